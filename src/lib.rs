@@ -1,0 +1,8 @@
+//! An actor-based connection supervisor for tonic gRPC clients.
+
+mod model;
+pub mod transport;
+#[cfg(feature = "test-util")]
+pub mod testing;
+
+pub use model::*;

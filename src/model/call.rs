@@ -1,0 +1,78 @@
+//! What a caller may say about one call: its kind, and options that ride on the request.
+
+use std::time::Duration;
+
+/// Whether a call is one message each way. Only such calls are retried by policy (seed).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum CallKind {
+    /// One request message, one response message.
+    Unary,
+    /// At least one side streams: passed through, never retried by policy.
+    Streaming,
+    /// Nobody said: treated as streaming, and a log line says how to tell.
+    #[default]
+    Unknown,
+}
+
+/// Options for one call, as an extension of its request.
+///
+/// ```
+/// use tonic_supervisor::CallOptions;
+/// let mut request = tonic::Request::new(());
+/// request.extensions_mut().insert(CallOptions::new().unary().idempotent(false));
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CallOptions {
+    pub(crate) kind: Option<CallKind>,
+    pub(crate) idempotent: Option<bool>,
+    pub(crate) wait_for_ready: Option<bool>,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) attempt_timeout: Option<Duration>,
+    pub(crate) no_retry: bool,
+}
+
+impl CallOptions {
+    /// No options: configuration decides everything.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Marks the call as unary, so that it may be retried. Descriptors win where they say it streams.
+    pub fn unary(mut self) -> Self {
+        self.kind = Some(CallKind::Unary);
+        self
+    }
+
+    /// Says whether running the call twice does no harm. `false`: it is repeated only when the server certainly did
+    /// not process it, and otherwise fails with `maybe_processed` set.
+    pub fn idempotent(mut self, idempotent: bool) -> Self {
+        self.idempotent = Some(idempotent);
+        self
+    }
+
+    /// `true`: wait for a link until the deadline. `false`: fail with UNAVAILABLE while the channel is failing
+    /// (gRPC wait-for-ready).
+    pub fn wait_for_ready(mut self, wait: bool) -> Self {
+        self.wait_for_ready = Some(wait);
+        self
+    }
+
+    /// The time the whole call may take, from now: queueing, dials, attempts and waits included. The shortest of this, the
+    /// request's `grpc-timeout` and the configured `timeout` holds.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// The time one attempt may take before it is abandoned with DEADLINE_EXCEEDED and retried.
+    pub fn attempt_timeout(mut self, timeout: Duration) -> Self {
+        self.attempt_timeout = Some(timeout);
+        self
+    }
+
+    /// Turns policy retries off for this call; transparent retries stay.
+    pub fn no_retry(mut self) -> Self {
+        self.no_retry = true;
+        self
+    }
+}

@@ -1,0 +1,185 @@
+//! What the supervisor announces: facts in the past tense, each once, in order.
+
+use super::{
+    failure::ShedReason,
+    ids::Incarnation,
+    link::{DialFailure, GoAway, LinkEnd},
+    state::ConnectivityState,
+};
+use std::{sync::Arc, time::Duration, time::SystemTime};
+use tonic::Code;
+
+/// One announced fact.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// Its place in the supervisor's history, from 1, without gaps.
+    pub seq: u64,
+    /// When it happened.
+    pub at: SystemTime,
+    /// Since the supervisor was spawned.
+    pub since_spawn: Duration,
+    /// What happened.
+    pub fact: Fact,
+}
+
+/// What can happen to a supervised channel.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Fact {
+    /// The channel's connectivity state changed; `cause` says why in a sentence.
+    StateChanged {
+        /// The state before.
+        from: ConnectivityState,
+        /// The state now.
+        to: ConnectivityState,
+        /// Why.
+        cause: Arc<str>,
+        /// The link it is about.
+        incarnation: Incarnation,
+    },
+    /// A dial began.
+    DialStarted {
+        /// The link to be.
+        incarnation: Incarnation,
+        /// How many dials failed, or links were lost unproven, since a link was last proven.
+        failures: u32,
+    },
+    /// A dial failed.
+    DialFailed {
+        /// The link that did not come to be.
+        incarnation: Incarnation,
+        /// Why.
+        failure: DialFailure,
+    },
+    /// A link is up: the peer's SETTINGS were read.
+    LinkEstablished {
+        /// The link.
+        incarnation: Incarnation,
+        /// From the start of the dial.
+        took: Duration,
+        /// The peer's MAX_CONCURRENT_STREAMS, if it set one.
+        max_concurrent_streams: Option<u32>,
+    },
+    /// The link answered a call, or lived for `reconnect.stable_after`: the backoff starts over.
+    BackoffReset {
+        /// The link.
+        incarnation: Incarnation,
+    },
+    /// The peer said GOAWAY: no new calls on this link, those in flight may finish.
+    GoAwayReceived {
+        /// The link.
+        incarnation: Incarnation,
+        /// The frame.
+        goaway: GoAway,
+    },
+    /// No answer to a keepalive PING in time; the link is given up.
+    KeepaliveLost {
+        /// The link.
+        incarnation: Incarnation,
+    },
+    /// The peer complained of too many pings: they go out more rarely from now on (gRPC A8).
+    KeepaliveBackedOff {
+        /// The new keepalive time for this target.
+        keepalive_time: Duration,
+        /// Whether pings go on while no call is open.
+        while_idle: bool,
+    },
+    /// A link ended.
+    LinkLost {
+        /// The link.
+        incarnation: Incarnation,
+        /// Why.
+        end: LinkEnd,
+        /// How long it lived.
+        lived: Duration,
+        /// Whether it was the channel's current link (not one already replaced after a GOAWAY).
+        current: bool,
+    },
+    /// The next dial waits.
+    BackoffStarted {
+        /// From now until the dial.
+        delay: Duration,
+        /// Which wait this is since a link was last proven, from 0.
+        attempt: u32,
+        /// Whether calls are waiting, which makes the schedule quick.
+        calls_waiting: bool,
+    },
+    /// A child actor panicked or returned an error.
+    ChildFailed {
+        /// `supervisor`, `connection` or `request`.
+        child: &'static str,
+        /// What it said.
+        error: Arc<str>,
+    },
+    /// Children failed more than `intensity.restarts` times in `intensity.period`: restarts go on at the slowest pace.
+    IntensityReached {
+        /// How many failures were counted.
+        failures: u32,
+        /// In which period.
+        period: Duration,
+    },
+    /// A call was refused because the waiting room is full.
+    CallShed {
+        /// `pkg.Service/Method`.
+        method: Arc<str>,
+        /// Which bound.
+        reason: ShedReason,
+    },
+    /// A failed attempt will be retried by policy.
+    RetryScheduled {
+        /// `pkg.Service/Method`.
+        method: Arc<str>,
+        /// The code the attempt failed with.
+        code: Code,
+        /// Why it failed.
+        cause: Arc<str>,
+        /// Retry n, from 1.
+        retry: u32,
+        /// Of at most this many; none: unlimited until the deadline.
+        of: Option<u32>,
+        /// From now until the retry.
+        delay: Duration,
+    },
+    /// A retry was due by policy, but the retry throttle has no allowance left.
+    RetryThrottled {
+        /// `pkg.Service/Method`.
+        method: Arc<str>,
+        /// The code the attempt failed with.
+        code: Code,
+    },
+    /// Draining began: nothing new is accepted, what runs may finish.
+    DrainStarted {
+        /// How long calls in flight may take; none: as long as they need.
+        grace: Option<Duration>,
+    },
+    /// The supervisor is gone: the last event.
+    Closed {
+        /// Why, where it was not asked for.
+        cause: Option<Arc<str>>,
+    },
+}
+
+impl Fact {
+    /// The variant's name, as it stands in logs and JSON.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::StateChanged { .. } => "StateChanged",
+            Self::DialStarted { .. } => "DialStarted",
+            Self::DialFailed { .. } => "DialFailed",
+            Self::LinkEstablished { .. } => "LinkEstablished",
+            Self::BackoffReset { .. } => "BackoffReset",
+            Self::GoAwayReceived { .. } => "GoAwayReceived",
+            Self::KeepaliveLost { .. } => "KeepaliveLost",
+            Self::KeepaliveBackedOff { .. } => "KeepaliveBackedOff",
+            Self::LinkLost { .. } => "LinkLost",
+            Self::BackoffStarted { .. } => "BackoffStarted",
+            Self::ChildFailed { .. } => "ChildFailed",
+            Self::IntensityReached { .. } => "IntensityReached",
+            Self::CallShed { .. } => "CallShed",
+            Self::RetryScheduled { .. } => "RetryScheduled",
+            Self::RetryThrottled { .. } => "RetryThrottled",
+            Self::DrainStarted { .. } => "DrainStarted",
+            Self::Closed { .. } => "Closed",
+        }
+    }
+}

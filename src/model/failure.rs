@@ -1,0 +1,273 @@
+//! One failed attempt, classified: whose fault, how far it came, how much it takes down, and why.
+//!
+//! | cause | origin | phase | scope | code |
+//! |---|---|---|---|---|
+//! | status sent by the peer | peer | processed | stream | as sent |
+//! | HTTP status without gRPC | peer | maybe processed | stream | gRPC's HTTP mapping |
+//! | RST_STREAM REFUSED_STREAM | peer | unprocessed | stream | UNAVAILABLE |
+//! | any other RST_STREAM | peer | maybe processed | stream | gRPC's RST mapping |
+//! | GOAWAY, stream above its last id | peer | unprocessed | link | UNAVAILABLE |
+//! | link lost under the call | local | maybe processed | link | UNAVAILABLE |
+//! | link gone before anything was sent | local | unsent | link | UNAVAILABLE |
+//! | no link, fail fast | local | unsent | link | UNAVAILABLE |
+//! | attempt or overall deadline | local | maybe processed | stream | DEADLINE_EXCEEDED |
+//! | shed | local | unsent | stream | RESOURCE_EXHAUSTED |
+//! | cancelled, shut down | local | maybe processed or unsent | stream | CANCELLED |
+
+use super::link::{GoAway, LinkEnd, code_name};
+use std::{fmt, sync::Arc};
+use tonic::Code;
+
+/// Whose fault an attempt's failure is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Origin {
+    /// This side, or the path between the two.
+    Local,
+    /// The peer said so.
+    Peer,
+}
+
+/// How far the failed attempt can have come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Phase {
+    /// It never left this process.
+    Unsent,
+    /// It may have left, but the server's application certainly never saw it.
+    Unprocessed,
+    /// The server may or may not have acted on it.
+    MaybeProcessed,
+    /// The server answered it.
+    Processed,
+}
+
+/// What the failure takes down with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// Only this call's stream.
+    Stream,
+    /// The whole link.
+    Link,
+}
+
+/// Why a call was refused or dropped while it waited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ShedReason {
+    /// `queue.max_calls` calls are open already.
+    TooManyCalls,
+    /// The bodies of the open calls add up to `queue.max_bytes` already.
+    TooManyBytes,
+}
+
+/// Why an attempt, or the call as a whole, failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The peer sent this status.
+    Status,
+    /// The peer answered with HTTP, not with gRPC.
+    Http(String),
+    /// The peer reset the stream with this HTTP/2 error code.
+    Reset(u32),
+    /// The peer's GOAWAY excluded this stream.
+    GoAway(Arc<GoAway>),
+    /// The link ended under the call.
+    LinkLost(Arc<LinkEnd>),
+    /// No link is up and the call does not wait for one; the text is the last connect error.
+    NotConnected(Arc<str>),
+    /// The peer broke the protocol on this stream.
+    Protocol(String),
+    /// The request's own body failed.
+    RequestBody(String),
+    /// `attempt_timeout` ran out.
+    AttemptTimeout,
+    /// The call's deadline passed; the text is the last connect error, if the call was waiting for a link.
+    Deadline(Option<Arc<str>>),
+    /// The caller gave up.
+    Cancelled,
+    /// The supervisor was shut down.
+    Shutdown,
+    /// The waiting room is full.
+    Shed(ShedReason),
+    /// The supervisor itself failed for good.
+    Supervision(Arc<str>),
+}
+
+/// A failed attempt, classified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The gRPC code it surfaces with.
+    pub code: Code,
+    /// Whose fault it is.
+    pub origin: Origin,
+    /// How far it can have come.
+    pub phase: Phase,
+    /// What it takes down.
+    pub scope: Scope,
+    /// Why.
+    pub cause: Cause,
+}
+
+impl Failure {
+    fn new(code: Code, origin: Origin, phase: Phase, scope: Scope, cause: Cause) -> Self {
+        Self {
+            code,
+            origin,
+            phase,
+            scope,
+            cause,
+        }
+    }
+
+    /// The peer sent `code` as the call's status.
+    pub fn status(code: Code) -> Self {
+        Self::new(code, Origin::Peer, Phase::Processed, Scope::Stream, Cause::Status)
+    }
+
+    /// The peer answered with HTTP status `status` and no `grpc-status` (gRPC's HTTP mapping).
+    pub fn http(status: u16, text: String) -> Self {
+        let code = match status {
+            400 => Code::Internal,
+            401 => Code::Unauthenticated,
+            403 => Code::PermissionDenied,
+            404 => Code::Unimplemented,
+            429 | 502 | 503 | 504 => Code::Unavailable,
+            _ => Code::Unknown,
+        };
+        Self::new(code, Origin::Peer, Phase::MaybeProcessed, Scope::Stream, Cause::Http(text))
+    }
+
+    /// The peer sent RST_STREAM with the HTTP/2 error code `reason` (gRPC's RST mapping).
+    pub fn reset(reason: u32) -> Self {
+        let code = match reason {
+            7 => Code::Unavailable,
+            8 => Code::Cancelled,
+            0xb => Code::ResourceExhausted,
+            0xc => Code::PermissionDenied,
+            _ => Code::Internal,
+        };
+        let phase = if reason == 7 { Phase::Unprocessed } else { Phase::MaybeProcessed };
+        Self::new(code, Origin::Peer, phase, Scope::Stream, Cause::Reset(reason))
+    }
+
+    /// The stream's id lies above the last one a GOAWAY promised to serve.
+    pub fn goaway(goaway: Arc<GoAway>) -> Self {
+        Self::new(
+            Code::Unavailable,
+            Origin::Peer,
+            Phase::Unprocessed,
+            Scope::Link,
+            Cause::GoAway(goaway),
+        )
+    }
+
+    /// The link ended; `phase` says how far the attempt had come.
+    pub fn link_lost(end: Arc<LinkEnd>, phase: Phase) -> Self {
+        Self::new(Code::Unavailable, Origin::Local, phase, Scope::Link, Cause::LinkLost(end))
+    }
+
+    /// The call does not wait for a link and none is up.
+    pub fn not_connected(last_error: Arc<str>) -> Self {
+        let cause = Cause::NotConnected(last_error);
+        Self::new(Code::Unavailable, Origin::Local, Phase::Unsent, Scope::Link, cause)
+    }
+
+    /// The peer's answer is not valid gRPC.
+    pub fn protocol(text: String) -> Self {
+        let cause = Cause::Protocol(text);
+        Self::new(Code::Internal, Origin::Peer, Phase::MaybeProcessed, Scope::Stream, cause)
+    }
+
+    /// The request's body failed before it was sent whole.
+    pub fn request_body(text: String) -> Self {
+        let cause = Cause::RequestBody(text);
+        Self::new(Code::Internal, Origin::Local, Phase::MaybeProcessed, Scope::Stream, cause)
+    }
+
+    /// `attempt_timeout` ran out.
+    pub fn attempt_timeout() -> Self {
+        Self::deadline_like(Cause::AttemptTimeout, Phase::MaybeProcessed)
+    }
+
+    /// The call's deadline passed in `phase`.
+    pub fn deadline(phase: Phase, last_error: Option<Arc<str>>) -> Self {
+        Self::deadline_like(Cause::Deadline(last_error), phase)
+    }
+
+    fn deadline_like(cause: Cause, phase: Phase) -> Self {
+        Self::new(Code::DeadlineExceeded, Origin::Local, phase, Scope::Stream, cause)
+    }
+
+    /// The caller went away.
+    pub fn cancelled(phase: Phase) -> Self {
+        Self::new(Code::Cancelled, Origin::Local, phase, Scope::Stream, Cause::Cancelled)
+    }
+
+    /// The supervisor was shut down while the call was in `phase`.
+    pub fn shutdown(phase: Phase) -> Self {
+        Self::new(Code::Cancelled, Origin::Local, phase, Scope::Stream, Cause::Shutdown)
+    }
+
+    /// The waiting room is full.
+    pub fn shed(reason: ShedReason) -> Self {
+        let cause = Cause::Shed(reason);
+        Self::new(Code::ResourceExhausted, Origin::Local, Phase::Unsent, Scope::Stream, cause)
+    }
+
+    /// Supervision itself ended, for the reason given.
+    pub fn supervision(reason: Arc<str>, phase: Phase) -> Self {
+        let cause = Cause::Supervision(reason);
+        Self::new(Code::Unavailable, Origin::Local, phase, Scope::Link, cause)
+    }
+
+    /// Whether the server may have acted on the call although it failed.
+    pub fn maybe_processed(&self) -> bool {
+        self.phase >= Phase::MaybeProcessed
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.cause.fmt(f)
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status => f.write_str("the peer answered with this status"),
+            Self::Http(text) | Self::Protocol(text) => f.write_str(text),
+            Self::Reset(code) => write!(f, "the peer reset the stream: {}", code_name(*code)),
+            Self::GoAway(goaway) => goaway.fmt(f),
+            Self::LinkLost(end) => end.fmt(f),
+            Self::NotConnected(last) => write!(f, "not connected: {last}"),
+            Self::RequestBody(text) => write!(f, "the request's body failed: {text}"),
+            Self::AttemptTimeout => f.write_str("the attempt took longer than attempt_timeout"),
+            Self::Deadline(None) => f.write_str("the call's deadline passed"),
+            Self::Deadline(Some(last)) => {
+                write!(f, "the call's deadline passed while it waited for a link: {last}")
+            }
+            Self::Cancelled => f.write_str("the caller gave up"),
+            Self::Shutdown => f.write_str("the supervisor was shut down"),
+            Self::Shed(reason) => reason.fmt(f),
+            Self::Supervision(reason) => write!(f, "supervision ended: {reason}"),
+        }
+    }
+}
+
+impl fmt::Display for ShedReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TooManyCalls => "the waiting room is full: queue.max_calls calls are open",
+            Self::TooManyBytes => "the waiting room is full: queue.max_bytes of requests are open",
+        })
+    }
+}
+
+impl ShedReason {
+    /// The value of the `reason` label.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::TooManyCalls => "too_many_calls",
+            Self::TooManyBytes => "too_many_bytes",
+        }
+    }
+}

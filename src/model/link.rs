@@ -1,0 +1,153 @@
+//! How a link begins and ends: failed dials, GOAWAY frames and the causes of a loss.
+
+use std::{fmt, io};
+
+/// Why a link is gone. The first cause seen wins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LinkEnd {
+    /// No byte arrived within `keepalive_timeout` of a PING (gRPC A8).
+    KeepaliveTimeout,
+    /// The peer closed the connection without a GOAWAY.
+    Closed,
+    /// Reading or writing failed.
+    Io {
+        /// What kind of failure the operating system reported.
+        kind: io::ErrorKind,
+        /// Its own words.
+        text: String,
+    },
+    /// The peer said GOAWAY; the link ended when its last stream did, or when the peer hung up.
+    GoAway(GoAway),
+    /// The peer broke HTTP/2's rules.
+    Protocol(String),
+    /// This side hung up: drain, shutdown or a replaced link.
+    HungUp,
+    /// The actor that owned the link failed.
+    ActorFailed(String),
+}
+
+/// A GOAWAY frame, as the peer sent it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GoAway {
+    /// Streams above this id were certainly not processed.
+    pub last_stream_id: u32,
+    /// The HTTP/2 error code; 0 is NO_ERROR.
+    pub code: u32,
+    /// The peer's debug data, cut to a printable length.
+    pub debug: String,
+}
+
+/// What a dial was doing when it failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DialStep {
+    /// Looking the host up.
+    Resolve,
+    /// Opening the connection.
+    Connect,
+    /// Waiting for the peer's first HTTP/2 SETTINGS frame.
+    Handshake,
+}
+
+/// Why a dial produced no link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DialFailure {
+    /// The step that failed.
+    pub step: DialStep,
+    /// One sentence with the address and the reason.
+    pub reason: String,
+    /// Whether `connect_timeout` ran out.
+    pub timed_out: bool,
+}
+
+impl LinkEnd {
+    /// The value of gRPC A94's `grpc.disconnect_error` label.
+    pub fn label(&self) -> String {
+        match self {
+            Self::KeepaliveTimeout => "connection timed out".into(),
+            Self::Closed => "socket error".into(),
+            Self::Io { kind, .. } => match kind {
+                io::ErrorKind::ConnectionReset => "connection reset",
+                io::ErrorKind::TimedOut => "connection timed out",
+                io::ErrorKind::ConnectionAborted => "connection aborted",
+                _ => "socket error",
+            }
+            .into(),
+            Self::GoAway(goaway) => format!("GOAWAY {}", goaway.code_name()),
+            Self::Protocol(_) | Self::ActorFailed(_) => "unknown".into(),
+            Self::HungUp => "subchannel shutdown".into(),
+        }
+    }
+}
+
+impl GoAway {
+    /// HTTP/2's name for the error code (RFC 9113, section 7).
+    pub fn code_name(&self) -> &'static str {
+        code_name(self.code)
+    }
+
+    /// Whether this is gRPC A8's complaint about keepalive pings.
+    pub fn is_too_many_pings(&self) -> bool {
+        self.code == 0xb && self.debug == "too_many_pings"
+    }
+}
+
+/// HTTP/2's name for an error code (RFC 9113, section 7).
+pub(crate) fn code_name(code: u32) -> &'static str {
+    const NAMES: [&str; 14] = [
+        "NO_ERROR",
+        "PROTOCOL_ERROR",
+        "INTERNAL_ERROR",
+        "FLOW_CONTROL_ERROR",
+        "SETTINGS_TIMEOUT",
+        "STREAM_CLOSED",
+        "FRAME_SIZE_ERROR",
+        "REFUSED_STREAM",
+        "CANCEL",
+        "COMPRESSION_ERROR",
+        "CONNECT_ERROR",
+        "ENHANCE_YOUR_CALM",
+        "INADEQUATE_SECURITY",
+        "HTTP_1_1_REQUIRED",
+    ];
+    NAMES
+        .get(code as usize)
+        .copied()
+        .unwrap_or("UNKNOWN_ERROR_CODE")
+}
+
+impl fmt::Display for LinkEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::KeepaliveTimeout => {
+                f.write_str("keepalive: no answer from the peer within keepalive_timeout")
+            }
+            Self::Closed => f.write_str("the peer closed the connection"),
+            Self::Io { text, .. } => write!(f, "the connection failed: {text}"),
+            Self::GoAway(goaway) => goaway.fmt(f),
+            Self::Protocol(text) => write!(f, "HTTP/2 protocol error: {text}"),
+            Self::HungUp => f.write_str("this side closed the connection"),
+            Self::ActorFailed(text) => write!(f, "the connection actor failed: {text}"),
+        }
+    }
+}
+
+impl fmt::Display for GoAway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "the peer sent GOAWAY {} (last stream {})",
+            self.code_name(),
+            self.last_stream_id
+        )?;
+        if self.debug.is_empty() {
+            return Ok(());
+        }
+        write!(f, ": {:?}", self.debug)
+    }
+}
+
+impl fmt::Display for DialFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason)
+    }
+}

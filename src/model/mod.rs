@@ -1,0 +1,19 @@
+//! The nouns: what every other chapter talks about, free of behaviour that needs a clock, dice or a runtime.
+
+mod call;
+mod event;
+mod failure;
+mod ids;
+mod link;
+mod report;
+mod snapshot;
+mod state;
+
+pub use call::{CallKind, CallOptions};
+pub use event::{Event, Fact};
+pub use failure::{Cause, Failure, Origin, Phase, Scope, ShedReason};
+pub use ids::{CallId, Incarnation};
+pub use link::{DialFailure, DialStep, GoAway, LinkEnd};
+pub use report::{AttemptReport, CallReport};
+pub use snapshot::Snapshot;
+pub use state::ConnectivityState;

@@ -1,0 +1,41 @@
+//! The supervisor at one moment.
+
+use super::{ids::Incarnation, state::ConnectivityState};
+use std::{sync::Arc, time::Duration};
+
+/// A picture of a supervised channel, taken at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// The connectivity state.
+    pub state: ConnectivityState,
+    /// How long the channel has been in it.
+    pub since: Duration,
+    /// `host:port`.
+    pub target: Arc<str>,
+    /// The current link's incarnation, or the last one's; 0 before the first dial.
+    pub incarnation: Incarnation,
+    /// Why the channel is not Ready, if it is not.
+    pub last_error: Option<Arc<str>>,
+    /// Dials started since spawn.
+    pub dials: u64,
+    /// Links established since spawn.
+    pub links: u64,
+    /// Until the next dial, while one is waited for.
+    pub next_dial: Option<Duration>,
+    /// Calls accepted and not yet answered.
+    pub calls_open: usize,
+    /// Calls of those that wait for a link or for room on it.
+    pub calls_waiting: usize,
+    /// Streams open on the current link.
+    pub streams: usize,
+    /// Policy retries sent since spawn.
+    pub retries: u64,
+    /// Transparent retries sent since spawn.
+    pub transparent_retries: u64,
+    /// The keepalive time in force; longer than configured after a complaint of the peer.
+    pub keepalive_time: Option<Duration>,
+    /// The last measured round trip of a keepalive PING.
+    pub round_trip: Option<Duration>,
+    /// The number of the last event.
+    pub seq: u64,
+}

@@ -1,0 +1,78 @@
+//! Deadlines: the earliest of those given holds, and `grpc-timeout` on the wire (gRPC over HTTP/2).
+
+use std::time::{Duration, Instant};
+
+/// The earlier of two deadlines, where none means never.
+pub fn earliest(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (one, other) => one.or(other),
+    }
+}
+
+/// Writes `remaining` as a `grpc-timeout` value: at most 8 digits, in the finest unit that fits, rounded down so that the
+/// server never gets more than remains.
+pub fn format_timeout(remaining: Duration) -> String {
+    const LIMIT: u128 = 100_000_000;
+    let nanos = remaining.as_nanos();
+    let units = [(1, 'n'), (1_000, 'u'), (1_000_000, 'm'), (1_000_000_000, 'S'), (60_000_000_000, 'M')];
+    for (size, unit) in units {
+        if nanos / size < LIMIT {
+            return format!("{}{unit}", nanos / size);
+        }
+    }
+    let hours = (nanos / 3_600_000_000_000).min(LIMIT - 1);
+    format!("{hours}H")
+}
+
+/// Reads a `grpc-timeout` value; none where it is not one.
+pub fn parse_timeout(text: &str) -> Option<Duration> {
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let count: u64 = digits.parse().ok()?;
+    Some(match unit {
+        "H" => Duration::from_secs(count * 3_600),
+        "M" => Duration::from_secs(count * 60),
+        "S" => Duration::from_secs(count),
+        "m" => Duration::from_millis(count),
+        "u" => Duration::from_micros(count),
+        "n" => Duration::from_nanos(count),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_server_never_gets_more_than_remains() {
+        for nanos in [0, 1, 99_999_999, 100_000_000, 1_500_000_000, 60_000_000_001, u64::MAX] {
+            let remaining = Duration::from_nanos(nanos);
+            let text = format_timeout(remaining);
+            assert!(text.len() <= 9, "{text}");
+            assert!(parse_timeout(&text).expect("own format") <= remaining, "{text}");
+        }
+        assert_eq!(format_timeout(Duration::from_millis(2_500)), "2500000u");
+        assert_eq!(format_timeout(Duration::MAX), "99999999H");
+    }
+
+    #[test]
+    fn what_is_not_a_timeout_is_none() {
+        for text in ["", "S", "1", "1x", "-1S", "+1S", "123456789S", "1 S", "é"] {
+            assert_eq!(parse_timeout(text), None, "{text:?}");
+        }
+        assert_eq!(parse_timeout("5S"), Some(Duration::from_secs(5)));
+    }
+
+    #[test]
+    fn the_earlier_deadline_holds() {
+        let now = Instant::now();
+        let later = now + Duration::from_secs(1);
+        assert_eq!(earliest(Some(later), Some(now)), Some(now));
+        assert_eq!(earliest(None, Some(later)), Some(later));
+        assert_eq!(earliest(None, None), None);
+    }
+}

@@ -1,0 +1,99 @@
+//! Restart intensity, as in OTP: how many failures of children in a period are taken for bad luck.
+
+use std::{collections::VecDeque, time::{Duration, Instant}};
+
+/// At most `restarts` failures in `period` are restarted at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Intensity {
+    /// How many.
+    pub restarts: u32,
+    /// In which time.
+    pub period: Duration,
+}
+
+/// The failures of the last period.
+#[derive(Debug)]
+pub struct Restarts {
+    rule: Intensity,
+    failures: VecDeque<Instant>,
+    reached: bool,
+}
+
+/// What to do about a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Restart at once.
+    Restart,
+    /// The intensity was reached just now: say so, and restart at the slowest pace.
+    Reached,
+    /// It was reached before: restart at the slowest pace.
+    Slow,
+}
+
+impl Restarts {
+    /// Nothing has failed yet.
+    pub fn new(rule: Intensity) -> Self {
+        Self { rule, failures: VecDeque::new(), reached: false }
+    }
+
+    /// Counts a failure at `now`. Once reached, the intensity is announced again only after a whole period without failures.
+    pub fn failed(&mut self, now: Instant) -> Verdict {
+        let forgotten = |at: &Instant| now.saturating_duration_since(*at) > self.rule.period;
+        if self.failures.back().is_none_or(forgotten) {
+            self.reached = false;
+        }
+        while self.failures.front().is_some_and(forgotten) {
+            self.failures.pop_front();
+        }
+        // What lies beyond the rule's count never decides anything: the window stays bounded.
+        if self.failures.len() > self.rule.restarts as usize {
+            self.failures.pop_front();
+        }
+        self.failures.push_back(now);
+        if self.reached {
+            return Verdict::Slow;
+        }
+        if self.failures.len() <= self.rule.restarts as usize {
+            return Verdict::Restart;
+        }
+        self.reached = true;
+        Verdict::Reached
+    }
+
+    /// How many failures are in the window.
+    pub fn count(&self) -> u32 {
+        self.failures.len() as u32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn five_in_ten_seconds_are_luck_the_sixth_is_announced_once() {
+        let rule = Intensity { restarts: 5, period: Duration::from_secs(10) };
+        let mut restarts = Restarts::new(rule);
+        let start = Instant::now();
+        let at = |seconds: u64| start + Duration::from_secs(seconds);
+        for second in 0..5 {
+            assert_eq!(restarts.failed(at(second)), Verdict::Restart);
+        }
+        assert_eq!(restarts.failed(at(5)), Verdict::Reached);
+        for second in 6..300 {
+            assert_eq!(restarts.failed(at(second)), Verdict::Slow);
+            assert!(restarts.count() <= 7);
+        }
+        assert_eq!(restarts.failed(at(311)), Verdict::Restart);
+    }
+
+    #[test]
+    fn slow_drips_are_never_a_storm() {
+        let rule = Intensity { restarts: 1, period: Duration::from_secs(1) };
+        let mut restarts = Restarts::new(rule);
+        let start = Instant::now();
+        for n in 0..100 {
+            assert_eq!(restarts.failed(start + Duration::from_secs(2 * n)), Verdict::Restart);
+        }
+    }
+}

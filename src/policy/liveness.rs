@@ -1,0 +1,94 @@
+//! Is the peer still there? Keepalive as gRPC A8 has it: silence is measured from the last byte read, any byte is life,
+//! and a PING goes out only when silence has lasted `time`.
+
+use std::time::{Duration, Instant};
+
+/// The keepalive of one link.
+#[derive(Clone, Copy, Debug)]
+pub struct Liveness {
+    time: Duration,
+    timeout: Duration,
+    without_calls: bool,
+    ping_sent: Option<Instant>,
+}
+
+/// What to do now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Look again at this time.
+    SleepUntil(Instant),
+    /// Send a PING, then ask again.
+    Ping,
+    /// The PING was not answered in time: the link is dead.
+    Dead,
+    /// No call is open and pings without calls are not permitted: ask again when one starts.
+    Dormant,
+}
+
+impl Liveness {
+    /// `time` of silence before a PING, `timeout` for any byte in answer (seed: `keepalive_time`, `keepalive_timeout`,
+    /// `keepalive_permit_without_calls`).
+    pub fn new(time: Duration, timeout: Duration, without_calls: bool) -> Self {
+        Self { time, timeout, without_calls, ping_sent: None }
+    }
+
+    /// Decides, given when the last byte was read and how many calls are open. Asking too often does no harm.
+    pub fn next(&mut self, now: Instant, last_read: Instant, calls: usize) -> Next {
+        if let Some(sent) = self.ping_sent {
+            if last_read >= sent {
+                self.ping_sent = None;
+            } else if now >= sent + self.timeout {
+                return Next::Dead;
+            } else {
+                return Next::SleepUntil(sent + self.timeout);
+            }
+        }
+        if calls == 0 && !self.without_calls {
+            return Next::Dormant;
+        }
+        let due = last_read + self.time;
+        if now < due {
+            return Next::SleepUntil(due);
+        }
+        self.ping_sent = Some(now);
+        Next::Ping
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIME: Duration = Duration::from_secs(30);
+    const TIMEOUT: Duration = Duration::from_secs(5);
+
+    #[test]
+    fn a_silent_peer_is_pinged_after_30_seconds_and_dead_after_35() {
+        let start = Instant::now();
+        let mut link = Liveness::new(TIME, TIMEOUT, true);
+        assert_eq!(link.next(start, start, 0), Next::SleepUntil(start + TIME));
+        assert_eq!(link.next(start + TIME, start, 0), Next::Ping);
+        let dead_at = start + TIME + TIMEOUT;
+        assert_eq!(link.next(start + TIME, start, 0), Next::SleepUntil(dead_at));
+        assert_eq!(link.next(dead_at, start, 0), Next::Dead);
+    }
+
+    #[test]
+    fn any_byte_is_life_and_silence_counts_from_it() {
+        let start = Instant::now();
+        let mut link = Liveness::new(TIME, TIMEOUT, true);
+        let read = start + Duration::from_secs(10);
+        assert_eq!(link.next(start + TIME, read, 1), Next::SleepUntil(read + TIME));
+        assert_eq!(link.next(read + TIME, read, 1), Next::Ping);
+        let answer = read + TIME + Duration::from_secs(1);
+        assert_eq!(link.next(answer, answer, 1), Next::SleepUntil(answer + TIME));
+    }
+
+    #[test]
+    fn without_permission_an_idle_link_rests_and_a_call_after_long_silence_pings_at_once() {
+        let start = Instant::now();
+        let mut link = Liveness::new(TIME, TIMEOUT, false);
+        assert_eq!(link.next(start + TIME * 10, start, 0), Next::Dormant);
+        assert_eq!(link.next(start + TIME * 10, start, 1), Next::Ping);
+    }
+}

@@ -1,0 +1,25 @@
+//! The thoughts: pure decisions. `now` and dice are arguments; nothing here waits, spawns, logs or asks the time.
+
+mod backoff;
+mod call;
+mod channel;
+mod codes;
+mod deadline;
+mod intensity;
+mod liveness;
+mod pending;
+mod retry;
+mod subchannel;
+mod throttle;
+
+pub use backoff::{Backoff, jittered};
+pub use call::{CallMachine, Decision, Rules};
+pub use channel::{Channel, Step};
+pub use codes::{CodeSet, code_from_name, code_name, code_names};
+pub use deadline::{earliest, format_timeout, parse_timeout};
+pub use intensity::{Intensity, Restarts, Verdict};
+pub use liveness::{Liveness, Next};
+pub use pending::{Due, Pending};
+pub use retry::{RetryLimit, RetryPolicy};
+pub use subchannel::{Input, Output, Schedules, Subchannel};
+pub use throttle::{Throttle, ThrottleRule};
