@@ -1,6 +1,7 @@
 //! An actor-based connection supervisor for tonic gRPC clients.
 
 mod model;
+pub mod policy;
 pub mod transport;
 #[cfg(feature = "test-util")]
 pub mod testing;

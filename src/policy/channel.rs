@@ -1,0 +1,86 @@
+//! A channel's state, made of its subchannels' (one, for now), and what a fail-fast call is told while none is up.
+
+use super::subchannel::{Input, Output, Schedules, Subchannel};
+use crate::model::ConnectivityState;
+use std::{sync::Arc, time::Instant};
+
+/// The machine of the supervisor actor.
+#[derive(Clone, Debug)]
+pub struct Channel {
+    subchannel: Subchannel,
+    last_error: Option<Arc<str>>,
+}
+
+/// What a step did.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    /// What to do.
+    pub output: Output,
+    /// The state before and after, if it changed.
+    pub changed: Option<(ConnectivityState, ConnectivityState)>,
+}
+
+impl Channel {
+    /// Idle.
+    pub fn new(schedules: Schedules) -> Self {
+        Self { subchannel: Subchannel::new(schedules), last_error: None }
+    }
+
+    /// Takes one step; `cause` explains a failure, `unit` is a die in `0.0..1.0`.
+    pub fn on(&mut self, input: Input, cause: &Arc<str>, now: Instant, unit: f64) -> Step {
+        let from = self.state();
+        let output = self.subchannel.on(input, now, unit);
+        let to = self.state();
+        let changed = (from != to).then_some((from, to));
+        match changed {
+            Some((_, ConnectivityState::TransientFailure)) => self.last_error = Some(cause.clone()),
+            Some((_, ConnectivityState::Ready)) => self.last_error = None,
+            _ => {}
+        }
+        Step { output, changed }
+    }
+
+    /// The channel's connectivity state.
+    pub fn state(&self) -> ConnectivityState {
+        self.subchannel.state()
+    }
+
+    /// The last connect error, if no link has been Ready since: what a fail-fast call fails with, redialling or not.
+    pub fn last_error(&self) -> Option<&Arc<str>> {
+        self.last_error.as_ref()
+    }
+
+    /// The subchannel's count of failures.
+    pub fn failures(&self) -> u32 {
+        self.subchannel.failures()
+    }
+
+    /// When the next dial is due, while one is waited for.
+    pub fn next_dial(&self) -> Option<Instant> {
+        self.subchannel.next_dial()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::Backoff;
+    use std::time::Duration;
+
+    #[test]
+    fn a_fail_fast_call_hears_the_last_error_until_a_link_is_ready_again() {
+        let second = Backoff { initial: Duration::from_secs(1), multiplier: 1.0, max: Duration::from_secs(1) };
+        let schedules = Schedules { idle: second, waiting: second, jitter: 0.0, spread: Duration::ZERO };
+        let mut channel = Channel::new(schedules);
+        let (now, refused) = (Instant::now(), Arc::<str>::from("refused"));
+        channel.on(Input::Connect, &refused, now, 0.5);
+        assert_eq!(channel.last_error(), None);
+        channel.on(Input::DialFailed, &refused, now, 0.5);
+        assert_eq!(channel.last_error(), Some(&refused));
+        channel.on(Input::RedialDue, &refused, now + Duration::from_secs(1), 0.5);
+        assert_eq!(channel.state(), ConnectivityState::Connecting);
+        assert_eq!(channel.last_error(), Some(&refused), "redialling does not clear it");
+        channel.on(Input::Established, &refused, now, 0.5);
+        assert_eq!(channel.last_error(), None);
+    }
+}
