@@ -1,5 +1,6 @@
 //! An actor-based connection supervisor for tonic gRPC clients.
 
+mod clock;
 mod model;
 pub mod policy;
 pub mod transport;

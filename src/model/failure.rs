@@ -176,6 +176,12 @@ impl Failure {
         Self::new(Code::Internal, Origin::Peer, Phase::MaybeProcessed, Scope::Stream, cause)
     }
 
+    /// The peer ended the stream without a `grpc-status`.
+    pub fn no_status(text: String) -> Self {
+        let cause = Cause::Protocol(text);
+        Self::new(Code::Unknown, Origin::Peer, Phase::MaybeProcessed, Scope::Stream, cause)
+    }
+
     /// The request's body failed before it was sent whole.
     pub fn request_body(text: String) -> Self {
         let cause = Cause::RequestBody(text);

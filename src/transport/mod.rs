@@ -1,5 +1,22 @@
 //! The wire: the only chapter that knows sockets and HTTP/2. A [`Connector`] opens bytes, a link speaks HTTP/2 over them.
+//!
+//! A dial gives a `Link` (what callers open streams on) and a `Driver` (the future that owns the socket). The driver closes the
+//! link's door first and tells its owner second, so no call is ever started on a link that is known to be ending.
 
+mod body;
 mod connector;
+mod dial;
+mod driver;
+mod exchange;
+mod link;
+mod pump;
+pub(crate) mod status;
+mod tap;
 
+pub(crate) use body::ResponseBody;
 pub use connector::{BoxedIo, Connector, Io, Target, TcpConnector};
+pub(crate) use dial::{Dial, Dialled};
+pub(crate) use driver::{Driver, LinkNote};
+pub(crate) use exchange::{AttemptFailure, Outcome, is_one_message, read_head, read_unary};
+pub(crate) use link::{Link, LinkWatcher, OpenStream, Permit};
+pub(crate) use pump::{OpenBody, Sent, beside};

@@ -1,0 +1,139 @@
+//! A response's body: whole, for unary answers read to their end, or live, for what streams.
+
+use super::{
+    exchange::{classify_now, no_status},
+    link::Permit,
+    status,
+};
+use crate::model::{Failure, Phase};
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use http::HeaderMap;
+use http_body::{Body, Frame};
+use std::{
+    collections::VecDeque,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+use tonic::Status;
+
+/// The body of an answer.
+pub(crate) enum ResponseBody {
+    /// Everything is here, the trailers included.
+    Whole {
+        /// The data, in the peer's frames.
+        data: VecDeque<Bytes>,
+        /// Sent last; none once they are.
+        trailers: Option<HeaderMap>,
+    },
+    /// It comes as the peer sends it.
+    Live(Box<Live>),
+}
+
+/// A stream that is still open.
+pub(crate) struct Live {
+    data: VecDeque<Bytes>,
+    stream: h2::RecvStream,
+    permit: Option<Permit>,
+    lost: Option<BoxFuture<'static, Failure>>,
+    data_done: bool,
+    done: bool,
+}
+
+impl ResponseBody {
+    pub(super) fn whole(data: VecDeque<Bytes>, trailers: HeaderMap) -> Self {
+        Self::Whole { data, trailers: (!trailers.is_empty()).then_some(trailers) }
+    }
+
+    pub(super) fn live(data: VecDeque<Bytes>, stream: h2::RecvStream, permit: Permit) -> Self {
+        Self::Live(Box::new(Live {
+            data,
+            stream,
+            permit: Some(permit),
+            lost: None,
+            data_done: false,
+            done: false,
+        }))
+    }
+
+    /// Whether more may come from the wire.
+    pub(crate) fn is_live(&self) -> bool {
+        matches!(self, Self::Live(_))
+    }
+}
+
+impl Live {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+        if let Some(data) = self.data.pop_front() {
+            return Poll::Ready(Some(Ok(Frame::data(data))));
+        }
+        if self.done {
+            return Poll::Ready(None);
+        }
+        if let Some(lost) = &mut self.lost {
+            let failure = ready!(lost.as_mut().poll(cx));
+            return Poll::Ready(Some(Err(self.finish(failure))));
+        }
+        if !self.data_done {
+            match ready!(self.stream.poll_data(cx)) {
+                Some(Ok(data)) => {
+                    let _ = self.stream.flow_control().release_capacity(data.len());
+                    return Poll::Ready(Some(Ok(Frame::data(data))));
+                }
+                Some(Err(error)) => return self.failed(&error, cx),
+                None => self.data_done = true,
+            }
+        }
+        match ready!(self.stream.poll_trailers(cx)) {
+            Ok(Some(trailers)) => {
+                self.done = true;
+                self.permit = None;
+                Poll::Ready(Some(Ok(Frame::trailers(trailers))))
+            }
+            Ok(None) => Poll::Ready(Some(Err(self.finish(no_status().failure)))),
+            Err(error) => self.failed(&error, cx),
+        }
+    }
+
+    fn failed(&mut self, error: &h2::Error, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+        let Some(permit) = &self.permit else {
+            return Poll::Ready(None);
+        };
+        let link = permit.link().clone();
+        match classify_now(error, &link) {
+            Some(failure) => Poll::Ready(Some(Err(self.finish(failure)))),
+            None => {
+                self.lost = Some(Box::pin(async move { Failure::link_lost(link.ended().await, Phase::MaybeProcessed) }));
+                self.poll(cx)
+            }
+        }
+    }
+
+    fn finish(&mut self, failure: Failure) -> Failure {
+        self.done = true;
+        self.permit = None;
+        failure
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        match &mut *self {
+            Self::Whole { data, trailers } => {
+                let frame = data.pop_front().map(Frame::data);
+                Poll::Ready(frame.or_else(|| trailers.take().map(Frame::trailers)).map(Ok))
+            }
+            Self::Live(live) => live.poll(cx).map(|frame| frame.map(|result| result.map_err(|f| status::of(&f)))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole { data, trailers } => data.is_empty() && trailers.is_none(),
+            Self::Live(live) => live.done && live.data.is_empty(),
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! Runs one HTTP/2 connection: keepalive, GOAWAY, the peer's limits, and a label for its end. A plain future: who owns it
+//! owns the socket.
+
+use super::{
+    connector::BoxedIo,
+    link::Link,
+    tap::{Tap, Tapped},
+};
+use crate::{
+    clock,
+    model::{GoAway, LinkEnd},
+    policy::{Liveness, Next},
+};
+use bytes::Bytes;
+use h2::{Ping, PingPong, client::Connection};
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+use tokio::time::Sleep;
+
+/// What a driver tells while the link lives.
+#[derive(Clone, Debug)]
+pub(crate) enum LinkNote {
+    /// The peer said GOAWAY; the link lets nobody in any more.
+    GoAway(GoAway),
+    /// A PING's round trip.
+    RoundTrip(Duration),
+}
+
+pub(crate) type Notes = Box<dyn FnMut(LinkNote) + Send>;
+
+/// The connection's task. Ends with why; a driver dropped before that leaves `HungUp` behind.
+pub(crate) struct Driver {
+    connection: Connection<Tapped<BoxedIo>, Bytes>,
+    tap: Arc<Tap>,
+    link: Arc<Link>,
+    pings: PingPong,
+    keepalive: Option<Keepalive>,
+    goaways: u64,
+    gathered: usize,
+    yielded: bool,
+    notes: Notes,
+}
+
+struct Keepalive {
+    liveness: Liveness,
+    timer: Pin<Box<Sleep>>,
+    dormant: bool,
+    ping_sent: Option<Instant>,
+}
+
+impl Driver {
+    pub(super) fn new(
+        mut connection: Connection<Tapped<BoxedIo>, Bytes>,
+        tap: Arc<Tap>,
+        link: Arc<Link>,
+        liveness: Option<Liveness>,
+        notes: Notes,
+    ) -> Self {
+        let pings = connection.ping_pong().expect("taken once per connection");
+        let keepalive = liveness.map(|liveness| Keepalive {
+            liveness,
+            timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
+            dormant: false,
+            ping_sent: None,
+        });
+        Self { connection, tap, link, pings, keepalive, goaways: 0, gathered: 0, yielded: false, notes }
+    }
+
+    pub(super) fn settings_seen(&self) -> bool {
+        self.tap.settings_seen()
+    }
+
+    /// Yields once before writing while several small requests are under way, so that one write carries them all.
+    fn gathers(&mut self, cx: &mut Context<'_>) -> bool {
+        let opened = self.link.small_requests();
+        if opened != self.gathered && !self.yielded && self.link.in_flight() > 1 {
+            self.yielded = true;
+            cx.waker().wake_by_ref();
+            return true;
+        }
+        self.yielded = false;
+        self.gathered = opened;
+        false
+    }
+
+    /// True once the peer is taken for dead.
+    fn keep_alive(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(keepalive) = &mut self.keepalive else {
+            return false;
+        };
+        if let Some(sent) = keepalive.ping_sent
+            && let Poll::Ready(Ok(_)) = self.pings.poll_pong(cx)
+        {
+            keepalive.ping_sent = None;
+            (self.notes)(LinkNote::RoundTrip(clock::now().saturating_duration_since(sent)));
+        }
+        let calls = self.link.in_flight();
+        if keepalive.dormant && calls == 0 {
+            return false;
+        }
+        if !keepalive.dormant && keepalive.timer.as_mut().poll(cx).is_pending() {
+            return false;
+        }
+        loop {
+            let now = clock::now();
+            keepalive.dormant = false;
+            match keepalive.liveness.next(now, self.tap.last_read(), calls) {
+                Next::Dead => return true,
+                Next::Dormant => {
+                    keepalive.dormant = true;
+                    return false;
+                }
+                // A PING that h2 will not send is one still unanswered: the timeout decides.
+                Next::Ping => {
+                    if self.pings.send_ping(Ping::opaque()).is_ok() {
+                        keepalive.ping_sent = Some(now);
+                    }
+                }
+                Next::SleepUntil(at) => {
+                    keepalive.timer.as_mut().reset(at.into());
+                    if keepalive.timer.as_mut().poll(cx).is_pending() {
+                        return false;
+                    }
+                }
+            }
+        }
+    }
+
+    fn hear_goaway(&mut self) {
+        let heard = self.tap.goaways();
+        if heard == self.goaways {
+            return;
+        }
+        self.goaways = heard;
+        if let Some(goaway) = self.tap.goaway() {
+            self.link.set_goaway(&goaway);
+            (self.notes)(LinkNote::GoAway(goaway));
+        }
+    }
+
+    fn hear_limit(&mut self) {
+        let limit = self.connection.max_concurrent_send_streams();
+        if self.settings_seen() && self.link.peer_limit() != u32::try_from(limit).ok() {
+            self.link.set_peer_limit(limit);
+        }
+    }
+
+    /// h2's result alone cannot tell: it is `Ok` for a GOAWAY and FIN that killed open streams.
+    fn label(&self, result: Result<(), h2::Error>) -> LinkEnd {
+        if let Some(goaway) = self.tap.goaway() {
+            return LinkEnd::GoAway(goaway);
+        }
+        if let Some((kind, text)) = self.tap.error() {
+            return LinkEnd::Io { kind, text };
+        }
+        if self.tap.closed() {
+            return LinkEnd::Closed;
+        }
+        match result {
+            Ok(()) => LinkEnd::HungUp,
+            Err(error) => match error.get_io() {
+                Some(io) => LinkEnd::Io { kind: io.kind(), text: io.to_string() },
+                None => LinkEnd::Protocol(error.to_string()),
+            },
+        }
+    }
+}
+
+impl Future for Driver {
+    type Output = LinkEnd;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<LinkEnd> {
+        let me = &mut *self;
+        if me.gathers(cx) {
+            return Poll::Pending;
+        }
+        let end = if me.keep_alive(cx) {
+            LinkEnd::KeepaliveTimeout
+        } else {
+            let polled = Pin::new(&mut me.connection).poll(cx);
+            // First the link closes its door, then the owner hears of it.
+            me.hear_goaway();
+            me.hear_limit();
+            match polled {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(result) => me.label(result),
+            }
+        };
+        me.link.set_end(end.clone());
+        Poll::Ready(end)
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.link.set_end(LinkEnd::HungUp);
+    }
+}

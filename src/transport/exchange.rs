@@ -1,0 +1,158 @@
+//! One attempt on one open stream: reads the answer, and labels whatever goes wrong.
+
+use super::{
+    body::ResponseBody,
+    link::{Link, OpenStream, Permit},
+    status,
+};
+use crate::model::{Failure, GoAway, LinkEnd, Phase};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue};
+use std::{collections::VecDeque, future::poll_fn, sync::Arc};
+use tonic::Status;
+
+/// A failed attempt: the classification to decide on, and the status to surface with.
+#[derive(Debug)]
+pub(crate) struct AttemptFailure {
+    pub(crate) failure: Failure,
+    pub(crate) status: Status,
+    /// The value of `grpc-retry-pushback-ms`, if the peer sent one.
+    pub(crate) pushback: Option<HeaderValue>,
+}
+
+impl From<Failure> for AttemptFailure {
+    fn from(failure: Failure) -> Self {
+        let status = status::of(&failure);
+        Self { failure, status, pushback: None }
+    }
+}
+
+impl AttemptFailure {
+    fn from_peer(status: Status, headers: &HeaderMap) -> Box<Self> {
+        let pushback = headers.get("grpc-retry-pushback-ms").cloned();
+        Box::new(Self { failure: Failure::status(status.code()), status, pushback })
+    }
+}
+
+/// The outcome of an attempt; failures are rare and large, so they are boxed.
+pub(crate) type Outcome = Result<http::Response<ResponseBody>, Box<AttemptFailure>>;
+
+/// Reads a unary answer to its end, so that nothing is shown before the status is known. An answer of more than
+/// `commit_after` bytes is passed on as it comes, and is not retried from then on. Cancel safe: dropped, the stream is reset.
+pub(crate) async fn read_unary(stream: OpenStream, commit_after: usize) -> Outcome {
+    let OpenStream { response, permit, .. } = stream;
+    let response = match response.await {
+        Ok(response) => response,
+        Err(error) => return Err(classify(&error, permit.link()).await),
+    };
+    permit.link().prove();
+    let (head, mut body) = response.into_parts();
+    if let Some(end) = head_ends(&head)? {
+        return Ok(http::Response::from_parts(head, end));
+    }
+    let mut data = VecDeque::new();
+    let mut size = 0;
+    loop {
+        match poll_fn(|cx| body.poll_data(cx)).await {
+            Some(Ok(chunk)) => {
+                let _ = body.flow_control().release_capacity(chunk.len());
+                size += chunk.len();
+                data.push_back(chunk);
+            }
+            Some(Err(error)) => return Err(classify(&error, permit.link()).await),
+            None => break,
+        }
+        if size > commit_after {
+            return Ok(http::Response::from_parts(head, ResponseBody::live(data, body, permit)));
+        }
+    }
+    let trailers = match poll_fn(|cx| body.poll_trailers(cx)).await {
+        Ok(trailers) => trailers.unwrap_or_default(),
+        Err(error) => return Err(classify(&error, permit.link()).await),
+    };
+    if !status::is_ok(&trailers) {
+        return Err(match status::from_headers(&trailers) {
+            Some(status) => AttemptFailure::from_peer(status, &trailers),
+            None => no_status(),
+        });
+    }
+    Ok(http::Response::from_parts(head, ResponseBody::whole(data, trailers)))
+}
+
+/// Reads only the head of a streaming answer. Cancel safe: dropped, the stream is reset.
+pub(crate) async fn read_head(response: h2::client::ResponseFuture, permit: Permit) -> Outcome {
+    let response = match response.await {
+        Ok(response) => response,
+        Err(error) => return Err(classify(&error, permit.link()).await),
+    };
+    permit.link().prove();
+    let (head, body) = response.into_parts();
+    Ok(match head_ends(&head)? {
+        Some(end) => http::Response::from_parts(head, end),
+        None => http::Response::from_parts(head, ResponseBody::live(VecDeque::new(), body, permit)),
+    })
+}
+
+/// Whether the head is all there is: a trailers-only OK, or an answer that is not gRPC.
+fn head_ends(head: &http::response::Parts) -> Result<Option<ResponseBody>, Box<AttemptFailure>> {
+    if let Some(status) = status::from_headers(&head.headers) {
+        return match status.code() {
+            tonic::Code::Ok => Ok(Some(ResponseBody::whole(VecDeque::new(), HeaderMap::new()))),
+            _ => Err(AttemptFailure::from_peer(status, &head.headers)),
+        };
+    }
+    let http = head.status.as_u16();
+    if http != 200 {
+        let text = format!("the peer answered HTTP {http} without a grpc-status");
+        return Err(Box::new(Failure::http(http, text).into()));
+    }
+    let content_type = head.headers.get(http::header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    if let Some(kind) = content_type.filter(|kind| !kind.starts_with(b"application/grpc")) {
+        let kind = String::from_utf8_lossy(kind);
+        let text = format!("the peer answered with content-type {kind:?}, which is not gRPC");
+        return Err(Box::new(Failure::http(http, text).into()));
+    }
+    Ok(None)
+}
+
+pub(super) fn no_status() -> Box<AttemptFailure> {
+    Box::new(Failure::no_status("the peer ended the call without a grpc-status".into()).into())
+}
+
+/// Labels an error of h2 by where it came from, not by its text. Where the link died, waits for the driver's label of that.
+pub(super) async fn classify(error: &h2::Error, link: &Link) -> Box<AttemptFailure> {
+    let failure = match classify_now(error, link) {
+        Some(failure) => failure,
+        None => Failure::link_lost(link.ended().await, Phase::MaybeProcessed),
+    };
+    Box::new(failure.into())
+}
+
+/// The same, where the label does not depend on how the link ended.
+pub(super) fn classify_now(error: &h2::Error, link: &Link) -> Option<Failure> {
+    let reason = error.reason().map(u32::from).unwrap_or_default();
+    if error.is_go_away() && error.is_remote() {
+        let said = link.goaway().unwrap_or_else(|| {
+            Arc::new(GoAway { last_stream_id: 0, code: reason, debug: String::new() })
+        });
+        return Some(Failure::goaway(said));
+    }
+    if error.is_reset() {
+        return Some(match error.is_remote() {
+            true => Failure::reset(reason),
+            false => Failure::protocol(format!("the peer broke HTTP/2 on this stream: {error}")),
+        });
+    }
+    if error.is_io() || error.is_go_away() {
+        return link.end().map(|end: Arc<LinkEnd>| Failure::link_lost(end, Phase::MaybeProcessed));
+    }
+    Some(Failure::protocol(format!("HTTP/2 refused the call: {error}")))
+}
+
+/// A request's message with its gRPC prefix holds exactly one message.
+pub(crate) fn is_one_message(body: &Bytes) -> bool {
+    match body.get(1..5).and_then(|length| <[u8; 4]>::try_from(length).ok()) {
+        Some(length) => body.len() == 5 + u32::from_be_bytes(length) as usize,
+        None => false,
+    }
+}

@@ -1,0 +1,248 @@
+//! One live HTTP/2 connection, as its callers see it: room for a stream, opening one, and why it ended.
+
+use crate::model::{Failure, GoAway, Incarnation, LinkEnd, Phase};
+use bytes::Bytes;
+use h2::{
+    SendStream,
+    client::{ResponseFuture, SendRequest},
+};
+use parking_lot::Mutex;
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{
+            AtomicBool, AtomicUsize,
+            Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst},
+        },
+    },
+};
+use tokio::sync::SetOnce;
+
+/// Requests below this size are worth gathering before the socket is written to.
+const SMALL: usize = 4 * 1024;
+
+/// Who wants to know what happens to a link. Called from any task; must not block.
+pub(crate) trait LinkWatcher: Send + Sync + 'static {
+    /// A stream ended and someone had asked for room.
+    fn has_room(&self);
+    /// The peer answered a call for the first time.
+    fn proven(&self, incarnation: Incarnation);
+    /// The link can take no new streams, although nobody said GOAWAY (its stream ids are used up).
+    fn retired(&self, incarnation: Incarnation);
+}
+
+/// One live HTTP/2 connection.
+pub(crate) struct Link {
+    incarnation: Incarnation,
+    sender: Mutex<Option<SendRequest<Bytes>>>,
+    accepting: AtomicBool,
+    window: usize,
+    peer_limit: AtomicUsize,
+    in_flight: AtomicUsize,
+    room_wanted: AtomicBool,
+    proven: AtomicBool,
+    small_requests: AtomicUsize,
+    goaway: Mutex<Option<Arc<GoAway>>>,
+    end: SetOnce<Arc<LinkEnd>>,
+    watcher: Arc<dyn LinkWatcher>,
+}
+
+/// The right to open one stream; gives its place back when dropped.
+pub(crate) struct Permit(Arc<Link>);
+
+/// An open stream: what is needed to read the answer, and to go on sending if the request was not sent whole.
+pub(crate) struct OpenStream {
+    pub(crate) response: ResponseFuture,
+    pub(crate) send: Option<SendStream<Bytes>>,
+    pub(crate) permit: Permit,
+}
+
+impl Link {
+    pub(super) fn new(
+        incarnation: Incarnation,
+        sender: SendRequest<Bytes>,
+        window: usize,
+        watcher: Arc<dyn LinkWatcher>,
+    ) -> Self {
+        Self {
+            incarnation,
+            sender: Mutex::new(Some(sender)),
+            accepting: AtomicBool::new(true),
+            window,
+            peer_limit: AtomicUsize::new(usize::MAX),
+            in_flight: AtomicUsize::new(0),
+            room_wanted: AtomicBool::new(false),
+            proven: AtomicBool::new(false),
+            small_requests: AtomicUsize::new(0),
+            goaway: Mutex::new(None),
+            end: SetOnce::new(),
+            watcher,
+        }
+    }
+
+    /// Which life of its subchannel this is.
+    pub(crate) fn incarnation(&self) -> Incarnation {
+        self.incarnation
+    }
+
+    /// Whether new streams may be opened: not draining, not ended.
+    pub(crate) fn is_accepting(&self) -> bool {
+        self.accepting.load(Acquire)
+    }
+
+    /// How many streams are open.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.in_flight.load(Relaxed)
+    }
+
+    /// A place for one stream within the window and the peer's MAX_CONCURRENT_STREAMS; if there is none, the watcher hears
+    /// `has_room` when there is.
+    pub(crate) fn reserve(self: &Arc<Self>) -> Option<Permit> {
+        if let Some(permit) = self.try_reserve() {
+            return Some(permit);
+        }
+        self.room_wanted.store(true, SeqCst);
+        // A stream that ended before it could see the wish has made room already.
+        let permit = self.try_reserve();
+        if permit.is_some() {
+            self.room_wanted.store(false, SeqCst);
+        }
+        permit
+    }
+
+    fn try_reserve(self: &Arc<Self>) -> Option<Permit> {
+        let limit = self.window.min(self.peer_limit.load(Relaxed));
+        let room = |open: usize| (open < limit).then_some(open + 1);
+        self.in_flight.fetch_update(SeqCst, SeqCst, room).ok()?;
+        Some(Permit(self.clone()))
+    }
+
+    /// The peer's MAX_CONCURRENT_STREAMS, if it set one.
+    pub(crate) fn peer_limit(&self) -> Option<u32> {
+        u32::try_from(self.peer_limit.load(Relaxed)).ok()
+    }
+
+    /// Takes note of the peer's MAX_CONCURRENT_STREAMS.
+    pub(super) fn set_peer_limit(&self, limit: usize) {
+        self.peer_limit.store(limit, SeqCst);
+        self.offer_room();
+    }
+
+    fn offer_room(&self) {
+        if self.room_wanted.swap(false, SeqCst) {
+            self.watcher.has_room();
+        }
+    }
+
+    /// Lets no new stream in. Streams that are open go on; once they have ended the connection closes by itself.
+    pub(crate) fn drain(&self) {
+        self.accepting.store(false, Release);
+        self.sender.lock().take();
+    }
+
+    /// Lets no new stream in because the peer said so.
+    pub(super) fn set_goaway(&self, goaway: &GoAway) {
+        *self.goaway.lock() = Some(Arc::new(goaway.clone()));
+        self.drain();
+    }
+
+    /// The peer's last GOAWAY.
+    pub(crate) fn goaway(&self) -> Option<Arc<GoAway>> {
+        self.goaway.lock().clone()
+    }
+
+    /// Records why the link ended; the first cause wins.
+    pub(super) fn set_end(&self, end: LinkEnd) {
+        let _ = self.end.set(Arc::new(end));
+        self.drain();
+    }
+
+    /// Why the link ended, once it has.
+    pub(crate) fn end(&self) -> Option<Arc<LinkEnd>> {
+        self.end.get().cloned()
+    }
+
+    /// Waits for the link's end. Cancel safe.
+    pub(crate) async fn ended(&self) -> Arc<LinkEnd> {
+        self.end.wait().await.clone()
+    }
+
+    /// How many small requests were opened so far: the driver gathers them.
+    pub(super) fn small_requests(&self) -> usize {
+        self.small_requests.load(Relaxed)
+    }
+
+    /// The peer answered a call.
+    pub(crate) fn prove(&self) {
+        if !self.proven.load(Relaxed) && !self.proven.swap(true, AcqRel) {
+            self.watcher.proven(self.incarnation);
+        }
+    }
+
+    fn gone(&self) -> Failure {
+        let end = self.end().or_else(|| self.goaway().map(|goaway| Arc::new(LinkEnd::GoAway((*goaway).clone()))));
+        Failure::link_lost(end.unwrap_or_else(|| Arc::new(LinkEnd::HungUp)), Phase::Unsent)
+    }
+}
+
+impl Permit {
+    pub(crate) fn link(&self) -> &Arc<Link> {
+        &self.0
+    }
+
+    /// Opens a stream with `head`. With `body` the request is sent whole; without, the caller sends on [`OpenStream::send`].
+    /// An error is certain not to have left this process.
+    pub(crate) fn open(self, head: http::Request<()>, body: Option<Bytes>) -> Result<OpenStream, Failure> {
+        let link = self.0.clone();
+        // Cloned: a handle refuses a second request while its first has not been sent.
+        let Some(mut sender) = link.sender.lock().clone() else {
+            return Err(link.gone());
+        };
+        let small = body.as_ref().is_some_and(|body| body.len() < SMALL);
+        if small {
+            link.small_requests.fetch_add(1, Relaxed);
+        }
+        let (response, mut send) = sender.send_request(head, false).map_err(|error| link.cannot_open(&error))?;
+        let send = match body {
+            Some(body) => {
+                send.send_data(body, true).map_err(|error| link.cannot_open(&error))?;
+                None
+            }
+            None => Some(send),
+        };
+        Ok(OpenStream { response, send, permit: self })
+    }
+}
+
+impl Link {
+    fn cannot_open(&self, error: &h2::Error) -> Failure {
+        if error.is_io() || error.is_go_away() {
+            return self.gone();
+        }
+        // h2 keeps its own errors to itself; the one that can befall a well-formed request is that the ids are used up.
+        if self.is_accepting() {
+            self.drain();
+            self.watcher.retired(self.incarnation);
+        }
+        Failure::link_lost(Arc::new(LinkEnd::Protocol(error.to_string())), Phase::Unsent)
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, SeqCst);
+        self.0.offer_room();
+    }
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link")
+            .field("incarnation", &self.incarnation)
+            .field("accepting", &self.is_accepting())
+            .field("in_flight", &self.in_flight())
+            .field("end", &self.end())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,62 @@
+//! Statuses: read from the peer's headers without trusting them, and made from failures of our own.
+
+use crate::model::Failure;
+use http::HeaderMap;
+use tonic::{Code, Status, metadata::MetadataMap};
+
+const DETAILS: &str = "grpc-status-details-bin";
+
+/// The status in `headers`, with message, details and metadata; none if there is no `grpc-status`.
+pub(crate) fn from_headers(headers: &HeaderMap) -> Option<Status> {
+    if !headers.contains_key("grpc-status") {
+        return None;
+    }
+    // tonic takes details that are not base64 for a bug of ours and panics.
+    if headers.contains_key(DETAILS) {
+        let metadata = MetadataMap::from_headers(headers.clone());
+        let readable = metadata.get_bin(DETAILS).is_some_and(|value| value.to_bytes().is_ok());
+        if !readable {
+            let mut headers = headers.clone();
+            headers.remove(DETAILS);
+            return Status::from_header_map(&headers);
+        }
+    }
+    Status::from_header_map(headers)
+}
+
+/// The status that a failure of this side, or of the protocol, surfaces with.
+pub(crate) fn of(failure: &Failure) -> Status {
+    Status::new(failure.code, failure.to_string())
+}
+
+/// Whether the headers say OK: the hot path, without building a status.
+pub(crate) fn is_ok(headers: &HeaderMap) -> bool {
+    headers.get("grpc-status").is_some_and(|value| Code::from_bytes(value.as_bytes()) == Code::Ok)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (name.parse().expect("name"), value.parse().expect("value"))).collect()
+    }
+
+    #[test]
+    fn a_peer_cannot_make_us_panic_with_details_that_are_not_base64() {
+        let status = from_headers(&headers(&[("grpc-status", "5"), (DETAILS, "!!! not base64 !!!")]));
+        assert_eq!(status.expect("a status").code(), Code::NotFound);
+        let status = from_headers(&headers(&[("grpc-status", "5"), (DETAILS, "aGk=")])).expect("a status");
+        assert_eq!(status.details(), b"hi");
+    }
+
+    #[test]
+    fn message_and_metadata_come_through() {
+        let status = from_headers(&headers(&[("grpc-status", "14"), ("grpc-message", "a%20b"), ("x-why", "because")]));
+        let status = status.expect("a status");
+        assert_eq!((status.code(), status.message()), (Code::Unavailable, "a b"));
+        assert_eq!(status.metadata().get("x-why").expect("kept"), "because");
+        assert!(from_headers(&HeaderMap::new()).is_none());
+        assert!(is_ok(&headers(&[("grpc-status", "0")])) && !is_ok(&HeaderMap::new()));
+    }
+}

@@ -1,0 +1,260 @@
+//! Listens in on the bytes the peer sends: reads only 9-byte frame headers and GOAWAY payloads, and so knows what h2 does
+//! not tell: that SETTINGS came, what a GOAWAY said, when the last byte arrived, and whether the end was FIN or an error.
+
+use crate::{clock, model::GoAway};
+use parking_lot::Mutex;
+use std::{
+    io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    task::{Context, Poll, ready},
+    time::{Duration, Instant},
+};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+const FRAME_HEADER: usize = 9;
+const SETTINGS: u8 = 4;
+const GOAWAY: u8 = 7;
+const ACK: u8 = 1;
+/// As much of a GOAWAY as is kept: ids and code, and this much debug data.
+const GOAWAY_KEPT: usize = 8 + 256;
+
+/// What was overheard.
+#[derive(Debug)]
+pub(super) struct Tap {
+    since: Instant,
+    last_read: AtomicU64,
+    settings: AtomicBool,
+    goaways: AtomicU64,
+    goaway: Mutex<Option<GoAway>>,
+    closed: AtomicBool,
+    error: Mutex<Option<(io::ErrorKind, String)>>,
+}
+
+impl Tap {
+    pub(super) fn new() -> Self {
+        Self {
+            since: clock::now(),
+            last_read: AtomicU64::new(0),
+            settings: AtomicBool::new(false),
+            goaways: AtomicU64::new(0),
+            goaway: Mutex::new(None),
+            closed: AtomicBool::new(false),
+            error: Mutex::new(None),
+        }
+    }
+
+    /// When the last byte was read; the link's start if none was.
+    pub(super) fn last_read(&self) -> Instant {
+        self.since + Duration::from_nanos(self.last_read.load(Relaxed))
+    }
+
+    /// Whether the peer's first SETTINGS frame was read whole.
+    pub(super) fn settings_seen(&self) -> bool {
+        self.settings.load(Relaxed)
+    }
+
+    /// How many GOAWAY frames were read, and the last of them.
+    pub(super) fn goaways(&self) -> u64 {
+        self.goaways.load(Relaxed)
+    }
+
+    pub(super) fn goaway(&self) -> Option<GoAway> {
+        self.goaway.lock().clone()
+    }
+
+    /// Whether the peer closed its side.
+    pub(super) fn closed(&self) -> bool {
+        self.closed.load(Relaxed)
+    }
+
+    /// The first error that reading or writing met.
+    pub(super) fn error(&self) -> Option<(io::ErrorKind, String)> {
+        self.error.lock().clone()
+    }
+
+    fn failed(&self, error: &io::Error) {
+        self.error.lock().get_or_insert_with(|| (error.kind(), error.to_string()));
+    }
+}
+
+/// A byte stream with a tap on it.
+pub(super) struct Tapped<T> {
+    io: T,
+    tap: Arc<Tap>,
+    scanner: Scanner,
+}
+
+impl<T> Tapped<T> {
+    pub(super) fn new(io: T, tap: Arc<Tap>) -> Self {
+        Self { io, tap, scanner: Scanner::default() }
+    }
+}
+
+/// Where in the sequence of frames the last read ended.
+#[derive(Default)]
+struct Scanner {
+    header: [u8; FRAME_HEADER],
+    header_filled: usize,
+    payload_left: usize,
+    kept: Vec<u8>,
+}
+
+impl Scanner {
+    fn scan(&mut self, mut bytes: &[u8], tap: &Tap) {
+        while !bytes.is_empty() {
+            if self.header_filled < FRAME_HEADER {
+                let take = bytes.len().min(FRAME_HEADER - self.header_filled);
+                self.header[self.header_filled..][..take].copy_from_slice(&bytes[..take]);
+                self.header_filled += take;
+                bytes = &bytes[take..];
+                if self.header_filled < FRAME_HEADER {
+                    return;
+                }
+                let [a, b, c, ..] = self.header;
+                self.payload_left = u32::from_be_bytes([0, a, b, c]) as usize;
+            }
+            let take = bytes.len().min(self.payload_left);
+            if self.header[3] == GOAWAY {
+                let room = GOAWAY_KEPT.saturating_sub(self.kept.len());
+                self.kept.extend_from_slice(&bytes[..take.min(room)]);
+            }
+            self.payload_left -= take;
+            bytes = &bytes[take..];
+            if self.payload_left == 0 {
+                self.frame_ended(tap);
+            }
+        }
+    }
+
+    fn frame_ended(&mut self, tap: &Tap) {
+        self.header_filled = 0;
+        match self.header[3] {
+            SETTINGS if self.header[4] & ACK == 0 => tap.settings.store(true, Relaxed),
+            GOAWAY => {
+                if let Some(goaway) = parse_goaway(&self.kept) {
+                    *tap.goaway.lock() = Some(goaway);
+                    tap.goaways.fetch_add(1, Relaxed);
+                }
+                self.kept.clear();
+            }
+            _ => {}
+        }
+    }
+}
+
+fn parse_goaway(payload: &[u8]) -> Option<GoAway> {
+    let (ids, debug) = payload.split_at_checked(8)?;
+    let number = |at: usize| u32::from_be_bytes([ids[at], ids[at + 1], ids[at + 2], ids[at + 3]]);
+    Some(GoAway {
+        last_stream_id: number(0) & 0x7fff_ffff,
+        code: number(4),
+        debug: String::from_utf8_lossy(debug).into_owned(),
+    })
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Tapped<T> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let me = &mut *self;
+        let before = buffer.filled().len();
+        let room = buffer.remaining() > 0;
+        let result = ready!(Pin::new(&mut me.io).poll_read(cx, buffer));
+        match &result {
+            Err(error) => me.tap.failed(error),
+            Ok(()) if buffer.filled().len() == before => {
+                if room {
+                    me.tap.closed.store(true, Relaxed);
+                }
+            }
+            Ok(()) => {
+                let age = clock::now().saturating_duration_since(me.tap.since);
+                me.tap.last_read.store(age.as_nanos() as u64, Relaxed);
+                me.scanner.scan(&buffer.filled()[before..], &me.tap);
+            }
+        }
+        Poll::Ready(result)
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Tapped<T> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let result = ready!(Pin::new(&mut self.io).poll_write(cx, bytes));
+        Poll::Ready(result.inspect_err(|error| self.tap.failed(error)))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let result = ready!(Pin::new(&mut self.io).poll_write_vectored(cx, slices));
+        Poll::Ready(result.inspect_err(|error| self.tap.failed(error)))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let result = ready!(Pin::new(&mut self.io).poll_flush(cx));
+        Poll::Ready(result.inspect_err(|error| self.tap.failed(error)))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
+        let length = (payload.len() as u32).to_be_bytes();
+        let mut bytes = vec![length[1], length[2], length[3], kind, flags, 0, 0, 0, 0];
+        bytes.extend_from_slice(payload);
+        bytes
+    }
+
+    fn goaway(last: u32, code: u32, debug: &[u8]) -> Vec<u8> {
+        let mut payload = last.to_be_bytes().to_vec();
+        payload.extend_from_slice(&code.to_be_bytes());
+        payload.extend_from_slice(debug);
+        frame(GOAWAY, 0, &payload)
+    }
+
+    #[test]
+    fn frames_are_heard_however_the_bytes_are_cut() {
+        let mut bytes = frame(SETTINGS, ACK, &[]);
+        bytes.extend(frame(0, 0, &[7; 1_000]));
+        bytes.extend(frame(SETTINGS, 0, &[0, 3, 0, 0, 0, 100]));
+        bytes.extend(goaway(0x7fff_ffff, 0, b""));
+        bytes.extend(goaway(5, 11, b"too_many_pings"));
+        for size in [1, 2, 7, 9, 10, 100, bytes.len()] {
+            let (tap, mut scanner) = (Tap::new(), Scanner::default());
+            for (n, chunk) in bytes.chunks(size).enumerate() {
+                assert!(n > 0 || size > 9 || !tap.settings_seen());
+                scanner.scan(chunk, &tap);
+            }
+            assert!(tap.settings_seen());
+            assert_eq!(tap.goaways(), 2);
+            let heard = tap.goaway().expect("a GOAWAY was sent");
+            assert_eq!((heard.last_stream_id, heard.code), (5, 11));
+            assert!(heard.is_too_many_pings());
+        }
+    }
+
+    #[test]
+    fn an_acknowledgement_is_not_settings_and_a_huge_goaway_is_cut() {
+        let (tap, mut scanner) = (Tap::new(), Scanner::default());
+        scanner.scan(&frame(SETTINGS, ACK, &[]), &tap);
+        assert!(!tap.settings_seen());
+        scanner.scan(&goaway(1, 0, &[b'x'; 100_000]), &tap);
+        assert_eq!(tap.goaway().expect("heard").debug.len(), 256);
+        scanner.scan(&frame(GOAWAY, 0, b"short"), &tap);
+        assert_eq!(tap.goaways(), 1, "a malformed one is h2's to refuse");
+    }
+}
