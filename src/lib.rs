@@ -1,10 +1,23 @@
 //! An actor-based connection supervisor for tonic gRPC clients.
 
+mod actor;
+mod client;
 mod clock;
+pub mod config;
 mod model;
 pub mod policy;
-pub mod transport;
+mod telemetry;
 #[cfg(feature = "test-util")]
 pub mod testing;
+pub mod transport;
 
-pub use model::*;
+#[cfg(feature = "test-util")]
+pub use actor::{Child, Panics};
+pub use actor::{UnaryCall, UnaryReply, UnaryResult};
+pub use client::{Builder, DescriptorError, Mailbox, SupervisedChannel, Supervisor};
+pub use config::{Config, ConfigBuilder, ConfigError};
+pub use model::{
+    AttemptReport, CallId, CallKind, CallOptions, CallReport, Cause, ConnectivityState, DialFailure, DialStep, Event,
+    Fact, Failure, GoAway, Incarnation, LinkEnd, Origin, Phase, Scope, ShedReason, Snapshot,
+};
+pub use telemetry::{EventItem, EventStream};

@@ -108,13 +108,7 @@ pub struct Failure {
 
 impl Failure {
     fn new(code: Code, origin: Origin, phase: Phase, scope: Scope, cause: Cause) -> Self {
-        Self {
-            code,
-            origin,
-            phase,
-            scope,
-            cause,
-        }
+        Self { code, origin, phase, scope, cause }
     }
 
     /// The peer sent `code` as the call's status.
@@ -150,13 +144,7 @@ impl Failure {
 
     /// The stream's id lies above the last one a GOAWAY promised to serve.
     pub fn goaway(goaway: Arc<GoAway>) -> Self {
-        Self::new(
-            Code::Unavailable,
-            Origin::Peer,
-            Phase::Unprocessed,
-            Scope::Link,
-            Cause::GoAway(goaway),
-        )
+        Self::new(Code::Unavailable, Origin::Peer, Phase::Unprocessed, Scope::Link, Cause::GoAway(goaway))
     }
 
     /// The link ended; `phase` says how far the attempt had come.

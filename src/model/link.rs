@@ -109,18 +109,13 @@ pub(crate) fn code_name(code: u32) -> &'static str {
         "INADEQUATE_SECURITY",
         "HTTP_1_1_REQUIRED",
     ];
-    NAMES
-        .get(code as usize)
-        .copied()
-        .unwrap_or("UNKNOWN_ERROR_CODE")
+    NAMES.get(code as usize).copied().unwrap_or("UNKNOWN_ERROR_CODE")
 }
 
 impl fmt::Display for LinkEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::KeepaliveTimeout => {
-                f.write_str("keepalive: no answer from the peer within keepalive_timeout")
-            }
+            Self::KeepaliveTimeout => f.write_str("keepalive: no answer from the peer within keepalive_timeout"),
             Self::Closed => f.write_str("the peer closed the connection"),
             Self::Io { text, .. } => write!(f, "the connection failed: {text}"),
             Self::GoAway(goaway) => goaway.fmt(f),
@@ -133,12 +128,7 @@ impl fmt::Display for LinkEnd {
 
 impl fmt::Display for GoAway {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "the peer sent GOAWAY {} (last stream {})",
-            self.code_name(),
-            self.last_stream_id
-        )?;
+        write!(f, "the peer sent GOAWAY {} (last stream {})", self.code_name(), self.last_stream_id)?;
         if self.debug.is_empty() {
             return Ok(());
         }

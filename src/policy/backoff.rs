@@ -38,11 +38,7 @@ pub fn jittered(delay: Duration, jitter: f64, unit: f64) -> Duration {
 mod tests {
     use super::*;
 
-    const SEED: Backoff = Backoff {
-        initial: Duration::from_secs(1),
-        multiplier: 2.0,
-        max: Duration::from_secs(10),
-    };
+    const SEED: Backoff = Backoff { initial: Duration::from_secs(1), multiplier: 2.0, max: Duration::from_secs(10) };
 
     #[test]
     fn the_seeds_waits_are_1_2_4_8_10_10() {
@@ -52,11 +48,7 @@ mod tests {
 
     #[test]
     fn the_seeds_custom_example_grows_by_half_from_2_to_20_seconds() {
-        let custom = Backoff {
-            initial: Duration::from_secs(2),
-            multiplier: 1.5,
-            max: Duration::from_secs(20),
-        };
+        let custom = Backoff { initial: Duration::from_secs(2), multiplier: 1.5, max: Duration::from_secs(20) };
         let waits: Vec<f64> = (0..7).map(|n| custom.delay(n).as_secs_f64()).collect();
         assert_eq!(waits, [2.0, 3.0, 4.5, 6.75, 10.125, 15.1875, 20.0]);
     }

@@ -26,6 +26,11 @@ impl Channel {
         Self { subchannel: Subchannel::new(schedules), last_error: None }
     }
 
+    /// As after a failure, with a redial due at once: what a restarted supervisor begins with.
+    pub fn after_a_crash(schedules: Schedules, now: Instant) -> Self {
+        Self { subchannel: Subchannel::after_a_crash(schedules, now), last_error: None }
+    }
+
     /// Takes one step; `cause` explains a failure, `unit` is a die in `0.0..1.0`.
     pub fn on(&mut self, input: Input, cause: &Arc<str>, now: Instant, unit: f64) -> Step {
         let from = self.state();
@@ -53,6 +58,16 @@ impl Channel {
     /// The subchannel's count of failures.
     pub fn failures(&self) -> u32 {
         self.subchannel.failures()
+    }
+
+    /// Whether the link has answered a call or lived long enough.
+    pub fn is_proven(&self) -> bool {
+        self.subchannel.is_proven()
+    }
+
+    /// Makes a wait that is on last until `at`, whatever calls wait; its end.
+    pub fn hold_until(&mut self, at: Instant) -> Option<Instant> {
+        self.subchannel.hold_until(at)
     }
 
     /// When the next dial is due, while one is waited for.

@@ -1,6 +1,9 @@
 //! Restart intensity, as in OTP: how many failures of children in a period are taken for bad luck.
 
-use std::{collections::VecDeque, time::{Duration, Instant}};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
 /// At most `restarts` failures in `period` are restarted at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

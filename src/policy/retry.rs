@@ -1,6 +1,9 @@
 //! What a retry policy is: how often, how long between, after which codes.
 
-use super::{backoff::{Backoff, jittered}, codes::CodeSet};
+use super::{
+    backoff::{Backoff, jittered},
+    codes::CodeSet,
+};
 use std::time::Duration;
 
 /// How many policy retries a call may have.

@@ -105,6 +105,12 @@ impl Subchannel {
         }
     }
 
+    /// As after a failure, with a redial due at once: what a restarted supervisor begins with.
+    pub fn after_a_crash(schedules: Schedules, now: Instant) -> Self {
+        let wait = Some(Wait { at: now, backoff: None });
+        Self { state: TransientFailure, wait, ..Self::new(schedules) }
+    }
+
     /// Takes one step; `unit` is a die in `0.0..1.0`.
     pub fn on(&mut self, input: Input, now: Instant, unit: f64) -> Output {
         match (self.state, input) {
@@ -147,6 +153,18 @@ impl Subchannel {
     /// How many dials failed, or links were lost unproven, since a link was last proven.
     pub fn failures(&self) -> u32 {
         self.failures
+    }
+
+    /// Whether the link has answered a call or lived long enough.
+    pub fn is_proven(&self) -> bool {
+        self.proven
+    }
+
+    /// Makes a wait that is on last until `at`, whatever calls wait; its end.
+    pub fn hold_until(&mut self, at: Instant) -> Option<Instant> {
+        let wait = self.wait.as_mut()?;
+        *wait = Wait { at: wait.at.max(at), backoff: None };
+        Some(wait.at)
     }
 
     /// When the next dial is due, while one is waited for.
@@ -267,7 +285,13 @@ mod tests {
                 let (from, to) = (before.state, after.state);
                 assert!(from == to || from.can_become(to), "{from} -> {to} on {input:?}");
                 assert!(after.has_a_way_on(), "{after:?} after {input:?}");
-                assert_eq!(output == Output::Dial, to == Connecting && after.dial_started == Some(now) && after.wait.is_none() && (from != to || before.wait.is_some()));
+                assert_eq!(
+                    output == Output::Dial,
+                    to == Connecting
+                        && after.dial_started == Some(now)
+                        && after.wait.is_none()
+                        && (from != to || before.wait.is_some())
+                );
                 assert!(to != Ready || from == Ready || input == Input::Established);
                 assert!(from != Shutdown || output == Output::Nothing);
                 todo.push((after, depth + 1));
@@ -303,10 +327,7 @@ mod tests {
         }
         let Output::WaitUntil(at) = sub.on(Input::DialFailed, now, 0.5) else { panic!("must wait") };
         assert_eq!(at - now, Duration::from_secs(10));
-        assert_eq!(
-            sub.on(Input::CallsWaiting(true), now, 0.5),
-            Output::WaitUntil(now + Duration::from_secs(1))
-        );
+        assert_eq!(sub.on(Input::CallsWaiting(true), now, 0.5), Output::WaitUntil(now + Duration::from_secs(1)));
         let later = now + Duration::from_secs(5);
         let mut late = sub.clone();
         late.wait = Some(Wait { at, backoff: Some((6, 0.5)) });

@@ -3,19 +3,16 @@
 use super::{
     exchange::{classify_now, no_status},
     link::Permit,
-    status,
 };
 use crate::model::{Failure, Phase};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::HeaderMap;
-use http_body::{Body, Frame};
+use http_body::Frame;
 use std::{
     collections::VecDeque,
-    pin::Pin,
     task::{Context, Poll, ready},
 };
-use tonic::Status;
 
 /// The body of an answer.
 pub(crate) enum ResponseBody {
@@ -46,14 +43,20 @@ impl ResponseBody {
     }
 
     pub(super) fn live(data: VecDeque<Bytes>, stream: h2::RecvStream, permit: Permit) -> Self {
-        Self::Live(Box::new(Live {
-            data,
-            stream,
-            permit: Some(permit),
-            lost: None,
-            data_done: false,
-            done: false,
-        }))
+        Self::Live(Box::new(Live { data, stream, permit: Some(permit), lost: None, data_done: false, done: false }))
+    }
+
+    /// Nothing, or nothing more.
+    pub(crate) fn empty() -> Self {
+        Self::whole(VecDeque::new(), HeaderMap::new())
+    }
+
+    /// How many bytes of data are here already.
+    pub(crate) fn buffered(&self) -> usize {
+        match self {
+            Self::Whole { data, .. } => data.iter().map(Bytes::len).sum(),
+            Self::Live(live) => live.data.iter().map(Bytes::len).sum(),
+        }
     }
 
     /// Whether more may come from the wire.
@@ -103,7 +106,8 @@ impl Live {
         match classify_now(error, &link) {
             Some(failure) => Poll::Ready(Some(Err(self.finish(failure)))),
             None => {
-                self.lost = Some(Box::pin(async move { Failure::link_lost(link.ended().await, Phase::MaybeProcessed) }));
+                self.lost =
+                    Some(Box::pin(async move { Failure::link_lost(link.ended().await, Phase::MaybeProcessed) }));
                 self.poll(cx)
             }
         }
@@ -116,21 +120,19 @@ impl Live {
     }
 }
 
-impl Body for ResponseBody {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        match &mut *self {
+impl ResponseBody {
+    /// The next frame; none after the last. A failure is the last.
+    pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+        match self {
             Self::Whole { data, trailers } => {
                 let frame = data.pop_front().map(Frame::data);
                 Poll::Ready(frame.or_else(|| trailers.take().map(Frame::trailers)).map(Ok))
             }
-            Self::Live(live) => live.poll(cx).map(|frame| frame.map(|result| result.map_err(|f| status::of(&f)))),
+            Self::Live(live) => live.poll(cx),
         }
     }
 
-    fn is_end_stream(&self) -> bool {
+    pub(crate) fn is_end_stream(&self) -> bool {
         match self {
             Self::Whole { data, trailers } => data.is_empty() && trailers.is_none(),
             Self::Live(live) => live.done && live.data.is_empty(),

@@ -41,9 +41,8 @@ impl Connector for TcpConnector {
         let target = target.clone();
         Box::pin(async move {
             let name = (&*target.host, target.port);
-            let addresses = tokio::net::lookup_host(name)
-                .await
-                .map_err(|error| failure(DialStep::Resolve, &target, &error))?;
+            let addresses =
+                tokio::net::lookup_host(name).await.map_err(|error| failure(DialStep::Resolve, &target, &error))?;
             let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
             let mut step = DialStep::Resolve;
             for address in addresses {
@@ -70,9 +69,5 @@ fn tune(stream: TcpStream, user_timeout: Option<Duration>) -> io::Result<TcpStre
 
 fn failure(step: DialStep, target: &Target, error: &io::Error) -> DialFailure {
     let doing = if step == DialStep::Resolve { "resolve" } else { "connect to" };
-    DialFailure {
-        step,
-        reason: format!("cannot {doing} {}:{}: {error}", target.host, target.port),
-        timed_out: false,
-    }
+    DialFailure { step, reason: format!("cannot {doing} {}:{}: {error}", target.host, target.port), timed_out: false }
 }

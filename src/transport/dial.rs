@@ -59,7 +59,12 @@ impl Dial {
         }
     }
 
-    async fn handshake(&self, io: BoxedIo, watcher: Arc<dyn LinkWatcher>, notes: Notes) -> Result<Dialled, DialFailure> {
+    async fn handshake(
+        &self,
+        io: BoxedIo,
+        watcher: Arc<dyn LinkWatcher>,
+        notes: Notes,
+    ) -> Result<Dialled, DialFailure> {
         let tap = Arc::new(Tap::new());
         let (sender, connection) = h2::client::Builder::new()
             .enable_push(false)

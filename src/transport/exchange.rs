@@ -132,9 +132,8 @@ pub(super) async fn classify(error: &h2::Error, link: &Link) -> Box<AttemptFailu
 pub(super) fn classify_now(error: &h2::Error, link: &Link) -> Option<Failure> {
     let reason = error.reason().map(u32::from).unwrap_or_default();
     if error.is_go_away() && error.is_remote() {
-        let said = link.goaway().unwrap_or_else(|| {
-            Arc::new(GoAway { last_stream_id: 0, code: reason, debug: String::new() })
-        });
+        let said =
+            link.goaway().unwrap_or_else(|| Arc::new(GoAway { last_stream_id: 0, code: reason, debug: String::new() }));
         return Some(Failure::goaway(said));
     }
     if error.is_reset() {

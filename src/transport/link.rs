@@ -81,10 +81,6 @@ impl Link {
         }
     }
 
-    /// Which life of its subchannel this is.
-    pub(crate) fn incarnation(&self) -> Incarnation {
-        self.incarnation
-    }
 
     /// Whether new streams may be opened: not draining, not ended.
     pub(crate) fn is_accepting(&self) -> bool {
@@ -163,6 +159,11 @@ impl Link {
         self.end.get().cloned()
     }
 
+    /// Records that the actor that owned the link failed.
+    pub(crate) fn actor_failed(&self, error: &str) {
+        self.set_end(LinkEnd::ActorFailed(error.into()));
+    }
+
     /// Waits for the link's end. Cancel safe.
     pub(crate) async fn ended(&self) -> Arc<LinkEnd> {
         self.end.wait().await.clone()
@@ -217,12 +218,14 @@ impl Permit {
 
 impl Link {
     fn cannot_open(&self, error: &h2::Error) -> Failure {
+        let known = self.end().is_some() || self.goaway().is_some();
+        // A link that refuses one stream refuses the next as well: nobody shall try again on it.
+        self.drain();
         if error.is_io() || error.is_go_away() {
             return self.gone();
         }
         // h2 keeps its own errors to itself; the one that can befall a well-formed request is that the ids are used up.
-        if self.is_accepting() {
-            self.drain();
+        if !known {
             self.watcher.retired(self.incarnation);
         }
         Failure::link_lost(Arc::new(LinkEnd::Protocol(error.to_string())), Phase::Unsent)

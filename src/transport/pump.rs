@@ -7,14 +7,18 @@ use std::{
     collections::VecDeque,
     future::{Future, poll_fn},
     pin::Pin,
+    task::{Context, Poll, ready},
 };
+use tonic::Status;
 
 /// A request's body that was not whole when the call was made.
 pub(crate) struct OpenBody {
-    /// What was taken from it before the stream was open.
+    /// What was taken from it before a stream was open; kept, so that it can be sent again.
     pub(crate) taken: VecDeque<Bytes>,
     /// The rest.
     pub(crate) rest: tonic::body::Body,
+    /// Whether something of the rest was taken: from then on the request cannot be sent again.
+    pub(crate) consumed: bool,
 }
 
 /// What became of the body.
@@ -24,44 +28,79 @@ pub(crate) enum Sent {
     Whole,
     /// The stream ended first: the answer says why.
     StreamEnded,
-    /// The body itself failed; the stream was reset.
-    BodyFailed(String),
+    /// The body itself failed, and the stream was reset.
+    BodyFailed(Status),
 }
 
-impl OpenBody {
-    /// Sends `taken`, which stays, and then the rest. `consumed` is set once something of the rest was taken: from then on the
-    /// request cannot be sent again. Cancel safe: dropped, the stream is reset.
-    pub(crate) async fn send(&mut self, mut stream: SendStream<Bytes>, consumed: &mut bool) -> Sent {
-        for chunk in &self.taken {
-            if !send_chunk(&mut stream, chunk.clone()).await {
-                return Sent::StreamEnded;
+/// Sends a body. Dropped before its end, it resets the stream.
+pub(crate) struct Pump {
+    body: OpenBody,
+    stream: SendStream<Bytes>,
+    resent: usize,
+    chunk: Bytes,
+}
+
+impl Pump {
+    pub(crate) fn new(body: OpenBody, stream: SendStream<Bytes>) -> Self {
+        Self { body, stream, resent: 0, chunk: Bytes::new() }
+    }
+
+    /// The body back, for another attempt.
+    pub(crate) fn into_body(self) -> OpenBody {
+        self.body
+    }
+
+    fn begin(&mut self, chunk: Bytes) {
+        self.stream.reserve_capacity(chunk.len());
+        self.chunk = chunk;
+    }
+
+    fn poll_send_chunk(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        while !self.chunk.is_empty() {
+            let granted = match ready!(self.stream.poll_capacity(cx)) {
+                Some(Ok(granted)) => granted,
+                _ => return Poll::Ready(false),
+            };
+            let part = self.chunk.split_to(granted.min(self.chunk.len()));
+            if self.stream.send_data(part, false).is_err() {
+                return Poll::Ready(false);
             }
         }
+        Poll::Ready(true)
+    }
+}
+
+impl Future for Pump {
+    type Output = Sent;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Sent> {
+        let me = &mut *self;
         loop {
-            let next = poll_fn(|cx| {
-                if stream.poll_reset(cx).is_ready() {
-                    return std::task::Poll::Ready(None);
+            if !ready!(me.poll_send_chunk(cx)) {
+                return Poll::Ready(Sent::StreamEnded);
+            }
+            if let Some(chunk) = me.body.taken.get(me.resent).cloned() {
+                me.resent += 1;
+                me.begin(chunk);
+                continue;
+            }
+            if me.stream.poll_reset(cx).is_ready() {
+                return Poll::Ready(Sent::StreamEnded);
+            }
+            let frame = ready!(Pin::new(&mut me.body.rest).poll_frame(cx));
+            me.body.consumed = true;
+            match frame {
+                None => {
+                    let _ = me.stream.send_data(Bytes::new(), true);
+                    return Poll::Ready(Sent::Whole);
                 }
-                Pin::new(&mut self.rest).poll_frame(cx).map(Some)
-            });
-            match next.await {
-                None => return Sent::StreamEnded,
-                Some(None) => {
-                    *consumed = true;
-                    let _ = stream.send_data(Bytes::new(), true);
-                    return Sent::Whole;
+                Some(Err(status)) => {
+                    me.stream.send_reset(Reason::CANCEL);
+                    return Poll::Ready(Sent::BodyFailed(status));
                 }
-                Some(Some(Err(error))) => {
-                    *consumed = true;
-                    stream.send_reset(Reason::CANCEL);
-                    return Sent::BodyFailed(error.message().into());
-                }
-                Some(Some(Ok(frame))) => {
-                    *consumed = true;
-                    if let Ok(data) = frame.into_data()
-                        && !send_chunk(&mut stream, data).await
-                    {
-                        return Sent::StreamEnded;
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data() {
+                        me.begin(data);
                     }
                 }
             }
@@ -69,37 +108,31 @@ impl OpenBody {
     }
 }
 
-/// Sends `chunk` as the peer's window allows; false once the stream is over.
-async fn send_chunk(stream: &mut SendStream<Bytes>, mut chunk: Bytes) -> bool {
-    while !chunk.is_empty() {
-        stream.reserve_capacity(chunk.len());
-        let granted = match poll_fn(|cx| stream.poll_capacity(cx)).await {
-            Some(Ok(granted)) => granted,
-            _ => return false,
-        };
-        let part = chunk.split_to(granted.min(chunk.len()));
-        if stream.send_data(part, false).is_err() {
-            return false;
-        }
-    }
-    true
+/// How far two things came that ran beside each other.
+pub(crate) enum Beside<T> {
+    /// The answer is there; so is what became of the body, if it ended.
+    Answered(T, Option<Sent>),
+    /// The body failed first.
+    BodyFailed(Status),
 }
 
-/// Runs `pump` beside `answer` until the answer's head is there.
-pub(crate) async fn beside<A: Future, P: Future>(answer: A, mut pump: Pin<&mut P>) -> (A::Output, Option<P::Output>) {
+/// Runs `pump` until the answer's head is there.
+pub(crate) async fn beside<A: Future>(answer: A, pump: &mut Pump) -> Beside<A::Output> {
     let mut answer = std::pin::pin!(answer);
-    let mut pumped = None;
-    let output = poll_fn(|cx| {
-        if let std::task::Poll::Ready(output) = answer.as_mut().poll(cx) {
-            return std::task::Poll::Ready(output);
+    let mut sent = None;
+    poll_fn(|cx| {
+        if let Poll::Ready(output) = answer.as_mut().poll(cx) {
+            return Poll::Ready(Beside::Answered(output, sent.take()));
         }
-        if pumped.is_none()
-            && let std::task::Poll::Ready(sent) = pump.as_mut().poll(cx)
+        if sent.is_none()
+            && let Poll::Ready(end) = Pin::new(&mut *pump).poll(cx)
         {
-            pumped = Some(sent);
+            match end {
+                Sent::BodyFailed(status) => return Poll::Ready(Beside::BodyFailed(status)),
+                end => sent = Some(end),
+            }
         }
-        std::task::Poll::Pending
+        Poll::Pending
     })
-    .await;
-    (output, pumped)
+    .await
 }

@@ -1,0 +1,132 @@
+//! An answer's body in the user's hands. While it is live, the call is open: its deadline and shutdown are heard here, and
+//! dropping it ends the call.
+
+use super::{
+    call::{Call, Offer},
+    core::Core,
+};
+use crate::{
+    model::{Failure, Phase},
+    transport::{Pump, ResponseBody, status},
+};
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body, Frame};
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+use tokio::{task::AbortHandle, time::Sleep};
+use tonic::{Code, Status};
+
+/// The body of a supervised call's answer.
+pub(crate) struct SupervisedBody {
+    body: ResponseBody,
+    open: Option<Box<Open>>,
+}
+
+/// What a call needs while its answer streams.
+struct Open {
+    core: Arc<Core>,
+    call: Arc<Call>,
+    deadline: Option<Pin<Box<Sleep>>>,
+    pump: Option<AbortHandle>,
+}
+
+impl SupervisedBody {
+    pub(super) fn whole(body: ResponseBody) -> Self {
+        Self { body, open: None }
+    }
+
+    /// The call goes on until the body ends; a request that is not sent whole yet is sent on in a task.
+    pub(super) fn live(core: Arc<Core>, call: Arc<Call>, body: ResponseBody, pump: Option<Pump>) -> Self {
+        let deadline = call.deadline.map(|at| Box::pin(tokio::time::sleep_until(at.into())));
+        let pump = pump.map(|pump| tokio::spawn(pump).abort_handle());
+        Self { body, open: Some(Box::new(Open { core, call, deadline, pump })) }
+    }
+
+    /// What ends the call from this side, if anything does.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Status> {
+        let Some(open) = &mut self.open else {
+            return Poll::Pending;
+        };
+        if let Poll::Ready(Offer::Answer(status)) = open.call.poll_offer(cx) {
+            return Poll::Ready(status);
+        }
+        let Some(deadline) = &mut open.deadline else {
+            return Poll::Pending;
+        };
+        ready!(deadline.as_mut().poll(cx));
+        Poll::Ready(self.ended(Failure::deadline(Phase::MaybeProcessed, None), None))
+    }
+
+    /// Ends the call with a failure; the status to yield.
+    fn ended(&mut self, failure: Failure, status: Option<Status>) -> Status {
+        let status = status.unwrap_or_else(|| status::of(&failure));
+        match self.open.take() {
+            Some(open) => match open.core.finish(&open.call, status.code(), Some(&failure)) {
+                Some(finished) => finished.status(status),
+                None => status,
+            },
+            None => status,
+        }
+    }
+
+    /// The peer's last word: OK goes on to the user, anything else becomes the status.
+    fn trailers(&mut self, trailers: HeaderMap) -> Result<Frame<Bytes>, Status> {
+        if status::is_ok(&trailers) {
+            if let Some(open) = self.open.take() {
+                open.core.finish(&open.call, Code::Ok, None);
+            }
+            return Ok(Frame::trailers(trailers));
+        }
+        let status = status::from_headers(&trailers);
+        let failure = match &status {
+            Some(status) => Failure::status(status.code()),
+            None => Failure::no_status("the peer's trailers have no grpc-status".into()),
+        };
+        Err(self.ended(failure, status))
+    }
+}
+
+impl Body for SupervisedBody {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let me = &mut *self;
+        if let Poll::Ready(status) = me.poll_end(cx) {
+            me.open = None;
+            me.body = ResponseBody::empty();
+            return Poll::Ready(Some(Err(status)));
+        }
+        let frame = match ready!(me.body.poll_frame(cx)) {
+            None => return Poll::Ready(None),
+            Some(Err(failure)) => return Poll::Ready(Some(Err(me.ended(failure, None)))),
+            Some(Ok(frame)) => frame,
+        };
+        if me.open.is_none() {
+            return Poll::Ready(Some(Ok(frame)));
+        }
+        Poll::Ready(Some(match frame.into_trailers() {
+            Ok(trailers) => me.trailers(trailers),
+            Err(frame) => Ok(frame),
+        }))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.open.is_none() && self.body.is_end_stream()
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        if let Some(pump) = &self.pump {
+            pump.abort();
+        }
+        // Nothing, if the call is over already.
+        self.core.cancel(&self.call);
+    }
+}

@@ -1,0 +1,199 @@
+//! One call's page in the ledger: what was asked, how far it is, and the one place its answer goes to.
+//!
+//! A call is run by its *runner*: the caller's own future, or a task where the call came as a message. The request actor makes
+//! the runner offers: an open stream to read the answer from, or the final status.
+
+use super::{core::Admission, message::UnaryResult, method::Method};
+use crate::{
+    model::{AttemptReport, CallId, CallReport, Failure},
+    policy::{CallMachine, RetryPolicy, format_timeout},
+    transport::{AttemptFailure, OpenStream},
+};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method as HttpMethod, Version, header};
+use parking_lot::Mutex;
+use ractor::RpcReplyPort;
+use std::{
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    time::{Duration, Instant},
+};
+use tokio::task::AbortHandle;
+use tonic::Status;
+
+/// Bodies up to this size are copied to their exact size when a call has to wait.
+const COPIED_ON_PARKING: usize = 4 * 1024;
+
+/// One accepted call.
+pub(crate) struct Call {
+    pub(crate) id: CallId,
+    pub(crate) page: usize,
+    pub(crate) method: Arc<Method>,
+    pub(crate) headers: HeaderMap,
+    /// Known to be unary: its answer is read whole, and it may be retried by policy.
+    pub(crate) unary: bool,
+    pub(crate) idempotent: bool,
+    pub(crate) wait_for_ready: bool,
+    pub(crate) deadline: Option<Instant>,
+    pub(crate) attempt_timeout: Option<Duration>,
+    pub(crate) retry: RetryPolicy,
+    pub(crate) submitted: Instant,
+    pub(crate) size: usize,
+    /// Whether a reply port waits for the answer, rather than a future.
+    pub(crate) has_port: bool,
+    pub(crate) state: Mutex<CallState>,
+}
+
+/// What changes in a call's life.
+pub(crate) struct CallState {
+    pub(crate) stage: Stage,
+    /// The request, while it can be sent (again) whole.
+    pub(crate) body: Option<Bytes>,
+    /// Whether the request can be sent again at all.
+    pub(crate) replayable: bool,
+    pub(crate) machine: CallMachine,
+    pub(crate) attempts: u32,
+    pub(crate) attempt_started: Instant,
+    pub(crate) waited: Duration,
+    pub(crate) history: Vec<AttemptReport>,
+    pub(crate) reply: Reply,
+    pub(crate) admission: Option<Admission>,
+    parked_body: bool,
+    offer: Option<Offer>,
+    waker: Option<Waker>,
+}
+
+/// How far a call is.
+pub(crate) enum Stage {
+    /// It waits for a link, or until the time of its retry.
+    Waiting { until: Option<Instant> },
+    /// Its runner has an open stream.
+    Running,
+    /// An attempt failed; the request actor decides what follows.
+    Failed(Box<AttemptFailure>),
+    /// Over.
+    Answered,
+}
+
+/// Where the answer goes.
+pub(crate) enum Reply {
+    /// To the future that made the call.
+    Caller,
+    /// To a port, if one was given; the task reads the answer while an attempt runs.
+    Port { port: Option<RpcReplyPort<UnaryResult>>, runner: Option<AbortHandle> },
+}
+
+/// What the request actor hands a runner.
+pub(crate) enum Offer {
+    /// An open stream to read the answer from.
+    Attempt(Box<OpenStream>),
+    /// The end.
+    Answer(Status),
+}
+
+impl CallState {
+    pub(crate) fn new(body: Option<Bytes>, reply: Reply, admission: Admission, now: Instant) -> Self {
+        Self {
+            stage: Stage::Waiting { until: None },
+            body,
+            replayable: true,
+            machine: CallMachine::default(),
+            attempts: 0,
+            attempt_started: now,
+            waited: Duration::ZERO,
+            history: Vec::new(),
+            reply,
+            admission: Some(admission),
+            parked_body: false,
+            offer: None,
+            waker: None,
+        }
+    }
+
+    pub(crate) fn is_answered(&self) -> bool {
+        matches!(self.stage, Stage::Answered)
+    }
+
+    /// Makes the runner an offer.
+    pub(crate) fn offer(&mut self, offer: Offer) {
+        self.offer = Some(offer);
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// Notes how an attempt ended.
+    pub(crate) fn record(&mut self, failure: &Failure, submitted: Instant, now: Instant) {
+        if self.history.len() == CallReport::KEPT {
+            self.history.remove(CallReport::KEPT / 2);
+        }
+        self.history.push(AttemptReport {
+            attempt: self.attempts.saturating_sub(1),
+            failure: failure.clone(),
+            elapsed: now.saturating_duration_since(submitted),
+            transparent: false,
+        });
+    }
+}
+
+impl Call {
+    /// The next offer. Only the runner asks.
+    pub(crate) fn poll_offer(&self, cx: &mut Context<'_>) -> Poll<Offer> {
+        let mut state = self.state.lock();
+        if let Some(offer) = state.offer.take() {
+            return Poll::Ready(offer);
+        }
+        match &mut state.waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+        Poll::Pending
+    }
+
+    /// Begins an attempt: its head and, where the request is whole, its body. None if the call is over.
+    pub(crate) fn begin_attempt(&self, now: Instant) -> Option<(http::Request<()>, Option<Bytes>)> {
+        let mut state = self.state.lock();
+        if state.is_answered() {
+            return None;
+        }
+        state.stage = Stage::Running;
+        state.attempts += 1;
+        state.attempt_started = now;
+        let remaining = self.deadline.map(|deadline| deadline.saturating_duration_since(now));
+        Some((self.head(remaining, state.machine.retries()), state.body.clone()))
+    }
+
+    fn head(&self, remaining: Option<Duration>, retries: u32) -> http::Request<()> {
+        let mut request = http::Request::new(());
+        *request.method_mut() = HttpMethod::POST;
+        *request.uri_mut() = self.method.uri.clone();
+        *request.version_mut() = Version::HTTP_2;
+        let mut headers = self.headers.clone();
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        headers.entry(header::CONTENT_TYPE).or_insert(HeaderValue::from_static("application/grpc"));
+        headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+        if let Some(remaining) = remaining {
+            let value = HeaderValue::try_from(format_timeout(remaining)).expect("digits and a letter");
+            headers.insert("grpc-timeout", value);
+        }
+        if retries > 0 {
+            headers.insert("grpc-previous-rpc-attempts", HeaderValue::from(retries));
+        }
+        *request.headers_mut() = headers;
+        request
+    }
+
+    /// Copies a small body to its exact size: an encoder's buffer may be many times larger.
+    pub(crate) fn shrink(&self) {
+        let mut state = self.state.lock();
+        if state.parked_body {
+            return;
+        }
+        state.parked_body = true;
+        if let Some(body) = state.body.as_mut().filter(|body| body.len() <= COPIED_ON_PARKING) {
+            *body = Bytes::copy_from_slice(body);
+        }
+    }
+}
+
+const USER_AGENT: &str = concat!("tonic-supervisor/", env!("CARGO_PKG_VERSION"));

@@ -1,0 +1,160 @@
+//! The connection actor: one life of one link. It dials in a task, owns the task that drives the connection, passes on what
+//! that notices, and ends when the link does; a redial is another actor.
+
+use super::{
+    core::Core,
+    message::{ConnectionMsg, SupervisorMsg},
+    panics::Child,
+};
+use crate::{
+    clock,
+    model::{DialFailure, Incarnation, LinkEnd},
+    transport::{Dial, Dialled, Link, LinkNote, LinkWatcher},
+};
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::{Duration, Instant},
+};
+use tokio::task::AbortHandle;
+
+pub(super) struct ConnectionActor;
+
+pub(super) struct ConnectionArgs {
+    pub(super) core: Arc<Core>,
+    pub(super) supervisor: ActorRef<SupervisorMsg>,
+    pub(super) watcher: Arc<dyn LinkWatcher>,
+    pub(super) dial: Dial,
+}
+
+pub(super) struct ConnectionState {
+    core: Arc<Core>,
+    supervisor: ActorRef<SupervisorMsg>,
+    incarnation: Incarnation,
+    started: Instant,
+    /// The dial, then the driver: whichever runs ends with this actor.
+    task: AbortHandle,
+    link: Option<Arc<Link>>,
+    end: Option<ConnectionEnd>,
+}
+
+/// How a connection actor's work ended.
+pub(super) enum ConnectionEnd {
+    DialFailed(DialFailure),
+    Lost { end: LinkEnd, lived: Duration },
+}
+
+impl ConnectionState {
+    /// How it ended, for the supervisor.
+    pub(super) fn take_end(&mut self) -> Option<ConnectionEnd> {
+        self.end.take()
+    }
+}
+
+impl Actor for ConnectionActor {
+    type Msg = ConnectionMsg;
+    type State = ConnectionState;
+    type Arguments = ConnectionArgs;
+
+    async fn pre_start(
+        &self,
+        me: ActorRef<ConnectionMsg>,
+        args: ConnectionArgs,
+    ) -> Result<ConnectionState, ActorProcessingErr> {
+        let ConnectionArgs { core, supervisor, watcher, dial } = args;
+        let incarnation = dial.incarnation;
+        let connector = core.connector.clone();
+        let noticed = me.clone();
+        // A dead actor's notes are for nobody.
+        let notes = Box::new(move |note| drop(noticed.cast(ConnectionMsg::Noticed(note))));
+        let dialling = tokio::spawn(async move {
+            let dialled = dial.run(connector, watcher, notes).await;
+            let _ = me.cast(ConnectionMsg::Dialled(Box::new(dialled)));
+        });
+        Ok(ConnectionState {
+            core,
+            supervisor,
+            incarnation,
+            started: clock::now(),
+            task: dialling.abort_handle(),
+            link: None,
+            end: None,
+        })
+    }
+
+    async fn handle(
+        &self,
+        me: ActorRef<ConnectionMsg>,
+        message: ConnectionMsg,
+        state: &mut ConnectionState,
+    ) -> Result<(), ActorProcessingErr> {
+        state.core.panics.strike(Child::Connection, message.name());
+        match message {
+            ConnectionMsg::Dialled(dialled) => match *dialled {
+                Ok(dialled) => state.link_up(&me, dialled),
+                Err(failure) => state.finish(&me, ConnectionEnd::DialFailed(failure)),
+            },
+            ConnectionMsg::Noticed(LinkNote::GoAway(goaway)) => {
+                let incarnation = state.incarnation;
+                state.tell(SupervisorMsg::GoAwayReceived { incarnation, goaway });
+            }
+            ConnectionMsg::Noticed(LinkNote::RoundTrip(took)) => {
+                state.core.telemetry.counts.round_trip.store(took.as_nanos() as u64, Relaxed);
+            }
+            ConnectionMsg::StableDue => state.tell(SupervisorMsg::LinkProven(state.incarnation)),
+            ConnectionMsg::Ended(end) => state.lost(&me, end),
+            ConnectionMsg::Drain => match &state.link {
+                Some(link) => {
+                    link.drain();
+                }
+                None => state.lost(&me, LinkEnd::HungUp),
+            },
+            ConnectionMsg::HangUp => state.lost(&me, LinkEnd::HungUp),
+        }
+        Ok(())
+    }
+}
+
+impl ConnectionState {
+    fn link_up(&mut self, me: &ActorRef<ConnectionMsg>, dialled: Dialled) {
+        let Dialled { link, driver } = dialled;
+        let took = clock::now().saturating_duration_since(self.started);
+        self.started = clock::now();
+        self.link = Some(link.clone());
+        let ended = me.clone();
+        let driving = tokio::spawn(async move {
+            let end = driver.await;
+            let _ = ended.cast(ConnectionMsg::Ended(end));
+        });
+        self.task = driving.abort_handle();
+        me.send_after(self.core.config.reconnect.stable_after, || ConnectionMsg::StableDue);
+        self.tell(SupervisorMsg::LinkUp { incarnation: self.incarnation, link, took });
+    }
+
+    fn tell(&self, message: SupervisorMsg) {
+        // A dead supervisor takes this actor with it.
+        let _ = self.supervisor.cast(message);
+    }
+
+    fn lost(&mut self, me: &ActorRef<ConnectionMsg>, end: LinkEnd) {
+        let lived = clock::now().saturating_duration_since(self.started);
+        self.finish(me, ConnectionEnd::Lost { end, lived });
+    }
+
+    /// A clean stop: what comes next is the supervisor's backoff, not its restart intensity.
+    fn finish(&mut self, me: &ActorRef<ConnectionMsg>, end: ConnectionEnd) {
+        self.end.get_or_insert(end);
+        self.task.abort();
+        me.stop(None);
+    }
+}
+
+impl Drop for ConnectionState {
+    fn drop(&mut self) {
+        // After a panic or a kill nobody else would say why.
+        if let Some(link) = &self.link {
+            link.actor_failed("it ended without a word");
+        }
+        self.task.abort();
+    }
+}

@@ -1,0 +1,168 @@
+//! The protocol on one page: every message that any actor takes. Commands are imperative, facts past tense, timers end in `Due`.
+
+use super::call::Call;
+use crate::{
+    model::{CallId, CallOptions, DialFailure, GoAway, Incarnation, LinkEnd},
+    transport::{Dialled, Link, LinkNote},
+};
+use bytes::Bytes;
+use ractor::RpcReplyPort;
+use std::{sync::Arc, time::Duration};
+use tonic::{Status, metadata::MetadataMap};
+
+/// To the actor that owns the channel's lifecycle.
+pub(crate) enum SupervisorMsg {
+    /// Dial for the first time.
+    Connect,
+    /// A dial gave a link.
+    LinkUp { incarnation: Incarnation, link: Arc<Link>, took: Duration },
+    /// The peer said GOAWAY on a link.
+    GoAwayReceived { incarnation: Incarnation, goaway: GoAway },
+    /// A link answered a call or has lived long enough.
+    LinkProven(Incarnation),
+    /// A link can take no new streams although nobody said GOAWAY.
+    LinkRetired(Incarnation),
+    /// The wait before the next dial is over.
+    RedialDue,
+    /// A request actor may be restarted.
+    RestartDue { shard: usize },
+    /// Calls began, or ceased, to wait at a request actor.
+    CallsWaiting { shard: usize, waiting: bool },
+    /// Dial now, and start the backoff over.
+    ResetBackoff,
+    /// Accept nothing new, end what waits, let what runs finish; for at most the core's grace.
+    Drain,
+    /// The grace is over.
+    GraceDue,
+}
+
+/// To the actor of one life of one link.
+pub(crate) enum ConnectionMsg {
+    /// The dial ended.
+    Dialled(Box<Result<Dialled, DialFailure>>),
+    /// The driver noticed something.
+    Noticed(LinkNote),
+    /// The link ended.
+    Ended(LinkEnd),
+    /// The link has lived for `reconnect.stable_after`.
+    StableDue,
+    /// Let what runs finish, then close.
+    Drain,
+    /// Close now.
+    HangUp,
+}
+
+/// To an actor that queues, starts and retries calls.
+pub(crate) enum RequestMsg {
+    /// Take over the calls in the ledger that a former actor left.
+    Adopt,
+    /// Start this call as soon as possible.
+    Submit(Arc<Call>),
+    /// Forget this call.
+    Cancel(CallId),
+    /// An attempt failed; the failure is in the call.
+    AttemptFailed(Arc<Call>),
+    /// The link to use changed.
+    LinkChanged(Door),
+    /// The link has room again.
+    RoomFreed,
+    /// A retry is due, or a deadline has passed.
+    TimerDue,
+    /// Look for callers that went away without a word.
+    SweepDue,
+    /// End what waits.
+    Drain,
+}
+
+/// Where calls go out: the link in use, or why there is none.
+#[derive(Clone, Default)]
+pub(crate) struct Door {
+    pub(crate) link: Option<Arc<Link>>,
+    /// The last connect error, while no link has been Ready since.
+    pub(crate) failing: Option<Arc<str>>,
+}
+
+/// To the actor that keeps the supervisor alive.
+pub(crate) enum RootMsg {
+    /// The supervisor may be restarted.
+    RespawnDue,
+}
+
+/// A unary call as a message, for [`Mailbox`](crate::Mailbox).
+///
+/// With `ractor::call!` the reply port comes last: `call!(mailbox, UnaryCall::new, "/pkg.Service/Method", &message)`.
+#[derive(Debug)]
+pub struct UnaryCall {
+    pub(crate) path: String,
+    pub(crate) metadata: MetadataMap,
+    pub(crate) body: Bytes,
+    pub(crate) options: CallOptions,
+    pub(crate) reply: Option<RpcReplyPort<UnaryResult>>,
+}
+
+/// The answer to a [`UnaryCall`].
+#[derive(Clone, Debug)]
+pub struct UnaryReply {
+    pub(crate) metadata: MetadataMap,
+    pub(crate) message: Bytes,
+}
+
+/// What a [`UnaryCall`]'s reply port receives, exactly once.
+pub type UnaryResult = Result<UnaryReply, Status>;
+
+impl SupervisorMsg {
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Connect => "Connect",
+            Self::LinkUp { .. } => "LinkUp",
+            Self::GoAwayReceived { .. } => "GoAwayReceived",
+            Self::LinkProven(_) => "LinkProven",
+            Self::LinkRetired(_) => "LinkRetired",
+            Self::RedialDue => "RedialDue",
+            Self::RestartDue { .. } => "RestartDue",
+            Self::CallsWaiting { .. } => "CallsWaiting",
+            Self::ResetBackoff => "ResetBackoff",
+            Self::Drain => "Drain",
+            Self::GraceDue => "GraceDue",
+        }
+    }
+}
+
+impl ConnectionMsg {
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Dialled(_) => "Dialled",
+            Self::Noticed(_) => "Noticed",
+            Self::Ended(_) => "Ended",
+            Self::StableDue => "StableDue",
+            Self::Drain => "Drain",
+            Self::HangUp => "HangUp",
+        }
+    }
+}
+
+impl RequestMsg {
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Adopt => "Adopt",
+            Self::Submit(_) => "Submit",
+            Self::Cancel(_) => "Cancel",
+            Self::AttemptFailed(_) => "AttemptFailed",
+            Self::LinkChanged(_) => "LinkChanged",
+            Self::RoomFreed => "RoomFreed",
+            Self::TimerDue => "TimerDue",
+            Self::SweepDue => "SweepDue",
+            Self::Drain => "Drain",
+        }
+    }
+}
+
+// With `ractor/cluster` on, somewhere in the build, message types must say that they are local.
+#[cfg(feature = "ractor-cluster")]
+mod cluster {
+    impl ractor::Message for super::SupervisorMsg {}
+    impl ractor::Message for super::ConnectionMsg {}
+    impl ractor::Message for super::RequestMsg {}
+    impl ractor::Message for super::RootMsg {}
+    impl ractor::Message for super::UnaryCall {}
+}

@@ -1,0 +1,132 @@
+//! What is known of a method: its kind, its rules, its metrics. Looked up once per call, made once per method.
+
+use crate::{
+    config::{Config, MethodRule},
+    model::CallKind,
+    telemetry::MethodMetrics,
+};
+use arc_swap::ArcSwap;
+use http::{
+    Uri,
+    uri::{Authority, PathAndQuery, Scheme},
+};
+use parking_lot::Mutex;
+use prost::Message as _;
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
+
+/// So many methods are remembered; what comes later is served, and counted as `other`.
+const REMEMBERED: usize = 4_096;
+
+/// One method of one target.
+pub(crate) struct Method {
+    /// `pkg.Service/Method`.
+    pub(crate) name: Arc<str>,
+    /// Where its requests go.
+    pub(crate) uri: Uri,
+    /// What descriptors or configuration say it is.
+    pub(crate) kind: Option<CallKind>,
+    /// What configuration says of it.
+    pub(crate) rule: Option<MethodRule>,
+    pub(crate) metrics: MethodMetrics,
+    hinted: AtomicBool,
+}
+
+/// All methods of one target.
+pub(crate) struct Methods {
+    authority: Authority,
+    target: Arc<str>,
+    known: ArcSwap<HashMap<PathAndQuery, Arc<Method>>>,
+    described: Mutex<HashMap<String, CallKind>>,
+}
+
+impl Method {
+    /// Says once how to tell that a method is unary.
+    pub(crate) fn hint_unknown_kind(&self) {
+        if !self.hinted.swap(true, Relaxed) {
+            tracing::info!(
+                method = %self.name,
+                "nobody said whether this method is unary, so its calls are not retried by policy: give \
+                 channel().with_descriptor_set(..), `methods:` in the configuration, or CallOptions::new().unary() on the request"
+            );
+        }
+    }
+}
+
+impl Methods {
+    pub(crate) fn new(authority: Authority, target: Arc<str>) -> Self {
+        Self { authority, target, known: ArcSwap::default(), described: Mutex::default() }
+    }
+
+    /// The method that `path` names.
+    pub(crate) fn get(&self, path: &PathAndQuery, config: &Config) -> Arc<Method> {
+        if let Some(method) = self.known.load().get(path) {
+            return method.clone();
+        }
+        let described = self.described.lock();
+        let remembered = self.known.load().len() < REMEMBERED;
+        let method = Arc::new(self.learn(path, config, &described, remembered));
+        if remembered {
+            self.known.rcu(|known| {
+                let mut known = HashMap::clone(known);
+                known.entry(path.clone()).or_insert_with(|| method.clone());
+                known
+            });
+        }
+        method
+    }
+
+    fn learn(
+        &self,
+        path: &PathAndQuery,
+        config: &Config,
+        described: &HashMap<String, CallKind>,
+        remembered: bool,
+    ) -> Method {
+        let name: Arc<str> = path.path().trim_start_matches('/').into();
+        let rule = config.method(&name).cloned();
+        let configured = rule.as_ref().and_then(|rule| rule.kind);
+        let label = if remembered { name.clone() } else { "other".into() };
+        let uri = Uri::builder()
+            .scheme(Scheme::HTTP)
+            .authority(self.authority.clone())
+            .path_and_query(path.clone())
+            .build()
+            .expect("made of checked parts");
+        Method {
+            kind: described.get(&*name).copied().or(configured),
+            metrics: MethodMetrics::new(label, self.target.clone()),
+            hinted: AtomicBool::new(false),
+            name,
+            uri,
+            rule,
+        }
+    }
+
+    /// Learns the kinds of all methods in an encoded `FileDescriptorSet`; how many there were.
+    pub(crate) fn describe(&self, descriptor_set: &[u8]) -> Result<usize, prost::DecodeError> {
+        let set = prost_types::FileDescriptorSet::decode(descriptor_set)?;
+        let mut described = self.described.lock();
+        let mut found = 0;
+        for file in &set.file {
+            for service in &file.service {
+                for method in &service.method {
+                    let streaming = method.client_streaming() || method.server_streaming();
+                    let kind = if streaming { CallKind::Streaming } else { CallKind::Unary };
+                    let dot = if file.package().is_empty() { "" } else { "." };
+                    let name = format!("{}{dot}{}/{}", file.package(), service.name(), method.name());
+                    described.insert(name, kind);
+                    found += 1;
+                }
+            }
+        }
+        // What was learned before may have been wrong.
+        self.known.store(Arc::default());
+        Ok(found)
+    }
+}

@@ -1,0 +1,33 @@
+//! The actors: each a mailbox around one pure machine of `policy`, and the effects that the machine decides on.
+//!
+//! ```text
+//! RootActor                   respawns the supervisor; fails upward when spawned linked
+//!  '- SupervisorActor         owns the channel's lifecycle (policy::Channel, policy::Restarts)
+//!      |- ConnectionActor     one life of one link
+//!      '- RequestActor x n    queue calls, start attempts, retry by message (policy::Pending, policy::CallMachine)
+//! ```
+//!
+//! Calls live in the `Ledger`, outside all of them, so no panic loses one. `message` has the protocol on one page.
+
+mod body;
+mod call;
+mod connection;
+mod core;
+mod hooks;
+mod ledger;
+mod message;
+mod method;
+mod panics;
+mod request;
+mod root;
+mod runner;
+mod supervisor;
+
+pub(crate) use self::core::{Core, Submission, refusal};
+pub(crate) use call::Reply;
+pub(crate) use message::SupervisorMsg;
+pub use message::{UnaryCall, UnaryReply, UnaryResult};
+#[cfg(feature = "test-util")]
+pub use panics::{Child, Panics};
+pub(crate) use root::{spawn, spawn_linked};
+pub(crate) use runner::{reply, run};

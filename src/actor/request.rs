@@ -1,0 +1,351 @@
+//! The request actor: queues calls, parks them while there is no link, starts attempts oldest first within the link's window,
+//! and retries by message. Its thoughts are `policy::Pending` and each call's `policy::CallMachine`.
+//!
+//! Nothing here waits: opening a stream only queues frames, and the answer is read by the call's runner.
+
+use super::{
+    call::{Call, Offer, Reply, Stage},
+    core::Core,
+    message::{Door, RequestMsg, SupervisorMsg},
+    panics::Child,
+    runner::run_attempt,
+};
+use crate::{
+    clock,
+    model::{Fact, Failure, Phase},
+    policy::{Decision, Due, Pending, Pushback, Rules},
+    transport::{AttemptFailure, OpenStream, Permit, status},
+};
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::{Duration, Instant},
+};
+use tokio::task::AbortHandle;
+
+/// How often reply ports are looked at for callers that went away: noticed within 100 ms.
+const SWEEP_EVERY: Duration = Duration::from_millis(80);
+
+pub(super) struct RequestActor;
+
+pub(super) struct RequestArgs {
+    pub(super) core: Arc<Core>,
+    pub(super) shard: usize,
+    pub(super) door: Door,
+}
+
+pub(super) struct RequestState {
+    core: Arc<Core>,
+    shard: usize,
+    door: Door,
+    pending: Pending<Arc<Call>>,
+    timer: Option<(Instant, AbortHandle)>,
+    sweeping: bool,
+    draining: bool,
+    /// How many parked calls the supervisor and the counts know of.
+    told_waiting: usize,
+}
+
+impl Actor for RequestActor {
+    type Msg = RequestMsg;
+    type State = RequestState;
+    type Arguments = RequestArgs;
+
+    async fn pre_start(&self, _: ActorRef<RequestMsg>, args: RequestArgs) -> Result<RequestState, ActorProcessingErr> {
+        let RequestArgs { core, shard, door } = args;
+        let draining = core.closing().is_some();
+        Ok(RequestState {
+            core,
+            shard,
+            door,
+            pending: Pending::default(),
+            timer: None,
+            sweeping: false,
+            draining,
+            told_waiting: 0,
+        })
+    }
+
+    async fn handle(
+        &self,
+        me: ActorRef<RequestMsg>,
+        message: RequestMsg,
+        state: &mut RequestState,
+    ) -> Result<(), ActorProcessingErr> {
+        state.core.panics.strike(Child::Request, message.name());
+        match message {
+            RequestMsg::Adopt => state.adopt(),
+            RequestMsg::Submit(call) => state.take_on(call),
+            RequestMsg::Cancel(id) => drop(state.pending.remove(id)),
+            RequestMsg::AttemptFailed(call) => state.decide(call),
+            RequestMsg::LinkChanged(door) => state.link_changed(door),
+            RequestMsg::RoomFreed => {}
+            RequestMsg::TimerDue => state.timer_due(),
+            RequestMsg::SweepDue => state.sweep(),
+            RequestMsg::Drain => state.drain(),
+        }
+        state.pump();
+        state.arm(&me);
+        state.tell_waiting();
+        Ok(())
+    }
+}
+
+impl RequestState {
+    /// The calls of this shard that a former actor left; those that run go on by themselves.
+    fn adopt(&mut self) {
+        let (core, shard) = (self.core.clone(), self.shard);
+        for call in core.ledger.open(|call| core.shard_of(call.id) == shard) {
+            let failed = matches!(call.state.lock().stage, Stage::Failed(_));
+            if failed { self.decide(call) } else { self.take_on(call) }
+        }
+    }
+
+    /// Starts a call, parks it, or lets it sleep on. What is known already, runs or is over is left alone.
+    fn take_on(&mut self, call: Arc<Call>) {
+        let Stage::Waiting { until } = call.state.lock().stage else {
+            return;
+        };
+        if self.pending.contains(call.id) {
+            return;
+        }
+        match until {
+            Some(at) if at > clock::now() => self.pending.sleep(call.id, call.clone(), at, call.deadline),
+            _ => self.start_or_park(call),
+        }
+    }
+
+    fn start_or_park(&mut self, call: Arc<Call>) {
+        if self.draining {
+            return self.core.conclude(&call, Failure::shutdown(Phase::Unsent).into());
+        }
+        if self.pending.parked() == 0
+            && let Some(permit) = self.reserve()
+        {
+            return self.start(call, permit);
+        }
+        if !call.wait_for_ready
+            && let Some(failing) = self.failing()
+        {
+            return self.core.conclude(&call, Failure::not_connected(failing).into());
+        }
+        call.shrink();
+        self.pending.park(call.id, call.clone(), call.deadline);
+    }
+
+    fn reserve(&self) -> Option<Permit> {
+        self.door.link.as_ref().filter(|link| link.is_accepting())?.reserve()
+    }
+
+    /// Why a fail-fast call fails now; none while it may still hope.
+    fn failing(&self) -> Option<Arc<str>> {
+        let up = self.door.link.as_ref().is_some_and(|link| link.is_accepting());
+        self.door.failing.clone().filter(|_| !up)
+    }
+
+    /// Starts parked calls, oldest first, while the link has room.
+    fn pump(&mut self) {
+        while self.pending.parked() > 0 {
+            let Some(permit) = self.reserve() else { return };
+            let Some((_, call)) = self.pending.pop() else { return };
+            self.start(call, permit);
+        }
+    }
+
+    fn start(&mut self, call: Arc<Call>, permit: Permit) {
+        let now = clock::now();
+        if call.deadline.is_some_and(|deadline| deadline <= now) {
+            return self.expire(&call);
+        }
+        let Some((head, body)) = call.begin_attempt(now) else {
+            return;
+        };
+        call.method.metrics.attempt_started();
+        match permit.open(head, body) {
+            Ok(stream) => self.launch(call, stream),
+            Err(failure) => {
+                let mut state = call.state.lock();
+                state.record(&failure, call.submitted, now);
+                state.stage = Stage::Failed(Box::new(failure.into()));
+                drop(state);
+                self.decide(call);
+            }
+        }
+    }
+
+    /// Hands the open stream to the call's runner.
+    fn launch(&self, call: Arc<Call>, stream: OpenStream) {
+        let mut state = call.state.lock();
+        if state.is_answered() {
+            return;
+        }
+        if call.size > self.core.config.max_replay_bytes {
+            state.body = None;
+            state.replayable = false;
+        }
+        match &mut state.reply {
+            Reply::Caller => state.offer(Offer::Attempt(Box::new(stream))),
+            Reply::Port { runner, .. } => {
+                let task = tokio::spawn(run_attempt(self.core.clone(), call.clone(), stream));
+                *runner = Some(task.abort_handle());
+            }
+        }
+    }
+
+    /// An attempt failed: resend, retry or surface.
+    fn decide(&mut self, call: Arc<Call>) {
+        let now = clock::now();
+        let mut state = call.state.lock();
+        let ended = match std::mem::replace(&mut state.stage, Stage::Waiting { until: None }) {
+            Stage::Failed(ended) => ended,
+            other => {
+                state.stage = other;
+                return;
+            }
+        };
+        let rules = Rules {
+            policy: &call.retry,
+            unary: call.unary,
+            idempotent: call.idempotent,
+            replayable: state.replayable && !self.draining,
+            deadline: call.deadline,
+        };
+        let pushback = ended.pushback.as_ref().map(|value| Pushback::parse(value.as_bytes()));
+        let unit = self.core.roll();
+        let decision = {
+            let mut throttle = self.core.throttle.lock();
+            state.machine.failed(&ended.failure, pushback, rules, &mut throttle, now, unit)
+        };
+        match decision {
+            Decision::Resend => {
+                if let Some(last) = state.history.last_mut() {
+                    last.transparent = true;
+                }
+                drop(state);
+                self.core.telemetry.counts.transparent.fetch_add(1, Relaxed);
+                self.start_or_park(call);
+            }
+            Decision::Retry { at, delay, number } => {
+                state.stage = Stage::Waiting { until: Some(at) };
+                state.waited += delay;
+                drop(state);
+                self.core.telemetry.announce(Fact::RetryScheduled {
+                    method: call.method.name.clone(),
+                    code: ended.failure.code,
+                    cause: cause(&ended),
+                    retry: number,
+                    of: call.retry.limit.count(),
+                    delay,
+                });
+                call.shrink();
+                self.pending.sleep(call.id, call.clone(), at, call.deadline);
+            }
+            Decision::Surface => {
+                state.stage = Stage::Running;
+                drop(state);
+                self.core.conclude(&call, *ended);
+            }
+            Decision::Throttled => {
+                state.stage = Stage::Running;
+                drop(state);
+                let (method, code) = (call.method.name.clone(), ended.failure.code);
+                self.core.telemetry.announce(Fact::RetryThrottled { method, code });
+                self.core.conclude(&call, *ended);
+            }
+        }
+    }
+
+    fn link_changed(&mut self, door: Door) {
+        self.door = door;
+        let Some(failing) = self.failing() else { return };
+        for call in self.pending.take_parked(|call| !call.wait_for_ready) {
+            self.core.conclude(&call, Failure::not_connected(failing.clone()).into());
+        }
+    }
+
+    fn timer_due(&mut self) {
+        self.timer = None;
+        let now = clock::now();
+        while let Some(due) = self.pending.due(now) {
+            match due {
+                Due::Expired(call) => self.expire(&call),
+                Due::Retry(call) => {
+                    call.state.lock().stage = Stage::Waiting { until: None };
+                    self.start_or_park(call);
+                }
+            }
+        }
+    }
+
+    fn expire(&self, call: &Arc<Call>) {
+        let failure = Failure::deadline(Phase::Unsent, self.failing());
+        self.core.conclude(call, AttemptFailure { status: status::of(&failure), failure, pushback: None });
+    }
+
+    fn sweep(&mut self) {
+        self.sweeping = false;
+        let (core, shard) = (self.core.clone(), self.shard);
+        let gone = |call: &Call| match &call.state.lock().reply {
+            Reply::Port { port: Some(port), .. } => port.is_closed(),
+            _ => false,
+        };
+        for call in core.ledger.open(|call| call.has_port && core.shard_of(call.id) == shard && gone(call)) {
+            self.pending.remove(call.id);
+            core.cancel(&call);
+        }
+    }
+
+    fn drain(&mut self) {
+        self.draining = true;
+        let waiting: Vec<_> = self.pending.drain().collect();
+        self.core.end_all(waiting, Failure::shutdown);
+    }
+
+    /// Arms one timer for the earliest retry or deadline, and the sweep while ports are open.
+    fn arm(&mut self, me: &ActorRef<RequestMsg>) {
+        let next = self.pending.next_timer();
+        let armed = self.timer.as_ref().map(|(at, _)| *at);
+        if let Some(at) = next.filter(|at| armed.is_none_or(|armed| *at < armed)) {
+            if let Some((_, timer)) = self.timer.take() {
+                timer.abort();
+            }
+            let wait = at.saturating_duration_since(clock::now());
+            self.timer = Some((at, me.send_after(wait, || RequestMsg::TimerDue).abort_handle()));
+        }
+        if !self.sweeping && self.core.has_ports() {
+            self.sweeping = true;
+            me.send_after(SWEEP_EVERY, || RequestMsg::SweepDue);
+        }
+    }
+
+    /// The supervisor dials more eagerly while calls wait.
+    fn tell_waiting(&mut self) {
+        let (before, now) = (self.told_waiting, self.pending.parked());
+        if before == now {
+            return;
+        }
+        self.told_waiting = now;
+        let waiting = &self.core.telemetry.counts.waiting;
+        waiting.fetch_add(now.wrapping_sub(before), Relaxed);
+        if (before == 0) != (now == 0) {
+            self.core.tell_supervisor(SupervisorMsg::CallsWaiting { shard: self.shard, waiting: now > 0 });
+        }
+    }
+}
+
+/// The words for an attempt's failure: the peer's own, where it spoke.
+fn cause(ended: &AttemptFailure) -> Arc<str> {
+    match ended.status.message() {
+        "" => ended.failure.to_string().into(),
+        message => message.into(),
+    }
+}
+
+impl Drop for RequestState {
+    fn drop(&mut self) {
+        self.core.telemetry.counts.waiting.fetch_sub(self.told_waiting, Relaxed);
+        if let Some((_, timer)) = self.timer.take() {
+            timer.abort();
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! Runs a call: takes the request actor's offers, reads the answer, reports what failed. In the caller's own future, or in a
+//! task per attempt where the call came as a message.
+
+use super::{
+    body::SupervisedBody,
+    call::{Call, Offer},
+    core::Core,
+    message::UnaryReply,
+};
+use crate::{
+    clock,
+    model::{Failure, Phase},
+    policy::earliest,
+    transport::{
+        AttemptFailure, Beside, OpenBody, OpenStream, Outcome, Pump, ResponseBody, beside, is_one_message, read_head,
+        read_unary,
+    },
+};
+use bytes::{Buf as _, Bytes};
+use http_body::Body;
+use std::{
+    future::{Future, poll_fn},
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+    time::Instant,
+};
+use tonic::{Code, Status, metadata::MetadataMap};
+
+/// A unary answer above this size is passed on before its end is seen, and not retried from then on.
+const COMMIT_AFTER: usize = 1 << 20;
+/// The largest answer to a message, as in tonic's decoder.
+const LARGEST_REPLY: usize = 4 << 20;
+
+/// Runs a call in its caller's future. Cancel safe: dropped, the call ends everywhere at once.
+pub(crate) async fn run(
+    core: Arc<Core>,
+    call: Arc<Call>,
+    mut body: Option<OpenBody>,
+) -> Result<http::Response<SupervisedBody>, Status> {
+    let mut guard = CancelOnDrop(Some((core, call)));
+    loop {
+        let (core, call) = guard.0.as_ref().expect("disarmed only on return");
+        let stream = match poll_fn(|cx| call.poll_offer(cx)).await {
+            Offer::Attempt(stream) => *stream,
+            Offer::Answer(status) => {
+                guard.0 = None;
+                return Err(status);
+            }
+        };
+        let ended = {
+            let mut attempt = pin!(attempt(call, stream, &mut body, COMMIT_AFTER));
+            poll_fn(|cx| match call.poll_offer(cx) {
+                Poll::Ready(Offer::Answer(status)) => Poll::Ready(Err(status)),
+                Poll::Ready(Offer::Attempt(_)) => unreachable!("one attempt at a time"),
+                Poll::Pending => attempt.as_mut().poll(cx).map(Ok),
+            })
+            .await
+        };
+        match ended {
+            Err(status) => {
+                guard.0 = None;
+                return Err(status);
+            }
+            Ok((Err(failure), _)) => core.attempt_failed(call, failure),
+            Ok((Ok(response), pump)) => {
+                let (core, call) = guard.0.take().expect("not disarmed yet");
+                return Ok(hand_over(core, call, response, pump));
+            }
+        }
+    }
+}
+
+/// Reads the answer to one attempt of a call that came as a message, and replies. Spawned by the request actor.
+pub(super) async fn run_attempt(core: Arc<Core>, call: Arc<Call>, stream: OpenStream) {
+    match attempt(&call, stream, &mut None, LARGEST_REPLY).await.0 {
+        Err(failure) => core.attempt_failed(&call, failure),
+        Ok(response) => match reply(response.map(SupervisedBody::whole)).await {
+            Err(status) => {
+                let failure = Failure::status(status.code());
+                core.conclude(&call, AttemptFailure { failure, status, pushback: None });
+            }
+            Ok(reply) => {
+                if let Some(port) = core.finish(&call, Code::Ok, None).and_then(|finished| finished.port) {
+                    // Whoever asked may be gone.
+                    let _ = port.send(Ok(reply));
+                }
+            }
+        },
+    }
+}
+
+/// One attempt within its time limits; with it, a request body that is still being sent.
+async fn attempt(
+    call: &Call,
+    stream: OpenStream,
+    body: &mut Option<OpenBody>,
+    commit_after: usize,
+) -> (Outcome, Option<Pump>) {
+    let started = clock::now();
+    let limit = earliest(call.deadline, call.attempt_timeout.map(|timeout| started + timeout));
+    let mut pump = None;
+    let exchange = exchange(call, stream, body, &mut pump, commit_after);
+    let outcome = match limit {
+        None => exchange.await,
+        Some(limit) => match tokio::time::timeout_at(limit.into(), exchange).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(Box::new(out_of_time(call).into())),
+        },
+    };
+    record(call, &outcome, started);
+    (outcome, pump)
+}
+
+async fn exchange(
+    call: &Call,
+    stream: OpenStream,
+    body: &mut Option<OpenBody>,
+    unsent: &mut Option<Pump>,
+    commit_after: usize,
+) -> Outcome {
+    if call.unary {
+        return read_unary(stream, commit_after).await;
+    }
+    let OpenStream { response, send, permit } = stream;
+    let (Some(send), Some(open)) = (send, body.take()) else {
+        return read_head(response, permit).await;
+    };
+    let mut pump = Pump::new(open, send);
+    match beside(read_head(response, permit), &mut pump).await {
+        Beside::Answered(Ok(response), sent) => {
+            *unsent = sent.is_none().then_some(pump);
+            Ok(response)
+        }
+        Beside::Answered(Err(failure), _) => {
+            give_back(call, pump, body);
+            Err(failure)
+        }
+        Beside::BodyFailed(status) => {
+            let failure = Failure::request_body(status.message().into());
+            Err(Box::new(AttemptFailure { failure, status, pushback: None }))
+        }
+    }
+}
+
+/// Keeps the body for another attempt, unless something of it is gone.
+fn give_back(call: &Call, pump: Pump, body: &mut Option<OpenBody>) {
+    let open = pump.into_body();
+    if open.consumed {
+        call.state.lock().replayable = false;
+    }
+    *body = Some(open);
+}
+
+fn out_of_time(call: &Call) -> Failure {
+    match call.deadline {
+        Some(deadline) if clock::now() >= deadline => Failure::deadline(Phase::MaybeProcessed, None),
+        _ => Failure::attempt_timeout(),
+    }
+}
+
+fn record(call: &Call, outcome: &Outcome, started: Instant) {
+    let (code, received) = match outcome {
+        Ok(response) => (Code::Ok, response.body().buffered()),
+        Err(failure) => (failure.failure.code, 0),
+    };
+    let took = clock::now().saturating_duration_since(started);
+    call.method.metrics.attempt_ended(code, took, call.size, received);
+}
+
+/// The answer's head is there: whole answers end the call here, the others when their body ends.
+fn hand_over(
+    core: Arc<Core>,
+    call: Arc<Call>,
+    response: http::Response<ResponseBody>,
+    pump: Option<Pump>,
+) -> http::Response<SupervisedBody> {
+    let (head, body) = response.into_parts();
+    let body = if body.is_live() {
+        SupervisedBody::live(core, call, body, pump)
+    } else {
+        core.finish(&call, Code::Ok, None);
+        SupervisedBody::whole(body)
+    };
+    http::Response::from_parts(head, body)
+}
+
+/// Reads a unary answer whole: its metadata, trailers included, and its one message.
+pub(crate) async fn reply<B>(response: http::Response<B>) -> Result<UnaryReply, Status>
+where
+    B: Body<Data = Bytes, Error = Status>,
+{
+    let (head, body) = response.into_parts();
+    let mut metadata = MetadataMap::from_headers(head.headers);
+    let mut body = pin!(body);
+    let mut frames: Vec<Bytes> = Vec::new();
+    let mut size = 0;
+    while let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
+        match frame?.into_data() {
+            Ok(data) => {
+                size += data.len();
+                frames.push(data);
+            }
+            Err(frame) => metadata.as_mut().extend(frame.into_trailers().unwrap_or_default()),
+        }
+        if size > LARGEST_REPLY {
+            return Err(Status::out_of_range(format!("the answer is larger than {LARGEST_REPLY} bytes")));
+        }
+    }
+    let mut whole = match frames.len() {
+        1 => frames.pop().expect("one"),
+        _ => frames.concat().into(),
+    };
+    if !is_one_message(&whole) {
+        return Err(Status::internal(format!("the answer's {size} bytes are not one gRPC message")));
+    }
+    if whole[0] != 0 {
+        return Err(Status::internal("the answer is compressed, and no compression was offered"));
+    }
+    whole.advance(5);
+    Ok(UnaryReply { metadata, message: whole })
+}
+
+/// Ends the call when its future is dropped.
+struct CancelOnDrop(Option<(Arc<Core>, Arc<Call>)>);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        if let Some((core, call)) = self.0.take() {
+            core.cancel(&call);
+        }
+    }
+}

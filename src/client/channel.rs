@@ -1,0 +1,117 @@
+//! The channel for generated clients: a tower service that any tonic client takes in place of `tonic::transport::Channel`.
+
+use super::{codec, request, supervisor::Handle};
+use crate::{
+    actor::{Core, Reply, Submission, refusal, run},
+    model::CallOptions,
+};
+use futures::future::BoxFuture;
+use http::uri::PathAndQuery;
+use prost::Message;
+use std::{
+    fmt,
+    sync::Arc,
+    task::{Context, Poll},
+};
+use tonic::{Request, Response, Status};
+
+/// A supervised channel: `GreeterClient::new(supervisor.channel())` works as with tonic's own.
+///
+/// Calls wait for a link, are sent again where the server never saw them, and, where they are known to be unary, are retried by
+/// the configured policy. Cheap to clone; every clone keeps the supervisor alive.
+///
+/// **Cancel safety**: dropping a call's future, or its answer's body, ends the call everywhere at once: in the queue, between
+/// retries, and on the wire (RST_STREAM CANCEL).
+///
+/// **Errors** are [`tonic::Status`], with a [`CallReport`](crate::CallReport) as their source.
+#[derive(Clone)]
+pub struct SupervisedChannel {
+    handle: Arc<Handle>,
+}
+
+/// The bytes given to [`SupervisedChannel::with_descriptor_set`] are not an encoded `FileDescriptorSet`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DescriptorError(String);
+
+impl SupervisedChannel {
+    pub(super) fn new(handle: Arc<Handle>) -> Self {
+        Self { handle }
+    }
+
+    /// Teaches the supervisor which methods are unary: give it what `file_descriptor_set_path` of tonic-build wrote. Holds for
+    /// all channels of this supervisor.
+    pub fn with_descriptor_set(self, encoded: &[u8]) -> Result<Self, DescriptorError> {
+        self.core().describe(encoded).map_err(|error| DescriptorError(error.to_string()))?;
+        Ok(self)
+    }
+
+    /// Makes a unary call without a generated client; `path` is `/pkg.Service/Method`. Being unary by construction, it may be
+    /// retried. Cancel safe, as every call of a channel.
+    pub async fn unary<M: Message, R: Message + Default>(
+        &self,
+        path: &str,
+        request: Request<M>,
+    ) -> Result<Response<R>, Status> {
+        let path = PathAndQuery::try_from(path)
+            .map_err(|error| Status::internal(format!("the path {path:?} is not valid: {error}")))?;
+        let (metadata, extensions, message) = request.into_parts();
+        let call = Submission {
+            method: self.core().method(&path),
+            headers: metadata.into_headers(),
+            body: Some(codec::encode(&message)),
+            unary: true,
+            options: extensions.get::<CallOptions>().copied().unwrap_or_default(),
+            reply: Reply::Caller,
+        };
+        let call = self.core().submit(call).map_err(|(failure, call)| refusal(&call.method, failure))?;
+        let response = run(self.core().clone(), call, None).await?;
+        let reply = crate::actor::reply(response).await?;
+        let message = R::decode(reply.message)
+            .map_err(|error| Status::internal(format!("the answer is not the message expected: {error}")))?;
+        let mut response = Response::new(message);
+        *response.metadata_mut() = reply.metadata;
+        Ok(response)
+    }
+
+    fn core(&self) -> &Arc<Core> {
+        self.handle.core()
+    }
+}
+
+impl tower_service::Service<http::Request<tonic::body::Body>> for SupervisedChannel {
+    type Response = http::Response<tonic::body::Body>;
+    type Error = Status;
+    type Future = BoxFuture<'static, Result<Self::Response, Status>>;
+
+    /// Always ready: admission is decided, and refused at once, when the call is made.
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<tonic::body::Body>) -> Self::Future {
+        let core = self.core().clone();
+        // A call in flight keeps the supervisor alive, too.
+        let handle = self.handle.clone();
+        Box::pin(async move {
+            let prepared = request::prepare(&core, request).await?;
+            let call = core.submit(prepared.call).map_err(|(failure, call)| refusal(&call.method, failure))?;
+            let response = run(core, call, prepared.rest).await?;
+            drop(handle);
+            Ok(response.map(tonic::body::Body::new))
+        })
+    }
+}
+
+impl fmt::Debug for SupervisedChannel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SupervisedChannel").field("state", &self.core().telemetry.state()).finish()
+    }
+}
+
+impl fmt::Display for DescriptorError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "not an encoded FileDescriptorSet: {}", self.0)
+    }
+}
+
+impl std::error::Error for DescriptorError {}

@@ -1,0 +1,12 @@
+//! The handles: what a program holds. [`Supervisor`] to spawn, observe and shut down; [`SupervisedChannel`] for generated
+//! clients; [`Mailbox`] for actors.
+
+mod channel;
+mod codec;
+mod mailbox;
+mod request;
+mod supervisor;
+
+pub use channel::{DescriptorError, SupervisedChannel};
+pub use mailbox::Mailbox;
+pub use supervisor::{Builder, Supervisor};

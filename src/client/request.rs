@@ -1,0 +1,87 @@
+//! Makes a call of an HTTP request: learns its kind, and takes from its body what is there already.
+
+use crate::{
+    actor::{Core, Reply, Submission},
+    model::{CallKind, CallOptions},
+    transport::{OpenBody, is_one_message},
+};
+use bytes::{Bytes, BytesMut};
+use http_body::Body as _;
+use std::{collections::VecDeque, future::poll_fn, pin::Pin, sync::Arc, task::Poll};
+use tonic::Status;
+
+/// What a caller hands in: the call, and the rest of its body if that is not whole.
+pub(super) struct Prepared {
+    pub(super) call: Submission,
+    pub(super) rest: Option<OpenBody>,
+}
+
+/// Prepares a call. Waits for the body only where the call is known to be unary. Cancel safe: nothing is submitted yet.
+pub(super) async fn prepare(core: &Arc<Core>, request: http::Request<tonic::body::Body>) -> Result<Prepared, Status> {
+    let (head, body) = request.into_parts();
+    let Some(path) = head.uri.path_and_query() else {
+        return Err(Status::internal(format!("the request's URI {} has no path", head.uri)));
+    };
+    let method = core.method(path);
+    let options = head.extensions.get::<CallOptions>().copied().unwrap_or_default();
+    let kind = method.kind.or(options.kind).unwrap_or_default();
+    let (whole, rest) = match kind {
+        CallKind::Unary => (Some(collect(body).await?), None),
+        CallKind::Streaming | CallKind::Unknown => take_ready(body)?,
+    };
+    // Whatever was said of the method: what is not exactly one message is passed through.
+    let unary = kind == CallKind::Unary && whole.as_ref().is_some_and(is_one_message);
+    if kind == CallKind::Unknown {
+        method.hint_unknown_kind();
+    }
+    let call = Submission { method, headers: head.headers, body: whole, unary, options, reply: Reply::Caller };
+    Ok(Prepared { call, rest })
+}
+
+/// The whole body. One frame, as tonic's encoder makes it, is taken as it is.
+async fn collect(mut body: tonic::body::Body) -> Result<Bytes, Status> {
+    let mut whole = Bytes::new();
+    while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+        if let Ok(data) = frame?.into_data() {
+            whole = join(whole, data);
+        }
+    }
+    Ok(whole)
+}
+
+fn join(head: Bytes, tail: Bytes) -> Bytes {
+    if head.is_empty() {
+        return tail;
+    }
+    let mut joined = BytesMut::from(head);
+    joined.extend_from_slice(&tail);
+    joined.freeze()
+}
+
+/// What can be had of the body without waiting: all of it, where it ends there.
+fn take_ready(mut body: tonic::body::Body) -> Result<(Option<Bytes>, Option<OpenBody>), Status> {
+    // The rest is asked for again when a stream is open, by whoever waits for it then.
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    let mut taken = VecDeque::new();
+    loop {
+        match Pin::new(&mut body).poll_frame(&mut cx) {
+            Poll::Ready(None) => {
+                let whole = taken.into_iter().fold(Bytes::new(), join);
+                return Ok((Some(whole), None));
+            }
+            Poll::Ready(Some(frame)) => {
+                if let Ok(data) = frame?.into_data() {
+                    taken.push_back(data);
+                }
+            }
+            Poll::Pending => return Ok((None, Some(OpenBody { taken, rest: body, consumed: false }))),
+        }
+        // An endless body that is always ready is left to flow control.
+        if taken.len() == TAKEN_AT_MOST {
+            return Ok((None, Some(OpenBody { taken, rest: body, consumed: false })));
+        }
+    }
+}
+
+/// Frames taken from a streaming body before its stream is open.
+const TAKEN_AT_MOST: usize = 2;

@@ -1,0 +1,191 @@
+//! The supervisor's handle: spawn, observe, shut down.
+
+use super::{channel::SupervisedChannel, mailbox::Mailbox};
+#[cfg(feature = "test-util")]
+use crate::actor::Panics;
+use crate::{
+    actor::{self, Core, SupervisorMsg},
+    config::Config,
+    model::{ConnectivityState, Snapshot},
+    telemetry::EventStream,
+    transport::{Connector, TcpConnector},
+};
+use ractor::{ActorCell, SpawnErr};
+use std::{fmt, sync::Arc, time::Duration};
+use tokio::sync::watch;
+
+/// A supervised channel's owner.
+///
+/// Spawning never fails because of the peer: dialling begins at once, and goes on for as long as the supervisor lives. It lives
+/// while a `Supervisor`, a [`SupervisedChannel`] or a call on one does; when the last is dropped it drains: nothing new is accepted, what
+/// waits ends with CANCELLED, links close as their last stream ends. Mailboxes and event streams do not keep it alive.
+///
+/// ```no_run
+/// use tonic_supervisor::{Config, Supervisor};
+/// # async fn example() {
+/// let supervisor = Supervisor::spawn(Config::default());
+/// let channel = supervisor.channel(); // for any generated client
+/// let mailbox = supervisor.mailbox(); // for actors
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Supervisor {
+    handle: Arc<Handle>,
+}
+
+/// What is left to choose when a supervisor is spawned.
+pub struct Builder {
+    config: Config,
+    connector: Arc<dyn Connector>,
+    seed: Option<u64>,
+}
+
+/// Keeps the supervisor alive; its drop begins the drain.
+pub(super) struct Handle {
+    core: Arc<Core>,
+}
+
+impl Supervisor {
+    /// Starts supervising. Must be called within a tokio runtime, and panics outside one, as `tokio::spawn` does.
+    pub fn spawn(config: Config) -> Self {
+        Self::builder(config).spawn()
+    }
+
+    /// Starts supervising under `supervisor`, an actor of the caller's. If the actors inside keep failing, past the configured
+    /// intensity, the failure reaches it as a `SupervisionEvent`; if it ends, so does this supervisor, and every call is answered.
+    pub async fn spawn_linked(config: Config, supervisor: ActorCell) -> Result<Self, SpawnErr> {
+        Self::builder(config).spawn_linked(supervisor).await
+    }
+
+    /// To spawn with another connector.
+    pub fn builder(config: Config) -> Builder {
+        Builder { config, connector: Arc::new(TcpConnector), seed: None }
+    }
+
+    /// A channel for generated clients. Any number may be used at once.
+    pub fn channel(&self) -> SupervisedChannel {
+        SupervisedChannel::new(self.handle.clone())
+    }
+
+    /// A mailbox for actors.
+    pub fn mailbox(&self) -> Mailbox {
+        Mailbox::new(self.core().clone())
+    }
+
+    /// The connectivity state now.
+    pub fn state(&self) -> ConnectivityState {
+        self.core().telemetry.state()
+    }
+
+    /// The state now and every later one. Quick changes may coalesce; [`events`](Self::events) has them all.
+    pub fn watch_state(&self) -> watch::Receiver<ConnectivityState> {
+        self.core().telemetry.watch()
+    }
+
+    /// Waits until the channel is Ready, for at most `timeout`; whether it is. False at once when it is shut down. Cancel safe.
+    pub async fn wait_ready(&self, timeout: Duration) -> bool {
+        let mut state = self.watch_state();
+        let settled = state.wait_for(|state| matches!(state, ConnectivityState::Ready | ConnectivityState::Shutdown));
+        match tokio::time::timeout(timeout, settled).await {
+            Ok(Ok(state)) => *state == ConnectivityState::Ready,
+            _ => false,
+        }
+    }
+
+    /// A snapshot, then every event in order. A reader that falls more than 1,024 events behind is told how many it missed.
+    pub fn events(&self) -> EventStream {
+        self.core().telemetry.subscribe()
+    }
+
+    /// The supervisor at this moment.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot { streams: self.core().streams(), ..self.core().telemetry.snapshot() }
+    }
+
+    /// Starts the backoff over: a wait ends now, and a dial that fails is followed by another at once (gRPC
+    /// `ResetConnectBackoff`). Without effect while Ready.
+    pub fn reconnect_now(&self) {
+        self.core().tell_supervisor(SupervisorMsg::ResetBackoff);
+    }
+
+    /// Closes for good: nothing new is accepted, what waits ends with CANCELLED now, and what runs after `grace`. Returns when
+    /// everything has ended. Of several shutdowns the shortest grace holds. Cancel safe: the shutdown goes on without its future.
+    pub async fn shutdown(&self, grace: Duration) {
+        self.core().begin_drain(Some(grace));
+        self.core().closed().await;
+    }
+
+    /// Waits until the supervisor is closed, whatever closes it. Cancel safe.
+    pub async fn closed(&self) {
+        self.core().closed().await;
+    }
+
+    /// The switch that makes actors panic.
+    #[cfg(feature = "test-util")]
+    pub fn panics(&self) -> &Panics {
+        &self.core().panics
+    }
+
+    fn core(&self) -> &Arc<Core> {
+        &self.handle.core
+    }
+}
+
+impl Builder {
+    /// Opens byte streams with `connector` instead of TCP.
+    pub fn connector(mut self, connector: Arc<dyn Connector>) -> Self {
+        self.connector = connector;
+        self
+    }
+
+    /// Seeds the dice for jitter and spread, for tests that must repeat.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Starts supervising; see [`Supervisor::spawn`].
+    pub fn spawn(self) -> Supervisor {
+        let core = self.core();
+        actor::spawn(core.clone());
+        Supervisor { handle: Arc::new(Handle { core }) }
+    }
+
+    /// Starts supervising under an actor; see [`Supervisor::spawn_linked`].
+    pub async fn spawn_linked(self, supervisor: ActorCell) -> Result<Supervisor, SpawnErr> {
+        let core = self.core();
+        actor::spawn_linked(core.clone(), supervisor).await?;
+        Ok(Supervisor { handle: Arc::new(Handle { core }) })
+    }
+
+    fn core(self) -> Arc<Core> {
+        for warning in self.config.warnings() {
+            tracing::warn!("{warning}");
+        }
+        Arc::new(Core::new(self.config, self.connector, self.seed))
+    }
+}
+
+impl Handle {
+    pub(super) fn core(&self) -> &Arc<Core> {
+        &self.core
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.core.begin_drain(None);
+    }
+}
+
+impl fmt::Debug for Supervisor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Supervisor").field("state", &self.state()).finish()
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder").field("config", &self.config).field("seed", &self.seed).finish_non_exhaustive()
+    }
+}

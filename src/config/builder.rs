@@ -1,0 +1,120 @@
+//! The builder: collects what files, environment and code say, and has it checked.
+
+use super::{
+    check,
+    error::{ConfigError, Problem},
+    keys::PREFIX,
+    layers::{KeyPath, Layers, Source},
+    method::MethodOptions,
+    settings::Config,
+    value::Value,
+};
+use crate::policy::RetryLimit;
+use std::collections::BTreeMap;
+#[cfg(feature = "yaml")]
+use std::path::PathBuf;
+
+/// Builds a [`Config`]: defaults, overruled by files, overruled by the environment, overruled by methods of this builder,
+/// in whatever order they are called.
+#[derive(Clone, Debug, Default)]
+pub struct ConfigBuilder {
+    #[cfg(feature = "yaml")]
+    files: Vec<Input>,
+    environment: BTreeMap<String, String>,
+    unreadable: Vec<Problem>,
+    settings: Vec<(KeyPath, Value, Source)>,
+    methods: Vec<(String, Source)>,
+}
+
+#[cfg(feature = "yaml")]
+#[derive(Clone, Debug)]
+enum Input {
+    Path(PathBuf),
+    Text(String),
+}
+
+impl ConfigBuilder {
+    /// Reads the section `grpc` of a YAML file; where several files speak of one key, the last one holds.
+    #[cfg(feature = "yaml")]
+    pub fn file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.files.push(Input::Path(path.into()));
+        self
+    }
+
+    /// Reads the section `grpc` of a YAML text, as [`file`](Self::file) does.
+    #[cfg(feature = "yaml")]
+    pub fn yaml(mut self, text: impl Into<String>) -> Self {
+        self.files.push(Input::Text(text.into()));
+        self
+    }
+
+    /// Reads the variables `TONIC_SUPERVISOR_GRPC_...` of this process: the key in capitals, `__` between section and key,
+    /// commas between the items of a list. A variable of that name that no key has is an error.
+    pub fn environment(mut self) -> Self {
+        for (name, value) in std::env::vars_os() {
+            let name = name.to_string_lossy().into_owned();
+            match value.into_string() {
+                _ if !name.starts_with(PREFIX) => {}
+                Ok(value) => {
+                    self.environment.insert(name, value);
+                }
+                Err(_) => self.unreadable.push(Problem { place: name, key: None, text: "is not UTF-8 text".into() }),
+            }
+        }
+        self
+    }
+
+    /// Reads variables as [`environment`](Self::environment) does, from anywhere.
+    pub fn environment_from(mut self, variables: impl IntoIterator<Item = (String, String)>) -> Self {
+        self.environment.extend(variables);
+        self
+    }
+
+    /// Options for the methods that `pattern` names: `pkg.Service/Method`, `pkg.Service/*` or `*`.
+    pub fn method(mut self, pattern: impl Into<String>, options: MethodOptions) -> Self {
+        let pattern = pattern.into();
+        let source = Source::Builder(format!("method({pattern:?}, ..)"));
+        for (path, value) in options.settings {
+            self.settings.push((KeyPath { method: Some(pattern.clone()), path }, value, source.clone()));
+        }
+        self.methods.push((pattern, source));
+        self
+    }
+
+    /// Checks everything together; the error names every problem at once.
+    pub fn build(self) -> Result<Config, ConfigError> {
+        let mut layers = Layers::default();
+        #[cfg(feature = "yaml")]
+        for input in self.files {
+            use super::{file, yaml::File};
+            let opened = match input {
+                Input::Path(path) => file::open(&path),
+                Input::Text(text) => Ok(File { name: "yaml".into(), text }),
+            };
+            match opened {
+                Ok(file) => file::add(&mut layers, file),
+                Err(problem) => layers.problems.push(problem),
+            }
+        }
+        layers.problems.extend(self.unreadable);
+        layers.add_environment(&self.environment);
+        for (key, value, source) in self.settings {
+            layers.set(key, value, source);
+        }
+        layers.methods.extend(self.methods);
+        check::config(layers)
+    }
+
+    /// Keeps a value that the builder method `method` was given.
+    pub(super) fn set(mut self, path: &'static str, method: &str, value: Value) -> Self {
+        let source = Source::Builder(format!("{method}(..)"));
+        self.settings.push((KeyPath { method: None, path }, value, source));
+        self
+    }
+}
+
+impl From<u32> for RetryLimit {
+    fn from(retries: u32) -> Self {
+        Self::AtMost(retries)
+    }
+}

@@ -1,0 +1,26 @@
+//! The wishes: YAML, environment and builder become one checked [`Config`], or an error that names every problem.
+//!
+//! The way: each source becomes settings (`layers`), the settings with most authority are read (`scope`) under the rules
+//! (`check`). The keys are said once, in `keys`. Nothing here panics, whatever is written in a file.
+
+mod builder;
+mod check;
+mod error;
+#[cfg(feature = "yaml")]
+mod file;
+mod keys;
+mod layers;
+mod method;
+#[cfg(all(test, feature = "yaml"))]
+mod reference;
+mod scope;
+mod settings;
+mod suggest;
+mod value;
+#[cfg(feature = "yaml")]
+mod yaml;
+
+pub use builder::ConfigBuilder;
+pub use error::{ConfigError, Problem};
+pub use method::{MethodOptions, MethodRule};
+pub use settings::{Config, Keepalive, Queue, Reconnect};

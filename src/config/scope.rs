@@ -1,0 +1,139 @@
+//! Reading settings: each key from whoever has most authority, for all calls or for the methods of a pattern.
+//!
+//! A value that breaks its rule is noted and read as the default, so that one reading finds every problem.
+
+use super::{
+    error::Problem,
+    keys,
+    layers::{KeyPath, Layers, Setting, Source},
+    suggest::did_you_mean,
+    value::Value,
+};
+use crate::policy::{CodeSet, code_from_name, code_names};
+use tonic::Code;
+
+/// A view on the settings.
+pub(super) struct Scope<'a> {
+    layers: &'a Layers,
+    /// The patterns whose settings go before the general ones, the narrowest first.
+    patterns: Vec<String>,
+    problems: &'a mut Vec<Problem>,
+}
+
+impl<'a> Scope<'a> {
+    pub(super) fn new(layers: &'a Layers, patterns: Vec<String>, problems: &'a mut Vec<Problem>) -> Self {
+        Self { layers, patterns, problems }
+    }
+
+    /// The value of a key that has a default.
+    pub(super) fn read<T>(&mut self, path: &'static str, parse: impl Fn(&Value) -> Result<T, String>) -> T {
+        let (key, setting) = self.find(path);
+        parse(&setting.value).unwrap_or_else(|rule| {
+            self.note(&key, &setting, None, format!("is {}, but {rule}", show(&setting)));
+            parse(&default(path)).expect("defaults keep the rules")
+        })
+    }
+
+    /// The value of a key, if a pattern says it.
+    pub(super) fn read_own<T>(&mut self, path: &'static str, parse: impl Fn(&Value) -> Result<T, String>) -> Option<T> {
+        let (key, setting) = self.find(path);
+        key.method.as_ref()?;
+        let rule = match parse(&setting.value) {
+            Ok(value) => return Some(value),
+            Err(rule) => rule,
+        };
+        self.note(&key, &setting, None, format!("is {}, but {rule}", show(&setting)));
+        None
+    }
+
+    /// A list of status codes.
+    pub(super) fn read_codes(&mut self, path: &'static str) -> CodeSet {
+        let items = self.read(path, Value::list);
+        let (key, setting) = self.find(path);
+        let mut codes = CodeSet::default();
+        for (n, item) in items.iter().enumerate() {
+            let name = match item {
+                Value::Text(name) => name.clone(),
+                other => other.to_string(),
+            };
+            let text = match code_from_name(&name) {
+                None => format!(
+                    "has {item}, which is not a gRPC status code{}",
+                    did_you_mean(&name, code_names().iter().copied())
+                ),
+                Some(Code::Ok) => format!("has {item}, but a call that succeeded is never retried"),
+                Some(code) if !codes.insert(code) => format!("has {item}, which is in the list already"),
+                Some(_) => continue,
+            };
+            let item = matches!(setting.value, Value::List(_)).then_some(n);
+            self.note(&key, &setting, item, text);
+        }
+        codes
+    }
+
+    /// Notes that `first` breaks a `rule` about it and `second`, such as "must not be below". Silent if one of them is
+    /// wrong in itself already.
+    pub(super) fn conflict(&mut self, first: &'static str, rule: &str, second: &'static str) {
+        let ((key, setting), (other_key, other)) = (self.find(first), self.find(second));
+        let known = [key.to_string(), other_key.to_string()];
+        if self.problems.iter().any(|problem| problem.key.as_ref().is_some_and(|key| known.contains(key))) {
+            return;
+        }
+        let place = |key: &KeyPath, setting: &Setting| setting.source.place(key, None);
+        let (said, other_said) = (place(&key, &setting), place(&other_key, &other));
+        let own = format!("is {}", show(&setting));
+        let text = format!("{own}, but {rule} {other_key}, which is {} ({other_said})", show(&other));
+        // Where the first is a default, the second is what a person can change.
+        let place = if self.explicit(first) { said } else { other_said };
+        self.push(Problem { place, key: Some(key.to_string()), text });
+    }
+
+    /// Whether somebody said it.
+    pub(super) fn explicit(&self, path: &'static str) -> bool {
+        self.authority(path) > Source::Default.authority()
+    }
+
+    /// The authority of who said it.
+    pub(super) fn authority(&self, path: &'static str) -> u8 {
+        self.find(path).1.source.authority()
+    }
+
+    /// A sentence about a key, at the place where it was said.
+    pub(super) fn sentence(&self, path: &'static str, text: &str) -> String {
+        let (key, setting) = self.find(path);
+        let place = setting.source.place(&key, None);
+        Problem { place, key: Some(key.to_string()), text: format!("is {}, {text}", show(&setting)) }.to_string()
+    }
+
+    fn find(&self, path: &'static str) -> (KeyPath, Setting) {
+        let scopes = self.patterns.iter().cloned().map(Some).chain([None]);
+        let mut keys = scopes.map(|method| KeyPath { method, path });
+        let said = keys.find_map(|key| self.layers.settings.get(&key).map(|setting| (key, setting.clone())));
+        said.unwrap_or_else(|| {
+            (KeyPath { method: None, path }, Setting { value: default(path), source: Source::Default })
+        })
+    }
+
+    fn note(&mut self, key: &KeyPath, setting: &Setting, item: Option<usize>, text: String) {
+        self.push(Problem { place: setting.source.place(key, item), key: Some(key.to_string()), text });
+    }
+
+    /// Problems of what methods inherit show up once.
+    fn push(&mut self, problem: Problem) {
+        if !self.problems.contains(&problem) {
+            self.problems.push(problem);
+        }
+    }
+}
+
+/// The key's default, as a user would write it; a method's own keys have none.
+fn default(path: &str) -> Value {
+    keys::find(path).map_or(Value::Null, |key| Value::Text(key.default.into()))
+}
+
+fn show(setting: &Setting) -> String {
+    match (&setting.value, &setting.source) {
+        (Value::Text(text), Source::Default) => text.clone(),
+        (value, _) => value.to_string(),
+    }
+}

@@ -1,0 +1,264 @@
+//! YAML: text to values, and the line and column of a key. The only file that knows the YAML crate.
+//!
+//! Below the top only the section `grpc` is read: the others belong to other programs. The crate tells locations only in
+//! its errors, so to find one the text is walked again and the walk fails on purpose where the key stands.
+
+use super::value::Value;
+use serde::{
+    Deserializer,
+    de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor},
+};
+use std::fmt;
+
+/// The only section that is ours.
+const SECTION: &str = "grpc";
+
+/// A text and what to call it.
+#[derive(Debug)]
+pub(super) struct File {
+    pub(super) name: String,
+    pub(super) text: String,
+}
+
+impl File {
+    /// The whole text, with the sections of others left out as empty; or what is wrong with it, and where.
+    pub(super) fn parse(&self) -> Result<Value, (String, String)> {
+        let seed = Reader { depth: 0 };
+        seed.deserialize(serde_yaml::Deserializer::from_str(&self.text)).map_err(|error| {
+            let place = match error.location() {
+                Some(at) => format!("{}:{}:{}", self.name, at.line(), at.column()),
+                None => self.name.clone(),
+            };
+            let text = error.to_string();
+            (place, text.split(" at line ").next().unwrap_or_default().replace('\n', " "))
+        })
+    }
+
+    /// `name:line:column` of the key that `steps` lead to, or of one `item` of its list.
+    pub(super) fn place(&self, steps: &[&str], item: Option<usize>) -> String {
+        let found = Walk { steps, item }.deserialize(serde_yaml::Deserializer::from_str(&self.text));
+        match found.err().and_then(|error| error.location()) {
+            Some(at) => format!("{}:{}:{}", self.name, at.line(), at.column()),
+            None => self.name.clone(),
+        }
+    }
+}
+
+/// Reads any value; at the top, only our section.
+#[derive(Clone, Copy)]
+struct Reader {
+    depth: usize,
+}
+
+impl<'de> DeserializeSeed<'de> for Reader {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Reader {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a plain value, list or section")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    /// An empty document.
+    fn visit_none<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::Integer(value.into()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::Integer(value.into()))
+    }
+
+    fn visit_i128<E>(self, value: i128) -> Result<Value, E> {
+        Ok(Value::Integer(value))
+    }
+
+    fn visit_u128<E>(self, value: u128) -> Result<Value, E> {
+        Ok(Value::Integer(i128::try_from(value).unwrap_or(i128::MAX)))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(Value::Float(value))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::Text(value.to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = list.next_element_seed(Reader { depth: self.depth + 1 })? {
+            items.push(item);
+        }
+        Ok(Value::List(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        let mut entries: Vec<(String, Value)> = Vec::new();
+        while let Some(name) = map.next_key_seed(Name { refused: &|name| known(&entries, name) })? {
+            let value = if self.depth == 0 && name != SECTION {
+                map.next_value::<IgnoredAny>()?;
+                Value::Null
+            } else {
+                map.next_value_seed(Reader { depth: self.depth + 1 })?
+            };
+            entries.push((name, value));
+        }
+        Ok(Value::Map(entries))
+    }
+}
+
+fn known(entries: &[(String, Value)], name: &str) -> Option<String> {
+    entries.iter().any(|(other, _)| other == name).then(|| format!("the key `{name}` stands here a second time"))
+}
+
+/// Reads a key; fails at it, with a reason, if it is refused.
+struct Name<'a> {
+    refused: &'a dyn Fn(&str) -> Option<String>,
+}
+
+impl<'de> DeserializeSeed<'de> for Name<'_> {
+    type Value = String;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<String, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl Visitor<'_> for Name<'_> {
+    type Value = String;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key that is text")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<String, E> {
+        self.visit_str("null")
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<String, E> {
+        self.visit_str(&value.to_string())
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<String, E> {
+        self.visit_str(&value.to_string())
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<String, E> {
+        self.visit_str(&value.to_string())
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<String, E> {
+        self.visit_str(&value.to_string())
+    }
+
+    fn visit_str<E: Error>(self, value: &str) -> Result<String, E> {
+        (self.refused)(value).map_or_else(|| Ok(value.to_owned()), |reason| Err(E::custom(reason)))
+    }
+}
+
+/// Fails at the key that the steps lead to.
+struct Walk<'a> {
+    steps: &'a [&'a str],
+    item: Option<usize>,
+}
+
+impl<'de> DeserializeSeed<'de> for Walk<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Walk<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the way to a key")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let (next, rest) = self.steps.split_first().ok_or_else(|| A::Error::custom("found"))?;
+        let here = rest.is_empty() && self.item.is_none();
+        let refused = |name: &str| (here && name == *next).then(|| "found".to_owned());
+        while let Some(name) = map.next_key_seed(Name { refused: &refused })? {
+            if name == *next {
+                map.next_value_seed(Walk { steps: rest, item: self.item })?;
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        for _ in 0..self.item.unwrap_or(0) {
+            list.next_element::<IgnoredAny>()?;
+        }
+        list.next_element_seed(Walk { steps: &[], item: None })?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn file(text: &str) -> File {
+        File { name: "f".into(), text: text.into() }
+    }
+
+    #[test]
+    fn keys_and_items_are_found_by_line_and_column() {
+        let file = file(
+            "other: {a: 1}\ngrpc:\n  host: x\n  queue:\n    max_calls: 1\n  codes:\n    - A\n    - B\n  flow: [1, 2]\n",
+        );
+        assert_eq!(file.place(&["grpc"], None), "f:2:1");
+        assert_eq!(file.place(&["grpc", "host"], None), "f:3:3");
+        assert_eq!(file.place(&["grpc", "queue", "max_calls"], None), "f:5:5");
+        assert_eq!(file.place(&["grpc", "codes"], Some(1)), "f:8:7");
+        assert_eq!(file.place(&["grpc", "flow"], Some(1)), "f:9:13");
+        assert_eq!(file.place(&["grpc", "nowhere"], None), "f");
+    }
+
+    #[test]
+    fn a_key_that_stands_twice_is_an_error_where_it_stands_again() {
+        let (place, text) = file("grpc:\n  port: 1\n  port: 2\n").parse().unwrap_err();
+        assert_eq!(place, "f:3:3");
+        assert!(text.contains("`port` stands here a second time"), "{text}");
+    }
+
+    #[test]
+    fn the_sections_of_others_may_hold_what_they_like() {
+        let value = file("web: {a: !tag [1, {b: 2}], a: 2}\ngrpc: {port: 1}\n").parse().unwrap();
+        let section = Value::Map(vec![("port".into(), Value::Integer(1))]);
+        assert_eq!(value, Value::Map(vec![("web".into(), Value::Null), ("grpc".into(), section)]));
+    }
+
+    #[test]
+    fn what_is_no_yaml_is_an_error_with_a_place() {
+        for text in ["grpc: [", "grpc:\n\tport: 1", "@", "grpc: *x", "a: 1\n---\nb: 2", "grpc: !x 1", "? {a: 1}\n: 2"] {
+            let (place, message) = file(text).parse().unwrap_err();
+            assert!(place.starts_with('f') && !message.is_empty(), "{text:?} {place} {message}");
+        }
+    }
+}

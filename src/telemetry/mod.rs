@@ -1,0 +1,127 @@
+//! Where facts go: one [`Fact`] in; event stream, state watch, snapshot, metrics and log lines out.
+//!
+//! [`Telemetry::announce`] is the only way to say that something happened. It numbers the fact, folds it into the picture
+//! that snapshots are taken from, and hands it on, all under one lock: so a subscriber sees a snapshot and then every later
+//! event, in order.
+
+mod calls;
+mod log;
+mod metrics;
+mod picture;
+mod stream;
+
+pub(crate) use calls::MethodMetrics;
+pub use stream::{EventItem, EventStream};
+
+use crate::{
+    clock,
+    model::{ConnectivityState, Event, Fact, Snapshot},
+};
+use parking_lot::Mutex;
+use picture::Picture;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
+    time::{Duration, Instant, SystemTime},
+};
+use tokio::sync::{broadcast, watch};
+
+/// How many events a reader may be behind before it is told `Lagged`.
+const EVENTS_KEPT: usize = 1_024;
+
+/// Numbers that change too often to be facts.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    /// Calls accepted and not answered.
+    pub(crate) open: AtomicUsize,
+    /// The size of their requests.
+    pub(crate) bytes: AtomicUsize,
+    /// Those of them that wait for a link or for room on it.
+    pub(crate) waiting: AtomicUsize,
+    /// Transparent retries so far.
+    pub(crate) transparent: AtomicU64,
+    /// The last PING's round trip in nanoseconds; 0 is none yet.
+    pub(crate) round_trip: AtomicU64,
+}
+
+/// The hub of one supervisor.
+pub(crate) struct Telemetry {
+    spawned: Instant,
+    target: Arc<str>,
+    pub(crate) counts: Arc<Counts>,
+    state: watch::Sender<ConnectivityState>,
+    events: broadcast::Sender<Event>,
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    seq: u64,
+    picture: Picture,
+    log: log::Log,
+}
+
+impl Telemetry {
+    pub(crate) fn new(target: Arc<str>, keepalive_time: Option<Duration>) -> Self {
+        let now = clock::now();
+        let inner = Inner { seq: 0, picture: Picture::new(now, keepalive_time), log: log::Log::default() };
+        Self {
+            spawned: now,
+            target,
+            counts: Arc::default(),
+            state: watch::Sender::new(ConnectivityState::Idle),
+            events: broadcast::Sender::new(EVENTS_KEPT),
+            inner: Mutex::new(inner),
+        }
+    }
+
+    /// Says that something happened.
+    pub(crate) fn announce(&self, fact: Fact) {
+        let now = clock::now();
+        let mut inner = self.inner.lock();
+        inner.seq += 1;
+        inner.picture.fold(&fact, now);
+        metrics::record(&fact, &self.target);
+        inner.log.write(&fact, &self.target, now);
+        let state = inner.picture.state;
+        self.state.send_if_modified(|shown| std::mem::replace(shown, state) != state);
+        let since_spawn = now.saturating_duration_since(self.spawned);
+        // Nobody listening is no error.
+        let _ = self.events.send(Event { seq: inner.seq, at: SystemTime::now(), since_spawn, fact });
+    }
+
+    /// The state now.
+    pub(crate) fn state(&self) -> ConnectivityState {
+        *self.state.borrow()
+    }
+
+    /// The state now and every later one; quick changes may coalesce.
+    pub(crate) fn watch(&self) -> watch::Receiver<ConnectivityState> {
+        self.state.subscribe()
+    }
+
+    /// A picture of the moment.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        self.picture(&self.inner.lock())
+    }
+
+    /// A snapshot, and every event after it.
+    pub(crate) fn subscribe(&self) -> EventStream {
+        let inner = self.inner.lock();
+        EventStream::new(self.picture(&inner), self.events.subscribe())
+    }
+
+    fn picture(&self, inner: &Inner) -> Snapshot {
+        let round_trip = self.counts.round_trip.load(Relaxed);
+        Snapshot {
+            target: self.target.clone(),
+            calls_open: self.counts.open.load(Relaxed),
+            calls_waiting: self.counts.waiting.load(Relaxed),
+            transparent_retries: self.counts.transparent.load(Relaxed),
+            round_trip: (round_trip > 0).then(|| Duration::from_nanos(round_trip)),
+            seq: inner.seq,
+            ..inner.picture.snapshot(clock::now())
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! The channel as the facts so far paint it: a fold over the event history.
+
+use crate::model::{ConnectivityState, Fact, Incarnation, Snapshot};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// What the facts add up to.
+#[derive(Clone, Debug)]
+pub(super) struct Picture {
+    pub(super) state: ConnectivityState,
+    since: Instant,
+    incarnation: Incarnation,
+    last_error: Option<Arc<str>>,
+    dials: u64,
+    links: u64,
+    retries: u64,
+    next_dial: Option<Instant>,
+    keepalive_time: Option<Duration>,
+}
+
+impl Picture {
+    pub(super) fn new(now: Instant, keepalive_time: Option<Duration>) -> Self {
+        Self {
+            state: ConnectivityState::Idle,
+            since: now,
+            incarnation: Incarnation(0),
+            last_error: None,
+            dials: 0,
+            links: 0,
+            retries: 0,
+            next_dial: None,
+            keepalive_time,
+        }
+    }
+
+    pub(super) fn fold(&mut self, fact: &Fact, now: Instant) {
+        match fact {
+            Fact::StateChanged { to, cause, .. } => {
+                self.state = *to;
+                self.since = now;
+                match to {
+                    ConnectivityState::Ready => self.last_error = None,
+                    ConnectivityState::TransientFailure => self.last_error = Some(cause.clone()),
+                    _ => {}
+                }
+            }
+            Fact::DialStarted { incarnation, .. } => {
+                self.dials += 1;
+                self.incarnation = *incarnation;
+                self.next_dial = None;
+            }
+            Fact::LinkEstablished { .. } => self.links += 1,
+            Fact::BackoffStarted { delay, .. } => self.next_dial = Some(now + *delay),
+            Fact::RetryScheduled { .. } => self.retries += 1,
+            Fact::KeepaliveBackedOff { keepalive_time, .. } => self.keepalive_time = Some(*keepalive_time),
+            Fact::DrainStarted { .. } => self.next_dial = None,
+            _ => {}
+        }
+    }
+
+    pub(super) fn snapshot(&self, now: Instant) -> Snapshot {
+        Snapshot {
+            state: self.state,
+            since: now.saturating_duration_since(self.since),
+            incarnation: self.incarnation,
+            last_error: self.last_error.clone(),
+            dials: self.dials,
+            links: self.links,
+            next_dial: self.next_dial.map(|at| at.saturating_duration_since(now)),
+            retries: self.retries,
+            keepalive_time: self.keepalive_time,
+            ..Snapshot::default()
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! The event stream: a snapshot first, then every event in order; a slow reader is told how many it missed.
+
+use crate::model::{Event, Fact, Snapshot};
+use futures::{Stream, future::BoxFuture};
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+use tokio::sync::broadcast::{self, error::RecvError};
+
+/// What an event stream yields.
+#[derive(Clone, Debug)]
+pub enum EventItem {
+    /// How things stood when the stream was opened: the first item.
+    Snapshot(Box<Snapshot>),
+    /// Something happened.
+    Event(Event),
+    /// The reader was too slow: this many events were dropped here. Those that follow are complete again.
+    Lagged(u64),
+}
+
+type Receiver = broadcast::Receiver<Event>;
+
+/// Every event of a supervisor. Does not keep it alive; ends after [`Fact::Closed`].
+///
+/// Memory is bounded whatever the reader does: the last 1,024 events are kept, once for all readers.
+pub struct EventStream {
+    snapshot: Option<Box<Snapshot>>,
+    next: Option<BoxFuture<'static, (Result<Event, RecvError>, Receiver)>>,
+}
+
+impl EventStream {
+    pub(super) fn new(snapshot: Snapshot, receiver: Receiver) -> Self {
+        Self { snapshot: Some(Box::new(snapshot)), next: Some(Box::pin(receive(receiver))) }
+    }
+
+    /// The next item; none once the supervisor is closed. Cancel safe.
+    pub async fn next(&mut self) -> Option<EventItem> {
+        std::future::poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
+    }
+}
+
+async fn receive(mut receiver: Receiver) -> (Result<Event, RecvError>, Receiver) {
+    (receiver.recv().await, receiver)
+}
+
+impl Stream for EventStream {
+    type Item = EventItem;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<EventItem>> {
+        if let Some(snapshot) = self.snapshot.take() {
+            return Poll::Ready(Some(EventItem::Snapshot(snapshot)));
+        }
+        let Some(next) = &mut self.next else {
+            return Poll::Ready(None);
+        };
+        let (result, receiver) = ready!(next.as_mut().poll(cx));
+        let last = matches!(&result, Ok(Event { fact: Fact::Closed { .. }, .. }) | Err(RecvError::Closed));
+        self.next = (!last).then(|| Box::pin(receive(receiver)) as _);
+        Poll::Ready(match result {
+            Ok(event) => Some(EventItem::Event(event)),
+            Err(RecvError::Lagged(missed)) => Some(EventItem::Lagged(missed)),
+            Err(RecvError::Closed) => None,
+        })
+    }
+}
+
+impl std::fmt::Debug for EventStream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EventStream").field("open", &self.next.is_some()).finish()
+    }
+}
