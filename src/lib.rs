@@ -1,11 +1,15 @@
 //! An actor-based connection supervisor for tonic gRPC clients.
 
 mod actor;
+#[cfg(feature = "agent-queue")]
+pub mod agent_queue;
 mod client;
 mod clock;
 pub mod config;
 mod model;
 pub mod policy;
+#[cfg(feature = "agent-queue")]
+pub mod proto;
 mod telemetry;
 #[cfg(feature = "test-util")]
 pub mod testing;

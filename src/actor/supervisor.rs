@@ -49,6 +49,7 @@ struct Connection {
     actor: ActorRef<ConnectionMsg>,
     link: Option<Arc<Link>>,
     keepalive_time: Option<Duration>,
+    goaway_heard: bool,
 }
 
 impl Actor for SupervisorActor {
@@ -203,7 +204,8 @@ impl SupervisorState {
         self.current = Some(incarnation);
         // Starting is local. It fails only if this actor is being stopped, and then there is nothing to dial for.
         if let Ok((actor, _)) = Actor::spawn_linked(None, ConnectionActor, args, me.get_cell()).await {
-            let connection = Connection { incarnation, actor, link: None, keepalive_time: keepalive.time };
+            let connection =
+                Connection { incarnation, actor, link: None, keepalive_time: keepalive.time, goaway_heard: false };
             self.connections.insert(connection.actor.get_id(), connection);
         }
     }
@@ -267,13 +269,22 @@ impl SupervisorState {
     }
 
     async fn goaway(&mut self, me: &ActorRef<SupervisorMsg>, incarnation: Incarnation, goaway: GoAway) {
+        // A link's end overtakes its GOAWAY's message, and has told it then.
+        let Some(connection) = self.connection(incarnation) else { return };
+        connection.goaway_heard = true;
+        let idle = connection.link.as_ref().is_none_or(|link| link.in_flight() == 0);
+        let had = connection.keepalive_time;
         let cause = goaway.to_string();
+        self.hear_goaway(incarnation, goaway, had, idle);
+        self.replace(me, incarnation, &cause).await;
+    }
+
+    fn hear_goaway(&self, incarnation: Incarnation, goaway: GoAway, had: Option<Duration>, idle: bool) {
         let too_many_pings = goaway.is_too_many_pings();
         self.core.telemetry.announce(Fact::GoAwayReceived { incarnation, goaway });
-        if too_many_pings {
-            self.ping_less(incarnation);
+        if let Some(had) = had.filter(|_| too_many_pings) {
+            self.ping_less(had, idle);
         }
-        self.replace(me, incarnation, &cause).await;
     }
 
     async fn retired(&mut self, me: &ActorRef<SupervisorMsg>, incarnation: Incarnation) {
@@ -294,10 +305,7 @@ impl SupervisorState {
 
     /// gRPC A8: twice the time of the link that was complained of; complaints of links of one age do not add up. One that comes
     /// while no call is open ends pings without calls, too.
-    fn ping_less(&mut self, incarnation: Incarnation) {
-        let Some(connection) = self.connection(incarnation) else { return };
-        let idle = connection.link.as_ref().is_none_or(|link| link.in_flight() == 0);
-        let Some(had) = connection.keepalive_time else { return };
+    fn ping_less(&self, had: Duration, idle: bool) {
         let mut keepalive = self.core.keepalive.lock();
         let time = keepalive.time.unwrap_or(had).max(had.saturating_mul(2));
         keepalive.time = Some(time);
@@ -350,14 +358,23 @@ impl SupervisorState {
     ) {
         let incarnation = connection.incarnation;
         let cause = end.to_string();
-        if end == LinkEnd::KeepaliveTimeout {
-            self.core.telemetry.announce(Fact::KeepaliveLost { incarnation });
+        let mut input = Input::Lost;
+        match &end {
+            LinkEnd::KeepaliveTimeout => self.core.telemetry.announce(Fact::KeepaliveLost { incarnation }),
+            LinkEnd::GoAway(goaway) => {
+                input = Input::GoAway;
+                if !connection.goaway_heard {
+                    let idle = connection.link.as_ref().is_none_or(|link| link.in_flight() == 0);
+                    self.hear_goaway(incarnation, goaway.clone(), connection.keepalive_time, idle);
+                }
+            }
+            _ => {}
         }
         if connection.link.is_some() {
             let current = self.current == Some(incarnation);
             self.core.telemetry.announce(Fact::LinkLost { incarnation, end, lived, current });
         }
-        self.current_ended(me, incarnation, Input::Lost, &cause).await;
+        self.current_ended(me, incarnation, input, &cause).await;
     }
 
     async fn connection_failed(&mut self, me: &ActorRef<SupervisorMsg>, connection: &Connection, words: &str) {

@@ -1,1 +1,32 @@
-//! The stage.
+//! The stage: servers, peers and networks that fail on command, for testing this crate and your own agent.
+//!
+//! | to test against | use | over |
+//! |---|---|---|
+//! | a gRPC server that fails by script | [`ScriptedServer`] | memory or TCP |
+//! | a peer that breaks HTTP/2 itself | [`RawPeer`] | memory or TCP |
+//! | a network with exact, paused time | [`MemoryNetwork`] | memory |
+//! | a bad network before a real server | [`FaultProxy`] | TCP |
+//!
+//! The law of the place: a control holds when it returns, and nothing outlives the tool that started it.
+
+mod memory;
+pub use memory::{Direction, MemoryListener, MemoryNetwork};
+mod pipe;
+pub use pipe::MemoryStream;
+mod socket;
+
+mod scripted;
+pub use scripted::{Arrival, ScriptedServer, ScriptedServerBuilder};
+mod answer;
+pub use answer::{Answer, Script};
+mod serve;
+
+mod raw;
+pub use raw::{RawLink, RawPeer};
+mod frame;
+pub use frame::{Frame, FrameKind};
+mod behaviour;
+pub use behaviour::PlayingPeer;
+
+mod proxy;
+pub use proxy::FaultProxy;

@@ -81,7 +81,6 @@ impl Link {
         }
     }
 
-
     /// Whether new streams may be opened: not draining, not ended.
     pub(crate) fn is_accepting(&self) -> bool {
         self.accepting.load(Acquire)

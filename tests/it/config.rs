@@ -5,7 +5,11 @@
 use proptest::prelude::*;
 use std::{fs, time::Duration};
 use tonic::Code;
-use tonic_supervisor::{CallKind, Config, ConfigError, MethodOptions, RetryLimit, ThrottleRule};
+use tonic_supervisor::{
+    CallKind, Config, ConfigError,
+    config::MethodOptions,
+    policy::{RetryLimit, ThrottleRule},
+};
 
 const SEED_RETRY: &str = "\
 grpc:

@@ -1,1 +1,109 @@
-fn main() {}
+//! The command `tonic-supervisor`: reads the arguments, runs one subcommand, says how it went by its exit code.
+//!
+//! | code | meaning |
+//! |---|---|
+//! | 0 | it worked |
+//! | 1 | it failed |
+//! | 2 | wrong usage |
+//! | 3 | the configuration is not valid |
+//! | 130 | interrupted |
+
+mod check_config;
+#[cfg(unix)]
+mod demo;
+mod terminal;
+
+use clap::{Parser, Subcommand};
+use std::{env, io, path::PathBuf, process::ExitCode};
+use tracing_subscriber::EnvFilter;
+
+const EXIT_CODES: &str =
+    "Exit codes: 0 it worked, 1 it failed, 2 wrong usage, 3 the configuration is not valid, 130 interrupted.";
+
+/// Keeps gRPC connections alive, and shows that it does. Log lines go to standard error, as RUST_LOG says.
+#[derive(Debug, Parser)]
+#[command(name = "tonic-supervisor", version, after_help = EXIT_CODES, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+    /// Print one JSON object per line.
+    #[arg(long, global = true)]
+    json: bool,
+    /// The configuration to use, a YAML file.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Put a supervised and a plain channel through the same 15 seconds of trouble, side by side.
+    #[command(after_help = EXIT_CODES)]
+    Demo,
+    /// The server of the demo.
+    #[cfg(unix)]
+    #[command(hide = true)]
+    DemoServer(demo::ServerArguments),
+    /// Say what is wrong with a configuration.
+    #[command(after_help = EXIT_CODES)]
+    CheckConfig {
+        /// The YAML file; without it, the one given by --config.
+        file: Option<PathBuf>,
+    },
+}
+
+/// Why a command ended without doing its work.
+#[derive(Debug)]
+enum Trouble {
+    /// It did not work; one sentence.
+    Failed(String),
+    /// It was called wrongly; one sentence.
+    Usage(String),
+    /// The configuration is not valid; one line per problem.
+    Config(String),
+    /// Somebody pressed Ctrl-C.
+    Interrupted,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    if env::var_os("RUST_LOG").is_some() {
+        tracing_subscriber::fmt().with_env_filter(EnvFilter::from_default_env()).with_writer(io::stderr).init();
+    }
+    match run(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(trouble) => {
+            let (code, text) = match trouble {
+                Trouble::Failed(text) => (1, text),
+                Trouble::Usage(text) => (2, text),
+                Trouble::Config(text) => (3, text),
+                Trouble::Interrupted => (130, "interrupted".into()),
+            };
+            eprintln!("tonic-supervisor: {text}");
+            ExitCode::from(code)
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<(), Trouble> {
+    match arguments.command {
+        #[cfg(unix)]
+        Command::Demo => demo::run(arguments.json, arguments.config.as_deref()),
+        #[cfg(unix)]
+        Command::DemoServer(server) => demo::serve(&server),
+        #[cfg(not(unix))]
+        Command::Demo => {
+            Err(Trouble::Failed("the demo freezes and kills a process by signals, so it needs a Unix system".into()))
+        }
+        Command::CheckConfig { file } => {
+            let missing = || Trouble::Usage("check-config needs a file".into());
+            check_config::run(&file.or(arguments.config).ok_or_else(missing)?, arguments.json)
+        }
+    }
+}
+
+impl Trouble {
+    /// For `map_err`: what was tried, and the error's own words.
+    fn failed<E: std::fmt::Display>(what: &str) -> impl FnOnce(E) -> Self {
+        move |error| Self::Failed(format!("{what}: {error}"))
+    }
+}

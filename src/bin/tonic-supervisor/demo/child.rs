@@ -1,0 +1,153 @@
+//! The server process, seen from outside: start, kill, freeze, replace. Dropping it kills the process.
+
+use crate::Trouble;
+use rustix::process::{Pid, Signal, kill_process};
+use std::{
+    env,
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
+    net::TcpSocket,
+    process::{self, ChildStdin, ChildStdout, Command},
+    time::timeout,
+};
+
+/// No step of a healthy server takes longer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The server, whichever process plays it at the moment.
+#[derive(Debug)]
+pub(super) struct Child {
+    ledger: PathBuf,
+    address: SocketAddr,
+    /// Bound and never listening: the port stays ours while no server runs.
+    _port: TcpSocket,
+    process: Process,
+}
+
+#[derive(Debug)]
+struct Process {
+    process: process::Child,
+    commands: ChildStdin,
+    said: Lines<BufReader<ChildStdout>>,
+}
+
+impl Child {
+    /// Starts a server on a free port and waits until it serves.
+    pub(super) async fn start(ledger: &Path) -> Result<Self, Trouble> {
+        let (port, address) = reserve().map_err(Trouble::failed("cannot reserve a port on 127.0.0.1"))?;
+        let mut process = Process::start(ledger, address)?;
+        process.says("serving").await?;
+        Ok(Self { ledger: ledger.into(), address, _port: port, process })
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// `kill -9`: no goodbye.
+    pub(super) async fn kill(&mut self) -> Result<(), Trouble> {
+        self.process.signal(Signal::KILL)?;
+        self.process.ended().await
+    }
+
+    /// Starts a new process on the same port and waits until it serves.
+    pub(super) async fn start_again(&mut self) -> Result<(), Trouble> {
+        self.process = Process::start(&self.ledger, self.address)?;
+        self.process.says("serving").await
+    }
+
+    /// The process stands still; its sockets stay open.
+    pub(super) fn freeze(&self) -> Result<(), Trouble> {
+        self.process.signal(Signal::STOP)
+    }
+
+    /// The process goes on.
+    pub(super) fn thaw(&self) -> Result<(), Trouble> {
+        self.process.signal(Signal::CONT)
+    }
+
+    /// A successor listens before the old process is asked to drain, and serves when the old one has ended.
+    pub(super) async fn replace(&mut self) -> Result<(), Trouble> {
+        let mut successor = Process::start(&self.ledger, self.address)?;
+        successor.says("listening").await?;
+        let mut old = std::mem::replace(&mut self.process, successor);
+        old.signal(Signal::TERM)?;
+        old.ended().await?;
+        self.process.says("serving").await
+    }
+
+    /// Every call is refused with UNAVAILABLE for so many seconds.
+    pub(super) async fn refuse_calls(&mut self, seconds: u32) -> Result<(), Trouble> {
+        let command = format!("unavailable {seconds}\n");
+        let written = self.process.commands.write_all(command.as_bytes()).await;
+        written.map_err(Trouble::failed("cannot talk to the server process"))
+    }
+
+    /// Asks the process to end, and waits.
+    pub(super) async fn stop(mut self) -> Result<(), Trouble> {
+        self.process.signal(Signal::TERM)?;
+        self.process.ended().await
+    }
+}
+
+impl Process {
+    fn start(ledger: &Path, address: SocketAddr) -> Result<Self, Trouble> {
+        let itself = env::current_exe().map_err(Trouble::failed("cannot find the program's own file"))?;
+        let mut process = Command::new(itself)
+            .arg("demo-server")
+            .arg("--ledger")
+            .arg(ledger)
+            .arg("--listen")
+            .arg(address.to_string())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(Trouble::failed("cannot start the server process"))?;
+        let pipes = (process.stdin.take(), process.stdout.take());
+        let (Some(commands), Some(said)) = pipes else {
+            return Err(Trouble::Failed("the server process has no pipes".into()));
+        };
+        Ok(Self { process, commands, said: BufReader::new(said).lines() })
+    }
+
+    /// Waits for a line of the process.
+    async fn says(&mut self, word: &str) -> Result<(), Trouble> {
+        let heard = async {
+            while let Ok(Some(line)) = self.said.next_line().await {
+                if line == word {
+                    return Ok(());
+                }
+            }
+            Err(Trouble::Failed(format!("the server process ended before it was {word}")))
+        };
+        let late = || Trouble::Failed(format!("the server process was not {word} within {} s", PATIENCE.as_secs()));
+        timeout(PATIENCE, heard).await.map_err(|_| late())?
+    }
+
+    fn signal(&self, signal: Signal) -> Result<(), Trouble> {
+        let id = self.process.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        let id = id.ok_or_else(|| Trouble::Failed("the server process has ended by itself".into()))?;
+        kill_process(id, signal).map_err(Trouble::failed("cannot signal the server process"))
+    }
+
+    async fn ended(&mut self) -> Result<(), Trouble> {
+        let late = || Trouble::Failed(format!("the server process did not end within {} s", PATIENCE.as_secs()));
+        let ended = timeout(PATIENCE, self.process.wait()).await.map_err(|_| late())?;
+        ended.map(drop).map_err(Trouble::failed("cannot wait for the server process"))
+    }
+}
+
+/// A port that no other program gets while the socket lives, and that servers of the same user may share.
+fn reserve() -> std::io::Result<(TcpSocket, SocketAddr)> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseport(true)?;
+    socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+    let address = socket.local_addr()?;
+    Ok((socket, address))
+}

@@ -1,0 +1,91 @@
+//! `demo`: two agents do the same work through the same trouble, one on a supervised channel and one on a plain one.
+//!
+//! The server is a child process with a ledger on disk; what was really executed is read from there at the end.
+
+mod agent;
+mod child;
+mod folder;
+mod plain;
+mod report;
+mod script;
+mod server;
+mod summary;
+mod tally;
+
+mod supervised;
+pub(crate) use server::{ServerArguments, serve};
+
+use crate::{Trouble, terminal::Terminal};
+use agent::Agent;
+use child::Child;
+use folder::Folder;
+use report::Report;
+use script::Stage;
+use std::{future::Future, path::Path, sync::Arc, time::Duration};
+use summary::Summary;
+use tokio::{
+    runtime,
+    signal::unix::{SignalKind, signal},
+};
+
+/// How long calls may still take when the script is over: longer than any backoff of a call caught by the last fault.
+const FINISH: Duration = Duration::from_secs(15);
+
+/// Runs the demo. It succeeds when the supervised agent lost nothing.
+pub(crate) fn run(json: bool, config: Option<&Path>) -> Result<(), Trouble> {
+    let runtime = runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(Trouble::failed("cannot start the runtime"))?;
+    // On this thread: the child dies with the thread that started it.
+    let summary = runtime.block_on(async {
+        let interrupted = interrupted()?;
+        tokio::select! {
+            summary = play(json, config) => summary,
+            () = interrupted => Err(Trouble::Interrupted),
+        }
+    })?;
+    summary.verdict().map_err(Trouble::Failed)
+}
+
+async fn play(json: bool, config: Option<&Path>) -> Result<Summary, Trouble> {
+    let report = Arc::new(Report::new(Terminal::new(), json));
+    let folder = Folder::new()?;
+    let mut child = Child::start(&folder.ledger()).await?;
+    report.started(child.address());
+
+    let (channel, supervised) = supervised::start("supervised", child.address(), config, &report)?;
+    let mut left = Agent::start("supervised", channel, &report);
+    let (channel, plain) = plain::start("plain", child.address(), None, &report)?;
+    let mut right = Agent::start("plain", channel, &report);
+
+    let tallies = [left.tally().clone(), right.tally().clone()];
+    let progress = report.clone().progress(tallies.clone());
+    let stage = Stage { report: &report, tallies: &tallies };
+    stage.play(&mut child).await?;
+
+    // Both agents finish what they began, side by side.
+    tokio::join!(left.finish(FINISH), right.finish(FINISH));
+    progress.abort();
+    let counts = [supervised.counts(), plain.counts().await];
+    tokio::join!(supervised.close(), plain.close());
+    child.stop().await?;
+
+    let summary = Summary::new(&folder.ledger(), [left.tally(), right.tally()], counts)?;
+    report.summary(&summary);
+    Ok(summary)
+}
+
+/// Completes on Ctrl-C, or when somebody asks the process to end.
+fn interrupted() -> Result<impl Future<Output = ()>, Trouble> {
+    let trouble = "cannot listen for signals";
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Trouble::failed(trouble))?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(Trouble::failed(trouble))?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}

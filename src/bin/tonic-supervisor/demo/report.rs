@@ -1,0 +1,106 @@
+//! What the demo says while it runs: lines for people, or one JSON object per line.
+
+use super::{summary::Summary, tally::Tally};
+use crate::terminal::{Terminal, Tone};
+use serde_json::{Map, Value, json};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::{task::JoinHandle, time};
+use tonic::Status;
+
+/// Where everything that happens is told.
+#[derive(Debug)]
+pub(super) struct Report {
+    terminal: Terminal,
+    json: bool,
+    started: Instant,
+}
+
+impl Report {
+    pub(super) fn new(terminal: Terminal, json: bool) -> Self {
+        Self { terminal, json, started: Instant::now() }
+    }
+
+    pub(super) fn started(&self, address: SocketAddr) {
+        let text = format!("an agent queue serves on {address}; two agents work on it, one supervised and one plain");
+        self.tell("start", Tone::Quiet, "server", &text, json!({ "address": address.to_string() }));
+    }
+
+    /// What the script does to the server.
+    pub(super) fn chaos(&self, fault: &str, step: &str, text: &str) {
+        self.tell("chaos", Tone::Notice, "chaos", text, json!({ "fault": fault, "step": step }));
+    }
+
+    /// What an agent's channel saw; `fields` go into the JSON only. People are not shown what is `quiet`.
+    pub(super) fn event(&self, agent: &str, event: &str, text: &str, fields: Value, quiet: bool) {
+        if self.json || !quiet {
+            let fields = merge(json!({ "agent": agent, "event": event }), fields);
+            self.tell("event", Tone::Quiet, agent, text, fields);
+        }
+    }
+
+    /// The first call of an agent that failed in a fault.
+    pub(super) fn call_failed(&self, agent: &str, status: &Status) {
+        let code = status.code();
+        let text = format!("calls fail: {code:?}: {}", status.message());
+        let fields = json!({ "agent": agent, "event": "CallFailed", "code": i32::from(code) });
+        self.tell("event", Tone::Bad, agent, &text, fields);
+    }
+
+    /// The first call of an agent that worked after a fault.
+    pub(super) fn recovered(&self, agent: &str, took: Duration) {
+        let text = format!("calls work, {} ms after the fault", took.as_millis());
+        let fields = json!({ "agent": agent, "event": "Recovered", "took_ms": took.as_millis() });
+        self.tell("event", Tone::Good, agent, &text, fields);
+    }
+
+    /// Tells the numbers once a second, until it is aborted.
+    pub(super) fn progress(self: Arc<Self>, tallies: [Arc<Tally>; 2]) -> JoinHandle<()> {
+        tokio::spawn(async move {
+            let mut second = time::interval(Duration::from_secs(1));
+            second.tick().await;
+            loop {
+                second.tick().await;
+                let mut fields = Map::new();
+                let mut texts = Vec::new();
+                for tally in &tallies {
+                    let now = tally.numbers();
+                    texts.push(format!("{} {} ok, {} failed", tally.agent, now.ok, now.failed));
+                    let numbers = json!({ "calls": now.calls, "ok": now.ok, "failed": now.failed });
+                    fields.insert(tally.agent.into(), numbers);
+                }
+                self.tell("progress", Tone::Quiet, "", &texts.join(" | "), fields.into());
+            }
+        })
+    }
+
+    pub(super) fn summary(&self, summary: &Summary) {
+        if self.json {
+            self.terminal.line(&summary.to_json().to_string());
+        } else {
+            self.terminal.line(&format!("\n{}", summary.table(self.terminal)));
+        }
+    }
+
+    fn tell(&self, kind: &str, tone: Tone, who: &str, text: &str, fields: Value) {
+        let at = self.started.elapsed().as_secs_f64();
+        if self.json {
+            let at = (at * 1_000.0).round() / 1_000.0;
+            let line = merge(json!({ "kind": kind, "at": at, "text": text }), fields);
+            self.terminal.line(&line.to_string());
+        } else {
+            let who = self.terminal.paint(tone, &format!("{who:<10}"));
+            self.terminal.line(&format!("{at:6.2}s  {who}  {text}"));
+        }
+    }
+}
+
+fn merge(mut left: Value, right: Value) -> Value {
+    if let (Value::Object(left), Value::Object(right)) = (&mut left, right) {
+        left.extend(right);
+    }
+    left
+}

@@ -1,0 +1,67 @@
+//! The chaos script: about fifteen seconds, the same for both agents.
+
+use super::{child::Child, report::Report, tally::Tally};
+use crate::Trouble;
+use std::{sync::Arc, time::Duration};
+use tokio::time::sleep;
+
+/// The faults, as they are called in the table and in JSON.
+pub(super) const FAULTS: [&str; 4] = ["kill", "freeze", "restart", "unavailable"];
+
+const DOWN: Duration = Duration::from_millis(700);
+const FROZEN: Duration = Duration::from_millis(2_500);
+const REFUSING: u32 = 3;
+
+/// Who must know what happens.
+pub(super) struct Stage<'a> {
+    pub(super) report: &'a Report,
+    pub(super) tallies: &'a [Arc<Tally>],
+}
+
+impl Stage<'_> {
+    /// Plays the script on the server.
+    pub(super) async fn play(&self, server: &mut Child) -> Result<(), Trouble> {
+        let [kill, freeze, restart, unavailable] = FAULTS;
+        calm(1_000).await;
+
+        self.begins(kill, "kill -9: the server is gone, without a goodbye");
+        server.kill().await?;
+        sleep(DOWN).await;
+        server.start_again().await?;
+        self.is_over(kill, "the server is back, on the same port");
+        calm(2_000).await;
+
+        self.begins(freeze, "freeze: the server stands still, its connections stay open");
+        server.freeze()?;
+        sleep(FROZEN).await;
+        server.thaw()?;
+        self.is_over(freeze, "the server goes on");
+        calm(1_500).await;
+
+        self.begins(restart, "graceful restart: the server says GOAWAY, its successor already listens");
+        server.replace().await?;
+        self.is_over(restart, "the successor serves");
+        calm(1_500).await;
+
+        self.begins(unavailable, "3 s in which the server answers every call with UNAVAILABLE");
+        server.refuse_calls(REFUSING).await?;
+        sleep(Duration::from_secs(REFUSING.into())).await;
+        self.is_over(unavailable, "the server answers again");
+        calm(2_000).await;
+        Ok(())
+    }
+
+    fn begins(&self, fault: &'static str, text: &str) {
+        self.tallies.iter().for_each(|tally| tally.fault_begins());
+        self.report.chaos(fault, "begins", text);
+    }
+
+    fn is_over(&self, fault: &'static str, text: &str) {
+        self.report.chaos(fault, "over", text);
+        self.tallies.iter().for_each(|tally| tally.fault_is_over(fault));
+    }
+}
+
+async fn calm(milliseconds: u64) {
+    sleep(Duration::from_millis(milliseconds)).await;
+}

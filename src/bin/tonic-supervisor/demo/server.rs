@@ -1,0 +1,174 @@
+//! `demo-server`: the child process, a real agent queue on loopback that can be told to misbehave.
+//!
+//! It says `listening` and `serving` on standard output, takes `unavailable SECONDS` on standard input, drains on SIGTERM,
+//! and ends when standard input does: with its parent.
+
+use crate::Trouble;
+use parking_lot::Mutex;
+use std::{
+    future::Future,
+    io::{self, BufRead, Write},
+    net::SocketAddr,
+    path::PathBuf,
+    pin::Pin,
+    process,
+    sync::Arc,
+    task::{Context, Poll},
+    thread,
+    time::{Duration, Instant},
+};
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    runtime,
+    signal::unix::{SignalKind, signal},
+    task, time,
+};
+use tonic::{
+    Request, Status,
+    server::NamedService,
+    transport::{Server, server::TcpIncoming},
+};
+use tonic_supervisor::agent_queue::{agent_queue_server::AgentQueueServer, server::Service};
+use tower_service::Service as Tower;
+
+/// How long a claim holds: longer than the demo's longest fault.
+const LEASE: Duration = Duration::from_secs(10);
+/// How long every answer is held back after the work was done, so that faults find calls that were executed and not answered.
+const ANSWER: Duration = Duration::from_millis(20);
+/// How long calls in flight may take after SIGTERM.
+const DRAIN: Duration = Duration::from_secs(5);
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ServerArguments {
+    /// The file that keeps every effect.
+    #[arg(long)]
+    ledger: PathBuf,
+    /// The address to serve on; others may listen there too.
+    #[arg(long)]
+    listen: SocketAddr,
+}
+
+/// Holds every answer back for a moment.
+#[derive(Clone, Debug)]
+struct Slow<S>(S);
+
+/// Until when every call is refused.
+#[derive(Clone, Debug, Default)]
+struct Refusal(Arc<Mutex<Option<Instant>>>);
+
+pub(crate) fn serve(arguments: &ServerArguments) -> Result<(), Trouble> {
+    // A frozen process does not see its standard input end.
+    #[cfg(target_os = "linux")]
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
+        .map_err(Trouble::failed("cannot tie the server to its parent"))?;
+    let refusal = Refusal::default();
+    let commands = refusal.clone();
+    thread::spawn(move || obey(&commands));
+    runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Trouble::failed("cannot start the runtime"))?
+        .block_on(serve_until_terminated(arguments, refusal))
+}
+
+async fn serve_until_terminated(arguments: &ServerArguments, refusal: Refusal) -> Result<(), Trouble> {
+    let trouble = "cannot listen for signals";
+    let mut terminate = signal(SignalKind::terminate()).map_err(Trouble::failed(trouble))?;
+    // Ctrl-C goes to the whole terminal; the parent decides what it means.
+    let _ignored = signal(SignalKind::interrupt()).map_err(Trouble::failed(trouble))?;
+
+    let listener =
+        listen(arguments.listen).map_err(Trouble::failed(&format!("cannot listen on {}", arguments.listen)))?;
+    say("listening");
+    // Waits for a predecessor to let go of the ledger; connections that come meanwhile wait in the backlog.
+    let ledger = arguments.ledger.clone();
+    let service = task::spawn_blocking(move || Service::open(&ledger, LEASE))
+        .await
+        .map_err(Trouble::failed("cannot open the ledger"))?
+        .map_err(|error| Trouble::Failed(error.to_string()))?;
+    say("serving");
+
+    let guarded = AgentQueueServer::with_interceptor(service.clone(), move |request| refusal.check(request));
+    let (draining, mut drain) = tokio::sync::oneshot::channel();
+    let terminated = async move {
+        terminate.recv().await;
+        service.drain();
+        let _ = draining.send(());
+    };
+    let server = Server::builder()
+        .add_service(Slow(guarded))
+        .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), terminated);
+    let overdue = async {
+        let _ = (&mut drain).await;
+        time::sleep(DRAIN).await;
+    };
+    tokio::select! {
+        ended = server => ended.map_err(Trouble::failed("the server failed")),
+        () = overdue => Ok(()),
+    }
+}
+
+/// A successor may listen beside its predecessor.
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseport(true)?;
+    socket.bind(address)?;
+    socket.listen(1024)
+}
+
+/// Carries out the lines of standard input; its end ends the process.
+fn obey(refusal: &Refusal) {
+    for line in io::stdin().lock().lines().map_while(Result::ok) {
+        match line.split_once(' ').map(|(command, seconds)| (command, seconds.parse())) {
+            Some(("unavailable", Ok(seconds))) => refusal.begin(Duration::from_secs(seconds)),
+            _ => eprintln!("demo-server: {line:?} is not a command"),
+        }
+    }
+    process::exit(0);
+}
+
+fn say(word: &str) {
+    let mut out = io::stdout().lock();
+    // A parent that does not listen is gone, and standard input says so.
+    let _ = writeln!(out, "{word}").and_then(|()| out.flush());
+}
+
+impl Refusal {
+    fn begin(&self, lasting: Duration) {
+        *self.0.lock() = Some(Instant::now() + lasting);
+    }
+
+    fn check(&self, request: Request<()>) -> Result<Request<()>, Status> {
+        let until = *self.0.lock();
+        match until {
+            Some(until) if Instant::now() < until => Err(Status::unavailable("the demo lets the server refuse calls")),
+            _ => Ok(request),
+        }
+    }
+}
+
+impl<S: NamedService> NamedService for Slow<S> {
+    const NAME: &'static str = S::NAME;
+}
+
+impl<S: Tower<R, Future: Send + 'static, Response: Send>, R> Tower<R> for Slow<S>
+where
+    S::Error: Send,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<S::Response, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.0.poll_ready(context)
+    }
+
+    fn call(&mut self, request: R) -> Self::Future {
+        let work = self.0.call(request);
+        Box::pin(async move {
+            let answer = work.await;
+            time::sleep(ANSWER).await;
+            answer
+        })
+    }
+}

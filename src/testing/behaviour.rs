@@ -1,0 +1,226 @@
+//! Ready-made misbehaviour: a raw peer that plays one part with every connection, in the background.
+
+use super::{Frame, FrameKind, RawLink, RawPeer, socket::Place};
+use crate::transport::{Connector, Target};
+use bytes::BytesMut;
+use futures::{StreamExt, stream::FuturesUnordered};
+use parking_lot::Mutex;
+use std::{collections::HashMap, future::Future, sync::Arc, time::Duration};
+use tokio::{task::JoinHandle, time::Instant};
+
+/// A [`RawPeer`] that plays a part by itself. It ends when dropped.
+///
+/// ```
+/// use tonic_supervisor::testing::RawPeer;
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+/// // Accepts, and never says a word.
+/// let hole = RawPeer::on_tcp().await.black_hole();
+/// // Anything else: play(), with what to do with each connection.
+/// let rude = RawPeer::on_tcp().await.play(|mut link| async move { link.answer_http1("400 Bad Request").await });
+/// # let _ = (hole.address(), rude.address());
+/// # });
+/// ```
+#[derive(Debug)]
+pub struct PlayingPeer {
+    place: Place,
+    seen: Arc<Seen>,
+    task: JoinHandle<()>,
+}
+
+/// What a playing peer remembers.
+#[derive(Debug)]
+struct Seen {
+    born: Instant,
+    accepts: Mutex<Vec<Duration>>,
+    pings: Mutex<Vec<Duration>>,
+    goaways: Mutex<Vec<Duration>>,
+}
+
+impl Seen {
+    fn note(&self, list: &Mutex<Vec<Duration>>) {
+        list.lock().push(self.born.elapsed());
+    }
+}
+
+impl PlayingPeer {
+    /// `host:port`.
+    pub fn address(&self) -> String {
+        self.place.address()
+    }
+
+    /// What to dial.
+    pub fn target(&self) -> Target {
+        self.place.target()
+    }
+
+    /// What to dial it with.
+    pub fn connector(&self) -> Arc<dyn Connector> {
+        self.place.connector()
+    }
+
+    /// When each connection was accepted, counted from the play's beginning.
+    pub fn accepts(&self) -> Vec<Duration> {
+        self.seen.accepts.lock().clone()
+    }
+
+    /// When each PING came, counted from the play's beginning, for the parts that read frames.
+    pub fn pings(&self) -> Vec<Duration> {
+        self.seen.pings.lock().clone()
+    }
+
+    /// When each GOAWAY was sent, counted from the play's beginning, for the parts that send any.
+    pub fn goaways(&self) -> Vec<Duration> {
+        self.seen.goaways.lock().clone()
+    }
+
+    /// Ends the play: the listener and all connections are closed when this returns.
+    pub async fn stop(mut self) {
+        self.task.abort();
+        (&mut self.task).await.unwrap_or_default();
+    }
+}
+
+impl Drop for PlayingPeer {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl RawPeer {
+    /// Does this with every connection, all at once. The connection closes when the future ends.
+    pub fn play<F>(self, part: impl Fn(RawLink) -> F + Send + 'static) -> PlayingPeer
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.play_seen(move |link, _| part(link))
+    }
+
+    fn play_seen<F>(mut self, part: impl Fn(RawLink, Arc<Seen>) -> F + Send + 'static) -> PlayingPeer
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let (accepts, pings, goaways) = Default::default();
+        let seen = Arc::new(Seen { born: Instant::now(), accepts, pings, goaways });
+        let place = self.place.clone();
+        let memory = seen.clone();
+        let task = tokio::spawn(async move {
+            let mut links = FuturesUnordered::new();
+            loop {
+                tokio::select! {
+                    link = self.accept() => {
+                        memory.note(&memory.accepts);
+                        links.push(part(link, memory.clone()));
+                    }
+                    Some(()) = links.next() => {}
+                }
+            }
+        });
+        PlayingPeer { place, seen, task }
+    }
+
+    /// Accepts, reads nothing and says nothing.
+    pub fn black_hole(self) -> PlayingPeer {
+        self.play(|link| async move {
+            std::future::pending::<()>().await;
+            drop(link);
+        })
+    }
+
+    /// Accepts and closes at once (FIN).
+    pub fn accept_then_close(self) -> PlayingPeer {
+        self.play(RawLink::close)
+    }
+
+    /// Accepts and resets at once (RST).
+    pub fn accept_then_reset(self) -> PlayingPeer {
+        self.play(|link| async { link.reset() })
+    }
+
+    /// Speaks good HTTP/2, acknowledges PINGs, and answers no call: a proxy before a dead server.
+    pub fn never_answer(self) -> PlayingPeer {
+        self.play_seen(|link, seen| serve(link, seen, Part { answers: false, ..Part::default() }))
+    }
+
+    /// Echoes calls but acknowledges no PING.
+    pub fn never_pong(self) -> PlayingPeer {
+        self.play_seen(|link, seen| serve(link, seen, Part { pongs: false, ..Part::default() }))
+    }
+
+    /// Echoes calls, and counts PINGs.
+    pub fn echo(self) -> PlayingPeer {
+        self.play_seen(|link, seen| serve(link, seen, Part::default()))
+    }
+
+    /// Echoes calls, and sends GOAWAY ENHANCE_YOUR_CALM "too_many_pings" and closes
+    /// at the `strikes`-th PING that comes sooner than `min` after the one before. (Servers in the field: 3rd, 5 minutes.)
+    pub fn police_pings(self, min: Duration, strikes: usize) -> PlayingPeer {
+        self.play_seen(move |link, seen| serve(link, seen, Part { police: Some((min, strikes)), ..Part::default() }))
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Part {
+    answers: bool,
+    pongs: bool,
+    police: Option<(Duration, usize)>,
+}
+
+impl Default for Part {
+    fn default() -> Self {
+        Self { answers: true, pongs: true, police: None }
+    }
+}
+
+/// Speaks good HTTP/2 but for what its part says.
+async fn serve(mut link: RawLink, seen: Arc<Seen>, part: Part) {
+    const ENHANCE_YOUR_CALM: u32 = 11;
+    link.acknowledge_pings(part.pongs).send_settings(&[]).await;
+    let mut bodies: HashMap<u32, BytesMut> = HashMap::new();
+    let (mut last_stream, mut strikes, mut last_ping) = (0, 0, None);
+    while let Ok(Some(frame)) = link.next_frame().await {
+        match frame.kind {
+            FrameKind::Headers => {
+                last_stream = frame.stream;
+                bodies.insert(frame.stream, BytesMut::new());
+            }
+            FrameKind::Data => read_data(&mut link, &mut bodies, &frame).await,
+            FrameKind::RstStream => drop(bodies.remove(&frame.stream)),
+            FrameKind::Ping if !frame.is_ack() => {
+                seen.note(&seen.pings);
+                let now = link.age();
+                if let (Some((min, most)), Some(last)) = (part.police, last_ping.replace(now)) {
+                    strikes += usize::from(now - last < min);
+                    if strikes >= most {
+                        link.goaway(last_stream, ENHANCE_YOUR_CALM, "too_many_pings").await;
+                        seen.note(&seen.goaways);
+                        return link.close().await;
+                    }
+                }
+            }
+            _ => {}
+        }
+        if frame.is_end_stream()
+            && part.answers
+            && let Some(body) = bodies.remove(&frame.stream)
+        {
+            link.answer_head(frame.stream).await;
+            link.send(Frame::data(frame.stream, body, false)).await;
+            link.trailers(frame.stream, &[("grpc-status", "0")]).await;
+        }
+    }
+}
+
+/// Takes in a piece of a request, and gives its room back to the client.
+async fn read_data(link: &mut RawLink, bodies: &mut HashMap<u32, BytesMut>, frame: &Frame) {
+    if let Some(body) = bodies.get_mut(&frame.stream) {
+        body.extend_from_slice(&frame.payload);
+    }
+    let len = u32::try_from(frame.payload.len()).expect("a frame is short");
+    if len > 0 {
+        link.send(Frame::window_update(0, len)).await;
+        if !frame.is_end_stream() {
+            link.send(Frame::window_update(frame.stream, len)).await;
+        }
+    }
+}

@@ -1,0 +1,363 @@
+//! A network that exists only in memory, for tests that need exact times: it knows no clock but tokio's, so it works while that is paused.
+
+use super::pipe::{MemoryStream, Pipe};
+use crate::{
+    model::{DialFailure, DialStep},
+    transport::{BoxedIo, Connector, Target},
+};
+use futures::future::BoxFuture;
+use parking_lot::Mutex;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use tokio::{sync::mpsc, time::Instant};
+
+/// Which way bytes flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// From the one who dialled to the one who listens.
+    ToServer = 0,
+    /// From the one who listens to the one who dialled.
+    ToClient = 1,
+}
+
+impl Direction {
+    /// The way back.
+    pub fn other(self) -> Self {
+        match self {
+            Self::ToServer => Self::ToClient,
+            Self::ToClient => Self::ToServer,
+        }
+    }
+}
+
+/// A network in memory: listeners by name, dials that can be refused, swallowed or slowed, connections that can be broken.
+///
+/// Clones are the same network. Faults touch what is connected now; `black_hole` and `dial_takes` touch dials to come.
+///
+/// ```
+/// use tokio::io::{AsyncReadExt, AsyncWriteExt};
+/// use tonic_supervisor::{testing::MemoryNetwork, transport::Target};
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap().block_on(async {
+/// let network = MemoryNetwork::new();
+/// let queue = Target { host: "queue".into(), port: 50051, user_timeout: None };
+/// assert!(network.connector().connect(&queue).await.is_err(), "nobody listens yet");
+///
+/// let mut listener = network.listen("queue:50051");
+/// let mut client = network.connector().connect(&queue).await.unwrap();
+/// let mut server = listener.accept().await;
+/// client.write_all(b"hello").await.unwrap();
+/// assert_eq!(server.read_u8().await.unwrap(), b'h');
+///
+/// network.reset_all();
+/// assert!(client.read_u8().await.is_err());
+/// assert_eq!(network.dials().len(), 2);
+/// # });
+/// ```
+#[derive(Clone, Debug)]
+pub struct MemoryNetwork {
+    inner: Arc<Inner>,
+    /// The address this handle is restricted to.
+    only: Option<Arc<str>>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    born: Instant,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    places: BTreeMap<Arc<str>, Place>,
+    /// How dials fare to addresses of which nothing else was said.
+    weather: Weather,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Weather {
+    black_hole: bool,
+    dial_takes: Duration,
+}
+
+/// All that is known of one address.
+#[derive(Debug)]
+struct Place {
+    listener: Option<mpsc::UnboundedSender<MemoryStream>>,
+    pipes: Vec<Pipe>,
+    dials: Vec<Duration>,
+    weather: Weather,
+}
+
+impl State {
+    fn place(&mut self, address: &Arc<str>) -> &mut Place {
+        let weather = self.weather;
+        self.places.entry(address.clone()).or_insert_with(|| Place {
+            listener: None,
+            pipes: Vec::new(),
+            dials: Vec::new(),
+            weather,
+        })
+    }
+}
+
+impl Default for MemoryNetwork {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl MemoryNetwork {
+    /// An empty network: every dial is refused until somebody listens.
+    pub fn new() -> Self {
+        let inner = Inner { born: Instant::now(), state: Mutex::default() };
+        Self { inner: Arc::new(inner), only: None }
+    }
+
+    /// The same network through a handle whose faults and counts concern one address only.
+    pub fn only(&self, address: &str) -> Self {
+        Self { inner: self.inner.clone(), only: Some(address.into()) }
+    }
+
+    /// Listens at `address`, written `host:port` as the dialler has it.
+    ///
+    /// # Panics
+    /// When somebody listens there already.
+    pub fn listen(&self, address: &str) -> MemoryListener {
+        let (sender, incoming) = mpsc::unbounded_channel();
+        let mut state = self.inner.state.lock();
+        let place = state.place(&address.into());
+        let taken = place.listener.as_ref().is_some_and(|listener| !listener.is_closed());
+        assert!(!taken, "somebody listens at {address} already");
+        place.listener = Some(sender);
+        MemoryListener { incoming, address: address.into(), _network: self.inner.clone() }
+    }
+
+    /// The dialling side of this network.
+    pub fn connector(&self) -> Arc<dyn Connector> {
+        Arc::new(self.clone())
+    }
+
+    /// `true`: from now on dials hang for ever, as when packets are dropped on the way. `false`: they fare normally again.
+    ///
+    /// A dial that already hangs stays so, until its future is dropped.
+    pub fn black_hole(&self, on: bool) {
+        self.each_weather(|weather| weather.black_hole = on);
+    }
+
+    /// From now on a dial takes this long to succeed or to be refused.
+    pub fn dial_takes(&self, time: Duration) {
+        self.each_weather(|weather| weather.dial_takes = time);
+    }
+
+    /// When each dial began, counted from the network's creation, in order; refused and swallowed ones included.
+    pub fn dials(&self) -> Vec<Duration> {
+        let mut dials = Vec::new();
+        self.each_place(|place| dials.extend_from_slice(&place.dials));
+        dials.sort_unstable();
+        dials
+    }
+
+    /// How many connections are open now, those not yet accepted included.
+    pub fn connections(&self) -> usize {
+        let mut count = 0;
+        self.each_pipe(|_| count += 1);
+        count
+    }
+
+    /// Closes every connection: both ends read what was under way, then their end.
+    pub fn cut_all(&self) {
+        self.each_pipe(Pipe::cut);
+    }
+
+    /// Resets every connection: both ends fail with `ConnectionReset`, and what was under way is lost.
+    pub fn reset_all(&self) {
+        self.each_pipe(Pipe::reset);
+    }
+
+    /// Freezes every connection: no byte arrives either way, and nobody hears of it.
+    pub fn freeze_all(&self) {
+        self.each_pipe(|pipe| stall_both(pipe, true));
+    }
+
+    /// Undoes `freeze_all` and `stall_all`: what was written meanwhile arrives now.
+    pub fn thaw_all(&self) {
+        self.each_pipe(|pipe| stall_both(pipe, false));
+    }
+
+    /// Freezes one direction of every connection.
+    pub fn stall_all(&self, direction: Direction) {
+        self.each_pipe(|pipe| pipe.stall(direction, true));
+    }
+
+    fn each_place(&self, mut act: impl FnMut(&mut Place)) {
+        let mut state = self.inner.state.lock();
+        let chosen = |address: &Arc<str>| self.only.as_ref().is_none_or(|only| only == address);
+        for (_, place) in state.places.iter_mut().filter(|(address, _)| chosen(address)) {
+            place.pipes.retain(Pipe::is_open);
+            act(place);
+        }
+    }
+
+    fn each_pipe(&self, mut act: impl FnMut(&Pipe)) {
+        self.each_place(|place| place.pipes.iter().for_each(&mut act));
+    }
+
+    fn each_weather(&self, mut change: impl FnMut(&mut Weather)) {
+        let mut state = self.inner.state.lock();
+        match &self.only {
+            Some(only) => change(&mut state.place(only).weather),
+            None => {
+                change(&mut state.weather);
+                state.places.values_mut().for_each(|place| change(&mut place.weather));
+            }
+        }
+    }
+}
+
+fn stall_both(pipe: &Pipe, stalled: bool) {
+    pipe.stall(Direction::ToServer, stalled);
+    pipe.stall(Direction::ToClient, stalled);
+}
+
+impl Connector for MemoryNetwork {
+    fn connect(&self, target: &Target) -> BoxFuture<'static, Result<BoxedIo, DialFailure>> {
+        let address: Arc<str> = format!("{}:{}", target.host, target.port).into();
+        let inner = self.inner.clone();
+        Box::pin(async move {
+            let weather = {
+                let mut state = inner.state.lock();
+                let place = state.place(&address);
+                place.dials.push(inner.born.elapsed());
+                place.weather
+            };
+            if weather.black_hole {
+                std::future::pending::<()>().await;
+            }
+            if !weather.dial_takes.is_zero() {
+                tokio::time::sleep(weather.dial_takes).await;
+            }
+            let (pipe, client, server) = Pipe::new();
+            let mut state = inner.state.lock();
+            let place = state.place(&address);
+            match place.listener.as_ref().map(|listener| listener.send(server)) {
+                Some(Ok(())) => {
+                    place.pipes.retain(Pipe::is_open);
+                    place.pipes.push(pipe);
+                    Ok(Box::new(client) as BoxedIo)
+                }
+                _ => Err(DialFailure {
+                    step: DialStep::Connect,
+                    reason: format!("cannot connect to {address}: connection refused"),
+                    timed_out: false,
+                }),
+            }
+        })
+    }
+}
+
+/// The listening end of a [`MemoryNetwork`]'s address. Dropping it refuses new dials and closes those not yet accepted.
+#[derive(Debug)]
+pub struct MemoryListener {
+    incoming: mpsc::UnboundedReceiver<MemoryStream>,
+    address: Arc<str>,
+    /// Keeps the sending side alive.
+    _network: Arc<Inner>,
+}
+
+impl MemoryListener {
+    /// Waits for the next connection. A dial succeeds before it is accepted, as with a real backlog.
+    pub async fn accept(&mut self) -> MemoryStream {
+        match self.incoming.recv().await {
+            Some(stream) => stream,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Where it listens, `host:port`.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        time::timeout,
+    };
+
+    fn target(host: &str) -> Target {
+        Target { host: host.into(), port: 1, user_timeout: None }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_dial_is_refused_at_once_until_somebody_listens_and_again_when_he_has_gone() {
+        let network = MemoryNetwork::new();
+        let failure = network.connect(&target("a")).await.err().unwrap();
+        assert_eq!(failure.step, DialStep::Connect);
+        assert_eq!(failure.reason, "cannot connect to a:1: connection refused");
+        tokio::time::advance(Duration::from_secs(2)).await;
+        let listener = network.listen("a:1");
+        let mut client = network.connect(&target("a")).await.unwrap();
+        drop(listener);
+        assert_eq!(client.read(&mut [0]).await.unwrap(), 0, "it was never accepted");
+        assert!(network.connect(&target("a")).await.is_err());
+        assert_eq!(network.dials(), [0, 2, 2].map(Duration::from_secs));
+        let _second = network.listen("a:1");
+        assert!(network.connect(&target("a")).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_black_hole_swallows_dials_and_counts_them() {
+        let network = MemoryNetwork::new();
+        let _listener = network.listen("a:1");
+        network.black_hole(true);
+        assert!(timeout(Duration::from_secs(9999), network.connect(&target("a"))).await.is_err());
+        network.black_hole(false);
+        assert!(network.connect(&target("a")).await.is_ok());
+        assert_eq!(network.dials().len(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_dial_takes_exactly_its_time() {
+        let network = MemoryNetwork::new();
+        let _listener = network.listen("a:1");
+        network.dial_takes(Duration::from_millis(70));
+        let began = Instant::now();
+        network.connect(&target("a")).await.unwrap();
+        assert_eq!(began.elapsed(), Duration::from_millis(70));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn faults_through_a_restricted_handle_touch_one_address_only() {
+        let network = MemoryNetwork::new();
+        let (mut a, mut b) = (network.listen("a:1"), network.listen("b:1"));
+        let mut to_a = network.connect(&target("a")).await.unwrap();
+        let mut to_b = network.connect(&target("b")).await.unwrap();
+        let (_from_a, mut from_b) = (a.accept().await, b.accept().await);
+        network.only("a:1").cut_all();
+        assert_eq!(to_a.read(&mut [0]).await.unwrap(), 0);
+        from_b.write_all(b"x").await.unwrap();
+        assert_eq!(to_b.read_u8().await.unwrap(), b'x');
+        assert_eq!((network.connections(), network.only("b:1").dials().len()), (1, 1));
+        network.only("b:1").black_hole(true);
+        assert!(network.connect(&target("a")).await.is_ok());
+        assert!(timeout(Duration::from_secs(60), network.connect(&target("b"))).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_frozen_network_is_silent_until_it_thaws() {
+        let network = MemoryNetwork::new();
+        let mut listener = network.listen("a:1");
+        let mut client = network.connect(&target("a")).await.unwrap();
+        let mut server = listener.accept().await;
+        network.freeze_all();
+        client.write_all(b"x").await.unwrap();
+        server.write_all(b"y").await.unwrap();
+        assert!(timeout(Duration::from_secs(60), client.read_u8()).await.is_err());
+        assert!(timeout(Duration::from_secs(60), server.read_u8()).await.is_err());
+        network.thaw_all();
+        assert_eq!((server.read_u8().await.unwrap(), client.read_u8().await.unwrap()), (b'x', b'y'));
+    }
+}

@@ -1,0 +1,345 @@
+//! A gRPC server that answers by script, remembers all it was asked, and can be told to go away, die and come back.
+
+use super::{
+    Answer, MemoryNetwork, Script,
+    serve::{Options, SendAway, Wishes, serve},
+    socket::{Acceptor, Place},
+};
+use crate::transport::{Connector, Target};
+use bytes::Bytes;
+use futures::{StreamExt, stream::FuturesUnordered};
+use http::HeaderMap;
+use parking_lot::Mutex;
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task::JoinHandle,
+    time::Instant,
+};
+
+/// One call as the server saw it.
+#[derive(Clone, Debug)]
+pub struct Arrival {
+    /// When its first message was complete, counted from the server's start.
+    pub at: Duration,
+    /// `/package.Service/Method`.
+    pub path: String,
+    /// All its headers.
+    pub metadata: HeaderMap,
+    /// The header `grpc-timeout`.
+    pub grpc_timeout: Option<String>,
+    /// The header `grpc-previous-rpc-attempts`.
+    pub previous_attempts: Option<String>,
+    /// Its first message, without the length prefix.
+    pub message: Bytes,
+    /// Which connection it came over, from 1, counted through restarts.
+    pub connection: usize,
+    /// Its HTTP/2 stream id.
+    pub stream: u32,
+}
+
+/// How often what happened.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    connections: usize,
+    arrived: usize,
+    handled: usize,
+    refused: usize,
+    cancelled: usize,
+}
+
+/// What the server and its connections share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) born: Instant,
+    pub(super) options: Options,
+    scripts: Mutex<(Script, HashMap<String, Script>)>,
+    arrivals: Mutex<Vec<Arrival>>,
+    counts: watch::Sender<Counts>,
+    open: Mutex<BTreeMap<usize, mpsc::UnboundedSender<SendAway>>>,
+}
+
+impl Shared {
+    /// The script's answer to a call, which is remembered.
+    pub(super) fn ask(&self, arrival: Arrival) -> Answer {
+        let script = {
+            let scripts = self.scripts.lock();
+            scripts.1.get(&arrival.path).unwrap_or(&scripts.0).clone()
+        };
+        let answer = script.answer(&arrival);
+        if !self.options.without_arrivals {
+            self.arrivals.lock().push(arrival);
+        }
+        self.counts.send_modify(|counts| {
+            counts.arrived += 1;
+            match answer.refuses() {
+                true => counts.refused += 1,
+                false => counts.handled += 1,
+            }
+        });
+        answer
+    }
+
+    pub(super) fn note_cancelled(&self) {
+        self.counts.send_modify(|counts| counts.cancelled += 1);
+    }
+
+    /// Enters a connection whose HTTP/2 handshake is done.
+    pub(super) fn open(&self, number: usize) -> Wishes<'_> {
+        let (sender, wishes) = mpsc::unbounded_channel();
+        self.open.lock().insert(number, sender);
+        Wishes { wishes, shared: self, number }
+    }
+
+    pub(super) fn close(&self, number: usize) {
+        self.open.lock().remove(&number);
+    }
+}
+
+/// A gRPC server driven by a script. Without one it echoes. It ends when dropped.
+///
+/// ```
+/// use tonic_supervisor::testing::{Answer, Arrival, Script, ScriptedServer};
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+/// let server = ScriptedServer::on_tcp().await;
+/// server.script(Script::fail_times(2, tonic::Code::Unavailable));
+/// server.on("/queue.Tasks/Ack", |call: &Arrival| match call.previous_attempts.as_deref() {
+///     None => Answer::cut_after_processing(),
+///     Some(_) => Answer::echo(),
+/// });
+/// // ... point a client at server.address() ...
+/// server.goaway().await;
+/// server.restart().await;
+/// assert_eq!((server.connections(), server.handled()), (0, 0));
+/// # });
+/// ```
+#[derive(Debug)]
+pub struct ScriptedServer {
+    shared: Arc<Shared>,
+    place: Place,
+    /// The one task that is the whole server: without it no socket of the server's is open.
+    task: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl ScriptedServer {
+    /// Choices that must be made before it listens.
+    pub fn builder() -> ScriptedServerBuilder {
+        ScriptedServerBuilder::default()
+    }
+
+    /// A server on some free port of 127.0.0.1.
+    pub async fn on_tcp() -> Self {
+        Self::builder().on_tcp().await
+    }
+
+    /// A server at this address (`host:port`) of a network in memory.
+    pub async fn on_memory(network: &MemoryNetwork, address: &str) -> Self {
+        Self::builder().on_memory(network, address).await
+    }
+
+    /// From now on calls without a script of their own are answered by this one.
+    pub fn script(&self, script: impl Into<Script>) {
+        self.shared.scripts.lock().0 = script.into();
+    }
+
+    /// From now on calls of this path (`/package.Service/Method`) are answered by this script.
+    pub fn on(&self, path: &str, script: impl Into<Script>) {
+        self.shared.scripts.lock().1.insert(path.to_owned(), script.into());
+    }
+
+    /// `host:port`.
+    pub fn address(&self) -> String {
+        self.place.address()
+    }
+
+    /// What to dial.
+    pub fn target(&self) -> Target {
+        self.place.target()
+    }
+
+    /// What to dial it with.
+    pub fn connector(&self) -> Arc<dyn Connector> {
+        self.place.connector()
+    }
+
+    /// All calls so far, in order, those it refused included.
+    pub fn arrivals(&self) -> Vec<Arrival> {
+        self.shared.arrivals.lock().clone()
+    }
+
+    /// How many calls it has processed, whatever it answered.
+    pub fn handled(&self) -> usize {
+        self.shared.counts.borrow().handled
+    }
+
+    /// How many calls it has refused unprocessed ([`Answer::reset`]).
+    pub fn refused(&self) -> usize {
+        self.shared.counts.borrow().refused
+    }
+
+    /// How many calls the client has reset before their answer was out.
+    pub fn cancelled(&self) -> usize {
+        self.shared.counts.borrow().cancelled
+    }
+
+    /// How many connections it has accepted, ever.
+    pub fn connections(&self) -> usize {
+        self.shared.counts.borrow().connections
+    }
+
+    /// How many connections speak HTTP/2 with it now.
+    pub fn open_connections(&self) -> usize {
+        self.shared.open.lock().len()
+    }
+
+    /// Waits until this many calls have arrived, ever.
+    pub async fn arrived(&self, calls: usize) {
+        self.until(|counts| counts.arrived >= calls).await;
+    }
+
+    /// Waits until this many connections have been accepted, ever.
+    pub async fn accepted(&self, connections: usize) {
+        self.until(|counts| counts.connections >= connections).await;
+    }
+
+    /// Waits until the client has reset this many calls, ever.
+    pub async fn given_up(&self, calls: usize) {
+        self.until(|counts| counts.cancelled >= calls).await;
+    }
+
+    /// Sends GOAWAY (NO_ERROR, the graceful two-step) on every connection, and returns their number when it has left.
+    /// Calls that run are answered; then the connection closes.
+    pub async fn goaway(&self) -> usize {
+        let mut acks = Vec::new();
+        for wishes in self.shared.open.lock().values() {
+            let (ack, acked) = oneshot::channel();
+            if wishes.send(ack).is_ok() {
+                acks.push(acked);
+            }
+        }
+        let count = acks.len();
+        futures::future::join_all(acks).await;
+        count
+    }
+
+    /// Ends the server as a crash does: the listener and all connections are closed when this returns.
+    pub async fn kill(&self) {
+        let task = self.task.lock().take();
+        if let Some(task) = task {
+            task.abort();
+            task.await.unwrap_or_default();
+        }
+    }
+
+    /// Listens at the same address again, killed before or not. Scripts, arrivals and counts live on.
+    pub async fn restart(&self) {
+        self.kill().await;
+        let (acceptor, _) = self.place.listen().await;
+        *self.task.lock() = Some(tokio::spawn(run(acceptor, self.shared.clone())));
+    }
+
+    async fn until(&self, reached: impl FnMut(&Counts) -> bool) {
+        let mut counts = self.shared.counts.subscribe();
+        counts.wait_for(reached).await.map(drop).expect("this server holds the sender");
+    }
+}
+
+impl Drop for ScriptedServer {
+    fn drop(&mut self) {
+        if let Some(task) = self.task.lock().take() {
+            task.abort();
+        }
+    }
+}
+
+async fn run(mut acceptor: Acceptor, shared: Arc<Shared>) {
+    let mut connections = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            socket = acceptor.accept() => {
+                shared.counts.send_modify(|counts| counts.connections += 1);
+                let number = shared.counts.borrow().connections;
+                connections.push(serve(socket, number, &shared));
+            }
+            Some(()) = connections.next() => {}
+        }
+    }
+}
+
+/// What must be chosen before a [`ScriptedServer`] listens.
+#[derive(Clone, Debug, Default)]
+pub struct ScriptedServerBuilder {
+    options: Options,
+    script: Option<Script>,
+}
+
+impl ScriptedServerBuilder {
+    /// The script to begin with.
+    pub fn script(mut self, script: impl Into<Script>) -> Self {
+        self.script = Some(script.into());
+        self
+    }
+
+    /// Announces SETTINGS_MAX_CONCURRENT_STREAMS.
+    pub fn max_concurrent_streams(mut self, max: u32) -> Self {
+        self.options.max_concurrent_streams = Some(max);
+        self
+    }
+
+    /// Sends GOAWAY on each connection at this age.
+    pub fn goaway_every(mut self, age: Duration) -> Self {
+        self.options.goaway_every = Some(age);
+        self
+    }
+
+    /// Sends GOAWAY on each connection when it has brought this many calls.
+    pub fn goaway_after_calls(mut self, calls: usize) -> Self {
+        self.options.goaway_after_calls = Some(calls);
+        self
+    }
+
+    /// Asks the script as soon as a call's headers are there; `Arrival::message` is empty then. For streams whose client speaks late.
+    pub fn answer_at_headers(mut self) -> Self {
+        self.options.answer_at_headers = true;
+        self
+    }
+
+    /// Keeps only counts, for runs of millions of calls.
+    pub fn without_arrivals(mut self) -> Self {
+        self.options.without_arrivals = true;
+        self
+    }
+
+    /// Listens on some free port of 127.0.0.1.
+    pub async fn on_tcp(self) -> ScriptedServer {
+        self.start(Place::any_port()).await
+    }
+
+    /// Listens at this address (`host:port`) of a network in memory.
+    pub async fn on_memory(self, network: &MemoryNetwork, address: &str) -> ScriptedServer {
+        self.start(Place::Memory(network.clone(), address.to_owned())).await
+    }
+
+    async fn start(self, place: Place) -> ScriptedServer {
+        let (acceptor, place) = place.listen().await;
+        let shared = Arc::new(Shared {
+            born: Instant::now(),
+            options: self.options,
+            scripts: Mutex::new((self.script.unwrap_or_else(Script::echo), HashMap::new())),
+            arrivals: Mutex::default(),
+            counts: watch::Sender::default(),
+            open: Mutex::default(),
+        });
+        let task = Mutex::new(Some(tokio::spawn(run(acceptor, shared.clone()))));
+        ScriptedServer { shared, place, task }
+    }
+}
+
+#[cfg(test)]
+#[path = "scripted_tests.rs"]
+mod tests;

@@ -1,0 +1,314 @@
+//! One connection of a scripted server: HTTP/2 in, the script's answers out.
+
+use super::{
+    Answer, Arrival,
+    answer::{Body, Ending},
+    scripted::Shared,
+    socket::Socket,
+};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use futures::{StreamExt, stream::FuturesUnordered};
+use h2::{
+    RecvStream, SendStream,
+    server::{Builder, SendResponse},
+};
+use http::{HeaderMap, HeaderValue, Request, Response};
+use std::{future::poll_fn, time::Duration};
+use tokio::sync::{mpsc, oneshot};
+use tonic::Code;
+
+/// A wish that this connection be sent away, with where to say that the GOAWAY has left.
+pub(super) type SendAway = oneshot::Sender<()>;
+
+/// How a server's connections are set up.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Options {
+    pub(super) max_concurrent_streams: Option<u32>,
+    pub(super) goaway_every: Option<Duration>,
+    pub(super) goaway_after_calls: Option<usize>,
+    pub(super) answer_at_headers: bool,
+    pub(super) without_arrivals: bool,
+}
+
+/// Serves one connection until it ends.
+pub(super) async fn serve(socket: Socket, number: usize, shared: &Shared) {
+    let Ok(mut connection) = builder(&shared.options).handshake::<_, Bytes>(socket).await else {
+        return;
+    };
+    let mut wishes = shared.open(number);
+    let mut acks: Vec<SendAway> = Vec::new();
+    let mut calls = FuturesUnordered::new();
+    let (cut, mut cuts) = mpsc::unbounded_channel();
+    let age = shared.options.goaway_every.map(tokio::time::sleep);
+    let mut age = std::pin::pin!(futures::future::OptionFuture::from(age));
+    let (mut aged, mut cutting, mut accepted_calls) = (false, false, 0);
+    loop {
+        tokio::select! {
+            biased;
+            Some(ack) = wishes.recv() => {
+                connection.graceful_shutdown();
+                acks.push(ack);
+            }
+            Some(()) = &mut age, if !aged => {
+                aged = true;
+                connection.graceful_shutdown();
+            }
+            Some(()) = calls.next() => {}
+            Some(()) = cuts.recv() => cutting = true,
+            accepted = poll_fn(|cx| {
+                let polled = connection.poll_accept(cx);
+                if polled.is_pending() {
+                    // All that could be written has been.
+                    acks.drain(..).for_each(|ack| ack.send(()).unwrap_or_default());
+                    if cutting {
+                        return None.into();
+                    }
+                }
+                polled
+            }) => {
+                let Some(Ok((request, respond))) = accepted else { return };
+                calls.push(answer(request, respond, number, cut.clone(), shared));
+                accepted_calls += 1;
+                if shared.options.goaway_after_calls == Some(accepted_calls) {
+                    connection.graceful_shutdown();
+                }
+            }
+        }
+    }
+}
+
+fn builder(options: &Options) -> Builder {
+    const WINDOW: u32 = 1 << 30;
+    const PLENTY: usize = 1 << 20;
+    let mut builder = Builder::new();
+    builder
+        .initial_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW)
+        .data_frame_budget(1 << 30)
+        .max_concurrent_reset_streams(PLENTY)
+        .max_pending_accept_reset_streams(PLENTY);
+    if let Some(max) = options.max_concurrent_streams {
+        builder.max_concurrent_streams(max);
+    }
+    builder
+}
+
+/// Reads one call, asks the script, and does what it says.
+async fn answer(
+    request: Request<RecvStream>,
+    mut respond: SendResponse<Bytes>,
+    connection: usize,
+    cut: mpsc::UnboundedSender<()>,
+    shared: &Shared,
+) {
+    let (head, body) = request.into_parts();
+    let mut messages = Messages { body, buffer: BytesMut::new(), broken: false };
+    let first = if shared.options.answer_at_headers { None } else { messages.next().await };
+    if messages.broken {
+        return shared.note_cancelled();
+    }
+    let text = |name: &str| Some(head.headers.get(name)?.to_str().ok()?.to_owned());
+    let arrival = Arrival {
+        at: shared.born.elapsed(),
+        path: head.uri.path().to_owned(),
+        grpc_timeout: text("grpc-timeout"),
+        previous_attempts: text("grpc-previous-rpc-attempts"),
+        metadata: head.headers,
+        message: first.clone().unwrap_or_default(),
+        connection,
+        stream: respond.stream_id().as_u32(),
+    };
+    let answer = shared.ask(arrival);
+    let early = match answer.body {
+        Body::Echo => false,
+        Body::EchoStream => true,
+        _ => answer.early || shared.options.answer_at_headers,
+    };
+    let delivery = Delivery { answer: &answer, early, first, cut, messages: &mut messages };
+    if delivery.run(&mut respond).await.is_err() {
+        shared.note_cancelled();
+    }
+}
+
+/// The sending of one answer. An error means that the client has given the call up.
+struct Delivery<'a> {
+    answer: &'a Answer,
+    /// Whether to answer without waiting for the request's end.
+    early: bool,
+    first: Option<Bytes>,
+    cut: mpsc::UnboundedSender<()>,
+    messages: &'a mut Messages,
+}
+
+impl Delivery<'_> {
+    async fn run(mut self, respond: &mut SendResponse<Bytes>) -> Result<(), h2::Error> {
+        let answer = self.answer;
+        if !self.early {
+            self.first = Some(self.whole_request().await);
+        }
+        tokio::select! {
+            biased;
+            reset = poll_fn(|cx| respond.poll_reset(cx)) => return Err(gone(reset)),
+            () = pause(answer.after) => {}
+        }
+        if let (Body::Nothing, ending) = (&answer.body, answer.ending) {
+            match ending {
+                Ending::Status(code) => {
+                    let mut head = head(&answer.headers);
+                    head.headers_mut().extend(status(code, &answer.trailers));
+                    respond.send_response(head, true)?;
+                }
+                Ending::Reset(code) => respond.send_reset(code.into()),
+                Ending::Hang => return Err(gone(poll_fn(|cx| respond.poll_reset(cx)).await)),
+                Ending::Cut => self.cut_connection().await,
+            }
+            return Ok(());
+        }
+        let mut stream = respond.send_response(head(&answer.headers), false)?;
+        self.send_body(&mut stream).await?;
+        match answer.ending {
+            Ending::Status(code) => stream.send_trailers(status(code, &answer.trailers))?,
+            Ending::Hang => return Err(gone(poll_fn(|cx| stream.poll_reset(cx)).await)),
+            Ending::Cut => self.cut_connection().await,
+            Ending::Reset(code) => {
+                // A reset discards what is still queued, so let the connection write that first.
+                tokio::task::yield_now().await;
+                stream.send_reset(code.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Has the connection cut, and holds the stream until it is: to drop it sooner would reset it.
+    async fn cut_connection(&self) {
+        self.cut.send(()).unwrap_or_default();
+        std::future::pending().await
+    }
+
+    async fn send_body(&mut self, stream: &mut SendStream<Bytes>) -> Result<(), h2::Error> {
+        match &self.answer.body {
+            Body::Nothing => {}
+            Body::Echo => stream.send_data(frame(&self.first.take().unwrap_or_default()), false)?,
+            Body::Messages(messages) => {
+                for message in messages {
+                    tokio::select! {
+                        biased;
+                        reset = poll_fn(|cx| stream.poll_reset(cx)) => return Err(gone(reset)),
+                        () = pause(self.answer.every) => stream.send_data(frame(message), false)?,
+                    }
+                }
+            }
+            Body::EchoStream => {
+                let mut next = self.first.take();
+                loop {
+                    next = match next {
+                        Some(message) => {
+                            stream.send_data(frame(&message), false)?;
+                            None
+                        }
+                        None => match self.messages.next().await {
+                            None => break,
+                            message => message,
+                        },
+                    };
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The rest of the request, joined to its first message.
+    async fn whole_request(&mut self) -> Bytes {
+        let mut whole = BytesMut::from(self.first.take().unwrap_or_default());
+        while let Some(message) = self.messages.next().await {
+            whole.unsplit(message.into());
+        }
+        whole.freeze()
+    }
+}
+
+async fn pause(wait: Duration) {
+    if !wait.is_zero() {
+        tokio::time::sleep(wait).await;
+    }
+}
+
+fn gone(reset: Result<h2::Reason, h2::Error>) -> h2::Error {
+    reset.map_or_else(|error| error, Into::into)
+}
+
+fn head(headers: &HeaderMap) -> Response<()> {
+    let mut response = Response::new(());
+    response.headers_mut().extend(headers.clone());
+    response.headers_mut().entry("content-type").or_insert(HeaderValue::from_static("application/grpc"));
+    response
+}
+
+fn status(code: Code, trailers: &HeaderMap) -> HeaderMap {
+    let mut trailers = trailers.clone();
+    trailers.insert("grpc-status", HeaderValue::from(code as i32));
+    trailers
+}
+
+/// A message with gRPC's length prefix.
+pub(super) fn frame(message: &[u8]) -> Bytes {
+    let mut framed = BytesMut::with_capacity(5 + message.len());
+    framed.put_u8(0);
+    framed.put_u32(u32::try_from(message.len()).expect("a message is shorter than 4 GiB"));
+    framed.extend_from_slice(message);
+    framed.freeze()
+}
+
+/// Takes the first whole message off the front of `buffer`, if there is one.
+pub(super) fn unframe(buffer: &mut BytesMut) -> Option<Bytes> {
+    let len = buffer.get(1..5)?.get_u32() as usize;
+    if buffer.len() < 5 + len {
+        return None;
+    }
+    buffer.advance(5);
+    Some(buffer.split_to(len).freeze())
+}
+
+/// The messages of a request body.
+struct Messages {
+    body: RecvStream,
+    buffer: BytesMut,
+    /// Whether the request was given up before its end.
+    broken: bool,
+}
+
+impl Messages {
+    /// The next message; `None` when the request has ended or was given up.
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            if let Some(message) = unframe(&mut self.buffer) {
+                return Some(message);
+            }
+            let Ok(chunk) = self.body.data().await? else {
+                self.broken = true;
+                return None;
+            };
+            self.body.flow_control().release_capacity(chunk.len()).unwrap_or_default();
+            self.buffer.unsplit(chunk.into());
+        }
+    }
+}
+
+/// The receiving end of the wishes a server has for one of its connections.
+pub(super) struct Wishes<'a> {
+    pub(super) wishes: mpsc::UnboundedReceiver<SendAway>,
+    pub(super) shared: &'a Shared,
+    pub(super) number: usize,
+}
+
+impl Wishes<'_> {
+    async fn recv(&mut self) -> Option<SendAway> {
+        self.wishes.recv().await
+    }
+}
+
+impl Drop for Wishes<'_> {
+    fn drop(&mut self) {
+        self.shared.close(self.number);
+    }
+}
