@@ -8,11 +8,9 @@ use std::{
 };
 use tracing::{debug, error, info, warn};
 
-/// What the log remembers between lines.
+/// What the log remembers between lines: the outage under way.
 #[derive(Debug, Default)]
-pub(super) struct Log {
-    outage: Option<Outage>,
-}
+pub(super) struct Outages(Option<Outage>);
 
 #[derive(Debug)]
 struct Outage {
@@ -22,15 +20,16 @@ struct Outage {
 
 /// The lines that an outage gives rise to.
 #[derive(Debug, PartialEq, Eq)]
-enum Line {
+pub(super) enum Line {
     Began,
     Goes { failed_dials: u64, lasting: Duration },
     Ended { failed_dials: u64, lasted: Duration },
 }
 
-impl Log {
-    fn outage(&mut self, fact: &Fact, now: Instant) -> Option<Line> {
-        match (fact, &mut self.outage) {
+impl Outages {
+    /// The line about an outage that `fact` gives rise to, if it does.
+    pub(super) fn line(&mut self, fact: &Fact, now: Instant) -> Option<Line> {
+        match (fact, &mut self.0) {
             (Fact::StateChanged { to: ConnectivityState::TransientFailure, .. }, outage @ None) => {
                 *outage = Some(Outage { since: now, failed_dials: 0 });
                 Some(Line::Began)
@@ -48,47 +47,47 @@ impl Log {
             _ => None,
         }
     }
+}
 
-    pub(super) fn write(&mut self, fact: &Fact, target: &Arc<str>, now: Instant) {
-        let line = self.outage(fact, now);
-        match (fact, line) {
-            (Fact::StateChanged { cause, .. }, Some(Line::Began)) => warn!(%target, %cause, "connection lost"),
-            (Fact::DialFailed { failure, .. }, Some(Line::Goes { failed_dials, lasting })) => {
-                warn!(%target, %failure, failed_dials, lasting = ?lasting, "still not connected");
-            }
-            (Fact::StateChanged { incarnation, .. }, Some(Line::Ended { failed_dials, lasted })) => {
-                info!(%target, link = %incarnation, failed_dials, lasted = ?lasted, "connected again");
-            }
-            (Fact::StateChanged { from, to, cause, .. }, _) => debug!(%target, %from, %to, %cause, "state changed"),
-            (Fact::GoAwayReceived { incarnation, goaway }, _) if goaway.code == 0 => {
-                info!(%target, link = %incarnation, "{goaway}");
-            }
-            (Fact::GoAwayReceived { incarnation, goaway }, _) => warn!(%target, link = %incarnation, "{goaway}"),
-            (Fact::KeepaliveBackedOff { keepalive_time, while_idle }, _) => warn!(
-                %target, keepalive_time = ?keepalive_time, while_idle,
-                "the peer wants fewer keepalive pings (gRPC A8): keepalive_time raised for this target"
-            ),
-            (Fact::ChildFailed { child, error }, _) => {
-                error!(%target, child, %error, "an actor failed and is restarted")
-            }
-            (Fact::IntensityReached { failures, period }, _) => error!(
-                %target, failures, period = ?period,
-                "actors keep failing: restarts go on at the slowest pace"
-            ),
-            (Fact::RetryScheduled { method, code, cause, retry, of, delay }, _) => info!(
-                %target, %method, code = ?code, %cause, retry,
-                of = of.map_or_else(|| "unlimited".to_owned(), |n| n.to_string()),
-                delay = ?delay, "retry scheduled"
-            ),
-            (Fact::RetryThrottled { method, code }, _) => {
-                warn!(%target, %method, code = ?code, "retry throttled: retries are at their share of calls");
-            }
-            (Fact::CallShed { method, reason }, _) => debug!(%target, %method, "{reason}"),
-            (Fact::DrainStarted { grace }, _) => info!(%target, grace = ?grace, "draining"),
-            (Fact::Closed { cause: Some(cause) }, _) => error!(%target, %cause, "closed"),
-            (Fact::Closed { cause: None }, _) => info!(%target, "closed"),
-            (fact, _) => debug!(%target, ?fact, "{}", fact.name()),
+/// Writes the line for `fact`.
+pub(super) fn write(fact: &Fact, line: Option<Line>, target: &Arc<str>) {
+    match (fact, line) {
+        (Fact::StateChanged { cause, .. }, Some(Line::Began)) => warn!(%target, %cause, "connection lost"),
+        (Fact::DialFailed { failure, .. }, Some(Line::Goes { failed_dials, lasting })) => {
+            warn!(%target, %failure, failed_dials, lasting = ?lasting, "still not connected");
         }
+        (Fact::StateChanged { incarnation, .. }, Some(Line::Ended { failed_dials, lasted })) => {
+            info!(%target, link = %incarnation, failed_dials, lasted = ?lasted, "connected again");
+        }
+        (Fact::StateChanged { from, to, cause, .. }, _) => debug!(%target, %from, %to, %cause, "state changed"),
+        (Fact::GoAwayReceived { incarnation, goaway }, _) if goaway.code == 0 => {
+            info!(%target, link = %incarnation, "{goaway}");
+        }
+        (Fact::GoAwayReceived { incarnation, goaway }, _) => warn!(%target, link = %incarnation, "{goaway}"),
+        (Fact::KeepaliveBackedOff { keepalive_time, while_idle }, _) => warn!(
+            %target, keepalive_time = ?keepalive_time, while_idle,
+            "the peer wants fewer keepalive pings (gRPC A8): keepalive_time raised for this target"
+        ),
+        (Fact::ChildFailed { child, error }, _) => {
+            error!(%target, child, %error, "an actor failed and is restarted")
+        }
+        (Fact::IntensityReached { failures, period }, _) => error!(
+            %target, failures, period = ?period,
+            "actors keep failing: restarts go on at the slowest pace"
+        ),
+        (Fact::RetryScheduled { method, code, cause, retry, of, delay }, _) => info!(
+            %target, %method, code = ?code, %cause, retry,
+            of = of.map_or_else(|| "unlimited".to_owned(), |n| n.to_string()),
+            delay = ?delay, "retry scheduled"
+        ),
+        (Fact::RetryThrottled { method, code }, _) => {
+            warn!(%target, %method, code = ?code, "retry throttled: retries are at their share of calls");
+        }
+        (Fact::CallShed { method, reason }, _) => debug!(%target, %method, "{reason}"),
+        (Fact::DrainStarted { grace }, _) => info!(%target, grace = ?grace, "draining"),
+        (Fact::Closed { cause: Some(cause) }, _) => error!(%target, %cause, "closed"),
+        (Fact::Closed { cause: None }, _) => info!(%target, "closed"),
+        (fact, _) => debug!(%target, ?fact, "{}", fact.name()),
     }
 }
 
@@ -115,17 +114,17 @@ mod tests {
     #[test]
     fn an_outage_of_ten_minutes_is_at_most_ten_lines_and_one_at_its_end() {
         let start = Instant::now();
-        let mut log = Log::default();
-        assert_eq!(log.outage(&state(ConnectivityState::TransientFailure), start), Some(Line::Began));
+        let mut log = Outages::default();
+        assert_eq!(log.line(&state(ConnectivityState::TransientFailure), start), Some(Line::Began));
         let lines = (1..=60).filter_map(|n| {
             let now = start + Duration::from_secs(10 * n);
-            assert_eq!(log.outage(&state(ConnectivityState::TransientFailure), now), None);
-            log.outage(&dial_failed(), now)
+            assert_eq!(log.line(&state(ConnectivityState::TransientFailure), now), None);
+            log.line(&dial_failed(), now)
         });
         assert_eq!(lines.count(), 6);
         let lasted = Duration::from_secs(600);
-        let end = log.outage(&state(ConnectivityState::Ready), start + lasted);
+        let end = log.line(&state(ConnectivityState::Ready), start + lasted);
         assert_eq!(end, Some(Line::Ended { failed_dials: 60, lasted }));
-        assert_eq!(log.outage(&state(ConnectivityState::Ready), start + lasted), None);
+        assert_eq!(log.line(&state(ConnectivityState::Ready), start + lasted), None);
     }
 }

@@ -59,13 +59,13 @@ pub(crate) struct Telemetry {
 struct Inner {
     seq: u64,
     picture: Picture,
-    log: log::Log,
+    outages: log::Outages,
 }
 
 impl Telemetry {
     pub(crate) fn new(target: Arc<str>, keepalive_time: Option<Duration>) -> Self {
         let now = clock::now();
-        let inner = Inner { seq: 0, picture: Picture::new(now, keepalive_time), log: log::Log::default() };
+        let inner = Inner { seq: 0, picture: Picture::new(now, keepalive_time), outages: log::Outages::default() };
         Self {
             spawned: now,
             target,
@@ -82,13 +82,17 @@ impl Telemetry {
         let mut inner = self.inner.lock();
         inner.seq += 1;
         inner.picture.fold(&fact, now);
-        metrics::record(&fact, &self.target);
-        inner.log.write(&fact, &self.target, now);
+        let line = inner.outages.line(&fact, now);
         let state = inner.picture.state;
         self.state.send_if_modified(|shown| std::mem::replace(shown, state) != state);
         let since_spawn = now.saturating_duration_since(self.spawned);
+        let event = Event { seq: inner.seq, at: SystemTime::now(), since_spawn, fact: fact.clone() };
         // Nobody listening is no error.
-        let _ = self.events.send(Event { seq: inner.seq, at: SystemTime::now(), since_spawn, fact });
+        let _ = self.events.send(event);
+        // Recorders and subscribers are other people's code: they shall not hold up who comes next.
+        drop(inner);
+        metrics::record(&fact, &self.target);
+        log::write(&fact, line, &self.target);
     }
 
     /// The state now.

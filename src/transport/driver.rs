@@ -90,7 +90,8 @@ impl Driver {
 
     /// True once the peer is taken for dead.
     fn keep_alive(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some(keepalive) = &mut self.keepalive else {
+        // Until the peer has greeted, connect_timeout is the bound.
+        let Some(keepalive) = self.keepalive.as_mut().filter(|_| self.tap.settings_seen()) else {
             return false;
         };
         if let Some(sent) = keepalive.ping_sent

@@ -34,6 +34,7 @@ pub(super) fn start(
         .port(address.port())
         .timeout(Duration::from_secs(30))
         // A frozen server is to be noticed within the demo.
+        .connect_timeout(Duration::from_secs(1))
         .keepalive_floor(Duration::from_millis(200))
         .keepalive_time(Duration::from_millis(500))
         .keepalive_timeout(Duration::from_millis(500))
