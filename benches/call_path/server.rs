@@ -1,0 +1,91 @@
+//! The server: tonic's own, echoing, in a process of its own that ends with its standard input.
+
+use super::client::PATH;
+use std::{
+    convert::Infallible,
+    future::Future,
+    io::{BufRead as _, BufReader},
+    net::SocketAddr,
+    pin::Pin,
+    process::{Command, Stdio},
+    task::{Context, Poll},
+};
+use tokio::{io::AsyncReadExt as _, net::TcpListener};
+use tonic::{
+    Request, Response, Status,
+    body::Body,
+    codegen::{Service, http},
+    server::{Grpc, NamedService, UnaryService},
+    transport::{Server, server::TcpIncoming},
+};
+use tonic_prost::ProstCodec;
+
+#[derive(Clone)]
+struct Echo;
+
+impl NamedService for Echo {
+    const NAME: &'static str = "bench.Echo";
+}
+
+impl UnaryService<Vec<u8>> for Echo {
+    type Response = Vec<u8>;
+    type Future = std::future::Ready<Result<Response<Vec<u8>>, Status>>;
+
+    fn call(&mut self, request: Request<Vec<u8>>) -> Self::Future {
+        std::future::ready(Ok(Response::new(request.into_inner())))
+    }
+}
+
+impl Service<http::Request<Body>> for Echo {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        assert_eq!(request.uri().path(), PATH);
+        Box::pin(async { Ok(Grpc::new(ProstCodec::<Vec<u8>, Vec<u8>>::default()).unary(Echo, request).await) })
+    }
+}
+
+/// Serves until standard input ends.
+pub(crate) async fn serve() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    println!("{}", listener.local_addr().expect("bound"));
+    let orphaned = async { drop(tokio::io::stdin().read(&mut [0]).await) };
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let server = Server::builder().add_service(Echo);
+    server.serve_with_incoming_shutdown(incoming, orphaned).await.expect("serves");
+}
+
+/// The server's process; ends when dropped.
+pub(crate) struct Child {
+    process: std::process::Child,
+    pub(crate) address: SocketAddr,
+}
+
+impl Child {
+    pub(crate) fn start() -> Self {
+        let me = std::env::current_exe().expect("this program");
+        let mut process = Command::new(me)
+            .arg("--serve")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the server starts");
+        let mut line = String::new();
+        let output = process.stdout.take().expect("piped");
+        BufReader::new(output).read_line(&mut line).expect("a line");
+        Self { process, address: line.trim().parse().expect("an address") }
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
