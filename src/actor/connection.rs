@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     clock,
-    model::{DialFailure, Incarnation, LinkEnd},
+    model::{DialFailure, Fact, Incarnation, LinkEnd},
     transport::{Dial, Dialled, Link, LinkNote, LinkWatcher},
 };
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -100,6 +100,11 @@ impl Actor for ConnectionActor {
             }
             ConnectionMsg::Noticed(LinkNote::RoundTrip(took)) => {
                 state.core.telemetry.counts.round_trip.store(took.as_nanos() as u64, Relaxed);
+            }
+            #[cfg(feature = "tls")]
+            ConnectionMsg::Noticed(LinkNote::TlsMaterialRejected(cause)) => {
+                let fact = Fact::TlsMaterialRejected { incarnation: state.incarnation, cause: cause.into() };
+                state.core.telemetry.announce(fact);
             }
             ConnectionMsg::StableDue => state.tell(SupervisorMsg::LinkProven(state.incarnation)),
             ConnectionMsg::Ended(end) => state.lost(&me, end),

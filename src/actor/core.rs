@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     clock,
-    config::Config,
+    config::{Config, Endpoint},
     model::{CallId, CallOptions, CallReport, Fact, Failure, Incarnation, Phase, ShedReason},
     policy::{RetryLimit, Throttle, earliest, parse_timeout},
     telemetry::{Counts, Telemetry},
@@ -19,7 +19,7 @@ use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use http::{
     HeaderMap,
-    uri::{Authority, PathAndQuery},
+    uri::{Authority, PathAndQuery, Scheme},
 };
 use parking_lot::Mutex;
 use ractor::{ActorRef, Message};
@@ -41,6 +41,8 @@ use tonic::{Code, Status};
 pub(crate) struct Core {
     pub(crate) config: Config,
     pub(crate) connector: Arc<dyn Connector>,
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Option<Arc<crate::transport::Tls>>,
     pub(crate) telemetry: Telemetry,
     pub(crate) ledger: Ledger,
     pub(crate) throttle: Mutex<Throttle>,
@@ -90,17 +92,23 @@ pub(crate) struct Submission {
 
 impl Core {
     pub(crate) fn new(config: Config, connector: Arc<dyn Connector>, seed: Option<u64>) -> Self {
-        let target: Arc<str> = authority_of(&config).into();
+        let authority = config.endpoint().authority();
+        let target: Arc<str> = match config.endpoint() {
+            Endpoint::Host { .. } => authority.as_str().into(),
+            whole => whole.to_string().into(),
+        };
+        let security = if config.tls().is_some() { "privacy_and_integrity" } else { "none" };
         let time = config.effective_keepalive_time();
         let shards = config.request_actors;
         Self {
-            telemetry: Telemetry::new(target.clone(), time),
+            telemetry: Telemetry::new(target.clone(), security, time),
             ledger: Ledger::default(),
             throttle: Mutex::new(Throttle::new(config.throttle, clock::now())),
             keepalive: Mutex::new(KeepaliveNow { time, while_idle: config.keepalive.permit_without_calls }),
             panics: Panics::default(),
             methods: Methods::new(
-                Authority::try_from(&*target).unwrap_or_else(|_| Authority::from_static("localhost")),
+                Authority::try_from(authority).unwrap_or_else(|_| Authority::from_static("localhost")),
+                config.tls().map_or(Scheme::HTTP, |_| Scheme::HTTPS),
                 target,
             ),
             dice: Mutex::new(seed.map_or_else(|| StdRng::from_rng(&mut rand::rng()), StdRng::seed_from_u64)),
@@ -111,6 +119,8 @@ impl Core {
             requests: (0..shards).map(|_| ArcSwapOption::empty()).collect(),
             closing: Mutex::new(None),
             closed: SetOnce::new(),
+            #[cfg(feature = "tls")]
+            tls: config.tls().map(|tls| Arc::new(crate::transport::Tls::new(tls.clone(), config.endpoint()))),
             connector,
             config,
         }
@@ -128,11 +138,11 @@ impl Core {
     /// What to dial.
     pub(crate) fn target(&self) -> Target {
         let keepalive = self.keepalive.lock().time;
-        Target {
-            host: self.config.host.as_str().into(),
-            port: self.config.port,
-            user_timeout: keepalive.map(|_| self.config.keepalive.timeout),
-        }
+        let (host, port) = match self.config.endpoint() {
+            Endpoint::Host { host, port } => (host.as_str().into(), *port),
+            whole => (whole.to_string().into(), 0),
+        };
+        Target { host, port, user_timeout: keepalive.map(|_| self.config.keepalive.timeout) }
     }
 
     pub(crate) fn method(&self, path: &PathAndQuery) -> Arc<Method> {
@@ -435,12 +445,6 @@ pub(crate) fn refusal(method: &Method, failure: Failure) -> Status {
         maybe_processed: false,
     }));
     status
-}
-
-/// `host:port`, an IPv6 address in brackets.
-fn authority_of(config: &Config) -> String {
-    let Config { host, port, .. } = config;
-    if host.contains(':') && !host.starts_with('[') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
 fn tell<M: Message>(slot: &ArcSwapOption<ActorRef<M>>, message: M) {

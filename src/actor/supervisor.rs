@@ -198,6 +198,8 @@ impl SupervisorState {
                 .time
                 .map(|time| Liveness::new(time, core.config.keepalive.timeout, keepalive.while_idle)),
             window: core.config.max_in_flight,
+            #[cfg(feature = "tls")]
+            tls: core.tls.clone(),
         };
         let watcher = Arc::new(Hooks(Arc::downgrade(core)));
         let args = ConnectionArgs { core: core.clone(), supervisor: me.clone(), watcher, dial };

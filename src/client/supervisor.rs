@@ -8,7 +8,7 @@ use crate::{
     config::Config,
     model::{ConnectivityState, Snapshot},
     telemetry::EventStream,
-    transport::{Connector, TcpConnector},
+    transport::{Connector, NetConnector},
 };
 use ractor::{ActorCell, SpawnErr};
 use std::{fmt, sync::Arc, time::Duration};
@@ -36,7 +36,7 @@ pub struct Supervisor {
 /// What is left to choose when a supervisor is spawned.
 pub struct Builder {
     config: Config,
-    connector: Arc<dyn Connector>,
+    connector: Option<Arc<dyn Connector>>,
     seed: Option<u64>,
 }
 
@@ -59,7 +59,7 @@ impl Supervisor {
 
     /// To spawn with another connector.
     pub fn builder(config: Config) -> Builder {
-        Builder { config, connector: Arc::new(TcpConnector), seed: None }
+        Builder { config, connector: None, seed: None }
     }
 
     /// A channel for generated clients. Any number may be used at once.
@@ -132,9 +132,9 @@ impl Supervisor {
 }
 
 impl Builder {
-    /// Opens byte streams with `connector` instead of TCP.
+    /// Opens byte streams with `connector` instead of dialling the target. TLS, where configured, is spoken over them.
     pub fn connector(mut self, connector: Arc<dyn Connector>) -> Self {
-        self.connector = connector;
+        self.connector = Some(connector);
         self
     }
 
@@ -162,7 +162,8 @@ impl Builder {
         for warning in self.config.warnings() {
             tracing::warn!("{warning}");
         }
-        Arc::new(Core::new(self.config, self.connector, self.seed))
+        let connector = self.connector.unwrap_or_else(|| Arc::new(NetConnector::new(self.config.endpoint().clone())));
+        Arc::new(Core::new(self.config, connector, self.seed))
     }
 }
 
