@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     clock,
-    model::{DialFailure, Fact, Incarnation, LinkEnd},
+    model::{DialFailure, Incarnation, LinkEnd},
     transport::{Dial, Dialled, Link, LinkNote, LinkWatcher},
 };
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -103,7 +103,8 @@ impl Actor for ConnectionActor {
             }
             #[cfg(feature = "tls")]
             ConnectionMsg::Noticed(LinkNote::TlsMaterialRejected(cause)) => {
-                let fact = Fact::TlsMaterialRejected { incarnation: state.incarnation, cause: cause.into() };
+                let fact =
+                    crate::model::Fact::TlsMaterialRejected { incarnation: state.incarnation, cause: cause.into() };
                 state.core.telemetry.announce(fact);
             }
             ConnectionMsg::StableDue => state.tell(SupervisorMsg::LinkProven(state.incarnation)),

@@ -2,6 +2,7 @@
 
 use super::{
     call::{Call, CallState, Offer, Reply, Stage},
+    credentials::Credentials,
     ledger::Ledger,
     message::{RequestMsg, SupervisorMsg},
     method::{Method, Methods},
@@ -41,6 +42,7 @@ use tonic::{Code, Status};
 pub(crate) struct Core {
     pub(crate) config: Config,
     pub(crate) connector: Arc<dyn Connector>,
+    pub(crate) credentials: Option<Credentials>,
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<Arc<crate::transport::Tls>>,
     pub(crate) telemetry: Telemetry,
@@ -91,7 +93,12 @@ pub(crate) struct Submission {
 }
 
 impl Core {
-    pub(crate) fn new(config: Config, connector: Arc<dyn Connector>, seed: Option<u64>) -> Self {
+    pub(crate) fn new(
+        config: Config,
+        connector: Arc<dyn Connector>,
+        credentials: Option<Credentials>,
+        seed: Option<u64>,
+    ) -> Self {
         let authority = config.endpoint().authority();
         let target: Arc<str> = match config.endpoint() {
             Endpoint::Host { .. } => authority.as_str().into(),
@@ -122,6 +129,7 @@ impl Core {
             #[cfg(feature = "tls")]
             tls: config.tls().map(|tls| Arc::new(crate::transport::Tls::new(tls.clone(), config.endpoint()))),
             connector,
+            credentials,
             config,
         }
     }
@@ -287,11 +295,11 @@ impl Core {
         if state.is_answered() {
             return None;
         }
-        let phase = match state.stage {
-            Stage::Waiting { .. } => Phase::Unsent,
-            _ => Phase::MaybeProcessed,
-        };
-        state.stage = Stage::Answered;
+        let phase = if state.stage.is_unsent() { Phase::Unsent } else { Phase::MaybeProcessed };
+        if let Stage::Fetching(task) = std::mem::replace(&mut state.stage, Stage::Answered) {
+            task.abort();
+        }
+        state.credentials = None;
         state.body = None;
         state.admission = None;
         let machine = std::mem::take(&mut state.machine);
@@ -347,7 +355,7 @@ impl Core {
 
     /// The caller is gone.
     pub(crate) fn cancel(&self, call: &Arc<Call>) {
-        let waiting = matches!(call.state.lock().stage, Stage::Waiting { .. });
+        let waiting = call.state.lock().stage.is_unsent();
         self.conclude(call, Failure::cancelled(if waiting { Phase::Unsent } else { Phase::MaybeProcessed }).into());
         if waiting {
             self.tell_request(self.shard_of(call.id), RequestMsg::Cancel(call.id));
@@ -395,7 +403,7 @@ impl Core {
     /// Ends every open call with `failure`.
     pub(crate) fn end_all(&self, calls: Vec<Arc<Call>>, failure: impl Fn(Phase) -> Failure) {
         for call in calls {
-            let waiting = matches!(call.state.lock().stage, Stage::Waiting { .. });
+            let waiting = call.state.lock().stage.is_unsent();
             let phase = if waiting { Phase::Unsent } else { Phase::MaybeProcessed };
             self.conclude(&call, failure(phase).into());
         }

@@ -37,6 +37,8 @@ pub(super) struct SupervisorState {
     request_actors: HashMap<ActorId, usize>,
     /// The link that the channel's state is about; those already replaced are only drained.
     current: Option<Incarnation>,
+    /// The link being dialled to take the current one's place (make before break).
+    successor: Option<Incarnation>,
     link: Option<Arc<Link>>,
     redial: Option<AbortHandle>,
     grace: Option<AbortHandle>,
@@ -83,6 +85,7 @@ impl Actor for SupervisorActor {
             connections: HashMap::new(),
             request_actors: HashMap::new(),
             current: None,
+            successor: None,
             link: None,
             redial: None,
             grace: None,
@@ -175,7 +178,11 @@ impl SupervisorState {
         }
         match step.output {
             Output::Nothing => {}
-            Output::Dial => self.dial(me).await,
+            Output::Dial => {
+                self.redial.take().inspect(AbortHandle::abort);
+                self.current = Some(self.dial(me).await);
+            }
+            Output::DialSuccessor => self.successor = Some(self.dial(me).await),
             Output::WaitUntil(at) => self.wait(me, at, now),
             Output::HangUp => self.connections.values().for_each(|connection| {
                 // One that is dead already has nothing to drain.
@@ -184,8 +191,7 @@ impl SupervisorState {
         }
     }
 
-    async fn dial(&mut self, me: &ActorRef<SupervisorMsg>) {
-        self.redial.take().inspect(AbortHandle::abort);
+    async fn dial(&mut self, me: &ActorRef<SupervisorMsg>) -> Incarnation {
         let core = &self.core;
         let incarnation = core.next_incarnation();
         core.telemetry.announce(Fact::DialStarted { incarnation, failures: self.channel.failures() });
@@ -203,13 +209,13 @@ impl SupervisorState {
         };
         let watcher = Arc::new(Hooks(Arc::downgrade(core)));
         let args = ConnectionArgs { core: core.clone(), supervisor: me.clone(), watcher, dial };
-        self.current = Some(incarnation);
         // Starting is local. It fails only if this actor is being stopped, and then there is nothing to dial for.
         if let Ok((actor, _)) = Actor::spawn_linked(None, ConnectionActor, args, me.get_cell()).await {
             let connection =
                 Connection { incarnation, actor, link: None, keepalive_time: keepalive.time, goaway_heard: false };
             self.connections.insert(connection.actor.get_id(), connection);
         }
+        incarnation
     }
 
     fn wait(&mut self, me: &ActorRef<SupervisorMsg>, at: Instant, now: Instant) {
@@ -248,12 +254,21 @@ impl SupervisorState {
         if let Some(connection) = self.connection(incarnation) {
             connection.link = Some(link.clone());
         }
-        if self.current != Some(incarnation) || self.draining {
+        let succeeds = self.successor == Some(incarnation);
+        if !(succeeds || self.current == Some(incarnation)) || self.draining {
             return link.drain();
         }
         let max_concurrent_streams = link.peer_limit();
         self.core.telemetry.announce(Fact::LinkEstablished { incarnation, took, max_concurrent_streams });
-        self.link = Some(link);
+        let former = self.link.replace(link);
+        if succeeds {
+            self.successor = None;
+            self.current = Some(incarnation);
+            // Calls go to the new link before the old one closes its door.
+            self.show_door();
+            former.inspect(|former| former.drain());
+            return self.step(me, Input::SuccessorUp, "the link was replaced").await;
+        }
         self.step(me, Input::Established, "the peer's SETTINGS were read").await;
     }
 
@@ -301,7 +316,14 @@ impl SupervisorState {
         if self.current == Some(incarnation) && self.channel.state() == ConnectivityState::Ready {
             self.link = None;
             self.step(me, Input::GoAway, cause).await;
-            self.current = self.current.filter(|current| *current != incarnation);
+            self.forget(incarnation);
+        }
+    }
+
+    /// The link is not the current one any more; the dial of its successor is, if there is one.
+    fn forget(&mut self, incarnation: Incarnation) {
+        if self.current == Some(incarnation) {
+            self.current = self.successor.take();
         }
     }
 
@@ -398,6 +420,10 @@ impl SupervisorState {
         input: Input,
         cause: &str,
     ) {
+        if self.successor == Some(incarnation) {
+            self.successor = None;
+            return self.step(me, Input::SuccessorFailed, cause).await;
+        }
         if self.current != Some(incarnation) {
             return;
         }
@@ -407,7 +433,7 @@ impl SupervisorState {
             _ => input,
         };
         self.step(me, input, cause).await;
-        self.current = self.current.filter(|current| *current != incarnation);
+        self.forget(incarnation);
     }
 
     async fn request_actor_failed(&mut self, me: &ActorRef<SupervisorMsg>, shard: usize, words: &str) {

@@ -4,7 +4,7 @@ use super::{channel::SupervisedChannel, mailbox::Mailbox};
 #[cfg(feature = "test-util")]
 use crate::actor::Panics;
 use crate::{
-    actor::{self, Core, SupervisorMsg},
+    actor::{self, CallCredentials, Core, Credentials, SupervisorMsg},
     config::Config,
     model::{ConnectivityState, Snapshot},
     telemetry::EventStream,
@@ -37,6 +37,8 @@ pub struct Supervisor {
 pub struct Builder {
     config: Config,
     connector: Option<Arc<dyn Connector>>,
+    credentials: Option<Arc<dyn CallCredentials>>,
+    allow_plaintext: bool,
     seed: Option<u64>,
 }
 
@@ -59,7 +61,7 @@ impl Supervisor {
 
     /// To spawn with another connector.
     pub fn builder(config: Config) -> Builder {
-        Builder { config, connector: None, seed: None }
+        Builder { config, connector: None, credentials: None, allow_plaintext: false, seed: None }
     }
 
     /// A channel for generated clients. Any number may be used at once.
@@ -103,7 +105,11 @@ impl Supervisor {
     }
 
     /// Starts the backoff over: a wait ends now, and a dial that fails is followed by another at once (gRPC
-    /// `ResetConnectBackoff`). Without effect while Ready.
+    /// `ResetConnectBackoff`).
+    ///
+    /// While Ready, the link is replaced without a gap: a successor is dialled, with the TLS files and the addresses as they are
+    /// now; when it is up, new calls go there, and the old link closes when its last call has ended. If that dial fails, the old
+    /// link stays and `DialFailed` says why.
     pub fn reconnect_now(&self) {
         self.core().tell_supervisor(SupervisorMsg::ResetBackoff);
     }
@@ -138,6 +144,20 @@ impl Builder {
         self
     }
 
+    /// Adds what `credentials` give to the metadata of every attempt of every call. Needs TLS, or [`allow_plaintext`](Self::allow_plaintext):
+    /// without either, calls fail with UNAUTHENTICATED and the hook is never asked.
+    pub fn call_credentials(mut self, credentials: impl CallCredentials) -> Self {
+        self.credentials = Some(Arc::new(credentials));
+        self
+    }
+
+    /// Lets call credentials go out in clear, where TLS is not configured: to a Unix socket, to a proxy on this machine, or through
+    /// a [`connector`](Self::connector) that encrypts by itself. On a network anyone can read them.
+    pub fn allow_plaintext(mut self) -> Self {
+        self.allow_plaintext = true;
+        self
+    }
+
     /// Seeds the dice for jitter and spread, for tests that must repeat.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
@@ -163,7 +183,9 @@ impl Builder {
             tracing::warn!("{warning}");
         }
         let connector = self.connector.unwrap_or_else(|| Arc::new(NetConnector::new(self.config.endpoint().clone())));
-        Arc::new(Core::new(self.config, connector, self.seed))
+        let allow_plaintext = self.allow_plaintext;
+        let credentials = self.credentials.map(|hook| Credentials { hook, allow_plaintext });
+        Arc::new(Core::new(self.config, connector, credentials, self.seed))
     }
 }
 

@@ -9,6 +9,10 @@
 //! | Ready, proven | Lost | TransientFailure | WaitUntil(now + a little spread) |
 //! | Ready, proven | GoAway | Connecting | WaitUntil(now + a little spread) |
 //! | Ready, on trial | Lost, GoAway | TransientFailure | WaitUntil(backoff from the dial's start) |
+//! | Ready | ResetBackoff | Ready | DialSuccessor (make before break) |
+//! | Ready, successor dialled | SuccessorUp | Ready, on trial | - (the old link drains) |
+//! | Ready, successor dialled | SuccessorFailed | Ready | - (the old link stays) |
+//! | Ready, successor dialled | Lost, GoAway | Connecting, dialling | - (the successor's dial is the dial now) |
 //! | waiting | RedialDue, ResetBackoff | Connecting | Dial |
 //! | waiting | CallsWaiting | as before | WaitUntil(earlier), if the quick schedule is earlier |
 //! | any but Shutdown | Shutdown | Shutdown | HangUp |
@@ -51,6 +55,10 @@ pub enum Input {
     RedialDue,
     /// The user wants to be connected now (gRPC `reset_connect_backoff`).
     ResetBackoff,
+    /// The successor of a Ready link is up.
+    SuccessorUp,
+    /// The dial of a Ready link's successor failed.
+    SuccessorFailed,
     /// Calls began, or ceased, to wait for this subchannel.
     CallsWaiting(bool),
     /// Close for good.
@@ -64,6 +72,8 @@ pub enum Output {
     Nothing,
     /// Start a dial.
     Dial,
+    /// Start a dial beside the link that is Ready.
+    DialSuccessor,
     /// Send `RedialDue` at this time, instead of at any earlier agreed one.
     WaitUntil(Instant),
     /// Close every link.
@@ -81,6 +91,8 @@ pub struct Subchannel {
     wait: Option<Wait>,
     calls_waiting: bool,
     dial_again_at_once: bool,
+    /// When the dial of a Ready link's successor began, while it runs.
+    successor: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -102,6 +114,7 @@ impl Subchannel {
             wait: None,
             calls_waiting: false,
             dial_again_at_once: false,
+            successor: None,
         }
     }
 
@@ -118,6 +131,7 @@ impl Subchannel {
             (_, Input::Shutdown) => {
                 self.state = Shutdown;
                 self.wait = None;
+                self.successor = None;
                 Output::HangUp
             }
             (_, Input::CallsWaiting(waiting)) => self.calls_waiting(waiting, now),
@@ -130,12 +144,25 @@ impl Subchannel {
             (_, Input::ResetBackoff) => self.reset(now),
             (Connecting, Input::Established) if self.wait.is_none() => {
                 self.state = Ready;
+                self.dial_again_at_once = false;
                 Output::Nothing
             }
             (Connecting, Input::DialFailed) if self.wait.is_none() => self.back_off(now, unit),
             (Ready, Input::Proven) => {
                 self.proven = true;
                 self.failures = 0;
+                Output::Nothing
+            }
+            (Ready, Input::SuccessorUp) if self.successor.is_some() => {
+                self.dial_started = self.successor.take();
+                self.proven = false;
+                self.succeed_again(now)
+            }
+            (Ready, Input::SuccessorFailed) if self.successor.take().is_some() => self.succeed_again(now),
+            (Ready, Input::Lost | Input::GoAway) if self.successor.is_some() => {
+                self.dial_started = self.successor.take();
+                self.state = Connecting;
+                self.proven = false;
                 Output::Nothing
             }
             (Ready, Input::Lost) if self.proven => self.redial_soon(TransientFailure, now, unit),
@@ -175,9 +202,10 @@ impl Subchannel {
     /// The law that there is no dead end: not Ready and not Shutdown means that a dial runs or a wait is on.
     pub fn has_a_way_on(&self) -> bool {
         match self.state {
-            Idle | Ready | Shutdown => self.wait.is_none(),
-            Connecting => true,
-            TransientFailure => self.wait.is_some(),
+            Ready => self.wait.is_none(),
+            Idle | Shutdown => self.wait.is_none() && self.successor.is_none(),
+            Connecting => self.successor.is_none(),
+            TransientFailure => self.wait.is_some() && self.successor.is_none(),
         }
     }
 
@@ -237,8 +265,24 @@ impl Subchannel {
                 self.dial_again_at_once = true;
                 Output::Nothing
             }
+            // The dial under way may have read what has changed since: one more follows it.
+            (Ready, None) if self.successor.is_some() => {
+                self.dial_again_at_once = true;
+                Output::Nothing
+            }
+            (Ready, None) => self.dial_successor(now),
             _ => Output::Nothing,
         }
+    }
+
+    fn dial_successor(&mut self, now: Instant) -> Output {
+        self.dial_again_at_once = false;
+        self.successor = Some(now);
+        Output::DialSuccessor
+    }
+
+    fn succeed_again(&mut self, now: Instant) -> Output {
+        if self.dial_again_at_once { self.dial_successor(now) } else { Output::Nothing }
     }
 }
 
@@ -254,7 +298,7 @@ mod tests {
         Schedules { idle, waiting, jitter: 0.2, spread: Duration::from_millis(20) }
     }
 
-    const INPUTS: [Input; 10] = [
+    const INPUTS: [Input; 12] = [
         Input::Connect,
         Input::Established,
         Input::DialFailed,
@@ -263,6 +307,8 @@ mod tests {
         Input::GoAway,
         Input::RedialDue,
         Input::ResetBackoff,
+        Input::SuccessorUp,
+        Input::SuccessorFailed,
         Input::CallsWaiting(true),
         Input::Shutdown,
     ];
@@ -294,10 +340,13 @@ mod tests {
                 );
                 assert!(to != Ready || from == Ready || input == Input::Established);
                 assert!(from != Shutdown || output == Output::Nothing);
+                // Make before break: a successor is dialled only beside a link, and one at a time.
+                assert_eq!(output == Output::DialSuccessor, to == Ready && after.successor == Some(now), "{input:?}");
+                assert!(output != Output::DialSuccessor || (from == Ready && before.wait.is_none()));
                 todo.push((after, depth + 1));
             }
         }
-        assert_eq!(walks, 10u32.pow(6));
+        assert_eq!(walks, 12u32.pow(6));
     }
 
     /// faults.md 8: the count starts over only when a link is proven.
@@ -332,6 +381,32 @@ mod tests {
         let mut late = sub.clone();
         late.wait = Some(Wait { at, backoff: Some((6, 0.5)) });
         assert_eq!(late.on(Input::CallsWaiting(true), later, 0.5), Output::WaitUntil(later));
+    }
+
+    #[test]
+    fn a_ready_link_stays_until_its_successor_is_up_and_stays_if_that_fails() {
+        let now = Instant::now();
+        let mut ready = Subchannel::new(schedules());
+        for input in [Input::Connect, Input::Established, Input::Proven] {
+            ready.on(input, now, 0.5);
+        }
+        assert_eq!(ready.on(Input::ResetBackoff, now, 0.5), Output::DialSuccessor);
+        let mut up = ready.clone();
+        assert_eq!(up.on(Input::SuccessorUp, now, 0.5), Output::Nothing);
+        assert_eq!((up.state(), up.is_proven()), (Ready, false));
+        let mut failed = ready.clone();
+        assert_eq!(failed.on(Input::SuccessorFailed, now, 0.5), Output::Nothing);
+        assert_eq!((failed.state(), failed.is_proven(), failed.failures()), (Ready, true, 0));
+        // Asked again meanwhile: another follows, whichever way the first ends.
+        let mut again = ready.clone();
+        assert_eq!(again.on(Input::ResetBackoff, now, 0.5), Output::Nothing);
+        assert_eq!(again.on(Input::SuccessorUp, now, 0.5), Output::DialSuccessor);
+        assert_eq!(again.on(Input::SuccessorUp, now, 0.5), Output::Nothing);
+        // The old link goes meanwhile: the dial under way is the one to wait for.
+        assert_eq!(ready.on(Input::Lost, now, 0.5), Output::Nothing);
+        assert_eq!(ready.state(), Connecting);
+        assert_eq!(ready.on(Input::Established, now, 0.5), Output::Nothing);
+        assert_eq!(ready.state(), Ready);
     }
 
     #[test]
