@@ -4,3 +4,5 @@
 mod cli;
 mod config;
 mod generated;
+#[cfg(all(feature = "tls-ring", feature = "test-util"))]
+mod tls;
