@@ -3,6 +3,10 @@
 #[cfg(feature = "cli")]
 mod cli;
 mod config;
+#[cfg(feature = "test-util")]
+mod credentials;
 mod generated;
+#[cfg(feature = "test-util")]
+mod targets;
 #[cfg(all(feature = "tls-ring", feature = "test-util"))]
 mod tls;
