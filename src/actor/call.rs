@@ -171,7 +171,7 @@ impl Call {
         let mut headers = self.headers.clone();
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
         headers.entry(header::CONTENT_TYPE).or_insert(HeaderValue::from_static("application/grpc"));
-        headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+        headers.entry(header::USER_AGENT).or_insert(HeaderValue::from_static(USER_AGENT));
         if let Some(remaining) = remaining {
             let value = HeaderValue::try_from(format_timeout(remaining)).expect("digits and a letter");
             headers.insert("grpc-timeout", value);

@@ -144,6 +144,9 @@ impl ConnectionState {
     /// A clean stop: what comes next is the supervisor's backoff, not its restart intensity.
     fn finish(&mut self, me: &ActorRef<ConnectionMsg>, end: ConnectionEnd) {
         self.end.get_or_insert(end);
+        if let Some(link) = &self.link {
+            link.hung_up();
+        }
         self.task.abort();
         me.stop(None);
     }

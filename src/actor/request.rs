@@ -325,8 +325,7 @@ impl RequestState {
             return;
         }
         self.told_waiting = now;
-        let waiting = &self.core.telemetry.counts.waiting;
-        waiting.fetch_add(now.wrapping_sub(before), Relaxed);
+        self.core.telemetry.waiting_changed(before, now);
         if (before == 0) != (now == 0) {
             self.core.tell_supervisor(SupervisorMsg::CallsWaiting { shard: self.shard, waiting: now > 0 });
         }
@@ -343,7 +342,7 @@ fn cause(ended: &AttemptFailure) -> Arc<str> {
 
 impl Drop for RequestState {
     fn drop(&mut self) {
-        self.core.telemetry.counts.waiting.fetch_sub(self.told_waiting, Relaxed);
+        self.core.telemetry.waiting_changed(self.told_waiting, 0);
         if let Some((_, timer)) = self.timer.take() {
             timer.abort();
         }

@@ -54,6 +54,12 @@ pub(super) fn record(fact: &Fact, target: &Arc<str>) {
     }
 }
 
+/// How many calls wait for a link, or for room on it.
+pub(super) fn waiting(target: &Arc<str>, calls: usize) {
+    gauge!("tonic_supervisor.calls.waiting", "grpc.target" => metrics::SharedString::from(target.clone()))
+        .set(calls as f64);
+}
+
 /// The gauge's value: grpc-go's numbers for the states.
 fn state_number(state: ConnectivityState) -> f64 {
     match state {

@@ -95,6 +95,12 @@ impl Telemetry {
         log::write(&fact, line, &self.target);
     }
 
+    /// One request actor's number of parked calls went from `before` to `now`.
+    pub(crate) fn waiting_changed(&self, before: usize, now: usize) {
+        let waiting = self.counts.waiting.fetch_add(now.wrapping_sub(before), Relaxed);
+        metrics::waiting(&self.target, waiting.wrapping_add(now).wrapping_sub(before));
+    }
+
     /// The state now.
     pub(crate) fn state(&self) -> ConnectivityState {
         *self.state.borrow()

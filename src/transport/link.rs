@@ -158,6 +158,11 @@ impl Link {
         self.end.get().cloned()
     }
 
+    /// Records that this side hung up.
+    pub(crate) fn hung_up(&self) {
+        self.set_end(LinkEnd::HungUp);
+    }
+
     /// Records that the actor that owned the link failed.
     pub(crate) fn actor_failed(&self, error: &str) {
         self.set_end(LinkEnd::ActorFailed(error.into()));
