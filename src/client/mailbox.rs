@@ -95,7 +95,7 @@ impl Mailbox {
         to: &ActorRef<F>,
         map: impl FnOnce(R) -> F + Send + 'static,
         timeout: Option<Duration>,
-    ) -> Result<JoinHandle<CallResult<Result<(), MessagingErr<F>>>>, MessagingErr<UnaryCall>> {
+    ) -> Result<Forwarding<F>, MessagingErr<UnaryCall>> {
         let (sender, receiver) = ractor::concurrency::oneshot();
         self.send_message(message(sender.into()))?;
         let to = to.clone();
@@ -114,6 +114,9 @@ impl Mailbox {
         }))
     }
 }
+
+/// The task that waits for an answer and forwards it.
+type Forwarding<F> = JoinHandle<CallResult<Result<(), MessagingErr<F>>>>;
 
 fn answer(port: Option<RpcReplyPort<UnaryResult>>, answer: UnaryResult) {
     if let Some(port) = port {
