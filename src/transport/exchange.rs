@@ -2,13 +2,14 @@
 
 use super::{
     body::ResponseBody,
+    chunks::Chunks,
     link::{Link, OpenStream, Permit},
     status,
 };
 use crate::model::{Failure, GoAway, LinkEnd, Phase};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
-use std::{collections::VecDeque, future::poll_fn, sync::Arc};
+use std::{future::poll_fn, sync::Arc};
 use tonic::Status;
 
 /// A failed attempt: the classification to decide on, and the status to surface with.
@@ -50,14 +51,14 @@ pub(crate) async fn read_unary(stream: OpenStream, commit_after: usize) -> Outco
     if let Some(end) = head_ends(&head)? {
         return Ok(http::Response::from_parts(head, end));
     }
-    let mut data = VecDeque::new();
+    let mut data = Chunks::default();
     let mut size = 0;
     loop {
         match poll_fn(|cx| body.poll_data(cx)).await {
             Some(Ok(chunk)) => {
                 let _ = body.flow_control().release_capacity(chunk.len());
                 size += chunk.len();
-                data.push_back(chunk);
+                data.push(chunk);
             }
             Some(Err(error)) => return Err(classify(&error, permit.link()).await),
             None => break,
@@ -89,7 +90,7 @@ pub(crate) async fn read_head(response: h2::client::ResponseFuture, permit: Perm
     let (head, body) = response.into_parts();
     Ok(match head_ends(&head)? {
         Some(end) => http::Response::from_parts(head, end),
-        None => http::Response::from_parts(head, ResponseBody::live(VecDeque::new(), body, permit)),
+        None => http::Response::from_parts(head, ResponseBody::live(Chunks::default(), body, permit)),
     })
 }
 
@@ -97,7 +98,7 @@ pub(crate) async fn read_head(response: h2::client::ResponseFuture, permit: Perm
 fn head_ends(head: &http::response::Parts) -> Result<Option<ResponseBody>, Box<AttemptFailure>> {
     if let Some(status) = status::from_headers(&head.headers) {
         return match status.code() {
-            tonic::Code::Ok => Ok(Some(ResponseBody::whole(VecDeque::new(), HeaderMap::new()))),
+            tonic::Code::Ok => Ok(Some(ResponseBody::whole(Chunks::default(), HeaderMap::new()))),
             _ => Err(AttemptFailure::from_peer(status, &head.headers)),
         };
     }

@@ -4,6 +4,7 @@
 //! link's door first and tells its owner second, so no call is ever started on a link that is known to be ending.
 
 mod body;
+mod chunks;
 mod connector;
 mod dial;
 mod driver;
