@@ -26,9 +26,21 @@ impl Chunks {
         self.first.is_none() && self.rest.is_empty()
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Bytes> {
+        self.first.iter().chain(&self.rest)
+    }
+
     /// How many bytes they hold.
     pub(super) fn size(&self) -> usize {
-        self.first.iter().chain(&self.rest).map(Bytes::len).sum()
+        self.iter().map(Bytes::len).sum()
+    }
+}
+
+impl FromIterator<Bytes> for Chunks {
+    fn from_iter<I: IntoIterator<Item = Bytes>>(chunks: I) -> Self {
+        let mut all = Self::default();
+        chunks.into_iter().for_each(|chunk| all.push(chunk));
+        all
     }
 }
 

@@ -154,9 +154,9 @@ pub(super) fn classify_now(error: &h2::Error, link: &Link) -> Option<Failure> {
 }
 
 /// Whether the data ends within a message or its prefix.
-fn breaks_off(data: &VecDeque<Bytes>) -> bool {
+fn breaks_off(data: &Chunks) -> bool {
     let (mut prefix, mut filled, mut due) = ([0; 5], 0, 0);
-    for chunk in data {
+    for chunk in data.iter() {
         let mut rest = &chunk[..];
         while !rest.is_empty() {
             let take = rest.len().min(if due > 0 { due } else { prefix.len() - filled });
