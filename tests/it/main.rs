@@ -3,4 +3,18 @@
 #[cfg(feature = "cli")]
 mod cli;
 mod config;
+#[cfg(feature = "test-util")]
+mod drop_in;
+#[cfg(feature = "test-util")]
+mod faults_calls;
+#[cfg(feature = "test-util")]
+mod faults_retries;
 mod generated;
+#[cfg(feature = "test-util")]
+mod log;
+#[cfg(feature = "test-util")]
+mod mailbox;
+#[cfg(feature = "test-util")]
+mod seed;
+#[cfg(feature = "test-util")]
+mod stage;
