@@ -1,5 +1,7 @@
 //! The promises of the whole crate, kept over loopback and in-memory links.
 
+#[cfg(all(feature = "agent-queue", feature = "test-util"))]
+mod agent_queue_client;
 #[cfg(feature = "cli")]
 mod cli;
 mod config;
@@ -18,3 +20,5 @@ mod mailbox;
 mod seed;
 #[cfg(feature = "test-util")]
 mod stage;
+#[cfg(feature = "test-util")]
+mod tonic_echo;
