@@ -375,3 +375,15 @@ async fn a_dropped_call_is_reset_on_the_wire_at_once() {
     assert_eq!(stage.supervisor.snapshot().calls_open, 0);
     assert!(stage.supervisor.wait_ready(LONG).await && stage.server.connections() == 1, "the link is none the worse");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_call_that_waits_leaves_the_queue_at_once() {
+    let stage = stage(Config::builder()).await;
+    stage.server.kill().await;
+    let call = tokio::spawn(say(stage.supervisor.channel(), marked(CallOptions::new().unary())));
+    Events::of(&stage.supervisor).first(|fact| matches!(fact, Fact::DialFailed { .. })).await;
+    assert_eq!((stage.supervisor.snapshot().calls_open, stage.supervisor.snapshot().calls_waiting), (1, 1));
+    call.abort();
+    call.await.expect_err("aborted");
+    assert_eq!(stage.supervisor.snapshot().calls_open, 0);
+}

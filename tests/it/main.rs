@@ -17,6 +17,8 @@ mod log;
 #[cfg(feature = "test-util")]
 mod mailbox;
 #[cfg(feature = "test-util")]
+mod odd_calls;
+#[cfg(feature = "test-util")]
 mod seed;
 #[cfg(feature = "test-util")]
 mod stage;
