@@ -177,12 +177,20 @@ fn breaks_off(data: &Chunks) -> bool {
     due > 0 || filled > 0
 }
 
-/// A request's message with its gRPC prefix holds exactly one message.
+/// The body is exactly one message with its gRPC prefix.
 pub(crate) fn is_one_message(body: &Bytes) -> bool {
-    match body.get(1..5).and_then(|length| <[u8; 4]>::try_from(length).ok()) {
-        Some(length) => body.len() == 5 + u32::from_be_bytes(length) as usize,
-        None => false,
-    }
+    first_message(body).is_some_and(|length| body.len() == length)
+}
+
+/// The body's first message is there whole, whatever follows it.
+pub(crate) fn begins_with_a_message(body: &Bytes) -> bool {
+    first_message(body).is_some_and(|length| body.len() >= length)
+}
+
+/// The length of the first message, its prefix included, once that is known.
+fn first_message(body: &Bytes) -> Option<usize> {
+    let length = <[u8; 4]>::try_from(body.get(1..5)?).ok()?;
+    Some(5 + u32::from_be_bytes(length) as usize)
 }
 
 #[cfg(test)]

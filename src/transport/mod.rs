@@ -18,6 +18,6 @@ pub(crate) use body::ResponseBody;
 pub use connector::{BoxedIo, Connector, Io, Target, TcpConnector};
 pub(crate) use dial::{Dial, Dialled};
 pub(crate) use driver::LinkNote;
-pub(crate) use exchange::{AttemptFailure, Outcome, is_one_message, read_head, read_unary};
+pub(crate) use exchange::{AttemptFailure, Outcome, begins_with_a_message, is_one_message, read_head, read_unary};
 pub(crate) use link::{Link, LinkWatcher, OpenStream, Permit};
 pub(crate) use pump::{Beside, OpenBody, Pump, beside};

@@ -1,6 +1,26 @@
 //! The promises of the whole crate, kept over loopback and in-memory links.
 
+#[cfg(all(feature = "agent-queue", feature = "test-util"))]
+mod agent_queue_client;
 #[cfg(feature = "cli")]
 mod cli;
 mod config;
+#[cfg(feature = "test-util")]
+mod drop_in;
+#[cfg(feature = "test-util")]
+mod faults_calls;
+#[cfg(feature = "test-util")]
+mod faults_retries;
 mod generated;
+#[cfg(feature = "test-util")]
+mod log;
+#[cfg(feature = "test-util")]
+mod mailbox;
+#[cfg(feature = "test-util")]
+mod odd_calls;
+#[cfg(feature = "test-util")]
+mod seed;
+#[cfg(feature = "test-util")]
+mod stage;
+#[cfg(feature = "test-util")]
+mod tonic_echo;
