@@ -58,6 +58,7 @@ pub(crate) struct Telemetry {
 
 struct Inner {
     seq: u64,
+    closed: bool,
     picture: Picture,
     outages: log::Outages,
 }
@@ -65,7 +66,8 @@ struct Inner {
 impl Telemetry {
     pub(crate) fn new(target: Arc<str>, keepalive_time: Option<Duration>) -> Self {
         let now = clock::now();
-        let inner = Inner { seq: 0, picture: Picture::new(now, keepalive_time), outages: log::Outages::default() };
+        let (picture, outages) = (Picture::new(now, keepalive_time), log::Outages::default());
+        let inner = Inner { seq: 0, closed: false, picture, outages };
         Self {
             spawned: now,
             target,
@@ -81,6 +83,7 @@ impl Telemetry {
         let now = clock::now();
         let mut inner = self.inner.lock();
         inner.seq += 1;
+        inner.closed |= matches!(fact, Fact::Closed { .. });
         inner.picture.fold(&fact, now);
         let line = inner.outages.line(&fact, now);
         let state = inner.picture.state;
@@ -116,10 +119,11 @@ impl Telemetry {
         self.picture(&self.inner.lock())
     }
 
-    /// A snapshot, and every event after it.
+    /// A snapshot, and every event after it; none after the last.
     pub(crate) fn subscribe(&self) -> EventStream {
         let inner = self.inner.lock();
-        EventStream::new(self.picture(&inner), self.events.subscribe())
+        let events = (!inner.closed).then(|| self.events.subscribe());
+        EventStream::new(self.picture(&inner), events)
     }
 
     fn picture(&self, inner: &Inner) -> Snapshot {
