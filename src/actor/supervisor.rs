@@ -410,10 +410,9 @@ impl SupervisorState {
 
     async fn request_actor_failed(&mut self, me: &ActorRef<SupervisorMsg>, shard: usize, words: &str) {
         self.calls_waiting[shard] = false;
-        if self.child_failed("request", words) == Verdict::Restart {
-            if self.spawn_request_actor(me, shard).await.is_ok() {
-                return;
-            }
+        if self.child_failed("request", words) == Verdict::Restart && self.spawn_request_actor(me, shard).await.is_ok()
+        {
+            return;
         }
         // Calls wait for it: the slowest pace is that of a channel with calls waiting.
         let pace = self.core.config.reconnect.waiting.max;

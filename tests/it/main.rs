@@ -3,4 +3,5 @@
 #[cfg(feature = "cli")]
 mod cli;
 mod config;
+mod docs;
 mod generated;
