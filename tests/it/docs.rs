@@ -121,3 +121,32 @@ fn links_between_pages_lead_to_files() {
     }
     assert!(broken.is_empty(), "\n{}", broken.join("\n"));
 }
+
+/// What the guide says of a server that fails twice, in `Testing your agent`.
+#[cfg(feature = "test-util")]
+#[tokio::test(start_paused = true)]
+async fn the_guides_test_of_an_agent_holds() {
+    use std::time::Duration;
+    use tonic_supervisor::testing::{Answer, MemoryNetwork, Script, ScriptedServer};
+    use tonic_supervisor::{CallOptions, Config, ConnectivityState, Supervisor};
+
+    let network = MemoryNetwork::new();
+    let server = ScriptedServer::builder().on_memory(&network, "queue:50051").await;
+    server.script(Script::fail_times(2, tonic::Code::Unavailable));
+    let config = Config::builder().host("queue").port(50051).build().unwrap();
+    let supervisor = Supervisor::builder(config).connector(network.connector()).seed(7).spawn();
+    let began = tokio::time::Instant::now();
+    supervisor.channel().unary::<(), ()>("/pkg.Service/Method", tonic::Request::new(())).await.unwrap();
+    assert_eq!((began.elapsed().as_secs(), server.handled()), (3, 3));
+
+    server.script(Answer::cut_after_processing());
+    let mut request = tonic::Request::new(());
+    request.extensions_mut().insert(CallOptions::new().idempotent(false));
+    supervisor.channel().unary::<(), ()>("/pkg.Service/Method", request).await.unwrap_err();
+    server.script(Script::echo());
+    supervisor.channel().unary::<(), ()>("/pkg.Service/Method", tonic::Request::new(())).await.unwrap();
+    network.freeze_all();
+    tokio::time::sleep(Duration::from_secs(36)).await;
+    assert_ne!(supervisor.state(), ConnectivityState::Idle);
+    assert!(network.dials().len() >= 3, "keepalive noticed: {:?}", network.dials());
+}
