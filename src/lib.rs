@@ -89,7 +89,7 @@ struct Readme;
 #[cfg(all(doctest, feature = "yaml", feature = "agent-queue"))]
 #[doc = include_str!("../README.zh-CN.md")]
 struct ReadmeInChinese;
-#[cfg(all(doctest, feature = "yaml", feature = "agent-queue", feature = "test-util"))]
+#[cfg(all(doctest, feature = "yaml", feature = "agent-queue", feature = "test-util", not(feature = "ractor-cluster")))]
 #[doc = include_str!("../docs/guide.md")]
 struct Guide;
 #[cfg(all(doctest, feature = "yaml", feature = "agent-queue"))]
