@@ -3,7 +3,7 @@
 //! `cargo run --features agent-queue --example actor`; without a server on 127.0.0.1:50051 the calls fail after 10 s,
 //! with one the actor claims three tasks.
 
-use ractor::{Actor, ActorProcessingErr, ActorRef, call, forward};
+use ractor::{Actor, ActorProcessingErr, ActorRef, call};
 use std::{error::Error, time::Duration};
 use tonic_supervisor::{
     CallOptions, Config, Mailbox, Supervisor, UnaryCall, UnaryResult,
@@ -61,9 +61,9 @@ impl Actor for Claimer {
                     claim_id: format!("{AGENT}-{}-{}", std::process::id(), claims.made),
                     wait: 1.0,
                 };
-                // The handler does not wait: the answer comes as a message.
+                // The handler does not wait, as `ractor::forward!` would: the answer comes as a message.
                 let call = |reply| UnaryCall::new(GET_TASK, &claim, reply).with_options(patience());
-                forward!(claims.mailbox, call, me, ClaimerMsg::Answered)?;
+                claims.mailbox.call_and_forward(call, &me, ClaimerMsg::Answered, None)?;
             }
             ClaimerMsg::Answered(answer) => {
                 match answer.and_then(|reply| reply.decode::<GetTaskResponse>()) {

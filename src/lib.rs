@@ -75,7 +75,7 @@ pub mod transport;
 pub use actor::{Child, Panics};
 pub use actor::{UnaryCall, UnaryReply, UnaryResult};
 pub use client::{Builder, DescriptorError, Mailbox, SupervisedChannel, Supervisor};
-pub use config::{Config, ConfigBuilder, ConfigError};
+pub use config::{Config, ConfigBuilder, ConfigError, MethodOptions};
 pub use model::{
     AttemptReport, CallId, CallKind, CallOptions, CallReport, Cause, ConnectivityState, DialFailure, DialStep, Event,
     Fact, Failure, GoAway, Incarnation, LinkEnd, Origin, Phase, Scope, ShedReason, Snapshot,
