@@ -88,7 +88,8 @@ impl Mailbox {
         Ok(received.map_or(CallResult::SenderError, CallResult::Success))
     }
 
-    /// Sends a call and forwards its answer to another actor; what `ractor::forward!` uses.
+    /// Sends a call and forwards its answer to another actor as a message of its own; what `ractor::forward!` uses. Returns at
+    /// once, while the macro waits for the answer: in an actor's handler, call this.
     pub fn call_and_forward<R: Send + 'static, F: ractor::Message>(
         &self,
         message: impl FnOnce(RpcReplyPort<R>) -> UnaryCall,

@@ -1,10 +1,14 @@
 //! The promises of the whole crate, kept over loopback and in-memory links.
 
+// Helpers of tests may unwrap, and a test over real sockets may look at the real clock.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
+
 #[cfg(all(feature = "agent-queue", feature = "test-util"))]
 mod agent_queue_client;
 #[cfg(feature = "cli")]
 mod cli;
 mod config;
+mod docs;
 #[cfg(feature = "test-util")]
 mod drop_in;
 #[cfg(feature = "test-util")]
