@@ -76,6 +76,10 @@ pub(crate) async fn read_unary(stream: OpenStream, commit_after: usize) -> Outco
             None => no_status(),
         });
     }
+    if breaks_off(&data) {
+        let text = "the peer said OK, but its message breaks off".into();
+        return Err(Box::new(Failure::protocol(text).into()));
+    }
     Ok(http::Response::from_parts(head, ResponseBody::whole(data, trailers)))
 }
 
@@ -148,10 +152,50 @@ pub(super) fn classify_now(error: &h2::Error, link: &Link) -> Option<Failure> {
     Some(Failure::protocol(format!("HTTP/2 refused the call: {error}")))
 }
 
+/// Whether the data ends within a message or its prefix.
+fn breaks_off(data: &VecDeque<Bytes>) -> bool {
+    let (mut prefix, mut filled, mut due) = ([0; 5], 0, 0);
+    for chunk in data {
+        let mut rest = &chunk[..];
+        while !rest.is_empty() {
+            let take = rest.len().min(if due > 0 { due } else { prefix.len() - filled });
+            let (taken, left) = rest.split_at(take);
+            rest = left;
+            if due > 0 {
+                due -= take;
+                continue;
+            }
+            prefix[filled..][..take].copy_from_slice(taken);
+            filled += take;
+            if filled == prefix.len() {
+                let [_, length @ ..] = prefix;
+                (filled, due) = (0, u32::from_be_bytes(length) as usize);
+            }
+        }
+    }
+    due > 0 || filled > 0
+}
+
 /// A request's message with its gRPC prefix holds exactly one message.
 pub(crate) fn is_one_message(body: &Bytes) -> bool {
     match body.get(1..5).and_then(|length| <[u8; 4]>::try_from(length).ok()) {
         Some(length) => body.len() == 5 + u32::from_be_bytes(length) as usize,
         None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_that_breaks_off_is_seen_however_it_is_cut_into_frames() {
+        let whole = [0, 0, 0, 0, 3, b'a', b'b', b'c', 0, 0, 0, 0, 0];
+        for length in 0..=whole.len() {
+            for size in 1..=whole.len() {
+                let data = whole[..length].chunks(size).map(Bytes::copy_from_slice).collect();
+                assert_eq!(breaks_off(&data), ![0, 8, 13].contains(&length), "{length} bytes in frames of {size}");
+            }
+        }
     }
 }
