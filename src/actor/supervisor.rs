@@ -272,7 +272,7 @@ impl SupervisorState {
         // A link's end overtakes its GOAWAY's message, and has told it then.
         let Some(connection) = self.connection(incarnation) else { return };
         connection.goaway_heard = true;
-        let idle = connection.link.as_ref().is_none_or(|link| link.in_flight() == 0);
+        let idle = connection.link.as_ref().is_none_or(|link| link.idle_at_goaway());
         let had = connection.keepalive_time;
         let cause = goaway.to_string();
         self.hear_goaway(incarnation, goaway, had, idle);
@@ -364,7 +364,7 @@ impl SupervisorState {
             LinkEnd::GoAway(goaway) => {
                 input = Input::GoAway;
                 if !connection.goaway_heard {
-                    let idle = connection.link.as_ref().is_none_or(|link| link.in_flight() == 0);
+                    let idle = connection.link.as_ref().is_none_or(|link| link.idle_at_goaway());
                     self.hear_goaway(incarnation, goaway.clone(), connection.keepalive_time, idle);
                 }
             }
