@@ -58,6 +58,7 @@ pub(crate) struct Telemetry {
 
 struct Inner {
     seq: u64,
+    closed: bool,
     picture: Picture,
     log: log::Log,
 }
@@ -65,7 +66,7 @@ struct Inner {
 impl Telemetry {
     pub(crate) fn new(target: Arc<str>, keepalive_time: Option<Duration>) -> Self {
         let now = clock::now();
-        let inner = Inner { seq: 0, picture: Picture::new(now, keepalive_time), log: log::Log::default() };
+        let inner = Inner { seq: 0, closed: false, picture: Picture::new(now, keepalive_time), log: log::Log::default() };
         Self {
             spawned: now,
             target,
@@ -81,6 +82,7 @@ impl Telemetry {
         let now = clock::now();
         let mut inner = self.inner.lock();
         inner.seq += 1;
+        inner.closed |= matches!(fact, Fact::Closed { .. });
         inner.picture.fold(&fact, now);
         metrics::record(&fact, &self.target);
         inner.log.write(&fact, &self.target, now);
@@ -106,10 +108,11 @@ impl Telemetry {
         self.picture(&self.inner.lock())
     }
 
-    /// A snapshot, and every event after it.
+    /// A snapshot, and every event after it; none after the last.
     pub(crate) fn subscribe(&self) -> EventStream {
         let inner = self.inner.lock();
-        EventStream::new(self.picture(&inner), self.events.subscribe())
+        let events = (!inner.closed).then(|| self.events.subscribe());
+        EventStream::new(self.picture(&inner), events)
     }
 
     fn picture(&self, inner: &Inner) -> Snapshot {
