@@ -66,7 +66,8 @@ struct Inner {
 impl Telemetry {
     pub(crate) fn new(target: Arc<str>, keepalive_time: Option<Duration>) -> Self {
         let now = clock::now();
-        let inner = Inner { seq: 0, closed: false, picture: Picture::new(now, keepalive_time), log: log::Log::default() };
+        let inner =
+            Inner { seq: 0, closed: false, picture: Picture::new(now, keepalive_time), log: log::Log::default() };
         Self {
             spawned: now,
             target,
