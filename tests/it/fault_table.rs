@@ -24,8 +24,10 @@ const END: Code = Code::FailedPrecondition;
 const PATH: &str = "/table.Fault/Strike";
 const BACKOFF: Duration = Duration::from_millis(20);
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
-const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(300);
-const KEEPALIVE: Duration = Duration::from_millis(150);
+const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(600);
+const ATTEMPT_TIMEOUT_ROW: &str = "attempt_timeout";
+const KEEPALIVE_ROW: &str = "no answer to a keepalive PING";
+const KEEPALIVE: Duration = Duration::from_millis(300);
 
 /// What follows the fault under the seed's policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,7 +138,7 @@ pub(crate) fn rows() -> Vec<Row> {
         }),
         Row::lost("garbage", sends!(|link, _stream| link.send_bytes(&[0xff; 64]))),
         Row::lost("an HTTP/1 answer to the request", sends!(|link, _stream| link.answer_http1("502 Bad Gateway"))),
-        Row::lost("no answer to a keepalive PING", |mut link, _| {
+        Row::lost(KEEPALIVE_ROW, |mut link, _| {
             Box::pin(async move {
                 link.acknowledge_pings(false);
                 Some(link)
@@ -238,8 +240,6 @@ pub(crate) fn rows() -> Vec<Row> {
     ]
 }
 
-const ATTEMPT_TIMEOUT_ROW: &str = "attempt_timeout";
-
 /// Lets the fault befall a call, and checks what becomes of it. `peer` gives a fresh peer each time it is asked.
 pub(crate) async fn check<F: Future<Output = RawPeer>>(row: &Row, door: Door, peer: impl Fn() -> F) {
     match row.fault {
@@ -285,10 +285,14 @@ async fn check_request(row: &Row, door: Door, strike: Strike, peer: RawPeer, ide
     let (target, connector) = (peer.target(), peer.connector());
     let struck = Arc::new(AtomicBool::new(false));
     let _peer = peer.play(move |link| serve(link, strike, struck.clone()));
-    let mut config = config(&target);
-    if row.name == ATTEMPT_TIMEOUT_ROW {
-        config = config.attempt_timeout(ATTEMPT_TIMEOUT);
-    }
+    let config = match row.name {
+        ATTEMPT_TIMEOUT_ROW => config(&target).attempt_timeout(ATTEMPT_TIMEOUT),
+        KEEPALIVE_ROW => {
+            let eager = config(&target).keepalive_floor(KEEPALIVE).keepalive_time(KEEPALIVE);
+            eager.keepalive_timeout(KEEPALIVE)
+        }
+        _ => config(&target),
+    };
     let config = config.build().expect("valid");
     let supervisor = Supervisor::builder(config).connector(connector).seed(1).spawn();
     let channel = supervisor.channel();
@@ -339,14 +343,7 @@ async fn serve(mut link: RawLink, strike: Strike, struck: Arc<AtomicBool>) {
 }
 
 fn config(target: &Target) -> tonic_supervisor::ConfigBuilder {
-    Config::builder()
-        .host(&*target.host)
-        .port(target.port)
-        .initial_backoff(BACKOFF)
-        .max_retry_attempts(1)
-        .keepalive_floor(Duration::from_millis(1))
-        .keepalive_time(KEEPALIVE)
-        .keepalive_timeout(KEEPALIVE)
+    Config::builder().host(&*target.host).port(target.port).initial_backoff(BACKOFF).max_retry_attempts(1)
 }
 
 async fn call(channel: &SupervisedChannel, door: Door, options: CallOptions) -> Result<(), Status> {

@@ -13,7 +13,7 @@ use std::{
 };
 use tonic::{Code, Request};
 use tonic_supervisor::{
-    CallOptions, Cause, ConnectivityState, Fact, LinkEnd, Phase,
+    CallOptions, Cause, ConnectivityState, Fact, LinkEnd, Origin, Phase, Scope,
     testing::{Answer, FaultProxy, Frame, MemoryNetwork, RawPeer, Script, ScriptedServer},
 };
 
@@ -103,6 +103,18 @@ async fn pain_02_planned_goaways_reach_no_caller_and_execute_no_call_twice() {
     assert!(server.connections() > 10, "{} links", server.connections());
 }
 
+/// CHECK 2, where bare tonic fails 29 % of calls: a GOAWAY follows each answer.
+#[tokio::test(start_paused = true)]
+async fn pain_02_a_goaway_after_each_answer_fails_no_call() {
+    let network = MemoryNetwork::new();
+    let server = ScriptedServer::builder().goaway_after_calls(1).on_memory(&network, SERVER).await;
+    let supervisor = supervise(&network, config());
+    let calls = call_often(&supervisor, 1, 300).await;
+    assert_eq!((server.handled(), server.connections(), supervisor.snapshot().retries), (calls, calls, 0));
+    let calls = calls + call_often(&supervisor, 8, 100).await;
+    assert_eq!((server.handled(), supervisor.snapshot().retries), (calls, 0));
+}
+
 /// CHECK 2, the hard way: GOAWAYs that exclude calls already sent. The excluded ones are sent again, uncounted.
 #[tokio::test]
 async fn pain_02_calls_that_a_goaway_excludes_are_sent_again_for_free() {
@@ -151,6 +163,37 @@ async fn pain_03_wrong_codes_each_failure_has_its_own_name_over_tcp() {
     let rows = fault_table::rows();
     let checks = rows.iter().flat_map(|row| [Door::Typed, Door::Tonic].map(|door| (row, door)));
     futures::future::join_all(checks.map(|(row, door)| fault_table::check(row, door, RawPeer::on_tcp))).await;
+}
+
+/// CHECK 3, for streams: what breaks one after its first message has the same names, and a report.
+#[tokio::test(start_paused = true)]
+async fn pain_03_wrong_codes_a_stream_that_breaks_is_classified_too() {
+    let network = MemoryNetwork::new();
+    let server = ScriptedServer::on_memory(&network, SERVER).await;
+    let supervisor = supervise(&network, config());
+    let first = || Answer::message("\n\u{5}hello");
+    let endings = [
+        (first().then_reset(8), Code::Cancelled, Origin::Peer, Scope::Stream, 1),
+        (first().then_reset(11), Code::ResourceExhausted, Origin::Peer, Scope::Stream, 1),
+        (first().then_status(Code::Aborted), Code::Aborted, Origin::Peer, Scope::Stream, 1),
+        (first().then_cut(), Code::Unavailable, Origin::Local, Scope::Link, 2),
+    ];
+    for (answer, code, origin, scope, links) in endings {
+        server.script(answer);
+        let mut client = tonic::client::Grpc::new(supervisor.channel());
+        client.ready().await.expect("always ready");
+        let (path, codec) = (http::uri::PathAndQuery::from_static(ECHO), tonic_prost::ProstCodec::default());
+        let request = Request::new("hello".to_owned());
+        let mut stream = client.server_streaming(request, path, codec).await.expect("headers come").into_inner();
+        assert_eq!(stream.message().await.expect("the first message"), Some("hello".to_owned()));
+        let status = stream.message().await.expect_err("it breaks");
+        let outcome = &report(&status).outcome;
+        assert_eq!((status.code(), outcome.origin, outcome.scope), (code, origin, scope), "{outcome}");
+        assert!(outcome.phase >= Phase::MaybeProcessed && report(&status).maybe_processed, "{outcome}");
+        server.script(Script::echo());
+        assert!(echo(&supervisor.channel(), CallOptions::new()).await.is_ok());
+        assert_eq!(supervisor.snapshot().links, links, "{outcome}");
+    }
 }
 
 /// CHECK 30, first part: 500 calls of 200 ms share one link of 100 streams: five rounds, no error.

@@ -13,7 +13,7 @@ pub(crate) const SERVER: &str = "server:50051";
 /// A method that every server of the tests answers.
 pub(crate) const ECHO: &str = "/test.Echo/Echo";
 /// Longer than anything that shall happen at all.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(1_000);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(100);
 
 pub(crate) fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
