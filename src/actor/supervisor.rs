@@ -169,6 +169,10 @@ impl SupervisorState {
         let now = clock::now();
         let failing = self.channel.last_error().cloned();
         let step = self.channel.on(input, &cause, now, self.core.roll());
+        if step.output == Output::Dial {
+            // The change to Connecting is about the link to be.
+            self.current = Some(self.core.next_incarnation());
+        }
         if let Some((from, to)) = step.changed {
             let incarnation = self.current.unwrap_or_default();
             self.core.telemetry.announce(Fact::StateChanged { from, to, cause, incarnation });
@@ -189,8 +193,7 @@ impl SupervisorState {
 
     async fn dial(&mut self, me: &ActorRef<SupervisorMsg>) {
         self.redial = None;
-        let core = &self.core;
-        let incarnation = core.next_incarnation();
+        let (core, incarnation) = (&self.core, self.current.unwrap_or_default());
         core.telemetry.announce(Fact::DialStarted { incarnation, failures: self.channel.failures() });
         let keepalive = *core.keepalive.lock();
         let dial = Dial {
@@ -204,7 +207,6 @@ impl SupervisorState {
         };
         let watcher = Arc::new(Hooks(Arc::downgrade(core)));
         let args = ConnectionArgs { core: core.clone(), supervisor: me.clone(), watcher, dial };
-        self.current = Some(incarnation);
         // Starting is local. It fails only if this actor is being stopped, and then there is nothing to dial for.
         if let Ok((actor, _)) = Actor::spawn_linked(None, ConnectionActor, args, me.get_cell()).await {
             let connection = Connection {

@@ -12,14 +12,26 @@ mod docs;
 #[cfg(feature = "test-util")]
 mod drop_in;
 #[cfg(feature = "test-util")]
+mod events;
+#[cfg(feature = "test-util")]
+mod fault_table;
+#[cfg(feature = "test-util")]
 mod faults_calls;
+#[cfg(feature = "test-util")]
+mod faults_dials;
+#[cfg(feature = "test-util")]
+mod faults_links;
 #[cfg(feature = "test-util")]
 mod faults_retries;
 mod generated;
 #[cfg(feature = "test-util")]
+mod link_stage;
+#[cfg(feature = "test-util")]
 mod log;
 #[cfg(feature = "test-util")]
 mod mailbox;
+#[cfg(feature = "test-util")]
+mod metrics;
 #[cfg(feature = "test-util")]
 mod odd_calls;
 #[cfg(feature = "test-util")]
