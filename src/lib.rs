@@ -1,4 +1,60 @@
-//! An actor-based connection supervisor for tonic gRPC clients.
+//! Keeps a tonic gRPC channel alive: reconnects with backoff, retries unary calls, lets calls wait out an outage, and says
+//! what happens. Inside, actors own the lifecycle; outside, any generated client works unchanged.
+//!
+//! Before:
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let channel = tonic::transport::Channel::from_static("http://127.0.0.1:50051").connect().await?;
+//! # Ok(()) }
+//! ```
+//!
+//! After; `channel` goes into the same `SomeClient::new(channel)`:
+//!
+//! ```no_run
+//! # #[cfg(feature = "yaml")]
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use tonic_supervisor::{Config, Supervisor};
+//! let supervisor = Supervisor::spawn(Config::load("grpc.yaml")?);
+//! let channel = supervisor.channel();
+//! # Ok(()) }
+//! ```
+//!
+//! Only calls known to be unary are retried by policy. Say so once, with the descriptors that the code generator wrote
+//! ([`SupervisedChannel::with_descriptor_set`]), per method in the configuration (`methods:`), or on a request
+//! ([`CallOptions::unary`]). A call of unknown kind is still sent again where the server certainly never processed it.
+//!
+//! # Where to look
+//!
+//! | for | see |
+//! |---|---|
+//! | spawning, state, events, shutdown | [`Supervisor`] |
+//! | the channel for generated clients | [`SupervisedChannel`] |
+//! | calls as messages, from any actor | [`Mailbox`], [`UnaryCall`] |
+//! | options of one call | [`CallOptions`] |
+//! | why a call failed, attempt by attempt | [`CallReport::of`] |
+//! | what can happen to a channel | [`Fact`] |
+//! | configuration | [`Config`], [`ConfigBuilder`] |
+//! | byte streams other than TCP | [`transport::Connector`] |
+//! | the decisions, without clock or network | [`policy`] |
+//!
+//! # Features
+//!
+//! | feature | default | what it adds |
+//! |---|---|---|
+//! | `yaml` | yes | `Config::load` and `Config::from_yaml` |
+//! | `agent-queue` | | the module `agent_queue`: messages and client of the agent queue service |
+//! | `test-util` | | the module `testing`: scripted servers, a fault proxy, networks in memory; and a switch for panics |
+//! | `ractor-cluster` | | for builds in which any crate turns on `ractor/cluster` |
+//! | `cli` | | what the command `tonic-supervisor` needs |
+//!
+//! # Runtimes
+//!
+//! Works on tokio's multi-thread and current-thread runtimes. Time is asked of tokio, so tests may pause it. Futures say
+//! in their documentation what happens when they are dropped; none of them loses a call silently.
+
+// Tests of single files may look at the clock.
+#![cfg_attr(test, allow(clippy::disallowed_methods))]
 
 mod actor;
 #[cfg(feature = "agent-queue")]
@@ -19,9 +75,23 @@ pub use actor::{CallCredentials, CredentialsRequest, UnaryCall, UnaryReply, Unar
 #[cfg(feature = "test-util")]
 pub use actor::{Child, Panics};
 pub use client::{Builder, DescriptorError, Mailbox, SupervisedChannel, Supervisor};
-pub use config::{Config, ConfigBuilder, ConfigError};
+pub use config::{Config, ConfigBuilder, ConfigError, MethodOptions};
 pub use model::{
     AttemptReport, CallId, CallKind, CallOptions, CallReport, Cause, ConnectivityState, DialFailure, DialStep, Event,
     Fact, Failure, GoAway, Incarnation, LinkEnd, Origin, Phase, Scope, ShedReason, Snapshot,
 };
 pub use telemetry::{EventItem, EventStream};
+
+// The examples of the pages compile.
+#[cfg(all(doctest, feature = "yaml", feature = "agent-queue"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
+#[cfg(all(doctest, feature = "yaml", feature = "agent-queue"))]
+#[doc = include_str!("../README.zh-CN.md")]
+struct ReadmeInChinese;
+#[cfg(all(doctest, feature = "yaml", feature = "agent-queue", feature = "test-util", not(feature = "ractor-cluster")))]
+#[doc = include_str!("../docs/guide.md")]
+struct Guide;
+#[cfg(all(doctest, feature = "yaml", feature = "agent-queue"))]
+#[doc = include_str!("../docs/zh/guide.md")]
+struct GuideInChinese;

@@ -1,77 +1,119 @@
 //! The price of a call: one generated-style client over `tonic::transport::Channel` and over a `SupervisedChannel`, against one
-//! server in another process, in turns. Every figure is a ratio of neighbours in time.
+//! server in another process, in turns. Every ratio is between neighbours in time.
 //!
 //! `cargo bench --bench call_path -- [--quick] [--json]`
 
-mod client;
-mod measure;
-mod server;
+#[path = "../common/mod.rs"]
+mod common;
 
-use client::{Mailboxed, Path};
-use measure::{Cell, Row};
+use common::{Run, client, client::Echo, row::Row, server};
 use std::{process::ExitCode, time::Duration};
-use tonic_supervisor::{Config, Supervisor};
+use tokio::time::Instant;
 
 /// Request and answer sizes, each with the numbers of calls in flight.
 const CELLS: [(usize, &[usize]); 2] = [(64, &[1, 16, 128, 1024]), (64 << 10, &[1, 16, 128])];
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let has = |name: &str| arguments.iter().any(|argument| argument == name);
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
-    if has("--serve") {
-        runtime.block_on(server::serve());
-        return ExitCode::SUCCESS;
-    }
-    // `cargo test --benches` runs this, too: then one short round shows that it works.
-    let quick = has("--quick") || !has("--bench");
-    let (rounds, window) = if quick { (2, Duration::from_millis(150)) } else { (9, Duration::from_millis(700)) };
-    let rows = runtime.block_on(run(rounds, window, quick));
-    for row in rows {
-        println!("{}", if has("--json") { row.json() } else { row.text() });
-    }
-    ExitCode::SUCCESS
+    common::main(run)
 }
 
-async fn run(rounds: usize, window: Duration, quick: bool) -> Vec<Row> {
+async fn run(how: Run) -> Vec<Row> {
+    let (rounds, window) = if how.quick { (2, Duration::from_millis(150)) } else { (9, Duration::from_millis(700)) };
     let server = server::Child::start();
     let plain = client::plain(server.address).await;
-    let config =
-        Config::builder().host("127.0.0.1").port(server.address.port()).build().expect("a valid configuration");
-    let supervisor = Supervisor::spawn(config);
-    assert!(supervisor.wait_ready(Duration::from_secs(5)).await, "the server listens");
+    let supervisor = client::supervise(server.address).await;
     let supervised = client::over(supervisor.channel());
-    let mailbox = Mailboxed(supervisor.mailbox());
+    let mailbox = client::Mailboxed(supervisor.mailbox());
     let mut rows = Vec::new();
     for (payload, in_flights) in CELLS {
-        for in_flight in in_flights.iter().copied().filter(|n| !quick || *n < 128) {
+        for in_flight in in_flights.iter().copied().filter(|n| !how.quick || *n < 128) {
             let cell = Cell { payload, in_flight };
-            let mut samples: [Vec<measure::Sample>; 3] = Default::default();
+            let mut samples: [Vec<Sample>; 3] = Default::default();
             for round in 0..=rounds {
-                let one = cell.run(&plain, window).await;
-                let two = cell.run(&supervised, window).await;
-                let three = cell.run(&mailbox, window).await;
+                let neighbours = [
+                    cell.run(&plain, window).await,
+                    cell.run(&supervised, window).await,
+                    cell.run(&mailbox, window).await,
+                ];
                 // The first round warms up.
                 if round > 0 {
-                    samples[0].push(one);
-                    samples[1].push(two);
-                    samples[2].push(three);
+                    samples.iter_mut().zip(neighbours).for_each(|(samples, sample)| samples.push(sample));
                 }
             }
-            rows.extend(measure::rows(cell, &samples));
+            rows.extend(cell.rows(&samples));
         }
     }
     supervisor.shutdown(Duration::from_secs(1)).await;
     rows
 }
 
-/// Anything that echoes a payload.
-trait Echo: Clone + Send + 'static {
-    fn echo(&mut self, payload: Vec<u8>) -> impl Future<Output = usize> + Send;
+/// One point of the grid.
+#[derive(Clone, Copy)]
+struct Cell {
+    payload: usize,
+    in_flight: usize,
 }
 
-impl<C: client::Channel> Echo for Path<C> {
-    async fn echo(&mut self, payload: Vec<u8>) -> usize {
-        self.call(payload).await
+/// What one window gave.
+struct Sample {
+    calls_per_s: f64,
+    cpu_us: f64,
+    p50_us: f64,
+    p99_us: f64,
+    p999_us: f64,
+}
+
+impl Cell {
+    /// Keeps `in_flight` calls going for `window`.
+    async fn run(self, echo: &impl Echo, window: Duration) -> Sample {
+        let (cpu, start) = (common::row::cpu_us(), Instant::now());
+        let workers: Vec<_> = (0..self.in_flight)
+            .map(|_| {
+                let mut echo = echo.clone();
+                tokio::spawn(async move {
+                    let mut times = Vec::new();
+                    while start.elapsed() < window {
+                        let begun = Instant::now();
+                        assert_eq!(echo.echo(vec![7; self.payload]).await.expect("OK"), self.payload);
+                        times.push(begun.elapsed().as_nanos() as u32);
+                    }
+                    times
+                })
+            })
+            .collect();
+        let mut times = Vec::new();
+        for worker in workers {
+            times.extend(worker.await.expect("every call is answered"));
+        }
+        let took = start.elapsed();
+        times.sort_unstable();
+        let at = |share: f64| f64::from(times[((times.len() - 1) as f64 * share) as usize]) / 1e3;
+        Sample {
+            calls_per_s: times.len() as f64 / took.as_secs_f64(),
+            cpu_us: (common::row::cpu_us() - cpu) / times.len() as f64,
+            p50_us: at(0.5),
+            p99_us: at(0.99),
+            p999_us: at(0.999),
+        }
+    }
+
+    /// The supervised channel, and the mailbox, against tonic.
+    fn rows(self, samples: &[Vec<Sample>; 3]) -> Vec<Row> {
+        type Read = fn(&Sample) -> f64;
+        let measures: [(&str, &'static str, Read, usize); 6] = [
+            ("calls_per_s", "1/s", |s| s.calls_per_s, 1),
+            ("cpu_per_call", "us", |s| s.cpu_us, 1),
+            ("p50", "us", |s| s.p50_us, 1),
+            ("p99", "us", |s| s.p99_us, 1),
+            ("p999", "us", |s| s.p999_us, 1),
+            ("mailbox_calls_per_s", "1/s", |s| s.calls_per_s, 2),
+        ];
+        let rows = measures.map(|(measure, unit, read, side)| {
+            let ours: Vec<f64> = samples[side].iter().map(read).collect();
+            let theirs: Vec<f64> = samples[0].iter().map(read).collect();
+            let row = Row::new("call_path", measure, unit, &ours).against("tonic", &ours, &theirs);
+            row.at(self.payload, self.in_flight)
+        });
+        rows.into()
     }
 }

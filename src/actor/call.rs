@@ -183,7 +183,8 @@ impl Call {
         let mut headers = self.headers.clone();
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
         headers.entry(header::CONTENT_TYPE).or_insert(HeaderValue::from_static("application/grpc"));
-        headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+        let agent = user_agent(headers.get(header::USER_AGENT));
+        headers.insert(header::USER_AGENT, agent);
         if let Some(remaining) = remaining {
             let value = HeaderValue::try_from(format_timeout(remaining)).expect("digits and a letter");
             headers.insert("grpc-timeout", value);
@@ -206,6 +207,12 @@ impl Call {
             *body = Bytes::copy_from_slice(body);
         }
     }
+}
+
+/// The application's own, if it has one, before this crate's (as in tonic).
+fn user_agent(own: Option<&HeaderValue>) -> HeaderValue {
+    let both = own.map(|own| [own.as_bytes(), b" ", USER_AGENT.as_bytes()].concat());
+    both.and_then(|both| HeaderValue::try_from(both).ok()).unwrap_or(HeaderValue::from_static(USER_AGENT))
 }
 
 const USER_AGENT: &str = concat!("tonic-supervisor/", env!("CARGO_PKG_VERSION"));

@@ -93,7 +93,7 @@ mod on {
 
 #[cfg(not(feature = "test-util"))]
 #[derive(Debug, Default)]
-pub(crate) struct Panics;
+pub(crate) struct Panics(());
 
 #[cfg(not(feature = "test-util"))]
 pub(crate) enum Child {

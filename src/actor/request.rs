@@ -10,6 +10,7 @@ use super::{
     message::{Door, RequestMsg, SupervisorMsg},
     panics::Child,
     runner::run_attempt,
+    timer::Timer,
 };
 use crate::{
     clock,
@@ -23,7 +24,6 @@ use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
-use tokio::task::AbortHandle;
 
 /// How often reply ports are looked at for callers that went away: noticed within 100 ms.
 const SWEEP_EVERY: Duration = Duration::from_millis(80);
@@ -41,8 +41,8 @@ pub(super) struct RequestState {
     shard: usize,
     door: Door,
     pending: Pending<Arc<Call>>,
-    timer: Option<(Instant, AbortHandle)>,
-    sweeping: bool,
+    timer: Option<(Instant, Timer)>,
+    sweep: Option<Timer>,
     draining: bool,
     /// How many parked calls the supervisor and the counts know of.
     told_waiting: usize,
@@ -62,7 +62,7 @@ impl Actor for RequestActor {
             door,
             pending: Pending::default(),
             timer: None,
-            sweeping: false,
+            sweep: None,
             draining,
             told_waiting: 0,
         })
@@ -310,7 +310,7 @@ impl RequestState {
     }
 
     fn sweep(&mut self) {
-        self.sweeping = false;
+        self.sweep = None;
         let (core, shard) = (self.core.clone(), self.shard);
         let gone = |call: &Call| match &call.state.lock().reply {
             Reply::Port { port: Some(port), .. } => port.is_closed(),
@@ -336,15 +336,11 @@ impl RequestState {
         let next = self.pending.next_timer();
         let armed = self.timer.as_ref().map(|(at, _)| *at);
         if let Some(at) = next.filter(|at| armed.is_none_or(|armed| *at < armed)) {
-            if let Some((_, timer)) = self.timer.take() {
-                timer.abort();
-            }
             let wait = at.saturating_duration_since(clock::now());
-            self.timer = Some((at, me.send_after(wait, || RequestMsg::TimerDue).abort_handle()));
+            self.timer = Some((at, Timer::new(me, wait, || RequestMsg::TimerDue)));
         }
-        if !self.sweeping && self.core.has_ports() {
-            self.sweeping = true;
-            me.send_after(SWEEP_EVERY, || RequestMsg::SweepDue);
+        if self.sweep.is_none() && self.core.has_ports() {
+            self.sweep = Some(Timer::new(me, SWEEP_EVERY, || RequestMsg::SweepDue));
         }
     }
 
@@ -355,8 +351,7 @@ impl RequestState {
             return;
         }
         self.told_waiting = now;
-        let waiting = &self.core.telemetry.counts.waiting;
-        waiting.fetch_add(now.wrapping_sub(before), Relaxed);
+        self.core.telemetry.waiting_changed(before, now);
         if (before == 0) != (now == 0) {
             self.core.tell_supervisor(SupervisorMsg::CallsWaiting { shard: self.shard, waiting: now > 0 });
         }
@@ -373,9 +368,6 @@ fn cause(ended: &AttemptFailure) -> Arc<str> {
 
 impl Drop for RequestState {
     fn drop(&mut self) {
-        self.core.telemetry.counts.waiting.fetch_sub(self.told_waiting, Relaxed);
-        if let Some((_, timer)) = self.timer.take() {
-            timer.abort();
-        }
+        self.core.telemetry.waiting_changed(self.told_waiting, 0);
     }
 }

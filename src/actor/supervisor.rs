@@ -9,6 +9,7 @@ use super::{
     message::{ConnectionMsg, Door, RequestMsg, SupervisorMsg},
     panics::Child,
     request::{RequestActor, RequestArgs},
+    timer::Timer,
 };
 use crate::{
     clock,
@@ -22,7 +23,6 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::task::AbortHandle;
 
 /// After the grace, so long for goodbyes to be written before links are cut.
 const FAREWELL: Duration = Duration::from_millis(100);
@@ -40,8 +40,9 @@ pub(super) struct SupervisorState {
     /// The link being dialled to take the current one's place (make before break).
     successor: Option<Incarnation>,
     link: Option<Arc<Link>>,
-    redial: Option<AbortHandle>,
-    grace: Option<AbortHandle>,
+    redial: Option<Timer>,
+    grace: Option<Timer>,
+    restarts_due: Vec<Option<Timer>>,
     calls_waiting: Vec<bool>,
     draining: bool,
 }
@@ -52,6 +53,7 @@ struct Connection {
     link: Option<Arc<Link>>,
     keepalive_time: Option<Duration>,
     goaway_heard: bool,
+    farewell: Option<Timer>,
 }
 
 impl Actor for SupervisorActor {
@@ -89,6 +91,7 @@ impl Actor for SupervisorActor {
             link: None,
             redial: None,
             grace: None,
+            restarts_due: (0..shards).map(|_| None).collect(),
             calls_waiting: vec![false; shards],
             draining: false,
         };
@@ -169,6 +172,13 @@ impl SupervisorState {
         let now = clock::now();
         let failing = self.channel.last_error().cloned();
         let step = self.channel.on(input, &cause, now, self.core.roll());
+        // The change to Connecting is about the link to be.
+        let adopted = step.changed.filter(|(_, to)| *to == ConnectivityState::Connecting).and(self.successor);
+        if step.output == Output::Dial {
+            self.current = Some(self.core.next_incarnation());
+        } else if adopted.is_some() {
+            self.current = self.successor.take();
+        }
         if let Some((from, to)) = step.changed {
             let incarnation = self.current.unwrap_or_default();
             self.core.telemetry.announce(Fact::StateChanged { from, to, cause, incarnation });
@@ -179,10 +189,13 @@ impl SupervisorState {
         match step.output {
             Output::Nothing => {}
             Output::Dial => {
-                self.redial.take().inspect(AbortHandle::abort);
-                self.current = Some(self.dial(me).await);
+                self.redial = None;
+                self.dial(me, self.current.unwrap_or_default()).await;
             }
-            Output::DialSuccessor => self.successor = Some(self.dial(me).await),
+            Output::DialSuccessor => {
+                let incarnation = *self.successor.insert(self.core.next_incarnation());
+                self.dial(me, incarnation).await;
+            }
             Output::WaitUntil(at) => self.wait(me, at, now),
             Output::HangUp => self.connections.values().for_each(|connection| {
                 // One that is dead already has nothing to drain.
@@ -191,9 +204,8 @@ impl SupervisorState {
         }
     }
 
-    async fn dial(&mut self, me: &ActorRef<SupervisorMsg>) -> Incarnation {
+    async fn dial(&mut self, me: &ActorRef<SupervisorMsg>, incarnation: Incarnation) {
         let core = &self.core;
-        let incarnation = core.next_incarnation();
         core.telemetry.announce(Fact::DialStarted { incarnation, failures: self.channel.failures() });
         let keepalive = *core.keepalive.lock();
         let dial = Dial {
@@ -211,22 +223,26 @@ impl SupervisorState {
         let args = ConnectionArgs { core: core.clone(), supervisor: me.clone(), watcher, dial };
         // Starting is local. It fails only if this actor is being stopped, and then there is nothing to dial for.
         if let Ok((actor, _)) = Actor::spawn_linked(None, ConnectionActor, args, me.get_cell()).await {
-            let connection =
-                Connection { incarnation, actor, link: None, keepalive_time: keepalive.time, goaway_heard: false };
+            let connection = Connection {
+                incarnation,
+                actor,
+                link: None,
+                keepalive_time: keepalive.time,
+                goaway_heard: false,
+                farewell: None,
+            };
             self.connections.insert(connection.actor.get_id(), connection);
         }
-        incarnation
     }
 
     fn wait(&mut self, me: &ActorRef<SupervisorMsg>, at: Instant, now: Instant) {
-        self.redial.take().inspect(AbortHandle::abort);
         let delay = at.saturating_duration_since(now);
         self.core.telemetry.announce(Fact::BackoffStarted {
             delay,
             attempt: self.channel.failures().saturating_sub(1),
             calls_waiting: self.calls_waiting.contains(&true),
         });
-        self.redial = Some(me.send_after(delay, || SupervisorMsg::RedialDue).abort_handle());
+        self.redial = Some(Timer::new(me, delay, || SupervisorMsg::RedialDue));
     }
 
     /// Tells the request actors where calls go out.
@@ -289,7 +305,7 @@ impl SupervisorState {
         // A link's end overtakes its GOAWAY's message, and has told it then.
         let Some(connection) = self.connection(incarnation) else { return };
         connection.goaway_heard = true;
-        let idle = connection.link.as_ref().is_none_or(|link| link.in_flight() == 0);
+        let idle = connection.link.as_ref().is_none_or(|link| link.idle_at_goaway());
         let had = connection.keepalive_time;
         let cause = goaway.to_string();
         self.hear_goaway(incarnation, goaway, had, idle);
@@ -316,14 +332,7 @@ impl SupervisorState {
         if self.current == Some(incarnation) && self.channel.state() == ConnectivityState::Ready {
             self.link = None;
             self.step(me, Input::GoAway, cause).await;
-            self.forget(incarnation);
-        }
-    }
-
-    /// The link is not the current one any more; the dial of its successor is, if there is one.
-    fn forget(&mut self, incarnation: Incarnation) {
-        if self.current == Some(incarnation) {
-            self.current = self.successor.take();
+            self.current = self.current.filter(|current| *current != incarnation);
         }
     }
 
@@ -388,7 +397,7 @@ impl SupervisorState {
             LinkEnd::GoAway(goaway) => {
                 input = Input::GoAway;
                 if !connection.goaway_heard {
-                    let idle = connection.link.as_ref().is_none_or(|link| link.in_flight() == 0);
+                    let idle = connection.link.as_ref().is_none_or(|link| link.idle_at_goaway());
                     self.hear_goaway(incarnation, goaway.clone(), connection.keepalive_time, idle);
                 }
             }
@@ -433,19 +442,18 @@ impl SupervisorState {
             _ => input,
         };
         self.step(me, input, cause).await;
-        self.forget(incarnation);
+        self.current = self.current.filter(|current| *current != incarnation);
     }
 
     async fn request_actor_failed(&mut self, me: &ActorRef<SupervisorMsg>, shard: usize, words: &str) {
         self.calls_waiting[shard] = false;
-        if self.child_failed("request", words) == Verdict::Restart {
-            if self.spawn_request_actor(me, shard).await.is_ok() {
-                return;
-            }
+        let at_once = self.child_failed("request", words) == Verdict::Restart;
+        if at_once && self.spawn_request_actor(me, shard).await.is_ok() {
+            return;
         }
         // Calls wait for it: the slowest pace is that of a channel with calls waiting.
         let pace = self.core.config.reconnect.waiting.max;
-        me.send_after(pace, move || SupervisorMsg::RestartDue { shard });
+        self.restarts_due[shard] = Some(Timer::new(me, pace, move || SupervisorMsg::RestartDue { shard }));
     }
 
     fn child_failed(&mut self, child: &'static str, words: &str) -> Verdict {
@@ -477,7 +485,7 @@ impl SupervisorState {
     async fn drain(&mut self, me: &ActorRef<SupervisorMsg>) {
         let until = self.core.closing().and_then(|closing| closing.until);
         if !std::mem::replace(&mut self.draining, true) {
-            self.redial.take().inspect(AbortHandle::abort);
+            self.redial = None;
             for shard in 0..self.core.shards() {
                 self.core.tell_request(shard, RequestMsg::Drain);
             }
@@ -486,18 +494,17 @@ impl SupervisorState {
         if self.connections.is_empty() {
             return me.stop(None);
         }
-        self.grace.take().inspect(AbortHandle::abort);
         if let Some(until) = until {
             let grace = until.saturating_duration_since(clock::now());
-            self.grace = Some(me.send_after(grace, || SupervisorMsg::GraceDue).abort_handle());
+            self.grace = Some(Timer::new(me, grace, || SupervisorMsg::GraceDue));
         }
     }
 
     /// What still runs is answered, links say goodbye, and are cut if they cannot.
     fn grace_over(&mut self) {
         self.core.end_all(self.core.ledger.open(|_| true), Failure::shutdown);
-        for connection in self.connections.values() {
-            connection.actor.send_after(FAREWELL, || ConnectionMsg::HangUp);
+        for connection in self.connections.values_mut() {
+            connection.farewell = Some(Timer::new(&connection.actor, FAREWELL, || ConnectionMsg::HangUp));
         }
     }
 
@@ -508,14 +515,6 @@ impl SupervisorState {
             let cause = "the supervisor actor failed and was restarted".into();
             let incarnation = Incarnation::default();
             self.core.telemetry.announce(Fact::StateChanged { from: shown, to, cause, incarnation });
-        }
-    }
-}
-
-impl Drop for SupervisorState {
-    fn drop(&mut self) {
-        for timer in [self.redial.take(), self.grace.take()].into_iter().flatten() {
-            timer.abort();
         }
     }
 }

@@ -88,14 +88,15 @@ impl Mailbox {
         Ok(received.map_or(CallResult::SenderError, CallResult::Success))
     }
 
-    /// Sends a call and forwards its answer to another actor; what `ractor::forward!` uses.
+    /// Sends a call and forwards its answer to another actor as a message of its own; what `ractor::forward!` uses. Returns at
+    /// once, while the macro waits for the answer: in an actor's handler, call this.
     pub fn call_and_forward<R: Send + 'static, F: ractor::Message>(
         &self,
         message: impl FnOnce(RpcReplyPort<R>) -> UnaryCall,
         to: &ActorRef<F>,
         map: impl FnOnce(R) -> F + Send + 'static,
         timeout: Option<Duration>,
-    ) -> Result<JoinHandle<CallResult<Result<(), MessagingErr<F>>>>, MessagingErr<UnaryCall>> {
+    ) -> Result<Forwarding<F>, MessagingErr<UnaryCall>> {
         let (sender, receiver) = ractor::concurrency::oneshot();
         self.send_message(message(sender.into()))?;
         let to = to.clone();
@@ -114,6 +115,9 @@ impl Mailbox {
         }))
     }
 }
+
+/// The task that waits for an answer and forwards it.
+type Forwarding<F> = JoinHandle<CallResult<Result<(), MessagingErr<F>>>>;
 
 fn answer(port: Option<RpcReplyPort<UnaryResult>>, answer: UnaryResult) {
     if let Some(port) = port {

@@ -3,7 +3,7 @@
 use crate::{
     actor::{Core, Reply, Submission},
     model::{CallKind, CallOptions},
-    transport::{OpenBody, is_one_message},
+    transport::{OpenBody, begins_with_a_message, is_one_message},
 };
 use bytes::{Bytes, BytesMut};
 use http_body::Body as _;
@@ -26,8 +26,8 @@ pub(super) async fn prepare(core: &Arc<Core>, request: http::Request<tonic::body
     let options = head.extensions.get::<CallOptions>().copied().unwrap_or_default();
     let kind = method.kind.or(options.kind).unwrap_or_default();
     let (whole, rest) = match kind {
-        CallKind::Unary => (Some(collect(body).await?), None),
-        CallKind::Streaming | CallKind::Unknown => take_ready(body)?,
+        CallKind::Unary => take_message(body).await?,
+        CallKind::Streaming | CallKind::Unknown => take_ready(body, VecDeque::new())?,
     };
     // Whatever was said of the method: what is not exactly one message is passed through.
     let unary = kind == CallKind::Unary && whole.as_ref().is_some_and(is_one_message);
@@ -38,15 +38,19 @@ pub(super) async fn prepare(core: &Arc<Core>, request: http::Request<tonic::body
     Ok(Prepared { call, rest })
 }
 
-/// The whole body. One frame, as tonic's encoder makes it, is taken as it is.
-async fn collect(mut body: tonic::body::Body) -> Result<Bytes, Status> {
-    let mut whole = Bytes::new();
-    while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+/// The body of a call that was said to be unary: waits for its message. One that goes on after it is passed through, so that a
+/// stream under the wrong name neither hangs here nor is gathered without end.
+async fn take_message(mut body: tonic::body::Body) -> Result<(Option<Bytes>, Option<OpenBody>), Status> {
+    let mut message = Bytes::new();
+    while !begins_with_a_message(&message) {
+        let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await else {
+            return Ok((Some(message), None));
+        };
         if let Ok(data) = frame?.into_data() {
-            whole = join(whole, data);
+            message = join(message, data);
         }
     }
-    Ok(whole)
+    take_ready(body, VecDeque::from([message]))
 }
 
 fn join(head: Bytes, tail: Bytes) -> Bytes {
@@ -58,11 +62,13 @@ fn join(head: Bytes, tail: Bytes) -> Bytes {
     joined.freeze()
 }
 
-/// What can be had of the body without waiting: all of it, where it ends there.
-fn take_ready(mut body: tonic::body::Body) -> Result<(Option<Bytes>, Option<OpenBody>), Status> {
+/// What can be had of the body without waiting, after what was taken before: all of it, where it ends there.
+fn take_ready(
+    mut body: tonic::body::Body,
+    mut taken: VecDeque<Bytes>,
+) -> Result<(Option<Bytes>, Option<OpenBody>), Status> {
     // The rest is asked for again when a stream is open, by whoever waits for it then.
     let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
-    let mut taken = VecDeque::new();
     loop {
         match Pin::new(&mut body).poll_frame(&mut cx) {
             Poll::Ready(None) => {

@@ -26,12 +26,13 @@ const KEEPALIVE_WELCOME: Duration = Duration::from_secs(300);
 pub(super) fn config(layers: Layers) -> Result<Config, ConfigError> {
     let mut problems = layers.problems.clone();
     let mut scope = Scope::new(&layers, Vec::new(), &mut problems);
+    let (retry, keepalive) = (retry(&mut scope), keepalive(&mut scope));
     let Target { endpoint, tls: scheme } = endpoint(&mut scope);
     let mut config = Config {
+        retry,
+        keepalive,
         endpoint,
         tls: tls::read(&mut scope, scheme),
-        retry: retry(&mut scope),
-        keepalive: keepalive(&mut scope),
         timeout: scope.read("timeout", time_or_none),
         attempt_timeout: scope.read("attempt_timeout", time_or_none),
         connect_timeout: scope.read("connect_timeout", time),

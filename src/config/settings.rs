@@ -1,8 +1,8 @@
 //! The checked configuration: what every other chapter reads. It cannot be built otherwise than through the checks.
 
-use super::{
-    builder::ConfigBuilder, error::ConfigError, layers::Layers, method::MethodRule, target::Endpoint, tls::Tls,
-};
+#[cfg(feature = "yaml")]
+use super::error::ConfigError;
+use super::{builder::ConfigBuilder, layers::Layers, method::MethodRule, target::Endpoint, tls::Tls};
 use crate::policy::{Backoff, Intensity, RetryPolicy, ThrottleRule};
 use std::time::Duration;
 

@@ -1,6 +1,7 @@
 //! The nouns: what every other chapter talks about, free of behaviour that needs a clock, dice or a runtime.
 
 mod call;
+mod code;
 mod event;
 mod failure;
 mod ids;
@@ -12,6 +13,7 @@ mod snapshot;
 mod state;
 
 pub use call::{CallKind, CallOptions};
+pub use code::{code_name, code_names};
 pub use event::{Event, Fact};
 pub use failure::{Cause, Failure, Origin, Phase, Scope, ShedReason};
 pub use ids::{CallId, Incarnation};

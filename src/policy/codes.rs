@@ -1,46 +1,18 @@
-//! Sets of gRPC status codes, and the codes' names as configuration spells them.
+//! Sets of gRPC status codes, and how configuration names a code.
+
+pub use crate::model::{code_name, code_names};
 
 use std::fmt;
 use tonic::Code;
-
-const NAMES: [&str; 17] = [
-    "OK",
-    "CANCELLED",
-    "UNKNOWN",
-    "INVALID_ARGUMENT",
-    "DEADLINE_EXCEEDED",
-    "NOT_FOUND",
-    "ALREADY_EXISTS",
-    "PERMISSION_DENIED",
-    "RESOURCE_EXHAUSTED",
-    "FAILED_PRECONDITION",
-    "ABORTED",
-    "OUT_OF_RANGE",
-    "UNIMPLEMENTED",
-    "INTERNAL",
-    "UNAVAILABLE",
-    "DATA_LOSS",
-    "UNAUTHENTICATED",
-];
-
-/// gRPC's name for `code`, in capitals.
-pub fn code_name(code: Code) -> &'static str {
-    NAMES[code as usize]
-}
-
-/// All names, in the order of their numbers.
-pub fn code_names() -> &'static [&'static str] {
-    &NAMES
-}
 
 /// The code that `text` names, in any case or as its number (gRPC service config).
 pub fn code_from_name(text: &str) -> Option<Code> {
     let text = text.trim();
     let number = match text.parse::<usize>() {
         Ok(number) => number,
-        Err(_) => NAMES.iter().position(|name| name.eq_ignore_ascii_case(text))?,
+        Err(_) => code_names().iter().position(|name| name.eq_ignore_ascii_case(text))?,
     };
-    (number < NAMES.len()).then(|| Code::from(number as i32))
+    (number < code_names().len()).then(|| Code::from(number as i32))
 }
 
 /// A set of status codes.
@@ -88,7 +60,7 @@ mod tests {
 
     #[test]
     fn every_code_has_its_name_and_number() {
-        for (number, name) in NAMES.iter().enumerate() {
+        for (number, name) in code_names().iter().enumerate() {
             let code = Code::from(number as i32);
             assert_eq!(code_from_name(name), Some(code));
             assert_eq!(code_from_name(&name.to_lowercase()), Some(code));

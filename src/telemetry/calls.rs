@@ -1,6 +1,7 @@
 //! What happens to calls, counted per method with gRPC's names (A66, A96). Handles are looked up once per method, so a call
 //! costs a few atomic additions.
 
+use crate::model::code_name;
 use metrics::{Counter, Histogram, SharedString, counter, histogram};
 use std::{
     sync::{Arc, OnceLock},
@@ -9,25 +10,6 @@ use std::{
 use tonic::Code;
 
 const CODES: usize = 17;
-const NAMES: [&str; CODES] = [
-    "OK",
-    "CANCELLED",
-    "UNKNOWN",
-    "INVALID_ARGUMENT",
-    "DEADLINE_EXCEEDED",
-    "NOT_FOUND",
-    "ALREADY_EXISTS",
-    "PERMISSION_DENIED",
-    "RESOURCE_EXHAUSTED",
-    "FAILED_PRECONDITION",
-    "ABORTED",
-    "OUT_OF_RANGE",
-    "UNIMPLEMENTED",
-    "INTERNAL",
-    "UNAVAILABLE",
-    "DATA_LOSS",
-    "UNAUTHENTICATED",
-];
 
 /// One method's metrics. Bound to the recorder that is installed when the method is first called.
 pub(crate) struct MethodMetrics {
@@ -90,7 +72,7 @@ impl MethodMetrics {
             let labels = [
                 ("grpc.method", self.method.clone()),
                 ("grpc.target", self.target.clone()),
-                ("grpc.status", SharedString::from(NAMES[code as usize])),
+                ("grpc.status", SharedString::from(code_name(code))),
             ];
             ByCode {
                 attempt_duration: histogram!("grpc.client.attempt.duration", &labels),

@@ -58,6 +58,12 @@ pub(super) fn record(fact: &Fact, target: &Arc<str>, security: &'static str) {
     }
 }
 
+/// How many calls wait for a link, or for room on it.
+pub(super) fn waiting(target: &Arc<str>, calls: usize) {
+    gauge!("tonic_supervisor.calls.waiting", "grpc.target" => metrics::SharedString::from(target.clone()))
+        .set(calls as f64);
+}
+
 /// The gauge's value: grpc-go's numbers for the states.
 fn state_number(state: ConnectivityState) -> f64 {
     match state {

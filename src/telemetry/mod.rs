@@ -59,6 +59,7 @@ pub(crate) struct Telemetry {
 
 struct Inner {
     seq: u64,
+    closed: bool,
     picture: Picture,
     outages: log::Outages,
 }
@@ -66,7 +67,8 @@ struct Inner {
 impl Telemetry {
     pub(crate) fn new(target: Arc<str>, security: &'static str, keepalive_time: Option<Duration>) -> Self {
         let now = clock::now();
-        let inner = Inner { seq: 0, picture: Picture::new(now, keepalive_time), outages: log::Outages::default() };
+        let (picture, outages) = (Picture::new(now, keepalive_time), log::Outages::default());
+        let inner = Inner { seq: 0, closed: false, picture, outages };
         Self {
             spawned: now,
             target,
@@ -83,6 +85,7 @@ impl Telemetry {
         let now = clock::now();
         let mut inner = self.inner.lock();
         inner.seq += 1;
+        inner.closed |= matches!(fact, Fact::Closed { .. });
         inner.picture.fold(&fact, now);
         let line = inner.outages.line(&fact, now);
         let state = inner.picture.state;
@@ -95,6 +98,12 @@ impl Telemetry {
         drop(inner);
         metrics::record(&fact, &self.target, self.security);
         log::write(&fact, line, &self.target);
+    }
+
+    /// One request actor's number of parked calls went from `before` to `now`.
+    pub(crate) fn waiting_changed(&self, before: usize, now: usize) {
+        let waiting = self.counts.waiting.fetch_add(now.wrapping_sub(before), Relaxed);
+        metrics::waiting(&self.target, waiting.wrapping_add(now).wrapping_sub(before));
     }
 
     /// The state now.
@@ -112,10 +121,11 @@ impl Telemetry {
         self.picture(&self.inner.lock())
     }
 
-    /// A snapshot, and every event after it.
+    /// A snapshot, and every event after it; none after the last.
     pub(crate) fn subscribe(&self) -> EventStream {
         let inner = self.inner.lock();
-        EventStream::new(self.picture(&inner), self.events.subscribe())
+        let events = (!inner.closed).then(|| self.events.subscribe());
+        EventStream::new(self.picture(&inner), events)
     }
 
     fn picture(&self, inner: &Inner) -> Snapshot {

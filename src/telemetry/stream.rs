@@ -30,8 +30,10 @@ pub struct EventStream {
 }
 
 impl EventStream {
-    pub(super) fn new(snapshot: Snapshot, receiver: Receiver) -> Self {
-        Self { snapshot: Some(Box::new(snapshot)), next: Some(Box::pin(receive(receiver))) }
+    /// Without a receiver nothing follows the snapshot.
+    pub(super) fn new(snapshot: Snapshot, receiver: Option<Receiver>) -> Self {
+        let next = receiver.map(|receiver| Box::pin(receive(receiver)) as _);
+        Self { snapshot: Some(Box::new(snapshot)), next }
     }
 
     /// The next item; none once the supervisor is closed. Cancel safe.

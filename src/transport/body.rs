@@ -1,6 +1,7 @@
 //! A response's body: whole, for unary answers read to their end, or live, for what streams.
 
 use super::{
+    chunks::Chunks,
     exchange::{classify_now, no_status},
     link::Permit,
 };
@@ -9,17 +10,14 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::HeaderMap;
 use http_body::Frame;
-use std::{
-    collections::VecDeque,
-    task::{Context, Poll, ready},
-};
+use std::task::{Context, Poll, ready};
 
 /// The body of an answer.
 pub(crate) enum ResponseBody {
     /// Everything is here, the trailers included.
     Whole {
         /// The data, in the peer's frames.
-        data: VecDeque<Bytes>,
+        data: Chunks,
         /// Sent last; none once they are.
         trailers: Option<HeaderMap>,
     },
@@ -29,7 +27,7 @@ pub(crate) enum ResponseBody {
 
 /// A stream that is still open.
 pub(crate) struct Live {
-    data: VecDeque<Bytes>,
+    data: Chunks,
     stream: h2::RecvStream,
     permit: Option<Permit>,
     lost: Option<BoxFuture<'static, Failure>>,
@@ -38,24 +36,24 @@ pub(crate) struct Live {
 }
 
 impl ResponseBody {
-    pub(super) fn whole(data: VecDeque<Bytes>, trailers: HeaderMap) -> Self {
+    pub(super) fn whole(data: Chunks, trailers: HeaderMap) -> Self {
         Self::Whole { data, trailers: (!trailers.is_empty()).then_some(trailers) }
     }
 
-    pub(super) fn live(data: VecDeque<Bytes>, stream: h2::RecvStream, permit: Permit) -> Self {
+    pub(super) fn live(data: Chunks, stream: h2::RecvStream, permit: Permit) -> Self {
         Self::Live(Box::new(Live { data, stream, permit: Some(permit), lost: None, data_done: false, done: false }))
     }
 
     /// Nothing, or nothing more.
     pub(crate) fn empty() -> Self {
-        Self::whole(VecDeque::new(), HeaderMap::new())
+        Self::whole(Chunks::default(), HeaderMap::new())
     }
 
     /// How many bytes of data are here already.
     pub(crate) fn buffered(&self) -> usize {
         match self {
-            Self::Whole { data, .. } => data.iter().map(Bytes::len).sum(),
-            Self::Live(live) => live.data.iter().map(Bytes::len).sum(),
+            Self::Whole { data, .. } => data.size(),
+            Self::Live(live) => live.data.size(),
         }
     }
 
@@ -67,7 +65,7 @@ impl ResponseBody {
 
 impl Live {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
-        if let Some(data) = self.data.pop_front() {
+        if let Some(data) = self.data.pop() {
             return Poll::Ready(Some(Ok(Frame::data(data))));
         }
         if self.done {
@@ -125,10 +123,17 @@ impl ResponseBody {
     pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
         match self {
             Self::Whole { data, trailers } => {
-                let frame = data.pop_front().map(Frame::data);
+                let frame = data.pop().map(Frame::data);
                 Poll::Ready(frame.or_else(|| trailers.take().map(Frame::trailers)).map(Ok))
             }
-            Self::Live(live) => live.poll(cx),
+            Self::Live(live) => {
+                let frame = ready!(live.poll(cx));
+                if live.done {
+                    // A connection stays open for as long as anybody holds one of its streams, ended or not.
+                    *self = Self::empty();
+                }
+                Poll::Ready(frame)
+            }
         }
     }
 

@@ -135,14 +135,15 @@ impl Driver {
         }
     }
 
-    fn hear_goaway(&mut self) {
+    /// `calls` were open before the peer was read: a GOAWAY and a FIN right behind it end them before anyone looks.
+    fn hear_goaway(&mut self, calls: usize) {
         let heard = self.tap.goaways();
         if heard == self.goaways {
             return;
         }
         self.goaways = heard;
         if let Some(goaway) = self.tap.goaway() {
-            self.link.set_goaway(&goaway);
+            self.link.set_goaway(&goaway, calls == 0);
             (self.notes)(LinkNote::GoAway(goaway));
         }
     }
@@ -186,9 +187,10 @@ impl Future for Driver {
         let end = if me.keep_alive(cx) {
             LinkEnd::KeepaliveTimeout
         } else {
+            let calls = me.link.in_flight();
             let polled = Pin::new(&mut me.connection).poll(cx);
             // First the link closes its door, then the owner hears of it.
-            me.hear_goaway();
+            me.hear_goaway(calls);
             me.hear_limit();
             match polled {
                 Poll::Pending => return Poll::Pending,

@@ -2,13 +2,14 @@
 
 use super::{
     body::ResponseBody,
+    chunks::Chunks,
     link::{Link, OpenStream, Permit},
     status,
 };
 use crate::model::{Failure, GoAway, LinkEnd, Phase};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
-use std::{collections::VecDeque, future::poll_fn, sync::Arc};
+use std::{future::poll_fn, sync::Arc};
 use tonic::Status;
 
 /// A failed attempt: the classification to decide on, and the status to surface with.
@@ -50,14 +51,14 @@ pub(crate) async fn read_unary(stream: OpenStream, commit_after: usize) -> Outco
     if let Some(end) = head_ends(&head)? {
         return Ok(http::Response::from_parts(head, end));
     }
-    let mut data = VecDeque::new();
+    let mut data = Chunks::default();
     let mut size = 0;
     loop {
         match poll_fn(|cx| body.poll_data(cx)).await {
             Some(Ok(chunk)) => {
                 let _ = body.flow_control().release_capacity(chunk.len());
                 size += chunk.len();
-                data.push_back(chunk);
+                data.push(chunk);
             }
             Some(Err(error)) => return Err(classify(&error, permit.link()).await),
             None => break,
@@ -76,6 +77,10 @@ pub(crate) async fn read_unary(stream: OpenStream, commit_after: usize) -> Outco
             None => no_status(),
         });
     }
+    if breaks_off(&data) {
+        let text = "the peer said OK, but its message breaks off".into();
+        return Err(Box::new(Failure::protocol(text).into()));
+    }
     Ok(http::Response::from_parts(head, ResponseBody::whole(data, trailers)))
 }
 
@@ -89,7 +94,7 @@ pub(crate) async fn read_head(response: h2::client::ResponseFuture, permit: Perm
     let (head, body) = response.into_parts();
     Ok(match head_ends(&head)? {
         Some(end) => http::Response::from_parts(head, end),
-        None => http::Response::from_parts(head, ResponseBody::live(VecDeque::new(), body, permit)),
+        None => http::Response::from_parts(head, ResponseBody::live(Chunks::default(), body, permit)),
     })
 }
 
@@ -97,7 +102,7 @@ pub(crate) async fn read_head(response: h2::client::ResponseFuture, permit: Perm
 fn head_ends(head: &http::response::Parts) -> Result<Option<ResponseBody>, Box<AttemptFailure>> {
     if let Some(status) = status::from_headers(&head.headers) {
         return match status.code() {
-            tonic::Code::Ok => Ok(Some(ResponseBody::whole(VecDeque::new(), HeaderMap::new()))),
+            tonic::Code::Ok => Ok(Some(ResponseBody::whole(Chunks::default(), HeaderMap::new()))),
             _ => Err(AttemptFailure::from_peer(status, &head.headers)),
         };
     }
@@ -148,10 +153,58 @@ pub(super) fn classify_now(error: &h2::Error, link: &Link) -> Option<Failure> {
     Some(Failure::protocol(format!("HTTP/2 refused the call: {error}")))
 }
 
-/// A request's message with its gRPC prefix holds exactly one message.
+/// Whether the data ends within a message or its prefix.
+fn breaks_off(data: &Chunks) -> bool {
+    let (mut prefix, mut filled, mut due) = ([0; 5], 0, 0);
+    for chunk in data.iter() {
+        let mut rest = &chunk[..];
+        while !rest.is_empty() {
+            let take = rest.len().min(if due > 0 { due } else { prefix.len() - filled });
+            let (taken, left) = rest.split_at(take);
+            rest = left;
+            if due > 0 {
+                due -= take;
+                continue;
+            }
+            prefix[filled..][..take].copy_from_slice(taken);
+            filled += take;
+            if filled == prefix.len() {
+                let [_, length @ ..] = prefix;
+                (filled, due) = (0, u32::from_be_bytes(length) as usize);
+            }
+        }
+    }
+    due > 0 || filled > 0
+}
+
+/// The body is exactly one message with its gRPC prefix.
 pub(crate) fn is_one_message(body: &Bytes) -> bool {
-    match body.get(1..5).and_then(|length| <[u8; 4]>::try_from(length).ok()) {
-        Some(length) => body.len() == 5 + u32::from_be_bytes(length) as usize,
-        None => false,
+    first_message(body).is_some_and(|length| body.len() == length)
+}
+
+/// The body's first message is there whole, whatever follows it.
+pub(crate) fn begins_with_a_message(body: &Bytes) -> bool {
+    first_message(body).is_some_and(|length| body.len() >= length)
+}
+
+/// The length of the first message, its prefix included, once that is known.
+fn first_message(body: &Bytes) -> Option<usize> {
+    let length = <[u8; 4]>::try_from(body.get(1..5)?).ok()?;
+    Some(5 + u32::from_be_bytes(length) as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_that_breaks_off_is_seen_however_it_is_cut_into_frames() {
+        let whole = [0, 0, 0, 0, 3, b'a', b'b', b'c', 0, 0, 0, 0, 0];
+        for length in 0..=whole.len() {
+            for size in 1..=whole.len() {
+                let data = whole[..length].chunks(size).map(Bytes::copy_from_slice).collect();
+                assert_eq!(breaks_off(&data), ![0, 8, 13].contains(&length), "{length} bytes in frames of {size}");
+            }
+        }
     }
 }

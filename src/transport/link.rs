@@ -44,6 +44,7 @@ pub(crate) struct Link {
     proven: AtomicBool,
     small_requests: AtomicUsize,
     goaway: Mutex<Option<Arc<GoAway>>>,
+    idle_at_goaway: AtomicBool,
     end: SetOnce<Arc<LinkEnd>>,
     watcher: Arc<dyn LinkWatcher>,
 }
@@ -76,6 +77,7 @@ impl Link {
             proven: AtomicBool::new(false),
             small_requests: AtomicUsize::new(0),
             goaway: Mutex::new(None),
+            idle_at_goaway: AtomicBool::new(false),
             end: SetOnce::new(),
             watcher,
         }
@@ -136,8 +138,9 @@ impl Link {
         self.sender.lock().take();
     }
 
-    /// Lets no new stream in because the peer said so.
-    pub(super) fn set_goaway(&self, goaway: &GoAway) {
+    /// Lets no new stream in because the peer said so; `idle`: no call was open then.
+    pub(super) fn set_goaway(&self, goaway: &GoAway, idle: bool) {
+        self.idle_at_goaway.store(idle, Relaxed);
         *self.goaway.lock() = Some(Arc::new(goaway.clone()));
         self.drain();
     }
@@ -145,6 +148,11 @@ impl Link {
     /// The peer's last GOAWAY.
     pub(crate) fn goaway(&self) -> Option<Arc<GoAway>> {
         self.goaway.lock().clone()
+    }
+
+    /// Whether no call was open when the peer's last GOAWAY came.
+    pub(crate) fn idle_at_goaway(&self) -> bool {
+        self.idle_at_goaway.load(Relaxed)
     }
 
     /// Records why the link ended; the first cause wins.
@@ -156,6 +164,11 @@ impl Link {
     /// Why the link ended, once it has.
     pub(crate) fn end(&self) -> Option<Arc<LinkEnd>> {
         self.end.get().cloned()
+    }
+
+    /// Records that this side hung up.
+    pub(crate) fn hung_up(&self) {
+        self.set_end(LinkEnd::HungUp);
     }
 
     /// Records that the actor that owned the link failed.

@@ -4,6 +4,7 @@
 //! link's door first and tells its owner second, so no call is ever started on a link that is known to be ending.
 
 mod body;
+mod chunks;
 mod connector;
 mod dial;
 mod driver;
@@ -21,7 +22,7 @@ pub(crate) use body::ResponseBody;
 pub use connector::{BoxedIo, Connector, Io, Target, TcpConnector};
 pub(crate) use dial::{Dial, Dialled};
 pub(crate) use driver::LinkNote;
-pub(crate) use exchange::{AttemptFailure, Outcome, is_one_message, read_head, read_unary};
+pub(crate) use exchange::{AttemptFailure, Outcome, begins_with_a_message, is_one_message, read_head, read_unary};
 pub(crate) use link::{Link, LinkWatcher, OpenStream, Permit};
 pub(crate) use net::NetConnector;
 pub(crate) use pump::{Beside, OpenBody, Pump, beside};

@@ -1,12 +1,48 @@
 //! The promises of the whole crate, kept over loopback and in-memory links.
 
+// Helpers of tests may unwrap, and a test over real sockets may look at the real clock.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
+
+#[cfg(all(feature = "agent-queue", feature = "test-util"))]
+mod agent_queue_client;
 #[cfg(feature = "cli")]
 mod cli;
 mod config;
 #[cfg(feature = "test-util")]
 mod credentials;
+mod docs;
+#[cfg(feature = "test-util")]
+mod drop_in;
+#[cfg(feature = "test-util")]
+mod events;
+#[cfg(feature = "test-util")]
+mod fault_table;
+#[cfg(feature = "test-util")]
+mod faults_calls;
+#[cfg(feature = "test-util")]
+mod faults_dials;
+#[cfg(feature = "test-util")]
+mod faults_links;
+#[cfg(feature = "test-util")]
+mod faults_retries;
 mod generated;
+#[cfg(feature = "test-util")]
+mod link_stage;
+#[cfg(feature = "test-util")]
+mod log;
+#[cfg(feature = "test-util")]
+mod mailbox;
+#[cfg(feature = "test-util")]
+mod metrics;
+#[cfg(feature = "test-util")]
+mod odd_calls;
+#[cfg(feature = "test-util")]
+mod seed;
+#[cfg(feature = "test-util")]
+mod stage;
 #[cfg(feature = "test-util")]
 mod targets;
 #[cfg(all(feature = "tls-ring", feature = "test-util"))]
 mod tls;
+#[cfg(feature = "test-util")]
+mod tonic_echo;

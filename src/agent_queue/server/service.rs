@@ -1,9 +1,12 @@
 //! The operations over gRPC: decide under the lock, wait for the disk, answer.
 
 use super::{Effect, Ledger, LedgerError, Store, store::Decided};
-use crate::proto::agent_queue::{
-    CreateQueueRequest, CreateQueueResponse, GetTaskRequest, GetTaskResponse, SubmitTaskRequest, SubmitTaskResponse,
-    UpdateTaskStatusRequest, UpdateTaskStatusResponse, agent_queue_server::AgentQueue,
+use crate::{
+    clock,
+    proto::agent_queue::{
+        CreateQueueRequest, CreateQueueResponse, GetTaskRequest, GetTaskResponse, SubmitTaskRequest,
+        SubmitTaskResponse, UpdateTaskStatusRequest, UpdateTaskStatusResponse, agent_queue_server::AgentQueue,
+    },
 };
 use parking_lot::Mutex;
 use std::{
@@ -33,7 +36,7 @@ impl Service {
     pub fn open(path: &Path, lease: Duration) -> Result<Self, LedgerError> {
         let (ledger, effects) = Ledger::open(path)?;
         let mut store = Store::new(lease);
-        let now = Instant::now();
+        let now = clock::now();
         effects.iter().for_each(|effect| store.apply(effect, now));
         Ok(Self(Arc::new(Inner { store: Mutex::new(store), ledger, news: watch::Sender::new(false) })))
     }
@@ -49,7 +52,7 @@ impl Service {
     async fn decide<T>(&self, decision: impl FnOnce(&mut Store, Instant) -> Decided<T>) -> Result<T, Status> {
         let (answer, durable) = {
             let mut store = self.0.store.lock();
-            let (answer, effect) = decision(&mut store, Instant::now())?;
+            let (answer, effect) = decision(&mut store, clock::now())?;
             if matches!(effect, Some(Effect::TaskSubmitted { .. })) {
                 self.0.news.send_modify(|_| {});
             }
@@ -78,12 +81,12 @@ impl AgentQueue for Service {
     async fn get_task(&self, request: Request<GetTaskRequest>) -> Result<Response<GetTaskResponse>, Status> {
         let request = request.into_inner();
         let mut news = self.0.news.subscribe();
-        let started = Instant::now();
+        let started = clock::now();
         loop {
             let draining = *news.borrow_and_update();
             let answer = self.decide(|store, now| store.get_task(&request, now)).await?;
             let end = started + Duration::from_secs_f64(request.wait);
-            if answer.task.is_some() || draining || Instant::now() >= end {
+            if answer.task.is_some() || draining || clock::now() >= end {
                 return Ok(Response::new(answer));
             }
             let lease_end = self.0.store.lock().next_lease_end(&request.agent_id);

@@ -8,6 +8,9 @@
 //! | 3 | the configuration is not valid |
 //! | 130 | interrupted |
 
+// A command lives in real time.
+#![allow(clippy::disallowed_methods)]
+
 mod check_config;
 #[cfg(unix)]
 mod demo;

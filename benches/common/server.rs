@@ -1,4 +1,5 @@
-//! The server: tonic's own, echoing, in a process of its own that ends with its standard input.
+//! The server: tonic's own, echoing, in a process of its own that ends with its standard input, and can be killed, stopped
+//! and restarted on the same port.
 
 use super::client::PATH;
 use std::{
@@ -51,9 +52,9 @@ impl Service<http::Request<Body>> for Echo {
     }
 }
 
-/// Serves until standard input ends.
-pub(crate) async fn serve() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+/// Serves on `address` until standard input ends; then says goodbye (GOAWAY) and lets calls finish.
+pub(crate) async fn serve(address: &str) {
+    let listener = TcpListener::bind(address).await.expect("a port");
     println!("{}", listener.local_addr().expect("bound"));
     let orphaned = async { drop(tokio::io::stdin().read(&mut [0]).await) };
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
@@ -69,9 +70,14 @@ pub(crate) struct Child {
 
 impl Child {
     pub(crate) fn start() -> Self {
+        Self::start_on("127.0.0.1:0")
+    }
+
+    /// Returns when the server listens.
+    pub(crate) fn start_on(address: &str) -> Self {
         let me = std::env::current_exe().expect("this program");
         let mut process = Command::new(me)
-            .arg("--serve")
+            .args(["--serve", address])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -81,11 +87,27 @@ impl Child {
         BufReader::new(output).read_line(&mut line).expect("a line");
         Self { process, address: line.trim().parse().expect("an address") }
     }
+
+    /// SIGKILL: no goodbye.
+    pub(crate) fn kill(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+
+    /// A planned stop: GOAWAY, then the end. Returns when the process is gone.
+    pub(crate) fn stop(&mut self) {
+        drop(self.process.stdin.take());
+        let _ = self.process.wait();
+    }
+
+    /// Another server on the same port; returns when it listens.
+    pub(crate) fn restart(&mut self) {
+        *self = Self::start_on(&self.address.to_string());
+    }
 }
 
 impl Drop for Child {
     fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        self.kill();
     }
 }

@@ -1,0 +1,79 @@
+//! The clients: what tonic's generator writes for a unary method, over any channel, and the same call as a message.
+
+use ractor::call;
+use std::{future::Future, net::SocketAddr, time::Duration};
+use tonic::{
+    Request, Status,
+    body::Body,
+    client::{Grpc, GrpcService},
+    codegen::{Bytes, StdError, http::uri::PathAndQuery},
+    transport::Endpoint,
+};
+use tonic_prost::ProstCodec;
+use tonic_supervisor::{CallOptions, Config, Mailbox, Supervisor, UnaryCall};
+
+pub(crate) const PATH: &str = "/bench.Echo/Unary";
+
+/// Anything that echoes a payload.
+pub(crate) trait Echo: Clone + Send + 'static {
+    fn echo(&mut self, payload: Vec<u8>) -> impl Future<Output = Result<usize, Status>> + Send;
+}
+
+/// A unary client over a channel.
+#[derive(Clone)]
+pub(crate) struct Client<C>(Grpc<C>);
+
+pub(crate) fn over<C>(channel: C) -> Client<C>
+where
+    C: GrpcService<Body>,
+{
+    Client(Grpc::new(channel))
+}
+
+fn endpoint(address: SocketAddr) -> Endpoint {
+    Endpoint::from_shared(format!("http://{address}")).expect("an address")
+}
+
+/// Bare tonic, connected.
+pub(crate) async fn plain(address: SocketAddr) -> Client<tonic::transport::Channel> {
+    over(endpoint(address).connect().await.expect("the server listens"))
+}
+
+/// Bare tonic, which dials when it is called.
+pub(crate) fn plain_lazy(address: SocketAddr) -> Client<tonic::transport::Channel> {
+    over(endpoint(address).connect_lazy())
+}
+
+/// A supervisor with the defaults, its link up.
+pub(crate) async fn supervise(address: SocketAddr) -> Supervisor {
+    let config = Config::builder().host("127.0.0.1").port(address.port()).build().expect("a valid configuration");
+    let supervisor = Supervisor::spawn(config);
+    assert!(supervisor.wait_ready(Duration::from_secs(5)).await, "the server listens");
+    supervisor
+}
+
+impl<C> Echo for Client<C>
+where
+    C: GrpcService<Body, Future: Send> + Clone + Send + Sync + 'static,
+    C::ResponseBody: http_body::Body<Data = Bytes, Error: Into<StdError> + Send> + Send + 'static,
+    C::Error: Into<StdError>,
+{
+    async fn echo(&mut self, payload: Vec<u8>) -> Result<usize, Status> {
+        self.0.ready().await.map_err(|error| Status::from_error(error.into()))?;
+        let mut request = Request::new(payload);
+        request.extensions_mut().insert(CallOptions::new().unary());
+        let codec = ProstCodec::<Vec<u8>, Vec<u8>>::default();
+        Ok(self.0.unary(request, PathAndQuery::from_static(PATH), codec).await?.into_inner().len())
+    }
+}
+
+/// The same call as a message.
+#[derive(Clone)]
+pub(crate) struct Mailboxed(pub(crate) Mailbox);
+
+impl Echo for Mailboxed {
+    async fn echo(&mut self, payload: Vec<u8>) -> Result<usize, Status> {
+        let reply = call!(self.0, UnaryCall::new, PATH, &payload).expect("one answer")?;
+        Ok(reply.decode::<Vec<u8>>()?.len())
+    }
+}

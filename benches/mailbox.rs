@@ -1,0 +1,106 @@
+//! The waiting room under load: 100,000 calls parked without a link and then drained, against a bare loop; and 100,000 calls
+//! made at once on a Ready channel.
+//!
+//! `cargo bench --bench mailbox --features test-util -- [--quick] [--json]`
+
+#[path = "common/mod.rs"]
+mod common;
+
+use common::{
+    Run, client,
+    client::{Echo, Mailboxed},
+    row::{Row, resident},
+    server,
+};
+use std::{net::SocketAddr, process::ExitCode, time::Duration};
+use tokio::time::{Instant, sleep};
+use tonic_supervisor::{Config, Supervisor};
+
+/// How many calls a bare loop keeps going.
+const LOOP: usize = 200;
+
+fn main() -> ExitCode {
+    common::main(run)
+}
+
+async fn run(how: Run) -> Vec<Row> {
+    let calls = if how.quick { 2_000 } else { 100_000 };
+    let rounds = if how.quick { 1 } else { 5 };
+    let mut server = server::Child::start();
+    let (mut drained, mut at_once, mut bare, mut memory) = (vec![], vec![], vec![], vec![]);
+    for _ in 0..rounds {
+        let (rate, bytes) = park_and_drain(&mut server, calls).await;
+        drained.push(rate);
+        memory.push(bytes);
+        let plain = client::plain(server.address).await;
+        bare.push(loops(&plain, calls).await);
+        let supervisor = client::supervise(server.address).await;
+        at_once.push(all_at_once(&Mailboxed(supervisor.mailbox()), calls).await);
+        supervisor.shutdown(Duration::ZERO).await;
+    }
+    let row = |measure, values: &[f64]| Row::new("mailbox", measure, "1/s", values).against("tonic", values, &bare);
+    vec![
+        row("drain_calls_per_s", &drained),
+        row("at_once_calls_per_s", &at_once),
+        Row::new("mailbox", "resident_per_parked_call", "B", &memory),
+    ]
+}
+
+/// Parks calls as messages while nobody listens; their rate once somebody does, and the memory each took.
+async fn park_and_drain(server: &mut server::Child, calls: usize) -> (f64, f64) {
+    server.kill();
+    let supervisor = spawn(server.address);
+    let before = resident();
+    let mailbox = Mailboxed(supervisor.mailbox());
+    let waiting: Vec<_> = (0..calls).map(|_| tokio::spawn(one(mailbox.clone()))).collect();
+    while supervisor.snapshot().calls_waiting < calls {
+        sleep(Duration::from_millis(5)).await;
+    }
+    let bytes = (resident() - before) / calls as f64;
+    server.restart();
+    assert!(supervisor.wait_ready(Duration::from_secs(5)).await, "the server listens");
+    let start = Instant::now();
+    for call in waiting {
+        assert!(call.await.expect("one answer"), "OK");
+    }
+    let rate = calls as f64 / start.elapsed().as_secs_f64();
+    supervisor.shutdown(Duration::ZERO).await;
+    (rate, bytes)
+}
+
+fn spawn(address: SocketAddr) -> Supervisor {
+    let config = Config::builder().host("127.0.0.1").port(address.port()).build().expect("a valid configuration");
+    Supervisor::spawn(config)
+}
+
+async fn one(mut echo: impl Echo) -> bool {
+    echo.echo(vec![7; 64]).await.is_ok()
+}
+
+async fn all_at_once(echo: &impl Echo, calls: usize) -> f64 {
+    let start = Instant::now();
+    let running: Vec<_> = (0..calls).map(|_| tokio::spawn(one(echo.clone()))).collect();
+    for call in running {
+        assert!(call.await.expect("one answer"), "OK");
+    }
+    calls as f64 / start.elapsed().as_secs_f64()
+}
+
+/// What a careful user of bare tonic would do: so many tasks, one call after the other.
+async fn loops(echo: &impl Echo, calls: usize) -> f64 {
+    let start = Instant::now();
+    let workers: Vec<_> = (0..LOOP)
+        .map(|_| {
+            let echo = echo.clone();
+            tokio::spawn(async move {
+                for _ in 0..calls / LOOP {
+                    assert!(one(echo.clone()).await, "OK");
+                }
+            })
+        })
+        .collect();
+    for worker in workers {
+        worker.await.expect("every call is answered");
+    }
+    calls as f64 / start.elapsed().as_secs_f64()
+}

@@ -1,0 +1,205 @@
+//! The house rules that the compiler cannot check: each chapter of `src/` uses only the chapters listed beside it, the pure
+//! chapters touch no clock, dice, runtime or socket, every file introduces itself, and no file outgrows the page.
+//!
+//! `src/bin` is a crate of its own and sees only the public API: that one the compiler holds.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// A chapter, and the chapters it may name; bottom to top, which is also a good order to read them in.
+const CHAPTERS: &[(&str, &[&str])] = &[
+    ("model", &[]),
+    ("policy", &["model"]),
+    ("clock", &[]),
+    ("config", &["model", "policy"]),
+    ("telemetry", &["model", "clock"]),
+    ("transport", &["model", "policy", "config", "clock"]),
+    ("actor", &["model", "policy", "config", "telemetry", "transport", "clock"]),
+    ("client", &["model", "policy", "config", "telemetry", "transport", "clock", "actor"]),
+    ("proto", &[]),
+    ("agent_queue", &["model", "config", "client", "proto", "clock"]),
+    ("testing", &["model", "transport"]),
+];
+
+/// The chapters that only think, and what may not stand in them.
+const PURE: &[&str] = &["model", "policy"];
+const IMPURE: &[&str] = &[
+    "tokio::",
+    "ractor::",
+    "rand::",
+    "tracing::",
+    "metrics::",
+    "Instant::now",
+    "SystemTime::now",
+    "std::env",
+    "std::fs",
+    "std::net",
+    "std::thread",
+    "async fn",
+    "async move",
+    ".await",
+];
+/// All of tonic that the pure chapters may name.
+const TONIC: &[&str] = &["tonic::Code", "tonic::Status"];
+
+const PAGE: usize = 400;
+/// Files that outgrew the page, with the most they may have. To be split; none may be added.
+const TOO_LONG: &[(&str, usize)] = &[("actor/supervisor.rs", 520), ("actor/core.rs", 500)];
+
+#[test]
+fn chapters_name_only_the_chapters_below_them() {
+    let mut faults = Vec::new();
+    for file in code_files() {
+        let Some((chapter, allowed)) = file.chapter() else {
+            continue;
+        };
+        for name in names_after_crate(&file.code) {
+            if name.starts_with(char::is_uppercase) {
+                faults.push(format!("{}: crate::{name}: name its chapter, not the crate's root", file.name));
+            } else if name != chapter && !allowed.contains(&&*name) {
+                faults.push(format!("{}: `{chapter}` may not name `{name}`", file.name));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+}
+
+#[test]
+fn every_chapter_of_the_source_is_listed_here() {
+    let found: BTreeSet<String> = code_files().iter().map(File::top).collect();
+    let listed: BTreeSet<String> =
+        CHAPTERS.iter().map(|(chapter, _)| chapter.to_string()).chain(["bin".into(), "lib".into()]).collect();
+    assert_eq!(found, listed);
+}
+
+#[test]
+fn model_and_policy_are_pure() {
+    let mut faults = Vec::new();
+    for file in code_files().iter().filter(|file| PURE.contains(&&*file.top())) {
+        let mut code = file.code.clone();
+        TONIC.iter().for_each(|allowed| code = code.replace(allowed, ""));
+        for word in IMPURE.iter().chain(&["tonic::"]).filter(|word| code.contains(**word)) {
+            faults.push(format!("{}: {word}", file.name));
+        }
+    }
+    assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+}
+
+#[test]
+fn every_file_introduces_itself_and_stays_on_its_page() {
+    let mut faults = Vec::new();
+    for file in files() {
+        if !file.text.starts_with("//!") {
+            faults.push(format!("{}: does not begin with `//!`", file.name));
+        }
+        let lines = file.text.lines().count();
+        let page = TOO_LONG.iter().find(|(name, _)| *name == file.name).map_or(PAGE, |(_, lines)| *lines);
+        if lines > page {
+            faults.push(format!("{}: {lines} lines, at most {page}", file.name));
+        }
+    }
+    assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+}
+
+/// One file of `src/`.
+struct File {
+    /// Its path below `src/`, with `/`.
+    name: String,
+    text: String,
+    /// The text without comments and without its test module.
+    code: String,
+}
+
+impl File {
+    fn top(&self) -> String {
+        self.name.split('/').next().unwrap_or_default().trim_end_matches(".rs").to_owned()
+    }
+
+    fn chapter(&self) -> Option<(&'static str, &'static [&'static str])> {
+        CHAPTERS.iter().copied().find(|(chapter, _)| *chapter == self.top())
+    }
+}
+
+/// All files but generated ones.
+fn files() -> Vec<File> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let (mut found, mut folders) = (Vec::new(), vec![root.clone()]);
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("a folder of src") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") && !is_generated(&path) {
+                found.push(read(&root, &path));
+            }
+        }
+    }
+    found.sort_by(|a: &File, b| a.name.cmp(&b.name));
+    found
+}
+
+/// The files that are not tests as a whole.
+fn code_files() -> Vec<File> {
+    files().into_iter().filter(|file| !file.name.ends_with("_tests.rs")).collect()
+}
+
+fn is_generated(path: &Path) -> bool {
+    path.parent().is_some_and(|folder| folder.ends_with("src/proto")) && !path.ends_with("mod.rs")
+}
+
+fn read(root: &Path, path: &PathBuf) -> File {
+    let text = fs::read_to_string(path).expect("UTF-8 text");
+    let tested = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+    let code = tested.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
+    let parts = path.strip_prefix(root).expect("below src").components();
+    let name = parts.map(|part| part.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/");
+    File { name, text, code }
+}
+
+/// What stands after `crate::`, alone or in a group.
+fn names_after_crate(code: &str) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for (at, start) in code.match_indices("crate::") {
+        let rest = &code[at + start.len()..];
+        match rest.strip_prefix('{') {
+            Some(group) => names.extend(items(group).iter().map(|item| first_word(item))),
+            None => drop(names.insert(first_word(rest))),
+        }
+    }
+    names
+}
+
+fn first_word(text: &str) -> String {
+    text.trim_start().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
+}
+
+/// The items of a group, up to its closing brace.
+fn items(group: &str) -> Vec<String> {
+    let (mut depth, mut items) = (0, vec![String::new()]);
+    for c in group.chars() {
+        match c {
+            '}' if depth == 0 => break,
+            ',' if depth == 0 => {
+                items.push(String::new());
+                continue;
+            }
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            _ => {}
+        }
+        items.last_mut().expect("never empty").push(c);
+    }
+    items.retain(|item| !item.trim().is_empty());
+    items
+}
+
+#[test]
+fn names_after_crate_are_found_alone_and_in_groups() {
+    let code =
+        "use crate::{model::{Event, Fact}, policy, clock::now,}; crate::telemetry::x(); crate::Supervisor::new()";
+    let names: Vec<_> = names_after_crate(code).into_iter().collect();
+    assert_eq!(names, ["Supervisor", "clock", "model", "policy", "telemetry"]);
+}

@@ -1,0 +1,153 @@
+//! The lists in `docs/` name what is in the code: every event with its fields, every metric with its labels.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
+
+fn read(path: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The variants of `Fact` with their fields, as `src/model/event.rs` has them.
+fn facts() -> BTreeMap<String, BTreeSet<String>> {
+    let source = read("src/model/event.rs");
+    let body = source.split("pub enum Fact {").nth(1).and_then(|rest| rest.split("\n}").next()).expect("enum Fact");
+    let mut facts = BTreeMap::<String, BTreeSet<String>>::new();
+    let mut last = String::new();
+    for line in body.lines().filter(|line| !line.trim_start().starts_with("//")) {
+        let text = line.trim();
+        match line.len() - line.trim_start().len() {
+            4 if text.ends_with('{') || text.ends_with(',') && !text.starts_with('}') => {
+                last = text.trim_end_matches([' ', '{', ',']).to_owned();
+                facts.insert(last.clone(), BTreeSet::new());
+            }
+            8 => {
+                let field = text.split(':').next().expect("a field").to_owned();
+                facts.get_mut(&last).expect("a variant came before").insert(field);
+            }
+            _ => {}
+        }
+    }
+    facts
+}
+
+/// The headings `### Name` of `docs/events.md` with the fields in their tables.
+fn documented_facts() -> BTreeMap<String, BTreeSet<String>> {
+    let text = read("docs/events.md");
+    text.split("\n### ")
+        .skip(1)
+        .map(|section| {
+            let (heading, rest) = section.split_once('\n').expect("a heading and a text");
+            let fields = rest.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+            (heading.trim_matches('`').to_owned(), fields.map(str::to_owned).collect())
+        })
+        .collect()
+}
+
+#[test]
+fn every_event_is_described_with_all_its_fields() {
+    let facts = facts();
+    assert!(facts.len() > 10, "{facts:?}");
+    assert_eq!(documented_facts(), facts);
+}
+
+#[test]
+fn every_event_has_its_variants_name() {
+    let source = read("src/model/event.rs");
+    for name in facts().keys() {
+        assert!(source.contains(&format!("Self::{name} {{ .. }} => \"{name}\"")), "{name}");
+    }
+}
+
+/// What is recorded anywhere in `src/`: kind and name.
+fn metrics() -> BTreeSet<(String, String)> {
+    let (mut found, mut folders) = (BTreeSet::new(), vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")]);
+    while let Some(folder) = folders.pop() {
+        for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.extend(recorded_in(&path));
+            }
+        }
+    }
+    found
+}
+
+fn recorded_in(path: &PathBuf) -> BTreeSet<(String, String)> {
+    let source: String = fs::read_to_string(path).unwrap().split_whitespace().collect();
+    let named = |kind: &str| {
+        let start = format!("{kind}!(\"");
+        let names = source.split(&start).skip(1).filter_map(|rest| rest.split('"').next());
+        names.map(|name| (kind.to_owned(), name.to_owned())).collect::<Vec<_>>()
+    };
+    ["counter", "gauge", "histogram"].into_iter().flat_map(named).collect()
+}
+
+#[test]
+fn every_metric_is_described_with_its_kind() {
+    let text = read("docs/metrics.md");
+    let rows = text.lines().filter_map(|line| {
+        let mut cells = line.strip_prefix("| `")?.split('|').map(str::trim);
+        let name = cells.next()?.trim_end_matches('`').to_owned();
+        let kind = cells.next().filter(|kind| ["counter", "gauge", "histogram"].contains(kind))?;
+        Some((kind.to_owned(), name))
+    });
+    let metrics = metrics();
+    assert!(metrics.len() > 15, "{metrics:?}");
+    assert_eq!(rows.collect::<BTreeSet<_>>(), metrics);
+}
+
+/// Every `[text](path)` between pages leads somewhere.
+#[test]
+fn links_between_pages_lead_to_files() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut pages: Vec<PathBuf> = ["README.md", "README.zh-CN.md", "CHANGELOG.md"].map(|page| root.join(page)).into();
+    for folder in ["docs", "docs/zh", "docs/decisions"] {
+        let entries = fs::read_dir(root.join(folder)).unwrap().map(|entry| entry.unwrap().path());
+        pages.extend(entries.filter(|path| path.extension().is_some_and(|extension| extension == "md")));
+    }
+    let mut broken = Vec::new();
+    for page in pages {
+        let text = fs::read_to_string(&page).unwrap_or_else(|error| panic!("{}: {error}", page.display()));
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let path = link.split('#').next().unwrap_or_default();
+            if !path.is_empty() && !path.contains("://") && !page.parent().unwrap().join(path).exists() {
+                broken.push(format!("{}: {link}", page.strip_prefix(root).unwrap().display()));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "\n{}", broken.join("\n"));
+}
+
+/// What the guide says of a server that fails twice, in `Testing your agent`.
+#[cfg(feature = "test-util")]
+#[tokio::test(start_paused = true)]
+async fn the_guides_test_of_an_agent_holds() {
+    use std::time::Duration;
+    use tonic_supervisor::testing::{Answer, MemoryNetwork, Script, ScriptedServer};
+    use tonic_supervisor::{CallOptions, Config, ConnectivityState, Supervisor};
+
+    let network = MemoryNetwork::new();
+    let server = ScriptedServer::builder().on_memory(&network, "queue:50051").await;
+    server.script(Script::fail_times(2, tonic::Code::Unavailable));
+    let config = Config::builder().host("queue").port(50051).build().unwrap();
+    let supervisor = Supervisor::builder(config).connector(network.connector()).seed(7).spawn();
+    let began = tokio::time::Instant::now();
+    supervisor.channel().unary::<(), ()>("/pkg.Service/Method", tonic::Request::new(())).await.unwrap();
+    assert_eq!((began.elapsed().as_secs(), server.handled()), (3, 3));
+
+    server.script(Answer::cut_after_processing());
+    let mut request = tonic::Request::new(());
+    request.extensions_mut().insert(CallOptions::new().idempotent(false));
+    supervisor.channel().unary::<(), ()>("/pkg.Service/Method", request).await.unwrap_err();
+    server.script(Script::echo());
+    supervisor.channel().unary::<(), ()>("/pkg.Service/Method", tonic::Request::new(())).await.unwrap();
+    network.freeze_all();
+    tokio::time::sleep(Duration::from_secs(36)).await;
+    assert_ne!(supervisor.state(), ConnectivityState::Idle);
+    assert!(network.dials().len() >= 3, "keepalive noticed: {:?}", network.dials());
+}

@@ -1,0 +1,228 @@
+//! The CHECKs of the pains about retries: their budget, their deadline, the server's word on them, their count.
+
+use crate::stage::{Events, Stage, echo, report, seconds, stage, timed};
+use std::time::Duration;
+use tokio::time::{interval, sleep};
+use tonic::{Code, Request};
+use tonic_supervisor::{
+    CallOptions, Cause, Config, Fact,
+    policy::RetryLimit,
+    testing::{Answer, Script},
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn retried(fact: &Fact) -> Option<()> {
+    matches!(fact, Fact::RetryScheduled { .. }).then_some(())
+}
+
+fn throttled(fact: &Fact) -> Option<()> {
+    matches!(fact, Fact::RetryThrottled { .. }).then_some(())
+}
+
+// --- 11: retry amplification -----------------------------------------------------------------------------------------
+
+const STORM: Duration = Duration::from_secs(30);
+const CALLS: usize = 6_000;
+
+/// 200 calls a second for 30 s against a server that answers UNAVAILABLE to all of them.
+async fn storm() -> (Stage, Events) {
+    let stage = stage(Config::builder()).await;
+    stage.server.script(Script::always(Code::Unavailable));
+    let events = Events::of(&stage.supervisor);
+    let mut tick = interval(STORM / CALLS as u32);
+    for _ in 0..CALLS {
+        tick.tick().await;
+        let channel = stage.supervisor.channel();
+        tokio::spawn(async move { echo(&channel, "x").await });
+    }
+    (stage, events)
+}
+
+/// CHECK 11: wire attempts <= 1.2 x calls + the floor (ten a second, and the hundred saved up).
+#[tokio::test(start_paused = true)]
+async fn pain_11_retry_amplification_a_storm_of_failing_calls_is_held_near_a_fifth_more() {
+    let (stage, events) = storm().await;
+    let attempts = stage.server.arrivals().len();
+    let allowed = CALLS * 12 / 10 + 10 * STORM.as_secs() as usize + 100;
+    assert!(attempts <= allowed, "{attempts} attempts");
+    assert!(attempts > CALLS + 1_000, "retries go on within their budget: {attempts} attempts");
+    let (granted, refused) = (events.all(retried).await.len(), events.all(throttled).await.len());
+    assert!(granted >= attempts - CALLS && refused > granted, "{granted} granted, {refused} refused");
+    let snapshot = stage.supervisor.snapshot();
+    assert_eq!((snapshot.retries, snapshot.transparent_retries), (granted as u64, 0));
+}
+
+/// CHECK 11: ten seconds after the storm the budget is full again.
+#[tokio::test(start_paused = true)]
+async fn pain_11_retry_amplification_the_budget_is_full_again_ten_seconds_after_a_storm() {
+    let (stage, events) = storm().await;
+    stage.server.script(Script::echo());
+    sleep(10 * SECOND).await;
+    stage.server.script(Script::always(Code::Unavailable));
+    let (before, refused) = (events.all(retried).await.len(), events.all(throttled).await.len());
+    let burst = 150;
+    for _ in 0..burst {
+        let channel = stage.supervisor.channel();
+        tokio::spawn(async move { echo(&channel, "x").await });
+    }
+    events.nth(refused + 1, |fact| throttled(fact).is_some()).await;
+    let granted = events.all(retried).await.len() - before;
+    // The hundred saved up, and what the burst's calls and a moment's time earn.
+    assert!((100..=100 + burst / 5 + 1).contains(&granted), "{granted} granted");
+}
+
+/// CHECK 11: a client of one call a minute always gets its three retries.
+#[tokio::test(start_paused = true)]
+async fn pain_11_retry_amplification_a_quiet_client_always_gets_its_three_retries() {
+    let stage = stage(Config::builder()).await;
+    stage.server.script(Script::always(Code::Unavailable));
+    let mut minute = interval(60 * SECOND);
+    for minutes in 1..=10 {
+        minute.tick().await;
+        let status = echo(&stage.supervisor.channel(), "x").await.expect_err("the server fails every call");
+        assert_eq!((report(&status).retries, stage.server.handled()), (3, 4 * minutes));
+    }
+}
+
+/// CHECK 11's "must": the throttle sees statuses only; lost links are paced by dials.
+#[tokio::test(start_paused = true)]
+async fn pain_11_retry_amplification_lost_links_neither_spend_the_budget_nor_are_stopped_by_it() {
+    let one = Config::builder().retry_throttle_ratio(0.0).retry_throttle_floor(0.1).max_retry_attempts(6);
+    let stage = stage(one).await;
+    let channel = stage.supervisor.channel();
+    stage.server.script(Script::sequence(vec![Answer::cut_after_processing(); 5], Answer::echo()));
+    echo(&channel, "x").await.expect("the sixth attempt");
+    stage.server.script(Script::sequence(vec![Answer::status(Code::Unavailable)], Answer::echo()));
+    echo(&channel, "x").await.expect("the one retry of the budget is still there");
+    let events = Events::of(&stage.supervisor);
+    stage.server.script(Script::always(Code::Unavailable));
+    let (took, outcome) = timed(echo(&channel, "x")).await;
+    assert_eq!((took, outcome.expect_err("now it is spent").code()), (Duration::ZERO, Code::Unavailable));
+    assert_eq!((events.all(retried).await.len(), events.all(throttled).await.len()), (0, 1));
+}
+
+// --- 12: deadline confusion ------------------------------------------------------------------------------------------
+
+/// A stage with attempts of 1 s and a first backoff of 0.1 s, whose server sleeps 3 s twice and then answers.
+async fn sleepy(timeout: Duration) -> Stage {
+    let first = Duration::from_millis(100);
+    let stage = stage(Config::builder().timeout(timeout).attempt_timeout(SECOND).initial_backoff(first)).await;
+    stage.server.script(Script::sequence(vec![Answer::echo().after(3 * SECOND); 2], Answer::echo()));
+    stage
+}
+
+/// CHECK 12: overall 5 s, attempt 1 s: OK at 2 s + backoff; grpc-timeout strictly decreasing.
+#[tokio::test(start_paused = true)]
+async fn pain_12_deadline_confusion_a_slow_attempt_is_given_up_and_the_next_gets_what_remains() {
+    let stage = sleepy(5 * SECOND).await;
+    let (took, outcome) = timed(echo(&stage.supervisor.channel(), "x")).await;
+    assert_eq!((outcome.expect("the third attempt"), took), ("x".into(), Duration::from_millis(2_300)));
+    assert_eq!(stage.arrivals_at(), seconds(&[0.0, 1.1, 2.3]));
+    let timeouts: Vec<_> = stage.server.arrivals().into_iter().filter_map(|arrival| arrival.grpc_timeout).collect();
+    let micros: Vec<u64> = timeouts.iter().filter_map(|text| text.strip_suffix('u')?.parse().ok()).collect();
+    assert_eq!(
+        micros.iter().map(|micros| micros.div_ceil(1_000)).collect::<Vec<_>>(),
+        [5_000, 3_900, 2_700],
+        "{timeouts:?}"
+    );
+    stage.server.given_up(2).await;
+}
+
+/// CHECK 12: overall 2.5 s: DEADLINE_EXCEEDED at 2.5 s with the attempts listed.
+#[tokio::test(start_paused = true)]
+async fn pain_12_deadline_confusion_the_overall_deadline_ends_the_call_with_every_attempt_listed() {
+    let stage = sleepy(Duration::from_millis(2_500)).await;
+    stage.server.script(Script::delay(3 * SECOND));
+    let (took, outcome) = timed(echo(&stage.supervisor.channel(), "x")).await;
+    let status = outcome.expect_err("no attempt is answered");
+    assert_eq!((status.code(), took), (Code::DeadlineExceeded, Duration::from_millis(2_500)));
+    let report = report(&status);
+    let attempts: Vec<_> = report
+        .attempts
+        .iter()
+        .map(|attempt| (attempt.code(), attempt.failure.cause.clone(), attempt.elapsed.as_millis() as u64))
+        .collect();
+    let expected = [(Cause::AttemptTimeout, 1_000), (Cause::AttemptTimeout, 2_100), (Cause::Deadline(None), 2_500)]
+        .map(|(cause, at)| (Code::DeadlineExceeded, cause, at));
+    assert_eq!(attempts, expected);
+    assert_eq!((report.attempts_made, report.retries, report.maybe_processed), (3, 2, true));
+}
+
+/// CHECK 12: where the next wait would outlive the deadline, the last real status at once.
+#[tokio::test(start_paused = true)]
+async fn pain_12_deadline_confusion_a_pointless_wait_gives_the_last_real_status_at_once() {
+    let stage = stage(Config::builder().timeout(Duration::from_millis(2_500))).await;
+    stage.server.script(Answer::status(Code::Aborted).text("row locked"));
+    let (took, outcome) = timed(echo(&stage.supervisor.channel(), "x")).await;
+    let status = outcome.expect_err("the server fails every call");
+    assert_eq!((status.code(), status.message(), took), (Code::Aborted, "row locked", SECOND));
+}
+
+/// CHECK 12: other calls on the connection are unaffected.
+#[tokio::test(start_paused = true)]
+async fn pain_12_deadline_confusion_a_slow_call_takes_neither_the_link_nor_other_calls_down() {
+    let stage = sleepy(5 * SECOND).await;
+    stage.server.on("/stage.Echo/Patient", Script::delay(4 * SECOND));
+    let mut patient = Request::new(String::from("p"));
+    patient.extensions_mut().insert(CallOptions::new().attempt_timeout(5 * SECOND));
+    let channel = stage.supervisor.channel();
+    let beside =
+        tokio::spawn(async move { timed(channel.unary::<String, String>("/stage.Echo/Patient", patient)).await });
+    echo(&stage.supervisor.channel(), "x").await.expect("the third attempt");
+    let (took, outcome) = beside.await.expect("no panic");
+    assert_eq!((outcome.expect("answered").into_inner(), took), ("p".into(), 4 * SECOND));
+    assert_eq!(stage.server.connections(), 1);
+}
+
+// --- 14: pushback ----------------------------------------------------------------------------------------------------
+
+/// CHECK 14: pushback 700 ms: the second attempt at 700 ms; -1: one attempt. What is not a number forbids retries, too (A6).
+#[tokio::test(start_paused = true)]
+async fn pain_14_pushback_is_obeyed_to_the_millisecond_and_a_negative_one_forbids_retries() {
+    let cases: [(&str, &[f64]); 5] =
+        [("700", &[0.0, 0.7, 1.4, 2.1]), ("0", &[0.0; 4]), ("-1", &[0.0]), ("soon", &[0.0]), ("99999999999", &[0.0])];
+    for (pushback, arrivals) in cases {
+        let stage = stage(Config::builder()).await;
+        stage.server.script(Script::pushback(Code::ResourceExhausted, pushback));
+        let status = echo(&stage.supervisor.channel(), "x").await.expect_err("the server fails every call");
+        assert_eq!(stage.arrivals_at(), seconds(arrivals), "pushback {pushback}");
+        assert_eq!(status.code(), Code::ResourceExhausted);
+    }
+}
+
+/// After a pushback the waits start over; an answer with headers before its status may push back, too.
+#[tokio::test(start_paused = true)]
+async fn pain_14_pushback_starts_the_waits_over() {
+    let stage = stage(Config::builder().max_retry_attempts(4)).await;
+    let busy = Answer::status(Code::Unavailable);
+    let push = Answer::headers_then_error(Code::Unavailable).pushback("700");
+    stage.server.script(Script::sequence(vec![busy.clone(), busy.clone(), push, busy], Answer::echo()));
+    echo(&stage.supervisor.channel(), "x").await.expect("the fifth attempt");
+    assert_eq!(stage.arrivals_at(), seconds(&[0.0, 1.0, 3.0, 3.7, 4.7]));
+}
+
+// --- 24: retry count rules -------------------------------------------------------------------------------------------
+
+/// CHECK 24: 0 -> 1, 3 -> 4, 10 -> 11 wire attempts; unlimited: as many as the deadline allows.
+#[tokio::test(start_paused = true)]
+async fn pain_24_retry_counts_are_what_they_say_without_a_hidden_clamp() {
+    let unlimited = RetryLimit::Unlimited;
+    let at_most = RetryLimit::AtMost;
+    // Unlimited within 600 s: 1, 2, 4, 8 s, then every 10 s while there is time.
+    for (limit, attempts) in [(at_most(0), 1), (at_most(3), 4), (at_most(10), 11), (unlimited, 5 + 58)] {
+        let stage = stage(Config::builder().timeout(600 * SECOND).max_retry_attempts(limit)).await;
+        stage.server.script(Script::always(Code::Unavailable));
+        let (took, outcome) = timed(echo(&stage.supervisor.channel(), "x")).await;
+        let status = outcome.expect_err("the server fails every call");
+        assert_eq!((stage.server.handled(), report(&status).attempts_made as usize), (attempts, attempts), "{limit:?}");
+        assert!(took < 600 * SECOND && status.code() == Code::Unavailable);
+    }
+}
+
+#[test]
+fn pain_24_unlimited_retries_without_a_deadline_are_an_error_that_names_the_key() {
+    let endless = Config::builder().timeout(None).max_retry_attempts(RetryLimit::Unlimited).build();
+    let error = endless.expect_err("nothing would ever end such a call").to_string();
+    assert!(error.contains("grpc.max_retry_attempts") && error.contains("timeout"), "{error}");
+}

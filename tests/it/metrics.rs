@@ -1,0 +1,159 @@
+//! What is counted, under gRPC's names (A66 calls and attempts, A94 links, A96 retries) and ours, with which labels.
+
+use crate::link_stage::*;
+use metrics_util::debugging::{DebugValue, DebuggingRecorder};
+use std::collections::BTreeMap;
+use tonic::Code;
+use tonic_supervisor::{
+    CallOptions, ConfigBuilder, ConnectivityState, Fact, Supervisor,
+    testing::{Answer, MemoryNetwork, Script, ScriptedServer},
+};
+
+/// All that was recorded: `name{label=value,...}`, labels in order, to its value; a histogram's values in order.
+type Recorded = BTreeMap<String, Vec<f64>>;
+
+/// Plays `scene` on a runtime of its own, with paused time, and returns what it recorded.
+fn record<F: Future<Output = ()>>(scene: impl FnOnce() -> F) -> Recorded {
+    let recorder = DebuggingRecorder::new();
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().expect("a runtime");
+    metrics::with_local_recorder(&recorder, || runtime.block_on(scene()));
+    let recorded = recorder.snapshotter().snapshot().into_vec();
+    let entry = |(key, value): (metrics_util::CompositeKey, DebugValue)| {
+        let mut labels: Vec<_> = key.key().labels().map(|label| format!("{}={}", label.key(), label.value())).collect();
+        labels.sort();
+        let values = match value {
+            DebugValue::Counter(count) => vec![count as f64],
+            DebugValue::Gauge(value) => vec![value.into_inner()],
+            DebugValue::Histogram(values) => values.into_iter().map(f64::from).collect(),
+        };
+        (format!("{}{{{}}}", key.key().name(), labels.join(",")), values)
+    };
+    recorded.into_iter().map(|(key, _, _, value)| entry((key, value))).collect()
+}
+
+const TARGET: &str = "grpc.target=server:50051";
+const METHOD: &str = "grpc.method=test.Echo/Echo,";
+
+/// A Ready supervisor and its server.
+struct Scene {
+    network: MemoryNetwork,
+    server: ScriptedServer,
+    supervisor: Supervisor,
+}
+
+impl Scene {
+    async fn of(config: ConfigBuilder) -> Self {
+        let network = MemoryNetwork::new();
+        let server = ScriptedServer::on_memory(&network, SERVER).await;
+        let supervisor = supervise(&network, config);
+        assert!(supervisor.wait_ready(PATIENCE).await);
+        Self { network, server, supervisor }
+    }
+
+    async fn call(&self, options: CallOptions) -> Result<String, tonic::Status> {
+        echo(&self.supervisor.channel(), options).await
+    }
+}
+
+/// The value of a metric; the labels are those of `extra` and the target's.
+#[track_caller]
+fn value<'a>(recorded: &'a Recorded, name: &str, extra: &str) -> &'a [f64] {
+    let mut labels: Vec<_> = extra.split(',').filter(|label| !label.is_empty()).chain([TARGET]).collect();
+    labels.sort();
+    let key = format!("{name}{{{}}}", labels.join(","));
+    recorded.get(&key).unwrap_or_else(|| panic!("no {key} in {:#?}", recorded.keys()))
+}
+
+fn seconds_of(values: &[f64], expected: &[f64]) {
+    assert_eq!(values.len(), expected.len(), "{values:?}");
+    assert!(values.iter().zip(expected).all(|(value, expected)| (value - expected).abs() < 0.01), "{values:?}");
+}
+
+/// A66 and A96: two busy answers, a refusal, an answer; then an error that is not retried.
+#[test]
+fn calls_and_attempts_are_counted_under_grpcs_names() {
+    let recorded = record(|| async {
+        let scene = Scene::of(config()).await;
+        let busy = Answer::status(Code::Unavailable);
+        scene.server.script(Script::sequence(vec![busy.clone(), Answer::reset(7), busy], Answer::echo()));
+        scene.call(CallOptions::new()).await.expect("the fourth attempt is answered");
+        scene.server.script(Script::always(Code::NotFound));
+        scene.call(CallOptions::new()).await.expect_err("nothing is there");
+    });
+    let of = |name, status| value(&recorded, name, &format!("{METHOD}{status}"));
+    assert_eq!(of("grpc.client.attempt.started", ""), [5.0]);
+    assert_eq!(of("grpc.client.attempt.duration", "grpc.status=UNAVAILABLE").len(), 3);
+    assert_eq!(of("grpc.client.attempt.duration", "grpc.status=OK").len(), 1);
+    assert_eq!(of("grpc.client.attempt.duration", "grpc.status=NOT_FOUND").len(), 1);
+    // "hello" as a message is 7 bytes, and gRPC's prefix has 5.
+    assert_eq!(of("grpc.client.attempt.sent_total_compressed_message_size", "grpc.status=OK"), [12.0]);
+    assert_eq!(of("grpc.client.attempt.rcvd_total_compressed_message_size", "grpc.status=OK"), [12.0]);
+    assert_eq!(of("grpc.client.attempt.rcvd_total_compressed_message_size", "grpc.status=NOT_FOUND"), [0.0]);
+    seconds_of(of("grpc.client.call.duration", "grpc.status=OK"), &[3.0]);
+    seconds_of(of("grpc.client.call.duration", "grpc.status=NOT_FOUND"), &[0.0]);
+    assert_eq!(of("grpc.client.call.retries", ""), [2.0], "zeroes are not recorded");
+    assert_eq!(of("grpc.client.call.transparent_retries", ""), [1.0]);
+    seconds_of(of("grpc.client.call.retry_delay", ""), &[3.0]);
+}
+
+/// A94: a link that is lost, dials that fail, a link that goes away, a link whose peer falls silent.
+#[test]
+fn links_are_counted_under_grpcs_names() {
+    let recorded = record(|| async {
+        let keepalive = config().keepalive_time(seconds(30)).keepalive_timeout(seconds(5));
+        let scene = Scene::of(keepalive).await;
+        let mut events = Events::of(&scene.supervisor).await;
+        scene.call(CallOptions::new()).await.expect("the link is proven");
+        scene.server.kill().await;
+        events.until(|fact| matches!(fact, Fact::DialFailed { .. })).await;
+        scene.server.restart().await;
+        events.until_state(ConnectivityState::Ready).await;
+        scene.call(CallOptions::new()).await.expect("the link is proven");
+        scene.server.goaway().await;
+        events.until_state(ConnectivityState::Ready).await;
+        scene.network.freeze_all();
+        events.until(|fact| matches!(fact, Fact::KeepaliveLost { .. })).await;
+        events.until_state(ConnectivityState::Ready).await;
+        scene.network.reset_all();
+        events.until(|fact| matches!(fact, Fact::LinkLost { .. })).await;
+        events.until_state(ConnectivityState::Ready).await;
+    });
+    let of = |name, extra| value(&recorded, name, extra);
+    assert_eq!(of("grpc.subchannel.connection_attempts_succeeded", ""), [5.0]);
+    assert_eq!(of("grpc.subchannel.connection_attempts_failed", ""), [1.0]);
+    assert_eq!(of("tonic_supervisor.dials", ""), [6.0]);
+    assert_eq!(of("grpc.subchannel.open_connections", "grpc.security_level=none"), [1.0]);
+    for error in ["socket error", "GOAWAY NO_ERROR", "connection timed out", "connection reset"] {
+        let label = format!("grpc.disconnect_error={error}");
+        assert_eq!(value(&recorded, "grpc.subchannel.disconnections", &label), [1.0], "{error}");
+    }
+    assert_eq!(of("tonic_supervisor.goaways", "code=NO_ERROR"), [1.0]);
+    assert_eq!(of("tonic_supervisor.keepalive.lost", ""), [1.0]);
+    assert_eq!(of("tonic_supervisor.channel.state", ""), [2.0], "READY");
+}
+
+/// Ours: what is refused, throttled, and how a shutdown leaves the gauges.
+#[test]
+fn refusals_and_throttled_retries_are_counted_and_a_shutdown_leaves_no_link_open() {
+    let recorded = record(|| async {
+        let throttled = config().retry_throttle_ratio(0.0).retry_throttle_floor(0.1).queue_max_calls(1);
+        let scene = Scene::of(throttled).await;
+        scene.server.script(Script::always(Code::Unavailable));
+        let busy = scene.call(CallOptions::new()).await.expect_err("the server is busy");
+        assert_eq!(report(&busy).retries, 1, "the throttle allows one");
+        scene.server.script(Script::hang());
+        let first = echoes(&scene.supervisor.channel(), CallOptions::new(), 1);
+        settle().await;
+        let refused = scene.call(CallOptions::new()).await.expect_err("one call is open already");
+        assert_eq!(refused.code(), Code::ResourceExhausted);
+        scene.supervisor.shutdown(seconds(0)).await;
+        assert_eq!(join(first).await[0].1.as_ref().expect_err("shut down").code(), Code::Cancelled);
+    });
+    let of = |name, extra| value(&recorded, name, extra);
+    assert_eq!(of("tonic_supervisor.retries.throttled", ""), [1.0]);
+    assert_eq!(of("tonic_supervisor.calls.shed", "reason=too_many_calls"), [1.0]);
+    assert_eq!(of("grpc.subchannel.disconnections", "grpc.disconnect_error=subchannel shutdown"), [1.0]);
+    assert_eq!(of("grpc.subchannel.open_connections", "grpc.security_level=none"), [0.0]);
+    assert_eq!(of("tonic_supervisor.channel.state", ""), [4.0], "SHUTDOWN");
+}
