@@ -40,22 +40,28 @@ impl Authority {
 
     /// A certificate for a server with this name or address.
     pub(crate) fn server(&self, name: &str, years: Years) -> Identity {
-        self.issue(name, years, ExtendedKeyUsagePurpose::ServerAuth)
+        self.issue(name, years, &[ExtendedKeyUsagePurpose::ServerAuth])
     }
 
     /// A certificate for a client.
     pub(crate) fn client(&self, name: &str, years: Years) -> Identity {
-        self.issue(name, years, ExtendedKeyUsagePurpose::ClientAuth)
+        self.issue(name, years, &[ExtendedKeyUsagePurpose::ClientAuth])
     }
 
-    fn issue(&self, name: &str, Years(from, to): Years, purpose: ExtendedKeyUsagePurpose) -> Identity {
+    /// A certificate for both ends.
+    #[allow(dead_code)]
+    pub(crate) fn both(&self, name: &str, years: Years) -> Identity {
+        self.issue(name, years, &[ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth])
+    }
+
+    fn issue(&self, name: &str, Years(from, to): Years, purposes: &[ExtendedKeyUsagePurpose]) -> Identity {
         let mut params = CertificateParams::new([name.to_owned()]).expect("a name");
         params.distinguished_name.push(DnType::CommonName, name);
         params.not_before = date_time_ymd(from, 1, 1);
         params.not_after = date_time_ymd(to, 1, 1);
         params.use_authority_key_identifier_extension = true;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![purpose];
+        params.extended_key_usages = purposes.to_vec();
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.issuer).expect("signed");
         Identity { certificate: certificate.pem(), key: key.serialize_pem() }

@@ -1,6 +1,8 @@
 //! TLS against real peers: every way in which it goes wrong, rotation under load, and files that are not whole.
 
 mod certificates;
+#[cfg(all(feature = "cli", unix))]
+mod demo;
 mod faults;
 mod front;
 mod rotation;
