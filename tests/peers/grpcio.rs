@@ -64,10 +64,10 @@ async fn without_a_certificate_of_its_authority_it_lets_nobody_in() {
         ended.expect_err("refused").message().to_owned()
     };
     let words = refused(world.config(&*target)).await;
-    assert!(words.contains("client certificate"), "{words}");
+    assert!(words.contains("require a client certificate, and none is configured"), "{words}");
     world.theirs.client("stranger", NOW).write(world.path(), "client");
     let words = refused(world.showing(world.config(&*target))).await;
-    assert!(words.contains("refused our client certificate"), "{words}");
+    assert!(words.contains("have refused our client certificate"), "{words}");
 }
 
 #[tokio::test]
