@@ -4,3 +4,9 @@
 mod cli;
 mod config;
 mod generated;
+#[cfg(feature = "test-util")]
+mod ractor_facts;
+#[cfg(feature = "test-util")]
+mod rig;
+#[cfg(feature = "test-util")]
+mod shutdown;
