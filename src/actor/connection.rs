@@ -5,6 +5,7 @@ use super::{
     core::Core,
     message::{ConnectionMsg, SupervisorMsg},
     panics::Child,
+    timer::Timer,
 };
 use crate::{
     clock,
@@ -35,6 +36,7 @@ pub(super) struct ConnectionState {
     /// The dial, then the driver: whichever runs ends with this actor.
     task: AbortHandle,
     link: Option<Arc<Link>>,
+    stable: Option<Timer>,
     end: Option<ConnectionEnd>,
 }
 
@@ -78,6 +80,7 @@ impl Actor for ConnectionActor {
             started: clock::now(),
             task: dialling.abort_handle(),
             link: None,
+            stable: None,
             end: None,
         })
     }
@@ -127,7 +130,8 @@ impl ConnectionState {
             let _ = ended.cast(ConnectionMsg::Ended(end));
         });
         self.task = driving.abort_handle();
-        me.send_after(self.core.config.reconnect.stable_after, || ConnectionMsg::StableDue);
+        let stable_after = self.core.config.reconnect.stable_after;
+        self.stable = Some(Timer::new(me, stable_after, || ConnectionMsg::StableDue));
         self.tell(SupervisorMsg::LinkUp { incarnation: self.incarnation, link, took });
     }
 

@@ -22,6 +22,7 @@ mod request;
 mod root;
 mod runner;
 mod supervisor;
+mod timer;
 
 pub(crate) use self::core::{Core, Submission, refusal};
 pub(crate) use call::Reply;

@@ -9,6 +9,7 @@ use super::{
     message::{Door, RequestMsg, SupervisorMsg},
     panics::Child,
     runner::run_attempt,
+    timer::Timer,
 };
 use crate::{
     clock,
@@ -21,7 +22,6 @@ use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
-use tokio::task::AbortHandle;
 
 /// How often reply ports are looked at for callers that went away: noticed within 100 ms.
 const SWEEP_EVERY: Duration = Duration::from_millis(80);
@@ -39,8 +39,8 @@ pub(super) struct RequestState {
     shard: usize,
     door: Door,
     pending: Pending<Arc<Call>>,
-    timer: Option<(Instant, AbortHandle)>,
-    sweeping: bool,
+    timer: Option<(Instant, Timer)>,
+    sweep: Option<Timer>,
     draining: bool,
     /// How many parked calls the supervisor and the counts know of.
     told_waiting: usize,
@@ -60,7 +60,7 @@ impl Actor for RequestActor {
             door,
             pending: Pending::default(),
             timer: None,
-            sweeping: false,
+            sweep: None,
             draining,
             told_waiting: 0,
         })
@@ -283,7 +283,7 @@ impl RequestState {
     }
 
     fn sweep(&mut self) {
-        self.sweeping = false;
+        self.sweep = None;
         let (core, shard) = (self.core.clone(), self.shard);
         let gone = |call: &Call| match &call.state.lock().reply {
             Reply::Port { port: Some(port), .. } => port.is_closed(),
@@ -306,15 +306,11 @@ impl RequestState {
         let next = self.pending.next_timer();
         let armed = self.timer.as_ref().map(|(at, _)| *at);
         if let Some(at) = next.filter(|at| armed.is_none_or(|armed| *at < armed)) {
-            if let Some((_, timer)) = self.timer.take() {
-                timer.abort();
-            }
             let wait = at.saturating_duration_since(clock::now());
-            self.timer = Some((at, me.send_after(wait, || RequestMsg::TimerDue).abort_handle()));
+            self.timer = Some((at, Timer::new(me, wait, || RequestMsg::TimerDue)));
         }
-        if !self.sweeping && self.core.has_ports() {
-            self.sweeping = true;
-            me.send_after(SWEEP_EVERY, || RequestMsg::SweepDue);
+        if self.sweep.is_none() && self.core.has_ports() {
+            self.sweep = Some(Timer::new(me, SWEEP_EVERY, || RequestMsg::SweepDue));
         }
     }
 
@@ -344,8 +340,5 @@ fn cause(ended: &AttemptFailure) -> Arc<str> {
 impl Drop for RequestState {
     fn drop(&mut self) {
         self.core.telemetry.counts.waiting.fetch_sub(self.told_waiting, Relaxed);
-        if let Some((_, timer)) = self.timer.take() {
-            timer.abort();
-        }
     }
 }

@@ -3,7 +3,7 @@
 //! Spawned on its own it respawns the supervisor for ever, past the restart intensity at the slowest pace. Linked under a
 //! user's supervisor it then fails, so that the failure goes upward as in OTP.
 
-use super::{core::Core, message::RootMsg, supervisor::SupervisorActor};
+use super::{core::Core, message::RootMsg, supervisor::SupervisorActor, timer::Timer};
 use crate::{
     clock,
     model::{ConnectivityState, Fact, Failure, Incarnation},
@@ -18,6 +18,7 @@ struct RootState {
     core: Arc<Core>,
     restarts: Restarts,
     linked: bool,
+    respawn: Option<Timer>,
 }
 
 /// Starts the actors of `core`, on their own. Must be called within a tokio runtime.
@@ -79,7 +80,7 @@ impl Actor for RootActor {
         (core, linked): Self::Arguments,
     ) -> Result<RootState, ActorProcessingErr> {
         let restarts = Restarts::new(core.config.intensity);
-        Ok(RootState { core, restarts, linked })
+        Ok(RootState { core, restarts, linked, respawn: None })
     }
 
     async fn post_start(&self, me: ActorRef<RootMsg>, state: &mut RootState) -> Result<(), ActorProcessingErr> {
@@ -130,7 +131,8 @@ impl RootState {
             return Err(format!("the supervisor actor keeps failing: {words}").into());
         }
         // Calls wait for it: the slowest pace is that of a channel with calls waiting.
-        me.send_after(self.core.config.reconnect.waiting.max, || RootMsg::RespawnDue);
+        let pace = self.core.config.reconnect.waiting.max;
+        self.respawn = Some(Timer::new(me, pace, || RootMsg::RespawnDue));
         Ok(())
     }
 }

@@ -9,6 +9,7 @@ use super::{
     message::{ConnectionMsg, Door, RequestMsg, SupervisorMsg},
     panics::Child,
     request::{RequestActor, RequestArgs},
+    timer::Timer,
 };
 use crate::{
     clock,
@@ -22,7 +23,6 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::task::AbortHandle;
 
 /// After the grace, so long for goodbyes to be written before links are cut.
 const FAREWELL: Duration = Duration::from_millis(100);
@@ -38,8 +38,9 @@ pub(super) struct SupervisorState {
     /// The link that the channel's state is about; those already replaced are only drained.
     current: Option<Incarnation>,
     link: Option<Arc<Link>>,
-    redial: Option<AbortHandle>,
-    grace: Option<AbortHandle>,
+    redial: Option<Timer>,
+    grace: Option<Timer>,
+    restarts_due: Vec<Option<Timer>>,
     calls_waiting: Vec<bool>,
     draining: bool,
 }
@@ -50,6 +51,7 @@ struct Connection {
     link: Option<Arc<Link>>,
     keepalive_time: Option<Duration>,
     goaway_heard: bool,
+    farewell: Option<Timer>,
 }
 
 impl Actor for SupervisorActor {
@@ -86,6 +88,7 @@ impl Actor for SupervisorActor {
             link: None,
             redial: None,
             grace: None,
+            restarts_due: (0..shards).map(|_| None).collect(),
             calls_waiting: vec![false; shards],
             draining: false,
         };
@@ -185,7 +188,7 @@ impl SupervisorState {
     }
 
     async fn dial(&mut self, me: &ActorRef<SupervisorMsg>) {
-        self.redial.take().inspect(AbortHandle::abort);
+        self.redial = None;
         let core = &self.core;
         let incarnation = core.next_incarnation();
         core.telemetry.announce(Fact::DialStarted { incarnation, failures: self.channel.failures() });
@@ -204,21 +207,26 @@ impl SupervisorState {
         self.current = Some(incarnation);
         // Starting is local. It fails only if this actor is being stopped, and then there is nothing to dial for.
         if let Ok((actor, _)) = Actor::spawn_linked(None, ConnectionActor, args, me.get_cell()).await {
-            let connection =
-                Connection { incarnation, actor, link: None, keepalive_time: keepalive.time, goaway_heard: false };
+            let connection = Connection {
+                incarnation,
+                actor,
+                link: None,
+                keepalive_time: keepalive.time,
+                goaway_heard: false,
+                farewell: None,
+            };
             self.connections.insert(connection.actor.get_id(), connection);
         }
     }
 
     fn wait(&mut self, me: &ActorRef<SupervisorMsg>, at: Instant, now: Instant) {
-        self.redial.take().inspect(AbortHandle::abort);
         let delay = at.saturating_duration_since(now);
         self.core.telemetry.announce(Fact::BackoffStarted {
             delay,
             attempt: self.channel.failures().saturating_sub(1),
             calls_waiting: self.calls_waiting.contains(&true),
         });
-        self.redial = Some(me.send_after(delay, || SupervisorMsg::RedialDue).abort_handle());
+        self.redial = Some(Timer::new(me, delay, || SupervisorMsg::RedialDue));
     }
 
     /// Tells the request actors where calls go out.
@@ -417,7 +425,7 @@ impl SupervisorState {
         }
         // Calls wait for it: the slowest pace is that of a channel with calls waiting.
         let pace = self.core.config.reconnect.waiting.max;
-        me.send_after(pace, move || SupervisorMsg::RestartDue { shard });
+        self.restarts_due[shard] = Some(Timer::new(me, pace, move || SupervisorMsg::RestartDue { shard }));
     }
 
     fn child_failed(&mut self, child: &'static str, words: &str) -> Verdict {
@@ -449,7 +457,7 @@ impl SupervisorState {
     async fn drain(&mut self, me: &ActorRef<SupervisorMsg>) {
         let until = self.core.closing().and_then(|closing| closing.until);
         if !std::mem::replace(&mut self.draining, true) {
-            self.redial.take().inspect(AbortHandle::abort);
+            self.redial = None;
             for shard in 0..self.core.shards() {
                 self.core.tell_request(shard, RequestMsg::Drain);
             }
@@ -458,18 +466,17 @@ impl SupervisorState {
         if self.connections.is_empty() {
             return me.stop(None);
         }
-        self.grace.take().inspect(AbortHandle::abort);
         if let Some(until) = until {
             let grace = until.saturating_duration_since(clock::now());
-            self.grace = Some(me.send_after(grace, || SupervisorMsg::GraceDue).abort_handle());
+            self.grace = Some(Timer::new(me, grace, || SupervisorMsg::GraceDue));
         }
     }
 
     /// What still runs is answered, links say goodbye, and are cut if they cannot.
     fn grace_over(&mut self) {
         self.core.end_all(self.core.ledger.open(|_| true), Failure::shutdown);
-        for connection in self.connections.values() {
-            connection.actor.send_after(FAREWELL, || ConnectionMsg::HangUp);
+        for connection in self.connections.values_mut() {
+            connection.farewell = Some(Timer::new(&connection.actor, FAREWELL, || ConnectionMsg::HangUp));
         }
     }
 
@@ -480,14 +487,6 @@ impl SupervisorState {
             let cause = "the supervisor actor failed and was restarted".into();
             let incarnation = Incarnation::default();
             self.core.telemetry.announce(Fact::StateChanged { from: shown, to, cause, incarnation });
-        }
-    }
-}
-
-impl Drop for SupervisorState {
-    fn drop(&mut self) {
-        for timer in [self.redial.take(), self.grace.take()].into_iter().flatten() {
-            timer.abort();
         }
     }
 }
