@@ -128,7 +128,14 @@ impl ResponseBody {
                 let frame = data.pop_front().map(Frame::data);
                 Poll::Ready(frame.or_else(|| trailers.take().map(Frame::trailers)).map(Ok))
             }
-            Self::Live(live) => live.poll(cx),
+            Self::Live(live) => {
+                let frame = ready!(live.poll(cx));
+                if live.done {
+                    // A connection stays open for as long as anybody holds one of its streams, ended or not.
+                    *self = Self::empty();
+                }
+                Poll::Ready(frame)
+            }
         }
     }
 
