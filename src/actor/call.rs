@@ -150,10 +150,11 @@ impl Call {
         Poll::Pending
     }
 
-    /// Begins an attempt: its head and, where the request is whole, its body. None if the call is over.
+    /// Begins an attempt: its head and, where the request is whole, its body. None if the call does not wait for one: it is
+    /// over, or a former request actor, not quite dead yet, was quicker.
     pub(crate) fn begin_attempt(&self, now: Instant) -> Option<(http::Request<()>, Option<Bytes>)> {
         let mut state = self.state.lock();
-        if state.is_answered() {
+        if !matches!(state.stage, Stage::Waiting { .. }) {
             return None;
         }
         state.stage = Stage::Running;

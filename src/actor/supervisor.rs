@@ -337,9 +337,12 @@ impl SupervisorState {
         if let Some(shard) = self.request_actors.remove(&id) {
             if !self.draining || self.core.closing().is_none() {
                 self.request_actor_failed(me, shard, words).await;
-            } else if !self.connections.is_empty() {
-                // Calls in flight still need someone to decide for them.
-                let _ = self.spawn_request_actor(me, shard).await;
+            } else {
+                self.child_failed("request", words);
+                if !self.connections.is_empty() {
+                    // Calls in flight still need someone to decide for them.
+                    let _ = self.spawn_request_actor(me, shard).await;
+                }
             }
             return;
         }

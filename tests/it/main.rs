@@ -34,8 +34,13 @@ mod mailbox;
 mod metrics;
 #[cfg(feature = "test-util")]
 mod odd_calls;
+mod ractor_facts;
+#[cfg(feature = "test-util")]
+mod rig;
 #[cfg(feature = "test-util")]
 mod seed;
+#[cfg(feature = "test-util")]
+mod shutdown;
 #[cfg(feature = "test-util")]
 mod stage;
 #[cfg(feature = "test-util")]
