@@ -74,6 +74,14 @@ impl SupervisedBody {
         }
     }
 
+    /// Counts the data that goes by.
+    fn count(&mut self, frame: Frame<Bytes>) -> Frame<Bytes> {
+        if let (Some(open), Some(data)) = (&mut self.open, frame.data_ref()) {
+            open.call.state.lock().received += data.len();
+        }
+        frame
+    }
+
     /// The peer's last word ends the call, and goes on to the user as it is: tonic reads the status from it.
     fn trailers(&mut self, trailers: HeaderMap) -> Result<Frame<Bytes>, Status> {
         let Some(status) = status::from_headers(&trailers) else {
@@ -114,7 +122,7 @@ impl Body for SupervisedBody {
         }
         Poll::Ready(Some(match frame.into_trailers() {
             Ok(trailers) => me.trailers(trailers),
-            Err(frame) => Ok(frame),
+            Err(frame) => Ok(me.count(frame)),
         }))
     }
 

@@ -19,7 +19,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::task::AbortHandle;
-use tonic::Status;
+use tonic::{Code, Status};
 
 /// Bodies up to this size are copied to their exact size when a call has to wait.
 const COPIED_ON_PARKING: usize = 4 * 1024;
@@ -53,6 +53,10 @@ pub(crate) struct CallState {
     pub(crate) replayable: bool,
     pub(crate) machine: CallMachine,
     pub(crate) attempts: u32,
+    /// How many of the attempts have been measured; one that is cut short is measured when the call ends.
+    pub(crate) measured: u32,
+    /// How many bytes of the answer came so far, where it streams.
+    pub(crate) received: usize,
     pub(crate) attempt_started: Instant,
     pub(crate) waited: Duration,
     pub(crate) history: Vec<AttemptReport>,
@@ -99,6 +103,8 @@ impl CallState {
             replayable: true,
             machine: CallMachine::default(),
             attempts: 0,
+            measured: 0,
+            received: 0,
             attempt_started: now,
             waited: Duration::ZERO,
             history: Vec::new(),
@@ -119,6 +125,15 @@ impl CallState {
         self.offer = Some(offer);
         if let Some(waker) = self.waker.take() {
             waker.wake();
+        }
+    }
+
+    /// Measures the attempt under way, once.
+    pub(crate) fn measure(&mut self, call: &Call, code: Code, received: usize, now: Instant) {
+        if self.measured < self.attempts {
+            self.measured = self.attempts;
+            let took = now.saturating_duration_since(self.attempt_started);
+            call.method.metrics.attempt_ended(code, took, call.size, received);
         }
     }
 

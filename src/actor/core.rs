@@ -282,6 +282,8 @@ impl Core {
             _ => Phase::MaybeProcessed,
         };
         state.stage = Stage::Answered;
+        let received = state.received;
+        state.measure(call, code, received, now);
         state.body = None;
         state.admission = None;
         let machine = std::mem::take(&mut state.machine);

@@ -168,6 +168,7 @@ impl RequestState {
             Err(failure) => {
                 let mut state = call.state.lock();
                 state.record(&failure, call.submitted, now);
+                state.measure(&call, failure.code, 0, now);
                 state.stage = Stage::Failed(Box::new(failure.into()));
                 drop(state);
                 self.decide(call);

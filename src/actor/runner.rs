@@ -23,7 +23,6 @@ use std::{
     pin::{Pin, pin},
     sync::Arc,
     task::Poll,
-    time::Instant,
 };
 use tonic::{Code, Status, metadata::MetadataMap};
 
@@ -105,7 +104,7 @@ async fn attempt(
             Err(_) => Err(Box::new(out_of_time(call).into())),
         },
     };
-    record(call, &outcome, started);
+    measure(call, &outcome);
     (outcome, pump)
 }
 
@@ -156,13 +155,14 @@ fn out_of_time(call: &Call) -> Failure {
     }
 }
 
-fn record(call: &Call, outcome: &Outcome, started: Instant) {
+/// Measures an attempt whose end is known; an answer that streams is measured when the call ends.
+fn measure(call: &Call, outcome: &Outcome) {
     let (code, received) = match outcome {
+        Ok(response) if response.body().is_live() => return,
         Ok(response) => (Code::Ok, response.body().buffered()),
         Err(failure) => (failure.failure.code, 0),
     };
-    let took = clock::now().saturating_duration_since(started);
-    call.method.metrics.attempt_ended(code, took, call.size, received);
+    call.state.lock().measure(call, code, received, clock::now());
 }
 
 /// The answer's head is there: whole answers end the call here, the others when their body ends.

@@ -9,6 +9,7 @@ use super::{
     message::{ConnectionMsg, Door, RequestMsg, SupervisorMsg},
     panics::Child,
     request::{RequestActor, RequestArgs},
+    root::GivesUp,
     timer::Timer,
 };
 use crate::{
@@ -43,6 +44,9 @@ pub(super) struct SupervisorState {
     restarts_due: Vec<Option<Timer>>,
     calls_waiting: Vec<bool>,
     draining: bool,
+    /// Whether failing upward is asked for once the restart intensity is reached.
+    linked: bool,
+    exhausted: bool,
 }
 
 struct Connection {
@@ -57,12 +61,12 @@ struct Connection {
 impl Actor for SupervisorActor {
     type Msg = SupervisorMsg;
     type State = SupervisorState;
-    type Arguments = Arc<Core>;
+    type Arguments = (Arc<Core>, bool);
 
     async fn pre_start(
         &self,
         me: ActorRef<SupervisorMsg>,
-        core: Arc<Core>,
+        (core, linked): Self::Arguments,
     ) -> Result<SupervisorState, ActorProcessingErr> {
         let reconnect = &core.config.reconnect;
         let schedules = Schedules {
@@ -91,6 +95,8 @@ impl Actor for SupervisorActor {
             restarts_due: (0..shards).map(|_| None).collect(),
             calls_waiting: vec![false; shards],
             draining: false,
+            linked,
+            exhausted: false,
         };
         state.show_crash(shown);
         Ok(state)
@@ -157,7 +163,10 @@ impl Actor for SupervisorActor {
             }
             _ => {}
         }
-        Ok(())
+        match state.exhausted && state.linked {
+            true => Err(Box::new(GivesUp)),
+            false => Ok(()),
+        }
     }
 }
 
@@ -253,11 +262,11 @@ impl SupervisorState {
         link: Arc<Link>,
         took: Duration,
     ) {
-        if let Some(connection) = self.connection(incarnation) {
-            connection.link = Some(link.clone());
-        }
         if self.current != Some(incarnation) || self.draining {
             return link.drain();
+        }
+        if let Some(connection) = self.connection(incarnation) {
+            connection.link = Some(link.clone());
         }
         let max_concurrent_streams = link.peer_limit();
         self.core.telemetry.announce(Fact::LinkEstablished { incarnation, took, max_concurrent_streams });
@@ -436,6 +445,7 @@ impl SupervisorState {
         self.core.telemetry.announce(Fact::ChildFailed { child, error: words.into() });
         let verdict = self.restarts.failed(clock::now());
         if verdict == Verdict::Reached {
+            self.exhausted = true;
             let (failures, period) = (self.restarts.count(), self.core.config.intensity.period);
             self.core.telemetry.announce(Fact::IntensityReached { failures, period });
         }
@@ -487,6 +497,7 @@ impl SupervisorState {
     /// A crash of this actor takes the links with it: what is shown must say so.
     fn show_crash(&self, shown: ConnectivityState) {
         let to = self.channel.state();
+        self.core.telemetry.links_gone(&LinkEnd::ActorFailed("the supervisor actor failed".into()));
         if shown != to && shown.can_become(to) {
             let cause = "the supervisor actor failed and was restarted".into();
             let incarnation = Incarnation::default();

@@ -3,6 +3,8 @@
 // Helpers of tests may unwrap, and a test over real sockets may look at the real clock.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
+#[cfg(feature = "test-util")]
+mod accounts;
 #[cfg(all(feature = "agent-queue", feature = "test-util"))]
 mod agent_queue_client;
 #[cfg(feature = "cli")]
