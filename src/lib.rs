@@ -71,9 +71,9 @@ mod telemetry;
 pub mod testing;
 pub mod transport;
 
+pub use actor::{CallCredentials, CredentialsRequest, UnaryCall, UnaryReply, UnaryResult};
 #[cfg(feature = "test-util")]
 pub use actor::{Child, Panics};
-pub use actor::{UnaryCall, UnaryReply, UnaryResult};
 pub use client::{Builder, DescriptorError, Mailbox, SupervisedChannel, Supervisor};
 pub use config::{Config, ConfigBuilder, ConfigError, MethodOptions};
 pub use model::{

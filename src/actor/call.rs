@@ -3,7 +3,7 @@
 //! A call is run by its *runner*: the caller's own future, or a task where the call came as a message. The request actor makes
 //! the runner offers: an open stream to read the answer from, or the final status.
 
-use super::{core::Admission, message::UnaryResult, method::Method};
+use super::{core::Admission, credentials::Granted, message::UnaryResult, method::Method};
 use crate::{
     model::{AttemptReport, CallId, CallReport, Failure},
     policy::{CallMachine, RetryPolicy, format_timeout},
@@ -62,6 +62,8 @@ pub(crate) struct CallState {
     pub(crate) history: Vec<AttemptReport>,
     pub(crate) reply: Reply,
     pub(crate) admission: Option<Admission>,
+    /// What the next attempt is sent with, once it is there.
+    pub(crate) credentials: Option<Box<Granted>>,
     parked_body: bool,
     offer: Option<Offer>,
     waker: Option<Waker>,
@@ -71,6 +73,8 @@ pub(crate) struct CallState {
 pub(crate) enum Stage {
     /// It waits for a link, or until the time of its retry.
     Waiting { until: Option<Instant> },
+    /// Its credentials are being fetched by this task.
+    Fetching(AbortHandle),
     /// Its runner has an open stream.
     Running,
     /// An attempt failed; the request actor decides what follows.
@@ -95,6 +99,13 @@ pub(crate) enum Offer {
     Answer(Status),
 }
 
+impl Stage {
+    /// Whether nothing of the call is on its way.
+    pub(crate) fn is_unsent(&self) -> bool {
+        matches!(self, Self::Waiting { .. } | Self::Fetching(_))
+    }
+}
+
 impl CallState {
     pub(crate) fn new(body: Option<Bytes>, reply: Reply, admission: Admission, now: Instant) -> Self {
         Self {
@@ -110,6 +121,7 @@ impl CallState {
             history: Vec::new(),
             reply,
             admission: Some(admission),
+            credentials: None,
             parked_body: false,
             offer: None,
             waker: None,

@@ -104,6 +104,12 @@ impl Actor for ConnectionActor {
             ConnectionMsg::Noticed(LinkNote::RoundTrip(took)) => {
                 state.core.telemetry.counts.round_trip.store(took.as_nanos() as u64, Relaxed);
             }
+            #[cfg(feature = "tls")]
+            ConnectionMsg::Noticed(LinkNote::TlsMaterialRejected(cause)) => {
+                let fact =
+                    crate::model::Fact::TlsMaterialRejected { incarnation: state.incarnation, cause: cause.into() };
+                state.core.telemetry.announce(fact);
+            }
             ConnectionMsg::StableDue => state.tell(SupervisorMsg::LinkProven(state.incarnation)),
             ConnectionMsg::Ended(end) => state.lost(&me, end),
             ConnectionMsg::Drain => match &state.link {

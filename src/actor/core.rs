@@ -2,6 +2,7 @@
 
 use super::{
     call::{Call, CallState, Offer, Reply, Stage},
+    credentials::Credentials,
     ledger::Ledger,
     message::{RequestMsg, SupervisorMsg},
     method::{Method, Methods},
@@ -9,7 +10,7 @@ use super::{
 };
 use crate::{
     clock,
-    config::Config,
+    config::{Config, Endpoint},
     model::{CallId, CallOptions, CallReport, Fact, Failure, Incarnation, Phase, ShedReason},
     policy::{RetryLimit, Throttle, earliest, parse_timeout},
     telemetry::{Counts, Telemetry},
@@ -19,7 +20,7 @@ use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use http::{
     HeaderMap,
-    uri::{Authority, PathAndQuery},
+    uri::{Authority, PathAndQuery, Scheme},
 };
 use parking_lot::Mutex;
 use ractor::{ActorRef, Message};
@@ -41,6 +42,9 @@ use tonic::{Code, Status};
 pub(crate) struct Core {
     pub(crate) config: Config,
     pub(crate) connector: Arc<dyn Connector>,
+    pub(crate) credentials: Option<Credentials>,
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Option<Arc<crate::transport::Tls>>,
     pub(crate) telemetry: Telemetry,
     pub(crate) ledger: Ledger,
     pub(crate) throttle: Mutex<Throttle>,
@@ -89,18 +93,29 @@ pub(crate) struct Submission {
 }
 
 impl Core {
-    pub(crate) fn new(config: Config, connector: Arc<dyn Connector>, seed: Option<u64>) -> Self {
-        let target: Arc<str> = authority_of(&config).into();
+    pub(crate) fn new(
+        config: Config,
+        connector: Arc<dyn Connector>,
+        credentials: Option<Credentials>,
+        seed: Option<u64>,
+    ) -> Self {
+        let authority = config.endpoint().authority();
+        let target: Arc<str> = match config.endpoint() {
+            Endpoint::Host { .. } => authority.as_str().into(),
+            whole => whole.to_string().into(),
+        };
+        let security = if config.tls().is_some() { "privacy_and_integrity" } else { "none" };
         let time = config.effective_keepalive_time();
         let shards = config.request_actors;
         Self {
-            telemetry: Telemetry::new(target.clone(), time),
+            telemetry: Telemetry::new(target.clone(), security, time),
             ledger: Ledger::default(),
             throttle: Mutex::new(Throttle::new(config.throttle, clock::now())),
             keepalive: Mutex::new(KeepaliveNow { time, while_idle: config.keepalive.permit_without_calls }),
             panics: Panics::default(),
             methods: Methods::new(
-                Authority::try_from(&*target).unwrap_or_else(|_| Authority::from_static("localhost")),
+                Authority::try_from(authority).unwrap_or_else(|_| Authority::from_static("localhost")),
+                config.tls().map_or(Scheme::HTTP, |_| Scheme::HTTPS),
                 target,
             ),
             dice: Mutex::new(seed.map_or_else(|| StdRng::from_rng(&mut rand::rng()), StdRng::seed_from_u64)),
@@ -111,7 +126,10 @@ impl Core {
             requests: (0..shards).map(|_| ArcSwapOption::empty()).collect(),
             closing: Mutex::new(None),
             closed: SetOnce::new(),
+            #[cfg(feature = "tls")]
+            tls: config.tls().map(|tls| Arc::new(crate::transport::Tls::new(tls.clone(), config.endpoint()))),
             connector,
+            credentials,
             config,
         }
     }
@@ -128,11 +146,11 @@ impl Core {
     /// What to dial.
     pub(crate) fn target(&self) -> Target {
         let keepalive = self.keepalive.lock().time;
-        Target {
-            host: self.config.host.as_str().into(),
-            port: self.config.port,
-            user_timeout: keepalive.map(|_| self.config.keepalive.timeout),
-        }
+        let (host, port) = match self.config.endpoint() {
+            Endpoint::Host { host, port } => (host.as_str().into(), *port),
+            whole => (whole.to_string().into(), 0),
+        };
+        Target { host, port, user_timeout: keepalive.map(|_| self.config.keepalive.timeout) }
     }
 
     pub(crate) fn method(&self, path: &PathAndQuery) -> Arc<Method> {
@@ -277,13 +295,13 @@ impl Core {
         if state.is_answered() {
             return None;
         }
-        let phase = match state.stage {
-            Stage::Waiting { .. } => Phase::Unsent,
-            _ => Phase::MaybeProcessed,
-        };
-        state.stage = Stage::Answered;
+        let phase = if state.stage.is_unsent() { Phase::Unsent } else { Phase::MaybeProcessed };
+        if let Stage::Fetching(task) = std::mem::replace(&mut state.stage, Stage::Answered) {
+            task.abort();
+        }
         let received = state.received;
         state.measure(call, code, received, now);
+        state.credentials = None;
         state.body = None;
         state.admission = None;
         let machine = std::mem::take(&mut state.machine);
@@ -339,7 +357,7 @@ impl Core {
 
     /// The caller is gone.
     pub(crate) fn cancel(&self, call: &Arc<Call>) {
-        let waiting = matches!(call.state.lock().stage, Stage::Waiting { .. });
+        let waiting = call.state.lock().stage.is_unsent();
         self.conclude(call, Failure::cancelled(if waiting { Phase::Unsent } else { Phase::MaybeProcessed }).into());
         if waiting {
             self.tell_request(self.shard_of(call.id), RequestMsg::Cancel(call.id));
@@ -387,7 +405,7 @@ impl Core {
     /// Ends every open call with `failure`.
     pub(crate) fn end_all(&self, calls: Vec<Arc<Call>>, failure: impl Fn(Phase) -> Failure) {
         for call in calls {
-            let waiting = matches!(call.state.lock().stage, Stage::Waiting { .. });
+            let waiting = call.state.lock().stage.is_unsent();
             let phase = if waiting { Phase::Unsent } else { Phase::MaybeProcessed };
             self.conclude(&call, failure(phase).into());
         }
@@ -437,12 +455,6 @@ pub(crate) fn refusal(method: &Method, failure: Failure) -> Status {
         maybe_processed: false,
     }));
     status
-}
-
-/// `host:port`, an IPv6 address in brackets.
-fn authority_of(config: &Config) -> String {
-    let Config { host, port, .. } = config;
-    if host.contains(':') && !host.starts_with('[') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
 fn tell<M: Message>(slot: &ArcSwapOption<ActorRef<M>>, message: M) {

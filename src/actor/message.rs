@@ -62,6 +62,8 @@ pub(crate) enum RequestMsg {
     Cancel(CallId),
     /// An attempt failed; the failure is in the call.
     AttemptFailed(Arc<Call>),
+    /// The credentials of the next attempt are in the call.
+    CredentialsFetched(Arc<Call>),
     /// The link to use changed.
     LinkChanged(Door),
     /// The link has room again.
@@ -148,6 +150,7 @@ impl RequestMsg {
             Self::Submit(_) => "Submit",
             Self::Cancel(_) => "Cancel",
             Self::AttemptFailed(_) => "AttemptFailed",
+            Self::CredentialsFetched(_) => "CredentialsFetched",
             Self::LinkChanged(_) => "LinkChanged",
             Self::RoomFreed => "RoomFreed",
             Self::TimerDue => "TimerDue",

@@ -40,6 +40,7 @@ pub(crate) struct Method {
 /// All methods of one target.
 pub(crate) struct Methods {
     authority: Authority,
+    scheme: Scheme,
     target: Arc<str>,
     known: ArcSwap<HashMap<PathAndQuery, Arc<Method>>>,
     described: Mutex<HashMap<String, CallKind>>,
@@ -59,8 +60,8 @@ impl Method {
 }
 
 impl Methods {
-    pub(crate) fn new(authority: Authority, target: Arc<str>) -> Self {
-        Self { authority, target, known: ArcSwap::default(), described: Mutex::default() }
+    pub(crate) fn new(authority: Authority, scheme: Scheme, target: Arc<str>) -> Self {
+        Self { authority, scheme, target, known: ArcSwap::default(), described: Mutex::default() }
     }
 
     /// The method that `path` names.
@@ -93,7 +94,7 @@ impl Methods {
         let configured = rule.as_ref().and_then(|rule| rule.kind);
         let label = if remembered { name.clone() } else { "other".into() };
         let uri = Uri::builder()
-            .scheme(Scheme::HTTP)
+            .scheme(self.scheme.clone())
             .authority(self.authority.clone())
             .path_and_query(path.clone())
             .build()

@@ -13,6 +13,7 @@ mod body;
 mod call;
 mod connection;
 mod core;
+mod credentials;
 mod hooks;
 mod ledger;
 mod message;
@@ -26,6 +27,8 @@ mod timer;
 
 pub(crate) use self::core::{Core, Submission, refusal};
 pub(crate) use call::Reply;
+pub(crate) use credentials::Credentials;
+pub use credentials::{CallCredentials, CredentialsRequest};
 pub(crate) use message::SupervisorMsg;
 pub use message::{UnaryCall, UnaryReply, UnaryResult};
 #[cfg(feature = "test-util")]

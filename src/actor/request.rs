@@ -6,6 +6,7 @@
 use super::{
     call::{Call, Offer, Reply, Stage},
     core::Core,
+    credentials,
     message::{Door, RequestMsg, SupervisorMsg},
     panics::Child,
     runner::run_attempt,
@@ -17,6 +18,7 @@ use crate::{
     policy::{Decision, Due, Pending, Pushback, Rules},
     transport::{AttemptFailure, OpenStream, Permit, status},
 };
+use http::HeaderMap;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -78,6 +80,7 @@ impl Actor for RequestActor {
             RequestMsg::Submit(call) => state.take_on(call),
             RequestMsg::Cancel(id) => drop(state.pending.remove(id)),
             RequestMsg::AttemptFailed(call) => state.decide(call),
+            RequestMsg::CredentialsFetched(call) => state.authorized(call),
             RequestMsg::LinkChanged(door) => state.link_changed(door),
             RequestMsg::RoomFreed => {}
             RequestMsg::TimerDue => state.timer_due(),
@@ -103,8 +106,12 @@ impl RequestState {
 
     /// Starts a call, parks it, or lets it sleep on. What is known already, runs or is over is left alone.
     fn take_on(&mut self, call: Arc<Call>) {
-        let Stage::Waiting { until } = call.state.lock().stage else {
-            return;
+        let until = {
+            let mut state = call.state.lock();
+            let Stage::Waiting { until } = state.stage else { return };
+            // Credentials that came for a former actor: it took the place on the link, too.
+            state.credentials = None;
+            until
         };
         if self.pending.contains(call.id) {
             return;
@@ -159,9 +166,29 @@ impl RequestState {
         if call.deadline.is_some_and(|deadline| deadline <= now) {
             return self.expire(&call);
         }
-        let Some((head, body)) = call.begin_attempt(now) else {
+        match self.core.credentials {
+            Some(_) => credentials::fetch(&self.core, call, permit),
+            None => self.send(call, permit, HeaderMap::new()),
+        }
+    }
+
+    /// The credentials are there: the attempt begins, unless its link is gone or they came for nothing.
+    fn authorized(&mut self, call: Arc<Call>) {
+        let granted = call.state.lock().credentials.take();
+        match granted {
+            Some(granted) if granted.permit.link().is_accepting() && !self.draining => {
+                self.send(call, granted.permit, granted.headers);
+            }
+            _ => self.take_on(call),
+        }
+    }
+
+    fn send(&mut self, call: Arc<Call>, permit: Permit, credentials: HeaderMap) {
+        let now = clock::now();
+        let Some((mut head, body)) = call.begin_attempt(now) else {
             return;
         };
+        head.headers_mut().extend(credentials);
         call.method.metrics.attempt_started();
         match permit.open(head, body) {
             Ok(stream) => self.launch(call, stream),
@@ -304,7 +331,10 @@ impl RequestState {
 
     fn drain(&mut self) {
         self.draining = true;
-        let waiting: Vec<_> = self.pending.drain().collect();
+        let mut waiting: Vec<_> = self.pending.drain().collect();
+        let (core, shard) = (self.core.clone(), self.shard);
+        let fetching = |call: &Call| matches!(call.state.lock().stage, Stage::Fetching(_));
+        waiting.extend(core.ledger.open(|call| core.shard_of(call.id) == shard && fetching(call)));
         self.core.end_all(waiting, Failure::shutdown);
     }
 

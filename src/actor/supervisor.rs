@@ -38,6 +38,8 @@ pub(super) struct SupervisorState {
     request_actors: HashMap<ActorId, usize>,
     /// The link that the channel's state is about; those already replaced are only drained.
     current: Option<Incarnation>,
+    /// The link being dialled to take the current one's place (make before break).
+    successor: Option<Incarnation>,
     link: Option<Arc<Link>>,
     redial: Option<Timer>,
     grace: Option<Timer>,
@@ -89,6 +91,7 @@ impl Actor for SupervisorActor {
             connections: HashMap::new(),
             request_actors: HashMap::new(),
             current: None,
+            successor: None,
             link: None,
             redial: None,
             grace: None,
@@ -178,9 +181,12 @@ impl SupervisorState {
         let now = clock::now();
         let failing = self.channel.last_error().cloned();
         let step = self.channel.on(input, &cause, now, self.core.roll());
+        // The change to Connecting is about the link to be.
+        let adopted = step.changed.filter(|(_, to)| *to == ConnectivityState::Connecting).and(self.successor);
         if step.output == Output::Dial {
-            // The change to Connecting is about the link to be.
             self.current = Some(self.core.next_incarnation());
+        } else if adopted.is_some() {
+            self.current = self.successor.take();
         }
         if let Some((from, to)) = step.changed {
             let incarnation = self.current.unwrap_or_default();
@@ -191,7 +197,14 @@ impl SupervisorState {
         }
         match step.output {
             Output::Nothing => {}
-            Output::Dial => self.dial(me).await,
+            Output::Dial => {
+                self.redial = None;
+                self.dial(me, self.current.unwrap_or_default()).await;
+            }
+            Output::DialSuccessor => {
+                let incarnation = *self.successor.insert(self.core.next_incarnation());
+                self.dial(me, incarnation).await;
+            }
             Output::WaitUntil(at) => self.wait(me, at, now),
             Output::HangUp => self.connections.values().for_each(|connection| {
                 // One that is dead already has nothing to drain.
@@ -200,9 +213,8 @@ impl SupervisorState {
         }
     }
 
-    async fn dial(&mut self, me: &ActorRef<SupervisorMsg>) {
-        self.redial = None;
-        let (core, incarnation) = (&self.core, self.current.unwrap_or_default());
+    async fn dial(&mut self, me: &ActorRef<SupervisorMsg>, incarnation: Incarnation) {
+        let core = &self.core;
         core.telemetry.announce(Fact::DialStarted { incarnation, failures: self.channel.failures() });
         let keepalive = *core.keepalive.lock();
         let dial = Dial {
@@ -213,6 +225,8 @@ impl SupervisorState {
                 .time
                 .map(|time| Liveness::new(time, core.config.keepalive.timeout, keepalive.while_idle)),
             window: core.config.max_in_flight,
+            #[cfg(feature = "tls")]
+            tls: core.tls.clone(),
         };
         let watcher = Arc::new(Hooks(Arc::downgrade(core)));
         let args = ConnectionArgs { core: core.clone(), supervisor: me.clone(), watcher, dial };
@@ -262,7 +276,8 @@ impl SupervisorState {
         link: Arc<Link>,
         took: Duration,
     ) {
-        if self.current != Some(incarnation) || self.draining {
+        let succeeds = self.successor == Some(incarnation);
+        if !(succeeds || self.current == Some(incarnation)) || self.draining {
             return link.drain();
         }
         if let Some(connection) = self.connection(incarnation) {
@@ -270,7 +285,15 @@ impl SupervisorState {
         }
         let max_concurrent_streams = link.peer_limit();
         self.core.telemetry.announce(Fact::LinkEstablished { incarnation, took, max_concurrent_streams });
-        self.link = Some(link);
+        let former = self.link.replace(link);
+        if succeeds {
+            self.successor = None;
+            self.current = Some(incarnation);
+            // Calls go to the new link before the old one closes its door.
+            self.show_door();
+            former.inspect(|former| former.drain());
+            return self.step(me, Input::SuccessorUp, "the link was replaced").await;
+        }
         self.step(me, Input::Established, "the peer's SETTINGS were read").await;
     }
 
@@ -418,6 +441,10 @@ impl SupervisorState {
         input: Input,
         cause: &str,
     ) {
+        if self.successor == Some(incarnation) {
+            self.successor = None;
+            return self.step(me, Input::SuccessorFailed, cause).await;
+        }
         if self.current != Some(incarnation) {
             return;
         }

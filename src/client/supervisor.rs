@@ -4,11 +4,11 @@ use super::{channel::SupervisedChannel, mailbox::Mailbox};
 #[cfg(feature = "test-util")]
 use crate::actor::Panics;
 use crate::{
-    actor::{self, Core, SupervisorMsg},
+    actor::{self, CallCredentials, Core, Credentials, SupervisorMsg},
     config::Config,
     model::{ConnectivityState, Snapshot},
     telemetry::EventStream,
-    transport::{Connector, TcpConnector},
+    transport::{Connector, NetConnector},
 };
 use ractor::{ActorCell, SpawnErr};
 use std::{fmt, sync::Arc, time::Duration};
@@ -36,7 +36,9 @@ pub struct Supervisor {
 /// What is left to choose when a supervisor is spawned.
 pub struct Builder {
     config: Config,
-    connector: Arc<dyn Connector>,
+    connector: Option<Arc<dyn Connector>>,
+    credentials: Option<Arc<dyn CallCredentials>>,
+    allow_plaintext: bool,
     seed: Option<u64>,
 }
 
@@ -59,7 +61,7 @@ impl Supervisor {
 
     /// To spawn with another connector.
     pub fn builder(config: Config) -> Builder {
-        Builder { config, connector: Arc::new(TcpConnector), seed: None }
+        Builder { config, connector: None, credentials: None, allow_plaintext: false, seed: None }
     }
 
     /// A channel for generated clients. Any number may be used at once.
@@ -103,7 +105,11 @@ impl Supervisor {
     }
 
     /// Starts the backoff over: a wait ends now, and a dial that fails is followed by another at once (gRPC
-    /// `ResetConnectBackoff`). Without effect while Ready.
+    /// `ResetConnectBackoff`).
+    ///
+    /// While Ready, the link is replaced without a gap: a successor is dialled, with the TLS files and the addresses as they are
+    /// now; when it is up, new calls go there, and the old link closes when its last call has ended. If that dial fails, the old
+    /// link stays and `DialFailed` says why.
     pub fn reconnect_now(&self) {
         self.core().tell_supervisor(SupervisorMsg::ResetBackoff);
     }
@@ -132,9 +138,23 @@ impl Supervisor {
 }
 
 impl Builder {
-    /// Opens byte streams with `connector` instead of TCP.
+    /// Opens byte streams with `connector` instead of dialling the target. TLS, where configured, is spoken over them.
     pub fn connector(mut self, connector: Arc<dyn Connector>) -> Self {
-        self.connector = connector;
+        self.connector = Some(connector);
+        self
+    }
+
+    /// Adds what `credentials` give to the metadata of every attempt of every call. Needs TLS, or [`allow_plaintext`](Self::allow_plaintext):
+    /// without either, calls fail with UNAUTHENTICATED and the hook is never asked.
+    pub fn call_credentials(mut self, credentials: impl CallCredentials) -> Self {
+        self.credentials = Some(Arc::new(credentials));
+        self
+    }
+
+    /// Lets call credentials go out in clear, where TLS is not configured: to a Unix socket, to a proxy on this machine, or through
+    /// a [`connector`](Self::connector) that encrypts by itself. On a network anyone can read them.
+    pub fn allow_plaintext(mut self) -> Self {
+        self.allow_plaintext = true;
         self
     }
 
@@ -162,7 +182,10 @@ impl Builder {
         for warning in self.config.warnings() {
             tracing::warn!("{warning}");
         }
-        Arc::new(Core::new(self.config, self.connector, self.seed))
+        let connector = self.connector.unwrap_or_else(|| Arc::new(NetConnector::new(self.config.endpoint().clone())));
+        let allow_plaintext = self.allow_plaintext;
+        let credentials = self.credentials.map(|hook| Credentials { hook, allow_plaintext });
+        Arc::new(Core::new(self.config, connector, credentials, self.seed))
     }
 }
 

@@ -6,6 +6,8 @@ use super::{
     method::{self, MethodRule},
     scope::Scope,
     settings::{Config, Keepalive, Queue, Reconnect},
+    target::{self, Endpoint, Target},
+    tls,
     value::Value,
 };
 use crate::policy::{Backoff, Intensity, RetryLimit, RetryPolicy, ThrottleRule};
@@ -24,14 +26,17 @@ const KEEPALIVE_WELCOME: Duration = Duration::from_secs(300);
 pub(super) fn config(layers: Layers) -> Result<Config, ConfigError> {
     let mut problems = layers.problems.clone();
     let mut scope = Scope::new(&layers, Vec::new(), &mut problems);
+    let (retry, keepalive) = (retry(&mut scope), keepalive(&mut scope));
+    let Target { endpoint, tls: scheme } = endpoint(&mut scope);
     let mut config = Config {
-        retry: retry(&mut scope),
-        keepalive: keepalive(&mut scope),
-        host: scope.read("host", host),
-        port: scope.read("port", port),
+        retry,
+        keepalive,
+        endpoint,
+        tls: tls::read(&mut scope, scheme),
         timeout: scope.read("timeout", time_or_none),
         attempt_timeout: scope.read("attempt_timeout", time_or_none),
         connect_timeout: scope.read("connect_timeout", time),
+        credentials_timeout: scope.read("credentials_timeout", time),
         wait_for_ready: scope.read("wait_for_ready", Value::bool),
         max_replay_bytes: scope.read("max_replay_bytes", Value::size),
         max_in_flight: scope.read("max_in_flight", |value| count(value, u32::MAX)),
@@ -67,6 +72,22 @@ pub(super) fn config(layers: Layers) -> Result<Config, ConfigError> {
     config.methods.sort_by_key(width);
     ConfigError::check(problems)?;
     Ok(config)
+}
+
+/// `target`, or `host` and `port`: whichever has more authority.
+fn endpoint(scope: &mut Scope<'_>) -> Target {
+    let target =
+        scope.read("target", |value| if value.is_none() { Ok(None) } else { target::parse(value.text()?).map(Some) });
+    let parts = Endpoint::Host { host: scope.read("host", host), port: scope.read("port", port) };
+    let parts = Target { endpoint: parts, tls: None };
+    let Some(target) = target else { return parts };
+    let said = scope.authority("target");
+    for key in ["host", "port"] {
+        if scope.explicit(key) && scope.authority(key) == said {
+            scope.conflict("target", "cannot stand beside", key);
+        }
+    }
+    if scope.authority("host").max(scope.authority("port")) > said { parts } else { target }
 }
 
 /// The rule for a pattern.

@@ -86,7 +86,12 @@ impl Section<'_> {
             let key = KeyPath { method: None, path: key.path };
             self.layers.set(key, value, Source::File(self.file.clone()));
         } else if KEYS.iter().any(|key| key.path.starts_with(&children)) {
-            for (child, value) in self.entries(&value, &["grpc", name]) {
+            let entries = self.entries(&value, &["grpc", name]);
+            // Who writes it wants TLS, and must not get plaintext.
+            if name == "tls" && entries.is_empty() && matches!(value, Value::Null | Value::Map(_)) {
+                self.wrong(&["grpc", name], "is empty; for TLS with the system's authorities write `use_tls: true`");
+            }
+            for (child, value) in entries {
                 self.entry(name, &child, value);
             }
         } else {

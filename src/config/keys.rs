@@ -122,6 +122,24 @@ keys! {
         "host" host(impl Into<String> as String) = "127.0.0.1", "text", "works on one machine at once";
         /// The server's port.
         "port" port(u16) = "50051", "1 to 65535", "gRPC's usual port";
+        /// The server in gRPC's way, in place of `host` and `port`: `host:port`, `dns:///host:port`, `ipv4:address:port`,
+        /// `ipv6:[address]:port`, `unix:path`, `unix-abstract:name`, `http://host:port`, or `https://host:port`, which means TLS.
+        "target" target(impl Into<String> as String) = "none", "text, or `none`", "`host` and `port` say it";
+    }
+    "TLS: on with `use_tls`, any key below `tls`, or an `https` target; the server is always verified" {
+        /// Whether links are encrypted, and the server proves who it is.
+        "use_tls" use_tls(bool) = "false", "true or false", "plaintext works on one machine at once";
+        /// A PEM file with the authorities that may have signed the server's certificate. Read anew at each dial, as all files here.
+        "tls.ca" tls_ca(impl Into<String> as String) = "none", "path, or `none`", "the system's authorities";
+        /// A PEM file with this side's certificate chain, for servers that demand one. Needs `tls.key`.
+        "tls.certificate" tls_certificate(impl Into<String> as String) = "none", "path, or `none`", "most servers demand none";
+        /// A PEM file with the private key of `tls.certificate`; only its owner should be able to read it.
+        "tls.key" tls_key(impl Into<String> as String) = "none", "path, or `none`", "most servers demand none";
+        /// The name that the server's certificate must have, where it is not the target's.
+        "tls.server_name" tls_server_name(impl Into<String> as String) = "none", "text, or `none`", "the target's name";
+        /// Whom to trust: `platform`, the system's authorities; `webpki`, Mozilla's; `file`, only `tls.ca`. The first two trust
+        /// `tls.ca` as well. `none` means `file` where there is a `tls.ca`, else `platform`.
+        "tls.roots" tls_roots(impl Into<String> as String) = "none", "`platform`, `webpki`, `file`, or `none`", "as other programs of the system";
     }
     "Time limits" {
         /// The deadline of a whole unary call: queue, dials, attempts and waits together; `none` leaves it to the caller. Keep it
@@ -129,8 +147,10 @@ keys! {
         "timeout" timeout(impl Into<Option<Duration>> as Option<Duration>) = "60", "seconds, or `none`", "above keepalive and all waits of the seed";
         /// The time one attempt may take before it ends with DEADLINE_EXCEEDED and is retried; never beyond `timeout`.
         "attempt_timeout" attempt_timeout(impl Into<Option<Duration>> as Option<Duration>) = "none", "seconds, or `none`", "off, as in gRPC";
-        /// The time one dial may take, from the name's lookup to the server's first SETTINGS.
+        /// The time one dial may take, from the name's lookup over the TLS handshake to the server's first SETTINGS.
         "connect_timeout" connect_timeout(Duration) = "20", "seconds", "gRPC connection backoff";
+        /// The time that call credentials may take for one attempt, within the call's deadline.
+        "credentials_timeout" credentials_timeout(Duration) = "10", "seconds", "a token's renewal is one request";
     }
     "Calls" {
         /// `true`: calls wait for a link until their deadline. `false`: they fail with UNAVAILABLE while the channel is failing.

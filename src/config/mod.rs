@@ -16,6 +16,8 @@ mod reference;
 mod scope;
 mod settings;
 mod suggest;
+mod target;
+mod tls;
 mod value;
 #[cfg(feature = "yaml")]
 mod yaml;
@@ -24,3 +26,5 @@ pub use builder::ConfigBuilder;
 pub use error::{ConfigError, Problem};
 pub use method::{MethodOptions, MethodRule};
 pub use settings::{Config, Keepalive, Queue, Reconnect};
+pub use target::Endpoint;
+pub use tls::{Roots, Tls};

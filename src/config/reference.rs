@@ -165,9 +165,16 @@ fn every_key_has_a_variable_that_works() {
         let changed = match (key.path, key.unit) {
             ("host", _) => "elsewhere",
             (_, "status codes") => "ABORTED,unavailable",
+            ("use_tls", _) => "true",
             (_, "true or false") => "false",
             (_, "share") => "0.1",
             ("max_backoff" | "reconnect.max_backoff", _) => "11",
+            ("target", _) => "elsewhere:1",
+            ("tls.roots", _) => "webpki",
+            // Each needs the other.
+            ("tls.certificate" | "tls.key", _) => continue,
+            // Cannot be had.
+            (path, _) if path.contains("tls") && !cfg!(feature = "tls-ring") => continue,
             ("retry_throttle.max_tokens" | "retry_throttle.token_ratio", _) => "none",
             _ => "2",
         };

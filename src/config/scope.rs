@@ -88,6 +88,12 @@ impl<'a> Scope<'a> {
         self.push(Problem { place, key: Some(key.to_string()), text });
     }
 
+    /// Notes that what was said cannot be had, for the reason given.
+    pub(super) fn refuse(&mut self, path: &'static str, reason: &str) {
+        let (key, setting) = self.find(path);
+        self.note(&key, &setting, None, format!("is {}, but {reason}", show(&setting)));
+    }
+
     /// Whether somebody said it.
     pub(super) fn explicit(&self, path: &'static str) -> bool {
         self.authority(path) > Source::Default.authority()

@@ -2,7 +2,7 @@
 
 #[cfg(feature = "yaml")]
 use super::error::ConfigError;
-use super::{builder::ConfigBuilder, layers::Layers, method::MethodRule};
+use super::{builder::ConfigBuilder, layers::Layers, method::MethodRule, target::Endpoint, tls::Tls};
 use crate::policy::{Backoff, Intensity, RetryPolicy, ThrottleRule};
 use std::time::Duration;
 
@@ -19,11 +19,12 @@ use std::time::Duration;
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    pub(crate) host: String,
-    pub(crate) port: u16,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) tls: Option<Tls>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) attempt_timeout: Option<Duration>,
     pub(crate) connect_timeout: Duration,
+    pub(crate) credentials_timeout: Duration,
     pub(crate) retry: RetryPolicy,
     pub(crate) wait_for_ready: bool,
     pub(crate) max_replay_bytes: usize,
@@ -92,14 +93,30 @@ impl Config {
         self.methods.iter().find(|rule| rule.matches(name))
     }
 
-    /// The server's name or address, without scheme or port; `127.0.0.1` by default.
-    pub fn host(&self) -> &str {
-        &self.host
+    /// Where the server is; `127.0.0.1:50051` by default.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
     }
 
-    /// The server's port; 50051 by default.
+    /// The server's name or address, without scheme or port; empty where the target has none, `127.0.0.1` by default.
+    pub fn host(&self) -> &str {
+        match &self.endpoint {
+            Endpoint::Host { host, .. } => host,
+            _ => "",
+        }
+    }
+
+    /// The server's port; 0 where the target has none, 50051 by default.
     pub fn port(&self) -> u16 {
-        self.port
+        match &self.endpoint {
+            Endpoint::Host { port, .. } => *port,
+            _ => 0,
+        }
+    }
+
+    /// How links are encrypted; none: they are not, the default.
+    pub fn tls(&self) -> Option<&Tls> {
+        self.tls.as_ref()
     }
 
     /// The time a whole unary call may take: queue, dials, attempts and waits together. None: only the caller's own deadline
@@ -113,9 +130,14 @@ impl Config {
         self.attempt_timeout
     }
 
-    /// The time one dial may take, from the name's lookup to the server's first SETTINGS; 20 s by default.
+    /// The time one dial may take, from the name's lookup over the TLS handshake to the server's first SETTINGS; 20 s by default.
     pub fn connect_timeout(&self) -> Duration {
         self.connect_timeout
+    }
+
+    /// The time that call credentials may take for one attempt; 10 s by default.
+    pub fn credentials_timeout(&self) -> Duration {
+        self.credentials_timeout
     }
 
     /// When failed attempts are tried again, for methods without a rule of their own; by default the seed's 3 retries

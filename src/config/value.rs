@@ -195,6 +195,7 @@ impl fmt::Display for Value {
             Self::Bool(value) => write!(f, "{value}"),
             Self::Integer(number) => write!(f, "{number}"),
             Self::Float(number) => write!(f, "{number:?}"),
+            Self::Text(text) if text.contains("-----BEGIN") => f.write_str("the contents of a PEM file"),
             Self::Text(text) if text.chars().count() > 60 => {
                 write!(f, "{:?}...", text.chars().take(60).collect::<String>())
             }

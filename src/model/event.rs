@@ -51,6 +51,13 @@ pub enum Fact {
         /// Why.
         failure: DialFailure,
     },
+    /// The TLS files cannot be used as they are now: the dial goes on with what was read before, and the next one reads again.
+    TlsMaterialRejected {
+        /// The link to be.
+        incarnation: Incarnation,
+        /// Which file, and what is wrong with it.
+        cause: Arc<str>,
+    },
     /// A link is up: the peer's SETTINGS were read.
     LinkEstablished {
         /// The link.
@@ -166,6 +173,7 @@ impl Fact {
             Self::StateChanged { .. } => "StateChanged",
             Self::DialStarted { .. } => "DialStarted",
             Self::DialFailed { .. } => "DialFailed",
+            Self::TlsMaterialRejected { .. } => "TlsMaterialRejected",
             Self::LinkEstablished { .. } => "LinkEstablished",
             Self::BackoffReset { .. } => "BackoffReset",
             Self::GoAwayReceived { .. } => "GoAwayReceived",

@@ -11,6 +11,7 @@
 //! | link gone before anything was sent | local | unsent | link | UNAVAILABLE |
 //! | no link, fail fast | local | unsent | link | UNAVAILABLE |
 //! | attempt or overall deadline | local | maybe processed | stream | DEADLINE_EXCEEDED |
+//! | call credentials | local | unsent | stream | as they say (gRPC A54) |
 //! | shed | local | unsent | stream | RESOURCE_EXHAUSTED |
 //! | cancelled, shut down | local | maybe processed or unsent | stream | CANCELLED |
 
@@ -77,6 +78,8 @@ pub enum Cause {
     Protocol(String),
     /// The request's own body failed.
     RequestBody(String),
+    /// The call's credentials could not be had; the text says why.
+    Credentials(Arc<str>),
     /// `attempt_timeout` ran out.
     AttemptTimeout,
     /// The call's deadline passed; the text is the last connect error, if the call was waiting for a link.
@@ -182,6 +185,11 @@ impl Failure {
         Self::new(Code::Internal, Origin::Local, Phase::MaybeProcessed, Scope::Stream, cause)
     }
 
+    /// The call's credentials could not be had; nothing was sent.
+    pub fn credentials(code: Code, text: &str) -> Self {
+        Self::new(code, Origin::Local, Phase::Unsent, Scope::Stream, Cause::Credentials(text.into()))
+    }
+
     /// `attempt_timeout` ran out.
     pub fn attempt_timeout() -> Self {
         Self::deadline_like(Cause::AttemptTimeout, Phase::MaybeProcessed)
@@ -240,6 +248,7 @@ impl fmt::Display for Cause {
             Self::LinkLost(end) => end.fmt(f),
             Self::NotConnected(last) => write!(f, "not connected: {last}"),
             Self::RequestBody(text) => write!(f, "the request's body failed: {text}"),
+            Self::Credentials(text) => write!(f, "call credentials: {text}"),
             Self::AttemptTimeout => f.write_str("the attempt took longer than attempt_timeout"),
             Self::Deadline(None) => f.write_str("the call's deadline passed"),
             Self::Deadline(Some(last)) => {

@@ -44,6 +44,8 @@ pub enum DialStep {
     Resolve,
     /// Opening the connection.
     Connect,
+    /// Agreeing on TLS, both sides' certificates included.
+    Tls,
     /// Waiting for the peer's first HTTP/2 SETTINGS frame.
     Handshake,
 }

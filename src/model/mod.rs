@@ -7,6 +7,8 @@ mod failure;
 mod ids;
 mod link;
 mod report;
+#[cfg(feature = "tls")]
+mod secret;
 mod snapshot;
 mod state;
 
@@ -17,5 +19,7 @@ pub use failure::{Cause, Failure, Origin, Phase, Scope, ShedReason};
 pub use ids::{CallId, Incarnation};
 pub use link::{DialFailure, DialStep, GoAway, LinkEnd};
 pub use report::{AttemptReport, CallReport};
+#[cfg(feature = "tls")]
+pub(crate) use secret::Secret;
 pub use snapshot::Snapshot;
 pub use state::ConnectivityState;

@@ -2,7 +2,8 @@
 //!
 //! In this order (gRPC A6, with this project's decisions):
 //! 1. what no repetition can help surfaces: deadline, cancellation, shutdown, shed, fail fast;
-//! 2. what the server certainly did not process is resent, uncounted: unsent and GOAWAY always, REFUSED_STREAM once;
+//! 2. what the server certainly did not process is resent, uncounted: unsent (but for want of call credentials) and GOAWAY
+//!    always, REFUSED_STREAM once;
 //! 3. streams, unlisted codes, and maybe-processed calls that are not idempotent surface;
 //! 4. the limit, pushback, the deadline and the throttle are asked, in that order.
 
@@ -124,6 +125,8 @@ impl CallMachine {
     /// Whether the failed attempt costs nothing: the server certainly did not process it.
     fn is_free(&mut self, failure: &Failure) -> bool {
         match (failure.phase, &failure.cause) {
+            // They would be asked for again at once, and fail again.
+            (_, Cause::Credentials(_)) => false,
             (Phase::Unsent, _) | (Phase::Unprocessed, Cause::GoAway(_)) => true,
             (Phase::Unprocessed, _) => !std::mem::replace(&mut self.refused_before, true),
             _ => false,
@@ -267,6 +270,17 @@ mod tests {
         assert!(once.machine.maybe_processed());
         let unsent = Failure::link_lost(Arc::new(LinkEnd::Closed), Phase::Unsent);
         assert_eq!(once.fail(&unsent, None), Decision::Resend);
+    }
+
+    #[test]
+    fn credentials_that_cannot_be_had_are_retried_by_policy_and_never_for_free() {
+        let unavailable = Failure::credentials(Code::Unavailable, "the issuer is away");
+        let mut bench = Bench::new(3);
+        bench.idempotent = false;
+        assert_eq!(bench.waits(&unavailable), [1, 2, 4]);
+        assert_eq!(bench.machine.transparent(), 0);
+        let refused = Failure::credentials(Code::Unauthenticated, "no such user");
+        assert_eq!(Bench::new(3).fail(&refused, None), Decision::Surface);
     }
 
     #[test]

@@ -9,6 +9,10 @@
 //! | Ready, proven | Lost | TransientFailure | WaitUntil(now + a little spread) |
 //! | Ready, proven | GoAway | Connecting | WaitUntil(now + a little spread) |
 //! | Ready, on trial | Lost, GoAway | TransientFailure | WaitUntil(backoff from the dial's start) |
+//! | Ready | ResetBackoff | Ready | DialSuccessor (make before break) |
+//! | Ready, successor dialled | SuccessorUp | Ready, on trial | - (the old link drains) |
+//! | Ready, successor dialled | SuccessorFailed | Ready | - (the old link stays) |
+//! | Ready, successor dialled | Lost, GoAway | Connecting, dialling | - (the successor's dial is the dial now) |
 //! | waiting | RedialDue, ResetBackoff | Connecting | Dial |
 //! | waiting | CallsWaiting | as before | WaitUntil(earlier), if the quick schedule is earlier |
 //! | any but Shutdown | Shutdown | Shutdown | HangUp |
@@ -51,6 +55,10 @@ pub enum Input {
     RedialDue,
     /// The user wants to be connected now (gRPC `reset_connect_backoff`).
     ResetBackoff,
+    /// The successor of a Ready link is up.
+    SuccessorUp,
+    /// The dial of a Ready link's successor failed.
+    SuccessorFailed,
     /// Calls began, or ceased, to wait for this subchannel.
     CallsWaiting(bool),
     /// Close for good.
@@ -64,6 +72,8 @@ pub enum Output {
     Nothing,
     /// Start a dial.
     Dial,
+    /// Start a dial beside the link that is Ready.
+    DialSuccessor,
     /// Send `RedialDue` at this time, instead of at any earlier agreed one.
     WaitUntil(Instant),
     /// Close every link.
@@ -81,6 +91,8 @@ pub struct Subchannel {
     wait: Option<Wait>,
     calls_waiting: bool,
     dial_again_at_once: bool,
+    /// When the dial of a Ready link's successor began, while it runs.
+    successor: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -102,6 +114,7 @@ impl Subchannel {
             wait: None,
             calls_waiting: false,
             dial_again_at_once: false,
+            successor: None,
         }
     }
 
@@ -118,6 +131,7 @@ impl Subchannel {
             (_, Input::Shutdown) => {
                 self.state = Shutdown;
                 self.wait = None;
+                self.successor = None;
                 Output::HangUp
             }
             (_, Input::CallsWaiting(waiting)) => self.calls_waiting(waiting, now),
@@ -130,12 +144,25 @@ impl Subchannel {
             (_, Input::ResetBackoff) => self.reset(now),
             (Connecting, Input::Established) if self.wait.is_none() => {
                 self.state = Ready;
+                self.dial_again_at_once = false;
                 Output::Nothing
             }
             (Connecting, Input::DialFailed) if self.wait.is_none() => self.back_off(now, unit),
             (Ready, Input::Proven) => {
                 self.proven = true;
                 self.failures = 0;
+                Output::Nothing
+            }
+            (Ready, Input::SuccessorUp) if self.successor.is_some() => {
+                self.dial_started = self.successor.take();
+                self.proven = false;
+                self.succeed_again(now)
+            }
+            (Ready, Input::SuccessorFailed) if self.successor.take().is_some() => self.succeed_again(now),
+            (Ready, Input::Lost | Input::GoAway) if self.successor.is_some() => {
+                self.dial_started = self.successor.take();
+                self.state = Connecting;
+                self.proven = false;
                 Output::Nothing
             }
             (Ready, Input::Lost) if self.proven => self.redial_soon(TransientFailure, now, unit),
@@ -175,9 +202,10 @@ impl Subchannel {
     /// The law that there is no dead end: not Ready and not Shutdown means that a dial runs or a wait is on.
     pub fn has_a_way_on(&self) -> bool {
         match self.state {
-            Idle | Ready | Shutdown => self.wait.is_none(),
-            Connecting => true,
-            TransientFailure => self.wait.is_some(),
+            Ready => self.wait.is_none(),
+            Idle | Shutdown => self.wait.is_none() && self.successor.is_none(),
+            Connecting => self.successor.is_none(),
+            TransientFailure => self.wait.is_some() && self.successor.is_none(),
         }
     }
 
@@ -237,114 +265,27 @@ impl Subchannel {
                 self.dial_again_at_once = true;
                 Output::Nothing
             }
+            // The dial under way may have read what has changed since: one more follows it.
+            (Ready, None) if self.successor.is_some() => {
+                self.dial_again_at_once = true;
+                Output::Nothing
+            }
+            (Ready, None) => self.dial_successor(now),
             _ => Output::Nothing,
         }
+    }
+
+    fn dial_successor(&mut self, now: Instant) -> Output {
+        self.dial_again_at_once = false;
+        self.successor = Some(now);
+        Output::DialSuccessor
+    }
+
+    fn succeed_again(&mut self, now: Instant) -> Output {
+        if self.dial_again_at_once { self.dial_successor(now) } else { Output::Nothing }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn schedules() -> Schedules {
-        let (idle, waiting) = (
-            Backoff { initial: Duration::from_secs(1), multiplier: 1.6, max: Duration::from_secs(10) },
-            Backoff { initial: Duration::from_millis(50), multiplier: 2.0, max: Duration::from_secs(1) },
-        );
-        Schedules { idle, waiting, jitter: 0.2, spread: Duration::from_millis(20) }
-    }
-
-    const INPUTS: [Input; 10] = [
-        Input::Connect,
-        Input::Established,
-        Input::DialFailed,
-        Input::Proven,
-        Input::Lost,
-        Input::GoAway,
-        Input::RedialDue,
-        Input::ResetBackoff,
-        Input::CallsWaiting(true),
-        Input::Shutdown,
-    ];
-
-    /// Walks every input sequence of length 6, each step 100 ms after the last.
-    #[test]
-    fn no_history_breaks_the_rules_or_ends_in_a_dead_end() {
-        let start = Instant::now();
-        let mut walks = 0u32;
-        let mut todo = vec![(Subchannel::new(schedules()), 0u32)];
-        while let Some((before, depth)) = todo.pop() {
-            if depth == 6 {
-                walks += 1;
-                continue;
-            }
-            for input in INPUTS {
-                let now = start + Duration::from_millis(100) * depth;
-                let mut after = before.clone();
-                let output = after.on(input, now, 0.5);
-                let (from, to) = (before.state, after.state);
-                assert!(from == to || from.can_become(to), "{from} -> {to} on {input:?}");
-                assert!(after.has_a_way_on(), "{after:?} after {input:?}");
-                assert_eq!(
-                    output == Output::Dial,
-                    to == Connecting
-                        && after.dial_started == Some(now)
-                        && after.wait.is_none()
-                        && (from != to || before.wait.is_some())
-                );
-                assert!(to != Ready || from == Ready || input == Input::Established);
-                assert!(from != Shutdown || output == Output::Nothing);
-                todo.push((after, depth + 1));
-            }
-        }
-        assert_eq!(walks, 10u32.pow(6));
-    }
-
-    /// faults.md 8: the count starts over only when a link is proven.
-    #[test]
-    fn a_server_that_greets_and_hangs_up_is_waited_for_longer_each_time() {
-        let mut sub = Subchannel::new(schedules());
-        let mut now = Instant::now();
-        sub.on(Input::Connect, now, 0.5);
-        for seconds in [1.0, 1.6, 2.56, 4.096, 6.5536, 10.0, 10.0] {
-            sub.on(Input::Established, now, 0.5);
-            let Output::WaitUntil(at) = sub.on(Input::Lost, now, 0.5) else { panic!("must wait") };
-            assert!((at - now).abs_diff(Duration::from_secs_f64(seconds)) < Duration::from_micros(1));
-            now = at;
-            assert_eq!(sub.on(Input::RedialDue, now, 0.5), Output::Dial);
-        }
-    }
-
-    #[test]
-    fn the_first_call_to_wait_cuts_a_longer_wait_short() {
-        let mut sub = Subchannel::new(schedules());
-        let mut now = Instant::now();
-        sub.on(Input::Connect, now, 0.5);
-        for _ in 0..6 {
-            let Output::WaitUntil(at) = sub.on(Input::DialFailed, now, 0.5) else { panic!("must wait") };
-            now = at;
-            sub.on(Input::RedialDue, now, 0.5);
-        }
-        let Output::WaitUntil(at) = sub.on(Input::DialFailed, now, 0.5) else { panic!("must wait") };
-        assert_eq!(at - now, Duration::from_secs(10));
-        assert_eq!(sub.on(Input::CallsWaiting(true), now, 0.5), Output::WaitUntil(now + Duration::from_secs(1)));
-        let later = now + Duration::from_secs(5);
-        let mut late = sub.clone();
-        late.wait = Some(Wait { at, backoff: Some((6, 0.5)) });
-        assert_eq!(late.on(Input::CallsWaiting(true), later, 0.5), Output::WaitUntil(later));
-    }
-
-    #[test]
-    fn a_proven_link_is_redialled_within_the_spread_and_a_goaway_shows_connecting() {
-        let mut sub = Subchannel::new(schedules());
-        let now = Instant::now();
-        for (input, state) in [(Input::Lost, TransientFailure), (Input::GoAway, Connecting)] {
-            sub.on(Input::Connect, now, 0.5);
-            sub.on(Input::RedialDue, now + Duration::from_secs(1), 0.5);
-            sub.on(Input::Established, now, 0.5);
-            sub.on(Input::Proven, now, 0.5);
-            assert_eq!(sub.on(input, now, 0.5), Output::WaitUntil(now + Duration::from_millis(10)));
-            assert_eq!(sub.state(), state);
-        }
-    }
-}
+#[path = "subchannel_tests.rs"]
+mod tests;

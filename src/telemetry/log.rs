@@ -68,6 +68,9 @@ pub(super) fn write(fact: &Fact, line: Option<Line>, target: &Arc<str>) {
             %target, keepalive_time = ?keepalive_time, while_idle,
             "the peer wants fewer keepalive pings (gRPC A8): keepalive_time raised for this target"
         ),
+        (Fact::TlsMaterialRejected { cause, .. }, _) => {
+            warn!(%target, %cause, "TLS files rejected, the former ones stay in use");
+        }
         (Fact::ChildFailed { child, error }, _) => {
             error!(%target, child, %error, "an actor failed and is restarted")
         }

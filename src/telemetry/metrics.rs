@@ -4,7 +4,8 @@ use crate::model::{ConnectivityState, Fact};
 use metrics::{counter, gauge};
 use std::sync::Arc;
 
-pub(super) fn record(fact: &Fact, target: &Arc<str>) {
+/// `security` is gRPC A94's `grpc.security_level`.
+pub(super) fn record(fact: &Fact, target: &Arc<str>, security: &'static str) {
     let target = || metrics::SharedString::from(target.clone());
     match fact {
         Fact::StateChanged { to, .. } => {
@@ -16,13 +17,13 @@ pub(super) fn record(fact: &Fact, target: &Arc<str>) {
         }
         Fact::LinkEstablished { .. } => {
             counter!("grpc.subchannel.connection_attempts_succeeded", "grpc.target" => target()).increment(1);
-            gauge!("grpc.subchannel.open_connections", "grpc.target" => target(), "grpc.security_level" => "none")
+            gauge!("grpc.subchannel.open_connections", "grpc.target" => target(), "grpc.security_level" => security)
                 .increment(1.0);
         }
         Fact::LinkLost { end, .. } => {
             counter!("grpc.subchannel.disconnections", "grpc.target" => target(), "grpc.disconnect_error" => end.label())
                 .increment(1);
-            gauge!("grpc.subchannel.open_connections", "grpc.target" => target(), "grpc.security_level" => "none")
+            gauge!("grpc.subchannel.open_connections", "grpc.target" => target(), "grpc.security_level" => security)
                 .decrement(1.0);
         }
         Fact::KeepaliveLost { .. } => {
@@ -33,6 +34,9 @@ pub(super) fn record(fact: &Fact, target: &Arc<str>) {
         }
         Fact::GoAwayReceived { goaway, .. } => {
             counter!("tonic_supervisor.goaways", "grpc.target" => target(), "code" => goaway.code_name()).increment(1);
+        }
+        Fact::TlsMaterialRejected { .. } => {
+            counter!("tonic_supervisor.tls.material_rejected", "grpc.target" => target()).increment(1);
         }
         Fact::ChildFailed { child, .. } => {
             counter!("tonic_supervisor.child.failures", "grpc.target" => target(), "child" => *child).increment(1);

@@ -50,6 +50,7 @@ pub(crate) struct Counts {
 pub(crate) struct Telemetry {
     spawned: Instant,
     target: Arc<str>,
+    security: &'static str,
     pub(crate) counts: Arc<Counts>,
     state: watch::Sender<ConnectivityState>,
     events: broadcast::Sender<Event>,
@@ -64,13 +65,14 @@ struct Inner {
 }
 
 impl Telemetry {
-    pub(crate) fn new(target: Arc<str>, keepalive_time: Option<Duration>) -> Self {
+    pub(crate) fn new(target: Arc<str>, security: &'static str, keepalive_time: Option<Duration>) -> Self {
         let now = clock::now();
         let (picture, outages) = (Picture::new(now, keepalive_time), log::Outages::default());
         let inner = Inner { seq: 0, closed: false, picture, outages };
         Self {
             spawned: now,
             target,
+            security,
             counts: Arc::default(),
             state: watch::Sender::new(ConnectivityState::Idle),
             events: broadcast::Sender::new(EVENTS_KEPT),
@@ -94,7 +96,7 @@ impl Telemetry {
         let _ = self.events.send(event);
         // Recorders and subscribers are other people's code: they shall not hold up who comes next.
         drop(inner);
-        metrics::record(&fact, &self.target);
+        metrics::record(&fact, &self.target, self.security);
         log::write(&fact, line, &self.target);
     }
 

@@ -1,8 +1,10 @@
-//! The seam under the link: who opens the byte stream to a target. TCP today; TLS, Unix sockets and tests plug in here.
+//! The seam under the link: who opens the byte stream to a target. TCP, Unix sockets and tests plug in here; TLS, where it is
+//! configured, is spoken over whatever stream comes out.
 
+use super::{eyeballs::Trail, net};
 use crate::model::{DialFailure, DialStep};
 use futures::future::BoxFuture;
-use std::{io, sync::Arc, time::Duration};
+use std::{fmt, io, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
@@ -18,9 +20,9 @@ pub type BoxedIo = Box<dyn Io>;
 /// What to dial.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
-    /// A name or an address.
+    /// A name or an address; where the target has no host and port, all of it, such as `unix:/run/queue.sock`.
     pub host: Arc<str>,
-    /// The port.
+    /// The port; 0 where the target has none.
     pub port: u16,
     /// After this long without an acknowledgement of sent bytes the connection is dead (gRPC A18), where the system can say so.
     pub user_timeout: Option<Duration>,
@@ -30,9 +32,14 @@ pub struct Target {
 pub trait Connector: Send + Sync + 'static {
     /// Opens a stream to `target`. Must be cancel safe: a dropped future leaves nothing behind.
     fn connect(&self, target: &Target) -> BoxFuture<'static, Result<BoxedIo, DialFailure>>;
+
+    /// What the dial under way has tried so far, for the message when `connect_timeout` cuts it off.
+    fn progress(&self) -> Option<String> {
+        None
+    }
 }
 
-/// Plain TCP: resolves the host anew at each dial and tries its addresses in turn.
+/// Plain TCP: resolves the host anew at each dial and tries all its addresses within one dial, 250 ms apart, families in turn.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TcpConnector;
 
@@ -40,24 +47,13 @@ impl Connector for TcpConnector {
     fn connect(&self, target: &Target) -> BoxFuture<'static, Result<BoxedIo, DialFailure>> {
         let target = target.clone();
         Box::pin(async move {
-            let name = (&*target.host, target.port);
-            let addresses =
-                tokio::net::lookup_host(name).await.map_err(|error| failure(DialStep::Resolve, &target, &error))?;
-            let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-            let mut step = DialStep::Resolve;
-            for address in addresses {
-                step = DialStep::Connect;
-                match TcpStream::connect(address).await.and_then(|stream| tune(stream, target.user_timeout)) {
-                    Ok(stream) => return Ok(Box::new(stream) as BoxedIo),
-                    Err(error) => last = error,
-                }
-            }
-            Err(failure(step, &target, &last))
+            let addresses = net::lookup(&target.host, target.port, &target).await?;
+            net::tcp(addresses, &target, &Trail::default()).await
         })
     }
 }
 
-fn tune(stream: TcpStream, user_timeout: Option<Duration>) -> io::Result<TcpStream> {
+pub(super) fn tune(stream: TcpStream, user_timeout: Option<Duration>) -> io::Result<TcpStream> {
     stream.set_nodelay(true)?;
     #[cfg(any(target_os = "linux", target_os = "android"))]
     if user_timeout.is_some() {
@@ -67,7 +63,17 @@ fn tune(stream: TcpStream, user_timeout: Option<Duration>) -> io::Result<TcpStre
     Ok(stream)
 }
 
-fn failure(step: DialStep, target: &Target, error: &io::Error) -> DialFailure {
+pub(super) fn failure(step: DialStep, target: &Target, error: &dyn fmt::Display) -> DialFailure {
     let doing = if step == DialStep::Resolve { "resolve" } else { "connect to" };
-    DialFailure { step, reason: format!("cannot {doing} {}:{}: {error}", target.host, target.port), timed_out: false }
+    DialFailure { step, reason: format!("cannot {doing} {target}: {error}"), timed_out: false }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&*self.host, self.port) {
+            (host, 0) => f.write_str(host),
+            (host, port) if host.contains(':') => write!(f, "[{host}]:{port}"),
+            (host, port) => write!(f, "{host}:{port}"),
+        }
+    }
 }

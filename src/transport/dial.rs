@@ -24,13 +24,15 @@ const CONNECTION_WINDOW: u32 = 5 << 20;
 const MAX_HEADER_LIST: u32 = 16 << 10;
 
 /// What to dial, and how the link shall live.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Dial {
     pub(crate) target: Target,
     pub(crate) incarnation: Incarnation,
     pub(crate) timeout: Duration,
     pub(crate) keepalive: Option<Liveness>,
     pub(crate) window: usize,
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Option<Arc<super::tls::Tls>>,
 }
 
 /// A link that is up, and the driver that keeps it so: spawn it at once.
@@ -49,14 +51,45 @@ impl Dial {
     ) -> Result<Dialled, DialFailure> {
         let mut step = DialStep::Connect;
         let dialling = async {
+            #[cfg(feature = "tls")]
+            if let Some(tls) = &self.tls {
+                return self.dial_tls(&*connector, tls, watcher, notes, &mut step).await;
+            }
             let io = connector.connect(&self.target).await?;
             step = DialStep::Handshake;
             self.handshake(io, watcher, notes).await
         };
         match tokio::time::timeout(self.timeout, dialling).await {
             Ok(result) => result,
-            Err(_) => Err(self.timed_out(step)),
+            Err(_) => Err(self.timed_out(step, connector.progress())),
         }
+    }
+
+    /// The files are read before anything is opened: without them there is nothing to say to a server.
+    #[cfg(feature = "tls")]
+    async fn dial_tls(
+        &self,
+        connector: &dyn Connector,
+        tls: &super::tls::Tls,
+        watcher: Arc<dyn LinkWatcher>,
+        mut notes: Notes,
+        step: &mut DialStep,
+    ) -> Result<Dialled, DialFailure> {
+        let failed = |reason: &str| DialFailure {
+            step: DialStep::Tls,
+            reason: format!("cannot speak TLS with {}: {reason}", self.target),
+            timed_out: false,
+        };
+        let material = tls.material(&mut notes).await.map_err(|cause| failed(&cause))?;
+        let io = connector.connect(&self.target).await?;
+        *step = DialStep::Tls;
+        let (io, verdict) = tls.secure(io, &material).await.map_err(|cause| failed(&cause))?;
+        *step = DialStep::Handshake;
+        // A server judges our certificate after its own part of the handshake is over (TLS 1.3).
+        self.handshake(Box::new(io), watcher, notes).await.map_err(|failure| match verdict.get() {
+            Some(cause) => failed(cause),
+            None => failure,
+        })
     }
 
     async fn handshake(
@@ -97,24 +130,24 @@ impl Dial {
     }
 
     fn refused(&self, reason: &str) -> DialFailure {
-        let Target { host, port, .. } = &self.target;
         DialFailure {
             step: DialStep::Handshake,
-            reason: format!("cannot speak HTTP/2 with {host}:{port}: {reason}"),
+            reason: format!("cannot speak HTTP/2 with {}: {reason}", self.target),
             timed_out: false,
         }
     }
 
-    fn timed_out(&self, step: DialStep) -> DialFailure {
-        let Target { host, port, .. } = &self.target;
+    fn timed_out(&self, step: DialStep, progress: Option<String>) -> DialFailure {
         let missing = match step {
             DialStep::Handshake => "connected, but the peer sent no HTTP/2 SETTINGS",
+            DialStep::Tls => "connected, but the TLS handshake was not finished",
             DialStep::Resolve | DialStep::Connect => "not connected",
         };
-        let timeout = self.timeout.as_secs_f64();
+        let tried = progress.filter(|_| step == DialStep::Connect).map_or(String::new(), |tried| format!(": {tried}"));
+        let (target, timeout) = (&self.target, self.timeout.as_secs_f64());
         DialFailure {
             step,
-            reason: format!("cannot dial {host}:{port}: {missing} within connect_timeout ({timeout} s)"),
+            reason: format!("cannot dial {target}: {missing} within connect_timeout ({timeout} s){tried}"),
             timed_out: true,
         }
     }

@@ -29,6 +29,9 @@ pub(crate) enum LinkNote {
     GoAway(GoAway),
     /// A PING's round trip.
     RoundTrip(Duration),
+    /// The TLS files cannot be used, for this reason; the dial goes on with what was read before.
+    #[cfg(feature = "tls")]
+    TlsMaterialRejected(String),
 }
 
 pub(crate) type Notes = Box<dyn FnMut(LinkNote) + Send>;

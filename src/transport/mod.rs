@@ -9,10 +9,14 @@ mod connector;
 mod dial;
 mod driver;
 mod exchange;
+mod eyeballs;
 mod link;
+mod net;
 mod pump;
 pub(crate) mod status;
 mod tap;
+#[cfg(feature = "tls")]
+mod tls;
 
 pub(crate) use body::ResponseBody;
 pub use connector::{BoxedIo, Connector, Io, Target, TcpConnector};
@@ -20,4 +24,7 @@ pub(crate) use dial::{Dial, Dialled};
 pub(crate) use driver::LinkNote;
 pub(crate) use exchange::{AttemptFailure, Outcome, begins_with_a_message, is_one_message, read_head, read_unary};
 pub(crate) use link::{Link, LinkWatcher, OpenStream, Permit};
+pub(crate) use net::NetConnector;
 pub(crate) use pump::{Beside, OpenBody, Pump, beside};
+#[cfg(feature = "tls")]
+pub(crate) use tls::Tls;

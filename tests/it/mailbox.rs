@@ -29,6 +29,9 @@ enum Do {
     Hear(UnaryResult),
 }
 
+#[cfg(feature = "ractor-cluster")]
+impl ractor::Message for Do {}
+
 impl Actor for Agent {
     type Msg = Do;
     type State = Notes;

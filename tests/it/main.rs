@@ -10,6 +10,8 @@ mod agent_queue_client;
 #[cfg(feature = "cli")]
 mod cli;
 mod config;
+#[cfg(feature = "test-util")]
+mod credentials;
 mod docs;
 #[cfg(feature = "test-util")]
 mod drop_in;
@@ -45,5 +47,9 @@ mod seed;
 mod shutdown;
 #[cfg(feature = "test-util")]
 mod stage;
+#[cfg(feature = "test-util")]
+mod targets;
+#[cfg(all(feature = "tls-ring", feature = "test-util"))]
+mod tls;
 #[cfg(feature = "test-util")]
 mod tonic_echo;

@@ -17,6 +17,9 @@ enum Order {
     Answer(oneshot::Sender<()>),
 }
 
+#[cfg(feature = "ractor-cluster")]
+impl ractor::Message for Order {}
+
 /// Obeys.
 struct Worker {
     /// Whether it fails when it has just started.

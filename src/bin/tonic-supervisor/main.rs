@@ -92,7 +92,7 @@ fn run(arguments: Arguments) -> Result<(), Trouble> {
         #[cfg(unix)]
         Command::Demo => demo::run(arguments.json, arguments.config.as_deref()),
         #[cfg(unix)]
-        Command::DemoServer(server) => demo::serve(&server),
+        Command::DemoServer(server) => demo::serve(&server, arguments.config.as_deref()),
         #[cfg(not(unix))]
         Command::Demo => {
             Err(Trouble::Failed("the demo freezes and kills a process by signals, so it needs a Unix system".into()))

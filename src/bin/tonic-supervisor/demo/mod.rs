@@ -11,6 +11,7 @@ mod script;
 mod server;
 mod summary;
 mod tally;
+mod tls;
 
 mod supervised;
 pub(crate) use server::{ServerArguments, serve};
@@ -23,6 +24,7 @@ use report::Report;
 use script::Stage;
 use std::{future::Future, path::Path, sync::Arc, time::Duration};
 use summary::Summary;
+use tls::Tls;
 use tokio::{
     runtime,
     signal::unix::{SignalKind, signal},
@@ -52,12 +54,13 @@ pub(crate) fn run(json: bool, config: Option<&Path>) -> Result<(), Trouble> {
 async fn play(json: bool, config: Option<&Path>) -> Result<Summary, Trouble> {
     let report = Arc::new(Report::new(Terminal::new(), json));
     let folder = Folder::new()?;
-    let mut child = Child::start(&folder.ledger()).await?;
+    let tls = Tls::read(config)?;
+    let mut child = Child::start(&folder.ledger(), config).await?;
     report.started(child.address());
 
     let (channel, supervised) = supervised::start("supervised", child.address(), config, &report)?;
     let mut left = Agent::start("supervised", channel, &report);
-    let (channel, plain) = plain::start("plain", child.address(), None, &report)?;
+    let (channel, plain) = plain::start("plain", child.address(), tls.as_ref(), &report)?;
     let mut right = Agent::start("plain", channel, &report);
 
     let tallies = [left.tally().clone(), right.tally().clone()];

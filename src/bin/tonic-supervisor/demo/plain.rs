@@ -1,6 +1,6 @@
 //! The plain side: a bare tonic `Channel`, as most programs use it. It dials through a connector that counts.
 
-use super::{report::Report, tally::Counts};
+use super::{report::Report, tally::Counts, tls::Tls};
 use crate::Trouble;
 use hyper_util::rt::TokioIo;
 use serde_json::json;
@@ -8,7 +8,6 @@ use std::{
     future::Future,
     io,
     net::SocketAddr,
-    path::Path,
     pin::Pin,
     sync::{
         Arc,
@@ -29,13 +28,17 @@ pub(super) struct Side(Connector);
 pub(super) fn start(
     agent: &'static str,
     address: SocketAddr,
-    _config: Option<&Path>,
+    tls: Option<&Tls>,
     report: &Arc<Report>,
 ) -> Result<(Channel, Side), Trouble> {
-    let endpoint = Endpoint::from_shared(format!("http://{address}"))
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let mut endpoint = Endpoint::from_shared(format!("{scheme}://{address}"))
         .map_err(Trouble::failed("cannot name the server"))?
         .connect_timeout(Duration::from_secs(30))
         .timeout(Duration::from_secs(30));
+    if let Some(tls) = tls {
+        endpoint = endpoint.tls_config(tls.client()).map_err(Trouble::failed("cannot use TLS"))?;
+    }
     let connector = Connector { agent, report: report.clone(), dials: Arc::default(), links: Arc::default() };
     Ok((endpoint.connect_with_connector_lazy(connector.clone()), Side(connector)))
 }

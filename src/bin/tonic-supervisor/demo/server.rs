@@ -3,13 +3,14 @@
 //! It says `listening` and `serving` on standard output, takes `unavailable SECONDS` on standard input, drains on SIGTERM,
 //! and ends when standard input does: with its parent.
 
+use super::tls::Tls;
 use crate::Trouble;
 use parking_lot::Mutex;
 use std::{
     future::Future,
     io::{self, BufRead, Write},
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     pin::Pin,
     process,
     sync::Arc,
@@ -56,7 +57,9 @@ struct Slow<S>(S);
 #[derive(Clone, Debug, Default)]
 struct Refusal(Arc<Mutex<Option<Instant>>>);
 
-pub(crate) fn serve(arguments: &ServerArguments) -> Result<(), Trouble> {
+/// Serves, over TLS where `config` says so.
+pub(crate) fn serve(arguments: &ServerArguments, config: Option<&Path>) -> Result<(), Trouble> {
+    let tls = Tls::read(config)?;
     // A frozen process does not see its standard input end.
     #[cfg(target_os = "linux")]
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
@@ -68,10 +71,14 @@ pub(crate) fn serve(arguments: &ServerArguments) -> Result<(), Trouble> {
         .enable_all()
         .build()
         .map_err(Trouble::failed("cannot start the runtime"))?
-        .block_on(serve_until_terminated(arguments, refusal))
+        .block_on(serve_until_terminated(arguments, tls, refusal))
 }
 
-async fn serve_until_terminated(arguments: &ServerArguments, refusal: Refusal) -> Result<(), Trouble> {
+async fn serve_until_terminated(
+    arguments: &ServerArguments,
+    tls: Option<Tls>,
+    refusal: Refusal,
+) -> Result<(), Trouble> {
     let trouble = "cannot listen for signals";
     let mut terminate = signal(SignalKind::terminate()).map_err(Trouble::failed(trouble))?;
     // Ctrl-C goes to the whole terminal; the parent decides what it means.
@@ -95,7 +102,11 @@ async fn serve_until_terminated(arguments: &ServerArguments, refusal: Refusal) -
         service.drain();
         let _ = draining.send(());
     };
-    let server = Server::builder()
+    let mut builder = Server::builder();
+    if let Some(tls) = tls {
+        builder = builder.tls_config(tls.server()).map_err(Trouble::failed("cannot serve over TLS"))?;
+    }
+    let server = builder
         .add_service(Slow(guarded))
         .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), terminated);
     let overdue = async {

@@ -1,0 +1,216 @@
+//! Call credentials: metadata such as tokens, asked for anew for every attempt.
+//!
+//! The hook runs in a task of its own, with the place on the link already taken; what comes of it is put into the call and then
+//! told to the request actor, so that no panic of an actor loses it. Its failures count as failed attempts and are retried by
+//! policy, never transparently.
+
+use super::{
+    call::{Call, Stage},
+    core::Core,
+    message::RequestMsg,
+};
+use crate::{
+    clock,
+    model::{Failure, Phase},
+    policy::earliest,
+    transport::{AttemptFailure, Permit},
+};
+use futures::{FutureExt as _, future::BoxFuture};
+use http::HeaderMap;
+use std::{any::Any, future::Future, panic::AssertUnwindSafe, sync::Arc, time::Instant};
+use tonic::{Code, Status, metadata::MetadataMap};
+
+/// Gives the metadata that authenticates a call, for each attempt anew.
+///
+/// Asked right before an attempt is sent, while a link is up; not while the call waits for one. The future is dropped when the
+/// caller gives up, and after `credentials_timeout`. Cache what is expensive: the hook is asked for every attempt of every call.
+///
+/// An error ends the attempt: UNAVAILABLE is retried by policy, UNAUTHENTICATED usually is not. Codes that only servers may send
+/// (gRPC A54) become INTERNAL. A panic is an INTERNAL error of that attempt.
+///
+/// Any `Fn(CredentialsRequest) -> impl Future<Output = Result<MetadataMap, Status>>` is one.
+pub trait CallCredentials: Send + Sync + 'static {
+    /// The metadata to add. Names that belong to gRPC itself are refused.
+    fn metadata(&self, request: CredentialsRequest) -> BoxFuture<'static, Result<MetadataMap, Status>>;
+}
+
+impl<F, Fut> CallCredentials for F
+where
+    F: Fn(CredentialsRequest) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<MetadataMap, Status>> + Send + 'static,
+{
+    fn metadata(&self, request: CredentialsRequest) -> BoxFuture<'static, Result<MetadataMap, Status>> {
+        Box::pin(self(request))
+    }
+}
+
+/// What the metadata is for.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct CredentialsRequest {
+    /// `pkg.Service/Method`.
+    pub method: Arc<str>,
+    /// The service's URL without the method, such as `https://queue:443/pkg.Service`: an audience for tokens.
+    pub service_url: String,
+    /// Which attempt of the call it is, from 0.
+    pub attempt: u32,
+    /// When the answer comes too late.
+    pub deadline: Instant,
+}
+
+/// The hook, and whether it may be used without TLS.
+pub(crate) struct Credentials {
+    pub(crate) hook: Arc<dyn CallCredentials>,
+    pub(crate) allow_plaintext: bool,
+}
+
+/// What a hook gave, with the place on the link that it was asked for.
+pub(crate) struct Granted {
+    pub(super) headers: HeaderMap,
+    pub(super) permit: Permit,
+}
+
+/// Begins to ask for the credentials of the next attempt. Nothing happens if the call is over.
+pub(super) fn fetch(core: &Arc<Core>, call: Arc<Call>, permit: Permit) {
+    // Held until the task is known: it ends by taking this lock.
+    let mut state = call.state.lock();
+    if state.is_answered() {
+        return;
+    }
+    let attempt = state.attempts;
+    let task = tokio::spawn({
+        let (core, call) = (core.clone(), call.clone());
+        async move {
+            match ask(&core, &call, attempt).await {
+                Ok(headers) => grant(&core, &call, Granted { headers, permit }),
+                Err(failure) => refuse(&core, &call, permit, failure),
+            }
+        }
+    });
+    state.credentials = None;
+    state.stage = Stage::Fetching(task.abort_handle());
+}
+
+async fn ask(core: &Core, call: &Call, attempt: u32) -> Result<HeaderMap, AttemptFailure> {
+    let Some(Credentials { hook, allow_plaintext }) = &core.credentials else { return Ok(HeaderMap::new()) };
+    if core.config.tls().is_none() && !allow_plaintext {
+        let text = "they are not sent over plaintext: configure TLS, or allow it with Builder::allow_plaintext()";
+        return Err(Failure::credentials(Code::Unauthenticated, text).into());
+    }
+    let timeout = core.config.credentials_timeout();
+    let patience = clock::now() + timeout;
+    let deadline = earliest(call.deadline, Some(patience)).unwrap_or(patience);
+    let uri = &call.method.uri;
+    let service = uri.path().rsplit_once('/').map_or("", |(service, _)| service);
+    let authority = uri.authority().map_or("", |authority| authority.as_str());
+    let request = CredentialsRequest {
+        method: call.method.name.clone(),
+        service_url: format!("{}://{authority}{service}", uri.scheme_str().unwrap_or("http")),
+        attempt,
+        deadline,
+    };
+    let hook = hook.clone();
+    let asked = AssertUnwindSafe(async move { hook.metadata(request).await }).catch_unwind();
+    match tokio::time::timeout_at(deadline.into(), asked).await {
+        Ok(Ok(Ok(metadata))) => accept(metadata),
+        Ok(Ok(Err(status))) => Err(said(status)),
+        Ok(Err(panic)) => {
+            let text = format!("the hook panicked: {}", words(&*panic));
+            Err(Failure::credentials(Code::Internal, &text).into())
+        }
+        Err(_) if call.deadline.is_some_and(|deadline| deadline < patience) => {
+            Err(Failure::deadline(Phase::Unsent, None).into())
+        }
+        Err(_) => {
+            let text = format!("they took longer than credentials_timeout ({} s)", timeout.as_secs_f64());
+            Err(Failure::credentials(Code::Unavailable, &text).into())
+        }
+    }
+}
+
+/// Tokens shall neither be logged nor kept in HPACK's tables.
+fn accept(metadata: MetadataMap) -> Result<HeaderMap, AttemptFailure> {
+    let mut headers = metadata.into_headers();
+    let own = |name: &str| name.starts_with("grpc-") || ["te", "content-type", "user-agent", "host"].contains(&name);
+    if let Some(name) = headers.keys().find(|name| own(name.as_str())) {
+        let text = format!("the hook may not set {name}, which belongs to gRPC");
+        return Err(Failure::credentials(Code::Internal, &text).into());
+    }
+    headers.values_mut().for_each(|value| value.set_sensitive(true));
+    Ok(headers)
+}
+
+/// gRPC A54: what only servers may say becomes INTERNAL, with the words kept, before anyone decides about a retry.
+fn said(status: Status) -> AttemptFailure {
+    let code = status.code();
+    let servers_only = matches!(
+        code,
+        Code::Ok
+            | Code::InvalidArgument
+            | Code::NotFound
+            | Code::AlreadyExists
+            | Code::FailedPrecondition
+            | Code::Aborted
+            | Code::OutOfRange
+            | Code::DataLoss
+    );
+    if servers_only {
+        let text = format!("the hook failed with {code:?}, which only servers may send: {}", status.message());
+        return Failure::credentials(Code::Internal, &text).into();
+    }
+    AttemptFailure { failure: Failure::credentials(code, status.message()), status, pushback: None }
+}
+
+fn words(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no words")
+}
+
+fn grant(core: &Core, call: &Arc<Call>, granted: Granted) {
+    let mut state = call.state.lock();
+    if !matches!(state.stage, Stage::Fetching(_)) {
+        return;
+    }
+    state.stage = Stage::Waiting { until: None };
+    state.credentials = Some(Box::new(granted));
+    drop(state);
+    core.tell_request(core.shard_of(call.id), RequestMsg::CredentialsFetched(call.clone()));
+}
+
+fn refuse(core: &Core, call: &Arc<Call>, permit: Permit, failure: AttemptFailure) {
+    drop(permit);
+    let mut state = call.state.lock();
+    if !matches!(state.stage, Stage::Fetching(_)) {
+        return;
+    }
+    state.attempts += 1;
+    drop(state);
+    core.attempt_failed(call, Box::new(failure));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_that_only_servers_may_send_become_internal_with_the_original_text() {
+        for code in (0..17).map(Code::from_i32) {
+            let ended = said(Status::new(code, "no token"));
+            let kept = !matches!(ended.failure.code, Code::Internal) || code == Code::Internal;
+            let client = [1, 2, 4, 7, 8, 12, 13, 14, 16].contains(&(code as i32));
+            assert_eq!(kept, client, "{code:?}");
+            assert!(ended.status.message().contains("no token"), "{code:?}");
+            assert_eq!(ended.status.code(), ended.failure.code);
+        }
+    }
+
+    #[test]
+    fn metadata_of_grpc_itself_is_refused_and_tokens_are_marked_as_secret() {
+        let mut metadata = MetadataMap::new();
+        metadata.insert("authorization", "Bearer x".parse().expect("a value"));
+        let headers = accept(metadata.clone()).expect("accepted");
+        assert!(headers["authorization"].is_sensitive());
+        metadata.insert("te", "trailers".parse().expect("a value"));
+        assert_eq!(accept(metadata).expect_err("refused").failure.code, Code::Internal);
+    }
+}

@@ -1,0 +1,282 @@
+//! Where the server is, as gRPC names it: `target` read into an [`Endpoint`], without looking anything up.
+//!
+//! | target | endpoint |
+//! |---|---|
+//! | `host:port`, `dns:host:port`, `dns:///host:port` | a name, looked up anew at each dial |
+//! | `ipv4:a:p[,b:q]`, `ipv6:[a]:p[,..]` | these addresses |
+//! | `unix:path`, `unix:///absolute/path` | a Unix socket |
+//! | `unix-abstract:name` | a Unix socket without a file (Linux) |
+//! | `http://host[:port]`, `https://host[:port]` | a name; `https` asks for TLS |
+
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6},
+    path::PathBuf,
+};
+
+/// Where the server is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Endpoint {
+    /// A name or an address; a name is looked up anew at each dial.
+    Host {
+        /// Without brackets.
+        host: String,
+        /// The port.
+        port: u16,
+    },
+    /// These addresses, at least one.
+    Addresses(Vec<SocketAddr>),
+    /// The Unix socket at this path.
+    Unix(PathBuf),
+    /// The Unix socket with this name and no file (Linux).
+    UnixAbstract(String),
+}
+
+/// A target, read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Target {
+    pub(super) endpoint: Endpoint,
+    /// What the scheme says about TLS: `https` yes, `http` no.
+    pub(super) tls: Option<bool>,
+}
+
+const RULE: &str = "must be host:port, dns:///host:port, ipv4:address:port, ipv6:[address]:port, unix:path, \
+                    unix-abstract:name or http(s)://host:port";
+
+/// Reads a target; the error is the rule that it breaks, to follow "is ..., but".
+pub(super) fn parse(text: &str) -> Result<Target, String> {
+    let bare = |endpoint| Target { endpoint, tls: None };
+    let (scheme, rest) = match text.split_once(':') {
+        // `host:port` has no scheme; neither has `[::1]:port`.
+        Some((scheme, rest)) if is_scheme(scheme) && !is_number(rest) => (scheme, rest),
+        _ => return host_and_port(text, None).map(bare),
+    };
+    match scheme.to_ascii_lowercase().as_str() {
+        "dns" => dns(rest).map(bare),
+        "ipv4" => {
+            addresses(rest, |text| text.parse::<SocketAddrV4>().map(Into::into).ok(), "ipv4:10.0.0.1:50051").map(bare)
+        }
+        "ipv6" => {
+            addresses(rest, |text| text.parse::<SocketAddrV6>().map(Into::into).ok(), "ipv6:[::1]:50051").map(bare)
+        }
+        "unix" => unix(rest).map(bare),
+        "unix-abstract" => unix_abstract(rest).map(bare),
+        "http" => web(rest, 80).map(|endpoint| Target { endpoint, tls: Some(false) }),
+        "https" => web(rest, 443).map(|endpoint| Target { endpoint, tls: Some(true) }),
+        "" => Err(RULE.into()),
+        other => Err(format!("the scheme `{other}:` is not known: it {RULE}")),
+    }
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn is_scheme(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-'))
+}
+
+/// `dns:host:port`, `dns:///host:port`. An authority would name a DNS server to ask; that is the system's choice here.
+fn dns(rest: &str) -> Result<Endpoint, String> {
+    match rest.strip_prefix("//").map(|rest| rest.split_once('/')) {
+        None => host_and_port(rest, None),
+        Some(Some(("", name))) => host_and_port(name, None),
+        Some(_) => Err("must not name a DNS server: write dns:///host:port".into()),
+    }
+}
+
+fn addresses(rest: &str, read: impl Fn(&str) -> Option<SocketAddr>, example: &str) -> Result<Endpoint, String> {
+    let read = |text: &str| read(text.trim()).filter(|address| address.port() > 0);
+    let all: Option<Vec<_>> = rest.trim_start_matches('/').split(',').map(read).collect();
+    all.map(Endpoint::Addresses)
+        .ok_or_else(|| format!("must be addresses with ports, such as {example}, with commas between"))
+}
+
+fn unix(rest: &str) -> Result<Endpoint, String> {
+    let path = match rest.strip_prefix("//") {
+        None => rest,
+        Some(path) if path.starts_with('/') => path,
+        Some(_) => return Err("must not have an authority: write unix:///absolute/path or unix:relative/path".into()),
+    };
+    if path.is_empty() || path.contains('\0') {
+        return Err("must name the socket's path, such as unix:///run/queue.sock".into());
+    }
+    on_unix(Endpoint::Unix(path.into()))
+}
+
+fn unix_abstract(name: &str) -> Result<Endpoint, String> {
+    if !cfg!(any(target_os = "linux", target_os = "android")) {
+        return Err("abstract Unix sockets exist on Linux only".into());
+    }
+    if name.is_empty() {
+        return Err("must name the socket, such as unix-abstract:queue".into());
+    }
+    on_unix(Endpoint::UnixAbstract(name.to_owned()))
+}
+
+fn on_unix(endpoint: Endpoint) -> Result<Endpoint, String> {
+    if cfg!(unix) { Ok(endpoint) } else { Err("Unix sockets do not exist on this system".into()) }
+}
+
+fn web(rest: &str, port: u16) -> Result<Endpoint, String> {
+    let authority = rest.strip_prefix("//").ok_or(RULE)?;
+    let authority = authority.strip_suffix('/').unwrap_or(authority);
+    if authority.contains(['/', '?', '#', '@']) {
+        return Err("must be scheme, host and port, and nothing behind them".into());
+    }
+    host_and_port(authority, Some(port))
+}
+
+fn host_and_port(text: &str, default: Option<u16>) -> Result<Endpoint, String> {
+    let (host, port) = match text.strip_prefix('[') {
+        Some(rest) => {
+            let (host, rest) = rest.split_once(']').ok_or("has a bracket that is not closed")?;
+            host.parse::<std::net::Ipv6Addr>().map_err(|_| "must have an IPv6 address in the brackets")?;
+            (host, rest.strip_prefix(':').or_else(|| rest.is_empty().then_some("")).ok_or(RULE)?)
+        }
+        None => text.split_once(':').unwrap_or((text, "")),
+    };
+    let port = match (port, default) {
+        ("", Some(port)) => port,
+        ("", None) => return Err(format!("must name a port: it {RULE}")),
+        (port, _) => port
+            .parse()
+            .ok()
+            .filter(|port| *port > 0)
+            .ok_or_else(|| format!("must end in a port from 1 to 65535, not {port:?}"))?,
+    };
+    if host.is_empty() || host.contains(|c: char| c == '/' || c.is_whitespace() || c.is_control()) {
+        return Err(RULE.into());
+    }
+    Ok(Endpoint::Host { host: host.to_owned(), port })
+}
+
+impl Endpoint {
+    /// What HTTP/2 requests are addressed to, in gRPC's way: the name, the first address, or `localhost` for Unix sockets.
+    pub(crate) fn authority(&self) -> String {
+        match self {
+            Self::Host { host, port } => with_port(host, *port),
+            Self::Addresses(addresses) => addresses.first().map(SocketAddr::to_string).unwrap_or_default(),
+            Self::Unix(_) | Self::UnixAbstract(_) => "localhost".into(),
+        }
+    }
+
+    /// Whose name a server's certificate must have, unless told otherwise.
+    #[cfg(feature = "tls")]
+    pub(crate) fn server_name(&self) -> String {
+        match self {
+            Self::Host { host, .. } => host.clone(),
+            Self::Addresses(addresses) => addresses.first().map(|one| one.ip().to_string()).unwrap_or_default(),
+            Self::Unix(_) | Self::UnixAbstract(_) => "localhost".into(),
+        }
+    }
+}
+
+/// `host:port`, an IPv6 address in brackets.
+fn with_port(host: &str, port: u16) -> String {
+    match host.parse::<IpAddr>() {
+        Ok(address) => SocketAddr::new(address, port).to_string(),
+        Err(_) if host.contains(':') => format!("[{host}]:{port}"),
+        Err(_) => format!("{host}:{port}"),
+    }
+}
+
+impl fmt::Display for Endpoint {
+    /// As a target that names it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Host { host, port } => f.write_str(&with_port(host, *port)),
+            Self::Addresses(addresses) => {
+                f.write_str(if addresses.iter().all(SocketAddr::is_ipv4) { "ipv4:" } else { "ipv6:" })?;
+                for (n, address) in addresses.iter().enumerate() {
+                    write!(f, "{}{address}", if n > 0 { "," } else { "" })?;
+                }
+                Ok(())
+            }
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::UnixAbstract(name) => write!(f, "unix-abstract:{name}"),
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn host(host: &str, port: u16) -> Endpoint {
+        Endpoint::Host { host: host.into(), port }
+    }
+
+    #[test]
+    fn targets_are_read_as_grpc_names_them() {
+        let addresses = |all: &[&str]| Endpoint::Addresses(all.iter().map(|one| one.parse().unwrap()).collect());
+        for (text, endpoint) in [
+            ("queue:50051", host("queue", 50051)),
+            ("dns:queue.internal:1", host("queue.internal", 1)),
+            ("dns:///queue.internal:1", host("queue.internal", 1)),
+            ("DNS:///queue:1", host("queue", 1)),
+            ("[::1]:50051", host("::1", 50051)),
+            ("dns:///[fe80::1]:7", host("fe80::1", 7)),
+            ("10.0.0.1:7", host("10.0.0.1", 7)),
+            ("http:80", host("http", 80)),
+            ("ipv4:10.0.0.1:7", addresses(&["10.0.0.1:7"])),
+            ("ipv4:10.0.0.1:7,10.0.0.2:8", addresses(&["10.0.0.1:7", "10.0.0.2:8"])),
+            ("ipv6:[::1]:7,[::2]:8", addresses(&["[::1]:7", "[::2]:8"])),
+            ("http://queue", host("queue", 80)),
+            ("http://queue:7/", host("queue", 7)),
+        ] {
+            assert_eq!(parse(text).map(|target| target.endpoint), Ok(endpoint), "{text}");
+        }
+        assert_eq!(parse("https://queue").unwrap(), Target { endpoint: host("queue", 443), tls: Some(true) });
+        assert_eq!(parse("https://[::1]:7").unwrap().endpoint, host("::1", 7));
+        assert_eq!(parse("http://queue").unwrap().tls, Some(false));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn unix_sockets_have_absolute_and_relative_paths() {
+        for (text, path) in [("unix:/run/q", "/run/q"), ("unix:///run/q", "/run/q"), ("unix:run/q", "run/q")] {
+            assert_eq!(parse(text).unwrap().endpoint, Endpoint::Unix(path.into()), "{text}");
+        }
+        #[cfg(target_os = "linux")]
+        assert_eq!(parse("unix-abstract:queue").unwrap().endpoint, Endpoint::UnixAbstract("queue".into()));
+    }
+
+    #[test]
+    fn what_is_no_target_says_what_one_looks_like() {
+        for (text, part) in [
+            ("", "must name a port"),
+            ("queue", "must name a port"),
+            ("queue:0", "port from 1"),
+            ("queue:seventy", "scheme `queue:` is not known"),
+            ("queue:70000", "port from 1 to 65535"),
+            (":7", "host:port"),
+            ("[::1", "not closed"),
+            ("[queue]:7", "IPv6 address"),
+            ("dns://8.8.8.8/queue:1", "must not name a DNS server"),
+            ("ipv4:queue:1", "ipv4:10.0.0.1:50051"),
+            ("ipv4:10.0.0.1", "ipv4:10.0.0.1:50051"),
+            ("ipv6:::1:7", "ipv6:[::1]:50051"),
+            ("unix://run/q", "authority"),
+            ("unix:", "path"),
+            ("ftp://queue:1", "scheme `ftp:`"),
+            ("http://queue:1/path", "nothing behind"),
+            ("https://user@queue", "nothing behind"),
+            ("http://", "host:port"),
+        ] {
+            let error = parse(text).unwrap_err();
+            assert!(error.contains(part), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_is_read_can_be_written() {
+        for text in ["queue:1", "[::1]:1", "ipv4:10.0.0.1:7,10.0.0.2:8", "ipv6:[::1]:7"] {
+            assert_eq!(parse(text).unwrap().endpoint.to_string(), text);
+        }
+        assert_eq!(parse("ipv6:[::1]:7").unwrap().endpoint.authority(), "[::1]:7");
+    }
+}

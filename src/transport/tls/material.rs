@@ -1,0 +1,179 @@
+//! The files of TLS, read and checked: authorities, certificate and key become a configuration of rustls, or one sentence that
+//! says which file is wrong and why. Blocking; never run it on a runtime's thread.
+
+use crate::{
+    config::{Roots, Tls},
+    model::Secret,
+};
+use rustls::{
+    ClientConfig, RootCertStore,
+    client::Resumption,
+    crypto::CryptoProvider,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+};
+use std::{
+    fs,
+    hash::{DefaultHasher, Hash, Hasher},
+    path::Path,
+    sync::Arc,
+};
+
+/// What one reading of the files gave.
+pub(crate) struct Material {
+    config: Arc<ClientConfig>,
+    trusted: String,
+    /// Of everything that was read: the same files mean the same material.
+    digest: u64,
+}
+
+/// The files' bytes.
+#[derive(Hash)]
+struct Files {
+    ca: Option<Vec<u8>>,
+    certificate: Option<Vec<u8>>,
+    key: Option<Secret<Vec<u8>>>,
+    system: Vec<Vec<u8>>,
+}
+
+impl Material {
+    /// Reads everything; `before` is given back if nothing changed.
+    pub(super) fn read(
+        settings: &Tls,
+        provider: Arc<CryptoProvider>,
+        before: Option<Arc<Self>>,
+    ) -> Result<Arc<Self>, String> {
+        let files = Files::read(settings)?;
+        let mut hasher = DefaultHasher::new();
+        files.hash(&mut hasher);
+        let digest = hasher.finish();
+        if let Some(before) = before.filter(|before| before.digest == digest) {
+            return Ok(before);
+        }
+        let roots = roots(settings, &files)?;
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| format!("the cryptography provider cannot do TLS: {error}"))?
+            .with_root_certificates(roots);
+        let mut config = match identity(settings, &files)? {
+            None => builder.with_no_client_auth(),
+            Some((chain, key)) => {
+                warn_of_readers(settings.key());
+                let pair = names(settings);
+                builder.with_client_auth_cert(chain, key).map_err(|error| match error {
+                    rustls::Error::InconsistentKeys(_) => format!("{pair} do not belong together"),
+                    // Says of what kind the key is at most.
+                    error => format!("{pair} cannot be used: {error}"),
+                })?
+            }
+        };
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        config.resumption = Resumption::disabled();
+        Ok(Arc::new(Self { config: Arc::new(config), trusted: trusted(settings), digest }))
+    }
+
+    pub(super) fn config(&self) -> Arc<ClientConfig> {
+        self.config.clone()
+    }
+
+    /// Whom it trusts, in words.
+    pub(super) fn trusted(&self) -> String {
+        self.trusted.clone()
+    }
+}
+
+impl Files {
+    fn read(settings: &Tls) -> Result<Self, String> {
+        let open = |key: &str, path: Option<&Path>| {
+            let read = |path: &Path| {
+                fs::read(path).map_err(|error| format!("{key} {} cannot be read: {error}", path.display()))
+            };
+            path.map(read).transpose()
+        };
+        let system = match settings.roots {
+            Roots::Platform => rustls_native_certs::load_native_certs().certs,
+            Roots::Webpki | Roots::File => Vec::new(),
+        };
+        Ok(Self {
+            ca: open("tls.ca", settings.ca())?,
+            certificate: open("tls.certificate", settings.certificate())?,
+            key: open("tls.key", settings.key())?.map(Secret::new),
+            system: system.iter().map(|certificate| certificate.to_vec()).collect(),
+        })
+    }
+}
+
+fn roots(settings: &Tls, files: &Files) -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(files.system.iter().map(|der| CertificateDer::from(der.as_slice())));
+    if settings.roots == Roots::Webpki {
+        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    }
+    if let Some((path, bytes)) = settings.ca().zip(files.ca.as_deref()) {
+        for certificate in chain("tls.ca", path, bytes)? {
+            roots.add(certificate).map_err(|error| {
+                format!("tls.ca {} has a certificate that cannot be an authority: {error}", path.display())
+            })?;
+        }
+    }
+    if roots.is_empty() {
+        return Err("the system has no certificate authorities (tls.roots: platform): set tls.ca".into());
+    }
+    Ok(roots)
+}
+
+type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+
+fn identity(settings: &Tls, files: &Files) -> Result<Option<Identity>, String> {
+    let (Some(certificate), Some(key)) = (&files.certificate, &files.key) else { return Ok(None) };
+    let (Some(certificate_path), Some(key_path)) = (settings.certificate(), settings.key()) else { return Ok(None) };
+    let chain = chain("tls.certificate", certificate_path, certificate)?;
+    // What is wrong inside is not repeated: it may be part of the key.
+    let key = PrivateKeyDer::from_pem_slice(key.reveal())
+        .map_err(|_| format!("tls.key {} has no whole private key in PEM", key_path.display()))?;
+    Ok(Some((chain, key)))
+}
+
+fn chain(key: &str, path: &Path, bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    let wrong = |what: &str| format!("{key} {} {what}", path.display());
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(bytes).collect();
+    match chain {
+        Ok(chain) if chain.is_empty() => Err(wrong("has no certificate in PEM")),
+        Ok(chain) => Ok(chain),
+        Err(_) => Err(wrong("is not whole or not PEM")),
+    }
+}
+
+fn names(settings: &Tls) -> String {
+    let name = |path: Option<&Path>| path.map(|path| path.display().to_string()).unwrap_or_default();
+    format!("tls.certificate {} and tls.key {}", name(settings.certificate()), name(settings.key()))
+}
+
+fn trusted(settings: &Tls) -> String {
+    let own = settings.ca().map(|path| path.display().to_string());
+    let given = match settings.roots {
+        Roots::Platform => Some("the system's authorities"),
+        Roots::Webpki => Some("Mozilla's authorities"),
+        Roots::File => None,
+    };
+    let both = given.map(str::to_owned).into_iter().chain(own);
+    both.collect::<Vec<_>>().join(" and ")
+}
+
+/// A key that others may read is used all the same: on some systems nothing else is possible.
+fn warn_of_readers(key: Option<&Path>) {
+    #[cfg(unix)]
+    if let Some(path) = key
+        && let Ok(metadata) = fs::metadata(path)
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = metadata.permissions().mode() & 0o777;
+        if mode & 0o077 != 0 {
+            tracing::warn!(
+                "tls.key {} can be read by others than its owner (mode {mode:o}): chmod 600 it",
+                path.display()
+            );
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = key;
+}

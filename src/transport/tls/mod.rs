@@ -1,0 +1,88 @@
+//! TLS over any byte stream: rustls, with `h2` by ALPN, the server always verified, and every file read anew at each dial.
+//!
+//! A session is never resumed: each link's certificates are verified in full, against the files as they are then.
+
+mod material;
+mod stream;
+mod words;
+
+use super::{
+    connector::BoxedIo,
+    driver::{LinkNote, Notes},
+};
+use crate::config::{self, Endpoint};
+use material::Material;
+use parking_lot::Mutex;
+use rustls::{crypto::CryptoProvider, pki_types::ServerName};
+use std::sync::{Arc, OnceLock};
+use stream::{Checked, Verdict};
+use tokio_rustls::TlsConnector;
+use words::About;
+
+/// How one channel speaks TLS, and the material it read last.
+pub(crate) struct Tls {
+    settings: config::Tls,
+    server_name: String,
+    kept: Mutex<Option<Arc<Material>>>,
+}
+
+impl Tls {
+    pub(crate) fn new(settings: config::Tls, endpoint: &Endpoint) -> Self {
+        let server_name = settings.server_name.clone().unwrap_or_else(|| endpoint.server_name());
+        Self { settings, server_name, kept: Mutex::new(None) }
+    }
+
+    /// What the files hold now. Where they cannot be used and there was something before, that; `notes` hears of it.
+    pub(super) async fn material(&self, notes: &mut Notes) -> Result<Arc<Material>, String> {
+        let kept = self.kept.lock().clone();
+        let (settings, before) = (self.settings.clone(), kept.clone());
+        // Files may lie on a slow disk or a network.
+        let read = tokio::task::spawn_blocking(move || Material::read(&settings, provider()?, before)).await;
+        match (read.unwrap_or_else(|_| Err("reading its files failed".into())), kept) {
+            (Ok(material), _) => {
+                *self.kept.lock() = Some(material.clone());
+                Ok(material)
+            }
+            (Err(cause), Some(kept)) => {
+                notes(LinkNote::TlsMaterialRejected(cause));
+                Ok(kept)
+            }
+            (Err(cause), None) => Err(cause),
+        }
+    }
+
+    /// The handshake. What the server says of our certificate may come only later: the stream keeps it as its verdict.
+    pub(super) async fn secure(&self, io: BoxedIo, material: &Material) -> Result<(Checked, Verdict), String> {
+        let name = ServerName::try_from(self.server_name.clone()).map_err(|_| {
+            format!("{:?} is not a name that a certificate could have: set tls.server_name", self.server_name)
+        })?;
+        let about = About {
+            server_name: self.server_name.clone(),
+            trusted: material.trusted(),
+            has_certificate: self.settings.identity.is_some(),
+        };
+        let connected = TlsConnector::from(material.config()).connect(name, io).await;
+        let stream = connected.map_err(|error| about.handshake(&error))?;
+        match stream.get_ref().1.alpn_protocol() {
+            Some(b"h2") => {
+                let verdict = Arc::new(OnceLock::new());
+                Ok((Checked::new(stream, about, verdict.clone()), verdict))
+            }
+            Some(other) => Err(format!("the server chose {:?} by ALPN instead of h2", String::from_utf8_lossy(other))),
+            None => Err("the server did not choose HTTP/2 by ALPN: it must offer h2".into()),
+        }
+    }
+}
+
+/// The cryptography: the process's own choice, else what this crate was built with.
+fn provider() -> Result<Arc<CryptoProvider>, String> {
+    if let Some(chosen) = CryptoProvider::get_default() {
+        return Ok(chosen.clone());
+    }
+    #[cfg(feature = "tls-ring")]
+    return Ok(Arc::new(rustls::crypto::ring::default_provider()));
+    #[cfg(all(feature = "tls-aws-lc", not(feature = "tls-ring")))]
+    return Ok(Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
+    #[cfg(not(any(feature = "tls-ring", feature = "tls-aws-lc")))]
+    Err("no cryptography provider: enable the feature tls-ring or tls-aws-lc, or install a default one".into())
+}

@@ -1,0 +1,93 @@
+//! A TLS stream that says in an operator's words why the server ended it, and takes a missing goodbye for an end.
+
+use super::{
+    super::connector::BoxedIo,
+    words::{About, inside},
+};
+use std::{
+    io,
+    pin::Pin,
+    sync::{Arc, OnceLock},
+    task::{Context, Poll, ready},
+};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_rustls::client::TlsStream;
+
+/// What the server said against this side, once it has.
+pub(crate) type Verdict = Arc<OnceLock<String>>;
+
+/// The stream.
+pub(crate) struct Checked {
+    io: TlsStream<BoxedIo>,
+    about: About,
+    verdict: Verdict,
+}
+
+impl Checked {
+    pub(super) fn new(io: TlsStream<BoxedIo>, about: About, verdict: Verdict) -> Self {
+        Self { io, about, verdict }
+    }
+
+    fn explain(&self, error: io::Error) -> io::Error {
+        match inside(&error) {
+            Some(inner) => {
+                let words = self.verdict.get_or_init(|| self.about.tls(inner));
+                io::Error::new(error.kind(), words.clone())
+            }
+            None => error,
+        }
+    }
+
+    /// A server that refuses our certificate says so and hangs up: what it said is read before the write's error is told.
+    fn last_words(&mut self, cx: &mut Context<'_>, error: io::Error) -> io::Error {
+        let mut buffer = [0; 1];
+        match Pin::new(&mut self.io).poll_read(cx, &mut ReadBuf::new(&mut buffer)) {
+            Poll::Ready(Err(said)) if inside(&said).is_some() => self.explain(said),
+            _ => self.explain(error),
+        }
+    }
+
+    fn told<T>(&mut self, cx: &mut Context<'_>, result: io::Result<T>) -> Poll<io::Result<T>> {
+        Poll::Ready(result.map_err(|error| self.last_words(cx, error)))
+    }
+}
+
+impl AsyncRead for Checked {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match ready!(Pin::new(&mut self.io).poll_read(cx, into)) {
+            // Many peers close without TLS's goodbye; HTTP/2 knows by itself what was cut off.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Poll::Ready(Ok(())),
+            Err(error) => Poll::Ready(Err(self.explain(error))),
+            Ok(()) => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+impl AsyncWrite for Checked {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = ready!(Pin::new(&mut self.io).poll_write(cx, bytes));
+        self.told(cx, written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = ready!(Pin::new(&mut self.io).poll_write_vectored(cx, slices));
+        self.told(cx, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = ready!(Pin::new(&mut self.io).poll_flush(cx));
+        self.told(cx, flushed)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}

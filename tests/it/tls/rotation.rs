@@ -1,0 +1,154 @@
+//! Certificates change while calls go on: no call fails, and the new ones are in use afterwards.
+
+use super::{
+    call,
+    certificates::{Authority, NOW},
+    front::{Front, Offer, certificate},
+    showing, trusting,
+};
+use std::{fs, path::Path, time::Duration};
+use tonic_supervisor::{CallOptions, EventItem, EventStream, Fact, Supervisor, testing::ScriptedServer};
+
+/// Waits for an event that `wanted` knows.
+async fn until(events: &mut EventStream, mut wanted: impl FnMut(&Fact) -> bool) {
+    let waiting = async {
+        while let Some(item) = events.next().await {
+            if matches!(&item, EventItem::Event(event) if wanted(&event.fact)) {
+                return;
+            }
+        }
+        panic!("the supervisor ended");
+    };
+    tokio::time::timeout(Duration::from_secs(10), waiting).await.expect("the event comes");
+}
+
+fn is_up(fact: &Fact) -> bool {
+    matches!(fact, Fact::LinkEstablished { .. })
+}
+
+/// As a careful rotator does it, file by file.
+fn write(folder: &Path, authority: &Authority, number: usize) -> String {
+    let identity = authority.client(&format!("agent-{number}"), NOW);
+    identity.write(folder, "client");
+    identity.certificate
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rotating_server_and_client_certificates_under_500_calls_a_second_loses_none() {
+    const ROTATIONS: usize = 6;
+    let folder = tempfile::tempdir().expect("folder");
+    let authority = Authority::new("authority");
+    fs::write(folder.path().join("ca.pem"), &authority.pem).expect("written");
+    write(folder.path(), &authority, 0);
+    let server = ScriptedServer::on_tcp().await;
+    let offer = |number: usize, identity: &_| {
+        let _ = number;
+        Offer { clients: Some(&authority), ..Offer::of(identity) }.config()
+    };
+    let front = Front::start(server.address(), offer(0, &authority.server("127.0.0.1", NOW))).await;
+    let config = showing(folder.path(), trusting(folder.path(), front.address.to_string()));
+    let supervisor = Supervisor::spawn(config.max_retry_attempts(0).build().expect("valid"));
+    assert!(supervisor.wait_ready(Duration::from_secs(10)).await);
+    let mut events = supervisor.events();
+
+    let load = tokio::spawn({
+        let channel = supervisor.channel();
+        async move {
+            let mut calls = tokio::task::JoinSet::new();
+            let mut beat = tokio::time::interval(Duration::from_millis(2));
+            for _ in 0..1_500 {
+                beat.tick().await;
+                let channel = channel.clone();
+                calls.spawn(async move {
+                    let mut request = tonic::Request::new(());
+                    request.extensions_mut().insert(CallOptions::new().idempotent(false));
+                    channel.unary::<(), ()>("/test.Echo/Say", request).await.map(drop)
+                });
+            }
+            calls.join_all().await
+        }
+    });
+    for number in 1..=ROTATIONS {
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        front.present(offer(number, &authority.server("127.0.0.1", NOW)));
+        let current = write(folder.path(), &authority, number);
+        supervisor.reconnect_now();
+        until(&mut events, is_up).await;
+        assert_eq!(front.last_client(), Some(certificate(&current)), "the new certificate is shown");
+    }
+    let answers = load.await.expect("the load runs");
+    let failed: Vec<_> = answers.iter().filter_map(|answer| answer.as_ref().err()).collect();
+    assert!(failed.is_empty(), "{} of 1,500 failed, such as {:?}", failed.len(), failed[0]);
+    assert_eq!(server.handled(), 1_500, "each was executed once");
+    assert_eq!(supervisor.snapshot().links, 1 + ROTATIONS as u64);
+    supervisor.shutdown(Duration::from_secs(1)).await;
+}
+
+#[tokio::test]
+async fn a_half_written_file_keeps_the_old_material_and_the_next_dial_reads_again() {
+    let folder = tempfile::tempdir().expect("folder");
+    let authority = Authority::new("authority");
+    fs::write(folder.path().join("ca.pem"), &authority.pem).expect("written");
+    let first = write(folder.path(), &authority, 1);
+    let server = ScriptedServer::on_tcp().await;
+    let identity = authority.server("127.0.0.1", NOW);
+    let offer = Offer { clients: Some(&authority), ..Offer::of(&identity) };
+    let front = Front::start(server.address(), offer.config()).await;
+    let config = showing(folder.path(), trusting(folder.path(), front.address.to_string()));
+    let supervisor = Supervisor::spawn(config.build().expect("valid"));
+    let mut events = supervisor.events();
+    until(&mut events, is_up).await;
+
+    let second = authority.client("agent-2", NOW);
+    for (name, whole) in [("client.pem", &second.certificate), ("client.key", &second.key)] {
+        for content in [whole[..whole.len() / 2].as_bytes(), b"", b"no PEM at all", &[0xff, 0xfe, 0x00]] {
+            fs::write(folder.path().join(name), content).expect("written");
+            supervisor.reconnect_now();
+            until(&mut events, |fact| matches!(fact, Fact::TlsMaterialRejected { cause, .. } if cause.contains(name)))
+                .await;
+            until(&mut events, is_up).await;
+            assert_eq!(front.last_client(), Some(certificate(&first)), "the old certificate is shown");
+            call(&supervisor).await.expect("calls go on");
+        }
+        fs::write(folder.path().join(name), whole).expect("written");
+        if name == "client.pem" {
+            supervisor.reconnect_now();
+            until(&mut events, |fact| matches!(fact, Fact::TlsMaterialRejected { .. })).await;
+            until(&mut events, is_up).await;
+        }
+    }
+    supervisor.reconnect_now();
+    until(&mut events, |fact| {
+        assert!(!matches!(fact, Fact::TlsMaterialRejected { .. }), "{fact:?}");
+        is_up(fact)
+    })
+    .await;
+    assert_eq!(front.last_client(), Some(certificate(&second.certificate)), "the new certificate is shown");
+    call(&supervisor).await.expect("calls go on");
+}
+
+#[tokio::test]
+async fn a_successor_that_cannot_be_dialled_leaves_the_link_as_it_is() {
+    let folder = tempfile::tempdir().expect("folder");
+    let (authority, stranger) = (Authority::new("authority"), Authority::new("stranger"));
+    fs::write(folder.path().join("ca.pem"), &authority.pem).expect("written");
+    let server = ScriptedServer::on_tcp().await;
+    let offer = |authority: &Authority| Offer::of(&authority.server("127.0.0.1", NOW)).config();
+    let front = Front::start(server.address(), offer(&authority)).await;
+    let supervisor = Supervisor::spawn(trusting(folder.path(), front.address.to_string()).build().expect("valid"));
+    let mut events = supervisor.events();
+    until(&mut events, is_up).await;
+    front.present(offer(&stranger));
+    supervisor.reconnect_now();
+    until(&mut events, |fact| {
+        assert!(!matches!(fact, Fact::StateChanged { to, .. } if *to != tonic_supervisor::ConnectivityState::Ready));
+        matches!(fact, Fact::DialFailed { failure, .. } if failure.reason.contains("unknown authority"))
+    })
+    .await;
+    call(&supervisor).await.expect("the old link carries on");
+    front.present(offer(&authority));
+    supervisor.reconnect_now();
+    until(&mut events, is_up).await;
+    call(&supervisor).await.expect("the new link carries on");
+    assert_eq!((supervisor.snapshot().links, server.connections()), (2, 2));
+}
