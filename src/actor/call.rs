@@ -3,7 +3,7 @@
 //! A call is run by its *runner*: the caller's own future, or a task where the call came as a message. The request actor makes
 //! the runner offers: an open stream to read the answer from, or the final status.
 
-use super::{core::Admission, credentials::Granted, message::UnaryResult, method::Method};
+use super::{credentials::Granted, message::UnaryResult, method::Method, submit::Admission};
 use crate::{
     model::{AttemptReport, CallId, CallReport, Failure},
     policy::{CallMachine, RetryPolicy, format_timeout},
