@@ -43,6 +43,9 @@ const IMPURE: &[&str] = &[
     ".await",
 ];
 
+/// No file is longer than a page, in lines.
+const PAGE: usize = 400;
+
 /// All of tonic that the pure chapters may name.
 const TONIC: &[&str] = &["tonic::Code", "tonic::Status"];
 
