@@ -391,6 +391,13 @@ impl Core {
         }
     }
 
+    /// Ends the calls whose deadline has passed: for as long as there is no request actor to do so.
+    pub(crate) fn end_overdue(&self) {
+        let now = clock::now();
+        let overdue = self.ledger.open(|call| call.deadline.is_some_and(|deadline| deadline <= now));
+        self.end_all(overdue, |phase| Failure::deadline(phase, None));
+    }
+
     pub(crate) fn set_closed(&self) {
         let _ = self.closed.set(());
     }

@@ -76,7 +76,8 @@ impl Actor for SupervisorActor {
             ConnectivityState::Idle => Channel::new(schedules),
             _ => Channel::after_a_crash(schedules, clock::now()),
         };
-        let (restarts, shards) = (Restarts::new(core.config.intensity), core.shards());
+        let pace = reconnect.idle.max.max(reconnect.waiting.max);
+        let (restarts, shards) = (Restarts::new(core.config.intensity, pace), core.shards());
         core.set_supervisor(me.clone());
         let state = SupervisorState {
             core,
@@ -426,6 +427,7 @@ impl SupervisorState {
                 return;
             }
         }
+        self.core.end_overdue();
         // Calls wait for it: the slowest pace is that of a channel with calls waiting.
         let pace = self.core.config.reconnect.waiting.max;
         self.restarts_due[shard] = Some(Timer::new(me, pace, move || SupervisorMsg::RestartDue { shard }));
