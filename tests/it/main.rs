@@ -9,6 +9,8 @@ mod config;
 mod crash_loops;
 mod generated;
 #[cfg(feature = "test-util")]
+mod load;
+#[cfg(feature = "test-util")]
 mod panics;
 #[cfg(feature = "test-util")]
 mod ractor_facts;
