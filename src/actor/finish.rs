@@ -116,6 +116,13 @@ impl Core {
             self.conclude(&call, failure(phase).into());
         }
     }
+
+    /// Ends the calls whose deadline has passed: for as long as there is no request actor to do so.
+    pub(crate) fn end_overdue(&self) {
+        let now = clock::now();
+        let overdue = self.ledger.open(|call| call.deadline.is_some_and(|deadline| deadline <= now));
+        self.end_all(overdue, |phase| Failure::deadline(phase, None));
+    }
 }
 
 /// What is left of an ended call.

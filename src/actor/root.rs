@@ -93,7 +93,7 @@ impl Actor for RootActor {
         _: ActorRef<RootMsg>,
         (core, linked): Self::Arguments,
     ) -> Result<RootState, ActorProcessingErr> {
-        let restarts = Restarts::new(core.config.intensity);
+        let restarts = Restarts::new(core.config.intensity, core.config.reconnect.waiting.max);
         Ok(RootState { core, restarts, linked, respawn: None })
     }
 
@@ -146,6 +146,7 @@ impl RootState {
         if self.linked {
             return Err(format!("the supervisor actor keeps failing: {words}").into());
         }
+        self.core.end_overdue();
         // Calls wait for it: the slowest pace is that of a channel with calls waiting.
         let pace = self.core.config.reconnect.waiting.max;
         self.respawn = Some(Timer::new(me, pace, || RootMsg::RespawnDue));

@@ -7,9 +7,13 @@
 mod accounts;
 #[cfg(all(feature = "agent-queue", feature = "test-util"))]
 mod agent_queue_client;
+#[cfg(feature = "test-util")]
+mod cancel;
 #[cfg(feature = "cli")]
 mod cli;
 mod config;
+#[cfg(feature = "test-util")]
+mod crash_loops;
 #[cfg(feature = "test-util")]
 mod credentials;
 mod docs;
@@ -31,6 +35,8 @@ mod generated;
 #[cfg(feature = "test-util")]
 mod link_stage;
 #[cfg(feature = "test-util")]
+mod load;
+#[cfg(feature = "test-util")]
 mod log;
 #[cfg(feature = "test-util")]
 mod mailbox;
@@ -38,6 +44,8 @@ mod mailbox;
 mod metrics;
 #[cfg(feature = "test-util")]
 mod odd_calls;
+#[cfg(feature = "test-util")]
+mod panics;
 mod ractor_facts;
 #[cfg(feature = "test-util")]
 mod rig;

@@ -59,6 +59,7 @@ impl SupervisorState {
         if at_once && self.spawn_request_actor(me, shard).await.is_ok() {
             return;
         }
+        self.core.end_overdue();
         // Calls wait for it: the slowest pace is that of a channel with calls waiting.
         let pace = self.core.config.reconnect.waiting.max;
         self.restarts_due[shard] = Some(Timer::new(me, pace, move || SupervisorMsg::RestartDue { shard }));

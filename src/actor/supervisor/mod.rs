@@ -84,7 +84,8 @@ impl Actor for SupervisorActor {
             ConnectivityState::Idle => Channel::new(schedules),
             _ => Channel::after_a_crash(schedules, clock::now()),
         };
-        let (restarts, shards) = (Restarts::new(core.config.intensity), core.shards());
+        let pace = reconnect.idle.max.max(reconnect.waiting.max);
+        let (restarts, shards) = (Restarts::new(core.config.intensity, pace), core.shards());
         core.set_supervisor(me.clone());
         let state = SupervisorState {
             core,
