@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     model::{Failure, Phase},
-    transport::{Pump, ResponseBody, status},
+    transport::{AttemptFailure, Pump, ResponseBody, status},
 };
 use bytes::Bytes;
 use http::HeaderMap;
@@ -74,20 +74,30 @@ impl SupervisedBody {
         }
     }
 
-    /// The peer's last word: OK goes on to the user, anything else becomes the status.
-    fn trailers(&mut self, trailers: HeaderMap) -> Result<Frame<Bytes>, Status> {
-        if status::is_ok(&trailers) {
-            if let Some(open) = self.open.take() {
-                open.core.finish(&open.call, Code::Ok, None);
-            }
-            return Ok(Frame::trailers(trailers));
+    /// Counts the data that goes by.
+    fn count(&mut self, frame: Frame<Bytes>) -> Frame<Bytes> {
+        if let (Some(open), Some(data)) = (&mut self.open, frame.data_ref()) {
+            open.call.state.lock().received += data.len();
         }
-        let status = status::from_headers(&trailers);
-        let failure = match &status {
-            Some(status) => Failure::status(status.code()),
-            None => Failure::no_status("the peer's trailers have no grpc-status".into()),
+        frame
+    }
+
+    /// The peer's last word ends the call, and goes on to the user as it is: tonic reads the status from it.
+    fn trailers(&mut self, trailers: HeaderMap) -> Result<Frame<Bytes>, Status> {
+        let Some(status) = status::from_headers(&trailers) else {
+            return Err(self.ended(Failure::no_status("the peer's trailers have no grpc-status".into()), None));
         };
-        Err(self.ended(failure, status))
+        if let Some(open) = self.open.take() {
+            let failure = (status.code() != Code::Ok).then(|| Failure::status(status.code()));
+            open.core.finish(&open.call, status.code(), failure.as_ref());
+        }
+        Ok(Frame::trailers(trailers))
+    }
+
+    /// Ends the call because its answer cannot be used; the status to surface with.
+    pub(super) fn reject(&mut self, failure: Failure) -> AttemptFailure {
+        let status = self.ended(failure.clone(), None);
+        AttemptFailure { failure, status, pushback: None }
     }
 }
 
@@ -112,7 +122,7 @@ impl Body for SupervisedBody {
         }
         Poll::Ready(Some(match frame.into_trailers() {
             Ok(trailers) => me.trailers(trailers),
-            Err(frame) => Ok(frame),
+            Err(frame) => Ok(me.count(frame)),
         }))
     }
 

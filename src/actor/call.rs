@@ -3,7 +3,7 @@
 //! A call is run by its *runner*: the caller's own future, or a task where the call came as a message. The request actor makes
 //! the runner offers: an open stream to read the answer from, or the final status.
 
-use super::{core::Admission, credentials::Granted, message::UnaryResult, method::Method};
+use super::{credentials::Granted, message::UnaryResult, method::Method, submit::Admission};
 use crate::{
     model::{AttemptReport, CallId, CallReport, Failure},
     policy::{CallMachine, RetryPolicy, format_timeout},
@@ -19,7 +19,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::task::AbortHandle;
-use tonic::Status;
+use tonic::{Code, Status};
 
 /// Bodies up to this size are copied to their exact size when a call has to wait.
 const COPIED_ON_PARKING: usize = 4 * 1024;
@@ -53,6 +53,10 @@ pub(crate) struct CallState {
     pub(crate) replayable: bool,
     pub(crate) machine: CallMachine,
     pub(crate) attempts: u32,
+    /// How many of the attempts have been measured; one that is cut short is measured when the call ends.
+    pub(crate) measured: u32,
+    /// How many bytes of the answer came so far, where it streams.
+    pub(crate) received: usize,
     pub(crate) attempt_started: Instant,
     pub(crate) waited: Duration,
     pub(crate) history: Vec<AttemptReport>,
@@ -110,6 +114,8 @@ impl CallState {
             replayable: true,
             machine: CallMachine::default(),
             attempts: 0,
+            measured: 0,
+            received: 0,
             attempt_started: now,
             waited: Duration::ZERO,
             history: Vec::new(),
@@ -131,6 +137,15 @@ impl CallState {
         self.offer = Some(offer);
         if let Some(waker) = self.waker.take() {
             waker.wake();
+        }
+    }
+
+    /// Measures the attempt under way, once.
+    pub(crate) fn measure(&mut self, call: &Call, code: Code, received: usize, now: Instant) {
+        if self.measured < self.attempts {
+            self.measured = self.attempts;
+            let took = now.saturating_duration_since(self.attempt_started);
+            call.method.metrics.attempt_ended(code, took, call.size, received);
         }
     }
 
@@ -162,10 +177,11 @@ impl Call {
         Poll::Pending
     }
 
-    /// Begins an attempt: its head and, where the request is whole, its body. None if the call is over.
+    /// Begins an attempt: its head and, where the request is whole, its body. None if the call does not wait for one: it is
+    /// over, or a former request actor, not quite dead yet, was quicker.
     pub(crate) fn begin_attempt(&self, now: Instant) -> Option<(http::Request<()>, Option<Bytes>)> {
         let mut state = self.state.lock();
-        if state.is_answered() {
+        if !matches!(state.stage, Stage::Waiting { .. }) {
             return None;
         }
         state.stage = Stage::Running;

@@ -1,7 +1,6 @@
 //! What all actors and handles of one supervisor share. It outlives every actor; the last handle's drop begins its end.
 
 use super::{
-    call::{Call, CallState, Offer, Reply, Stage},
     credentials::Credentials,
     ledger::Ledger,
     message::{RequestMsg, SupervisorMsg},
@@ -11,32 +10,24 @@ use super::{
 use crate::{
     clock,
     config::{Config, Endpoint},
-    model::{CallId, CallOptions, CallReport, Fact, Failure, Incarnation, Phase, ShedReason},
-    policy::{RetryLimit, Throttle, earliest, parse_timeout},
-    telemetry::{Counts, Telemetry},
-    transport::{AttemptFailure, Connector, Link, Target, status},
+    model::{CallId, Fact, Incarnation},
+    policy::{Throttle, earliest},
+    telemetry::Telemetry,
+    transport::{Connector, Link, Target},
 };
 use arc_swap::ArcSwapOption;
-use bytes::Bytes;
-use http::{
-    HeaderMap,
-    uri::{Authority, PathAndQuery, Scheme},
-};
+use http::uri::{Authority, PathAndQuery, Scheme};
 use parking_lot::Mutex;
 use ractor::{ActorRef, Message};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use std::{
     sync::{
         Arc,
-        atomic::{
-            AtomicU64, AtomicUsize,
-            Ordering::{Relaxed, SeqCst},
-        },
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
 use tokio::sync::SetOnce;
-use tonic::{Code, Status};
 
 /// The shared core of one supervisor.
 pub(crate) struct Core {
@@ -53,11 +44,11 @@ pub(crate) struct Core {
     methods: Methods,
     dice: Mutex<StdRng>,
     incarnations: AtomicU64,
-    ports_open: AtomicUsize,
+    pub(super) ports_open: AtomicUsize,
     link: ArcSwapOption<Link>,
     supervisor: ArcSwapOption<ActorRef<SupervisorMsg>>,
     requests: Box<[ArcSwapOption<ActorRef<RequestMsg>>]>,
-    closing: Mutex<Option<Closing>>,
+    pub(super) closing: Mutex<Option<Closing>>,
     closed: SetOnce<()>,
 }
 
@@ -73,23 +64,6 @@ pub(crate) struct KeepaliveNow {
 pub(crate) struct Closing {
     /// Until when what runs may go on; none: until it ends.
     pub(crate) until: Option<Instant>,
-}
-
-/// A place in the waiting room; given back when dropped.
-pub(crate) struct Admission {
-    counts: Arc<Counts>,
-    size: usize,
-}
-
-/// A call to be.
-pub(crate) struct Submission {
-    pub(crate) method: Arc<Method>,
-    pub(crate) headers: HeaderMap,
-    /// The request, if it is whole.
-    pub(crate) body: Option<Bytes>,
-    pub(crate) unary: bool,
-    pub(crate) options: CallOptions,
-    pub(crate) reply: Reply,
 }
 
 impl Core {
@@ -199,186 +173,6 @@ impl Core {
         self.link.load().as_ref().map_or(0, |link| link.in_flight())
     }
 
-    // --- calls -----------------------------------------------------------------------------------------------------
-
-    /// Admits a call, enters it in the ledger and sends it to its request actor. A refused call comes back with the reason.
-    pub(crate) fn submit(&self, call: Submission) -> Result<Arc<Call>, (Failure, Submission)> {
-        if self.closing.lock().is_some() {
-            return Err((Failure::shutdown(Phase::Unsent), call));
-        }
-        let size = call.body.as_ref().map_or(0, Bytes::len);
-        let admission = match self.admit(size) {
-            Ok(admission) => admission,
-            Err(reason) => {
-                self.telemetry.announce(Fact::CallShed { method: call.method.name.clone(), reason });
-                return Err((Failure::shed(reason), call));
-            }
-        };
-        let mut call = Some(call);
-        let entered = self.ledger.enter(|id, page| {
-            let call = call.take().expect("taken once");
-            self.page(call, admission, size, id, page)
-        });
-        match (entered, call) {
-            (Some(call), _) => {
-                self.throttle.lock().call_started();
-                if call.has_port {
-                    self.ports_open.fetch_add(1, SeqCst);
-                }
-                self.tell_request(self.shard_of(call.id), RequestMsg::Submit(call.clone()));
-                Ok(call)
-            }
-            (None, Some(call)) => Err((Failure::shutdown(Phase::Unsent), call)),
-            (None, None) => unreachable!("a call that was not entered was not taken"),
-        }
-    }
-
-    fn page(&self, call: Submission, admission: Admission, size: usize, id: CallId, page: usize) -> Call {
-        let now = clock::now();
-        let Submission { method, mut headers, body, unary, options, reply } = call;
-        let rule = method.rule.as_ref();
-        let asked = headers.remove("grpc-timeout");
-        let asked = asked.and_then(|value| parse_timeout(value.to_str().ok()?));
-        headers.remove("grpc-previous-rpc-attempts");
-        let configured = rule.and_then(|rule| rule.timeout).unwrap_or(self.config.timeout);
-        // `timeout` bounds unary calls only: a stream may live for months.
-        let timeouts = [asked, options.timeout, configured.filter(|_| unary)];
-        let deadline =
-            timeouts.into_iter().flatten().map(|timeout| now + timeout).fold(None, |a, b| earliest(a, Some(b)));
-        let attempt_timeout = options
-            .attempt_timeout
-            .or(rule.and_then(|rule| rule.attempt_timeout).unwrap_or(self.config.attempt_timeout))
-            .filter(|_| unary);
-        let mut retry = rule.map_or(self.config.retry, |rule| rule.retry);
-        if options.no_retry {
-            retry.limit = RetryLimit::AtMost(0);
-        }
-        Call {
-            id,
-            page,
-            headers,
-            unary,
-            idempotent: options.idempotent.or(rule.and_then(|rule| rule.idempotent)).unwrap_or(true),
-            wait_for_ready: options
-                .wait_for_ready
-                .or(rule.and_then(|rule| rule.wait_for_ready))
-                .unwrap_or(self.config.wait_for_ready),
-            deadline,
-            attempt_timeout,
-            retry,
-            submitted: now,
-            size,
-            has_port: matches!(reply, Reply::Port { .. }),
-            state: Mutex::new(CallState::new(body, reply, admission, now)),
-            method,
-        }
-    }
-
-    /// Admission, before any mailbox.
-    fn admit(&self, size: usize) -> Result<Admission, ShedReason> {
-        let counts = &self.telemetry.counts;
-        let below = |bound: usize, more: usize| move |n: usize| n.checked_add(more).filter(|n| *n <= bound);
-        let queue = &self.config.queue;
-        let too_many = |_| ShedReason::TooManyCalls;
-        counts.open.fetch_update(SeqCst, SeqCst, below(queue.max_calls, 1)).map_err(too_many)?;
-        if counts.bytes.fetch_update(SeqCst, SeqCst, below(queue.max_bytes, size)).is_err() {
-            counts.open.fetch_sub(1, SeqCst);
-            return Err(ShedReason::TooManyBytes);
-        }
-        Ok(Admission { counts: counts.clone(), size })
-    }
-
-    /// Ends a call, once: true for the one who did. The answer's delivery is the winner's business.
-    pub(crate) fn finish(&self, call: &Arc<Call>, code: Code, outcome: Option<&Failure>) -> Option<Finished> {
-        let now = clock::now();
-        let mut state = call.state.lock();
-        if state.is_answered() {
-            return None;
-        }
-        let phase = if state.stage.is_unsent() { Phase::Unsent } else { Phase::MaybeProcessed };
-        if let Stage::Fetching(task) = std::mem::replace(&mut state.stage, Stage::Answered) {
-            task.abort();
-        }
-        state.credentials = None;
-        state.body = None;
-        state.admission = None;
-        let machine = std::mem::take(&mut state.machine);
-        let history = std::mem::take(&mut state.history);
-        let (attempts, waited) = (state.attempts, state.waited);
-        let port = match &mut state.reply {
-            Reply::Caller => None,
-            Reply::Port { port, .. } => port.take(),
-        };
-        drop(state);
-        self.ledger.strike_out(call);
-        if call.has_port {
-            self.ports_open.fetch_sub(1, SeqCst);
-        }
-        let elapsed = now.saturating_duration_since(call.submitted);
-        if code == Code::Ok {
-            self.throttle.lock().call_succeeded();
-        }
-        call.method.metrics.call_ended(code, elapsed, machine.retries(), machine.transparent(), waited);
-        let report = outcome.map(|outcome| CallReport {
-            method: call.method.name.to_string(),
-            attempts: history,
-            attempts_made: attempts,
-            retries: machine.retries(),
-            transparent_retries: machine.transparent(),
-            outcome: outcome.clone(),
-            elapsed,
-            maybe_processed: machine.maybe_processed()
-                || (attempts > 0 && outcome.maybe_processed() && phase >= Phase::MaybeProcessed),
-        });
-        Some(Finished { report, port })
-    }
-
-    /// Ends a call with a failure and delivers it. Nothing happens if the call is over.
-    pub(crate) fn conclude(&self, call: &Arc<Call>, ended: AttemptFailure) {
-        let Some(finished) = self.finish(call, ended.status.code(), Some(&ended.failure)) else {
-            return;
-        };
-        let status = finished.status(ended.status);
-        match finished.port {
-            Some(port) => {
-                // Whoever asked may be gone.
-                let _ = port.send(Err(status));
-            }
-            None if call.has_port => {}
-            None => call.state.lock().offer(Offer::Answer(status)),
-        }
-        // A task that reads an answer for a port has nothing left to read it for.
-        if let Reply::Port { runner: Some(runner), .. } = &call.state.lock().reply {
-            runner.abort();
-        }
-    }
-
-    /// The caller is gone.
-    pub(crate) fn cancel(&self, call: &Arc<Call>) {
-        let waiting = call.state.lock().stage.is_unsent();
-        self.conclude(call, Failure::cancelled(if waiting { Phase::Unsent } else { Phase::MaybeProcessed }).into());
-        if waiting {
-            self.tell_request(self.shard_of(call.id), RequestMsg::Cancel(call.id));
-        }
-    }
-
-    /// A runner's attempt failed: the ledger keeps the failure, the request actor decides.
-    pub(crate) fn attempt_failed(&self, call: &Arc<Call>, failure: Box<AttemptFailure>) {
-        let mut state = call.state.lock();
-        if state.is_answered() {
-            return;
-        }
-        state.record(&failure.failure, call.submitted, clock::now());
-        state.stage = Stage::Failed(failure);
-        drop(state);
-        self.tell_request(self.shard_of(call.id), RequestMsg::AttemptFailed(call.clone()));
-    }
-
-    /// Whether somebody waits behind a reply port.
-    pub(crate) fn has_ports(&self) -> bool {
-        self.ports_open.load(SeqCst) > 0
-    }
-
     // --- the end ---------------------------------------------------------------------------------------------------
 
     /// Asks for a drain; of several, the shortest grace holds.
@@ -400,15 +194,6 @@ impl Core {
         *self.closing.lock()
     }
 
-    /// Ends every open call with `failure`.
-    pub(crate) fn end_all(&self, calls: Vec<Arc<Call>>, failure: impl Fn(Phase) -> Failure) {
-        for call in calls {
-            let waiting = call.state.lock().stage.is_unsent();
-            let phase = if waiting { Phase::Unsent } else { Phase::MaybeProcessed };
-            self.conclude(&call, failure(phase).into());
-        }
-    }
-
     pub(crate) fn set_closed(&self) {
         let _ = self.closed.set(());
     }
@@ -423,48 +208,9 @@ impl Core {
     }
 }
 
-/// What is left of an ended call.
-pub(crate) struct Finished {
-    report: Option<CallReport>,
-    pub(crate) port: Option<ractor::RpcReplyPort<super::message::UnaryResult>>,
-}
-
-impl Finished {
-    /// The status to end with, the report as its source.
-    pub(crate) fn status(&self, mut status: Status) -> Status {
-        if let Some(report) = &self.report {
-            status.set_source(Arc::new(report.clone()));
-        }
-        status
-    }
-}
-
-/// The status of a call that was never entered.
-pub(crate) fn refusal(method: &Method, failure: Failure) -> Status {
-    let mut status = status::of(&failure);
-    status.set_source(Arc::new(CallReport {
-        method: method.name.to_string(),
-        attempts: Vec::new(),
-        attempts_made: 0,
-        retries: 0,
-        transparent_retries: 0,
-        outcome: failure,
-        elapsed: Duration::ZERO,
-        maybe_processed: false,
-    }));
-    status
-}
-
 fn tell<M: Message>(slot: &ArcSwapOption<ActorRef<M>>, message: M) {
     if let Some(actor) = &*slot.load() {
         // An error means that the actor is dead; whoever follows it is told what matters.
         let _ = actor.send_message(message);
-    }
-}
-
-impl Drop for Admission {
-    fn drop(&mut self) {
-        self.counts.open.fetch_sub(1, SeqCst);
-        self.counts.bytes.fetch_sub(self.size, SeqCst);
     }
 }

@@ -117,7 +117,9 @@ impl RequestState {
             return;
         }
         match until {
-            Some(at) if at > clock::now() => self.pending.sleep(call.id, call.clone(), at, call.deadline),
+            Some(at) if at > clock::now() && !self.draining => {
+                self.pending.sleep(call.id, call.clone(), at, call.deadline)
+            }
             _ => self.start_or_park(call),
         }
     }
@@ -193,6 +195,7 @@ impl RequestState {
             Err(failure) => {
                 let mut state = call.state.lock();
                 state.record(&failure, call.submitted, now);
+                state.measure(&call, failure.code, 0, now);
                 state.stage = Stage::Failed(Box::new(failure.into()));
                 drop(state);
                 self.decide(call);
@@ -297,7 +300,11 @@ impl RequestState {
             match due {
                 Due::Expired(call) => self.expire(&call),
                 Due::Retry(call) => {
-                    call.state.lock().stage = Stage::Waiting { until: None };
+                    // Its caller may have gone this very moment.
+                    match &mut call.state.lock().stage {
+                        Stage::Waiting { until } => *until = None,
+                        _ => continue,
+                    }
                     self.start_or_park(call);
                 }
             }

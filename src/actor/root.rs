@@ -6,13 +6,25 @@
 use super::{core::Core, message::RootMsg, supervisor::SupervisorActor, timer::Timer};
 use crate::{
     clock,
-    model::{ConnectivityState, Fact, Failure, Incarnation},
+    model::{ConnectivityState, Fact, Failure, Incarnation, LinkEnd},
     policy::{Restarts, Verdict},
 };
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent, concurrency::JoinHandle};
 use std::sync::Arc;
 
 struct RootActor;
+
+/// A linked supervisor's last word when its children reached the restart intensity: the failure goes upward, as in OTP.
+#[derive(Debug)]
+pub(super) struct GivesUp;
+
+impl std::fmt::Display for GivesUp {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the actors of a supervised channel keep failing, past their restart intensity")
+    }
+}
+
+impl std::error::Error for GivesUp {}
 
 struct RootState {
     core: Arc<Core>,
@@ -65,6 +77,8 @@ fn close(core: &Core, cause: Option<String>) {
             incarnation: Incarnation::default(),
         });
     }
+    let end = cause.as_ref().map_or(LinkEnd::HungUp, |cause| LinkEnd::ActorFailed(cause.to_string()));
+    core.telemetry.links_gone(&end);
     core.telemetry.announce(Fact::Closed { cause });
     core.set_closed();
 }
@@ -79,7 +93,7 @@ impl Actor for RootActor {
         _: ActorRef<RootMsg>,
         (core, linked): Self::Arguments,
     ) -> Result<RootState, ActorProcessingErr> {
-        let restarts = Restarts::new(core.config.intensity);
+        let restarts = Restarts::new(core.config.intensity, core.config.reconnect.waiting.max);
         Ok(RootState { core, restarts, linked, respawn: None })
     }
 
@@ -105,6 +119,7 @@ impl Actor for RootActor {
             SupervisionEvent::ActorTerminated(_, _, reason) => {
                 state.supervisor_failed(&me, &reason.unwrap_or_else(|| "stopped from outside".into())).await
             }
+            SupervisionEvent::ActorFailed(_, error) if error.is::<GivesUp>() => Err(error),
             SupervisionEvent::ActorFailed(_, error) => state.supervisor_failed(&me, &error.to_string()).await,
             _ => Ok(()),
         }
@@ -113,7 +128,8 @@ impl Actor for RootActor {
 
 impl RootState {
     async fn spawn_supervisor(&self, me: &ActorRef<RootMsg>) -> Result<(), ActorProcessingErr> {
-        Actor::spawn_linked(None, SupervisorActor, self.core.clone(), me.get_cell()).await?;
+        let args = (self.core.clone(), self.linked);
+        Actor::spawn_linked(None, SupervisorActor, args, me.get_cell()).await?;
         Ok(())
     }
 
@@ -130,6 +146,7 @@ impl RootState {
         if self.linked {
             return Err(format!("the supervisor actor keeps failing: {words}").into());
         }
+        self.core.end_overdue();
         // Calls wait for it: the slowest pace is that of a channel with calls waiting.
         let pace = self.core.config.reconnect.waiting.max;
         self.respawn = Some(Timer::new(me, pace, || RootMsg::RespawnDue));

@@ -13,17 +13,16 @@ use crate::{
     policy::earliest,
     transport::{
         AttemptFailure, Beside, OpenBody, OpenStream, Outcome, Pump, ResponseBody, beside, is_one_message, read_head,
-        read_unary,
+        read_unary, status,
     },
 };
 use bytes::{Buf as _, Bytes};
-use http_body::Body;
+use http_body::{Body as _, Frame};
 use std::{
     future::{Future, poll_fn},
-    pin::pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::Poll,
-    time::Instant,
 };
 use tonic::{Code, Status, metadata::MetadataMap};
 
@@ -76,10 +75,7 @@ pub(super) async fn run_attempt(core: Arc<Core>, call: Arc<Call>, stream: OpenSt
     match attempt(&call, stream, &mut None, LARGEST_REPLY).await.0 {
         Err(failure) => core.attempt_failed(&call, failure),
         Ok(response) => match reply(response.map(SupervisedBody::whole)).await {
-            Err(status) => {
-                let failure = Failure::status(status.code());
-                core.conclude(&call, AttemptFailure { failure, status, pushback: None });
-            }
+            Err(failure) => core.conclude(&call, failure),
             Ok(reply) => {
                 if let Some(port) = core.finish(&call, Code::Ok, None).and_then(|finished| finished.port) {
                     // Whoever asked may be gone.
@@ -108,7 +104,7 @@ async fn attempt(
             Err(_) => Err(Box::new(out_of_time(call).into())),
         },
     };
-    record(call, &outcome, started);
+    measure(call, &outcome);
     (outcome, pump)
 }
 
@@ -159,13 +155,14 @@ fn out_of_time(call: &Call) -> Failure {
     }
 }
 
-fn record(call: &Call, outcome: &Outcome, started: Instant) {
+/// Measures an attempt whose end is known; an answer that streams is measured when the call ends.
+fn measure(call: &Call, outcome: &Outcome) {
     let (code, received) = match outcome {
+        Ok(response) if response.body().is_live() => return,
         Ok(response) => (Code::Ok, response.body().buffered()),
         Err(failure) => (failure.failure.code, 0),
     };
-    let took = clock::now().saturating_duration_since(started);
-    call.method.metrics.attempt_ended(code, took, call.size, received);
+    call.state.lock().measure(call, code, received, clock::now());
 }
 
 /// The answer's head is there: whole answers end the call here, the others when their body ends.
@@ -186,39 +183,52 @@ fn hand_over(
 }
 
 /// Reads a unary answer whole: its metadata, trailers included, and its one message.
-pub(crate) async fn reply<B>(response: http::Response<B>) -> Result<UnaryReply, Status>
-where
-    B: Body<Data = Bytes, Error = Status>,
-{
-    let (head, body) = response.into_parts();
+pub(crate) async fn reply(response: http::Response<SupervisedBody>) -> Result<UnaryReply, AttemptFailure> {
+    let (head, mut body) = response.into_parts();
     let mut metadata = MetadataMap::from_headers(head.headers);
-    let mut body = pin!(body);
     let mut frames: Vec<Bytes> = Vec::new();
     let mut size = 0;
-    while let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
-        match frame?.into_data() {
-            Ok(data) => {
+    while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+        match frame.map(Frame::into_data) {
+            Ok(Ok(data)) => {
                 size += data.len();
                 frames.push(data);
             }
-            Err(frame) => metadata.as_mut().extend(frame.into_trailers().unwrap_or_default()),
+            Ok(Err(frame)) => metadata.as_mut().extend(frame.into_trailers().unwrap_or_default()),
+            Err(status) => {
+                let failure = Failure::unusable_answer(status.code(), status.message().into());
+                return Err(AttemptFailure { failure, status, pushback: None });
+            }
         }
         if size > LARGEST_REPLY {
-            return Err(Status::out_of_range(format!("the answer is larger than {LARGEST_REPLY} bytes")));
+            let text = format!("the answer is larger than {LARGEST_REPLY} bytes");
+            return Err(body.reject(Failure::unusable_answer(Code::OutOfRange, text)));
         }
     }
+    // A large answer was passed on before its status was known.
+    if let Some(status) = status::from_headers(metadata.as_ref()).filter(|status| status.code() != Code::Ok) {
+        return Err(AttemptFailure { failure: Failure::status(status.code()), status, pushback: None });
+    }
+    match unframe(frames) {
+        Ok(message) => Ok(UnaryReply { metadata, message }),
+        Err(problem) => Err(body.reject(Failure::unusable_answer(Code::Internal, problem))),
+    }
+}
+
+/// The one message that an answer's data holds.
+fn unframe(mut frames: Vec<Bytes>) -> Result<Bytes, String> {
     let mut whole = match frames.len() {
         1 => frames.pop().expect("one"),
         _ => frames.concat().into(),
     };
     if !is_one_message(&whole) {
-        return Err(Status::internal(format!("the answer's {size} bytes are not one gRPC message")));
+        return Err(format!("the answer's {} bytes are not one gRPC message", whole.len()));
     }
     if whole[0] != 0 {
-        return Err(Status::internal("the answer is compressed, and no compression was offered"));
+        return Err("the answer is compressed, and no compression was offered".into());
     }
     whole.advance(5);
-    Ok(UnaryReply { metadata, message: whole })
+    Ok(whole)
 }
 
 /// Ends the call when its future is dropped.

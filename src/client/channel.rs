@@ -65,7 +65,7 @@ impl SupervisedChannel {
         };
         let call = self.core().submit(call).map_err(|(failure, call)| refusal(&call.method, failure))?;
         let response = run(self.core().clone(), call, None).await?;
-        let reply = crate::actor::reply(response).await?;
+        let reply = crate::actor::reply(response).await.map_err(|failure| failure.status)?;
         let message = R::decode(reply.message)
             .map_err(|error| Status::internal(format!("the answer is not the message expected: {error}")))?;
         let mut response = Response::new(message);

@@ -173,6 +173,12 @@ impl Failure {
         Self::new(Code::Unknown, Origin::Peer, Phase::MaybeProcessed, Scope::Stream, cause)
     }
 
+    /// The peer answered, but this side cannot take the answer: too large, compressed, or not one message.
+    pub fn unusable_answer(code: Code, text: String) -> Self {
+        let cause = Cause::Protocol(text);
+        Self::new(code, Origin::Local, Phase::Processed, Scope::Stream, cause)
+    }
+
     /// The request's body failed before it was sent whole.
     pub fn request_body(text: String) -> Self {
         let cause = Cause::RequestBody(text);

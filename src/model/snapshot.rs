@@ -28,7 +28,7 @@ pub struct Snapshot {
     pub calls_waiting: usize,
     /// Streams open on the current link.
     pub streams: usize,
-    /// Policy retries sent since spawn.
+    /// Policy retries scheduled since spawn.
     pub retries: u64,
     /// Transparent retries sent since spawn.
     pub transparent_retries: u64,

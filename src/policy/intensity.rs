@@ -18,6 +18,7 @@ pub struct Intensity {
 #[derive(Debug)]
 pub struct Restarts {
     rule: Intensity,
+    pace: Duration,
     failures: VecDeque<Instant>,
     reached: bool,
 }
@@ -34,17 +35,19 @@ pub enum Verdict {
 }
 
 impl Restarts {
-    /// Nothing has failed yet.
-    pub fn new(rule: Intensity) -> Self {
-        Self { rule, failures: VecDeque::new(), reached: false }
+    /// Nothing has failed yet; a slow restart comes `pace` after its failure.
+    pub fn new(rule: Intensity, pace: Duration) -> Self {
+        Self { rule, pace, failures: VecDeque::new(), reached: false }
     }
 
-    /// Counts a failure at `now`. Once reached, the intensity is announced again only after a whole period without failures.
+    /// Counts a failure at `now`. Once reached, the intensity is announced again only after a child has lived for a whole period:
+    /// the pause before a slow restart is no sign of health.
     pub fn failed(&mut self, now: Instant) -> Verdict {
-        let forgotten = |at: &Instant| now.saturating_duration_since(*at) > self.rule.period;
-        if self.failures.back().is_none_or(forgotten) {
+        let since = |at: &Instant| now.saturating_duration_since(*at);
+        if self.failures.back().is_none_or(|last| since(last) > self.rule.period.saturating_add(self.pace)) {
             self.reached = false;
         }
+        let forgotten = |at: &Instant| since(at) > self.rule.period;
         while self.failures.front().is_some_and(forgotten) {
             self.failures.pop_front();
         }
@@ -76,7 +79,7 @@ mod tests {
     #[test]
     fn five_in_ten_seconds_are_luck_the_sixth_is_announced_once() {
         let rule = Intensity { restarts: 5, period: Duration::from_secs(10) };
-        let mut restarts = Restarts::new(rule);
+        let mut restarts = Restarts::new(rule, Duration::from_secs(1));
         let start = Instant::now();
         let at = |seconds: u64| start + Duration::from_secs(seconds);
         for second in 0..5 {
@@ -87,13 +90,24 @@ mod tests {
             assert_eq!(restarts.failed(at(second)), Verdict::Slow);
             assert!(restarts.count() <= 7);
         }
-        assert_eq!(restarts.failed(at(311)), Verdict::Restart);
+        assert_eq!(restarts.failed(at(299 + 12)), Verdict::Restart);
+    }
+
+    #[test]
+    fn slow_restarts_a_period_apart_are_no_recovery() {
+        let rule = Intensity { restarts: 0, period: Duration::from_secs(10) };
+        let mut restarts = Restarts::new(rule, Duration::from_secs(10));
+        let start = Instant::now();
+        assert_eq!(restarts.failed(start), Verdict::Reached);
+        for n in 1..30 {
+            assert_eq!(restarts.failed(start + Duration::from_millis(10_100) * n), Verdict::Slow);
+        }
     }
 
     #[test]
     fn slow_drips_are_never_a_storm() {
         let rule = Intensity { restarts: 1, period: Duration::from_secs(1) };
-        let mut restarts = Restarts::new(rule);
+        let mut restarts = Restarts::new(rule, Duration::ZERO);
         let start = Instant::now();
         for n in 0..100 {
             assert_eq!(restarts.failed(start + Duration::from_secs(2 * n)), Verdict::Restart);

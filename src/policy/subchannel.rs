@@ -8,7 +8,8 @@
 //! | Ready | Proven | Ready | - (the count of failures starts over) |
 //! | Ready, proven | Lost | TransientFailure | WaitUntil(now + a little spread) |
 //! | Ready, proven | GoAway | Connecting | WaitUntil(now + a little spread) |
-//! | Ready, on trial | Lost, GoAway | TransientFailure | WaitUntil(backoff from the dial's start) |
+//! | Ready, on trial | Lost | TransientFailure | WaitUntil(backoff from the dial's start) |
+//! | Ready, on trial | GoAway | Connecting | WaitUntil(backoff from the dial's start) |
 //! | Ready | ResetBackoff | Ready | DialSuccessor (make before break) |
 //! | Ready, successor dialled | SuccessorUp | Ready, on trial | - (the old link drains) |
 //! | Ready, successor dialled | SuccessorFailed | Ready | - (the old link stays) |
@@ -147,7 +148,7 @@ impl Subchannel {
                 self.dial_again_at_once = false;
                 Output::Nothing
             }
-            (Connecting, Input::DialFailed) if self.wait.is_none() => self.back_off(now, unit),
+            (Connecting, Input::DialFailed) if self.wait.is_none() => self.back_off(TransientFailure, now, unit),
             (Ready, Input::Proven) => {
                 self.proven = true;
                 self.failures = 0;
@@ -167,7 +168,8 @@ impl Subchannel {
             }
             (Ready, Input::Lost) if self.proven => self.redial_soon(TransientFailure, now, unit),
             (Ready, Input::GoAway) if self.proven => self.redial_soon(Connecting, now, unit),
-            (Ready, Input::Lost | Input::GoAway) => self.back_off(now, unit),
+            (Ready, Input::Lost) => self.back_off(TransientFailure, now, unit),
+            (Ready, Input::GoAway) => self.back_off(Connecting, now, unit),
             _ => Output::Nothing,
         }
     }
@@ -217,11 +219,11 @@ impl Subchannel {
         Output::Dial
     }
 
-    fn back_off(&mut self, now: Instant, unit: f64) -> Output {
+    fn back_off(&mut self, state: State, now: Instant, unit: f64) -> Output {
         let n = self.failures;
         self.failures = n.saturating_add(1);
         let at = if std::mem::take(&mut self.dial_again_at_once) { now } else { self.due(n, unit, now) };
-        self.state = TransientFailure;
+        self.state = state;
         self.wait = Some(Wait { at, backoff: Some((n, unit)) });
         Output::WaitUntil(at)
     }

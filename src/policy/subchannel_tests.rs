@@ -134,3 +134,19 @@ fn a_proven_link_is_redialled_within_the_spread_and_a_goaway_shows_connecting() 
         assert_eq!(sub.state(), state);
     }
 }
+
+/// A server that greets and says GOAWAY is neither hammered nor called failing.
+#[test]
+fn a_goaway_on_trial_shows_connecting_and_is_backed_off_from() {
+    let mut sub = Subchannel::new(schedules());
+    let mut now = Instant::now();
+    sub.on(Input::Connect, now, 0.5);
+    for seconds in [1.0, 1.6, 2.56] {
+        sub.on(Input::Established, now, 0.5);
+        let Output::WaitUntil(at) = sub.on(Input::GoAway, now, 0.5) else { panic!("must wait") };
+        assert_eq!(sub.state(), Connecting);
+        assert!((at - now).abs_diff(Duration::from_secs_f64(seconds)) < Duration::from_micros(1));
+        now = at;
+        assert_eq!(sub.on(Input::RedialDue, now, 0.5), Output::Dial);
+    }
+}

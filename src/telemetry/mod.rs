@@ -15,7 +15,7 @@ pub use stream::{EventItem, EventStream};
 
 use crate::{
     clock,
-    model::{ConnectivityState, Event, Fact, Snapshot},
+    model::{ConnectivityState, Event, Fact, LinkEnd, Snapshot},
 };
 use parking_lot::Mutex;
 use picture::Picture;
@@ -98,6 +98,14 @@ impl Telemetry {
         drop(inner);
         metrics::record(&fact, &self.target, self.security);
         log::write(&fact, line, &self.target);
+    }
+
+    /// Announces the end of every link that is still told to be up: their actors are gone without a word.
+    pub(crate) fn links_gone(&self, end: &LinkEnd) {
+        let open = self.inner.lock().picture.open_links(clock::now());
+        for (incarnation, lived) in open {
+            self.announce(Fact::LinkLost { incarnation, end: end.clone(), lived, current: true });
+        }
     }
 
     /// One request actor's number of parked calls went from `before` to `now`.

@@ -18,6 +18,7 @@ pub(super) struct Picture {
     retries: u64,
     next_dial: Option<Instant>,
     keepalive_time: Option<Duration>,
+    open_links: Vec<(Incarnation, Instant)>,
 }
 
 impl Picture {
@@ -32,6 +33,7 @@ impl Picture {
             retries: 0,
             next_dial: None,
             keepalive_time,
+            open_links: Vec::new(),
         }
     }
 
@@ -51,13 +53,22 @@ impl Picture {
                 self.incarnation = *incarnation;
                 self.next_dial = None;
             }
-            Fact::LinkEstablished { .. } => self.links += 1,
+            Fact::LinkEstablished { incarnation, .. } => {
+                self.links += 1;
+                self.open_links.push((*incarnation, now));
+            }
+            Fact::LinkLost { incarnation, .. } => self.open_links.retain(|(open, _)| open != incarnation),
             Fact::BackoffStarted { delay, .. } => self.next_dial = Some(now + *delay),
             Fact::RetryScheduled { .. } => self.retries += 1,
             Fact::KeepaliveBackedOff { keepalive_time, .. } => self.keepalive_time = Some(*keepalive_time),
             Fact::DrainStarted { .. } => self.next_dial = None,
             _ => {}
         }
+    }
+
+    /// The links that were announced and not ended yet, and how long they have lived.
+    pub(super) fn open_links(&self, now: Instant) -> Vec<(Incarnation, Duration)> {
+        self.open_links.iter().map(|(link, since)| (*link, now.saturating_duration_since(*since))).collect()
     }
 
     pub(super) fn snapshot(&self, now: Instant) -> Snapshot {

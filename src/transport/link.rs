@@ -261,3 +261,44 @@ impl fmt::Debug for Link {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicUsize;
+
+    #[derive(Default)]
+    struct Heard(AtomicUsize);
+
+    impl LinkWatcher for Heard {
+        fn has_room(&self) {}
+        fn proven(&self, _: Incarnation) {}
+        fn retired(&self, incarnation: Incarnation) {
+            self.0.fetch_add(incarnation.0 as usize, Relaxed);
+        }
+    }
+
+    fn request() -> http::Request<()> {
+        http::Request::post("http://peer/pkg.Svc/Method").version(http::Version::HTTP_2).body(()).expect("valid")
+    }
+
+    /// Months of calls use up HTTP/2's stream ids: the link retires, and the call that found out was certainly not sent.
+    #[tokio::test]
+    async fn a_link_whose_stream_ids_are_used_up_retires_and_loses_no_call() {
+        let (near, _far) = tokio::io::duplex(1 << 16);
+        let mut last_id = h2::client::Builder::new();
+        last_id.initial_stream_id((1 << 31) - 1);
+        let (sender, connection) = last_id.handshake::<_, Bytes>(near).await.expect("a client needs no answer");
+        let driving = tokio::spawn(connection);
+        let heard = Arc::new(Heard::default());
+        let link = Arc::new(Link::new(Incarnation(7), sender, 10, heard.clone()));
+        let open = || link.reserve().expect("room").open(request(), Some(Bytes::new()));
+        let last = open().expect("one id is left");
+        let refused = open().err().expect("none is left");
+        assert_eq!((refused.phase, heard.0.load(Relaxed)), (Phase::Unsent, 7));
+        assert!(!link.is_accepting() && link.in_flight() == 1);
+        assert_eq!(open().err().expect("still none").phase, Phase::Unsent);
+        assert_eq!(heard.0.load(Relaxed), 7, "told once");
+        drop((last, driving));
+    }
+}

@@ -175,7 +175,6 @@ async fn pain_03_wrong_codes_a_stream_that_breaks_is_classified_too() {
     let endings = [
         (first().then_reset(8), Code::Cancelled, Origin::Peer, Scope::Stream, 1),
         (first().then_reset(11), Code::ResourceExhausted, Origin::Peer, Scope::Stream, 1),
-        (first().then_status(Code::Aborted), Code::Aborted, Origin::Peer, Scope::Stream, 1),
         (first().then_cut(), Code::Unavailable, Origin::Local, Scope::Link, 2),
     ];
     for (answer, code, origin, scope, links) in endings {
@@ -194,6 +193,24 @@ async fn pain_03_wrong_codes_a_stream_that_breaks_is_classified_too() {
         assert!(echo(&supervisor.channel(), CallOptions::new()).await.is_ok());
         assert_eq!(supervisor.snapshot().links, links, "{outcome}");
     }
+}
+
+/// The peer's own status comes as tonic's channel would bring it, without a report: nothing was retried.
+#[tokio::test(start_paused = true)]
+async fn pain_03_wrong_codes_a_stream_that_ends_with_a_status_says_it_once() {
+    let network = MemoryNetwork::new();
+    let server = ScriptedServer::on_memory(&network, SERVER).await;
+    let supervisor = supervise(&network, config());
+    server.script(Answer::message("\n\u{5}hello").then_status(Code::Aborted));
+    let mut client = tonic::client::Grpc::new(supervisor.channel());
+    client.ready().await.expect("always ready");
+    let (path, codec) = (http::uri::PathAndQuery::from_static(ECHO), tonic_prost::ProstCodec::default());
+    let request = Request::new("hello".to_owned());
+    let mut stream = client.server_streaming(request, path, codec).await.expect("headers come").into_inner();
+    assert_eq!(stream.message().await.expect("the first message"), Some("hello".to_owned()));
+    assert_eq!(stream.message().await.expect_err("it ends").code(), Code::Aborted);
+    assert_eq!(stream.message().await.expect("no second error"), None);
+    assert_eq!(supervisor.snapshot().calls_open, 0);
 }
 
 /// CHECK 30, first part: 500 calls of 200 ms share one link of 100 streams: five rounds, no error.

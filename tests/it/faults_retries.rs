@@ -25,24 +25,18 @@ fn throttled(fact: &Fact) -> Option<()> {
 const STORM: Duration = Duration::from_secs(30);
 const CALLS: usize = 6_000;
 
-/// 200 calls a second for 30 s against a server that answers UNAVAILABLE to all of them.
-async fn storm() -> (Stage, Events) {
+/// CHECK 11: 200 calls a second for 30 s, all answered UNAVAILABLE: wire attempts <= 1.2 x calls + the floor (ten a second, and
+/// the hundred saved up); ten seconds later the budget is full again.
+#[tokio::test(start_paused = true)]
+async fn pain_11_retry_amplification_a_storm_is_held_near_a_fifth_more_and_the_budget_is_full_ten_seconds_later() {
     let stage = stage(Config::builder()).await;
     stage.server.script(Script::always(Code::Unavailable));
     let events = Events::of(&stage.supervisor);
     let mut tick = interval(STORM / CALLS as u32);
     for _ in 0..CALLS {
         tick.tick().await;
-        let channel = stage.supervisor.channel();
-        tokio::spawn(async move { echo(&channel, "x").await });
+        spawn_call(&stage);
     }
-    (stage, events)
-}
-
-/// CHECK 11: wire attempts <= 1.2 x calls + the floor (ten a second, and the hundred saved up).
-#[tokio::test(start_paused = true)]
-async fn pain_11_retry_amplification_a_storm_of_failing_calls_is_held_near_a_fifth_more() {
-    let (stage, events) = storm().await;
     let attempts = stage.server.arrivals().len();
     let allowed = CALLS * 12 / 10 + 10 * STORM.as_secs() as usize + 100;
     assert!(attempts <= allowed, "{attempts} attempts");
@@ -51,25 +45,22 @@ async fn pain_11_retry_amplification_a_storm_of_failing_calls_is_held_near_a_fif
     assert!(granted >= attempts - CALLS && refused > granted, "{granted} granted, {refused} refused");
     let snapshot = stage.supervisor.snapshot();
     assert_eq!((snapshot.retries, snapshot.transparent_retries), (granted as u64, 0));
-}
 
-/// CHECK 11: ten seconds after the storm the budget is full again.
-#[tokio::test(start_paused = true)]
-async fn pain_11_retry_amplification_the_budget_is_full_again_ten_seconds_after_a_storm() {
-    let (stage, events) = storm().await;
     stage.server.script(Script::echo());
     sleep(10 * SECOND).await;
     stage.server.script(Script::always(Code::Unavailable));
     let (before, refused) = (events.all(retried).await.len(), events.all(throttled).await.len());
     let burst = 150;
-    for _ in 0..burst {
-        let channel = stage.supervisor.channel();
-        tokio::spawn(async move { echo(&channel, "x").await });
-    }
+    (0..burst).for_each(|_| spawn_call(&stage));
     events.nth(refused + 1, |fact| throttled(fact).is_some()).await;
     let granted = events.all(retried).await.len() - before;
     // The hundred saved up, and what the burst's calls and a moment's time earn.
     assert!((100..=100 + burst / 5 + 1).contains(&granted), "{granted} granted");
+}
+
+fn spawn_call(stage: &Stage) {
+    let channel = stage.supervisor.channel();
+    tokio::spawn(async move { echo(&channel, "x").await });
 }
 
 /// CHECK 11: a client of one call a minute always gets its three retries.
@@ -218,6 +209,22 @@ async fn pain_24_retry_counts_are_what_they_say_without_a_hidden_clamp() {
         assert_eq!((stage.server.handled(), report(&status).attempts_made as usize), (attempts, attempts), "{limit:?}");
         assert!(took < 600 * SECOND && status.code() == Code::Unavailable);
     }
+}
+
+/// Time without a link spends no retries: a call that was due while the server was away has all of them left.
+#[tokio::test(start_paused = true)]
+async fn pain_24_retry_counts_are_not_spent_while_there_is_no_link() {
+    let stage = stage(Config::builder()).await;
+    stage.server.script(Script::fail_times(3, Code::Unavailable));
+    let channel = stage.supervisor.channel();
+    let call = tokio::spawn(async move { echo(&channel, "x").await });
+    stage.server.arrived(1).await;
+    stage.server.kill().await;
+    sleep(30 * SECOND).await;
+    assert_eq!((stage.server.handled(), call.is_finished()), (1, false));
+    stage.server.restart().await;
+    assert_eq!(call.await.expect("no panic").expect("the fourth attempt"), "x");
+    assert_eq!((stage.server.handled(), stage.supervisor.snapshot().retries), (4, 3));
 }
 
 #[test]

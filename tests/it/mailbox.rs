@@ -1,6 +1,6 @@
 //! The mailbox: unary calls as messages, from any actor, each answered exactly once.
 
-use crate::stage::{ADDRESS, ECHO, Events, LONG, Stage, millis, report, stage, supervised, timed};
+use crate::stage::{ADDRESS, ECHO, Events, LONG, Stage, echo, millis, report, stage, supervised, timed};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RactorErr, RpcReplyPort, call, call_t, cast, forward};
 use std::time::Duration;
 use tokio::{
@@ -28,6 +28,9 @@ enum Do {
     Forward(String),
     Hear(UnaryResult),
 }
+
+#[cfg(feature = "ractor-cluster")]
+impl ractor::Message for Do {}
 
 impl Actor for Agent {
     type Msg = Do;
@@ -63,8 +66,11 @@ fn text(result: UnaryResult) -> String {
     result.expect("answered with OK").decode().expect("a string")
 }
 
+fn decode(message: &[u8]) -> String {
+    prost::Message::decode(message).expect("a string")
+}
+
 fn texts(server: &ScriptedServer) -> Vec<String> {
-    let decode = |message: &[u8]| prost::Message::decode(message).expect("a string");
     server.arrivals().iter().map(|arrival| decode(&arrival.message)).collect()
 }
 
@@ -156,6 +162,12 @@ async fn a_full_queue_refuses_at_once_and_says_why() {
     };
     assert_eq!(events.all(reason).await, [ShedReason::TooManyBytes, ShedReason::TooManyCalls]);
     assert_eq!(supervisor.snapshot().calls_open, 3);
+
+    // A channel's calls stand in the same queue.
+    let (took, outcome) = timed(echo(&supervisor.channel(), "5")).await;
+    let status = outcome.expect_err("refused");
+    assert_eq!((took, status.code()), (Duration::ZERO, Code::ResourceExhausted));
+    assert_eq!(report(&status).outcome.cause, Cause::Shed(ShedReason::TooManyCalls));
     drop((waiting, more));
 }
 
@@ -277,4 +289,26 @@ async fn the_order_of_arrival_is_kept_over_parking() {
     }
     let expected: Vec<String> = (0..600).map(|n| n.to_string()).collect();
     assert_eq!(texts(&server), expected);
+}
+
+/// A call that comes just when an answer makes room does not take that room from an older one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_order_of_arrival_is_kept_while_calls_come_and_go_at_once() {
+    let stage = stage(Config::builder().max_in_flight(3)).await;
+    let mailbox = stage.supervisor.mailbox();
+    assert!(stage.supervisor.wait_ready(LONG).await);
+    let mut answers = Vec::new();
+    for n in 0..5_000 {
+        answers.push(send(&mailbox, &n.to_string(), CallOptions::new()));
+        tokio::task::yield_now().await;
+    }
+    for answer in answers {
+        answer.await.expect("an answer").expect("answered with OK");
+    }
+    // Streams are numbered in the order they were opened in.
+    let mut arrivals = stage.server.arrivals();
+    arrivals.sort_by_key(|arrival| arrival.stream);
+    let started: Vec<String> = arrivals.iter().map(|arrival| decode(&arrival.message)).collect();
+    let expected: Vec<String> = (0..5_000).map(|n| n.to_string()).collect();
+    assert!(started == expected, "started out of order");
 }

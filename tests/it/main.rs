@@ -3,11 +3,17 @@
 // Helpers of tests may unwrap, and a test over real sockets may look at the real clock.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
+#[cfg(feature = "test-util")]
+mod accounts;
 #[cfg(all(feature = "agent-queue", feature = "test-util"))]
 mod agent_queue_client;
+#[cfg(feature = "test-util")]
+mod cancel;
 #[cfg(feature = "cli")]
 mod cli;
 mod config;
+#[cfg(feature = "test-util")]
+mod crash_loops;
 #[cfg(feature = "test-util")]
 mod credentials;
 mod docs;
@@ -29,6 +35,8 @@ mod generated;
 #[cfg(feature = "test-util")]
 mod link_stage;
 #[cfg(feature = "test-util")]
+mod load;
+#[cfg(feature = "test-util")]
 mod log;
 #[cfg(feature = "test-util")]
 mod mailbox;
@@ -37,7 +45,14 @@ mod metrics;
 #[cfg(feature = "test-util")]
 mod odd_calls;
 #[cfg(feature = "test-util")]
+mod panics;
+mod ractor_facts;
+#[cfg(feature = "test-util")]
+mod rig;
+#[cfg(feature = "test-util")]
 mod seed;
+#[cfg(feature = "test-util")]
+mod shutdown;
 #[cfg(feature = "test-util")]
 mod stage;
 #[cfg(feature = "test-util")]

@@ -2,17 +2,17 @@
 
 use crate::{
     log::Log,
-    stage::{ADDRESS, ECHO, Events, LONG, Stage, echo, millis, seconds, spawned, stage, timed},
+    stage::{ECHO, Events, LONG, Stage, echo, millis, seconds, spawned, stage, timed},
 };
 use http::uri::PathAndQuery;
 use std::time::Duration;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 use tonic::{Code, Request, Status, client::Grpc};
 use tonic_prost::ProstCodec;
 use tonic_supervisor::{
     CallKind, Config, ConnectivityState, Fact, SupervisedChannel,
     config::MethodOptions,
-    testing::{Answer, MemoryNetwork, Script, ScriptedServer},
+    testing::{Answer, MemoryNetwork, Script},
 };
 
 const SIX: [Code; 6] =
@@ -256,10 +256,13 @@ async fn by_default_a_call_that_is_never_answered_ends_after_a_minute() {
 
 // --- configuration ---------------------------------------------------------------------------------------------------
 
-/// The text between two lines of the seed, with one value changed so that it is seen to act.
+/// The seed's two texts, as they stand there; and with values changed, so that they are seen to act.
 #[cfg(feature = "yaml")]
 mod snippets {
     use super::*;
+    use crate::stage::ADDRESS;
+    use tokio::time::Instant;
+    use tonic_supervisor::testing::ScriptedServer;
 
     const RETRY: &str = "\
 grpc:

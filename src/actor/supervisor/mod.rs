@@ -2,19 +2,22 @@
 //! `policy::Restarts` (what to make of failing children). A lost link is a clean end and gets backoff; a panic counts against
 //! the restart intensity.
 
+mod children;
+mod links;
+
 use super::{
-    connection::{ConnectionActor, ConnectionArgs, ConnectionEnd, ConnectionState},
+    connection::{ConnectionActor, ConnectionArgs, ConnectionState},
     core::Core,
     hooks::Hooks,
     message::{ConnectionMsg, Door, RequestMsg, SupervisorMsg},
     panics::Child,
-    request::{RequestActor, RequestArgs},
+    root::GivesUp,
     timer::Timer,
 };
 use crate::{
     clock,
-    model::{ConnectivityState, Fact, Failure, GoAway, Incarnation, LinkEnd},
-    policy::{Channel, Input, Liveness, Output, Restarts, Schedules, Verdict},
+    model::{ConnectivityState, Fact, Failure, Incarnation, LinkEnd},
+    policy::{Channel, Input, Liveness, Output, Restarts, Schedules},
     transport::{Dial, Link},
 };
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
@@ -45,6 +48,9 @@ pub(super) struct SupervisorState {
     restarts_due: Vec<Option<Timer>>,
     calls_waiting: Vec<bool>,
     draining: bool,
+    /// Whether failing upward is asked for once the restart intensity is reached.
+    linked: bool,
+    exhausted: bool,
 }
 
 struct Connection {
@@ -59,12 +65,12 @@ struct Connection {
 impl Actor for SupervisorActor {
     type Msg = SupervisorMsg;
     type State = SupervisorState;
-    type Arguments = Arc<Core>;
+    type Arguments = (Arc<Core>, bool);
 
     async fn pre_start(
         &self,
         me: ActorRef<SupervisorMsg>,
-        core: Arc<Core>,
+        (core, linked): Self::Arguments,
     ) -> Result<SupervisorState, ActorProcessingErr> {
         let reconnect = &core.config.reconnect;
         let schedules = Schedules {
@@ -78,7 +84,8 @@ impl Actor for SupervisorActor {
             ConnectivityState::Idle => Channel::new(schedules),
             _ => Channel::after_a_crash(schedules, clock::now()),
         };
-        let (restarts, shards) = (Restarts::new(core.config.intensity), core.shards());
+        let pace = reconnect.idle.max.max(reconnect.waiting.max);
+        let (restarts, shards) = (Restarts::new(core.config.intensity, pace), core.shards());
         core.set_supervisor(me.clone());
         let state = SupervisorState {
             core,
@@ -94,6 +101,8 @@ impl Actor for SupervisorActor {
             restarts_due: (0..shards).map(|_| None).collect(),
             calls_waiting: vec![false; shards],
             draining: false,
+            linked,
+            exhausted: false,
         };
         state.show_crash(shown);
         Ok(state)
@@ -160,12 +169,15 @@ impl Actor for SupervisorActor {
             }
             _ => {}
         }
-        Ok(())
+        match state.exhausted && state.linked {
+            true => Err(Box::new(GivesUp)),
+            false => Ok(()),
+        }
     }
 }
 
 impl SupervisorState {
-    // --- the machine's steps and their effects -----------------------------------------------------------------------
+    // The machine's steps, and their effects.
 
     async fn step(&mut self, me: &ActorRef<SupervisorMsg>, input: Input, cause: &str) {
         let cause: Arc<str> = cause.into();
@@ -258,229 +270,7 @@ impl SupervisorState {
         Door { link: self.link.clone().filter(|_| ready), failing: self.channel.last_error().cloned() }
     }
 
-    // --- links -------------------------------------------------------------------------------------------------------
-
-    async fn link_up(
-        &mut self,
-        me: &ActorRef<SupervisorMsg>,
-        incarnation: Incarnation,
-        link: Arc<Link>,
-        took: Duration,
-    ) {
-        if let Some(connection) = self.connection(incarnation) {
-            connection.link = Some(link.clone());
-        }
-        let succeeds = self.successor == Some(incarnation);
-        if !(succeeds || self.current == Some(incarnation)) || self.draining {
-            return link.drain();
-        }
-        let max_concurrent_streams = link.peer_limit();
-        self.core.telemetry.announce(Fact::LinkEstablished { incarnation, took, max_concurrent_streams });
-        let former = self.link.replace(link);
-        if succeeds {
-            self.successor = None;
-            self.current = Some(incarnation);
-            // Calls go to the new link before the old one closes its door.
-            self.show_door();
-            former.inspect(|former| former.drain());
-            return self.step(me, Input::SuccessorUp, "the link was replaced").await;
-        }
-        self.step(me, Input::Established, "the peer's SETTINGS were read").await;
-    }
-
-    fn connection(&mut self, incarnation: Incarnation) -> Option<&mut Connection> {
-        self.connections.values_mut().find(|connection| connection.incarnation == incarnation)
-    }
-
-    async fn proven(&mut self, me: &ActorRef<SupervisorMsg>, incarnation: Incarnation) {
-        if self.current == Some(incarnation) && !self.channel.is_proven() {
-            self.step(me, Input::Proven, "the link is proven").await;
-            if self.channel.is_proven() {
-                self.core.telemetry.announce(Fact::BackoffReset { incarnation });
-            }
-        }
-    }
-
-    async fn goaway(&mut self, me: &ActorRef<SupervisorMsg>, incarnation: Incarnation, goaway: GoAway) {
-        // A link's end overtakes its GOAWAY's message, and has told it then.
-        let Some(connection) = self.connection(incarnation) else { return };
-        connection.goaway_heard = true;
-        let idle = connection.link.as_ref().is_none_or(|link| link.idle_at_goaway());
-        let had = connection.keepalive_time;
-        let cause = goaway.to_string();
-        self.hear_goaway(incarnation, goaway, had, idle);
-        self.replace(me, incarnation, &cause).await;
-    }
-
-    fn hear_goaway(&self, incarnation: Incarnation, goaway: GoAway, had: Option<Duration>, idle: bool) {
-        let too_many_pings = goaway.is_too_many_pings();
-        self.core.telemetry.announce(Fact::GoAwayReceived { incarnation, goaway });
-        if let Some(had) = had.filter(|_| too_many_pings) {
-            self.ping_less(had, idle);
-        }
-    }
-
-    async fn retired(&mut self, me: &ActorRef<SupervisorMsg>, incarnation: Incarnation) {
-        if let Some(connection) = self.connection(incarnation) {
-            let _ = connection.actor.cast(ConnectionMsg::Drain);
-        }
-        self.replace(me, incarnation, "the link's stream ids are used up").await;
-    }
-
-    /// The link finishes what it has; a successor is dialled.
-    async fn replace(&mut self, me: &ActorRef<SupervisorMsg>, incarnation: Incarnation, cause: &str) {
-        if self.current == Some(incarnation) && self.channel.state() == ConnectivityState::Ready {
-            self.link = None;
-            self.step(me, Input::GoAway, cause).await;
-            self.current = self.current.filter(|current| *current != incarnation);
-        }
-    }
-
-    /// gRPC A8: twice the time of the link that was complained of; complaints of links of one age do not add up. One that comes
-    /// while no call is open ends pings without calls, too.
-    fn ping_less(&self, had: Duration, idle: bool) {
-        let mut keepalive = self.core.keepalive.lock();
-        let time = keepalive.time.unwrap_or(had).max(had.saturating_mul(2));
-        keepalive.time = Some(time);
-        keepalive.while_idle &= !idle;
-        let while_idle = keepalive.while_idle;
-        drop(keepalive);
-        self.core.telemetry.announce(Fact::KeepaliveBackedOff { keepalive_time: time, while_idle });
-    }
-
-    // --- children ----------------------------------------------------------------------------------------------------
-
-    async fn child_ended(
-        &mut self,
-        me: &ActorRef<SupervisorMsg>,
-        id: ActorId,
-        end: Option<ConnectionEnd>,
-        words: &str,
-    ) {
-        if let Some(shard) = self.request_actors.remove(&id) {
-            if !self.draining || self.core.closing().is_none() {
-                self.request_actor_failed(me, shard, words).await;
-            } else if !self.connections.is_empty() {
-                // Calls in flight still need someone to decide for them.
-                let _ = self.spawn_request_actor(me, shard).await;
-            }
-            return;
-        }
-        let Some(connection) = self.connections.remove(&id) else { return };
-        match end {
-            Some(ConnectionEnd::DialFailed(failure)) => {
-                let cause = failure.reason.clone();
-                let incarnation = connection.incarnation;
-                self.core.telemetry.announce(Fact::DialFailed { incarnation, failure });
-                self.current_ended(me, incarnation, Input::DialFailed, &cause).await;
-            }
-            Some(ConnectionEnd::Lost { end, lived }) => self.link_lost(me, &connection, end, lived).await,
-            None => self.connection_failed(me, &connection, words).await,
-        }
-        if self.draining && self.connections.is_empty() {
-            me.stop(None);
-        }
-    }
-
-    async fn link_lost(
-        &mut self,
-        me: &ActorRef<SupervisorMsg>,
-        connection: &Connection,
-        end: LinkEnd,
-        lived: Duration,
-    ) {
-        let incarnation = connection.incarnation;
-        let cause = end.to_string();
-        let mut input = Input::Lost;
-        match &end {
-            LinkEnd::KeepaliveTimeout => self.core.telemetry.announce(Fact::KeepaliveLost { incarnation }),
-            LinkEnd::GoAway(goaway) => {
-                input = Input::GoAway;
-                if !connection.goaway_heard {
-                    let idle = connection.link.as_ref().is_none_or(|link| link.idle_at_goaway());
-                    self.hear_goaway(incarnation, goaway.clone(), connection.keepalive_time, idle);
-                }
-            }
-            _ => {}
-        }
-        if connection.link.is_some() {
-            let current = self.current == Some(incarnation);
-            self.core.telemetry.announce(Fact::LinkLost { incarnation, end, lived, current });
-        }
-        self.current_ended(me, incarnation, input, &cause).await;
-    }
-
-    async fn connection_failed(&mut self, me: &ActorRef<SupervisorMsg>, connection: &Connection, words: &str) {
-        let verdict = self.child_failed("connection", words);
-        let end = LinkEnd::ActorFailed(words.into());
-        self.link_lost(me, connection, end, Duration::ZERO).await;
-        if verdict != Verdict::Restart && self.current.is_none() {
-            let at = clock::now() + self.core.config.reconnect.idle.max;
-            if let Some(at) = self.channel.hold_until(at) {
-                self.wait(me, at, clock::now());
-            }
-        }
-    }
-
-    async fn current_ended(
-        &mut self,
-        me: &ActorRef<SupervisorMsg>,
-        incarnation: Incarnation,
-        input: Input,
-        cause: &str,
-    ) {
-        if self.successor == Some(incarnation) {
-            self.successor = None;
-            return self.step(me, Input::SuccessorFailed, cause).await;
-        }
-        if self.current != Some(incarnation) {
-            return;
-        }
-        self.link = None;
-        let input = match self.channel.state() {
-            ConnectivityState::Connecting => Input::DialFailed,
-            _ => input,
-        };
-        self.step(me, input, cause).await;
-        self.current = self.current.filter(|current| *current != incarnation);
-    }
-
-    async fn request_actor_failed(&mut self, me: &ActorRef<SupervisorMsg>, shard: usize, words: &str) {
-        self.calls_waiting[shard] = false;
-        let at_once = self.child_failed("request", words) == Verdict::Restart;
-        if at_once && self.spawn_request_actor(me, shard).await.is_ok() {
-            return;
-        }
-        // Calls wait for it: the slowest pace is that of a channel with calls waiting.
-        let pace = self.core.config.reconnect.waiting.max;
-        self.restarts_due[shard] = Some(Timer::new(me, pace, move || SupervisorMsg::RestartDue { shard }));
-    }
-
-    fn child_failed(&mut self, child: &'static str, words: &str) -> Verdict {
-        self.core.telemetry.announce(Fact::ChildFailed { child, error: words.into() });
-        let verdict = self.restarts.failed(clock::now());
-        if verdict == Verdict::Reached {
-            let (failures, period) = (self.restarts.count(), self.core.config.intensity.period);
-            self.core.telemetry.announce(Fact::IntensityReached { failures, period });
-        }
-        verdict
-    }
-
-    /// First the new actor can be found, then it looks into the ledger: so a call is in one mailbox or the other.
-    async fn spawn_request_actor(
-        &mut self,
-        me: &ActorRef<SupervisorMsg>,
-        shard: usize,
-    ) -> Result<(), ActorProcessingErr> {
-        let args = RequestArgs { core: self.core.clone(), shard, door: self.door() };
-        let (actor, _) = Actor::spawn_linked(None, RequestActor, args, me.get_cell()).await?;
-        self.request_actors.insert(actor.get_id(), shard);
-        self.core.set_request_actor(shard, actor.clone());
-        actor.cast(RequestMsg::Adopt)?;
-        Ok(())
-    }
-
-    // --- the end -----------------------------------------------------------------------------------------------------
+    // The end.
 
     async fn drain(&mut self, me: &ActorRef<SupervisorMsg>) {
         let until = self.core.closing().and_then(|closing| closing.until);
@@ -511,6 +301,7 @@ impl SupervisorState {
     /// A crash of this actor takes the links with it: what is shown must say so.
     fn show_crash(&self, shown: ConnectivityState) {
         let to = self.channel.state();
+        self.core.telemetry.links_gone(&LinkEnd::ActorFailed("the supervisor actor failed".into()));
         if shown != to && shown.can_become(to) {
             let cause = "the supervisor actor failed and was restarted".into();
             let incarnation = Incarnation::default();

@@ -1,0 +1,142 @@
+//! How a call ends: once, by whoever comes first, with a report where it failed.
+
+use super::{
+    call::{Call, Offer, Reply, Stage},
+    core::Core,
+    message::{RequestMsg, UnaryResult},
+};
+use crate::{
+    clock,
+    model::{CallReport, Failure, Phase},
+    transport::AttemptFailure,
+};
+use ractor::RpcReplyPort;
+use std::sync::{Arc, atomic::Ordering::SeqCst};
+use tonic::{Code, Status};
+
+impl Core {
+    /// Ends a call, once: true for the one who did. The answer's delivery is the winner's business.
+    pub(crate) fn finish(&self, call: &Arc<Call>, code: Code, outcome: Option<&Failure>) -> Option<Finished> {
+        let now = clock::now();
+        let mut state = call.state.lock();
+        if state.is_answered() {
+            return None;
+        }
+        let phase = if state.stage.is_unsent() { Phase::Unsent } else { Phase::MaybeProcessed };
+        if let Stage::Fetching(task) = std::mem::replace(&mut state.stage, Stage::Answered) {
+            task.abort();
+        }
+        let received = state.received;
+        state.measure(call, code, received, now);
+        state.credentials = None;
+        state.body = None;
+        state.admission = None;
+        let machine = std::mem::take(&mut state.machine);
+        let history = std::mem::take(&mut state.history);
+        let (attempts, waited) = (state.attempts, state.waited);
+        let port = match &mut state.reply {
+            Reply::Caller => None,
+            Reply::Port { port, .. } => port.take(),
+        };
+        drop(state);
+        self.ledger.strike_out(call);
+        if call.has_port {
+            self.ports_open.fetch_sub(1, SeqCst);
+        }
+        let elapsed = now.saturating_duration_since(call.submitted);
+        if code == Code::Ok {
+            self.throttle.lock().call_succeeded();
+        }
+        call.method.metrics.call_ended(code, elapsed, machine.retries(), machine.transparent(), waited);
+        let report = outcome.map(|outcome| CallReport {
+            method: call.method.name.to_string(),
+            attempts: history,
+            attempts_made: attempts,
+            retries: machine.retries(),
+            transparent_retries: machine.transparent(),
+            outcome: outcome.clone(),
+            elapsed,
+            maybe_processed: machine.maybe_processed()
+                || (attempts > 0 && outcome.maybe_processed() && phase >= Phase::MaybeProcessed),
+        });
+        Some(Finished { report, port })
+    }
+
+    /// Ends a call with a failure and delivers it. Nothing happens if the call is over.
+    pub(crate) fn conclude(&self, call: &Arc<Call>, ended: AttemptFailure) {
+        let Some(finished) = self.finish(call, ended.status.code(), Some(&ended.failure)) else {
+            return;
+        };
+        let status = finished.status(ended.status);
+        match finished.port {
+            Some(port) => {
+                // Whoever asked may be gone.
+                let _ = port.send(Err(status));
+            }
+            None if call.has_port => {}
+            None => call.state.lock().offer(Offer::Answer(status)),
+        }
+        // A task that reads an answer for a port has nothing left to read it for.
+        if let Reply::Port { runner: Some(runner), .. } = &call.state.lock().reply {
+            runner.abort();
+        }
+    }
+
+    /// The caller is gone.
+    pub(crate) fn cancel(&self, call: &Arc<Call>) {
+        let waiting = call.state.lock().stage.is_unsent();
+        self.conclude(call, Failure::cancelled(if waiting { Phase::Unsent } else { Phase::MaybeProcessed }).into());
+        if waiting {
+            self.tell_request(self.shard_of(call.id), RequestMsg::Cancel(call.id));
+        }
+    }
+
+    /// A runner's attempt failed: the ledger keeps the failure, the request actor decides.
+    pub(crate) fn attempt_failed(&self, call: &Arc<Call>, failure: Box<AttemptFailure>) {
+        let mut state = call.state.lock();
+        if state.is_answered() {
+            return;
+        }
+        state.record(&failure.failure, call.submitted, clock::now());
+        state.stage = Stage::Failed(failure);
+        drop(state);
+        self.tell_request(self.shard_of(call.id), RequestMsg::AttemptFailed(call.clone()));
+    }
+
+    /// Whether somebody waits behind a reply port.
+    pub(crate) fn has_ports(&self) -> bool {
+        self.ports_open.load(SeqCst) > 0
+    }
+
+    /// Ends every open call with `failure`.
+    pub(crate) fn end_all(&self, calls: Vec<Arc<Call>>, failure: impl Fn(Phase) -> Failure) {
+        for call in calls {
+            let waiting = call.state.lock().stage.is_unsent();
+            let phase = if waiting { Phase::Unsent } else { Phase::MaybeProcessed };
+            self.conclude(&call, failure(phase).into());
+        }
+    }
+
+    /// Ends the calls whose deadline has passed: for as long as there is no request actor to do so.
+    pub(crate) fn end_overdue(&self) {
+        let now = clock::now();
+        let overdue = self.ledger.open(|call| call.deadline.is_some_and(|deadline| deadline <= now));
+        self.end_all(overdue, |phase| Failure::deadline(phase, None));
+    }
+}
+
+/// What is left of an ended call.
+pub(crate) struct Finished {
+    report: Option<CallReport>,
+    pub(crate) port: Option<RpcReplyPort<UnaryResult>>,
+}
+
+impl Finished {
+    /// The status to end with, the report as its source.
+    pub(crate) fn status(&self, mut status: Status) -> Status {
+        if let Some(report) = &self.report {
+            status.set_source(Arc::new(report.clone()));
+        }
+        status
+    }
+}

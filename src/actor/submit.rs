@@ -1,0 +1,152 @@
+//! How a call comes in: admitted, entered in the ledger, sent to its request actor.
+
+use super::{
+    call::{Call, CallState, Reply},
+    core::Core,
+    message::RequestMsg,
+    method::Method,
+};
+use crate::{
+    clock,
+    model::{CallId, CallOptions, CallReport, Fact, Failure, Phase, ShedReason},
+    policy::{RetryLimit, earliest, parse_timeout},
+    telemetry::Counts,
+    transport::status,
+};
+use bytes::Bytes;
+use http::HeaderMap;
+use parking_lot::Mutex;
+use std::{
+    sync::{Arc, atomic::Ordering::SeqCst},
+    time::Duration,
+};
+use tonic::Status;
+
+/// A place in the waiting room; given back when dropped.
+pub(crate) struct Admission {
+    counts: Arc<Counts>,
+    size: usize,
+}
+
+/// A call to be.
+pub(crate) struct Submission {
+    pub(crate) method: Arc<Method>,
+    pub(crate) headers: HeaderMap,
+    /// The request, if it is whole.
+    pub(crate) body: Option<Bytes>,
+    pub(crate) unary: bool,
+    pub(crate) options: CallOptions,
+    pub(crate) reply: Reply,
+}
+
+impl Core {
+    /// Admits a call, enters it in the ledger and sends it to its request actor. A refused call comes back with the reason.
+    pub(crate) fn submit(&self, call: Submission) -> Result<Arc<Call>, (Failure, Submission)> {
+        if self.closing.lock().is_some() {
+            return Err((Failure::shutdown(Phase::Unsent), call));
+        }
+        let size = call.body.as_ref().map_or(0, Bytes::len);
+        let admission = match self.admit(size) {
+            Ok(admission) => admission,
+            Err(reason) => {
+                self.telemetry.announce(Fact::CallShed { method: call.method.name.clone(), reason });
+                return Err((Failure::shed(reason), call));
+            }
+        };
+        let mut call = Some(call);
+        let entered = self.ledger.enter(|id, page| {
+            let call = call.take().expect("taken once");
+            self.page(call, admission, size, id, page)
+        });
+        match (entered, call) {
+            (Some(call), _) => {
+                self.throttle.lock().call_started();
+                if call.has_port {
+                    self.ports_open.fetch_add(1, SeqCst);
+                }
+                self.tell_request(self.shard_of(call.id), RequestMsg::Submit(call.clone()));
+                Ok(call)
+            }
+            (None, Some(call)) => Err((Failure::shutdown(Phase::Unsent), call)),
+            (None, None) => unreachable!("a call that was not entered was not taken"),
+        }
+    }
+
+    fn page(&self, call: Submission, admission: Admission, size: usize, id: CallId, page: usize) -> Call {
+        let now = clock::now();
+        let Submission { method, mut headers, body, unary, options, reply } = call;
+        let rule = method.rule.as_ref();
+        let asked = headers.remove("grpc-timeout");
+        let asked = asked.and_then(|value| parse_timeout(value.to_str().ok()?));
+        headers.remove("grpc-previous-rpc-attempts");
+        let configured = rule.and_then(|rule| rule.timeout).unwrap_or(self.config.timeout);
+        // `timeout` bounds unary calls only: a stream may live for months.
+        let timeouts = [asked, options.timeout, configured.filter(|_| unary)];
+        let deadline =
+            timeouts.into_iter().flatten().map(|timeout| now + timeout).fold(None, |a, b| earliest(a, Some(b)));
+        let attempt_timeout = options
+            .attempt_timeout
+            .or(rule.and_then(|rule| rule.attempt_timeout).unwrap_or(self.config.attempt_timeout))
+            .filter(|_| unary);
+        let mut retry = rule.map_or(self.config.retry, |rule| rule.retry);
+        if options.no_retry {
+            retry.limit = RetryLimit::AtMost(0);
+        }
+        Call {
+            id,
+            page,
+            headers,
+            unary,
+            idempotent: options.idempotent.or(rule.and_then(|rule| rule.idempotent)).unwrap_or(true),
+            wait_for_ready: options
+                .wait_for_ready
+                .or(rule.and_then(|rule| rule.wait_for_ready))
+                .unwrap_or(self.config.wait_for_ready),
+            deadline,
+            attempt_timeout,
+            retry,
+            submitted: now,
+            size,
+            has_port: matches!(reply, Reply::Port { .. }),
+            state: Mutex::new(CallState::new(body, reply, admission, now)),
+            method,
+        }
+    }
+
+    /// Admission, before any mailbox.
+    fn admit(&self, size: usize) -> Result<Admission, ShedReason> {
+        let counts = &self.telemetry.counts;
+        let below = |bound: usize, more: usize| move |n: usize| n.checked_add(more).filter(|n| *n <= bound);
+        let queue = &self.config.queue;
+        let too_many = |_| ShedReason::TooManyCalls;
+        counts.open.fetch_update(SeqCst, SeqCst, below(queue.max_calls, 1)).map_err(too_many)?;
+        if counts.bytes.fetch_update(SeqCst, SeqCst, below(queue.max_bytes, size)).is_err() {
+            counts.open.fetch_sub(1, SeqCst);
+            return Err(ShedReason::TooManyBytes);
+        }
+        Ok(Admission { counts: counts.clone(), size })
+    }
+}
+
+/// The status of a call that was never entered.
+pub(crate) fn refusal(method: &Method, failure: Failure) -> Status {
+    let mut status = status::of(&failure);
+    status.set_source(Arc::new(CallReport {
+        method: method.name.to_string(),
+        attempts: Vec::new(),
+        attempts_made: 0,
+        retries: 0,
+        transparent_retries: 0,
+        outcome: failure,
+        elapsed: Duration::ZERO,
+        maybe_processed: false,
+    }));
+    status
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        self.counts.open.fetch_sub(1, SeqCst);
+        self.counts.bytes.fetch_sub(self.size, SeqCst);
+    }
+}

@@ -1,0 +1,172 @@
+//! What the supervisor does about links: they come, say goodbye, prove themselves, are replaced, end.
+
+use super::{
+    super::message::{ConnectionMsg, SupervisorMsg},
+    Connection, SupervisorState,
+};
+use crate::{
+    clock,
+    model::{ConnectivityState, Fact, GoAway, Incarnation, LinkEnd},
+    policy::{Input, Verdict},
+    transport::Link,
+};
+use ractor::ActorRef;
+use std::{sync::Arc, time::Duration};
+
+impl SupervisorState {
+    pub(super) async fn link_up(
+        &mut self,
+        me: &ActorRef<SupervisorMsg>,
+        incarnation: Incarnation,
+        link: Arc<Link>,
+        took: Duration,
+    ) {
+        let succeeds = self.successor == Some(incarnation);
+        if !(succeeds || self.current == Some(incarnation)) || self.draining {
+            return link.drain();
+        }
+        if let Some(connection) = self.connection(incarnation) {
+            connection.link = Some(link.clone());
+        }
+        let max_concurrent_streams = link.peer_limit();
+        self.core.telemetry.announce(Fact::LinkEstablished { incarnation, took, max_concurrent_streams });
+        let former = self.link.replace(link);
+        if succeeds {
+            self.successor = None;
+            self.current = Some(incarnation);
+            // Calls go to the new link before the old one closes its door.
+            self.show_door();
+            former.inspect(|former| former.drain());
+            return self.step(me, Input::SuccessorUp, "the link was replaced").await;
+        }
+        self.step(me, Input::Established, "the peer's SETTINGS were read").await;
+    }
+
+    pub(super) fn connection(&mut self, incarnation: Incarnation) -> Option<&mut Connection> {
+        self.connections.values_mut().find(|connection| connection.incarnation == incarnation)
+    }
+
+    pub(super) async fn proven(&mut self, me: &ActorRef<SupervisorMsg>, incarnation: Incarnation) {
+        if self.current == Some(incarnation) && !self.channel.is_proven() {
+            self.step(me, Input::Proven, "the link is proven").await;
+            if self.channel.is_proven() {
+                self.core.telemetry.announce(Fact::BackoffReset { incarnation });
+            }
+        }
+    }
+
+    pub(super) async fn goaway(&mut self, me: &ActorRef<SupervisorMsg>, incarnation: Incarnation, goaway: GoAway) {
+        // A link's end overtakes its GOAWAY's message, and has told it then.
+        let Some(connection) = self.connection(incarnation) else { return };
+        connection.goaway_heard = true;
+        let idle = connection.link.as_ref().is_none_or(|link| link.idle_at_goaway());
+        let had = connection.keepalive_time;
+        let cause = goaway.to_string();
+        self.hear_goaway(incarnation, goaway, had, idle);
+        self.replace(me, incarnation, &cause).await;
+    }
+
+    pub(super) fn hear_goaway(&self, incarnation: Incarnation, goaway: GoAway, had: Option<Duration>, idle: bool) {
+        let too_many_pings = goaway.is_too_many_pings();
+        self.core.telemetry.announce(Fact::GoAwayReceived { incarnation, goaway });
+        if let Some(had) = had.filter(|_| too_many_pings) {
+            self.ping_less(had, idle);
+        }
+    }
+
+    pub(super) async fn retired(&mut self, me: &ActorRef<SupervisorMsg>, incarnation: Incarnation) {
+        if let Some(connection) = self.connection(incarnation) {
+            let _ = connection.actor.cast(ConnectionMsg::Drain);
+        }
+        self.replace(me, incarnation, "the link's stream ids are used up").await;
+    }
+
+    /// The link finishes what it has; a successor is dialled.
+    pub(super) async fn replace(&mut self, me: &ActorRef<SupervisorMsg>, incarnation: Incarnation, cause: &str) {
+        if self.current == Some(incarnation) && self.channel.state() == ConnectivityState::Ready {
+            self.link = None;
+            self.step(me, Input::GoAway, cause).await;
+            self.current = self.current.filter(|current| *current != incarnation);
+        }
+    }
+
+    /// gRPC A8: twice the time of the link that was complained of; complaints of links of one age do not add up. One that comes
+    /// while no call is open ends pings without calls, too.
+    pub(super) fn ping_less(&self, had: Duration, idle: bool) {
+        let mut keepalive = self.core.keepalive.lock();
+        let time = keepalive.time.unwrap_or(had).max(had.saturating_mul(2));
+        keepalive.time = Some(time);
+        keepalive.while_idle &= !idle;
+        let while_idle = keepalive.while_idle;
+        drop(keepalive);
+        self.core.telemetry.announce(Fact::KeepaliveBackedOff { keepalive_time: time, while_idle });
+    }
+
+    pub(super) async fn link_lost(
+        &mut self,
+        me: &ActorRef<SupervisorMsg>,
+        connection: &Connection,
+        end: LinkEnd,
+        lived: Duration,
+    ) {
+        let incarnation = connection.incarnation;
+        let cause = end.to_string();
+        let mut input = Input::Lost;
+        match &end {
+            LinkEnd::KeepaliveTimeout => self.core.telemetry.announce(Fact::KeepaliveLost { incarnation }),
+            LinkEnd::GoAway(goaway) => {
+                input = Input::GoAway;
+                if !connection.goaway_heard {
+                    let idle = connection.link.as_ref().is_none_or(|link| link.idle_at_goaway());
+                    self.hear_goaway(incarnation, goaway.clone(), connection.keepalive_time, idle);
+                }
+            }
+            _ => {}
+        }
+        if connection.link.is_some() {
+            let current = self.current == Some(incarnation);
+            self.core.telemetry.announce(Fact::LinkLost { incarnation, end, lived, current });
+        }
+        self.current_ended(me, incarnation, input, &cause).await;
+    }
+
+    pub(super) async fn connection_failed(
+        &mut self,
+        me: &ActorRef<SupervisorMsg>,
+        connection: &Connection,
+        words: &str,
+    ) {
+        let verdict = self.child_failed("connection", words);
+        let end = LinkEnd::ActorFailed(words.into());
+        self.link_lost(me, connection, end, Duration::ZERO).await;
+        if verdict != Verdict::Restart && self.current.is_none() {
+            let at = clock::now() + self.core.config.reconnect.idle.max;
+            if let Some(at) = self.channel.hold_until(at) {
+                self.wait(me, at, clock::now());
+            }
+        }
+    }
+
+    pub(super) async fn current_ended(
+        &mut self,
+        me: &ActorRef<SupervisorMsg>,
+        incarnation: Incarnation,
+        input: Input,
+        cause: &str,
+    ) {
+        if self.successor == Some(incarnation) {
+            self.successor = None;
+            return self.step(me, Input::SuccessorFailed, cause).await;
+        }
+        if self.current != Some(incarnation) {
+            return;
+        }
+        self.link = None;
+        let input = match self.channel.state() {
+            ConnectivityState::Connecting => Input::DialFailed,
+            _ => input,
+        };
+        self.step(me, input, cause).await;
+        self.current = self.current.filter(|current| *current != incarnation);
+    }
+}
