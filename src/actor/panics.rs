@@ -42,6 +42,7 @@ mod on {
                     "Submit",
                     "Cancel",
                     "AttemptFailed",
+                    "CredentialsFetched",
                     "LinkChanged",
                     "RoomFreed",
                     "TimerDue",

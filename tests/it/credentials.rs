@@ -200,6 +200,7 @@ async fn the_request_actors_panic_loses_no_call_that_waits_for_its_token() {
         let answers = futures::future::join_all(calls).await;
         assert!(answers.iter().all(Result::is_ok), "{message}: {answers:?}");
         assert_eq!(world.server.handled() - before, 10, "{message}");
+        assert!(message == "RoomFreed" || supervisor.panics().struck().contains(&(Child::Request, message)));
         supervisor.panics().disarm();
     }
     assert!(asked.load(SeqCst) >= 30);
