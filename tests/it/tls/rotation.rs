@@ -101,7 +101,7 @@ async fn a_half_written_file_keeps_the_old_material_and_the_next_dial_reads_agai
 
     let second = authority.client("agent-2", NOW);
     for (name, whole) in [("client.pem", &second.certificate), ("client.key", &second.key)] {
-        for content in [whole[..whole.len() / 2].as_bytes(), b"", b"no PEM at all", &[0xff, 0xfe, 0x00]] {
+        for content in [&whole.as_bytes()[..whole.len() / 2], b"", b"no PEM at all", &[0xff, 0xfe, 0x00]] {
             fs::write(folder.path().join(name), content).expect("written");
             supervisor.reconnect_now();
             until(&mut events, |fact| matches!(fact, Fact::TlsMaterialRejected { cause, .. } if cause.contains(name)))
