@@ -84,6 +84,7 @@ async fn a_dial_that_fails_names_every_address_with_its_reason() {
 #[cfg(unix)]
 mod unix {
     use super::*;
+    use crate::tonic_echo::TonicServer;
     use std::path::Path;
     use tokio::{
         net::{TcpStream, UnixListener},
@@ -169,6 +170,34 @@ mod unix {
         let _front = Front::start(&folder.path().join("q"), server.address());
         let supervisor = supervise(&format!("unix:{}", relative.display()));
         call(&supervisor).await.expect("answered");
+    }
+
+    /// How long one call takes, in microseconds: the median of 1,000.
+    async fn median(supervisor: &Supervisor) -> u128 {
+        let mut times = Vec::new();
+        for _ in 0..1_000 {
+            let began = std::time::Instant::now();
+            let request = Request::new("hello".to_owned());
+            supervisor.channel().unary::<String, String>("/stage.Echo/Say", request).await.expect("answered");
+            times.push(began.elapsed().as_micros());
+        }
+        times.sort_unstable();
+        times[500]
+    }
+
+    /// For people: `cargo test --release --features test-util -- --ignored --nocapture price_of_a_call`
+    #[ignore = "prints a measurement and asserts nothing"]
+    #[tokio::test]
+    async fn the_price_of_a_call_over_a_unix_socket_and_over_tcp() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("echo.sock");
+        let (local, remote) = (TonicServer::on_unix(&path), TonicServer::start().await);
+        let unix = supervise(&format!("unix:{}", path.display()));
+        let tcp = supervise(&format!("127.0.0.1:{}", remote.port));
+        for _ in 0..5 {
+            println!("unix {} us, tcp {} us", median(&unix).await, median(&tcp).await);
+        }
+        drop(local);
     }
 
     #[cfg(target_os = "linux")]

@@ -30,6 +30,15 @@ impl TonicServer {
         let serving = Server::builder().add_service(Echo).serve_with_incoming(TcpListenerStream::new(listener));
         Self { port, task: tokio::spawn(async move { serving.await.expect("it serves") }) }
     }
+
+    /// The same on a Unix socket, without a port.
+    #[cfg(unix)]
+    pub(crate) fn on_unix(path: &std::path::Path) -> Self {
+        let listener = tokio::net::UnixListener::bind(path).expect("a free path");
+        let incoming = tokio_stream::wrappers::UnixListenerStream::new(listener);
+        let serving = Server::builder().add_service(Echo).serve_with_incoming(incoming);
+        Self { port: 0, task: tokio::spawn(async move { serving.await.expect("it serves") }) }
+    }
 }
 
 impl Drop for TonicServer {

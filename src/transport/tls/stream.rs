@@ -21,11 +21,12 @@ pub(crate) struct Checked {
     io: TlsStream<BoxedIo>,
     about: About,
     verdict: Verdict,
+    heard: bool,
 }
 
 impl Checked {
     pub(super) fn new(io: TlsStream<BoxedIo>, about: About, verdict: Verdict) -> Self {
-        Self { io, about, verdict }
+        Self { io, about, verdict, heard: false }
     }
 
     fn explain(&self, error: io::Error) -> io::Error {
@@ -41,10 +42,14 @@ impl Checked {
     /// A server that refuses our certificate says so and hangs up: what it said is read before the write's error is told.
     fn last_words(&mut self, cx: &mut Context<'_>, error: io::Error) -> io::Error {
         let mut buffer = [0; 1];
-        match Pin::new(&mut self.io).poll_read(cx, &mut ReadBuf::new(&mut buffer)) {
-            Poll::Ready(Err(said)) if inside(&said).is_some() => self.explain(said),
-            _ => self.explain(error),
+        match Pin::new(&mut *self).poll_read(cx, &mut ReadBuf::new(&mut buffer)) {
+            Poll::Ready(Err(said)) if self.verdict.get().is_some() => return said,
+            Poll::Pending if !self.heard => {
+                self.verdict.get_or_init(|| self.about.silence());
+            }
+            _ => {}
         }
+        self.explain(error)
     }
 
     fn told<T>(&mut self, cx: &mut Context<'_>, result: io::Result<T>) -> Poll<io::Result<T>> {
@@ -54,12 +59,20 @@ impl Checked {
 
 impl AsyncRead for Checked {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match ready!(Pin::new(&mut self.io).poll_read(cx, into)) {
+        let before = into.filled().len();
+        let read = match ready!(Pin::new(&mut self.io).poll_read(cx, into)) {
             // Many peers close without TLS's goodbye; HTTP/2 knows by itself what was cut off.
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Poll::Ready(Ok(())),
-            Err(error) => Poll::Ready(Err(self.explain(error))),
-            Ok(()) => Poll::Ready(Ok(())),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(()),
+            Err(error) => Err(self.explain(error)),
+            Ok(()) => Ok(()),
+        };
+        if into.filled().len() > before {
+            self.heard = true;
+        } else if !self.heard {
+            // Some servers refuse a client without an alert (gRPC's own among them).
+            self.verdict.get_or_init(|| self.about.silence());
         }
+        Poll::Ready(read)
     }
 }
 

@@ -30,6 +30,15 @@ impl About {
         }
     }
 
+    /// Why the server may have hung up after the handshake, before it said anything.
+    pub(super) fn silence(&self) -> String {
+        let guess = match self.has_certificate {
+            true => "it may have refused our client certificate (tls.certificate)",
+            false => "it may require a client certificate, and none is configured (tls.certificate, tls.key)",
+        };
+        format!("the server closed the connection right after the TLS handshake without saying why: {guess}")
+    }
+
     /// What rustls found wrong, or was told by the server.
     pub(super) fn tls(&self, error: &Error) -> String {
         match error {
