@@ -161,19 +161,36 @@ fn trusted(settings: &Tls) -> String {
 
 /// A key that others may read is used all the same: on some systems nothing else is possible.
 fn warn_of_readers(key: Option<&Path>) {
-    #[cfg(unix)]
-    if let Some(path) = key
-        && let Ok(metadata) = fs::metadata(path)
-    {
-        use std::os::unix::fs::PermissionsExt;
-        let mode = metadata.permissions().mode() & 0o777;
-        if mode & 0o077 != 0 {
-            tracing::warn!(
-                "tls.key {} can be read by others than its owner (mode {mode:o}): chmod 600 it",
-                path.display()
-            );
+    if let Some((path, mode)) = key.and_then(|path| Some((path, open_to_others(path)?))) {
+        let path = path.display();
+        tracing::warn!("tls.key {path} can be read by others than its owner (mode {mode:o}): chmod 600 it");
+    }
+}
+
+/// The file's mode, if others than its owner may do anything with it.
+#[cfg(unix)]
+fn open_to_others(path: &Path) -> Option<u32> {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = fs::metadata(path).ok()?.permissions().mode() & 0o777;
+    (mode & 0o077 != 0).then_some(mode)
+}
+
+#[cfg(not(unix))]
+fn open_to_others(_: &Path) -> Option<u32> {
+    None
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_key_that_only_its_owner_can_read_is_no_cause_for_a_warning() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        for (mode, warned) in [(0o600, None), (0o400, None), (0o640, Some(0o640)), (0o604, Some(0o604))] {
+            fs::set_permissions(file.path(), fs::Permissions::from_mode(mode)).expect("ours");
+            assert_eq!(open_to_others(file.path()), warned, "{mode:o}");
         }
     }
-    #[cfg(not(unix))]
-    let _ = key;
 }

@@ -132,6 +132,8 @@ async fn a_successor_that_cannot_be_dialled_leaves_the_link_as_it_is() {
     let folder = tempfile::tempdir().expect("folder");
     let (authority, stranger) = (Authority::new("authority"), Authority::new("stranger"));
     fs::write(folder.path().join("ca.pem"), &authority.pem).expect("written");
+    let recorder = metrics_util::debugging::DebuggingRecorder::new();
+    let _guard = metrics::set_default_local_recorder(&recorder);
     let server = ScriptedServer::on_tcp().await;
     let offer = |authority: &Authority| Offer::of(&authority.server("127.0.0.1", NOW)).config();
     let front = Front::start(server.address(), offer(&authority)).await;
@@ -151,4 +153,10 @@ async fn a_successor_that_cannot_be_dialled_leaves_the_link_as_it_is() {
     until(&mut events, is_up).await;
     call(&supervisor).await.expect("the new link carries on");
     assert_eq!((supervisor.snapshot().links, server.connections()), (2, 2));
+    let encrypted = recorder.snapshotter().snapshot().into_vec().into_iter().any(|(key, ..)| {
+        let mut labels = key.key().labels();
+        key.key().name() == "grpc.subchannel.open_connections"
+            && labels.any(|label| (label.key(), label.value()) == ("grpc.security_level", "privacy_and_integrity"))
+    });
+    assert!(encrypted, "the gauge says how safe the links are");
 }
