@@ -48,6 +48,8 @@ mod odd_calls;
 mod panics;
 mod ractor_facts;
 #[cfg(feature = "test-util")]
+mod replace;
+#[cfg(feature = "test-util")]
 mod rig;
 #[cfg(feature = "test-util")]
 mod seed;

@@ -160,3 +160,26 @@ async fn a_successor_that_cannot_be_dialled_leaves_the_link_as_it_is() {
     });
     assert!(encrypted, "the gauge says how safe the links are");
 }
+
+#[tokio::test]
+async fn call_credentials_go_out_over_tls_without_further_leave() {
+    let folder = tempfile::tempdir().expect("folder");
+    let authority = Authority::new("authority");
+    fs::write(folder.path().join("ca.pem"), &authority.pem).expect("written");
+    let server = ScriptedServer::on_tcp().await;
+    let identity = authority.server("127.0.0.1", NOW);
+    let front = Front::start(server.address(), Offer::of(&identity).config()).await;
+    let config = trusting(folder.path(), front.address.to_string()).build().expect("valid");
+    let audience = format!("https://{}/test.Echo", front.address);
+    let hook = move |request: tonic_supervisor::CredentialsRequest| {
+        assert_eq!(request.service_url, audience);
+        async {
+            let mut metadata = tonic::metadata::MetadataMap::new();
+            metadata.insert("authorization", "Bearer t".parse().expect("a value"));
+            Ok(metadata)
+        }
+    };
+    let supervisor = Supervisor::builder(config).call_credentials(hook).spawn();
+    call(&supervisor).await.expect("answered");
+    assert_eq!(server.arrivals()[0].metadata["authorization"], "Bearer t");
+}
