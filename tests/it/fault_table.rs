@@ -15,7 +15,7 @@ use tonic::{Code, Request, Status, client::Grpc};
 use tonic_prost::ProstCodec;
 use tonic_supervisor::{
     CallOptions, CallReport, Cause, Config, Failure, Origin, Phase, Scope, SupervisedChannel, Supervisor,
-    testing::{PlayingPeer, RawLink, RawPeer},
+    testing::{MemoryNetwork, PlayingPeer, RawLink, RawPeer},
     transport::Target,
 };
 
@@ -360,4 +360,22 @@ async fn call(channel: &SupervisedChannel, door: Door, options: CallOptions) -> 
 
 fn report<'a>(row: &Row, status: &'a Status) -> &'a CallReport {
     CallReport::of(status).unwrap_or_else(|| panic!("{}: no report in {status:?}", row.name))
+}
+
+/// CHECK 3: every row of the table, over exact links.
+#[tokio::test(start_paused = true)]
+async fn pain_03_wrong_codes_each_failure_has_its_own_name_in_memory() {
+    for row in rows() {
+        for door in [Door::Typed, Door::Tonic] {
+            check(&row, door, async || RawPeer::on_memory(&MemoryNetwork::new(), "server:50051").await).await;
+        }
+    }
+}
+
+/// CHECK 3: every row of the table, over TCP.
+#[tokio::test]
+async fn pain_03_wrong_codes_each_failure_has_its_own_name_over_tcp() {
+    let rows = rows();
+    let checks = rows.iter().flat_map(|row| [Door::Typed, Door::Tonic].map(|door| (row, door)));
+    futures::future::join_all(checks.map(|(row, door)| check(row, door, RawPeer::on_tcp))).await;
 }

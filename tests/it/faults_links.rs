@@ -1,9 +1,6 @@
 //! Faults.md, the pains of links: lost, frozen, sent away, misnamed, silent, full.
 
-use crate::{
-    fault_table::{self, Door},
-    link_stage::*,
-};
+use crate::link_stage::*;
 use std::{
     sync::{
         Arc,
@@ -145,24 +142,6 @@ async fn pain_02_calls_that_a_goaway_excludes_are_sent_again_for_free() {
     let snapshot = supervisor.snapshot();
     assert_eq!((handled.load(SeqCst), snapshot.retries), (calls, 0));
     assert!(snapshot.transparent_retries >= 500 && peer.accepts().len() >= 500, "{snapshot:?}");
-}
-
-/// CHECK 3: every row of the table, over exact links.
-#[tokio::test(start_paused = true)]
-async fn pain_03_wrong_codes_each_failure_has_its_own_name_in_memory() {
-    for row in fault_table::rows() {
-        for door in [Door::Typed, Door::Tonic] {
-            fault_table::check(&row, door, async || RawPeer::on_memory(&MemoryNetwork::new(), SERVER).await).await;
-        }
-    }
-}
-
-/// CHECK 3: every row of the table, over TCP.
-#[tokio::test]
-async fn pain_03_wrong_codes_each_failure_has_its_own_name_over_tcp() {
-    let rows = fault_table::rows();
-    let checks = rows.iter().flat_map(|row| [Door::Typed, Door::Tonic].map(|door| (row, door)));
-    futures::future::join_all(checks.map(|(row, door)| fault_table::check(row, door, RawPeer::on_tcp))).await;
 }
 
 /// CHECK 3, for streams: what breaks one after its first message has the same names, and a report.
