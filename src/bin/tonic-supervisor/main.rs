@@ -14,7 +14,11 @@
 mod check_config;
 #[cfg(unix)]
 mod demo;
+#[cfg(unix)]
+mod serve;
 mod terminal;
+#[cfg(unix)]
+mod tls;
 
 use clap::{Parser, Subcommand};
 use std::{env, io, path::PathBuf, process::ExitCode};
@@ -42,6 +46,10 @@ enum Command {
     /// Put a supervised and a plain channel through the same 15 seconds of trouble, side by side.
     #[command(after_help = EXIT_CODES)]
     Demo,
+    /// Serve the agent queue, small: one file keeps it.
+    #[cfg(unix)]
+    #[command(after_help = EXIT_CODES)]
+    Serve(serve::ServeArguments),
     /// The server of the demo.
     #[cfg(unix)]
     #[command(hide = true)]
@@ -91,6 +99,8 @@ fn run(arguments: Arguments) -> Result<(), Trouble> {
     match arguments.command {
         #[cfg(unix)]
         Command::Demo => demo::run(arguments.json, arguments.config.as_deref()),
+        #[cfg(unix)]
+        Command::Serve(server) => serve::run(&server, arguments.config.as_deref(), arguments.json),
         #[cfg(unix)]
         Command::DemoServer(server) => demo::serve(&server, arguments.config.as_deref()),
         #[cfg(not(unix))]

@@ -10,13 +10,12 @@ mod report;
 mod script;
 mod server;
 mod summary;
-mod tally;
-mod tls;
-
 mod supervised;
+mod tally;
+
 pub(crate) use server::{ServerArguments, serve};
 
-use crate::{Trouble, terminal::Terminal};
+use crate::{Trouble, terminal::Terminal, tls::Tls};
 use agent::Agent;
 use child::Child;
 use folder::Folder;
@@ -24,7 +23,6 @@ use report::Report;
 use script::Stage;
 use std::{future::Future, path::Path, sync::Arc, time::Duration};
 use summary::Summary;
-use tls::Tls;
 use tokio::{
     runtime,
     signal::unix::{SignalKind, signal},
@@ -54,7 +52,7 @@ pub(crate) fn run(json: bool, config: Option<&Path>) -> Result<(), Trouble> {
 async fn play(json: bool, config: Option<&Path>) -> Result<Summary, Trouble> {
     let report = Arc::new(Report::new(Terminal::new(), json));
     let folder = Folder::new()?;
-    let tls = Tls::read(config)?;
+    let tls = Tls::for_both_ends(config)?;
     let mut child = Child::start(&folder.ledger(), config).await?;
     report.started(child.address());
 

@@ -1,7 +1,7 @@
 //! The plain side: a bare tonic `Channel`, as most programs use it. It dials through a connector that counts.
 
-use super::{report::Report, tally::Counts, tls::Tls};
-use crate::Trouble;
+use super::{report::Report, tally::Counts};
+use crate::{Trouble, tls::Tls};
 use hyper_util::rt::TokioIo;
 use serde_json::json;
 use std::{

@@ -3,8 +3,7 @@
 //! It says `listening` and `serving` on standard output, takes `unavailable SECONDS` on standard input, drains on SIGTERM,
 //! and ends when standard input does: with its parent.
 
-use super::tls::Tls;
-use crate::Trouble;
+use crate::{Trouble, tls::Tls};
 use parking_lot::Mutex;
 use std::{
     future::Future,
@@ -59,7 +58,7 @@ struct Refusal(Arc<Mutex<Option<Instant>>>);
 
 /// Serves, over TLS where `config` says so.
 pub(crate) fn serve(arguments: &ServerArguments, config: Option<&Path>) -> Result<(), Trouble> {
-    let tls = Tls::read(config)?;
+    let tls = Tls::for_both_ends(config)?;
     // A frozen process does not see its standard input end.
     #[cfg(target_os = "linux")]
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
