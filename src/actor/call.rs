@@ -10,7 +10,7 @@ use crate::{
     transport::{AttemptFailure, OpenStream},
 };
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method as HttpMethod, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method as HttpMethod, Version, header};
 use parking_lot::Mutex;
 use ractor::RpcReplyPort;
 use std::{
@@ -94,7 +94,7 @@ pub(crate) enum Reply {
 /// What the request actor hands a runner.
 pub(crate) enum Offer {
     /// An open stream to read the answer from.
-    Attempt(Box<OpenStream>),
+    Attempt(OpenStream),
     /// The end.
     Answer(Status),
 }
@@ -197,13 +197,12 @@ impl Call {
         *request.uri_mut() = self.method.uri.clone();
         *request.version_mut() = Version::HTTP_2;
         let mut headers = self.headers.clone();
-        headers.insert(header::TE, HeaderValue::from_static("trailers"));
-        headers.entry(header::CONTENT_TYPE).or_insert(HeaderValue::from_static("application/grpc"));
-        let agent = user_agent(headers.get(header::USER_AGENT));
-        headers.insert(header::USER_AGENT, agent);
+        if self.has_port {
+            complete(&mut headers, self.deadline.is_some());
+        }
         if let Some(remaining) = remaining {
-            let value = HeaderValue::try_from(format_timeout(remaining)).expect("digits and a letter");
-            headers.insert("grpc-timeout", value);
+            let value = HeaderValue::from_bytes(format_timeout(remaining).as_bytes()).expect("digits and a letter");
+            headers.insert(TIMEOUT, value);
         }
         if retries > 0 {
             headers.insert("grpc-previous-rpc-attempts", HeaderValue::from(retries));
@@ -225,10 +224,24 @@ impl Call {
     }
 }
 
+/// Adds what every gRPC request carries beside its metadata. A call of a channel, whose map has room for it, gets it once and for
+/// all attempts; a message, which may wait in great number, for each.
+pub(super) fn complete(headers: &mut HeaderMap, deadline: bool) {
+    headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    headers.entry(header::CONTENT_TYPE).or_insert(HeaderValue::from_static("application/grpc"));
+    let agent = user_agent(headers.get(header::USER_AGENT));
+    headers.insert(header::USER_AGENT, agent);
+    if deadline {
+        // Its place; each attempt puts in what remains.
+        headers.insert(TIMEOUT, HeaderValue::from_static(""));
+    }
+}
+
 /// The application's own, if it has one, before this crate's (as in tonic).
 fn user_agent(own: Option<&HeaderValue>) -> HeaderValue {
     let both = own.map(|own| [own.as_bytes(), b" ", USER_AGENT.as_bytes()].concat());
     both.and_then(|both| HeaderValue::try_from(both).ok()).unwrap_or(HeaderValue::from_static(USER_AGENT))
 }
 
+const TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 const USER_AGENT: &str = concat!("tonic-supervisor/", env!("CARGO_PKG_VERSION"));

@@ -214,7 +214,7 @@ impl RequestState {
             state.replayable = false;
         }
         match &mut state.reply {
-            Reply::Caller => state.offer(Offer::Attempt(Box::new(stream))),
+            Reply::Caller => state.offer(Offer::Attempt(stream)),
             Reply::Port { runner, .. } => {
                 let task = tokio::spawn(run_attempt(self.core.clone(), call.clone(), stream));
                 *runner = Some(task.abort_handle());

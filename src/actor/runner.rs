@@ -41,7 +41,7 @@ pub(crate) async fn run(
     loop {
         let (core, call) = guard.0.as_ref().expect("disarmed only on return");
         let stream = match poll_fn(|cx| call.poll_offer(cx)).await {
-            Offer::Attempt(stream) => *stream,
+            Offer::Attempt(stream) => stream,
             Offer::Answer(status) => {
                 guard.0 = None;
                 return Err(status);

@@ -1,7 +1,7 @@
 //! How a call comes in: admitted, entered in the ledger, sent to its request actor.
 
 use super::{
-    call::{Call, CallState, Reply},
+    call::{Call, CallState, Reply, complete},
     core::Core,
     message::RequestMsg,
     method::Method,
@@ -88,6 +88,10 @@ impl Core {
             .attempt_timeout
             .or(rule.and_then(|rule| rule.attempt_timeout).unwrap_or(self.config.attempt_timeout))
             .filter(|_| unary);
+        let has_port = matches!(reply, Reply::Port { .. });
+        if !has_port {
+            complete(&mut headers, deadline.is_some());
+        }
         let mut retry = rule.map_or(self.config.retry, |rule| rule.retry);
         if options.no_retry {
             retry.limit = RetryLimit::AtMost(0);
@@ -107,7 +111,7 @@ impl Core {
             retry,
             submitted: now,
             size,
-            has_port: matches!(reply, Reply::Port { .. }),
+            has_port,
             state: Mutex::new(CallState::new(body, reply, admission, now)),
             method,
         }

@@ -158,7 +158,7 @@ keys! {
         /// A request up to this size is kept until its call ends, so that it can be sent again; a larger one is sent once.
         "max_replay_bytes" max_replay_bytes(usize) = "4MiB", "bytes", "gRPC's usual message limit";
         /// How many calls may be under way on one link; the others wait in the queue. The server's own limit holds beside it.
-        "max_in_flight" max_in_flight(usize) = "1000", "calls", "measured: more only adds memory";
+        "max_in_flight" max_in_flight(usize) = "1024", "calls", "measured: more only adds memory";
         /// How many actors share the calls. With one, calls start in the order of their arrival.
         "request_actors" request_actors(usize) = "1", "actors", "order of arrival";
     }

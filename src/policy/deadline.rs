@@ -10,19 +10,38 @@ pub fn earliest(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
     }
 }
 
+/// A `grpc-timeout` value: at most 8 digits and a unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimeoutText {
+    bytes: [u8; 9],
+    start: usize,
+}
+
+impl TimeoutText {
+    /// The value as it goes out.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[self.start..]
+    }
+}
+
 /// Writes `remaining` as a `grpc-timeout` value: at most 8 digits, in the finest unit that fits, rounded down so that the
 /// server never gets more than remains.
-pub fn format_timeout(remaining: Duration) -> String {
+pub fn format_timeout(remaining: Duration) -> TimeoutText {
     const LIMIT: u128 = 100_000_000;
     let nanos = remaining.as_nanos();
-    let units = [(1, 'n'), (1_000, 'u'), (1_000_000, 'm'), (1_000_000_000, 'S'), (60_000_000_000, 'M')];
-    for (size, unit) in units {
-        if nanos / size < LIMIT {
-            return format!("{}{unit}", nanos / size);
+    let units = [(1, b'n'), (1_000, b'u'), (1_000_000, b'm'), (1_000_000_000, b'S'), (60_000_000_000, b'M')];
+    let fits = units.into_iter().find(|(size, _)| nanos / size < LIMIT);
+    let (size, unit) = fits.unwrap_or((3_600_000_000_000, b'H'));
+    let mut count = (nanos / size).min(LIMIT - 1) as u32;
+    let mut text = TimeoutText { bytes: [unit; 9], start: 8 };
+    loop {
+        text.start -= 1;
+        text.bytes[text.start] = b'0' + (count % 10) as u8;
+        count /= 10;
+        if count == 0 {
+            return text;
         }
     }
-    let hours = (nanos / 3_600_000_000_000).min(LIMIT - 1);
-    format!("{hours}H")
 }
 
 /// Reads a `grpc-timeout` value; none where it is not one.
@@ -47,16 +66,21 @@ pub fn parse_timeout(text: &str) -> Option<Duration> {
 mod tests {
     use super::*;
 
+    fn text(remaining: Duration) -> String {
+        String::from_utf8(format_timeout(remaining).as_bytes().to_vec()).expect("digits and a letter")
+    }
+
     #[test]
     fn the_server_never_gets_more_than_remains() {
         for nanos in [0, 1, 99_999_999, 100_000_000, 1_500_000_000, 60_000_000_001, u64::MAX] {
             let remaining = Duration::from_nanos(nanos);
-            let text = format_timeout(remaining);
+            let text = text(remaining);
             assert!(text.len() <= 9, "{text}");
             assert!(parse_timeout(&text).expect("own format") <= remaining, "{text}");
         }
-        assert_eq!(format_timeout(Duration::from_millis(2_500)), "2500000u");
-        assert_eq!(format_timeout(Duration::MAX), "99999999H");
+        assert_eq!(text(Duration::from_millis(2_500)), "2500000u");
+        assert_eq!(text(Duration::MAX), "99999999H");
+        assert_eq!(text(Duration::ZERO), "0n");
     }
 
     #[test]
