@@ -9,7 +9,7 @@ mod common;
 use common::{
     Run, client,
     client::{Echo, Mailboxed},
-    row::{Row, resident},
+    row::Row,
     server,
 };
 use std::{net::SocketAddr, process::ExitCode, time::Duration};
@@ -27,11 +27,9 @@ async fn run(how: Run) -> Vec<Row> {
     let calls = if how.quick { 2_000 } else { 100_000 };
     let rounds = if how.quick { 1 } else { 5 };
     let mut server = server::Child::start();
-    let (mut drained, mut at_once, mut bare, mut memory) = (vec![], vec![], vec![], vec![]);
+    let (mut drained, mut at_once, mut bare) = (vec![], vec![], vec![]);
     for _ in 0..rounds {
-        let (rate, bytes) = park_and_drain(&mut server, calls).await;
-        drained.push(rate);
-        memory.push(bytes);
+        drained.push(park_and_drain(&mut server, calls).await);
         let plain = client::plain(server.address).await;
         bare.push(loops(&plain, calls).await);
         let supervisor = client::supervise(server.address).await;
@@ -39,24 +37,18 @@ async fn run(how: Run) -> Vec<Row> {
         supervisor.shutdown(Duration::ZERO).await;
     }
     let row = |measure, values: &[f64]| Row::new("mailbox", measure, "1/s", values).against("tonic", values, &bare);
-    vec![
-        row("drain_calls_per_s", &drained),
-        row("at_once_calls_per_s", &at_once),
-        Row::new("mailbox", "resident_per_parked_call", "B", &memory),
-    ]
+    vec![row("drain_calls_per_s", &drained), row("at_once_calls_per_s", &at_once)]
 }
 
-/// Parks calls as messages while nobody listens; their rate once somebody does, and the memory each took.
-async fn park_and_drain(server: &mut server::Child, calls: usize) -> (f64, f64) {
+/// Parks calls as messages while nobody listens; their rate once somebody does. What each takes is `tests/memory.rs`'s to say.
+async fn park_and_drain(server: &mut server::Child, calls: usize) -> f64 {
     server.kill();
     let supervisor = spawn(server.address);
-    let before = resident();
     let mailbox = Mailboxed(supervisor.mailbox());
     let waiting: Vec<_> = (0..calls).map(|_| tokio::spawn(one(mailbox.clone()))).collect();
     while supervisor.snapshot().calls_waiting < calls {
         sleep(Duration::from_millis(5)).await;
     }
-    let bytes = (resident() - before) / calls as f64;
     server.restart();
     assert!(supervisor.wait_ready(Duration::from_secs(5)).await, "the server listens");
     let start = Instant::now();
@@ -65,7 +57,7 @@ async fn park_and_drain(server: &mut server::Child, calls: usize) -> (f64, f64) 
     }
     let rate = calls as f64 / start.elapsed().as_secs_f64();
     supervisor.shutdown(Duration::ZERO).await;
-    (rate, bytes)
+    rate
 }
 
 fn spawn(address: SocketAddr) -> Supervisor {

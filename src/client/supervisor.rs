@@ -94,7 +94,7 @@ impl Supervisor {
         }
     }
 
-    /// A snapshot, then every event in order. A reader that falls more than 1,024 events behind is told how many it missed.
+    /// A snapshot, then every event in order. A reader that falls more than 512 events behind is told how many it missed.
     pub fn events(&self) -> EventStream {
         self.core().telemetry.subscribe()
     }

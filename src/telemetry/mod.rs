@@ -29,7 +29,8 @@ use std::{
 use tokio::sync::{broadcast, watch};
 
 /// How many events a reader may be behind before it is told `Lagged`.
-const EVENTS_KEPT: usize = 1_024;
+/// The room for them is taken when a supervisor is spawned.
+const EVENTS_KEPT: usize = 512;
 
 /// Numbers that change too often to be facts.
 #[derive(Debug, Default)]
@@ -53,7 +54,7 @@ pub(crate) struct Telemetry {
     security: &'static str,
     pub(crate) counts: Arc<Counts>,
     state: watch::Sender<ConnectivityState>,
-    events: broadcast::Sender<Event>,
+    events: broadcast::Sender<Arc<Event>>,
     inner: Mutex<Inner>,
 }
 
@@ -93,7 +94,7 @@ impl Telemetry {
         let since_spawn = now.saturating_duration_since(self.spawned);
         let event = Event { seq: inner.seq, at: SystemTime::now(), since_spawn, fact: fact.clone() };
         // Nobody listening is no error.
-        let _ = self.events.send(event);
+        let _ = self.events.send(Arc::new(event));
         // Recorders and subscribers are other people's code: they shall not hold up who comes next.
         drop(inner);
         metrics::record(&fact, &self.target, self.security);

@@ -4,6 +4,7 @@ use crate::model::{Event, Fact, Snapshot};
 use futures::{Stream, future::BoxFuture};
 use std::{
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 use tokio::sync::broadcast::{self, error::RecvError};
@@ -19,14 +20,14 @@ pub enum EventItem {
     Lagged(u64),
 }
 
-type Receiver = broadcast::Receiver<Event>;
+type Receiver = broadcast::Receiver<Arc<Event>>;
 
 /// Every event of a supervisor. Does not keep it alive; ends after [`Fact::Closed`].
 ///
-/// Memory is bounded whatever the reader does: the last 1,024 events are kept, once for all readers.
+/// Memory is bounded whatever the reader does: the last 512 events are kept, once for all readers.
 pub struct EventStream {
     snapshot: Option<Box<Snapshot>>,
-    next: Option<BoxFuture<'static, (Result<Event, RecvError>, Receiver)>>,
+    next: Option<BoxFuture<'static, (Result<Arc<Event>, RecvError>, Receiver)>>,
 }
 
 impl EventStream {
@@ -42,7 +43,7 @@ impl EventStream {
     }
 }
 
-async fn receive(mut receiver: Receiver) -> (Result<Event, RecvError>, Receiver) {
+async fn receive(mut receiver: Receiver) -> (Result<Arc<Event>, RecvError>, Receiver) {
     (receiver.recv().await, receiver)
 }
 
@@ -57,10 +58,13 @@ impl Stream for EventStream {
             return Poll::Ready(None);
         };
         let (result, receiver) = ready!(next.as_mut().poll(cx));
-        let last = matches!(&result, Ok(Event { fact: Fact::Closed { .. }, .. }) | Err(RecvError::Closed));
+        let last = match &result {
+            Ok(event) => matches!(event.fact, Fact::Closed { .. }),
+            Err(error) => *error == RecvError::Closed,
+        };
         self.next = (!last).then(|| Box::pin(receive(receiver)) as _);
         Poll::Ready(match result {
-            Ok(event) => Some(EventItem::Event(event)),
+            Ok(event) => Some(EventItem::Event(Arc::unwrap_or_clone(event))),
             Err(RecvError::Lagged(missed)) => Some(EventItem::Lagged(missed)),
             Err(RecvError::Closed) => None,
         })

@@ -74,7 +74,7 @@ fn the_defaults_beside_the_seeds_are_as_documented() {
         (config.timeout(), config.attempt_timeout(), config.connect_timeout()),
         (Some(60 * SECOND), None, 20 * SECOND)
     );
-    assert_eq!((config.max_in_flight(), config.request_actors(), config.max_replay_bytes()), (1_000, 1, 4 << 20));
+    assert_eq!((config.max_in_flight(), config.request_actors(), config.max_replay_bytes()), (1_024, 1, 4 << 20));
     assert_eq!((config.queue().max_calls(), config.queue().max_bytes()), (100_000, 64 << 20));
     assert_eq!(config.retry_throttle(), ThrottleRule::Share { ratio: 0.2, floor: 10.0 });
     let reconnect = config.reconnect();

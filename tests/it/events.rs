@@ -102,7 +102,7 @@ async fn pain_04_a_stalled_reader_is_told_what_it_missed_and_costs_no_memory() {
     eventually("10,000 transitions", || network.dials().len() > 5_000).await;
     let said = supervisor.snapshot().seq;
     let Some(EventItem::Lagged(missed)) = stream.next().await else { panic!("it must be told") };
-    assert_eq!(missed, said - 1_024, "exactly the last 1,024 are kept");
+    assert_eq!(missed, said - 512, "exactly the last 512 are kept");
     for seq in missed + 1..=said {
         let Some(EventItem::Event(event)) = stream.next().await else { panic!("complete again") };
         assert_eq!(event.seq, seq);

@@ -46,6 +46,7 @@ mod metrics;
 mod odd_calls;
 #[cfg(feature = "test-util")]
 mod panics;
+#[cfg(feature = "test-util")]
 mod ractor_facts;
 #[cfg(feature = "test-util")]
 mod replace;
