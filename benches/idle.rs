@@ -16,6 +16,10 @@ use tokio::time::{Instant, sleep};
 use tonic::transport::{Channel, Endpoint};
 
 fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().collect();
+    if let Some(at) = arguments.iter().position(|argument| argument == "--cell") {
+        return cell(&arguments[at + 1..]);
+    }
     common::main(run)
 }
 
@@ -23,21 +27,50 @@ async fn run(how: Run) -> Vec<Row> {
     let server = server::Child::start();
     let counts: &[usize] = if how.quick { &[1, 20] } else { &[1, 100, 1_000] };
     let mut rows = Vec::new();
-    // What the first of each kind costs once is not counted.
-    drop((client::supervise(server.address).await, plain(server.address).await));
     for count in counts.iter().copied() {
-        let ours = idle(how, count, server.address, client::supervise).await;
-        let theirs = idle(how, count, server.address, plain).await;
-        let row = |measure: &str, unit, read: fn(&Cost) -> f64| {
-            let (ours, theirs) = ([read(&ours)], [read(&theirs)]);
-            Row::new("idle", format!("{measure}.at_{count}"), unit, &ours).against("tonic", &ours, &theirs)
-        };
-        rows.push(row("resident_per_channel", "B", |cost| cost.resident));
-        rows.push(row("cpu_per_channel_and_second", "us", |cost| cost.cpu_us));
-        rows.push(row("connect", "us", |cost| cost.connect_us));
-        rows.push(row("drop", "us", |cost| cost.drop_us));
+        let [ours, theirs] = ["supervised", "tonic"].map(|kind| in_a_process(kind, count, server.address, how.quick));
+        for (n, (measure, unit)) in MEASURES.into_iter().enumerate() {
+            let (ours, theirs) = ([ours[n]], [theirs[n]]);
+            let row = Row::new("idle", format!("{measure}.at_{count}"), unit, &ours);
+            rows.push(row.against("tonic", &ours, &theirs));
+        }
     }
     rows
+}
+
+const MEASURES: [(&str, &str); 4] =
+    [("resident_per_channel", "B"), ("cpu_per_channel_and_second", "us"), ("connect", "us"), ("drop", "us")];
+
+/// Measures one kind in a process of its own: what another left behind would be used again.
+fn in_a_process(kind: &str, count: usize, address: SocketAddr, quick: bool) -> Vec<f64> {
+    let me = std::env::current_exe().expect("this program");
+    let cell = ["--cell", kind, &count.to_string(), &address.to_string(), &quick.to_string()].map(str::to_owned);
+    let output = std::process::Command::new(me).args(cell).output().expect("it runs");
+    let text = String::from_utf8(output.stdout).expect("text");
+    text.split_whitespace().map(|number| number.parse().expect("a number")).collect()
+}
+
+/// The process for one kind: prints its four figures.
+fn cell(arguments: &[String]) -> ExitCode {
+    let [kind, count, address, quick] = arguments else { return ExitCode::FAILURE };
+    let (count, address) = (count.parse().expect("a count"), address.parse().expect("an address"));
+    let quick = quick == "true";
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    let cost = runtime.block_on(async {
+        match kind.as_str() {
+            // What the first costs once is not counted.
+            "supervised" => {
+                let _first = client::supervise(address).await;
+                idle(quick, count, address, client::supervise).await
+            }
+            _ => {
+                let _first = plain(address).await;
+                idle(quick, count, address, plain).await
+            }
+        }
+    });
+    println!("{} {} {} {}", cost.resident, cost.cpu_us, cost.connect_us, cost.drop_us);
+    ExitCode::SUCCESS
 }
 
 /// Per channel.
@@ -49,7 +82,7 @@ struct Cost {
 }
 
 async fn idle<C, F: Future<Output = C>>(
-    how: Run,
+    quick: bool,
     count: usize,
     address: SocketAddr,
     open: fn(SocketAddr) -> F,
@@ -61,7 +94,7 @@ async fn idle<C, F: Future<Output = C>>(
         channels.push(open(address).await);
     }
     let connect_us = start.elapsed().as_secs_f64() * 1e6 / each;
-    let window = Duration::from_secs(if how.quick { 1 } else { 5 });
+    let window = Duration::from_secs(if quick { 1 } else { 5 });
     let cpu = cpu_us();
     sleep(window).await;
     let cpu_us = (cpu_us() - cpu) / window.as_secs_f64() / each;
