@@ -91,7 +91,8 @@ impl Actor for ConnectionActor {
         message: ConnectionMsg,
         state: &mut ConnectionState,
     ) -> Result<(), ActorProcessingErr> {
-        state.core.panics.strike(Child::Connection, message.name());
+        let (name, begun) = (message.name(), clock::now());
+        state.core.panics.strike(Child::Connection, name);
         match message {
             ConnectionMsg::Dialled(dialled) => match *dialled {
                 Ok(dialled) => state.link_up(&me, dialled),
@@ -120,6 +121,7 @@ impl Actor for ConnectionActor {
             },
             ConnectionMsg::HangUp => state.lost(&me, LinkEnd::HungUp),
         }
+        state.core.telemetry.handled("connection", name, begun);
         Ok(())
     }
 }

@@ -74,7 +74,8 @@ impl Actor for RequestActor {
         message: RequestMsg,
         state: &mut RequestState,
     ) -> Result<(), ActorProcessingErr> {
-        state.core.panics.strike(Child::Request, message.name());
+        let (name, begun) = (message.name(), clock::now());
+        state.core.panics.strike(Child::Request, name);
         match message {
             RequestMsg::Adopt => state.adopt(),
             RequestMsg::Submit(call) => state.take_on(call),
@@ -90,6 +91,7 @@ impl Actor for RequestActor {
         state.pump();
         state.arm(&me);
         state.tell_waiting();
+        state.core.telemetry.handled("request", name, begun);
         Ok(())
     }
 }

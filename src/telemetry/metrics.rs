@@ -58,6 +58,13 @@ pub(super) fn record(fact: &Fact, target: &Arc<str>, security: &'static str) {
     }
 }
 
+/// A handler was slow.
+pub(super) fn slow_handler(target: &Arc<str>, child: &'static str, message: &'static str) {
+    let target = metrics::SharedString::from(target.clone());
+    counter!("tonic_supervisor.handlers.slow", "grpc.target" => target, "child" => child, "message" => message)
+        .increment(1);
+}
+
 /// How many calls wait for a link, or for room on it.
 pub(super) fn waiting(target: &Arc<str>, calls: usize) {
     gauge!("tonic_supervisor.calls.waiting", "grpc.target" => metrics::SharedString::from(target.clone()))

@@ -32,6 +32,9 @@ use tokio::sync::{broadcast, watch};
 /// The room for them is taken when a supervisor is spawned.
 const EVENTS_KEPT: usize = 512;
 
+/// A handler that takes longer holds up whatever is behind it in the mailbox.
+const SLOW: Duration = Duration::from_millis(50);
+
 /// Numbers that change too often to be facts.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
@@ -109,6 +112,16 @@ impl Telemetry {
         }
     }
 
+    /// An actor handled a message in the time since `begun`. No handler waits for anything, so one that takes long is a bug, or a
+    /// machine without air.
+    pub(crate) fn handled(&self, child: &'static str, message: &'static str, begun: Instant) {
+        let took = clock::now().saturating_duration_since(begun);
+        if took > SLOW {
+            metrics::slow_handler(&self.target, child, message);
+            tracing::warn!(target = %self.target, child, message, took = ?took, "an actor was slow to handle a message");
+        }
+    }
+
     /// One request actor's number of parked calls went from `before` to `now`.
     pub(crate) fn waiting_changed(&self, before: usize, now: usize) {
         let waiting = self.counts.waiting.fetch_add(now.wrapping_sub(before), Relaxed);
@@ -148,5 +161,28 @@ impl Telemetry {
             seq: inner.seq,
             ..inner.picture.snapshot(clock::now())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use metrics_util::debugging::{DebugValue, DebuggingRecorder};
+
+    /// faults.md 18.
+    #[tokio::test(start_paused = true)]
+    async fn a_handler_that_takes_more_than_50_ms_raises_a_metric() {
+        let recorder = DebuggingRecorder::new();
+        let _installed = ::metrics::set_default_local_recorder(&recorder);
+        let telemetry = Telemetry::new("queue:50051".into(), "none", None);
+        let begun = clock::now();
+        tokio::time::advance(Duration::from_millis(50)).await;
+        telemetry.handled("request", "Submit", begun);
+        assert!(recorder.snapshotter().snapshot().into_vec().is_empty(), "50 ms are not more than 50 ms");
+        tokio::time::advance(Duration::from_millis(1)).await;
+        telemetry.handled("request", "Submit", begun);
+        let recorded = recorder.snapshotter().snapshot().into_vec();
+        let [(key, _, _, DebugValue::Counter(1))] = &recorded[..] else { panic!("{recorded:?}") };
+        assert_eq!(key.key().name(), "tonic_supervisor.handlers.slow");
     }
 }

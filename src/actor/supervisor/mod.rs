@@ -131,7 +131,8 @@ impl Actor for SupervisorActor {
         message: SupervisorMsg,
         state: &mut SupervisorState,
     ) -> Result<(), ActorProcessingErr> {
-        state.core.panics.strike(Child::Supervisor, message.name());
+        let (name, begun) = (message.name(), clock::now());
+        state.core.panics.strike(Child::Supervisor, name);
         match message {
             SupervisorMsg::Connect => state.step(&me, Input::Connect, "the supervisor was spawned").await,
             SupervisorMsg::LinkUp { incarnation, link, took } => state.link_up(&me, incarnation, link, took).await,
@@ -149,6 +150,7 @@ impl Actor for SupervisorActor {
             SupervisorMsg::Drain => state.drain(&me).await,
             SupervisorMsg::GraceDue => state.grace_over(),
         }
+        state.core.telemetry.handled("supervisor", name, begun);
         Ok(())
     }
 
