@@ -1,7 +1,7 @@
 //! Facts as log lines. An outage is one line at its start, thinned repeats (the 1st, 2nd, 4th, 8th ... failed dial), and one
 //! line at its end with its length; every retry is a line, as the seed promises.
 
-use crate::model::{ConnectivityState, Fact};
+use crate::model::{ConnectivityState, Fact, code_name};
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -79,12 +79,12 @@ pub(super) fn write(fact: &Fact, line: Option<Line>, target: &Arc<str>) {
             "actors keep failing: restarts go on at the slowest pace"
         ),
         (Fact::RetryScheduled { method, code, cause, retry, of, delay }, _) => info!(
-            %target, %method, code = ?code, %cause, retry,
-            of = of.map_or_else(|| "unlimited".to_owned(), |n| n.to_string()),
+            %target, %method, code = code_name(*code), %cause, retry,
+            of = %of.map_or_else(|| "unlimited".to_owned(), |n| n.to_string()),
             delay = ?delay, "retry scheduled"
         ),
         (Fact::RetryThrottled { method, code }, _) => {
-            warn!(%target, %method, code = ?code, "retry throttled: retries are at their share of calls");
+            warn!(%target, %method, code = code_name(*code), "retry throttled: retries are at their share of calls");
         }
         (Fact::CallShed { method, reason }, _) => debug!(%target, %method, "{reason}"),
         (Fact::DrainStarted { grace }, _) => info!(%target, grace = ?grace, "draining"),
