@@ -163,9 +163,9 @@ keys! {
         "request_actors" request_actors(usize) = "1", "actors", "order of arrival";
     }
     "Queue: calls that wait for a link" {
-        /// How many calls may wait; one more is refused at once.
+        /// How many calls may be open, waiting or under way; one more is refused at once.
         "queue.max_calls" queue_max_calls(usize) = "100000", "calls", "bounded memory";
-        /// How many bytes of requests may wait; a call that would exceed it is refused at once.
+        /// How many bytes the requests of open calls may add up to; a call that would exceed it is refused at once.
         "queue.max_bytes" queue_max_bytes(usize) = "64MiB", "bytes", "bounded memory";
     }
     "Reconnect: waits between dials, apart from the waits between retries" {

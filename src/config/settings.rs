@@ -58,7 +58,7 @@ pub struct Reconnect {
     pub(crate) stable_after: Duration,
 }
 
-/// How many calls may wait for a link.
+/// How much the waiting room takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Queue {
     pub(crate) max_calls: usize,
@@ -181,7 +181,7 @@ impl Config {
         &self.reconnect
     }
 
-    /// How many calls may wait for a link.
+    /// How much the waiting room takes.
     pub fn queue(&self) -> &Queue {
         &self.queue
     }
@@ -268,7 +268,7 @@ impl Reconnect {
 }
 
 impl Queue {
-    /// How many calls may wait; 100,000 by default.
+    /// How many calls may be open, waiting or under way; 100,000 by default.
     pub fn max_calls(&self) -> usize {
         self.max_calls
     }
