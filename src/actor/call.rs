@@ -5,7 +5,7 @@
 
 use super::{credentials::Granted, message::UnaryResult, method::Method, submit::Admission};
 use crate::{
-    model::{AttemptReport, CallId, CallReport, Failure},
+    model::{AttemptReport, CallId, CallReport, Failure, Phase},
     policy::{CallMachine, RetryPolicy, format_timeout},
     transport::{AttemptFailure, OpenStream},
 };
@@ -100,9 +100,12 @@ pub(crate) enum Offer {
 }
 
 impl Stage {
-    /// Whether nothing of the call is on its way.
-    pub(crate) fn is_unsent(&self) -> bool {
-        matches!(self, Self::Waiting { .. } | Self::Fetching(_))
+    /// How far the call can have come if it ended now, as far as the attempt under way goes.
+    pub(crate) fn phase(&self) -> Phase {
+        match self {
+            Self::Waiting { .. } | Self::Fetching(_) => Phase::Unsent,
+            Self::Running | Self::Failed(_) | Self::Answered => Phase::MaybeProcessed,
+        }
     }
 }
 

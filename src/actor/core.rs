@@ -177,7 +177,7 @@ impl Core {
 
     /// Asks for a drain; of several, the shortest grace holds.
     pub(crate) fn begin_drain(&self, grace: Option<Duration>) {
-        let until = grace.map(|grace| clock::now() + grace);
+        let until = grace.and_then(|grace| clock::now().checked_add(grace));
         let mut closing = self.closing.lock();
         let first = closing.is_none();
         let until = closing.map_or(until, |before| earliest(before.until, until));

@@ -22,7 +22,7 @@ impl Core {
         if state.is_answered() {
             return None;
         }
-        let phase = if state.stage.is_unsent() { Phase::Unsent } else { Phase::MaybeProcessed };
+        let phase = state.stage.phase();
         if let Stage::Fetching(task) = std::mem::replace(&mut state.stage, Stage::Answered) {
             task.abort();
         }
@@ -40,7 +40,7 @@ impl Core {
         };
         drop(state);
         self.ledger.strike_out(call);
-        if call.has_port {
+        if port.is_some() {
             self.ports_open.fetch_sub(1, SeqCst);
         }
         let elapsed = now.saturating_duration_since(call.submitted);
@@ -84,9 +84,9 @@ impl Core {
 
     /// The caller is gone.
     pub(crate) fn cancel(&self, call: &Arc<Call>) {
-        let waiting = call.state.lock().stage.is_unsent();
-        self.conclude(call, Failure::cancelled(if waiting { Phase::Unsent } else { Phase::MaybeProcessed }).into());
-        if waiting {
+        let phase = call.state.lock().stage.phase();
+        self.conclude(call, Failure::cancelled(phase).into());
+        if phase == Phase::Unsent {
             self.tell_request(self.shard_of(call.id), RequestMsg::Cancel(call.id));
         }
     }
@@ -111,8 +111,7 @@ impl Core {
     /// Ends every open call with `failure`.
     pub(crate) fn end_all(&self, calls: Vec<Arc<Call>>, failure: impl Fn(Phase) -> Failure) {
         for call in calls {
-            let waiting = call.state.lock().stage.is_unsent();
-            let phase = if waiting { Phase::Unsent } else { Phase::MaybeProcessed };
+            let phase = call.state.lock().stage.phase();
             self.conclude(&call, failure(phase).into());
         }
     }

@@ -94,7 +94,7 @@ async fn attempt(
     commit_after: usize,
 ) -> (Outcome, Option<Pump>) {
     let started = clock::now();
-    let limit = earliest(call.deadline, call.attempt_timeout.map(|timeout| started + timeout));
+    let limit = earliest(call.deadline, call.attempt_timeout.and_then(|timeout| started.checked_add(timeout)));
     let mut pump = None;
     let exchange = exchange(call, stream, body, &mut pump, commit_after);
     let outcome = match limit {

@@ -53,6 +53,7 @@ impl Core {
                 return Err((Failure::shed(reason), call));
             }
         };
+        let awaited = matches!(&call.reply, Reply::Port { port: Some(_), .. });
         let mut call = Some(call);
         let entered = self.ledger.enter(|id, page| {
             let call = call.take().expect("taken once");
@@ -61,7 +62,7 @@ impl Core {
         match (entered, call) {
             (Some(call), _) => {
                 self.throttle.lock().call_started();
-                if call.has_port {
+                if awaited {
                     self.ports_open.fetch_add(1, SeqCst);
                 }
                 self.tell_request(self.shard_of(call.id), RequestMsg::Submit(call.clone()));
@@ -82,8 +83,9 @@ impl Core {
         let configured = rule.and_then(|rule| rule.timeout).unwrap_or(self.config.timeout);
         // `timeout` bounds unary calls only: a stream may live for months.
         let timeouts = [asked, options.timeout, configured.filter(|_| unary)];
-        let deadline =
-            timeouts.into_iter().flatten().map(|timeout| now + timeout).fold(None, |a, b| earliest(a, Some(b)));
+        // A timeout beyond the clock's end is none.
+        let deadlines = timeouts.into_iter().flatten().map(|timeout| now.checked_add(timeout));
+        let deadline = deadlines.fold(None, earliest);
         let attempt_timeout = options
             .attempt_timeout
             .or(rule.and_then(|rule| rule.attempt_timeout).unwrap_or(self.config.attempt_timeout))

@@ -2,7 +2,7 @@
 //! were said to be.
 
 use crate::{
-    stage::{ECHO, Stage, report, stage, timed},
+    stage::{ECHO, Stage, echo_with, report, stage, timed},
     tonic_echo::TonicServer,
 };
 use http::uri::PathAndQuery;
@@ -200,4 +200,15 @@ async fn a_forged_attempt_count_is_not_passed_on_and_a_user_agent_is() {
     let agent = stage.server.arrivals()[0].metadata["user-agent"].to_str().expect("ascii").to_owned();
     assert!(agent.starts_with("agent_001/2.0 tonic-supervisor/"), "{agent}");
     assert_eq!(stage.server.arrivals()[0].message, "x".to_owned().encode_to_vec());
+}
+
+/// The longest times there are mean for ever, and break nothing.
+#[tokio::test(start_paused = true)]
+async fn timeouts_and_a_grace_beyond_the_clocks_end_are_none() {
+    let stage = stage(Config::builder().timeout(None)).await;
+    let channel = stage.supervisor.channel();
+    let options = CallOptions::new().timeout(Duration::MAX).attempt_timeout(Duration::MAX);
+    assert_eq!(echo_with(&channel, "for ever", options).await.expect("OK"), "for ever");
+    assert!(stage.server.arrivals()[0].grpc_timeout.is_none());
+    stage.supervisor.shutdown(Duration::MAX).await;
 }
