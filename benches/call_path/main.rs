@@ -14,7 +14,31 @@ use tokio::time::Instant;
 const CELLS: [(usize, &[usize]); 2] = [(64, &[1, 16, 128, 1024]), (64 << 10, &[1, 16, 128])];
 
 fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().collect();
+    if let Some(at) = arguments.iter().position(|argument| argument == "--profile") {
+        return profile(&arguments[at + 1..]);
+    }
     common::main(run)
+}
+
+/// One side alone, for a profiler: `--profile tonic|supervised|mailbox PAYLOAD IN_FLIGHT CALLS`.
+fn profile(arguments: &[String]) -> ExitCode {
+    let [side, numbers @ ..] = arguments else { return ExitCode::FAILURE };
+    let [payload, in_flight, calls] = [0, 1, 2].map(|n| numbers[n].parse().expect("a number"));
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let server = server::Child::start();
+        let cell = Cell { payload, in_flight };
+        if side == "tonic" {
+            return cell.make(&client::plain(server.address).await, calls).await;
+        }
+        let supervisor = client::supervise(server.address).await;
+        match side.as_str() {
+            "mailbox" => cell.make(&client::Mailboxed(supervisor.mailbox()), calls).await,
+            _ => cell.make(&client::over(supervisor.channel()), calls).await,
+        }
+    });
+    ExitCode::SUCCESS
 }
 
 async fn run(how: Run) -> Vec<Row> {
@@ -94,6 +118,23 @@ impl Cell {
             p50_us: at(0.5),
             p99_us: at(0.99),
             p999_us: at(0.999),
+        }
+    }
+
+    /// Makes so many calls.
+    async fn make(self, echo: &impl Echo, calls: usize) {
+        let workers: Vec<_> = (0..self.in_flight)
+            .map(|_| {
+                let mut echo = echo.clone();
+                tokio::spawn(async move {
+                    for _ in 0..calls / self.in_flight {
+                        assert_eq!(echo.echo(vec![7; self.payload]).await.expect("OK"), self.payload);
+                    }
+                })
+            })
+            .collect();
+        for worker in workers {
+            worker.await.expect("every call is answered");
         }
     }
 
