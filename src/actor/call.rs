@@ -67,6 +67,8 @@ pub(crate) struct CallState {
     parked_body: bool,
     offer: Option<Offer>,
     waker: Option<Waker>,
+    /// The runner need not hear of an attempt before its answer's head is there.
+    sleeps_through: bool,
 }
 
 /// How far a call is.
@@ -128,6 +130,7 @@ impl CallState {
             parked_body: false,
             offer: None,
             waker: None,
+            sleeps_through: false,
         }
     }
 
@@ -135,9 +138,23 @@ impl CallState {
         matches!(self.stage, Stage::Answered)
     }
 
-    /// Makes the runner an offer.
-    pub(crate) fn offer(&mut self, offer: Offer) {
-        self.offer = Some(offer);
+    /// Offers the runner a stream. A runner that sleeps through it is woken by the stream itself, once instead of twice per call.
+    pub(crate) fn offer_attempt(&mut self, mut stream: OpenStream) {
+        let sleeper = self.waker.as_ref().filter(|_| self.sleeps_through);
+        let quiet = sleeper.is_some_and(|waker| stream.answer.wakes(waker));
+        self.offer = Some(Offer::Attempt(stream));
+        if !quiet {
+            self.wake();
+        }
+    }
+
+    /// Offers the runner the end.
+    pub(crate) fn offer_answer(&mut self, status: Status) {
+        self.offer = Some(Offer::Answer(status));
+        self.wake();
+    }
+
+    fn wake(&mut self) {
         if let Some(waker) = self.waker.take() {
             waker.wake();
         }
@@ -167,12 +184,14 @@ impl CallState {
 }
 
 impl Call {
-    /// The next offer. Only the runner asks.
-    pub(crate) fn poll_offer(&self, cx: &mut Context<'_>) -> Poll<Offer> {
+    /// The next offer. Only the runner asks. One that `sleeps_through` is not woken for a stream before that has an answer; it
+    /// must hear the call's deadline by itself.
+    pub(crate) fn poll_offer(&self, cx: &mut Context<'_>, sleeps_through: bool) -> Poll<Offer> {
         let mut state = self.state.lock();
         if let Some(offer) = state.offer.take() {
             return Poll::Ready(offer);
         }
+        state.sleeps_through = sleeps_through;
         match &mut state.waker {
             Some(waker) => waker.clone_from(cx.waker()),
             none => *none = Some(cx.waker().clone()),

@@ -4,7 +4,7 @@
 //! Nothing here waits: opening a stream only queues frames, and the answer is read by the call's runner.
 
 use super::{
-    call::{Call, Offer, Reply, Stage},
+    call::{Call, Reply, Stage},
     core::Core,
     credentials,
     message::{Door, RequestMsg, SupervisorMsg},
@@ -216,7 +216,7 @@ impl RequestState {
             state.replayable = false;
         }
         match &mut state.reply {
-            Reply::Caller => state.offer(Offer::Attempt(stream)),
+            Reply::Caller => state.offer_attempt(stream),
             Reply::Port { runner, .. } => {
                 let task = tokio::spawn(run_attempt(self.core.clone(), call.clone(), stream));
                 *runner = Some(task.abort_handle());
