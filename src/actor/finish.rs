@@ -97,7 +97,9 @@ impl Core {
         if state.is_answered() {
             return;
         }
-        state.record(&failure.failure, call.submitted, clock::now());
+        let now = clock::now();
+        state.record(&failure.failure, call.submitted, now);
+        state.measure(call, failure.failure.code, 0, now);
         state.stage = Stage::Failed(failure);
         drop(state);
         self.tell_request(self.shard_of(call.id), RequestMsg::AttemptFailed(call.clone()));

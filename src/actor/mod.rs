@@ -15,6 +15,7 @@ mod connection;
 mod core;
 mod credentials;
 mod finish;
+mod head;
 mod hooks;
 mod ledger;
 mod message;

@@ -7,6 +7,7 @@ use super::{
     call::{Call, Reply, Stage},
     core::Core,
     credentials,
+    head::LastTimeout,
     message::{Door, RequestMsg, SupervisorMsg},
     panics::Child,
     runner::run_attempt,
@@ -43,6 +44,7 @@ pub(super) struct RequestState {
     pending: Pending<Arc<Call>>,
     timer: Option<(Instant, Timer)>,
     sweep: Option<Timer>,
+    last_timeout: LastTimeout,
     draining: bool,
     /// How many parked calls the supervisor and the counts know of.
     told_waiting: usize,
@@ -63,6 +65,7 @@ impl Actor for RequestActor {
             pending: Pending::default(),
             timer: None,
             sweep: None,
+            last_timeout: LastTimeout::default(),
             draining,
             told_waiting: 0,
         })
@@ -170,7 +173,7 @@ impl RequestState {
         }
         match self.core.credentials {
             Some(_) => credentials::fetch(&self.core, call, permit),
-            None => self.send(call, permit, HeaderMap::new()),
+            None => self.send(call, permit, HeaderMap::new(), now),
         }
     }
 
@@ -179,15 +182,14 @@ impl RequestState {
         let granted = call.state.lock().credentials.take();
         match granted {
             Some(granted) if granted.permit.link().is_accepting() && !self.draining => {
-                self.send(call, granted.permit, granted.headers);
+                self.send(call, granted.permit, granted.headers, clock::now());
             }
             _ => self.take_on(call),
         }
     }
 
-    fn send(&mut self, call: Arc<Call>, permit: Permit, credentials: HeaderMap) {
-        let now = clock::now();
-        let Some((mut head, body)) = call.begin_attempt(now) else {
+    fn send(&mut self, call: Arc<Call>, permit: Permit, credentials: HeaderMap, now: Instant) {
+        let Some((mut head, body)) = call.begin_attempt(now, &mut self.last_timeout) else {
             return;
         };
         head.headers_mut().extend(credentials);

@@ -76,7 +76,6 @@ pub(crate) async fn run(
             Ok(outcome) => outcome,
             Err(status) => return guard.answered(status),
         };
-        measure(call, &outcome);
         match outcome {
             Err(failure) => guard.core().attempt_failed(call, failure),
             Ok(response) => {
@@ -108,18 +107,20 @@ pub(super) async fn run_attempt(core: Arc<Core>, call: Arc<Call>, stream: OpenSt
             Err(_) => Err(out_of_time(&call)),
         },
     };
-    measure(&call, &outcome);
     match outcome {
         Err(failure) => core.attempt_failed(&call, failure),
-        Ok(response) => match reply(response.map(SupervisedBody::whole)).await {
-            Err(failure) => core.conclude(&call, failure),
-            Ok(reply) => {
-                if let Some(port) = core.finish(&call, Code::Ok, None).and_then(|finished| finished.port) {
-                    // Whoever asked may be gone.
-                    let _ = port.send(Ok(reply));
+        Ok(response) => {
+            count(&call, response.body());
+            match reply(response.map(SupervisedBody::whole)).await {
+                Err(failure) => core.conclude(&call, failure),
+                Ok(reply) => {
+                    if let Some(port) = core.finish(&call, Code::Ok, None).and_then(|finished| finished.port) {
+                        // Whoever asked may be gone.
+                        let _ = port.send(Ok(reply));
+                    }
                 }
             }
-        },
+        }
     }
 }
 
@@ -178,14 +179,11 @@ fn out_of_time(call: &Call) -> Box<AttemptFailure> {
     Box::new(failure.into())
 }
 
-/// Measures an attempt whose end is known; an answer that streams is measured when the call ends.
-fn measure(call: &Call, outcome: &Outcome) {
-    let (code, received) = match outcome {
-        Ok(response) if response.body().is_live() => return,
-        Ok(response) => (Code::Ok, response.body().buffered()),
-        Err(failure) => (failure.failure.code, 0),
-    };
-    call.state.lock().measure(call, code, received, clock::now());
+/// Takes note of a whole answer's size; a live one counts as it comes. Either is measured when the call ends.
+fn count(call: &Call, body: &ResponseBody) {
+    if !body.is_live() {
+        call.state.lock().received = body.buffered();
+    }
 }
 
 /// The answer's head is there: whole answers end the call here, the others when their body ends.
@@ -196,6 +194,7 @@ fn hand_over(
     pump: Option<Pump>,
 ) -> http::Response<SupervisedBody> {
     let (head, body) = response.into_parts();
+    count(&call, &body);
     let body = if body.is_live() {
         SupervisedBody::live(core, call, body, pump)
     } else {

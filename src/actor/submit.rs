@@ -1,8 +1,9 @@
 //! How a call comes in: admitted, entered in the ledger, sent to its request actor.
 
 use super::{
-    call::{Call, CallState, Reply, complete},
+    call::{Call, CallState, Reply},
     core::Core,
+    head::{PREVIOUS_ATTEMPTS, TIMEOUT, complete, is_plain},
     message::RequestMsg,
     method::Method,
 };
@@ -77,9 +78,12 @@ impl Core {
         let now = clock::now();
         let Submission { method, mut headers, body, unary, options, reply } = call;
         let rule = method.rule.as_ref();
-        let asked = headers.remove("grpc-timeout");
-        let asked = asked.and_then(|value| parse_timeout(value.to_str().ok()?));
-        headers.remove("grpc-previous-rpc-attempts");
+        let plain = is_plain(&headers);
+        let mut asked = None;
+        if !plain {
+            asked = headers.remove(TIMEOUT).and_then(|value| parse_timeout(value.to_str().ok()?));
+            headers.remove(PREVIOUS_ATTEMPTS);
+        }
         let configured = rule.and_then(|rule| rule.timeout).unwrap_or(self.config.timeout);
         // `timeout` bounds unary calls only: a stream may live for months.
         let timeouts = [asked, options.timeout, configured.filter(|_| unary)];
@@ -94,6 +98,7 @@ impl Core {
         if !has_port {
             complete(&mut headers, deadline.is_some());
         }
+        let ready_made = (plain && !has_port).then(|| std::mem::take(&mut headers));
         let mut retry = rule.map_or(self.config.retry, |rule| rule.retry);
         if options.no_retry {
             retry.limit = RetryLimit::AtMost(0);
@@ -102,6 +107,7 @@ impl Core {
             id,
             page,
             headers,
+            completed: !has_port && !plain,
             unary,
             idempotent: options.idempotent.or(rule.and_then(|rule| rule.idempotent)).unwrap_or(true),
             wait_for_ready: options
@@ -114,7 +120,7 @@ impl Core {
             submitted: now,
             size,
             has_port,
-            state: Mutex::new(CallState::new(body, reply, admission, now)),
+            state: Mutex::new(CallState::new(body, ready_made, reply, admission, now)),
             method,
         }
     }
