@@ -129,7 +129,8 @@ impl Actor for RootActor {
 impl RootState {
     async fn spawn_supervisor(&self, me: &ActorRef<RootMsg>) -> Result<(), ActorProcessingErr> {
         let args = (self.core.clone(), self.linked);
-        Actor::spawn_linked(None, SupervisorActor, args, me.get_cell()).await?;
+        // Boxed: the actor's own future, which stays, would have room for it.
+        Box::pin(Actor::spawn_linked(None, SupervisorActor, args, me.get_cell())).await?;
         Ok(())
     }
 
