@@ -17,6 +17,7 @@ mod credentials;
 mod finish;
 mod head;
 mod hooks;
+mod inbox;
 mod ledger;
 mod message;
 mod method;

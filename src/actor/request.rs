@@ -29,6 +29,9 @@ use std::{
 /// How often reply ports are looked at for callers that went away: noticed within 100 ms.
 const SWEEP_EVERY: Duration = Duration::from_millis(80);
 
+/// New calls handled before other messages get their turn.
+const TAKEN_AT_ONCE: usize = 1_000;
+
 pub(super) struct RequestActor;
 
 pub(super) struct RequestArgs {
@@ -81,7 +84,7 @@ impl Actor for RequestActor {
         state.core.panics.strike(Child::Request, name);
         match message {
             RequestMsg::Adopt => state.adopt(),
-            RequestMsg::Submit(call) => state.take_on(call),
+            RequestMsg::Submit => state.take_in(&me).await,
             RequestMsg::Cancel(id) => drop(state.pending.remove(id)),
             RequestMsg::AttemptFailed(call) => state.decide(call),
             RequestMsg::CredentialsFetched(call) => state.authorized(call),
@@ -100,9 +103,22 @@ impl Actor for RequestActor {
 }
 
 impl RequestState {
+    /// The calls that came since the last time. While others run it lets their callers go first, so that it takes many at once.
+    async fn take_in(&mut self, me: &ActorRef<RequestMsg>) {
+        if self.door.link.as_ref().is_some_and(|link| link.in_flight() > 0) {
+            tokio::task::yield_now().await;
+        }
+        for _ in 0..TAKEN_AT_ONCE {
+            let Some(call) = self.core.inbox(self.shard).pop() else { return };
+            self.take_on(call);
+        }
+        let _ = me.cast(RequestMsg::Submit);
+    }
+
     /// The calls of this shard that a former actor left; those that run go on by themselves.
     fn adopt(&mut self) {
         let (core, shard) = (self.core.clone(), self.shard);
+        core.inbox(shard).clear();
         for call in core.ledger.open(|call| core.shard_of(call.id) == shard) {
             let failed = matches!(call.state.lock().stage, Stage::Failed(_));
             if failed { self.decide(call) } else { self.take_on(call) }

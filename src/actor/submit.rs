@@ -4,7 +4,6 @@ use super::{
     call::{Call, CallState, Reply},
     core::Core,
     head::{PREVIOUS_ATTEMPTS, TIMEOUT, complete, is_plain},
-    message::RequestMsg,
     method::Method,
 };
 use crate::{
@@ -66,7 +65,7 @@ impl Core {
                 if awaited {
                     self.ports_open.fetch_add(1, SeqCst);
                 }
-                self.tell_request(self.shard_of(call.id), RequestMsg::Submit(call.clone()));
+                self.hand_in(call.clone());
                 Ok(call)
             }
             (None, Some(call)) => Err((Failure::shutdown(Phase::Unsent), call)),
