@@ -1,7 +1,8 @@
 //! The price of a call: one generated-style client over `tonic::transport::Channel` and over a `SupervisedChannel`, against one
 //! server in another process, in turns. Every ratio is between neighbours in time.
 //!
-//! `cargo bench --bench call_path -- [--quick] [--json]`
+//! `cargo bench --bench call_path -- [--quick] [--json]`; with `--features cli,test-util` over TLS, too
+//! (`tls_calls_per_s` and so on), because that builds tonic's own.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -9,9 +10,14 @@ mod common;
 use common::{Run, client, client::Echo, row::Row, server};
 use std::{process::ExitCode, time::Duration};
 use tokio::time::Instant;
+use tonic_supervisor::Supervisor;
 
 /// Request and answer sizes, each with the numbers of calls in flight.
 const CELLS: [(usize, &[usize]); 2] = [(64, &[1, 16, 128, 1024]), (64 << 10, &[1, 16, 128])];
+
+/// The same over TLS.
+#[cfg(feature = "cli")]
+const TLS_CELLS: [(usize, &[usize]); 2] = [(64, &[1, 16, 128]), (64 << 10, &[16])];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().collect();
@@ -42,20 +48,51 @@ fn profile(arguments: &[String]) -> ExitCode {
 }
 
 async fn run(how: Run) -> Vec<Row> {
-    let (rounds, window) = if how.quick { (2, Duration::from_millis(150)) } else { (9, Duration::from_millis(700)) };
     let server = server::Child::start();
     let plain = client::plain(server.address).await;
-    let supervisor = client::supervise(server.address).await;
+    let mut rows = compare("", &plain, client::supervise(server.address).await, &CELLS, how).await;
+    rows.extend(secured(how).await);
+    rows
+}
+
+#[cfg(not(feature = "cli"))]
+async fn secured(_: Run) -> Vec<Row> {
+    Vec::new()
+}
+
+/// A certificate made for the occasion.
+#[cfg(feature = "cli")]
+async fn secured(how: Run) -> Vec<Row> {
+    let folder = tempfile::tempdir().expect("a place for the certificate");
+    let certificate = folder.path().join("server.pem").to_str().expect("text").to_owned();
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate");
+    std::fs::write(&certificate, made.cert.pem()).expect("written");
+    std::fs::write(format!("{certificate}.key"), made.signing_key.serialize_pem()).expect("written");
+    let server = server::Child::start_secured(&certificate);
+    let plain = client::plain_secured(server.address, &certificate).await;
+    let supervisor = client::supervise_secured(server.address, &certificate).await;
+    compare("tls_", &plain, supervisor, &TLS_CELLS, how).await
+}
+
+/// Every cell, one side after the other.
+async fn compare(
+    prefix: &str,
+    plain: &impl Echo,
+    supervisor: Supervisor,
+    cells: &[(usize, &[usize])],
+    how: Run,
+) -> Vec<Row> {
+    let (rounds, window) = if how.quick { (2, Duration::from_millis(150)) } else { (9, Duration::from_millis(700)) };
     let supervised = client::over(supervisor.channel());
     let mailbox = client::Mailboxed(supervisor.mailbox());
     let mut rows = Vec::new();
-    for (payload, in_flights) in CELLS {
+    for (payload, in_flights) in cells.iter().copied() {
         for in_flight in in_flights.iter().copied().filter(|n| !how.quick || *n < 128) {
             let cell = Cell { payload, in_flight };
             let mut samples: [Vec<Sample>; 3] = Default::default();
             for round in 0..=rounds {
                 let neighbours = [
-                    cell.run(&plain, window).await,
+                    cell.run(plain, window).await,
                     cell.run(&supervised, window).await,
                     cell.run(&mailbox, window).await,
                 ];
@@ -64,7 +101,7 @@ async fn run(how: Run) -> Vec<Row> {
                     samples.iter_mut().zip(neighbours).for_each(|(samples, sample)| samples.push(sample));
                 }
             }
-            rows.extend(cell.rows(&samples));
+            rows.extend(cell.rows(prefix, &samples));
         }
     }
     supervisor.shutdown(Duration::from_secs(1)).await;
@@ -139,7 +176,7 @@ impl Cell {
     }
 
     /// The supervised channel, and the mailbox, against tonic.
-    fn rows(self, samples: &[Vec<Sample>; 3]) -> Vec<Row> {
+    fn rows(self, prefix: &str, samples: &[Vec<Sample>; 3]) -> Vec<Row> {
         type Read = fn(&Sample) -> f64;
         let measures: [(&str, &'static str, Read, usize); 6] = [
             ("calls_per_s", "1/s", |s| s.calls_per_s, 1),
@@ -152,7 +189,7 @@ impl Cell {
         let rows = measures.map(|(measure, unit, read, side)| {
             let ours: Vec<f64> = samples[side].iter().map(read).collect();
             let theirs: Vec<f64> = samples[0].iter().map(read).collect();
-            let row = Row::new("call_path", measure, unit, &ours).against("tonic", &ours, &theirs);
+            let row = Row::new("call_path", format!("{prefix}{measure}"), unit, &ours).against("tonic", &ours, &theirs);
             row.at(self.payload, self.in_flight)
         });
         rows.into()
