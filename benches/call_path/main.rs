@@ -2,7 +2,7 @@
 //! server in another process, in turns. Every ratio is between neighbours in time.
 //!
 //! `cargo bench --bench call_path -- [--quick] [--json]`; with `--features cli,test-util` over TLS, too
-//! (`tls_calls_per_s` and so on), because that builds tonic's own.
+//! (`tls_calls_per_s` and so on), because that builds tonic's own; `--tcp` leaves that out.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -51,7 +51,9 @@ async fn run(how: Run) -> Vec<Row> {
     let server = server::Child::start();
     let plain = client::plain(server.address).await;
     let mut rows = compare("", &plain, client::supervise(server.address).await, &CELLS, how).await;
-    rows.extend(secured(how).await);
+    if !std::env::args().any(|argument| argument == "--tcp") {
+        rows.extend(secured(how).await);
+    }
     rows
 }
 
