@@ -10,6 +10,7 @@ use super::{
     core::Core,
     hooks::Hooks,
     message::{ConnectionMsg, Door, RequestMsg, SupervisorMsg},
+    mutations::Mutation,
     panics::Child,
     root::GivesUp,
     timer::Timer,
@@ -22,7 +23,7 @@ use crate::{
 };
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -36,7 +37,8 @@ pub(super) struct SupervisorState {
     core: Arc<Core>,
     channel: Channel,
     restarts: Restarts,
-    connections: HashMap<ActorId, Connection>,
+    /// In the order of their incarnations, so that what is done to all of them is done in an order that repeats.
+    connections: BTreeMap<ActorId, Connection>,
     request_actors: HashMap<ActorId, usize>,
     /// The link that the channel's state is about; those already replaced are only drained.
     current: Option<Incarnation>,
@@ -91,7 +93,7 @@ impl Actor for SupervisorActor {
             core,
             channel,
             restarts,
-            connections: HashMap::new(),
+            connections: BTreeMap::new(),
             request_actors: HashMap::new(),
             current: None,
             successor: None,
@@ -256,6 +258,9 @@ impl SupervisorState {
             attempt: self.channel.failures().saturating_sub(1),
             calls_waiting: self.calls_waiting.contains(&true),
         });
+        if self.core.mutations.has(Mutation::ForgetRedialTimer) {
+            return;
+        }
         self.redial = Some(Timer::new(me, delay, || SupervisorMsg::RedialDue));
     }
 
@@ -295,6 +300,9 @@ impl SupervisorState {
     /// What still runs is answered, links say goodbye, and are cut if they cannot.
     fn grace_over(&mut self) {
         self.core.end_all(self.core.ledger.open(|_| true), Failure::shutdown);
+        if self.core.mutations.has(Mutation::LeaveLinksOpen) {
+            return;
+        }
         for connection in self.connections.values_mut() {
             connection.farewell = Some(Timer::new(&connection.actor, FAREWELL, || ConnectionMsg::HangUp));
         }
