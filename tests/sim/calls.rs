@@ -2,7 +2,7 @@
 
 use crate::{
     events::{GRAIN, Story},
-    script::{Call, Kind, Script, ms},
+    script::{Call, Fate, Kind, Script, ms},
     world::{World, now, path_of},
 };
 use http::uri::PathAndQuery;
@@ -113,7 +113,8 @@ impl Caller {
             Ok(text) => {
                 let executed = world.arrivals(n).iter().any(|came| came.executed);
                 world.hold(executed, || format!("call {n} is answered with OK, and the server never saw it"));
-                let own = call.kind == Kind::Stream || *text == text_of(n, call);
+                let big = call.fates.iter().any(|fate| matches!(fate, Fate::Big(_)));
+                let own = big || call.kind == Kind::Stream || *text == text_of(n, call);
                 world.hold(own, || format!("call {n} got the answer of another: {text:?}"));
             }
             Err(status) => match CallReport::of(status) {
@@ -153,7 +154,7 @@ impl Caller {
     fn was_worth_a_retry(&self, n: usize, took: Duration, report: &CallReport, story: &Story) -> bool {
         let (call, retry) = (&self.script.calls[n], self.script.config.retry());
         let pushed_back = call.fates.iter().any(|fate| {
-            matches!(fate, crate::script::Fate::Status { pushback: Some(_), .. })
+            matches!(fate, Fate::Status { pushback: Some(_), .. })
         });
         // What is larger is sent once; the prefix and the field's head come on top.
         let kept = call.size + 16 <= self.script.config.max_replay_bytes();

@@ -82,6 +82,7 @@ impl Client {
                 () = tokio::time::sleep(self.script.tick) => self.look(),
             }
         }
+        self.network.clog(false);
         if !ended {
             self.get_well().await;
         }
@@ -100,6 +101,10 @@ impl Client {
 
     /// Does what the script says; whether that was the supervisor's end.
     async fn obey(&self, fault: Fault) -> bool {
+        if matches!(fault, Fault::Clog | Fault::Mend) {
+            self.network.clog(fault == Fault::Clog);
+            return false;
+        }
         let Some(supervisor) = self.supervisor.borrow().clone() else { return true };
         match fault {
             Fault::Panic(child, message, times) => supervisor.panics().arm(child, message, times),

@@ -9,11 +9,11 @@ use tonic_supervisor::{Child, Config};
 /// The script of a seed.
 pub(crate) fn script(seed: u64) -> Script {
     let mut dice = Dice(StdRng::seed_from_u64(seed));
-    let tick = dice.one(&[ms(1), ms(2), ms(5), ms(10)]);
     let fastest = dice.one(&[Duration::ZERO, ms(1), ms(5)]);
     let slowest = fastest + dice.one(&[Duration::ZERO, ms(2), ms(20), ms(100)]);
     // Most lives are short, so that there can be many.
-    let healed = ms(dice.one(&[3_000, 5_000, 8_000, 12_000, 20_000, 40_000]));
+    let healed = secs(dice.one(&[3, 5, 8, 12, 20, 40]));
+    let tick = if healed < secs(10) { dice.one(&[ms(1), ms(2), ms(5)]) } else { dice.one(&[ms(5), ms(10)]) };
     let (calls, episodes) = (dice.up_to(40), dice.up_to(6));
     let mut script = Script {
         seed,
@@ -105,6 +105,7 @@ impl Dice {
             0..=2 => Fate::Echo { after },
             3 | 4 => Fate::Status { after: self.one(&[Duration::ZERO, after]), code: self.code(), pushback: None },
             5 => Fate::Status { after: Duration::ZERO, code: self.code(), pushback: Some(self.one(&[-1, 0, 70, 700])) },
+            6 if self.happens(0.2) => Fate::Big(3 << 20),
             6 => Fate::HeadersThenError(self.code()),
             7 => Fate::Refuse,
             8 => Fate::Reset(self.one(&[2, 8, 11])),
@@ -146,7 +147,7 @@ impl Dice {
         let server = Fault::Server;
         match self.up_to(20) {
             0 | 1 => then(Fault::BlackHole, Fault::Mend),
-            2 => then(Fault::Partition, Fault::Mend),
+            2 => then(self.one(&[Fault::Partition, Fault::Clog]), Fault::Mend),
             3 => then(self.one(&[Fault::Deaf, Fault::Dumb]), Fault::Mend),
             4 | 5 => then(Fault::Crash, Fault::Boot),
             6 => vec![(begin, Fault::Boot)],

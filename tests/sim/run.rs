@@ -70,7 +70,11 @@ fn happen(sim: &mut Sim<'_>, fault: Fault, orders: &server::Orders, client: &mps
         Fault::Partition => sim.partition(here, there),
         Fault::Deaf => sim.partition_oneway(there, here),
         Fault::Dumb => sim.partition_oneway(here, there),
-        Fault::Mend => mend(sim),
+        Fault::Mend => {
+            mend(sim);
+            // The client's part of it.
+            let _ = client.send(Some(fault));
+        }
         Fault::Latency(time) => sim.set_link_latency(here, there, time),
         Fault::Crash => sim.crash(SERVER),
         Fault::Boot => sim.bounce(SERVER),

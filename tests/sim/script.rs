@@ -7,6 +7,7 @@
 //!     .at(secs(4), Fault::Mend)
 //! ```
 
+use prost::Message as _;
 use std::time::Duration;
 use tonic::Code;
 use tonic_supervisor::{Child, Config, ConfigBuilder, Mutation, testing::Answer};
@@ -78,6 +79,8 @@ pub(crate) enum Fate {
     Echo { after: Duration },
     Status { after: Duration, code: Code, pushback: Option<i64> },
     HeadersThenError(Code),
+    /// OK, with so many bytes.
+    Big(usize),
     /// RST_STREAM before it is processed, with REFUSED_STREAM.
     Refuse,
     /// RST_STREAM after it was processed.
@@ -109,7 +112,9 @@ pub(crate) enum Fault {
     Deaf,
     /// Bytes to the server are lost.
     Dumb,
-    /// Undoes the four above.
+    /// The client's bytes are not taken, as when its buffers are full.
+    Clog,
+    /// Undoes the five above.
     Mend,
     /// Bytes take this long from now on.
     Latency(Duration),
@@ -259,6 +264,7 @@ impl Fate {
                 pushback.into_iter().fold(answer, |answer, millis| answer.pushback(&millis.to_string()))
             }
             Self::HeadersThenError(code) => Answer::headers_then_error(code),
+            Self::Big(size) => Answer::message("x".repeat(size).encode_to_vec()),
             Self::Refuse => Answer::reset(7),
             Self::Reset(code) => Answer::reset(code),
             Self::Cut => Answer::cut_after_processing(),
