@@ -2,7 +2,7 @@
 
 use crate::{
     events::{GRAIN, Story},
-    script::{Call, Fate, Kind, Script, ms},
+    script::{Call, Fate, Fault, Kind, Script, ms},
     world::{World, now, path_of},
 };
 use http::uri::PathAndQuery;
@@ -92,11 +92,11 @@ impl Caller {
         supervisor.as_ref().map(|supervisor| (supervisor.channel(), supervisor.mailbox()))
     }
 
-    /// How much later than its deadline a call may end: not at all, but for the clock's grain and for dead actors that are
-    /// replaced slowly.
+    /// How much later than its deadline a call may end: not at all, but for the clock's grain, and for actors that wait to be
+    /// replaced.
     fn lateness(&self) -> Duration {
-        let story = self.story.borrow();
-        GRAIN + if now() <= story.slow_until { story.slow_pace() } else { Duration::ZERO }
+        let panics = self.script.faults.iter().any(|(_, fault)| matches!(fault, Fault::Panic(..)));
+        GRAIN + if panics { ms(20) } else { Duration::ZERO }
     }
 
     fn judge(&self, n: usize, call: &Call, took: Duration, answer: &Answer) {

@@ -37,8 +37,7 @@ struct Client {
 }
 
 /// The software of the client's host. Its own tasks are local ones: the others are the supervisor's.
-pub(crate) async fn run(script: Arc<Script>, world: World, orders: Orders) -> turmoil::Result {
-    let network = Network::default();
+pub(crate) async fn run(script: Arc<Script>, world: World, network: Network, orders: Orders) -> turmoil::Result {
     let builder = Supervisor::builder(script.config.clone()).connector(Arc::new(network.clone())).seed(script.seed);
     let supervisor = builder.spawn();
     if let Some(mutation) = script.mutation {
@@ -82,7 +81,6 @@ impl Client {
                 () = tokio::time::sleep(self.script.tick) => self.look(),
             }
         }
-        self.network.clog(false);
         if !ended {
             self.get_well().await;
         }
@@ -101,10 +99,6 @@ impl Client {
 
     /// Does what the script says; whether that was the supervisor's end.
     async fn obey(&self, fault: Fault) -> bool {
-        if matches!(fault, Fault::Clog | Fault::Mend) {
-            self.network.clog(fault == Fault::Clog);
-            return false;
-        }
         let Some(supervisor) = self.supervisor.borrow().clone() else { return true };
         match fault {
             Fault::Panic(child, message, times) => supervisor.panics().arm(child, message, times),
@@ -159,7 +153,8 @@ impl Client {
             End::DropHandles => {
                 drop(supervisor);
                 *self.supervisor.borrow_mut() = None;
-                let allowed = self.longest() + self.script.config.connect_timeout() + self.silence() + self.replacements();
+                // A link that cannot write its goodbye is cut after a second or two.
+                let allowed = secs(2) + self.longest() + self.script.config.connect_timeout() + self.silence() + self.replacements();
                 if !self.is_over_within(allowed + secs(5)).await {
                     self.world.accuse("the last handle was dropped, and the supervisor does not end");
                 }
@@ -190,8 +185,8 @@ impl Client {
     }
 
     fn replacements(&self) -> Duration {
-        let panics = self.script.faults.iter().any(|(_, fault)| matches!(fault, Fault::Panic(..)));
-        if panics { self.story.borrow().slow_pace() * 2 } else { Duration::ZERO }
+        let panics = self.script.faults.iter().map(|(_, fault)| if let Fault::Panic(.., times) = fault { *times } else { 0 });
+        self.story.borrow().slow_pace() * panics.sum()
     }
 
     /// The laws of every moment.

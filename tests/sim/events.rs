@@ -24,8 +24,6 @@ pub(crate) struct Story {
     pub(crate) draining: bool,
     /// When, at the latest, something must have happened if the state is neither Ready nor Shutdown.
     pub(crate) way_on_by: Duration,
-    /// The last time that restarts were slow because of the restart intensity.
-    pub(crate) slow_until: Duration,
     last_at: Duration,
     last_dial: Incarnation,
     dialled_at: Option<Duration>,
@@ -57,7 +55,6 @@ impl Story {
             closed: false,
             draining: false,
             way_on_by: now(),
-            slow_until: Duration::ZERO,
             last_at: Duration::ZERO,
             last_dial: Incarnation::default(),
             dialled_at: None,
@@ -139,9 +136,6 @@ impl Story {
                     (self.redial_not_before, self.dialled_at) = (None, None);
                     self.dialling.clear();
                 }
-            }
-            Fact::IntensityReached { period, .. } => {
-                self.slow_until = now + *period + self.slow_pace() * 2;
             }
             Fact::RetryScheduled { method, retry, delay, .. } => self.retry_scheduled(method, *retry, *delay, now),
             Fact::RetryThrottled { method, .. } => self.throttled.extend(call_of(method)),

@@ -2,7 +2,8 @@
 
 use crate::{
     client,
-    script::{CLIENT, Fault, SERVER, Script, secs},
+    network::Network,
+    script::{CLIENT, Fault, SERVER, Script, ServerFault, secs},
     server,
     world::World,
 };
@@ -37,16 +38,17 @@ pub(crate) fn run(script: Script) -> Outcome {
         move || server::run(world.clone(), orders.clone())
     });
     let (client, client_orders) = mpsc::unbounded_channel();
-    sim.client(CLIENT, client::run(script.clone(), world.clone(), client_orders));
+    let network = Network::default();
+    sim.client(CLIENT, client::run(script.clone(), world.clone(), network.clone(), client_orders));
     let mut faults = script.faults.iter().copied().filter(|(at, _)| *at < script.healed).peekable();
     let mut healed = false;
     loop {
         while let Some((_, fault)) = faults.next_if(|(at, _)| *at <= sim.elapsed()) {
-            happen(&mut sim, fault, &orders, &client);
+            happen(&mut sim, &network, fault, &orders, &client);
         }
         if !healed && sim.elapsed() >= script.healed {
             healed = true;
-            heal(&mut sim, &script, &orders);
+            heal(&mut sim, &network, &script, &orders);
             // A client that is done is not there to hear it.
             let _ = client.send(None);
         }
@@ -63,18 +65,21 @@ pub(crate) fn run(script: Script) -> Outcome {
     Outcome { broken: world.broken(), trace: world.trace(), lasted: sim.elapsed() }
 }
 
-fn happen(sim: &mut Sim<'_>, fault: Fault, orders: &server::Orders, client: &mpsc::UnboundedSender<Option<Fault>>) {
+fn happen(
+    sim: &mut Sim<'_>,
+    network: &Network,
+    fault: Fault,
+    orders: &server::Orders,
+    client: &mpsc::UnboundedSender<Option<Fault>>,
+) {
     let (here, there): (IpAddr, IpAddr) = (sim.lookup(CLIENT), sim.lookup(SERVER));
     match fault {
         Fault::BlackHole => sim.hold(here, there),
         Fault::Partition => sim.partition(here, there),
         Fault::Deaf => sim.partition_oneway(there, here),
         Fault::Dumb => sim.partition_oneway(here, there),
-        Fault::Mend => {
-            mend(sim);
-            // The client's part of it.
-            let _ = client.send(Some(fault));
-        }
+        Fault::Clog => network.clog(true),
+        Fault::Mend => mend(sim, network),
         Fault::Latency(time) => sim.set_link_latency(here, there, time),
         Fault::Crash => sim.crash(SERVER),
         Fault::Boot => sim.bounce(SERVER),
@@ -84,17 +89,19 @@ fn happen(sim: &mut Sim<'_>, fault: Fault, orders: &server::Orders, client: &mps
     }
 }
 
-fn mend(sim: &mut Sim<'_>) {
+fn mend(sim: &mut Sim<'_>, network: &Network) {
+    network.clog(false);
     let (here, there): (IpAddr, IpAddr) = (sim.lookup(CLIENT), sim.lookup(SERVER));
     sim.release(here, there);
     sim.repair(here, there);
 }
 
-fn heal(sim: &mut Sim<'_>, script: &Script, orders: &server::Orders) {
-    mend(sim);
+fn heal(sim: &mut Sim<'_>, network: &Network, script: &Script, orders: &server::Orders) {
+    mend(sim, network);
     sim.set_link_latency(sim.lookup(CLIENT), sim.lookup(SERVER), script.latency[1]);
     if !sim.is_host_running(SERVER) {
         sim.bounce(SERVER);
     }
-    orders.give(crate::script::ServerFault::Well);
+    // The second is for connections that may have no streams.
+    [ServerFault::Well, ServerFault::GoAway].into_iter().for_each(|order| orders.give(order));
 }

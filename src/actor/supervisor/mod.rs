@@ -13,7 +13,7 @@ use super::{
     mutations::Mutation,
     panics::Child,
     root::GivesUp,
-    timer::Timer,
+    timer::{Timer, Watch},
 };
 use crate::{
     clock,
@@ -47,7 +47,8 @@ pub(super) struct SupervisorState {
     link: Option<Arc<Link>>,
     redial: Option<Timer>,
     grace: Option<Timer>,
-    restarts_due: Vec<Option<Timer>>,
+    /// The waits for the next request actors.
+    restarts_due: Vec<Option<(Timer, Watch)>>,
     calls_waiting: Vec<bool>,
     draining: bool,
     /// Whether failing upward is asked for once the restart intensity is reached.
@@ -84,6 +85,8 @@ impl Actor for SupervisorActor {
         let shown = core.telemetry.state();
         let channel = match shown {
             ConnectivityState::Idle => Channel::new(schedules),
+            // It died while it drained: Shutdown is final, and was said.
+            ConnectivityState::Shutdown => Channel::after_shutdown(schedules),
             _ => Channel::after_a_crash(schedules, clock::now()),
         };
         let pace = reconnect.idle.max.max(reconnect.waiting.max);
