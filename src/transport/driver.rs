@@ -200,6 +200,7 @@ impl Future for Driver {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<LinkEnd> {
         let me = &mut *self;
+        me.link.driven_by(cx.waker());
         if me.gathers(cx) {
             return Poll::Pending;
         }

@@ -2,6 +2,7 @@
 
 use crate::model::{Failure, GoAway, Incarnation, LinkEnd, Phase};
 use bytes::Bytes;
+use futures::task::AtomicWaker;
 use h2::{
     SendStream,
     client::{ResponseFuture, SendRequest},
@@ -16,6 +17,7 @@ use std::{
             Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst},
         },
     },
+    task::Waker,
 };
 use tokio::sync::SetOnce;
 
@@ -46,6 +48,8 @@ pub(crate) struct Link {
     goaway: Mutex<Option<Arc<GoAway>>>,
     idle_at_goaway: AtomicBool,
     end: SetOnce<Arc<LinkEnd>>,
+    /// The driver, which h2 does not wake while it cannot write.
+    driver: AtomicWaker,
     watcher: Arc<dyn LinkWatcher>,
 }
 
@@ -79,6 +83,7 @@ impl Link {
             goaway: Mutex::new(None),
             idle_at_goaway: AtomicBool::new(false),
             end: SetOnce::new(),
+            driver: AtomicWaker::new(),
             watcher,
         }
     }
@@ -136,6 +141,12 @@ impl Link {
     pub(crate) fn drain(&self) {
         self.accepting.store(false, Release);
         self.sender.lock().take();
+        self.driver.wake();
+    }
+
+    /// Has this task woken when the link is drained.
+    pub(super) fn driven_by(&self, driver: &Waker) {
+        self.driver.register(driver);
     }
 
     /// Lets no new stream in because the peer said so; `idle`: no call was open then.

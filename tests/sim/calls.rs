@@ -153,13 +153,12 @@ impl Caller {
     /// Whether the policy asks for one more attempt after the last failure.
     fn was_worth_a_retry(&self, n: usize, took: Duration, report: &CallReport, story: &Story) -> bool {
         let (call, retry) = (&self.script.calls[n], self.script.config.retry());
-        let pushed_back = call.fates.iter().any(|fate| {
-            matches!(fate, Fate::Status { pushback: Some(_), .. })
-        });
+        // The server may have forbidden it, and what is passed on already is not asked for again.
+        let special = call.fates.iter().any(|fate| matches!(fate, Fate::Status { pushback: Some(_), .. } | Fate::Big(_)));
         // What is larger is sent once; the prefix and the field's head come on top.
         let kept = call.size + 16 <= self.script.config.max_replay_bytes();
         let harmless = call.idempotent || report.outcome.phase < Phase::MaybeProcessed;
-        let may = call.is_unary() && !call.no_retry && kept && harmless && !pushed_back;
+        let may = call.is_unary() && !call.no_retry && kept && harmless && !special;
         let in_time = took + retry.backoff.delay(report.retries) + GRAIN < call.timeout;
         may && in_time
             && retry.codes.contains(report.outcome.code)
