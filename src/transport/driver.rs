@@ -107,7 +107,7 @@ impl Driver {
             keepalive.ping_sent = None;
             (self.notes)(LinkNote::RoundTrip(clock::now().saturating_duration_since(sent)));
         }
-        let calls = self.link.in_flight();
+        let calls = self.link.calls();
         if keepalive.dormant && calls == 0 {
             return false;
         }

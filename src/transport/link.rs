@@ -98,13 +98,21 @@ impl Link {
         self.in_flight.load(Relaxed)
     }
 
+    /// How many calls the link has to be alive for: where nobody gets in, those who want to count as one.
+    pub(super) fn calls(&self) -> usize {
+        self.in_flight().max(self.room_wanted.load(Relaxed).into())
+    }
+
     /// A place for one stream within the window and the peer's MAX_CONCURRENT_STREAMS; if there is none, the watcher hears
     /// `has_room` when there is.
     pub(crate) fn reserve(self: &Arc<Self>) -> Option<Permit> {
         if let Some(permit) = self.try_reserve() {
             return Some(permit);
         }
-        self.room_wanted.store(true, SeqCst);
+        if !self.room_wanted.swap(true, SeqCst) {
+            // Whoever waits for room on a dead link wants to hear of it.
+            self.driver.wake();
+        }
         // A stream that ended before it could see the wish has made room already.
         let permit = self.try_reserve();
         if permit.is_some() {

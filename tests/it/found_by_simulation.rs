@@ -76,3 +76,25 @@ async fn a_drained_link_whose_goodbye_cannot_be_written_is_cut() {
     let (took, ()) = timed(log.until("the last event", 1, |fact| matches!(fact, Fact::Closed { .. }))).await;
     assert!(took <= ms(2_010), "the link lived for {took:?} after its last call");
 }
+
+/// Seed 7623: a call waited for room on a link that had died, and which was never asked, having no stream.
+#[tokio::test(start_paused = true)]
+async fn a_dead_link_on_which_calls_wait_for_room_is_found_out() {
+    let network = MemoryNetwork::new();
+    let server = ScriptedServer::builder().max_concurrent_streams(0).on_memory(&network, ADDRESS).await;
+    let config = config().keepalive_time(secs(30)).keepalive_timeout(secs(5)).keepalive_permit_without_calls(false);
+    let supervisor = supervise(&network, config);
+    let log = Log::of(&supervisor);
+    assert!(supervisor.wait_ready(secs(1)).await);
+    network.freeze_all();
+    server.kill().await;
+    let _server = ScriptedServer::on_memory(&network, ADDRESS).await;
+    // Silent for an hour: without calls, nobody may be asked for a sign of life.
+    tokio::time::sleep(secs(3_600)).await;
+    assert_eq!(log.count(|fact| matches!(fact, Fact::KeepaliveLost { .. })), 0);
+    let channel = supervisor.channel();
+    let (took, answer) = timed(say(&channel, "x", CallOptions::new())).await;
+    assert_eq!(answer.expect("answered by the next server"), "x");
+    assert!(took <= secs(36), "it took {took:?}");
+    assert_eq!(log.count(|fact| matches!(fact, Fact::KeepaliveLost { .. })), 1);
+}

@@ -131,7 +131,8 @@ impl Client {
         // A dead link is noticed, a dial that hangs is cut off, a wait that is on ends, and what it takes to do things once more.
         let patience = silence + config.connect_timeout() + worst(reconnect.idle().max, reconnect.jitter()) + secs(4);
         // Where there is little room, calls that hang may take it until their deadlines.
-        let patience = patience + if config.max_in_flight() < 10 { self.longest() } else { Duration::ZERO };
+        let tight = config.max_in_flight().min(config.queue().max_calls()) <= 10;
+        let patience = patience + if tight { self.longest() } else { Duration::ZERO };
         let well = is_served(supervisor.channel(), patience).await;
         self.world.hold(well, || format!("no call succeeded within {patience:?} after all faults were over"));
     }

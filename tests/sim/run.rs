@@ -102,6 +102,5 @@ fn heal(sim: &mut Sim<'_>, network: &Network, script: &Script, orders: &server::
     if !sim.is_host_running(SERVER) {
         sim.bounce(SERVER);
     }
-    // The second is for connections that may have no streams.
-    [ServerFault::Well, ServerFault::GoAway].into_iter().for_each(|order| orders.give(order));
+    orders.give(ServerFault::Well);
 }

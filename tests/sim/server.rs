@@ -56,43 +56,44 @@ pub(crate) async fn run(world: World, orders: Orders) -> turmoil::Result {
     orders.forget();
     let mood = Arc::new(Mutex::new(Mood::default()));
     // The last one takes new connections; those of the others live on.
-    let mut servers = vec![scripted(&world, &mood, None).await];
+    let mut wings = vec![Wing::open(&world, &mood, None).await];
     let mut listener = Some(listen().await?);
     let mut door = Door::Open;
-    let mut connections = JoinSet::new();
     let mut mute = Vec::new();
     loop {
         tokio::select! {
             biased;
             order = orders.next() => match order {
-                ServerFault::GoAway => send_away(&servers).await,
+                ServerFault::GoAway => send_away(&wings).await,
                 ServerFault::GoAwayAndCut => {
-                    send_away(&servers).await;
-                    connections.shutdown().await;
+                    send_away(&wings).await;
+                    cut(&mut wings).await;
                 }
                 ServerFault::Refuse => listener = None,
                 ServerFault::Kill => {
                     listener = None;
                     mute.clear();
-                    connections.shutdown().await;
+                    cut(&mut wings).await;
                 }
                 ServerFault::Mute => door = Door::Mute,
                 ServerFault::Slam => door = Door::Slam,
                 ServerFault::Babble => door = Door::Babble,
-                ServerFault::Limit(streams) => servers.push(scripted(&world, &mood, Some(streams)).await),
+                ServerFault::Limit(streams) => wings.push(Wing::open(&world, &mood, Some(streams)).await),
                 ServerFault::Slow(time) => mood.lock().slow = time,
                 ServerFault::Burst(code) => mood.lock().burst = Some(code),
                 ServerFault::Well => {
                     *mood.lock() = Mood::default();
                     door = Door::Open;
-                    servers.push(scripted(&world, &mood, None).await);
+                    // What has few streams will never have more.
+                    wings.retain(|wing| !wing.limited);
+                    wings.push(Wing::open(&world, &mood, None).await);
                     if listener.is_none() {
                         listener = Some(listen().await?);
                     }
                 }
             },
             stream = accept(&listener) => match (door, stream?) {
-                (Door::Open, stream) => drop(connections.spawn(servers[servers.len() - 1].serve(stream))),
+                (Door::Open, stream) => wings.last_mut().expect("there is always one").take(stream),
                 (Door::Mute, stream) => mute.push(stream),
                 (Door::Slam, stream) => drop(stream),
                 (Door::Babble, mut stream) => {
@@ -100,14 +101,38 @@ pub(crate) async fn run(world: World, orders: Orders) -> turmoil::Result {
                     let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n").await;
                 }
             },
-            Some(_) = connections.join_next() => {}
         }
     }
 }
 
-async fn send_away(servers: &[ScriptedServer]) {
-    for server in servers {
-        server.goaway().await;
+/// A server and its connections, which end when it is dropped.
+struct Wing {
+    server: ScriptedServer,
+    connections: JoinSet<()>,
+    limited: bool,
+}
+
+impl Wing {
+    async fn open(world: &World, mood: &Arc<Mutex<Mood>>, streams: Option<u32>) -> Self {
+        let server = scripted(world, mood, streams).await;
+        Self { server, connections: JoinSet::new(), limited: streams.is_some() }
+    }
+
+    fn take(&mut self, stream: TcpStream) {
+        while self.connections.try_join_next().is_some() {}
+        self.connections.spawn(self.server.serve(stream));
+    }
+}
+
+async fn send_away(wings: &[Wing]) {
+    for wing in wings {
+        wing.server.goaway().await;
+    }
+}
+
+async fn cut(wings: &mut [Wing]) {
+    for wing in wings {
+        wing.connections.shutdown().await;
     }
 }
 
