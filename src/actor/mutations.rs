@@ -29,10 +29,10 @@ pub enum Mutation {
     LeaveLinksOpen,
 }
 
-#[cfg(feature = "sim")]
-pub use on::Mutations;
 #[cfg(not(feature = "sim"))]
 pub(crate) use off::Mutations;
+#[cfg(feature = "sim")]
+pub use on::Mutations;
 
 impl Mutations {
     /// The failure as it is, or as [`Mutation::DoubleSendOnGoAway`] takes it.

@@ -8,7 +8,7 @@ use crate::{
 use http::uri::PathAndQuery;
 use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
 use tokio::sync::oneshot;
-use tonic::{Code, Request, Status, client::Grpc};
+use tonic::{Code, Request, Status, Streaming, client::Grpc};
 use tonic_prost::ProstCodec;
 use tonic_supervisor::{CallOptions, CallReport, Cause, Phase, SupervisedChannel, Supervisor, UnaryCall, UnaryResult};
 
@@ -60,6 +60,7 @@ impl Caller {
             match call.kind {
                 Kind::Unary => Answer::Came(unary(channel, n, text, options).await),
                 Kind::Stream => Answer::Came(stream(channel, n, text, options).await),
+                Kind::Chat { every } => Answer::Came(chat(channel, n, text, every, options).await),
                 Kind::Message | Kind::OneWay => {
                     drop(channel);
                     let (reply, answer) = oneshot::channel();
@@ -103,23 +104,27 @@ impl Caller {
         let world = &self.world;
         match answer {
             Answer::Nobody | Answer::GivenUp => return,
-            Answer::Dropped => return world.accuse(format_args!("call {n}: its reply port was dropped without an answer")),
+            Answer::Dropped => {
+                return world.accuse(format_args!("call {n}: its reply port was dropped without an answer"));
+            }
             Answer::Missing => return world.accuse(format_args!("call {n}: no answer, long after its deadline")),
             Answer::Came(_) => {}
         }
-        world.hold(took <= call.timeout + self.lateness(), || format!("call {n} of {:?} ended after {took:?}", call.timeout));
+        world.hold(took <= call.timeout + self.lateness(), || {
+            format!("call {n} of {:?} ended after {took:?}", call.timeout)
+        });
         let Answer::Came(answer) = answer else { return };
         match answer {
             Ok(text) => {
                 let executed = world.arrivals(n).iter().any(|came| came.executed);
                 world.hold(executed, || format!("call {n} is answered with OK, and the server never saw it"));
                 let big = call.fates.iter().any(|fate| matches!(fate, Fate::Big(_)));
-                let own = big || call.kind == Kind::Stream || *text == text_of(n, call);
+                let own = big || !call.is_unary() || *text == text_of(n, call);
                 world.hold(own, || format!("call {n} got the answer of another: {text:?}"));
             }
             Err(status) => match CallReport::of(status) {
                 Some(report) => self.judge_failure(n, call, took, report),
-                None => world.hold(call.kind == Kind::Stream, || format!("call {n} failed without a report: {status:?}")),
+                None => world.hold(!call.is_unary(), || format!("call {n} failed without a report: {status:?}")),
             },
         }
     }
@@ -138,12 +143,18 @@ impl Caller {
             format!("{}; it counts {} retries, {} were announced", said(), report.retries, story.retries(n).len())
         });
         match cause {
-            Cause::Deadline(_) => world.hold(took + GRAIN >= call.timeout, || format!("{}, before its deadline", said())),
-            Cause::NotConnected(_) => world.hold(!call.wait_for_ready, || format!("{}, and it waits for a link", said())),
+            Cause::Deadline(_) => {
+                world.hold(took + GRAIN >= call.timeout, || format!("{}, before its deadline", said()))
+            }
+            Cause::NotConnected(_) => {
+                world.hold(!call.wait_for_ready, || format!("{}, and it waits for a link", said()))
+            }
             Cause::Shutdown => world.hold(story.draining, || format!("{}, and nobody shut down", said())),
             Cause::Shed(_) => world.hold(story.shed.contains(&n), || format!("{}, and nobody said so", said())),
-            Cause::Cancelled | Cause::Credentials(_) | Cause::Supervision(_) => world.accuse(said()),
-            _ => world.hold(!self.was_worth_a_retry(n, took, report, &story), || format!("{}, and no retry followed", said())),
+            Cause::Cancelled | Cause::Supervision(_) => world.accuse(said()),
+            _ => world.hold(!self.was_worth_a_retry(n, took, report, &story), || {
+                format!("{}, and no retry followed", said())
+            }),
         }
         let unseen = report.certainly_unprocessed();
         let seen = world.arrivals(n).iter().any(|came| came.executed);
@@ -154,7 +165,8 @@ impl Caller {
     fn was_worth_a_retry(&self, n: usize, took: Duration, report: &CallReport, story: &Story) -> bool {
         let (call, retry) = (&self.script.calls[n], self.script.config.retry());
         // The server may have forbidden it, and what is passed on already is not asked for again.
-        let special = call.fates.iter().any(|fate| matches!(fate, Fate::Status { pushback: Some(_), .. } | Fate::Big(_)));
+        let special =
+            call.fates.iter().any(|fate| matches!(fate, Fate::Status { pushback: Some(_), .. } | Fate::Big(_)));
         // What is larger is sent once; the prefix and the field's head come on top.
         let kept = call.size + 16 <= self.script.config.max_replay_bytes();
         let harmless = call.idempotent || report.outcome.phase < Phase::MaybeProcessed;
@@ -173,7 +185,9 @@ impl Caller {
         let retries = story.retries(n);
         let executed = arrivals.iter().filter(|came| came.executed);
         let times = executed.clone().count();
-        self.world.hold((call.idempotent && call.is_unary()) || times <= 1, || format!("call {n} was executed {times} times"));
+        self.world.hold((call.idempotent && call.is_unary()) || times <= 1, || {
+            format!("call {n} was executed {times} times")
+        });
         for attempt in 0..=retries.len() as u32 {
             let times = executed.clone().filter(|came| came.previous == attempt).count();
             self.world.hold(times <= 1, || format!("attempt {attempt} of call {n} was executed {times} times"));
@@ -181,11 +195,15 @@ impl Caller {
         for came in &arrivals {
             let Some(last) = came.previous.checked_sub(1) else { continue };
             match retries.get(last as usize) {
-                None => self.world.accuse(format_args!("call {n} arrived as retry {}, which nobody announced", came.previous)),
+                None => self
+                    .world
+                    .accuse(format_args!("call {n} arrived as retry {}, which nobody announced", came.previous)),
                 Some(retry) => {
                     let due = retry.at + retry.delay;
                     let (earliest, at) = (due.saturating_sub(self.script.tick + GRAIN), came.at);
-                    self.world.hold(at >= earliest, || format!("retry {} of call {n} came at {at:?}, due at {due:?}", came.previous));
+                    self.world.hold(at >= earliest, || {
+                        format!("retry {} of call {n} came at {at:?}, due at {due:?}", came.previous)
+                    });
                 }
             }
         }
@@ -193,7 +211,8 @@ impl Caller {
 }
 
 fn options(call: &Call) -> CallOptions {
-    let mut options = CallOptions::new().timeout(call.timeout).wait_for_ready(call.wait_for_ready).idempotent(call.idempotent);
+    let mut options =
+        CallOptions::new().timeout(call.timeout).wait_for_ready(call.wait_for_ready).idempotent(call.idempotent);
     if call.is_unary() {
         options = options.unary();
     }
@@ -221,10 +240,35 @@ async fn stream(channel: SupervisedChannel, n: usize, text: String, options: Cal
     let mut request = Request::new(text);
     request.extensions_mut().insert(options);
     let path = PathAndQuery::try_from(path_of(n)).expect("a path");
-    let codec = ProstCodec::<String, String>::default();
     let mut grpc = Grpc::new(channel);
     grpc.ready().await?;
-    let mut messages = grpc.server_streaming(request, path, codec).await?.into_inner();
+    whole(grpc.server_streaming(request, path, ProstCodec::default()).await?.into_inner()).await
+}
+
+/// Three messages, one after the other.
+async fn chat(
+    channel: SupervisedChannel,
+    n: usize,
+    text: String,
+    every: Duration,
+    options: CallOptions,
+) -> Result<String, Status> {
+    let words = futures::stream::unfold(0, move |said| {
+        let text = text.clone();
+        async move {
+            tokio::time::sleep(every).await;
+            (said < 3).then_some((text, said + 1))
+        }
+    });
+    let mut request = Request::new(words);
+    request.extensions_mut().insert(options);
+    let path = PathAndQuery::try_from(path_of(n)).expect("a path");
+    let mut grpc = Grpc::new(channel);
+    grpc.ready().await?;
+    whole(grpc.streaming(request, path, ProstCodec::default()).await?.into_inner()).await
+}
+
+async fn whole(mut messages: Streaming<String>) -> Result<String, Status> {
     let mut whole = String::new();
     while let Some(message) = messages.message().await? {
         whole.push_str(&message);

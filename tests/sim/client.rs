@@ -4,20 +4,24 @@ use crate::{
     calls::{Caller, is_served},
     events::{GRAIN, Story},
     network::Network,
-    script::{End, Fault, Script, ms, secs},
+    script::{Credentials, End, Fault, Script, ms, secs},
     world::{World, now},
 };
 use std::{
     cell::{Cell, RefCell},
     rc::Rc,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
     time::Duration,
 };
 use tokio::{
     sync::mpsc::UnboundedReceiver,
     task::{JoinHandle, spawn_local},
 };
-use tonic_supervisor::{ConnectivityState, EventItem, Supervisor};
+use tonic::{Status, metadata::MetadataMap};
+use tonic_supervisor::{CallCredentials, ConnectivityState, CredentialsRequest, EventItem, Supervisor};
 
 /// What the client is told to do; `None`: all faults are over.
 pub(crate) type Orders = UnboundedReceiver<Option<Fault>>;
@@ -39,7 +43,10 @@ struct Client {
 /// The software of the client's host. Its own tasks are local ones: the others are the supervisor's.
 pub(crate) async fn run(script: Arc<Script>, world: World, network: Network, orders: Orders) -> turmoil::Result {
     let builder = Supervisor::builder(script.config.clone()).connector(Arc::new(network.clone())).seed(script.seed);
-    let supervisor = builder.spawn();
+    let supervisor = match script.credentials {
+        Some(credentials) => builder.call_credentials(hook(credentials)).allow_plaintext().spawn(),
+        None => builder.spawn(),
+    };
     if let Some(mutation) = script.mutation {
         supervisor.mutations().commit(mutation);
     }
@@ -49,6 +56,25 @@ pub(crate) async fn run(script: Arc<Script>, world: World, network: Network, ord
     let client = Client { script, world, story, supervisor, network, events, unsound: Cell::new(false) };
     client.live(orders).await;
     Ok(())
+}
+
+/// What gives calls their credentials, or fails to.
+fn hook(credentials: Credentials) -> impl CallCredentials {
+    let asked = AtomicU32::new(0);
+    move |_: CredentialsRequest| {
+        let Credentials { after, fails, hangs } = credentials;
+        let time = asked.fetch_add(1, Relaxed) + 1;
+        async move {
+            tokio::time::sleep(after).await;
+            if time.is_multiple_of(hangs) {
+                std::future::pending::<()>().await;
+            }
+            match time.is_multiple_of(fails) {
+                true => Err(Status::unavailable("the issuer is away")),
+                false => Ok(MetadataMap::new()),
+            }
+        }
+    }
 }
 
 async fn listen(mut events: tonic_supervisor::EventStream, world: World, story: Rc<RefCell<Story>>) {
@@ -155,7 +181,11 @@ impl Client {
                 drop(supervisor);
                 *self.supervisor.borrow_mut() = None;
                 // A link that cannot write its goodbye is cut after a second or two.
-                let allowed = secs(2) + self.longest() + self.script.config.connect_timeout() + self.silence() + self.replacements();
+                let allowed = secs(2)
+                    + self.longest()
+                    + self.script.config.connect_timeout()
+                    + self.silence()
+                    + self.replacements();
                 if !self.is_over_within(allowed + secs(5)).await {
                     self.world.accuse("the last handle was dropped, and the supervisor does not end");
                 }
@@ -186,7 +216,8 @@ impl Client {
     }
 
     fn replacements(&self) -> Duration {
-        let panics = self.script.faults.iter().map(|(_, fault)| if let Fault::Panic(.., times) = fault { *times } else { 0 });
+        let panics =
+            self.script.faults.iter().map(|(_, fault)| if let Fault::Panic(.., times) = fault { *times } else { 0 });
         self.story.borrow().slow_pace() * panics.sum()
     }
 

@@ -1,6 +1,8 @@
 //! Draws a fault script from a seed.
 
-use crate::script::{Call, End, Ending, Fate, Fault, Kind, Script, ServerFault, checked, config, ms, secs};
+use crate::script::{
+    Call, Credentials, End, Ending, Fate, Fault, Kind, Script, ServerFault, checked, config, ms, secs,
+};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use std::time::Duration;
 use tonic::Code;
@@ -20,6 +22,7 @@ pub(crate) fn script(seed: u64) -> Script {
         tick,
         latency: [fastest, slowest],
         config: dice.config(),
+        credentials: dice.credentials(),
         calls: (0..calls).map(|_| dice.call(healed)).collect(),
         faults: (0..episodes).flat_map(|_| dice.episode(healed)).collect(),
         healed,
@@ -67,6 +70,7 @@ impl Dice {
             .keepalive_timeout(self.one(&[ms(500), secs(1)]))
             .keepalive_permit_without_calls(self.happens(0.7))
             .connect_timeout(self.one(&[ms(500), secs(2), secs(5)]))
+            .credentials_timeout(secs(1))
             .max_in_flight(self.one(&[1, 3, 100]))
             .request_actors(self.one(&[1, 1, 2, 3]))
             .reconnect_stable_after(self.one(&[ms(200), secs(2), secs(10)]))
@@ -83,9 +87,16 @@ impl Dice {
         checked(config)
     }
 
+    fn credentials(&mut self) -> Option<Credentials> {
+        let after = self.one(&[Duration::ZERO, ms(30), ms(600)]);
+        let (fails, hangs) = (self.one(&[2, 5, u32::MAX]), self.one(&[7, u32::MAX]));
+        self.happens(0.2).then_some(Credentials { after, fails, hangs })
+    }
+
     fn call(&mut self, before: Duration) -> Call {
         use Kind::*;
-        let kind = self.one(&[Unary, Unary, Unary, Message, Message, OneWay, Stream]);
+        let chat = Chat { every: self.one(&[ms(1), ms(200)]) };
+        let kind = self.one(&[Unary, Unary, Unary, Message, Message, OneWay, Stream, chat]);
         let mut call = Call::of(kind, self.time(Duration::ZERO, before));
         call.idempotent = self.happens(0.6);
         call.wait_for_ready = self.happens(0.8);
@@ -95,7 +106,7 @@ impl Dice {
         call.size = self.one(&[16, 16, 200, 40_000]);
         call.patience = self.happens(0.2).then(|| self.time(Duration::ZERO, secs(3)));
         let arrivals = self.one(&[0, 1, 1, 2, 6]);
-        call.fates = (0..arrivals).map(|_| if kind == Stream { self.stream() } else { self.fate() }).collect();
+        call.fates = (0..arrivals).map(|_| if call.is_unary() { self.fate() } else { self.stream() }).collect();
         call
     }
 
@@ -124,6 +135,7 @@ impl Dice {
         };
         match self.up_to(5) {
             0 => self.fate(),
+            1 => Fate::Converse,
             _ => Fate::Stream { messages: self.up_to(10), every: self.time(Duration::ZERO, secs(1)), ending },
         }
     }
@@ -166,7 +178,12 @@ impl Dice {
             }
             13 => {
                 let limit = server(ServerFault::Limit(self.one(&[0, 1, 2])));
-                vec![(begin, limit), (begin, server(ServerFault::GoAway)), (end, server(ServerFault::Well)), (end, server(ServerFault::GoAway))]
+                vec![
+                    (begin, limit),
+                    (begin, server(ServerFault::GoAway)),
+                    (end, server(ServerFault::Well)),
+                    (end, server(ServerFault::GoAway)),
+                ]
             }
             14 => then(server(ServerFault::Slow(self.time(ms(1), secs(3)))), server(ServerFault::Well)),
             15 => then(server(ServerFault::Burst(self.code())), server(ServerFault::Well)),

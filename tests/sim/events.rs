@@ -115,11 +115,15 @@ impl Story {
                 self.dialling.insert(*incarnation, self.way_on_by);
             }
             Fact::DialFailed { incarnation, .. } => {
-                world.hold(self.dialling.remove(incarnation).is_some(), || format!("{incarnation} failed and was not dialled"));
+                world.hold(self.dialling.remove(incarnation).is_some(), || {
+                    format!("{incarnation} failed and was not dialled")
+                });
                 self.way_on_by = now;
             }
             Fact::LinkEstablished { incarnation, .. } => {
-                world.hold(self.dialling.remove(incarnation).is_some(), || format!("{incarnation} is up and was not dialled"));
+                world.hold(self.dialling.remove(incarnation).is_some(), || {
+                    format!("{incarnation} is up and was not dialled")
+                });
                 self.links.insert(*incarnation);
             }
             Fact::LinkLost { incarnation, .. } => {
@@ -163,13 +167,17 @@ impl Story {
             return;
         }
         if let Some(not_before) = not_before {
-            self.world.hold(now + GRAIN >= not_before, || format!("a dial came before its wait was over, {not_before:?}"));
+            self.world
+                .hold(now + GRAIN >= not_before, || format!("a dial came before its wait was over, {not_before:?}"));
         }
         if let (Some(before), Some(n)) = (before, failures.checked_sub(1)) {
             // The quick schedule is the least that may be waited.
             let least = reconnect.waiting().delay(n).min(reconnect.idle().delay(n)).mul_f64(1.0 - reconnect.jitter());
             self.world.hold(now + GRAIN >= before + least, || {
-                format!("the dial after {failures} failures came {:?} after the one before, not {least:?}", now - before)
+                format!(
+                    "the dial after {failures} failures came {:?} after the one before, not {least:?}",
+                    now - before
+                )
             });
         }
     }
@@ -180,9 +188,13 @@ impl Story {
         let call = &script.calls[n];
         let retries = self.retries.entry(n).or_default();
         retries.push(Retry { at: now, delay });
-        world.hold(number as usize == retries.len(), || format!("call {n}: retry {number} is announced as number {}", retries.len()));
+        world.hold(number as usize == retries.len(), || {
+            format!("call {n}: retry {number} is announced as number {}", retries.len())
+        });
         world.hold(call.is_unary() && !call.no_retry, || format!("call {n} is retried, being {:?}", call.kind));
-        world.hold(script.config.retry().limit.allows(number - 1), || format!("call {n}: retry {number} is one too many"));
+        world.hold(script.config.retry().limit.allows(number - 1), || {
+            format!("call {n}: retry {number} is one too many")
+        });
         world.hold(is_scheduled(&script, call, number, delay), || format!("call {n}: retry {number} waits {delay:?}"));
     }
 }

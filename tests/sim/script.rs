@@ -27,6 +27,8 @@ pub(crate) struct Script {
     /// How long bytes take, at least and at most.
     pub(crate) latency: [Duration; 2],
     pub(crate) config: Config,
+    /// The hook for call credentials, if there is one.
+    pub(crate) credentials: Option<Credentials>,
     pub(crate) calls: Vec<Call>,
     pub(crate) faults: Vec<(Duration, Fault)>,
     /// When all faults are over. From then on the supervisor has to get well, and every call has to end.
@@ -41,6 +43,16 @@ pub(crate) struct Script {
 pub(crate) enum End {
     Shutdown { grace: Duration },
     DropHandles,
+}
+
+/// What the hook for call credentials does when it is asked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Credentials {
+    pub(crate) after: Duration,
+    /// Every so many times it fails.
+    pub(crate) fails: u32,
+    /// Every so many times it never answers.
+    pub(crate) hangs: u32,
 }
 
 /// One call.
@@ -71,13 +83,23 @@ pub(crate) enum Kind {
     OneWay,
     /// On the channel, with many answers.
     Stream,
+    /// On the channel, with many requests, one every so often, and many answers.
+    Chat { every: Duration },
 }
 
 /// What the server does with one arrival of a call.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Fate {
-    Echo { after: Duration },
-    Status { after: Duration, code: Code, pushback: Option<i64> },
+    Echo {
+        after: Duration,
+    },
+    Status {
+        after: Duration,
+        code: Code,
+        pushback: Option<i64>,
+    },
+    /// Each message of the request as it comes.
+    Converse,
     HeadersThenError(Code),
     /// OK, with so many bytes.
     Big(usize),
@@ -89,7 +111,11 @@ pub(crate) enum Fate {
     Cut,
     Hang,
     /// So many messages, then what.
-    Stream { messages: usize, every: Duration, ending: Ending },
+    Stream {
+        messages: usize,
+        every: Duration,
+        ending: Ending,
+    },
 }
 
 /// How a stream of answers ends.
@@ -126,7 +152,9 @@ pub(crate) enum Fault {
     /// The next handlings of this message panic.
     Panic(Child, &'static str, u32),
     ReconnectNow,
-    Shutdown { grace: Duration },
+    Shutdown {
+        grace: Duration,
+    },
     DropHandles,
 }
 
@@ -165,6 +193,7 @@ impl Script {
             tick: ms(1),
             latency: [ms(1), ms(3)],
             config: checked(config()),
+            credentials: None,
             calls: Vec::new(),
             faults: Vec::new(),
             healed: secs(10),
@@ -195,7 +224,12 @@ impl Script {
 
 /// What scripts change of it: the target is the simulated server, and a dead link is noticed within 4 s.
 pub(crate) fn config() -> ConfigBuilder {
-    Config::builder().host(SERVER).port(PORT).keepalive_floor(ms(100)).keepalive_time(secs(3)).keepalive_timeout(secs(1))
+    Config::builder()
+        .host(SERVER)
+        .port(PORT)
+        .keepalive_floor(ms(100))
+        .keepalive_time(secs(3))
+        .keepalive_timeout(secs(1))
 }
 
 pub(crate) fn checked(config: ConfigBuilder) -> Config {
@@ -238,7 +272,7 @@ impl Call {
     }
 
     pub(crate) fn is_unary(&self) -> bool {
-        self.kind != Kind::Stream
+        !matches!(self.kind, Kind::Stream | Kind::Chat { .. })
     }
 }
 
@@ -263,6 +297,7 @@ impl Fate {
                 let answer = Answer::status(code).after(after);
                 pushback.into_iter().fold(answer, |answer, millis| answer.pushback(&millis.to_string()))
             }
+            Self::Converse => Answer::echo_stream(),
             Self::HeadersThenError(code) => Answer::headers_then_error(code),
             Self::Big(size) => Answer::message("x".repeat(size).encode_to_vec()),
             Self::Refuse => Answer::reset(7),

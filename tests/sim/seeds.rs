@@ -10,8 +10,9 @@ use std::{
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
+use tokio::time::Instant;
 
 /// How many seeds are run unless `SIM_SEEDS` says otherwise.
 const SEEDS: u64 = 2_000;
