@@ -132,6 +132,13 @@ impl Supervisor {
         &self.core().panics
     }
 
+    /// The switch that makes actors err.
+    #[cfg(feature = "sim")]
+    #[doc(hidden)]
+    pub fn mutations(&self) -> &crate::actor::Mutations {
+        &self.core().mutations
+    }
+
     fn core(&self) -> &Arc<Core> {
         &self.handle.core
     }
