@@ -2,7 +2,7 @@
 
     interop_server.py PORT [OPTION=NUMBER ...]     options are grpcio's channel arguments; port 0 is a free one
 
-Prints its port. On SIGTERM it drains: GOAWAY, five seconds for calls in flight. Ends with standard input, too.
+Prints its port. On SIGTERM it drains: GOAWAY, a second for calls in flight. Ends with standard input, too.
 """
 
 import signal
@@ -97,7 +97,7 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: over.set())
     threading.Thread(target=lambda: (sys.stdin.read(), over.set()), daemon=True).start()
     over.wait()
-    server.stop(5).wait()
+    server.stop(1).wait()
 
 
 main()
