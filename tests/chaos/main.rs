@@ -4,6 +4,9 @@
 //! at the far end of a pair of virtual wires; that needs root, `ip` and `iptables`. Nothing outside the namespaces is touched.
 //! Times are the real ones of keepalive (10 s, then 2 s), so that each test takes half a minute; all run side by side.
 
+// The time here is real.
+#![allow(clippy::disallowed_methods)]
+
 #[path = "../peers/load.rs"]
 mod load;
 mod namespace;
