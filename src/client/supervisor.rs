@@ -1,5 +1,9 @@
 //! The supervisor's handle: spawn, observe, shut down.
 
+#[cfg(all(test, feature = "test-util"))]
+#[path = "retired_tests.rs"]
+mod retired_tests;
+
 use super::{channel::SupervisedChannel, mailbox::Mailbox};
 #[cfg(feature = "test-util")]
 use crate::actor::Panics;
