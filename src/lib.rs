@@ -74,6 +74,9 @@ pub mod transport;
 pub use actor::{CallCredentials, CredentialsRequest, UnaryCall, UnaryReply, UnaryResult};
 #[cfg(feature = "test-util")]
 pub use actor::{Child, Panics};
+#[cfg(feature = "sim")]
+#[doc(hidden)]
+pub use actor::{Mutation, Mutations};
 pub use client::{Builder, DescriptorError, Mailbox, SupervisedChannel, Supervisor};
 pub use config::{Config, ConfigBuilder, ConfigError, MethodOptions};
 pub use model::{

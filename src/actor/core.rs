@@ -7,6 +7,7 @@ use super::{
     ledger::Ledger,
     message::{RequestMsg, SupervisorMsg},
     method::{Method, Methods},
+    mutations::Mutations,
     panics::Panics,
 };
 use crate::{
@@ -43,6 +44,7 @@ pub(crate) struct Core {
     pub(crate) throttle: Mutex<Throttle>,
     pub(crate) keepalive: Mutex<KeepaliveNow>,
     pub(crate) panics: Panics,
+    pub(crate) mutations: Mutations,
     methods: Methods,
     dice: Mutex<StdRng>,
     incarnations: AtomicU64,
@@ -90,6 +92,7 @@ impl Core {
             throttle: Mutex::new(Throttle::new(config.throttle, clock::now())),
             keepalive: Mutex::new(KeepaliveNow { time, while_idle: config.keepalive.permit_without_calls }),
             panics: Panics::default(),
+            mutations: Mutations::default(),
             methods: Methods::new(
                 Authority::try_from(authority).unwrap_or_else(|_| Authority::from_static("localhost")),
                 config.tls().map_or(Scheme::HTTP, |_| Scheme::HTTPS),

@@ -4,6 +4,7 @@ use super::{
     call::{Call, Reply, Stage},
     core::Core,
     message::{RequestMsg, UnaryResult},
+    mutations::Mutation,
 };
 use crate::{
     clock,
@@ -67,6 +68,9 @@ impl Core {
         let Some(finished) = self.finish(call, ended.status.code(), Some(&ended.failure)) else {
             return;
         };
+        if self.mutations.has(Mutation::DropReply) {
+            return;
+        }
         let status = finished.status(ended.status);
         match finished.port {
             Some(port) => {

@@ -21,6 +21,7 @@ mod inbox;
 mod ledger;
 mod message;
 mod method;
+mod mutations;
 mod panics;
 mod request;
 mod root;
@@ -35,6 +36,8 @@ pub(crate) use credentials::Credentials;
 pub use credentials::{CallCredentials, CredentialsRequest};
 pub(crate) use message::SupervisorMsg;
 pub use message::{UnaryCall, UnaryReply, UnaryResult};
+#[cfg(feature = "sim")]
+pub use mutations::{Mutation, Mutations};
 #[cfg(feature = "test-util")]
 pub use panics::{Child, Panics};
 pub(crate) use root::{spawn, spawn_linked};

@@ -9,6 +9,7 @@ use super::{
     credentials,
     head::LastTimeout,
     message::{Door, RequestMsg, SupervisorMsg},
+    mutations::Mutation,
     panics::Child,
     runner::run_attempt,
     timer::Timer,
@@ -159,6 +160,9 @@ impl RequestState {
         {
             return self.core.conclude(&call, Failure::not_connected(failing).into());
         }
+        if self.core.mutations.has(Mutation::CountParkedCalls) {
+            call.state.lock().machine.count_retry();
+        }
         call.shrink();
         self.pending.park(call.id, call.clone(), call.deadline);
     }
@@ -253,10 +257,11 @@ impl RequestState {
                 return;
             }
         };
+        let ended = self.core.mutations.misread(ended);
         let rules = Rules {
             policy: &call.retry,
-            unary: call.unary,
-            idempotent: call.idempotent,
+            unary: call.unary || self.core.mutations.has(Mutation::RetryStreams),
+            idempotent: call.idempotent || self.core.mutations.has(Mutation::RetryNotIdempotent),
             replayable: state.replayable && !self.draining,
             deadline: call.deadline,
         };
@@ -288,6 +293,7 @@ impl RequestState {
                     delay,
                 });
                 call.shrink();
+                let at = if self.core.mutations.has(Mutation::ForgetRetryWait) { now } else { at };
                 self.pending.sleep(call.id, call.clone(), at, call.deadline);
             }
             Decision::Surface => {
@@ -360,7 +366,7 @@ impl RequestState {
 
     /// Arms one timer for the earliest retry or deadline, and the sweep while ports are open.
     fn arm(&mut self, me: &ActorRef<RequestMsg>) {
-        let next = self.pending.next_timer();
+        let next = self.pending.next_timer().filter(|_| !self.core.mutations.has(Mutation::ForgetCallTimer));
         let armed = self.timer.as_ref().map(|(at, _)| *at);
         if let Some(at) = next.filter(|at| armed.is_none_or(|armed| *at < armed)) {
             let wait = at.saturating_duration_since(clock::now());

@@ -3,7 +3,12 @@
 //! Spawned on its own it respawns the supervisor for ever, past the restart intensity at the slowest pace. Linked under a
 //! user's supervisor it then fails, so that the failure goes upward as in OTP.
 
-use super::{core::Core, message::RootMsg, supervisor::SupervisorActor, timer::Timer};
+use super::{
+    core::Core,
+    message::RootMsg,
+    supervisor::SupervisorActor,
+    timer::{Timer, Watch},
+};
 use crate::{
     clock,
     model::{ConnectivityState, Fact, Failure, Incarnation, LinkEnd},
@@ -30,7 +35,8 @@ struct RootState {
     core: Arc<Core>,
     restarts: Restarts,
     linked: bool,
-    respawn: Option<Timer>,
+    /// The wait for the next supervisor actor.
+    respawn: Option<(Timer, Watch)>,
 }
 
 /// Starts the actors of `core`, on their own. Must be called within a tokio runtime.
@@ -127,7 +133,8 @@ impl Actor for RootActor {
 }
 
 impl RootState {
-    async fn spawn_supervisor(&self, me: &ActorRef<RootMsg>) -> Result<(), ActorProcessingErr> {
+    async fn spawn_supervisor(&mut self, me: &ActorRef<RootMsg>) -> Result<(), ActorProcessingErr> {
+        self.respawn = None;
         let args = (self.core.clone(), self.linked);
         // Boxed: the actor's own future, which stays, would have room for it.
         Box::pin(Actor::spawn_linked(None, SupervisorActor, args, me.get_cell())).await?;
@@ -147,10 +154,9 @@ impl RootState {
         if self.linked {
             return Err(format!("the supervisor actor keeps failing: {words}").into());
         }
-        self.core.end_overdue();
         // Calls wait for it: the slowest pace is that of a channel with calls waiting.
         let pace = self.core.config.reconnect.waiting.max;
-        self.respawn = Some(Timer::new(me, pace, || RootMsg::RespawnDue));
+        self.respawn = Some((Timer::new(me, pace, || RootMsg::RespawnDue), Watch::new(self.core.clone())));
         Ok(())
     }
 }

@@ -1,7 +1,8 @@
-//! A message that comes later, unless its owner goes first.
+//! What comes later, unless its owner goes first: a message, or the end of calls that nobody else watches.
 
+use super::core::Core;
 use ractor::{ActorRef, Message};
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 use tokio::task::AbortHandle;
 
 /// Ends when it is dropped. ractor's own timer is a task that sleeps on, with the actor's address in hand, after the actor is gone.
@@ -19,6 +20,30 @@ impl Timer {
 }
 
 impl Drop for Timer {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// How late a call may end after its deadline while its actor is dead.
+const WATCH_EVERY: Duration = Duration::from_millis(20);
+
+/// Ends calls at their deadlines while the actor that would do so waits to be replaced. Ends when it is dropped.
+pub(super) struct Watch(AbortHandle);
+
+impl Watch {
+    pub(super) fn new(core: Arc<Core>) -> Self {
+        let watching = tokio::spawn(async move {
+            loop {
+                core.end_overdue();
+                tokio::time::sleep(WATCH_EVERY).await;
+            }
+        });
+        Self(watching.abort_handle())
+    }
+}
+
+impl Drop for Watch {
     fn drop(&mut self) {
         self.0.abort();
     }

@@ -1,5 +1,9 @@
 //! The supervisor's handle: spawn, observe, shut down.
 
+#[cfg(all(test, feature = "test-util"))]
+#[path = "retired_tests.rs"]
+mod retired_tests;
+
 use super::{channel::SupervisedChannel, mailbox::Mailbox};
 #[cfg(feature = "test-util")]
 use crate::actor::Panics;
@@ -130,6 +134,13 @@ impl Supervisor {
     #[cfg(feature = "test-util")]
     pub fn panics(&self) -> &Panics {
         &self.core().panics
+    }
+
+    /// The switch that makes actors err.
+    #[cfg(feature = "sim")]
+    #[doc(hidden)]
+    pub fn mutations(&self) -> &crate::actor::Mutations {
+        &self.core().mutations
     }
 
     fn core(&self) -> &Arc<Core> {

@@ -122,6 +122,11 @@ impl CallMachine {
         Decision::Retry { at, delay, number: self.retries }
     }
 
+    /// Counts a retry that never was. For tests that want to see it noticed.
+    pub(crate) fn count_retry(&mut self) {
+        self.retries += 1;
+    }
+
     /// Whether the failed attempt costs nothing: the server certainly did not process it.
     fn is_free(&mut self, failure: &Failure) -> bool {
         match (failure.phase, &failure.cause) {

@@ -31,6 +31,11 @@ impl Channel {
         Self { subchannel: Subchannel::after_a_crash(schedules, now), last_error: None }
     }
 
+    /// As after a shutdown: what a supervisor begins with that was restarted in the midst of it.
+    pub fn after_shutdown(schedules: Schedules) -> Self {
+        Self { subchannel: Subchannel::after_shutdown(schedules), last_error: None }
+    }
+
     /// Takes one step; `cause` explains a failure, `unit` is a die in `0.0..1.0`.
     pub fn on(&mut self, input: Input, cause: &Arc<str>, now: Instant, unit: f64) -> Step {
         let from = self.state();

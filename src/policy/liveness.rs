@@ -40,7 +40,9 @@ impl Liveness {
             } else if now >= sent + self.timeout {
                 return Next::Dead;
             } else {
-                return Next::SleepUntil(sent + self.timeout);
+                // An answer from now on is due for the next PING `time` later at the soonest; where `timeout` is longer, looking
+                // only at its end would ask too late.
+                return Next::SleepUntil((sent + self.timeout).min(now + self.time));
             }
         }
         if calls == 0 && !self.without_calls {
@@ -82,6 +84,31 @@ mod tests {
         assert_eq!(link.next(read + TIME, read, 1), Next::Ping);
         let answer = read + TIME + Duration::from_secs(1);
         assert_eq!(link.next(answer, answer, 1), Next::SleepUntil(answer + TIME));
+    }
+
+    /// Time line: 10 s PING, 10 s answered and frozen, 20 s PING, 40 s dead.
+    #[test]
+    fn a_timeout_longer_than_the_time_delays_no_ping() {
+        let (start, second) = (Instant::now(), Duration::from_secs(1));
+        let (time, timeout) = (10 * second, 20 * second);
+        let mut link = Liveness::new(time, timeout, true);
+        let (mut now, mut last_read) = (start + time, start);
+        let mut pings = Vec::new();
+        loop {
+            match link.next(now, last_read, 0) {
+                Next::Ping if pings.is_empty() => {
+                    pings.push(now - start);
+                    // The only answer; the driver does not look again for it.
+                    let Next::SleepUntil(at) = link.next(now, last_read, 0) else { panic!("nothing else to do") };
+                    (last_read, now) = (now, at);
+                }
+                Next::Ping => pings.push(now - start),
+                Next::SleepUntil(at) => now = at,
+                Next::Dead => break,
+                Next::Dormant => panic!("pings are permitted"),
+            }
+        }
+        assert_eq!((pings, now - last_read), (vec![time, time * 2], time + timeout));
     }
 
     #[test]

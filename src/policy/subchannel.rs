@@ -125,6 +125,11 @@ impl Subchannel {
         Self { state: TransientFailure, wait, ..Self::new(schedules) }
     }
 
+    /// As after a shutdown: what a supervisor begins with that was restarted in the midst of it.
+    pub fn after_shutdown(schedules: Schedules) -> Self {
+        Self { state: Shutdown, ..Self::new(schedules) }
+    }
+
     /// Takes one step; `unit` is a die in `0.0..1.0`.
     pub fn on(&mut self, input: Input, now: Instant, unit: f64) -> Output {
         match (self.state, input) {

@@ -5,7 +5,7 @@ use super::{
     serve::{Options, SendAway, Wishes, serve},
     socket::{Acceptor, Place},
 };
-use crate::transport::{Connector, Target};
+use crate::transport::{Connector, Io, Target};
 use bytes::Bytes;
 use futures::{StreamExt, stream::FuturesUnordered};
 use http::HeaderMap;
@@ -82,6 +82,12 @@ impl Shared {
             }
         });
         answer
+    }
+
+    /// Counts a connection; its number.
+    fn accepted(&self) -> usize {
+        self.counts.send_modify(|counts| counts.connections += 1);
+        self.counts.borrow().connections
     }
 
     pub(super) fn note_cancelled(&self) {
@@ -243,6 +249,16 @@ impl ScriptedServer {
         *self.task.lock() = Some(tokio::spawn(run(acceptor, self.shared.clone())));
     }
 
+    /// Serves a byte stream that somebody else accepted, such as one of a simulated network, until it ends. Cancel safe: a future
+    /// that is dropped closes the stream.
+    pub fn serve(&self, io: impl Io) -> impl Future<Output = ()> + Send + 'static {
+        let shared = self.shared.clone();
+        async move {
+            let number = shared.accepted();
+            serve(io, number, &shared).await;
+        }
+    }
+
     async fn until(&self, reached: impl FnMut(&Counts) -> bool) {
         let mut counts = self.shared.counts.subscribe();
         counts.wait_for(reached).await.map(drop).expect("this server holds the sender");
@@ -261,9 +277,9 @@ async fn run(mut acceptor: Acceptor, shared: Arc<Shared>) {
     let mut connections = FuturesUnordered::new();
     loop {
         tokio::select! {
+            biased;
             socket = acceptor.accept() => {
-                shared.counts.send_modify(|counts| counts.connections += 1);
-                let number = shared.counts.borrow().connections;
+                let number = shared.accepted();
                 connections.push(serve(socket, number, &shared));
             }
             Some(()) = connections.next() => {}

@@ -4,8 +4,8 @@ use super::{
     Answer, Arrival,
     answer::{Body, Ending},
     scripted::Shared,
-    socket::Socket,
 };
+use crate::transport::Io;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use futures::{StreamExt, stream::FuturesUnordered};
 use h2::{
@@ -31,7 +31,7 @@ pub(super) struct Options {
 }
 
 /// Serves one connection until it ends.
-pub(super) async fn serve(socket: Socket, number: usize, shared: &Shared) {
+pub(super) async fn serve(socket: impl Io, number: usize, shared: &Shared) {
     let Ok(mut connection) = builder(&shared.options).handshake::<_, Bytes>(socket).await else {
         return;
     };

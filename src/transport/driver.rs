@@ -22,6 +22,9 @@ use std::{
 };
 use tokio::time::Sleep;
 
+/// A link that takes no calls and has none left is cut at this pace, if it cannot write its goodbye.
+const FAREWELL: Duration = Duration::from_secs(1);
+
 /// What a driver tells while the link lives.
 #[derive(Clone, Debug)]
 pub(crate) enum LinkNote {
@@ -46,6 +49,7 @@ pub(crate) struct Driver {
     goaways: u64,
     gathered: usize,
     yielded: bool,
+    farewell: Option<Pin<Box<Sleep>>>,
     notes: Notes,
 }
 
@@ -71,7 +75,7 @@ impl Driver {
             dormant: false,
             ping_sent: None,
         });
-        Self { connection, tap, link, pings, keepalive, goaways: 0, gathered: 0, yielded: false, notes }
+        Self { connection, tap, link, pings, keepalive, goaways: 0, gathered: 0, yielded: false, farewell: None, notes }
     }
 
     pub(super) fn settings_seen(&self) -> bool {
@@ -103,7 +107,7 @@ impl Driver {
             keepalive.ping_sent = None;
             (self.notes)(LinkNote::RoundTrip(clock::now().saturating_duration_since(sent)));
         }
-        let calls = self.link.in_flight();
+        let calls = self.link.calls();
         if keepalive.dormant && calls == 0 {
             return false;
         }
@@ -148,6 +152,21 @@ impl Driver {
         }
     }
 
+    /// True once nobody has any use for the link, and it is still there: a peer that reads nothing would keep it for ever.
+    fn overstays(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.link.is_accepting() {
+            return false;
+        }
+        let farewell = self.farewell.get_or_insert_with(|| Box::pin(tokio::time::sleep(FAREWELL)));
+        while farewell.as_mut().poll(cx).is_ready() {
+            if self.link.in_flight() == 0 {
+                return true;
+            }
+            farewell.as_mut().reset(tokio::time::Instant::now() + FAREWELL);
+        }
+        false
+    }
+
     fn hear_limit(&mut self) {
         let limit = self.connection.max_concurrent_send_streams();
         if self.settings_seen() && self.link.peer_limit() != u32::try_from(limit).ok() {
@@ -181,6 +200,7 @@ impl Future for Driver {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<LinkEnd> {
         let me = &mut *self;
+        me.link.driven_by(cx.waker());
         if me.gathers(cx) {
             return Poll::Pending;
         }
@@ -193,6 +213,7 @@ impl Future for Driver {
             me.hear_goaway(calls);
             me.hear_limit();
             match polled {
+                Poll::Pending if me.overstays(cx) => me.label(Ok(())),
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(result) => me.label(result),
             }

@@ -2,6 +2,7 @@
 
 use crate::model::{Failure, GoAway, Incarnation, LinkEnd, Phase};
 use bytes::Bytes;
+use futures::task::AtomicWaker;
 use h2::{
     RecvStream, SendStream,
     client::{ResponseFuture, SendRequest},
@@ -50,6 +51,8 @@ pub(crate) struct Link {
     goaway: Mutex<Option<Arc<GoAway>>>,
     idle_at_goaway: AtomicBool,
     end: SetOnce<Arc<LinkEnd>>,
+    /// The driver, which h2 does not wake while it cannot write.
+    driver: AtomicWaker,
     watcher: Arc<dyn LinkWatcher>,
 }
 
@@ -90,6 +93,7 @@ impl Link {
             goaway: Mutex::new(None),
             idle_at_goaway: AtomicBool::new(false),
             end: SetOnce::new(),
+            driver: AtomicWaker::new(),
             watcher,
         }
     }
@@ -104,13 +108,21 @@ impl Link {
         self.in_flight.load(Relaxed)
     }
 
+    /// How many calls the link has to be alive for: where nobody gets in, those who want to count as one.
+    pub(super) fn calls(&self) -> usize {
+        self.in_flight().max(self.room_wanted.load(Relaxed).into())
+    }
+
     /// A place for one stream within the window and the peer's MAX_CONCURRENT_STREAMS; if there is none, the watcher hears
     /// `has_room` when there is.
     pub(crate) fn reserve(self: &Arc<Self>) -> Option<Permit> {
         if let Some(permit) = self.try_reserve() {
             return Some(permit);
         }
-        self.room_wanted.store(true, SeqCst);
+        if !self.room_wanted.swap(true, SeqCst) {
+            // Whoever waits for room on a dead link wants to hear of it.
+            self.driver.wake();
+        }
         // A stream that ended before it could see the wish has made room already.
         let permit = self.try_reserve();
         if permit.is_some() {
@@ -147,6 +159,12 @@ impl Link {
     pub(crate) fn drain(&self) {
         self.accepting.store(false, Release);
         self.sender.lock().take();
+        self.driver.wake();
+    }
+
+    /// Has this task woken when the link is drained.
+    pub(super) fn driven_by(&self, driver: &Waker) {
+        self.driver.register(driver);
     }
 
     /// Lets no new stream in because the peer said so; `idle`: no call was open then.

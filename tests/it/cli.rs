@@ -34,6 +34,7 @@ fn wrong_usage_exits_with_2_and_says_what_is_wrong() {
         (&["fly"][..], "unrecognized subcommand 'fly'"),
         (&["demo", "--fast"], "unexpected argument '--fast'"),
         (&["check-config"], "check-config needs a file"),
+        (&["soak", "--minutes", "1"], "1 is not in 2.."),
         (&[], "Usage"),
     ] {
         let output = run(arguments);

@@ -31,6 +31,8 @@ mod faults_dials;
 mod faults_links;
 #[cfg(feature = "test-util")]
 mod faults_retries;
+#[cfg(feature = "test-util")]
+mod found_by_simulation;
 mod generated;
 #[cfg(feature = "test-util")]
 mod link_stage;

@@ -1,13 +1,20 @@
-//! Against servers that others wrote: OpenSSL for what goes wrong in TLS, grpcio for what goes right.
+//! Against servers that others wrote: OpenSSL for what goes wrong in TLS, grpcio (C-core) and etcd (grpc-go) for what goes right.
 //!
-//! Needs `openssl`, and a Python with grpcio: `python3`, or the one that `PEERS_PYTHON` names. `.ci/peers` sets both up.
+//! Needs `openssl`, `etcd`, and a Python with grpcio and grpcio-tools: `python3`, or the one that `PEERS_PYTHON` names.
+//! `.ci/peers` sets all of it up.
 
 #[path = "../it/tls/certificates.rs"]
 mod certificates;
+mod etcd;
 mod grpcio;
+mod interop;
+mod keepalive;
+mod load;
 mod openssl;
+mod wire;
 
 use certificates::Authority;
+use rustix::process::{Pid, Signal, kill_process};
 use std::{
     fs,
     io::{BufRead, BufReader},
@@ -44,6 +51,14 @@ impl Foreign {
         let said = said.recv_timeout(Duration::from_secs(20));
         foreign.said = said.unwrap_or_else(|_| panic!("{command:?} did not say that it serves"));
         foreign
+    }
+}
+
+impl Foreign {
+    /// SIGTERM: it ends in its own way; back when it has.
+    fn terminate(&mut self) {
+        kill_process(Pid::from_child(&self.process), Signal::TERM).expect("it runs");
+        self.process.wait().expect("it ends");
     }
 }
 

@@ -6,7 +6,7 @@ use super::{
         connection::ConnectionEnd,
         message::{RequestMsg, SupervisorMsg},
         request::{RequestActor, RequestArgs},
-        timer::Timer,
+        timer::{Timer, Watch},
     },
     SupervisorState,
 };
@@ -59,10 +59,10 @@ impl SupervisorState {
         if at_once && self.spawn_request_actor(me, shard).await.is_ok() {
             return;
         }
-        self.core.end_overdue();
         // Calls wait for it: the slowest pace is that of a channel with calls waiting.
         let pace = self.core.config.reconnect.waiting.max;
-        self.restarts_due[shard] = Some(Timer::new(me, pace, move || SupervisorMsg::RestartDue { shard }));
+        let due = Timer::new(me, pace, move || SupervisorMsg::RestartDue { shard });
+        self.restarts_due[shard] = Some((due, Watch::new(self.core.clone())));
     }
 
     pub(super) fn child_failed(&mut self, child: &'static str, words: &str) -> Verdict {
@@ -82,6 +82,7 @@ impl SupervisorState {
         me: &ActorRef<SupervisorMsg>,
         shard: usize,
     ) -> Result<(), ActorProcessingErr> {
+        self.restarts_due[shard] = None;
         let args = RequestArgs { core: self.core.clone(), shard, door: self.door() };
         // Boxed: the actor's own future, which stays, would have room for it.
         let (actor, _) = Box::pin(Actor::spawn_linked(None, RequestActor, args, me.get_cell())).await?;

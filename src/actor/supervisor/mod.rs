@@ -10,9 +10,10 @@ use super::{
     core::Core,
     hooks::Hooks,
     message::{ConnectionMsg, Door, RequestMsg, SupervisorMsg},
+    mutations::Mutation,
     panics::Child,
     root::GivesUp,
-    timer::Timer,
+    timer::{Timer, Watch},
 };
 use crate::{
     clock,
@@ -22,7 +23,7 @@ use crate::{
 };
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -36,7 +37,8 @@ pub(super) struct SupervisorState {
     core: Arc<Core>,
     channel: Channel,
     restarts: Restarts,
-    connections: HashMap<ActorId, Connection>,
+    /// In the order of their incarnations, so that what is done to all of them is done in an order that repeats.
+    connections: BTreeMap<ActorId, Connection>,
     request_actors: HashMap<ActorId, usize>,
     /// The link that the channel's state is about; those already replaced are only drained.
     current: Option<Incarnation>,
@@ -45,7 +47,8 @@ pub(super) struct SupervisorState {
     link: Option<Arc<Link>>,
     redial: Option<Timer>,
     grace: Option<Timer>,
-    restarts_due: Vec<Option<Timer>>,
+    /// The waits for the next request actors.
+    restarts_due: Vec<Option<(Timer, Watch)>>,
     calls_waiting: Vec<bool>,
     draining: bool,
     /// Whether failing upward is asked for once the restart intensity is reached.
@@ -82,6 +85,8 @@ impl Actor for SupervisorActor {
         let shown = core.telemetry.state();
         let channel = match shown {
             ConnectivityState::Idle => Channel::new(schedules),
+            // It died while it drained: Shutdown is final, and was said.
+            ConnectivityState::Shutdown => Channel::after_shutdown(schedules),
             _ => Channel::after_a_crash(schedules, clock::now()),
         };
         let pace = reconnect.idle.max.max(reconnect.waiting.max);
@@ -91,7 +96,7 @@ impl Actor for SupervisorActor {
             core,
             channel,
             restarts,
-            connections: HashMap::new(),
+            connections: BTreeMap::new(),
             request_actors: HashMap::new(),
             current: None,
             successor: None,
@@ -257,6 +262,9 @@ impl SupervisorState {
             attempt: self.channel.failures().saturating_sub(1),
             calls_waiting: self.calls_waiting.contains(&true),
         });
+        if self.core.mutations.has(Mutation::ForgetRedialTimer) {
+            return;
+        }
         self.redial = Some(Timer::new(me, delay, || SupervisorMsg::RedialDue));
     }
 
@@ -296,6 +304,9 @@ impl SupervisorState {
     /// What still runs is answered, links say goodbye, and are cut if they cannot.
     fn grace_over(&mut self) {
         self.core.end_all(self.core.ledger.open(|_| true), Failure::shutdown);
+        if self.core.mutations.has(Mutation::LeaveLinksOpen) {
+            return;
+        }
         for connection in self.connections.values_mut() {
             connection.farewell = Some(Timer::new(&connection.actor, FAREWELL, || ConnectionMsg::HangUp));
         }

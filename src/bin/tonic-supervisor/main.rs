@@ -46,6 +46,10 @@ enum Command {
     /// Put a supervised and a plain channel through the same 15 seconds of trouble, side by side.
     #[command(after_help = EXIT_CODES)]
     Demo,
+    /// Let the demo's supervised agent work for minutes through faults at random, and count what failed, was lost or leaked.
+    #[cfg(unix)]
+    #[command(after_help = EXIT_CODES)]
+    Soak(demo::SoakArguments),
     /// Serve the agent queue, small: one file keeps it.
     #[cfg(unix)]
     #[command(after_help = EXIT_CODES)]
@@ -99,6 +103,8 @@ fn run(arguments: Arguments) -> Result<(), Trouble> {
     match arguments.command {
         #[cfg(unix)]
         Command::Demo => demo::run(arguments.json, arguments.config.as_deref()),
+        #[cfg(unix)]
+        Command::Soak(soak) => demo::soak(&soak, arguments.json, arguments.config.as_deref()),
         #[cfg(unix)]
         Command::Serve(server) => serve::run(&server, arguments.config.as_deref(), arguments.json),
         #[cfg(unix)]

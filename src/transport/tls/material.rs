@@ -180,10 +180,38 @@ fn open_to_others(_: &Path) -> Option<u32> {
     None
 }
 
-#[cfg(all(test, unix))]
+#[cfg(all(test, unix, feature = "tls-ring"))]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
+    use crate::config::{Config, ConfigBuilder};
+    use std::{io::Write, os::unix::fs::PermissionsExt};
+
+    fn read(config: ConfigBuilder) -> Result<String, String> {
+        let config = config.build().expect("valid");
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        Material::read(config.tls().expect("on"), provider, None).map(|material| material.trusted())
+    }
+
+    #[test]
+    fn whom_it_trusts_is_what_tls_roots_says_and_the_file_besides() {
+        let mozilla = Config::builder().use_tls(true).tls_roots("webpki");
+        assert_eq!(read(mozilla), Ok("Mozilla's authorities".into()));
+        let system = match rustls_native_certs::load_native_certs().certs.is_empty() {
+            true => Err("the system has no certificate authorities (tls.roots: platform): set tls.ca".into()),
+            false => Ok("the system's authorities".into()),
+        };
+        assert_eq!(read(Config::builder().use_tls(true).tls_roots("platform")), system);
+    }
+
+    #[test]
+    fn a_file_with_something_else_than_an_authority_is_named() {
+        let mut file = tempfile::NamedTempFile::new().expect("a file");
+        let other = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        file.write_all(other.as_bytes()).expect("written");
+        let path = file.path().display().to_string();
+        let said = read(Config::builder().tls_ca(&*path)).expect_err("no authority");
+        assert!(said.starts_with(&format!("tls.ca {path} has a certificate that cannot be an authority")), "{said}");
+    }
 
     #[test]
     fn a_key_that_only_its_owner_can_read_is_no_cause_for_a_warning() {

@@ -153,6 +153,51 @@ mod tests {
     }
 
     #[test]
+    fn every_fault_has_its_words() {
+        use CertificateError as Certificate;
+        let alert = Error::AlertReceived;
+        let certificate = Error::InvalidCertificate;
+        let alpn = PeerMisbehaved::SelectedUnofferedApplicationProtocol;
+        let (required, refused) =
+            ("requires a client certificate", "refused our client certificate (tls.certificate): ");
+        // The error, what is said without a certificate of our own, and with one.
+        let table = [
+            (Error::PeerMisbehaved(alpn), "another protocol than HTTP/2", "another protocol than HTTP/2"),
+            (Error::NoApplicationProtocol, "does not offer HTTP/2 by ALPN", "does not offer HTTP/2 by ALPN"),
+            (Error::DecryptError, "the TLS handshake failed: ", "the TLS handshake failed: "),
+            (certificate(Certificate::NotValidForName), "is not for \"q\"; is tls.server_name", "is not for \"q\""),
+            (certificate(Certificate::Expired), "certificate has expired", "certificate has expired"),
+            (certificate(Certificate::NotValidYet), "is not valid yet; is this machine's clock", "is not valid yet"),
+            (certificate(Certificate::Revoked), "the server's certificate is revoked", "is revoked"),
+            (certificate(Certificate::InvalidPurpose), "is not for servers", "is not for servers"),
+            (certificate(Certificate::BadSignature), "not signed by the authority that it names", "not signed by"),
+            (certificate(Certificate::BadEncoding), "cannot be verified: ", "cannot be verified: "),
+            (alert(Alert::NoCertificate), required, "refused our client certificate"),
+            (alert(Alert::CertificateExpired), required, &format!("{refused}it has expired")),
+            (alert(Alert::CertificateRevoked), required, &format!("{refused}it is revoked")),
+            (alert(Alert::UnsupportedCertificate), required, &format!("{refused}it is of a kind")),
+            (alert(Alert::BadCertificate), required, &format!("{refused}it is not accepted")),
+            (alert(Alert::AccessDenied), required, &format!("{refused}access denied")),
+            (alert(Alert::NoApplicationProtocol), "does not offer HTTP/2 by ALPN", "does not offer HTTP/2 by ALPN"),
+            (alert(Alert::UnrecognisedName), "does not know the name \"q\"", "does not know the name \"q\""),
+            (alert(Alert::ProtocolVersion), "no TLS version that this side does", "no TLS version that this side does"),
+            (
+                alert(Alert::HandshakeFailure),
+                "or it requires a client certificate",
+                "or our client certificate refused",
+            ),
+            (alert(Alert::InternalError), "the alert InternalError", "the alert InternalError"),
+        ];
+        for (error, without, with) in table {
+            for (has_certificate, words) in [(false, without), (true, with)] {
+                let about = About { server_name: "q".into(), trusted: "ca.pem".into(), has_certificate };
+                let said = about.tls(&error);
+                assert!(said.contains(words), "{error:?}: {said}");
+            }
+        }
+    }
+
+    #[test]
     fn times_are_said_in_the_unit_that_people_would_use() {
         let said = [45, 300, 7_200, 864_000].map(|seconds| ago(Duration::from_secs(seconds)));
         assert_eq!(said, ["45 seconds", "5 minutes", "2 hours", "10 days"]);

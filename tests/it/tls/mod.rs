@@ -6,6 +6,8 @@ mod demo;
 mod faults;
 mod front;
 mod rotation;
+#[cfg(unix)]
+mod unix;
 
 use std::{path::Path, time::Duration};
 use tonic::{Request, Status};

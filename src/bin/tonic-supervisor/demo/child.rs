@@ -91,7 +91,7 @@ impl Child {
     }
 
     /// Asks the process to end, and waits.
-    pub(super) async fn stop(mut self) -> Result<(), Trouble> {
+    pub(super) async fn stop(&mut self) -> Result<(), Trouble> {
         self.process.signal(Signal::TERM)?;
         self.process.ended().await
     }

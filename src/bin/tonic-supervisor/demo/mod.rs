@@ -9,11 +9,14 @@ mod plain;
 mod report;
 mod script;
 mod server;
+mod soak;
 mod summary;
 mod supervised;
 mod tally;
+mod vitals;
 
 pub(crate) use server::{ServerArguments, serve};
+pub(crate) use soak::{SoakArguments, run as soak};
 
 use crate::{Trouble, terminal::Terminal, tls::Tls};
 use agent::Agent;

@@ -16,12 +16,18 @@ use tonic::Status;
 pub(super) struct Report {
     terminal: Terminal,
     json: bool,
+    failures_only: bool,
     started: Instant,
 }
 
 impl Report {
     pub(super) fn new(terminal: Terminal, json: bool) -> Self {
-        Self { terminal, json, started: Instant::now() }
+        Self { terminal, json, failures_only: false, started: Instant::now() }
+    }
+
+    /// Tells of failed calls and nothing else.
+    pub(super) fn of_failures(terminal: Terminal, json: bool) -> Self {
+        Self { failures_only: true, ..Self::new(terminal, json) }
     }
 
     pub(super) fn started(&self, address: SocketAddr) {
@@ -86,6 +92,9 @@ impl Report {
     }
 
     fn tell(&self, kind: &str, tone: Tone, who: &str, text: &str, fields: Value) {
+        if self.failures_only && !matches!(tone, Tone::Bad) {
+            return;
+        }
         let at = self.started.elapsed().as_secs_f64();
         if self.json {
             let at = (at * 1_000.0).round() / 1_000.0;

@@ -22,13 +22,14 @@ pub(super) struct Summary {
     plain: Outcome,
 }
 
+/// One agent's results.
 #[derive(Debug, Default)]
-struct Outcome {
-    numbers: Numbers,
+pub(super) struct Outcome {
+    pub(super) numbers: Numbers,
     /// Calls without an answer, and tasks that were accepted and not completed.
-    lost: u64,
+    pub(super) lost: u64,
     /// Requests with more than one effect.
-    executed_twice: u64,
+    pub(super) executed_twice: u64,
     counts: Counts,
     recoveries: Vec<Recovery>,
 }
@@ -36,14 +37,12 @@ struct Outcome {
 impl Summary {
     /// Reads the ledger; both arrays are supervised, plain.
     pub(super) fn new(ledger: &Path, tallies: [&Tally; 2], counts: [Counts; 2]) -> Result<Self, Trouble> {
-        let effects = read(ledger).map_err(|error| Trouble::Failed(error.to_string()))?;
-        let [supervised, plain] = [0, 1].map(|side| Outcome {
-            numbers: tallies[side].numbers(),
-            counts: counts[side],
-            recoveries: tallies[side].recoveries(),
-            ..Outcome::judge(&effects, tallies[side].agent, &tallies[side].tasks(), tallies[side].numbers())
-        });
-        Ok(Self { supervised, plain })
+        let [left, right] = tallies;
+        let [supervised, plain] = counts;
+        Ok(Self {
+            supervised: Outcome { counts: supervised, ..Outcome::read(ledger, left)? },
+            plain: Outcome { counts: plain, ..Outcome::read(ledger, right)? },
+        })
     }
 
     /// Fails with a sentence where the supervised agent came to harm.
@@ -91,6 +90,16 @@ impl Summary {
 }
 
 impl Outcome {
+    /// Holds an agent's calls against the ledger.
+    pub(super) fn read(ledger: &Path, tally: &Tally) -> Result<Self, Trouble> {
+        let effects = read(ledger).map_err(|error| Trouble::Failed(error.to_string()))?;
+        Ok(Self {
+            numbers: tally.numbers(),
+            recoveries: tally.recoveries(),
+            ..Self::judge(&effects, tally.agent, &tally.tasks(), tally.numbers())
+        })
+    }
+
     fn judge(effects: &[Effect], agent: &str, accepted: &[String], numbers: Numbers) -> Self {
         let mut executions: HashMap<String, u64> = HashMap::new();
         let mut completed = HashSet::new();

@@ -50,6 +50,11 @@ pub(super) fn start(
 }
 
 impl Side {
+    /// Waits until the channel is Ready, for at most `timeout`; whether it is.
+    pub(super) async fn ready(&self, timeout: Duration) -> bool {
+        self.supervisor.wait_ready(timeout).await
+    }
+
     pub(super) fn counts(&self) -> Counts {
         let snapshot = self.supervisor.snapshot();
         Counts {

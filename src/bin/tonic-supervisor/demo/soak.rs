@@ -1,0 +1,260 @@
+//! `soak`: the demo's supervised agent for as long as one likes, through faults drawn from a seed.
+//!
+//! It goes in rounds of a minute. One supervisor lives through all of them; each has a new ledger, so that neither the server nor
+//! the judgement grows with time. Between rounds, when no call is open, the process is weighed: the first time is the start.
+
+use super::{
+    Child, FINISH, Folder, Report, agent::Agent, interrupted, script::FAULTS, summary::Outcome, supervised,
+    tally::Counts, vitals::Vitals,
+};
+use crate::{Trouble, terminal::Terminal};
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use serde_json::{Map, Value, json};
+use std::{
+    fs,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::{runtime, time::sleep};
+
+const ROUND: Duration = Duration::from_secs(60);
+/// How soon the channel must be Ready again between two rounds.
+const READY: Duration = Duration::from_secs(10);
+/// Within this time tasks that end have ended.
+const SETTLE: Duration = Duration::from_secs(5);
+/// Memory that grew by more since the first round has leaked; the allocator's own to and fro stays far below.
+const LEAK_KIB: u64 = 16 * 1024;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct SoakArguments {
+    /// How long to go on, in minutes; the second is the first that can be compared.
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(2..))]
+    minutes: u32,
+    /// The faults, their lengths and the pauses between them are drawn from this number; without it, from one that is printed.
+    #[arg(long)]
+    seed: Option<u64>,
+}
+
+/// Everything that happened, in numbers.
+#[derive(Debug)]
+struct Soaked {
+    seed: u64,
+    rounds: u32,
+    faults: [u64; FAULTS.len()],
+    calls: u64,
+    failed: u64,
+    lost: u64,
+    executed_twice: u64,
+    counts: Counts,
+    start: Vitals,
+    end: Vitals,
+}
+
+/// Soaks. It succeeds when nothing failed, was lost, was executed twice or leaked.
+pub(crate) fn run(arguments: &SoakArguments, json: bool, config: Option<&Path>) -> Result<(), Trouble> {
+    let seed = arguments.seed.unwrap_or_else(rand::random);
+    let runtime = runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(Trouble::failed("cannot start the runtime"))?;
+    let soaked = runtime.block_on(async {
+        let interrupted = interrupted()?;
+        tokio::select! {
+            soaked = soak(arguments.minutes, seed, json, config) => soaked,
+            () = interrupted => Err(Trouble::Interrupted),
+        }
+    })?;
+    let line = if json { soaked.to_json().to_string() } else { soaked.to_string() };
+    Terminal::new().line(&line);
+    soaked.verdict().map_err(Trouble::Failed)
+}
+
+async fn soak(rounds: u32, seed: u64, json: bool, config: Option<&Path>) -> Result<Soaked, Trouble> {
+    let report = Arc::new(Report::of_failures(Terminal::new(), json));
+    let folder = Folder::new()?;
+    let mut child = Child::start(&folder.ledger(), config).await?;
+    let (channel, side) = supervised::start("soak", child.address(), config, &report)?;
+    let mut dice = StdRng::seed_from_u64(seed);
+    let now = Vitals::now();
+    let mut soaked = Soaked {
+        seed,
+        rounds,
+        faults: Default::default(),
+        calls: 0,
+        failed: 0,
+        lost: 0,
+        executed_twice: 0,
+        counts: Counts::default(),
+        start: now,
+        end: now,
+    };
+    for round in 1..=rounds {
+        let mut agent = Agent::start("soak", channel.clone(), &report);
+        let over = Instant::now() + ROUND;
+        while Instant::now() < over {
+            agent.tally().fault_begins();
+            soaked.faults[fault(&mut child, &mut dice).await?] += 1;
+        }
+        agent.finish(FINISH).await;
+        child.stop().await?;
+        soaked.count(&Outcome::read(&folder.ledger(), agent.tally())?);
+        drop(agent);
+        fs::remove_file(folder.ledger()).map_err(Trouble::failed("cannot remove the ledger of a round"))?;
+        child.start_again().await?;
+        if !side.ready(READY).await {
+            return Err(Trouble::Failed(format!("after round {round} the channel was not Ready for {READY:?}")));
+        }
+        match round {
+            1 => soaked.start = settled(0).await,
+            _ => soaked.end = settled(soaked.start.tasks).await,
+        }
+        eprintln!("round {round} of {rounds}: {} calls, {} failed, {} lost", soaked.calls, soaked.failed, soaked.lost);
+    }
+    soaked.counts = side.counts();
+    drop(channel);
+    side.close().await;
+    child.stop().await?;
+    Ok(soaked)
+}
+
+/// The process when at most `tasks` run, or when those that end have had time to.
+async fn settled(tasks: u64) -> Vitals {
+    let patience = Instant::now() + SETTLE;
+    loop {
+        let now = Vitals::now();
+        if now.tasks <= tasks || Instant::now() >= patience {
+            return now;
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// A pause long enough for calls to recover, then a fault; which one of `FAULTS`.
+async fn fault(child: &mut Child, dice: &mut StdRng) -> Result<usize, Trouble> {
+    sleep(Duration::from_millis(dice.random_range(2_000..6_000))).await;
+    let which = dice.random_range(0..FAULTS.len());
+    let length = Duration::from_millis(dice.random_range(100..3_500));
+    match FAULTS[which] {
+        "kill" => {
+            child.kill().await?;
+            sleep(length).await;
+            child.start_again().await?;
+        }
+        "freeze" => {
+            child.freeze()?;
+            sleep(length).await;
+            child.thaw()?;
+        }
+        "restart" => child.replace().await?,
+        _ => {
+            let seconds = dice.random_range(1..=3);
+            child.refuse_calls(seconds).await?;
+            sleep(Duration::from_secs(seconds.into())).await;
+        }
+    }
+    Ok(which)
+}
+
+impl Soaked {
+    fn count(&mut self, round: &Outcome) {
+        self.calls += round.numbers.calls;
+        self.failed += round.numbers.failed;
+        self.lost += round.lost;
+        self.executed_twice += round.executed_twice;
+    }
+
+    /// Fails with a sentence where the supervisor did not keep its promises.
+    fn verdict(&self) -> Result<(), String> {
+        let Self { failed, lost, executed_twice, start, end, .. } = self;
+        if self.calls == 0 || failed + lost + executed_twice > 0 {
+            let calls = self.calls;
+            return Err(format!(
+                "of {calls} calls {failed} failed, {lost} were lost, {executed_twice} were executed twice"
+            ));
+        }
+        if end.growth(*start) > LEAK_KIB {
+            return Err(format!("memory grew by {} KiB", end.growth(*start)));
+        }
+        if end.tasks > start.tasks {
+            return Err(format!("{} tasks were left over", end.tasks - start.tasks));
+        }
+        Ok(())
+    }
+
+    fn to_json(&self) -> Value {
+        let faults: Map<_, _> = FAULTS.into_iter().zip(self.faults).map(|(name, n)| (name.into(), n.into())).collect();
+        json!({
+            "kind": "soak", "minutes": self.rounds, "seed": self.seed, "faults": faults,
+            "calls": self.calls, "failed": self.failed, "lost": self.lost, "executed_twice": self.executed_twice,
+            "retries": self.counts.retries, "transparent_retries": self.counts.transparent_retries,
+            "dials": self.counts.dials, "reconnects": self.counts.reconnects,
+            "memory_kib": { "start": self.start.memory, "end": self.end.memory },
+            "tasks": { "start": self.start.tasks, "end": self.end.tasks },
+        })
+    }
+}
+
+impl std::fmt::Display for Soaked {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let kib = |vitals: Vitals| vitals.memory.map_or("?".into(), |kib| kib.to_string());
+        write!(
+            f,
+            "soak: {} minutes, seed {}, {} faults, {} calls, {} failed, {} lost, {} executed twice, memory {} -> {} KiB, tasks {} -> {}",
+            self.rounds,
+            self.seed,
+            self.faults.iter().sum::<u64>(),
+            self.calls,
+            self.failed,
+            self.lost,
+            self.executed_twice,
+            kib(self.start),
+            kib(self.end),
+            self.start.tasks,
+            self.end.tasks
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn soaked(start: (u64, u64), end: (u64, u64)) -> Soaked {
+        let vitals = |(memory, tasks)| Vitals { memory: Some(memory), tasks };
+        Soaked {
+            seed: 1,
+            rounds: 2,
+            faults: [1, 2, 3, 4],
+            calls: 10,
+            failed: 0,
+            lost: 0,
+            executed_twice: 0,
+            counts: Counts::default(),
+            start: vitals(start),
+            end: vitals(end),
+        }
+    }
+
+    #[test]
+    fn harm_to_a_call_and_every_leak_is_a_failure_with_a_sentence() {
+        let well = || soaked((20_000, 9), (21_000, 9));
+        assert_eq!(well().verdict(), Ok(()));
+        let says = |soaked: Soaked| soaked.verdict().expect_err("a failure");
+        assert!(says(Soaked { failed: 1, ..well() }).contains("1 failed"));
+        assert!(says(Soaked { lost: 2, ..well() }).contains("2 were lost"));
+        assert!(says(Soaked { executed_twice: 3, ..well() }).contains("3 were executed twice"));
+        assert!(says(Soaked { calls: 0, ..well() }).starts_with("of 0 calls"));
+        assert!(says(soaked((20_000, 9), (20_000 + LEAK_KIB + 1, 9))).contains("memory grew"));
+        assert!(says(soaked((20_000, 9), (20_000, 10))).contains("1 tasks were left over"));
+    }
+
+    #[test]
+    fn the_summary_is_one_line_with_memory_and_tasks_at_start_and_end() {
+        let soaked = soaked((20_000, 9), (21_000, 9));
+        assert!(soaked.to_string().ends_with("memory 20000 -> 21000 KiB, tasks 9 -> 9"), "{soaked}");
+        assert_eq!(soaked.to_json()["memory_kib"], json!({ "start": 20_000, "end": 21_000 }));
+        assert_eq!(soaked.to_json()["faults"]["unavailable"], 4);
+    }
+}

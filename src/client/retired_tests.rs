@@ -1,0 +1,54 @@
+//! A link whose stream ids are used up, as a whole supervisor sees it. It takes a billion calls to get there, so the link's word is
+//! played here; that a link says it is tested in `transport::link`.
+
+use super::Supervisor;
+use crate::{
+    actor::SupervisorMsg,
+    config::Config,
+    model::{Fact, Incarnation, LinkEnd},
+    telemetry::{EventItem, EventStream},
+    testing::{MemoryNetwork, Script, ScriptedServer},
+};
+use std::time::Duration;
+use tokio::time::{sleep, timeout};
+use tonic::{Request, Status};
+
+async fn say(supervisor: Supervisor) -> Result<(), Status> {
+    supervisor.channel().unary::<(), ()>("/test.Echo/Say", Request::new(())).await.map(drop)
+}
+
+/// How the first link that ends does, and whether it was still in use then.
+async fn first_end(events: &mut EventStream) -> (Incarnation, LinkEnd, bool) {
+    loop {
+        if let Some(EventItem::Event(event)) = events.next().await
+            && let Fact::LinkLost { incarnation, end, current, .. } = &event.fact
+        {
+            return (*incarnation, end.clone(), *current);
+        }
+    }
+}
+
+/// Time line: 0 s a call, 1 s the link retires, 1 s another call, 2 s the first is answered and its link closes, 3 s the other.
+#[tokio::test(start_paused = true)]
+async fn a_retired_link_finishes_its_call_while_its_successor_takes_the_next() {
+    let network = MemoryNetwork::new();
+    let server = ScriptedServer::builder().script(Script::delay(Duration::from_secs(2)));
+    let server = server.on_memory(&network, "server:50051").await;
+    let config = Config::builder().host("server").build().expect("valid");
+    let supervisor = Supervisor::builder(config).connector(network.connector()).seed(1).spawn();
+    let mut events = supervisor.events();
+
+    let first = tokio::spawn(say(supervisor.clone()));
+    sleep(Duration::from_secs(1)).await;
+    supervisor.core().tell_supervisor(SupervisorMsg::LinkRetired(Incarnation(1)));
+    let second = tokio::spawn(say(supervisor.clone()));
+    let end = timeout(Duration::from_secs(10), first_end(&mut events)).await.expect("the retired link closes");
+    assert_eq!(end, (Incarnation(1), LinkEnd::HungUp, false));
+    assert!(first.is_finished() && !second.is_finished(), "the link closes with its last call");
+    first.await.expect("no panic").expect("answered");
+    second.await.expect("no panic").expect("answered");
+
+    let seen = supervisor.snapshot();
+    assert_eq!((server.connections(), server.handled()), (2, 2));
+    assert_eq!((seen.incarnation, seen.retries, seen.transparent_retries), (Incarnation(2), 0, 0));
+}

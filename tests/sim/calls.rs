@@ -1,0 +1,308 @@
+//! Makes the script's calls, and holds each answer, or the lack of one, to the laws.
+
+use crate::{
+    events::{GRAIN, Story},
+    script::{Call, Fate, Fault, Kind, Script, ms},
+    world::{World, now, path_of},
+};
+use http::uri::PathAndQuery;
+use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
+use tokio::sync::oneshot;
+use tonic::{Code, Request, Status, Streaming, client::Grpc};
+use tonic_prost::ProstCodec;
+use tonic_supervisor::{CallOptions, CallReport, Cause, Phase, SupervisedChannel, Supervisor, UnaryCall, UnaryResult};
+
+/// What a call needs to be made and judged.
+#[derive(Clone)]
+pub(crate) struct Caller {
+    pub(crate) script: Arc<Script>,
+    pub(crate) world: World,
+    pub(crate) story: Rc<RefCell<Story>>,
+    /// None once all handles are dropped.
+    pub(crate) supervisor: Rc<RefCell<Option<Supervisor>>>,
+}
+
+/// How a call ended for whoever made it.
+#[derive(Debug)]
+enum Answer {
+    /// With an answer.
+    Came(Result<String, Status>),
+    /// The caller dropped it.
+    GivenUp,
+    /// It is not known to anybody: nobody waited, or there was no handle to make it with.
+    Nobody,
+    /// The reply port was dropped without an answer.
+    Dropped,
+    /// Long after its deadline there was no answer.
+    Missing,
+}
+
+impl Caller {
+    /// Makes call `n` when its time has come. Returns when it is over.
+    pub(crate) async fn make(self, n: usize) {
+        let call = &self.script.calls[n];
+        tokio::time::sleep(call.at).await;
+        let begun = now();
+        let answer = self.answer(n, call).await;
+        let took = now() - begun;
+        self.world.note(format_args!("client: call {n} ended after {:.6}: {}", took.as_secs_f64(), words(&answer)));
+        // By then the events of that moment were heard.
+        tokio::time::sleep(GRAIN).await;
+        self.judge(n, call, took, &answer);
+    }
+
+    async fn answer(&self, n: usize, call: &Call) -> Answer {
+        // Dropped before the call runs: a call keeps the supervisor alive by itself.
+        let Some((channel, mailbox)) = self.handles() else { return Answer::Nobody };
+        let options = options(call);
+        let text = text_of(n, call);
+        let asking = async {
+            match call.kind {
+                Kind::Unary => Answer::Came(unary(channel, n, text, options).await),
+                Kind::Stream => Answer::Came(stream(channel, n, text, options).await),
+                Kind::Chat { every } => Answer::Came(chat(channel, n, text, every, options).await),
+                Kind::Message | Kind::OneWay => {
+                    drop(channel);
+                    let (reply, answer) = oneshot::channel();
+                    let message = match call.kind {
+                        Kind::Message => UnaryCall::new(path_of(n), &text, reply.into()),
+                        _ => UnaryCall::one_way(path_of(n), &text),
+                    };
+                    mailbox.send_message(message.with_options(options)).expect("a mailbox takes every message");
+                    if call.kind == Kind::OneWay {
+                        return Answer::Nobody;
+                    }
+                    match answer.await {
+                        Ok(answer) => Answer::Came(said(answer)),
+                        Err(_) => Answer::Dropped,
+                    }
+                }
+            }
+        };
+        let patience = call.patience.unwrap_or(Duration::MAX);
+        let far_too_late = call.timeout + self.lateness() + ms(1_000);
+        match tokio::time::timeout(patience.min(far_too_late), asking).await {
+            Ok(answer) => answer,
+            Err(_) if patience < far_too_late => Answer::GivenUp,
+            Err(_) => Answer::Missing,
+        }
+    }
+
+    fn handles(&self) -> Option<(SupervisedChannel, tonic_supervisor::Mailbox)> {
+        let supervisor = self.supervisor.borrow();
+        supervisor.as_ref().map(|supervisor| (supervisor.channel(), supervisor.mailbox()))
+    }
+
+    /// How much later than its deadline a call may end: not at all, but for the clock's grain, and for actors that wait to be
+    /// replaced.
+    fn lateness(&self) -> Duration {
+        let panics = self.script.faults.iter().any(|(_, fault)| matches!(fault, Fault::Panic(..)));
+        GRAIN + if panics { ms(20) } else { Duration::ZERO }
+    }
+
+    fn judge(&self, n: usize, call: &Call, took: Duration, answer: &Answer) {
+        let world = &self.world;
+        match answer {
+            Answer::Nobody | Answer::GivenUp => return,
+            Answer::Dropped => {
+                return world.accuse(format_args!("call {n}: its reply port was dropped without an answer"));
+            }
+            Answer::Missing => return world.accuse(format_args!("call {n}: no answer, long after its deadline")),
+            Answer::Came(_) => {}
+        }
+        world.hold(took <= call.timeout + self.lateness(), || {
+            format!("call {n} of {:?} ended after {took:?}", call.timeout)
+        });
+        let Answer::Came(answer) = answer else { return };
+        match answer {
+            Ok(text) => {
+                let executed = world.arrivals(n).iter().any(|came| came.executed);
+                world.hold(executed, || format!("call {n} is answered with OK, and the server never saw it"));
+                let big = call.fates.iter().any(|fate| matches!(fate, Fate::Big(_)));
+                let own = big || !call.is_unary() || *text == text_of(n, call);
+                world.hold(own, || format!("call {n} got the answer of another: {text:?}"));
+            }
+            Err(status) => match CallReport::of(status) {
+                Some(report) => self.judge_failure(n, call, took, report),
+                None => world.hold(!call.is_unary(), || format!("call {n} failed without a report: {status:?}")),
+            },
+        }
+    }
+
+    fn judge_failure(&self, n: usize, call: &Call, took: Duration, report: &CallReport) {
+        let (world, story) = (&self.world, self.story.borrow());
+        let said = || format!("call {n}: {report}");
+        let cause = &report.outcome.cause;
+        let sent_again = report.retries + report.transparent_retries;
+        // The last retry may have been waited for in vain; nothing else is counted that was not made.
+        let made = report.attempts_made;
+        world.hold(made == sent_again || made == sent_again + 1, || {
+            format!("{} ({made} attempts, {} retries, {} resent)", said(), report.retries, report.transparent_retries)
+        });
+        world.hold(report.retries as usize == story.retries(n).len(), || {
+            format!("{}; it counts {} retries, {} were announced", said(), report.retries, story.retries(n).len())
+        });
+        match cause {
+            Cause::Deadline(_) => {
+                world.hold(took + GRAIN >= call.timeout, || format!("{}, before its deadline", said()))
+            }
+            Cause::NotConnected(_) => {
+                world.hold(!call.wait_for_ready, || format!("{}, and it waits for a link", said()))
+            }
+            Cause::Shutdown => world.hold(story.draining, || format!("{}, and nobody shut down", said())),
+            Cause::Shed(_) => world.hold(story.shed.contains(&n), || format!("{}, and nobody said so", said())),
+            Cause::Cancelled | Cause::Supervision(_) => world.accuse(said()),
+            _ => world.hold(!self.was_worth_a_retry(n, took, report, &story), || {
+                format!("{}, and no retry followed", said())
+            }),
+        }
+        let unseen = report.certainly_unprocessed();
+        let seen = world.arrivals(n).iter().any(|came| came.executed);
+        world.hold(!(unseen && seen), || format!("{}; the server did process it", said()));
+    }
+
+    /// Whether the policy asks for one more attempt after the last failure.
+    fn was_worth_a_retry(&self, n: usize, took: Duration, report: &CallReport, story: &Story) -> bool {
+        let (call, retry) = (&self.script.calls[n], self.script.config.retry());
+        // The server may have forbidden it, and what is passed on already is not asked for again.
+        let special =
+            call.fates.iter().any(|fate| matches!(fate, Fate::Status { pushback: Some(_), .. } | Fate::Big(_)));
+        // What is larger is sent once; the prefix and the field's head come on top.
+        let kept = call.size + 16 <= self.script.config.max_replay_bytes();
+        let harmless = call.idempotent || report.outcome.phase < Phase::MaybeProcessed;
+        let may = call.is_unary() && !call.no_retry && kept && harmless && !special;
+        let in_time = took + retry.backoff.delay(report.retries) + GRAIN < call.timeout;
+        may && in_time
+            && retry.codes.contains(report.outcome.code)
+            && retry.limit.allows(report.retries)
+            && !story.throttled.contains(&n)
+            && !story.draining
+    }
+
+    /// What the server saw of call `n`, once all is over.
+    pub(crate) fn judge_arrivals(&self, n: usize) {
+        let (call, arrivals, story) = (&self.script.calls[n], self.world.arrivals(n), self.story.borrow());
+        let retries = story.retries(n);
+        let executed = arrivals.iter().filter(|came| came.executed);
+        let times = executed.clone().count();
+        self.world.hold((call.idempotent && call.is_unary()) || times <= 1, || {
+            format!("call {n} was executed {times} times")
+        });
+        for attempt in 0..=retries.len() as u32 {
+            let times = executed.clone().filter(|came| came.previous == attempt).count();
+            self.world.hold(times <= 1, || format!("attempt {attempt} of call {n} was executed {times} times"));
+        }
+        for came in &arrivals {
+            let Some(last) = came.previous.checked_sub(1) else { continue };
+            match retries.get(last as usize) {
+                None => self
+                    .world
+                    .accuse(format_args!("call {n} arrived as retry {}, which nobody announced", came.previous)),
+                Some(retry) => {
+                    let due = retry.at + retry.delay;
+                    let (earliest, at) = (due.saturating_sub(self.script.tick + GRAIN), came.at);
+                    self.world.hold(at >= earliest, || {
+                        format!("retry {} of call {n} came at {at:?}, due at {due:?}", came.previous)
+                    });
+                }
+            }
+        }
+    }
+}
+
+fn options(call: &Call) -> CallOptions {
+    let mut options =
+        CallOptions::new().timeout(call.timeout).wait_for_ready(call.wait_for_ready).idempotent(call.idempotent);
+    if call.is_unary() {
+        options = options.unary();
+    }
+    if let Some(timeout) = call.attempt_timeout {
+        options = options.attempt_timeout(timeout);
+    }
+    if call.no_retry { options.no_retry() } else { options }
+}
+
+/// What a call says, and hears when all is well.
+fn text_of(n: usize, call: &Call) -> String {
+    let text = n.to_string();
+    let fill = call.size.saturating_sub(text.len());
+    text + &".".repeat(fill)
+}
+
+async fn unary(channel: SupervisedChannel, n: usize, text: String, options: CallOptions) -> Result<String, Status> {
+    let mut request = Request::new(text);
+    request.extensions_mut().insert(options);
+    let answer = channel.unary::<String, String>(&path_of(n), request).await;
+    answer.map(tonic::Response::into_inner)
+}
+
+async fn stream(channel: SupervisedChannel, n: usize, text: String, options: CallOptions) -> Result<String, Status> {
+    let mut request = Request::new(text);
+    request.extensions_mut().insert(options);
+    let path = PathAndQuery::try_from(path_of(n)).expect("a path");
+    let mut grpc = Grpc::new(channel);
+    grpc.ready().await?;
+    whole(grpc.server_streaming(request, path, ProstCodec::default()).await?.into_inner()).await
+}
+
+/// Three messages, one after the other.
+async fn chat(
+    channel: SupervisedChannel,
+    n: usize,
+    text: String,
+    every: Duration,
+    options: CallOptions,
+) -> Result<String, Status> {
+    let words = futures::stream::unfold(0, move |said| {
+        let text = text.clone();
+        async move {
+            tokio::time::sleep(every).await;
+            (said < 3).then_some((text, said + 1))
+        }
+    });
+    let mut request = Request::new(words);
+    request.extensions_mut().insert(options);
+    let path = PathAndQuery::try_from(path_of(n)).expect("a path");
+    let mut grpc = Grpc::new(channel);
+    grpc.ready().await?;
+    whole(grpc.streaming(request, path, ProstCodec::default()).await?.into_inner()).await
+}
+
+async fn whole(mut messages: Streaming<String>) -> Result<String, Status> {
+    let mut whole = String::new();
+    while let Some(message) = messages.message().await? {
+        whole.push_str(&message);
+    }
+    Ok(whole)
+}
+
+fn said(answer: UnaryResult) -> Result<String, Status> {
+    answer?.decode()
+}
+
+/// For the trace.
+fn words(answer: &Answer) -> String {
+    match answer {
+        Answer::Came(Ok(text)) => format!("OK, {} bytes", text.len()),
+        Answer::Came(Err(status)) => match CallReport::of(status) {
+            Some(report) => format!("{:?}: {report}", status.code()),
+            None => format!("{:?}: {}", status.code(), status.message()),
+        },
+        other => format!("{other:?}"),
+    }
+}
+
+/// Asks until the server answers, for at most `patience`: whether it did.
+pub(crate) async fn is_served(channel: SupervisedChannel, patience: Duration) -> bool {
+    let until = tokio::time::Instant::now() + patience;
+    while tokio::time::Instant::now() < until {
+        let mut request = Request::new("probe".to_owned());
+        request.extensions_mut().insert(CallOptions::new().timeout(patience).wait_for_ready(true));
+        match channel.unary::<String, String>("/sim.Calls/Probe", request).await {
+            Ok(_) => return true,
+            Err(status) if status.code() == Code::Cancelled => return false,
+            Err(_) => tokio::time::sleep(ms(100)).await,
+        }
+    }
+    false
+}

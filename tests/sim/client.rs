@@ -1,0 +1,265 @@
+//! The client's host: one supervisor, the script's calls, and the laws that are checked all along and at the end.
+
+use crate::{
+    calls::{Caller, is_served},
+    events::{GRAIN, Story},
+    network::Network,
+    script::{Credentials, End, Fault, Script, ms, secs},
+    world::{World, now},
+};
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+use tokio::{
+    sync::mpsc::UnboundedReceiver,
+    task::{JoinHandle, spawn_local},
+};
+use tonic::{Status, metadata::MetadataMap};
+use tonic_supervisor::{CallCredentials, ConnectivityState, CredentialsRequest, EventItem, Supervisor};
+
+/// What the client is told to do; `None`: all faults are over.
+pub(crate) type Orders = UnboundedReceiver<Option<Fault>>;
+
+/// So many tasks may be alive, beside those of open calls: actors, their timers, links, dials, request actors.
+const TASKS: usize = 64;
+
+struct Client {
+    script: Arc<Script>,
+    world: World,
+    story: Rc<RefCell<Story>>,
+    supervisor: Rc<RefCell<Option<Supervisor>>>,
+    network: Network,
+    /// Ends with the supervisor's last event.
+    events: JoinHandle<()>,
+    unsound: Cell<bool>,
+}
+
+/// The software of the client's host. Its own tasks are local ones: the others are the supervisor's.
+pub(crate) async fn run(script: Arc<Script>, world: World, network: Network, orders: Orders) -> turmoil::Result {
+    let builder = Supervisor::builder(script.config.clone()).connector(Arc::new(network.clone())).seed(script.seed);
+    let supervisor = match script.credentials {
+        Some(credentials) => builder.call_credentials(hook(credentials)).allow_plaintext().spawn(),
+        None => builder.spawn(),
+    };
+    if let Some(mutation) = script.mutation {
+        supervisor.mutations().commit(mutation);
+    }
+    let story = Rc::new(RefCell::new(Story::new(world.clone(), script.clone())));
+    let events = spawn_local(listen(supervisor.events(), world.clone(), story.clone()));
+    let supervisor = Rc::new(RefCell::new(Some(supervisor)));
+    let client = Client { script, world, story, supervisor, network, events, unsound: Cell::new(false) };
+    client.live(orders).await;
+    Ok(())
+}
+
+/// What gives calls their credentials, or fails to.
+fn hook(credentials: Credentials) -> impl CallCredentials {
+    let asked = AtomicU32::new(0);
+    move |_: CredentialsRequest| {
+        let Credentials { after, fails, hangs } = credentials;
+        let time = asked.fetch_add(1, Relaxed) + 1;
+        async move {
+            tokio::time::sleep(after).await;
+            if time.is_multiple_of(hangs) {
+                std::future::pending::<()>().await;
+            }
+            match time.is_multiple_of(fails) {
+                true => Err(Status::unavailable("the issuer is away")),
+                false => Ok(MetadataMap::new()),
+            }
+        }
+    }
+}
+
+async fn listen(mut events: tonic_supervisor::EventStream, world: World, story: Rc<RefCell<Story>>) {
+    while let Some(item) = events.next().await {
+        match item {
+            EventItem::Snapshot(snapshot) => story.borrow_mut().seq = snapshot.seq,
+            EventItem::Event(event) => story.borrow_mut().hear(&event),
+            EventItem::Lagged(missed) => world.accuse(format_args!("{missed} events were not read in time")),
+        }
+    }
+}
+
+impl Client {
+    async fn live(self, mut orders: Orders) {
+        let caller = Caller {
+            script: self.script.clone(),
+            world: self.world.clone(),
+            story: self.story.clone(),
+            supervisor: self.supervisor.clone(),
+        };
+        let calls: Vec<_> = (0..self.script.calls.len()).map(|n| spawn_local(caller.clone().make(n))).collect();
+        let mut ended = false;
+        loop {
+            tokio::select! {
+                biased;
+                order = orders.recv() => match order.flatten() {
+                    Some(fault) => ended |= self.obey(fault).await,
+                    None => break,
+                },
+                () = tokio::time::sleep(self.script.tick) => self.look(),
+            }
+        }
+        if !ended {
+            self.get_well().await;
+        }
+        for call in calls {
+            // While its last calls end, the supervisor is under the same laws.
+            let mut call = call;
+            while tokio::time::timeout(self.script.tick, &mut call).await.is_err() {
+                self.look();
+            }
+        }
+        if !ended {
+            self.end(self.script.end).await;
+        }
+        self.look_back(&caller).await;
+    }
+
+    /// Does what the script says; whether that was the supervisor's end.
+    async fn obey(&self, fault: Fault) -> bool {
+        let Some(supervisor) = self.supervisor.borrow().clone() else { return true };
+        match fault {
+            Fault::Panic(child, message, times) => supervisor.panics().arm(child, message, times),
+            Fault::ReconnectNow => {
+                self.story.borrow_mut().asked_to_reconnect();
+                supervisor.reconnect_now();
+            }
+            Fault::Shutdown { grace } => {
+                drop(supervisor);
+                self.end(End::Shutdown { grace }).await;
+                return true;
+            }
+            Fault::DropHandles => {
+                drop(supervisor);
+                self.end(End::DropHandles).await;
+                return true;
+            }
+            other => unreachable!("{other:?} is not the client's business"),
+        }
+        false
+    }
+
+    /// With all faults over, calls have to succeed again within the time that the configuration promises.
+    async fn get_well(&self) {
+        let Some(supervisor) = self.supervisor.borrow().clone() else { return };
+        supervisor.panics().disarm();
+        let (config, worst) = (&self.script.config, |wait: Duration, jitter: f64| wait.mul_f64(1.0 + jitter));
+        let reconnect = config.reconnect();
+        let silence = config.effective_keepalive_time().unwrap_or_default() + config.keepalive().timeout();
+        // A dead link is noticed, a dial that hangs is cut off, a wait that is on ends, and what it takes to do things once more.
+        let patience = silence + config.connect_timeout() + worst(reconnect.idle().max, reconnect.jitter()) + secs(4);
+        // Where there is little room, calls that hang may take it until their deadlines.
+        let tight = config.max_in_flight().min(config.queue().max_calls()) <= 10;
+        let patience = patience + if tight { self.longest() } else { Duration::ZERO };
+        let well = is_served(supervisor.channel(), patience).await;
+        self.world.hold(well, || format!("no call succeeded within {patience:?} after all faults were over"));
+    }
+
+    async fn end(&self, end: End) {
+        self.world.note(format_args!("client: {end:?}"));
+        let begun = now();
+        let supervisor = self.supervisor.borrow().clone();
+        let allowed = match end {
+            End::Shutdown { grace } => {
+                let supervisor = supervisor.expect("it ends once");
+                // Links are cut 100 ms after the grace; dead actors may have to be replaced to do so.
+                let allowed = grace + ms(100) + GRAIN + self.replacements();
+                if tokio::time::timeout(allowed + secs(5), supervisor.shutdown(grace)).await.is_err() {
+                    self.world.accuse(format_args!("a shutdown with a grace of {grace:?} does not end"));
+                }
+                allowed
+            }
+            End::DropHandles => {
+                drop(supervisor);
+                *self.supervisor.borrow_mut() = None;
+                // A link that cannot write its goodbye is cut after a second or two.
+                let allowed = secs(2)
+                    + self.longest()
+                    + self.script.config.connect_timeout()
+                    + self.silence()
+                    + self.replacements();
+                if !self.is_over_within(allowed + secs(5)).await {
+                    self.world.accuse("the last handle was dropped, and the supervisor does not end");
+                }
+                allowed
+            }
+        };
+        let took = now() - begun;
+        self.world.hold(took <= allowed, || format!("{end:?} took {took:?}"));
+    }
+
+    /// Whether the last event is announced within this time.
+    async fn is_over_within(&self, patience: Duration) -> bool {
+        let until = now() + patience;
+        while !self.events.is_finished() && now() < until {
+            tokio::time::sleep(ms(1)).await;
+        }
+        self.story.borrow().closed
+    }
+
+    /// The longest that a call may take.
+    fn longest(&self) -> Duration {
+        self.script.calls.iter().map(|call| call.timeout).max().unwrap_or_default()
+    }
+
+    fn silence(&self) -> Duration {
+        let config = &self.script.config;
+        config.effective_keepalive_time().unwrap_or_default() + config.keepalive().timeout()
+    }
+
+    fn replacements(&self) -> Duration {
+        let panics =
+            self.script.faults.iter().map(|(_, fault)| if let Fault::Panic(.., times) = fault { *times } else { 0 });
+        self.story.borrow().slow_pace() * panics.sum()
+    }
+
+    /// The laws of every moment.
+    fn look(&self) {
+        let (world, story) = (&self.world, self.story.borrow());
+        let stuck = !matches!(story.state, ConnectivityState::Ready | ConnectivityState::Shutdown)
+            && now() > story.way_on_by + GRAIN;
+        world.hold(!stuck, || format!("a dead end: {} since {:?}", story.state, story.way_on_by));
+        let supervisor = self.supervisor.borrow();
+        let Some(supervisor) = &*supervisor else { return };
+        let (snapshot, config) = (supervisor.snapshot(), &self.script.config);
+        let same = snapshot.seq != story.seq || snapshot.state == story.state;
+        world.hold(same, || format!("the snapshot says {}, the events say {}", snapshot.state, story.state));
+        let calls = [snapshot.calls_waiting, snapshot.calls_open, config.queue().max_calls()];
+        // A call that was given up this very moment is open no more, and its actor has yet to hear of it.
+        let before = self.unsound.replace(!calls.is_sorted());
+        world.hold(calls.is_sorted() || !before, || format!("calls waiting, open and allowed: {calls:?}"));
+        let streams = [snapshot.streams, config.max_in_flight()];
+        world.hold(streams.is_sorted(), || format!("streams open and allowed: {streams:?}"));
+        let tasks = tasks();
+        world.hold(tasks <= TASKS + 2 * snapshot.calls_open, || format!("{tasks} tasks for {calls:?} calls"));
+    }
+
+    /// The laws of the end.
+    async fn look_back(self, caller: &Caller) {
+        let world = &self.world;
+        world.hold(self.is_over_within(secs(1)).await, || "Closed was never announced".into());
+        // A moment, for what was told to end.
+        tokio::time::sleep(ms(5)).await;
+        if let Some(supervisor) = &*self.supervisor.borrow() {
+            let snapshot = supervisor.snapshot();
+            let left = (snapshot.calls_open, snapshot.calls_waiting, snapshot.streams);
+            world.hold(left == (0, 0, 0), || format!("calls open, waiting and streams after the end: {left:?}"));
+        }
+        let left = (tasks(), self.network.in_use());
+        world.hold(left == (0, 0), || format!("tasks and connections after the end: {left:?}"));
+        (0..self.script.calls.len()).for_each(|n| caller.judge_arrivals(n));
+    }
+}
+
+/// How many of the supervisor's tasks are alive.
+fn tasks() -> usize {
+    tokio::runtime::Handle::current().metrics().num_alive_tasks()
+}

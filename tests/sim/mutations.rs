@@ -1,0 +1,65 @@
+//! The net catches fish: with a deliberate bug in the supervisor, the simulation finds a law that is broken.
+
+use crate::{
+    draw,
+    run::run,
+    seeds::{hush_injected_panics, say},
+};
+use tonic_supervisor::Mutation;
+
+/// So many seeds are enough to find any of them.
+const SEEDS: u64 = 300;
+
+/// Runs seeds until a law is broken, which must be one that speaks of `words`.
+fn is_found(mutation: Mutation, words: &str) {
+    hush_injected_panics();
+    let found = (0..SEEDS).find_map(|seed| Some((seed, run(draw::script(seed).with(mutation)).broken?)));
+    let (seed, law) = found.unwrap_or_else(|| panic!("{SEEDS} seeds do not find {mutation:?}"));
+    say(&format!("{mutation:?} is found by seed {seed}: {law}"));
+    assert!(law.contains(words), "{mutation:?} breaks another law than expected: {law}");
+}
+
+#[test]
+fn a_dropped_reply_is_found() {
+    is_found(Mutation::DropReply, "answer");
+}
+
+#[test]
+fn a_forgotten_redial_timer_is_found() {
+    is_found(Mutation::ForgetRedialTimer, "a dead end");
+}
+
+#[test]
+fn a_forgotten_timer_of_calls_is_found() {
+    is_found(Mutation::ForgetCallTimer, "no answer");
+}
+
+#[test]
+fn a_second_send_of_what_a_goaway_left_in_flight_is_found() {
+    is_found(Mutation::DoubleSendOnGoAway, "was executed 2 times");
+}
+
+#[test]
+fn a_parked_call_that_counts_as_an_attempt_is_found() {
+    is_found(Mutation::CountParkedCalls, "which nobody announced");
+}
+
+#[test]
+fn a_repetition_of_what_must_run_once_is_found() {
+    is_found(Mutation::RetryNotIdempotent, "was executed 2 times");
+}
+
+#[test]
+fn a_retry_of_a_stream_is_found() {
+    is_found(Mutation::RetryStreams, "is retried, being Stream");
+}
+
+#[test]
+fn a_retry_that_does_not_wait_is_found() {
+    is_found(Mutation::ForgetRetryWait, "came at");
+}
+
+#[test]
+fn a_link_left_open_by_a_shutdown_is_found() {
+    is_found(Mutation::LeaveLinksOpen, "does not end");
+}

@@ -1,0 +1,117 @@
+//! The supervisor's way into the simulated network, which counts the streams it holds, and can be clogged.
+
+use crate::script::{PORT, SERVER};
+use futures::future::BoxFuture;
+use parking_lot::Mutex;
+use std::{
+    io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    task::{Context, Poll, Waker, ready},
+};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tonic_supervisor::{
+    DialFailure, DialStep,
+    transport::{BoxedIo, Connector, Target},
+};
+use turmoil::net::TcpStream;
+
+/// Dials the simulated server. Clones count together.
+#[derive(Clone, Default)]
+pub(crate) struct Network {
+    in_use: Arc<AtomicUsize>,
+    clog: Arc<Mutex<Clog>>,
+}
+
+/// Whether bytes are taken, and who waits until they are.
+#[derive(Default)]
+struct Clog {
+    on: bool,
+    waiting: Vec<Waker>,
+}
+
+impl Network {
+    /// How many dials run and how many streams are open.
+    pub(crate) fn in_use(&self) -> usize {
+        self.in_use.load(Relaxed)
+    }
+
+    /// `true`: from now on no bytes are taken. `false`: they are again.
+    pub(crate) fn clog(&self, on: bool) {
+        let mut clog = self.clog.lock();
+        clog.on = on;
+        clog.waiting.drain(..).for_each(Waker::wake);
+    }
+
+    fn used(&self) -> Used {
+        self.in_use.fetch_add(1, Relaxed);
+        Used(self.in_use.clone())
+    }
+}
+
+impl Connector for Network {
+    fn connect(&self, _: &Target) -> BoxFuture<'static, Result<BoxedIo, DialFailure>> {
+        let (used, clog) = (self.used(), self.clog.clone());
+        Box::pin(async move {
+            match TcpStream::connect((SERVER, PORT)).await {
+                Ok(stream) => Ok(Box::new(Stream { stream, clog, _used: used }) as BoxedIo),
+                Err(error) => Err(DialFailure {
+                    step: DialStep::Connect,
+                    reason: format!("cannot connect: {error}"),
+                    timed_out: false,
+                }),
+            }
+        })
+    }
+}
+
+struct Used(Arc<AtomicUsize>);
+
+impl Drop for Used {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
+struct Stream {
+    stream: TcpStream,
+    clog: Arc<Mutex<Clog>>,
+    _used: Used,
+}
+
+impl Stream {
+    fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut clog = self.clog.lock();
+        if !clog.on {
+            return Poll::Ready(());
+        }
+        clog.waiting.push(cx.waker().clone());
+        Poll::Pending
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, into)
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        ready!(self.poll_room(cx));
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_room(cx));
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_room(cx));
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

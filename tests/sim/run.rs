@@ -1,0 +1,106 @@
+//! Runs a script: two hosts, a network between them, and the script's faults at their times.
+
+use crate::{
+    client,
+    network::Network,
+    script::{CLIENT, Fault, SERVER, Script, ServerFault, secs},
+    server,
+    world::World,
+};
+use std::{net::IpAddr, sync::Arc, time::Duration};
+use tokio::sync::mpsc;
+use turmoil::Sim;
+
+/// What came of it.
+pub(crate) struct Outcome {
+    /// The first law that was broken.
+    pub(crate) broken: Option<String>,
+    /// All that happened, a line each.
+    pub(crate) trace: Vec<String>,
+    /// How much time passed in the simulation.
+    pub(crate) lasted: Duration,
+}
+
+pub(crate) fn run(script: Script) -> Outcome {
+    let script = Arc::new(script);
+    let world = World::new(script.clone());
+    let mut sim = turmoil::Builder::new()
+        .rng_seed(script.seed)
+        .tick_duration(script.tick)
+        .min_message_latency(script.latency[0])
+        .max_message_latency(script.latency[1])
+        .tcp_capacity(1_024)
+        .simulation_duration(secs(600))
+        .build();
+    let orders = server::Orders::default();
+    sim.host(SERVER, {
+        let (world, orders) = (world.clone(), orders.clone());
+        move || server::run(world.clone(), orders.clone())
+    });
+    let (client, client_orders) = mpsc::unbounded_channel();
+    let network = Network::default();
+    sim.client(CLIENT, client::run(script.clone(), world.clone(), network.clone(), client_orders));
+    let mut faults = script.faults.iter().copied().filter(|(at, _)| *at < script.healed).peekable();
+    let mut healed = false;
+    loop {
+        while let Some((_, fault)) = faults.next_if(|(at, _)| *at <= sim.elapsed()) {
+            happen(&mut sim, &network, fault, &orders, &client);
+        }
+        if !healed && sim.elapsed() >= script.healed {
+            healed = true;
+            heal(&mut sim, &network, &script, &orders);
+            // A client that is done is not there to hear it.
+            let _ = client.send(None);
+        }
+        match sim.step() {
+            Ok(true) => break,
+            Ok(false) if world.broken().is_some() => break,
+            Ok(false) => {}
+            Err(error) => {
+                world.accuse(format_args!("the simulation failed: {error}"));
+                break;
+            }
+        }
+    }
+    Outcome { broken: world.broken(), trace: world.trace(), lasted: sim.elapsed() }
+}
+
+fn happen(
+    sim: &mut Sim<'_>,
+    network: &Network,
+    fault: Fault,
+    orders: &server::Orders,
+    client: &mpsc::UnboundedSender<Option<Fault>>,
+) {
+    let (here, there): (IpAddr, IpAddr) = (sim.lookup(CLIENT), sim.lookup(SERVER));
+    match fault {
+        Fault::BlackHole => sim.hold(here, there),
+        Fault::Partition => sim.partition(here, there),
+        Fault::Deaf => sim.partition_oneway(there, here),
+        Fault::Dumb => sim.partition_oneway(here, there),
+        Fault::Clog => network.clog(true),
+        Fault::Mend => mend(sim, network),
+        Fault::Latency(time) => sim.set_link_latency(here, there, time),
+        Fault::Crash => sim.crash(SERVER),
+        Fault::Boot => sim.bounce(SERVER),
+        Fault::Server(fault) => orders.give(fault),
+        // A client that is done is not there to hear it.
+        fault => drop(client.send(Some(fault))),
+    }
+}
+
+fn mend(sim: &mut Sim<'_>, network: &Network) {
+    network.clog(false);
+    let (here, there): (IpAddr, IpAddr) = (sim.lookup(CLIENT), sim.lookup(SERVER));
+    sim.release(here, there);
+    sim.repair(here, there);
+}
+
+fn heal(sim: &mut Sim<'_>, network: &Network, script: &Script, orders: &server::Orders) {
+    mend(sim, network);
+    sim.set_link_latency(sim.lookup(CLIENT), sim.lookup(SERVER), script.latency[1]);
+    if !sim.is_host_running(SERVER) {
+        sim.bounce(SERVER);
+    }
+    orders.give(ServerFault::Well);
+}

@@ -1,0 +1,326 @@
+//! A fault script: one simulated life of a supervisor, written down. Drawn from a seed by `draw`, or by hand.
+//!
+//! ```text
+//! Script::quiet(7)
+//!     .call(Call::unary(ms(100)).answered([Fate::status(Code::Unavailable)]))
+//!     .at(ms(150), Fault::BlackHole)
+//!     .at(secs(4), Fault::Mend)
+//! ```
+
+use prost::Message as _;
+use std::time::Duration;
+use tonic::Code;
+use tonic_supervisor::{Child, Config, ConfigBuilder, Mutation, testing::Answer};
+
+/// The host that calls and the host that answers.
+pub(crate) const CLIENT: &str = "client";
+pub(crate) const SERVER: &str = "server";
+pub(crate) const PORT: u16 = 50_051;
+
+/// One simulated life.
+#[derive(Clone, Debug)]
+pub(crate) struct Script {
+    /// Of the network's dice and the supervisor's.
+    pub(crate) seed: u64,
+    /// The network's grain: bytes arrive, and faults begin, at multiples of it.
+    pub(crate) tick: Duration,
+    /// How long bytes take, at least and at most.
+    pub(crate) latency: [Duration; 2],
+    pub(crate) config: Config,
+    /// The hook for call credentials, if there is one.
+    pub(crate) credentials: Option<Credentials>,
+    pub(crate) calls: Vec<Call>,
+    pub(crate) faults: Vec<(Duration, Fault)>,
+    /// When all faults are over. From then on the supervisor has to get well, and every call has to end.
+    pub(crate) healed: Duration,
+    pub(crate) end: End,
+    /// A bug to commit.
+    pub(crate) mutation: Option<Mutation>,
+}
+
+/// How the supervisor ends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum End {
+    Shutdown { grace: Duration },
+    DropHandles,
+}
+
+/// What the hook for call credentials does when it is asked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Credentials {
+    pub(crate) after: Duration,
+    /// Every so many times it fails.
+    pub(crate) fails: u32,
+    /// Every so many times it never answers.
+    pub(crate) hangs: u32,
+}
+
+/// One call.
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    pub(crate) at: Duration,
+    pub(crate) kind: Kind,
+    pub(crate) idempotent: bool,
+    pub(crate) wait_for_ready: bool,
+    pub(crate) timeout: Duration,
+    pub(crate) attempt_timeout: Option<Duration>,
+    pub(crate) no_retry: bool,
+    pub(crate) size: usize,
+    /// How long the caller waits before it drops the call.
+    pub(crate) patience: Option<Duration>,
+    /// What the server does with each arrival of this call; it echoes those beyond.
+    pub(crate) fates: Vec<Fate>,
+}
+
+/// How a call is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// On the channel.
+    Unary,
+    /// As a message with a reply port.
+    Message,
+    /// As a message that nobody waits for.
+    OneWay,
+    /// On the channel, with many answers.
+    Stream,
+    /// On the channel, with many requests, one every so often, and many answers.
+    Chat { every: Duration },
+}
+
+/// What the server does with one arrival of a call.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Fate {
+    Echo {
+        after: Duration,
+    },
+    Status {
+        after: Duration,
+        code: Code,
+        pushback: Option<i64>,
+    },
+    /// Each message of the request as it comes.
+    Converse,
+    HeadersThenError(Code),
+    /// OK, with so many bytes.
+    Big(usize),
+    /// RST_STREAM before it is processed, with REFUSED_STREAM.
+    Refuse,
+    /// RST_STREAM after it was processed.
+    Reset(u32),
+    /// Processed, then the connection is cut.
+    Cut,
+    Hang,
+    /// So many messages, then what.
+    Stream {
+        messages: usize,
+        every: Duration,
+        ending: Ending,
+    },
+}
+
+/// How a stream of answers ends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Ending {
+    Status(Code),
+    Reset(u32),
+    Cut,
+    Hang,
+}
+
+/// Something that happens.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Fault {
+    /// Bytes and dials are swallowed until the network is mended, and arrive then.
+    BlackHole,
+    /// Bytes are lost, and dials are refused.
+    Partition,
+    /// Bytes from the server are lost.
+    Deaf,
+    /// Bytes to the server are lost.
+    Dumb,
+    /// The client's bytes are not taken, as when its buffers are full.
+    Clog,
+    /// Undoes the five above.
+    Mend,
+    /// Bytes take this long from now on.
+    Latency(Duration),
+    /// The server's machine dies: its connections close, dials to it hang.
+    Crash,
+    /// The server's machine starts, anew if it was running.
+    Boot,
+    Server(ServerFault),
+    /// The next handlings of this message panic.
+    Panic(Child, &'static str, u32),
+    ReconnectNow,
+    Shutdown {
+        grace: Duration,
+    },
+    DropHandles,
+}
+
+/// Something that the server does.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum ServerFault {
+    /// GOAWAY on every connection, and it closes when its calls are answered.
+    GoAway,
+    /// GOAWAY on every connection, which is cut in the midst of its calls.
+    GoAwayAndCut,
+    /// Its port is closed, its connections live on.
+    Refuse,
+    /// Its port and its connections are closed.
+    Kill,
+    /// New connections are accepted and hear nothing.
+    Mute,
+    /// New connections are accepted and closed.
+    Slam,
+    /// New connections hear that this is HTTP/1.
+    Babble,
+    /// New connections may have so many streams.
+    Limit(u32),
+    /// Answers take so much longer.
+    Slow(Duration),
+    /// Every call is answered so.
+    Burst(Code),
+    /// Undoes all of the above, for connections to come.
+    Well,
+}
+
+impl Script {
+    /// A good network, the defaults but for quicker keepalive, and nothing to do for ten seconds.
+    pub(crate) fn quiet(seed: u64) -> Self {
+        Self {
+            seed,
+            tick: ms(1),
+            latency: [ms(1), ms(3)],
+            config: checked(config()),
+            credentials: None,
+            calls: Vec::new(),
+            faults: Vec::new(),
+            healed: secs(10),
+            end: End::Shutdown { grace: secs(1) },
+            mutation: None,
+        }
+    }
+
+    /// One more call.
+    pub(crate) fn call(mut self, call: Call) -> Self {
+        self.calls.push(call);
+        self
+    }
+
+    /// One more fault.
+    pub(crate) fn at(mut self, at: Duration, fault: Fault) -> Self {
+        self.faults.push((at, fault));
+        self.faults.sort_by_key(|(at, _)| *at);
+        self
+    }
+
+    /// The same life with a bug.
+    pub(crate) fn with(mut self, mutation: Mutation) -> Self {
+        self.mutation = Some(mutation);
+        self
+    }
+}
+
+/// What scripts change of it: the target is the simulated server, and a dead link is noticed within 4 s.
+pub(crate) fn config() -> ConfigBuilder {
+    Config::builder()
+        .host(SERVER)
+        .port(PORT)
+        .keepalive_floor(ms(100))
+        .keepalive_time(secs(3))
+        .keepalive_timeout(secs(1))
+}
+
+pub(crate) fn checked(config: ConfigBuilder) -> Config {
+    config.build().expect("a script's configuration is valid")
+}
+
+impl Call {
+    fn new(kind: Kind, at: Duration) -> Self {
+        Self {
+            at,
+            kind,
+            idempotent: true,
+            wait_for_ready: true,
+            timeout: secs(20),
+            attempt_timeout: None,
+            no_retry: false,
+            size: 16,
+            patience: None,
+            fates: Vec::new(),
+        }
+    }
+
+    pub(crate) fn unary(at: Duration) -> Self {
+        Self::new(Kind::Unary, at)
+    }
+
+    pub(crate) fn of(kind: Kind, at: Duration) -> Self {
+        Self::new(kind, at)
+    }
+
+    /// Running it twice does harm.
+    pub(crate) fn once(mut self) -> Self {
+        self.idempotent = false;
+        self
+    }
+
+    pub(crate) fn answered(mut self, fates: impl IntoIterator<Item = Fate>) -> Self {
+        self.fates = fates.into_iter().collect();
+        self
+    }
+
+    pub(crate) fn is_unary(&self) -> bool {
+        !matches!(self.kind, Kind::Stream | Kind::Chat { .. })
+    }
+}
+
+impl Fate {
+    pub(crate) fn echo(after: Duration) -> Self {
+        Self::Echo { after }
+    }
+
+    pub(crate) fn status(code: Code) -> Self {
+        Self::Status { after: Duration::ZERO, code, pushback: None }
+    }
+
+    /// Whether the server refuses the call instead of processing it.
+    pub(crate) fn refuses(self) -> bool {
+        matches!(self, Self::Refuse)
+    }
+
+    pub(crate) fn answer(self) -> Answer {
+        match self {
+            Self::Echo { after } => Answer::echo().after(after),
+            Self::Status { after, code, pushback } => {
+                let answer = Answer::status(code).after(after);
+                pushback.into_iter().fold(answer, |answer, millis| answer.pushback(&millis.to_string()))
+            }
+            Self::Converse => Answer::echo_stream(),
+            Self::HeadersThenError(code) => Answer::headers_then_error(code),
+            Self::Big(size) => Answer::message("x".repeat(size).encode_to_vec()),
+            Self::Refuse => Answer::reset(7),
+            Self::Reset(code) => Answer::reset(code),
+            Self::Cut => Answer::cut_after_processing(),
+            Self::Hang => Answer::hang(),
+            Self::Stream { messages, every, ending } => {
+                let answer = Answer::stream((0..messages).map(|n| n.to_string()), Code::Ok).every(every);
+                match ending {
+                    Ending::Status(code) => answer.then_status(code),
+                    Ending::Reset(code) => answer.then_reset(code),
+                    Ending::Cut => answer.then_cut(),
+                    Ending::Hang => answer.then_hang(),
+                }
+            }
+        }
+    }
+}
+
+pub(crate) const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+pub(crate) const fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}

@@ -1,0 +1,167 @@
+//! The server's host: one scripted server behind a simulated port, whose doors and moods are at the script's command.
+
+use crate::{
+    script::{Fate, PORT, ServerFault},
+    world::World,
+};
+use parking_lot::Mutex;
+use std::{collections::VecDeque, net::Ipv4Addr, sync::Arc, time::Duration};
+use tokio::{io::AsyncWriteExt, sync::Notify, task::JoinSet};
+use tonic::Code;
+use tonic_supervisor::testing::{MemoryNetwork, ScriptedServer};
+use turmoil::net::{TcpListener, TcpStream};
+
+/// What the server is told to do; outlives its machine.
+#[derive(Clone, Default)]
+pub(crate) struct Orders(Arc<(Mutex<VecDeque<ServerFault>>, Notify)>);
+
+impl Orders {
+    pub(crate) fn give(&self, order: ServerFault) {
+        self.0.0.lock().push_back(order);
+        self.0.1.notify_one();
+    }
+
+    fn forget(&self) {
+        self.0.0.lock().clear();
+    }
+
+    async fn next(&self) -> ServerFault {
+        loop {
+            if let Some(order) = self.0.0.lock().pop_front() {
+                return order;
+            }
+            self.0.1.notified().await;
+        }
+    }
+}
+
+/// What befalls every call.
+#[derive(Clone, Copy, Default)]
+struct Mood {
+    slow: Duration,
+    burst: Option<Code>,
+}
+
+/// What a new connection meets.
+#[derive(Clone, Copy, PartialEq)]
+enum Door {
+    Open,
+    Mute,
+    Slam,
+    Babble,
+}
+
+/// The software of the server's host, from one boot to the next crash.
+pub(crate) async fn run(world: World, orders: Orders) -> turmoil::Result {
+    orders.forget();
+    let mood = Arc::new(Mutex::new(Mood::default()));
+    // The last one takes new connections; those of the others live on.
+    let mut wings = vec![Wing::open(&world, &mood, None).await];
+    let mut listener = Some(listen().await?);
+    let mut door = Door::Open;
+    let mut mute = Vec::new();
+    loop {
+        tokio::select! {
+            biased;
+            order = orders.next() => match order {
+                ServerFault::GoAway => send_away(&wings).await,
+                ServerFault::GoAwayAndCut => {
+                    send_away(&wings).await;
+                    cut(&mut wings).await;
+                }
+                ServerFault::Refuse => listener = None,
+                ServerFault::Kill => {
+                    listener = None;
+                    mute.clear();
+                    cut(&mut wings).await;
+                }
+                ServerFault::Mute => door = Door::Mute,
+                ServerFault::Slam => door = Door::Slam,
+                ServerFault::Babble => door = Door::Babble,
+                ServerFault::Limit(streams) => wings.push(Wing::open(&world, &mood, Some(streams)).await),
+                ServerFault::Slow(time) => mood.lock().slow = time,
+                ServerFault::Burst(code) => mood.lock().burst = Some(code),
+                ServerFault::Well => {
+                    *mood.lock() = Mood::default();
+                    door = Door::Open;
+                    // What has few streams will never have more.
+                    wings.retain(|wing| !wing.limited);
+                    wings.push(Wing::open(&world, &mood, None).await);
+                    if listener.is_none() {
+                        listener = Some(listen().await?);
+                    }
+                }
+            },
+            stream = accept(&listener) => match (door, stream?) {
+                (Door::Open, stream) => wings.last_mut().expect("there is always one").take(stream),
+                (Door::Mute, stream) => mute.push(stream),
+                (Door::Slam, stream) => drop(stream),
+                (Door::Babble, mut stream) => {
+                    // Whoever dialled may be gone.
+                    let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n").await;
+                }
+            },
+        }
+    }
+}
+
+/// A server and its connections, which end when it is dropped.
+struct Wing {
+    server: ScriptedServer,
+    connections: JoinSet<()>,
+    limited: bool,
+}
+
+impl Wing {
+    async fn open(world: &World, mood: &Arc<Mutex<Mood>>, streams: Option<u32>) -> Self {
+        let server = scripted(world, mood, streams).await;
+        Self { server, connections: JoinSet::new(), limited: streams.is_some() }
+    }
+
+    fn take(&mut self, stream: TcpStream) {
+        while self.connections.try_join_next().is_some() {}
+        self.connections.spawn(self.server.serve(stream));
+    }
+}
+
+async fn send_away(wings: &[Wing]) {
+    for wing in wings {
+        wing.server.goaway().await;
+    }
+}
+
+async fn cut(wings: &mut [Wing]) {
+    for wing in wings {
+        wing.connections.shutdown().await;
+    }
+}
+
+async fn listen() -> std::io::Result<TcpListener> {
+    TcpListener::bind((Ipv4Addr::UNSPECIFIED, PORT)).await
+}
+
+async fn accept(listener: &Option<TcpListener>) -> std::io::Result<TcpStream> {
+    match listener {
+        Some(listener) => Ok(listener.accept().await?.0),
+        None => std::future::pending().await,
+    }
+}
+
+/// A server that listens nowhere that anybody knows of: it is given its connections.
+async fn scripted(world: &World, mood: &Arc<Mutex<Mood>>, streams: Option<u32>) -> ScriptedServer {
+    let mut server = ScriptedServer::builder();
+    if let Some(streams) = streams {
+        server = server.max_concurrent_streams(streams);
+    }
+    let (world, mood) = (world.clone(), mood.clone());
+    let script = move |arrival: &_| {
+        let Mood { slow, burst } = *mood.lock();
+        let burst = burst.map(|code| Fate::Status { after: slow, code, pushback: None });
+        match world.arrived(arrival, burst) {
+            Fate::Echo { after } => Fate::Echo { after: after + slow },
+            fate => fate,
+        }
+        .answer()
+    };
+    server.script(script).on_memory(&MemoryNetwork::new(), "nowhere:1").await
+}
