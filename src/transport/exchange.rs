@@ -29,6 +29,14 @@ impl From<Failure> for AttemptFailure {
 }
 
 impl AttemptFailure {
+    /// The peer's own words, where it spoke.
+    pub(crate) fn words(&self) -> Arc<str> {
+        match self.status.message() {
+            "" => self.failure.to_string().into(),
+            message => message.into(),
+        }
+    }
+
     fn from_peer(status: Status, headers: &HeaderMap) -> Box<Self> {
         let pushback = headers.get("grpc-retry-pushback-ms").cloned();
         Box::new(Self { failure: Failure::status(status.code()), status, pushback })
