@@ -132,7 +132,7 @@ impl Supervisor {
         &self.core().panics
     }
 
-    fn core(&self) -> &Arc<Core> {
+    pub(super) fn core(&self) -> &Arc<Core> {
         &self.handle.core
     }
 }
