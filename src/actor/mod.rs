@@ -33,6 +33,7 @@ pub(crate) use credentials::Credentials;
 pub use credentials::{CallCredentials, CredentialsRequest};
 pub(crate) use message::SupervisorMsg;
 pub use message::{UnaryCall, UnaryReply, UnaryResult};
+pub(crate) use method::Method;
 #[cfg(feature = "test-util")]
 pub use panics::{Child, Panics};
 pub(crate) use root::{spawn, spawn_linked};
