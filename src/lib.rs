@@ -98,3 +98,6 @@ struct Guide;
 #[cfg(all(doctest, feature = "yaml", feature = "agent-queue"))]
 #[doc = include_str!("../docs/zh/guide.md")]
 struct GuideInChinese;
+#[cfg(all(doctest, feature = "test-util"))]
+#[doc = include_str!("../docs/testing.md")]
+struct Testing;

@@ -228,6 +228,7 @@ into_value! {
     String: value => Self::Text(value);
     Duration: value => Self::Time(value);
     Option<Duration>: value => value.map_or(Self::Null, Self::Time);
+    Option<usize>: value => value.map_or(Self::Null, Self::from);
     RetryLimit: value => value.count().map_or(Self::Text("unlimited".into()), Self::from);
     Vec<Code>: value => Self::List(value.into_iter().map(|code| Self::Text(code_name(code).into())).collect());
     CallKind: value => Self::Text(format!("{value:?}").to_lowercase());

@@ -22,7 +22,9 @@ mod drop_in;
 #[cfg(feature = "test-util")]
 mod events;
 #[cfg(feature = "test-util")]
-mod fault_table;
+mod fault_page;
+#[cfg(feature = "test-util")]
+mod faults;
 #[cfg(feature = "test-util")]
 mod faults_calls;
 #[cfg(feature = "test-util")]
@@ -32,8 +34,12 @@ mod faults_links;
 #[cfg(feature = "test-util")]
 mod faults_retries;
 #[cfg(feature = "test-util")]
+mod faults_streams;
+#[cfg(feature = "test-util")]
 mod found_by_simulation;
 mod generated;
+#[cfg(feature = "test-util")]
+mod inputs;
 #[cfg(feature = "test-util")]
 mod link_stage;
 #[cfg(feature = "test-util")]
