@@ -10,7 +10,7 @@ use tonic::{
     transport::Endpoint,
 };
 use tonic_prost::ProstCodec;
-use tonic_supervisor::{CallOptions, Config, Mailbox, Supervisor, UnaryCall};
+use tonic_supervisor::{CallOptions, Config, ConfigBuilder, Mailbox, Supervisor, UnaryCall};
 
 pub(crate) const PATH: &str = "/bench.Echo/Unary";
 
@@ -39,6 +39,16 @@ pub(crate) async fn plain(address: SocketAddr) -> Client<tonic::transport::Chann
     over(endpoint(address).connect().await.expect("the server listens"))
 }
 
+/// Bare tonic over TLS, connected.
+#[cfg(feature = "cli")]
+pub(crate) async fn plain_secured(address: SocketAddr, certificate: &str) -> Client<tonic::transport::Channel> {
+    use tonic::transport::{Certificate, ClientTlsConfig};
+    let trusted = Certificate::from_pem(std::fs::read(certificate).expect("written by the bench"));
+    let endpoint = Endpoint::from_shared(format!("https://{address}")).expect("an address");
+    let endpoint = endpoint.tls_config(ClientTlsConfig::new().ca_certificate(trusted)).expect("a certificate");
+    over(endpoint.connect().await.expect("the server listens"))
+}
+
 /// Bare tonic, which dials when it is called.
 pub(crate) fn plain_lazy(address: SocketAddr) -> Client<tonic::transport::Channel> {
     over(endpoint(address).connect_lazy())
@@ -46,8 +56,17 @@ pub(crate) fn plain_lazy(address: SocketAddr) -> Client<tonic::transport::Channe
 
 /// A supervisor with the defaults, its link up.
 pub(crate) async fn supervise(address: SocketAddr) -> Supervisor {
-    let config = Config::builder().host("127.0.0.1").port(address.port()).build().expect("a valid configuration");
-    let supervisor = Supervisor::spawn(config);
+    ready(Config::builder().host("127.0.0.1").port(address.port())).await
+}
+
+/// The same over TLS.
+#[cfg(feature = "cli")]
+pub(crate) async fn supervise_secured(address: SocketAddr, certificate: &str) -> Supervisor {
+    ready(Config::builder().target(format!("https://{address}")).tls_ca(certificate)).await
+}
+
+async fn ready(config: ConfigBuilder) -> Supervisor {
+    let supervisor = Supervisor::spawn(config.build().expect("a valid configuration"));
     assert!(supervisor.wait_ready(Duration::from_secs(5)).await, "the server listens");
     supervisor
 }

@@ -22,7 +22,7 @@ pub(crate) fn main<F: Future<Output = Vec<row::Row>>>(bench: impl FnOnce(Run) ->
     let has = |name: &str| arguments.iter().any(|argument| argument == name);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     if let Some(at) = arguments.iter().position(|argument| argument == "--serve") {
-        runtime.block_on(server::serve(&arguments[at + 1]));
+        runtime.block_on(server::serve(&arguments[at + 1], arguments.get(at + 2).map(String::as_str)));
         return ExitCode::SUCCESS;
     }
     // `cargo test --benches` runs benches, too: then a short run shows that they work.

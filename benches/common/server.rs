@@ -52,14 +52,30 @@ impl Service<http::Request<Body>> for Echo {
     }
 }
 
-/// Serves on `address` until standard input ends; then says goodbye (GOAWAY) and lets calls finish.
-pub(crate) async fn serve(address: &str) {
+/// Serves on `address` until standard input ends; then says goodbye (GOAWAY) and lets calls finish. With the path of a
+/// certificate, over TLS.
+pub(crate) async fn serve(address: &str, certificate: Option<&str>) {
     let listener = TcpListener::bind(address).await.expect("a port");
     println!("{}", listener.local_addr().expect("bound"));
     let orphaned = async { drop(tokio::io::stdin().read(&mut [0]).await) };
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    let server = Server::builder().add_service(Echo);
+    let server = secured(Server::builder(), certificate).add_service(Echo);
     server.serve_with_incoming_shutdown(incoming, orphaned).await.expect("serves");
+}
+
+/// tonic's own TLS is built with the feature `cli` only.
+#[cfg(not(feature = "cli"))]
+fn secured(server: Server, _: Option<&str>) -> Server {
+    server
+}
+
+#[cfg(feature = "cli")]
+fn secured(server: Server, certificate: Option<&str>) -> Server {
+    use tonic::transport::{Identity, ServerTlsConfig};
+    let Some(certificate) = certificate else { return server };
+    let read = |path: String| std::fs::read(path).expect("written by the bench");
+    let identity = Identity::from_pem(read(certificate.to_owned()), read(format!("{certificate}.key")));
+    server.tls_config(ServerTlsConfig::new().identity(identity)).expect("a certificate and its key")
 }
 
 /// The server's process; ends when dropped.
@@ -75,9 +91,18 @@ impl Child {
 
     /// Returns when the server listens.
     pub(crate) fn start_on(address: &str) -> Self {
+        Self::start_with(&["--serve", address])
+    }
+
+    /// The same over TLS, as whom `certificate` says; its key lies beside it.
+    pub(crate) fn start_secured(certificate: &str) -> Self {
+        Self::start_with(&["--serve", "127.0.0.1:0", certificate])
+    }
+
+    fn start_with(arguments: &[&str]) -> Self {
         let me = std::env::current_exe().expect("this program");
         let mut process = Command::new(me)
-            .args(["--serve", address])
+            .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

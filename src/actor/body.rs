@@ -52,7 +52,7 @@ impl SupervisedBody {
         let Some(open) = &mut self.open else {
             return Poll::Pending;
         };
-        if let Poll::Ready(Offer::Answer(status)) = open.call.poll_offer(cx) {
+        if let Poll::Ready(Offer::Answer(status)) = open.call.poll_offer(cx, false) {
             return Poll::Ready(status);
         }
         let Some(deadline) = &mut open.deadline else {

@@ -3,14 +3,20 @@
 //! A call is run by its *runner*: the caller's own future, or a task where the call came as a message. The request actor makes
 //! the runner offers: an open stream to read the answer from, or the final status.
 
-use super::{credentials::Granted, message::UnaryResult, method::Method, submit::Admission};
+use super::{
+    credentials::Granted,
+    head::{LastTimeout, complete, head},
+    message::UnaryResult,
+    method::Method,
+    submit::Admission,
+};
 use crate::{
     model::{AttemptReport, CallId, CallReport, Failure, Phase},
-    policy::{CallMachine, RetryPolicy, format_timeout},
+    policy::{CallMachine, RetryPolicy},
     transport::{AttemptFailure, OpenStream},
 };
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method as HttpMethod, Version, header};
+use http::HeaderMap;
 use parking_lot::Mutex;
 use ractor::RpcReplyPort;
 use std::{
@@ -29,7 +35,11 @@ pub(crate) struct Call {
     pub(crate) id: CallId,
     pub(crate) page: usize,
     pub(crate) method: Arc<Method>,
+    /// The caller's metadata.
     pub(crate) headers: HeaderMap,
+    /// Whether `headers` have everything that a request carries; a message, which may wait in great number, gets the rest for
+    /// each attempt.
+    pub(super) completed: bool,
     /// Known to be unary: its answer is read whole, and it may be retried by policy.
     pub(crate) unary: bool,
     pub(crate) idempotent: bool,
@@ -64,9 +74,13 @@ pub(crate) struct CallState {
     pub(crate) admission: Option<Admission>,
     /// What the next attempt is sent with, once it is there.
     pub(crate) credentials: Option<Box<Granted>>,
+    /// The first attempt's headers, where those of another can be made without a copy of them.
+    ready_made: Option<HeaderMap>,
     parked_body: bool,
     offer: Option<Offer>,
     waker: Option<Waker>,
+    /// The runner need not hear of an attempt before its answer's head is there.
+    sleeps_through: bool,
 }
 
 /// How far a call is.
@@ -110,7 +124,13 @@ impl Stage {
 }
 
 impl CallState {
-    pub(crate) fn new(body: Option<Bytes>, reply: Reply, admission: Admission, now: Instant) -> Self {
+    pub(crate) fn new(
+        body: Option<Bytes>,
+        ready_made: Option<HeaderMap>,
+        reply: Reply,
+        admission: Admission,
+        now: Instant,
+    ) -> Self {
         Self {
             stage: Stage::Waiting { until: None },
             body,
@@ -125,9 +145,11 @@ impl CallState {
             reply,
             admission: Some(admission),
             credentials: None,
+            ready_made,
             parked_body: false,
             offer: None,
             waker: None,
+            sleeps_through: false,
         }
     }
 
@@ -135,9 +157,23 @@ impl CallState {
         matches!(self.stage, Stage::Answered)
     }
 
-    /// Makes the runner an offer.
-    pub(crate) fn offer(&mut self, offer: Offer) {
-        self.offer = Some(offer);
+    /// Offers the runner a stream. A runner that sleeps through it is woken by the stream itself, once instead of twice per call.
+    pub(crate) fn offer_attempt(&mut self, mut stream: OpenStream) {
+        let sleeper = self.waker.as_ref().filter(|_| self.sleeps_through);
+        let quiet = sleeper.is_some_and(|waker| stream.answer.wakes(waker));
+        self.offer = Some(Offer::Attempt(stream));
+        if !quiet {
+            self.wake();
+        }
+    }
+
+    /// Offers the runner the end.
+    pub(crate) fn offer_answer(&mut self, status: Status) {
+        self.offer = Some(Offer::Answer(status));
+        self.wake();
+    }
+
+    fn wake(&mut self) {
         if let Some(waker) = self.waker.take() {
             waker.wake();
         }
@@ -167,12 +203,14 @@ impl CallState {
 }
 
 impl Call {
-    /// The next offer. Only the runner asks.
-    pub(crate) fn poll_offer(&self, cx: &mut Context<'_>) -> Poll<Offer> {
+    /// The next offer. Only the runner asks. One that `sleeps_through` is not woken for a stream before that has an answer; it
+    /// must hear the call's deadline by itself.
+    pub(crate) fn poll_offer(&self, cx: &mut Context<'_>, sleeps_through: bool) -> Poll<Offer> {
         let mut state = self.state.lock();
         if let Some(offer) = state.offer.take() {
             return Poll::Ready(offer);
         }
+        state.sleeps_through = sleeps_through;
         match &mut state.waker {
             Some(waker) => waker.clone_from(cx.waker()),
             none => *none = Some(cx.waker().clone()),
@@ -182,7 +220,11 @@ impl Call {
 
     /// Begins an attempt: its head and, where the request is whole, its body. None if the call does not wait for one: it is
     /// over, or a former request actor, not quite dead yet, was quicker.
-    pub(crate) fn begin_attempt(&self, now: Instant) -> Option<(http::Request<()>, Option<Bytes>)> {
+    pub(super) fn begin_attempt(
+        &self,
+        now: Instant,
+        last: &mut LastTimeout,
+    ) -> Option<(http::Request<()>, Option<Bytes>)> {
         let mut state = self.state.lock();
         if !matches!(state.stage, Stage::Waiting { .. }) {
             return None;
@@ -191,27 +233,16 @@ impl Call {
         state.attempts += 1;
         state.attempt_started = now;
         let remaining = self.deadline.map(|deadline| deadline.saturating_duration_since(now));
-        Some((self.head(remaining, state.machine.retries()), state.body.clone()))
+        let headers = state.ready_made.take().unwrap_or_else(|| self.copy_headers());
+        Some((head(self, headers, remaining, state.machine.retries(), last), state.body.clone()))
     }
 
-    fn head(&self, remaining: Option<Duration>, retries: u32) -> http::Request<()> {
-        let mut request = http::Request::new(());
-        *request.method_mut() = HttpMethod::POST;
-        *request.uri_mut() = self.method.uri.clone();
-        *request.version_mut() = Version::HTTP_2;
+    fn copy_headers(&self) -> HeaderMap {
         let mut headers = self.headers.clone();
-        if self.has_port {
+        if !self.completed {
             complete(&mut headers, self.deadline.is_some());
         }
-        if let Some(remaining) = remaining {
-            let value = HeaderValue::from_bytes(format_timeout(remaining).as_bytes()).expect("digits and a letter");
-            headers.insert(TIMEOUT, value);
-        }
-        if retries > 0 {
-            headers.insert("grpc-previous-rpc-attempts", HeaderValue::from(retries));
-        }
-        *request.headers_mut() = headers;
-        request
+        headers
     }
 
     /// Copies a small body to its exact size: an encoder's buffer may be many times larger.
@@ -226,25 +257,3 @@ impl Call {
         }
     }
 }
-
-/// Adds what every gRPC request carries beside its metadata. A call of a channel, whose map has room for it, gets it once and for
-/// all attempts; a message, which may wait in great number, for each.
-pub(super) fn complete(headers: &mut HeaderMap, deadline: bool) {
-    headers.insert(header::TE, HeaderValue::from_static("trailers"));
-    headers.entry(header::CONTENT_TYPE).or_insert(HeaderValue::from_static("application/grpc"));
-    let agent = user_agent(headers.get(header::USER_AGENT));
-    headers.insert(header::USER_AGENT, agent);
-    if deadline {
-        // Its place; each attempt puts in what remains.
-        headers.insert(TIMEOUT, HeaderValue::from_static(""));
-    }
-}
-
-/// The application's own, if it has one, before this crate's (as in tonic).
-fn user_agent(own: Option<&HeaderValue>) -> HeaderValue {
-    let both = own.map(|own| [own.as_bytes(), b" ", USER_AGENT.as_bytes()].concat());
-    both.and_then(|both| HeaderValue::try_from(both).ok()).unwrap_or(HeaderValue::from_static(USER_AGENT))
-}
-
-const TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
-const USER_AGENT: &str = concat!("tonic-supervisor/", env!("CARGO_PKG_VERSION"));

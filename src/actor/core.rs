@@ -1,7 +1,9 @@
 //! What all actors and handles of one supervisor share. It outlives every actor; the last handle's drop begins its end.
 
 use super::{
+    call::Call,
     credentials::Credentials,
+    inbox::Inbox,
     ledger::Ledger,
     message::{RequestMsg, SupervisorMsg},
     method::{Method, Methods},
@@ -51,6 +53,7 @@ pub(crate) struct Core {
     incarnation: watch::Sender<Option<Incarnation>>,
     supervisor: ArcSwapOption<ActorRef<SupervisorMsg>>,
     requests: Box<[ArcSwapOption<ActorRef<RequestMsg>>]>,
+    inboxes: Box<[Inbox]>,
     pub(super) closing: Mutex<Option<Closing>>,
     closed: SetOnce<()>,
 }
@@ -103,6 +106,7 @@ impl Core {
             incarnation: watch::Sender::default(),
             supervisor: ArcSwapOption::empty(),
             requests: (0..shards).map(|_| ArcSwapOption::empty()).collect(),
+            inboxes: (0..shards).map(|_| Inbox::default()).collect(),
             closing: Mutex::new(None),
             closed: SetOnce::new(),
             #[cfg(feature = "tls")]
@@ -161,6 +165,19 @@ impl Core {
     /// Tells the supervisor. A message lost to its death is made good by the one that follows.
     pub(crate) fn tell_supervisor(&self, message: SupervisorMsg) {
         tell(&self.supervisor, message);
+    }
+
+    /// Where a request actor finds new calls.
+    pub(super) fn inbox(&self, shard: usize) -> &Inbox {
+        &self.inboxes[shard]
+    }
+
+    /// Gives a new call to its request actor.
+    pub(super) fn hand_in(&self, call: Arc<Call>) {
+        let shard = self.shard_of(call.id);
+        if self.inboxes[shard].push(call) {
+            self.tell_request(shard, RequestMsg::Submit);
+        }
     }
 
     /// Tells a call's request actor. A message lost to its death is made good by adoption from the ledger.

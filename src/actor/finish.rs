@@ -1,7 +1,7 @@
 //! How a call ends: once, by whoever comes first, with a report where it failed.
 
 use super::{
-    call::{Call, Offer, Reply, Stage},
+    call::{Call, Reply, Stage},
     core::Core,
     message::{RequestMsg, UnaryResult},
     mutations::Mutation,
@@ -78,7 +78,7 @@ impl Core {
                 let _ = port.send(Err(status));
             }
             None if call.has_port => {}
-            None => call.state.lock().offer(Offer::Answer(status)),
+            None => call.state.lock().offer_answer(status),
         }
         // A task that reads an answer for a port has nothing left to read it for.
         if let Reply::Port { runner: Some(runner), .. } = &call.state.lock().reply {
@@ -101,7 +101,9 @@ impl Core {
         if state.is_answered() {
             return;
         }
-        state.record(&failure.failure, call.submitted, clock::now());
+        let now = clock::now();
+        state.record(&failure.failure, call.submitted, now);
+        state.measure(call, failure.failure.code, 0, now);
         state.stage = Stage::Failed(failure);
         drop(state);
         self.tell_request(self.shard_of(call.id), RequestMsg::AttemptFailed(call.clone()));

@@ -56,8 +56,8 @@ pub(crate) enum ConnectionMsg {
 pub(crate) enum RequestMsg {
     /// Take over the calls in the ledger that a former actor left.
     Adopt,
-    /// Start this call as soon as possible.
-    Submit(Arc<Call>),
+    /// Start the new calls, which are in the inbox, as soon as possible.
+    Submit,
     /// Forget this call.
     Cancel(CallId),
     /// An attempt failed; the failure is in the call.
@@ -147,7 +147,7 @@ impl RequestMsg {
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Adopt => "Adopt",
-            Self::Submit(_) => "Submit",
+            Self::Submit => "Submit",
             Self::Cancel(_) => "Cancel",
             Self::AttemptFailed(_) => "AttemptFailed",
             Self::CredentialsFetched(_) => "CredentialsFetched",

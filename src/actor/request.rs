@@ -4,9 +4,10 @@
 //! Nothing here waits: opening a stream only queues frames, and the answer is read by the call's runner.
 
 use super::{
-    call::{Call, Offer, Reply, Stage},
+    call::{Call, Reply, Stage},
     core::Core,
     credentials,
+    head::LastTimeout,
     message::{Door, RequestMsg, SupervisorMsg},
     mutations::Mutation,
     panics::Child,
@@ -29,6 +30,9 @@ use std::{
 /// How often reply ports are looked at for callers that went away: noticed within 100 ms.
 const SWEEP_EVERY: Duration = Duration::from_millis(80);
 
+/// New calls handled before other messages get their turn.
+const TAKEN_AT_ONCE: usize = 1_000;
+
 pub(super) struct RequestActor;
 
 pub(super) struct RequestArgs {
@@ -44,6 +48,7 @@ pub(super) struct RequestState {
     pending: Pending<Arc<Call>>,
     timer: Option<(Instant, Timer)>,
     sweep: Option<Timer>,
+    last_timeout: LastTimeout,
     draining: bool,
     /// How many parked calls the supervisor and the counts know of.
     told_waiting: usize,
@@ -64,6 +69,7 @@ impl Actor for RequestActor {
             pending: Pending::default(),
             timer: None,
             sweep: None,
+            last_timeout: LastTimeout::default(),
             draining,
             told_waiting: 0,
         })
@@ -79,7 +85,7 @@ impl Actor for RequestActor {
         state.core.panics.strike(Child::Request, name);
         match message {
             RequestMsg::Adopt => state.adopt(),
-            RequestMsg::Submit(call) => state.take_on(call),
+            RequestMsg::Submit => state.take_in(&me).await,
             RequestMsg::Cancel(id) => drop(state.pending.remove(id)),
             RequestMsg::AttemptFailed(call) => state.decide(call),
             RequestMsg::CredentialsFetched(call) => state.authorized(call),
@@ -98,9 +104,22 @@ impl Actor for RequestActor {
 }
 
 impl RequestState {
+    /// The calls that came since the last time. While others run it lets their callers go first, so that it takes many at once.
+    async fn take_in(&mut self, me: &ActorRef<RequestMsg>) {
+        if self.door.link.as_ref().is_some_and(|link| link.in_flight() > 0) {
+            tokio::task::yield_now().await;
+        }
+        for _ in 0..TAKEN_AT_ONCE {
+            let Some(call) = self.core.inbox(self.shard).pop() else { return };
+            self.take_on(call);
+        }
+        let _ = me.cast(RequestMsg::Submit);
+    }
+
     /// The calls of this shard that a former actor left; those that run go on by themselves.
     fn adopt(&mut self) {
         let (core, shard) = (self.core.clone(), self.shard);
+        core.inbox(shard).clear();
         for call in core.ledger.open(|call| core.shard_of(call.id) == shard) {
             let failed = matches!(call.state.lock().stage, Stage::Failed(_));
             if failed { self.decide(call) } else { self.take_on(call) }
@@ -174,7 +193,7 @@ impl RequestState {
         }
         match self.core.credentials {
             Some(_) => credentials::fetch(&self.core, call, permit),
-            None => self.send(call, permit, HeaderMap::new()),
+            None => self.send(call, permit, HeaderMap::new(), now),
         }
     }
 
@@ -183,15 +202,14 @@ impl RequestState {
         let granted = call.state.lock().credentials.take();
         match granted {
             Some(granted) if granted.permit.link().is_accepting() && !self.draining => {
-                self.send(call, granted.permit, granted.headers);
+                self.send(call, granted.permit, granted.headers, clock::now());
             }
             _ => self.take_on(call),
         }
     }
 
-    fn send(&mut self, call: Arc<Call>, permit: Permit, credentials: HeaderMap) {
-        let now = clock::now();
-        let Some((mut head, body)) = call.begin_attempt(now) else {
+    fn send(&mut self, call: Arc<Call>, permit: Permit, credentials: HeaderMap, now: Instant) {
+        let Some((mut head, body)) = call.begin_attempt(now, &mut self.last_timeout) else {
             return;
         };
         head.headers_mut().extend(credentials);
@@ -220,7 +238,7 @@ impl RequestState {
             state.replayable = false;
         }
         match &mut state.reply {
-            Reply::Caller => state.offer(Offer::Attempt(stream)),
+            Reply::Caller => state.offer_attempt(stream),
             Reply::Port { runner, .. } => {
                 let task = tokio::spawn(run_attempt(self.core.clone(), call.clone(), stream));
                 *runner = Some(task.abort_handle());

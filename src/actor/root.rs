@@ -136,7 +136,8 @@ impl RootState {
     async fn spawn_supervisor(&mut self, me: &ActorRef<RootMsg>) -> Result<(), ActorProcessingErr> {
         self.respawn = None;
         let args = (self.core.clone(), self.linked);
-        Actor::spawn_linked(None, SupervisorActor, args, me.get_cell()).await?;
+        // Boxed: the actor's own future, which stays, would have room for it.
+        Box::pin(Actor::spawn_linked(None, SupervisorActor, args, me.get_cell())).await?;
         Ok(())
     }
 

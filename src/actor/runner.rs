@@ -22,8 +22,10 @@ use std::{
     future::{Future, poll_fn},
     pin::{Pin, pin},
     sync::Arc,
-    task::Poll,
+    task::{Context, Poll},
+    time::Instant,
 };
+use tokio::time::Sleep;
 use tonic::{Code, Status, metadata::MetadataMap};
 
 /// A unary answer above this size is passed on before its end is seen, and not retried from then on.
@@ -38,77 +40,98 @@ pub(crate) async fn run(
     mut body: Option<OpenBody>,
 ) -> Result<http::Response<SupervisedBody>, Status> {
     let mut guard = CancelOnDrop(Some((core, call)));
+    let mut limit = pin!(None);
+    // Neither has anything to do between an attempt's begin and its answer.
+    let sleeps_through = body.is_none() && guard.call().attempt_timeout.is_none();
+    if sleeps_through {
+        limit.set(sleep_until(guard.call().deadline));
+    }
     loop {
-        let (core, call) = guard.0.as_ref().expect("disarmed only on return");
-        let stream = match poll_fn(|cx| call.poll_offer(cx)).await {
+        let call = guard.call();
+        let offer = poll_fn(|cx| {
+            let overdue = has_passed(limit.as_mut(), cx);
+            call.poll_offer(cx, sleeps_through && !overdue)
+        });
+        let stream = match offer.await {
             Offer::Attempt(stream) => stream,
-            Offer::Answer(status) => {
-                guard.0 = None;
-                return Err(status);
-            }
+            Offer::Answer(status) => return guard.answered(status),
         };
+        if !sleeps_through {
+            limit.set(sleep_until(attempt_limit(call)));
+        }
+        let mut pump = None;
         let ended = {
-            let mut attempt = pin!(attempt(call, stream, &mut body, COMMIT_AFTER));
-            poll_fn(|cx| match call.poll_offer(cx) {
+            let mut exchange = pin!(exchange(call, stream, &mut body, &mut pump, COMMIT_AFTER));
+            poll_fn(|cx| match call.poll_offer(cx, false) {
                 Poll::Ready(Offer::Answer(status)) => Poll::Ready(Err(status)),
                 Poll::Ready(Offer::Attempt(_)) => unreachable!("one attempt at a time"),
-                Poll::Pending => attempt.as_mut().poll(cx).map(Ok),
+                Poll::Pending => match exchange.as_mut().poll(cx) {
+                    Poll::Pending if has_passed(limit.as_mut(), cx) => Poll::Ready(Ok(Err(out_of_time(call)))),
+                    outcome => outcome.map(Ok),
+                },
             })
             .await
         };
-        match ended {
-            Err(status) => {
-                guard.0 = None;
-                return Err(status);
-            }
-            Ok((Err(failure), _)) => core.attempt_failed(call, failure),
-            Ok((Ok(response), pump)) => {
-                let (core, call) = guard.0.take().expect("not disarmed yet");
+        let outcome = match ended {
+            Ok(outcome) => outcome,
+            Err(status) => return guard.answered(status),
+        };
+        match outcome {
+            Err(failure) => guard.core().attempt_failed(call, failure),
+            Ok(response) => {
+                let (core, call) = guard.disarm();
                 return Ok(hand_over(core, call, response, pump));
             }
         }
     }
 }
 
+fn sleep_until(at: Option<Instant>) -> Option<Sleep> {
+    at.map(|at| tokio::time::sleep_until(at.into()))
+}
+
+/// Whether the time is over; if not, the task is woken when it is.
+fn has_passed(limit: Pin<&mut Option<Sleep>>, cx: &mut Context<'_>) -> bool {
+    limit.as_pin_mut().is_some_and(|limit| limit.poll(cx).is_ready())
+}
+
 /// Reads the answer to one attempt of a call that came as a message, and replies. Spawned by the request actor.
 pub(super) async fn run_attempt(core: Arc<Core>, call: Arc<Call>, stream: OpenStream) {
     let limit = core.config.max_response_message_bytes.unwrap_or(usize::MAX);
-    match attempt(&call, stream, &mut None, limit.saturating_add(PREFIX)).await.0 {
+    // The request was sent whole.
+    let (mut body, mut pump) = (None, None);
+    let exchange = exchange(&call, stream, &mut body, &mut pump, limit.saturating_add(PREFIX));
+    let outcome = match attempt_limit(&call) {
+        None => exchange.await,
+        Some(end) => match tokio::time::timeout_at(end.into(), exchange).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(out_of_time(&call)),
+        },
+    };
+    match outcome {
         Err(failure) => core.attempt_failed(&call, failure),
-        Ok(response) => match reply(response.map(SupervisedBody::whole), limit).await {
-            Err(failure) => core.conclude(&call, failure),
-            Ok(reply) => {
-                if let Some(port) = core.finish(&call, Code::Ok, None).and_then(|finished| finished.port) {
-                    // Whoever asked may be gone.
-                    let _ = port.send(Ok(reply));
+        Ok(response) => {
+            count(&call, response.body());
+            match reply(response.map(SupervisedBody::whole), limit).await {
+                Err(failure) => core.conclude(&call, failure),
+                Ok(reply) => {
+                    if let Some(port) = core.finish(&call, Code::Ok, None).and_then(|finished| finished.port) {
+                        // Whoever asked may be gone.
+                        let _ = port.send(Ok(reply));
+                    }
                 }
             }
-        },
+        }
     }
 }
 
-/// One attempt within its time limits; with it, a request body that is still being sent.
-async fn attempt(
-    call: &Call,
-    stream: OpenStream,
-    body: &mut Option<OpenBody>,
-    commit_after: usize,
-) -> (Outcome, Option<Pump>) {
-    let started = clock::now();
-    let limit = earliest(call.deadline, call.attempt_timeout.and_then(|timeout| started.checked_add(timeout)));
-    let mut pump = None;
-    let exchange = exchange(call, stream, body, &mut pump, commit_after);
-    let outcome = match limit {
-        None => exchange.await,
-        Some(limit) => match tokio::time::timeout_at(limit.into(), exchange).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(Box::new(out_of_time(call).into())),
-        },
-    };
-    measure(call, &outcome);
-    (outcome, pump)
+/// When an attempt that begins now has to end.
+fn attempt_limit(call: &Call) -> Option<Instant> {
+    let own = call.attempt_timeout.and_then(|timeout| clock::now().checked_add(timeout));
+    earliest(call.deadline, own)
 }
 
+/// One attempt; with it, a request body that is still being sent.
 async fn exchange(
     call: &Call,
     stream: OpenStream,
@@ -119,12 +142,12 @@ async fn exchange(
     if call.unary {
         return read_unary(stream, commit_after).await;
     }
-    let OpenStream { response, send, permit } = stream;
+    let OpenStream { answer, send, permit } = stream;
     let (Some(send), Some(open)) = (send, body.take()) else {
-        return read_head(response, permit).await;
+        return read_head(answer, permit).await;
     };
     let mut pump = Pump::new(open, send);
-    match beside(read_head(response, permit), &mut pump).await {
+    match beside(read_head(answer, permit), &mut pump).await {
         Beside::Answered(Ok(response), sent) => {
             *unsent = sent.is_none().then_some(pump);
             Ok(response)
@@ -149,21 +172,19 @@ fn give_back(call: &Call, pump: Pump, body: &mut Option<OpenBody>) {
     *body = Some(open);
 }
 
-fn out_of_time(call: &Call) -> Failure {
-    match call.deadline {
+fn out_of_time(call: &Call) -> Box<AttemptFailure> {
+    let failure = match call.deadline {
         Some(deadline) if clock::now() >= deadline => Failure::deadline(Phase::MaybeProcessed, None),
         _ => Failure::attempt_timeout(),
-    }
+    };
+    Box::new(failure.into())
 }
 
-/// Measures an attempt whose end is known; an answer that streams is measured when the call ends.
-fn measure(call: &Call, outcome: &Outcome) {
-    let (code, received) = match outcome {
-        Ok(response) if response.body().is_live() => return,
-        Ok(response) => (Code::Ok, response.body().buffered()),
-        Err(failure) => (failure.failure.code, 0),
-    };
-    call.state.lock().measure(call, code, received, clock::now());
+/// Takes note of a whole answer's size; a live one counts as it comes. Either is measured when the call ends.
+fn count(call: &Call, body: &ResponseBody) {
+    if !body.is_live() {
+        call.state.lock().received = body.buffered();
+    }
 }
 
 /// The answer's head is there: whole answers end the call here, the others when their body ends.
@@ -174,6 +195,7 @@ fn hand_over(
     pump: Option<Pump>,
 ) -> http::Response<SupervisedBody> {
     let (head, body) = response.into_parts();
+    count(&call, &body);
     let body = if body.is_live() {
         SupervisedBody::live(core, call, body, pump)
     } else {
@@ -236,6 +258,30 @@ fn unframe(mut frames: Vec<Bytes>) -> Result<Bytes, String> {
 
 /// Ends the call when its future is dropped.
 struct CancelOnDrop(Option<(Arc<Core>, Arc<Call>)>);
+
+impl CancelOnDrop {
+    fn armed(&self) -> &(Arc<Core>, Arc<Call>) {
+        self.0.as_ref().expect("disarmed only on return")
+    }
+
+    fn core(&self) -> &Arc<Core> {
+        &self.armed().0
+    }
+
+    fn call(&self) -> &Arc<Call> {
+        &self.armed().1
+    }
+
+    fn disarm(&mut self) -> (Arc<Core>, Arc<Call>) {
+        self.0.take().expect("disarmed only on return")
+    }
+
+    /// The call has ended elsewhere, with this.
+    fn answered<T>(&mut self, status: Status) -> Result<T, Status> {
+        self.0 = None;
+        Err(status)
+    }
+}
 
 impl Drop for CancelOnDrop {
     fn drop(&mut self) {

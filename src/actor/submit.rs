@@ -1,9 +1,9 @@
 //! How a call comes in: admitted, entered in the ledger, sent to its request actor.
 
 use super::{
-    call::{Call, CallState, Reply, complete},
+    call::{Call, CallState, Reply},
     core::Core,
-    message::RequestMsg,
+    head::{PREVIOUS_ATTEMPTS, TIMEOUT, complete, is_plain},
     method::Method,
 };
 use crate::{
@@ -72,7 +72,7 @@ impl Core {
                 if awaited {
                     self.ports_open.fetch_add(1, SeqCst);
                 }
-                self.tell_request(self.shard_of(call.id), RequestMsg::Submit(call.clone()));
+                self.hand_in(call.clone());
                 Ok(call)
             }
             (None, Some(call)) => Err((Failure::shutdown(Phase::Unsent), call)),
@@ -84,8 +84,11 @@ impl Core {
         let Submission { made, method, mut headers, body, unary, options, reply } = call;
         let rule = method.rule.as_ref();
         let deadline = self.deadline(&method, &headers, &options, unary, made);
-        headers.remove("grpc-timeout");
-        headers.remove("grpc-previous-rpc-attempts");
+        let plain = is_plain(&headers);
+        if !plain {
+            headers.remove(TIMEOUT);
+            headers.remove(PREVIOUS_ATTEMPTS);
+        }
         let attempt_timeout = options
             .attempt_timeout
             .or(rule.and_then(|rule| rule.attempt_timeout).unwrap_or(self.config.attempt_timeout))
@@ -94,6 +97,7 @@ impl Core {
         if !has_port {
             complete(&mut headers, deadline.is_some());
         }
+        let ready_made = (plain && !has_port).then(|| std::mem::take(&mut headers));
         let mut retry = rule.map_or(self.config.retry, |rule| rule.retry);
         if options.no_retry {
             retry.limit = RetryLimit::AtMost(0);
@@ -102,6 +106,7 @@ impl Core {
             id,
             page,
             headers,
+            completed: !has_port && !plain,
             unary,
             idempotent: options.idempotent.or(rule.and_then(|rule| rule.idempotent)).unwrap_or(true),
             wait_for_ready: options
@@ -114,7 +119,7 @@ impl Core {
             submitted: made,
             size,
             has_port,
-            state: Mutex::new(CallState::new(body, reply, admission, made)),
+            state: Mutex::new(CallState::new(body, ready_made, reply, admission, made)),
             method,
         }
     }
@@ -128,7 +133,7 @@ impl Core {
         unary: bool,
         made: Instant,
     ) -> Option<Instant> {
-        let asked = headers.get("grpc-timeout").and_then(|value| parse_timeout(value.to_str().ok()?));
+        let asked = headers.get(TIMEOUT).and_then(|value| parse_timeout(value.to_str().ok()?));
         let configured = method.rule.as_ref().and_then(|rule| rule.timeout).unwrap_or(self.config.timeout);
         // `timeout` bounds unary calls only: a stream may live for months.
         let timeouts = [asked, options.timeout, configured.filter(|_| unary)];

@@ -35,10 +35,10 @@ pub(super) async fn prepare(core: &Arc<Core>, request: http::Request<tonic::body
     let kind = method.kind.or(options.kind).unwrap_or_default();
     let (whole, rest) = match kind {
         CallKind::Unary => {
-            let deadline = core.deadline(&method, &head.headers, &options, true, made);
+            let deadline = || core.deadline(&method, &head.headers, &options, true, made);
             in_time(core, &method, deadline, take_message(body)).await?
         }
-        CallKind::Streaming | CallKind::Unknown => take_ready(body, VecDeque::new())?,
+        CallKind::Streaming | CallKind::Unknown => take_ready(body, None)?,
     };
     // Whatever was said of the method: what is not exactly one message is passed through.
     let unary = kind == CallKind::Unary && whole.as_ref().is_some_and(is_one_message);
@@ -53,7 +53,7 @@ pub(super) async fn prepare(core: &Arc<Core>, request: http::Request<tonic::body
 async fn in_time<T>(
     core: &Core,
     method: &Method,
-    deadline: Option<Instant>,
+    deadline: impl FnOnce() -> Option<Instant>,
     taking: impl Future<Output = Result<T, Status>>,
 ) -> Result<T, Status> {
     let mut taking = pin!(taking);
@@ -61,7 +61,7 @@ async fn in_time<T>(
     if let Poll::Ready(taken) = futures::poll!(taking.as_mut()) {
         return taken;
     }
-    let mut state = core.telemetry.watch();
+    let (mut state, deadline) = (core.telemetry.watch(), deadline());
     let late = async move {
         match deadline {
             Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
@@ -89,7 +89,7 @@ async fn take_message(mut body: tonic::body::Body) -> Result<(Option<Bytes>, Opt
             message = join(message, data);
         }
     }
-    take_ready(body, VecDeque::from([message]))
+    take_ready(body, Some(message))
 }
 
 fn join(head: Bytes, tail: Bytes) -> Bytes {
@@ -104,29 +104,32 @@ fn join(head: Bytes, tail: Bytes) -> Bytes {
 /// What can be had of the body without waiting, after what was taken before: all of it, where it ends there.
 fn take_ready(
     mut body: tonic::body::Body,
-    mut taken: VecDeque<Bytes>,
+    mut first: Option<Bytes>,
 ) -> Result<(Option<Bytes>, Option<OpenBody>), Status> {
+    let mut more = VecDeque::new();
     // The rest is asked for again when a stream is open, by whoever waits for it then.
     let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
     loop {
         match Pin::new(&mut body).poll_frame(&mut cx) {
             Poll::Ready(None) => {
-                let whole = taken.into_iter().fold(Bytes::new(), join);
+                let whole = more.into_iter().fold(first.unwrap_or_default(), join);
                 return Ok((Some(whole), None));
             }
             Poll::Ready(Some(frame)) => {
                 if let Ok(data) = frame?.into_data() {
-                    taken.push_back(data);
+                    match first {
+                        None => first = Some(data),
+                        Some(_) => more.push_back(data),
+                    }
                 }
             }
-            Poll::Pending => return Ok((None, Some(OpenBody { taken, rest: body, consumed: false }))),
+            Poll::Pending => break,
         }
         // An endless body that is always ready is left to flow control.
-        if taken.len() == TAKEN_AT_MOST {
-            return Ok((None, Some(OpenBody { taken, rest: body, consumed: false })));
+        if !more.is_empty() {
+            break;
         }
     }
+    let taken = first.into_iter().chain(more).collect();
+    Ok((None, Some(OpenBody { taken, rest: body, consumed: false })))
 }
-
-/// Frames taken from a streaming body before its stream is open.
-const TAKEN_AT_MOST: usize = 2;

@@ -28,8 +28,7 @@ use std::{
 };
 use tokio::sync::{broadcast, watch};
 
-/// How many events a reader may be behind before it is told `Lagged`.
-/// The room for them is taken when a supervisor is spawned.
+/// How many events a reader may be behind before it is told `Lagged`. The room for them, 16 KiB, is taken for the first reader.
 const EVENTS_KEPT: usize = 512;
 
 /// A handler that takes longer holds up whatever is behind it in the mailbox.
@@ -57,13 +56,14 @@ pub(crate) struct Telemetry {
     security: &'static str,
     pub(crate) counts: Arc<Counts>,
     state: watch::Sender<ConnectivityState>,
-    events: broadcast::Sender<Arc<Event>>,
     inner: Mutex<Inner>,
 }
 
 struct Inner {
     seq: u64,
     closed: bool,
+    /// None until somebody reads.
+    events: Option<broadcast::Sender<Arc<Event>>>,
     picture: Picture,
     outages: log::Outages,
 }
@@ -72,14 +72,13 @@ impl Telemetry {
     pub(crate) fn new(target: Arc<str>, security: &'static str, keepalive_time: Option<Duration>) -> Self {
         let now = clock::now();
         let (picture, outages) = (Picture::new(now, keepalive_time), log::Outages::default());
-        let inner = Inner { seq: 0, closed: false, picture, outages };
+        let inner = Inner { seq: 0, closed: false, events: None, picture, outages };
         Self {
             spawned: now,
             target,
             security,
             counts: Arc::default(),
             state: watch::Sender::new(ConnectivityState::Idle),
-            events: broadcast::Sender::new(EVENTS_KEPT),
             inner: Mutex::new(inner),
         }
     }
@@ -95,9 +94,11 @@ impl Telemetry {
         let state = inner.picture.state;
         self.state.send_if_modified(|shown| std::mem::replace(shown, state) != state);
         let since_spawn = now.saturating_duration_since(self.spawned);
-        let event = Event { seq: inner.seq, at: SystemTime::now(), since_spawn, fact: fact.clone() };
-        // Nobody listening is no error.
-        let _ = self.events.send(Arc::new(event));
+        if let Some(events) = &inner.events {
+            let event = Event { seq: inner.seq, at: SystemTime::now(), since_spawn, fact: fact.clone() };
+            // The readers may be gone again.
+            let _ = events.send(Arc::new(event));
+        }
         // Recorders and subscribers are other people's code: they shall not hold up who comes next.
         drop(inner);
         metrics::record(&fact, &self.target, self.security);
@@ -150,8 +151,9 @@ impl Telemetry {
 
     /// A snapshot, and every event after it; none after the last.
     pub(crate) fn subscribe(&self) -> EventStream {
-        let inner = self.inner.lock();
-        let events = (!inner.closed).then(|| self.events.subscribe());
+        let mut inner = self.inner.lock();
+        let open = !inner.closed;
+        let events = open.then(|| inner.events.get_or_insert_with(|| broadcast::Sender::new(EVENTS_KEPT)).subscribe());
         EventStream::new(self.picture(&inner), events)
     }
 

@@ -4,7 +4,7 @@ use super::{
     body::ResponseBody,
     chunks::Chunks,
     framing::Framing,
-    link::{Link, OpenStream, Permit},
+    link::{Answer, Link, OpenStream, Permit},
     pushback, status,
 };
 use crate::{
@@ -49,8 +49,8 @@ pub(crate) type Outcome = Result<http::Response<ResponseBody>, Box<AttemptFailur
 /// Reads a unary answer to its end, so that nothing is shown before the status is known. An answer of more than
 /// `commit_after` bytes is passed on as it comes, and is not retried from then on. Cancel safe: dropped, the stream is reset.
 pub(crate) async fn read_unary(stream: OpenStream, commit_after: usize) -> Outcome {
-    let OpenStream { response, permit, .. } = stream;
-    let response = match response.await {
+    let OpenStream { answer, permit, .. } = stream;
+    let response = match answer.await {
         Ok(response) => response,
         Err(error) => return Err(classify(&error, permit.link()).await),
     };
@@ -92,8 +92,8 @@ pub(crate) async fn read_unary(stream: OpenStream, commit_after: usize) -> Outco
 }
 
 /// Reads only the head of a streaming answer. Cancel safe: dropped, the stream is reset.
-pub(crate) async fn read_head(response: h2::client::ResponseFuture, permit: Permit) -> Outcome {
-    let response = match response.await {
+pub(crate) async fn read_head(answer: Answer, permit: Permit) -> Outcome {
+    let response = match answer.await {
         Ok(response) => response,
         Err(error) => return Err(classify(&error, permit.link()).await),
     };

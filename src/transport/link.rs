@@ -4,12 +4,15 @@ use crate::model::{Failure, GoAway, Incarnation, LinkEnd, Phase};
 use bytes::Bytes;
 use futures::task::AtomicWaker;
 use h2::{
-    SendStream,
+    RecvStream, SendStream,
     client::{ResponseFuture, SendRequest},
 };
+use http::Response;
 use parking_lot::Mutex;
 use std::{
     fmt,
+    future::Future,
+    pin::Pin,
     sync::{
         Arc,
         atomic::{
@@ -17,7 +20,7 @@ use std::{
             Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst},
         },
     },
-    task::Waker,
+    task::{Context, Poll, Waker},
 };
 use tokio::sync::SetOnce;
 
@@ -58,9 +61,16 @@ pub(crate) struct Permit(Arc<Link>);
 
 /// An open stream: what is needed to read the answer, and to go on sending if the request was not sent whole.
 pub(crate) struct OpenStream {
-    pub(crate) response: ResponseFuture,
+    pub(crate) answer: Answer,
     pub(crate) send: Option<SendStream<Bytes>>,
     pub(crate) permit: Permit,
+}
+
+/// An answer whose head is still to come.
+pub(crate) struct Answer {
+    head: ResponseFuture,
+    /// The head, where it came while a waker was left.
+    early: Option<Box<Result<Response<RecvStream>, h2::Error>>>,
 }
 
 impl Link {
@@ -248,7 +258,31 @@ impl Permit {
             }
             None => Some(send),
         };
-        Ok(OpenStream { response, send, permit: self })
+        Ok(OpenStream { answer: Answer { head: response, early: None }, send, permit: self })
+    }
+}
+
+impl Answer {
+    /// Leaves a waker for the one who will wait for the head; false if there is nothing to wait for any more.
+    pub(crate) fn wakes(&mut self, waker: &Waker) -> bool {
+        match Pin::new(&mut self.head).poll(&mut Context::from_waker(waker)) {
+            Poll::Pending => true,
+            Poll::Ready(head) => {
+                self.early = Some(Box::new(head));
+                false
+            }
+        }
+    }
+}
+
+impl Future for Answer {
+    type Output = Result<Response<RecvStream>, h2::Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.early.take() {
+            Some(head) => Poll::Ready(*head),
+            None => Pin::new(&mut self.head).poll(cx),
+        }
     }
 }
 

@@ -1,14 +1,15 @@
 //! Statuses: read from the peer's headers without trusting them, and made from failures of our own.
 
 use crate::model::Failure;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use tonic::{Code, Status, metadata::MetadataMap};
 
+const STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const DETAILS: &str = "grpc-status-details-bin";
 
 /// The status in `headers`, with message, details and metadata; none if there is no `grpc-status`.
 pub(crate) fn from_headers(headers: &HeaderMap) -> Option<Status> {
-    if !headers.contains_key("grpc-status") {
+    if !headers.contains_key(STATUS) {
         return None;
     }
     // tonic takes details that are not base64 for a bug of ours and panics.
@@ -44,7 +45,7 @@ pub(crate) fn of(failure: &Failure) -> Status {
 
 /// Whether the headers say OK: the hot path, without building a status.
 pub(crate) fn is_ok(headers: &HeaderMap) -> bool {
-    headers.get("grpc-status").is_some_and(|value| Code::from_bytes(value.as_bytes()) == Code::Ok)
+    headers.get(STATUS).is_some_and(|value| Code::from_bytes(value.as_bytes()) == Code::Ok)
 }
 
 #[cfg(test)]

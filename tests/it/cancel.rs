@@ -55,6 +55,26 @@ async fn a_call_that_waits_for_a_link_is_forgotten_at_once() {
     assert_eq!(server.handled(), 0, "nothing of them was sent");
 }
 
+/// The stream that was opened for it knows the first task's waker only (decision 50).
+#[tokio::test(start_paused = true)]
+async fn a_call_whose_future_moves_to_another_task_is_answered_or_timed_out_there() {
+    let script = Script::sequence(vec![Answer::echo().after(secs(2))], Answer::hang());
+    let (_network, server, supervisor) = stage(script, config()).await;
+    for (handled, outcome, took) in [(1, Ok("x".to_owned()), 2), (2, Err(Code::DeadlineExceeded), 5)] {
+        let channel = supervisor.channel();
+        let began = Instant::now();
+        let mut call = Box::pin(async move {
+            let mut request = Request::new("x".to_owned());
+            request.extensions_mut().insert(CallOptions::new().timeout(secs(5)));
+            channel.unary::<String, String>(SAY, request).await.map(tonic::Response::into_inner)
+        });
+        assert!((&mut call).now_or_never().is_none());
+        eventually("its request is with the server", || server.handled() == handled).await;
+        let answered = tokio::spawn(call).await.expect("no panic");
+        assert_eq!((answered.map_err(|status| status.code()), began.elapsed().as_secs()), (outcome, took));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_call_that_waits_for_room_is_forgotten_at_once_and_never_sent() {
     let (_network, server, supervisor) = stage(hang(), config().max_in_flight(1)).await;

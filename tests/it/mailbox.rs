@@ -106,7 +106,7 @@ async fn a_message_carries_metadata_and_options_and_its_answer_metadata_and_trai
     assert_eq!((answered["x-from"].as_bytes(), answered["x-cost"].as_bytes()), (&b"head"[..], &b"7"[..]));
     let arrival = stage.server.arrivals().remove(0);
     assert_eq!(arrival.metadata["x-tenant"], "blue");
-    assert_eq!(arrival.grpc_timeout.as_deref(), Some("7000000u"));
+    assert_eq!(arrival.grpc_timeout.as_deref(), Some("7000m"));
 }
 
 /// The seed's policy holds for messages as for channel calls.

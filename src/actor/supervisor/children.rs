@@ -84,7 +84,8 @@ impl SupervisorState {
     ) -> Result<(), ActorProcessingErr> {
         self.restarts_due[shard] = None;
         let args = RequestArgs { core: self.core.clone(), shard, door: self.door() };
-        let (actor, _) = Actor::spawn_linked(None, RequestActor, args, me.get_cell()).await?;
+        // Boxed: the actor's own future, which stays, would have room for it.
+        let (actor, _) = Box::pin(Actor::spawn_linked(None, RequestActor, args, me.get_cell())).await?;
         self.request_actors.insert(actor.get_id(), shard);
         self.core.set_request_actor(shard, actor.clone());
         actor.cast(RequestMsg::Adopt)?;

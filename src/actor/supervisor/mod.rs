@@ -249,7 +249,8 @@ impl SupervisorState {
         let watcher = Arc::new(Hooks(Arc::downgrade(core)));
         let args = ConnectionArgs { core: core.clone(), supervisor: me.clone(), watcher, dial };
         // Starting is local. It fails only if this actor is being stopped, and then there is nothing to dial for.
-        if let Ok((actor, _)) = Actor::spawn_linked(None, ConnectionActor, args, me.get_cell()).await {
+        // Boxed: the actor's own future, which stays, would have room for it.
+        if let Ok((actor, _)) = Box::pin(Actor::spawn_linked(None, ConnectionActor, args, me.get_cell())).await {
             let connection = Connection {
                 incarnation,
                 actor,

@@ -1,0 +1,104 @@
+//! A request's head: what every gRPC request carries, beside the caller's metadata.
+
+use super::call::Call;
+use crate::policy::{TimeoutText, format_timeout};
+use http::{HeaderMap, HeaderName, HeaderValue, Method as HttpMethod, Version, header};
+use std::time::Duration;
+
+pub(super) const TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+pub(super) const PREVIOUS_ATTEMPTS: HeaderName = HeaderName::from_static("grpc-previous-rpc-attempts");
+const CONTENT_TYPE: &str = "application/grpc";
+const USER_AGENT: &str = concat!("tonic-supervisor/", env!("CARGO_PKG_VERSION"));
+
+/// The last `grpc-timeout` that was sent: calls made at about the same time share one.
+#[derive(Default)]
+pub(super) struct LastTimeout(Option<(TimeoutText, HeaderValue)>);
+
+impl LastTimeout {
+    fn value(&mut self, remaining: Duration) -> HeaderValue {
+        let text = format_timeout(remaining);
+        match &self.0 {
+            Some((last, value)) if *last == text => value.clone(),
+            _ => {
+                let value = HeaderValue::from_bytes(text.as_bytes()).expect("digits and a letter");
+                self.0 = Some((text, value.clone()));
+                value
+            }
+        }
+    }
+}
+
+/// An attempt's head. `headers` are complete.
+pub(super) fn head(
+    call: &Call,
+    mut headers: HeaderMap,
+    remaining: Option<Duration>,
+    retries: u32,
+    last: &mut LastTimeout,
+) -> http::Request<()> {
+    if let Some(remaining) = remaining {
+        headers.insert(TIMEOUT, last.value(remaining));
+    }
+    if retries > 0 {
+        headers.insert(PREVIOUS_ATTEMPTS, HeaderValue::from(retries));
+    }
+    let mut request = http::Request::new(());
+    *request.method_mut() = HttpMethod::POST;
+    *request.uri_mut() = call.method.uri.clone();
+    *request.version_mut() = Version::HTTP_2;
+    *request.headers_mut() = headers;
+    request
+}
+
+/// Whether a request carries nothing but what [`complete`] would give it.
+pub(super) fn is_plain(headers: &HeaderMap) -> bool {
+    headers.iter().all(|(name, value)| match *name {
+        header::TE => true,
+        header::CONTENT_TYPE => value == CONTENT_TYPE,
+        _ => false,
+    })
+}
+
+/// Adds what every gRPC request carries beside its metadata.
+pub(super) fn complete(headers: &mut HeaderMap, deadline: bool) {
+    headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    headers.entry(header::CONTENT_TYPE).or_insert(HeaderValue::from_static(CONTENT_TYPE));
+    let agent = user_agent(headers.get(header::USER_AGENT));
+    headers.insert(header::USER_AGENT, agent);
+    if deadline {
+        // Its place; each attempt puts in what remains.
+        headers.insert(TIMEOUT, HeaderValue::from_static(""));
+    }
+}
+
+/// The application's own, if it has one, before this crate's (as in tonic).
+fn user_agent(own: Option<&HeaderValue>) -> HeaderValue {
+    let both = own.map(|own| [own.as_bytes(), b" ", USER_AGENT.as_bytes()].concat());
+    both.and_then(|both| HeaderValue::try_from(both).ok()).unwrap_or(HeaderValue::from_static(USER_AGENT))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_with_metadata_or_a_content_type_of_its_own_is_not_plain() {
+        let mut headers = HeaderMap::new();
+        assert!(is_plain(&headers));
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
+        assert!(is_plain(&headers));
+        let mut other = headers.clone();
+        other.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc+json"));
+        assert!(!is_plain(&other));
+        headers.insert("x-tenant", HeaderValue::from_static("a"));
+        assert!(!is_plain(&headers));
+    }
+
+    #[test]
+    fn a_timeout_is_made_anew_when_its_text_changes() {
+        let mut last = LastTimeout::default();
+        let mut text = |micros| last.value(Duration::from_micros(micros));
+        assert_eq!([text(59_999_990), text(59_999_001), text(59_998_999)], ["59999m", "59999m", "59998m"]);
+    }
+}
