@@ -296,7 +296,8 @@ async fn timeout_on_sleeping_server_and_cancellation_before_and_during_a_stream_
 async fn until(supervisor: &Supervisor, wanted: impl Fn(&Counts) -> bool) {
     let waiting = async {
         loop {
-            let counts = unary::<(), Counts>(supervisor, "/test.Counts/Streams", Request::new(())).await.expect("counted");
+            let counts =
+                unary::<(), Counts>(supervisor, "/test.Counts/Streams", Request::new(())).await.expect("counted");
             if wanted(counts.get_ref()) {
                 return;
             }
