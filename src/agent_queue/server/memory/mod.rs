@@ -211,7 +211,9 @@ impl Store for MemoryStore {
         let mut state = self.state.lock();
         let cutoff = now.saturating_sub(kept);
         state.prune(cutoff);
-        drop(self.append(Some(Asked { operation: "prune", agent_id: "", name: "", request: &(), now: cutoff }.entry())));
+        drop(
+            self.append(Some(Asked { operation: "prune", agent_id: "", name: "", request: &(), now: cutoff }.entry())),
+        );
         Ok(false)
     }
 }
