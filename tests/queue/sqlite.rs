@@ -73,7 +73,9 @@ async fn a_claim_among_100_000_pending_tasks_is_an_index_look_up() {
     let plan = |sql: &str| {
         let mut plan =
             file.prepare(&format!("EXPLAIN QUERY PLAN SELECT payload FROM tasks WHERE {sql}")).expect("prepared");
-        let steps = plan.query_map([], |row| row.get::<_, String>(3)).expect("planned");
+        let unknown = vec![rusqlite::types::Null; plan.parameter_count()];
+        let steps =
+            plan.query_map(rusqlite::params_from_iter(unknown), |row| row.get::<_, String>(3)).expect("planned");
         steps.collect::<Result<Vec<_>, _>>().expect("text").join("; ")
     };
     for (sql, index) in [
