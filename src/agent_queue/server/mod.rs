@@ -19,6 +19,8 @@ mod memory;
 pub mod postgres;
 pub mod record;
 mod service;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 mod store;
 mod watch;
 
@@ -28,4 +30,6 @@ pub use memory::MemoryStore;
 #[cfg(feature = "postgres")]
 pub use postgres::PostgresStore;
 pub use service::Service;
+#[cfg(feature = "sqlite")]
+pub use sqlite::{SqliteError, SqliteStore};
 pub use store::{Changes, Claimed, Millis, Settings, Store};
