@@ -23,8 +23,9 @@ pub(super) async fn claim(
     now: Millis,
 ) -> Result<(Claimed, Option<Mark>), Failure> {
     let (agent_id, claim_id) = (&*request.agent_id, &*request.claim_id);
-    // Both go out together: the first claim of an id is the rule.
-    let (known, picked) = futures::try_join!(
+    // A claim that is repeated while its first try is at work waits for that one, and finds what it took.
+    let (_, known, picked) = futures::try_join!(
+        transaction.rows(sql::LOCK_NAME, [&agent_id, &claim_id]),
         row::claim_head(&transaction, agent_id, claim_id, now),
         transaction.row(sql::PICK, [&agent_id])
     )?;

@@ -56,7 +56,7 @@ statements! {
     /// The same of those that tasks have.
     NAMED_TASKS = "SELECT request_id, CASE WHEN retry_of = '' THEN 1 ELSE 2 END::smallint, NULL::bytea, number \
         FROM agent_queue.task WHERE queue = ", queue!(), " AND request_id = ANY($2::text[])";
-    /// Those with the same name $2 go one after the other.
+    /// Requests with the same name, or claims with the same id, $2 go one after the other.
     LOCK_NAME = "SELECT pg_advisory_xact_lock(hashtext($1), hashtext($2))";
     /// $1 queue, $2 name, $3 operation, $4 answer, $5 now.
     REMEMBER = "INSERT INTO agent_queue.name (queue, request_id, operation, answer, done_at) VALUES ($1, $2, $3, $4, $5)";
