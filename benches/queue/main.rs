@@ -12,11 +12,13 @@ mod common;
 
 mod claims;
 mod load;
-#[path = "../../tests/queue/serve.rs"]
-mod serve;
+#[allow(dead_code, reason = "shared with the tests")]
+#[path = "../../tests/queue/process.rs"]
+mod process;
 
 use common::{Run, row::Row};
 use load::{Bare, Remote, Sample};
+use process::Serve;
 use std::{
     env,
     path::{Path, PathBuf},
@@ -52,7 +54,7 @@ async fn run(how: Run) -> Vec<Row> {
 /// The whole path beside the bare store.
 async fn path<S: Store>(how: Run, kind: &str, bare: S, spec: &str) -> Vec<Row> {
     let (rounds, window) = if how.quick { (2, Duration::from_millis(200)) } else { (9, Duration::from_millis(1500)) };
-    let server = serve::Server::start(spec).await;
+    let server = Serve::start(spec, &[]);
     let bare = Bare(Arc::new(bare));
     let bare = vec![bare; load::WRITERS];
     let mut remote = Vec::new();

@@ -27,7 +27,7 @@ class Server:
 
     def __init__(self):
         self.folder = tempfile.TemporaryDirectory()
-        store = "memory"
+        store = f"sqlite:{self.folder.name}/queue.db"
         arguments = [os.environ["QUEUE_COMMAND"], "--json", "serve", "--addr", "127.0.0.1:0", "--store", store]
         self.process = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
         self.address = json.loads(self.process.stdout.readline())["address"]

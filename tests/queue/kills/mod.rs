@@ -5,13 +5,13 @@
 mod ledger;
 mod program;
 
-use crate::serve::Server;
+use crate::process::Serve;
 use program::{Client, Party, World};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use std::{env, fmt::Write as _, sync::Arc, time::Duration};
 use tokio::{
     sync::Semaphore,
-    task::JoinSet,
+    task::{JoinSet, block_in_place},
     time::{Instant, sleep, timeout},
 };
 use tonic_supervisor::{Supervisor, agent_queue::Task};
@@ -29,8 +29,15 @@ const GONE: Duration = Duration::from_millis(500);
 /// In which all work ends after the last kill: the default deadline of a call, and more.
 const END: Duration = Duration::from_secs(120);
 
+/// Kills the servers in turn, each with its share of the programs, and panics if anything is wrong with what was done meanwhile.
+///
+/// `store` is what `--store` takes, and must be new.
+pub(crate) async fn every_task_is_completed_once(store: &str, servers: usize) {
+    Trial::of(store, servers).run().await.unwrap_or_else(|wrong| panic!("{wrong}"));
+}
+
 /// One run.
-pub(crate) struct Trial {
+struct Trial {
     store: String,
     servers: usize,
     kills: usize,
@@ -38,28 +45,19 @@ pub(crate) struct Trial {
 }
 
 impl Trial {
-    /// One server on `store`, as `serve --store` names it.
-    pub(crate) fn of(store: impl Into<String>) -> Self {
+    fn of(store: &str, servers: usize) -> Self {
         let number = |name| env::var(name).ok().map(|text| text.parse().expect("a number"));
-        let seed = number("QUEUE_SEED").unwrap_or_else(rand::random);
-        Self { store: store.into(), servers: 1, kills: number("QUEUE_KILLS").unwrap_or(5) as usize, seed }
+        let kills = number("QUEUE_KILLS").unwrap_or(5) as usize;
+        Self { store: store.into(), servers, kills, seed: number("QUEUE_SEED").unwrap_or_else(rand::random) }
     }
 
-    /// So many servers on the one store, the programs shared out among them; they are killed in turn.
-    pub(crate) fn servers(self, servers: usize) -> Self {
-        Self { servers, ..self }
-    }
-
-    /// Returns what went wrong, if anything did.
-    pub(crate) async fn run(self) -> Result<(), String> {
+    /// Fails with what went wrong.
+    async fn run(self) -> Result<(), String> {
         let Self { ref store, servers: number, kills, seed } = self;
         // Without the part that may hold a password.
         let kind = store.split(':').next().unwrap_or_default();
         println!("{kind}, {number} server(s), {kills} kills; QUEUE_SEED={seed}");
-        let mut servers = Vec::new();
-        for _ in 0..number {
-            servers.push(Server::start(store).await);
-        }
+        let mut servers: Vec<_> = block_in_place(|| (0..number).map(|_| Serve::start(store, &[])).collect());
         let began = Instant::now();
         let mut fleet = Fleet::start(&servers, seed).await;
         self.kill(&mut servers).await;
@@ -67,8 +65,8 @@ impl Trial {
 
         // What counts is what the store still knows when it is opened anew.
         for server in &mut servers {
-            server.kill().await;
-            server.start_again().await;
+            block_in_place(|| server.kill());
+            block_in_place(|| server.restart());
         }
         let kept = fleet.kept().await;
         let mut wrong = fleet.world.ledger.wrong(&kept);
@@ -86,14 +84,14 @@ impl Trial {
         Err(report)
     }
 
-    async fn kill(&self, servers: &mut [Server]) {
+    async fn kill(&self, servers: &mut [Serve]) {
         let mut dice = StdRng::seed_from_u64(self.seed);
         for number in 0..self.kills {
             sleep(BETWEEN + BETWEEN.mul_f64(dice.random())).await;
             let server = &mut servers[number % self.servers];
-            server.kill().await;
+            block_in_place(|| server.kill());
             sleep(GONE.mul_f64(dice.random())).await;
-            server.start_again().await;
+            block_in_place(|| server.restart());
         }
         sleep(BETWEEN).await;
     }
@@ -110,7 +108,7 @@ struct Fleet {
 }
 
 impl Fleet {
-    async fn start(servers: &[Server], seed: u64) -> Self {
+    async fn start(servers: &[Serve], seed: u64) -> Self {
         let channels = (0..PROGRAMS).map(|number| program::supervise(servers[number % servers.len()].address));
         let mut fleet = Self {
             world: Arc::default(),
@@ -176,17 +174,10 @@ impl Fleet {
     }
 }
 
-#[tokio::test]
-async fn a_server_on_sqlite_may_be_killed_at_any_moment() {
-    let folder = tempfile::tempdir().expect("folder");
-    let store = format!("sqlite:{}", folder.path().join("queue.db").display());
-    Trial::of(store).run().await.unwrap_or_else(|wrong| panic!("{wrong}"));
-}
-
 /// So the other tests can fail.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_that_forgets_is_found_out() {
-    let trial = Trial { kills: 1, ..Trial::of("memory") };
+    let trial = Trial { kills: 1, ..Trial::of("memory", 1) };
     let wrong = trial.run().await.expect_err("a killed server's memory is gone");
     assert!(wrong.contains("surfaced NotFound"), "{wrong}");
 }

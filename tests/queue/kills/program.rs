@@ -79,7 +79,7 @@ pub(super) async fn tasks_of(client: &mut Client, agent_id: &str) -> Result<Vec<
 }
 
 impl Party {
-    /// Where nothing random is left to the scheduler's order: each party has dice of its own.
+    /// Dice of one's own: what one party throws does not depend on when the others do.
     pub(super) fn dice(seed: u64, number: usize) -> StdRng {
         StdRng::seed_from_u64(seed ^ (number as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15))
     }
@@ -118,14 +118,12 @@ impl Party {
                 Ok(answer) => answer.into_inner().task,
                 Err(status) => return self.world.ledger.failed("get_task", &status),
             };
-            match task {
-                Some(task) => {
-                    if self.complete(task, claim_id).await.is_none() {
-                        return;
-                    }
-                }
-                None if over => return,
-                None => {}
+            let done = match task {
+                Some(task) => self.complete(task, claim_id).await.is_none(),
+                None => over,
+            };
+            if done {
+                return;
             }
         }
     }
