@@ -109,8 +109,10 @@ async fn serve<S: Store>(
         builder = builder.tls_config(tls.server()).map_err(Trouble::failed("cannot serve over TLS"))?;
     }
     let trouble = "cannot read the service's descriptors";
-    let reflection =
-        || tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(DESCRIPTORS);
+    let reflection = || {
+        let builder = tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(DESCRIPTORS);
+        builder.register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
     let (reporter, health) = tonic_health::server::health_reporter();
     let router = builder
         .add_service(AgentQueueServer::new(service.clone()))
