@@ -8,8 +8,9 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
+use tokio::time::Instant;
 use tonic_supervisor::{
     Config, SupervisedChannel, Supervisor,
     agent_queue::{
