@@ -63,7 +63,8 @@ pub(super) fn config(dsn: &str) -> Result<Config, OpenError> {
     if config.get_application_name().is_none() {
         config.application_name(env!("CARGO_PKG_NAME"));
     }
-    config.keepalives(true).keepalives_idle(SILENCE / 2).tcp_user_timeout(SILENCE);
+    config.keepalives(true).keepalives_idle(SILENCE / 2).keepalives_interval(SILENCE / 4).keepalives_retries(2);
+    config.tcp_user_timeout(SILENCE);
     Ok(config)
 }
 
