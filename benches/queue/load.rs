@@ -1,227 +1,236 @@
-//! The load: clients that submit a task, claim one and end it, over gRPC or on the store itself.
+//! The load: 16 agents with a queue each that claim and complete, 32 submitters, all as fast as they are answered.
 
-use super::PAYLOAD;
+use futures::future::{join_all, try_join_all};
 use std::{
     future::Future,
     net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    sync::Arc,
+    time::{Duration, SystemTime},
 };
 use tokio::time::Instant;
+use tonic::Status;
 use tonic_supervisor::{
     Config, SupervisedChannel, Supervisor,
     agent_queue::{
-        BatchSubmitTasksRequest, CreateQueueRequest, DESCRIPTORS, GetTaskRequest, NewTask, SubmitTaskRequest, Task,
-        TaskStatus, UpdateTaskStatusRequest, agent_queue_client::AgentQueueClient, server::Store,
+        BatchSubmitTasksRequest, CreateQueueRequest, DESCRIPTORS, DeleteQueueRequest, GetTaskRequest, NewTask, Task,
+        TaskStatus, TaskType, UpdateTaskStatusRequest,
+        agent_queue_client::AgentQueueClient,
+        server::{Millis, Store},
     },
 };
 
-/// Names no two requests alike, over all runs.
-static NAMES: AtomicU64 = AtomicU64::new(0);
+/// The bytes of a task's payload.
+pub(crate) const PAYLOAD: usize = 256;
+/// All who write.
+pub(crate) const WRITERS: usize = AGENTS + SUBMITTERS;
+const AGENTS: usize = 16;
+const SUBMITTERS: usize = 32;
+/// Tasks in a queue at the start, so that no claim finds it empty.
+const START: usize = 50;
 
-fn name() -> String {
-    format!("{}-{}", std::process::id(), NAMES.fetch_add(1, Relaxed))
-}
-
-fn agent_id(number: usize) -> String {
-    format!("agent-{}", number % super::AGENTS)
-}
-
-fn task() -> NewTask {
-    NewTask { r#type: 1, payload: PAYLOAD.into(), client_request_id: name(), ..NewTask::default() }
-}
-
-fn now() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis() as i64
-}
-
-fn update(agent_id: String, task_id: String, claim_id: String, status: TaskStatus) -> UpdateTaskStatusRequest {
-    let result = if status == TaskStatus::Completed { r#"{"ok": true}"#.into() } else { String::new() };
-    UpdateTaskStatusRequest { agent_id, task_id, claim_id, status: status as i32, result, error_message: String::new() }
-}
-
-/// One client: each operation is answered when it is durable.
-pub(crate) trait Load: Clone + Send + 'static {
-    fn submit(&mut self) -> impl Future<Output = ()> + Send;
-    fn claim(&mut self, claim_id: String) -> impl Future<Output = Task> + Send;
-    fn end(&mut self, task_id: String, claim_id: String) -> impl Future<Output = ()> + Send;
+/// A queue's server or store, as one writer sees it.
+pub(crate) trait Queue: Clone + Send + Sync + 'static {
+    fn create(&self, agent_id: &str) -> impl Future<Output = Result<(), Status>> + Send;
+    fn submit(&self, agent_id: &str, tasks: Vec<NewTask>) -> impl Future<Output = Result<(), Status>> + Send;
+    fn claim(&self, request: GetTaskRequest) -> impl Future<Output = Result<Option<Task>, Status>> + Send;
+    fn update(&self, request: UpdateTaskStatusRequest) -> impl Future<Output = Result<(), Status>> + Send;
+    fn delete(&self, agent_id: &str) -> impl Future<Output = Result<(), Status>> + Send;
 }
 
 /// What one window gave.
 pub(crate) struct Sample {
-    pub(crate) cycles_per_s: f64,
-    /// Of one operation.
-    pub(crate) p50_us: f64,
-    pub(crate) p99_us: f64,
+    /// Tasks that were claimed and completed.
+    pub(crate) tasks_per_s: f64,
+    /// Submissions, claims and completions.
+    pub(crate) operations_per_s: f64,
+    /// p50 and p99 in milliseconds.
+    pub(crate) submit: [f64; 2],
+    pub(crate) claim: [f64; 2],
+    pub(crate) complete: [f64; 2],
 }
 
-impl Sample {
-    /// Every client goes through its cycle again and again for `window`.
-    pub(crate) async fn take<L: Load>(clients: &[L], window: Duration) -> Self {
-        let start = Instant::now();
-        let running: Vec<_> =
-            clients.iter().map(|client| tokio::spawn(cycles(client.clone(), start, window))).collect();
-        let mut times = Vec::new();
-        for client in running {
-            times.extend(client.await.expect("every call is answered"));
-        }
-        let took = start.elapsed();
-        times.sort_unstable();
-        let at = |share: f64| f64::from(times[((times.len() - 1) as f64 * share) as usize]) / 1e3;
-        Self { cycles_per_s: times.len() as f64 / 3.0 / took.as_secs_f64(), p50_us: at(0.5), p99_us: at(0.99) }
-    }
+/// How long each operation of a writer took.
+#[derive(Default)]
+struct Times {
+    submit: Vec<Duration>,
+    claim: Vec<Duration>,
+    complete: Vec<Duration>,
 }
 
-async fn cycles(mut client: impl Load, start: Instant, window: Duration) -> Vec<u32> {
-    let mut times = Vec::new();
-    let mut begun = Instant::now();
-    let mut lap = |times: &mut Vec<u32>| {
-        times.push(begun.elapsed().as_nanos() as u32);
-        begun = Instant::now();
+/// Keeps all writers busy for `window`, on new queues that are deleted afterwards.
+pub(crate) async fn run<Q: Queue>(writers: &[Q], prefix: &str, round: usize, window: Duration) -> Sample {
+    let queues: Vec<_> = (0..AGENTS).map(|agent| format!("{prefix}-{}-{round}-{agent}", std::process::id())).collect();
+    let fill = async |queue: &String| {
+        writers[0].create(queue).await?;
+        let tasks = (0..START).map(|number| new_task(format!("start-{number}"))).collect();
+        writers[0].submit(queue, tasks).await
     };
-    while start.elapsed() < window {
-        client.submit().await;
-        lap(&mut times);
-        let claim_id = name();
-        let task = client.claim(claim_id.clone()).await;
-        lap(&mut times);
-        client.end(task.task_id, claim_id).await;
-        lap(&mut times);
+    try_join_all(queues.iter().map(fill)).await.expect("queues");
+
+    let start = Instant::now();
+    let busy = writers.iter().enumerate().map(|(number, writer)| {
+        let (writer, queue, end) = (writer.clone(), queues[number % AGENTS].clone(), start + window);
+        tokio::spawn(async move {
+            match number < AGENTS {
+                true => work(writer, queue, end).await,
+                false => submit(writer, queue, number, end).await,
+            }
+        })
+    });
+    let mut all = Times::default();
+    for times in join_all(busy.collect::<Vec<_>>()).await {
+        let times = times.expect("no panic").expect("no operation fails");
+        all.submit.extend(times.submit);
+        all.claim.extend(times.claim);
+        all.complete.extend(times.complete);
     }
-    times
+    let took = start.elapsed().as_secs_f64();
+    try_join_all(queues.iter().map(|queue| writers[0].delete(queue))).await.expect("deleted");
+    let operations = all.submit.len() + all.claim.len() + all.complete.len();
+    Sample {
+        tasks_per_s: all.complete.len() as f64 / took,
+        operations_per_s: operations as f64 / took,
+        submit: percentiles(all.submit),
+        claim: percentiles(all.claim),
+        complete: percentiles(all.complete),
+    }
 }
 
-/// Over a supervised channel.
+async fn submit(queue: impl Queue, agent_id: String, writer: usize, end: Instant) -> Result<Times, Status> {
+    let mut times = Times::default();
+    for number in 0.. {
+        let begun = Instant::now();
+        if begun >= end {
+            break;
+        }
+        queue.submit(&agent_id, vec![new_task(format!("{writer}-{number}"))]).await?;
+        times.submit.push(begun.elapsed());
+    }
+    Ok(times)
+}
+
+async fn work(queue: impl Queue, agent_id: String, end: Instant) -> Result<Times, Status> {
+    let mut times = Times::default();
+    for number in 0.. {
+        let begun = Instant::now();
+        if begun >= end {
+            break;
+        }
+        let claim_id = format!("claim-{number}");
+        let request = GetTaskRequest { agent_id: agent_id.clone(), claim_id: claim_id.clone(), timeout: 1.0 };
+        let Some(task) = queue.claim(request).await? else { continue };
+        times.claim.push(begun.elapsed());
+        let begun = Instant::now();
+        queue.update(completion(task, claim_id)).await?;
+        times.complete.push(begun.elapsed());
+    }
+    Ok(times)
+}
+
+pub(crate) fn new_task(name: String) -> NewTask {
+    NewTask {
+        r#type: TaskType::DataProcessing as i32,
+        payload: format!("\"{}\"", "x".repeat(PAYLOAD - 2)),
+        client_request_id: name,
+        ..NewTask::default()
+    }
+}
+
+fn completion(task: Task, claim_id: String) -> UpdateTaskStatusRequest {
+    UpdateTaskStatusRequest {
+        agent_id: task.agent_id,
+        task_id: task.task_id,
+        claim_id,
+        status: TaskStatus::Completed as i32,
+        result: r#"{"ok":true}"#.into(),
+        ..UpdateTaskStatusRequest::default()
+    }
+}
+
+fn percentiles(mut times: Vec<Duration>) -> [f64; 2] {
+    times.sort_unstable();
+    [0.5, 0.99].map(|share| {
+        let at = (times.len().saturating_sub(1) as f64 * share) as usize;
+        times.get(at).map_or(f64::NAN, |time| time.as_secs_f64() * 1e3)
+    })
+}
+
+/// The store itself, in this process.
+pub(crate) struct Bare<S>(pub(crate) Arc<S>);
+
+impl<S> Clone for Bare<S> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+/// What the server's clock says, too.
+pub(crate) fn now() -> Millis {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
+    i64::try_from(since.as_millis()).expect("in range")
+}
+
+impl<S: Store> Queue for Bare<S> {
+    async fn create(&self, agent_id: &str) -> Result<(), Status> {
+        self.0.create_queue(CreateQueueRequest { agent_id: agent_id.into() }, now()).await.map(drop)
+    }
+
+    async fn submit(&self, agent_id: &str, tasks: Vec<NewTask>) -> Result<(), Status> {
+        self.0.submit(BatchSubmitTasksRequest { agent_id: agent_id.into(), tasks }, now()).await.map(drop)
+    }
+
+    async fn claim(&self, request: GetTaskRequest) -> Result<Option<Task>, Status> {
+        Ok(self.0.claim(request, now()).await?.answer.task)
+    }
+
+    async fn update(&self, request: UpdateTaskStatusRequest) -> Result<(), Status> {
+        self.0.update(request, now()).await.map(drop)
+    }
+
+    async fn delete(&self, agent_id: &str) -> Result<(), Status> {
+        let request = DeleteQueueRequest { agent_id: agent_id.into(), confirm: true };
+        self.0.delete_queue(request, now()).await.map(drop)
+    }
+}
+
+/// The server, through a supervised channel.
 #[derive(Clone)]
-pub(crate) struct Client {
-    number: usize,
+pub(crate) struct Remote {
     client: AgentQueueClient<SupervisedChannel>,
     _supervisor: Supervisor,
 }
 
-/// Clients of so many agents' queues; each agent has its own connection.
-pub(crate) async fn over_grpc(address: SocketAddr, agents: usize, clients: usize) -> Vec<Client> {
-    let mut channels = Vec::new();
-    for number in 0..agents {
-        let config = Config::builder().host("127.0.0.1").port(address.port()).build().expect("valid");
+impl Remote {
+    /// A channel of its own, with the defaults.
+    pub(crate) async fn connect(address: SocketAddr) -> Self {
+        let config = Config::builder().host(address.ip().to_string()).port(address.port()).build().expect("valid");
         let supervisor = Supervisor::spawn(config);
+        assert!(supervisor.wait_ready(Duration::from_secs(5)).await, "the server listens");
         let channel = supervisor.channel().with_descriptor_set(DESCRIPTORS).expect("descriptors");
-        let mut client = AgentQueueClient::new(channel);
-        client.create_queue(CreateQueueRequest { agent_id: agent_id(number) }).await.expect("a queue");
-        channels.push((supervisor, client));
-    }
-    (0..clients)
-        .map(|number| {
-            let (supervisor, client) = &channels[number % agents];
-            Client { number, client: client.clone(), _supervisor: supervisor.clone() }
-        })
-        .collect()
-}
-
-impl Load for Client {
-    async fn submit(&mut self) {
-        let request = SubmitTaskRequest { agent_id: agent_id(self.number), task: Some(task()) };
-        self.client.submit_task(request).await.expect("submitted");
-    }
-
-    async fn claim(&mut self, claim_id: String) -> Task {
-        let request = GetTaskRequest { agent_id: agent_id(self.number), claim_id, timeout: 10.0 };
-        self.client.get_task(request).await.expect("claimed").into_inner().task.expect("as many as were submitted")
-    }
-
-    async fn end(&mut self, task_id: String, claim_id: String) {
-        let request = update(agent_id(self.number), task_id, claim_id, TaskStatus::Completed);
-        self.client.update_task_status(request).await.expect("ended");
+        Self { client: AgentQueueClient::new(channel), _supervisor: supervisor }
     }
 }
 
-/// On the store itself.
-pub(crate) struct Bare<S> {
-    store: Arc<S>,
-    number: usize,
-}
-
-impl<S: Store> Bare<S> {
-    pub(crate) fn new(store: Arc<S>, number: usize) -> Self {
-        Self { store, number }
+impl Queue for Remote {
+    async fn create(&self, agent_id: &str) -> Result<(), Status> {
+        self.client.clone().create_queue(CreateQueueRequest { agent_id: agent_id.into() }).await.map(drop)
     }
 
-    pub(crate) async fn prepare(&self) {
-        let request = CreateQueueRequest { agent_id: agent_id(self.number) };
-        self.store.create_queue(request, now()).await.expect("a queue");
-    }
-}
-
-impl<S> Clone for Bare<S> {
-    fn clone(&self) -> Self {
-        Self { store: self.store.clone(), number: self.number }
-    }
-}
-
-impl<S: Store> Load for Bare<S> {
-    async fn submit(&mut self) {
-        let request = BatchSubmitTasksRequest { agent_id: agent_id(self.number), tasks: vec![task()] };
-        self.store.submit(request, now()).await.expect("submitted");
+    async fn submit(&self, agent_id: &str, tasks: Vec<NewTask>) -> Result<(), Status> {
+        let request = BatchSubmitTasksRequest { agent_id: agent_id.into(), tasks };
+        self.client.clone().batch_submit_tasks(request).await.map(drop)
     }
 
-    async fn claim(&mut self, claim_id: String) -> Task {
-        let request = GetTaskRequest { agent_id: agent_id(self.number), claim_id, timeout: 0.0 };
-        self.store.claim(request, now()).await.expect("claimed").answer.task.expect("as many as were submitted")
+    async fn claim(&self, request: GetTaskRequest) -> Result<Option<Task>, Status> {
+        Ok(self.client.clone().get_task(request).await?.into_inner().task)
     }
 
-    async fn end(&mut self, task_id: String, claim_id: String) {
-        let request = update(agent_id(self.number), task_id, claim_id, TaskStatus::Completed);
-        self.store.update(request, now()).await.expect("ended");
-    }
-}
-
-/// Claims and gives back, on the store itself.
-pub(crate) struct Claimer<S>(Arc<S>);
-
-impl<S: Store> Claimer<S> {
-    pub(crate) fn new(store: Arc<S>) -> Self {
-        Self(store)
+    async fn update(&self, request: UpdateTaskStatusRequest) -> Result<(), Status> {
+        self.client.clone().update_task_status(request).await.map(drop)
     }
 
-    /// So many pending tasks in one queue.
-    pub(crate) async fn fill(&self, tasks: usize) {
-        self.0.create_queue(CreateQueueRequest { agent_id: agent_id(0) }, now()).await.expect("a queue");
-        let mut left = tasks;
-        while left > 0 {
-            let batch = left.min(1000);
-            let tasks = (0..batch).map(|_| task()).collect();
-            self.0.submit(BatchSubmitTasksRequest { agent_id: agent_id(0), tasks }, now()).await.expect("submitted");
-            left -= batch;
-        }
-    }
-
-    /// Microseconds per claim and release, over all writers together.
-    pub(crate) async fn claim_for(&self, window: Duration, writers: usize) -> f64 {
-        let start = Instant::now();
-        let running: Vec<_> = (0..writers)
-            .map(|_| {
-                let store = self.0.clone();
-                tokio::spawn(async move {
-                    let mut pairs = 0u32;
-                    while start.elapsed() < window {
-                        let claim_id = name();
-                        let claim = GetTaskRequest { agent_id: agent_id(0), claim_id: claim_id.clone(), timeout: 0.0 };
-                        let task = store.claim(claim, now()).await.expect("claimed").answer.task.expect("pending");
-                        let release = update(agent_id(0), task.task_id, claim_id, TaskStatus::Pending);
-                        store.update(release, now()).await.expect("released");
-                        pairs += 1;
-                    }
-                    pairs
-                })
-            })
-            .collect();
-        let mut pairs = 0;
-        for writer in running {
-            pairs += writer.await.expect("every call is answered");
-        }
-        start.elapsed().as_secs_f64() * 1e6 / f64::from(pairs)
+    async fn delete(&self, agent_id: &str) -> Result<(), Status> {
+        let request = DeleteQueueRequest { agent_id: agent_id.into(), confirm: true };
+        self.client.clone().delete_queue(request).await.map(drop)
     }
 }

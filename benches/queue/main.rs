@@ -1,118 +1,112 @@
-//! The agent queue: durable submit + claim + ack through the whole gRPC path, beside the bare store driven by as many writers, in
-//! turns; and what a claim costs among 100 and among 100,000 pending tasks.
+//! The agent queue: how much of its store's rate the whole path delivers, and what a claim costs in a long queue.
 //!
-//! `cargo bench --features serve --bench queue -- [--quick] [--json] [--store sqlite:FOLDER]`; without `--store`, a folder for the
-//! database is made below the working directory, because temporary folders may not be on a disk.
+//! *Path*: 32 submitters and 16 agents, each on a supervised channel of its own, `serve` in another process; beside it the bare store, called
+//! in this process by as many writers, in turns. Every answer is durable on both sides. *Claim*: the bare store, 100 and 100,000 tasks pending
+//! in one queue, in turns; SQLite's file in memory, so that the disk does not hide the difference.
+//!
+//! `cargo bench --features serve --bench queue -- [--quick] [--json]`; PostgreSQL too where AGENT_QUEUE_POSTGRES names a database
+//! (`.ci/postgres` starts one). `AGENT_QUEUE_FOLDER` is where SQLite's files go otherwise: the path's, on a disk.
 
 #[path = "../common/mod.rs"]
 mod common;
+
+mod claims;
 mod load;
-mod serve;
+#[allow(dead_code, reason = "shared with the tests")]
+#[path = "../../tests/queue/process.rs"]
+mod process;
 
 use common::{Run, row::Row};
-use load::{Bare, Load, Sample, over_grpc};
-use serve::Serve;
-use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
-use tonic_supervisor::agent_queue::server::{Settings, SqliteStore, Store};
+use load::{Bare, Remote, Sample};
+use process::Serve;
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
+use tonic_supervisor::agent_queue::server::{PostgresStore, Settings, SqliteStore, Store};
 
-const AGENTS: usize = 16;
-const CLIENTS: usize = 32;
+/// Tasks pending in the short queue and in the long one.
+const PENDING: [usize; 2] = [100, 100_000];
 
 fn main() -> ExitCode {
     common::main(run)
 }
 
 async fn run(how: Run) -> Vec<Row> {
-    let folder = Folder::new();
-    let settings = Settings::default();
-    let file = |name: &str| folder.0.join(name);
-    let open = |name: &str| Arc::new(SqliteStore::open(&file(name), settings).expect("opened"));
-    let served = format!("sqlite:{}", file("served.db").display());
-    let mut rows = path(how, "sqlite", &served, open("bare.db")).await;
-    rows.extend(depth(how, "sqlite", open("few.db"), open("many.db")).await);
+    let folder = env::var_os("AGENT_QUEUE_FOLDER").map_or_else(env::temp_dir, PathBuf::from);
+    let folder = tempfile::tempdir_in(folder).expect("a folder");
+    let file = |name| folder.path().join(name);
+    let bare = SqliteStore::open(&file("bare.db"), Settings::default()).expect("a store");
+    let spec = format!("sqlite:{}", file("served.db").display());
+    let mut rows = path(how, "sqlite", bare, &spec).await;
+
+    let memory = Path::new("/dev/shm");
+    let memory = if memory.is_dir() { memory.into() } else { env::temp_dir() };
+    let memory = tempfile::tempdir_in(memory).expect("a folder");
+    let store = SqliteStore::open(&memory.path().join("claims.db"), Settings::default()).expect("a store");
+    rows.extend(claims(how, "sqlite", store).await);
+
+    if let Ok(dsn) = env::var("AGENT_QUEUE_POSTGRES") {
+        let open = async || PostgresStore::open(&dsn, Settings::default()).await.expect("a store");
+        rows.extend(path(how, "postgres", open().await, &dsn).await);
+        rows.extend(claims(how, "postgres", open().await).await);
+    }
     rows
 }
 
 /// The whole path beside the bare store.
-async fn path(how: Run, kind: &str, served: &str, bare: Arc<impl Store>) -> Vec<Row> {
-    let (rounds, window) = if how.quick { (1, Duration::from_millis(300)) } else { (7, Duration::from_secs(2)) };
-    let server = Serve::start(served);
-    let clients = over_grpc(server.address, AGENTS, CLIENTS).await;
-    let writers: Vec<Bare<_>> = (0..CLIENTS).map(|number| Bare::new(bare.clone(), number)).collect();
-    for writer in writers.iter().take(AGENTS) {
-        writer.prepare().await;
+async fn path<S: Store>(how: Run, kind: &str, bare: S, spec: &str) -> Vec<Row> {
+    let (rounds, window) = if how.quick { (2, Duration::from_millis(200)) } else { (9, Duration::from_millis(1500)) };
+    let server = Serve::start(spec, &[]);
+    let bare = Bare(Arc::new(bare));
+    let bare = vec![bare; load::WRITERS];
+    let mut remote = Vec::new();
+    for _ in 0..load::WRITERS {
+        remote.push(Remote::connect(server.address).await);
     }
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for round in 0..=rounds {
-        let neighbours = [Sample::take(&clients, window).await, Sample::take(&writers, window).await];
+        let neighbours =
+            (load::run(&remote, "path", round, window).await, load::run(&bare, "bare", round, window).await);
         // The first round warms up.
         if round > 0 {
-            let [over_grpc, over_nothing] = neighbours;
-            ours.push(over_grpc);
-            theirs.push(over_nothing);
+            ours.push(neighbours.0);
+            theirs.push(neighbours.1);
         }
     }
-    let row = |measure: String, unit, samples: &[Sample], value: fn(&Sample) -> f64| {
-        Row::new("queue", measure, unit, &samples.iter().map(value).collect::<Vec<_>>()).at(PAYLOAD.len(), CLIENTS)
+    let row = |measure: &str, unit, figure: fn(&Sample) -> f64| {
+        let [ours, theirs] = [&ours, &theirs].map(|samples| samples.iter().map(figure).collect::<Vec<_>>());
+        let row = Row::new("queue", format!("{kind}.{measure}"), unit, &ours);
+        row.at(load::PAYLOAD, load::WRITERS).against("bare store", &ours, &theirs)
     };
-    let rate = |samples: &[Sample]| samples.iter().map(|sample| sample.cycles_per_s).collect::<Vec<_>>();
-    let mut rows = vec![
-        row(format!("{kind}: bare store, submit + claim + ack"), "cycles/s", &theirs, |s| s.cycles_per_s),
-        row(format!("{kind}: over gRPC, submit + claim + ack"), "cycles/s", &ours, |s| s.cycles_per_s).against(
-            "bare store",
-            &rate(&ours),
-            &rate(&theirs),
-        ),
-    ];
-    for (who, samples) in [("bare store", &theirs), ("over gRPC", &ours)] {
-        rows.push(row(format!("{kind}: {who}, one operation, p50"), "us", samples, |s| s.p50_us));
-        rows.push(row(format!("{kind}: {who}, one operation, p99"), "us", samples, |s| s.p99_us));
-    }
-    rows
-}
-
-/// What every task of the benches carries.
-const PAYLOAD: &str = r#"{"document": "a report of some length", "pages": [1, 2, 3, 4]}"#;
-
-/// A claim among few and among many pending tasks: claimed and given back, so that the number stays.
-async fn depth<S: Store>(how: Run, kind: &str, few: Arc<S>, many: Arc<S>) -> Vec<Row> {
-    let (rounds, window) = if how.quick { (1, Duration::from_millis(300)) } else { (7, Duration::from_secs(1)) };
-    let [few, many] = [(few, 100), (many, if how.quick { 10_000 } else { 100_000 })].map(async |(store, tasks)| {
-        let claimer = load::Claimer::new(store);
-        claimer.fill(tasks).await;
-        claimer
-    });
-    let (few, many) = (few.await, many.await);
-    let (mut at_few, mut at_many) = (Vec::new(), Vec::new());
-    for round in 0..=rounds {
-        let pair = [few.claim_for(window, CLIENTS).await, many.claim_for(window, CLIENTS).await];
-        if round > 0 {
-            at_few.push(pair[0]);
-            at_many.push(pair[1]);
-        }
-    }
     vec![
-        Row::new("queue", format!("{kind}: claim + release among 100 pending"), "us", &at_few).at(0, CLIENTS),
-        Row::new("queue", format!("{kind}: claim + release among 100,000 pending"), "us", &at_many)
-            .at(0, CLIENTS)
-            .against("among 100", &at_many, &at_few),
+        row("tasks_per_s", "1/s", |sample| sample.tasks_per_s),
+        row("operations_per_s", "1/s", |sample| sample.operations_per_s),
+        row("submit.p50", "ms", |sample| sample.submit[0]),
+        row("submit.p99", "ms", |sample| sample.submit[1]),
+        row("claim.p50", "ms", |sample| sample.claim[0]),
+        row("claim.p99", "ms", |sample| sample.claim[1]),
+        row("complete.p50", "ms", |sample| sample.complete[0]),
+        row("complete.p99", "ms", |sample| sample.complete[1]),
     ]
 }
 
-/// A folder on the disk that this runs on; removed at the end.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Self {
-        let path = std::env::current_dir().expect("a working directory").join("target/bench-queue");
-        let path = path.join(std::process::id().to_string());
-        std::fs::create_dir_all(&path).expect("a folder");
-        Self(path)
+/// A claim in a long queue beside one in a short queue.
+async fn claims<S: Store>(how: Run, kind: &str, store: S) -> Vec<Row> {
+    let (rounds, long) = if how.quick { (3, 2_000) } else { (30, PENDING[1]) };
+    let short = claims::Queue::fill(&store, "short", PENDING[0]).await;
+    let long = claims::Queue::fill(&store, "long", long).await;
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for round in 0..=rounds {
+        let neighbours = (long.claim_some(round).await, short.claim_some(round).await);
+        if round > 0 {
+            ours.push(neighbours.0);
+            theirs.push(neighbours.1);
+        }
     }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
+    let measure = format!("{kind}.claim_of_{}_pending", long.pending());
+    vec![Row::new("queue", measure, "us", &ours).against("100 pending", &ours, &theirs)]
 }

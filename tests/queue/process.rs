@@ -3,9 +3,10 @@
 use serde_json::Value;
 use std::{
     io::{BufRead as _, BufReader},
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     process::{Child, Command, ExitStatus, Stdio},
 };
+use tokio::net::TcpSocket;
 
 /// The command with these arguments, and nothing from this process's environment that it would read.
 pub(crate) fn command(arguments: &[&str]) -> Command {
@@ -17,28 +18,35 @@ pub(crate) fn command(arguments: &[&str]) -> Command {
 /// A server over `store`, killed when dropped.
 pub(crate) struct Serve {
     process: Child,
-    arguments: Vec<String>,
+    store: String,
+    more: Vec<String>,
     pub(crate) address: SocketAddr,
+    /// Bound and never listening: nobody else is given the port while no server runs.
+    _port: TcpSocket,
 }
 
 impl Serve {
     /// On a free port; returns when it serves. `more` are further arguments.
     pub(crate) fn start(store: &str, more: &[&str]) -> Self {
-        let arguments: Vec<String> =
-            ["serve", "--json", "--store", store].iter().chain(more).map(|argument| argument.to_string()).collect();
-        let (process, address) = spawn(&arguments, "127.0.0.1:0");
-        Self { process, arguments, address }
+        let port = TcpSocket::new_v4().expect("a socket");
+        port.set_reuseaddr(true).expect("an option");
+        port.bind((Ipv4Addr::LOCALHOST, 0).into()).expect("a port");
+        let address = port.local_addr().expect("bound");
+        let more = more.iter().map(|argument| argument.to_string()).collect::<Vec<_>>();
+        Self { process: spawn(store, &more, address), store: store.into(), more, address, _port: port }
     }
 
-    /// `kill -9`: no goodbye.
+    /// `kill -9`: no goodbye. A server that has ended by itself is a failure.
     pub(crate) fn kill(&mut self) {
+        let ended = self.process.try_wait().expect("a child");
+        assert!(ended.is_none(), "the server ended by itself: {ended:?}");
         self.process.kill().expect("killed");
         self.process.wait().expect("ended");
     }
 
     /// The same again, on the same port; returns when it serves.
     pub(crate) fn restart(&mut self) {
-        self.process = spawn(&self.arguments, &self.address.to_string()).0;
+        self.process = spawn(&self.store, &self.more, self.address);
     }
 
     /// SIGTERM.
@@ -54,14 +62,16 @@ impl Serve {
     }
 }
 
-fn spawn(arguments: &[String], address: &str) -> (Child, SocketAddr) {
-    let arguments: Vec<&str> = arguments.iter().map(|argument| &**argument).chain(["--addr", address]).collect();
-    let mut process = command(&arguments).stdout(Stdio::piped()).spawn().expect("it starts");
+/// The store is told by the environment: it may hold a password, and everybody can read a command line.
+fn spawn(store: &str, more: &[String], address: SocketAddr) -> Child {
+    let mut command = command(&["serve", "--json", "--addr", &address.to_string()]);
+    let mut process =
+        command.args(more).env("AGENT_QUEUE_STORE", store).stdout(Stdio::piped()).spawn().expect("it starts");
     let mut line = String::new();
     BufReader::new(process.stdout.take().expect("piped")).read_line(&mut line).expect("a line");
     let said: Value = serde_json::from_str(&line).expect("it serves, and says so");
-    let address = said["address"].as_str().expect("text").parse().expect("an address");
-    (process, address)
+    assert_eq!(said["address"], address.to_string());
+    process
 }
 
 impl Drop for Serve {

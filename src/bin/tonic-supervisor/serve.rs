@@ -20,7 +20,7 @@ use tonic_health::server::HealthReporter;
 use tonic_supervisor::agent_queue::{
     DESCRIPTORS,
     agent_queue_server::AgentQueueServer,
-    server::{MemoryStore, Service, Settings, SqliteStore, Store},
+    server::{MemoryStore, PostgresStore, Service, Settings, SqliteStore, Store},
 };
 
 /// How long calls in flight may take once it drains.
@@ -86,7 +86,10 @@ async fn open(arguments: &ServeArguments, tls: Option<Tls>, json: bool) -> Resul
                 .map_err(|error| Trouble::Failed(error.to_string()))?;
             serve(arguments, store, &spec, tls, json).await
         }
-        StoreSpec::Postgres(_) => Err(Trouble::Failed("this build has no PostgreSQL store".into())),
+        StoreSpec::Postgres(dsn) => {
+            let store = PostgresStore::open(dsn, settings).await.map_err(|error| Trouble::Failed(error.to_string()))?;
+            serve(arguments, store, &spec, tls, json).await
+        }
     }
 }
 
@@ -111,8 +114,10 @@ async fn serve<S: Store>(
         builder = builder.tls_config(tls.server()).map_err(Trouble::failed("cannot serve over TLS"))?;
     }
     let trouble = "cannot read the service's descriptors";
-    let reflection =
-        || tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(DESCRIPTORS);
+    let reflection = || {
+        let builder = tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(DESCRIPTORS);
+        builder.register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
     let (reporter, health) = tonic_health::server::health_reporter();
     let router = builder
         .add_service(AgentQueueServer::new(service.clone()))
