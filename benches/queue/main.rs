@@ -26,7 +26,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tonic_supervisor::agent_queue::server::{Settings, SqliteStore, Store};
+use tonic_supervisor::agent_queue::server::{PostgresStore, Settings, SqliteStore, Store};
 
 /// Tasks pending in the short queue and in the long one.
 const PENDING: [usize; 2] = [100, 100_000];
@@ -48,6 +48,12 @@ async fn run(how: Run) -> Vec<Row> {
     let memory = tempfile::tempdir_in(memory).expect("a folder");
     let store = SqliteStore::open(&memory.path().join("claims.db"), Settings::default()).expect("a store");
     rows.extend(claims(how, "sqlite", store).await);
+
+    if let Ok(dsn) = env::var("AGENT_QUEUE_POSTGRES") {
+        let open = async || PostgresStore::open(&dsn, Settings::default()).await.expect("a store");
+        rows.extend(path(how, "postgres", open().await, &dsn).await);
+        rows.extend(claims(how, "postgres", open().await).await);
+    }
     rows
 }
 

@@ -1,6 +1,6 @@
 //! The agent queue's server: one suite over every store, the command `serve`, and what survives `kill -9`.
 //!
-//! `cargo test --features serve --test queue`
+//! `.ci/postgres cargo test --features serve --test queue`; the tests of `postgres` need it, the others do not.
 
 // Helpers of tests may unwrap, and a test over real sockets may look at the real clock.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
@@ -12,6 +12,7 @@ mod conformance;
 #[cfg(unix)]
 mod kills;
 mod memory;
+mod postgres;
 #[cfg(unix)]
 mod process;
 #[cfg(unix)]

@@ -7,6 +7,7 @@
 //! | [`Store`] | what every store can do |
 //! | [`MemoryStore`] | the queues in memory, with a journal on disk if wanted |
 //! | `SqliteStore` | the queues in a SQLite file (feature `sqlite`) |
+//! | `PostgresStore` | the queues in PostgreSQL, for any number of servers (feature `postgres`) |
 //! | [`Board`] | tells who waits that a queue has news |
 //! | [`Service`] | the operations over gRPC: waiting claims, watches, drain |
 
@@ -14,6 +15,8 @@ mod board;
 mod check;
 mod journal;
 mod memory;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 pub mod record;
 mod service;
 #[cfg(feature = "sqlite")]
@@ -24,6 +27,8 @@ mod watch;
 pub use board::{Board, Mark, News};
 pub use journal::{Entry, JournalError, read};
 pub use memory::MemoryStore;
+#[cfg(feature = "postgres")]
+pub use postgres::PostgresStore;
 pub use service::Service;
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteError, SqliteStore};

@@ -49,11 +49,11 @@ pub struct Claimed {
 
 /// What changed in a queue.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Changes {
+pub struct Changes<C = u64> {
     /// Each task that changed, once, as it is now.
     pub changes: Vec<TaskChange>,
     /// Where to go on.
-    pub cursor: u64,
+    pub cursor: C,
 }
 
 /// Keeps the queues of all agents.
@@ -80,6 +80,9 @@ pub struct Changes {
 ///   INTERNAL or another code that a client retries in vain.
 /// - **News.** After the commit of a change the store marks its [`Board`].
 pub trait Store: Send + Sync + 'static {
+    /// How far a watch has come. In the service's messages it is a number; the store that made it may know more, and tell less twice.
+    type Cursor: From<u64> + Into<u64> + Clone + Send + Sync;
+
     /// Where changes are marked: those made here, and those of other servers where the store is shared.
     fn board(&self) -> &Board;
 
@@ -189,9 +192,9 @@ pub trait Store: Send + Sync + 'static {
     fn changes(
         &self,
         agent_id: &str,
-        cursor: Option<u64>,
+        cursor: Option<Self::Cursor>,
         now: Millis,
-    ) -> impl Future<Output = Result<Changes, Status>> + Send;
+    ) -> impl Future<Output = Result<Changes<Self::Cursor>, Status>> + Send;
 
     /// Forgets some of the tasks that ended, and of the names whose work was done, more than `keep_finished` ago; returns
     /// whether there may be more. What is forgotten is no change to tell.

@@ -8,11 +8,11 @@ use tokio::sync::watch;
 use tonic::Status;
 
 /// One watch's place.
-struct Watch<S> {
+struct Watch<S: Store> {
     store: Arc<S>,
     clock: Clock,
     agent_id: String,
-    cursor: Option<u64>,
+    cursor: Option<S::Cursor>,
     news: News,
     draining: watch::Receiver<bool>,
     told: bool,
@@ -28,7 +28,7 @@ pub(super) fn answers<S: Store>(
 ) -> impl Stream<Item = Result<WatchQueueResponse, Status>> {
     // Subscribed before the first look, so that nothing falls between the two.
     let news = store.board().subscribe(&agent_id, Mark::Changed);
-    let watch = Watch { store, clock, agent_id, cursor, news, draining, told: false };
+    let watch = Watch { store, clock, agent_id, cursor: cursor.map(S::Cursor::from), news, draining, told: false };
     stream::unfold(Some(watch), |watch| async {
         let mut watch = watch?;
         match watch.next().await {
@@ -47,11 +47,11 @@ impl<S: Store> Watch<S> {
             }
             self.news.catch_up();
             let now = (self.clock)();
-            let found = self.store.changes(&self.agent_id, self.cursor, now).await?;
-            self.cursor = Some(found.cursor);
+            let found = self.store.changes(&self.agent_id, self.cursor.clone(), now).await?;
+            self.cursor = Some(found.cursor.clone());
             if !found.changes.is_empty() || !self.told {
                 self.told = true;
-                return Ok(WatchQueueResponse { changes: found.changes, cursor: found.cursor });
+                return Ok(WatchQueueResponse { changes: found.changes, cursor: found.cursor.into() });
             }
             tokio::select! {
                 () = self.news.come() => {}

@@ -20,7 +20,7 @@ use tonic_health::server::HealthReporter;
 use tonic_supervisor::agent_queue::{
     DESCRIPTORS,
     agent_queue_server::AgentQueueServer,
-    server::{MemoryStore, Service, Settings, SqliteStore, Store},
+    server::{MemoryStore, PostgresStore, Service, Settings, SqliteStore, Store},
 };
 
 /// How long calls in flight may take once it drains.
@@ -83,7 +83,10 @@ async fn open(arguments: &ServeArguments, tls: Option<Tls>, json: bool) -> Resul
                 .map_err(|error| Trouble::Failed(error.to_string()))?;
             serve(arguments, store, &spec, tls, json).await
         }
-        StoreSpec::Postgres(_) => Err(Trouble::Failed("this build has no PostgreSQL store".into())),
+        StoreSpec::Postgres(dsn) => {
+            let store = PostgresStore::open(dsn, settings).await.map_err(|error| Trouble::Failed(error.to_string()))?;
+            serve(arguments, store, &spec, tls, json).await
+        }
     }
 }
 

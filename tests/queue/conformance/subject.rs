@@ -192,18 +192,19 @@ impl<S: Store> Subject<S> {
     async fn watch(&mut self, agent: &'static str, now: i64) {
         let start = self.store.changes(agent, None, now).await.expect("a queue");
         assert_eq!(start.changes, [], "nothing is told without a cursor");
-        self.watchers.insert(agent, Watcher { cursor: start.cursor, tasks: BTreeMap::new() });
+        self.watchers.insert(agent, Watcher { cursor: start.cursor.into(), tasks: BTreeMap::new() });
     }
 
     /// The watcher hears what is new, and then knows what is there; pruned tasks are not told.
     pub(crate) async fn follow(&mut self, agent: &'static str, expected: Option<&[Task]>, now: i64) {
         let Some(mut watcher) = self.watchers.remove(agent) else { return };
+        let mut cursor = S::Cursor::from(watcher.cursor);
         loop {
-            let news = self.store.changes(agent, Some(watcher.cursor), now).await.expect("a queue");
+            let news = self.store.changes(agent, Some(cursor.clone()), now).await.expect("a queue");
             if news.changes.is_empty() {
                 break;
             }
-            watcher.cursor = news.cursor;
+            cursor = news.cursor;
             for change in news.changes {
                 let number = self.known[&change.task_id];
                 match change.task {
@@ -212,6 +213,7 @@ impl<S: Store> Subject<S> {
                 }
             }
         }
+        watcher.cursor = cursor.into();
         let expected = expected.unwrap_or_default();
         let old =
             |task: &Task| task.finished_at.as_ref().is_some_and(|at| at.seconds * 1000 < now - 7 * 24 * 60 * 60 * 1000);

@@ -106,6 +106,8 @@ impl MemoryStore {
 }
 
 impl Store for MemoryStore {
+    type Cursor = u64;
+
     fn board(&self) -> &Board {
         &self.board
     }

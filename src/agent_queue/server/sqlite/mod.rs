@@ -110,6 +110,8 @@ fn tune(connection: &Connection) -> rusqlite::Result<()> {
 }
 
 impl Store for SqliteStore {
+    type Cursor = u64;
+
     fn board(&self) -> &Board {
         &self.board
     }
