@@ -4,8 +4,8 @@
 //! in this process by as many writers, in turns. Every answer is durable on both sides. *Claim*: the bare store, 100 and 100,000 tasks pending
 //! in one queue, in turns; SQLite's file in memory, so that the disk does not hide the difference.
 //!
-//! `cargo bench --features serve --bench queue -- [--quick] [--json]`; PostgreSQL too where AGENT_QUEUE_POSTGRES names a database
-//! (`.ci/postgres` starts one). `AGENT_QUEUE_FOLDER` is where SQLite's files go otherwise: the path's, on a disk.
+//! `.ci/postgres cargo bench --features serve --bench queue -- [--quick] [--json]`; without the first word, SQLite alone. Its files are
+//! below `target/`: temporary folders may not be on a disk.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -19,13 +19,7 @@ mod process;
 use common::{Run, row::Row};
 use load::{Bare, Remote, Sample};
 use process::Serve;
-use std::{
-    env,
-    path::{Path, PathBuf},
-    process::ExitCode,
-    sync::Arc,
-    time::Duration,
-};
+use std::{env, path::Path, process::ExitCode, sync::Arc, time::Duration};
 use tonic_supervisor::agent_queue::server::{PostgresStore, Settings, SqliteStore, Store};
 
 /// Tasks pending in the short queue and in the long one.
@@ -36,8 +30,7 @@ fn main() -> ExitCode {
 }
 
 async fn run(how: Run) -> Vec<Row> {
-    let folder = env::var_os("AGENT_QUEUE_FOLDER").map_or_else(env::temp_dir, PathBuf::from);
-    let folder = tempfile::tempdir_in(folder).expect("a folder");
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
     let file = |name| folder.path().join(name);
     let bare = SqliteStore::open(&file("bare.db"), Settings::default()).expect("a store");
     let spec = format!("sqlite:{}", file("served.db").display());
