@@ -1,6 +1,6 @@
-//! The agent queue: its messages, its generated client, and under `cli` a small reference server.
+//! The agent queue: its messages, its generated client, and under `agent-queue-server` its server.
 
-#[cfg(feature = "cli")]
+#[cfg(feature = "agent-queue-server")]
 pub mod server;
 
 pub use crate::proto::AGENT_QUEUE_DESCRIPTORS as DESCRIPTORS;

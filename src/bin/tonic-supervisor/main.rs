@@ -14,8 +14,10 @@
 mod check_config;
 #[cfg(unix)]
 mod demo;
-#[cfg(unix)]
+#[cfg(all(unix, feature = "serve"))]
 mod serve;
+#[cfg(all(unix, feature = "serve"))]
+mod store;
 mod terminal;
 #[cfg(unix)]
 mod tls;
@@ -50,8 +52,8 @@ enum Command {
     #[cfg(unix)]
     #[command(after_help = EXIT_CODES)]
     Soak(demo::SoakArguments),
-    /// Serve the agent queue, small: one file keeps it.
-    #[cfg(unix)]
+    /// Serve the agent queue.
+    #[cfg(all(unix, feature = "serve"))]
     #[command(after_help = EXIT_CODES)]
     Serve(serve::ServeArguments),
     /// The server of the demo.
@@ -105,7 +107,7 @@ fn run(arguments: Arguments) -> Result<(), Trouble> {
         Command::Demo => demo::run(arguments.json, arguments.config.as_deref()),
         #[cfg(unix)]
         Command::Soak(soak) => demo::soak(&soak, arguments.json, arguments.config.as_deref()),
-        #[cfg(unix)]
+        #[cfg(all(unix, feature = "serve"))]
         Command::Serve(server) => serve::run(&server, arguments.config.as_deref(), arguments.json),
         #[cfg(unix)]
         Command::DemoServer(server) => demo::serve(&server, arguments.config.as_deref()),
