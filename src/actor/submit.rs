@@ -80,16 +80,16 @@ impl Core {
         let asked = headers.remove("grpc-timeout");
         let asked = asked.and_then(|value| parse_timeout(value.to_str().ok()?));
         headers.remove("grpc-previous-rpc-attempts");
-        let configured = rule.and_then(|rule| rule.timeout).unwrap_or(self.config.timeout);
+        // What the server waits of its own accord is not counted.
+        let beyond_the_wait = |timeout: Duration| timeout.saturating_add(options.long_poll);
+        let configured = rule.and_then(|rule| rule.timeout).unwrap_or(self.config.timeout).map(beyond_the_wait);
         // `timeout` bounds unary calls only: a stream may live for months.
         let timeouts = [asked, options.timeout, configured.filter(|_| unary)];
         // A timeout beyond the clock's end is none.
         let deadlines = timeouts.into_iter().flatten().map(|timeout| now.checked_add(timeout));
         let deadline = deadlines.fold(None, earliest);
-        let attempt_timeout = options
-            .attempt_timeout
-            .or(rule.and_then(|rule| rule.attempt_timeout).unwrap_or(self.config.attempt_timeout))
-            .filter(|_| unary);
+        let configured = rule.and_then(|rule| rule.attempt_timeout).unwrap_or(self.config.attempt_timeout);
+        let attempt_timeout = options.attempt_timeout.or(configured.map(beyond_the_wait)).filter(|_| unary);
         let has_port = matches!(reply, Reply::Port { .. });
         if !has_port {
             complete(&mut headers, deadline.is_some());
