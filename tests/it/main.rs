@@ -7,6 +7,8 @@
 mod accounts;
 #[cfg(all(feature = "agent-queue", feature = "test-util"))]
 mod agent_queue_client;
+#[cfg(all(feature = "agent-queue", feature = "test-util"))]
+mod agent_queue_process;
 #[cfg(feature = "test-util")]
 mod cancel;
 #[cfg(feature = "cli")]
@@ -46,6 +48,8 @@ mod metrics;
 mod odd_calls;
 #[cfg(feature = "test-util")]
 mod panics;
+#[cfg(all(feature = "agent-queue", feature = "test-util"))]
+mod queue_desk;
 #[cfg(feature = "test-util")]
 mod ractor_facts;
 #[cfg(feature = "test-util")]
