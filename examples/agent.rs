@@ -41,7 +41,7 @@ async fn work(mut client: AgentQueueClient<SupervisedChannel>) -> Status {
     for round in 0u64.. {
         // The claim id makes a repeated claim harmless: the same id gets the same task.
         let claim_id = format!("{AGENT}-{}-{round}", std::process::id());
-        let claim = GetTaskRequest { agent_id: AGENT.into(), claim_id: claim_id.clone(), wait: 20.0 };
+        let claim = GetTaskRequest { agent_id: AGENT.into(), claim_id: claim_id.clone(), timeout: 20.0 };
         let task = match client.get_task(claim).await {
             Ok(answer) => answer.into_inner().task,
             Err(status) => return status,
@@ -58,6 +58,7 @@ async fn done(task: &Task, claim_id: String) -> UpdateTaskStatusRequest {
     println!("works on {}: {}", task.task_id, task.payload);
     sleep(Duration::from_millis(100)).await;
     UpdateTaskStatusRequest {
+        agent_id: AGENT.into(),
         task_id: task.task_id.clone(),
         claim_id,
         status: TaskStatus::Completed as i32,

@@ -2,14 +2,15 @@
 //!
 //! [`PrivateAgentTasksQueue`] is what a program holds; it gives an [`AgentQueue`], the queue of one agent. A long-running agent
 //! writes [`AgentQueue::process`] and nothing else. The messages and the service are documented in
-//! `proto/agent_queue/v1/agent_queue.proto`; their Rust types are here as well, and the client speaks in them.
+//! `proto/agent_queue/v1/agent_queue.proto`; their Rust types are here as well, and the client speaks in
+//! them. Under `agent-queue-server`, `server` has the service itself.
 
 mod answer;
 mod builder;
 mod client;
 mod process;
 mod queue;
-#[cfg(feature = "cli")]
+#[cfg(feature = "agent-queue-server")]
 pub mod server;
 mod task;
 mod watch;

@@ -11,13 +11,13 @@ use crate::{
     proto::agent_queue::{
         BatchDeleteTasksRequest, BatchDeleteTasksResponse, BatchSubmitTasksRequest, BatchSubmitTasksResponse,
         CancelTaskRequest, ClearQueueRequest, DeleteTaskRequest, GetQueueInfoRequest, GetQueueInfoResponse,
-        GetTaskRequest, GetTaskStatsRequest, GetTaskStatsResponse, GetTasksByStatusRequest, ListTasksRequest,
-        ListTasksResponse, NewTask, QueryTaskRequest, RetryTaskRequest, SubmitTaskRequest, SubmitTaskResponse, Task,
-        TaskStatus, UpdateTaskStatusRequest, UpdateTaskStatusResponse,
+        GetTaskRequest, GetTaskResponse, GetTaskStatsRequest, GetTaskStatsResponse, GetTasksByStatusRequest,
+        ListTasksRequest, ListTasksResponse, NewTask, QueryTaskRequest, RetryTaskRequest, SubmitTaskRequest,
+        SubmitTaskResponse, Task, TaskStatus, UpdateTaskStatusRequest, UpdateTaskStatusResponse,
     },
 };
 use std::{fmt::Display, time::Duration};
-use tonic::{Response, Status};
+use tonic::{Code, Response, Status};
 
 /// How long one call waits for a task on the server, which allows 60 s. A call that is sent again waits from the beginning.
 pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(20);
@@ -32,6 +32,17 @@ pub(super) const PACE: Duration = Duration::from_secs(1);
 pub struct AgentQueue {
     client: PrivateAgentTasksQueue,
     agent_id: String,
+}
+
+/// What came of asking for a task.
+pub(super) enum Claimed {
+    /// This task.
+    Held(Claim),
+    /// A task that this claim held once: the answer was so long on its way that the lease has ended, or somebody has ended the task.
+    /// Another claim is needed.
+    Over,
+    /// There was none.
+    Nothing,
 }
 
 impl AgentQueue {
@@ -106,31 +117,36 @@ impl AgentQueue {
         loop {
             let asked = clock::now();
             let left = wait.saturating_sub(asked - began);
-            let claim = self.claim(&claim_id, left).await?;
-            let answered = clock::now();
-            match claim {
-                Some(claim) if claim.is_held() => return Ok(Some(claim)),
-                // The answer was long on its way: somebody has ended the task meanwhile.
-                Some(_) => claim_id = new_name(),
-                // Timers are precise to a millisecond.
-                None if answered - began + Duration::from_millis(5) >= wait => return Ok(None),
-                None => tokio::time::sleep(PACE.saturating_sub(answered - asked).min(left)).await,
+            match self.claim(&claim_id, left).await? {
+                Claimed::Held(claim) => return Ok(Some(claim)),
+                Claimed::Over => claim_id = new_name(),
+                Claimed::Nothing => {}
             }
+            let answered = clock::now();
+            // Timers are precise to a millisecond.
+            if answered - began + Duration::from_millis(5) >= wait {
+                return Ok(None);
+            }
+            tokio::time::sleep(PACE.saturating_sub(answered - asked).min(left)).await;
         }
     }
 
-    /// One call that claims. Repeated with the same `claim_id` it gives the same task, even one that has been ended since.
-    pub(super) async fn claim(&self, claim_id: &str, wait: Duration) -> Result<Option<Claim>, Status> {
+    /// One call that claims. Repeated with the same `claim_id` it gives the same task.
+    pub(super) async fn claim(&self, claim_id: &str, wait: Duration) -> Result<Claimed, Status> {
         let wait = wait.min(LONGEST_WAIT);
-        let wish = GetTaskRequest {
-            agent_id: self.agent_id.clone(),
-            claim_id: claim_id.to_owned(),
-            timeout: wait.as_secs_f64(),
-        };
+        let (agent_id, claim_id) = (self.agent_id.clone(), claim_id.to_owned());
+        let wish = GetTaskRequest { agent_id, claim_id: claim_id.clone(), timeout: wait.as_secs_f64() };
         let call = with_options(wish, CallOptions::new().long_poll(wait));
-        let answer = self.client.client().get_task(call).await?.into_inner();
-        let lease = from_seconds(answer.lease);
-        Ok(answer.task.map(|task| Claim { task, claim_id: claim_id.to_owned(), lease }))
+        let GetTaskResponse { task, lease } = match self.client.client().get_task(call).await {
+            Ok(answer) => answer.into_inner(),
+            Err(status) if status.code() == Code::FailedPrecondition => return Ok(Claimed::Over),
+            Err(status) => return Err(status),
+        };
+        Ok(match task {
+            None => Claimed::Nothing,
+            Some(task) if task.status() != TaskStatus::Processing => Claimed::Over,
+            Some(task) => Claimed::Held(Claim { task, claim_id, lease: from_seconds(lease) }),
+        })
     }
 
     /// Says how the work on a claimed task stands. With [`Update::Processing`] the answer has the new lease, in seconds.
@@ -271,13 +287,6 @@ impl AgentQueue {
         E: Display,
     {
         Process::new(self.clone(), handler, concurrency)
-    }
-}
-
-impl Claim {
-    /// Whether the task was in the claimant's hands when the claim was answered.
-    pub(super) fn is_held(&self) -> bool {
-        self.task.status() == TaskStatus::Processing
     }
 }
 

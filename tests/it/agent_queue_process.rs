@@ -250,6 +250,24 @@ async fn a_claim_whose_answer_was_lost_is_made_again_under_its_name() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_claim_whose_answer_was_lost_for_longer_than_its_lease_is_made_under_a_new_name() {
+    let desk = Desk::open().await;
+    desk.book.put(&["a"]);
+    desk.book.answer_wrongly("GetTask", vec![Answer::cut_after_processing()]);
+    let work = Work::default();
+    let running = start(&desk, &work, 1);
+    eventually("it is claimed", || desk.book.asked().len() == 1).await;
+    desk.server.kill().await;
+    sleep(LEASE).await;
+    desk.book.end_leases();
+    desk.server.restart().await;
+    eventually("it is reported", || desk.book.outcomes().len() == 1).await;
+    assert_eq!(counts(finish(running).await), [1, 0, 0, 0, 0]);
+    let asked = desk.book.asked();
+    assert!(asked[0].claim_id == asked[1].claim_id && asked[1].claim_id != asked[2].claim_id, "{asked:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_report_whose_answer_was_lost_is_made_again() {
     let desk = Desk::open_for(Config::builder().max_retry_attempts(0)).await;
     desk.book.put(&["a"]);

@@ -5,7 +5,7 @@ use crate::stage::{ADDRESS, supervised};
 use parking_lot::Mutex;
 use prost::Message;
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -43,6 +43,8 @@ struct Pages {
     claims: HashMap<String, Task>,
     asked: Vec<GetTaskRequest>,
     told: Vec<Told>,
+    /// Claims whose leases have ended.
+    over: HashSet<String>,
     /// Answers in place of the right ones, by method; what was asked is done all the same.
     wrong: HashMap<&'static str, VecDeque<Answer>>,
     /// What updates of these statuses are refused with.
@@ -98,6 +100,16 @@ impl Book {
         self.pages.lock().refused.insert(status, (code, text));
     }
 
+    /// All leases end: the tasks go back to the queue.
+    pub(crate) fn end_leases(&self) {
+        let mut pages = self.pages.lock();
+        let ended: Vec<_> = pages.claims.drain().collect();
+        for (claim_id, task) in ended {
+            pages.over.insert(claim_id);
+            pages.waiting.push_back(task);
+        }
+    }
+
     /// All that was said of tasks, in order.
     pub(crate) fn told(&self) -> Vec<Told> {
         self.pages.lock().told.clone()
@@ -141,6 +153,10 @@ impl Pages {
     fn claim(&mut self, request: GetTaskRequest) -> Answer {
         let wait = Duration::from_secs_f64(request.timeout);
         let waiting = &mut self.waiting;
+        if self.over.contains(&request.claim_id) {
+            self.asked.push(request);
+            return Answer::status(Code::FailedPrecondition).text("its lease ended");
+        }
         let held = self.claims.get(&request.claim_id).cloned().or_else(|| waiting.pop_front());
         let task = held.map(|task| Task { status: TaskStatus::Processing.into(), ..task });
         if let Some(task) = &task {

@@ -6,12 +6,13 @@ use crate::{
         AgentQueue, Claim, Task, Update,
         answer::{Verdict, from_seconds, pause, verdict},
         client::new_name,
-        queue::{LONGEST_WAIT, PACE},
+        queue::{Claimed, LONGEST_WAIT, PACE},
     },
     clock,
 };
 use std::{
     fmt::Display,
+    mem,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -104,24 +105,27 @@ where
             let answer = self.queue.claim(asked.get_or_insert_with(new_name), wait).await;
             let answered = clock::now();
             match answer {
-                Ok(Some(claim)) if claim.is_held() => {
+                Ok(Claimed::Held(claim)) => {
                     *busy = true;
                     let lease = Lease::claimed(began, answered, claim.lease);
                     return Ok(Some(Held { claim, lease }));
                 }
-                // The answer was long on its way: somebody has ended the task meanwhile.
-                Ok(Some(_)) => *asked = None,
-                Ok(None) if *busy => *busy = false,
-                Ok(None) => sleep(PACE.saturating_sub(answered - began)).await,
-                Err(status) => match verdict(&status) {
-                    Verdict::Final => return Err(status),
-                    Verdict::Closed => return Ok(None),
-                    Verdict::Later => {
-                        self.rest(failures, "no task could be claimed", &status).await;
-                        failures += 1;
-                        continue;
+                Ok(Claimed::Nothing) if mem::take(busy) => {}
+                Ok(claimed) => {
+                    if matches!(claimed, Claimed::Over) {
+                        *asked = None;
                     }
-                },
+                    sleep(PACE.saturating_sub(answered - began)).await;
+                }
+                Err(status) => {
+                    match verdict(&status) {
+                        Verdict::Final => return Err(status),
+                        Verdict::Closed => return Ok(None),
+                        Verdict::Later => self.rest(failures, "no task could be claimed", &status).await,
+                    }
+                    failures += 1;
+                    continue;
+                }
             }
             failures = 0;
         }
@@ -130,9 +134,7 @@ where
     /// Gives back what a claim without an answer may have claimed, or claims now.
     async fn abandon(&self, claim_id: &str) {
         let answer = timeout(LAST_WORDS, self.queue.claim(claim_id, Duration::ZERO)).await;
-        if let Ok(Ok(Some(claim))) = answer
-            && claim.is_held()
-        {
+        if let Ok(Ok(Claimed::Held(claim))) = answer {
             self.tally.claimed();
             self.report(&claim, Update::Pending).await;
         }

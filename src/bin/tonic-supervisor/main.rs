@@ -14,8 +14,10 @@
 mod check_config;
 #[cfg(unix)]
 mod demo;
-#[cfg(unix)]
+#[cfg(all(unix, feature = "serve"))]
 mod serve;
+#[cfg(all(unix, feature = "serve"))]
+mod store;
 mod terminal;
 #[cfg(unix)]
 mod tls;
@@ -46,8 +48,8 @@ enum Command {
     /// Put a supervised and a plain channel through the same 15 seconds of trouble, side by side.
     #[command(after_help = EXIT_CODES)]
     Demo,
-    /// Serve the agent queue, small: one file keeps it.
-    #[cfg(unix)]
+    /// Serve the agent queue.
+    #[cfg(all(unix, feature = "serve"))]
     #[command(after_help = EXIT_CODES)]
     Serve(serve::ServeArguments),
     /// The server of the demo.
@@ -99,7 +101,7 @@ fn run(arguments: Arguments) -> Result<(), Trouble> {
     match arguments.command {
         #[cfg(unix)]
         Command::Demo => demo::run(arguments.json, arguments.config.as_deref()),
-        #[cfg(unix)]
+        #[cfg(all(unix, feature = "serve"))]
         Command::Serve(server) => serve::run(&server, arguments.config.as_deref(), arguments.json),
         #[cfg(unix)]
         Command::DemoServer(server) => demo::serve(&server, arguments.config.as_deref()),
