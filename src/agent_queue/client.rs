@@ -127,7 +127,7 @@ impl PrivateAgentTasksQueue {
         if create_if_not_exists {
             self.create_queue(queue.agent_id()).await?;
         } else if !self.queue_exists(queue.agent_id()).await? {
-            return Err(Status::not_found(format!("the agent {:?} has no queue", queue.agent_id())));
+            return Err(Status::not_found(format!("agent_id: {:?} has no queue", queue.agent_id())));
         }
         Ok(queue)
     }

@@ -187,7 +187,7 @@ async fn a_queue_that_is_not_there_is_made_only_if_asked_for() {
     let missing = Answer::message(QueueExistsResponse { exists: false }.encode_to_vec());
     desk.book.answer_wrongly("QueueExists", vec![missing]);
     let error = desk.client.get_queue(AGENT, false).await.expect_err("not there");
-    assert_eq!((error.code(), error.message()), (Code::NotFound, r#"the agent "agent_001" has no queue"#));
+    assert_eq!((error.code(), error.message()), (Code::NotFound, r#"agent_id: "agent_001" has no queue"#));
     assert_eq!(desk.calls("CreateQueue"), 0);
     let queue = desk.client.get_queue(AGENT, true).await.expect("made");
     assert_eq!((queue.agent_id(), desk.calls("CreateQueue")), (AGENT, 1));

@@ -9,6 +9,8 @@ mod accounts;
 mod agent_queue_client;
 #[cfg(all(feature = "agent-queue", feature = "test-util"))]
 mod agent_queue_process;
+#[cfg(all(feature = "agent-queue-server", feature = "test-util"))]
+mod agent_queue_service;
 #[cfg(feature = "test-util")]
 mod cancel;
 #[cfg(feature = "cli")]
@@ -50,6 +52,8 @@ mod odd_calls;
 mod panics;
 #[cfg(all(feature = "agent-queue", feature = "test-util"))]
 mod queue_desk;
+#[cfg(all(feature = "agent-queue-server", feature = "test-util"))]
+mod queue_house;
 #[cfg(feature = "test-util")]
 mod ractor_facts;
 #[cfg(feature = "test-util")]
