@@ -15,6 +15,8 @@ mod agent_queue_service;
 mod cancel;
 #[cfg(feature = "cli")]
 mod cli;
+#[cfg(all(unix, feature = "cli", feature = "test-util"))]
+mod cli_agent;
 mod config;
 #[cfg(feature = "test-util")]
 mod crash_loops;

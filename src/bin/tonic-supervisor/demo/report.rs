@@ -1,44 +1,41 @@
 //! What the demo says while it runs: lines for people, or one JSON object per line.
 
 use super::{summary::Summary, tally::Tally};
-use crate::terminal::{Terminal, Tone};
-use serde_json::{Map, Value, json};
-use std::{
-    net::SocketAddr,
-    sync::Arc,
-    time::{Duration, Instant},
+use crate::{
+    terminal::{Terminal, Tone},
+    voice::{Voice, merge},
 };
+use serde_json::{Map, Value, json};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{task::JoinHandle, time};
 use tonic::Status;
 
 /// Where everything that happens is told.
 #[derive(Debug)]
 pub(super) struct Report {
-    terminal: Terminal,
-    json: bool,
-    started: Instant,
+    voice: Voice,
 }
 
 impl Report {
     pub(super) fn new(terminal: Terminal, json: bool) -> Self {
-        Self { terminal, json, started: Instant::now() }
+        Self { voice: Voice::new(terminal, json) }
     }
 
     pub(super) fn started(&self, address: SocketAddr) {
         let text = format!("an agent queue serves on {address}; two agents work on it, one supervised and one plain");
-        self.tell("start", Tone::Quiet, "server", &text, json!({ "address": address.to_string() }));
+        self.voice.tell("start", Tone::Quiet, "server", &text, json!({ "address": address.to_string() }));
     }
 
     /// What the script does to the server.
     pub(super) fn chaos(&self, fault: &str, step: &str, text: &str) {
-        self.tell("chaos", Tone::Notice, "chaos", text, json!({ "fault": fault, "step": step }));
+        self.voice.tell("chaos", Tone::Notice, "chaos", text, json!({ "fault": fault, "step": step }));
     }
 
     /// What an agent's channel saw; `fields` go into the JSON only. People are not shown what is `quiet`.
     pub(super) fn event(&self, agent: &str, event: &str, text: &str, fields: Value, quiet: bool) {
-        if self.json || !quiet {
+        if self.voice.json() || !quiet {
             let fields = merge(json!({ "agent": agent, "event": event }), fields);
-            self.tell("event", Tone::Quiet, agent, text, fields);
+            self.voice.tell("event", Tone::Quiet, agent, text, fields);
         }
     }
 
@@ -47,14 +44,14 @@ impl Report {
         let code = status.code();
         let text = format!("calls fail: {code:?}: {}", status.message());
         let fields = json!({ "agent": agent, "event": "CallFailed", "code": i32::from(code) });
-        self.tell("event", Tone::Bad, agent, &text, fields);
+        self.voice.tell("event", Tone::Bad, agent, &text, fields);
     }
 
     /// The first call of an agent that worked after a fault.
     pub(super) fn recovered(&self, agent: &str, took: Duration) {
         let text = format!("calls work, {} ms after the fault", took.as_millis());
         let fields = json!({ "agent": agent, "event": "Recovered", "took_ms": took.as_millis() });
-        self.tell("event", Tone::Good, agent, &text, fields);
+        self.voice.tell("event", Tone::Good, agent, &text, fields);
     }
 
     /// Tells the numbers once a second, until it is aborted.
@@ -72,35 +69,16 @@ impl Report {
                     let numbers = json!({ "calls": now.calls, "ok": now.ok, "failed": now.failed });
                     fields.insert(tally.agent.into(), numbers);
                 }
-                self.tell("progress", Tone::Quiet, "", &texts.join(" | "), fields.into());
+                self.voice.tell("progress", Tone::Quiet, "", &texts.join(" | "), fields.into());
             }
         })
     }
 
     pub(super) fn summary(&self, summary: &Summary) {
-        if self.json {
-            self.terminal.line(&summary.to_json().to_string());
+        if self.voice.json() {
+            self.voice.terminal().line(&summary.to_json().to_string());
         } else {
-            self.terminal.line(&format!("\n{}", summary.table(self.terminal)));
+            self.voice.terminal().line(&format!("\n{}", summary.table(self.voice.terminal())));
         }
     }
-
-    fn tell(&self, kind: &str, tone: Tone, who: &str, text: &str, fields: Value) {
-        let at = self.started.elapsed().as_secs_f64();
-        if self.json {
-            let at = (at * 1_000.0).round() / 1_000.0;
-            let line = merge(json!({ "kind": kind, "at": at, "text": text }), fields);
-            self.terminal.line(&line.to_string());
-        } else {
-            let who = self.terminal.paint(tone, &format!("{who:<10}"));
-            self.terminal.line(&format!("{at:6.2}s  {who}  {text}"));
-        }
-    }
-}
-
-fn merge(mut left: Value, right: Value) -> Value {
-    if let (Value::Object(left), Value::Object(right)) = (&mut left, right) {
-        left.extend(right);
-    }
-    left
 }
