@@ -16,6 +16,8 @@ mod journal;
 mod memory;
 pub mod record;
 mod service;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 mod store;
 mod watch;
 
@@ -23,4 +25,6 @@ pub use board::{Board, Mark, News};
 pub use journal::{Entry, JournalError, read};
 pub use memory::MemoryStore;
 pub use service::Service;
+#[cfg(feature = "sqlite")]
+pub use sqlite::{SqliteError, SqliteStore};
 pub use store::{Changes, Claimed, Millis, Settings, Store};

@@ -213,3 +213,7 @@ impl<S: fmt::Debug> fmt::Debug for Service<S> {
         f.debug_struct("Service").field("store", &self.store).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+#[path = "service_tests.rs"]
+mod tests;

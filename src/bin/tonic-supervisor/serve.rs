@@ -13,14 +13,14 @@ use tokio::{
     runtime,
     signal::unix::{SignalKind, signal},
     sync::watch,
-    time,
+    task, time,
 };
 use tonic::transport::{Server, server::TcpIncoming};
 use tonic_health::server::HealthReporter;
 use tonic_supervisor::agent_queue::{
     DESCRIPTORS,
     agent_queue_server::AgentQueueServer,
-    server::{MemoryStore, Service, Settings, Store},
+    server::{MemoryStore, Service, Settings, SqliteStore, Store},
 };
 
 /// How long calls in flight may take once it drains.
@@ -76,9 +76,14 @@ async fn open(arguments: &ServeArguments, tls: Option<Tls>, json: bool) -> Resul
     match &spec {
         StoreSpec::Memory => serve(arguments, MemoryStore::new(settings), &spec, tls, json).await,
         StoreSpec::Sqlite(path) => {
-            return Err(Trouble::Failed(format!("no sqlite yet: {}", path.display())));
+            let path = path.clone();
+            let store = task::spawn_blocking(move || SqliteStore::open(&path, settings))
+                .await
+                .map_err(Trouble::failed("cannot open the database"))?
+                .map_err(|error| Trouble::Failed(error.to_string()))?;
+            serve(arguments, store, &spec, tls, json).await
         }
-        StoreSpec::Postgres(_) => return Err(Trouble::Failed("no postgres yet".into())),
+        StoreSpec::Postgres(_) => Err(Trouble::Failed("this build has no PostgreSQL store".into())),
     }
 }
 
@@ -157,8 +162,8 @@ async fn watch_health<S: Store>(service: Service<S>, reporter: HealthReporter, m
     };
     loop {
         tell(if service.health().await.is_ok() { Serving } else { NotServing }).await;
-        if let Ok(stopped) = time::timeout(HEALTH_EVERY, draining.wait_for(|draining| *draining)).await {
-            drop(stopped);
+        let stopped = time::timeout(HEALTH_EVERY, draining.wait_for(|draining| *draining)).await.is_ok();
+        if stopped {
             return tell(NotServing).await;
         }
     }

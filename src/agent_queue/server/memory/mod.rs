@@ -208,7 +208,12 @@ impl Store for MemoryStore {
 
     async fn prune(&self, now: Millis) -> Result<bool, Status> {
         let kept = i64::try_from(self.settings.keep_finished.as_millis()).unwrap_or(i64::MAX);
-        self.state.lock().prune(now.saturating_sub(kept));
+        let mut state = self.state.lock();
+        let cutoff = now.saturating_sub(kept);
+        state.prune(cutoff);
+        drop(
+            self.append(Some(Asked { operation: "prune", agent_id: "", name: "", request: &(), now: cutoff }.entry())),
+        );
         Ok(false)
     }
 }
@@ -228,6 +233,7 @@ impl<R: Message> Asked<'_, R> {
 fn replay(state: &mut State, entry: &Entry) -> Result<(), String> {
     let now = entry.at_ms;
     match &*entry.operation {
+        "prune" => state.prune(now),
         "expire" => state.expire(&entry.agent_id, now),
         "create" => drop(state.create_queue(&decode(entry)?, now)),
         "clear" => drop(state.clear_queue(&decode(entry)?, now)),
