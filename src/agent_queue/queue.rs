@@ -273,7 +273,7 @@ impl AgentQueue {
     /// }
     ///
     /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-    /// let client = PrivateAgentTasksQueue::from_config("grpc.yaml")?;
+    /// let client = PrivateAgentTasksQueue::new();
     /// let interrupted = async { tokio::signal::ctrl_c().await.unwrap_or_default() };
     /// let done = client.queue("agent_001").process(work, 4).until(interrupted).await?;
     /// println!("{done}");
