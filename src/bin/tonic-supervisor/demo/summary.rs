@@ -90,7 +90,9 @@ impl Summary {
 impl Outcome {
     fn judge(entries: &[Entry], agent: &str, accepted: &[String], numbers: Numbers) -> Self {
         let mut executions: HashMap<(&str, &str), u64> = HashMap::new();
-        for entry in entries.iter().filter(|entry| entry.agent_id == agent) {
+        // A repeated claim is no second claim: it renews the lease, and stands in the journal for that.
+        let own = entries.iter().filter(|entry| entry.agent_id == agent && entry.operation != "claim");
+        for entry in own {
             *executions.entry((&entry.operation, &entry.name)).or_default() += 1;
         }
         let unanswered = numbers.calls - numbers.ok - numbers.failed;
