@@ -37,7 +37,7 @@ pub struct AgentQueue {
 /// What came of asking for a task.
 pub(super) enum Claimed {
     /// This task.
-    Held(Claim),
+    Held(Box<Claim>),
     /// A task that this claim held once: the answer was so long on its way that the lease has ended, or somebody has ended the task.
     /// Another claim is needed.
     Over,
@@ -118,7 +118,7 @@ impl AgentQueue {
             let asked = clock::now();
             let left = wait.saturating_sub(asked - began);
             match self.claim(&claim_id, left).await? {
-                Claimed::Held(claim) => return Ok(Some(claim)),
+                Claimed::Held(claim) => return Ok(Some(*claim)),
                 Claimed::Over => claim_id = new_name(),
                 Claimed::Nothing => {}
             }
@@ -145,7 +145,7 @@ impl AgentQueue {
         Ok(match task {
             None => Claimed::Nothing,
             Some(task) if task.status() != TaskStatus::Processing => Claimed::Over,
-            Some(task) => Claimed::Held(Claim { task, claim_id, lease: from_seconds(lease) }),
+            Some(task) => Claimed::Held(Box::new(Claim { task, claim_id, lease: from_seconds(lease) })),
         })
     }
 

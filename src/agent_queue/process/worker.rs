@@ -34,7 +34,7 @@ pub(super) struct Shop<'a, H> {
 
 /// A claimed task.
 struct Held {
-    claim: Claim,
+    claim: Box<Claim>,
     lease: Lease,
 }
 
