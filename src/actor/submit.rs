@@ -89,10 +89,9 @@ impl Core {
             headers.remove(TIMEOUT);
             headers.remove(PREVIOUS_ATTEMPTS);
         }
-        let attempt_timeout = options
-            .attempt_timeout
-            .or(rule.and_then(|rule| rule.attempt_timeout).unwrap_or(self.config.attempt_timeout))
-            .filter(|_| unary);
+        let configured = rule.and_then(|rule| rule.attempt_timeout).unwrap_or(self.config.attempt_timeout);
+        let configured = configured.map(|timeout| beyond_the_wait(timeout, &options));
+        let attempt_timeout = options.attempt_timeout.or(configured).filter(|_| unary);
         let has_port = matches!(reply, Reply::Port { .. });
         if !has_port {
             complete(&mut headers, deadline.is_some());
@@ -135,6 +134,7 @@ impl Core {
     ) -> Option<Instant> {
         let asked = headers.get(TIMEOUT).and_then(|value| parse_timeout(value.to_str().ok()?));
         let configured = method.rule.as_ref().and_then(|rule| rule.timeout).unwrap_or(self.config.timeout);
+        let configured = configured.map(|timeout| beyond_the_wait(timeout, options));
         // `timeout` bounds unary calls only: a stream may live for months.
         let timeouts = [asked, options.timeout, configured.filter(|_| unary)];
         // A timeout beyond the clock's end is none.
@@ -162,6 +162,11 @@ impl Core {
         }
         Ok(Admission { counts: counts.clone(), size })
     }
+}
+
+/// A configured timeout of a call: what the server waits of its own accord is not counted.
+fn beyond_the_wait(timeout: Duration, options: &CallOptions) -> Duration {
+    timeout.saturating_add(options.long_poll)
 }
 
 /// The status of a call that was never entered.

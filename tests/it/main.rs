@@ -7,10 +7,16 @@
 mod accounts;
 #[cfg(all(feature = "agent-queue", feature = "test-util"))]
 mod agent_queue_client;
+#[cfg(all(feature = "agent-queue", feature = "test-util"))]
+mod agent_queue_process;
+#[cfg(all(feature = "agent-queue-server", feature = "test-util"))]
+mod agent_queue_service;
 #[cfg(feature = "test-util")]
 mod cancel;
 #[cfg(feature = "cli")]
 mod cli;
+#[cfg(all(unix, feature = "cli", feature = "test-util"))]
+mod cli_agent;
 mod config;
 #[cfg(feature = "test-util")]
 mod crash_loops;
@@ -54,6 +60,10 @@ mod metrics;
 mod odd_calls;
 #[cfg(feature = "test-util")]
 mod panics;
+#[cfg(all(feature = "agent-queue", feature = "test-util"))]
+mod queue_desk;
+#[cfg(all(feature = "agent-queue-server", feature = "test-util"))]
+mod queue_house;
 #[cfg(feature = "test-util")]
 mod ractor_facts;
 #[cfg(feature = "test-util")]
