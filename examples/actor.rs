@@ -59,7 +59,7 @@ impl Actor for Claimer {
                 let claim = GetTaskRequest {
                     agent_id: AGENT.into(),
                     claim_id: format!("{AGENT}-{}-{}", std::process::id(), claims.made),
-                    wait: 1.0,
+                    timeout: 1.0,
                 };
                 // The handler does not wait, as `ractor::forward!` would: the answer comes as a message.
                 let call = |reply| UnaryCall::new(GET_TASK, &claim, reply).with_options(patience());

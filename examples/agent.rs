@@ -1,72 +1,39 @@
-//! A long-running agent: it works through its queue, says what becomes of the connection, and ends at Ctrl-C.
+//! A long-running agent: it works through its queue, says what becomes of the connection, and ends cleanly at Ctrl-C.
 //!
 //! `cargo run --features agent-queue --example agent [grpc.yaml]`; it does not matter whether a server is up yet.
 
 use std::{env, error::Error, time::Duration};
 use tokio::time::sleep;
-use tonic::Status;
 use tonic_supervisor::{
-    CallReport, Config, EventItem, EventStream, Fact, SupervisedChannel, Supervisor,
-    agent_queue::{
-        CreateQueueRequest, DESCRIPTORS, GetTaskRequest, Task, TaskStatus, UpdateTaskStatusRequest,
-        agent_queue_client::AgentQueueClient,
-    },
+    EventItem, EventStream, Fact,
+    agent_queue::{PrivateAgentTasksQueue, Task},
 };
-
-const AGENT: &str = "agent_001";
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let config = match env::args().nth(1) {
-        Some(file) => Config::load(file)?,
-        None => Config::builder().environment().build()?,
+    let client = match env::args().nth(1) {
+        Some(file) => PrivateAgentTasksQueue::from_config(file)?,
+        None => PrivateAgentTasksQueue::new(),
     };
-    let supervisor = Supervisor::spawn(config);
-    let told = tokio::spawn(tell(supervisor.events()));
-    let channel = supervisor.channel().with_descriptor_set(DESCRIPTORS)?;
-    tokio::select! {
-        ended = work(AgentQueueClient::new(channel)) => println!("the work ended: {}", words(&ended)),
-        _ = tokio::signal::ctrl_c() => println!("interrupted: what runs may end"),
-    }
-    supervisor.shutdown(Duration::from_secs(5)).await;
+    let told = tokio::spawn(tell(client.supervisor().events()));
+
+    let interrupted = async { tokio::signal::ctrl_c().await.unwrap_or_default() };
+    let done = client.queue("agent_001").process(work, 4).until(interrupted).await?;
+    println!("{done}");
+
+    client.close().await;
     told.await?;
     Ok(())
 }
 
-/// Claims tasks and completes them, until a call fails for a reason that no retry and no waiting helps.
-async fn work(mut client: AgentQueueClient<SupervisedChannel>) -> Status {
-    if let Err(status) = client.create_queue(CreateQueueRequest { agent_id: AGENT.into() }).await {
-        return status;
-    }
-    for round in 0u64.. {
-        // The claim id makes a repeated claim harmless: the same id gets the same task.
-        let claim_id = format!("{AGENT}-{}-{round}", std::process::id());
-        let claim = GetTaskRequest { agent_id: AGENT.into(), claim_id: claim_id.clone(), wait: 20.0 };
-        let task = match client.get_task(claim).await {
-            Ok(answer) => answer.into_inner().task,
-            Err(status) => return status,
-        };
-        let Some(task) = task else { continue };
-        if let Err(status) = client.update_task_status(done(&task, claim_id).await).await {
-            return status;
-        }
-    }
-    unreachable!("there is always a next round")
-}
-
-async fn done(task: &Task, claim_id: String) -> UpdateTaskStatusRequest {
+/// Does one task; its result is JSON text. It may run again elsewhere, if this agent is cut off for longer than its lease.
+async fn work(task: Task) -> Result<String, Box<dyn Error + Send + Sync>> {
     println!("works on {}: {}", task.task_id, task.payload);
     sleep(Duration::from_millis(100)).await;
-    UpdateTaskStatusRequest {
-        task_id: task.task_id.clone(),
-        claim_id,
-        status: TaskStatus::Completed as i32,
-        result: r#"{"ok": true}"#.into(),
-        error_message: String::new(),
-    }
+    Ok(r#"{"ok": true}"#.into())
 }
 
-/// Prints what happens to the connection. The stream ends when the supervisor is closed.
+/// Prints what happens to the connection. The stream ends when the client is closed.
 async fn tell(mut events: EventStream) {
     while let Some(item) = events.next().await {
         match item {
@@ -80,13 +47,5 @@ async fn tell(mut events: EventStream) {
                 _ => {}
             },
         }
-    }
-}
-
-/// The status, and the story behind it.
-fn words(status: &Status) -> String {
-    match CallReport::of(status) {
-        Some(report) => format!("{:?}: {report}", status.code()),
-        None => status.to_string(),
     }
 }

@@ -34,6 +34,7 @@
 //! | options of one call | [`CallOptions`] |
 //! | why a call failed, attempt by attempt | [`CallReport::of`] |
 //! | what can happen to a channel | [`Fact`] |
+//! | the agent queue, and the loop of a long-running agent | `agent_queue::PrivateAgentTasksQueue`, `AgentQueue::process` |
 //! | configuration | [`Config`], [`ConfigBuilder`] |
 //! | byte streams other than TCP | [`transport::Connector`] |
 //! | the decisions, without clock or network | [`policy`] |
@@ -43,10 +44,12 @@
 //! | feature | default | what it adds |
 //! |---|---|---|
 //! | `yaml` | yes | `Config::load` and `Config::from_yaml` |
-//! | `agent-queue` | | the module `agent_queue`: messages and client of the agent queue service |
+//! | `agent-queue` | | the module `agent_queue`: the agent queue's client, `PrivateAgentTasksQueue`, and its messages |
 //! | `test-util` | | the module `testing`: scripted servers, a fault proxy, networks in memory; and a switch for panics |
 //! | `ractor-cluster` | | for builds in which any crate turns on `ractor/cluster` |
+//! | `agent-queue-server` | | its server: the service, and a store in memory; `sqlite` and `postgres` add stores that last |
 //! | `cli` | | what the command `tonic-supervisor` needs |
+//! | `serve` | | what `tonic-supervisor serve` needs |
 //!
 //! # Runtimes
 //!
@@ -98,3 +101,6 @@ struct Guide;
 #[cfg(all(doctest, feature = "yaml", feature = "agent-queue"))]
 #[doc = include_str!("../docs/zh/guide.md")]
 struct GuideInChinese;
+#[cfg(all(doctest, feature = "test-util"))]
+#[doc = include_str!("../docs/testing.md")]
+struct Testing;

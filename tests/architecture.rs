@@ -20,7 +20,7 @@ const CHAPTERS: &[(&str, &[&str])] = &[
     ("actor", &["model", "policy", "config", "telemetry", "transport", "clock"]),
     ("client", &["model", "policy", "config", "telemetry", "transport", "clock", "actor"]),
     ("proto", &[]),
-    ("agent_queue", &["model", "config", "client", "proto", "clock"]),
+    ("agent_queue", &["model", "policy", "config", "client", "proto", "clock"]),
     ("testing", &["model", "transport"]),
 ];
 

@@ -1,10 +1,14 @@
-//! What a waiting call costs: live bytes, counted by the allocator. A program of its own, because the allocator is the program's.
+//! What a waiting call costs, and what a hostile peer can make the client allocate: live bytes, counted by the allocator. A program
+//! of its own, because the allocator is the program's; its tests take turns, because what another one allocates would count.
 
 use peak_alloc::PeakAlloc;
-use std::time::Duration;
-use tokio::sync::oneshot;
+use std::{future::Future, time::Duration};
+use tokio::{runtime, sync::oneshot};
 use tonic::Request;
-use tonic_supervisor::{Config, Supervisor, UnaryCall, UnaryResult, testing::MemoryNetwork, testing::ScriptedServer};
+use tonic_supervisor::{
+    Config, Supervisor, UnaryCall, UnaryResult,
+    testing::{Frame, FrameKind, MemoryNetwork, RawPeer, ScriptedServer},
+};
 
 #[global_allocator]
 static ALLOCATOR: PeakAlloc = PeakAlloc;
@@ -42,9 +46,78 @@ fn per_call(before: usize) -> usize {
     (ALLOCATOR.current_usage() - before) / CALLS
 }
 
-/// One test, because what another one allocates would count.
-#[tokio::test(start_paused = true)]
-async fn a_hundred_thousand_waiting_calls_take_two_kibibytes_each_as_messages_and_six_with_a_task() {
+static TURN: parking_lot::Mutex<()> = parking_lot::Mutex::new(());
+
+fn paused<F: Future<Output = ()>>(scene: F) {
+    let _turn = TURN.lock();
+    let runtime = runtime::Builder::new_current_thread().enable_all().start_paused(true).build().expect("a runtime");
+    runtime.block_on(scene);
+}
+
+/// Kinds of frames that cost their sender little and that nobody asked for, one of each.
+fn nuisances(stream: u32) -> Vec<(&'static str, Frame)> {
+    let text = [b'x'; 1_000];
+    vec![
+        ("PING", Frame::ping(*b"flooding")),
+        ("SETTINGS", Frame::settings(&[(3, 100), (4, 65_535)])),
+        ("WINDOW_UPDATE", Frame::window_update(0, 1)),
+        ("PRIORITY", Frame::new(FrameKind::Priority, 0, stream, [0; 5].to_vec())),
+        ("GOAWAY", Frame::goaway(stream, 0, &text)),
+        ("an unknown frame", Frame::new(FrameKind::Other(77), 0, stream, text.to_vec())),
+        ("empty DATA", Frame::data(stream, "", false)),
+        ("DATA", Frame::data(stream, text.to_vec(), false)),
+        ("HEADERS 100", Frame::headers(stream, &[(":status", "100")], false)),
+        ("CONTINUATION", Frame::new(FrameKind::Continuation, 0, stream, text.to_vec())),
+    ]
+}
+
+/// A peer that sends 50,000 frames of a kind, or as many as are taken, under a call, and reads none of the answers: what the client
+/// holds stays within the windows it granted, and the call ends at its deadline or before.
+#[test]
+fn a_flood_of_frames_takes_no_more_memory_than_the_windows_that_were_granted() {
+    const FRAMES: usize = 50_000;
+    const MOST: usize = 8 << 20;
+    for n in 0..nuisances(1).len() {
+        paused(async {
+            let network = MemoryNetwork::new();
+            let mut peer = RawPeer::on_memory(&network, ADDRESS).await;
+            let config = Config::builder().host("server").port(50_051).max_retry_attempts(0).build().expect("valid");
+            let supervisor = Supervisor::builder(config).connector(network.connector()).seed(1).spawn();
+            let channel = supervisor.channel();
+            let call = tokio::spawn(async move { channel.unary::<String, String>(SAY, Request::new(text())).await });
+            let mut link = peer.accept().await;
+            link.send_settings(&[]).await;
+            let (stream, _) = link.next_whole_request().await.expect("the call");
+            let (name, frame) = nuisances(stream).swap_remove(n);
+            match name {
+                "CONTINUATION" => link.send(Frame::new(FrameKind::Headers, 0, stream, Vec::new())).await,
+                "DATA" | "empty DATA" => link.answer_head(stream).await,
+                _ => {}
+            }
+            let before = ALLOCATOR.current_usage();
+            ALLOCATOR.reset_peak_usage();
+            let flood = async {
+                for _ in 0..FRAMES {
+                    link.send(frame.clone()).await;
+                }
+            };
+            // Where the client takes no more, the flood stands still.
+            let _ = tokio::time::timeout(Duration::from_secs(30), flood).await;
+            assert!(call.await.expect("no panic").is_err(), "{name}");
+            let grown = ALLOCATOR.peak_usage().saturating_sub(before);
+            println!("{grown} bytes under a flood of {name}");
+            assert!(grown <= MOST, "{grown} bytes under a flood of {name}");
+            supervisor.shutdown(Duration::ZERO).await;
+        });
+    }
+}
+
+#[test]
+fn a_hundred_thousand_waiting_calls_take_two_kibibytes_each_as_messages_and_six_with_a_task() {
+    paused(waiting_calls());
+}
+
+async fn waiting_calls() {
     let network = MemoryNetwork::new();
     let supervisor = supervisor(&network).await;
     let idle = ALLOCATOR.current_usage();

@@ -30,7 +30,7 @@ use std::{
     },
     time::{Duration, Instant},
 };
-use tokio::sync::SetOnce;
+use tokio::sync::{SetOnce, watch};
 
 /// The shared core of one supervisor.
 pub(crate) struct Core {
@@ -50,6 +50,7 @@ pub(crate) struct Core {
     incarnations: AtomicU64,
     pub(super) ports_open: AtomicUsize,
     link: ArcSwapOption<Link>,
+    incarnation: watch::Sender<Option<Incarnation>>,
     supervisor: ArcSwapOption<ActorRef<SupervisorMsg>>,
     requests: Box<[ArcSwapOption<ActorRef<RequestMsg>>]>,
     inboxes: Box<[Inbox]>,
@@ -102,6 +103,7 @@ impl Core {
             incarnations: AtomicU64::new(0),
             ports_open: AtomicUsize::new(0),
             link: ArcSwapOption::empty(),
+            incarnation: watch::Sender::default(),
             supervisor: ArcSwapOption::empty(),
             requests: (0..shards).map(|_| ArcSwapOption::empty()).collect(),
             inboxes: (0..shards).map(|_| Inbox::default()).collect(),
@@ -185,7 +187,14 @@ impl Core {
 
     /// The link in use, for whoever wants to look at it.
     pub(crate) fn set_link(&self, link: Option<Arc<Link>>) {
+        let incarnation = link.as_ref().map(|link| link.incarnation());
         self.link.store(link);
+        self.incarnation.send_if_modified(|shown| std::mem::replace(shown, incarnation) != incarnation);
+    }
+
+    /// The incarnation of the link in use, and every later one.
+    pub(crate) fn watch_incarnation(&self) -> watch::Receiver<Option<Incarnation>> {
+        self.incarnation.subscribe()
     }
 
     /// How many streams are open on the link in use.

@@ -36,6 +36,7 @@ pub(crate) use credentials::Credentials;
 pub use credentials::{CallCredentials, CredentialsRequest};
 pub(crate) use message::SupervisorMsg;
 pub use message::{UnaryCall, UnaryReply, UnaryResult};
+pub(crate) use method::Method;
 #[cfg(feature = "sim")]
 pub use mutations::{Mutation, Mutations};
 #[cfg(feature = "test-util")]

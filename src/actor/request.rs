@@ -17,7 +17,7 @@ use super::{
 use crate::{
     clock,
     model::{Fact, Failure, Phase},
-    policy::{Decision, Due, Pending, Pushback, Rules},
+    policy::{Decision, Due, Pending, Rules},
     transport::{AttemptFailure, OpenStream, Permit, status},
 };
 use http::HeaderMap;
@@ -265,11 +265,10 @@ impl RequestState {
             replayable: state.replayable && !self.draining,
             deadline: call.deadline,
         };
-        let pushback = ended.pushback.as_ref().map(|value| Pushback::parse(value.as_bytes()));
         let unit = self.core.roll();
         let decision = {
             let mut throttle = self.core.throttle.lock();
-            state.machine.failed(&ended.failure, pushback, rules, &mut throttle, now, unit)
+            state.machine.failed(&ended.failure, ended.pushback, rules, &mut throttle, now, unit)
         };
         match decision {
             Decision::Resend => {

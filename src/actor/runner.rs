@@ -30,8 +30,8 @@ use tonic::{Code, Status, metadata::MetadataMap};
 
 /// A unary answer above this size is passed on before its end is seen, and not retried from then on.
 const COMMIT_AFTER: usize = 1 << 20;
-/// The largest answer to a message, as in tonic's decoder.
-const LARGEST_REPLY: usize = 4 << 20;
+/// gRPC's five bytes before a message.
+const PREFIX: usize = 5;
 
 /// Runs a call in its caller's future. Cancel safe: dropped, the call ends everywhere at once.
 pub(crate) async fn run(
@@ -97,12 +97,13 @@ fn has_passed(limit: Pin<&mut Option<Sleep>>, cx: &mut Context<'_>) -> bool {
 
 /// Reads the answer to one attempt of a call that came as a message, and replies. Spawned by the request actor.
 pub(super) async fn run_attempt(core: Arc<Core>, call: Arc<Call>, stream: OpenStream) {
+    let limit = core.config.max_response_message_bytes.unwrap_or(usize::MAX);
     // The request was sent whole.
     let (mut body, mut pump) = (None, None);
-    let exchange = exchange(&call, stream, &mut body, &mut pump, LARGEST_REPLY);
+    let exchange = exchange(&call, stream, &mut body, &mut pump, limit.saturating_add(PREFIX));
     let outcome = match attempt_limit(&call) {
         None => exchange.await,
-        Some(limit) => match tokio::time::timeout_at(limit.into(), exchange).await {
+        Some(end) => match tokio::time::timeout_at(end.into(), exchange).await {
             Ok(outcome) => outcome,
             Err(_) => Err(out_of_time(&call)),
         },
@@ -111,7 +112,7 @@ pub(super) async fn run_attempt(core: Arc<Core>, call: Arc<Call>, stream: OpenSt
         Err(failure) => core.attempt_failed(&call, failure),
         Ok(response) => {
             count(&call, response.body());
-            match reply(response.map(SupervisedBody::whole)).await {
+            match reply(response.map(SupervisedBody::whole), limit).await {
                 Err(failure) => core.conclude(&call, failure),
                 Ok(reply) => {
                     if let Some(port) = core.finish(&call, Code::Ok, None).and_then(|finished| finished.port) {
@@ -204,8 +205,11 @@ fn hand_over(
     http::Response::from_parts(head, body)
 }
 
-/// Reads a unary answer whole: its metadata, trailers included, and its one message.
-pub(crate) async fn reply(response: http::Response<SupervisedBody>) -> Result<UnaryReply, AttemptFailure> {
+/// Reads a unary answer whole: its metadata, trailers included, and its one message of at most `limit` bytes.
+pub(crate) async fn reply(
+    response: http::Response<SupervisedBody>,
+    limit: usize,
+) -> Result<UnaryReply, AttemptFailure> {
     let (head, mut body) = response.into_parts();
     let mut metadata = MetadataMap::from_headers(head.headers);
     let mut frames: Vec<Bytes> = Vec::new();
@@ -222,9 +226,8 @@ pub(crate) async fn reply(response: http::Response<SupervisedBody>) -> Result<Un
                 return Err(AttemptFailure { failure, status, pushback: None });
             }
         }
-        if size > LARGEST_REPLY {
-            let text = format!("the answer is larger than {LARGEST_REPLY} bytes");
-            return Err(body.reject(Failure::unusable_answer(Code::OutOfRange, text)));
+        if size > limit.saturating_add(PREFIX) {
+            return Err(body.reject(Failure::answer_too_large(limit)));
         }
     }
     // A large answer was passed on before its status was known.
@@ -249,7 +252,7 @@ fn unframe(mut frames: Vec<Bytes>) -> Result<Bytes, String> {
     if whole[0] != 0 {
         return Err("the answer is compressed, and no compression was offered".into());
     }
-    whole.advance(5);
+    whole.advance(PREFIX);
     Ok(whole)
 }
 

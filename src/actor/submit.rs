@@ -7,20 +7,22 @@ use super::{
     method::Method,
 };
 use crate::{
-    clock,
     model::{CallId, CallOptions, CallReport, Fact, Failure, Phase, ShedReason},
     policy::{RetryLimit, earliest, parse_timeout},
     telemetry::Counts,
-    transport::status,
+    transport::{is_one_message, status},
 };
 use bytes::Bytes;
 use http::HeaderMap;
 use parking_lot::Mutex;
 use std::{
     sync::{Arc, atomic::Ordering::SeqCst},
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tonic::Status;
+
+/// gRPC's five bytes before a message.
+const PREFIX: usize = 5;
 
 /// A place in the waiting room; given back when dropped.
 pub(crate) struct Admission {
@@ -30,6 +32,8 @@ pub(crate) struct Admission {
 
 /// A call to be.
 pub(crate) struct Submission {
+    /// When the caller made it; its time limits count from here.
+    pub(crate) made: Instant,
     pub(crate) method: Arc<Method>,
     pub(crate) headers: HeaderMap,
     /// The request, if it is whole.
@@ -44,6 +48,9 @@ impl Core {
     pub(crate) fn submit(&self, call: Submission) -> Result<Arc<Call>, (Failure, Submission)> {
         if self.closing.lock().is_some() {
             return Err((Failure::shutdown(Phase::Unsent), call));
+        }
+        if let Some(failure) = self.too_large(call.body.as_ref()) {
+            return Err((failure, call));
         }
         let size = call.body.as_ref().map_or(0, Bytes::len);
         let admission = match self.admit(size) {
@@ -74,25 +81,17 @@ impl Core {
     }
 
     fn page(&self, call: Submission, admission: Admission, size: usize, id: CallId, page: usize) -> Call {
-        let now = clock::now();
-        let Submission { method, mut headers, body, unary, options, reply } = call;
+        let Submission { made, method, mut headers, body, unary, options, reply } = call;
         let rule = method.rule.as_ref();
+        let deadline = self.deadline(&method, &headers, &options, unary, made);
         let plain = is_plain(&headers);
-        let mut asked = None;
         if !plain {
-            asked = headers.remove(TIMEOUT).and_then(|value| parse_timeout(value.to_str().ok()?));
+            headers.remove(TIMEOUT);
             headers.remove(PREVIOUS_ATTEMPTS);
         }
-        let configured = rule.and_then(|rule| rule.timeout).unwrap_or(self.config.timeout);
-        // `timeout` bounds unary calls only: a stream may live for months.
-        let timeouts = [asked, options.timeout, configured.filter(|_| unary)];
-        // A timeout beyond the clock's end is none.
-        let deadlines = timeouts.into_iter().flatten().map(|timeout| now.checked_add(timeout));
-        let deadline = deadlines.fold(None, earliest);
-        let attempt_timeout = options
-            .attempt_timeout
-            .or(rule.and_then(|rule| rule.attempt_timeout).unwrap_or(self.config.attempt_timeout))
-            .filter(|_| unary);
+        let configured = rule.and_then(|rule| rule.attempt_timeout).unwrap_or(self.config.attempt_timeout);
+        let configured = configured.map(|timeout| beyond_the_wait(timeout, &options));
+        let attempt_timeout = options.attempt_timeout.or(configured).filter(|_| unary);
         let has_port = matches!(reply, Reply::Port { .. });
         if !has_port {
             complete(&mut headers, deadline.is_some());
@@ -116,12 +115,38 @@ impl Core {
             deadline,
             attempt_timeout,
             retry,
-            submitted: now,
+            submitted: made,
             size,
             has_port,
-            state: Mutex::new(CallState::new(body, ready_made, reply, admission, now)),
+            state: Mutex::new(CallState::new(body, ready_made, reply, admission, made)),
             method,
         }
+    }
+
+    /// When a call made then must have ended: the caller's wish in either form, and the configuration's.
+    pub(crate) fn deadline(
+        &self,
+        method: &Method,
+        headers: &HeaderMap,
+        options: &CallOptions,
+        unary: bool,
+        made: Instant,
+    ) -> Option<Instant> {
+        let asked = headers.get(TIMEOUT).and_then(|value| parse_timeout(value.to_str().ok()?));
+        let configured = method.rule.as_ref().and_then(|rule| rule.timeout).unwrap_or(self.config.timeout);
+        let configured = configured.map(|timeout| beyond_the_wait(timeout, options));
+        // `timeout` bounds unary calls only: a stream may live for months.
+        let timeouts = [asked, options.timeout, configured.filter(|_| unary)];
+        // A timeout beyond the clock's end is none.
+        let deadlines = timeouts.into_iter().flatten().map(|timeout| made.checked_add(timeout));
+        deadlines.fold(None, earliest)
+    }
+
+    /// A request that is one message, and larger than may be sent.
+    fn too_large(&self, body: Option<&Bytes>) -> Option<Failure> {
+        let limit = self.config.max_request_message_bytes?;
+        let message = body.filter(|body| is_one_message(body))?.len() - PREFIX;
+        (message > limit).then(|| Failure::request_too_large(message, limit))
     }
 
     /// Admission, before any mailbox.
@@ -137,6 +162,11 @@ impl Core {
         }
         Ok(Admission { counts: counts.clone(), size })
     }
+}
+
+/// A configured timeout of a call: what the server waits of its own accord is not counted.
+fn beyond_the_wait(timeout: Duration, options: &CallOptions) -> Duration {
+    timeout.saturating_add(options.long_poll)
 }
 
 /// The status of a call that was never entered.

@@ -1,7 +1,25 @@
-//! The agent queue: its messages, its generated client, and under `cli` a small reference server.
+//! The agent queue: the seed's client, and the messages and generated client beneath it.
+//!
+//! [`PrivateAgentTasksQueue`] is what a program holds; it gives an [`AgentQueue`], the queue of one agent. A long-running agent
+//! writes [`AgentQueue::process`] and nothing else. The messages and the service are documented in
+//! `proto/agent_queue/v1/agent_queue.proto`; their Rust types are here as well, and the client speaks in
+//! them. Under `agent-queue-server`, `server` has the service itself.
 
-#[cfg(feature = "cli")]
+mod answer;
+mod builder;
+mod client;
+mod process;
+mod queue;
+#[cfg(feature = "agent-queue-server")]
 pub mod server;
+mod task;
+mod watch;
 
 pub use crate::proto::AGENT_QUEUE_DESCRIPTORS as DESCRIPTORS;
 pub use crate::proto::agent_queue::*;
+pub use builder::QueueBuilder;
+pub use client::PrivateAgentTasksQueue;
+pub use process::{Process, Processed, Processing};
+pub use queue::AgentQueue;
+pub use task::{Claim, Update};
+pub use watch::QueueWatch;

@@ -3,6 +3,7 @@
 use super::{codec, request, supervisor::Handle};
 use crate::{
     actor::{Core, Reply, Submission, refusal, run},
+    clock,
     model::CallOptions,
 };
 use futures::future::BoxFuture;
@@ -56,6 +57,7 @@ impl SupervisedChannel {
             .map_err(|error| Status::internal(format!("the path {path:?} is not valid: {error}")))?;
         let (metadata, extensions, message) = request.into_parts();
         let call = Submission {
+            made: clock::now(),
             method: self.core().method(&path),
             headers: metadata.into_headers(),
             body: Some(codec::encode(&message)),
@@ -65,7 +67,8 @@ impl SupervisedChannel {
         };
         let call = self.core().submit(call).map_err(|(failure, call)| refusal(&call.method, failure))?;
         let response = run(self.core().clone(), call, None).await?;
-        let reply = crate::actor::reply(response).await.map_err(|failure| failure.status)?;
+        let limit = self.core().config.max_response_message_bytes.unwrap_or(usize::MAX);
+        let reply = crate::actor::reply(response, limit).await.map_err(|failure| failure.status)?;
         let message = R::decode(reply.message)
             .map_err(|error| Status::internal(format!("the answer is not the message expected: {error}")))?;
         let mut response = Response::new(message);

@@ -3,6 +3,7 @@
 use super::codec;
 use crate::{
     actor::{Core, Reply, Submission, UnaryCall, UnaryReply, UnaryResult, refusal},
+    clock,
     model::CallOptions,
 };
 use bytes::Bytes;
@@ -47,6 +48,7 @@ impl Mailbox {
             }
         };
         let call = Submission {
+            made: clock::now(),
             method: self.core.method(&path),
             headers: metadata.into_headers(),
             body: Some(body),

@@ -3,6 +3,7 @@
 
 mod channel;
 mod codec;
+mod incarnations;
 mod mailbox;
 mod request;
 mod supervisor;

@@ -1,13 +1,21 @@
 //! Makes a call of an HTTP request: learns its kind, and takes from its body what is there already.
 
 use crate::{
-    actor::{Core, Reply, Submission},
-    model::{CallKind, CallOptions},
+    actor::{Core, Method, Reply, Submission, refusal},
+    clock,
+    model::{CallKind, CallOptions, ConnectivityState, Failure, Phase},
     transport::{OpenBody, begins_with_a_message, is_one_message},
 };
 use bytes::{Bytes, BytesMut};
 use http_body::Body as _;
-use std::{collections::VecDeque, future::poll_fn, pin::Pin, sync::Arc, task::Poll};
+use std::{
+    collections::VecDeque,
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
+    sync::Arc,
+    task::Poll,
+    time::Instant,
+};
 use tonic::Status;
 
 /// What a caller hands in: the call, and the rest of its body if that is not whole.
@@ -22,11 +30,14 @@ pub(super) async fn prepare(core: &Arc<Core>, request: http::Request<tonic::body
     let Some(path) = head.uri.path_and_query() else {
         return Err(Status::internal(format!("the request's URI {} has no path", head.uri)));
     };
-    let method = core.method(path);
+    let (made, method) = (clock::now(), core.method(path));
     let options = head.extensions.get::<CallOptions>().copied().unwrap_or_default();
     let kind = method.kind.or(options.kind).unwrap_or_default();
     let (whole, rest) = match kind {
-        CallKind::Unary => take_message(body).await?,
+        CallKind::Unary => {
+            let deadline = || core.deadline(&method, &head.headers, &options, true, made);
+            in_time(core, &method, deadline, take_message(body)).await?
+        }
         CallKind::Streaming | CallKind::Unknown => take_ready(body, None)?,
     };
     // Whatever was said of the method: what is not exactly one message is passed through.
@@ -34,8 +45,36 @@ pub(super) async fn prepare(core: &Arc<Core>, request: http::Request<tonic::body
     if kind == CallKind::Unknown {
         method.hint_unknown_kind();
     }
-    let call = Submission { method, headers: head.headers, body: whole, unary, options, reply: Reply::Caller };
+    let call = Submission { made, method, headers: head.headers, body: whole, unary, options, reply: Reply::Caller };
     Ok(Prepared { call, rest })
+}
+
+/// Waits for the caller's own message no longer than for the call's answer, and not past a shutdown.
+async fn in_time<T>(
+    core: &Core,
+    method: &Method,
+    deadline: impl FnOnce() -> Option<Instant>,
+    taking: impl Future<Output = Result<T, Status>>,
+) -> Result<T, Status> {
+    let mut taking = pin!(taking);
+    // As a rule it is there.
+    if let Poll::Ready(taken) = futures::poll!(taking.as_mut()) {
+        return taken;
+    }
+    let (mut state, deadline) = (core.telemetry.watch(), deadline());
+    let late = async move {
+        match deadline {
+            Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+            None => std::future::pending().await,
+        }
+    };
+    let failure = tokio::select! {
+        biased;
+        taken = taking => return taken,
+        () = late => Failure::deadline(Phase::Unsent, None),
+        _ = state.wait_for(|state| *state == ConnectivityState::Shutdown) => Failure::shutdown(Phase::Unsent),
+    };
+    Err(refusal(method, failure))
 }
 
 /// The body of a call that was said to be unary: waits for its message. One that goes on after it is passed through, so that a

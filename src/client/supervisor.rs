@@ -143,7 +143,7 @@ impl Supervisor {
         &self.core().mutations
     }
 
-    fn core(&self) -> &Arc<Core> {
+    pub(super) fn core(&self) -> &Arc<Core> {
         &self.handle.core
     }
 }

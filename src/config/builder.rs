@@ -106,7 +106,7 @@ impl ConfigBuilder {
     }
 
     /// Keeps a value that the builder method `method` was given.
-    pub(super) fn set(mut self, path: &'static str, method: &str, value: Value) -> Self {
+    pub(crate) fn set(mut self, path: &'static str, method: &str, value: Value) -> Self {
         let source = Source::Builder(format!("{method}(..)"));
         self.settings.push((KeyPath { method: None, path }, value, source));
         self

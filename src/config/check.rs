@@ -39,6 +39,8 @@ pub(super) fn config(layers: Layers) -> Result<Config, ConfigError> {
         credentials_timeout: scope.read("credentials_timeout", time),
         wait_for_ready: scope.read("wait_for_ready", Value::bool),
         max_replay_bytes: scope.read("max_replay_bytes", Value::size),
+        max_request_message_bytes: scope.read("max_request_message_bytes", size_or_none),
+        max_response_message_bytes: scope.read("max_response_message_bytes", size_or_none),
         max_in_flight: scope.read("max_in_flight", |value| count(value, u32::MAX)),
         request_actors: scope.read("request_actors", |value| count(value, 1_024)),
         queue: Queue {
@@ -245,6 +247,10 @@ fn time(value: &Value) -> Result<Duration, String> {
 
 fn time_or_none(value: &Value) -> Result<Option<Duration>, String> {
     if value.is_none() { Ok(None) } else { time(value).map(Some).map_err(|rule| format!("{rule}, or `none`")) }
+}
+
+fn size_or_none(value: &Value) -> Result<Option<usize>, String> {
+    if value.is_none() { Ok(None) } else { value.size().map(Some).map_err(|rule| format!("{rule}, or `none`")) }
 }
 
 /// 0 is off, too.

@@ -1,6 +1,6 @@
 //! What is wrong with a configuration: every problem at once, each one sentence that names its place, key, value and rule.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,11 +30,15 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: ", self.place)?;
-        if let Some(key) = &self.key {
-            write!(f, "{key} ")?;
+        let key = self.key.as_ref().map_or(String::new(), |key| format!("{key} "));
+        // Keys and places are what files and environments say: no control character of theirs reaches a terminal.
+        for letter in format!("{}: {key}{}", self.place, self.text).chars() {
+            match letter.is_control() {
+                true => write!(f, "{}", letter.escape_default())?,
+                false => f.write_char(letter)?,
+            }
         }
-        f.write_str(&self.text)
+        Ok(())
     }
 }
 
@@ -77,6 +81,8 @@ mod tests {
             key: Some("grpc.max_backoff".into()),
             text: "is -1, but must not be negative".into(),
         };
+        let odd = Problem { key: Some("\x1b[2J".into()), ..problem.clone() };
+        assert_eq!(odd.to_string(), "grpc.yaml:4:3: \\u{1b}[2J is -1, but must not be negative");
         let other = Problem { key: None, text: "is empty".into(), ..problem.clone() };
         let error = ConfigError::check(vec![problem, other]).unwrap_err();
         assert_eq!(

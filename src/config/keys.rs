@@ -157,6 +157,11 @@ keys! {
         "wait_for_ready" wait_for_ready(bool) = "true", "true or false", "an outage longer than all retries costs no call";
         /// A request up to this size is kept until its call ends, so that it can be sent again; a larger one is sent once.
         "max_replay_bytes" max_replay_bytes(usize) = "4MiB", "bytes", "gRPC's usual message limit";
+        /// A unary call with a larger message is refused with OUT_OF_RANGE before anything is sent; `none` leaves it to the server.
+        "max_request_message_bytes" max_request_message_bytes(impl Into<Option<usize>> as Option<usize>) = "none", "bytes, or `none`", "gRPC";
+        /// A larger answer to `SupervisedChannel::unary` or to a message for the mailbox ends its call with OUT_OF_RANGE. Generated
+        /// clients have a limit of their own, `max_decoding_message_size`.
+        "max_response_message_bytes" max_response_message_bytes(impl Into<Option<usize>> as Option<usize>) = "4MiB", "bytes, or `none`", "gRPC";
         /// How many calls may be under way on one link; the others wait in the queue. The server's own limit holds beside it.
         "max_in_flight" max_in_flight(usize) = "1024", "calls", "measured: more only adds memory";
         /// How many actors share the calls. With one, calls start in the order of their arrival.

@@ -28,3 +28,5 @@ pub use method::{MethodOptions, MethodRule};
 pub use settings::{Config, Keepalive, Queue, Reconnect};
 pub use target::Endpoint;
 pub use tls::{Roots, Tls};
+#[cfg(feature = "agent-queue")]
+pub(crate) use value::Value;

@@ -28,6 +28,8 @@ pub struct Config {
     pub(crate) retry: RetryPolicy,
     pub(crate) wait_for_ready: bool,
     pub(crate) max_replay_bytes: usize,
+    pub(crate) max_request_message_bytes: Option<usize>,
+    pub(crate) max_response_message_bytes: Option<usize>,
     pub(crate) max_in_flight: usize,
     pub(crate) request_actors: usize,
     pub(crate) keepalive: Keepalive,
@@ -154,6 +156,16 @@ impl Config {
     /// The largest request, in bytes, that is kept so that it can be sent again; 4 MiB by default.
     pub fn max_replay_bytes(&self) -> usize {
         self.max_replay_bytes
+    }
+
+    /// The largest message, in bytes, that a unary call may send; none, the default: the server decides.
+    pub fn max_request_message_bytes(&self) -> Option<usize> {
+        self.max_request_message_bytes
+    }
+
+    /// The largest answer, in bytes, to `SupervisedChannel::unary` and to messages; 4 MiB by default, none: no limit.
+    pub fn max_response_message_bytes(&self) -> Option<usize> {
+        self.max_response_message_bytes
     }
 
     /// How many calls may be under way on one link, beside the server's own limit; 1,000 by default.

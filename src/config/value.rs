@@ -11,7 +11,7 @@ use tonic::Code;
 
 /// What was written in a file or variable, or handed to the builder.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Value {
+pub(crate) enum Value {
     Null,
     Bool(bool),
     Integer(i128),
@@ -227,7 +227,9 @@ into_value! {
     f64: value => Self::Float(value);
     String: value => Self::Text(value);
     Duration: value => Self::Time(value);
+    Option<f64>: value => value.map_or(Self::Null, Self::Float);
     Option<Duration>: value => value.map_or(Self::Null, Self::Time);
+    Option<usize>: value => value.map_or(Self::Null, Self::from);
     RetryLimit: value => value.count().map_or(Self::Text("unlimited".into()), Self::from);
     Vec<Code>: value => Self::List(value.into_iter().map(|code| Self::Text(code_name(code).into())).collect());
     CallKind: value => Self::Text(format!("{value:?}").to_lowercase());

@@ -23,6 +23,10 @@ pub(super) struct File {
 impl File {
     /// The whole text, with the sections of others left out as empty; or what is wrong with it, and where.
     pub(super) fn parse(&self) -> Result<Value, (String, String)> {
+        if is_bracket_bomb(&self.text) {
+            let text = format!("has more than {MOST_BRACKETS} brackets open at once");
+            return Err((self.name.clone(), text));
+        }
         let seed = Reader { depth: 0 };
         seed.deserialize(serde_yaml::Deserializer::from_str(&self.text)).map_err(|error| {
             let place = match error.location() {
@@ -42,6 +46,21 @@ impl File {
             None => self.name.clone(),
         }
     }
+}
+
+/// No configuration has so many brackets open at once; the crate takes minutes to find that a hundred thousand are too many.
+const MOST_BRACKETS: usize = 1_000;
+
+fn is_bracket_bomb(text: &str) -> bool {
+    let mut open = 0usize;
+    text.bytes().any(|byte| {
+        match byte {
+            b'[' | b'{' => open += 1,
+            b']' | b'}' => open = open.saturating_sub(1),
+            _ => {}
+        }
+        open > MOST_BRACKETS
+    })
 }
 
 /// Reads any value; at the top, only our section.

@@ -28,6 +28,7 @@ pub struct CallOptions {
     pub(crate) wait_for_ready: Option<bool>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) attempt_timeout: Option<Duration>,
+    pub(crate) long_poll: Duration,
     pub(crate) no_retry: bool,
 }
 
@@ -67,6 +68,13 @@ impl CallOptions {
     /// The time one attempt may take before it is abandoned with DEADLINE_EXCEEDED and retried.
     pub fn attempt_timeout(mut self, timeout: Duration) -> Self {
         self.attempt_timeout = Some(timeout);
+        self
+    }
+
+    /// Says that the server may wait this long of its own accord before it answers. The configured `timeout` and
+    /// `attempt_timeout` count from then on: they grow by `wait`, for this call.
+    pub fn long_poll(mut self, wait: Duration) -> Self {
+        self.long_poll = wait;
         self
     }
 

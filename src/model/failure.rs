@@ -13,6 +13,7 @@
 //! | attempt or overall deadline | local | maybe processed | stream | DEADLINE_EXCEEDED |
 //! | call credentials | local | unsent | stream | as they say (gRPC A54) |
 //! | shed | local | unsent | stream | RESOURCE_EXHAUSTED |
+//! | message above a limit of this side | local | unsent or processed | stream | OUT_OF_RANGE |
 //! | cancelled, shut down | local | maybe processed or unsent | stream | CANCELLED |
 
 use super::link::{GoAway, LinkEnd, code_name};
@@ -76,6 +77,8 @@ pub enum Cause {
     NotConnected(Arc<str>),
     /// The peer broke the protocol on this stream.
     Protocol(String),
+    /// A message is larger than a limit of this side or, in its own words, of the peer: the same again would fail the same.
+    TooLarge(String),
     /// The request's own body failed.
     RequestBody(String),
     /// The call's credentials could not be had; the text says why.
@@ -167,6 +170,11 @@ impl Failure {
         Self::new(Code::Internal, Origin::Peer, Phase::MaybeProcessed, Scope::Stream, cause)
     }
 
+    /// The peer said OK, but its last message is not whole.
+    pub fn breaks_off() -> Self {
+        Self::protocol("the peer said OK, but its message breaks off".into())
+    }
+
     /// The peer ended the stream without a `grpc-status`.
     pub fn no_status(text: String) -> Self {
         let cause = Cause::Protocol(text);
@@ -177,6 +185,32 @@ impl Failure {
     pub fn unusable_answer(code: Code, text: String) -> Self {
         let cause = Cause::Protocol(text);
         Self::new(code, Origin::Local, Phase::Processed, Scope::Stream, cause)
+    }
+
+    /// The request's message is larger than this side may send (as tonic's encoder has it); nothing was sent.
+    pub fn request_too_large(size: usize, limit: usize) -> Self {
+        let text = format!("the request's message of {size} bytes is larger than max_request_message_bytes, {limit}");
+        Self::new(Code::OutOfRange, Origin::Local, Phase::Unsent, Scope::Stream, Cause::TooLarge(text))
+    }
+
+    /// The answer's message is larger than this side takes (as tonic's decoder has it).
+    pub fn answer_too_large(limit: usize) -> Self {
+        let text = format!("the answer's message is larger than max_response_message_bytes, {limit}");
+        Self { cause: Cause::TooLarge(text), ..Self::unusable_answer(Code::OutOfRange, String::new()) }
+    }
+
+    /// The peer's status says that a message is too large for it.
+    pub fn too_large_for_peer(code: Code, text: &str) -> Self {
+        Self {
+            cause: Cause::TooLarge(format!("the peer says that a message is too large: {text}")),
+            ..Self::status(code)
+        }
+    }
+
+    /// The same, once the peer has begun to answer: whatever it says then, it may have acted on the call.
+    pub fn after_answer_began(mut self) -> Self {
+        self.phase = self.phase.max(Phase::MaybeProcessed);
+        self
     }
 
     /// The request's body failed before it was sent whole.
@@ -242,7 +276,7 @@ impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Status => f.write_str("the peer answered with this status"),
-            Self::Http(text) | Self::Protocol(text) => f.write_str(text),
+            Self::Http(text) | Self::Protocol(text) | Self::TooLarge(text) => f.write_str(text),
             Self::Reset(code) => write!(f, "the peer reset the stream: {}", code_name(*code)),
             Self::GoAway(goaway) => goaway.fmt(f),
             Self::LinkLost(end) => end.fmt(f),

@@ -1,7 +1,7 @@
 //! One call's life over its attempts: after each failure, resend it free, retry it by policy, or let the failure surface.
 //!
 //! In this order (gRPC A6, with this project's decisions):
-//! 1. what no repetition can help surfaces: deadline, cancellation, shutdown, shed, fail fast;
+//! 1. what no repetition can help surfaces: deadline, cancellation, shutdown, shed, fail fast, a message above a limit;
 //! 2. what the server certainly did not process is resent, uncounted: unsent (but for want of call credentials) and GOAWAY
 //!    always, REFUSED_STREAM once;
 //! 3. streams, unlisted codes, and maybe-processed calls that are not idempotent surface;
@@ -11,7 +11,7 @@ use super::{retry::RetryPolicy, throttle::Throttle};
 use crate::model::{Cause, Failure, Phase};
 use std::time::{Duration, Instant};
 
-/// What the server said about when to retry, in `grpc-retry-pushback-ms`.
+/// What the server said about when to retry: in `grpc-retry-pushback-ms`, or else in `google.rpc.RetryInfo` or HTTP's `retry-after`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pushback {
     /// After exactly this long.
@@ -110,10 +110,9 @@ impl CallMachine {
             Some(Pushback::After(delay)) => (delay, 0),
             _ => (rules.policy.delay(self.exponent, unit), self.exponent.saturating_add(1)),
         };
-        let at = now + delay;
-        if rules.deadline.is_some_and(|deadline| at >= deadline) {
-            return Decision::Surface;
-        }
+        // A time beyond the clock's end never comes.
+        let due = now.checked_add(delay).filter(|at| rules.deadline.is_none_or(|deadline| *at < deadline));
+        let Some(at) = due else { return Decision::Surface };
         if from_peer && !throttle.take(now) {
             return Decision::Throttled;
         }
@@ -162,6 +161,7 @@ fn is_final(cause: &Cause) -> bool {
             | Cause::Shutdown
             | Cause::Shed(_)
             | Cause::NotConnected(_)
+            | Cause::TooLarge(_)
             | Cause::RequestBody(_)
             | Cause::Supervision(_)
     )
@@ -303,6 +303,18 @@ mod tests {
         assert_eq!(wait(Some(Pushback::parse(b"-1"))), 0);
         assert_eq!(Pushback::parse(b"soon"), Pushback::Never);
         assert_eq!(Pushback::parse(b"99999999999"), Pushback::Never);
+    }
+
+    #[test]
+    fn a_wait_without_end_surfaces_and_a_message_that_is_too_large_is_never_repeated() {
+        let unavailable = Failure::status(Code::Unavailable);
+        assert_eq!(Bench::new(9).fail(&unavailable, Some(Pushback::After(Duration::MAX))), Decision::Surface);
+        let mut bench = Bench::new(9);
+        bench.policy.codes = [Code::ResourceExhausted, Code::OutOfRange].into_iter().collect();
+        let peer = Failure::too_large_for_peer(Code::ResourceExhausted, "larger than max");
+        for failure in [peer, Failure::request_too_large(2, 1), Failure::answer_too_large(1)] {
+            assert_eq!(bench.fail(&failure, None), Decision::Surface, "{failure}");
+        }
     }
 
     #[test]

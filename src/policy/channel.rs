@@ -70,6 +70,13 @@ impl Channel {
         self.subchannel.is_proven()
     }
 
+    /// Whether nothing will ever move it again: it shall connect, but no dial runs and no redial is due. Never true, or it is a bug.
+    pub fn is_stuck(&self, dialling: bool, redial_due: bool) -> bool {
+        let moves_by_itself =
+            matches!(self.state(), ConnectivityState::Connecting | ConnectivityState::TransientFailure);
+        moves_by_itself && !dialling && !redial_due
+    }
+
     /// Makes a wait that is on last until `at`, whatever calls wait; its end.
     pub fn hold_until(&mut self, at: Instant) -> Option<Instant> {
         self.subchannel.hold_until(at)
@@ -86,6 +93,30 @@ mod tests {
     use super::*;
     use crate::policy::Backoff;
     use std::time::Duration;
+
+    /// faults.md 9.
+    #[test]
+    fn a_channel_that_shall_connect_is_stuck_without_a_dial_or_a_redial_due() {
+        let second = Backoff { initial: Duration::from_secs(1), multiplier: 1.0, max: Duration::from_secs(1) };
+        let schedules = Schedules { idle: second, waiting: second, jitter: 0.0, spread: Duration::ZERO };
+        let mut channel = Channel::new(schedules);
+        let (now, cause) = (Instant::now(), Arc::<str>::from("refused"));
+        let stuck = |channel: &Channel| {
+            [(false, false), (true, false), (false, true)].map(|(dialling, due)| channel.is_stuck(dialling, due))
+        };
+        assert_eq!(stuck(&channel), [false; 3], "idle");
+        for (input, first) in [
+            (Input::Connect, true),
+            (Input::DialFailed, true),
+            (Input::ResetBackoff, true),
+            (Input::Established, false),
+            (Input::Lost, true),
+            (Input::Shutdown, false),
+        ] {
+            channel.on(input, &cause, now, 0.5);
+            assert_eq!(stuck(&channel), [first, false, false], "{input:?}");
+        }
+    }
 
     #[test]
     fn a_fail_fast_call_hears_the_last_error_until_a_link_is_ready_again() {

@@ -26,12 +26,62 @@ pub struct Task {
     /// The result of a completed task, as JSON text.
     #[prost(string, tag = "8")]
     pub result: ::prost::alloc::string::String,
-    /// Why the task failed.
+    /// Why the task failed or was cancelled.
     #[prost(string, tag = "9")]
     pub error_message: ::prost::alloc::string::String,
     /// When it was submitted.
     #[prost(message, optional, tag = "10")]
     pub created_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// When it was claimed last; absent if never.
+    #[prost(message, optional, tag = "11")]
+    pub claimed_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// When it was completed, failed or cancelled; absent before.
+    #[prost(message, optional, tag = "12")]
+    pub finished_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// When the claim on it runs out; only while PROCESSING.
+    #[prost(message, optional, tag = "13")]
+    pub lease_until: ::core::option::Option<::prost_types::Timestamp>,
+    /// How many times it was claimed.
+    #[prost(uint32, tag = "14")]
+    pub claims: u32,
+    /// The task whose work this one does again; empty if none.
+    #[prost(string, tag = "15")]
+    pub retry_of: ::prost::alloc::string::String,
+}
+/// How many tasks have each status.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TaskCounts {
+    /// Waiting for an agent.
+    #[prost(uint64, tag = "1")]
+    pub pending: u64,
+    /// Claimed.
+    #[prost(uint64, tag = "2")]
+    pub processing: u64,
+    /// Done.
+    #[prost(uint64, tag = "3")]
+    pub completed: u64,
+    /// Failed.
+    #[prost(uint64, tag = "4")]
+    pub failed: u64,
+    /// Given up.
+    #[prost(uint64, tag = "5")]
+    pub cancelled: u64,
+}
+/// Asks whether the server can work.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HealthCheckRequest {}
+/// How the server is.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HealthCheckResponse {
+    /// Whether the store answered.
+    #[prost(bool, tag = "1")]
+    pub healthy: bool,
+    /// What the store is, or what is wrong with it.
+    #[prost(string, tag = "2")]
+    pub message: ::prost::alloc::string::String,
+    /// The server's version.
+    #[prost(string, tag = "3")]
+    pub version: ::prost::alloc::string::String,
 }
 /// Asks for a queue.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -47,27 +97,111 @@ pub struct CreateQueueResponse {
     #[prost(bool, tag = "1")]
     pub already_exists: bool,
 }
+/// Asks whether there is a queue.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct QueueExistsRequest {
+    /// Whose queue.
+    #[prost(string, tag = "1")]
+    pub agent_id: ::prost::alloc::string::String,
+}
+/// Whether there is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct QueueExistsResponse {
+    /// There is.
+    #[prost(bool, tag = "1")]
+    pub exists: bool,
+}
+/// Asks how full a queue is.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetQueueInfoRequest {
+    /// Whose queue.
+    #[prost(string, tag = "1")]
+    pub agent_id: ::prost::alloc::string::String,
+}
+/// How full it is.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetQueueInfoResponse {
+    /// Whose queue.
+    #[prost(string, tag = "1")]
+    pub agent_id: ::prost::alloc::string::String,
+    /// When it was made.
+    #[prost(message, optional, tag = "2")]
+    pub created_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// Its tasks.
+    #[prost(message, optional, tag = "3")]
+    pub tasks: ::core::option::Option<TaskCounts>,
+}
+/// Deletes tasks.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ClearQueueRequest {
+    /// Whose queue.
+    #[prost(string, tag = "1")]
+    pub agent_id: ::prost::alloc::string::String,
+    /// Only the tasks of this status; all where it is not given.
+    #[prost(enumeration = "TaskStatus", optional, tag = "2")]
+    pub status: ::core::option::Option<i32>,
+    /// Must be true: there is no way back.
+    #[prost(bool, tag = "3")]
+    pub confirm: bool,
+    /// Names this request. Needed.
+    #[prost(string, tag = "4")]
+    pub client_request_id: ::prost::alloc::string::String,
+}
+/// They are deleted.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ClearQueueResponse {
+    /// How many.
+    #[prost(uint64, tag = "1")]
+    pub deleted: u64,
+}
+/// Deletes a queue.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteQueueRequest {
+    /// Whose queue.
+    #[prost(string, tag = "1")]
+    pub agent_id: ::prost::alloc::string::String,
+    /// Must be true: there is no way back.
+    #[prost(bool, tag = "2")]
+    pub confirm: bool,
+}
+/// There is no such queue now.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteQueueResponse {
+    /// There was one until this request.
+    #[prost(bool, tag = "1")]
+    pub existed: bool,
+    /// How many tasks went with it.
+    #[prost(uint64, tag = "2")]
+    pub deleted: u64,
+}
+/// Work to be done.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NewTask {
+    /// What kind of work it is.
+    #[prost(enumeration = "TaskType", tag = "1")]
+    pub r#type: i32,
+    /// The work itself, as JSON text; at most 1 MiB.
+    #[prost(string, tag = "2")]
+    pub payload: ::prost::alloc::string::String,
+    /// The kind's name; needed where type is CUSTOM, and refused elsewhere.
+    #[prost(string, tag = "3")]
+    pub custom_type: ::prost::alloc::string::String,
+    /// 0 to 9, 9 first; 5 where it is not given.
+    #[prost(uint32, optional, tag = "4")]
+    pub priority: ::core::option::Option<u32>,
+    /// Names this submission. Needed.
+    #[prost(string, tag = "5")]
+    pub client_request_id: ::prost::alloc::string::String,
+}
 /// Adds a task.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SubmitTaskRequest {
     /// Whose queue.
     #[prost(string, tag = "1")]
     pub agent_id: ::prost::alloc::string::String,
-    /// What kind of work it is.
-    #[prost(enumeration = "TaskType", tag = "2")]
-    pub r#type: i32,
-    /// The work itself, as JSON text.
-    #[prost(string, tag = "3")]
-    pub payload: ::prost::alloc::string::String,
-    /// The kind's name; needed where type is CUSTOM, and refused elsewhere.
-    #[prost(string, tag = "4")]
-    pub custom_type: ::prost::alloc::string::String,
-    /// 0 to 9, 9 first; 5 where it is not given.
-    #[prost(uint32, optional, tag = "5")]
-    pub priority: ::core::option::Option<u32>,
-    /// Names this submission among all of the queue, so that repeating it gives the same task. Needed.
-    #[prost(string, tag = "6")]
-    pub client_request_id: ::prost::alloc::string::String,
+    /// The work.
+    #[prost(message, optional, tag = "2")]
+    pub task: ::core::option::Option<NewTask>,
 }
 /// The task is in the queue.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -75,9 +209,26 @@ pub struct SubmitTaskResponse {
     /// Its id.
     #[prost(string, tag = "1")]
     pub task_id: ::prost::alloc::string::String,
-    /// It was in the queue before, by the same client_request_id.
+    /// It was submitted before, by the same client_request_id.
     #[prost(bool, tag = "2")]
     pub already_submitted: bool,
+}
+/// Adds tasks.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct BatchSubmitTasksRequest {
+    /// Whose queue.
+    #[prost(string, tag = "1")]
+    pub agent_id: ::prost::alloc::string::String,
+    /// The work: 1 to 1,000 tasks, at most 3 MiB in all.
+    #[prost(message, repeated, tag = "2")]
+    pub tasks: ::prost::alloc::vec::Vec<NewTask>,
+}
+/// The tasks are in the queue.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct BatchSubmitTasksResponse {
+    /// One for each task, in their order.
+    #[prost(message, repeated, tag = "1")]
+    pub tasks: ::prost::alloc::vec::Vec<SubmitTaskResponse>,
 }
 /// Claims a task.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -85,12 +236,12 @@ pub struct GetTaskRequest {
     /// Whose queue.
     #[prost(string, tag = "1")]
     pub agent_id: ::prost::alloc::string::String,
-    /// Names this claim among all of the queue, so that repeating it gives the same task. Needed.
+    /// Names this claim, so that repeating it gives the same task. Needed.
     #[prost(string, tag = "2")]
     pub claim_id: ::prost::alloc::string::String,
     /// How many seconds to wait for a task, if there is none: 0 to 60.
     #[prost(double, tag = "3")]
-    pub wait: f64,
+    pub timeout: f64,
 }
 /// A claimed task, or none.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -98,34 +249,252 @@ pub struct GetTaskResponse {
     /// The task; absent where there was none within the wait.
     #[prost(message, optional, tag = "1")]
     pub task: ::core::option::Option<Task>,
-    /// How many seconds the claim holds from now on; reporting PROCESSING starts them anew.
+    /// How many seconds the claim holds from now on.
     #[prost(double, tag = "2")]
     pub lease: f64,
 }
-/// Reports on a claimed task.
+/// Says how the work on a claimed task stands.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct UpdateTaskStatusRequest {
-    /// Which task.
+    /// Whose queue.
     #[prost(string, tag = "1")]
-    pub task_id: ::prost::alloc::string::String,
-    /// The claim it is held by.
+    pub agent_id: ::prost::alloc::string::String,
+    /// Which task.
     #[prost(string, tag = "2")]
+    pub task_id: ::prost::alloc::string::String,
+    /// The claim that it is held by.
+    #[prost(string, tag = "3")]
     pub claim_id: ::prost::alloc::string::String,
-    /// PROCESSING to keep the claim; COMPLETED, FAILED or CANCELLED to end the work.
-    #[prost(enumeration = "TaskStatus", tag = "3")]
+    /// PROCESSING to keep the claim; PENDING to give it back; COMPLETED, FAILED or CANCELLED to end the work.
+    #[prost(enumeration = "TaskStatus", tag = "4")]
     pub status: i32,
-    /// The result, as JSON text; only with COMPLETED.
-    #[prost(string, tag = "4")]
-    pub result: ::prost::alloc::string::String,
-    /// Why; only with FAILED.
+    /// The result, as JSON text of at most 1 MiB; only with COMPLETED.
     #[prost(string, tag = "5")]
+    pub result: ::prost::alloc::string::String,
+    /// Why, in at most 16 KiB; only with FAILED or CANCELLED.
+    #[prost(string, tag = "6")]
     pub error_message: ::prost::alloc::string::String,
 }
-/// The report is kept.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+/// It is kept.
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct UpdateTaskStatusResponse {
     /// The task as it stands now.
     #[prost(message, optional, tag = "1")]
+    pub task: ::core::option::Option<Task>,
+    /// With PROCESSING: how many seconds the claim holds from now on.
+    #[prost(double, tag = "2")]
+    pub lease: f64,
+}
+/// Asks for a task.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct QueryTaskRequest {
+    /// Whose queue.
+    #[prost(string, tag = "1")]
+    pub agent_id: ::prost::alloc::string::String,
+    /// Which task.
+    #[prost(string, tag = "2")]
+    pub task_id: ::prost::alloc::string::String,
+}
+/// The task.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct QueryTaskResponse {
+    /// As it stands now.
+    #[prost(message, optional, tag = "1")]
+    pub task: ::core::option::Option<Task>,
+}
+/// Deletes a task.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteTaskRequest {
+    /// Whose queue.
+    #[prost(string, tag = "1")]
+    pub agent_id: ::prost::alloc::string::String,
+    /// Which task.
+    #[prost(string, tag = "2")]
+    pub task_id: ::prost::alloc::string::String,
+    /// Names this request. Needed.
+    #[prost(string, tag = "3")]
+    pub client_request_id: ::prost::alloc::string::String,
+}
+/// It is deleted.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteTaskResponse {}
+/// Deletes tasks.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BatchDeleteTasksRequest {
+    /// Whose queue.
+    #[prost(string, tag = "1")]
+    pub agent_id: ::prost::alloc::string::String,
+    /// Which tasks: 1 to 1,000.
+    #[prost(string, repeated, tag = "2")]
+    pub task_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Names this request. Needed.
+    #[prost(string, tag = "3")]
+    pub client_request_id: ::prost::alloc::string::String,
+}
+/// They are deleted.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BatchDeleteTasksResponse {
+    /// How many.
+    #[prost(uint64, tag = "1")]
+    pub deleted: u64,
+    /// Those that were not there.
+    #[prost(string, repeated, tag = "2")]
+    pub not_found: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// Gives up a task.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CancelTaskRequest {
+    /// Whose queue.
+    #[prost(string, tag = "1")]
+    pub agent_id: ::prost::alloc::string::String,
+    /// Which task.
+    #[prost(string, tag = "2")]
+    pub task_id: ::prost::alloc::string::String,
+    /// Why, in at most 16 KiB.
+    #[prost(string, tag = "3")]
+    pub reason: ::prost::alloc::string::String,
+    /// Names this request. Needed.
+    #[prost(string, tag = "4")]
+    pub client_request_id: ::prost::alloc::string::String,
+}
+/// It is given up.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CancelTaskResponse {
+    /// The task as it stands now.
+    #[prost(message, optional, tag = "1")]
+    pub task: ::core::option::Option<Task>,
+}
+/// Does the work of a failed task again.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RetryTaskRequest {
+    /// Whose queue.
+    #[prost(string, tag = "1")]
+    pub agent_id: ::prost::alloc::string::String,
+    /// The task that failed.
+    #[prost(string, tag = "2")]
+    pub task_id: ::prost::alloc::string::String,
+    /// Names the new task's submission. Needed.
+    #[prost(string, tag = "3")]
+    pub client_request_id: ::prost::alloc::string::String,
+}
+/// The new task is in the queue.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RetryTaskResponse {
+    /// Its id.
+    #[prost(string, tag = "1")]
+    pub task_id: ::prost::alloc::string::String,
+}
+/// Asks for a page of tasks.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListTasksRequest {
+    /// Whose queue.
+    #[prost(string, tag = "1")]
+    pub agent_id: ::prost::alloc::string::String,
+    /// Only tasks of this status; all where it is not given.
+    #[prost(enumeration = "TaskStatus", optional, tag = "2")]
+    pub status: ::core::option::Option<i32>,
+    /// How many at most: 1 to 1,000; 100 where it is not given.
+    #[prost(uint32, optional, tag = "3")]
+    pub limit: ::core::option::Option<u32>,
+    /// How many to skip.
+    #[prost(uint64, tag = "4")]
+    pub offset: u64,
+}
+/// Asks for a page of tasks of one status.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetTasksByStatusRequest {
+    /// Whose queue.
+    #[prost(string, tag = "1")]
+    pub agent_id: ::prost::alloc::string::String,
+    /// Which status.
+    #[prost(enumeration = "TaskStatus", tag = "2")]
+    pub status: i32,
+    /// How many at most: 1 to 1,000; 100 where it is not given.
+    #[prost(uint32, optional, tag = "3")]
+    pub limit: ::core::option::Option<u32>,
+    /// How many to skip.
+    #[prost(uint64, tag = "4")]
+    pub offset: u64,
+}
+/// A page of tasks.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListTasksResponse {
+    /// The tasks; fewer than asked for where more than 3 MiB would come together.
+    #[prost(message, repeated, tag = "1")]
+    pub tasks: ::prost::alloc::vec::Vec<Task>,
+    /// How many there are in all.
+    #[prost(uint64, tag = "2")]
+    pub total: u64,
+    /// The offset to go on with; absent at the end.
+    #[prost(uint64, optional, tag = "3")]
+    pub next_offset: ::core::option::Option<u64>,
+}
+/// Asks what a queue did.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetTaskStatsRequest {
+    /// Whose queue.
+    #[prost(string, tag = "1")]
+    pub agent_id: ::prost::alloc::string::String,
+}
+/// What it did.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetTaskStatsResponse {
+    /// Its tasks by status.
+    #[prost(message, optional, tag = "1")]
+    pub tasks: ::core::option::Option<TaskCounts>,
+    /// Its tasks by kind.
+    #[prost(message, repeated, tag = "2")]
+    pub types: ::prost::alloc::vec::Vec<TypeCount>,
+    /// How long ago the oldest pending task was submitted, in seconds; absent where none is pending.
+    #[prost(double, optional, tag = "3")]
+    pub oldest_pending: ::core::option::Option<f64>,
+    /// From submission to the last claim, on average, in seconds; absent where no task was claimed.
+    #[prost(double, optional, tag = "4")]
+    pub average_wait: ::core::option::Option<f64>,
+    /// From the last claim to the end, on average, in seconds; absent where no claimed task ended.
+    #[prost(double, optional, tag = "5")]
+    pub average_run: ::core::option::Option<f64>,
+}
+/// How many tasks are of a kind.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TypeCount {
+    /// The kind.
+    #[prost(enumeration = "TaskType", tag = "1")]
+    pub r#type: i32,
+    /// How many.
+    #[prost(uint64, tag = "2")]
+    pub tasks: u64,
+}
+/// Watches a queue.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WatchQueueRequest {
+    /// Whose queue.
+    #[prost(string, tag = "1")]
+    pub agent_id: ::prost::alloc::string::String,
+    /// Goes on after the answer that had this cursor; from now on where it is not given.
+    #[prost(uint64, optional, tag = "2")]
+    pub cursor: ::core::option::Option<u64>,
+}
+/// What changed. The first answer comes at once, empty if nothing did.
+///
+/// A task's last change is its state; changes in quick succession may be told as one, and one may be told twice.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct WatchQueueResponse {
+    /// The changes.
+    #[prost(message, repeated, tag = "1")]
+    pub changes: ::prost::alloc::vec::Vec<TaskChange>,
+    /// Where to go on after the stream has ended. Means nothing outside its queue.
+    #[prost(uint64, tag = "2")]
+    pub cursor: u64,
+}
+/// A task changed.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TaskChange {
+    /// Which task.
+    #[prost(string, tag = "1")]
+    pub task_id: ::prost::alloc::string::String,
+    /// As it is now; absent where it was deleted.
+    #[prost(message, optional, tag = "2")]
     pub task: ::core::option::Option<Task>,
 }
 /// What kind of work a task is.
@@ -252,7 +621,11 @@ pub mod agent_queue_client {
     /// The queues of all agents.
     ///
     /// Bad input is INVALID_ARGUMENT and names the field, the value and the rule; an unknown agent or task is NOT_FOUND;
-    /// a move the task's status does not allow is FAILED_PRECONDITION.
+    /// a move that the task's status does not allow is FAILED_PRECONDITION; a store that cannot answer now is UNAVAILABLE.
+    ///
+    /// Every request that changes something can be sent again, by one rule: it carries a name that its sender chose once
+    /// (client_request_id, or claim_id for a claim), and a name seen before gets the first answer again and changes nothing.
+    /// Names are unique within a queue. They are remembered while the queue exists, at least 7 days after their work is done.
     #[derive(Debug, Clone)]
     pub struct AgentQueueClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -322,6 +695,31 @@ pub mod agent_queue_client {
             self.inner = self.inner.max_encoding_message_size(limit);
             self
         }
+        /// Whether the server can do its work now: its store answers.
+        pub async fn health_check(
+            &mut self,
+            request: impl tonic::IntoRequest<super::HealthCheckRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::HealthCheckResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/agent_queue.v1.AgentQueue/HealthCheck",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("agent_queue.v1.AgentQueue", "HealthCheck"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Makes the queue of an agent. Making it again changes nothing.
         pub async fn create_queue(
             &mut self,
@@ -347,7 +745,107 @@ pub mod agent_queue_client {
                 .insert(GrpcMethod::new("agent_queue.v1.AgentQueue", "CreateQueue"));
             self.inner.unary(req, path, codec).await
         }
-        /// Adds a task. Submitting twice with one client_request_id gives one task.
+        /// Whether an agent has a queue.
+        pub async fn queue_exists(
+            &mut self,
+            request: impl tonic::IntoRequest<super::QueueExistsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::QueueExistsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/agent_queue.v1.AgentQueue/QueueExists",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("agent_queue.v1.AgentQueue", "QueueExists"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// How many tasks a queue holds, by status.
+        pub async fn get_queue_info(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetQueueInfoRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetQueueInfoResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/agent_queue.v1.AgentQueue/GetQueueInfo",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("agent_queue.v1.AgentQueue", "GetQueueInfo"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Deletes the tasks of a queue, or those of one status. A claim on a deleted task is over.
+        pub async fn clear_queue(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ClearQueueRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ClearQueueResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/agent_queue.v1.AgentQueue/ClearQueue",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("agent_queue.v1.AgentQueue", "ClearQueue"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Deletes a queue with all its tasks. A queue that is not there is deleted already.
+        pub async fn delete_queue(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DeleteQueueRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeleteQueueResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/agent_queue.v1.AgentQueue/DeleteQueue",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("agent_queue.v1.AgentQueue", "DeleteQueue"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Adds a task.
         pub async fn submit_task(
             &mut self,
             request: impl tonic::IntoRequest<super::SubmitTaskRequest>,
@@ -372,7 +870,38 @@ pub mod agent_queue_client {
                 .insert(GrpcMethod::new("agent_queue.v1.AgentQueue", "SubmitTask"));
             self.inner.unary(req, path, codec).await
         }
-        /// Claims the task of highest priority, the oldest of these first. Asking again with the same claim_id gives the same task.
+        /// Adds up to 1,000 tasks, all or none.
+        pub async fn batch_submit_tasks(
+            &mut self,
+            request: impl tonic::IntoRequest<super::BatchSubmitTasksRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::BatchSubmitTasksResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/agent_queue.v1.AgentQueue/BatchSubmitTasks",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("agent_queue.v1.AgentQueue", "BatchSubmitTasks"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Claims the task of highest priority, the oldest of these first; waits for one if there is none.
+        ///
+        /// A claim is a lease: it holds for the answer's `lease` seconds, and UpdateTaskStatus with PROCESSING starts them anew. When
+        /// they are over the task is PENDING again, and what the old holder says of it is refused. A task that was claimed and lost
+        /// `max_claims` times becomes FAILED.
         pub async fn get_task(
             &mut self,
             request: impl tonic::IntoRequest<super::GetTaskRequest>,
@@ -397,7 +926,7 @@ pub mod agent_queue_client {
                 .insert(GrpcMethod::new("agent_queue.v1.AgentQueue", "GetTask"));
             self.inner.unary(req, path, codec).await
         }
-        /// Reports how the work on a claimed task stands. Reporting the same again changes nothing.
+        /// Says how the work on a claimed task stands.
         pub async fn update_task_status(
             &mut self,
             request: impl tonic::IntoRequest<super::UpdateTaskStatusRequest>,
@@ -424,6 +953,235 @@ pub mod agent_queue_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// One task as it stands now.
+        pub async fn query_task(
+            &mut self,
+            request: impl tonic::IntoRequest<super::QueryTaskRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::QueryTaskResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/agent_queue.v1.AgentQueue/QueryTask",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("agent_queue.v1.AgentQueue", "QueryTask"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Deletes a task. A claim on it is over.
+        pub async fn delete_task(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DeleteTaskRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeleteTaskResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/agent_queue.v1.AgentQueue/DeleteTask",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("agent_queue.v1.AgentQueue", "DeleteTask"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Deletes up to 1,000 tasks of a queue; those that are not there are named in the answer.
+        pub async fn batch_delete_tasks(
+            &mut self,
+            request: impl tonic::IntoRequest<super::BatchDeleteTasksRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::BatchDeleteTasksResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/agent_queue.v1.AgentQueue/BatchDeleteTasks",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("agent_queue.v1.AgentQueue", "BatchDeleteTasks"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Gives up a task that is PENDING or PROCESSING. A claim on it is over: its holder hears so at its next update.
+        pub async fn cancel_task(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CancelTaskRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CancelTaskResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/agent_queue.v1.AgentQueue/CancelTask",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("agent_queue.v1.AgentQueue", "CancelTask"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Adds a new task with the work of one that FAILED, which stays as it is.
+        pub async fn retry_task(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RetryTaskRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RetryTaskResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/agent_queue.v1.AgentQueue/RetryTask",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("agent_queue.v1.AgentQueue", "RetryTask"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// The tasks of a queue, oldest first, page by page.
+        pub async fn list_tasks(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListTasksRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListTasksResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/agent_queue.v1.AgentQueue/ListTasks",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("agent_queue.v1.AgentQueue", "ListTasks"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// The tasks of a queue that have one status, oldest first, page by page.
+        pub async fn get_tasks_by_status(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetTasksByStatusRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListTasksResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/agent_queue.v1.AgentQueue/GetTasksByStatus",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("agent_queue.v1.AgentQueue", "GetTasksByStatus"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// What a queue did: counts and times.
+        pub async fn get_task_stats(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetTaskStatsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetTaskStatsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/agent_queue.v1.AgentQueue/GetTaskStats",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("agent_queue.v1.AgentQueue", "GetTaskStats"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Tells every change of a queue's tasks, from now on or from a cursor on, until the caller or the server ends it.
+        pub async fn watch_queue(
+            &mut self,
+            request: impl tonic::IntoRequest<super::WatchQueueRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::WatchQueueResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/agent_queue.v1.AgentQueue/WatchQueue",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("agent_queue.v1.AgentQueue", "WatchQueue"));
+            self.inner.server_streaming(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -439,6 +1197,14 @@ pub mod agent_queue_server {
     /// Generated trait containing gRPC methods that should be implemented for use with AgentQueueServer.
     #[async_trait]
     pub trait AgentQueue: std::marker::Send + std::marker::Sync + 'static {
+        /// Whether the server can do its work now: its store answers.
+        async fn health_check(
+            &self,
+            request: tonic::Request<super::HealthCheckRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::HealthCheckResponse>,
+            tonic::Status,
+        >;
         /// Makes the queue of an agent. Making it again changes nothing.
         async fn create_queue(
             &self,
@@ -447,7 +1213,39 @@ pub mod agent_queue_server {
             tonic::Response<super::CreateQueueResponse>,
             tonic::Status,
         >;
-        /// Adds a task. Submitting twice with one client_request_id gives one task.
+        /// Whether an agent has a queue.
+        async fn queue_exists(
+            &self,
+            request: tonic::Request<super::QueueExistsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::QueueExistsResponse>,
+            tonic::Status,
+        >;
+        /// How many tasks a queue holds, by status.
+        async fn get_queue_info(
+            &self,
+            request: tonic::Request<super::GetQueueInfoRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetQueueInfoResponse>,
+            tonic::Status,
+        >;
+        /// Deletes the tasks of a queue, or those of one status. A claim on a deleted task is over.
+        async fn clear_queue(
+            &self,
+            request: tonic::Request<super::ClearQueueRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ClearQueueResponse>,
+            tonic::Status,
+        >;
+        /// Deletes a queue with all its tasks. A queue that is not there is deleted already.
+        async fn delete_queue(
+            &self,
+            request: tonic::Request<super::DeleteQueueRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeleteQueueResponse>,
+            tonic::Status,
+        >;
+        /// Adds a task.
         async fn submit_task(
             &self,
             request: tonic::Request<super::SubmitTaskRequest>,
@@ -455,12 +1253,24 @@ pub mod agent_queue_server {
             tonic::Response<super::SubmitTaskResponse>,
             tonic::Status,
         >;
-        /// Claims the task of highest priority, the oldest of these first. Asking again with the same claim_id gives the same task.
+        /// Adds up to 1,000 tasks, all or none.
+        async fn batch_submit_tasks(
+            &self,
+            request: tonic::Request<super::BatchSubmitTasksRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::BatchSubmitTasksResponse>,
+            tonic::Status,
+        >;
+        /// Claims the task of highest priority, the oldest of these first; waits for one if there is none.
+        ///
+        /// A claim is a lease: it holds for the answer's `lease` seconds, and UpdateTaskStatus with PROCESSING starts them anew. When
+        /// they are over the task is PENDING again, and what the old holder says of it is refused. A task that was claimed and lost
+        /// `max_claims` times becomes FAILED.
         async fn get_task(
             &self,
             request: tonic::Request<super::GetTaskRequest>,
         ) -> std::result::Result<tonic::Response<super::GetTaskResponse>, tonic::Status>;
-        /// Reports how the work on a claimed task stands. Reporting the same again changes nothing.
+        /// Says how the work on a claimed task stands.
         async fn update_task_status(
             &self,
             request: tonic::Request<super::UpdateTaskStatusRequest>,
@@ -468,11 +1278,90 @@ pub mod agent_queue_server {
             tonic::Response<super::UpdateTaskStatusResponse>,
             tonic::Status,
         >;
+        /// One task as it stands now.
+        async fn query_task(
+            &self,
+            request: tonic::Request<super::QueryTaskRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::QueryTaskResponse>,
+            tonic::Status,
+        >;
+        /// Deletes a task. A claim on it is over.
+        async fn delete_task(
+            &self,
+            request: tonic::Request<super::DeleteTaskRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeleteTaskResponse>,
+            tonic::Status,
+        >;
+        /// Deletes up to 1,000 tasks of a queue; those that are not there are named in the answer.
+        async fn batch_delete_tasks(
+            &self,
+            request: tonic::Request<super::BatchDeleteTasksRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::BatchDeleteTasksResponse>,
+            tonic::Status,
+        >;
+        /// Gives up a task that is PENDING or PROCESSING. A claim on it is over: its holder hears so at its next update.
+        async fn cancel_task(
+            &self,
+            request: tonic::Request<super::CancelTaskRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CancelTaskResponse>,
+            tonic::Status,
+        >;
+        /// Adds a new task with the work of one that FAILED, which stays as it is.
+        async fn retry_task(
+            &self,
+            request: tonic::Request<super::RetryTaskRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RetryTaskResponse>,
+            tonic::Status,
+        >;
+        /// The tasks of a queue, oldest first, page by page.
+        async fn list_tasks(
+            &self,
+            request: tonic::Request<super::ListTasksRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListTasksResponse>,
+            tonic::Status,
+        >;
+        /// The tasks of a queue that have one status, oldest first, page by page.
+        async fn get_tasks_by_status(
+            &self,
+            request: tonic::Request<super::GetTasksByStatusRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListTasksResponse>,
+            tonic::Status,
+        >;
+        /// What a queue did: counts and times.
+        async fn get_task_stats(
+            &self,
+            request: tonic::Request<super::GetTaskStatsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetTaskStatsResponse>,
+            tonic::Status,
+        >;
+        /// Server streaming response type for the WatchQueue method.
+        type WatchQueueStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::WatchQueueResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Tells every change of a queue's tasks, from now on or from a cursor on, until the caller or the server ends it.
+        async fn watch_queue(
+            &self,
+            request: tonic::Request<super::WatchQueueRequest>,
+        ) -> std::result::Result<tonic::Response<Self::WatchQueueStream>, tonic::Status>;
     }
     /// The queues of all agents.
     ///
     /// Bad input is INVALID_ARGUMENT and names the field, the value and the rule; an unknown agent or task is NOT_FOUND;
-    /// a move the task's status does not allow is FAILED_PRECONDITION.
+    /// a move that the task's status does not allow is FAILED_PRECONDITION; a store that cannot answer now is UNAVAILABLE.
+    ///
+    /// Every request that changes something can be sent again, by one rule: it carries a name that its sender chose once
+    /// (client_request_id, or claim_id for a claim), and a name seen before gets the first answer again and changes nothing.
+    /// Names are unique within a queue. They are remembered while the queue exists, at least 7 days after their work is done.
     #[derive(Debug)]
     pub struct AgentQueueServer<T> {
         inner: Arc<T>,
@@ -549,6 +1438,51 @@ pub mod agent_queue_server {
         }
         fn call(&mut self, req: http::Request<B>) -> Self::Future {
             match req.uri().path() {
+                "/agent_queue.v1.AgentQueue/HealthCheck" => {
+                    #[allow(non_camel_case_types)]
+                    struct HealthCheckSvc<T: AgentQueue>(pub Arc<T>);
+                    impl<
+                        T: AgentQueue,
+                    > tonic::server::UnaryService<super::HealthCheckRequest>
+                    for HealthCheckSvc<T> {
+                        type Response = super::HealthCheckResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::HealthCheckRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AgentQueue>::health_check(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = HealthCheckSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 "/agent_queue.v1.AgentQueue/CreateQueue" => {
                     #[allow(non_camel_case_types)]
                     struct CreateQueueSvc<T: AgentQueue>(pub Arc<T>);
@@ -594,6 +1528,186 @@ pub mod agent_queue_server {
                     };
                     Box::pin(fut)
                 }
+                "/agent_queue.v1.AgentQueue/QueueExists" => {
+                    #[allow(non_camel_case_types)]
+                    struct QueueExistsSvc<T: AgentQueue>(pub Arc<T>);
+                    impl<
+                        T: AgentQueue,
+                    > tonic::server::UnaryService<super::QueueExistsRequest>
+                    for QueueExistsSvc<T> {
+                        type Response = super::QueueExistsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::QueueExistsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AgentQueue>::queue_exists(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = QueueExistsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/agent_queue.v1.AgentQueue/GetQueueInfo" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetQueueInfoSvc<T: AgentQueue>(pub Arc<T>);
+                    impl<
+                        T: AgentQueue,
+                    > tonic::server::UnaryService<super::GetQueueInfoRequest>
+                    for GetQueueInfoSvc<T> {
+                        type Response = super::GetQueueInfoResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetQueueInfoRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AgentQueue>::get_queue_info(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetQueueInfoSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/agent_queue.v1.AgentQueue/ClearQueue" => {
+                    #[allow(non_camel_case_types)]
+                    struct ClearQueueSvc<T: AgentQueue>(pub Arc<T>);
+                    impl<
+                        T: AgentQueue,
+                    > tonic::server::UnaryService<super::ClearQueueRequest>
+                    for ClearQueueSvc<T> {
+                        type Response = super::ClearQueueResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ClearQueueRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AgentQueue>::clear_queue(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ClearQueueSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/agent_queue.v1.AgentQueue/DeleteQueue" => {
+                    #[allow(non_camel_case_types)]
+                    struct DeleteQueueSvc<T: AgentQueue>(pub Arc<T>);
+                    impl<
+                        T: AgentQueue,
+                    > tonic::server::UnaryService<super::DeleteQueueRequest>
+                    for DeleteQueueSvc<T> {
+                        type Response = super::DeleteQueueResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DeleteQueueRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AgentQueue>::delete_queue(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DeleteQueueSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 "/agent_queue.v1.AgentQueue/SubmitTask" => {
                     #[allow(non_camel_case_types)]
                     struct SubmitTaskSvc<T: AgentQueue>(pub Arc<T>);
@@ -624,6 +1738,51 @@ pub mod agent_queue_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = SubmitTaskSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/agent_queue.v1.AgentQueue/BatchSubmitTasks" => {
+                    #[allow(non_camel_case_types)]
+                    struct BatchSubmitTasksSvc<T: AgentQueue>(pub Arc<T>);
+                    impl<
+                        T: AgentQueue,
+                    > tonic::server::UnaryService<super::BatchSubmitTasksRequest>
+                    for BatchSubmitTasksSvc<T> {
+                        type Response = super::BatchSubmitTasksResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::BatchSubmitTasksRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AgentQueue>::batch_submit_tasks(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = BatchSubmitTasksSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
@@ -725,6 +1884,413 @@ pub mod agent_queue_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/agent_queue.v1.AgentQueue/QueryTask" => {
+                    #[allow(non_camel_case_types)]
+                    struct QueryTaskSvc<T: AgentQueue>(pub Arc<T>);
+                    impl<
+                        T: AgentQueue,
+                    > tonic::server::UnaryService<super::QueryTaskRequest>
+                    for QueryTaskSvc<T> {
+                        type Response = super::QueryTaskResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::QueryTaskRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AgentQueue>::query_task(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = QueryTaskSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/agent_queue.v1.AgentQueue/DeleteTask" => {
+                    #[allow(non_camel_case_types)]
+                    struct DeleteTaskSvc<T: AgentQueue>(pub Arc<T>);
+                    impl<
+                        T: AgentQueue,
+                    > tonic::server::UnaryService<super::DeleteTaskRequest>
+                    for DeleteTaskSvc<T> {
+                        type Response = super::DeleteTaskResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DeleteTaskRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AgentQueue>::delete_task(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DeleteTaskSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/agent_queue.v1.AgentQueue/BatchDeleteTasks" => {
+                    #[allow(non_camel_case_types)]
+                    struct BatchDeleteTasksSvc<T: AgentQueue>(pub Arc<T>);
+                    impl<
+                        T: AgentQueue,
+                    > tonic::server::UnaryService<super::BatchDeleteTasksRequest>
+                    for BatchDeleteTasksSvc<T> {
+                        type Response = super::BatchDeleteTasksResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::BatchDeleteTasksRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AgentQueue>::batch_delete_tasks(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = BatchDeleteTasksSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/agent_queue.v1.AgentQueue/CancelTask" => {
+                    #[allow(non_camel_case_types)]
+                    struct CancelTaskSvc<T: AgentQueue>(pub Arc<T>);
+                    impl<
+                        T: AgentQueue,
+                    > tonic::server::UnaryService<super::CancelTaskRequest>
+                    for CancelTaskSvc<T> {
+                        type Response = super::CancelTaskResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CancelTaskRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AgentQueue>::cancel_task(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CancelTaskSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/agent_queue.v1.AgentQueue/RetryTask" => {
+                    #[allow(non_camel_case_types)]
+                    struct RetryTaskSvc<T: AgentQueue>(pub Arc<T>);
+                    impl<
+                        T: AgentQueue,
+                    > tonic::server::UnaryService<super::RetryTaskRequest>
+                    for RetryTaskSvc<T> {
+                        type Response = super::RetryTaskResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RetryTaskRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AgentQueue>::retry_task(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RetryTaskSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/agent_queue.v1.AgentQueue/ListTasks" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListTasksSvc<T: AgentQueue>(pub Arc<T>);
+                    impl<
+                        T: AgentQueue,
+                    > tonic::server::UnaryService<super::ListTasksRequest>
+                    for ListTasksSvc<T> {
+                        type Response = super::ListTasksResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListTasksRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AgentQueue>::list_tasks(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListTasksSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/agent_queue.v1.AgentQueue/GetTasksByStatus" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetTasksByStatusSvc<T: AgentQueue>(pub Arc<T>);
+                    impl<
+                        T: AgentQueue,
+                    > tonic::server::UnaryService<super::GetTasksByStatusRequest>
+                    for GetTasksByStatusSvc<T> {
+                        type Response = super::ListTasksResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetTasksByStatusRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AgentQueue>::get_tasks_by_status(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetTasksByStatusSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/agent_queue.v1.AgentQueue/GetTaskStats" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetTaskStatsSvc<T: AgentQueue>(pub Arc<T>);
+                    impl<
+                        T: AgentQueue,
+                    > tonic::server::UnaryService<super::GetTaskStatsRequest>
+                    for GetTaskStatsSvc<T> {
+                        type Response = super::GetTaskStatsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetTaskStatsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AgentQueue>::get_task_stats(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetTaskStatsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/agent_queue.v1.AgentQueue/WatchQueue" => {
+                    #[allow(non_camel_case_types)]
+                    struct WatchQueueSvc<T: AgentQueue>(pub Arc<T>);
+                    impl<
+                        T: AgentQueue,
+                    > tonic::server::ServerStreamingService<super::WatchQueueRequest>
+                    for WatchQueueSvc<T> {
+                        type Response = super::WatchQueueResponse;
+                        type ResponseStream = T::WatchQueueStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::WatchQueueRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AgentQueue>::watch_queue(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = WatchQueueSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

@@ -65,6 +65,12 @@ pub(super) fn slow_handler(target: &Arc<str>, child: &'static str, message: &'st
         .increment(1);
 }
 
+/// A message was about a link that is no longer in use.
+pub(super) fn stale(target: &Arc<str>, message: &'static str) {
+    let target = metrics::SharedString::from(target.clone());
+    counter!("tonic_supervisor.messages.stale", "grpc.target" => target, "message" => message).increment(1);
+}
+
 /// How many calls wait for a link, or for room on it.
 pub(super) fn waiting(target: &Arc<str>, calls: usize) {
     gauge!("tonic_supervisor.calls.waiting", "grpc.target" => metrics::SharedString::from(target.clone()))
@@ -79,5 +85,60 @@ fn state_number(state: ConnectivityState) -> f64 {
         ConnectivityState::Ready => 2.0,
         ConnectivityState::TransientFailure => 3.0,
         ConnectivityState::Shutdown => 4.0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{DialFailure, DialStep, GoAway, Incarnation, LinkEnd, ShedReason};
+    use metrics_util::debugging::{DebugValue, DebuggingRecorder};
+    use std::time::Duration;
+
+    /// faults.md 29: each fact that is counted raises its own counter by one, and no other.
+    #[test]
+    fn pain_29_blind_operation_every_counter_counts_its_fact() {
+        let incarnation = Incarnation(1);
+        let second = Duration::from_secs(1);
+        let failure = DialFailure { step: DialStep::Connect, reason: "refused".into(), timed_out: false };
+        let goaway = GoAway { last_stream_id: 0, code: 0, debug: String::new() };
+        let lost = Fact::LinkLost { incarnation, end: LinkEnd::HungUp, lived: second, current: true };
+        let method: Arc<str> = "pkg.Svc/Method".into();
+        let counted: [(Fact, &str); 12] = [
+            (Fact::DialStarted { incarnation, failures: 0 }, "tonic_supervisor.dials"),
+            (Fact::DialFailed { incarnation, failure }, "grpc.subchannel.connection_attempts_failed"),
+            (
+                Fact::LinkEstablished { incarnation, took: second, max_concurrent_streams: None },
+                "grpc.subchannel.connection_attempts_succeeded",
+            ),
+            (lost, "grpc.subchannel.disconnections"),
+            (Fact::KeepaliveLost { incarnation }, "tonic_supervisor.keepalive.lost"),
+            (
+                Fact::KeepaliveBackedOff { keepalive_time: second, while_idle: true },
+                "tonic_supervisor.keepalive.backed_off",
+            ),
+            (Fact::GoAwayReceived { incarnation, goaway }, "tonic_supervisor.goaways"),
+            (
+                Fact::TlsMaterialRejected { incarnation, cause: "not PEM".into() },
+                "tonic_supervisor.tls.material_rejected",
+            ),
+            (Fact::ChildFailed { child: "request", error: "a bug".into() }, "tonic_supervisor.child.failures"),
+            (Fact::IntensityReached { failures: 6, period: second }, "tonic_supervisor.intensity.reached"),
+            (
+                Fact::CallShed { method: method.clone(), reason: ShedReason::TooManyCalls },
+                "tonic_supervisor.calls.shed",
+            ),
+            (Fact::RetryThrottled { method, code: tonic::Code::Unavailable }, "tonic_supervisor.retries.throttled"),
+        ];
+        for (fact, name) in counted {
+            let recorder = DebuggingRecorder::new();
+            ::metrics::with_local_recorder(&recorder, || record(&fact, &"queue:50051".into(), "none"));
+            let recorded = recorder.snapshotter().snapshot().into_vec();
+            let raised = recorded.iter().filter_map(|(key, _, _, value)| match value {
+                DebugValue::Counter(count) => Some((key.key().name(), *count)),
+                _ => None,
+            });
+            assert_eq!(raised.collect::<Vec<_>>(), [(name, 1)], "{}", fact.name());
+        }
     }
 }

@@ -123,6 +123,11 @@ impl Telemetry {
         }
     }
 
+    /// A message about a link that is no longer in use came late, and changed nothing.
+    pub(crate) fn stale(&self, message: &'static str) {
+        metrics::stale(&self.target, message);
+    }
+
     /// One request actor's number of parked calls went from `before` to `now`.
     pub(crate) fn waiting_changed(&self, before: usize, now: usize) {
         let waiting = self.counts.waiting.fetch_add(now.wrapping_sub(before), Relaxed);

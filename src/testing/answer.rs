@@ -165,6 +165,17 @@ impl Answer {
         self.trailer("grpc-retry-pushback-ms", milliseconds)
     }
 
+    /// `google.rpc.RetryInfo` in `grpc-status-details-bin`: the client is asked to wait this long.
+    pub fn retry_info(mut self, wait: Duration) -> Self {
+        let details = crate::transport::details_with_retry_info(wait);
+        let mut fields = HeaderMap::new();
+        let status = tonic::Status::with_details(Code::Unknown, "", details.into());
+        status.add_header(&mut fields).expect("base64 is a header value");
+        let name = HeaderName::from_static("grpc-status-details-bin");
+        self.trailers.extend(fields.remove(&name).map(|value| (name, value)));
+        self
+    }
+
     /// One more trailer.
     pub fn trailer(mut self, name: &str, value: &str) -> Self {
         append(&mut self.trailers, name, value);

@@ -38,6 +38,11 @@ struct Seen {
 }
 
 impl Seen {
+    fn new() -> Arc<Self> {
+        let (accepts, pings, goaways) = Default::default();
+        Arc::new(Self { born: Instant::now(), accepts, pings, goaways })
+    }
+
     fn note(&self, list: &Mutex<Vec<Duration>>) {
         list.lock().push(self.born.elapsed());
     }
@@ -100,8 +105,7 @@ impl RawPeer {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let (accepts, pings, goaways) = Default::default();
-        let seen = Arc::new(Seen { born: Instant::now(), accepts, pings, goaways });
+        let seen = Seen::new();
         let place = self.place.clone();
         let memory = seen.clone();
         let task = tokio::spawn(async move {
@@ -117,6 +121,18 @@ impl RawPeer {
             }
         });
         PlayingPeer { place, seen, task }
+    }
+
+    /// Refuses every dial, as when nobody listens; the port stays taken.
+    pub fn refuse(self) -> PlayingPeer {
+        let Self { place, acceptor } = self;
+        drop(acceptor);
+        let held = place.hold().expect("the port was ours a moment ago");
+        let task = tokio::spawn(async move {
+            std::future::pending::<()>().await;
+            drop(held);
+        });
+        PlayingPeer { place, seen: Seen::new(), task }
     }
 
     /// Accepts, reads nothing and says nothing.

@@ -158,6 +158,12 @@ impl Frame {
         Some(self.payload.get(at..at + 4)?.get_u32())
     }
 
+    /// The value of this identifier in a SETTINGS frame.
+    pub fn setting(&self, id: u16) -> Option<u32> {
+        let mut settings = self.payload.chunks_exact(6).filter(|_| self.kind == FrameKind::Settings);
+        settings.find_map(|mut setting| (setting.get_u16() == id).then(|| setting.get_u32()))
+    }
+
     /// The bytes of it, to send them in pieces or spoilt.
     pub fn to_bytes(&self) -> Bytes {
         let mut bytes = BytesMut::with_capacity(9 + self.payload.len());

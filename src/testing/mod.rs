@@ -3,7 +3,7 @@
 //! | to test against | use | over |
 //! |---|---|---|
 //! | a gRPC server that fails by script | [`ScriptedServer`] | memory or TCP |
-//! | a peer that breaks HTTP/2 itself | [`RawPeer`] | memory or TCP |
+//! | a peer that breaks HTTP/2 or gRPC | [`RawPeer`], and [`Misbehaviour`] for what to break | memory or TCP |
 //! | a network with exact, paused time | [`MemoryNetwork`] | memory |
 //! | a bad network before a real server | [`FaultProxy`] | TCP |
 //!
@@ -27,6 +27,8 @@ mod frame;
 pub use frame::{Frame, FrameKind};
 mod behaviour;
 pub use behaviour::PlayingPeer;
+mod misbehaviour;
+pub use misbehaviour::{Misbehaviour, Moment};
 
 mod proxy;
 pub use proxy::FaultProxy;

@@ -2,7 +2,7 @@
 //!
 //! Each pump asks for the weather and moves its bytes under one lock, so once a control has returned no byte slips past it.
 
-use super::Direction;
+use super::{Direction, socket::Place};
 use bytes::{Buf, Bytes};
 use parking_lot::Mutex;
 use std::{
@@ -185,7 +185,7 @@ impl FaultProxy {
         if on {
             if let Some(task) = door.accepting.take() {
                 task.end().await;
-                door.held = Some(hold(self.address).expect("the port was ours a moment ago"));
+                door.held = Place::Tcp(self.address).hold().expect("the port was ours a moment ago");
             }
         } else if let Some(socket) = door.held.take() {
             let listener = socket.listen(1024).expect("the port is ours");
@@ -207,14 +207,6 @@ impl Drop for FaultProxy {
         self.door.get_mut().accepting = None;
         self.shared.links.lock().clear();
     }
-}
-
-/// Takes the port without listening at it.
-fn hold(address: SocketAddr) -> io::Result<TcpSocket> {
-    let socket = TcpSocket::new_v4()?;
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    Ok(socket)
 }
 
 async fn accept(listener: TcpListener, shared: Arc<Shared>) {

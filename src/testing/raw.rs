@@ -8,7 +8,7 @@ use super::{
 };
 use crate::transport::{Connector, Target};
 use bytes::{Buf, Bytes, BytesMut};
-use std::{io, sync::Arc, time::Duration};
+use std::{collections::HashMap, io, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     time::Instant,
@@ -37,7 +37,7 @@ use tokio::{
 #[derive(Debug)]
 pub struct RawPeer {
     pub(super) place: Place,
-    acceptor: Acceptor,
+    pub(super) acceptor: Acceptor,
 }
 
 impl RawPeer {
@@ -81,6 +81,8 @@ impl RawPeer {
             ack_settings: true,
             ack_pings: true,
             pings: Vec::new(),
+            first_room: 65_535,
+            room: HashMap::new(),
         }
     }
 }
@@ -97,6 +99,10 @@ pub struct RawLink {
     ack_settings: bool,
     ack_pings: bool,
     pings: Vec<Duration>,
+    /// The client's INITIAL_WINDOW_SIZE.
+    first_room: i64,
+    /// By how much WINDOW_UPDATE and DATA have changed the room of the connection (0) and of streams.
+    room: HashMap<u32, i64>,
 }
 
 impl RawLink {
@@ -150,7 +156,17 @@ impl RawLink {
             return;
         }
         match frame.kind {
-            FrameKind::Settings if self.ack_settings => self.ack_settings_now().await,
+            FrameKind::Settings => {
+                if let Some(room) = frame.setting(4) {
+                    self.first_room = room.into();
+                }
+                if self.ack_settings {
+                    self.ack_settings_now().await;
+                }
+            }
+            FrameKind::WindowUpdate if frame.payload.len() == 4 => {
+                *self.room.entry(frame.stream).or_default() += i64::from(frame.payload.clone().get_u32());
+            }
             FrameKind::Ping => {
                 self.pings.push(self.born.elapsed());
                 if self.ack_pings {
@@ -229,9 +245,30 @@ impl RawLink {
         self.send(Frame::headers(stream, GRPC_HEAD, false)).await;
     }
 
-    /// Sends one message, length prefix and all.
+    /// Sends any number of bytes of a body, as the client gives room for them, unless it resets the stream. Other frames that come
+    /// meanwhile are lost.
+    pub async fn body(&mut self, stream: u32, mut bytes: Bytes) {
+        while !bytes.is_empty() {
+            let room = |link: &Self, stream, first| first + link.room.get(&stream).copied().unwrap_or_default();
+            let room = room(self, 0, 65_535).min(room(self, stream, self.first_room)).clamp(0, 1 << 14) as usize;
+            if room == 0 {
+                match self.next_frame().await {
+                    Ok(Some(frame)) if frame.kind == FrameKind::RstStream && frame.stream == stream => return,
+                    Ok(Some(_)) => continue,
+                    _ => return,
+                }
+            }
+            let piece = bytes.split_to(room.min(bytes.len()));
+            for id in [0, stream] {
+                *self.room.entry(id).or_default() -= piece.len() as i64;
+            }
+            self.send(Frame::data(stream, piece, false)).await;
+        }
+    }
+
+    /// Sends one message, length prefix and all, as the client gives room for it.
     pub async fn message(&mut self, stream: u32, message: &[u8]) {
-        self.send(Frame::data(stream, serve::frame(message), false)).await;
+        self.body(stream, serve::frame(message)).await;
     }
 
     /// Sends a message that ends after `sent` bytes, its prefix included, and ends the stream or not.
@@ -241,6 +278,7 @@ impl RawLink {
 
     /// Sends trailers. Without `grpc-status` among them the status is missing.
     pub async fn trailers(&mut self, stream: u32, fields: &[(&str, &str)]) {
+        self.room.remove(&stream);
         self.send(Frame::headers(stream, fields, true)).await;
     }
 

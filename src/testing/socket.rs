@@ -11,7 +11,7 @@ use std::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
 };
 
 /// A place to listen at, again and again.
@@ -37,6 +37,15 @@ impl Place {
             }
             Self::Memory(network, address) => (Acceptor::Memory(network.listen(address)), self.clone()),
         }
+    }
+
+    /// Takes the place without listening at it, so that nobody else does: dials are refused.
+    pub(super) fn hold(&self) -> io::Result<Option<TcpSocket>> {
+        let Self::Tcp(address) = self else { return Ok(None) };
+        let socket = TcpSocket::new_v4()?;
+        socket.set_reuseaddr(true)?;
+        socket.bind(*address)?;
+        Ok(Some(socket))
     }
 
     /// What a dialler has to dial.

@@ -3,7 +3,9 @@
 use super::{
     chunks::Chunks,
     exchange::{classify_now, no_status},
+    framing::Framing,
     link::Permit,
+    status,
 };
 use crate::model::{Failure, Phase};
 use bytes::Bytes;
@@ -28,6 +30,7 @@ pub(crate) enum ResponseBody {
 /// A stream that is still open.
 pub(crate) struct Live {
     data: Chunks,
+    framing: Framing,
     stream: h2::RecvStream,
     permit: Option<Permit>,
     lost: Option<BoxFuture<'static, Failure>>,
@@ -41,7 +44,9 @@ impl ResponseBody {
     }
 
     pub(super) fn live(data: Chunks, stream: h2::RecvStream, permit: Permit) -> Self {
-        Self::Live(Box::new(Live { data, stream, permit: Some(permit), lost: None, data_done: false, done: false }))
+        let framing = Framing::of(&data);
+        let permit = Some(permit);
+        Self::Live(Box::new(Live { data, framing, stream, permit, lost: None, data_done: false, done: false }))
     }
 
     /// Nothing, or nothing more.
@@ -79,6 +84,7 @@ impl Live {
             match ready!(self.stream.poll_data(cx)) {
                 Some(Ok(data)) => {
                     let _ = self.stream.flow_control().release_capacity(data.len());
+                    self.framing.feed(&data);
                     return Poll::Ready(Some(Ok(Frame::data(data))));
                 }
                 Some(Err(error)) => return self.failed(&error, cx),
@@ -86,6 +92,9 @@ impl Live {
             }
         }
         match ready!(self.stream.poll_trailers(cx)) {
+            Ok(Some(trailers)) if self.framing.breaks_off() && status::is_ok(&trailers) => {
+                Poll::Ready(Some(Err(self.finish(Failure::breaks_off()))))
+            }
             Ok(Some(trailers)) => {
                 self.done = true;
                 self.permit = None;
@@ -102,7 +111,7 @@ impl Live {
         };
         let link = permit.link().clone();
         match classify_now(error, &link) {
-            Some(failure) => Poll::Ready(Some(Err(self.finish(failure)))),
+            Some(failure) => Poll::Ready(Some(Err(self.finish(failure.after_answer_began())))),
             None => {
                 self.lost =
                     Some(Box::pin(async move { Failure::link_lost(link.ended().await, Phase::MaybeProcessed) }));

@@ -3,10 +3,14 @@
 use super::{
     body::ResponseBody,
     chunks::Chunks,
+    framing::Framing,
     link::{Answer, Link, OpenStream, Permit},
-    status,
+    pushback, status,
 };
-use crate::model::{Failure, GoAway, LinkEnd, Phase};
+use crate::{
+    model::{Failure, GoAway, LinkEnd, Phase},
+    policy::Pushback,
+};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 use std::{future::poll_fn, sync::Arc};
@@ -17,8 +21,8 @@ use tonic::Status;
 pub(crate) struct AttemptFailure {
     pub(crate) failure: Failure,
     pub(crate) status: Status,
-    /// The value of `grpc-retry-pushback-ms`, if the peer sent one.
-    pub(crate) pushback: Option<HeaderValue>,
+    /// When to retry, if the peer said so.
+    pub(crate) pushback: Option<Pushback>,
 }
 
 impl From<Failure> for AttemptFailure {
@@ -38,8 +42,12 @@ impl AttemptFailure {
     }
 
     fn from_peer(status: Status, headers: &HeaderMap) -> Box<Self> {
-        let pushback = headers.get("grpc-retry-pushback-ms").cloned();
-        Box::new(Self { failure: Failure::status(status.code()), status, pushback })
+        let pushback = pushback::of_status(&status, headers);
+        let failure = match status::says_too_large(&status) {
+            true => Failure::too_large_for_peer(status.code(), status.message()),
+            false => Failure::status(status.code()),
+        };
+        Box::new(Self { failure, status, pushback })
     }
 }
 
@@ -68,7 +76,7 @@ pub(crate) async fn read_unary(stream: OpenStream, commit_after: usize) -> Outco
                 size += chunk.len();
                 data.push(chunk);
             }
-            Some(Err(error)) => return Err(classify(&error, permit.link()).await),
+            Some(Err(error)) => return Err(classify_late(&error, permit.link()).await),
             None => break,
         }
         if size > commit_after {
@@ -77,7 +85,7 @@ pub(crate) async fn read_unary(stream: OpenStream, commit_after: usize) -> Outco
     }
     let trailers = match poll_fn(|cx| body.poll_trailers(cx)).await {
         Ok(trailers) => trailers.unwrap_or_default(),
-        Err(error) => return Err(classify(&error, permit.link()).await),
+        Err(error) => return Err(classify_late(&error, permit.link()).await),
     };
     if !status::is_ok(&trailers) {
         return Err(match status::from_headers(&trailers) {
@@ -85,9 +93,8 @@ pub(crate) async fn read_unary(stream: OpenStream, commit_after: usize) -> Outco
             None => no_status(),
         });
     }
-    if breaks_off(&data) {
-        let text = "the peer said OK, but its message breaks off".into();
-        return Err(Box::new(Failure::protocol(text).into()));
+    if Framing::of(&data).breaks_off() {
+        return Err(Box::new(Failure::breaks_off().into()));
     }
     Ok(http::Response::from_parts(head, ResponseBody::whole(data, trailers)))
 }
@@ -117,7 +124,8 @@ fn head_ends(head: &http::response::Parts) -> Result<Option<ResponseBody>, Box<A
     let http = head.status.as_u16();
     if http != 200 {
         let text = format!("the peer answered HTTP {http} without a grpc-status");
-        return Err(Box::new(Failure::http(http, text).into()));
+        let pushback = pushback::of_http(&head.headers);
+        return Err(Box::new(AttemptFailure { pushback, ..Failure::http(http, text).into() }));
     }
     let content_type = head.headers.get(http::header::CONTENT_TYPE).map(HeaderValue::as_bytes);
     if let Some(kind) = content_type.filter(|kind| !kind.starts_with(b"application/grpc")) {
@@ -133,7 +141,7 @@ pub(super) fn no_status() -> Box<AttemptFailure> {
 }
 
 /// Labels an error of h2 by where it came from, not by its text. Where the link died, waits for the driver's label of that.
-pub(super) async fn classify(error: &h2::Error, link: &Link) -> Box<AttemptFailure> {
+async fn classify(error: &h2::Error, link: &Link) -> Box<AttemptFailure> {
     let failure = match classify_now(error, link) {
         Some(failure) => failure,
         None => Failure::link_lost(link.ended().await, Phase::MaybeProcessed),
@@ -141,7 +149,14 @@ pub(super) async fn classify(error: &h2::Error, link: &Link) -> Box<AttemptFailu
     Box::new(failure.into())
 }
 
-/// The same, where the label does not depend on how the link ended.
+/// The same, where the answer has begun.
+async fn classify_late(error: &h2::Error, link: &Link) -> Box<AttemptFailure> {
+    let mut ended = classify(error, link).await;
+    ended.failure = ended.failure.after_answer_began();
+    ended
+}
+
+/// The label of an error, where it does not depend on how the link ended.
 pub(super) fn classify_now(error: &h2::Error, link: &Link) -> Option<Failure> {
     let reason = error.reason().map(u32::from).unwrap_or_default();
     if error.is_go_away() && error.is_remote() {
@@ -161,30 +176,6 @@ pub(super) fn classify_now(error: &h2::Error, link: &Link) -> Option<Failure> {
     Some(Failure::protocol(format!("HTTP/2 refused the call: {error}")))
 }
 
-/// Whether the data ends within a message or its prefix.
-fn breaks_off(data: &Chunks) -> bool {
-    let (mut prefix, mut filled, mut due) = ([0; 5], 0, 0);
-    for chunk in data.iter() {
-        let mut rest = &chunk[..];
-        while !rest.is_empty() {
-            let take = rest.len().min(if due > 0 { due } else { prefix.len() - filled });
-            let (taken, left) = rest.split_at(take);
-            rest = left;
-            if due > 0 {
-                due -= take;
-                continue;
-            }
-            prefix[filled..][..take].copy_from_slice(taken);
-            filled += take;
-            if filled == prefix.len() {
-                let [_, length @ ..] = prefix;
-                (filled, due) = (0, u32::from_be_bytes(length) as usize);
-            }
-        }
-    }
-    due > 0 || filled > 0
-}
-
 /// The body is exactly one message with its gRPC prefix.
 pub(crate) fn is_one_message(body: &Bytes) -> bool {
     first_message(body).is_some_and(|length| body.len() == length)
@@ -199,20 +190,4 @@ pub(crate) fn begins_with_a_message(body: &Bytes) -> bool {
 fn first_message(body: &Bytes) -> Option<usize> {
     let length = <[u8; 4]>::try_from(body.get(1..5)?).ok()?;
     Some(5 + u32::from_be_bytes(length) as usize)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_message_that_breaks_off_is_seen_however_it_is_cut_into_frames() {
-        let whole = [0, 0, 0, 0, 3, b'a', b'b', b'c', 0, 0, 0, 0, 0];
-        for length in 0..=whole.len() {
-            for size in 1..=whole.len() {
-                let data = whole[..length].chunks(size).map(Bytes::copy_from_slice).collect();
-                assert_eq!(breaks_off(&data), ![0, 8, 13].contains(&length), "{length} bytes in frames of {size}");
-            }
-        }
-    }
 }

@@ -98,6 +98,11 @@ impl Link {
         }
     }
 
+    /// Which link it is.
+    pub(crate) fn incarnation(&self) -> Incarnation {
+        self.incarnation
+    }
+
     /// Whether new streams may be opened: not draining, not ended.
     pub(crate) fn is_accepting(&self) -> bool {
         self.accepting.load(Acquire)

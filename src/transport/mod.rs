@@ -10,9 +10,11 @@ mod dial;
 mod driver;
 mod exchange;
 mod eyeballs;
+mod framing;
 mod link;
 mod net;
 mod pump;
+mod pushback;
 pub(crate) mod status;
 mod tap;
 #[cfg(feature = "tls")]
@@ -26,5 +28,7 @@ pub(crate) use exchange::{AttemptFailure, Outcome, begins_with_a_message, is_one
 pub(crate) use link::{Link, LinkWatcher, OpenStream, Permit};
 pub(crate) use net::NetConnector;
 pub(crate) use pump::{Beside, OpenBody, Pump, beside};
+#[cfg(feature = "test-util")]
+pub(crate) use pushback::details_with_retry_info;
 #[cfg(feature = "tls")]
 pub(crate) use tls::Tls;

@@ -25,6 +25,19 @@ pub(crate) fn from_headers(headers: &HeaderMap) -> Option<Status> {
     Status::from_header_map(headers)
 }
 
+/// Whether the peer says that a message is too large for it, or for this side in its view: in the words of gRPC's core and Go,
+/// of Java, of .NET, and of tonic.
+pub(super) fn says_too_large(status: &Status) -> bool {
+    const WORDS: [&str; 4] = [
+        "larger than max",
+        "exceeds maximum size",
+        "exceeds the maximum configured message size",
+        "message length too large",
+    ];
+    matches!(status.code(), Code::ResourceExhausted | Code::OutOfRange)
+        && WORDS.iter().any(|words| status.message().contains(words))
+}
+
 /// The status that a failure of this side, or of the protocol, surfaces with.
 pub(crate) fn of(failure: &Failure) -> Status {
     Status::new(failure.code, failure.to_string())

@@ -123,9 +123,9 @@ fn an_interrupted_demo_exits_with_130_and_takes_its_server_along() {
 #[test]
 fn the_demos_server_ends_with_its_parent() {
     let folder = tempfile::tempdir().expect("folder");
-    let ledger = folder.path().join("ledger");
-    let mut server = command(&["demo-server", "--listen", "127.0.0.1:0", "--ledger"])
-        .arg(&ledger)
+    let journal = folder.path().join("journal");
+    let mut server = command(&["demo-server", "--listen", "127.0.0.1:0", "--journal"])
+        .arg(&journal)
         .stdin(Stdio::piped())
         .spawn()
         .expect("the server starts");

@@ -232,6 +232,24 @@ async fn pain_30_a_peer_that_allows_no_stream_is_ready_and_calls_end_at_their_de
     assert_eq!(supervisor.state(), ConnectivityState::Ready);
 }
 
+/// CHECK 30: a peer that allows a few streams and makes no progress on them: who holds one and who waits for one end alike.
+#[tokio::test(start_paused = true)]
+async fn pain_30_a_peer_without_progress_hangs_no_call_past_its_deadline() {
+    let network = MemoryNetwork::new();
+    let few = ScriptedServer::builder().max_concurrent_streams(3).script(Script::hang());
+    let server = few.on_memory(&network, SERVER).await;
+    let supervisor = supervise(&network, config().max_retry_attempts(0));
+    assert!(supervisor.wait_ready(PATIENCE).await);
+    let calls = echoes(&supervisor.channel(), CallOptions::new().timeout(seconds(2)), 50);
+    for (n, (took, answer)) in join(calls).await.into_iter().enumerate() {
+        assert_time(took, seconds(2));
+        let status = answer.expect_err("no answer comes");
+        let phase = if n < 3 { Phase::MaybeProcessed } else { Phase::Unsent };
+        assert_eq!((status.code(), report(&status).outcome.phase), (Code::DeadlineExceeded, phase), "call {n}");
+    }
+    assert_eq!((server.connections(), supervisor.snapshot().calls_open), (1, 0));
+}
+
 fn pinging(config: tonic_supervisor::ConfigBuilder, time: Duration) -> tonic_supervisor::ConfigBuilder {
     config.keepalive_floor(millis(1)).keepalive_time(time).keepalive_timeout(time)
 }

@@ -1,13 +1,20 @@
 //! The CHECKs of the pains about retries: their budget, their deadline, the server's word on them, their count.
 
-use crate::stage::{Events, Stage, echo, report, seconds, stage, timed};
-use std::time::Duration;
+use crate::stage::{ECHO, Events, Stage, echo, report, seconds, stage, timed};
+use prost::Message;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    time::Duration,
+};
 use tokio::time::{interval, sleep};
 use tonic::{Code, Request};
 use tonic_supervisor::{
-    CallOptions, Cause, Config, Fact,
+    CallOptions, Cause, Config, Fact, MethodOptions, Origin,
     policy::RetryLimit,
-    testing::{Answer, Script},
+    testing::{Answer, Frame, MemoryNetwork, RawPeer, Script},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -186,6 +193,155 @@ async fn pain_14_pushback_starts_the_waits_over() {
     stage.server.script(Script::sequence(vec![busy.clone(), busy.clone(), push, busy], Answer::echo()));
     echo(&stage.supervisor.channel(), "x").await.expect("the fifth attempt");
     assert_eq!(stage.arrivals_at(), seconds(&[0.0, 1.0, 3.0, 3.7, 4.7]));
+}
+
+/// `google.rpc.RetryInfo` among the status's details: the same, where the header does not say otherwise.
+#[tokio::test(start_paused = true)]
+async fn pain_14_retry_info_is_obeyed_like_pushback_and_yields_to_it() {
+    for (millis, pushback, arrivals) in
+        [(700, None, &[0.0, 0.7, 1.4, 2.1][..]), (700, Some("200"), &[0.0, 0.2, 0.4, 0.6]), (700, Some("-1"), &[0.0])]
+    {
+        let stage = stage(Config::builder()).await;
+        let busy = Answer::status(Code::ResourceExhausted).retry_info(Duration::from_millis(millis));
+        stage.server.script(pushback.map_or(busy.clone(), |pushback| busy.clone().pushback(pushback)));
+        let status = echo(&stage.supervisor.channel(), "x").await.expect_err("the server fails every call");
+        assert_eq!(stage.arrivals_at(), seconds(arrivals), "{pushback:?}");
+        assert!(!status.details().is_empty(), "the details reach the caller");
+    }
+}
+
+/// A wait that would outlive the deadline, or the clock, ends the call at once.
+#[tokio::test(start_paused = true)]
+async fn pain_14_a_retry_info_beyond_the_deadline_or_the_clocks_end_ends_the_call_at_once() {
+    for (timeout, wait) in [(Some(60 * SECOND), 60 * SECOND), (None, Duration::from_secs(i64::MAX as u64))] {
+        let stage = stage(Config::builder().timeout(timeout)).await;
+        stage.server.script(Answer::status(Code::Unavailable).retry_info(wait));
+        let (took, outcome) = timed(echo(&stage.supervisor.channel(), "x")).await;
+        assert_eq!((outcome.expect_err("it fails").code(), took), (Code::Unavailable, Duration::ZERO));
+        assert_eq!(stage.server.handled(), 1);
+    }
+}
+
+/// CHECK 14: the peer's own words that a message is too large, as servers of four languages say it: one attempt, whatever the list.
+#[tokio::test(start_paused = true)]
+async fn pain_14_a_message_that_is_too_large_for_the_peer_is_sent_once() {
+    for (code, text, attempts) in [
+        (Code::ResourceExhausted, "grpc: received message larger than max (5242880 vs. 4194304)", 1),
+        (Code::ResourceExhausted, "CLIENT: Received message larger than max (5242880 vs. 4194304)", 1),
+        (Code::ResourceExhausted, "gRPC message exceeds maximum size 4194304: 5242880", 1),
+        (Code::ResourceExhausted, "Received message exceeds the maximum configured message size.", 1),
+        (Code::ResourceExhausted, "out of memory", 4),
+        (Code::Unavailable, "a queue larger than max", 4),
+    ] {
+        let stage = stage(Config::builder()).await;
+        stage.server.script(Answer::status(code).text(text));
+        let status = echo(&stage.supervisor.channel(), "x").await.expect_err("the server fails every call");
+        assert_eq!((stage.server.handled(), status.code(), status.message()), (attempts, code, text));
+        let report = report(&status);
+        assert_eq!(matches!(report.outcome.cause, Cause::TooLarge(_)), attempts == 1, "{report}");
+    }
+}
+
+/// CHECK 14: `max_request_message_bytes`: no attempt, at once, an error that names the sizes; the mailbox is no way around it.
+#[tokio::test(start_paused = true)]
+async fn pain_14_a_message_above_the_configured_limit_never_leaves() {
+    let stage = stage(Config::builder().max_request_message_bytes(4 << 20)).await;
+    let (fits, large) = ("x".repeat((4 << 20) - 5), "x".repeat(5 << 20));
+    assert_eq!(echo(&stage.supervisor.channel(), &fits).await.expect("a message of exactly the limit"), fits);
+    let (took, typed) = timed(echo(&stage.supervisor.channel(), &large)).await;
+    let message = ractor::call!(stage.supervisor.mailbox(), tonic_supervisor::UnaryCall::new, ECHO, &large);
+    for status in [typed.expect_err("too large"), message.expect("an answer").expect_err("too large")] {
+        let report = report(&status);
+        assert_eq!((status.code(), took, report.attempts_made), (Code::OutOfRange, Duration::ZERO, 0));
+        assert!(report.certainly_unprocessed() && matches!(report.outcome.cause, Cause::TooLarge(_)), "{report}");
+        assert!(["5242885", "4194304", "max_request_message_bytes"].iter().all(|part| status.message().contains(part)));
+    }
+    assert_eq!((stage.server.handled(), stage.supervisor.snapshot().calls_open), (1, 0));
+}
+
+/// The other way: `max_response_message_bytes` bounds what is gathered of an answer, and `none` lifts the bound.
+#[tokio::test(start_paused = true)]
+async fn pain_14_an_answer_above_the_configured_limit_is_given_up_after_one_attempt() {
+    let raise = |limit| Config::builder().max_response_message_bytes(limit);
+    for (limit, size, fits) in [(Some(1_000), 997, true), (Some(1_000), 998, false), (None, 9 << 20, true)] {
+        let stage = stage(raise(limit)).await;
+        // A string of so many bytes is a message of three more.
+        stage.server.script(Answer::message("x".repeat(size).encode_to_vec()));
+        let mailbox = stage.supervisor.mailbox();
+        let typed = stage.supervisor.channel().unary::<(), String>(ECHO, Request::new(())).await.map(drop);
+        let message = ractor::call!(mailbox, tonic_supervisor::UnaryCall::new, ECHO, &()).expect("an answer");
+        for outcome in [typed, message.map(drop)] {
+            assert_eq!(outcome.as_ref().err().map(tonic::Status::code), (!fits).then_some(Code::OutOfRange));
+            if let Err(status) = outcome {
+                assert!(status.message().contains("max_response_message_bytes, 1000"), "{}", status.message());
+            }
+        }
+        assert_eq!((stage.server.handled(), stage.supervisor.snapshot().calls_open), (2, 0));
+    }
+}
+
+/// A proxy that says `retry-after` in seconds is obeyed, too.
+#[tokio::test(start_paused = true)]
+async fn pain_14_a_proxys_retry_after_is_obeyed() {
+    let network = MemoryNetwork::new();
+    let peer = RawPeer::on_memory(&network, crate::stage::ADDRESS).await;
+    let refused = Arc::new(AtomicBool::new(false));
+    let _peer = peer.play(move |mut link| {
+        let refused = refused.clone();
+        async move {
+            link.send_settings(&[]).await;
+            while let Some((stream, body)) = link.next_whole_request().await {
+                if refused.swap(true, SeqCst) {
+                    link.answer(stream, &body[5..]).await;
+                } else {
+                    let fields = [(":status", "429"), ("content-type", "text/plain"), ("retry-after", "7")];
+                    link.send(Frame::headers(stream, &fields, true)).await;
+                }
+            }
+        }
+    });
+    let supervisor = crate::stage::supervised(Config::builder(), &network);
+    let (took, outcome) = timed(echo(&supervisor.channel(), "x")).await;
+    assert_eq!((outcome.expect("the second attempt"), took), ("x".into(), 7 * SECOND));
+}
+
+// --- 15: bugs of handlers, and faults of this side ---------------------------------------------------------------------
+
+/// CHECK 15: a handler that panics (UNKNOWN, INTERNAL): four attempts under the seed's list; one where the list, or the method's own,
+/// omits the code.
+#[tokio::test(start_paused = true)]
+async fn pain_15_a_handlers_bug_is_retried_where_the_list_says_so_and_nowhere_else() {
+    let network = [Code::Unavailable];
+    let for_method = MethodOptions::new().retryable_status_codes(network);
+    for code in [Code::Unknown, Code::Internal] {
+        for (config, attempts) in [
+            (Config::builder(), 4),
+            (Config::builder().retryable_status_codes(network), 1),
+            (Config::builder().method("stage.Echo/Say", for_method.clone()), 1),
+            (Config::builder().method("stage.Other/*", for_method.clone()), 4),
+        ] {
+            let stage = stage(config).await;
+            stage.server.script(Script::always(code));
+            let status = echo(&stage.supervisor.channel(), "x").await.expect_err("the handler panics");
+            assert_eq!((status.code(), stage.server.handled()), (code, attempts));
+        }
+    }
+}
+
+/// CHECK 15, the reverse: what breaks on this side or on the way is never UNKNOWN, and follows its phase, not the handler's list:
+/// certainly unprocessed is sent again even where nothing may be retried; maybe processed is UNAVAILABLE, and in the list or not.
+#[tokio::test(start_paused = true)]
+async fn pain_15_a_local_fault_is_never_unknown_and_follows_its_phase() {
+    let stage = stage(Config::builder().retryable_status_codes([Code::Unknown, Code::Internal])).await;
+    let channel = stage.supervisor.channel();
+    stage.server.script(Answer::cut_after_processing());
+    let status = echo(&channel, "x").await.expect_err("lost, and UNAVAILABLE is not in the list");
+    assert_eq!((status.code(), report(&status).attempts_made), (Code::Unavailable, 1));
+    assert_eq!(report(&status).outcome.origin, Origin::Local);
+    let once = Answer::reset(7);
+    stage.server.script(Script::sequence(vec![once], Answer::echo()));
+    assert_eq!(echo(&channel, "x").await.expect("refused, so sent again"), "x");
+    assert_eq!((stage.server.refused(), stage.supervisor.snapshot().retries), (1, 0));
 }
 
 // --- 24: retry count rules -------------------------------------------------------------------------------------------

@@ -7,10 +7,16 @@
 mod accounts;
 #[cfg(all(feature = "agent-queue", feature = "test-util"))]
 mod agent_queue_client;
+#[cfg(all(feature = "agent-queue", feature = "test-util"))]
+mod agent_queue_process;
+#[cfg(all(feature = "agent-queue-server", feature = "test-util"))]
+mod agent_queue_service;
 #[cfg(feature = "test-util")]
 mod cancel;
 #[cfg(feature = "cli")]
 mod cli;
+#[cfg(all(unix, feature = "cli", feature = "test-util"))]
+mod cli_agent;
 mod config;
 #[cfg(feature = "test-util")]
 mod crash_loops;
@@ -22,7 +28,9 @@ mod drop_in;
 #[cfg(feature = "test-util")]
 mod events;
 #[cfg(feature = "test-util")]
-mod fault_table;
+mod fault_page;
+#[cfg(feature = "test-util")]
+mod faults;
 #[cfg(feature = "test-util")]
 mod faults_calls;
 #[cfg(feature = "test-util")]
@@ -32,8 +40,12 @@ mod faults_links;
 #[cfg(feature = "test-util")]
 mod faults_retries;
 #[cfg(feature = "test-util")]
+mod faults_streams;
+#[cfg(feature = "test-util")]
 mod found_by_simulation;
 mod generated;
+#[cfg(feature = "test-util")]
+mod inputs;
 #[cfg(feature = "test-util")]
 mod link_stage;
 #[cfg(feature = "test-util")]
@@ -48,6 +60,10 @@ mod metrics;
 mod odd_calls;
 #[cfg(feature = "test-util")]
 mod panics;
+#[cfg(all(feature = "agent-queue", feature = "test-util"))]
+mod queue_desk;
+#[cfg(all(feature = "agent-queue-server", feature = "test-util"))]
+mod queue_house;
 #[cfg(feature = "test-util")]
 mod ractor_facts;
 #[cfg(feature = "test-util")]

@@ -1,12 +1,12 @@
 //! What is counted, under gRPC's names (A66 calls and attempts, A94 links, A96 retries) and ours, with which labels.
 
-use crate::link_stage::*;
+use crate::{link_stage::*, log::Log};
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use std::collections::BTreeMap;
 use tonic::Code;
 use tonic_supervisor::{
     CallOptions, ConfigBuilder, ConnectivityState, Fact, Supervisor,
-    testing::{Answer, MemoryNetwork, Script, ScriptedServer},
+    testing::{Answer, MemoryNetwork, RawPeer, Script, ScriptedServer},
 };
 
 /// All that was recorded: `name{label=value,...}`, labels in order, to its value; a histogram's values in order.
@@ -156,4 +156,55 @@ fn refusals_and_throttled_retries_are_counted_and_a_shutdown_leaves_no_link_open
     assert_eq!(of("grpc.subchannel.disconnections", "grpc.disconnect_error=subchannel shutdown"), [1.0]);
     assert_eq!(of("grpc.subchannel.open_connections", "grpc.security_level=none"), [0.0]);
     assert_eq!(of("tonic_supervisor.channel.state", ""), [4.0], "SHUTDOWN");
+}
+
+/// CHECK 16: what a former incarnation still says changes nothing, and is counted. A link that drains proves itself late.
+#[test]
+fn pain_16_late_messages_about_a_former_incarnation_are_dropped_and_counted() {
+    let recorded = record(|| async {
+        let network = MemoryNetwork::new();
+        let mut peer = RawPeer::on_memory(&network, SERVER).await;
+        let supervisor = supervise(&network, config().reconnect_initial_backoff(millis(1)));
+        let mut events = Events::of(&supervisor).await;
+        let call = echoes(&supervisor.channel(), CallOptions::new(), 1);
+        let mut first = peer.accept().await;
+        first.send_settings(&[]).await;
+        let (stream, _) = first.next_whole_request().await.expect("the call");
+        first.goaway(stream, 0, "").await;
+        let mut second = peer.accept().await;
+        second.send_settings(&[]).await;
+        events.until(|fact| matches!(fact, Fact::LinkEstablished { incarnation, .. } if incarnation.0 == 2)).await;
+        first.answer(stream, b"\n\x02hi").await;
+        assert!(join(call).await[0].1.is_ok());
+        settle().await;
+        assert!(!events.facts().await.iter().any(|fact| matches!(fact, Fact::BackoffReset { .. })));
+        assert_eq!(supervisor.state(), ConnectivityState::Ready);
+    });
+    assert_eq!(value(&recorded, "tonic_supervisor.messages.stale", "message=LinkProven"), [1.0]);
+}
+
+/// CHECK 29: an outage of ten minutes, at a dial every ten seconds: at most ten lines of warning, one of recovery with its length
+/// and its dials.
+#[tokio::test(start_paused = true)]
+async fn pain_29_blind_operation_an_outage_of_ten_minutes_is_at_most_ten_warnings_and_one_line_at_its_end() {
+    let log = Log::listen();
+    let network = MemoryNetwork::new();
+    let server = ScriptedServer::on_memory(&network, SERVER).await;
+    let steady = config().reconnect_initial_backoff(seconds(10)).reconnect_jitter(0.0);
+    let supervisor = supervise(&network, steady);
+    assert!(supervisor.wait_ready(PATIENCE).await);
+    server.kill().await;
+    tokio::time::sleep(seconds(600)).await;
+    server.restart().await;
+    let mut events = Events::of(&supervisor).await;
+    events.until_state(ConnectivityState::Ready).await;
+    settle().await;
+    assert!(network.dials().len() > 60, "{} dials", network.dials().len());
+    let warnings = log.saying("").into_iter().filter(|line| line.level <= tracing::Level::WARN).count();
+    assert!((2..=10).contains(&warnings), "{warnings} warnings");
+    let recovered = log.saying("connected again");
+    let [line] = &recovered[..] else { panic!("{recovered:?}") };
+    let failed = network.dials().len() - 2;
+    assert_eq!(line.field("failed_dials"), failed.to_string());
+    assert!(line.field("lasted").starts_with("60") && line.field("lasted").ends_with('s'), "{line:?}");
 }

@@ -184,6 +184,45 @@ async fn a_stream_that_was_said_to_be_unary_still_works_and_is_not_retried() {
     }
 }
 
+/// It waits for its own first message no longer than it would for an answer: its deadline and a shutdown are heard meanwhile.
+#[tokio::test(start_paused = true)]
+async fn a_unary_call_whose_message_never_comes_ends_at_its_deadline_or_with_a_shutdown() {
+    let stage = stage(Config::builder()).await;
+    let silent = |options: CallOptions| {
+        let mut request = Request::new(futures::stream::pending::<String>());
+        request.extensions_mut().insert(options.unary());
+        let mut grpc = Grpc::new(stage.supervisor.channel());
+        async move { grpc.streaming::<_, String, String, _>(request, path(), codec()).await.map(drop) }
+    };
+    for (options, expected) in [(CallOptions::new().timeout(Duration::from_secs(7)), 7), (CallOptions::new(), 60)] {
+        let (took, outcome) = timed(silent(options)).await;
+        let status = outcome.expect_err("it never began");
+        assert_eq!((status.code(), took.as_secs()), (Code::DeadlineExceeded, expected));
+        assert!(report(&status).certainly_unprocessed());
+    }
+    // What the caller has waited is part of the call's time.
+    let (speak, said) = mpsc::unbounded_channel();
+    let mut late = endless(said);
+    late.extensions_mut().insert(CallOptions::new().unary().timeout(Duration::from_secs(10)));
+    stage.server.script(Script::hang());
+    let mut grpc = Grpc::new(stage.supervisor.channel());
+    let begun = timed(async { grpc.client_streaming::<_, String, String, _>(late, path(), codec()).await });
+    let ((took, outcome), ()) = tokio::join!(begun, async {
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        speak.send("late".to_owned()).expect("open");
+        drop(speak);
+    });
+    assert_eq!((outcome.expect_err("no answer").code(), took.as_secs()), (Code::DeadlineExceeded, 10));
+    assert_eq!(stage.server.arrivals()[0].grpc_timeout.as_deref(), Some("6000000u"));
+
+    let call = silent(CallOptions::new());
+    let (outcome, ()) = tokio::join!(timed(call), async {
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        stage.supervisor.shutdown(Duration::from_secs(60)).await;
+    });
+    assert_eq!((outcome.0.as_secs(), outcome.1.expect_err("shut down").code()), (3, Code::Cancelled));
+}
+
 fn attempts_since(stage: &Stage, before: usize) -> usize {
     stage.server.arrivals().len() - before
 }

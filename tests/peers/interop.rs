@@ -81,10 +81,14 @@ pub(crate) struct OutputRequest {
     response_status: Option<EchoStatus>,
 }
 
+/// How many streams of requests the server has begun to read, and how many of them are over: where nobody ended them, because the
+/// client left.
 #[derive(Clone, PartialEq, Message)]
-struct Count {
+struct Counts {
     #[prost(int32, tag = "1")]
-    times: i32,
+    begun: i32,
+    #[prost(int32, tag = "2")]
+    over: i32,
 }
 
 /// grpcio with the test service; its options are C-core's.
@@ -252,10 +256,12 @@ async fn timeout_on_sleeping_server_and_cancellation_before_and_during_a_stream_
     // cancel_after_begin: the stream is open, nothing was sent.
     let (say, requests) = mpsc::channel::<Carrier>(1);
     let call = client_streaming::<_, Aggregated>(&supervisor, INPUT, ReceiverStream::new(requests));
-    let opened = tokio::time::timeout(Duration::from_millis(500), call).await;
-    assert!(opened.is_err(), "nothing was sent, and it answered: {opened:?}");
+    tokio::select! {
+        answer = call => panic!("nothing was sent, and it answered: {answer:?}"),
+        () = until(&supervisor, |counts| counts.begun == 1) => {}
+    }
     assert!(say.is_closed(), "a dropped call lets go of its requests");
-    cancelled(&supervisor, 1).await;
+    until(&supervisor, |counts| counts.over == 1).await;
 
     // cancel_after_first_response.
     let (say, requests) = mpsc::channel(1);
@@ -267,39 +273,38 @@ async fn timeout_on_sleeping_server_and_cancellation_before_and_during_a_stream_
     assert_eq!(size(&first), 31_415);
     drop(answers);
     say.closed().await;
-    cancelled(&supervisor, 2).await;
+    until(&supervisor, |counts| counts.over == 2).await;
 
     // timeout_on_sleeping_server: the deadline is the caller's, and ends the call on the server, too.
     let (say, requests) = mpsc::channel::<OutputRequest>(1);
     let mut requests = Request::new(ReceiverStream::new(requests));
-    requests.set_timeout(Duration::from_millis(200));
+    requests.set_timeout(Duration::from_secs(2));
     let error = match streaming::<_, Carrier>(&supervisor, DUPLEX, requests).await {
         Ok(answer) => answer.into_inner().message().await.expect_err("nobody answers"),
         Err(error) => error,
     };
     assert_eq!(error.code(), Code::DeadlineExceeded, "{error}");
     drop(say);
-    cancelled(&supervisor, 3).await;
+    until(&supervisor, |counts| counts.over == 3).await;
 
     // cancel before it begins: a call that was never polled was never sent.
     drop(empty(&supervisor, CallOptions::new()));
     assert_eq!((supervisor.snapshot().calls_open, supervisor.snapshot().links), (0, 1));
 }
 
-/// Waits until the server has seen `times` streams break off.
-async fn cancelled(supervisor: &Supervisor, times: i32) {
-    let heard = async {
+/// Waits until the server's counts are as `wanted`.
+async fn until(supervisor: &Supervisor, wanted: impl Fn(&Counts) -> bool) {
+    let waiting = async {
         loop {
-            let count =
-                unary::<(), Count>(supervisor, "/test.Counts/Cancelled", Request::new(())).await.expect("counted");
-            match count.get_ref().times.cmp(&times) {
-                std::cmp::Ordering::Less => tokio::time::sleep(Duration::from_millis(10)).await,
-                std::cmp::Ordering::Equal => return,
-                std::cmp::Ordering::Greater => panic!("{count:?} broke off, not {times}"),
+            let counts =
+                unary::<(), Counts>(supervisor, "/test.Counts/Streams", Request::new(())).await.expect("counted");
+            if wanted(counts.get_ref()) {
+                return;
             }
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), heard).await.expect("the server hears of it");
+    tokio::time::timeout(Duration::from_secs(20), waiting).await.expect("the server hears of it");
 }
 
 fn load(supervisor: &Supervisor, options: CallOptions) -> Load {

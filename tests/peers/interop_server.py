@@ -1,4 +1,4 @@
-"""gRPC's interop test service on grpcio: what `interop.proto` says, and beside it how many streams ended before their time.
+"""gRPC's interop test service on grpcio: what `interop.proto` says, and beside it how many streams are over.
 
     interop_server.py PORT [OPTION=NUMBER ...]     options are grpcio's channel arguments; port 0 is a free one
 
@@ -37,7 +37,7 @@ def echo_status(request, context):
 
 class TestService(services.TestServiceServicer):
     def __init__(self):
-        self.cancelled = 0
+        self.begun = self.over = 0
 
     def EmptyCall(self, request, context):
         return messages.Empty()
@@ -53,37 +53,35 @@ class TestService(services.TestServiceServicer):
             yield messages.StreamingOutputCallResponse(payload=payload(wanted.size))
 
     def StreamingInputCall(self, requests, context):
-        ended = self.count_unless_ended(context)
+        self.count(context)
         size = sum(len(request.payload.body) for request in requests)
-        ended.set()
         return messages.StreamingInputCallResponse(aggregated_payload_size=size)
 
     def FullDuplexCall(self, requests, context):
-        ended = self.count_unless_ended(context)
+        self.count(context)
         echo_metadata(context)
         for request in requests:
             echo_status(request, context)
             yield from self.StreamingOutputCall(request, context)
-        ended.set()
 
-    def count_unless_ended(self, context):
-        ended = threading.Event()
+    def count(self, context):
+        def over():
+            self.over += 1
 
-        def terminated():
-            self.cancelled += not ended.is_set()
-
-        context.add_callback(terminated)
-        return ended
+        self.begun += 1
+        if not context.add_callback(over):
+            over()
 
 
 class Counts(grpc.GenericRpcHandler):
-    """`/test.Counts/Cancelled`: one byte, how many streams broke off."""
+    """`/test.Counts/Streams`: how many streams of requests have begun (field 1), and how many are over (field 2)."""
 
     def __init__(self, service):
-        self.handler = grpc.unary_unary_rpc_method_handler(lambda request, context: b"\x08" + bytes([service.cancelled]))
+        message = lambda request, context: bytes([1 << 3, service.begun, 2 << 3, service.over])
+        self.handler = grpc.unary_unary_rpc_method_handler(message)
 
     def service(self, details):
-        return self.handler if details.method == "/test.Counts/Cancelled" else None
+        return self.handler if details.method == "/test.Counts/Streams" else None
 
 
 def main():

@@ -36,6 +36,9 @@ pub(crate) fn script(seed: u64) -> Script {
         };
         script.faults.push((dice.time(Duration::ZERO, healed), fault));
     }
+    if dice.happens(0.3) {
+        dice.clump(&mut script);
+    }
     script.faults.sort_by_key(|(at, _)| *at);
     script
 }
@@ -148,6 +151,17 @@ impl Dice {
         match self.happens(0.7) {
             true => End::Shutdown { grace: self.one(&[Duration::ZERO, ms(100), secs(1), secs(10)]) },
             false => End::DropHandles,
+        }
+    }
+
+    /// Has most things happen at few moments: what comes together is what goes wrong.
+    fn clump(&mut self, script: &mut Script) {
+        let moments = [0; 3].map(|_| self.time(Duration::ZERO, script.healed));
+        let calls = script.calls.iter_mut().map(|call| &mut call.at);
+        for at in calls.chain(script.faults.iter_mut().map(|(at, _)| at)) {
+            if self.happens(0.8) {
+                *at = self.one(&moments);
+            }
         }
     }
 

@@ -3,63 +3,72 @@
 use crate::{
     draw,
     run::run,
+    script::{Fault, Script, ms, secs},
     seeds::{hush_injected_panics, say},
 };
+use std::time::Duration;
 use tonic_supervisor::Mutation;
 
 /// So many seeds are enough to find any of them.
 const SEEDS: u64 = 300;
 
-/// Runs seeds until a law is broken, which must be one that speaks of `words`.
-fn is_found(mutation: Mutation, words: &str) {
+/// Runs the scripts of seeds until a law is broken, in one of these words.
+fn is_found(mutation: Mutation, words: &[&str]) {
+    is_found_by((0..SEEDS).map(draw::script), mutation, words);
+}
+
+fn is_found_by(mut scripts: impl Iterator<Item = Script>, mutation: Mutation, words: &[&str]) {
     hush_injected_panics();
-    let found = (0..SEEDS).find_map(|seed| Some((seed, run(draw::script(seed).with(mutation)).broken?)));
-    let (seed, law) = found.unwrap_or_else(|| panic!("{SEEDS} seeds do not find {mutation:?}"));
+    let found = scripts.find_map(|script| Some((script.seed, run(script.with(mutation)).broken?)));
+    let (seed, law) = found.unwrap_or_else(|| panic!("{mutation:?} is not found"));
     say(&format!("{mutation:?} is found by seed {seed}: {law}"));
-    assert!(law.contains(words), "{mutation:?} breaks another law than expected: {law}");
+    assert!(words.iter().any(|words| law.contains(words)), "{mutation:?} breaks another law than expected: {law}");
 }
 
 #[test]
 fn a_dropped_reply_is_found() {
-    is_found(Mutation::DropReply, "answer");
+    is_found(Mutation::DropReply, &["answer"]);
 }
 
 #[test]
 fn a_forgotten_redial_timer_is_found() {
-    is_found(Mutation::ForgetRedialTimer, "a dead end");
+    is_found(Mutation::ForgetRedialTimer, &["a dead end"]);
 }
 
 #[test]
 fn a_forgotten_timer_of_calls_is_found() {
-    is_found(Mutation::ForgetCallTimer, "no answer");
+    is_found(Mutation::ForgetCallTimer, &["no answer"]);
 }
 
 #[test]
 fn a_second_send_of_what_a_goaway_left_in_flight_is_found() {
-    is_found(Mutation::DoubleSendOnGoAway, "was executed 2 times");
+    is_found(Mutation::DoubleSendOnGoAway, &["was executed 2 times"]);
 }
 
 #[test]
 fn a_parked_call_that_counts_as_an_attempt_is_found() {
-    is_found(Mutation::CountParkedCalls, "which nobody announced");
+    is_found(Mutation::CountParkedCalls, &["which nobody announced", "were announced"]);
 }
 
 #[test]
 fn a_repetition_of_what_must_run_once_is_found() {
-    is_found(Mutation::RetryNotIdempotent, "was executed 2 times");
+    is_found(Mutation::RetryNotIdempotent, &["was executed 2 times"]);
 }
 
 #[test]
 fn a_retry_of_a_stream_is_found() {
-    is_found(Mutation::RetryStreams, "is retried, being Stream");
+    is_found(Mutation::RetryStreams, &["is retried, being Stream"]);
 }
 
 #[test]
 fn a_retry_that_does_not_wait_is_found() {
-    is_found(Mutation::ForgetRetryWait, "came at");
+    is_found(Mutation::ForgetRetryWait, &["came at"]);
 }
 
 #[test]
 fn a_link_left_open_by_a_shutdown_is_found() {
-    is_found(Mutation::LeaveLinksOpen, "does not end");
+    // Such a moment is too rare to wait for: what there is to say cannot be written just when the end is asked for.
+    let story = Script::quiet(1).at(secs(1), Fault::Clog).at(ms(1_010), Fault::Shutdown { grace: Duration::ZERO });
+    assert_eq!(run(story.clone()).broken, None, "without the bug");
+    is_found_by([story].into_iter(), Mutation::LeaveLinksOpen, &["Shutdown { grace: 0ns } took"]);
 }

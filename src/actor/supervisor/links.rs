@@ -23,6 +23,7 @@ impl SupervisorState {
     ) {
         let succeeds = self.successor == Some(incarnation);
         if !(succeeds || self.current == Some(incarnation)) || self.draining {
+            self.core.telemetry.stale("LinkUp");
             return link.drain();
         }
         if let Some(connection) = self.connection(incarnation) {
@@ -47,7 +48,10 @@ impl SupervisorState {
     }
 
     pub(super) async fn proven(&mut self, me: &ActorRef<SupervisorMsg>, incarnation: Incarnation) {
-        if self.current == Some(incarnation) && !self.channel.is_proven() {
+        if self.current != Some(incarnation) {
+            return self.core.telemetry.stale("LinkProven");
+        }
+        if !self.channel.is_proven() {
             self.step(me, Input::Proven, "the link is proven").await;
             if self.channel.is_proven() {
                 self.core.telemetry.announce(Fact::BackoffReset { incarnation });
@@ -57,7 +61,9 @@ impl SupervisorState {
 
     pub(super) async fn goaway(&mut self, me: &ActorRef<SupervisorMsg>, incarnation: Incarnation, goaway: GoAway) {
         // A link's end overtakes its GOAWAY's message, and has told it then.
-        let Some(connection) = self.connection(incarnation) else { return };
+        let Some(connection) = self.connection(incarnation) else {
+            return self.core.telemetry.stale("GoAwayReceived");
+        };
         connection.goaway_heard = true;
         let idle = connection.link.as_ref().is_none_or(|link| link.idle_at_goaway());
         let had = connection.keepalive_time;

@@ -51,6 +51,8 @@ pub(super) struct SupervisorState {
     restarts_due: Vec<Option<(Timer, Watch)>>,
     calls_waiting: Vec<bool>,
     draining: bool,
+    /// Whether the first dial has been asked for: until then it is in the mailbox.
+    begun: bool,
     /// Whether failing upward is asked for once the restart intensity is reached.
     linked: bool,
     exhausted: bool,
@@ -106,6 +108,7 @@ impl Actor for SupervisorActor {
             restarts_due: (0..shards).map(|_| None).collect(),
             calls_waiting: vec![false; shards],
             draining: false,
+            begun: false,
             linked,
             exhausted: false,
         };
@@ -138,13 +141,18 @@ impl Actor for SupervisorActor {
     ) -> Result<(), ActorProcessingErr> {
         let (name, begun) = (message.name(), clock::now());
         state.core.panics.strike(Child::Supervisor, name);
+        state.begun |= matches!(message, SupervisorMsg::Connect | SupervisorMsg::RedialDue);
         match message {
             SupervisorMsg::Connect => state.step(&me, Input::Connect, "the supervisor was spawned").await,
             SupervisorMsg::LinkUp { incarnation, link, took } => state.link_up(&me, incarnation, link, took).await,
             SupervisorMsg::GoAwayReceived { incarnation, goaway } => state.goaway(&me, incarnation, goaway).await,
             SupervisorMsg::LinkProven(incarnation) => state.proven(&me, incarnation).await,
             SupervisorMsg::LinkRetired(incarnation) => state.retired(&me, incarnation).await,
-            SupervisorMsg::RedialDue => state.step(&me, Input::RedialDue, "a redial was due").await,
+            SupervisorMsg::RedialDue => {
+                // Whoever still has to wait gets another timer.
+                state.redial = None;
+                state.step(&me, Input::RedialDue, "a redial was due").await;
+            }
             SupervisorMsg::RestartDue { shard } => state.spawn_request_actor(&me, shard).await?,
             SupervisorMsg::CallsWaiting { shard, waiting } => {
                 state.calls_waiting[shard] = waiting;
@@ -156,7 +164,7 @@ impl Actor for SupervisorActor {
             SupervisorMsg::GraceDue => state.grace_over(),
         }
         state.core.telemetry.handled("supervisor", name, begun);
-        Ok(())
+        state.watch_for_dead_ends()
     }
 
     async fn handle_supervisor_evt(
@@ -178,7 +186,7 @@ impl Actor for SupervisorActor {
         }
         match state.exhausted && state.linked {
             true => Err(Box::new(GivesUp)),
-            false => Ok(()),
+            false => state.watch_for_dead_ends(),
         }
     }
 }
@@ -266,6 +274,15 @@ impl SupervisorState {
             return;
         }
         self.redial = Some(Timer::new(me, delay, || SupervisorMsg::RedialDue));
+    }
+
+    /// The watchdog: an actor that nothing would move again fails aloud, and is restarted with a dial.
+    fn watch_for_dead_ends(&self) -> Result<(), ActorProcessingErr> {
+        let dialling = self.connections.values().any(|connection| Some(connection.incarnation) == self.current);
+        match self.begun && self.channel.is_stuck(dialling, self.redial.is_some()) {
+            true => Err(format!("a dead end: {} with neither a dial nor a redial due", self.channel.state()).into()),
+            false => Ok(()),
+        }
     }
 
     /// Tells the request actors where calls go out.

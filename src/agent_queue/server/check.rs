@@ -1,69 +1,237 @@
 //! The rules for what a client may send: each refusal names the field, the value and the rule.
 
-use crate::proto::agent_queue::{SubmitTaskRequest, TaskStatus, TaskType, UpdateTaskStatusRequest};
+use crate::proto::agent_queue::*;
+use prost::Message as _;
 use std::fmt::Display;
 use tonic::Status;
 
 const MAX_ID: usize = 256;
 const MAX_JSON: usize = 1024 * 1024;
+const MAX_TEXT: usize = 16 * 1024;
+const MAX_BATCH: usize = 1000;
+const MAX_BATCH_BYTES: usize = 3 * 1024 * 1024;
 const MAX_PRIORITY: u32 = 9;
 const MAX_WAIT: f64 = 60.0;
+const MAX_LIMIT: u32 = 1000;
 
-/// Names and ids: 1 to 256 bytes.
-pub(super) fn id(field: &str, value: &str) -> Result<(), Status> {
+/// A request that can be refused by itself, before anything is looked up.
+pub(super) trait Check {
+    /// INVALID_ARGUMENT, if a rule is broken.
+    fn check(&self) -> Result<(), Status>;
+}
+
+/// Requests that only say whose queue is meant.
+macro_rules! only_a_queue {
+    ($($request:ty),*) => {$(
+        impl Check for $request {
+            fn check(&self) -> Result<(), Status> {
+                id("agent_id", &self.agent_id)
+            }
+        }
+    )*};
+}
+
+only_a_queue!(CreateQueueRequest, QueueExistsRequest, GetQueueInfoRequest, GetTaskStatsRequest, WatchQueueRequest);
+
+impl Check for ClearQueueRequest {
+    fn check(&self) -> Result<(), Status> {
+        id("agent_id", &self.agent_id)?;
+        id("client_request_id", &self.client_request_id)?;
+        confirmed(self.confirm)?;
+        self.status.map_or(Ok(()), status)
+    }
+}
+
+impl Check for DeleteQueueRequest {
+    fn check(&self) -> Result<(), Status> {
+        id("agent_id", &self.agent_id)?;
+        confirmed(self.confirm)
+    }
+}
+
+impl Check for SubmitTaskRequest {
+    fn check(&self) -> Result<(), Status> {
+        id("agent_id", &self.agent_id)?;
+        let task = self.task.as_ref().ok_or_else(|| refuse("task", "", "must be given"))?;
+        new_task("task", task)
+    }
+}
+
+impl Check for BatchSubmitTasksRequest {
+    fn check(&self) -> Result<(), Status> {
+        id("agent_id", &self.agent_id)?;
+        batch("tasks", self.tasks.len())?;
+        for (index, task) in self.tasks.iter().enumerate() {
+            new_task(&format!("tasks[{index}]"), task)?;
+        }
+        let bytes = self.encoded_len();
+        if bytes > MAX_BATCH_BYTES {
+            return Err(refuse("tasks", format!("{bytes} bytes"), "must have at most 3 MiB in all"));
+        }
+        Ok(())
+    }
+}
+
+impl Check for GetTaskRequest {
+    fn check(&self) -> Result<(), Status> {
+        id("agent_id", &self.agent_id)?;
+        id("claim_id", &self.claim_id)?;
+        if !(0.0..=MAX_WAIT).contains(&self.timeout) {
+            return Err(refuse("timeout", self.timeout, "must be 0 to 60 seconds"));
+        }
+        Ok(())
+    }
+}
+
+impl Check for UpdateTaskStatusRequest {
+    fn check(&self) -> Result<(), Status> {
+        id("agent_id", &self.agent_id)?;
+        id("task_id", &self.task_id)?;
+        id("claim_id", &self.claim_id)?;
+        status(self.status)?;
+        if !self.result.is_empty() {
+            if self.status() != TaskStatus::Completed {
+                return Err(refuse("result", &self.result, "is only for COMPLETED"));
+            }
+            json("result", &self.result)?;
+        }
+        if !self.error_message.is_empty() && !matches!(self.status(), TaskStatus::Failed | TaskStatus::Cancelled) {
+            return Err(refuse("error_message", &self.error_message, "is only for FAILED and CANCELLED"));
+        }
+        text("error_message", &self.error_message)
+    }
+}
+
+impl Check for QueryTaskRequest {
+    fn check(&self) -> Result<(), Status> {
+        id("agent_id", &self.agent_id)?;
+        id("task_id", &self.task_id)
+    }
+}
+
+impl Check for DeleteTaskRequest {
+    fn check(&self) -> Result<(), Status> {
+        id("agent_id", &self.agent_id)?;
+        id("task_id", &self.task_id)?;
+        id("client_request_id", &self.client_request_id)
+    }
+}
+
+impl Check for BatchDeleteTasksRequest {
+    fn check(&self) -> Result<(), Status> {
+        id("agent_id", &self.agent_id)?;
+        id("client_request_id", &self.client_request_id)?;
+        batch("task_ids", self.task_ids.len())?;
+        let mut ids = self.task_ids.iter().enumerate();
+        ids.try_for_each(|(index, task_id)| id(&format!("task_ids[{index}]"), task_id))
+    }
+}
+
+impl Check for CancelTaskRequest {
+    fn check(&self) -> Result<(), Status> {
+        id("agent_id", &self.agent_id)?;
+        id("task_id", &self.task_id)?;
+        id("client_request_id", &self.client_request_id)?;
+        text("reason", &self.reason)
+    }
+}
+
+impl Check for RetryTaskRequest {
+    fn check(&self) -> Result<(), Status> {
+        id("agent_id", &self.agent_id)?;
+        id("task_id", &self.task_id)?;
+        id("client_request_id", &self.client_request_id)
+    }
+}
+
+impl Check for ListTasksRequest {
+    fn check(&self) -> Result<(), Status> {
+        id("agent_id", &self.agent_id)?;
+        self.status.map_or(Ok(()), status)?;
+        page(self.limit, self.offset)
+    }
+}
+
+impl Check for GetTasksByStatusRequest {
+    fn check(&self) -> Result<(), Status> {
+        id("agent_id", &self.agent_id)?;
+        status(self.status)?;
+        page(self.limit, self.offset)
+    }
+}
+
+fn new_task(at: &str, task: &NewTask) -> Result<(), Status> {
+    let field = |name: &str| format!("{at}.{name}");
+    id(&field("client_request_id"), &task.client_request_id)?;
+    let kind = TaskType::try_from(task.r#type).unwrap_or(TaskType::Unspecified);
+    if kind == TaskType::Unspecified {
+        return Err(refuse(&field("type"), task.r#type, "must be one of the task types"));
+    }
+    if kind == TaskType::Custom {
+        id(&field("custom_type"), &task.custom_type)?;
+    } else if !task.custom_type.is_empty() {
+        return Err(refuse(&field("custom_type"), &task.custom_type, "is only for type CUSTOM"));
+    }
+    if task.priority() > MAX_PRIORITY {
+        return Err(refuse(&field("priority"), task.priority(), "must be 0 to 9"));
+    }
+    json(&field("payload"), &task.payload)
+}
+
+/// Names and ids. A NUL is refused because PostgreSQL's text cannot hold one.
+fn id(field: &str, value: &str) -> Result<(), Status> {
     if value.is_empty() || value.len() > MAX_ID {
         return Err(refuse(field, value, "must have 1 to 256 bytes"));
     }
-    Ok(())
+    no_nul(field, value)
 }
 
-/// A new task.
-pub(super) fn submission(request: &SubmitTaskRequest) -> Result<(), Status> {
-    id("agent_id", &request.agent_id)?;
-    id("client_request_id", &request.client_request_id)?;
-    let kind = TaskType::try_from(request.r#type).unwrap_or(TaskType::Unspecified);
-    if kind == TaskType::Unspecified {
-        return Err(refuse("type", request.r#type, "must be one of the task types"));
+fn text(field: &str, value: &str) -> Result<(), Status> {
+    if value.len() > MAX_TEXT {
+        return Err(refuse(field, value, "must have at most 16 KiB"));
     }
-    if kind == TaskType::Custom {
-        id("custom_type", &request.custom_type)?;
-    } else if !request.custom_type.is_empty() {
-        return Err(refuse("custom_type", &request.custom_type, "is only for type CUSTOM"));
-    }
-    if request.priority() > MAX_PRIORITY {
-        return Err(refuse("priority", request.priority(), "must be 0 to 9"));
-    }
-    json("payload", &request.payload)
+    no_nul(field, value)
 }
 
-/// How long a claim may wait, in seconds.
-pub(super) fn wait(seconds: f64) -> Result<(), Status> {
-    if !(0.0..=MAX_WAIT).contains(&seconds) {
-        return Err(refuse("wait", seconds, "must be 0 to 60 seconds"));
+fn no_nul(field: &str, value: &str) -> Result<(), Status> {
+    if value.contains('\0') {
+        return Err(refuse(field, value, "must not contain a NUL"));
     }
     Ok(())
 }
 
-/// A report on a claimed task.
-pub(super) fn report(request: &UpdateTaskStatusRequest) -> Result<TaskStatus, Status> {
-    id("task_id", &request.task_id)?;
-    id("claim_id", &request.claim_id)?;
-    let status = TaskStatus::try_from(request.status).unwrap_or(TaskStatus::Unspecified);
-    if matches!(status, TaskStatus::Unspecified | TaskStatus::Pending) {
-        return Err(refuse("status", request.status, "must be PROCESSING, COMPLETED, FAILED or CANCELLED"));
+fn confirmed(confirm: bool) -> Result<(), Status> {
+    if !confirm {
+        return Err(refuse("confirm", confirm, "must be true: there is no way back"));
     }
-    if !request.result.is_empty() {
-        if status != TaskStatus::Completed {
-            return Err(refuse("result", &request.result, "is only for COMPLETED"));
-        }
-        json("result", &request.result)?;
-    }
-    if !request.error_message.is_empty() && status != TaskStatus::Failed {
-        return Err(refuse("error_message", &request.error_message, "is only for FAILED"));
-    }
-    Ok(status)
+    Ok(())
 }
 
+fn status(number: i32) -> Result<(), Status> {
+    match TaskStatus::try_from(number) {
+        Ok(TaskStatus::Unspecified) | Err(_) => Err(refuse("status", number, "must be one of the task statuses")),
+        Ok(_) => Ok(()),
+    }
+}
+
+fn page(limit: Option<u32>, offset: u64) -> Result<(), Status> {
+    if let Some(limit) = limit.filter(|limit| !(1..=MAX_LIMIT).contains(limit)) {
+        return Err(refuse("limit", limit, "must be 1 to 1000"));
+    }
+    if i64::try_from(offset).is_err() {
+        return Err(refuse("offset", offset, "must be less than 2^63"));
+    }
+    Ok(())
+}
+
+fn batch(field: &str, len: usize) -> Result<(), Status> {
+    if !(1..=MAX_BATCH).contains(&len) {
+        return Err(refuse(field, len, "must be 1 to 1000 of them"));
+    }
+    Ok(())
+}
+
+/// JSON escapes control characters, so that valid JSON has no NUL.
 fn json(field: &str, text: &str) -> Result<(), Status> {
     if text.len() > MAX_JSON {
         return Err(refuse(field, text, "must have at most 1 MiB"));
@@ -84,37 +252,5 @@ fn refuse(field: &str, value: impl Display, rule: &str) -> Status {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn good() -> SubmitTaskRequest {
-        SubmitTaskRequest {
-            agent_id: "agent".into(),
-            r#type: TaskType::TextAnalysis as i32,
-            payload: "{}".into(),
-            client_request_id: "1".into(),
-            ..Default::default()
-        }
-    }
-
-    #[test]
-    fn each_refusal_names_the_field_the_value_and_the_rule() {
-        assert!(submission(&good()).is_ok());
-        let table = [
-            (SubmitTaskRequest { agent_id: "".into(), ..good() }, r#"agent_id: "" must have 1 to 256 bytes"#),
-            (SubmitTaskRequest { r#type: 77, ..good() }, r#"type: "77" must be one of the task types"#),
-            (SubmitTaskRequest { priority: Some(10), ..good() }, r#"priority: "10" must be 0 to 9"#),
-            (SubmitTaskRequest { custom_type: "x".into(), ..good() }, r#"custom_type: "x" is only for type CUSTOM"#),
-            (SubmitTaskRequest { r#type: TaskType::Custom as i32, ..good() }, r#"custom_type: "" must have"#),
-            (SubmitTaskRequest { payload: "{".into(), ..good() }, r#"payload: "{" must be JSON ("#),
-            (SubmitTaskRequest { client_request_id: "".into(), ..good() }, r#"client_request_id: "" must have"#),
-        ];
-        for (request, text) in table {
-            let status = submission(&request).expect_err(text);
-            assert_eq!(status.code(), tonic::Code::InvalidArgument);
-            assert!(status.message().starts_with(text), "{} / {text}", status.message());
-        }
-        assert!(wait(f64::NAN).is_err() && wait(-1.0).is_err() && wait(61.0).is_err());
-        assert!(wait(0.0).is_ok() && wait(60.0).is_ok());
-    }
-}
+#[path = "check_tests.rs"]
+mod tests;

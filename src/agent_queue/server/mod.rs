@@ -1,15 +1,35 @@
-//! The reference server: queues in memory, and a ledger file that survives `kill -9`.
+//! The server of the agent queue: a [`Service`] that speaks gRPC, and behind it a [`Store`] that keeps the queues.
 //!
-//! An operation decides on the [`Store`], which yields at most one [`Effect`]; the effect is on disk before the answer goes out.
-//! A server that starts reads the ledger back into its store.
+//! | place | what it is |
+//! |---|---|
+//! | `check` | what a request must be like, before any store sees it |
+//! | [`record`] | a task as a store keeps it, and what may become of it: pure, and the same for every store |
+//! | [`Store`] | what every store can do |
+//! | [`MemoryStore`] | the queues in memory, with a journal on disk if wanted |
+//! | `SqliteStore` | the queues in a SQLite file (feature `sqlite`) |
+//! | `PostgresStore` | the queues in PostgreSQL, for any number of servers (feature `postgres`) |
+//! | [`Board`] | tells who waits that a queue has news |
+//! | [`Service`] | the operations over gRPC: waiting claims, watches, drain |
 
+mod board;
 mod check;
-mod effect;
-mod ledger;
+mod journal;
+mod memory;
+#[cfg(feature = "postgres")]
+pub mod postgres;
+pub mod record;
 mod service;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 mod store;
+mod watch;
 
-pub use effect::Effect;
-pub use ledger::{Durable, Ledger, LedgerError, read};
+pub use board::{Board, Mark, News};
+pub use journal::{Entry, JournalError, read};
+pub use memory::MemoryStore;
+#[cfg(feature = "postgres")]
+pub use postgres::PostgresStore;
 pub use service::Service;
-pub use store::Store;
+#[cfg(feature = "sqlite")]
+pub use sqlite::{SqliteError, SqliteStore};
+pub use store::{Changes, Claimed, Millis, Settings, Store};

@@ -1,162 +1,219 @@
-//! The operations over gRPC: decide under the lock, wait for the disk, answer.
+//! The operations over gRPC: check the request, ask the store, answer. Claims wait here, and hear of the drain.
 
-use super::{Effect, Ledger, LedgerError, Store, store::Decided};
-use crate::{
-    clock,
-    proto::agent_queue::{
-        CreateQueueRequest, CreateQueueResponse, GetTaskRequest, GetTaskResponse, SubmitTaskRequest,
-        SubmitTaskResponse, UpdateTaskStatusRequest, UpdateTaskStatusResponse, agent_queue_server::AgentQueue,
-    },
-};
-use parking_lot::Mutex;
+use super::{Claimed, Mark, Millis, Store, check::Check, watch};
+use crate::{clock, proto::agent_queue::*};
+use futures::Stream;
 use std::{
-    path::Path,
+    fmt,
+    pin::Pin,
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::{sync::watch, time};
+use tokio::{sync::watch as flag, time};
 use tonic::{Request, Response, Status};
 
-/// The service. Clones share one store and one ledger.
-#[derive(Clone, Debug)]
-pub struct Service(Arc<Inner>);
+/// Tells the wall clock's time.
+pub(super) type Clock = fn() -> Millis;
 
-#[derive(Debug)]
-struct Inner {
-    store: Mutex<Store>,
-    ledger: Ledger,
-    /// Whether the service drains; marked changed whenever a task is added.
-    news: watch::Sender<bool>,
+/// How long a server that has nothing to forget waits before it looks again.
+const PRUNE_EVERY: Duration = Duration::from_secs(60);
+/// Between two small steps of forgetting, others have the store.
+const PRUNE_PAUSE: Duration = Duration::from_millis(100);
+
+/// The service over a store. Clones share it.
+pub struct Service<S> {
+    store: Arc<S>,
+    clock: Clock,
+    draining: flag::Sender<bool>,
 }
 
-impl Service {
-    /// Opens the ledger at `path` and goes on where it ends; claims hold for `lease`.
-    ///
-    /// Blocks while another process holds the ledger.
-    pub fn open(path: &Path, lease: Duration) -> Result<Self, LedgerError> {
-        let (ledger, effects) = Ledger::open(path)?;
-        let mut store = Store::new(lease);
-        let now = clock::now();
-        effects.iter().for_each(|effect| store.apply(effect, now));
-        Ok(Self(Arc::new(Inner { store: Mutex::new(store), ledger, news: watch::Sender::new(false) })))
+type Answer<T> = Result<Response<T>, Status>;
+
+impl<S: Store> Service<S> {
+    /// Serves the queues of `store`.
+    pub fn new(store: S) -> Self {
+        Self::with_clock(store, clock::unix_millis)
     }
 
-    /// Waiting claims are answered empty from now on.
+    /// The same, where `clock` says what time it is: for tests.
+    pub fn with_clock(store: S, clock: fn() -> Millis) -> Self {
+        Self { store: Arc::new(store), clock, draining: flag::Sender::new(false) }
+    }
+
+    /// Waiting claims are answered empty from now on, and watches end.
     pub fn drain(&self) {
-        self.0.news.send_replace(true);
+        self.draining.send_replace(true);
     }
 
-    /// Decides, and returns the answer once everything it rests on is on disk.
+    /// Whether the store can work.
+    pub async fn health(&self) -> Result<String, Status> {
+        self.store.health().await
+    }
+
+    /// Forgets what has been over for long enough, in small steps, until the service drains. Cancel safe.
     ///
-    /// The lock covers the append too, so that the ledger has the store's order. Dropped in between, the effect stays.
-    async fn decide<T>(&self, decision: impl FnOnce(&mut Store, Instant) -> Decided<T>) -> Result<T, Status> {
-        let (answer, durable) = {
-            let mut store = self.0.store.lock();
-            let (answer, effect) = decision(&mut store, clock::now())?;
-            if matches!(effect, Some(Effect::TaskSubmitted { .. })) {
-                self.0.news.send_modify(|_| {});
-            }
-            (answer, self.0.ledger.append(effect))
-        };
-        durable.wait().await.map_err(|error| Status::internal(error.to_string()))?;
-        Ok(answer)
-    }
-}
-
-#[tonic::async_trait]
-impl AgentQueue for Service {
-    async fn create_queue(
-        &self,
-        request: Request<CreateQueueRequest>,
-    ) -> Result<Response<CreateQueueResponse>, Status> {
-        let request = request.into_inner();
-        Ok(Response::new(self.decide(|store, now| store.create_queue(request, now)).await?))
-    }
-
-    async fn submit_task(&self, request: Request<SubmitTaskRequest>) -> Result<Response<SubmitTaskResponse>, Status> {
-        let request = request.into_inner();
-        Ok(Response::new(self.decide(|store, now| store.submit_task(request, now)).await?))
-    }
-
-    async fn get_task(&self, request: Request<GetTaskRequest>) -> Result<Response<GetTaskResponse>, Status> {
-        let request = request.into_inner();
-        let mut news = self.0.news.subscribe();
-        let started = clock::now();
-        loop {
-            let draining = *news.borrow_and_update();
-            let answer = self.decide(|store, now| store.get_task(&request, now)).await?;
-            let end = started + Duration::from_secs_f64(request.wait);
-            if answer.task.is_some() || draining || clock::now() >= end {
-                return Ok(Response::new(answer));
-            }
-            let lease_end = self.0.store.lock().next_lease_end(&request.agent_id);
-            let wake = lease_end.map_or(end, |lease_end| lease_end.min(end));
-            // A task, the drain, or the time: the loop looks for itself which.
-            let _ = time::timeout_at(wake.into(), news.changed()).await;
+    /// A store that cannot answer is asked again later.
+    pub async fn prune(&self) {
+        let mut draining = self.draining.subscribe();
+        while !*draining.borrow_and_update() {
+            let more = self.store.prune((self.clock)()).await.unwrap_or(false);
+            let pause = if more { PRUNE_PAUSE } else { PRUNE_EVERY };
+            let _ = time::timeout(pause, draining.changed()).await;
         }
     }
 
-    async fn update_task_status(
-        &self,
-        request: Request<UpdateTaskStatusRequest>,
-    ) -> Result<Response<UpdateTaskStatusResponse>, Status> {
-        let request = request.into_inner();
-        Ok(Response::new(self.decide(|store, now| store.update_task_status(request, now)).await?))
+    /// Claims a task, and waits for one until `end`.
+    ///
+    /// Dropped while it waits, it leaves no trace; dropped while the store works, the task may be claimed: the claim id finds it again.
+    async fn claim(&self, request: GetTaskRequest, end: Instant) -> Result<GetTaskResponse, Status> {
+        let mut draining = self.draining.subscribe();
+        let mut news = None;
+        loop {
+            let stop = *draining.borrow_and_update() || clock::now() >= end;
+            let Claimed { answer, next_lease_end } = self.store.claim(request.clone(), (self.clock)()).await?;
+            if answer.task.is_some() || stop {
+                return Ok(answer);
+            }
+            let Some(news) = &mut news else {
+                // Subscribed only where it waits, and then it looks once more, so that nothing falls between the two.
+                news = Some(self.store.board().subscribe(&request.agent_id, Mark::Claimable));
+                continue;
+            };
+            let lease_end = next_lease_end.map(|at| clock::now() + until(at, (self.clock)()));
+            let wake = lease_end.map_or(end, |lease_end| lease_end.min(end));
+            // A task, a lease's end, the drain, or the time: the loop looks for itself which.
+            tokio::select! {
+                () = news.come() => {}
+                _ = draining.changed() => {}
+                () = time::sleep_until(wake.into()) => {}
+            }
+        }
+    }
+}
+
+/// How long until a moment of the wall clock: at least a millisecond, the clock's grain.
+fn until(at: Millis, now: Millis) -> Duration {
+    Duration::from_millis((at.saturating_sub(now)).max(1).unsigned_abs())
+}
+
+/// The request, if its own rules are kept.
+fn checked<T: Check>(request: Request<T>) -> Result<T, Status> {
+    let request = request.into_inner();
+    request.check()?;
+    Ok(request)
+}
+
+#[tonic::async_trait]
+impl<S: Store> agent_queue_server::AgentQueue for Service<S> {
+    type WatchQueueStream = Pin<Box<dyn Stream<Item = Result<WatchQueueResponse, Status>> + Send>>;
+
+    async fn health_check(&self, _: Request<HealthCheckRequest>) -> Answer<HealthCheckResponse> {
+        let health = self.store.health().await;
+        let healthy = health.is_ok();
+        let message = health.unwrap_or_else(|status| status.message().to_owned());
+        Ok(Response::new(HealthCheckResponse { healthy, message, version: env!("CARGO_PKG_VERSION").into() }))
+    }
+
+    async fn create_queue(&self, request: Request<CreateQueueRequest>) -> Answer<CreateQueueResponse> {
+        Ok(Response::new(self.store.create_queue(checked(request)?, (self.clock)()).await?))
+    }
+
+    async fn queue_exists(&self, request: Request<QueueExistsRequest>) -> Answer<QueueExistsResponse> {
+        Ok(Response::new(self.store.queue_exists(checked(request)?).await?))
+    }
+
+    async fn get_queue_info(&self, request: Request<GetQueueInfoRequest>) -> Answer<GetQueueInfoResponse> {
+        Ok(Response::new(self.store.queue_info(checked(request)?, (self.clock)()).await?))
+    }
+
+    async fn clear_queue(&self, request: Request<ClearQueueRequest>) -> Answer<ClearQueueResponse> {
+        Ok(Response::new(self.store.clear_queue(checked(request)?, (self.clock)()).await?))
+    }
+
+    async fn delete_queue(&self, request: Request<DeleteQueueRequest>) -> Answer<DeleteQueueResponse> {
+        Ok(Response::new(self.store.delete_queue(checked(request)?, (self.clock)()).await?))
+    }
+
+    async fn submit_task(&self, request: Request<SubmitTaskRequest>) -> Answer<SubmitTaskResponse> {
+        let SubmitTaskRequest { agent_id, task } = checked(request)?;
+        let batch = BatchSubmitTasksRequest { agent_id, tasks: Vec::from_iter(task) };
+        let answer = self.store.submit(batch, (self.clock)()).await?.tasks.pop();
+        Ok(Response::new(answer.ok_or_else(|| Status::unknown("the store answered a task with none"))?))
+    }
+
+    async fn batch_submit_tasks(&self, request: Request<BatchSubmitTasksRequest>) -> Answer<BatchSubmitTasksResponse> {
+        Ok(Response::new(self.store.submit(checked(request)?, (self.clock)()).await?))
+    }
+
+    async fn get_task(&self, request: Request<GetTaskRequest>) -> Answer<GetTaskResponse> {
+        let request = checked(request)?;
+        let end = clock::now() + Duration::from_secs_f64(request.timeout);
+        Ok(Response::new(self.claim(request, end).await?))
+    }
+
+    async fn update_task_status(&self, request: Request<UpdateTaskStatusRequest>) -> Answer<UpdateTaskStatusResponse> {
+        Ok(Response::new(self.store.update(checked(request)?, (self.clock)()).await?))
+    }
+
+    async fn query_task(&self, request: Request<QueryTaskRequest>) -> Answer<QueryTaskResponse> {
+        Ok(Response::new(self.store.query(checked(request)?, (self.clock)()).await?))
+    }
+
+    async fn delete_task(&self, request: Request<DeleteTaskRequest>) -> Answer<DeleteTaskResponse> {
+        let DeleteTaskRequest { agent_id, task_id, client_request_id } = checked(request)?;
+        let missing = super::record::no_task(&agent_id, &task_id);
+        let one = BatchDeleteTasksRequest { agent_id, task_ids: vec![task_id], client_request_id };
+        match self.store.delete_tasks(one, (self.clock)()).await?.deleted {
+            0 => Err(missing),
+            _ => Ok(Response::new(DeleteTaskResponse {})),
+        }
+    }
+
+    async fn batch_delete_tasks(&self, request: Request<BatchDeleteTasksRequest>) -> Answer<BatchDeleteTasksResponse> {
+        Ok(Response::new(self.store.delete_tasks(checked(request)?, (self.clock)()).await?))
+    }
+
+    async fn cancel_task(&self, request: Request<CancelTaskRequest>) -> Answer<CancelTaskResponse> {
+        Ok(Response::new(self.store.cancel(checked(request)?, (self.clock)()).await?))
+    }
+
+    async fn retry_task(&self, request: Request<RetryTaskRequest>) -> Answer<RetryTaskResponse> {
+        Ok(Response::new(self.store.retry(checked(request)?, (self.clock)()).await?))
+    }
+
+    async fn list_tasks(&self, request: Request<ListTasksRequest>) -> Answer<ListTasksResponse> {
+        Ok(Response::new(self.store.list(checked(request)?, (self.clock)()).await?))
+    }
+
+    async fn get_tasks_by_status(&self, request: Request<GetTasksByStatusRequest>) -> Answer<ListTasksResponse> {
+        let GetTasksByStatusRequest { agent_id, status, limit, offset } = checked(request)?;
+        let list = ListTasksRequest { agent_id, status: Some(status), limit, offset };
+        Ok(Response::new(self.store.list(list, (self.clock)()).await?))
+    }
+
+    async fn get_task_stats(&self, request: Request<GetTaskStatsRequest>) -> Answer<GetTaskStatsResponse> {
+        Ok(Response::new(self.store.stats(checked(request)?, (self.clock)()).await?))
+    }
+
+    async fn watch_queue(&self, request: Request<WatchQueueRequest>) -> Answer<Self::WatchQueueStream> {
+        let WatchQueueRequest { agent_id, cursor } = checked(request)?;
+        let answers = watch::answers(self.store.clone(), self.clock, agent_id, cursor, self.draining.subscribe());
+        Ok(Response::new(Box::pin(answers)))
+    }
+}
+
+impl<S> Clone for Service<S> {
+    fn clone(&self) -> Self {
+        Self { store: self.store.clone(), clock: self.clock, draining: self.draining.clone() }
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for Service<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Service").field("store", &self.store).finish_non_exhaustive()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::proto::agent_queue::TaskType;
-
-    fn submission(request: &str) -> Request<SubmitTaskRequest> {
-        Request::new(SubmitTaskRequest {
-            agent_id: "a".into(),
-            r#type: TaskType::ApiCall as i32,
-            payload: "{}".into(),
-            client_request_id: request.into(),
-            ..Default::default()
-        })
-    }
-
-    fn claim(id: &str) -> Request<GetTaskRequest> {
-        Request::new(GetTaskRequest { agent_id: "a".into(), claim_id: id.into(), wait: 60.0 })
-    }
-
-    async fn service(path: &Path) -> Service {
-        let service = Service::open(path, Duration::from_secs(30)).expect("opened");
-        let queue = CreateQueueRequest { agent_id: "a".into() };
-        service.create_queue(Request::new(queue)).await.expect("queue");
-        service
-    }
-
-    #[tokio::test]
-    async fn a_waiting_claim_gets_the_task_that_comes() {
-        let folder = tempfile::tempdir().expect("folder");
-        let service = service(&folder.path().join("ledger")).await;
-        let (got, submitted) = tokio::join!(service.get_task(claim("c")), service.submit_task(submission("r")));
-        let task = got.expect("answer").into_inner().task.expect("task");
-        assert_eq!(task.task_id, submitted.expect("submitted").into_inner().task_id);
-    }
-
-    #[tokio::test]
-    async fn a_waiting_claim_is_answered_empty_when_the_service_drains() {
-        let folder = tempfile::tempdir().expect("folder");
-        let service = service(&folder.path().join("ledger")).await;
-        let (got, ()) = tokio::join!(service.get_task(claim("c")), async { service.drain() });
-        assert_eq!(got.expect("answer").into_inner().task, None);
-    }
-
-    #[tokio::test]
-    async fn a_service_started_anew_knows_what_it_answered() {
-        let folder = tempfile::tempdir().expect("folder");
-        let path = folder.path().join("ledger");
-        let before = service(&path).await;
-        let first = before.submit_task(submission("r")).await.expect("submitted").into_inner();
-        drop(before);
-        let after = service(&path).await;
-        let again = after.submit_task(submission("r")).await.expect("submitted").into_inner();
-        assert_eq!((again.task_id, again.already_submitted), (first.task_id, true));
-    }
-}
+#[path = "service_tests.rs"]
+mod tests;

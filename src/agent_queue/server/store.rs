@@ -1,253 +1,223 @@
-//! The queues in memory. `now` is an argument, and what an operation changes comes back as an [`Effect`].
-//!
-//! | task is | may become |
-//! |---|---|
-//! | PENDING | PROCESSING, by a claim |
-//! | PROCESSING | COMPLETED, FAILED, CANCELLED by its claim; handed out anew when the lease has ended |
-//! | COMPLETED, FAILED, CANCELLED | - |
+//! The one trait of all stores: what a queue's keeper can do, in the service's own messages.
 
-use super::{Effect, check};
+use super::Board;
 use crate::proto::agent_queue::{
-    CreateQueueRequest, CreateQueueResponse, GetTaskRequest, GetTaskResponse, SubmitTaskRequest, SubmitTaskResponse,
-    Task, TaskStatus, UpdateTaskStatusRequest, UpdateTaskStatusResponse,
+    BatchDeleteTasksRequest, BatchDeleteTasksResponse, BatchSubmitTasksRequest, BatchSubmitTasksResponse,
+    CancelTaskRequest, CancelTaskResponse, ClearQueueRequest, ClearQueueResponse, CreateQueueRequest,
+    CreateQueueResponse, DeleteQueueRequest, DeleteQueueResponse, GetQueueInfoRequest, GetQueueInfoResponse,
+    GetTaskRequest, GetTaskResponse, GetTaskStatsRequest, GetTaskStatsResponse, ListTasksRequest, ListTasksResponse,
+    QueryTaskRequest, QueryTaskResponse, QueueExistsRequest, QueueExistsResponse, RetryTaskRequest, RetryTaskResponse,
+    TaskChange, UpdateTaskStatusRequest, UpdateTaskStatusResponse,
 };
-use std::{
-    cmp::Reverse,
-    collections::{BTreeSet, HashMap},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
-};
+use std::{future::Future, time::Duration};
 use tonic::Status;
 
-/// An answer, and what giving it changed.
-pub(super) type Decided<T> = Result<(T, Option<Effect>), Status>;
+/// A moment of the wall clock, in milliseconds since 1970.
+pub type Millis = i64;
 
-/// The queues of all agents.
-#[derive(Debug)]
-pub struct Store {
-    lease: Duration,
-    queues: HashMap<String, Queue>,
-    /// By age; the index is the task's number.
-    tasks: Vec<Held>,
+/// The longest page of tasks or changes, in encoded bytes; one task always fits.
+pub(super) const MAX_PAGE: usize = 3 * 1024 * 1024;
+/// How many changes [`Store::changes`] tells at once.
+pub(super) const MAX_CHANGES: usize = 1000;
+
+/// What a store is told when it is opened.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Settings {
+    /// How long a claim holds before its task is PENDING again. 60 s.
+    pub lease: Duration,
+    /// How many times a task may be claimed and lost before it is FAILED. 5.
+    pub max_claims: u32,
+    /// How long finished tasks and remembered names are kept; at least 7 days. 30 days.
+    pub keep_finished: Duration,
 }
 
-#[derive(Debug, Default)]
-struct Queue {
-    /// Highest priority first, then oldest first.
-    waiting: BTreeSet<(Reverse<u32>, usize)>,
-    /// By the end of the lease.
-    leased: BTreeSet<(Instant, usize)>,
-    by_request: HashMap<String, usize>,
-    by_claim: HashMap<String, usize>,
+impl Default for Settings {
+    fn default() -> Self {
+        const DAY: u64 = 24 * 60 * 60;
+        Self { lease: Duration::from_secs(60), max_claims: 5, keep_finished: Duration::from_secs(30 * DAY) }
+    }
 }
 
-#[derive(Debug)]
-struct Held {
-    task: Task,
-    /// The last claim on it.
-    claim_id: String,
-    /// Where the claim is in force.
-    until: Option<Instant>,
+/// A claim's answer, and when it is worth asking again.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Claimed {
+    /// With a task, or without.
+    pub answer: GetTaskResponse,
+    /// Where there was no task: when the first lease of the queue ends.
+    pub next_lease_end: Option<Millis>,
 }
 
-impl Store {
-    /// An empty store whose claims hold for `lease`.
-    pub fn new(lease: Duration) -> Self {
-        Self { lease, queues: HashMap::new(), tasks: Vec::new() }
-    }
+/// What changed in a queue.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Changes<C = u64> {
+    /// Each task that changed, once, as it is now.
+    pub changes: Vec<TaskChange>,
+    /// Where to go on.
+    pub cursor: C,
+}
 
-    pub(super) fn create_queue(&mut self, request: CreateQueueRequest, now: Instant) -> Decided<CreateQueueResponse> {
-        check::id("agent_id", &request.agent_id)?;
-        let already_exists = self.queues.contains_key(&request.agent_id);
-        let effect = (!already_exists).then_some(Effect::QueueCreated { agent_id: request.agent_id });
-        self.decided(CreateQueueResponse { already_exists }, effect, now)
-    }
+/// Keeps the queues of all agents.
+///
+/// What holds for every store, and is tried on each by one suite (`tests/queue/conformance`):
+///
+/// - **Requests are valid.** The service checks them first; a store looks only at what it keeps.
+/// - **`now` is an argument.** It is the wall clock of the server that was asked. Servers that share a store must agree on the time
+///   to well within a lease.
+/// - **An answer is durable**, where the store is: it goes out after the commit. A call whose future is dropped may have been carried
+///   out all the same; nothing is half done.
+/// - **Leases end on time.** An operation on a queue first gives back what is overdue at `now` ([`Record::lose`](super::record::Record::lose)),
+///   so that nobody ever sees a task PROCESSING whose `lease_until` has come.
+/// - **One rule for moves.** What an operation makes of a task is decided by [`record`](super::record), never by the store.
+/// - **Names.** A `client_request_id` seen before gets its first answer, whatever else the request says; one that named
+///   another operation is INVALID_ARGUMENT ([`Remembered`](super::record::Remembered)). A task keeps its own; when it is deleted
+///   its name is remembered on its own. A request that failed, or found nothing to change, need not be remembered.
+///   Claim ids have a room of their own: a task keeps the id of the claim that holds or ended it, and a claim that is over
+///   otherwise is remembered with the reason ([`Over`](super::record::Over)).
+/// - **Ids.** A task's id is [`task_id`](super::record::task_id) of a number that grows with each submission and is never given twice,
+///   not even after a queue was deleted. Older means a lower number; batches keep their order.
+/// - **Errors.** NOT_FOUND for a queue or task that is not there, FAILED_PRECONDITION for an illegal move or a claim that does
+///   not hold, INVALID_ARGUMENT for a name of another operation, UNAVAILABLE when the store cannot answer now; never ABORTED,
+///   INTERNAL or another code that a client retries in vain.
+/// - **News.** After the commit of a change the store marks its [`Board`].
+pub trait Store: Send + Sync + 'static {
+    /// How far a watch has come. In the service's messages it is a number; the store that made it may know more, and tell less twice.
+    type Cursor: From<u64> + Into<u64> + Clone + Send + Sync;
 
-    pub(super) fn submit_task(&mut self, request: SubmitTaskRequest, now: Instant) -> Decided<SubmitTaskResponse> {
-        check::submission(&request)?;
-        if let Some(number) = self.queue(&request.agent_id)?.by_request.get(&request.client_request_id) {
-            let task_id = self.tasks[*number].task.task_id.clone();
-            return Ok((SubmitTaskResponse { task_id, already_submitted: true }, None));
-        }
-        let task_id = format!("task-{}", self.tasks.len() + 1);
-        let effect = Effect::TaskSubmitted {
-            priority: request.priority.unwrap_or(5),
-            agent_id: request.agent_id,
-            client_request_id: request.client_request_id,
-            task_id: task_id.clone(),
-            r#type: request.r#type,
-            custom_type: request.custom_type,
-            payload: request.payload,
-            at_ms: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64),
-        };
-        self.decided(SubmitTaskResponse { task_id, already_submitted: false }, Some(effect), now)
-    }
+    /// Where changes are marked: those made here, and those of other servers where the store is shared.
+    fn board(&self) -> &Board;
 
-    /// Claims a task, or answers empty where there is none now.
-    pub(super) fn get_task(&mut self, request: &GetTaskRequest, now: Instant) -> Decided<GetTaskResponse> {
-        check::id("agent_id", &request.agent_id)?;
-        check::id("claim_id", &request.claim_id)?;
-        check::wait(request.wait)?;
-        let queue = self.queue(&request.agent_id)?;
-        if let Some(number) = queue.by_claim.get(&request.claim_id) {
-            let held = &self.tasks[*number];
-            if held.claim_id != request.claim_id {
-                return Err(lease_lost(&request.claim_id, &held.task.task_id));
-            }
-            return Ok((self.claimed(*number, now), None));
-        }
-        let overdue = queue.leased.first().filter(|(until, _)| *until <= now).map(|(_, number)| *number);
-        let Some(number) = overdue.or(queue.waiting.first().map(|(_, number)| *number)) else {
-            return Ok((GetTaskResponse::default(), None));
-        };
-        let effect = Effect::TaskClaimed {
-            agent_id: request.agent_id.clone(),
-            task_id: self.tasks[number].task.task_id.clone(),
-            claim_id: request.claim_id.clone(),
-        };
-        self.apply(&effect, now);
-        Ok((self.claimed(number, now), Some(effect)))
-    }
+    /// What the store is, in a few words; UNAVAILABLE where it cannot work.
+    fn health(&self) -> impl Future<Output = Result<String, Status>> + Send;
 
-    /// When the next claim in a queue runs out, and its task can be handed out again.
-    pub(super) fn next_lease_end(&self, agent_id: &str) -> Option<Instant> {
-        Some(self.queues.get(agent_id)?.leased.first()?.0)
-    }
+    /// Makes a queue, or finds it there.
+    fn create_queue(
+        &self,
+        request: CreateQueueRequest,
+        now: Millis,
+    ) -> impl Future<Output = Result<CreateQueueResponse, Status>> + Send;
 
-    pub(super) fn update_task_status(
-        &mut self,
+    /// Whether there is a queue.
+    fn queue_exists(
+        &self,
+        request: QueueExistsRequest,
+    ) -> impl Future<Output = Result<QueueExistsResponse, Status>> + Send;
+
+    /// How full a queue is.
+    fn queue_info(
+        &self,
+        request: GetQueueInfoRequest,
+        now: Millis,
+    ) -> impl Future<Output = Result<GetQueueInfoResponse, Status>> + Send;
+
+    /// Deletes the tasks of a queue, or those of one status.
+    fn clear_queue(
+        &self,
+        request: ClearQueueRequest,
+        now: Millis,
+    ) -> impl Future<Output = Result<ClearQueueResponse, Status>> + Send;
+
+    /// Deletes a queue and all that was remembered for it; a queue that is not there is no error.
+    fn delete_queue(
+        &self,
+        request: DeleteQueueRequest,
+        now: Millis,
+    ) -> impl Future<Output = Result<DeleteQueueResponse, Status>> + Send;
+
+    /// Adds tasks, all or none; one named twice in the batch is added once.
+    fn submit(
+        &self,
+        request: BatchSubmitTasksRequest,
+        now: Millis,
+    ) -> impl Future<Output = Result<BatchSubmitTasksResponse, Status>> + Send;
+
+    /// Claims a task, and does not wait for one.
+    ///
+    /// A claim id that holds a task renews its lease and gets it again; one that ended a task gets it as it is now; one that is over
+    /// is FAILED_PRECONDITION. An empty answer leaves no trace.
+    fn claim(&self, request: GetTaskRequest, now: Millis) -> impl Future<Output = Result<Claimed, Status>> + Send;
+
+    /// Carries out [`Record::update`](super::record::Record::update).
+    fn update(
+        &self,
         request: UpdateTaskStatusRequest,
-        now: Instant,
-    ) -> Decided<UpdateTaskStatusResponse> {
-        let status = check::report(&request)?;
-        let Some(number) = self.number(&request.task_id) else {
-            return Err(Status::not_found(format!("task_id: there is no task {:?}", request.task_id)));
-        };
-        let held = &self.tasks[number];
-        if held.claim_id != request.claim_id {
-            return Err(lease_lost(&request.claim_id, &request.task_id));
-        }
-        let effect = match (held.task.status(), status) {
-            (TaskStatus::Processing, TaskStatus::Processing) => {
-                self.renew(number, now);
-                None
-            }
-            (TaskStatus::Processing, _) => Some(Effect::TaskEnded {
-                agent_id: held.task.agent_id.clone(),
-                task_id: request.task_id,
-                claim_id: request.claim_id,
-                status: request.status,
-                result: request.result,
-                error_message: request.error_message,
-            }),
-            (was, same) if was == same => None,
-            (was, _) => {
-                let (id, was, to) = (&request.task_id, was.as_str_name(), status.as_str_name());
-                return Err(Status::failed_precondition(format!("status: {id} is {was} and cannot become {to}")));
-            }
-        };
-        if let Some(effect) = &effect {
-            self.apply(effect, now);
-        }
-        let task = Some(self.tasks[number].task.clone());
-        Ok((UpdateTaskStatusResponse { task }, effect))
-    }
+        now: Millis,
+    ) -> impl Future<Output = Result<UpdateTaskStatusResponse, Status>> + Send;
 
-    /// Carries out an effect: one just decided, or one read back from the ledger.
-    pub fn apply(&mut self, effect: &Effect, now: Instant) {
-        match effect {
-            Effect::QueueCreated { agent_id } => {
-                self.queues.entry(agent_id.clone()).or_default();
-            }
-            Effect::TaskSubmitted {
-                agent_id,
-                client_request_id,
-                task_id,
-                r#type,
-                custom_type,
-                payload,
-                priority,
-                at_ms,
-            } => {
-                let number = self.tasks.len();
-                let task = Task {
-                    task_id: task_id.clone(),
-                    agent_id: agent_id.clone(),
-                    r#type: *r#type,
-                    custom_type: custom_type.clone(),
-                    payload: payload.clone(),
-                    priority: *priority,
-                    status: TaskStatus::Pending as i32,
-                    created_at: Some((UNIX_EPOCH + Duration::from_millis(at_ms.unsigned_abs())).into()),
-                    ..Task::default()
-                };
-                self.tasks.push(Held { task, claim_id: String::new(), until: None });
-                let queue = self.queues.entry(agent_id.clone()).or_default();
-                queue.waiting.insert((Reverse(*priority), number));
-                queue.by_request.insert(client_request_id.clone(), number);
-            }
-            Effect::TaskClaimed { task_id, claim_id, .. } => {
-                let Some(number) = self.number(task_id) else { return };
-                let held = &mut self.tasks[number];
-                held.task.set_status(TaskStatus::Processing);
-                held.claim_id = claim_id.clone();
-                let queue = self.queues.entry(held.task.agent_id.clone()).or_default();
-                queue.waiting.remove(&(Reverse(held.task.priority), number));
-                queue.by_claim.insert(claim_id.clone(), number);
-                self.renew(number, now);
-            }
-            Effect::TaskEnded { task_id, status, result, error_message, .. } => {
-                let Some(number) = self.number(task_id) else { return };
-                let held = &mut self.tasks[number];
-                held.task.status = *status;
-                held.task.result = result.clone();
-                held.task.error_message = error_message.clone();
-                let queue = self.queues.entry(held.task.agent_id.clone()).or_default();
-                if let Some(until) = held.until.take() {
-                    queue.leased.remove(&(until, number));
-                }
-            }
-        }
-    }
+    /// One task.
+    fn query(
+        &self,
+        request: QueryTaskRequest,
+        now: Millis,
+    ) -> impl Future<Output = Result<QueryTaskResponse, Status>> + Send;
 
-    fn decided<T>(&mut self, answer: T, effect: Option<Effect>, now: Instant) -> Decided<T> {
-        if let Some(effect) = &effect {
-            self.apply(effect, now);
-        }
-        Ok((answer, effect))
-    }
+    /// Deletes tasks; an id that stands twice is deleted once, and one that is not there is named in the answer, in the request's order.
+    fn delete_tasks(
+        &self,
+        request: BatchDeleteTasksRequest,
+        now: Millis,
+    ) -> impl Future<Output = Result<BatchDeleteTasksResponse, Status>> + Send;
 
-    /// The lease starts anew.
-    fn renew(&mut self, number: usize, now: Instant) {
-        let held = &mut self.tasks[number];
-        let queue = self.queues.entry(held.task.agent_id.clone()).or_default();
-        let until = now + self.lease;
-        if let Some(before) = held.until.replace(until) {
-            queue.leased.remove(&(before, number));
-        }
-        queue.leased.insert((until, number));
-    }
+    /// Carries out [`Record::cancel`](super::record::Record::cancel). Repeated, it answers with the task as it is now.
+    fn cancel(
+        &self,
+        request: CancelTaskRequest,
+        now: Millis,
+    ) -> impl Future<Output = Result<CancelTaskResponse, Status>> + Send;
 
-    fn claimed(&self, number: usize, now: Instant) -> GetTaskResponse {
-        let held = &self.tasks[number];
-        let lease = held.until.map_or(0.0, |until| until.saturating_duration_since(now).as_secs_f64());
-        GetTaskResponse { task: Some(held.task.clone()), lease }
-    }
+    /// Carries out [`Record::again`](super::record::Record::again).
+    fn retry(
+        &self,
+        request: RetryTaskRequest,
+        now: Millis,
+    ) -> impl Future<Output = Result<RetryTaskResponse, Status>> + Send;
 
-    fn number(&self, task_id: &str) -> Option<usize> {
-        let number: usize = task_id.strip_prefix("task-")?.parse().ok()?;
-        (1..=self.tasks.len()).contains(&number).then(|| number - 1)
-    }
+    /// A page of tasks, oldest first: as many as asked for, but at most 3 MiB where it is more than one.
+    fn list(
+        &self,
+        request: ListTasksRequest,
+        now: Millis,
+    ) -> impl Future<Output = Result<ListTasksResponse, Status>> + Send;
 
-    fn queue(&self, agent_id: &str) -> Result<&Queue, Status> {
-        let missing = || Status::not_found(format!("agent_id: {agent_id:?} has no queue"));
-        self.queues.get(agent_id).ok_or_else(missing)
-    }
+    /// Counts and times of a queue; kinds that have no task are left out, the others stand in the order of their numbers.
+    fn stats(
+        &self,
+        request: GetTaskStatsRequest,
+        now: Millis,
+    ) -> impl Future<Output = Result<GetTaskStatsResponse, Status>> + Send;
+
+    /// What changed in a queue after `cursor`, deletions included; without a cursor nothing, and the cursor of now.
+    ///
+    /// Some at a time: an answer with changes may not be all of them, one without says that there are no more. A change is never
+    /// left out; one may be told twice. A cursor is good for as long as names are remembered.
+    fn changes(
+        &self,
+        agent_id: &str,
+        cursor: Option<Self::Cursor>,
+        now: Millis,
+    ) -> impl Future<Output = Result<Changes<Self::Cursor>, Status>> + Send;
+
+    /// Forgets some of the tasks that ended, and of the names whose work was done, more than `keep_finished` ago; returns
+    /// whether there may be more. What is forgotten is no change to tell.
+    fn prune(&self, now: Millis) -> impl Future<Output = Result<bool, Status>> + Send;
 }
 
-fn lease_lost(claim_id: &str, task_id: &str) -> Status {
-    Status::failed_precondition(format!("claim_id: {claim_id:?} does not hold {task_id}: another claim does, or none"))
-}
+/// The room on a page: what comes first always fits.
+#[derive(Debug)]
+pub(super) struct Room(Option<usize>);
 
-#[cfg(test)]
-#[path = "store_tests.rs"]
-mod tests;
+impl Room {
+    /// An empty page.
+    pub(super) fn new() -> Self {
+        Self(None)
+    }
+
+    /// Takes so many bytes, if they fit.
+    pub(super) fn take(&mut self, bytes: usize) -> bool {
+        let used = self.0.unwrap_or(0) + bytes;
+        let fits = self.0.is_none() || used <= MAX_PAGE;
+        if fits {
+            self.0 = Some(used);
+        }
+        fits
+    }
+}

@@ -11,14 +11,24 @@
 // A command lives in real time.
 #![allow(clippy::disallowed_methods)]
 
+#[cfg(unix)]
+mod agent;
 mod check_config;
 #[cfg(unix)]
 mod demo;
 #[cfg(unix)]
+mod facts;
+#[cfg(unix)]
+mod job;
+#[cfg(all(unix, feature = "serve"))]
 mod serve;
+#[cfg(all(unix, feature = "serve"))]
+mod store;
 mod terminal;
 #[cfg(unix)]
 mod tls;
+#[cfg(unix)]
+mod voice;
 
 use clap::{Parser, Subcommand};
 use std::{env, io, path::PathBuf, process::ExitCode};
@@ -50,10 +60,14 @@ enum Command {
     #[cfg(unix)]
     #[command(after_help = EXIT_CODES)]
     Soak(demo::SoakArguments),
-    /// Serve the agent queue, small: one file keeps it.
-    #[cfg(unix)]
+    /// Serve the agent queue.
+    #[cfg(all(unix, feature = "serve"))]
     #[command(after_help = EXIT_CODES)]
     Serve(serve::ServeArguments),
+    /// Work through an agent's queue: one run of a command for each task.
+    #[cfg(unix)]
+    #[command(after_help = agent::HELP)]
+    Agent(agent::AgentArguments),
     /// The server of the demo.
     #[cfg(unix)]
     #[command(hide = true)]
@@ -105,8 +119,10 @@ fn run(arguments: Arguments) -> Result<(), Trouble> {
         Command::Demo => demo::run(arguments.json, arguments.config.as_deref()),
         #[cfg(unix)]
         Command::Soak(soak) => demo::soak(&soak, arguments.json, arguments.config.as_deref()),
-        #[cfg(unix)]
+        #[cfg(all(unix, feature = "serve"))]
         Command::Serve(server) => serve::run(&server, arguments.config.as_deref(), arguments.json),
+        #[cfg(unix)]
+        Command::Agent(agent) => agent::run(agent, arguments.config.as_deref(), arguments.json),
         #[cfg(unix)]
         Command::DemoServer(server) => demo::serve(&server, arguments.config.as_deref()),
         #[cfg(not(unix))]

@@ -1,34 +1,62 @@
-//! `serve`: the agent queue's small server, which keeps every effect in a file. Drains with a GOAWAY on SIGTERM and Ctrl-C.
+//! `serve`: the agent queue's server. Drains with a GOAWAY on SIGTERM and Ctrl-C.
 
-use crate::{Trouble, terminal::Terminal, tls::Tls};
-use serde_json::json;
-use std::{
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    time::Duration,
+use crate::{
+    Trouble,
+    store::{StoreArgument, StoreSpec},
+    terminal::Terminal,
+    tls::Tls,
 };
+use serde_json::json;
+use std::{net::SocketAddr, path::Path, time::Duration};
 use tokio::{
     net::TcpListener,
     runtime,
     signal::unix::{SignalKind, signal},
+    sync::watch,
     task, time,
 };
 use tonic::transport::{Server, server::TcpIncoming};
-use tonic_supervisor::agent_queue::{agent_queue_server::AgentQueueServer, server::Service};
+use tonic_health::server::HealthReporter;
+use tonic_supervisor::agent_queue::{
+    DESCRIPTORS,
+    agent_queue_server::AgentQueueServer,
+    server::{MemoryStore, PostgresStore, Service, Settings, SqliteStore, Store},
+};
 
-/// How long a claim holds before its task is handed out again.
-const LEASE: Duration = Duration::from_secs(60);
 /// How long calls in flight may take once it drains.
 const DRAIN: Duration = Duration::from_secs(10);
+/// A client that has gone without a word is asked after this long, and given up after the other: its watch would never end.
+const KEEPALIVE_TIME: Duration = Duration::from_secs(60);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+/// How often the store's health is looked at.
+const HEALTH_EVERY: Duration = Duration::from_secs(5);
+const DAY: u64 = 24 * 60 * 60;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct ServeArguments {
     /// The address to serve on.
     #[arg(long, default_value = "127.0.0.1:50051")]
     addr: SocketAddr,
-    /// The file that keeps every effect; made if it is not there.
-    #[arg(long, default_value = "agent-queue.ledger")]
-    ledger: PathBuf,
+    /// Where the queues are kept: `memory`, `sqlite:PATH` or `postgres:DSN`.
+    #[arg(long, default_value = "sqlite:agent-queue.db", env = "AGENT_QUEUE_STORE", hide_env_values = true)]
+    store: StoreArgument,
+    /// How many seconds a claim holds before its task is handed out anew: 1 to 86400.
+    #[arg(long, default_value_t = 60.0, value_parser = lease)]
+    lease: f64,
+    /// How many times a task may be claimed and lost before it is FAILED.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    max_claims: u32,
+    /// How many days finished tasks and the names of requests are kept: at least 7.
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(7..=36500))]
+    keep_finished: u64,
+}
+
+fn lease(text: &str) -> Result<f64, String> {
+    let seconds: f64 = text.parse().map_err(|_| "must be a number of seconds".to_owned())?;
+    if !(1.0..=86400.0).contains(&seconds) {
+        return Err("must be 1 to 86400 seconds".into());
+    }
+    Ok(seconds)
 }
 
 /// Serves until it is told to stop; over TLS where `config` says so.
@@ -38,49 +66,115 @@ pub(crate) fn run(arguments: &ServeArguments, config: Option<&Path>, json: bool)
         .enable_all()
         .build()
         .map_err(Trouble::failed("cannot start the runtime"))?
-        .block_on(serve(arguments, tls, json))
+        .block_on(open(arguments, tls, json))
 }
 
-async fn serve(arguments: &ServeArguments, tls: Option<Tls>, json: bool) -> Result<(), Trouble> {
+async fn open(arguments: &ServeArguments, tls: Option<Tls>, json: bool) -> Result<(), Trouble> {
+    let settings = Settings {
+        lease: Duration::from_secs_f64(arguments.lease),
+        max_claims: arguments.max_claims,
+        keep_finished: Duration::from_secs(arguments.keep_finished * DAY),
+    };
+    let spec = arguments.store.read().map_err(Trouble::Usage)?;
+    match &spec {
+        StoreSpec::Memory => serve(arguments, MemoryStore::new(settings), &spec, tls, json).await,
+        StoreSpec::Sqlite(path) => {
+            let path = path.clone();
+            let store = task::spawn_blocking(move || SqliteStore::open(&path, settings))
+                .await
+                .map_err(Trouble::failed("cannot open the database"))?
+                .map_err(|error| Trouble::Failed(error.to_string()))?;
+            serve(arguments, store, &spec, tls, json).await
+        }
+        StoreSpec::Postgres(dsn) => {
+            let store = PostgresStore::open(dsn, settings).await.map_err(|error| Trouble::Failed(error.to_string()))?;
+            serve(arguments, store, &spec, tls, json).await
+        }
+    }
+}
+
+async fn serve<S: Store>(
+    arguments: &ServeArguments,
+    store: S,
+    spec: &StoreSpec,
+    tls: Option<Tls>,
+    json: bool,
+) -> Result<(), Trouble> {
     let trouble = "cannot listen for signals";
     let mut terminate = signal(SignalKind::terminate()).map_err(Trouble::failed(trouble))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Trouble::failed(trouble))?;
     let trouble = format!("cannot listen on {}", arguments.addr);
     let listener = TcpListener::bind(arguments.addr).await.map_err(Trouble::failed(&trouble))?;
     let address = listener.local_addr().map_err(Trouble::failed(&trouble))?;
-    let ledger = arguments.ledger.clone();
-    let service = task::spawn_blocking(move || Service::open(&ledger, LEASE))
-        .await
-        .map_err(Trouble::failed("cannot open the ledger"))?
-        .map_err(|error| Trouble::Failed(error.to_string()))?;
-    let mut builder = Server::builder();
+    let service = Service::new(store);
+    let mut builder = Server::builder()
+        .http2_keepalive_interval(Some(KEEPALIVE_TIME))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT));
     if let Some(tls) = &tls {
         builder = builder.tls_config(tls.server()).map_err(Trouble::failed("cannot serve over TLS"))?;
     }
+    let trouble = "cannot read the service's descriptors";
+    let reflection = || {
+        let builder = tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(DESCRIPTORS);
+        builder.register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let (reporter, health) = tonic_health::server::health_reporter();
+    let router = builder
+        .add_service(AgentQueueServer::new(service.clone()))
+        .add_service(health)
+        .add_service(reflection().build_v1().map_err(Trouble::failed(trouble))?)
+        .add_service(reflection().build_v1alpha().map_err(Trouble::failed(trouble))?);
+
+    let (told, mut draining) = watch::channel(false);
+    let watched = tokio::spawn(watch_health(service.clone(), reporter, draining.clone()));
+    let pruner = service.clone();
+    tokio::spawn(async move { pruner.prune().await });
     let line = match json {
-        true => json!({ "kind": "serving", "address": address.to_string(), "tls": tls.is_some() }).to_string(),
-        false => format!("serves the agent queue on {address}{}", if tls.is_some() { " over TLS" } else { "" }),
+        true => json!({ "kind": "serving", "address": address.to_string(), "tls": tls.is_some(), "store": spec.to_string() }).to_string(),
+        false => format!(
+            "serves the agent queue on {address}{}, kept in {}",
+            if tls.is_some() { " over TLS" } else { "" },
+            spec
+        ),
     };
     Terminal::new().line(&line);
 
-    let (draining, drain) = tokio::sync::oneshot::channel::<()>();
-    let queue = service.clone();
-    let told = async move {
+    let terminated = async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        queue.drain();
-        drop(draining);
+        told.send_replace(true);
+        // Says NOT_SERVING before the GOAWAY goes out.
+        let _ = watched.await;
+        service.drain();
     };
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    let server = builder.add_service(AgentQueueServer::new(service)).serve_with_incoming_shutdown(incoming, told);
+    let server = router.serve_with_incoming_shutdown(incoming, terminated);
     let overdue = async {
-        let _ = drain.await;
+        let _ = draining.wait_for(|draining| *draining).await;
         time::sleep(DRAIN).await;
     };
     tokio::select! {
         ended = server => ended.map_err(Trouble::failed("the server failed")),
         () = overdue => Ok(()),
+    }
+}
+
+/// Tells `grpc.health.v1` how the store is, until the server drains.
+async fn watch_health<S: Store>(service: Service<S>, reporter: HealthReporter, mut draining: watch::Receiver<bool>) {
+    use tonic_health::ServingStatus::{NotServing, Serving};
+    const NAMES: [&str; 2] = ["", "agent_queue.v1.AgentQueue"];
+    let tell = async |status| {
+        for name in NAMES {
+            reporter.set_service_status(name, status).await;
+        }
+    };
+    loop {
+        tell(if service.health().await.is_ok() { Serving } else { NotServing }).await;
+        let stopped = time::timeout(HEALTH_EVERY, draining.wait_for(|draining| *draining)).await.is_ok();
+        if stopped {
+            return tell(NotServing).await;
+        }
     }
 }

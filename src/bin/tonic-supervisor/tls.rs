@@ -18,6 +18,7 @@ pub(crate) struct Tls {
 
 impl Tls {
     /// For a server, as the file says; none: plaintext.
+    #[cfg(feature = "serve")]
     pub(crate) fn for_a_server(file: Option<&Path>) -> Result<Option<Self>, Trouble> {
         Self::read(file, |tls| tls.certificate().is_some() && tls.key().is_some(), "certificate and grpc.tls.key")
     }

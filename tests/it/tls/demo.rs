@@ -1,4 +1,4 @@
-//! The demo and `serve` over TLS, from outside.
+//! The demo over TLS, from outside.
 
 use super::certificates::{Authority, NOW};
 use serde_json::Value;
@@ -36,48 +36,4 @@ fn a_demo_without_certificates_for_its_server_says_what_is_missing() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(3));
     assert!(said.contains("needs grpc.tls.ca, grpc.tls.certificate and grpc.tls.key"), "{said}");
-}
-
-/// A supervised client and `serve` take the same keys of the same file; SIGTERM drains.
-#[cfg(unix)]
-#[tokio::test]
-async fn serve_takes_the_same_keys_as_the_supervisor_and_drains_when_it_is_told_to_stop() {
-    use std::io::{BufRead as _, BufReader};
-    use tonic_supervisor::{
-        Config, Supervisor,
-        agent_queue::{CreateQueueRequest, agent_queue_client::AgentQueueClient},
-    };
-
-    let folder = tempfile::tempdir().expect("folder");
-    let authority = Authority::new("authority");
-    fs::write(folder.path().join("ca.pem"), &authority.pem).expect("written");
-    authority.both("127.0.0.1", NOW).write(folder.path(), "both");
-    let file = folder.path().join("grpc.yaml");
-    let keys = "grpc:\n  tls: {ca: FOLDER/ca.pem, certificate: FOLDER/both.pem, key: FOLDER/both.key}\n";
-    fs::write(&file, keys.replace("FOLDER", &folder.path().display().to_string())).expect("written");
-    let mut server = Command::new(env!("CARGO_BIN_EXE_tonic-supervisor"))
-        .args(["serve", "--json", "--addr", "127.0.0.1:0", "--ledger"])
-        .arg(folder.path().join("ledger"))
-        .arg("--config")
-        .arg(&file)
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .expect("it starts");
-    let mut line = String::new();
-    BufReader::new(server.stdout.take().expect("piped")).read_line(&mut line).expect("a line");
-    let said: Value = serde_json::from_str(&line).expect("an object");
-    assert_eq!((said["kind"].as_str(), said["tls"].as_bool()), (Some("serving"), Some(true)));
-    let address: std::net::SocketAddr = said["address"].as_str().expect("text").parse().expect("an address");
-
-    let config = Config::builder().file(&file).host("127.0.0.1").port(address.port()).build().expect("valid");
-    let supervisor = Supervisor::spawn(config);
-    let mut client = AgentQueueClient::new(supervisor.channel());
-    let made = client.create_queue(CreateQueueRequest { agent_id: "agent_001".into() }).await.expect("made");
-    assert!(!made.into_inner().already_exists);
-
-    let stopped = Command::new("kill").args(["-TERM", &server.id().to_string()]).status().expect("kill");
-    assert!(stopped.success());
-    let ended = tokio::task::spawn_blocking(move || server.wait().expect("it ended"));
-    assert_eq!(ended.await.expect("waited").code(), Some(0));
-    supervisor.shutdown(std::time::Duration::ZERO).await;
 }

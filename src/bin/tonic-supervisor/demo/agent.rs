@@ -10,8 +10,8 @@ use tokio::{
 };
 use tonic::{body::Body, client::GrpcService, codegen::StdError};
 use tonic_supervisor::agent_queue::{
-    CreateQueueRequest, GetTaskRequest, SubmitTaskRequest, Task, TaskStatus, TaskType, UpdateTaskStatusRequest,
-    agent_queue_client::AgentQueueClient,
+    CreateQueueRequest, GetTaskRequest, NewTask, SubmitTaskRequest, Task, TaskStatus, TaskType,
+    UpdateTaskStatusRequest, agent_queue_client::AgentQueueClient,
 };
 
 const WORKERS: usize = 4;
@@ -123,13 +123,13 @@ impl<C: Channel> Worker<C> {
 
     /// Submits a task, claims the next one and completes it; a call that fails ends the round.
     async fn round(&mut self, id: String) -> Option<()> {
-        let submission = SubmitTaskRequest {
-            agent_id: self.agent.into(),
+        let task = NewTask {
             r#type: TaskType::DataProcessing as i32,
             payload: r#"{"rows": 100}"#.into(),
             client_request_id: id.clone(),
-            ..SubmitTaskRequest::default()
+            ..NewTask::default()
         };
+        let submission = SubmitTaskRequest { agent_id: self.agent.into(), task: Some(task) };
         let submitted = self.tally.call(self.client.submit_task(submission)).await?;
         self.tally.accepted(submitted.task_id);
         sleep(THINK).await;
@@ -138,13 +138,14 @@ impl<C: Channel> Worker<C> {
         self.complete(task, id).await
     }
 
-    async fn claim(&mut self, claim_id: &str, wait: f64) -> Option<Task> {
-        let request = GetTaskRequest { agent_id: self.agent.into(), claim_id: claim_id.into(), wait };
+    async fn claim(&mut self, claim_id: &str, timeout: f64) -> Option<Task> {
+        let request = GetTaskRequest { agent_id: self.agent.into(), claim_id: claim_id.into(), timeout };
         self.tally.call(self.client.get_task(request)).await?.task
     }
 
     async fn complete(&mut self, task: Task, claim_id: String) -> Option<()> {
         let report = UpdateTaskStatusRequest {
+            agent_id: self.agent.into(),
             task_id: task.task_id,
             claim_id,
             status: TaskStatus::Completed as i32,

@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The server, whichever process plays it at the moment.
 #[derive(Debug)]
 pub(super) struct Child {
-    ledger: PathBuf,
+    journal: PathBuf,
     config: Option<PathBuf>,
     address: SocketAddr,
     /// Bound and never listening: the port stays ours while no server runs.
@@ -40,11 +40,11 @@ struct Process {
 
 impl Child {
     /// Starts a server on a free port and waits until it serves.
-    pub(super) async fn start(ledger: &Path, config: Option<&Path>) -> Result<Self, Trouble> {
+    pub(super) async fn start(journal: &Path, config: Option<&Path>) -> Result<Self, Trouble> {
         let (port, address) = reserve().map_err(Trouble::failed("cannot reserve a port on 127.0.0.1"))?;
-        let mut process = Process::start(ledger, config, address)?;
+        let mut process = Process::start(journal, config, address)?;
         process.says("serving").await?;
-        Ok(Self { ledger: ledger.into(), config: config.map(Into::into), address, _port: port, process })
+        Ok(Self { journal: journal.into(), config: config.map(Into::into), address, _port: port, process })
     }
 
     pub(super) fn address(&self) -> SocketAddr {
@@ -59,7 +59,7 @@ impl Child {
 
     /// Starts a new process on the same port and waits until it serves.
     pub(super) async fn start_again(&mut self) -> Result<(), Trouble> {
-        self.process = Process::start(&self.ledger, self.config.as_deref(), self.address)?;
+        self.process = Process::start(&self.journal, self.config.as_deref(), self.address)?;
         self.process.says("serving").await
     }
 
@@ -75,7 +75,7 @@ impl Child {
 
     /// A successor listens before the old process is asked to drain, and serves when the old one has ended.
     pub(super) async fn replace(&mut self) -> Result<(), Trouble> {
-        let mut successor = Process::start(&self.ledger, self.config.as_deref(), self.address)?;
+        let mut successor = Process::start(&self.journal, self.config.as_deref(), self.address)?;
         successor.says("listening").await?;
         let mut old = std::mem::replace(&mut self.process, successor);
         old.signal(Signal::TERM)?;
@@ -98,12 +98,12 @@ impl Child {
 }
 
 impl Process {
-    fn start(ledger: &Path, config: Option<&Path>, address: SocketAddr) -> Result<Self, Trouble> {
+    fn start(journal: &Path, config: Option<&Path>, address: SocketAddr) -> Result<Self, Trouble> {
         let itself = env::current_exe().map_err(Trouble::failed("cannot find the program's own file"))?;
         let mut process = Command::new(itself)
             .arg("demo-server")
-            .arg("--ledger")
-            .arg(ledger)
+            .arg("--journal")
+            .arg(journal)
             .arg("--listen")
             .arg(address.to_string())
             .args(config.into_iter().flat_map(|file| [OsStr::new("--config"), file.as_os_str()]))

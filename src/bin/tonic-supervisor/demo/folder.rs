@@ -20,9 +20,9 @@ impl Folder {
         Ok(Self(path))
     }
 
-    /// Where the server keeps its ledger.
-    pub(super) fn ledger(&self) -> PathBuf {
-        Path::join(&self.0, "ledger.jsonl")
+    /// Where the server keeps its journal.
+    pub(super) fn journal(&self) -> PathBuf {
+        Path::join(&self.0, "journal.jsonl")
     }
 }
 

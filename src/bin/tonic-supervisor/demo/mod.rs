@@ -1,6 +1,6 @@
 //! `demo`: two agents do the same work through the same trouble, one on a supervised channel and one on a plain one.
 //!
-//! The server is a child process with a ledger on disk; what was really executed is read from there at the end.
+//! The server is a child process with a journal on disk; what was really executed is read from there at the end.
 
 mod agent;
 mod child;
@@ -56,7 +56,7 @@ async fn play(json: bool, config: Option<&Path>) -> Result<Summary, Trouble> {
     let report = Arc::new(Report::new(Terminal::new(), json));
     let folder = Folder::new()?;
     let tls = Tls::for_both_ends(config)?;
-    let mut child = Child::start(&folder.ledger(), config).await?;
+    let mut child = Child::start(&folder.journal(), config).await?;
     report.started(child.address());
 
     let (channel, supervised) = supervised::start("supervised", child.address(), config, &report)?;
@@ -76,7 +76,7 @@ async fn play(json: bool, config: Option<&Path>) -> Result<Summary, Trouble> {
     tokio::join!(supervised.close(), plain.close());
     child.stop().await?;
 
-    let summary = Summary::new(&folder.ledger(), [left.tally(), right.tally()], counts)?;
+    let summary = Summary::new(&folder.journal(), [left.tally(), right.tally()], counts)?;
     report.summary(&summary);
     Ok(summary)
 }

@@ -1,28 +1,25 @@
 //! What the demo says while it runs: lines for people, or one JSON object per line.
 
 use super::{summary::Summary, tally::Tally};
-use crate::terminal::{Terminal, Tone};
-use serde_json::{Map, Value, json};
-use std::{
-    net::SocketAddr,
-    sync::Arc,
-    time::{Duration, Instant},
+use crate::{
+    terminal::{Terminal, Tone},
+    voice::{Voice, merge},
 };
+use serde_json::{Map, Value, json};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{task::JoinHandle, time};
 use tonic::Status;
 
 /// Where everything that happens is told.
 #[derive(Debug)]
 pub(super) struct Report {
-    terminal: Terminal,
-    json: bool,
+    voice: Voice,
     failures_only: bool,
-    started: Instant,
 }
 
 impl Report {
     pub(super) fn new(terminal: Terminal, json: bool) -> Self {
-        Self { terminal, json, failures_only: false, started: Instant::now() }
+        Self { voice: Voice::new(terminal, json), failures_only: false }
     }
 
     /// Tells of failed calls and nothing else.
@@ -42,7 +39,7 @@ impl Report {
 
     /// What an agent's channel saw; `fields` go into the JSON only. People are not shown what is `quiet`.
     pub(super) fn event(&self, agent: &str, event: &str, text: &str, fields: Value, quiet: bool) {
-        if self.json || !quiet {
+        if self.voice.json() || !quiet {
             let fields = merge(json!({ "agent": agent, "event": event }), fields);
             self.tell("event", Tone::Quiet, agent, text, fields);
         }
@@ -84,32 +81,16 @@ impl Report {
     }
 
     pub(super) fn summary(&self, summary: &Summary) {
-        if self.json {
-            self.terminal.line(&summary.to_json().to_string());
+        if self.voice.json() {
+            self.voice.terminal().line(&summary.to_json().to_string());
         } else {
-            self.terminal.line(&format!("\n{}", summary.table(self.terminal)));
+            self.voice.terminal().line(&format!("\n{}", summary.table(self.voice.terminal())));
         }
     }
 
     fn tell(&self, kind: &str, tone: Tone, who: &str, text: &str, fields: Value) {
-        if self.failures_only && !matches!(tone, Tone::Bad) {
-            return;
-        }
-        let at = self.started.elapsed().as_secs_f64();
-        if self.json {
-            let at = (at * 1_000.0).round() / 1_000.0;
-            let line = merge(json!({ "kind": kind, "at": at, "text": text }), fields);
-            self.terminal.line(&line.to_string());
-        } else {
-            let who = self.terminal.paint(tone, &format!("{who:<10}"));
-            self.terminal.line(&format!("{at:6.2}s  {who}  {text}"));
+        if !self.failures_only || matches!(tone, Tone::Bad) {
+            self.voice.tell(kind, tone, who, text, fields);
         }
     }
-}
-
-fn merge(mut left: Value, right: Value) -> Value {
-    if let (Value::Object(left), Value::Object(right)) = (&mut left, right) {
-        left.extend(right);
-    }
-    left
 }

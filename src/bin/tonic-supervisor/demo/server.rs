@@ -28,7 +28,10 @@ use tonic::{
     server::NamedService,
     transport::{Server, server::TcpIncoming},
 };
-use tonic_supervisor::agent_queue::{agent_queue_server::AgentQueueServer, server::Service};
+use tonic_supervisor::agent_queue::{
+    agent_queue_server::AgentQueueServer,
+    server::{MemoryStore, Service, Settings},
+};
 use tower_service::Service as Tower;
 
 /// How long a claim holds: longer than the demo's longest fault.
@@ -40,9 +43,9 @@ const DRAIN: Duration = Duration::from_secs(5);
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct ServerArguments {
-    /// The file that keeps every effect.
+    /// The file that keeps every change.
     #[arg(long)]
-    ledger: PathBuf,
+    journal: PathBuf,
     /// The address to serve on; others may listen there too.
     #[arg(long)]
     listen: SocketAddr,
@@ -86,12 +89,14 @@ async fn serve_until_terminated(
     let listener =
         listen(arguments.listen).map_err(Trouble::failed(&format!("cannot listen on {}", arguments.listen)))?;
     say("listening");
-    // Waits for a predecessor to let go of the ledger; connections that come meanwhile wait in the backlog.
-    let ledger = arguments.ledger.clone();
-    let service = task::spawn_blocking(move || Service::open(&ledger, LEASE))
+    // Waits for a predecessor to let go of the journal; connections that come meanwhile wait in the backlog.
+    let journal = arguments.journal.clone();
+    let settings = Settings { lease: LEASE, ..Settings::default() };
+    let store = task::spawn_blocking(move || MemoryStore::with_journal(&journal, settings))
         .await
-        .map_err(Trouble::failed("cannot open the ledger"))?
+        .map_err(Trouble::failed("cannot open the journal"))?
         .map_err(|error| Trouble::Failed(error.to_string()))?;
+    let service = Service::new(store);
     say("serving");
 
     let guarded = AgentQueueServer::with_interceptor(service.clone(), move |request| refusal.check(request));

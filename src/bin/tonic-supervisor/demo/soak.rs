@@ -74,7 +74,7 @@ pub(crate) fn run(arguments: &SoakArguments, json: bool, config: Option<&Path>) 
 async fn soak(rounds: u32, seed: u64, json: bool, config: Option<&Path>) -> Result<Soaked, Trouble> {
     let report = Arc::new(Report::of_failures(Terminal::new(), json));
     let folder = Folder::new()?;
-    let mut child = Child::start(&folder.ledger(), config).await?;
+    let mut child = Child::start(&folder.journal(), config).await?;
     let (channel, side) = supervised::start("soak", child.address(), config, &report)?;
     let mut dice = StdRng::seed_from_u64(seed);
     let now = Vitals::now();
@@ -99,9 +99,9 @@ async fn soak(rounds: u32, seed: u64, json: bool, config: Option<&Path>) -> Resu
         }
         agent.finish(FINISH).await;
         child.stop().await?;
-        soaked.count(&Outcome::read(&folder.ledger(), agent.tally())?);
+        soaked.count(&Outcome::read(&folder.journal(), agent.tally())?);
         drop(agent);
-        fs::remove_file(folder.ledger()).map_err(Trouble::failed("cannot remove the ledger of a round"))?;
+        fs::remove_file(folder.journal()).map_err(Trouble::failed("cannot remove the journal of a round"))?;
         child.start_again().await?;
         if !side.ready(READY).await {
             return Err(Trouble::Failed(format!("after round {round} the channel was not Ready for {READY:?}")));

@@ -1,4 +1,4 @@
-//! The end of the demo: what each agent asked for, held against what the ledger says was done.
+//! The end of the demo: what each agent asked for, held against what the journal says was done.
 
 use super::{
     script::FAULTS,
@@ -9,11 +9,8 @@ use crate::{
     terminal::{Terminal, Tone},
 };
 use serde_json::{Map, Value, json};
-use std::{
-    collections::{HashMap, HashSet},
-    path::Path,
-};
-use tonic_supervisor::agent_queue::server::{Effect, read};
+use std::{collections::HashMap, path::Path};
+use tonic_supervisor::agent_queue::server::{Entry, read};
 
 /// Both agents' results.
 #[derive(Debug)]
@@ -28,20 +25,20 @@ pub(super) struct Outcome {
     pub(super) numbers: Numbers,
     /// Calls without an answer, and tasks that were accepted and not completed.
     pub(super) lost: u64,
-    /// Requests with more than one effect.
+    /// Requests that were carried out more than once.
     pub(super) executed_twice: u64,
     counts: Counts,
     recoveries: Vec<Recovery>,
 }
 
 impl Summary {
-    /// Reads the ledger; both arrays are supervised, plain.
-    pub(super) fn new(ledger: &Path, tallies: [&Tally; 2], counts: [Counts; 2]) -> Result<Self, Trouble> {
+    /// Reads the journal; both arrays are supervised, plain.
+    pub(super) fn new(journal: &Path, tallies: [&Tally; 2], counts: [Counts; 2]) -> Result<Self, Trouble> {
         let [left, right] = tallies;
         let [supervised, plain] = counts;
         Ok(Self {
-            supervised: Outcome { counts: supervised, ..Outcome::read(ledger, left)? },
-            plain: Outcome { counts: plain, ..Outcome::read(ledger, right)? },
+            supervised: Outcome { counts: supervised, ..Outcome::read(journal, left)? },
+            plain: Outcome { counts: plain, ..Outcome::read(journal, right)? },
         })
     }
 
@@ -90,27 +87,25 @@ impl Summary {
 }
 
 impl Outcome {
-    /// Holds an agent's calls against the ledger.
-    pub(super) fn read(ledger: &Path, tally: &Tally) -> Result<Self, Trouble> {
-        let effects = read(ledger).map_err(|error| Trouble::Failed(error.to_string()))?;
+    /// Holds an agent's calls against the journal.
+    pub(super) fn read(journal: &Path, tally: &Tally) -> Result<Self, Trouble> {
+        let entries = read(journal).map_err(|error| Trouble::Failed(error.to_string()))?;
         Ok(Self {
             numbers: tally.numbers(),
             recoveries: tally.recoveries(),
-            ..Self::judge(&effects, tally.agent, &tally.tasks(), tally.numbers())
+            ..Self::judge(&entries, tally.agent, &tally.tasks(), tally.numbers())
         })
     }
 
-    fn judge(effects: &[Effect], agent: &str, accepted: &[String], numbers: Numbers) -> Self {
-        let mut executions: HashMap<String, u64> = HashMap::new();
-        let mut completed = HashSet::new();
-        for effect in effects.iter().filter(|effect| effect.agent_id() == agent) {
-            *executions.entry(effect.request_id()).or_default() += 1;
-            if let Effect::TaskEnded { task_id, .. } = effect {
-                completed.insert(task_id);
-            }
+    fn judge(entries: &[Entry], agent: &str, accepted: &[String], numbers: Numbers) -> Self {
+        let mut executions: HashMap<(&str, &str), u64> = HashMap::new();
+        // A repeated claim is no second claim: it renews the lease, and stands in the journal for that.
+        let own = entries.iter().filter(|entry| entry.agent_id == agent && entry.operation != "claim");
+        for entry in own {
+            *executions.entry((&entry.operation, &entry.name)).or_default() += 1;
         }
         let unanswered = numbers.calls - numbers.ok - numbers.failed;
-        let undone = accepted.iter().filter(|task| !completed.contains(task)).count() as u64;
+        let undone = accepted.iter().filter(|task| !executions.contains_key(&("end", task.as_str()))).count() as u64;
         Self {
             lost: unanswered + undone,
             executed_twice: executions.values().filter(|times| **times > 1).count() as u64,
@@ -159,15 +154,8 @@ fn row(name: &str, left: &str, right: &str) -> String {
 mod tests {
     use super::*;
 
-    fn ended(task: &str) -> Effect {
-        Effect::TaskEnded {
-            agent_id: "a".into(),
-            task_id: task.into(),
-            claim_id: "c".into(),
-            status: 3,
-            result: String::new(),
-            error_message: String::new(),
-        }
+    fn ended(task: &str) -> Entry {
+        Entry { at_ms: 0, operation: "end".into(), agent_id: "a".into(), name: task.into(), request: String::new() }
     }
 
     #[test]
@@ -179,10 +167,10 @@ mod tests {
     }
 
     #[test]
-    fn a_request_with_two_effects_was_executed_twice_and_other_agents_do_not_count() {
-        let other = Effect::QueueCreated { agent_id: "b".into() };
-        let effects = [ended("task-1"), other.clone(), ended("task-2"), ended("task-1"), other];
-        assert_eq!(Outcome::judge(&effects, "a", &[], Numbers::default()).executed_twice, 1);
+    fn a_request_with_two_entries_was_executed_twice_and_other_agents_do_not_count() {
+        let other = Entry { agent_id: "b".into(), ..ended("task-9") };
+        let entries = [ended("task-1"), other.clone(), ended("task-2"), ended("task-1"), other];
+        assert_eq!(Outcome::judge(&entries, "a", &[], Numbers::default()).executed_twice, 1);
     }
 
     #[test]

@@ -1,0 +1,119 @@
+//! The builder of a `PrivateAgentTasksQueue`, with the seed's names: each `grpc_...` sets the key of that name below `grpc:`.
+
+use super::PrivateAgentTasksQueue;
+use crate::{
+    client::Supervisor,
+    config::{Config, ConfigBuilder, ConfigError, Value},
+};
+#[cfg(feature = "yaml")]
+use std::path::PathBuf;
+use tonic::Code;
+
+/// Builds a [`PrivateAgentTasksQueue`]. Times are in seconds, as in the seed and in YAML.
+///
+/// ```no_run
+/// use tonic_supervisor::agent_queue::PrivateAgentTasksQueue;
+///
+/// # async fn example() -> Result<(), tonic_supervisor::ConfigError> {
+/// let queue = PrivateAgentTasksQueue::builder()
+///     .grpc_max_retry_attempts(5)
+///     .grpc_initial_backoff(2.0)
+///     .grpc_max_backoff(20.0)
+///     .grpc_backoff_multiplier(1.5)
+///     .build()?;
+/// # drop(queue); Ok(()) }
+/// ```
+#[derive(Clone, Debug, Default)]
+#[must_use]
+pub struct QueueBuilder {
+    config: ConfigBuilder,
+}
+
+macro_rules! settings {
+    ($($(#[doc = $doc:literal])+ $method:ident($type:ty $(as $target:ty)?) = $path:literal;)+) => {
+        /// The seed's settings. None of them fails: what is wrong with a value is said by [`build`](QueueBuilder::build).
+        impl QueueBuilder {
+            $(
+                $(#[doc = $doc])+
+                pub fn $method(mut self, value: $type) -> Self {
+                    $(let value: $target = value.into();)?
+                    self.config = self.config.set($path, stringify!($method), Value::from(value));
+                    self
+                }
+            )+
+        }
+    };
+}
+
+settings! {
+    /// The server's name or address; 127.0.0.1 by default.
+    grpc_host(impl Into<String> as String) = "host";
+    /// The server's port; 50051 by default.
+    grpc_port(u16) = "port";
+    /// The server in gRPC's way, in place of host and port: `dns:///host:port`, `unix:path`, `https://host:port`.
+    grpc_target(impl Into<String> as String) = "target";
+    /// The seconds a whole call may take; 60 by default, `None`: no limit. Waiting for a task counts on top.
+    grpc_timeout(impl Into<Option<f64>> as Option<f64>) = "timeout";
+    /// Whether links are encrypted, and the server proves who it is; false by default.
+    grpc_use_tls(bool) = "use_tls";
+    /// How often a failed call is tried again; 3 by default, 0 turns retries off.
+    grpc_max_retry_attempts(u32) = "max_retry_attempts";
+    /// The seconds before the first retry; 1 by default.
+    grpc_initial_backoff(f64) = "initial_backoff";
+    /// No wait between tries is longer, in seconds; 10 by default.
+    grpc_max_backoff(f64) = "max_backoff";
+    /// What each wait is multiplied by to give the next; 2 by default.
+    grpc_backoff_multiplier(f64) = "backoff_multiplier";
+    /// The status codes worth another try; by default the seed's six.
+    grpc_retryable_status_codes(impl Into<Vec<Code>> as Vec<Code>) = "retryable_status_codes";
+    /// How many seconds a link may be silent before it is asked for a sign of life; 30 by default, `None`: never asked.
+    grpc_keepalive_time(impl Into<Option<f64>> as Option<f64>) = "keepalive_time";
+    /// How many seconds to wait for the sign of life; 5 by default.
+    grpc_keepalive_timeout(f64) = "keepalive_timeout";
+    /// Whether links without calls are asked too; true by default.
+    grpc_keepalive_permit_without_calls(bool) = "keepalive_permit_without_calls";
+}
+
+impl QueueBuilder {
+    /// Reads the section `grpc` of a YAML file. What is set in code holds over it.
+    #[cfg(feature = "yaml")]
+    pub fn file(self, path: impl Into<PathBuf>) -> Self {
+        self.configure(|grpc| grpc.file(path))
+    }
+
+    /// Reads the variables `TONIC_SUPERVISOR_GRPC_...`. They hold over files; what is set in code holds over them.
+    pub fn environment(self) -> Self {
+        self.configure(ConfigBuilder::environment)
+    }
+
+    /// Sets anything else that a channel can be told.
+    ///
+    /// ```
+    /// # use tonic_supervisor::agent_queue::PrivateAgentTasksQueue;
+    /// let builder = PrivateAgentTasksQueue::builder().configure(|grpc| grpc.queue_max_calls(1_000));
+    /// # drop(builder);
+    /// ```
+    pub fn configure(mut self, change: impl FnOnce(ConfigBuilder) -> ConfigBuilder) -> Self {
+        self.config = change(self.config);
+        self
+    }
+
+    /// Checks everything and starts to dial. Must be called within a tokio runtime, and panics outside one, as
+    /// `tokio::spawn` does. A server that is not there is no error: calls wait for it.
+    ///
+    /// # Errors
+    ///
+    /// Every wrong setting at once, each with its place, value and rule.
+    pub fn build(self) -> Result<PrivateAgentTasksQueue, ConfigError> {
+        self.config().map(|config| PrivateAgentTasksQueue::over(Supervisor::spawn(config)))
+    }
+
+    /// Only checks. For a supervisor that needs a connector or credentials of your own; see [`PrivateAgentTasksQueue::over`].
+    ///
+    /// # Errors
+    ///
+    /// As [`build`](Self::build).
+    pub fn config(self) -> Result<Config, ConfigError> {
+        self.config.build()
+    }
+}

@@ -1,0 +1,214 @@
+//! The worker loop: what a long-running agent writes. This file starts and ends it; `worker` does one task after the other.
+//!
+//! | phase | workers | what runs |
+//! |---|---|---|
+//! | Work | claim | runs |
+//! | Finish, for at most the grace | claim nothing more | may finish; its result is reported |
+//! | GiveBack, for at most [`LAST_WORDS`] | give back | is stopped; its task is given back |
+
+mod lease;
+mod running;
+mod tally;
+mod worker;
+
+pub use tally::Processed;
+
+use super::{AgentQueue, Task};
+use futures::{
+    StreamExt as _,
+    future::{BoxFuture, pending},
+    stream::FuturesUnordered,
+};
+use std::{
+    fmt::{self, Display},
+    panic::resume_unwind,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+use tally::Tally;
+use tokio::{
+    sync::{Mutex, watch},
+    task::JoinHandle,
+    time::sleep,
+};
+use tonic::Status;
+use worker::Shop;
+
+/// How long what is left may be given back, once the grace is over.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// How far the end has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    Work,
+    Finish,
+    GiveBack,
+}
+
+/// A worker loop to be, from [`AgentQueue::process`]. Await it to run it.
+///
+/// It begins by making the queue, if that is not there, and goes on **until** the client is closed or [`until`](Self::until)'s
+/// future resolves. Then nothing more is claimed; what runs may finish within the [`grace`](Self::grace), and is reported;
+/// what does not is stopped and its task given back, so that another agent can have it at once. 5 seconds after the grace it has ended, whatever
+/// the network does; what could not be said by then, the end of the leases says.
+///
+/// **In an outage**, of any length, it waits: results are kept until the server has taken them, and claims are made
+/// again. A handler whose lease could not be renewed in time is stopped, since its task may be with another agent.
+///
+/// **A handler is stopped** (its future is dropped, at its next `.await`) when its claim is lost: the task was cancelled or deleted,
+/// or the lease is over. It never runs twice at once in one agent, and at most `concurrency` handlers run. Across agents a task can run
+/// again when its holder was cut off: make the work repeatable, or fence it with the task's `claims`.
+///
+/// **Errors**: a status that asking again does not mend, such as NOT_FOUND for a queue deleted meanwhile, or PERMISSION_DENIED. What
+/// runs is finished first.
+///
+/// **Cancel safety**: dropped, it stops at once, handlers too; what they held is handed out again when the leases end.
+#[must_use = "a worker loop does nothing unless awaited"]
+pub struct Process<H> {
+    queue: AgentQueue,
+    handler: H,
+    concurrency: usize,
+    grace: Duration,
+    until: BoxFuture<'static, ()>,
+}
+
+/// A running worker loop: the future of a [`Process`]. It works on in a task of its own, however seldom this is polled.
+#[derive(Debug)]
+pub struct Processing {
+    task: JoinHandle<Result<Processed, Status>>,
+}
+
+impl<H> Process<H> {
+    pub(super) fn new(queue: AgentQueue, handler: H, concurrency: usize) -> Self {
+        let (concurrency, grace) = (concurrency.max(1), Duration::from_secs(30));
+        Self { queue, handler, concurrency, grace, until: Box::pin(pending()) }
+    }
+
+    /// Ends the loop when `signal` resolves: Ctrl-C, SIGTERM, or whatever tells the program to end. It is polled in the
+    /// background.
+    pub fn until(mut self, signal: impl Future<Output = ()> + Send + 'static) -> Self {
+        self.until = Box::pin(signal);
+        self
+    }
+
+    /// How long handlers may go on once the loop is to end; 30 s by default.
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
+        self
+    }
+}
+
+impl<H, F, E> Process<H>
+where
+    H: Fn(Task) -> F + Send + Sync + 'static,
+    F: Future<Output = Result<String, E>> + Send + 'static,
+    E: Display,
+{
+    async fn run(self) -> Result<Processed, Status> {
+        let _runs = self.queue.client().loop_runs();
+        let (phase, tally) = (watch::Sender::new(Phase::Work), Tally::default());
+        let shop = Shop {
+            queue: &self.queue,
+            handler: Arc::new(self.handler),
+            phases: Phases(phase.subscribe()),
+            tally: &tally,
+            turn: Mutex::new(()),
+        };
+        let mut failure = None;
+        let work = async {
+            let open = shop.open().await;
+            let concurrency = if matches!(open, Ok(true)) { self.concurrency } else { 0 };
+            failure = open.err();
+            let mut workers: FuturesUnordered<_> = (0..concurrency).map(|_| shop.work()).collect();
+            while let Some(ended) = workers.next().await {
+                if let Err(status) = ended {
+                    // The other workers would hear the same.
+                    advance(&phase, Phase::Finish);
+                    failure = Some(status);
+                }
+            }
+        };
+        let closing = self.queue.client().closing();
+        let end = async {
+            tokio::select! {
+                () = self.until => {}
+                () = closing => {}
+                () = shop.phases.reached(Phase::Finish) => {}
+            }
+            advance(&phase, Phase::Finish);
+            sleep(self.grace).await;
+            advance(&phase, Phase::GiveBack);
+            sleep(LAST_WORDS).await;
+        };
+        tokio::select! {
+            () = work => {}
+            () = end => tracing::warn!(agent = self.queue.agent_id(), "not everything could be given back in time"),
+        }
+        failure.map_or_else(|| Ok(tally.done()), Err)
+    }
+}
+
+/// Moves on, never back.
+fn advance(phase: &watch::Sender<Phase>, to: Phase) {
+    phase.send_if_modified(|phase| {
+        let later = *phase < to;
+        *phase = (*phase).max(to);
+        later
+    });
+}
+
+/// How a worker hears of the phases.
+struct Phases(watch::Receiver<Phase>);
+
+impl Phases {
+    /// Resolves when this phase, or a later one, has come.
+    async fn reached(&self, phase: Phase) {
+        // It fails only when the loop is gone, and this with it.
+        let _ = self.0.clone().wait_for(|now| *now >= phase).await;
+    }
+}
+
+impl<H, F, E> IntoFuture for Process<H>
+where
+    H: Fn(Task) -> F + Send + Sync + 'static,
+    F: Future<Output = Result<String, E>> + Send + 'static,
+    E: Display + 'static,
+{
+    type Output = Result<Processed, Status>;
+    type IntoFuture = Processing;
+
+    fn into_future(self) -> Processing {
+        Processing { task: tokio::spawn(self.run()) }
+    }
+}
+
+impl Future for Processing {
+    type Output = Result<Processed, Status>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Poll::Ready(match ready!(Pin::new(&mut self.task).poll(cx)) {
+            Ok(ended) => ended,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => resume_unwind(panic),
+                Err(_) => Err(Status::cancelled("the runtime of the worker loop has ended")),
+            },
+        })
+    }
+}
+
+impl Drop for Processing {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl<H> fmt::Debug for Process<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Process")
+            .field("queue", &self.queue)
+            .field("concurrency", &self.concurrency)
+            .finish_non_exhaustive()
+    }
+}

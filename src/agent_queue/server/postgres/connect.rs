@@ -1,0 +1,95 @@
+//! Connections: where they lead, how long they may be silent, and how many there are.
+
+use super::{
+    failure::{Failure, Sentence},
+    sql,
+};
+use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime, Timeouts};
+use std::{fmt, time::Duration};
+use tokio_postgres::{Config, NoTls};
+use tonic::Status;
+
+/// How many connections a server has at most, beside the one that listens.
+const CONNECTIONS: usize = 16;
+/// How long connecting, or waiting for a connection, may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a peer may leave what was sent to it unanswered by TCP.
+const SILENCE: Duration = Duration::from_secs(20);
+
+/// What a session is told. A server that dies with its machine must not keep its locks, and no statement waits forever.
+const SESSION: &str = "SET enable_seqscan = off; SET lock_timeout = '10s'; SET statement_timeout = '60s'; \
+    SET idle_in_transaction_session_timeout = '20s'; SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; \
+    SET tcp_keepalives_count = 2; SET synchronous_commit = on; SET client_min_messages = error";
+
+/// Why PostgreSQL could not be opened. It says nothing of the DSN's password.
+#[derive(Debug)]
+pub struct OpenError(String);
+
+impl OpenError {
+    pub(super) fn refused(why: String) -> Self {
+        Self(why)
+    }
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot open the queues in PostgreSQL: {}", self.0)
+    }
+}
+
+impl std::error::Error for OpenError {}
+
+impl From<tokio_postgres::Error> for OpenError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self(Sentence(&error).to_string())
+    }
+}
+
+impl From<Failure> for OpenError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Answer(status) => Self(status.message().into()),
+            other => Self(format!("{other:?}")),
+        }
+    }
+}
+
+/// Reads a DSN: a URL, or words as libpq takes them.
+pub(super) fn config(dsn: &str) -> Result<Config, OpenError> {
+    let mut config: Config = dsn.parse()?;
+    if config.get_connect_timeout().is_none() {
+        config.connect_timeout(PATIENCE);
+    }
+    if config.get_application_name().is_none() {
+        config.application_name(env!("CARGO_PKG_NAME"));
+    }
+    config.keepalives(true).keepalives_idle(SILENCE / 2).keepalives_interval(SILENCE / 4).keepalives_retries(2);
+    config.tcp_user_timeout(SILENCE);
+    Ok(config)
+}
+
+/// Connections that are made when they are needed, and made anew when they broke.
+pub(super) fn pool(config: Config) -> Result<Pool, OpenError> {
+    let manager = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+    let prepare = Hook::async_fn(|client, _| {
+        Box::pin(async move {
+            let prepared =
+                futures::future::try_join_all(sql::ALL.iter().map(|statement| client.prepare_cached(statement)));
+            client.batch_execute(SESSION).await.map_err(HookError::Backend)?;
+            prepared.await.map(drop).map_err(HookError::Backend)
+        })
+    });
+    Pool::builder(Manager::from_config(config, NoTls, manager))
+        .max_size(CONNECTIONS)
+        .timeouts(Timeouts { wait: Some(PATIENCE), create: Some(PATIENCE), recycle: Some(PATIENCE) })
+        .runtime(Runtime::Tokio1)
+        .post_create(prepare)
+        .build()
+        .map_err(|error| OpenError(error.to_string()))
+}
+
+impl From<Status> for OpenError {
+    fn from(status: Status) -> Self {
+        Self(status.message().into())
+    }
+}

@@ -1,0 +1,216 @@
+//! The queues in PostgreSQL: any number of servers share one database.
+//!
+//! | place | what it is |
+//! |---|---|
+//! | `schema` | the tables, and how they come to be |
+//! | `sql` | every statement |
+//! | `connect`, `transaction` | connections, and one transaction in few round trips |
+//! | `row` | what the rows mean |
+//! | `submit`, `claim`, `remove`, `read`, `changes` | the operations |
+//! | `news` | LISTEN and NOTIFY |
+//! | `failure` | what is answered, tried again, or UNAVAILABLE |
+
+mod changes;
+mod claim;
+mod connect;
+mod failure;
+mod news;
+mod read;
+mod remove;
+mod row;
+mod schema;
+mod sql;
+mod submit;
+mod transaction;
+
+pub use changes::Cursor;
+pub use connect::OpenError;
+
+use super::{Board, Changes, Claimed, Mark, Millis, Settings, Store};
+use crate::proto::agent_queue::*;
+use deadpool_postgres::Pool;
+use failure::{Failure, unavailable};
+use news::News;
+use std::{fmt, future::Future, time::Duration};
+use tokio::time;
+use tokio_postgres::NoTls;
+use tonic::Status;
+use transaction::Transaction;
+
+/// How often an operation is tried that other transactions come between.
+const TRIES: usize = 20;
+/// The longest an operation may take. The database's own limits end sooner what it can end itself.
+const LIMIT: Duration = Duration::from_secs(90);
+
+/// The queues in PostgreSQL 13 or newer.
+///
+/// It has up to 16 connections, and one more that listens for news of the other servers. While the database is away its answers are
+/// UNAVAILABLE; it connects again by itself.
+pub struct PostgresStore {
+    pool: Pool,
+    news: News,
+    settings: Settings,
+}
+
+impl fmt::Debug for PostgresStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresStore").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+/// What an operation answers, and what it makes known after its commit.
+type Done<T> = Result<(T, Option<Mark>), Failure>;
+
+impl PostgresStore {
+    /// Opens the database that `dsn` names: `postgres://user:password@host:5432/database`, or words as libpq takes them.
+    ///
+    /// Makes the tables, in a schema named `agent_queue`, or brings those of an older version up to date. Refuses a schema that a newer version made.
+    /// The database's encoding must be UTF8. Needs a tokio runtime for as long as it lives.
+    pub async fn open(dsn: &str, settings: Settings) -> Result<Self, OpenError> {
+        let config = connect::config(dsn)?;
+        let (mut client, connection) = config.connect(NoTls).await?;
+        let connection = tokio::spawn(connection);
+        let migrated = schema::migrate(&mut client).await;
+        connection.abort();
+        migrated?;
+        let pool = connect::pool(config.clone())?;
+        // The first connection prepares every statement: whatever is wrong with the tables is known now.
+        drop(Transaction::begin(&pool).await?);
+        Ok(Self { pool, news: News::start(config), settings })
+    }
+
+    /// Carries out an operation in a transaction, again where others came between, and makes known what it changed.
+    async fn carry_out<T, F: Future<Output = Done<T>>>(
+        &self,
+        agent_id: &str,
+        now: Millis,
+        operation: impl Fn(Transaction) -> F,
+    ) -> Result<T, Status> {
+        let tried = async {
+            for _ in 0..TRIES {
+                match self.attempt(agent_id, &operation).await {
+                    Ok(answer) => return Ok(answer),
+                    Err(Failure::Answer(status)) => return Err(status),
+                    Err(Failure::Again) => {}
+                    Err(Failure::Overdue) => self.give_back(agent_id, now).await?,
+                }
+            }
+            Err(unavailable(&"other transactions came between, each time it was tried"))
+        };
+        let late = |_| Err(unavailable(&format_args!("it did not answer within {} s", LIMIT.as_secs())));
+        time::timeout(LIMIT, tried).await.unwrap_or_else(late)
+    }
+
+    async fn attempt<T, F: Future<Output = Done<T>>>(
+        &self,
+        agent_id: &str,
+        operation: impl Fn(Transaction) -> F,
+    ) -> Result<T, Failure> {
+        let (answer, mark) = operation(Transaction::begin(&self.pool).await?).await?;
+        if let Some(mark) = mark {
+            self.news.tell(agent_id, mark);
+        }
+        Ok(answer)
+    }
+
+    /// Gives back some of what is overdue.
+    async fn give_back(&self, agent_id: &str, now: Millis) -> Result<(), Status> {
+        match self.attempt(agent_id, |transaction| claim::lose(transaction, agent_id, &self.settings, now)).await {
+            Err(Failure::Answer(status)) => Err(status),
+            Ok(()) | Err(Failure::Again | Failure::Overdue) => Ok(()),
+        }
+    }
+}
+
+impl Store for PostgresStore {
+    type Cursor = Cursor;
+
+    fn board(&self) -> &Board {
+        self.news.board()
+    }
+
+    async fn health(&self) -> Result<String, Status> {
+        let asked = self.carry_out("", 0, async |transaction: Transaction| {
+            let row = transaction.one(sql::HEALTH, []).await?;
+            Ok(((row.try_get::<_, String>(0)?, row.try_get::<_, bool>(1)?), None))
+        });
+        match asked.await? {
+            (version, false) => Ok(format!("PostgreSQL {version}")),
+            (_, true) => Err(unavailable(&"the database is a standby, which cannot be written to")),
+        }
+    }
+
+    async fn create_queue(&self, request: CreateQueueRequest, now: Millis) -> Result<CreateQueueResponse, Status> {
+        self.carry_out(&request.agent_id, now, |transaction| read::create_queue(transaction, &request, now)).await
+    }
+
+    async fn queue_exists(&self, request: QueueExistsRequest) -> Result<QueueExistsResponse, Status> {
+        let agent_id = &*request.agent_id;
+        let exists = self.carry_out(agent_id, 0, |transaction| read::queue_exists(transaction, agent_id));
+        Ok(QueueExistsResponse { exists: exists.await? })
+    }
+
+    async fn queue_info(&self, request: GetQueueInfoRequest, now: Millis) -> Result<GetQueueInfoResponse, Status> {
+        self.carry_out(&request.agent_id, now, |transaction| read::queue_info(transaction, &request, now)).await
+    }
+
+    async fn clear_queue(&self, request: ClearQueueRequest, now: Millis) -> Result<ClearQueueResponse, Status> {
+        self.carry_out(&request.agent_id, now, |transaction| remove::clear_queue(transaction, &request, now)).await
+    }
+
+    async fn delete_queue(&self, request: DeleteQueueRequest, now: Millis) -> Result<DeleteQueueResponse, Status> {
+        self.carry_out(&request.agent_id, now, |transaction| read::delete_queue(transaction, &request)).await
+    }
+
+    async fn submit(&self, request: BatchSubmitTasksRequest, now: Millis) -> Result<BatchSubmitTasksResponse, Status> {
+        self.carry_out(&request.agent_id, now, |transaction| submit::submit(transaction, &request, now)).await
+    }
+
+    async fn claim(&self, request: GetTaskRequest, now: Millis) -> Result<Claimed, Status> {
+        let settings = &self.settings;
+        self.carry_out(&request.agent_id, now, |transaction| claim::claim(transaction, &request, settings, now)).await
+    }
+
+    async fn update(&self, request: UpdateTaskStatusRequest, now: Millis) -> Result<UpdateTaskStatusResponse, Status> {
+        let settings = &self.settings;
+        self.carry_out(&request.agent_id, now, |transaction| claim::update(transaction, &request, settings, now)).await
+    }
+
+    async fn query(&self, request: QueryTaskRequest, now: Millis) -> Result<QueryTaskResponse, Status> {
+        self.carry_out(&request.agent_id, now, |transaction| read::query(transaction, &request, now)).await
+    }
+
+    async fn delete_tasks(
+        &self,
+        request: BatchDeleteTasksRequest,
+        now: Millis,
+    ) -> Result<BatchDeleteTasksResponse, Status> {
+        self.carry_out(&request.agent_id, now, |transaction| remove::delete_tasks(transaction, &request, now)).await
+    }
+
+    async fn cancel(&self, request: CancelTaskRequest, now: Millis) -> Result<CancelTaskResponse, Status> {
+        self.carry_out(&request.agent_id, now, |transaction| remove::cancel(transaction, &request, now)).await
+    }
+
+    async fn retry(&self, request: RetryTaskRequest, now: Millis) -> Result<RetryTaskResponse, Status> {
+        self.carry_out(&request.agent_id, now, |transaction| submit::retry(transaction, &request, now)).await
+    }
+
+    async fn list(&self, request: ListTasksRequest, now: Millis) -> Result<ListTasksResponse, Status> {
+        self.carry_out(&request.agent_id, now, |transaction| read::list(transaction, &request, now)).await
+    }
+
+    async fn stats(&self, request: GetTaskStatsRequest, now: Millis) -> Result<GetTaskStatsResponse, Status> {
+        self.carry_out(&request.agent_id, now, |transaction| read::stats(transaction, &request, now)).await
+    }
+
+    async fn changes(&self, agent_id: &str, cursor: Option<Cursor>, now: Millis) -> Result<Changes<Cursor>, Status> {
+        self.carry_out(agent_id, now, |transaction| changes::changes(transaction, agent_id, cursor.as_ref(), now)).await
+    }
+
+    async fn prune(&self, now: Millis) -> Result<bool, Status> {
+        let kept = i64::try_from(self.settings.keep_finished.as_millis()).unwrap_or(i64::MAX);
+        let cutoff = now.saturating_sub(kept);
+        self.carry_out("", now, |transaction| remove::prune(transaction, cutoff)).await
+    }
+}

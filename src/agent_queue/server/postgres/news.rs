@@ -1,0 +1,242 @@
+//! News between the servers of one database, by LISTEN and NOTIFY on a connection of their own.
+//!
+//! A NOTIFY within a transaction holds a lock of the whole database until its commit is on disk, so that such commits go one by one. This
+//! one goes out after the commit, on the listening connection, with all that gathered meanwhile. What is lost when a server dies
+//! between the two is told by its client, which submits again; and everybody looks by himself now and then.
+
+use super::{
+    super::{Board, Mark},
+    failure::Sentence,
+};
+use parking_lot::Mutex;
+use std::{
+    collections::HashMap,
+    future,
+    sync::{
+        Arc,
+        atomic::{AtomicI32, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{sync::Notify, task::JoinHandle, time};
+use tokio_postgres::{AsyncMessage, Client, Config, Connection, Error, NoTls, Socket, tls::NoTlsStream};
+
+/// Two messages to the other servers are at least this far apart.
+const PAUSE: Duration = Duration::from_millis(5);
+/// How long to wait before connecting again, at first and at most.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// The longest that news which no server told stays unknown.
+const LOOK_ANYWAY: Duration = Duration::from_secs(30);
+/// More queues than these are told as all.
+const MANY: usize = 1000;
+
+const LISTEN: &str = "LISTEN agent_queue";
+const NOTIFY: &str = "SELECT pg_notify('agent_queue', word) FROM unnest($1::text[]) AS word";
+
+/// Tells this server's news to the others, and theirs to this one's board. Dropping it ends that.
+#[derive(Debug)]
+pub(super) struct News {
+    shared: Arc<Shared>,
+    task: JoinHandle<()>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    board: Board,
+    untold: Mutex<Untold>,
+    more: Notify,
+}
+
+/// What the others have not been told yet.
+#[derive(Debug, PartialEq)]
+enum Untold {
+    /// News of these queues.
+    Some(HashMap<String, Mark>),
+    /// News of any queue.
+    All,
+}
+
+impl News {
+    /// Starts to listen.
+    pub(super) fn start(config: Config) -> Self {
+        let shared = Arc::new(Shared::default());
+        let (listening, looking) = (keep_listening(config, shared.clone()), keep_looking(shared.clone()));
+        let task = tokio::spawn(async {
+            tokio::join!(listening, looking);
+        });
+        Self { shared, task }
+    }
+
+    pub(super) fn board(&self) -> &Board {
+        &self.shared.board
+    }
+
+    /// Marks a queue's news here, and tells the others soon.
+    pub(super) fn tell(&self, agent_id: &str, mark: Mark) {
+        self.shared.board.mark(agent_id, mark);
+        if self.shared.untold.lock().add(agent_id, mark) {
+            self.shared.more.notify_one();
+        }
+    }
+}
+
+impl Drop for News {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Listens for as long as the store lives, over one connection after the other.
+async fn keep_listening(config: Config, shared: Arc<Shared>) {
+    let mut backoff = BACKOFF.0;
+    let mut said = false;
+    loop {
+        let heard = AtomicI32::new(0);
+        let why = listen(&config, &shared, &heard).await;
+        if heard.into_inner() != 0 {
+            (backoff, said) = (BACKOFF.0, false);
+        }
+        if !said {
+            tracing::warn!(why, "PostgreSQL: news of other servers do not come in; connecting again");
+        }
+        said = true;
+        time::sleep(backoff).await;
+        backoff = (backoff * 2).min(BACKOFF.1);
+    }
+}
+
+/// Listens over one connection until it fails, and says why. `session` is its number, once it listens.
+async fn listen(config: &Config, shared: &Shared, session: &AtomicI32) -> String {
+    let (client, connection) = match config.connect(NoTls).await {
+        Ok(connected) => connected,
+        Err(error) => return Sentence(&error).to_string(),
+    };
+    let telling = async {
+        let number: i32 = client.query_one("SELECT pg_backend_pid()", &[]).await?.try_get(0)?;
+        session.store(number, Ordering::Relaxed);
+        client.batch_execute(LISTEN).await?;
+        // What happened before, here and elsewhere, was told to nobody.
+        *shared.untold.lock() = Untold::All;
+        shared.more.notify_one();
+        shared.board.mark_all();
+        tell(&client, shared).await
+    };
+    let ended = tokio::select! {
+        ended = telling => ended,
+        ended = hear(connection, session, &shared.board) => ended,
+    };
+    ended.map_or_else(|error| Sentence(&error).to_string(), |()| "the connection closed".into())
+}
+
+/// Tells the others what gathers.
+async fn tell(client: &Client, shared: &Shared) -> Result<(), Error> {
+    loop {
+        shared.more.notified().await;
+        let words = shared.untold.lock().take();
+        client.execute(NOTIFY, &[&words]).await?;
+        time::sleep(PAUSE).await;
+    }
+}
+
+/// Hears what the others tell, and drives the connection.
+async fn hear(
+    mut connection: Connection<Socket, NoTlsStream>,
+    session: &AtomicI32,
+    board: &Board,
+) -> Result<(), Error> {
+    while let Some(message) = future::poll_fn(|context| connection.poll_message(context)).await {
+        // What this server said itself comes back too.
+        if let AsyncMessage::Notification(news) = message?
+            && news.process_id() != session.load(Ordering::Relaxed)
+        {
+            match read(news.payload()) {
+                Some((agent_id, mark)) => board.mark(agent_id, mark),
+                None => board.mark_all(),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Looks by itself, for what nobody told.
+async fn keep_looking(shared: Arc<Shared>) {
+    loop {
+        time::sleep(LOOK_ANYWAY).await;
+        shared.board.mark_all();
+    }
+}
+
+impl Default for Untold {
+    fn default() -> Self {
+        Self::Some(HashMap::new())
+    }
+}
+
+impl Untold {
+    /// Returns whether there is something new to tell.
+    fn add(&mut self, agent_id: &str, mark: Mark) -> bool {
+        let Self::Some(queues) = self else { return false };
+        match queues.get_mut(agent_id) {
+            Some(known) if *known == mark || *known == Mark::Claimable => return false,
+            Some(known) => *known = mark,
+            None => drop(queues.insert(agent_id.to_owned(), mark)),
+        }
+        if queues.len() > MANY {
+            *self = Self::All;
+        }
+        true
+    }
+
+    /// Takes everything, in words.
+    fn take(&mut self) -> Vec<String> {
+        let word = |(agent_id, mark): (String, Mark)| match mark {
+            Mark::Claimable => format!("+{agent_id}"),
+            Mark::Changed => format!("={agent_id}"),
+        };
+        match std::mem::take(self) {
+            Self::All => vec!["*".into()],
+            Self::Some(queues) => queues.into_iter().map(word).collect(),
+        }
+    }
+}
+
+/// A word of [`Untold::take`]; none where it means any queue.
+fn read(word: &str) -> Option<(&str, Mark)> {
+    let claimable = word.strip_prefix('+').map(|agent_id| (agent_id, Mark::Claimable));
+    claimable.or_else(|| Some((word.strip_prefix('=')?, Mark::Changed)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(untold: &mut Untold) -> Vec<String> {
+        let mut words = untold.take();
+        words.sort();
+        words
+    }
+
+    #[test]
+    fn news_of_one_queue_are_told_as_one_and_the_stronger_counts() {
+        let mut untold = Untold::default();
+        assert!(untold.add("a", Mark::Changed) && untold.add("b", Mark::Claimable));
+        assert!(untold.add("a", Mark::Claimable));
+        assert!(!untold.add("a", Mark::Changed) && !untold.add("b", Mark::Claimable), "nothing new");
+        let words = told(&mut untold);
+        assert_eq!(words, ["+a", "+b"]);
+        assert_eq!(read(&words[0]), Some(("a", Mark::Claimable)));
+        assert!(told(&mut untold).is_empty());
+    }
+
+    #[test]
+    fn news_of_very_many_queues_are_told_as_news_of_any() {
+        let mut untold = Untold::default();
+        for number in 0..MANY {
+            assert!(untold.add(&number.to_string(), Mark::Changed));
+        }
+        assert!(untold.add("one more", Mark::Changed));
+        assert!(!untold.add("and another", Mark::Claimable));
+        assert_eq!(told(&mut untold), ["*"]);
+        assert_eq!(read("*"), None);
+    }
+}

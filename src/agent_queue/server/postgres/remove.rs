@@ -1,0 +1,140 @@
+//! What is named and ends tasks: deletions, clearings, cancellations; and forgetting.
+
+use super::{
+    super::{
+        Mark, Millis,
+        record::{Operation, Remembered, no_task, task_number},
+    },
+    failure::Failure,
+    row, sql,
+    transaction::Transaction,
+};
+use crate::proto::agent_queue::{
+    BatchDeleteTasksRequest, BatchDeleteTasksResponse, CancelTaskRequest, CancelTaskResponse, ClearQueueRequest,
+    ClearQueueResponse,
+};
+use std::collections::HashSet;
+
+pub(super) async fn clear_queue(
+    transaction: Transaction,
+    request: &ClearQueueRequest,
+    now: Millis,
+) -> Result<(ClearQueueResponse, Option<Mark>), Failure> {
+    let (agent_id, name) = (&*request.agent_id, &*request.client_request_id);
+    let (head, remembered) = named(&transaction, agent_id, name, now).await?;
+    if let Some(remembered) = remembered {
+        return Ok((remembered.answer(Operation::Clear, name)?, None));
+    }
+    let status = request.status.map(row::small::<i32>);
+    let deleted = delete(&transaction, agent_id, None, status, now).await?.len() as u64;
+    if deleted == 0 {
+        return Ok((ClearQueueResponse { deleted }, None));
+    }
+    let remembered = Remembered::clearing(deleted);
+    transaction.commit_after(remember(&transaction, head.queue, name, &remembered, now)).await?;
+    Ok((ClearQueueResponse { deleted }, Some(Mark::Changed)))
+}
+
+pub(super) async fn delete_tasks(
+    transaction: Transaction,
+    request: &BatchDeleteTasksRequest,
+    now: Millis,
+) -> Result<(BatchDeleteTasksResponse, Option<Mark>), Failure> {
+    let (agent_id, name) = (&*request.agent_id, &*request.client_request_id);
+    let (head, remembered) = named(&transaction, agent_id, name, now).await?;
+    if let Some(remembered) = remembered {
+        return Ok((remembered.answer(Operation::Delete, name)?, None));
+    }
+    let wanted: Vec<i64> = request.task_ids.iter().filter_map(|id| task_number(id)).collect();
+    let gone: HashSet<i64> = delete(&transaction, agent_id, Some(&wanted), None, now).await?.into_iter().collect();
+    let mut seen = HashSet::new();
+    let once = request.task_ids.iter().filter(|id| seen.insert(id.as_str()));
+    let missing = once.filter(|id| task_number(id).is_none_or(|number| !gone.contains(&number)));
+    let not_found = missing.cloned().collect();
+    let answer = BatchDeleteTasksResponse { deleted: gone.len() as u64, not_found };
+    if gone.is_empty() {
+        return Ok((answer, None));
+    }
+    let remembered = Remembered::new(Operation::Delete, &answer);
+    transaction.commit_after(remember(&transaction, head.queue, name, &remembered, now)).await?;
+    Ok((answer, Some(Mark::Changed)))
+}
+
+pub(super) async fn cancel(
+    transaction: Transaction,
+    request: &CancelTaskRequest,
+    now: Millis,
+) -> Result<(CancelTaskResponse, Option<Mark>), Failure> {
+    let (agent_id, name) = (&*request.agent_id, &*request.client_request_id);
+    let (head, remembered) = named(&transaction, agent_id, name, now).await?;
+    if let Some(remembered) = remembered {
+        let first: CancelTaskResponse = remembered.answer(Operation::Cancel, name)?;
+        let number = first.task.as_ref().and_then(|task| task_number(&task.task_id)).unwrap_or_default();
+        let row = transaction.row(sql::TASK, [&agent_id, &number]).await?;
+        let task = row.map(|row| row::record(&row, agent_id)).transpose()?.map(|record| record.task);
+        return Ok((task.map_or(first, |task| CancelTaskResponse { task: Some(task) }), None));
+    }
+    let locked = row::lock(&transaction, agent_id, task_number(&request.task_id).unwrap_or_default()).await?;
+    let mut record = locked.ok_or_else(|| no_task(agent_id, &request.task_id))?;
+    record.cancel(request, now)?;
+    let remembered = Remembered::cancellation(&record.task);
+    let writes = async {
+        let save = row::save(&transaction, &record);
+        futures::try_join!(save, remember(&transaction, head.queue, name, &remembered, now))
+    };
+    transaction.commit_after(writes).await?;
+    Ok((CancelTaskResponse { task: Some(record.task) }, Some(Mark::Changed)))
+}
+
+/// Forgets some of what was over before `cutoff`; returns whether there may be more.
+pub(super) async fn prune(transaction: Transaction, cutoff: Millis) -> Result<(bool, Option<Mark>), Failure> {
+    let mut more = false;
+    for statement in [sql::PRUNE_TASKS, sql::PRUNE_NAMES, sql::PRUNE_CLAIMS] {
+        more |= transaction.execute(statement, [&cutoff]).await? > 0;
+    }
+    transaction.commit().await?;
+    Ok((more, None))
+}
+
+/// The queue's head, and what a request's name named. Another request of this name waits until the transaction ends.
+async fn named(
+    transaction: &Transaction,
+    agent_id: &str,
+    name: &str,
+    now: Millis,
+) -> Result<(row::Head, Option<Remembered>), Failure> {
+    let names = [name];
+    let names = names.as_slice();
+    let (_, head, named, named_task) = futures::try_join!(
+        transaction.rows(sql::LOCK_NAME, [&agent_id, &name]),
+        row::head(transaction, agent_id, now),
+        transaction.row(sql::NAMED, [&agent_id, &names]),
+        transaction.row(sql::NAMED_TASKS, [&agent_id, &names])
+    )?;
+    let remembered = named.or(named_task).map(|row| row::remembered(&row)).transpose()?;
+    Ok((head, remembered.map(|(_, remembered)| remembered)))
+}
+
+/// Deletes tasks and remembers what they and their claims were called; returns their numbers.
+async fn delete(
+    transaction: &Transaction,
+    agent_id: &str,
+    numbers: Option<&[i64]>,
+    status: Option<i16>,
+    now: Millis,
+) -> Result<Vec<i64>, Failure> {
+    let row = transaction.one(sql::DELETE_TASKS, [&agent_id, &numbers, &status, &now]).await?;
+    Ok(row.try_get::<_, Option<Vec<i64>>>(0)?.unwrap_or_default())
+}
+
+async fn remember(
+    transaction: &Transaction,
+    queue: i64,
+    name: &str,
+    remembered: &Remembered,
+    now: Millis,
+) -> Result<(), Failure> {
+    let operation = remembered.operation as i16;
+    transaction.execute(sql::REMEMBER, [&queue, &name, &operation, &remembered.answer, &now]).await?;
+    Ok(())
+}

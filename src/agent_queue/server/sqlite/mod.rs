@@ -1,0 +1,206 @@
+//! The queues in one SQLite file: WAL, `synchronous=FULL`, and one writer whose commits are shared by everybody who waits.
+
+mod read;
+mod rows;
+mod schema;
+mod worker;
+mod write;
+
+use super::{Board, Changes, Claimed, Millis, Settings, Store};
+use crate::proto::agent_queue::*;
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+use tonic::Status;
+use worker::{Trouble, Work, Worker};
+
+/// How long the file may be held by another process before a call is UNAVAILABLE.
+const BUSY: Duration = Duration::from_secs(5);
+/// How many tasks, names and claims one step of pruning forgets.
+const PRUNE_STEP: i64 = 200;
+
+/// A store in a SQLite file: durable, for one machine.
+///
+/// An answer goes out when its transaction is on the disk. Several processes may use one file, for example while one takes over from the
+/// other; but only the process that makes a change wakes those who wait for it.
+#[derive(Debug)]
+pub struct SqliteStore {
+    path: PathBuf,
+    settings: Settings,
+    board: Board,
+    writer: Worker,
+    reader: Worker,
+}
+
+/// Why a file cannot be used: a sentence that names it.
+#[derive(Clone, Debug)]
+pub struct SqliteError(String);
+
+impl SqliteStore {
+    /// Opens the file, or makes it; brings an older one to this version. Blocks.
+    pub fn open(path: &Path, settings: Settings) -> Result<Self, SqliteError> {
+        let trouble =
+            |error: &dyn fmt::Display| SqliteError(format!("the database {} cannot be used: {error}", path.display()));
+        let mut writer = Connection::open(path).map_err(|error| trouble(&error))?;
+        tune(&writer).map_err(|error| trouble(&error))?;
+        schema::migrate(&mut writer, schema::STEPS).map_err(|error| trouble(&error))?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let reader = Connection::open_with_flags(path, flags).map_err(|error| trouble(&error))?;
+        reader.busy_timeout(BUSY).map_err(|error| trouble(&error))?;
+        reader.set_prepared_statement_cache_capacity(64);
+        let board = Board::default();
+        Ok(Self {
+            path: path.into(),
+            settings,
+            writer: Worker::start("sqlite-writer", writer, TransactionBehavior::Immediate, board.clone())
+                .map_err(|error| trouble(&error))?,
+            reader: Worker::start("sqlite-reader", reader, TransactionBehavior::Deferred, board.clone())
+                .map_err(|error| trouble(&error))?,
+            board,
+        })
+    }
+
+    async fn write<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Work<'_>, &Settings) -> Result<T, Trouble> + Send + 'static,
+    ) -> Result<T, Status> {
+        let settings = self.settings;
+        self.writer.run(move |work| job(work, &settings)).await
+    }
+
+    /// Looks at a queue; what is overdue is given back first.
+    async fn read<T: Send + 'static>(
+        &self,
+        agent_id: &str,
+        now: Millis,
+        job: impl FnOnce(&Work<'_>, &str) -> Result<T, Trouble> + Send + 'static,
+    ) -> Result<T, Status> {
+        let agent = agent_id.to_owned();
+        let looked = self.reader.run(move |work| match work.overdue(&agent, now)? {
+            true => Ok(Err(job)),
+            false => job(work, &agent).map(Ok),
+        });
+        let job = match looked.await? {
+            Ok(answer) => return Ok(answer),
+            Err(job) => job,
+        };
+        let agent = agent_id.to_owned();
+        self.write(move |work, settings| {
+            work.expire_queue(&agent, settings, now)?;
+            job(work, &agent)
+        })
+        .await
+    }
+}
+
+/// For durable commits and few of them.
+fn tune(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(BUSY)?;
+    connection.pragma_update(None, "journal_mode", "wal")?;
+    connection.pragma_update(None, "synchronous", "full")?;
+    // In KiB: the indexes of some 100,000 tasks.
+    connection.pragma_update(None, "cache_size", -65536)?;
+    // The WAL is cut to this once it has been copied back.
+    connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(())
+}
+
+impl Store for SqliteStore {
+    type Cursor = u64;
+
+    fn board(&self) -> &Board {
+        &self.board
+    }
+
+    async fn health(&self) -> Result<String, Status> {
+        self.reader.run(|work| work.answers()).await?;
+        self.writer.run(|work| work.answers()).await?;
+        Ok(format!("SQLite {} in {}", rusqlite::version(), self.path.display()))
+    }
+
+    async fn create_queue(&self, request: CreateQueueRequest, now: Millis) -> Result<CreateQueueResponse, Status> {
+        self.write(move |work, _| work.create_queue(&request, now)).await
+    }
+
+    async fn queue_exists(&self, request: QueueExistsRequest) -> Result<QueueExistsResponse, Status> {
+        self.reader.run(move |work| Ok(QueueExistsResponse { exists: work.queue(&request.agent_id)?.is_some() })).await
+    }
+
+    async fn queue_info(&self, request: GetQueueInfoRequest, now: Millis) -> Result<GetQueueInfoResponse, Status> {
+        self.read(&request.agent_id, now, |work, agent_id| work.info(agent_id)).await
+    }
+
+    async fn clear_queue(&self, request: ClearQueueRequest, now: Millis) -> Result<ClearQueueResponse, Status> {
+        self.write(move |work, settings| work.clear_queue(&request, settings, now)).await
+    }
+
+    async fn delete_queue(&self, request: DeleteQueueRequest, _: Millis) -> Result<DeleteQueueResponse, Status> {
+        self.write(move |work, _| work.delete_queue(&request)).await
+    }
+
+    async fn submit(&self, request: BatchSubmitTasksRequest, now: Millis) -> Result<BatchSubmitTasksResponse, Status> {
+        self.write(move |work, settings| work.submit(request, settings, now)).await
+    }
+
+    async fn claim(&self, request: GetTaskRequest, now: Millis) -> Result<Claimed, Status> {
+        self.write(move |work, settings| work.claim(&request, settings, now)).await
+    }
+
+    async fn update(&self, request: UpdateTaskStatusRequest, now: Millis) -> Result<UpdateTaskStatusResponse, Status> {
+        self.write(move |work, settings| work.update(&request, settings, now)).await
+    }
+
+    async fn query(&self, request: QueryTaskRequest, now: Millis) -> Result<QueryTaskResponse, Status> {
+        let agent_id = request.agent_id.clone();
+        self.read(&agent_id, now, move |work, _| work.query(&request)).await
+    }
+
+    async fn delete_tasks(
+        &self,
+        request: BatchDeleteTasksRequest,
+        now: Millis,
+    ) -> Result<BatchDeleteTasksResponse, Status> {
+        self.write(move |work, settings| work.delete_tasks(&request, settings, now)).await
+    }
+
+    async fn cancel(&self, request: CancelTaskRequest, now: Millis) -> Result<CancelTaskResponse, Status> {
+        self.write(move |work, settings| work.cancel(&request, settings, now)).await
+    }
+
+    async fn retry(&self, request: RetryTaskRequest, now: Millis) -> Result<RetryTaskResponse, Status> {
+        self.write(move |work, settings| work.retry(request, settings, now)).await
+    }
+
+    async fn list(&self, request: ListTasksRequest, now: Millis) -> Result<ListTasksResponse, Status> {
+        let agent_id = request.agent_id.clone();
+        self.read(&agent_id, now, move |work, _| work.list(&request)).await
+    }
+
+    async fn stats(&self, request: GetTaskStatsRequest, now: Millis) -> Result<GetTaskStatsResponse, Status> {
+        self.read(&request.agent_id, now, move |work, agent_id| work.stats(agent_id, now)).await
+    }
+
+    async fn changes(&self, agent_id: &str, cursor: Option<u64>, now: Millis) -> Result<Changes, Status> {
+        self.read(agent_id, now, move |work, agent_id| work.changes(agent_id, cursor)).await
+    }
+
+    async fn prune(&self, now: Millis) -> Result<bool, Status> {
+        self.write(move |work, settings| {
+            let kept = i64::try_from(settings.keep_finished.as_millis()).unwrap_or(i64::MAX);
+            work.prune(now.saturating_sub(kept), PRUNE_STEP)
+        })
+        .await
+    }
+}
+
+impl fmt::Display for SqliteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for SqliteError {}

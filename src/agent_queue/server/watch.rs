@@ -1,0 +1,62 @@
+//! A watch of a queue: every change from a cursor on, until the caller goes or the server stops.
+
+use super::{Mark, News, Store, service::Clock};
+use crate::proto::agent_queue::WatchQueueResponse;
+use futures::{Stream, stream};
+use std::sync::Arc;
+use tokio::sync::watch;
+use tonic::Status;
+
+/// One watch's place.
+struct Watch<S: Store> {
+    store: Arc<S>,
+    clock: Clock,
+    agent_id: String,
+    cursor: Option<S::Cursor>,
+    news: News,
+    draining: watch::Receiver<bool>,
+    told: bool,
+}
+
+/// The answers of a watch; it ends with a status: NOT_FOUND when the queue is gone, UNAVAILABLE when the server stops.
+pub(super) fn answers<S: Store>(
+    store: Arc<S>,
+    clock: Clock,
+    agent_id: String,
+    cursor: Option<u64>,
+    draining: watch::Receiver<bool>,
+) -> impl Stream<Item = Result<WatchQueueResponse, Status>> {
+    // Subscribed before the first look, so that nothing falls between the two.
+    let news = store.board().subscribe(&agent_id, Mark::Changed);
+    let watch = Watch { store, clock, agent_id, cursor: cursor.map(S::Cursor::from), news, draining, told: false };
+    stream::unfold(Some(watch), |watch| async {
+        let mut watch = watch?;
+        match watch.next().await {
+            Ok(answer) => Some((Ok(answer), Some(watch))),
+            Err(status) => Some((Err(status), None)),
+        }
+    })
+}
+
+impl<S: Store> Watch<S> {
+    /// The next answer: the first at once, the others when there is something to tell.
+    async fn next(&mut self) -> Result<WatchQueueResponse, Status> {
+        loop {
+            if *self.draining.borrow() {
+                return Err(Status::unavailable("the server is stopping; watch again from the last cursor"));
+            }
+            self.news.catch_up();
+            let now = (self.clock)();
+            let found = self.store.changes(&self.agent_id, self.cursor.clone(), now).await?;
+            self.cursor = Some(found.cursor.clone());
+            if !found.changes.is_empty() || !self.told {
+                self.told = true;
+                return Ok(WatchQueueResponse { changes: found.changes, cursor: found.cursor.into() });
+            }
+            tokio::select! {
+                () = self.news.come() => {}
+                _ = self.draining.wait_for(|draining| *draining) => {}
+            }
+        }
+    }
+}

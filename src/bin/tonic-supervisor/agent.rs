@@ -1,0 +1,193 @@
+//! `agent`: works through an agent's queue by running a command for each task. It outlives every outage, and ends cleanly on SIGTERM
+//! and Ctrl-C: what runs may finish, the rest is given back.
+
+use crate::{Trouble, facts, job, terminal::Terminal, terminal::Tone, voice::Voice};
+use serde_json::json;
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::{
+    runtime,
+    signal::unix::{Signal, SignalKind, signal},
+    sync::oneshot,
+};
+use tonic_supervisor::{
+    CallReport, Config, Event, EventItem, EventStream, Supervisor,
+    agent_queue::{PrivateAgentTasksQueue, Processed, Task},
+};
+
+pub(crate) const HELP: &str = "\
+The command gets the task's payload on its standard input, and AGENT_ID, TASK_ID, TASK_TYPE, TASK_CUSTOM_TYPE, TASK_PRIORITY and \
+TASK_CLAIMS (how many times the task was claimed) in its environment. What it writes to its standard output is the result: as it is where it \
+is JSON, otherwise as a JSON string. Another exit code than 0 fails the task with the end of its standard error. It is killed, with all of its process \
+group, when the task is no longer the agent's: cancelled, deleted, or out of reach for longer than its lease.
+
+On SIGTERM or Ctrl-C nothing more is claimed, what runs may finish within --grace, and what does not is killed and given back. A second \
+signal ends the agent at once; its tasks come back when their leases end.
+
+Exit codes: 0 it was asked to end and has, 1 it failed, 2 wrong usage, 3 the configuration is not valid, 130 interrupted twice.";
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct AgentArguments {
+    /// Whose queue to work through; it is made if it is not there.
+    #[arg(long, value_name = "AGENT_ID")]
+    queue: String,
+    /// How many tasks at a time.
+    #[arg(long, default_value_t = 1, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1024))]
+    concurrency: usize,
+    /// How many seconds what runs may take to finish, once the agent is to end.
+    #[arg(long, default_value_t = 30, value_name = "SECONDS")]
+    grace: u32,
+    /// The command to run for each task, with its arguments.
+    #[arg(last = true, required = true)]
+    command: Vec<String>,
+}
+
+/// Works until it is told to end. The server is the one of `config`, overruled by the environment.
+pub(crate) fn run(arguments: AgentArguments, config: Option<&Path>, json: bool) -> Result<(), Trouble> {
+    let mut builder = Config::builder().environment();
+    if let Some(file) = config {
+        builder = builder.file(file);
+    }
+    let config = builder.build().map_err(|error| Trouble::Config(error.to_string()))?;
+    if !job::can_be_run(&arguments.command[0]) {
+        return Err(Trouble::Usage(format!("there is no command {:?} that can be run", arguments.command[0])));
+    }
+    runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(Trouble::failed("cannot start the runtime"))?
+        .block_on(work(arguments, config, Voice::new(Terminal::new(), json)))
+}
+
+async fn work(arguments: AgentArguments, config: Config, voice: Voice) -> Result<(), Trouble> {
+    let AgentArguments { queue: agent, concurrency, grace, command } = arguments;
+    let mut signals = Signals::new()?;
+    let supervisor = Supervisor::spawn(config);
+    let events = tokio::spawn(tell(supervisor.events(), voice));
+    let client = PrivateAgentTasksQueue::over(supervisor);
+
+    let command: Arc<[String]> = command.into();
+    let handler = move |task: Task| {
+        let command = command.clone();
+        async move {
+            let told = Told::begun(voice, &task);
+            let ended = job::run(&command, &task).await;
+            told.ended(&ended);
+            ended
+        }
+    };
+    let (stop, stopped) = oneshot::channel::<()>();
+    let until = async { stopped.await.unwrap_or_default() };
+    let grace = Duration::from_secs(grace.into());
+    let processing = client.queue(agent).process(handler, concurrency).until(until).grace(grace).into_future();
+    tokio::pin!(processing);
+    let done = tokio::select! {
+        done = &mut processing => done,
+        name = signals.next() => {
+            voice.tell("end", Tone::Notice, "agent", &format!("{name}: what runs may finish"), json!({ "signal": name }));
+            drop(stop);
+            tokio::select! {
+                done = processing => done,
+                _ = signals.next() => return Err(Trouble::Interrupted),
+            }
+        }
+    };
+    client.close().await;
+    // It ends with the client.
+    let _ = events.await;
+    let done = done.map_err(|status| {
+        let story = CallReport::of(&status).map_or(String::new(), |report| format!("; {report}"));
+        Trouble::Failed(format!("{:?}: {}{story}", status.code(), status.message()))
+    })?;
+    let Processed { completed, failed, given_back, lost, left, .. } = done;
+    let fields =
+        json!({ "completed": completed, "failed": failed, "given_back": given_back, "lost": lost, "left": left });
+    voice.tell("summary", Tone::Quiet, "agent", &done.to_string(), fields);
+    Ok(())
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, Trouble> {
+        let listen = |kind| signal(kind).map_err(Trouble::failed("cannot listen for signals"));
+        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+    }
+
+    /// The next one's name.
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+/// Tells what becomes of the connection, until it is closed. People are spared the details.
+async fn tell(mut events: EventStream, voice: Voice) {
+    while let Some(item) = events.next().await {
+        let (name, text, mut fields, quiet) = match item {
+            EventItem::Snapshot(now) => {
+                let text = format!("{} is {}", now.target, now.state);
+                ("Snapshot", text, json!({ "target": *now.target, "state": now.state.as_str() }), false)
+            }
+            EventItem::Lagged(missed) => {
+                ("Lagged", format!("{missed} events were missed"), json!({ "missed": missed }), false)
+            }
+            EventItem::Event(Event { seq, fact, .. }) => {
+                let (text, quiet) = facts::words(&fact);
+                let mut fields = facts::fields(&fact);
+                fields["seq"] = json!(seq);
+                (fact.name(), text, fields, quiet)
+            }
+        };
+        if voice.json() || !quiet {
+            fields["event"] = json!(name);
+            voice.tell("event", Tone::Quiet, "channel", &text, fields);
+        }
+    }
+}
+
+/// Tells how a task ends, even where its handler is stopped.
+struct Told {
+    voice: Voice,
+    task_id: String,
+    begun: Instant,
+    told: bool,
+}
+
+impl Told {
+    fn begun(voice: Voice, task: &Task) -> Self {
+        let told = Self { voice, task_id: task.task_id.clone(), begun: Instant::now(), told: false };
+        told.tell("begun", Tone::Quiet, "begun");
+        told
+    }
+
+    fn ended(mut self, ended: &Result<String, String>) {
+        self.told = true;
+        let took = self.begun.elapsed().as_millis();
+        match ended {
+            Ok(_) => self.tell("done", Tone::Good, &format!("done in {took} ms")),
+            Err(why) => self.tell("failed", Tone::Bad, &format!("failed after {took} ms: {why}")),
+        }
+    }
+
+    fn tell(&self, step: &str, tone: Tone, text: &str) {
+        let fields = json!({ "task": self.task_id, "step": step });
+        self.voice.tell("task", tone, &self.task_id, text, fields);
+    }
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        if !self.told {
+            self.tell("stopped", Tone::Notice, "stopped before its end");
+        }
+    }
+}

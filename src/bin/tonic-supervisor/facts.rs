@@ -1,0 +1,57 @@
+//! What a channel announces, in words for people and in fields for programs.
+
+use serde_json::{Value, json};
+use tonic_supervisor::Fact;
+
+/// A fact in words, and whether people can do without it.
+pub(crate) fn words(fact: &Fact) -> (String, bool) {
+    match fact {
+        Fact::StateChanged { from, to, cause, .. } => (format!("{from} -> {to}: {cause}"), false),
+        Fact::DialStarted { incarnation, .. } => (format!("dials, link {incarnation}"), true),
+        Fact::DialFailed { failure, .. } => (format!("{failure}"), true),
+        Fact::LinkEstablished { incarnation, took, .. } => {
+            (format!("link {incarnation} is up after {} ms", took.as_millis()), true)
+        }
+        Fact::GoAwayReceived { goaway, .. } => (format!("{goaway}"), false),
+        Fact::LinkLost { incarnation, end, lived, .. } => {
+            (format!("link {incarnation} ended after {:.1} s: {end}", lived.as_secs_f64()), false)
+        }
+        Fact::BackoffStarted { delay, .. } => (format!("dials again in {} ms", delay.as_millis()), true),
+        Fact::RetryScheduled { method, code, retry, of, delay, .. } => {
+            let of = of.map_or(String::new(), |of| format!(" of {of}"));
+            (format!("{method}: {code:?}, retry {retry}{of} in {} ms", delay.as_millis()), false)
+        }
+        other => (other.name().to_string(), false),
+    }
+}
+
+/// A fact's numbers and words, for programs.
+pub(crate) fn fields(fact: &Fact) -> Value {
+    match fact {
+        Fact::StateChanged { from, to, cause, incarnation } => {
+            json!({ "from": from.as_str(), "to": to.as_str(), "cause": **cause, "incarnation": incarnation.0 })
+        }
+        Fact::DialStarted { incarnation, failures } => json!({ "incarnation": incarnation.0, "failures": failures }),
+        Fact::DialFailed { incarnation, failure } => json!({ "incarnation": incarnation.0, "cause": failure.reason }),
+        Fact::LinkEstablished { incarnation, took, .. } => {
+            json!({ "incarnation": incarnation.0, "took_ms": took.as_millis() as u64 })
+        }
+        Fact::GoAwayReceived { incarnation, goaway } => {
+            json!({ "incarnation": incarnation.0, "last_stream_id": goaway.last_stream_id, "code": goaway.code, "debug": goaway.debug })
+        }
+        Fact::KeepaliveLost { incarnation } | Fact::BackoffReset { incarnation } => {
+            json!({ "incarnation": incarnation.0 })
+        }
+        Fact::LinkLost { incarnation, end, lived, current } => json!({
+            "incarnation": incarnation.0, "cause": end.to_string(), "lived_ms": lived.as_millis() as u64, "current": current,
+        }),
+        Fact::BackoffStarted { delay, attempt, calls_waiting } => {
+            json!({ "delay_ms": delay.as_millis() as u64, "attempt": attempt, "calls_waiting": calls_waiting })
+        }
+        Fact::RetryScheduled { method, code, cause, retry, of, delay } => json!({
+            "method": **method, "code": i32::from(*code), "cause": **cause, "retry": retry, "of": of,
+            "delay_ms": delay.as_millis() as u64,
+        }),
+        _ => json!({}),
+    }
+}

@@ -1,0 +1,62 @@
+//! Where gRPC's messages begin and end in a body, however it is cut into frames.
+
+use super::chunks::Chunks;
+
+/// How far into a message the data so far has come.
+#[derive(Debug, Default)]
+pub(super) struct Framing {
+    prefix: [u8; 5],
+    filled: usize,
+    /// What is still due of the message whose prefix is known.
+    due: usize,
+}
+
+impl Framing {
+    pub(super) fn of(data: &Chunks) -> Self {
+        let mut framing = Self::default();
+        data.iter().for_each(|chunk| framing.feed(chunk));
+        framing
+    }
+
+    /// Takes note of the next data.
+    pub(super) fn feed(&mut self, mut rest: &[u8]) {
+        while !rest.is_empty() {
+            let wanted = if self.due > 0 { self.due } else { self.prefix.len() - self.filled };
+            let (taken, left) = rest.split_at(rest.len().min(wanted));
+            rest = left;
+            if self.due > 0 {
+                self.due -= taken.len();
+                continue;
+            }
+            self.prefix[self.filled..][..taken.len()].copy_from_slice(taken);
+            self.filled += taken.len();
+            if self.filled == self.prefix.len() {
+                let [_, length @ ..] = self.prefix;
+                (self.filled, self.due) = (0, u32::from_be_bytes(length) as usize);
+            }
+        }
+    }
+
+    /// Whether the data ends within a message or its prefix.
+    pub(super) fn breaks_off(&self) -> bool {
+        self.due > 0 || self.filled > 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    #[test]
+    fn a_message_that_breaks_off_is_seen_however_it_is_cut_into_frames() {
+        let whole = [0, 0, 0, 0, 3, b'a', b'b', b'c', 0, 0, 0, 0, 0];
+        for length in 0..=whole.len() {
+            for size in 1..=whole.len() {
+                let data: Chunks = whole[..length].chunks(size).map(Bytes::copy_from_slice).collect();
+                let seen = Framing::of(&data).breaks_off();
+                assert_eq!(seen, ![0, 8, 13].contains(&length), "{length} bytes in frames of {size}");
+            }
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! `docs/faults.md` is the fault matrix, rendered. `UPDATE=1` rewrites it.
+
+use crate::faults::{Fate, Link, Row, Then, rows};
+use std::{env, fmt::Write, fs, path::Path};
+use tonic_supervisor::{ConnectivityState, Origin, Phase, policy::code_name};
+
+const INTRO: &str = "\
+# Faults
+
+What a supervised call makes of a peer that misbehaves. This page is written by a test (`UPDATE=1 cargo test --features test-util`)
+from the table that the suite plays row by row, in memory and over TCP, for idempotent calls and others; `.ci/run` plays it once more
+without tonic's `server` feature. `testing::Misbehaviour` plays each row against your own agent.
+
+- **Sent**: *never*, it did not leave this process; *unprocessed*, the server certainly did not act on it; *maybe*, it may have;
+  *answered*, it did.
+- **Then**, under the default list of codes: *ends*, the call fails with it; *retried*, a retry that counts, and none where the call is
+  `idempotent(false)`; *sent again*, free of charge, idempotent or not.
+- **Link**: *kept*, only the call's stream is concerned; *lost*, everything on it is, and it is dialled again; *replaced*, what runs on it
+  finishes while a successor is dialled; *never up*, no call leaves: one that waits for a link ends at its deadline with DEADLINE_EXCEEDED
+  and the dial's error, one that does not ends as the row says.
+- A *local* fault is this side's or the path's, a *peer* fault is the peer's own word.
+
+";
+
+const HEAD: &str = "\
+| the peer | unary call | sent, then | server-streaming call | sent, then | link | state events |
+|---|---|---|---|---|---|---|
+";
+
+#[test]
+fn the_page_of_faults_is_the_table() {
+    let mut page = format!("{INTRO}{HEAD}");
+    for row in rows() {
+        writeln!(page, "{}", line(&row)).expect("a string takes all");
+    }
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/faults.md");
+    if env::var_os("UPDATE").is_some() {
+        fs::write(&path, &page).expect("written");
+    }
+    assert!(fs::read_to_string(&path).unwrap_or_default() == page, "docs/faults.md is stale; run with UPDATE=1");
+}
+
+fn line(row: &Row) -> String {
+    let (mut code, then) = cells(row.unary);
+    if row.generated != row.unary {
+        write!(code, "; a generated client: {}", cells(row.generated).0).expect("a string takes all");
+    }
+    let (streaming_code, streaming_then) = cells(row.streaming);
+    let link = match row.link {
+        Link::NeverUp => "never up",
+        Link::Kept => "kept",
+        Link::Lost => "lost",
+        Link::Replaced => "replaced",
+    };
+    let states: Vec<_> = row.link.states().iter().map(ConnectivityState::to_string).collect();
+    let states = if states.is_empty() { "none".to_owned() } else { states.join(", ") };
+    format!("| {} | {code} | {then} | {streaming_code} | {streaming_then} | {link} | {states} |", row.name)
+}
+
+/// The code and whose it is; how far it came and what follows.
+fn cells(fate: Fate) -> (String, String) {
+    let Fate::Fails { code, origin, phase, then } = fate else {
+        return ("OK".into(), "answered".into());
+    };
+    let origin = match origin {
+        Origin::Local => "local",
+        Origin::Peer => "peer",
+    };
+    let sent = match phase {
+        Phase::Unsent => "never",
+        Phase::Unprocessed => "unprocessed",
+        Phase::MaybeProcessed => "maybe",
+        Phase::Processed => "answered",
+    };
+    let then = match then {
+        Then::Ends => "ends",
+        Then::Retried => "retried",
+        Then::Resent => "sent again",
+    };
+    (format!("{} ({origin})", code_name(code)), format!("{sent}, {then}"))
+}

@@ -1,0 +1,51 @@
+//! The store in PostgreSQL. Needs one: `.ci/postgres cargo test --features serve --test queue postgres`
+
+mod database;
+mod outage;
+mod servers;
+
+use crate::{
+    conformance::{self, Place},
+    kills,
+};
+use database::Database;
+use tonic_supervisor::agent_queue::{
+    BatchSubmitTasksRequest, NewTask,
+    server::{PostgresStore, postgres::Cursor},
+};
+
+struct Postgres(Database);
+
+impl Place for Postgres {
+    type Store = PostgresStore;
+    const LASTS: bool = true;
+
+    async fn open(&self) -> PostgresStore {
+        open(&self.0).await
+    }
+}
+
+async fn open(database: &Database) -> PostgresStore {
+    PostgresStore::open(&database.dsn, conformance::settings()).await.expect("opened")
+}
+
+/// One task for agent "a".
+fn submission(name: &str) -> BatchSubmitTasksRequest {
+    let task = NewTask { r#type: 1, payload: "{}".into(), client_request_id: name.into(), ..NewTask::default() };
+    BatchSubmitTasksRequest { agent_id: "a".into(), tasks: vec![task] }
+}
+
+#[test]
+fn the_postgres_store_behaves_as_the_model() {
+    conformance::a_store_behaves_as_the_model(40, || Postgres(Database::new()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_over_postgres_that_is_killed_again_and_again_loses_and_repeats_nothing() {
+    kills::every_task_is_completed_once(&Database::new().dsn, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_servers_on_one_database_that_are_killed_in_turn_lose_and_repeat_nothing() {
+    kills::every_task_is_completed_once(&Database::new().dsn, 2).await;
+}

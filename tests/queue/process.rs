@@ -1,0 +1,82 @@
+//! The command `serve` as a process: started, killed, restarted on its port, asked to end.
+
+use serde_json::Value;
+use std::{
+    io::{BufRead as _, BufReader},
+    net::{Ipv4Addr, SocketAddr},
+    process::{Child, Command, ExitStatus, Stdio},
+};
+use tokio::net::TcpSocket;
+
+/// The command with these arguments, and nothing from this process's environment that it would read.
+pub(crate) fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tonic-supervisor"));
+    command.args(arguments).env_remove("RUST_LOG").env_remove("AGENT_QUEUE_STORE").stdin(Stdio::null());
+    command
+}
+
+/// A server over `store`, killed when dropped.
+pub(crate) struct Serve {
+    process: Child,
+    store: String,
+    more: Vec<String>,
+    pub(crate) address: SocketAddr,
+    /// Bound and never listening: nobody else is given the port while no server runs.
+    _port: TcpSocket,
+}
+
+impl Serve {
+    /// On a free port; returns when it serves. `more` are further arguments.
+    pub(crate) fn start(store: &str, more: &[&str]) -> Self {
+        let port = TcpSocket::new_v4().expect("a socket");
+        port.set_reuseaddr(true).expect("an option");
+        port.bind((Ipv4Addr::LOCALHOST, 0).into()).expect("a port");
+        let address = port.local_addr().expect("bound");
+        let more = more.iter().map(|argument| argument.to_string()).collect::<Vec<_>>();
+        Self { process: spawn(store, &more, address), store: store.into(), more, address, _port: port }
+    }
+
+    /// `kill -9`: no goodbye. A server that has ended by itself is a failure.
+    pub(crate) fn kill(&mut self) {
+        let ended = self.process.try_wait().expect("a child");
+        assert!(ended.is_none(), "the server ended by itself: {ended:?}");
+        self.process.kill().expect("killed");
+        self.process.wait().expect("ended");
+    }
+
+    /// The same again, on the same port; returns when it serves.
+    pub(crate) fn restart(&mut self) {
+        self.process = spawn(&self.store, &self.more, self.address);
+    }
+
+    /// SIGTERM.
+    pub(crate) fn terminate(&self) {
+        let told = Command::new("kill").args(["-TERM", &self.process.id().to_string()]).status();
+        assert!(told.expect("kill").success());
+    }
+
+    /// Waits for its end.
+    pub(crate) async fn ended(mut self) -> ExitStatus {
+        let wait = tokio::task::spawn_blocking(move || self.process.wait().expect("ended"));
+        wait.await.expect("waited")
+    }
+}
+
+/// The store is told by the environment: it may hold a password, and everybody can read a command line.
+fn spawn(store: &str, more: &[String], address: SocketAddr) -> Child {
+    let mut command = command(&["serve", "--json", "--addr", &address.to_string()]);
+    let mut process =
+        command.args(more).env("AGENT_QUEUE_STORE", store).stdout(Stdio::piped()).spawn().expect("it starts");
+    let mut line = String::new();
+    BufReader::new(process.stdout.take().expect("piped")).read_line(&mut line).expect("a line");
+    let said: Value = serde_json::from_str(&line).expect("it serves, and says so");
+    assert_eq!(said["address"], address.to_string());
+    process
+}
+
+impl Drop for Serve {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}

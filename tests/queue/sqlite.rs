@@ -1,0 +1,95 @@
+//! The store in a SQLite file.
+
+use crate::{
+    conformance::{self, Place},
+    kills,
+};
+use tonic_supervisor::agent_queue::{
+    BatchSubmitTasksRequest, CreateQueueRequest, GetTaskRequest, NewTask,
+    server::{SqliteStore, Store as _},
+};
+
+struct Sqlite(tempfile::TempDir);
+
+impl Place for Sqlite {
+    type Store = SqliteStore;
+    const LASTS: bool = true;
+
+    async fn open(&self) -> SqliteStore {
+        SqliteStore::open(&self.0.path().join("queue.db"), conformance::settings()).expect("opened")
+    }
+}
+
+#[test]
+fn the_sqlite_store_behaves_as_the_model() {
+    conformance::a_store_behaves_as_the_model(40, || Sqlite(tempfile::tempdir().expect("folder")));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_over_sqlite_that_is_killed_again_and_again_loses_and_repeats_nothing() {
+    let folder = tempfile::tempdir().expect("folder");
+    let store = format!("sqlite:{}", folder.path().join("queue.db").display());
+    kills::every_task_is_completed_once(&store, 1).await;
+}
+
+#[test]
+fn a_file_of_a_newer_version_is_refused_with_a_clear_sentence() {
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("queue.db");
+    drop(SqliteStore::open(&path, conformance::settings()).expect("made"));
+    let file = rusqlite::Connection::open(&path).expect("opened");
+    file.pragma_update(None, "user_version", 99).expect("written");
+    drop(file);
+    let error = SqliteStore::open(&path, conformance::settings()).expect_err("newer").to_string();
+    assert!(
+        error.contains("queue.db") && error.contains("has version 99") && error.contains("a newer program"),
+        "{error}"
+    );
+}
+
+/// No claim reads more than it gives out, however many tasks wait: every step of it is a search in an index.
+#[tokio::test]
+async fn a_claim_among_100_000_pending_tasks_is_an_index_look_up() {
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("queue.db");
+    let store = SqliteStore::open(&path, conformance::settings()).expect("opened");
+    store.create_queue(CreateQueueRequest { agent_id: "a".into() }, 0).await.expect("made");
+    for batch in 0..100 {
+        let tasks = (0..1000).map(|n| NewTask {
+            r#type: 1,
+            payload: "{}".into(),
+            priority: Some(n % 10),
+            client_request_id: format!("{batch}-{n}"),
+            ..NewTask::default()
+        });
+        let request = BatchSubmitTasksRequest { agent_id: "a".into(), tasks: tasks.collect() };
+        store.submit(request, batch).await.expect("submitted");
+    }
+    let claim = GetTaskRequest { agent_id: "a".into(), claim_id: "c".into(), timeout: 0.0 };
+    let task = store.claim(claim, 200).await.expect("claimed").answer.task.expect("a task");
+    assert_eq!((task.priority, &*task.task_id), (9, "task-10"), "the first of the highest priority");
+
+    let file = rusqlite::Connection::open(&path).expect("opened");
+    let plan = |sql: &str| {
+        let mut plan =
+            file.prepare(&format!("EXPLAIN QUERY PLAN SELECT payload FROM tasks WHERE {sql}")).expect("prepared");
+        let unknown = vec![rusqlite::types::Null; plan.parameter_count()];
+        let steps =
+            plan.query_map(rusqlite::params_from_iter(unknown), |row| row.get::<_, String>(3)).expect("planned");
+        steps.collect::<Result<Vec<_>, _>>().expect("text").join("; ")
+    };
+    for (sql, index) in [
+        ("queue = ?1 AND status = 1 ORDER BY priority DESC, number LIMIT 1", "tasks_pending (queue=?)"),
+        (
+            "queue = ?1 AND status = 2 AND lease_until <= ?2 ORDER BY lease_until LIMIT 1",
+            "tasks_leased (queue=? AND lease_until<?)",
+        ),
+        ("queue = ?1 AND status = 2 ORDER BY lease_until LIMIT 1", "tasks_leased (queue=?)"),
+        ("queue = ?1 AND claim_id = ?2 LIMIT 1", "tasks_by_claim (queue=? AND claim_id=?)"),
+        ("queue = ?1 AND request_id = ?2", "tasks_by_request (queue=? AND request_id=?)"),
+        ("queue = ?1 AND changed > ?2 ORDER BY changed LIMIT 9", "tasks_by_change (queue=? AND changed>?)"),
+    ] {
+        let steps = plan(sql);
+        assert!(steps.starts_with("SEARCH tasks USING INDEX ") && steps.ends_with(index), "{sql}: {steps}");
+    }
+}
