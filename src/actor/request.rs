@@ -286,7 +286,7 @@ impl RequestState {
                 self.core.telemetry.announce(Fact::RetryScheduled {
                     method: call.method.name.clone(),
                     code: ended.failure.code,
-                    cause: cause(&ended),
+                    cause: ended.words(),
                     retry: number,
                     of: call.retry.limit.count(),
                     delay,
@@ -387,14 +387,6 @@ impl RequestState {
         if (before == 0) != (now == 0) {
             self.core.tell_supervisor(SupervisorMsg::CallsWaiting { shard: self.shard, waiting: now > 0 });
         }
-    }
-}
-
-/// The words for an attempt's failure: the peer's own, where it spoke.
-fn cause(ended: &AttemptFailure) -> Arc<str> {
-    match ended.status.message() {
-        "" => ended.failure.to_string().into(),
-        message => message.into(),
     }
 }
 

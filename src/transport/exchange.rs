@@ -33,6 +33,14 @@ impl From<Failure> for AttemptFailure {
 }
 
 impl AttemptFailure {
+    /// The peer's own words, where it spoke.
+    pub(crate) fn words(&self) -> Arc<str> {
+        match self.status.message() {
+            "" => self.failure.to_string().into(),
+            message => message.into(),
+        }
+    }
+
     fn from_peer(status: Status, headers: &HeaderMap) -> Box<Self> {
         let pushback = pushback::of_status(&status, headers);
         let failure = match status::says_too_large(&status) {
