@@ -901,7 +901,7 @@ pub mod agent_queue_client {
         ///
         /// A claim is a lease: it holds for the answer's `lease` seconds, and UpdateTaskStatus with PROCESSING starts them anew. When
         /// they are over the task is PENDING again, and what the old holder says of it is refused. A task that was claimed and lost
-        /// `max_claims` times becomes FAILED.
+        /// more than `max_claims` times becomes FAILED.
         pub async fn get_task(
             &mut self,
             request: impl tonic::IntoRequest<super::GetTaskRequest>,
@@ -1265,7 +1265,7 @@ pub mod agent_queue_server {
         ///
         /// A claim is a lease: it holds for the answer's `lease` seconds, and UpdateTaskStatus with PROCESSING starts them anew. When
         /// they are over the task is PENDING again, and what the old holder says of it is refused. A task that was claimed and lost
-        /// `max_claims` times becomes FAILED.
+        /// more than `max_claims` times becomes FAILED.
         async fn get_task(
             &self,
             request: tonic::Request<super::GetTaskRequest>,

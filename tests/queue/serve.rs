@@ -109,16 +109,16 @@ async fn health_is_told_by_grpc_health_v1_and_by_the_service_itself() {
 }
 
 #[tokio::test]
-async fn a_task_whose_agent_dies_is_handed_out_anew_after_its_lease_and_fails_after_max_claims() {
+async fn a_task_whose_agent_dies_is_handed_out_anew_after_its_lease_and_fails_after_more_than_max_claims() {
     let server = Serve::start("memory", &["--lease", "1", "--max-claims", "2"]);
     let (supervisor, mut client) = connect(server.address);
     queue(&mut client).await;
     let id = client.submit_task(submission("r")).await.expect("submitted").into_inner().task_id;
-    for round in ["c1", "c2"] {
+    for round in ["c1", "c2", "c3"] {
         let answer = client.get_task(claim(round, 30.0)).await.expect("claimed").into_inner();
         assert_eq!((answer.lease, answer.task.expect("the task").task_id), (1.0, id.clone()));
     }
-    let none = client.get_task(claim("c3", 1.5)).await.expect("answered").into_inner();
+    let none = client.get_task(claim("c4", 1.5)).await.expect("answered").into_inner();
     assert_eq!(none.task, None, "it is given up");
     let late = UpdateTaskStatusRequest {
         agent_id: "a".into(),

@@ -8,7 +8,7 @@
 //! | PROCESSING | PENDING | its claim, which gives it back; the end of the lease |
 //! | PROCESSING | COMPLETED, FAILED, CANCELLED | its claim |
 //! | PROCESSING | CANCELLED | a cancellation |
-//! | PROCESSING | FAILED | the end of the lease, for the `max_claims`th time |
+//! | PROCESSING | FAILED | the end of the lease, more than `max_claims` times |
 //! | COMPLETED, FAILED, CANCELLED | - | |
 
 use super::store::{Millis, Settings};
@@ -181,14 +181,14 @@ impl Record {
         (until - now).max(0) as f64 / 1000.0
     }
 
-    /// The lease of a PROCESSING task has ended: PENDING again, or FAILED after `max_claims` lost claims.
+    /// The lease of a PROCESSING task has ended: PENDING again, or FAILED where it was lost more than `max_claims` times.
     ///
     /// What it becomes does not depend on when this is noticed. The claim is to be remembered as [`Over::Lost`].
     pub fn lose(&mut self, settings: &Settings) {
         let ended_at = self.task.lease_until.take();
         self.lost += 1;
         self.claim_id.clear();
-        if self.lost < settings.max_claims {
+        if self.lost <= settings.max_claims {
             self.task.set_status(TaskStatus::Pending);
             return;
         }

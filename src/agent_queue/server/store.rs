@@ -25,7 +25,7 @@ pub(super) const MAX_CHANGES: usize = 1000;
 pub struct Settings {
     /// How long a claim holds before its task is PENDING again. 60 s.
     pub lease: Duration,
-    /// How many times a task may be claimed and lost before it is FAILED. 5.
+    /// How many times a task may be claimed and lost; once more, and it is FAILED. 5.
     pub max_claims: u32,
     /// How long finished tasks and remembered names are kept; at least 7 days. 30 days.
     pub keep_finished: Duration,

@@ -43,7 +43,7 @@ pub(crate) struct ServeArguments {
     /// How many seconds a claim holds before its task is handed out anew: 1 to 86400.
     #[arg(long, default_value_t = 60.0, value_parser = lease)]
     lease: f64,
-    /// How many times a task may be claimed and lost before it is FAILED.
+    /// How many times a task may be claimed and lost; once more, and it is FAILED
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     max_claims: u32,
     /// How many days finished tasks and the names of requests are kept: at least 7.

@@ -156,7 +156,7 @@ impl Model {
                 kept.lost += 1;
                 kept.task.lease_until = None;
                 kept.task.status = PENDING;
-                if kept.lost >= max_claims {
+                if kept.lost > max_claims {
                     kept.task.status = FAILED;
                     kept.task.finished_at = at(end);
                     kept.task.error_message =
