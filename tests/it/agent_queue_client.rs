@@ -111,9 +111,9 @@ async fn a_waiting_claims_deadline_is_its_wait_plus_the_timeout() {
     assert_eq!(took, secs(8));
     let arrival = desk.server.arrivals().pop().expect("one call");
     let deadline = arrival.grpc_timeout.expect("a deadline");
-    let micros: u64 = deadline.trim_end_matches('u').parse().expect("in microseconds");
+    let millis: u64 = deadline.trim_end_matches('m').parse().expect("in milliseconds");
     // The attempt may take its wait and 2 s; the call 3 s more, for attempts after it.
-    assert!((9_990_000..=13_000_000).contains(&micros), "{deadline}");
+    assert!((9_990..=13_000).contains(&millis), "{deadline}");
 
     desk.book.answer_wrongly("GetTask", vec![Answer::hang(); 9]);
     let (took, claim) = timed(queue.get_task(secs(8))).await;

@@ -213,7 +213,7 @@ async fn a_unary_call_whose_message_never_comes_ends_at_its_deadline_or_with_a_s
         drop(speak);
     });
     assert_eq!((outcome.expect_err("no answer").code(), took.as_secs()), (Code::DeadlineExceeded, 10));
-    assert_eq!(stage.server.arrivals()[0].grpc_timeout.as_deref(), Some("6000000u"));
+    assert_eq!(stage.server.arrivals()[0].grpc_timeout.as_deref(), Some("6000m"));
 
     let call = silent(CallOptions::new());
     let (outcome, ()) = tokio::join!(timed(call), async {
