@@ -37,8 +37,8 @@ struct Client {
     network: Network,
     /// Ends with the supervisor's last event.
     events: JoinHandle<()>,
-    /// Whether the counts of calls did not fit together when they were last looked at.
-    unsound: Cell<bool>,
+    /// How many looks in a row the counts of calls did not fit together.
+    unsound: Cell<u32>,
 }
 
 /// The software of the client's host. Its own tasks are local ones: the others are the supervisor's.
@@ -54,7 +54,7 @@ pub(crate) async fn run(script: Arc<Script>, world: World, network: Network, ord
     let story = Rc::new(RefCell::new(Story::new(world.clone(), script.clone())));
     let events = spawn_local(listen(supervisor.events(), world.clone(), story.clone()));
     let supervisor = Rc::new(RefCell::new(Some(supervisor)));
-    let client = Client { script, world, story, supervisor, network, events, unsound: Cell::new(false) };
+    let client = Client { script, world, story, supervisor, network, events, unsound: Cell::new(0) };
     client.live(orders).await;
     Ok(())
 }
@@ -236,8 +236,8 @@ impl Client {
         world.hold(same, || format!("the snapshot says {}, the events say {}", snapshot.state, story.state));
         let calls = [snapshot.calls_waiting, snapshot.calls_open, config.queue().max_calls()];
         // A call that was given up this very moment is open no more, and its actor has yet to hear of it.
-        let before = self.unsound.replace(!calls.is_sorted());
-        world.hold(calls.is_sorted() || !before, || format!("calls waiting, open and allowed: {calls:?}"));
+        self.unsound.set(if calls.is_sorted() { 0 } else { self.unsound.get() + 1 });
+        world.hold(self.unsound.get() < 10, || format!("calls waiting, open and allowed: {calls:?}"));
         let streams = [snapshot.streams, config.max_in_flight()];
         world.hold(streams.is_sorted(), || format!("streams open and allowed: {streams:?}"));
         let tasks = tasks();
