@@ -25,6 +25,9 @@ use tonic_supervisor::agent_queue::{
 
 /// How long calls in flight may take once it drains.
 const DRAIN: Duration = Duration::from_secs(10);
+/// A client that has gone without a word is asked after this long, and given up after the other: its watch would never end.
+const KEEPALIVE_TIME: Duration = Duration::from_secs(60);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 /// How often the store's health is looked at.
 const HEALTH_EVERY: Duration = Duration::from_secs(5);
 const DAY: u64 = 24 * 60 * 60;
@@ -104,7 +107,9 @@ async fn serve<S: Store>(
     let listener = TcpListener::bind(arguments.addr).await.map_err(Trouble::failed(&trouble))?;
     let address = listener.local_addr().map_err(Trouble::failed(&trouble))?;
     let service = Service::new(store);
-    let mut builder = Server::builder();
+    let mut builder = Server::builder()
+        .http2_keepalive_interval(Some(KEEPALIVE_TIME))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT));
     if let Some(tls) = &tls {
         builder = builder.tls_config(tls.server()).map_err(Trouble::failed("cannot serve over TLS"))?;
     }

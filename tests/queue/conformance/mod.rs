@@ -13,9 +13,12 @@ use proptest::{
     collection::vec,
     test_runner::{Config, TestRunner},
 };
-use std::future::Future;
+use std::{cell::RefCell, collections::BTreeSet, fmt::Debug, future::Future};
 use subject::Subject;
-use tonic_supervisor::agent_queue::server::{Settings, Store};
+use tonic_supervisor::agent_queue::{
+    Task,
+    server::{Settings, Store},
+};
 
 /// The settings of every run; short, so that everything happens.
 pub(crate) fn settings() -> Settings {
@@ -33,27 +36,31 @@ pub(crate) trait Place {
     const LASTS: bool;
 }
 
-/// Runs `cases` random histories, each in a new place.
-pub(crate) fn a_store_behaves_as_the_model<P: Place>(cases: u32, place: impl Fn() -> P) {
+/// Runs `cases` random histories, each in a new place. Returns what happened in them: each kind of step with its outcomes.
+pub(crate) fn a_store_behaves_as_the_model<P: Place>(cases: u32, place: impl Fn() -> P) -> BTreeSet<String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(cases);
     let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
     let histories = vec(operation::step(), 1..80);
+    let seen = RefCell::new(BTreeSet::new());
     let ran = runner.run(&histories, |history| {
-        runtime.block_on(live(&place(), &history));
+        seen.borrow_mut().extend(runtime.block_on(live(&place(), &history)));
         Ok(())
     });
     if let Err(found) = ran {
         panic!("{found}");
     }
+    seen.into_inner()
 }
 
-/// One history, step by step.
-async fn live<P: Place>(place: &P, history: &[Step]) {
+/// One history, step by step; returns what happened.
+async fn live<P: Place>(place: &P, history: &[Step]) -> BTreeSet<String> {
+    let mut seen = BTreeSet::new();
     let mut model = Model::new(settings());
     let mut subject = Subject::new(place.open().await);
     let mut now = 1_800_000_000_000;
     for (index, step) in history.iter().enumerate() {
+        let step = &model.aim(step, now);
         if let Step::Pass(millis) = step {
             now += millis;
         } else if matches!(step, Step::Reopen) {
@@ -63,12 +70,21 @@ async fn live<P: Place>(place: &P, history: &[Step]) {
         } else {
             let expected = model.act(step, now);
             let answer = subject.act(step, now).await;
+            seen.insert(format!("{} {}", first_word(step), expected.as_ref().map_or_else(first_word, first_word)));
             assert_eq!(answer, expected, "step {index}: {step:?}\nhistory: {history:#?}");
         }
         for agent in operation::AGENTS {
             let expected = model.all(agent, now);
             assert_eq!(subject.all(agent, now).await, expected, "after step {index}: {step:?}\nhistory: {history:#?}");
             subject.follow(agent, expected.as_deref(), now).await;
+            let poisoned = |task: &Task| task.error_message.starts_with("claimed and lost");
+            seen.extend(expected.iter().flatten().any(poisoned).then(|| "max_claims".to_owned()));
         }
     }
+    seen
+}
+
+fn first_word(value: &impl Debug) -> String {
+    let text = format!("{value:?}");
+    text.chars().take_while(|c| c.is_alphanumeric()).collect()
 }

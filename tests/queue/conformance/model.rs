@@ -40,7 +40,7 @@ enum Named {
     Retry(String),
     Clearing(u64),
     Deletion(u64, Vec<String>),
-    Cancellation(Task),
+    Cancellation(Box<Task>),
 }
 
 #[derive(Clone)]
@@ -80,6 +80,29 @@ impl Model {
         Some(self.queues.get(agent)?.tasks.iter().map(|kept| kept.task.clone()).collect())
     }
 
+    /// The step itself, with what it left to the model.
+    pub(crate) fn aim(&mut self, step: &Step, now: i64) -> Step {
+        self.expire(now);
+        let nth = |agent: usize, nth: usize, wanted: fn(&Kept) -> bool| {
+            let tasks = self.queues.get(AGENTS[agent]).map_or(&[][..], |queue| &queue.tasks);
+            let found: Vec<&Kept> = tasks.iter().filter(|kept| wanted(kept)).collect();
+            let kept = found.get(nth % found.len().max(1))?;
+            let number = kept.task.task_id.trim_start_matches('#').parse().expect("a number");
+            Some((number, kept.claim.unwrap_or_default()))
+        };
+        match *step {
+            Step::UpdateHeld { agent, nth: n, status, word } => {
+                let (task, claim) = nth(agent, n, |kept| kept.claim.is_some()).unwrap_or((n, n));
+                Step::Update { agent, task, claim, status, word }
+            }
+            Step::RetryFailed { agent, nth: n, name } => {
+                let (task, _) = nth(agent, n, |kept| kept.task.status == FAILED).unwrap_or((n, n));
+                Step::Retry { agent, task, name }
+            }
+            _ => step.clone(),
+        }
+    }
+
     pub(crate) fn act(&mut self, step: &Step, now: i64) -> Outcome {
         self.expire(now);
         let agent = |agent: &usize| AGENTS[*agent];
@@ -114,7 +137,9 @@ impl Model {
                 let queue = self.queues.get_mut(agent(a)).ok_or(Code::NotFound)?;
                 queue.act(step, agent(a), lease, made, now)
             }
-            Step::Pass(_) | Step::Reopen => unreachable!("not for the model"),
+            Step::UpdateHeld { .. } | Step::RetryFailed { .. } | Step::Pass(_) | Step::Reopen => {
+                unreachable!("not for the model")
+            }
         }
     }
 
@@ -248,7 +273,7 @@ impl Queue {
             Step::Cancel { task, name, .. } => match self.names.get(name) {
                 Some((Named::Cancellation(first), _)) => {
                     let now = self.tasks.iter().find(|kept| kept.task.task_id == first.task_id);
-                    Ok(Answer::Cancelled(now.map_or(first.clone(), |kept| kept.task.clone())))
+                    Ok(Answer::Cancelled(now.map_or((**first).clone(), |kept| kept.task.clone())))
                 }
                 Some(_) => Err(Code::InvalidArgument),
                 None => {
@@ -262,7 +287,7 @@ impl Queue {
                     kept.task.lease_until = None;
                     let cancelled = kept.task.clone();
                     let first = Task { payload: String::new(), ..cancelled.clone() };
-                    self.names.insert(*name, (Named::Cancellation(first), Some(now)));
+                    self.names.insert(*name, (Named::Cancellation(Box::new(first)), Some(now)));
                     Ok(Answer::Cancelled(cancelled))
                 }
             },

@@ -41,6 +41,13 @@ pub(crate) enum Step {
         status: i32,
         word: usize,
     },
+    /// An update by the claim that holds or ended the n-th such task; the model says which.
+    UpdateHeld {
+        agent: usize,
+        nth: usize,
+        status: i32,
+        word: usize,
+    },
     Query {
         agent: usize,
         task: usize,
@@ -58,6 +65,12 @@ pub(crate) enum Step {
     Retry {
         agent: usize,
         task: usize,
+        name: usize,
+    },
+    /// A retry of the n-th failed task; the model says which.
+    RetryFailed {
+        agent: usize,
+        nth: usize,
         name: usize,
     },
     List {
@@ -115,7 +128,8 @@ pub(crate) enum Answer {
 pub(crate) fn step() -> impl Strategy<Value = Step> {
     // Mostly one queue, so that something happens in it.
     let agent = || prop_oneof![5 => Just(0usize), 1 => Just(1usize)];
-    let name = || 0..9usize;
+    // Some meet each other, some are new.
+    let name = || prop_oneof![4 => 0..9usize, 1 => 9..40usize];
     let claim = || 0..6usize;
     let task = || 0..12usize;
     let status = || 1..6i32;
@@ -134,8 +148,11 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         14 => (agent(), prop::collection::vec((name(), proptest::option::of(0..10u32)), 1..4))
             .prop_map(|(agent, tasks)| Step::Submit { agent, tasks }),
         14 => (agent(), claim()).prop_map(|(agent, claim)| Step::Claim { agent, claim }),
-        18 => (agent(), task(), claim(), status(), 0..2usize)
+        10 => (agent(), task(), claim(), status(), 0..2usize)
             .prop_map(|(agent, task, claim, status, word)| Step::Update { agent, task, claim, status, word }),
+        10 => (agent(), 0..4usize, status(), 0..2usize)
+            .prop_map(|(agent, nth, status, word)| Step::UpdateHeld { agent, nth, status, word }),
+        3 => (agent(), 0..4usize, name()).prop_map(|(agent, nth, name)| Step::RetryFailed { agent, nth, name }),
         2 => (agent(), task()).prop_map(|(agent, task)| Step::Query { agent, task }),
         3 => (agent(), prop::collection::vec(task(), 1..4), name())
             .prop_map(|(agent, tasks, name)| Step::Delete { agent, tasks, name }),
@@ -161,5 +178,5 @@ pub(crate) fn words(status: i32, word: usize) -> (String, String) {
 
 /// The type and the custom type of the submission with this name.
 pub(crate) fn kind(name: usize) -> (i32, String) {
-    if name % 3 == 0 { (10, "own".into()) } else { (name as i32 % 3, String::new()) }
+    if name.is_multiple_of(3) { (10, "own".into()) } else { (name as i32 % 3, String::new()) }
 }

@@ -173,7 +173,9 @@ impl<S: Store> Subject<S> {
                 while self.store.prune(now).await? {}
                 Ok(Answer::Pruned)
             }
-            Step::Pass(_) | Step::Reopen => unreachable!("not for the store"),
+            Step::UpdateHeld { .. } | Step::RetryFailed { .. } | Step::Pass(_) | Step::Reopen => {
+                unreachable!("not for the store")
+            }
         }
     }
 
