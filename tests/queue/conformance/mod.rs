@@ -20,7 +20,7 @@ use tonic_supervisor::agent_queue::{
     server::{Settings, Store},
 };
 
-/// The settings of every run; short, so that everything happens.
+/// The settings of every run; short and few, so that everything happens.
 pub(crate) fn settings() -> Settings {
     use std::time::Duration;
     Settings { lease: Duration::from_secs(10), max_claims: 1, keep_finished: Duration::from_secs(7 * 24 * 60 * 60) }

@@ -135,7 +135,7 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
     let status = || 1..6i32;
     let pass = prop_oneof![
         6 => 1..4_000i64,
-        2 => Just(10_000i64),
+        6 => Just(10_000i64),
         1 => Just(8 * 24 * 60 * 60 * 1000i64),
     ];
     prop_oneof![
@@ -156,13 +156,13 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         2 => (agent(), task()).prop_map(|(agent, task)| Step::Query { agent, task }),
         3 => (agent(), prop::collection::vec(task(), 1..4), name())
             .prop_map(|(agent, tasks, name)| Step::Delete { agent, tasks, name }),
-        3 => (agent(), task(), name()).prop_map(|(agent, task, name)| Step::Cancel { agent, task, name }),
+        9 => (agent(), task(), name()).prop_map(|(agent, task, name)| Step::Cancel { agent, task, name }),
         4 => (agent(), task(), name()).prop_map(|(agent, task, name)| Step::Retry { agent, task, name }),
         2 => (agent(), proptest::option::of(status()), proptest::option::of(1..5u32), 0..5u64)
             .prop_map(|(agent, status, limit, offset)| Step::List { agent, status, limit, offset }),
         1 => agent().prop_map(|agent| Step::Stats { agent }),
         1 => Just(Step::Prune),
-        8 => pass.prop_map(Step::Pass),
+        12 => pass.prop_map(Step::Pass),
         1 => Just(Step::Reopen),
     ]
 }
