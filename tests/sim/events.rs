@@ -133,7 +133,8 @@ impl Story {
                 self.way_on_by = now + *delay;
                 self.redial_not_before = Some(now + *delay);
             }
-            Fact::ChildFailed { child, .. } => {
+            Fact::ChildFailed { child, error } => {
+                world.hold(!error.starts_with("a dead end"), || format!("the watchdog found {error}"));
                 self.way_on_by = self.way_on_by.max(now + reconnect.waiting().max);
                 if *child == "supervisor" {
                     // Its successor knows nothing of waits, and dials at once.
