@@ -12,8 +12,8 @@ use crate::{
     model::{Failure, Phase},
     policy::earliest,
     transport::{
-        AttemptFailure, Beside, OpenBody, OpenStream, Outcome, Pump, ResponseBody, beside, is_one_message, read_head,
-        read_unary, status,
+        AttemptFailure, Beside, OpenBody, OpenStream, Outcome, PREFIX, Pump, ResponseBody, beside, is_one_message,
+        read_head, read_unary, status,
     },
 };
 use bytes::{Buf as _, Bytes};
@@ -30,8 +30,6 @@ use tonic::{Code, Status, metadata::MetadataMap};
 
 /// A unary answer above this size is passed on before its end is seen, and not retried from then on.
 const COMMIT_AFTER: usize = 1 << 20;
-/// gRPC's five bytes before a message.
-const PREFIX: usize = 5;
 
 /// Runs a call in its caller's future. Cancel safe: dropped, the call ends everywhere at once.
 pub(crate) async fn run(

@@ -10,7 +10,7 @@ use crate::{
     model::{CallId, CallOptions, CallReport, Fact, Failure, Phase, ShedReason},
     policy::{RetryLimit, earliest, parse_timeout},
     telemetry::Counts,
-    transport::{is_one_message, status},
+    transport::{PREFIX, is_one_message, status},
 };
 use bytes::Bytes;
 use http::HeaderMap;
@@ -20,9 +20,6 @@ use std::{
     time::{Duration, Instant},
 };
 use tonic::Status;
-
-/// gRPC's five bytes before a message.
-const PREFIX: usize = 5;
 
 /// A place in the waiting room; given back when dropped.
 pub(crate) struct Admission {

@@ -1,9 +1,8 @@
 //! gRPC's message framing, for calls that do not come through a generated client: five bytes of prefix, then the message.
 
+use crate::transport::PREFIX;
 use bytes::{BufMut as _, Bytes, BytesMut};
 use prost::Message;
-
-const PREFIX: usize = 5;
 
 /// Frames `message`, uncompressed, in a buffer of its exact size.
 pub(super) fn encode(message: &impl Message) -> Bytes {

@@ -11,7 +11,6 @@ use crate::{
     model::{Failure, GoAway, LinkEnd, Phase},
     policy::Pushback,
 };
-use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 use std::{future::poll_fn, sync::Arc};
 use tonic::Status;
@@ -174,20 +173,4 @@ pub(super) fn classify_now(error: &h2::Error, link: &Link) -> Option<Failure> {
         return link.end().map(|end: Arc<LinkEnd>| Failure::link_lost(end, Phase::MaybeProcessed));
     }
     Some(Failure::protocol(format!("HTTP/2 refused the call: {error}")))
-}
-
-/// The body is exactly one message with its gRPC prefix.
-pub(crate) fn is_one_message(body: &Bytes) -> bool {
-    first_message(body).is_some_and(|length| body.len() == length)
-}
-
-/// The body's first message is there whole, whatever follows it.
-pub(crate) fn begins_with_a_message(body: &Bytes) -> bool {
-    first_message(body).is_some_and(|length| body.len() >= length)
-}
-
-/// The length of the first message, its prefix included, once that is known.
-fn first_message(body: &Bytes) -> Option<usize> {
-    let length = <[u8; 4]>::try_from(body.get(1..5)?).ok()?;
-    Some(5 + u32::from_be_bytes(length) as usize)
 }

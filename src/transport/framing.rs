@@ -1,11 +1,15 @@
 //! Where gRPC's messages begin and end in a body, however it is cut into frames.
 
 use super::chunks::Chunks;
+use bytes::Bytes;
+
+/// The bytes before a message: whether it is compressed, and its length.
+pub(crate) const PREFIX: usize = 5;
 
 /// How far into a message the data so far has come.
 #[derive(Debug, Default)]
 pub(super) struct Framing {
-    prefix: [u8; 5],
+    prefix: [u8; PREFIX],
     filled: usize,
     /// What is still due of the message whose prefix is known.
     due: usize,
@@ -43,10 +47,25 @@ impl Framing {
     }
 }
 
+/// The body is exactly one message with its gRPC prefix.
+pub(crate) fn is_one_message(body: &Bytes) -> bool {
+    first_message(body).is_some_and(|length| body.len() == length)
+}
+
+/// The body's first message is there whole, whatever follows it.
+pub(crate) fn begins_with_a_message(body: &Bytes) -> bool {
+    first_message(body).is_some_and(|length| body.len() >= length)
+}
+
+/// The length of the first message, its prefix included, once that is known.
+fn first_message(body: &Bytes) -> Option<usize> {
+    let length = <[u8; 4]>::try_from(body.get(1..PREFIX)?).ok()?;
+    Some(PREFIX + u32::from_be_bytes(length) as usize)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bytes::Bytes;
 
     #[test]
     fn a_message_that_breaks_off_is_seen_however_it_is_cut_into_frames() {
