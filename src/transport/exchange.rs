@@ -86,6 +86,7 @@ pub(crate) async fn read_unary(stream: OpenStream, commit_after: usize) -> Outco
         Ok(trailers) => trailers.unwrap_or_default(),
         Err(error) => return Err(classify_late(&error, permit.link()).await),
     };
+    permit.link().take_back(body);
     if !status::is_ok(&trailers) {
         return Err(match status::from_headers(&trailers) {
             Some(status) => AttemptFailure::from_peer(status, &trailers),

@@ -1,5 +1,6 @@
 //! One live HTTP/2 connection, as its callers see it: room for a stream, opening one, and why it ended.
 
+use super::spent::Spent;
 use crate::model::{Failure, GoAway, Incarnation, LinkEnd, Phase};
 use bytes::Bytes;
 use futures::task::AtomicWaker;
@@ -48,6 +49,7 @@ pub(crate) struct Link {
     room_wanted: AtomicBool,
     proven: AtomicBool,
     small_requests: AtomicUsize,
+    spent: Spent,
     goaway: Mutex<Option<Arc<GoAway>>>,
     idle_at_goaway: AtomicBool,
     end: SetOnce<Arc<LinkEnd>>,
@@ -90,6 +92,7 @@ impl Link {
             room_wanted: AtomicBool::new(false),
             proven: AtomicBool::new(false),
             small_requests: AtomicUsize::new(0),
+            spent: Spent::default(),
             goaway: Mutex::new(None),
             idle_at_goaway: AtomicBool::new(false),
             end: SetOnce::new(),
@@ -164,7 +167,17 @@ impl Link {
     pub(crate) fn drain(&self) {
         self.accepting.store(false, Release);
         self.sender.lock().take();
+        self.spent.let_go();
         self.driver.wake();
+    }
+
+    /// Takes back a stream that was read to its end.
+    pub(super) fn take_back(&self, stream: RecvStream) {
+        self.spent.keep(stream);
+        // A connection stays open for as long as anybody holds one of its streams.
+        if !self.is_accepting() {
+            self.spent.let_go();
+        }
     }
 
     /// Has this task woken when the link is drained.
@@ -258,6 +271,8 @@ impl Permit {
             }
             None => Some(send),
         };
+        // The driver has been woken for the new one.
+        link.spent.let_go();
         Ok(OpenStream { answer: Answer { head: response, early: None }, send, permit: self })
     }
 }

@@ -15,6 +15,7 @@ mod link;
 mod net;
 mod pump;
 mod pushback;
+mod spent;
 pub(crate) mod status;
 mod tap;
 #[cfg(feature = "tls")]
