@@ -63,7 +63,7 @@ pub enum Misbehaviour {
     Garbage,
     /// Half of a frame, then FIN.
     TruncatedFrame,
-    /// A frame larger than the client allows.
+    /// A frame of 1 MiB, larger than the client allows (this crate's takes 128 KiB).
     OversizeFrame,
     /// An answer in HTTP/1.1.
     Http1,
@@ -253,7 +253,7 @@ impl RawLink {
             Misbehaviour::Http1 => self.answer_http1("502 Bad Gateway").await,
             Misbehaviour::OversizeFrame => {
                 self.answer_head(stream).await;
-                self.send(Frame::data(stream, vec![0; (1 << 14) + 1], false)).await;
+                self.send(Frame::data(stream, vec![0; 1 << 20], false)).await;
             }
             Misbehaviour::GoAwayBelow(code) => self.goaway(0, code, "").await,
             Misbehaviour::TooManyPings => self.goaway(0, 11, "too_many_pings").await,

@@ -20,6 +20,8 @@ use std::{
 /// As hyper has them: 2 MiB a stream, 5 MiB a connection.
 const STREAM_WINDOW: u32 = 2 << 20;
 const CONNECTION_WINDOW: u32 = 5 << 20;
+/// The largest frame taken: an answer in HTTP/2's least, 16 KiB, is read piece by piece, at a system call or two each.
+const MAX_FRAME: u32 = 128 << 10;
 /// The largest block of response headers taken.
 const MAX_HEADER_LIST: u32 = 16 << 10;
 
@@ -104,6 +106,7 @@ impl Dial {
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_header_list_size(MAX_HEADER_LIST)
+            .max_frame_size(MAX_FRAME)
             // A storm of cancelled calls must not make h2 give the connection up.
             .max_local_error_reset_streams(None)
             .max_concurrent_reset_streams(1_024)
