@@ -1,7 +1,7 @@
 //! The price of a call: one generated-style client over `tonic::transport::Channel` and over a `SupervisedChannel`, against one
 //! server in another process, in turns. Every ratio is between neighbours in time.
 //!
-//! `cargo bench --bench call_path -- [--quick] [--json]`; with `--features cli,test-util` over TLS, too
+//! `cargo bench --bench call_path -- [--quick] [--json] [--in-flight N]`; with `--features cli,test-util` over TLS, too
 //! (`tls_calls_per_s` and so on), because that builds tonic's own; `--tcp` leaves that out.
 
 #[path = "../common/mod.rs"]
@@ -84,12 +84,13 @@ async fn compare(
     cells: &[(usize, &[usize])],
     how: Run,
 ) -> Vec<Row> {
-    let (rounds, window) = if how.quick { (2, Duration::from_millis(150)) } else { (9, Duration::from_millis(700)) };
+    let (rounds, window) = if how.quick { (2, Duration::from_millis(150)) } else { (45, Duration::from_millis(140)) };
     let supervised = client::over(supervisor.channel());
     let mailbox = client::Mailboxed(supervisor.mailbox());
     let mut rows = Vec::new();
+    let only = only_in_flight();
     for (payload, in_flights) in cells.iter().copied() {
-        for in_flight in in_flights.iter().copied().filter(|n| !how.quick || *n < 128) {
+        for in_flight in in_flights.iter().copied().filter(|n| only.map_or(!how.quick || *n < 128, |only| only == *n)) {
             let cell = Cell { payload, in_flight };
             let mut samples: [Vec<Sample>; 3] = Default::default();
             for round in 0..=rounds {
@@ -108,6 +109,12 @@ async fn compare(
     }
     supervisor.shutdown(Duration::from_secs(1)).await;
     rows
+}
+
+/// `--in-flight N`: these cells alone.
+fn only_in_flight() -> Option<usize> {
+    let number = std::env::args().skip_while(|argument| argument != "--in-flight").nth(1)?;
+    Some(number.parse().expect("a number"))
 }
 
 /// One point of the grid.
