@@ -15,9 +15,12 @@ use crate::{
     model::{ConnectivityState, Fact, Incarnation, LinkEnd},
     policy::{Restarts, Verdict},
 };
-use futures::FutureExt as _;
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
-use std::{any::Any, panic::AssertUnwindSafe, sync::Arc};
+use std::{
+    any::Any,
+    panic::{self, AssertUnwindSafe},
+    sync::Arc,
+};
 
 pub(in crate::actor) struct SupervisorActor;
 
@@ -63,7 +66,8 @@ impl Actor for SupervisorActor {
         message: SupervisorMsg,
         lives: &mut Lives,
     ) -> Result<(), ActorProcessingErr> {
-        lives.live(me, Event::Message(message)).await
+        lives.live(&me, Event::Message(message))?;
+        lives.settle(&me).await
     }
 
     async fn handle_supervisor_evt(
@@ -72,40 +76,46 @@ impl Actor for SupervisorActor {
         event: SupervisionEvent,
         lives: &mut Lives,
     ) -> Result<(), ActorProcessingErr> {
-        lives.live(me, Event::OfChild(event)).await
+        lives.live(&me, Event::OfChild(event))?;
+        lives.settle(&me).await
     }
 }
 
 impl Lives {
-    async fn live(&mut self, me: ActorRef<SupervisorMsg>, event: Event) -> Result<(), ActorProcessingErr> {
+    fn live(&mut self, me: &ActorRef<SupervisorMsg>, event: Event) -> Result<(), ActorProcessingErr> {
         // Safe to look at after a panic: the life, which may be left half changed, is thrown away whole.
-        let lived = AssertUnwindSafe(self.take(&me, event)).catch_unwind().await;
-        match lived {
-            Ok(Ok(())) if self.linked && self.life.as_ref().is_some_and(|life| life.exhausted) => {
+        match panic::catch_unwind(AssertUnwindSafe(|| self.take(me, event))) {
+            Ok(()) if self.linked && self.life.as_ref().is_some_and(|life| life.exhausted) => {
                 Err("the actors of a supervised channel keep failing, past their restart intensity".into())
             }
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => self.failed(&me, &error.to_string()),
-            Err(panic) => self.failed(&me, words(&*panic)),
+            Ok(()) => Ok(()),
+            Err(panic) => self.failed(me, words(&*panic)),
         }
     }
 
-    async fn take(&mut self, me: &ActorRef<SupervisorMsg>, event: Event) -> Result<(), ActorProcessingErr> {
+    fn take(&mut self, me: &ActorRef<SupervisorMsg>, event: Event) {
         match (&mut self.life, event) {
             (None, Event::Message(SupervisorMsg::Begin)) => {
                 self.core.panics.strike(Child::Supervisor, "Begin");
                 self.rest = None;
-                self.life.insert(Life::begin(self.core.clone(), me.clone())).settle().await
+                self.life = Some(Life::begin(self.core.clone(), me.clone()));
             }
-            (None, _) => Ok(()),
-            (Some(life), Event::Message(message)) => {
-                life.handle(message);
-                life.settle().await
-            }
-            (Some(life), Event::OfChild(event)) => {
-                life.hear(event);
-                life.settle().await
-            }
+            (None, _) => {}
+            (Some(life), Event::Message(message)) => life.handle(message),
+            (Some(life), Event::OfChild(event)) => life.hear(event),
+        }
+    }
+
+    /// What follows an event: children to be started are, and the watchdog looks.
+    async fn settle(&mut self, me: &ActorRef<SupervisorMsg>) -> Result<(), ActorProcessingErr> {
+        let Some(life) = &mut self.life else { return Ok(()) };
+        if !life.unborn.is_empty() {
+            // Boxed: the actor's own future, which stays, would have room for it.
+            Box::pin(life.start_children()).await;
+        }
+        match life.dead_end() {
+            Some(error) => self.failed(me, &error),
+            None => Ok(()),
         }
     }
 

@@ -24,7 +24,7 @@ use crate::{
     transport::{Dial, Link},
 };
 use children::{Connection, Shard, Unborn};
-use ractor::{ActorProcessingErr, ActorRef, SupervisionEvent};
+use ractor::{ActorRef, SupervisionEvent};
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -33,7 +33,7 @@ use std::{
 /// After the grace, so long for goodbyes to be written before links are cut.
 const FAREWELL: Duration = Duration::from_millis(100);
 
-/// What the actor knows, until it fails. Nothing here waits for anything; `settle` does what takes an `await`.
+/// What the actor knows, until it fails. Nothing here waits: children, whose start takes an `await`, are started after each event.
 struct Life {
     core: Arc<Core>,
     me: ActorRef<SupervisorMsg>,
@@ -134,15 +134,6 @@ impl Life {
         }
     }
 
-    /// What follows each message: children to be started are, and the watchdog looks.
-    async fn settle(&mut self) -> Result<(), ActorProcessingErr> {
-        if !self.unborn.is_empty() {
-            // Boxed: the actor's own future, which stays, would have room for it.
-            Box::pin(self.start_children()).await;
-        }
-        self.watch_for_dead_ends()
-    }
-
     // The machine's steps, and their effects.
 
     fn step(&mut self, input: Input, cause: &str) {
@@ -215,13 +206,12 @@ impl Life {
         self.redial = Some(Timer::new(&self.me, delay, || SupervisorMsg::RedialDue));
     }
 
-    /// The watchdog: an actor that nothing would move again fails aloud, and is restarted with a dial.
-    fn watch_for_dead_ends(&self) -> Result<(), ActorProcessingErr> {
+    /// The watchdog: an actor that nothing would move again fails aloud, and starts over with a dial.
+    fn dead_end(&self) -> Option<String> {
         let dialling = self.connections.iter().any(|connection| Some(connection.incarnation) == self.current);
-        match self.channel.is_stuck(dialling, self.redial.is_some()) {
-            true => Err(format!("a dead end: {} with neither a dial nor a redial due", self.channel.state()).into()),
-            false => Ok(()),
-        }
+        self.channel
+            .is_stuck(dialling, self.redial.is_some())
+            .then(|| format!("a dead end: {} with neither a dial nor a redial due", self.channel.state()))
     }
 
     /// Tells the request actors where calls go out.
