@@ -83,7 +83,7 @@ impl Actor for SupervisorActor {
 
 impl Lives {
     fn live(&mut self, me: &ActorRef<SupervisorMsg>, event: Event) -> Result<(), ActorProcessingErr> {
-        // Safe to look at after a panic: the life, which may be left half changed, is thrown away whole.
+        // Asserted: after a panic the life, which may be left half changed, is thrown away whole.
         match panic::catch_unwind(AssertUnwindSafe(|| self.take(me, event))) {
             Ok(()) if self.linked && self.life.as_ref().is_some_and(|life| life.exhausted) => {
                 Err("the actors of a supervised channel keep failing, past their restart intensity".into())
@@ -122,8 +122,8 @@ impl Lives {
     fn failed(&mut self, me: &ActorRef<SupervisorMsg>, error: &str) -> Result<(), ActorProcessingErr> {
         self.life = None;
         end_children(me);
-        self.core.telemetry.announce(Fact::ChildFailed { child: "supervisor", error: error.into() });
         self.show_failure();
+        self.core.telemetry.announce(Fact::ChildFailed { child: "supervisor", error: error.into() });
         let verdict = self.restarts.failed(clock::now());
         if verdict == Verdict::Restart {
             return Ok(me.cast(SupervisorMsg::Begin)?);
