@@ -100,19 +100,17 @@ impl Life {
     fn request_actor_failed(&mut self, shard: usize, words: &str) {
         self.shards[shard] = Shard::default();
         let at_once = self.child_failed("request", words) == Verdict::Restart;
-        if self.draining {
-            // Calls in flight still need someone to decide for them.
-            if !self.connections.is_empty() {
-                self.unborn.push(Unborn::Request(shard));
-            }
-        } else if at_once {
-            self.unborn.push(Unborn::Request(shard));
-        } else {
-            // Calls wait for it: the slowest pace is that of a channel with calls waiting.
-            let pace = self.core.config.reconnect.waiting.max;
-            let due = Timer::new(&self.me, pace, move || SupervisorMsg::RestartDue { shard });
-            self.shards[shard].restart = Some((due, Watch::new(self.core.clone())));
+        if self.draining && self.connections.is_empty() {
+            // No call is in flight that needs someone to decide for it.
+            return;
         }
+        if at_once {
+            return self.unborn.push(Unborn::Request(shard));
+        }
+        // Calls wait for it: the slowest pace is that of a channel with calls waiting.
+        let pace = self.core.config.reconnect.waiting.max;
+        let due = Timer::new(&self.me, pace, move || SupervisorMsg::RestartDue { shard });
+        self.shards[shard].restart = Some((due, Watch::new(self.core.clone())));
     }
 
     pub(super) fn restart_due(&mut self, shard: usize) {
