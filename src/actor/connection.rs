@@ -12,6 +12,7 @@ use crate::{
     model::{DialFailure, Incarnation, LinkEnd},
     transport::{Dial, Dialled, Link, LinkNote, LinkWatcher},
 };
+use futures::FutureExt as _;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -133,10 +134,10 @@ impl ConnectionState {
         self.started = clock::now();
         self.link = Some(link.clone());
         let ended = me.clone();
-        let driving = tokio::spawn(async move {
-            let end = driver.await;
+        // Not `async move`: an async block has room for what it awaits twice, and this task stays.
+        let driving = tokio::spawn(driver.map(move |end| {
             let _ = ended.cast(ConnectionMsg::Ended(end));
-        });
+        }));
         self.task = driving.abort_handle();
         let stable_after = self.core.config.reconnect.stable_after;
         self.stable = Some(Timer::new(me, stable_after, || ConnectionMsg::StableDue));

@@ -25,7 +25,7 @@ use ractor::{ActorRef, Message};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use std::{
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     time::{Duration, Instant},
@@ -51,7 +51,7 @@ pub(crate) struct Core {
     pub(super) ports_open: AtomicUsize,
     link: ArcSwapOption<Link>,
     incarnation: watch::Sender<Option<Incarnation>>,
-    supervisor: ArcSwapOption<ActorRef<SupervisorMsg>>,
+    supervisor: OnceLock<ActorRef<SupervisorMsg>>,
     requests: Box<[ArcSwapOption<ActorRef<RequestMsg>>]>,
     inboxes: Box<[Inbox]>,
     pub(super) closing: Mutex<Option<Closing>>,
@@ -104,7 +104,7 @@ impl Core {
             ports_open: AtomicUsize::new(0),
             link: ArcSwapOption::empty(),
             incarnation: watch::Sender::default(),
-            supervisor: ArcSwapOption::empty(),
+            supervisor: OnceLock::new(),
             requests: (0..shards).map(|_| ArcSwapOption::empty()).collect(),
             inboxes: (0..shards).map(|_| Inbox::default()).collect(),
             closing: Mutex::new(None),
@@ -147,7 +147,7 @@ impl Core {
     // --- mailboxes -------------------------------------------------------------------------------------------------
 
     pub(crate) fn set_supervisor(&self, actor: ActorRef<SupervisorMsg>) {
-        self.supervisor.store(Some(Arc::new(actor)));
+        let _ = self.supervisor.set(actor);
     }
 
     pub(crate) fn set_request_actor(&self, shard: usize, actor: ActorRef<RequestMsg>) {
@@ -162,9 +162,9 @@ impl Core {
         call.0 as usize % self.requests.len()
     }
 
-    /// Tells the supervisor. A message lost to its death is made good by the one that follows.
+    /// Tells the supervisor. A message lost to its failure is made good when it starts over.
     pub(crate) fn tell_supervisor(&self, message: SupervisorMsg) {
-        tell(&self.supervisor, message);
+        tell(self.supervisor.get(), message);
     }
 
     /// Where a request actor finds new calls.
@@ -182,7 +182,7 @@ impl Core {
 
     /// Tells a call's request actor. A message lost to its death is made good by adoption from the ledger.
     pub(crate) fn tell_request(&self, shard: usize, message: RequestMsg) {
-        tell(&self.requests[shard], message);
+        tell(self.requests[shard].load().as_deref(), message);
     }
 
     /// The link in use, for whoever wants to look at it.
@@ -237,8 +237,8 @@ impl Core {
     }
 }
 
-fn tell<M: Message>(slot: &ArcSwapOption<ActorRef<M>>, message: M) {
-    if let Some(actor) = &*slot.load() {
+fn tell<M: Message>(actor: Option<&ActorRef<M>>, message: M) {
+    if let Some(actor) = actor {
         // An error means that the actor is dead; whoever follows it is told what matters.
         let _ = actor.send_message(message);
     }

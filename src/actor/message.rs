@@ -6,14 +6,14 @@ use crate::{
     transport::{Dialled, Link, LinkNote},
 };
 use bytes::Bytes;
-use ractor::RpcReplyPort;
+use ractor::{ActorId, RpcReplyPort};
 use std::{sync::Arc, time::Duration};
 use tonic::{Status, metadata::MetadataMap};
 
 /// To the actor that owns the channel's lifecycle.
 pub(crate) enum SupervisorMsg {
-    /// Dial for the first time.
-    Connect,
+    /// Begin: for the first time, or over, after a failure.
+    Begin,
     /// A dial gave a link.
     LinkUp { incarnation: Incarnation, link: Arc<Link>, took: Duration },
     /// The peer said GOAWAY on a link.
@@ -27,7 +27,7 @@ pub(crate) enum SupervisorMsg {
     /// A request actor may be restarted.
     RestartDue { shard: usize },
     /// Calls began, or ceased, to wait at a request actor.
-    CallsWaiting { shard: usize, waiting: bool },
+    CallsWaiting { actor: ActorId, waiting: bool },
     /// Dial now, and start the backoff over.
     ResetBackoff,
     /// Accept nothing new, end what waits, let what runs finish; for at most the core's grace.
@@ -84,12 +84,6 @@ pub(crate) struct Door {
     pub(crate) failing: Option<Arc<str>>,
 }
 
-/// To the actor that keeps the supervisor alive.
-pub(crate) enum RootMsg {
-    /// The supervisor may be restarted.
-    RespawnDue,
-}
-
 /// A unary call as a message, for [`Mailbox`](crate::Mailbox).
 ///
 /// With `ractor::call!` the reply port comes last: `call!(mailbox, UnaryCall::new, "/pkg.Service/Method", &message)`.
@@ -115,7 +109,7 @@ pub type UnaryResult = Result<UnaryReply, Status>;
 impl SupervisorMsg {
     pub(crate) fn name(&self) -> &'static str {
         match self {
-            Self::Connect => "Connect",
+            Self::Begin => "Begin",
             Self::LinkUp { .. } => "LinkUp",
             Self::GoAwayReceived { .. } => "GoAwayReceived",
             Self::LinkProven(_) => "LinkProven",
@@ -166,6 +160,5 @@ mod cluster {
     impl ractor::Message for super::SupervisorMsg {}
     impl ractor::Message for super::ConnectionMsg {}
     impl ractor::Message for super::RequestMsg {}
-    impl ractor::Message for super::RootMsg {}
     impl ractor::Message for super::UnaryCall {}
 }

@@ -1,10 +1,9 @@
 //! The actors: each a mailbox around one pure machine of `policy`, and the effects that the machine decides on.
 //!
 //! ```text
-//! RootActor                   respawns the supervisor; fails upward when spawned linked
-//!  '- SupervisorActor         owns the channel's lifecycle (policy::Channel, policy::Restarts)
-//!      |- ConnectionActor     one life of one link
-//!      '- RequestActor x n    queue calls, start attempts, retry by message (policy::Pending, policy::CallMachine)
+//! SupervisorActor         owns the channel's lifecycle (policy::Channel, policy::Restarts); starts over when it fails
+//!  |- ConnectionActor     one life of one link
+//!  '- RequestActor x n    queue calls, start attempts, retry by message (policy::Pending, policy::CallMachine)
 //! ```
 //!
 //! Calls live in the `Ledger`, outside all of them, so no panic loses one. `message` has the protocol on one page.
@@ -24,8 +23,8 @@ mod method;
 mod mutations;
 mod panics;
 mod request;
-mod root;
 mod runner;
+mod start;
 mod submit;
 mod supervisor;
 mod timer;
@@ -41,6 +40,6 @@ pub(crate) use method::Method;
 pub use mutations::{Mutation, Mutations};
 #[cfg(feature = "test-util")]
 pub use panics::{Child, Panics};
-pub(crate) use root::{spawn, spawn_linked};
 pub(crate) use runner::{reply, run};
+pub(crate) use start::{spawn, spawn_linked};
 pub(crate) use submit::{Submission, refusal};

@@ -24,7 +24,7 @@ mod on {
         pub fn messages(self) -> &'static [&'static str] {
             match self {
                 Self::Supervisor => &[
-                    "Connect",
+                    "Begin",
                     "LinkUp",
                     "GoAwayReceived",
                     "LinkProven",

@@ -97,7 +97,7 @@ impl Actor for RequestActor {
         }
         state.pump();
         state.arm(&me);
-        state.tell_waiting();
+        state.tell_waiting(&me);
         state.core.telemetry.handled("request", name, begun);
         Ok(())
     }
@@ -377,7 +377,7 @@ impl RequestState {
     }
 
     /// The supervisor dials more eagerly while calls wait.
-    fn tell_waiting(&mut self) {
+    fn tell_waiting(&mut self, me: &ActorRef<RequestMsg>) {
         let (before, now) = (self.told_waiting, self.pending.parked());
         if before == now {
             return;
@@ -385,7 +385,7 @@ impl RequestState {
         self.told_waiting = now;
         self.core.telemetry.waiting_changed(before, now);
         if (before == 0) != (now == 0) {
-            self.core.tell_supervisor(SupervisorMsg::CallsWaiting { shard: self.shard, waiting: now > 0 });
+            self.core.tell_supervisor(SupervisorMsg::CallsWaiting { actor: me.get_id(), waiting: now > 0 });
         }
     }
 }

@@ -91,6 +91,27 @@ async fn a_supervisor_actor_that_keeps_failing_goes_on_and_no_call_is_lost() {
     assert_eq!(said(posted.await.expect("answered")).expect("answered"), "x");
 }
 
+/// While it waits for the supervisor actor's next life, past the intensity, nobody is told that the dead link is ready.
+#[tokio::test(start_paused = true)]
+async fn a_failure_of_the_supervisor_actor_shows_at_once_even_if_it_starts_over_later() {
+    hush_injected_panics();
+    let network = MemoryNetwork::new();
+    let _server = ScriptedServer::on_memory(&network, ADDRESS).await;
+    let supervisor = supervise(&network, config().intensity_restarts(0));
+    let log = Log::of(&supervisor);
+    assert!(supervisor.wait_ready(secs(1)).await);
+    supervisor.panics().arm(Child::Supervisor, "ResetBackoff", 1);
+    supervisor.reconnect_now();
+    tokio::time::sleep(ms(1)).await;
+    assert_eq!(supervisor.panics().struck().len(), 1);
+    assert_eq!(supervisor.state(), ConnectivityState::TransientFailure);
+    assert_eq!(log.count(|fact| matches!(fact, Fact::LinkLost { .. })), 1);
+    assert_eq!(network.connections(), 0, "the link ends with the life that had it");
+    tokio::time::sleep(ms(900)).await;
+    assert_eq!(supervisor.state(), ConnectivityState::TransientFailure, "it rests for a second");
+    assert!(supervisor.wait_ready(ms(200)).await, "and comes back by itself");
+}
+
 /// A user's actor that keeps what it is told of its children.
 struct Parent;
 

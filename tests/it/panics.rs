@@ -253,3 +253,22 @@ async fn a_panic_while_draining_changes_nothing_about_the_drain() {
         assert!(supervisor.panics().struck().contains(&(child, message)));
     }
 }
+
+/// A request actor that keeps failing in the drain is paced like any other, and does not keep the call in flight from its end.
+#[tokio::test(start_paused = true)]
+async fn a_request_actor_that_keeps_failing_while_draining_is_paced() {
+    hush_injected_panics();
+    let network = MemoryNetwork::new();
+    let server = ScriptedServer::builder().script(Script::delay(ms(3_500))).on_memory(&network, ADDRESS).await;
+    let supervisor = supervise(&network, config());
+    let log = Log::of(&supervisor);
+    let in_flight = start(&supervisor.channel(), "in flight", CallOptions::new());
+    server.arrived(1).await;
+    supervisor.panics().arm(Child::Request, "Drain", 1);
+    supervisor.panics().arm(Child::Request, "Adopt", u32::MAX);
+    bounded("the end", supervisor.shutdown(secs(10))).await;
+    assert_eq!(in_flight.await.expect("no panic").1.expect("it had the grace"), "in flight");
+    assert_eq!(log.count(|fact| matches!(fact, Fact::IntensityReached { .. })), 1);
+    let failures = supervisor.panics().struck().len();
+    assert!((7..=10).contains(&failures), "{failures} failures in 3.5 s: six at once, then one a second");
+}

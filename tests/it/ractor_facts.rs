@@ -207,6 +207,21 @@ async fn the_children_of_one_that_panics_or_is_killed_end_with_it() {
     }
 }
 
+/// How the supervisor actor ends the children of a life that failed.
+#[tokio::test(start_paused = true)]
+async fn of_a_child_that_is_unlinked_and_killed_nothing_is_heard() {
+    let (boss, _, seen) = boss().await;
+    let (child, ended, dropped) = worker(boss.get_cell()).await;
+    child.cast(Order::Sleep(secs(3_600))).expect("it lives");
+    tokio::time::sleep(ms(1)).await;
+    child.unlink(boss.get_cell());
+    child.kill();
+    tokio::time::timeout(ms(1), ended).await.expect("at once").expect("ended");
+    tokio::time::sleep(ms(1)).await;
+    assert!(*dropped.lock() && seen.lock().is_empty(), "{:?}", seen.lock());
+    assert!(boss.get_children().is_empty());
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_becomes_of_children_is_heard_before_messages_but_not_within_a_handler() {
     let (boss, _, seen) = boss().await;

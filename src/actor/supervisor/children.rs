@@ -1,68 +1,134 @@
-//! What the supervisor does about children that ended: a clean end is the link's business, a failure counts against the restart
-//! intensity.
+//! The supervisor's children: how they are started, and what is done about those that ended. A clean end is the link's business, a
+//! failure counts against the restart intensity.
 
 use super::{
     super::{
-        connection::ConnectionEnd,
-        message::{RequestMsg, SupervisorMsg},
+        connection::{ConnectionActor, ConnectionArgs, ConnectionEnd},
+        message::{ConnectionMsg, RequestMsg, SupervisorMsg},
         request::{RequestActor, RequestArgs},
         timer::{Timer, Watch},
     },
-    SupervisorState,
+    Life,
 };
 use crate::{
     clock,
-    model::Fact,
+    model::{Fact, Incarnation},
     policy::{Input, Verdict},
+    transport::Link,
 };
-use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef};
+use ractor::{Actor, ActorId, ActorRef};
+use std::{sync::Arc, time::Duration};
 
-impl SupervisorState {
-    pub(super) async fn child_ended(
-        &mut self,
-        me: &ActorRef<SupervisorMsg>,
-        id: ActorId,
-        end: Option<ConnectionEnd>,
-        words: &str,
-    ) {
-        if let Some(shard) = self.request_actors.remove(&id) {
-            if !self.draining || self.core.closing().is_none() {
-                self.request_actor_failed(me, shard, words).await;
-            } else {
-                self.child_failed("request", words);
-                if !self.connections.is_empty() {
-                    // Calls in flight still need someone to decide for them.
-                    let _ = self.spawn_request_actor(me, shard).await;
+/// A connection actor.
+pub(super) struct Connection {
+    pub(super) incarnation: Incarnation,
+    pub(super) actor: ActorRef<ConnectionMsg>,
+    pub(super) link: Option<Arc<Link>>,
+    pub(super) keepalive_time: Option<Duration>,
+    pub(super) goaway_heard: bool,
+    pub(super) farewell: Option<Timer>,
+}
+
+/// The place of a request actor.
+#[derive(Default)]
+pub(super) struct Shard {
+    actor: Option<ActorId>,
+    calls_wait: bool,
+    /// The wait for the next actor.
+    restart: Option<(Timer, Watch)>,
+}
+
+/// A child to be started.
+pub(super) enum Unborn {
+    Connection { args: ConnectionArgs, keepalive_time: Option<Duration> },
+    Request(usize),
+}
+
+impl Life {
+    /// Starting is local. It fails only if this actor is being stopped, and then there is nothing to start anyone for.
+    pub(super) async fn start_children(&mut self) {
+        for child in std::mem::take(&mut self.unborn) {
+            let myself = self.me.get_cell();
+            match child {
+                Unborn::Connection { args, keepalive_time } => {
+                    let incarnation = args.dial.incarnation;
+                    if let Ok((actor, _)) = Actor::spawn_linked(None, ConnectionActor, args, myself).await {
+                        let (link, goaway_heard, farewell) = (None, false, None);
+                        let connection =
+                            Connection { incarnation, actor, link, keepalive_time, goaway_heard, farewell };
+                        self.connections.push(connection);
+                    }
+                }
+                Unborn::Request(shard) => {
+                    let args = RequestArgs { core: self.core.clone(), shard, door: self.door() };
+                    if let Ok((actor, _)) = Actor::spawn_linked(None, RequestActor, args, myself).await {
+                        self.shards[shard].actor = Some(actor.get_id());
+                        // First it can be found, then it looks into the ledger: so a call is in one mailbox or the other.
+                        self.core.set_request_actor(shard, actor.clone());
+                        let _ = actor.cast(RequestMsg::Adopt);
+                    }
                 }
             }
-            return;
         }
-        let Some(connection) = self.connections.remove(&id) else { return };
+    }
+
+    pub(super) fn child_ended(&mut self, id: ActorId, end: Option<ConnectionEnd>, words: &str) {
+        if let Some(shard) = self.shard_of(id) {
+            return self.request_actor_failed(shard, words);
+        }
+        let Some(at) = self.connections.iter().position(|connection| connection.actor.get_id() == id) else { return };
+        let connection = self.connections.remove(at);
         match end {
             Some(ConnectionEnd::DialFailed(failure)) => {
                 let cause = failure.reason.clone();
                 let incarnation = connection.incarnation;
                 self.core.telemetry.announce(Fact::DialFailed { incarnation, failure });
-                self.current_ended(me, incarnation, Input::DialFailed, &cause).await;
+                self.current_ended(incarnation, Input::DialFailed, &cause);
             }
-            Some(ConnectionEnd::Lost { end, lived }) => self.link_lost(me, &connection, end, lived).await,
-            None => self.connection_failed(me, &connection, words).await,
+            Some(ConnectionEnd::Lost { end, lived }) => self.link_lost(&connection, end, lived),
+            None => self.connection_failed(&connection, words),
         }
         if self.draining && self.connections.is_empty() {
-            me.stop(None);
+            self.me.stop(None);
         }
     }
 
-    pub(super) async fn request_actor_failed(&mut self, me: &ActorRef<SupervisorMsg>, shard: usize, words: &str) {
-        self.calls_waiting[shard] = false;
+    fn shard_of(&self, actor: ActorId) -> Option<usize> {
+        self.shards.iter().position(|shard| shard.actor == Some(actor))
+    }
+
+    fn request_actor_failed(&mut self, shard: usize, words: &str) {
+        self.shards[shard] = Shard::default();
         let at_once = self.child_failed("request", words) == Verdict::Restart;
-        if at_once && self.spawn_request_actor(me, shard).await.is_ok() {
+        if self.draining && self.connections.is_empty() {
+            // No call is in flight that needs someone to decide for it.
             return;
+        }
+        if at_once {
+            return self.unborn.push(Unborn::Request(shard));
         }
         // Calls wait for it: the slowest pace is that of a channel with calls waiting.
         let pace = self.core.config.reconnect.waiting.max;
-        let due = Timer::new(me, pace, move || SupervisorMsg::RestartDue { shard });
-        self.restarts_due[shard] = Some((due, Watch::new(self.core.clone())));
+        let due = Timer::new(&self.me, pace, move || SupervisorMsg::RestartDue { shard });
+        self.shards[shard].restart = Some((due, Watch::new(self.core.clone())));
+    }
+
+    pub(super) fn restart_due(&mut self, shard: usize) {
+        if self.shards[shard].restart.take().is_some() {
+            self.unborn.push(Unborn::Request(shard));
+        }
+    }
+
+    pub(super) fn calls_waiting(&mut self, actor: ActorId, waiting: bool) {
+        // One that has ended has no successor's calls in mind.
+        let Some(shard) = self.shard_of(actor) else { return self.core.telemetry.stale("CallsWaiting") };
+        self.shards[shard].calls_wait = waiting;
+        self.step(Input::CallsWaiting(self.calls_wait()), "calls wait");
+    }
+
+    /// Whether calls wait at any request actor.
+    pub(super) fn calls_wait(&self) -> bool {
+        self.shards.iter().any(|shard| shard.calls_wait)
     }
 
     pub(super) fn child_failed(&mut self, child: &'static str, words: &str) -> Verdict {
@@ -74,21 +140,5 @@ impl SupervisorState {
             self.core.telemetry.announce(Fact::IntensityReached { failures, period });
         }
         verdict
-    }
-
-    /// First the new actor can be found, then it looks into the ledger: so a call is in one mailbox or the other.
-    pub(super) async fn spawn_request_actor(
-        &mut self,
-        me: &ActorRef<SupervisorMsg>,
-        shard: usize,
-    ) -> Result<(), ActorProcessingErr> {
-        self.restarts_due[shard] = None;
-        let args = RequestArgs { core: self.core.clone(), shard, door: self.door() };
-        // Boxed: the actor's own future, which stays, would have room for it.
-        let (actor, _) = Box::pin(Actor::spawn_linked(None, RequestActor, args, me.get_cell())).await?;
-        self.request_actors.insert(actor.get_id(), shard);
-        self.core.set_request_actor(shard, actor.clone());
-        actor.cast(RequestMsg::Adopt)?;
-        Ok(())
     }
 }

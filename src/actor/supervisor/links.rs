@@ -1,26 +1,16 @@
 //! What the supervisor does about links: they come, say goodbye, prove themselves, are replaced, end.
 
-use super::{
-    super::message::{ConnectionMsg, SupervisorMsg},
-    Connection, SupervisorState,
-};
+use super::{super::message::ConnectionMsg, Life, children::Connection};
 use crate::{
     clock,
     model::{ConnectivityState, Fact, GoAway, Incarnation, LinkEnd},
     policy::{Input, Verdict},
     transport::Link,
 };
-use ractor::ActorRef;
 use std::{sync::Arc, time::Duration};
 
-impl SupervisorState {
-    pub(super) async fn link_up(
-        &mut self,
-        me: &ActorRef<SupervisorMsg>,
-        incarnation: Incarnation,
-        link: Arc<Link>,
-        took: Duration,
-    ) {
+impl Life {
+    pub(super) fn link_up(&mut self, incarnation: Incarnation, link: Arc<Link>, took: Duration) {
         let succeeds = self.successor == Some(incarnation);
         if !(succeeds || self.current == Some(incarnation)) || self.draining {
             self.core.telemetry.stale("LinkUp");
@@ -38,28 +28,28 @@ impl SupervisorState {
             // Calls go to the new link before the old one closes its door.
             self.show_door();
             former.inspect(|former| former.drain());
-            return self.step(me, Input::SuccessorUp, "the link was replaced").await;
+            return self.step(Input::SuccessorUp, "the link was replaced");
         }
-        self.step(me, Input::Established, "the peer's SETTINGS were read").await;
+        self.step(Input::Established, "the peer's SETTINGS were read");
     }
 
     pub(super) fn connection(&mut self, incarnation: Incarnation) -> Option<&mut Connection> {
-        self.connections.values_mut().find(|connection| connection.incarnation == incarnation)
+        self.connections.iter_mut().find(|connection| connection.incarnation == incarnation)
     }
 
-    pub(super) async fn proven(&mut self, me: &ActorRef<SupervisorMsg>, incarnation: Incarnation) {
+    pub(super) fn proven(&mut self, incarnation: Incarnation) {
         if self.current != Some(incarnation) {
             return self.core.telemetry.stale("LinkProven");
         }
         if !self.channel.is_proven() {
-            self.step(me, Input::Proven, "the link is proven").await;
+            self.step(Input::Proven, "the link is proven");
             if self.channel.is_proven() {
                 self.core.telemetry.announce(Fact::BackoffReset { incarnation });
             }
         }
     }
 
-    pub(super) async fn goaway(&mut self, me: &ActorRef<SupervisorMsg>, incarnation: Incarnation, goaway: GoAway) {
+    pub(super) fn goaway(&mut self, incarnation: Incarnation, goaway: GoAway) {
         // A link's end overtakes its GOAWAY's message, and has told it then.
         let Some(connection) = self.connection(incarnation) else {
             return self.core.telemetry.stale("GoAwayReceived");
@@ -69,7 +59,7 @@ impl SupervisorState {
         let had = connection.keepalive_time;
         let cause = goaway.to_string();
         self.hear_goaway(incarnation, goaway, had, idle);
-        self.replace(me, incarnation, &cause).await;
+        self.replace(incarnation, &cause);
     }
 
     pub(super) fn hear_goaway(&self, incarnation: Incarnation, goaway: GoAway, had: Option<Duration>, idle: bool) {
@@ -80,18 +70,18 @@ impl SupervisorState {
         }
     }
 
-    pub(super) async fn retired(&mut self, me: &ActorRef<SupervisorMsg>, incarnation: Incarnation) {
+    pub(super) fn retired(&mut self, incarnation: Incarnation) {
         if let Some(connection) = self.connection(incarnation) {
             let _ = connection.actor.cast(ConnectionMsg::Drain);
         }
-        self.replace(me, incarnation, "the link's stream ids are used up").await;
+        self.replace(incarnation, "the link's stream ids are used up");
     }
 
     /// The link finishes what it has; a successor is dialled.
-    pub(super) async fn replace(&mut self, me: &ActorRef<SupervisorMsg>, incarnation: Incarnation, cause: &str) {
+    pub(super) fn replace(&mut self, incarnation: Incarnation, cause: &str) {
         if self.current == Some(incarnation) && self.channel.state() == ConnectivityState::Ready {
             self.link = None;
-            self.step(me, Input::GoAway, cause).await;
+            self.step(Input::GoAway, cause);
             self.current = self.current.filter(|current| *current != incarnation);
         }
     }
@@ -108,13 +98,7 @@ impl SupervisorState {
         self.core.telemetry.announce(Fact::KeepaliveBackedOff { keepalive_time: time, while_idle });
     }
 
-    pub(super) async fn link_lost(
-        &mut self,
-        me: &ActorRef<SupervisorMsg>,
-        connection: &Connection,
-        end: LinkEnd,
-        lived: Duration,
-    ) {
+    pub(super) fn link_lost(&mut self, connection: &Connection, end: LinkEnd, lived: Duration) {
         let incarnation = connection.incarnation;
         let cause = end.to_string();
         let mut input = Input::Lost;
@@ -133,36 +117,25 @@ impl SupervisorState {
             let current = self.current == Some(incarnation);
             self.core.telemetry.announce(Fact::LinkLost { incarnation, end, lived, current });
         }
-        self.current_ended(me, incarnation, input, &cause).await;
+        self.current_ended(incarnation, input, &cause);
     }
 
-    pub(super) async fn connection_failed(
-        &mut self,
-        me: &ActorRef<SupervisorMsg>,
-        connection: &Connection,
-        words: &str,
-    ) {
+    pub(super) fn connection_failed(&mut self, connection: &Connection, words: &str) {
         let verdict = self.child_failed("connection", words);
         let end = LinkEnd::ActorFailed(words.into());
-        self.link_lost(me, connection, end, Duration::ZERO).await;
+        self.link_lost(connection, end, Duration::ZERO);
         if verdict != Verdict::Restart && self.current.is_none() {
             let at = clock::now() + self.core.config.reconnect.idle.max;
             if let Some(at) = self.channel.hold_until(at) {
-                self.wait(me, at, clock::now());
+                self.wait(at, clock::now());
             }
         }
     }
 
-    pub(super) async fn current_ended(
-        &mut self,
-        me: &ActorRef<SupervisorMsg>,
-        incarnation: Incarnation,
-        input: Input,
-        cause: &str,
-    ) {
+    pub(super) fn current_ended(&mut self, incarnation: Incarnation, input: Input, cause: &str) {
         if self.successor == Some(incarnation) {
             self.successor = None;
-            return self.step(me, Input::SuccessorFailed, cause).await;
+            return self.step(Input::SuccessorFailed, cause);
         }
         if self.current != Some(incarnation) {
             return;
@@ -172,7 +145,7 @@ impl SupervisorState {
             ConnectivityState::Connecting => Input::DialFailed,
             _ => input,
         };
-        self.step(me, input, cause).await;
+        self.step(input, cause);
         self.current = self.current.filter(|current| *current != incarnation);
     }
 }

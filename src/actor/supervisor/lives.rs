@@ -1,0 +1,169 @@
+//! The supervisor actor, life after life: when it fails it starts over in place, as a supervisor of its own would restart it. Its
+//! children end with the life that failed, the calls wait in the ledger for the next.
+
+use super::{
+    super::{
+        core::Core,
+        message::SupervisorMsg,
+        panics::Child,
+        timer::{Timer, Watch},
+    },
+    Life,
+};
+use crate::{
+    clock,
+    model::{ConnectivityState, Fact, Incarnation, LinkEnd},
+    policy::{Restarts, Verdict},
+};
+use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
+use std::{
+    any::Any,
+    panic::{self, AssertUnwindSafe},
+    sync::Arc,
+};
+
+pub(in crate::actor) struct SupervisorActor;
+
+/// What outlives a failure.
+pub(in crate::actor) struct Lives {
+    core: Arc<Core>,
+    /// Whether a failure past the restart intensity goes upward.
+    linked: bool,
+    restarts: Restarts,
+    /// None until `Begin` is handled. Messages that come before are a former life's, and dropped.
+    life: Option<Life>,
+    /// The wait for the next life.
+    rest: Option<(Timer, Watch)>,
+}
+
+enum Event {
+    Message(SupervisorMsg),
+    OfChild(SupervisionEvent),
+}
+
+impl Actor for SupervisorActor {
+    type Msg = SupervisorMsg;
+    type State = Lives;
+    type Arguments = (Arc<Core>, bool);
+
+    async fn pre_start(
+        &self,
+        me: ActorRef<SupervisorMsg>,
+        (core, linked): Self::Arguments,
+    ) -> Result<Lives, ActorProcessingErr> {
+        core.set_supervisor(me);
+        let restarts = Restarts::new(core.config.intensity, core.config.reconnect.waiting.max);
+        Ok(Lives { core, linked, restarts, life: None, rest: None })
+    }
+
+    async fn post_start(&self, me: ActorRef<SupervisorMsg>, _: &mut Lives) -> Result<(), ActorProcessingErr> {
+        Ok(me.cast(SupervisorMsg::Begin)?)
+    }
+
+    async fn handle(
+        &self,
+        me: ActorRef<SupervisorMsg>,
+        message: SupervisorMsg,
+        lives: &mut Lives,
+    ) -> Result<(), ActorProcessingErr> {
+        lives.live(&me, Event::Message(message))?;
+        lives.settle(&me).await
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        me: ActorRef<SupervisorMsg>,
+        event: SupervisionEvent,
+        lives: &mut Lives,
+    ) -> Result<(), ActorProcessingErr> {
+        lives.live(&me, Event::OfChild(event))?;
+        lives.settle(&me).await
+    }
+}
+
+impl Lives {
+    fn live(&mut self, me: &ActorRef<SupervisorMsg>, event: Event) -> Result<(), ActorProcessingErr> {
+        // Asserted: after a panic the life, which may be left half changed, is thrown away whole.
+        match panic::catch_unwind(AssertUnwindSafe(|| self.take(me, event))) {
+            Ok(()) if self.linked && self.life.as_ref().is_some_and(|life| life.exhausted) => {
+                Err("the actors of a supervised channel keep failing, past their restart intensity".into())
+            }
+            Ok(()) => Ok(()),
+            Err(panic) => self.failed(me, words(&*panic)),
+        }
+    }
+
+    fn take(&mut self, me: &ActorRef<SupervisorMsg>, event: Event) {
+        match (&mut self.life, event) {
+            (None, Event::Message(SupervisorMsg::Begin)) => {
+                self.core.panics.strike(Child::Supervisor, "Begin");
+                self.rest = None;
+                self.life = Some(Life::begin(self.core.clone(), me.clone()));
+            }
+            (None, _) => {}
+            (Some(life), Event::Message(message)) => life.handle(message),
+            (Some(life), Event::OfChild(event)) => life.hear(event),
+        }
+    }
+
+    /// What follows an event: children to be started are, and the watchdog looks.
+    async fn settle(&mut self, me: &ActorRef<SupervisorMsg>) -> Result<(), ActorProcessingErr> {
+        let Some(life) = &mut self.life else { return Ok(()) };
+        if !life.unborn.is_empty() {
+            // Boxed: the actor's own future, which stays, would have room for it.
+            Box::pin(life.start_children()).await;
+        }
+        match life.dead_end() {
+            Some(error) => self.failed(me, &error),
+            None => Ok(()),
+        }
+    }
+
+    fn failed(&mut self, me: &ActorRef<SupervisorMsg>, error: &str) -> Result<(), ActorProcessingErr> {
+        self.life = None;
+        end_children(me);
+        self.show_failure();
+        self.core.telemetry.announce(Fact::ChildFailed { child: "supervisor", error: error.into() });
+        let verdict = self.restarts.failed(clock::now());
+        if verdict == Verdict::Restart {
+            return Ok(me.cast(SupervisorMsg::Begin)?);
+        }
+        if verdict == Verdict::Reached {
+            let (failures, period) = (self.restarts.count(), self.core.config.intensity.period);
+            self.core.telemetry.announce(Fact::IntensityReached { failures, period });
+        }
+        if self.linked {
+            return Err(format!("the supervisor actor keeps failing: {error}").into());
+        }
+        // Calls wait for it: the slowest pace is that of a channel with calls waiting.
+        let pace = self.core.config.reconnect.waiting.max;
+        self.rest = Some((Timer::new(me, pace, || SupervisorMsg::Begin), Watch::new(self.core.clone())));
+        Ok(())
+    }
+
+    /// The links are gone: what is shown must say so.
+    fn show_failure(&self) {
+        let telemetry = &self.core.telemetry;
+        telemetry.links_gone(&LinkEnd::ActorFailed("the supervisor actor failed".into()));
+        let (from, to) = (telemetry.state(), ConnectivityState::TransientFailure);
+        if from.can_become(to) {
+            let (cause, incarnation) = ("the supervisor actor failed".into(), Incarnation::default());
+            telemetry.announce(Fact::StateChanged { from, to, cause, incarnation });
+        }
+    }
+}
+
+/// As ractor does for an actor that dies: they are killed, and their ends are nobody's business any more.
+fn end_children(me: &ActorRef<SupervisorMsg>) {
+    let mut children = me.get_children();
+    children.sort_by_key(ActorCell::get_id);
+    for child in children {
+        child.unlink(me.get_cell());
+        child.kill();
+    }
+}
+
+fn words(panic: &(dyn Any + Send)) -> &str {
+    let words = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref().copied());
+    words.unwrap_or("a panic without words")
+}
