@@ -6,6 +6,9 @@
 mod model;
 mod operation;
 mod subject;
+mod together;
+
+pub(crate) use together::{claim, submission, what_many_ask_of_two_stores_at_once_is_done_once};
 
 use model::Model;
 use operation::Step;
