@@ -8,9 +8,9 @@ use std::{
     },
     time::Duration,
 };
-use tonic::{Code, Request};
+use tonic::{Code, Request, Streaming};
 use tonic_supervisor::{
-    CallOptions, Cause, ConnectivityState, Fact, LinkEnd, Origin, Phase, Scope,
+    CallOptions, Cause, ConnectivityState, Fact, LinkEnd, Origin, Phase, Scope, Supervisor,
     testing::{Answer, FaultProxy, Frame, MemoryNetwork, RawPeer, Script, ScriptedServer},
 };
 
@@ -144,6 +144,17 @@ async fn pain_02_calls_that_a_goaway_excludes_are_sent_again_for_free() {
     assert!(snapshot.transparent_retries >= 500 && peer.accepts().len() >= 500, "{snapshot:?}");
 }
 
+/// A stream that has brought its first message.
+async fn stream_that_began(supervisor: &Supervisor) -> Streaming<String> {
+    let mut client = tonic::client::Grpc::new(supervisor.channel());
+    client.ready().await.expect("always ready");
+    let (path, codec) = (http::uri::PathAndQuery::from_static(ECHO), tonic_prost::ProstCodec::default());
+    let request = Request::new("hello".to_owned());
+    let mut stream = client.server_streaming(request, path, codec).await.expect("headers come").into_inner();
+    assert_eq!(stream.message().await.expect("the first message"), Some("hello".to_owned()));
+    stream
+}
+
 /// CHECK 3, for streams: what breaks one after its first message has the same names, and a report.
 #[tokio::test(start_paused = true)]
 async fn pain_03_wrong_codes_a_stream_that_breaks_is_classified_too() {
@@ -158,12 +169,7 @@ async fn pain_03_wrong_codes_a_stream_that_breaks_is_classified_too() {
     ];
     for (answer, code, origin, scope, links) in endings {
         server.script(answer);
-        let mut client = tonic::client::Grpc::new(supervisor.channel());
-        client.ready().await.expect("always ready");
-        let (path, codec) = (http::uri::PathAndQuery::from_static(ECHO), tonic_prost::ProstCodec::default());
-        let request = Request::new("hello".to_owned());
-        let mut stream = client.server_streaming(request, path, codec).await.expect("headers come").into_inner();
-        assert_eq!(stream.message().await.expect("the first message"), Some("hello".to_owned()));
+        let mut stream = stream_that_began(&supervisor).await;
         let status = stream.message().await.expect_err("it breaks");
         let outcome = &report(&status).outcome;
         assert_eq!((status.code(), outcome.origin, outcome.scope), (code, origin, scope), "{outcome}");
@@ -181,12 +187,7 @@ async fn pain_03_wrong_codes_a_stream_that_ends_with_a_status_says_it_once() {
     let server = ScriptedServer::on_memory(&network, SERVER).await;
     let supervisor = supervise(&network, config());
     server.script(Answer::message("\n\u{5}hello").then_status(Code::Aborted));
-    let mut client = tonic::client::Grpc::new(supervisor.channel());
-    client.ready().await.expect("always ready");
-    let (path, codec) = (http::uri::PathAndQuery::from_static(ECHO), tonic_prost::ProstCodec::default());
-    let request = Request::new("hello".to_owned());
-    let mut stream = client.server_streaming(request, path, codec).await.expect("headers come").into_inner();
-    assert_eq!(stream.message().await.expect("the first message"), Some("hello".to_owned()));
+    let mut stream = stream_that_began(&supervisor).await;
     assert_eq!(stream.message().await.expect_err("it ends").code(), Code::Aborted);
     assert_eq!(stream.message().await.expect("no second error"), None);
     assert_eq!(supervisor.snapshot().calls_open, 0);

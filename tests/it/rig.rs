@@ -2,12 +2,7 @@
 //! kind, and all that was announced.
 
 use parking_lot::Mutex;
-use std::{
-    future::Future,
-    panic::{set_hook, take_hook},
-    sync::{Arc, Once},
-    time::Duration,
-};
+use std::{future::Future, sync::Arc, time::Duration};
 use tokio::{sync::oneshot, time::Instant};
 use tonic::{Code, Request, Status};
 use tonic_supervisor::{
@@ -145,19 +140,4 @@ impl Log {
     pub(crate) async fn until(&self, what: &str, times: usize, wanted: impl Fn(&Fact) -> bool) {
         eventually(what, || self.count(&wanted) >= times).await;
     }
-}
-
-/// Keeps the panics that tests inject out of the output; every other one is shown.
-pub(crate) fn hush_injected_panics() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let shown = take_hook();
-        set_hook(Box::new(move |panic| {
-            let payload = panic.payload();
-            let text = payload.downcast_ref::<&str>().copied().or(payload.downcast_ref::<String>().map(String::as_str));
-            if !text.is_some_and(|text| text.starts_with("injected by a test")) {
-                shown(panic);
-            }
-        }));
-    });
 }

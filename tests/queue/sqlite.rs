@@ -5,10 +5,7 @@ use crate::{
     kills::{self, Leases},
 };
 use std::thread;
-use tonic_supervisor::agent_queue::{
-    BatchSubmitTasksRequest, CreateQueueRequest, GetTaskRequest, NewTask,
-    server::{SqliteStore, Store as _},
-};
+use tonic_supervisor::agent_queue::server::{SqliteStore, Store as _};
 
 struct Sqlite(tempfile::TempDir);
 
@@ -94,20 +91,8 @@ async fn a_claim_among_100_000_pending_tasks_is_an_index_look_up() {
     let folder = tempfile::tempdir().expect("folder");
     let path = folder.path().join("queue.db");
     let store = SqliteStore::open(&path, conformance::settings()).expect("opened");
-    store.create_queue(CreateQueueRequest { agent_id: "a".into() }, 0).await.expect("made");
-    for batch in 0..100 {
-        let tasks = (0..1000).map(|n| NewTask {
-            r#type: 1,
-            payload: "{}".into(),
-            priority: Some(n % 10),
-            client_request_id: format!("{batch}-{n}"),
-            ..NewTask::default()
-        });
-        let request = BatchSubmitTasksRequest { agent_id: "a".into(), tasks: tasks.collect() };
-        store.submit(request, batch).await.expect("submitted");
-    }
-    let claim = GetTaskRequest { agent_id: "a".into(), claim_id: "c".into(), timeout: 0.0 };
-    let task = store.claim(claim, 200).await.expect("claimed").answer.task.expect("a task");
+    conformance::fill(&store).await;
+    let task = store.claim(conformance::claim("c", 0.0), 200).await.expect("claimed").answer.task.expect("a task");
     assert_eq!((task.priority, &*task.task_id), (9, "task-10"), "the first of the highest priority");
 
     let file = rusqlite::Connection::open(&path).expect("opened");

@@ -1,20 +1,8 @@
 //! Two stores on one place, as two servers have them: nothing is given twice, and both give one answer.
 
+use super::{claim, submission};
 use std::collections::HashSet;
-use tonic_supervisor::agent_queue::{
-    BatchSubmitTasksRequest, ClearQueueRequest, CreateQueueRequest, GetTaskRequest, NewTask, server::Store,
-};
-
-/// One task for agent "a".
-pub(crate) fn submission(name: &str) -> BatchSubmitTasksRequest {
-    let task = NewTask { r#type: 1, payload: "{}".into(), client_request_id: name.into(), ..NewTask::default() };
-    BatchSubmitTasksRequest { agent_id: "a".into(), tasks: vec![task] }
-}
-
-/// A claim of a task of agent "a".
-pub(crate) fn claim(claim_id: &str, timeout: f64) -> GetTaskRequest {
-    GetTaskRequest { agent_id: "a".into(), claim_id: claim_id.into(), timeout }
-}
+use tonic_supervisor::agent_queue::{ClearQueueRequest, CreateQueueRequest, server::Store};
 
 /// The same requests, and others, to both stores at once. The place must be new.
 pub(crate) async fn what_many_ask_of_two_stores_at_once_is_done_once(stores: [impl Store; 2]) {

@@ -122,18 +122,7 @@ async fn a_clearing_of_thousands_is_told_in_pages_and_whole() {
 async fn a_claim_among_100_000_pending_tasks_is_an_index_look_up() {
     let database = Database::new();
     let store = open(&database).await;
-    store.create_queue(CreateQueueRequest { agent_id: "a".into() }, 0).await.expect("made");
-    for batch in 0..100 {
-        let tasks = (0..1000).map(|number| NewTask {
-            r#type: 1,
-            payload: "{}".into(),
-            priority: Some(number % 10),
-            client_request_id: format!("{batch}-{number}"),
-            ..NewTask::default()
-        });
-        let request = BatchSubmitTasksRequest { agent_id: "a".into(), tasks: tasks.collect() };
-        store.submit(request, 0).await.expect("submitted");
-    }
+    conformance::fill(&store).await;
     let sql = database.connect().await;
     let read = async || {
         let statement = "SELECT seq_scan, idx_tup_fetch, idx_scan FROM pg_stat_user_tables WHERE relname = 'task'";
