@@ -22,7 +22,7 @@ use tokio::{
 };
 use tonic::Status;
 use tonic_supervisor::agent_queue::{
-    AgentQueue, NewTask, PrivateAgentTasksQueue, Processed, Processing, Task, TaskStatus,
+    AgentQueue, NewTask, PrivateAgentTasksQueue, Processed, Processing, Task, TaskCounts, TaskStatus,
 };
 
 const QUEUE: &str = "loops";
@@ -32,9 +32,10 @@ const CONCURRENCY: usize = 4;
 const WORKERS: usize = RETRIES.len() * CONCURRENCY;
 /// Longer than a short lease.
 const SLOW: Duration = Duration::from_millis(2500);
-const QUICK: Duration = Duration::from_millis(20);
-/// Between two submissions.
-const PAUSE: Duration = Duration::from_millis(40);
+/// So many tasks wait at least: a kill finds the workers in the midst of claims and reports.
+const BACKLOG: u64 = 64;
+/// Between two looks at what waits.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// How long claims hold.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -95,28 +96,38 @@ pub(crate) async fn worker_loops_end_every_task_as_its_work_says(store: &str, le
     client.close().await;
 }
 
-/// Submits tasks of all kinds until it is told to stop; returns them, id and kind.
+/// Keeps the queue full of tasks of all kinds until it is told to stop; returns them, id and kind.
 async fn submit(queue: AgentQueue, seed: u64, stopped: watch::Receiver<bool>) -> HashMap<String, &'static str> {
     let (mut dice, mut submitted) = (Party::dice(seed, 0), HashMap::new());
     while !*stopped.borrow() {
-        let kind = ["quick", "quick", "quick", "quick", "quick", "quick", "quick", "quick", "fail", "slow"];
-        let kind = kind[dice.random_range(0..kind.len())];
-        let task = NewTask::custom(kind, "{}").with_priority(dice.random_range(0..10));
-        let answer = queue.submit_task(task).await.expect("submitted");
-        assert_eq!(submitted.insert(answer.task_id, kind), None, "two tasks have one id");
-        sleep(PAUSE).await;
+        if counts(&queue).await.pending >= BACKLOG {
+            sleep(PAUSE).await;
+            continue;
+        }
+        let kinds: Vec<_> = (0..BACKLOG).map(|_| kind(dice.random_range(0..400))).collect();
+        let tasks = kinds.iter().map(|kind| NewTask::custom(*kind, "{}").with_priority(dice.random_range(0..10)));
+        let answer = queue.batch_submit_tasks(tasks).await.expect("submitted");
+        submitted.extend(answer.tasks.into_iter().map(|answer| answer.task_id).zip(kinds));
     }
     submitted
 }
 
+fn kind(die: u32) -> &'static str {
+    match die {
+        0 => "slow",
+        1..40 => "fail",
+        _ => "quick",
+    }
+}
+
+async fn counts(queue: &AgentQueue) -> TaskCounts {
+    queue.get_queue_info().await.expect("told").tasks.expect("counted")
+}
+
 /// Returns when no task of the queue waits or is worked on.
 async fn all_ended(queue: &AgentQueue) {
-    loop {
-        let counts = queue.get_queue_info().await.expect("told").tasks.expect("counted");
-        if counts.pending + counts.processing == 0 {
-            return;
-        }
-        sleep(Duration::from_millis(100)).await;
+    while let TaskCounts { pending: 1.., .. } | TaskCounts { processing: 1.., .. } = counts(queue).await {
+        sleep(PAUSE).await;
     }
 }
 
@@ -132,7 +143,7 @@ struct Work {
 impl Work {
     /// A loop on a client of its own.
     fn start(self: &Arc<Self>, server: &Serve, retries: u32) -> (PrivateAgentTasksQueue, Processing) {
-        let builder = PrivateAgentTasksQueue::builder().grpc_port(server.address.port());
+        let builder = PrivateAgentTasksQueue::builder().grpc_port(server.address.port()).grpc_initial_backoff(0.1);
         let client = builder.grpc_max_retry_attempts(retries).build().expect("valid");
         let work = self.clone();
         let handler = move |task| {
@@ -153,7 +164,7 @@ impl Work {
                 let all = self.gathered.subscribe().wait_for(|gathered| *gathered >= WORKERS).await.map(drop);
                 all.expect("the sender is ours");
             }
-            _ => sleep(QUICK).await,
+            _ => {}
         }
         outcome(&task)
     }
