@@ -107,7 +107,9 @@ async fn submit(queue: AgentQueue, seed: u64, stopped: watch::Receiver<bool>) ->
         let kinds: Vec<_> = (0..BACKLOG).map(|_| kind(dice.random_range(0..400))).collect();
         let tasks = kinds.iter().map(|kind| NewTask::custom(*kind, "{}").with_priority(dice.random_range(0..10)));
         let answer = queue.batch_submit_tasks(tasks).await.expect("submitted");
-        submitted.extend(answer.tasks.into_iter().map(|answer| answer.task_id).zip(kinds));
+        for (answer, kind) in answer.tasks.into_iter().zip(kinds) {
+            assert_eq!(submitted.insert(answer.task_id, kind), None, "two tasks have one id");
+        }
     }
     submitted
 }
