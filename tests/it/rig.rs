@@ -1,5 +1,5 @@
-//! What the tests of panics, load, shutdown and cancellation share: a supervised channel on a network in memory, calls of every
-//! kind, and all that was announced.
+//! What most tests share: a supervised channel on a network in memory, calls of every kind, and all that was announced. `link_stage`
+//! has more for the tests of links.
 
 use parking_lot::Mutex;
 use std::{future::Future, sync::Arc, time::Duration};
@@ -70,10 +70,16 @@ pub(crate) async fn timed<T>(future: impl Future<Output = T>) -> (Duration, T) {
     (began.elapsed(), output)
 }
 
+/// What happened to a failed call.
+#[track_caller]
+pub(crate) fn report(status: &Status) -> &CallReport {
+    CallReport::of(status).unwrap_or_else(|| panic!("no report in {status:?}"))
+}
+
 /// Why a call failed, in the words of its report.
 #[track_caller]
 pub(crate) fn cause(status: &Status) -> &Cause {
-    &CallReport::of(status).unwrap_or_else(|| panic!("no report in {status:?}")).outcome.cause
+    &report(status).outcome.cause
 }
 
 /// The call ended with CANCELLED, because of a shutdown.
