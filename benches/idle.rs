@@ -7,7 +7,7 @@
 mod common;
 
 use common::{
-    Run, client,
+    Run, cell, client,
     row::{Row, cpu_us, resident},
     server,
 };
@@ -16,19 +16,16 @@ use tokio::time::{Instant, sleep};
 use tonic::transport::{Channel, Endpoint};
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().collect();
-    if let Some(at) = arguments.iter().position(|argument| argument == "--cell") {
-        return cell(&arguments[at + 1..]);
-    }
-    common::main(run)
+    cell::main(run, measure)
 }
 
 async fn run(how: Run) -> Vec<Row> {
     let server = server::Child::start();
     let counts: &[usize] = if how.quick { &[1, 20] } else { &[1, 100, 1_000] };
     let mut rows = Vec::new();
-    for count in counts.iter().copied() {
-        let [ours, theirs] = ["supervised", "tonic"].map(|kind| in_a_process(kind, count, server.address, how.quick));
+    for count in counts {
+        let [size, address, quick] = [count.to_string(), server.address.to_string(), how.quick.to_string()];
+        let [ours, theirs] = ["supervised", "tonic"].map(|kind| cell::in_a_process(&[kind, &size, &address, &quick]));
         for (n, (measure, unit)) in MEASURES.into_iter().enumerate() {
             let (ours, theirs) = ([ours[n]], [theirs[n]]);
             let row = Row::new("idle", format!("{measure}.at_{count}"), unit, &ours);
@@ -41,52 +38,31 @@ async fn run(how: Run) -> Vec<Row> {
 const MEASURES: [(&str, &str); 4] =
     [("resident_per_channel", "B"), ("cpu_per_channel_and_second", "us"), ("connect", "us"), ("drop", "us")];
 
-/// Measures one kind in a process of its own: what another left behind would be used again.
-fn in_a_process(kind: &str, count: usize, address: SocketAddr, quick: bool) -> Vec<f64> {
-    let me = std::env::current_exe().expect("this program");
-    let cell = ["--cell", kind, &count.to_string(), &address.to_string(), &quick.to_string()].map(str::to_owned);
-    let output = std::process::Command::new(me).args(cell).output().expect("it runs");
-    let text = String::from_utf8(output.stdout).expect("text");
-    text.split_whitespace().map(|number| number.parse().expect("a number")).collect()
-}
-
-/// The process for one kind: prints its four figures.
-fn cell(arguments: &[String]) -> ExitCode {
-    let [kind, count, address, quick] = arguments else { return ExitCode::FAILURE };
+/// The figures of one kind: `MEASURES`.
+async fn measure(arguments: Vec<String>) -> Vec<f64> {
+    let [kind, count, address, quick] = &arguments[..] else { panic!("four arguments: {arguments:?}") };
     let (count, address) = (count.parse().expect("a count"), address.parse().expect("an address"));
     let quick = quick == "true";
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
-    let cost = runtime.block_on(async {
-        match kind.as_str() {
-            // What the first costs once is not counted.
-            "supervised" => {
-                let _first = client::supervise(address).await;
-                idle(quick, count, address, client::supervise).await
-            }
-            _ => {
-                let _first = plain(address).await;
-                idle(quick, count, address, plain).await
-            }
+    match kind.as_str() {
+        // What the first costs once is not counted.
+        "supervised" => {
+            let _first = client::supervise(address).await;
+            idle(quick, count, address, client::supervise).await
         }
-    });
-    println!("{} {} {} {}", cost.resident, cost.cpu_us, cost.connect_us, cost.drop_us);
-    ExitCode::SUCCESS
+        _ => {
+            let _first = plain(address).await;
+            idle(quick, count, address, plain).await
+        }
+    }
 }
 
-/// Per channel.
-struct Cost {
-    resident: f64,
-    cpu_us: f64,
-    connect_us: f64,
-    drop_us: f64,
-}
-
+/// All per channel.
 async fn idle<C, F: Future<Output = C>>(
     quick: bool,
     count: usize,
     address: SocketAddr,
     open: fn(SocketAddr) -> F,
-) -> Cost {
+) -> Vec<f64> {
     let each = count as f64;
     let (before, start) = (resident(), Instant::now());
     let mut channels = Vec::with_capacity(count);
@@ -103,7 +79,7 @@ async fn idle<C, F: Future<Output = C>>(
     drop(channels);
     let drop_us = start.elapsed().as_secs_f64() * 1e6 / each;
     sleep(Duration::from_millis(200)).await;
-    Cost { resident, cpu_us, connect_us, drop_us }
+    vec![resident, cpu_us, connect_us, drop_us]
 }
 
 /// Bare tonic with the same keepalive.

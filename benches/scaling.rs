@@ -7,7 +7,7 @@
 mod common;
 
 use common::{
-    Run, client,
+    Run, cell, client,
     client::{Echo, Mailboxed},
     row::{Row, cpu_us, resident},
     server,
@@ -22,11 +22,7 @@ const CHANNELS: [usize; 2] = [100, 1_000];
 const PARKED: [usize; 2] = [10_000, 100_000];
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().collect();
-    if let Some(at) = arguments.iter().position(|argument| argument == "--cell") {
-        return cell(&arguments[at + 1..]);
-    }
-    common::main(run)
+    cell::main(run, measure)
 }
 
 async fn run(how: Run) -> Vec<Row> {
@@ -41,7 +37,7 @@ async fn run(how: Run) -> Vec<Row> {
         let mut samples: [[Vec<f64>; 2]; 2] = Default::default();
         for _ in 0..rounds {
             for (at, size) in sizes.into_iter().enumerate() {
-                let cost = in_a_process(kind, size / divide);
+                let cost = cell::in_a_process(&[kind, &(size / divide).to_string()]);
                 cost.into_iter().enumerate().for_each(|(n, cost)| samples[n][at].push(cost));
             }
         }
@@ -53,29 +49,16 @@ async fn run(how: Run) -> Vec<Row> {
     rows
 }
 
-/// Measures one size in a process of its own: what another left behind would be used again.
-fn in_a_process(kind: &str, size: usize) -> [f64; 2] {
-    let me = std::env::current_exe().expect("this program");
-    let output = std::process::Command::new(me).args(["--cell", kind, &size.to_string()]).output().expect("it runs");
-    let text = String::from_utf8(output.stdout).expect("text");
-    let mut numbers = text.split_whitespace().map(|number| number.parse().expect("a number"));
-    std::array::from_fn(|_| numbers.next().expect("two numbers"))
-}
-
-/// The process for one size: prints CPU and resident memory for each.
-fn cell(arguments: &[String]) -> ExitCode {
-    let [kind, size] = arguments else { return ExitCode::FAILURE };
-    let size: usize = size.parse().expect("a number");
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
-    let [cpu, memory] = runtime.block_on(async {
-        match kind.as_str() {
-            "calls" => calls(size).await,
-            "channels" => channels(size).await,
-            _ => parked(size).await,
-        }
-    });
-    println!("{cpu} {memory}");
-    ExitCode::SUCCESS
+/// CPU and resident memory for each, at one size.
+async fn measure(arguments: Vec<String>) -> Vec<f64> {
+    let [kind, size] = &arguments[..] else { panic!("two arguments: {arguments:?}") };
+    let size = size.parse().expect("a number");
+    let cost = match kind.as_str() {
+        "calls" => calls(size).await,
+        "channels" => channels(size).await,
+        _ => parked(size).await,
+    };
+    cost.into()
 }
 
 /// So many in flight, 400 rounds: the CPU of each call, the memory of each that is in flight.

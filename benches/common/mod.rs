@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each bench uses its own part of this")]
 
+pub(crate) mod cell;
 pub(crate) mod client;
 pub(crate) mod row;
 pub(crate) mod server;

@@ -13,6 +13,9 @@ mod namespace;
 mod network;
 mod processes;
 mod server;
+#[allow(dead_code, reason = "shared with the other suites")]
+#[path = "../it/tonic_echo.rs"]
+mod tonic_echo;
 mod watch;
 
 use load::Load;

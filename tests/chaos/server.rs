@@ -1,29 +1,19 @@
 //! The server: this test program as another process, which a test may kill, freeze, and put into a namespace.
 
-use super::namespace::Namespace;
-use futures::future::BoxFuture;
+use super::{namespace::Namespace, tonic_echo::Echo};
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
-    convert::Infallible,
     env,
     io::{BufRead, BufReader},
     net::SocketAddr,
     process::{Child, Command, Stdio},
-    task::{Context, Poll},
 };
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
-use tonic::{
-    Request, Response, Status,
-    body::Body,
-    server::{Grpc, NamedService},
-    transport,
-};
-use tonic_prost::ProstCodec;
-use tower::{Service, service_fn};
+use tonic::transport;
 
 /// The method that it serves.
-pub(crate) const SAY: &str = "/test.Echo/Say";
+pub(crate) const SAY: &str = "/stage.Echo/Say";
 /// Where the process shall listen.
 const LISTEN: &str = "CHAOS_LISTEN";
 const SERVES: &str = "serves on ";
@@ -102,29 +92,4 @@ async fn the_server_process() {
     // The harness has begun a line of its own.
     println!("\n{SERVES}{address}");
     serving.await.expect("it serves");
-}
-
-#[derive(Clone)]
-struct Echo;
-
-impl NamedService for Echo {
-    const NAME: &'static str = "test.Echo";
-}
-
-impl Service<http::Request<Body>> for Echo {
-    type Response = http::Response<Body>;
-    type Error = Infallible;
-    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        let say = |request: Request<String>| async { Ok::<_, Status>(Response::new(request.into_inner())) };
-        Box::pin(async move {
-            let mut grpc = Grpc::new(ProstCodec::<String, String>::default());
-            Ok(grpc.unary(service_fn(say), request).await)
-        })
-    }
 }

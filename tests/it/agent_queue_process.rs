@@ -1,8 +1,9 @@
 //! The worker loop: every task is done and reported, whatever happens between its claim and its report. Time is virtual.
 
 use crate::{
+    hush::hush_injected_panics,
     queue_desk::{AGENT, Desk, LEASE},
-    rig::{bounded, eventually, hush_injected_panics, ms, secs},
+    rig::{bounded, eventually, ms, secs},
     stage::timed,
 };
 use futures::future::BoxFuture;

@@ -11,7 +11,8 @@ use tonic_supervisor::{
     policy::{RetryLimit, ThrottleRule},
 };
 
-const SEED_RETRY: &str = "\
+/// The seed's two texts, as they stand there.
+pub(crate) const SEED_RETRY: &str = "\
 grpc:
   # 重试配置
   max_retry_attempts: 3              # 最大重试次数（0 表示禁用重试）
@@ -27,7 +28,7 @@ grpc:
     - UNKNOWN
 ";
 
-const SEED_KEEPALIVE: &str = "\
+pub(crate) const SEED_KEEPALIVE: &str = "\
 grpc:
   # 连接配置
   keepalive_time: 30                 # Keepalive 时间（秒）

@@ -1,8 +1,8 @@
 //! Actors that fail again and again: paced, announced once, and back by themselves; linked under a user's supervisor, it hears of it.
 
-use super::rig::{
-    ADDRESS, Log, assert_shut_down, bounded, cause, config, hush_injected_panics, ms, post, said, say, secs, start,
-    supervise,
+use super::{
+    hush::hush_injected_panics,
+    rig::{ADDRESS, Log, assert_shut_down, bounded, cause, config, ms, post, said, say, secs, start, supervise},
 };
 use parking_lot::Mutex;
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};

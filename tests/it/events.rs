@@ -29,7 +29,7 @@ fn check_history(mut state: ConnectivityState, mut seq: u64, events: &[Event]) {
 #[tokio::test(start_paused = true)]
 async fn pain_04_state_can_be_seen_kill_and_restart_while_idle() {
     let network = MemoryNetwork::new();
-    let server = ScriptedServer::on_memory(&network, SERVER).await;
+    let server = ScriptedServer::on_memory(&network, ADDRESS).await;
     let supervisor = supervise(&network, config());
     let mut events = Events::of(&supervisor).await;
     assert_eq!((events.snapshot.state, events.snapshot.incarnation), (ConnectivityState::Idle, Incarnation(0)));
@@ -45,7 +45,7 @@ async fn pain_04_state_can_be_seen_kill_and_restart_while_idle() {
     let killed = tokio::time::Instant::now();
     server.kill().await;
     let lost = events.next().await.expect("an event");
-    assert_time(killed.elapsed(), millis(0));
+    assert_time(killed.elapsed(), ms(0));
     let Fact::LinkLost { incarnation: Incarnation(1), end: LinkEnd::Closed, current: true, .. } = lost.fact else {
         panic!("{lost:?}")
     };
@@ -55,7 +55,7 @@ async fn pain_04_state_can_be_seen_kill_and_restart_while_idle() {
     let late = Events::of(&supervisor).await.snapshot;
     assert_eq!((late.state, late.dials, late.links, late.incarnation), (TransientFailure, 2, 1, Incarnation(2)));
     assert!(late.last_error.as_ref().is_some_and(|error| error.contains("connection refused")), "{late:?}");
-    assert!(late.next_dial.is_some_and(|wait| wait >= millis(799) && wait <= millis(1_200)), "{late:?}");
+    assert!(late.next_dial.is_some_and(|wait| wait >= ms(799) && wait <= ms(1_200)), "{late:?}");
     server.restart().await;
     events.until_state(Ready).await;
     let snapshot = supervisor.snapshot();
@@ -85,16 +85,16 @@ async fn pain_04_state_can_be_seen_kill_and_restart_while_idle() {
     };
     assert_eq!(facts.iter().filter_map(about).collect::<Vec<_>>(), [1, 2, 2, 2, 3, 3, 3]);
     let Fact::BackoffStarted { delay, attempt: 0, calls_waiting: false } = facts[2] else { panic!("{:?}", facts[2]) };
-    assert!(delay <= millis(20), "{delay:?}");
+    assert!(delay <= ms(20), "{delay:?}");
     let Fact::BackoffStarted { delay, attempt: 0, .. } = facts[7] else { panic!("{:?}", facts[7]) };
-    assert!((millis(799)..=millis(1_200)).contains(&delay), "{delay:?}");
+    assert!((ms(799)..=ms(1_200)).contains(&delay), "{delay:?}");
 }
 
 /// CHECK 4: a reader that sleeps through 10,000 transitions is told how many events it missed; what follows is complete.
 #[tokio::test(start_paused = true)]
 async fn pain_04_a_stalled_reader_is_told_what_it_missed_and_costs_no_memory() {
     let network = MemoryNetwork::new();
-    let quick = config().reconnect_initial_backoff(millis(1)).reconnect_max_backoff(millis(1));
+    let quick = config().reconnect_initial_backoff(ms(1)).reconnect_max_backoff(ms(1));
     let supervisor = supervise(&network, quick.reconnect_jitter(0.0));
     let mut stream = supervisor.events();
     assert!(matches!(stream.next().await, Some(EventItem::Snapshot(_))));
@@ -112,21 +112,21 @@ async fn pain_04_a_stalled_reader_is_told_what_it_missed_and_costs_no_memory() {
 #[tokio::test(start_paused = true)]
 async fn the_state_can_be_watched_and_awaited() {
     let network = MemoryNetwork::new();
-    network.dial_takes(seconds(3));
-    let _server = ScriptedServer::on_memory(&network, SERVER).await;
+    network.dial_takes(secs(3));
+    let _server = ScriptedServer::on_memory(&network, ADDRESS).await;
     let supervisor = supervise(&network, config());
     let mut watch = supervisor.watch_state();
     let began = tokio::time::Instant::now();
-    assert!(!supervisor.wait_ready(seconds(2)).await);
-    assert_time(began.elapsed(), seconds(2));
-    assert!(supervisor.wait_ready(seconds(2)).await);
-    assert_time(began.elapsed(), seconds(3));
+    assert!(!supervisor.wait_ready(secs(2)).await);
+    assert_time(began.elapsed(), secs(2));
+    assert!(supervisor.wait_ready(secs(2)).await);
+    assert_time(began.elapsed(), secs(3));
     assert_eq!((supervisor.state(), *watch.borrow_and_update()), (Ready, Ready));
     echo(&supervisor.channel(), CallOptions::new()).await.expect("the link is proven");
     network.reset_all();
     watch.changed().await.expect("the supervisor lives");
     assert_eq!(*watch.borrow_and_update(), TransientFailure);
-    supervisor.shutdown(seconds(0)).await;
+    supervisor.shutdown(secs(0)).await;
     assert!(!supervisor.wait_ready(PATIENCE).await, "false at once");
     assert_eq!(*watch.borrow_and_update(), Shutdown);
 }
@@ -135,12 +135,12 @@ async fn the_state_can_be_watched_and_awaited() {
 #[tokio::test(start_paused = true)]
 async fn a_goaway_shows_connecting_and_the_old_link_finishes_its_calls() {
     let network = MemoryNetwork::new();
-    let server = ScriptedServer::on_memory(&network, SERVER).await;
+    let server = ScriptedServer::on_memory(&network, ADDRESS).await;
     let supervisor = supervise(&network, config());
     let channel = supervisor.channel();
     echo(&channel, CallOptions::new()).await.expect("the link is proven");
     let mut events = Events::of(&supervisor).await;
-    server.script(Script::delay(millis(500)));
+    server.script(Script::delay(ms(500)));
     let rider = echoes(&channel, CallOptions::new(), 1);
     server.arrived(2).await;
     assert_eq!(server.goaway().await, 1);
@@ -150,7 +150,7 @@ async fn a_goaway_shows_connecting_and_the_old_link_finishes_its_calls() {
     assert!(echo(&channel, CallOptions::new()).await.is_ok());
     assert_eq!(server.arrivals()[2].connection, 2, "new calls go out on the successor while the old link drains");
     let answered = join(rider).await;
-    assert_time(answered[0].0, millis(500));
+    assert_time(answered[0].0, ms(500));
     assert!(answered[0].1.is_ok());
     let lost = events.until(|fact| matches!(fact, Fact::LinkLost { .. })).await;
     let Fact::LinkLost { incarnation: Incarnation(1), current: false, end: LinkEnd::GoAway(goaway), .. } = lost.fact
@@ -168,24 +168,24 @@ async fn a_goaway_shows_connecting_and_the_old_link_finishes_its_calls() {
 #[tokio::test(start_paused = true)]
 async fn a_goaway_is_seen_at_once_while_idle() {
     let network = MemoryNetwork::new();
-    let server = ScriptedServer::on_memory(&network, SERVER).await;
+    let server = ScriptedServer::on_memory(&network, ADDRESS).await;
     let supervisor = supervise(&network, config());
     echo(&supervisor.channel(), CallOptions::new()).await.expect("the link is proven");
     let mut events = Events::of(&supervisor).await;
     let sent = tokio::time::Instant::now();
     server.goaway().await;
     events.until(|fact| matches!(fact, Fact::GoAwayReceived { .. })).await;
-    assert_time(sent.elapsed(), millis(0));
+    assert_time(sent.elapsed(), ms(0));
     events.until_state(Connecting).await;
     events.until_state(Ready).await;
-    assert!(sent.elapsed() <= millis(22), "{:?}", sent.elapsed());
+    assert!(sent.elapsed() <= ms(22), "{:?}", sent.elapsed());
     assert_eq!(events.states().await, [Connecting, Ready]);
 }
 
 /// A peer whose frames the test sends itself, and its Ready supervisor.
 async fn raw(settings: &[(u16, u32)]) -> (RawPeer, RawLink, tonic_supervisor::Supervisor) {
     let network = MemoryNetwork::new();
-    let mut peer = RawPeer::on_memory(&network, SERVER).await;
+    let mut peer = RawPeer::on_memory(&network, ADDRESS).await;
     let supervisor = supervise(&network, config());
     let mut link = peer.accept().await;
     link.send_settings(settings).await;
@@ -268,7 +268,7 @@ async fn a_changed_limit_of_streams_changes_how_many_calls_start() {
 #[tokio::test(start_paused = true)]
 async fn a_proven_link_resets_the_backoff_and_an_unproven_one_does_not() {
     let network = MemoryNetwork::new();
-    let server = ScriptedServer::on_memory(&network, SERVER).await;
+    let server = ScriptedServer::on_memory(&network, ADDRESS).await;
     let supervisor = supervise(&network, config());
     let mut events = Events::of(&supervisor).await;
     let failures = |event: Event| match event.fact {
@@ -285,14 +285,14 @@ async fn a_proven_link_resets_the_backoff_and_an_unproven_one_does_not() {
     assert_eq!(failures(dial), 4);
     let up = events.until_state(Ready).await;
     let reset = events.until(|fact| matches!(fact, Fact::BackoffReset { .. })).await;
-    assert_time(reset.since_spawn - up.since_spawn, seconds(10));
+    assert_time(reset.since_spawn - up.since_spawn, secs(10));
     network.cut_all();
     let dial = events.until(|fact| matches!(fact, Fact::DialStarted { .. })).await;
     assert_eq!(failures(dial), 0);
     let up = events.until_state(Ready).await;
     echo(&supervisor.channel(), CallOptions::new()).await.expect("the server echoes");
     let reset = events.until(|fact| matches!(fact, Fact::BackoffReset { .. })).await;
-    assert_time(reset.since_spawn - up.since_spawn, millis(0));
+    assert_time(reset.since_spawn - up.since_spawn, ms(0));
     assert_eq!((server.handled(), server.connections()), (1, 6));
     check_history(ConnectivityState::Idle, 0, &events.seen);
 }
@@ -300,11 +300,11 @@ async fn a_proven_link_resets_the_backoff_and_an_unproven_one_does_not() {
 #[tokio::test(start_paused = true)]
 async fn the_event_stream_ends_after_closed_also_for_who_comes_later() {
     let network = MemoryNetwork::new();
-    let _server = ScriptedServer::on_memory(&network, SERVER).await;
+    let _server = ScriptedServer::on_memory(&network, ADDRESS).await;
     let supervisor = supervise(&network, config());
     assert!(supervisor.wait_ready(PATIENCE).await);
     let mut events = Events::of(&supervisor).await;
-    supervisor.shutdown(seconds(1)).await;
+    supervisor.shutdown(secs(1)).await;
     while events.next().await.is_some() {}
     let facts: Vec<_> = events.seen.iter().map(|event| event.fact.clone()).collect();
     assert_eq!(names(&facts), ["DrainStarted", "StateChanged", "LinkLost", "Closed"]);
@@ -318,7 +318,7 @@ async fn the_event_stream_ends_after_closed_also_for_who_comes_later() {
 #[tokio::test(start_paused = true)]
 async fn neither_a_mailbox_nor_an_event_stream_keeps_the_supervisor_alive() {
     let network = MemoryNetwork::new();
-    let server = ScriptedServer::on_memory(&network, SERVER).await;
+    let server = ScriptedServer::on_memory(&network, ADDRESS).await;
     let supervisor = supervise(&network, config());
     assert!(supervisor.wait_ready(PATIENCE).await);
     let (mailbox, mut events) = (supervisor.mailbox(), Events::of(&supervisor).await);
@@ -329,7 +329,7 @@ async fn neither_a_mailbox_nor_an_event_stream_keeps_the_supervisor_alive() {
     while events.next().await.is_some() {}
     assert!(matches!(events.seen.last().expect("events").fact, Fact::Closed { cause: None }));
     let hello = "hello".to_owned();
-    let answer = ractor::call!(mailbox, |port| UnaryCall::new(ECHO, &hello, port)).expect("an answer");
+    let answer = ractor::call!(mailbox, |port| UnaryCall::new(SAY, &hello, port)).expect("an answer");
     assert_eq!(answer.expect_err("it is closed").code(), Code::Cancelled);
     assert_eq!((network.connections(), server.handled()), (0, 1));
 }

@@ -16,10 +16,10 @@ use tonic_supervisor::{
 async fn pain_06_timeouts_cover_connecting_100_calls_end_with_one_dial() {
     let network = MemoryNetwork::new();
     network.black_hole(true);
-    let supervisor = supervise(&network, config().connect_timeout(seconds(1)));
+    let supervisor = supervise(&network, config().connect_timeout(secs(1)));
     let calls = echoes(&supervisor.channel(), CallOptions::new().wait_for_ready(false), 100);
     for (took, answer) in join(calls).await {
-        assert_time(took, seconds(1));
+        assert_time(took, secs(1));
         let status = answer.expect_err("nobody is there");
         assert_eq!((status.code(), report(&status).outcome.phase), (Code::Unavailable, Phase::Unsent));
         assert!(status.message().contains("connect_timeout"), "{status:?}");
@@ -30,7 +30,7 @@ async fn pain_06_timeouts_cover_connecting_100_calls_end_with_one_dial() {
 /// A supervisor whose one server answers by `script`, Ready.
 async fn ready(script: impl Into<Script>, config: tonic_supervisor::ConfigBuilder) -> (ScriptedServer, Supervisor) {
     let network = MemoryNetwork::new();
-    let server = ScriptedServer::builder().script(script).on_memory(&network, SERVER).await;
+    let server = ScriptedServer::builder().script(script).on_memory(&network, ADDRESS).await;
     let supervisor = supervise(&network, config);
     assert!(supervisor.wait_ready(PATIENCE).await);
     (server, supervisor)
@@ -38,9 +38,9 @@ async fn ready(script: impl Into<Script>, config: tonic_supervisor::ConfigBuilde
 
 /// A call with a deadline of 500 ms ends then, and nothing else ends it.
 async fn ends_at_its_deadline(supervisor: &Supervisor, phase: Phase) -> tonic::Status {
-    let (took, answer) = timed_echo(&supervisor.channel(), CallOptions::new().timeout(millis(500))).await;
+    let (took, answer) = timed_echo(&supervisor.channel(), CallOptions::new().timeout(ms(500))).await;
     let status = answer.expect_err("there is no answer");
-    assert_time(took, millis(500));
+    assert_time(took, ms(500));
     let outcome = &report(&status).outcome;
     assert_eq!((status.code(), outcome.phase), (Code::DeadlineExceeded, phase), "{outcome}");
     assert!(matches!(outcome.cause, Cause::Deadline(_)), "{outcome}");
@@ -62,7 +62,7 @@ async fn pain_06_a_deadline_holds_while_there_is_no_link() {
 #[tokio::test(start_paused = true)]
 async fn pain_06_a_deadline_holds_in_every_phase_on_a_link() {
     let (server, supervisor) = ready(Script::hang(), config().max_in_flight(1)).await;
-    let first = echoes(&supervisor.channel(), CallOptions::new().timeout(seconds(100)), 1);
+    let first = echoes(&supervisor.channel(), CallOptions::new().timeout(secs(100)), 1);
     server.arrived(1).await;
     ends_at_its_deadline(&supervisor, Phase::Unsent).await;
     first[0].abort();
@@ -75,7 +75,7 @@ async fn pain_06_a_deadline_holds_in_every_phase_on_a_link() {
 
     // A retry is waited for 300 ms; the second attempt hangs.
     let then_hangs = Script::sequence(vec![Answer::status(Code::Unavailable)], Answer::hang());
-    let (server, supervisor) = ready(then_hangs, config().initial_backoff(millis(300))).await;
+    let (server, supervisor) = ready(then_hangs, config().initial_backoff(ms(300))).await;
     let status = ends_at_its_deadline(&supervisor, Phase::MaybeProcessed).await;
     assert_eq!((report(&status).attempts_made, server.handled()), (2, 2));
 }
@@ -84,7 +84,7 @@ async fn pain_06_a_deadline_holds_in_every_phase_on_a_link() {
 #[tokio::test(start_paused = true)]
 async fn pain_06_a_backoff_that_would_outlive_the_deadline_is_not_slept() {
     let (_server, supervisor) = ready(Script::always(Code::Unavailable), config()).await;
-    let (took, answer) = timed_echo(&supervisor.channel(), CallOptions::new().timeout(millis(500))).await;
+    let (took, answer) = timed_echo(&supervisor.channel(), CallOptions::new().timeout(ms(500))).await;
     assert_eq!(answer.expect_err("the server is busy").code(), Code::Unavailable);
     assert_time(took, Duration::ZERO);
 }
@@ -97,7 +97,7 @@ async fn pain_06_a_deadline_ends_a_stream_in_the_middle_of_its_body() {
     let mut client = tonic::client::Grpc::new(supervisor.channel());
     client.ready().await.expect("always ready");
     let mut request = Request::new("hello".to_owned());
-    request.set_timeout(millis(500));
+    request.set_timeout(ms(500));
     let path = http::uri::PathAndQuery::from_static("/test.Echo/Stream");
     let codec = tonic_prost::ProstCodec::<String, String>::default();
     let mut stream = client.server_streaming(request, path, codec).await.expect("headers come").into_inner();
@@ -105,7 +105,7 @@ async fn pain_06_a_deadline_ends_a_stream_in_the_middle_of_its_body() {
     assert_time(began.elapsed(), Duration::ZERO);
     let status = stream.message().await.expect_err("no second message comes");
     assert_eq!(status.code(), Code::DeadlineExceeded);
-    assert_time(began.elapsed(), millis(500));
+    assert_time(began.elapsed(), ms(500));
     server.given_up(1).await;
 }
 
@@ -124,7 +124,7 @@ async fn dials_in_a_minute(network: &MemoryNetwork, config: tonic_supervisor::Co
             })
         })
         .collect();
-    tokio::time::sleep(seconds(60)).await;
+    tokio::time::sleep(secs(60)).await;
     waiting.iter().for_each(tokio::task::JoinHandle::abort);
     network.dials().len() - before
 }
@@ -157,7 +157,7 @@ async fn pain_08_no_backoff_reconnect_storms_dials_are_rare_whatever_the_peer_do
         for (calls, most) in [(0, 12), (20, 80)] {
             let network = MemoryNetwork::new();
             let _peer = match play {
-                Some(play) => Some(play(RawPeer::on_memory(&network, SERVER).await)),
+                Some(play) => Some(play(RawPeer::on_memory(&network, ADDRESS).await)),
                 None => None,
             };
             let dials = dials_in_a_minute(&network, config(), calls).await;
@@ -194,28 +194,28 @@ async fn fleet(network: &MemoryNetwork, size: usize, spread: Duration) -> Vec<Su
 async fn pain_08_herds_do_not_dial_as_one() {
     const SIZE: usize = 1_000;
     let network = MemoryNetwork::new();
-    let server = ScriptedServer::on_memory(&network, SERVER).await;
-    let spread = fleet(&network, SIZE, seconds(1)).await;
-    tokio::time::sleep(seconds(30)).await;
+    let server = ScriptedServer::on_memory(&network, ADDRESS).await;
+    let spread = fleet(&network, SIZE, secs(1)).await;
+    tokio::time::sleep(secs(30)).await;
     let cut = network.dials().len();
-    let t0 = *network.dials().last().expect("they dialled") + seconds(30);
+    let t0 = *network.dials().last().expect("they dialled") + secs(30);
     network.cut_all();
-    tokio::time::sleep(seconds(2)).await;
+    tokio::time::sleep(secs(2)).await;
     let redials = network.dials().split_off(cut);
     assert_eq!(redials.len(), SIZE, "one redial each, and it holds");
-    assert!(redials.iter().all(|at| (t0..=t0 + millis(1_002)).contains(at)));
+    assert!(redials.iter().all(|at| (t0..=t0 + ms(1_002)).contains(at)));
     assert!(fullest_bin(&redials, t0) <= SIZE * 14 / 100, "{}", fullest_bin(&redials, t0));
     drop(spread);
     settle().await;
 
-    let quick = fleet(&network, SIZE, millis(20)).await;
+    let quick = fleet(&network, SIZE, ms(20)).await;
     let cut = network.dials().len();
     server.kill().await;
-    tokio::time::sleep(millis(1_250)).await;
+    tokio::time::sleep(ms(1_250)).await;
     let redials = network.dials().split_off(cut);
     let (first, second) = redials.split_at(SIZE);
-    assert!(*first.last().expect("all redial") - first[0] <= millis(22));
-    let t1 = first[0] + millis(800);
+    assert!(*first.last().expect("all redial") - first[0] <= ms(22));
+    let t1 = first[0] + ms(800);
     assert!(second.len() >= SIZE && second[..SIZE].iter().all(|at| *at >= t1));
     assert!(fullest_bin(second, t1) <= SIZE * 32 / 100, "{}", fullest_bin(second, t1));
     drop(quick);
@@ -224,12 +224,12 @@ async fn pain_08_herds_do_not_dial_as_one() {
 /// A supervisor that has been without its server for ten minutes and a bit.
 async fn after_ten_minutes(seed: u64) -> (MemoryNetwork, ScriptedServer, Supervisor) {
     let network = MemoryNetwork::new();
-    let server = ScriptedServer::on_memory(&network, SERVER).await;
+    let server = ScriptedServer::on_memory(&network, ADDRESS).await;
     let config = config().build().expect("valid");
     let supervisor = Supervisor::builder(config).connector(network.connector()).seed(seed).spawn();
     echo(&supervisor.channel(), CallOptions::new()).await.expect("the server echoes");
     server.kill().await;
-    tokio::time::sleep(seconds(600) + millis(seed * 937)).await;
+    tokio::time::sleep(secs(600) + ms(seed * 937)).await;
     assert_eq!(supervisor.snapshot().links, 1);
     (network, server, supervisor)
 }
@@ -243,19 +243,19 @@ async fn pain_09_server_is_back_and_nobody_waits_out_a_long_backoff() {
         server.restart().await;
         let back = Instant::now();
         assert!(supervisor.wait_ready(PATIENCE).await);
-        assert!(back.elapsed() <= seconds(12), "{:?}", back.elapsed());
+        assert!(back.elapsed() <= secs(12), "{:?}", back.elapsed());
 
         let (_network, server, supervisor) = after_ten_minutes(seed).await;
         server.restart().await;
         let (took, answer) = timed_echo(&supervisor.channel(), CallOptions::new()).await;
-        assert!(answer.is_ok() && took <= millis(1_202), "{took:?}");
+        assert!(answer.is_ok() && took <= ms(1_202), "{took:?}");
 
         let (_network, server, supervisor) = after_ten_minutes(seed).await;
-        let waiting = echoes(&supervisor.channel(), CallOptions::new().timeout(seconds(50)), 1);
-        tokio::time::sleep(seconds(20)).await;
+        let waiting = echoes(&supervisor.channel(), CallOptions::new().timeout(secs(50)), 1);
+        tokio::time::sleep(secs(20)).await;
         server.restart().await;
         let back = Instant::now();
-        assert!(join(waiting).await[0].1.is_ok() && back.elapsed() <= millis(1_202), "{:?}", back.elapsed());
+        assert!(join(waiting).await[0].1.is_ok() && back.elapsed() <= ms(1_202), "{:?}", back.elapsed());
 
         let (_network, server, supervisor) = after_ten_minutes(seed).await;
         server.restart().await;
@@ -270,22 +270,22 @@ async fn pain_09_server_is_back_and_nobody_waits_out_a_long_backoff() {
 #[tokio::test(start_paused = true)]
 async fn pain_09_reconnect_now_during_a_dial_makes_the_next_one_follow_at_once() {
     let network = MemoryNetwork::new();
-    network.dial_takes(seconds(3));
-    let supervisor = supervise(&network, config().reconnect_initial_backoff(seconds(9)));
-    tokio::time::sleep(seconds(1)).await;
+    network.dial_takes(secs(3));
+    let supervisor = supervise(&network, config().reconnect_initial_backoff(secs(9)));
+    tokio::time::sleep(secs(1)).await;
     supervisor.reconnect_now();
-    tokio::time::sleep(seconds(3)).await;
+    tokio::time::sleep(secs(3)).await;
     assert_eq!(network.dials().len(), 2);
-    assert_time(network.dials()[1], seconds(3));
+    assert_time(network.dials()[1], secs(3));
 }
 
 /// CHECK 9: in 100,000 random histories there is never a dead end: not Ready and not Shutdown means that a dial runs or a wait is on,
 /// and the wait is never longer than the longest one.
 #[test]
 fn pain_09_no_history_leaves_the_channel_stuck() {
-    let backoff = |initial, max| Backoff { initial: millis(initial), multiplier: 2.0, max: millis(max) };
+    let backoff = |initial, max| Backoff { initial: ms(initial), multiplier: 2.0, max: ms(max) };
     let (idle, waiting) = (backoff(1_000, 10_000), backoff(50, 1_000));
-    let schedules = Schedules { idle, waiting, jitter: 0.2, spread: millis(20) };
+    let schedules = Schedules { idle, waiting, jitter: 0.2, spread: ms(20) };
     let mut dice = StdRng::seed_from_u64(9);
     for _ in 0..100_000 {
         let (mut subchannel, mut now) = (Subchannel::new(schedules), std::time::Instant::now());
@@ -302,10 +302,10 @@ fn pain_09_no_history_leaves_the_channel_stuck() {
                 Input::CallsWaiting(dice.random()),
             ];
             let input = inputs[dice.random_range(0..inputs.len())];
-            now += millis(dice.random_range(0..3_000));
+            now += ms(dice.random_range(0..3_000));
             subchannel.on(input, now, dice.random());
             assert!(subchannel.has_a_way_on(), "{subchannel:?} after {input:?}");
-            assert!(subchannel.next_dial().is_none_or(|at| at <= now + seconds(12)), "{subchannel:?}");
+            assert!(subchannel.next_dial().is_none_or(|at| at <= now + secs(12)), "{subchannel:?}");
         }
     }
 }
@@ -323,25 +323,25 @@ async fn pain_22_connected_but_the_peer_never_spoke_http2() {
     };
     for (name, play) in [("a TCP sink", RawPeer::black_hole as Play), ("PINGs but no SETTINGS", no_settings)] {
         let network = MemoryNetwork::new();
-        let _peer = play(RawPeer::on_memory(&network, SERVER).await);
-        let supervisor = supervise(&network, config().connect_timeout(seconds(1)));
+        let _peer = play(RawPeer::on_memory(&network, ADDRESS).await);
+        let supervisor = supervise(&network, config().connect_timeout(secs(1)));
         let mut events = Events::of(&supervisor).await;
         let failed = events.until(|fact| matches!(fact, Fact::DialFailed { .. })).await;
         let Fact::DialFailed { incarnation: Incarnation(1), failure } = failed.fact else { panic!("{failed:?}") };
         assert_eq!((failure.step, failure.timed_out), (DialStep::Handshake, true), "{name}");
-        assert_time(failed.since_spawn, seconds(1));
+        assert_time(failed.since_spawn, secs(1));
         let state = events.until_state(ConnectivityState::TransientFailure).await;
-        assert_time(state.since_spawn, seconds(1));
+        assert_time(state.since_spawn, secs(1));
         let call = echo(&supervisor.channel(), CallOptions::new().wait_for_ready(false)).await;
         assert_eq!(call.expect_err("there is no link").code(), Code::Unavailable, "{name}");
-        tokio::time::sleep(seconds(60)).await;
+        tokio::time::sleep(secs(60)).await;
         assert!(!events.states().await.contains(&ConnectivityState::Ready), "{name}");
         let dials = network.dials();
         assert!((6..=12).contains(&dials.len()), "{name}: {dials:?}");
         let gaps: Vec<_> = dials.windows(2).map(|pair| pair[1] - pair[0]).collect();
         for (n, gap) in gaps.iter().enumerate() {
             let delay = 1.6_f64.powi(n as i32).min(10.0);
-            let within = seconds(1).max(Duration::from_secs_f64(delay * 0.8))..=Duration::from_secs_f64(delay * 1.21);
+            let within = secs(1).max(Duration::from_secs_f64(delay * 0.8))..=Duration::from_secs_f64(delay * 1.21);
             assert!(within.contains(gap), "{name}: gap {n} is {gap:?}");
         }
     }
@@ -351,7 +351,7 @@ async fn pain_22_connected_but_the_peer_never_spoke_http2() {
 #[tokio::test]
 async fn pain_22_a_tcp_sink_is_no_link() {
     let sink = RawPeer::on_tcp().await.black_hole();
-    let supervisor = supervise_tcp(config_for(&sink.target()).connect_timeout(millis(200)));
+    let supervisor = supervise_tcp(config_for(&sink.target()).connect_timeout(ms(200)));
     let mut events = Events::of(&supervisor).await;
     events.until_state(ConnectivityState::TransientFailure).await;
     events.until_state(ConnectivityState::Connecting).await;

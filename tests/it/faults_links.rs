@@ -8,9 +8,9 @@ use std::{
     },
     time::Duration,
 };
-use tonic::{Code, Request};
+use tonic::{Code, Request, Streaming};
 use tonic_supervisor::{
-    CallOptions, Cause, ConnectivityState, Fact, LinkEnd, Origin, Phase, Scope,
+    CallOptions, Cause, ConnectivityState, Fact, LinkEnd, Origin, Phase, Scope, Supervisor,
     testing::{Answer, FaultProxy, Frame, MemoryNetwork, RawPeer, Script, ScriptedServer},
 };
 
@@ -19,8 +19,8 @@ use tonic_supervisor::{
 #[tokio::test(start_paused = true)]
 async fn pain_01_peer_vanishes_without_fin_and_every_rider_is_released_when_keepalive_says_so() {
     let network = MemoryNetwork::new();
-    let server = ScriptedServer::on_memory(&network, SERVER).await;
-    let keepalive = config().keepalive_floor(seconds(1)).keepalive_time(seconds(1)).keepalive_timeout(seconds(1));
+    let server = ScriptedServer::on_memory(&network, ADDRESS).await;
+    let keepalive = config().keepalive_floor(secs(1)).keepalive_time(secs(1)).keepalive_timeout(secs(1));
     let supervisor = supervise(&network, keepalive.max_in_flight(50));
     let channel = supervisor.channel();
     echo(&channel, CallOptions::new()).await.expect("the link is proven");
@@ -33,24 +33,24 @@ async fn pain_01_peer_vanishes_without_fin_and_every_rider_is_released_when_keep
     network.freeze_all();
 
     for (took, answer) in join(riders).await {
-        assert_time(took, seconds(2));
+        assert_time(took, secs(2));
         let status = answer.expect_err("its link is gone");
         let failure = &report(&status).outcome;
         assert_eq!((status.code(), failure.phase), (Code::Unavailable, Phase::MaybeProcessed));
         assert!(matches!(&failure.cause, Cause::LinkLost(end) if **end == LinkEnd::KeepaliveTimeout), "{failure}");
     }
     for (took, answer) in join(queued).await {
-        assert!(answer.is_ok() && took <= millis(2_025), "{took:?} {answer:?}");
+        assert!(answer.is_ok() && took <= ms(2_025), "{took:?} {answer:?}");
     }
     let (took, answer) = timed_echo(&channel, CallOptions::new()).await;
-    assert!(answer.is_ok() && took <= millis(2), "{took:?} {answer:?}");
+    assert!(answer.is_ok() && took <= ms(2), "{took:?} {answer:?}");
 
     let lost = events.until(|fact| matches!(fact, Fact::KeepaliveLost { .. })).await;
-    assert_time(lost.since_spawn, seconds(2));
+    assert_time(lost.since_spawn, secs(2));
     let failed = events.until_state(ConnectivityState::TransientFailure).await;
     let Fact::StateChanged { from: ConnectivityState::Ready, cause, .. } = failed.fact else { panic!("{failed:?}") };
     assert!(cause.contains("keepalive"), "{cause}");
-    assert_time(failed.since_spawn, seconds(2));
+    assert_time(failed.since_spawn, secs(2));
 }
 
 /// CHECK 1, over TCP: half-open is seen although the kernel still takes every byte.
@@ -59,7 +59,7 @@ async fn pain_01_peer_vanishes_behind_a_real_socket() {
     let server = ScriptedServer::on_tcp().await;
     let proxy = FaultProxy::to(server.address().parse().expect("an address")).await;
     let config = config().host("127.0.0.1").port(proxy.addr().port());
-    let keepalive = config.keepalive_floor(millis(1)).keepalive_time(millis(300)).keepalive_timeout(millis(300));
+    let keepalive = config.keepalive_floor(ms(1)).keepalive_time(ms(300)).keepalive_timeout(ms(300));
     let supervisor = supervise_tcp(keepalive);
     let channel = supervisor.channel();
     echo(&channel, CallOptions::new()).await.expect("the path is whole");
@@ -91,8 +91,8 @@ async fn call_often(supervisor: &tonic_supervisor::Supervisor, callers: usize, e
 /// CHECK 2: GOAWAY every 20 ms under 8 callers: no call of 2,400 fails, none is executed twice, none is counted as a retry.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pain_02_planned_goaways_reach_no_caller_and_execute_no_call_twice() {
-    let slow = Script::delay(millis(2));
-    let server = ScriptedServer::builder().goaway_every(millis(20)).without_arrivals().script(slow).on_tcp().await;
+    let slow = Script::delay(ms(2));
+    let server = ScriptedServer::builder().goaway_every(ms(20)).without_arrivals().script(slow).on_tcp().await;
     let supervisor = supervise_tcp(config_for(&server.target()));
     let calls = call_often(&supervisor, 8, 300).await;
     let snapshot = supervisor.snapshot();
@@ -104,7 +104,7 @@ async fn pain_02_planned_goaways_reach_no_caller_and_execute_no_call_twice() {
 #[tokio::test(start_paused = true)]
 async fn pain_02_a_goaway_after_each_answer_fails_no_call() {
     let network = MemoryNetwork::new();
-    let server = ScriptedServer::builder().goaway_after_calls(1).on_memory(&network, SERVER).await;
+    let server = ScriptedServer::builder().goaway_after_calls(1).on_memory(&network, ADDRESS).await;
     let supervisor = supervise(&network, config());
     let calls = call_often(&supervisor, 1, 300).await;
     assert_eq!((server.handled(), server.connections(), supervisor.snapshot().retries), (calls, calls, 0));
@@ -118,7 +118,7 @@ async fn pain_02_calls_that_a_goaway_excludes_are_sent_again_for_free() {
     let handled = Arc::new(AtomicUsize::new(0));
     let count = handled.clone();
     let peer = RawPeer::on_tcp().await;
-    let config = config_for(&peer.target()).reconnect_spread(millis(1));
+    let config = config_for(&peer.target()).reconnect_spread(ms(1));
     // Answers four calls, excludes the fifth and whatever follows.
     let peer = peer.play(move |mut link| {
         let count = count.clone();
@@ -144,11 +144,22 @@ async fn pain_02_calls_that_a_goaway_excludes_are_sent_again_for_free() {
     assert!(snapshot.transparent_retries >= 500 && peer.accepts().len() >= 500, "{snapshot:?}");
 }
 
+/// A stream that has brought its first message.
+async fn stream_that_began(supervisor: &Supervisor) -> Streaming<String> {
+    let mut client = tonic::client::Grpc::new(supervisor.channel());
+    client.ready().await.expect("always ready");
+    let (path, codec) = (http::uri::PathAndQuery::from_static(SAY), tonic_prost::ProstCodec::default());
+    let request = Request::new("hello".to_owned());
+    let mut stream = client.server_streaming(request, path, codec).await.expect("headers come").into_inner();
+    assert_eq!(stream.message().await.expect("the first message"), Some("hello".to_owned()));
+    stream
+}
+
 /// CHECK 3, for streams: what breaks one after its first message has the same names, and a report.
 #[tokio::test(start_paused = true)]
 async fn pain_03_wrong_codes_a_stream_that_breaks_is_classified_too() {
     let network = MemoryNetwork::new();
-    let server = ScriptedServer::on_memory(&network, SERVER).await;
+    let server = ScriptedServer::on_memory(&network, ADDRESS).await;
     let supervisor = supervise(&network, config());
     let first = || Answer::message("\n\u{5}hello");
     let endings = [
@@ -158,12 +169,7 @@ async fn pain_03_wrong_codes_a_stream_that_breaks_is_classified_too() {
     ];
     for (answer, code, origin, scope, links) in endings {
         server.script(answer);
-        let mut client = tonic::client::Grpc::new(supervisor.channel());
-        client.ready().await.expect("always ready");
-        let (path, codec) = (http::uri::PathAndQuery::from_static(ECHO), tonic_prost::ProstCodec::default());
-        let request = Request::new("hello".to_owned());
-        let mut stream = client.server_streaming(request, path, codec).await.expect("headers come").into_inner();
-        assert_eq!(stream.message().await.expect("the first message"), Some("hello".to_owned()));
+        let mut stream = stream_that_began(&supervisor).await;
         let status = stream.message().await.expect_err("it breaks");
         let outcome = &report(&status).outcome;
         assert_eq!((status.code(), outcome.origin, outcome.scope), (code, origin, scope), "{outcome}");
@@ -178,15 +184,10 @@ async fn pain_03_wrong_codes_a_stream_that_breaks_is_classified_too() {
 #[tokio::test(start_paused = true)]
 async fn pain_03_wrong_codes_a_stream_that_ends_with_a_status_says_it_once() {
     let network = MemoryNetwork::new();
-    let server = ScriptedServer::on_memory(&network, SERVER).await;
+    let server = ScriptedServer::on_memory(&network, ADDRESS).await;
     let supervisor = supervise(&network, config());
     server.script(Answer::message("\n\u{5}hello").then_status(Code::Aborted));
-    let mut client = tonic::client::Grpc::new(supervisor.channel());
-    client.ready().await.expect("always ready");
-    let (path, codec) = (http::uri::PathAndQuery::from_static(ECHO), tonic_prost::ProstCodec::default());
-    let request = Request::new("hello".to_owned());
-    let mut stream = client.server_streaming(request, path, codec).await.expect("headers come").into_inner();
-    assert_eq!(stream.message().await.expect("the first message"), Some("hello".to_owned()));
+    let mut stream = stream_that_began(&supervisor).await;
     assert_eq!(stream.message().await.expect_err("it ends").code(), Code::Aborted);
     assert_eq!(stream.message().await.expect("no second error"), None);
     assert_eq!(supervisor.snapshot().calls_open, 0);
@@ -196,8 +197,8 @@ async fn pain_03_wrong_codes_a_stream_that_ends_with_a_status_says_it_once() {
 #[tokio::test(start_paused = true)]
 async fn pain_30_one_connection_saturates_and_calls_wait_their_turn() {
     let network = MemoryNetwork::new();
-    let slow = Script::delay(millis(200));
-    let server = ScriptedServer::builder().max_concurrent_streams(100).script(slow).on_memory(&network, SERVER).await;
+    let slow = Script::delay(ms(200));
+    let server = ScriptedServer::builder().max_concurrent_streams(100).script(slow).on_memory(&network, ADDRESS).await;
     let supervisor = supervise(&network, config());
     assert!(supervisor.wait_ready(PATIENCE).await);
     let calls = echoes(&supervisor.channel(), CallOptions::new(), 500);
@@ -207,7 +208,7 @@ async fn pain_30_one_connection_saturates_and_calls_wait_their_turn() {
     for (n, (took, answer)) in join(calls).await.into_iter().enumerate() {
         assert!(answer.is_ok(), "{answer:?}");
         let round = n as u64 / 100 + 1;
-        assert!(took.abs_diff(millis(200 * round)) <= millis(10), "call {n} took {took:?}");
+        assert!(took.abs_diff(ms(200 * round)) <= ms(10), "call {n} took {took:?}");
     }
     assert_eq!((server.connections(), server.handled()), (1, 500));
 }
@@ -216,15 +217,15 @@ async fn pain_30_one_connection_saturates_and_calls_wait_their_turn() {
 #[tokio::test(start_paused = true)]
 async fn pain_30_a_peer_that_allows_no_stream_is_ready_and_calls_end_at_their_deadlines() {
     let network = MemoryNetwork::new();
-    let server = ScriptedServer::builder().max_concurrent_streams(0).on_memory(&network, SERVER).await;
+    let server = ScriptedServer::builder().max_concurrent_streams(0).on_memory(&network, ADDRESS).await;
     let supervisor = supervise(&network, config());
     assert!(supervisor.wait_ready(PATIENCE).await);
     let mut calls = Vec::new();
     for time in [100, 700, 5_000] {
-        calls.extend(echoes(&supervisor.channel(), CallOptions::new().timeout(millis(time)), 20));
+        calls.extend(echoes(&supervisor.channel(), CallOptions::new().timeout(ms(time)), 20));
     }
     for (n, (took, answer)) in join(calls).await.into_iter().enumerate() {
-        assert_time(took, millis([100, 700, 5_000][n / 20]));
+        assert_time(took, ms([100, 700, 5_000][n / 20]));
         let status = answer.expect_err("no stream is allowed");
         assert_eq!((status.code(), report(&status).outcome.phase), (Code::DeadlineExceeded, Phase::Unsent));
     }
@@ -237,12 +238,12 @@ async fn pain_30_a_peer_that_allows_no_stream_is_ready_and_calls_end_at_their_de
 async fn pain_30_a_peer_without_progress_hangs_no_call_past_its_deadline() {
     let network = MemoryNetwork::new();
     let few = ScriptedServer::builder().max_concurrent_streams(3).script(Script::hang());
-    let server = few.on_memory(&network, SERVER).await;
+    let server = few.on_memory(&network, ADDRESS).await;
     let supervisor = supervise(&network, config().max_retry_attempts(0));
     assert!(supervisor.wait_ready(PATIENCE).await);
-    let calls = echoes(&supervisor.channel(), CallOptions::new().timeout(seconds(2)), 50);
+    let calls = echoes(&supervisor.channel(), CallOptions::new().timeout(secs(2)), 50);
     for (n, (took, answer)) in join(calls).await.into_iter().enumerate() {
-        assert_time(took, seconds(2));
+        assert_time(took, secs(2));
         let status = answer.expect_err("no answer comes");
         let phase = if n < 3 { Phase::MaybeProcessed } else { Phase::Unsent };
         assert_eq!((status.code(), report(&status).outcome.phase), (Code::DeadlineExceeded, phase), "call {n}");
@@ -251,7 +252,7 @@ async fn pain_30_a_peer_without_progress_hangs_no_call_past_its_deadline() {
 }
 
 fn pinging(config: tonic_supervisor::ConfigBuilder, time: Duration) -> tonic_supervisor::ConfigBuilder {
-    config.keepalive_floor(millis(1)).keepalive_time(time).keepalive_timeout(time)
+    config.keepalive_floor(ms(1)).keepalive_time(time).keepalive_timeout(time)
 }
 
 /// A call whose request never ends: its stream stays open for as long as the future lives.
@@ -259,7 +260,7 @@ async fn open_call(supervisor: &tonic_supervisor::Supervisor) -> tonic::Status {
     let mut client = tonic::client::Grpc::new(supervisor.channel());
     client.ready().await.expect("always ready");
     let endless = Request::new(futures::stream::pending::<String>());
-    let path = http::uri::PathAndQuery::from_static(ECHO);
+    let path = http::uri::PathAndQuery::from_static(SAY);
     let codec = tonic_prost::ProstCodec::<String, String>::default();
     client.client_streaming(endless, path, codec).await.expect_err("nobody answers before the end")
 }
@@ -268,16 +269,16 @@ async fn open_call(supervisor: &tonic_supervisor::Supervisor) -> tonic::Status {
 #[tokio::test(start_paused = true)]
 async fn pain_13_keepalive_too_eager_an_idle_client_settles_after_one_goaway() {
     let network = MemoryNetwork::new();
-    let peer = RawPeer::on_memory(&network, SERVER).await.police_pings(millis(400), 2);
-    let supervisor = supervise(&network, pinging(config(), millis(100)));
+    let peer = RawPeer::on_memory(&network, ADDRESS).await.police_pings(ms(400), 2);
+    let supervisor = supervise(&network, pinging(config(), ms(100)));
     let mut events = Events::of(&supervisor).await;
     let backed_off = events.until(|fact| matches!(fact, Fact::KeepaliveBackedOff { .. })).await;
     let Fact::KeepaliveBackedOff { keepalive_time, while_idle } = backed_off.fact else { panic!("{backed_off:?}") };
-    assert_eq!((keepalive_time, while_idle), (millis(200), false));
+    assert_eq!((keepalive_time, while_idle), (ms(200), false));
     let sent = peer.pings().len();
-    tokio::time::sleep(seconds(60)).await;
+    tokio::time::sleep(secs(60)).await;
     assert_eq!((peer.goaways().len(), peer.pings().len()), (1, sent));
-    assert_eq!(supervisor.snapshot().keepalive_time, Some(millis(200)));
+    assert_eq!(supervisor.snapshot().keepalive_time, Some(ms(200)));
     assert!(echo(&supervisor.channel(), CallOptions::new()).await.is_ok());
 }
 
@@ -285,8 +286,8 @@ async fn pain_13_keepalive_too_eager_an_idle_client_settles_after_one_goaway() {
 #[tokio::test(start_paused = true)]
 async fn pain_13_keepalive_too_eager_with_a_call_open_the_interval_doubles_until_the_peer_is_content() {
     let network = MemoryNetwork::new();
-    let peer = RawPeer::on_memory(&network, SERVER).await.police_pings(millis(400), 2);
-    let supervisor = supervise(&network, pinging(config(), millis(100)));
+    let peer = RawPeer::on_memory(&network, ADDRESS).await.police_pings(ms(400), 2);
+    let supervisor = supervise(&network, pinging(config(), ms(100)));
     let mut events = Events::of(&supervisor).await;
     let opener = supervisor.clone();
     let open = tokio::spawn(async move {
@@ -301,11 +302,11 @@ async fn pain_13_keepalive_too_eager_with_a_call_open_the_interval_doubles_until
         times.push((keepalive_time, while_idle));
         assert!(echo(&supervisor.channel(), CallOptions::new()).await.is_ok());
     }
-    assert_eq!(times, [(millis(200), true), (millis(400), true)]);
+    assert_eq!(times, [(ms(200), true), (ms(400), true)]);
     events.until_state(ConnectivityState::Ready).await;
     let (goaways, pings) = (peer.goaways().len(), peer.pings().len());
     assert_eq!(goaways, 2);
-    tokio::time::sleep(millis(400) * 60 + millis(10)).await;
+    tokio::time::sleep(ms(400) * 60 + ms(10)).await;
     let more = peer.pings().len() - pings;
     assert!((59..=60).contains(&more), "{more} pings in 60 intervals");
     assert_eq!(peer.goaways().len(), goaways);
@@ -316,32 +317,32 @@ async fn pain_13_keepalive_too_eager_with_a_call_open_the_interval_doubles_until
 #[tokio::test(start_paused = true)]
 async fn pain_25_keepalive_silently_off_pings_are_counted() {
     let network = MemoryNetwork::new();
-    let peer = RawPeer::on_memory(&network, SERVER).await.echo();
-    let supervisor = supervise(&network, pinging(config(), seconds(1)));
+    let peer = RawPeer::on_memory(&network, ADDRESS).await.echo();
+    let supervisor = supervise(&network, pinging(config(), secs(1)));
     assert!(supervisor.wait_ready(PATIENCE).await);
-    tokio::time::sleep(millis(20_500)).await;
+    tokio::time::sleep(ms(20_500)).await;
     let pings = peer.pings();
     assert_eq!(pings.len(), 20);
     for (n, at) in pings.iter().enumerate() {
-        assert!(at.abs_diff(seconds(n as u64 + 1)) <= millis(50), "{pings:?}");
+        assert!(at.abs_diff(secs(n as u64 + 1)) <= ms(50), "{pings:?}");
     }
     drop(supervisor);
     peer.stop().await;
 
-    let peer = RawPeer::on_memory(&network, SERVER).await.echo();
-    let silent = pinging(config(), seconds(1)).keepalive_permit_without_calls(false);
+    let peer = RawPeer::on_memory(&network, ADDRESS).await.echo();
+    let silent = pinging(config(), secs(1)).keepalive_permit_without_calls(false);
     let supervisor = supervise(&network, silent);
     assert!(supervisor.wait_ready(PATIENCE).await);
     assert!(echo(&supervisor.channel(), CallOptions::new()).await.is_ok());
-    tokio::time::sleep(seconds(20)).await;
+    tokio::time::sleep(secs(20)).await;
     assert!(peer.pings().is_empty());
     let opener = supervisor.clone();
     let open = tokio::spawn(async move { open_call(&opener).await });
-    tokio::time::sleep(millis(5_500)).await;
+    tokio::time::sleep(ms(5_500)).await;
     assert!((5..=6).contains(&peer.pings().len()), "{:?}", peer.pings());
     open.abort();
-    tokio::time::sleep(millis(1_500)).await;
+    tokio::time::sleep(ms(1_500)).await;
     let sent = peer.pings().len();
-    tokio::time::sleep(seconds(20)).await;
+    tokio::time::sleep(secs(20)).await;
     assert_eq!(peer.pings().len(), sent, "idle again");
 }

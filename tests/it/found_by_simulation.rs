@@ -1,7 +1,8 @@
 //! What the simulation found, each in as few words as it takes. The seeds are of the day they were found.
 
-use super::rig::{
-    ADDRESS, Log, bounded, config, eventually, hush_injected_panics, ms, say, secs, start, supervise, timed,
+use super::{
+    hush::hush_injected_panics,
+    rig::{ADDRESS, Log, bounded, config, eventually, ms, say, secs, start, supervise, timed},
 };
 use tonic::Code;
 use tonic_supervisor::{

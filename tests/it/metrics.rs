@@ -33,7 +33,7 @@ fn record<F: Future<Output = ()>>(scene: impl FnOnce() -> F) -> Recorded {
 }
 
 const TARGET: &str = "grpc.target=server:50051";
-const METHOD: &str = "grpc.method=test.Echo/Echo,";
+const METHOD: &str = "grpc.method=test.Echo/Say,";
 
 /// A Ready supervisor and its server.
 struct Scene {
@@ -45,7 +45,7 @@ struct Scene {
 impl Scene {
     async fn of(config: ConfigBuilder) -> Self {
         let network = MemoryNetwork::new();
-        let server = ScriptedServer::on_memory(&network, SERVER).await;
+        let server = ScriptedServer::on_memory(&network, ADDRESS).await;
         let supervisor = supervise(&network, config);
         assert!(supervisor.wait_ready(PATIENCE).await);
         Self { network, server, supervisor }
@@ -101,7 +101,7 @@ fn calls_and_attempts_are_counted_under_grpcs_names() {
 #[test]
 fn links_are_counted_under_grpcs_names() {
     let recorded = record(|| async {
-        let keepalive = config().keepalive_time(seconds(30)).keepalive_timeout(seconds(5));
+        let keepalive = config().keepalive_time(secs(30)).keepalive_timeout(secs(5));
         let scene = Scene::of(keepalive).await;
         let mut events = Events::of(&scene.supervisor).await;
         scene.call(CallOptions::new()).await.expect("the link is proven");
@@ -147,7 +147,7 @@ fn refusals_and_throttled_retries_are_counted_and_a_shutdown_leaves_no_link_open
         settle().await;
         let refused = scene.call(CallOptions::new()).await.expect_err("one call is open already");
         assert_eq!(refused.code(), Code::ResourceExhausted);
-        scene.supervisor.shutdown(seconds(0)).await;
+        scene.supervisor.shutdown(secs(0)).await;
         assert_eq!(join(first).await[0].1.as_ref().expect_err("shut down").code(), Code::Cancelled);
     });
     let of = |name, extra| value(&recorded, name, extra);
@@ -163,8 +163,8 @@ fn refusals_and_throttled_retries_are_counted_and_a_shutdown_leaves_no_link_open
 fn pain_16_late_messages_about_a_former_incarnation_are_dropped_and_counted() {
     let recorded = record(|| async {
         let network = MemoryNetwork::new();
-        let mut peer = RawPeer::on_memory(&network, SERVER).await;
-        let supervisor = supervise(&network, config().reconnect_initial_backoff(millis(1)));
+        let mut peer = RawPeer::on_memory(&network, ADDRESS).await;
+        let supervisor = supervise(&network, config().reconnect_initial_backoff(ms(1)));
         let mut events = Events::of(&supervisor).await;
         let call = echoes(&supervisor.channel(), CallOptions::new(), 1);
         let mut first = peer.accept().await;
@@ -189,12 +189,12 @@ fn pain_16_late_messages_about_a_former_incarnation_are_dropped_and_counted() {
 async fn pain_29_blind_operation_an_outage_of_ten_minutes_is_at_most_ten_warnings_and_one_line_at_its_end() {
     let log = Log::listen();
     let network = MemoryNetwork::new();
-    let server = ScriptedServer::on_memory(&network, SERVER).await;
-    let steady = config().reconnect_initial_backoff(seconds(10)).reconnect_jitter(0.0);
+    let server = ScriptedServer::on_memory(&network, ADDRESS).await;
+    let steady = config().reconnect_initial_backoff(secs(10)).reconnect_jitter(0.0);
     let supervisor = supervise(&network, steady);
     assert!(supervisor.wait_ready(PATIENCE).await);
     server.kill().await;
-    tokio::time::sleep(seconds(600)).await;
+    tokio::time::sleep(secs(600)).await;
     server.restart().await;
     let mut events = Events::of(&supervisor).await;
     events.until_state(ConnectivityState::Ready).await;

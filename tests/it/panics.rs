@@ -1,8 +1,11 @@
 //! A panic of any actor at any message costs no call its answer, and nobody has to come and help.
 
-use super::rig::{
-    ADDRESS, Ended, Log, assert_shut_down, bounded, cause, config, eventually, hush_injected_panics, ms, post, said,
-    say, secs, start, supervise,
+use super::{
+    hush::hush_injected_panics,
+    rig::{
+        ADDRESS, Ended, Log, assert_shut_down, bounded, cause, config, eventually, ms, post, said, say, secs, start,
+        supervise,
+    },
 };
 use parking_lot::Mutex;
 use std::{sync::Arc, time::Duration};

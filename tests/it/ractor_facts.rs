@@ -5,7 +5,10 @@ use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, MessagingErr, Super
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::oneshot, time::Instant};
 
-use super::rig::{config, hush_injected_panics, ms, secs, supervise};
+use super::{
+    hush::hush_injected_panics,
+    rig::{config, ms, secs, supervise},
+};
 use tonic_supervisor::testing::MemoryNetwork;
 
 /// What an actor is told.

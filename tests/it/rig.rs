@@ -1,13 +1,8 @@
-//! What the tests of panics, load, shutdown and cancellation share: a supervised channel on a network in memory, calls of every
-//! kind, and all that was announced.
+//! What most tests share: a supervised channel on a network in memory, calls of every kind, and all that was announced. `link_stage`
+//! has more for the tests of links.
 
 use parking_lot::Mutex;
-use std::{
-    future::Future,
-    panic::{set_hook, take_hook},
-    sync::{Arc, Once},
-    time::Duration,
-};
+use std::{future::Future, sync::Arc, time::Duration};
 use tokio::{sync::oneshot, time::Instant};
 use tonic::{Code, Request, Status};
 use tonic_supervisor::{
@@ -75,10 +70,16 @@ pub(crate) async fn timed<T>(future: impl Future<Output = T>) -> (Duration, T) {
     (began.elapsed(), output)
 }
 
+/// What happened to a failed call.
+#[track_caller]
+pub(crate) fn report(status: &Status) -> &CallReport {
+    CallReport::of(status).unwrap_or_else(|| panic!("no report in {status:?}"))
+}
+
 /// Why a call failed, in the words of its report.
 #[track_caller]
 pub(crate) fn cause(status: &Status) -> &Cause {
-    &CallReport::of(status).unwrap_or_else(|| panic!("no report in {status:?}")).outcome.cause
+    &report(status).outcome.cause
 }
 
 /// The call ended with CANCELLED, because of a shutdown.
@@ -145,19 +146,4 @@ impl Log {
     pub(crate) async fn until(&self, what: &str, times: usize, wanted: impl Fn(&Fact) -> bool) {
         eventually(what, || self.count(&wanted) >= times).await;
     }
-}
-
-/// Keeps the panics that tests inject out of the output; every other one is shown.
-pub(crate) fn hush_injected_panics() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let shown = take_hook();
-        set_hook(Box::new(move |panic| {
-            let payload = panic.payload();
-            let text = payload.downcast_ref::<&str>().copied().or(payload.downcast_ref::<String>().map(String::as_str));
-            if !text.is_some_and(|text| text.starts_with("injected by a test")) {
-                shown(panic);
-            }
-        }));
-    });
 }

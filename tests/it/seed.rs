@@ -260,32 +260,12 @@ async fn by_default_a_call_that_is_never_answered_ends_after_a_minute() {
 #[cfg(feature = "yaml")]
 mod snippets {
     use super::*;
-    use crate::stage::ADDRESS;
+    use crate::{
+        config::{SEED_KEEPALIVE as KEEPALIVE, SEED_RETRY as RETRY},
+        stage::ADDRESS,
+    };
     use tokio::time::Instant;
     use tonic_supervisor::testing::ScriptedServer;
-
-    const RETRY: &str = "\
-grpc:
-  # 重试配置
-  max_retry_attempts: 3              # 最大重试次数（0 表示禁用重试）
-  initial_backoff: 1.0               # 初始退避时间（秒）
-  max_backoff: 10.0                  # 最大退避时间（秒）
-  backoff_multiplier: 2.0            # 退避倍数
-  retryable_status_codes:            # 可重试的状态码
-    - UNAVAILABLE
-    - DEADLINE_EXCEEDED
-    - RESOURCE_EXHAUSTED
-    - ABORTED
-    - INTERNAL
-    - UNKNOWN
-";
-    const KEEPALIVE: &str = "\
-grpc:
-  # 连接配置
-  keepalive_time: 30                 # Keepalive 时间（秒）
-  keepalive_timeout: 5               # Keepalive 超时（秒）
-  keepalive_permit_without_calls: true  # 允许在没有调用时发送 keepalive
-";
 
     async fn attempts(yaml: &str, code: Code) -> Vec<Duration> {
         let network = MemoryNetwork::new();

@@ -50,8 +50,9 @@ impl Drop for TonicServer {
 type Answer<T> = Result<Response<T>, Status>;
 type Texts = BoxStream<'static, Result<String, Status>>;
 
+/// The service. `/stage.Echo/Say` answers with what it was told.
 #[derive(Clone)]
-struct Echo;
+pub(crate) struct Echo;
 
 impl NamedService for Echo {
     const NAME: &'static str = "stage.Echo";

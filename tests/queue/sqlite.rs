@@ -2,12 +2,10 @@
 
 use crate::{
     conformance::{self, Place},
-    kills,
+    kills::{self, Leases},
 };
-use tonic_supervisor::agent_queue::{
-    BatchSubmitTasksRequest, CreateQueueRequest, GetTaskRequest, NewTask,
-    server::{SqliteStore, Store as _},
-};
+use std::thread;
+use tonic_supervisor::agent_queue::server::{SqliteStore, Store as _};
 
 struct Sqlite(tempfile::TempDir);
 
@@ -25,11 +23,51 @@ fn the_sqlite_store_behaves_as_the_model() {
     conformance::a_store_behaves_as_the_model(40, || Sqlite(tempfile::tempdir().expect("folder")));
 }
 
+/// What `--store` takes for a new file in this folder.
+fn store(folder: &tempfile::TempDir) -> String {
+    format!("sqlite:{}", folder.path().join("queue.db").display())
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_over_sqlite_that_is_killed_again_and_again_loses_and_repeats_nothing() {
+    kills::every_task_is_completed_once(&store(&tempfile::tempdir().expect("folder")), 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_servers_on_one_file_that_are_killed_in_turn_lose_and_repeat_nothing() {
+    kills::every_task_is_completed_once(&store(&tempfile::tempdir().expect("folder")), 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn worker_loops_over_sqlite_run_every_task_once_however_often_their_server_is_killed() {
     let folder = tempfile::tempdir().expect("folder");
-    let store = format!("sqlite:{}", folder.path().join("queue.db").display());
-    kills::every_task_is_completed_once(&store, 1).await;
+    kills::worker_loops_end_every_task_as_its_work_says(&store(&folder), Leases::Long).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn worker_loops_over_sqlite_whose_leases_are_lost_by_kills_run_no_claim_twice() {
+    let folder = tempfile::tempdir().expect("folder");
+    kills::worker_loops_end_every_task_as_its_work_says(&store(&folder), Leases::Short).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_many_ask_of_two_servers_at_once_is_done_once() {
+    let place = Sqlite(tempfile::tempdir().expect("folder"));
+    conformance::what_many_ask_of_two_stores_at_once_is_done_once([place.open().await, place.open().await]).await;
+}
+
+#[test]
+fn servers_that_start_together_on_no_file_make_it_once() {
+    for _ in 0..20 {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = &folder.path().join("queue.db");
+        let open = || SqliteStore::open(path, conformance::settings());
+        thread::scope(|scope| {
+            let opening: Vec<_> = (0..8).map(|_| scope.spawn(open)).collect();
+            let opened: Result<Vec<_>, _> = opening.into_iter().map(|one| one.join().expect("no panic")).collect();
+            opened.expect("all opened");
+        });
+    }
 }
 
 #[test]
@@ -53,20 +91,8 @@ async fn a_claim_among_100_000_pending_tasks_is_an_index_look_up() {
     let folder = tempfile::tempdir().expect("folder");
     let path = folder.path().join("queue.db");
     let store = SqliteStore::open(&path, conformance::settings()).expect("opened");
-    store.create_queue(CreateQueueRequest { agent_id: "a".into() }, 0).await.expect("made");
-    for batch in 0..100 {
-        let tasks = (0..1000).map(|n| NewTask {
-            r#type: 1,
-            payload: "{}".into(),
-            priority: Some(n % 10),
-            client_request_id: format!("{batch}-{n}"),
-            ..NewTask::default()
-        });
-        let request = BatchSubmitTasksRequest { agent_id: "a".into(), tasks: tasks.collect() };
-        store.submit(request, batch).await.expect("submitted");
-    }
-    let claim = GetTaskRequest { agent_id: "a".into(), claim_id: "c".into(), timeout: 0.0 };
-    let task = store.claim(claim, 200).await.expect("claimed").answer.task.expect("a task");
+    conformance::fill(&store).await;
+    let task = store.claim(conformance::claim("c", 0.0), 200).await.expect("claimed").answer.task.expect("a task");
     assert_eq!((task.priority, &*task.task_id), (9, "task-10"), "the first of the highest priority");
 
     let file = rusqlite::Connection::open(&path).expect("opened");

@@ -11,6 +11,8 @@ mod calls;
 mod client;
 mod draw;
 mod events;
+#[path = "../it/hush.rs"]
+mod hush;
 mod mutations;
 mod network;
 mod replay;

@@ -2,9 +2,10 @@
 
 use crate::{
     draw,
+    hush::hush_injected_panics,
     run::run,
     script::{Fault, Script, ms, secs},
-    seeds::{hush_injected_panics, say},
+    seeds::say,
 };
 use std::time::Duration;
 use tonic_supervisor::Mutation;

@@ -1,10 +1,6 @@
 //! A seed tells one story only: what happens does not depend on the process it happens in.
 
-use crate::{
-    draw,
-    run::run,
-    seeds::{hush_injected_panics, say},
-};
+use crate::{draw, hush::hush_injected_panics, run::run, seeds::say};
 use std::{env, process::Command};
 
 const SEEDS: u64 = 100;

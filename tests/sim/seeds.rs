@@ -1,14 +1,10 @@
 //! Runs the scripts of many seeds, as many at once as there are processors, and says how many.
 
-use crate::{draw, run::run};
+use crate::{draw, hush::hush_injected_panics, run::run};
 use std::{
     io::Write as _,
     num::NonZero,
-    panic::{set_hook, take_hook},
-    sync::{
-        Once,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
     thread,
     time::Duration,
 };
@@ -68,19 +64,4 @@ fn variable(name: &str) -> Option<u64> {
 /// Shown even if the test passes: the test harness holds back only what `println!` prints.
 pub(crate) fn say(line: &str) {
     writeln!(std::io::stderr(), "{line}").expect("standard error can be written to");
-}
-
-/// Keeps the panics that scripts inject out of the output; every other one is shown.
-pub(crate) fn hush_injected_panics() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let shown = take_hook();
-        set_hook(Box::new(move |panic| {
-            let payload = panic.payload();
-            let text = payload.downcast_ref::<&str>().copied().or(payload.downcast_ref::<String>().map(String::as_str));
-            if !text.is_some_and(|text| text.starts_with("injected by a test")) {
-                shown(panic);
-            }
-        }));
-    });
 }

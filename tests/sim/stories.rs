@@ -1,9 +1,9 @@
 //! Scripts written by hand: how one is made, and that the stage does what they say.
 
 use crate::{
+    hush::hush_injected_panics,
     run::{Outcome, run},
     script::{Call, Fate, Fault, Kind, Script, ServerFault, ms, secs},
-    seeds::hush_injected_panics,
 };
 use tonic::Code;
 use tonic_supervisor::Child;

@@ -5,7 +5,12 @@
 
 mod model;
 mod operation;
+mod requests;
 mod subject;
+mod together;
+
+pub(crate) use requests::{claim, fill, submission};
+pub(crate) use together::what_many_ask_of_two_stores_at_once_is_done_once;
 
 use model::Model;
 use operation::Step;

@@ -1,12 +1,10 @@
 //! What the clients saw, to be held against what the store kept.
 
+use super::ENOUGH;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use tonic::Status;
 use tonic_supervisor::agent_queue::{Task, TaskStatus};
-
-/// How many sentences of one kind are enough.
-const ENOUGH: usize = 5;
 
 /// Written by all clients.
 #[derive(Default)]

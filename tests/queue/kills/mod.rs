@@ -1,9 +1,12 @@
 //! `kill -9` of servers at random moments, under programs on supervised channels that notice nothing of it.
 //!
-//! `QUEUE_KILLS` says how many kills (5), `QUEUE_SEED` repeats a run's dice.
+//! `QUEUE_KILLS` says how many kills (5; of worker loops' servers 10), `QUEUE_SEED` repeats a run's dice.
 
 mod ledger;
+mod loops;
 mod program;
+
+pub(crate) use loops::{Leases, worker_loops_end_every_task_as_its_work_says};
 
 use crate::process::Serve;
 use program::{Client, Party, World};
@@ -28,12 +31,14 @@ const BETWEEN: Duration = Duration::from_secs(1);
 const GONE: Duration = Duration::from_millis(500);
 /// In which all work ends after the last kill: the default deadline of a call, and more.
 const END: Duration = Duration::from_secs(120);
+/// How many sentences of one kind are enough.
+const ENOUGH: usize = 5;
 
 /// Kills the servers in turn, each with its share of the programs, and panics if anything is wrong with what was done meanwhile.
 ///
 /// `store` is what `--store` takes, and must be new.
 pub(crate) async fn every_task_is_completed_once(store: &str, servers: usize) {
-    Trial::of(store, servers).run().await.unwrap_or_else(|wrong| panic!("{wrong}"));
+    Trial::of(store, servers, 5).run().await.unwrap_or_else(|wrong| panic!("{wrong}"));
 }
 
 /// One run.
@@ -45,18 +50,28 @@ struct Trial {
 }
 
 impl Trial {
-    fn of(store: &str, servers: usize) -> Self {
+    /// With so many kills, if the environment does not say otherwise.
+    fn of(store: &str, servers: usize, kills: u64) -> Self {
         let number = |name| env::var(name).ok().map(|text| text.parse().expect("a number"));
-        let kills = number("QUEUE_KILLS").unwrap_or(5) as usize;
+        let kills = number("QUEUE_KILLS").unwrap_or(kills) as usize;
         Self { store: store.into(), servers, kills, seed: number("QUEUE_SEED").unwrap_or_else(rand::random) }
+    }
+
+    fn announce(&self) {
+        // Without the part that may hold a password.
+        let kind = self.store.split(':').next().unwrap_or_default();
+        println!("{kind}, {} server(s), {} kills; {}", self.servers, self.kills, self.dice());
+    }
+
+    /// What repeats its dice.
+    fn dice(&self) -> String {
+        format!("QUEUE_SEED={}", self.seed)
     }
 
     /// Fails with what went wrong.
     async fn run(self) -> Result<(), String> {
-        let Self { ref store, servers: number, kills, seed } = self;
-        // Without the part that may hold a password.
-        let kind = store.split(':').next().unwrap_or_default();
-        println!("{kind}, {number} server(s), {kills} kills; QUEUE_SEED={seed}");
+        self.announce();
+        let Self { ref store, servers: number, seed, .. } = self;
         let mut servers: Vec<_> = block_in_place(|| (0..number).map(|_| Serve::start(store, &[])).collect());
         let began = Instant::now();
         let mut fleet = Fleet::start(&servers, seed).await;
@@ -79,7 +94,7 @@ impl Trial {
         if wrong.is_empty() && tasks > 0 {
             return Ok(());
         }
-        let mut report = format!("{tasks} tasks; QUEUE_SEED={seed}");
+        let mut report = format!("{tasks} tasks; {}", self.dice());
         wrong.iter().for_each(|sentence| _ = write!(report, "\n  {sentence}"));
         Err(report)
     }
@@ -177,7 +192,7 @@ impl Fleet {
 /// So the other tests can fail.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_that_forgets_is_found_out() {
-    let trial = Trial { kills: 1, ..Trial::of("memory", 1) };
+    let trial = Trial { kills: 1, ..Trial::of("memory", 1, 1) };
     let wrong = trial.run().await.expect_err("a killed server's memory is gone");
     assert!(wrong.contains("surfaced NotFound"), "{wrong}");
 }

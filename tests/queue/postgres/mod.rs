@@ -6,13 +6,10 @@ mod servers;
 
 use crate::{
     conformance::{self, Place},
-    kills,
+    kills::{self, Leases},
 };
 use database::Database;
-use tonic_supervisor::agent_queue::{
-    BatchSubmitTasksRequest, NewTask,
-    server::{PostgresStore, postgres::Cursor},
-};
+use tonic_supervisor::agent_queue::server::{PostgresStore, postgres::Cursor};
 
 struct Postgres(Database);
 
@@ -29,12 +26,6 @@ async fn open(database: &Database) -> PostgresStore {
     PostgresStore::open(&database.dsn, conformance::settings()).await.expect("opened")
 }
 
-/// One task for agent "a".
-fn submission(name: &str) -> BatchSubmitTasksRequest {
-    let task = NewTask { r#type: 1, payload: "{}".into(), client_request_id: name.into(), ..NewTask::default() };
-    BatchSubmitTasksRequest { agent_id: "a".into(), tasks: vec![task] }
-}
-
 #[test]
 fn the_postgres_store_behaves_as_the_model() {
     conformance::a_store_behaves_as_the_model(40, || Postgres(Database::new()));
@@ -48,4 +39,14 @@ async fn a_server_over_postgres_that_is_killed_again_and_again_loses_and_repeats
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_servers_on_one_database_that_are_killed_in_turn_lose_and_repeat_nothing() {
     kills::every_task_is_completed_once(&Database::new().dsn, 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn worker_loops_over_postgres_run_every_task_once_however_often_their_server_is_killed() {
+    kills::worker_loops_end_every_task_as_its_work_says(&Database::new().dsn, Leases::Long).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn worker_loops_over_postgres_whose_leases_are_lost_by_kills_run_no_claim_twice() {
+    kills::worker_loops_end_every_task_as_its_work_says(&Database::new().dsn, Leases::Short).await;
 }

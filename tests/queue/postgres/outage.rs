@@ -1,8 +1,8 @@
 //! A database that is refused, away, or comes back.
 
-use super::{Database, database, open, submission};
+use super::{Database, database, open};
 use crate::{
-    conformance,
+    conformance::{self, submission},
     process::{self, Serve},
 };
 use std::{

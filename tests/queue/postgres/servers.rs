@@ -1,19 +1,18 @@
 //! Several servers on one database: what one is told the others know, and nothing is given twice.
 
-use super::{Cursor, Database, open, submission};
-use crate::{conformance, process::Serve};
+use super::{Cursor, Database, open};
+use crate::{
+    conformance::{self, claim, submission},
+    process::Serve,
+};
 use std::{collections::HashSet, time::Duration};
 use tokio::time::{Instant, sleep, timeout};
 use tonic::transport::Endpoint;
 use tonic_supervisor::agent_queue::{
-    BatchSubmitTasksRequest, ClearQueueRequest, CreateQueueRequest, GetTaskRequest, NewTask, SubmitTaskRequest,
+    BatchSubmitTasksRequest, ClearQueueRequest, CreateQueueRequest, NewTask, SubmitTaskRequest,
     agent_queue_client::AgentQueueClient,
     server::{PostgresStore, Store as _},
 };
-
-fn claim(claim_id: &str, timeout: f64) -> GetTaskRequest {
-    GetTaskRequest { agent_id: "a".into(), claim_id: claim_id.into(), timeout }
-}
 
 async fn client(server: &Serve) -> AgentQueueClient<tonic::transport::Channel> {
     let channel = Endpoint::from_shared(format!("http://{}", server.address)).expect("an address").connect().await;
@@ -55,35 +54,7 @@ async fn a_waiting_claim_is_woken_by_another_server_and_does_not_poll() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_many_ask_of_two_servers_at_once_is_done_once() {
     let database = Database::new();
-    let stores = [open(&database).await, open(&database).await];
-    let made = stores[0].create_queue(CreateQueueRequest { agent_id: "a".into() }, 0).await.expect("made");
-    assert!(!made.already_exists);
-    let each = |number: usize| &stores[number % 2];
-
-    let twice = (0..40).map(|number| each(number).submit(submission(&format!("name-{}", number % 4)), 1));
-    let answers = futures::future::try_join_all(twice).await.expect("submitted");
-    let (ids, new): (HashSet<_>, Vec<_>) =
-        answers.into_iter().map(|answer| (answer.tasks[0].task_id.clone(), !answer.tasks[0].already_submitted)).unzip();
-    assert_eq!((ids.len(), new.iter().filter(|new| **new).count()), (4, 4), "one task for each name");
-
-    let same = (0..20).map(|number| each(number).claim(claim("same", 0.0), 2));
-    let answers = futures::future::try_join_all(same).await.expect("claimed");
-    let ids: HashSet<_> = answers.into_iter().map(|claimed| claimed.answer.task.expect("a task").task_id).collect();
-    assert_eq!(ids.len(), 1, "one claim has one task");
-
-    let names: Vec<String> = (0..20).map(|number| format!("claim-{number}")).collect();
-    let others = names.iter().enumerate().map(|(number, name)| each(number).claim(claim(name, 0.0), 3));
-    let answers = futures::future::try_join_all(others).await.expect("answered");
-    let given: Vec<_> =
-        answers.into_iter().filter_map(|claimed| claimed.answer.task).map(|task| task.task_id).collect();
-    assert_eq!(given.iter().collect::<HashSet<_>>().len(), given.len(), "no task is given to two");
-    assert_eq!(given.len(), 3, "and each to somebody");
-
-    let request =
-        ClearQueueRequest { agent_id: "a".into(), status: None, confirm: true, client_request_id: "clear".into() };
-    let cleared = (0..10).map(|number| each(number).clear_queue(request.clone(), 4));
-    let answers = futures::future::try_join_all(cleared).await.expect("cleared");
-    assert!(answers.iter().all(|answer| answer.deleted == 4), "all hear the first answer: {answers:?}");
+    conformance::what_many_ask_of_two_stores_at_once_is_done_once([open(&database).await, open(&database).await]).await;
 }
 
 /// Follows the queue from `cursor` to the end of what there is to tell; returns the tasks it was told, and the new cursor.
@@ -151,18 +122,7 @@ async fn a_clearing_of_thousands_is_told_in_pages_and_whole() {
 async fn a_claim_among_100_000_pending_tasks_is_an_index_look_up() {
     let database = Database::new();
     let store = open(&database).await;
-    store.create_queue(CreateQueueRequest { agent_id: "a".into() }, 0).await.expect("made");
-    for batch in 0..100 {
-        let tasks = (0..1000).map(|number| NewTask {
-            r#type: 1,
-            payload: "{}".into(),
-            priority: Some(number % 10),
-            client_request_id: format!("{batch}-{number}"),
-            ..NewTask::default()
-        });
-        let request = BatchSubmitTasksRequest { agent_id: "a".into(), tasks: tasks.collect() };
-        store.submit(request, 0).await.expect("submitted");
-    }
+    conformance::fill(&store).await;
     let sql = database.connect().await;
     let read = async || {
         let statement = "SELECT seq_scan, idx_tup_fetch, idx_scan FROM pg_stat_user_tables WHERE relname = 'task'";

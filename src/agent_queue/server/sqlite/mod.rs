@@ -8,10 +8,11 @@ mod write;
 
 use super::{Board, Changes, Claimed, Millis, Settings, Store};
 use crate::proto::agent_queue::*;
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use std::{
     fmt,
     path::{Path, PathBuf},
+    thread,
     time::Duration,
 };
 use tonic::Status;
@@ -19,13 +20,16 @@ use worker::{Trouble, Work, Worker};
 
 /// How long the file may be held by another process before a call is UNAVAILABLE.
 const BUSY: Duration = Duration::from_secs(5);
+/// Between two tries where SQLite does not wait itself.
+const BUSY_PAUSE: Duration = Duration::from_millis(10);
 /// How many tasks, names and claims one step of pruning forgets.
 const PRUNE_STEP: i64 = 200;
 
 /// A store in a SQLite file: durable, for one machine.
 ///
 /// An answer goes out when its transaction is on the disk. Several processes may use one file, for example while one takes over from the
-/// other; but only the process that makes a change wakes those who wait for it.
+/// other; but only the process that makes a change wakes those who wait for it. Elsewhere a waiting claim looks again when its wait ends, a
+/// watch when that process makes a change.
 #[derive(Debug)]
 pub struct SqliteStore {
     path: PathBuf,
@@ -99,7 +103,7 @@ impl SqliteStore {
 /// For durable commits and few of them.
 fn tune(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY)?;
-    connection.pragma_update(None, "journal_mode", "wal")?;
+    write_ahead(connection)?;
     connection.pragma_update(None, "synchronous", "full")?;
     // In KiB: the indexes of some 100,000 tasks.
     connection.pragma_update(None, "cache_size", -65536)?;
@@ -107,6 +111,21 @@ fn tune(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(())
+}
+
+/// Turns on the WAL. Where another process does so at the same moment SQLite does not wait, as it does for all other locks.
+#[allow(clippy::disallowed_methods, reason = "opening blocks, and says so")]
+fn write_ahead(connection: &Connection) -> rusqlite::Result<()> {
+    let mut left = BUSY;
+    loop {
+        match connection.pragma_update(None, "journal_mode", "wal") {
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && !left.is_zero() => {
+                thread::sleep(BUSY_PAUSE);
+                left = left.saturating_sub(BUSY_PAUSE);
+            }
+            done => return done,
+        }
+    }
 }
 
 impl Store for SqliteStore {
