@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 pub enum ThrottleRule {
     /// Retries are not throttled.
     Off,
-    /// At most `ratio` retries per call plus `floor` a second; up to ten seconds of the floor may be saved up.
+    /// At most `ratio` retries per call plus `floor` a second; up to five seconds of the floor, at least one
+    /// retry, may be saved up.
     Share {
         /// Retries earned by each call.
         ratio: f64,
@@ -27,8 +28,8 @@ pub enum ThrottleRule {
     },
 }
 
-/// How many seconds of the floor can be saved up: the longest time to a full allowance.
-const SAVED_SECONDS: f64 = 10.0;
+/// How many seconds of the floor can be saved up: the time to a full allowance.
+const SAVED_SECONDS: f64 = 5.0;
 
 /// Thousandths of a token, so that nothing drifts.
 const MILLI: f64 = 1_000.0;
@@ -51,8 +52,11 @@ impl Throttle {
 
     fn capacity(&self) -> i64 {
         match self.rule {
-            ThrottleRule::Off => 0,
-            ThrottleRule::Share { floor, .. } => (floor * SAVED_SECONDS * MILLI) as i64,
+            // A share that is ever to be paid out must be able to reach one retry.
+            ThrottleRule::Share { ratio, floor } if ratio + floor > 0.0 => {
+                ((floor * SAVED_SECONDS).max(1.0) * MILLI) as i64
+            }
+            ThrottleRule::Off | ThrottleRule::Share { .. } => 0,
             ThrottleRule::Bucket { max_tokens, .. } => (max_tokens * MILLI) as i64,
         }
     }
@@ -127,8 +131,8 @@ mod tests {
                 granted += u64::from(throttle.take(start + Duration::from_millis(5 * n)));
             }
         }
-        // 30 s at 200 calls/s: 0.2 a call, 10 a second, and the 100 saved up.
-        assert!((1_590..=1_600).contains(&granted), "{granted}");
+        // 30 s at 200 calls/s: 0.2 a call, 10 a second, and the 50 saved up.
+        assert!((1_540..=1_550).contains(&granted), "{granted}");
     }
 
     #[test]
@@ -143,12 +147,26 @@ mod tests {
     }
 
     #[test]
-    fn the_allowance_is_full_again_ten_seconds_after_a_storm() {
+    fn the_allowance_is_full_again_five_seconds_after_a_storm() {
         let start = Instant::now();
         let mut throttle = Throttle::new(SHARE, start);
         while throttle.take(start) {}
-        let later = start + Duration::from_secs(10);
-        assert_eq!((0..200).filter(|_| throttle.take(later)).count(), 100);
+        let later = start + Duration::from_secs(5);
+        assert_eq!((0..200).filter(|_| throttle.take(later)).count(), 50);
+    }
+
+    #[test]
+    fn without_a_floor_each_fifth_call_earns_a_retry() {
+        let start = Instant::now();
+        let mut throttle = Throttle::new(ThrottleRule::Share { ratio: 0.2, floor: 0.0 }, start);
+        let mut granted = 0;
+        for _ in 0..100 {
+            granted += usize::from(throttle.take(start));
+            throttle.call_started();
+        }
+        assert_eq!(granted, 20);
+        let mut nothing = Throttle::new(ThrottleRule::Share { ratio: 0.0, floor: 0.0 }, start);
+        assert!(!nothing.take(start + Duration::from_secs(100)));
     }
 
     #[test]
