@@ -2,7 +2,7 @@
 //! once, every task ends as its work says, and the loops live on.
 
 use super::{
-    END, ENOUGH, Trial,
+    END, ENOUGH, Trial, number,
     program::{self, Party},
 };
 use crate::process::Serve;
@@ -46,11 +46,11 @@ pub(crate) enum Leases {
     Short,
 }
 
-/// Kills the server of some worker loops 10 times, or as often as `QUEUE_KILLS` says, and panics if anything is wrong with what they did.
+/// Kills the server of some worker loops 10 times, or as often as `QUEUE_LOOP_KILLS` says, and panics if anything is wrong with what they did.
 ///
 /// `store` is what `--store` takes, and must be new.
 pub(crate) async fn worker_loops_end_every_task_as_its_work_says(store: &str, leases: Leases) {
-    let trial = Trial::of(store, 1, 10);
+    let trial = Trial::of(store, 1, number("QUEUE_LOOP_KILLS").unwrap_or(10));
     trial.announce();
     let arguments = match leases {
         Leases::Long => &[][..],

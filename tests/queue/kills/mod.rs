@@ -1,6 +1,7 @@
 //! `kill -9` of servers at random moments, under programs on supervised channels that notice nothing of it.
 //!
-//! `QUEUE_KILLS` says how many kills (5; of worker loops' servers 10), `QUEUE_SEED` repeats a run's dice.
+//! `QUEUE_KILLS` says how many kills (5), `QUEUE_LOOP_KILLS` how many of worker loops' servers (10), `QUEUE_SEED` repeats a run's
+//! dice.
 
 mod ledger;
 mod loops;
@@ -38,7 +39,12 @@ const ENOUGH: usize = 5;
 ///
 /// `store` is what `--store` takes, and must be new.
 pub(crate) async fn every_task_is_completed_once(store: &str, servers: usize) {
-    Trial::of(store, servers, 5).run().await.unwrap_or_else(|wrong| panic!("{wrong}"));
+    Trial::of(store, servers, number("QUEUE_KILLS").unwrap_or(5)).run().await.unwrap_or_else(|wrong| panic!("{wrong}"));
+}
+
+/// What the environment says.
+fn number(name: &str) -> Option<u64> {
+    env::var(name).ok().map(|text| text.parse().expect("a number"))
 }
 
 /// One run.
@@ -50,11 +56,13 @@ struct Trial {
 }
 
 impl Trial {
-    /// With so many kills, if the environment does not say otherwise.
     fn of(store: &str, servers: usize, kills: u64) -> Self {
-        let number = |name| env::var(name).ok().map(|text| text.parse().expect("a number"));
-        let kills = number("QUEUE_KILLS").unwrap_or(kills) as usize;
-        Self { store: store.into(), servers, kills, seed: number("QUEUE_SEED").unwrap_or_else(rand::random) }
+        Self {
+            store: store.into(),
+            servers,
+            kills: kills as usize,
+            seed: number("QUEUE_SEED").unwrap_or_else(rand::random),
+        }
     }
 
     fn announce(&self) {
