@@ -72,8 +72,14 @@ fn decisions() -> Vec<Decision> {
         (
             "call_failed",
             Box::new(move || {
-                let rules =
-                    Rules { policy: &policy, unary: true, idempotent: true, replayable: true, deadline: Some(start) };
+                let rules = Rules {
+                    policy: &policy,
+                    unary: true,
+                    idempotent: true,
+                    replayable: true,
+                    deadline: Some(start),
+                    link_answered: true,
+                };
                 let mut machine = CallMachine::default();
                 black_box(machine.failed(&unavailable, None, rules, &mut throttle, start, black_box(0.5)));
             }),

@@ -97,7 +97,7 @@ impl SupervisedBody {
     /// Ends the call because its answer cannot be used; the status to surface with.
     pub(super) fn reject(&mut self, failure: Failure) -> AttemptFailure {
         let status = self.ended(failure.clone(), None);
-        AttemptFailure { failure, status, pushback: None }
+        AttemptFailure { failure, status, pushback: None, link_answered: false }
     }
 }
 

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     model::{AttemptReport, CallId, CallReport, Failure, Phase},
-    policy::{CallMachine, RetryPolicy},
+    policy::{CallMachine, Place, RetryPolicy},
     transport::{AttemptFailure, OpenStream},
 };
 use bytes::Bytes;
@@ -63,6 +63,8 @@ pub(crate) struct CallState {
     pub(crate) replayable: bool,
     pub(crate) machine: CallMachine,
     pub(crate) attempts: u32,
+    /// Where it stands among the calls that wait for a link.
+    pub(crate) place: Place,
     /// How many of the attempts have been measured; one that is cut short is measured when the call ends.
     pub(crate) measured: u32,
     /// How many bytes of the answer came so far, where it streams.
@@ -137,6 +139,7 @@ impl CallState {
             replayable: true,
             machine: CallMachine::default(),
             attempts: 0,
+            place: Place::default(),
             measured: 0,
             received: 0,
             attempt_started: now,

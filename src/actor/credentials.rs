@@ -7,6 +7,7 @@
 use super::{
     call::{Call, Stage},
     core::Core,
+    head::{leave_out_connection_fields, too_many_fields},
     message::RequestMsg,
 };
 use crate::{
@@ -30,7 +31,8 @@ use tonic::{Code, Status, metadata::MetadataMap};
 ///
 /// Any `Fn(CredentialsRequest) -> impl Future<Output = Result<MetadataMap, Status>>` is one.
 pub trait CallCredentials: Send + Sync + 'static {
-    /// The metadata to add. Names that belong to gRPC itself are refused.
+    /// The metadata to add. Names that belong to gRPC itself are refused, fields about the connection (`connection`,
+    /// `keep-alive`, ...) are left out.
     fn metadata(&self, request: CredentialsRequest) -> BoxFuture<'static, Result<MetadataMap, Status>>;
 }
 
@@ -131,6 +133,10 @@ async fn ask(core: &Core, call: &Call, attempt: u32) -> Result<HeaderMap, Attemp
 /// Tokens shall neither be logged nor kept in HPACK's tables.
 fn accept(metadata: MetadataMap) -> Result<HeaderMap, AttemptFailure> {
     let mut headers = metadata.into_headers();
+    leave_out_connection_fields(&mut headers);
+    if let Some(failure) = too_many_fields(&headers) {
+        return Err(Failure::credentials(Code::Internal, &failure.to_string()).into());
+    }
     let own = |name: &str| name.starts_with("grpc-") || ["te", "content-type", "user-agent", "host"].contains(&name);
     if let Some(name) = headers.keys().find(|name| own(name.as_str())) {
         let text = format!("the hook may not set {name}, which belongs to gRPC");
@@ -158,7 +164,7 @@ fn said(status: Status) -> AttemptFailure {
         let text = format!("the hook failed with {code:?}, which only servers may send: {}", status.message());
         return Failure::credentials(Code::Internal, &text).into();
     }
-    AttemptFailure { failure: Failure::credentials(code, status.message()), status, pushback: None }
+    AttemptFailure { status: status.clone(), ..Failure::credentials(code, status.message()).into() }
 }
 
 fn words(panic: &(dyn Any + Send)) -> &str {

@@ -1,7 +1,10 @@
 //! A request's head: what every gRPC request carries, beside the caller's metadata.
 
 use super::call::Call;
-use crate::policy::{TimeoutText, format_timeout};
+use crate::{
+    model::Failure,
+    policy::{TimeoutText, format_timeout},
+};
 use http::{HeaderMap, HeaderName, HeaderValue, Method as HttpMethod, Version, header};
 use std::time::Duration;
 
@@ -50,6 +53,39 @@ pub(super) fn head(
     request
 }
 
+/// Fields about the connection, which have no place in HTTP/2 (RFC 9113, section 8.2.2).
+const OF_THE_CONNECTION: [HeaderName; 5] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
+
+/// Leaves out what is about the connection and not about the call, and what a `connection` field names, as hyper does: HTTP/2
+/// would refuse the whole request for it.
+pub(super) fn leave_out_connection_fields(headers: &mut HeaderMap) {
+    let named: Vec<HeaderValue> = headers.get_all(header::CONNECTION).iter().cloned().collect();
+    for names in named.iter().filter_map(|names| names.to_str().ok()) {
+        names.split(',').for_each(|name| drop(headers.remove(name.trim())));
+    }
+    OF_THE_CONNECTION.iter().for_each(|name| drop(headers.remove(name)));
+}
+
+/// More fields than this make no head: far above what any server takes, and below what a map of headers can hold.
+const MAX_FIELDS: usize = 8_192;
+
+/// Whether there are more fields than a head may have.
+pub(super) fn too_many_fields(headers: &HeaderMap) -> Option<Failure> {
+    let text = || {
+        format!(
+            "the request has {} fields of metadata, and a head may have {MAX_FIELDS}: send less metadata",
+            headers.len()
+        )
+    };
+    (headers.len() > MAX_FIELDS).then(|| Failure::bad_request(text()))
+}
+
 /// Whether a request carries nothing but what [`complete`] would give it.
 pub(super) fn is_plain(headers: &HeaderMap) -> bool {
     headers.iter().all(|(name, value)| match *name {
@@ -93,6 +129,20 @@ mod tests {
         assert!(!is_plain(&other));
         headers.insert("x-tenant", HeaderValue::from_static("a"));
         assert!(!is_plain(&headers));
+    }
+
+    #[test]
+    fn fields_of_the_connection_are_left_out_and_those_that_they_name() {
+        let mut headers = HeaderMap::new();
+        for name in OF_THE_CONNECTION {
+            headers.append(name.clone(), HeaderValue::from_static("x-hop, close"));
+            headers.append(name, HeaderValue::from_static(" x-other ,,"));
+        }
+        for name in ["x-hop", "x-other", "x-kept"] {
+            headers.insert(name, HeaderValue::from_static("1"));
+        }
+        leave_out_connection_fields(&mut headers);
+        assert_eq!(headers.keys().collect::<Vec<_>>(), ["x-kept"]);
     }
 
     #[test]

@@ -42,6 +42,7 @@ impl Mutations {
             && let LinkEnd::GoAway(goaway) = &**end
         {
             ended.failure = Failure::goaway(goaway.clone().into());
+            ended.link_answered = true;
         }
         ended
     }

@@ -17,8 +17,8 @@ use super::{
 use crate::{
     clock,
     model::{Fact, Failure, Phase},
-    policy::{Decision, Due, Pending, Rules},
-    transport::{AttemptFailure, OpenStream, Permit, status},
+    policy::{Decision, Due, Pending, Place, Rules, place_after},
+    transport::{OpenStream, Permit},
 };
 use http::HeaderMap;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -164,7 +164,11 @@ impl RequestState {
             call.state.lock().machine.count_retry();
         }
         call.shrink();
-        self.pending.park(call.id, call.clone(), call.deadline);
+        let place = call.state.lock().place;
+        match place {
+            Place::Own => self.pending.park(call.id, call.clone(), call.deadline),
+            Place::Behind => self.pending.park_behind(call.id, call.clone(), call.deadline),
+        }
     }
 
     fn reserve(&self) -> Option<Permit> {
@@ -264,6 +268,7 @@ impl RequestState {
             idempotent: call.idempotent || self.core.mutations.has(Mutation::RetryNotIdempotent),
             replayable: state.replayable && !self.draining,
             deadline: call.deadline,
+            link_answered: ended.link_answered,
         };
         let unit = self.core.roll();
         let decision = {
@@ -271,7 +276,8 @@ impl RequestState {
             state.machine.failed(&ended.failure, ended.pushback, rules, &mut throttle, now, unit)
         };
         match decision {
-            Decision::Resend => {
+            Decision::Resend { place } => {
+                state.place = place;
                 if let Some(last) = state.history.last_mut() {
                     last.transparent = true;
                 }
@@ -281,6 +287,7 @@ impl RequestState {
             }
             Decision::Retry { at, delay, number } => {
                 state.stage = Stage::Waiting { until: Some(at) };
+                state.place = place_after(&ended.failure);
                 state.waited += delay;
                 drop(state);
                 self.core.telemetry.announce(Fact::RetryScheduled {
@@ -338,7 +345,7 @@ impl RequestState {
 
     fn expire(&self, call: &Arc<Call>) {
         let failure = Failure::deadline(Phase::Unsent, self.failing());
-        self.core.conclude(call, AttemptFailure { status: status::of(&failure), failure, pushback: None });
+        self.core.conclude(call, failure.into());
     }
 
     fn sweep(&mut self) {

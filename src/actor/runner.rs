@@ -156,7 +156,7 @@ async fn exchange(
         }
         Beside::BodyFailed(status) => {
             let failure = Failure::request_body(status.message().into());
-            Err(Box::new(AttemptFailure { failure, status, pushback: None }))
+            Err(Box::new(AttemptFailure { failure, status, pushback: None, link_answered: false }))
         }
     }
 }
@@ -221,7 +221,7 @@ pub(crate) async fn reply(
             Ok(Err(frame)) => metadata.as_mut().extend(frame.into_trailers().unwrap_or_default()),
             Err(status) => {
                 let failure = Failure::unusable_answer(status.code(), status.message().into());
-                return Err(AttemptFailure { failure, status, pushback: None });
+                return Err(AttemptFailure { failure, status, pushback: None, link_answered: false });
             }
         }
         if size > limit.saturating_add(PREFIX) {
@@ -230,7 +230,12 @@ pub(crate) async fn reply(
     }
     // A large answer was passed on before its status was known.
     if let Some(status) = status::from_headers(metadata.as_ref()).filter(|status| status.code() != Code::Ok) {
-        return Err(AttemptFailure { failure: Failure::status(status.code()), status, pushback: None });
+        return Err(AttemptFailure {
+            failure: Failure::status(status.code()),
+            status,
+            pushback: None,
+            link_answered: false,
+        });
     }
     match unframe(frames) {
         Ok(message) => Ok(UnaryReply { metadata, message }),

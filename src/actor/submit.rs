@@ -3,7 +3,7 @@
 use super::{
     call::{Call, CallState, Reply},
     core::Core,
-    head::{PREVIOUS_ATTEMPTS, TIMEOUT, complete, is_plain},
+    head::{PREVIOUS_ATTEMPTS, TIMEOUT, complete, is_plain, leave_out_connection_fields, too_many_fields},
     method::Method,
 };
 use crate::{
@@ -46,7 +46,7 @@ impl Core {
         if self.closing.lock().is_some() {
             return Err((Failure::shutdown(Phase::Unsent), call));
         }
-        if let Some(failure) = self.too_large(call.body.as_ref()) {
+        if let Some(failure) = self.too_large(call.body.as_ref()).or_else(|| too_many_fields(&call.headers)) {
             return Err((failure, call));
         }
         let size = call.body.as_ref().map_or(0, Bytes::len);
@@ -83,6 +83,7 @@ impl Core {
         let deadline = self.deadline(&method, &headers, &options, unary, made);
         let plain = is_plain(&headers);
         if !plain {
+            leave_out_connection_fields(&mut headers);
             headers.remove(TIMEOUT);
             headers.remove(PREVIOUS_ATTEMPTS);
         }
@@ -143,7 +144,7 @@ impl Core {
     fn too_large(&self, body: Option<&Bytes>) -> Option<Failure> {
         let limit = self.config.max_request_message_bytes?;
         let message = body.filter(|body| is_one_message(body))?.len() - PREFIX;
-        (message > limit).then(|| Failure::request_too_large(message, limit))
+        (message > limit).then(|| Failure::request_too_large(message, limit, "max_request_message_bytes"))
     }
 
     /// Admission, before any mailbox.

@@ -4,6 +4,7 @@
 //! |---|---|---|---|---|
 //! | status sent by the peer | peer | processed | stream | as sent |
 //! | HTTP status without gRPC | peer | maybe processed | stream | gRPC's HTTP mapping |
+//! | HTTP 400, 413, 414, 431: the request's shape | peer | maybe processed | stream | gRPC's HTTP mapping |
 //! | RST_STREAM REFUSED_STREAM | peer | unprocessed | stream | UNAVAILABLE |
 //! | any other RST_STREAM | peer | maybe processed | stream | gRPC's RST mapping |
 //! | GOAWAY, stream above its last id | peer | unprocessed | link | UNAVAILABLE |
@@ -11,6 +12,8 @@
 //! | link gone before anything was sent | local | unsent | link | UNAVAILABLE |
 //! | no link, fail fast | local | unsent | link | UNAVAILABLE |
 //! | attempt or overall deadline | local | maybe processed | stream | DEADLINE_EXCEEDED |
+//! | a request that HTTP/2 cannot send | local | unsent | stream | INTERNAL |
+//! | a head above the peer's limit | local | unsent | stream | RESOURCE_EXHAUSTED |
 //! | call credentials | local | unsent | stream | as they say (gRPC A54) |
 //! | shed | local | unsent | stream | RESOURCE_EXHAUSTED |
 //! | message above a limit of this side | local | unsent or processed | stream | OUT_OF_RANGE |
@@ -79,6 +82,9 @@ pub enum Cause {
     Protocol(String),
     /// A message is larger than a limit of this side or, in its own words, of the peer: the same again would fail the same.
     TooLarge(String),
+    /// The request as it is can not be sent, or the peer refuses its shape (HTTP 400, 413, 414, 431): the same again would
+    /// fail the same.
+    BadRequest(String),
     /// The request's own body failed.
     RequestBody(String),
     /// The call's credentials could not be had; the text says why.
@@ -132,7 +138,25 @@ impl Failure {
             429 | 502 | 503 | 504 => Code::Unavailable,
             _ => Code::Unknown,
         };
-        Self::new(code, Origin::Peer, Phase::MaybeProcessed, Scope::Stream, Cause::Http(text))
+        let cause = match status {
+            400 | 413 | 414 | 431 => Cause::BadRequest(text),
+            _ => Cause::Http(text),
+        };
+        Self::new(code, Origin::Peer, Phase::MaybeProcessed, Scope::Stream, cause)
+    }
+
+    /// HTTP/2 cannot send this request; nothing was sent, and no other call is concerned.
+    pub fn bad_request(text: String) -> Self {
+        Self::new(Code::Internal, Origin::Local, Phase::Unsent, Scope::Stream, Cause::BadRequest(text))
+    }
+
+    /// The request's head is larger than the peer's SETTINGS say that it takes; nothing was sent.
+    pub fn head_too_large(size: usize, limit: usize) -> Self {
+        let text = format!(
+            "the request's metadata make a head of {size} bytes, and the peer takes {limit} (its MAX_HEADER_LIST_SIZE): \
+             send less metadata"
+        );
+        Self::new(Code::ResourceExhausted, Origin::Local, Phase::Unsent, Scope::Stream, Cause::TooLarge(text))
     }
 
     /// The peer sent RST_STREAM with the HTTP/2 error code `reason` (gRPC's RST mapping).
@@ -188,8 +212,8 @@ impl Failure {
     }
 
     /// The request's message is larger than this side may send (as tonic's encoder has it); nothing was sent.
-    pub fn request_too_large(size: usize, limit: usize) -> Self {
-        let text = format!("the request's message of {size} bytes is larger than max_request_message_bytes, {limit}");
+    pub fn request_too_large(size: usize, limit: usize, whose: &str) -> Self {
+        let text = format!("the request's message of {size} bytes is larger than {whose}, {limit}");
         Self::new(Code::OutOfRange, Origin::Local, Phase::Unsent, Scope::Stream, Cause::TooLarge(text))
     }
 
@@ -276,7 +300,9 @@ impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Status => f.write_str("the peer answered with this status"),
-            Self::Http(text) | Self::Protocol(text) | Self::TooLarge(text) => f.write_str(text),
+            Self::Http(text) | Self::Protocol(text) | Self::TooLarge(text) | Self::BadRequest(text) => {
+                f.write_str(text)
+            }
             Self::Reset(code) => write!(f, "the peer reset the stream: {}", code_name(*code)),
             Self::GoAway(goaway) => goaway.fmt(f),
             Self::LinkLost(end) => end.fmt(f),

@@ -1,15 +1,21 @@
 //! One call's life over its attempts: after each failure, resend it free, retry it by policy, or let the failure surface.
 //!
 //! In this order (gRPC A6, with this project's decisions):
-//! 1. what no repetition can help surfaces: deadline, cancellation, shutdown, shed, fail fast, a message above a limit;
-//! 2. what the server certainly did not process is resent, uncounted: unsent (but for want of call credentials) and GOAWAY
-//!    always, REFUSED_STREAM once;
+//! 1. what no repetition can help surfaces: deadline, cancellation, shutdown, shed, fail fast, a message above a limit, a request
+//!    that cannot be sent or whose shape is refused;
+//! 2. what the server certainly did not process is resent, uncounted: what never left this process (but for want of call
+//!    credentials) until the deadline; what a server in good order excluded by GOAWAY (NO_ERROR, on a link that has finished an
+//!    answer) without limit; anything else that a peer excluded (another GOAWAY, REFUSED_STREAM) once: it may be this very call
+//!    that the peer cannot bear, and each time costs other calls their link;
 //! 3. streams, unlisted codes, and maybe-processed calls that are not idempotent surface;
 //! 4. the limit, pushback, the deadline and the throttle are asked, in that order.
 
 use super::{retry::RetryPolicy, throttle::Throttle};
-use crate::model::{Cause, Failure, Phase};
+use crate::model::{Cause, Failure, Phase, Scope};
 use std::time::{Duration, Instant};
+
+/// HTTP/2's code of a GOAWAY that is no complaint (RFC 9113, section 7).
+const NO_ERROR: u32 = 0;
 
 /// What the server said about when to retry: in `grpc-retry-pushback-ms`, or else in `google.rpc.RetryInfo` or HTTP's `retry-after`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,7 +26,7 @@ pub enum Pushback {
     Never,
 }
 
-/// What holds for the call as a whole.
+/// What holds for the call, and for the link of its last attempt.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules<'a> {
     /// The retry policy.
@@ -33,13 +39,18 @@ pub struct Rules<'a> {
     pub replayable: bool,
     /// When it must have ended.
     pub deadline: Option<Instant>,
+    /// Whether the peer had finished an answer on the link of the attempt that failed.
+    pub link_answered: bool,
 }
 
 /// What to do after a failed attempt.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Decision {
     /// Send it again as soon as a link has room: the server never saw it.
-    Resend,
+    Resend {
+        /// Which place it has among the calls that wait for a link.
+        place: Place,
+    },
     /// Send it again at this time.
     Retry {
         /// When.
@@ -55,13 +66,23 @@ pub enum Decision {
     Throttled,
 }
 
+/// Where a call that is sent again stands among those that wait for a link.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Place {
+    /// In the order of arrival: an old call goes first.
+    #[default]
+    Own,
+    /// Behind those that wait now: the call may be what ends links, and shall not be the first on the next one.
+    Behind,
+}
+
 /// The machine.
 #[derive(Clone, Debug, Default)]
 pub struct CallMachine {
     retries: u32,
     transparent: u32,
     exponent: u32,
-    refused_before: bool,
+    excluded_before: bool,
     maybe_processed: bool,
 }
 
@@ -91,9 +112,9 @@ impl CallMachine {
         if is_final(&failure.cause) || !rules.replayable {
             return Decision::Surface;
         }
-        if self.is_free(failure) {
+        if let Some(place) = self.free(failure, rules.link_answered) {
             self.transparent += 1;
-            return Decision::Resend;
+            return Decision::Resend { place };
         }
         let listed = rules.unary && rules.policy.codes.contains(failure.code);
         if !listed || (failure.maybe_processed() && !rules.idempotent) {
@@ -126,14 +147,15 @@ impl CallMachine {
         self.retries += 1;
     }
 
-    /// Whether the failed attempt costs nothing: the server certainly did not process it.
-    fn is_free(&mut self, failure: &Failure) -> bool {
+    /// The call's place in the next attempt, where the failed one costs nothing: the server certainly did not process it.
+    fn free(&mut self, failure: &Failure, link_answered: bool) -> Option<Place> {
         match (failure.phase, &failure.cause) {
             // They would be asked for again at once, and fail again.
-            (_, Cause::Credentials(_)) => false,
-            (Phase::Unsent, _) | (Phase::Unprocessed, Cause::GoAway(_)) => true,
-            (Phase::Unprocessed, _) => !std::mem::replace(&mut self.refused_before, true),
-            _ => false,
+            (_, Cause::Credentials(_)) => None,
+            (Phase::Unsent, _) => Some(Place::Own),
+            (Phase::Unprocessed, Cause::GoAway(goaway)) if goaway.code == NO_ERROR && link_answered => Some(Place::Own),
+            (Phase::Unprocessed, _) => (!std::mem::replace(&mut self.excluded_before, true)).then_some(Place::Behind),
+            _ => None,
         }
     }
 
@@ -153,6 +175,12 @@ impl CallMachine {
     }
 }
 
+/// Where a call stands that waits for a link after this failure and its retry's wait.
+pub fn place_after(failure: &Failure) -> Place {
+    let may_have_left = failure.phase > Phase::Unsent;
+    if failure.scope == Scope::Link && may_have_left { Place::Behind } else { Place::Own }
+}
+
 fn is_final(cause: &Cause) -> bool {
     matches!(
         cause,
@@ -162,6 +190,7 @@ fn is_final(cause: &Cause) -> bool {
             | Cause::Shed(_)
             | Cause::NotConnected(_)
             | Cause::TooLarge(_)
+            | Cause::BadRequest(_)
             | Cause::RequestBody(_)
             | Cause::Supervision(_)
     )
@@ -194,6 +223,7 @@ mod tests {
         idempotent: bool,
         unary: bool,
         deadline: Option<Instant>,
+        link_answered: bool,
     }
 
     impl Bench {
@@ -207,6 +237,7 @@ mod tests {
                 idempotent: true,
                 unary: true,
                 deadline: None,
+                link_answered: false,
             }
         }
 
@@ -217,6 +248,7 @@ mod tests {
                 idempotent: self.idempotent,
                 replayable: true,
                 deadline: self.deadline,
+                link_answered: self.link_answered,
             };
             self.machine.failed(failure, pushback, rules, &mut self.throttle, self.now, 0.5)
         }
@@ -230,8 +262,11 @@ mod tests {
         }
     }
 
-    fn goaway() -> Failure {
-        Failure::goaway(Arc::new(GoAway { last_stream_id: 1, code: 0, debug: String::new() }))
+    const AGAIN: Decision = Decision::Resend { place: Place::Own };
+    const AGAIN_BEHIND: Decision = Decision::Resend { place: Place::Behind };
+
+    fn goaway(code: u32) -> Failure {
+        Failure::goaway(Arc::new(GoAway { last_stream_id: 1, code, debug: String::new() }))
     }
 
     #[test]
@@ -248,21 +283,45 @@ mod tests {
         let mut stream = Bench::new(3);
         stream.unary = false;
         assert_eq!(stream.fail(&Failure::status(Code::Unavailable), None), Decision::Surface);
-        assert_eq!(stream.fail(&goaway(), None), Decision::Resend);
+        stream.link_answered = true;
+        assert_eq!(stream.fail(&goaway(0), None), AGAIN);
     }
 
     #[test]
-    fn goaway_is_free_without_end_and_refused_stream_once() {
+    fn a_goaway_in_good_order_is_free_without_end_and_keeps_the_calls_place() {
         let mut bench = Bench::new(0);
-        bench.idempotent = false;
-        assert!((0..1_000).all(|_| bench.fail(&goaway(), None) == Decision::Resend));
-        assert_eq!(bench.fail(&Failure::reset(7), None), Decision::Resend);
-        assert_eq!(bench.fail(&Failure::reset(7), None), Decision::Surface);
-        assert_eq!((bench.machine.retries(), bench.machine.transparent()), (0, 1_001));
-        let mut refused = Bench::new(3);
-        refused.idempotent = false;
-        assert_eq!(refused.fail(&Failure::reset(7), None), Decision::Resend);
-        assert_eq!(refused.waits(&Failure::reset(7)), [1, 2, 4]);
+        (bench.idempotent, bench.link_answered) = (false, true);
+        assert!((0..1_000).all(|_| bench.fail(&goaway(0), None) == AGAIN));
+        assert_eq!((bench.machine.retries(), bench.machine.transparent()), (0, 1_000));
+    }
+
+    #[test]
+    fn any_other_exclusion_is_free_once_then_by_policy_behind_what_waits() {
+        for (excluded, link_answered) in
+            [(goaway(0), false), (goaway(11), true), (goaway(2), false), (Failure::reset(7), true)]
+        {
+            let mut bench = Bench::new(3);
+            (bench.idempotent, bench.link_answered) = (false, link_answered);
+            assert_eq!(bench.fail(&excluded, None), AGAIN_BEHIND, "{excluded:?}");
+            assert_eq!(bench.waits(&excluded), [1, 2, 4], "{excluded:?}");
+            assert_eq!((bench.machine.retries(), bench.machine.transparent()), (3, 1));
+            let mut stream = Bench::new(3);
+            stream.unary = false;
+            assert_eq!(stream.fail(&excluded, None), AGAIN_BEHIND);
+            assert_eq!(stream.fail(&excluded, None), Decision::Surface, "a stream is not retried");
+        }
+        let mut mixed = Bench::new(0);
+        assert_eq!(mixed.fail(&Failure::reset(7), None), AGAIN_BEHIND);
+        assert_eq!(mixed.fail(&goaway(11), None), Decision::Surface, "once in all");
+    }
+
+    #[test]
+    fn a_call_whose_link_went_down_with_it_waits_behind_the_others() {
+        let lost = |phase| Failure::link_lost(Arc::new(LinkEnd::Closed), phase);
+        assert_eq!(place_after(&lost(Phase::MaybeProcessed)), Place::Behind);
+        assert_eq!(place_after(&lost(Phase::Unsent)), Place::Own);
+        assert_eq!(place_after(&Failure::status(Code::Unavailable)), Place::Own);
+        assert_eq!(place_after(&goaway(11)), Place::Behind);
     }
 
     #[test]
@@ -274,7 +333,7 @@ mod tests {
         assert_eq!(once.fail(&lost, None), Decision::Surface);
         assert!(once.machine.maybe_processed());
         let unsent = Failure::link_lost(Arc::new(LinkEnd::Closed), Phase::Unsent);
-        assert_eq!(once.fail(&unsent, None), Decision::Resend);
+        assert!((0..1_000).all(|_| once.fail(&unsent, None) == AGAIN), "until the deadline");
     }
 
     #[test]
@@ -312,9 +371,26 @@ mod tests {
         let mut bench = Bench::new(9);
         bench.policy.codes = [Code::ResourceExhausted, Code::OutOfRange].into_iter().collect();
         let peer = Failure::too_large_for_peer(Code::ResourceExhausted, "larger than max");
-        for failure in [peer, Failure::request_too_large(2, 1), Failure::answer_too_large(1)] {
+        for failure in [peer, Failure::request_too_large(2, 1, "a key"), Failure::answer_too_large(1)] {
             assert_eq!(bench.fail(&failure, None), Decision::Surface, "{failure}");
         }
+    }
+
+    #[test]
+    fn what_is_wrong_with_the_request_is_never_repeated_whatever_the_list_says() {
+        let mut bench = Bench::new(9);
+        bench.policy.codes = (0..17).map(Code::from_i32).collect();
+        for failure in [
+            Failure::bad_request("malformed".into()),
+            Failure::head_too_large(20_000, 16_384),
+            Failure::http(400, String::new()),
+            Failure::http(413, String::new()),
+            Failure::http(414, String::new()),
+            Failure::http(431, String::new()),
+        ] {
+            assert_eq!(bench.fail(&failure, None), Decision::Surface, "{failure:?}");
+        }
+        assert!(matches!(bench.fail(&Failure::http(503, String::new()), None), Decision::Retry { .. }));
     }
 
     #[test]

@@ -13,7 +13,7 @@ mod subchannel;
 mod throttle;
 
 pub use backoff::{Backoff, jittered};
-pub use call::{CallMachine, Decision, Pushback, Rules};
+pub use call::{CallMachine, Decision, Place, Pushback, Rules, place_after};
 pub use channel::{Channel, Step};
 pub use codes::{CodeSet, code_from_name, code_name, code_names};
 pub use deadline::{TimeoutText, earliest, format_timeout, parse_timeout};

@@ -137,7 +137,7 @@ impl Misbehaviour {
         let resets = (0..14).flat_map(|code| Moment::ALL.map(|moment| Self::Reset(code, moment)));
         let statuses = [Self::NoTrailers, Self::NoStatus, Self::BadStatus, Self::UnknownStatus, Self::WrongContentType];
         let messages = [Self::TruncatedMessage, Self::NoMessage, Self::TwoMessages, Self::BadFlag];
-        let http = [400, 401, 403, 404, 429, 500, 502, 503, 504];
+        let http = [400, 401, 403, 404, 413, 414, 429, 431, 500, 502, 503, 504];
         let http = http.into_iter().flat_map(|status| [Self::Http(status, true), Self::Http(status, false)]);
         let large = [Self::CompressedFlag, Self::OversizeMessage(5 << 20), Self::OversizeHeaders(20 << 10)];
         let mut all = Vec::new();

@@ -115,7 +115,7 @@ impl Dial {
             .handshake::<_, Bytes>(Tapped::new(io, tap.clone()))
             .await
             .map_err(|error| self.refused(&error.to_string()))?;
-        let link = Arc::new(Link::new(self.incarnation, sender, self.window, watcher));
+        let link = Arc::new(Link::new(self.incarnation, sender, tap.clone(), self.window, watcher));
         let mut driver = Driver::new(connection, tap, link.clone(), self.keepalive, notes);
         let settled = poll_fn(|cx| match Pin::new(&mut driver).poll(cx) {
             Poll::Ready(end) => Poll::Ready(Err(end)),

@@ -147,8 +147,8 @@ impl Driver {
         }
         self.goaways = heard;
         if let Some(goaway) = self.tap.goaway() {
-            self.link.set_goaway(&goaway, calls == 0);
-            (self.notes)(LinkNote::GoAway(goaway));
+            self.link.goaway_came(calls == 0);
+            (self.notes)(LinkNote::GoAway((*goaway).clone()));
         }
     }
 
@@ -177,7 +177,7 @@ impl Driver {
     /// h2's result alone cannot tell: it is `Ok` for a GOAWAY and FIN that killed open streams.
     fn label(&self, result: Result<(), h2::Error>) -> LinkEnd {
         if let Some(goaway) = self.tap.goaway() {
-            return LinkEnd::GoAway(goaway);
+            return LinkEnd::GoAway((*goaway).clone());
         }
         if let Some((kind, text)) = self.tap.error() {
             return LinkEnd::Io { kind, text };
@@ -209,6 +209,10 @@ impl Future for Driver {
         } else {
             let calls = me.link.in_flight();
             let polled = Pin::new(&mut me.connection).poll(cx);
+            // What proves the link is told before what ends it: both may have come in one read.
+            if calls > 0 && me.tap.has_proof() {
+                me.link.prove();
+            }
             // First the link closes its door, then the owner hears of it.
             me.hear_goaway(calls);
             me.hear_limit();

@@ -22,12 +22,14 @@ pub(crate) struct AttemptFailure {
     pub(crate) status: Status,
     /// When to retry, if the peer said so.
     pub(crate) pushback: Option<Pushback>,
+    /// Whether the peer had finished an answer on the link of this attempt, where the link failed.
+    pub(crate) link_answered: bool,
 }
 
 impl From<Failure> for AttemptFailure {
     fn from(failure: Failure) -> Self {
         let status = status::of(&failure);
-        Self { failure, status, pushback: None }
+        Self { failure, status, pushback: None, link_answered: false }
     }
 }
 
@@ -46,7 +48,7 @@ impl AttemptFailure {
             true => Failure::too_large_for_peer(status.code(), status.message()),
             false => Failure::status(status.code()),
         };
-        Box::new(Self { failure, status, pushback })
+        Box::new(Self { failure, status, pushback, link_answered: false })
     }
 }
 
@@ -61,7 +63,6 @@ pub(crate) async fn read_unary(stream: OpenStream, commit_after: usize) -> Outco
         Ok(response) => response,
         Err(error) => return Err(classify(&error, permit.link()).await),
     };
-    permit.link().prove();
     let (head, mut body) = response.into_parts();
     if let Some(end) = head_ends(&head)? {
         return Ok(http::Response::from_parts(head, end));
@@ -105,7 +106,6 @@ pub(crate) async fn read_head(answer: Answer, permit: Permit) -> Outcome {
         Ok(response) => response,
         Err(error) => return Err(classify(&error, permit.link()).await),
     };
-    permit.link().prove();
     let (head, body) = response.into_parts();
     Ok(match head_ends(&head)? {
         Some(end) => http::Response::from_parts(head, end),
@@ -146,7 +146,7 @@ async fn classify(error: &h2::Error, link: &Link) -> Box<AttemptFailure> {
         Some(failure) => failure,
         None => Failure::link_lost(link.ended().await, Phase::MaybeProcessed),
     };
-    Box::new(failure.into())
+    Box::new(AttemptFailure { link_answered: link.has_answered(), ..failure.into() })
 }
 
 /// The same, where the answer has begun.
@@ -160,9 +160,8 @@ async fn classify_late(error: &h2::Error, link: &Link) -> Box<AttemptFailure> {
 pub(super) fn classify_now(error: &h2::Error, link: &Link) -> Option<Failure> {
     let reason = error.reason().map(u32::from).unwrap_or_default();
     if error.is_go_away() && error.is_remote() {
-        let said =
-            link.goaway().unwrap_or_else(|| Arc::new(GoAway { last_stream_id: 0, code: reason, debug: String::new() }));
-        return Some(Failure::goaway(said));
+        let unheard = || Arc::new(GoAway { last_stream_id: 0, code: reason, debug: String::new() });
+        return Some(Failure::goaway(link.goaway().unwrap_or_else(unheard)));
     }
     if error.is_reset() {
         return Some(match error.is_remote() {

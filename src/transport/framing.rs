@@ -13,6 +13,8 @@ pub(super) struct Framing {
     filled: usize,
     /// What is still due of the message whose prefix is known.
     due: usize,
+    /// How many messages came whole.
+    whole: usize,
 }
 
 impl Framing {
@@ -30,6 +32,7 @@ impl Framing {
             rest = left;
             if self.due > 0 {
                 self.due -= taken.len();
+                self.whole += usize::from(self.due == 0);
                 continue;
             }
             self.prefix[self.filled..][..taken.len()].copy_from_slice(taken);
@@ -37,8 +40,14 @@ impl Framing {
             if self.filled == self.prefix.len() {
                 let [_, length @ ..] = self.prefix;
                 (self.filled, self.due) = (0, u32::from_be_bytes(length) as usize);
+                self.whole += usize::from(self.due == 0);
             }
         }
+    }
+
+    /// How many messages came whole so far.
+    pub(super) fn whole(&self) -> usize {
+        self.whole
     }
 
     /// Whether the data ends within a message or its prefix.
@@ -73,8 +82,11 @@ mod tests {
         for length in 0..=whole.len() {
             for size in 1..=whole.len() {
                 let data: Chunks = whole[..length].chunks(size).map(Bytes::copy_from_slice).collect();
-                let seen = Framing::of(&data).breaks_off();
-                assert_eq!(seen, ![0, 8, 13].contains(&length), "{length} bytes in frames of {size}");
+                let framing = Framing::of(&data);
+                let at_an_end = [0, 8, 13].contains(&length);
+                assert_eq!(framing.breaks_off(), !at_an_end, "{length} bytes in frames of {size}");
+                let whole = [8, 13].iter().filter(|end| length >= **end).count();
+                assert_eq!(framing.whole(), whole, "{length} bytes in frames of {size}");
             }
         }
     }

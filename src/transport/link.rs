@@ -1,6 +1,6 @@
 //! One live HTTP/2 connection, as its callers see it: room for a stream, opening one, and why it ended.
 
-use super::spent::Spent;
+use super::{spent::Spent, tap::Tap};
 use crate::model::{Failure, GoAway, Incarnation, LinkEnd, Phase};
 use bytes::Bytes;
 use futures::task::AtomicWaker;
@@ -28,11 +28,17 @@ use tokio::sync::SetOnce;
 /// Requests below this size are worth gathering before the socket is written to.
 const SMALL: usize = 4 * 1024;
 
+/// The most that HTTP/2 can send of one body at once (RFC 9113, section 6.9.1).
+const MAX_BODY: usize = (1 << 31) - 1;
+
+/// What a field of a head counts beside its name and its value (RFC 9113, section 6.5.2).
+const FIELD: usize = 32;
+
 /// Who wants to know what happens to a link. Called from any task; must not block.
 pub(crate) trait LinkWatcher: Send + Sync + 'static {
     /// A stream ended and someone had asked for room.
     fn has_room(&self);
-    /// The peer answered a call for the first time.
+    /// The peer answered a call for the first time: it ended a stream, or sent one whole message.
     fn proven(&self, incarnation: Incarnation);
     /// The link can take no new streams, although nobody said GOAWAY (its stream ids are used up).
     fn retired(&self, incarnation: Incarnation);
@@ -42,6 +48,8 @@ pub(crate) trait LinkWatcher: Send + Sync + 'static {
 pub(crate) struct Link {
     incarnation: Incarnation,
     sender: Mutex<Option<SendRequest<Bytes>>>,
+    /// What was heard of the peer before h2 read it.
+    tap: Arc<Tap>,
     accepting: AtomicBool,
     window: usize,
     peer_limit: AtomicUsize,
@@ -50,7 +58,6 @@ pub(crate) struct Link {
     proven: AtomicBool,
     small_requests: AtomicUsize,
     spent: Spent,
-    goaway: Mutex<Option<Arc<GoAway>>>,
     idle_at_goaway: AtomicBool,
     end: SetOnce<Arc<LinkEnd>>,
     /// The driver, which h2 does not wake while it cannot write.
@@ -79,12 +86,14 @@ impl Link {
     pub(super) fn new(
         incarnation: Incarnation,
         sender: SendRequest<Bytes>,
+        tap: Arc<Tap>,
         window: usize,
         watcher: Arc<dyn LinkWatcher>,
     ) -> Self {
         Self {
             incarnation,
             sender: Mutex::new(Some(sender)),
+            tap,
             accepting: AtomicBool::new(true),
             window,
             peer_limit: AtomicUsize::new(usize::MAX),
@@ -93,7 +102,6 @@ impl Link {
             proven: AtomicBool::new(false),
             small_requests: AtomicUsize::new(0),
             spent: Spent::default(),
-            goaway: Mutex::new(None),
             idle_at_goaway: AtomicBool::new(false),
             end: SetOnce::new(),
             driver: AtomicWaker::new(),
@@ -185,16 +193,20 @@ impl Link {
         self.driver.register(driver);
     }
 
-    /// Lets no new stream in because the peer said so; `idle`: no call was open then.
-    pub(super) fn set_goaway(&self, goaway: &GoAway, idle: bool) {
+    /// Lets no new stream in because the peer said GOAWAY; `idle`: no call was open then.
+    pub(super) fn goaway_came(&self, idle: bool) {
         self.idle_at_goaway.store(idle, Relaxed);
-        *self.goaway.lock() = Some(Arc::new(goaway.clone()));
         self.drain();
     }
 
-    /// The peer's last GOAWAY.
+    /// The peer's last GOAWAY. A call that it excludes finds it here: it is heard before h2 tells the call.
     pub(crate) fn goaway(&self) -> Option<Arc<GoAway>> {
-        self.goaway.lock().clone()
+        self.tap.goaway()
+    }
+
+    /// Whether the peer has finished an answer on this link.
+    pub(super) fn has_answered(&self) -> bool {
+        self.tap.has_answered()
     }
 
     /// Whether no call was open when the peer's last GOAWAY came.
@@ -234,10 +246,15 @@ impl Link {
     }
 
     /// The peer answered a call.
-    pub(crate) fn prove(&self) {
+    pub(super) fn prove(&self) {
         if !self.proven.load(Relaxed) && !self.proven.swap(true, AcqRel) {
             self.watcher.proven(self.incarnation);
         }
+    }
+
+    /// Whether the peer has answered a call.
+    pub(crate) fn is_proven(&self) -> bool {
+        self.proven.load(Acquire)
     }
 
     fn gone(&self) -> Failure {
@@ -255,6 +272,7 @@ impl Permit {
     /// An error is certain not to have left this process.
     pub(crate) fn open(self, head: http::Request<()>, body: Option<Bytes>) -> Result<OpenStream, Failure> {
         let link = self.0.clone();
+        link.takes(&head, body.as_ref())?;
         // Cloned: a handle refuses a second request while its first has not been sent.
         let Some(mut sender) = link.sender.lock().clone() else {
             return Err(link.gone());
@@ -266,7 +284,9 @@ impl Permit {
         let (response, mut send) = sender.send_request(head, false).map_err(|error| link.cannot_open(&error))?;
         let send = match body {
             Some(body) => {
-                send.send_data(body, true).map_err(|error| link.cannot_open(&error))?;
+                // The head may have left already, and the peer may have ended the stream: then the body is refused, and the
+                // answer says why.
+                let _ = send.send_data(body, true);
                 None
             }
             None => Some(send),
@@ -302,19 +322,55 @@ impl Future for Answer {
 }
 
 impl Link {
+    /// What can be known to be refused, before anything is sent.
+    fn takes(&self, head: &http::Request<()>, body: Option<&Bytes>) -> Result<(), Failure> {
+        if let Some(body) = body.filter(|body| body.len() > MAX_BODY) {
+            return Err(Failure::request_too_large(body.len(), MAX_BODY, "what HTTP/2 can send at once"));
+        }
+        if let Some(max) = self.tap.max_head() {
+            let size = size(head);
+            if size > max {
+                return Err(Failure::head_too_large(size, max));
+            }
+        }
+        Ok(())
+    }
+
+    /// Why a stream was not opened: the link is gone, its stream ids are used up, or the request itself is at fault. Only the
+    /// first two concern the link.
     fn cannot_open(&self, error: &h2::Error) -> Failure {
+        let gone = error.is_io() || error.is_go_away();
+        if !gone && !has_no_ids(error) {
+            return Failure::bad_request(format!("HTTP/2 cannot send this request: {error}"));
+        }
         let known = self.end().is_some() || self.goaway().is_some();
-        // A link that refuses one stream refuses the next as well: nobody shall try again on it.
+        // It refuses the next stream as well: nobody shall try again on it.
         self.drain();
-        if error.is_io() || error.is_go_away() {
+        if gone {
             return self.gone();
         }
-        // h2 keeps its own errors to itself; the one that can befall a well-formed request is that the ids are used up.
         if !known {
             self.watcher.retired(self.incarnation);
         }
         Failure::link_lost(Arc::new(LinkEnd::Protocol(error.to_string())), Phase::Unsent)
     }
+}
+
+/// Whether a link's stream ids are used up. h2 tells its own errors apart by their words only; a test below holds these.
+fn has_no_ids(error: &h2::Error) -> bool {
+    error.to_string().ends_with("stream ID overflowed")
+}
+
+/// A head's size as a peer counts it against its SETTINGS_MAX_HEADER_LIST_SIZE, with the fields that HTTP/2 puts in front.
+fn size(head: &http::Request<()>) -> usize {
+    let uri = head.uri();
+    let scheme = uri.scheme_str().map_or(0, str::len);
+    let authority = uri.authority().map_or(0, |authority| authority.as_str().len());
+    let path = uri.path_and_query().map_or(0, |path| path.as_str().len());
+    let first = [":method".len() + "POST".len(), ":scheme".len(), ":authority".len(), ":path".len()];
+    let first = first.iter().sum::<usize>() + scheme + authority + path + first.len() * FIELD;
+    let fields = head.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD);
+    first + fields.sum::<usize>()
 }
 
 impl Drop for Permit {
@@ -364,7 +420,8 @@ mod tests {
         let (sender, connection) = last_id.handshake::<_, Bytes>(near).await.expect("a client needs no answer");
         let driving = tokio::spawn(connection);
         let heard = Arc::new(Heard::default());
-        let link = Arc::new(Link::new(Incarnation(7), sender, 10, heard.clone()));
+        let tap = Arc::new(Tap::new());
+        let link = Arc::new(Link::new(Incarnation(7), sender, tap, 10, heard.clone()));
         let open = || link.reserve().expect("room").open(request(), Some(Bytes::new()));
         let last = open().expect("one id is left");
         let refused = open().err().expect("none is left");
@@ -373,5 +430,33 @@ mod tests {
         assert_eq!(open().err().expect("still none").phase, Phase::Unsent);
         assert_eq!(heard.0.load(Relaxed), 7, "told once");
         drop((last, driving));
+    }
+
+    /// Only the call is at fault: it ends, and the link goes on as if nothing had been.
+    #[tokio::test]
+    async fn a_request_that_http2_refuses_ends_alone_and_leaves_the_link_alone() {
+        let (near, _far) = tokio::io::duplex(1 << 16);
+        let (sender, connection) = h2::client::handshake::<_>(near).await.expect("a client needs no answer");
+        let driving = tokio::spawn(connection);
+        let heard = Arc::new(Heard::default());
+        let link = Arc::new(Link::new(Incarnation(7), sender, Arc::new(Tap::new()), 10, heard.clone()));
+        let mut odd = request();
+        odd.headers_mut().insert(http::header::CONNECTION, http::HeaderValue::from_static("close"));
+        let refused = link.reserve().expect("room").open(odd, Some(Bytes::new())).err().expect("refused");
+        assert_eq!((refused.phase, refused.code), (Phase::Unsent, tonic::Code::Internal));
+        assert!(matches!(refused.cause, crate::model::Cause::BadRequest(_)), "{refused:?}");
+        assert!(link.is_accepting() && link.in_flight() == 0 && heard.0.load(Relaxed) == 0);
+        link.reserve().expect("room").open(request(), Some(Bytes::new())).map(drop).expect("the next is sent");
+        drop(driving);
+    }
+
+    /// RFC 9113, 6.5.2: name, value and 32 for each field.
+    #[test]
+    fn a_head_counts_as_the_peer_will_count_it() {
+        let mut head = request();
+        let bare = (7 + 4 + 32) + (7 + 4 + 32) + (10 + 4 + 32) + (5 + 15 + 32);
+        assert_eq!(size(&head), bare);
+        head.headers_mut().insert("x-tenant", http::HeaderValue::from_static("abc"));
+        assert_eq!(size(&head), bare + 8 + 3 + 32);
     }
 }

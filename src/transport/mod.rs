@@ -13,6 +13,7 @@ mod eyeballs;
 mod framing;
 mod link;
 mod net;
+mod proof;
 mod pump;
 mod pushback;
 mod spent;

@@ -31,7 +31,7 @@ impl Spent {
 mod tests {
     use crate::{
         model::Incarnation,
-        transport::{Link, LinkWatcher, OpenStream, exchange::read_unary},
+        transport::{Link, LinkWatcher, OpenStream, exchange::read_unary, tap::Tap},
     };
     use bytes::Bytes;
     use std::{
@@ -68,7 +68,8 @@ mod tests {
             });
             ended.await.expect("a clean end");
         });
-        (Arc::new(Link::new(Incarnation(1), sender, 10, Arc::new(Deaf))), polls, driving)
+        let link = Link::new(Incarnation(1), sender, Arc::new(Tap::new()), 10, Arc::new(Deaf));
+        (Arc::new(link), polls, driving)
     }
 
     async fn answer(io: DuplexStream) {

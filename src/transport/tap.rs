@@ -1,6 +1,9 @@
-//! Listens in on the bytes the peer sends: reads only 9-byte frame headers and GOAWAY payloads, and so knows what h2 does
-//! not tell: that SETTINGS came, what a GOAWAY said, when the last byte arrived, and whether the end was FIN or an error.
+//! Listens in on the bytes the peer sends, and so knows what h2 does not tell: that SETTINGS came and how large a head may be,
+//! what a GOAWAY said, whether an answer came, when the last byte arrived, and whether the end was FIN or an error.
+//!
+//! It hears of a frame before h2 does, and so before any call that the frame concerns.
 
+use super::proof::Proof;
 use crate::{clock, model::GoAway};
 use parking_lot::Mutex;
 use std::{
@@ -8,7 +11,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
     },
     task::{Context, Poll, ready},
     time::{Duration, Instant},
@@ -19,6 +22,8 @@ const FRAME_HEADER: usize = 9;
 const SETTINGS: u8 = 4;
 const GOAWAY: u8 = 7;
 const ACK: u8 = 1;
+/// SETTINGS_MAX_HEADER_LIST_SIZE (RFC 9113, section 6.5.2).
+const MAX_HEADER_LIST_SIZE: u16 = 6;
 /// As much of a GOAWAY as is kept: ids and code, and this much debug data.
 const GOAWAY_KEPT: usize = 8 + 256;
 
@@ -28,8 +33,12 @@ pub(super) struct Tap {
     since: Instant,
     last_read: AtomicU64,
     settings: AtomicBool,
+    /// The largest head that the peer takes; what it did not limit is `u32::MAX`.
+    max_head: AtomicU32,
+    proven: AtomicBool,
+    answered: AtomicBool,
     goaways: AtomicU64,
-    goaway: Mutex<Option<GoAway>>,
+    goaway: Mutex<Option<Arc<GoAway>>>,
     closed: AtomicBool,
     error: Mutex<Option<(io::ErrorKind, String)>>,
 }
@@ -40,6 +49,9 @@ impl Tap {
             since: clock::now(),
             last_read: AtomicU64::new(0),
             settings: AtomicBool::new(false),
+            max_head: AtomicU32::new(u32::MAX),
+            proven: AtomicBool::new(false),
+            answered: AtomicBool::new(false),
             goaways: AtomicU64::new(0),
             goaway: Mutex::new(None),
             closed: AtomicBool::new(false),
@@ -57,12 +69,28 @@ impl Tap {
         self.settings.load(Relaxed)
     }
 
+    /// The peer's SETTINGS_MAX_HEADER_LIST_SIZE, if it set one.
+    pub(super) fn max_head(&self) -> Option<usize> {
+        let max = self.max_head.load(Relaxed);
+        (max != u32::MAX).then_some(max as usize)
+    }
+
+    /// Whether the peer has ended a stream, or sent one whole message.
+    pub(super) fn has_proof(&self) -> bool {
+        self.proven.load(Relaxed)
+    }
+
+    /// Whether the peer has ended a stream: it has finished an answer.
+    pub(super) fn has_answered(&self) -> bool {
+        self.answered.load(Relaxed)
+    }
+
     /// How many GOAWAY frames were read, and the last of them.
     pub(super) fn goaways(&self) -> u64 {
         self.goaways.load(Relaxed)
     }
 
-    pub(super) fn goaway(&self) -> Option<GoAway> {
+    pub(super) fn goaway(&self) -> Option<Arc<GoAway>> {
         self.goaway.lock().clone()
     }
 
@@ -100,7 +128,9 @@ struct Scanner {
     header: [u8; FRAME_HEADER],
     header_filled: usize,
     payload_left: usize,
+    /// A GOAWAY's payload, or the entry of SETTINGS under way.
     kept: Vec<u8>,
+    proof: Proof,
 }
 
 impl Scanner {
@@ -114,13 +144,22 @@ impl Scanner {
                 if self.header_filled < FRAME_HEADER {
                     return;
                 }
-                let [a, b, c, ..] = self.header;
+                let [a, b, c, kind, flags, stream @ ..] = self.header;
                 self.payload_left = u32::from_be_bytes([0, a, b, c]) as usize;
+                if !self.proof.has_answered() {
+                    let stream = u32::from_be_bytes(stream);
+                    self.proof.begin(kind, flags, stream, self.payload_left);
+                }
             }
             let take = bytes.len().min(self.payload_left);
-            if self.header[3] == GOAWAY {
-                let room = GOAWAY_KEPT.saturating_sub(self.kept.len());
-                self.kept.extend_from_slice(&bytes[..take.min(room)]);
+            match self.header[3] {
+                GOAWAY => {
+                    let room = GOAWAY_KEPT.saturating_sub(self.kept.len());
+                    self.kept.extend_from_slice(&bytes[..take.min(room)]);
+                }
+                SETTINGS => self.settings(&bytes[..take], tap),
+                _ if !self.proof.has_answered() => self.proof.feed(&bytes[..take]),
+                _ => {}
             }
             self.payload_left -= take;
             bytes = &bytes[take..];
@@ -130,13 +169,38 @@ impl Scanner {
         }
     }
 
+    /// Reads the entries of a SETTINGS frame, of which the last may be cut.
+    fn settings(&mut self, bytes: &[u8], tap: &Tap) {
+        for byte in bytes {
+            self.kept.push(*byte);
+            if let [a, b, value @ ..] = &self.kept[..]
+                && let Ok(value) = <[u8; 4]>::try_from(value)
+            {
+                if u16::from_be_bytes([*a, *b]) == MAX_HEADER_LIST_SIZE {
+                    tap.max_head.store(u32::from_be_bytes(value), Relaxed);
+                }
+                self.kept.clear();
+            }
+        }
+    }
+
     fn frame_ended(&mut self, tap: &Tap) {
         self.header_filled = 0;
+        if !self.proof.has_answered() {
+            self.proof.end(self.header[3], self.header[4]);
+            tap.proven.store(self.proof.is_there(), Relaxed);
+            tap.answered.store(self.proof.has_answered(), Relaxed);
+        }
         match self.header[3] {
-            SETTINGS if self.header[4] & ACK == 0 => tap.settings.store(true, Relaxed),
+            SETTINGS => {
+                self.kept.clear();
+                if self.header[4] & ACK == 0 {
+                    tap.settings.store(true, Relaxed);
+                }
+            }
             GOAWAY => {
                 if let Some(goaway) = parse_goaway(&self.kept) {
-                    *tap.goaway.lock() = Some(goaway);
+                    *tap.goaway.lock() = Some(Arc::new(goaway));
                     tap.goaways.fetch_add(1, Relaxed);
                 }
                 self.kept.clear();
@@ -230,7 +294,7 @@ mod tests {
     fn frames_are_heard_however_the_bytes_are_cut() {
         let mut bytes = frame(SETTINGS, ACK, &[]);
         bytes.extend(frame(0, 0, &[7; 1_000]));
-        bytes.extend(frame(SETTINGS, 0, &[0, 3, 0, 0, 0, 100]));
+        bytes.extend(frame(SETTINGS, 0, &[0, 3, 0, 0, 0, 100, 0, 6, 0, 0, 0x40, 0, 0, 4, 0, 0, 1, 0]));
         bytes.extend(goaway(0x7fff_ffff, 0, b""));
         bytes.extend(goaway(5, 11, b"too_many_pings"));
         for size in [1, 2, 7, 9, 10, 100, bytes.len()] {
@@ -239,8 +303,8 @@ mod tests {
                 assert!(n > 0 || size > 9 || !tap.settings_seen());
                 scanner.scan(chunk, &tap);
             }
-            assert!(tap.settings_seen());
-            assert_eq!(tap.goaways(), 2);
+            assert!(tap.settings_seen() && !tap.has_proof());
+            assert_eq!((tap.goaways(), tap.max_head()), (2, Some(16 << 10)));
             let heard = tap.goaway().expect("a GOAWAY was sent");
             assert_eq!((heard.last_stream_id, heard.code), (5, 11));
             assert!(heard.is_too_many_pings());
@@ -256,5 +320,17 @@ mod tests {
         assert_eq!(tap.goaway().expect("heard").debug.len(), 256);
         scanner.scan(&frame(GOAWAY, 0, b"short"), &tap);
         assert_eq!(tap.goaways(), 1, "a malformed one is h2's to refuse");
+    }
+
+    #[test]
+    fn an_answer_is_heard_before_the_goaway_behind_it() {
+        let (tap, mut scanner) = (Tap::new(), Scanner::default());
+        let mut bytes = frame(SETTINGS, 0, &[]);
+        bytes.extend(frame(1, 4, b"head"));
+        bytes.extend(frame(0, 0, &[0, 0, 0, 0, 0]));
+        scanner.scan(&bytes, &tap);
+        assert!(tap.has_proof() && !tap.has_answered());
+        scanner.scan(&frame(1, 5, b"trailers"), &tap);
+        assert!(tap.has_answered() && tap.goaway().is_none());
     }
 }

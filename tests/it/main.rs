@@ -48,6 +48,7 @@ mod generated;
 mod hush;
 #[cfg(feature = "test-util")]
 mod inputs;
+mod isolation;
 #[cfg(feature = "test-util")]
 mod link_stage;
 #[cfg(feature = "test-util")]

@@ -29,6 +29,13 @@ pub(super) struct Connection {
     pub(super) farewell: Option<Timer>,
 }
 
+impl Connection {
+    /// Whether its link has answered a call.
+    pub(super) fn is_proven(&self) -> bool {
+        self.link.as_ref().is_some_and(|link| link.is_proven())
+    }
+}
+
 /// The place of a request actor.
 #[derive(Default)]
 pub(super) struct Shard {

@@ -55,11 +55,20 @@ impl Life {
             return self.core.telemetry.stale("GoAwayReceived");
         };
         connection.goaway_heard = true;
+        let proven = connection.is_proven();
         let idle = connection.link.as_ref().is_none_or(|link| link.idle_at_goaway());
         let had = connection.keepalive_time;
         let cause = goaway.to_string();
         self.hear_goaway(incarnation, goaway, had, idle);
+        self.prove_late(incarnation, proven);
         self.replace(incarnation, &cause);
+    }
+
+    /// A link's end may overtake the word that it was proven; what comes next depends on that.
+    fn prove_late(&mut self, incarnation: Incarnation, proven: bool) {
+        if proven && self.current == Some(incarnation) {
+            self.proven(incarnation);
+        }
     }
 
     pub(super) fn hear_goaway(&self, incarnation: Incarnation, goaway: GoAway, had: Option<Duration>, idle: bool) {
@@ -71,9 +80,12 @@ impl Life {
     }
 
     pub(super) fn retired(&mut self, incarnation: Incarnation) {
-        if let Some(connection) = self.connection(incarnation) {
+        let connection = self.connection(incarnation);
+        let proven = connection.as_ref().is_some_and(|connection| connection.is_proven());
+        if let Some(connection) = connection {
             let _ = connection.actor.cast(ConnectionMsg::Drain);
         }
+        self.prove_late(incarnation, proven);
         self.replace(incarnation, "the link's stream ids are used up");
     }
 
@@ -113,6 +125,7 @@ impl Life {
             }
             _ => {}
         }
+        self.prove_late(incarnation, connection.is_proven());
         if connection.link.is_some() {
             let current = self.current == Some(incarnation);
             self.core.telemetry.announce(Fact::LinkLost { incarnation, end, lived, current });

@@ -216,10 +216,11 @@ fn answers() -> Vec<Row> {
         Row::kept("headers of 20 KiB", [OversizeHeaders(20 << 10)], peer(Internal, Then::Retried)),
         Row::lost("headers of 64 KiB", OversizeHeaders(64 << 10)),
         Row::kept("a content-type that is not gRPC's", [WrongContentType], peer(Unknown, Then::Retried)),
-        Row::kept("HTTP 400", http(&[400]), peer(Internal, Then::Retried)),
+        Row::kept("HTTP 400", http(&[400]), peer(Internal, Then::Ends)),
         Row::kept("HTTP 401", http(&[401]), peer(Unauthenticated, Then::Ends)),
         Row::kept("HTTP 403", http(&[403]), peer(PermissionDenied, Then::Ends)),
         Row::kept("HTTP 404", http(&[404]), peer(Unimplemented, Then::Ends)),
+        Row::kept("HTTP 413, 414, 431", http(&[413, 414, 431]), peer(Unknown, Then::Ends)),
         Row::kept("HTTP 429, 502, 503, 504", http(&[429, 502, 503, 504]), peer(Unavailable, Then::Retried)),
         Row::kept("any other HTTP status", http(&[418, 500]), peer(Unknown, Then::Retried)),
     ]
