@@ -1,7 +1,7 @@
 //! Deliberate bugs, by which the simulation shows that it would find such bugs. Compiled to nothing without the feature `sim`.
 
 use crate::{
-    model::{Cause, Failure, LinkEnd},
+    model::{Cause, Failure, GoAway, LinkEnd},
     transport::AttemptFailure,
 };
 
@@ -17,6 +17,8 @@ pub enum Mutation {
     ForgetCallTimer,
     /// What was in flight on a link that said GOAWAY is sent again, whatever the server did with it.
     DoubleSendOnGoAway,
+    /// What a peer excludes is sent again for free, as often as that happens.
+    ResendWithoutEnd,
     /// A call that is parked has used up one of its retries.
     CountParkedCalls,
     /// What may have been processed is repeated although that does harm.
@@ -35,13 +37,19 @@ pub(crate) use off::Mutations;
 pub use on::Mutations;
 
 impl Mutations {
-    /// The failure as it is, or as [`Mutation::DoubleSendOnGoAway`] takes it.
+    /// The failure as it is, or as [`Mutation::DoubleSendOnGoAway`] and [`Mutation::ResendWithoutEnd`] take it.
     pub(crate) fn misread(&self, mut ended: Box<AttemptFailure>) -> Box<AttemptFailure> {
         if self.has(Mutation::DoubleSendOnGoAway)
             && let Cause::LinkLost(end) = &ended.failure.cause
             && let LinkEnd::GoAway(goaway) = &**end
         {
             ended.failure = Failure::goaway(goaway.clone().into());
+            ended.link_answered = true;
+        }
+        if self.has(Mutation::ResendWithoutEnd)
+            && let Cause::GoAway(goaway) = &ended.failure.cause
+        {
+            ended.failure = Failure::goaway(GoAway { code: 0, ..(**goaway).clone() }.into());
             ended.link_answered = true;
         }
         ended

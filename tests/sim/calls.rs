@@ -8,7 +8,11 @@ use crate::{
 use http::uri::PathAndQuery;
 use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
 use tokio::sync::oneshot;
-use tonic::{Code, Request, Status, Streaming, client::Grpc};
+use tonic::{
+    Code, Request, Status, Streaming,
+    client::Grpc,
+    metadata::{MetadataMap, MetadataValue},
+};
 use tonic_prost::ProstCodec;
 use tonic_supervisor::{CallOptions, CallReport, Cause, Phase, SupervisedChannel, Supervisor, UnaryCall, UnaryResult};
 
@@ -58,8 +62,8 @@ impl Caller {
         let text = text_of(n, call);
         let asking = async {
             match call.kind {
-                Kind::Unary => Answer::Came(unary(channel, n, text, options).await),
-                Kind::Stream => Answer::Came(stream(channel, n, text, options).await),
+                Kind::Unary => Answer::Came(unary(channel, n, request(text, call)).await),
+                Kind::Stream => Answer::Came(stream(channel, n, request(text, call)).await),
                 Kind::Chat { every } => Answer::Came(chat(channel, n, text, every, options).await),
                 Kind::Message | Kind::OneWay => {
                     drop(channel);
@@ -68,7 +72,8 @@ impl Caller {
                         Kind::Message => UnaryCall::new(path_of(n), &text, reply.into()),
                         _ => UnaryCall::one_way(path_of(n), &text),
                     };
-                    mailbox.send_message(message.with_options(options)).expect("a mailbox takes every message");
+                    let message = message.with_metadata(metadata(call)).with_options(options);
+                    mailbox.send_message(message).expect("a mailbox takes every message");
                     if call.kind == Kind::OneWay {
                         return Answer::Nobody;
                     }
@@ -156,6 +161,12 @@ impl Caller {
                 format!("{}, and no retry followed", said())
             }),
         }
+        // What a peer excluded is free once, and again only where a server in good order went away.
+        let excluded = report.attempts.iter().filter(|attempt| attempt.transparent && attempt.phase() > Phase::Unsent);
+        let (free, goaways) = (excluded.count(), story.orderly_goaways);
+        world.hold(free <= 1 + goaways, || {
+            format!("{}; it was excluded and sent again for free {free} times, over {goaways} orderly GOAWAYs", said())
+        });
         let unseen = report.certainly_unprocessed();
         let seen = world.arrivals(n).iter().any(|came| came.executed);
         world.hold(!(unseen && seen), || format!("{}; the server did process it", said()));
@@ -187,6 +198,14 @@ impl Caller {
         let times = executed.clone().count();
         self.world.hold((call.idempotent && call.is_unary()) || times <= 1, || {
             format!("call {n} was executed {times} times")
+        });
+        // What a call costs the others: each attempt may end a link, and one more that was free.
+        let cut = arrivals.iter().filter(|came| came.cut).count();
+        self.world
+            .hold(cut <= 2 + retries.len(), || format!("call {n} ended {cut} links with {} retries", retries.len()));
+        let refused = arrivals.iter().filter(|came| !came.executed).count();
+        self.world.hold(refused <= 2 + retries.len(), || {
+            format!("call {n} was refused {refused} times with {} retries", retries.len())
         });
         for attempt in 0..=retries.len() as u32 {
             let times = executed.clone().filter(|came| came.previous == attempt).count();
@@ -229,16 +248,29 @@ fn text_of(n: usize, call: &Call) -> String {
     text + &".".repeat(fill)
 }
 
-async fn unary(channel: SupervisedChannel, n: usize, text: String, options: CallOptions) -> Result<String, Status> {
+/// Fields about the connection, which HTTP/2 forbids, where the call is odd.
+fn metadata(call: &Call) -> MetadataMap {
+    let mut metadata = MetadataMap::new();
+    if call.odd {
+        metadata.insert("connection", MetadataValue::from_static("keep-alive"));
+        metadata.insert("upgrade", MetadataValue::from_static("h2c"));
+    }
+    metadata
+}
+
+fn request(text: String, call: &Call) -> Request<String> {
     let mut request = Request::new(text);
-    request.extensions_mut().insert(options);
+    *request.metadata_mut() = metadata(call);
+    request.extensions_mut().insert(options(call));
+    request
+}
+
+async fn unary(channel: SupervisedChannel, n: usize, request: Request<String>) -> Result<String, Status> {
     let answer = channel.unary::<String, String>(&path_of(n), request).await;
     answer.map(tonic::Response::into_inner)
 }
 
-async fn stream(channel: SupervisedChannel, n: usize, text: String, options: CallOptions) -> Result<String, Status> {
-    let mut request = Request::new(text);
-    request.extensions_mut().insert(options);
+async fn stream(channel: SupervisedChannel, n: usize, request: Request<String>) -> Result<String, Status> {
     let path = PathAndQuery::try_from(path_of(n)).expect("a path");
     let mut grpc = Grpc::new(channel);
     grpc.ready().await?;

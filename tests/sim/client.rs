@@ -63,13 +63,14 @@ pub(crate) async fn run(script: Arc<Script>, world: World, network: Network, ord
 fn hook(credentials: Credentials) -> impl CallCredentials {
     let asked = AtomicU32::new(0);
     move |_: CredentialsRequest| {
-        let Credentials { after, fails, hangs } = credentials;
+        let Credentials { after, fails, hangs, panics } = credentials;
         let time = asked.fetch_add(1, Relaxed) + 1;
         async move {
             tokio::time::sleep(after).await;
             if time.is_multiple_of(hangs) {
                 std::future::pending::<()>().await;
             }
+            assert!(!time.is_multiple_of(panics), "injected by a test into the credentials");
             match time.is_multiple_of(fails) {
                 true => Err(Status::unavailable("the issuer is away")),
                 false => Ok(MetadataMap::new()),

@@ -93,7 +93,8 @@ impl Dice {
     fn credentials(&mut self) -> Option<Credentials> {
         let after = self.one(&[Duration::ZERO, ms(30), ms(600)]);
         let (fails, hangs) = (self.one(&[2, 5, u32::MAX]), self.one(&[7, u32::MAX]));
-        self.happens(0.2).then_some(Credentials { after, fails, hangs })
+        let panics = self.one(&[3, u32::MAX]);
+        self.happens(0.2).then_some(Credentials { after, fails, hangs, panics })
     }
 
     fn call(&mut self, before: Duration) -> Call {
@@ -107,9 +108,14 @@ impl Dice {
         call.attempt_timeout = self.happens(0.2).then(|| self.one(&[ms(100), secs(1)]));
         call.no_retry = self.happens(0.1);
         call.size = self.one(&[16, 16, 200, 40_000]);
+        call.odd = self.happens(0.1);
         call.patience = self.happens(0.2).then(|| self.time(Duration::ZERO, secs(3)));
         let arrivals = self.one(&[0, 1, 1, 2, 6]);
         call.fates = (0..arrivals).map(|_| if call.is_unary() { self.fate() } else { self.stream() }).collect();
+        if self.happens(0.05) {
+            // The server's connection dies of it, each time.
+            call.fates = vec![Fate::Cut; 20];
+        }
         call
     }
 
@@ -171,7 +177,7 @@ impl Dice {
         let end = begin + self.time(ms(1), secs(10));
         let then = |fault, cure| vec![(begin, fault), (end, cure)];
         let server = Fault::Server;
-        match self.up_to(20) {
+        match self.up_to(22) {
             0 | 1 => then(Fault::BlackHole, Fault::Mend),
             2 => then(self.one(&[Fault::Partition, Fault::Clog]), Fault::Mend),
             3 => then(self.one(&[Fault::Deaf, Fault::Dumb]), Fault::Mend),
@@ -202,6 +208,11 @@ impl Dice {
             14 => then(server(ServerFault::Slow(self.time(ms(1), secs(3)))), server(ServerFault::Well)),
             15 => then(server(ServerFault::Burst(self.code())), server(ServerFault::Well)),
             16 => vec![(begin, Fault::ReconnectNow)],
+            17 | 18 => {
+                let door = self.one(&[ServerFault::Exclude(0), ServerFault::Exclude(11), ServerFault::Hasty]);
+                // Links that are up go away, so that the door is met.
+                vec![(begin, server(door)), (begin, server(ServerFault::GoAway)), (end, server(ServerFault::Well))]
+            }
             _ => {
                 let child = self.one(&[Child::Supervisor, Child::Connection, Child::Request]);
                 let message = self.one(child.messages());

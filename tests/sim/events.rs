@@ -36,6 +36,10 @@ pub(crate) struct Story {
     retries: BTreeMap<usize, Vec<Retry>>,
     pub(crate) throttled: BTreeSet<usize>,
     pub(crate) shed: BTreeSet<usize>,
+    /// The links that have answered, or lived long enough.
+    proven: BTreeSet<Incarnation>,
+    /// How often such a link said GOAWAY with NO_ERROR.
+    pub(crate) orderly_goaways: usize,
 }
 
 /// A retry that was announced.
@@ -65,6 +69,8 @@ impl Story {
             retries: BTreeMap::new(),
             throttled: BTreeSet::new(),
             shed: BTreeSet::new(),
+            proven: BTreeSet::new(),
+            orderly_goaways: 0,
         }
     }
 
@@ -125,6 +131,11 @@ impl Story {
                     format!("{incarnation} is up and was not dialled")
                 });
                 self.links.insert(*incarnation);
+            }
+            Fact::BackoffReset { incarnation } => drop(self.proven.insert(*incarnation)),
+            Fact::GoAwayReceived { incarnation, goaway } => {
+                let orderly = goaway.code == 0 && self.proven.contains(incarnation);
+                self.orderly_goaways += usize::from(orderly);
             }
             Fact::LinkLost { incarnation, .. } => {
                 world.hold(self.links.remove(incarnation), || format!("{incarnation} was lost and was not up"));

@@ -47,6 +47,11 @@ fn a_second_send_of_what_a_goaway_left_in_flight_is_found() {
 }
 
 #[test]
+fn a_call_that_is_sent_again_for_free_without_end_is_found() {
+    is_found(Mutation::ResendWithoutEnd, &["orderly GOAWAYs"]);
+}
+
+#[test]
 fn a_parked_call_that_counts_as_an_attempt_is_found() {
     is_found(Mutation::CountParkedCalls, &["which nobody announced", "were announced"]);
 }

@@ -53,6 +53,8 @@ pub(crate) struct Credentials {
     pub(crate) fails: u32,
     /// Every so many times it never answers.
     pub(crate) hangs: u32,
+    /// Every so many times it panics.
+    pub(crate) panics: u32,
 }
 
 /// One call.
@@ -66,6 +68,8 @@ pub(crate) struct Call {
     pub(crate) attempt_timeout: Option<Duration>,
     pub(crate) no_retry: bool,
     pub(crate) size: usize,
+    /// Whether it has metadata that HTTP/2 forbids.
+    pub(crate) odd: bool,
     /// How long the caller waits before it drops the call.
     pub(crate) patience: Option<Duration>,
     /// What the server does with each arrival of this call; it echoes those beyond.
@@ -175,6 +179,10 @@ pub(crate) enum ServerFault {
     Slam,
     /// New connections hear that this is HTTP/1.
     Babble,
+    /// New connections take no call: each is excluded by a GOAWAY with this code.
+    Exclude(u32),
+    /// New connections hear GOAWAY as soon as they have answered a call.
+    Hasty,
     /// New connections may have so many streams.
     Limit(u32),
     /// Answers take so much longer.
@@ -247,6 +255,7 @@ impl Call {
             attempt_timeout: None,
             no_retry: false,
             size: 16,
+            odd: false,
             patience: None,
             fates: Vec::new(),
         }

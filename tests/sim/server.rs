@@ -4,11 +4,16 @@ use crate::{
     script::{Fate, PORT, ServerFault},
     world::World,
 };
+use bytes::Bytes;
 use parking_lot::Mutex;
 use std::{collections::VecDeque, net::Ipv4Addr, sync::Arc, time::Duration};
-use tokio::{io::AsyncWriteExt, sync::Notify, task::JoinSet};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    sync::Notify,
+    task::JoinSet,
+};
 use tonic::Code;
-use tonic_supervisor::testing::{MemoryNetwork, ScriptedServer};
+use tonic_supervisor::testing::{Frame, MemoryNetwork, ScriptedServer};
 use turmoil::net::{TcpListener, TcpStream};
 
 /// What the server is told to do; outlives its machine.
@@ -49,6 +54,7 @@ enum Door {
     Mute,
     Slam,
     Babble,
+    Exclude(u32),
 }
 
 /// The software of the server's host, from one boot to the next crash.
@@ -56,7 +62,8 @@ pub(crate) async fn run(world: World, orders: Orders) -> turmoil::Result {
     orders.forget();
     let mood = Arc::new(Mutex::new(Mood::default()));
     // The last one takes new connections; those of the others live on.
-    let mut wings = vec![Wing::open(&world, &mood, None).await];
+    let mut wings = vec![Wing::open(&world, &mood, Kind::Plain).await];
+    let mut excluding = JoinSet::new();
     let mut listener = Some(listen().await?);
     let mut door = Door::Open;
     let mut mute = Vec::new();
@@ -78,15 +85,20 @@ pub(crate) async fn run(world: World, orders: Orders) -> turmoil::Result {
                 ServerFault::Mute => door = Door::Mute,
                 ServerFault::Slam => door = Door::Slam,
                 ServerFault::Babble => door = Door::Babble,
-                ServerFault::Limit(streams) => wings.push(Wing::open(&world, &mood, Some(streams)).await),
+                ServerFault::Exclude(code) => door = Door::Exclude(code),
+                ServerFault::Hasty => wings.push(Wing::open(&world, &mood, Kind::Hasty).await),
+                ServerFault::Limit(streams) => {
+                    wings.push(Wing::open(&world, &mood, Kind::Limited(streams)).await);
+                }
                 ServerFault::Slow(time) => mood.lock().slow = time,
                 ServerFault::Burst(code) => mood.lock().burst = Some(code),
                 ServerFault::Well => {
                     *mood.lock() = Mood::default();
                     door = Door::Open;
                     // What has few streams will never have more.
-                    wings.retain(|wing| !wing.limited);
-                    wings.push(Wing::open(&world, &mood, None).await);
+                    wings.retain(|wing| wing.kind == Kind::Plain);
+                    excluding.shutdown().await;
+                    wings.push(Wing::open(&world, &mood, Kind::Plain).await);
                     if listener.is_none() {
                         listener = Some(listen().await?);
                     }
@@ -96,6 +108,7 @@ pub(crate) async fn run(world: World, orders: Orders) -> turmoil::Result {
                 (Door::Open, stream) => wings.last_mut().expect("there is always one").take(stream),
                 (Door::Mute, stream) => mute.push(stream),
                 (Door::Slam, stream) => drop(stream),
+                (Door::Exclude(code), stream) => drop(excluding.spawn(exclude(stream, code))),
                 (Door::Babble, mut stream) => {
                     // Whoever dialled may be gone.
                     let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n").await;
@@ -105,17 +118,65 @@ pub(crate) async fn run(world: World, orders: Orders) -> turmoil::Result {
     }
 }
 
+/// Greets, and answers the first call with a GOAWAY that excludes it. Returns when the client has gone.
+async fn exclude(mut stream: TcpStream, code: u32) {
+    let mut bytes = Vec::new();
+    let mut write = Frame::settings(&[]).to_bytes();
+    loop {
+        if stream.write_all(&write).await.is_err() {
+            return;
+        }
+        write = Bytes::new();
+        let mut some = [0; 1_024];
+        match stream.read(&mut some).await {
+            Ok(0) | Err(_) => return,
+            Ok(read) => bytes.extend_from_slice(&some[..read]),
+        }
+        if asks(&bytes) {
+            bytes.clear();
+            write = Frame::goaway(0, code, b"not here").to_bytes();
+        }
+    }
+}
+
+/// Whether there is a HEADERS frame among these bytes, which begin with the preface.
+fn asks(bytes: &[u8]) -> bool {
+    let mut rest = bytes.get(PREFACE.len()..).unwrap_or_default();
+    while let [a, b, c, kind, _, _, _, _, _, payload @ ..] = rest {
+        if *kind == HEADERS {
+            return true;
+        }
+        let length = u32::from_be_bytes([0, *a, *b, *c]) as usize;
+        rest = payload.get(length..).unwrap_or_default();
+    }
+    false
+}
+
+/// What every HTTP/2 client begins with.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const HEADERS: u8 = 1;
+
+/// What is special about a server.
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Plain,
+    /// Its connections may have so many streams.
+    Limited(u32),
+    /// Its connections hear GOAWAY as soon as they have answered a call.
+    Hasty,
+}
+
 /// A server and its connections, which end when it is dropped.
 struct Wing {
     server: ScriptedServer,
     connections: JoinSet<()>,
-    limited: bool,
+    kind: Kind,
 }
 
 impl Wing {
-    async fn open(world: &World, mood: &Arc<Mutex<Mood>>, streams: Option<u32>) -> Self {
-        let server = scripted(world, mood, streams).await;
-        Self { server, connections: JoinSet::new(), limited: streams.is_some() }
+    async fn open(world: &World, mood: &Arc<Mutex<Mood>>, kind: Kind) -> Self {
+        let server = scripted(world, mood, kind).await;
+        Self { server, connections: JoinSet::new(), kind }
     }
 
     fn take(&mut self, stream: TcpStream) {
@@ -148,10 +209,12 @@ async fn accept(listener: &Option<TcpListener>) -> std::io::Result<TcpStream> {
 }
 
 /// A server that listens nowhere that anybody knows of: it is given its connections.
-async fn scripted(world: &World, mood: &Arc<Mutex<Mood>>, streams: Option<u32>) -> ScriptedServer {
+async fn scripted(world: &World, mood: &Arc<Mutex<Mood>>, kind: Kind) -> ScriptedServer {
     let mut server = ScriptedServer::builder();
-    if let Some(streams) = streams {
-        server = server.max_concurrent_streams(streams);
+    match kind {
+        Kind::Plain => {}
+        Kind::Limited(streams) => server = server.max_concurrent_streams(streams),
+        Kind::Hasty => server = server.goaway_after_calls(1),
     }
     let (world, mood) = (world.clone(), mood.clone());
     let script = move |arrival: &_| {

@@ -24,6 +24,8 @@ pub(crate) struct Came {
     pub(crate) previous: u32,
     /// Whether it was processed, rather than refused.
     pub(crate) executed: bool,
+    /// Whether it ended its connection.
+    pub(crate) cut: bool,
 }
 
 impl World {
@@ -74,7 +76,8 @@ impl World {
             let fate = number.and_then(|n| inner.script.calls[n].fates.get(inner.arrivals[n].len()).copied());
             let fate = burst.or(fate).unwrap_or(echo);
             if let Some(n) = number {
-                inner.arrivals[n].push(Came { at: now(), previous, executed: !fate.refuses() });
+                let (executed, cut) = (!fate.refuses(), matches!(fate, Fate::Cut));
+                inner.arrivals[n].push(Came { at: now(), previous, executed, cut });
             }
             fate
         };
