@@ -13,7 +13,7 @@ use super::{
 use crate::{
     clock,
     config::{Config, Endpoint},
-    model::{CallId, Fact, Failure, Incarnation, Phase},
+    model::{CallId, Fact, Failure, Incarnation, Phase, RUNTIME_ENDED},
     policy::{Throttle, earliest},
     telemetry::Telemetry,
     transport::{Connector, Link, Target},
@@ -26,7 +26,7 @@ use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use std::{
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
@@ -62,8 +62,8 @@ pub(crate) struct Core {
     requests: Box<[ArcSwapOption<ActorRef<RequestMsg>>]>,
     inboxes: Box<[Inbox]>,
     pub(super) closing: Mutex<Option<Closing>>,
-    /// Set when the end begins: why, where it was not asked for.
-    ended: OnceLock<Option<Arc<str>>>,
+    /// Set before the ledger is closed.
+    pub(super) runtime_gone: AtomicBool,
     closed: SetOnce<()>,
 }
 
@@ -120,7 +120,7 @@ impl Core {
             requests: (0..shards).map(|_| ArcSwapOption::empty()).collect(),
             inboxes: (0..shards).map(|_| Inbox::default()).collect(),
             closing: Mutex::new(None),
-            ended: OnceLock::new(),
+            runtime_gone: AtomicBool::new(false),
             closed: SetOnce::new(),
             #[cfg(feature = "tls")]
             tls: config.tls().map(|tls| Arc::new(crate::transport::Tls::new(tls.clone(), config.endpoint()))),
@@ -243,16 +243,11 @@ impl Core {
         *self.closing.lock()
     }
 
-    /// The end begins, for this reason where it was not asked for.
-    pub(super) fn set_ended(&self, cause: Option<Arc<str>>) {
-        let _ = self.ended.set(cause);
-    }
-
-    /// What a call ends with that is open, or comes, when all is over.
-    pub(crate) fn over(&self, phase: Phase) -> Failure {
-        match self.ended.get() {
-            Some(Some(cause)) => Failure::supervision(cause.clone(), phase),
-            _ => Failure::shutdown(phase),
+    /// What a call ends with that comes when all is over.
+    pub(crate) fn too_late(&self, phase: Phase) -> Failure {
+        match self.runtime_gone.load(Relaxed) {
+            true => Failure::supervision(RUNTIME_ENDED.into(), phase),
+            false => Failure::shutdown(phase),
         }
     }
 

@@ -2,9 +2,12 @@
 //! them: a shutdown, a failure for good, or the end of the runtime they live on.
 
 use super::{core::Core, supervisor::SupervisorActor};
-use crate::model::{ConnectivityState, Fact, Incarnation, LinkEnd, RUNTIME_ENDED};
+use crate::model::{ConnectivityState, Fact, Failure, Incarnation, LinkEnd, RUNTIME_ENDED};
 use ractor::{Actor, ActorCell, SpawnErr, concurrency::JoinHandle};
-use std::{sync::Arc, thread::panicking};
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    thread::panicking,
+};
 
 /// Starts the actors of `core`, on their own. Must be called within a tokio runtime.
 pub(crate) fn spawn(core: Arc<Core>) {
@@ -56,8 +59,11 @@ fn close(core: &Core, cause: Option<String>) {
         return;
     }
     let cause: Option<Arc<str>> = cause.filter(|_| core.closing().is_none()).map(Into::into);
-    core.set_ended(cause.clone());
-    core.end_all(core.ledger.close(), |phase| core.over(phase));
+    core.runtime_gone.store(cause.as_deref() == Some(RUNTIME_ENDED), Relaxed);
+    core.end_all(core.ledger.close(), |phase| match &cause {
+        Some(cause) => Failure::supervision(cause.clone(), phase),
+        None => Failure::shutdown(phase),
+    });
     let from = core.telemetry.state();
     if from != ConnectivityState::Shutdown {
         core.telemetry.announce(Fact::StateChanged {

@@ -47,7 +47,7 @@ impl Core {
             return Err((Failure::shutdown(Phase::Unsent), call));
         }
         if self.is_closed() {
-            return Err((self.over(Phase::Unsent), call));
+            return Err((self.too_late(Phase::Unsent), call));
         }
         if let Some(failure) = self.too_large(call.body.as_ref()) {
             return Err((failure, call));
@@ -75,7 +75,7 @@ impl Core {
                 self.hand_in(call.clone());
                 Ok(call)
             }
-            (None, Some(call)) => Err((self.over(Phase::Unsent), call)),
+            (None, Some(call)) => Err((self.too_late(Phase::Unsent), call)),
             (None, None) => unreachable!("a call that was not entered was not taken"),
         }
     }

@@ -70,7 +70,7 @@ async fn in_time<T>(
         biased;
         taken = taking => return taken,
         () = late => Failure::deadline(Phase::Unsent, None),
-        _ = state.wait_for(|state| *state == ConnectivityState::Shutdown) => core.over(Phase::Unsent),
+        _ = state.wait_for(|state| *state == ConnectivityState::Shutdown) => core.too_late(Phase::Unsent),
     };
     Err(refusal(method, failure))
 }
