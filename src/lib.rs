@@ -73,6 +73,7 @@ mod telemetry;
 #[cfg(feature = "test-util")]
 pub mod testing;
 pub mod transport;
+mod unwind;
 
 pub use actor::{CallCredentials, CredentialsRequest, UnaryCall, UnaryReply, UnaryResult};
 #[cfg(feature = "test-util")]

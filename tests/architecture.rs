@@ -14,13 +14,14 @@ const CHAPTERS: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("policy", &["model"]),
     ("clock", &[]),
+    ("unwind", &[]),
     ("config", &["model", "policy"]),
-    ("telemetry", &["model", "clock"]),
-    ("transport", &["model", "policy", "config", "clock"]),
-    ("actor", &["model", "policy", "config", "telemetry", "transport", "clock"]),
+    ("telemetry", &["model", "clock", "unwind"]),
+    ("transport", &["model", "policy", "config", "clock", "unwind"]),
+    ("actor", &["model", "policy", "config", "telemetry", "transport", "clock", "unwind"]),
     ("client", &["model", "policy", "config", "telemetry", "transport", "clock", "actor"]),
     ("proto", &[]),
-    ("agent_queue", &["model", "policy", "config", "client", "proto", "clock"]),
+    ("agent_queue", &["model", "policy", "config", "client", "proto", "clock", "unwind"]),
     ("testing", &["model", "transport"]),
 ];
 

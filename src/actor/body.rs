@@ -2,23 +2,24 @@
 //! dropping it ends the call.
 
 use super::{
+    alarm::Alarm,
     call::{Call, Offer},
     core::Core,
+    task,
 };
 use crate::{
-    model::{Failure, Phase},
-    transport::{AttemptFailure, Pump, ResponseBody, status},
+    model::{Cause, Failure, Phase},
+    transport::{AttemptFailure, Pump, ResponseBody, Sent, clean, status},
 };
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame};
 use std::{
-    future::Future,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
 };
-use tokio::{task::AbortHandle, time::Sleep};
+use tokio::task::AbortHandle;
 use tonic::{Code, Status};
 
 /// The body of a supervised call's answer.
@@ -31,8 +32,10 @@ pub(crate) struct SupervisedBody {
 struct Open {
     core: Arc<Core>,
     call: Arc<Call>,
-    deadline: Option<Pin<Box<Sleep>>>,
+    deadline: Option<Pin<Box<Alarm>>>,
     pump: Option<AbortHandle>,
+    /// The link went with the supervisor's runtime; the call's answer is on its way.
+    orphaned: bool,
 }
 
 impl SupervisedBody {
@@ -42,9 +45,9 @@ impl SupervisedBody {
 
     /// The call goes on until the body ends; a request that is not sent whole yet is sent on in a task.
     pub(super) fn live(core: Arc<Core>, call: Arc<Call>, body: ResponseBody, pump: Option<Pump>) -> Self {
-        let deadline = call.deadline.map(|at| Box::pin(tokio::time::sleep_until(at.into())));
-        let pump = pump.map(|pump| tokio::spawn(pump).abort_handle());
-        Self { body, open: Some(Box::new(Open { core, call, deadline, pump })) }
+        let deadline = call.deadline.map(|at| Box::pin(Alarm::at(at)));
+        let pump = pump.map(|pump| pump_on(&core, &call, pump));
+        Self { body, open: Some(Box::new(Open { core, call, deadline, pump, orphaned: false })) }
     }
 
     /// What ends the call from this side, if anything does.
@@ -58,7 +61,7 @@ impl SupervisedBody {
         let Some(deadline) = &mut open.deadline else {
             return Poll::Pending;
         };
-        ready!(deadline.as_mut().poll(cx));
+        ready!(deadline.as_mut().poll_rung(&open.core.runtime, cx));
         Poll::Ready(self.ended(Failure::deadline(Phase::MaybeProcessed, None), None))
     }
 
@@ -80,6 +83,19 @@ impl SupervisedBody {
             open.call.state.lock().received += data.len();
         }
         frame
+    }
+
+    /// What became of the link ends the call; but where the runtime ended under the link, that is the reason, and its news come
+    /// as the call's answer.
+    fn failed(&mut self, failure: Failure) -> Poll<Status> {
+        if let Some(open) = &mut self.open
+            && matches!(failure.cause, Cause::LinkLost(_))
+            && open.core.runtime_has_ended()
+        {
+            open.orphaned = true;
+            return Poll::Pending;
+        }
+        Poll::Ready(self.ended(failure, None))
     }
 
     /// The peer's last word ends the call, and goes on to the user as it is: tonic reads the status from it.
@@ -112,11 +128,17 @@ impl Body for SupervisedBody {
             me.body = ResponseBody::empty();
             return Poll::Ready(Some(Err(status)));
         }
-        let frame = match ready!(me.body.poll_frame(cx)) {
+        if me.open.as_ref().is_some_and(|open| open.orphaned) {
+            return Poll::Pending;
+        }
+        let mut frame = match ready!(me.body.poll_frame(cx)) {
             None => return Poll::Ready(None),
-            Some(Err(failure)) => return Poll::Ready(Some(Err(me.ended(failure, None)))),
+            Some(Err(failure)) => return me.failed(failure).map(|status| Some(Err(status))),
             Some(Ok(frame)) => frame,
         };
+        if let Some(trailers) = frame.trailers_mut() {
+            clean(trailers);
+        }
         if me.open.is_none() {
             return Poll::Ready(Some(Ok(frame)));
         }
@@ -129,6 +151,21 @@ impl Body for SupervisedBody {
     fn is_end_stream(&self) -> bool {
         self.open.is_none() && self.body.is_end_stream()
     }
+}
+
+/// Sends the rest of the request in a task. A request that fails or panics there ends its call.
+fn pump_on(core: &Arc<Core>, call: &Arc<Call>, pump: Pump) -> AbortHandle {
+    let (told, call) = (core.clone(), call.clone());
+    task::spawn(core, "Pump", pump, move |sent| {
+        let status = match sent {
+            // The answer says the rest.
+            Ok(Sent::Whole | Sent::StreamEnded) => return,
+            Ok(Sent::BodyFailed(status)) => status,
+            Err(words) => Status::internal(format!("it panicked: {words}")),
+        };
+        let failure = Failure::request_body(status.message().into());
+        told.conclude(&call, AttemptFailure { failure, status, pushback: None });
+    })
 }
 
 impl Drop for Open {

@@ -5,14 +5,14 @@ use super::{
     core::Core,
     message::{ConnectionMsg, SupervisorMsg},
     panics::Child,
+    task,
     timer::Timer,
 };
 use crate::{
     clock,
     model::{DialFailure, Incarnation, LinkEnd},
-    transport::{Dial, Dialled, Link, LinkNote, LinkWatcher},
+    transport::{Dial, Dialled, Link, LinkNote, LinkWatcher, dial_panicked},
 };
-use futures::FutureExt as _;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -70,8 +70,9 @@ impl Actor for ConnectionActor {
         let noticed = me.clone();
         // A dead actor's notes are for nobody.
         let notes = Box::new(move |note| drop(noticed.cast(ConnectionMsg::Noticed(note))));
-        let dialling = tokio::spawn(async move {
-            let dialled = dial.run(connector, watcher, notes).await;
+        let target = dial.target.clone();
+        let dialling = task::spawn(&core, "Dial", dial.run(connector, watcher, notes), move |dialled| {
+            let dialled = dialled.unwrap_or_else(|words| Err(dial_panicked(&target, &words)));
             let _ = me.cast(ConnectionMsg::Dialled(Box::new(dialled)));
         });
         Ok(ConnectionState {
@@ -79,7 +80,7 @@ impl Actor for ConnectionActor {
             supervisor,
             incarnation,
             started: clock::now(),
-            task: dialling.abort_handle(),
+            task: dialling,
             link: None,
             stable: None,
             end: None,
@@ -134,11 +135,10 @@ impl ConnectionState {
         self.started = clock::now();
         self.link = Some(link.clone());
         let ended = me.clone();
-        // Not `async move`: an async block has room for what it awaits twice, and this task stays.
-        let driving = tokio::spawn(driver.map(move |end| {
+        self.task = task::spawn(&self.core, "Driver", driver, move |end| {
+            let end = end.unwrap_or_else(|words| LinkEnd::ActorFailed(format!("its driver panicked: {words}")));
             let _ = ended.cast(ConnectionMsg::Ended(end));
-        }));
-        self.task = driving.abort_handle();
+        });
         let stable_after = self.core.config.reconnect.stable_after;
         self.stable = Some(Timer::new(me, stable_after, || ConnectionMsg::StableDue));
         self.tell(SupervisorMsg::LinkUp { incarnation: self.incarnation, link, took });

@@ -5,7 +5,7 @@ use super::{
     credentials::Credentials,
     inbox::Inbox,
     ledger::Ledger,
-    message::{RequestMsg, SupervisorMsg},
+    message::{Door, RequestMsg, SupervisorMsg},
     method::{Method, Methods},
     mutations::Mutations,
     panics::Panics,
@@ -13,7 +13,7 @@ use super::{
 use crate::{
     clock,
     config::{Config, Endpoint},
-    model::{CallId, Fact, Incarnation},
+    model::{CallId, Fact, Failure, Incarnation, Phase, RUNTIME_ENDED},
     policy::{Throttle, earliest},
     telemetry::Telemetry,
     transport::{Connector, Link, Target},
@@ -26,11 +26,14 @@ use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use std::{
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
-use tokio::sync::{SetOnce, watch};
+use tokio::{
+    runtime::Handle,
+    sync::{SetOnce, watch},
+};
 
 /// The shared core of one supervisor.
 pub(crate) struct Core {
@@ -45,16 +48,22 @@ pub(crate) struct Core {
     pub(crate) keepalive: Mutex<KeepaliveNow>,
     pub(crate) panics: Panics,
     pub(crate) mutations: Mutations,
+    /// Where the actors live.
+    pub(crate) runtime: Handle,
     methods: Methods,
     dice: Mutex<StdRng>,
     incarnations: AtomicU64,
     pub(super) ports_open: AtomicUsize,
     link: ArcSwapOption<Link>,
+    /// The last connect error, while no link has been Ready since.
+    failing: Mutex<Option<Arc<str>>>,
     incarnation: watch::Sender<Option<Incarnation>>,
     supervisor: OnceLock<ActorRef<SupervisorMsg>>,
     requests: Box<[ArcSwapOption<ActorRef<RequestMsg>>]>,
     inboxes: Box<[Inbox]>,
     pub(super) closing: Mutex<Option<Closing>>,
+    /// Set before the ledger is closed.
+    pub(super) runtime_gone: AtomicBool,
     closed: SetOnce<()>,
 }
 
@@ -73,6 +82,7 @@ pub(crate) struct Closing {
 }
 
 impl Core {
+    /// Must be called within a tokio runtime.
     pub(crate) fn new(
         config: Config,
         connector: Arc<dyn Connector>,
@@ -94,6 +104,7 @@ impl Core {
             keepalive: Mutex::new(KeepaliveNow { time, while_idle: config.keepalive.permit_without_calls }),
             panics: Panics::default(),
             mutations: Mutations::default(),
+            runtime: Handle::current(),
             methods: Methods::new(
                 Authority::try_from(authority).unwrap_or_else(|_| Authority::from_static("localhost")),
                 config.tls().map_or(Scheme::HTTP, |_| Scheme::HTTPS),
@@ -103,11 +114,13 @@ impl Core {
             incarnations: AtomicU64::new(0),
             ports_open: AtomicUsize::new(0),
             link: ArcSwapOption::empty(),
+            failing: Mutex::new(None),
             incarnation: watch::Sender::default(),
             supervisor: OnceLock::new(),
             requests: (0..shards).map(|_| ArcSwapOption::empty()).collect(),
             inboxes: (0..shards).map(|_| Inbox::default()).collect(),
             closing: Mutex::new(None),
+            runtime_gone: AtomicBool::new(false),
             closed: SetOnce::new(),
             #[cfg(feature = "tls")]
             tls: config.tls().map(|tls| Arc::new(crate::transport::Tls::new(tls.clone(), config.endpoint()))),
@@ -185,11 +198,18 @@ impl Core {
         tell(self.requests[shard].load().as_deref(), message);
     }
 
-    /// The link in use, for whoever wants to look at it.
-    pub(crate) fn set_link(&self, link: Option<Arc<Link>>) {
+    /// The link in use or why there is none, for whoever wants to look at it.
+    pub(super) fn set_door(&self, Door { link, failing }: Door) {
+        *self.failing.lock() = failing;
         let incarnation = link.as_ref().map(|link| link.incarnation());
         self.link.store(link);
         self.incarnation.send_if_modified(|shown| std::mem::replace(shown, incarnation) != incarnation);
+    }
+
+    /// The last connect error, if no link is up.
+    pub(super) fn failing(&self) -> Option<Arc<str>> {
+        let up = self.link.load().as_ref().is_some_and(|link| link.is_accepting());
+        self.failing.lock().clone().filter(|_| !up)
     }
 
     /// The incarnation of the link in use, and every later one.
@@ -221,6 +241,22 @@ impl Core {
     /// The drain under way.
     pub(crate) fn closing(&self) -> Option<Closing> {
         *self.closing.lock()
+    }
+
+    /// What a call ends with that comes when all is over.
+    pub(crate) fn too_late(&self, phase: Phase) -> Failure {
+        match self.runtime_gone.load(Relaxed) {
+            true => Failure::supervision(RUNTIME_ENDED.into(), phase),
+            false => Failure::shutdown(phase),
+        }
+    }
+
+    /// Whether the runtime takes no more tasks: it ends with all that runs on it.
+    pub(super) fn runtime_has_ended(&self) -> bool {
+        // A task that waits for ever is over at once only there.
+        let probe = self.runtime.spawn(std::future::pending::<()>());
+        probe.abort();
+        probe.is_finished()
     }
 
     pub(crate) fn set_closed(&self) {

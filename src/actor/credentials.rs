@@ -9,16 +9,17 @@ use super::{
     core::Core,
     head::{leave_out_connection_fields, too_many_fields},
     message::RequestMsg,
+    task,
 };
 use crate::{
     clock,
     model::{Failure, Phase},
-    policy::earliest,
+    policy::{after, earliest},
     transport::{AttemptFailure, Permit},
 };
-use futures::{FutureExt as _, future::BoxFuture};
+use futures::future::BoxFuture;
 use http::HeaderMap;
-use std::{any::Any, future::Future, panic::AssertUnwindSafe, sync::Arc, time::Instant};
+use std::{future::Future, sync::Arc, time::Instant};
 use tonic::{Code, Status, metadata::MetadataMap};
 
 /// Gives the metadata that authenticates a call, for each attempt anew.
@@ -80,17 +81,21 @@ pub(super) fn fetch(core: &Arc<Core>, call: Arc<Call>, permit: Permit) {
         return;
     }
     let attempt = state.attempts;
-    let task = tokio::spawn({
+    let asking = {
         let (core, call) = (core.clone(), call.clone());
-        async move {
-            match ask(&core, &call, attempt).await {
-                Ok(headers) => grant(&core, &call, Granted { headers, permit }),
-                Err(failure) => refuse(&core, &call, permit, failure),
-            }
+        // The place on the link is given back before a failure is told.
+        async move { ask(&core, &call, attempt).await.map(|headers| Granted { headers, permit }) }
+    };
+    let told = {
+        let (core, call) = (core.clone(), call.clone());
+        move |asked: Result<_, String>| match asked.unwrap_or_else(|words| Err(panicked(&words))) {
+            Ok(granted) => grant(&core, &call, granted),
+            Err(failure) => refuse(&core, &call, failure),
         }
-    });
+    };
+    let task = task::spawn(core, "Credentials", asking, told);
     state.credentials = None;
-    state.stage = Stage::Fetching(task.abort_handle());
+    state.stage = Stage::Fetching(task);
 }
 
 async fn ask(core: &Core, call: &Call, attempt: u32) -> Result<HeaderMap, AttemptFailure> {
@@ -100,7 +105,7 @@ async fn ask(core: &Core, call: &Call, attempt: u32) -> Result<HeaderMap, Attemp
         return Err(Failure::credentials(Code::Unauthenticated, text).into());
     }
     let timeout = core.config.credentials_timeout();
-    let patience = clock::now() + timeout;
+    let patience = after(clock::now(), timeout);
     let deadline = earliest(call.deadline, Some(patience)).unwrap_or(patience);
     let uri = &call.method.uri;
     let service = uri.path().rsplit_once('/').map_or("", |(service, _)| service);
@@ -112,14 +117,9 @@ async fn ask(core: &Core, call: &Call, attempt: u32) -> Result<HeaderMap, Attemp
         deadline,
     };
     let hook = hook.clone();
-    let asked = AssertUnwindSafe(async move { hook.metadata(request).await }).catch_unwind();
-    match tokio::time::timeout_at(deadline.into(), asked).await {
-        Ok(Ok(Ok(metadata))) => accept(metadata),
-        Ok(Ok(Err(status))) => Err(said(status)),
-        Ok(Err(panic)) => {
-            let text = format!("the hook panicked: {}", words(&*panic));
-            Err(Failure::credentials(Code::Internal, &text).into())
-        }
+    match tokio::time::timeout_at(deadline.into(), hook.metadata(request)).await {
+        Ok(Ok(metadata)) => accept(metadata),
+        Ok(Err(status)) => Err(said(status)),
         Err(_) if call.deadline.is_some_and(|deadline| deadline < patience) => {
             Err(Failure::deadline(Phase::Unsent, None).into())
         }
@@ -167,9 +167,8 @@ fn said(status: Status) -> AttemptFailure {
     AttemptFailure { status: status.clone(), ..Failure::credentials(code, status.message()).into() }
 }
 
-fn words(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no words")
+fn panicked(words: &str) -> AttemptFailure {
+    Failure::credentials(Code::Internal, &format!("the hook panicked: {words}")).into()
 }
 
 fn grant(core: &Core, call: &Arc<Call>, granted: Granted) {
@@ -183,8 +182,7 @@ fn grant(core: &Core, call: &Arc<Call>, granted: Granted) {
     core.tell_request(core.shard_of(call.id), RequestMsg::CredentialsFetched(call.clone()));
 }
 
-fn refuse(core: &Core, call: &Arc<Call>, permit: Permit, failure: AttemptFailure) {
-    drop(permit);
+fn refuse(core: &Core, call: &Arc<Call>, failure: AttemptFailure) {
     let mut state = call.state.lock();
     if !matches!(state.stage, Stage::Fetching(_)) {
         return;

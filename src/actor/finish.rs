@@ -95,6 +95,23 @@ impl Core {
         }
     }
 
+    /// The call's deadline has passed while it waited. What was last known of it is its answer.
+    pub(crate) fn expire(&self, call: &Arc<Call>) {
+        let mut state = call.state.lock();
+        let phase = state.stage.phase();
+        let ended = match std::mem::replace(&mut state.stage, Stage::Running) {
+            // A failure that nobody decided about any more.
+            Stage::Failed(ended) => *ended,
+            before => {
+                state.stage = before;
+                Failure::deadline(phase, self.failing().filter(|_| phase == Phase::Unsent)).into()
+            }
+        };
+        drop(state);
+        self.conclude(call, ended);
+        self.tell_request(self.shard_of(call.id), RequestMsg::Cancel(call.id));
+    }
+
     /// A runner's attempt failed: the ledger keeps the failure, the request actor decides.
     pub(crate) fn attempt_failed(&self, call: &Arc<Call>, failure: Box<AttemptFailure>) {
         let mut state = call.state.lock();

@@ -25,6 +25,12 @@ impl LinkWatcher for Hooks {
         }
     }
 
+    fn shut(&self) {
+        if let Some(core) = self.0.upgrade() {
+            core.tell_supervisor(SupervisorMsg::LinkShut);
+        }
+    }
+
     fn retired(&self, incarnation: Incarnation) {
         if let Some(core) = self.0.upgrade() {
             core.tell_supervisor(SupervisorMsg::LinkRetired(incarnation));

@@ -22,6 +22,10 @@ pub(crate) enum SupervisorMsg {
     LinkProven(Incarnation),
     /// A link can take no new streams although nobody said GOAWAY.
     LinkRetired(Incarnation),
+    /// A link takes no more calls, for whatever reason. News of the reason follow, or the link's actor is in trouble.
+    LinkShut,
+    /// The news of a link that shut are due.
+    LookDue,
     /// The wait before the next dial is over.
     RedialDue,
     /// A request actor may be restarted.
@@ -114,6 +118,8 @@ impl SupervisorMsg {
             Self::GoAwayReceived { .. } => "GoAwayReceived",
             Self::LinkProven(_) => "LinkProven",
             Self::LinkRetired(_) => "LinkRetired",
+            Self::LinkShut => "LinkShut",
+            Self::LookDue => "LookDue",
             Self::RedialDue => "RedialDue",
             Self::RestartDue { .. } => "RestartDue",
             Self::CallsWaiting { .. } => "CallsWaiting",

@@ -8,6 +8,7 @@
 //!
 //! Calls live in the `Ledger`, outside all of them, so no panic loses one. `message` has the protocol on one page.
 
+mod alarm;
 mod body;
 mod call;
 mod connection;
@@ -27,9 +28,11 @@ mod runner;
 mod start;
 mod submit;
 mod supervisor;
+mod task;
 mod timer;
 
 pub(crate) use self::core::Core;
+pub(crate) use alarm::{Alarm, within};
 pub(crate) use call::Reply;
 pub(crate) use credentials::Credentials;
 pub use credentials::{CallCredentials, CredentialsRequest};

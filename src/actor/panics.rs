@@ -1,4 +1,5 @@
-//! A switch for tests: makes an actor panic at a chosen message. Compiled to nothing without the feature `test-util`.
+//! A switch for tests: makes an actor panic at a chosen message, or a task at its next step. Compiled to nothing without the
+//! feature `test-util`.
 
 #[cfg(feature = "test-util")]
 pub use on::{Child, Panics};
@@ -6,7 +7,14 @@ pub use on::{Child, Panics};
 #[cfg(feature = "test-util")]
 mod on {
     use parking_lot::Mutex;
-    use std::collections::HashMap;
+    use pin_project_lite::pin_project;
+    use std::{
+        collections::HashMap,
+        future::Future,
+        pin::Pin,
+        sync::Arc,
+        task::{Context, Poll},
+    };
 
     /// A kind of actor.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -17,6 +25,8 @@ mod on {
         Connection,
         /// An actor that queues and starts calls.
         Request,
+        /// A task beside the actors. Its "messages" are the tasks' names; it panics at its next step.
+        Task,
     }
 
     impl Child {
@@ -29,6 +39,7 @@ mod on {
                     "GoAwayReceived",
                     "LinkProven",
                     "LinkRetired",
+                    "LinkShut",
                     "RedialDue",
                     "RestartDue",
                     "CallsWaiting",
@@ -49,13 +60,17 @@ mod on {
                     "SweepDue",
                     "Drain",
                 ],
+                Self::Task => &["Dial", "Driver", "Runner", "Credentials", "Pump", "Watch"],
             }
         }
     }
 
     /// Panics to come, and those that came.
+    #[derive(Clone, Debug, Default)]
+    pub struct Panics(Arc<Inner>);
+
     #[derive(Debug, Default)]
-    pub struct Panics {
+    struct Inner {
         armed: Mutex<HashMap<(Child, &'static str), u32>>,
         struck: Mutex<Vec<(Child, &'static str)>>,
     }
@@ -63,21 +78,21 @@ mod on {
     impl Panics {
         /// The next `times` handlings of `message` by an actor of this kind panic.
         pub fn arm(&self, child: Child, message: &'static str, times: u32) {
-            self.armed.lock().insert((child, message), times);
+            self.0.armed.lock().insert((child, message), times);
         }
 
         /// No more panics.
         pub fn disarm(&self) {
-            self.armed.lock().clear();
+            self.0.armed.lock().clear();
         }
 
         /// The panics so far, in order.
         pub fn struck(&self) -> Vec<(Child, &'static str)> {
-            self.struck.lock().clone()
+            self.0.struck.lock().clone()
         }
 
         pub(crate) fn strike(&self, child: Child, message: &'static str) {
-            let mut armed = self.armed.lock();
+            let mut armed = self.0.armed.lock();
             if armed.is_empty() {
                 return;
             }
@@ -86,8 +101,33 @@ mod on {
             };
             *left -= 1;
             drop(armed);
-            self.struck.lock().push((child, message));
+            self.0.struck.lock().push((child, message));
             panic!("injected by a test into {child:?} at {message}");
+        }
+
+        /// The task's work, which panics where that is asked for.
+        pub(crate) fn at_work<W: Future>(&self, task: &'static str, work: W) -> AtWork<W> {
+            AtWork { panics: self.clone(), task, work }
+        }
+    }
+
+    pin_project! {
+        /// A task's work under the switch.
+        pub(crate) struct AtWork<W> {
+            panics: Panics,
+            task: &'static str,
+            #[pin]
+            work: W,
+        }
+    }
+
+    impl<W: Future> Future for AtWork<W> {
+        type Output = W::Output;
+
+        fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<W::Output> {
+            let me = self.project();
+            me.panics.strike(Child::Task, me.task);
+            me.work.poll(cx)
         }
     }
 }
@@ -101,10 +141,16 @@ pub(crate) enum Child {
     Supervisor,
     Connection,
     Request,
+    Task,
 }
 
 #[cfg(not(feature = "test-util"))]
 impl Panics {
     #[inline(always)]
     pub(crate) fn strike(&self, _: Child, _: &'static str) {}
+
+    #[inline(always)]
+    pub(crate) fn at_work<W>(&self, _: &'static str, work: W) -> W {
+        work
+    }
 }

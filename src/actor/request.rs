@@ -11,7 +11,7 @@ use super::{
     message::{Door, RequestMsg, SupervisorMsg},
     mutations::Mutation,
     panics::Child,
-    runner::run_attempt,
+    runner::spawn_attempt,
     timer::Timer,
 };
 use crate::{
@@ -244,8 +244,7 @@ impl RequestState {
         match &mut state.reply {
             Reply::Caller => state.offer_attempt(stream),
             Reply::Port { runner, .. } => {
-                let task = tokio::spawn(run_attempt(self.core.clone(), call.clone(), stream));
-                *runner = Some(task.abort_handle());
+                *runner = Some(spawn_attempt(&self.core, &call, stream));
             }
         }
     }

@@ -2,18 +2,20 @@
 //! task per attempt where the call came as a message.
 
 use super::{
+    alarm::Alarm,
     body::SupervisedBody,
     call::{Call, Offer},
     core::Core,
     message::UnaryReply,
+    task,
 };
 use crate::{
     clock,
     model::{Failure, Phase},
     policy::earliest,
     transport::{
-        AttemptFailure, Beside, OpenBody, OpenStream, Outcome, PREFIX, Pump, ResponseBody, beside, is_one_message,
-        read_head, read_unary, status,
+        AttemptFailure, Beside, OpenBody, OpenStream, Outcome, PREFIX, Pump, ResponseBody, beside, clean,
+        is_one_message, read_head, read_unary, status,
     },
 };
 use bytes::{Buf as _, Bytes};
@@ -25,7 +27,7 @@ use std::{
     task::{Context, Poll},
     time::Instant,
 };
-use tokio::time::Sleep;
+use tokio::task::AbortHandle;
 use tonic::{Code, Status, metadata::MetadataMap};
 
 /// A unary answer above this size is passed on before its end is seen, and not retried from then on.
@@ -38,25 +40,25 @@ pub(crate) async fn run(
     mut body: Option<OpenBody>,
 ) -> Result<http::Response<SupervisedBody>, Status> {
     let mut guard = CancelOnDrop(Some((core, call)));
-    let mut limit = pin!(None);
     // Neither has anything to do between an attempt's begin and its answer.
     let sleeps_through = body.is_none() && guard.call().attempt_timeout.is_none();
-    if sleeps_through {
-        limit.set(sleep_until(guard.call().deadline));
-    }
+    let mut limit = pin!(guard.call().deadline.map(Alarm::at));
     loop {
-        let call = guard.call();
+        let (core, call) = guard.armed();
         let offer = poll_fn(|cx| {
-            let overdue = has_passed(limit.as_mut(), cx);
-            call.poll_offer(cx, sleeps_through && !overdue)
+            let offer = call.poll_offer(cx, sleeps_through);
+            if offer.is_ready() || !has_passed(core, limit.as_mut(), cx) {
+                return offer;
+            }
+            // Whoever else would end it may be gone.
+            core.expire(call);
+            call.poll_offer(cx, false)
         });
         let stream = match offer.await {
             Offer::Attempt(stream) => stream,
             Offer::Answer(status) => return guard.answered(status),
         };
-        if !sleeps_through {
-            limit.set(sleep_until(attempt_limit(call)));
-        }
+        set_limit(limit.as_mut(), attempt_limit(call));
         let mut pump = None;
         let ended = {
             let mut exchange = pin!(exchange(call, stream, &mut body, &mut pump, COMMIT_AFTER));
@@ -64,7 +66,7 @@ pub(crate) async fn run(
                 Poll::Ready(Offer::Answer(status)) => Poll::Ready(Err(status)),
                 Poll::Ready(Offer::Attempt(_)) => unreachable!("one attempt at a time"),
                 Poll::Pending => match exchange.as_mut().poll(cx) {
-                    Poll::Pending if has_passed(limit.as_mut(), cx) => Poll::Ready(Ok(Err(out_of_time(call)))),
+                    Poll::Pending if has_passed(core, limit.as_mut(), cx) => Poll::Ready(Ok(Err(out_of_time(call)))),
                     outcome => outcome.map(Ok),
                 },
             })
@@ -75,7 +77,10 @@ pub(crate) async fn run(
             Err(status) => return guard.answered(status),
         };
         match outcome {
-            Err(failure) => guard.core().attempt_failed(call, failure),
+            Err(failure) => {
+                core.attempt_failed(call, failure);
+                set_limit(limit.as_mut(), call.deadline);
+            }
             Ok(response) => {
                 let (core, call) = guard.disarm();
                 return Ok(hand_over(core, call, response, pump));
@@ -84,17 +89,33 @@ pub(crate) async fn run(
     }
 }
 
-fn sleep_until(at: Option<Instant>) -> Option<Sleep> {
-    at.map(|at| tokio::time::sleep_until(at.into()))
+/// Another limit, with the alarm that is there already.
+fn set_limit(mut limit: Pin<&mut Option<Alarm>>, at: Option<Instant>) {
+    match (limit.as_mut().as_pin_mut(), at) {
+        (Some(alarm), Some(at)) => alarm.reset(at),
+        (_, at) => limit.set(at.map(Alarm::at)),
+    }
 }
 
 /// Whether the time is over; if not, the task is woken when it is.
-fn has_passed(limit: Pin<&mut Option<Sleep>>, cx: &mut Context<'_>) -> bool {
-    limit.as_pin_mut().is_some_and(|limit| limit.poll(cx).is_ready())
+fn has_passed(core: &Core, limit: Pin<&mut Option<Alarm>>, cx: &mut Context<'_>) -> bool {
+    limit.as_pin_mut().is_some_and(|limit| limit.poll_rung(&core.runtime, cx).is_ready())
 }
 
-/// Reads the answer to one attempt of a call that came as a message, and replies. Spawned by the request actor.
-pub(super) async fn run_attempt(core: Arc<Core>, call: Arc<Call>, stream: OpenStream) {
+/// Reads the answer to one attempt of a call that came as a message, in a task.
+pub(super) fn spawn_attempt(core: &Arc<Core>, call: &Arc<Call>, stream: OpenStream) -> AbortHandle {
+    let reading = run_attempt(core.clone(), call.clone(), stream);
+    let (told, call) = (core.clone(), call.clone());
+    task::spawn(core, "Runner", reading, move |end| {
+        if let Err(words) = end {
+            let text = format!("reading the answer panicked: {words}");
+            told.conclude(&call, Failure::unusable_answer(Code::Internal, text).into());
+        }
+    })
+}
+
+/// Reads the answer to one attempt of a call that came as a message, and replies.
+async fn run_attempt(core: Arc<Core>, call: Arc<Call>, stream: OpenStream) {
     let limit = core.config.max_response_message_bytes.unwrap_or(usize::MAX);
     // The request was sent whole.
     let (mut body, mut pump) = (None, None);
@@ -192,7 +213,8 @@ fn hand_over(
     response: http::Response<ResponseBody>,
     pump: Option<Pump>,
 ) -> http::Response<SupervisedBody> {
-    let (head, body) = response.into_parts();
+    let (mut head, body) = response.into_parts();
+    clean(&mut head.headers);
     count(&call, &body);
     let body = if body.is_live() {
         SupervisedBody::live(core, call, body, pump)
@@ -265,10 +287,6 @@ struct CancelOnDrop(Option<(Arc<Core>, Arc<Call>)>);
 impl CancelOnDrop {
     fn armed(&self) -> &(Arc<Core>, Arc<Call>) {
         self.0.as_ref().expect("disarmed only on return")
-    }
-
-    fn core(&self) -> &Arc<Core> {
-        &self.armed().0
     }
 
     fn call(&self) -> &Arc<Call> {

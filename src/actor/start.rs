@@ -1,42 +1,65 @@
-//! Starts the actors of a supervised channel, and sees to it that every call is answered when all is over, whatever ended them.
+//! Starts the actors of a supervised channel, and sees to it that every call is answered when all is over, whatever ended
+//! them: a shutdown, a failure for good, or the end of the runtime they live on.
 
 use super::{core::Core, supervisor::SupervisorActor};
-use crate::model::{ConnectivityState, Fact, Failure, Incarnation, LinkEnd};
+use crate::model::{ConnectivityState, Fact, Failure, Incarnation, LinkEnd, RUNTIME_ENDED};
 use ractor::{Actor, ActorCell, SpawnErr, concurrency::JoinHandle};
-use std::sync::Arc;
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    thread::panicking,
+};
 
 /// Starts the actors of `core`, on their own. Must be called within a tokio runtime.
 pub(crate) fn spawn(core: Arc<Core>) {
+    let burial = Burial(core.clone());
     tokio::spawn(async move {
         // Boxed: this task, which stays, would have room for it.
-        match Box::pin(Actor::spawn(None, SupervisorActor, (core.clone(), false))).await {
-            Ok((_, supervisor)) => bury(core, supervisor).await,
-            Err(error) => close(&core, Some(error.to_string())),
+        match Box::pin(Actor::spawn(None, SupervisorActor, (core, false))).await {
+            Ok((_, supervisor)) => burial.after(supervisor).await,
+            Err(error) => close(&burial.0, Some(error.to_string())),
         }
     });
 }
 
 /// Starts the actors of `core` under `parent`.
 pub(crate) async fn spawn_linked(core: Arc<Core>, parent: ActorCell) -> Result<(), SpawnErr> {
-    let (_, supervisor) = Actor::spawn_linked(None, SupervisorActor, (core.clone(), true), parent).await?;
-    tokio::spawn(bury(core, supervisor));
+    let burial = Burial(core.clone());
+    let (_, supervisor) = Actor::spawn_linked(None, SupervisorActor, (core, true), parent).await?;
+    tokio::spawn(burial.after(supervisor));
     Ok(())
 }
 
-/// Waits for the supervisor actor's end, whatever ends it, and answers what is left.
-async fn bury(core: Arc<Core>, supervisor: JoinHandle<()>) {
-    let ended = supervisor.await;
-    let asked_for = core.closing().is_some();
-    let cause = match ended {
-        _ if asked_for => None,
-        Ok(()) => Some("the actors were stopped from outside, or failed for good".to_owned()),
-        Err(error) => Some(error.to_string()),
-    };
-    close(&core, cause);
+/// Answers what is left when it is dropped, if nobody has before. A task owns it from its first moment on; so the end of the
+/// runtime, which drops all tasks, is heard like any other. That drop spawns nothing and waits for nothing.
+struct Burial(Arc<Core>);
+
+impl Burial {
+    /// Waits for the supervisor actor's end, whatever ends it.
+    async fn after(self, supervisor: JoinHandle<()>) {
+        let cause = match supervisor.await {
+            Ok(()) => "the actors were stopped from outside, or failed for good".to_owned(),
+            // Nobody else cancels it.
+            Err(error) if error.is_cancelled() => RUNTIME_ENDED.to_owned(),
+            Err(error) => error.to_string(),
+        };
+        close(&self.0, Some(cause));
+    }
 }
 
+impl Drop for Burial {
+    fn drop(&mut self) {
+        let cause = if panicking() { "the supervisor's task panicked" } else { RUNTIME_ENDED };
+        close(&self.0, Some(cause.to_owned()));
+    }
+}
+
+/// Ends everything, once. A `cause` counts only where no shutdown was asked for.
 fn close(core: &Core, cause: Option<String>) {
-    let cause: Option<Arc<str>> = cause.map(Into::into);
+    if core.is_closed() {
+        return;
+    }
+    let cause: Option<Arc<str>> = cause.filter(|_| core.closing().is_none()).map(Into::into);
+    core.runtime_gone.store(cause.as_deref() == Some(RUNTIME_ENDED), Relaxed);
     core.end_all(core.ledger.close(), |phase| match &cause {
         Some(cause) => Failure::supervision(cause.clone(), phase),
         None => Failure::shutdown(phase),
@@ -50,7 +73,10 @@ fn close(core: &Core, cause: Option<String>) {
             incarnation: Incarnation::default(),
         });
     }
-    let end = cause.as_ref().map_or(LinkEnd::HungUp, |cause| LinkEnd::ActorFailed(cause.to_string()));
+    let end = match cause.as_deref() {
+        None | Some(RUNTIME_ENDED) => LinkEnd::HungUp,
+        Some(cause) => LinkEnd::ActorFailed(cause.to_owned()),
+    };
     core.telemetry.links_gone(&end);
     core.telemetry.announce(Fact::Closed { cause });
     core.set_closed();

@@ -46,6 +46,9 @@ impl Core {
         if self.closing.lock().is_some() {
             return Err((Failure::shutdown(Phase::Unsent), call));
         }
+if self.is_closed() {
+            return Err((self.too_late(Phase::Unsent), call));
+        }
         if let Some(failure) = self.too_large(call.body.as_ref()).or_else(|| too_many_fields(&call.headers)) {
             return Err((failure, call));
         }
@@ -72,7 +75,7 @@ impl Core {
                 self.hand_in(call.clone());
                 Ok(call)
             }
-            (None, Some(call)) => Err((Failure::shutdown(Phase::Unsent), call)),
+            (None, Some(call)) => Err((self.too_late(Phase::Unsent), call)),
             (None, None) => unreachable!("a call that was not entered was not taken"),
         }
     }

@@ -1,9 +1,10 @@
 //! What comes later, unless its owner goes first: a message, or the end of calls that nobody else watches.
 
-use super::core::Core;
+use super::{core::Core, panics::Child, task};
+use crate::unwind::caught;
 use ractor::{ActorRef, Message};
 use std::{sync::Arc, time::Duration};
-use tokio::task::AbortHandle;
+use tokio::{runtime::Handle, task::AbortHandle};
 
 /// Ends when it is dropped. ractor's own timer is a task that sleeps on, with the actor's address in hand, after the actor is gone.
 pub(super) struct Timer(AbortHandle);
@@ -15,7 +16,12 @@ impl Timer {
         delay: Duration,
         message: impl FnOnce() -> M + Send + 'static,
     ) -> Self {
-        Self(actor.send_after(delay, message).abort_handle())
+        let actor = actor.clone();
+        let rung = move |_| {
+            // A dead actor needs no message.
+            let _ = actor.send_message(message());
+        };
+        Self(task::spawn_on(&Handle::current(), tokio::time::sleep(delay), rung))
     }
 }
 
@@ -33,13 +39,20 @@ pub(super) struct Watch(AbortHandle);
 
 impl Watch {
     pub(super) fn new(core: Arc<Core>) -> Self {
-        let watching = tokio::spawn(async move {
+        let watching = async move {
             loop {
-                core.end_overdue();
+                // One look that fails is no reason not to look again.
+                let looked = caught(|| {
+                    core.panics.strike(Child::Task, "Watch");
+                    core.end_overdue();
+                });
+                if let Err(error) = looked {
+                    tracing::error!(%error, "ending overdue calls failed");
+                }
                 tokio::time::sleep(WATCH_EVERY).await;
             }
-        });
-        Self(watching.abort_handle())
+        };
+        Self(tokio::spawn(watching).abort_handle())
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::supervisor::Supervisor;
 use crate::{
+    actor::within,
     clock,
     model::{ConnectivityState, Incarnation},
 };
@@ -76,10 +77,10 @@ impl Supervisor {
         let (mut links, mut state) = (self.watch_incarnation(), self.watch_state());
         let link = async {
             let another = links.wait_for(|link| link.is_some() && *link != last);
-            let another = tokio::time::timeout(wait, another).await.map(|found| found.map(|link| *link));
+            let another = within(&self.core().runtime, wait, another).await.map(|found| found.map(|link| *link));
             match another {
-                Ok(found) => found,
-                Err(_) => links.wait_for(Option::is_some).await.map(|link| *link),
+                Some(found) => found,
+                None => links.wait_for(Option::is_some).await.map(|link| *link),
             }
         };
         tokio::select! {

@@ -2,7 +2,7 @@
 
 use super::codec;
 use crate::{
-    actor::{Core, Reply, Submission, UnaryCall, UnaryReply, UnaryResult, refusal},
+    actor::{Core, Reply, Submission, UnaryCall, UnaryReply, UnaryResult, refusal, within},
     clock,
     model::CallOptions,
 };
@@ -82,9 +82,9 @@ impl Mailbox {
         self.send_message(message(port))?;
         let received = match timeout {
             None => receiver.await,
-            Some(timeout) => match ractor::concurrency::timeout(timeout, receiver).await {
-                Ok(received) => received,
-                Err(_) => return Ok(CallResult::Timeout),
+            Some(timeout) => match within(&self.core.runtime, timeout, receiver).await {
+                Some(received) => received,
+                None => return Ok(CallResult::Timeout),
             },
         };
         Ok(received.map_or(CallResult::SenderError, CallResult::Success))
@@ -101,13 +101,14 @@ impl Mailbox {
     ) -> Result<Forwarding<F>, MessagingErr<UnaryCall>> {
         let (sender, receiver) = ractor::concurrency::oneshot();
         self.send_message(message(sender.into()))?;
-        let to = to.clone();
-        Ok(tokio::spawn(async move {
+        let (to, core) = (to.clone(), self.core.clone());
+        // The handle is the caller's, and with it whatever comes of `map`.
+        Ok(self.core.runtime.spawn(async move {
             let received = match timeout {
                 None => receiver.await,
-                Some(timeout) => match ractor::concurrency::timeout(timeout, receiver).await {
-                    Ok(received) => received,
-                    Err(_) => return CallResult::Timeout,
+                Some(timeout) => match within(&core.runtime, timeout, receiver).await {
+                    Some(received) => received,
+                    None => return CallResult::Timeout,
                 },
             };
             match received {

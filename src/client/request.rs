@@ -1,7 +1,7 @@
 //! Makes a call of an HTTP request: learns its kind, and takes from its body what is there already.
 
 use crate::{
-    actor::{Core, Method, Reply, Submission, refusal},
+    actor::{Alarm, Core, Method, Reply, Submission, refusal},
     clock,
     model::{CallKind, CallOptions, ConnectivityState, Failure, Phase},
     transport::{OpenBody, begins_with_a_message, is_one_message},
@@ -61,18 +61,16 @@ async fn in_time<T>(
     if let Poll::Ready(taken) = futures::poll!(taking.as_mut()) {
         return taken;
     }
-    let (mut state, deadline) = (core.telemetry.watch(), deadline());
-    let late = async move {
-        match deadline {
-            Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
-            None => std::future::pending().await,
-        }
-    };
+    let (mut state, mut deadline) = (core.telemetry.watch(), pin!(deadline().map(Alarm::at)));
+    let late = poll_fn(|cx| match deadline.as_mut().as_pin_mut() {
+        Some(deadline) => deadline.poll_rung(&core.runtime, cx),
+        None => Poll::Pending,
+    });
     let failure = tokio::select! {
         biased;
         taken = taking => return taken,
         () = late => Failure::deadline(Phase::Unsent, None),
-        _ = state.wait_for(|state| *state == ConnectivityState::Shutdown) => Failure::shutdown(Phase::Unsent),
+        _ = state.wait_for(|state| *state == ConnectivityState::Shutdown) => core.too_late(Phase::Unsent),
     };
     Err(refusal(method, failure))
 }

@@ -8,7 +8,7 @@ use super::{channel::SupervisedChannel, mailbox::Mailbox};
 #[cfg(feature = "test-util")]
 use crate::actor::Panics;
 use crate::{
-    actor::{self, CallCredentials, Core, Credentials, SupervisorMsg},
+    actor::{self, CallCredentials, Core, Credentials, SupervisorMsg, within},
     config::Config,
     model::{ConnectivityState, Snapshot},
     telemetry::EventStream,
@@ -92,8 +92,8 @@ impl Supervisor {
     pub async fn wait_ready(&self, timeout: Duration) -> bool {
         let mut state = self.watch_state();
         let settled = state.wait_for(|state| matches!(state, ConnectivityState::Ready | ConnectivityState::Shutdown));
-        match tokio::time::timeout(timeout, settled).await {
-            Ok(Ok(state)) => *state == ConnectivityState::Ready,
+        match within(&self.core().runtime, timeout, settled).await {
+            Some(Ok(state)) => *state == ConnectivityState::Ready,
             _ => false,
         }
     }

@@ -103,6 +103,9 @@ pub enum Cause {
     Supervision(Arc<str>),
 }
 
+/// Why supervision ended, where the runtime did.
+pub(crate) const RUNTIME_ENDED: &str = "the runtime of this supervisor has ended";
+
 /// A failed attempt, classified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {

@@ -15,6 +15,7 @@ mod state;
 pub use call::{CallKind, CallOptions};
 pub use code::{code_name, code_names};
 pub use event::{Event, Fact};
+pub(crate) use failure::RUNTIME_ENDED;
 pub use failure::{Cause, Failure, Origin, Phase, Scope, ShedReason};
 pub use ids::{CallId, Incarnation};
 pub use link::{DialFailure, DialStep, GoAway, LinkEnd};

@@ -20,7 +20,8 @@ impl Backoff {
         let exponent = i32::try_from(n).unwrap_or(i32::MAX);
         let seconds = self.initial.as_secs_f64() * self.multiplier.powi(exponent);
         if seconds.is_finite() && seconds < self.max.as_secs_f64() {
-            Duration::from_secs_f64(seconds)
+            // A schedule made of nonsense waits for nothing.
+            Duration::try_from_secs_f64(seconds).unwrap_or_default()
         } else if self.initial.is_zero() {
             Duration::ZERO
         } else {
@@ -31,7 +32,16 @@ impl Backoff {
 
 /// Spreads `delay` evenly over `delay * (1 - jitter) ..= delay * (1 + jitter)`; `unit` is a die in `0.0..1.0`.
 pub fn jittered(delay: Duration, jitter: f64, unit: f64) -> Duration {
-    delay.mul_f64(1.0 + jitter * (2.0 * unit - 1.0))
+    scaled(delay, 1.0 + jitter * (2.0 * unit - 1.0))
+}
+
+/// `factor` times `delay`: the longest there is where that is longer still, nothing where it makes no sense.
+pub(super) fn scaled(delay: Duration, factor: f64) -> Duration {
+    let seconds = delay.as_secs_f64() * factor;
+    if seconds >= Duration::MAX.as_secs_f64() {
+        return Duration::MAX;
+    }
+    Duration::try_from_secs_f64(seconds).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -70,11 +70,14 @@ impl Channel {
         self.subchannel.is_proven()
     }
 
-    /// Whether nothing will ever move it again: it shall connect, but no dial runs and no redial is due. Never true, or it is a bug.
-    pub fn is_stuck(&self, dialling: bool, redial_due: bool) -> bool {
-        let moves_by_itself =
-            matches!(self.state(), ConnectivityState::Connecting | ConnectivityState::TransientFailure);
-        moves_by_itself && !dialling && !redial_due
+    /// Whether nothing will ever move it again: it shall connect, but no dial runs and no redial is due; or it is Ready, but
+    /// the link takes no calls. True for longer than news take, it is a bug.
+    pub fn is_stuck(&self, dialling: bool, redial_due: bool, link_open: bool) -> bool {
+        match self.state() {
+            ConnectivityState::Connecting | ConnectivityState::TransientFailure => !dialling && !redial_due,
+            ConnectivityState::Ready => !link_open,
+            ConnectivityState::Idle | ConnectivityState::Shutdown => false,
+        }
     }
 
     /// Makes a wait that is on last until `at`, whatever calls wait; its end.
@@ -102,7 +105,7 @@ mod tests {
         let mut channel = Channel::new(schedules);
         let (now, cause) = (Instant::now(), Arc::<str>::from("refused"));
         let stuck = |channel: &Channel| {
-            [(false, false), (true, false), (false, true)].map(|(dialling, due)| channel.is_stuck(dialling, due))
+            [(false, false), (true, false), (false, true)].map(|(dialling, due)| channel.is_stuck(dialling, due, true))
         };
         assert_eq!(stuck(&channel), [false; 3], "idle");
         for (input, first) in [
@@ -115,6 +118,8 @@ mod tests {
         ] {
             channel.on(input, &cause, now, 0.5);
             assert_eq!(stuck(&channel), [first, false, false], "{input:?}");
+            let ready = channel.state() == ConnectivityState::Ready;
+            assert_eq!(channel.is_stuck(true, true, false), ready, "{input:?}, the link takes no calls");
         }
     }
 

@@ -1,4 +1,5 @@
-//! Deadlines: the earliest of those given holds, and `grpc-timeout` on the wire (gRPC over HTTP/2).
+//! Deadlines: the earliest of those given holds, sums of times stay within the clock, and `grpc-timeout` on the wire (gRPC
+//! over HTTP/2).
 
 use std::time::{Duration, Instant};
 
@@ -8,6 +9,14 @@ pub fn earliest(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
         (Some(a), Some(b)) => Some(a.min(b)),
         (one, other) => one.or(other),
     }
+}
+
+/// Nobody waits longer: 100 years, as in the configuration.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
+/// `wait` after `from`; what lies beyond the clock's end, or 100 years from now, is as good as never.
+pub(crate) fn after(from: Instant, wait: Duration) -> Instant {
+    from.checked_add(wait.min(LONGEST)).unwrap_or(from)
 }
 
 /// A `grpc-timeout` value: at most 8 digits and a unit.

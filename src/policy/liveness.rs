@@ -1,6 +1,7 @@
 //! Is the peer still there? Keepalive as gRPC A8 has it: silence is measured from the last byte read, any byte is life,
 //! and a PING goes out only when silence has lasted `time`.
 
+use super::deadline::after;
 use std::time::{Duration, Instant};
 
 /// The keepalive of one link.
@@ -10,6 +11,15 @@ pub struct Liveness {
     timeout: Duration,
     without_calls: bool,
     ping_sent: Option<Instant>,
+}
+
+/// However often a peer complains, it is asked this often.
+const SELDOM: Duration = Duration::from_secs(4 * 60 * 60);
+
+/// The keepalive time after a complaint of a link that `had` one (gRPC A8): twice that, up to 4 h or, if that is longer, the time
+/// that was `configured`.
+pub(crate) fn pinged_less(had: Duration, configured: Option<Duration>) -> Duration {
+    had.saturating_mul(2).min(SELDOM.max(configured.unwrap_or_default()))
 }
 
 /// What to do now.
@@ -37,18 +47,18 @@ impl Liveness {
         if let Some(sent) = self.ping_sent {
             if last_read >= sent {
                 self.ping_sent = None;
-            } else if now >= sent + self.timeout {
+            } else if now >= after(sent, self.timeout) {
                 return Next::Dead;
             } else {
                 // An answer from now on is due for the next PING `time` later at the soonest; where `timeout` is longer, looking
                 // only at its end would ask too late.
-                return Next::SleepUntil((sent + self.timeout).min(now + self.time));
+                return Next::SleepUntil(after(sent, self.timeout).min(after(now, self.time)));
             }
         }
         if calls == 0 && !self.without_calls {
             return Next::Dormant;
         }
-        let due = last_read + self.time;
+        let due = after(last_read, self.time);
         if now < due {
             return Next::SleepUntil(due);
         }

@@ -20,7 +20,10 @@
 //!
 //! Everything else changes nothing, so a late message does no harm.
 
-use super::backoff::{Backoff, jittered};
+use super::{
+    backoff::{Backoff, jittered, scaled},
+    deadline::after,
+};
 use crate::model::ConnectivityState::{self as State, *};
 use std::time::{Duration, Instant};
 
@@ -234,7 +237,7 @@ impl Subchannel {
     }
 
     fn redial_soon(&mut self, state: State, now: Instant, unit: f64) -> Output {
-        let at = now + self.schedules.spread.mul_f64(unit);
+        let at = after(now, scaled(self.schedules.spread, unit));
         self.state = state;
         self.proven = false;
         self.wait = Some(Wait { at, backoff: None });
@@ -245,7 +248,7 @@ impl Subchannel {
     fn due(&self, n: u32, unit: f64, now: Instant) -> Instant {
         let schedule = if self.calls_waiting { self.schedules.waiting } else { self.schedules.idle };
         let delay = jittered(schedule.delay(n), self.schedules.jitter, unit);
-        now.max(self.dial_started.unwrap_or(now) + delay)
+        now.max(after(self.dial_started.unwrap_or(now), delay))
     }
 
     fn calls_waiting(&mut self, waiting: bool, now: Instant) -> Output {

@@ -110,7 +110,8 @@ impl Throttle {
             return;
         }
         self.add(earned as i64);
-        self.refilled += Duration::from_secs_f64(earned / (floor * MILLI)).min(elapsed);
+        let paid = Duration::try_from_secs_f64(earned / (floor * MILLI)).unwrap_or(elapsed).min(elapsed);
+        self.refilled = self.refilled.checked_add(paid).unwrap_or(now);
     }
 }
 

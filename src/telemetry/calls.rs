@@ -1,7 +1,7 @@
 //! What happens to calls, counted per method with gRPC's names (A66, A96). Handles are looked up once per method, so a call
 //! costs a few atomic additions.
 
-use crate::model::code_name;
+use crate::{model::code_name, unwind::caught};
 use metrics::{Counter, Histogram, SharedString, counter, histogram};
 use std::{
     sync::{Arc, OnceLock},
@@ -29,6 +29,11 @@ struct ByCode {
     call_duration: Histogram,
 }
 
+/// A recorder is other people's code; its panic shall not cost a call its answer.
+fn guarded(record: impl FnOnce()) {
+    let _ = caught(record);
+}
+
 impl MethodMetrics {
     pub(crate) fn new(method: Arc<str>, target: Arc<str>) -> Self {
         let (method, target) = (SharedString::from(method), SharedString::from(target));
@@ -45,26 +50,30 @@ impl MethodMetrics {
     }
 
     pub(crate) fn attempt_started(&self) {
-        self.attempts_started.increment(1);
+        guarded(|| self.attempts_started.increment(1));
     }
 
     pub(crate) fn attempt_ended(&self, code: Code, took: Duration, sent: usize, received: usize) {
-        let metrics = self.of(code);
-        metrics.attempt_duration.record(took.as_secs_f64());
-        metrics.sent.record(sent as f64);
-        metrics.received.record(received as f64);
+        guarded(|| {
+            let metrics = self.of(code);
+            metrics.attempt_duration.record(took.as_secs_f64());
+            metrics.sent.record(sent as f64);
+            metrics.received.record(received as f64);
+        });
     }
 
     /// Zeroes are not recorded (gRPC A96).
     pub(crate) fn call_ended(&self, code: Code, took: Duration, retries: u32, transparent: u32, waited: Duration) {
-        self.of(code).call_duration.record(took.as_secs_f64());
-        if retries > 0 {
-            self.retries.record(f64::from(retries));
-            self.retry_delay.record(waited.as_secs_f64());
-        }
-        if transparent > 0 {
-            self.transparent_retries.record(f64::from(transparent));
-        }
+        guarded(|| {
+            self.of(code).call_duration.record(took.as_secs_f64());
+            if retries > 0 {
+                self.retries.record(f64::from(retries));
+                self.retry_delay.record(waited.as_secs_f64());
+            }
+            if transparent > 0 {
+                self.transparent_retries.record(f64::from(transparent));
+            }
+        });
     }
 
     fn of(&self, code: Code) -> &ByCode {

@@ -1,7 +1,7 @@
 //! Facts as log lines. An outage is one line at its start, thinned repeats (the 1st, 2nd, 4th, 8th ... failed dial), and one
 //! line at its end with its length; every retry is a line, as the seed promises.
 
-use crate::model::{ConnectivityState, Fact, code_name};
+use crate::model::{ConnectivityState, Fact, RUNTIME_ENDED, code_name};
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -88,6 +88,8 @@ pub(super) fn write(fact: &Fact, line: Option<Line>, target: &Arc<str>) {
         }
         (Fact::CallShed { method, reason }, _) => debug!(%target, %method, "{reason}"),
         (Fact::DrainStarted { grace }, _) => info!(%target, grace = ?grace, "draining"),
+        // A program that returns from `main` drops its runtime: no failure.
+        (Fact::Closed { cause: Some(cause) }, _) if &**cause == RUNTIME_ENDED => info!(%target, %cause, "closed"),
         (Fact::Closed { cause: Some(cause) }, _) => error!(%target, %cause, "closed"),
         (Fact::Closed { cause: None }, _) => info!(%target, "closed"),
         (fact, _) => debug!(%target, ?fact, "{}", fact.name()),

@@ -16,6 +16,7 @@ pub use stream::{EventItem, EventStream};
 use crate::{
     clock,
     model::{ConnectivityState, Event, Fact, LinkEnd, Snapshot},
+    unwind::caught,
 };
 use parking_lot::Mutex;
 use picture::Picture;
@@ -87,6 +88,10 @@ impl Telemetry {
     pub(crate) fn announce(&self, fact: Fact) {
         let now = clock::now();
         let mut inner = self.inner.lock();
+        // What is still under way in another thread while a runtime ends comes too late.
+        if inner.closed {
+            return;
+        }
         inner.seq += 1;
         inner.closed |= matches!(fact, Fact::Closed { .. });
         inner.picture.fold(&fact, now);
@@ -101,8 +106,9 @@ impl Telemetry {
         }
         // Recorders and subscribers are other people's code: they shall not hold up who comes next.
         drop(inner);
-        metrics::record(&fact, &self.target, self.security);
-        log::write(&fact, line, &self.target);
+        // Nor shall a panic of theirs, which hits whoever announces: at the worst the one who closes everything.
+        let _ = caught(|| metrics::record(&fact, &self.target, self.security));
+        let _ = caught(|| log::write(&fact, line, &self.target));
     }
 
     /// Announces the end of every link that is still told to be up: their actors are gone without a word.
@@ -118,20 +124,21 @@ impl Telemetry {
     pub(crate) fn handled(&self, child: &'static str, message: &'static str, begun: Instant) {
         let took = clock::now().saturating_duration_since(begun);
         if took > SLOW {
-            metrics::slow_handler(&self.target, child, message);
+            let _ = caught(|| metrics::slow_handler(&self.target, child, message));
             tracing::warn!(target = %self.target, child, message, took = ?took, "an actor was slow to handle a message");
         }
     }
 
     /// A message about a link that is no longer in use came late, and changed nothing.
     pub(crate) fn stale(&self, message: &'static str) {
-        metrics::stale(&self.target, message);
+        let _ = caught(|| metrics::stale(&self.target, message));
     }
 
     /// One request actor's number of parked calls went from `before` to `now`.
     pub(crate) fn waiting_changed(&self, before: usize, now: usize) {
         let waiting = self.counts.waiting.fetch_add(now.wrapping_sub(before), Relaxed);
-        metrics::waiting(&self.target, waiting.wrapping_add(now).wrapping_sub(before));
+        let calls = waiting.wrapping_add(now).wrapping_sub(before);
+        let _ = caught(|| metrics::waiting(&self.target, calls));
     }
 
     /// The state now.

@@ -6,6 +6,7 @@
 //! | a peer that breaks HTTP/2 or gRPC | [`RawPeer`], and [`Misbehaviour`] for what to break | memory or TCP |
 //! | a network with exact, paused time | [`MemoryNetwork`] | memory |
 //! | a bad network before a real server | [`FaultProxy`] | TCP |
+//! | bugs in a connector, or in its streams | [`PanickingConnector`] | any other connector |
 //!
 //! The law of the place: a control holds when it returns, and nothing outlives the tool that started it.
 
@@ -29,6 +30,9 @@ mod behaviour;
 pub use behaviour::PlayingPeer;
 mod misbehaviour;
 pub use misbehaviour::{Misbehaviour, Moment};
+
+mod panicking;
+pub use panicking::{PanicSpot, PanickingConnector};
 
 mod proxy;
 pub use proxy::FaultProxy;

@@ -3,11 +3,13 @@
 use super::{
     connector::{BoxedIo, Connector, Target},
     driver::{Driver, Notes},
+    guarded::guarded,
     link::{Link, LinkWatcher},
     tap::{Tap, Tapped},
 };
 use crate::model::{DialFailure, DialStep, Incarnation, LinkEnd};
 use crate::policy::Liveness;
+use crate::unwind::caught;
 use bytes::Bytes;
 use std::{
     future::{Future, poll_fn},
@@ -43,6 +45,12 @@ pub(crate) struct Dialled {
     pub(crate) driver: Driver,
 }
 
+/// A dial ended in a panic, which is the connector's or of what it gave.
+pub(crate) fn dial_panicked(target: &Target, words: &str) -> DialFailure {
+    let reason = format!("cannot dial {target}: the connector panicked: {words}");
+    DialFailure { step: DialStep::Connect, reason, timed_out: false }
+}
+
 impl Dial {
     /// Dials. Cancel safe: dropped, it leaves nothing behind.
     pub(crate) async fn run(
@@ -63,7 +71,11 @@ impl Dial {
         };
         match tokio::time::timeout(self.timeout, dialling).await {
             Ok(result) => result,
-            Err(_) => Err(self.timed_out(step, connector.progress())),
+            Err(_) => {
+                let progress = caught(|| connector.progress());
+                let progress = progress.unwrap_or_else(|words| Some(format!("its progress panicked: {words}")));
+                Err(self.timed_out(step, progress))
+            }
         }
     }
 
@@ -112,7 +124,7 @@ impl Dial {
             .max_concurrent_reset_streams(1_024)
             // Nor may a burst of small answers.
             .data_frame_budget(1 << 30)
-            .handshake::<_, Bytes>(Tapped::new(io, tap.clone()))
+            .handshake::<_, Bytes>(Tapped::new(guarded(io), tap.clone()))
             .await
             .map_err(|error| self.refused(&error.to_string()))?;
         let link = Arc::new(Link::new(self.incarnation, sender, tap.clone(), self.window, watcher));

@@ -18,7 +18,7 @@ use std::{
         Arc,
         atomic::{
             AtomicBool, AtomicUsize,
-            Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst},
+            Ordering::{AcqRel, Acquire, Relaxed, SeqCst},
         },
     },
     task::{Context, Poll, Waker},
@@ -42,6 +42,8 @@ pub(crate) trait LinkWatcher: Send + Sync + 'static {
     fn proven(&self, incarnation: Incarnation);
     /// The link can take no new streams, although nobody said GOAWAY (its stream ids are used up).
     fn retired(&self, incarnation: Incarnation);
+    /// The link takes no more streams, whatever the reason; told once.
+    fn shut(&self) {}
 }
 
 /// One live HTTP/2 connection.
@@ -173,10 +175,13 @@ impl Link {
 
     /// Lets no new stream in. Streams that are open go on; once they have ended the connection closes by itself.
     pub(crate) fn drain(&self) {
-        self.accepting.store(false, Release);
+        let shuts = self.accepting.swap(false, AcqRel);
         self.sender.lock().take();
         self.spent.let_go();
         self.driver.wake();
+        if shuts {
+            self.watcher.shut();
+        }
     }
 
     /// Takes back a stream that was read to its end.

@@ -5,12 +5,14 @@
 
 mod body;
 mod chunks;
+mod clean;
 mod connector;
 mod dial;
 mod driver;
 mod exchange;
 mod eyeballs;
 mod framing;
+mod guarded;
 mod link;
 mod net;
 mod proof;
@@ -23,14 +25,15 @@ mod tap;
 mod tls;
 
 pub(crate) use body::ResponseBody;
+pub(crate) use clean::clean;
 pub use connector::{BoxedIo, Connector, Io, Target, TcpConnector};
-pub(crate) use dial::{Dial, Dialled};
+pub(crate) use dial::{Dial, Dialled, dial_panicked};
 pub(crate) use driver::LinkNote;
 pub(crate) use exchange::{AttemptFailure, Outcome, read_head, read_unary};
 pub(crate) use framing::{PREFIX, begins_with_a_message, is_one_message};
 pub(crate) use link::{Link, LinkWatcher, OpenStream, Permit};
 pub(crate) use net::NetConnector;
-pub(crate) use pump::{Beside, OpenBody, Pump, beside};
+pub(crate) use pump::{Beside, OpenBody, Pump, Sent, beside};
 #[cfg(feature = "test-util")]
 pub(crate) use pushback::details_with_retry_info;
 #[cfg(feature = "tls")]

@@ -1,28 +1,23 @@
 //! Statuses: read from the peer's headers without trusting them, and made from failures of our own.
 
+use super::clean::{clean, says_nothing};
 use crate::model::Failure;
 use http::{HeaderMap, HeaderName};
-use tonic::{Code, Status, metadata::MetadataMap};
+use tonic::{Code, Status};
 
 const STATUS: HeaderName = HeaderName::from_static("grpc-status");
-const DETAILS: &str = "grpc-status-details-bin";
 
 /// The status in `headers`, with message, details and metadata; none if there is no `grpc-status`.
 pub(crate) fn from_headers(headers: &HeaderMap) -> Option<Status> {
     if !headers.contains_key(STATUS) {
         return None;
     }
-    // tonic takes details that are not base64 for a bug of ours and panics.
-    if headers.contains_key(DETAILS) {
-        let metadata = MetadataMap::from_headers(headers.clone());
-        let readable = metadata.get_bin(DETAILS).is_some_and(|value| value.to_bytes().is_ok());
-        if !readable {
-            let mut headers = headers.clone();
-            headers.remove(DETAILS);
-            return Status::from_header_map(&headers);
-        }
+    if says_nothing(headers) {
+        return Status::from_header_map(headers);
     }
-    Status::from_header_map(headers)
+    let mut headers = headers.clone();
+    clean(&mut headers);
+    Status::from_header_map(&headers)
 }
 
 /// Whether the peer says that a message is too large for it, or for this side in its view: in the words of gRPC's core and Go,
@@ -51,6 +46,8 @@ pub(crate) fn is_ok(headers: &HeaderMap) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const DETAILS: &str = "grpc-status-details-bin";
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
         pairs.iter().map(|(name, value)| (name.parse().expect("name"), value.parse().expect("value"))).collect()

@@ -13,6 +13,8 @@ mod agent_queue_process;
 mod agent_queue_service;
 #[cfg(feature = "test-util")]
 mod cancel;
+#[cfg(feature = "test-util")]
+mod clean_answers;
 #[cfg(feature = "cli")]
 mod cli;
 #[cfg(all(unix, feature = "cli", feature = "test-util"))]
@@ -27,6 +29,8 @@ mod docs;
 mod drop_in;
 #[cfg(feature = "test-util")]
 mod events;
+#[cfg(feature = "test-util")]
+mod extreme_times;
 #[cfg(feature = "test-util")]
 mod fault_page;
 #[cfg(feature = "test-util")]
@@ -74,6 +78,8 @@ mod replace;
 #[cfg(feature = "test-util")]
 mod rig;
 #[cfg(feature = "test-util")]
+mod runtimes;
+#[cfg(feature = "test-util")]
 mod seed;
 #[cfg(feature = "test-util")]
 mod shutdown;
@@ -85,3 +91,7 @@ mod targets;
 mod tls;
 #[cfg(feature = "test-util")]
 mod tonic_echo;
+#[cfg(feature = "test-util")]
+mod unheard_tasks;
+#[cfg(feature = "test-util")]
+mod user_panics;

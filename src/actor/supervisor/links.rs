@@ -4,7 +4,7 @@ use super::{super::message::ConnectionMsg, Life, children::Connection};
 use crate::{
     clock,
     model::{ConnectivityState, Fact, GoAway, Incarnation, LinkEnd},
-    policy::{Input, Verdict},
+    policy::{Input, Verdict, after, pinged_less},
     transport::Link,
 };
 use std::{sync::Arc, time::Duration};
@@ -102,7 +102,8 @@ impl Life {
     /// while no call is open ends pings without calls, too.
     pub(super) fn ping_less(&self, had: Duration, idle: bool) {
         let mut keepalive = self.core.keepalive.lock();
-        let time = keepalive.time.unwrap_or(had).max(had.saturating_mul(2));
+        let configured = self.core.config.effective_keepalive_time();
+        let time = keepalive.time.unwrap_or(had).max(pinged_less(had, configured));
         keepalive.time = Some(time);
         keepalive.while_idle &= !idle;
         let while_idle = keepalive.while_idle;
@@ -138,7 +139,7 @@ impl Life {
         let end = LinkEnd::ActorFailed(words.into());
         self.link_lost(connection, end, Duration::ZERO);
         if verdict != Verdict::Restart && self.current.is_none() {
-            let at = clock::now() + self.core.config.reconnect.idle.max;
+            let at = after(clock::now(), self.core.config.reconnect.idle.max);
             if let Some(at) = self.channel.hold_until(at) {
                 self.wait(at, clock::now());
             }

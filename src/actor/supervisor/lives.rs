@@ -14,13 +14,10 @@ use crate::{
     clock,
     model::{ConnectivityState, Fact, Incarnation, LinkEnd},
     policy::{Restarts, Verdict},
+    unwind::caught,
 };
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
-use std::{
-    any::Any,
-    panic::{self, AssertUnwindSafe},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 pub(in crate::actor) struct SupervisorActor;
 
@@ -83,13 +80,13 @@ impl Actor for SupervisorActor {
 
 impl Lives {
     fn live(&mut self, me: &ActorRef<SupervisorMsg>, event: Event) -> Result<(), ActorProcessingErr> {
-        // Asserted: after a panic the life, which may be left half changed, is thrown away whole.
-        match panic::catch_unwind(AssertUnwindSafe(|| self.take(me, event))) {
+        // After a panic the life, which may be left half changed, is thrown away whole.
+        match caught(|| self.take(me, event)) {
             Ok(()) if self.linked && self.life.as_ref().is_some_and(|life| life.exhausted) => {
                 Err("the actors of a supervised channel keep failing, past their restart intensity".into())
             }
             Ok(()) => Ok(()),
-            Err(panic) => self.failed(me, words(&*panic)),
+            Err(words) => self.failed(me, &words),
         }
     }
 
@@ -161,9 +158,4 @@ fn end_children(me: &ActorRef<SupervisorMsg>) {
         child.unlink(me.get_cell());
         child.kill();
     }
-}
-
-fn words(panic: &(dyn Any + Send)) -> &str {
-    let words = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref().copied());
-    words.unwrap_or("a panic without words")
 }

@@ -30,6 +30,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// What ractor says of an actor whose task was dropped. Nobody but its runtime does that.
+const CANCELLED: &str = "actor_task_cancelled";
+
+/// So long a link may be shown as Ready although it takes no calls: the news of its end are under way.
+const NEWS_TAKE: Duration = Duration::from_secs(1);
+
 /// After the grace, so long for goodbyes to be written before links are cut.
 const FAREWELL: Duration = Duration::from_millis(100);
 
@@ -52,6 +58,8 @@ struct Life {
     link: Option<Arc<Link>>,
     redial: Option<Timer>,
     grace: Option<Timer>,
+    /// Since when Ready is shown without a link that takes calls, and the timer to look again.
+    doubt: Option<(Instant, Timer)>,
     draining: bool,
     /// Whether the children reached the restart intensity.
     exhausted: bool,
@@ -88,6 +96,7 @@ impl Life {
             link: None,
             redial: None,
             grace: None,
+            doubt: None,
             draining: false,
             exhausted: false,
         };
@@ -118,12 +127,16 @@ impl Life {
             SupervisorMsg::ResetBackoff => self.step(Input::ResetBackoff, "asked to reconnect now"),
             SupervisorMsg::Drain => self.drain(),
             SupervisorMsg::GraceDue => self.grace_over(),
+            // The watchdog looks after each message.
+            SupervisorMsg::LinkShut | SupervisorMsg::LookDue => {}
         }
         self.core.telemetry.handled("supervisor", name, begun);
     }
 
     fn hear(&mut self, event: SupervisionEvent) {
         match event {
+            // The runtime drops its tasks: this actor's, too. That is no failure of a child.
+            SupervisionEvent::ActorTerminated(_, _, Some(reason)) if reason == CANCELLED => {}
             SupervisionEvent::ActorTerminated(cell, boxed, reason) => {
                 let end = boxed.and_then(|mut boxed| boxed.take::<ConnectionState>().ok()?.take_end());
                 let reason = reason.unwrap_or_else(|| "stopped".into());
@@ -207,16 +220,30 @@ impl Life {
     }
 
     /// The watchdog: an actor that nothing would move again fails aloud, and starts over with a dial.
-    fn dead_end(&self) -> Option<String> {
+    ///
+    /// It looks after each event. Where there is none it looks all the same: a link that shuts says so by itself
+    /// (`LinkShut`), whatever became of its driver and its actor; and if their news do not follow, `LookDue` does.
+    fn dead_end(&mut self) -> Option<String> {
+        let state = self.channel.state();
         let dialling = self.connections.iter().any(|connection| Some(connection.incarnation) == self.current);
-        self.channel
-            .is_stuck(dialling, self.redial.is_some())
-            .then(|| format!("a dead end: {} with neither a dial nor a redial due", self.channel.state()))
+        let open = self.link.as_ref().is_some_and(|link| link.is_accepting());
+        if !self.channel.is_stuck(dialling, self.redial.is_some(), open) {
+            self.doubt = None;
+            return None;
+        }
+        if state != ConnectivityState::Ready {
+            return Some(format!("a dead end: {state} with neither a dial nor a redial due"));
+        }
+        let (me, now) = (&self.me, clock::now());
+        let look = || (now, Timer::new(me, NEWS_TAKE, || SupervisorMsg::LookDue));
+        let (since, _) = self.doubt.get_or_insert_with(look);
+        let over = now.saturating_duration_since(*since) >= NEWS_TAKE;
+        over.then(|| format!("a dead end: {state} without a link that takes calls"))
     }
 
     /// Tells the request actors where calls go out.
     fn show_door(&self) {
-        self.core.set_link(self.door().link);
+        self.core.set_door(self.door());
         for shard in 0..self.core.shards() {
             self.core.tell_request(shard, RequestMsg::LinkChanged(self.door()));
         }

@@ -1,7 +1,10 @@
 //! A handler at work, in a task of its own, so that its panics are its own and it can be stopped.
 
-use crate::agent_queue::{Task, Update};
-use std::{any::Any, fmt::Display, sync::Arc};
+use crate::{
+    agent_queue::{Task, Update},
+    unwind::words,
+};
+use std::{fmt::Display, sync::Arc};
 use tokio::task::{JoinError, JoinHandle};
 
 /// A handler at work. Dropping it stops it.
@@ -47,9 +50,4 @@ impl Drop for Running {
 fn panicked(error: JoinError) -> Option<Update> {
     let panic = error.try_into_panic().ok()?;
     Some(Update::Failed(format!("the handler panicked: {}", words(&*panic))))
-}
-
-fn words(panic: &(dyn Any + Send)) -> &str {
-    let owned = || panic.downcast_ref::<String>().map(String::as_str);
-    panic.downcast_ref::<&str>().copied().or_else(owned).unwrap_or("without a text")
 }

@@ -10,12 +10,16 @@ use super::{
     connector::BoxedIo,
     driver::{LinkNote, Notes},
 };
-use crate::config::{self, Endpoint};
+use crate::{
+    config::{self, Endpoint},
+    unwind,
+};
 use material::Material;
 use parking_lot::Mutex;
 use rustls::{crypto::CryptoProvider, pki_types::ServerName};
 use std::sync::{Arc, OnceLock};
 use stream::{Checked, Verdict};
+use tokio::task::JoinError;
 use tokio_rustls::TlsConnector;
 use words::About;
 
@@ -38,7 +42,11 @@ impl Tls {
         let (settings, before) = (self.settings.clone(), kept.clone());
         // Files may lie on a slow disk or a network.
         let read = tokio::task::spawn_blocking(move || Material::read(&settings, provider()?, before)).await;
-        match (read.unwrap_or_else(|_| Err("reading its files failed".into())), kept) {
+        let unread = |error: JoinError| match error.try_into_panic() {
+            Ok(panic) => Err(format!("reading its files panicked: {}", unwind::words(&*panic))),
+            Err(_) => Err("reading its files was broken off".into()),
+        };
+        match (read.unwrap_or_else(unread), kept) {
             (Ok(material), _) => {
                 *self.kept.lock() = Some(material.clone());
                 Ok(material)

@@ -1,0 +1,117 @@
+//! Tasks whose end is always told. A task that dies alone leaves whoever waits for it waiting for ever, so every task of
+//! this crate is spawned here, with what is to be done about its end: with what it gave, or with what its panic said.
+//!
+//! Two ends are not told, because nobody waits then: its owner aborted it, or the runtime has ended (`start` answers
+//! for that).
+
+use super::core::Core;
+use crate::unwind::{catching, words};
+use futures::FutureExt as _;
+use std::{future::Future, marker::PhantomData};
+use tokio::{runtime::Handle, task::AbortHandle};
+
+/// Runs `work` on the supervisor's runtime, and then `told`. Tests know the task by its `name`.
+pub(super) fn spawn<T, W, F>(core: &Core, name: &'static str, work: W, told: F) -> AbortHandle
+where
+    T: 'static,
+    W: Future<Output = T> + Send + 'static,
+    F: FnOnce(Result<T, String>) + Send + 'static,
+{
+    spawn_on(&core.runtime, core.panics.at_work(name, work), told)
+}
+
+/// Runs `work` on `runtime`, and then `told`.
+pub(super) fn spawn_on<T, W, F>(runtime: &Handle, work: W, told: F) -> AbortHandle
+where
+    T: 'static,
+    W: Future<Output = T> + Send + 'static,
+    F: FnOnce(Result<T, String>) + Send + 'static,
+{
+    let told = Told(Some(told), PhantomData);
+    // Not `async move`: an async block has room for what it awaits twice, and some of these tasks stay.
+    let work = catching(work).map(move |end| told.tell(end.map_err(|panic| words(&*panic).to_owned())));
+    runtime.spawn(work).abort_handle()
+}
+
+/// Whom the end is told. Where the work panics while it is dropped, the drop of this tells.
+struct Told<T, F: FnOnce(Result<T, String>)>(Option<F>, PhantomData<fn(T)>);
+
+impl<T, F: FnOnce(Result<T, String>)> Told<T, F> {
+    fn tell(mut self, end: Result<T, String>) {
+        if let Some(told) = self.0.take() {
+            told(end);
+        }
+    }
+}
+
+impl<T, F: FnOnce(Result<T, String>)> Drop for Told<T, F> {
+    fn drop(&mut self) {
+        if let Some(told) = self.0.take().filter(|_| std::thread::panicking()) {
+            told(Err("it panicked while it was dropped".into()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{
+        panic::resume_unwind,
+        sync::mpsc::{Receiver, channel},
+        time::Duration,
+    };
+
+    fn ended(work: impl Future<Output = u8> + Send + 'static) -> (AbortHandle, Receiver<Result<u8, String>>) {
+        let (tell, told) = channel();
+        (spawn_on(&Handle::current(), work, move |end| drop(tell.send(end))), told)
+    }
+
+    async fn settled() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+
+    struct Thorn;
+
+    impl Drop for Thorn {
+        fn drop(&mut self) {
+            resume_unwind(Box::new("a thorn"));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn every_end_of_a_task_is_told_once_whether_it_gives_something_or_panics() {
+        let (_, whole) = ended(async { 7 });
+        let (_, broken) = ended(async { resume_unwind(Box::new("broken")) });
+        let (_, late) = ended(async {
+            tokio::task::yield_now().await;
+            resume_unwind(Box::new("late"))
+        });
+        settled().await;
+        assert_eq!(whole.try_iter().collect::<Vec<_>>(), [Ok(7)]);
+        assert_eq!(broken.try_iter().collect::<Vec<_>>(), [Err("broken".to_owned())]);
+        assert_eq!(late.try_iter().collect::<Vec<_>>(), [Err("late".to_owned())]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn work_that_panics_while_it_is_dropped_is_told_of_too() {
+        let thorn = Thorn;
+        let mut polled = false;
+        let work = std::future::poll_fn(move |_| {
+            let _held = &thorn;
+            polled = !polled;
+            if polled { std::task::Poll::Ready(1) } else { std::task::Poll::Pending }
+        });
+        let (_, told) = ended(work);
+        settled().await;
+        assert_eq!(told.try_iter().collect::<Vec<_>>(), [Err("it panicked while it was dropped".to_owned())]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_that_its_owner_aborts_tells_nobody() {
+        let (task, told) = ended(std::future::pending());
+        settled().await;
+        task.abort();
+        settled().await;
+        assert!(told.try_iter().next().is_none() && told.recv().is_err());
+    }
+}
