@@ -16,7 +16,10 @@
 //! | message above a limit of this side | local | unsent or processed | stream | OUT_OF_RANGE |
 //! | cancelled, shut down | local | maybe processed or unsent | stream | CANCELLED |
 
-use super::link::{GoAway, LinkEnd, code_name};
+use super::{
+    code,
+    link::{GoAway, LinkEnd, code_name},
+};
 use std::{fmt, sync::Arc};
 use tonic::Code;
 
@@ -197,6 +200,27 @@ impl Failure {
     pub fn answer_too_large(limit: usize) -> Self {
         let text = format!("the answer's message is larger than max_response_message_bytes, {limit}");
         Self { cause: Cause::TooLarge(text), ..Self::unusable_answer(Code::OutOfRange, String::new()) }
+    }
+
+    /// The head or the trailers of the answer are larger than this side takes; `status` is what they say, if they say one.
+    pub fn headers_too_large(what: &str, size: usize, limit: usize, status: Option<Code>) -> Self {
+        let mut text =
+            format!("the answer's {what} of {size} bytes are larger than max_response_header_bytes, {limit}");
+        if let Some(code) = status {
+            text = format!("{text}; their grpc-status is {}", code::code_name(code));
+        }
+        let failure = Self::unusable_answer(Code::ResourceExhausted, String::new());
+        Self { cause: Cause::TooLarge(text), ..failure }
+    }
+
+    /// The heads of the answers that are open on one link are larger together than this side takes.
+    pub fn open_headers_too_large(limit: usize) -> Self {
+        let text = format!(
+            "the headers of the answers that are open on this link would be larger than {limit} bytes together; \
+             a smaller max_response_header_bytes or max_in_flight keeps them below that"
+        );
+        let failure = Self::unusable_answer(Code::ResourceExhausted, String::new());
+        Self { cause: Cause::TooLarge(text), ..failure }
     }
 
     /// The peer's status says that a message is too large for it.

@@ -1,6 +1,6 @@
 //! One live HTTP/2 connection, as its callers see it: room for a stream, opening one, and why it ended.
 
-use super::spent::Spent;
+use super::{limits::HeaderLimits, spent::Spent};
 use crate::model::{Failure, GoAway, Incarnation, LinkEnd, Phase};
 use bytes::Bytes;
 use futures::task::AtomicWaker;
@@ -8,7 +8,7 @@ use h2::{
     RecvStream, SendStream,
     client::{ResponseFuture, SendRequest},
 };
-use http::Response;
+use http::{HeaderMap, Response};
 use parking_lot::Mutex;
 use std::{
     fmt,
@@ -50,6 +50,7 @@ pub(crate) struct Link {
     proven: AtomicBool,
     small_requests: AtomicUsize,
     spent: Spent,
+    headers: HeaderLimits,
     goaway: Mutex<Option<Arc<GoAway>>>,
     idle_at_goaway: AtomicBool,
     end: SetOnce<Arc<LinkEnd>>,
@@ -58,8 +59,8 @@ pub(crate) struct Link {
     watcher: Arc<dyn LinkWatcher>,
 }
 
-/// The right to open one stream; gives its place back when dropped.
-pub(crate) struct Permit(Arc<Link>);
+/// The right to open one stream; gives its place back when dropped, and what its answer's head counted for.
+pub(crate) struct Permit(Arc<Link>, usize);
 
 /// An open stream: what is needed to read the answer, and to go on sending if the request was not sent whole.
 pub(crate) struct OpenStream {
@@ -93,12 +94,23 @@ impl Link {
             proven: AtomicBool::new(false),
             small_requests: AtomicUsize::new(0),
             spent: Spent::default(),
+            headers: HeaderLimits::new(usize::MAX),
             goaway: Mutex::new(None),
             idle_at_goaway: AtomicBool::new(false),
             end: SetOnce::new(),
             driver: AtomicWaker::new(),
             watcher,
         }
+    }
+
+    /// With a limit on the headers of one answer.
+    pub(super) fn with_header_limit(self, bytes: usize) -> Self {
+        Self { headers: HeaderLimits::new(bytes), ..self }
+    }
+
+    /// Whether these trailers may be passed on.
+    pub(super) fn check_trailers(&self, trailers: &HeaderMap) -> Result<(), Failure> {
+        self.headers.check_trailers(trailers)
     }
 
     /// Which link it is.
@@ -143,7 +155,7 @@ impl Link {
         let limit = self.window.min(self.peer_limit.load(Relaxed));
         let room = |open: usize| (open < limit).then_some(open + 1);
         self.in_flight.fetch_update(SeqCst, SeqCst, room).ok()?;
-        Some(Permit(self.clone()))
+        Some(Permit(self.clone(), 0))
     }
 
     /// The peer's MAX_CONCURRENT_STREAMS, if it set one.
@@ -251,6 +263,12 @@ impl Permit {
         &self.0
     }
 
+    /// Takes in the head of this stream's answer.
+    pub(super) fn take_head(&mut self, head: &HeaderMap) -> Result<(), Failure> {
+        self.1 = self.0.headers.take_head(head)?;
+        Ok(())
+    }
+
     /// Opens a stream with `head`. With `body` the request is sent whole; without, the caller sends on [`OpenStream::send`].
     /// An error is certain not to have left this process.
     pub(crate) fn open(self, head: http::Request<()>, body: Option<Bytes>) -> Result<OpenStream, Failure> {
@@ -319,6 +337,7 @@ impl Link {
 
 impl Drop for Permit {
     fn drop(&mut self) {
+        self.0.headers.release(self.1);
         self.0.in_flight.fetch_sub(1, SeqCst);
         self.0.offer_room();
     }

@@ -11,6 +11,7 @@ mod driver;
 mod exchange;
 mod eyeballs;
 mod framing;
+mod limits;
 mod link;
 mod net;
 mod pump;

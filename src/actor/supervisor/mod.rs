@@ -185,6 +185,7 @@ impl Life {
                 .time
                 .map(|time| Liveness::new(time, core.config.keepalive.timeout, keepalive.while_idle)),
             window: core.config.max_in_flight,
+            max_header_bytes: core.config.max_response_header_bytes,
             #[cfg(feature = "tls")]
             tls: core.tls.clone(),
         };
