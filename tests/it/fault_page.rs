@@ -18,6 +18,10 @@ without tonic's `server` feature. `testing::Misbehaviour` plays each row against
 - **Link**: *kept*, only the call's stream is concerned; *lost*, everything on it is, and it is dialled again; *replaced*, what runs on it
   finishes while a successor is dialled; *never up*, no call leaves: one that waits for a link ends at its deadline with DEADLINE_EXCEEDED
   and the dial's error, one that does not ends as the row says.
+- **Headers**: a head or trailers above `max_response_header_bytes` (16 KiB) end their call alone. The link survives headers of
+  15 MiB in frames of 128 KiB, the largest that are taken, and of 2.5 MiB in frames of 16 KiB: a block of more than 160 frames
+  without END_HEADERS, or one above four times 16 MiB, is h2's to refuse, and it ends the link. The heads of a link's open calls
+  hold at most 16 MiB together; above that the newest call fails.
 - A *local* fault is this side's or the path's, a *peer* fault is the peer's own word.
 
 ";

@@ -45,6 +45,10 @@ mod faults_streams;
 mod found_by_simulation;
 mod generated;
 #[cfg(feature = "test-util")]
+mod head_status;
+#[cfg(feature = "test-util")]
+mod header_limits;
+#[cfg(feature = "test-util")]
 mod hush;
 #[cfg(feature = "test-util")]
 mod inputs;

@@ -213,8 +213,16 @@ fn answers() -> Vec<Row> {
         Row::kept("a message with an unknown flag", [BadFlag], unusable(Internal)),
         Row::kept("a message compressed in no encoding", [CompressedFlag], unusable(Internal)),
         Row::kept("a message of 5 MiB", [OversizeMessage(5 << 20)], unusable(OutOfRange)),
-        Row::kept("headers of 20 KiB", [OversizeHeaders(20 << 10)], peer(Internal, Then::Retried)),
-        Row::lost("headers of 64 KiB", OversizeHeaders(64 << 10)),
+        Row::kept(
+            "headers of 20 or 64 KiB, trailers of 64 KiB",
+            [OversizeHeaders(20 << 10), OversizeHeaders(64 << 10), OversizeTrailers(64 << 10)],
+            unusable(ResourceExhausted),
+        ),
+        Row::kept(
+            "a grpc-status in headers that do not end the stream, then an answer",
+            [StatusInHead(0), StatusInHead(10)],
+            Fate::Answered,
+        ),
         Row::kept("a content-type that is not gRPC's", [WrongContentType], peer(Unknown, Then::Retried)),
         Row::kept("HTTP 400", http(&[400]), peer(Internal, Then::Retried)),
         Row::kept("HTTP 401", http(&[401]), peer(Unauthenticated, Then::Ends)),
