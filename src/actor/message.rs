@@ -22,6 +22,8 @@ pub(crate) enum SupervisorMsg {
     LinkProven(Incarnation),
     /// A link can take no new streams although nobody said GOAWAY.
     LinkRetired(Incarnation),
+    /// h2 will end the link soon; it still takes calls.
+    LinkWornOut(Incarnation),
     /// The wait before the next dial is over.
     RedialDue,
     /// A request actor may be restarted.
@@ -114,6 +116,7 @@ impl SupervisorMsg {
             Self::GoAwayReceived { .. } => "GoAwayReceived",
             Self::LinkProven(_) => "LinkProven",
             Self::LinkRetired(_) => "LinkRetired",
+            Self::LinkWornOut(_) => "LinkWornOut",
             Self::RedialDue => "RedialDue",
             Self::RestartDue { .. } => "RestartDue",
             Self::CallsWaiting { .. } => "CallsWaiting",

@@ -29,6 +29,7 @@ mod on {
                     "GoAwayReceived",
                     "LinkProven",
                     "LinkRetired",
+                    "LinkWornOut",
                     "RedialDue",
                     "RestartDue",
                     "CallsWaiting",

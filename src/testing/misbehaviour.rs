@@ -151,7 +151,7 @@ impl Misbehaviour {
         all.extend(greetings.into_iter().chain(more_greetings).chain(limits).chain(links).chain(bytes));
         all.extend(goaways.chain([Self::GoAwayTwice, Self::TooManyPings]).chain(resets));
         all.extend([Self::OversizeHeaders(64 << 10), Self::OversizeTrailers(64 << 10)]);
-        all.extend([Self::StatusInHead(0), Self::StatusInHead(10), Self::EmptyData(90)]);
+        all.extend([Self::StatusInHead(0), Self::StatusInHead(10), Self::EmptyData(50)]);
         all.extend(statuses.into_iter().chain(messages).chain(http).chain(large));
         all
     }

@@ -36,6 +36,8 @@ pub(crate) trait LinkWatcher: Send + Sync + 'static {
     fn proven(&self, incarnation: Incarnation);
     /// The link can take no new streams, although nobody said GOAWAY (its stream ids are used up).
     fn retired(&self, incarnation: Incarnation);
+    /// h2 will end the link soon, for what the peer does with all its calls: it is time for another one.
+    fn worn_out(&self, _incarnation: Incarnation) {}
 }
 
 /// One live HTTP/2 connection.
@@ -250,6 +252,11 @@ impl Link {
         if !self.proven.load(Relaxed) && !self.proven.swap(true, AcqRel) {
             self.watcher.proven(self.incarnation);
         }
+    }
+
+    /// The link works, but not for long.
+    pub(super) fn worn_out(&self) {
+        self.watcher.worn_out(self.incarnation);
     }
 
     fn gone(&self) -> Failure {

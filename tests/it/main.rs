@@ -26,6 +26,8 @@ mod docs;
 #[cfg(feature = "test-util")]
 mod drop_in;
 #[cfg(feature = "test-util")]
+mod empty_frames;
+#[cfg(feature = "test-util")]
 mod events;
 #[cfg(feature = "test-util")]
 mod fault_page;
@@ -52,6 +54,8 @@ mod header_limits;
 mod hush;
 #[cfg(feature = "test-util")]
 mod inputs;
+#[cfg(feature = "test-util")]
+mod keepalive;
 #[cfg(feature = "test-util")]
 mod link_stage;
 #[cfg(feature = "test-util")]

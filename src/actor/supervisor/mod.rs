@@ -108,6 +108,7 @@ impl Life {
             SupervisorMsg::GoAwayReceived { incarnation, goaway } => self.goaway(incarnation, goaway),
             SupervisorMsg::LinkProven(incarnation) => self.proven(incarnation),
             SupervisorMsg::LinkRetired(incarnation) => self.retired(incarnation),
+            SupervisorMsg::LinkWornOut(incarnation) => self.worn_out(incarnation),
             SupervisorMsg::RedialDue => {
                 // Whoever still has to wait gets another timer.
                 self.redial = None;

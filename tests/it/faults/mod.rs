@@ -136,6 +136,7 @@ pub(crate) fn rows() -> Vec<Row> {
         Row::lost("a frame above the limit", OversizeFrame),
         Row::lost("an answer in HTTP/1", Http1),
     ];
+    rows.push(Row::kept("50 DATA frames without a byte, then an answer", [EmptyData(50)], Fate::Answered));
     rows.extend(goaways());
     rows.extend(resets());
     rows.extend(answers());
