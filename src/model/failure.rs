@@ -19,6 +19,7 @@
 use super::{
     code,
     link::{GoAway, LinkEnd, code_name},
+    text::printable,
 };
 use std::{fmt, sync::Arc};
 use tonic::Code;
@@ -300,22 +301,22 @@ impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Status => f.write_str("the peer answered with this status"),
-            Self::Http(text) | Self::Protocol(text) | Self::TooLarge(text) => f.write_str(text),
+            Self::Http(text) | Self::Protocol(text) | Self::TooLarge(text) => f.write_str(&printable(text)),
             Self::Reset(code) => write!(f, "the peer reset the stream: {}", code_name(*code)),
             Self::GoAway(goaway) => goaway.fmt(f),
             Self::LinkLost(end) => end.fmt(f),
-            Self::NotConnected(last) => write!(f, "not connected: {last}"),
-            Self::RequestBody(text) => write!(f, "the request's body failed: {text}"),
-            Self::Credentials(text) => write!(f, "call credentials: {text}"),
+            Self::NotConnected(last) => write!(f, "not connected: {}", printable(last)),
+            Self::RequestBody(text) => write!(f, "the request's body failed: {}", printable(text)),
+            Self::Credentials(text) => write!(f, "call credentials: {}", printable(text)),
             Self::AttemptTimeout => f.write_str("the attempt took longer than attempt_timeout"),
             Self::Deadline(None) => f.write_str("the call's deadline passed"),
             Self::Deadline(Some(last)) => {
-                write!(f, "the call's deadline passed while it waited for a link: {last}")
+                write!(f, "the call's deadline passed while it waited for a link: {}", printable(last))
             }
             Self::Cancelled => f.write_str("the caller gave up"),
             Self::Shutdown => f.write_str("the supervisor was shut down"),
             Self::Shed(reason) => reason.fmt(f),
-            Self::Supervision(reason) => write!(f, "supervision ended: {reason}"),
+            Self::Supervision(reason) => write!(f, "supervision ended: {}", printable(reason)),
         }
     }
 }

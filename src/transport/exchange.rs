@@ -8,7 +8,7 @@ use super::{
     pushback, status,
 };
 use crate::{
-    model::{Failure, GoAway, LinkEnd, Phase},
+    model::{Failure, GoAway, LinkEnd, Phase, printable},
     policy::Pushback,
 };
 use h2::RecvStream;
@@ -145,7 +145,7 @@ fn head_ends(
     let content_type = head.headers.get(http::header::CONTENT_TYPE).map(HeaderValue::as_bytes);
     if let Some(kind) = content_type.filter(|kind| !kind.starts_with(b"application/grpc")) {
         let kind = String::from_utf8_lossy(kind);
-        let text = format!("the peer answered with content-type {kind:?}, which is not gRPC");
+        let text = format!("the peer answered with content-type \"{}\", which is not gRPC", printable(&kind));
         return Err(Box::new(Failure::http(http, text).into()));
     }
     Ok(None)

@@ -70,6 +70,8 @@ mod metrics;
 mod odd_calls;
 #[cfg(feature = "test-util")]
 mod panics;
+#[cfg(feature = "test-util")]
+mod printed;
 #[cfg(all(feature = "agent-queue", feature = "test-util"))]
 mod queue_desk;
 #[cfg(all(feature = "agent-queue-server", feature = "test-util"))]
