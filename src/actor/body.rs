@@ -164,7 +164,7 @@ fn pump_on(core: &Arc<Core>, call: &Arc<Call>, pump: Pump) -> AbortHandle {
             Err(words) => Status::internal(format!("it panicked: {words}")),
         };
         let failure = Failure::request_body(status.message().into());
-        told.conclude(&call, AttemptFailure { failure, status, pushback: None });
+        told.conclude(&call, AttemptFailure { failure, status, pushback: None, link_answered: false });
     })
 }
 

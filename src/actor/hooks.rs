@@ -36,4 +36,10 @@ impl LinkWatcher for Hooks {
             core.tell_supervisor(SupervisorMsg::LinkRetired(incarnation));
         }
     }
+
+    fn worn_out(&self, incarnation: Incarnation) {
+        if let Some(core) = self.0.upgrade() {
+            core.tell_supervisor(SupervisorMsg::LinkWornOut(incarnation));
+        }
+    }
 }

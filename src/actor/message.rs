@@ -26,6 +26,8 @@ pub(crate) enum SupervisorMsg {
     LinkShut,
     /// The news of a link that shut are due.
     LookDue,
+    /// h2 will end the link soon; it still takes calls.
+    LinkWornOut(Incarnation),
     /// The wait before the next dial is over.
     RedialDue,
     /// A request actor may be restarted.
@@ -120,6 +122,7 @@ impl SupervisorMsg {
             Self::LinkRetired(_) => "LinkRetired",
             Self::LinkShut => "LinkShut",
             Self::LookDue => "LookDue",
+            Self::LinkWornOut(_) => "LinkWornOut",
             Self::RedialDue => "RedialDue",
             Self::RestartDue { .. } => "RestartDue",
             Self::CallsWaiting { .. } => "CallsWaiting",

@@ -40,6 +40,7 @@ mod on {
                     "LinkProven",
                     "LinkRetired",
                     "LinkShut",
+                    "LinkWornOut",
                     "RedialDue",
                     "RestartDue",
                     "CallsWaiting",

@@ -46,7 +46,7 @@ impl Core {
         if self.closing.lock().is_some() {
             return Err((Failure::shutdown(Phase::Unsent), call));
         }
-if self.is_closed() {
+        if self.is_closed() {
             return Err((self.too_late(Phase::Unsent), call));
         }
         if let Some(failure) = self.too_large(call.body.as_ref()).or_else(|| too_many_fields(&call.headers)) {

@@ -22,6 +22,10 @@ const KEEPALIVE_FLOOR: Duration = Duration::from_secs(10);
 /// A keepalive time that servers accept unless told otherwise (A8).
 const KEEPALIVE_WELCOME: Duration = Duration::from_secs(300);
 
+/// No answer's headers can be told to be smaller or larger.
+const HEADERS_LEAST: usize = 1 << 10;
+const HEADERS_MOST: usize = 8 << 20;
+
 /// Checks everything that was said.
 pub(super) fn config(layers: Layers) -> Result<Config, ConfigError> {
     let mut problems = layers.problems.clone();
@@ -41,7 +45,9 @@ pub(super) fn config(layers: Layers) -> Result<Config, ConfigError> {
         max_replay_bytes: scope.read("max_replay_bytes", Value::size),
         max_request_message_bytes: scope.read("max_request_message_bytes", size_or_none),
         max_response_message_bytes: scope.read("max_response_message_bytes", size_or_none),
+        max_response_header_bytes: scope.read("max_response_header_bytes", header_bytes),
         max_in_flight: scope.read("max_in_flight", |value| count(value, u32::MAX)),
+        max_draining_links: scope.read("max_draining_links", |value| count(value, 100_000)),
         request_actors: scope.read("request_actors", |value| count(value, 1_024)),
         queue: Queue {
             max_calls: scope.read("queue.max_calls", |value| count(value, u32::MAX)),
@@ -251,6 +257,14 @@ fn time_or_none(value: &Value) -> Result<Option<Duration>, String> {
 
 fn size_or_none(value: &Value) -> Result<Option<usize>, String> {
     if value.is_none() { Ok(None) } else { value.size().map(Some).map_err(|rule| format!("{rule}, or `none`")) }
+}
+
+/// Far below what h2 is told to take: what is above h2's limit may cost the link.
+fn header_bytes(value: &Value) -> Result<usize, String> {
+    match value.size()? {
+        bytes @ HEADERS_LEAST..=HEADERS_MOST => Ok(bytes),
+        _ => Err("must be from 1KiB to 8MiB".into()),
+    }
 }
 
 /// 0 is off, too.

@@ -173,6 +173,7 @@ fn every_key_has_a_variable_that_works() {
             ("max_backoff" | "reconnect.max_backoff", _) => "11",
             ("target", _) => "elsewhere:1",
             ("tls.roots", _) => "webpki",
+            ("max_response_header_bytes", _) => "4096",
             // Each needs the other.
             ("tls.certificate" | "tls.key", _) => continue,
             ("retry_throttle.max_tokens" | "retry_throttle.token_ratio", _) => "none",

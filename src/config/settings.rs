@@ -30,7 +30,9 @@ pub struct Config {
     pub(crate) max_replay_bytes: usize,
     pub(crate) max_request_message_bytes: Option<usize>,
     pub(crate) max_response_message_bytes: Option<usize>,
+    pub(crate) max_response_header_bytes: usize,
     pub(crate) max_in_flight: usize,
+    pub(crate) max_draining_links: usize,
     pub(crate) request_actors: usize,
     pub(crate) keepalive: Keepalive,
     pub(crate) reconnect: Reconnect,
@@ -168,9 +170,19 @@ impl Config {
         self.max_response_message_bytes
     }
 
+    /// The largest head of an answer, and the largest trailers, in bytes as HTTP/2 counts them; 16 KiB by default.
+    pub fn max_response_header_bytes(&self) -> usize {
+        self.max_response_header_bytes
+    }
+
     /// How many calls may be under way on one link, beside the server's own limit; 1,000 by default.
     pub fn max_in_flight(&self) -> usize {
         self.max_in_flight
+    }
+
+    /// How many links may finish their calls beside the one in use; 16 by default.
+    pub fn max_draining_links(&self) -> usize {
+        self.max_draining_links
     }
 
     /// How many actors share the calls; 1 by default, which keeps their order.

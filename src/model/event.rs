@@ -5,6 +5,7 @@ use super::{
     ids::Incarnation,
     link::{DialFailure, GoAway, LinkEnd},
     state::ConnectivityState,
+    text::{clean, clean_shared},
 };
 use std::{sync::Arc, time::Duration, time::SystemTime};
 use tonic::Code;
@@ -167,6 +168,25 @@ pub enum Fact {
 }
 
 impl Fact {
+    /// With all text from outside made printable: before it is told to anyone.
+    pub(crate) fn cleaned(mut self) -> Self {
+        match &mut self {
+            Self::StateChanged { cause, .. }
+            | Self::TlsMaterialRejected { cause, .. }
+            | Self::RetryScheduled { cause, .. }
+            | Self::ChildFailed { error: cause, .. }
+            | Self::Closed { cause: Some(cause) } => clean_shared(cause),
+            Self::DialFailed { failure, .. } => clean(&mut failure.reason),
+            Self::GoAwayReceived { goaway, .. } | Self::LinkLost { end: LinkEnd::GoAway(goaway), .. } => {
+                clean(&mut goaway.debug);
+            }
+            Self::LinkLost { end: LinkEnd::Io { text, .. }, .. }
+            | Self::LinkLost { end: LinkEnd::Protocol(text) | LinkEnd::ActorFailed(text), .. } => clean(text),
+            _ => {}
+        }
+        self
+    }
+
     /// The variant's name, as it stands in logs and JSON.
     pub fn name(&self) -> &'static str {
         match self {

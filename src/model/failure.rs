@@ -19,7 +19,11 @@
 //! | message above a limit of this side | local | unsent or processed | stream | OUT_OF_RANGE |
 //! | cancelled, shut down | local | maybe processed or unsent | stream | CANCELLED |
 
-use super::link::{GoAway, LinkEnd, code_name};
+use super::{
+    code,
+    link::{GoAway, LinkEnd, code_name},
+    text::printable,
+};
 use std::{fmt, sync::Arc};
 use tonic::Code;
 
@@ -226,6 +230,27 @@ impl Failure {
         Self { cause: Cause::TooLarge(text), ..Self::unusable_answer(Code::OutOfRange, String::new()) }
     }
 
+    /// The head or the trailers of the answer are larger than this side takes; `status` is what they say, if they say one.
+    pub fn headers_too_large(what: &str, size: usize, limit: usize, status: Option<Code>) -> Self {
+        let mut text =
+            format!("the answer's {what} of {size} bytes are larger than max_response_header_bytes, {limit}");
+        if let Some(code) = status {
+            text = format!("{text}; their grpc-status is {}", code::code_name(code));
+        }
+        let failure = Self::unusable_answer(Code::ResourceExhausted, String::new());
+        Self { cause: Cause::TooLarge(text), ..failure }
+    }
+
+    /// The heads of the answers that are open on one link are larger together than this side takes.
+    pub fn open_headers_too_large(limit: usize) -> Self {
+        let text = format!(
+            "the headers of the answers that are open on this link would be larger than {limit} bytes together; \
+             a smaller max_response_header_bytes or max_in_flight keeps them below that"
+        );
+        let failure = Self::unusable_answer(Code::ResourceExhausted, String::new());
+        Self { cause: Cause::TooLarge(text), ..failure }
+    }
+
     /// The peer's status says that a message is too large for it.
     pub fn too_large_for_peer(code: Code, text: &str) -> Self {
         Self {
@@ -304,23 +329,23 @@ impl fmt::Display for Cause {
         match self {
             Self::Status => f.write_str("the peer answered with this status"),
             Self::Http(text) | Self::Protocol(text) | Self::TooLarge(text) | Self::BadRequest(text) => {
-                f.write_str(text)
+                f.write_str(&printable(text))
             }
             Self::Reset(code) => write!(f, "the peer reset the stream: {}", code_name(*code)),
             Self::GoAway(goaway) => goaway.fmt(f),
             Self::LinkLost(end) => end.fmt(f),
-            Self::NotConnected(last) => write!(f, "not connected: {last}"),
-            Self::RequestBody(text) => write!(f, "the request's body failed: {text}"),
-            Self::Credentials(text) => write!(f, "call credentials: {text}"),
+            Self::NotConnected(last) => write!(f, "not connected: {}", printable(last)),
+            Self::RequestBody(text) => write!(f, "the request's body failed: {}", printable(text)),
+            Self::Credentials(text) => write!(f, "call credentials: {}", printable(text)),
             Self::AttemptTimeout => f.write_str("the attempt took longer than attempt_timeout"),
             Self::Deadline(None) => f.write_str("the call's deadline passed"),
             Self::Deadline(Some(last)) => {
-                write!(f, "the call's deadline passed while it waited for a link: {last}")
+                write!(f, "the call's deadline passed while it waited for a link: {}", printable(last))
             }
             Self::Cancelled => f.write_str("the caller gave up"),
             Self::Shutdown => f.write_str("the supervisor was shut down"),
             Self::Shed(reason) => reason.fmt(f),
-            Self::Supervision(reason) => write!(f, "supervision ended: {reason}"),
+            Self::Supervision(reason) => write!(f, "supervision ended: {}", printable(reason)),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! How a link begins and ends: failed dials, GOAWAY frames and the causes of a loss.
 
+use super::text::printable;
 use std::{fmt, io};
 
 /// Why a link is gone. The first cause seen wins.
@@ -119,11 +120,11 @@ impl fmt::Display for LinkEnd {
         match self {
             Self::KeepaliveTimeout => f.write_str("keepalive: no answer from the peer within keepalive_timeout"),
             Self::Closed => f.write_str("the peer closed the connection"),
-            Self::Io { text, .. } => write!(f, "the connection failed: {text}"),
+            Self::Io { text, .. } => write!(f, "the connection failed: {}", printable(text)),
             Self::GoAway(goaway) => goaway.fmt(f),
-            Self::Protocol(text) => write!(f, "HTTP/2 protocol error: {text}"),
+            Self::Protocol(text) => write!(f, "HTTP/2 protocol error: {}", printable(text)),
             Self::HungUp => f.write_str("this side closed the connection"),
-            Self::ActorFailed(text) => write!(f, "the connection actor failed: {text}"),
+            Self::ActorFailed(text) => write!(f, "the connection actor failed: {}", printable(text)),
         }
     }
 }
@@ -134,12 +135,12 @@ impl fmt::Display for GoAway {
         if self.debug.is_empty() {
             return Ok(());
         }
-        write!(f, ": {:?}", self.debug)
+        write!(f, ": \"{}\"", printable(&self.debug))
     }
 }
 
 impl fmt::Display for DialFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.reason)
+        f.write_str(&printable(&self.reason))
     }
 }

@@ -11,6 +11,7 @@ mod report;
 mod secret;
 mod snapshot;
 mod state;
+mod text;
 
 pub use call::{CallKind, CallOptions};
 pub use code::{code_name, code_names};
@@ -24,3 +25,4 @@ pub use report::{AttemptReport, CallReport};
 pub(crate) use secret::Secret;
 pub use snapshot::Snapshot;
 pub use state::ConnectivityState;
+pub use text::printable;

@@ -4,6 +4,9 @@
 use super::deadline::after;
 use std::time::{Duration, Instant};
 
+/// No time is longer: a century.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
 /// The keepalive of one link.
 #[derive(Clone, Copy, Debug)]
 pub struct Liveness {
@@ -39,7 +42,14 @@ impl Liveness {
     /// `time` of silence before a PING, `timeout` for any byte in answer (seed: `keepalive_time`, `keepalive_timeout`,
     /// `keepalive_permit_without_calls`).
     pub fn new(time: Duration, timeout: Duration, without_calls: bool) -> Self {
+        // No sum of times overflows.
+        let (time, timeout) = (time.min(LONGEST), timeout.min(LONGEST));
         Self { time, timeout, without_calls, ping_sent: None }
+    }
+
+    /// The PING that was asked for last could not be sent: nobody has to answer it.
+    pub fn ping_not_sent(&mut self) {
+        self.ping_sent = None;
     }
 
     /// Decides, given when the last byte was read and how many calls are open. Asking too often does no harm.
@@ -119,6 +129,25 @@ mod tests {
             }
         }
         assert_eq!((pings, now - last_read), (vec![time, time * 2], time + timeout));
+    }
+
+    #[test]
+    fn a_ping_that_was_not_sent_is_answered_by_nobody_and_due_again() {
+        let start = Instant::now();
+        let mut link = Liveness::new(TIME, TIMEOUT, true);
+        assert_eq!(link.next(start + TIME, start, 0), Next::Ping);
+        link.ping_not_sent();
+        let late = start + TIME + TIMEOUT;
+        assert_eq!(link.next(late, start, 0), Next::Ping);
+        assert_eq!(link.next(late, start, 0), Next::SleepUntil(late + TIMEOUT));
+        assert_eq!(link.next(late + TIMEOUT, start, 0), Next::Dead);
+    }
+
+    #[test]
+    fn times_without_end_overflow_nothing() {
+        let start = Instant::now();
+        let mut link = Liveness::new(Duration::MAX, Duration::MAX, true);
+        assert!(matches!(link.next(start, start, 1), Next::SleepUntil(at) if at > start + TIME));
     }
 
     #[test]

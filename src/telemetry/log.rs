@@ -1,5 +1,6 @@
 //! Facts as log lines. An outage is one line at its start, thinned repeats (the 1st, 2nd, 4th, 8th ... failed dial), and one
-//! line at its end with its length; every retry is a line, as the seed promises.
+//! line at its end with its length; what a peer can cause at will, GOAWAY and throttled retries, is thinned in the same way, until
+//! it has been quiet for a minute. Every retry is a line, as the seed promises. Events are not thinned.
 
 use crate::model::{ConnectivityState, Fact, RUNTIME_ENDED, code_name};
 use std::{
@@ -8,9 +9,36 @@ use std::{
 };
 use tracing::{debug, error, info, warn};
 
-/// What the log remembers between lines: the outage under way.
+/// After so long without a line of a kind, its lines are counted anew.
+const QUIET: Duration = Duration::from_secs(60);
+
+/// What the log remembers between lines.
 #[derive(Debug, Default)]
-pub(super) struct Outages(Option<Outage>);
+pub(super) struct Lines {
+    /// The outage under way.
+    outage: Option<Outage>,
+    goaways: Repeats,
+    fewer_pings: Repeats,
+    throttled: Repeats,
+}
+
+/// How often something was to be said lately.
+#[derive(Debug, Default)]
+struct Repeats {
+    times: u64,
+    last: Option<Instant>,
+}
+
+impl Repeats {
+    /// A line for the 1st, 2nd, 4th, 8th ... time.
+    fn line(&mut self, now: Instant) -> Option<Line> {
+        if self.last.replace(now).is_some_and(|last| now.saturating_duration_since(last) >= QUIET) {
+            self.times = 0;
+        }
+        self.times += 1;
+        self.times.is_power_of_two().then_some(Line::Repeated { times: self.times })
+    }
+}
 
 #[derive(Debug)]
 struct Outage {
@@ -18,18 +46,22 @@ struct Outage {
     failed_dials: u64,
 }
 
-/// The lines that an outage gives rise to.
+/// The lines that are not written for every fact of their kind.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Line {
     Began,
     Goes { failed_dials: u64, lasting: Duration },
     Ended { failed_dials: u64, lasted: Duration },
+    Repeated { times: u64 },
 }
 
-impl Outages {
-    /// The line about an outage that `fact` gives rise to, if it does.
+impl Lines {
+    /// The line that `fact` gives rise to, if it is one of those that are thinned, and one is due.
     pub(super) fn line(&mut self, fact: &Fact, now: Instant) -> Option<Line> {
-        match (fact, &mut self.0) {
+        match (fact, &mut self.outage) {
+            (Fact::GoAwayReceived { .. }, _) => self.goaways.line(now),
+            (Fact::KeepaliveBackedOff { .. }, _) => self.fewer_pings.line(now),
+            (Fact::RetryThrottled { .. }, _) => self.throttled.line(now),
             (Fact::StateChanged { to: ConnectivityState::TransientFailure, .. }, outage @ None) => {
                 *outage = Some(Outage { since: now, failed_dials: 0 });
                 Some(Line::Began)
@@ -60,12 +92,14 @@ pub(super) fn write(fact: &Fact, line: Option<Line>, target: &Arc<str>) {
             info!(%target, link = %incarnation, failed_dials, lasted = ?lasted, "connected again");
         }
         (Fact::StateChanged { from, to, cause, .. }, _) => debug!(%target, %from, %to, %cause, "state changed"),
-        (Fact::GoAwayReceived { incarnation, goaway }, _) if goaway.code == 0 => {
-            info!(%target, link = %incarnation, "{goaway}");
+        (Fact::GoAwayReceived { incarnation, goaway }, Some(Line::Repeated { times })) if goaway.code == 0 => {
+            info!(%target, link = %incarnation, times, "{goaway}");
         }
-        (Fact::GoAwayReceived { incarnation, goaway }, _) => warn!(%target, link = %incarnation, "{goaway}"),
-        (Fact::KeepaliveBackedOff { keepalive_time, while_idle }, _) => warn!(
-            %target, keepalive_time = ?keepalive_time, while_idle,
+        (Fact::GoAwayReceived { incarnation, goaway }, Some(Line::Repeated { times })) => {
+            warn!(%target, link = %incarnation, times, "{goaway}");
+        }
+        (Fact::KeepaliveBackedOff { keepalive_time, while_idle }, Some(Line::Repeated { times })) => warn!(
+            %target, keepalive_time = ?keepalive_time, while_idle, times,
             "the peer wants fewer keepalive pings (gRPC A8): keepalive_time raised for this target"
         ),
         (Fact::TlsMaterialRejected { cause, .. }, _) => {
@@ -83,9 +117,10 @@ pub(super) fn write(fact: &Fact, line: Option<Line>, target: &Arc<str>) {
             of = %of.map_or_else(|| "unlimited".to_owned(), |n| n.to_string()),
             delay = ?delay, "retry scheduled"
         ),
-        (Fact::RetryThrottled { method, code }, _) => {
-            warn!(%target, %method, code = code_name(*code), "retry throttled: retries are at their share of calls");
-        }
+        (Fact::RetryThrottled { method, code }, Some(Line::Repeated { times })) => warn!(
+            %target, %method, code = code_name(*code), times,
+            "retry throttled: retries are at their share of calls"
+        ),
         (Fact::CallShed { method, reason }, _) => debug!(%target, %method, "{reason}"),
         (Fact::DrainStarted { grace }, _) => info!(%target, grace = ?grace, "draining"),
         // A program that returns from `main` drops its runtime: no failure.
@@ -99,7 +134,7 @@ pub(super) fn write(fact: &Fact, line: Option<Line>, target: &Arc<str>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{DialFailure, DialStep, Incarnation};
+    use crate::model::{DialFailure, DialStep, GoAway, Incarnation};
 
     fn state(to: ConnectivityState) -> Fact {
         Fact::StateChanged {
@@ -119,7 +154,7 @@ mod tests {
     #[test]
     fn an_outage_of_ten_minutes_is_at_most_ten_lines_and_one_at_its_end() {
         let start = Instant::now();
-        let mut log = Outages::default();
+        let mut log = Lines::default();
         assert_eq!(log.line(&state(ConnectivityState::TransientFailure), start), Some(Line::Began));
         let lines = (1..=60).filter_map(|n| {
             let now = start + Duration::from_secs(10 * n);
@@ -131,5 +166,21 @@ mod tests {
         let end = log.line(&state(ConnectivityState::Ready), start + lasted);
         assert_eq!(end, Some(Line::Ended { failed_dials: 60, lasted }));
         assert_eq!(log.line(&state(ConnectivityState::Ready), start + lasted), None);
+    }
+
+    /// Counted by kind: a flood of one does not hide the first of another, and a quiet minute ends it.
+    #[test]
+    fn what_a_peer_can_cause_at_will_is_said_at_the_first_second_and_fourth_time() {
+        let start = Instant::now();
+        let goaway = GoAway { last_stream_id: 0, code: 0, debug: String::new() };
+        let goaway = Fact::GoAwayReceived { incarnation: Incarnation(1), goaway };
+        let throttled = Fact::RetryThrottled { method: "pkg.Svc/Do".into(), code: tonic::Code::Unavailable };
+        let mut log = Lines::default();
+        let times: Vec<_> = (1..=1_000).filter_map(|n| log.line(&goaway, start + n * QUIET / 2)).collect();
+        let doubled = |n| Line::Repeated { times: 1_u64 << n };
+        assert_eq!(times, (0..10).map(doubled).collect::<Vec<_>>());
+        let last = start + 1_000 * QUIET / 2;
+        assert_eq!(log.line(&throttled, last), Some(doubled(0)));
+        assert_eq!(log.line(&goaway, last + QUIET), Some(doubled(0)), "it had been quiet");
     }
 }

@@ -66,14 +66,14 @@ struct Inner {
     /// None until somebody reads.
     events: Option<broadcast::Sender<Arc<Event>>>,
     picture: Picture,
-    outages: log::Outages,
+    lines: log::Lines,
 }
 
 impl Telemetry {
     pub(crate) fn new(target: Arc<str>, security: &'static str, keepalive_time: Option<Duration>) -> Self {
         let now = clock::now();
-        let (picture, outages) = (Picture::new(now, keepalive_time), log::Outages::default());
-        let inner = Inner { seq: 0, closed: false, events: None, picture, outages };
+        let (picture, lines) = (Picture::new(now, keepalive_time), log::Lines::default());
+        let inner = Inner { seq: 0, closed: false, events: None, picture, lines };
         Self {
             spawned: now,
             target,
@@ -86,7 +86,7 @@ impl Telemetry {
 
     /// Says that something happened.
     pub(crate) fn announce(&self, fact: Fact) {
-        let now = clock::now();
+        let (fact, now) = (fact.cleaned(), clock::now());
         let mut inner = self.inner.lock();
         // What is still under way in another thread while a runtime ends comes too late.
         if inner.closed {
@@ -95,7 +95,7 @@ impl Telemetry {
         inner.seq += 1;
         inner.closed |= matches!(fact, Fact::Closed { .. });
         inner.picture.fold(&fact, now);
-        let line = inner.outages.line(&fact, now);
+        let line = inner.lines.line(&fact, now);
         let state = inner.picture.state;
         self.state.send_if_modified(|shown| std::mem::replace(shown, state) != state);
         let since_spawn = now.saturating_duration_since(self.spawned);

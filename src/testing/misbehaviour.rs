@@ -103,6 +103,13 @@ pub enum Misbehaviour {
     OversizeMessage(usize),
     /// Headers of this many bytes.
     OversizeHeaders(usize),
+    /// Trailers of this many bytes, with status 0.
+    OversizeTrailers(usize),
+    /// This `grpc-status` in a head that does not end the stream, then a message, then status 0.
+    StatusInHead(u32),
+    /// This many DATA frames without a byte, each of which the client has to read and none of which says anything, then a good
+    /// answer.
+    EmptyData(u32),
 }
 
 /// A moment of an answer.
@@ -143,7 +150,8 @@ impl Misbehaviour {
         let mut all = Vec::new();
         all.extend(greetings.into_iter().chain(more_greetings).chain(limits).chain(links).chain(bytes));
         all.extend(goaways.chain([Self::GoAwayTwice, Self::TooManyPings]).chain(resets));
-        all.push(Self::OversizeHeaders(64 << 10));
+        all.extend([Self::OversizeHeaders(64 << 10), Self::OversizeTrailers(64 << 10)]);
+        all.extend([Self::StatusInHead(0), Self::StatusInHead(10), Self::EmptyData(50)]);
         all.extend(statuses.into_iter().chain(messages).chain(http).chain(large));
         all
     }
@@ -299,6 +307,11 @@ impl RawLink {
             }
             Misbehaviour::WrongContentType => return self.answer_http(stream, 200, "text/html", "<html>").await,
             Misbehaviour::OversizeHeaders(size) => return self.long_head(stream, size).await,
+            Misbehaviour::StatusInHead(code) => {
+                let code = code.to_string();
+                let fields = [(":status", "200"), ("content-type", "application/grpc"), ("grpc-status", &code)];
+                self.send(Frame::headers(stream, &fields, false)).await;
+            }
             _ => self.answer_head(stream).await,
         }
         match fault {
@@ -308,6 +321,17 @@ impl RawLink {
             Misbehaviour::CompressedFlag => self.flagged_message(stream, 1).await,
             Misbehaviour::OversizeMessage(size) => self.message(stream, &vec![b' '; size]).await,
             Misbehaviour::NoMessage => {}
+            Misbehaviour::OversizeTrailers(size) => {
+                self.message(stream, HELLO).await;
+                let long = "x".repeat(size);
+                return self.long_block(stream, &[("grpc-status", "0"), ("x-long", &long)], Frame::END_STREAM).await;
+            }
+            Misbehaviour::EmptyData(frames) => {
+                for _ in 0..frames {
+                    self.send(Frame::data(stream, "", false)).await;
+                }
+                self.message(stream, HELLO).await;
+            }
             Misbehaviour::TwoMessages => {
                 self.message(stream, HELLO).await;
                 self.message(stream, HELLO).await;
@@ -341,19 +365,23 @@ impl RawLink {
         self.send(Frame::data(stream, framed, false)).await;
     }
 
-    /// Headers in as many frames as they need.
     async fn long_head(&mut self, stream: u32, size: usize) {
-        const FRAME: usize = 1 << 14;
         let long = "x".repeat(size);
         let fields = [(":status", "200"), ("content-type", "application/grpc"), ("x-long", &long)];
-        let block = Frame::headers(stream, &fields, false).payload;
-        let mut pieces = block.chunks(FRAME).peekable();
-        let mut kind = FrameKind::Headers;
-        while let Some(piece) = pieces.next() {
-            let flags = if pieces.peek().is_none() { Frame::END_HEADERS } else { 0 };
-            self.send(Frame::new(kind, flags, stream, piece.to_vec())).await;
-            kind = FrameKind::Continuation;
-        }
+        self.long_block(stream, &fields, 0).await;
         self.trailers(stream, &[("grpc-status", "0")]).await;
+    }
+
+    /// Headers in as many frames as they need, the first with these flags.
+    async fn long_block(&mut self, stream: u32, fields: &[(&str, &str)], flags: u8) {
+        const FRAME: usize = 1 << 14;
+        let block = Frame::headers(stream, fields, false).payload;
+        let mut pieces = block.chunks(FRAME).peekable();
+        let (mut kind, mut flags) = (FrameKind::Headers, flags);
+        while let Some(piece) = pieces.next() {
+            let last = if pieces.peek().is_none() { Frame::END_HEADERS } else { 0 };
+            self.send(Frame::new(kind, flags | last, stream, piece.to_vec())).await;
+            (kind, flags) = (FrameKind::Continuation, 0);
+        }
     }
 }

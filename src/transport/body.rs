@@ -96,6 +96,9 @@ impl Live {
                 Poll::Ready(Some(Err(self.finish(Failure::breaks_off()))))
             }
             Ok(Some(trailers)) => {
+                if let Some(failure) = self.above_limit(&trailers) {
+                    return Poll::Ready(Some(Err(self.finish(failure))));
+                }
                 self.done = true;
                 self.permit = None;
                 Poll::Ready(Some(Ok(Frame::trailers(trailers))))
@@ -103,6 +106,11 @@ impl Live {
             Ok(None) => Poll::Ready(Some(Err(self.finish(no_status().failure)))),
             Err(error) => self.failed(&error, cx),
         }
+    }
+
+    /// What trailers that are too large come to.
+    fn above_limit(&self, trailers: &HeaderMap) -> Option<Failure> {
+        self.permit.as_ref()?.link().check_trailers(trailers).err()
     }
 
     fn failed(&mut self, error: &h2::Error, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {

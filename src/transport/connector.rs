@@ -53,11 +53,17 @@ impl Connector for TcpConnector {
     }
 }
 
+/// The longest TCP_USER_TIMEOUT that Linux takes: it is an int of milliseconds, some 24 days.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const LONGEST_USER_TIMEOUT: Duration = Duration::from_millis(i32::MAX as u64);
+
 pub(super) fn tune(stream: TcpStream, user_timeout: Option<Duration>) -> io::Result<TcpStream> {
     stream.set_nodelay(true)?;
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    if user_timeout.is_some() {
-        socket2::SockRef::from(&stream).set_tcp_user_timeout(user_timeout)?;
+    if let Some(timeout) = user_timeout {
+        let timeout = timeout.clamp(Duration::from_millis(1), LONGEST_USER_TIMEOUT);
+        // Keepalive finds a dead peer without it, too: a system that does not know it can still dial.
+        let _ = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(timeout));
     }
     let _ = user_timeout;
     Ok(stream)
@@ -74,6 +80,27 @@ impl fmt::Display for Target {
             (host, 0) => f.write_str(host),
             (host, port) if host.contains(':') => write!(f, "[{host}]:{port}"),
             (host, port) => write!(f, "{host}:{port}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn any_user_timeout_is_within_what_the_system_takes() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("bound");
+        for timeout in [Duration::ZERO, Duration::from_micros(1), Duration::from_secs(2_592_000), Duration::MAX] {
+            let stream = TcpStream::connect(address).await.expect("connected");
+            let stream = tune(stream, Some(timeout)).expect("tuned");
+            #[cfg(target_os = "linux")]
+            {
+                let set = socket2::SockRef::from(&stream).tcp_user_timeout().expect("readable");
+                assert_eq!(set, Some(timeout.clamp(Duration::from_millis(1), LONGEST_USER_TIMEOUT)));
+            }
+            drop(stream);
         }
     }
 }

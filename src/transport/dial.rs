@@ -4,6 +4,7 @@ use super::{
     connector::{BoxedIo, Connector, Target},
     driver::{Driver, Notes},
     guarded::guarded,
+    limits::TAKEN_BY_H2,
     link::{Link, LinkWatcher},
     tap::{Tap, Tapped},
 };
@@ -24,8 +25,6 @@ const STREAM_WINDOW: u32 = 2 << 20;
 const CONNECTION_WINDOW: u32 = 5 << 20;
 /// The largest frame taken: an answer in HTTP/2's least, 16 KiB, is read piece by piece, at a system call or two each.
 const MAX_FRAME: u32 = 128 << 10;
-/// The largest block of response headers taken.
-const MAX_HEADER_LIST: u32 = 16 << 10;
 
 /// What to dial, and how the link shall live.
 #[derive(Clone)]
@@ -35,6 +34,7 @@ pub(crate) struct Dial {
     pub(crate) timeout: Duration,
     pub(crate) keepalive: Option<Liveness>,
     pub(crate) window: usize,
+    pub(crate) max_header_bytes: usize,
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<Arc<super::tls::Tls>>,
 }
@@ -117,7 +117,7 @@ impl Dial {
             .enable_push(false)
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
-            .max_header_list_size(MAX_HEADER_LIST)
+            .max_header_list_size(TAKEN_BY_H2)
             .max_frame_size(MAX_FRAME)
             // A storm of cancelled calls must not make h2 give the connection up.
             .max_local_error_reset_streams(None)
@@ -127,7 +127,8 @@ impl Dial {
             .handshake::<_, Bytes>(Tapped::new(guarded(io), tap.clone()))
             .await
             .map_err(|error| self.refused(&error.to_string()))?;
-        let link = Arc::new(Link::new(self.incarnation, sender, tap.clone(), self.window, watcher));
+        let link = Link::new(self.incarnation, sender, tap.clone(), self.window, watcher);
+        let link = Arc::new(link.with_header_limit(self.max_header_bytes));
         let mut driver = Driver::new(connection, tap, link.clone(), self.keepalive, notes);
         let settled = poll_fn(|cx| match Pin::new(&mut driver).poll(cx) {
             Poll::Ready(end) => Poll::Ready(Err(end)),

@@ -25,6 +25,10 @@ use tokio::time::Sleep;
 /// A link that takes no calls and has none left is cut at this pace, if it cannot write its goodbye.
 const FAREWELL: Duration = Duration::from_secs(1);
 
+/// h2 takes 100 DATA frames without a byte in a connection's life, and ends it at the next one (those that end a stream do not
+/// count). After so many the link is replaced, while what runs on it finishes.
+const EMPTY_DATA_TAKEN: usize = 80;
+
 /// What a driver tells while the link lives.
 #[derive(Clone, Debug)]
 pub(crate) enum LinkNote {
@@ -49,6 +53,7 @@ pub(crate) struct Driver {
     goaways: u64,
     gathered: usize,
     yielded: bool,
+    worn: bool,
     farewell: Option<Pin<Box<Sleep>>>,
     notes: Notes,
 }
@@ -57,6 +62,9 @@ struct Keepalive {
     liveness: Liveness,
     timer: Pin<Box<Sleep>>,
     dormant: bool,
+    /// Whether h2 waits for the acknowledgement of a PING.
+    ping_open: bool,
+    /// When that was sent; none where h2 was given the acknowledgement that the peer owes.
     ping_sent: Option<Instant>,
 }
 
@@ -73,9 +81,22 @@ impl Driver {
             liveness,
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             dormant: false,
+            ping_open: false,
             ping_sent: None,
         });
-        Self { connection, tap, link, pings, keepalive, goaways: 0, gathered: 0, yielded: false, farewell: None, notes }
+        Self {
+            connection,
+            tap,
+            link,
+            pings,
+            keepalive,
+            goaways: 0,
+            gathered: 0,
+            yielded: false,
+            worn: false,
+            farewell: None,
+            notes,
+        }
     }
 
     pub(super) fn settings_seen(&self) -> bool {
@@ -101,11 +122,13 @@ impl Driver {
         let Some(keepalive) = self.keepalive.as_mut().filter(|_| self.tap.settings_seen()) else {
             return false;
         };
-        if let Some(sent) = keepalive.ping_sent
+        if keepalive.ping_open
             && let Poll::Ready(Ok(_)) = self.pings.poll_pong(cx)
         {
-            keepalive.ping_sent = None;
-            (self.notes)(LinkNote::RoundTrip(clock::now().saturating_duration_since(sent)));
+            keepalive.ping_open = false;
+            if let Some(sent) = keepalive.ping_sent.take() {
+                (self.notes)(LinkNote::RoundTrip(clock::now().saturating_duration_since(sent)));
+            }
         }
         let calls = self.link.calls();
         if keepalive.dormant && calls == 0 {
@@ -123,12 +146,18 @@ impl Driver {
                     keepalive.dormant = true;
                     return false;
                 }
-                // A PING that h2 will not send is one still unanswered: the timeout decides.
-                Next::Ping => {
-                    if self.pings.send_ping(Ping::opaque()).is_ok() {
-                        keepalive.ping_sent = Some(now);
-                    }
+                Next::Ping if self.pings.send_ping(Ping::opaque()).is_ok() => {
+                    (keepalive.ping_open, keepalive.ping_sent) = (true, Some(now));
                 }
+                // h2 sends no PING before the last one is acknowledged. A peer that never does, but says something, is alive
+                // (gRPC A8): it is asked again once h2 has its acknowledgement from us.
+                Next::Ping if keepalive.ping_sent.take().is_some() && self.tap.pong_for_h2() => {
+                    keepalive.liveness.ping_not_sent();
+                    cx.waker().wake_by_ref();
+                    return false;
+                }
+                // The peer does not even read, or stopped in the midst of a frame: the timeout decides.
+                Next::Ping => {}
                 Next::SleepUntil(at) => {
                     keepalive.timer.as_mut().reset(at.into());
                     if keepalive.timer.as_mut().poll(cx).is_pending() {
@@ -165,6 +194,14 @@ impl Driver {
             farewell.as_mut().reset(tokio::time::Instant::now() + FAREWELL);
         }
         false
+    }
+
+    /// Once: a link that h2 will end soon is told of.
+    fn hear_wear(&mut self) {
+        if !self.worn && self.tap.empty_data() >= EMPTY_DATA_TAKEN {
+            self.worn = true;
+            self.link.worn_out();
+        }
     }
 
     fn hear_limit(&mut self) {
@@ -204,23 +241,23 @@ impl Future for Driver {
         if me.gathers(cx) {
             return Poll::Pending;
         }
-        let end = if me.keep_alive(cx) {
-            LinkEnd::KeepaliveTimeout
-        } else {
-            let calls = me.link.in_flight();
-            let polled = Pin::new(&mut me.connection).poll(cx);
-            // What proves the link is told before what ends it: both may have come in one read.
-            if calls > 0 && me.tap.has_proof() {
-                me.link.prove();
-            }
-            // First the link closes its door, then the owner hears of it.
-            me.hear_goaway(calls);
-            me.hear_limit();
-            match polled {
-                Poll::Pending if me.overstays(cx) => me.label(Ok(())),
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(result) => me.label(result),
-            }
+        let silent = me.keep_alive(cx);
+        let calls = me.link.in_flight();
+        let polled = Pin::new(&mut me.connection).poll(cx);
+        // What proves the link is told before what ends it: both may have come in one read.
+        if calls > 0 && me.tap.has_proof() {
+            me.link.prove();
+        }
+        // First the link closes its door, then the owner hears of it.
+        me.hear_goaway(calls);
+        me.hear_limit();
+        me.hear_wear();
+        let end = match polled {
+            // Asked once more: where this program stood still, the answer was there, and has been read only now.
+            Poll::Pending if silent && me.keep_alive(cx) => LinkEnd::KeepaliveTimeout,
+            Poll::Pending if me.overstays(cx) => me.label(Ok(())),
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(result) => me.label(result),
         };
         me.link.set_end(end.clone());
         Poll::Ready(end)

@@ -8,9 +8,10 @@ use super::{
     pushback, status,
 };
 use crate::{
-    model::{Failure, GoAway, LinkEnd, Phase},
+    model::{Failure, GoAway, LinkEnd, Phase, printable},
     policy::Pushback,
 };
+use h2::RecvStream;
 use http::{HeaderMap, HeaderValue};
 use std::{future::poll_fn, sync::Arc};
 use tonic::Status;
@@ -58,13 +59,13 @@ pub(crate) type Outcome = Result<http::Response<ResponseBody>, Box<AttemptFailur
 /// Reads a unary answer to its end, so that nothing is shown before the status is known. An answer of more than
 /// `commit_after` bytes is passed on as it comes, and is not retried from then on. Cancel safe: dropped, the stream is reset.
 pub(crate) async fn read_unary(stream: OpenStream, commit_after: usize) -> Outcome {
-    let OpenStream { answer, permit, .. } = stream;
+    let OpenStream { answer, mut permit, .. } = stream;
     let response = match answer.await {
         Ok(response) => response,
         Err(error) => return Err(classify(&error, permit.link()).await),
     };
-    let (head, mut body) = response.into_parts();
-    if let Some(end) = head_ends(&head)? {
+    let (mut head, mut body) = response.into_parts();
+    if let Some(end) = head_ends(&mut head, &body, &mut permit)? {
         return Ok(http::Response::from_parts(head, end));
     }
     let mut data = Chunks::default();
@@ -87,7 +88,9 @@ pub(crate) async fn read_unary(stream: OpenStream, commit_after: usize) -> Outco
         Ok(trailers) => trailers.unwrap_or_default(),
         Err(error) => return Err(classify_late(&error, permit.link()).await),
     };
+    let fits = permit.link().check_trailers(&trailers);
     permit.link().take_back(body);
+    fits.map_err(|failure| Box::new(failure.into()))?;
     if !status::is_ok(&trailers) {
         return Err(match status::from_headers(&trailers) {
             Some(status) => AttemptFailure::from_peer(status, &trailers),
@@ -101,25 +104,37 @@ pub(crate) async fn read_unary(stream: OpenStream, commit_after: usize) -> Outco
 }
 
 /// Reads only the head of a streaming answer. Cancel safe: dropped, the stream is reset.
-pub(crate) async fn read_head(answer: Answer, permit: Permit) -> Outcome {
+pub(crate) async fn read_head(answer: Answer, mut permit: Permit) -> Outcome {
     let response = match answer.await {
         Ok(response) => response,
         Err(error) => return Err(classify(&error, permit.link()).await),
     };
-    let (head, body) = response.into_parts();
-    Ok(match head_ends(&head)? {
+    let (mut head, body) = response.into_parts();
+    Ok(match head_ends(&mut head, &body, &mut permit)? {
         Some(end) => http::Response::from_parts(head, end),
         None => http::Response::from_parts(head, ResponseBody::live(Chunks::default(), body, permit)),
     })
 }
 
-/// Whether the head is all there is: a trailers-only OK, or an answer that is not gRPC.
-fn head_ends(head: &http::response::Parts) -> Result<Option<ResponseBody>, Box<AttemptFailure>> {
-    if let Some(status) = status::from_headers(&head.headers) {
-        return match status.code() {
-            tonic::Code::Ok => Ok(Some(ResponseBody::whole(Chunks::default(), HeaderMap::new()))),
-            _ => Err(AttemptFailure::from_peer(status, &head.headers)),
-        };
+/// Whether the head is all there is: a trailers-only OK, an answer that is not gRPC, or a head above a limit.
+///
+/// A status counts here only where the head is the answer's end. In any other head it is left out: the call's status is what
+/// its trailers say.
+fn head_ends(
+    head: &mut http::response::Parts,
+    body: &RecvStream,
+    permit: &mut Permit,
+) -> Result<Option<ResponseBody>, Box<AttemptFailure>> {
+    permit.take_head(&head.headers).map_err(|failure| Box::new(failure.into()))?;
+    if status::is_in(&head.headers) {
+        if !body.is_end_stream() {
+            status::leave_out(&mut head.headers);
+        } else if let Some(status) = status::from_headers(&head.headers) {
+            return match status.code() {
+                tonic::Code::Ok => Ok(Some(ResponseBody::whole(Chunks::default(), HeaderMap::new()))),
+                _ => Err(AttemptFailure::from_peer(status, &head.headers)),
+            };
+        }
     }
     let http = head.status.as_u16();
     if http != 200 {
@@ -130,7 +145,7 @@ fn head_ends(head: &http::response::Parts) -> Result<Option<ResponseBody>, Box<A
     let content_type = head.headers.get(http::header::CONTENT_TYPE).map(HeaderValue::as_bytes);
     if let Some(kind) = content_type.filter(|kind| !kind.starts_with(b"application/grpc")) {
         let kind = String::from_utf8_lossy(kind);
-        let text = format!("the peer answered with content-type {kind:?}, which is not gRPC");
+        let text = format!("the peer answered with content-type \"{}\", which is not gRPC", printable(&kind));
         return Err(Box::new(Failure::http(http, text).into()));
     }
     Ok(None)

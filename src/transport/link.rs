@@ -1,6 +1,6 @@
 //! One live HTTP/2 connection, as its callers see it: room for a stream, opening one, and why it ended.
 
-use super::{spent::Spent, tap::Tap};
+use super::{limits::HeaderLimits, spent::Spent, tap::Tap};
 use crate::model::{Failure, GoAway, Incarnation, LinkEnd, Phase};
 use bytes::Bytes;
 use futures::task::AtomicWaker;
@@ -8,7 +8,7 @@ use h2::{
     RecvStream, SendStream,
     client::{ResponseFuture, SendRequest},
 };
-use http::Response;
+use http::{HeaderMap, Response};
 use parking_lot::Mutex;
 use std::{
     fmt,
@@ -44,6 +44,8 @@ pub(crate) trait LinkWatcher: Send + Sync + 'static {
     fn retired(&self, incarnation: Incarnation);
     /// The link takes no more streams, whatever the reason; told once.
     fn shut(&self) {}
+    /// h2 will end the link soon, for what the peer does with all its calls: it is time for another one.
+    fn worn_out(&self, _incarnation: Incarnation) {}
 }
 
 /// One live HTTP/2 connection.
@@ -60,6 +62,7 @@ pub(crate) struct Link {
     proven: AtomicBool,
     small_requests: AtomicUsize,
     spent: Spent,
+    headers: HeaderLimits,
     idle_at_goaway: AtomicBool,
     end: SetOnce<Arc<LinkEnd>>,
     /// The driver, which h2 does not wake while it cannot write.
@@ -67,8 +70,8 @@ pub(crate) struct Link {
     watcher: Arc<dyn LinkWatcher>,
 }
 
-/// The right to open one stream; gives its place back when dropped.
-pub(crate) struct Permit(Arc<Link>);
+/// The right to open one stream; gives its place back when dropped, and what its answer's head counted for.
+pub(crate) struct Permit(Arc<Link>, usize);
 
 /// An open stream: what is needed to read the answer, and to go on sending if the request was not sent whole.
 pub(crate) struct OpenStream {
@@ -104,11 +107,22 @@ impl Link {
             proven: AtomicBool::new(false),
             small_requests: AtomicUsize::new(0),
             spent: Spent::default(),
+            headers: HeaderLimits::new(usize::MAX),
             idle_at_goaway: AtomicBool::new(false),
             end: SetOnce::new(),
             driver: AtomicWaker::new(),
             watcher,
         }
+    }
+
+    /// With a limit on the headers of one answer.
+    pub(super) fn with_header_limit(self, bytes: usize) -> Self {
+        Self { headers: HeaderLimits::new(bytes), ..self }
+    }
+
+    /// Whether these trailers may be passed on.
+    pub(super) fn check_trailers(&self, trailers: &HeaderMap) -> Result<(), Failure> {
+        self.headers.check_trailers(trailers)
     }
 
     /// Which link it is.
@@ -153,7 +167,7 @@ impl Link {
         let limit = self.window.min(self.peer_limit.load(Relaxed));
         let room = |open: usize| (open < limit).then_some(open + 1);
         self.in_flight.fetch_update(SeqCst, SeqCst, room).ok()?;
-        Some(Permit(self.clone()))
+        Some(Permit(self.clone(), 0))
     }
 
     /// The peer's MAX_CONCURRENT_STREAMS, if it set one.
@@ -262,6 +276,11 @@ impl Link {
         self.proven.load(Acquire)
     }
 
+    /// The link works, but not for long.
+    pub(super) fn worn_out(&self) {
+        self.watcher.worn_out(self.incarnation);
+    }
+
     fn gone(&self) -> Failure {
         let end = self.end().or_else(|| self.goaway().map(|goaway| Arc::new(LinkEnd::GoAway((*goaway).clone()))));
         Failure::link_lost(end.unwrap_or_else(|| Arc::new(LinkEnd::HungUp)), Phase::Unsent)
@@ -271,6 +290,12 @@ impl Link {
 impl Permit {
     pub(crate) fn link(&self) -> &Arc<Link> {
         &self.0
+    }
+
+    /// Takes in the head of this stream's answer.
+    pub(super) fn take_head(&mut self, head: &HeaderMap) -> Result<(), Failure> {
+        self.1 = self.0.headers.take_head(head)?;
+        Ok(())
     }
 
     /// Opens a stream with `head`. With `body` the request is sent whole; without, the caller sends on [`OpenStream::send`].
@@ -380,6 +405,7 @@ fn size(head: &http::Request<()>) -> usize {
 
 impl Drop for Permit {
     fn drop(&mut self) {
+        self.0.headers.release(self.1);
         self.0.in_flight.fetch_sub(1, SeqCst);
         self.0.offer_room();
     }

@@ -13,6 +13,7 @@ mod exchange;
 mod eyeballs;
 mod framing;
 mod guarded;
+mod limits;
 mod link;
 mod net;
 mod proof;

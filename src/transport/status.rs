@@ -20,6 +20,18 @@ pub(crate) fn from_headers(headers: &HeaderMap) -> Option<Status> {
     Status::from_header_map(&headers)
 }
 
+/// Takes a status out of a head that is not the answer's end: it is not the call's status, and must not be read as it.
+pub(super) fn leave_out(head: &mut HeaderMap) {
+    head.remove(STATUS);
+    head.remove("grpc-message");
+    head.remove("grpc-status-details-bin");
+}
+
+/// Whether there is a `grpc-status`.
+pub(super) fn is_in(headers: &HeaderMap) -> bool {
+    headers.contains_key(STATUS)
+}
+
 /// Whether the peer says that a message is too large for it, or for this side in its view: in the words of gRPC's core and Go,
 /// of Java, of .NET, and of tonic.
 pub(super) fn says_too_large(status: &Status) -> bool {

@@ -11,7 +11,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     task::{Context, Poll, ready},
     time::{Duration, Instant},
@@ -19,11 +19,16 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 const FRAME_HEADER: usize = 9;
+const DATA: u8 = 0;
 const SETTINGS: u8 = 4;
 const GOAWAY: u8 = 7;
 const ACK: u8 = 1;
 /// SETTINGS_MAX_HEADER_LIST_SIZE (RFC 9113, section 6.5.2).
 const MAX_HEADER_LIST_SIZE: u16 = 6;
+const END_STREAM: u8 = 1;
+const PADDED: u8 = 8;
+/// An acknowledgement of h2's own PING: it has the same payload each time.
+const PONG: &[u8] = &[0, 0, 8, 6, ACK, 0, 0, 0, 0, 0x3b, 0x7c, 0xdb, 0x7a, 0x0b, 0x87, 0x16, 0xb4];
 /// As much of a GOAWAY as is kept: ids and code, and this much debug data.
 const GOAWAY_KEPT: usize = 8 + 256;
 
@@ -39,6 +44,11 @@ pub(super) struct Tap {
     answered: AtomicBool,
     goaways: AtomicU64,
     goaway: Mutex<Option<Arc<GoAway>>>,
+    /// DATA frames that say nothing: no byte but padding, and not their stream's end.
+    empty_data: AtomicUsize,
+    /// Whether what was read last is the end of a frame.
+    between_frames: AtomicBool,
+    pong_owed: AtomicBool,
     closed: AtomicBool,
     error: Mutex<Option<(io::ErrorKind, String)>>,
 }
@@ -54,6 +64,9 @@ impl Tap {
             answered: AtomicBool::new(false),
             goaways: AtomicU64::new(0),
             goaway: Mutex::new(None),
+            empty_data: AtomicUsize::new(0),
+            between_frames: AtomicBool::new(true),
+            pong_owed: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             error: Mutex::new(None),
         }
@@ -94,6 +107,19 @@ impl Tap {
         self.goaway.lock().clone()
     }
 
+    /// How many DATA frames said nothing.
+    pub(super) fn empty_data(&self) -> usize {
+        self.empty_data.load(Relaxed)
+    }
+
+    /// Gives h2 the acknowledgement of its PING that the peer owes it, at the next read: h2 sends no other PING before. False
+    /// where it cannot be given, in the midst of a frame.
+    pub(super) fn pong_for_h2(&self) -> bool {
+        let possible = self.between_frames.load(Relaxed);
+        self.pong_owed.store(possible, Relaxed);
+        possible
+    }
+
     /// Whether the peer closed its side.
     pub(super) fn closed(&self) -> bool {
         self.closed.load(Relaxed)
@@ -114,11 +140,24 @@ pub(super) struct Tapped<T> {
     io: T,
     tap: Arc<Tap>,
     scanner: Scanner,
+    /// What is still to be read of an acknowledgement that the peer did not send.
+    pong: &'static [u8],
 }
 
 impl<T> Tapped<T> {
     pub(super) fn new(io: T, tap: Arc<Tap>) -> Self {
-        Self { io, tap, scanner: Scanner::default() }
+        Self { io, tap, scanner: Scanner::default(), pong: &[] }
+    }
+
+    fn reads_pong(&mut self, buffer: &mut ReadBuf<'_>) -> bool {
+        if self.tap.pong_owed.load(Relaxed) {
+            self.tap.pong_owed.store(false, Relaxed);
+            self.pong = PONG;
+        }
+        let (now, later) = self.pong.split_at(self.pong.len().min(buffer.remaining()));
+        buffer.put_slice(now);
+        self.pong = later;
+        !now.is_empty()
     }
 }
 
@@ -128,6 +167,8 @@ struct Scanner {
     header: [u8; FRAME_HEADER],
     header_filled: usize,
     payload_left: usize,
+    /// The first byte of a padded frame's payload: how long its padding is.
+    padding: u8,
     /// A GOAWAY's payload, or the entry of SETTINGS under way.
     kept: Vec<u8>,
     proof: Proof,
@@ -144,11 +185,10 @@ impl Scanner {
                 if self.header_filled < FRAME_HEADER {
                     return;
                 }
-                let [a, b, c, kind, flags, stream @ ..] = self.header;
-                self.payload_left = u32::from_be_bytes([0, a, b, c]) as usize;
+                self.payload_left = self.length();
                 if !self.proof.has_answered() {
-                    let stream = u32::from_be_bytes(stream);
-                    self.proof.begin(kind, flags, stream, self.payload_left);
+                    let [.., kind, flags, a, b, c, d] = self.header;
+                    self.proof.begin(kind, flags, u32::from_be_bytes([a, b, c, d]), self.payload_left);
                 }
             }
             let take = bytes.len().min(self.payload_left);
@@ -158,8 +198,13 @@ impl Scanner {
                     self.kept.extend_from_slice(&bytes[..take.min(room)]);
                 }
                 SETTINGS => self.settings(&bytes[..take], tap),
-                _ if !self.proof.has_answered() => self.proof.feed(&bytes[..take]),
+                DATA if self.header[4] & PADDED != 0 && take > 0 && self.payload_left == self.length() => {
+                    self.padding = bytes[0];
+                }
                 _ => {}
+            }
+            if !self.proof.has_answered() {
+                self.proof.feed(&bytes[..take]);
             }
             self.payload_left -= take;
             bytes = &bytes[take..];
@@ -184,6 +229,20 @@ impl Scanner {
         }
     }
 
+    /// The length of the frame's payload.
+    fn length(&self) -> usize {
+        let [a, b, c, ..] = self.header;
+        u32::from_be_bytes([0, a, b, c]) as usize
+    }
+
+    /// Whether a DATA frame has no byte of data.
+    fn is_all_padding(&self) -> bool {
+        match self.length() {
+            0 => true,
+            length => self.header[4] & PADDED != 0 && usize::from(self.padding) + 1 == length,
+        }
+    }
+
     fn frame_ended(&mut self, tap: &Tap) {
         self.header_filled = 0;
         if !self.proof.has_answered() {
@@ -192,6 +251,9 @@ impl Scanner {
             tap.answered.store(self.proof.has_answered(), Relaxed);
         }
         match self.header[3] {
+            DATA if self.header[4] & END_STREAM == 0 && self.is_all_padding() => {
+                tap.empty_data.fetch_add(1, Relaxed);
+            }
             SETTINGS => {
                 self.kept.clear();
                 if self.header[4] & ACK == 0 {
@@ -223,6 +285,9 @@ fn parse_goaway(payload: &[u8]) -> Option<GoAway> {
 impl<T: AsyncRead + Unpin> AsyncRead for Tapped<T> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let me = &mut *self;
+        if me.reads_pong(buffer) {
+            return Poll::Ready(Ok(()));
+        }
         let before = buffer.filled().len();
         let room = buffer.remaining() > 0;
         let result = ready!(Pin::new(&mut me.io).poll_read(cx, buffer));
@@ -237,6 +302,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Tapped<T> {
                 let age = clock::now().saturating_duration_since(me.tap.since);
                 me.tap.last_read.store(age.as_nanos() as u64, Relaxed);
                 me.scanner.scan(&buffer.filled()[before..], &me.tap);
+                me.tap.between_frames.store(me.scanner.header_filled == 0, Relaxed);
             }
         }
         Poll::Ready(result)
@@ -308,6 +374,23 @@ mod tests {
             let heard = tap.goaway().expect("a GOAWAY was sent");
             assert_eq!((heard.last_stream_id, heard.code), (5, 11));
             assert!(heard.is_too_many_pings());
+        }
+    }
+
+    /// Of all DATA frames, those without a byte of data that do not end their stream; padding is no data.
+    #[test]
+    fn data_frames_that_say_nothing_are_counted_however_they_are_cut() {
+        let mut bytes = frame(DATA, 0, b"");
+        bytes.extend(frame(DATA, END_STREAM, b""));
+        bytes.extend(frame(DATA, 0, b"x"));
+        bytes.extend(frame(DATA, PADDED, &[0]));
+        bytes.extend(frame(DATA, PADDED, &[3, 0, 0, 0]));
+        bytes.extend(frame(DATA, PADDED, &[2, b'x', 0, 0]));
+        bytes.extend(frame(DATA, PADDED | END_STREAM, &[1, 0]));
+        for size in [1, 2, 9, 10, 11, bytes.len()] {
+            let (tap, mut scanner) = (Tap::new(), Scanner::default());
+            bytes.chunks(size).for_each(|chunk| scanner.scan(chunk, &tap));
+            assert_eq!(tap.empty_data(), 3, "in pieces of {size}");
         }
     }
 

@@ -28,6 +28,8 @@ mod docs;
 #[cfg(feature = "test-util")]
 mod drop_in;
 #[cfg(feature = "test-util")]
+mod empty_frames;
+#[cfg(feature = "test-util")]
 mod events;
 #[cfg(feature = "test-util")]
 mod extreme_times;
@@ -49,10 +51,16 @@ mod faults_streams;
 mod found_by_simulation;
 mod generated;
 #[cfg(feature = "test-util")]
+mod head_status;
+#[cfg(feature = "test-util")]
+mod header_limits;
+#[cfg(feature = "test-util")]
 mod hush;
 #[cfg(feature = "test-util")]
 mod inputs;
 mod isolation;
+#[cfg(feature = "test-util")]
+mod keepalive;
 #[cfg(feature = "test-util")]
 mod link_stage;
 #[cfg(feature = "test-util")]
@@ -67,6 +75,8 @@ mod metrics;
 mod odd_calls;
 #[cfg(feature = "test-util")]
 mod panics;
+#[cfg(feature = "test-util")]
+mod printed;
 #[cfg(all(feature = "agent-queue", feature = "test-util"))]
 mod queue_desk;
 #[cfg(all(feature = "agent-queue-server", feature = "test-util"))]

@@ -87,7 +87,7 @@ impl Life {
         let connection = self.connections.remove(at);
         match end {
             Some(ConnectionEnd::DialFailed(failure)) => {
-                let cause = failure.reason.clone();
+                let cause = failure.to_string();
                 let incarnation = connection.incarnation;
                 self.core.telemetry.announce(Fact::DialFailed { incarnation, failure });
                 self.current_ended(incarnation, Input::DialFailed, &cause);

@@ -89,6 +89,13 @@ impl Life {
         self.replace(incarnation, "the link's stream ids are used up");
     }
 
+    /// A successor takes the link's place once it is up, as when asked to reconnect.
+    pub(super) fn worn_out(&mut self, incarnation: Incarnation) {
+        if self.current == Some(incarnation) && self.channel.state() == ConnectivityState::Ready {
+            self.step(Input::ResetBackoff, "h2 takes few more DATA frames without a byte on this link");
+        }
+    }
+
     /// The link finishes what it has; a successor is dialled.
     pub(super) fn replace(&mut self, incarnation: Incarnation, cause: &str) {
         if self.current == Some(incarnation) && self.channel.state() == ConnectivityState::Ready {

@@ -117,6 +117,7 @@ impl Life {
             SupervisorMsg::GoAwayReceived { incarnation, goaway } => self.goaway(incarnation, goaway),
             SupervisorMsg::LinkProven(incarnation) => self.proven(incarnation),
             SupervisorMsg::LinkRetired(incarnation) => self.retired(incarnation),
+            SupervisorMsg::LinkWornOut(incarnation) => self.worn_out(incarnation),
             SupervisorMsg::RedialDue => {
                 // Whoever still has to wait gets another timer.
                 self.redial = None;
@@ -198,6 +199,7 @@ impl Life {
                 .time
                 .map(|time| Liveness::new(time, core.config.keepalive.timeout, keepalive.while_idle)),
             window: core.config.max_in_flight,
+            max_header_bytes: core.config.max_response_header_bytes,
             #[cfg(feature = "tls")]
             tls: core.tls.clone(),
         };

@@ -9,6 +9,7 @@ use crate::{
         queue::{Claimed, LONGEST_WAIT, PACE},
     },
     clock,
+    model::printable,
 };
 use std::{
     fmt::Display,
@@ -208,7 +209,7 @@ where
     async fn rest(&self, failures: u32, what: &str, status: &Status) {
         let delay = pause(failures, rand::random());
         let code = status.code();
-        tracing::warn!(agent = self.queue.agent_id(), ?code, message = status.message(), ?delay, "{what} yet");
+        tracing::warn!(agent = self.queue.agent_id(), ?code, message = %printable(status.message()), ?delay, "{what} yet");
         sleep(delay).await;
     }
 }

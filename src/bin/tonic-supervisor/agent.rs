@@ -16,6 +16,7 @@ use tokio::{
 use tonic_supervisor::{
     CallReport, Config, Event, EventItem, EventStream, Supervisor,
     agent_queue::{PrivateAgentTasksQueue, Processed, Task},
+    printable,
 };
 
 pub(crate) const HELP: &str = "\
@@ -100,7 +101,7 @@ async fn work(arguments: AgentArguments, config: Config, voice: Voice) -> Result
     let _ = events.await;
     let done = done.map_err(|status| {
         let story = CallReport::of(&status).map_or(String::new(), |report| format!("; {report}"));
-        Trouble::Failed(format!("{:?}: {}{story}", status.code(), status.message()))
+        Trouble::Failed(format!("{:?}: {}{story}", status.code(), printable(status.message())))
     })?;
     let Processed { completed, failed, given_back, lost, left, .. } = done;
     let fields =

@@ -3,6 +3,7 @@
 use crate::terminal::{Terminal, Tone};
 use serde_json::{Value, json};
 use std::time::Instant;
+use tonic_supervisor::printable;
 
 /// Where everything is told; time counts from its making.
 #[derive(Clone, Copy, Debug)]
@@ -34,8 +35,8 @@ impl Voice {
             let line = merge(json!({ "kind": kind, "at": at, "text": text }), fields);
             self.terminal.line(&line.to_string());
         } else {
-            let who = self.terminal.paint(tone, &format!("{who:<10}"));
-            self.terminal.line(&format!("{at:6.2}s  {who}  {text}"));
+            let who = self.terminal.paint(tone, &format!("{:<10}", printable(who)));
+            self.terminal.line(&format!("{at:6.2}s  {who}  {}", printable(text)));
         }
     }
 }

@@ -136,6 +136,7 @@ pub(crate) fn rows() -> Vec<Row> {
         Row::lost("a frame above the limit", OversizeFrame),
         Row::lost("an answer in HTTP/1", Http1),
     ];
+    rows.push(Row::kept("50 DATA frames without a byte, then an answer", [EmptyData(50)], Fate::Answered));
     rows.extend(goaways());
     rows.extend(resets());
     rows.extend(answers());
@@ -213,8 +214,16 @@ fn answers() -> Vec<Row> {
         Row::kept("a message with an unknown flag", [BadFlag], unusable(Internal)),
         Row::kept("a message compressed in no encoding", [CompressedFlag], unusable(Internal)),
         Row::kept("a message of 5 MiB", [OversizeMessage(5 << 20)], unusable(OutOfRange)),
-        Row::kept("headers of 20 KiB", [OversizeHeaders(20 << 10)], peer(Internal, Then::Retried)),
-        Row::lost("headers of 64 KiB", OversizeHeaders(64 << 10)),
+        Row::kept(
+            "headers of 20 or 64 KiB, trailers of 64 KiB",
+            [OversizeHeaders(20 << 10), OversizeHeaders(64 << 10), OversizeTrailers(64 << 10)],
+            unusable(ResourceExhausted),
+        ),
+        Row::kept(
+            "a grpc-status in headers that do not end the stream, then an answer",
+            [StatusInHead(0), StatusInHead(10)],
+            Fate::Answered,
+        ),
         Row::kept("a content-type that is not gRPC's", [WrongContentType], peer(Unknown, Then::Retried)),
         Row::kept("HTTP 400", http(&[400]), peer(Internal, Then::Ends)),
         Row::kept("HTTP 401", http(&[401]), peer(Unauthenticated, Then::Ends)),

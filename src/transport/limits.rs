@@ -1,0 +1,127 @@
+//! How large the headers of answers may be: the head or the trailers of one call, and the heads of all open calls of a link
+//! together. A call above a limit fails alone.
+//!
+//! h2 has a limit of its own, and what is far above that one ends the connection with every call on it. So h2's is set far
+//! above ours, and ours is checked here, when the headers have come.
+
+use super::status;
+use crate::model::Failure;
+use http::HeaderMap;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+/// What h2 takes in one head or trailers, and what it announces to the peer.
+pub(super) const TAKEN_BY_H2: u32 = 16 << 20;
+
+/// What the heads of a link's open calls may hold together.
+pub(super) const OPEN_HEADS: usize = 16 << 20;
+
+/// A head below this size is not counted: there is at most one for each open call.
+const SMALL: usize = 1 << 10;
+
+/// The field that HTTP/2 begins an answer with: `:status`, three digits, and what every field counts for.
+const STATUS_FIELD: usize = 7 + 3 + FIELD;
+
+/// What every field counts for, beside its name and value (RFC 9113, section 6.5.2).
+const FIELD: usize = 32;
+
+/// The limits of one link, and what is held of them.
+#[derive(Debug)]
+pub(super) struct HeaderLimits {
+    each: usize,
+    held: AtomicUsize,
+}
+
+impl HeaderLimits {
+    /// `each`: what one head, or one call's trailers, may hold.
+    pub(super) fn new(each: usize) -> Self {
+        Self { each, held: AtomicUsize::new(0) }
+    }
+
+    /// Takes a head in; how much of it to give back with `release` when its call ends.
+    pub(super) fn take_head(&self, head: &HeaderMap) -> Result<usize, Failure> {
+        let size = STATUS_FIELD + size_of(head);
+        self.check("headers", size, head)?;
+        if size < SMALL {
+            return Ok(0);
+        }
+        if self.held.fetch_add(size, Relaxed) + size > OPEN_HEADS {
+            self.release(size);
+            return Err(Failure::open_headers_too_large(OPEN_HEADS));
+        }
+        Ok(size)
+    }
+
+    /// Gives back what `take_head` took.
+    pub(super) fn release(&self, size: usize) {
+        if size > 0 {
+            self.held.fetch_sub(size, Relaxed);
+        }
+    }
+
+    /// Trailers end their call, so that they are not held.
+    pub(super) fn check_trailers(&self, trailers: &HeaderMap) -> Result<(), Failure> {
+        self.check("trailers", size_of(trailers), trailers)
+    }
+
+    fn check(&self, what: &str, size: usize, headers: &HeaderMap) -> Result<(), Failure> {
+        if size <= self.each {
+            return Ok(());
+        }
+        let code = status::from_headers(headers).map(|status| status.code());
+        Err(Failure::headers_too_large(what, size, self.each, code))
+    }
+}
+
+/// The size of a list of fields, as HTTP/2 counts it.
+fn size_of(headers: &HeaderMap) -> usize {
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Cause;
+    use http::HeaderValue;
+    use tonic::Code;
+
+    fn head(bytes: usize) -> HeaderMap {
+        let long = HeaderValue::try_from("x".repeat(bytes)).expect("a value");
+        HeaderMap::from_iter([("x-long".parse().expect("a name"), long)])
+    }
+
+    #[test]
+    fn a_head_is_measured_as_http2_does_and_one_byte_too_many_is_too_large() {
+        let limits = HeaderLimits::new(1_000);
+        let fits = 1_000 - STATUS_FIELD - FIELD - "x-long".len();
+        assert_eq!(limits.take_head(&head(fits)).ok(), Some(0), "a small head is not counted");
+        let failure = limits.take_head(&head(fits + 1)).expect_err("one byte too many");
+        assert_eq!(failure.code, Code::ResourceExhausted);
+        let Cause::TooLarge(words) = failure.cause else { panic!("too large") };
+        assert!(words.contains("1001") && words.contains("1000"), "{words}");
+        assert!(words.contains("max_response_header_bytes"), "{words}");
+    }
+
+    #[test]
+    fn the_status_of_trailers_that_are_too_large_is_named() {
+        let mut trailers = head(2_000);
+        trailers.insert("grpc-status", HeaderValue::from_static("5"));
+        let failure = HeaderLimits::new(1_000).check_trailers(&trailers).expect_err("too large");
+        assert!(failure.to_string().contains("NOT_FOUND"), "{failure}");
+    }
+
+    #[test]
+    fn open_heads_count_together_and_are_given_back() {
+        let limits = HeaderLimits::new(1 << 20);
+        let mut open = Vec::new();
+        let failure = loop {
+            match limits.take_head(&head(1_000_000)) {
+                Ok(size) => open.push(size),
+                Err(failure) => break failure,
+            }
+        };
+        assert_eq!(open.len(), OPEN_HEADS / 1_000_000);
+        assert!(matches!(failure.cause, Cause::TooLarge(_)), "{failure:?}");
+        open.drain(..).for_each(|size| limits.release(size));
+        assert!(limits.take_head(&head(1_000_000)).is_ok());
+    }
+}

@@ -1,0 +1,177 @@
+//! What others say is text: whatever it holds, it stands on one line of bounded length in reports, events and the log. The
+//! status that the caller gets is the peer's own, unchanged.
+
+use crate::{
+    log,
+    rig::{ADDRESS, Log, config, ms, report, say, secs, supervise},
+};
+use futures::future::BoxFuture;
+use std::{
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tonic::Code;
+use tonic_supervisor::{
+    CallOptions, DialFailure, DialStep, Fact, Supervisor,
+    testing::{Frame, MemoryNetwork, RawPeer},
+    transport::{BoxedIo, Connector, Target},
+};
+
+/// A title for the terminal, a new line, a change of direction, and a control character above DEL.
+const RUDE: &str = "\u{1b}]0;owned\u{7}\nERROR all is lost \u{202e}\u{9b}31m";
+
+#[track_caller]
+fn assert_harmless(text: &str) {
+    let harmful = |c: char| c.is_control() || c == '\u{202e}';
+    assert!(!text.contains(harmful) && text.len() <= 4_096, "{text:?}");
+}
+
+/// The lines of this crate that contain `text`; h2 writes some of its own.
+fn ours(lines: &log::Log, text: &str) -> Vec<log::Line> {
+    let lines = lines.saying(text);
+    lines.into_iter().filter(|line| !line.field("target").is_empty()).collect()
+}
+
+/// All that was announced and logged.
+#[track_caller]
+fn assert_all_harmless(events: &Log, lines: &log::Log) {
+    let facts = events.all(|fact| match fact {
+        Fact::StateChanged { cause, .. } | Fact::RetryScheduled { cause, .. } => Some(cause.to_string()),
+        Fact::ChildFailed { error, .. } => Some(error.to_string()),
+        Fact::DialFailed { failure, .. } => Some(format!("{}{failure}", failure.reason)),
+        Fact::GoAwayReceived { goaway, .. } => Some(format!("{}{goaway}", goaway.debug)),
+        Fact::LinkLost { end, .. } => Some(end.to_string()),
+        _ => None,
+    });
+    facts.iter().for_each(|(_, text)| assert_harmless(text));
+    ours(lines, "").iter().flat_map(|line| line.fields.values()).for_each(|text| assert_harmless(text));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peers_words_reach_reports_events_and_log_as_one_harmless_line() {
+    let (network, lines) = (MemoryNetwork::new(), log::Log::listen());
+    let peer = RawPeer::on_memory(&network, ADDRESS).await;
+    let _peer = peer.play(|mut link| async move {
+        link.send_settings(&[]).await;
+        let message = "%1B]0;owned%07%0AERROR all is lost %E2%80%AE%C2%9B31m";
+        for _ in 0..2 {
+            let Some((stream, _)) = link.next_whole_request().await else { return };
+            link.answer_status(stream, 14, message).await;
+        }
+        let Some((stream, _)) = link.next_whole_request().await else { return };
+        link.send(Frame::headers(stream, &[(":status", "200"), ("content-type", "text/\u{202e}html")], true)).await;
+        let Some((stream, _)) = link.next_whole_request().await else { return };
+        link.goaway(stream, 11, &RUDE.repeat(10)).await;
+        link.close().await;
+    });
+    let supervisor = supervise(&network, config().max_retry_attempts(1).initial_backoff(ms(10)));
+    let (channel, events) = (supervisor.channel(), Log::of(&supervisor));
+
+    let status = say(&channel, "hello", CallOptions::new()).await.expect_err("UNAVAILABLE");
+    assert_eq!((status.code(), status.message()), (Code::Unavailable, RUDE), "the caller's own is not touched");
+    assert_harmless(&report(&status).to_string());
+    let status = say(&channel, "hello", CallOptions::new().no_retry()).await.expect_err("not gRPC");
+    assert!(status.message().contains("content-type"), "{status:?}");
+    assert_harmless(status.message());
+    let status = say(&channel, "hello", CallOptions::new().no_retry()).await.expect_err("lost");
+    assert!(status.message().contains("owned"), "the words are there: {status:?}");
+    assert_harmless(status.message());
+    assert_harmless(&report(&status).to_string());
+    events.until("the GOAWAY", 1, |fact| matches!(fact, Fact::GoAwayReceived { .. })).await;
+    assert_eq!((ours(&lines, "the peer sent GOAWAY").len(), ours(&lines, "retry scheduled").len()), (1, 1));
+    assert_all_harmless(&events, &lines);
+}
+
+/// Fails with whatever it was given, before a link or on it.
+struct Rude(DialStep);
+
+impl Connector for Rude {
+    fn connect(&self, _: &Target) -> BoxFuture<'static, Result<BoxedIo, DialFailure>> {
+        let step = self.0;
+        Box::pin(async move {
+            if step == DialStep::Connect {
+                return Err(DialFailure { step, reason: RUDE.repeat(1_000), timed_out: false });
+            }
+            Ok(Box::new(RudeStream) as BoxedIo)
+        })
+    }
+}
+
+/// A byte stream that takes all and then fails.
+struct RudeStream;
+
+impl AsyncRead for RudeStream {
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Err(io::Error::other(RUDE.repeat(1_000))))
+    }
+}
+
+impl AsyncWrite for RudeStream {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connectors_words_reach_calls_events_and_log_as_one_harmless_line() {
+    for step in [DialStep::Connect, DialStep::Handshake] {
+        let lines = log::Log::listen();
+        let config = config().build().expect("valid");
+        let supervisor = Supervisor::builder(config).connector(Arc::new(Rude(step))).seed(1).spawn();
+        let (channel, events) = (supervisor.channel(), Log::of(&supervisor));
+        tokio::time::sleep(secs(1)).await;
+        for options in [CallOptions::new().wait_for_ready(false), CallOptions::new().timeout(secs(3))] {
+            let status = say(&channel, "hello", options).await.expect_err("never connected");
+            assert!(status.message().contains("owned"), "the words are there: {status:?}");
+            assert_harmless(status.message());
+            assert_harmless(&report(&status).to_string());
+        }
+        assert_all_harmless(&events, &lines);
+    }
+}
+
+/// Hundreds of GOAWAYs and of throttled retries are as many events, and a few lines.
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_goaways_or_of_throttled_retries_is_a_few_lines() {
+    for (text, goaway) in [("the peer sent GOAWAY", true), ("retry throttled", false)] {
+        let (network, lines) = (MemoryNetwork::new(), log::Log::listen());
+        let peer = RawPeer::on_memory(&network, ADDRESS).await;
+        let _peer = peer.play(move |mut link| async move {
+            link.send_settings(&[]).await;
+            while let Some((stream, body)) = link.next_whole_request().await {
+                if goaway {
+                    link.answer(stream, &body[5..]).await;
+                    link.goaway(stream, 0, "").await;
+                } else {
+                    link.answer_status(stream, 14, "busy").await;
+                }
+            }
+        });
+        let supervisor = supervise(&network, config().initial_backoff(ms(1)).backoff_jitter(0.0));
+        let (channel, events) = (supervisor.channel(), Log::of(&supervisor));
+        for _ in 0..200 {
+            let _ = say(&channel, "hello", CallOptions::new()).await;
+        }
+        let times = events.count(|fact| match fact {
+            Fact::GoAwayReceived { .. } => goaway,
+            Fact::RetryThrottled { .. } => !goaway,
+            _ => false,
+        });
+        assert!(times >= 100, "{text}, {times} times");
+        let lines = ours(&lines, text);
+        let expected = times.ilog2() as usize + 1;
+        assert_eq!(lines.len(), expected, "{text}, {times} times");
+        assert_eq!(lines.last().expect("a line").field("times"), (1u64 << (expected - 1)).to_string());
+    }
+}
