@@ -3,6 +3,8 @@
 use super::{
     connector::{BoxedIo, Connector, Target},
     driver::{Driver, Notes},
+    greeted::Greeted,
+    greeting::Expected,
     link::{Link, LinkWatcher},
     tap::{Tap, Tapped},
 };
@@ -59,7 +61,7 @@ impl Dial {
             }
             let io = connector.connect(&self.target).await?;
             step = DialStep::Handshake;
-            self.handshake(io, watcher, notes).await
+            self.handshake(io, Expected::Settings, watcher, notes).await
         };
         match tokio::time::timeout(self.timeout, dialling).await {
             Ok(result) => result,
@@ -88,19 +90,23 @@ impl Dial {
         let (io, verdict) = tls.secure(io, &material).await.map_err(|cause| failed(&cause))?;
         *step = DialStep::Handshake;
         // A server judges our certificate after its own part of the handshake is over (TLS 1.3).
-        self.handshake(Box::new(io), watcher, notes).await.map_err(|failure| match verdict.get() {
-            Some(cause) => failed(cause),
-            None => failure,
+        self.handshake(Box::new(io), Expected::SettingsInTls, watcher, notes).await.map_err(|failure| {
+            match verdict.get() {
+                Some(cause) => failed(cause),
+                None => failure,
+            }
         })
     }
 
     async fn handshake(
         &self,
         io: BoxedIo,
+        expected: Expected,
         watcher: Arc<dyn LinkWatcher>,
         notes: Notes,
     ) -> Result<Dialled, DialFailure> {
         let tap = Arc::new(Tap::new());
+        let (io, wrong) = Greeted::new(io, expected);
         let (sender, connection) = h2::client::Builder::new()
             .enable_push(false)
             .initial_window_size(STREAM_WINDOW)
@@ -124,7 +130,10 @@ impl Dial {
         });
         match settled.await {
             Ok(()) => Ok(Dialled { link, driver }),
-            Err(end) => Err(self.ended(&end)),
+            Err(end) => Err(match wrong.get() {
+                Some(words) => self.refused(words),
+                None => self.ended(&end),
+            }),
         }
     }
 

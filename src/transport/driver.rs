@@ -3,6 +3,7 @@
 
 use super::{
     connector::BoxedIo,
+    greeted::Greeted,
     link::Link,
     tap::{Tap, Tapped},
 };
@@ -39,9 +40,12 @@ pub(crate) enum LinkNote {
 
 pub(crate) type Notes = Box<dyn FnMut(LinkNote) + Send>;
 
+/// The bytes under HTTP/2: their beginning is judged, their frames are listened in on.
+pub(super) type Wire = Tapped<Greeted<BoxedIo>>;
+
 /// The connection's task. Ends with why; a driver dropped before that leaves `HungUp` behind.
 pub(crate) struct Driver {
-    connection: Connection<Tapped<BoxedIo>, Bytes>,
+    connection: Connection<Wire, Bytes>,
     tap: Arc<Tap>,
     link: Arc<Link>,
     pings: PingPong,
@@ -62,7 +66,7 @@ struct Keepalive {
 
 impl Driver {
     pub(super) fn new(
-        mut connection: Connection<Tapped<BoxedIo>, Bytes>,
+        mut connection: Connection<Wire, Bytes>,
         tap: Arc<Tap>,
         link: Arc<Link>,
         liveness: Option<Liveness>,

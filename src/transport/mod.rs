@@ -11,6 +11,8 @@ mod driver;
 mod exchange;
 mod eyeballs;
 mod framing;
+mod greeted;
+mod greeting;
 mod link;
 mod net;
 mod pump;

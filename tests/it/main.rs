@@ -45,6 +45,8 @@ mod faults_streams;
 mod found_by_simulation;
 mod generated;
 #[cfg(feature = "test-util")]
+mod greetings;
+#[cfg(feature = "test-util")]
 mod hush;
 #[cfg(feature = "test-util")]
 mod inputs;

@@ -9,6 +9,8 @@ mod words;
 use super::{
     connector::BoxedIo,
     driver::{LinkNote, Notes},
+    greeted::Greeted,
+    greeting::Expected,
 };
 use crate::config::{self, Endpoint};
 use material::Material;
@@ -61,8 +63,9 @@ impl Tls {
             trusted: material.trusted(),
             has_certificate: self.settings.identity.is_some(),
         };
+        let (io, wrong) = Greeted::new(io, Expected::Tls);
         let connected = TlsConnector::from(material.config()).connect(name, io).await;
-        let stream = connected.map_err(|error| about.handshake(&error))?;
+        let stream = connected.map_err(|error| wrong.get().cloned().unwrap_or_else(|| about.handshake(&error)))?;
         match stream.get_ref().1.alpn_protocol() {
             Some(b"h2") => {
                 let verdict = Arc::new(OnceLock::new());
