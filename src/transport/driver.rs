@@ -54,7 +54,8 @@ pub(crate) struct Driver {
     gathered: usize,
     yielded: bool,
     farewell: Option<Pin<Box<Sleep>>>,
-    notes: Notes,
+    /// None while the dial is not won: it may be one of several.
+    notes: Option<Notes>,
 }
 
 struct Keepalive {
@@ -70,7 +71,6 @@ impl Driver {
         tap: Arc<Tap>,
         link: Arc<Link>,
         liveness: Option<Liveness>,
-        notes: Notes,
     ) -> Self {
         let pings = connection.ping_pong().expect("taken once per connection");
         let keepalive = liveness.map(|liveness| Keepalive {
@@ -79,7 +79,24 @@ impl Driver {
             dormant: false,
             ping_sent: None,
         });
-        Self { connection, tap, link, pings, keepalive, goaways: 0, gathered: 0, yielded: false, farewell: None, notes }
+        Self {
+            connection,
+            tap,
+            link,
+            pings,
+            keepalive,
+            goaways: 0,
+            gathered: 0,
+            yielded: false,
+            farewell: None,
+            notes: None,
+        }
+    }
+
+    /// From now on `notes` hears what happens, what was heard already included.
+    pub(super) fn report_to(&mut self, notes: Notes) {
+        self.notes = Some(notes);
+        self.hear_goaway(0);
     }
 
     pub(super) fn settings_seen(&self) -> bool {
@@ -109,7 +126,9 @@ impl Driver {
             && let Poll::Ready(Ok(_)) = self.pings.poll_pong(cx)
         {
             keepalive.ping_sent = None;
-            (self.notes)(LinkNote::RoundTrip(clock::now().saturating_duration_since(sent)));
+            if let Some(notes) = &mut self.notes {
+                notes(LinkNote::RoundTrip(clock::now().saturating_duration_since(sent)));
+            }
         }
         let calls = self.link.calls();
         if keepalive.dormant && calls == 0 {
@@ -146,13 +165,11 @@ impl Driver {
     /// `calls` were open before the peer was read: a GOAWAY and a FIN right behind it end them before anyone looks.
     fn hear_goaway(&mut self, calls: usize) {
         let heard = self.tap.goaways();
-        if heard == self.goaways {
-            return;
-        }
+        let Some(notes) = self.notes.as_mut().filter(|_| heard != self.goaways) else { return };
         self.goaways = heard;
         if let Some(goaway) = self.tap.goaway() {
             self.link.set_goaway(&goaway, calls == 0);
-            (self.notes)(LinkNote::GoAway(goaway));
+            notes(LinkNote::GoAway(goaway));
         }
     }
 

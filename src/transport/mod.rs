@@ -14,6 +14,7 @@ mod framing;
 mod greeted;
 mod greeting;
 mod link;
+mod lookup;
 mod net;
 mod pump;
 mod pushback;
@@ -22,9 +23,10 @@ pub(crate) mod status;
 mod tap;
 #[cfg(feature = "tls")]
 mod tls;
+mod trail;
 
 pub(crate) use body::ResponseBody;
-pub use connector::{BoxedIo, Connector, Io, Target, TcpConnector};
+pub use connector::{BoxedIo, Candidate, Connector, Io, Target, TcpConnector};
 pub(crate) use dial::{Dial, Dialled};
 pub(crate) use driver::LinkNote;
 pub(crate) use exchange::{AttemptFailure, Outcome, read_head, read_unary};

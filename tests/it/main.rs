@@ -5,6 +5,8 @@
 
 #[cfg(feature = "test-util")]
 mod accounts;
+#[cfg(feature = "test-util")]
+mod addresses;
 #[cfg(all(feature = "agent-queue", feature = "test-util"))]
 mod agent_queue_client;
 #[cfg(all(feature = "agent-queue", feature = "test-util"))]

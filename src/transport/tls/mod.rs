@@ -13,7 +13,7 @@ use super::{
     greeting::Expected,
 };
 use crate::config::{self, Endpoint};
-use material::Material;
+pub(super) use material::Material;
 use parking_lot::Mutex;
 use rustls::{crypto::CryptoProvider, pki_types::ServerName};
 use std::sync::{Arc, OnceLock};
