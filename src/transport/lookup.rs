@@ -51,8 +51,8 @@ impl Lookups {
 
     /// The addresses of `host`, each with `port`; never none. Dropped, it leaves the lookup to whoever asks next.
     pub(super) async fn addresses(&self, host: &str, port: u16) -> Answer {
-        if let Ok(address) = host.parse::<IpAddr>() {
-            return Ok(vec![SocketAddr::new(address, port)]);
+        if let Some(address) = literal(host, port) {
+            return Ok(vec![address]);
         }
         let mut lookup = self.join(host)?;
         let answer = match lookup.answer.wait_for(Option::is_some).await {
@@ -60,7 +60,7 @@ impl Lookups {
             Err(_) => Err("the lookup's thread ended without an answer".into()),
         };
         self.forget(host, &lookup);
-        let mut addresses = answer?;
+        let mut addresses = answer.map_err(|cause| explained(host, cause))?;
         addresses.iter_mut().for_each(|address| address.set_port(port));
         if addresses.is_empty() { Err("the name has no address".into()) } else { Ok(addresses) }
     }
@@ -97,6 +97,20 @@ impl Lookups {
         if under_way.get(host).is_some_and(|kept| kept.answer.same_channel(&lookup.answer)) {
             under_way.remove(host);
         }
+    }
+}
+
+/// An address that needs no lookup: without a zone, or with the number of one.
+fn literal(host: &str, port: u16) -> Option<SocketAddr> {
+    let plain = host.parse::<IpAddr>().map(|address| SocketAddr::new(address, port));
+    plain.or_else(|_| format!("[{host}]:{port}").parse()).ok()
+}
+
+/// The system's words for a zone without an interface are those for a name without an address.
+fn explained(host: &str, cause: String) -> String {
+    match host.split_once('%') {
+        Some((_, zone)) => format!("{cause} (is there an interface {zone} on this machine?)"),
+        None => cause,
     }
 }
 
@@ -228,11 +242,23 @@ mod tests {
         assert_eq!(server.answered.load(SeqCst), 0);
     }
 
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn the_name_of_a_zone_becomes_the_number_of_its_interface() {
+        let lookups = Lookups::default();
+        let interface = "lo";
+        let number = std::fs::read_to_string(format!("/sys/class/net/{interface}/ifindex")).expect("a loopback");
+        let address = format!("[fe80::1%{}]:7", number.trim()).parse().expect("an address");
+        assert_eq!(lookups.addresses("fe80::1%lo", 7).await, Ok(vec![address]));
+        let missing = lookups.addresses("fe80::1%nowhere0", 7).await.expect_err("no such interface");
+        assert!(missing.contains("is there an interface nowhere0 on this machine?"), "{missing}");
+    }
+
     #[tokio::test]
     async fn an_address_needs_no_lookup_and_a_thread_that_panics_is_an_error() {
         let lookups = Lookups::new(|_| panic!("on purpose"));
-        for host in ["10.0.0.1", "::1"] {
-            let address = SocketAddr::new(host.parse().expect("an address"), 7);
+        for (host, address) in [("10.0.0.1", "10.0.0.1:7"), ("::1", "[::1]:7"), ("fe80::1%3", "[fe80::1%3]:7")] {
+            let address = address.parse().expect("an address");
             assert_eq!(lookups.addresses(host, 7).await, Ok(vec![address]));
         }
         let words = "the lookup's thread ended without an answer";

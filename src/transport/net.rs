@@ -38,6 +38,7 @@ impl Connector for NetConnector {
             match &*endpoint {
                 Endpoint::Host { host, port } => named(&lookups, host, *port, &target).await,
                 Endpoint::Addresses(addresses) => Ok(tcp(addresses.clone(), &target)),
+                Endpoint::Zoned(all) => zoned(&lookups, all, &target).await,
                 #[cfg(unix)]
                 Endpoint::Unix(path) => Ok(unix(path.clone(), &target)),
                 #[cfg(unix)]
@@ -77,6 +78,21 @@ pub(super) async fn named(
 ) -> Result<Vec<Candidate>, DialFailure> {
     let addresses = lookups.addresses(host, port).await;
     addresses.map(|all| tcp(all, target)).map_err(|cause| failure(DialStep::Resolve, target, &cause))
+}
+
+/// Those of the addresses whose zones are there; none: the first one's failure.
+async fn zoned(lookups: &Lookups, all: &[(String, u16)], target: &Target) -> Result<Vec<Candidate>, DialFailure> {
+    let (mut found, mut missing) = (Vec::new(), None);
+    for (host, port) in all {
+        match lookups.addresses(host, *port).await {
+            Ok(addresses) => found.extend(addresses),
+            Err(cause) => missing = missing.or(Some(cause)),
+        }
+    }
+    match missing {
+        Some(cause) if found.is_empty() => Err(failure(DialStep::Resolve, target, &cause)),
+        _ => Ok(tcp(found, target)),
+    }
 }
 
 fn tcp(addresses: Vec<SocketAddr>, target: &Target) -> Vec<Candidate> {
