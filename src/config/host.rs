@@ -1,6 +1,6 @@
-//! What a host may be: a name or an address that can stand in a request's `:authority`, and, behind an IPv6 address, the zone that
-//! says which interface it is reached by (`fe80::1%eth0`). A zone means something on this machine only: it is dialled, and sent to
-//! nobody.
+//! What a host may be: a name or an address that can stand in a request's `:authority`, and, behind
+//! an IPv6 address, the zone that says which interface it is reached by (`fe80::1%eth0`). A zone
+//! means something on this machine only: it is dialled, and sent to nobody.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -30,7 +30,8 @@ pub(super) fn without_zone(host: &str) -> &str {
     split(host).0
 }
 
-/// A zone as a URI has it, `%25eth0` (RFC 6874). No interface is called 25eth0, but 250 may be the number of one.
+/// A zone as a URI has it, `%25eth0` (RFC 6874). No interface is called 25eth0, but 250 may be the
+/// number of one.
 fn with_zone(address: &str, zone: &str) -> Result<String, String> {
     let named = zone.strip_prefix("25").filter(|rest| rest.starts_with(|c: char| !c.is_ascii_digit()));
     let zone = named.unwrap_or(zone);
@@ -41,7 +42,8 @@ fn with_zone(address: &str, zone: &str) -> Result<String, String> {
     Ok(format!("{address}%{zone}"))
 }
 
-/// The rule of a name: parts of letters, digits, `-` and `_` with dots between, and perhaps a dot at the end.
+/// The rule of a name: parts of letters, digits, `-` and `_` with dots between, and perhaps a dot
+/// at the end.
 fn name(name: &str) -> Result<(), String> {
     let odd = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
     let rooted = name.strip_suffix('.').unwrap_or(name);

@@ -29,8 +29,8 @@ pub enum Endpoint {
     },
     /// These addresses, at least one.
     Addresses(Vec<SocketAddr>),
-    /// These IPv6 addresses and ports, at least one of them in a zone that has a name (`fe80::1%eth0`): which interface
-    /// that is, is looked up anew at each dial.
+    /// These IPv6 addresses and ports, at least one of them in a zone that has a name
+    /// (`fe80::1%eth0`): which interface that is, is looked up anew at each dial.
     Zoned(Vec<(String, u16)>),
     /// The Unix socket at this path.
     Unix(PathBuf),
@@ -172,8 +172,8 @@ fn host_and_port(text: &str, default: Option<u16>) -> Result<Endpoint, String> {
 }
 
 impl Endpoint {
-    /// What HTTP/2 requests are addressed to, in gRPC's way: the name, the first address, or `localhost` for Unix sockets. Zones
-    /// are this machine's own business.
+    /// What HTTP/2 requests are addressed to, in gRPC's way: the name, the first address, or
+    /// `localhost` for Unix sockets. Zones are this machine's own business.
     pub(crate) fn authority(&self) -> String {
         let plain = |one: &SocketAddr| SocketAddr::new(one.ip(), one.port()).to_string();
         match self {

@@ -133,7 +133,8 @@ impl MemoryNetwork {
         MemoryListener { incoming, address: address.into(), _network: self.inner.clone() }
     }
 
-    /// From now on a dial of `name` tries these addresses, in this order; each is written `host:port`, as the name is.
+    /// From now on a dial of `name` tries these addresses, in this order; each is written
+    /// `host:port`, as the name is.
     pub fn name(&self, name: &str, addresses: &[&str]) {
         let addresses = addresses.iter().map(|&address| address.into()).collect();
         self.inner.state.lock().names.insert(name.into(), addresses);

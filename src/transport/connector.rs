@@ -39,15 +39,16 @@ pub trait Connector: Send + Sync + 'static {
     /// Opens a stream to `target`. Must be cancel safe: a dropped future leaves nothing behind.
     fn connect(&self, target: &Target) -> BoxFuture<'static, Result<BoxedIo, DialFailure>>;
 
-    /// The addresses of `target`, in the order in which to try them: each with a whole dial of its own, TLS and HTTP/2's greeting
-    /// included, 250 ms apart or as soon as one fails; the first link wins. Without a word of its own, a connector has one: what
-    /// [`connect`](Self::connect) opens. Must be cancel safe.
+    /// The addresses of `target`, in the order in which to try them: each with a whole dial of its
+    /// own, TLS and HTTP/2's greeting included, 250 ms apart or as soon as one fails; the first
+    /// link wins. Without a word of its own, a connector has one: what [`connect`](Self::connect)
+    /// opens. Must be cancel safe.
     fn candidates(&self, target: &Target) -> BoxFuture<'static, Result<Vec<Candidate>, DialFailure>> {
         Box::pin(ready(Ok(vec![Candidate { address: None, connect: self.connect(target) }])))
     }
 
-    /// What the dial under way is doing, for the message when `connect_timeout` cuts it off: while it looks for addresses, or
-    /// connects to one.
+    /// What the dial under way is doing, for the message when `connect_timeout` cuts it off: while
+    /// it looks for addresses, or connects to one.
     fn progress(&self) -> Option<String> {
         None
     }
@@ -74,7 +75,8 @@ impl Candidate {
 /// The lookups of all plain TCP connectors.
 static LOOKUPS: LazyLock<Arc<Lookups>> = LazyLock::new(Arc::default);
 
-/// Plain TCP: looks the host up anew at each dial and tries all its addresses within one dial, 250 ms apart, families in turn.
+/// Plain TCP: looks the host up anew at each dial and tries all its addresses within one dial, 250
+/// ms apart, families in turn.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TcpConnector;
 

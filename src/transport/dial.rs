@@ -1,5 +1,6 @@
-//! One dial: from nothing to a link whose peer has sent its SETTINGS, within `connect_timeout`. Where the target has several
-//! addresses, each gets a whole dial of its own, and the first link wins.
+//! One dial: from nothing to a link whose peer has sent its SETTINGS, within `connect_timeout`.
+//! Where the target has several addresses, each gets a whole dial of its own, and the first link
+//! wins.
 
 use super::{
     connector::{BoxedIo, Candidate, Connector, Target, failure},
@@ -11,7 +12,7 @@ use super::{
     tap::{Tap, Tapped},
     trail::Trail,
 };
-use crate::model::{DialFailure, DialStep, Incarnation};
+use crate::model::{DialFailure, DialStep, Incarnation, LinkEnd};
 use crate::policy::Liveness;
 use bytes::Bytes;
 use std::{
@@ -94,7 +95,8 @@ impl Dial {
         Ok(dialled)
     }
 
-    /// The files are read before anything is opened, once for all addresses: without them there is nothing to say to a server.
+    /// The files are read before anything is opened, once for all addresses: without them there is
+    /// nothing to say to a server.
     #[cfg(feature = "tls")]
     async fn secure(&self, mut notes: Notes, trail: &Trail) -> Result<(Option<Secure>, Notes), DialFailure> {
         let Some(tls) = &self.tls else { return Ok((None, notes)) };
@@ -121,7 +123,8 @@ impl Dial {
             let (io, verdict) = tls.secure(io, material).await.map_err(|cause| failed(&cause))?;
             reached(DialStep::Handshake);
             let greeted = self.handshake(Box::new(io), Expected::SettingsInTls, watcher, &place).await;
-            // A server judges our certificate after its own part of the handshake is over (TLS 1.3).
+            // A server judges our certificate after its own part of the handshake is over (TLS
+            // 1.3).
             return greeted.map_err(|failure| match verdict.get() {
                 Some(cause) => failed(cause),
                 None => failure,
@@ -164,9 +167,13 @@ impl Dial {
         });
         match settled.await {
             Ok(()) => Ok(Dialled { link, driver }),
-            Err(end) => Err(match wrong.get() {
-                Some(words) => failed(words),
-                None => failed(&format!("{end}, before its HTTP/2 SETTINGS")),
+            Err(end) => Err(match (wrong.get(), &end) {
+                (Some(words), _) => failed(words),
+                // Many TLS servers end a connection that begins in plaintext without a word.
+                (None, LinkEnd::Closed | LinkEnd::Io { .. }) if expected == Expected::Settings => {
+                    failed(&format!("{end}, before its HTTP/2 SETTINGS; does it expect TLS?"))
+                }
+                (None, _) => failed(&format!("{end}, before its HTTP/2 SETTINGS")),
             }),
         }
     }

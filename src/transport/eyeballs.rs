@@ -23,8 +23,8 @@ pub(super) fn in_turn(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     }
 }
 
-/// Tries the candidates with `dial`, which is told each one's number on the trail. None: all failed, and `trail` says how. Cancel
-/// safe, if `dial` is.
+/// Tries the candidates with `dial`, which is told each one's number on the trail. None: all
+/// failed, and `trail` says how. Cancel safe, if `dial` is.
 pub(super) async fn race<T, F>(
     candidates: Vec<Candidate>,
     dial: impl Fn(usize, Candidate) -> F,

@@ -1,4 +1,5 @@
-//! A byte stream whose beginning is judged: with the first byte that the expected protocol cannot send, reading fails.
+//! A byte stream whose beginning is judged: with the first byte that the expected protocol cannot
+//! send, reading fails.
 
 use super::greeting::{Expected, Greeting, Heard};
 use std::{

@@ -1,5 +1,6 @@
-//! What a peer says first, judged byte by byte: whether it can be the protocol that is spoken to it, and, if not, what kind of
-//! server this looks like. A wrong port, or TLS on one side only, is then named at once instead of waited out.
+//! What a peer says first, judged byte by byte: whether it can be the protocol that is spoken to
+//! it, and, if not, what kind of server this looks like. A wrong port, or TLS on one side only, is
+//! then named at once instead of waited out.
 
 use crate::model::GoAway;
 
@@ -8,7 +9,8 @@ const HEADER: usize = 9;
 const SETTINGS: u8 = 4;
 const GOAWAY: u8 = 7;
 const ACK: u8 = 1;
-/// No server has 2,730 settings: this is the largest frame that HTTP/2 allows to a peer that was told nothing else.
+/// No server has 2,730 settings: this is the largest frame that HTTP/2 allows to a peer that was
+/// told nothing else.
 const LARGEST: u32 = 16 << 10;
 /// As much of the beginning as is kept, and shown.
 const KEPT: usize = 24;
@@ -76,7 +78,8 @@ impl Greeting {
         Self { expected, first: Vec::new() }
     }
 
-    /// Reads on. However the bytes are cut, what cannot be right is wrong with its first wrong byte.
+    /// Reads on. However the bytes are cut, what cannot be right is wrong with its first wrong
+    /// byte.
     pub(super) fn hear(&mut self, mut bytes: &[u8]) -> Heard {
         loop {
             let (now, later) = bytes.split_at(bytes.len().min(KEPT - self.first.len()));
@@ -255,7 +258,8 @@ mod tests {
     #[test]
     fn what_cannot_begin_settings_is_wrong_with_its_first_wrong_byte() {
         for (bytes, wrong_at, words) in [
-            // A frame too long, one whose length is not a multiple of six, on a stream, an acknowledgement with a payload.
+            // A frame too long, one whose length is not a multiple of six, on a stream, an
+            // acknowledgement with a payload.
             (&b"\x01\0\0\x04\0\0\0\0\0"[..], 1_usize, "its first bytes are \"\\x01"),
             (b"\0\x40\x06\x04\0\0\0\0\0", 3, "its first bytes are"),
             (b"\0\0\x05\x04\0\0\0\0\0", 3, "its first bytes are"),

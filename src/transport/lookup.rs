@@ -1,8 +1,10 @@
-//! Looking names up on threads that nothing waits for. The system's lookup cannot be stopped, and one that hangs would hold up the
-//! end of a runtime on whose threads it ran; each redial would add another.
+//! Looking names up on threads that nothing waits for. The system's lookup cannot be stopped, and
+//! one that hangs would hold up the end of a runtime on whose threads it ran; each redial would add
+//! another.
 //!
-//! Of each name at most one lookup is under way: who asks meanwhile waits for the same answer. An answer that came too late for its
-//! dial serves the next one, if the question is less than a minute old; a failure that came too late is forgotten.
+//! Of each name at most one lookup is under way: who asks meanwhile waits for the same answer. An
+//! answer that came too late for its dial serves the next one, if the question is less than a
+//! minute old; a failure that came too late is forgotten.
 
 use crate::clock;
 use parking_lot::Mutex;
@@ -49,7 +51,8 @@ impl Lookups {
         Self { resolve: Arc::new(resolve), under_way: Mutex::default() }
     }
 
-    /// The addresses of `host`, each with `port`; never none. Dropped, it leaves the lookup to whoever asks next.
+    /// The addresses of `host`, each with `port`; never none. Dropped, it leaves the lookup to
+    /// whoever asks next.
     pub(super) async fn addresses(&self, host: &str, port: u16) -> Answer {
         if let Some(address) = literal(host, port) {
             return Ok(vec![address]);

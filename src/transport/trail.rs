@@ -1,5 +1,5 @@
-//! What came of each address of one dial, and how a dial that failed says so: every address with the step that it failed at and
-//! the reason, in one sentence.
+//! What came of each address of one dial, and how a dial that failed says so: every address with
+//! the step that it failed at and the reason, in one sentence.
 
 use super::connector::{Target, failure};
 use crate::model::{DialFailure, DialStep};
@@ -77,7 +77,8 @@ impl Trail {
         self.failure(None, None)
     }
 
-    /// The failure of a dial that `timeout` cut off; `progress` is what the connector says of its part.
+    /// The failure of a dial that `timeout` cut off; `progress` is what the connector says of its
+    /// part.
     pub(super) fn cut_off(&self, timeout: Duration, progress: Option<String>) -> DialFailure {
         self.failure(Some(timeout), progress)
     }
@@ -90,7 +91,7 @@ impl Trail {
             let reason = match (timeout, state.before, progress) {
                 (None, ..) => "the name has no address".into(),
                 (_, DialStep::Tls, _) => format!("the files of TLS were not read {within}"),
-                (.., Some(progress)) => format!("{progress}, and none came {within}"),
+                (.., Some(progress)) => format!("{progress}, and not {within}"),
                 (.., None) => format!("the lookup has not answered {within}"),
             };
             return DialFailure { timed_out: timeout.is_some(), ..failure(state.before, target, &reason) };

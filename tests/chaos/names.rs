@@ -1,4 +1,5 @@
-//! A name server that never answers, in a namespace of its own: this program again, with a resolv.conf that leads to a mute socket.
+//! A name server that never answers, in a namespace of its own: this program again, with a
+//! resolv.conf that leads to a mute socket.
 
 use std::{
     env, fs,
@@ -9,7 +10,8 @@ use std::{
 use tokio::runtime::Runtime;
 use tonic_supervisor::{Config, DialStep, EventItem, Fact, Supervisor};
 
-/// How long a runtime may take to end that waits for nothing; one lookup takes the system 5 s at least.
+/// How long a runtime may take to end that waits for nothing; one lookup takes the system 5 s at
+/// least.
 const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// Outside of the namespace, for the test inside.

@@ -1,5 +1,5 @@
-//! A target with several addresses (design E19): one bad address never shadows a good one, wherever its dial ends, and those that
-//! lose leave nothing behind.
+//! A target with several addresses (design E19): one bad address never shadows a good one, wherever
+//! its dial ends, and those that lose leave nothing behind.
 
 use crate::{
     link_stage::{Events, PATIENCE, echo, settle},
@@ -39,7 +39,7 @@ const BAD: [(Bad, u64, &str); 8] = [
         "10.0.0.1:50051: connected, but the peer sent no HTTP/2 SETTINGS within",
     ),
     (Bad::Peer(Misbehaviour::AcceptThenClose), 0, "cannot speak HTTP/2 with 10.0.0.1:50051: the peer closed"),
-    (Bad::Peer(Misbehaviour::AcceptThenReset), 0, "cannot speak HTTP/2 with 10.0.0.1:50051: "),
+    (Bad::Peer(Misbehaviour::AcceptThenReset), 0, "before its HTTP/2 SETTINGS; does it expect TLS?"),
     (Bad::Peer(Misbehaviour::Http1Greeting), 0, "cannot speak HTTP/2 with 10.0.0.1:50051: this looks like an HTTP/1"),
     (Bad::Pings, 0, "cannot speak HTTP/2 with 10.0.0.1:50051: its first frame is PING"),
 ];
@@ -85,7 +85,8 @@ async fn e19_one_bad_address_does_not_shadow_the_good_one_wherever_its_dial_ends
                 let mut events = Events::of(&supervisor).await;
                 let began = tokio::time::Instant::now();
                 assert!(supervisor.wait_ready(PATIENCE).await, "{bad:?}");
-                // A bad address costs its own dial's 10 ms or the head start, then B's dial takes 10 ms.
+                // A bad address costs its own dial's 10 ms or the head start, then B's dial takes
+                // 10 ms.
                 let bound = if good_first { ms(10) } else { ms(10).max(ms(head_start)) + ms(10) };
                 let spread = ms(if round == 1 { 0 } else { 20 });
                 assert!(began.elapsed() <= bound + spread + ms(3), "{bad:?}: {:?}", began.elapsed());
@@ -142,7 +143,8 @@ async fn e19_connect_timeout_bounds_the_race_as_a_whole() {
     assert!(failure.reason.ends_with("more were not tried"), "{failure}");
 }
 
-/// A GOAWAY and FIN right behind its SETTINGS: the loser's GOAWAY is nobody's business, and B is tried at once.
+/// A GOAWAY and FIN right behind its SETTINGS: the loser's GOAWAY is nobody's business, and B is
+/// tried at once.
 #[tokio::test(start_paused = true)]
 async fn e19_an_address_that_greets_with_goaway_and_hangs_up_is_a_loser_without_events() {
     let network = MemoryNetwork::new();

@@ -310,9 +310,9 @@ fn pain_09_no_history_leaves_the_channel_stuck() {
     }
 }
 
-/// CHECK 22: peers that accept and never speak HTTP/2 never make the channel Ready. The dial of a silent one fails at
-/// `connect_timeout`, in its handshake; that of one whose first frame is another than SETTINGS fails as soon as that is read. Dials
-/// follow the backoff.
+/// CHECK 22: peers that accept and never speak HTTP/2 never make the channel Ready. The dial of a
+/// silent one fails at `connect_timeout`, in its handshake; that of one whose first frame is
+/// another than SETTINGS fails as soon as that is read. Dials follow the backoff.
 #[tokio::test(start_paused = true)]
 async fn pain_22_connected_but_the_peer_never_spoke_http2() {
     type Play = fn(RawPeer) -> PlayingPeer;

@@ -1,4 +1,5 @@
-//! What a peer says first, over real sockets: a wrong port, or TLS on one side only, fails the dial at once and is named.
+//! What a peer says first, over real sockets: a wrong port, or TLS on one side only, fails the dial
+//! at once and is named.
 
 use crate::{
     link_stage::{Events, config_for, supervise_tcp},
@@ -11,7 +12,8 @@ use tokio::{
 };
 use tonic_supervisor::{DialFailure, DialStep, Fact, Supervisor, transport::Target};
 
-/// A peer that reads our greeting, says `words` in pieces of `size`, and then neither speaks nor hangs up.
+/// A peer that reads our greeting, says `words` in pieces of `size`, and then neither speaks nor
+/// hangs up.
 async fn peer(words: &'static [u8], size: usize) -> Target {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let port = listener.local_addr().expect("an address").port();

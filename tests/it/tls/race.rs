@@ -1,5 +1,5 @@
-//! Several addresses over TLS: an address with a wrong certificate, without TLS, or mute after its handshake, does not shadow a good
-//! one, and the files are read once for all of them.
+//! Several addresses over TLS: an address with a wrong certificate, without TLS, or mute after its
+//! handshake, does not shadow a good one, and the files are read once for all of them.
 
 use super::{
     call,
