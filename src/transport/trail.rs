@@ -115,7 +115,7 @@ impl Trail {
         };
         let mut each: Vec<_> = state.tried.iter().take(NAMED).map(sentence).collect();
         if state.tried.len() > NAMED {
-            each.push(format!("{} more failed likewise", state.tried.len() - NAMED));
+            each.push(format!("{} more addresses", state.tried.len() - NAMED));
         }
         if state.left > 0 {
             each.push(format!("{} more were not tried", state.left));
@@ -208,7 +208,7 @@ mod tests {
             trail.failed(number, refused(&address));
         }
         let failure = trail.all_failed();
-        assert!(failure.reason.len() < 1_000 && failure.reason.ends_with("; 492 more failed likewise"), "{failure}");
+        assert!(failure.reason.len() < 1_000 && failure.reason.ends_with("; 492 more addresses"), "{failure}");
         assert!(!failure.timed_out);
     }
 
