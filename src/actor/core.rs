@@ -89,11 +89,9 @@ impl Core {
         credentials: Option<Credentials>,
         seed: Option<u64>,
     ) -> Self {
-        let authority = config.endpoint().authority();
-        let target: Arc<str> = match config.endpoint() {
-            Endpoint::Host { .. } => authority.as_str().into(),
-            whole => whole.to_string().into(),
-        };
+        let authority = Authority::try_from(config.endpoint().authority())
+            .expect("the configuration takes only hosts that can stand in an authority");
+        let target: Arc<str> = config.endpoint().to_string().into();
         let security = if config.tls().is_some() { "privacy_and_integrity" } else { "none" };
         let time = config.effective_keepalive_time();
         let shards = config.request_actors;
@@ -105,11 +103,7 @@ impl Core {
             panics: Panics::default(),
             mutations: Mutations::default(),
             runtime: Handle::current(),
-            methods: Methods::new(
-                Authority::try_from(authority).unwrap_or_else(|_| Authority::from_static("localhost")),
-                config.tls().map_or(Scheme::HTTP, |_| Scheme::HTTPS),
-                target,
-            ),
+            methods: Methods::new(authority, config.tls().map_or(Scheme::HTTP, |_| Scheme::HTTPS), target),
             dice: Mutex::new(seed.map_or_else(|| StdRng::from_rng(&mut rand::rng()), StdRng::seed_from_u64)),
             incarnations: AtomicU64::new(0),
             ports_open: AtomicUsize::new(0),

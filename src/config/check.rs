@@ -2,6 +2,7 @@
 
 use super::{
     error::ConfigError,
+    host,
     layers::Layers,
     method::{self, MethodRule},
     scope::Scope,
@@ -86,7 +87,7 @@ pub(super) fn config(layers: Layers) -> Result<Config, ConfigError> {
 fn endpoint(scope: &mut Scope<'_>) -> Target {
     let target =
         scope.read("target", |value| if value.is_none() { Ok(None) } else { target::parse(value.text()?).map(Some) });
-    let parts = Endpoint::Host { host: scope.read("host", host), port: scope.read("port", port) };
+    let parts = Endpoint::Host { host: scope.read("host", host_alone), port: scope.read("port", port) };
     let parts = Target { endpoint: parts, tls: None };
     let Some(target) = target else { return parts };
     let said = scope.authority("target");
@@ -212,17 +213,17 @@ fn warnings(scope: &Scope<'_>, config: &Config) -> Vec<String> {
     warnings
 }
 
-fn host(value: &Value) -> Result<String, String> {
+fn host_alone(value: &Value) -> Result<String, String> {
     let host = value.text()?;
-    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    if bare.is_empty() {
-        Err("must not be empty".into())
-    } else if bare.contains(|c: char| c == '/' || c.is_whitespace() || c.is_control()) {
-        Err("must be a name or an address, without a scheme or path".into())
-    } else if bare.matches(':').count() == 1 {
-        Err("must be a name or an address; the port goes to grpc.port".into())
-    } else {
-        Ok(bare.to_owned())
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    match bare {
+        Some(address) if !address.contains(':') => Err("must have an IPv6 address in the brackets".into()),
+        Some(address) => host::read(address),
+        None if host.contains('/') => Err("must be a name or an address, without a scheme or path".into()),
+        None if host.matches(':').count() == 1 => {
+            Err("must be a name or an address; the port goes to grpc.port".into())
+        }
+        None => host::read(host),
     }
 }
 

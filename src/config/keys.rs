@@ -118,12 +118,17 @@ keys! {
         "keepalive_floor" keepalive_floor(Duration) = "10", "seconds", "gRPC A8";
     }
     "Server" {
-        /// The server's name or address, without scheme or port.
+        /// The server's name or address, without scheme or port. An IPv6 address that needs a zone
+        /// has it behind a percent sign: `fe80::1%eth0`.
         "host" host(impl Into<String> as String) = "127.0.0.1", "text", "works on one machine at once";
         /// The server's port.
         "port" port(u16) = "50051", "1 to 65535", "gRPC's usual port";
-        /// The server in gRPC's way, in place of `host` and `port`: `host:port`, `dns:///host:port`, `ipv4:address:port`,
-        /// `ipv6:[address]:port`, `unix:path`, `unix-abstract:name`, `http://host:port`, or `https://host:port`, which means TLS.
+        /// The server in gRPC's way, in place of `host` and `port`: `host:port`, `dns:///host:port`,
+        /// `ipv4:address:port`, `ipv6:[address]:port`, `unix:path`, `unix-abstract:name`,
+        /// `http://host:port`, or `https://host:port`, which means TLS. `ipv4:` and `ipv6:` take
+        /// several addresses with commas between. An IPv6 address may have a zone:
+        /// `[fe80::1%eth0]:50051`. HTTP CONNECT proxies are not supported yet, and variables such as
+        /// `HTTPS_PROXY` are not read.
         "target" target(impl Into<String> as String) = "none", "text, or `none`", "`host` and `port` say it";
     }
     "TLS: on with `use_tls`, any key below `tls`, or an `https` target; the server is always verified" {

@@ -8,6 +8,7 @@ mod check;
 mod error;
 #[cfg(feature = "yaml")]
 mod file;
+mod host;
 mod keys;
 mod layers;
 mod method;

@@ -4,13 +4,15 @@
 //! |---|---|
 //! | `host:port`, `dns:host:port`, `dns:///host:port` | a name, looked up anew at each dial |
 //! | `ipv4:a:p[,b:q]`, `ipv6:[a]:p[,..]` | these addresses |
+//! | any of these with `[fe80::1%eth0]:port` | an IPv6 address in a zone, which is looked up at each dial |
 //! | `unix:path`, `unix:///absolute/path` | a Unix socket |
 //! | `unix-abstract:name` | a Unix socket without a file (Linux) |
 //! | `http://host[:port]`, `https://host[:port]` | a name; `https` asks for TLS |
 
+use super::host::{self, without_zone};
 use std::{
     fmt,
-    net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6},
+    net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6},
     path::PathBuf,
 };
 
@@ -20,13 +22,16 @@ use std::{
 pub enum Endpoint {
     /// A name or an address; a name is looked up anew at each dial.
     Host {
-        /// Without brackets.
+        /// Without brackets. An IPv6 address may have a zone: `fe80::1%eth0`.
         host: String,
         /// The port.
         port: u16,
     },
     /// These addresses, at least one.
     Addresses(Vec<SocketAddr>),
+    /// These IPv6 addresses and ports, at least one of them in a zone that has a name
+    /// (`fe80::1%eth0`): which interface that is, is looked up anew at each dial.
+    Zoned(Vec<(String, u16)>),
     /// The Unix socket at this path.
     Unix(PathBuf),
     /// The Unix socket with this name and no file (Linux).
@@ -46,6 +51,9 @@ const RULE: &str = "must be host:port, dns:///host:port, ipv4:address:port, ipv6
 
 /// Reads a target; the error is the rule that it breaks, to follow "is ..., but".
 pub(super) fn parse(text: &str) -> Result<Target, String> {
+    if without_zone(text).parse::<Ipv6Addr>().is_ok() {
+        return Err(format!("must have the address in brackets, and a port: [{text}]:50051"));
+    }
     let bare = |endpoint| Target { endpoint, tls: None };
     let (scheme, rest) = match text.split_once(':') {
         // `host:port` has no scheme; neither has `[::1]:port`.
@@ -57,9 +65,7 @@ pub(super) fn parse(text: &str) -> Result<Target, String> {
         "ipv4" => {
             addresses(rest, |text| text.parse::<SocketAddrV4>().map(Into::into).ok(), "ipv4:10.0.0.1:50051").map(bare)
         }
-        "ipv6" => {
-            addresses(rest, |text| text.parse::<SocketAddrV6>().map(Into::into).ok(), "ipv6:[::1]:50051").map(bare)
-        }
+        "ipv6" => ipv6(rest).map(bare),
         "unix" => unix(rest).map(bare),
         "unix-abstract" => unix_abstract(rest).map(bare),
         "http" => web(rest, 80).map(|endpoint| Target { endpoint, tls: Some(false) }),
@@ -94,6 +100,16 @@ fn addresses(rest: &str, read: impl Fn(&str) -> Option<SocketAddr>, example: &st
         .ok_or_else(|| format!("must be addresses with ports, such as {example}, with commas between"))
 }
 
+fn ipv6(rest: &str) -> Result<Endpoint, String> {
+    let plain = addresses(rest, |text| text.parse::<SocketAddrV6>().map(Into::into).ok(), "ipv6:[::1]:50051");
+    let zoned = |text: &str| match host_and_port(text.trim(), None) {
+        Ok(Endpoint::Host { host, port }) if text.contains('[') => Some((host, port)),
+        _ => None,
+    };
+    let zoned: Option<Vec<_>> = rest.trim_start_matches('/').split(',').map(zoned).collect();
+    plain.or_else(|rule| zoned.map(Endpoint::Zoned).ok_or(rule))
+}
+
 fn unix(rest: &str) -> Result<Endpoint, String> {
     let path = match rest.strip_prefix("//") {
         None => rest,
@@ -126,14 +142,15 @@ fn web(rest: &str, port: u16) -> Result<Endpoint, String> {
     if authority.contains(['/', '?', '#', '@']) {
         return Err("must be scheme, host and port, and nothing behind them".into());
     }
-    host_and_port(authority, Some(port))
+    // A URI writes the % before a zone as %25.
+    host_and_port(&authority.replacen("%25", "%", 1), Some(port))
 }
 
 fn host_and_port(text: &str, default: Option<u16>) -> Result<Endpoint, String> {
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => {
             let (host, rest) = rest.split_once(']').ok_or("has a bracket that is not closed")?;
-            host.parse::<std::net::Ipv6Addr>().map_err(|_| "must have an IPv6 address in the brackets")?;
+            without_zone(host).parse::<Ipv6Addr>().map_err(|_| "must have an IPv6 address in the brackets")?;
             (host, rest.strip_prefix(':').or_else(|| rest.is_empty().then_some("")).ok_or(RULE)?)
         }
         None => text.split_once(':').unwrap_or((text, "")),
@@ -147,18 +164,24 @@ fn host_and_port(text: &str, default: Option<u16>) -> Result<Endpoint, String> {
             .filter(|port| *port > 0)
             .ok_or_else(|| format!("must end in a port from 1 to 65535, not {port:?}"))?,
     };
-    if host.is_empty() || host.contains(|c: char| c == '/' || c.is_whitespace() || c.is_control()) {
+    if host.is_empty() {
         return Err(RULE.into());
     }
-    Ok(Endpoint::Host { host: host.to_owned(), port })
+    let host = host::read(host).map_err(|rule| format!("its host {rule}"))?;
+    Ok(Endpoint::Host { host, port })
 }
 
 impl Endpoint {
-    /// What HTTP/2 requests are addressed to, in gRPC's way: the name, the first address, or `localhost` for Unix sockets.
+    /// What HTTP/2 requests are addressed to, in gRPC's way: the name, the first address, or
+    /// `localhost` for Unix sockets. Zones are this machine's own business.
     pub(crate) fn authority(&self) -> String {
+        let plain = |one: &SocketAddr| SocketAddr::new(one.ip(), one.port()).to_string();
         match self {
-            Self::Host { host, port } => with_port(host, *port),
-            Self::Addresses(addresses) => addresses.first().map(SocketAddr::to_string).unwrap_or_default(),
+            Self::Host { host, port } => with_port(without_zone(host), *port),
+            Self::Addresses(addresses) => addresses.first().map(plain).unwrap_or_default(),
+            Self::Zoned(all) => {
+                all.first().map(|(host, port)| with_port(without_zone(host), *port)).unwrap_or_default()
+            }
             Self::Unix(_) | Self::UnixAbstract(_) => "localhost".into(),
         }
     }
@@ -167,8 +190,9 @@ impl Endpoint {
     #[cfg(feature = "tls")]
     pub(crate) fn server_name(&self) -> String {
         match self {
-            Self::Host { host, .. } => host.clone(),
+            Self::Host { host, .. } => without_zone(host).to_owned(),
             Self::Addresses(addresses) => addresses.first().map(|one| one.ip().to_string()).unwrap_or_default(),
+            Self::Zoned(all) => all.first().map(|(host, _)| without_zone(host).to_owned()).unwrap_or_default(),
             Self::Unix(_) | Self::UnixAbstract(_) => "localhost".into(),
         }
     }
@@ -194,6 +218,10 @@ impl fmt::Display for Endpoint {
                     write!(f, "{}{address}", if n > 0 { "," } else { "" })?;
                 }
                 Ok(())
+            }
+            Self::Zoned(all) => {
+                let all: Vec<_> = all.iter().map(|(host, port)| with_port(host, *port)).collect();
+                write!(f, "ipv6:{}", all.join(","))
             }
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
             Self::UnixAbstract(name) => write!(f, "unix-abstract:{name}"),
@@ -266,6 +294,17 @@ mod tests {
             ("http://queue:1/path", "nothing behind"),
             ("https://user@queue", "nothing behind"),
             ("http://", "host:port"),
+            ("::1", "in brackets, and a port: [::1]:50051"),
+            ("fe80::1%eth0", "in brackets, and a port: [fe80::1%eth0]:50051"),
+            ("my queue:1", "its host must not have spaces or control characters: write a name such as queue.internal"),
+            ("user@queue:1", "must not name a user"),
+            ("dns:///a..b:1", "empty part"),
+            ("dns:b\u{fc}cher:1", "write the name in ASCII"),
+            ("http://a b:1", "must not have spaces"),
+            ("[fe80::1%]:1", "must name the interface"),
+            ("ipv6:[fe80::1%]:1", "ipv6:[::1]:50051"),
+            ("ipv6:fe80::1%eth0:1", "ipv6:[::1]:50051"),
+            ("10.0.0.1%eth0:1", "must not have a %"),
         ] {
             let error = parse(text).unwrap_err();
             assert!(error.contains(part), "{text}: {error}");
@@ -274,9 +313,50 @@ mod tests {
 
     #[test]
     fn what_is_read_can_be_written() {
-        for text in ["queue:1", "[::1]:1", "ipv4:10.0.0.1:7,10.0.0.2:8", "ipv6:[::1]:7"] {
+        let zoned = ["[fe80::1%eth0]:1", "ipv6:[fe80::1%eth0]:7,[::1]:8", "ipv6:[fe80::1%3]:7"];
+        for text in ["queue:1", "[::1]:1", "ipv4:10.0.0.1:7,10.0.0.2:8", "ipv6:[::1]:7"].into_iter().chain(zoned) {
             assert_eq!(parse(text).unwrap().endpoint.to_string(), text);
         }
         assert_eq!(parse("ipv6:[::1]:7").unwrap().endpoint.authority(), "[::1]:7");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn what_is_taken_can_stand_in_an_authority(
+            scheme in "(|dns:|dns:///|ipv4:|ipv6:|http://|https://|unix:)",
+            host in "(\\PC{0,8}|[a-z_.%@ -]{1,12}|\\[fe80::1%[a-z0-9%.]{0,6}\\]|\\[[0-9a-f:]{1,20}\\]|[0-9.]{1,12})",
+            port in "(|:7|:70000)",
+        ) {
+            if let Ok(target) = parse(&format!("{scheme}{host}{port}")) {
+                let authority = target.endpoint.authority();
+                let read = http::uri::Authority::try_from(authority.as_str());
+                proptest::prop_assert!(read.is_ok_and(|read| read == authority && !authority.contains('@')), "{authority}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_zone_is_kept_for_the_dial_and_sent_to_nobody() {
+        let zoned = host("fe80::1%eth0", 7);
+        let both = Endpoint::Zoned(vec![("fe80::1%eth0".into(), 7), ("::1".into(), 8)]);
+        for (text, endpoint) in [
+            ("[fe80::1%eth0]:7", zoned.clone()),
+            ("[fe80::1%25eth0]:7", zoned.clone()),
+            ("dns:[fe80::1%eth0]:7", zoned.clone()),
+            ("dns:///[fe80::1%25eth0]:7", zoned.clone()),
+            ("http://[fe80::1%25eth0]:7", zoned.clone()),
+            ("https://[fe80::1%eth0]:7/", zoned.clone()),
+            ("http://[fe80::1%2512]:7", host("fe80::1%12", 7)),
+            ("[fe80::1%250]:7", host("fe80::1%250", 7)),
+            ("ipv6:[fe80::1%eth0]:7,[::1]:8", both.clone()),
+            ("ipv6:[fe80::1%25eth0]:7,[::1]:8", both),
+            ("ipv6:[fe80::1%3]:7", Endpoint::Addresses(vec!["[fe80::1%3]:7".parse().unwrap()])),
+        ] {
+            let read = parse(text).unwrap().endpoint;
+            assert_eq!(read, endpoint, "{text}");
+            assert_eq!(read.authority(), "[fe80::1]:7", "{text}");
+            #[cfg(feature = "tls")]
+            assert_eq!(read.server_name(), "fe80::1", "{text}");
+        }
     }
 }

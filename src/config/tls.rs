@@ -1,6 +1,6 @@
 //! TLS as configured: where its files lie, and when it is on. The files themselves are read at each dial.
 
-use super::{scope::Scope, value::Value};
+use super::{host, scope::Scope, value::Value};
 use std::path::{Path, PathBuf};
 
 /// How the server is authenticated, and who this side says it is. Verification cannot be switched off.
@@ -125,8 +125,13 @@ fn name(value: &Value) -> Result<Option<String>, String> {
         return Ok(None);
     }
     let name = value.text()?;
-    let wrong = name.is_empty() || name.contains(|c: char| c == '/' || c.is_whitespace() || c.is_control());
-    if wrong { Err("must be a name or an address, without scheme or port".into()) } else { Ok(Some(name.to_owned())) }
+    if name.is_empty() || name.contains('/') {
+        return Err("must be a name or an address, without scheme or port".into());
+    }
+    if name.contains('%') {
+        return Err("must not have a zone: no certificate has one".into());
+    }
+    host::read(name).map(Some)
 }
 
 fn roots(value: &Value) -> Result<Option<Roots>, String> {

@@ -38,8 +38,9 @@ pub struct GoAway {
     pub debug: String,
 }
 
-/// What a dial was doing when it failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// What a dial was doing when it failed; the furthest, where it failed at several addresses. In the
+/// order of a dial.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DialStep {
     /// Looking the host up.
     Resolve,

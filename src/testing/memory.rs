@@ -3,7 +3,7 @@
 use super::pipe::{MemoryStream, Pipe};
 use crate::{
     model::{DialFailure, DialStep},
-    transport::{BoxedIo, Connector, Target},
+    transport::{BoxedIo, Candidate, Connector, Target},
 };
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
@@ -69,6 +69,7 @@ struct Inner {
 #[derive(Debug, Default)]
 struct State {
     places: BTreeMap<Arc<str>, Place>,
+    names: BTreeMap<Arc<str>, Vec<Arc<str>>>,
     /// How dials fare to addresses of which nothing else was said.
     weather: Weather,
 }
@@ -132,6 +133,13 @@ impl MemoryNetwork {
         MemoryListener { incoming, address: address.into(), _network: self.inner.clone() }
     }
 
+    /// From now on a dial of `name` tries these addresses, in this order; each is written
+    /// `host:port`, as the name is.
+    pub fn name(&self, name: &str, addresses: &[&str]) {
+        let addresses = addresses.iter().map(|&address| address.into()).collect();
+        self.inner.state.lock().names.insert(name.into(), addresses);
+    }
+
     /// The dialling side of this network.
     pub fn connector(&self) -> Arc<dyn Connector> {
         Arc::new(self.clone())
@@ -189,39 +197,7 @@ impl MemoryNetwork {
         self.each_pipe(|pipe| pipe.stall(direction, true));
     }
 
-    fn each_place(&self, mut act: impl FnMut(&mut Place)) {
-        let mut state = self.inner.state.lock();
-        let chosen = |address: &Arc<str>| self.only.as_ref().is_none_or(|only| only == address);
-        for (_, place) in state.places.iter_mut().filter(|(address, _)| chosen(address)) {
-            place.pipes.retain(Pipe::is_open);
-            act(place);
-        }
-    }
-
-    fn each_pipe(&self, mut act: impl FnMut(&Pipe)) {
-        self.each_place(|place| place.pipes.iter().for_each(&mut act));
-    }
-
-    fn each_weather(&self, mut change: impl FnMut(&mut Weather)) {
-        let mut state = self.inner.state.lock();
-        match &self.only {
-            Some(only) => change(&mut state.place(only).weather),
-            None => {
-                change(&mut state.weather);
-                state.places.values_mut().for_each(|place| change(&mut place.weather));
-            }
-        }
-    }
-}
-
-fn stall_both(pipe: &Pipe, stalled: bool) {
-    pipe.stall(Direction::ToServer, stalled);
-    pipe.stall(Direction::ToClient, stalled);
-}
-
-impl Connector for MemoryNetwork {
-    fn connect(&self, target: &Target) -> BoxFuture<'static, Result<BoxedIo, DialFailure>> {
-        let address: Arc<str> = format!("{}:{}", target.host, target.port).into();
+    fn dial(&self, address: Arc<str>) -> BoxFuture<'static, Result<BoxedIo, DialFailure>> {
         let inner = self.inner.clone();
         Box::pin(async move {
             let weather = {
@@ -252,6 +228,57 @@ impl Connector for MemoryNetwork {
                 }),
             }
         })
+    }
+
+    fn each_place(&self, mut act: impl FnMut(&mut Place)) {
+        let mut state = self.inner.state.lock();
+        let chosen = |address: &Arc<str>| self.only.as_ref().is_none_or(|only| only == address);
+        for (_, place) in state.places.iter_mut().filter(|(address, _)| chosen(address)) {
+            place.pipes.retain(Pipe::is_open);
+            act(place);
+        }
+    }
+
+    fn each_pipe(&self, mut act: impl FnMut(&Pipe)) {
+        self.each_place(|place| place.pipes.iter().for_each(&mut act));
+    }
+
+    fn each_weather(&self, mut change: impl FnMut(&mut Weather)) {
+        let mut state = self.inner.state.lock();
+        match &self.only {
+            Some(only) => change(&mut state.place(only).weather),
+            None => {
+                change(&mut state.weather);
+                state.places.values_mut().for_each(|place| change(&mut place.weather));
+            }
+        }
+    }
+}
+
+fn stall_both(pipe: &Pipe, stalled: bool) {
+    pipe.stall(Direction::ToServer, stalled);
+    pipe.stall(Direction::ToClient, stalled);
+}
+
+fn address_of(target: &Target) -> Arc<str> {
+    format!("{}:{}", target.host, target.port).into()
+}
+
+impl Connector for MemoryNetwork {
+    fn connect(&self, target: &Target) -> BoxFuture<'static, Result<BoxedIo, DialFailure>> {
+        self.dial(address_of(target))
+    }
+
+    fn candidates(&self, target: &Target) -> BoxFuture<'static, Result<Vec<Candidate>, DialFailure>> {
+        let named = self.inner.state.lock().names.get(&address_of(target)).cloned();
+        let candidates = match named {
+            None => vec![Candidate { address: None, connect: self.connect(target) }],
+            Some(addresses) => {
+                let one = |address: Arc<str>| Candidate::new(&*address, self.dial(address.clone()));
+                addresses.into_iter().map(one).collect()
+            }
+        };
+        Box::pin(std::future::ready(Ok(candidates)))
     }
 }
 

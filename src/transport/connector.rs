@@ -1,10 +1,16 @@
 //! The seam under the link: who opens the byte stream to a target. TCP, Unix sockets and tests plug in here; TLS, where it is
 //! configured, is spoken over whatever stream comes out.
 
-use super::{eyeballs::Trail, net};
+use super::{lookup::Lookups, net};
 use crate::model::{DialFailure, DialStep};
 use futures::future::BoxFuture;
-use std::{fmt, io, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    future::{Future, ready},
+    io,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
@@ -33,23 +39,55 @@ pub trait Connector: Send + Sync + 'static {
     /// Opens a stream to `target`. Must be cancel safe: a dropped future leaves nothing behind.
     fn connect(&self, target: &Target) -> BoxFuture<'static, Result<BoxedIo, DialFailure>>;
 
-    /// What the dial under way has tried so far, for the message when `connect_timeout` cuts it off.
+    /// The addresses of `target`, in the order in which to try them: each with a whole dial of its
+    /// own, TLS and HTTP/2's greeting included, 250 ms apart or as soon as one fails; the first
+    /// link wins. Without a word of its own, a connector has one: what [`connect`](Self::connect)
+    /// opens. Must be cancel safe.
+    fn candidates(&self, target: &Target) -> BoxFuture<'static, Result<Vec<Candidate>, DialFailure>> {
+        Box::pin(ready(Ok(vec![Candidate { address: None, connect: self.connect(target) }])))
+    }
+
+    /// What the dial under way is doing, for the message when `connect_timeout` cuts it off: while
+    /// it looks for addresses, or connects to one.
     fn progress(&self) -> Option<String> {
         None
     }
 }
 
-/// Plain TCP: resolves the host anew at each dial and tries all its addresses within one dial, 250 ms apart, families in turn.
+/// One of a target's addresses.
+pub struct Candidate {
+    /// How failures name it; none where there is only the target itself.
+    pub address: Option<String>,
+    /// Opens a stream to it; begins when it is first polled. Must be cancel safe.
+    pub connect: BoxFuture<'static, Result<BoxedIo, DialFailure>>,
+}
+
+impl Candidate {
+    /// An address with a name.
+    pub fn new(
+        address: impl Into<String>,
+        connect: impl Future<Output = Result<BoxedIo, DialFailure>> + Send + 'static,
+    ) -> Self {
+        Self { address: Some(address.into()), connect: Box::pin(connect) }
+    }
+}
+
+/// The lookups of all plain TCP connectors.
+static LOOKUPS: LazyLock<Arc<Lookups>> = LazyLock::new(Arc::default);
+
+/// Plain TCP: looks the host up anew at each dial and tries all its addresses within one dial, 250
+/// ms apart, families in turn.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TcpConnector;
 
 impl Connector for TcpConnector {
     fn connect(&self, target: &Target) -> BoxFuture<'static, Result<BoxedIo, DialFailure>> {
-        let target = target.clone();
-        Box::pin(async move {
-            let addresses = net::lookup(&target.host, target.port, &target).await?;
-            net::tcp(addresses, &target, &Trail::default()).await
-        })
+        Box::pin(net::connect_to_any(target.clone(), self.candidates(target)))
+    }
+
+    fn candidates(&self, target: &Target) -> BoxFuture<'static, Result<Vec<Candidate>, DialFailure>> {
+        let (target, lookups) = (target.clone(), LOOKUPS.clone());
+        Box::pin(async move { net::named(&lookups, &target.host, target.port, &target).await })
     }
 }
 
@@ -69,9 +107,15 @@ pub(super) fn tune(stream: TcpStream, user_timeout: Option<Duration>) -> io::Res
     Ok(stream)
 }
 
-pub(super) fn failure(step: DialStep, target: &Target, error: &dyn fmt::Display) -> DialFailure {
-    let doing = if step == DialStep::Resolve { "resolve" } else { "connect to" };
-    DialFailure { step, reason: format!("cannot {doing} {target}: {error}"), timed_out: false }
+/// The failure of one step with one place.
+pub(super) fn failure(step: DialStep, place: &dyn fmt::Display, error: &dyn fmt::Display) -> DialFailure {
+    let doing = match step {
+        DialStep::Resolve => "resolve",
+        DialStep::Connect => "connect to",
+        DialStep::Tls => "speak TLS with",
+        DialStep::Handshake => "speak HTTP/2 with",
+    };
+    DialFailure { step, reason: format!("cannot {doing} {place}: {error}"), timed_out: false }
 }
 
 impl fmt::Display for Target {

@@ -1,12 +1,18 @@
 //! One dial: from nothing to a link whose peer has sent its SETTINGS, within `connect_timeout`.
+//! Where the target has several addresses, each gets a whole dial of its own, and the first link
+//! wins.
 
 use super::{
-    connector::{BoxedIo, Connector, Target},
+    connector::{BoxedIo, Candidate, Connector, Target, failure},
     driver::{Driver, Notes},
+    eyeballs::race,
+    greeted::Greeted,
+    greeting::Expected,
     guarded::guarded,
     limits::TAKEN_BY_H2,
     link::{Link, LinkWatcher},
     tap::{Tap, Tapped},
+    trail::Trail,
 };
 use crate::model::{DialFailure, DialStep, Incarnation, LinkEnd};
 use crate::policy::Liveness;
@@ -50,6 +56,9 @@ pub(crate) fn dial_panicked(target: &Target, words: &str) -> DialFailure {
     let reason = format!("cannot dial {target}: the connector panicked: {words}");
     DialFailure { step: DialStep::Connect, reason, timed_out: false }
 }
+/// How TLS is spoken, with what its files hold now.
+#[cfg(feature = "tls")]
+type Secure = (Arc<super::tls::Tls>, Arc<super::tls::Material>);
 
 impl Dial {
     /// Dials. Cancel safe: dropped, it leaves nothing behind.
@@ -59,60 +68,93 @@ impl Dial {
         watcher: Arc<dyn LinkWatcher>,
         notes: Notes,
     ) -> Result<Dialled, DialFailure> {
-        let mut step = DialStep::Connect;
-        let dialling = async {
-            #[cfg(feature = "tls")]
-            if let Some(tls) = &self.tls {
-                return self.dial_tls(&*connector, tls, watcher, notes, &mut step).await;
-            }
-            let io = connector.connect(&self.target).await?;
-            step = DialStep::Handshake;
-            self.handshake(io, watcher, notes).await
-        };
+        let trail = Trail::new(&self.target);
+        let dialling = self.race(&*connector, watcher, notes, &trail);
         match tokio::time::timeout(self.timeout, dialling).await {
             Ok(result) => result,
             Err(_) => {
                 let progress = caught(|| connector.progress());
                 let progress = progress.unwrap_or_else(|words| Some(format!("its progress panicked: {words}")));
-                Err(self.timed_out(step, progress))
+                Err(trail.cut_off(self.timeout, progress))
             }
         }
     }
 
-    /// The files are read before anything is opened: without them there is nothing to say to a server.
-    #[cfg(feature = "tls")]
-    async fn dial_tls(
+    async fn race(
         &self,
         connector: &dyn Connector,
-        tls: &super::tls::Tls,
         watcher: Arc<dyn LinkWatcher>,
-        mut notes: Notes,
-        step: &mut DialStep,
+        notes: Notes,
+        trail: &Trail,
     ) -> Result<Dialled, DialFailure> {
-        let failed = |reason: &str| DialFailure {
-            step: DialStep::Tls,
-            reason: format!("cannot speak TLS with {}: {reason}", self.target),
-            timed_out: false,
+        #[cfg(feature = "tls")]
+        let (secure, notes) = self.secure(notes, trail).await?;
+        let candidates = connector.candidates(&self.target).await?;
+        let dial = |number, candidate| {
+            self.one(
+                candidate,
+                #[cfg(feature = "tls")]
+                secure.as_ref(),
+                watcher.clone(),
+                move |step| trail.reached(number, step),
+            )
         };
-        let material = tls.material(&mut notes).await.map_err(|cause| failed(&cause))?;
-        let io = connector.connect(&self.target).await?;
-        *step = DialStep::Tls;
-        let (io, verdict) = tls.secure(io, &material).await.map_err(|cause| failed(&cause))?;
-        *step = DialStep::Handshake;
-        // A server judges our certificate after its own part of the handshake is over (TLS 1.3).
-        self.handshake(Box::new(io), watcher, notes).await.map_err(|failure| match verdict.get() {
-            Some(cause) => failed(cause),
-            None => failure,
-        })
+        let won = race(candidates, dial, trail).await;
+        let mut dialled = won.ok_or_else(|| trail.all_failed())?;
+        // The others never had anybody to tell.
+        dialled.driver.report_to(notes);
+        Ok(dialled)
+    }
+
+    /// The files are read before anything is opened, once for all addresses: without them there is
+    /// nothing to say to a server.
+    #[cfg(feature = "tls")]
+    async fn secure(&self, mut notes: Notes, trail: &Trail) -> Result<(Option<Secure>, Notes), DialFailure> {
+        let Some(tls) = &self.tls else { return Ok((None, notes)) };
+        trail.before(DialStep::Tls);
+        let material = tls.material(&mut notes).await.map_err(|cause| failure(DialStep::Tls, &self.target, &cause))?;
+        trail.before(DialStep::Resolve);
+        Ok((Some((tls.clone(), material)), notes))
+    }
+
+    /// A whole dial to one address.
+    async fn one(
+        &self,
+        candidate: Candidate,
+        #[cfg(feature = "tls")] secure: Option<&Secure>,
+        watcher: Arc<dyn LinkWatcher>,
+        reached: impl Fn(DialStep),
+    ) -> Result<Dialled, DialFailure> {
+        let place = candidate.address.unwrap_or_else(|| self.target.to_string());
+        let io = candidate.connect.await?;
+        #[cfg(feature = "tls")]
+        if let Some((tls, material)) = secure {
+            reached(DialStep::Tls);
+            let failed = |cause: &str| failure(DialStep::Tls, &place, &cause);
+            let (io, verdict) = tls.secure(io, material).await.map_err(|cause| failed(&cause))?;
+            reached(DialStep::Handshake);
+            let greeted = self.handshake(Box::new(io), Expected::SettingsInTls, watcher, &place).await;
+            // A server judges our certificate after its own part of the handshake is over (TLS
+            // 1.3).
+            return greeted.map_err(|failure| match verdict.get() {
+                Some(cause) => failed(cause),
+                None => failure,
+            });
+        }
+        reached(DialStep::Handshake);
+        self.handshake(io, Expected::Settings, watcher, &place).await
     }
 
     async fn handshake(
         &self,
         io: BoxedIo,
+        expected: Expected,
         watcher: Arc<dyn LinkWatcher>,
-        notes: Notes,
+        place: &str,
     ) -> Result<Dialled, DialFailure> {
+        let failed = |cause: &str| failure(DialStep::Handshake, &place, &cause);
         let tap = Arc::new(Tap::new());
+        let (io, wrong) = Greeted::new(guarded(io), expected);
         let (sender, connection) = h2::client::Builder::new()
             .enable_push(false)
             .initial_window_size(STREAM_WINDOW)
@@ -124,12 +166,12 @@ impl Dial {
             .max_concurrent_reset_streams(1_024)
             // Nor may a burst of small answers.
             .data_frame_budget(1 << 30)
-            .handshake::<_, Bytes>(Tapped::new(guarded(io), tap.clone()))
+            .handshake::<_, Bytes>(Tapped::new(io, tap.clone()))
             .await
-            .map_err(|error| self.refused(&error.to_string()))?;
+            .map_err(|error| failed(&error.to_string()))?;
         let link = Link::new(self.incarnation, sender, tap.clone(), self.window, watcher);
         let link = Arc::new(link.with_header_limit(self.max_header_bytes));
-        let mut driver = Driver::new(connection, tap, link.clone(), self.keepalive, notes);
+        let mut driver = Driver::new(connection, tap, link.clone(), self.keepalive);
         let settled = poll_fn(|cx| match Pin::new(&mut driver).poll(cx) {
             Poll::Ready(end) => Poll::Ready(Err(end)),
             Poll::Pending if driver.settings_seen() => Poll::Ready(Ok(())),
@@ -137,34 +179,14 @@ impl Dial {
         });
         match settled.await {
             Ok(()) => Ok(Dialled { link, driver }),
-            Err(end) => Err(self.ended(&end)),
-        }
-    }
-
-    fn ended(&self, end: &LinkEnd) -> DialFailure {
-        self.refused(&format!("{end}, before its HTTP/2 SETTINGS"))
-    }
-
-    fn refused(&self, reason: &str) -> DialFailure {
-        DialFailure {
-            step: DialStep::Handshake,
-            reason: format!("cannot speak HTTP/2 with {}: {reason}", self.target),
-            timed_out: false,
-        }
-    }
-
-    fn timed_out(&self, step: DialStep, progress: Option<String>) -> DialFailure {
-        let missing = match step {
-            DialStep::Handshake => "connected, but the peer sent no HTTP/2 SETTINGS",
-            DialStep::Tls => "connected, but the TLS handshake was not finished",
-            DialStep::Resolve | DialStep::Connect => "not connected",
-        };
-        let tried = progress.filter(|_| step == DialStep::Connect).map_or(String::new(), |tried| format!(": {tried}"));
-        let (target, timeout) = (&self.target, self.timeout.as_secs_f64());
-        DialFailure {
-            step,
-            reason: format!("cannot dial {target}: {missing} within connect_timeout ({timeout} s){tried}"),
-            timed_out: true,
+            Err(end) => Err(match (wrong.get(), &end) {
+                (Some(words), _) => failed(words),
+                // Many TLS servers end a connection that begins in plaintext without a word.
+                (None, LinkEnd::Closed | LinkEnd::Io { .. }) if expected == Expected::Settings => {
+                    failed(&format!("{end}, before its HTTP/2 SETTINGS; does it expect TLS?"))
+                }
+                (None, _) => failed(&format!("{end}, before its HTTP/2 SETTINGS")),
+            }),
         }
     }
 }

@@ -3,6 +3,7 @@
 
 use super::{
     connector::BoxedIo,
+    greeted::Greeted,
     link::Link,
     tap::{Tap, Tapped},
 };
@@ -43,9 +44,12 @@ pub(crate) enum LinkNote {
 
 pub(crate) type Notes = Box<dyn FnMut(LinkNote) + Send>;
 
+/// The bytes under HTTP/2: their beginning is judged, their frames are listened in on.
+pub(super) type Wire = Tapped<Greeted<BoxedIo>>;
+
 /// The connection's task. Ends with why; a driver dropped before that leaves `HungUp` behind.
 pub(crate) struct Driver {
-    connection: Connection<Tapped<BoxedIo>, Bytes>,
+    connection: Connection<Wire, Bytes>,
     tap: Arc<Tap>,
     link: Arc<Link>,
     pings: PingPong,
@@ -55,7 +59,8 @@ pub(crate) struct Driver {
     yielded: bool,
     worn: bool,
     farewell: Option<Pin<Box<Sleep>>>,
-    notes: Notes,
+    /// None while the dial is not won: it may be one of several.
+    notes: Option<Notes>,
 }
 
 struct Keepalive {
@@ -70,11 +75,10 @@ struct Keepalive {
 
 impl Driver {
     pub(super) fn new(
-        mut connection: Connection<Tapped<BoxedIo>, Bytes>,
+        mut connection: Connection<Wire, Bytes>,
         tap: Arc<Tap>,
         link: Arc<Link>,
         liveness: Option<Liveness>,
-        notes: Notes,
     ) -> Self {
         let pings = connection.ping_pong().expect("taken once per connection");
         let keepalive = liveness.map(|liveness| Keepalive {
@@ -95,8 +99,14 @@ impl Driver {
             yielded: false,
             worn: false,
             farewell: None,
-            notes,
+            notes: None,
         }
+    }
+
+    /// From now on `notes` hears what happens, what was heard already included.
+    pub(super) fn report_to(&mut self, notes: Notes) {
+        self.notes = Some(notes);
+        self.hear_goaway(0);
     }
 
     pub(super) fn settings_seen(&self) -> bool {
@@ -126,8 +136,8 @@ impl Driver {
             && let Poll::Ready(Ok(_)) = self.pings.poll_pong(cx)
         {
             keepalive.ping_open = false;
-            if let Some(sent) = keepalive.ping_sent.take() {
-                (self.notes)(LinkNote::RoundTrip(clock::now().saturating_duration_since(sent)));
+            if let (Some(sent), Some(notes)) = (keepalive.ping_sent.take(), &mut self.notes) {
+                notes(LinkNote::RoundTrip(clock::now().saturating_duration_since(sent)));
             }
         }
         let calls = self.link.calls();
@@ -171,13 +181,11 @@ impl Driver {
     /// `calls` were open before the peer was read: a GOAWAY and a FIN right behind it end them before anyone looks.
     fn hear_goaway(&mut self, calls: usize) {
         let heard = self.tap.goaways();
-        if heard == self.goaways {
-            return;
-        }
+        let Some(notes) = self.notes.as_mut().filter(|_| heard != self.goaways) else { return };
         self.goaways = heard;
         if let Some(goaway) = self.tap.goaway() {
             self.link.goaway_came(calls == 0);
-            (self.notes)(LinkNote::GoAway((*goaway).clone()));
+            notes(LinkNote::GoAway((*goaway).clone()));
         }
     }
 

@@ -12,9 +12,12 @@ mod driver;
 mod exchange;
 mod eyeballs;
 mod framing;
+mod greeted;
+mod greeting;
 mod guarded;
 mod limits;
 mod link;
+mod lookup;
 mod net;
 mod proof;
 mod pump;
@@ -24,10 +27,11 @@ pub(crate) mod status;
 mod tap;
 #[cfg(feature = "tls")]
 mod tls;
+mod trail;
 
 pub(crate) use body::ResponseBody;
 pub(crate) use clean::clean;
-pub use connector::{BoxedIo, Connector, Io, Target, TcpConnector};
+pub use connector::{BoxedIo, Candidate, Connector, Io, Target, TcpConnector};
 pub(crate) use dial::{Dial, Dialled, dial_panicked};
 pub(crate) use driver::LinkNote;
 pub(crate) use exchange::{AttemptFailure, Outcome, read_head, read_unary};

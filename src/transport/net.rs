@@ -1,43 +1,49 @@
 //! The connector of everyday: dials the configured endpoint over TCP or a Unix socket.
 
 use super::{
-    connector::{BoxedIo, Connector, Target, failure, tune},
-    eyeballs::{Trail, race},
+    connector::{BoxedIo, Candidate, Connector, Target, failure, tune},
+    eyeballs::{in_turn, race},
+    lookup::Lookups,
+    trail::Trail,
 };
 use crate::{
     config::Endpoint,
     model::{DialFailure, DialStep},
 };
 use futures::future::BoxFuture;
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{future::Future, io, net::SocketAddr, sync::Arc};
 use tokio::net::TcpStream;
 
 /// Dials one endpoint, its name looked up anew each time.
 #[derive(Debug)]
 pub(crate) struct NetConnector {
     endpoint: Arc<Endpoint>,
-    trail: Trail,
+    lookups: Arc<Lookups>,
 }
 
 impl NetConnector {
     pub(crate) fn new(endpoint: Endpoint) -> Self {
-        Self { endpoint: Arc::new(endpoint), trail: Trail::default() }
+        Self { endpoint: Arc::new(endpoint), lookups: Arc::default() }
     }
 }
 
 impl Connector for NetConnector {
     fn connect(&self, target: &Target) -> BoxFuture<'static, Result<BoxedIo, DialFailure>> {
-        let (endpoint, trail, target) = (self.endpoint.clone(), self.trail.clone(), target.clone());
-        trail.clear();
+        Box::pin(connect_to_any(target.clone(), self.candidates(target)))
+    }
+
+    fn candidates(&self, target: &Target) -> BoxFuture<'static, Result<Vec<Candidate>, DialFailure>> {
+        let (endpoint, lookups, target) = (self.endpoint.clone(), self.lookups.clone(), target.clone());
         Box::pin(async move {
             match &*endpoint {
-                Endpoint::Host { host, port } => tcp(lookup(host, *port, &target).await?, &target, &trail).await,
-                Endpoint::Addresses(addresses) => tcp(addresses.clone(), &target, &trail).await,
+                Endpoint::Host { host, port } => named(&lookups, host, *port, &target).await,
+                Endpoint::Addresses(addresses) => Ok(tcp(addresses.clone(), &target)),
+                Endpoint::Zoned(all) => zoned(&lookups, all, &target).await,
                 #[cfg(unix)]
-                Endpoint::Unix(path) => unix(path, &target).await,
+                Endpoint::Unix(path) => Ok(unix(path.clone(), &target)),
                 #[cfg(unix)]
                 // The leading NUL is the system's own mark of an abstract name.
-                Endpoint::UnixAbstract(name) => unix(format!("\0{name}").as_ref(), &target).await,
+                Endpoint::UnixAbstract(name) => Ok(unix(format!("\0{name}").into(), &target)),
                 #[cfg(not(unix))]
                 Endpoint::Unix(_) | Endpoint::UnixAbstract(_) => {
                     Err(failure(DialStep::Connect, &target, &io::ErrorKind::Unsupported))
@@ -47,28 +53,90 @@ impl Connector for NetConnector {
     }
 
     fn progress(&self) -> Option<String> {
-        // Nothing was named before it.
-        self.trail.words("")
+        let Endpoint::Host { host, .. } = &*self.endpoint else { return None };
+        let silence = self.lookups.unanswered(host)?;
+        Some(format!("the lookup of {host} has not answered for {:.1} s", silence.as_secs_f64()))
     }
 }
 
-pub(super) async fn lookup(host: &str, port: u16, target: &Target) -> Result<Vec<SocketAddr>, DialFailure> {
-    let found = tokio::net::lookup_host((host, port)).await;
-    let found: Vec<_> = found.map_err(|error| failure(DialStep::Resolve, target, &error))?.collect();
-    if found.is_empty() { Err(failure(DialStep::Resolve, target, &"the name has no address")) } else { Ok(found) }
+/// The first stream that opens.
+pub(super) async fn connect_to_any(
+    target: Target,
+    candidates: impl Future<Output = Result<Vec<Candidate>, DialFailure>>,
+) -> Result<BoxedIo, DialFailure> {
+    let trail = Trail::new(&target);
+    let won = race(candidates.await?, |_, candidate| candidate.connect, &trail).await;
+    won.ok_or_else(|| trail.all_failed())
 }
 
-pub(super) async fn tcp(addresses: Vec<SocketAddr>, target: &Target, trail: &Trail) -> Result<BoxedIo, DialFailure> {
+/// What a name or an address stands for.
+pub(super) async fn named(
+    lookups: &Lookups,
+    host: &str,
+    port: u16,
+    target: &Target,
+) -> Result<Vec<Candidate>, DialFailure> {
+    let addresses = lookups.addresses(host, port).await;
+    addresses.map(|all| tcp(all, target)).map_err(|cause| failure(DialStep::Resolve, target, &cause))
+}
+
+/// Those of the addresses whose zones are there; none: the first one's failure.
+async fn zoned(lookups: &Lookups, all: &[(String, u16)], target: &Target) -> Result<Vec<Candidate>, DialFailure> {
+    let (mut found, mut missing) = (Vec::new(), None);
+    for (host, port) in all {
+        match lookups.addresses(host, *port).await {
+            Ok(addresses) => found.extend(addresses),
+            Err(cause) => missing = missing.or(Some(cause)),
+        }
+    }
+    match missing {
+        Some(cause) if found.is_empty() => Err(failure(DialStep::Resolve, target, &cause)),
+        _ => Ok(tcp(found, target)),
+    }
+}
+
+fn tcp(addresses: Vec<SocketAddr>, target: &Target) -> Vec<Candidate> {
     let user_timeout = target.user_timeout;
-    let dial = |address| async move { tune(TcpStream::connect(address).await?, user_timeout) };
-    match race(addresses, dial, trail).await {
-        Some(stream) => Ok(Box::new(stream)),
-        None => Err(failure(DialStep::Connect, target, &trail.words(&target.to_string()).unwrap_or_default())),
-    }
+    let connect = move |address| async move {
+        let stream = TcpStream::connect(address).await.and_then(|stream| tune(stream, user_timeout));
+        let stream = stream.map_err(|error| failure(DialStep::Connect, &address, &error))?;
+        Ok(Box::new(stream) as BoxedIo)
+    };
+    let candidate = |address: SocketAddr| Candidate::new(address.to_string(), connect(address));
+    in_turn(addresses).into_iter().map(candidate).collect()
 }
 
 #[cfg(unix)]
-async fn unix(path: &std::path::Path, target: &Target) -> Result<BoxedIo, DialFailure> {
-    let stream: io::Result<_> = tokio::net::UnixStream::connect(path).await;
-    stream.map(|stream| Box::new(stream) as BoxedIo).map_err(|error| failure(DialStep::Connect, target, &error))
+fn unix(path: std::path::PathBuf, target: &Target) -> Vec<Candidate> {
+    let target = target.clone();
+    let connect = Box::pin(async move {
+        let stream: io::Result<_> = tokio::net::UnixStream::connect(path).await;
+        stream.map(|stream| Box::new(stream) as BoxedIo).map_err(|error| failure(DialStep::Connect, &target, &error))
+    });
+    vec![Candidate { address: None, connect }]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_name_server_that_never_answers_is_asked_once_and_named_in_each_failure() {
+        let (_never, answer) = std::sync::mpsc::channel::<Vec<SocketAddr>>();
+        let answer = parking_lot::Mutex::new(answer);
+        let lookups = Lookups::new(move |_| answer.lock().recv().map_err(io::Error::other));
+        let endpoint = Arc::new(Endpoint::Host { host: "queue".into(), port: 7 });
+        let connector = NetConnector { endpoint, lookups: Arc::new(lookups) };
+        let target = Target { host: "queue".into(), port: 7, user_timeout: None };
+        let timeout = Duration::from_secs(20);
+        for said in ["20.0 s", "40.0 s"] {
+            let dial = connector.candidates(&target);
+            assert!(tokio::time::timeout(timeout, dial).await.is_err());
+            let failure = Trail::new(&target).cut_off(timeout, connector.progress());
+            assert_eq!((failure.step, failure.timed_out), (DialStep::Resolve, true));
+            let words = format!("cannot resolve queue:7: the lookup of queue has not answered for {said}");
+            assert!(failure.reason.starts_with(&words), "{failure}");
+        }
+    }
 }

@@ -9,6 +9,7 @@
 
 #[path = "../peers/load.rs"]
 mod load;
+mod names;
 mod namespace;
 mod network;
 mod processes;

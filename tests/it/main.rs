@@ -5,6 +5,8 @@
 
 #[cfg(feature = "test-util")]
 mod accounts;
+#[cfg(feature = "test-util")]
+mod addresses;
 #[cfg(all(feature = "agent-queue", feature = "test-util"))]
 mod agent_queue_client;
 #[cfg(all(feature = "agent-queue", feature = "test-util"))]
@@ -50,6 +52,8 @@ mod faults_streams;
 #[cfg(feature = "test-util")]
 mod found_by_simulation;
 mod generated;
+#[cfg(feature = "test-util")]
+mod greetings;
 #[cfg(feature = "test-util")]
 mod head_status;
 #[cfg(feature = "test-util")]

@@ -210,3 +210,103 @@ mod unix {
         call(&supervisor).await.expect("answered");
     }
 }
+
+/// An address of this machine that means nothing without its zone, and the zone.
+#[cfg(target_os = "linux")]
+fn link_local() -> Option<(std::net::Ipv6Addr, String, u32)> {
+    let all = std::fs::read_to_string("/proc/net/if_inet6").ok()?;
+    let local = all.lines().find(|line| line.starts_with("fe80"))?;
+    let fields: Vec<_> = local.split_whitespace().collect();
+    let [address, number, _, _, _, name] = fields[..] else { return None };
+    let address = u128::from_str_radix(address, 16).ok()?;
+    Some((address.into(), name.to_owned(), u32::from_str_radix(number, 16).ok()?))
+}
+
+/// Runs where the machine has a network interface with IPv6; elsewhere it has nothing to dial.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn an_address_in_a_zone_is_dialled_through_its_interface_and_the_zone_is_not_sent() {
+    let Some((address, zone, number)) = link_local() else { return };
+    let listener = TcpListener::bind(std::net::SocketAddrV6::new(address, 0, 0, number)).await.expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let (authorities, mut sent_to) = tokio::sync::mpsc::unbounded_channel();
+    let serving = tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let authorities = authorities.clone();
+            tokio::spawn(async move {
+                let mut link = h2::server::handshake(stream).await.expect("HTTP/2");
+                while let Some(Ok((request, mut answer))) = link.accept().await {
+                    let authority = request.uri().authority().map(ToString::to_string);
+                    authorities.send(authority.unwrap_or_default()).unwrap_or_default();
+                    let head = http::Response::builder().header("content-type", "application/grpc");
+                    let head = head.header("grpc-status", "12").body(()).expect("a head");
+                    answer.send_response(head, true).expect("sent");
+                }
+            });
+        }
+    });
+    for target in [
+        format!("[{address}%{zone}]:{port}"),
+        format!("[{address}%{number}]:{port}"),
+        format!("dns:///[{address}%25{zone}]:{port}"),
+        format!("ipv6:[{address}%{zone}]:{port}"),
+        format!("ipv6:[{address}%nowhere0]:{port},[{address}%{zone}]:{port}"),
+        format!("ipv6:[{address}%{number}]:{port}"),
+        format!("http://[{address}%25{zone}]:{port}"),
+    ] {
+        let supervisor = supervise(&target);
+        assert!(supervisor.wait_ready(Duration::from_secs(10)).await, "{target}");
+        let status = call(&supervisor).await.expect_err("the server knows no method");
+        assert_eq!(status.code(), tonic::Code::Unimplemented, "{target}: {status}");
+        assert_eq!(sent_to.recv().await, Some(format!("[{address}]:{port}")), "{target}");
+    }
+    let config = Config::builder().host(format!("{address}%{zone}")).port(port).build().expect("valid");
+    assert!(Supervisor::spawn(config).wait_ready(Duration::from_secs(10)).await, "host and port");
+    serving.abort();
+}
+
+#[tokio::test]
+async fn a_zone_without_an_interface_is_a_failure_of_the_step_resolve() {
+    let supervisor = supervise("[fe80::1%nowhere0]:7");
+    let failure = first(&mut supervisor.events(), |fact| match fact {
+        Fact::DialFailed { failure, .. } => Some(failure.clone()),
+        _ => None,
+    })
+    .await;
+    assert_eq!(failure.step, DialStep::Resolve);
+    assert!(failure.reason.starts_with("cannot resolve [fe80::1%nowhere0]:7: "), "{failure}");
+    assert!(failure.reason.contains("is there an interface nowhere0 on this machine?"), "{failure}");
+}
+
+/// Key, value, place and what to write, for each way to say where the server is.
+#[test]
+fn a_host_that_cannot_stand_in_an_authority_is_refused_by_the_configuration() {
+    for (yaml, says) in [
+        ("host: 'my queue'", ["grpc.host is \"my queue\"", "must not have spaces", "queue.internal"]),
+        ("host: user@queue", ["grpc.host is \"user@queue\"", "must not name a user", "behind the @"]),
+        ("host: a..b", ["grpc.host is \"a..b\"", "empty part", "queue.internal"]),
+        ("host: \"que\\tue\"", ["grpc.host is ", "control characters", "queue.internal"]),
+        ("host: bücher", ["grpc.host is ", "must not have 'ü'", "xn--"]),
+        ("host: '[queue]'", ["grpc.host is \"[queue]\"", "must have an IPv6 address", "brackets"]),
+        ("host: 10.0.0.1%eth0", ["grpc.host is \"10.0.0.1%eth0\"", "must not have a %", "fe80::1%eth0"]),
+        ("target: 'my queue:1'", ["grpc.target is \"my queue:1\"", "its host must not have spaces", "queue.internal"]),
+        ("target: 'dns:///user@queue:1'", ["grpc.target is ", "must not name a user", "behind the @"]),
+        ("target: 'http://a..b:1'", ["grpc.target is ", "its host must not have an empty part", "queue.internal"]),
+    ] {
+        let error = Config::from_yaml(&format!("grpc:\n  {yaml}\n")).expect_err(yaml).to_string();
+        assert!(error.contains(":2:"), "the place: {error}");
+        for part in says {
+            assert!(error.contains(part), "{yaml}: {error}");
+        }
+    }
+    for (host, port) in [("my_queue", 1), ("queue.", 1), ("fe80::1%eth0", 1)] {
+        assert!(Config::builder().host(host).port(port).build().is_ok(), "{host}");
+    }
+    let error = Config::builder().target("user@queue:1").build().expect_err("a user").to_string();
+    assert!(
+        error.starts_with(
+            "builder method target(..): grpc.target is \"user@queue:1\", but its host must not name a user"
+        ),
+        "{error}"
+    );
+}

@@ -9,12 +9,14 @@ mod words;
 use super::{
     connector::BoxedIo,
     driver::{LinkNote, Notes},
+    greeted::Greeted,
+    greeting::Expected,
 };
 use crate::{
     config::{self, Endpoint},
     unwind,
 };
-use material::Material;
+pub(super) use material::Material;
 use parking_lot::Mutex;
 use rustls::{crypto::CryptoProvider, pki_types::ServerName};
 use std::sync::{Arc, OnceLock};
@@ -69,8 +71,9 @@ impl Tls {
             trusted: material.trusted(),
             has_certificate: self.settings.identity.is_some(),
         };
+        let (io, wrong) = Greeted::new(io, Expected::Tls);
         let connected = TlsConnector::from(material.config()).connect(name, io).await;
-        let stream = connected.map_err(|error| about.handshake(&error))?;
+        let stream = connected.map_err(|error| wrong.get().cloned().unwrap_or_else(|| about.handshake(&error)))?;
         match stream.get_ref().1.alpn_protocol() {
             Some(b"h2") => {
                 let verdict = Arc::new(OnceLock::new());

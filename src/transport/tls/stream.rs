@@ -1,7 +1,7 @@
 //! A TLS stream that says in an operator's words why the server ended it, and takes a missing goodbye for an end.
 
 use super::{
-    super::connector::BoxedIo,
+    super::{connector::BoxedIo, greeted::Greeted},
     words::{About, inside},
 };
 use std::{
@@ -18,14 +18,14 @@ pub(crate) type Verdict = Arc<OnceLock<String>>;
 
 /// The stream.
 pub(crate) struct Checked {
-    io: TlsStream<BoxedIo>,
+    io: TlsStream<Greeted<BoxedIo>>,
     about: About,
     verdict: Verdict,
     heard: bool,
 }
 
 impl Checked {
-    pub(super) fn new(io: TlsStream<BoxedIo>, about: About, verdict: Verdict) -> Self {
+    pub(super) fn new(io: TlsStream<Greeted<BoxedIo>>, about: About, verdict: Verdict) -> Self {
         Self { io, about, verdict, heard: false }
     }
 

@@ -5,6 +5,7 @@ mod certificates;
 mod demo;
 mod faults;
 mod front;
+mod race;
 mod rotation;
 #[cfg(unix)]
 mod unix;

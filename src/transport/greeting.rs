@@ -1,0 +1,355 @@
+//! What a peer says first, judged byte by byte: whether it can be the protocol that is spoken to
+//! it, and, if not, what kind of server this looks like. A wrong port, or TLS on one side only, is
+//! then named at once instead of waited out.
+
+use crate::model::GoAway;
+
+/// HTTP/2's frame header.
+const HEADER: usize = 9;
+const SETTINGS: u8 = 4;
+const GOAWAY: u8 = 7;
+const ACK: u8 = 1;
+/// No server has 2,730 settings: this is the largest frame that HTTP/2 allows to a peer that was
+/// told nothing else.
+const LARGEST: u32 = 16 << 10;
+/// As much of the beginning as is kept, and shown.
+const KEPT: usize = 24;
+
+/// What must come first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Expected {
+    /// HTTP/2's SETTINGS, in plaintext.
+    Settings,
+    /// HTTP/2's SETTINGS, inside TLS.
+    #[cfg(feature = "tls")]
+    SettingsInTls,
+    /// A record of TLS.
+    #[cfg(feature = "tls")]
+    Tls,
+}
+
+/// What was heard so far.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Heard {
+    /// Too little to tell.
+    More,
+    /// What was expected.
+    Right,
+    /// Something else, in words.
+    Wrong(String),
+}
+
+/// The first bytes of one peer.
+#[derive(Debug)]
+pub(super) struct Greeting {
+    expected: Expected,
+    first: Vec<u8>,
+}
+
+/// Which protocol first bytes belong to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Tls,
+    Http2,
+    Http1,
+    /// A server of this kind, which has nothing to do with gRPC.
+    Other(&'static str),
+}
+
+/// How protocols begin in which the server speaks first, or answers what it does not understand.
+const BEGINNINGS: [(&[u8], Kind); 11] = [
+    // An alert, and the handshake.
+    (b"\x15\x03", Kind::Tls),
+    (b"\x16\x03", Kind::Tls),
+    (b"HTTP/", Kind::Http1),
+    // Some servers answer an unknown version of HTTP without a status line.
+    (b"<!DOCTYPE", Kind::Http1),
+    (b"<!doctype", Kind::Http1),
+    (b"<html", Kind::Http1),
+    (b"<HTML", Kind::Http1),
+    (b"SSH-", Kind::Other("an SSH server")),
+    (b"+OK", Kind::Other("a mail server")),
+    (b"* OK", Kind::Other("a mail server")),
+    (b"-ERR", Kind::Other("a Redis or mail server")),
+];
+
+impl Greeting {
+    pub(super) fn new(expected: Expected) -> Self {
+        Self { expected, first: Vec::new() }
+    }
+
+    /// Reads on. However the bytes are cut, what cannot be right is wrong with its first wrong
+    /// byte.
+    pub(super) fn hear(&mut self, mut bytes: &[u8]) -> Heard {
+        loop {
+            let (now, later) = bytes.split_at(bytes.len().min(KEPT - self.first.len()));
+            self.first.extend_from_slice(now);
+            bytes = later;
+            let Some(needed) = self.is_right() else {
+                return Heard::Wrong(self.words());
+            };
+            if self.first.len() < needed {
+                return Heard::More;
+            }
+            if !self.is_acknowledgement() {
+                return Heard::Right;
+            }
+            // A peer may acknowledge our SETTINGS before it sends its own.
+            self.first.drain(..HEADER);
+        }
+    }
+
+    /// How many bytes are needed to be sure, if those there are right.
+    fn is_right(&self) -> Option<usize> {
+        match self.expected {
+            Expected::Settings => begins_settings(&self.first).then_some(HEADER),
+            #[cfg(feature = "tls")]
+            Expected::SettingsInTls => begins_settings(&self.first).then_some(HEADER),
+            #[cfg(feature = "tls")]
+            Expected::Tls => {
+                let right = BEGINNINGS.iter().any(|(begins, kind)| *kind == Kind::Tls && agree(&self.first, begins));
+                right.then_some(2)
+            }
+        }
+    }
+
+    fn is_acknowledgement(&self) -> bool {
+        self.first.get(3..5).is_some_and(|kind| kind[0] == SETTINGS && kind[1] & ACK != 0)
+    }
+
+    /// What this looks like instead.
+    fn words(&self) -> String {
+        let looks = match recognise(&self.first) {
+            Some(Kind::Other(what)) => format!("this looks like {what}: is the port right?"),
+            Some(kind) => return self.advice(kind),
+            None => self.shown(),
+        };
+        match self.expected {
+            #[cfg(feature = "tls")]
+            Expected::Tls => format!("the server does not speak TLS on this port: {looks}"),
+            _ => looks,
+        }
+    }
+
+    fn advice(&self, kind: Kind) -> String {
+        #[cfg(feature = "tls")]
+        if self.expected == Expected::Tls {
+            let speaks = if kind == Kind::Http1 { "HTTP/1" } else { "HTTP/2" };
+            return format!(
+                "the server does not speak TLS on this port but {speaks}: this looks like a plaintext server: use http:// \
+                 or use_tls: false"
+            );
+        }
+        let plain = self.expected == Expected::Settings;
+        match kind {
+            Kind::Tls if plain => "this looks like a TLS server: use https:// or use_tls: true",
+            Kind::Tls => "this looks like a TLS server behind a proxy that has ended TLS already",
+            _ if plain => {
+                "this looks like an HTTP/1 server, and gRPC needs HTTP/2: is the port right? (Some TLS servers answer so, \
+                 too: then use https:// or use_tls: true)"
+            }
+            _ => "this looks like an HTTP/1 server, and gRPC needs HTTP/2: is the port right?",
+        }
+        .into()
+    }
+
+    fn shown(&self) -> String {
+        let number = |bytes: &[u8]| bytes.iter().fold(0, |number, byte| number << 8 | u32::from(*byte));
+        match &self.first[..] {
+            [0, _, _, GOAWAY, _, _, _, _, _, _, _, _, _, code @ ..] if code.len() >= 4 => {
+                let goaway = GoAway { last_stream_id: 0, code: number(&code[..4]), debug: String::new() };
+                format!("its first frame is GOAWAY {} instead of SETTINGS", goaway.code_name())
+            }
+            [0, _, _, kind, ..] if *kind != SETTINGS && frame_name(*kind).is_some() => {
+                format!("its first frame is {} instead of SETTINGS", frame_name(*kind).unwrap_or_default())
+            }
+            first => format!("its first bytes are \"{}\", which no HTTP/2 server sends", first.escape_ascii()),
+        }
+    }
+}
+
+/// Whether these bytes, as far as they go, begin a frame of SETTINGS.
+fn begins_settings(first: &[u8]) -> bool {
+    let is = |n: usize, right: fn(u8) -> bool| first.get(n).is_none_or(|byte| right(*byte));
+    let length = first.get(..3).map_or(0, |length| u32::from_be_bytes([0, length[0], length[1], length[2]]));
+    let acknowledges = first.get(4).is_some_and(|flags| flags & ACK != 0);
+    is(0, |byte| byte == 0)
+        && length <= LARGEST
+        && length % 6 == 0
+        && is(3, |kind| kind == SETTINGS)
+        && !(acknowledges && length > 0)
+        // The topmost bit of a stream's id is reserved.
+        && is(5, |byte| byte & 0x7f == 0)
+        && (6..HEADER).all(|n| is(n, |byte| byte == 0))
+}
+
+fn recognise(first: &[u8]) -> Option<Kind> {
+    if begins_settings(first) {
+        return Some(Kind::Http2);
+    }
+    let known = BEGINNINGS.iter().find(|(begins, _)| agree(first, begins));
+    known.map(|(_, kind)| *kind).or_else(|| begins_as_text(first).then_some(Kind::Other("a mail or FTP server")))
+}
+
+/// `220 ready` and the like: three digits, then a space, or a hyphen where more lines follow.
+fn begins_as_text(first: &[u8]) -> bool {
+    let is = |n: usize, right: fn(&u8) -> bool| first.get(n).is_none_or(right);
+    (0..3).all(|n| is(n, u8::is_ascii_digit)) && is(3, |byte| matches!(byte, b' ' | b'-'))
+}
+
+/// Whether the two are the same as far as both go.
+fn agree(first: &[u8], begins: &[u8]) -> bool {
+    first.iter().zip(begins).all(|(one, other)| one == other)
+}
+
+fn frame_name(kind: u8) -> Option<&'static str> {
+    const NAMES: [&str; 10] = [
+        "DATA",
+        "HEADERS",
+        "PRIORITY",
+        "RST_STREAM",
+        "SETTINGS",
+        "PUSH_PROMISE",
+        "PING",
+        "GOAWAY",
+        "WINDOW_UPDATE",
+        "CONTINUATION",
+    ];
+    NAMES.get(usize::from(kind)).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is heard of `bytes`, cut into pieces of `size`, and after how many.
+    fn hear(expected: Expected, bytes: &[u8], size: usize) -> (Heard, usize) {
+        let mut greeting = Greeting::new(expected);
+        let mut read = 0;
+        for piece in bytes.chunks(size) {
+            read += piece.len();
+            match greeting.hear(piece) {
+                Heard::More => {}
+                decided => return (decided, read),
+            }
+        }
+        (Heard::More, read)
+    }
+
+    const EMPTY: &[u8] = b"\0\0\0\x04\0\0\0\0\0";
+    const ONE: &[u8] = b"\0\0\x06\x04\0\0\0\0\0\0\x03\0\0\0\x64";
+    const ACKNOWLEDGED: &[u8] = b"\0\0\0\x04\x01\0\0\0\0";
+
+    #[test]
+    fn settings_are_right_however_they_are_cut() {
+        let first_an_acknowledgement = [ACKNOWLEDGED, ACKNOWLEDGED, ONE].concat();
+        // Unknown flags and the reserved bit mean nothing.
+        let odd: &[u8] = b"\0\0\0\x04\xfe\x80\0\0\0";
+        for (greeting, needed) in [(EMPTY, 9), (ONE, 9), (odd, 9), (&first_an_acknowledgement, 27)] {
+            for size in 1..=greeting.len() {
+                let (heard, read) = hear(Expected::Settings, greeting, size);
+                assert_eq!(heard, Heard::Right, "{greeting:?} in pieces of {size}");
+                assert!(read < needed + size);
+            }
+            assert_eq!(hear(Expected::Settings, &greeting[..needed - 1], 1).0, Heard::More, "{greeting:?}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_begin_settings_is_wrong_with_its_first_wrong_byte() {
+        for (bytes, wrong_at, words) in [
+            // A frame too long, one whose length is not a multiple of six, on a stream, an
+            // acknowledgement with a payload.
+            (&b"\x01\0\0\x04\0\0\0\0\0"[..], 1_usize, "its first bytes are \"\\x01"),
+            (b"\0\x40\x06\x04\0\0\0\0\0", 3, "its first bytes are"),
+            (b"\0\0\x05\x04\0\0\0\0\0", 3, "its first bytes are"),
+            (b"\0\0\x06\x04\0\0\0\0\x01", 9, "its first bytes are"),
+            (b"\0\0\x06\x04\x01\0\0\0\0", 5, "its first bytes are"),
+            (b"\0\0\x06\x06\0\0\0\0\0is it me", 4, "its first frame is PING instead of SETTINGS"),
+            (b"\0\0\x0c\x07\0\0\0\0\0\0\0\0\0\0\0\0\x0bbusy", 4, "its first frame is GOAWAY"),
+            (b"\0\0\x06\x0c\0\0\0\0\0", 4, "its first bytes are"),
+            (b"\xff\xff\xff\xff", 1, "its first bytes are \"\\xff"),
+            (b"ZZZ\x1b[2J", 1, "its first bytes are \"Z"),
+        ] {
+            for size in 1..=bytes.len() {
+                let (heard, read) = hear(Expected::Settings, bytes, size);
+                let Heard::Wrong(said) = heard else { panic!("{bytes:?} in pieces of {size}: {heard:?}") };
+                assert!(said.contains(words), "{bytes:?}: {said}");
+                assert!(!said.contains(char::is_control) && said.len() < 200, "{said}");
+                assert_eq!(read, wrong_at.next_multiple_of(size).min(bytes.len()), "{bytes:?} in pieces of {size}");
+            }
+            assert_eq!(hear(Expected::Settings, &bytes[..wrong_at - 1], 1).0, Heard::More, "{bytes:?}");
+        }
+        let goaway = b"\0\0\x0c\x07\0\0\0\0\0\0\0\0\0\0\0\0\x0bbusy";
+        let Heard::Wrong(said) = hear(Expected::Settings, goaway, goaway.len()).0 else { panic!("it is wrong") };
+        assert_eq!(said, "its first frame is GOAWAY ENHANCE_YOUR_CALM instead of SETTINGS");
+    }
+
+    #[test]
+    fn other_protocols_are_recognised_by_what_they_say_first() {
+        let tls = "this looks like a TLS server: use https:// or use_tls";
+        let http1 = "this looks like an HTTP/1 server, and gRPC needs HTTP/2";
+        let text = "this looks like a mail or FTP server";
+        for (greeting, words) in [
+            (&b"\x15\x03\x01\0\x02\x02\x46"[..], tls),
+            (b"\x15\x03\x03\0\x02\x02\x28", tls),
+            (b"\x16\x03\x03\0\x7a\x02\0\0\x76\x03\x03", tls),
+            (b"HTTP/1.1 400 Bad Request\r\n", http1),
+            (b"HTTP/1.0 505 HTTP Version Not Supported\r\n", http1),
+            (b"<!DOCTYPE HTML>\n<html>", http1),
+            (b"<html><head>", http1),
+            (b"SSH-2.0-OpenSSH_9.6\r\n", "this looks like an SSH server: is the port right?"),
+            (b"220 mail.example ESMTP ready\r\n", text),
+            (b"220-ftp.example\r\n", text),
+            (b"554 no service\r\n", text),
+            (b"+OK POP3 ready\r\n", "this looks like a mail server"),
+            (b"* OK IMAP4rev1 ready\r\n", "this looks like a mail server"),
+            (b"-ERR unknown command 'PRI'\r\n", "this looks like a Redis or mail server"),
+        ] {
+            for size in 1..=greeting.len() {
+                let (heard, read) = hear(Expected::Settings, greeting, size);
+                let Heard::Wrong(said) = heard else { panic!("{greeting:?} in pieces of {size}: {heard:?}") };
+                assert!(said.contains(words), "{greeting:?} in pieces of {size}: {said}");
+                assert_eq!(read, size, "the first byte is wrong");
+            }
+        }
+        assert!(
+            matches!(hear(Expected::Settings, b"2x0 what is this", 9).0, Heard::Wrong(said) if said.contains("2x0"))
+        );
+    }
+
+    #[cfg(feature = "tls")]
+    #[test]
+    fn where_tls_is_expected_a_plaintext_server_is_recognised() {
+        let plain = "this looks like a plaintext server: use http:// or use_tls: false";
+        for (greeting, words) in [
+            (EMPTY, plain),
+            (ONE, plain),
+            (ACKNOWLEDGED, plain),
+            (b"HTTP/1.1 400 Bad Request\r\n", plain),
+            (b"220 mail.example ESMTP ready\r\n", "this looks like a mail or FTP server"),
+            (b"SSH-2.0-OpenSSH_9.6\r\n", "this looks like an SSH server"),
+            (b"\xff\xff\xff", "its first bytes are"),
+        ] {
+            for size in 1..=greeting.len() {
+                let (heard, read) = hear(Expected::Tls, greeting, size);
+                let Heard::Wrong(said) = heard else { panic!("{greeting:?} in pieces of {size}: {heard:?}") };
+                assert!(said.contains(words) && said.contains("does not speak TLS on this port"), "{said}");
+                assert_eq!(read, size);
+            }
+        }
+        for greeting in [&b"\x15\x03\x01\0\x02\x02\x46"[..], b"\x16\x03\x03\0\x7a\x02"] {
+            assert_eq!(hear(Expected::Tls, greeting, 1), (Heard::Right, 2));
+        }
+    }
+
+    #[cfg(feature = "tls")]
+    #[test]
+    fn inside_tls_nobody_is_told_to_use_tls() {
+        for greeting in [&b"\x15\x03\x01\0\x02\x02\x46"[..], b"HTTP/1.1 400 Bad Request\r\n"] {
+            let Heard::Wrong(said) = hear(Expected::SettingsInTls, greeting, 7).0 else { panic!("it is wrong") };
+            assert!(said.starts_with("this looks like") && !said.contains("use_tls"), "{said}");
+        }
+        assert_eq!(hear(Expected::SettingsInTls, ONE, 4).0, Heard::Right);
+    }
+}

@@ -1,0 +1,234 @@
+//! What came of each address of one dial, and how a dial that failed says so: every address with
+//! the step that it failed at and the reason, in one sentence.
+
+use super::connector::{Target, failure};
+use crate::model::{DialFailure, DialStep};
+use parking_lot::Mutex;
+use std::time::Duration;
+
+/// As many addresses are named in a failure; a name may have hundreds.
+const NAMED: usize = 8;
+
+/// The dial under way.
+#[derive(Debug)]
+pub(super) struct Trail {
+    target: String,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// What is done before any address is known.
+    before: DialStep,
+    tried: Vec<Tried>,
+    /// How many addresses were not tried yet.
+    left: usize,
+}
+
+#[derive(Debug)]
+struct Tried {
+    address: Option<String>,
+    outcome: Outcome,
+}
+
+#[derive(Debug)]
+enum Outcome {
+    /// It is at this step.
+    Runs(DialStep),
+    Failed(DialFailure),
+}
+
+impl Trail {
+    pub(super) fn new(target: &Target) -> Self {
+        let state = State { before: DialStep::Resolve, tried: Vec::new(), left: 0 };
+        Self { target: target.to_string(), state: Mutex::new(state) }
+    }
+
+    /// What the dial does before it knows its addresses.
+    #[cfg(feature = "tls")]
+    pub(super) fn before(&self, step: DialStep) {
+        self.state.lock().before = step;
+    }
+
+    /// The next address is tried, with so many left after it; its number.
+    pub(super) fn begin(&self, address: Option<String>, left: usize) -> usize {
+        let mut state = self.state.lock();
+        state.left = left;
+        state.tried.push(Tried { address, outcome: Outcome::Runs(DialStep::Connect) });
+        state.tried.len() - 1
+    }
+
+    pub(super) fn reached(&self, number: usize, step: DialStep) {
+        self.end(number, Outcome::Runs(step));
+    }
+
+    pub(super) fn failed(&self, number: usize, failure: DialFailure) {
+        self.end(number, Outcome::Failed(failure));
+    }
+
+    fn end(&self, number: usize, outcome: Outcome) {
+        if let Some(tried) = self.state.lock().tried.get_mut(number) {
+            tried.outcome = outcome;
+        }
+    }
+
+    /// The failure of a dial all of whose addresses failed.
+    pub(super) fn all_failed(&self) -> DialFailure {
+        self.failure(None, None)
+    }
+
+    /// The failure of a dial that `timeout` cut off; `progress` is what the connector says of its
+    /// part.
+    pub(super) fn cut_off(&self, timeout: Duration, progress: Option<String>) -> DialFailure {
+        self.failure(Some(timeout), progress)
+    }
+
+    fn failure(&self, timeout: Option<Duration>, progress: Option<String>) -> DialFailure {
+        let state = self.state.lock();
+        let within = format!("within connect_timeout ({} s)", timeout.unwrap_or_default().as_secs_f64());
+        let target = &self.target;
+        if state.tried.is_empty() {
+            let reason = match (timeout, state.before, progress) {
+                (None, ..) => "the name has no address".into(),
+                (_, DialStep::Tls, _) => format!("the files of TLS were not read {within}"),
+                (.., Some(progress)) => format!("{progress}, and not {within}"),
+                (.., None) => format!("the lookup has not answered {within}"),
+            };
+            return DialFailure { timed_out: timeout.is_some(), ..failure(state.before, target, &reason) };
+        }
+        if let [Tried { address, outcome: Outcome::Failed(failure) }] = &state.tried[..]
+            && state.left == 0
+            && address.as_ref().is_none_or(|address| address == target)
+        {
+            // Its own sentence names the target already.
+            return failure.clone();
+        }
+        let progress = progress.map_or(String::new(), |progress| format!(": {progress}"));
+        let sentence = |tried: &Tried| match &tried.outcome {
+            Outcome::Failed(failure) => failure.reason.clone(),
+            Outcome::Runs(step) => {
+                let named = tried.address.as_ref().filter(|address| *address != target);
+                let named = named.map_or(String::new(), |address| format!("{address}: "));
+                let progress = if *step == DialStep::Connect { &*progress } else { "" };
+                format!("{named}{} {within}{progress}", missing(*step))
+            }
+        };
+        let mut each: Vec<_> = state.tried.iter().take(NAMED).map(sentence).collect();
+        if state.tried.len() > NAMED {
+            each.push(format!("{} more addresses", state.tried.len() - NAMED));
+        }
+        if state.left > 0 {
+            each.push(format!("{} more were not tried", state.left));
+        }
+        let furthest = state.tried.iter().map(Tried::step).max();
+        DialFailure {
+            step: furthest.unwrap_or(DialStep::Connect),
+            reason: format!("cannot dial {target}: {}", each.join("; ")),
+            timed_out: timeout.is_some(),
+        }
+    }
+}
+
+impl Tried {
+    fn step(&self) -> DialStep {
+        match &self.outcome {
+            Outcome::Runs(step) => *step,
+            Outcome::Failed(failure) => failure.step,
+        }
+    }
+}
+
+fn missing(step: DialStep) -> &'static str {
+    match step {
+        DialStep::Handshake => "connected, but the peer sent no HTTP/2 SETTINGS",
+        DialStep::Tls => "connected, but the TLS handshake was not finished",
+        DialStep::Resolve | DialStep::Connect => "not connected",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIMEOUT: Duration = Duration::from_secs(20);
+
+    fn trail() -> Trail {
+        Trail::new(&Target { host: "queue".into(), port: 7, user_timeout: None })
+    }
+
+    fn refused(address: &str) -> DialFailure {
+        failure(DialStep::Connect, &address, &"refused")
+    }
+
+    #[test]
+    fn a_lone_address_that_is_the_target_is_not_named_twice() {
+        for address in [None, Some("queue:7".into())] {
+            let trail = trail();
+            let number = trail.begin(address, 0);
+            assert_eq!(
+                trail.cut_off(TIMEOUT, None).reason,
+                "cannot dial queue:7: not connected within connect_timeout (20 s)"
+            );
+            trail.reached(number, DialStep::Handshake);
+            let cut_off = trail.cut_off(TIMEOUT, Some("the connector's words".into()));
+            assert_eq!((cut_off.step, cut_off.timed_out), (DialStep::Handshake, true));
+            assert_eq!(
+                cut_off.reason,
+                "cannot dial queue:7: connected, but the peer sent no HTTP/2 SETTINGS within connect_timeout (20 s)"
+            );
+            trail.failed(number, refused("queue:7"));
+            assert_eq!(trail.all_failed(), refused("queue:7"));
+        }
+    }
+
+    #[test]
+    fn each_address_is_named_with_its_reason_and_the_step_is_the_furthest() {
+        let trail = trail();
+        for address in ["1.1.1.1:7", "2.2.2.2:7", "3.3.3.3:7"] {
+            trail.begin(Some(address.into()), 4);
+        }
+        trail.reached(0, DialStep::Tls);
+        trail.failed(1, refused("2.2.2.2:7"));
+        let cut_off = trail.cut_off(TIMEOUT, None);
+        assert_eq!((cut_off.step, cut_off.timed_out), (DialStep::Tls, true));
+        assert_eq!(
+            cut_off.reason,
+            "cannot dial queue:7: 1.1.1.1:7: connected, but the TLS handshake was not finished within connect_timeout \
+             (20 s); cannot connect to 2.2.2.2:7: refused; 3.3.3.3:7: not connected within connect_timeout (20 s); 4 \
+             more were not tried"
+        );
+    }
+
+    #[test]
+    fn a_name_with_hundreds_of_addresses_makes_no_endless_sentence() {
+        let trail = trail();
+        for n in 0..500 {
+            let address = format!("10.0.0.{n}:7");
+            let number = trail.begin(Some(address.clone()), 0);
+            trail.failed(number, refused(&address));
+        }
+        let failure = trail.all_failed();
+        assert!(failure.reason.len() < 1_000 && failure.reason.ends_with("; 492 more addresses"), "{failure}");
+        assert!(!failure.timed_out);
+    }
+
+    #[test]
+    fn what_comes_before_the_addresses_has_its_own_step_and_words() {
+        let trail = trail();
+        let cut_off = trail.cut_off(TIMEOUT, None);
+        assert_eq!((cut_off.step, cut_off.timed_out), (DialStep::Resolve, true));
+        let words = "cannot resolve queue:7: the lookup has not answered within connect_timeout (20 s)";
+        assert_eq!(cut_off.reason, words);
+        let none = trail.all_failed();
+        assert_eq!((none.step, none.timed_out), (DialStep::Resolve, false));
+        assert_eq!(none.reason, "cannot resolve queue:7: the name has no address");
+        #[cfg(feature = "tls")]
+        {
+            trail.before(DialStep::Tls);
+            let files = trail.cut_off(TIMEOUT, None);
+            assert_eq!(files.step, DialStep::Tls);
+            let words = "the files of TLS were not read within connect_timeout";
+            assert!(files.reason.contains(words), "{files}");
+        }
+    }
+}
