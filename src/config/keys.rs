@@ -202,9 +202,10 @@ keys! {
     "Retry throttle: keeps retries after statuses from the server a fraction of calls" {
         /// Whether retries are throttled at all. Lost links and failed dials never are.
         "retry_throttle.enabled" retry_throttle_enabled(bool) = "true", "true or false", "a struggling server is not buried";
-        /// How many retries each call earns.
+        /// A retry is a debt of 1: how much of it each call repays.
         "retry_throttle.ratio" retry_throttle_ratio(f64) = "0.2", "retries per call", "a storm stays near 1.25 requests per call";
-        /// How many retries each second earns, so that a quiet client always gets its retries.
+        /// How much of that debt each second repays. Retries go while the debt is at most what five seconds repay; a call's
+        /// first also while it is at most the number of open calls.
         "retry_throttle.floor" retry_throttle_floor(f64) = "10", "retries per second", "a quiet client keeps the seed's three retries";
         /// gRPC A6's token bucket in place of `ratio` and `floor`: its size, up to 1000. Needs `retry_throttle.token_ratio`.
         "retry_throttle.max_tokens" retry_throttle_max_tokens(f64) = "none", "tokens, or `none`", "gRPC A6";

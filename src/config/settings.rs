@@ -203,7 +203,8 @@ impl Config {
         self.intensity
     }
 
-    /// How retries after statuses from the server are throttled; by default 0.2 of calls plus 10 a second.
+    /// How retries after statuses from the server are throttled; by default each is a debt, of which a call repays
+    /// 0.2 and a second 10.
     pub fn retry_throttle(&self) -> ThrottleRule {
         self.throttle
     }

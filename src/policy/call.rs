@@ -41,6 +41,8 @@ pub struct Rules<'a> {
     pub deadline: Option<Instant>,
     /// Whether the peer had finished an answer on the link of the attempt that failed.
     pub link_answered: bool,
+    /// How many calls are open, this one among them.
+    pub open_calls: usize,
 }
 
 /// What to do after a failed attempt.
@@ -134,7 +136,7 @@ impl CallMachine {
         // A time beyond the clock's end never comes.
         let due = now.checked_add(delay).filter(|at| rules.deadline.is_none_or(|deadline| *at < deadline));
         let Some(at) = due else { return Decision::Surface };
-        if from_peer && !throttle.take(now) {
+        if from_peer && !throttle.take(now, self.retries == 0, rules.open_calls) {
             return Decision::Throttled;
         }
         self.exponent = exponent;

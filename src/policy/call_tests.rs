@@ -26,6 +26,7 @@ struct Bench {
     unary: bool,
     deadline: Option<Instant>,
     link_answered: bool,
+    open_calls: usize,
 }
 
 impl Bench {
@@ -40,6 +41,7 @@ impl Bench {
             unary: true,
             deadline: None,
             link_answered: false,
+            open_calls: 1,
         }
     }
 
@@ -51,6 +53,7 @@ impl Bench {
             replayable: true,
             deadline: self.deadline,
             link_answered: self.link_answered,
+            open_calls: self.open_calls,
         };
         self.machine.failed(failure, pushback, rules, &mut self.throttle, self.now, 0.5)
     }
@@ -214,4 +217,21 @@ fn the_throttle_stops_peer_statuses_and_never_lost_links() {
     assert_eq!(bench.fail(&unavailable, None), Decision::Throttled);
     let lost = Failure::link_lost(Arc::new(LinkEnd::Closed), Phase::MaybeProcessed);
     assert!(matches!(bench.fail(&lost, None), Decision::Retry { .. }));
+}
+
+#[test]
+fn only_a_calls_first_retry_goes_while_the_debt_is_within_the_open_calls() {
+    let mut bench = Bench::new(3);
+    bench.throttle = Throttle::new(ThrottleRule::Share { ratio: 0.0, floor: 0.1 }, bench.now);
+    bench.open_calls = 3;
+    let unavailable = Failure::status(Code::Unavailable);
+    for owed in 1..=4 {
+        bench.machine = CallMachine::default();
+        let first = bench.fail(&unavailable, None);
+        assert_eq!(matches!(first, Decision::Retry { number: 1, .. }), owed <= 3, "{owed} owed");
+    }
+    bench.open_calls = 100;
+    bench.machine = CallMachine::default();
+    assert!(matches!(bench.fail(&unavailable, None), Decision::Retry { number: 1, .. }));
+    assert_eq!(bench.fail(&unavailable, None), Decision::Throttled);
 }
