@@ -1,10 +1,10 @@
 //! The retry throttle: keeps retries a fraction of calls, so that a struggling server is not buried.
 //!
 //! Two rules. *Share*, the default: a retry is a debt of 1; each call repays `ratio` of it, each
-//! second `floor`. A retry goes while the debt, with it, is at most what five seconds repay. A call's
-//! first retry goes, too, while the debt, with it, is at most the number of open calls: a failure
-//! that befalls all of them at once, and once, costs none. A storm stays near `1 + ratio`, and a
-//! quiet client always gets its retries. *Bucket*: gRPC A6's tokens, when configured.
+//! second `floor`. A retry goes while the debt, with it, is at most what five seconds repay. A
+//! call's first retry goes, too, while the debt, with it, is at most the number of open calls: a
+//! failure that befalls all of them at once, and once, costs none. A storm stays near `1 + ratio`,
+//! and a quiet client always gets its retries. *Bucket*: gRPC A6's tokens, when configured.
 //!
 //! Only statuses that the peer sent are throttled; a first attempt never is.
 
@@ -15,17 +15,17 @@ use std::time::{Duration, Instant};
 pub enum ThrottleRule {
     /// Retries are not throttled.
     Off,
-    /// A retry is a debt of 1 that calls and time repay. It goes while the debt stays within what five
-    /// seconds repay (at least one retry), a call's first also while it stays within the number of open
-    /// calls.
+    /// A retry is a debt of 1 that calls and time repay. It goes while the debt stays within what
+    /// five seconds repay (at least one retry), a call's first also while it stays within the
+    /// number of open calls.
     Share {
         /// How much of a retry each call repays.
         ratio: f64,
         /// How many retries each second repays.
         floor: f64,
     },
-    /// gRPC A6: each retryable failure costs a token, each success earns `token_ratio`; above half of
-    /// `max_tokens`, retries go.
+    /// gRPC A6: each retryable failure costs a token, each success earns `token_ratio`; above half
+    /// of `max_tokens`, retries go.
     Bucket {
         /// The bucket's size.
         max_tokens: f64,
@@ -86,8 +86,8 @@ impl Throttle {
         }
     }
 
-    /// Whether a retry may go now, the call's first or a later one, while so many calls are open; if
-    /// so, it is owed.
+    /// Whether a retry may go now, the call's first or a later one, while so many calls are open;
+    /// if so, it is owed.
     pub fn take(&mut self, now: Instant, first: bool, open_calls: usize) -> bool {
         match self.rule {
             ThrottleRule::Off => true,

@@ -1,4 +1,5 @@
-//! The throttle alone, and in a model: calls that come, fail and are retried after 1, 2 and 4 s, as the seed says.
+//! The throttle alone, and in a model: calls that come, fail and are retried after 1, 2 and 4 s, as
+//! the seed says.
 
 use super::*;
 use std::{cmp::Reverse, collections::BinaryHeap};
@@ -16,13 +17,15 @@ struct Outcome {
     throttled: usize,
 }
 
-/// Calls that come at these times, in milliseconds; each is answered after `latency`, and fails so many times.
+/// Calls that come at these times, in milliseconds; each is answered after `latency`, and fails so
+/// many times.
 fn play(arrivals: impl IntoIterator<Item = u64>, latency: u64, fails: usize) -> Outcome {
     let start = Instant::now();
     let mut throttle = Throttle::new(SHARE, start);
     let (mut outcome, mut open) = (Outcome::default(), 0);
     // When, in which order, and which request of its call; a call begins with its first.
-    let mut requests: BinaryHeap<_> = arrivals.into_iter().enumerate().map(|(n, at)| Reverse((at, n, 0))).collect();
+    let arrivals = arrivals.into_iter().enumerate();
+    let mut requests: BinaryHeap<_> = arrivals.map(|(n, at)| Reverse((at, n, 0))).collect();
     let mut answers = BinaryHeap::new();
     while !(requests.is_empty() && answers.is_empty()) {
         let is_request = match (requests.peek(), answers.peek()) {
@@ -63,14 +66,17 @@ fn steady(per_second: u64, seconds: u64) -> impl Iterator<Item = u64> {
 fn calls_at_once_that_each_fail_once_all_succeed() {
     for latency in [0, 20, 5_000] {
         let outcome = play([0; 1_000], latency, 1);
-        assert_eq!(outcome, Outcome { requests: 2_000, succeeded: 1_000, throttled: 0 }, "{latency} ms");
+        let all = Outcome { requests: 2_000, succeeded: 1_000, throttled: 0 };
+        assert_eq!(outcome, all, "{latency} ms");
     }
 }
 
-/// A server that is slow to fail holds more calls open: the bound grows with their number, and with nothing else.
+/// A server that is slow to fail holds more calls open: the bound grows with their number, and with
+/// nothing else.
 #[test]
 fn a_storm_costs_a_fifth_ten_a_second_and_at_most_one_retry_per_open_call() {
-    for (rate, seconds, latency) in [(200, 30, 20), (200, 120, 3_000), (1_000, 30, 500), (5_000, 10, 0)] {
+    let storms = [(200, 30, 20), (200, 120, 3_000), (1_000, 30, 500), (5_000, 10, 0)];
+    for (rate, seconds, latency) in storms {
         let outcome = play(steady(rate, seconds), latency, usize::MAX);
         let calls = rate * seconds;
         // The last retries go up to seven seconds, and four answers, after the last call.
@@ -98,7 +104,8 @@ fn a_first_retry_goes_while_the_debt_stays_within_the_open_calls() {
     assert_eq!((0..1_000).filter(|_| throttle.take(start, true, 300)).count(), 300);
     assert!(!throttle.take(start, false, 300), "a later retry has the fifty only");
     assert!(throttle.take(start, true, 301), "one more call is open");
-    // 300 + 1 are owed. Ten calls repay two, a second ten: room for eleven first retries, and for no other.
+    // 300 + 1 are owed. Ten calls repay two, a second ten: room for eleven first retries, and for
+    // no other.
     (0..10).for_each(|_| throttle.call_started());
     let later = start + Duration::from_secs(1);
     assert_eq!((0..100).filter(|_| throttle.take(later, true, 300)).count(), 11);
@@ -114,7 +121,8 @@ fn later_retries_go_while_at_most_fifty_are_owed() {
     assert_eq!((0..200).filter(|_| throttle.take(start, false, 200)).count(), 50);
     for n in 1..=10 {
         throttle.call_started();
-        assert_eq!(throttle.take(start, false, 200), n % 5 == 0, "call {n}: five calls repay one retry");
+        let granted = throttle.take(start, false, 200);
+        assert_eq!(granted, n % 5 == 0, "call {n}: five calls repay one retry");
     }
     let later = start + Duration::from_secs(5);
     assert_eq!((0..200).filter(|_| throttle.take(later, false, 200)).count(), 50, "all is repaid");
@@ -174,7 +182,8 @@ fn the_greatest_numbers_do_not_overflow() {
 #[test]
 fn the_bucket_stops_at_half_and_not_before() {
     let start = Instant::now();
-    let mut throttle = Throttle::new(ThrottleRule::Bucket { max_tokens: 10.0, token_ratio: 0.1 }, start);
+    let rule = ThrottleRule::Bucket { max_tokens: 10.0, token_ratio: 0.1 };
+    let mut throttle = Throttle::new(rule, start);
     for failures in 1..=5 {
         throttle.peer_failed();
         assert_eq!(throttle.take(start, true, 1_000), failures < 5, "exactly half is not allowed");
