@@ -79,6 +79,7 @@ fn decisions() -> Vec<Decision> {
                     replayable: true,
                     deadline: Some(start),
                     link_answered: true,
+                    open_calls: 1_000,
                 };
                 let mut machine = CallMachine::default();
                 black_box(machine.failed(&unavailable, None, rules, &mut throttle, start, black_box(0.5)));

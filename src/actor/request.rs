@@ -268,6 +268,7 @@ impl RequestState {
             replayable: state.replayable && !self.draining,
             deadline: call.deadline,
             link_answered: ended.link_answered,
+            open_calls: self.core.telemetry.counts.open.load(Relaxed),
         };
         let unit = self.core.roll();
         let decision = {

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     model::{CallId, CallOptions, CallReport, Fact, Failure, Phase, ShedReason},
-    policy::{RetryLimit, earliest, parse_timeout},
+    policy::{RetryLimit, nearest_timeout, parse_timeout},
     telemetry::Counts,
     transport::{PREFIX, is_one_message, status},
 };
@@ -124,7 +124,8 @@ impl Core {
         }
     }
 
-    /// When a call made then must have ended: the caller's wish in either form, and the configuration's.
+    /// When a call made then must have ended: as the caller says in either form, or else as
+    /// configured.
     pub(crate) fn deadline(
         &self,
         method: &Method,
@@ -137,10 +138,9 @@ impl Core {
         let configured = method.rule.as_ref().and_then(|rule| rule.timeout).unwrap_or(self.config.timeout);
         let configured = configured.map(|timeout| beyond_the_wait(timeout, options));
         // `timeout` bounds unary calls only: a stream may live for months.
-        let timeouts = [asked, options.timeout, configured.filter(|_| unary)];
+        let timeout = nearest_timeout([options.timeout, asked], configured.filter(|_| unary));
         // A timeout beyond the clock's end is none.
-        let deadlines = timeouts.into_iter().flatten().map(|timeout| made.checked_add(timeout));
-        deadlines.fold(None, earliest)
+        made.checked_add(timeout?)
     }
 
     /// A request that is one message, and larger than may be sent.

@@ -147,8 +147,10 @@ keys! {
         "tls.roots" tls_roots(impl Into<String> as String) = "none", "`platform`, `webpki`, `file`, or `none`", "as other programs of the system";
     }
     "Time limits" {
-        /// The deadline of a whole unary call: queue, dials, attempts and waits together; `none` leaves it to the caller. Keep it
-        /// above `keepalive_time` + `keepalive_timeout`, so that a call caught on a dead link still has time.
+        /// The deadline of a whole unary call: queue, dials, attempts and waits together; `none`:
+        /// no deadline. A call that states one (`CallOptions::timeout`, `grpc-timeout`) has its own
+        /// instead. Keep it above `keepalive_time` + `keepalive_timeout`, so that a call caught on
+        /// a dead link still has time.
         "timeout" timeout(impl Into<Option<Duration>> as Option<Duration>) = "60", "seconds, or `none`", "above keepalive and all waits of the seed";
         /// The time one attempt may take before it ends with DEADLINE_EXCEEDED and is retried; never beyond `timeout`.
         "attempt_timeout" attempt_timeout(impl Into<Option<Duration>> as Option<Duration>) = "none", "seconds, or `none`", "off, as in gRPC";
@@ -213,9 +215,10 @@ keys! {
     "Retry throttle: keeps retries after statuses from the server a fraction of calls" {
         /// Whether retries are throttled at all. Lost links and failed dials never are.
         "retry_throttle.enabled" retry_throttle_enabled(bool) = "true", "true or false", "a struggling server is not buried";
-        /// How many retries each call earns.
+        /// A retry is a debt of 1: how much of it each call repays.
         "retry_throttle.ratio" retry_throttle_ratio(f64) = "0.2", "retries per call", "a storm stays near 1.25 requests per call";
-        /// How many retries each second earns, so that a quiet client always gets its retries.
+        /// How much of that debt each second repays. Retries go while the debt is at most what five
+        /// seconds repay; a call's first also while it is at most the number of open calls.
         "retry_throttle.floor" retry_throttle_floor(f64) = "10", "retries per second", "a quiet client keeps the seed's three retries";
         /// gRPC A6's token bucket in place of `ratio` and `floor`: its size, up to 1000. Needs `retry_throttle.token_ratio`.
         "retry_throttle.max_tokens" retry_throttle_max_tokens(f64) = "none", "tokens, or `none`", "gRPC A6";

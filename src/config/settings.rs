@@ -123,8 +123,8 @@ impl Config {
         self.tls.as_ref()
     }
 
-    /// The time a whole unary call may take: queue, dials, attempts and waits together. None: only the caller's own deadline
-    /// holds. 60 s by default, above `keepalive_time` + `keepalive_timeout`.
+    /// The time a whole unary call may take that states none of its own: queue, dials, attempts and
+    /// waits together. 60 s by default, above `keepalive_time` + `keepalive_timeout`.
     pub fn timeout(&self) -> Option<Duration> {
         self.timeout
     }
@@ -215,7 +215,8 @@ impl Config {
         self.intensity
     }
 
-    /// How retries after statuses from the server are throttled; by default 0.2 of calls plus 10 a second.
+    /// How retries after statuses from the server are throttled; by default each is a debt, of
+    /// which a call repays 0.2 and a second 10.
     pub fn retry_throttle(&self) -> ThrottleRule {
         self.throttle
     }

@@ -58,21 +58,25 @@ impl CallOptions {
         self
     }
 
-    /// The time the whole call may take, from now: queueing, dials, attempts and waits included. The shortest of this, the
-    /// request's `grpc-timeout` and the configured `timeout` holds.
+    /// The time the whole call may take, from now: queueing, dials, attempts and waits included. It
+    /// holds in place of the configured `timeout`, be it longer or shorter, and for streams, too.
+    /// Of this and the request's own `grpc-timeout` the shorter holds.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
     }
 
-    /// The time one attempt may take before it is abandoned with DEADLINE_EXCEEDED and retried.
+    /// The time one attempt may take before it is abandoned with DEADLINE_EXCEEDED and retried;
+    /// never beyond the call's time. In place of the configured `attempt_timeout`, and for unary
+    /// calls only.
     pub fn attempt_timeout(mut self, timeout: Duration) -> Self {
         self.attempt_timeout = Some(timeout);
         self
     }
 
-    /// Says that the server may wait this long of its own accord before it answers. The configured `timeout` and
-    /// `attempt_timeout` count from then on: they grow by `wait`, for this call.
+    /// Says that the server may wait this long of its own accord before it answers. The configured
+    /// `timeout` and `attempt_timeout` count from then on: they grow by `wait`, for this call. What
+    /// the call itself says does not.
     pub fn long_poll(mut self, wait: Duration) -> Self {
         self.long_poll = wait;
         self

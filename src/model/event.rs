@@ -148,7 +148,7 @@ pub enum Fact {
         /// From now until the retry.
         delay: Duration,
     },
-    /// A retry was due by policy, but the retry throttle has no allowance left.
+    /// A retry was due by policy, but the retry throttle forbade it: too many are owed.
     RetryThrottled {
         /// `pkg.Service/Method`.
         method: Arc<str>,

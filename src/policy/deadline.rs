@@ -1,7 +1,13 @@
-//! Deadlines: the earliest of those given holds, sums of times stay within the clock, and `grpc-timeout` on the wire (gRPC
-//! over HTTP/2).
+//! Deadlines: which timeout holds, the earliest of several times, sums of times that stay within
+//! the clock, and `grpc-timeout` on the wire (gRPC over HTTP/2).
 
 use std::time::{Duration, Instant};
+
+/// The timeout that holds: the one stated nearest to the call. The call may state two, as an option
+/// and as its `grpc-timeout`: then the shorter, and the configured one only where it states none.
+pub fn nearest_timeout(own: [Option<Duration>; 2], default: Option<Duration>) -> Option<Duration> {
+    own.into_iter().flatten().min().or(default)
+}
 
 /// The earlier of two deadlines, where none means never.
 pub fn earliest(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {

@@ -17,7 +17,7 @@ pub use call::{CallMachine, Decision, Place, Pushback, Rules, place_after};
 pub use channel::{Channel, Step};
 pub use codes::{CodeSet, code_from_name, code_name, code_names};
 pub(crate) use deadline::after;
-pub use deadline::{TimeoutText, earliest, format_timeout, parse_timeout};
+pub use deadline::{TimeoutText, earliest, format_timeout, nearest_timeout, parse_timeout};
 pub use intensity::{Intensity, Restarts, Verdict};
 pub(crate) use liveness::pinged_less;
 pub use liveness::{Liveness, Next};

@@ -1,7 +1,11 @@
 //! The retry throttle: keeps retries a fraction of calls, so that a struggling server is not buried.
 //!
-//! Two rules. *Share*, the default: each call earns `ratio` of a retry and time earns `floor` a second, so that a quiet
-//! client always gets its retries while a storm is held near `1 + ratio`. *Bucket*: gRPC A6's tokens, when configured.
+//! Two rules. *Share*, the default: a retry is a debt of 1; each call repays `ratio` of it, each
+//! second `floor`. A retry goes while the debt, with it, is at most what five seconds repay. A
+//! call's first retry goes, too, while the debt, with it, is at most the number of open calls: a
+//! failure that befalls all of them at once, and once, costs none. A storm stays near `1 + ratio`,
+//! and a quiet client always gets its retries. *Bucket*: gRPC A6's tokens, when configured.
+//!
 //! Only statuses that the peer sent are throttled; a first attempt never is.
 
 use std::time::{Duration, Instant};
@@ -11,15 +15,17 @@ use std::time::{Duration, Instant};
 pub enum ThrottleRule {
     /// Retries are not throttled.
     Off,
-    /// At most `ratio` retries per call plus `floor` a second; up to five seconds of the floor, at least one
-    /// retry, may be saved up.
+    /// A retry is a debt of 1 that calls and time repay. It goes while the debt stays within what
+    /// five seconds repay (at least one retry), a call's first also while it stays within the
+    /// number of open calls.
     Share {
-        /// Retries earned by each call.
+        /// How much of a retry each call repays.
         ratio: f64,
-        /// Retries earned by each second.
+        /// How many retries each second repays.
         floor: f64,
     },
-    /// gRPC A6: each retryable failure costs a token, each success earns `token_ratio`; above half of `max_tokens`, retries go.
+    /// gRPC A6: each retryable failure costs a token, each success earns `token_ratio`; above half
+    /// of `max_tokens`, retries go.
     Bucket {
         /// The bucket's size.
         max_tokens: f64,
@@ -28,157 +34,101 @@ pub enum ThrottleRule {
     },
 }
 
-/// How many seconds of the floor can be saved up: the time to a full allowance.
-const SAVED_SECONDS: f64 = 5.0;
+/// How many seconds of the floor may be owed by retries of any number.
+const OWED_SECONDS: f64 = 5.0;
 
-/// Thousandths of a token, so that nothing drifts.
+/// Thousandths of a retry or a token, so that nothing drifts.
 const MILLI: f64 = 1_000.0;
+
+/// What one retry costs, in thousandths.
+const ONE: i64 = 1_000;
 
 /// A throttle at work, shared by all calls of a channel.
 #[derive(Debug)]
 pub struct Throttle {
     rule: ThrottleRule,
-    milli: i64,
-    refilled: Instant,
+    /// What retries have cost and nothing has repaid yet (`Share`).
+    owed: i64,
+    /// Until when time has repaid its part (`Share`).
+    repaid: Instant,
+    /// What is left in the bucket (`Bucket`).
+    tokens: i64,
 }
 
 impl Throttle {
-    /// Starts full.
+    /// Starts with nothing owed, or with a full bucket.
     pub fn new(rule: ThrottleRule, now: Instant) -> Self {
-        let mut throttle = Self { rule, milli: 0, refilled: now };
-        throttle.milli = throttle.capacity();
-        throttle
-    }
-
-    fn capacity(&self) -> i64 {
-        match self.rule {
-            // A share that is ever to be paid out must be able to reach one retry.
-            ThrottleRule::Share { ratio, floor } if ratio + floor > 0.0 => {
-                ((floor * SAVED_SECONDS).max(1.0) * MILLI) as i64
-            }
+        let tokens = match rule {
+            ThrottleRule::Bucket { max_tokens, .. } => milli(max_tokens),
             ThrottleRule::Off | ThrottleRule::Share { .. } => 0,
-            ThrottleRule::Bucket { max_tokens, .. } => (max_tokens * MILLI) as i64,
-        }
-    }
-
-    fn add(&mut self, milli: i64) {
-        self.milli = self.milli.saturating_add(milli).clamp(0, self.capacity());
+        };
+        Self { rule, owed: 0, repaid: now, tokens }
     }
 
     /// A call was submitted.
     pub fn call_started(&mut self) {
         if let ThrottleRule::Share { ratio, .. } = self.rule {
-            self.add((ratio * MILLI) as i64);
+            self.repay(milli(ratio));
         }
     }
 
     /// A call succeeded.
     pub fn call_succeeded(&mut self) {
-        if let ThrottleRule::Bucket { token_ratio, .. } = self.rule {
-            self.add((token_ratio * MILLI) as i64);
+        if let ThrottleRule::Bucket { max_tokens, token_ratio } = self.rule {
+            self.tokens = self.tokens.saturating_add(milli(token_ratio)).min(milli(max_tokens));
         }
     }
 
     /// The peer answered with a retryable status, or forbade retries by pushback (A6 charges both).
     pub fn peer_failed(&mut self) {
         if let ThrottleRule::Bucket { .. } = self.rule {
-            self.add(-MILLI as i64);
+            self.tokens = (self.tokens - ONE).max(0);
         }
     }
 
-    /// Whether a retry may go now; if so it is paid for.
-    pub fn take(&mut self, now: Instant) -> bool {
+    /// Whether a retry may go now, the call's first or a later one, while so many calls are open;
+    /// if so, it is owed.
+    pub fn take(&mut self, now: Instant, first: bool, open_calls: usize) -> bool {
         match self.rule {
             ThrottleRule::Off => true,
-            ThrottleRule::Bucket { .. } => self.milli > self.capacity() / 2,
+            ThrottleRule::Bucket { max_tokens, .. } => self.tokens > milli(max_tokens) / 2,
+            // A debt that nothing ever repays is not made.
+            ThrottleRule::Share { ratio, floor } if ratio + floor <= 0.0 => false,
             ThrottleRule::Share { floor, .. } => {
-                self.refill(now, floor);
-                let granted = self.milli >= MILLI as i64;
+                self.repay_for_time(now, floor);
+                let owed = self.owed.saturating_add(ONE);
+                let at_once = if first { milli(open_calls as f64) } else { 0 };
+                let granted = owed <= milli((floor * OWED_SECONDS).max(1.0)).max(at_once);
                 if granted {
-                    self.milli -= MILLI as i64;
+                    self.owed = owed;
                 }
                 granted
             }
         }
     }
 
-    /// Earns whole thousandths only and keeps the rest of the time for later.
-    fn refill(&mut self, now: Instant, floor: f64) {
-        let elapsed = now.saturating_duration_since(self.refilled);
+    fn repay(&mut self, milli: i64) {
+        self.owed = (self.owed - milli).max(0);
+    }
+
+    /// Repays whole thousandths only and keeps the rest of the time for later.
+    fn repay_for_time(&mut self, now: Instant, floor: f64) {
+        let elapsed = now.saturating_duration_since(self.repaid);
         let earned = (elapsed.as_secs_f64() * floor * MILLI).floor();
         if earned < 1.0 {
             return;
         }
-        self.add(earned as i64);
-        let paid = Duration::try_from_secs_f64(earned / (floor * MILLI)).unwrap_or(elapsed).min(elapsed);
-        self.refilled = self.refilled.checked_add(paid).unwrap_or(now);
+        self.repay(earned as i64);
+        let took = Duration::try_from_secs_f64(earned / (floor * MILLI));
+        let took = took.map_or(elapsed, |took| took.min(elapsed));
+        self.repaid = self.repaid.checked_add(took).unwrap_or(now);
     }
+}
+
+fn milli(whole: f64) -> i64 {
+    (whole * MILLI) as i64
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SHARE: ThrottleRule = ThrottleRule::Share { ratio: 0.2, floor: 10.0 };
-
-    #[test]
-    fn a_storm_is_held_near_a_fifth_and_ten_a_second() {
-        let start = Instant::now();
-        let mut throttle = Throttle::new(SHARE, start);
-        let mut granted = 0;
-        for n in 0..6_000u64 {
-            throttle.call_started();
-            for _ in 0..3 {
-                granted += u64::from(throttle.take(start + Duration::from_millis(5 * n)));
-            }
-        }
-        // 30 s at 200 calls/s: 0.2 a call, 10 a second, and the 50 saved up.
-        assert!((1_540..=1_550).contains(&granted), "{granted}");
-    }
-
-    #[test]
-    fn a_quiet_client_always_gets_its_three_retries() {
-        let start = Instant::now();
-        let mut throttle = Throttle::new(SHARE, start);
-        for minute in 0..1_000 {
-            throttle.call_started();
-            let now = start + Duration::from_secs(60 * minute);
-            assert!((0..3).all(|_| throttle.take(now)));
-        }
-    }
-
-    #[test]
-    fn the_allowance_is_full_again_five_seconds_after_a_storm() {
-        let start = Instant::now();
-        let mut throttle = Throttle::new(SHARE, start);
-        while throttle.take(start) {}
-        let later = start + Duration::from_secs(5);
-        assert_eq!((0..200).filter(|_| throttle.take(later)).count(), 50);
-    }
-
-    #[test]
-    fn without_a_floor_each_fifth_call_earns_a_retry() {
-        let start = Instant::now();
-        let mut throttle = Throttle::new(ThrottleRule::Share { ratio: 0.2, floor: 0.0 }, start);
-        let mut granted = 0;
-        for _ in 0..100 {
-            granted += usize::from(throttle.take(start));
-            throttle.call_started();
-        }
-        assert_eq!(granted, 20);
-        let mut nothing = Throttle::new(ThrottleRule::Share { ratio: 0.0, floor: 0.0 }, start);
-        assert!(!nothing.take(start + Duration::from_secs(100)));
-    }
-
-    #[test]
-    fn the_bucket_stops_at_half_and_not_before() {
-        let start = Instant::now();
-        let mut throttle = Throttle::new(ThrottleRule::Bucket { max_tokens: 10.0, token_ratio: 0.1 }, start);
-        for failures in 1..=5 {
-            throttle.peer_failed();
-            assert_eq!(throttle.take(start), failures < 5, "exactly half is not allowed");
-        }
-        (0..10).for_each(|_| throttle.call_succeeded());
-        assert!(throttle.take(start));
-    }
-}
+#[path = "throttle_tests.rs"]
+mod tests;

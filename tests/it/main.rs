@@ -101,6 +101,8 @@ mod shutdown;
 mod stage;
 #[cfg(feature = "test-util")]
 mod targets;
+#[cfg(feature = "test-util")]
+mod timeouts;
 #[cfg(all(feature = "tls-ring", feature = "test-util"))]
 mod tls;
 #[cfg(feature = "test-util")]
