@@ -103,7 +103,7 @@ fn the_end_answers_everything(threads: usize, in_background: bool) {
     let (stage, callers) = (runtime(), runtime());
     let network = MemoryNetwork::new();
     let server = stage.block_on(ScriptedServer::on_memory(&network, ADDRESS));
-    let config = || config().initial_backoff(HOUR).max_backoff(HOUR).timeout(HOUR).keepalive_time(None);
+    let config = || config().initial_backoff(HOUR).max_backoff(HOUR).timeout(2 * HOUR).keepalive_time(None);
     let (mut home, supervisor) = Home::of(&network, config(), threads, in_background);
     let nowhere = MemoryNetwork::new();
     let (mut other_home, waiting) = Home::of(&nowhere, config(), threads, in_background);

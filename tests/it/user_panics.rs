@@ -92,7 +92,7 @@ async fn a_connector_that_panics_is_a_dial_that_failed_with_its_words_and_backof
             assert!(failure.reason.contains(&words), "{}", failure.reason);
             assert!(failure.step == DialStep::Connect && !failure.timed_out);
         }
-        assert_eq!(world.log.count(|fact| matches!(fact, Fact::BackoffStarted { .. })), 3);
+        assert!(world.log.count(|fact| matches!(fact, Fact::BackoffStarted { .. })) >= 3);
     }
 }
 
@@ -117,11 +117,12 @@ async fn a_stream_that_panics_is_a_link_lost_with_its_words_and_its_calls_are_re
         let world = world(config().initial_backoff(ms(20))).await;
         world.says("first").await;
         world.server.script(Script::delay(ms(300)));
-        let calls: Vec<_> =
+        let mut calls: Vec<_> =
             (0..10).map(|_| start(&world.supervisor.channel(), "in flight", CallOptions::new())).collect();
         let posted = post(&world.supervisor.mailbox(), "posted", CallOptions::new());
         world.server.arrived(12).await;
         world.connector.arm(spot, 1);
+        calls.push(start(&world.supervisor.channel(), "in flight", CallOptions::new()));
         for call in calls {
             let (_, answer) = bounded("it is repeated", call).await.expect("no panic in the caller's task");
             assert_eq!(answer.expect("answered"), "in flight", "{spot:?}");
