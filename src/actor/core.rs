@@ -208,7 +208,7 @@ impl Core {
 
     /// The last connect error, if no link is up.
     pub(super) fn failing(&self) -> Option<Arc<str>> {
-        let up = self.link.load().as_ref().is_some_and(|link| link.is_accepting());
+        let up = self.link().is_some_and(|link| link.is_accepting());
         self.failing.lock().clone().filter(|_| !up)
     }
 
@@ -217,9 +217,14 @@ impl Core {
         self.incarnation.subscribe()
     }
 
+    /// The link in use.
+    pub(crate) fn link(&self) -> Option<Arc<Link>> {
+        self.link.load_full()
+    }
+
     /// How many streams are open on the link in use.
     pub(crate) fn streams(&self) -> usize {
-        self.link.load().as_ref().map_or(0, |link| link.in_flight())
+        self.link().map_or(0, |link| link.in_flight())
     }
 
     // --- the end ---------------------------------------------------------------------------------------------------

@@ -122,6 +122,30 @@ mod tests {
     }
 
     #[test]
+    fn times_beyond_the_clocks_end_are_waited_for_and_overflow_nothing() {
+        let start = Instant::now();
+        let mut link = Liveness::new(Duration::MAX, Duration::MAX, true);
+        assert!(matches!(link.next(start, start, 1), Next::SleepUntil(at) if at > start));
+        let mut link = Liveness::new(TIME, Duration::MAX, true);
+        assert_eq!(link.next(start + TIME, start, 1), Next::Ping);
+        assert!(matches!(link.next(start + TIME, start, 1), Next::SleepUntil(at) if at > start + TIME));
+    }
+
+    #[test]
+    fn a_complaint_doubles_the_time_up_to_four_hours_or_to_a_longer_one_that_was_configured() {
+        let hours = |n| Duration::from_secs(n * 3_600);
+        let mut time = TIME;
+        for _ in 0..100 {
+            let next = pinged_less(time, Some(TIME));
+            assert!(next == time * 2 || next == hours(4), "{next:?}");
+            time = next;
+        }
+        assert_eq!((time, pinged_less(time, None)), (hours(4), hours(4)));
+        assert_eq!(pinged_less(hours(5), Some(hours(6))), hours(6));
+        assert_eq!(pinged_less(Duration::MAX, Some(Duration::MAX)), Duration::MAX);
+    }
+
+    #[test]
     fn without_permission_an_idle_link_rests_and_a_call_after_long_silence_pings_at_once() {
         let start = Instant::now();
         let mut link = Liveness::new(TIME, TIMEOUT, false);

@@ -157,6 +157,18 @@ mod tests {
     }
 
     #[test]
+    fn numbers_without_sense_or_end_overflow_nothing() {
+        let start = Instant::now();
+        for floor in [f64::MAX, f64::INFINITY, f64::NAN, -1.0, 1e-300] {
+            let mut throttle = Throttle::new(ThrottleRule::Share { ratio: floor, floor }, start);
+            throttle.call_started();
+            for seconds in [0, 1, u64::MAX / 4_000_000_000] {
+                throttle.take(start + Duration::from_secs(seconds));
+            }
+        }
+    }
+
+    #[test]
     fn without_a_floor_each_fifth_call_earns_a_retry() {
         let start = Instant::now();
         let mut throttle = Throttle::new(ThrottleRule::Share { ratio: 0.2, floor: 0.0 }, start);

@@ -34,7 +34,7 @@ use std::{
 const CANCELLED: &str = "actor_task_cancelled";
 
 /// So long a link may be shown as Ready although it takes no calls: the news of its end are under way.
-const NEWS_TAKE: Duration = Duration::from_secs(1);
+const NEWS_TAKE: Duration = Duration::from_secs(5);
 
 /// After the grace, so long for goodbyes to be written before links are cut.
 const FAREWELL: Duration = Duration::from_millis(100);
