@@ -85,8 +85,8 @@ impl SupervisedBody {
         frame
     }
 
-    /// What became of the link ends the call; but where the runtime ended under the link, that is the reason, and its news come
-    /// as the call's answer.
+    /// What became of the link ends the call; but where the runtime ended under the link, that is
+    /// the reason, and its news come as the call's answer.
     fn failed(&mut self, failure: Failure) -> Poll<Status> {
         if let Some(open) = &mut self.open
             && matches!(failure.cause, Cause::LinkLost(_))

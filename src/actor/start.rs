@@ -1,5 +1,6 @@
-//! Starts the actors of a supervised channel, and sees to it that every call is answered when all is over, whatever ended
-//! them: a shutdown, a failure for good, or the end of the runtime they live on.
+//! Starts the actors of a supervised channel, and sees to it that every call is answered when all
+//! is over, whatever ended them: a shutdown, a failure for good, or the end of the runtime they
+//! live on.
 
 use super::{core::Core, supervisor::SupervisorActor};
 use crate::model::{ConnectivityState, Fact, Failure, Incarnation, LinkEnd, RUNTIME_ENDED};
@@ -29,8 +30,9 @@ pub(crate) async fn spawn_linked(core: Arc<Core>, parent: ActorCell) -> Result<(
     Ok(())
 }
 
-/// Answers what is left when it is dropped, if nobody has before. A task owns it from its first moment on; so the end of the
-/// runtime, which drops all tasks, is heard like any other. That drop spawns nothing and waits for nothing.
+/// Answers what is left when it is dropped, if nobody has before. A task owns it from its first
+/// moment on; so the end of the runtime, which drops all tasks, is heard like any other. That drop
+/// spawns nothing and waits for nothing.
 struct Burial(Arc<Core>);
 
 impl Burial {

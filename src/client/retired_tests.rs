@@ -1,5 +1,6 @@
-//! What a supervisor makes of links that say nothing of their end themselves: one whose stream ids are used up, and one that shuts
-//! without a word. The first takes a billion calls, so the link's word is played here; `transport::link` has a test that it comes.
+//! What a supervisor makes of links that say nothing of their end themselves: one whose stream ids
+//! are used up, and one that shuts without a word. The first takes a billion calls, so the link's
+//! word is played here; `transport::link` has a test that it comes.
 
 use super::Supervisor;
 use crate::{
@@ -53,7 +54,8 @@ async fn a_retired_link_finishes_its_call_while_its_successor_takes_the_next() {
     assert_eq!((seen.incarnation, seen.retries, seen.transparent_retries), (Incarnation(2), 0, 0));
 }
 
-/// Time line: 1 s the link shuts without a word to anyone, 6 s the watchdog has waited for the news long enough.
+/// Time line: 1 s the link shuts without a word to anyone, 6 s the watchdog has waited for the news
+/// long enough.
 #[tokio::test(start_paused = true)]
 async fn a_channel_that_is_ready_without_a_link_that_takes_calls_is_found_and_starts_over() {
     let network = MemoryNetwork::new();

@@ -54,10 +54,11 @@ pub(super) struct Handle {
 impl Supervisor {
     /// Starts supervising. Must be called within a tokio runtime, and panics outside one, as `tokio::spawn` does.
     ///
-    /// The supervisor lives on that runtime; calls may be made on any other, or on a thread without one. When the runtime ends,
-    /// every open and every later call ends with UNAVAILABLE, and the state is SHUTDOWN. A current-thread runtime must be
-    /// driven, by a `block_on` that is under way: while nobody does, no link moves. Calls then end at their deadlines, those
-    /// without one not at all.
+    /// The supervisor lives on that runtime; calls may be made on any other, or on a thread without
+    /// one. When the runtime ends, every open and every later call ends with UNAVAILABLE, and the
+    /// state is SHUTDOWN. A current-thread runtime must be driven, by a `block_on` that is under
+    /// way: while nobody does, no link moves. Calls then end at their deadlines, those without one
+    /// not at all.
     pub fn spawn(config: Config) -> Self {
         Self::builder(config).spawn()
     }

@@ -1,5 +1,5 @@
-//! Deadlines: the earliest of those given holds, sums of times stay within the clock, and `grpc-timeout` on the wire (gRPC
-//! over HTTP/2).
+//! Deadlines: the earliest of those given holds, sums of times stay within the clock, and
+//! `grpc-timeout` on the wire (gRPC over HTTP/2).
 
 use std::time::{Duration, Instant};
 

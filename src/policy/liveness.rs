@@ -16,8 +16,8 @@ pub struct Liveness {
 /// However often a peer complains, it is asked this often.
 const SELDOM: Duration = Duration::from_secs(4 * 60 * 60);
 
-/// The keepalive time after a complaint of a link that `had` one (gRPC A8): twice that, up to 4 h or, if that is longer, the time
-/// that was `configured`.
+/// The keepalive time after a complaint of a link that `had` one (gRPC A8): twice that, up to 4 h
+/// or, if that is longer, the time that was `configured`.
 pub(crate) fn pinged_less(had: Duration, configured: Option<Duration>) -> Duration {
     had.saturating_mul(2).min(SELDOM.max(configured.unwrap_or_default()))
 }

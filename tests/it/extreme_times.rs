@@ -1,4 +1,5 @@
-//! Times at the edge of what can be written in a file or said by a caller or a peer: nothing overflows, whatever adds them up.
+//! Times at the edge of what can be written in a file or said by a caller or a peer: nothing
+//! overflows, whatever adds them up.
 
 use crate::rig::{ADDRESS, Log, SAY, config, ms, post, secs};
 use proptest::{prelude::*, sample::select};
@@ -59,7 +60,8 @@ async fn say(channel: &SupervisedChannel, options: CallOptions) -> Result<String
     }
 }
 
-/// A link's life: up, lost, refused, sent away, complained of, idle for long, with calls of odd times on it.
+/// A link's life: up, lost, refused, sent away, complained of, idle for long, with calls of odd
+/// times on it.
 async fn live(config: ConfigBuilder, options: CallOptions, wait: Duration) -> Result<(), String> {
     let config = config.build().map_err(|error| error.to_string())?;
     let network = MemoryNetwork::new();

@@ -1,5 +1,6 @@
-//! Runtimes other than the supervisor's: calls made in another one, or in none, and what happens when the supervisor's ends. A
-//! deadline hangs on nobody's life. Real clocks and threads: paused time belongs to a single runtime.
+//! Runtimes other than the supervisor's: calls made in another one, or in none, and what happens
+//! when the supervisor's ends. A deadline hangs on nobody's life. Real clocks and threads: paused
+//! time belongs to a single runtime.
 
 use crate::rig::{ADDRESS, SAY, cause, config, ms, post, report, said, say, secs};
 use futures::executor::block_on;

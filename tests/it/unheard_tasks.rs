@@ -1,4 +1,5 @@
-//! No task dies unheard: whatever is killed in whichever task, the channel goes on, and every call has its one answer.
+//! No task dies unheard: whatever is killed in whichever task, the channel goes on, and every call
+//! has its one answer.
 
 use crate::{
     hush::hush_injected_panics,

@@ -1,5 +1,6 @@
-//! Panics of other people's code: a connector, its streams, a credentials hook, a recorder in our tasks; codecs, interceptors and
-//! bodies in the caller's own. None takes the channel down, none leaves a call open, and each is told in its own words.
+//! Panics of other people's code: a connector, its streams, a credentials hook, a recorder in our
+//! tasks; codecs, interceptors and bodies in the caller's own. None takes the channel down, none
+//! leaves a call open, and each is told in its own words.
 
 use crate::{
     hush::hush_injected_panics,
@@ -110,7 +111,8 @@ async fn a_progress_that_panics_is_part_of_the_words_of_the_dial_that_timed_out(
     world.says("again").await;
 }
 
-/// The issue: READY for ever on a dead link. h2 writes under a lock: calls in flight must not meet it poisoned.
+/// The issue: READY for ever on a dead link. h2 writes under a lock: calls in flight must not meet
+/// it poisoned.
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_panics_is_a_link_lost_with_its_words_and_its_calls_are_repeated() {
     for spot in [PanicSpot::Read, PanicSpot::Write, PanicSpot::Flush] {
@@ -164,7 +166,8 @@ async fn a_stream_that_panics_at_its_end_holds_up_no_end() {
     }
 }
 
-/// Every spot for ever, one after another: whatever panics, calls end by their deadline, and dials keep their distance.
+/// Every spot for ever, one after another: whatever panics, calls end by their deadline, and dials
+/// keep their distance.
 #[tokio::test(start_paused = true)]
 async fn a_connector_that_never_ceases_to_panic_costs_calls_their_deadline_and_no_more() {
     for spot in PanicSpot::all() {
@@ -185,7 +188,8 @@ async fn a_connector_that_never_ceases_to_panic_costs_calls_their_deadline_and_n
     }
 }
 
-/// Nonsense from a stream is as bad as a panic: h2 would take a count that cannot be true for its own bug.
+/// Nonsense from a stream is as bad as a panic: h2 would take a count that cannot be true for its
+/// own bug.
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_says_it_wrote_more_than_it_was_given_is_a_link_lost() {
     struct Boasts(Arc<dyn Connector>);
