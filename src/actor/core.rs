@@ -258,10 +258,11 @@ impl Core {
 
     /// Whether the runtime takes no more tasks: it ends with all that runs on it.
     pub(super) fn runtime_has_ended(&self) -> bool {
-        // A task that waits for ever is over at once only there.
+        // A task that waits for ever, and that nobody has aborted yet, is over only there.
         let probe = self.runtime.spawn(std::future::pending::<()>());
+        let ended = probe.is_finished();
         probe.abort();
-        probe.is_finished()
+        ended
     }
 
     pub(crate) fn set_closed(&self) {

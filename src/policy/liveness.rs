@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn a_complaint_doubles_the_time_up_to_four_hours_or_to_a_longer_one_that_was_configured() {
-        let hours = |n| Duration::from_secs(n * 3_600);
+        let hours = |n: u64| Duration::from_secs(n * 3_600);
         let mut time = TIME;
         for _ in 0..100 {
             let next = pinged_less(time, Some(TIME));

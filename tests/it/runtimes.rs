@@ -199,6 +199,28 @@ fn the_end_of_a_current_thread_runtime_answers_every_open_and_later_call_elsewhe
     }
 }
 
+#[test]
+fn a_shutdown_under_way_returns_when_the_runtime_ends_before_it() {
+    let (stage, callers) = (runtime(), runtime());
+    let network = MemoryNetwork::new();
+    let server = stage
+        .block_on(async { ScriptedServer::builder().script(Script::delay(HOUR)).on_memory(&network, ADDRESS).await });
+    let (mut home, supervisor) = Home::of(&network, config(), 2, false);
+    callers.block_on(async {
+        let channel = supervisor.channel();
+        let call = tokio::spawn(async move { say(&channel, "x", CallOptions::new()).await });
+        soon("the call arrives", server.arrived(1)).await;
+        let closing = supervisor.clone();
+        let closing = tokio::spawn(async move { closing.shutdown(HOUR).await });
+        wait_until("the drain begins", || supervisor.state() == ConnectivityState::Shutdown).await;
+        home.end();
+        soon("shutdown", closing).await.expect("no panic");
+        let status = soon("the call", call).await.expect("no panic").expect_err("it was cut short");
+        assert_eq!((status.code(), cause(&status)), (Code::Cancelled, &Cause::Shutdown));
+    });
+    stage.block_on(async move { drop((server, supervisor)) });
+}
+
 /// Nothing moves there, links neither. Deadlines do.
 #[test]
 fn calls_on_a_supervisor_whose_runtime_nobody_drives_end_at_their_deadline() {

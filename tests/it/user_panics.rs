@@ -425,6 +425,20 @@ async fn a_request_that_panics_ends_its_call_alone_before_and_after_the_answers_
     assert_eq!(status.code(), Code::Internal);
     assert!(status.message().contains(INJECTED), "{status:?}");
     assert!(matches!(cause(&status), Cause::RequestBody(_)));
+    drop(heard);
+
+    // One that only fails after the head is told in its own words, too.
+    let (speak, said) = tokio::sync::mpsc::unbounded_channel();
+    speak.send("a".to_owned()).expect("open");
+    let said = tokio_stream::wrappers::UnboundedReceiverStream::new(said);
+    let mut grpc = Grpc::new(world.supervisor.channel()).max_encoding_message_size(10);
+    let mut heard = grpc.streaming(Request::new(said), path(), codec()).await.expect("it begins").into_inner();
+    assert_eq!(heard.message().await.expect("echoed"), Some("a".into()));
+    speak.send("far too long for this".to_owned()).expect("open");
+    let status = bounded("the caller hears", heard.message()).await.expect_err("the request failed");
+    assert_eq!(status.code(), Code::OutOfRange, "{status:?}");
+    world.server.given_up(3).await;
+    drop(heard);
     world.server.script(Answer::echo());
     world.says("last").await;
     assert_eq!((world.server.connections(), world.supervisor.snapshot().streams), (1, 0));
