@@ -167,7 +167,7 @@ fn the_end_answers_everything(threads: usize, in_background: bool) {
         assert!(!soon("wait_ready", hoping).await.expect("no panic"));
         for ended in [&supervisor, &waiting] {
             assert_eq!(ended.state(), ConnectivityState::Shutdown);
-            assert_eq!(ended.snapshot().calls_open, 0);
+            assert_eq!((ended.snapshot().calls_open, *ended.watch_incarnation().borrow()), (0, None));
             let late = soon("a late call", say(&ended.channel(), "x", CallOptions::new())).await;
             assert_gone("a late call", &late.expect_err("nobody is there"));
             let late = soon("a late message", post(&ended.mailbox(), "x", CallOptions::new())).await;
