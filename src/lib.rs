@@ -53,7 +53,9 @@
 //!
 //! # Runtimes
 //!
-//! Works on tokio's multi-thread and current-thread runtimes. Time is asked of tokio, so tests may pause it. Futures say
+//! Works on tokio's multi-thread and current-thread runtimes. Calls may be made on another runtime
+//! than the supervisor's, or on a thread without one; see [`Supervisor::spawn`]. Time is asked of
+//! tokio, so tests may pause it. Futures say
 //! in their documentation what happens when they are dropped; none of them loses a call silently.
 
 // Tests of single files may look at the clock.

@@ -1,6 +1,8 @@
-//! Panics of other people's code: caught where it runs in a task of ours, and put in words. One place for both.
+//! Panics of other people's code: caught where it runs in a task of ours, and put in words. One
+//! place for both.
 //!
-//! What a panic left half done is thrown away by whoever caught it, which is why nothing here asks for `UnwindSafe`.
+//! What a panic left half done is thrown away by whoever caught it, which is why nothing here asks
+//! for `UnwindSafe`.
 
 use futures::{FutureExt as _, future::CatchUnwind};
 use std::{

@@ -1,7 +1,9 @@
-//! A time limit that hangs on nobody's life. Its timer is on the runtime that polls it; on a thread without one, in a task
-//! on the supervisor's. So a call may wait in another runtime than the supervisor's, or in none, and move between them.
+//! A time limit that hangs on nobody's life. Its timer is on the runtime that polls it; on a thread
+//! without one, in a task on the supervisor's. So a call may wait in another runtime than the
+//! supervisor's, or in none, and move between them.
 //!
-//! No timer is polled outside the runtime it was made in: tokio panics where that runtime has ended.
+//! No timer is polled outside the runtime it was made in: tokio panics where that runtime has
+//! ended.
 
 use crate::{clock, unwind::caught};
 use pin_project_lite::pin_project;
@@ -101,7 +103,8 @@ impl Drop for Lent {
     }
 }
 
-/// Waits for `future`, but no longer than `timeout`; none if that is over first. Cancel safe as far as `future` is.
+/// Waits for `future`, but no longer than `timeout`; none if that is over first. Cancel safe as far
+/// as `future` is.
 pub(crate) async fn within<F: Future>(runtime: &Handle, timeout: Duration, future: F) -> Option<F::Output> {
     // A timeout beyond the clock's end is none.
     let end = clock::now().checked_add(timeout);

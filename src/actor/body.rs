@@ -15,6 +15,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame};
 use std::{
+    future::{Future as _, poll_fn},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -85,8 +86,8 @@ impl SupervisedBody {
         frame
     }
 
-    /// What became of the link ends the call; but where the runtime ended under the link, that is the reason, and its news come
-    /// as the call's answer.
+    /// What became of the link ends the call; but where the runtime ended under the link, that is
+    /// the reason, and its news come as the call's answer.
     fn failed(&mut self, failure: Failure) -> Poll<Status> {
         if let Some(open) = &mut self.open
             && matches!(failure.cause, Cause::LinkLost(_))
@@ -156,15 +157,24 @@ impl Body for SupervisedBody {
 /// Sends the rest of the request in a task. A request that fails or panics there ends its call.
 fn pump_on(core: &Arc<Core>, call: &Arc<Call>, pump: Pump) -> AbortHandle {
     let (told, call) = (core.clone(), call.clone());
-    task::spawn(core, "Pump", pump, move |sent| {
-        let status = match sent {
+    let mut pump = Some(pump);
+    let sending = poll_fn(move |cx| {
+        let sent = ready!(Pin::new(pump.as_mut().expect("polled until it ends")).poll(cx));
+        Poll::Ready((sent, pump.take()))
+    });
+    task::spawn(core, "Pump", sending, move |sent| {
+        let (status, pump) = match sent {
             // The answer says the rest.
-            Ok(Sent::Whole | Sent::StreamEnded) => return,
-            Ok(Sent::BodyFailed(status)) => status,
-            Err(words) => Status::internal(format!("it panicked: {words}")),
+            Ok((Sent::Whole | Sent::StreamEnded, _)) => return,
+            Ok((Sent::BodyFailed(status), pump)) => (status, pump),
+            Err(words) => (Status::internal(format!("it panicked: {words}")), None),
         };
         let failure = Failure::request_body(status.message().into());
         told.conclude(&call, AttemptFailure { failure, status, pushback: None, link_answered: false });
+        // Only then: who reads the answer shall hear the reason, not the reset.
+        if let Some(pump) = pump {
+            pump.reset();
+        }
     })
 }
 

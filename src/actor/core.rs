@@ -202,7 +202,7 @@ impl Core {
 
     /// The last connect error, if no link is up.
     pub(super) fn failing(&self) -> Option<Arc<str>> {
-        let up = self.link.load().as_ref().is_some_and(|link| link.is_accepting());
+        let up = self.link().is_some_and(|link| link.is_accepting());
         self.failing.lock().clone().filter(|_| !up)
     }
 
@@ -211,9 +211,14 @@ impl Core {
         self.incarnation.subscribe()
     }
 
+    /// The link in use.
+    pub(crate) fn link(&self) -> Option<Arc<Link>> {
+        self.link.load_full()
+    }
+
     /// How many streams are open on the link in use.
     pub(crate) fn streams(&self) -> usize {
-        self.link.load().as_ref().map_or(0, |link| link.in_flight())
+        self.link().map_or(0, |link| link.in_flight())
     }
 
     // --- the end ---------------------------------------------------------------------------------------------------
@@ -247,10 +252,11 @@ impl Core {
 
     /// Whether the runtime takes no more tasks: it ends with all that runs on it.
     pub(super) fn runtime_has_ended(&self) -> bool {
-        // A task that waits for ever is over at once only there.
+        // A task that waits for ever, and that nobody has aborted yet, is over only there.
         let probe = self.runtime.spawn(std::future::pending::<()>());
+        let ended = probe.is_finished();
         probe.abort();
-        probe.is_finished()
+        ended
     }
 
     pub(crate) fn set_closed(&self) {

@@ -1,5 +1,5 @@
-//! A switch for tests: makes an actor panic at a chosen message, or a task at its next step. Compiled to nothing without the
-//! feature `test-util`.
+//! A switch for tests: makes an actor panic at a chosen message, or a task at its next step.
+//! Compiled to nothing without the feature `test-util`.
 
 #[cfg(feature = "test-util")]
 pub use on::{Child, Panics};
@@ -25,7 +25,8 @@ mod on {
         Connection,
         /// An actor that queues and starts calls.
         Request,
-        /// A task beside the actors. Its "messages" are the tasks' names; it panics at its next step.
+        /// A task beside the actors. Its "messages" are the tasks' names; it panics at its next
+        /// step.
         Task,
     }
 

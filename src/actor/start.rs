@@ -1,7 +1,8 @@
-//! Starts the actors of a supervised channel, and sees to it that every call is answered when all is over, whatever ended
-//! them: a shutdown, a failure for good, or the end of the runtime they live on.
+//! Starts the actors of a supervised channel, and sees to it that every call is answered when all
+//! is over, whatever ended them: a shutdown, a failure for good, or the end of the runtime they
+//! live on.
 
-use super::{core::Core, supervisor::SupervisorActor};
+use super::{core::Core, message::Door, supervisor::SupervisorActor};
 use crate::model::{ConnectivityState, Fact, Failure, Incarnation, LinkEnd, RUNTIME_ENDED};
 use ractor::{Actor, ActorCell, SpawnErr, concurrency::JoinHandle};
 use std::{
@@ -29,8 +30,9 @@ pub(crate) async fn spawn_linked(core: Arc<Core>, parent: ActorCell) -> Result<(
     Ok(())
 }
 
-/// Answers what is left when it is dropped, if nobody has before. A task owns it from its first moment on; so the end of the
-/// runtime, which drops all tasks, is heard like any other. That drop spawns nothing and waits for nothing.
+/// Answers what is left when it is dropped, if nobody has before. A task owns it from its first
+/// moment on; so the end of the runtime, which drops all tasks, is heard like any other. That drop
+/// spawns nothing and waits for nothing.
 struct Burial(Arc<Core>);
 
 impl Burial {
@@ -64,6 +66,7 @@ fn close(core: &Core, cause: Option<String>) {
         Some(cause) => Failure::supervision(cause.clone(), phase),
         None => Failure::shutdown(phase),
     });
+    core.set_door(Door::default());
     let from = core.telemetry.state();
     if from != ConnectivityState::Shutdown {
         core.telemetry.announce(Fact::StateChanged {

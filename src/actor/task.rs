@@ -1,8 +1,9 @@
-//! Tasks whose end is always told. A task that dies alone leaves whoever waits for it waiting for ever, so every task of
-//! this crate is spawned here, with what is to be done about its end: with what it gave, or with what its panic said.
+//! Tasks whose end is always told. A task that dies alone leaves whoever waits for it waiting for
+//! ever, so every task whose end matters is spawned here, with what is to be done about that end:
+//! with what it gave, or with what its panic said.
 //!
-//! Two ends are not told, because nobody waits then: its owner aborted it, or the runtime has ended (`start` answers
-//! for that).
+//! Two ends are not told, because nobody waits then: its owner aborted it, or the runtime has ended
+//! (`start` answers for that).
 
 use super::core::Core;
 use crate::unwind::{catching, words};
@@ -28,7 +29,8 @@ where
     F: FnOnce(Result<T, String>) + Send + 'static,
 {
     let told = Told(Some(told), PhantomData);
-    // Not `async move`: an async block has room for what it awaits twice, and some of these tasks stay.
+    // Not `async move`: an async block has room for what it awaits twice, and some of these tasks
+    // stay.
     let work = catching(work).map(move |end| told.tell(end.map_err(|panic| words(&*panic).to_owned())));
     runtime.spawn(work).abort_handle()
 }

@@ -127,7 +127,7 @@ impl AgentQueue {
             if answered - began + Duration::from_millis(5) >= wait {
                 return Ok(None);
             }
-            tokio::time::sleep(PACE.saturating_sub(answered - asked).min(left)).await;
+            self.client.supervisor().rest(PACE.saturating_sub(answered - asked).min(left)).await;
         }
     }
 

@@ -80,7 +80,7 @@ impl Watching {
                 },
             }
             self.stream = None;
-            tokio::time::sleep(pause(self.failures, rand::random())).await;
+            self.queue.client().supervisor().rest(pause(self.failures, rand::random())).await;
             self.failures = self.failures.saturating_add(1);
         }
         None

@@ -23,7 +23,8 @@ use tonic::{Status, metadata::MetadataMap};
 /// sender's context, before any mailbox, so that a full queue refuses it at once and no panic loses it. That is why this is
 /// a type of its own and not ractor's `DerivedActorRef`, whose conversion knows nothing of the supervisor it sends to.
 ///
-/// A mailbox does not keep the supervisor alive. Messages to one that is gone are answered with CANCELLED.
+/// A mailbox does not keep the supervisor alive. Messages to one that is gone are answered with
+/// CANCELLED, or with UNAVAILABLE where its runtime has ended.
 #[derive(Clone)]
 pub struct Mailbox {
     core: Arc<Core>,

@@ -1,5 +1,6 @@
-//! A link whose stream ids are used up, as a whole supervisor sees it. It takes a billion calls to get there, so the link's word is
-//! played here; that a link says it is tested in `transport::link`.
+//! What a supervisor makes of links that say nothing of their end themselves: one whose stream ids
+//! are used up, and one that shuts without a word. The first takes a billion calls, so the link's
+//! word is played here; `transport::link` has a test that it comes.
 
 use super::Supervisor;
 use crate::{
@@ -51,4 +52,37 @@ async fn a_retired_link_finishes_its_call_while_its_successor_takes_the_next() {
     let seen = supervisor.snapshot();
     assert_eq!((server.connections(), server.handled()), (2, 2));
     assert_eq!((seen.incarnation, seen.retries, seen.transparent_retries), (Incarnation(2), 0, 0));
+}
+
+/// Time line: 1 s the link shuts without a word to anyone, 6 s the watchdog has waited for the news
+/// long enough.
+#[tokio::test(start_paused = true)]
+async fn a_channel_that_is_ready_without_a_link_that_takes_calls_is_found_and_starts_over() {
+    let network = MemoryNetwork::new();
+    let server = ScriptedServer::builder().script(Script::delay(Duration::from_secs(20)));
+    let server = server.on_memory(&network, "server:50051").await;
+    let config = Config::builder().host("server").build().expect("valid");
+    let supervisor = Supervisor::builder(config).connector(network.connector()).seed(1).spawn();
+    let mut events = supervisor.events();
+    // It keeps the link's driver busy, so that nobody has news of an end.
+    let first = tokio::spawn(say(supervisor.clone()));
+    sleep(Duration::from_secs(1)).await;
+    supervisor.core().link().expect("it is up").drain();
+    let second = tokio::spawn(say(supervisor.clone()));
+    let began = tokio::time::Instant::now();
+    let failed = async {
+        loop {
+            if let Some(EventItem::Event(event)) = events.next().await
+                && let Fact::ChildFailed { child, error } = &event.fact
+            {
+                return (*child, error.to_string());
+            }
+        }
+    };
+    let (child, error) = timeout(Duration::from_secs(60), failed).await.expect("somebody looks");
+    assert_eq!((child, began.elapsed().as_secs()), ("supervisor", 5));
+    assert!(error.contains("without a link that takes calls"), "{error}");
+    first.await.expect("no panic").expect("answered");
+    second.await.expect("no panic").expect("answered");
+    assert_eq!(server.connections(), 2);
 }

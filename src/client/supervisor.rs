@@ -53,6 +53,12 @@ pub(super) struct Handle {
 
 impl Supervisor {
     /// Starts supervising. Must be called within a tokio runtime, and panics outside one, as `tokio::spawn` does.
+    ///
+    /// The supervisor lives on that runtime; calls may be made on any other, or on a thread without
+    /// one. When the runtime ends, every open and every later call ends with UNAVAILABLE, and the
+    /// state is SHUTDOWN. A current-thread runtime must be driven, by a `block_on` that is under
+    /// way: while nobody does, no link moves. Calls then end at their deadlines, those without one
+    /// not at all.
     pub fn spawn(config: Config) -> Self {
         Self::builder(config).spawn()
     }
@@ -96,6 +102,12 @@ impl Supervisor {
             Some(Ok(state)) => *state == ConnectivityState::Ready,
             _ => false,
         }
+    }
+
+    /// Does nothing for `time`, on any thread. Cancel safe.
+    #[cfg(feature = "agent-queue")]
+    pub(crate) async fn rest(&self, time: Duration) {
+        let _ = within(&self.core().runtime, time, std::future::pending::<()>()).await;
     }
 
     /// A snapshot, then every event in order. A reader that falls more than 512 events behind is told how many it missed.

@@ -73,6 +73,20 @@ mod tests {
     }
 
     #[test]
+    fn a_schedule_without_sense_or_end_still_gives_a_wait() {
+        for multiplier in [f64::NAN, f64::INFINITY, -1.0, 1e300] {
+            for (initial, max) in [(Duration::MAX, Duration::MAX), (Duration::from_secs(1), Duration::ZERO)] {
+                let odd = Backoff { initial, multiplier, max };
+                assert!((0..10).all(|n| odd.delay(n) <= max.max(initial)), "{odd:?}");
+            }
+        }
+        for jitter in [0.0, 1.0, 1e300, f64::NAN, -5.0] {
+            jittered(Duration::MAX, jitter, 0.9);
+        }
+        assert_eq!(jittered(Duration::MAX, 0.5, 0.9), Duration::MAX);
+    }
+
+    #[test]
     fn jitter_zero_is_the_formula_and_a_fifth_stays_within_a_fifth() {
         let second = Duration::from_secs(1);
         assert_eq!(jittered(second, 0.0, 0.9), second);

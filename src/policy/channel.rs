@@ -70,8 +70,9 @@ impl Channel {
         self.subchannel.is_proven()
     }
 
-    /// Whether nothing will ever move it again: it shall connect, but no dial runs and no redial is due; or it is Ready, but
-    /// the link takes no calls. True for longer than news take, it is a bug.
+    /// Whether nothing will ever move it again: it shall connect, but no dial runs and no redial is
+    /// due; or it is Ready, but the link takes no calls. True for longer than news take, it is a
+    /// bug.
     pub fn is_stuck(&self, dialling: bool, redial_due: bool, link_open: bool) -> bool {
         match self.state() {
             ConnectivityState::Connecting | ConnectivityState::TransientFailure => !dialling && !redial_due,

@@ -82,6 +82,14 @@ pub fn parse_timeout(text: &str) -> Option<Duration> {
 mod tests {
     use super::*;
 
+    #[test]
+    fn what_lies_beyond_the_clocks_end_is_as_good_as_never() {
+        let now = Instant::now();
+        assert_eq!(after(now, Duration::from_secs(1)), now + Duration::from_secs(1));
+        assert_eq!(after(now, Duration::MAX), now + LONGEST);
+        assert!(after(after(now, Duration::MAX), Duration::MAX) > now);
+    }
+
     fn text(remaining: Duration) -> String {
         String::from_utf8(format_timeout(remaining).as_bytes().to_vec()).expect("digits and a letter")
     }

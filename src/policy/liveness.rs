@@ -19,8 +19,8 @@ pub struct Liveness {
 /// However often a peer complains, it is asked this often.
 const SELDOM: Duration = Duration::from_secs(4 * 60 * 60);
 
-/// The keepalive time after a complaint of a link that `had` one (gRPC A8): twice that, up to 4 h or, if that is longer, the time
-/// that was `configured`.
+/// The keepalive time after a complaint of a link that `had` one (gRPC A8): twice that, up to 4 h
+/// or, if that is longer, the time that was `configured`.
 pub(crate) fn pinged_less(had: Duration, configured: Option<Duration>) -> Duration {
     had.saturating_mul(2).min(SELDOM.max(configured.unwrap_or_default()))
 }
@@ -144,10 +144,27 @@ mod tests {
     }
 
     #[test]
-    fn times_without_end_overflow_nothing() {
+    fn times_beyond_the_clocks_end_are_waited_for_and_overflow_nothing() {
         let start = Instant::now();
         let mut link = Liveness::new(Duration::MAX, Duration::MAX, true);
-        assert!(matches!(link.next(start, start, 1), Next::SleepUntil(at) if at > start + TIME));
+        assert!(matches!(link.next(start, start, 1), Next::SleepUntil(at) if at > start));
+        let mut link = Liveness::new(TIME, Duration::MAX, true);
+        assert_eq!(link.next(start + TIME, start, 1), Next::Ping);
+        assert!(matches!(link.next(start + TIME, start, 1), Next::SleepUntil(at) if at > start + TIME));
+    }
+
+    #[test]
+    fn a_complaint_doubles_the_time_up_to_four_hours_or_to_a_longer_one_that_was_configured() {
+        let hours = |n: u64| Duration::from_secs(n * 3_600);
+        let mut time = TIME;
+        for _ in 0..100 {
+            let next = pinged_less(time, Some(TIME));
+            assert!(next == time * 2 || next == hours(4), "{next:?}");
+            time = next;
+        }
+        assert_eq!((time, pinged_less(time, None)), (hours(4), hours(4)));
+        assert_eq!(pinged_less(hours(5), Some(hours(6))), hours(6));
+        assert_eq!(pinged_less(Duration::MAX, Some(Duration::MAX)), Duration::MAX);
     }
 
     #[test]

@@ -108,7 +108,7 @@ impl Throttle {
     }
 
     fn repay(&mut self, milli: i64) {
-        self.owed = (self.owed - milli).max(0);
+        self.owed = self.owed.saturating_sub(milli).max(0);
     }
 
     /// Repays whole thousandths only and keeps the rest of the time for later.

@@ -191,3 +191,15 @@ fn the_bucket_stops_at_half_and_not_before() {
     (0..10).for_each(|_| throttle.call_succeeded());
     assert!(throttle.take(start, false, 1));
 }
+
+#[test]
+fn numbers_without_sense_or_end_overflow_nothing() {
+    let start = Instant::now();
+    for floor in [f64::MAX, f64::INFINITY, f64::NAN, -1.0, 1e-300] {
+        let mut throttle = Throttle::new(ThrottleRule::Share { ratio: floor, floor }, start);
+        throttle.call_started();
+        for seconds in [0, 1, u64::MAX / 4_000_000_000] {
+            throttle.take(start + Duration::from_secs(seconds), true, usize::MAX);
+        }
+    }
+}

@@ -106,7 +106,8 @@ impl Telemetry {
         }
         // Recorders and subscribers are other people's code: they shall not hold up who comes next.
         drop(inner);
-        // Nor shall a panic of theirs, which hits whoever announces: at the worst the one who closes everything.
+        // Nor shall a panic of theirs, which hits whoever announces: at the worst the one who
+        // closes everything.
         let _ = caught(|| metrics::record(&fact, &self.target, self.security));
         let _ = caught(|| log::write(&fact, line, &self.target));
     }

@@ -1,5 +1,5 @@
-//! A connector whose code panics on command, and so does that of the streams it opens: for what a supervisor makes of bugs in
-//! other people's connectors.
+//! A connector whose code panics on command, and so does that of the streams it opens: for what a
+//! supervisor makes of bugs in other people's connectors.
 
 use crate::{
     model::DialFailure,
@@ -53,7 +53,8 @@ impl PanicSpot {
     }
 }
 
-/// Opens what another connector opens, and panics where it was told to. Clones are the same connector.
+/// Opens what another connector opens, and panics where it was told to. Clones are the same
+/// connector.
 ///
 /// ```no_run
 /// # use std::sync::Arc;

@@ -1,6 +1,6 @@
-//! What goes up to tonic is clean. tonic reads a status by itself from the heads and trailers it is handed, takes details
-//! that are not base64 for a bug of its own process and panics, in the caller's task; and a message that is not UTF-8
-//! costs it the code.
+//! What goes up to tonic is clean. tonic reads a status by itself from the heads and trailers it is
+//! handed, takes details that are not base64 for a bug of its own process and panics, in the
+//! caller's task; and a message that is not UTF-8 costs it the code.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tonic::metadata::MetadataMap;
@@ -9,7 +9,8 @@ const DETAILS: HeaderName = HeaderName::from_static(DETAILS_NAME);
 const DETAILS_NAME: &str = "grpc-status-details-bin";
 const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
-/// Takes out details that cannot be read, and mends a message that cannot. Everything else a peer may say as it likes.
+/// Takes out details that cannot be read, and mends a message that cannot. Everything else a peer
+/// may say as it likes.
 pub(crate) fn clean(headers: &mut HeaderMap) {
     if says_nothing(headers) {
         return;

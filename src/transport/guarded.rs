@@ -1,5 +1,6 @@
-//! A byte stream that is other people's code, kept from harming ours: its panics are errors, and so are counts that cannot
-//! be true. h2 writes while it holds a lock that every call on the link needs; a panic there would reach them all.
+//! A byte stream that is other people's code, kept from harming ours: its panics are errors, and so
+//! are counts that cannot be true. h2 writes while it holds a lock that every call on the link
+//! needs; a panic there would reach them all.
 
 use super::connector::BoxedIo;
 use crate::unwind::caught;

@@ -28,7 +28,7 @@ pub(crate) enum Sent {
     Whole,
     /// The stream ended first: the answer says why.
     StreamEnded,
-    /// The body itself failed, and the stream was reset.
+    /// The body itself failed: the stream is to be reset, once the call knows why.
     BodyFailed(Status),
 }
 
@@ -48,6 +48,11 @@ impl Pump {
     /// The body back, for another attempt.
     pub(crate) fn into_body(self) -> OpenBody {
         self.body
+    }
+
+    /// Tells the peer that the request will not be whole.
+    pub(crate) fn reset(mut self) {
+        self.stream.send_reset(Reason::CANCEL);
     }
 
     fn begin(&mut self, chunk: Bytes) {
@@ -94,10 +99,7 @@ impl Future for Pump {
                     let _ = me.stream.send_data(Bytes::new(), true);
                     return Poll::Ready(Sent::Whole);
                 }
-                Some(Err(status)) => {
-                    me.stream.send_reset(Reason::CANCEL);
-                    return Poll::Ready(Sent::BodyFailed(status));
-                }
+                Some(Err(status)) => return Poll::Ready(Sent::BodyFailed(status)),
                 Some(Ok(frame)) => {
                     if let Ok(data) = frame.into_data() {
                         me.begin(data);

@@ -1,5 +1,5 @@
-//! What goes up to tonic is clean: whatever heads, bodies and trailers a peer sends, a generated client gets one answer, and no
-//! panic in its own task.
+//! What goes up to tonic is clean: whatever heads, bodies and trailers a peer sends, a generated
+//! client gets one answer, and no panic in its own task.
 
 use crate::rig::{SAY, config, post, say, secs};
 use bytes::Bytes;

@@ -1,5 +1,6 @@
-//! Runtimes other than the supervisor's: calls made in another one, or in none, and what happens when the supervisor's ends. A
-//! deadline hangs on nobody's life. Real clocks and threads: paused time belongs to a single runtime.
+//! Runtimes other than the supervisor's: calls made in another one, or in none, and what happens
+//! when the supervisor's ends. A deadline hangs on nobody's life. Real clocks and threads: paused
+//! time belongs to a single runtime.
 
 use crate::rig::{ADDRESS, SAY, cause, config, ms, post, report, said, say, secs};
 use futures::executor::block_on;
@@ -103,7 +104,7 @@ fn the_end_answers_everything(threads: usize, in_background: bool) {
     let (stage, callers) = (runtime(), runtime());
     let network = MemoryNetwork::new();
     let server = stage.block_on(ScriptedServer::on_memory(&network, ADDRESS));
-    let config = || config().initial_backoff(HOUR).max_backoff(HOUR).timeout(HOUR).keepalive_time(None);
+    let config = || config().initial_backoff(HOUR).max_backoff(HOUR).timeout(2 * HOUR).keepalive_time(None);
     let (mut home, supervisor) = Home::of(&network, config(), threads, in_background);
     let nowhere = MemoryNetwork::new();
     let (mut other_home, waiting) = Home::of(&nowhere, config(), threads, in_background);
@@ -166,7 +167,7 @@ fn the_end_answers_everything(threads: usize, in_background: bool) {
         assert!(!soon("wait_ready", hoping).await.expect("no panic"));
         for ended in [&supervisor, &waiting] {
             assert_eq!(ended.state(), ConnectivityState::Shutdown);
-            assert_eq!(ended.snapshot().calls_open, 0);
+            assert_eq!((ended.snapshot().calls_open, *ended.watch_incarnation().borrow()), (0, None));
             let late = soon("a late call", say(&ended.channel(), "x", CallOptions::new())).await;
             assert_gone("a late call", &late.expect_err("nobody is there"));
             let late = soon("a late message", post(&ended.mailbox(), "x", CallOptions::new())).await;
@@ -196,6 +197,28 @@ fn the_end_of_a_current_thread_runtime_answers_every_open_and_later_call_elsewhe
         the_end_answers_everything(0, false);
         the_end_answers_everything(0, true);
     }
+}
+
+#[test]
+fn a_shutdown_under_way_returns_when_the_runtime_ends_before_it() {
+    let (stage, callers) = (runtime(), runtime());
+    let network = MemoryNetwork::new();
+    let server = stage
+        .block_on(async { ScriptedServer::builder().script(Script::delay(HOUR)).on_memory(&network, ADDRESS).await });
+    let (mut home, supervisor) = Home::of(&network, config(), 2, false);
+    callers.block_on(async {
+        let channel = supervisor.channel();
+        let call = tokio::spawn(async move { say(&channel, "x", CallOptions::new()).await });
+        soon("the call arrives", server.arrived(1)).await;
+        let closing = supervisor.clone();
+        let closing = tokio::spawn(async move { closing.shutdown(HOUR).await });
+        wait_until("the drain begins", || supervisor.state() == ConnectivityState::Shutdown).await;
+        home.end();
+        soon("shutdown", closing).await.expect("no panic");
+        let status = soon("the call", call).await.expect("no panic").expect_err("it was cut short");
+        assert_eq!((status.code(), cause(&status)), (Code::Cancelled, &Cause::Shutdown));
+    });
+    stage.block_on(async move { drop((server, supervisor)) });
 }
 
 /// Nothing moves there, links neither. Deadlines do.

@@ -1,5 +1,6 @@
-//! Panics of other people's code: a connector, its streams, a credentials hook, a recorder in our tasks; codecs, interceptors and
-//! bodies in the caller's own. None takes the channel down, none leaves a call open, and each is told in its own words.
+//! Panics of other people's code: a connector, its streams, a credentials hook, a recorder in our
+//! tasks; codecs, interceptors and bodies in the caller's own. None takes the channel down, none
+//! leaves a call open, and each is told in its own words.
 
 use crate::{
     hush::hush_injected_panics,
@@ -92,7 +93,7 @@ async fn a_connector_that_panics_is_a_dial_that_failed_with_its_words_and_backof
             assert!(failure.reason.contains(&words), "{}", failure.reason);
             assert!(failure.step == DialStep::Connect && !failure.timed_out);
         }
-        assert_eq!(world.log.count(|fact| matches!(fact, Fact::BackoffStarted { .. })), 3);
+        assert!(world.log.count(|fact| matches!(fact, Fact::BackoffStarted { .. })) >= 3);
     }
 }
 
@@ -110,18 +111,20 @@ async fn a_progress_that_panics_is_part_of_the_words_of_the_dial_that_timed_out(
     world.says("again").await;
 }
 
-/// The issue: READY for ever on a dead link. h2 writes under a lock: calls in flight must not meet it poisoned.
+/// The issue: READY for ever on a dead link. h2 writes under a lock: calls in flight must not meet
+/// it poisoned.
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_panics_is_a_link_lost_with_its_words_and_its_calls_are_repeated() {
     for spot in [PanicSpot::Read, PanicSpot::Write, PanicSpot::Flush] {
         let world = world(config().initial_backoff(ms(20))).await;
         world.says("first").await;
         world.server.script(Script::delay(ms(300)));
-        let calls: Vec<_> =
+        let mut calls: Vec<_> =
             (0..10).map(|_| start(&world.supervisor.channel(), "in flight", CallOptions::new())).collect();
         let posted = post(&world.supervisor.mailbox(), "posted", CallOptions::new());
         world.server.arrived(12).await;
         world.connector.arm(spot, 1);
+        calls.push(start(&world.supervisor.channel(), "in flight", CallOptions::new()));
         for call in calls {
             let (_, answer) = bounded("it is repeated", call).await.expect("no panic in the caller's task");
             assert_eq!(answer.expect("answered"), "in flight", "{spot:?}");
@@ -163,7 +166,8 @@ async fn a_stream_that_panics_at_its_end_holds_up_no_end() {
     }
 }
 
-/// Every spot for ever, one after another: whatever panics, calls end by their deadline, and dials keep their distance.
+/// Every spot for ever, one after another: whatever panics, calls end by their deadline, and dials
+/// keep their distance.
 #[tokio::test(start_paused = true)]
 async fn a_connector_that_never_ceases_to_panic_costs_calls_their_deadline_and_no_more() {
     for spot in PanicSpot::all() {
@@ -184,7 +188,8 @@ async fn a_connector_that_never_ceases_to_panic_costs_calls_their_deadline_and_n
     }
 }
 
-/// Nonsense from a stream is as bad as a panic: h2 would take a count that cannot be true for its own bug.
+/// Nonsense from a stream is as bad as a panic: h2 would take a count that cannot be true for its
+/// own bug.
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_says_it_wrote_more_than_it_was_given_is_a_link_lost() {
     struct Boasts(Arc<dyn Connector>);
@@ -420,6 +425,20 @@ async fn a_request_that_panics_ends_its_call_alone_before_and_after_the_answers_
     assert_eq!(status.code(), Code::Internal);
     assert!(status.message().contains(INJECTED), "{status:?}");
     assert!(matches!(cause(&status), Cause::RequestBody(_)));
+    drop(heard);
+
+    // One that only fails after the head is told in its own words, too.
+    let (speak, said) = tokio::sync::mpsc::unbounded_channel();
+    speak.send("a".to_owned()).expect("open");
+    let said = tokio_stream::wrappers::UnboundedReceiverStream::new(said);
+    let mut grpc = Grpc::new(world.supervisor.channel()).max_encoding_message_size(10);
+    let mut heard = grpc.streaming(Request::new(said), path(), codec()).await.expect("it begins").into_inner();
+    assert_eq!(heard.message().await.expect("echoed"), Some("a".into()));
+    speak.send("far too long for this".to_owned()).expect("open");
+    let status = bounded("the caller hears", heard.message()).await.expect_err("the request failed");
+    assert_eq!(status.code(), Code::OutOfRange, "{status:?}");
+    world.server.given_up(3).await;
+    drop(heard);
     world.server.script(Answer::echo());
     world.says("last").await;
     assert_eq!((world.server.connections(), world.supervisor.snapshot().streams), (1, 0));

@@ -33,8 +33,9 @@ use std::{
 /// What ractor says of an actor whose task was dropped. Nobody but its runtime does that.
 const CANCELLED: &str = "actor_task_cancelled";
 
-/// So long a link may be shown as Ready although it takes no calls: the news of its end are under way.
-const NEWS_TAKE: Duration = Duration::from_secs(1);
+/// So long a link may be shown as Ready although it takes no calls: the news of its end are under
+/// way.
+const NEWS_TAKE: Duration = Duration::from_secs(5);
 
 /// After the grace, so long for goodbyes to be written before links are cut.
 const FAREWELL: Duration = Duration::from_millis(100);
@@ -223,8 +224,9 @@ impl Life {
 
     /// The watchdog: an actor that nothing would move again fails aloud, and starts over with a dial.
     ///
-    /// It looks after each event. Where there is none it looks all the same: a link that shuts says so by itself
-    /// (`LinkShut`), whatever became of its driver and its actor; and if their news do not follow, `LookDue` does.
+    /// It looks after each event. Where there is none it looks all the same: a link that shuts says
+    /// so by itself (`LinkShut`), whatever became of its driver and its actor; and if their news do
+    /// not follow, `LookDue` does.
     fn dead_end(&mut self) -> Option<String> {
         let state = self.channel.state();
         let dialling = self.connections.iter().any(|connection| Some(connection.incarnation) == self.current);

@@ -1,5 +1,6 @@
 //! How long a claim holds, as far as its holder can know: never longer than the server thinks.
 
+use crate::policy::after;
 use std::time::{Duration, Instant};
 
 /// A lease is renewed when so much of it is over.
@@ -19,13 +20,13 @@ impl Lease {
     /// so where that took long, it is renewed at once.
     pub(super) fn claimed(asked: Instant, answered: Instant, length: Duration) -> Self {
         let third = length / RENEWED_AT;
-        let renewal = if answered - asked > third { answered } else { answered + third };
-        Self { renewal, over: answered + length }
+        let renewal = if answered - asked > third { answered } else { after(answered, third) };
+        Self { renewal, over: after(answered, length) }
     }
 
     /// The lease after a renewal that was asked for at this time, before which it cannot have begun.
     pub(super) fn renewed(asked: Instant, length: Duration) -> Self {
-        Self { renewal: asked + length / RENEWED_AT, over: asked + length }
+        Self { renewal: after(asked, length / RENEWED_AT), over: after(asked, length) }
     }
 }
 
@@ -48,6 +49,14 @@ mod tests {
         let asked = Instant::now();
         let answered = asked + LEASE / 2;
         assert_eq!(Lease::claimed(asked, answered, LEASE).renewal, answered);
+    }
+
+    #[test]
+    fn a_lease_of_any_length_that_a_server_may_say_is_one() {
+        let now = Instant::now();
+        for lease in [Lease::claimed(now, now, Duration::MAX), Lease::renewed(now, Duration::MAX)] {
+            assert!(lease.renewal > now && lease.over > now);
+        }
     }
 
     #[test]
