@@ -175,7 +175,7 @@ mod tests {
         let throttled = Fact::RetryThrottled { method: "pkg.Svc/Do".into(), code: tonic::Code::Unavailable };
         let mut log = Lines::default();
         let times: Vec<_> = (1..=1_000).filter_map(|n| log.line(&goaway, start + n * QUIET / 2)).collect();
-        let doubled = |n| Line::Repeated { times: 1 << n };
+        let doubled = |n| Line::Repeated { times: 1u64 << n };
         assert_eq!(times, (0..10).map(doubled).collect::<Vec<_>>());
         let last = start + 1_000 * QUIET / 2;
         assert_eq!(log.line(&throttled, last), Some(doubled(0)));

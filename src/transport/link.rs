@@ -232,6 +232,11 @@ impl Link {
         self.set_end(LinkEnd::HungUp);
     }
 
+    /// Records that it was the oldest of more than `limit` links that are draining.
+    pub(crate) fn crowded_out(&self, limit: usize) {
+        self.set_end(LinkEnd::TooManyDraining(limit));
+    }
+
     /// Records that the actor that owned the link failed.
     pub(crate) fn actor_failed(&self, error: &str) {
         self.set_end(LinkEnd::ActorFailed(error.into()));

@@ -24,6 +24,11 @@ without tonic's `server` feature. `testing::Misbehaviour` plays each row against
   hold at most 16 MiB together; above that the newest call fails.
 - **DATA frames without a byte** that do not end their stream: h2 takes 100 in a connection's life. After 80 the link is
   replaced as by `reconnect_now()`: a successor is dialled while it goes on, and what runs on it finishes.
+- **Answers in tiny pieces** are copied together while they wait to be read, and padding is not kept. Of DATA frames below 256
+  bytes that nobody has read, a link holds what h2 counts as 66 MB: 260,000 of one byte, for which it takes some 140 MB. One
+  more ends the link. Frames of 19 bytes or more never come that far: the windows (2 MiB a stream, 5 MiB a link) are full before.
+- **Links that only finish their calls**: at most `max_draining_links` (16). The oldest above that is ended, and its calls fail
+  with LinkLost, which says so.
 - **Keepalive**: any byte is life. A peer that acknowledges no PING but says something is asked again, `keepalive_time` after its
   last byte; one that is silent is dead after `keepalive_time` + `keepalive_timeout`, and the link is read once more before.
 - A *local* fault is this side's or the path's, a *peer* fault is the peer's own word.
