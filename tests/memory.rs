@@ -112,7 +112,8 @@ fn a_flood_of_frames_takes_no_more_memory_than_the_windows_that_were_granted() {
     }
 }
 
-/// A gRPC message of this length, cut into DATA frames of one byte with as much padding as a frame can have.
+/// A gRPC message of this length, cut into DATA frames of one byte with as much padding as a frame
+/// can have.
 fn dust(stream: u32, length: usize) -> impl Iterator<Item = Frame> {
     let mut message = vec![0];
     message.extend_from_slice(&(length as u32).to_be_bytes());
@@ -124,8 +125,8 @@ fn dust(stream: u32, length: usize) -> impl Iterator<Item = Frame> {
     })
 }
 
-/// 20 answers of 10,000 bytes in as many frames, none of which ends before all are there: what is held follows from the data, not
-/// from the 53 MB that it came in.
+/// 20 answers of 10,000 bytes in as many frames, none of which ends before all are there: what is
+/// held follows from the data, not from the 53 MB that it came in.
 #[test]
 fn answers_that_come_byte_by_byte_are_held_without_their_padding() {
     const ANSWERS: usize = 20;
@@ -165,7 +166,8 @@ fn answers_that_come_byte_by_byte_are_held_without_their_padding() {
     });
 }
 
-/// A stream that nobody reads, and a peer that sends it byte by byte for as long as it is let: above a limit the link ends.
+/// A stream that nobody reads, and a peer that sends it byte by byte for as long as it is let:
+/// above a limit the link ends.
 #[test]
 fn tiny_frames_that_nobody_reads_are_bounded_by_the_links_end() {
     const MOST: usize = 160 << 20;

@@ -23,7 +23,8 @@ pub enum LinkEnd {
     Protocol(String),
     /// This side hung up: drain, shutdown or a replaced link.
     HungUp,
-    /// More links than `max_draining_links`, this number, were finishing their calls; this one was the oldest.
+    /// More links than `max_draining_links`, this number, were finishing their calls; this one was
+    /// the oldest.
     TooManyDraining(usize),
     /// The actor that owned the link failed.
     ActorFailed(String),
@@ -128,8 +129,8 @@ impl fmt::Display for LinkEnd {
             Self::HungUp => f.write_str("this side closed the connection"),
             Self::TooManyDraining(limit) => write!(
                 f,
-                "this side closed the connection: it was the oldest of more than max_draining_links ({limit}) that were \
-                 finishing their calls"
+                "this side closed the connection: it was the oldest of more than \
+                 max_draining_links ({limit}) that were finishing their calls"
             ),
             Self::ActorFailed(text) => write!(f, "the connection actor failed: {}", printable(text)),
         }

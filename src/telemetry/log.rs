@@ -1,6 +1,7 @@
 //! Facts as log lines. An outage is one line at its start, thinned repeats (the 1st, 2nd, 4th, 8th ... failed dial), and one
-//! line at its end with its length; what a peer can cause at will, GOAWAY and throttled retries, is thinned in the same way, until
-//! it has been quiet for a minute. Every retry is a line, as the seed promises. Events are not thinned.
+//! line at its end with its length; what a peer can cause at will, GOAWAY and throttled retries, is
+//! thinned in the same way, until it has been quiet for a minute. Every retry is a line, as the
+//! seed promises. Events are not thinned.
 
 use crate::model::{ConnectivityState, Fact, code_name};
 use std::{
@@ -166,7 +167,8 @@ mod tests {
         assert_eq!(log.line(&state(ConnectivityState::Ready), start + lasted), None);
     }
 
-    /// Counted by kind: a flood of one does not hide the first of another, and a quiet minute ends it.
+    /// Counted by kind: a flood of one does not hide the first of another, and a quiet minute ends
+    /// it.
     #[test]
     fn what_a_peer_can_cause_at_will_is_said_at_the_first_second_and_fourth_time() {
         let start = Instant::now();

@@ -30,7 +30,8 @@ pub(crate) enum ResponseBody {
 /// A frame below this size costs h2 more to keep than it holds.
 const TINY: usize = 256;
 
-/// After so many tiny frames that lay there already, all that lie there are taken: the reader is slower than they come.
+/// After so many tiny frames that lay there already, all that lie there are taken: the reader is
+/// slower than they come.
 const BEHIND: u32 = 8;
 
 /// A stream that is still open.
@@ -142,8 +143,8 @@ impl Live {
         let _ = self.stream.flow_control().release_capacity(bytes);
     }
 
-    /// Takes all frames that lie there, and copies them together: h2 keeps some 250 bytes for each. The peer gets no room for
-    /// them before the reader takes them.
+    /// Takes all frames that lie there, and copies them together: h2 keeps some 250 bytes for each.
+    /// The peer gets no room for them before the reader takes them.
     fn catch_up(&mut self, cx: &mut Context<'_>) {
         self.behind += 1;
         if self.behind <= BEHIND {

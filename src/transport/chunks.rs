@@ -1,7 +1,8 @@
 //! A queue of data frames that costs nothing for the usual one, and little for many small ones.
 //!
-//! A frame is a piece of the buffer that it was read into, and keeps all of that in memory. So small frames that have to wait
-//! behind others are copied together: what a peer can make us hold follows from the data it sends, not from how it cuts it.
+//! A frame is a piece of the buffer that it was read into, and keeps all of that in memory. So
+//! small frames that have to wait behind others are copied together: what a peer can make us hold
+//! follows from the data it sends, not from how it cuts it.
 
 use bytes::{Bytes, BytesMut};
 use std::collections::VecDeque;

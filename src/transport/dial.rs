@@ -24,9 +24,10 @@ const CONNECTION_WINDOW: u32 = 5 << 20;
 /// The largest frame taken: an answer in HTTP/2's least, 16 KiB, is read piece by piece, at a system call or two each.
 const MAX_FRAME: u32 = 128 << 10;
 
-/// What tiny DATA frames that nobody has read yet may cost h2, counted as it does: 256 bytes a frame, less its data. A peer
-/// that sends more of them, 260,000 of a byte, loses the link. Frames of 19 bytes or more never cost that much: the
-/// windows are full before. h2's queue doubles its memory when it is full, and is not full yet with so many.
+/// What tiny DATA frames that nobody has read yet may cost h2, counted as it does: 256 bytes a
+/// frame, less its data. A peer that sends more of them, 260,000 of a byte, loses the link. Frames
+/// of 19 bytes or more never cost that much: the windows are full before. h2's queue doubles its
+/// memory when it is full, and is not full yet with so many.
 const UNREAD_TINY_FRAMES: usize = 260_000 * 256;
 
 /// What to dial, and how the link shall live.

@@ -116,10 +116,11 @@ pub(crate) async fn read_head(answer: Answer, mut permit: Permit) -> Outcome {
     })
 }
 
-/// Whether the head is all there is: a trailers-only OK, an answer that is not gRPC, or a head above a limit.
+/// Whether the head is all there is: a trailers-only OK, an answer that is not gRPC, or a head
+/// above a limit.
 ///
-/// A status counts here only where the head is the answer's end. In any other head it is left out: the call's status is what
-/// its trailers say.
+/// A status counts here only where the head is the answer's end. In any other head it is left out:
+/// the call's status is what its trailers say.
 fn head_ends(
     head: &mut http::response::Parts,
     body: &RecvStream,

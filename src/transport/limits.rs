@@ -1,8 +1,8 @@
-//! How large the headers of answers may be: the head or the trailers of one call, and the heads of all open calls of a link
-//! together. A call above a limit fails alone.
+//! How large the headers of answers may be: the head or the trailers of one call, and the heads of
+//! all open calls of a link together. A call above a limit fails alone.
 //!
-//! h2 has a limit of its own, and what is far above that one ends the connection with every call on it. So h2's is set far
-//! above ours, and ours is checked here, when the headers have come.
+//! h2 has a limit of its own, and what is far above that one ends the connection with every call on
+//! it. So h2's is set far above ours, and ours is checked here, when the headers have come.
 
 use super::status;
 use crate::model::Failure;
@@ -18,7 +18,8 @@ pub(super) const OPEN_HEADS: usize = 16 << 20;
 /// A head below this size is not counted: there is at most one for each open call.
 const SMALL: usize = 1 << 10;
 
-/// The field that HTTP/2 begins an answer with: `:status`, three digits, and what every field counts for.
+/// The field that HTTP/2 begins an answer with: `:status`, three digits, and what every field
+/// counts for.
 const STATUS_FIELD: usize = 7 + 3 + FIELD;
 
 /// What every field counts for, beside its name and value (RFC 9113, section 6.5.2).

@@ -36,7 +36,8 @@ pub(crate) trait LinkWatcher: Send + Sync + 'static {
     fn proven(&self, incarnation: Incarnation);
     /// The link can take no new streams, although nobody said GOAWAY (its stream ids are used up).
     fn retired(&self, incarnation: Incarnation);
-    /// h2 will end the link soon, for what the peer does with all its calls: it is time for another one.
+    /// h2 will end the link soon, for what the peer does with all its calls: it is time for another
+    /// one.
     fn worn_out(&self, _incarnation: Incarnation) {}
 }
 
@@ -61,7 +62,8 @@ pub(crate) struct Link {
     watcher: Arc<dyn LinkWatcher>,
 }
 
-/// The right to open one stream; gives its place back when dropped, and what its answer's head counted for.
+/// The right to open one stream; gives its place back when dropped, and what its answer's head
+/// counted for.
 pub(crate) struct Permit(Arc<Link>, usize);
 
 /// An open stream: what is needed to read the answer, and to go on sending if the request was not sent whole.

@@ -1,4 +1,5 @@
-//! Links that only finish their calls are bounded: a peer that says GOAWAY on every link and finishes none keeps the newest.
+//! Links that only finish their calls are bounded: a peer that says GOAWAY on every link and
+//! finishes none keeps the newest.
 
 use crate::rig::{ADDRESS, Log, bounded, cause, config, report, secs, start, supervise};
 use tonic::Code;

@@ -1,4 +1,5 @@
-//! Answers in very small pieces: they come whole and in order, and the peer gets room only for what was read.
+//! Answers in very small pieces: they come whole and in order, and the peer gets room only for what
+//! was read.
 
 use crate::rig::{ADDRESS, SAY, config, say, secs, supervise};
 use http::uri::PathAndQuery;

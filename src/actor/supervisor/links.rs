@@ -81,7 +81,7 @@ impl Life {
     /// A successor takes the link's place once it is up, as when asked to reconnect.
     pub(super) fn worn_out(&mut self, incarnation: Incarnation) {
         if self.current == Some(incarnation) && self.channel.state() == ConnectivityState::Ready {
-            self.step(Input::ResetBackoff, "h2 takes few more DATA frames without a byte on this link");
+            self.step(Input::ResetBackoff, "h2 will take few more empty DATA frames on this link");
         }
     }
 
@@ -95,8 +95,9 @@ impl Life {
         }
     }
 
-    /// Ends the oldest links that only finish their calls, where there are more of them than `max_draining_links`: a peer that
-    /// says GOAWAY on each link and finishes no call would keep them all.
+    /// Ends the oldest links that only finish their calls, where there are more of them than
+    /// `max_draining_links`: a peer that says GOAWAY on each link and finishes no call would keep
+    /// them all.
     fn bound_draining(&mut self) {
         let limit = self.core.config.max_draining_links;
         let draining = |connection: &&Connection| {
