@@ -160,7 +160,7 @@ impl Live {
 
     /// What trailers that are too large come to.
     fn above_limit(&self, trailers: &HeaderMap) -> Option<Failure> {
-        self.permit.as_ref()?.link().check_trailers(trailers).err()
+        self.permit.as_ref()?.link().headers.check_trailers(trailers).err()
     }
 
     fn failed(&mut self, error: &h2::Error, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {

@@ -87,7 +87,7 @@ pub(crate) async fn read_unary(stream: OpenStream, commit_after: usize) -> Outco
         Ok(trailers) => trailers.unwrap_or_default(),
         Err(error) => return Err(classify_late(&error, permit.link()).await),
     };
-    let fits = permit.link().check_trailers(&trailers);
+    let fits = permit.link().headers.check_trailers(&trailers);
     permit.link().take_back(body);
     fits.map_err(|failure| Box::new(failure.into()))?;
     if !status::is_ok(&trailers) {

@@ -4,7 +4,10 @@
 //! h2 has a limit of its own, and what is far above that one ends the connection with every call on
 //! it. So h2's is set far above ours, and ours is checked here, when the headers have come.
 
-use super::status;
+use super::{
+    link::{Link, Permit},
+    status,
+};
 use crate::model::Failure;
 use http::HeaderMap;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -70,6 +73,22 @@ impl HeaderLimits {
         }
         let code = status::from_headers(headers).map(|status| status.code());
         Err(Failure::headers_too_large(what, size, self.each, code))
+    }
+}
+
+impl Link {
+    /// With a limit on the headers of one answer.
+    pub(super) fn with_header_limit(mut self, bytes: usize) -> Self {
+        self.headers = HeaderLimits::new(bytes);
+        self
+    }
+}
+
+impl Permit {
+    /// Takes in the head of this stream's answer.
+    pub(super) fn take_head(&mut self, head: &HeaderMap) -> Result<(), Failure> {
+        self.1 = self.link().headers.take_head(head)?;
+        Ok(())
     }
 }
 

@@ -8,7 +8,7 @@ use h2::{
     RecvStream, SendStream,
     client::{ResponseFuture, SendRequest},
 };
-use http::{HeaderMap, Response};
+use http::Response;
 use parking_lot::Mutex;
 use std::{
     fmt,
@@ -53,7 +53,7 @@ pub(crate) struct Link {
     proven: AtomicBool,
     small_requests: AtomicUsize,
     spent: Spent,
-    headers: HeaderLimits,
+    pub(super) headers: HeaderLimits,
     goaway: Mutex<Option<Arc<GoAway>>>,
     idle_at_goaway: AtomicBool,
     end: SetOnce<Arc<LinkEnd>>,
@@ -64,7 +64,7 @@ pub(crate) struct Link {
 
 /// The right to open one stream; gives its place back when dropped, and what its answer's head
 /// counted for.
-pub(crate) struct Permit(Arc<Link>, usize);
+pub(crate) struct Permit(Arc<Link>, pub(super) usize);
 
 /// An open stream: what is needed to read the answer, and to go on sending if the request was not sent whole.
 pub(crate) struct OpenStream {
@@ -105,16 +105,6 @@ impl Link {
             driver: AtomicWaker::new(),
             watcher,
         }
-    }
-
-    /// With a limit on the headers of one answer.
-    pub(super) fn with_header_limit(self, bytes: usize) -> Self {
-        Self { headers: HeaderLimits::new(bytes), ..self }
-    }
-
-    /// Whether these trailers may be passed on.
-    pub(super) fn check_trailers(&self, trailers: &HeaderMap) -> Result<(), Failure> {
-        self.headers.check_trailers(trailers)
     }
 
     /// Which link it is.
@@ -275,12 +265,6 @@ impl Link {
 impl Permit {
     pub(crate) fn link(&self) -> &Arc<Link> {
         &self.0
-    }
-
-    /// Takes in the head of this stream's answer.
-    pub(super) fn take_head(&mut self, head: &HeaderMap) -> Result<(), Failure> {
-        self.1 = self.0.headers.take_head(head)?;
-        Ok(())
     }
 
     /// Opens a stream with `head`. With `body` the request is sent whole; without, the caller sends on [`OpenStream::send`].
