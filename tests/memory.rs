@@ -6,7 +6,7 @@ use std::{future::Future, time::Duration};
 use tokio::{runtime, sync::oneshot};
 use tonic::Request;
 use tonic_supervisor::{
-    Config, Supervisor, UnaryCall, UnaryResult,
+    Config, ConnectivityState, Supervisor, UnaryCall, UnaryResult,
     testing::{Frame, FrameKind, MemoryNetwork, RawPeer, ScriptedServer},
 };
 
@@ -110,6 +110,100 @@ fn a_flood_of_frames_takes_no_more_memory_than_the_windows_that_were_granted() {
             supervisor.shutdown(Duration::ZERO).await;
         });
     }
+}
+
+/// A gRPC message of this length, cut into DATA frames of one byte with as much padding as a frame
+/// can have.
+fn dust(stream: u32, length: usize) -> impl Iterator<Item = Frame> {
+    let mut message = vec![0];
+    message.extend_from_slice(&(length as u32).to_be_bytes());
+    message.resize(5 + length, b' ');
+    message.into_iter().map(move |byte| {
+        let mut payload = vec![0; 257];
+        (payload[0], payload[1]) = (255, byte);
+        Frame::new(FrameKind::Data, 0x8, stream, payload)
+    })
+}
+
+/// 20 answers of 10,000 bytes in as many frames, none of which ends before all are there: what is
+/// held follows from the data, not from the 53 MB that it came in.
+#[test]
+fn answers_that_come_byte_by_byte_are_held_without_their_padding() {
+    const ANSWERS: usize = 20;
+    const LENGTH: usize = 10_000;
+    const MOST: usize = 4 << 20;
+    paused(async {
+        let network = MemoryNetwork::new();
+        let mut peer = RawPeer::on_memory(&network, ADDRESS).await;
+        let config = Config::builder().host("server").port(50_051).max_retry_attempts(0).build().expect("valid");
+        let supervisor = Supervisor::builder(config).connector(network.connector()).seed(1).spawn();
+        let mut link = None;
+        let mut calls = Vec::new();
+        for _ in 0..ANSWERS {
+            let channel = supervisor.channel();
+            let call = async move { channel.unary::<String, String>(SAY, Request::new(text())).await.map(drop) };
+            calls.push(tokio::spawn(call));
+            if link.is_none() {
+                let accepted = link.insert(peer.accept().await);
+                accepted.send_settings(&[]).await;
+            }
+            let link = link.as_mut().expect("accepted");
+            let (stream, _) = link.next_whole_request().await.expect("the call");
+            link.answer_head(stream).await;
+        }
+        let mut link = link.expect("accepted");
+        let before = ALLOCATOR.current_usage();
+        ALLOCATOR.reset_peak_usage();
+        for n in 0..ANSWERS {
+            for frame in dust(1 + 2 * n as u32, LENGTH) {
+                link.send(frame).await;
+            }
+        }
+        let grown = ALLOCATOR.peak_usage().saturating_sub(before);
+        println!("{grown} bytes for {ANSWERS} answers of {LENGTH} bytes that came byte by byte");
+        assert!(grown <= MOST, "{grown} bytes");
+        supervisor.shutdown(Duration::ZERO).await;
+    });
+}
+
+/// A stream that nobody reads, and a peer that sends it byte by byte for as long as it is let:
+/// above a limit the link ends.
+#[test]
+fn tiny_frames_that_nobody_reads_are_bounded_by_the_links_end() {
+    const MOST: usize = 160 << 20;
+    paused(async {
+        let network = MemoryNetwork::new();
+        let mut peer = RawPeer::on_memory(&network, ADDRESS).await;
+        let config = Config::builder().host("server").port(50_051).build().expect("valid");
+        let supervisor = Supervisor::builder(config).connector(network.connector()).seed(1).spawn();
+        let mut grpc = tonic::client::Grpc::new(supervisor.channel());
+        let call = async move {
+            let codec = tonic_prost::ProstCodec::<String, String>::default();
+            let path = http::uri::PathAndQuery::from_static(SAY);
+            grpc.server_streaming(Request::new(text()), path, codec).await
+        };
+        let call = tokio::spawn(call);
+        let mut link = peer.accept().await;
+        link.send_settings(&[]).await;
+        let (stream, _) = link.next_whole_request().await.expect("the call");
+        link.answer_head(stream).await;
+        let mut unread = call.await.expect("no panic").expect("a head").into_inner();
+        let before = ALLOCATOR.current_usage();
+        ALLOCATOR.reset_peak_usage();
+        let mut frames = 0;
+        for frame in dust(stream, 2_000_000) {
+            link.send(frame).await;
+            frames += 1;
+            if supervisor.state() != ConnectivityState::Ready {
+                break;
+            }
+        }
+        let grown = ALLOCATOR.peak_usage().saturating_sub(before);
+        println!("{grown} bytes for {frames} frames of one byte that nobody reads");
+        assert!(grown <= MOST, "{grown} bytes");
+        assert!(unread.message().await.is_err(), "the link is lost");
+        supervisor.shutdown(Duration::ZERO).await;
+    });
 }
 
 #[test]

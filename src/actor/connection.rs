@@ -121,7 +121,11 @@ impl Actor for ConnectionActor {
                 }
                 None => state.lost(&me, LinkEnd::HungUp),
             },
-            ConnectionMsg::HangUp => state.lost(&me, LinkEnd::HungUp),
+            ConnectionMsg::HangUp => {
+                // The link may know better why.
+                let known = state.link.as_ref().and_then(|link| link.end());
+                state.lost(&me, known.map_or(LinkEnd::HungUp, |end| (*end).clone()));
+            }
         }
         state.core.telemetry.handled("connection", name, begun);
         Ok(())

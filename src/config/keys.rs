@@ -169,13 +169,14 @@ keys! {
         /// A larger answer to `SupervisedChannel::unary` or to a message for the mailbox ends its call with OUT_OF_RANGE. Generated
         /// clients have a limit of their own, `max_decoding_message_size`.
         "max_response_message_bytes" max_response_message_bytes(impl Into<Option<usize>> as Option<usize>) = "4MiB", "bytes, or `none`", "gRPC";
-        /// The largest head of an answer, and the largest trailers, as HTTP/2 counts them: each field's name and value, and 32 bytes.
-        /// Above it this call alone ends with RESOURCE_EXHAUSTED, and is not sent again. From 1KiB to 8MiB.
+        /// The largest head of an answer, and the largest trailers, as HTTP/2 counts them: each
+        /// field's name and value, and 32 bytes. Above it this call alone ends with
+        /// RESOURCE_EXHAUSTED, and is not sent again. From 1KiB to 8MiB.
         "max_response_header_bytes" max_response_header_bytes(usize) = "16KiB", "bytes", "hyper's limit; metadata is for short values";
         /// How many calls may be under way on one link; the others wait in the queue. The server's own limit holds beside it.
         "max_in_flight" max_in_flight(usize) = "1024", "calls", "measured: more only adds memory";
-        /// How many links may finish their calls beside the one in use, after a GOAWAY; above it the oldest is ended, and its calls
-        /// with it.
+        /// How many links may finish their calls beside the one in use, after a GOAWAY; above it
+        /// the oldest is ended, and its calls with it.
         "max_draining_links" max_draining_links(usize) = "16", "links", "a server that restarts often keeps two or three";
         /// How many actors share the calls. With one, calls start in the order of their arrival.
         "request_actors" request_actors(usize) = "1", "actors", "order of arrival";

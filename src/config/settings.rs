@@ -170,7 +170,8 @@ impl Config {
         self.max_response_message_bytes
     }
 
-    /// The largest head of an answer, and the largest trailers, in bytes as HTTP/2 counts them; 16 KiB by default.
+    /// The largest head of an answer, and the largest trailers, in bytes as HTTP/2 counts them; 16
+    /// KiB by default.
     pub fn max_response_header_bytes(&self) -> usize {
         self.max_response_header_bytes
     }

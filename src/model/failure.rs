@@ -230,7 +230,8 @@ impl Failure {
         Self { cause: Cause::TooLarge(text), ..Self::unusable_answer(Code::OutOfRange, String::new()) }
     }
 
-    /// The head or the trailers of the answer are larger than this side takes; `status` is what they say, if they say one.
+    /// The head or the trailers of the answer are larger than this side takes; `status` is what
+    /// they say, if they say one.
     pub fn headers_too_large(what: &str, size: usize, limit: usize, status: Option<Code>) -> Self {
         let mut text =
             format!("the answer's {what} of {size} bytes are larger than max_response_header_bytes, {limit}");
@@ -244,8 +245,8 @@ impl Failure {
     /// The heads of the answers that are open on one link are larger together than this side takes.
     pub fn open_headers_too_large(limit: usize) -> Self {
         let text = format!(
-            "the headers of the answers that are open on this link would be larger than {limit} bytes together; \
-             a smaller max_response_header_bytes or max_in_flight keeps them below that"
+            "the headers of the answers that are open on this link would be larger than {limit} \
+             bytes together; a smaller max_response_header_bytes or max_in_flight keeps them below"
         );
         let failure = Self::unusable_answer(Code::ResourceExhausted, String::new());
         Self { cause: Cause::TooLarge(text), ..failure }

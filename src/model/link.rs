@@ -23,6 +23,9 @@ pub enum LinkEnd {
     Protocol(String),
     /// This side hung up: drain, shutdown or a replaced link.
     HungUp,
+    /// More links than `max_draining_links`, this number, were finishing their calls; this one was
+    /// the oldest.
+    TooManyDraining(usize),
     /// The actor that owned the link failed.
     ActorFailed(String),
 }
@@ -78,7 +81,7 @@ impl LinkEnd {
             .into(),
             Self::GoAway(goaway) => format!("GOAWAY {}", goaway.code_name()),
             Self::Protocol(_) | Self::ActorFailed(_) => "unknown".into(),
-            Self::HungUp => "subchannel shutdown".into(),
+            Self::HungUp | Self::TooManyDraining(_) => "subchannel shutdown".into(),
         }
     }
 }
@@ -125,6 +128,11 @@ impl fmt::Display for LinkEnd {
             Self::GoAway(goaway) => goaway.fmt(f),
             Self::Protocol(text) => write!(f, "HTTP/2 protocol error: {}", printable(text)),
             Self::HungUp => f.write_str("this side closed the connection"),
+            Self::TooManyDraining(limit) => write!(
+                f,
+                "this side closed the connection: it was the oldest of more than \
+                 max_draining_links ({limit}) that were finishing their calls"
+            ),
             Self::ActorFailed(text) => write!(f, "the connection actor failed: {}", printable(text)),
         }
     }

@@ -1,5 +1,6 @@
-//! Text from outside, made fit for one line of a log or a terminal: what a peer, a connector or a panic says may hold line
-//! breaks, escape sequences and marks that turn the line's direction, and be of any length.
+//! Text from outside, made fit for one line of a log or a terminal: what a peer, a connector or a
+//! panic says may hold line breaks, escape sequences and marks that turn the line's direction, and
+//! be of any length.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -9,7 +10,8 @@ const LONGEST: usize = 2_048;
 /// What stands at the end of a text that was cut.
 const CUT: &str = "...";
 
-/// The text with everything escaped that could do more than be read, and cut at 2,048 bytes. Done twice it changes nothing.
+/// The text with everything escaped that could do more than be read, and cut at 2,048 bytes. Done
+/// twice it changes nothing.
 ///
 /// ```
 /// assert_eq!(tonic_supervisor::printable("not found"), "not found");
@@ -54,8 +56,8 @@ pub(super) fn clean_shared(text: &mut Arc<str>) {
     }
 }
 
-/// Neither a control character (those above DEL included), nor one of the marks that cannot be seen: ends of lines, of
-/// direction, of width zero, tags.
+/// Neither a control character (those above DEL included), nor one of the marks that cannot be
+/// seen: ends of lines, of direction, of width zero, tags.
 fn is_plain(c: char) -> bool {
     if c.is_ascii() {
         return !c.is_ascii_control();

@@ -1,6 +1,7 @@
 //! Facts as log lines. An outage is one line at its start, thinned repeats (the 1st, 2nd, 4th, 8th ... failed dial), and one
-//! line at its end with its length; what a peer can cause at will, GOAWAY and throttled retries, is thinned in the same way, until
-//! it has been quiet for a minute. Every retry is a line, as the seed promises. Events are not thinned.
+//! line at its end with its length; what a peer can cause at will, GOAWAY and throttled retries, is
+//! thinned in the same way, until it has been quiet for a minute. Every retry is a line, as the
+//! seed promises. Events are not thinned.
 
 use crate::model::{ConnectivityState, Fact, RUNTIME_ENDED, code_name};
 use std::{
@@ -168,7 +169,8 @@ mod tests {
         assert_eq!(log.line(&state(ConnectivityState::Ready), start + lasted), None);
     }
 
-    /// Counted by kind: a flood of one does not hide the first of another, and a quiet minute ends it.
+    /// Counted by kind: a flood of one does not hide the first of another, and a quiet minute ends
+    /// it.
     #[test]
     fn what_a_peer_can_cause_at_will_is_said_at_the_first_second_and_fourth_time() {
         let start = Instant::now();
@@ -177,7 +179,7 @@ mod tests {
         let throttled = Fact::RetryThrottled { method: "pkg.Svc/Do".into(), code: tonic::Code::Unavailable };
         let mut log = Lines::default();
         let times: Vec<_> = (1..=1_000).filter_map(|n| log.line(&goaway, start + n * QUIET / 2)).collect();
-        let doubled = |n| Line::Repeated { times: 1_u64 << n };
+        let doubled = |n| Line::Repeated { times: 1u64 << n };
         assert_eq!(times, (0..10).map(doubled).collect::<Vec<_>>());
         let last = start + 1_000 * QUIET / 2;
         assert_eq!(log.line(&throttled, last), Some(doubled(0)));

@@ -107,8 +107,8 @@ pub enum Misbehaviour {
     OversizeTrailers(usize),
     /// This `grpc-status` in a head that does not end the stream, then a message, then status 0.
     StatusInHead(u32),
-    /// This many DATA frames without a byte, each of which the client has to read and none of which says anything, then a good
-    /// answer.
+    /// This many DATA frames without a byte, each of which the client has to read and none of which
+    /// says anything, then a good answer.
     EmptyData(u32),
 }
 

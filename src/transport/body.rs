@@ -27,9 +27,20 @@ pub(crate) enum ResponseBody {
     Live(Box<Live>),
 }
 
+/// A frame below this size costs h2 more to keep than it holds.
+const TINY: usize = 256;
+
+/// After so many tiny frames that lay there already, all that lie there are taken: the reader is
+/// slower than they come.
+const BEHIND: u32 = 8;
+
 /// A stream that is still open.
 pub(crate) struct Live {
     data: Chunks,
+    /// How much of it the peer was given room for already.
+    released: usize,
+    /// How many tiny frames lay there already, one after the other.
+    behind: u32,
     framing: Framing,
     stream: h2::RecvStream,
     permit: Option<Permit>,
@@ -44,9 +55,17 @@ impl ResponseBody {
     }
 
     pub(super) fn live(data: Chunks, stream: h2::RecvStream, permit: Permit) -> Self {
-        let framing = Framing::of(&data);
-        let permit = Some(permit);
-        Self::Live(Box::new(Live { data, framing, stream, permit, lost: None, data_done: false, done: false }))
+        Self::Live(Box::new(Live {
+            framing: Framing::of(&data),
+            released: data.size(),
+            data,
+            behind: 0,
+            stream,
+            permit: Some(permit),
+            lost: None,
+            data_done: false,
+            done: false,
+        }))
     }
 
     /// Nothing, or nothing more.
@@ -71,6 +90,9 @@ impl ResponseBody {
 impl Live {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
         if let Some(data) = self.data.pop() {
+            let released = self.released.min(data.len());
+            self.released -= released;
+            self.release(data.len() - released);
             return Poll::Ready(Some(Ok(Frame::data(data))));
         }
         if self.done {
@@ -81,10 +103,17 @@ impl Live {
             return Poll::Ready(Some(Err(self.finish(failure))));
         }
         if !self.data_done {
-            match ready!(self.stream.poll_data(cx)) {
+            let Poll::Ready(data) = self.stream.poll_data(cx) else {
+                self.behind = 0;
+                return Poll::Pending;
+            };
+            match data {
                 Some(Ok(data)) => {
-                    let _ = self.stream.flow_control().release_capacity(data.len());
+                    self.release(data.len());
                     self.framing.feed(&data);
+                    if data.len() < TINY {
+                        self.catch_up(cx);
+                    }
                     return Poll::Ready(Some(Ok(Frame::data(data))));
                 }
                 Some(Err(error)) => return self.failed(&error, cx),
@@ -108,9 +137,30 @@ impl Live {
         }
     }
 
+    /// Gives the peer room for as much as the reader took.
+    fn release(&mut self, bytes: usize) {
+        // Of a stream that is over there is nothing to give back.
+        let _ = self.stream.flow_control().release_capacity(bytes);
+    }
+
+    /// Takes all frames that lie there, and copies them together: h2 keeps some 250 bytes for each.
+    /// The peer gets no room for them before the reader takes them.
+    fn catch_up(&mut self, cx: &mut Context<'_>) {
+        self.behind += 1;
+        if self.behind <= BEHIND {
+            return;
+        }
+        // An end that is found here is found again after the data.
+        while let Poll::Ready(Some(Ok(data))) = self.stream.poll_data(cx) {
+            self.framing.feed(&data);
+            self.data.push(data);
+        }
+        self.behind = 0;
+    }
+
     /// What trailers that are too large come to.
     fn above_limit(&self, trailers: &HeaderMap) -> Option<Failure> {
-        self.permit.as_ref()?.link().check_trailers(trailers).err()
+        self.permit.as_ref()?.link().headers.check_trailers(trailers).err()
     }
 
     fn failed(&mut self, error: &h2::Error, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {

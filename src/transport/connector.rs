@@ -100,7 +100,8 @@ pub(super) fn tune(stream: TcpStream, user_timeout: Option<Duration>) -> io::Res
     #[cfg(any(target_os = "linux", target_os = "android"))]
     if let Some(timeout) = user_timeout {
         let timeout = timeout.clamp(Duration::from_millis(1), LONGEST_USER_TIMEOUT);
-        // Keepalive finds a dead peer without it, too: a system that does not know it can still dial.
+        // Keepalive finds a dead peer without it, too: a system that does not know it can still
+        // dial.
         let _ = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(timeout));
     }
     let _ = user_timeout;

@@ -32,6 +32,12 @@ const CONNECTION_WINDOW: u32 = 5 << 20;
 /// The largest frame taken: an answer in HTTP/2's least, 16 KiB, is read piece by piece, at a system call or two each.
 const MAX_FRAME: u32 = 128 << 10;
 
+/// What tiny DATA frames that nobody has read yet may cost h2, counted as it does: 256 bytes a
+/// frame, less its data. A peer that sends more of them, 260,000 of a byte, loses the link. Frames
+/// of 19 bytes or more never cost that much: the windows are full before. h2's queue doubles its
+/// memory when it is full, and is not full yet with so many.
+const UNREAD_TINY_FRAMES: usize = 260_000 * 256;
+
 /// What to dial, and how the link shall live.
 #[derive(Clone)]
 pub(crate) struct Dial {
@@ -165,7 +171,7 @@ impl Dial {
             .max_local_error_reset_streams(None)
             .max_concurrent_reset_streams(1_024)
             // Nor may a burst of small answers.
-            .data_frame_budget(1 << 30)
+            .data_frame_budget(UNREAD_TINY_FRAMES)
             .handshake::<_, Bytes>(Tapped::new(io, tap.clone()))
             .await
             .map_err(|error| failed(&error.to_string()))?;

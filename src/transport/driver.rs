@@ -26,8 +26,9 @@ use tokio::time::Sleep;
 /// A link that takes no calls and has none left is cut at this pace, if it cannot write its goodbye.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// h2 takes 100 DATA frames without a byte in a connection's life, and ends it at the next one (those that end a stream do not
-/// count). After so many the link is replaced, while what runs on it finishes.
+/// h2 takes 100 DATA frames without a byte in a connection's life, and ends it at the next one
+/// (those that end a stream do not count). After so many the link is replaced, while what runs on
+/// it finishes.
 const EMPTY_DATA_TAKEN: usize = 80;
 
 /// What a driver tells while the link lives.
@@ -159,14 +160,16 @@ impl Driver {
                 Next::Ping if self.pings.send_ping(Ping::opaque()).is_ok() => {
                     (keepalive.ping_open, keepalive.ping_sent) = (true, Some(now));
                 }
-                // h2 sends no PING before the last one is acknowledged. A peer that never does, but says something, is alive
-                // (gRPC A8): it is asked again once h2 has its acknowledgement from us.
+                // h2 sends no PING before the last one is acknowledged. A peer that never does, but
+                // says something, is alive (gRPC A8): it is asked again once h2 has its
+                // acknowledgement from us.
                 Next::Ping if keepalive.ping_sent.take().is_some() && self.tap.pong_for_h2() => {
                     keepalive.liveness.ping_not_sent();
                     cx.waker().wake_by_ref();
                     return false;
                 }
-                // The peer does not even read, or stopped in the midst of a frame: the timeout decides.
+                // The peer does not even read, or stopped in the midst of a frame: the timeout
+                // decides.
                 Next::Ping => {}
                 Next::SleepUntil(at) => {
                     keepalive.timer.as_mut().reset(at.into());
@@ -261,7 +264,8 @@ impl Future for Driver {
         me.hear_limit();
         me.hear_wear();
         let end = match polled {
-            // Asked once more: where this program stood still, the answer was there, and has been read only now.
+            // Asked once more: where this program stood still, the answer was there, and has been
+            // read only now.
             Poll::Pending if silent && me.keep_alive(cx) => LinkEnd::KeepaliveTimeout,
             Poll::Pending if me.overstays(cx) => me.label(Ok(())),
             Poll::Pending => return Poll::Pending,

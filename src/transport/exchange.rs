@@ -88,7 +88,7 @@ pub(crate) async fn read_unary(stream: OpenStream, commit_after: usize) -> Outco
         Ok(trailers) => trailers.unwrap_or_default(),
         Err(error) => return Err(classify_late(&error, permit.link()).await),
     };
-    let fits = permit.link().check_trailers(&trailers);
+    let fits = permit.link().headers.check_trailers(&trailers);
     permit.link().take_back(body);
     fits.map_err(|failure| Box::new(failure.into()))?;
     if !status::is_ok(&trailers) {
@@ -116,10 +116,11 @@ pub(crate) async fn read_head(answer: Answer, mut permit: Permit) -> Outcome {
     })
 }
 
-/// Whether the head is all there is: a trailers-only OK, an answer that is not gRPC, or a head above a limit.
+/// Whether the head is all there is: a trailers-only OK, an answer that is not gRPC, or a head
+/// above a limit.
 ///
-/// A status counts here only where the head is the answer's end. In any other head it is left out: the call's status is what
-/// its trailers say.
+/// A status counts here only where the head is the answer's end. In any other head it is left out:
+/// the call's status is what its trailers say.
 fn head_ends(
     head: &mut http::response::Parts,
     body: &RecvStream,

@@ -1,10 +1,13 @@
-//! How large the headers of answers may be: the head or the trailers of one call, and the heads of all open calls of a link
-//! together. A call above a limit fails alone.
+//! How large the headers of answers may be: the head or the trailers of one call, and the heads of
+//! all open calls of a link together. A call above a limit fails alone.
 //!
-//! h2 has a limit of its own, and what is far above that one ends the connection with every call on it. So h2's is set far
-//! above ours, and ours is checked here, when the headers have come.
+//! h2 has a limit of its own, and what is far above that one ends the connection with every call on
+//! it. So h2's is set far above ours, and ours is checked here, when the headers have come.
 
-use super::status;
+use super::{
+    link::{Link, Permit},
+    status,
+};
 use crate::model::Failure;
 use http::HeaderMap;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -18,7 +21,8 @@ pub(super) const OPEN_HEADS: usize = 16 << 20;
 /// A head below this size is not counted: there is at most one for each open call.
 const SMALL: usize = 1 << 10;
 
-/// The field that HTTP/2 begins an answer with: `:status`, three digits, and what every field counts for.
+/// The field that HTTP/2 begins an answer with: `:status`, three digits, and what every field
+/// counts for.
 const STATUS_FIELD: usize = 7 + 3 + FIELD;
 
 /// What every field counts for, beside its name and value (RFC 9113, section 6.5.2).
@@ -69,6 +73,22 @@ impl HeaderLimits {
         }
         let code = status::from_headers(headers).map(|status| status.code());
         Err(Failure::headers_too_large(what, size, self.each, code))
+    }
+}
+
+impl Link {
+    /// With a limit on the headers of one answer.
+    pub(super) fn with_header_limit(mut self, bytes: usize) -> Self {
+        self.headers = HeaderLimits::new(bytes);
+        self
+    }
+}
+
+impl Permit {
+    /// Takes in the head of this stream's answer.
+    pub(super) fn take_head(&mut self, head: &HeaderMap) -> Result<(), Failure> {
+        self.1 = self.link().headers.take_head(head)?;
+        Ok(())
     }
 }
 

@@ -8,7 +8,7 @@ use h2::{
     RecvStream, SendStream,
     client::{ResponseFuture, SendRequest},
 };
-use http::{HeaderMap, Response};
+use http::Response;
 use parking_lot::Mutex;
 use std::{
     fmt,
@@ -44,7 +44,8 @@ pub(crate) trait LinkWatcher: Send + Sync + 'static {
     fn retired(&self, incarnation: Incarnation);
     /// The link takes no more streams, whatever the reason; told once.
     fn shut(&self) {}
-    /// h2 will end the link soon, for what the peer does with all its calls: it is time for another one.
+    /// h2 will end the link soon, for what the peer does with all its calls: it is time for another
+    /// one.
     fn worn_out(&self, _incarnation: Incarnation) {}
 }
 
@@ -62,7 +63,7 @@ pub(crate) struct Link {
     proven: AtomicBool,
     small_requests: AtomicUsize,
     spent: Spent,
-    headers: HeaderLimits,
+    pub(super) headers: HeaderLimits,
     idle_at_goaway: AtomicBool,
     end: SetOnce<Arc<LinkEnd>>,
     /// The driver, which h2 does not wake while it cannot write.
@@ -70,8 +71,9 @@ pub(crate) struct Link {
     watcher: Arc<dyn LinkWatcher>,
 }
 
-/// The right to open one stream; gives its place back when dropped, and what its answer's head counted for.
-pub(crate) struct Permit(Arc<Link>, usize);
+/// The right to open one stream; gives its place back when dropped, and what its answer's head
+/// counted for.
+pub(crate) struct Permit(Arc<Link>, pub(super) usize);
 
 /// An open stream: what is needed to read the answer, and to go on sending if the request was not sent whole.
 pub(crate) struct OpenStream {
@@ -113,16 +115,6 @@ impl Link {
             driver: AtomicWaker::new(),
             watcher,
         }
-    }
-
-    /// With a limit on the headers of one answer.
-    pub(super) fn with_header_limit(self, bytes: usize) -> Self {
-        Self { headers: HeaderLimits::new(bytes), ..self }
-    }
-
-    /// Whether these trailers may be passed on.
-    pub(super) fn check_trailers(&self, trailers: &HeaderMap) -> Result<(), Failure> {
-        self.headers.check_trailers(trailers)
     }
 
     /// Which link it is.
@@ -249,6 +241,11 @@ impl Link {
         self.set_end(LinkEnd::HungUp);
     }
 
+    /// Records that it was the oldest of more than `limit` links that are draining.
+    pub(crate) fn crowded_out(&self, limit: usize) {
+        self.set_end(LinkEnd::TooManyDraining(limit));
+    }
+
     /// Records that the actor that owned the link failed.
     pub(crate) fn actor_failed(&self, error: &str) {
         self.set_end(LinkEnd::ActorFailed(error.into()));
@@ -290,12 +287,6 @@ impl Link {
 impl Permit {
     pub(crate) fn link(&self) -> &Arc<Link> {
         &self.0
-    }
-
-    /// Takes in the head of this stream's answer.
-    pub(super) fn take_head(&mut self, head: &HeaderMap) -> Result<(), Failure> {
-        self.1 = self.0.headers.take_head(head)?;
-        Ok(())
     }
 
     /// Opens a stream with `head`. With `body` the request is sent whole; without, the caller sends on [`OpenStream::send`].

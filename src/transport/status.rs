@@ -20,7 +20,8 @@ pub(crate) fn from_headers(headers: &HeaderMap) -> Option<Status> {
     Status::from_header_map(&headers)
 }
 
-/// Takes a status out of a head that is not the answer's end: it is not the call's status, and must not be read as it.
+/// Takes a status out of a head that is not the answer's end: it is not the call's status, and must
+/// not be read as it.
 pub(super) fn leave_out(head: &mut HeaderMap) {
     head.remove(STATUS);
     head.remove("grpc-message");

@@ -112,8 +112,8 @@ impl Tap {
         self.empty_data.load(Relaxed)
     }
 
-    /// Gives h2 the acknowledgement of its PING that the peer owes it, at the next read: h2 sends no other PING before. False
-    /// where it cannot be given, in the midst of a frame.
+    /// Gives h2 the acknowledgement of its PING that the peer owes it, at the next read: h2 sends
+    /// no other PING before. False where it cannot be given, in the midst of a frame.
     pub(super) fn pong_for_h2(&self) -> bool {
         let possible = self.between_frames.load(Relaxed);
         self.pong_owed.store(possible, Relaxed);
@@ -377,7 +377,8 @@ mod tests {
         }
     }
 
-    /// Of all DATA frames, those without a byte of data that do not end their stream; padding is no data.
+    /// Of all DATA frames, those without a byte of data that do not end their stream; padding is no
+    /// data.
     #[test]
     fn data_frames_that_say_nothing_are_counted_however_they_are_cut() {
         let mut bytes = frame(DATA, 0, b"");

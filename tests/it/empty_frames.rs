@@ -1,4 +1,5 @@
-//! DATA frames without a byte: h2 takes a hundred of them in a connection's life. The link is replaced before that.
+//! DATA frames without a byte: h2 takes a hundred of them in a connection's life. The link is
+//! replaced before that.
 
 use crate::rig::{ADDRESS, Log, config, say, secs, supervise};
 use tonic_supervisor::{

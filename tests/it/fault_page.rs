@@ -18,14 +18,23 @@ without tonic's `server` feature. `testing::Misbehaviour` plays each row against
 - **Link**: *kept*, only the call's stream is concerned; *lost*, everything on it is, and it is dialled again; *replaced*, what runs on it
   finishes while a successor is dialled; *never up*, no call leaves: one that waits for a link ends at its deadline with DEADLINE_EXCEEDED
   and the dial's error, one that does not ends as the row says.
-- **Headers**: a head or trailers above `max_response_header_bytes` (16 KiB) end their call alone. The link survives headers of
-  15 MiB in frames of 128 KiB, the largest that are taken, and of 2.5 MiB in frames of 16 KiB: a block of more than 160 frames
-  without END_HEADERS, or one above four times 16 MiB, is h2's to refuse, and it ends the link. The heads of a link's open calls
-  hold at most 16 MiB together; above that the newest call fails.
-- **DATA frames without a byte** that do not end their stream: h2 takes 100 in a connection's life. After 80 the link is
-  replaced as by `reconnect_now()`: a successor is dialled while it goes on, and what runs on it finishes.
-- **Keepalive**: any byte is life. A peer that acknowledges no PING but says something is asked again, `keepalive_time` after its
-  last byte; one that is silent is dead after `keepalive_time` + `keepalive_timeout`, and the link is read once more before.
+- **Headers**: a head or trailers above `max_response_header_bytes` (16 KiB) end their call alone.
+  The link survives headers of 15 MiB in frames of 128 KiB, the largest that are taken, and of
+  2.5 MiB in frames of 16 KiB: h2 ends the link at a block of more than 160 frames without
+  END_HEADERS, and at one above 64 MiB. Between 16 MiB and that the call ends with INTERNAL. The
+  heads of a link's open calls hold at most 16 MiB together; above that the newest call fails.
+- **DATA frames without a byte** that do not end their stream: h2 takes 100 in a connection's life.
+  After 80 the link is replaced as by `reconnect_now()`: a successor is dialled while it goes on,
+  and what runs on it finishes.
+- **Answers in tiny pieces** are copied together while they wait to be read, and padding is not
+  kept. Of DATA frames below 256 bytes that nobody has read, a link holds what h2 counts as 66 MB:
+  260,000 of one byte, for which it takes some 140 MB. One more ends the link. Frames of 19 bytes
+  or more never come that far: the windows (2 MiB a stream, 5 MiB a link) are full before.
+- **Links that only finish their calls**: at most `max_draining_links` (16). The oldest above that
+  is ended, and its calls fail with LinkLost, which says so.
+- **Keepalive**: any byte is life. A peer that acknowledges no PING but says something is asked
+  again, `keepalive_time` after its last byte; one that is silent is dead after `keepalive_time` +
+  `keepalive_timeout`, and the link is read once more before.
 - A *local* fault is this side's or the path's, a *peer* fault is the peer's own word.
 
 ";

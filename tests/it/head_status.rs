@@ -1,5 +1,5 @@
-//! Where an answer's status stands: only a head with END_STREAM is its own trailers. In any other head a `grpc-status` says
-//! nothing, and what the trailers say counts.
+//! Where an answer's status stands: only a head with END_STREAM is its own trailers. In any other
+//! head a `grpc-status` says nothing, and what the trailers say counts.
 
 use crate::rig::{ADDRESS, SAY, config, say, supervise};
 use http::uri::PathAndQuery;
@@ -33,7 +33,8 @@ fn answers() -> Vec<Answer> {
 }
 
 impl Answer {
-    /// What the call's status is, as gRPC has it: the last headers say it, and without one it is UNKNOWN.
+    /// What the call's status is, as gRPC has it: the last headers say it, and without one it is
+    /// UNKNOWN.
     fn code(self) -> Code {
         match if self.head_ends { self.in_head } else { self.trailers } {
             None => Code::Unknown,

@@ -1,5 +1,5 @@
-//! Heads and trailers above a limit: the call fails alone, for good, and says which limit it was. The link and its other calls
-//! go on.
+//! Heads and trailers above a limit: the call fails alone, for good, and says which limit it was.
+//! The link and its other calls go on.
 
 use crate::rig::{ADDRESS, SAY, cause, config, report, say, secs, start, supervise};
 use http::uri::PathAndQuery;
@@ -62,7 +62,8 @@ fn assert_too_large(status: &Status, place: Place, limit: usize) {
     assert_eq!(report(status).attempts_made, 1, "the same again would be as large: {place:?}");
 }
 
-/// The sizes up to which docs/faults.md says that the link survives: 2.5 MiB in frames of 16 KiB, 15 MiB in the largest.
+/// The sizes up to which docs/faults.md says that the link survives: 2.5 MiB in frames of 16 KiB,
+/// 15 MiB in the largest.
 #[tokio::test(start_paused = true)]
 async fn headers_above_the_limit_end_their_call_alone_up_to_the_size_in_the_page() {
     let sizes = [(20 * KIB, 16 * KIB), (72 * KIB, 16 * KIB), (2_560 * KIB, 16 * KIB), (15 << 20, 128 * KIB)];
@@ -112,7 +113,8 @@ async fn open(channel: SupervisedChannel) -> Result<tonic::Response<tonic::Strea
     Grpc::new(channel).server_streaming(request, PathAndQuery::from_static(SAY), codec).await
 }
 
-/// 600 streams that stay open, each with a head of 32 KiB: those that together hold more than 16 MiB fail alone.
+/// 600 streams that stay open, each with a head of 32 KiB: those that together hold more than 16
+/// MiB fail alone.
 #[tokio::test(start_paused = true)]
 async fn the_heads_of_open_streams_count_together_and_the_newest_fail() {
     const STREAMS: usize = 600;

@@ -1,5 +1,5 @@
-//! Keepalive as gRPC A8 has it: any byte is life, whatever becomes of PINGs; and nobody is taken for dead whose answer lies in
-//! the socket.
+//! Keepalive as gRPC A8 has it: any byte is life, whatever becomes of PINGs; and nobody is taken
+//! for dead whose answer lies in the socket.
 
 use crate::rig::{ADDRESS, Log, assert_time, bounded, config, say, secs, start, supervise};
 use std::time::Duration;
@@ -76,7 +76,8 @@ async fn a_late_acknowledgement_does_no_harm() {
     assert_eq!((supervisor.state(), supervisor.snapshot().links), (ConnectivityState::Ready, 1));
 }
 
-/// After a PING that was never acknowledged an idle link rests; a call that begins much later is given its time.
+/// After a PING that was never acknowledged an idle link rests; a call that begins much later is
+/// given its time.
 #[tokio::test(start_paused = true)]
 async fn a_call_after_a_long_rest_is_asked_for_before_its_link_is_given_up() {
     let (supervisor, _peer, mut link) = linked(pinging().keepalive_permit_without_calls(false)).await;
@@ -110,7 +111,8 @@ async fn a_peer_that_stops_within_a_frame_is_found_dead_in_time() {
     assert_time(silent.elapsed(), TIME + TIMEOUT);
 }
 
-/// The acknowledgement lies in the socket while the program stands still past the timeout: it is read before anyone is dead.
+/// The acknowledgement lies in the socket while the program stands still past the timeout: it is
+/// read before anyone is dead.
 #[tokio::test(start_paused = true)]
 async fn a_program_that_stood_still_reads_once_more_before_it_gives_a_link_up() {
     let (supervisor, _peer, mut link) = linked(pinging()).await;

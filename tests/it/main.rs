@@ -28,7 +28,11 @@ mod crash_loops;
 mod credentials;
 mod docs;
 #[cfg(feature = "test-util")]
+mod draining;
+#[cfg(feature = "test-util")]
 mod drop_in;
+#[cfg(feature = "test-util")]
+mod dust;
 #[cfg(feature = "test-util")]
 mod empty_frames;
 #[cfg(feature = "test-util")]

@@ -176,7 +176,8 @@ async fn pain_16_a_panic_of_the_request_actor_at_any_message_loses_no_call() {
     survives_each(Child::Request, &["CredentialsFetched"]).await;
 }
 
-/// All but `LinkRetired`, which comes after 2^30 calls on one link, and `LinkWornOut`, for which a peer has to misbehave.
+/// All but `LinkRetired`, which comes after 2^30 calls on one link, and `LinkWornOut`, for which a
+/// peer has to misbehave.
 #[tokio::test(start_paused = true)]
 async fn pain_16_a_panic_of_the_supervisor_actor_at_any_message_loses_no_call() {
     survives_each(Child::Supervisor, &["LinkRetired", "LinkWornOut"]).await;

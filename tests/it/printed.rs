@@ -1,5 +1,5 @@
-//! What others say is text: whatever it holds, it stands on one line of bounded length in reports, events and the log. The
-//! status that the caller gets is the peer's own, unchanged.
+//! What others say is text: whatever it holds, it stands on one line of bounded length in reports,
+//! events and the log. The status that the caller gets is the peer's own, unchanged.
 
 use crate::{
     log,

@@ -28,6 +28,7 @@ impl Life {
             // Calls go to the new link before the old one closes its door.
             self.show_door();
             former.inspect(|former| former.drain());
+            self.bound_draining();
             return self.step(Input::SuccessorUp, "the link was replaced");
         }
         self.step(Input::Established, "the peer's SETTINGS were read");
@@ -92,7 +93,7 @@ impl Life {
     /// A successor takes the link's place once it is up, as when asked to reconnect.
     pub(super) fn worn_out(&mut self, incarnation: Incarnation) {
         if self.current == Some(incarnation) && self.channel.state() == ConnectivityState::Ready {
-            self.step(Input::ResetBackoff, "h2 takes few more DATA frames without a byte on this link");
+            self.step(Input::ResetBackoff, "h2 will take few more empty DATA frames on this link");
         }
     }
 
@@ -102,6 +103,24 @@ impl Life {
             self.link = None;
             self.step(Input::GoAway, cause);
             self.current = self.current.filter(|current| *current != incarnation);
+            self.bound_draining();
+        }
+    }
+
+    /// Ends the oldest links that only finish their calls, where there are more of them than
+    /// `max_draining_links`: a peer that says GOAWAY on each link and finishes no call would keep
+    /// them all.
+    fn bound_draining(&mut self) {
+        let limit = self.core.config.max_draining_links;
+        let draining = |connection: &&Connection| {
+            let link = connection.link.as_ref();
+            link.is_some_and(|link| !link.is_accepting() && link.end().is_none() && link.in_flight() > 0)
+        };
+        let above = self.connections.iter().filter(draining).count().saturating_sub(limit);
+        for connection in self.connections.iter().filter(draining).take(above) {
+            connection.link.as_ref().inspect(|link| link.crowded_out(limit));
+            // One that is dead already has nothing to end.
+            let _ = connection.actor.cast(ConnectionMsg::HangUp);
         }
     }
 

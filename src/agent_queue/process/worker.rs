@@ -209,7 +209,8 @@ where
     async fn rest(&self, failures: u32, what: &str, status: &Status) {
         let delay = pause(failures, rand::random());
         let code = status.code();
-        tracing::warn!(agent = self.queue.agent_id(), ?code, message = %printable(status.message()), ?delay, "{what} yet");
+        let message = printable(status.message());
+        tracing::warn!(agent = self.queue.agent_id(), ?code, %message, ?delay, "{what} yet");
         sleep(delay).await;
     }
 }
