@@ -262,9 +262,9 @@ where
 
     /// Nobody takes what became of a task, though the server is there, and its lease is over.
     fn give_up(&self, held: &Held, status: &Status) {
-        let (code, message, task) = (status.code(), status.message(), &held.claim.task.task_id);
+        let (code, said, task) = (status.code(), status.message(), &held.claim.task.task_id);
         let agent = self.queue.agent_id();
-        tracing::error!(agent, task, ?code, message, "a result is given up: its lease is over and nobody takes it");
+        tracing::error!(agent, task, ?code, said, "a result is given up: its lease is over and nobody takes it");
         self.lose(held, "what became of it could not be reported");
     }
 
@@ -279,7 +279,7 @@ where
     async fn rest(&self, failures: u32, what: &str, status: &Status) {
         let delay = pause(failures, rand::random());
         let code = status.code();
-        tracing::warn!(agent = self.queue.agent_id(), ?code, message = status.message(), ?delay, "{what} yet");
+        tracing::warn!(agent = self.queue.agent_id(), ?code, said = status.message(), ?delay, "{what} yet");
         sleep(delay).await;
     }
 }

@@ -31,8 +31,8 @@ TASK_CLAIMS (how many times the task was claimed) in its environment. What it wr
 is JSON, otherwise as a JSON string. Another exit code than 0 fails the task with the end of its standard error. It is killed, with all of its process \
 group, when the task is no longer the agent's: cancelled, deleted, or out of reach for longer than its lease.
 
-The task ends with the command. What the command has left running in its process group then gets a SIGTERM, and 2 seconds later a SIGKILL; \
-pipes that it has left open are read for 1 second more. When the agent itself is killed, so is the group. A helper that made a process group or \
+The task ends with the command. Where what it has started holds its output open, that is read for 2 seconds more. Then whatever is left in its \
+process group gets a SIGTERM, and 2 seconds later a SIGKILL; the same when the agent itself has been killed. A helper that made a process group or \
 session of its own (setsid, a daemon) lives on.
 
 A command that cannot be started (its file is gone, no file descriptors or memory are left) does not fail its task: the task is given back, which does \

@@ -33,7 +33,7 @@ const LONGEST_NAME: usize = 4 << 10;
 /// A keeper that has not started the command by then never will.
 const START: Duration = Duration::from_secs(60);
 /// How long the command's pipes may be open after its end, for what it has written last.
-const PIPES: Duration = Duration::from_secs(1);
+const PIPES: Duration = Duration::from_secs(2);
 /// A keeper ends its group, and itself, in less than this.
 const KEEPER: Duration = Duration::from_secs(5);
 
