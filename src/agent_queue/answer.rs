@@ -58,7 +58,8 @@ pub(super) fn verdict(status: &Status) -> Verdict {
 
 /// Whether this is about what the request says, so that a request that says less may be taken.
 pub(super) fn refuses_the_words(status: &Status) -> bool {
-    matches!(status.code(), Code::InvalidArgument | Code::OutOfRange) || matches!(cause(status), Some(Cause::TooLarge(_)))
+    matches!(status.code(), Code::InvalidArgument | Code::OutOfRange)
+        || matches!(cause(status), Some(Cause::TooLarge(_)))
 }
 
 /// How far the request came that ended so.

@@ -32,13 +32,15 @@ fn mark() -> String {
     format!("{}.{}", 70_000 + std::process::id() % 10_000, NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// The processes whose last argument this is.
+/// The processes whose last argument this is, other than agents and keepers.
 fn running(mark: &str) -> Vec<Pid> {
-    let pids = fs::read_dir("/proc").expect("processes").filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let pids =
+        fs::read_dir("/proc").expect("processes").filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     let ours = |pid: &i32| {
         let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let arguments = String::from_utf8_lossy(&arguments).into_owned();
-        arguments.trim_end_matches('\0').rsplit('\0').next() == Some(mark)
+        let mut words = arguments.trim_end_matches('\0').split('\0');
+        !words.next().is_some_and(|program| program.ends_with("tonic-supervisor")) && words.last() == Some(mark)
     };
     pids.filter(ours).filter_map(Pid::from_raw).collect()
 }
@@ -189,28 +191,35 @@ async fn a_helper_with_a_session_of_its_own_does_not_hold_its_task_and_lives_on(
     left.into_iter().for_each(|pid| kill_process(pid, Signal::KILL).expect("it lives"));
 }
 
+/// With a helper, deaf to SIGTERM, with a group of its own.
+const COMMANDS: [&[&str]; 3] = [
+    &["sh", "-c", "sleep MARK & sleep MARK"],
+    &["sh", "-c", "trap '' TERM; sleep MARK; sleep MARK"],
+    &["timeout", "60000", "sleep", "MARK"],
+];
+
+fn marked<'a>(command: &[&str], mark: &str) -> Vec<&'a str> {
+    command.iter().map(|word| &*word.replace("MARK", mark).leak()).collect()
+}
+
 #[tokio::test]
 async fn no_command_outlives_an_agent_that_is_killed() {
-    // With a group of its own, as `timeout` makes one, and deaf to SIGTERM.
-    for command in ["sleep MARK & sleep MARK", "timeout 60000 sleep MARK", "trap '' TERM; sleep MARK; sleep MARK"] {
+    for command in COMMANDS {
         let (desk, mark) = (desk().await, mark());
-        let command = command.replace("MARK", &mark);
-        let mut agent = Agent::run(&desk, &["--concurrency", "2"], &["sh", "-c", &command]);
+        let mut agent = Agent::run(&desk, &["--concurrency", "2"], &marked(command, &mark));
         desk.submit("1").await;
         desk.submit("2").await;
         within(30, "both run", || running(&mark).len() >= 2).await;
         agent.process.kill().expect("it lives");
-        within(20, &command, || running(&mark).is_empty()).await;
+        within(20, "all have ended", || running(&mark).is_empty()).await;
     }
 }
 
 #[tokio::test]
 async fn no_command_outlives_an_agent_that_is_told_to_end() {
-    for command in [&["sh", "-c", "trap '' TERM; sleep MARK; sleep MARK"][..], &["timeout", "60000", "sleep", "MARK"]] {
+    for command in COMMANDS {
         let (desk, mark) = (desk().await, mark());
-        let command: Vec<_> = command.iter().map(|word| word.replace("MARK", &mark)).collect();
-        let command: Vec<_> = command.iter().map(String::as_str).collect();
-        let mut agent = Agent::run(&desk, &["--grace", "1"], &command);
+        let mut agent = Agent::run(&desk, &["--grace", "1"], &marked(command, &mark));
         let task = desk.submit("1").await;
         within(30, "it runs", || !running(&mark).is_empty()).await;
         agent.signal("-TERM");

@@ -22,6 +22,7 @@ use futures::{
     future::{BoxFuture, pending},
     stream::FuturesUnordered,
 };
+use setbacks::Setbacks;
 use std::{
     fmt,
     panic::resume_unwind,
@@ -30,7 +31,6 @@ use std::{
     task::{Context, Poll, ready},
     time::Duration,
 };
-use setbacks::Setbacks;
 use tally::Tally;
 use tokio::{
     sync::{Mutex, watch},

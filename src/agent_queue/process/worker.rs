@@ -235,7 +235,12 @@ where
                 Verdict::Final if refuses_the_words(&status) => match update.plainer(status.message()) {
                     Some(plainer) => {
                         let task = &held.claim.task.task_id;
-                        tracing::warn!(agent = self.queue.agent_id(), task, why = status.message(), "a report is refused");
+                        tracing::warn!(
+                            agent = self.queue.agent_id(),
+                            task,
+                            why = status.message(),
+                            "a report is refused"
+                        );
                         update = plainer;
                     }
                     None => {

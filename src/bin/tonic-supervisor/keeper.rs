@@ -300,9 +300,7 @@ mod tests {
     #[test]
     fn each_word_is_a_line_that_is_read_as_it_was_meant() {
         let why = "No such file or directory (os error 2)".to_owned();
-        for word in
-            [Word::Starting, Word::Started, Word::CannotStart(why), Word::Exited(-1), Word::Killed(9)]
-        {
+        for word in [Word::Starting, Word::Started, Word::CannotStart(why), Word::Exited(-1), Word::Killed(9)] {
             let line = word.line();
             assert_eq!(Word::of(line.trim_end_matches('\n')), Some(word));
         }
