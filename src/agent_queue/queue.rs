@@ -262,8 +262,8 @@ impl AgentQueue {
     /// Works through the queue: claims tasks, hands each to `handler`, `concurrency` (at least 1) at a time, keeps their leases and
     /// reports what came out. Await what it returns; see there for how it ends.
     ///
-    /// What the handler returns is the task's result as JSON text, or why it failed; or an [`Outcome`], which can also give the
-    /// task back. A panic is a failure, too.
+    /// What the handler returns is the task's result as JSON text, or why it failed; or an
+    /// [`Outcome`], which can also give the task back. A panic is a failure, too.
     ///
     /// ```no_run
     /// use tonic_supervisor::agent_queue::{PrivateAgentTasksQueue, Task};

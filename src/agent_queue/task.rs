@@ -17,7 +17,8 @@ pub struct Claim {
     pub task: Task,
     /// The claim's name: what says to the server who holds the task.
     pub claim_id: String,
-    /// How long the claim held when it was answered: 1 s to 24 h, whatever the server said. Each [`Update::Processing`] starts the lease anew.
+    /// How long the claim held when it was answered: 1 s to 24 h, whatever the server said. Each
+    /// [`Update::Processing`] starts the lease anew.
     pub lease: Duration,
 }
 
@@ -48,7 +49,8 @@ impl Update {
         }
     }
 
-    /// The same, as the server takes it: a text is without NULs and cut where it is long, a result that is too long is a failure.
+    /// The same, as the server takes it: a text is without NULs and cut where it is long, a result
+    /// that is too long is a failure.
     pub(super) fn within_limits(self) -> Self {
         match self {
             Self::Completed(result) if result.len() > LONGEST_RESULT => {
@@ -60,7 +62,8 @@ impl Update {
         }
     }
 
-    /// The same end of the work in fewer words, for a server that refuses these with this text; none where there are none to leave out.
+    /// The same end of the work in fewer words, for a server that refuses these with this text;
+    /// none where there are none to leave out.
     pub(super) fn plainer(&self, refusal: &str) -> Option<Self> {
         let shorter = |text: &str| match text {
             "" => None,

@@ -1,5 +1,6 @@
 //! The worker loop under a machine that cannot work, a server that says nonsense, and a proxy in
-//! between: no worker is held, no work is done in vain again and again, nothing panics. Virtual time.
+//! between: no worker is held, no work is done in vain again and again, nothing panics. Virtual
+//! time.
 
 use crate::{
     hush::hush_injected_panics,

@@ -1,5 +1,5 @@
-//! The commands of `tonic-supervisor agent`, from outside: one that cannot be started fails no task,
-//! and whatever ends, nothing of a command is left running.
+//! The commands of `tonic-supervisor agent`, from outside: one that cannot be started fails no
+//! task, and whatever ends, nothing of a command is left running.
 
 use crate::{
     cli_agent::{AGENT, Agent, Desk},

@@ -58,15 +58,16 @@ enum Phase {
 /// what does not is stopped and its task given back, so that another agent can have it at once. 5 seconds after the grace it has ended, whatever
 /// the network does; what could not be said by then, the end of the leases says.
 ///
-/// **In an outage**, of any length, it waits: results are kept until the server is back, and claims are made
-/// again. A handler whose lease could not be renewed in time is stopped, since its task may be with another agent.
+/// **In an outage**, of any length, it waits: results are kept until the server is back, and claims
+/// are made again. A handler whose lease could not be renewed in time is stopped, since its task
+/// may be with another agent.
 ///
-/// **A result** is reported until it is taken or refused. Where the server is there and it still does not get through
-/// (a proxy that answers in its place, say), it is tried until its lease is over and three times more; then it is
-/// given up, with an ERROR in the log.
+/// **A result** is reported until it is taken or refused. Where the server is there and it still
+/// does not get through (a proxy that answers in its place, say), it is tried until its lease is
+/// over, and given up at the first failure after that, with an ERROR in the log.
 ///
-/// **After a task that was claimed in vain** (lost, or given back by the handler) the loop pauses, 0.5 s growing
-/// to 10 s, and claims one task at a time until one gets on.
+/// **After a task that was claimed in vain** (lost, or given back by the handler) the loop pauses,
+/// 0.5 s growing to 10 s, and claims one task at a time until one gets on.
 ///
 /// **A handler is stopped** (its future is dropped, at its next `.await`) when its claim is lost: the task was cancelled or deleted,
 /// or the lease is over. It never runs twice at once in one agent, and at most `concurrency` handlers run. Across agents a task can run

@@ -14,7 +14,8 @@ pub enum Outcome {
     /// This machine cannot do it now, for this reason: it is given back for any agent to claim, and
     /// that does not count towards `max_claims`. The reason is logged; the server is not told it.
     ///
-    /// The loop then pauses, 0.5 s growing to 10 s, and claims one task at a time until one gets on.
+    /// The loop then pauses, 0.5 s growing to 10 s, and claims one task at a time until one gets
+    /// on.
     GivenBack(String),
 }
 

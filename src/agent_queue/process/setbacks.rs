@@ -1,6 +1,6 @@
-//! Tasks that were claimed in vain, in a row: given back because this machine cannot do them, or lost.
-//! The more there are, the longer the loop pauses before it claims the next. A task that gets on ends
-//! the row: its result was taken, or its lease was renewed.
+//! Tasks that were claimed in vain, in a row: given back because this machine cannot do them, or
+//! lost. The more there are, the longer the loop pauses before it claims the next. A task that gets
+//! on ends the row: its result was taken, or its lease was renewed.
 
 use crate::agent_queue::answer::pause;
 use tokio::{sync::watch, time::sleep};
@@ -28,7 +28,8 @@ impl Setbacks {
         self.0.send_modify(|row| row.add(before));
     }
 
-    /// The same, where the handler gave the task back. Logged once for each reason until a task gets on.
+    /// The same, where the handler gave the task back. Logged once for each reason until a task
+    /// gets on.
     pub(super) fn given_back(&self, before: u32, agent: &str, reason: &str) {
         let mut news = false;
         self.0.send_modify(|row| {

@@ -103,7 +103,8 @@ where
     async fn claim(&self, busy: &mut bool, asked: &mut Option<String>) -> Result<Option<Held>, Status> {
         let (mut turn, mut failures) = (None, 0);
         loop {
-            // Where there was work there may be more, so everyone asks; where there was none, or it came to nothing, one does for all.
+            // Where there was work there may be more, so everyone asks; where there was none, or it
+            // came to nothing, one does for all.
             *busy &= self.setbacks.len() == 0;
             if !*busy && turn.is_none() {
                 turn = Some(self.turn.lock().await);
@@ -205,7 +206,8 @@ where
         }
     }
 
-    /// Says what became of a task until the server has taken it, which is true, or there is no use in saying it any more.
+    /// Says what became of a task until the server has taken it, which is true, or there is no use
+    /// in saying it any more.
     async fn report(&self, held: &Held, update: Update) -> bool {
         let (mut update, mut late_links) = (update.within_limits(), 0);
         for failures in 0.. {

@@ -26,23 +26,30 @@ use tonic_supervisor::{
 };
 
 pub(crate) const HELP: &str = "\
-The command gets the task's payload on its standard input, and AGENT_ID, TASK_ID, TASK_TYPE, TASK_CUSTOM_TYPE, TASK_PRIORITY and \
-TASK_CLAIMS (how many times the task was claimed) in its environment. What it writes to its standard output is the result: as it is where it \
-is JSON, otherwise as a JSON string. Another exit code than 0 fails the task with the end of its standard error. It is killed, with all of its process \
-group, when the task is no longer the agent's: cancelled, deleted, or out of reach for longer than its lease.
+The command gets the task's payload on its standard input, and AGENT_ID, TASK_ID, TASK_TYPE, \
+TASK_CUSTOM_TYPE, TASK_PRIORITY and TASK_CLAIMS (how many times the task was claimed) in its \
+environment. What it writes to its standard output is the result: as it is where it is JSON, \
+otherwise as a JSON string. Another exit code than 0 fails the task with the end of its standard \
+error. It is killed, with all of its process group, when the task is no longer the agent's: \
+cancelled, deleted, or out of reach for longer than its lease.
 
-The task ends with the command. Where what it has started holds its output open, that is read for 2 seconds more. Then whatever is left in its \
-process group gets a SIGTERM, and 2 seconds later a SIGKILL; the same when the agent itself has been killed. A helper that made a process group or \
-session of its own (setsid, a daemon) lives on.
+The task ends with the command. Where what it has started holds its output open, that is read \
+for 2 seconds more. Then whatever is left in its process group gets a SIGTERM, and 2 seconds \
+later a SIGKILL; the same when the agent itself has been killed. A helper that made a process \
+group or session of its own (setsid, a daemon) lives on.
 
-A command that cannot be started (its file is gone, no file descriptors or memory are left) does not fail its task: the task is given back, which does \
-not count towards the server's --max-claims, and the agent pauses, half a second growing to 10, and tries one task at a time until one can be started. It says so once, \
-as an ERROR on standard error. A shell that finds no command (codes 126 and 127) was started, and fails the task.
+A command that cannot be started (its file is gone, no file descriptors or memory are left) does \
+not fail its task: the task is given back, which does not count towards the server's \
+--max-claims, and the agent pauses, half a second growing to 10, and tries one task at a time until \
+one can be started. It says so once, as an ERROR on standard error. A shell that finds no \
+command (codes 126 and 127) was started, and fails the task.
 
-On SIGTERM or Ctrl-C nothing more is claimed, what runs may finish within --grace, and what does not is killed and given back. A second \
-signal ends the agent at once; its commands are ended, and its tasks come back when their leases end.
+On SIGTERM or Ctrl-C nothing more is claimed, what runs may finish within --grace, and what does \
+not is killed and given back. A second signal ends the agent at once; its commands are ended, \
+and its tasks come back when their leases end.
 
-Exit codes: 0 it was asked to end and has, 1 it failed or gave up, 2 wrong usage, 3 the configuration is not valid, 130 interrupted twice.";
+Exit codes: 0 it was asked to end and has, 1 it failed or gave up, 2 wrong usage, 3 the \
+configuration is not valid, 130 interrupted twice.";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct AgentArguments {

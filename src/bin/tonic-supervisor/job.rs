@@ -1,5 +1,5 @@
-//! One task done by a command: payload in, result out. A keeper process of this same program runs it;
-//! dropped, the job has the keeper kill the command and all that the command has started.
+//! One task done by a command: payload in, result out. A keeper process of this same program runs
+//! it; dropped, the job has the keeper kill the command and all that the command has started.
 
 use crate::keeper::{END, KILL, Word};
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -28,7 +28,8 @@ use tonic_supervisor::agent_queue::Task;
 const LONGEST_RESULT: u64 = 1 << 20;
 /// So much of the end of the standard error is told, in bytes.
 const TAIL: usize = 4 << 10;
-/// No server gives a task such a long name, kind or agent, in bytes; a longer one fits no environment.
+/// No server gives a task such a long name, kind or agent, in bytes; a longer one fits no
+/// environment.
 const LONGEST_NAME: usize = 4 << 10;
 /// A keeper that has not started the command by then never will.
 const START: Duration = Duration::from_secs(60);
@@ -103,7 +104,8 @@ fn environment(task: &Task) -> Result<[(&'static str, String); 6], String> {
     }
 }
 
-/// A running command. Its keeper leads a process group of its own: a Ctrl-C for the agent is not for it.
+/// A running command. Its keeper leads a process group of its own: a Ctrl-C for the agent is not
+/// for it.
 pub(crate) struct Job {
     /// None once it is left to end by itself.
     keeper: Option<Child>,
@@ -152,7 +154,8 @@ impl Job {
         Word::of(line.trim_end_matches('\n'))
     }
 
-    /// The result of the command as JSON text, or why it failed. All that it started has ended then.
+    /// The result of the command as JSON text, or why it failed. All that it started has ended
+    /// then.
     pub(crate) async fn finish(mut self) -> Result<String, String> {
         let (mut stdout, mut stderr) = self.pipes.take().ok_or("the command's pipes are missing")?;
         let (mut output, mut complaints) = (Vec::new(), Vec::new());

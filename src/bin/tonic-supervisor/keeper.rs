@@ -1,5 +1,6 @@
-//! `keep`: the process between an agent and one task's command. It leads the command's process group,
-//! and ends the group when the command has ended or the agent has gone, however the agent went.
+//! `keep`: the process between an agent and one task's command. It leads the command's process
+//! group, and ends the group when the command has ended or the agent has gone, however the agent
+//! went.
 //!
 //! Its standard input is a socket to the agent; output and error are the command's own.
 //!
@@ -9,8 +10,8 @@
 //! | [`END`], or nothing more: it has gone | ends the group: SIGTERM, and after [`GRACE`] SIGKILL |
 //! | [`KILL`] | ends the group at once: SIGKILL |
 //!
-//! The keeper says a line when it is about to start the command, when it has, when it could not, and
-//! when the command has ended. It signals the group before it reaps the command: until then the
+//! The keeper says a line when it is about to start the command, when it has, when it could not,
+//! and when the command has ended. It signals the group before it reaps the command: until then the
 //! command's number, and that of a group of its own, can be nobody else's.
 
 use crate::Trouble;
@@ -99,7 +100,8 @@ async fn keep(command: &[String]) -> io::Result<()> {
         }
     };
     let mut kept = Kept { command: number(&child), children };
-    // The pipes are the command's: that it has closed them must be seen. Open files can be replaced.
+    // The pipes are the command's: that it has closed them must be seen. Open files can be
+    // replaced.
     let _ = stdio::dup2_stdout(&nowhere).and_then(|()| stdio::dup2_stderr(&nowhere));
     tell(&mut say, &Word::Started).await;
     feed(&mut child, payload);

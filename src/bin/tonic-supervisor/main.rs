@@ -46,7 +46,8 @@ use tracing_subscriber::EnvFilter;
 const EXIT_CODES: &str =
     "Exit codes: 0 it worked, 1 it failed, 2 wrong usage, 3 the configuration is not valid, 130 interrupted.";
 
-/// Keeps gRPC connections alive, and shows that it does. Log lines go to standard error, as RUST_LOG says; an agent's errors always do.
+/// Keeps gRPC connections alive, and shows that it does. Log lines go to standard error, as
+/// RUST_LOG says; an agent's errors always do.
 #[derive(Debug, Parser)]
 #[command(name = "tonic-supervisor", version, after_help = EXIT_CODES, arg_required_else_help = true)]
 struct Arguments {
@@ -94,8 +95,8 @@ enum Command {
 }
 
 impl Command {
-    /// What is logged to standard error; nothing if none. An agent says its errors even where nobody asked for a log, and a
-    /// keeper never does: its standard error is the command's.
+    /// What is logged to standard error; nothing if none. An agent says its errors even where
+    /// nobody asked for a log, and a keeper never does: its standard error is the command's.
     fn log(&self) -> Option<EnvFilter> {
         match self {
             #[cfg(unix)]

@@ -1,5 +1,6 @@
-//! Writing to people and programs: colours only on a terminal that wants them, and no panic when the reader has gone. What servers
-//! and commands say is text: nothing in it moves the cursor, changes colours or ends a line.
+//! Writing to people and programs: colours only on a terminal that wants them, and no panic when
+//! the reader has gone. What servers and commands say is text: nothing in it moves the cursor,
+//! changes colours or ends a line.
 
 use std::{
     borrow::Cow,
@@ -51,7 +52,8 @@ impl Terminal {
     }
 }
 
-/// A text from elsewhere for a line of its own: what a terminal would act on is written as in Rust's strings.
+/// A text from elsewhere for a line of its own: what a terminal would act on is written as in
+/// Rust's strings.
 pub(crate) fn plain(text: &str) -> Cow<'_, str> {
     shown(text, |letter, to| to.extend(letter.escape_default()))
 }
