@@ -40,7 +40,7 @@ fn running(mark: &str) -> Vec<Pid> {
         let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let arguments = String::from_utf8_lossy(&arguments).into_owned();
         let mut words = arguments.trim_end_matches('\0').split('\0');
-        !words.next().is_some_and(|program| program.ends_with("tonic-supervisor")) && words.last() == Some(mark)
+        !words.next().is_some_and(|program| program.ends_with("tonic-supervisor")) && words.next_back() == Some(mark)
     };
     pids.filter(ours).filter_map(Pid::from_raw).collect()
 }
@@ -239,6 +239,35 @@ async fn a_cancelled_tasks_command_ends_even_in_a_group_of_its_own() {
     desk.queue.cancel_task(&task, "not needed").await.expect("cancelled");
     within(20, "it has ended", || running(&mark).is_empty()).await;
     ended_well(agent).await;
+}
+
+/// Whether a process of this name, dead or alive, has this parent.
+fn has_child(parent: u32, name: &str) -> bool {
+    let stats = fs::read_dir("/proc").expect("processes").filter_map(|entry| {
+        let stat = fs::read_to_string(entry.ok()?.path().join("stat")).ok()?;
+        let (before, after) = stat.rsplit_once(')')?;
+        Some((before.split_once('(')?.1.to_owned(), after.split_whitespace().nth(1)?.parse::<u32>().ok()?))
+    });
+    stats.into_iter().any(|(its, of)| its == name && of == parent)
+}
+
+/// Where the agent is a container's first process nobody else would reap it. Here this process is.
+#[tokio::test]
+async fn a_command_that_is_killed_is_reaped_by_its_keeper() {
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid())).expect("it is allowed");
+    let desk = Desk::open_with(Settings { lease: secs(3), ..Settings::default() }).await;
+    let folder = tempfile::tempdir().expect("folder");
+    let name = format!("kept{}", std::process::id());
+    let path = folder.path().join(&name);
+    script(&path, "#!/bin/sh\ntrap '' TERM\nwhile :; do sleep 1; done");
+    let agent = Agent::run(&desk, &[], &[path.to_str().expect("text")]);
+    let task = desk.submit("1").await;
+    let path = path.to_str().expect("text").to_owned();
+    within(30, "it runs", || !running(&path).is_empty()).await;
+    desk.queue.cancel_task(&task, "not needed").await.expect("cancelled");
+    within(20, "it has ended", || running(&path).is_empty()).await;
+    ended_well(agent).await;
+    assert!(!has_child(std::process::id(), &name), "nobody has reaped it");
 }
 
 #[tokio::test]

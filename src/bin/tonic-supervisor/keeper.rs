@@ -18,7 +18,7 @@ use crate::Trouble;
 use rustix::{
     io as raw,
     process::{
-        Pid, Signal, WaitId, WaitIdOptions, WaitOptions, getpgrp, getpid, kill_current_process_group,
+        Pid, Signal, WaitId, WaitIdOptions, WaitOptions, getpgrp, getpid, kill_current_process_group, kill_process,
         kill_process_group, wait, waitid,
     },
     stdio,
@@ -39,11 +39,13 @@ use tokio::{
     process::ChildStdin,
     runtime,
     signal::unix::{Signal as Signals, SignalKind, signal},
-    time::sleep,
+    time::{sleep, timeout},
 };
 
 /// How long what gets a SIGTERM may take to end.
 const GRACE: Duration = Duration::from_secs(2);
+/// A command that was killed has ended by then, unless the kernel holds it.
+const REAPED: Duration = Duration::from_secs(1);
 /// Says that the command's group is to end.
 pub(crate) const END: u8 = b'E';
 /// Says that the command's group is to be killed at once.
@@ -115,6 +117,7 @@ async fn keep(command: &[String]) -> io::Result<()> {
     if !kill {
         kept.end().await;
     }
+    let _ = timeout(REAPED, kept.kill_command()).await;
     // This is the end of the keeper, too.
     kept.signal(Signal::KILL);
     Ok(())
@@ -227,6 +230,17 @@ impl Kept {
                 () = &mut over => return,
                 _ = self.children.recv() => {}
             }
+        }
+    }
+
+    /// Kills the command, if it still runs, and reaps it: where the agent is a container's first
+    /// process, nobody would do so after the keeper.
+    async fn kill_command(&mut self) {
+        let ended = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+        // While it is a child that has not been reaped, its number is its own.
+        while let Ok(None) = waitid(WaitId::Pid(self.command), ended) {
+            let _ = kill_process(self.command, Signal::KILL);
+            self.children.recv().await;
         }
     }
 
