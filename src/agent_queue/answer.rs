@@ -18,12 +18,30 @@ pub(super) enum Verdict {
     Closed,
 }
 
+/// How far a request came that was not answered well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// No link was there to send it on.
+    Nowhere,
+    /// The link ended under it: nobody knows whether it arrived.
+    Unknown,
+    /// It was answered, or could have been.
+    Peer,
+}
+
+/// No lease is taken to be shorter than this: it must be possible to renew it.
+const SHORTEST_LEASE: Duration = Duration::from_secs(1);
+/// No lease is taken to be longer than this, which is the longest that `serve` gives.
+const LONGEST_LEASE: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// The waits between asking and asking again; within each call the channel has waited and retried already.
 const PAUSES: Backoff = Backoff { initial: Duration::from_millis(500), multiplier: 2.0, max: Duration::from_secs(10) };
 
 pub(super) fn verdict(status: &Status) -> Verdict {
-    if CallReport::of(status).is_some_and(|report| report.outcome.cause == Cause::Shutdown) {
-        return Verdict::Closed;
+    match cause(status) {
+        Some(Cause::Shutdown) => return Verdict::Closed,
+        Some(Cause::TooLarge(_)) => return Verdict::Final,
+        _ => {}
     }
     match status.code() {
         Code::InvalidArgument
@@ -38,14 +56,34 @@ pub(super) fn verdict(status: &Status) -> Verdict {
     }
 }
 
+/// Whether this is about what the request says, so that a request that says less may be taken.
+pub(super) fn refuses_the_words(status: &Status) -> bool {
+    matches!(status.code(), Code::InvalidArgument | Code::OutOfRange)
+        || matches!(cause(status), Some(Cause::TooLarge(_)))
+}
+
+/// How far the request came that ended so.
+pub(super) fn reach(status: &Status) -> Reach {
+    match cause(status) {
+        Some(Cause::NotConnected(_) | Cause::Deadline(Some(_)) | Cause::Shed(_)) => Reach::Nowhere,
+        Some(Cause::LinkLost(_) | Cause::GoAway(_)) => Reach::Unknown,
+        _ => Reach::Peer,
+    }
+}
+
+fn cause(status: &Status) -> Option<&Cause> {
+    CallReport::of(status).map(|report| &report.outcome.cause)
+}
+
 /// The wait after so many failures in a row, counted from 0; `unit` is a die in `0.0..1.0`.
 pub(super) fn pause(failures: u32, unit: f64) -> Duration {
     jittered(PAUSES.delay(failures), 0.2, unit)
 }
 
-/// Seconds as the server writes them; nonsense counts as none.
-pub(super) fn from_seconds(seconds: f64) -> Duration {
-    Duration::try_from_secs_f64(seconds).unwrap_or_default()
+/// A lease's length, from the seconds that the server wrote: 1 s to 24 h, whatever it wrote.
+pub(super) fn lease_of(seconds: f64) -> Duration {
+    let endless = if seconds > 0.0 { LONGEST_LEASE } else { SHORTEST_LEASE };
+    Duration::try_from_secs_f64(seconds).unwrap_or(endless).clamp(SHORTEST_LEASE, LONGEST_LEASE)
 }
 
 #[cfg(test)]
@@ -69,9 +107,13 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_that_makes_no_sense_is_none() {
-        for seconds in [f64::NAN, -1.0, f64::INFINITY] {
-            assert_eq!(from_seconds(seconds), Duration::ZERO);
+    fn a_lease_is_a_second_to_a_day_whatever_the_server_says() {
+        for none in [f64::NAN, f64::NEG_INFINITY, -1.0, -0.0, 0.0, f64::MIN_POSITIVE, 0.999] {
+            assert_eq!(lease_of(none), SHORTEST_LEASE, "{none}");
         }
+        for endless in [86_400.1, 1e19, 1e300, f64::MAX, f64::INFINITY] {
+            assert_eq!(lease_of(endless), LONGEST_LEASE, "{endless}");
+        }
+        assert_eq!(lease_of(1.5), Duration::from_millis(1500));
     }
 }

@@ -19,7 +19,7 @@ pub use crate::proto::AGENT_QUEUE_DESCRIPTORS as DESCRIPTORS;
 pub use crate::proto::agent_queue::*;
 pub use builder::QueueBuilder;
 pub use client::PrivateAgentTasksQueue;
-pub use process::{Process, Processed, Processing};
+pub use process::{Outcome, Process, Processed, Processing};
 pub use queue::AgentQueue;
 pub use task::{Claim, Update};
 pub use watch::QueueWatch;

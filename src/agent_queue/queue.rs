@@ -1,8 +1,8 @@
 //! The queue of one agent: one method per operation on its tasks.
 
 use super::{
-    Claim, PrivateAgentTasksQueue, Process, QueueWatch, Update,
-    answer::from_seconds,
+    Claim, Outcome, PrivateAgentTasksQueue, Process, QueueWatch, Update,
+    answer::lease_of,
     client::{new_name, request, with_options},
 };
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
         SubmitTaskResponse, Task, TaskStatus, UpdateTaskStatusRequest, UpdateTaskStatusResponse,
     },
 };
-use std::{fmt::Display, time::Duration};
+use std::time::Duration;
 use tonic::{Code, Response, Status};
 
 /// How long one call waits for a task on the server, which allows 60 s. A call that is sent again waits from the beginning.
@@ -145,7 +145,7 @@ impl AgentQueue {
         Ok(match task {
             None => Claimed::Nothing,
             Some(task) if task.status() != TaskStatus::Processing => Claimed::Over,
-            Some(task) => Claimed::Held(Box::new(Claim { task, claim_id, lease: from_seconds(lease) })),
+            Some(task) => Claimed::Held(Box::new(Claim { task, claim_id, lease: lease_of(lease) })),
         })
     }
 
@@ -262,7 +262,8 @@ impl AgentQueue {
     /// Works through the queue: claims tasks, hands each to `handler`, `concurrency` (at least 1) at a time, keeps their leases and
     /// reports what came out. Await what it returns; see there for how it ends.
     ///
-    /// What the handler returns is the task's result as JSON text, or why it failed. A panic is a failure, too.
+    /// What the handler returns is the task's result as JSON text, or why it failed; or an
+    /// [`Outcome`], which can also give the task back. A panic is a failure, too.
     ///
     /// ```no_run
     /// use tonic_supervisor::agent_queue::{PrivateAgentTasksQueue, Task};
@@ -280,11 +281,10 @@ impl AgentQueue {
     /// client.close().await;
     /// # Ok(()) }
     /// ```
-    pub fn process<H, F, E>(&self, handler: H, concurrency: usize) -> Process<H>
+    pub fn process<H, F>(&self, handler: H, concurrency: usize) -> Process<H>
     where
         H: Fn(Task) -> F + Send + Sync + 'static,
-        F: Future<Output = Result<String, E>> + Send + 'static,
-        E: Display,
+        F: Future<Output: Into<Outcome>> + Send + 'static,
     {
         Process::new(self.clone(), handler, concurrency)
     }

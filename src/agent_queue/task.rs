@@ -7,6 +7,8 @@ use std::time::Duration;
 const LONGEST_RESULT: usize = 1 << 20;
 /// The longest error message or reason that the server takes, in bytes.
 const LONGEST_TEXT: usize = 16 << 10;
+/// What is said in place of a text that the server refuses.
+const REFUSED: &str = "the server refused the text that says why";
 
 /// A task that this client holds, for as long as the lease goes.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,7 +17,8 @@ pub struct Claim {
     pub task: Task,
     /// The claim's name: what says to the server who holds the task.
     pub claim_id: String,
-    /// How long the claim held when it was answered. Each [`Update::Processing`] starts the lease anew.
+    /// How long the claim held when it was answered: 1 s to 24 h, whatever the server said. Each
+    /// [`Update::Processing`] starts the lease anew.
     pub lease: Duration,
 }
 
@@ -46,20 +49,39 @@ impl Update {
         }
     }
 
-    /// The same, as long as the server takes it: a long text is cut, a result that is too long is a failure.
+    /// The same, as the server takes it: a text is without NULs and cut where it is long, a result
+    /// that is too long is a failure.
     pub(super) fn within_limits(self) -> Self {
         match self {
             Self::Completed(result) if result.len() > LONGEST_RESULT => {
                 Self::Failed(format!("the result has {} bytes, at most {LONGEST_RESULT} are taken", result.len()))
             }
-            Self::Failed(text) => Self::Failed(cut(text)),
-            Self::Cancelled(text) => Self::Cancelled(cut(text)),
+            Self::Failed(text) => Self::Failed(clean(text)),
+            Self::Cancelled(text) => Self::Cancelled(clean(text)),
             other => other,
+        }
+    }
+
+    /// The same end of the work in fewer words, for a server that refuses these with this text;
+    /// none where there are none to leave out.
+    pub(super) fn plainer(&self, refusal: &str) -> Option<Self> {
+        let shorter = |text: &str| match text {
+            "" => None,
+            REFUSED => Some(String::new()),
+            _ => Some(REFUSED.to_owned()),
+        };
+        match self {
+            Self::Completed(_) => Some(Self::Failed(clean(format!("the result was refused: {refusal}")))),
+            Self::Failed(text) => shorter(text).map(Self::Failed),
+            Self::Cancelled(text) => shorter(text).map(Self::Cancelled),
+            Self::Processing | Self::Pending => None,
         }
     }
 }
 
-fn cut(mut text: String) -> String {
+/// An error's text as every store can keep it: PostgreSQL's text holds no NUL.
+fn clean(text: String) -> String {
+    let mut text = if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text };
     let mut end = text.len().min(LONGEST_TEXT);
     while !text.is_char_boundary(end) {
         end -= 1;
@@ -113,5 +135,26 @@ mod tests {
         assert_eq!(fits.clone().within_limits(), fits);
         let failed = Update::Completed("1".repeat(LONGEST_RESULT + 1)).within_limits();
         assert_eq!(failed, Update::Failed("the result has 1048577 bytes, at most 1048576 are taken".into()));
+    }
+
+    #[test]
+    fn a_text_loses_its_nuls_and_then_its_end() {
+        let Update::Failed(text) = Update::Failed("a\0b".into()).within_limits() else { unreachable!() };
+        assert_eq!(text, "a\u{fffd}b");
+        let Update::Cancelled(text) = Update::Cancelled("\0".repeat(LONGEST_TEXT)).within_limits() else {
+            unreachable!()
+        };
+        assert!(text.len() <= LONGEST_TEXT && text.starts_with('\u{fffd}') && !text.contains('\0'));
+    }
+
+    #[test]
+    fn what_is_refused_is_said_in_fewer_words_until_there_are_none() {
+        let mut said = vec![Update::Completed("{".into())];
+        while let Some(next) = said[said.len() - 1].plainer("not\0JSON") {
+            said.push(next);
+        }
+        let texts = ["the result was refused: not\u{fffd}JSON", REFUSED, ""];
+        assert_eq!(said[1..], texts.map(|text| Update::Failed(text.into())));
+        assert_eq!((Update::Pending.plainer(""), Update::Processing.plainer("")), (None, None));
     }
 }

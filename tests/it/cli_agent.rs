@@ -22,18 +22,21 @@ use tonic_supervisor::{
     testing::FaultProxy,
 };
 
-const AGENT: &str = "agent_001";
+pub(crate) const AGENT: &str = "agent_001";
 
 /// A service on loopback, a queue of it, and a proxy that the agent comes through.
-struct Desk {
+pub(crate) struct Desk {
     proxy: FaultProxy,
-    queue: AgentQueue,
+    pub(crate) queue: AgentQueue,
     serving: JoinHandle<()>,
 }
 
 impl Desk {
     async fn open() -> Self {
-        let settings = Settings { lease: secs(3), max_claims: 1_000, ..Settings::default() };
+        Self::open_with(Settings { lease: secs(3), max_claims: 1_000, ..Settings::default() }).await
+    }
+
+    pub(crate) async fn open_with(settings: Settings) -> Self {
         let service = Service::new(MemoryStore::new(settings));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound");
@@ -45,15 +48,20 @@ impl Desk {
         Self { proxy: FaultProxy::to(address).await, queue, serving }
     }
 
-    async fn submit(&self, payload: &str) -> String {
+    /// Where the agent comes to.
+    pub(crate) fn port(&self) -> String {
+        self.proxy.addr().port().to_string()
+    }
+
+    pub(crate) async fn submit(&self, payload: &str) -> String {
         self.queue.submit_task(NewTask::custom("script", payload)).await.expect("submitted").task_id
     }
 
-    async fn ended(&self, task_id: &str) -> Task {
+    pub(crate) async fn ended(&self, task_id: &str) -> Task {
         self.until(task_id, |status| !matches!(status, TaskStatus::Pending | TaskStatus::Processing)).await
     }
 
-    async fn until(&self, task_id: &str, wanted: impl Fn(TaskStatus) -> bool) -> Task {
+    pub(crate) async fn until(&self, task_id: &str, wanted: impl Fn(TaskStatus) -> bool) -> Task {
         let look = async {
             loop {
                 let task = self.queue.query_task(task_id).await.expect("it is there");
@@ -74,22 +82,30 @@ impl Drop for Desk {
 }
 
 /// The command, running. Dropping it kills it.
-struct Agent {
-    process: Child,
+pub(crate) struct Agent {
+    pub(crate) process: Child,
     said: Arc<Mutex<Vec<Value>>>,
+    log: Arc<Mutex<Vec<String>>>,
 }
 
 impl Agent {
     /// Runs `script` for each task.
     fn start(desk: &Desk, options: &[&str], script: &str) -> Self {
+        Self::run(desk, options, &["sh", "-c", script])
+    }
+
+    /// Runs `command` for each task.
+    pub(crate) fn run(desk: &Desk, options: &[&str], command: &[&str]) -> Self {
         let mut process = Command::new(env!("CARGO_BIN_EXE_tonic-supervisor"))
             .args(["agent", "--json", "--queue", AGENT])
             .args(options)
-            .args(["--", "sh", "-c", script])
-            .env("TONIC_SUPERVISOR_GRPC_PORT", desk.proxy.addr().port().to_string())
+            .arg("--")
+            .args(command)
+            .env("TONIC_SUPERVISOR_GRPC_PORT", desk.port())
             .env_remove("RUST_LOG")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .spawn()
             .expect("the command runs");
         let said = Arc::<Mutex<Vec<Value>>>::default();
@@ -99,16 +115,24 @@ impl Agent {
                 lines.lock().push(serde_json::from_str(&line).expect(&line));
             }
         });
-        Self { process, said }
+        let log = Arc::<Mutex<Vec<String>>>::default();
+        let (lines, err) = (log.clone(), BufReader::new(process.stderr.take().expect("piped")));
+        thread::spawn(move || err.lines().map_while(Result::ok).for_each(|line| lines.lock().push(line)));
+        Self { process, said, log }
     }
 
-    fn signal(&self, name: &str) {
+    /// The lines of its standard error that contain this.
+    pub(crate) fn logged(&self, text: &str) -> Vec<String> {
+        self.log.lock().iter().filter(|line| line.contains(text)).cloned().collect()
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
         let sent = Command::new("kill").args([name, &self.process.id().to_string()]).status().expect("kill");
         assert!(sent.success());
     }
 
     /// The exit code, once it has ended by itself.
-    async fn exit(&mut self) -> Option<i32> {
+    pub(crate) async fn exit(&mut self) -> Option<i32> {
         let mut ended = None::<ExitStatus>;
         eventually("the agent ends", || {
             ended = self.process.try_wait().expect("a child");
@@ -118,12 +142,12 @@ impl Agent {
         ended.and_then(|ended| ended.code())
     }
 
-    fn has_said(&self, name: &str, value: &str) -> bool {
+    pub(crate) fn has_said(&self, name: &str, value: &str) -> bool {
         self.said.lock().iter().any(|line| line[name] == value)
     }
 
     /// The last line.
-    async fn summary(&self) -> Value {
+    pub(crate) async fn summary(&self) -> Value {
         eventually("a summary", || self.has_said("kind", "summary")).await;
         self.said.lock().last().cloned().expect("a line")
     }

@@ -13,6 +13,8 @@ mod agent_queue_client;
 mod agent_queue_process;
 #[cfg(all(feature = "agent-queue-server", feature = "test-util"))]
 mod agent_queue_service;
+#[cfg(all(feature = "agent-queue-server", feature = "test-util"))]
+mod agent_queue_trouble;
 #[cfg(feature = "test-util")]
 mod cancel;
 #[cfg(feature = "test-util")]
@@ -21,6 +23,8 @@ mod clean_answers;
 mod cli;
 #[cfg(all(unix, feature = "cli", feature = "test-util"))]
 mod cli_agent;
+#[cfg(all(target_os = "linux", feature = "cli", feature = "test-util"))]
+mod cli_agent_commands;
 mod config;
 #[cfg(feature = "test-util")]
 mod crash_loops;

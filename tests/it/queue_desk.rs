@@ -39,6 +39,8 @@ pub(crate) struct Book {
 
 #[derive(Default)]
 struct Pages {
+    /// What the desk says that a claim holds, in seconds, in place of the truth.
+    lease: Option<f64>,
     waiting: VecDeque<Task>,
     claims: HashMap<String, Task>,
     asked: Vec<GetTaskRequest>,
@@ -100,6 +102,11 @@ impl Book {
         self.pages.lock().refused.insert(status, (code, text));
     }
 
+    /// From now on, leases are said to last so many seconds.
+    pub(crate) fn say_leases(&self, seconds: f64) {
+        self.pages.lock().lease = Some(seconds);
+    }
+
     /// All leases end: the tasks go back to the queue.
     pub(crate) fn end_leases(&self) {
         let mut pages = self.pages.lock();
@@ -150,6 +157,10 @@ impl Book {
 }
 
 impl Pages {
+    fn lease(&self) -> f64 {
+        self.lease.unwrap_or(LEASE.as_secs_f64())
+    }
+
     fn claim(&mut self, request: GetTaskRequest) -> Answer {
         let wait = Duration::from_secs_f64(request.timeout);
         let waiting = &mut self.waiting;
@@ -164,7 +175,7 @@ impl Pages {
         }
         let after = if task.is_some() { Duration::ZERO } else { wait };
         self.asked.push(request);
-        Answer::message(GetTaskResponse { task, lease: LEASE.as_secs_f64() }.encode_to_vec()).after(after)
+        Answer::message(GetTaskResponse { task, lease: self.lease() }.encode_to_vec()).after(after)
     }
 
     fn update(&mut self, update: UpdateTaskStatusRequest, at: Duration) -> Answer {
@@ -179,6 +190,6 @@ impl Pages {
         {
             self.waiting.push_front(task);
         }
-        Answer::message(UpdateTaskStatusResponse { task: None, lease: LEASE.as_secs_f64() }.encode_to_vec())
+        Answer::message(UpdateTaskStatusResponse { task: None, lease: self.lease() }.encode_to_vec())
     }
 }

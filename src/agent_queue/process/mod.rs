@@ -7,10 +7,13 @@
 //! | GiveBack, for at most [`LAST_WORDS`] | give back | is stopped; its task is given back |
 
 mod lease;
+mod outcome;
 mod running;
+mod setbacks;
 mod tally;
 mod worker;
 
+pub use outcome::Outcome;
 pub use tally::Processed;
 
 use super::{AgentQueue, Task};
@@ -19,8 +22,9 @@ use futures::{
     future::{BoxFuture, pending},
     stream::FuturesUnordered,
 };
+use setbacks::Setbacks;
 use std::{
-    fmt::{self, Display},
+    fmt,
     panic::resume_unwind,
     pin::Pin,
     sync::Arc,
@@ -54,8 +58,16 @@ enum Phase {
 /// what does not is stopped and its task given back, so that another agent can have it at once. 5 seconds after the grace it has ended, whatever
 /// the network does; what could not be said by then, the end of the leases says.
 ///
-/// **In an outage**, of any length, it waits: results are kept until the server has taken them, and claims are made
-/// again. A handler whose lease could not be renewed in time is stopped, since its task may be with another agent.
+/// **In an outage**, of any length, it waits: results are kept until the server is back, and claims
+/// are made again. A handler whose lease could not be renewed in time is stopped, since its task
+/// may be with another agent.
+///
+/// **A result** is reported until it is taken or refused. Where the server is there and it still
+/// does not get through (a proxy that answers in its place, say), it is tried until its lease is
+/// over, and given up at the first failure after that, with an ERROR in the log.
+///
+/// **After a task that was claimed in vain** (lost, or given back by the handler) the loop pauses,
+/// 0.5 s growing to 10 s, and claims one task at a time until one gets on.
 ///
 /// **A handler is stopped** (its future is dropped, at its next `.await`) when its claim is lost: the task was cancelled or deleted,
 /// or the lease is over. It never runs twice at once in one agent, and at most `concurrency` handlers run. Across agents a task can run
@@ -100,11 +112,10 @@ impl<H> Process<H> {
     }
 }
 
-impl<H, F, E> Process<H>
+impl<H, F> Process<H>
 where
     H: Fn(Task) -> F + Send + Sync + 'static,
-    F: Future<Output = Result<String, E>> + Send + 'static,
-    E: Display,
+    F: Future<Output: Into<Outcome>> + Send + 'static,
 {
     async fn run(self) -> Result<Processed, Status> {
         let _runs = self.queue.client().loop_runs();
@@ -114,6 +125,7 @@ where
             handler: Arc::new(self.handler),
             phases: Phases(phase.subscribe()),
             tally: &tally,
+            setbacks: Setbacks::default(),
             turn: Mutex::new(()),
         };
         let mut failure = None;
@@ -170,11 +182,10 @@ impl Phases {
     }
 }
 
-impl<H, F, E> IntoFuture for Process<H>
+impl<H, F> IntoFuture for Process<H>
 where
     H: Fn(Task) -> F + Send + Sync + 'static,
-    F: Future<Output = Result<String, E>> + Send + 'static,
-    E: Display + 'static,
+    F: Future<Output: Into<Outcome>> + Send + 'static,
 {
     type Output = Result<Processed, Status>;
     type IntoFuture = Processing;

@@ -1,41 +1,33 @@
 //! A handler at work, in a task of its own, so that its panics are its own and it can be stopped.
 
-use crate::{
-    agent_queue::{Task, Update},
-    unwind::words,
-};
-use std::{fmt::Display, sync::Arc};
+use super::Outcome;
+use crate::{agent_queue::Task, unwind::words};
+use std::sync::Arc;
 use tokio::task::{JoinError, JoinHandle};
 
 /// A handler at work. Dropping it stops it.
-pub(super) struct Running(JoinHandle<Update>);
+pub(super) struct Running(JoinHandle<Outcome>);
 
 impl Running {
-    pub(super) fn start<H, F, E>(handler: &Arc<H>, task: Task) -> Self
+    pub(super) fn start<H, F>(handler: &Arc<H>, task: Task) -> Self
     where
         H: Fn(Task) -> F + Send + Sync + 'static,
-        F: Future<Output = Result<String, E>> + Send + 'static,
-        E: Display,
+        F: Future<Output: Into<Outcome>> + Send + 'static,
     {
         let handler = handler.clone();
-        Self(tokio::spawn(async move {
-            match handler(task).await {
-                Ok(result) => Update::Completed(result),
-                Err(error) => Update::Failed(error.to_string()),
-            }
-        }))
+        Self(tokio::spawn(async move { handler(task).await.into() }))
     }
 
     /// What came out; none if it was stopped. Cancel safe.
-    pub(super) async fn ended(&mut self) -> Option<Update> {
+    pub(super) async fn ended(&mut self) -> Option<Outcome> {
         match (&mut self.0).await {
-            Ok(update) => Some(update),
+            Ok(outcome) => Some(outcome),
             Err(error) => panicked(error),
         }
     }
 
     /// Stops it, and waits until it has stopped; what came out if it was faster. It stops at its next `.await`.
-    pub(super) async fn stop(mut self) -> Option<Update> {
+    pub(super) async fn stop(mut self) -> Option<Outcome> {
         self.0.abort();
         self.ended().await
     }
@@ -47,7 +39,7 @@ impl Drop for Running {
     }
 }
 
-fn panicked(error: JoinError) -> Option<Update> {
+fn panicked(error: JoinError) -> Option<Outcome> {
     let panic = error.try_into_panic().ok()?;
-    Some(Update::Failed(format!("the handler panicked: {}", words(&*panic))))
+    Some(Outcome::Failed(format!("the handler panicked: {}", words(&*panic))))
 }

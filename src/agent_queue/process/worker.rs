@@ -1,18 +1,17 @@
 //! A worker: claims a task, has it done, keeps its lease meanwhile, reports, and begins anew.
 
-use super::{LAST_WORDS, Phase, Phases, lease::Lease, running::Running, tally::Tally};
+use super::{LAST_WORDS, Outcome, Phase, Phases, lease::Lease, running::Running, setbacks::Setbacks, tally::Tally};
 use crate::{
     agent_queue::{
         AgentQueue, Claim, Task, Update,
-        answer::{Verdict, from_seconds, pause, verdict},
+        answer::{Reach, Verdict, lease_of, pause, reach, refuses_the_words, verdict},
         client::new_name,
         queue::{Claimed, LONGEST_WAIT, PACE},
     },
     clock,
-    model::printable,
+    model::{ConnectivityState, printable},
 };
 use std::{
-    fmt::Display,
     mem,
     sync::Arc,
     time::{Duration, Instant},
@@ -21,7 +20,12 @@ use tokio::{
     sync::Mutex,
     time::{sleep, sleep_until, timeout, timeout_at},
 };
-use tonic::{Code, Status};
+use tonic::Status;
+
+/// An answer that comes so long after a report is one even if the lease is over meanwhile.
+const LATE: Duration = Duration::from_secs(10);
+/// Once the lease is over a report may lose its link so often.
+const LATE_LINKS: u32 = 3;
 
 /// What the workers of one loop share.
 pub(super) struct Shop<'a, H> {
@@ -29,6 +33,7 @@ pub(super) struct Shop<'a, H> {
     pub(super) handler: Arc<H>,
     pub(super) phases: Phases,
     pub(super) tally: &'a Tally,
+    pub(super) setbacks: Setbacks,
     /// Where there is nothing to do, one worker waits for all: the one whose turn it is.
     pub(super) turn: Mutex<()>,
 }
@@ -37,13 +42,14 @@ pub(super) struct Shop<'a, H> {
 struct Held {
     claim: Box<Claim>,
     lease: Lease,
+    /// How many setbacks there were when it was claimed.
+    setbacks: u32,
 }
 
-impl<H, F, E> Shop<'_, H>
+impl<H, F> Shop<'_, H>
 where
     H: Fn(Task) -> F + Send + Sync + 'static,
-    F: Future<Output = Result<String, E>> + Send + 'static,
-    E: Display,
+    F: Future<Output: Into<Outcome>> + Send + 'static,
 {
     /// Makes the queue, if it is not there; false: it is time to end.
     pub(super) async fn open(&self) -> Result<bool, Status> {
@@ -97,9 +103,12 @@ where
     async fn claim(&self, busy: &mut bool, asked: &mut Option<String>) -> Result<Option<Held>, Status> {
         let (mut turn, mut failures) = (None, 0);
         loop {
-            // Where there was work there may be more, so everyone asks; where there was none, one waits for all.
+            // Where there was work there may be more, so everyone asks; where there was none, or it
+            // came to nothing, one does for all.
+            *busy &= self.setbacks.len() == 0;
             if !*busy && turn.is_none() {
                 turn = Some(self.turn.lock().await);
+                self.setbacks.pause(self.queue.agent_id()).await;
             }
             let wait = if *busy { Duration::ZERO } else { LONGEST_WAIT };
             let began = clock::now();
@@ -108,8 +117,7 @@ where
             match answer {
                 Ok(Claimed::Held(claim)) => {
                     *busy = true;
-                    let lease = Lease::claimed(began, answered, claim.lease);
-                    return Ok(Some(Held { claim, lease }));
+                    return Ok(Some(self.held(claim, began, answered)));
                 }
                 Ok(Claimed::Nothing) if mem::take(busy) => {}
                 Ok(claimed) => {
@@ -134,32 +142,49 @@ where
 
     /// Gives back what a claim without an answer may have claimed, or claims now.
     async fn abandon(&self, claim_id: &str) {
+        let asked = clock::now();
         let answer = timeout(LAST_WORDS, self.queue.claim(claim_id, Duration::ZERO)).await;
         if let Ok(Ok(Claimed::Held(claim))) = answer {
             self.tally.claimed();
-            self.report(&claim, Update::Pending).await;
+            self.report(&self.held(claim, asked, clock::now()), Update::Pending).await;
         }
     }
 
+    fn held(&self, claim: Box<Claim>, asked: Instant, answered: Instant) -> Held {
+        let lease = Lease::claimed(asked, answered, claim.lease);
+        Held { claim, lease, setbacks: self.setbacks.len() }
+    }
+
     /// Has a task done, and says what came out.
-    async fn process(&self, Held { claim, lease }: Held) {
-        let mut running = Running::start(&self.handler, claim.task.clone());
+    async fn process(&self, mut held: Held) {
+        let mut running = Running::start(&self.handler, held.claim.task.clone());
         let lost = tokio::select! {
             // What is done is reported, even if the lease ends in the same moment: the server decides.
             biased;
-            update = running.ended() => return self.report(&claim, update.unwrap_or(Update::Pending)).await,
-            lost = self.keep(&claim, lease) => Some(lost),
+            outcome = running.ended() => return self.ended(&held, outcome).await,
+            lost = self.keep(&held.claim, &mut held.lease) => Some(lost),
             () = self.phases.reached(Phase::GiveBack) => None,
         };
         match (running.stop().await, lost) {
-            (Some(update), _) => self.report(&claim, update).await,
-            (None, None) => self.report(&claim, Update::Pending).await,
-            (None, Some(why)) => self.lose(&claim, &why),
+            (None, Some(why)) => self.lose(&held, &why),
+            (outcome, _) => self.ended(&held, outcome).await,
+        }
+    }
+
+    /// The handler has ended, or was stopped.
+    async fn ended(&self, held: &Held, outcome: Option<Outcome>) {
+        if let Some(Outcome::GivenBack(reason)) = &outcome {
+            self.setbacks.given_back(held.setbacks, self.queue.agent_id(), reason);
+        }
+        let gets_on = matches!(outcome, Some(Outcome::Completed(_) | Outcome::Failed(_)));
+        let taken = self.report(held, outcome.map_or(Update::Pending, Update::from)).await;
+        if taken && gets_on {
+            self.setbacks.end();
         }
     }
 
     /// Renews the lease over and over; resolves when the claim is lost, with the reason.
-    async fn keep(&self, claim: &Claim, mut lease: Lease) -> String {
+    async fn keep(&self, claim: &Claim, lease: &mut Lease) -> String {
         let mut failures = 0;
         loop {
             sleep_until(lease.renewal.into()).await;
@@ -168,8 +193,9 @@ where
             match timeout_at(lease.over.into(), renewal).await {
                 Err(_) => return "its lease is over and could not be renewed".into(),
                 Ok(Ok(answer)) => {
-                    lease = Lease::renewed(asked, from_seconds(answer.lease));
+                    *lease = Lease::renewed(asked, lease_of(answer.lease));
                     failures = 0;
+                    self.setbacks.end();
                 }
                 Ok(Err(status)) if verdict(&status) == Verdict::Later => {
                     lease.renewal = again(failures).min(lease.over);
@@ -180,37 +206,88 @@ where
         }
     }
 
-    /// Says what became of a task until the server has taken it, or has refused it for good.
-    async fn report(&self, claim: &Claim, update: Update) {
-        let mut update = update.within_limits();
+    /// Says what became of a task until the server has taken it, which is true, or there is no use
+    /// in saying it any more.
+    async fn report(&self, held: &Held, update: Update) -> bool {
+        let (mut update, mut late_links) = (update.within_limits(), 0);
         for failures in 0.. {
-            let status = match self.queue.update_task_status(claim, update.clone()).await {
-                Ok(_) => return self.tally.taken(&update),
-                Err(status) => status,
+            let until = held.lease.over.max(clock::now() + LATE);
+            let answer = self.queue.update_task_status(&held.claim, update.clone());
+            let (status, reach) = match timeout_at(until.into(), answer).await {
+                Ok(Ok(_)) => {
+                    self.tally.taken(&update);
+                    return true;
+                }
+                Ok(Err(status)) => {
+                    let reach = reach(&status);
+                    (status, reach)
+                }
+                Err(_) => (Status::deadline_exceeded("no answer came while the lease held"), self.reach_now()),
             };
             match verdict(&status) {
-                Verdict::Later => self.rest(failures, "a result could not be reported", &status).await,
-                // The result itself is wrong, such as text that is not JSON.
-                Verdict::Final if status.code() == Code::InvalidArgument && matches!(update, Update::Completed(_)) => {
-                    let text = format!("the result was refused: {}", status.message());
-                    update = Update::Failed(text).within_limits();
+                Verdict::Later => {
+                    let over = clock::now() >= held.lease.over;
+                    late_links += u32::from(over && reach == Reach::Unknown);
+                    if over && (reach == Reach::Peer || late_links > LATE_LINKS) {
+                        self.give_up(held, &status);
+                        return false;
+                    }
+                    self.rest(failures, "a result could not be reported", &status).await;
                 }
-                Verdict::Final | Verdict::Closed => return self.lose(claim, status.message()),
+                Verdict::Final if refuses_the_words(&status) => match update.plainer(status.message()) {
+                    Some(plainer) => {
+                        let task = &held.claim.task.task_id;
+                        tracing::warn!(
+                            agent = self.queue.agent_id(),
+                            task,
+                            why = status.message(),
+                            "a report is refused"
+                        );
+                        update = plainer;
+                    }
+                    None => {
+                        self.lose(held, status.message());
+                        return false;
+                    }
+                },
+                Verdict::Final | Verdict::Closed => {
+                    self.lose(held, status.message());
+                    return false;
+                }
             }
+        }
+        false
+    }
+
+    /// How far a request can have come that hangs now.
+    fn reach_now(&self) -> Reach {
+        match self.queue.client().supervisor().state() {
+            ConnectivityState::Ready => Reach::Peer,
+            _ => Reach::Nowhere,
         }
     }
 
-    fn lose(&self, claim: &Claim, why: &str) {
+    /// Nobody takes what became of a task, though the server is there, and its lease is over.
+    fn give_up(&self, held: &Held, status: &Status) {
+        let (code, said, task) = (status.code(), status.message(), &held.claim.task.task_id);
+        let agent = self.queue.agent_id();
+        tracing::error!(agent, task, ?code, said, "a result is given up: its lease is over and nobody takes it");
+        self.lose(held, "what became of it could not be reported");
+    }
+
+    fn lose(&self, held: &Held, why: &str) {
         self.tally.lost();
-        tracing::warn!(agent = self.queue.agent_id(), task = claim.task.task_id, why, "a claim is lost");
+        self.setbacks.add(held.setbacks);
+        let task = &held.claim.task.task_id;
+        tracing::warn!(agent = self.queue.agent_id(), task, why, "a claim is lost");
     }
 
     /// Waits before asking again, and says why.
     async fn rest(&self, failures: u32, what: &str, status: &Status) {
         let delay = pause(failures, rand::random());
         let code = status.code();
-        let message = printable(status.message());
-        tracing::warn!(agent = self.queue.agent_id(), ?code, %message, ?delay, "{what} yet");
+        let said = printable(status.message());
+        tracing::warn!(agent = self.queue.agent_id(), ?code, %said, ?delay, "{what} yet");
         sleep(delay).await;
     }
 }

@@ -1,7 +1,14 @@
 //! `agent`: works through an agent's queue by running a command for each task. It outlives every outage, and ends cleanly on SIGTERM
 //! and Ctrl-C: what runs may finish, the rest is given back.
 
-use crate::{Trouble, facts, job, terminal::Terminal, terminal::Tone, voice::Voice};
+use crate::{
+    Trouble, facts,
+    job::{self, NotStarted, Recipe},
+    starts::Starts,
+    terminal::Terminal,
+    terminal::Tone,
+    voice::Voice,
+};
 use serde_json::json;
 use std::{
     path::Path,
@@ -15,20 +22,35 @@ use tokio::{
 };
 use tonic_supervisor::{
     CallReport, Config, Event, EventItem, EventStream, Supervisor,
-    agent_queue::{PrivateAgentTasksQueue, Processed, Task},
+    agent_queue::{Outcome, PrivateAgentTasksQueue, Processed, Task},
     printable,
 };
 
 pub(crate) const HELP: &str = "\
-The command gets the task's payload on its standard input, and AGENT_ID, TASK_ID, TASK_TYPE, TASK_CUSTOM_TYPE, TASK_PRIORITY and \
-TASK_CLAIMS (how many times the task was claimed) in its environment. What it writes to its standard output is the result: as it is where it \
-is JSON, otherwise as a JSON string. Another exit code than 0 fails the task with the end of its standard error. It is killed, with all of its process \
-group, when the task is no longer the agent's: cancelled, deleted, or out of reach for longer than its lease.
+The command gets the task's payload on its standard input, and AGENT_ID, TASK_ID, TASK_TYPE, \
+TASK_CUSTOM_TYPE, TASK_PRIORITY and TASK_CLAIMS (how many times the task was claimed) in its \
+environment. What it writes to its standard output is the result: as it is where it is JSON, \
+otherwise as a JSON string. Another exit code than 0 fails the task with the end of its standard \
+error. It is killed, with all of its process group, when the task is no longer the agent's: \
+cancelled, deleted, or out of reach for longer than its lease.
 
-On SIGTERM or Ctrl-C nothing more is claimed, what runs may finish within --grace, and what does not is killed and given back. A second \
-signal ends the agent at once; its tasks come back when their leases end.
+The task ends with the command. Where what it has started holds its output open, that is read \
+for 2 seconds more. Then whatever is left in its process group gets a SIGTERM, and 2 seconds \
+later a SIGKILL; the same when the agent itself has been killed. A helper that made a process \
+group or session of its own (setsid, a daemon) lives on.
 
-Exit codes: 0 it was asked to end and has, 1 it failed, 2 wrong usage, 3 the configuration is not valid, 130 interrupted twice.";
+A command that cannot be started (its file is gone, no file descriptors or memory are left) does \
+not fail its task: the task is given back, which does not count towards the server's \
+--max-claims, and the agent pauses, half a second growing to 10, and tries one task at a time until \
+one can be started. It says so once, as an ERROR on standard error. A shell that finds no \
+command (codes 126 and 127) was started, and fails the task.
+
+On SIGTERM or Ctrl-C nothing more is claimed, what runs may finish within --grace, and what does \
+not is killed and given back. A second signal ends the agent at once; its commands are ended, \
+and its tasks come back when their leases end.
+
+Exit codes: 0 it was asked to end and has, 1 it failed or gave up, 2 wrong usage, 3 the \
+configuration is not valid, 130 interrupted twice.";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct AgentArguments {
@@ -41,6 +63,9 @@ pub(crate) struct AgentArguments {
     /// How many seconds what runs may take to finish, once the agent is to end.
     #[arg(long, default_value_t = 30, value_name = "SECONDS")]
     grace: u32,
+    /// End, with exit code 1, when no command could be started for so many seconds.
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
+    give_up: Option<u32>,
     /// The command to run for each task, with its arguments.
     #[arg(last = true, required = true)]
     command: Vec<String>,
@@ -64,20 +89,19 @@ pub(crate) fn run(arguments: AgentArguments, config: Option<&Path>, json: bool) 
 }
 
 async fn work(arguments: AgentArguments, config: Config, voice: Voice) -> Result<(), Trouble> {
-    let AgentArguments { queue: agent, concurrency, grace, command } = arguments;
+    let AgentArguments { queue: agent, concurrency, grace, give_up, command } = arguments;
+    let recipe = Recipe::new(command).map_err(Trouble::failed("cannot find this program's own file"))?;
     let mut signals = Signals::new()?;
     let supervisor = Supervisor::spawn(config);
     let events = tokio::spawn(tell(supervisor.events(), voice));
     let client = PrivateAgentTasksQueue::over(supervisor);
 
-    let command: Arc<[String]> = command.into();
-    let handler = move |task: Task| {
-        let command = command.clone();
-        async move {
-            let told = Told::begun(voice, &task);
-            let ended = job::run(&command, &task).await;
-            told.ended(&ended);
-            ended
+    let starts = Arc::new(Starts::new(give_up.map(|seconds| Duration::from_secs(seconds.into()))));
+    let handler = {
+        let starts = starts.clone();
+        move |task: Task| {
+            let (recipe, starts) = (recipe.clone(), starts.clone());
+            async move { do_task(voice, &recipe, &starts, &task).await }
         }
     };
     let (stop, stopped) = oneshot::channel::<()>();
@@ -85,10 +109,20 @@ async fn work(arguments: AgentArguments, config: Config, voice: Voice) -> Result
     let grace = Duration::from_secs(grace.into());
     let processing = client.queue(agent).process(handler, concurrency).until(until).grace(grace).into_future();
     tokio::pin!(processing);
+    let mut gave_up = None;
     let done = tokio::select! {
         done = &mut processing => done,
-        name = signals.next() => {
-            voice.tell("end", Tone::Notice, "agent", &format!("{name}: what runs may finish"), json!({ "signal": name }));
+        () = async {
+            tokio::select! {
+                name = signals.next() => {
+                    voice.tell("end", Tone::Notice, "agent", &format!("{name}: what runs may finish"), json!({ "signal": name }));
+                }
+                why = starts.given_up() => {
+                    voice.tell("end", Tone::Bad, "agent", &format!("gives up: {why}"), json!({ "reason": why }));
+                    gave_up = Some(why);
+                }
+            }
+        } => {
             drop(stop);
             tokio::select! {
                 done = processing => done,
@@ -107,7 +141,25 @@ async fn work(arguments: AgentArguments, config: Config, voice: Voice) -> Result
     let fields =
         json!({ "completed": completed, "failed": failed, "given_back": given_back, "lost": lost, "left": left });
     voice.tell("summary", Tone::Quiet, "agent", &done.to_string(), fields);
-    Ok(())
+    gave_up.map_or(Ok(()), |why| Err(Trouble::Failed(format!("gave up: {why}"))))
+}
+
+/// Has one task done by the command.
+async fn do_task(voice: Voice, recipe: &Recipe, starts: &Starts, task: &Task) -> Outcome {
+    let told = Told::begun(voice, task);
+    let outcome = match recipe.start(task).await {
+        Ok(job) => {
+            starts.worked();
+            job.finish().await.into()
+        }
+        Err(NotStarted::Anywhere(why)) => Outcome::Failed(why),
+        Err(NotStarted::Here(why)) => {
+            starts.failed(&why);
+            Outcome::GivenBack(why)
+        }
+    };
+    told.ended(&outcome);
+    outcome
 }
 
 struct Signals {
@@ -170,12 +222,13 @@ impl Told {
         told
     }
 
-    fn ended(mut self, ended: &Result<String, String>) {
+    fn ended(mut self, outcome: &Outcome) {
         self.told = true;
         let took = self.begun.elapsed().as_millis();
-        match ended {
-            Ok(_) => self.tell("done", Tone::Good, &format!("done in {took} ms")),
-            Err(why) => self.tell("failed", Tone::Bad, &format!("failed after {took} ms: {why}")),
+        match outcome {
+            Outcome::Completed(_) => self.tell("done", Tone::Good, &format!("done in {took} ms")),
+            Outcome::Failed(why) => self.tell("failed", Tone::Bad, &format!("failed after {took} ms: {why}")),
+            Outcome::GivenBack(why) => self.tell("given back", Tone::Notice, &format!("given back: {why}")),
         }
     }
 

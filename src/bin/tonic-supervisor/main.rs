@@ -20,8 +20,12 @@ mod demo;
 mod facts;
 #[cfg(unix)]
 mod job;
+#[cfg(unix)]
+mod keeper;
 #[cfg(all(unix, feature = "serve"))]
 mod serve;
+#[cfg(unix)]
+mod starts;
 #[cfg(all(unix, feature = "serve"))]
 mod store;
 mod terminal;
@@ -31,13 +35,19 @@ mod tls;
 mod voice;
 
 use clap::{Parser, Subcommand};
-use std::{env, io, path::PathBuf, process::ExitCode};
+use std::{
+    env,
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
 use tracing_subscriber::EnvFilter;
 
 const EXIT_CODES: &str =
     "Exit codes: 0 it worked, 1 it failed, 2 wrong usage, 3 the configuration is not valid, 130 interrupted.";
 
-/// Keeps gRPC connections alive, and shows that it does. Log lines go to standard error, as RUST_LOG says.
+/// Keeps gRPC connections alive, and shows that it does. Log lines go to standard error, as
+/// RUST_LOG says; an agent's errors always do.
 #[derive(Debug, Parser)]
 #[command(name = "tonic-supervisor", version, after_help = EXIT_CODES, arg_required_else_help = true)]
 struct Arguments {
@@ -68,6 +78,10 @@ enum Command {
     #[cfg(unix)]
     #[command(after_help = agent::HELP)]
     Agent(agent::AgentArguments),
+    /// Run one task's command for `agent`, and end what it has started.
+    #[cfg(unix)]
+    #[command(hide = true)]
+    Keep(keeper::KeepArguments),
     /// The server of the demo.
     #[cfg(unix)]
     #[command(hide = true)]
@@ -78,6 +92,21 @@ enum Command {
         /// The YAML file; without it, the one given by --config.
         file: Option<PathBuf>,
     },
+}
+
+impl Command {
+    /// What is logged to standard error; nothing if none. An agent says its errors even where
+    /// nobody asked for a log, and a keeper never does: its standard error is the command's.
+    fn log(&self) -> Option<EnvFilter> {
+        match self {
+            #[cfg(unix)]
+            Self::Keep(_) => None,
+            _ if env::var_os("RUST_LOG").is_some() => Some(EnvFilter::from_default_env()),
+            #[cfg(unix)]
+            Self::Agent(_) => Some(EnvFilter::new("tonic_supervisor=error")),
+            _ => None,
+        }
+    }
 }
 
 /// Why a command ended without doing its work.
@@ -95,8 +124,8 @@ enum Trouble {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    if env::var_os("RUST_LOG").is_some() {
-        tracing_subscriber::fmt().with_env_filter(EnvFilter::from_default_env()).with_writer(io::stderr).init();
+    if let Some(filter) = arguments.command.log() {
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
     }
     match run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
@@ -107,7 +136,9 @@ fn main() -> ExitCode {
                 Trouble::Config(text) => (3, text),
                 Trouble::Interrupted => (130, "interrupted".into()),
             };
-            eprintln!("tonic-supervisor: {text}");
+            let lines: Vec<_> = text.lines().map(tonic_supervisor::printable).collect();
+            // Whoever closed standard error does not want to know.
+            let _ = writeln!(io::stderr(), "tonic-supervisor: {}", lines.join("\n"));
             ExitCode::from(code)
         }
     }
@@ -123,6 +154,8 @@ fn run(arguments: Arguments) -> Result<(), Trouble> {
         Command::Serve(server) => serve::run(&server, arguments.config.as_deref(), arguments.json),
         #[cfg(unix)]
         Command::Agent(agent) => agent::run(agent, arguments.config.as_deref(), arguments.json),
+        #[cfg(unix)]
+        Command::Keep(keeper) => keeper::run(&keeper),
         #[cfg(unix)]
         Command::DemoServer(server) => demo::serve(&server, arguments.config.as_deref()),
         #[cfg(not(unix))]

@@ -1,6 +1,9 @@
-//! Writing to people and programs: colours only on a terminal that wants them, and no panic when the reader has gone.
+//! Writing to people and programs: colours only on a terminal that wants them, and no panic when
+//! the reader has gone. What servers and commands say is text: nothing in it moves the cursor,
+//! changes colours or ends a line.
 
 use std::{
+    borrow::Cow,
     env,
     io::{self, IsTerminal, Write},
 };
@@ -46,5 +49,42 @@ impl Terminal {
     pub(crate) fn line(self, text: &str) {
         let mut out = io::stdout().lock();
         let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+    }
+}
+
+/// A line of JSON with everything escaped that a terminal would act on: in its texts, letters may be
+/// written by their numbers.
+pub(crate) fn plain_json(line: &str) -> Cow<'_, str> {
+    if !line.contains(acts) {
+        return line.into();
+    }
+    let mut shown = String::with_capacity(line.len() + 16);
+    for letter in line.chars() {
+        if acts(letter) {
+            shown.push_str(&format!("\\u{:04x}", u32::from(letter)));
+        } else {
+            shown.push(letter);
+        }
+    }
+    shown.into()
+}
+
+/// Controls; and what breaks lines, hides itself, or turns the direction of text around.
+fn acts(letter: char) -> bool {
+    letter.is_control()
+        || matches!(letter, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_json_stays_the_same_json() {
+        let text = "\x1b \x7f \u{9b} \u{202e} ü";
+        let line = serde_json::Value::from(text).to_string();
+        let shown = plain_json(&line);
+        assert!(!shown.contains(acts), "{shown:?}");
+        assert_eq!(serde_json::from_str::<String>(&shown).expect("JSON"), text);
     }
 }

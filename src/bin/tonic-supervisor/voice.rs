@@ -1,6 +1,6 @@
 //! Tells what happens as it happens: a line with its time for people, or one JSON object for programs.
 
-use crate::terminal::{Terminal, Tone};
+use crate::terminal::{Terminal, Tone, plain_json};
 use serde_json::{Value, json};
 use std::time::Instant;
 use tonic_supervisor::printable;
@@ -33,7 +33,7 @@ impl Voice {
         if self.json {
             let at = (at * 1_000.0).round() / 1_000.0;
             let line = merge(json!({ "kind": kind, "at": at, "text": text }), fields);
-            self.terminal.line(&line.to_string());
+            self.terminal.line(&plain_json(&line.to_string()));
         } else {
             let who = self.terminal.paint(tone, &format!("{:<10}", printable(who)));
             self.terminal.line(&format!("{at:6.2}s  {who}  {}", printable(text)));

@@ -1,0 +1,105 @@
+//! Tasks that were claimed in vain, in a row: given back because this machine cannot do them, or
+//! lost. The more there are, the longer the loop pauses before it claims the next. A task that gets
+//! on ends the row: its result was taken, or its lease was renewed.
+
+use crate::agent_queue::answer::pause;
+use tokio::{sync::watch, time::sleep};
+
+/// The setbacks of a loop, which its workers share.
+#[derive(Debug, Default)]
+pub(super) struct Setbacks(watch::Sender<Row>);
+
+#[derive(Debug, Default)]
+struct Row {
+    /// How many; those of tasks that were claimed at the same time count once.
+    len: u32,
+    /// Why tasks are given back, once that was logged.
+    reason: Option<String>,
+}
+
+impl Setbacks {
+    /// How many there are now. A claim made now belongs to this number.
+    pub(super) fn len(&self) -> u32 {
+        self.0.borrow().len
+    }
+
+    /// A task that was claimed when there were `before` setbacks is one, too.
+    pub(super) fn add(&self, before: u32) {
+        self.0.send_modify(|row| row.add(before));
+    }
+
+    /// The same, where the handler gave the task back. Logged once for each reason until a task
+    /// gets on.
+    pub(super) fn given_back(&self, before: u32, agent: &str, reason: &str) {
+        let mut news = false;
+        self.0.send_modify(|row| {
+            row.add(before);
+            news = row.reason.as_deref() != Some(reason);
+            if news {
+                row.reason = Some(reason.to_owned());
+            }
+        });
+        if news {
+            tracing::error!(agent, reason, "tasks are given back: this machine cannot do them");
+        }
+    }
+
+    /// A task gets on.
+    pub(super) fn end(&self) {
+        self.0.send_if_modified(|row| {
+            let any = row.len > 0;
+            *row = Row::default();
+            any
+        });
+    }
+
+    /// The pause before the next claim; none where there was no setback. It ends with the row.
+    pub(super) async fn pause(&self, agent: &str) {
+        let Some(before) = self.len().checked_sub(1) else { return };
+        let delay = pause(before, rand::random());
+        tracing::debug!(agent, ?delay, "pauses before the next claim");
+        let mut row = self.0.subscribe();
+        tokio::select! {
+            () = sleep(delay) => {}
+            // It cannot fail: the sender is ours.
+            _ = row.wait_for(|row| row.len == 0) => {}
+        }
+    }
+}
+
+impl Row {
+    fn add(&mut self, before: u32) {
+        if self.len <= before {
+            self.len = self.len.saturating_add(1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn setbacks_of_tasks_claimed_at_the_same_time_count_once() {
+        let setbacks = Setbacks::default();
+        (0..8).for_each(|_| setbacks.add(0));
+        assert_eq!(setbacks.len(), 1);
+        setbacks.add(1);
+        assert_eq!(setbacks.len(), 2);
+        setbacks.end();
+        setbacks.add(2);
+        assert_eq!(setbacks.len(), 1, "claimed in a row that is over");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_ends_when_a_task_gets_on() {
+        let setbacks = Setbacks::default();
+        (0..8).for_each(|before| setbacks.add(before));
+        let began = tokio::time::Instant::now();
+        tokio::join!(setbacks.pause("a"), async {
+            sleep(std::time::Duration::from_secs(1)).await;
+            setbacks.end();
+        });
+        assert_eq!(began.elapsed().as_secs(), 1);
+    }
+}
