@@ -437,8 +437,8 @@ async fn a_request_that_panics_ends_its_call_alone_before_and_after_the_answers_
     speak.send("far too long for this".to_owned()).expect("open");
     let status = bounded("the caller hears", heard.message()).await.expect_err("the request failed");
     assert_eq!(status.code(), Code::OutOfRange, "{status:?}");
-    world.server.given_up(3).await;
     drop(heard);
+    eventually("no stream is open", || world.supervisor.snapshot().streams == 0).await;
     world.server.script(Answer::echo());
     world.says("last").await;
     assert_eq!((world.server.connections(), world.supervisor.snapshot().streams), (1, 0));
