@@ -246,6 +246,7 @@ impl Future for Driver {
         }
         let silent = me.keep_alive(cx);
         let calls = me.link.in_flight();
+        me.tap.turn();
         let polled = Pin::new(&mut me.connection).poll(cx);
         // First the link closes its door, then the owner hears of it.
         me.hear_goaway(calls);
