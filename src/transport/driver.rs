@@ -254,6 +254,7 @@ impl Future for Driver {
         }
         let silent = me.keep_alive(cx);
         let calls = me.link.in_flight();
+        me.tap.turn();
         let polled = Pin::new(&mut me.connection).poll(cx);
         // What proves the link is told before what ends it: both may have come in one read.
         if calls > 0 && me.tap.has_proof() {

@@ -20,6 +20,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 const FRAME_HEADER: usize = 9;
 const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const CONTINUATION: u8 = 9;
 const SETTINGS: u8 = 4;
 const GOAWAY: u8 = 7;
 const ACK: u8 = 1;
@@ -31,6 +33,11 @@ const PADDED: u8 = 8;
 const PONG: &[u8] = &[0, 0, 8, 6, ACK, 0, 0, 0, 0, 0x3b, 0x7c, 0xdb, 0x7a, 0x0b, 0x87, 0x16, 0xb4];
 /// As much of a GOAWAY as is kept: ids and code, and this much debug data.
 const GOAWAY_KEPT: usize = 8 + 256;
+
+/// So many bytes of headers are read in one turn of the driver. Then the calls have theirs, and
+/// read what has come, before h2 unpacks more: it holds what is unpacked, and that may be a hundred
+/// times as much.
+const HEADERS_IN_A_TURN: usize = 256 << 10;
 
 /// What was overheard.
 #[derive(Debug)]
@@ -49,6 +56,8 @@ pub(super) struct Tap {
     /// Whether what was read last is the end of a frame.
     between_frames: AtomicBool,
     pong_owed: AtomicBool,
+    /// Bytes of headers read in this turn.
+    headers: AtomicUsize,
     closed: AtomicBool,
     error: Mutex<Option<(io::ErrorKind, String)>>,
 }
@@ -67,6 +76,7 @@ impl Tap {
             empty_data: AtomicUsize::new(0),
             between_frames: AtomicBool::new(true),
             pong_owed: AtomicBool::new(false),
+            headers: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
             error: Mutex::new(None),
         }
@@ -105,6 +115,11 @@ impl Tap {
 
     pub(super) fn goaway(&self) -> Option<Arc<GoAway>> {
         self.goaway.lock().clone()
+    }
+
+    /// The driver's next turn begins.
+    pub(super) fn turn(&self) {
+        self.headers.store(0, Relaxed);
     }
 
     /// How many DATA frames said nothing.
@@ -198,6 +213,10 @@ impl Scanner {
                     self.kept.extend_from_slice(&bytes[..take.min(room)]);
                 }
                 SETTINGS => self.settings(&bytes[..take], tap),
+                HEADERS | CONTINUATION => {
+                    // One task reads.
+                    tap.headers.store(tap.headers.load(Relaxed) + take, Relaxed);
+                }
                 DATA if self.header[4] & PADDED != 0 && take > 0 && self.payload_left == self.length() => {
                     self.padding = bytes[0];
                 }
@@ -287,6 +306,10 @@ impl<T: AsyncRead + Unpin> AsyncRead for Tapped<T> {
         let me = &mut *self;
         if me.reads_pong(buffer) {
             return Poll::Ready(Ok(()));
+        }
+        if me.tap.headers.load(Relaxed) > HEADERS_IN_A_TURN {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
         }
         let before = buffer.filled().len();
         let room = buffer.remaining() > 0;
@@ -393,6 +416,32 @@ mod tests {
             bytes.chunks(size).for_each(|chunk| scanner.scan(chunk, &tap));
             assert_eq!(tap.empty_data(), 3, "in pieces of {size}");
         }
+    }
+
+    /// Many heads at once are taken in turns, in which the calls read theirs; DATA is not held up.
+    #[test]
+    fn headers_are_read_in_turns_and_data_is_not() {
+        let reads = |kind: u8| {
+            let bytes = frame(kind, 0, &[0; 16 << 10]).repeat(100);
+            let tap = Arc::new(Tap::new());
+            let mut tapped = Tapped::new(&bytes[..], tap.clone());
+            let mut cx = Context::from_waker(std::task::Waker::noop());
+            let mut turns = 1;
+            let mut buffer = [0; 8 << 10];
+            loop {
+                let mut buffer = ReadBuf::new(&mut buffer);
+                match Pin::new(&mut tapped).poll_read(&mut cx, &mut buffer) {
+                    Poll::Ready(Ok(())) if buffer.filled().is_empty() => return turns,
+                    Poll::Ready(read) => read.expect("a slice does not fail"),
+                    Poll::Pending => {
+                        turns += 1;
+                        tap.turn();
+                    }
+                }
+            }
+        };
+        assert_eq!(reads(DATA), 1);
+        assert!((6..=8).contains(&reads(HEADERS)) && reads(CONTINUATION) > 5);
     }
 
     #[test]
