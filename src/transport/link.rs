@@ -1,6 +1,10 @@
 //! One live HTTP/2 connection, as its callers see it: room for a stream, opening one, and why it ended.
 
-use super::{limits::HeaderLimits, spent::Spent, tap::Tap};
+use super::{
+    limits::{HeaderLimits, size_of_request},
+    spent::Spent,
+    tap::Tap,
+};
 use crate::model::{Failure, GoAway, Incarnation, LinkEnd, Phase};
 use bytes::Bytes;
 use futures::task::AtomicWaker;
@@ -30,9 +34,6 @@ const SMALL: usize = 4 * 1024;
 
 /// The most that HTTP/2 can send of one body at once (RFC 9113, section 6.9.1).
 const MAX_BODY: usize = (1 << 31) - 1;
-
-/// What a field of a head counts beside its name and its value (RFC 9113, section 6.5.2).
-const FIELD: usize = 32;
 
 /// Who wants to know what happens to a link. Called from any task; must not block.
 pub(crate) trait LinkWatcher: Send + Sync + 'static {
@@ -349,7 +350,7 @@ impl Link {
             return Err(Failure::request_too_large(body.len(), MAX_BODY, "what HTTP/2 can send at once"));
         }
         if let Some(max) = self.tap.max_head() {
-            let size = size(head);
+            let size = size_of_request(head);
             if size > max {
                 return Err(Failure::head_too_large(size, max));
             }
@@ -382,18 +383,6 @@ fn has_no_ids(error: &h2::Error) -> bool {
     error.to_string().ends_with("stream ID overflowed")
 }
 
-/// A head's size as a peer counts it against its SETTINGS_MAX_HEADER_LIST_SIZE, with the fields that HTTP/2 puts in front.
-fn size(head: &http::Request<()>) -> usize {
-    let uri = head.uri();
-    let scheme = uri.scheme_str().map_or(0, str::len);
-    let authority = uri.authority().map_or(0, |authority| authority.as_str().len());
-    let path = uri.path_and_query().map_or(0, |path| path.as_str().len());
-    let first = [":method".len() + "POST".len(), ":scheme".len(), ":authority".len(), ":path".len()];
-    let first = first.iter().sum::<usize>() + scheme + authority + path + first.len() * FIELD;
-    let fields = head.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD);
-    first + fields.sum::<usize>()
-}
-
 impl Drop for Permit {
     fn drop(&mut self) {
         self.0.headers.release(self.1);
@@ -414,71 +403,5 @@ impl fmt::Debug for Link {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::sync::atomic::AtomicUsize;
-
-    #[derive(Default)]
-    struct Heard(AtomicUsize);
-
-    impl LinkWatcher for Heard {
-        fn has_room(&self) {}
-        fn proven(&self, _: Incarnation) {}
-        fn retired(&self, incarnation: Incarnation) {
-            self.0.fetch_add(incarnation.0 as usize, Relaxed);
-        }
-    }
-
-    fn request() -> http::Request<()> {
-        http::Request::post("http://peer/pkg.Svc/Method").version(http::Version::HTTP_2).body(()).expect("valid")
-    }
-
-    /// Months of calls use up HTTP/2's stream ids: the link retires, and the call that found out was certainly not sent.
-    #[tokio::test]
-    async fn a_link_whose_stream_ids_are_used_up_retires_and_loses_no_call() {
-        let (near, _far) = tokio::io::duplex(1 << 16);
-        let mut last_id = h2::client::Builder::new();
-        last_id.initial_stream_id((1 << 31) - 1);
-        let (sender, connection) = last_id.handshake::<_, Bytes>(near).await.expect("a client needs no answer");
-        let driving = tokio::spawn(connection);
-        let heard = Arc::new(Heard::default());
-        let tap = Arc::new(Tap::new());
-        let link = Arc::new(Link::new(Incarnation(7), sender, tap, 10, heard.clone()));
-        let open = || link.reserve().expect("room").open(request(), Some(Bytes::new()));
-        let last = open().expect("one id is left");
-        let refused = open().err().expect("none is left");
-        assert_eq!((refused.phase, heard.0.load(Relaxed)), (Phase::Unsent, 7));
-        assert!(!link.is_accepting() && link.in_flight() == 1);
-        assert_eq!(open().err().expect("still none").phase, Phase::Unsent);
-        assert_eq!(heard.0.load(Relaxed), 7, "told once");
-        drop((last, driving));
-    }
-
-    /// Only the call is at fault: it ends, and the link goes on as if nothing had been.
-    #[tokio::test]
-    async fn a_request_that_http2_refuses_ends_alone_and_leaves_the_link_alone() {
-        let (near, _far) = tokio::io::duplex(1 << 16);
-        let (sender, connection) = h2::client::handshake::<_>(near).await.expect("a client needs no answer");
-        let driving = tokio::spawn(connection);
-        let heard = Arc::new(Heard::default());
-        let link = Arc::new(Link::new(Incarnation(7), sender, Arc::new(Tap::new()), 10, heard.clone()));
-        let mut odd = request();
-        odd.headers_mut().insert(http::header::CONNECTION, http::HeaderValue::from_static("close"));
-        let refused = link.reserve().expect("room").open(odd, Some(Bytes::new())).err().expect("refused");
-        assert_eq!((refused.phase, refused.code), (Phase::Unsent, tonic::Code::Internal));
-        assert!(matches!(refused.cause, crate::model::Cause::BadRequest(_)), "{refused:?}");
-        assert!(link.is_accepting() && link.in_flight() == 0 && heard.0.load(Relaxed) == 0);
-        link.reserve().expect("room").open(request(), Some(Bytes::new())).map(drop).expect("the next is sent");
-        drop(driving);
-    }
-
-    /// RFC 9113, 6.5.2: name, value and 32 for each field.
-    #[test]
-    fn a_head_counts_as_the_peer_will_count_it() {
-        let mut head = request();
-        let bare = (7 + 4 + 32) + (7 + 4 + 32) + (10 + 4 + 32) + (5 + 15 + 32);
-        assert_eq!(size(&head), bare);
-        head.headers_mut().insert("x-tenant", http::HeaderValue::from_static("abc"));
-        assert_eq!(size(&head), bare + 8 + 3 + 32);
-    }
-}
+#[path = "link_tests.rs"]
+mod tests;

@@ -107,6 +107,7 @@ async fn a_script_that_is_removed_fails_no_task_and_they_are_done_when_it_is_bac
     assert!(agent.has_said("step", "given back"));
     let errors = agent.logged("ERROR");
     assert!(errors.len() == 1 && errors[0].contains("No such file or directory"), "{errors:?}");
+    assert!(!errors[0].contains('\x1b'), "no colours in a file: {errors:?}");
 
     script(&path, "#!/bin/sh\ncat");
     let began = Instant::now();

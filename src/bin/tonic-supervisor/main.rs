@@ -125,7 +125,8 @@ enum Trouble {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if let Some(filter) = arguments.command.log() {
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+        let colours = terminal::wants_colours(&io::stderr());
+        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(io::stderr).init();
     }
     match run(arguments) {
         Ok(()) => ExitCode::SUCCESS,

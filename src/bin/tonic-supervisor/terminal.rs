@@ -26,9 +26,7 @@ pub(crate) struct Terminal {
 impl Terminal {
     /// Looks at standard output and at `NO_COLOR`.
     pub(crate) fn new() -> Self {
-        let refused = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        let dumb = env::var_os("TERM").is_some_and(|value| value == "dumb");
-        Self { colours: io::stdout().is_terminal() && !refused && !dumb }
+        Self { colours: wants_colours(&io::stdout()) }
     }
 
     /// `text`, coloured where colours are wanted.
@@ -50,6 +48,13 @@ impl Terminal {
         let mut out = io::stdout().lock();
         let _ = writeln!(out, "{text}").and_then(|()| out.flush());
     }
+}
+
+/// Whether this is a terminal that wants colours.
+pub(crate) fn wants_colours(stream: &impl IsTerminal) -> bool {
+    let refused = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let dumb = env::var_os("TERM").is_some_and(|value| value == "dumb");
+    stream.is_terminal() && !refused && !dumb
 }
 
 /// A line of JSON with everything escaped that a terminal would act on: in its texts, letters may be
