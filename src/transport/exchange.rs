@@ -1,10 +1,11 @@
 //! One attempt on one open stream: reads the answer, and labels whatever goes wrong.
 
 use super::{
+    answer::Answer,
     body::ResponseBody,
     chunks::Chunks,
     framing::Framing,
-    link::{Answer, Link, OpenStream, Permit},
+    link::{Link, OpenStream, Permit},
     pushback, status,
 };
 use crate::{

@@ -1,6 +1,7 @@
 //! One live HTTP/2 connection, as its callers see it: room for a stream, opening one, and why it ended.
 
 use super::{
+    answer::Answer,
     limits::{HeaderLimits, size_of_request},
     spent::Spent,
     tap::Tap,
@@ -8,16 +9,10 @@ use super::{
 use crate::model::{Failure, GoAway, Incarnation, LinkEnd, Phase};
 use bytes::Bytes;
 use futures::task::AtomicWaker;
-use h2::{
-    RecvStream, SendStream,
-    client::{ResponseFuture, SendRequest},
-};
-use http::Response;
+use h2::{RecvStream, SendStream, client::SendRequest};
 use parking_lot::Mutex;
 use std::{
     fmt,
-    future::Future,
-    pin::Pin,
     sync::{
         Arc,
         atomic::{
@@ -25,7 +20,7 @@ use std::{
             Ordering::{AcqRel, Acquire, Relaxed, SeqCst},
         },
     },
-    task::{Context, Poll, Waker},
+    task::Waker,
 };
 use tokio::sync::SetOnce;
 
@@ -81,13 +76,6 @@ pub(crate) struct OpenStream {
     pub(crate) answer: Answer,
     pub(crate) send: Option<SendStream<Bytes>>,
     pub(crate) permit: Permit,
-}
-
-/// An answer whose head is still to come.
-pub(crate) struct Answer {
-    head: ResponseFuture,
-    /// The head, where it came while a waker was left.
-    early: Option<Box<Result<Response<RecvStream>, h2::Error>>>,
 }
 
 impl Link {
@@ -315,31 +303,7 @@ impl Permit {
         };
         // The driver has been woken for the new one.
         link.spent.let_go();
-        Ok(OpenStream { answer: Answer { head: response, early: None }, send, permit: self })
-    }
-}
-
-impl Answer {
-    /// Leaves a waker for the one who will wait for the head; false if there is nothing to wait for any more.
-    pub(crate) fn wakes(&mut self, waker: &Waker) -> bool {
-        match Pin::new(&mut self.head).poll(&mut Context::from_waker(waker)) {
-            Poll::Pending => true,
-            Poll::Ready(head) => {
-                self.early = Some(Box::new(head));
-                false
-            }
-        }
-    }
-}
-
-impl Future for Answer {
-    type Output = Result<Response<RecvStream>, h2::Error>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.early.take() {
-            Some(head) => Poll::Ready(*head),
-            None => Pin::new(&mut self.head).poll(cx),
-        }
+        Ok(OpenStream { answer: Answer::new(response), send, permit: self })
     }
 }
 

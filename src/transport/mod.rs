@@ -3,6 +3,7 @@
 //! A dial gives a `Link` (what callers open streams on) and a `Driver` (the future that owns the socket). The driver closes the
 //! link's door first and tells its owner second, so no call is ever started on a link that is known to be ending.
 
+mod answer;
 mod body;
 mod chunks;
 mod clean;
