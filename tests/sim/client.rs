@@ -21,10 +21,15 @@ use tokio::{
     task::{JoinHandle, spawn_local},
 };
 use tonic::{Status, metadata::MetadataMap};
-use tonic_supervisor::{CallCredentials, ConnectivityState, CredentialsRequest, EventItem, Supervisor};
+use tonic_supervisor::{
+    CallCredentials, ConnectivityState, CredentialsRequest, EventItem, Supervisor, testing::PanickingConnector,
+};
 
 /// What the client is told to do; `None`: all faults are over.
 pub(crate) type Orders = UnboundedReceiver<Option<Fault>>;
+
+/// Where a supervisor is held that outlives its runtime, if it is.
+pub(crate) type Outside = Option<Rc<RefCell<Option<Supervisor>>>>;
 
 /// So many tasks may be alive, beside those of open calls: actors, their timers, links, dials, request actors.
 const TASKS: usize = 64;
@@ -35,6 +40,7 @@ struct Client {
     story: Rc<RefCell<Story>>,
     supervisor: Rc<RefCell<Option<Supervisor>>>,
     network: Network,
+    connector: PanickingConnector,
     /// Ends with the supervisor's last event.
     events: JoinHandle<()>,
     /// How many looks in a row the counts of calls did not fit together.
@@ -42,19 +48,29 @@ struct Client {
 }
 
 /// The software of the client's host. Its own tasks are local ones: the others are the supervisor's.
-pub(crate) async fn run(script: Arc<Script>, world: World, network: Network, orders: Orders) -> turmoil::Result {
-    let builder = Supervisor::builder(script.config.clone()).connector(Arc::new(network.clone())).seed(script.seed);
+pub(crate) async fn run(
+    script: Arc<Script>,
+    world: World,
+    network: Network,
+    orders: Orders,
+    outside: Outside,
+) -> turmoil::Result {
+    let connector = PanickingConnector::new(Arc::new(network.clone()));
+    let builder = Supervisor::builder(script.config.clone()).connector(Arc::new(connector.clone())).seed(script.seed);
     let supervisor = match script.credentials {
         Some(credentials) => builder.call_credentials(hook(credentials)).allow_plaintext().spawn(),
         None => builder.spawn(),
     };
+    if let Some(outside) = outside {
+        *outside.borrow_mut() = Some(supervisor.clone());
+    }
     if let Some(mutation) = script.mutation {
         supervisor.mutations().commit(mutation);
     }
     let story = Rc::new(RefCell::new(Story::new(world.clone(), script.clone())));
     let events = spawn_local(listen(supervisor.events(), world.clone(), story.clone()));
     let supervisor = Rc::new(RefCell::new(Some(supervisor)));
-    let client = Client { script, world, story, supervisor, network, events, unsound: Cell::new(0) };
+    let client = Client { script, world, story, supervisor, network, connector, events, unsound: Cell::new(0) };
     client.live(orders).await;
     Ok(())
 }
@@ -131,6 +147,7 @@ impl Client {
         let Some(supervisor) = self.supervisor.borrow().clone() else { return true };
         match fault {
             Fault::Panic(child, message, times) => supervisor.panics().arm(child, message, times),
+            Fault::Unruly(spot, times) => self.connector.arm(spot, times),
             Fault::ReconnectNow => {
                 self.story.borrow_mut().asked_to_reconnect();
                 supervisor.reconnect_now();
@@ -154,6 +171,7 @@ impl Client {
     async fn get_well(&self) {
         let Some(supervisor) = self.supervisor.borrow().clone() else { return };
         supervisor.panics().disarm();
+        self.connector.disarm();
         let (config, worst) = (&self.script.config, |wait: Duration, jitter: f64| wait.mul_f64(1.0 + jitter));
         let reconnect = config.reconnect();
         let silence = config.effective_keepalive_time().unwrap_or_default() + config.keepalive().timeout();

@@ -6,7 +6,7 @@ use crate::script::{
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use std::time::Duration;
 use tonic::Code;
-use tonic_supervisor::{Child, Config};
+use tonic_supervisor::{Child, Config, testing::PanicSpot};
 
 /// The script of a seed.
 pub(crate) fn script(seed: u64) -> Script {
@@ -177,7 +177,7 @@ impl Dice {
         let end = begin + self.time(ms(1), secs(10));
         let then = |fault, cure| vec![(begin, fault), (end, cure)];
         let server = Fault::Server;
-        match self.up_to(22) {
+        match self.up_to(24) {
             0 | 1 => then(Fault::BlackHole, Fault::Mend),
             2 => then(self.one(&[Fault::Partition, Fault::Clog]), Fault::Mend),
             3 => then(self.one(&[Fault::Deaf, Fault::Dumb]), Fault::Mend),
@@ -213,8 +213,9 @@ impl Dice {
                 // Links that are up go away, so that the door is met.
                 vec![(begin, server(door)), (begin, server(ServerFault::GoAway)), (end, server(ServerFault::Well))]
             }
+            19 | 20 => vec![(begin, Fault::Unruly(self.one(PanicSpot::all()), self.one(&[1, 1, 3])))],
             _ => {
-                let child = self.one(&[Child::Supervisor, Child::Connection, Child::Request]);
+                let child = self.one(&[Child::Supervisor, Child::Connection, Child::Request, Child::Task]);
                 let message = self.one(child.messages());
                 vec![(begin, Fault::Panic(child, message, self.one(&[1, 1, 1, 2, 10])))]
             }

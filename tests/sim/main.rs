@@ -17,6 +17,7 @@ mod mutations;
 mod network;
 mod replay;
 mod run;
+mod runtime_ends;
 mod script;
 mod seeds;
 mod server;

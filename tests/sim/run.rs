@@ -7,8 +7,9 @@ use crate::{
     server,
     world::World,
 };
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{cell::RefCell, net::IpAddr, rc::Rc, sync::Arc, time::Duration};
 use tokio::sync::mpsc;
+use tonic_supervisor::Supervisor;
 use turmoil::Sim;
 
 /// What came of it.
@@ -21,9 +22,8 @@ pub(crate) struct Outcome {
     pub(crate) lasted: Duration,
 }
 
-pub(crate) fn run(script: Script) -> Outcome {
-    let script = Arc::new(script);
-    let world = World::new(script.clone());
+/// The network, and the server's host.
+fn stage(script: &Script, world: &World, orders: &server::Orders) -> Sim<'static> {
     let mut sim = turmoil::Builder::new()
         .rng_seed(script.seed)
         .tick_duration(script.tick)
@@ -32,14 +32,63 @@ pub(crate) fn run(script: Script) -> Outcome {
         .tcp_capacity(1_024)
         .simulation_duration(secs(600))
         .build();
-    let orders = server::Orders::default();
-    sim.host(SERVER, {
-        let (world, orders) = (world.clone(), orders.clone());
-        move || server::run(world.clone(), orders.clone())
+    let (world, orders) = (world.clone(), orders.clone());
+    sim.host(SERVER, move || server::run(world.clone(), orders.clone()));
+    sim
+}
+
+/// Runs a script until `at`, when the client's runtime ends with all its tasks, and gives `then` the supervisor,
+/// which is held outside. `before` sees it a tick earlier.
+pub(crate) fn run_until_the_runtime_ends<T>(
+    script: Script,
+    at: Duration,
+    before: impl FnOnce(&Supervisor) -> T,
+    then: impl FnOnce(&World, Supervisor, T),
+) -> Outcome {
+    let script = Arc::new(script);
+    let (world, orders, network) = (World::new(script.clone()), server::Orders::default(), Network::default());
+    let mut sim = stage(&script, &world, &orders);
+    let (client, client_orders) = mpsc::unbounded_channel();
+    let kept = Rc::new(RefCell::new(None));
+    let first = (script.clone(), world.clone(), network.clone(), client_orders, Some(kept.clone()));
+    let first = RefCell::new(Some(first));
+    sim.host(CLIENT, move || {
+        let (script, world, network, orders, outside) = first.take().expect("it boots once");
+        client::run(script, world, network, orders, outside)
     });
+    let mut faults = script.faults.iter().copied().peekable();
+    let mut before = Some(before);
+    let mut seen = None;
+    while seen.is_none() {
+        while let Some((_, fault)) = faults.next_if(|(due, _)| *due <= sim.elapsed()) {
+            happen(&mut sim, &network, fault, &orders, &client);
+        }
+        if let Err(error) = sim.step() {
+            world.accuse(format_args!("the simulation failed: {error}"));
+        }
+        if sim.elapsed() >= at
+            && let Some(before) = before.take()
+        {
+            world.call_from_outside();
+            seen = kept.borrow().as_ref().map(before);
+        }
+    }
+    let _ = sim.step();
+    sim.crash(CLIENT);
+    if let (Some(supervisor), Some(seen)) = (kept.borrow_mut().take(), seen) {
+        then(&world, supervisor, seen);
+    }
+    Outcome { broken: world.broken(), trace: world.trace(), lasted: sim.elapsed() }
+}
+
+pub(crate) fn run(script: Script) -> Outcome {
+    let script = Arc::new(script);
+    let world = World::new(script.clone());
+    let orders = server::Orders::default();
+    let mut sim = stage(&script, &world, &orders);
     let (client, client_orders) = mpsc::unbounded_channel();
     let network = Network::default();
-    sim.client(CLIENT, client::run(script.clone(), world.clone(), network.clone(), client_orders));
+    sim.client(CLIENT, client::run(script.clone(), world.clone(), network.clone(), client_orders, None));
     let mut faults = script.faults.iter().copied().filter(|(at, _)| *at < script.healed).peekable();
     let mut healed = false;
     loop {

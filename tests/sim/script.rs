@@ -10,7 +10,10 @@
 use prost::Message as _;
 use std::time::Duration;
 use tonic::Code;
-use tonic_supervisor::{Child, Config, ConfigBuilder, Mutation, testing::Answer};
+use tonic_supervisor::{
+    Child, Config, ConfigBuilder, Mutation,
+    testing::{Answer, PanicSpot},
+};
 
 /// The host that calls and the host that answers.
 pub(crate) const CLIENT: &str = "client";
@@ -153,8 +156,10 @@ pub(crate) enum Fault {
     /// The server's machine starts, anew if it was running.
     Boot,
     Server(ServerFault),
-    /// The next handlings of this message panic.
+    /// The next handlings of this message panic, or the next tasks of this name.
     Panic(Child, &'static str, u32),
+    /// The connector's code panics there the next times.
+    Unruly(PanicSpot, u32),
     ReconnectNow,
     Shutdown {
         grace: Duration,

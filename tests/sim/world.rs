@@ -14,6 +14,8 @@ struct Inner {
     trace: Vec<String>,
     broken: Option<String>,
     arrivals: Vec<Vec<Came>>,
+    /// Whether calls are made from outside the simulation, where its clock is not known.
+    called_from_outside: bool,
 }
 
 /// One arrival of a call at the server.
@@ -31,7 +33,13 @@ pub(crate) struct Came {
 impl World {
     pub(crate) fn new(script: Arc<Script>) -> Self {
         let arrivals = script.calls.iter().map(|_| Vec::new()).collect();
-        Self(Arc::new(Mutex::new(Inner { script, trace: Vec::new(), broken: None, arrivals })))
+        Self(Arc::new(Mutex::new(Inner {
+            script,
+            trace: Vec::new(),
+            broken: None,
+            arrivals,
+            called_from_outside: false,
+        })))
     }
 
     /// Adds a line to the trace.
@@ -59,6 +67,15 @@ impl World {
 
     pub(crate) fn trace(&self) -> Vec<String> {
         self.0.lock().trace.clone()
+    }
+
+    /// From now on calls are made from outside the simulation, by another clock.
+    pub(crate) fn call_from_outside(&self) {
+        self.0.lock().called_from_outside = true;
+    }
+
+    pub(crate) fn is_called_from_outside(&self) -> bool {
+        self.0.lock().called_from_outside
     }
 
     /// How call `n` arrived so far.
