@@ -18,3 +18,4 @@ mod process;
 #[cfg(unix)]
 mod serve;
 mod sqlite;
+mod versions;

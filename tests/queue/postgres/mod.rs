@@ -3,6 +3,7 @@
 mod database;
 mod outage;
 mod servers;
+mod versions;
 
 use crate::{
     conformance::{self, Place},
