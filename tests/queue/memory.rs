@@ -62,3 +62,8 @@ fn the_histories_come_to_every_point() {
 fn a_journal_brings_the_store_back_as_it_was() {
     conformance::a_store_behaves_as_the_model(30, || Journalled(tempfile::tempdir().expect("folder")));
 }
+
+#[tokio::test]
+async fn as_many_waiting_claims_wake_as_tasks_come() {
+    conformance::as_many_waiting_claims_wake_as_tasks_come(Memory.open().await).await;
+}

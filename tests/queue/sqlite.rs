@@ -119,3 +119,9 @@ async fn a_claim_among_100_000_pending_tasks_is_an_index_look_up() {
         assert!(steps.starts_with("SEARCH tasks USING INDEX ") && steps.ends_with(index), "{sql}: {steps}");
     }
 }
+
+#[tokio::test]
+async fn as_many_waiting_claims_wake_as_tasks_come() {
+    conformance::as_many_waiting_claims_wake_as_tasks_come(Sqlite(tempfile::tempdir().expect("folder")).open().await)
+        .await;
+}

@@ -14,6 +14,7 @@
 mod board;
 mod check;
 mod journal;
+mod line;
 mod memory;
 #[cfg(feature = "postgres")]
 pub mod postgres;
@@ -24,7 +25,7 @@ mod sqlite;
 mod store;
 mod watch;
 
-pub use board::{Board, Mark, News};
+pub use board::{Board, Mark, News, Turn};
 pub use journal::{Entry, JournalError, read};
 pub use memory::MemoryStore;
 #[cfg(feature = "postgres")]

@@ -1,6 +1,6 @@
 //! The operations over gRPC: check the request, ask the store, answer. Claims wait here, and hear of the drain.
 
-use super::{Claimed, Mark, Millis, Store, check::Check, watch};
+use super::{Claimed, Millis, Store, Turn, check::Check, record::millis, watch};
 use crate::{clock, proto::agent_queue::*};
 use futures::Stream;
 use std::{
@@ -67,33 +67,40 @@ impl<S: Store> Service<S> {
     /// Dropped while it waits, it leaves no trace; dropped while the store works, the task may be claimed: the claim id finds it again.
     async fn claim(&self, request: GetTaskRequest, end: Instant) -> Result<GetTaskResponse, Status> {
         let mut draining = self.draining.subscribe();
-        let mut news = None;
+        // In line before it looks, so that nothing falls between the two.
+        let mut turn = (clock::now() < end).then(|| self.store.board().line_up(&request.agent_id));
         loop {
             let stop = *draining.borrow_and_update() || clock::now() >= end;
-            let Claimed { answer, next_lease_end } = self.store.claim(request.clone(), (self.clock)()).await?;
-            if answer.task.is_some() || stop {
-                return Ok(answer);
+            let claimed = self.store.claim(request.clone(), (self.clock)()).await?;
+            self.tell_of_leases(&request.agent_id, &claimed);
+            if claimed.answer.task.is_some() {
+                turn.map(Turn::served);
+                return Ok(claimed.answer);
             }
-            let Some(news) = &mut news else {
-                // Subscribed only where it waits, and then it looks once more, so that nothing falls between the two.
-                news = Some(self.store.board().subscribe(&request.agent_id, Mark::Claimable));
-                continue;
-            };
-            let lease_end = next_lease_end.map(|at| clock::now() + until(at, (self.clock)()));
-            let wake = lease_end.map_or(end, |lease_end| lease_end.min(end));
+            let Some(turn) = turn.as_mut().filter(|_| !stop) else { return Ok(claimed.answer) };
             // A task, a lease's end, the drain, or the time: the loop looks for itself which.
             tokio::select! {
-                () = news.come() => {}
+                () = turn.come() => {}
                 _ = draining.changed() => {}
-                () = time::sleep_until(wake.into()) => {}
+                () = time::sleep_until(end.into()) => {}
             }
+            turn.look();
+        }
+    }
+
+    /// Who waits for this queue looks when its next lease ends.
+    fn tell_of_leases(&self, agent_id: &str, claimed: &Claimed) {
+        let held = claimed.answer.task.as_ref().and_then(|task| task.lease_until.as_ref());
+        if let Some(at) = claimed.next_lease_end.or_else(|| held.map(|at| millis(Some(at)))) {
+            self.store.board().look_by(agent_id, clock::now() + until(at, (self.clock)()));
         }
     }
 }
 
-/// How long until a moment of the wall clock: at least a millisecond, the clock's grain.
+/// How long until a moment of the wall clock: at least a millisecond, the clock's grain, and at most a day, whatever a store says.
 fn until(at: Millis, now: Millis) -> Duration {
-    Duration::from_millis((at.saturating_sub(now)).max(1).unsigned_abs())
+    const DAY: Millis = 24 * 60 * 60 * 1000;
+    Duration::from_millis(at.saturating_sub(now).clamp(1, DAY).unsigned_abs())
 }
 
 /// The request, if its own rules are kept.

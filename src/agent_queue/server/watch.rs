@@ -1,6 +1,6 @@
 //! A watch of a queue: every change from a cursor on, until the caller goes or the server stops.
 
-use super::{Mark, News, Store, service::Clock};
+use super::{News, Store, service::Clock};
 use crate::proto::agent_queue::WatchQueueResponse;
 use futures::{Stream, stream};
 use std::sync::Arc;
@@ -27,7 +27,7 @@ pub(super) fn answers<S: Store>(
     draining: watch::Receiver<bool>,
 ) -> impl Stream<Item = Result<WatchQueueResponse, Status>> {
     // Subscribed before the first look, so that nothing falls between the two.
-    let news = store.board().subscribe(&agent_id, Mark::Changed);
+    let news = store.board().subscribe(&agent_id);
     let watch = Watch { store, clock, agent_id, cursor: cursor.map(S::Cursor::from), news, draining, told: false };
     stream::unfold(Some(watch), |watch| async {
         let mut watch = watch?;

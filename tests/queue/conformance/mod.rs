@@ -8,9 +8,11 @@ mod operation;
 mod requests;
 mod subject;
 mod together;
+mod waiting;
 
 pub(crate) use requests::{claim, fill, submission};
 pub(crate) use together::what_many_ask_of_two_stores_at_once_is_done_once;
+pub(crate) use waiting::as_many_waiting_claims_wake_as_tasks_come;
 
 use model::Model;
 use operation::Step;

@@ -10,7 +10,7 @@ use crate::{
     kills::{self, Leases},
 };
 use database::Database;
-use tonic_supervisor::agent_queue::server::{PostgresStore, postgres::Cursor};
+use tonic_supervisor::agent_queue::server::{PostgresStore, Store as _, postgres::Cursor};
 
 struct Postgres(Database);
 
@@ -50,4 +50,12 @@ async fn worker_loops_over_postgres_run_every_task_once_however_often_their_serv
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn worker_loops_over_postgres_whose_leases_are_lost_by_kills_run_no_claim_twice() {
     kills::worker_loops_end_every_task_as_its_work_says(&Database::new().dsn, Leases::Short).await;
+}
+
+#[tokio::test]
+async fn as_many_waiting_claims_wake_as_tasks_come() {
+    let store = open(&Database::new()).await;
+    // When it begins to listen it wakes everybody, once.
+    store.board().subscribe("a").come().await;
+    conformance::as_many_waiting_claims_wake_as_tasks_come(store).await;
 }

@@ -64,7 +64,7 @@ impl State {
         let already_exists = self.queues.contains_key(&request.agent_id);
         if !already_exists {
             self.queues.insert(request.agent_id.clone(), Queue { created_at: now, ..Queue::default() });
-            self.mark = Some(Mark::Changed);
+            self.note(Mark::Changed);
         }
         CreateQueueResponse { already_exists }
     }
@@ -98,7 +98,7 @@ impl State {
         let Some(queue) = self.queues.remove(&request.agent_id) else {
             return DeleteQueueResponse::default();
         };
-        self.mark = Some(Mark::Claimable);
+        self.note(Mark::Any);
         DeleteQueueResponse { existed: true, deleted: queue.tasks.len() as u64 }
     }
 
@@ -271,14 +271,14 @@ impl State {
 
     fn add(&mut self, agent_id: &str, record: Record) -> String {
         self.last_task += 1;
-        let (number, id, mark) = (self.last_task, record.task.task_id.clone(), Some(Mark::Claimable));
+        let (number, id) = (self.last_task, record.task.task_id.clone());
         let named = Named { remembered: record.remembered(), at: None };
         self.cursor += 1;
         let cursor = self.cursor;
         if let Some(queue) = self.queues.get_mut(agent_id) {
             queue.names.insert(record.request_id.clone(), named);
             queue.put(number, Held { record, cursor });
-            self.mark = mark;
+            self.note(Mark::Claimable(1));
         }
         id
     }
@@ -292,10 +292,12 @@ impl State {
         held.cursor = self.cursor;
         let claimable = held.record.task.status() == TaskStatus::Pending;
         queue.put(number, held);
-        if claimable {
-            self.mark = Some(Mark::Claimable);
-        }
-        self.mark.get_or_insert(Mark::Changed);
+        self.note(if claimable { Mark::Claimable(1) } else { Mark::Changed });
+    }
+
+    /// To be told, with what else the operation changed.
+    fn note(&mut self, mark: Mark) {
+        self.mark = Some(self.mark.map_or(mark, |known| known.and(mark)));
     }
 
     /// Whether the task was there.
@@ -314,7 +316,7 @@ impl State {
         if let Ok(queue) = self.queue_mut(agent_id) {
             queue.changed.insert(cursor, (number, Some(now)));
         }
-        self.mark.get_or_insert(Mark::Changed);
+        self.note(Mark::Changed);
         true
     }
 

@@ -80,7 +80,7 @@ pub(super) async fn update(
                 futures::try_join!(save, row::over(&transaction, &record, claim_id, Over::Released, now))
             };
             transaction.commit_after(writes).await?;
-            Ok((record.updated(now), Some(Mark::Claimable)))
+            Ok((record.updated(now), Some(Mark::Claimable(1))))
         }
     }
 }
@@ -93,17 +93,16 @@ pub(super) async fn lose(
     now: Millis,
 ) -> Result<((), Option<Mark>), Failure> {
     let rows = transaction.rows(sql::LOCK_OVERDUE, [&agent_id, &now]).await?;
-    let mut mark = None;
+    let mut mark: Option<Mark> = None;
     for row in &rows {
         let mut record = row::record(row, agent_id)?;
         let (claim_id, ended_at) = (record.claim_id.clone(), millis(record.task.lease_until.as_ref()));
         record.lose(settings);
         let save = row::save(&transaction, &record);
         futures::try_join!(save, row::over(&transaction, &record, &claim_id, Over::Lost, ended_at))?;
-        mark = Some(match record.task.status() {
-            TaskStatus::Pending => Mark::Claimable,
-            _ => mark.unwrap_or(Mark::Changed),
-        });
+        let claimable = record.task.status() == TaskStatus::Pending;
+        let one = if claimable { Mark::Claimable(1) } else { Mark::Changed };
+        mark = Some(mark.map_or(one, |known| known.and(one)));
     }
     transaction.commit().await?;
     Ok(((), mark))

@@ -177,8 +177,8 @@ impl Untold {
     fn add(&mut self, agent_id: &str, mark: Mark) -> bool {
         let Self::Some(queues) = self else { return false };
         match queues.get_mut(agent_id) {
-            Some(known) if *known == mark || *known == Mark::Claimable => return false,
-            Some(known) => *known = mark,
+            Some(known) if known.and(mark) == *known => return false,
+            Some(known) => *known = known.and(mark),
             None => drop(queues.insert(agent_id.to_owned(), mark)),
         }
         if queues.len() > MANY {
@@ -190,7 +190,9 @@ impl Untold {
     /// Takes everything, in words.
     fn take(&mut self) -> Vec<String> {
         let word = |(agent_id, mark): (String, Mark)| match mark {
-            Mark::Claimable => format!("+{agent_id}"),
+            Mark::Any => format!("+{agent_id}"),
+            // Older servers take this for news of any queue.
+            Mark::Claimable(count) => format!("{count} {agent_id}"),
             Mark::Changed => format!("={agent_id}"),
         };
         match std::mem::take(self) {
@@ -202,8 +204,10 @@ impl Untold {
 
 /// A word of [`Untold::take`]; none where it means any queue.
 fn read(word: &str) -> Option<(&str, Mark)> {
-    let claimable = word.strip_prefix('+').map(|agent_id| (agent_id, Mark::Claimable));
-    claimable.or_else(|| Some((word.strip_prefix('=')?, Mark::Changed)))
+    let any = word.strip_prefix('+').map(|agent_id| (agent_id, Mark::Any));
+    let changed = || Some((word.strip_prefix('=')?, Mark::Changed));
+    let counted = || word.split_once(' ').and_then(|(count, id)| Some((id, Mark::Claimable(count.parse().ok()?))));
+    any.or_else(changed).or_else(counted)
 }
 
 #[cfg(test)]
@@ -219,12 +223,13 @@ mod tests {
     #[test]
     fn news_of_one_queue_are_told_as_one_and_the_stronger_counts() {
         let mut untold = Untold::default();
-        assert!(untold.add("a", Mark::Changed) && untold.add("b", Mark::Claimable));
-        assert!(untold.add("a", Mark::Claimable));
-        assert!(!untold.add("a", Mark::Changed) && !untold.add("b", Mark::Claimable), "nothing new");
+        assert!(untold.add("a", Mark::Changed) && untold.add("b c", Mark::Claimable(1)));
+        assert!(untold.add("a", Mark::Any) && untold.add("b c", Mark::Claimable(2)) && untold.add("d", Mark::Changed));
+        assert!(!untold.add("a", Mark::Changed) && !untold.add("a", Mark::Claimable(1)), "nothing new");
         let words = told(&mut untold);
-        assert_eq!(words, ["+a", "+b"]);
-        assert_eq!(read(&words[0]), Some(("a", Mark::Claimable)));
+        assert_eq!(words, ["+a", "3 b c", "=d"]);
+        let marks = [("a", Mark::Any), ("b c", Mark::Claimable(3)), ("d", Mark::Changed)];
+        assert_eq!(words.iter().filter_map(|word| read(word)).collect::<Vec<_>>(), marks);
         assert!(told(&mut untold).is_empty());
     }
 
@@ -235,7 +240,7 @@ mod tests {
             assert!(untold.add(&number.to_string(), Mark::Changed));
         }
         assert!(untold.add("one more", Mark::Changed));
-        assert!(!untold.add("and another", Mark::Claimable));
+        assert!(!untold.add("and another", Mark::Any));
         assert_eq!(told(&mut untold), ["*"]);
         assert_eq!(read("*"), None);
     }

@@ -57,7 +57,7 @@ pub(super) async fn delete_queue(
     let any: Option<i16> = None;
     let deleted: i64 = transaction.one(sql::COUNT, [&agent_id, &any]).await?.try_get(0)?;
     transaction.commit_after(transaction.execute(sql::DELETE_QUEUE, [&agent_id])).await?;
-    Ok((DeleteQueueResponse { existed: true, deleted: deleted.unsigned_abs() }, Some(Mark::Claimable)))
+    Ok((DeleteQueueResponse { existed: true, deleted: deleted.unsigned_abs() }, Some(Mark::Any)))
 }
 
 pub(super) async fn query(

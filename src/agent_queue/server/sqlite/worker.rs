@@ -3,7 +3,7 @@
 use super::super::{Board, Mark};
 use rusqlite::{Connection, TransactionBehavior};
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     thread::{self, JoinHandle},
 };
 use tokio::sync::{mpsc, oneshot};
@@ -28,7 +28,7 @@ pub(super) enum Trouble {
 pub(super) struct Work<'a> {
     pub(super) sql: &'a Connection,
     pub(super) meta: Meta,
-    pub(super) news: HashSet<(String, Mark)>,
+    pub(super) news: HashMap<String, Mark>,
 }
 
 /// The row of counters.
@@ -111,13 +111,13 @@ fn run(
         let (jobs, failures): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
         match transact(&mut connection, behavior, jobs) {
             Ok((outcomes, news)) => {
+                news.iter().for_each(|(agent_id, mark)| board.mark(agent_id, *mark));
                 for (outcome, failure) in outcomes.into_iter().zip(failures) {
                     match outcome {
                         Ok(done) => done(),
                         Err(status) => drop(failure.send(status)),
                     }
                 }
-                news.iter().for_each(|(agent_id, mark)| board.mark(agent_id, *mark));
             }
             Err(error) => {
                 let status = Status::unavailable(format!("the database failed: {error}"));
@@ -127,7 +127,7 @@ fn run(
     }
 }
 
-type Outcomes = (Vec<Result<Done, Status>>, HashSet<(String, Mark)>);
+type Outcomes = (Vec<Result<Done, Status>>, HashMap<String, Mark>);
 
 /// One transaction with all these jobs. A refused job has changed nothing; one that the database fails takes all with it.
 fn transact(
@@ -138,7 +138,7 @@ fn transact(
     let transaction = connection.transaction_with_behavior(behavior)?;
     let read = |row: &rusqlite::Row<'_>| Ok(Meta { cursor: row.get(0)?, last_task: row.get(1)? });
     let before = transaction.prepare_cached("SELECT cursor, last_task FROM meta")?.query_row([], read)?;
-    let mut work = Work { sql: &transaction, meta: before, news: HashSet::new() };
+    let mut work = Work { sql: &transaction, meta: before, news: HashMap::new() };
     let mut outcomes = Vec::with_capacity(jobs.len());
     for job in jobs {
         outcomes.push(match job(&mut work) {
@@ -165,7 +165,10 @@ impl Work<'_> {
 
     /// To be told after the commit.
     pub(super) fn mark(&mut self, agent_id: &str, mark: Mark) {
-        self.news.insert((agent_id.to_owned(), mark));
+        match self.news.get_mut(agent_id) {
+            Some(known) => *known = known.and(mark),
+            None => drop(self.news.insert(agent_id.to_owned(), mark)),
+        }
     }
 }
 

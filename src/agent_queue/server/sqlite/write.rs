@@ -95,7 +95,7 @@ impl Work<'_> {
                 deleted = gone as u64;
             }
         }
-        self.mark(&request.agent_id, Mark::Claimable);
+        self.mark(&request.agent_id, Mark::Any);
         Ok(DeleteQueueResponse { existed: true, deleted })
     }
 
@@ -258,14 +258,14 @@ impl Work<'_> {
     fn add(&mut self, queue: i64, record: &Record) -> Outcome<String> {
         self.meta.last_task += 1;
         self.insert(queue, record)?;
-        self.mark(&record.task.agent_id, Mark::Claimable);
+        self.mark(&record.task.agent_id, Mark::Claimable(1));
         Ok(record.task.task_id.clone())
     }
 
     fn keep(&mut self, record: &Record) -> Outcome<()> {
         self.save(record)?;
         let claimable = record.task.status() == TaskStatus::Pending;
-        self.mark(&record.task.agent_id, if claimable { Mark::Claimable } else { Mark::Changed });
+        self.mark(&record.task.agent_id, if claimable { Mark::Claimable(1) } else { Mark::Changed });
         Ok(())
     }
 
