@@ -11,6 +11,8 @@ mod certificates;
 mod conformance;
 #[cfg(unix)]
 mod kills;
+#[cfg(target_os = "linux")]
+mod limits;
 mod memory;
 mod postgres;
 #[cfg(unix)]

@@ -1,8 +1,15 @@
 //! The operations over gRPC: check the request, ask the store, answer. Claims wait here, and hear of the drain.
 
-use super::{Claimed, Millis, Store, Turn, check::Check, record::millis, watch};
+use super::{
+    Budget, Caller, Claimed, Millis, Store, Turn,
+    budget::{PAGE, Share, TASK, caller},
+    check::Check,
+    record::millis,
+    watch,
+};
 use crate::{clock, proto::agent_queue::*};
 use futures::Stream;
+use prost::Message;
 use std::{
     fmt,
     pin::Pin,
@@ -25,6 +32,7 @@ pub struct Service<S> {
     store: Arc<S>,
     clock: Clock,
     draining: flag::Sender<bool>,
+    budget: Budget,
 }
 
 type Answer<T> = Result<Response<T>, Status>;
@@ -37,7 +45,12 @@ impl<S: Store> Service<S> {
 
     /// The same, where `clock` says what time it is: for tests.
     pub fn with_clock(store: S, clock: fn() -> Millis) -> Self {
-        Self { store: Arc::new(store), clock, draining: flag::Sender::new(false) }
+        Self { store: Arc::new(store), clock, draining: flag::Sender::new(false), budget: Budget::default() }
+    }
+
+    /// Answers are counted in `budget`, until [`Measured`](super::Measured) has handed them out.
+    pub fn with_budget(self, budget: Budget) -> Self {
+        Self { budget, ..self }
     }
 
     /// Waiting claims are answered empty from now on, and watches end.
@@ -65,19 +78,27 @@ impl<S: Store> Service<S> {
     /// Claims a task, and waits for one until `end`.
     ///
     /// Dropped while it waits, it leaves no trace; dropped while the store works, the task may be claimed: the claim id finds it again.
-    async fn claim(&self, request: GetTaskRequest, end: Instant) -> Result<GetTaskResponse, Status> {
+    async fn claim(
+        &self,
+        request: GetTaskRequest,
+        caller: Option<&Caller>,
+        end: Instant,
+    ) -> Result<(GetTaskResponse, Share), Status> {
         let mut draining = self.draining.subscribe();
         // In line before it looks, so that nothing falls between the two.
         let mut turn = (clock::now() < end).then(|| self.store.board().line_up(&request.agent_id));
         loop {
             let stop = *draining.borrow_and_update() || clock::now() >= end;
+            // A claim that waits takes nothing of the budget.
+            let share = self.budget.take(caller, TASK).await?;
             let claimed = self.store.claim(request.clone(), (self.clock)()).await?;
             self.tell_of_leases(&request.agent_id, &claimed);
             if claimed.answer.task.is_some() {
                 turn.map(Turn::served);
-                return Ok(claimed.answer);
+                return Ok((claimed.answer, share));
             }
-            let Some(turn) = turn.as_mut().filter(|_| !stop) else { return Ok(claimed.answer) };
+            let Some(turn) = turn.as_mut().filter(|_| !stop) else { return Ok((claimed.answer, share)) };
+            drop(share);
             // A task, a lease's end, the drain, or the time: the loop looks for itself which.
             tokio::select! {
                 () = turn.come() => {}
@@ -101,6 +122,16 @@ impl<S: Store> Service<S> {
 fn until(at: Millis, now: Millis) -> Duration {
     const DAY: Millis = 24 * 60 * 60 * 1000;
     Duration::from_millis(at.saturating_sub(now).clamp(1, DAY).unsigned_abs())
+}
+
+/// The answer, with what it takes of the budget.
+fn with_share<T: Message>(mut share: Share, answer: T) -> Response<T> {
+    share.shrink(answer.encoded_len());
+    let mut response = Response::new(answer);
+    if !share.is_empty() {
+        response.extensions_mut().insert(Arc::new(share));
+    }
+    response
 }
 
 /// The request, if its own rules are kept.
@@ -153,17 +184,25 @@ impl<S: Store> agent_queue_server::AgentQueue for Service<S> {
     }
 
     async fn get_task(&self, request: Request<GetTaskRequest>) -> Answer<GetTaskResponse> {
+        let caller = caller(request.extensions());
         let request = checked(request)?;
         let end = clock::now() + Duration::from_secs_f64(request.timeout);
-        Ok(Response::new(self.claim(request, end).await?))
+        let (answer, share) = self.claim(request, caller.as_ref(), end).await?;
+        Ok(with_share(share, answer))
     }
 
     async fn update_task_status(&self, request: Request<UpdateTaskStatusRequest>) -> Answer<UpdateTaskStatusResponse> {
-        Ok(Response::new(self.store.update(checked(request)?, (self.clock)()).await?))
+        let caller = caller(request.extensions());
+        let request = checked(request)?;
+        let share = self.budget.take(caller.as_ref(), TASK).await?;
+        Ok(with_share(share, self.store.update(request, (self.clock)()).await?))
     }
 
     async fn query_task(&self, request: Request<QueryTaskRequest>) -> Answer<QueryTaskResponse> {
-        Ok(Response::new(self.store.query(checked(request)?, (self.clock)()).await?))
+        let caller = caller(request.extensions());
+        let request = checked(request)?;
+        let share = self.budget.take(caller.as_ref(), TASK).await?;
+        Ok(with_share(share, self.store.query(request, (self.clock)()).await?))
     }
 
     async fn delete_task(&self, request: Request<DeleteTaskRequest>) -> Answer<DeleteTaskResponse> {
@@ -181,7 +220,10 @@ impl<S: Store> agent_queue_server::AgentQueue for Service<S> {
     }
 
     async fn cancel_task(&self, request: Request<CancelTaskRequest>) -> Answer<CancelTaskResponse> {
-        Ok(Response::new(self.store.cancel(checked(request)?, (self.clock)()).await?))
+        let caller = caller(request.extensions());
+        let request = checked(request)?;
+        let share = self.budget.take(caller.as_ref(), TASK).await?;
+        Ok(with_share(share, self.store.cancel(request, (self.clock)()).await?))
     }
 
     async fn retry_task(&self, request: Request<RetryTaskRequest>) -> Answer<RetryTaskResponse> {
@@ -189,13 +231,18 @@ impl<S: Store> agent_queue_server::AgentQueue for Service<S> {
     }
 
     async fn list_tasks(&self, request: Request<ListTasksRequest>) -> Answer<ListTasksResponse> {
-        Ok(Response::new(self.store.list(checked(request)?, (self.clock)()).await?))
+        let caller = caller(request.extensions());
+        let request = checked(request)?;
+        let share = self.budget.take(caller.as_ref(), PAGE).await?;
+        Ok(with_share(share, self.store.list(request, (self.clock)()).await?))
     }
 
     async fn get_tasks_by_status(&self, request: Request<GetTasksByStatusRequest>) -> Answer<ListTasksResponse> {
+        let caller = caller(request.extensions());
         let GetTasksByStatusRequest { agent_id, status, limit, offset } = checked(request)?;
         let list = ListTasksRequest { agent_id, status: Some(status), limit, offset };
-        Ok(Response::new(self.store.list(list, (self.clock)()).await?))
+        let share = self.budget.take(caller.as_ref(), PAGE).await?;
+        Ok(with_share(share, self.store.list(list, (self.clock)()).await?))
     }
 
     async fn get_task_stats(&self, request: Request<GetTaskStatsRequest>) -> Answer<GetTaskStatsResponse> {
@@ -203,15 +250,26 @@ impl<S: Store> agent_queue_server::AgentQueue for Service<S> {
     }
 
     async fn watch_queue(&self, request: Request<WatchQueueRequest>) -> Answer<Self::WatchQueueStream> {
+        let asked_by = caller(request.extensions());
         let WatchQueueRequest { agent_id, cursor } = checked(request)?;
-        let answers = watch::answers(self.store.clone(), self.clock, agent_id, cursor, self.draining.subscribe());
-        Ok(Response::new(Box::pin(answers)))
+        let budget = (self.budget.clone(), asked_by);
+        let draining = self.draining.subscribe();
+        let answers = watch::answers(self.store.clone(), self.clock, budget, agent_id, cursor, draining);
+        let mut response: Response<Self::WatchQueueStream> = Response::new(Box::pin(answers));
+        // Each of its answers takes a share of its own.
+        response.extensions_mut().insert(Arc::new(Share::none()));
+        Ok(response)
     }
 }
 
 impl<S> Clone for Service<S> {
     fn clone(&self) -> Self {
-        Self { store: self.store.clone(), clock: self.clock, draining: self.draining.clone() }
+        Self {
+            store: self.store.clone(),
+            clock: self.clock,
+            draining: self.draining.clone(),
+            budget: self.budget.clone(),
+        }
     }
 }
 

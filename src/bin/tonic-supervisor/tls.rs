@@ -3,7 +3,16 @@
 //! With `ca` a server demands a client certificate of that authority.
 
 use crate::Trouble;
+#[cfg(feature = "serve")]
+use rustls::{
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    server::WebPkiClientVerifier,
+};
+#[cfg(feature = "serve")]
+use std::sync::Arc;
 use std::{fs, path::Path};
+#[cfg(feature = "serve")]
+use tokio_rustls::TlsAcceptor;
 use tonic::transport::{Certificate, ClientTlsConfig, Identity, ServerTlsConfig};
 use tonic_supervisor::{Config, config};
 
@@ -51,6 +60,31 @@ impl Tls {
         }))
     }
 
+    /// The server's end for an accept loop of its own.
+    #[cfg(feature = "serve")]
+    pub(crate) fn acceptor(&self) -> Result<TlsAcceptor, Trouble> {
+        let trouble = "cannot serve over TLS";
+        let builder = rustls::ServerConfig::builder();
+        let builder = match &self.ca {
+            None => builder.with_no_client_auth(),
+            Some(ca) => {
+                let mut roots = rustls::RootCertStore::empty();
+                for authority in chain("grpc.tls.ca", ca)? {
+                    roots.add(authority).map_err(Trouble::failed("grpc.tls.ca is no authority"))?;
+                }
+                let verifier = WebPkiClientVerifier::builder(roots.into()).build();
+                builder.with_client_cert_verifier(verifier.map_err(Trouble::failed(trouble))?)
+            }
+        };
+        // What is wrong inside is not repeated: it may be part of the key.
+        let key = PrivateKeyDer::from_pem_slice(&self.key)
+            .map_err(|_| Trouble::Failed("grpc.tls.key has no whole private key in PEM".into()))?;
+        let chain = chain("grpc.tls.certificate", &self.certificate)?;
+        let mut config = builder.with_single_cert(chain, key).map_err(Trouble::failed(trouble))?;
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        Ok(Arc::new(config).into())
+    }
+
     pub(crate) fn server(&self) -> ServerTlsConfig {
         let config = ServerTlsConfig::new().identity(self.identity());
         match &self.ca {
@@ -72,5 +106,14 @@ impl Tls {
 
     fn identity(&self) -> Identity {
         Identity::from_pem(&self.certificate, &self.key)
+    }
+}
+
+#[cfg(feature = "serve")]
+fn chain(key: &str, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Trouble> {
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    match chain {
+        Ok(chain) if !chain.is_empty() => Ok(chain),
+        _ => Err(Trouble::Failed(format!("{key} has no whole certificate in PEM"))),
     }
 }
