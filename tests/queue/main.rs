@@ -10,6 +10,8 @@
 mod certificates;
 mod conformance;
 #[cfg(unix)]
+mod file;
+#[cfg(unix)]
 mod kills;
 #[cfg(target_os = "linux")]
 mod limits;

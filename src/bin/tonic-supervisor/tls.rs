@@ -52,6 +52,7 @@ impl Tls {
         // tonic chooses for itself, and cannot where more than one is there. A choice made before holds.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let read = |path: &Path| fs::read(path).map_err(Trouble::failed(&format!("cannot read {}", path.display())));
+        warn_of_readers(tls.key());
         Ok(Some(Self {
             ca: tls.ca().map(read).transpose()?,
             certificate: tls.certificate().map(read).transpose()?.unwrap_or_default(),
@@ -115,5 +116,18 @@ fn chain(key: &str, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Trouble>
     match chain {
         Ok(chain) if !chain.is_empty() => Ok(chain),
         _ => Err(Trouble::Failed(format!("{key} has no whole certificate in PEM"))),
+    }
+}
+
+/// A key that others may read is used all the same: on some systems nothing else is possible. Said where no log is asked for, too.
+fn warn_of_readers(key: Option<&Path>) {
+    use std::os::unix::fs::PermissionsExt as _;
+    let Some((path, found)) = key.and_then(|path| Some((path, fs::metadata(path).ok()?))) else { return };
+    let mode = found.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        let path = path.display();
+        eprintln!(
+            "tonic-supervisor: warning: grpc.tls.key {path} can be read by others than its owner (mode {mode:o}): chmod 600 it"
+        );
     }
 }

@@ -1,5 +1,7 @@
 //! The queues in one SQLite file: WAL, `synchronous=FULL`, and one writer whose commits are shared by everybody who waits.
 
+mod damage;
+mod file;
 mod read;
 mod rows;
 mod schema;
@@ -8,13 +10,10 @@ mod write;
 
 use super::{Board, Changes, Claimed, Millis, Settings, Store};
 use crate::proto::agent_queue::*;
+use damage::{Damage, Inspector};
+use file::Place;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
-use std::{
-    fmt,
-    path::{Path, PathBuf},
-    thread,
-    time::Duration,
-};
+use std::{fmt, path::Path, thread, time::Duration};
 use tonic::Status;
 use worker::{Trouble, Work, Worker};
 
@@ -32,11 +31,14 @@ const PRUNE_STEP: i64 = 200;
 /// watch when that process makes a change.
 #[derive(Debug)]
 pub struct SqliteStore {
-    path: PathBuf,
+    place: Place,
     settings: Settings,
     board: Board,
-    writer: Worker,
+    damage: Damage,
+    // Dropped in this order: the writer is the last, because only it can leave the file whole, with nothing beside it.
+    _inspector: Inspector,
     reader: Worker,
+    writer: Worker,
 }
 
 /// Why a file cannot be used: a sentence that names it.
@@ -48,22 +50,30 @@ impl SqliteStore {
     pub fn open(path: &Path, settings: Settings) -> Result<Self, SqliteError> {
         let trouble =
             |error: &dyn fmt::Display| SqliteError(format!("the database {} cannot be used: {error}", path.display()));
-        let mut writer = Connection::open(path).map_err(|error| trouble(&error))?;
+        let place = Place::make(path).map_err(|error| trouble(&error))?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut writer = Connection::open_with_flags(path, flags).map_err(|error| trouble(&error))?;
         tune(&writer).map_err(|error| trouble(&error))?;
         schema::migrate(&mut writer, schema::STEPS).map_err(|error| trouble(&error))?;
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let reader = Connection::open_with_flags(path, flags).map_err(|error| trouble(&error))?;
-        reader.busy_timeout(BUSY).map_err(|error| trouble(&error))?;
-        reader.set_prepared_statement_cache_capacity(64);
-        let board = Board::default();
+        let reader = || {
+            let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+            let reader = Connection::open_with_flags(path, flags).map_err(|error| trouble(&error))?;
+            reader.busy_timeout(BUSY).map_err(|error| trouble(&error))?;
+            reader.set_prepared_statement_cache_capacity(64);
+            Ok(reader)
+        };
+        let (board, damage) = (Board::default(), Damage::default());
+        let worker = |name, connection, behavior| {
+            Worker::start(name, connection, behavior, board.clone(), damage.clone()).map_err(|error| trouble(&error))
+        };
         Ok(Self {
-            path: path.into(),
+            place,
             settings,
-            writer: Worker::start("sqlite-writer", writer, TransactionBehavior::Immediate, board.clone())
-                .map_err(|error| trouble(&error))?,
-            reader: Worker::start("sqlite-reader", reader, TransactionBehavior::Deferred, board.clone())
-                .map_err(|error| trouble(&error))?,
+            _inspector: Inspector::start(reader()?, damage.clone()).map_err(|error| trouble(&error))?,
+            reader: worker("sqlite-reader", reader()?, TransactionBehavior::Deferred)?,
+            writer: worker("sqlite-writer", writer, TransactionBehavior::Immediate)?,
             board,
+            damage,
         })
     }
 
@@ -136,9 +146,11 @@ impl Store for SqliteStore {
     }
 
     async fn health(&self) -> Result<String, Status> {
-        self.reader.run(|work| work.answers()).await?;
+        self.damage.check()?;
+        let place = self.place.clone();
+        self.reader.run(move |work| Ok(place.still_there().and(Ok(work.answers()?))?)).await?;
         self.writer.run(|work| work.answers()).await?;
-        Ok(format!("SQLite {} in {}", rusqlite::version(), self.path.display()))
+        Ok(format!("SQLite {}", rusqlite::version()))
     }
 
     async fn create_queue(&self, request: CreateQueueRequest, now: Millis) -> Result<CreateQueueResponse, Status> {

@@ -1,6 +1,9 @@
 //! A thread with a connection of its own, and jobs for it. The writer's jobs share transactions: many commits become one.
 
-use super::super::{Board, Mark};
+use super::{
+    super::{Board, Mark},
+    damage::Damage,
+};
 use rusqlite::{Connection, TransactionBehavior};
 use std::{
     collections::HashMap,
@@ -57,9 +60,10 @@ impl Worker {
         connection: Connection,
         behavior: TransactionBehavior,
         board: Board,
+        damage: Damage,
     ) -> std::io::Result<Self> {
         let (jobs, inbox) = mpsc::channel(QUEUE);
-        let run = move || run(connection, behavior, inbox, &board);
+        let run = move || run(connection, behavior, inbox, &board, &damage);
         let thread = thread::Builder::new().name(name.into()).spawn(run)?;
         Ok(Self { jobs: Some(jobs), thread: Some(thread) })
     }
@@ -104,6 +108,7 @@ fn run(
     behavior: TransactionBehavior,
     mut inbox: mpsc::Receiver<(Job, oneshot::Sender<Status>)>,
     board: &Board,
+    damage: &Damage,
 ) {
     let mut batch = Vec::with_capacity(BATCH);
     // What comes while a batch is on its way to the disk is the next one.
@@ -120,10 +125,26 @@ fn run(
                 }
             }
             Err(error) => {
+                damage.note(&error);
                 let status = Status::unavailable(format!("the database failed: {error}"));
                 failures.into_iter().for_each(|failure| drop(failure.send(status.clone())));
             }
         }
+    }
+    close(connection);
+}
+
+/// Puts everything into the one file, so that a copy of it is a copy of the queues.
+fn close(connection: Connection) {
+    if !connection.is_readonly("main").unwrap_or(true) {
+        let copied = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0));
+        // Another process has the file open, or the disk is full: what is beside the file belongs to it.
+        if copied != Ok(false) {
+            tracing::warn!(?copied, "the database's -wal file could not be put into it; keep the two together");
+        }
+    }
+    if let Err((_, error)) = connection.close() {
+        tracing::warn!(%error, "the database could not be closed");
     }
 }
 
