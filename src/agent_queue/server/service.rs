@@ -19,9 +19,6 @@ use std::{
 use tokio::{sync::watch as flag, time};
 use tonic::{Request, Response, Status};
 
-/// Tells the wall clock's time.
-pub(super) type Clock = fn() -> Millis;
-
 /// How long a server that has nothing to forget waits before it looks again.
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
 /// Between two small steps of forgetting, others have the store.
@@ -30,7 +27,8 @@ const PRUNE_PAUSE: Duration = Duration::from_millis(100);
 /// The service over a store. Clones share it.
 pub struct Service<S> {
     store: Arc<S>,
-    clock: Clock,
+    /// In tests; the store's own otherwise.
+    clock: Option<fn() -> Millis>,
     draining: flag::Sender<bool>,
     budget: Budget,
 }
@@ -40,17 +38,27 @@ type Answer<T> = Result<Response<T>, Status>;
 impl<S: Store> Service<S> {
     /// Serves the queues of `store`.
     pub fn new(store: S) -> Self {
-        Self::with_clock(store, clock::unix_millis)
+        let draining = flag::Sender::new(false);
+        Self { store: Arc::new(store), clock: None, draining, budget: Budget::default() }
     }
 
     /// The same, where `clock` says what time it is: for tests.
     pub fn with_clock(store: S, clock: fn() -> Millis) -> Self {
-        Self { store: Arc::new(store), clock, draining: flag::Sender::new(false), budget: Budget::default() }
+        Self { clock: Some(clock), ..Self::new(store) }
     }
 
     /// Answers are counted in `budget`, until [`Measured`](super::Measured) has handed them out.
     pub fn with_budget(self, budget: Budget) -> Self {
         Self { budget, ..self }
+    }
+
+    /// What time it is.
+    pub(super) fn now(&self) -> Millis {
+        self.clock.map_or_else(|| self.store.now(), |clock| clock())
+    }
+
+    pub(super) fn store(&self) -> &S {
+        &self.store
     }
 
     /// Waiting claims are answered empty from now on, and watches end.
@@ -69,7 +77,7 @@ impl<S: Store> Service<S> {
     pub async fn prune(&self) {
         let mut draining = self.draining.subscribe();
         while !*draining.borrow_and_update() {
-            let more = self.store.prune((self.clock)()).await.unwrap_or(false);
+            let more = self.store.prune(self.now()).await.unwrap_or(false);
             let pause = if more { PRUNE_PAUSE } else { PRUNE_EVERY };
             let _ = time::timeout(pause, draining.changed()).await;
         }
@@ -91,7 +99,7 @@ impl<S: Store> Service<S> {
             let stop = *draining.borrow_and_update() || clock::now() >= end;
             // A claim that waits takes nothing of the budget.
             let share = self.budget.take(caller, TASK).await?;
-            let claimed = self.store.claim(request.clone(), (self.clock)()).await?;
+            let claimed = self.store.claim(request.clone(), self.now()).await?;
             self.tell_of_leases(&request.agent_id, &claimed);
             if claimed.answer.task.is_some() {
                 turn.map(Turn::served);
@@ -113,7 +121,7 @@ impl<S: Store> Service<S> {
     fn tell_of_leases(&self, agent_id: &str, claimed: &Claimed) {
         let held = claimed.answer.task.as_ref().and_then(|task| task.lease_until.as_ref());
         if let Some(at) = claimed.next_lease_end.or_else(|| held.map(|at| millis(Some(at)))) {
-            self.store.board().look_by(agent_id, clock::now() + until(at, (self.clock)()));
+            self.store.board().look_by(agent_id, clock::now() + until(at, self.now()));
         }
     }
 }
@@ -153,7 +161,7 @@ impl<S: Store> agent_queue_server::AgentQueue for Service<S> {
     }
 
     async fn create_queue(&self, request: Request<CreateQueueRequest>) -> Answer<CreateQueueResponse> {
-        Ok(Response::new(self.store.create_queue(checked(request)?, (self.clock)()).await?))
+        Ok(Response::new(self.store.create_queue(checked(request)?, self.now()).await?))
     }
 
     async fn queue_exists(&self, request: Request<QueueExistsRequest>) -> Answer<QueueExistsResponse> {
@@ -161,26 +169,26 @@ impl<S: Store> agent_queue_server::AgentQueue for Service<S> {
     }
 
     async fn get_queue_info(&self, request: Request<GetQueueInfoRequest>) -> Answer<GetQueueInfoResponse> {
-        Ok(Response::new(self.store.queue_info(checked(request)?, (self.clock)()).await?))
+        Ok(Response::new(self.store.queue_info(checked(request)?, self.now()).await?))
     }
 
     async fn clear_queue(&self, request: Request<ClearQueueRequest>) -> Answer<ClearQueueResponse> {
-        Ok(Response::new(self.store.clear_queue(checked(request)?, (self.clock)()).await?))
+        Ok(Response::new(self.store.clear_queue(checked(request)?, self.now()).await?))
     }
 
     async fn delete_queue(&self, request: Request<DeleteQueueRequest>) -> Answer<DeleteQueueResponse> {
-        Ok(Response::new(self.store.delete_queue(checked(request)?, (self.clock)()).await?))
+        Ok(Response::new(self.store.delete_queue(checked(request)?, self.now()).await?))
     }
 
     async fn submit_task(&self, request: Request<SubmitTaskRequest>) -> Answer<SubmitTaskResponse> {
         let SubmitTaskRequest { agent_id, task } = checked(request)?;
         let batch = BatchSubmitTasksRequest { agent_id, tasks: Vec::from_iter(task) };
-        let answer = self.store.submit(batch, (self.clock)()).await?.tasks.pop();
+        let answer = self.store.submit(batch, self.now()).await?.tasks.pop();
         Ok(Response::new(answer.ok_or_else(|| Status::unknown("the store answered a task with none"))?))
     }
 
     async fn batch_submit_tasks(&self, request: Request<BatchSubmitTasksRequest>) -> Answer<BatchSubmitTasksResponse> {
-        Ok(Response::new(self.store.submit(checked(request)?, (self.clock)()).await?))
+        Ok(Response::new(self.store.submit(checked(request)?, self.now()).await?))
     }
 
     async fn get_task(&self, request: Request<GetTaskRequest>) -> Answer<GetTaskResponse> {
@@ -195,46 +203,46 @@ impl<S: Store> agent_queue_server::AgentQueue for Service<S> {
         let caller = caller(request.extensions());
         let request = checked(request)?;
         let share = self.budget.take(caller.as_ref(), TASK).await?;
-        Ok(with_share(share, self.store.update(request, (self.clock)()).await?))
+        Ok(with_share(share, self.store.update(request, self.now()).await?))
     }
 
     async fn query_task(&self, request: Request<QueryTaskRequest>) -> Answer<QueryTaskResponse> {
         let caller = caller(request.extensions());
         let request = checked(request)?;
         let share = self.budget.take(caller.as_ref(), TASK).await?;
-        Ok(with_share(share, self.store.query(request, (self.clock)()).await?))
+        Ok(with_share(share, self.store.query(request, self.now()).await?))
     }
 
     async fn delete_task(&self, request: Request<DeleteTaskRequest>) -> Answer<DeleteTaskResponse> {
         let DeleteTaskRequest { agent_id, task_id, client_request_id } = checked(request)?;
         let missing = super::record::no_task(&agent_id, &task_id);
         let one = BatchDeleteTasksRequest { agent_id, task_ids: vec![task_id], client_request_id };
-        match self.store.delete_tasks(one, (self.clock)()).await?.deleted {
+        match self.store.delete_tasks(one, self.now()).await?.deleted {
             0 => Err(missing),
             _ => Ok(Response::new(DeleteTaskResponse {})),
         }
     }
 
     async fn batch_delete_tasks(&self, request: Request<BatchDeleteTasksRequest>) -> Answer<BatchDeleteTasksResponse> {
-        Ok(Response::new(self.store.delete_tasks(checked(request)?, (self.clock)()).await?))
+        Ok(Response::new(self.store.delete_tasks(checked(request)?, self.now()).await?))
     }
 
     async fn cancel_task(&self, request: Request<CancelTaskRequest>) -> Answer<CancelTaskResponse> {
         let caller = caller(request.extensions());
         let request = checked(request)?;
         let share = self.budget.take(caller.as_ref(), TASK).await?;
-        Ok(with_share(share, self.store.cancel(request, (self.clock)()).await?))
+        Ok(with_share(share, self.store.cancel(request, self.now()).await?))
     }
 
     async fn retry_task(&self, request: Request<RetryTaskRequest>) -> Answer<RetryTaskResponse> {
-        Ok(Response::new(self.store.retry(checked(request)?, (self.clock)()).await?))
+        Ok(Response::new(self.store.retry(checked(request)?, self.now()).await?))
     }
 
     async fn list_tasks(&self, request: Request<ListTasksRequest>) -> Answer<ListTasksResponse> {
         let caller = caller(request.extensions());
         let request = checked(request)?;
         let share = self.budget.take(caller.as_ref(), PAGE).await?;
-        Ok(with_share(share, self.store.list(request, (self.clock)()).await?))
+        Ok(with_share(share, self.store.list(request, self.now()).await?))
     }
 
     async fn get_tasks_by_status(&self, request: Request<GetTasksByStatusRequest>) -> Answer<ListTasksResponse> {
@@ -242,19 +250,18 @@ impl<S: Store> agent_queue_server::AgentQueue for Service<S> {
         let GetTasksByStatusRequest { agent_id, status, limit, offset } = checked(request)?;
         let list = ListTasksRequest { agent_id, status: Some(status), limit, offset };
         let share = self.budget.take(caller.as_ref(), PAGE).await?;
-        Ok(with_share(share, self.store.list(list, (self.clock)()).await?))
+        Ok(with_share(share, self.store.list(list, self.now()).await?))
     }
 
     async fn get_task_stats(&self, request: Request<GetTaskStatsRequest>) -> Answer<GetTaskStatsResponse> {
-        Ok(Response::new(self.store.stats(checked(request)?, (self.clock)()).await?))
+        Ok(Response::new(self.store.stats(checked(request)?, self.now()).await?))
     }
 
     async fn watch_queue(&self, request: Request<WatchQueueRequest>) -> Answer<Self::WatchQueueStream> {
         let asked_by = caller(request.extensions());
         let WatchQueueRequest { agent_id, cursor } = checked(request)?;
         let budget = (self.budget.clone(), asked_by);
-        let draining = self.draining.subscribe();
-        let answers = watch::answers(self.store.clone(), self.clock, budget, agent_id, cursor, draining);
+        let answers = watch::answers(self.clone(), budget, agent_id, cursor, self.draining.subscribe());
         let mut response: Response<Self::WatchQueueStream> = Response::new(Box::pin(answers));
         // Each of its answers takes a share of its own.
         response.extensions_mut().insert(Arc::new(Share::none()));

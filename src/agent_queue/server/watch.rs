@@ -1,21 +1,18 @@
 //! A watch of a queue: every change from a cursor on, until the caller goes or the server stops.
 
 use super::{
-    Budget, Caller, News, Store,
+    Budget, Caller, News, Service, Store,
     budget::{PAGE, Share},
-    service::Clock,
 };
 use crate::proto::agent_queue::WatchQueueResponse;
 use futures::{Stream, stream};
 use prost::Message as _;
-use std::sync::Arc;
 use tokio::sync::watch;
 use tonic::Status;
 
 /// One watch's place.
 struct Watch<S: Store> {
-    store: Arc<S>,
-    clock: Clock,
+    service: Service<S>,
     budget: (Budget, Option<Caller>),
     /// The last answer's, until the next is asked for.
     share: Share,
@@ -28,17 +25,16 @@ struct Watch<S: Store> {
 
 /// The answers of a watch; it ends with a status: NOT_FOUND when the queue is gone, UNAVAILABLE when the server stops.
 pub(super) fn answers<S: Store>(
-    store: Arc<S>,
-    clock: Clock,
+    service: Service<S>,
     budget: (Budget, Option<Caller>),
     agent_id: String,
     cursor: Option<u64>,
     draining: watch::Receiver<bool>,
 ) -> impl Stream<Item = Result<WatchQueueResponse, Status>> {
     // Subscribed before the first look, so that nothing falls between the two.
-    let news = store.board().subscribe(&agent_id);
+    let news = service.store().board().subscribe(&agent_id);
     let (share, cursor) = (Share::none(), cursor.map(S::Cursor::from));
-    let watch = Watch { store, clock, budget, share, agent_id, cursor, news, draining, told: false };
+    let watch = Watch { service, budget, share, agent_id, cursor, news, draining, told: false };
     stream::unfold(Some(watch), |watch| async {
         let mut watch = watch?;
         match watch.next().await {
@@ -62,8 +58,8 @@ impl<S: Store> Watch<S> {
                 _ = self.draining.wait_for(|draining| *draining) => continue,
             };
             self.news.catch_up();
-            let now = (self.clock)();
-            let found = self.store.changes(&self.agent_id, self.cursor.clone(), now).await?;
+            let now = self.service.now();
+            let found = self.service.store().changes(&self.agent_id, self.cursor.clone(), now).await?;
             self.cursor = Some(found.cursor.clone());
             if !found.changes.is_empty() || !self.told {
                 self.told = true;

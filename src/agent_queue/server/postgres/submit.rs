@@ -3,7 +3,7 @@
 use super::{
     super::{
         Mark, Millis,
-        record::{Operation, Record, Remembered, no_queue, no_task, task_id, task_number},
+        record::{Operation, Record, Remembered, no_task, task_id, task_number},
     },
     failure::Failure,
     row, sql,
@@ -121,7 +121,7 @@ async fn add(
         }
     }
     if added.new.is_empty() && added.known.is_empty() {
-        transaction.row(sql::HEAD, [&agent_id, &now]).await?.ok_or_else(|| no_queue(agent_id))?;
+        row::head(transaction, agent_id, now).await?;
     }
     Ok(added)
 }

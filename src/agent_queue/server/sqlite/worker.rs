@@ -1,7 +1,7 @@
 //! A thread with a connection of its own, and jobs for it. The writer's jobs share transactions: many commits become one.
 
 use super::{
-    super::{Board, Mark},
+    super::{Board, Mark, store::STEP},
     damage::Damage,
 };
 use rusqlite::{Connection, TransactionBehavior};
@@ -32,6 +32,8 @@ pub(super) struct Work<'a> {
     pub(super) sql: &'a Connection,
     pub(super) meta: Meta,
     pub(super) news: HashMap<String, Mark>,
+    /// How many rows the long operations of this transaction may still change.
+    pub(super) room: usize,
 }
 
 /// The row of counters.
@@ -159,7 +161,7 @@ fn transact(
     let transaction = connection.transaction_with_behavior(behavior)?;
     let read = |row: &rusqlite::Row<'_>| Ok(Meta { cursor: row.get(0)?, last_task: row.get(1)? });
     let before = transaction.prepare_cached("SELECT cursor, last_task FROM meta")?.query_row([], read)?;
-    let mut work = Work { sql: &transaction, meta: before, news: HashMap::new() };
+    let mut work = Work { sql: &transaction, meta: before, news: HashMap::new(), room: STEP };
     let mut outcomes = Vec::with_capacity(jobs.len());
     for job in jobs {
         outcomes.push(match job(&mut work) {
