@@ -19,6 +19,8 @@ use std::{
 use tokio::{sync::watch as flag, time};
 use tonic::{Request, Response, Status};
 
+/// How long the store has to say how it is.
+const HEALTH: Duration = Duration::from_secs(5);
 /// How long a server that has nothing to forget waits before it looks again.
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
 /// Between two small steps of forgetting, others have the store.
@@ -67,8 +69,11 @@ impl<S: Store> Service<S> {
     }
 
     /// Whether the store can work.
+    ///
+    /// A store that does not say so in 5 s cannot.
     pub async fn health(&self) -> Result<String, Status> {
-        self.store.health().await
+        let late = |_| Err(Status::unavailable("the store does not answer"));
+        time::timeout(HEALTH, self.store.health()).await.unwrap_or_else(late)
     }
 
     /// Forgets what has been over for long enough, in small steps, until the service drains. Cancel safe.
@@ -154,7 +159,7 @@ impl<S: Store> agent_queue_server::AgentQueue for Service<S> {
     type WatchQueueStream = Pin<Box<dyn Stream<Item = Result<WatchQueueResponse, Status>> + Send>>;
 
     async fn health_check(&self, _: Request<HealthCheckRequest>) -> Answer<HealthCheckResponse> {
-        let health = self.store.health().await;
+        let health = self.health().await;
         let healthy = health.is_ok();
         let message = health.unwrap_or_else(|status| status.message().to_owned());
         Ok(Response::new(HealthCheckResponse { healthy, message, version: env!("CARGO_PKG_VERSION").into() }))

@@ -3,6 +3,7 @@
 mod database;
 mod outage;
 mod servers;
+mod tls;
 mod versions;
 
 use crate::{

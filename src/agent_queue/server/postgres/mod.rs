@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `schema` | the tables, and how they come to be |
 //! | `sql` | every statement |
+//! | `tls` | what the DSN says of TLS, and TLS |
 //! | `connect`, `transaction` | connections, and one transaction in few round trips |
 //! | `row` | what the rows mean |
 //! | `submit`, `claim`, `remove`, `read`, `changes` | the operations |
@@ -23,6 +24,7 @@ mod row;
 mod schema;
 mod sql;
 mod submit;
+mod tls;
 mod transaction;
 
 pub use changes::Cursor;
@@ -40,7 +42,6 @@ use failure::{Failure, unavailable};
 use news::News;
 use std::{fmt, future::Future, time::Duration};
 use tokio::time;
-use tokio_postgres::NoTls;
 use tonic::Status;
 use transaction::Transaction;
 
@@ -75,16 +76,16 @@ impl PostgresStore {
     /// Makes the tables, in a schema named `agent_queue`, or brings those of an older version up to date. Refuses a schema that a newer version made.
     /// The database's encoding must be UTF8. Needs a tokio runtime for as long as it lives.
     pub async fn open(dsn: &str, settings: Settings) -> Result<Self, OpenError> {
-        let config = connect::config(dsn)?;
-        let (mut client, connection) = config.connect(NoTls).await?;
+        let target = connect::target(dsn)?;
+        let (mut client, connection) = target.config.connect(target.tls.clone()).await?;
         let connection = tokio::spawn(connection);
         let migrated = schema::migrate(&mut client).await;
         connection.abort();
         migrated?;
-        let pool = connect::pool(config.clone())?;
+        let pool = connect::pool(target.clone())?;
         // The first connection prepares every statement: whatever is wrong with the tables is known now.
         let clock = DatabaseClock::start(pool.clone()).await?;
-        Ok(Self { pool, clock, news: News::start(config), settings })
+        Ok(Self { pool, clock, news: News::start(target), settings })
     }
 
     /// Carries out an operation in a transaction, again where others came between, and makes known what it changed.

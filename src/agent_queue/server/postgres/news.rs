@@ -6,7 +6,9 @@
 
 use super::{
     super::{Board, Mark},
+    connect::Target,
     failure::Sentence,
+    tls::Connector,
 };
 use parking_lot::Mutex;
 use std::{
@@ -19,7 +21,7 @@ use std::{
     time::Duration,
 };
 use tokio::{sync::Notify, task::JoinHandle, time};
-use tokio_postgres::{AsyncMessage, Client, Config, Connection, Error, NoTls, Socket, tls::NoTlsStream};
+use tokio_postgres::{AsyncMessage, Client, Connection, Error, Socket, tls::MakeTlsConnect};
 
 /// Two messages to the other servers are at least this far apart.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -58,9 +60,9 @@ enum Untold {
 
 impl News {
     /// Starts to listen.
-    pub(super) fn start(config: Config) -> Self {
+    pub(super) fn start(target: Target) -> Self {
         let shared = Arc::new(Shared::default());
-        let (listening, looking) = (keep_listening(config, shared.clone()), keep_looking(shared.clone()));
+        let (listening, looking) = (keep_listening(target, shared.clone()), keep_looking(shared.clone()));
         let task = tokio::spawn(async {
             tokio::join!(listening, looking);
         });
@@ -87,12 +89,12 @@ impl Drop for News {
 }
 
 /// Listens for as long as the store lives, over one connection after the other.
-async fn keep_listening(config: Config, shared: Arc<Shared>) {
+async fn keep_listening(target: Target, shared: Arc<Shared>) {
     let mut backoff = BACKOFF.0;
     let mut said = false;
     loop {
         let heard = AtomicI32::new(0);
-        let why = listen(&config, &shared, &heard).await;
+        let why = listen(&target, &shared, &heard).await;
         if heard.into_inner() != 0 {
             (backoff, said) = (BACKOFF.0, false);
         }
@@ -106,8 +108,8 @@ async fn keep_listening(config: Config, shared: Arc<Shared>) {
 }
 
 /// Listens over one connection until it fails, and says why. `session` is its number, once it listens.
-async fn listen(config: &Config, shared: &Shared, session: &AtomicI32) -> String {
-    let (client, connection) = match config.connect(NoTls).await {
+async fn listen(target: &Target, shared: &Shared, session: &AtomicI32) -> String {
+    let (client, connection) = match target.config.connect(target.tls.clone()).await {
         Ok(connected) => connected,
         Err(error) => return Sentence(&error).to_string(),
     };
@@ -140,7 +142,7 @@ async fn tell(client: &Client, shared: &Shared) -> Result<(), Error> {
 
 /// Hears what the others tell, and drives the connection.
 async fn hear(
-    mut connection: Connection<Socket, NoTlsStream>,
+    mut connection: Connection<Socket, <Connector as MakeTlsConnect<Socket>>::Stream>,
     session: &AtomicI32,
     board: &Board,
 ) -> Result<(), Error> {
