@@ -288,3 +288,46 @@ fn limits_that_make_no_sense_are_refused_with_their_rule() {
         assert!(said.contains(text), "{arguments:?}: {said}");
     }
 }
+
+/// 5,000 claims wait on ten connections while 400 others say nothing: each claim gets one task, and nobody two.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn five_thousand_waiting_claims_beside_silent_connections_get_a_task_each() {
+    const WAITING: usize = 5000;
+    let folder = tempfile::tempdir().expect("folder");
+    let store = format!("sqlite:{}", folder.path().join("queue.db").display());
+    let server = Serve::start(&store, &[]);
+    let mut silent = Vec::new();
+    for _ in 0..400 {
+        silent.push(TcpStream::connect(server.address).await.expect("connected"));
+    }
+    let mut clients = Vec::new();
+    for _ in 0..10 {
+        clients.push(client(server.address).await);
+    }
+    clients[0].create_queue(CreateQueueRequest { agent_id: "a".into() }).await.expect("made");
+    let mut waiting = tokio::task::JoinSet::new();
+    for number in 0..WAITING {
+        let mut client = clients[number % clients.len()].clone();
+        let claim = GetTaskRequest { agent_id: "a".into(), claim_id: format!("claim-{number}"), timeout: 60.0 };
+        waiting.spawn(async move { client.get_task(claim).await.map(|answer| answer.into_inner().task) });
+    }
+    for batch in 0..WAITING / 100 {
+        let task = |number| NewTask {
+            r#type: 1,
+            payload: "{}".into(),
+            client_request_id: format!("{batch}-{number}"),
+            ..NewTask::default()
+        };
+        let request = BatchSubmitTasksRequest { agent_id: "a".into(), tasks: (0..100).map(task).collect() };
+        clients[0].batch_submit_tasks(request).await.expect("submitted");
+    }
+    let mut given = std::collections::HashSet::new();
+    while let Some(answer) = timeout(LONG, waiting.join_next()).await.expect("nobody is forgotten") {
+        let task = answer.expect("no panic").expect("no claim fails").expect("a task");
+        assert!(given.insert(task.task_id), "no task is given to two");
+    }
+    assert_eq!(given.len(), WAITING);
+    for stream in silent {
+        closed(stream).await;
+    }
+}
