@@ -1,7 +1,7 @@
 //! The operations over gRPC: check the request, ask the store, answer. Claims wait here, and hear of the drain.
 
 use super::{
-    Budget, Caller, Claimed, Millis, Store, Turn,
+    Budget, Caller, Claimed, Millis, Store,
     budget::{PAGE, Share, TASK, caller},
     check::Check,
     record::millis,
@@ -107,7 +107,9 @@ impl<S: Store> Service<S> {
             let claimed = self.store.claim(request.clone(), self.now()).await?;
             self.tell_of_leases(&request.agent_id, &claimed);
             if claimed.answer.task.is_some() {
-                turn.map(Turn::served);
+                if let Some(turn) = turn {
+                    turn.served();
+                }
                 return Ok((claimed.answer, share));
             }
             let Some(turn) = turn.as_mut().filter(|_| !stop) else { return Ok((claimed.answer, share)) };
