@@ -12,9 +12,11 @@ pub(crate) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
-/// A wall clock that nobody sets: what the machine's clock said at the first question, and what has passed since.
+/// A wall clock that nobody sets: what the machine's clock said at the first question, and what has
+/// passed since.
 ///
-/// Leases are judged by it, so that a clock which is set back or forward neither holds nor ends them. No pause of tokio's clock holds it.
+/// Leases are judged by it, so that a clock which is set back or forward neither holds nor ends
+/// them. No pause of tokio's clock holds it.
 #[cfg(feature = "agent-queue-server")]
 #[allow(clippy::disallowed_methods, reason = "this is the place")]
 pub(crate) fn steady_millis() -> i64 {

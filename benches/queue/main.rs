@@ -2,8 +2,10 @@
 //!
 //! *Path*: 32 submitters and 16 agents, each on a supervised channel of its own, `serve` in another process; beside it the bare store, called
 //! in this process by as many writers, in turns. Every answer is durable on both sides. *Claim*: the bare store, 100 and 100,000 tasks pending
-//! in one queue, in turns; SQLite's file in memory, so that the disk does not hide the difference. *Waiting*: 400 submissions beside 3,000
-//! claims that wait for them, against 400 that do; and beside 3,000 that wait for another queue, against none. 400 silent connections are there
+//! in one queue, in turns; SQLite's file in memory, so that the disk does not hide the difference.
+//! *Waiting*: 400 submissions beside 3,000
+//! claims that wait for them, against 400 that do; and beside 3,000 that wait for another queue,
+//! against none. 400 silent connections are there
 //! all the time.
 //!
 //! `.ci/postgres cargo bench --features serve --bench queue -- [--quick] [--json]`; without the first word, SQLite alone. Its files are

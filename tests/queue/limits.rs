@@ -289,7 +289,8 @@ fn limits_that_make_no_sense_are_refused_with_their_rule() {
     }
 }
 
-/// 5,000 claims wait on ten connections while 400 others say nothing: each claim gets one task, and nobody two.
+/// 5,000 claims wait on ten connections while 400 others say nothing: each claim gets one task, and
+/// nobody two.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn five_thousand_waiting_claims_beside_silent_connections_get_a_task_each() {
     const WAITING: usize = 5000;

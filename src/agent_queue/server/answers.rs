@@ -1,6 +1,8 @@
-//! Answers on their way out: large ones in pieces, with their share of the budget, and no longer than they may remain unread.
+//! Answers on their way out: large ones in pieces, with their share of the budget, and no longer
+//! than they may remain unread.
 //!
-//! hyper hands a whole piece to HTTP/2 as soon as the caller takes one byte more. Therefore a large message goes out in small pieces:
+//! hyper hands a whole piece to HTTP/2 as soon as the caller takes one byte more. Therefore a large
+//! message goes out in small pieces:
 //! what is kept of it is here, where it is counted and can be thrown away.
 
 use super::{
@@ -25,7 +27,8 @@ use tokio::time;
 use tonic::{Status, body::Body, server::NamedService};
 use tower_service::Service;
 
-/// The agent queue's service, whose large requests and answers are counted. It goes between tonic and the generated service.
+/// The agent queue's service, whose large requests and answers are counted. It goes between tonic
+/// and the generated service.
 #[derive(Clone, Debug)]
 pub struct Measured<S> {
     inner: S,
@@ -60,7 +63,8 @@ enum State {
 }
 
 impl<S> Measured<S> {
-    /// Counts the answers of `inner`, whose [`Service`](super::Service) has the same budget; requests have another of the same size.
+    /// Counts the answers of `inner`, whose [`Service`](super::Service) has the same budget;
+    /// requests have another of the same size.
     pub fn new(inner: S, budget: Budget) -> Self {
         Self { inner, requests: budget.for_requests(), budget }
     }

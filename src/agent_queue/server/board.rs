@@ -16,7 +16,8 @@ pub enum Mark {
     Changed,
     /// So many more tasks may be claimed now: this wakes as many claims, the oldest first.
     Claimable(u32),
-    /// Nobody knows how many, or the queue is gone: claims look one after the other, until one finds nothing.
+    /// Nobody knows how many, or the queue is gone: claims look one after the other, until one
+    /// finds nothing.
     Any,
 }
 
@@ -53,7 +54,8 @@ pub struct News {
     marked: Option<watch::Receiver<()>>,
 }
 
-/// A claim's place among those that wait for a queue's tasks. Dropping it ends the wait, and another is woken in its place if need be.
+/// A claim's place among those that wait for a queue's tasks. Dropping it ends the wait, and
+/// another is woken in its place if need be.
 #[derive(Debug)]
 pub struct Turn {
     board: Board,
@@ -144,7 +146,8 @@ impl Drop for News {
 }
 
 impl Turn {
-    /// The store had no task. Returns when it is worth looking again. Cancel safe: who stops waiting is still in line.
+    /// The store had no task. Returns when it is worth looking again. Cancel safe: who stops
+    /// waiting is still in line.
     pub async fn come(&mut self) {
         self.line(|line, number| line.rest(number));
         loop {

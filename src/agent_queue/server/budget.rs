@@ -1,8 +1,11 @@
 //! What requests and answers may take up in memory: answers until their callers have read them.
 //!
-//! A caller that asks for much and reads nothing makes the server keep it. So an answer takes its share of a budget before the store is
-//! asked, and gives it back when it has been handed to the connection. Who finds no room waits. A connection has a budget of its own,
-//! which is half of the whole, so that one that reads nothing does not stop the others; and what is not read in time is thrown away.
+//! A caller that asks for much and reads nothing makes the server keep it. So an answer takes its
+//! share of a budget before the store is
+//! asked, and gives it back when it has been handed to the connection. Who finds no room waits. A
+//! connection has a budget of its own,
+//! which is half of the whole, so that one that reads nothing does not stop the others; and what is
+//! not read in time is thrown away.
 
 use metrics::{counter, gauge};
 use std::{sync::Arc, time::Duration};
@@ -12,7 +15,8 @@ use tokio::{
 };
 use tonic::{Extensions, Status};
 
-/// An answer of at most so many bytes is free: how many there are is bounded by the streams of a connection.
+/// An answer of at most so many bytes is free: how many there are is bounded by the streams of a
+/// connection.
 pub(super) const SMALL: usize = 16 * 1024;
 /// What one task may take: its payload and its result, 1 MiB each, and words.
 pub(super) const TASK: usize = 2 * 1024 * 1024 + 64 * 1024;
@@ -81,7 +85,8 @@ impl Budget {
         self.limits.read_within
     }
 
-    /// Waits for room; RESOURCE_EXHAUSTED where there is none for as long as an answer may remain unread.
+    /// Waits for room; RESOURCE_EXHAUSTED where there is none for as long as an answer may remain
+    /// unread.
     pub(super) async fn take(&self, caller: Option<&Caller>, bytes: usize) -> Result<Share, Status> {
         let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX);
         let room = async {

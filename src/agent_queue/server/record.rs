@@ -204,7 +204,8 @@ impl Record {
 
     /// No lease lasts longer than one that begins now; returns whether this one did.
     ///
-    /// It was written by a clock that was ahead of this one: before it was set back, say, or on another machine.
+    /// It was written by a clock that was ahead of this one: before it was set back, say, or on
+    /// another machine.
     pub fn shorten(&mut self, settings: &Settings, now: Millis) -> bool {
         let latest = latest_lease_end(settings, now);
         let late = self.task.lease_until.as_ref().is_some_and(|until| millis(Some(until)) > latest);

@@ -1,7 +1,10 @@
-//! Requests on their way in: a large one has its share of a budget before it is read, and comes whole in time.
+//! Requests on their way in: a large one has its share of a budget before it is read, and comes
+//! whole in time.
 //!
-//! A caller that begins thousands of large requests and ends none makes the server keep what it has sent. A request that finds no room
-//! is refused: were it left unread, it would take up the connection's window, and those that have room could not come whole.
+//! A caller that begins thousands of large requests and ends none makes the server keep what it has
+//! sent. A request that finds no room
+//! is refused: were it left unread, it would take up the connection's window, and those that have
+//! room could not come whole.
 
 use super::budget::{Budget, Caller, SMALL, Share};
 use bytes::Bytes;
@@ -16,7 +19,8 @@ use std::{
 use tokio::time::{self, Sleep};
 use tonic::{Status, body::Body};
 
-/// The largest message that tonic takes; it refuses others by their length, and reads nothing of them.
+/// The largest message that tonic takes; it refuses others by their length, and reads nothing of
+/// them.
 const LARGEST: usize = 4 * 1024 * 1024;
 /// gRPC's prefix of a message: a flag and four bytes of length.
 const PREFIX: usize = 5;

@@ -133,7 +133,8 @@ impl<S: Store> Service<S> {
     }
 }
 
-/// How long until a moment of the wall clock: at least a millisecond, the clock's grain, and at most a day, whatever a store says.
+/// How long until a moment of the wall clock: at least a millisecond, the clock's grain, and at
+/// most a day, whatever a store says.
 fn until(at: Millis, now: Millis) -> Duration {
     const DAY: Millis = 24 * 60 * 60 * 1000;
     Duration::from_millis(at.saturating_sub(now).clamp(1, DAY).unsigned_abs())

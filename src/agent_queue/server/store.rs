@@ -23,7 +23,9 @@ pub(super) const MAX_CHANGES: usize = 1000;
 /// How many rows an operation changes before it lets others in between.
 pub(super) const STEP: usize = 500;
 
-/// How the name of a queue begins that is being deleted. No request can have it: it is longer than an id may be.
+/// How the name of a queue begins that is being deleted. No request can have it: it is longer than
+/// an id may be.
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub(super) fn hidden() -> String {
     format!("{}:", "deleted".repeat(40))
 }
@@ -97,7 +99,8 @@ pub struct Changes<C = u64> {
 /// What holds for every store, and is tried on each by one suite (`tests/queue/conformance`):
 ///
 /// - **Requests are valid.** The service checks them first; a store looks only at what it keeps.
-/// - **`now` is an argument.** The service passes [`Store::now`]. A lease that ends later than one that begins now was written by
+/// - **`now` is an argument.** The service passes [`Store::now`]. A lease that ends later than one
+/// that begins now was written by
 ///   another clock, and is shortened to that ([`Record::shorten`](super::record::Record::shorten)).
 /// - **An answer is durable**, where the store is: it goes out after the commit. A call whose future is dropped may have been carried
 ///   out all the same; nothing is half done.
@@ -122,7 +125,8 @@ pub trait Store: Send + Sync + 'static {
     /// Where changes are marked: those made here, and those of other servers where the store is shared.
     fn board(&self) -> &Board;
 
-    /// What time it is for this store: one clock for all servers that share it. Nobody sets it while the store is open.
+    /// What time it is for this store: one clock for all servers that share it. Nobody sets it
+    /// while the store is open.
     fn now(&self) -> Millis {
         crate::clock::steady_millis()
     }
@@ -152,7 +156,8 @@ pub trait Store: Send + Sync + 'static {
 
     /// Deletes the tasks of a queue that are there when it begins, or those of one status.
     ///
-    /// In steps of at most 500, between which others work. Where it is cut off some are deleted and others not; its name is remembered
+    /// In steps of at most 500, between which others work. Where it is cut off some are deleted and
+    /// others not; its name is remembered
     /// when all are.
     fn clear_queue(
         &self,

@@ -119,7 +119,8 @@ fn chain(key: &str, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Trouble>
     }
 }
 
-/// A key that others may read is used all the same: on some systems nothing else is possible. Said where no log is asked for, too.
+/// A key that others may read is used all the same: on some systems nothing else is possible. Said
+/// where no log is asked for, too.
 fn warn_of_readers(key: Option<&Path>) {
     use std::os::unix::fs::PermissionsExt as _;
     let Some((path, found)) = key.and_then(|path| Some((path, fs::metadata(path).ok()?))) else { return };

@@ -1,4 +1,5 @@
-//! Long operations go in steps that let others in between, and a clock that is set back holds no task.
+//! Long operations go in steps that let others in between, and a clock that is set back holds no
+//! task.
 
 use super::{claim, settings, submission};
 use futures::future::{Either, join_all, select};

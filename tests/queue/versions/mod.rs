@@ -1,7 +1,9 @@
 //! A store that version 1 of the schema made opens today, with everything that was promised for it.
 //!
-//! The files beside this one were made once, by the program that had version 1: `made_by_this_program` says how, and
-//! makes the next ones when the schema has a new version. The old files stay: each is opened by every later program.
+//! The files beside this one were made once, by the program that had version 1:
+//! `made_by_this_program` says how, and
+//! makes the next ones when the schema has a new version. The old files stay: each is opened by
+//! every later program.
 
 use crate::conformance::{claim, settings, submission};
 use tonic::Code;
@@ -41,7 +43,8 @@ fn retry() -> RetryTaskRequest {
     RetryTaskRequest { agent_id: "a".into(), task_id: "task-2".into(), client_request_id: "retry".into() }
 }
 
-/// Everything that a store can hold, in an empty one: tasks of each status, names, claims that are over.
+/// Everything that a store can hold, in an empty one: tasks of each status, names, claims that are
+/// over.
 pub(crate) async fn fill(store: &impl Store) {
     for agent_id in ["a", "cleared"] {
         store.create_queue(CreateQueueRequest { agent_id: agent_id.into() }, 500).await.expect("made");

@@ -85,7 +85,8 @@ pub(super) async fn update(
     }
 }
 
-/// Gives back some of what is overdue, and shortens leases that another clock made too long; returns whether there was something.
+/// Gives back some of what is overdue, and shortens leases that another clock made too long;
+/// returns whether there was something.
 pub(super) async fn lose(
     transaction: Transaction,
     agent_id: &str,

@@ -59,7 +59,15 @@ impl From<Failure> for OpenError {
 #[derive(Clone)]
 pub(super) struct Target {
     pub(super) config: Config,
-    pub(super) tls: Connector,
+    tls: Connector,
+}
+
+impl Target {
+    /// How its connections are made.
+    #[allow(clippy::clone_on_copy, reason = "without the feature `tls` it is one")]
+    pub(super) fn tls(&self) -> Connector {
+        self.tls.clone()
+    }
 }
 
 /// Reads a DSN: a URL, or words as libpq takes them.

@@ -47,7 +47,8 @@ use transaction::Transaction;
 
 /// How often an operation is tried that other transactions come between.
 const TRIES: usize = 20;
-/// The longest one step of an operation may take. The database's own limits end sooner what it can end itself.
+/// The longest one step of an operation may take. The database's own limits end sooner what it can
+/// end itself.
 const LIMIT: Duration = Duration::from_secs(90);
 
 /// The queues in PostgreSQL 13 or newer.
@@ -77,7 +78,7 @@ impl PostgresStore {
     /// The database's encoding must be UTF8. Needs a tokio runtime for as long as it lives.
     pub async fn open(dsn: &str, settings: Settings) -> Result<Self, OpenError> {
         let target = connect::target(dsn)?;
-        let (mut client, connection) = target.config.connect(target.tls.clone()).await?;
+        let (mut client, connection) = target.config.connect(target.tls()).await?;
         let connection = tokio::spawn(connection);
         let migrated = schema::migrate(&mut client).await;
         connection.abort();

@@ -109,7 +109,7 @@ async fn keep_listening(target: Target, shared: Arc<Shared>) {
 
 /// Listens over one connection until it fails, and says why. `session` is its number, once it listens.
 async fn listen(target: &Target, shared: &Shared, session: &AtomicI32) -> String {
-    let (client, connection) = match target.config.connect(target.tls.clone()).await {
+    let (client, connection) = match target.config.connect(target.tls()).await {
         Ok(connected) => connected,
         Err(error) => return Sentence(&error).to_string(),
     };

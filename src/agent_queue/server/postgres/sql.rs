@@ -53,12 +53,14 @@ statements! {
     HEAD = "SELECT id, created_at, EXISTS (SELECT FROM agent_queue.task WHERE queue = q.id AND status = 2 AND lease_until <= $2) \
         OR EXISTS (SELECT FROM agent_queue.task WHERE queue = q.id AND status = 2 AND lease_until > $3) \
         FROM agent_queue.queue q WHERE agent_id = $1";
-    /// HEAD, and what is known of claim $4: the task that it holds or ended, or the one it held and why it is over.
+    /// HEAD, and what is known of claim $4: the task that it holds or ended, or the one it held and
+    /// why it is over.
     CLAIM_HEAD = "SELECT id, created_at, EXISTS (SELECT FROM agent_queue.task WHERE queue = q.id AND status = 2 AND lease_until <= $2) \
         OR EXISTS (SELECT FROM agent_queue.task WHERE queue = q.id AND status = 2 AND lease_until > $3), \
         (SELECT number FROM agent_queue.task WHERE queue = q.id AND claim_id = $4), p.number, p.over \
         FROM agent_queue.queue q LEFT JOIN agent_queue.past_claim p ON p.queue = q.id AND p.claim_id = $4 WHERE agent_id = $1";
-    /// Gives a queue the name $2 and its number, which no request can have: nothing is added to it from here on.
+    /// Gives a queue the name $2 and its number, which no request can have: nothing is added to it
+    /// from here on.
     HIDE = "UPDATE agent_queue.queue SET agent_id = $2 || id WHERE agent_id = $1 RETURNING id";
     /// A queue whose name begins with $1.
     HIDDEN = "SELECT id FROM agent_queue.queue WHERE starts_with(agent_id, $1) LIMIT 1";

@@ -5,7 +5,8 @@
 //! | none, `disable`, `allow`, `prefer` | not encrypted |
 //! | `require`, `verify-ca`, `verify-full` | TLS; the server's certificate is verified in full: chain, validity and name |
 //!
-//! `sslrootcert` names a file with the authorities (`system`, or none: the system's); `sslcert` and `sslkey` what this side shows.
+//! `sslrootcert` names a file with the authorities (`system`, or none: the system's); `sslcert` and
+//! `sslkey` what this side shows.
 
 use super::OpenError;
 
@@ -19,7 +20,8 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    /// Takes those words out of a DSN; the rest is for the driver, which also says what is wrong with it.
+    /// Takes those words out of a DSN; the rest is for the driver, which also says what is wrong
+    /// with it.
     pub(super) fn take(dsn: &str) -> (Self, String) {
         let mut asked = Self::default();
         let rest = match dsn.split_once('?') {

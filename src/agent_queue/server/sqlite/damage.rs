@@ -1,4 +1,5 @@
-//! Whether the file is damaged: what calls came upon, and what is found by looking through it now and then.
+//! Whether the file is damaged: what calls came upon, and what is found by looking through it now
+//! and then.
 //!
 //! A call sees only the pages it reads, and health's own question reads next to none.
 
@@ -12,7 +13,8 @@ use std::{
 };
 use tonic::Status;
 
-/// Between two looks through the whole file: at least this long, and so many times as long as the last took.
+/// Between two looks through the whole file: at least this long, and so many times as long as the
+/// last took.
 const REST: (Duration, u32) = (Duration::from_secs(60), 50);
 
 /// What is known to be damaged. Clones share it. It does not heal while the file is open.

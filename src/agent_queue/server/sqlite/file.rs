@@ -1,4 +1,5 @@
-//! The file itself: which names are taken, who may read it, and whether it is still the one that was opened.
+//! The file itself: which names are taken, who may read it, and whether it is still the one that
+//! was opened.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -37,7 +38,8 @@ impl Place {
         Ok(Self { path: path.into(), identity: identity(&found) })
     }
 
-    /// UNAVAILABLE where another file, or none, stands at the path: what is written is lost with this process.
+    /// UNAVAILABLE where another file, or none, stands at the path: what is written is lost with
+    /// this process.
     pub(super) fn still_there(&self) -> Result<(), Status> {
         let unavailable = |what: &str| Err(Status::unavailable(format!("the database's file {what}")));
         match fs::metadata(&self.path) {
@@ -59,7 +61,8 @@ impl Place {
     }
 }
 
-/// SQLite gives some names a meaning of their own; each connection would have a database of its own there.
+/// SQLite gives some names a meaning of their own; each connection would have a database of its own
+/// there.
 fn names_a_file(path: &Path) -> Result<(), String> {
     let text = path.as_os_str().as_encoded_bytes();
     if text.is_empty() || text == b":memory:" || text.starts_with(b"file:") {

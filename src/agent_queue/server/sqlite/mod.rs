@@ -35,7 +35,8 @@ pub struct SqliteStore {
     settings: Settings,
     board: Board,
     damage: Damage,
-    // Dropped in this order: the writer is the last, because only it can leave the file whole, with nothing beside it.
+    // Dropped in this order: the writer is the last, because only it can leave the file whole, with
+    // nothing beside it.
     _inspector: Inspector,
     reader: Worker,
     /// For what reads a whole queue: counts and times.
@@ -101,7 +102,8 @@ impl SqliteStore {
         }
     }
 
-    /// Looks at a queue; what is overdue is given back first. What reads much has a reader of its own.
+    /// Looks at a queue; what is overdue is given back first. What reads much has a reader of its
+    /// own.
     async fn read<T: Send + 'static>(
         &self,
         reader: &Worker,

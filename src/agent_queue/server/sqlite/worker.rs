@@ -140,7 +140,8 @@ fn run(
 fn close(connection: Connection) {
     if !connection.is_readonly("main").unwrap_or(true) {
         let copied = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0));
-        // Another process has the file open, or the disk is full: what is beside the file belongs to it.
+        // Another process has the file open, or the disk is full: what is beside the file belongs
+        // to it.
         if copied != Ok(false) {
             tracing::warn!(?copied, "the database's -wal file could not be put into it; keep the two together");
         }

@@ -29,7 +29,8 @@ impl Work<'_> {
         select.query_row([agent_id], |row| row.get(0)).optional()
     }
 
-    /// Gives back what is overdue in a queue, if it is there, and shortens leases that another clock made too long. Returns whether all
+    /// Gives back what is overdue in a queue, if it is there, and shortens leases that another
+    /// clock made too long. Returns whether all
     /// is done; otherwise the transaction has no more room.
     pub(super) fn expire(&mut self, agent_id: &str, settings: &Settings, now: Millis) -> Outcome<bool> {
         const OVERDUE: &str = "queue = ?1 AND status = 2 AND lease_until <= ?2 ORDER BY lease_until";
@@ -103,7 +104,8 @@ impl Work<'_> {
         Ok(Step::Done(ClearQueueResponse { deleted }))
     }
 
-    /// Puts a queue out of sight; returns its number and how many tasks it has, if it was there. They are deleted afterwards, in steps.
+    /// Puts a queue out of sight; returns its number and how many tasks it has, if it was there.
+    /// They are deleted afterwards, in steps.
     pub(super) fn hide_queue(&mut self, agent_id: &str) -> Outcome<Option<(i64, u64)>> {
         let Some(queue) = self.queue(agent_id)? else { return Ok(None) };
         let mut count =

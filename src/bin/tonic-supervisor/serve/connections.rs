@@ -1,8 +1,11 @@
 //! The server's connections: how many there are, and how long a new one may take to say something.
 //!
-//! A client that connects costs a file and some memory, whether it speaks or not. So each connection has one of a limited number of
-//! slots; TLS and HTTP/2's first words have a deadline, after which the slot is free again. Later silence is met by HTTP/2's own pings.
-//! Where the system has no more files accepting fails at once, again and again: then there is a pause.
+//! A client that connects costs a file and some memory, whether it speaks or not. So each
+//! connection has one of a limited number of
+//! slots; TLS and HTTP/2's first words have a deadline, after which the slot is free again. Later
+//! silence is met by HTTP/2's own pings.
+//! Where the system has no more files accepting fails at once, again and again: then there is a
+//! pause.
 
 use futures::{Stream, stream};
 use metrics::{counter, gauge};

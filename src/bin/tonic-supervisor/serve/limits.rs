@@ -1,4 +1,5 @@
-//! What clients may cost a server at most: the limits of `serve`, and the process's own limit of open files.
+//! What clients may cost a server at most: the limits of `serve`, and the process's own limit of
+//! open files.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::time::Duration;
@@ -41,7 +42,8 @@ fn seconds(text: &str) -> Result<f64, String> {
 }
 
 impl Limits {
-    /// As many connections as are allowed, and as the process can have files for; the limit of files is raised where it may be.
+    /// As many connections as are allowed, and as the process can have files for; the limit of
+    /// files is raised where it may be.
     pub(super) fn connections(&self) -> usize {
         let wanted = u64::from(self.max_connections);
         let files = files_for(wanted.saturating_add(OTHER_FILES));
