@@ -7,7 +7,7 @@
 //! - a claim that was woken and went away without a task passes its wake on to the next;
 //! - a wake that comes while all claims look is kept for the first that finds nothing;
 //! - where nobody knows how many tasks came, the oldest looks, and the next is woken until one
-//! finds nothing.
+//!   finds nothing.
 //!
 //! Leases end by themselves, so the oldest claim that rests also looks when the next lease ends.
 

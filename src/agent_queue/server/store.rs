@@ -100,7 +100,7 @@ pub struct Changes<C = u64> {
 ///
 /// - **Requests are valid.** The service checks them first; a store looks only at what it keeps.
 /// - **`now` is an argument.** The service passes [`Store::now`]. A lease that ends later than one
-/// that begins now was written by
+///   that begins now was written by
 ///   another clock, and is shortened to that ([`Record::shorten`](super::record::Record::shorten)).
 /// - **An answer is durable**, where the store is: it goes out after the commit. A call whose future is dropped may have been carried
 ///   out all the same; nothing is half done.
