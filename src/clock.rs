@@ -2,15 +2,33 @@
 
 use std::time::Instant;
 #[cfg(feature = "agent-queue-server")]
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    sync::OnceLock,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 /// Now, by tokio's clock.
 pub(crate) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
-/// The wall clock's time, in milliseconds since 1970. No pause of tokio's clock holds it.
+/// A wall clock that nobody sets: what the machine's clock said at the first question, and what has
+/// passed since.
+///
+/// Leases are judged by it, so that a clock which is set back or forward neither holds nor ends
+/// them. No pause of tokio's clock holds it.
 #[cfg(feature = "agent-queue-server")]
-pub(crate) fn unix_millis() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+#[allow(clippy::disallowed_methods, reason = "this is the place")]
+pub(crate) fn steady_millis() -> i64 {
+    static START: OnceLock<(i64, Instant)> = OnceLock::new();
+    let (wall, then) = *START.get_or_init(|| {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, millis);
+        (wall, Instant::now())
+    });
+    wall.saturating_add(millis(then.elapsed()))
+}
+
+#[cfg(feature = "agent-queue-server")]
+fn millis(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }

@@ -3,6 +3,10 @@
 //! *Path*: 32 submitters and 16 agents, each on a supervised channel of its own, `serve` in another process; beside it the bare store, called
 //! in this process by as many writers, in turns. Every answer is durable on both sides. *Claim*: the bare store, 100 and 100,000 tasks pending
 //! in one queue, in turns; SQLite's file in memory, so that the disk does not hide the difference.
+//! *Waiting*: 400 submissions beside 3,000
+//! claims that wait for them, against 400 that do; and beside 3,000 that wait for another queue,
+//! against none. 400 silent connections are there
+//! all the time.
 //!
 //! `.ci/postgres cargo bench --features serve --bench queue -- [--quick] [--json]`; without the first word, SQLite alone. Its files are
 //! below `target/`: temporary folders may not be on a disk.
@@ -15,12 +19,14 @@ mod load;
 #[allow(dead_code, reason = "shared with the tests")]
 #[path = "../../tests/queue/process.rs"]
 mod process;
+mod waiting;
 
 use common::{Run, row::Row};
 use load::{Bare, Remote, Sample};
 use process::Serve;
 use std::{env, path::Path, process::ExitCode, sync::Arc, time::Duration};
 use tonic_supervisor::agent_queue::server::{PostgresStore, Settings, SqliteStore, Store};
+use waiting::Crowd;
 
 /// Tasks pending in the short queue and in the long one.
 const PENDING: [usize; 2] = [100, 100_000];
@@ -36,6 +42,8 @@ async fn run(how: Run) -> Vec<Row> {
     let spec = format!("sqlite:{}", file("served.db").display());
     let mut rows = path(how, "sqlite", bare, &spec).await;
 
+    rows.extend(waiting(how, "sqlite", &format!("sqlite:{}", file("waiting.db").display())).await);
+
     let memory = Path::new("/dev/shm");
     let memory = if memory.is_dir() { memory.into() } else { env::temp_dir() };
     let memory = tempfile::tempdir_in(memory).expect("a folder");
@@ -46,6 +54,7 @@ async fn run(how: Run) -> Vec<Row> {
         let open = async || PostgresStore::open(&dsn, Settings::default()).await.expect("a store");
         rows.extend(path(how, "postgres", open().await, &dsn).await);
         rows.extend(claims(how, "postgres", open().await).await);
+        rows.extend(waiting(how, "postgres", &dsn).await);
     }
     rows
 }
@@ -102,4 +111,33 @@ async fn claims<S: Store>(how: Run, kind: &str, store: S) -> Vec<Row> {
     }
     let measure = format!("{kind}.claim_of_{}_pending", long.pending());
     vec![Row::new("queue", measure, "us", &ours).against("100 pending", &ours, &theirs)]
+}
+
+/// Submissions beside claims that wait.
+async fn waiting(how: Run, kind: &str, spec: &str) -> Vec<Row> {
+    let (rounds, submissions, many, few) = if how.quick { (1, 20, 200, 20) } else { (3, 400, 3000, 400) };
+    let server = Serve::start(spec, &[]);
+    let mut silent = Vec::new();
+    for _ in 0..400 {
+        silent.push(tokio::net::TcpStream::connect(server.address).await.expect("connected"));
+    }
+    let (mut same, mut fewer, mut beside, mut alone) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for round in 0..rounds {
+        let name = |what: &str| format!("waiting-{}-{round}-{what}", std::process::id());
+        let mut quiet = Crowd::gather(&server, name("none"), 0).await;
+        alone.push(quiet.submit(0, submissions).await);
+        let mut crowd = Crowd::gather(&server, name("few"), few).await;
+        fewer.push(crowd.submit(0, submissions).await);
+        crowd.leave().await;
+        let mut crowd = Crowd::gather(&server, name("many"), many).await;
+        beside.push(quiet.submit(1, submissions).await);
+        same.push(crowd.submit(0, submissions).await);
+        crowd.leave().await;
+        quiet.leave().await;
+    }
+    let row = |measure: String, ours: &[f64]| Row::new("queue", format!("{kind}.{measure}"), "ms", ours);
+    vec![
+        row(format!("submits_beside_{many}_waiting"), &same).against("a few waiting", &same, &fewer),
+        row(format!("submits_beside_{many}_elsewhere"), &beside).against("none waiting", &beside, &alone),
+    ]
 }

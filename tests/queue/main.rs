@@ -10,7 +10,11 @@
 mod certificates;
 mod conformance;
 #[cfg(unix)]
+mod file;
+#[cfg(unix)]
 mod kills;
+#[cfg(target_os = "linux")]
+mod limits;
 mod memory;
 mod postgres;
 #[cfg(unix)]
@@ -18,3 +22,4 @@ mod process;
 #[cfg(unix)]
 mod serve;
 mod sqlite;
+mod versions;

@@ -15,6 +15,15 @@ pub(crate) fn command(arguments: &[&str]) -> Command {
     command
 }
 
+/// The same, where no more than so many files may be open.
+fn limited(files: u32, arguments: &[&str]) -> Command {
+    let whole = command(arguments);
+    let mut limited = Command::new("sh");
+    limited.arg("-c").arg(format!("ulimit -n {files}; exec \"$@\"")).arg("sh").arg(whole.get_program());
+    limited.args(whole.get_args()).env_remove("RUST_LOG").env_remove("AGENT_QUEUE_STORE").stdin(Stdio::null());
+    limited
+}
+
 /// A server over `store`, killed when dropped.
 pub(crate) struct Serve {
     process: Child,
@@ -28,12 +37,25 @@ pub(crate) struct Serve {
 impl Serve {
     /// On a free port; returns when it serves. `more` are further arguments.
     pub(crate) fn start(store: &str, more: &[&str]) -> Self {
+        Self::start_by(None, store, more)
+    }
+
+    fn start_by(files: Option<u32>, store: &str, more: &[&str]) -> Self {
         let port = TcpSocket::new_v4().expect("a socket");
         port.set_reuseaddr(true).expect("an option");
         port.bind((Ipv4Addr::LOCALHOST, 0).into()).expect("a port");
         let address = port.local_addr().expect("bound");
         let more = more.iter().map(|argument| argument.to_string()).collect::<Vec<_>>();
-        Self { process: spawn(store, &more, address), store: store.into(), more, address, _port: port }
+        Self { process: spawn(files, store, &more, address), store: store.into(), more, address, _port: port }
+    }
+
+    /// The same, in a process that may open so many files.
+    pub(crate) fn start_with_files(files: u32, store: &str, more: &[&str]) -> Self {
+        Self::start_by(Some(files), store, more)
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
     }
 
     /// `kill -9`: no goodbye. A server that has ended by itself is a failure.
@@ -46,7 +68,7 @@ impl Serve {
 
     /// The same again, on the same port; returns when it serves.
     pub(crate) fn restart(&mut self) {
-        self.process = spawn(&self.store, &self.more, self.address);
+        self.process = spawn(None, &self.store, &self.more, self.address);
     }
 
     /// SIGTERM.
@@ -63,8 +85,13 @@ impl Serve {
 }
 
 /// The store is told by the environment: it may hold a password, and everybody can read a command line.
-fn spawn(store: &str, more: &[String], address: SocketAddr) -> Child {
-    let mut command = command(&["serve", "--json", "--addr", &address.to_string()]);
+fn spawn(files: Option<u32>, store: &str, more: &[String], address: SocketAddr) -> Child {
+    let address_text = address.to_string();
+    let arguments = ["serve", "--json", "--addr", &address_text];
+    let mut command = match files {
+        None => command(&arguments),
+        Some(files) => limited(files, &arguments),
+    };
     let mut process =
         command.args(more).env("AGENT_QUEUE_STORE", store).stdout(Stdio::piped()).spawn().expect("it starts");
     let mut line = String::new();

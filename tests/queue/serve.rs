@@ -174,6 +174,30 @@ fn what_it_cannot_start_with_is_said_without_passwords() {
     assert!(said.contains(&format!("cannot listen on {address}")), "{said}");
 }
 
+#[test]
+fn a_tls_key_that_others_can_read_is_warned_of() {
+    use std::{
+        io::{BufRead as _, BufReader},
+        os::unix::fs::PermissionsExt as _,
+        process::Stdio,
+    };
+    let folder = tempfile::tempdir().expect("folder");
+    let authority = Authority::new("authority");
+    authority.both("127.0.0.1", NOW).write(folder.path(), "both");
+    let key = folder.path().join("both.key");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).expect("opened to all");
+    let file = folder.path().join("grpc.yaml");
+    let keys = "grpc:\n  tls: {certificate: FOLDER/both.pem, key: FOLDER/both.key}\n";
+    fs::write(&file, keys.replace("FOLDER", &folder.path().display().to_string())).expect("written");
+    let arguments = ["--config", file.to_str().expect("text"), "serve", "--store", "memory", "--addr", "127.0.0.1:0"];
+    let mut process = command(&arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let mut said = String::new();
+    BufReader::new(process.stderr.take().expect("piped")).read_line(&mut said).expect("a line");
+    process.kill().expect("killed");
+    process.wait().expect("ended");
+    assert!(said.contains("both.key") && said.contains("mode 644") && said.contains("chmod 600"), "{said}");
+}
+
 /// A supervised client and `serve` take the same keys of the same file; SIGTERM drains.
 #[tokio::test]
 async fn serve_takes_the_same_tls_keys_as_the_supervisor() {

@@ -119,3 +119,39 @@ async fn a_claim_among_100_000_pending_tasks_is_an_index_look_up() {
         assert!(steps.starts_with("SEARCH tasks USING INDEX ") && steps.ends_with(index), "{sql}: {steps}");
     }
 }
+
+#[tokio::test]
+async fn as_many_waiting_claims_wake_as_tasks_come() {
+    let place = Sqlite(tempfile::tempdir().expect("folder"));
+    conformance::as_many_waiting_claims_wake_as_tasks_come(place.open().await).await;
+}
+
+#[tokio::test]
+async fn a_long_clearing_lets_others_in_and_takes_what_was_there_when_it_began() {
+    let place = Sqlite(tempfile::tempdir().expect("folder"));
+    conformance::a_long_clearing_lets_others_in_and_takes_what_was_there_when_it_began(place.open().await).await;
+}
+
+#[tokio::test]
+async fn a_clearing_that_is_cut_off_leaves_part_done_and_goes_on_when_it_is_repeated() {
+    let place = Sqlite(tempfile::tempdir().expect("folder"));
+    conformance::a_clearing_that_is_cut_off_leaves_part_done_and_goes_on_when_it_is_repeated(place.open().await).await;
+}
+
+#[tokio::test]
+async fn a_queue_with_thousands_of_tasks_is_gone_at_once_and_others_are_let_in() {
+    let place = Sqlite(tempfile::tempdir().expect("folder"));
+    conformance::a_queue_with_thousands_of_tasks_is_gone_at_once_and_others_are_let_in(place.open().await).await;
+}
+
+#[tokio::test]
+async fn thousands_of_leases_that_end_at_once_are_given_back_before_anybody_looks() {
+    let place = Sqlite(tempfile::tempdir().expect("folder"));
+    conformance::thousands_of_leases_that_end_at_once_are_given_back_before_anybody_looks(place.open().await).await;
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_holds_no_task_for_longer_than_a_lease() {
+    let place = Sqlite(tempfile::tempdir().expect("folder"));
+    conformance::a_clock_that_is_set_back_holds_no_task_for_longer_than_a_lease(place.open().await).await;
+}

@@ -1,62 +1,123 @@
 //! Tells who waits that a queue has news: waiting claims, and watches.
 
+use super::line::Line;
+use crate::clock;
 use parking_lot::Mutex;
-use std::{collections::HashMap, sync::Arc};
-use tokio::sync::watch;
+use std::{collections::HashMap, sync::Arc, time::Instant};
+use tokio::{
+    sync::{Notify, watch},
+    time,
+};
 
-/// What kind of news a queue has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// What kind of news a queue has. All of them wake its watches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mark {
-    /// A task may be claimed now, or the queue is gone: this wakes claims, and watches too.
-    Claimable,
-    /// Something else changed: this wakes watches only.
+    /// Something changed that no claim waits for.
     Changed,
+    /// So many more tasks may be claimed now: this wakes as many claims, the oldest first.
+    Claimable(u32),
+    /// Nobody knows how many, or the queue is gone: claims look one after the other, until one
+    /// finds nothing.
+    Any,
+}
+
+impl Mark {
+    /// Both as one.
+    pub fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Any, _) | (_, Self::Any) => Self::Any,
+            (Self::Claimable(one), Self::Claimable(two)) => Self::Claimable(one.saturating_add(two)),
+            (Self::Claimable(count), Self::Changed) | (Self::Changed, Self::Claimable(count)) => Self::Claimable(count),
+            (Self::Changed, Self::Changed) => Self::Changed,
+        }
+    }
 }
 
 /// Who waits for news of which queue. Clones are the same board.
 ///
 /// It holds an entry per queue that somebody waits for, and none for the others.
 #[derive(Clone, Debug, Default)]
-pub struct Board(Arc<Mutex<Entries>>);
+pub struct Board(Arc<Mutex<HashMap<String, Entry>>>);
 
-type Entries = HashMap<(String, Mark), watch::Sender<()>>;
+/// Who waits for one queue.
+#[derive(Debug, Default)]
+struct Entry {
+    watches: watch::Sender<()>,
+    claims: Line,
+}
 
-/// One waiter's view of a queue. Dropping it ends the wait.
+/// A watch's view of a queue. Dropping it ends the wait.
 #[derive(Debug)]
 pub struct News {
     board: Board,
-    key: (String, Mark),
+    agent_id: String,
     marked: Option<watch::Receiver<()>>,
 }
 
+/// A claim's place among those that wait for a queue's tasks. Dropping it ends the wait, and
+/// another is woken in its place if need be.
+#[derive(Debug)]
+pub struct Turn {
+    board: Board,
+    agent_id: String,
+    number: u64,
+    told: Arc<Notify>,
+    served: bool,
+}
+
 impl Board {
-    /// Wakes those who wait for this queue.
+    /// Wakes those whom this news of a queue concerns.
     pub fn mark(&self, agent_id: &str, mark: Mark) {
-        let entries = self.0.lock();
-        if entries.is_empty() {
-            return;
-        }
-        let wake = |mark| {
-            if let Some(entry) = entries.get(&(agent_id.to_owned(), mark)) {
-                entry.send_replace(());
-            }
-        };
-        wake(Mark::Changed);
-        if mark == Mark::Claimable {
-            wake(Mark::Claimable);
+        if let Some(entry) = self.0.lock().get_mut(agent_id) {
+            entry.mark(mark);
         }
     }
 
-    /// Wakes everybody: for a store that cannot say what it missed.
+    /// Any queue may have news: for a store that cannot say what it missed.
     pub fn mark_all(&self) {
-        self.0.lock().values().for_each(|entry| entry.send_replace(()));
+        self.0.lock().values_mut().for_each(|entry| entry.mark(Mark::Any));
     }
 
-    /// Waits for news of this kind, from now on.
-    pub fn subscribe(&self, agent_id: &str, mark: Mark) -> News {
-        let key = (agent_id.to_owned(), mark);
-        let marked = self.0.lock().entry(key.clone()).or_insert_with(|| watch::Sender::new(())).subscribe();
-        News { board: self.clone(), key, marked: Some(marked) }
+    /// A lease of a queue ends then, so that a task may come by itself.
+    pub fn look_by(&self, agent_id: &str, at: Instant) {
+        if let Some(entry) = self.0.lock().get_mut(agent_id) {
+            entry.claims.look_by(at);
+        }
+    }
+
+    /// Waits for all news of a queue, from now on: for a watch.
+    pub fn subscribe(&self, agent_id: &str) -> News {
+        let marked = self.0.lock().entry(agent_id.to_owned()).or_default().watches.subscribe();
+        News { board: self.clone(), agent_id: agent_id.to_owned(), marked: Some(marked) }
+    }
+
+    /// Waits for a task of a queue, from now on: for a claim, which looks at the store next.
+    pub fn line_up(&self, agent_id: &str) -> Turn {
+        let told = Arc::new(Notify::new());
+        let number = self.0.lock().entry(agent_id.to_owned()).or_default().claims.join(told.clone());
+        Turn { board: self.clone(), agent_id: agent_id.to_owned(), number, told, served: false }
+    }
+
+    /// Changes an entry, and forgets it where nobody waits any more.
+    fn with<T: Default>(&self, agent_id: &str, change: impl FnOnce(&mut Entry) -> T) -> T {
+        let mut entries = self.0.lock();
+        let Some(entry) = entries.get_mut(agent_id) else { return T::default() };
+        let answer = change(entry);
+        if entry.watches.receiver_count() == 0 && entry.claims.is_empty() {
+            entries.remove(agent_id);
+        }
+        answer
+    }
+}
+
+impl Entry {
+    fn mark(&mut self, mark: Mark) {
+        self.watches.send_replace(());
+        match mark {
+            Mark::Changed => {}
+            Mark::Claimable(count) => self.claims.tasks(count),
+            Mark::Any => self.claims.any(),
+        }
     }
 }
 
@@ -79,11 +140,50 @@ impl News {
 
 impl Drop for News {
     fn drop(&mut self) {
-        let mut entries = self.board.0.lock();
         self.marked = None;
-        if entries.get(&self.key).is_some_and(|entry| entry.receiver_count() == 0) {
-            entries.remove(&self.key);
+        self.board.with(&self.agent_id, |_| ());
+    }
+}
+
+impl Turn {
+    /// The store had no task. Returns when it is worth looking again. Cancel safe: who stops
+    /// waiting is still in line.
+    pub async fn come(&mut self) {
+        self.line(|line, number| line.rest(number));
+        loop {
+            let (rests, looks_at) = self.line(|line, number| (line.rests(number), line.looks_at(number)));
+            if !rests {
+                return;
+            }
+            match looks_at {
+                Some(at) => tokio::select! {
+                    () = self.told.notified() => {}
+                    () = time::sleep_until(at.into()) => self.line(|line, number| line.due(number, clock::now())),
+                },
+                None => self.told.notified().await,
+            }
         }
+    }
+
+    /// It looks now, woken or not.
+    pub fn look(&mut self) {
+        self.line(|line, number| line.look(number));
+    }
+
+    /// The store gave it a task.
+    pub fn served(mut self) {
+        self.served = true;
+    }
+
+    fn line<T: Default>(&self, change: impl FnOnce(&mut Line, u64) -> T) -> T {
+        self.board.with(&self.agent_id, |entry| change(&mut entry.claims, self.number))
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let served = self.served;
+        self.line(|line, number| line.leave(number, served));
     }
 }
 
@@ -91,13 +191,14 @@ impl Drop for News {
 mod tests {
     use super::*;
     use futures::FutureExt;
+    use std::time::Duration;
 
     #[tokio::test]
     async fn a_mark_between_two_waits_is_not_missed() {
         let board = Board::default();
-        let mut news = board.subscribe("a", Mark::Claimable);
-        board.mark("a", Mark::Claimable);
-        board.mark("a", Mark::Claimable);
+        let mut news = board.subscribe("a");
+        board.mark("a", Mark::Changed);
+        board.mark("a", Mark::Changed);
         news.come().await;
         assert!(news.come().now_or_never().is_none(), "both marks are told as one");
     }
@@ -105,19 +206,65 @@ mod tests {
     #[tokio::test]
     async fn claims_are_woken_by_claimable_tasks_only_and_watches_by_everything() {
         let board = Board::default();
-        let (mut claim, mut watch) = (board.subscribe("a", Mark::Claimable), board.subscribe("a", Mark::Changed));
-        board.mark("b", Mark::Claimable);
+        let (mut claim, mut watch) = (board.line_up("a"), board.subscribe("a"));
+        let mut waits = std::pin::pin!(claim.come());
+        assert!(waits.as_mut().now_or_never().is_none());
+        board.mark("b", Mark::Any);
         assert!(watch.come().now_or_never().is_none());
         board.mark("a", Mark::Changed);
-        assert!(claim.come().now_or_never().is_none() && watch.come().now_or_never().is_some());
-        board.mark("a", Mark::Claimable);
-        assert!(claim.come().now_or_never().is_some() && watch.come().now_or_never().is_some());
+        assert!(waits.as_mut().now_or_never().is_none() && watch.come().now_or_never().is_some());
+        board.mark("a", Mark::Claimable(1));
+        assert!(waits.as_mut().now_or_never().is_some() && watch.come().now_or_never().is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_a_thousand_waiting_claims_as_many_wake_as_tasks_came() {
+        let board = Board::default();
+        let (woken, mut waking) = tokio::sync::mpsc::unbounded_channel();
+        for number in 0..1000 {
+            let (mut turn, woken) = (board.line_up("a"), woken.clone());
+            tokio::spawn(async move {
+                turn.come().await;
+                let _ = woken.send(number);
+                turn.served();
+            });
+        }
+        tokio::task::yield_now().await;
+        for expected in 0..10 {
+            board.mark("a", Mark::Claimable(1));
+            assert_eq!(waking.recv().await, Some(expected), "the oldest");
+        }
+        board.mark("a", Mark::Claimable(990));
+        for _ in 0..990 {
+            waking.recv().await.expect("woken");
+        }
+        assert!(board.0.lock().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_claim_looks_when_a_lease_ends_and_the_next_when_that_one_is_gone() {
+        let board = Board::default();
+        let (mut first, mut second) = (board.line_up("a"), board.line_up("a"));
+        let at = clock::now() + Duration::from_secs(5);
+        board.look_by("a", at);
+        let ((), ()) = tokio::join!(
+            async {
+                first.come().await;
+                assert_eq!(clock::now(), at);
+                time::sleep(Duration::from_secs(1)).await;
+                drop(first);
+            },
+            async {
+                second.come().await;
+                assert_eq!(clock::now(), at + Duration::from_secs(1));
+            }
+        );
     }
 
     #[test]
     fn a_queue_that_nobody_waits_for_has_no_entry() {
         let board = Board::default();
-        let (first, second) = (board.subscribe("a", Mark::Changed), board.subscribe("a", Mark::Changed));
+        let (first, second) = (board.subscribe("a"), board.line_up("a"));
         drop(first);
         assert_eq!(board.0.lock().len(), 1);
         drop(second);

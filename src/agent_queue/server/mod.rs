@@ -9,22 +9,29 @@
 //! | `SqliteStore` | the queues in a SQLite file (feature `sqlite`) |
 //! | `PostgresStore` | the queues in PostgreSQL, for any number of servers (feature `postgres`) |
 //! | [`Board`] | tells who waits that a queue has news |
+//! | [`Budget`], [`Measured`] | what requests and answers may take up until they are read |
 //! | [`Service`] | the operations over gRPC: waiting claims, watches, drain |
 
+mod answers;
 mod board;
+mod budget;
 mod check;
 mod journal;
+mod line;
 mod memory;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 pub mod record;
+mod requests;
 mod service;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod store;
 mod watch;
 
-pub use board::{Board, Mark, News};
+pub use answers::Measured;
+pub use board::{Board, Mark, News, Turn};
+pub use budget::{AnswerLimits, Budget, Caller};
 pub use journal::{Entry, JournalError, read};
 pub use memory::MemoryStore;
 #[cfg(feature = "postgres")]

@@ -114,6 +114,11 @@ pub fn lease_millis(settings: &Settings) -> Millis {
     i64::try_from(settings.lease.as_millis()).unwrap_or(i64::MAX / 4)
 }
 
+/// When a lease ends that begins now: no lease ends later.
+pub fn latest_lease_end(settings: &Settings, now: Millis) -> Millis {
+    now.saturating_add(lease_millis(settings))
+}
+
 impl Record {
     /// A submission, with its priority filled in.
     pub fn new(number: i64, agent_id: &str, new: NewTask, now: Millis) -> Self {
@@ -163,7 +168,7 @@ impl Record {
 
     /// The lease starts anew.
     pub fn renew(&mut self, settings: &Settings, now: Millis) {
-        self.task.lease_until = Some(timestamp(now + lease_millis(settings)));
+        self.task.lease_until = Some(timestamp(latest_lease_end(settings, now)));
     }
 
     /// The answer to the claim that holds or ended this task.
@@ -195,6 +200,19 @@ impl Record {
         self.task.set_status(TaskStatus::Failed);
         self.task.error_message = poisoned(self.lost);
         self.task.finished_at = ended_at;
+    }
+
+    /// No lease lasts longer than one that begins now; returns whether this one did.
+    ///
+    /// It was written by a clock that was ahead of this one: before it was set back, say, or on
+    /// another machine.
+    pub fn shorten(&mut self, settings: &Settings, now: Millis) -> bool {
+        let latest = latest_lease_end(settings, now);
+        let late = self.task.lease_until.as_ref().is_some_and(|until| millis(Some(until)) > latest);
+        if late {
+            self.task.lease_until = Some(timestamp(latest));
+        }
+        late
     }
 
     /// Its holder says how the work stands.

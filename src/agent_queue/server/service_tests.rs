@@ -149,3 +149,36 @@ async fn deleting_one_task_that_is_not_there_is_not_found_and_deleting_one_twice
     assert_eq!(missing.code(), Code::NotFound);
     assert!(missing.message().contains(&task_id), "{missing}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn claims_that_wait_are_served_in_the_order_they_came() {
+    let service = service().await;
+    let wait = |number: usize| {
+        let service = service.clone();
+        async move { task_of(service.get_task(claim(&format!("c{number}"), 60.0)).await) }
+    };
+    let waiting: Vec<_> = (0..50).map(|number| tokio::spawn(wait(number))).collect();
+    tokio::task::yield_now().await;
+    for number in 0..50 {
+        service.submit_task(submission(&format!("r{number}"))).await.expect("submitted");
+    }
+    for (number, got) in waiting.into_iter().enumerate() {
+        assert_eq!(got.await.expect("joined"), Some(format!("task-{}", number + 1)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_that_is_dropped_after_its_wake_leaves_the_task_to_the_next() {
+    let service = service().await;
+    let dropped = service.get_task(claim("dropped", 60.0));
+    let mut dropped = Box::pin(dropped);
+    assert!(futures::poll!(&mut dropped).is_pending());
+    let other = service.clone();
+    let next = tokio::spawn(async move { task_of(other.get_task(claim("next", 60.0)).await) });
+    tokio::task::yield_now().await;
+    service.submit_task(submission("r")).await.expect("submitted");
+    drop(dropped);
+    let began = clock::now();
+    assert_eq!(next.await.expect("joined"), Some("task-1".to_owned()));
+    assert_eq!(clock::now(), began, "at once");
+}

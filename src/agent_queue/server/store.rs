@@ -20,6 +20,44 @@ pub(super) const MAX_PAGE: usize = 3 * 1024 * 1024;
 /// How many changes [`Store::changes`] tells at once.
 pub(super) const MAX_CHANGES: usize = 1000;
 
+/// How many rows an operation changes before it lets others in between.
+pub(super) const STEP: usize = 500;
+
+/// How the name of a queue begins that is being deleted. No request can have it: it is longer than
+/// an id may be.
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub(super) fn hidden() -> String {
+    format!("{}:", "deleted".repeat(40))
+}
+
+/// How far the clearing of a queue has come.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Clearing {
+    /// It takes the tasks up to this number: those that were there when it began.
+    pub(super) until: i64,
+    /// It has looked at the tasks up to this one.
+    pub(super) after: i64,
+    /// So many of them are deleted.
+    pub(super) deleted: u64,
+}
+
+impl Clearing {
+    /// After a step that deleted these tasks.
+    pub(super) fn went_on(self, numbers: &[i64]) -> Self {
+        let after = numbers.last().copied().unwrap_or(self.until);
+        Self { after, deleted: self.deleted + numbers.len() as u64, ..self }
+    }
+}
+
+/// What one step of a clearing gave.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// There may be more.
+    More(Clearing),
+    /// This is the answer.
+    Done(ClearQueueResponse),
+}
+
 /// What a store is told when it is opened.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Settings {
@@ -61,8 +99,9 @@ pub struct Changes<C = u64> {
 /// What holds for every store, and is tried on each by one suite (`tests/queue/conformance`):
 ///
 /// - **Requests are valid.** The service checks them first; a store looks only at what it keeps.
-/// - **`now` is an argument.** It is the wall clock of the server that was asked. Servers that share a store must agree on the time
-///   to well within a lease.
+/// - **`now` is an argument.** The service passes [`Store::now`]. A lease that ends later than one
+///   that begins now was written by
+///   another clock, and is shortened to that ([`Record::shorten`](super::record::Record::shorten)).
 /// - **An answer is durable**, where the store is: it goes out after the commit. A call whose future is dropped may have been carried
 ///   out all the same; nothing is half done.
 /// - **Leases end on time.** An operation on a queue first gives back what is overdue at `now` ([`Record::lose`](super::record::Record::lose)),
@@ -85,6 +124,12 @@ pub trait Store: Send + Sync + 'static {
 
     /// Where changes are marked: those made here, and those of other servers where the store is shared.
     fn board(&self) -> &Board;
+
+    /// What time it is for this store: one clock for all servers that share it. Nobody sets it
+    /// while the store is open.
+    fn now(&self) -> Millis {
+        crate::clock::steady_millis()
+    }
 
     /// What the store is, in a few words; UNAVAILABLE where it cannot work.
     fn health(&self) -> impl Future<Output = Result<String, Status>> + Send;
@@ -109,7 +154,11 @@ pub trait Store: Send + Sync + 'static {
         now: Millis,
     ) -> impl Future<Output = Result<GetQueueInfoResponse, Status>> + Send;
 
-    /// Deletes the tasks of a queue, or those of one status.
+    /// Deletes the tasks of a queue that are there when it begins, or those of one status.
+    ///
+    /// In steps of at most 500, between which others work. Where it is cut off some are deleted and
+    /// others not; its name is remembered
+    /// when all are.
     fn clear_queue(
         &self,
         request: ClearQueueRequest,

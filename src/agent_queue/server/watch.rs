@@ -1,16 +1,21 @@
 //! A watch of a queue: every change from a cursor on, until the caller goes or the server stops.
 
-use super::{Mark, News, Store, service::Clock};
+use super::{
+    Budget, Caller, News, Service, Store,
+    budget::{PAGE, Share},
+};
 use crate::proto::agent_queue::WatchQueueResponse;
 use futures::{Stream, stream};
-use std::sync::Arc;
+use prost::Message as _;
 use tokio::sync::watch;
 use tonic::Status;
 
 /// One watch's place.
 struct Watch<S: Store> {
-    store: Arc<S>,
-    clock: Clock,
+    service: Service<S>,
+    budget: (Budget, Option<Caller>),
+    /// The last answer's, until the next is asked for.
+    share: Share,
     agent_id: String,
     cursor: Option<S::Cursor>,
     news: News,
@@ -20,15 +25,16 @@ struct Watch<S: Store> {
 
 /// The answers of a watch; it ends with a status: NOT_FOUND when the queue is gone, UNAVAILABLE when the server stops.
 pub(super) fn answers<S: Store>(
-    store: Arc<S>,
-    clock: Clock,
+    service: Service<S>,
+    budget: (Budget, Option<Caller>),
     agent_id: String,
     cursor: Option<u64>,
     draining: watch::Receiver<bool>,
 ) -> impl Stream<Item = Result<WatchQueueResponse, Status>> {
     // Subscribed before the first look, so that nothing falls between the two.
-    let news = store.board().subscribe(&agent_id, Mark::Changed);
-    let watch = Watch { store, clock, agent_id, cursor: cursor.map(S::Cursor::from), news, draining, told: false };
+    let news = service.store().board().subscribe(&agent_id);
+    let (share, cursor) = (Share::none(), cursor.map(S::Cursor::from));
+    let watch = Watch { service, budget, share, agent_id, cursor, news, draining, told: false };
     stream::unfold(Some(watch), |watch| async {
         let mut watch = watch?;
         match watch.next().await {
@@ -41,18 +47,28 @@ pub(super) fn answers<S: Store>(
 impl<S: Store> Watch<S> {
     /// The next answer: the first at once, the others when there is something to tell.
     async fn next(&mut self) -> Result<WatchQueueResponse, Status> {
+        self.share = Share::none();
         loop {
             if *self.draining.borrow() {
                 return Err(Status::unavailable("the server is stopping; watch again from the last cursor"));
             }
+            let room = self.budget.0.take(self.budget.1.as_ref(), PAGE);
+            let mut share = tokio::select! {
+                share = room => share?,
+                _ = self.draining.wait_for(|draining| *draining) => continue,
+            };
             self.news.catch_up();
-            let now = (self.clock)();
-            let found = self.store.changes(&self.agent_id, self.cursor.clone(), now).await?;
+            let now = self.service.now();
+            let found = self.service.store().changes(&self.agent_id, self.cursor.clone(), now).await?;
             self.cursor = Some(found.cursor.clone());
             if !found.changes.is_empty() || !self.told {
                 self.told = true;
-                return Ok(WatchQueueResponse { changes: found.changes, cursor: found.cursor.into() });
+                let answer = WatchQueueResponse { changes: found.changes, cursor: found.cursor.into() };
+                share.shrink(answer.encoded_len());
+                self.share = share;
+                return Ok(answer);
             }
+            drop(share);
             tokio::select! {
                 () = self.news.come() => {}
                 _ = self.draining.wait_for(|draining| *draining) => {}

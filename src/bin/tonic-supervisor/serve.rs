@@ -1,11 +1,16 @@
 //! `serve`: the agent queue's server. Drains with a GOAWAY on SIGTERM and Ctrl-C.
 
+mod connections;
+mod limits;
+
 use crate::{
     Trouble,
     store::{StoreArgument, StoreSpec},
     terminal::Terminal,
     tls::Tls,
 };
+use connections::Door;
+use limits::Limits;
 use serde_json::json;
 use std::{net::SocketAddr, path::Path, time::Duration};
 use tokio::{
@@ -15,19 +20,16 @@ use tokio::{
     sync::watch,
     task, time,
 };
-use tonic::transport::{Server, server::TcpIncoming};
+use tonic::transport::Server;
 use tonic_health::server::HealthReporter;
 use tonic_supervisor::agent_queue::{
     DESCRIPTORS,
     agent_queue_server::AgentQueueServer,
-    server::{MemoryStore, PostgresStore, Service, Settings, SqliteStore, Store},
+    server::{Budget, Measured, MemoryStore, PostgresStore, Service, Settings, SqliteStore, Store},
 };
 
 /// How long calls in flight may take once it drains.
 const DRAIN: Duration = Duration::from_secs(10);
-/// A client that has gone without a word is asked after this long, and given up after the other: its watch would never end.
-const KEEPALIVE_TIME: Duration = Duration::from_secs(60);
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 /// How often the store's health is looked at.
 const HEALTH_EVERY: Duration = Duration::from_secs(5);
 const DAY: u64 = 24 * 60 * 60;
@@ -49,6 +51,8 @@ pub(crate) struct ServeArguments {
     /// How many days finished tasks and the names of requests are kept: at least 7.
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(7..=36500))]
     keep_finished: u64,
+    #[command(flatten)]
+    limits: Limits,
 }
 
 fn lease(text: &str) -> Result<f64, String> {
@@ -106,13 +110,21 @@ async fn serve<S: Store>(
     let trouble = format!("cannot listen on {}", arguments.addr);
     let listener = TcpListener::bind(arguments.addr).await.map_err(Trouble::failed(&trouble))?;
     let address = listener.local_addr().map_err(Trouble::failed(&trouble))?;
-    let service = Service::new(store);
+    let limits = &arguments.limits;
+    let budget = Budget::new(limits.answers());
+    let service = Service::new(store).with_budget(budget.clone());
+    let door = Door {
+        tls: tls.as_ref().map(Tls::acceptor).transpose()?,
+        handshake: limits.handshake(),
+        connections: limits.connections(),
+        budget: budget.clone(),
+    };
+    // A client that has gone without a word: its watch would never end.
+    let (keepalive_time, keepalive_timeout) = limits.keepalive();
     let mut builder = Server::builder()
-        .http2_keepalive_interval(Some(KEEPALIVE_TIME))
-        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT));
-    if let Some(tls) = &tls {
-        builder = builder.tls_config(tls.server()).map_err(Trouble::failed("cannot serve over TLS"))?;
-    }
+        .http2_keepalive_interval(Some(keepalive_time))
+        .http2_keepalive_timeout(Some(keepalive_timeout))
+        .max_concurrent_streams(limits.streams());
     let trouble = "cannot read the service's descriptors";
     let reflection = || {
         let builder = tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(DESCRIPTORS);
@@ -120,7 +132,7 @@ async fn serve<S: Store>(
     };
     let (reporter, health) = tonic_health::server::health_reporter();
     let router = builder
-        .add_service(AgentQueueServer::new(service.clone()))
+        .add_service(Measured::new(AgentQueueServer::new(service.clone()), budget))
         .add_service(health)
         .add_service(reflection().build_v1().map_err(Trouble::failed(trouble))?)
         .add_service(reflection().build_v1alpha().map_err(Trouble::failed(trouble))?);
@@ -149,8 +161,7 @@ async fn serve<S: Store>(
         let _ = watched.await;
         service.drain();
     };
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    let server = router.serve_with_incoming_shutdown(incoming, terminated);
+    let server = router.serve_with_incoming_shutdown(door.open(listener), terminated);
     let overdue = async {
         let _ = draining.wait_for(|draining| *draining).await;
         time::sleep(DRAIN).await;

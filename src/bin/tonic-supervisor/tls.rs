@@ -3,7 +3,16 @@
 //! With `ca` a server demands a client certificate of that authority.
 
 use crate::Trouble;
+#[cfg(feature = "serve")]
+use rustls::{
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    server::WebPkiClientVerifier,
+};
+#[cfg(feature = "serve")]
+use std::sync::Arc;
 use std::{fs, path::Path};
+#[cfg(feature = "serve")]
+use tokio_rustls::TlsAcceptor;
 use tonic::transport::{Certificate, ClientTlsConfig, Identity, ServerTlsConfig};
 use tonic_supervisor::{Config, config};
 
@@ -43,12 +52,38 @@ impl Tls {
         // tonic chooses for itself, and cannot where more than one is there. A choice made before holds.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let read = |path: &Path| fs::read(path).map_err(Trouble::failed(&format!("cannot read {}", path.display())));
+        warn_of_readers(tls.key());
         Ok(Some(Self {
             ca: tls.ca().map(read).transpose()?,
             certificate: tls.certificate().map(read).transpose()?.unwrap_or_default(),
             key: tls.key().map(read).transpose()?.unwrap_or_default(),
             server_name: tls.server_name().map(str::to_owned),
         }))
+    }
+
+    /// The server's end for an accept loop of its own.
+    #[cfg(feature = "serve")]
+    pub(crate) fn acceptor(&self) -> Result<TlsAcceptor, Trouble> {
+        let trouble = "cannot serve over TLS";
+        let builder = rustls::ServerConfig::builder();
+        let builder = match &self.ca {
+            None => builder.with_no_client_auth(),
+            Some(ca) => {
+                let mut roots = rustls::RootCertStore::empty();
+                for authority in chain("grpc.tls.ca", ca)? {
+                    roots.add(authority).map_err(Trouble::failed("grpc.tls.ca is no authority"))?;
+                }
+                let verifier = WebPkiClientVerifier::builder(roots.into()).build();
+                builder.with_client_cert_verifier(verifier.map_err(Trouble::failed(trouble))?)
+            }
+        };
+        // What is wrong inside is not repeated: it may be part of the key.
+        let key = PrivateKeyDer::from_pem_slice(&self.key)
+            .map_err(|_| Trouble::Failed("grpc.tls.key has no whole private key in PEM".into()))?;
+        let chain = chain("grpc.tls.certificate", &self.certificate)?;
+        let mut config = builder.with_single_cert(chain, key).map_err(Trouble::failed(trouble))?;
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        Ok(Arc::new(config).into())
     }
 
     pub(crate) fn server(&self) -> ServerTlsConfig {
@@ -72,5 +107,28 @@ impl Tls {
 
     fn identity(&self) -> Identity {
         Identity::from_pem(&self.certificate, &self.key)
+    }
+}
+
+#[cfg(feature = "serve")]
+fn chain(key: &str, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Trouble> {
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    match chain {
+        Ok(chain) if !chain.is_empty() => Ok(chain),
+        _ => Err(Trouble::Failed(format!("{key} has no whole certificate in PEM"))),
+    }
+}
+
+/// A key that others may read is used all the same: on some systems nothing else is possible. Said
+/// where no log is asked for, too.
+fn warn_of_readers(key: Option<&Path>) {
+    use std::os::unix::fs::PermissionsExt as _;
+    let Some((path, found)) = key.and_then(|path| Some((path, fs::metadata(path).ok()?))) else { return };
+    let mode = found.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        let path = path.display();
+        eprintln!(
+            "tonic-supervisor: warning: grpc.tls.key {path} can be read by others than its owner (mode {mode:o}): chmod 600 it"
+        );
     }
 }

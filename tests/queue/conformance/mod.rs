@@ -6,11 +6,15 @@
 mod model;
 mod operation;
 mod requests;
+mod steps;
 mod subject;
 mod together;
+mod waiting;
 
 pub(crate) use requests::{claim, fill, submission};
+pub(crate) use steps::*;
 pub(crate) use together::what_many_ask_of_two_stores_at_once_is_done_once;
+pub(crate) use waiting::as_many_waiting_claims_wake_as_tasks_come;
 
 use model::Model;
 use operation::Step;

@@ -24,7 +24,7 @@ use tonic_supervisor::{
     agent_queue::{
         CreateQueueRequest, DESCRIPTORS, GetTaskRequest, SubmitTaskRequest, TaskStatus, UpdateTaskStatusRequest,
         agent_queue_client::AgentQueueClient,
-        server::{Mark, PostgresStore, Store as _},
+        server::{PostgresStore, Store as _},
     },
 };
 
@@ -63,7 +63,7 @@ async fn while_the_database_is_away_answers_are_unavailable_and_afterwards_all_i
     let database = Database::new();
     let (store, other) = (open(&database).await, open(&database).await);
     store.create_queue(CreateQueueRequest { agent_id: "a".into() }, 0).await.expect("made");
-    let mut news = store.board().subscribe("a", Mark::Claimable);
+    let mut news = store.board().subscribe("a");
     // Both listen; what they said when they began is heard.
     other.submit(submission("first"), 0).await.expect("submitted");
     timeout(Duration::from_secs(20), news.come()).await.expect("told by the other server");

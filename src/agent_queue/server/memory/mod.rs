@@ -7,6 +7,7 @@ mod state;
 use super::{
     Board, Changes, Claimed, Entry, JournalError, Millis, Settings, Store,
     journal::{Durable, Journal},
+    store::{STEP, Step},
 };
 use crate::proto::agent_queue::*;
 use parking_lot::Mutex;
@@ -136,14 +137,26 @@ impl Store for MemoryStore {
 
     async fn clear_queue(&self, request: ClearQueueRequest, now: Millis) -> Result<ClearQueueResponse, Status> {
         let agent_id = &request.agent_id;
-        let asked = Asked { operation: "clear", agent_id, name: &request.client_request_id, request: &request, now };
-        self.carry_out(asked, |state| state.clear_queue(&request, now)).await
+        // A journal holds whole operations.
+        let most = if self.journal.is_some() { usize::MAX } else { STEP };
+        let mut going = None;
+        loop {
+            let name = &request.client_request_id;
+            let asked = Asked { operation: "clear", agent_id, name, request: &request, now };
+            match self.carry_out(asked, |state| state.clear_queue(&request, going, most, now)).await? {
+                Step::Done(answer) => return Ok(answer),
+                Step::More(clearing) => going = Some(clearing),
+            }
+            tokio::task::yield_now().await;
+        }
     }
 
     async fn delete_queue(&self, request: DeleteQueueRequest, now: Millis) -> Result<DeleteQueueResponse, Status> {
         let agent_id = &request.agent_id;
         let asked = Asked { operation: "delete queue", agent_id, name: agent_id, request: &request, now };
-        self.carry_out(asked, |state| Ok(state.delete_queue(&request))).await
+        let (answer, queue) = self.carry_out(asked, |state| Ok(state.delete_queue(&request))).await?;
+        tokio::task::spawn_blocking(|| drop(queue));
+        Ok(answer)
     }
 
     async fn submit(&self, request: BatchSubmitTasksRequest, now: Millis) -> Result<BatchSubmitTasksResponse, Status> {
@@ -238,7 +251,7 @@ fn replay(state: &mut State, entry: &Entry) -> Result<(), String> {
         "prune" => state.prune(now),
         "expire" => state.expire(&entry.agent_id, now),
         "create" => drop(state.create_queue(&decode(entry)?, now)),
-        "clear" => drop(state.clear_queue(&decode(entry)?, now)),
+        "clear" => drop(state.clear_queue(&decode(entry)?, None, usize::MAX, now)),
         "delete queue" => drop(state.delete_queue(&decode(entry)?)),
         "submit" => drop(state.submit(&decode(entry)?, now)),
         "claim" => drop(state.claim(&decode(entry)?, now)),

@@ -4,9 +4,10 @@ use super::{
     super::{
         Changes, Claimed, Mark, Millis, Settings,
         record::{
-            Operation, Over, PastClaim, Record, Remembered, Updated, no_queue, no_task, not_held, task_id, task_number,
+            Operation, Over, PastClaim, Record, Remembered, Updated, latest_lease_end, no_queue, no_task, not_held,
+            task_id, task_number,
         },
-        store::{MAX_CHANGES, Room},
+        store::{Clearing, MAX_CHANGES, Room, Step},
     },
     queue::{Claim, Held, Named, Queue},
 };
@@ -45,9 +46,18 @@ impl State {
         self.queues.get_mut(agent_id).ok_or_else(|| no_queue(agent_id))
     }
 
-    /// Gives back what is overdue.
+    /// Gives back what is overdue, and shortens what another clock made too long.
     pub(super) fn expire(&mut self, agent_id: &str, now: Millis) {
         let settings = self.settings;
+        let latest = latest_lease_end(&settings, now);
+        while let Some((until, number)) = self.queues.get(agent_id).and_then(|queue| queue.leased.last().copied()) {
+            if until <= latest {
+                break;
+            }
+            self.change(agent_id, number, |_, record| {
+                record.shorten(&settings, now);
+            });
+        }
         while let Some((until, number)) = self.queues.get(agent_id).and_then(|queue| queue.leased.first().copied()) {
             if until > now {
                 return;
@@ -64,7 +74,7 @@ impl State {
         let already_exists = self.queues.contains_key(&request.agent_id);
         if !already_exists {
             self.queues.insert(request.agent_id.clone(), Queue { created_at: now, ..Queue::default() });
-            self.mark = Some(Mark::Changed);
+            self.note(Mark::Changed);
         }
         CreateQueueResponse { already_exists }
     }
@@ -73,33 +83,43 @@ impl State {
         self.queues.contains_key(agent_id)
     }
 
+    /// A step of at most `most` tasks; `going` where it is not the first.
     pub(super) fn clear_queue(
         &mut self,
         request: &ClearQueueRequest,
+        going: Option<Clearing>,
+        most: usize,
         now: Millis,
-    ) -> Result<ClearQueueResponse, Status> {
+    ) -> Result<Step, Status> {
+        let going = going.unwrap_or(Clearing { until: self.last_task, after: 0, deleted: 0 });
         let queue = self.queue(&request.agent_id)?;
         if let Some(named) = queue.names.get(&request.client_request_id) {
-            return named.remembered.answer(Operation::Clear, &request.client_request_id);
+            return Ok(Step::Done(named.remembered.answer(Operation::Clear, &request.client_request_id)?));
         }
         let wanted = |held: &&Held| request.status.is_none_or(|status| status == held.record.task.status);
-        let numbers: Vec<i64> = queue.tasks.values().filter(wanted).filter_map(Held::number).collect();
+        let left = queue.tasks.range(going.after + 1..).take_while(|(number, _)| **number <= going.until);
+        let numbers: Vec<i64> = left.map(|(_, held)| held).filter(wanted).filter_map(Held::number).take(most).collect();
         for number in &numbers {
             self.delete(&request.agent_id, *number, now);
         }
-        let deleted = numbers.len() as u64;
+        let going = going.went_on(&numbers);
+        if numbers.len() >= most {
+            return Ok(Step::More(going));
+        }
+        let deleted = going.deleted;
         if deleted > 0 {
             self.remember(&request.agent_id, &request.client_request_id, Remembered::clearing(deleted), now);
         }
-        Ok(ClearQueueResponse { deleted })
+        Ok(Step::Done(ClearQueueResponse { deleted }))
     }
 
-    pub(super) fn delete_queue(&mut self, request: &DeleteQueueRequest) -> DeleteQueueResponse {
+    /// Gives the queue out: to free its memory takes a while.
+    pub(super) fn delete_queue(&mut self, request: &DeleteQueueRequest) -> (DeleteQueueResponse, Option<Queue>) {
         let Some(queue) = self.queues.remove(&request.agent_id) else {
-            return DeleteQueueResponse::default();
+            return (DeleteQueueResponse::default(), None);
         };
-        self.mark = Some(Mark::Claimable);
-        DeleteQueueResponse { existed: true, deleted: queue.tasks.len() as u64 }
+        self.note(Mark::Any);
+        (DeleteQueueResponse { existed: true, deleted: queue.tasks.len() as u64 }, Some(queue))
     }
 
     pub(super) fn submit(
@@ -271,14 +291,14 @@ impl State {
 
     fn add(&mut self, agent_id: &str, record: Record) -> String {
         self.last_task += 1;
-        let (number, id, mark) = (self.last_task, record.task.task_id.clone(), Some(Mark::Claimable));
+        let (number, id) = (self.last_task, record.task.task_id.clone());
         let named = Named { remembered: record.remembered(), at: None };
         self.cursor += 1;
         let cursor = self.cursor;
         if let Some(queue) = self.queues.get_mut(agent_id) {
             queue.names.insert(record.request_id.clone(), named);
             queue.put(number, Held { record, cursor });
-            self.mark = mark;
+            self.note(Mark::Claimable(1));
         }
         id
     }
@@ -292,10 +312,12 @@ impl State {
         held.cursor = self.cursor;
         let claimable = held.record.task.status() == TaskStatus::Pending;
         queue.put(number, held);
-        if claimable {
-            self.mark = Some(Mark::Claimable);
-        }
-        self.mark.get_or_insert(Mark::Changed);
+        self.note(if claimable { Mark::Claimable(1) } else { Mark::Changed });
+    }
+
+    /// To be told, with what else the operation changed.
+    fn note(&mut self, mark: Mark) {
+        self.mark = Some(self.mark.map_or(mark, |known| known.and(mark)));
     }
 
     /// Whether the task was there.
@@ -314,7 +336,7 @@ impl State {
         if let Ok(queue) = self.queue_mut(agent_id) {
             queue.changed.insert(cursor, (number, Some(now)));
         }
-        self.mark.get_or_insert(Mark::Changed);
+        self.note(Mark::Changed);
         true
     }
 

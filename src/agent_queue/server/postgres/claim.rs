@@ -80,31 +80,48 @@ pub(super) async fn update(
                 futures::try_join!(save, row::over(&transaction, &record, claim_id, Over::Released, now))
             };
             transaction.commit_after(writes).await?;
-            Ok((record.updated(now), Some(Mark::Claimable)))
+            Ok((record.updated(now), Some(Mark::Claimable(1))))
         }
     }
 }
 
-/// Gives back some of what is overdue; returns nothing to mark when there was nothing.
+/// Gives back some of what is overdue, and shortens leases that another clock made too long;
+/// returns whether there was something.
 pub(super) async fn lose(
     transaction: Transaction,
     agent_id: &str,
     settings: &Settings,
     now: Millis,
-) -> Result<((), Option<Mark>), Failure> {
-    let rows = transaction.rows(sql::LOCK_OVERDUE, [&agent_id, &now]).await?;
-    let mut mark = None;
+) -> Result<(bool, Option<Mark>), Failure> {
+    let latest = transaction.latest_lease_end(now);
+    let rows = transaction.rows(sql::LOCK_OVERDUE, [&agent_id, &now, &latest]).await?;
+    let mut mark: Option<Mark> = None;
+    let mut records = Vec::with_capacity(rows.len());
     for row in &rows {
         let mut record = row::record(row, agent_id)?;
-        let (claim_id, ended_at) = (record.claim_id.clone(), millis(record.task.lease_until.as_ref()));
-        record.lose(settings);
-        let save = row::save(&transaction, &record);
-        futures::try_join!(save, row::over(&transaction, &record, &claim_id, Over::Lost, ended_at))?;
-        mark = Some(match record.task.status() {
-            TaskStatus::Pending => Mark::Claimable,
-            _ => mark.unwrap_or(Mark::Changed),
-        });
+        let lost = match record.shorten(settings, now) {
+            true => None,
+            false => {
+                let lost = (record.claim_id.clone(), millis(record.task.lease_until.as_ref()));
+                record.lose(settings);
+                Some(lost)
+            }
+        };
+        let claimable = record.task.status() == TaskStatus::Pending;
+        let one = if claimable { Mark::Claimable(1) } else { Mark::Changed };
+        mark = Some(mark.map_or(one, |known| known.and(one)));
+        records.push((record, lost));
     }
-    transaction.commit().await?;
-    Ok(((), mark))
+    let writes = records.iter().map(async |(record, lost)| {
+        let save = row::save(&transaction, record);
+        match lost {
+            None => save.await,
+            Some((claim_id, ended_at)) => {
+                let over = row::over(&transaction, record, claim_id, Over::Lost, *ended_at);
+                futures::try_join!(save, over).map(drop)
+            }
+        }
+    });
+    transaction.commit_after(futures::future::try_join_all(writes)).await?;
+    Ok((!rows.is_empty(), mark))
 }

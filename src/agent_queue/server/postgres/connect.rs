@@ -3,10 +3,11 @@
 use super::{
     failure::{Failure, Sentence},
     sql,
+    tls::{self, Asked, Connector},
 };
 use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime, Timeouts};
 use std::{fmt, time::Duration};
-use tokio_postgres::{Config, NoTls};
+use tokio_postgres::{Config, config::SslMode};
 use tonic::Status;
 
 /// How many connections a server has at most, beside the one that listens.
@@ -54,9 +55,27 @@ impl From<Failure> for OpenError {
     }
 }
 
+/// Where connections lead, and how they are made.
+#[derive(Clone)]
+pub(super) struct Target {
+    pub(super) config: Config,
+    tls: Connector,
+}
+
+impl Target {
+    /// How its connections are made.
+    #[allow(clippy::clone_on_copy, reason = "without the feature `tls` it is one")]
+    pub(super) fn tls(&self) -> Connector {
+        self.tls.clone()
+    }
+}
+
 /// Reads a DSN: a URL, or words as libpq takes them.
-pub(super) fn config(dsn: &str) -> Result<Config, OpenError> {
-    let mut config: Config = dsn.parse()?;
+pub(super) fn target(dsn: &str) -> Result<Target, OpenError> {
+    let (asked, rest) = Asked::take(dsn);
+    let mut config: Config = rest.parse()?;
+    let (tls, encrypted) = tls::connector(&asked)?;
+    config.ssl_mode(if encrypted { SslMode::Require } else { SslMode::Disable });
     if config.get_connect_timeout().is_none() {
         config.connect_timeout(PATIENCE);
     }
@@ -65,11 +84,11 @@ pub(super) fn config(dsn: &str) -> Result<Config, OpenError> {
     }
     config.keepalives(true).keepalives_idle(SILENCE / 2).keepalives_interval(SILENCE / 4).keepalives_retries(2);
     config.tcp_user_timeout(SILENCE);
-    Ok(config)
+    Ok(Target { config, tls })
 }
 
 /// Connections that are made when they are needed, and made anew when they broke.
-pub(super) fn pool(config: Config) -> Result<Pool, OpenError> {
+pub(super) fn pool(Target { config, tls }: Target) -> Result<Pool, OpenError> {
     let manager = ManagerConfig { recycling_method: RecyclingMethod::Fast };
     let prepare = Hook::async_fn(|client, _| {
         Box::pin(async move {
@@ -79,7 +98,7 @@ pub(super) fn pool(config: Config) -> Result<Pool, OpenError> {
             prepared.await.map(drop).map_err(HookError::Backend)
         })
     });
-    Pool::builder(Manager::from_config(config, NoTls, manager))
+    Pool::builder(Manager::from_config(config, tls, manager))
         .max_size(CONNECTIONS)
         .timeouts(Timeouts { wait: Some(PATIENCE), create: Some(PATIENCE), recycle: Some(PATIENCE) })
         .runtime(Runtime::Tokio1)

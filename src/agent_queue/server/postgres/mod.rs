@@ -4,14 +4,17 @@
 //! |---|---|
 //! | `schema` | the tables, and how they come to be |
 //! | `sql` | every statement |
+//! | `tls` | what the DSN says of TLS, and TLS |
 //! | `connect`, `transaction` | connections, and one transaction in few round trips |
 //! | `row` | what the rows mean |
 //! | `submit`, `claim`, `remove`, `read`, `changes` | the operations |
+//! | `clock` | the database's time |
 //! | `news` | LISTEN and NOTIFY |
 //! | `failure` | what is answered, tried again, or UNAVAILABLE |
 
 mod changes;
 mod claim;
+mod clock;
 mod connect;
 mod failure;
 mod news;
@@ -21,25 +24,31 @@ mod row;
 mod schema;
 mod sql;
 mod submit;
+mod tls;
 mod transaction;
 
 pub use changes::Cursor;
 pub use connect::OpenError;
 
-use super::{Board, Changes, Claimed, Mark, Millis, Settings, Store};
+use super::{
+    Board, Changes, Claimed, Mark, Millis, Settings, Store,
+    record::lease_millis,
+    store::{Step, hidden},
+};
 use crate::proto::agent_queue::*;
+use clock::DatabaseClock;
 use deadpool_postgres::Pool;
 use failure::{Failure, unavailable};
 use news::News;
 use std::{fmt, future::Future, time::Duration};
 use tokio::time;
-use tokio_postgres::NoTls;
 use tonic::Status;
 use transaction::Transaction;
 
 /// How often an operation is tried that other transactions come between.
 const TRIES: usize = 20;
-/// The longest an operation may take. The database's own limits end sooner what it can end itself.
+/// The longest one step of an operation may take. The database's own limits end sooner what it can
+/// end itself.
 const LIMIT: Duration = Duration::from_secs(90);
 
 /// The queues in PostgreSQL 13 or newer.
@@ -48,6 +57,7 @@ const LIMIT: Duration = Duration::from_secs(90);
 /// UNAVAILABLE; it connects again by itself.
 pub struct PostgresStore {
     pool: Pool,
+    clock: DatabaseClock,
     news: News,
     settings: Settings,
 }
@@ -67,16 +77,16 @@ impl PostgresStore {
     /// Makes the tables, in a schema named `agent_queue`, or brings those of an older version up to date. Refuses a schema that a newer version made.
     /// The database's encoding must be UTF8. Needs a tokio runtime for as long as it lives.
     pub async fn open(dsn: &str, settings: Settings) -> Result<Self, OpenError> {
-        let config = connect::config(dsn)?;
-        let (mut client, connection) = config.connect(NoTls).await?;
+        let target = connect::target(dsn)?;
+        let (mut client, connection) = target.config.connect(target.tls()).await?;
         let connection = tokio::spawn(connection);
         let migrated = schema::migrate(&mut client).await;
         connection.abort();
         migrated?;
-        let pool = connect::pool(config.clone())?;
+        let pool = connect::pool(target.clone())?;
         // The first connection prepares every statement: whatever is wrong with the tables is known now.
-        drop(Transaction::begin(&pool).await?);
-        Ok(Self { pool, news: News::start(config), settings })
+        let clock = DatabaseClock::start(pool.clone()).await?;
+        Ok(Self { pool, clock, news: News::start(target), settings })
     }
 
     /// Carries out an operation in a transaction, again where others came between, and makes known what it changed.
@@ -86,19 +96,18 @@ impl PostgresStore {
         now: Millis,
         operation: impl Fn(Transaction) -> F,
     ) -> Result<T, Status> {
-        let tried = async {
-            for _ in 0..TRIES {
-                match self.attempt(agent_id, &operation).await {
-                    Ok(answer) => return Ok(answer),
-                    Err(Failure::Answer(status)) => return Err(status),
-                    Err(Failure::Again) => {}
-                    Err(Failure::Overdue) => self.give_back(agent_id, now).await?,
-                }
+        let mut tries = 0;
+        while tries < TRIES {
+            match in_time(self.attempt(agent_id, &operation)).await? {
+                Ok(answer) => return Ok(answer),
+                Err(Failure::Answer(status)) => return Err(status),
+                Err(Failure::Again) => tries += 1,
+                // However many leases ended: each step gives some back.
+                Err(Failure::Overdue) if in_time(self.give_back(agent_id, now)).await?? => {}
+                Err(Failure::Overdue) => tries += 1,
             }
-            Err(unavailable(&"other transactions came between, each time it was tried"))
-        };
-        let late = |_| Err(unavailable(&format_args!("it did not answer within {} s", LIMIT.as_secs())));
-        time::timeout(LIMIT, tried).await.unwrap_or_else(late)
+        }
+        Err(unavailable(&"other transactions came between, each time it was tried"))
     }
 
     async fn attempt<T, F: Future<Output = Done<T>>>(
@@ -106,20 +115,33 @@ impl PostgresStore {
         agent_id: &str,
         operation: impl Fn(Transaction) -> F,
     ) -> Result<T, Failure> {
-        let (answer, mark) = operation(Transaction::begin(&self.pool).await?).await?;
+        let (answer, mark) = operation(Transaction::begin(&self.pool, lease_millis(&self.settings)).await?).await?;
         if let Some(mark) = mark {
             self.news.tell(agent_id, mark);
         }
         Ok(answer)
     }
 
-    /// Gives back some of what is overdue.
-    async fn give_back(&self, agent_id: &str, now: Millis) -> Result<(), Status> {
+    /// Deletes what a queue out of sight holds.
+    async fn empty_queue(&self, queue: i64) -> Result<(), Status> {
+        while self.carry_out("", 0, |transaction| remove::empty_queue(transaction, queue)).await? {}
+        Ok(())
+    }
+
+    /// Gives back some of what is overdue; returns whether there was something.
+    async fn give_back(&self, agent_id: &str, now: Millis) -> Result<bool, Status> {
         match self.attempt(agent_id, |transaction| claim::lose(transaction, agent_id, &self.settings, now)).await {
             Err(Failure::Answer(status)) => Err(status),
-            Ok(()) | Err(Failure::Again | Failure::Overdue) => Ok(()),
+            Ok(some) => Ok(some),
+            Err(Failure::Again | Failure::Overdue) => Ok(false),
         }
     }
+}
+
+/// The longest that one step may take.
+async fn in_time<T>(step: impl Future<Output = T>) -> Result<T, Status> {
+    let late = |_| unavailable(&format_args!("it did not answer within {} s", LIMIT.as_secs()));
+    time::timeout(LIMIT, step).await.map_err(late)
 }
 
 impl Store for PostgresStore {
@@ -127,6 +149,10 @@ impl Store for PostgresStore {
 
     fn board(&self) -> &Board {
         self.news.board()
+    }
+
+    fn now(&self) -> Millis {
+        self.clock.now()
     }
 
     async fn health(&self) -> Result<String, Status> {
@@ -155,11 +181,24 @@ impl Store for PostgresStore {
     }
 
     async fn clear_queue(&self, request: ClearQueueRequest, now: Millis) -> Result<ClearQueueResponse, Status> {
-        self.carry_out(&request.agent_id, now, |transaction| remove::clear_queue(transaction, &request, now)).await
+        let mut going = None;
+        loop {
+            let step = |transaction| remove::clear_queue(transaction, &request, going, now);
+            match self.carry_out(&request.agent_id, now, step).await? {
+                Step::Done(answer) => return Ok(answer),
+                Step::More(clearing) => going = Some(clearing),
+            }
+        }
     }
 
     async fn delete_queue(&self, request: DeleteQueueRequest, now: Millis) -> Result<DeleteQueueResponse, Status> {
-        self.carry_out(&request.agent_id, now, |transaction| read::delete_queue(transaction, &request)).await
+        let (agent_id, hidden) = (&*request.agent_id, hidden());
+        let hide = |transaction| read::hide_queue(transaction, agent_id, &hidden);
+        let Some((queue, deleted)) = self.carry_out(agent_id, now, hide).await? else {
+            return Ok(DeleteQueueResponse::default());
+        };
+        self.empty_queue(queue).await?;
+        Ok(DeleteQueueResponse { existed: true, deleted })
     }
 
     async fn submit(&self, request: BatchSubmitTasksRequest, now: Millis) -> Result<BatchSubmitTasksResponse, Status> {
@@ -209,6 +248,9 @@ impl Store for PostgresStore {
     }
 
     async fn prune(&self, now: Millis) -> Result<bool, Status> {
+        if let Some(queue) = self.carry_out("", now, remove::hidden_queue).await? {
+            self.empty_queue(queue).await?;
+        }
         let kept = i64::try_from(self.settings.keep_finished.as_millis()).unwrap_or(i64::MAX);
         let cutoff = now.saturating_sub(kept);
         self.carry_out("", now, |transaction| remove::prune(transaction, cutoff)).await

@@ -6,7 +6,9 @@
 
 use super::{
     super::{Board, Mark},
+    connect::Target,
     failure::Sentence,
+    tls::Connector,
 };
 use parking_lot::Mutex;
 use std::{
@@ -19,7 +21,7 @@ use std::{
     time::Duration,
 };
 use tokio::{sync::Notify, task::JoinHandle, time};
-use tokio_postgres::{AsyncMessage, Client, Config, Connection, Error, NoTls, Socket, tls::NoTlsStream};
+use tokio_postgres::{AsyncMessage, Client, Connection, Error, Socket, tls::MakeTlsConnect};
 
 /// Two messages to the other servers are at least this far apart.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -58,9 +60,9 @@ enum Untold {
 
 impl News {
     /// Starts to listen.
-    pub(super) fn start(config: Config) -> Self {
+    pub(super) fn start(target: Target) -> Self {
         let shared = Arc::new(Shared::default());
-        let (listening, looking) = (keep_listening(config, shared.clone()), keep_looking(shared.clone()));
+        let (listening, looking) = (keep_listening(target, shared.clone()), keep_looking(shared.clone()));
         let task = tokio::spawn(async {
             tokio::join!(listening, looking);
         });
@@ -87,12 +89,12 @@ impl Drop for News {
 }
 
 /// Listens for as long as the store lives, over one connection after the other.
-async fn keep_listening(config: Config, shared: Arc<Shared>) {
+async fn keep_listening(target: Target, shared: Arc<Shared>) {
     let mut backoff = BACKOFF.0;
     let mut said = false;
     loop {
         let heard = AtomicI32::new(0);
-        let why = listen(&config, &shared, &heard).await;
+        let why = listen(&target, &shared, &heard).await;
         if heard.into_inner() != 0 {
             (backoff, said) = (BACKOFF.0, false);
         }
@@ -106,8 +108,8 @@ async fn keep_listening(config: Config, shared: Arc<Shared>) {
 }
 
 /// Listens over one connection until it fails, and says why. `session` is its number, once it listens.
-async fn listen(config: &Config, shared: &Shared, session: &AtomicI32) -> String {
-    let (client, connection) = match config.connect(NoTls).await {
+async fn listen(target: &Target, shared: &Shared, session: &AtomicI32) -> String {
+    let (client, connection) = match target.config.connect(target.tls()).await {
         Ok(connected) => connected,
         Err(error) => return Sentence(&error).to_string(),
     };
@@ -140,7 +142,7 @@ async fn tell(client: &Client, shared: &Shared) -> Result<(), Error> {
 
 /// Hears what the others tell, and drives the connection.
 async fn hear(
-    mut connection: Connection<Socket, NoTlsStream>,
+    mut connection: Connection<Socket, <Connector as MakeTlsConnect<Socket>>::Stream>,
     session: &AtomicI32,
     board: &Board,
 ) -> Result<(), Error> {
@@ -177,8 +179,8 @@ impl Untold {
     fn add(&mut self, agent_id: &str, mark: Mark) -> bool {
         let Self::Some(queues) = self else { return false };
         match queues.get_mut(agent_id) {
-            Some(known) if *known == mark || *known == Mark::Claimable => return false,
-            Some(known) => *known = mark,
+            Some(known) if known.and(mark) == *known => return false,
+            Some(known) => *known = known.and(mark),
             None => drop(queues.insert(agent_id.to_owned(), mark)),
         }
         if queues.len() > MANY {
@@ -190,7 +192,9 @@ impl Untold {
     /// Takes everything, in words.
     fn take(&mut self) -> Vec<String> {
         let word = |(agent_id, mark): (String, Mark)| match mark {
-            Mark::Claimable => format!("+{agent_id}"),
+            Mark::Any => format!("+{agent_id}"),
+            // Older servers take this for news of any queue.
+            Mark::Claimable(count) => format!("{count} {agent_id}"),
             Mark::Changed => format!("={agent_id}"),
         };
         match std::mem::take(self) {
@@ -202,8 +206,10 @@ impl Untold {
 
 /// A word of [`Untold::take`]; none where it means any queue.
 fn read(word: &str) -> Option<(&str, Mark)> {
-    let claimable = word.strip_prefix('+').map(|agent_id| (agent_id, Mark::Claimable));
-    claimable.or_else(|| Some((word.strip_prefix('=')?, Mark::Changed)))
+    let any = word.strip_prefix('+').map(|agent_id| (agent_id, Mark::Any));
+    let changed = || Some((word.strip_prefix('=')?, Mark::Changed));
+    let counted = || word.split_once(' ').and_then(|(count, id)| Some((id, Mark::Claimable(count.parse().ok()?))));
+    any.or_else(changed).or_else(counted)
 }
 
 #[cfg(test)]
@@ -219,12 +225,13 @@ mod tests {
     #[test]
     fn news_of_one_queue_are_told_as_one_and_the_stronger_counts() {
         let mut untold = Untold::default();
-        assert!(untold.add("a", Mark::Changed) && untold.add("b", Mark::Claimable));
-        assert!(untold.add("a", Mark::Claimable));
-        assert!(!untold.add("a", Mark::Changed) && !untold.add("b", Mark::Claimable), "nothing new");
+        assert!(untold.add("a", Mark::Changed) && untold.add("b c", Mark::Claimable(1)));
+        assert!(untold.add("a", Mark::Any) && untold.add("b c", Mark::Claimable(2)) && untold.add("d", Mark::Changed));
+        assert!(!untold.add("a", Mark::Changed) && !untold.add("a", Mark::Claimable(1)), "nothing new");
         let words = told(&mut untold);
-        assert_eq!(words, ["+a", "+b"]);
-        assert_eq!(read(&words[0]), Some(("a", Mark::Claimable)));
+        assert_eq!(words, ["+a", "3 b c", "=d"]);
+        let marks = [("a", Mark::Any), ("b c", Mark::Claimable(3)), ("d", Mark::Changed)];
+        assert_eq!(words.iter().filter_map(|word| read(word)).collect::<Vec<_>>(), marks);
         assert!(told(&mut untold).is_empty());
     }
 
@@ -235,7 +242,7 @@ mod tests {
             assert!(untold.add(&number.to_string(), Mark::Changed));
         }
         assert!(untold.add("one more", Mark::Changed));
-        assert!(!untold.add("and another", Mark::Claimable));
+        assert!(!untold.add("and another", Mark::Any));
         assert_eq!(told(&mut untold), ["*"]);
         assert_eq!(read("*"), None);
     }

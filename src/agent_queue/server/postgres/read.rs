@@ -11,9 +11,9 @@ use super::{
     transaction::Transaction,
 };
 use crate::proto::agent_queue::{
-    CreateQueueRequest, CreateQueueResponse, DeleteQueueRequest, DeleteQueueResponse, GetQueueInfoRequest,
-    GetQueueInfoResponse, GetTaskStatsRequest, GetTaskStatsResponse, ListTasksRequest, ListTasksResponse,
-    QueryTaskRequest, QueryTaskResponse, TaskCounts, TaskStatus, TypeCount,
+    CreateQueueRequest, CreateQueueResponse, GetQueueInfoRequest, GetQueueInfoResponse, GetTaskStatsRequest,
+    GetTaskStatsResponse, ListTasksRequest, ListTasksResponse, QueryTaskRequest, QueryTaskResponse, TaskCounts,
+    TaskStatus, TypeCount,
 };
 use prost::Message as _;
 
@@ -27,7 +27,7 @@ pub(super) async fn create_queue(
 }
 
 pub(super) async fn queue_exists(transaction: Transaction, agent_id: &str) -> Result<(bool, Option<Mark>), Failure> {
-    Ok((transaction.row(sql::HEAD, [&agent_id, &Millis::MIN]).await?.is_some(), None))
+    Ok((transaction.row(sql::HEAD, [&agent_id, &Millis::MIN, &Millis::MAX]).await?.is_some(), None))
 }
 
 pub(super) async fn queue_info(
@@ -46,18 +46,20 @@ pub(super) async fn queue_info(
     Ok((answer, None))
 }
 
-pub(super) async fn delete_queue(
+/// Puts a queue out of sight; its number and how many tasks it has, if it was there.
+pub(super) async fn hide_queue(
     transaction: Transaction,
-    request: &DeleteQueueRequest,
-) -> Result<(DeleteQueueResponse, Option<Mark>), Failure> {
-    let agent_id = &*request.agent_id;
-    let Some(_) = transaction.row(sql::LOCK_QUEUE, [&agent_id]).await? else {
-        return Ok((DeleteQueueResponse::default(), None));
-    };
+    agent_id: &str,
+    hidden: &str,
+) -> Result<(Option<(i64, u64)>, Option<Mark>), Failure> {
     let any: Option<i16> = None;
-    let deleted: i64 = transaction.one(sql::COUNT, [&agent_id, &any]).await?.try_get(0)?;
-    transaction.commit_after(transaction.execute(sql::DELETE_QUEUE, [&agent_id])).await?;
-    Ok((DeleteQueueResponse { existed: true, deleted: deleted.unsigned_abs() }, Some(Mark::Claimable)))
+    let count = transaction.one(sql::COUNT, [&agent_id, &any]);
+    let hide = transaction.row(sql::HIDE, [&agent_id, &hidden]);
+    let (count, hide) = futures::try_join!(count, hide)?;
+    let Some(hide) = hide else { return Ok((None, None)) };
+    let (queue, deleted) = (hide.try_get::<_, i64>(0)?, count.try_get::<_, i64>(0)?);
+    transaction.commit().await?;
+    Ok((Some((queue, deleted.unsigned_abs())), Some(Mark::Any)))
 }
 
 pub(super) async fn query(

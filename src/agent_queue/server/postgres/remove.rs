@@ -4,6 +4,7 @@ use super::{
     super::{
         Mark, Millis,
         record::{Operation, Remembered, no_task, task_number},
+        store::{Clearing, STEP, Step, hidden},
     },
     failure::Failure,
     row, sql,
@@ -15,24 +16,60 @@ use crate::proto::agent_queue::{
 };
 use std::collections::HashSet;
 
+/// A step of a clearing; `going` where it is not the first.
 pub(super) async fn clear_queue(
     transaction: Transaction,
     request: &ClearQueueRequest,
+    going: Option<Clearing>,
     now: Millis,
-) -> Result<(ClearQueueResponse, Option<Mark>), Failure> {
+) -> Result<(Step, Option<Mark>), Failure> {
     let (agent_id, name) = (&*request.agent_id, &*request.client_request_id);
     let (head, remembered) = named(&transaction, agent_id, name, now).await?;
     if let Some(remembered) = remembered {
-        return Ok((remembered.answer(Operation::Clear, name)?, None));
+        return Ok((Step::Done(remembered.answer(Operation::Clear, name)?), None));
     }
-    let status = request.status.map(row::small::<i32>);
-    let deleted = delete(&transaction, agent_id, None, status, now).await?.len() as u64;
-    if deleted == 0 {
-        return Ok((ClearQueueResponse { deleted }, None));
+    let going = match going {
+        Some(going) => going,
+        None => {
+            let last: Option<i64> = transaction.one(sql::LAST_TASK, [&agent_id]).await?.try_get(0)?;
+            Clearing { until: last.unwrap_or_default(), after: 0, deleted: 0 }
+        }
+    };
+    let (status, most) = (request.status.map(row::small::<i32>), STEP as i64);
+    let row = transaction.one(sql::CLEAR, [&agent_id, &going.after, &going.until, &status, &now, &most]).await?;
+    let numbers = row.try_get::<_, Option<Vec<i64>>>(0)?.unwrap_or_default();
+    let mark = (!numbers.is_empty()).then_some(Mark::Changed);
+    let going = going.went_on(&numbers);
+    if numbers.len() == STEP {
+        transaction.commit().await?;
+        return Ok((Step::More(going), mark));
     }
-    let remembered = Remembered::clearing(deleted);
-    transaction.commit_after(remember(&transaction, head.queue, name, &remembered, now)).await?;
-    Ok((ClearQueueResponse { deleted }, Some(Mark::Changed)))
+    let deleted = going.deleted;
+    if deleted > 0 {
+        let remembered = Remembered::clearing(deleted);
+        transaction.commit_after(remember(&transaction, head.queue, name, &remembered, now)).await?;
+    }
+    Ok((Step::Done(ClearQueueResponse { deleted }), mark))
+}
+
+/// A step of deleting what a queue out of sight holds; returns whether there may be more.
+pub(super) async fn empty_queue(transaction: Transaction, queue: i64) -> Result<(bool, Option<Mark>), Failure> {
+    let mut room = STEP as i64;
+    for statement in [sql::EMPTY_TASKS, sql::EMPTY_NAMES, sql::EMPTY_CLAIMS] {
+        let gone = transaction.execute(statement, [&queue, &room]).await?;
+        room -= i64::try_from(gone).unwrap_or(room);
+    }
+    if room > 0 {
+        transaction.execute(sql::DELETE_QUEUE, [&queue]).await?;
+    }
+    transaction.commit().await?;
+    Ok((room <= 0, None))
+}
+
+/// A queue that was put out of sight and not emptied: its deletion was cut off.
+pub(super) async fn hidden_queue(transaction: Transaction) -> Result<(Option<i64>, Option<Mark>), Failure> {
+    let row = transaction.row(sql::HIDDEN, [&hidden()]).await?;
+    Ok((row.map(|row| row.try_get(0)).transpose()?, None))
 }
 
 pub(super) async fn delete_tasks(
@@ -46,7 +83,7 @@ pub(super) async fn delete_tasks(
         return Ok((remembered.answer(Operation::Delete, name)?, None));
     }
     let wanted: Vec<i64> = request.task_ids.iter().filter_map(|id| task_number(id)).collect();
-    let gone: HashSet<i64> = delete(&transaction, agent_id, Some(&wanted), None, now).await?.into_iter().collect();
+    let gone: HashSet<i64> = delete(&transaction, agent_id, &wanted, now).await?.into_iter().collect();
     let mut seen = HashSet::new();
     let once = request.task_ids.iter().filter(|id| seen.insert(id.as_str()));
     let missing = once.filter(|id| task_number(id).is_none_or(|number| !gone.contains(&number)));
@@ -116,14 +153,8 @@ async fn named(
 }
 
 /// Deletes tasks and remembers what they and their claims were called; returns their numbers.
-async fn delete(
-    transaction: &Transaction,
-    agent_id: &str,
-    numbers: Option<&[i64]>,
-    status: Option<i16>,
-    now: Millis,
-) -> Result<Vec<i64>, Failure> {
-    let row = transaction.one(sql::DELETE_TASKS, [&agent_id, &numbers, &status, &now]).await?;
+async fn delete(transaction: &Transaction, agent_id: &str, numbers: &[i64], now: Millis) -> Result<Vec<i64>, Failure> {
+    let row = transaction.one(sql::DELETE_TASKS, [&agent_id, &numbers, &now]).await?;
     Ok(row.try_get::<_, Option<Vec<i64>>>(0)?.unwrap_or_default())
 }
 

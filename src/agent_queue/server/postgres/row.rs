@@ -99,7 +99,7 @@ pub(super) struct Head {
 
 /// The queue's head; NOT_FOUND where there is no queue, and not before its overdue leases are given back.
 pub(super) async fn head(transaction: &Transaction, agent_id: &str, now: Millis) -> Result<Head, Failure> {
-    let row = transaction.row(sql::HEAD, [&agent_id, &now]).await?;
+    let row = transaction.row(sql::HEAD, [&agent_id, &now, &transaction.latest_lease_end(now)]).await?;
     read_head(row.as_ref(), agent_id)
 }
 
@@ -127,7 +127,8 @@ pub(super) async fn claim_head(
     claim_id: &str,
     now: Millis,
 ) -> Result<Known, Failure> {
-    let row = transaction.row(sql::CLAIM_HEAD, [&agent_id, &now, &claim_id]).await?;
+    let row =
+        transaction.row(sql::CLAIM_HEAD, [&agent_id, &now, &transaction.latest_lease_end(now), &claim_id]).await?;
     read_head(row.as_ref(), agent_id)?;
     let row = row.ok_or_else(|| no_queue(agent_id))?;
     let past = match (row.try_get::<_, Option<i64>>(4)?, row.try_get::<_, Option<i16>>(5)?) {

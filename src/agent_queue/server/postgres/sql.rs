@@ -17,6 +17,21 @@ macro_rules! columns {
     };
 }
 
+/// Remembers names and claims of the rows `gone`, since the argument named; gives their numbers.
+macro_rules! forget {
+    ($since:literal) => {
+        concat!(
+            "named AS (INSERT INTO agent_queue.name (queue, request_id, operation, number, done_at) \
+            SELECT queue, request_id, CASE WHEN retry_of = '' THEN 1 ELSE 2 END, number, ",
+            $since,
+            " FROM gone), claimed AS (INSERT INTO agent_queue.past_claim (queue, claim_id, number, over, over_at) \
+            SELECT queue, claim_id, number, 3, ",
+            $since,
+            " FROM gone WHERE claim_id IS NOT NULL) SELECT array_agg(number ORDER BY number) FROM gone"
+        )
+    };
+}
+
 /// Statements, and [`ALL`] of them: a connection prepares them when it is made, so that none is ever waited for between two others.
 macro_rules! statements {
     ($($(#[$doc:meta])* $name:ident = $($sql:expr),+;)*) => {
@@ -28,20 +43,36 @@ macro_rules! statements {
 
 statements! {
     /// The version of the database.
+    /// Its time, in milliseconds since 1970.
+    CLOCK = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
     HEALTH = "SELECT current_setting('server_version'), pg_is_in_recovery()";
 
     /// $2 now.
     CREATE = "INSERT INTO agent_queue.queue (agent_id, created_at) VALUES ($1, $2) ON CONFLICT DO NOTHING";
-    /// Its id and age, and whether leases are over at $2.
+    /// Its id and age, and whether leases are over at $2 or end after $3.
     HEAD = "SELECT id, created_at, EXISTS (SELECT FROM agent_queue.task WHERE queue = q.id AND status = 2 AND lease_until <= $2) \
+        OR EXISTS (SELECT FROM agent_queue.task WHERE queue = q.id AND status = 2 AND lease_until > $3) \
         FROM agent_queue.queue q WHERE agent_id = $1";
-    /// HEAD, and what is known of claim $3: the task that it holds or ended, or the one it held and why it is over.
-    CLAIM_HEAD = "SELECT id, created_at, EXISTS (SELECT FROM agent_queue.task WHERE queue = q.id AND status = 2 AND lease_until <= $2), \
-        (SELECT number FROM agent_queue.task WHERE queue = q.id AND claim_id = $3), p.number, p.over \
-        FROM agent_queue.queue q LEFT JOIN agent_queue.past_claim p ON p.queue = q.id AND p.claim_id = $3 WHERE agent_id = $1";
-    /// Nothing can be added to the queue from here on.
-    LOCK_QUEUE = "SELECT id FROM agent_queue.queue WHERE agent_id = $1 FOR UPDATE";
-    DELETE_QUEUE = "DELETE FROM agent_queue.queue WHERE agent_id = $1";
+    /// HEAD, and what is known of claim $4: the task that it holds or ended, or the one it held and
+    /// why it is over.
+    CLAIM_HEAD = "SELECT id, created_at, EXISTS (SELECT FROM agent_queue.task WHERE queue = q.id AND status = 2 AND lease_until <= $2) \
+        OR EXISTS (SELECT FROM agent_queue.task WHERE queue = q.id AND status = 2 AND lease_until > $3), \
+        (SELECT number FROM agent_queue.task WHERE queue = q.id AND claim_id = $4), p.number, p.over \
+        FROM agent_queue.queue q LEFT JOIN agent_queue.past_claim p ON p.queue = q.id AND p.claim_id = $4 WHERE agent_id = $1";
+    /// Gives a queue the name $2 and its number, which no request can have: nothing is added to it
+    /// from here on.
+    HIDE = "UPDATE agent_queue.queue SET agent_id = $2 || id WHERE agent_id = $1 RETURNING id";
+    /// A queue whose name begins with $1.
+    HIDDEN = "SELECT id FROM agent_queue.queue WHERE starts_with(agent_id, $1) LIMIT 1";
+    /// $1 queue, $2 how many.
+    EMPTY_TASKS = "DELETE FROM agent_queue.task WHERE queue = $1 AND number IN \
+        (SELECT number FROM agent_queue.task WHERE queue = $1 LIMIT $2)";
+    EMPTY_NAMES = "DELETE FROM agent_queue.name WHERE queue = $1 AND request_id IN \
+        (SELECT request_id FROM agent_queue.name WHERE queue = $1 LIMIT $2)";
+    EMPTY_CLAIMS = "DELETE FROM agent_queue.past_claim WHERE queue = $1 AND claim_id IN \
+        (SELECT claim_id FROM agent_queue.past_claim WHERE queue = $1 LIMIT $2)";
+    /// $1 queue.
+    DELETE_QUEUE = "DELETE FROM agent_queue.queue WHERE id = $1";
 
     /// New tasks: arrays of $2 names, $3 types, $4 custom types, $5 payloads, $6 priorities; $7 now, $8 what they retry.
     ADD = "INSERT INTO agent_queue.task (queue, request_id, type, custom_type, payload, priority, status, created_at, retry_of) \
@@ -71,9 +102,9 @@ statements! {
     TASK = "SELECT ", columns!(), " FROM agent_queue.task WHERE queue = ", queue!(), " AND number = $2";
     /// Task $2, which nobody else changes until the transaction ends.
     LOCK_TASK = "SELECT ", columns!(), " FROM agent_queue.task WHERE queue = ", queue!(), " AND number = $2 FOR UPDATE";
-    /// Some tasks whose leases are over at $2.
-    LOCK_OVERDUE = "SELECT ", columns!(), " FROM agent_queue.task WHERE queue = ", queue!(), " AND status = 2 AND lease_until <= $2 \
-        ORDER BY number LIMIT 100 FOR UPDATE";
+    /// Some tasks whose leases are over at $2 or end after $3.
+    LOCK_OVERDUE = "SELECT ", columns!(), " FROM agent_queue.task WHERE queue = ", queue!(), " AND status = 2 AND (lease_until <= $2 OR lease_until > $3) \
+        ORDER BY number LIMIT 500 FOR UPDATE";
     /// $1 number; the rest in the order of [`row::save`](super::row::save).
     SAVE = "UPDATE agent_queue.task SET claim_id = $3, lost = $4, status = $5, result = $6, error_message = $7, claimed_at = $8, \
         finished_at = $9, lease_until = $10, claims = $11, changed = pg_current_xact_id() \
@@ -82,15 +113,17 @@ statements! {
     OVER = "INSERT INTO agent_queue.past_claim (queue, claim_id, number, over, over_at) \
         SELECT id, $2, $3, $4, $5 FROM agent_queue.queue WHERE agent_id = $1";
 
-    /// Deletes the tasks $2, or all for NULL, that have status $3, or any for NULL; remembers their names and claims since $4.
-    DELETE_TASKS = "WITH gone AS (DELETE FROM agent_queue.task WHERE queue = ", queue!(), " \
-            AND ($2::bigint[] IS NULL OR number = ANY($2)) AND ($3::smallint IS NULL OR status = $3) \
-            RETURNING queue, number, request_id, claim_id, retry_of), \
-        named AS (INSERT INTO agent_queue.name (queue, request_id, operation, number, done_at) \
-            SELECT queue, request_id, CASE WHEN retry_of = '' THEN 1 ELSE 2 END, number, $4 FROM gone), \
-        claimed AS (INSERT INTO agent_queue.past_claim (queue, claim_id, number, over, over_at) \
-            SELECT queue, claim_id, number, 3, $4 FROM gone WHERE claim_id IS NOT NULL) \
-        SELECT array_agg(number) FROM gone";
+    /// The number of the last task.
+    LAST_TASK = "SELECT max(number) FROM agent_queue.task WHERE queue = ", queue!();
+    /// $6 tasks after $2 and up to $3 that have status $4, or any for NULL; else as DELETE_TASKS.
+    CLEAR = "WITH found AS (SELECT queue, number FROM agent_queue.task WHERE queue = ", queue!(), " \
+            AND number > $2 AND number <= $3 AND ($4::smallint IS NULL OR status = $4) ORDER BY number LIMIT $6 FOR UPDATE), \
+        gone AS (DELETE FROM agent_queue.task t USING found WHERE t.queue = found.queue AND t.number = found.number \
+            RETURNING t.queue, t.number, t.request_id, t.claim_id, t.retry_of), ",
+        forget!("$5");
+    /// Deletes the tasks $2; remembers their names and claims since $3.
+    DELETE_TASKS = "WITH gone AS (DELETE FROM agent_queue.task WHERE queue = ", queue!(), " AND number = ANY($2::bigint[]) \
+            RETURNING queue, number, request_id, claim_id, retry_of), ", forget!("$3");
 
     /// How many tasks have status $2, or any for NULL.
     COUNT = "SELECT count(*) FROM agent_queue.task WHERE queue = ", queue!(), " AND ($2::smallint IS NULL OR status = $2)";
@@ -120,11 +153,11 @@ statements! {
 
     /// Tasks that ended before $1.
     PRUNE_TASKS = "DELETE FROM agent_queue.task WHERE (queue, number) IN (SELECT queue, number FROM agent_queue.task \
-        WHERE finished_at < $1 LIMIT 1000 FOR UPDATE SKIP LOCKED)";
+        WHERE finished_at < $1 LIMIT 500 FOR UPDATE SKIP LOCKED)";
     /// Names whose work was done before $1.
     PRUNE_NAMES = "DELETE FROM agent_queue.name WHERE (queue, request_id) IN (SELECT queue, request_id FROM agent_queue.name \
-        WHERE done_at < $1 LIMIT 1000 FOR UPDATE SKIP LOCKED)";
+        WHERE done_at < $1 LIMIT 500 FOR UPDATE SKIP LOCKED)";
     /// Claims that were over before $1.
     PRUNE_CLAIMS = "DELETE FROM agent_queue.past_claim WHERE (queue, claim_id) IN (SELECT queue, claim_id FROM agent_queue.past_claim \
-        WHERE over_at < $1 LIMIT 1000 FOR UPDATE SKIP LOCKED)";
+        WHERE over_at < $1 LIMIT 500 FOR UPDATE SKIP LOCKED)";
 }

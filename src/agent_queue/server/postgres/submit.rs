@@ -3,7 +3,7 @@
 use super::{
     super::{
         Mark, Millis,
-        record::{Operation, Record, Remembered, no_queue, no_task, task_id, task_number},
+        record::{Operation, Record, Remembered, no_task, task_id, task_number},
     },
     failure::Failure,
     row, sql,
@@ -34,7 +34,8 @@ pub(super) async fn submit(
     }
     transaction.commit().await?;
     // Also when all were there before: whoever added them may have died before it told.
-    Ok((BatchSubmitTasksResponse { tasks }, Some(Mark::Claimable)))
+    let mark = Mark::Claimable(u32::try_from(tasks.len()).unwrap_or(u32::MAX));
+    Ok((BatchSubmitTasksResponse { tasks }, Some(mark)))
 }
 
 pub(super) async fn retry(
@@ -52,7 +53,7 @@ pub(super) async fn retry(
         transaction.row(sql::TASK, [&agent_id, &number])
     )?;
     if let Some(row) = named.or(named_task) {
-        return Ok((row::remembered(&row)?.1.retried(name)?, Some(Mark::Claimable)));
+        return Ok((row::remembered(&row)?.1.retried(name)?, Some(Mark::Claimable(1))));
     }
     let failed = failed.ok_or_else(|| no_task(agent_id, &request.task_id))?;
     // Its number is given when it is added.
@@ -67,7 +68,7 @@ pub(super) async fn retry(
     let added = add(&transaction, agent_id, &[again], &task.retry_of, now).await?;
     let number = added.new.get(name).copied().ok_or(Failure::Again)?;
     transaction.commit().await?;
-    Ok((RetryTaskResponse { task_id: task_id(number) }, Some(Mark::Claimable)))
+    Ok((RetryTaskResponse { task_id: task_id(number) }, Some(Mark::Claimable(1))))
 }
 
 /// What became of the names of new tasks.
@@ -120,7 +121,7 @@ async fn add(
         }
     }
     if added.new.is_empty() && added.known.is_empty() {
-        transaction.row(sql::HEAD, [&agent_id, &now]).await?.ok_or_else(|| no_queue(agent_id))?;
+        row::head(transaction, agent_id, now).await?;
     }
     Ok(added)
 }

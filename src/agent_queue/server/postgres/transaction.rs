@@ -1,6 +1,9 @@
 //! One transaction, with as few round trips as its logic allows: what can be sent together is sent together.
 
-use super::failure::{Failure, unavailable};
+use super::{
+    super::Millis,
+    failure::{Failure, unavailable},
+};
 use deadpool_postgres::{Object, Pool};
 use futures::FutureExt;
 use std::{
@@ -18,14 +21,20 @@ pub(super) type Argument<'a> = &'a (dyn ToSql + Sync);
 pub(super) struct Transaction {
     client: Object,
     open: AtomicBool,
+    lease: Millis,
 }
 
 impl Transaction {
     /// Begins one. The message goes out with the first statement's.
-    pub(super) async fn begin(pool: &Pool) -> Result<Self, Failure> {
-        let transaction = Self { client: pool.get().await?, open: AtomicBool::new(true) };
+    pub(super) async fn begin(pool: &Pool, lease: Millis) -> Result<Self, Failure> {
+        let transaction = Self { client: pool.get().await?, open: AtomicBool::new(true), lease };
         transaction.send("BEGIN");
         Ok(transaction)
+    }
+
+    /// When a lease ends that begins now.
+    pub(super) fn latest_lease_end(&self, now: Millis) -> Millis {
+        now.saturating_add(self.lease)
     }
 
     /// Carries out a statement, which every connection has prepared ([`sql::ALL`](super::sql::ALL)).

@@ -1,20 +1,19 @@
 //! The queues in one SQLite file: WAL, `synchronous=FULL`, and one writer whose commits are shared by everybody who waits.
 
+mod damage;
+mod file;
 mod read;
 mod rows;
 mod schema;
 mod worker;
 mod write;
 
-use super::{Board, Changes, Claimed, Millis, Settings, Store};
+use super::{Board, Changes, Claimed, Millis, Settings, Store, store::Step};
 use crate::proto::agent_queue::*;
+use damage::{Damage, Inspector};
+use file::Place;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
-use std::{
-    fmt,
-    path::{Path, PathBuf},
-    thread,
-    time::Duration,
-};
+use std::{fmt, path::Path, thread, time::Duration};
 use tonic::Status;
 use worker::{Trouble, Work, Worker};
 
@@ -32,11 +31,17 @@ const PRUNE_STEP: i64 = 200;
 /// watch when that process makes a change.
 #[derive(Debug)]
 pub struct SqliteStore {
-    path: PathBuf,
+    place: Place,
     settings: Settings,
     board: Board,
-    writer: Worker,
+    damage: Damage,
+    // Dropped in this order: the writer is the last, because only it can leave the file whole, with
+    // nothing beside it.
+    _inspector: Inspector,
     reader: Worker,
+    /// For what reads a whole queue: counts and times.
+    counter: Worker,
+    writer: Worker,
 }
 
 /// Why a file cannot be used: a sentence that names it.
@@ -48,55 +53,82 @@ impl SqliteStore {
     pub fn open(path: &Path, settings: Settings) -> Result<Self, SqliteError> {
         let trouble =
             |error: &dyn fmt::Display| SqliteError(format!("the database {} cannot be used: {error}", path.display()));
-        let mut writer = Connection::open(path).map_err(|error| trouble(&error))?;
+        let place = Place::make(path).map_err(|error| trouble(&error))?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut writer = Connection::open_with_flags(path, flags).map_err(|error| trouble(&error))?;
         tune(&writer).map_err(|error| trouble(&error))?;
         schema::migrate(&mut writer, schema::STEPS).map_err(|error| trouble(&error))?;
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let reader = Connection::open_with_flags(path, flags).map_err(|error| trouble(&error))?;
-        reader.busy_timeout(BUSY).map_err(|error| trouble(&error))?;
-        reader.set_prepared_statement_cache_capacity(64);
-        let board = Board::default();
+        let reader = || {
+            let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+            let reader = Connection::open_with_flags(path, flags).map_err(|error| trouble(&error))?;
+            reader.busy_timeout(BUSY).map_err(|error| trouble(&error))?;
+            reader.set_prepared_statement_cache_capacity(64);
+            Ok(reader)
+        };
+        let (board, damage) = (Board::default(), Damage::default());
+        let worker = |name, connection, behavior| {
+            Worker::start(name, connection, behavior, board.clone(), damage.clone()).map_err(|error| trouble(&error))
+        };
         Ok(Self {
-            path: path.into(),
+            place,
             settings,
-            writer: Worker::start("sqlite-writer", writer, TransactionBehavior::Immediate, board.clone())
-                .map_err(|error| trouble(&error))?,
-            reader: Worker::start("sqlite-reader", reader, TransactionBehavior::Deferred, board.clone())
-                .map_err(|error| trouble(&error))?,
+            _inspector: Inspector::start(reader()?, damage.clone()).map_err(|error| trouble(&error))?,
+            reader: worker("sqlite-reader", reader()?, TransactionBehavior::Deferred)?,
+            counter: worker("sqlite-counter", reader()?, TransactionBehavior::Deferred)?,
+            writer: worker("sqlite-writer", writer, TransactionBehavior::Immediate)?,
             board,
+            damage,
         })
     }
 
+    /// Changes something in a queue, once what is overdue in it has been given back.
     async fn write<T: Send + 'static>(
-        &self,
-        job: impl FnOnce(&mut Work<'_>, &Settings) -> Result<T, Trouble> + Send + 'static,
-    ) -> Result<T, Status> {
-        let settings = self.settings;
-        self.writer.run(move |work| job(work, &settings)).await
-    }
-
-    /// Looks at a queue; what is overdue is given back first.
-    async fn read<T: Send + 'static>(
         &self,
         agent_id: &str,
         now: Millis,
-        job: impl FnOnce(&Work<'_>, &str) -> Result<T, Trouble> + Send + 'static,
+        mut job: impl FnOnce(&mut Work<'_>, &Settings) -> Result<T, Trouble> + Send + 'static,
     ) -> Result<T, Status> {
-        let agent = agent_id.to_owned();
-        let looked = self.reader.run(move |work| match work.overdue(&agent, now)? {
-            true => Ok(Err(job)),
-            false => job(work, &agent).map(Ok),
-        });
-        let job = match looked.await? {
-            Ok(answer) => return Ok(answer),
-            Err(job) => job,
-        };
-        let agent = agent_id.to_owned();
-        self.write(move |work, settings| {
-            work.expire_queue(&agent, settings, now)?;
-            job(work, &agent)
-        })
-        .await
+        loop {
+            let (settings, agent_id) = (self.settings, agent_id.to_owned());
+            let tried = self.writer.run(move |work| match work.expire(&agent_id, &settings, now)? {
+                true => job(work, &settings).map(Ok),
+                false => Ok(Err(job)),
+            });
+            match tried.await? {
+                Ok(answer) => return Ok(answer),
+                // Others have their turn before it goes on.
+                Err(again) => job = again,
+            }
+        }
+    }
+
+    /// Looks at a queue; what is overdue is given back first. What reads much has a reader of its
+    /// own.
+    async fn read<T: Send + 'static>(
+        &self,
+        reader: &Worker,
+        agent_id: &str,
+        now: Millis,
+        mut job: impl FnOnce(&Work<'_>, &str) -> Result<T, Trouble> + Send + 'static,
+    ) -> Result<T, Status> {
+        loop {
+            let (settings, agent) = (self.settings, agent_id.to_owned());
+            let looked = reader.run(move |work| match work.overdue(&agent, &settings, now)? {
+                true => Ok(Err(job)),
+                false => job(work, &agent).map(Ok),
+            });
+            match looked.await? {
+                Ok(answer) => return Ok(answer),
+                Err(again) => job = again,
+            }
+            self.write(agent_id, now, |_, _| Ok(())).await?;
+        }
+    }
+
+    /// Deletes what a queue out of sight holds.
+    async fn empty_queue(&self, queue: i64) -> Result<(), Status> {
+        while self.writer.run(move |work| work.empty_queue(queue)).await? {}
+        Ok(())
     }
 }
 
@@ -136,13 +168,15 @@ impl Store for SqliteStore {
     }
 
     async fn health(&self) -> Result<String, Status> {
-        self.reader.run(|work| work.answers()).await?;
+        self.damage.check()?;
+        let place = self.place.clone();
+        self.reader.run(move |work| Ok(place.still_there().and(Ok(work.answers()?))?)).await?;
         self.writer.run(|work| work.answers()).await?;
-        Ok(format!("SQLite {} in {}", rusqlite::version(), self.path.display()))
+        Ok(format!("SQLite {}", rusqlite::version()))
     }
 
     async fn create_queue(&self, request: CreateQueueRequest, now: Millis) -> Result<CreateQueueResponse, Status> {
-        self.write(move |work, _| work.create_queue(&request, now)).await
+        self.writer.run(move |work| work.create_queue(&request, now)).await
     }
 
     async fn queue_exists(&self, request: QueueExistsRequest) -> Result<QueueExistsResponse, Status> {
@@ -150,32 +184,46 @@ impl Store for SqliteStore {
     }
 
     async fn queue_info(&self, request: GetQueueInfoRequest, now: Millis) -> Result<GetQueueInfoResponse, Status> {
-        self.read(&request.agent_id, now, |work, agent_id| work.info(agent_id)).await
+        self.read(&self.counter, &request.agent_id, now, |work, agent_id| work.info(agent_id)).await
     }
 
     async fn clear_queue(&self, request: ClearQueueRequest, now: Millis) -> Result<ClearQueueResponse, Status> {
-        self.write(move |work, settings| work.clear_queue(&request, settings, now)).await
+        let mut going = None;
+        loop {
+            let step = request.clone();
+            let step = self.write(&request.agent_id, now, move |work, _| work.clear_queue(&step, going, now));
+            match step.await? {
+                Step::Done(answer) => return Ok(answer),
+                Step::More(clearing) => going = Some(clearing),
+            }
+        }
     }
 
     async fn delete_queue(&self, request: DeleteQueueRequest, _: Millis) -> Result<DeleteQueueResponse, Status> {
-        self.write(move |work, _| work.delete_queue(&request)).await
+        let hidden = self.writer.run(move |work| work.hide_queue(&request.agent_id)).await?;
+        let Some((queue, deleted)) = hidden else { return Ok(DeleteQueueResponse::default()) };
+        self.empty_queue(queue).await?;
+        Ok(DeleteQueueResponse { existed: true, deleted })
     }
 
     async fn submit(&self, request: BatchSubmitTasksRequest, now: Millis) -> Result<BatchSubmitTasksResponse, Status> {
-        self.write(move |work, settings| work.submit(request, settings, now)).await
+        let agent_id = request.agent_id.clone();
+        self.write(&agent_id, now, move |work, _| work.submit(request, now)).await
     }
 
     async fn claim(&self, request: GetTaskRequest, now: Millis) -> Result<Claimed, Status> {
-        self.write(move |work, settings| work.claim(&request, settings, now)).await
+        let agent_id = request.agent_id.clone();
+        self.write(&agent_id, now, move |work, settings| work.claim(&request, settings, now)).await
     }
 
     async fn update(&self, request: UpdateTaskStatusRequest, now: Millis) -> Result<UpdateTaskStatusResponse, Status> {
-        self.write(move |work, settings| work.update(&request, settings, now)).await
+        let agent_id = request.agent_id.clone();
+        self.write(&agent_id, now, move |work, settings| work.update(&request, settings, now)).await
     }
 
     async fn query(&self, request: QueryTaskRequest, now: Millis) -> Result<QueryTaskResponse, Status> {
         let agent_id = request.agent_id.clone();
-        self.read(&agent_id, now, move |work, _| work.query(&request)).await
+        self.read(&self.reader, &agent_id, now, move |work, _| work.query(&request)).await
     }
 
     async fn delete_tasks(
@@ -183,36 +231,39 @@ impl Store for SqliteStore {
         request: BatchDeleteTasksRequest,
         now: Millis,
     ) -> Result<BatchDeleteTasksResponse, Status> {
-        self.write(move |work, settings| work.delete_tasks(&request, settings, now)).await
+        let agent_id = request.agent_id.clone();
+        self.write(&agent_id, now, move |work, _| work.delete_tasks(&request, now)).await
     }
 
     async fn cancel(&self, request: CancelTaskRequest, now: Millis) -> Result<CancelTaskResponse, Status> {
-        self.write(move |work, settings| work.cancel(&request, settings, now)).await
+        let agent_id = request.agent_id.clone();
+        self.write(&agent_id, now, move |work, _| work.cancel(&request, now)).await
     }
 
     async fn retry(&self, request: RetryTaskRequest, now: Millis) -> Result<RetryTaskResponse, Status> {
-        self.write(move |work, settings| work.retry(request, settings, now)).await
+        let agent_id = request.agent_id.clone();
+        self.write(&agent_id, now, move |work, _| work.retry(request, now)).await
     }
 
     async fn list(&self, request: ListTasksRequest, now: Millis) -> Result<ListTasksResponse, Status> {
         let agent_id = request.agent_id.clone();
-        self.read(&agent_id, now, move |work, _| work.list(&request)).await
+        self.read(&self.counter, &agent_id, now, move |work, _| work.list(&request)).await
     }
 
     async fn stats(&self, request: GetTaskStatsRequest, now: Millis) -> Result<GetTaskStatsResponse, Status> {
-        self.read(&request.agent_id, now, move |work, agent_id| work.stats(agent_id, now)).await
+        self.read(&self.counter, &request.agent_id, now, move |work, agent_id| work.stats(agent_id, now)).await
     }
 
     async fn changes(&self, agent_id: &str, cursor: Option<u64>, now: Millis) -> Result<Changes, Status> {
-        self.read(agent_id, now, move |work, agent_id| work.changes(agent_id, cursor)).await
+        self.read(&self.reader, agent_id, now, move |work, agent_id| work.changes(agent_id, cursor)).await
     }
 
     async fn prune(&self, now: Millis) -> Result<bool, Status> {
-        self.write(move |work, settings| {
-            let kept = i64::try_from(settings.keep_finished.as_millis()).unwrap_or(i64::MAX);
-            work.prune(now.saturating_sub(kept), PRUNE_STEP)
-        })
-        .await
+        if let Some(queue) = self.writer.run(|work| work.hidden_queue()).await? {
+            self.empty_queue(queue).await?;
+        }
+        let kept = i64::try_from(self.settings.keep_finished.as_millis()).unwrap_or(i64::MAX);
+        self.writer.run(move |work| work.prune(now.saturating_sub(kept), PRUNE_STEP)).await
     }
 }
 

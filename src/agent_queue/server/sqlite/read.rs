@@ -2,8 +2,8 @@
 
 use super::{
     super::{
-        Changes, Millis,
-        record::{no_queue, task_id, timestamp},
+        Changes, Millis, Settings,
+        record::{latest_lease_end, no_queue, task_id, timestamp},
         store::{MAX_CHANGES, Room},
     },
     rows::{COLUMNS, record},
@@ -22,13 +22,14 @@ impl Work<'_> {
         Ok(self.queue(agent_id)?.ok_or_else(|| no_queue(agent_id))?)
     }
 
-    /// Whether a lease of the queue has ended and nobody has noticed yet.
-    pub(super) fn overdue(&self, agent_id: &str, now: Millis) -> Outcome<bool> {
+    /// Whether a lease of the queue has ended, or is too long, and nobody has noticed yet.
+    pub(super) fn overdue(&self, agent_id: &str, settings: &Settings, now: Millis) -> Outcome<bool> {
         let queue = self.look(agent_id)?;
-        let mut select = self
-            .sql
-            .prepare_cached("SELECT 1 FROM tasks WHERE queue = ?1 AND status = 2 AND lease_until <= ?2 LIMIT 1")?;
-        Ok(select.exists([queue, now])?)
+        let mut select = self.sql.prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM tasks WHERE queue = ?1 AND status = 2 AND lease_until <= ?2) \
+             OR EXISTS (SELECT 1 FROM tasks WHERE queue = ?1 AND status = 2 AND lease_until > ?3)",
+        )?;
+        Ok(select.query_row([queue, now, latest_lease_end(settings, now)], |row| row.get(0))?)
     }
 
     pub(super) fn info(&self, agent_id: &str) -> Outcome<GetQueueInfoResponse> {

@@ -1,6 +1,6 @@
 //! The file's tables, their version, and the steps from one version to the next.
 
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 
 /// The steps: the n-th makes version n out of version n - 1.
 pub(super) const STEPS: &[&str] = &[include_str!("schema.sql")];
@@ -20,7 +20,7 @@ pub(super) fn migrate(connection: &mut Connection, steps: &[&str]) -> Result<(),
     let tables: i64 =
         transaction.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(words)?;
     if version == 0 && tables > 0 {
-        return Err("it is the database of something else".into());
+        return Err(FOREIGN.into());
     }
     for step in steps.iter().skip(version as usize) {
         transaction.execute_batch(step).map_err(words)?;
@@ -28,8 +28,26 @@ pub(super) fn migrate(connection: &mut Connection, steps: &[&str]) -> Result<(),
     if version < newest {
         transaction.execute_batch(&format!("PRAGMA user_version = {newest}")).map_err(words)?;
     }
+    // Others count versions in the same place.
+    for columns in OURS {
+        transaction.prepare(columns).map_err(|error| match error {
+            rusqlite::Error::SqlInputError { .. } => FOREIGN.to_owned(),
+            error if error.sqlite_error_code() == Some(ErrorCode::Unknown) => FOREIGN.to_owned(),
+            error => words(error),
+        })?;
+    }
     transaction.commit().map_err(words)
 }
+
+const FOREIGN: &str = "it is the database of something else";
+/// What every version has.
+const OURS: [&str; 5] = [
+    "SELECT cursor, last_task FROM meta",
+    "SELECT id, agent_id, created_at FROM queues",
+    "SELECT queue, number, status, changed, request_id, claim_id, lease_until FROM tasks",
+    "SELECT queue, name, operation, answer, number, changed FROM requests",
+    "SELECT queue, claim_id, number, over FROM claims",
+];
 
 #[cfg(test)]
 mod tests {
@@ -67,6 +85,8 @@ mod tests {
     fn the_database_of_something_else_is_left_alone() {
         let mut file = Connection::open_in_memory().expect("opened");
         file.execute_batch("CREATE TABLE songs (name TEXT)").expect("made");
+        assert_eq!(migrate(&mut file, STEPS), Err("it is the database of something else".into()));
+        file.execute_batch("PRAGMA user_version = 1").expect("written");
         assert_eq!(migrate(&mut file, STEPS), Err("it is the database of something else".into()));
     }
 }

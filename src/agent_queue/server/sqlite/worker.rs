@@ -1,9 +1,12 @@
 //! A thread with a connection of its own, and jobs for it. The writer's jobs share transactions: many commits become one.
 
-use super::super::{Board, Mark};
+use super::{
+    super::{Board, Mark, store::STEP},
+    damage::Damage,
+};
 use rusqlite::{Connection, TransactionBehavior};
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     thread::{self, JoinHandle},
 };
 use tokio::sync::{mpsc, oneshot};
@@ -28,7 +31,9 @@ pub(super) enum Trouble {
 pub(super) struct Work<'a> {
     pub(super) sql: &'a Connection,
     pub(super) meta: Meta,
-    pub(super) news: HashSet<(String, Mark)>,
+    pub(super) news: HashMap<String, Mark>,
+    /// How many rows the long operations of this transaction may still change.
+    pub(super) room: usize,
 }
 
 /// The row of counters.
@@ -57,9 +62,10 @@ impl Worker {
         connection: Connection,
         behavior: TransactionBehavior,
         board: Board,
+        damage: Damage,
     ) -> std::io::Result<Self> {
         let (jobs, inbox) = mpsc::channel(QUEUE);
-        let run = move || run(connection, behavior, inbox, &board);
+        let run = move || run(connection, behavior, inbox, &board, &damage);
         let thread = thread::Builder::new().name(name.into()).spawn(run)?;
         Ok(Self { jobs: Some(jobs), thread: Some(thread) })
     }
@@ -104,6 +110,7 @@ fn run(
     behavior: TransactionBehavior,
     mut inbox: mpsc::Receiver<(Job, oneshot::Sender<Status>)>,
     board: &Board,
+    damage: &Damage,
 ) {
     let mut batch = Vec::with_capacity(BATCH);
     // What comes while a batch is on its way to the disk is the next one.
@@ -111,23 +118,40 @@ fn run(
         let (jobs, failures): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
         match transact(&mut connection, behavior, jobs) {
             Ok((outcomes, news)) => {
+                news.iter().for_each(|(agent_id, mark)| board.mark(agent_id, *mark));
                 for (outcome, failure) in outcomes.into_iter().zip(failures) {
                     match outcome {
                         Ok(done) => done(),
                         Err(status) => drop(failure.send(status)),
                     }
                 }
-                news.iter().for_each(|(agent_id, mark)| board.mark(agent_id, *mark));
             }
             Err(error) => {
+                damage.note(&error);
                 let status = Status::unavailable(format!("the database failed: {error}"));
                 failures.into_iter().for_each(|failure| drop(failure.send(status.clone())));
             }
         }
     }
+    close(connection);
 }
 
-type Outcomes = (Vec<Result<Done, Status>>, HashSet<(String, Mark)>);
+/// Puts everything into the one file, so that a copy of it is a copy of the queues.
+fn close(connection: Connection) {
+    if !connection.is_readonly("main").unwrap_or(true) {
+        let copied = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0));
+        // Another process has the file open, or the disk is full: what is beside the file belongs
+        // to it.
+        if copied != Ok(false) {
+            tracing::warn!(?copied, "the database's -wal file could not be put into it; keep the two together");
+        }
+    }
+    if let Err((_, error)) = connection.close() {
+        tracing::warn!(%error, "the database could not be closed");
+    }
+}
+
+type Outcomes = (Vec<Result<Done, Status>>, HashMap<String, Mark>);
 
 /// One transaction with all these jobs. A refused job has changed nothing; one that the database fails takes all with it.
 fn transact(
@@ -138,7 +162,7 @@ fn transact(
     let transaction = connection.transaction_with_behavior(behavior)?;
     let read = |row: &rusqlite::Row<'_>| Ok(Meta { cursor: row.get(0)?, last_task: row.get(1)? });
     let before = transaction.prepare_cached("SELECT cursor, last_task FROM meta")?.query_row([], read)?;
-    let mut work = Work { sql: &transaction, meta: before, news: HashSet::new() };
+    let mut work = Work { sql: &transaction, meta: before, news: HashMap::new(), room: STEP };
     let mut outcomes = Vec::with_capacity(jobs.len());
     for job in jobs {
         outcomes.push(match job(&mut work) {
@@ -165,7 +189,10 @@ impl Work<'_> {
 
     /// To be told after the commit.
     pub(super) fn mark(&mut self, agent_id: &str, mark: Mark) {
-        self.news.insert((agent_id.to_owned(), mark));
+        match self.news.get_mut(agent_id) {
+            Some(known) => *known = known.and(mark),
+            None => drop(self.news.insert(agent_id.to_owned(), mark)),
+        }
     }
 }
 

@@ -4,9 +4,10 @@ use super::{
     super::{
         Claimed, Mark, Millis, Settings,
         record::{
-            Operation, Over, PastClaim, Record, Remembered, Updated, millis, no_queue, no_task, not_held, task_id,
-            task_number,
+            Operation, Over, PastClaim, Record, Remembered, Updated, latest_lease_end, millis, no_queue, no_task,
+            not_held, task_id, task_number,
         },
+        store::{Clearing, Step, hidden},
     },
     rows::number,
     worker::{Trouble, Work},
@@ -18,11 +19,9 @@ use std::collections::HashSet;
 type Outcome<T> = Result<T, Trouble>;
 
 impl Work<'_> {
-    /// The queue's number; what is overdue in it has been given back.
-    fn enter(&mut self, agent_id: &str, settings: &Settings, now: Millis) -> Outcome<i64> {
-        let queue = self.queue(agent_id)?.ok_or_else(|| no_queue(agent_id))?;
-        self.expire(agent_id, queue, settings, now)?;
-        Ok(queue)
+    /// The queue's number. What is overdue in it was given back before the operation.
+    fn enter(&self, agent_id: &str) -> Outcome<i64> {
+        Ok(self.queue(agent_id)?.ok_or_else(|| no_queue(agent_id))?)
     }
 
     pub(super) fn queue(&self, agent_id: &str) -> rusqlite::Result<Option<i64>> {
@@ -30,23 +29,33 @@ impl Work<'_> {
         select.query_row([agent_id], |row| row.get(0)).optional()
     }
 
-    fn expire(&mut self, agent_id: &str, queue: i64, settings: &Settings, now: Millis) -> Outcome<()> {
+    /// Gives back what is overdue in a queue, if it is there, and shortens leases that another
+    /// clock made too long. Returns whether all
+    /// is done; otherwise the transaction has no more room.
+    pub(super) fn expire(&mut self, agent_id: &str, settings: &Settings, now: Millis) -> Outcome<bool> {
         const OVERDUE: &str = "queue = ?1 AND status = 2 AND lease_until <= ?2 ORDER BY lease_until";
+        const TOO_LONG: &str = "queue = ?1 AND status = 2 AND lease_until > ?2 ORDER BY lease_until DESC";
+        let Some(queue) = self.queue(agent_id)? else { return Ok(true) };
         while let Some(mut record) = self.first(agent_id, OVERDUE, [queue, now])? {
+            if self.room == 0 {
+                return Ok(false);
+            }
+            self.room -= 1;
             let ended_at = millis(record.task.lease_until.as_ref());
             self.claim_is_over(queue, &record.claim_id, number(&record), Over::Lost, ended_at)?;
             record.lose(settings);
             self.keep(&record)?;
         }
-        Ok(())
-    }
-
-    /// Gives back what is overdue in a queue, if it is there.
-    pub(super) fn expire_queue(&mut self, agent_id: &str, settings: &Settings, now: Millis) -> Outcome<()> {
-        match self.queue(agent_id)? {
-            Some(queue) => self.expire(agent_id, queue, settings, now),
-            None => Ok(()),
+        let latest = latest_lease_end(settings, now);
+        while let Some(mut record) = self.first(agent_id, TOO_LONG, [queue, latest])? {
+            if self.room == 0 {
+                return Ok(false);
+            }
+            self.room -= 1;
+            record.shorten(settings, now);
+            self.keep(&record)?;
         }
+        Ok(true)
     }
 
     pub(super) fn create_queue(&mut self, request: &CreateQueueRequest, now: Millis) -> Outcome<CreateQueueResponse> {
@@ -57,56 +66,87 @@ impl Work<'_> {
         Ok(CreateQueueResponse { already_exists: made == 0 })
     }
 
+    /// A step of a clearing; `going` where it is not the first.
     pub(super) fn clear_queue(
         &mut self,
         request: &ClearQueueRequest,
-        settings: &Settings,
+        going: Option<Clearing>,
         now: Millis,
-    ) -> Outcome<ClearQueueResponse> {
+    ) -> Outcome<Step> {
         let ClearQueueRequest { agent_id, client_request_id: name, status, .. } = request;
-        let queue = self.enter(agent_id, settings, now)?;
+        let queue = self.enter(agent_id)?;
+        let going = going.unwrap_or(Clearing { until: self.meta.last_task, after: 0, deleted: 0 });
         if let Some(first) = self.remembered(agent_id, queue, name)? {
-            return Ok(first.answer(Operation::Clear, name)?);
+            return Ok(Step::Done(first.answer(Operation::Clear, name)?));
         }
+        let most = self.room;
         let numbers: Vec<i64> = {
-            let mut select = self.sql.prepare_cached(
-                "SELECT number FROM tasks WHERE queue = ?1 AND status = ifnull(?2, status) ORDER BY number",
-            )?;
-            select.query_map(params![queue, status], |row| row.get(0))?.collect::<Result<_, _>>()?
+            let condition = if status.is_some() { "status = ?2" } else { "?2 IS NULL" };
+            let mut select = self.sql.prepare_cached(&format!(
+                "SELECT number FROM tasks WHERE queue = ?1 AND {condition} AND number > ?3 AND number <= ?4 \
+                 ORDER BY number LIMIT ?5"
+            ))?;
+            let values = params![queue, status, going.after, going.until, most as i64];
+            select.query_map(values, |row| row.get(0))?.collect::<Result<_, _>>()?
         };
-        let mut deleted = 0;
-        for number in numbers {
-            deleted += u64::from(self.delete(agent_id, queue, number, now)?);
+        for number in &numbers {
+            self.delete(agent_id, queue, *number, now)?;
         }
+        self.room -= numbers.len();
+        if numbers.len() == most {
+            // Where there was no room at all nothing was looked at.
+            return Ok(Step::More(if most == 0 { going } else { going.went_on(&numbers) }));
+        }
+        let deleted = going.went_on(&numbers).deleted;
         if deleted > 0 {
             self.remember(queue, name, &Remembered::clearing(deleted), now)?;
         }
-        Ok(ClearQueueResponse { deleted })
+        Ok(Step::Done(ClearQueueResponse { deleted }))
     }
 
-    pub(super) fn delete_queue(&mut self, request: &DeleteQueueRequest) -> Outcome<DeleteQueueResponse> {
-        let Some(queue) = self.queue(&request.agent_id)? else {
-            return Ok(DeleteQueueResponse::default());
-        };
-        let mut deleted = 0;
-        for (table, column) in [("requests", "queue"), ("claims", "queue"), ("tasks", "queue"), ("queues", "id")] {
-            let gone = self.sql.execute(&format!("DELETE FROM {table} WHERE {column} = ?1"), [queue])?;
-            if table == "tasks" {
-                deleted = gone as u64;
-            }
+    /// Puts a queue out of sight; returns its number and how many tasks it has, if it was there.
+    /// They are deleted afterwards, in steps.
+    pub(super) fn hide_queue(&mut self, agent_id: &str) -> Outcome<Option<(i64, u64)>> {
+        let Some(queue) = self.queue(agent_id)? else { return Ok(None) };
+        let mut count =
+            self.sql.prepare_cached("SELECT count(*) FROM tasks INDEXED BY tasks_by_age WHERE queue = ?1")?;
+        let tasks = count.query_row([queue], |row| row.get(0))?;
+        let mut update = self.sql.prepare_cached("UPDATE queues SET agent_id = ?2 WHERE id = ?1")?;
+        update.execute(params![queue, format!("{}{queue}", hidden())])?;
+        self.mark(agent_id, Mark::Any);
+        Ok(Some((queue, tasks)))
+    }
+
+    /// A step of deleting what a queue out of sight holds; returns whether there may be more.
+    pub(super) fn empty_queue(&mut self, queue: i64) -> Outcome<bool> {
+        for (table, key) in [("tasks", "number"), ("requests", "name"), ("claims", "claim_id")] {
+            let gone = self
+                .sql
+                .prepare_cached(&format!(
+                    "DELETE FROM {table} WHERE queue = ?1 AND {key} IN (SELECT {key} FROM {table} WHERE queue = ?1 LIMIT ?2)"
+                ))?
+                .execute([queue, self.room as i64])?;
+            self.room = self.room.saturating_sub(gone);
         }
-        self.mark(&request.agent_id, Mark::Claimable);
-        Ok(DeleteQueueResponse { existed: true, deleted })
+        if self.room > 0 {
+            self.sql.prepare_cached("DELETE FROM queues WHERE id = ?1")?.execute([queue])?;
+        }
+        Ok(self.room == 0)
+    }
+
+    /// A queue that was put out of sight and not emptied: its deletion was cut off.
+    pub(super) fn hidden_queue(&self) -> Outcome<Option<i64>> {
+        let mut select = self.sql.prepare_cached("SELECT id FROM queues WHERE agent_id GLOB ?1 LIMIT 1")?;
+        Ok(select.query_row([format!("{}*", hidden())], |row| row.get(0)).optional()?)
     }
 
     pub(super) fn submit(
         &mut self,
         request: BatchSubmitTasksRequest,
-        settings: &Settings,
         now: Millis,
     ) -> Outcome<BatchSubmitTasksResponse> {
         let BatchSubmitTasksRequest { agent_id, tasks } = request;
-        let queue = self.enter(&agent_id, settings, now)?;
+        let queue = self.enter(&agent_id)?;
         // A name of another operation refuses the whole batch, so all are looked up before the first is added.
         let mut known = Vec::with_capacity(tasks.len());
         for NewTask { client_request_id: name, .. } in &tasks {
@@ -131,7 +171,7 @@ impl Work<'_> {
 
     pub(super) fn claim(&mut self, request: &GetTaskRequest, settings: &Settings, now: Millis) -> Outcome<Claimed> {
         let GetTaskRequest { agent_id, claim_id, .. } = request;
-        let queue = self.enter(agent_id, settings, now)?;
+        let queue = self.enter(agent_id)?;
         const OF_CLAIM: &str = "queue = ?1 AND claim_id = ?2";
         let answered = |record: &Record| Claimed { answer: record.claimed(now), next_lease_end: None };
         if let Some(mut record) = self.first(agent_id, OF_CLAIM, params![queue, claim_id])? {
@@ -164,7 +204,7 @@ impl Work<'_> {
         now: Millis,
     ) -> Outcome<UpdateTaskStatusResponse> {
         let UpdateTaskStatusRequest { agent_id, task_id, claim_id, .. } = request;
-        let queue = self.enter(agent_id, settings, now)?;
+        let queue = self.enter(agent_id)?;
         let mut record = self.find(agent_id, queue, task_id)?;
         let past = if record.claim_id == *claim_id { None } else { self.past_claim(queue, claim_id)? };
         let updated = record.update(request, past.as_ref(), settings, now)?;
@@ -180,11 +220,10 @@ impl Work<'_> {
     pub(super) fn delete_tasks(
         &mut self,
         request: &BatchDeleteTasksRequest,
-        settings: &Settings,
         now: Millis,
     ) -> Outcome<BatchDeleteTasksResponse> {
         let BatchDeleteTasksRequest { agent_id, task_ids, client_request_id: name } = request;
-        let queue = self.enter(agent_id, settings, now)?;
+        let queue = self.enter(agent_id)?;
         if let Some(first) = self.remembered(agent_id, queue, name)? {
             return Ok(first.answer(Operation::Delete, name)?);
         }
@@ -206,14 +245,9 @@ impl Work<'_> {
         Ok(answer)
     }
 
-    pub(super) fn cancel(
-        &mut self,
-        request: &CancelTaskRequest,
-        settings: &Settings,
-        now: Millis,
-    ) -> Outcome<CancelTaskResponse> {
+    pub(super) fn cancel(&mut self, request: &CancelTaskRequest, now: Millis) -> Outcome<CancelTaskResponse> {
         let CancelTaskRequest { agent_id, task_id, client_request_id: name, .. } = request;
-        let queue = self.enter(agent_id, settings, now)?;
+        let queue = self.enter(agent_id)?;
         if let Some(first) = self.remembered(agent_id, queue, name)? {
             let first: CancelTaskResponse = first.answer(Operation::Cancel, name)?;
             let id = first.task.as_ref().map(|task| &*task.task_id).unwrap_or_default();
@@ -230,14 +264,9 @@ impl Work<'_> {
         Ok(CancelTaskResponse { task: Some(record.task) })
     }
 
-    pub(super) fn retry(
-        &mut self,
-        request: RetryTaskRequest,
-        settings: &Settings,
-        now: Millis,
-    ) -> Outcome<RetryTaskResponse> {
+    pub(super) fn retry(&mut self, request: RetryTaskRequest, now: Millis) -> Outcome<RetryTaskResponse> {
         let RetryTaskRequest { agent_id, task_id, client_request_id: name } = request;
-        let queue = self.enter(&agent_id, settings, now)?;
+        let queue = self.enter(&agent_id)?;
         if let Some(first) = self.remembered(&agent_id, queue, &name)? {
             return Ok(first.retried(&name)?);
         }
@@ -258,14 +287,14 @@ impl Work<'_> {
     fn add(&mut self, queue: i64, record: &Record) -> Outcome<String> {
         self.meta.last_task += 1;
         self.insert(queue, record)?;
-        self.mark(&record.task.agent_id, Mark::Claimable);
+        self.mark(&record.task.agent_id, Mark::Claimable(1));
         Ok(record.task.task_id.clone())
     }
 
     fn keep(&mut self, record: &Record) -> Outcome<()> {
         self.save(record)?;
         let claimable = record.task.status() == TaskStatus::Pending;
-        self.mark(&record.task.agent_id, if claimable { Mark::Claimable } else { Mark::Changed });
+        self.mark(&record.task.agent_id, if claimable { Mark::Claimable(1) } else { Mark::Changed });
         Ok(())
     }
 

@@ -1,0 +1,201 @@
+//! What requests and answers may take up in memory: answers until their callers have read them.
+//!
+//! A caller that asks for much and reads nothing makes the server keep it. So an answer takes its
+//! share of a budget before the store is
+//! asked, and gives it back when it has been handed to the connection. Who finds no room waits. A
+//! connection has a budget of its own,
+//! which is half of the whole, so that one that reads nothing does not stop the others; and what is
+//! not read in time is thrown away.
+
+use metrics::{counter, gauge};
+use std::{sync::Arc, time::Duration};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time,
+};
+use tonic::{Extensions, Status};
+
+/// An answer of at most so many bytes is free: how many there are is bounded by the streams of a
+/// connection.
+pub(super) const SMALL: usize = 16 * 1024;
+/// What one task may take: its payload and its result, 1 MiB each, and words.
+pub(super) const TASK: usize = 2 * 1024 * 1024 + 64 * 1024;
+/// What a page may take.
+pub(super) const PAGE: usize = super::store::MAX_PAGE + 64 * 1024;
+/// The budget is counted in these.
+const UNIT: usize = 1024;
+
+/// The limits of a server for what it keeps of answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AnswerLimits {
+    /// Bytes of all answers under way. 128 MiB; at least 8 MiB.
+    pub bytes: usize,
+    /// How long an answer may remain unread before it is thrown away. 60 s.
+    pub read_within: Duration,
+}
+
+impl Default for AnswerLimits {
+    fn default() -> Self {
+        Self { bytes: 128 * 1024 * 1024, read_within: Duration::from_secs(60) }
+    }
+}
+
+/// The budget of a server. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Budget {
+    all: Arc<Semaphore>,
+    limits: AnswerLimits,
+    /// In its metrics.
+    kind: &'static str,
+}
+
+/// A connection's own budget. A transport puts it into the extensions of the connection's requests.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    answers: Arc<Semaphore>,
+    requests: Arc<Semaphore>,
+}
+
+/// An answer's part of the budget.
+#[derive(Debug)]
+pub(super) struct Share {
+    all: Option<OwnedSemaphorePermit>,
+    own: Option<OwnedSemaphorePermit>,
+}
+
+impl Budget {
+    /// Nothing is used of it yet.
+    pub fn new(limits: AnswerLimits) -> Self {
+        let limits = AnswerLimits { bytes: limits.bytes.max(8 * 1024 * 1024), ..limits };
+        Self { all: Arc::new(Semaphore::new(limits.bytes / UNIT)), limits, kind: "answer" }
+    }
+
+    /// The budget of a new connection.
+    pub fn caller(&self) -> Caller {
+        let half = || Arc::new(Semaphore::new(self.limits.bytes / UNIT / 2));
+        Caller { answers: half(), requests: half() }
+    }
+
+    /// One of the same size for requests.
+    pub(super) fn for_requests(&self) -> Self {
+        Self { kind: "request", ..Self::new(self.limits) }
+    }
+
+    pub(super) fn read_within(&self) -> Duration {
+        self.limits.read_within
+    }
+
+    /// Waits for room; RESOURCE_EXHAUSTED where there is none for as long as an answer may remain
+    /// unread.
+    pub(super) async fn take(&self, caller: Option<&Caller>, bytes: usize) -> Result<Share, Status> {
+        let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX);
+        let room = async {
+            // The own part first: who waits for that holds nothing of the others'.
+            let own = match caller {
+                Some(Caller { answers: own, .. }) => Some(own.clone().acquire_many_owned(units).await),
+                None => None,
+            };
+            let own = own.transpose().ok()?;
+            let all = self.all.clone().acquire_many_owned(units).await.ok()?;
+            Some(Share { all: Some(all), own })
+        };
+        let share = time::timeout(self.limits.read_within, room).await.ok().flatten();
+        self.measure();
+        share.ok_or_else(|| self.refusal())
+    }
+
+    /// Room at once, or RESOURCE_EXHAUSTED.
+    pub(super) fn take_now(&self, caller: Option<&Caller>, bytes: usize) -> Result<Share, Status> {
+        let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX);
+        let own = caller.map(|Caller { answers: own, .. }| own.clone().try_acquire_many_owned(units)).transpose();
+        let all = self.all.clone().try_acquire_many_owned(units);
+        self.measure();
+        own.and_then(|own| Ok(Share { all: Some(all?), own })).map_err(|_| self.refusal())
+    }
+
+    fn refusal(&self) -> Status {
+        counter!("tonic_supervisor.queue.messages_refused", "kind" => self.kind).increment(1);
+        let most = self.limits.bytes;
+        Status::resource_exhausted(format!(
+            "what has not been read yet takes up all that max-answer-bytes allows ({most}, half of it for one connection): read answers sooner, or send and ask for less at once"
+        ))
+    }
+
+    fn measure(&self) {
+        let used = self.limits.bytes / UNIT - self.all.available_permits();
+        gauge!("tonic_supervisor.queue.message_bytes", "kind" => self.kind).set((used * UNIT) as f64);
+    }
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self::new(AnswerLimits::default())
+    }
+}
+
+impl Share {
+    /// Gives back what an answer of this size does not need; nothing remains for a small one.
+    pub(super) fn shrink(&mut self, bytes: usize) {
+        let needed = if bytes <= SMALL { 0 } else { bytes.div_ceil(UNIT) };
+        for permit in [&mut self.all, &mut self.own].into_iter().flatten() {
+            let spare = permit.num_permits().saturating_sub(needed);
+            drop(permit.split(spare));
+        }
+    }
+
+    /// Of an answer whose parts take their own.
+    pub(super) fn none() -> Self {
+        Self { all: None, own: None }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.all.as_ref().is_none_or(|all| all.num_permits() == 0)
+    }
+}
+
+impl Caller {
+    /// Its budget for requests.
+    pub(super) fn requests(&self) -> Self {
+        Self { answers: self.requests.clone(), requests: self.requests.clone() }
+    }
+}
+
+/// The connection that a request came on, where its transport says so.
+pub(super) fn caller(extensions: &Extensions) -> Option<Caller> {
+    extensions.get().cloned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: usize = 1024 * 1024;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_finds_no_room_waits_and_is_refused_in_the_end() {
+        let budget = Budget::new(AnswerLimits { bytes: 8 * MIB, ..AnswerLimits::default() });
+        let mut first = budget.take(None, 6 * MIB).await.expect("room");
+        let refused = budget.take(None, 3 * MIB).await.expect_err("no room");
+        assert!(refused.message().contains("max-answer-bytes"), "{refused}");
+        first.shrink(5 * MIB);
+        let second = budget.take(None, 3 * MIB).await.expect("room again");
+        first.shrink(SMALL);
+        assert!(first.is_empty(), "a small answer is free");
+        drop(second);
+        assert_eq!(budget.all.available_permits(), 8 * MIB / UNIT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_reads_nothing_leaves_half_to_the_others() {
+        let budget = Budget::new(AnswerLimits { bytes: 8 * MIB, ..AnswerLimits::default() });
+        let (deaf, other) = (budget.caller(), budget.caller());
+        let held = budget.take(Some(&deaf), 3 * MIB).await.expect("room");
+        let begun = crate::clock::now();
+        assert!(budget.take(Some(&deaf), 3 * MIB).await.is_err());
+        assert!(crate::clock::now() > begun);
+        let begun = crate::clock::now();
+        budget.take(Some(&other), 3 * MIB).await.expect("room");
+        assert_eq!(crate::clock::now(), begun, "at once");
+        drop(held);
+    }
+}

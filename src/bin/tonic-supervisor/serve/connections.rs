@@ -1,0 +1,228 @@
+//! The server's connections: how many there are, and how long a new one may take to say something.
+//!
+//! A client that connects costs a file and some memory, whether it speaks or not. So each
+//! connection has one of a limited number of
+//! slots; TLS and HTTP/2's first words have a deadline, after which the slot is free again. Later
+//! silence is met by HTTP/2's own pings.
+//! Where the system has no more files accepting fails at once, again and again: then there is a
+//! pause.
+
+use futures::{Stream, stream};
+use metrics::{counter, gauge};
+use std::{
+    io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    time::{self, Instant, Sleep},
+};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tonic::transport::server::Connected;
+use tonic_supervisor::agent_queue::server::{Budget, Caller};
+
+/// HTTP/2's first words: the preface, and the head of the SETTINGS frame.
+const FIRST_WORDS: usize = 24 + 9;
+/// How long to wait after an error of accepting, at first and at most.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+
+/// What all connections of a server share.
+pub(super) struct Door {
+    pub(super) tls: Option<TlsAcceptor>,
+    pub(super) handshake: Duration,
+    pub(super) connections: usize,
+    pub(super) budget: Budget,
+}
+
+/// One client's connection.
+pub(super) struct Connection {
+    stream: Transport,
+    /// Until its first words have come.
+    greeting: Option<Greeting>,
+    caller: Caller,
+    _slot: Slot,
+}
+
+struct Greeting {
+    deadline: Pin<Box<Sleep>>,
+    heard: usize,
+}
+
+enum Transport {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// One of the connections that may be open at once.
+struct Slot(#[allow(dead_code, reason = "it is given back when dropped")] OwnedSemaphorePermit);
+
+impl Door {
+    /// The connections that come, until the stream is dropped.
+    pub(super) fn open(self, listener: TcpListener) -> impl Stream<Item = io::Result<Connection>> {
+        let (come, mut coming) = mpsc::channel(1);
+        tokio::spawn(self.accept(listener, come));
+        stream::poll_fn(move |context| coming.poll_recv(context).map(|connection| connection.map(Ok)))
+    }
+
+    async fn accept(self, listener: TcpListener, come: mpsc::Sender<Connection>) {
+        let slots = Arc::new(Semaphore::new(self.connections));
+        let full = Arc::new(AtomicBool::new(false));
+        let door = Arc::new(self);
+        let mut pause = PAUSE.0;
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = come.closed() => return,
+            };
+            let stream = match accepted {
+                Ok((stream, _)) => stream,
+                // The client has gone again.
+                Err(error)
+                    if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) =>
+                {
+                    continue;
+                }
+                Err(error) => {
+                    if pause == PAUSE.0 {
+                        tracing::warn!(%error, "no connection can be accepted; trying again at least once a second");
+                    }
+                    counter!("tonic_supervisor.queue.accept_errors").increment(1);
+                    time::sleep(pause).await;
+                    pause = (pause * 2).min(PAUSE.1);
+                    continue;
+                }
+            };
+            pause = PAUSE.0;
+            let Ok(slot) = slots.clone().try_acquire_owned() else {
+                counter!("tonic_supervisor.queue.connections_refused", "reason" => "limit").increment(1);
+                if !full.swap(true, Relaxed) {
+                    let most = door.connections;
+                    tracing::warn!("{most} connections are open, as many as max-connections allows: more are closed");
+                }
+                continue;
+            };
+            if slots.available_permits() > door.connections / 10 {
+                full.store(false, Relaxed);
+            }
+            tokio::spawn(door.clone().welcome(stream, Slot::new(slot), come.clone()));
+        }
+    }
+
+    /// TLS, where it is spoken; then the connection is the server's.
+    async fn welcome(self: Arc<Self>, stream: TcpStream, slot: Slot, come: mpsc::Sender<Connection>) {
+        let deadline = Instant::now() + self.handshake;
+        let _ = stream.set_nodelay(true);
+        let stream = match &self.tls {
+            None => Transport::Plain(stream),
+            Some(tls) => match time::timeout_at(deadline, tls.accept(stream)).await {
+                Ok(Ok(stream)) => Transport::Tls(Box::new(stream)),
+                Ok(Err(error)) => return refused("tls", &error),
+                Err(late) => return refused("deadline", &late),
+            },
+        };
+        let greeting = Some(Greeting { deadline: Box::pin(time::sleep_until(deadline)), heard: 0 });
+        let connection = Connection { stream, greeting, caller: self.budget.caller(), _slot: slot };
+        // Nobody takes it any more: the server drains.
+        let _ = come.send(connection).await;
+    }
+}
+
+fn refused(reason: &'static str, error: &dyn std::fmt::Display) {
+    counter!("tonic_supervisor.queue.connections_refused", "reason" => reason).increment(1);
+    tracing::debug!(%error, reason, "a connection was closed before its first call");
+}
+
+impl Slot {
+    fn new(permit: OwnedSemaphorePermit) -> Self {
+        gauge!("tonic_supervisor.queue.connections").increment(1.0);
+        Self(permit)
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        gauge!("tonic_supervisor.queue.connections").decrement(1.0);
+    }
+}
+
+impl Connected for Connection {
+    /// Stands in the extensions of its requests.
+    type ConnectInfo = Caller;
+
+    fn connect_info(&self) -> Caller {
+        self.caller.clone()
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = match &mut self.stream {
+            Transport::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
+            Transport::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
+        };
+        let Some(greeting) = &mut self.greeting else { return read };
+        greeting.heard += buffer.filled().len() - before;
+        if greeting.heard >= FIRST_WORDS {
+            self.greeting = None;
+        } else if read.is_pending() && greeting.deadline.as_mut().poll(context).is_ready() {
+            let late = io::Error::new(io::ErrorKind::TimedOut, "it did not begin with HTTP/2 in time");
+            refused("deadline", &late);
+            return Poll::Ready(Err(late));
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match &mut self.stream {
+            Transport::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
+            Transport::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.stream {
+            Transport::Plain(stream) => Pin::new(stream).poll_write_vectored(context, bytes),
+            Transport::Tls(stream) => Pin::new(stream).poll_write_vectored(context, bytes),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match &self.stream {
+            Transport::Plain(stream) => stream.is_write_vectored(),
+            Transport::Tls(stream) => stream.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.stream {
+            Transport::Plain(stream) => Pin::new(stream).poll_flush(context),
+            Transport::Tls(stream) => Pin::new(stream).poll_flush(context),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.stream {
+            Transport::Plain(stream) => Pin::new(stream).poll_shutdown(context),
+            Transport::Tls(stream) => Pin::new(stream).poll_shutdown(context),
+        }
+    }
+}
