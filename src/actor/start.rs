@@ -12,30 +12,30 @@ use std::{
 
 /// Starts the actors of `core`, on their own. Must be called within a tokio runtime.
 pub(crate) fn spawn(core: Arc<Core>) {
-    let burial = Burial(core.clone());
+    let guard = EndGuard(core.clone());
     tokio::spawn(async move {
         // Boxed: this task, which stays, would have room for it.
         match Box::pin(Actor::spawn(None, SupervisorActor, (core, false))).await {
-            Ok((_, supervisor)) => burial.after(supervisor).await,
-            Err(error) => close(&burial.0, Some(error.to_string())),
+            Ok((_, supervisor)) => guard.after(supervisor).await,
+            Err(error) => close(&guard.0, Some(error.to_string())),
         }
     });
 }
 
 /// Starts the actors of `core` under `parent`.
 pub(crate) async fn spawn_linked(core: Arc<Core>, parent: ActorCell) -> Result<(), SpawnErr> {
-    let burial = Burial(core.clone());
+    let guard = EndGuard(core.clone());
     let (_, supervisor) = Actor::spawn_linked(None, SupervisorActor, (core, true), parent).await?;
-    tokio::spawn(burial.after(supervisor));
+    tokio::spawn(guard.after(supervisor));
     Ok(())
 }
 
 /// Answers what is left when it is dropped, if nobody has before. A task owns it from its first
 /// moment on; so the end of the runtime, which drops all tasks, is heard like any other. That drop
 /// spawns nothing and waits for nothing.
-struct Burial(Arc<Core>);
+struct EndGuard(Arc<Core>);
 
-impl Burial {
+impl EndGuard {
     /// Waits for the supervisor actor's end, whatever ends it.
     async fn after(self, supervisor: JoinHandle<()>) {
         let cause = match supervisor.await {
@@ -48,7 +48,7 @@ impl Burial {
     }
 }
 
-impl Drop for Burial {
+impl Drop for EndGuard {
     fn drop(&mut self) {
         let cause = if panicking() { "the supervisor's task panicked" } else { RUNTIME_ENDED };
         close(&self.0, Some(cause.to_owned()));
