@@ -89,6 +89,8 @@ pub(crate) struct Door {
     pub(crate) link: Option<Arc<Link>>,
     /// The last connect error, while no link has been Ready since.
     pub(crate) failing: Option<Arc<str>>,
+    /// Why there is no link, where a dial or a link has ended: what calls are told that wait for one.
+    pub(crate) why: Option<Arc<str>>,
 }
 
 /// A unary call as a message, for [`Mailbox`](crate::Mailbox).

@@ -193,7 +193,8 @@ impl RequestState {
     fn start(&mut self, call: Arc<Call>, permit: Permit) {
         let now = clock::now();
         if call.deadline.is_some_and(|deadline| deadline <= now) {
-            return self.expire(&call);
+            drop(permit);
+            return self.core.end_late(&call);
         }
         match self.core.credentials {
             Some(_) => credentials::fetch(&self.core, call, permit),
@@ -289,11 +290,13 @@ impl RequestState {
                 state.stage = Stage::Waiting { until: Some(at) };
                 state.place = place_after(&ended.failure);
                 state.waited += delay;
+                let cause = ended.words();
+                state.retried_after = Some(cause.clone());
                 drop(state);
                 self.core.telemetry.announce(Fact::RetryScheduled {
                     method: call.method.name.clone(),
                     code: ended.failure.code,
-                    cause: ended.words(),
+                    cause,
                     retry: number,
                     of: call.retry.limit.count(),
                     delay,
@@ -330,7 +333,7 @@ impl RequestState {
         let now = clock::now();
         while let Some(due) = self.pending.due(now) {
             match due {
-                Due::Expired(call) => self.expire(&call),
+                Due::Expired(call) => self.core.end_late(&call),
                 Due::Retry(call) => {
                     // Its caller may have gone this very moment.
                     match &mut call.state.lock().stage {
@@ -341,11 +344,6 @@ impl RequestState {
                 }
             }
         }
-    }
-
-    fn expire(&self, call: &Arc<Call>) {
-        let failure = Failure::deadline(Phase::Unsent, self.failing());
-        self.core.conclude(call, failure.into());
     }
 
     fn sweep(&mut self) {
@@ -365,7 +363,7 @@ impl RequestState {
         self.draining = true;
         let mut waiting: Vec<_> = self.pending.drain().collect();
         let (core, shard) = (self.core.clone(), self.shard);
-        let fetching = |call: &Call| matches!(call.state.lock().stage, Stage::Fetching(_));
+        let fetching = |call: &Call| matches!(call.state.lock().stage, Stage::Fetching { .. });
         waiting.extend(core.ledger.open(|call| core.shard_of(call.id) == shard && fetching(call)));
         self.core.end_all(waiting, Failure::shutdown);
     }

@@ -1,4 +1,4 @@
-//! A channel's state, made of its subchannels' (one, for now), and what a fail-fast call is told while none is up.
+//! A channel's state, made of its subchannels' (one, for now), what a fail-fast call is told while none is up, and why none is.
 
 use super::subchannel::{Input, Output, Schedules, Subchannel};
 use crate::model::ConnectivityState;
@@ -9,6 +9,7 @@ use std::{sync::Arc, time::Instant};
 pub struct Channel {
     subchannel: Subchannel,
     last_error: Option<Arc<str>>,
+    lost: Option<Arc<str>>,
 }
 
 /// What a step did.
@@ -23,17 +24,17 @@ pub struct Step {
 impl Channel {
     /// Idle.
     pub fn new(schedules: Schedules) -> Self {
-        Self { subchannel: Subchannel::new(schedules), last_error: None }
+        Self { subchannel: Subchannel::new(schedules), last_error: None, lost: None }
     }
 
     /// As after a failure, with a redial due at once: what a restarted supervisor begins with.
     pub fn after_a_crash(schedules: Schedules, now: Instant) -> Self {
-        Self { subchannel: Subchannel::after_a_crash(schedules, now), last_error: None }
+        Self { subchannel: Subchannel::after_a_crash(schedules, now), last_error: None, lost: None }
     }
 
     /// As after a shutdown: what a supervisor begins with that was restarted in the midst of it.
     pub fn after_shutdown(schedules: Schedules) -> Self {
-        Self { subchannel: Subchannel::after_shutdown(schedules), last_error: None }
+        Self { subchannel: Subchannel::after_shutdown(schedules), last_error: None, lost: None }
     }
 
     /// Takes one step; `cause` explains a failure, `unit` is a die in `0.0..1.0`.
@@ -44,7 +45,8 @@ impl Channel {
         let changed = (from != to).then_some((from, to));
         match changed {
             Some((_, ConnectivityState::TransientFailure)) => self.last_error = Some(cause.clone()),
-            Some((_, ConnectivityState::Ready)) => self.last_error = None,
+            Some((ConnectivityState::Ready, ConnectivityState::Connecting)) => self.lost = Some(cause.clone()),
+            Some((_, ConnectivityState::Ready)) => (self.last_error, self.lost) = (None, None),
             _ => {}
         }
         Step { output, changed }
@@ -58,6 +60,12 @@ impl Channel {
     /// The last connect error, if no link has been Ready since: what a fail-fast call fails with, redialling or not.
     pub fn last_error(&self) -> Option<&Arc<str>> {
         self.last_error.as_ref()
+    }
+
+    /// Why there is no link: the last connect error or, while none followed, what ended the last
+    /// link. None: no dial has ended yet.
+    pub fn why_no_link(&self) -> Option<&Arc<str>> {
+        self.last_error.as_ref().or(self.lost.as_ref())
     }
 
     /// The subchannel's count of failures.

@@ -119,3 +119,5 @@ mod tonic_echo;
 mod unheard_tasks;
 #[cfg(feature = "test-util")]
 mod user_panics;
+#[cfg(feature = "test-util")]
+mod waiting;

@@ -1,0 +1,70 @@
+//! What a call waits for, in words: a call whose deadline or whose supervisor's end comes while it
+//! waits says so. The words are made only then, of what the call and the core know already, so that
+//! they are the same whoever notices the end first, and cost a call that does not wait nothing.
+
+use super::{
+    call::{Call, CallState, Stage},
+    core::Core,
+};
+use crate::{
+    clock,
+    model::code_name,
+    transport::{Link, Room},
+};
+use std::{fmt::Write as _, sync::Arc, time::Duration};
+
+impl Core {
+    /// What `call` is waiting for, "for a link: ..." and the like; none if an attempt is under way.
+    pub(super) fn waits_for(&self, call: &Call, state: &CallState) -> Option<Arc<str>> {
+        let now = clock::now();
+        let mut words = match &state.stage {
+            Stage::Waiting { until: Some(at) } if *at > now => {
+                let of = call.retry.limit.count().map_or_else(String::new, |limit| format!(" of {limit}"));
+                let retry = state.machine.retries();
+                format!("for retry {retry}{of}, which was due in {}", seconds(*at - now))
+            }
+            Stage::Waiting { .. } => self.no_attempt(),
+            Stage::Fetching { since, .. } => format!(
+                "for its credentials: the CallCredentials hook (Builder::call_credentials) was asked {} before, and \
+                 has not answered",
+                seconds(now.saturating_duration_since(*since))
+            ),
+            Stage::Running | Stage::Failed(_) | Stage::Answered => return None,
+        };
+        if let Some(last) = state.history.last() {
+            let code = code_name(last.failure.code);
+            let _ = match &state.retried_after {
+                Some(said) => write!(words, "; its last attempt failed with {code}: {said}"),
+                None => write!(words, "; its last attempt failed with {code}: {}", last.failure),
+            };
+        }
+        Some(words.into())
+    }
+
+    /// Why no attempt of a call that may start has started.
+    fn no_attempt(&self) -> String {
+        // A link that is being drained is shown for as long as calls are told why they waited.
+        let open = |link: &Arc<Link>| self.closing().is_some() || link.is_accepting();
+        let Some(link) = self.link().filter(open) else {
+            return format!("for a link: {}", self.why_no_link());
+        };
+        match link.room() {
+            Room::Free => "for its turn, which came too late: the link has room".into(),
+            Room::PeerAllowsNone => {
+                "for room: the peer allows no calls on this link (its MAX_CONCURRENT_STREAMS is 0)".into()
+            }
+            Room::Taken { open, limit, by_peer } => {
+                let whose = if by_peer { "the peer's MAX_CONCURRENT_STREAMS" } else { "max_in_flight" };
+                match open > limit {
+                    true => format!("for room: {open} streams are open, and {limit} may be ({whose})"),
+                    false => format!("for room: {open} of {limit} streams are open ({whose})"),
+                }
+            }
+        }
+    }
+}
+
+/// In whole milliseconds.
+fn seconds(time: Duration) -> String {
+    format!("{} s", Duration::from_millis(time.as_millis() as u64).as_secs_f64())
+}
