@@ -44,6 +44,8 @@ pub(crate) struct Call {
     pub(crate) unary: bool,
     pub(crate) idempotent: bool,
     pub(crate) wait_for_ready: bool,
+    /// Whether somebody said so: then it waits for a wrong peer, too.
+    pub(crate) told_to_wait: bool,
     pub(crate) deadline: Option<Instant>,
     pub(crate) attempt_timeout: Option<Duration>,
     pub(crate) retry: RetryPolicy,

@@ -14,7 +14,7 @@ use crate::{
     clock,
     config::{Config, Endpoint},
     model::{CallId, Fact, Failure, Incarnation, Phase, RUNTIME_ENDED},
-    policy::{Throttle, earliest},
+    policy::{FirstDials, Throttle, earliest},
     telemetry::Telemetry,
     transport::{Connector, Link, Target},
 };
@@ -46,6 +46,7 @@ pub(crate) struct Core {
     pub(crate) ledger: Ledger,
     pub(crate) throttle: Mutex<Throttle>,
     pub(crate) keepalive: Mutex<KeepaliveNow>,
+    pub(crate) first_dials: Mutex<FirstDials>,
     pub(crate) panics: Panics,
     pub(crate) mutations: Mutations,
     /// Where the actors live.
@@ -100,6 +101,7 @@ impl Core {
             ledger: Ledger::default(),
             throttle: Mutex::new(Throttle::new(config.throttle, clock::now())),
             keepalive: Mutex::new(KeepaliveNow { time, while_idle: config.keepalive.permit_without_calls }),
+            first_dials: Mutex::default(),
             panics: Panics::default(),
             mutations: Mutations::default(),
             runtime: Handle::current(),

@@ -2,8 +2,8 @@
 
 use super::call::Call;
 use crate::{
-    model::{CallId, CallOptions, DialFailure, GoAway, Incarnation, LinkEnd},
-    transport::{Dialled, Link, LinkNote},
+    model::{CallId, CallOptions, GoAway, Incarnation, LinkEnd},
+    transport::{Dialled, FailedDial, Link, LinkNote},
 };
 use bytes::Bytes;
 use ractor::{ActorId, RpcReplyPort};
@@ -46,7 +46,7 @@ pub(crate) enum SupervisorMsg {
 /// To the actor of one life of one link.
 pub(crate) enum ConnectionMsg {
     /// The dial ended.
-    Dialled(Box<Result<Dialled, DialFailure>>),
+    Dialled(Box<Result<Dialled, FailedDial>>),
     /// The driver noticed something.
     Noticed(LinkNote),
     /// The link ended.
@@ -73,6 +73,9 @@ pub(crate) enum RequestMsg {
     CredentialsFetched(Arc<Call>),
     /// The link to use changed.
     LinkChanged(Door),
+    /// The peer is the wrong one, and there was no link yet: the calls that wait end with these words,
+    /// unless they were told to wait.
+    WrongPeer(Arc<str>),
     /// The link has room again.
     RoomFreed,
     /// A retry is due, or a deadline has passed.
@@ -158,6 +161,7 @@ impl RequestMsg {
             Self::AttemptFailed(_) => "AttemptFailed",
             Self::CredentialsFetched(_) => "CredentialsFetched",
             Self::LinkChanged(_) => "LinkChanged",
+            Self::WrongPeer(_) => "WrongPeer",
             Self::RoomFreed => "RoomFreed",
             Self::TimerDue => "TimerDue",
             Self::SweepDue => "SweepDue",

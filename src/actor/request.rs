@@ -90,6 +90,7 @@ impl Actor for RequestActor {
             RequestMsg::AttemptFailed(call) => state.decide(call),
             RequestMsg::CredentialsFetched(call) => state.authorized(call),
             RequestMsg::LinkChanged(door) => state.link_changed(door),
+            RequestMsg::WrongPeer(cause) => state.wrong_peer(&cause),
             RequestMsg::RoomFreed => {}
             RequestMsg::TimerDue => state.timer_due(),
             RequestMsg::SweepDue => state.sweep(),
@@ -325,6 +326,13 @@ impl RequestState {
         let Some(failing) = self.failing() else { return };
         for call in self.pending.take_parked(|call| !call.wait_for_ready) {
             self.core.conclude(&call, Failure::not_connected(failing.clone()).into());
+        }
+    }
+
+    /// Nobody is told to wait for a server that cannot come, but who said that he wants to.
+    fn wrong_peer(&mut self, cause: &Arc<str>) {
+        for call in self.pending.take_parked(|call| !call.told_to_wait) {
+            self.core.conclude(&call, Failure::not_connected(cause.clone()).into());
         }
     }
 

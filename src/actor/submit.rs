@@ -102,6 +102,8 @@ impl Core {
         if options.no_retry {
             retry.limit = RetryLimit::AtMost(0);
         }
+        let said = options.wait_for_ready.or(rule.and_then(|rule| rule.wait_for_ready));
+        let wait_for_ready = said.unwrap_or(self.config.wait_for_ready);
         Call {
             id,
             page,
@@ -109,10 +111,8 @@ impl Core {
             completed: !has_port && !plain,
             unary,
             idempotent: options.idempotent.or(rule.and_then(|rule| rule.idempotent)).unwrap_or(true),
-            wait_for_ready: options
-                .wait_for_ready
-                .or(rule.and_then(|rule| rule.wait_for_ready))
-                .unwrap_or(self.config.wait_for_ready),
+            wait_for_ready,
+            told_to_wait: wait_for_ready && (said.is_some() || self.config.wait_for_ready_said.0),
             deadline,
             attempt_timeout,
             retry,

@@ -161,6 +161,9 @@ keys! {
     }
     "Calls" {
         /// `true`: calls wait for a link until their deadline. `false`: they fail with UNAVAILABLE while the channel is failing.
+        /// Where nobody says either, calls wait, but not for a wrong peer: before the first link, two dials in a row that find a
+        /// certificate of an unknown authority or for another name, no HTTP/2 by ALPN, or another protocol, at every address, end
+        /// the calls that wait then with UNAVAILABLE, and so does each further one. To say `true` is to wait for that, too.
         "wait_for_ready" wait_for_ready(bool) = "true", "true or false", "an outage longer than all retries costs no call";
         /// A request up to this size is kept until its call ends, so that it can be sent again; a larger one is sent once.
         "max_replay_bytes" max_replay_bytes(usize) = "4MiB", "bytes", "gRPC's usual message limit";

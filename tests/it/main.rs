@@ -121,3 +121,5 @@ mod unheard_tasks;
 mod user_panics;
 #[cfg(feature = "test-util")]
 mod waiting;
+#[cfg(feature = "test-util")]
+mod wrong_peer;

@@ -118,7 +118,7 @@ impl Reason {
                 link.goaway(0, 11, "slower").await;
             } else {
                 for _ in 0..if settings == NoRoom { 0 } else { 2 } {
-                    link.next_whole_request().await;
+                    link.next_request().await;
                 }
                 if settings == FewerRoom {
                     link.send_settings(&[(3, 1)]).await;
@@ -134,7 +134,7 @@ impl Reason {
                 kept.push(Box::new(start(&supervisor.channel(), "fills", CallOptions::new())));
             }
         }
-        bounded("the peer is ready", full).await.expect("told");
+        bounded(&format!("the peer is ready, {self:?}"), full).await.expect("told");
         settle().await;
         kept.push(Box::new(playing));
         (supervisor, kept)
