@@ -9,6 +9,7 @@ use super::{
     message::UnaryResult,
     method::Method,
     submit::Admission,
+    waiting::came_somewhere,
 };
 use crate::{
     model::{AttemptReport, CallId, CallReport, Failure, Phase},
@@ -202,7 +203,9 @@ impl CallState {
         if self.history.len() == CallReport::KEPT {
             self.history.remove(CallReport::KEPT / 2);
         }
-        self.retried_after = None;
+        if came_somewhere(failure) {
+            self.retried_after = None;
+        }
         self.history.push(AttemptReport {
             attempt: self.attempts.saturating_sub(1),
             failure: failure.clone(),

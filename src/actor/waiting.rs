@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     clock,
-    model::code_name,
+    model::{AttemptReport, Cause, Failure, Phase, code_name},
     transport::{Link, Room},
 };
 use std::{fmt::Write as _, sync::Arc, time::Duration};
@@ -19,9 +19,10 @@ impl Core {
         let now = clock::now();
         let mut words = match &state.stage {
             Stage::Waiting { until: Some(at) } if *at > now => {
-                let of = call.retry.limit.count().map_or_else(String::new, |limit| format!(" of {limit}"));
-                let retry = state.machine.retries();
-                format!("for retry {retry}{of}, which was due in {}", seconds(*at - now))
+                format!("for {}, which was due in {}", retry(call, state), seconds(*at - now))
+            }
+            Stage::Waiting { .. } if state.retried_after.is_some() => {
+                format!("{}; it was to be {}", self.no_attempt(), retry(call, state))
             }
             Stage::Waiting { .. } => self.no_attempt(),
             Stage::Fetching { since, .. } => format!(
@@ -31,11 +32,12 @@ impl Core {
             ),
             Stage::Running | Stage::Failed(_) | Stage::Answered => return None,
         };
-        if let Some(last) = state.history.last() {
-            let code = code_name(last.failure.code);
+        let last = state.history.iter().rfind(|attempt| came_somewhere(&attempt.failure));
+        if let Some(AttemptReport { failure, .. }) = last.or(state.history.last()) {
+            let code = code_name(failure.code);
             let _ = match &state.retried_after {
                 Some(said) => write!(words, "; its last attempt failed with {code}: {said}"),
-                None => write!(words, "; its last attempt failed with {code}: {}", last.failure),
+                None => write!(words, "; its last attempt failed with {code}: {failure}"),
             };
         }
         Some(words.into())
@@ -62,6 +64,17 @@ impl Core {
             }
         }
     }
+}
+
+/// Which retry is next.
+fn retry(call: &Call, state: &CallState) -> String {
+    let of = call.retry.limit.count().map_or_else(String::new, |limit| format!(" of {limit}"));
+    format!("retry {}{of}", state.machine.retries())
+}
+
+/// Whether an attempt that failed so says more than that its link was gone when it began.
+pub(super) fn came_somewhere(failure: &Failure) -> bool {
+    failure.phase > Phase::Unsent || !matches!(failure.cause, Cause::LinkLost(_))
 }
 
 /// In whole milliseconds.

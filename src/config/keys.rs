@@ -187,7 +187,8 @@ keys! {
     "Queue: calls that wait for a link" {
         /// How many calls may be open, waiting or under way; one more is refused at once.
         "queue.max_calls" queue_max_calls(usize) = "100000", "calls", "bounded memory";
-        /// How many bytes the requests of open calls may add up to; a call that would exceed it is refused at once.
+        /// How many bytes the requests of open calls may add up to; a call that would exceed it is refused at once. One that is
+        /// larger by itself is too large: OUT_OF_RANGE.
         "queue.max_bytes" queue_max_bytes(usize) = "64MiB", "bytes", "bounded memory";
     }
     "Reconnect: waits between dials, apart from the waits between retries" {

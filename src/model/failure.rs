@@ -10,7 +10,7 @@
 //! | GOAWAY, stream above its last id | peer | unprocessed | link | UNAVAILABLE |
 //! | link lost under the call | local | maybe processed | link | UNAVAILABLE |
 //! | link gone before anything was sent | local | unsent | link | UNAVAILABLE |
-//! | no link, fail fast | local | unsent | link | UNAVAILABLE |
+//! | no link, and the call does not wait for one | local | unsent | link | UNAVAILABLE |
 //! | attempt or overall deadline | local | maybe processed | stream | DEADLINE_EXCEEDED |
 //! | a request that HTTP/2 cannot send | local | unsent | stream | INTERNAL |
 //! | a head above the peer's limit | local | unsent | stream | RESOURCE_EXHAUSTED |

@@ -148,4 +148,23 @@ mod tests {
         channel.on(Input::Established, &refused, now, 0.5);
         assert_eq!(channel.last_error(), None);
     }
+
+    #[test]
+    fn why_there_is_no_link_is_the_last_connect_error_or_what_ended_the_last_link() {
+        let second = Backoff { initial: Duration::from_secs(1), multiplier: 1.0, max: Duration::from_secs(1) };
+        let schedules = Schedules { idle: second, waiting: second, jitter: 0.0, spread: Duration::ZERO };
+        let mut channel = Channel::new(schedules);
+        let now = Instant::now();
+        let mut on = |input, cause: &str| {
+            channel.on(input, &cause.into(), now, 0.5);
+            channel.why_no_link().map(|why| why.to_string())
+        };
+        assert_eq!(on(Input::Connect, "spawned"), None, "no dial has ended");
+        assert_eq!(on(Input::Established, "up"), None);
+        assert_eq!(on(Input::GoAway, "goaway").as_deref(), Some("goaway"));
+        assert_eq!(on(Input::ResetBackoff, "asked").as_deref(), Some("goaway"), "another dial explains nothing");
+        assert_eq!(on(Input::DialFailed, "refused").as_deref(), Some("refused"));
+        assert_eq!(on(Input::ResetBackoff, "asked").as_deref(), Some("refused"));
+        assert_eq!(on(Input::Established, "up"), None);
+    }
 }

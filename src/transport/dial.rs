@@ -226,9 +226,9 @@ impl Dial {
         match settled.await {
             Ok(()) => Ok(Dialled { link, driver }),
             Err(end) => Err(match (wrong.get(), &end) {
-                (Some(stranger), _) => {
-                    part.judged(stranger.wrong_peer);
-                    failed(&stranger.words)
+                (Some(greeting), _) => {
+                    part.judged(greeting.wrong_peer);
+                    failed(&greeting.words)
                 }
                 // Many TLS servers end a connection that begins in plaintext without a word.
                 (None, LinkEnd::Closed | LinkEnd::Io { .. }) if expected == Expected::Settings => {

@@ -11,11 +11,11 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// What came in place of the expected protocol, once that is known.
-pub(super) type Wrong = Arc<OnceLock<Stranger>>;
+pub(super) type Wrong = Arc<OnceLock<WrongGreeting>>;
 
 /// A peer that began with something else.
 #[derive(Clone, Debug)]
-pub(super) struct Stranger {
+pub(super) struct WrongGreeting {
     /// What it looks like.
     pub(super) words: String,
     /// Whether it speaks another protocol than the expected one, so that it cannot be the server
@@ -46,8 +46,8 @@ impl<T> Greeted<T> {
             }
             Heard::Wrong(words) => {
                 let wrong_peer = !greeting.may_be_expected();
-                let stranger = self.wrong.get_or_init(|| Stranger { words, wrong_peer });
-                Err(io::Error::new(io::ErrorKind::InvalidData, stranger.words.clone()))
+                let wrong = self.wrong.get_or_init(|| WrongGreeting { words, wrong_peer });
+                Err(io::Error::new(io::ErrorKind::InvalidData, wrong.words.clone()))
             }
         }
     }

@@ -78,15 +78,9 @@ pub(crate) enum Room {
     Free,
     /// The peer's MAX_CONCURRENT_STREAMS is 0.
     PeerAllowsNone,
-    /// So many streams are open, and no more may be.
-    Taken {
-        /// How many are.
-        open: usize,
-        /// How many may be.
-        limit: usize,
-        /// Whether that is the peer's limit, and not `max_in_flight`.
-        by_peer: bool,
-    },
+    /// `open` streams are, and only `limit` may be.
+    /// `by_peer`: by the peer's limit, and not by `max_in_flight`.
+    Taken { open: usize, limit: usize, by_peer: bool },
 }
 
 /// An open stream: what is needed to read the answer, and to go on sending if the request was not sent whole.

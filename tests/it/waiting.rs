@@ -60,7 +60,9 @@ impl Reason {
             Credentials => {
                 &["for its credentials: the CallCredentials hook (Builder::call_credentials) was asked 1.5 s before"]
             }
-            AfterRetry => &["for a link: ", "; its last attempt failed with UNAVAILABLE: too busy"],
+            AfterRetry => {
+                &["for a link: ", "; it was to be retry 1 of 3; its last attempt failed with UNAVAILABLE: too busy"]
+            }
         }
     }
 

@@ -143,7 +143,7 @@ async fn a_file_that_says_wait_for_ready_is_waited_for_although_it_says_the_defa
     for (said, waits) in [("wait_for_ready: true, host: server", true), ("host: server", false)] {
         let network = MemoryNetwork::new();
         let _peer = says(&network, ADDRESS, HTTP1).await;
-        let config = tonic_supervisor::Config::builder().yaml(&format!("grpc: {{{said}}}"));
+        let config = tonic_supervisor::Config::builder().yaml(format!("grpc: {{{said}}}"));
         let (took, status) = called(&supervise(&network, config), CallOptions::new()).await;
         assert_eq!(took >= secs(20), waits, "{said}: {status:?}");
     }
@@ -174,7 +174,7 @@ async fn a_wrong_peer_in_turn_with_one_that_hangs_up_is_waited_for() {
     let turn = AtomicUsize::new(0);
     let peer = RawPeer::on_memory(&network, ADDRESS).await;
     let _peer = peer.play(move |mut link: RawLink| {
-        let wrong = turn.fetch_add(1, Relaxed) % 2 == 0;
+        let wrong = turn.fetch_add(1, Relaxed).is_multiple_of(2);
         async move {
             if wrong {
                 link.send_bytes(HTTP1).await;

@@ -77,7 +77,7 @@ impl Tls {
         let (io, wrong) = Greeted::new(io, Expected::Tls);
         let connected = TlsConnector::from(material.config()).connect(name, io).await;
         let stream = connected.map_err(|error| match wrong.get() {
-            Some(stranger) => refused(stranger.words.clone(), stranger.wrong_peer),
+            Some(greeting) => refused(greeting.words.clone(), greeting.wrong_peer),
             None => about.handshake(&error),
         })?;
         match stream.get_ref().1.alpn_protocol() {
