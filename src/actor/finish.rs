@@ -126,16 +126,22 @@ impl Core {
 
     /// A runner's attempt failed: the ledger keeps the failure, the request actor decides.
     pub(crate) fn attempt_failed(&self, call: &Arc<Call>, failure: Box<AttemptFailure>) {
+        if self.note_failure(call, failure) {
+            self.tell_request(self.shard_of(call.id), RequestMsg::AttemptFailed(call.clone()));
+        }
+    }
+
+    /// Keeps an attempt's failure in its call; not if that is over.
+    pub(super) fn note_failure(&self, call: &Arc<Call>, failure: Box<AttemptFailure>) -> bool {
         let mut state = call.state.lock();
         if state.is_answered() {
-            return;
+            return false;
         }
         let now = clock::now();
         state.record(&failure.failure, call.submitted, now);
         state.measure(call, failure.failure.code, 0, now);
         state.stage = Stage::Failed(failure);
-        drop(state);
-        self.tell_request(self.shard_of(call.id), RequestMsg::AttemptFailed(call.clone()));
+        true
     }
 
     /// Whether somebody waits behind a reply port.

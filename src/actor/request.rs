@@ -90,7 +90,7 @@ impl Actor for RequestActor {
             RequestMsg::AttemptFailed(call) => state.decide(call),
             RequestMsg::CredentialsFetched(call) => state.authorized(call),
             RequestMsg::LinkChanged(door) => state.link_changed(door),
-            RequestMsg::WrongPeer(cause) => state.wrong_peer(&cause),
+            RequestMsg::WrongPeer(why) => state.refuse_parked(&why, |call| !call.told_to_wait),
             RequestMsg::RoomFreed => {}
             RequestMsg::TimerDue => state.timer_due(),
             RequestMsg::SweepDue => state.sweep(),
@@ -215,19 +215,14 @@ impl RequestState {
     }
 
     fn send(&mut self, call: Arc<Call>, permit: Permit, credentials: HeaderMap, now: Instant) {
-        let Some((mut head, body)) = call.begin_attempt(now, &mut self.last_timeout) else {
-            return;
-        };
+        let begun = call.begin_attempt(now, &mut self.last_timeout);
+        let Some((mut head, body)) = begun else { return };
         head.headers_mut().extend(credentials);
         call.method.metrics.attempt_started();
         match permit.open(head, body) {
             Ok(stream) => self.launch(call, stream),
             Err(failure) => {
-                let mut state = call.state.lock();
-                state.record(&failure, call.submitted, now);
-                state.measure(&call, failure.code, 0, now);
-                state.stage = Stage::Failed(Box::new(failure.into()));
-                drop(state);
+                self.core.note_failure(&call, Box::new(failure.into()));
                 self.decide(call);
             }
         }
@@ -306,16 +301,13 @@ impl RequestState {
                 let at = if self.core.mutations.has(Mutation::ForgetRetryWait) { now } else { at };
                 self.pending.sleep(call.id, call.clone(), at, call.deadline);
             }
-            Decision::Surface => {
+            Decision::Surface | Decision::Throttled => {
                 state.stage = Stage::Running;
                 drop(state);
-                self.core.conclude(&call, *ended);
-            }
-            Decision::Throttled => {
-                state.stage = Stage::Running;
-                drop(state);
-                let (method, code) = (call.method.name.clone(), ended.failure.code);
-                self.core.telemetry.announce(Fact::RetryThrottled { method, code });
+                if decision == Decision::Throttled {
+                    let (method, code) = (call.method.name.clone(), ended.failure.code);
+                    self.core.telemetry.announce(Fact::RetryThrottled { method, code });
+                }
                 self.core.conclude(&call, *ended);
             }
         }
@@ -323,16 +315,14 @@ impl RequestState {
 
     fn link_changed(&mut self, door: Door) {
         self.door = door;
-        let Some(failing) = self.failing() else { return };
-        for call in self.pending.take_parked(|call| !call.wait_for_ready) {
-            self.core.conclude(&call, Failure::not_connected(failing.clone()).into());
+        if let Some(failing) = self.failing() {
+            self.refuse_parked(&failing, |call| !call.wait_for_ready);
         }
     }
 
-    /// Nobody is told to wait for a server that cannot come, but who said that he wants to.
-    fn wrong_peer(&mut self, cause: &Arc<str>) {
-        for call in self.pending.take_parked(|call| !call.told_to_wait) {
-            self.core.conclude(&call, Failure::not_connected(cause.clone()).into());
+    fn refuse_parked(&mut self, why: &Arc<str>, pick: fn(&Call) -> bool) {
+        for call in self.pending.take_parked(|call| pick(call)) {
+            self.core.conclude(&call, Failure::not_connected(why.clone()).into());
         }
     }
 
