@@ -72,7 +72,8 @@ impl Actor for ConnectionActor {
         let notes = Box::new(move |note| drop(noticed.cast(ConnectionMsg::Noticed(note))));
         let target = dial.target.clone();
         let dialling = task::spawn(&core, "Dial", dial.run(connector, watcher, notes), move |dialled| {
-            let dialled = dialled.unwrap_or_else(|words| Err(dial_panicked(&target, &words).into()));
+            let panicked = |words: String| Err(dial_panicked(&target, &words).into());
+            let dialled = dialled.unwrap_or_else(panicked);
             let _ = me.cast(ConnectionMsg::Dialled(Box::new(dialled)));
         });
         Ok(ConnectionState {

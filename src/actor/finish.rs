@@ -175,12 +175,9 @@ impl Finished {
     /// The status of a call that a shutdown, or the end of supervision, ended while it waited says
     /// what for. A deadline's says so already.
     fn with_waiting(&self, status: Status) -> Status {
-        let ended_by_us = |report: &&CallReport| !matches!(report.outcome.cause, Cause::Deadline(_));
-        let report = self.report.as_ref().filter(ended_by_us);
-        match report.and_then(|report| report.waiting.as_ref()) {
+        match self.report.as_ref().and_then(CallReport::waiting_unsaid) {
             Some(what) => {
-                let text = format!("{}; the call was waiting {}", status.message(), printable(what));
-                Status::new(status.code(), text)
+                Status::new(status.code(), format!("{}; the call was waiting {}", status.message(), printable(what)))
             }
             None => status,
         }

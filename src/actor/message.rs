@@ -73,8 +73,8 @@ pub(crate) enum RequestMsg {
     CredentialsFetched(Arc<Call>),
     /// The link to use changed.
     LinkChanged(Door),
-    /// The peer is the wrong one, and there was no link yet: the calls that wait end with these words,
-    /// unless they were told to wait.
+    /// The peer is the wrong one, and there was no link yet: the calls that wait end with these
+    /// words, unless they were told to wait.
     WrongPeer(Arc<str>),
     /// The link has room again.
     RoomFreed,
@@ -92,7 +92,8 @@ pub(crate) struct Door {
     pub(crate) link: Option<Arc<Link>>,
     /// The last connect error, while no link has been Ready since.
     pub(crate) failing: Option<Arc<str>>,
-    /// Why there is no link, where a dial or a link has ended: what calls are told that wait for one.
+    /// Why there is no link, where a dial or a link has ended: what calls are told that wait for
+    /// one.
     pub(crate) why: Option<Arc<str>>,
 }
 

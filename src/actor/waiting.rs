@@ -25,11 +25,11 @@ impl Core {
                 format!("{}; it was to be {}", self.no_attempt(), retry(call, state))
             }
             Stage::Waiting { .. } => self.no_attempt(),
-            Stage::Fetching { since, .. } => format!(
-                "for its credentials: the CallCredentials hook (Builder::call_credentials) was asked {} before, and \
-                 has not answered",
-                seconds(now.saturating_duration_since(*since))
-            ),
+            Stage::Fetching { since, .. } => {
+                let before = seconds(now.saturating_duration_since(*since));
+                let hook = "the CallCredentials hook (Builder::call_credentials)";
+                format!("for its credentials: {hook} was asked {before} before, and has not answered")
+            }
             Stage::Running | Stage::Failed(_) | Stage::Answered => return None,
         };
         let last = state.history.iter().rfind(|attempt| came_somewhere(&attempt.failure));
@@ -50,17 +50,19 @@ impl Core {
         let Some(link) = self.link().filter(open) else {
             return format!("for a link: {}", self.why_no_link());
         };
+        let peer = "MAX_CONCURRENT_STREAMS";
         match link.room() {
             Room::Free => "for its turn, which came too late: the link has room".into(),
             Room::PeerAllowsNone => {
-                "for room: the peer allows no calls on this link (its MAX_CONCURRENT_STREAMS is 0)".into()
+                format!("for room: the peer allows no calls on this link (its {peer} is 0)")
             }
             Room::Taken { open, limit, by_peer } => {
-                let whose = if by_peer { "the peer's MAX_CONCURRENT_STREAMS" } else { "max_in_flight" };
-                match open > limit {
-                    true => format!("for room: {open} streams are open, and {limit} may be ({whose})"),
-                    false => format!("for room: {open} of {limit} streams are open ({whose})"),
+                let own = "max_in_flight".to_owned();
+                let whose = if by_peer { format!("the peer's {peer}") } else { own };
+                if open > limit {
+                    return format!("for room: {open} streams are open, and {limit} may be ({whose})");
                 }
+                format!("for room: {open} of {limit} streams are open ({whose})")
             }
         }
     }

@@ -44,8 +44,8 @@ pub struct Config {
     pub(crate) warnings: Vec<String>,
 }
 
-/// Whether a value was said, by whomever, or is the default. Configurations with the same values are
-/// equal either way.
+/// Whether a value was said, by whomever, or is the default. Configurations with the same values
+/// are equal either way.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Said(pub(crate) bool);
 
@@ -162,9 +162,9 @@ impl Config {
         &self.retry
     }
 
-    /// Whether calls wait for a link until their deadline (true, the default) or fail while the channel is failing.
-    /// Where it was said, and is not the default, they also wait before the first link while the first
-    /// dials find a wrong peer.
+    /// Whether calls wait for a link until their deadline (true, the default) or fail while the
+    /// channel is failing. Where it was said, and is not the default, they also wait before the
+    /// first link while the first dials find a wrong peer.
     pub fn wait_for_ready(&self) -> bool {
         self.wait_for_ready
     }

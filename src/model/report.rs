@@ -71,6 +71,14 @@ impl CallReport {
         std::error::Error::source(status)?.downcast_ref()
     }
 
+    /// What it was waiting for, where its outcome does not say so itself, as a deadline does.
+    pub(crate) fn waiting_unsaid(&self) -> Option<&str> {
+        match self.outcome.cause {
+            Cause::Deadline(_) => None,
+            _ => self.waiting.as_deref(),
+        }
+    }
+
     /// Whether the server certainly did not act on the call.
     pub fn certainly_unprocessed(&self) -> bool {
         !self.maybe_processed
@@ -114,8 +122,7 @@ impl fmt::Display for CallReport {
         if let Some(reason) = self.not_retried {
             write!(f, "; no retry followed: {reason}")?;
         }
-        // A deadline says it itself.
-        if let Some(what) = self.waiting.as_ref().filter(|_| !matches!(self.outcome.cause, Cause::Deadline(_))) {
+        if let Some(what) = self.waiting_unsaid() {
             write!(f, "; the call was waiting {}", printable(what))?;
         }
         if self.maybe_processed {
@@ -127,16 +134,21 @@ impl fmt::Display for CallReport {
 
 impl fmt::Display for NotRetried {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::MaybeProcessed => f.write_str("the server may have processed the call, which is not idempotent"),
-            Self::LimitReached(0) => f.write_str("retries are turned off for the call"),
-            Self::LimitReached(made) => write!(f, "all {made} retries (max_retry_attempts) were made"),
-            Self::Forbidden => f.write_str("the server said that the call must not be retried"),
+        f.write_str(match self {
+            Self::MaybeProcessed => {
+                "the server may have processed the call, which is not idempotent: running it twice \
+                 could do harm"
+            }
+            Self::LimitReached(0) => "retries are turned off for the call",
+            Self::LimitReached(made) => {
+                return write!(f, "all {made} retries were made (max_retry_attempts)");
+            }
+            Self::Forbidden => "the server said that the call must not be retried",
             Self::OutlivesDeadline(wait) => {
                 let seconds = (wait.as_secs_f64() * 1_000.0).round() / 1_000.0;
-                write!(f, "a wait of {seconds} s would outlive the deadline")
+                return write!(f, "a wait of {seconds} s would outlive the deadline");
             }
-            Self::Throttled => f.write_str("the retry throttle did not allow it"),
-        }
+            Self::Throttled => "the retry throttle did not allow it",
+        })
     }
 }

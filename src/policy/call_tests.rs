@@ -238,8 +238,8 @@ fn only_a_calls_first_retry_goes_while_the_debt_is_within_the_open_calls() {
 
 #[test]
 fn what_alone_kept_a_retry_from_being_made_is_remembered() {
-    let (unavailable, lost) =
-        (Failure::status(Code::Unavailable), Failure::link_lost(Arc::new(LinkEnd::Closed), Phase::MaybeProcessed));
+    let unavailable = Failure::status(Code::Unavailable);
+    let lost = Failure::link_lost(Arc::new(LinkEnd::Closed), Phase::MaybeProcessed);
     let second = Duration::from_secs(1);
     let reason = |retries, set: fn(&mut Bench), failure: &Failure, pushback| {
         let mut bench = Bench::new(retries);
@@ -252,13 +252,16 @@ fn what_alone_kept_a_retry_from_being_made_is_remembered() {
     let once: fn(&mut Bench) = |bench| bench.idempotent = false;
     let stream: fn(&mut Bench) = |bench| bench.unary = false;
     assert_eq!(reason(3, nothing, &unavailable, None), None, "it is retried");
-    assert_eq!(reason(3, nothing, &Failure::status(Code::NotFound), None), None, "not a code for it");
+    let not_found = Failure::status(Code::NotFound);
+    assert_eq!(reason(3, nothing, &not_found, None), None, "not a code for it");
     assert_eq!(reason(3, stream, &unavailable, None), None, "nor a call for it");
     assert_eq!(reason(0, nothing, &unavailable, None), Some(NotRetried::LimitReached(0)));
-    assert_eq!(reason(3, nothing, &unavailable, Some(Pushback::Never)), Some(NotRetried::Forbidden));
+    let never = Some(Pushback::Never);
+    assert_eq!(reason(3, nothing, &unavailable, never), Some(NotRetried::Forbidden));
     assert_eq!(reason(3, late, &unavailable, None), Some(NotRetried::OutlivesDeadline(second)));
     let endless = Some(Pushback::After(Duration::MAX));
-    assert_eq!(reason(3, nothing, &unavailable, endless), Some(NotRetried::OutlivesDeadline(Duration::MAX)));
+    let outlives = Some(NotRetried::OutlivesDeadline(Duration::MAX));
+    assert_eq!(reason(3, nothing, &unavailable, endless), outlives);
     assert_eq!(reason(3, once, &lost, None), Some(NotRetried::MaybeProcessed));
     // A retry that is made after all leaves no reason behind.
     let mut bench = Bench::new(1);

@@ -1,4 +1,5 @@
-//! A channel's state, made of its subchannels' (one, for now), what a fail-fast call is told while none is up, and why none is.
+//! A channel's state, made of its subchannels' (one, for now), what a fail-fast call is told
+//! while none is up, and why none is.
 
 use super::subchannel::{Input, Output, Schedules, Subchannel};
 use crate::model::ConnectivityState;
@@ -39,14 +40,15 @@ impl Channel {
 
     /// Takes one step; `cause` explains a failure, `unit` is a die in `0.0..1.0`.
     pub fn on(&mut self, input: Input, cause: &Arc<str>, now: Instant, unit: f64) -> Step {
+        use ConnectivityState::{Connecting, Ready, TransientFailure};
         let from = self.state();
         let output = self.subchannel.on(input, now, unit);
         let to = self.state();
         let changed = (from != to).then_some((from, to));
         match changed {
-            Some((_, ConnectivityState::TransientFailure)) => self.last_error = Some(cause.clone()),
-            Some((ConnectivityState::Ready, ConnectivityState::Connecting)) => self.lost = Some(cause.clone()),
-            Some((_, ConnectivityState::Ready)) => (self.last_error, self.lost) = (None, None),
+            Some((_, TransientFailure)) => self.last_error = Some(cause.clone()),
+            Some((Ready, Connecting)) => self.lost = Some(cause.clone()),
+            Some((_, Ready)) => (self.last_error, self.lost) = (None, None),
             _ => {}
         }
         Step { output, changed }
@@ -151,10 +153,10 @@ mod tests {
 
     #[test]
     fn why_there_is_no_link_is_the_last_connect_error_or_what_ended_the_last_link() {
-        let second = Backoff { initial: Duration::from_secs(1), multiplier: 1.0, max: Duration::from_secs(1) };
-        let schedules = Schedules { idle: second, waiting: second, jitter: 0.0, spread: Duration::ZERO };
-        let mut channel = Channel::new(schedules);
-        let now = Instant::now();
+        let second = Duration::from_secs(1);
+        let idle = Backoff { initial: second, multiplier: 1.0, max: second };
+        let schedules = Schedules { idle, waiting: idle, jitter: 0.0, spread: Duration::ZERO };
+        let (mut channel, now) = (Channel::new(schedules), Instant::now());
         let mut on = |input, cause: &str| {
             channel.on(input, &cause.into(), now, 0.5);
             channel.why_no_link().map(|why| why.to_string())
@@ -162,7 +164,8 @@ mod tests {
         assert_eq!(on(Input::Connect, "spawned"), None, "no dial has ended");
         assert_eq!(on(Input::Established, "up"), None);
         assert_eq!(on(Input::GoAway, "goaway").as_deref(), Some("goaway"));
-        assert_eq!(on(Input::ResetBackoff, "asked").as_deref(), Some("goaway"), "another dial explains nothing");
+        // Another dial explains nothing.
+        assert_eq!(on(Input::ResetBackoff, "asked").as_deref(), Some("goaway"));
         assert_eq!(on(Input::DialFailed, "refused").as_deref(), Some("refused"));
         assert_eq!(on(Input::ResetBackoff, "asked").as_deref(), Some("refused"));
         assert_eq!(on(Input::Established, "up"), None);

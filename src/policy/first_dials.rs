@@ -1,11 +1,11 @@
-//! The dials before the first link: whether it is worth waiting for one. A server that is down comes
-//! back; a wrong certificate, or another service on the port, is a mistake that people have to put
-//! right. They hear of it soonest if calls say so, rather than wait.
+//! The dials before the first link: whether it is worth waiting for one. A server that is down
+//! comes back; a wrong certificate, or another service on the port, is a mistake that people have
+//! to put right. They hear of it soonest if calls say so, rather than wait.
 //!
 //! | a dial ends | before the first link | after it |
 //! |---|---|---|
-//! | with the wrong peer, at every address | from the second in a row on, each ends the calls that wait | - |
-//! | in any other way | the count starts over | - |
+//! | a wrong peer, at every address | from the second in a row on: the calls that wait end | - |
+//! | anything else | the count starts over | - |
 //!
 //! One alone may be a server that is being replaced. Once there was a link, the target is known to
 //! be right, and calls wait whatever comes.
@@ -21,8 +21,8 @@ pub struct FirstDials {
 }
 
 impl FirstDials {
-    /// A dial failed; `wrong_peer`: at every address somebody answered who cannot be the server that
-    /// was meant. Whether the calls that wait now shall end.
+    /// A dial failed; `wrong_peer`: at every address somebody answered who cannot be the server
+    /// that was meant. Whether the calls that wait now shall end.
     pub fn failed(&mut self, wrong_peer: bool) -> bool {
         if self.over {
             return false;
@@ -63,7 +63,8 @@ mod tests {
     #[test]
     fn a_dial_that_fails_otherwise_starts_the_count_over() {
         let (wrong, down) = (Some(true), Some(false));
-        assert_eq!(ends(&[wrong, down, wrong, wrong, down, wrong]), [false, false, false, true, false, false]);
+        let dials = [wrong, down, wrong, wrong, down, wrong];
+        assert_eq!(ends(&dials), [false, false, false, true, false, false]);
     }
 
     #[test]

@@ -1,8 +1,8 @@
-//! Facts as log lines. An outage is one line at its start, thinned repeats (the 1st, 2nd, 4th, 8th ... failed dial), and one
-//! line at its end with its length; until the first link it begins with the first dial that fails,
-//! and the first link is a line of its own. What a peer can cause at will, GOAWAY and throttled retries, is
-//! thinned in the same way, until it has been quiet for a minute. Every retry is a line, as the
-//! seed promises. Events are not thinned.
+//! Facts as log lines. An outage is one line at its start, thinned repeats (the 1st, 2nd, 4th,
+//! 8th ... failed dial), and one line at its end with its length; until the first link it begins
+//! with the first dial that fails, and the first link is a line of its own. What a peer can cause
+//! at will, GOAWAY and throttled retries, is thinned in the same way, until it has been quiet for
+//! a minute. Every retry is a line, as the seed promises. Events are not thinned.
 
 use crate::model::{ConnectivityState, Fact, RUNTIME_ENDED, code_name};
 use std::{
@@ -81,9 +81,11 @@ impl Lines {
                     lasting: now.saturating_duration_since(outage.since),
                 })
             }
-            (Fact::StateChanged { to: ConnectivityState::Ready, .. }, outage) if !self.connected => {
-                self.connected = true;
-                Some(Line::Connected { failed_dials: outage.take().map_or(0, |outage| outage.failed_dials) })
+            (Fact::StateChanged { to: ConnectivityState::Ready, .. }, outage)
+                if !std::mem::replace(&mut self.connected, true) =>
+            {
+                let failed_dials = outage.take().map_or(0, |outage| outage.failed_dials);
+                Some(Line::Connected { failed_dials })
             }
             (Fact::StateChanged { to: ConnectivityState::Ready, .. }, outage) => outage.take().map(|outage| {
                 Line::Ended { failed_dials: outage.failed_dials, lasted: now.saturating_duration_since(outage.since) }
@@ -187,10 +189,12 @@ mod tests {
     #[test]
     fn until_the_first_link_the_first_failure_is_a_line_and_so_is_the_link() {
         let start = Instant::now();
-        let (failing, ready) = (state(ConnectivityState::TransientFailure), state(ConnectivityState::Ready));
+        let failing = state(ConnectivityState::TransientFailure);
+        let ready = state(ConnectivityState::Ready);
         let mut log = Lines::default();
-        let lines = [&dial_failed(), &failing, &dial_failed(), &failing, &dial_failed(), &failing, &ready];
-        let lines: Vec<_> = lines.into_iter().filter_map(|fact| log.line(fact, start)).collect();
+        let failed = dial_failed();
+        let facts = [&failed, &failing, &failed, &failing, &failed, &failing, &ready];
+        let lines: Vec<_> = facts.into_iter().filter_map(|fact| log.line(fact, start)).collect();
         let goes = Line::Goes { failed_dials: 2, lasting: Duration::ZERO };
         assert_eq!(lines, [Line::NotYet, goes, Line::Connected { failed_dials: 3 }]);
         assert_eq!(log.line(&failing, start), Some(Line::Began), "from then on an outage is one");

@@ -61,9 +61,9 @@ pub(crate) struct Dialled {
 pub(crate) struct FailedDial {
     /// Why.
     pub(crate) failure: DialFailure,
-    /// At every address somebody answered who cannot be the server that was meant: with a certificate
-    /// of an unknown authority or for another name, without HTTP/2 in its ALPN, or with another
-    /// protocol.
+    /// At every address somebody answered who cannot be the server that was meant: with a
+    /// certificate of an unknown authority or for another name, without HTTP/2 in its ALPN, or
+    /// with another protocol.
     pub(crate) wrong_peer: bool,
 }
 
@@ -113,7 +113,10 @@ impl Dial {
         let trail = Trail::new(&self.target);
         let dialling = self.race(&*connector, watcher, notes, &trail);
         match tokio::time::timeout(self.timeout, dialling).await {
-            Ok(result) => result.map_err(|failure| FailedDial { failure, wrong_peer: trail.is_wrong_everywhere() }),
+            Ok(result) => result.map_err(|failure| {
+                let wrong_peer = trail.is_wrong_everywhere();
+                FailedDial { failure, wrong_peer }
+            }),
             Err(_) => {
                 let progress = caught(|| connector.progress());
                 let progress = progress.unwrap_or_else(|words| Some(format!("its progress panicked: {words}")));
@@ -178,7 +181,8 @@ impl Dial {
                 failed(&refused.words)
             })?;
             part.reached(DialStep::Handshake);
-            let greeted = self.handshake(Box::new(io), Expected::SettingsInTls, watcher, &place, part).await;
+            let (io, expected) = (Box::new(io), Expected::SettingsInTls);
+            let greeted = self.handshake(io, expected, watcher, &place, part).await;
             // A server judges our certificate after its own part of the handshake is over (TLS
             // 1.3).
             return greeted.map_err(|failure| match verdict.get() {

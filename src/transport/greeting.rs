@@ -116,8 +116,8 @@ impl Greeting {
     /// Whether what was heard may be the expected protocol, although it begins wrongly: some frame
     /// of HTTP/2, such as a GOAWAY, in place of SETTINGS.
     pub(super) fn may_be_expected(&self) -> bool {
-        let some_frame =
-            self.first.first() == Some(&0) && self.first.get(3).is_none_or(|kind| frame_name(*kind).is_some());
+        let kind_is_known = self.first.get(3).is_none_or(|kind| frame_name(*kind).is_some());
+        let some_frame = self.first.first() == Some(&0) && kind_is_known;
         match self.expected {
             #[cfg(feature = "tls")]
             Expected::Tls => false,

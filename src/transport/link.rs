@@ -291,11 +291,13 @@ impl Link {
 
     /// Why it takes no more streams, as far as that is known.
     pub(crate) fn ending(&self) -> Option<Arc<LinkEnd>> {
-        self.end().or_else(|| self.goaway().map(|goaway| Arc::new(LinkEnd::GoAway((*goaway).clone()))))
+        let said = |goaway: Arc<GoAway>| Arc::new(LinkEnd::GoAway((*goaway).clone()));
+        self.end().or_else(|| self.goaway().map(said))
     }
 
     fn gone(&self) -> Failure {
-        Failure::link_lost(self.ending().unwrap_or_else(|| Arc::new(LinkEnd::HungUp)), Phase::Unsent)
+        let end = self.ending().unwrap_or_else(|| Arc::new(LinkEnd::HungUp));
+        Failure::link_lost(end, Phase::Unsent)
     }
 }
 

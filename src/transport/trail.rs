@@ -57,7 +57,8 @@ impl Trail {
     pub(super) fn begin(&self, address: Option<String>, left: usize) -> usize {
         let mut state = self.state.lock();
         state.left = left;
-        state.tried.push(Tried { address, outcome: Outcome::Runs(DialStep::Connect), wrong_peer: false });
+        let outcome = Outcome::Runs(DialStep::Connect);
+        state.tried.push(Tried { address, outcome, wrong_peer: false });
         state.tried.len() - 1
     }
 
@@ -220,7 +221,8 @@ mod tests {
     fn a_dial_is_wrong_everywhere_if_each_address_was_tried_and_has_a_wrong_peer() {
         let trail = trail();
         assert!(!trail.is_wrong_everywhere(), "nobody answered");
-        let (first, second) = (trail.begin(Some("1.1.1.1:7".into()), 1), trail.begin(Some("2.2.2.2:7".into()), 0));
+        let first = trail.begin(Some("1.1.1.1:7".into()), 1);
+        let second = trail.begin(Some("2.2.2.2:7".into()), 0);
         trail.is_wrong(first);
         trail.failed(first, refused("1.1.1.1:7"));
         trail.is_wrong(second);

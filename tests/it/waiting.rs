@@ -254,9 +254,14 @@ async fn a_call_says_why_no_retry_followed_and_keeps_its_last_status() {
         (busy(), options().timeout(secs(4)), 2, "a wait of 4 s would outlive the deadline"),
         (busy().pushback("7500"), options().timeout(secs(4)), 0, "a wait of 7.5 s would outlive the deadline"),
         (busy().pushback("-1"), options(), 0, "the server said that the call must not be retried"),
-        (busy(), options(), 3, "all 3 retries (max_retry_attempts) were made"),
+        (busy(), options(), 3, "all 3 retries were made (max_retry_attempts)"),
         (busy(), options().no_retry(), 0, "retries are turned off for the call"),
-        (busy(), options().idempotent(false), 0, "the server may have processed the call, which is not idempotent"),
+        (
+            busy(),
+            options().idempotent(false),
+            0,
+            "the server may have processed the call, which is not idempotent: running it twice could do harm",
+        ),
     ];
     for (answer, options, retries, words) in cases {
         let network = MemoryNetwork::new();

@@ -1,6 +1,6 @@
 //! Before the first link, a wrong peer at every address: the second such dial in a row, and each
-//! further one, ends the calls that wait, unless somebody said that they shall wait. Everything else
-//! is waited for, and after the first link everything is.
+//! further one, ends the calls that wait, unless somebody said that they shall wait. Everything
+//! else is waited for, and after the first link everything is.
 
 use crate::{
     hush::hush_injected_panics,

@@ -67,7 +67,8 @@ impl Tls {
         let refused = |words: String, wrong_peer| Refused { words, wrong_peer };
         let name = ServerName::try_from(self.server_name.clone()).map_err(|_| {
             let name = &self.server_name;
-            refused(format!("{name:?} is not a name that a certificate could have: set tls.server_name"), false)
+            let rule = "is not a name that a certificate could have: set tls.server_name";
+            refused(format!("{name:?} {rule}"), false)
         })?;
         let about = About {
             server_name: self.server_name.clone(),
@@ -89,7 +90,10 @@ impl Tls {
                 let other = String::from_utf8_lossy(other);
                 Err(refused(format!("the server chose {other:?} by ALPN instead of h2"), true))
             }
-            None => Err(refused("the server did not choose HTTP/2 by ALPN: it must offer h2".into(), true)),
+            None => {
+                let words = "the server did not choose HTTP/2 by ALPN: it must offer h2";
+                Err(refused(words.into(), true))
+            }
         }
     }
 }

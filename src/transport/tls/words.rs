@@ -22,14 +22,15 @@ pub(in super::super) struct Refused {
 }
 
 /// Whether this says that another server than the one that was meant has answered, or one that is
-/// none for gRPC: its certificate is from an unknown authority or for another name, or it does not
-/// choose HTTP/2. A certificate that has expired, or is not accepted for another reason, may still be
-/// its own.
+/// none for gRPC: its certificate is from an unknown authority or for another name, or it does
+/// not choose HTTP/2. A certificate that has expired, or is not accepted for another reason, may
+/// still be its own.
 fn names_wrong_peer(error: &Error) -> bool {
     use CertificateError::*;
     match error {
         Error::InvalidCertificate(error) => {
-            matches!(error, UnknownIssuer | BadSignature | NotValidForName | NotValidForNameContext { .. })
+            let other_name = matches!(error, NotValidForName | NotValidForNameContext { .. });
+            other_name || matches!(error, UnknownIssuer | BadSignature)
         }
         Error::AlertReceived(alert) => *alert == Alert::NoApplicationProtocol,
         Error::PeerMisbehaved(error) => *error == PeerMisbehaved::SelectedUnofferedApplicationProtocol,
