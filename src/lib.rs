@@ -87,7 +87,7 @@ pub use client::{Builder, DescriptorError, Mailbox, SupervisedChannel, Superviso
 pub use config::{Config, ConfigBuilder, ConfigError, MethodOptions};
 pub use model::{
     AttemptReport, CallId, CallKind, CallOptions, CallReport, Cause, ConnectivityState, DialFailure, DialStep, Event,
-    Fact, Failure, GoAway, Incarnation, LinkEnd, Origin, Phase, Scope, ShedReason, Snapshot, printable,
+    Fact, Failure, GoAway, Incarnation, LinkEnd, NotRetried, Origin, Phase, Scope, ShedReason, Snapshot, printable,
 };
 pub use telemetry::{EventItem, EventStream};
 

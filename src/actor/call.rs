@@ -9,6 +9,7 @@ use super::{
     message::UnaryResult,
     method::Method,
     submit::Admission,
+    waiting::came_somewhere,
 };
 use crate::{
     model::{AttemptReport, CallId, CallReport, Failure, Phase},
@@ -44,6 +45,8 @@ pub(crate) struct Call {
     pub(crate) unary: bool,
     pub(crate) idempotent: bool,
     pub(crate) wait_for_ready: bool,
+    /// Whether somebody said so: then it waits for a wrong peer, too.
+    pub(crate) told_to_wait: bool,
     pub(crate) deadline: Option<Instant>,
     pub(crate) attempt_timeout: Option<Duration>,
     pub(crate) retry: RetryPolicy,
@@ -72,6 +75,9 @@ pub(crate) struct CallState {
     pub(crate) attempt_started: Instant,
     pub(crate) waited: Duration,
     pub(crate) history: Vec<AttemptReport>,
+    /// What was said of the failure that the last retry followed on, in the peer's words if it
+    /// spoke.
+    pub(crate) retried_after: Option<Arc<str>>,
     pub(crate) reply: Reply,
     pub(crate) admission: Option<Admission>,
     /// What the next attempt is sent with, once it is there.
@@ -89,8 +95,8 @@ pub(crate) struct CallState {
 pub(crate) enum Stage {
     /// It waits for a link, or until the time of its retry.
     Waiting { until: Option<Instant> },
-    /// Its credentials are being fetched by this task.
-    Fetching(AbortHandle),
+    /// Its credentials are being fetched by this task, since then.
+    Fetching { task: AbortHandle, since: Instant },
     /// Its runner has an open stream.
     Running,
     /// An attempt failed; the request actor decides what follows.
@@ -119,7 +125,7 @@ impl Stage {
     /// How far the call can have come if it ended now, as far as the attempt under way goes.
     pub(crate) fn phase(&self) -> Phase {
         match self {
-            Self::Waiting { .. } | Self::Fetching(_) => Phase::Unsent,
+            Self::Waiting { .. } | Self::Fetching { .. } => Phase::Unsent,
             Self::Running | Self::Failed(_) | Self::Answered => Phase::MaybeProcessed,
         }
     }
@@ -145,6 +151,7 @@ impl CallState {
             attempt_started: now,
             waited: Duration::ZERO,
             history: Vec::new(),
+            retried_after: None,
             reply,
             admission: Some(admission),
             credentials: None,
@@ -195,6 +202,9 @@ impl CallState {
     pub(crate) fn record(&mut self, failure: &Failure, submitted: Instant, now: Instant) {
         if self.history.len() == CallReport::KEPT {
             self.history.remove(CallReport::KEPT / 2);
+        }
+        if came_somewhere(failure) {
+            self.retried_after = None;
         }
         self.history.push(AttemptReport {
             attempt: self.attempts.saturating_sub(1),

@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{
     clock,
-    model::{DialFailure, Incarnation, LinkEnd},
-    transport::{Dial, Dialled, Link, LinkNote, LinkWatcher, dial_panicked},
+    model::{Incarnation, LinkEnd},
+    transport::{Dial, Dialled, FailedDial, Link, LinkNote, LinkWatcher, dial_panicked},
 };
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use std::{
@@ -43,7 +43,7 @@ pub(super) struct ConnectionState {
 
 /// How a connection actor's work ended.
 pub(super) enum ConnectionEnd {
-    DialFailed(DialFailure),
+    DialFailed(FailedDial),
     Lost { end: LinkEnd, lived: Duration },
 }
 
@@ -72,7 +72,8 @@ impl Actor for ConnectionActor {
         let notes = Box::new(move |note| drop(noticed.cast(ConnectionMsg::Noticed(note))));
         let target = dial.target.clone();
         let dialling = task::spawn(&core, "Dial", dial.run(connector, watcher, notes), move |dialled| {
-            let dialled = dialled.unwrap_or_else(|words| Err(dial_panicked(&target, &words)));
+            let panicked = |words: String| Err(dial_panicked(&target, &words).into());
+            let dialled = dialled.unwrap_or_else(panicked);
             let _ = me.cast(ConnectionMsg::Dialled(Box::new(dialled)));
         });
         Ok(ConnectionState {

@@ -14,7 +14,7 @@ use crate::{
     clock,
     config::{Config, Endpoint},
     model::{CallId, Fact, Failure, Incarnation, Phase, RUNTIME_ENDED},
-    policy::{Throttle, earliest},
+    policy::{FirstDials, Throttle, earliest},
     telemetry::Telemetry,
     transport::{Connector, Link, Target},
 };
@@ -46,6 +46,7 @@ pub(crate) struct Core {
     pub(crate) ledger: Ledger,
     pub(crate) throttle: Mutex<Throttle>,
     pub(crate) keepalive: Mutex<KeepaliveNow>,
+    pub(crate) first_dials: Mutex<FirstDials>,
     pub(crate) panics: Panics,
     pub(crate) mutations: Mutations,
     /// Where the actors live.
@@ -55,8 +56,8 @@ pub(crate) struct Core {
     incarnations: AtomicU64,
     pub(super) ports_open: AtomicUsize,
     link: ArcSwapOption<Link>,
-    /// The last connect error, while no link has been Ready since.
-    failing: Mutex<Option<Arc<str>>>,
+    /// Why there is no link, while none has been Ready since.
+    why_no_link: Mutex<Option<Arc<str>>>,
     incarnation: watch::Sender<Option<Incarnation>>,
     supervisor: OnceLock<ActorRef<SupervisorMsg>>,
     requests: Box<[ArcSwapOption<ActorRef<RequestMsg>>]>,
@@ -100,6 +101,7 @@ impl Core {
             ledger: Ledger::default(),
             throttle: Mutex::new(Throttle::new(config.throttle, clock::now())),
             keepalive: Mutex::new(KeepaliveNow { time, while_idle: config.keepalive.permit_without_calls }),
+            first_dials: Mutex::default(),
             panics: Panics::default(),
             mutations: Mutations::default(),
             runtime: Handle::current(),
@@ -108,7 +110,7 @@ impl Core {
             incarnations: AtomicU64::new(0),
             ports_open: AtomicUsize::new(0),
             link: ArcSwapOption::empty(),
-            failing: Mutex::new(None),
+            why_no_link: Mutex::new(None),
             incarnation: watch::Sender::default(),
             supervisor: OnceLock::new(),
             requests: (0..shards).map(|_| ArcSwapOption::empty()).collect(),
@@ -193,17 +195,31 @@ impl Core {
     }
 
     /// The link in use or why there is none, for whoever wants to look at it.
-    pub(super) fn set_door(&self, Door { link, failing }: Door) {
-        *self.failing.lock() = failing;
+    pub(super) fn set_door(&self, Door { link, why, .. }: Door) {
+        *self.why_no_link.lock() = why;
         let incarnation = link.as_ref().map(|link| link.incarnation());
-        self.link.store(link);
+        // In a drain the last link stays to be seen: calls are told whether it had room.
+        if link.is_some() || self.closing().is_none() {
+            self.link.store(link);
+        }
         self.incarnation.send_if_modified(|shown| std::mem::replace(shown, incarnation) != incarnation);
     }
 
-    /// The last connect error, if no link is up.
-    pub(super) fn failing(&self) -> Option<Arc<str>> {
-        let up = self.link().is_some_and(|link| link.is_accepting());
-        self.failing.lock().clone().filter(|_| !up)
+    /// All is over: no link is shown any more.
+    pub(super) fn clear_door(&self) {
+        self.link.store(None);
+        self.incarnation.send_if_modified(|shown| shown.take().is_some());
+    }
+
+    /// Why there is no link that takes calls, for a call that waits for one.
+    pub(super) fn why_no_link(&self) -> String {
+        if let Some(end) = self.link().and_then(|link| link.ending()) {
+            return end.to_string();
+        }
+        match &*self.why_no_link.lock() {
+            Some(why) => why.to_string(),
+            None => "connecting, and no dial has failed yet".into(),
+        }
     }
 
     /// The incarnation of the link in use, and every later one.

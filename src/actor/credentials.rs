@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     clock,
-    model::{Failure, Phase},
+    model::{Cause, Failure, Phase},
     policy::{after, earliest},
     transport::{AttemptFailure, Permit},
 };
@@ -95,7 +95,7 @@ pub(super) fn fetch(core: &Arc<Core>, call: Arc<Call>, permit: Permit) {
     };
     let task = task::spawn(core, "Credentials", asking, told);
     state.credentials = None;
-    state.stage = Stage::Fetching(task);
+    state.stage = Stage::Fetching { task, since: clock::now() };
 }
 
 async fn ask(core: &Core, call: &Call, attempt: u32) -> Result<HeaderMap, AttemptFailure> {
@@ -121,7 +121,8 @@ async fn ask(core: &Core, call: &Call, attempt: u32) -> Result<HeaderMap, Attemp
         Ok(Ok(metadata)) => accept(metadata),
         Ok(Err(status)) => Err(said(status)),
         Err(_) if call.deadline.is_some_and(|deadline| deadline < patience) => {
-            Err(Failure::deadline(Phase::Unsent, None).into())
+            let what = core.waits_for(call, &call.state.lock());
+            Err(Failure::deadline(Phase::Unsent, what).into())
         }
         Err(_) => {
             let text = format!("they took longer than credentials_timeout ({} s)", timeout.as_secs_f64());
@@ -173,7 +174,7 @@ fn panicked(words: &str) -> AttemptFailure {
 
 fn grant(core: &Core, call: &Arc<Call>, granted: Granted) {
     let mut state = call.state.lock();
-    if !matches!(state.stage, Stage::Fetching(_)) {
+    if !matches!(state.stage, Stage::Fetching { .. }) {
         return;
     }
     state.stage = Stage::Waiting { until: None };
@@ -184,8 +185,13 @@ fn grant(core: &Core, call: &Arc<Call>, granted: Granted) {
 
 fn refuse(core: &Core, call: &Arc<Call>, failure: AttemptFailure) {
     let mut state = call.state.lock();
-    if !matches!(state.stage, Stage::Fetching(_)) {
+    if !matches!(state.stage, Stage::Fetching { .. }) {
         return;
+    }
+    if matches!(failure.failure.cause, Cause::Deadline(_)) {
+        // No attempt failed: the call's time is over.
+        drop(state);
+        return core.conclude(call, failure);
     }
     state.attempts += 1;
     drop(state);

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     clock,
-    model::{CallReport, Failure, Phase},
+    model::{CallReport, Cause, Failure, Phase, printable},
     transport::AttemptFailure,
 };
 use ractor::RpcReplyPort;
@@ -24,7 +24,12 @@ impl Core {
             return None;
         }
         let phase = state.stage.phase();
-        if let Stage::Fetching(task) = std::mem::replace(&mut state.stage, Stage::Answered) {
+        let waiting = match outcome.map(|outcome| &outcome.cause) {
+            Some(Cause::Deadline(what)) => what.clone(),
+            Some(Cause::Shutdown | Cause::Supervision(_)) => self.waits_for(call, &state),
+            _ => None,
+        };
+        if let Stage::Fetching { task, .. } = std::mem::replace(&mut state.stage, Stage::Answered) {
             task.abort();
         }
         let received = state.received;
@@ -56,6 +61,8 @@ impl Core {
             retries: machine.retries(),
             transparent_retries: machine.transparent(),
             outcome: outcome.clone(),
+            not_retried: machine.not_retried(),
+            waiting,
             elapsed,
             maybe_processed: machine.maybe_processed()
                 || (attempts > 0 && outcome.maybe_processed() && phase >= Phase::MaybeProcessed),
@@ -71,7 +78,7 @@ impl Core {
         if self.mutations.has(Mutation::DropReply) {
             return;
         }
-        let status = finished.status(ended.status);
+        let status = finished.status(finished.with_waiting(ended.status));
         match finished.port {
             Some(port) => {
                 // Whoever asked may be gone.
@@ -97,6 +104,12 @@ impl Core {
 
     /// The call's deadline has passed while it waited. What was last known of it is its answer.
     pub(crate) fn expire(&self, call: &Arc<Call>) {
+        self.end_late(call);
+        self.tell_request(self.shard_of(call.id), RequestMsg::Cancel(call.id));
+    }
+
+    /// The same, by the request actor itself, which has let go of the call.
+    pub(super) fn end_late(&self, call: &Arc<Call>) {
         let mut state = call.state.lock();
         let phase = state.stage.phase();
         let ended = match std::mem::replace(&mut state.stage, Stage::Running) {
@@ -104,26 +117,31 @@ impl Core {
             Stage::Failed(ended) => *ended,
             before => {
                 state.stage = before;
-                Failure::deadline(phase, self.failing().filter(|_| phase == Phase::Unsent)).into()
+                Failure::deadline(phase, self.waits_for(call, &state)).into()
             }
         };
         drop(state);
         self.conclude(call, ended);
-        self.tell_request(self.shard_of(call.id), RequestMsg::Cancel(call.id));
     }
 
     /// A runner's attempt failed: the ledger keeps the failure, the request actor decides.
     pub(crate) fn attempt_failed(&self, call: &Arc<Call>, failure: Box<AttemptFailure>) {
+        if self.note_failure(call, failure) {
+            self.tell_request(self.shard_of(call.id), RequestMsg::AttemptFailed(call.clone()));
+        }
+    }
+
+    /// Keeps an attempt's failure in its call; not if that is over.
+    pub(super) fn note_failure(&self, call: &Arc<Call>, failure: Box<AttemptFailure>) -> bool {
         let mut state = call.state.lock();
         if state.is_answered() {
-            return;
+            return false;
         }
         let now = clock::now();
         state.record(&failure.failure, call.submitted, now);
         state.measure(call, failure.failure.code, 0, now);
         state.stage = Stage::Failed(failure);
-        drop(state);
-        self.tell_request(self.shard_of(call.id), RequestMsg::AttemptFailed(call.clone()));
+        true
     }
 
     /// Whether somebody waits behind a reply port.
@@ -143,7 +161,7 @@ impl Core {
     pub(crate) fn end_overdue(&self) {
         let now = clock::now();
         let overdue = self.ledger.open(|call| call.deadline.is_some_and(|deadline| deadline <= now));
-        self.end_all(overdue, |phase| Failure::deadline(phase, None));
+        overdue.iter().for_each(|call| self.expire(call));
     }
 }
 
@@ -154,6 +172,17 @@ pub(crate) struct Finished {
 }
 
 impl Finished {
+    /// The status of a call that a shutdown, or the end of supervision, ended while it waited says
+    /// what for. A deadline's says so already.
+    fn with_waiting(&self, status: Status) -> Status {
+        match self.report.as_ref().and_then(CallReport::waiting_unsaid) {
+            Some(what) => {
+                Status::new(status.code(), format!("{}; the call was waiting {}", status.message(), printable(what)))
+            }
+            None => status,
+        }
+    }
+
     /// The status to end with, the report as its source.
     pub(crate) fn status(&self, mut status: Status) -> Status {
         if let Some(report) = &self.report {

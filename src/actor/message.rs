@@ -2,8 +2,8 @@
 
 use super::call::Call;
 use crate::{
-    model::{CallId, CallOptions, DialFailure, GoAway, Incarnation, LinkEnd},
-    transport::{Dialled, Link, LinkNote},
+    model::{CallId, CallOptions, GoAway, Incarnation, LinkEnd},
+    transport::{Dialled, FailedDial, Link, LinkNote},
 };
 use bytes::Bytes;
 use ractor::{ActorId, RpcReplyPort};
@@ -46,7 +46,7 @@ pub(crate) enum SupervisorMsg {
 /// To the actor of one life of one link.
 pub(crate) enum ConnectionMsg {
     /// The dial ended.
-    Dialled(Box<Result<Dialled, DialFailure>>),
+    Dialled(Box<Result<Dialled, FailedDial>>),
     /// The driver noticed something.
     Noticed(LinkNote),
     /// The link ended.
@@ -73,6 +73,9 @@ pub(crate) enum RequestMsg {
     CredentialsFetched(Arc<Call>),
     /// The link to use changed.
     LinkChanged(Door),
+    /// The peer is the wrong one, and there was no link yet: the calls that wait end with these
+    /// words, unless they were told to wait.
+    WrongPeer(Arc<str>),
     /// The link has room again.
     RoomFreed,
     /// A retry is due, or a deadline has passed.
@@ -89,6 +92,9 @@ pub(crate) struct Door {
     pub(crate) link: Option<Arc<Link>>,
     /// The last connect error, while no link has been Ready since.
     pub(crate) failing: Option<Arc<str>>,
+    /// Why there is no link, where a dial or a link has ended: what calls are told that wait for
+    /// one.
+    pub(crate) why: Option<Arc<str>>,
 }
 
 /// A unary call as a message, for [`Mailbox`](crate::Mailbox).
@@ -156,6 +162,7 @@ impl RequestMsg {
             Self::AttemptFailed(_) => "AttemptFailed",
             Self::CredentialsFetched(_) => "CredentialsFetched",
             Self::LinkChanged(_) => "LinkChanged",
+            Self::WrongPeer(_) => "WrongPeer",
             Self::RoomFreed => "RoomFreed",
             Self::TimerDue => "TimerDue",
             Self::SweepDue => "SweepDue",

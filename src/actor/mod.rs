@@ -30,6 +30,7 @@ mod submit;
 mod supervisor;
 mod task;
 mod timer;
+mod waiting;
 
 pub(crate) use self::core::Core;
 pub(crate) use alarm::{Alarm, within};

@@ -90,6 +90,7 @@ impl Actor for RequestActor {
             RequestMsg::AttemptFailed(call) => state.decide(call),
             RequestMsg::CredentialsFetched(call) => state.authorized(call),
             RequestMsg::LinkChanged(door) => state.link_changed(door),
+            RequestMsg::WrongPeer(why) => state.refuse_parked(&why, |call| !call.told_to_wait),
             RequestMsg::RoomFreed => {}
             RequestMsg::TimerDue => state.timer_due(),
             RequestMsg::SweepDue => state.sweep(),
@@ -193,7 +194,8 @@ impl RequestState {
     fn start(&mut self, call: Arc<Call>, permit: Permit) {
         let now = clock::now();
         if call.deadline.is_some_and(|deadline| deadline <= now) {
-            return self.expire(&call);
+            drop(permit);
+            return self.core.end_late(&call);
         }
         match self.core.credentials {
             Some(_) => credentials::fetch(&self.core, call, permit),
@@ -213,19 +215,14 @@ impl RequestState {
     }
 
     fn send(&mut self, call: Arc<Call>, permit: Permit, credentials: HeaderMap, now: Instant) {
-        let Some((mut head, body)) = call.begin_attempt(now, &mut self.last_timeout) else {
-            return;
-        };
+        let begun = call.begin_attempt(now, &mut self.last_timeout);
+        let Some((mut head, body)) = begun else { return };
         head.headers_mut().extend(credentials);
         call.method.metrics.attempt_started();
         match permit.open(head, body) {
             Ok(stream) => self.launch(call, stream),
             Err(failure) => {
-                let mut state = call.state.lock();
-                state.record(&failure, call.submitted, now);
-                state.measure(&call, failure.code, 0, now);
-                state.stage = Stage::Failed(Box::new(failure.into()));
-                drop(state);
+                self.core.note_failure(&call, Box::new(failure.into()));
                 self.decide(call);
             }
         }
@@ -289,11 +286,13 @@ impl RequestState {
                 state.stage = Stage::Waiting { until: Some(at) };
                 state.place = place_after(&ended.failure);
                 state.waited += delay;
+                let cause = ended.words();
+                state.retried_after = Some(cause.clone());
                 drop(state);
                 self.core.telemetry.announce(Fact::RetryScheduled {
                     method: call.method.name.clone(),
                     code: ended.failure.code,
-                    cause: ended.words(),
+                    cause,
                     retry: number,
                     of: call.retry.limit.count(),
                     delay,
@@ -302,16 +301,13 @@ impl RequestState {
                 let at = if self.core.mutations.has(Mutation::ForgetRetryWait) { now } else { at };
                 self.pending.sleep(call.id, call.clone(), at, call.deadline);
             }
-            Decision::Surface => {
+            Decision::Surface | Decision::Throttled => {
                 state.stage = Stage::Running;
                 drop(state);
-                self.core.conclude(&call, *ended);
-            }
-            Decision::Throttled => {
-                state.stage = Stage::Running;
-                drop(state);
-                let (method, code) = (call.method.name.clone(), ended.failure.code);
-                self.core.telemetry.announce(Fact::RetryThrottled { method, code });
+                if decision == Decision::Throttled {
+                    let (method, code) = (call.method.name.clone(), ended.failure.code);
+                    self.core.telemetry.announce(Fact::RetryThrottled { method, code });
+                }
                 self.core.conclude(&call, *ended);
             }
         }
@@ -319,9 +315,14 @@ impl RequestState {
 
     fn link_changed(&mut self, door: Door) {
         self.door = door;
-        let Some(failing) = self.failing() else { return };
-        for call in self.pending.take_parked(|call| !call.wait_for_ready) {
-            self.core.conclude(&call, Failure::not_connected(failing.clone()).into());
+        if let Some(failing) = self.failing() {
+            self.refuse_parked(&failing, |call| !call.wait_for_ready);
+        }
+    }
+
+    fn refuse_parked(&mut self, why: &Arc<str>, pick: fn(&Call) -> bool) {
+        for call in self.pending.take_parked(|call| pick(call)) {
+            self.core.conclude(&call, Failure::not_connected(why.clone()).into());
         }
     }
 
@@ -330,7 +331,7 @@ impl RequestState {
         let now = clock::now();
         while let Some(due) = self.pending.due(now) {
             match due {
-                Due::Expired(call) => self.expire(&call),
+                Due::Expired(call) => self.core.end_late(&call),
                 Due::Retry(call) => {
                     // Its caller may have gone this very moment.
                     match &mut call.state.lock().stage {
@@ -341,11 +342,6 @@ impl RequestState {
                 }
             }
         }
-    }
-
-    fn expire(&self, call: &Arc<Call>) {
-        let failure = Failure::deadline(Phase::Unsent, self.failing());
-        self.core.conclude(call, failure.into());
     }
 
     fn sweep(&mut self) {
@@ -365,7 +361,7 @@ impl RequestState {
         self.draining = true;
         let mut waiting: Vec<_> = self.pending.drain().collect();
         let (core, shard) = (self.core.clone(), self.shard);
-        let fetching = |call: &Call| matches!(call.state.lock().stage, Stage::Fetching(_));
+        let fetching = |call: &Call| matches!(call.state.lock().stage, Stage::Fetching { .. });
         waiting.extend(core.ledger.open(|call| core.shard_of(call.id) == shard && fetching(call)));
         self.core.end_all(waiting, Failure::shutdown);
     }

@@ -2,7 +2,7 @@
 //! is over, whatever ended them: a shutdown, a failure for good, or the end of the runtime they
 //! live on.
 
-use super::{core::Core, message::Door, supervisor::SupervisorActor};
+use super::{core::Core, supervisor::SupervisorActor};
 use crate::model::{ConnectivityState, Fact, Failure, Incarnation, LinkEnd, RUNTIME_ENDED};
 use ractor::{Actor, ActorCell, SpawnErr, concurrency::JoinHandle};
 use std::{
@@ -66,7 +66,7 @@ fn close(core: &Core, cause: Option<String>) {
         Some(cause) => Failure::supervision(cause.clone(), phase),
         None => Failure::shutdown(phase),
     });
-    core.set_door(Door::default());
+    core.clear_door();
     let from = core.telemetry.state();
     if from != ConnectivityState::Shutdown {
         core.telemetry.announce(Fact::StateChanged {

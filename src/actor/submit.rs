@@ -7,7 +7,7 @@ use super::{
     method::Method,
 };
 use crate::{
-    model::{CallId, CallOptions, CallReport, Fact, Failure, Phase, ShedReason},
+    model::{CallId, CallOptions, CallReport, Cause, Fact, Failure, Phase, ShedReason},
     policy::{RetryLimit, nearest_timeout, parse_timeout},
     telemetry::Counts,
     transport::{PREFIX, is_one_message, status},
@@ -102,6 +102,8 @@ impl Core {
         if options.no_retry {
             retry.limit = RetryLimit::AtMost(0);
         }
+        let said = options.wait_for_ready.or(rule.and_then(|rule| rule.wait_for_ready));
+        let wait_for_ready = said.unwrap_or(self.config.wait_for_ready);
         Call {
             id,
             page,
@@ -109,10 +111,8 @@ impl Core {
             completed: !has_port && !plain,
             unary,
             idempotent: options.idempotent.or(rule.and_then(|rule| rule.idempotent)).unwrap_or(true),
-            wait_for_ready: options
-                .wait_for_ready
-                .or(rule.and_then(|rule| rule.wait_for_ready))
-                .unwrap_or(self.config.wait_for_ready),
+            wait_for_ready,
+            told_to_wait: wait_for_ready && (said.is_some() || self.config.wait_for_ready_said.0),
             deadline,
             attempt_timeout,
             retry,
@@ -143,8 +143,13 @@ impl Core {
         made.checked_add(timeout?)
     }
 
-    /// A request that is one message, and larger than may be sent.
+    /// A request that is larger than the whole waiting room, or one message and larger than may be
+    /// sent.
     fn too_large(&self, body: Option<&Bytes>) -> Option<Failure> {
+        let (size, room) = (body?.len(), self.config.queue.max_bytes);
+        if size > room {
+            return Some(Failure::request_too_large(size, room, "queue.max_bytes"));
+        }
         let limit = self.config.max_request_message_bytes?;
         let message = body.filter(|body| is_one_message(body))?.len() - PREFIX;
         (message > limit).then(|| Failure::request_too_large(message, limit, "max_request_message_bytes"))
@@ -173,6 +178,10 @@ fn beyond_the_wait(timeout: Duration, options: &CallOptions) -> Duration {
 /// The status of a call that was never entered.
 pub(crate) fn refusal(method: &Method, failure: Failure) -> Status {
     let mut status = status::of(&failure);
+    let waiting = match &failure.cause {
+        Cause::Deadline(what) => what.clone(),
+        _ => None,
+    };
     status.set_source(Arc::new(CallReport {
         method: method.name.to_string(),
         attempts: Vec::new(),
@@ -180,6 +189,8 @@ pub(crate) fn refusal(method: &Method, failure: Failure) -> Status {
         retries: 0,
         transparent_retries: 0,
         outcome: failure,
+        not_retried: None,
+        waiting,
         elapsed: Duration::ZERO,
         maybe_processed: false,
     }));

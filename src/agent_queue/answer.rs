@@ -21,7 +21,7 @@ pub(super) enum Verdict {
 /// How far a request came that was not answered well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reach {
-    /// No link was there to send it on.
+    /// It was not sent: there was no link, or no room on it.
     Nowhere,
     /// The link ended under it: nobody knows whether it arrived.
     Unknown,

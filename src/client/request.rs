@@ -69,7 +69,10 @@ async fn in_time<T>(
     let failure = tokio::select! {
         biased;
         taken = taking => return taken,
-        () = late => Failure::deadline(Phase::Unsent, None),
+        () = late => {
+            let what = "for its own request, whose message the caller has not given whole";
+            Failure::deadline(Phase::Unsent, Some(what.into()))
+        }
         _ = state.wait_for(|state| *state == ConnectivityState::Shutdown) => core.too_late(Phase::Unsent),
     };
     Err(refusal(method, failure))

@@ -160,7 +160,12 @@ keys! {
         "credentials_timeout" credentials_timeout(Duration) = "10", "seconds", "a token's renewal is one request";
     }
     "Calls" {
-        /// `true`: calls wait for a link until their deadline. `false`: they fail with UNAVAILABLE while the channel is failing.
+        /// `true`: calls wait for a link until their deadline. `false`: they fail with
+        /// UNAVAILABLE while the channel is failing. Where nobody says either, calls wait, but
+        /// not for a wrong peer: before the first link, two dials in a row that find a
+        /// certificate of an unknown authority or for another name, no HTTP/2 by ALPN, or another
+        /// protocol, at every address, end the calls that wait then with UNAVAILABLE, and so does
+        /// each further one. To say `true` is to wait for that, too.
         "wait_for_ready" wait_for_ready(bool) = "true", "true or false", "an outage longer than all retries costs no call";
         /// A request up to this size is kept until its call ends, so that it can be sent again; a larger one is sent once.
         "max_replay_bytes" max_replay_bytes(usize) = "4MiB", "bytes", "gRPC's usual message limit";
@@ -184,7 +189,8 @@ keys! {
     "Queue: calls that wait for a link" {
         /// How many calls may be open, waiting or under way; one more is refused at once.
         "queue.max_calls" queue_max_calls(usize) = "100000", "calls", "bounded memory";
-        /// How many bytes the requests of open calls may add up to; a call that would exceed it is refused at once.
+        /// How many bytes the requests of open calls may add up to; a call that would exceed it
+        /// is refused at once. One that is larger by itself is too large: OUT_OF_RANGE.
         "queue.max_bytes" queue_max_bytes(usize) = "64MiB", "bytes", "bounded memory";
     }
     "Reconnect: waits between dials, apart from the waits between retries" {

@@ -27,6 +27,7 @@ pub struct Config {
     pub(crate) credentials_timeout: Duration,
     pub(crate) retry: RetryPolicy,
     pub(crate) wait_for_ready: bool,
+    pub(crate) wait_for_ready_said: Said,
     pub(crate) max_replay_bytes: usize,
     pub(crate) max_request_message_bytes: Option<usize>,
     pub(crate) max_response_message_bytes: Option<usize>,
@@ -41,6 +42,17 @@ pub struct Config {
     pub(crate) throttle: ThrottleRule,
     pub(crate) methods: Vec<MethodRule>,
     pub(crate) warnings: Vec<String>,
+}
+
+/// Whether a value was said, by whomever, or is the default. Configurations with the same values
+/// are equal either way.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Said(pub(crate) bool);
+
+impl PartialEq for Said {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 /// When a silent link is asked for a sign of life.
@@ -150,7 +162,9 @@ impl Config {
         &self.retry
     }
 
-    /// Whether calls wait for a link until their deadline (true, the default) or fail while the channel is failing.
+    /// Whether calls wait for a link until their deadline (true, the default) or fail while the
+    /// channel is failing. Where it was said, and is not the default, they also wait before the
+    /// first link while the first dials find a wrong peer.
     pub fn wait_for_ready(&self) -> bool {
         self.wait_for_ready
     }

@@ -10,7 +10,7 @@
 //! | GOAWAY, stream above its last id | peer | unprocessed | link | UNAVAILABLE |
 //! | link lost under the call | local | maybe processed | link | UNAVAILABLE |
 //! | link gone before anything was sent | local | unsent | link | UNAVAILABLE |
-//! | no link, fail fast | local | unsent | link | UNAVAILABLE |
+//! | no link, and the call does not wait for one | local | unsent | link | UNAVAILABLE |
 //! | attempt or overall deadline | local | maybe processed | stream | DEADLINE_EXCEEDED |
 //! | a request that HTTP/2 cannot send | local | unsent | stream | INTERNAL |
 //! | a head above the peer's limit | local | unsent | stream | RESOURCE_EXHAUSTED |
@@ -95,7 +95,8 @@ pub enum Cause {
     Credentials(Arc<str>),
     /// `attempt_timeout` ran out.
     AttemptTimeout,
-    /// The call's deadline passed; the text is the last connect error, if the call was waiting for a link.
+    /// The call's deadline passed; the text says what the call was waiting for, if it was waiting:
+    /// "for a link: " with the last connect error, for room, for its credentials, for a retry.
     Deadline(Option<Arc<str>>),
     /// The caller gave up.
     Cancelled,
@@ -282,9 +283,9 @@ impl Failure {
         Self::deadline_like(Cause::AttemptTimeout, Phase::MaybeProcessed)
     }
 
-    /// The call's deadline passed in `phase`.
-    pub fn deadline(phase: Phase, last_error: Option<Arc<str>>) -> Self {
-        Self::deadline_like(Cause::Deadline(last_error), phase)
+    /// The call's deadline passed in `phase`, while it waited for `what`, if for anything.
+    pub fn deadline(phase: Phase, what: Option<Arc<str>>) -> Self {
+        Self::deadline_like(Cause::Deadline(what), phase)
     }
 
     fn deadline_like(cause: Cause, phase: Phase) -> Self {
@@ -340,8 +341,8 @@ impl fmt::Display for Cause {
             Self::Credentials(text) => write!(f, "call credentials: {}", printable(text)),
             Self::AttemptTimeout => f.write_str("the attempt took longer than attempt_timeout"),
             Self::Deadline(None) => f.write_str("the call's deadline passed"),
-            Self::Deadline(Some(last)) => {
-                write!(f, "the call's deadline passed while it waited for a link: {}", printable(last))
+            Self::Deadline(Some(what)) => {
+                write!(f, "the call's deadline passed while it waited {}", printable(what))
             }
             Self::Cancelled => f.write_str("the caller gave up"),
             Self::Shutdown => f.write_str("the supervisor was shut down"),

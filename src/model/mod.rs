@@ -20,7 +20,7 @@ pub(crate) use failure::RUNTIME_ENDED;
 pub use failure::{Cause, Failure, Origin, Phase, Scope, ShedReason};
 pub use ids::{CallId, Incarnation};
 pub use link::{DialFailure, DialStep, GoAway, LinkEnd};
-pub use report::{AttemptReport, CallReport};
+pub use report::{AttemptReport, CallReport, NotRetried};
 #[cfg(feature = "tls")]
 pub(crate) use secret::Secret;
 pub use snapshot::Snapshot;

@@ -1,7 +1,10 @@
 //! The story of a failed call: every attempt with its code, cause and time, as the source of the `Status` it ends with.
 
-use super::failure::{Failure, Phase};
-use std::{fmt, time::Duration};
+use super::{
+    failure::{Cause, Failure, Phase},
+    text::printable,
+};
+use std::{fmt, sync::Arc, time::Duration};
 use tonic::Code;
 
 /// One attempt of a call.
@@ -15,6 +18,22 @@ pub struct AttemptReport {
     pub elapsed: Duration,
     /// Whether it was followed by a retry that cost nothing (the server never saw it).
     pub transparent: bool,
+}
+
+/// Why a retry was not made that the retry policy would have allowed by its codes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NotRetried {
+    /// The server may have acted on the call, and running it twice could do harm.
+    MaybeProcessed,
+    /// All the retries were made.
+    LimitReached(u32),
+    /// The server said that the call must not be retried.
+    Forbidden,
+    /// The wait before the retry would have ended with the call's deadline or after it.
+    OutlivesDeadline(Duration),
+    /// Too many retries were made of late, over all calls.
+    Throttled,
 }
 
 /// What happened to a call that failed. Find it with [`CallReport::of`].
@@ -32,6 +51,11 @@ pub struct CallReport {
     pub transparent_retries: u32,
     /// Why the call ended.
     pub outcome: Failure,
+    /// Why no retry followed the last attempt, although its code is one of those that are retried.
+    pub not_retried: Option<NotRetried>,
+    /// What the call was waiting for when its deadline, a shutdown or the end of supervision ended
+    /// it, if it was waiting: "for a link: ..." and the like.
+    pub waiting: Option<Arc<str>>,
     /// From submission to the end.
     pub elapsed: Duration,
     /// Whether the server may have acted on the call, in any attempt, although it failed.
@@ -45,6 +69,14 @@ impl CallReport {
     /// The report inside a status that a supervised call ended with.
     pub fn of(status: &tonic::Status) -> Option<&Self> {
         std::error::Error::source(status)?.downcast_ref()
+    }
+
+    /// What it was waiting for, where its outcome does not say so itself, as a deadline does.
+    pub(crate) fn waiting_unsaid(&self) -> Option<&str> {
+        match self.outcome.cause {
+            Cause::Deadline(_) => None,
+            _ => self.waiting.as_deref(),
+        }
     }
 
     /// Whether the server certainly did not act on the call.
@@ -87,9 +119,36 @@ impl fmt::Display for CallReport {
                 attempt.failure
             )?;
         }
+        if let Some(reason) = self.not_retried {
+            write!(f, "; no retry followed: {reason}")?;
+        }
+        if let Some(what) = self.waiting_unsaid() {
+            write!(f, "; the call was waiting {}", printable(what))?;
+        }
         if self.maybe_processed {
             f.write_str("; the server may have processed it")?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for NotRetried {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::MaybeProcessed => {
+                "the server may have processed the call, which is not idempotent: running it twice \
+                 could do harm"
+            }
+            Self::LimitReached(0) => "retries are turned off for the call",
+            Self::LimitReached(made) => {
+                return write!(f, "all {made} retries were made (max_retry_attempts)");
+            }
+            Self::Forbidden => "the server said that the call must not be retried",
+            Self::OutlivesDeadline(wait) => {
+                let seconds = (wait.as_secs_f64() * 1_000.0).round() / 1_000.0;
+                return write!(f, "a wait of {seconds} s would outlive the deadline");
+            }
+            Self::Throttled => "the retry throttle did not allow it",
+        })
     }
 }

@@ -9,9 +9,12 @@
 //!    that the peer cannot bear, and each time costs other calls their link;
 //! 3. streams, unlisted codes, and maybe-processed calls that are not idempotent surface;
 //! 4. the limit, pushback, the deadline and the throttle are asked, in that order.
+//!
+//! Where 4, or a call that is not idempotent, is all that kept a retry from being made, the machine
+//! remembers which it was.
 
 use super::{retry::RetryPolicy, throttle::Throttle};
-use crate::model::{Cause, Failure, Phase, Scope};
+use crate::model::{Cause, Failure, NotRetried, Phase, Scope};
 use std::time::{Duration, Instant};
 
 /// HTTP/2's code of a GOAWAY that is no complaint (RFC 9113, section 7).
@@ -86,6 +89,7 @@ pub struct CallMachine {
     exponent: u32,
     excluded_before: bool,
     maybe_processed: bool,
+    not_retried: Option<NotRetried>,
 }
 
 impl Pushback {
@@ -111,6 +115,7 @@ impl CallMachine {
         unit: f64,
     ) -> Decision {
         self.maybe_processed |= failure.maybe_processed();
+        self.not_retried = None;
         if is_final(&failure.cause) || !rules.replayable {
             return Decision::Surface;
         }
@@ -119,15 +124,21 @@ impl CallMachine {
             return Decision::Resend { place };
         }
         let listed = rules.unary && rules.policy.codes.contains(failure.code);
-        if !listed || (failure.maybe_processed() && !rules.idempotent) {
+        if !listed {
             return Decision::Surface;
+        }
+        if failure.maybe_processed() && !rules.idempotent {
+            return self.surface(NotRetried::MaybeProcessed);
         }
         let from_peer = matches!(failure.cause, Cause::Status | Cause::Http(_));
         if from_peer {
             throttle.peer_failed();
         }
-        if !rules.policy.limit.allows(self.retries) || pushback == Some(Pushback::Never) {
-            return Decision::Surface;
+        if !rules.policy.limit.allows(self.retries) {
+            return self.surface(NotRetried::LimitReached(self.retries));
+        }
+        if pushback == Some(Pushback::Never) {
+            return self.surface(NotRetried::Forbidden);
         }
         let (delay, exponent) = match pushback {
             Some(Pushback::After(delay)) => (delay, 0),
@@ -135,13 +146,24 @@ impl CallMachine {
         };
         // A time beyond the clock's end never comes.
         let due = now.checked_add(delay).filter(|at| rules.deadline.is_none_or(|deadline| *at < deadline));
-        let Some(at) = due else { return Decision::Surface };
+        let Some(at) = due else { return self.surface(NotRetried::OutlivesDeadline(delay)) };
         if from_peer && !throttle.take(now, self.retries == 0, rules.open_calls) {
+            self.not_retried = Some(NotRetried::Throttled);
             return Decision::Throttled;
         }
         self.exponent = exponent;
         self.retries += 1;
         Decision::Retry { at, delay, number: self.retries }
+    }
+
+    fn surface(&mut self, reason: NotRetried) -> Decision {
+        self.not_retried = Some(reason);
+        Decision::Surface
+    }
+
+    /// Why no retry followed the last failure, although its code is one of those that are retried.
+    pub fn not_retried(&self) -> Option<NotRetried> {
+        self.not_retried
     }
 
     /// Counts a retry that never was. For tests that want to see it noticed.

@@ -235,3 +235,39 @@ fn only_a_calls_first_retry_goes_while_the_debt_is_within_the_open_calls() {
     assert!(matches!(bench.fail(&unavailable, None), Decision::Retry { number: 1, .. }));
     assert_eq!(bench.fail(&unavailable, None), Decision::Throttled);
 }
+
+#[test]
+fn what_alone_kept_a_retry_from_being_made_is_remembered() {
+    let unavailable = Failure::status(Code::Unavailable);
+    let lost = Failure::link_lost(Arc::new(LinkEnd::Closed), Phase::MaybeProcessed);
+    let second = Duration::from_secs(1);
+    let reason = |retries, set: fn(&mut Bench), failure: &Failure, pushback| {
+        let mut bench = Bench::new(retries);
+        set(&mut bench);
+        bench.fail(failure, pushback);
+        bench.machine.not_retried()
+    };
+    let nothing: fn(&mut Bench) = |_| {};
+    let late: fn(&mut Bench) = |bench| bench.deadline = Some(bench.now + Duration::from_secs(1));
+    let once: fn(&mut Bench) = |bench| bench.idempotent = false;
+    let stream: fn(&mut Bench) = |bench| bench.unary = false;
+    assert_eq!(reason(3, nothing, &unavailable, None), None, "it is retried");
+    let not_found = Failure::status(Code::NotFound);
+    assert_eq!(reason(3, nothing, &not_found, None), None, "not a code for it");
+    assert_eq!(reason(3, stream, &unavailable, None), None, "nor a call for it");
+    assert_eq!(reason(0, nothing, &unavailable, None), Some(NotRetried::LimitReached(0)));
+    let never = Some(Pushback::Never);
+    assert_eq!(reason(3, nothing, &unavailable, never), Some(NotRetried::Forbidden));
+    assert_eq!(reason(3, late, &unavailable, None), Some(NotRetried::OutlivesDeadline(second)));
+    let endless = Some(Pushback::After(Duration::MAX));
+    let outlives = Some(NotRetried::OutlivesDeadline(Duration::MAX));
+    assert_eq!(reason(3, nothing, &unavailable, endless), outlives);
+    assert_eq!(reason(3, once, &lost, None), Some(NotRetried::MaybeProcessed));
+    // A retry that is made after all leaves no reason behind.
+    let mut bench = Bench::new(1);
+    bench.fail(&unavailable, Some(Pushback::Never));
+    bench.fail(&unavailable, None);
+    assert_eq!(bench.machine.not_retried(), None);
+    bench.fail(&unavailable, None);
+    assert_eq!(bench.machine.not_retried(), Some(NotRetried::LimitReached(1)));
+}

@@ -1,4 +1,5 @@
-//! A channel's state, made of its subchannels' (one, for now), and what a fail-fast call is told while none is up.
+//! A channel's state, made of its subchannels' (one, for now), what a fail-fast call is told
+//! while none is up, and why none is.
 
 use super::subchannel::{Input, Output, Schedules, Subchannel};
 use crate::model::ConnectivityState;
@@ -9,6 +10,7 @@ use std::{sync::Arc, time::Instant};
 pub struct Channel {
     subchannel: Subchannel,
     last_error: Option<Arc<str>>,
+    lost: Option<Arc<str>>,
 }
 
 /// What a step did.
@@ -23,28 +25,30 @@ pub struct Step {
 impl Channel {
     /// Idle.
     pub fn new(schedules: Schedules) -> Self {
-        Self { subchannel: Subchannel::new(schedules), last_error: None }
+        Self { subchannel: Subchannel::new(schedules), last_error: None, lost: None }
     }
 
     /// As after a failure, with a redial due at once: what a restarted supervisor begins with.
     pub fn after_a_crash(schedules: Schedules, now: Instant) -> Self {
-        Self { subchannel: Subchannel::after_a_crash(schedules, now), last_error: None }
+        Self { subchannel: Subchannel::after_a_crash(schedules, now), last_error: None, lost: None }
     }
 
     /// As after a shutdown: what a supervisor begins with that was restarted in the midst of it.
     pub fn after_shutdown(schedules: Schedules) -> Self {
-        Self { subchannel: Subchannel::after_shutdown(schedules), last_error: None }
+        Self { subchannel: Subchannel::after_shutdown(schedules), last_error: None, lost: None }
     }
 
     /// Takes one step; `cause` explains a failure, `unit` is a die in `0.0..1.0`.
     pub fn on(&mut self, input: Input, cause: &Arc<str>, now: Instant, unit: f64) -> Step {
+        use ConnectivityState::{Connecting, Ready, TransientFailure};
         let from = self.state();
         let output = self.subchannel.on(input, now, unit);
         let to = self.state();
         let changed = (from != to).then_some((from, to));
         match changed {
-            Some((_, ConnectivityState::TransientFailure)) => self.last_error = Some(cause.clone()),
-            Some((_, ConnectivityState::Ready)) => self.last_error = None,
+            Some((_, TransientFailure)) => self.last_error = Some(cause.clone()),
+            Some((Ready, Connecting)) => self.lost = Some(cause.clone()),
+            Some((_, Ready)) => (self.last_error, self.lost) = (None, None),
             _ => {}
         }
         Step { output, changed }
@@ -58,6 +62,12 @@ impl Channel {
     /// The last connect error, if no link has been Ready since: what a fail-fast call fails with, redialling or not.
     pub fn last_error(&self) -> Option<&Arc<str>> {
         self.last_error.as_ref()
+    }
+
+    /// Why there is no link: the last connect error or, while none followed, what ended the last
+    /// link. None: no dial has ended yet.
+    pub fn why_no_link(&self) -> Option<&Arc<str>> {
+        self.last_error.as_ref().or(self.lost.as_ref())
     }
 
     /// The subchannel's count of failures.
@@ -139,5 +149,25 @@ mod tests {
         assert_eq!(channel.last_error(), Some(&refused), "redialling does not clear it");
         channel.on(Input::Established, &refused, now, 0.5);
         assert_eq!(channel.last_error(), None);
+    }
+
+    #[test]
+    fn why_there_is_no_link_is_the_last_connect_error_or_what_ended_the_last_link() {
+        let second = Duration::from_secs(1);
+        let idle = Backoff { initial: second, multiplier: 1.0, max: second };
+        let schedules = Schedules { idle, waiting: idle, jitter: 0.0, spread: Duration::ZERO };
+        let (mut channel, now) = (Channel::new(schedules), Instant::now());
+        let mut on = |input, cause: &str| {
+            channel.on(input, &cause.into(), now, 0.5);
+            channel.why_no_link().map(|why| why.to_string())
+        };
+        assert_eq!(on(Input::Connect, "spawned"), None, "no dial has ended");
+        assert_eq!(on(Input::Established, "up"), None);
+        assert_eq!(on(Input::GoAway, "goaway").as_deref(), Some("goaway"));
+        // Another dial explains nothing.
+        assert_eq!(on(Input::ResetBackoff, "asked").as_deref(), Some("goaway"));
+        assert_eq!(on(Input::DialFailed, "refused").as_deref(), Some("refused"));
+        assert_eq!(on(Input::ResetBackoff, "asked").as_deref(), Some("refused"));
+        assert_eq!(on(Input::Established, "up"), None);
     }
 }

@@ -1,7 +1,8 @@
-//! Facts as log lines. An outage is one line at its start, thinned repeats (the 1st, 2nd, 4th, 8th ... failed dial), and one
-//! line at its end with its length; what a peer can cause at will, GOAWAY and throttled retries, is
-//! thinned in the same way, until it has been quiet for a minute. Every retry is a line, as the
-//! seed promises. Events are not thinned.
+//! Facts as log lines. An outage is one line at its start, thinned repeats (the 1st, 2nd, 4th,
+//! 8th ... failed dial), and one line at its end with its length; until the first link it begins
+//! with the first dial that fails, and the first link is a line of its own. What a peer can cause
+//! at will, GOAWAY and throttled retries, is thinned in the same way, until it has been quiet for
+//! a minute. Every retry is a line, as the seed promises. Events are not thinned.
 
 use crate::model::{ConnectivityState, Fact, RUNTIME_ENDED, code_name};
 use std::{
@@ -18,6 +19,8 @@ const QUIET: Duration = Duration::from_secs(60);
 pub(super) struct Lines {
     /// The outage under way.
     outage: Option<Outage>,
+    /// Whether there was a link.
+    connected: bool,
     goaways: Repeats,
     fewer_pings: Repeats,
     throttled: Repeats,
@@ -50,6 +53,8 @@ struct Outage {
 /// The lines that are not written for every fact of their kind.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Line {
+    NotYet,
+    Connected { failed_dials: u64 },
     Began,
     Goes { failed_dials: u64, lasting: Duration },
     Ended { failed_dials: u64, lasted: Duration },
@@ -64,8 +69,10 @@ impl Lines {
             (Fact::KeepaliveBackedOff { .. }, _) => self.fewer_pings.line(now),
             (Fact::RetryThrottled { .. }, _) => self.throttled.line(now),
             (Fact::StateChanged { to: ConnectivityState::TransientFailure, .. }, outage @ None) => {
-                *outage = Some(Outage { since: now, failed_dials: 0 });
-                Some(Line::Began)
+                // The first dial's failure is what begins it, and has come before its consequence.
+                let failed_dials = if self.connected { 0 } else { 1 };
+                *outage = Some(Outage { since: now, failed_dials });
+                Some(if self.connected { Line::Began } else { Line::NotYet })
             }
             (Fact::DialFailed { .. }, Some(outage)) => {
                 outage.failed_dials += 1;
@@ -73,6 +80,12 @@ impl Lines {
                     failed_dials: outage.failed_dials,
                     lasting: now.saturating_duration_since(outage.since),
                 })
+            }
+            (Fact::StateChanged { to: ConnectivityState::Ready, .. }, outage)
+                if !std::mem::replace(&mut self.connected, true) =>
+            {
+                let failed_dials = outage.take().map_or(0, |outage| outage.failed_dials);
+                Some(Line::Connected { failed_dials })
             }
             (Fact::StateChanged { to: ConnectivityState::Ready, .. }, outage) => outage.take().map(|outage| {
                 Line::Ended { failed_dials: outage.failed_dials, lasted: now.saturating_duration_since(outage.since) }
@@ -85,6 +98,10 @@ impl Lines {
 /// Writes the line for `fact`.
 pub(super) fn write(fact: &Fact, line: Option<Line>, target: &Arc<str>) {
     match (fact, line) {
+        (Fact::StateChanged { cause, .. }, Some(Line::NotYet)) => warn!(%target, "not connected yet: {cause}"),
+        (Fact::StateChanged { incarnation, .. }, Some(Line::Connected { failed_dials })) => {
+            info!(%target, link = %incarnation, failed_dials, "connected");
+        }
         (Fact::StateChanged { cause, .. }, Some(Line::Began)) => warn!(%target, %cause, "connection lost"),
         (Fact::DialFailed { failure, .. }, Some(Line::Goes { failed_dials, lasting })) => {
             warn!(%target, %failure, failed_dials, lasting = ?lasting, "still not connected");
@@ -155,7 +172,7 @@ mod tests {
     #[test]
     fn an_outage_of_ten_minutes_is_at_most_ten_lines_and_one_at_its_end() {
         let start = Instant::now();
-        let mut log = Lines::default();
+        let mut log = Lines { connected: true, ..Lines::default() };
         assert_eq!(log.line(&state(ConnectivityState::TransientFailure), start), Some(Line::Began));
         let lines = (1..=60).filter_map(|n| {
             let now = start + Duration::from_secs(10 * n);
@@ -167,6 +184,22 @@ mod tests {
         let end = log.line(&state(ConnectivityState::Ready), start + lasted);
         assert_eq!(end, Some(Line::Ended { failed_dials: 60, lasted }));
         assert_eq!(log.line(&state(ConnectivityState::Ready), start + lasted), None);
+    }
+
+    #[test]
+    fn until_the_first_link_the_first_failure_is_a_line_and_so_is_the_link() {
+        let start = Instant::now();
+        let failing = state(ConnectivityState::TransientFailure);
+        let ready = state(ConnectivityState::Ready);
+        let mut log = Lines::default();
+        let failed = dial_failed();
+        let facts = [&failed, &failing, &failed, &failing, &failed, &failing, &ready];
+        let lines: Vec<_> = facts.into_iter().filter_map(|fact| log.line(fact, start)).collect();
+        let goes = Line::Goes { failed_dials: 2, lasting: Duration::ZERO };
+        assert_eq!(lines, [Line::NotYet, goes, Line::Connected { failed_dials: 3 }]);
+        assert_eq!(log.line(&failing, start), Some(Line::Began), "from then on an outage is one");
+        let mut log = Lines::default();
+        assert_eq!(log.line(&ready, start), Some(Line::Connected { failed_dials: 0 }));
     }
 
     /// Counted by kind: a flood of one does not hide the first of another, and a quiet minute ends

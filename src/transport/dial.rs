@@ -57,6 +57,42 @@ pub(crate) struct Dialled {
     pub(crate) driver: Driver,
 }
 
+/// A dial that failed.
+pub(crate) struct FailedDial {
+    /// Why.
+    pub(crate) failure: DialFailure,
+    /// At every address somebody answered who cannot be the server that was meant: with a
+    /// certificate of an unknown authority or for another name, without HTTP/2 in its ALPN, or
+    /// with another protocol.
+    pub(crate) wrong_peer: bool,
+}
+
+impl From<DialFailure> for FailedDial {
+    fn from(failure: DialFailure) -> Self {
+        Self { failure, wrong_peer: false }
+    }
+}
+
+/// One address's part of the dial.
+#[derive(Clone, Copy)]
+struct Part<'a> {
+    trail: &'a Trail,
+    number: usize,
+}
+
+impl Part<'_> {
+    fn reached(self, step: DialStep) {
+        self.trail.reached(self.number, step);
+    }
+
+    /// The peer there is `wrong`, or it may be the right one.
+    fn judged(self, wrong: bool) {
+        if wrong {
+            self.trail.is_wrong(self.number);
+        }
+    }
+}
+
 /// A dial ended in a panic, which is the connector's or of what it gave.
 pub(crate) fn dial_panicked(target: &Target, words: &str) -> DialFailure {
     let reason = format!("cannot dial {target}: the connector panicked: {words}");
@@ -73,15 +109,18 @@ impl Dial {
         connector: Arc<dyn Connector>,
         watcher: Arc<dyn LinkWatcher>,
         notes: Notes,
-    ) -> Result<Dialled, DialFailure> {
+    ) -> Result<Dialled, FailedDial> {
         let trail = Trail::new(&self.target);
         let dialling = self.race(&*connector, watcher, notes, &trail);
         match tokio::time::timeout(self.timeout, dialling).await {
-            Ok(result) => result,
+            Ok(result) => result.map_err(|failure| {
+                let wrong_peer = trail.is_wrong_everywhere();
+                FailedDial { failure, wrong_peer }
+            }),
             Err(_) => {
                 let progress = caught(|| connector.progress());
                 let progress = progress.unwrap_or_else(|words| Some(format!("its progress panicked: {words}")));
-                Err(trail.cut_off(self.timeout, progress))
+                Err(trail.cut_off(self.timeout, progress).into())
             }
         }
     }
@@ -102,7 +141,7 @@ impl Dial {
                 #[cfg(feature = "tls")]
                 secure.as_ref(),
                 watcher.clone(),
-                move |step| trail.reached(number, step),
+                Part { trail, number },
             )
         };
         let won = race(candidates, dial, trail).await;
@@ -129,17 +168,21 @@ impl Dial {
         candidate: Candidate,
         #[cfg(feature = "tls")] secure: Option<&Secure>,
         watcher: Arc<dyn LinkWatcher>,
-        reached: impl Fn(DialStep),
+        part: Part<'_>,
     ) -> Result<Dialled, DialFailure> {
         let place = candidate.address.unwrap_or_else(|| self.target.to_string());
         let io = candidate.connect.await?;
         #[cfg(feature = "tls")]
         if let Some((tls, material)) = secure {
-            reached(DialStep::Tls);
+            part.reached(DialStep::Tls);
             let failed = |cause: &str| failure(DialStep::Tls, &place, &cause);
-            let (io, verdict) = tls.secure(io, material).await.map_err(|cause| failed(&cause))?;
-            reached(DialStep::Handshake);
-            let greeted = self.handshake(Box::new(io), Expected::SettingsInTls, watcher, &place).await;
+            let (io, verdict) = tls.secure(io, material).await.map_err(|refused| {
+                part.judged(refused.wrong_peer);
+                failed(&refused.words)
+            })?;
+            part.reached(DialStep::Handshake);
+            let (io, expected) = (Box::new(io), Expected::SettingsInTls);
+            let greeted = self.handshake(io, expected, watcher, &place, part).await;
             // A server judges our certificate after its own part of the handshake is over (TLS
             // 1.3).
             return greeted.map_err(|failure| match verdict.get() {
@@ -147,8 +190,8 @@ impl Dial {
                 None => failure,
             });
         }
-        reached(DialStep::Handshake);
-        self.handshake(io, Expected::Settings, watcher, &place).await
+        part.reached(DialStep::Handshake);
+        self.handshake(io, Expected::Settings, watcher, &place, part).await
     }
 
     async fn handshake(
@@ -157,6 +200,7 @@ impl Dial {
         expected: Expected,
         watcher: Arc<dyn LinkWatcher>,
         place: &str,
+        part: Part<'_>,
     ) -> Result<Dialled, DialFailure> {
         let failed = |cause: &str| failure(DialStep::Handshake, &place, &cause);
         let tap = Arc::new(Tap::new());
@@ -186,7 +230,10 @@ impl Dial {
         match settled.await {
             Ok(()) => Ok(Dialled { link, driver }),
             Err(end) => Err(match (wrong.get(), &end) {
-                (Some(words), _) => failed(words),
+                (Some(greeting), _) => {
+                    part.judged(greeting.wrong_peer);
+                    failed(&greeting.words)
+                }
                 // Many TLS servers end a connection that begins in plaintext without a word.
                 (None, LinkEnd::Closed | LinkEnd::Io { .. }) if expected == Expected::Settings => {
                     failed(&format!("{end}, before its HTTP/2 SETTINGS; does it expect TLS?"))

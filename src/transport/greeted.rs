@@ -10,8 +10,18 @@ use std::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Why the peer cannot be who it should be, once that is known.
-pub(super) type Wrong = Arc<OnceLock<String>>;
+/// What came in place of the expected protocol, once that is known.
+pub(super) type Wrong = Arc<OnceLock<WrongGreeting>>;
+
+/// A peer that began with something else.
+#[derive(Clone, Debug)]
+pub(super) struct WrongGreeting {
+    /// What it looks like.
+    pub(super) words: String,
+    /// Whether it speaks another protocol than the expected one, so that it cannot be the server
+    /// that was meant. One that speaks HTTP/2, and begins it wrongly, may be.
+    pub(super) wrong_peer: bool,
+}
 
 /// The stream. Once the beginning is right, it only passes bytes on.
 pub(super) struct Greeted<T> {
@@ -27,15 +37,17 @@ impl<T> Greeted<T> {
     }
 
     fn judge(&mut self, read: &[u8]) -> io::Result<()> {
-        match self.greeting.as_mut().map(|greeting| greeting.hear(read)) {
-            None | Some(Heard::More) => Ok(()),
-            Some(Heard::Right) => {
+        let Some(greeting) = &mut self.greeting else { return Ok(()) };
+        match greeting.hear(read) {
+            Heard::More => Ok(()),
+            Heard::Right => {
                 self.greeting = None;
                 Ok(())
             }
-            Some(Heard::Wrong(words)) => {
-                let words = self.wrong.get_or_init(|| words);
-                Err(io::Error::new(io::ErrorKind::InvalidData, words.clone()))
+            Heard::Wrong(words) => {
+                let wrong_peer = !greeting.may_be_expected();
+                let wrong = self.wrong.get_or_init(|| WrongGreeting { words, wrong_peer });
+                Err(io::Error::new(io::ErrorKind::InvalidData, wrong.words.clone()))
             }
         }
     }

@@ -113,6 +113,18 @@ impl Greeting {
         }
     }
 
+    /// Whether what was heard may be the expected protocol, although it begins wrongly: some frame
+    /// of HTTP/2, such as a GOAWAY, in place of SETTINGS.
+    pub(super) fn may_be_expected(&self) -> bool {
+        let kind_is_known = self.first.get(3).is_none_or(|kind| frame_name(*kind).is_some());
+        let some_frame = self.first.first() == Some(&0) && kind_is_known;
+        match self.expected {
+            #[cfg(feature = "tls")]
+            Expected::Tls => false,
+            _ => some_frame,
+        }
+    }
+
     fn is_acknowledgement(&self) -> bool {
         self.first.get(3..5).is_some_and(|kind| kind[0] == SETTINGS && kind[1] & ACK != 0)
     }

@@ -71,6 +71,18 @@ pub(crate) struct Link {
 /// counted for.
 pub(crate) struct Permit(Arc<Link>, pub(super) usize);
 
+/// Whether a link has room for one more stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Room {
+    /// It has.
+    Free,
+    /// The peer's MAX_CONCURRENT_STREAMS is 0.
+    PeerAllowsNone,
+    /// `open` streams are, and only `limit` may be.
+    /// `by_peer`: by the peer's limit, and not by `max_in_flight`.
+    Taken { open: usize, limit: usize, by_peer: bool },
+}
+
 /// An open stream: what is needed to read the answer, and to go on sending if the request was not sent whole.
 pub(crate) struct OpenStream {
     pub(crate) answer: Answer,
@@ -149,6 +161,16 @@ impl Link {
         let room = |open: usize| (open < limit).then_some(open + 1);
         self.in_flight.fetch_update(SeqCst, SeqCst, room).ok()?;
         Some(Permit(self.clone(), 0))
+    }
+
+    /// Whether there is room for one more stream, for whoever has to say why there was none.
+    pub(crate) fn room(&self) -> Room {
+        let (open, peer) = (self.in_flight(), self.peer_limit.load(Relaxed));
+        match self.window.min(peer) {
+            0 => Room::PeerAllowsNone,
+            limit if open < limit => Room::Free,
+            limit => Room::Taken { open, limit, by_peer: peer <= self.window },
+        }
     }
 
     /// The peer's MAX_CONCURRENT_STREAMS, if it set one.
@@ -267,9 +289,15 @@ impl Link {
         self.watcher.worn_out(self.incarnation);
     }
 
+    /// Why it takes no more streams, as far as that is known.
+    pub(crate) fn ending(&self) -> Option<Arc<LinkEnd>> {
+        let said = |goaway: Arc<GoAway>| Arc::new(LinkEnd::GoAway((*goaway).clone()));
+        self.end().or_else(|| self.goaway().map(said))
+    }
+
     fn gone(&self) -> Failure {
-        let end = self.end().or_else(|| self.goaway().map(|goaway| Arc::new(LinkEnd::GoAway((*goaway).clone()))));
-        Failure::link_lost(end.unwrap_or_else(|| Arc::new(LinkEnd::HungUp)), Phase::Unsent)
+        let end = self.ending().unwrap_or_else(|| Arc::new(LinkEnd::HungUp));
+        Failure::link_lost(end, Phase::Unsent)
     }
 }
 

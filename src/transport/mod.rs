@@ -33,11 +33,11 @@ mod trail;
 pub(crate) use body::ResponseBody;
 pub(crate) use clean::clean;
 pub use connector::{BoxedIo, Candidate, Connector, Io, Target, TcpConnector};
-pub(crate) use dial::{Dial, Dialled, dial_panicked};
+pub(crate) use dial::{Dial, Dialled, FailedDial, dial_panicked};
 pub(crate) use driver::LinkNote;
 pub(crate) use exchange::{AttemptFailure, Outcome, read_head, read_unary};
 pub(crate) use framing::{PREFIX, begins_with_a_message, is_one_message};
-pub(crate) use link::{Link, LinkWatcher, OpenStream, Permit};
+pub(crate) use link::{Link, LinkWatcher, OpenStream, Permit, Room};
 pub(crate) use net::NetConnector;
 pub(crate) use pump::{Beside, OpenBody, Pump, Sent, beside};
 #[cfg(feature = "test-util")]

@@ -1,5 +1,6 @@
 //! What came of each address of one dial, and how a dial that failed says so: every address with
-//! the step that it failed at and the reason, in one sentence.
+//! the step that it failed at and the reason, in one sentence; and whether a wrong peer answered at
+//! every one.
 
 use super::connector::{Target, failure};
 use crate::model::{DialFailure, DialStep};
@@ -29,6 +30,8 @@ struct State {
 struct Tried {
     address: Option<String>,
     outcome: Outcome,
+    /// Whoever answered cannot be the server that was meant.
+    wrong_peer: bool,
 }
 
 #[derive(Debug)]
@@ -54,7 +57,8 @@ impl Trail {
     pub(super) fn begin(&self, address: Option<String>, left: usize) -> usize {
         let mut state = self.state.lock();
         state.left = left;
-        state.tried.push(Tried { address, outcome: Outcome::Runs(DialStep::Connect) });
+        let outcome = Outcome::Runs(DialStep::Connect);
+        state.tried.push(Tried { address, outcome, wrong_peer: false });
         state.tried.len() - 1
     }
 
@@ -64,6 +68,20 @@ impl Trail {
 
     pub(super) fn failed(&self, number: usize, failure: DialFailure) {
         self.end(number, Outcome::Failed(failure));
+    }
+
+    /// Whoever answered there cannot be the server that was meant, whenever it is asked.
+    pub(super) fn is_wrong(&self, number: usize) {
+        if let Some(tried) = self.state.lock().tried.get_mut(number) {
+            tried.wrong_peer = true;
+        }
+    }
+
+    /// Whether every address was tried, and failed, and a wrong peer answered at each.
+    pub(super) fn is_wrong_everywhere(&self) -> bool {
+        let state = self.state.lock();
+        let wrong = |tried: &Tried| tried.wrong_peer && matches!(tried.outcome, Outcome::Failed(_));
+        state.left == 0 && !state.tried.is_empty() && state.tried.iter().all(wrong)
     }
 
     fn end(&self, number: usize, outcome: Outcome) {
@@ -96,7 +114,7 @@ impl Trail {
             };
             return DialFailure { timed_out: timeout.is_some(), ..failure(state.before, target, &reason) };
         }
-        if let [Tried { address, outcome: Outcome::Failed(failure) }] = &state.tried[..]
+        if let [Tried { address, outcome: Outcome::Failed(failure), .. }] = &state.tried[..]
             && state.left == 0
             && address.as_ref().is_none_or(|address| address == target)
         {
@@ -197,6 +215,27 @@ mod tests {
              (20 s); cannot connect to 2.2.2.2:7: refused; 3.3.3.3:7: not connected within connect_timeout (20 s); 4 \
              more were not tried"
         );
+    }
+
+    #[test]
+    fn a_dial_is_wrong_everywhere_if_each_address_was_tried_and_has_a_wrong_peer() {
+        let trail = trail();
+        assert!(!trail.is_wrong_everywhere(), "nobody answered");
+        let first = trail.begin(Some("1.1.1.1:7".into()), 1);
+        let second = trail.begin(Some("2.2.2.2:7".into()), 0);
+        trail.is_wrong(first);
+        trail.failed(first, refused("1.1.1.1:7"));
+        trail.is_wrong(second);
+        assert!(!trail.is_wrong_everywhere(), "the second still runs");
+        trail.failed(second, refused("2.2.2.2:7"));
+        assert!(trail.is_wrong_everywhere());
+        let third = trail.begin(Some("3.3.3.3:7".into()), 1);
+        trail.is_wrong(third);
+        trail.failed(third, refused("3.3.3.3:7"));
+        assert!(!trail.is_wrong_everywhere(), "one was not tried");
+        let fourth = trail.begin(Some("4.4.4.4:7".into()), 0);
+        trail.failed(fourth, refused("4.4.4.4:7"));
+        assert!(!trail.is_wrong_everywhere(), "the fourth refused");
     }
 
     #[test]

@@ -119,3 +119,7 @@ mod tonic_echo;
 mod unheard_tasks;
 #[cfg(feature = "test-util")]
 mod user_panics;
+#[cfg(feature = "test-util")]
+mod waiting;
+#[cfg(feature = "test-util")]
+mod wrong_peer;

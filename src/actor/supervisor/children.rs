@@ -14,7 +14,7 @@ use crate::{
     clock,
     model::{Fact, Incarnation},
     policy::{Input, Verdict},
-    transport::Link,
+    transport::{FailedDial, Link},
 };
 use ractor::{Actor, ActorId, ActorRef};
 use std::{sync::Arc, time::Duration};
@@ -86,17 +86,26 @@ impl Life {
         let Some(at) = self.connections.iter().position(|connection| connection.actor.get_id() == id) else { return };
         let connection = self.connections.remove(at);
         match end {
-            Some(ConnectionEnd::DialFailed(failure)) => {
+            Some(ConnectionEnd::DialFailed(FailedDial { failure, wrong_peer })) => {
                 let cause = failure.to_string();
                 let incarnation = connection.incarnation;
                 self.core.telemetry.announce(Fact::DialFailed { incarnation, failure });
                 self.current_ended(incarnation, Input::DialFailed, &cause);
+                if self.core.first_dials.lock().failed(wrong_peer) {
+                    self.tell_of_wrong_peer(cause.into());
+                }
             }
             Some(ConnectionEnd::Lost { end, lived }) => self.link_lost(&connection, end, lived),
             None => self.connection_failed(&connection, words),
         }
         if self.draining && self.connections.is_empty() {
             self.me.stop(None);
+        }
+    }
+
+    fn tell_of_wrong_peer(&self, cause: Arc<str>) {
+        for shard in 0..self.core.shards() {
+            self.core.tell_request(shard, RequestMsg::WrongPeer(cause.clone()));
         }
     }
 

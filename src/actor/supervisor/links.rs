@@ -16,6 +16,7 @@ impl Life {
             self.core.telemetry.stale("LinkUp");
             return link.drain();
         }
+        self.core.first_dials.lock().succeeded();
         if let Some(connection) = self.connection(incarnation) {
             connection.link = Some(link.clone());
         }

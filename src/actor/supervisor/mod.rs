@@ -255,7 +255,11 @@ impl Life {
 
     fn door(&self) -> Door {
         let ready = self.channel.state() == ConnectivityState::Ready;
-        Door { link: self.link.clone().filter(|_| ready), failing: self.channel.last_error().cloned() }
+        Door {
+            link: self.link.clone().filter(|_| ready),
+            failing: self.channel.last_error().cloned(),
+            why: self.channel.why_no_link().cloned(),
+        }
     }
 
     // The end.

@@ -24,6 +24,7 @@ use stream::{Checked, Verdict};
 use tokio::task::JoinError;
 use tokio_rustls::TlsConnector;
 use words::About;
+pub(super) use words::Refused;
 
 /// How one channel speaks TLS, and the material it read last.
 pub(crate) struct Tls {
@@ -62,9 +63,12 @@ impl Tls {
     }
 
     /// The handshake. What the server says of our certificate may come only later: the stream keeps it as its verdict.
-    pub(super) async fn secure(&self, io: BoxedIo, material: &Material) -> Result<(Checked, Verdict), String> {
+    pub(super) async fn secure(&self, io: BoxedIo, material: &Material) -> Result<(Checked, Verdict), Refused> {
+        let refused = |words: String, wrong_peer| Refused { words, wrong_peer };
         let name = ServerName::try_from(self.server_name.clone()).map_err(|_| {
-            format!("{:?} is not a name that a certificate could have: set tls.server_name", self.server_name)
+            let name = &self.server_name;
+            let rule = "is not a name that a certificate could have: set tls.server_name";
+            refused(format!("{name:?} {rule}"), false)
         })?;
         let about = About {
             server_name: self.server_name.clone(),
@@ -73,14 +77,23 @@ impl Tls {
         };
         let (io, wrong) = Greeted::new(io, Expected::Tls);
         let connected = TlsConnector::from(material.config()).connect(name, io).await;
-        let stream = connected.map_err(|error| wrong.get().cloned().unwrap_or_else(|| about.handshake(&error)))?;
+        let stream = connected.map_err(|error| match wrong.get() {
+            Some(greeting) => refused(greeting.words.clone(), greeting.wrong_peer),
+            None => about.handshake(&error),
+        })?;
         match stream.get_ref().1.alpn_protocol() {
             Some(b"h2") => {
                 let verdict = Arc::new(OnceLock::new());
                 Ok((Checked::new(stream, about, verdict.clone()), verdict))
             }
-            Some(other) => Err(format!("the server chose {:?} by ALPN instead of h2", String::from_utf8_lossy(other))),
-            None => Err("the server did not choose HTTP/2 by ALPN: it must offer h2".into()),
+            Some(other) => {
+                let other = String::from_utf8_lossy(other);
+                Err(refused(format!("the server chose {other:?} by ALPN instead of h2"), true))
+            }
+            None => {
+                let words = "the server did not choose HTTP/2 by ALPN: it must offer h2";
+                Err(refused(words.into(), true))
+            }
         }
     }
 }

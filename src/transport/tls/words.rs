@@ -13,6 +13,32 @@ pub(super) struct About {
     pub(super) has_certificate: bool,
 }
 
+/// A handshake that failed.
+pub(in super::super) struct Refused {
+    /// Why.
+    pub(in super::super) words: String,
+    /// Whether whoever answered cannot be the server that was meant.
+    pub(in super::super) wrong_peer: bool,
+}
+
+/// Whether this says that another server than the one that was meant has answered, or one that is
+/// none for gRPC: its certificate is from an unknown authority or for another name, or it does
+/// not choose HTTP/2. A certificate that has expired, or is not accepted for another reason, may
+/// still be its own.
+fn names_wrong_peer(error: &Error) -> bool {
+    use CertificateError::*;
+    match error {
+        Error::InvalidCertificate(error) => {
+            let other_name = matches!(error, NotValidForName | NotValidForNameContext { .. });
+            other_name || matches!(error, UnknownIssuer | BadSignature)
+        }
+        Error::AlertReceived(alert) => *alert == Alert::NoApplicationProtocol,
+        Error::PeerMisbehaved(error) => *error == PeerMisbehaved::SelectedUnofferedApplicationProtocol,
+        Error::NoApplicationProtocol | Error::InvalidMessage(_) => true,
+        _ => false,
+    }
+}
+
 /// The error of rustls inside an error of the stream.
 pub(super) fn inside(error: &io::Error) -> Option<&Error> {
     error.get_ref()?.downcast_ref()
@@ -20,7 +46,12 @@ pub(super) fn inside(error: &io::Error) -> Option<&Error> {
 
 impl About {
     /// Why the handshake failed.
-    pub(super) fn handshake(&self, error: &io::Error) -> String {
+    pub(super) fn handshake(&self, error: &io::Error) -> Refused {
+        let wrong_peer = inside(error).is_some_and(names_wrong_peer);
+        Refused { words: self.words(error), wrong_peer }
+    }
+
+    fn words(&self, error: &io::Error) -> String {
         match (inside(error), error.kind()) {
             (Some(error), _) => self.tls(error),
             (None, io::ErrorKind::UnexpectedEof) => {
@@ -194,6 +225,31 @@ mod tests {
                 let said = about.tls(&error);
                 assert!(said.contains(words), "{error:?}: {said}");
             }
+        }
+    }
+
+    #[test]
+    fn a_wrong_peer_is_told_from_one_that_may_be_right_and_is_ill() {
+        use CertificateError as Certificate;
+        let alpn = PeerMisbehaved::SelectedUnofferedApplicationProtocol;
+        for error in [
+            Error::InvalidCertificate(Certificate::UnknownIssuer),
+            Error::InvalidCertificate(Certificate::NotValidForName),
+            Error::AlertReceived(Alert::NoApplicationProtocol),
+            Error::NoApplicationProtocol,
+            Error::PeerMisbehaved(alpn),
+        ] {
+            assert!(names_wrong_peer(&error), "{error:?}");
+        }
+        for error in [
+            Error::InvalidCertificate(Certificate::Expired),
+            Error::InvalidCertificate(Certificate::NotValidYet),
+            Error::InvalidCertificate(Certificate::Revoked),
+            Error::AlertReceived(Alert::CertificateRequired),
+            Error::AlertReceived(Alert::InternalError),
+            Error::DecryptError,
+        ] {
+            assert!(!names_wrong_peer(&error), "{error:?}");
         }
     }
 

@@ -91,7 +91,8 @@ async fn check_dial(row: &Row, door: Door, fault: Misbehaviour, peer: RawPeer, f
     let mut states = States::of(&supervisor);
     let options = match fail_fast {
         true => CallOptions::new().wait_for_ready(false).timeout(CONNECT_TIMEOUT * 20),
-        false => CallOptions::new().timeout(CONNECT_TIMEOUT * 2),
+        // Said: for a wrong peer the default does not wait.
+        false => CallOptions::new().wait_for_ready(true).timeout(CONNECT_TIMEOUT * 2),
     };
     let status = call(&supervisor.channel(), door, options).await.expect_err(&row.name);
     let report = CallReport::of(&status).unwrap_or_else(|| panic!("{}: no report in {status:?}", row.name));

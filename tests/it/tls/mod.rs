@@ -9,6 +9,7 @@ mod race;
 mod rotation;
 #[cfg(unix)]
 mod unix;
+mod wrong_peer;
 
 use std::{path::Path, time::Duration};
 use tonic::{Request, Status};

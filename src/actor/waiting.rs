@@ -1,0 +1,85 @@
+//! What a call waits for, in words: a call whose deadline or whose supervisor's end comes while it
+//! waits says so. The words are made only then, of what the call and the core know already, so that
+//! they are the same whoever notices the end first, and cost a call that does not wait nothing.
+
+use super::{
+    call::{Call, CallState, Stage},
+    core::Core,
+};
+use crate::{
+    clock,
+    model::{AttemptReport, Cause, Failure, Phase, code_name},
+    transport::{Link, Room},
+};
+use std::{fmt::Write as _, sync::Arc, time::Duration};
+
+impl Core {
+    /// What `call` is waiting for, "for a link: ..." and the like; none if an attempt is under way.
+    pub(super) fn waits_for(&self, call: &Call, state: &CallState) -> Option<Arc<str>> {
+        let now = clock::now();
+        let mut words = match &state.stage {
+            Stage::Waiting { until: Some(at) } if *at > now => {
+                format!("for {}, which was due in {}", retry(call, state), seconds(*at - now))
+            }
+            Stage::Waiting { .. } if state.retried_after.is_some() => {
+                format!("{}; it was to be {}", self.no_attempt(), retry(call, state))
+            }
+            Stage::Waiting { .. } => self.no_attempt(),
+            Stage::Fetching { since, .. } => {
+                let before = seconds(now.saturating_duration_since(*since));
+                let hook = "the CallCredentials hook (Builder::call_credentials)";
+                format!("for its credentials: {hook} was asked {before} before, and has not answered")
+            }
+            Stage::Running | Stage::Failed(_) | Stage::Answered => return None,
+        };
+        let last = state.history.iter().rfind(|attempt| came_somewhere(&attempt.failure));
+        if let Some(AttemptReport { failure, .. }) = last.or(state.history.last()) {
+            let code = code_name(failure.code);
+            let _ = match &state.retried_after {
+                Some(said) => write!(words, "; its last attempt failed with {code}: {said}"),
+                None => write!(words, "; its last attempt failed with {code}: {failure}"),
+            };
+        }
+        Some(words.into())
+    }
+
+    /// Why no attempt of a call that may start has started.
+    fn no_attempt(&self) -> String {
+        // A link that is being drained is shown for as long as calls are told why they waited.
+        let open = |link: &Arc<Link>| self.closing().is_some() || link.is_accepting();
+        let Some(link) = self.link().filter(open) else {
+            return format!("for a link: {}", self.why_no_link());
+        };
+        let peer = "MAX_CONCURRENT_STREAMS";
+        match link.room() {
+            Room::Free => "for its turn, which came too late: the link has room".into(),
+            Room::PeerAllowsNone => {
+                format!("for room: the peer allows no calls on this link (its {peer} is 0)")
+            }
+            Room::Taken { open, limit, by_peer } => {
+                let own = "max_in_flight".to_owned();
+                let whose = if by_peer { format!("the peer's {peer}") } else { own };
+                if open > limit {
+                    return format!("for room: {open} streams are open, and {limit} may be ({whose})");
+                }
+                format!("for room: {open} of {limit} streams are open ({whose})")
+            }
+        }
+    }
+}
+
+/// Which retry is next.
+fn retry(call: &Call, state: &CallState) -> String {
+    let of = call.retry.limit.count().map_or_else(String::new, |limit| format!(" of {limit}"));
+    format!("retry {}{of}", state.machine.retries())
+}
+
+/// Whether an attempt that failed so says more than that its link was gone when it began.
+pub(super) fn came_somewhere(failure: &Failure) -> bool {
+    failure.phase > Phase::Unsent || !matches!(failure.cause, Cause::LinkLost(_))
+}
+
+/// In whole milliseconds.
+fn seconds(time: Duration) -> String {
+    format!("{} s", Duration::from_millis(time.as_millis() as u64).as_secs_f64())
+}

@@ -1,0 +1,75 @@
+//! The dials before the first link: whether it is worth waiting for one. A server that is down
+//! comes back; a wrong certificate, or another service on the port, is a mistake that people have
+//! to put right. They hear of it soonest if calls say so, rather than wait.
+//!
+//! | a dial ends | before the first link | after it |
+//! |---|---|---|
+//! | a wrong peer, at every address | from the second in a row on: the calls that wait end | - |
+//! | anything else | the count starts over | - |
+//!
+//! One alone may be a server that is being replaced. Once there was a link, the target is known to
+//! be right, and calls wait whatever comes.
+
+/// So many in a row are a mistake, and no accident.
+const IN_A_ROW: u32 = 2;
+
+/// What is remembered of a channel's dials until the first of them gives a link.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FirstDials {
+    wrong_in_a_row: u32,
+    over: bool,
+}
+
+impl FirstDials {
+    /// A dial failed; `wrong_peer`: at every address somebody answered who cannot be the server
+    /// that was meant. Whether the calls that wait now shall end.
+    pub fn failed(&mut self, wrong_peer: bool) -> bool {
+        if self.over {
+            return false;
+        }
+        self.wrong_in_a_row = if wrong_peer { self.wrong_in_a_row.saturating_add(1) } else { 0 };
+        self.wrong_in_a_row >= IN_A_ROW
+    }
+
+    /// A dial gave a link.
+    pub fn succeeded(&mut self) {
+        self.over = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What each of these dials, in order, means for the calls that wait; none: it gave a link.
+    fn ends(dials: &[Option<bool>]) -> Vec<bool> {
+        let mut first = FirstDials::default();
+        let one = |dial: &Option<bool>| match dial {
+            Some(wrong_peer) => first.failed(*wrong_peer),
+            None => {
+                first.succeeded();
+                false
+            }
+        };
+        dials.iter().map(one).collect()
+    }
+
+    #[test]
+    fn the_second_dial_in_a_row_to_a_wrong_peer_ends_the_calls_and_so_does_each_further_one() {
+        let wrong = Some(true);
+        assert_eq!(ends(&[wrong; 4]), [false, true, true, true]);
+    }
+
+    #[test]
+    fn a_dial_that_fails_otherwise_starts_the_count_over() {
+        let (wrong, down) = (Some(true), Some(false));
+        let dials = [wrong, down, wrong, wrong, down, wrong];
+        assert_eq!(ends(&dials), [false, false, false, true, false, false]);
+    }
+
+    #[test]
+    fn after_the_first_link_no_dial_ends_calls_that_wait() {
+        let wrong = Some(true);
+        assert_eq!(ends(&[wrong, None, wrong, wrong, wrong]), [false; 5]);
+    }
+}
