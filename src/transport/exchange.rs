@@ -121,24 +121,26 @@ pub(crate) async fn read_head(answer: Answer, mut permit: Permit) -> Outcome {
 /// above a limit.
 ///
 /// A status counts here only where the head is the answer's end. In any other head it is left out:
-/// the call's status is what its trailers say.
+/// the call's status is what its trailers say. One that cannot be read does not hide an HTTP error.
 fn head_ends(
     head: &mut http::response::Parts,
     body: &RecvStream,
     permit: &mut Permit,
 ) -> Result<Option<ResponseBody>, Box<AttemptFailure>> {
     permit.take_head(&head.headers).map_err(|failure| Box::new(failure.into()))?;
+    let http = head.status.as_u16();
     if status::is_in(&head.headers) {
         if !body.is_end_stream() {
             status::leave_out(&mut head.headers);
-        } else if let Some(status) = status::from_headers(&head.headers) {
+        } else if (http == 200 || status::is_readable(&head.headers))
+            && let Some(status) = status::from_headers(&head.headers)
+        {
             return match status.code() {
                 tonic::Code::Ok => Ok(Some(ResponseBody::whole(Chunks::default(), HeaderMap::new()))),
                 _ => Err(AttemptFailure::from_peer(status, &head.headers)),
             };
         }
     }
-    let http = head.status.as_u16();
     if http != 200 {
         let text = format!("the peer answered HTTP {http} without a grpc-status");
         let pushback = pushback::of_http(&head.headers);

@@ -7,6 +7,7 @@ mod answer;
 mod body;
 mod chunks;
 mod clean;
+mod code;
 mod connector;
 mod dial;
 mod driver;
