@@ -172,7 +172,7 @@ impl UnaryReply {
         &self.message
     }
 
-    /// The message, decoded.
+    /// The message, decoded. The call has ended well by then: an error here has no report.
     pub fn decode<M: Message + Default>(&self) -> Result<M, Status> {
         codec::decode(self.message.clone()).map_err(Status::internal)
     }
