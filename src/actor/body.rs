@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     model::{Cause, Failure, Phase},
-    transport::{AttemptFailure, Pump, ResponseBody, Sent, clean, status},
+    transport::{AttemptFailure, Framing, Pump, ResponseBody, Sent, clean, status},
 };
 use bytes::Bytes;
 use http::HeaderMap;
@@ -35,6 +35,8 @@ struct Open {
     call: Arc<Call>,
     deadline: Option<Pin<Box<Alarm>>>,
     pump: Option<AbortHandle>,
+    /// Somebody said that the method is unary, and the answer may still show that it is not.
+    doubtful: bool,
     /// The link went with the supervisor's runtime; the call's answer is on its way.
     orphaned: bool,
 }
@@ -46,9 +48,10 @@ impl SupervisedBody {
 
     /// The call goes on until the body ends; a request that is not sent whole yet is sent on in a task.
     pub(super) fn live(core: Arc<Core>, call: Arc<Call>, body: ResponseBody, pump: Option<Pump>) -> Self {
-        let deadline = call.deadline.map(|at| Box::pin(Alarm::at(at)));
+        let deadline = call.deadline_now().map(|at| Box::pin(Alarm::at(at)));
         let pump = pump.map(|pump| pump_on(&core, &call, pump));
-        Self { body, open: Some(Box::new(Open { core, call, deadline, pump, orphaned: false })) }
+        let doubtful = call.is_said_to_be_unary();
+        Self { body, open: Some(Box::new(Open { core, call, deadline, pump, doubtful, orphaned: false })) }
     }
 
     /// What ends the call from this side, if anything does.
@@ -63,6 +66,13 @@ impl SupervisedBody {
             return Poll::Pending;
         };
         ready!(deadline.as_mut().poll_rung(&open.core.runtime, cx));
+        // A large answer was passed on before its first message was whole.
+        if open.doubtful && self.body.framing().is_some_and(|framing| framing.whole() > 0) {
+            open.found_to_stream();
+            if open.deadline.is_none() {
+                return Poll::Pending;
+            }
+        }
         Poll::Ready(self.ended(Failure::deadline(Phase::MaybeProcessed, None), None))
     }
 
@@ -82,6 +92,9 @@ impl SupervisedBody {
     fn count(&mut self, frame: Frame<Bytes>) -> Frame<Bytes> {
         if let (Some(open), Some(data)) = (&mut self.open, frame.data_ref()) {
             open.call.state.lock().received += data.len();
+            if open.doubtful && self.body.framing().is_some_and(Framing::goes_on) {
+                open.found_to_stream();
+            }
         }
         frame
     }
@@ -99,22 +112,19 @@ impl SupervisedBody {
         Poll::Ready(self.ended(failure, None))
     }
 
-    /// The peer's last word ends the call, and goes on to the user as it is: tonic reads the status from it.
+    /// The peer's last word ends the call. Of an OK tonic reads the trailers; any other status goes up
+    /// as such, its report with it.
     fn trailers(&mut self, trailers: HeaderMap) -> Result<Frame<Bytes>, Status> {
         let Some(status) = status::from_headers(&trailers) else {
             return Err(self.ended(Failure::no_status("the peer's trailers have no grpc-status".into()), None));
         };
+        if status.code() != Code::Ok {
+            return Err(self.ended(Failure::status(status.code()), Some(status)));
+        }
         if let Some(open) = self.open.take() {
-            let failure = (status.code() != Code::Ok).then(|| Failure::status(status.code()));
-            open.core.finish(&open.call, status.code(), failure.as_ref());
+            open.core.finish(&open.call, Code::Ok, None);
         }
         Ok(Frame::trailers(trailers))
-    }
-
-    /// Ends the call because its answer cannot be used; the status to surface with.
-    pub(super) fn reject(&mut self, failure: Failure) -> AttemptFailure {
-        let status = self.ended(failure.clone(), None);
-        AttemptFailure { failure, status, pushback: None, link_answered: false }
     }
 }
 
@@ -169,13 +179,22 @@ fn pump_on(core: &Arc<Core>, call: &Arc<Call>, pump: Pump) -> AbortHandle {
             Ok((Sent::BodyFailed(status), pump)) => (status, pump),
             Err(words) => (Status::internal(format!("it panicked: {words}")), None),
         };
-        let failure = Failure::request_body(status.message().into());
+        let failure = Failure::request_body(status.code(), status.message().into());
         told.conclude(&call, AttemptFailure { failure, status, pushback: None, link_answered: false });
         // Only then: who reads the answer shall hear the reason, not the reset.
         if let Some(pump) = pump {
             pump.reset();
         }
     })
+}
+
+impl Open {
+    /// The call is a stream after all: only a deadline of its own still holds.
+    fn found_to_stream(&mut self) {
+        self.doubtful = false;
+        self.call.found_to_stream();
+        self.deadline = self.deadline.take().filter(|_| self.call.deadline_now().is_some());
+    }
 }
 
 impl Drop for Open {

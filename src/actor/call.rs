@@ -21,7 +21,10 @@ use http::HeaderMap;
 use parking_lot::Mutex;
 use ractor::RpcReplyPort;
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
@@ -48,6 +51,10 @@ pub(crate) struct Call {
     /// Whether somebody said so: then it waits for a wrong peer, too.
     pub(crate) told_to_wait: bool,
     pub(crate) deadline: Option<Instant>,
+    /// Whether the deadline is the caller's own, rather than configured for unary calls.
+    pub(super) deadline_is_said: bool,
+    /// Whether the call turned out to stream: a configured deadline holds no more.
+    pub(super) streams: AtomicBool,
     pub(crate) attempt_timeout: Option<Duration>,
     pub(crate) retry: RetryPolicy,
     pub(crate) submitted: Instant,
@@ -216,6 +223,22 @@ impl CallState {
 }
 
 impl Call {
+    /// When the call must have ended, as far as is known now.
+    pub(super) fn deadline_now(&self) -> Option<Instant> {
+        self.deadline.filter(|_| self.deadline_is_said || !self.streams.load(Relaxed))
+    }
+
+    /// Whether it is unary only by somebody's word, and has not shown to be anything else.
+    pub(super) fn is_said_to_be_unary(&self) -> bool {
+        self.unary && !self.method.is_certainly_unary() && !self.streams.load(Relaxed)
+    }
+
+    /// Its answer goes on after its first message, although somebody said that the method is unary.
+    pub(super) fn found_to_stream(&self) {
+        self.streams.store(true, Relaxed);
+        self.method.streams();
+    }
+
     /// The next offer. Only the runner asks. One that `sleeps_through` is not woken for a stream before that has an answer; it
     /// must hear the call's deadline by itself.
     pub(crate) fn poll_offer(&self, cx: &mut Context<'_>, sleeps_through: bool) -> Poll<Offer> {

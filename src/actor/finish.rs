@@ -93,6 +93,12 @@ impl Core {
         }
     }
 
+    /// Ends a call whose answer came, but cannot be used. Nothing happens if the call is over.
+    pub(super) fn reject(&self, call: &Arc<Call>, failure: Failure) {
+        call.state.lock().record(&failure, call.submitted, clock::now());
+        self.conclude(call, failure.into());
+    }
+
     /// The caller is gone.
     pub(crate) fn cancel(&self, call: &Arc<Call>) {
         let phase = call.state.lock().stage.phase();
@@ -160,7 +166,7 @@ impl Core {
     /// Ends the calls whose deadline has passed: for as long as there is no request actor to do so.
     pub(crate) fn end_overdue(&self) {
         let now = clock::now();
-        let overdue = self.ledger.open(|call| call.deadline.is_some_and(|deadline| deadline <= now));
+        let overdue = self.ledger.open(|call| call.deadline_now().is_some_and(|deadline| deadline <= now));
         overdue.iter().for_each(|call| self.expire(call));
     }
 }

@@ -29,12 +29,16 @@ pub(crate) struct Method {
     pub(crate) name: Arc<str>,
     /// Where its requests go.
     pub(crate) uri: Uri,
-    /// What descriptors or configuration say it is.
-    pub(crate) kind: Option<CallKind>,
+    /// What descriptors say it is: a fact, while everything else is somebody's word.
+    described: Option<CallKind>,
     /// What configuration says of it.
     pub(crate) rule: Option<MethodRule>,
     pub(crate) metrics: MethodMetrics,
     hinted: AtomicBool,
+    /// Whether an answer streamed although somebody said that the method is unary.
+    streamed: AtomicBool,
+    /// Whether it was told that a typed call's answer stayed open.
+    left_open: AtomicBool,
 }
 
 /// All methods of one target.
@@ -47,6 +51,44 @@ pub(crate) struct Methods {
 }
 
 impl Method {
+    /// What a call of it is, where the call itself says `said`.
+    pub(crate) fn kind(&self, said: Option<CallKind>) -> CallKind {
+        match self.described {
+            Some(kind) => kind,
+            None if self.streamed.load(Relaxed) => CallKind::Streaming,
+            None => self.rule.as_ref().and_then(|rule| rule.kind).or(said).unwrap_or_default(),
+        }
+    }
+
+    /// Whether descriptors say that it is unary.
+    pub(crate) fn is_certainly_unary(&self) -> bool {
+        self.described == Some(CallKind::Unary)
+    }
+
+    /// An answer streams: from now on the method is streaming, unless descriptors know better.
+    pub(super) fn streams(&self) {
+        if !self.streamed.swap(true, Relaxed) {
+            tracing::warn!(
+                method = %self.name,
+                "this method is said to be unary, but its answer goes on after its first message: it \
+                 is passed on as it comes, without the configured timeout, and later calls are taken \
+                 for streams; say `kind: streaming` in `methods:`, or give with_descriptor_set(..)"
+            );
+        }
+    }
+
+    /// Says once that a call that takes one message waits for an answer's end.
+    pub(super) fn warn_left_open(&self) {
+        if !self.left_open.swap(true, Relaxed) {
+            tracing::warn!(
+                method = %self.name,
+                "the answer to this unary call is still open 1 s after its message: the call waits \
+                 for the status, and ends at its deadline; if the method streams, use a generated \
+                 client"
+            );
+        }
+    }
+
     /// Says once how to tell that a method is unary.
     pub(crate) fn hint_unknown_kind(&self) {
         if !self.hinted.swap(true, Relaxed) {
@@ -91,7 +133,6 @@ impl Methods {
     ) -> Method {
         let name: Arc<str> = path.path().trim_start_matches('/').into();
         let rule = config.method(&name).cloned();
-        let configured = rule.as_ref().and_then(|rule| rule.kind);
         let label = if remembered { name.clone() } else { "other".into() };
         let uri = Uri::builder()
             .scheme(self.scheme.clone())
@@ -100,9 +141,11 @@ impl Methods {
             .build()
             .expect("made of checked parts");
         Method {
-            kind: described.get(&*name).copied().or(configured),
+            described: described.get(&*name).copied(),
             metrics: MethodMetrics::new(label, self.target.clone()),
             hinted: AtomicBool::new(false),
+            streamed: AtomicBool::new(false),
+            left_open: AtomicBool::new(false),
             name,
             uri,
             rule,
@@ -126,8 +169,12 @@ impl Methods {
                 }
             }
         }
-        // What was learned before may have been wrong.
-        self.known.store(Arc::default());
+        // What was learned before may have been wrong; where it was not, what else is known stays.
+        self.known.rcu(|known| {
+            let same = |method: &Method| described.get(&*method.name).copied() == method.described;
+            let kept = known.iter().filter(|(_, method)| same(method));
+            kept.map(|(path, method)| (path.clone(), method.clone())).collect::<HashMap<_, _>>()
+        });
         Ok(found)
     }
 }

@@ -39,11 +39,10 @@ pub(crate) use credentials::Credentials;
 pub use credentials::{CallCredentials, CredentialsRequest};
 pub(crate) use message::SupervisorMsg;
 pub use message::{UnaryCall, UnaryReply, UnaryResult};
-pub(crate) use method::Method;
 #[cfg(feature = "sim")]
 pub use mutations::{Mutation, Mutations};
 #[cfg(feature = "test-util")]
 pub use panics::{Child, Panics};
-pub(crate) use runner::{reply, run};
+pub(crate) use runner::{run, run_typed};
 pub(crate) use start::{spawn, spawn_linked};
-pub(crate) use submit::{Submission, refusal};
+pub(crate) use submit::{Submission, no_such_method, refusal, refused};

@@ -12,34 +12,73 @@ use super::{
 use crate::{
     clock,
     model::{Failure, Phase},
-    policy::earliest,
+    policy::{after, earliest},
     transport::{
-        AttemptFailure, Beside, OpenBody, OpenStream, Outcome, PREFIX, Pump, ResponseBody, beside, clean,
-        is_one_message, read_head, read_unary, status,
+        AttemptFailure, Beside, Hold, OpenBody, OpenStream, Outcome, PREFIX, Pump, ResponseBody, beside, clean,
+        is_one_message, read_head, read_unary,
     },
 };
 use bytes::{Buf as _, Bytes};
-use http_body::{Body as _, Frame};
 use std::{
     future::{Future, poll_fn},
     pin::{Pin, pin},
     sync::Arc,
-    task::{Context, Poll},
-    time::Instant,
+    task::{Context, Poll, ready},
+    time::{Duration, Instant},
 };
 use tokio::task::AbortHandle;
 use tonic::{Code, Status, metadata::MetadataMap};
 
-/// A unary answer above this size is passed on before its end is seen, and not retried from then on.
-const COMMIT_AFTER: usize = 1 << 20;
+/// An answer that is open so long after its first message is taken for a stream.
+const OPEN_AFTER_MESSAGE: Duration = Duration::from_secs(1);
 
 /// Runs a call in its caller's future. Cancel safe: dropped, the call ends everywhere at once.
 pub(crate) async fn run(
     core: Arc<Core>,
     call: Arc<Call>,
-    mut body: Option<OpenBody>,
+    body: Option<OpenBody>,
 ) -> Result<http::Response<SupervisedBody>, Status> {
+    let hold = if call.method.is_certainly_unary() { Hold::End } else { Hold::EndUnlessItStreams };
     let mut guard = CancelOnDrop(Some((core, call)));
+    let (response, pump) = attempts(&mut guard, body, hold).await?;
+    let (core, call) = guard.disarm();
+    Ok(hand_over(core, call, response, pump))
+}
+
+/// The same for a call that takes one message: it ends when its answer was judged, and what
+/// `decode` makes of the message is its outcome. Cancel safe, too.
+pub(crate) async fn run_typed<T>(
+    core: Arc<Core>,
+    call: Arc<Call>,
+    decode: impl FnOnce(UnaryReply) -> Result<T, String>,
+) -> Result<T, Status> {
+    let hold = one_message(&core);
+    let mut guard = CancelOnDrop(Some((core, call)));
+    let (response, _) = attempts(&mut guard, None, hold).await?;
+    let (core, call) = guard.armed();
+    let judged = judge(core, call, response)
+        .and_then(|reply| decode(reply).map_err(|problem| Failure::unusable_answer(Code::Internal, problem)));
+    match judged {
+        Ok(answer) if core.finish(call, Code::Ok, None).is_some() => return guard.done(Ok(answer)),
+        // It ended elsewhere meanwhile.
+        Ok(_) => {}
+        Err(failure) => core.reject(call, failure),
+    }
+    let status = poll_fn(|cx| match guard.call().poll_offer(cx, false) {
+        Poll::Ready(Offer::Answer(status)) => Poll::Ready(status),
+        Poll::Ready(Offer::Attempt(_)) => unreachable!("no attempt begins after the call's end"),
+        Poll::Pending => Poll::Pending,
+    });
+    let status = status.await;
+    guard.done(Err(status))
+}
+
+/// Reads one attempt after the other, until there is an answer to hand on.
+async fn attempts(
+    guard: &mut CancelOnDrop,
+    mut body: Option<OpenBody>,
+    hold: Hold,
+) -> Result<(http::Response<ResponseBody>, Option<Pump>), Status> {
     // Neither has anything to do between an attempt's begin and its answer.
     let sleeps_through = body.is_none() && guard.call().attempt_timeout.is_none();
     let mut limit = pin!(guard.call().deadline.map(Alarm::at));
@@ -56,12 +95,13 @@ pub(crate) async fn run(
         });
         let stream = match offer.await {
             Offer::Attempt(stream) => stream,
-            Offer::Answer(status) => return guard.answered(status),
+            Offer::Answer(status) => return guard.done(Err(status)),
         };
-        set_limit(limit.as_mut(), attempt_limit(call));
+        let ends = attempt_limit(call);
+        set_limit(limit.as_mut(), ends);
         let mut pump = None;
         let ended = {
-            let mut exchange = pin!(exchange(call, stream, &mut body, &mut pump, COMMIT_AFTER));
+            let mut exchange = pin!(exchange(core, call, stream, &mut body, &mut pump, hold, ends));
             poll_fn(|cx| match call.poll_offer(cx, false) {
                 Poll::Ready(Offer::Answer(status)) => Poll::Ready(Err(status)),
                 Poll::Ready(Offer::Attempt(_)) => unreachable!("one attempt at a time"),
@@ -72,18 +112,12 @@ pub(crate) async fn run(
             })
             .await
         };
-        let outcome = match ended {
-            Ok(outcome) => outcome,
-            Err(status) => return guard.answered(status),
-        };
-        match outcome {
-            Err(failure) => {
+        match ended {
+            Err(status) => return guard.done(Err(status)),
+            Ok(Ok(response)) => return Ok((response, pump)),
+            Ok(Err(failure)) => {
                 core.attempt_failed(call, failure);
                 set_limit(limit.as_mut(), call.deadline);
-            }
-            Ok(response) => {
-                let (core, call) = guard.disarm();
-                return Ok(hand_over(core, call, response, pump));
             }
         }
     }
@@ -116,32 +150,35 @@ pub(super) fn spawn_attempt(core: &Arc<Core>, call: &Arc<Call>, stream: OpenStre
 
 /// Reads the answer to one attempt of a call that came as a message, and replies.
 async fn run_attempt(core: Arc<Core>, call: Arc<Call>, stream: OpenStream) {
-    let limit = core.config.max_response_message_bytes.unwrap_or(usize::MAX);
     // The request was sent whole.
     let (mut body, mut pump) = (None, None);
-    let exchange = exchange(&call, stream, &mut body, &mut pump, limit.saturating_add(PREFIX));
-    let outcome = match attempt_limit(&call) {
+    let ends = attempt_limit(&call);
+    let exchange = exchange(&core, &call, stream, &mut body, &mut pump, one_message(&core), ends);
+    let outcome = match ends {
         None => exchange.await,
         Some(end) => match tokio::time::timeout_at(end.into(), exchange).await {
             Ok(outcome) => outcome,
             Err(_) => Err(out_of_time(&call)),
         },
     };
-    match outcome {
-        Err(failure) => core.attempt_failed(&call, failure),
-        Ok(response) => {
-            count(&call, response.body());
-            match reply(response.map(SupervisedBody::whole), limit).await {
-                Err(failure) => core.conclude(&call, failure),
-                Ok(reply) => {
-                    if let Some(port) = core.finish(&call, Code::Ok, None).and_then(|finished| finished.port) {
-                        // Whoever asked may be gone.
-                        let _ = port.send(Ok(reply));
-                    }
-                }
+    let judged = match outcome {
+        Err(failure) => return core.attempt_failed(&call, failure),
+        Ok(response) => judge(&core, &call, response),
+    };
+    match judged {
+        Err(failure) => core.reject(&call, failure),
+        Ok(reply) => {
+            if let Some(port) = core.finish(&call, Code::Ok, None).and_then(|finished| finished.port) {
+                // Whoever asked may be gone.
+                let _ = port.send(Ok(reply));
             }
         }
     }
+}
+
+/// What a call that takes one message reads of an answer.
+fn one_message(core: &Core) -> Hold {
+    Hold::OneMessage(core.config.max_response_message_bytes.unwrap_or(usize::MAX))
 }
 
 /// When an attempt that begins now has to end.
@@ -152,14 +189,25 @@ fn attempt_limit(call: &Call) -> Option<Instant> {
 
 /// One attempt; with it, a request body that is still being sent.
 async fn exchange(
+    core: &Core,
     call: &Call,
     stream: OpenStream,
     body: &mut Option<OpenBody>,
     unsent: &mut Option<Pump>,
-    commit_after: usize,
+    hold: Hold,
+    ends: Option<Instant>,
 ) -> Outcome {
     if call.unary {
-        return read_unary(stream, commit_after).await;
+        let mut patience = Patience { core, call, hold, ends, alarm: None, is_over: false };
+        let outcome = read_unary(stream, hold, |cx| patience.poll_over(cx)).await;
+        if hold == Hold::EndUnlessItStreams
+            && let Ok(response) = &outcome
+            && let Some(framing) = response.body().framing()
+            && (patience.is_over || framing.goes_on())
+        {
+            call.found_to_stream();
+        }
+        return outcome;
     }
     let OpenStream { answer, send, permit } = stream;
     let (Some(send), Some(open)) = (send, body.take()) else {
@@ -176,9 +224,39 @@ async fn exchange(
             Err(failure)
         }
         Beside::BodyFailed(status) => {
-            let failure = Failure::request_body(status.message().into());
+            let failure = Failure::request_body(status.code(), status.message().into());
             Err(Box::new(AttemptFailure { failure, status, pushback: None, link_answered: false }))
         }
+    }
+}
+
+/// Waits for the end of an answer whose first message is there. Costs nothing until then.
+struct Patience<'a> {
+    core: &'a Core,
+    call: &'a Call,
+    hold: Hold,
+    ends: Option<Instant>,
+    alarm: Option<Pin<Box<Alarm>>>,
+    is_over: bool,
+}
+
+impl Patience<'_> {
+    /// Whether it has been long enough: 1 s. Nor may the attempt's end come first, where the answer is then passed on.
+    fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.is_over {
+            return Poll::Ready(());
+        }
+        let alarm = self.alarm.get_or_insert_with(|| {
+            let late = after(clock::now(), OPEN_AFTER_MESSAGE);
+            let ends = self.ends.filter(|_| self.hold == Hold::EndUnlessItStreams);
+            Box::pin(Alarm::at(ends.map_or(late, |ends| ends.min(late))))
+        });
+        ready!(alarm.as_mut().poll_rung(&self.core.runtime, cx));
+        self.is_over = true;
+        if matches!(self.hold, Hold::OneMessage(_)) {
+            self.call.method.warn_left_open();
+        }
+        Poll::Ready(())
     }
 }
 
@@ -225,52 +303,32 @@ fn hand_over(
     http::Response::from_parts(head, body)
 }
 
-/// Reads a unary answer whole: its metadata, trailers included, and its one message of at most `limit` bytes.
-pub(crate) async fn reply(
-    response: http::Response<SupervisedBody>,
-    limit: usize,
-) -> Result<UnaryReply, AttemptFailure> {
-    let (head, mut body) = response.into_parts();
-    let mut metadata = MetadataMap::from_headers(head.headers);
-    let mut frames: Vec<Bytes> = Vec::new();
-    let mut size = 0;
-    while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
-        match frame.map(Frame::into_data) {
-            Ok(Ok(data)) => {
-                size += data.len();
-                frames.push(data);
+/// Reads the answer to a call that takes one message: its metadata, trailers included, and that
+/// message. What was not read to its end is too large, or more than one message.
+fn judge(core: &Core, call: &Call, response: http::Response<ResponseBody>) -> Result<UnaryReply, Failure> {
+    let limit = core.config.max_response_message_bytes.unwrap_or(usize::MAX);
+    let (mut head, body) = response.into_parts();
+    call.state.lock().received = body.buffered();
+    let too_large = body.framing().is_some_and(|framing| framing.longest() > limit);
+    let Some((data, mut trailers)) = body.into_whole() else {
+        return Err(match too_large {
+            true => Failure::answer_too_large(limit),
+            false => {
+                let text = "the answer goes on after its first message, and the call takes one";
+                Failure::unusable_answer(Code::Internal, text.into())
             }
-            Ok(Err(frame)) => metadata.as_mut().extend(frame.into_trailers().unwrap_or_default()),
-            Err(status) => {
-                let failure = Failure::unusable_answer(status.code(), status.message().into());
-                return Err(AttemptFailure { failure, status, pushback: None, link_answered: false });
-            }
-        }
-        if size > limit.saturating_add(PREFIX) {
-            return Err(body.reject(Failure::answer_too_large(limit)));
-        }
-    }
-    // A large answer was passed on before its status was known.
-    if let Some(status) = status::from_headers(metadata.as_ref()).filter(|status| status.code() != Code::Ok) {
-        return Err(AttemptFailure {
-            failure: Failure::status(status.code()),
-            status,
-            pushback: None,
-            link_answered: false,
         });
-    }
-    match unframe(frames) {
-        Ok(message) => Ok(UnaryReply { metadata, message }),
-        Err(problem) => Err(body.reject(Failure::unusable_answer(Code::Internal, problem))),
-    }
+    };
+    clean(&mut head.headers);
+    clean(&mut trailers);
+    let message = unframe(data).map_err(|problem| Failure::unusable_answer(Code::Internal, problem))?;
+    let mut metadata = MetadataMap::from_headers(head.headers);
+    metadata.as_mut().extend(trailers);
+    Ok(UnaryReply { metadata, message })
 }
 
 /// The one message that an answer's data holds.
-fn unframe(mut frames: Vec<Bytes>) -> Result<Bytes, String> {
-    let mut whole = match frames.len() {
-        1 => frames.pop().expect("one"),
-        _ => frames.concat().into(),
-    };
+fn unframe(mut whole: Bytes) -> Result<Bytes, String> {
     if !is_one_message(&whole) {
         return Err(format!("the answer's {} bytes are not one gRPC message", whole.len()));
     }
@@ -297,10 +355,10 @@ impl CancelOnDrop {
         self.0.take().expect("disarmed only on return")
     }
 
-    /// The call has ended elsewhere, with this.
-    fn answered<T>(&mut self, status: Status) -> Result<T, Status> {
+    /// The call has ended, with this.
+    fn done<T>(&mut self, outcome: Result<T, Status>) -> Result<T, Status> {
         self.0 = None;
-        Err(status)
+        outcome
     }
 }
 

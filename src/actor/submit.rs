@@ -7,7 +7,8 @@ use super::{
     method::Method,
 };
 use crate::{
-    model::{CallId, CallOptions, CallReport, Cause, Fact, Failure, Phase, ShedReason},
+    clock,
+    model::{CallId, CallOptions, CallReport, Cause, Fact, Failure, Phase, ShedReason, printable},
     policy::{RetryLimit, nearest_timeout, parse_timeout},
     telemetry::Counts,
     transport::{PREFIX, is_one_message, status},
@@ -16,7 +17,10 @@ use bytes::Bytes;
 use http::HeaderMap;
 use parking_lot::Mutex;
 use std::{
-    sync::{Arc, atomic::Ordering::SeqCst},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
     time::{Duration, Instant},
 };
 use tonic::Status;
@@ -84,6 +88,7 @@ impl Core {
         let Submission { made, method, mut headers, body, unary, options, reply } = call;
         let rule = method.rule.as_ref();
         let deadline = self.deadline(&method, &headers, &options, unary, made);
+        let deadline_is_said = stated(&headers, &options).iter().any(Option::is_some);
         let plain = is_plain(&headers);
         if !plain {
             leave_out_connection_fields(&mut headers);
@@ -114,6 +119,8 @@ impl Core {
             wait_for_ready,
             told_to_wait: wait_for_ready && (said.is_some() || self.config.wait_for_ready_said.0),
             deadline,
+            deadline_is_said,
+            streams: AtomicBool::new(false),
             attempt_timeout,
             retry,
             submitted: made,
@@ -134,11 +141,10 @@ impl Core {
         unary: bool,
         made: Instant,
     ) -> Option<Instant> {
-        let asked = headers.get(TIMEOUT).and_then(|value| parse_timeout(value.to_str().ok()?));
         let configured = method.rule.as_ref().and_then(|rule| rule.timeout).unwrap_or(self.config.timeout);
         let configured = configured.map(|timeout| beyond_the_wait(timeout, options));
         // `timeout` bounds unary calls only: a stream may live for months.
-        let timeout = nearest_timeout([options.timeout, asked], configured.filter(|_| unary));
+        let timeout = nearest_timeout(stated(headers, options), configured.filter(|_| unary));
         // A timeout beyond the clock's end is none.
         made.checked_add(timeout?)
     }
@@ -170,28 +176,52 @@ impl Core {
     }
 }
 
+/// The timeouts that a call states itself.
+fn stated(headers: &HeaderMap, options: &CallOptions) -> [Option<Duration>; 2] {
+    let asked = headers.get(TIMEOUT).and_then(|value| parse_timeout(value.to_str().ok()?));
+    [options.timeout, asked]
+}
+
 /// A configured timeout of a call: what the server waits of its own accord is not counted.
 fn beyond_the_wait(timeout: Duration, options: &CallOptions) -> Duration {
     timeout.saturating_add(options.long_poll)
 }
 
-/// The status of a call that was never entered.
-pub(crate) fn refusal(method: &Method, failure: Failure) -> Status {
-    let mut status = status::of(&failure);
-    let waiting = match &failure.cause {
+/// The status of a call that was made then and never entered. It counts as an ended call.
+pub(crate) fn refusal(method: &Method, failure: Failure, made: Instant) -> Status {
+    let status = status::of(&failure);
+    refused(method, failure, status, made)
+}
+
+/// The same, where the status says more than the failure.
+pub(crate) fn refused(method: &Method, failure: Failure, status: Status, made: Instant) -> Status {
+    let elapsed = clock::now().saturating_duration_since(made);
+    method.metrics.call_ended(status.code(), elapsed, 0, 0, Duration::ZERO);
+    with_report(&method.name, failure, status, elapsed)
+}
+
+/// The status of a call whose path names no method.
+pub(crate) fn no_such_method(path: &str, text: String) -> Status {
+    let failure = Failure::bad_request(text);
+    let status = status::of(&failure);
+    with_report(&printable(path), failure, status, Duration::ZERO)
+}
+
+fn with_report(method: &str, outcome: Failure, mut status: Status, elapsed: Duration) -> Status {
+    let waiting = match &outcome.cause {
         Cause::Deadline(what) => what.clone(),
         _ => None,
     };
     status.set_source(Arc::new(CallReport {
-        method: method.name.to_string(),
+        method: method.to_owned(),
         attempts: Vec::new(),
         attempts_made: 0,
         retries: 0,
         transparent_retries: 0,
-        outcome: failure,
+        outcome,
         not_retried: None,
         waiting,
-        elapsed: Duration::ZERO,
+        elapsed,
         maybe_processed: false,
     }));
     status

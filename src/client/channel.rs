@@ -2,12 +2,11 @@
 
 use super::{codec, request, supervisor::Handle};
 use crate::{
-    actor::{Core, Reply, Submission, refusal, run},
+    actor::{Core, Reply, Submission, refusal, run, run_typed},
     clock,
     model::CallOptions,
 };
 use futures::future::BoxFuture;
-use http::uri::PathAndQuery;
 use prost::Message;
 use std::{
     fmt,
@@ -53,8 +52,7 @@ impl SupervisedChannel {
         path: &str,
         request: Request<M>,
     ) -> Result<Response<R>, Status> {
-        let path = PathAndQuery::try_from(path)
-            .map_err(|error| Status::internal(format!("the path {path:?} is not valid: {error}")))?;
+        let path = codec::path(path)?;
         let (metadata, extensions, message) = request.into_parts();
         let call = Submission {
             made: clock::now(),
@@ -65,15 +63,13 @@ impl SupervisedChannel {
             options: extensions.get::<CallOptions>().copied().unwrap_or_default(),
             reply: Reply::Caller,
         };
-        let call = self.core().submit(call).map_err(|(failure, call)| refusal(&call.method, failure))?;
-        let response = run(self.core().clone(), call, None).await?;
-        let limit = self.core().config.max_response_message_bytes.unwrap_or(usize::MAX);
-        let reply = crate::actor::reply(response, limit).await.map_err(|failure| failure.status)?;
-        let message = R::decode(reply.message)
-            .map_err(|error| Status::internal(format!("the answer is not the message expected: {error}")))?;
-        let mut response = Response::new(message);
-        *response.metadata_mut() = reply.metadata;
-        Ok(response)
+        let call = self.core().submit(call).map_err(|(failure, call)| refusal(&call.method, failure, call.made))?;
+        run_typed(self.core().clone(), call, |reply| {
+            let mut response = Response::new(codec::decode(reply.message)?);
+            *response.metadata_mut() = reply.metadata;
+            Ok(response)
+        })
+        .await
     }
 
     fn core(&self) -> &Arc<Core> {
@@ -97,7 +93,8 @@ impl tower_service::Service<http::Request<tonic::body::Body>> for SupervisedChan
         let handle = self.handle.clone();
         Box::pin(async move {
             let prepared = request::prepare(&core, request).await?;
-            let call = core.submit(prepared.call).map_err(|(failure, call)| refusal(&call.method, failure))?;
+            let refused = |(failure, call): (_, Submission)| refusal(&call.method, failure, call.made);
+            let call = core.submit(prepared.call).map_err(refused)?;
             let response = run(core, call, prepared.rest).await?;
             drop(handle);
             Ok(response.map(tonic::body::Body::new))

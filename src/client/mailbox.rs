@@ -7,7 +7,6 @@ use crate::{
     model::CallOptions,
 };
 use bytes::Bytes;
-use http::uri::PathAndQuery;
 use prost::Message;
 use ractor::{
     ActorRef, MessagingErr, RpcReplyPort,
@@ -40,10 +39,9 @@ impl Mailbox {
     /// Never fails: what cannot be sent is answered with a status that says why.
     pub fn send_message(&self, call: UnaryCall) -> Result<(), MessagingErr<UnaryCall>> {
         let UnaryCall { path, metadata, body, options, reply } = call;
-        let path = match PathAndQuery::try_from(path.as_str()) {
+        let path = match codec::path(&path) {
             Ok(path) => path,
-            Err(error) => {
-                let status = Status::internal(format!("the path {path:?} is not valid: {error}"));
+            Err(status) => {
                 answer(reply, Err(status));
                 return Ok(());
             }
@@ -57,8 +55,11 @@ impl Mailbox {
             options,
             reply: Reply::Port { port: reply, runner: None },
         };
-        if let Err((failure, Submission { method, reply: Reply::Port { port, .. }, .. })) = self.core.submit(call) {
-            answer(port, Err(refusal(&method, failure)));
+        if let Err((failure, call)) = self.core.submit(call) {
+            let status = refusal(&call.method, failure, call.made);
+            if let Reply::Port { port, .. } = call.reply {
+                answer(port, Err(status));
+            }
         }
         Ok(())
     }
@@ -171,10 +172,9 @@ impl UnaryReply {
         &self.message
     }
 
-    /// The message, decoded.
+    /// The message, decoded. The call has ended well by then: an error here has no report.
     pub fn decode<M: Message + Default>(&self) -> Result<M, Status> {
-        M::decode(self.message.clone())
-            .map_err(|error| Status::internal(format!("the answer is not the message expected: {error}")))
+        codec::decode(self.message.clone()).map_err(Status::internal)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Makes a call of an HTTP request: learns its kind, and takes from its body what is there already.
 
 use crate::{
-    actor::{Alarm, Core, Method, Reply, Submission, refusal},
+    actor::{Alarm, Core, Reply, Submission, no_such_method, refused},
     clock,
     model::{CallKind, CallOptions, ConnectivityState, Failure, Phase},
     transport::{OpenBody, begins_with_a_message, is_one_message},
@@ -24,22 +24,25 @@ pub(super) struct Prepared {
     pub(super) rest: Option<OpenBody>,
 }
 
-/// Prepares a call. Waits for the body only where the call is known to be unary. Cancel safe: nothing is submitted yet.
+/// Prepares a call. Waits for the body's message where the call is said to be unary, and for its end where descriptors say
+/// so. Cancel safe: nothing is submitted yet.
 pub(super) async fn prepare(core: &Arc<Core>, request: http::Request<tonic::body::Body>) -> Result<Prepared, Status> {
     let (head, body) = request.into_parts();
     let Some(path) = head.uri.path_and_query() else {
-        return Err(Status::internal(format!("the request's URI {} has no path", head.uri)));
+        let uri = head.uri.to_string();
+        return Err(no_such_method(&uri, format!("the request's URI {uri:?} has no path")));
     };
     let (made, method) = (clock::now(), core.method(path));
     let options = head.extensions.get::<CallOptions>().copied().unwrap_or_default();
-    let kind = method.kind.or(options.kind).unwrap_or_default();
-    let (whole, rest) = match kind {
+    let kind = method.kind(options.kind);
+    let taken = match kind {
         CallKind::Unary => {
             let deadline = || core.deadline(&method, &head.headers, &options, true, made);
-            in_time(core, &method, deadline, take_message(body)).await?
+            in_time(core, deadline, take_message(body, method.is_certainly_unary())).await
         }
-        CallKind::Streaming | CallKind::Unknown => take_ready(body, None)?,
+        CallKind::Streaming | CallKind::Unknown => take_ready(body, None).map_err(failed_body),
     };
+    let (whole, rest) = taken.map_err(|(failure, status)| refused(&method, failure, status, made))?;
     // Whatever was said of the method: what is not exactly one message is passed through.
     let unary = kind == CallKind::Unary && whole.as_ref().is_some_and(is_one_message);
     if kind == CallKind::Unknown {
@@ -49,17 +52,25 @@ pub(super) async fn prepare(core: &Arc<Core>, request: http::Request<tonic::body
     Ok(Prepared { call, rest })
 }
 
+/// What a call ends with that was never entered.
+type Refused = (Failure, Status);
+
+/// The request's body failed, with its own status, before anything was sent.
+fn failed_body(status: Status) -> Refused {
+    let failure = Failure::request_body(status.code(), status.message().into());
+    (Failure { phase: Phase::Unsent, ..failure }, status)
+}
+
 /// Waits for the caller's own message no longer than for the call's answer, and not past a shutdown.
 async fn in_time<T>(
     core: &Core,
-    method: &Method,
     deadline: impl FnOnce() -> Option<Instant>,
     taking: impl Future<Output = Result<T, Status>>,
-) -> Result<T, Status> {
+) -> Result<T, Refused> {
     let mut taking = pin!(taking);
     // As a rule it is there.
     if let Poll::Ready(taken) = futures::poll!(taking.as_mut()) {
-        return taken;
+        return taken.map_err(failed_body);
     }
     let (mut state, mut deadline) = (core.telemetry.watch(), pin!(deadline().map(Alarm::at)));
     let late = poll_fn(|cx| match deadline.as_mut().as_pin_mut() {
@@ -68,21 +79,24 @@ async fn in_time<T>(
     });
     let failure = tokio::select! {
         biased;
-        taken = taking => return taken,
+        taken = taking => return taken.map_err(failed_body),
         () = late => {
             let what = "for its own request, whose message the caller has not given whole";
             Failure::deadline(Phase::Unsent, Some(what.into()))
         }
         _ = state.wait_for(|state| *state == ConnectivityState::Shutdown) => core.too_late(Phase::Unsent),
     };
-    Err(refusal(method, failure))
+    let status = Status::new(failure.code, failure.to_string());
+    Err((failure, status))
 }
 
-/// The body of a call that was said to be unary: waits for its message. One that goes on after it is passed through, so that a
-/// stream under the wrong name neither hangs here nor is gathered without end.
-async fn take_message(mut body: tonic::body::Body) -> Result<(Option<Bytes>, Option<OpenBody>), Status> {
+/// The body of a unary call: waits for its message and, where that is `certain`, for its end.
+///
+/// One that goes on after its message is passed through, so that a stream under the wrong name
+/// neither hangs here nor is gathered without end.
+async fn take_message(mut body: tonic::body::Body, certain: bool) -> Result<(Option<Bytes>, Option<OpenBody>), Status> {
     let mut message = Bytes::new();
-    while !begins_with_a_message(&message) {
+    while !begins_with_a_message(&message) || certain && is_one_message(&message) {
         let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await else {
             return Ok((Some(message), None));
         };
@@ -96,6 +110,9 @@ async fn take_message(mut body: tonic::body::Body) -> Result<(Option<Bytes>, Opt
 fn join(head: Bytes, tail: Bytes) -> Bytes {
     if head.is_empty() {
         return tail;
+    }
+    if tail.is_empty() {
+        return head;
     }
     let mut joined = BytesMut::from(head);
     joined.extend_from_slice(&tail);

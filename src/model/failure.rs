@@ -267,10 +267,10 @@ impl Failure {
         self
     }
 
-    /// The request's body failed before it was sent whole.
-    pub fn request_body(text: String) -> Self {
+    /// The request's body failed with `code` before it was sent whole.
+    pub fn request_body(code: Code, text: String) -> Self {
         let cause = Cause::RequestBody(text);
-        Self::new(Code::Internal, Origin::Local, Phase::MaybeProcessed, Scope::Stream, cause)
+        Self::new(code, Origin::Local, Phase::MaybeProcessed, Scope::Stream, cause)
     }
 
     /// The call's credentials could not be had; nothing was sent.

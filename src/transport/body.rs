@@ -54,9 +54,10 @@ impl ResponseBody {
         Self::Whole { data, trailers: (!trailers.is_empty()).then_some(trailers) }
     }
 
-    pub(super) fn live(data: Chunks, stream: h2::RecvStream, permit: Permit) -> Self {
+    /// `framing` is that of `data`.
+    pub(super) fn live(data: Chunks, framing: Framing, stream: h2::RecvStream, permit: Permit) -> Self {
         Self::Live(Box::new(Live {
-            framing: Framing::of(&data),
+            framing,
             released: data.size(),
             data,
             behind: 0,
@@ -78,6 +79,22 @@ impl ResponseBody {
         match self {
             Self::Whole { data, .. } => data.size(),
             Self::Live(live) => live.data.size(),
+        }
+    }
+
+    /// How its messages came so far; none where it is whole.
+    pub(crate) fn framing(&self) -> Option<&Framing> {
+        match self {
+            Self::Whole { .. } => None,
+            Self::Live(live) => Some(&live.framing),
+        }
+    }
+
+    /// The data and the trailers of a whole answer; none where more may come.
+    pub(crate) fn into_whole(self) -> Option<(Bytes, HeaderMap)> {
+        match self {
+            Self::Whole { data, trailers } => Some((data.into_bytes(), trailers.unwrap_or_default())),
+            Self::Live(_) => None,
         }
     }
 

@@ -48,6 +48,18 @@ impl Chunks {
         chunk.or_else(|| (!self.block.is_empty()).then(|| std::mem::take(&mut self.block).freeze()))
     }
 
+    /// All of it in one piece; not copied where it is one.
+    pub(super) fn into_bytes(mut self) -> Bytes {
+        match self.pop() {
+            Some(only) if self.is_empty() => only,
+            first => {
+                let mut whole = BytesMut::from(first.unwrap_or_default());
+                self.iter().for_each(|chunk| whole.extend_from_slice(chunk));
+                whole.freeze()
+            }
+        }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.first.is_none() && self.rest.is_empty() && self.block.is_empty()
     }
@@ -120,9 +132,7 @@ mod tests {
                 }
                 prop_assert_eq!(chunks.size(), sent.len() - came.len());
             }
-            while let Some(chunk) = chunks.pop() {
-                came.extend(chunk);
-            }
+            came.extend(chunks.into_bytes());
             prop_assert_eq!(came, sent);
         }
     }

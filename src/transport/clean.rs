@@ -1,18 +1,20 @@
 //! What goes up to tonic is clean. tonic reads a status by itself from the heads and trailers it is
 //! handed, takes details that are not base64 for a bug of its own process and panics, in the
-//! caller's task; and a message that is not UTF-8 costs it the code.
+//! caller's task; a message that is not UTF-8 costs it the code; and of several codes it takes the
+//! first.
 
+use super::code::{self, STATUS};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use tonic::metadata::MetadataMap;
+use tonic::{Code, metadata::MetadataMap};
 
 const DETAILS: HeaderName = HeaderName::from_static(DETAILS_NAME);
 const DETAILS_NAME: &str = "grpc-status-details-bin";
 const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
-/// Takes out details that cannot be read, and mends a message that cannot. Everything else a peer
-/// may say as it likes.
+/// Takes out details that cannot be read, and mends a message or a code that cannot. Everything
+/// else a peer may say as it likes.
 pub(crate) fn clean(headers: &mut HeaderMap) {
-    if says_nothing(headers) {
+    if is_clean(headers) {
         return;
     }
     if headers.get(DETAILS).is_some_and(|details| !is_readable(details)) {
@@ -21,11 +23,35 @@ pub(crate) fn clean(headers: &mut HeaderMap) {
     if let Some(mended) = headers.get(MESSAGE).and_then(mended) {
         headers.insert(MESSAGE, mended);
     }
+    if headers.contains_key(STATUS) {
+        mend_code(headers);
+    }
 }
 
-/// Whether neither field is there: as a rule, so it must be cheap to see, and nothing is looked up.
-pub(super) fn says_nothing(headers: &HeaderMap) -> bool {
-    !headers.keys().any(|name| *name == DETAILS || *name == MESSAGE)
+/// Whether there is nothing to look at twice: as a rule, so it must be cheap to see.
+pub(super) fn is_clean(headers: &HeaderMap) -> bool {
+    let mut codes = 0;
+    headers.iter().all(|(name, value)| {
+        if *name == STATUS {
+            codes += 1;
+            return codes == 1 && code::is_plain(value);
+        }
+        *name != DETAILS && *name != MESSAGE
+    })
+}
+
+/// One code, as tonic reads it. UNKNOWN stands for what cannot be read, and is told in words where
+/// the peer has none.
+fn mend_code(headers: &mut HeaderMap) {
+    let code = code::read(headers);
+    let is_silent = headers.get(MESSAGE).is_none_or(HeaderValue::is_empty);
+    if code.is_none()
+        && is_silent
+        && let Ok(words) = HeaderValue::try_from(percent_encoded(&code::words(headers)))
+    {
+        headers.insert(MESSAGE, words);
+    }
+    headers.insert(STATUS, HeaderValue::from(code.unwrap_or(Code::Unknown) as i32));
 }
 
 /// Whether tonic's own decoder can read it.
@@ -79,7 +105,7 @@ fn percent_encoded(text: &str) -> String {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use tonic::{Code, Status};
+    use tonic::Status;
 
     fn headers(pairs: &[(HeaderName, &[u8])]) -> HeaderMap {
         let value = |bytes: &[u8]| HeaderValue::from_bytes(bytes).expect("a value");
@@ -107,6 +133,28 @@ mod tests {
             let status = Status::from_header_map(&cleaned(headers(&[(status, b"5"), (MESSAGE, message)])));
             let status = status.expect("a status");
             assert_eq!((status.code(), status.message()), (Code::NotFound, "a\u{fffd}b"));
+        }
+    }
+
+    #[test]
+    fn a_code_that_cannot_be_read_is_unknown_and_named_where_the_peer_has_no_words() {
+        for (codes, code, words) in [
+            (&["abc"][..], Code::Unknown, "but \"abc\""),
+            (&["99"], Code::Unknown, "but \"99\""),
+            (&[""], Code::Unknown, "but \"\""),
+            (&["0", "7"], Code::Unknown, "but \"0\", \"7\""),
+            (&["7", "7"], Code::PermissionDenied, ""),
+            (&["007"], Code::PermissionDenied, ""),
+        ] {
+            for message in ["", "its own"] {
+                let mut said: HeaderMap = codes.iter().map(|code| (STATUS, code.parse().expect("a value"))).collect();
+                said.insert(MESSAGE, message.parse().expect("a value"));
+                let status = Status::from_header_map(&cleaned(said)).expect("a status");
+                assert_eq!(status.code(), code, "{codes:?}");
+                let expected = if message.is_empty() { words } else { message };
+                assert!(status.message().ends_with(expected), "{codes:?}: {}", status.message());
+                assert_eq!(status.message().is_empty(), expected.is_empty(), "{codes:?}");
+            }
         }
     }
 

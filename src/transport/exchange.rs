@@ -4,7 +4,7 @@ use super::{
     answer::Answer,
     body::ResponseBody,
     chunks::Chunks,
-    framing::Framing,
+    framing::{Framing, PREFIX},
     link::{Link, OpenStream, Permit},
     pushback, status,
 };
@@ -12,9 +12,14 @@ use crate::{
     model::{Failure, GoAway, LinkEnd, Phase, printable},
     policy::Pushback,
 };
+use bytes::Bytes;
 use h2::RecvStream;
 use http::{HeaderMap, HeaderValue};
-use std::{future::poll_fn, sync::Arc};
+use std::{
+    future::poll_fn,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
 use tonic::Status;
 
 /// A failed attempt: the classification to decide on, and the status to surface with.
@@ -57,9 +62,50 @@ impl AttemptFailure {
 /// The outcome of an attempt; failures are rare and large, so they are boxed.
 pub(crate) type Outcome = Result<http::Response<ResponseBody>, Box<AttemptFailure>>;
 
-/// Reads a unary answer to its end, so that nothing is shown before the status is known. An answer of more than
-/// `commit_after` bytes is passed on as it comes, and is not retried from then on. Cancel safe: dropped, the stream is reset.
-pub(crate) async fn read_unary(stream: OpenStream, commit_after: usize) -> Outcome {
+/// What a unary answer is held back for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hold {
+    /// Its end: the method is known to be unary.
+    End,
+    /// Its end, unless it goes on after its first message: somebody said that the method is unary.
+    EndUnlessItStreams,
+    /// Its end, with one message of at most so many bytes: nothing else can be handed to the caller.
+    OneMessage(usize),
+}
+
+/// A unary answer above this size is passed on before its end is seen, and not retried from then on.
+const COMMIT_AFTER: usize = 1 << 20;
+
+impl Hold {
+    /// Whether no more is read before the answer is handed on.
+    fn is_over(self, framing: &Framing, size: usize) -> bool {
+        match self {
+            Self::End => size > COMMIT_AFTER,
+            Self::EndUnlessItStreams => size > COMMIT_AFTER || framing.goes_on(),
+            Self::OneMessage(limit) => framing.longest() > limit || size > limit.saturating_add(PREFIX),
+        }
+    }
+
+    /// Whether an answer is handed on that stays open after its first message.
+    fn is_over_when_late(self, framing: &Framing) -> bool {
+        match self {
+            Self::End => false,
+            Self::EndUnlessItStreams => true,
+            // Its one message may still become an answer; more cannot.
+            Self::OneMessage(_) => framing.goes_on(),
+        }
+    }
+}
+
+/// Reads a unary answer to its end, so that nothing is shown before the status is known. One that
+/// is not held back so long (see [`Hold`]) is passed on live, and is not retried from then on. `late`
+/// is asked only while an answer is open after its first whole message: whether it has been for too
+/// long. Cancel safe: dropped, the stream is reset.
+pub(crate) async fn read_unary(
+    stream: OpenStream,
+    hold: Hold,
+    mut late: impl FnMut(&mut Context<'_>) -> Poll<()>,
+) -> Outcome {
     let OpenStream { answer, mut permit, .. } = stream;
     let response = match answer.await {
         Ok(response) => response,
@@ -69,20 +115,28 @@ pub(crate) async fn read_unary(stream: OpenStream, commit_after: usize) -> Outco
     if let Some(end) = head_ends(&mut head, &body, &mut permit)? {
         return Ok(http::Response::from_parts(head, end));
     }
-    let mut data = Chunks::default();
-    let mut size = 0;
+    let (mut data, mut framing, mut size) = (Chunks::default(), Framing::default(), 0);
     loop {
-        match poll_fn(|cx| body.poll_data(cx)).await {
-            Some(Ok(chunk)) => {
+        let next = poll_fn(|cx| match body.poll_data(cx) {
+            Poll::Pending if hold != Hold::End && framing.whole() > 0 => {
+                ready!(late(cx));
+                if hold.is_over_when_late(&framing) { Poll::Ready(Next::Late) } else { Poll::Pending }
+            }
+            data => data.map(Next::Data),
+        });
+        match next.await {
+            Next::Data(Some(Ok(chunk))) => {
                 let _ = body.flow_control().release_capacity(chunk.len());
                 size += chunk.len();
+                framing.feed(&chunk);
                 data.push(chunk);
             }
-            Some(Err(error)) => return Err(classify_late(&error, permit.link()).await),
-            None => break,
+            Next::Data(Some(Err(error))) => return Err(classify_late(&error, permit.link()).await),
+            Next::Data(None) => break,
+            Next::Late => return Ok(pass_on(head, data, framing, body, permit)),
         }
-        if size > commit_after {
-            return Ok(http::Response::from_parts(head, ResponseBody::live(data, body, permit)));
+        if hold.is_over(&framing, size) {
+            return Ok(pass_on(head, data, framing, body, permit));
         }
     }
     let trailers = match poll_fn(|cx| body.poll_trailers(cx)).await {
@@ -98,10 +152,27 @@ pub(crate) async fn read_unary(stream: OpenStream, commit_after: usize) -> Outco
             None => no_status(),
         });
     }
-    if Framing::of(&data).breaks_off() {
+    if framing.breaks_off() {
         return Err(Box::new(Failure::breaks_off().into()));
     }
     Ok(http::Response::from_parts(head, ResponseBody::whole(data, trailers)))
+}
+
+/// What comes next of an answer that is read.
+enum Next {
+    Data(Option<Result<Bytes, h2::Error>>),
+    /// Nothing, for too long.
+    Late,
+}
+
+fn pass_on(
+    head: http::response::Parts,
+    data: Chunks,
+    framing: Framing,
+    body: RecvStream,
+    permit: Permit,
+) -> http::Response<ResponseBody> {
+    http::Response::from_parts(head, ResponseBody::live(data, framing, body, permit))
 }
 
 /// Reads only the head of a streaming answer. Cancel safe: dropped, the stream is reset.
@@ -113,7 +184,7 @@ pub(crate) async fn read_head(answer: Answer, mut permit: Permit) -> Outcome {
     let (mut head, body) = response.into_parts();
     Ok(match head_ends(&mut head, &body, &mut permit)? {
         Some(end) => http::Response::from_parts(head, end),
-        None => http::Response::from_parts(head, ResponseBody::live(Chunks::default(), body, permit)),
+        None => pass_on(head, Chunks::default(), Framing::default(), body, permit),
     })
 }
 
@@ -121,24 +192,26 @@ pub(crate) async fn read_head(answer: Answer, mut permit: Permit) -> Outcome {
 /// above a limit.
 ///
 /// A status counts here only where the head is the answer's end. In any other head it is left out:
-/// the call's status is what its trailers say.
+/// the call's status is what its trailers say. One that cannot be read does not hide an HTTP error.
 fn head_ends(
     head: &mut http::response::Parts,
     body: &RecvStream,
     permit: &mut Permit,
 ) -> Result<Option<ResponseBody>, Box<AttemptFailure>> {
     permit.take_head(&head.headers).map_err(|failure| Box::new(failure.into()))?;
+    let http = head.status.as_u16();
     if status::is_in(&head.headers) {
         if !body.is_end_stream() {
             status::leave_out(&mut head.headers);
-        } else if let Some(status) = status::from_headers(&head.headers) {
+        } else if (http == 200 || status::is_readable(&head.headers))
+            && let Some(status) = status::from_headers(&head.headers)
+        {
             return match status.code() {
                 tonic::Code::Ok => Ok(Some(ResponseBody::whole(Chunks::default(), HeaderMap::new()))),
                 _ => Err(AttemptFailure::from_peer(status, &head.headers)),
             };
         }
     }
-    let http = head.status.as_u16();
     if http != 200 {
         let text = format!("the peer answered HTTP {http} without a grpc-status");
         let pushback = pushback::of_http(&head.headers);

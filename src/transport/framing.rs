@@ -1,6 +1,5 @@
 //! Where gRPC's messages begin and end in a body, however it is cut into frames.
 
-use super::chunks::Chunks;
 use bytes::Bytes;
 
 /// The bytes before a message: whether it is compressed, and its length.
@@ -8,22 +7,18 @@ pub(crate) const PREFIX: usize = 5;
 
 /// How far into a message the data so far has come.
 #[derive(Debug, Default)]
-pub(super) struct Framing {
+pub(crate) struct Framing {
     prefix: [u8; PREFIX],
     filled: usize,
     /// What is still due of the message whose prefix is known.
     due: usize,
     /// How many messages came whole.
     whole: usize,
+    /// The greatest length that a prefix announced.
+    longest: usize,
 }
 
 impl Framing {
-    pub(super) fn of(data: &Chunks) -> Self {
-        let mut framing = Self::default();
-        data.iter().for_each(|chunk| framing.feed(chunk));
-        framing
-    }
-
     /// Takes note of the next data.
     pub(super) fn feed(&mut self, mut rest: &[u8]) {
         while !rest.is_empty() {
@@ -40,13 +35,24 @@ impl Framing {
             if self.filled == self.prefix.len() {
                 let [_, length @ ..] = self.prefix;
                 (self.filled, self.due) = (0, u32::from_be_bytes(length) as usize);
+                self.longest = self.longest.max(self.due);
                 self.whole += usize::from(self.due == 0);
             }
         }
     }
 
+    /// Whether there is more than one message, be it only the beginning of a second.
+    pub(crate) fn goes_on(&self) -> bool {
+        self.whole > 1 || self.whole == 1 && self.breaks_off()
+    }
+
+    /// The length of the longest message that has begun, without its prefix.
+    pub(crate) fn longest(&self) -> usize {
+        self.longest
+    }
+
     /// How many messages came whole so far.
-    pub(super) fn whole(&self) -> usize {
+    pub(crate) fn whole(&self) -> usize {
         self.whole
     }
 
@@ -81,12 +87,15 @@ mod tests {
         let whole = [0, 0, 0, 0, 3, b'a', b'b', b'c', 0, 0, 0, 0, 0];
         for length in 0..=whole.len() {
             for size in 1..=whole.len() {
-                let data: Chunks = whole[..length].chunks(size).map(Bytes::copy_from_slice).collect();
-                let framing = Framing::of(&data);
+                let mut framing = Framing::default();
+                whole[..length].chunks(size).for_each(|frame| framing.feed(frame));
                 let at_an_end = [0, 8, 13].contains(&length);
                 assert_eq!(framing.breaks_off(), !at_an_end, "{length} bytes in frames of {size}");
                 let whole = [8, 13].iter().filter(|end| length >= **end).count();
                 assert_eq!(framing.whole(), whole, "{length} bytes in frames of {size}");
+                assert_eq!(framing.goes_on(), length > 8, "{length} bytes in frames of {size}");
+                let longest = if length < 5 { 0 } else { 3 };
+                assert_eq!(framing.longest(), longest, "{length} bytes in frames of {size}");
             }
         }
     }

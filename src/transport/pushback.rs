@@ -20,11 +20,14 @@ struct RetryInfo {
     retry_delay: Option<prost_types::Duration>,
 }
 
-/// What came with a status: `grpc-retry-pushback-ms` (gRPC A6), or else a `google.rpc.RetryInfo` among its details.
+/// What came with a status: `grpc-retry-pushback-ms` (gRPC A6), or else a `google.rpc.RetryInfo`
+/// among its details. Two values of the first forbid the retry, as in grpc-go.
 pub(super) fn of_status(status: &Status, headers: &HeaderMap) -> Option<Pushback> {
-    match headers.get("grpc-retry-pushback-ms") {
-        Some(value) => Some(Pushback::parse(value.as_bytes())),
-        None => retry_info(status.details()).map(Pushback::After),
+    let mut values = headers.get_all("grpc-retry-pushback-ms").iter();
+    match (values.next(), values.next()) {
+        (None, _) => retry_info(status.details()).map(Pushback::After),
+        (Some(value), None) => Some(Pushback::parse(value.as_bytes())),
+        (Some(_), Some(_)) => Some(Pushback::Never),
     }
 }
 
@@ -82,6 +85,18 @@ mod tests {
             status(Vec::new()),
         ] {
             assert_eq!(of_status(&nothing, &HeaderMap::new()), None);
+        }
+    }
+
+    #[test]
+    fn two_values_of_the_pushback_forbid_the_retry_in_two_fields_or_in_one() {
+        for values in [&["700", "700"][..], &["700", "800"], &["700, 800"], &["soon", "700"]] {
+            let field = |value: &&str| {
+                let name = http::HeaderName::from_static("grpc-retry-pushback-ms");
+                (name, value.parse().expect("a value"))
+            };
+            let headers: HeaderMap = values.iter().map(field).collect();
+            assert_eq!(of_status(&status(Vec::new()), &headers), Some(Pushback::Never), "{values:?}");
         }
     }
 

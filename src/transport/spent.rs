@@ -31,7 +31,11 @@ impl Spent {
 mod tests {
     use crate::{
         model::Incarnation,
-        transport::{Link, LinkWatcher, OpenStream, exchange::read_unary, tap::Tap},
+        transport::{
+            Link, LinkWatcher, OpenStream,
+            exchange::{Hold, read_unary},
+            tap::Tap,
+        },
     };
     use bytes::Bytes;
     use std::{
@@ -41,6 +45,7 @@ mod tests {
             Arc,
             atomic::{AtomicUsize, Ordering::Relaxed},
         },
+        task::Poll,
         time::Duration,
     };
     use tokio::{io::DuplexStream, task::JoinHandle};
@@ -89,7 +94,7 @@ mod tests {
     }
 
     async fn read(stream: OpenStream) {
-        assert!(read_unary(stream, usize::MAX).await.is_ok());
+        assert!(read_unary(stream, Hold::End, |_| Poll::Pending).await.is_ok());
     }
 
     async fn settle() {

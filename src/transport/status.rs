@@ -1,18 +1,19 @@
 //! Statuses: read from the peer's headers without trusting them, and made from failures of our own.
 
-use super::clean::{clean, says_nothing};
+use super::{
+    clean::{clean, is_clean},
+    code::{self, STATUS},
+};
 use crate::model::Failure;
-use http::{HeaderMap, HeaderName};
+use http::HeaderMap;
 use tonic::{Code, Status};
-
-const STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
 /// The status in `headers`, with message, details and metadata; none if there is no `grpc-status`.
 pub(crate) fn from_headers(headers: &HeaderMap) -> Option<Status> {
     if !headers.contains_key(STATUS) {
         return None;
     }
-    if says_nothing(headers) {
+    if is_clean(headers) {
         return Status::from_header_map(headers);
     }
     let mut headers = headers.clone();
@@ -31,6 +32,11 @@ pub(super) fn leave_out(head: &mut HeaderMap) {
 /// Whether there is a `grpc-status`.
 pub(super) fn is_in(headers: &HeaderMap) -> bool {
     headers.contains_key(STATUS)
+}
+
+/// Whether there is a `grpc-status` that says which code it is.
+pub(super) fn is_readable(headers: &HeaderMap) -> bool {
+    code::read(headers).is_some()
 }
 
 /// Whether the peer says that a message is too large for it, or for this side in its view: in the words of gRPC's core and Go,
@@ -53,7 +59,7 @@ pub(crate) fn of(failure: &Failure) -> Status {
 
 /// Whether the headers say OK: the hot path, without building a status.
 pub(crate) fn is_ok(headers: &HeaderMap) -> bool {
-    headers.get(STATUS).is_some_and(|value| Code::from_bytes(value.as_bytes()) == Code::Ok)
+    code::read(headers) == Some(Code::Ok)
 }
 
 #[cfg(test)]

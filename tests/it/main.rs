@@ -102,6 +102,8 @@ mod rig;
 #[cfg(feature = "test-util")]
 mod runtimes;
 #[cfg(feature = "test-util")]
+mod said_to_be_unary;
+#[cfg(feature = "test-util")]
 mod seed;
 #[cfg(feature = "test-util")]
 mod shutdown;
@@ -116,7 +118,11 @@ mod tls;
 #[cfg(feature = "test-util")]
 mod tonic_echo;
 #[cfg(feature = "test-util")]
+mod true_ends;
+#[cfg(feature = "test-util")]
 mod unheard_tasks;
+#[cfg(feature = "test-util")]
+mod unreadable;
 #[cfg(feature = "test-util")]
 mod user_panics;
 #[cfg(feature = "test-util")]
