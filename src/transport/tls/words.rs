@@ -27,13 +27,14 @@ pub(in super::super) struct Refused {
 /// still be its own.
 fn names_wrong_peer(error: &Error) -> bool {
     use CertificateError::*;
+    use PeerMisbehaved::SelectedUnofferedApplicationProtocol;
     match error {
         Error::InvalidCertificate(error) => {
             let other_name = matches!(error, NotValidForName | NotValidForNameContext { .. });
             other_name || matches!(error, UnknownIssuer | BadSignature)
         }
         Error::AlertReceived(alert) => *alert == Alert::NoApplicationProtocol,
-        Error::PeerMisbehaved(error) => *error == PeerMisbehaved::SelectedUnofferedApplicationProtocol,
+        Error::PeerMisbehaved(SelectedUnofferedApplicationProtocol) => true,
         Error::NoApplicationProtocol | Error::InvalidMessage(_) => true,
         _ => false,
     }
