@@ -241,7 +241,8 @@ struct Patience<'a> {
 }
 
 impl Patience<'_> {
-    /// Whether it has been long enough: 1 s. Nor may the attempt's end come first, where the answer is then passed on.
+    /// Whether it has been long enough: 1 s. Where the answer is then passed on, it is not longer
+    /// than the attempt may take.
     fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.is_over {
             return Poll::Ready(());

@@ -24,8 +24,8 @@ pub(super) struct Prepared {
     pub(super) rest: Option<OpenBody>,
 }
 
-/// Prepares a call. Waits for the body's message where the call is said to be unary, and for its end where descriptors say
-/// so. Cancel safe: nothing is submitted yet.
+/// Prepares a call. Waits for the body's message where the call is said to be unary, and for its
+/// end where descriptors say so. Cancel safe: nothing is submitted yet.
 pub(super) async fn prepare(core: &Arc<Core>, request: http::Request<tonic::body::Body>) -> Result<Prepared, Status> {
     let (head, body) = request.into_parts();
     let Some(path) = head.uri.path_and_query() else {

@@ -148,7 +148,7 @@ async fn check_call(row: &Row, door: Door, fault: Misbehaviour, peer: RawPeer, i
 fn check_failure(row: &Row, fate: Fate, status: &Status, idempotent: bool, name: &str) {
     let Fate::Fails { code, phase, then, .. } = fate else { unreachable!("it fails") };
     let Some(report) = CallReport::of(status) else {
-        // tonic's verdict on a whole answer: the call itself ended well.
+        // The peer's own trailers, or the codec's verdict on a whole answer: there is no more to say than the code.
         assert_eq!((status.code(), phase, then), (code, Phase::Processed, Then::Ends), "no report: {name}");
         return;
     };
