@@ -37,7 +37,7 @@ pub(super) async fn prepare(core: &Arc<Core>, request: http::Request<tonic::body
     let kind = method.kind(options.kind);
     let taken = match kind {
         CallKind::Unary => {
-            let deadline = || core.deadline(&method, &head.headers, &options, true, made);
+            let deadline = || core.deadline(&method, &head.headers, &options, true, made).0;
             in_time(core, deadline, take_message(body, method.is_certainly_unary())).await
         }
         CallKind::Streaming | CallKind::Unknown => take_ready(body, None).map_err(failed_body),
