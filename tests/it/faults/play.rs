@@ -126,6 +126,10 @@ async fn check_call(row: &Row, door: Door, fault: Misbehaviour, peer: RawPeer, i
         true => CallOptions::new().timeout(IMPATIENCE),
         false => CallOptions::new(),
     };
+    if waits_in_vain(fault) {
+        // The dial shall not use up the time that the call has, however busy the machine is.
+        assert!(supervisor.wait_ready(PATIENCE).await, "{}: it dials", row.name);
+    }
     let outcome = call(&channel, door, options.idempotent(idempotent)).await;
     let name = format!("{}, {fault:?}, {door:?}, idempotent: {idempotent}: {outcome:?}", row.name);
     match door.fate(row) {
