@@ -112,17 +112,15 @@ impl SupervisedBody {
         Poll::Ready(self.ended(failure, None))
     }
 
-    /// The peer's last word ends the call. Of an OK tonic reads the trailers; any other status goes up
-    /// as such, its report with it.
+    /// The peer's last word ends the call, and goes on to the user as it is: tonic reads the status
+    /// from it. An error of the body would have a report, but tonic tells such an error twice.
     fn trailers(&mut self, trailers: HeaderMap) -> Result<Frame<Bytes>, Status> {
         let Some(status) = status::from_headers(&trailers) else {
             return Err(self.ended(Failure::no_status("the peer's trailers have no grpc-status".into()), None));
         };
-        if status.code() != Code::Ok {
-            return Err(self.ended(Failure::status(status.code()), Some(status)));
-        }
         if let Some(open) = self.open.take() {
-            open.core.finish(&open.call, Code::Ok, None);
+            let failure = (status.code() != Code::Ok).then(|| Failure::status(status.code()));
+            open.core.finish(&open.call, status.code(), failure.as_ref());
         }
         Ok(Frame::trailers(trailers))
     }

@@ -142,8 +142,9 @@ pub(super) fn spawn_attempt(core: &Arc<Core>, call: &Arc<Call>, stream: OpenStre
     let (told, call) = (core.clone(), call.clone());
     task::spawn(core, "Runner", reading, move |end| {
         if let Err(words) = end {
+            // An attempt that failed: whether it is made again is the policy's to say.
             let text = format!("reading the answer panicked: {words}");
-            told.conclude(&call, Failure::unusable_answer(Code::Internal, text).into());
+            told.attempt_failed(&call, Box::new(Failure::unusable_answer(Code::Internal, text).into()));
         }
     })
 }
@@ -241,7 +242,8 @@ struct Patience<'a> {
 }
 
 impl Patience<'_> {
-    /// Whether it has been long enough: 1 s. Nor may the attempt's end come first, where the answer is then passed on.
+    /// Whether it has been long enough: 1 s. Where the answer is then passed on, it is not longer
+    /// than the attempt may take.
     fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.is_over {
             return Poll::Ready(());

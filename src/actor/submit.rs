@@ -87,8 +87,7 @@ impl Core {
     fn page(&self, call: Submission, admission: Admission, size: usize, id: CallId, page: usize) -> Call {
         let Submission { made, method, mut headers, body, unary, options, reply } = call;
         let rule = method.rule.as_ref();
-        let deadline = self.deadline(&method, &headers, &options, unary, made);
-        let deadline_is_said = stated(&headers, &options).iter().any(Option::is_some);
+        let (deadline, deadline_is_said) = self.deadline(&method, &headers, &options, unary, made);
         let plain = is_plain(&headers);
         if !plain {
             leave_out_connection_fields(&mut headers);
@@ -131,8 +130,8 @@ impl Core {
         }
     }
 
-    /// When a call made then must have ended: as the caller says in either form, or else as
-    /// configured.
+    /// When a call made then must have ended, and whether the call states it: in either form, or
+    /// else as configured.
     pub(crate) fn deadline(
         &self,
         method: &Method,
@@ -140,13 +139,16 @@ impl Core {
         options: &CallOptions,
         unary: bool,
         made: Instant,
-    ) -> Option<Instant> {
+    ) -> (Option<Instant>, bool) {
+        let asked = headers.get(TIMEOUT).and_then(|value| parse_timeout(value.to_str().ok()?));
+        let stated = [options.timeout, asked];
         let configured = method.rule.as_ref().and_then(|rule| rule.timeout).unwrap_or(self.config.timeout);
         let configured = configured.map(|timeout| beyond_the_wait(timeout, options));
         // `timeout` bounds unary calls only: a stream may live for months.
-        let timeout = nearest_timeout(stated(headers, options), configured.filter(|_| unary));
+        let timeout = nearest_timeout(stated, configured.filter(|_| unary));
         // A timeout beyond the clock's end is none.
-        made.checked_add(timeout?)
+        let deadline = timeout.and_then(|timeout| made.checked_add(timeout));
+        (deadline, stated.iter().any(Option::is_some))
     }
 
     /// A request that is larger than the whole waiting room, or one message and larger than may be
@@ -174,12 +176,6 @@ impl Core {
         }
         Ok(Admission { counts: counts.clone(), size })
     }
-}
-
-/// The timeouts that a call states itself.
-fn stated(headers: &HeaderMap, options: &CallOptions) -> [Option<Duration>; 2] {
-    let asked = headers.get(TIMEOUT).and_then(|value| parse_timeout(value.to_str().ok()?));
-    [options.timeout, asked]
 }
 
 /// A configured timeout of a call: what the server waits of its own accord is not counted.

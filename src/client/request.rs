@@ -24,8 +24,8 @@ pub(super) struct Prepared {
     pub(super) rest: Option<OpenBody>,
 }
 
-/// Prepares a call. Waits for the body's message where the call is said to be unary, and for its end where descriptors say
-/// so. Cancel safe: nothing is submitted yet.
+/// Prepares a call. Waits for the body's message where the call is said to be unary, and for its
+/// end where descriptors say so. Cancel safe: nothing is submitted yet.
 pub(super) async fn prepare(core: &Arc<Core>, request: http::Request<tonic::body::Body>) -> Result<Prepared, Status> {
     let (head, body) = request.into_parts();
     let Some(path) = head.uri.path_and_query() else {
@@ -37,7 +37,7 @@ pub(super) async fn prepare(core: &Arc<Core>, request: http::Request<tonic::body
     let kind = method.kind(options.kind);
     let taken = match kind {
         CallKind::Unary => {
-            let deadline = || core.deadline(&method, &head.headers, &options, true, made);
+            let deadline = || core.deadline(&method, &head.headers, &options, true, made).0;
             in_time(core, deadline, take_message(body, method.is_certainly_unary())).await
         }
         CallKind::Streaming | CallKind::Unknown => take_ready(body, None).map_err(failed_body),

@@ -69,11 +69,11 @@ pub(crate) enum Hold {
     End,
     /// Its end, unless it goes on after its first message: somebody said that the method is unary.
     EndUnlessItStreams,
-    /// Its end, with one message of at most so many bytes: nothing else can be handed to the caller.
+    /// Its end, with one message of at most so many bytes: nothing else can be handed on.
     OneMessage(usize),
 }
 
-/// A unary answer above this size is passed on before its end is seen, and not retried from then on.
+/// A unary answer above this size is passed on before its end is seen.
 const COMMIT_AFTER: usize = 1 << 20;
 
 impl Hold {
@@ -98,9 +98,9 @@ impl Hold {
 }
 
 /// Reads a unary answer to its end, so that nothing is shown before the status is known. One that
-/// is not held back so long (see [`Hold`]) is passed on live, and is not retried from then on. `late`
-/// is asked only while an answer is open after its first whole message: whether it has been for too
-/// long. Cancel safe: dropped, the stream is reset.
+/// is not held back so long (see [`Hold`]) is passed on live, and is not retried from then on.
+/// `late` is asked only while an answer is open after its first whole message: whether it has been
+/// so for too long. Cancel safe: dropped, the stream is reset.
 pub(crate) async fn read_unary(
     stream: OpenStream,
     hold: Hold,

@@ -289,7 +289,7 @@ async fn the_end_of_a_request_is_waited_for_where_descriptors_say_unary() {
     }
 }
 
-/// Wrong descriptors: a request that goes on is passed through; one that never ends has its deadline.
+/// Wrong descriptors: a request that goes on is passed through, and has its deadline otherwise.
 #[tokio::test(start_paused = true)]
 async fn a_described_unary_request_that_goes_on_is_passed_through() {
     let network = MemoryNetwork::new();

@@ -225,27 +225,6 @@ async fn a_typed_call_waits_for_a_late_status_but_not_behind_a_second_message() 
     assert_eq!(log.saying("is still open 1 s after its message").len(), 1, "it is said once");
 }
 
-/// A stream's status is no less an end than a unary call's.
-#[tokio::test(start_paused = true)]
-async fn a_stream_that_the_peer_ends_with_a_status_has_a_report() {
-    for messages in [0, 1, 2] {
-        let network = MemoryNetwork::new();
-        let body = framed(0, HELLO.len(), HELLO).repeat(messages);
-        let (_peer, ..) = peer(&network, Said { body: body.into(), status: Some("10") }).await;
-        let supervisor = supervise(&network, config());
-        let (codec, path) = (ProstCodec::<String, String>::default(), PathAndQuery::from_static(SAY));
-        let mut grpc = Grpc::new(supervisor.channel());
-        let answer = grpc.server_streaming(Request::new("hello".to_owned()), path, codec).await;
-        let mut answer = answer.expect("it begins").into_inner();
-        for _ in 0..messages {
-            assert!(answer.message().await.expect("before the status").is_some());
-        }
-        let status = answer.message().await.expect_err("aborted");
-        assert_eq!((status.code(), report(&status).outcome.code), (Code::Aborted, Code::Aborted));
-        assert_eq!((report(&status).attempts_made, supervisor.snapshot().calls_open), (1, 0));
-    }
-}
-
 /// What is refused before it begins.
 #[test]
 fn a_call_that_never_begins_has_a_report_and_counts_as_what_it_is() {

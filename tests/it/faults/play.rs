@@ -127,6 +127,10 @@ async fn check_call(row: &Row, door: Door, fault: Misbehaviour, peer: RawPeer, i
         true => CallOptions::new().timeout(IMPATIENCE),
         false => CallOptions::new(),
     };
+    if waits_in_vain(fault) {
+        // The dial shall not use up the time that the call has, however busy the machine is.
+        assert!(supervisor.wait_ready(PATIENCE).await, "{}: it dials", row.name);
+    }
     let outcome = call(&channel, door, options.idempotent(idempotent)).await;
     let name = format!("{}, {fault:?}, {door:?}, idempotent: {idempotent}: {outcome:?}", row.name);
     match door.fate(row) {
@@ -149,7 +153,7 @@ async fn check_call(row: &Row, door: Door, fault: Misbehaviour, peer: RawPeer, i
 fn check_failure(row: &Row, fate: Fate, status: &Status, idempotent: bool, name: &str) {
     let Fate::Fails { code, phase, then, .. } = fate else { unreachable!("it fails") };
     let Some(report) = CallReport::of(status) else {
-        // tonic's verdict on a whole answer: the call itself ended well.
+        // The peer's own trailers, or the codec's verdict on a whole answer: there is no more to say than the code.
         assert_eq!((status.code(), phase, then), (code, Phase::Processed, Then::Ends), "no report: {name}");
         return;
     };
