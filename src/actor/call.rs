@@ -44,6 +44,8 @@ pub(crate) struct Call {
     /// Whether `headers` have everything that a request carries; a message, which may wait in great number, gets the rest for
     /// each attempt.
     pub(super) completed: bool,
+    /// Whether the caller gave no metadata: the head is small.
+    pub(super) plain: bool,
     /// Known to be unary: its answer is read whole, and it may be retried by policy.
     pub(crate) unary: bool,
     pub(crate) idempotent: bool,

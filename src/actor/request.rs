@@ -217,9 +217,10 @@ impl RequestState {
     fn send(&mut self, call: Arc<Call>, permit: Permit, credentials: HeaderMap, now: Instant) {
         let begun = call.begin_attempt(now, &mut self.last_timeout);
         let Some((mut head, body)) = begun else { return };
+        let plain = call.plain && credentials.is_empty();
         head.headers_mut().extend(credentials);
         call.method.metrics.attempt_started();
-        match permit.open(head, body) {
+        match permit.open(head, body, plain) {
             Ok(stream) => self.launch(call, stream),
             Err(failure) => {
                 self.core.note_failure(&call, Box::new(failure.into()));

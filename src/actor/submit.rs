@@ -113,6 +113,7 @@ impl Core {
             page,
             headers,
             completed: !has_port && !plain,
+            plain,
             unary,
             idempotent: options.idempotent.or(rule.and_then(|rule| rule.idempotent)).unwrap_or(true),
             wait_for_ready,

@@ -12,7 +12,7 @@ use crate::{
     config::Config,
     model::{ConnectivityState, Snapshot},
     telemetry::EventStream,
-    transport::{Connector, NetConnector},
+    transport::{Connector, GuardedConnector, NetConnector},
 };
 use ractor::{ActorCell, SpawnErr};
 use std::{fmt, sync::Arc, time::Duration};
@@ -205,7 +205,10 @@ impl Builder {
         for warning in self.config.warnings() {
             tracing::warn!("{warning}");
         }
-        let connector = self.connector.unwrap_or_else(|| Arc::new(NetConnector::new(self.config.endpoint().clone())));
+        let connector: Arc<dyn Connector> = match self.connector {
+            Some(connector) => Arc::new(GuardedConnector(connector)),
+            None => Arc::new(NetConnector::new(self.config.endpoint().clone())),
+        };
         let allow_plaintext = self.allow_plaintext;
         let credentials = self.credentials.map(|hook| Credentials { hook, allow_plaintext });
         Arc::new(Core::new(self.config, connector, credentials, self.seed))

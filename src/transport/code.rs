@@ -13,9 +13,10 @@ const NAMED_VALUES: usize = 4;
 
 /// The code in `headers`; none where there is no `grpc-status`, or none that can be read.
 pub(super) fn read(headers: &HeaderMap) -> Option<Code> {
-    let mut values = headers.get_all(STATUS).iter();
-    let first = values.next()?;
-    if values.any(|other| other != first) {
+    let first = headers.get(STATUS)?;
+    // Where no name has two values, there is nothing to compare.
+    let alone = headers.len() == headers.keys_len();
+    if !alone && headers.get_all(STATUS).iter().any(|other| other != first) {
         return None;
     }
     parse(first.as_bytes())

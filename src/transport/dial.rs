@@ -8,7 +8,6 @@ use super::{
     eyeballs::race,
     greeted::Greeted,
     greeting::Expected,
-    guarded::guarded,
     limits::TAKEN_BY_H2,
     link::{Link, LinkWatcher},
     tap::{Tap, Tapped},
@@ -204,7 +203,7 @@ impl Dial {
     ) -> Result<Dialled, DialFailure> {
         let failed = |cause: &str| failure(DialStep::Handshake, &place, &cause);
         let tap = Arc::new(Tap::new());
-        let (io, wrong) = Greeted::new(guarded(io), expected);
+        let (io, wrong) = Greeted::new(io, expected);
         let (sender, connection) = h2::client::Builder::new()
             .enable_push(false)
             .initial_window_size(STREAM_WINDOW)

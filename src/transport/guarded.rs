@@ -1,15 +1,42 @@
-//! A byte stream that is other people's code, kept from harming ours: its panics are errors, and so
-//! are counts that cannot be true. h2 writes while it holds a lock that every call on the link
-//! needs; a panic there would reach them all.
+//! A connector that is other people's code, whose byte streams are kept from harming ours: their
+//! panics are errors, and so are counts that cannot be true. h2 writes while it holds a lock that
+//! every call on the link needs; a panic there would reach them all.
+//!
+//! The streams of our own connector are the system's sockets, and need no guard.
 
-use super::connector::BoxedIo;
-use crate::unwind::caught;
+use super::connector::{BoxedIo, Candidate, Connector, Target};
+use crate::{model::DialFailure, unwind::caught};
+use futures::future::BoxFuture;
 use std::{
     io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// The connector. Panics of its own code are the dial's to catch.
+pub(crate) struct GuardedConnector(pub(crate) Arc<dyn Connector>);
+
+impl Connector for GuardedConnector {
+    fn connect(&self, target: &Target) -> BoxFuture<'static, Result<BoxedIo, DialFailure>> {
+        let connecting = self.0.connect(target);
+        Box::pin(async move { connecting.await.map(guarded) })
+    }
+
+    fn candidates(&self, target: &Target) -> BoxFuture<'static, Result<Vec<Candidate>, DialFailure>> {
+        let finding = self.0.candidates(target);
+        let guard = |Candidate { address, connect }: Candidate| Candidate {
+            address,
+            connect: Box::pin(async move { connect.await.map(guarded) }),
+        };
+        Box::pin(async move { Ok(finding.await?.into_iter().map(guard).collect()) })
+    }
+
+    fn progress(&self) -> Option<String> {
+        self.0.progress()
+    }
+}
 
 /// The stream; none once it has panicked.
 struct Guarded {
@@ -18,7 +45,7 @@ struct Guarded {
 }
 
 /// The same stream, guarded.
-pub(super) fn guarded(io: BoxedIo) -> BoxedIo {
+fn guarded(io: BoxedIo) -> BoxedIo {
     let vectored = caught(|| io.is_write_vectored()).unwrap_or_default();
     Box::new(Guarded { io: Some(io), vectored })
 }

@@ -38,6 +38,7 @@ pub(crate) use dial::{Dial, Dialled, FailedDial, dial_panicked};
 pub(crate) use driver::LinkNote;
 pub(crate) use exchange::{AttemptFailure, Hold, Outcome, read_head, read_unary};
 pub(crate) use framing::{Framing, PREFIX, begins_with_a_message, is_one_message};
+pub(crate) use guarded::GuardedConnector;
 pub(crate) use link::{Link, LinkWatcher, OpenStream, Permit, Room};
 pub(crate) use net::NetConnector;
 pub(crate) use pump::{Beside, OpenBody, Pump, Sent, beside};
