@@ -163,7 +163,8 @@ impl Driver {
                 // h2 sends no PING before the last one is acknowledged. A peer that never does, but
                 // says something, is alive (gRPC A8): it is asked again once h2 has its
                 // acknowledgement from us.
-                Next::Ping if keepalive.ping_sent.take().is_some() && self.tap.pong_for_h2() => {
+                Next::Ping if keepalive.ping_sent.is_some() && self.tap.pong_for_h2() => {
+                    keepalive.ping_sent = None;
                     keepalive.liveness.ping_not_sent();
                     cx.waker().wake_by_ref();
                     return false;
