@@ -3,7 +3,7 @@
 
 use crate::{
     link_stage::supervise_tcp,
-    rig::{ADDRESS, SAY, bounded, config, ms, report, say, secs, start, supervise},
+    rig::{ADDRESS, bounded, config, ms, report, say, secs, start, supervise},
     tonic_echo::TonicServer,
 };
 use bytes::Bytes;
@@ -15,8 +15,7 @@ use std::{
     pin::Pin,
     task::{Context, Poll},
 };
-use tonic::{Code, Request, Status, body::Body, client::Grpc};
-use tonic_prost::ProstCodec;
+use tonic::{Code, Request, Status, body::Body};
 use tonic_supervisor::{
     CallOptions, Config, SupervisedChannel, Supervisor,
     testing::{Frame, FrameKind, MemoryNetwork, PlayingPeer, RawPeer},
@@ -203,6 +202,37 @@ async fn odd_bodies_end_their_call_alone() {
                 };
                 assert!(right, "{name}, {end:?}: {ended:?}");
                 all_is_well(&supervisor, name).await;
+            }
+        }
+    }
+}
+
+/// Always ready with a part that says nothing; the first may be a message.
+struct Endless(Option<Part<Bytes>>, fn() -> Option<Part<Bytes>>);
+
+impl http_body::Body for Endless {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Part<Bytes>, Status>>> {
+        let part = self.0.take().or_else(self.1);
+        Poll::Ready(part.map(Ok))
+    }
+}
+
+/// It would keep its thread for ever: the caller's, or the supervisor's once the answer has begun.
+#[tokio::test]
+async fn a_body_that_never_ends_and_says_nothing_holds_nobody_up() {
+    let (_server, supervisor) = real().await;
+    for options in [CallOptions::new(), CallOptions::new().unary()] {
+        for parts in [|| data(b""), trailers] {
+            for first in [None, data(MESSAGE)] {
+                let mut odd = request("/stage.Echo/Chat");
+                odd.extensions_mut().insert(options.timeout(ms(30)));
+                *odd.body_mut() = Body::new(Endless(first, parts));
+                let ended = ask(&supervisor.channel(), odd).await;
+                assert_eq!(ended, Code::DeadlineExceeded);
+                all_is_well(&supervisor, "an endless body").await;
             }
         }
     }
