@@ -278,9 +278,7 @@ impl RequestState {
         match decision {
             Decision::Resend { place } => {
                 state.place = place;
-                if let Some(last) = state.history.last_mut() {
-                    last.transparent = true;
-                }
+                state.history.last_mut().into_iter().for_each(|last| last.transparent = true);
                 drop(state);
                 self.core.telemetry.counts.transparent.fetch_add(1, Relaxed);
                 self.start_or_park(call);
@@ -302,16 +300,13 @@ impl RequestState {
                 let at = if self.core.mutations.has(Mutation::ForgetRetryWait) { now } else { at };
                 self.pending.sleep(call.id, call.clone(), at, call.deadline);
             }
-            Decision::Surface => {
+            Decision::Surface | Decision::Throttled => {
                 state.stage = Stage::Running;
                 drop(state);
-                self.core.conclude(&call, *ended);
-            }
-            Decision::Throttled => {
-                state.stage = Stage::Running;
-                drop(state);
-                let (method, code) = (call.method.name.clone(), ended.failure.code);
-                self.core.telemetry.announce(Fact::RetryThrottled { method, code });
+                if decision == Decision::Throttled {
+                    let (method, code) = (call.method.name.clone(), ended.failure.code);
+                    self.core.telemetry.announce(Fact::RetryThrottled { method, code });
+                }
                 self.core.conclude(&call, *ended);
             }
         }
