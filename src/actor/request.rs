@@ -276,9 +276,7 @@ impl RequestState {
         match decision {
             Decision::Resend { place } => {
                 state.place = place;
-                if let Some(last) = state.history.last_mut() {
-                    last.transparent = true;
-                }
+                state.history.last_mut().into_iter().for_each(|last| last.transparent = true);
                 drop(state);
                 self.core.telemetry.counts.transparent.fetch_add(1, Relaxed);
                 self.start_or_park(call);

@@ -18,6 +18,10 @@ use std::{
 };
 use tonic::Status;
 
+/// So many parts of a body are taken at once: one may have parts without a byte without end, and be
+/// ready with each.
+const TAKEN_AT_ONCE: usize = 64;
+
 /// What a caller hands in: the call, and the rest of its body if that is not whole.
 pub(super) struct Prepared {
     pub(super) call: Submission,
@@ -96,7 +100,13 @@ async fn in_time<T>(
 /// neither hangs here nor is gathered without end.
 async fn take_message(mut body: tonic::body::Body, certain: bool) -> Result<(Option<Bytes>, Option<OpenBody>), Status> {
     let mut message = Bytes::new();
+    let mut taken = 0_usize;
     while !begins_with_a_message(&message) || certain && is_one_message(&message) {
+        taken = taken.wrapping_add(1);
+        if taken.is_multiple_of(TAKEN_AT_ONCE) {
+            // The call's deadline has its turn.
+            tokio::task::yield_now().await;
+        }
         let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await else {
             return Ok((Some(message), None));
         };
@@ -127,7 +137,7 @@ fn take_ready(
     let mut more = VecDeque::new();
     // The rest is asked for again when a stream is open, by whoever waits for it then.
     let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
-    loop {
+    for _ in 0..TAKEN_AT_ONCE {
         match Pin::new(&mut body).poll_frame(&mut cx) {
             Poll::Ready(None) => {
                 let whole = more.into_iter().fold(first.unwrap_or_default(), join);

@@ -31,6 +31,9 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// it finishes.
 const EMPTY_DATA_TAKEN: usize = 80;
 
+/// After so many more that is told again: the dial of the link's successor may have failed.
+const TOLD_AGAIN: usize = 4;
+
 /// What a driver tells while the link lives.
 #[derive(Clone, Debug)]
 pub(crate) enum LinkNote {
@@ -58,7 +61,8 @@ pub(crate) struct Driver {
     goaways: u64,
     gathered: usize,
     yielded: bool,
-    worn: bool,
+    /// How many DATA frames without a byte there were when that was told last.
+    worn_at: usize,
     farewell: Option<Pin<Box<Sleep>>>,
     /// None while the dial is not won: it may be one of several.
     notes: Option<Notes>,
@@ -98,7 +102,7 @@ impl Driver {
             goaways: 0,
             gathered: 0,
             yielded: false,
-            worn: false,
+            worn_at: 0,
             farewell: None,
             notes: None,
         }
@@ -163,7 +167,8 @@ impl Driver {
                 // h2 sends no PING before the last one is acknowledged. A peer that never does, but
                 // says something, is alive (gRPC A8): it is asked again once h2 has its
                 // acknowledgement from us.
-                Next::Ping if keepalive.ping_sent.take().is_some() && self.tap.pong_for_h2() => {
+                Next::Ping if keepalive.ping_sent.is_some() && self.tap.pong_for_h2() => {
+                    keepalive.ping_sent = None;
                     keepalive.liveness.ping_not_sent();
                     cx.waker().wake_by_ref();
                     return false;
@@ -207,10 +212,11 @@ impl Driver {
         false
     }
 
-    /// Once: a link that h2 will end soon is told of.
+    /// A link that h2 will end soon is told of.
     fn hear_wear(&mut self) {
-        if !self.worn && self.tap.empty_data() >= EMPTY_DATA_TAKEN {
-            self.worn = true;
+        let empty = self.tap.empty_data();
+        if empty >= EMPTY_DATA_TAKEN && empty - self.worn_at >= TOLD_AGAIN {
+            self.worn_at = empty;
             self.link.worn_out();
         }
     }

@@ -11,6 +11,10 @@ use std::{
 };
 use tonic::Status;
 
+/// So many parts of a body are taken at once. Then others go on: parts without a byte are not
+/// bounded by flow control, and a body may have them without end.
+const TAKEN_AT_ONCE: usize = 64;
+
 /// A request's body that was not whole when the call was made.
 pub(crate) struct OpenBody {
     /// What was taken from it before a stream was open; kept, so that it can be sent again.
@@ -80,7 +84,7 @@ impl Future for Pump {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Sent> {
         let me = &mut *self;
-        loop {
+        for _ in 0..TAKEN_AT_ONCE {
             if !ready!(me.poll_send_chunk(cx)) {
                 return Poll::Ready(Sent::StreamEnded);
             }
@@ -107,6 +111,8 @@ impl Future for Pump {
                 }
             }
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 

@@ -24,10 +24,12 @@ const HEADERS: u8 = 1;
 const CONTINUATION: u8 = 9;
 const SETTINGS: u8 = 4;
 const GOAWAY: u8 = 7;
+const PUSH_PROMISE: u8 = 5;
 const ACK: u8 = 1;
 /// SETTINGS_MAX_HEADER_LIST_SIZE (RFC 9113, section 6.5.2).
 const MAX_HEADER_LIST_SIZE: u16 = 6;
 const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
 const PADDED: u8 = 8;
 /// An acknowledgement of h2's own PING: it has the same payload each time.
 const PONG: &[u8] = &[0, 0, 8, 6, ACK, 0, 0, 0, 0, 0x3b, 0x7c, 0xdb, 0x7a, 0x0b, 0x87, 0x16, 0xb4];
@@ -53,7 +55,7 @@ pub(super) struct Tap {
     goaway: Mutex<Option<Arc<GoAway>>>,
     /// DATA frames that say nothing: no byte but padding, and not their stream's end.
     empty_data: AtomicUsize,
-    /// Whether what was read last is the end of a frame.
+    /// Whether what was read last is the end of a frame that any other frame may follow.
     between_frames: AtomicBool,
     pong_owed: AtomicBool,
     /// Bytes of headers read in this turn.
@@ -128,7 +130,8 @@ impl Tap {
     }
 
     /// Gives h2 the acknowledgement of its PING that the peer owes it, at the next read: h2 sends
-    /// no other PING before. False where it cannot be given, in the midst of a frame.
+    /// no other PING before. False where it cannot be given: in the midst of a frame, or of headers
+    /// in several frames, between which HTTP/2 allows no other.
     pub(super) fn pong_for_h2(&self) -> bool {
         let possible = self.between_frames.load(Relaxed);
         self.pong_owed.store(possible, Relaxed);
@@ -186,6 +189,10 @@ struct Scanner {
     padding: u8,
     /// A GOAWAY's payload, or the entry of SETTINGS under way.
     kept: Vec<u8>,
+    /// Whether the frame before has headers that the next one goes on with.
+    headers_open: bool,
+    /// The last stream that the peer's GOAWAYs do not exclude; none where it said none.
+    last_taken: Option<u32>,
     proof: Proof,
 }
 
@@ -201,9 +208,9 @@ impl Scanner {
                     return;
                 }
                 self.payload_left = self.length();
-                if !self.proof.has_answered() {
-                    let [.., kind, flags, a, b, c, d] = self.header;
-                    self.proof.begin(kind, flags, u32::from_be_bytes([a, b, c, d]), self.payload_left);
+                if self.may_prove() {
+                    let [.., kind, flags, _, _, _, _] = self.header;
+                    self.proof.begin(kind, flags, self.stream(), self.payload_left);
                 }
             }
             let take = bytes.len().min(self.payload_left);
@@ -222,7 +229,7 @@ impl Scanner {
                 }
                 _ => {}
             }
-            if !self.proof.has_answered() {
+            if self.may_prove() {
                 self.proof.feed(&bytes[..take]);
             }
             self.payload_left -= take;
@@ -254,6 +261,23 @@ impl Scanner {
         u32::from_be_bytes([0, a, b, c]) as usize
     }
 
+    /// The frame's stream.
+    fn stream(&self) -> u32 {
+        let [.., a, b, c, d] = self.header;
+        u32::from_be_bytes([a, b, c, d]) & 0x7fff_ffff
+    }
+
+    /// Whether the frame may show that the peer answers. On a stream that its GOAWAY excludes it
+    /// does not: nobody hears that answer.
+    fn may_prove(&self) -> bool {
+        let excluded = self.last_taken.is_some_and(|last| self.stream() > last);
+        !self.proof.has_answered() && !excluded
+    }
+
+    fn is_between_frames(&self) -> bool {
+        self.header_filled == 0 && !self.headers_open
+    }
+
     /// Whether a DATA frame has no byte of data.
     fn is_all_padding(&self) -> bool {
         match self.length() {
@@ -264,7 +288,9 @@ impl Scanner {
 
     fn frame_ended(&mut self, tap: &Tap) {
         self.header_filled = 0;
-        if !self.proof.has_answered() {
+        let has_headers = matches!(self.header[3], HEADERS | PUSH_PROMISE | CONTINUATION);
+        self.headers_open = has_headers && self.header[4] & END_HEADERS == 0;
+        if self.may_prove() {
             self.proof.end(self.header[3], self.header[4]);
             tap.proven.store(self.proof.is_there(), Relaxed);
             tap.answered.store(self.proof.has_answered(), Relaxed);
@@ -281,6 +307,9 @@ impl Scanner {
             }
             GOAWAY => {
                 if let Some(goaway) = parse_goaway(&self.kept) {
+                    // The next GOAWAY may take back, and never give.
+                    let before = self.last_taken.unwrap_or(u32::MAX);
+                    self.last_taken = Some(goaway.last_stream_id.min(before));
                     *tap.goaway.lock() = Some(Arc::new(goaway));
                     tap.goaways.fetch_add(1, Relaxed);
                 }
@@ -325,7 +354,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Tapped<T> {
                 let age = clock::now().saturating_duration_since(me.tap.since);
                 me.tap.last_read.store(age.as_nanos() as u64, Relaxed);
                 me.scanner.scan(&buffer.filled()[before..], &me.tap);
-                me.tap.between_frames.store(me.scanner.header_filled == 0, Relaxed);
+                me.tap.between_frames.store(me.scanner.is_between_frames(), Relaxed);
             }
         }
         Poll::Ready(result)

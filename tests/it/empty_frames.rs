@@ -2,6 +2,10 @@
 //! replaced before that.
 
 use crate::rig::{ADDRESS, Log, config, say, secs, supervise};
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering::SeqCst},
+};
 use tonic_supervisor::{
     CallOptions, Fact, Supervisor,
     testing::{Frame, FrameKind, MemoryNetwork, PlayingPeer, RawPeer},
@@ -47,6 +51,31 @@ async fn a_server_that_sends_an_empty_frame_with_each_answer_costs_no_call() {
         });
         assert!(states.len() <= 2, "beside, as when asked to reconnect: {states:?}");
     }
+}
+
+/// The first three dials of each successor fail.
+#[tokio::test(start_paused = true)]
+async fn a_worn_link_whose_successor_cannot_be_dialled_is_replaced_by_the_next() {
+    let network = MemoryNetwork::new();
+    let peer = RawPeer::on_memory(&network, ADDRESS).await;
+    let dials = Arc::new(AtomicUsize::new(0));
+    let _peer = peer.play(move |mut link| {
+        let dial = dials.fetch_add(1, SeqCst);
+        async move {
+            if !dial.is_multiple_of(4) {
+                return link.close().await;
+            }
+            link.send_settings(&[]).await;
+            while let Some((stream, body)) = link.next_whole_request().await {
+                link.answer_head(stream).await;
+                link.send(Frame::data(stream, "", false)).await;
+                link.message(stream, &body[5..]).await;
+                link.trailers(stream, &[("grpc-status", "0")]).await;
+            }
+        }
+    });
+    let supervisor = supervise(&network, config());
+    assert_eq!(links_of_500_calls(&supervisor).await, 1 + 500 / 92);
 }
 
 #[tokio::test(start_paused = true)]

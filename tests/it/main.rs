@@ -16,6 +16,8 @@ mod agent_queue_service;
 #[cfg(all(feature = "agent-queue-server", feature = "test-util"))]
 mod agent_queue_trouble;
 #[cfg(feature = "test-util")]
+mod attacked;
+#[cfg(feature = "test-util")]
 mod cancel;
 #[cfg(feature = "test-util")]
 mod clean_answers;
