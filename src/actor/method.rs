@@ -4,6 +4,7 @@ use crate::{
     config::{Config, MethodRule},
     model::CallKind,
     telemetry::MethodMetrics,
+    transport::bound_without_metadata,
 };
 use arc_swap::ArcSwap;
 use http::{
@@ -29,6 +30,8 @@ pub(crate) struct Method {
     pub(crate) name: Arc<str>,
     /// Where its requests go.
     pub(crate) uri: Uri,
+    /// What a head without metadata comes to at most.
+    pub(crate) plain_head: usize,
     /// What descriptors say it is: a fact, while everything else is somebody's word.
     described: Option<CallKind>,
     /// What configuration says of it.
@@ -147,6 +150,7 @@ impl Methods {
             streamed: AtomicBool::new(false),
             left_open: AtomicBool::new(false),
             name,
+            plain_head: bound_without_metadata(&uri),
             uri,
             rule,
         }

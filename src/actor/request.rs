@@ -217,10 +217,10 @@ impl RequestState {
     fn send(&mut self, call: Arc<Call>, permit: Permit, credentials: HeaderMap, now: Instant) {
         let begun = call.begin_attempt(now, &mut self.last_timeout);
         let Some((mut head, body)) = begun else { return };
-        let plain = call.plain && credentials.is_empty();
+        let bound = (call.plain && credentials.is_empty()).then_some(call.method.plain_head);
         head.headers_mut().extend(credentials);
         call.method.metrics.attempt_started();
-        match permit.open(head, body, plain) {
+        match permit.open(head, body, bound) {
             Ok(stream) => self.launch(call, stream),
             Err(failure) => {
                 self.core.note_failure(&call, Box::new(failure.into()));

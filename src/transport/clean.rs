@@ -31,12 +31,13 @@ pub(crate) fn clean(headers: &mut HeaderMap) {
 /// Whether there is nothing to look at twice: as a rule, so it must be cheap to see.
 pub(super) fn is_clean(headers: &HeaderMap) -> bool {
     let mut codes = 0;
-    headers.iter().all(|(name, value)| {
-        if *name == STATUS {
+    headers.iter().all(|(name, value)| match name.as_str() {
+        "grpc-status" => {
             codes += 1;
-            return codes == 1 && code::is_plain(value);
+            codes == 1 && code::is_plain(value)
         }
-        *name != DETAILS && *name != MESSAGE
+        "grpc-message" | DETAILS_NAME => false,
+        _ => true,
     })
 }
 

@@ -107,11 +107,11 @@ pub(super) fn size_of_request(head: &http::Request<()>) -> usize {
 /// What gRPC's own fields come to at most, beside the URI: method, type, agent, timeout, attempts.
 const OWN_FIELDS: usize = 600;
 
-/// Whether a head without metadata, to this URI, may be larger than `max`. Cheaper than measuring it.
-pub(super) fn may_exceed(uri: &http::Uri, max: usize) -> bool {
+/// What a head without metadata, to this URI, comes to at most.
+pub(crate) fn bound_without_metadata(uri: &http::Uri) -> usize {
     let authority = uri.authority().map_or(0, |authority| authority.as_str().len());
     let path = uri.path_and_query().map_or(0, |path| path.as_str().len());
-    OWN_FIELDS + authority + path > max
+    OWN_FIELDS + authority + path
 }
 
 /// The size of a list of fields, as HTTP/2 counts it.

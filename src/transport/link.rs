@@ -2,7 +2,7 @@
 
 use super::{
     answer::Answer,
-    limits::{HeaderLimits, may_exceed, size_of_request},
+    limits::{HeaderLimits, size_of_request},
     spent::Spent,
     tap::Tap,
 };
@@ -307,10 +307,16 @@ impl Permit {
     }
 
     /// Opens a stream with `head`. With `body` the request is sent whole; without, the caller sends on [`OpenStream::send`].
-    /// An error is certain not to have left this process. A `plain` head has no metadata but gRPC's own.
-    pub(crate) fn open(self, head: http::Request<()>, body: Option<Bytes>, plain: bool) -> Result<OpenStream, Failure> {
+    /// An error is certain not to have left this process. The head is measured only where it may be larger than `bound`,
+    /// or nothing is known of its size.
+    pub(crate) fn open(
+        self,
+        head: http::Request<()>,
+        body: Option<Bytes>,
+        bound: Option<usize>,
+    ) -> Result<OpenStream, Failure> {
         let link = self.0.clone();
-        link.takes(&head, body.as_ref(), plain)?;
+        link.takes(&head, body.as_ref(), bound)?;
         // Cloned: a handle refuses a second request while its first has not been sent.
         let Some(mut sender) = link.sender.lock().clone() else {
             return Err(link.gone());
@@ -337,11 +343,11 @@ impl Permit {
 
 impl Link {
     /// What can be known to be refused, before anything is sent.
-    fn takes(&self, head: &http::Request<()>, body: Option<&Bytes>, plain: bool) -> Result<(), Failure> {
+    fn takes(&self, head: &http::Request<()>, body: Option<&Bytes>, bound: Option<usize>) -> Result<(), Failure> {
         if let Some(body) = body.filter(|body| body.len() > MAX_BODY) {
             return Err(Failure::request_too_large(body.len(), MAX_BODY, "what HTTP/2 can send at once"));
         }
-        if let Some(max) = self.tap.max_head().filter(|max| !plain || may_exceed(head.uri(), *max)) {
+        if let Some(max) = self.tap.max_head().filter(|max| bound.is_none_or(|bound| bound > *max)) {
             let size = size_of_request(head);
             if size > max {
                 return Err(Failure::head_too_large(size, max));

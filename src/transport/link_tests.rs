@@ -29,7 +29,7 @@ async fn a_link_whose_stream_ids_are_used_up_retires_and_loses_no_call() {
     let heard = Arc::new(Heard::default());
     let tap = Arc::new(Tap::new());
     let link = Arc::new(Link::new(Incarnation(7), sender, tap, 10, heard.clone()));
-    let open = || link.reserve().expect("room").open(request(), Some(Bytes::new()), false);
+    let open = || link.reserve().expect("room").open(request(), Some(Bytes::new()), None);
     let last = open().expect("one id is left");
     let refused = open().err().expect("none is left");
     assert_eq!((refused.phase, heard.0.load(Relaxed)), (Phase::Unsent, 7));
@@ -49,11 +49,11 @@ async fn a_request_that_http2_refuses_ends_alone_and_leaves_the_link_alone() {
     let link = Arc::new(Link::new(Incarnation(7), sender, Arc::new(Tap::new()), 10, heard.clone()));
     let mut odd = request();
     odd.headers_mut().insert(http::header::CONNECTION, http::HeaderValue::from_static("close"));
-    let refused = link.reserve().expect("room").open(odd, Some(Bytes::new()), false).err().expect("refused");
+    let refused = link.reserve().expect("room").open(odd, Some(Bytes::new()), None).err().expect("refused");
     assert_eq!((refused.phase, refused.code), (Phase::Unsent, tonic::Code::Internal));
     assert!(matches!(refused.cause, crate::model::Cause::BadRequest(_)), "{refused:?}");
     assert!(link.is_accepting() && link.in_flight() == 0 && heard.0.load(Relaxed) == 0);
-    link.reserve().expect("room").open(request(), Some(Bytes::new()), false).map(drop).expect("the next is sent");
+    link.reserve().expect("room").open(request(), Some(Bytes::new()), None).map(drop).expect("the next is sent");
     drop(driving);
 }
 
@@ -65,6 +65,6 @@ fn a_head_counts_as_the_peer_will_count_it() {
     assert_eq!(size_of_request(&head), bare);
     head.headers_mut().insert("x-tenant", http::HeaderValue::from_static("abc"));
     assert_eq!(size_of_request(&head), bare + 8 + 3 + 32);
-    assert!(may_exceed(head.uri(), size_of_request(&head)), "what may be too large is measured");
-    assert!(!may_exceed(head.uri(), 16_384));
+    let bound = super::super::limits::bound_without_metadata(head.uri());
+    assert!((bare + 300..1_024).contains(&bound), "it has room for gRPC's own fields: {bound}");
 }

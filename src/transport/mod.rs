@@ -39,6 +39,7 @@ pub(crate) use driver::LinkNote;
 pub(crate) use exchange::{AttemptFailure, Hold, Outcome, read_head, read_unary};
 pub(crate) use framing::{Framing, PREFIX, begins_with_a_message, is_one_message};
 pub(crate) use guarded::GuardedConnector;
+pub(crate) use limits::bound_without_metadata;
 pub(crate) use link::{Link, LinkWatcher, OpenStream, Permit, Room};
 pub(crate) use net::NetConnector;
 pub(crate) use pump::{Beside, OpenBody, Pump, Sent, beside};

@@ -90,7 +90,7 @@ mod tests {
 
     fn open(link: &Arc<Link>) -> OpenStream {
         let head = http::Request::post("http://peer/pkg.Svc/Method").version(http::Version::HTTP_2).body(());
-        link.reserve().expect("room").open(head.expect("valid"), Some(Bytes::new()), false).expect("open")
+        link.reserve().expect("room").open(head.expect("valid"), Some(Bytes::new()), None).expect("open")
     }
 
     async fn read(stream: OpenStream) {
