@@ -12,7 +12,7 @@ const DETAILS_NAME: &str = "grpc-status-details-bin";
 const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
 /// Takes out details that cannot be read, and mends a message or a code that cannot. Everything
-/// else a peer may say as it likes.
+/// else is passed on unchanged.
 pub(crate) fn clean(headers: &mut HeaderMap) {
     if is_clean(headers) {
         return;

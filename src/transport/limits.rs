@@ -87,7 +87,7 @@ impl Link {
 impl Permit {
     /// Takes in the head of this stream's answer.
     pub(super) fn take_head(&mut self, head: &HeaderMap) -> Result<(), Failure> {
-        self.1 = self.link().headers.take_head(head)?;
+        self.head = self.link().headers.take_head(head)?;
         Ok(())
     }
 }

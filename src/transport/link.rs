@@ -67,9 +67,12 @@ pub(crate) struct Link {
     watcher: Arc<dyn LinkWatcher>,
 }
 
-/// The right to open one stream; gives its place back when dropped, and what its answer's head
-/// counted for.
-pub(crate) struct Permit(Arc<Link>, pub(super) usize);
+/// The right to open one stream; gives its place back when dropped.
+pub(crate) struct Permit {
+    link: Arc<Link>,
+    /// What its answer's head counts for among the link's; given back as well.
+    pub(super) head: usize,
+}
 
 /// Whether a link has room for one more stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,7 +136,7 @@ impl Link {
         self.in_flight.load(Relaxed)
     }
 
-    /// How many calls the link has to be alive for: where nobody gets in, those who want to count as one.
+    /// How many calls need to know whether the link lives: those on it, or one where all others wait for room.
     pub(super) fn calls(&self) -> usize {
         self.in_flight().max(self.room_wanted.load(Relaxed).into())
     }
@@ -160,7 +163,7 @@ impl Link {
         let limit = self.window.min(self.peer_limit.load(Relaxed));
         let room = |open: usize| (open < limit).then_some(open + 1);
         self.in_flight.fetch_update(SeqCst, SeqCst, room).ok()?;
-        Some(Permit(self.clone(), 0))
+        Some(Permit { link: self.clone(), head: 0 })
     }
 
     /// Whether there is room for one more stream, for whoever has to say why there was none.
@@ -303,11 +306,11 @@ impl Link {
 
 impl Permit {
     pub(crate) fn link(&self) -> &Arc<Link> {
-        &self.0
+        &self.link
     }
 
     /// Opens a stream with `head`. With `body` the request is sent whole; without, the caller sends on [`OpenStream::send`].
-    /// An error is certain not to have left this process. The head is measured only where it may be larger than `bound`,
+    /// Where it fails, the request has certainly not left this process. The head is measured only where it may be larger than `bound`,
     /// or nothing is known of its size.
     pub(crate) fn open(
         self,
@@ -315,7 +318,7 @@ impl Permit {
         body: Option<Bytes>,
         bound: Option<usize>,
     ) -> Result<OpenStream, Failure> {
-        let link = self.0.clone();
+        let link = self.link.clone();
         link.takes(&head, body.as_ref(), bound)?;
         // Cloned: a handle refuses a second request while its first has not been sent.
         let Some(mut sender) = link.sender.lock().clone() else {
@@ -383,9 +386,9 @@ fn has_no_ids(error: &h2::Error) -> bool {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.0.headers.release(self.1);
-        self.0.in_flight.fetch_sub(1, SeqCst);
-        self.0.offer_room();
+        self.link.headers.release(self.head);
+        self.link.in_flight.fetch_sub(1, SeqCst);
+        self.link.offer_room();
     }
 }
 
