@@ -281,7 +281,8 @@ async fn a_command_whose_keeper_is_killed_ends_and_fails_its_task() {
     let keeper = parent(parent(running(&mark)[0]));
     kill_process(keeper, Signal::KILL).expect("it lives");
     let ended = desk.ended(&task).await;
-    assert!(running(&mark).is_empty());
+    // The kernel takes a moment for it.
+    within(30, "both ended", || running(&mark).is_empty()).await;
     assert_eq!(ended.status(), TaskStatus::Failed);
     assert!(ended.error_message.starts_with("its keeper was ended by signal 9"), "{}", ended.error_message);
     ended_well(agent).await;
