@@ -9,9 +9,10 @@ use super::{
     greeted::Greeted,
     greeting::Expected,
     limits::TAKEN_BY_H2,
-    link::{Link, LinkWatcher},
+    link::Link,
     tap::{Tap, Tapped},
     trail::Trail,
+    watcher::LinkWatcher,
 };
 use crate::model::{DialFailure, DialStep, Incarnation, LinkEnd};
 use crate::policy::Liveness;

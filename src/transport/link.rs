@@ -5,6 +5,7 @@ use super::{
     limits::{HeaderLimits, size_of_request},
     spent::Spent,
     tap::Tap,
+    watcher::LinkWatcher,
 };
 use crate::model::{Failure, GoAway, Incarnation, LinkEnd, Phase};
 use bytes::Bytes;
@@ -29,21 +30,6 @@ const SMALL: usize = 4 * 1024;
 
 /// The most that HTTP/2 can send of one body at once (RFC 9113, section 6.9.1).
 const MAX_BODY: usize = (1 << 31) - 1;
-
-/// Who wants to know what happens to a link. Called from any task; must not block.
-pub(crate) trait LinkWatcher: Send + Sync + 'static {
-    /// A stream ended and someone had asked for room.
-    fn has_room(&self);
-    /// The peer answered a call for the first time: it ended a stream, or sent one whole message.
-    fn proven(&self, incarnation: Incarnation);
-    /// The link can take no new streams, although nobody said GOAWAY (its stream ids are used up).
-    fn retired(&self, incarnation: Incarnation);
-    /// The link takes no more streams, whatever the reason; told once.
-    fn shut(&self) {}
-    /// h2 will end the link soon, for what the peer does with all its calls: it is time for another
-    /// one.
-    fn worn_out(&self, _incarnation: Incarnation) {}
-}
 
 /// One live HTTP/2 connection.
 pub(crate) struct Link {

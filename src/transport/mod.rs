@@ -30,6 +30,7 @@ mod tap;
 #[cfg(feature = "tls")]
 mod tls;
 mod trail;
+mod watcher;
 
 pub(crate) use body::ResponseBody;
 pub(crate) use clean::clean;
@@ -40,10 +41,11 @@ pub(crate) use exchange::{AttemptFailure, Hold, Outcome, read_head, read_unary};
 pub(crate) use framing::{Framing, PREFIX, begins_with_a_message, is_one_message};
 pub(crate) use guarded::GuardedConnector;
 pub(crate) use limits::bound_without_metadata;
-pub(crate) use link::{Link, LinkWatcher, OpenStream, Permit, Room};
+pub(crate) use link::{Link, OpenStream, Permit, Room};
 pub(crate) use net::NetConnector;
 pub(crate) use pump::{Beside, OpenBody, Pump, Sent, beside};
 #[cfg(feature = "test-util")]
 pub(crate) use pushback::details_with_retry_info;
 #[cfg(feature = "tls")]
 pub(crate) use tls::Tls;
+pub(crate) use watcher::LinkWatcher;
