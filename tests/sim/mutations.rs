@@ -44,7 +44,7 @@ fn a_forgotten_timer_of_calls_is_found() {
 
 #[test]
 fn a_second_send_of_what_a_goaway_left_in_flight_is_found() {
-    is_found(Mutation::DoubleSendOnGoAway, &["was executed 2 times"]);
+    is_found(Mutation::DoubleSendOnGoAway, &["was executed 2 times", "links with"]);
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn a_repetition_of_what_must_run_once_is_found() {
 
 #[test]
 fn a_retry_of_a_stream_is_found() {
-    is_found(Mutation::RetryStreams, &["is retried, being Stream"]);
+    is_found(Mutation::RetryStreams, &["is retried, being Stream", "is retried, being Chat"]);
 }
 
 #[test]
