@@ -346,6 +346,9 @@ fn time_limits_hold_on_a_thread_without_a_runtime_in_every_phase() {
         let status = grpc.client_streaming(never, path(), codec()).await.expect_err("late");
         assert_eq!(status.code(), Code::DeadlineExceeded);
         server.kill().await;
+        // A call that goes out on the dying link would be lost with it; this one shall find none.
+        let mut state = supervisor.watch_state();
+        state.wait_for(|state| *state != ConnectivityState::Ready).await.expect("the supervisor lives");
         let status = say(&supervisor.channel(), "x", limits[0]).await.expect_err("no link");
         assert_eq!(status.code(), Code::DeadlineExceeded);
         assert!(!supervisor.wait_ready(ms(20)).await);
