@@ -67,6 +67,8 @@ pub mod agent_queue;
 mod client;
 mod clock;
 pub mod config;
+#[cfg(feature = "tls")]
+mod crypto;
 mod model;
 pub mod policy;
 #[cfg(feature = "agent-queue")]

@@ -15,13 +15,14 @@ const CHAPTERS: &[(&str, &[&str])] = &[
     ("policy", &["model"]),
     ("clock", &[]),
     ("unwind", &[]),
+    ("crypto", &[]),
     ("config", &["model", "policy"]),
     ("telemetry", &["model", "clock", "unwind"]),
-    ("transport", &["model", "policy", "config", "clock", "unwind"]),
+    ("transport", &["model", "policy", "config", "clock", "unwind", "crypto"]),
     ("actor", &["model", "policy", "config", "telemetry", "transport", "clock", "unwind"]),
     ("client", &["model", "policy", "config", "telemetry", "transport", "clock", "actor"]),
     ("proto", &[]),
-    ("agent_queue", &["model", "policy", "config", "client", "proto", "clock", "unwind"]),
+    ("agent_queue", &["model", "policy", "config", "client", "proto", "clock", "unwind", "crypto"]),
     ("testing", &["model", "transport"]),
 ];
 

@@ -14,11 +14,11 @@ use super::{
 };
 use crate::{
     config::{self, Endpoint},
-    unwind,
+    crypto, unwind,
 };
 pub(super) use material::Material;
 use parking_lot::Mutex;
-use rustls::{crypto::CryptoProvider, pki_types::ServerName};
+use rustls::pki_types::ServerName;
 use std::sync::{Arc, OnceLock};
 use stream::{Checked, Verdict};
 use tokio::task::JoinError;
@@ -47,7 +47,7 @@ impl Tls {
         let kept = self.kept.lock().clone();
         let (settings, before) = (self.settings.clone(), kept.clone());
         // Files may lie on a slow disk or a network.
-        let read = tokio::task::spawn_blocking(move || Material::read(&settings, provider()?, before)).await;
+        let read = tokio::task::spawn_blocking(move || Material::read(&settings, crypto::provider()?, before)).await;
         let unread = |error: JoinError| match error.try_into_panic() {
             Ok(panic) => Err(format!("reading its files panicked: {}", unwind::words(&*panic))),
             Err(_) => Err("reading its files was broken off".into()),
@@ -99,17 +99,4 @@ impl Tls {
             }
         }
     }
-}
-
-/// The cryptography: the process's own choice, else what this crate was built with.
-fn provider() -> Result<Arc<CryptoProvider>, String> {
-    if let Some(chosen) = CryptoProvider::get_default() {
-        return Ok(chosen.clone());
-    }
-    #[cfg(feature = "tls-ring")]
-    return Ok(Arc::new(rustls::crypto::ring::default_provider()));
-    #[cfg(all(feature = "tls-aws-lc", not(feature = "tls-ring")))]
-    return Ok(Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
-    #[cfg(not(any(feature = "tls-ring", feature = "tls-aws-lc")))]
-    Err("no cryptography provider: enable the feature tls-ring or tls-aws-lc, or install a default one".into())
 }

@@ -165,9 +165,9 @@ mod plain {
 #[cfg(feature = "tls")]
 mod rustls_connector {
     use super::{Asked, OpenError};
+    use crate::crypto;
     use rustls::{
         ClientConfig, RootCertStore,
-        crypto::CryptoProvider,
         pki_types::{CertificateDer, InvalidDnsNameError, PrivateKeyDer, ServerName, pem::PemObject},
     };
     use std::{
@@ -195,7 +195,7 @@ mod rustls_connector {
     }
 
     fn config(asked: &Asked) -> Result<ClientConfig, String> {
-        let builder = ClientConfig::builder_with_provider(provider()?)
+        let builder = ClientConfig::builder_with_provider(crypto::provider()?)
             .with_safe_default_protocol_versions()
             .map_err(|error| format!("the cryptography provider cannot do TLS: {error}"))?
             .with_root_certificates(roots(asked.root.as_deref())?);
@@ -211,19 +211,6 @@ mod rustls_connector {
             }
             _ => Err("sslcert and sslkey belong together: give both, or none".into()),
         }
-    }
-
-    /// The program's own choice; otherwise the one that was built in.
-    fn provider() -> Result<Arc<CryptoProvider>, String> {
-        if let Some(chosen) = CryptoProvider::get_default() {
-            return Ok(chosen.clone());
-        }
-        #[cfg(feature = "tls-ring")]
-        return Ok(Arc::new(rustls::crypto::ring::default_provider()));
-        #[cfg(all(feature = "tls-aws-lc", not(feature = "tls-ring")))]
-        return Ok(Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
-        #[cfg(not(any(feature = "tls-ring", feature = "tls-aws-lc")))]
-        Err("no cryptography provider is installed: build with the feature tls-ring or tls-aws-lc".into())
     }
 
     fn roots(file: Option<&str>) -> Result<RootCertStore, String> {
