@@ -18,6 +18,17 @@ async fn say(supervisor: Supervisor) -> Result<(), Status> {
     supervisor.channel().unary::<(), ()>("/test.Echo/Say", Request::new(())).await.map(drop)
 }
 
+/// A server that takes this long to answer, a supervisor of it, and what that announces.
+async fn scene(delay: Duration) -> (ScriptedServer, Supervisor, EventStream) {
+    let network = MemoryNetwork::new();
+    let server = ScriptedServer::builder().script(Script::delay(delay));
+    let server = server.on_memory(&network, "server:50051").await;
+    let config = Config::builder().host("server").build().expect("valid");
+    let supervisor = Supervisor::builder(config).connector(network.connector()).seed(1).spawn();
+    let events = supervisor.events();
+    (server, supervisor, events)
+}
+
 /// How the first link that ends does, and whether it was still in use then.
 async fn first_end(events: &mut EventStream) -> (Incarnation, LinkEnd, bool) {
     loop {
@@ -32,13 +43,7 @@ async fn first_end(events: &mut EventStream) -> (Incarnation, LinkEnd, bool) {
 /// Time line: 0 s a call, 1 s the link retires, 1 s another call, 2 s the first is answered and its link closes, 3 s the other.
 #[tokio::test(start_paused = true)]
 async fn a_retired_link_finishes_its_call_while_its_successor_takes_the_next() {
-    let network = MemoryNetwork::new();
-    let server = ScriptedServer::builder().script(Script::delay(Duration::from_secs(2)));
-    let server = server.on_memory(&network, "server:50051").await;
-    let config = Config::builder().host("server").build().expect("valid");
-    let supervisor = Supervisor::builder(config).connector(network.connector()).seed(1).spawn();
-    let mut events = supervisor.events();
-
+    let (server, supervisor, mut events) = scene(Duration::from_secs(2)).await;
     let first = tokio::spawn(say(supervisor.clone()));
     sleep(Duration::from_secs(1)).await;
     supervisor.core().tell_supervisor(SupervisorMsg::LinkRetired(Incarnation(1)));
@@ -58,12 +63,7 @@ async fn a_retired_link_finishes_its_call_while_its_successor_takes_the_next() {
 /// long enough.
 #[tokio::test(start_paused = true)]
 async fn a_channel_that_is_ready_without_a_link_that_takes_calls_is_found_and_starts_over() {
-    let network = MemoryNetwork::new();
-    let server = ScriptedServer::builder().script(Script::delay(Duration::from_secs(20)));
-    let server = server.on_memory(&network, "server:50051").await;
-    let config = Config::builder().host("server").build().expect("valid");
-    let supervisor = Supervisor::builder(config).connector(network.connector()).seed(1).spawn();
-    let mut events = supervisor.events();
+    let (server, supervisor, mut events) = scene(Duration::from_secs(20)).await;
     // It keeps the link's driver busy, so that nobody has news of an end.
     let first = tokio::spawn(say(supervisor.clone()));
     sleep(Duration::from_secs(1)).await;

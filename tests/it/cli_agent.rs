@@ -81,6 +81,22 @@ impl Drop for Desk {
     }
 }
 
+/// `tonic-supervisor agent` on `desk`'s queue, with its outputs as pipes.
+pub(crate) fn spawned(desk: &Desk, options: &[&str], command: &[&str]) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_tonic-supervisor"))
+        .args(["agent", "--queue", AGENT])
+        .args(options)
+        .arg("--")
+        .args(command)
+        .env("TONIC_SUPERVISOR_GRPC_PORT", desk.port())
+        .env_remove("RUST_LOG")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the command runs")
+}
+
 /// The command, running. Dropping it kills it.
 pub(crate) struct Agent {
     pub(crate) process: Child,
@@ -96,18 +112,8 @@ impl Agent {
 
     /// Runs `command` for each task.
     pub(crate) fn run(desk: &Desk, options: &[&str], command: &[&str]) -> Self {
-        let mut process = Command::new(env!("CARGO_BIN_EXE_tonic-supervisor"))
-            .args(["agent", "--json", "--queue", AGENT])
-            .args(options)
-            .arg("--")
-            .args(command)
-            .env("TONIC_SUPERVISOR_GRPC_PORT", desk.port())
-            .env_remove("RUST_LOG")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the command runs");
+        let options = [&["--json"], options].concat();
+        let mut process = spawned(desk, &options, command);
         let said = Arc::<Mutex<Vec<Value>>>::default();
         let (lines, out) = (said.clone(), BufReader::new(process.stdout.take().expect("piped")));
         thread::spawn(move || {

@@ -2,7 +2,7 @@
 //! task, and whatever ends, nothing of a command is left running.
 
 use crate::{
-    cli_agent::{AGENT, Agent, Desk},
+    cli_agent::{Agent, Desk, spawned},
     rig::secs,
 };
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
@@ -10,7 +10,6 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt,
     path::Path,
-    process::{Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
 };
@@ -335,17 +334,8 @@ async fn a_complaint_with_a_nul_fails_its_task_after_one_run() {
 
 /// What an agent prints for people, while it does this task.
 async fn printed(desk: &Desk, json: bool, script: &str) -> String {
-    let mut agent = Command::new(env!("CARGO_BIN_EXE_tonic-supervisor"));
-    agent.args(["agent", "--queue", AGENT]).args(json.then_some("--json"));
-    let agent = agent
-        .args(["--", "sh", "-c", script])
-        .env("TONIC_SUPERVISOR_GRPC_PORT", desk.port())
-        .env_remove("RUST_LOG")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("it runs");
+    let options: &[&str] = if json { &["--json"] } else { &[] };
+    let agent = spawned(desk, options, &["sh", "-c", script]);
     desk.ended(&desk.submit("1").await).await;
     let pid = Pid::from_raw(i32::try_from(agent.id()).expect("a number")).expect("a process");
     kill_process(pid, Signal::TERM).expect("it lives");

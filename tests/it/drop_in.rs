@@ -3,6 +3,7 @@
 
 use crate::{
     log::Log,
+    rig::descriptors,
     stage::{ECHO, Events, LONG, echo, report, seconds, stage, timed},
     tonic_echo::TonicServer,
 };
@@ -11,7 +12,6 @@ use futures::StreamExt;
 use http::uri::PathAndQuery;
 use http_body::Body as HttpBody;
 use prost::Message;
-use prost_types::{FileDescriptorProto, FileDescriptorSet, MethodDescriptorProto, ServiceDescriptorProto};
 use std::{error::Error, time::Duration};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::UnboundedReceiverStream;
@@ -155,19 +155,6 @@ async fn an_interceptors_refusal_and_a_method_that_is_not_there_are_told_as_ever
 
 // --- known to be unary -----------------------------------------------------------------------------------------------
 
-/// What protoc would write of a service with one method.
-fn descriptors(server_streaming: bool) -> Vec<u8> {
-    let method = MethodDescriptorProto {
-        name: Some("Say".into()),
-        server_streaming: Some(server_streaming),
-        ..MethodDescriptorProto::default()
-    };
-    let service = ServiceDescriptorProto { name: Some("Echo".into()), method: vec![method], options: None };
-    let file =
-        FileDescriptorProto { package: Some("stage".into()), service: vec![service], ..FileDescriptorProto::default() };
-    FileDescriptorSet { file: vec![file] }.encode_to_vec()
-}
-
 /// How many attempts a call has on a server that is unavailable once, and whether it succeeds then.
 async fn attempts<T>(
     config: ConfigBuilder,
@@ -186,7 +173,7 @@ where
 }
 
 fn described(streaming: bool) -> impl Fn(SupervisedChannel) -> SupervisedChannel {
-    move |channel| channel.with_descriptor_set(&descriptors(streaming)).expect("a descriptor set")
+    move |channel| channel.with_descriptor_set(&descriptors("stage", streaming)).expect("a descriptor set")
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,6 +2,8 @@
 //! has more for the tests of links.
 
 use parking_lot::Mutex;
+use prost::Message as _;
+use prost_types::{FileDescriptorProto, FileDescriptorSet, MethodDescriptorProto, ServiceDescriptorProto};
 use std::{future::Future, sync::Arc, time::Duration};
 use tokio::{sync::oneshot, time::Instant};
 use tonic::{Code, Request, Status};
@@ -26,6 +28,20 @@ pub(crate) fn secs(seconds: u64) -> Duration {
 /// The defaults, aimed at [`ADDRESS`].
 pub(crate) fn config() -> ConfigBuilder {
     Config::builder().host("server").port(50_051)
+}
+
+/// What protoc would write of a service `Echo` in `package` whose only method, `Say`, is unary or
+/// streams its answers.
+pub(crate) fn descriptors(package: &str, server_streaming: bool) -> Vec<u8> {
+    let method = MethodDescriptorProto {
+        name: Some("Say".into()),
+        server_streaming: Some(server_streaming),
+        ..MethodDescriptorProto::default()
+    };
+    let service = ServiceDescriptorProto { name: Some("Echo".into()), method: vec![method], options: None };
+    let file =
+        FileDescriptorProto { package: Some(package.into()), service: vec![service], ..FileDescriptorProto::default() };
+    FileDescriptorSet { file: vec![file] }.encode_to_vec()
 }
 
 /// A supervisor that dials over `network`, with dice that always fall the same.

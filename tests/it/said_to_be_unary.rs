@@ -3,12 +3,11 @@
 
 use crate::{
     log::Log,
-    rig::{ADDRESS, SAY, config, ms, report, secs, supervise, timed},
+    rig::{ADDRESS, SAY, config, descriptors, ms, report, secs, supervise, timed},
 };
 use bytes::Bytes;
 use http::uri::PathAndQuery;
 use prost::Message as _;
-use prost_types::{FileDescriptorProto, FileDescriptorSet, MethodDescriptorProto, ServiceDescriptorProto};
 use std::{
     sync::{
         Arc,
@@ -93,19 +92,6 @@ fn said() -> CallOptions {
 
 fn configured() -> ConfigBuilder {
     config().method("test.Echo/Say", MethodOptions::new().unary())
-}
-
-/// What protoc would write of a service whose only method has this kind.
-fn descriptors(package: &str, server_streaming: bool) -> Vec<u8> {
-    let method = MethodDescriptorProto {
-        name: Some("Say".into()),
-        server_streaming: Some(server_streaming),
-        ..MethodDescriptorProto::default()
-    };
-    let service = ServiceDescriptorProto { name: Some("Echo".into()), method: vec![method], options: None };
-    let file =
-        FileDescriptorProto { package: Some(package.into()), service: vec![service], ..FileDescriptorProto::default() };
-    FileDescriptorSet { file: vec![file] }.encode_to_vec()
 }
 
 const WARNING: &str = "is said to be unary, but its answer goes on";
