@@ -159,7 +159,8 @@ fn what_it_cannot_start_with_is_said_without_passwords() {
         (&["--lease", "0"], 2, "must be 1 to 86400 seconds"),
         (&["--max-claims", "0"], 2, "--max-claims"),
         (&["--keep-finished", "6"], 2, "--keep-finished"),
-        (&["--store", "memory", "--addr", "256.0.0.1:1"], 2, "--addr"),
+        (&["--store", "memory", "--addr", "256.0.0.1:1"], 2, "is not an IPv4 address"),
+        (&["--store", "memory", "--addr", "localhost"], 2, "must be HOST:PORT, as in 127.0.0.1:50051, localhost:50051"),
     ] {
         let output = command(&[&["serve"], arguments].concat()).output().expect("it ends");
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -172,6 +173,21 @@ fn what_it_cannot_start_with_is_said_without_passwords() {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1));
     assert!(said.contains(&format!("cannot listen on {address}")), "{said}");
+}
+
+#[test]
+fn an_address_may_name_its_host() {
+    use std::io::{BufRead as _, BufReader};
+    let arguments = ["serve", "--json", "--store", "memory", "--addr", "localhost:0"];
+    let mut process = command(&arguments).stdout(std::process::Stdio::piped()).spawn().expect("it starts");
+    let mut said = String::new();
+    BufReader::new(process.stdout.take().expect("piped")).read_line(&mut said).expect("a line");
+    let line: serde_json::Value = serde_json::from_str(&said).expect("it serves, and says so");
+    let address: SocketAddr = line["address"].as_str().expect("text").parse().expect("an address");
+    let connected = std::net::TcpStream::connect(address);
+    process.kill().expect("killed");
+    process.wait().expect("ended");
+    assert!(address.ip().is_loopback() && connected.is_ok(), "{address}: {connected:?}");
 }
 
 #[test]

@@ -12,6 +12,8 @@
 #![allow(clippy::disallowed_methods)]
 
 #[cfg(unix)]
+mod address;
+#[cfg(unix)]
 mod agent;
 mod check_config;
 #[cfg(unix)]
@@ -37,6 +39,7 @@ mod voice;
 use clap::{Parser, Subcommand};
 use std::{
     env,
+    ffi::OsString,
     io::{self, Write},
     path::PathBuf,
     process::ExitCode,
@@ -50,6 +53,7 @@ const EXIT_CODES: &str =
 /// RUST_LOG says; an agent's errors always do.
 #[derive(Debug, Parser)]
 #[command(name = "tonic-supervisor", version, after_help = EXIT_CODES, arg_required_else_help = true)]
+#[command(max_term_width = 80)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -64,8 +68,9 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Put a supervised and a plain channel through the same 15 seconds of trouble, side by side.
+    #[cfg(unix)]
     #[command(after_help = EXIT_CODES)]
-    Demo,
+    Demo(demo::DemoArguments),
     /// Let the demo's supervised agent work for minutes through faults at random, and count what failed, was lost or leaked.
     #[cfg(unix)]
     #[command(after_help = EXIT_CODES)]
@@ -74,33 +79,51 @@ enum Command {
     #[cfg(all(unix, feature = "serve"))]
     #[command(after_help = EXIT_CODES)]
     Serve(serve::ServeArguments),
+    /// Serve the agent queue. Not in this build: it needs the feature `serve`.
+    #[cfg(all(unix, not(feature = "serve")))]
+    #[command(disable_help_flag = true)]
+    Serve(Absent),
     /// Work through an agent's queue: one run of a command for each task.
     #[cfg(unix)]
     #[command(after_help = agent::HELP)]
     Agent(agent::AgentArguments),
-    /// Run one task's command for `agent`, and end what it has started.
-    #[cfg(unix)]
-    #[command(hide = true)]
-    Keep(keeper::KeepArguments),
-    /// The server of the demo.
-    #[cfg(unix)]
-    #[command(hide = true)]
-    DemoServer(demo::ServerArguments),
     /// Say what is wrong with a configuration.
     #[command(after_help = EXIT_CODES)]
     CheckConfig {
         /// The YAML file; without it, the one given by --config.
         file: Option<PathBuf>,
     },
+    /// These are not in this build: they need a Unix system.
+    #[cfg(not(unix))]
+    #[command(disable_help_flag = true, aliases = ["soak", "serve", "agent"])]
+    Demo(Absent),
+}
+
+/// The arguments of a command that is not in this build, whatever they are.
+#[cfg(not(all(unix, feature = "serve")))]
+#[derive(Debug, clap::Args)]
+struct Absent {
+    #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    _any: Vec<OsString>,
+}
+
+/// The commands that this program starts itself. They are read apart from the others, so that no
+/// help and no suggestion names them.
+#[cfg(unix)]
+#[derive(Debug, Parser)]
+#[command(name = "tonic-supervisor")]
+enum Own {
+    /// Run one task's command for `agent`, and end what it has started.
+    Keep(keeper::KeepArguments),
+    /// The server of the demo.
+    DemoServer(demo::ServerArguments),
 }
 
 impl Command {
     /// What is logged to standard error; nothing if none. An agent says its errors even where
-    /// nobody asked for a log, and a keeper never does: its standard error is the command's.
+    /// nobody asked for a log.
     fn log(&self) -> Option<EnvFilter> {
         match self {
-            #[cfg(unix)]
-            Self::Keep(_) => None,
             _ if env::var_os("RUST_LOG").is_some() => Some(EnvFilter::from_default_env()),
             #[cfg(unix)]
             Self::Agent(_) => Some(EnvFilter::new("tonic_supervisor=error")),
@@ -123,12 +146,7 @@ enum Trouble {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    if let Some(filter) = arguments.command.log() {
-        let colours = terminal::wants_colours(&io::stderr());
-        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(io::stderr).init();
-    }
-    match run(arguments) {
+    match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(trouble) => {
             let (code, text) = match trouble {
@@ -145,28 +163,49 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: Arguments) -> Result<(), Trouble> {
-    match arguments.command {
+fn run() -> Result<(), Trouble> {
+    #[cfg(unix)]
+    if env::args_os().nth(1).is_some_and(|first| first.to_str().is_some_and(Own::has_subcommand)) {
+        return match Own::parse() {
+            // A keeper never logs: its standard error is the command's.
+            Own::Keep(keeper) => keeper::run(&keeper),
+            Own::DemoServer(server) => {
+                log(env::var_os("RUST_LOG").map(|_| EnvFilter::from_default_env()));
+                demo::serve(&server)
+            }
+        };
+    }
+    let Arguments { command, json, config } = Arguments::parse();
+    log(command.log());
+    match command {
         #[cfg(unix)]
-        Command::Demo => demo::run(arguments.json, arguments.config.as_deref()),
+        Command::Demo(demo) => demo::run(&demo, json, config.as_deref()),
         #[cfg(unix)]
-        Command::Soak(soak) => demo::soak(&soak, arguments.json, arguments.config.as_deref()),
+        Command::Soak(soak) => demo::soak(&soak, json, config.as_deref()),
         #[cfg(all(unix, feature = "serve"))]
-        Command::Serve(server) => serve::run(&server, arguments.config.as_deref(), arguments.json),
-        #[cfg(unix)]
-        Command::Agent(agent) => agent::run(agent, arguments.config.as_deref(), arguments.json),
-        #[cfg(unix)]
-        Command::Keep(keeper) => keeper::run(&keeper),
-        #[cfg(unix)]
-        Command::DemoServer(server) => demo::serve(&server, arguments.config.as_deref()),
-        #[cfg(not(unix))]
-        Command::Demo => {
-            Err(Trouble::Failed("the demo freezes and kills a process by signals, so it needs a Unix system".into()))
+        Command::Serve(server) => serve::run(&server, config.as_deref(), json),
+        #[cfg(all(unix, not(feature = "serve")))]
+        Command::Serve(_) => {
+            Err(Trouble::Usage("serve is not in this build: build or install the program with --features serve".into()))
         }
+        #[cfg(unix)]
+        Command::Agent(agent) => agent::run(agent, config.as_deref(), json),
+        #[cfg(not(unix))]
+        Command::Demo(_) => Err(Trouble::Usage(
+            "demo, soak, serve and agent start processes and send them signals, so they need a Unix system".into(),
+        )),
         Command::CheckConfig { file } => {
             let missing = || Trouble::Usage("check-config needs a file".into());
-            check_config::run(&file.or(arguments.config).ok_or_else(missing)?, arguments.json)
+            check_config::run(&file.or(config).ok_or_else(missing)?, json)
         }
+    }
+}
+
+/// Logs to standard error what `filter` lets through.
+fn log(filter: Option<EnvFilter>) {
+    if let Some(filter) = filter {
+        let colours = terminal::wants_colours(&io::stderr());
+        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(io::stderr).init();
     }
 }
 

@@ -5,6 +5,7 @@ mod limits;
 
 use crate::{
     Trouble,
+    address::Address,
     store::{StoreArgument, StoreSpec},
     terminal::Terminal,
     tls::Tls,
@@ -12,7 +13,7 @@ use crate::{
 use connections::Door;
 use limits::Limits;
 use serde_json::json;
-use std::{net::SocketAddr, path::Path, time::Duration};
+use std::{io, path::Path, time::Duration};
 use tokio::{
     net::TcpListener,
     runtime,
@@ -36,16 +37,16 @@ const DAY: u64 = 24 * 60 * 60;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct ServeArguments {
-    /// The address to serve on.
-    #[arg(long, default_value = "127.0.0.1:50051")]
-    addr: SocketAddr,
+    /// The address to serve on; of a name's addresses, the first that can be listened on.
+    #[arg(long, default_value = "127.0.0.1:50051", value_name = "HOST:PORT")]
+    addr: Address,
     /// Where the queues are kept: `memory`, `sqlite:PATH` or `postgres:DSN`.
     #[arg(long, default_value = "sqlite:agent-queue.db", env = "AGENT_QUEUE_STORE", hide_env_values = true)]
     store: StoreArgument,
     /// How many seconds a claim holds before its task is handed out anew: 1 to 86400.
     #[arg(long, default_value_t = 60.0, value_parser = lease)]
     lease: f64,
-    /// How many times a task may be claimed and lost; once more, and it is FAILED
+    /// How many times a task may be claimed and lost; once more, and it is FAILED.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     max_claims: u32,
     /// How many days finished tasks and the names of requests are kept: at least 7.
@@ -104,12 +105,13 @@ async fn serve<S: Store>(
     tls: Option<Tls>,
     json: bool,
 ) -> Result<(), Trouble> {
+    // Before the signals have handlers: a lookup that takes its time can be ended by them.
+    let trouble = format!("cannot listen on {}", arguments.addr);
+    let listener = listen(&arguments.addr).await.map_err(Trouble::failed(&trouble))?;
+    let address = listener.local_addr().map_err(Trouble::failed(&trouble))?;
     let trouble = "cannot listen for signals";
     let mut terminate = signal(SignalKind::terminate()).map_err(Trouble::failed(trouble))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Trouble::failed(trouble))?;
-    let trouble = format!("cannot listen on {}", arguments.addr);
-    let listener = TcpListener::bind(arguments.addr).await.map_err(Trouble::failed(&trouble))?;
-    let address = listener.local_addr().map_err(Trouble::failed(&trouble))?;
     let limits = &arguments.limits;
     let budget = Budget::new(limits.answers());
     let service = Service::new(store).with_budget(budget.clone());
@@ -170,6 +172,11 @@ async fn serve<S: Store>(
         ended = server => ended.map_err(Trouble::failed("the server failed")),
         () = overdue => Ok(()),
     }
+}
+
+/// Listens on the first of the host's addresses that can be.
+async fn listen(address: &Address) -> io::Result<TcpListener> {
+    TcpListener::bind(&*address.lookup().await?).await
 }
 
 /// Tells `grpc.health.v1` how the store is, until the server drains.

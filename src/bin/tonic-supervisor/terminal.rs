@@ -29,6 +29,12 @@ impl Terminal {
         Self { colours: wants_colours(&io::stdout()) }
     }
 
+    /// Without colours, whatever standard output is.
+    #[cfg(test)]
+    pub(crate) fn plain() -> Self {
+        Self { colours: false }
+    }
+
     /// `text`, coloured where colours are wanted.
     pub(crate) fn paint(self, tone: Tone, text: &str) -> String {
         if !self.colours {

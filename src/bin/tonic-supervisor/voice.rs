@@ -2,7 +2,7 @@
 
 use crate::terminal::{Terminal, Tone, plain_json};
 use serde_json::{Value, json};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tonic_supervisor::printable;
 
 /// Where everything is told; time counts from its making.
@@ -10,16 +10,31 @@ use tonic_supervisor::printable;
 pub(crate) struct Voice {
     terminal: Terminal,
     json: bool,
+    /// How wide a line for people may be; none: as wide as it is.
+    columns: Option<usize>,
     started: Instant,
 }
 
+/// What stands before the text: the time and who.
+const BEFORE: usize = 21;
+
 impl Voice {
     pub(crate) fn new(terminal: Terminal, json: bool) -> Self {
-        Self { terminal, json, started: Instant::now() }
+        Self { terminal, json, columns: None, started: Instant::now() }
+    }
+
+    /// Lines for people are folded between words, to at most so many columns.
+    pub(crate) fn within(self, columns: usize) -> Self {
+        Self { columns: Some(columns), ..self }
     }
 
     pub(crate) fn terminal(&self) -> Terminal {
         self.terminal
+    }
+
+    /// How long ago it was made.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.started.elapsed()
     }
 
     /// Whether programs listen.
@@ -29,16 +44,35 @@ impl Voice {
 
     /// `who` and `text` for people; `fields` go into the JSON only.
     pub(crate) fn tell(&self, kind: &str, tone: Tone, who: &str, text: &str, fields: Value) {
-        let at = self.started.elapsed().as_secs_f64();
+        let at = self.elapsed().as_secs_f64();
         if self.json {
             let at = (at * 1_000.0).round() / 1_000.0;
             let line = merge(json!({ "kind": kind, "at": at, "text": text }), fields);
             self.terminal.line(&plain_json(&line.to_string()));
         } else {
             let who = self.terminal.paint(tone, &format!("{:<10}", printable(who)));
-            self.terminal.line(&format!("{at:6.2}s  {who}  {}", printable(text)));
+            let text = printable(text);
+            let text = self.columns.map_or(text.to_string(), |columns| fold(&text, columns - BEFORE));
+            self.terminal.line(&format!("{at:6.2}s  {who}  {text}"));
         }
     }
+}
+
+/// The text in lines of at most `width` letters, as far as there are gaps between words.
+fn fold(text: &str, width: usize) -> String {
+    let (mut folded, mut room) = (String::new(), width);
+    for word in text.split(' ') {
+        let length = word.chars().count() + 1;
+        if !folded.is_empty() && length > room {
+            folded.push_str(&format!("\n{:BEFORE$}", ""));
+            room = width;
+        } else if !folded.is_empty() {
+            folded.push(' ');
+        }
+        folded.push_str(word);
+        room = room.saturating_sub(length);
+    }
+    folded
 }
 
 /// The fields of both.
@@ -47,4 +81,18 @@ pub(crate) fn merge(mut left: Value, right: Value) -> Value {
         left.extend(right);
     }
     left
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_lines_are_folded_between_words() {
+        let text = fold("cannot dial 127.0.0.1:50051: connected, but no SETTINGS came", 20);
+        let lines: Vec<_> = text.split(&format!("\n{:BEFORE$}", "")).collect();
+        assert_eq!(lines, ["cannot dial", "127.0.0.1:50051:", "connected, but no", "SETTINGS came"]);
+        assert_eq!(fold("short", 20), "short");
+        assert_eq!(fold("", 20), "");
+    }
 }

@@ -140,7 +140,9 @@ impl<C: Channel> Worker<C> {
 
     async fn claim(&mut self, claim_id: &str, timeout: f64) -> Option<Task> {
         let request = GetTaskRequest { agent_id: self.agent.into(), claim_id: claim_id.into(), timeout };
-        self.tally.call(self.client.get_task(request)).await?.task
+        let task = self.tally.call(self.client.get_task(request)).await?.task?;
+        self.tally.claimed(&task.task_id);
+        Some(task)
     }
 
     async fn complete(&mut self, task: Task, claim_id: String) -> Option<()> {

@@ -5,6 +5,9 @@
 mod agent;
 mod child;
 mod folder;
+mod ink;
+mod outages;
+mod picture;
 mod plain;
 mod report;
 mod script;
@@ -12,6 +15,7 @@ mod server;
 mod soak;
 mod summary;
 mod supervised;
+mod table;
 mod tally;
 mod vitals;
 
@@ -22,10 +26,18 @@ use crate::{Trouble, terminal::Terminal, tls::Tls};
 use agent::Agent;
 use child::Child;
 use folder::Folder;
+use outages::Outages;
+use picture::Picture;
 use report::Report;
 use script::Stage;
-use std::{future::Future, path::Path, sync::Arc, time::Duration};
-use summary::Summary;
+use std::{
+    fs,
+    future::Future,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+use summary::{Judge, Summary};
 use tokio::{
     runtime,
     signal::unix::{SignalKind, signal},
@@ -34,8 +46,17 @@ use tokio::{
 /// How long calls may still take when the script is over: longer than any backoff of a call caught by the last fault.
 const FINISH: Duration = Duration::from_secs(15);
 
+#[derive(Debug, clap::Args)]
+pub(crate) struct DemoArguments {
+    /// Draw every call of both channels over time, and write the picture to this file, as SVG.
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+}
+
 /// Runs the demo. It succeeds when the supervised agent lost nothing.
-pub(crate) fn run(json: bool, config: Option<&Path>) -> Result<(), Trouble> {
+pub(crate) fn run(arguments: &DemoArguments, json: bool, config: Option<&Path>) -> Result<(), Trouble> {
+    let file = arguments.report.as_deref();
+    file.map_or(Ok(()), can_be_written)?;
     let runtime = runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -45,14 +66,14 @@ pub(crate) fn run(json: bool, config: Option<&Path>) -> Result<(), Trouble> {
     let summary = runtime.block_on(async {
         let interrupted = interrupted()?;
         tokio::select! {
-            summary = play(json, config) => summary,
+            summary = play(json, config, file) => summary,
             () = interrupted => Err(Trouble::Interrupted),
         }
     })?;
     summary.verdict().map_err(Trouble::Failed)
 }
 
-async fn play(json: bool, config: Option<&Path>) -> Result<Summary, Trouble> {
+async fn play(json: bool, config: Option<&Path>, file: Option<&Path>) -> Result<Summary, Trouble> {
     let report = Arc::new(Report::new(Terminal::new(), json));
     let folder = Folder::new()?;
     let tls = Tls::for_both_ends(config)?;
@@ -66,19 +87,41 @@ async fn play(json: bool, config: Option<&Path>) -> Result<Summary, Trouble> {
 
     let tallies = [left.tally().clone(), right.tally().clone()];
     let progress = report.clone().progress(tallies.clone());
-    let stage = Stage { report: &report, tallies: &tallies };
-    stage.play(&mut child).await?;
+    let stage = Stage { report: &report, tallies: &tallies, outages: Outages::default() };
+    let outages = stage.play(&mut child).await?;
 
     // Both agents finish what they began, side by side.
     tokio::join!(left.finish(FINISH), right.finish(FINISH));
     progress.abort();
+    let now = report.now();
     let counts = [supervised.counts(), plain.counts().await];
-    tokio::join!(supervised.close(), plain.close());
+    let (states, ()) = tokio::join!(supervised.close(), plain.close());
     child.stop().await?;
 
-    let summary = Summary::new(&folder.journal(), [left.tally(), right.tally()], counts)?;
+    let judge = Judge { journal: &folder.journal(), outages: &outages, start_ms: report.start_ms(), now };
+    let summary = Summary::new(&judge, [left.tally(), right.tally()], counts)?;
+    let drawn = file.map_or(Ok(()), |file| {
+        let calls = [left.tally().calls(), right.tally().calls()];
+        let svg = Picture { outages: outages.all(), states: &states, calls: [&calls[0], &calls[1]], end: now }.svg()?;
+        fs::write(file, svg).map_err(Trouble::failed(&format!("cannot write {}", file.display())))?;
+        report.drawn(file);
+        Ok(())
+    });
     report.summary(&summary);
-    Ok(summary)
+    drawn.map(|()| summary)
+}
+
+/// Whether there is a folder to put the picture in: said before the demo, not after it.
+fn can_be_written(file: &Path) -> Result<(), Trouble> {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let name = file.display();
+    if !folder.is_dir() {
+        return Err(Trouble::Usage(format!("--report {name}: there is no folder {}", folder.display())));
+    }
+    if file.is_dir() {
+        return Err(Trouble::Usage(format!("--report {name}: that is a folder; name a file in it")));
+    }
+    Ok(())
 }
 
 /// Completes on Ctrl-C, or when somebody asks the process to end.

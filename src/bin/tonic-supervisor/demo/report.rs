@@ -6,20 +6,31 @@ use crate::{
     voice::{Voice, merge},
 };
 use serde_json::{Map, Value, json};
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::Path,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 use tokio::{task::JoinHandle, time};
 use tonic::Status;
+
+/// How wide the demo's lines are at most.
+const COLUMNS: usize = 80;
 
 /// Where everything that happens is told.
 #[derive(Debug)]
 pub(super) struct Report {
     voice: Voice,
+    start_ms: i64,
     failures_only: bool,
 }
 
 impl Report {
     pub(super) fn new(terminal: Terminal, json: bool) -> Self {
-        Self { voice: Voice::new(terminal, json), failures_only: false }
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let start_ms = i64::try_from(since.as_millis()).unwrap_or_default();
+        Self { voice: Voice::new(terminal, json).within(COLUMNS), start_ms, failures_only: false }
     }
 
     /// Tells of failed calls and nothing else.
@@ -27,8 +38,18 @@ impl Report {
         Self { failures_only: true, ..Self::new(terminal, json) }
     }
 
+    /// How long the demo has run.
+    pub(super) fn now(&self) -> Duration {
+        self.voice.elapsed()
+    }
+
+    /// When it started, in milliseconds since 1970.
+    pub(super) fn start_ms(&self) -> i64 {
+        self.start_ms
+    }
+
     pub(super) fn started(&self, address: SocketAddr) {
-        let text = format!("an agent queue serves on {address}; two agents work on it, one supervised and one plain");
+        let text = format!("an agent queue serves on {address}, for two agents");
         self.tell("start", Tone::Quiet, "server", &text, json!({ "address": address.to_string() }));
     }
 
@@ -80,9 +101,15 @@ impl Report {
         })
     }
 
+    /// A picture was drawn.
+    pub(super) fn drawn(&self, file: &Path) {
+        let file = file.display().to_string();
+        self.tell("report", Tone::Quiet, "report", &file, json!({ "file": file }));
+    }
+
     pub(super) fn summary(&self, summary: &Summary) {
         if self.voice.json() {
-            self.voice.terminal().line(&summary.to_json().to_string());
+            summary.to_json().iter().for_each(|line| self.voice.terminal().line(&line.to_string()));
         } else {
             self.voice.terminal().line(&format!("\n{}", summary.table(self.voice.terminal())));
         }

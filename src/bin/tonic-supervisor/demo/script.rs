@@ -1,6 +1,6 @@
 //! The chaos script: about fifteen seconds, the same for both agents.
 
-use super::{child::Child, report::Report, tally::Tally};
+use super::{child::Child, outages::Outages, report::Report, tally::Tally};
 use crate::Trouble;
 use std::{sync::Arc, time::Duration};
 use tokio::time::sleep;
@@ -16,11 +16,12 @@ const REFUSING: u32 = 3;
 pub(super) struct Stage<'a> {
     pub(super) report: &'a Report,
     pub(super) tallies: &'a [Arc<Tally>],
+    pub(super) outages: Outages,
 }
 
 impl Stage<'_> {
-    /// Plays the script on the server.
-    pub(super) async fn play(&self, server: &mut Child) -> Result<(), Trouble> {
+    /// Plays the script on the server; the outages as they came.
+    pub(super) async fn play(mut self, server: &mut Child) -> Result<Outages, Trouble> {
         let [kill, freeze, restart, unavailable] = FAULTS;
         calm(1_000).await;
 
@@ -31,34 +32,37 @@ impl Stage<'_> {
         self.is_over(kill, "the server is back, on the same port");
         calm(2_000).await;
 
-        self.begins(freeze, "freeze: the server stands still, its connections stay open");
+        self.begins(freeze, "freeze: the server stands still, connections stay open");
         server.freeze()?;
         sleep(FROZEN).await;
         server.thaw()?;
         self.is_over(freeze, "the server goes on");
         calm(1_500).await;
 
-        self.begins(restart, "graceful restart: the server says GOAWAY, its successor already listens");
+        self.begins(restart, "restart: the server says GOAWAY, its successor listens");
         server.replace().await?;
         self.is_over(restart, "the successor serves");
         calm(1_500).await;
 
-        self.begins(unavailable, "3 s in which the server answers every call with UNAVAILABLE");
+        self.begins(unavailable, "unavailable: for 3 s every call is answered UNAVAILABLE");
         server.refuse_calls(REFUSING).await?;
         sleep(Duration::from_secs(REFUSING.into())).await;
         self.is_over(unavailable, "the server answers again");
         calm(2_000).await;
-        Ok(())
+        Ok(self.outages)
     }
 
-    fn begins(&self, fault: &'static str, text: &str) {
+    fn begins(&mut self, fault: &'static str, text: &str) {
         self.tallies.iter().for_each(|tally| tally.fault_begins());
+        self.outages.begins(fault, self.report.now());
         self.report.chaos(fault, "begins", text);
     }
 
-    fn is_over(&self, fault: &'static str, text: &str) {
+    fn is_over(&mut self, fault: &'static str, text: &str) {
+        let now = self.report.now();
+        self.outages.is_over(now);
         self.report.chaos(fault, "over", text);
-        self.tallies.iter().for_each(|tally| tally.fault_is_over(fault));
+        self.tallies.iter().for_each(|tally| tally.fault_is_over(now));
     }
 }
 

@@ -3,13 +3,12 @@
 //! It says `listening` and `serving` on standard output, takes `unavailable SECONDS` on standard input, drains on SIGTERM,
 //! and ends when standard input does: with its parent.
 
-use crate::{Trouble, tls::Tls};
+use crate::{Trouble, address::Address, tls::Tls};
 use parking_lot::Mutex;
 use std::{
     future::Future,
     io::{self, BufRead, Write},
-    net::SocketAddr,
-    path::{Path, PathBuf},
+    path::PathBuf,
     pin::Pin,
     process,
     sync::Arc,
@@ -47,8 +46,11 @@ pub(crate) struct ServerArguments {
     #[arg(long)]
     journal: PathBuf,
     /// The address to serve on; others may listen there too.
-    #[arg(long)]
-    listen: SocketAddr,
+    #[arg(long, value_name = "HOST:PORT")]
+    listen: Address,
+    /// The configuration to use, a YAML file.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
 }
 
 /// Holds every answer back for a moment.
@@ -59,9 +61,9 @@ struct Slow<S>(S);
 #[derive(Clone, Debug, Default)]
 struct Refusal(Arc<Mutex<Option<Instant>>>);
 
-/// Serves, over TLS where `config` says so.
-pub(crate) fn serve(arguments: &ServerArguments, config: Option<&Path>) -> Result<(), Trouble> {
-    let tls = Tls::for_both_ends(config)?;
+/// Serves, over TLS where the configuration says so.
+pub(crate) fn serve(arguments: &ServerArguments) -> Result<(), Trouble> {
+    let tls = Tls::for_both_ends(arguments.config.as_deref())?;
     // A frozen process does not see its standard input end.
     #[cfg(target_os = "linux")]
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
@@ -86,8 +88,8 @@ async fn serve_until_terminated(
     // Ctrl-C goes to the whole terminal; the parent decides what it means.
     let _ignored = signal(SignalKind::interrupt()).map_err(Trouble::failed(trouble))?;
 
-    let listener =
-        listen(arguments.listen).map_err(Trouble::failed(&format!("cannot listen on {}", arguments.listen)))?;
+    let trouble = format!("cannot listen on {}", arguments.listen);
+    let listener = listen(&arguments.listen).await.map_err(Trouble::failed(&trouble))?;
     say("listening");
     // Waits for a predecessor to let go of the journal; connections that come meanwhile wait in the backlog.
     let journal = arguments.journal.clone();
@@ -124,8 +126,10 @@ async fn serve_until_terminated(
 }
 
 /// A successor may listen beside its predecessor.
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = TcpSocket::new_v4()?;
+async fn listen(address: &Address) -> io::Result<TcpListener> {
+    // The lookup finds at least one.
+    let address = address.lookup().await?[0];
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.set_reuseport(true)?;
     socket.bind(address)?;
     socket.listen(1024)

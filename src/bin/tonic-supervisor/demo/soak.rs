@@ -4,8 +4,15 @@
 //! the judgement grows with time. Between rounds, when no call is open, the process is weighed: the first time is the start.
 
 use super::{
-    Child, FINISH, Folder, Report, agent::Agent, interrupted, script::FAULTS, summary::Outcome, supervised,
-    tally::Counts, vitals::Vitals,
+    Child, FINISH, Folder, Report,
+    agent::Agent,
+    interrupted,
+    outages::Outages,
+    script::FAULTS,
+    summary::{Judge, Outcome},
+    supervised,
+    tally::Counts,
+    vitals::Vitals,
 };
 use crate::{Trouble, terminal::Terminal};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
@@ -99,7 +106,9 @@ async fn soak(rounds: u32, seed: u64, json: bool, config: Option<&Path>) -> Resu
         }
         agent.finish(FINISH).await;
         child.stop().await?;
-        soaked.count(&Outcome::read(&folder.journal(), agent.tally())?);
+        let (journal, outages) = (folder.journal(), Outages::default());
+        let judge = Judge { journal: &journal, outages: &outages, start_ms: report.start_ms(), now: report.now() };
+        soaked.count(&judge.outcome(agent.tally())?);
         drop(agent);
         fs::remove_file(folder.journal()).map_err(Trouble::failed("cannot remove the journal of a round"))?;
         child.start_again().await?;
@@ -159,10 +168,10 @@ async fn fault(child: &mut Child, dice: &mut StdRng) -> Result<usize, Trouble> {
 
 impl Soaked {
     fn count(&mut self, round: &Outcome) {
-        self.calls += round.numbers.calls;
-        self.failed += round.numbers.failed;
-        self.lost += round.lost;
-        self.executed_twice += round.executed_twice;
+        self.calls += round.calls;
+        self.failed += round.all.failed;
+        self.lost += round.all.lost;
+        self.executed_twice += round.all.executed_twice;
     }
 
     /// Fails with a sentence where the supervisor did not keep its promises.

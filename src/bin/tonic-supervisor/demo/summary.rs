@@ -1,187 +1,246 @@
-//! The end of the demo: what each agent asked for, held against what the journal says was done.
+//! The end of the demo: what each agent asked for, held against what the journal says was done, as
+//! a whole and for each outage.
 
 use super::{
-    script::FAULTS,
-    tally::{Counts, Numbers, Recovery, Tally},
+    outages::{Outage, Outages},
+    table::table,
+    tally::{Call, Counts, Tally},
 };
-use crate::{
-    Trouble,
-    terminal::{Terminal, Tone},
-};
+use crate::{Trouble, terminal::Terminal};
 use serde_json::{Map, Value, json};
-use std::{collections::HashMap, path::Path};
+use std::{collections::HashMap, path::Path, time::Duration};
 use tonic_supervisor::agent_queue::server::{Entry, read};
 
 /// Both agents' results.
 #[derive(Debug)]
 pub(super) struct Summary {
+    outages: Vec<Outage>,
     supervised: Outcome,
     plain: Outcome,
 }
 
 /// One agent's results.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Outcome {
-    pub(super) numbers: Numbers,
-    /// Calls without an answer, and tasks that were accepted and not completed.
+    pub(super) calls: u64,
+    pub(super) ok: u64,
+    /// What came to harm in all.
+    pub(super) all: Harm,
+    /// What came to harm in each outage, and between it and the next.
+    pub(super) outages: Vec<Harm>,
+    pub(super) counts: Counts,
+}
+
+/// What came to harm.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Harm {
+    /// Calls that failed or had no answer.
+    pub(super) failed: u64,
+    /// Tasks that were accepted and not completed.
     pub(super) lost: u64,
     /// Requests that were carried out more than once.
     pub(super) executed_twice: u64,
-    counts: Counts,
-    recoveries: Vec<Recovery>,
+    /// How long the call took that took longest, however it ended.
+    pub(super) longest: Duration,
 }
 
 impl Summary {
     /// Reads the journal; both arrays are supervised, plain.
-    pub(super) fn new(journal: &Path, tallies: [&Tally; 2], counts: [Counts; 2]) -> Result<Self, Trouble> {
+    pub(super) fn new(judge: &Judge, tallies: [&Tally; 2], counts: [Counts; 2]) -> Result<Self, Trouble> {
         let [left, right] = tallies;
         let [supervised, plain] = counts;
         Ok(Self {
-            supervised: Outcome { counts: supervised, ..Outcome::read(journal, left)? },
-            plain: Outcome { counts: plain, ..Outcome::read(journal, right)? },
+            outages: judge.outages.all().to_vec(),
+            supervised: Outcome { counts: supervised, ..judge.outcome(left)? },
+            plain: Outcome { counts: plain, ..judge.outcome(right)? },
         })
     }
 
     /// Fails with a sentence where the supervised agent came to harm.
     pub(super) fn verdict(&self) -> Result<(), String> {
-        let Outcome { numbers, lost, executed_twice, .. } = &self.supervised;
-        if numbers.failed + lost + executed_twice == 0 && numbers.ok > 0 {
+        let Harm { failed, lost, executed_twice, .. } = self.supervised.all;
+        if failed + lost + executed_twice == 0 && self.supervised.ok > 0 {
             return Ok(());
         }
-        let failed = numbers.failed;
         Err(format!(
-            "on the supervised channel {failed} calls failed, {lost} were lost and {executed_twice} were executed twice"
+            "on the supervised channel {failed} calls failed, {lost} tasks were lost and {executed_twice} requests were executed twice"
         ))
     }
 
-    /// The last line of `--json`.
-    pub(super) fn to_json(&self) -> Value {
-        json!({ "kind": "summary", "supervised": self.supervised.to_json(), "plain": self.plain.to_json() })
+    /// The last lines of `--json`: one for each outage, then the summary.
+    pub(super) fn to_json(&self) -> Vec<Value> {
+        let harms = self.supervised.outages.iter().zip(&self.plain.outages);
+        let outages = self.outages.iter().zip(harms).map(|(outage, (supervised, plain))| {
+            json!({
+                "kind": "outage", "fault": outage.fault,
+                "began": seconds(outage.began), "over": seconds(outage.over),
+                "supervised": supervised.to_json(), "plain": plain.to_json(),
+            })
+        });
+        let summary =
+            json!({ "kind": "summary", "supervised": self.supervised.to_json(), "plain": self.plain.to_json() });
+        outages.chain([summary]).collect()
     }
 
     /// The table for people.
     pub(super) fn table(&self, terminal: Terminal) -> String {
-        let mut lines = vec![row("", "supervised", "plain")];
-        let left = self.supervised.numbers();
-        let right = self.plain.numbers();
-        for ((name, left), (_, right)) in left.into_iter().zip(right) {
-            // A plain channel has no retries to count.
-            let none = name.ends_with("retries");
-            let name = name.replace('_', " ");
-            lines.push(row(&name, &left.to_string(), &if none { "-".into() } else { right.to_string() }));
+        let faults: Vec<_> = self.outages.iter().map(|outage| outage.fault).collect();
+        table(terminal, &faults, &self.supervised, &self.plain, self.verdict().is_ok())
+    }
+}
+
+/// What agents' calls are held against.
+#[derive(Debug)]
+pub(super) struct Judge<'a> {
+    pub(super) journal: &'a Path,
+    pub(super) outages: &'a Outages,
+    /// The demo's start, in milliseconds since 1970.
+    pub(super) start_ms: i64,
+    /// Until when calls without an answer have waited.
+    pub(super) now: Duration,
+}
+
+impl Judge<'_> {
+    pub(super) fn outcome(&self, tally: &Tally) -> Result<Outcome, Trouble> {
+        let entries = read(self.journal).map_err(|error| Trouble::Failed(error.to_string()))?;
+        Ok(self.weigh(&entries, tally.agent, &tally.calls(), &tally.tasks()))
+    }
+
+    fn weigh(&self, entries: &[Entry], agent: &str, calls: &[Call], tasks: &HashMap<String, Duration>) -> Outcome {
+        let outages = vec![Harm::default(); self.outages.all().len()];
+        let mut outcome = Outcome { outages, ..Outcome::default() };
+        for call in calls {
+            outcome.calls += 1;
+            outcome.ok += u64::from(call.ok);
+            let ended = call.ended.unwrap_or(self.now);
+            outcome.harm(self.outages.of(call.began, ended), |harm| {
+                harm.failed += u64::from(!call.ok);
+                harm.longest = harm.longest.max(ended.saturating_sub(call.began));
+            });
         }
-        for fault in FAULTS {
-            let name = format!("recovered after {fault}");
-            lines.push(row(&name, &self.supervised.recovery(fault), &self.plain.recovery(fault)));
+        // A repeated claim is no second claim: it renews the lease, and stands in the journal for that.
+        let own = entries.iter().filter(|entry| entry.agent_id == agent && entry.operation != "claim");
+        let mut executions: HashMap<(&str, &str), u64> = HashMap::new();
+        for entry in own {
+            let times = executions.entry((&entry.operation, &entry.name)).or_default();
+            *times += 1;
+            if *times == 2 {
+                let at = u64::try_from(entry.at_ms.saturating_sub(self.start_ms)).unwrap_or_default();
+                let at = Duration::from_millis(at);
+                outcome.harm(self.outages.of(at, at), |harm| harm.executed_twice += 1);
+            }
         }
-        lines.push(String::new());
-        lines.push(match self.verdict() {
-            Ok(()) => terminal.paint(
-                Tone::Good,
-                "On the supervised channel nothing failed, nothing was lost, nothing was executed twice.",
-            ),
-            Err(_) => terminal.paint(Tone::Bad, "The supervised channel did not keep its promise."),
-        });
-        lines.join("\n")
+        for (_, heard) in tasks.iter().filter(|(task, _)| !executions.contains_key(&("end", task.as_str()))) {
+            // The outage that came after it was last heard of.
+            outcome.harm(self.outages.of(*heard, Duration::MAX), |harm| harm.lost += 1);
+        }
+        outcome
     }
 }
 
 impl Outcome {
-    /// Holds an agent's calls against the journal.
-    pub(super) fn read(journal: &Path, tally: &Tally) -> Result<Self, Trouble> {
-        let entries = read(journal).map_err(|error| Trouble::Failed(error.to_string()))?;
-        Ok(Self {
-            numbers: tally.numbers(),
-            recoveries: tally.recoveries(),
-            ..Self::judge(&entries, tally.agent, &tally.tasks(), tally.numbers())
-        })
-    }
-
-    fn judge(entries: &[Entry], agent: &str, accepted: &[String], numbers: Numbers) -> Self {
-        let mut executions: HashMap<(&str, &str), u64> = HashMap::new();
-        // A repeated claim is no second claim: it renews the lease, and stands in the journal for that.
-        let own = entries.iter().filter(|entry| entry.agent_id == agent && entry.operation != "claim");
-        for entry in own {
-            *executions.entry((&entry.operation, &entry.name)).or_default() += 1;
+    /// Adds to the whole, and to one outage if there is one.
+    fn harm(&mut self, outage: Option<usize>, add: impl Fn(&mut Harm)) {
+        add(&mut self.all);
+        if let Some(one) = outage.and_then(|place| self.outages.get_mut(place)) {
+            add(one);
         }
-        let unanswered = numbers.calls - numbers.ok - numbers.failed;
-        let undone = accepted.iter().filter(|task| !executions.contains_key(&("end", task.as_str()))).count() as u64;
-        Self {
-            lost: unanswered + undone,
-            executed_twice: executions.values().filter(|times| **times > 1).count() as u64,
-            ..Self::default()
-        }
-    }
-
-    /// Names and numbers, in the order of the table.
-    fn numbers(&self) -> [(&'static str, u64); 9] {
-        [
-            ("calls", self.numbers.calls),
-            ("ok", self.numbers.ok),
-            ("failed", self.numbers.failed),
-            ("lost", self.lost),
-            ("executed_twice", self.executed_twice),
-            ("retries", self.counts.retries),
-            ("transparent_retries", self.counts.transparent_retries),
-            ("dials", self.counts.dials),
-            ("reconnects", self.counts.reconnects),
-        ]
-    }
-
-    fn took_ms(&self, fault: &str) -> Option<u128> {
-        let recovery = self.recoveries.iter().find(|recovery| recovery.fault == fault)?;
-        Some(recovery.took?.as_millis())
-    }
-
-    fn recovery(&self, fault: &str) -> String {
-        self.took_ms(fault).map_or("never".into(), |took| format!("{took} ms"))
     }
 
     fn to_json(&self) -> Value {
-        let mut fields: Map<_, _> = self.numbers().into_iter().map(|(name, n)| (name.into(), n.into())).collect();
-        let recoveries: Map<_, _> =
-            FAULTS.into_iter().map(|fault| (fault.into(), json!(self.took_ms(fault)))).collect();
-        fields.insert("recoveries_ms".into(), recoveries.into());
+        let mut fields: Map<_, _> = self.all.to_json();
+        let Counts { retries, transparent_retries, dials, reconnects } = self.counts;
+        let numbers = [
+            ("calls", self.calls),
+            ("ok", self.ok),
+            ("retries", retries),
+            ("transparent_retries", transparent_retries),
+            ("dials", dials),
+            ("reconnects", reconnects),
+        ];
+        fields.extend(numbers.map(|(name, number)| (name.into(), number.into())));
         fields.into()
     }
 }
 
-fn row(name: &str, left: &str, right: &str) -> String {
-    format!("{name:<28}{left:>12}{right:>12}")
+impl Harm {
+    fn to_json(self) -> Map<String, Value> {
+        let numbers = [
+            ("failed", self.failed),
+            ("lost", self.lost),
+            ("executed_twice", self.executed_twice),
+            ("longest_wait_ms", self.longest.as_millis() as u64),
+        ];
+        numbers.map(|(name, number)| (name.into(), number.into())).into_iter().collect()
+    }
+}
+
+fn seconds(time: Duration) -> f64 {
+    time.as_millis() as f64 / 1_000.0
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn ended(task: &str) -> Entry {
-        Entry { at_ms: 0, operation: "end".into(), agent_id: "a".into(), name: task.into(), request: String::new() }
+    fn s(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn ended(task: &str, second: i64) -> Entry {
+        let operation = "end".into();
+        Entry { at_ms: 1_000 * second, operation, agent_id: "a".into(), name: task.into(), request: String::new() }
+    }
+
+    fn call(began: u64, ended: u64, ok: bool) -> Call {
+        Call { began: s(began), ended: Some(s(ended)), ok }
+    }
+
+    fn weigh(entries: &[Entry], calls: &[Call], tasks: &[(&str, u64)]) -> Outcome {
+        let mut outages = Outages::default();
+        outages.begins("kill", s(10));
+        outages.is_over(s(20));
+        outages.begins("freeze", s(30));
+        outages.is_over(s(40));
+        let judge = Judge { journal: Path::new(""), outages: &outages, start_ms: 0, now: s(60) };
+        let tasks = tasks.iter().map(|(task, heard)| (task.to_string(), s(*heard))).collect();
+        judge.weigh(entries, "a", calls, &tasks)
     }
 
     #[test]
-    fn lost_are_calls_without_an_answer_and_accepted_tasks_that_were_not_completed() {
-        let numbers = Numbers { calls: 10, ok: 7, failed: 2 };
-        let accepted = ["task-1", "task-2", "task-3"].map(String::from);
-        let outcome = Outcome::judge(&[ended("task-1"), ended("task-3")], "a", &accepted, numbers);
-        assert_eq!((outcome.lost, outcome.executed_twice), (2, 0));
+    fn each_call_counts_in_the_outage_that_caught_it() {
+        let unanswered = Call { began: s(35), ended: None, ok: false };
+        let calls = [call(1, 2, true), call(9, 13, true), call(12, 13, false), call(38, 41, true), unanswered];
+        let outcome = weigh(&[], &calls, &[]);
+        let [kill, freeze] = [outcome.outages[0], outcome.outages[1]];
+        assert_eq!((kill.failed, kill.longest), (1, s(4)));
+        assert_eq!((freeze.failed, freeze.longest), (1, s(25)), "what has no answer has failed");
+        assert_eq!((outcome.all.failed, outcome.all.longest), (2, s(25)));
+    }
+
+    #[test]
+    fn accepted_tasks_that_were_not_completed_are_lost_in_the_outage_after_they_were_heard_of() {
+        let outcome = weigh(&[ended("t1", 5), ended("t3", 6)], &[], &[("t1", 5), ("t2", 21), ("t3", 5)]);
+        assert_eq!((outcome.all.lost, outcome.all.executed_twice), (1, 0));
+        assert_eq!(outcome.outages.iter().map(|harm| harm.lost).collect::<Vec<_>>(), [0, 1]);
     }
 
     #[test]
     fn a_request_with_two_entries_was_executed_twice_and_other_agents_do_not_count() {
-        let other = Entry { agent_id: "b".into(), ..ended("task-9") };
-        let entries = [ended("task-1"), other.clone(), ended("task-2"), ended("task-1"), other];
-        assert_eq!(Outcome::judge(&entries, "a", &[], Numbers::default()).executed_twice, 1);
+        let other = Entry { agent_id: "b".into(), ..ended("t9", 11) };
+        let entries = [ended("t1", 9), other.clone(), ended("t2", 11), ended("t1", 12), other, ended("t1", 13)];
+        let outcome = weigh(&entries, &[], &[]);
+        assert_eq!(outcome.all.executed_twice, 1);
+        assert_eq!(outcome.outages.iter().map(|harm| harm.executed_twice).collect::<Vec<_>>(), [1, 0]);
     }
 
     #[test]
     fn the_supervised_side_alone_decides() {
-        let healthy = Numbers { calls: 3, ok: 3, failed: 0 };
-        let hurt = Numbers { calls: 3, ok: 1, failed: 2 };
-        let outcome = |numbers| Outcome { numbers, ..Outcome::default() };
-        let summary = |supervised, plain| Summary { supervised: outcome(supervised), plain: outcome(plain) };
-        assert!(summary(healthy, hurt).verdict().is_ok());
-        let sentence = summary(hurt, healthy).verdict().expect_err("it failed");
+        let outcome = |ok, failed| Outcome { ok, all: Harm { failed, ..Harm::default() }, ..Outcome::default() };
+        let summary = |supervised, plain| Summary { outages: Vec::new(), supervised, plain };
+        assert!(summary(outcome(3, 0), outcome(1, 2)).verdict().is_ok());
+        let sentence = summary(outcome(1, 2), outcome(3, 0)).verdict().expect_err("it failed");
         assert!(sentence.contains("2 calls failed"), "{sentence}");
-        assert!(summary(Numbers::default(), healthy).verdict().is_err(), "no call is no success");
+        assert!(summary(outcome(0, 0), outcome(3, 0)).verdict().is_err(), "no call is no success");
     }
 }

@@ -6,16 +6,23 @@ use serde_json::json;
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 use tokio::{task::JoinHandle, time::timeout};
 use tonic_supervisor::{
-    Config, Event, EventItem, EventStream, SupervisedChannel, Supervisor, agent_queue::DESCRIPTORS,
+    Config, ConnectivityState, Event, EventItem, EventStream, Fact, SupervisedChannel, Supervisor,
+    agent_queue::DESCRIPTORS,
 };
 
 /// How long the supervisor may take to close, once its agent has finished.
 const GRACE: Duration = Duration::from_secs(2);
 
+/// So many changes of state are kept, many times those of the demo.
+const STATES: usize = 1_000;
+
+/// A state, and when it began: since the demo's start.
+pub(super) type StateSince = (Duration, ConnectivityState);
+
 /// What is left of a side when its channel is given away.
 pub(super) struct Side {
     supervisor: Supervisor,
-    events: JoinHandle<()>,
+    events: JoinHandle<Vec<StateSince>>,
 }
 
 /// A channel to `address`; its retries are as `config` says, or the defaults.
@@ -65,20 +72,30 @@ impl Side {
         }
     }
 
-    /// Closes the channel; its last events are still told.
-    pub(super) async fn close(self) {
+    /// Closes the channel; its last events are still told. Returns the states it was in.
+    pub(super) async fn close(self) -> Vec<StateSince> {
         self.supervisor.shutdown(GRACE).await;
         let abort = self.events.abort_handle();
-        if timeout(GRACE, self.events).await.is_err() {
-            abort.abort();
+        match timeout(GRACE, self.events).await {
+            Ok(states) => states.unwrap_or_default(),
+            Err(_) => {
+                abort.abort();
+                Vec::new()
+            }
         }
     }
 }
 
-async fn tell(agent: &'static str, mut events: EventStream, report: Arc<Report>) {
+async fn tell(agent: &'static str, mut events: EventStream, report: Arc<Report>) -> Vec<StateSince> {
+    let mut states = Vec::new();
     while let Some(item) = events.next().await {
         match item {
             EventItem::Event(Event { seq, fact, .. }) => {
+                if let Fact::StateChanged { to, .. } = &fact
+                    && states.len() < STATES
+                {
+                    states.push((report.now(), *to));
+                }
                 let (text, quiet) = facts::words(&fact);
                 let mut fields = facts::fields(&fact);
                 fields["seq"] = json!(seq);
@@ -91,4 +108,5 @@ async fn tell(agent: &'static str, mut events: EventStream, report: Arc<Report>)
             _ => {}
         }
     }
+    states
 }

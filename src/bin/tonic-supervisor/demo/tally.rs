@@ -1,38 +1,40 @@
-//! What one agent lived through: its calls, how they ended, and how soon the first one worked again after each fault.
+//! What one agent lived through: each of its calls with its time and end, and each task it was
+//! promised.
 
 use super::report::Report;
 use parking_lot::Mutex;
 use std::{
+    collections::HashMap,
     future::Future,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, Ordering::Relaxed},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 use tonic::{Response, Status};
 
-/// Counts one agent's calls.
+/// Writes down one agent's calls.
 #[derive(Debug)]
 pub(super) struct Tally {
     pub(super) agent: &'static str,
     report: Arc<Report>,
-    calls: AtomicU64,
-    ok: AtomicU64,
-    failed: AtomicU64,
+    calls: Mutex<Vec<Call>>,
+    /// Each task that the server took on, and when it was last heard of.
+    tasks: Mutex<HashMap<String, Duration>>,
     /// Whether a failure of the present fault was shown already.
     shown: AtomicBool,
-    accepted: Mutex<Vec<String>>,
-    recoveries: Mutex<Vec<Recovery>>,
+    /// When the last fault was over, until the first call works after it.
+    over: Mutex<Option<Duration>>,
 }
 
-/// One fault's end, and the first call that worked after it.
-#[derive(Clone, Debug)]
-pub(super) struct Recovery {
-    pub(super) fault: &'static str,
-    over: Instant,
-    /// None: no call worked until the next fault.
-    pub(super) took: Option<Duration>,
+/// One call; times are since the demo's start.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Call {
+    pub(super) began: Duration,
+    /// None: it has no answer.
+    pub(super) ended: Option<Duration>,
+    pub(super) ok: bool,
 }
 
 /// The numbers at one moment.
@@ -57,26 +59,33 @@ impl Tally {
         Arc::new(Self {
             agent,
             report: report.clone(),
-            calls: AtomicU64::new(0),
-            ok: AtomicU64::new(0),
-            failed: AtomicU64::new(0),
+            calls: Mutex::default(),
+            tasks: Mutex::default(),
             shown: AtomicBool::new(false),
-            accepted: Mutex::default(),
-            recoveries: Mutex::default(),
+            over: Mutex::default(),
         })
     }
 
-    /// Makes a call and counts how it ends; none where it failed.
+    /// Makes a call and writes down how it ends; none where it failed.
     pub(super) async fn call<T>(&self, call: impl Future<Output = Result<Response<T>, Status>>) -> Option<T> {
-        self.calls.fetch_add(1, Relaxed);
-        match call.await {
+        let place = {
+            let mut calls = self.calls.lock();
+            calls.push(Call { began: self.report.now(), ended: None, ok: false });
+            calls.len() - 1
+        };
+        let answer = call.await;
+        let now = self.report.now();
+        if let Some(call) = self.calls.lock().get_mut(place) {
+            (call.ended, call.ok) = (Some(now), answer.is_ok());
+        }
+        match answer {
             Ok(answer) => {
-                self.ok.fetch_add(1, Relaxed);
-                self.worked(Instant::now());
+                if let Some(over) = self.over.lock().take() {
+                    self.report.recovered(self.agent, now.saturating_sub(over));
+                }
                 Some(answer.into_inner())
             }
             Err(status) => {
-                self.failed.fetch_add(1, Relaxed);
                 if !self.shown.swap(true, Relaxed) {
                     self.report.call_failed(self.agent, &status);
                 }
@@ -87,34 +96,36 @@ impl Tally {
 
     /// The server took a task on.
     pub(super) fn accepted(&self, task_id: String) {
-        self.accepted.lock().push(task_id);
+        self.tasks.lock().insert(task_id, self.report.now());
+    }
+
+    /// The server handed a task out.
+    pub(super) fn claimed(&self, task_id: &str) {
+        if let Some(heard) = self.tasks.lock().get_mut(task_id) {
+            *heard = self.report.now();
+        }
     }
 
     pub(super) fn fault_begins(&self) {
         self.shown.store(false, Relaxed);
     }
 
-    pub(super) fn fault_is_over(&self, fault: &'static str) {
-        self.recoveries.lock().push(Recovery { fault, over: Instant::now(), took: None });
+    pub(super) fn fault_is_over(&self, now: Duration) {
+        *self.over.lock() = Some(now);
     }
 
     pub(super) fn numbers(&self) -> Numbers {
-        Numbers { calls: self.calls.load(Relaxed), ok: self.ok.load(Relaxed), failed: self.failed.load(Relaxed) }
+        let calls = self.calls.lock();
+        let count = |ok| calls.iter().filter(|call| call.ended.is_some() && call.ok == ok).count() as u64;
+        Numbers { calls: calls.len() as u64, ok: count(true), failed: count(false) }
     }
 
-    pub(super) fn tasks(&self) -> Vec<String> {
-        self.accepted.lock().clone()
+    pub(super) fn calls(&self) -> Vec<Call> {
+        self.calls.lock().clone()
     }
 
-    pub(super) fn recoveries(&self) -> Vec<Recovery> {
-        self.recoveries.lock().clone()
-    }
-
-    fn worked(&self, now: Instant) {
-        let took = match self.recoveries.lock().last_mut() {
-            Some(last) if last.took.is_none() => *last.took.insert(now.saturating_duration_since(last.over)),
-            _ => return,
-        };
-        self.report.recovered(self.agent, took);
+    /// Each task that the server took on, and when it was last heard of.
+    pub(super) fn tasks(&self) -> HashMap<String, Duration> {
+        self.tasks.lock().clone()
     }
 }
