@@ -58,6 +58,8 @@
 //! tokio, so tests may pause it. Futures say
 //! in their documentation what happens when they are dropped; none of them loses a call silently.
 
+// On docs.rs each item names the features that it needs.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 // Tests of single files may look at the clock.
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 

@@ -101,26 +101,129 @@ fn every_metric_is_described_with_its_kind() {
     assert_eq!(rows.collect::<BTreeSet<_>>(), metrics);
 }
 
-/// Every `[text](path)` between pages leads somewhere.
-#[test]
-fn links_between_pages_lead_to_files() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut pages: Vec<PathBuf> = ["README.md", "README.zh-CN.md", "CHANGELOG.md"].map(|page| root.join(page)).into();
-    for folder in ["docs", "docs/zh", "docs/decisions"] {
-        let entries = fs::read_dir(root.join(folder)).unwrap().map(|entry| entry.unwrap().path());
-        pages.extend(entries.filter(|path| path.extension().is_some_and(|extension| extension == "md")));
+/// README, changelog and everything in `docs/`, as paths in the package.
+fn pages() -> Vec<String> {
+    let (mut pages, mut folders) = (vec![], vec!["docs".to_owned()]);
+    pages.extend(["README.md", "README.zh-CN.md", "CHANGELOG.md"].map(String::from));
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(root().join(&folder)).unwrap().map(|entry| entry.unwrap()) {
+            let path = format!("{folder}/{}", entry.file_name().into_string().unwrap());
+            if entry.path().is_dir() {
+                folders.push(path);
+            } else if path.ends_with(".md") {
+                pages.push(path);
+            }
+        }
     }
+    pages
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Links and pictures of a page that name no host: the path in the package, and the heading. An
+/// example's code has none.
+fn links(page: &str) -> Vec<(String, String)> {
+    let text: String = read(page).split("```").step_by(2).collect();
+    let in_markdown = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    let in_html = text.split("src=\"").skip(1).filter_map(|rest| rest.split('"').next());
+    let relative = in_markdown.chain(in_html).filter(|link| !link.contains("://"));
+    let folder = Path::new(page).parent().unwrap();
+    relative
+        .map(|link| {
+            let (path, heading) = link.split_once('#').unwrap_or((link, ""));
+            let mut parts: Vec<_> = folder.iter().map(|part| part.to_str().unwrap()).collect();
+            for part in path.split('/').filter(|part| !part.is_empty() && *part != ".") {
+                match part {
+                    ".." => assert!(parts.pop().is_some(), "{page}: {link} leads out of the package"),
+                    part => parts.push(part),
+                }
+            }
+            let path = if path.is_empty() { page.to_owned() } else { parts.join("/") };
+            (path, heading.to_owned())
+        })
+        .collect()
+}
+
+/// What is uploaded to crates.io.
+fn packaged() -> BTreeSet<String> {
+    let mut cargo = std::process::Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
+    let output = cargo.args(["package", "--list", "--allow-dirty", "--offline"]).current_dir(root()).output().unwrap();
+    let list = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    list.lines().map(|line| line.replace('\\', "/")).collect()
+}
+
+#[test]
+fn links_between_pages_lead_to_files_inside_the_package() {
+    let packaged = packaged();
     let mut broken = Vec::new();
-    for page in pages {
-        let text = fs::read_to_string(&page).unwrap_or_else(|error| panic!("{}: {error}", page.display()));
-        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
-            let path = link.split('#').next().unwrap_or_default();
-            if !path.is_empty() && !path.contains("://") && !page.parent().unwrap().join(path).exists() {
-                broken.push(format!("{}: {link}", page.strip_prefix(root).unwrap().display()));
+    let mut walked = 0;
+    for page in pages() {
+        for (path, _) in links(&page) {
+            walked += 1;
+            let folder = format!("{path}/");
+            if !packaged.contains(&path) && !packaged.iter().any(|file| file.starts_with(&folder)) {
+                broken.push(format!("{page}: {path}"));
             }
         }
     }
     assert!(broken.is_empty(), "\n{}", broken.join("\n"));
+    assert!(walked > 50, "{walked} links");
+}
+
+/// The names that GitHub gives to a page's headings.
+fn headings(page: &str) -> BTreeSet<String> {
+    let text: String = read(page).split("```").step_by(2).collect();
+    let named = text.lines().filter(|line| line.starts_with('#')).map(|line| {
+        let words = line.trim_start_matches('#').trim().to_lowercase();
+        let kept = words.chars().filter(|letter| letter.is_alphanumeric() || " -_".contains(*letter));
+        kept.collect::<String>().replace(' ', "-")
+    });
+    named.collect()
+}
+
+#[test]
+fn links_to_headings_lead_to_a_heading() {
+    let mut broken = Vec::new();
+    for page in pages() {
+        for (path, heading) in links(&page) {
+            if !heading.is_empty() && path.ends_with(".md") && !headings(&path).contains(&heading) {
+                broken.push(format!("{page}: {path}#{heading}"));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "\n{}", broken.join("\n"));
+}
+
+/// The features in `[package.metadata.docs.rs]`.
+fn features_on_docs_rs() -> BTreeSet<String> {
+    let manifest = read("Cargo.toml");
+    let section = manifest.split("[package.metadata.docs.rs]").nth(1).expect("a section");
+    let list = section.split("features = [").nth(1).and_then(|rest| rest.split(']').next()).expect("a list");
+    list.split(',').map(|name| name.trim().trim_matches('"').to_owned()).collect()
+}
+
+#[test]
+fn docs_rs_shows_what_every_feature_of_the_library_adds() {
+    let shown = features_on_docs_rs();
+    // These add nothing that is documented: ractor's own switch, and the simulation's bugs. `tls` is in `tls-ring`.
+    let hidden = ["ractor-cluster", "sim", "tls", "tls-aws-lc"];
+    let (mut needed, mut folders) = (BTreeSet::new(), vec![root().join("src")]);
+    while let Some(folder) = folders.pop() {
+        for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() && !path.ends_with("bin") {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let source = fs::read_to_string(&path).unwrap();
+                let names = source.split("feature = \"").skip(1).filter_map(|rest| rest.split('"').next());
+                needed.extend(names.filter(|name| !hidden.contains(name)).map(str::to_owned));
+            }
+        }
+    }
+    needed.insert("tls-ring".into());
+    assert_eq!(shown, needed);
 }
 
 /// What the guide says of a server that fails twice, in `Testing your agent`.
