@@ -108,6 +108,19 @@ struct Guide;
 #[cfg(all(doctest, feature = "yaml", feature = "agent-queue"))]
 #[doc = include_str!("../docs/zh/guide.md")]
 struct GuideInChinese;
+#[cfg(doctest)]
+#[doc = include_str!("../docs/errors.md")]
+struct Errors;
+#[cfg(doctest)]
+#[doc = include_str!("../docs/zh/errors.md")]
+struct ErrorsInChinese;
+// The recipes that need no more than this crate has; `.ci/recipes` builds and runs all.
+#[cfg(all(doctest, feature = "agent-queue"))]
+#[doc = include_str!("../docs/recipes/token.md")]
+struct TokenRecipe;
+#[cfg(all(doctest, feature = "yaml", feature = "agent-queue", feature = "test-util"))]
+#[doc = include_str!("../docs/recipes/no-retry.md")]
+struct NoRetryRecipe;
 #[cfg(all(doctest, feature = "test-util"))]
 #[doc = include_str!("../docs/testing.md")]
 struct Testing;

@@ -43,6 +43,9 @@ grpc.yaml:6:7: grpc.retryable_status_codes has \"UNAVAILABEL\", which is not a g
 ```
 
 What is allowed but probably not meant is a warning: see `Config::warnings`; the supervisor logs them when it starts.
+
+*Seed*, in the last column, is the retry and reconnect mechanism that this crate began as: its keys keep
+their names, values and meaning.
 ";
 
 const MARKDOWN_METHODS: &str = "

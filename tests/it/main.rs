@@ -87,6 +87,7 @@ mod mailbox;
 mod metrics;
 #[cfg(feature = "test-util")]
 mod odd_calls;
+mod pages;
 #[cfg(feature = "test-util")]
 mod panics;
 #[cfg(feature = "test-util")]
@@ -119,6 +120,7 @@ mod timeouts;
 mod tls;
 #[cfg(feature = "test-util")]
 mod tonic_echo;
+mod translations;
 #[cfg(feature = "test-util")]
 mod true_ends;
 #[cfg(feature = "test-util")]
