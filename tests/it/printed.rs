@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tonic::Code;
 use tonic_supervisor::{
     CallOptions, DialFailure, DialStep, Fact, Supervisor,
-    testing::{Frame, MemoryNetwork, RawPeer},
+    testing::{Frame, MemoryNetwork, RawPeer, Script, ScriptedServer},
     transport::{BoxedIo, Connector, Target},
 };
 
@@ -83,6 +83,22 @@ async fn a_peers_words_reach_reports_events_and_log_as_one_harmless_line() {
     events.until("the GOAWAY", 1, |fact| matches!(fact, Fact::GoAwayReceived { .. })).await;
     assert_eq!((ours(&lines, "the peer sent GOAWAY").len(), ours(&lines, "retry scheduled").len()), (1, 1));
     assert_all_harmless(&events, &lines);
+}
+
+/// tonic prints a status's source by its `Debug`, and so does `main` that returns the error.
+#[tokio::test(start_paused = true)]
+async fn a_printed_status_ends_with_its_report_in_words() {
+    let network = MemoryNetwork::new();
+    let server = ScriptedServer::on_memory(&network, ADDRESS).await;
+    server.script(Script::always(Code::Unavailable));
+    let supervisor = supervise(&network, config().max_retry_attempts(1));
+    let status = say(&supervisor.channel(), "hello", CallOptions::new()).await.expect_err("UNAVAILABLE");
+    let story = report(&status).to_string();
+    assert!(story.starts_with("test.Echo/Say ended after 2 attempts in 1.0"), "{story}");
+    for printed in [format!("{status}"), format!("{status:?}")] {
+        assert!(printed.contains(&story), "{printed}");
+        assert!(!printed.contains("CallReport"), "{printed}");
+    }
 }
 
 /// Fails with whatever it was given, before a link or on it.
