@@ -61,6 +61,7 @@
 // Tests of single files may look at the clock.
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
+
 mod actor;
 #[cfg(feature = "agent-queue")]
 pub mod agent_queue;
@@ -85,7 +86,7 @@ pub use actor::{Child, Panics};
 #[cfg(feature = "sim")]
 #[doc(hidden)]
 pub use actor::{Mutation, Mutations};
-pub use client::{Builder, DescriptorError, Mailbox, SupervisedChannel, Supervisor};
+pub use client::{Builder, DescriptorError, Mailbox, NotReady, SupervisedChannel, Supervisor};
 pub use config::{Config, ConfigBuilder, ConfigError, MethodOptions};
 pub use model::{
     AttemptReport, CallId, CallKind, CallOptions, CallReport, Cause, ConnectivityState, DialFailure, DialStep, Event,

@@ -47,7 +47,7 @@ impl Scene {
         let network = MemoryNetwork::new();
         let server = ScriptedServer::on_memory(&network, ADDRESS).await;
         let supervisor = supervise(&network, config);
-        assert!(supervisor.wait_ready(PATIENCE).await);
+        supervisor.wait_ready(PATIENCE).await.expect("Ready");
         Self { network, server, supervisor }
     }
 
@@ -192,7 +192,7 @@ async fn pain_29_blind_operation_an_outage_of_ten_minutes_is_at_most_ten_warning
     let server = ScriptedServer::on_memory(&network, ADDRESS).await;
     let steady = config().reconnect_initial_backoff(secs(10)).reconnect_jitter(0.0);
     let supervisor = supervise(&network, steady);
-    assert!(supervisor.wait_ready(PATIENCE).await);
+    supervisor.wait_ready(PATIENCE).await.expect("Ready");
     server.kill().await;
     tokio::time::sleep(secs(600)).await;
     server.restart().await;
