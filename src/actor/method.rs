@@ -71,7 +71,8 @@ impl Method {
     /// An answer streams: from now on the method is streaming, unless descriptors know better.
     pub(super) fn streams(&self) {
         if !self.streamed.swap(true, Relaxed) {
-            tracing::warn!(
+            log_line!(
+                warn,
                 method = %self.name,
                 "this method is said to be unary, but its answer goes on after its first message: it \
                  is passed on as it comes, without the configured timeout, and later calls are taken \
@@ -83,7 +84,8 @@ impl Method {
     /// Says once that a call that takes one message waits for an answer's end.
     pub(super) fn warn_left_open(&self) {
         if !self.left_open.swap(true, Relaxed) {
-            tracing::warn!(
+            log_line!(
+                warn,
                 method = %self.name,
                 "the answer to this unary call is still open 1 s after its message: the call waits \
                  for the status, and ends at its deadline; if the method streams, use a generated \
@@ -95,7 +97,8 @@ impl Method {
     /// Says once how to tell that a method is unary.
     pub(crate) fn hint_unknown_kind(&self) {
         if !self.hinted.swap(true, Relaxed) {
-            tracing::info!(
+            log_line!(
+                info,
                 method = %self.name,
                 "nobody said whether this method is unary, so its calls are not retried by policy: give \
                  channel().with_descriptor_set(..), `methods:` in the configuration, or CallOptions::new().unary() on the request"

@@ -238,7 +238,7 @@ impl Builder {
 
     fn core(self) -> Arc<Core> {
         for warning in self.config.warnings() {
-            tracing::warn!("{warning}");
+            log_line!(warn, "{warning}");
         }
         let connector: Arc<dyn Connector> = match self.connector {
             Some(connector) => Arc::new(GuardedConnector(connector)),

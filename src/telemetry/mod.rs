@@ -5,12 +5,14 @@
 //! event, in order.
 
 mod calls;
+mod lines;
 mod log;
 mod metrics;
 mod picture;
 mod stream;
 
 pub(crate) use calls::MethodMetrics;
+pub use lines::EventLines;
 pub use stream::{EventItem, EventStream};
 
 use crate::{
@@ -66,13 +68,13 @@ struct Inner {
     /// None until somebody reads.
     events: Option<broadcast::Sender<Arc<Event>>>,
     picture: Picture,
-    lines: log::Lines,
+    lines: EventLines,
 }
 
 impl Telemetry {
     pub(crate) fn new(target: Arc<str>, security: &'static str, keepalive_time: Option<Duration>) -> Self {
         let now = clock::now();
-        let (picture, lines) = (Picture::new(now, keepalive_time), log::Lines::default());
+        let (picture, lines) = (Picture::new(now, keepalive_time), EventLines::default());
         let inner = Inner { seq: 0, closed: false, events: None, picture, lines };
         Self {
             spawned: now,
@@ -95,10 +97,10 @@ impl Telemetry {
         inner.seq += 1;
         inner.closed |= matches!(fact, Fact::Closed { .. });
         inner.picture.fold(&fact, now);
-        let line = inner.lines.line(&fact, now);
+        let since_spawn = now.saturating_duration_since(self.spawned);
+        let line = inner.lines.thin(&fact, since_spawn);
         let state = inner.picture.state;
         self.state.send_if_modified(|shown| std::mem::replace(shown, state) != state);
-        let since_spawn = now.saturating_duration_since(self.spawned);
         if let Some(events) = &inner.events {
             let event = Event { seq: inner.seq, at: SystemTime::now(), since_spawn, fact: fact.clone() };
             // The readers may be gone again.
@@ -126,7 +128,8 @@ impl Telemetry {
         let took = clock::now().saturating_duration_since(begun);
         if took > SLOW {
             let _ = caught(|| metrics::slow_handler(&self.target, child, message));
-            tracing::warn!(target = %self.target, child, message, took = ?took, "an actor was slow to handle a message");
+            let target = &self.target;
+            log::line!(warn, %target, child, message, ?took, "an actor was slow to handle a message");
         }
     }
 

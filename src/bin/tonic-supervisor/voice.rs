@@ -4,6 +4,10 @@ use crate::terminal::{Terminal, Tone, plain_json};
 use serde_json::{Value, json};
 use std::time::Instant;
 use tonic_supervisor::printable;
+use tracing_subscriber::fmt::{
+    format::Writer,
+    time::{FormatTime, SystemTime},
+};
 
 /// Where everything is told; time counts from its making.
 #[derive(Clone, Copy, Debug)]
@@ -11,11 +15,18 @@ pub(crate) struct Voice {
     terminal: Terminal,
     json: bool,
     started: Instant,
+    /// Whether people read the time of day, rather than the seconds since the start.
+    by_the_clock: bool,
 }
 
 impl Voice {
     pub(crate) fn new(terminal: Terminal, json: bool) -> Self {
-        Self { terminal, json, started: Instant::now() }
+        Self { terminal, json, started: Instant::now(), by_the_clock: false }
+    }
+
+    /// For what runs for days: with the time of day, as in the log.
+    pub(crate) fn by_the_clock(terminal: Terminal, json: bool) -> Self {
+        Self { by_the_clock: true, ..Self::new(terminal, json) }
     }
 
     pub(crate) fn terminal(&self) -> Terminal {
@@ -32,12 +43,28 @@ impl Voice {
         let at = self.started.elapsed().as_secs_f64();
         if self.json {
             let at = (at * 1_000.0).round() / 1_000.0;
-            let line = merge(json!({ "kind": kind, "at": at, "text": text }), fields);
+            let mut line = json!({ "kind": kind, "at": at, "text": text });
+            if self.by_the_clock {
+                line["time"] = json!(clock());
+            }
+            let line = merge(line, fields);
             self.terminal.line(&plain_json(&line.to_string()));
         } else {
             let who = self.terminal.paint(tone, &format!("{:<10}", printable(who)));
-            self.terminal.line(&format!("{at:6.2}s  {who}  {}", printable(text)));
+            let at = if self.by_the_clock { clock() } else { format!("{at:6.2}s") };
+            self.terminal.line(&format!("{at}  {who}  {}", printable(text)));
         }
+    }
+}
+
+/// The time of day in UTC, to the second, such as `2026-11-29T15:51:17Z`.
+fn clock() -> String {
+    let mut now = String::new();
+    // A clock that cannot be written down leaves its place empty.
+    let _ = SystemTime.format_time(&mut Writer::new(&mut now));
+    match now.split_once('.') {
+        Some((seconds, _)) => format!("{seconds}Z"),
+        None => now,
     }
 }
 
