@@ -67,7 +67,7 @@ async fn park_and_drain(server: &mut server::Child, calls: usize) -> (f64, f64) 
     }
     let memory = (resident() - before) / calls as f64;
     server.restart();
-    assert!(supervisor.wait_ready(Duration::from_secs(5)).await, "the server listens");
+    supervisor.wait_ready(Duration::from_secs(5)).await.expect("the server listens");
     let start = Instant::now();
     for call in waiting {
         assert!(call.await.expect("one answer"), "OK");
@@ -88,7 +88,7 @@ async fn back_off(calls: usize) -> f64 {
     let backoff = Duration::from_secs(if calls > 10_000 { 6 } else { 1 });
     let config = config.initial_backoff(backoff).timeout(Duration::from_secs(120));
     let supervisor = Supervisor::spawn(config.build().expect("a valid configuration"));
-    assert!(supervisor.wait_ready(Duration::from_secs(5)).await, "the server listens");
+    supervisor.wait_ready(Duration::from_secs(5)).await.expect("the server listens");
     let (mailbox, before) = (Mailboxed(supervisor.mailbox()), cpu_us());
     let asleep: Vec<_> = (0..calls).map(|_| tokio::spawn(one(mailbox.clone()))).collect();
     for call in asleep {

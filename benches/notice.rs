@@ -49,7 +49,7 @@ async fn notice(end: End, busy: bool) -> f64 {
     let supervisor = Supervisor::spawn(config);
     let mut link = peer.accept().await;
     link.send_settings(&[]).await;
-    assert!(supervisor.wait_ready(Duration::from_secs(5)).await, "the peer sent its SETTINGS");
+    supervisor.wait_ready(Duration::from_secs(5)).await.expect("the peer sent its SETTINGS");
     let mut echo = client::over(supervisor.channel());
     if busy {
         tokio::spawn(async move { echo.echo(vec![7; 64]).await });

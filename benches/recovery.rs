@@ -134,7 +134,7 @@ async fn supervise(address: SocketAddr) -> Supervisor {
         .build()
         .expect("a valid configuration");
     let supervisor = Supervisor::spawn(config);
-    assert!(supervisor.wait_ready(Duration::from_secs(5)).await, "the server listens");
+    supervisor.wait_ready(Duration::from_secs(5)).await.expect("the server listens");
     supervisor
 }
 

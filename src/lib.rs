@@ -63,6 +63,13 @@
 // Tests of single files may look at the clock.
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
+/// Writes a log line under the one target that users filter by, whatever file it stands in.
+macro_rules! log_line {
+    ($level:ident, $($rest:tt)+) => {
+        tracing::$level!(target: "tonic_supervisor", $($rest)+)
+    };
+}
+
 mod actor;
 #[cfg(feature = "agent-queue")]
 pub mod agent_queue;
@@ -87,13 +94,13 @@ pub use actor::{Child, Panics};
 #[cfg(feature = "sim")]
 #[doc(hidden)]
 pub use actor::{Mutation, Mutations};
-pub use client::{Builder, DescriptorError, Mailbox, SupervisedChannel, Supervisor};
+pub use client::{Builder, DescriptorError, Mailbox, NotReady, SupervisedChannel, Supervisor};
 pub use config::{Config, ConfigBuilder, ConfigError, MethodOptions};
 pub use model::{
     AttemptReport, CallId, CallKind, CallOptions, CallReport, Cause, ConnectivityState, DialFailure, DialStep, Event,
     Fact, Failure, GoAway, Incarnation, LinkEnd, NotRetried, Origin, Phase, Scope, ShedReason, Snapshot, printable,
 };
-pub use telemetry::{EventItem, EventStream};
+pub use telemetry::{EventItem, EventLines, EventStream};
 
 // The examples of the pages compile.
 #[cfg(all(doctest, feature = "yaml", feature = "agent-queue"))]

@@ -33,6 +33,7 @@ const IMPURE: &[&str] = &[
     "ractor::",
     "rand::",
     "tracing::",
+    "log_line!",
     "metrics::",
     "Instant::now",
     "SystemTime::now",
@@ -85,6 +86,25 @@ fn model_and_policy_are_pure() {
         TONIC.iter().for_each(|allowed| code = code.replace(allowed, ""));
         for word in IMPURE.iter().chain(&["tonic::"]).filter(|word| code.contains(**word)) {
             faults.push(format!("{}: {word}", file.name));
+        }
+    }
+    assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+}
+
+/// `log_line!` of `lib.rs` says it for the library; the command is a crate of its own.
+#[test]
+fn every_log_line_has_the_one_target_that_users_know() {
+    let mut faults = Vec::new();
+    for file in code_files().iter().filter(|file| file.name != "lib.rs") {
+        for level in ["error", "warn", "info", "debug", "trace"] {
+            let start = format!("tracing::{level}!(");
+            let mut lines = file.code.split(&start).skip(1).map(str::trim_start);
+            if lines.any(|line| !line.starts_with("target: \"tonic_supervisor\"")) {
+                faults.push(format!("{}: tracing::{level}! without the target", file.name));
+            }
+        }
+        if file.code.contains("use tracing::") {
+            faults.push(format!("{}: name tracing's macros in full", file.name));
         }
     }
     assert!(faults.is_empty(), "\n{}", faults.join("\n"));

@@ -67,7 +67,7 @@ pub(crate) async fn supervise_secured(address: SocketAddr, certificate: &str) ->
 
 async fn ready(config: ConfigBuilder) -> Supervisor {
     let supervisor = Supervisor::spawn(config.build().expect("a valid configuration"));
-    assert!(supervisor.wait_ready(Duration::from_secs(5)).await, "the server listens");
+    supervisor.wait_ready(Duration::from_secs(5)).await.expect("the server listens");
     supervisor
 }
 

@@ -205,7 +205,7 @@ impl Remote {
     pub(crate) async fn connect(address: SocketAddr) -> Self {
         let config = Config::builder().host(address.ip().to_string()).port(address.port()).build().expect("valid");
         let supervisor = Supervisor::spawn(config);
-        assert!(supervisor.wait_ready(Duration::from_secs(5)).await, "the server listens");
+        supervisor.wait_ready(Duration::from_secs(5)).await.expect("the server listens");
         let channel = supervisor.channel().with_descriptor_set(DESCRIPTORS).expect("descriptors");
         Self { client: AgentQueueClient::new(channel), _supervisor: supervisor }
     }

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     model::{Cause, Failure, Phase},
-    transport::{AttemptFailure, Framing, Pump, ResponseBody, Sent, clean, status},
+    transport::{AttemptFailure, Pump, ResponseBody, Sent, clean, status},
 };
 use bytes::Bytes;
 use http::HeaderMap;
@@ -90,9 +90,9 @@ impl SupervisedBody {
 
     /// Counts the data that goes by.
     fn count(&mut self, frame: Frame<Bytes>) -> Frame<Bytes> {
-        if let (Some(open), Some(data)) = (&mut self.open, frame.data_ref()) {
-            open.call.state.lock().received += data.len();
-            if open.doubtful && self.body.framing().is_some_and(Framing::goes_on) {
+        if let (Some(open), Some(framing)) = (&mut self.open, self.body.framing()) {
+            open.call.state.lock().received = framing.payload();
+            if open.doubtful && framing.goes_on() {
                 open.found_to_stream();
             }
         }

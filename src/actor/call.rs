@@ -61,6 +61,8 @@ pub(crate) struct Call {
     pub(crate) retry: RetryPolicy,
     pub(crate) submitted: Instant,
     pub(crate) size: usize,
+    /// The messages in it, without gRPC's prefixes, in bytes.
+    pub(super) payload: usize,
     /// Whether a reply port waits for the answer, rather than a future.
     pub(crate) has_port: bool,
     pub(crate) state: Mutex<CallState>,
@@ -79,7 +81,7 @@ pub(crate) struct CallState {
     pub(crate) place: Place,
     /// How many of the attempts have been measured; one that is cut short is measured when the call ends.
     pub(crate) measured: u32,
-    /// How many bytes of the answer came so far, where it streams.
+    /// How many bytes of the answer's messages came so far.
     pub(crate) received: usize,
     pub(crate) attempt_started: Instant,
     pub(crate) waited: Duration,
@@ -203,7 +205,7 @@ impl CallState {
         if self.measured < self.attempts {
             self.measured = self.attempts;
             let took = now.saturating_duration_since(self.attempt_started);
-            call.method.metrics.attempt_ended(code, took, call.size, received);
+            call.method.metrics.attempt_ended(code, took, call.payload, received);
         }
     }
 

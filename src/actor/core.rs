@@ -93,11 +93,12 @@ impl Core {
         let authority = Authority::try_from(config.endpoint().authority())
             .expect("the configuration takes only hosts that can stand in an authority");
         let target: Arc<str> = config.endpoint().to_string().into();
+        let canonical: Arc<str> = config.endpoint().canonical().into();
         let security = if config.tls().is_some() { "privacy_and_integrity" } else { "none" };
         let time = config.effective_keepalive_time();
         let shards = config.request_actors;
         Self {
-            telemetry: Telemetry::new(target.clone(), security, time),
+            telemetry: Telemetry::new(target, canonical.clone(), security, time),
             ledger: Ledger::default(),
             throttle: Mutex::new(Throttle::new(config.throttle, clock::now())),
             keepalive: Mutex::new(KeepaliveNow { time, while_idle: config.keepalive.permit_without_calls }),
@@ -105,7 +106,7 @@ impl Core {
             panics: Panics::default(),
             mutations: Mutations::default(),
             runtime: Handle::current(),
-            methods: Methods::new(authority, config.tls().map_or(Scheme::HTTP, |_| Scheme::HTTPS), target),
+            methods: Methods::new(authority, config.tls().map_or(Scheme::HTTP, |_| Scheme::HTTPS), canonical),
             dice: Mutex::new(seed.map_or_else(|| StdRng::from_rng(&mut rand::rng()), StdRng::seed_from_u64)),
             incarnations: AtomicU64::new(0),
             ports_open: AtomicUsize::new(0),

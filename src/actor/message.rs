@@ -101,6 +101,7 @@ pub(crate) struct Door {
 ///
 /// With `ractor::call!` the reply port comes last: `call!(mailbox, UnaryCall::new, "/pkg.Service/Method", &message)`.
 #[derive(Debug)]
+#[must_use = "a message does nothing until it is sent"]
 pub struct UnaryCall {
     pub(crate) path: String,
     pub(crate) metadata: MetadataMap,

@@ -16,13 +16,15 @@ use prost::Message as _;
 use std::{
     collections::HashMap,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
 };
 
-/// So many methods are remembered; what comes later is served, and counted as `other`.
-const REMEMBERED: usize = 4_096;
+/// So many methods a channel remembers: in metrics, in what it learned of them, in what the log said
+/// of them. What comes later is served, counted as `other`, and nothing is kept of it: whoever
+/// chooses the names of methods, a stranger behind a proxy say, cannot make anything grow.
+const REMEMBERED: usize = 1_000;
 
 /// One method of one target.
 pub(crate) struct Method {
@@ -36,7 +38,9 @@ pub(crate) struct Method {
     described: Option<CallKind>,
     /// What configuration says of it.
     pub(crate) rule: Option<MethodRule>,
-    pub(crate) metrics: MethodMetrics,
+    pub(crate) metrics: Arc<MethodMetrics>,
+    /// Whether it is one of those that are remembered.
+    remembered: bool,
     hinted: AtomicBool,
     /// Whether an answer streamed although somebody said that the method is unary.
     streamed: AtomicBool,
@@ -51,6 +55,8 @@ pub(crate) struct Methods {
     target: Arc<str>,
     known: ArcSwap<HashMap<PathAndQuery, Arc<Method>>>,
     described: Mutex<HashMap<String, CallKind>>,
+    /// Those of all methods that are not remembered.
+    other: OnceLock<Arc<MethodMetrics>>,
 }
 
 impl Method {
@@ -70,8 +76,9 @@ impl Method {
 
     /// An answer streams: from now on the method is streaming, unless descriptors know better.
     pub(super) fn streams(&self) {
-        if !self.streamed.swap(true, Relaxed) {
-            tracing::warn!(
+        if !self.streamed.swap(true, Relaxed) && self.remembered {
+            log_line!(
+                warn,
                 method = %self.name,
                 "this method is said to be unary, but its answer goes on after its first message: it \
                  is passed on as it comes, without the configured timeout, and later calls are taken \
@@ -82,8 +89,9 @@ impl Method {
 
     /// Says once that a call that takes one message waits for an answer's end.
     pub(super) fn warn_left_open(&self) {
-        if !self.left_open.swap(true, Relaxed) {
-            tracing::warn!(
+        if !self.left_open.swap(true, Relaxed) && self.remembered {
+            log_line!(
+                warn,
                 method = %self.name,
                 "the answer to this unary call is still open 1 s after its message: the call waits \
                  for the status, and ends at its deadline; if the method streams, use a generated \
@@ -94,8 +102,9 @@ impl Method {
 
     /// Says once how to tell that a method is unary.
     pub(crate) fn hint_unknown_kind(&self) {
-        if !self.hinted.swap(true, Relaxed) {
-            tracing::info!(
+        if !self.hinted.swap(true, Relaxed) && self.remembered {
+            log_line!(
+                info,
                 method = %self.name,
                 "nobody said whether this method is unary, so its calls are not retried by policy: give \
                  channel().with_descriptor_set(..), `methods:` in the configuration, or CallOptions::new().unary() on the request"
@@ -106,7 +115,14 @@ impl Method {
 
 impl Methods {
     pub(crate) fn new(authority: Authority, scheme: Scheme, target: Arc<str>) -> Self {
-        Self { authority, scheme, target, known: ArcSwap::default(), described: Mutex::default() }
+        Self {
+            authority,
+            scheme,
+            target,
+            known: ArcSwap::default(),
+            described: Mutex::default(),
+            other: OnceLock::new(),
+        }
     }
 
     /// The method that `path` names.
@@ -136,7 +152,11 @@ impl Methods {
     ) -> Method {
         let name: Arc<str> = path.path().trim_start_matches('/').into();
         let rule = config.method(&name).cloned();
-        let label = if remembered { name.clone() } else { "other".into() };
+        let made = |label: Arc<str>| Arc::new(MethodMetrics::new(label, self.target.clone()));
+        let metrics = match remembered {
+            true => made(name.clone()),
+            false => self.other.get_or_init(|| self.forget(made)).clone(),
+        };
         let uri = Uri::builder()
             .scheme(self.scheme.clone())
             .authority(self.authority.clone())
@@ -145,7 +165,8 @@ impl Methods {
             .expect("made of checked parts");
         Method {
             described: described.get(&*name).copied(),
-            metrics: MethodMetrics::new(label, self.target.clone()),
+            metrics,
+            remembered,
             hinted: AtomicBool::new(false),
             streamed: AtomicBool::new(false),
             left_open: AtomicBool::new(false),
@@ -154,6 +175,17 @@ impl Methods {
             uri,
             rule,
         }
+    }
+
+    /// The first method came that is not remembered.
+    fn forget(&self, made: impl FnOnce(Arc<str>) -> Arc<MethodMetrics>) -> Arc<MethodMetrics> {
+        log_line!(
+            warn,
+            target = %self.target,
+            "{REMEMBERED} methods were called, which is as many as a channel remembers: further ones \
+             are served, and counted as `other`"
+        );
+        made("other".into())
     }
 
     /// Learns the kinds of all methods in an encoded `FileDescriptorSet`; how many there were.

@@ -282,7 +282,7 @@ fn out_of_time(call: &Call) -> Box<AttemptFailure> {
 /// Takes note of a whole answer's size; a live one counts as it comes. Either is measured when the call ends.
 fn count(call: &Call, body: &ResponseBody) {
     if !body.is_live() {
-        call.state.lock().received = body.buffered();
+        call.state.lock().received = body.payload();
     }
 }
 
@@ -310,7 +310,7 @@ fn hand_over(
 fn judge(core: &Core, call: &Call, response: http::Response<ResponseBody>) -> Result<UnaryReply, Failure> {
     let limit = core.config.max_response_message_bytes.unwrap_or(usize::MAX);
     let (mut head, body) = response.into_parts();
-    call.state.lock().received = body.buffered();
+    call.state.lock().received = body.payload();
     let too_large = body.framing().is_some_and(|framing| framing.longest() > limit);
     let Some((data, mut trailers)) = body.into_whole() else {
         return Err(match too_large {

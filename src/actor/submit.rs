@@ -11,7 +11,7 @@ use crate::{
     model::{CallId, CallOptions, CallReport, Cause, Fact, Failure, Phase, ShedReason, printable},
     policy::{RetryLimit, nearest_timeout, parse_timeout},
     telemetry::Counts,
-    transport::{PREFIX, is_one_message, status},
+    transport::{PREFIX, is_one_message, payload, status},
 };
 use bytes::Bytes;
 use http::HeaderMap;
@@ -125,6 +125,7 @@ impl Core {
             retry,
             submitted: made,
             size,
+            payload: body.as_ref().map_or(0, |body| payload(body)),
             has_port,
             state: Mutex::new(CallState::new(body, ready_made, reply, admission, made)),
             method,

@@ -47,7 +47,7 @@ impl Watch {
                     core.end_overdue();
                 });
                 if let Err(error) = looked {
-                    tracing::error!(%error, "ending overdue calls failed");
+                    log_line!(error, %error, "ending overdue calls failed");
                 }
                 tokio::time::sleep(WATCH_EVERY).await;
             }

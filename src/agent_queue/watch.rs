@@ -72,7 +72,7 @@ impl Watching {
                 Ok(None) => {}
                 Err(status) => match verdict(&status) {
                     Verdict::Closed => return None,
-                    Verdict::Later => tracing::debug!(%status, "a watch is asked for again"),
+                    Verdict::Later => log_line!(debug, %status, "a watch is asked for again"),
                     Verdict::Final => {
                         self.over = true;
                         return Some(Err(status));

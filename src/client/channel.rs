@@ -23,6 +23,9 @@ use tonic::{Request, Response, Status};
 /// **Cancel safety**: dropping a call's future, or its answer's body, ends the call everywhere at once: in the queue, between
 /// retries, and on the wire (RST_STREAM CANCEL).
 ///
+/// **As a tower service** it is always ready: calls wait and are refused after `call`, not before it.
+/// tower's layers can be put around it.
+///
 /// **Errors** are [`tonic::Status`], with a [`CallReport`](crate::CallReport) as their source.
 #[derive(Clone)]
 pub struct SupervisedChannel {
@@ -82,7 +85,11 @@ impl tower_service::Service<http::Request<tonic::body::Body>> for SupervisedChan
     type Error = Status;
     type Future = BoxFuture<'static, Result<Self::Response, Status>>;
 
-    /// Always ready: admission is decided, and refused at once, when the call is made.
+    /// Always ready, also while there is no link: a call that is made waits for one. Whether there is
+    /// room for it is decided when it is made, and a call that is refused ends at once with
+    /// RESOURCE_EXHAUSTED. So there is nothing to wait for, no reservation to hold, and layers that
+    /// go by readiness see none of the load: of tower's, use `ConcurrencyLimit` to hold calls back,
+    /// while `LoadShed` never sheds and `Buffer` and `Balance` gain nothing.
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Status>> {
         Poll::Ready(Ok(()))
     }

@@ -5,9 +5,11 @@ mod channel;
 mod codec;
 mod incarnations;
 mod mailbox;
+mod not_ready;
 mod request;
 mod supervisor;
 
 pub use channel::{DescriptorError, SupervisedChannel};
 pub use mailbox::Mailbox;
+pub use not_ready::NotReady;
 pub use supervisor::{Builder, Supervisor};

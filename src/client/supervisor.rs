@@ -4,11 +4,12 @@
 #[path = "retired_tests.rs"]
 mod retired_tests;
 
-use super::{channel::SupervisedChannel, mailbox::Mailbox};
+use super::{channel::SupervisedChannel, mailbox::Mailbox, not_ready::NotReady};
 #[cfg(feature = "test-util")]
 use crate::actor::Panics;
 use crate::{
     actor::{self, CallCredentials, Core, Credentials, SupervisorMsg, within},
+    clock,
     config::Config,
     model::{ConnectivityState, Snapshot},
     telemetry::EventStream,
@@ -16,7 +17,7 @@ use crate::{
 };
 use ractor::{ActorCell, SpawnErr};
 use std::{fmt, sync::Arc, time::Duration};
-use tokio::sync::watch;
+use tokio::{runtime, sync::watch};
 
 /// A supervised channel's owner.
 ///
@@ -38,6 +39,7 @@ pub struct Supervisor {
 }
 
 /// What is left to choose when a supervisor is spawned.
+#[must_use = "a builder does nothing until `spawn`"]
 pub struct Builder {
     config: Config,
     connector: Option<Arc<dyn Connector>>,
@@ -46,19 +48,31 @@ pub struct Builder {
     seed: Option<u64>,
 }
 
+/// What a spawn says that no runtime would run.
+const OUTSIDE: &str = "a supervisor needs a tokio runtime to live on, and there is none here: spawn it in an async fn \
+                       (under #[tokio::main], say), or after `let _guard = runtime.enter();`";
+
 /// Keeps the supervisor alive; its drop begins the drain.
 pub(super) struct Handle {
     core: Arc<Core>,
 }
 
 impl Supervisor {
-    /// Starts supervising. Must be called within a tokio runtime, and panics outside one, as `tokio::spawn` does.
+    /// Starts supervising.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime, as `tokio::spawn` does. The runtime must have time and I/O enabled,
+    /// as those of `#[tokio::main]` and `#[tokio::test]` have.
+    ///
+    /// # Where it lives
     ///
     /// The supervisor lives on that runtime; calls may be made on any other, or on a thread without
     /// one. When the runtime ends, every open and every later call ends with UNAVAILABLE, and the
     /// state is SHUTDOWN. A current-thread runtime must be driven, by a `block_on` that is under
     /// way: while nobody does, no link moves. Calls then end at their deadlines, those without one
     /// not at all.
+    #[track_caller]
     pub fn spawn(config: Config) -> Self {
         Self::builder(config).spawn()
     }
@@ -94,13 +108,29 @@ impl Supervisor {
         self.core().telemetry.watch()
     }
 
-    /// Waits until the channel is Ready, for at most `timeout`; whether it is. False at once when it is shut down. Cancel safe.
-    pub async fn wait_ready(&self, timeout: Duration) -> bool {
-        let mut state = self.watch_state();
+    /// Waits until the channel is Ready, for at most `timeout`. Nothing needs this: calls wait for a
+    /// link by themselves. Cancel safe.
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), tonic_supervisor::NotReady> {
+    /// # let supervisor = tonic_supervisor::Supervisor::spawn(tonic_supervisor::Config::default());
+    /// supervisor.wait_ready(std::time::Duration::from_secs(5)).await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`NotReady`] says in a sentence why there is no link, after `timeout`, or at once when the
+    /// channel is shut down. The supervisor goes on as before.
+    pub async fn wait_ready(&self, timeout: Duration) -> Result<(), NotReady> {
+        let (mut state, began) = (self.watch_state(), clock::now());
         let settled = state.wait_for(|state| matches!(state, ConnectivityState::Ready | ConnectivityState::Shutdown));
         match within(&self.core().runtime, timeout, settled).await {
-            Some(Ok(state)) => *state == ConnectivityState::Ready,
-            _ => false,
+            Some(Ok(state)) if *state == ConnectivityState::Ready => Ok(()),
+            _ => {
+                let waited = clock::now().saturating_duration_since(began);
+                Err(NotReady { waited, now: Box::new(self.snapshot()) })
+            }
         }
     }
 
@@ -187,8 +217,10 @@ impl Builder {
         self
     }
 
-    /// Starts supervising; see [`Supervisor::spawn`].
+    /// Starts supervising; see [`Supervisor::spawn`], also for when it panics.
+    #[track_caller]
     pub fn spawn(self) -> Supervisor {
+        assert!(runtime::Handle::try_current().is_ok(), "{OUTSIDE}");
         let core = self.core();
         actor::spawn(core.clone());
         Supervisor { handle: Arc::new(Handle { core }) }
@@ -196,6 +228,9 @@ impl Builder {
 
     /// Starts supervising under an actor; see [`Supervisor::spawn_linked`].
     pub async fn spawn_linked(self, supervisor: ActorCell) -> Result<Supervisor, SpawnErr> {
+        if runtime::Handle::try_current().is_err() {
+            return Err(SpawnErr::StartupFailed(OUTSIDE.into()));
+        }
         let core = self.core();
         actor::spawn_linked(core.clone(), supervisor).await?;
         Ok(Supervisor { handle: Arc::new(Handle { core }) })
@@ -203,7 +238,7 @@ impl Builder {
 
     fn core(self) -> Arc<Core> {
         for warning in self.config.warnings() {
-            tracing::warn!("{warning}");
+            log_line!(warn, "{warning}");
         }
         let connector: Arc<dyn Connector> = match self.connector {
             Some(connector) => Arc::new(GuardedConnector(connector)),

@@ -17,6 +17,7 @@ use std::path::PathBuf;
 /// Builds a [`Config`]: defaults, overruled by files, overruled by the environment, overruled by methods of this builder,
 /// in whatever order they are called.
 #[derive(Clone, Debug, Default)]
+#[must_use = "a builder does nothing until `build`"]
 pub struct ConfigBuilder {
     #[cfg(feature = "yaml")]
     files: Vec<Input>,

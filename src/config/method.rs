@@ -91,6 +91,7 @@ pub(super) fn chain(pattern: &str) -> Option<Vec<String>> {
 /// # Ok::<(), tonic_supervisor::ConfigError>(())
 /// ```
 #[derive(Clone, Debug, Default)]
+#[must_use = "options do nothing until a configuration has them"]
 pub struct MethodOptions {
     pub(super) settings: Vec<(&'static str, Value)>,
 }

@@ -186,6 +186,17 @@ impl Endpoint {
         }
     }
 
+    /// The canonical URI of gRPC A66, as metrics carry it: with its scheme, whatever was left out.
+    pub(crate) fn canonical(&self) -> String {
+        match self {
+            // A URI writes the % before a zone as %25.
+            Self::Host { host, port } => format!("dns:///{}", with_port(host, *port).replace('%', "%25")),
+            Self::Unix(path) if path.is_absolute() => format!("unix://{}", path.display()),
+            Self::Zoned(_) => self.to_string().replace('%', "%25"),
+            Self::Addresses(_) | Self::Unix(_) | Self::UnixAbstract(_) => self.to_string(),
+        }
+    }
+
     /// Whose name a server's certificate must have, unless told otherwise.
     #[cfg(feature = "tls")]
     pub(crate) fn server_name(&self) -> String {
@@ -308,6 +319,30 @@ mod tests {
         ] {
             let error = parse(text).unwrap_err();
             assert!(error.contains(part), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_canonical_uri_of_a_target_has_its_scheme_and_names_the_same_place() {
+        for (text, canonical) in [
+            ("queue:1", "dns:///queue:1"),
+            ("dns:queue:1", "dns:///queue:1"),
+            ("https://queue", "dns:///queue:443"),
+            ("10.0.0.1:7", "dns:///10.0.0.1:7"),
+            ("[::1]:7", "dns:///[::1]:7"),
+            ("[fe80::1%eth0]:7", "dns:///[fe80::1%25eth0]:7"),
+            ("ipv4:10.0.0.1:7,10.0.0.2:8", "ipv4:10.0.0.1:7,10.0.0.2:8"),
+            ("ipv6:[fe80::1%eth0]:7,[::1]:8", "ipv6:[fe80::1%25eth0]:7,[::1]:8"),
+            #[cfg(unix)]
+            ("unix:/run/q", "unix:///run/q"),
+            #[cfg(unix)]
+            ("unix:run/q", "unix:run/q"),
+            #[cfg(target_os = "linux")]
+            ("unix-abstract:queue", "unix-abstract:queue"),
+        ] {
+            let endpoint = parse(text).unwrap().endpoint;
+            assert_eq!(endpoint.canonical(), canonical, "{text}");
+            assert_eq!(parse(canonical).unwrap().endpoint, endpoint, "{text}");
         }
     }
 

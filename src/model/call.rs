@@ -22,6 +22,7 @@ pub enum CallKind {
 /// request.extensions_mut().insert(CallOptions::new().unary().idempotent(false));
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[must_use = "options do nothing until they are in a request's extensions"]
 pub struct CallOptions {
     pub(crate) kind: Option<CallKind>,
     pub(crate) idempotent: Option<bool>,

@@ -1,13 +1,14 @@
 //! What the supervisor announces: facts in the past tense, each once, in order.
 
 use super::{
+    code::code_name,
     failure::ShedReason,
     ids::Incarnation,
     link::{DialFailure, GoAway, LinkEnd},
     state::ConnectivityState,
-    text::{clean, clean_shared},
+    text::{clean, clean_shared, spelled},
 };
-use std::{sync::Arc, time::Duration, time::SystemTime};
+use std::{fmt, sync::Arc, time::Duration, time::SystemTime};
 use tonic::Code;
 
 /// One announced fact.
@@ -23,7 +24,7 @@ pub struct Event {
     pub fact: Fact,
 }
 
-/// What can happen to a supervised channel.
+/// What can happen to a supervised channel. `{}` prints it as a sentence.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Fact {
@@ -208,6 +209,62 @@ impl Fact {
             Self::RetryThrottled { .. } => "RetryThrottled",
             Self::DrainStarted { .. } => "DrainStarted",
             Self::Closed { .. } => "Closed",
+        }
+    }
+}
+
+impl fmt::Display for Fact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::StateChanged { from, to, cause, .. } => write!(f, "{from} -> {to}: {cause}"),
+            Self::DialStarted { incarnation, .. } => write!(f, "dials, link {incarnation}"),
+            Self::DialFailed { failure, .. } => failure.fmt(f),
+            Self::TlsMaterialRejected { cause, .. } => {
+                write!(f, "TLS files rejected, the former ones stay in use: {cause}")
+            }
+            Self::LinkEstablished { incarnation, took, .. } => {
+                write!(f, "link {incarnation} is up after {}", spelled(*took))
+            }
+            Self::BackoffReset { incarnation } => {
+                write!(f, "link {incarnation} is proven: the waits between dials start over")
+            }
+            Self::GoAwayReceived { goaway, .. } => goaway.fmt(f),
+            Self::KeepaliveLost { incarnation } => {
+                write!(f, "link {incarnation} is given up: no answer to a keepalive ping")
+            }
+            Self::KeepaliveBackedOff { keepalive_time, .. } => {
+                let time = spelled(*keepalive_time);
+                write!(f, "the peer wants fewer keepalive pings: keepalive_time is {time} from now on")
+            }
+            Self::LinkLost { incarnation, end, lived, .. } => {
+                write!(f, "link {incarnation} ended after {}: {end}", spelled(*lived))
+            }
+            Self::BackoffStarted { delay, .. } => write!(f, "dials again in {}", spelled(*delay)),
+            Self::ChildFailed { child, error } => {
+                write!(f, "an actor ({child}) failed and is restarted: {error}")
+            }
+            Self::IntensityReached { failures, period } => {
+                let period = spelled(*period);
+                write!(f, "actors failed {failures} times in {period}: restarts go on at the slowest pace")
+            }
+            Self::CallShed { method, reason } => write!(f, "{method} was refused: {reason}"),
+            Self::RetryScheduled { method, code, cause, retry, of, delay } => {
+                let (code, delay) = (code_name(*code), spelled(*delay));
+                match of {
+                    Some(of) => write!(f, "{method}: {code}, retry {retry} of {of} in {delay}: {cause}"),
+                    None => write!(f, "{method}: {code}, retry {retry} in {delay}: {cause}"),
+                }
+            }
+            Self::RetryThrottled { method, code } => {
+                let code = code_name(*code);
+                write!(f, "{method}: {code}, and no retry: retries are at their share of calls")
+            }
+            Self::DrainStarted { grace: Some(grace) } => {
+                write!(f, "draining: what runs may take {} more", spelled(*grace))
+            }
+            Self::DrainStarted { grace: None } => f.write_str("draining: what runs may finish"),
+            Self::Closed { cause: Some(cause) } => write!(f, "closed: {cause}"),
+            Self::Closed { cause: None } => f.write_str("closed"),
         }
     }
 }

@@ -362,6 +362,9 @@ impl fmt::Display for ShedReason {
 }
 
 impl ShedReason {
+    /// Each of them.
+    pub(crate) const ALL: [Self; 2] = [Self::TooManyCalls, Self::TooManyBytes];
+
     /// The value of the `reason` label.
     pub fn label(self) -> &'static str {
         match self {

@@ -67,6 +67,19 @@ pub struct DialFailure {
 }
 
 impl LinkEnd {
+    /// All values of gRPC A94's `grpc.disconnect_error` label.
+    pub(crate) fn labels() -> impl Iterator<Item = String> {
+        let own = [
+            "connection timed out",
+            "connection reset",
+            "connection aborted",
+            "socket error",
+            "subchannel shutdown",
+            "unknown",
+        ];
+        own.map(str::to_owned).into_iter().chain(GoAway::code_names().map(|name| format!("GOAWAY {name}")))
+    }
+
     /// The value of gRPC A94's `grpc.disconnect_error` label.
     pub fn label(&self) -> String {
         match self {
@@ -92,31 +105,41 @@ impl GoAway {
         code_name(self.code)
     }
 
+    /// All that [`code_name`](Self::code_name) can be.
+    pub(crate) fn code_names() -> impl Iterator<Item = &'static str> {
+        NAMES.into_iter().chain([UNKNOWN])
+    }
+
     /// Whether this is gRPC A8's complaint about keepalive pings.
     pub fn is_too_many_pings(&self) -> bool {
         self.code == 0xb && self.debug == "too_many_pings"
     }
 }
 
-/// HTTP/2's name for an error code (RFC 9113, section 7).
+/// HTTP/2's names for its error codes, in the order of their numbers (RFC 9113, section 7).
+const NAMES: [&str; 14] = [
+    "NO_ERROR",
+    "PROTOCOL_ERROR",
+    "INTERNAL_ERROR",
+    "FLOW_CONTROL_ERROR",
+    "SETTINGS_TIMEOUT",
+    "STREAM_CLOSED",
+    "FRAME_SIZE_ERROR",
+    "REFUSED_STREAM",
+    "CANCEL",
+    "COMPRESSION_ERROR",
+    "CONNECT_ERROR",
+    "ENHANCE_YOUR_CALM",
+    "INADEQUATE_SECURITY",
+    "HTTP_1_1_REQUIRED",
+];
+
+/// The name of all others.
+const UNKNOWN: &str = "UNKNOWN_ERROR_CODE";
+
+/// HTTP/2's name for an error code.
 pub(crate) fn code_name(code: u32) -> &'static str {
-    const NAMES: [&str; 14] = [
-        "NO_ERROR",
-        "PROTOCOL_ERROR",
-        "INTERNAL_ERROR",
-        "FLOW_CONTROL_ERROR",
-        "SETTINGS_TIMEOUT",
-        "STREAM_CLOSED",
-        "FRAME_SIZE_ERROR",
-        "REFUSED_STREAM",
-        "CANCEL",
-        "COMPRESSION_ERROR",
-        "CONNECT_ERROR",
-        "ENHANCE_YOUR_CALM",
-        "INADEQUATE_SECURITY",
-        "HTTP_1_1_REQUIRED",
-    ];
-    NAMES.get(code as usize).copied().unwrap_or("UNKNOWN_ERROR_CODE")
+    NAMES.get(code as usize).copied().unwrap_or(UNKNOWN)
 }
 
 impl fmt::Display for LinkEnd {

@@ -26,3 +26,4 @@ pub(crate) use secret::Secret;
 pub use snapshot::Snapshot;
 pub use state::ConnectivityState;
 pub use text::printable;
+pub(crate) use text::spelled;

@@ -37,7 +37,10 @@ pub enum NotRetried {
 }
 
 /// What happened to a call that failed. Find it with [`CallReport::of`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// `{:?}` prints what `{}` does: a [`tonic::Status`] shows its source by `Debug`, so `{status}` ends
+/// with the story in words.
+#[derive(Clone, PartialEq, Eq)]
 pub struct CallReport {
     /// `pkg.Service/Method`.
     pub method: String,
@@ -98,6 +101,12 @@ impl AttemptReport {
 }
 
 impl std::error::Error for CallReport {}
+
+impl fmt::Debug for CallReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
 
 impl fmt::Display for CallReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

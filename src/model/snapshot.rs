@@ -10,7 +10,7 @@ pub struct Snapshot {
     pub state: ConnectivityState,
     /// How long the channel has been in it.
     pub since: Duration,
-    /// `host:port`.
+    /// What is dialled: `host:port`, `ipv4:address:port`, `unix:path`.
     pub target: Arc<str>,
     /// The current link's incarnation, or the last one's; 0 before the first dial.
     pub incarnation: Incarnation,

@@ -2,7 +2,7 @@
 //! panic says may hold line breaks, escape sequences and marks that turn the line's direction, and
 //! be of any length.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 /// No text is longer, in bytes.
 const LONGEST: usize = 2_048;
@@ -42,7 +42,18 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     Cow::Owned(clean)
 }
 
-/// The same, in place.
+/// A time as people say it: `250 ms`, `12.3 s`, `13 min 20 s`, `2 h 13 min`.
+pub(crate) fn spelled(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match seconds {
+        0 => format!("{} ms", time.as_millis()),
+        1..60 => format!("{:.1} s", time.as_secs_f64()),
+        60..3_600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        _ => format!("{} h {} min", seconds / 3_600, seconds % 3_600 / 60),
+    }
+}
+
+/// [`printable`], in place.
 pub(super) fn clean(text: &mut String) {
     if let Cow::Owned(clean) = printable(text) {
         *text = clean;

@@ -59,10 +59,9 @@ pub(super) fn record(fact: &Fact, target: &Arc<str>, security: &'static str) {
 }
 
 /// A handler was slow.
-pub(super) fn slow_handler(target: &Arc<str>, child: &'static str, message: &'static str) {
+pub(super) fn slow_handler(target: &Arc<str>, child: &'static str) {
     let target = metrics::SharedString::from(target.clone());
-    counter!("tonic_supervisor.handlers.slow", "grpc.target" => target, "child" => child, "message" => message)
-        .increment(1);
+    counter!("tonic_supervisor.handlers.slow", "grpc.target" => target, "child" => child).increment(1);
 }
 
 /// A message was about a link that is no longer in use.

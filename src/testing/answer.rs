@@ -24,6 +24,7 @@ use tonic::Code;
 /// # let _ = (busy, half);
 /// ```
 #[derive(Clone, Debug)]
+#[must_use = "an answer does nothing until a server is given it"]
 pub struct Answer {
     pub(super) after: Duration,
     pub(super) every: Duration,

@@ -289,6 +289,7 @@ async fn run(mut acceptor: Acceptor, shared: Arc<Shared>) {
 
 /// What must be chosen before a [`ScriptedServer`] listens.
 #[derive(Clone, Debug, Default)]
+#[must_use = "a builder does nothing until the server is started"]
 pub struct ScriptedServerBuilder {
     options: Options,
     script: Option<Script>,

@@ -74,11 +74,15 @@ impl ResponseBody {
         Self::whole(Chunks::default(), HeaderMap::new())
     }
 
-    /// How many bytes of data are here already.
-    pub(crate) fn buffered(&self) -> usize {
+    /// How many bytes of messages came so far, without gRPC's prefixes.
+    pub(crate) fn payload(&self) -> usize {
         match self {
-            Self::Whole { data, .. } => data.size(),
-            Self::Live(live) => live.data.size(),
+            Self::Whole { data, .. } => {
+                let mut framing = Framing::default();
+                data.iter().for_each(|chunk| framing.feed(chunk));
+                framing.payload()
+            }
+            Self::Live(live) => live.framing.payload(),
         }
     }
 

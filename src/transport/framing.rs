@@ -16,6 +16,8 @@ pub(crate) struct Framing {
     whole: usize,
     /// The greatest length that a prefix announced.
     longest: usize,
+    /// How many bytes came, without the prefixes.
+    payload: usize,
 }
 
 impl Framing {
@@ -27,6 +29,7 @@ impl Framing {
             rest = left;
             if self.due > 0 {
                 self.due -= taken.len();
+                self.payload += taken.len();
                 self.whole += usize::from(self.due == 0);
                 continue;
             }
@@ -51,6 +54,11 @@ impl Framing {
         self.longest
     }
 
+    /// How many bytes of messages came, without their prefixes.
+    pub(crate) fn payload(&self) -> usize {
+        self.payload
+    }
+
     /// How many messages came whole so far.
     pub(crate) fn whole(&self) -> usize {
         self.whole
@@ -60,6 +68,13 @@ impl Framing {
     pub(super) fn breaks_off(&self) -> bool {
         self.due > 0 || self.filled > 0
     }
+}
+
+/// How many bytes of messages the body holds, without their prefixes.
+pub(crate) fn payload(body: &[u8]) -> usize {
+    let mut framing = Framing::default();
+    framing.feed(body);
+    framing.payload()
 }
 
 /// The body is exactly one message with its gRPC prefix.
@@ -94,6 +109,8 @@ mod tests {
                 let whole = [8, 13].iter().filter(|end| length >= **end).count();
                 assert_eq!(framing.whole(), whole, "{length} bytes in frames of {size}");
                 assert_eq!(framing.goes_on(), length > 8, "{length} bytes in frames of {size}");
+                let payload = [length.saturating_sub(5), 3].into_iter().min();
+                assert_eq!(Some(framing.payload()), payload, "{length} bytes in frames of {size}");
                 let longest = if length < 5 { 0 } else { 3 };
                 assert_eq!(framing.longest(), longest, "{length} bytes in frames of {size}");
             }

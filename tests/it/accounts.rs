@@ -27,7 +27,7 @@ async fn a_crash_of_the_supervisor_actor_announces_the_end_of_the_links_it_takes
     let stage = stage(Config::builder()).await;
     let events = stage.supervisor.events();
     for round in 1..=3 {
-        assert!(stage.supervisor.wait_ready(LONG).await);
+        stage.supervisor.wait_ready(LONG).await.expect("Ready");
         echo(&stage.supervisor.channel(), "hello").await.expect("OK");
         let mut state = stage.supervisor.watch_state();
         state.mark_unchanged();
@@ -36,7 +36,7 @@ async fn a_crash_of_the_supervisor_actor_announces_the_end_of_the_links_it_takes
         state.changed().await.expect("the crash shows");
         assert_eq!(stage.supervisor.panics().struck().len(), round);
     }
-    assert!(stage.supervisor.wait_ready(LONG).await);
+    stage.supervisor.wait_ready(LONG).await.expect("Ready");
     stage.supervisor.shutdown(Duration::from_secs(1)).await;
     assert_eq!(left_open(events).await, BTreeSet::new());
 }

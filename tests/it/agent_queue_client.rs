@@ -38,7 +38,7 @@ async fn a_generated_client_retries_and_reconnects_by_itself() {
     stage.server.restart().await;
     queue.create_queue(Request::new(request)).await.expect("over the new link");
     assert_eq!(stage.server.arrivals().last().map(|arrival| arrival.connection), Some(2));
-    assert!(stage.supervisor.wait_ready(LONG).await);
+    stage.supervisor.wait_ready(LONG).await.expect("Ready");
 }
 
 /// The seed: `queue = PrivateAgentTasksQueue(); response = queue.create_queue("agent_001")`.

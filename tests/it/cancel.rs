@@ -18,7 +18,7 @@ async fn stage(script: impl Into<Script>, config: ConfigBuilder) -> (MemoryNetwo
     let network = MemoryNetwork::new();
     let server = ScriptedServer::builder().script(script).on_memory(&network, ADDRESS).await;
     let supervisor = supervise(&network, config);
-    assert!(supervisor.wait_ready(secs(1)).await);
+    supervisor.wait_ready(secs(1)).await.expect("Ready");
     (network, server, supervisor)
 }
 
@@ -50,7 +50,7 @@ async fn a_call_that_waits_for_a_link_is_forgotten_at_once() {
     calls.iter().for_each(tokio::task::JoinHandle::abort);
     assert!(gone(&supervisor).await <= ms(1));
     let server = ScriptedServer::on_memory(&network, ADDRESS).await;
-    assert!(supervisor.wait_ready(secs(30)).await);
+    supervisor.wait_ready(secs(30)).await.expect("Ready");
     tokio::time::sleep(secs(1)).await;
     assert_eq!(server.handled(), 0, "nothing of them was sent");
 }
@@ -253,6 +253,6 @@ async fn a_storm_of_cancelled_calls_does_not_kill_the_link_over_tcp_with_two_thr
     let target = server.target();
     let config = config().host(&*target.host).port(target.port).build().expect("valid");
     let supervisor = Supervisor::builder(config).seed(1).spawn();
-    assert!(supervisor.wait_ready(secs(10)).await);
+    supervisor.wait_ready(secs(10)).await.expect("Ready");
     storm(&server, &supervisor).await;
 }

@@ -252,6 +252,53 @@ async fn the_agent_outlives_an_outage() {
     assert_eq!(agent.summary().await["completed"], 2);
 }
 
+/// The log's choice of events, as sentences; colours only on a terminal, which a pipe is not.
+#[tokio::test]
+async fn people_are_told_of_an_outage_in_a_few_sentences_with_the_time_of_day() {
+    let desk = Desk::open().await;
+    let mut process = Command::new(env!("CARGO_BIN_EXE_tonic-supervisor"))
+        .args(["agent", "--queue", AGENT, "--", "cat"])
+        .env("TONIC_SUPERVISOR_GRPC_PORT", desk.port())
+        .env("RUST_LOG", "tonic_supervisor=info")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the command runs");
+    let said = Arc::<Mutex<Vec<String>>>::default();
+    let (lines, out) = (said.clone(), BufReader::new(process.stdout.take().expect("piped")));
+    let told = thread::spawn(move || out.lines().map_while(Result::ok).for_each(|line| lines.lock().push(line)));
+    let logged = thread::spawn({
+        let err = BufReader::new(process.stderr.take().expect("piped"));
+        move || err.lines().map_while(Result::ok).collect::<Vec<_>>()
+    });
+    let has_said = |text: &str| said.lock().iter().any(|line| line.contains(text));
+    let before = desk.submit("1").await;
+    desk.ended(&before).await;
+    desk.proxy.refuse(true).await;
+    desk.proxy.reset().await;
+    eventually("it goes on", || has_said("still not connected after ")).await;
+    desk.proxy.refuse(false).await;
+    eventually("its end", || has_said("connected again after ")).await;
+    let sent = Command::new("kill").args(["-TERM", &process.id().to_string()]).status().expect("kill");
+    assert!(sent.success());
+    told.join().expect("no panic");
+    let logged = logged.join().expect("no panic");
+    assert!(process.wait().expect("a child").success());
+    assert!(has_said("connection lost: ") && has_said(" done in "), "{said:?}");
+    for line in said.lock().iter() {
+        let (clock, text) = line.split_once("  ").expect("a time, and a text");
+        let digits = |range: std::ops::Range<usize>| clock[range].bytes().all(|byte| byte.is_ascii_digit());
+        assert!(
+            clock.len() == 20 && clock.ends_with('Z') && digits(0..4) && digits(11..13) && digits(17..19),
+            "{line}"
+        );
+        assert!(!text.contains(" -> ") && !text.contains("StateChanged") && !text.contains('\u{1b}'), "{line}");
+    }
+    let lost = logged.iter().find(|line| line.contains("connection lost")).expect("a line");
+    assert!(lost.contains(" WARN tonic_supervisor: connection lost") && !lost.contains('\u{1b}'), "{lost}");
+}
+
 #[tokio::test]
 async fn a_deleted_queue_ends_the_agent_with_exit_code_1() {
     let desk = Desk::open().await;

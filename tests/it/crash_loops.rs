@@ -33,7 +33,7 @@ async fn pain_19_an_endless_crash_loop_is_paced_announced_once_and_left_without_
         let announced = log.count(|fact| matches!(fact, Fact::IntensityReached { .. }));
         assert_eq!(announced, usize::from(calls_wait), "an idle channel's redials are too slow to be a storm");
         supervisor.panics().disarm();
-        assert!(supervisor.wait_ready(secs(13)).await, "without help");
+        supervisor.wait_ready(secs(13)).await.expect("without help");
         if let Some(waiting) = waiting {
             assert_eq!(waiting.await.expect("no panic").1.expect("it waited it out"), "x");
         }
@@ -48,7 +48,7 @@ async fn pain_19_a_request_actor_that_keeps_failing_is_restarted_once_a_second_a
     let _server = ScriptedServer::on_memory(&network, ADDRESS).await;
     let supervisor = supervise(&network, config().timeout(secs(3_600)));
     let log = Log::of(&supervisor);
-    assert!(supervisor.wait_ready(secs(1)).await);
+    supervisor.wait_ready(secs(1)).await.expect("Ready");
     supervisor.panics().arm(Child::Request, "Adopt", u32::MAX);
     supervisor.panics().arm(Child::Request, "Submit", 1);
     let call = start(&supervisor.channel(), "x", CallOptions::new());
@@ -84,7 +84,7 @@ async fn a_supervisor_actor_that_keeps_failing_goes_on_and_no_call_is_lost() {
     assert_eq!(log.count(|fact| matches!(fact, Fact::IntensityReached { .. })), 1);
     assert_eq!(supervisor.snapshot().calls_open, 51, "all still wait");
     supervisor.panics().disarm();
-    assert!(supervisor.wait_ready(ms(1_100)).await, "it comes back by itself");
+    supervisor.wait_ready(ms(1_100)).await.expect("it comes back by itself");
     for call in calls {
         assert_eq!(call.await.expect("no panic").1.expect("answered"), "x");
     }
@@ -99,7 +99,7 @@ async fn a_failure_of_the_supervisor_actor_shows_at_once_even_if_it_starts_over_
     let _server = ScriptedServer::on_memory(&network, ADDRESS).await;
     let supervisor = supervise(&network, config().intensity_restarts(0));
     let log = Log::of(&supervisor);
-    assert!(supervisor.wait_ready(secs(1)).await);
+    supervisor.wait_ready(secs(1)).await.expect("Ready");
     supervisor.panics().arm(Child::Supervisor, "ResetBackoff", 1);
     supervisor.reconnect_now();
     tokio::time::sleep(ms(1)).await;
@@ -109,7 +109,7 @@ async fn a_failure_of_the_supervisor_actor_shows_at_once_even_if_it_starts_over_
     assert_eq!(network.connections(), 0, "the link ends with the life that had it");
     tokio::time::sleep(ms(900)).await;
     assert_eq!(supervisor.state(), ConnectivityState::TransientFailure, "it rests for a second");
-    assert!(supervisor.wait_ready(ms(200)).await, "and comes back by itself");
+    supervisor.wait_ready(ms(200)).await.expect("and comes back by itself");
 }
 
 /// A user's actor that keeps what it is told of its children.

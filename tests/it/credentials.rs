@@ -192,7 +192,7 @@ async fn the_request_actors_panic_loses_no_call_that_waits_for_its_token() {
     let world = World::new().await;
     let (asked, hook) = counting(|_| Ok(token("t")));
     let supervisor = world.builder(world.config()).call_credentials(hook).spawn();
-    assert!(supervisor.wait_ready(SECOND).await);
+    supervisor.wait_ready(SECOND).await.expect("Ready");
     for message in ["CredentialsFetched", "Submit", "RoomFreed"] {
         let before = world.server.handled();
         supervisor.panics().arm(Child::Request, message, 1);
@@ -229,7 +229,7 @@ async fn shutdown_ends_calls_that_wait_for_their_token_at_once() {
     let world = World::new().await;
     let forever = |_| std::future::pending::<Result<MetadataMap, Status>>();
     let supervisor = world.builder(world.config()).call_credentials(forever).spawn();
-    assert!(supervisor.wait_ready(SECOND).await);
+    supervisor.wait_ready(SECOND).await.expect("Ready");
     let start = Instant::now();
     let ending = async {
         tokio::task::yield_now().await;

@@ -101,6 +101,34 @@ fn every_metric_is_described_with_its_kind() {
     assert_eq!(rows.collect::<BTreeSet<_>>(), metrics);
 }
 
+/// A table's unit, as the recorder is told it.
+fn told(unit: &str) -> &'static str {
+    match unit {
+        "s" => "Seconds",
+        "By" => "Bytes",
+        _ => "Count",
+    }
+}
+
+/// What is said to a recorder has the units of `docs/metrics.md`, metric for metric.
+#[test]
+fn every_metric_is_told_to_recorders_with_its_unit() {
+    let text = read("docs/metrics.md");
+    let rows = text.lines().filter_map(|line| {
+        let cells: Vec<_> = line.strip_prefix("| `")?.split('|').map(str::trim).collect();
+        let kind = cells.get(1).filter(|kind| ["counter", "gauge", "histogram"].contains(kind))?;
+        Some(format!("describe_{kind}!(\"{}\",Unit::{},", cells[0].trim_end_matches('`'), told(cells[2])))
+    });
+    let sources = [
+        "src/telemetry/described.rs",
+        "src/agent_queue/server/budget.rs",
+        "src/bin/tonic-supervisor/serve/connections.rs",
+    ];
+    let source: String = sources.map(read).concat().split_whitespace().collect();
+    let missing: Vec<_> = rows.filter(|row| !source.contains(row)).collect();
+    assert!(missing.is_empty(), "{missing:#?}");
+}
+
 /// README, changelog and everything in `docs/`, as paths in the package.
 fn pages() -> Vec<String> {
     let (mut pages, mut folders) = (vec![], vec!["docs".to_owned()]);

@@ -360,7 +360,8 @@ async fn a_dropped_call_is_reset_on_the_wire_at_once() {
     drop(stream);
     assert_eq!(timed(stage.server.given_up(2)).await.0, Duration::ZERO);
     assert_eq!(stage.supervisor.snapshot().calls_open, 0);
-    assert!(stage.supervisor.wait_ready(LONG).await && stage.server.connections() == 1, "the link is none the worse");
+    stage.supervisor.wait_ready(LONG).await.expect("Ready");
+    assert_eq!(stage.server.connections(), 1, "the link is none the worse");
 }
 
 #[tokio::test(start_paused = true)]

@@ -33,7 +33,7 @@ async fn pain_04_state_can_be_seen_kill_and_restart_while_idle() {
     let supervisor = supervise(&network, config());
     let mut events = Events::of(&supervisor).await;
     assert_eq!((events.snapshot.state, events.snapshot.incarnation), (ConnectivityState::Idle, Incarnation(0)));
-    assert!(supervisor.wait_ready(PATIENCE).await);
+    supervisor.wait_ready(PATIENCE).await.expect("Ready");
     echo(&supervisor.channel(), CallOptions::new()).await.expect("the server echoes");
     settle().await;
     let first = ["StateChanged", "DialStarted", "LinkEstablished", "StateChanged", "BackoffReset"];
@@ -117,9 +117,10 @@ async fn the_state_can_be_watched_and_awaited() {
     let supervisor = supervise(&network, config());
     let mut watch = supervisor.watch_state();
     let began = tokio::time::Instant::now();
-    assert!(!supervisor.wait_ready(secs(2)).await);
+    let why = supervisor.wait_ready(secs(2)).await.expect_err("the dial takes 3 s");
+    assert_eq!((why.now.state, why.waited.as_secs()), (Connecting, 2));
     assert_time(began.elapsed(), secs(2));
-    assert!(supervisor.wait_ready(secs(2)).await);
+    supervisor.wait_ready(secs(2)).await.expect("Ready");
     assert_time(began.elapsed(), secs(3));
     assert_eq!((supervisor.state(), *watch.borrow_and_update()), (Ready, Ready));
     echo(&supervisor.channel(), CallOptions::new()).await.expect("the link is proven");
@@ -127,8 +128,32 @@ async fn the_state_can_be_watched_and_awaited() {
     watch.changed().await.expect("the supervisor lives");
     assert_eq!(*watch.borrow_and_update(), TransientFailure);
     supervisor.shutdown(secs(0)).await;
-    assert!(!supervisor.wait_ready(PATIENCE).await, "false at once");
+    let why = supervisor.wait_ready(PATIENCE).await.expect_err("at once");
+    assert_eq!((why.now.state, why.waited), (Shutdown, secs(0)));
     assert_eq!(*watch.borrow_and_update(), Shutdown);
+}
+
+/// A program that waits for its server, and says what its person should do.
+#[tokio::test(start_paused = true)]
+async fn a_wait_for_ready_that_is_given_up_says_why_and_what_to_do() {
+    let network = MemoryNetwork::new();
+    network.dial_takes(secs(3));
+    let supervisor = supervise(&network, config());
+    let why = supervisor.wait_ready(secs(1)).await.expect_err("the dial takes 3 s").to_string();
+    let expected = "the channel to server:50051 is not ready after 1.0 s, but CONNECTING: no dial has failed yet, so \
+                    the first one is under way: wait for longer";
+    assert_eq!(why, expected);
+
+    let supervisor = supervise(&MemoryNetwork::new(), config());
+    let why = supervisor.wait_ready(ms(500)).await.expect_err("there is no server").to_string();
+    let refused = "the channel to server:50051 is not ready after 500 ms, but TRANSIENT_FAILURE: ";
+    assert!(why.starts_with(refused) && why.contains("connection refused. 1 dial so far, the next in "), "{why}");
+    assert!(why.ends_with(" ms. Check that the server runs there; dialling goes on, and calls wait for it"), "{why}");
+
+    supervisor.shutdown(secs(0)).await;
+    let error = supervisor.wait_ready(secs(10)).await.expect_err("shut down");
+    let expected = "the channel to server:50051 is shut down, and will not be ready again: spawn another";
+    assert_eq!((error.to_string(), format!("{error:?}")), (expected.into(), expected.into()), "as main prints it");
 }
 
 /// Decisions 2 and 3: while a GOAWAY'd link drains, the channel is Connecting, then Ready again; its call finishes there.
@@ -189,7 +214,7 @@ async fn raw(settings: &[(u16, u32)]) -> (RawPeer, RawLink, tonic_supervisor::Su
     let supervisor = supervise(&network, config());
     let mut link = peer.accept().await;
     link.send_settings(settings).await;
-    assert!(supervisor.wait_ready(PATIENCE).await);
+    supervisor.wait_ready(PATIENCE).await.expect("Ready");
     (peer, link, supervisor)
 }
 
@@ -302,7 +327,7 @@ async fn the_event_stream_ends_after_closed_also_for_who_comes_later() {
     let network = MemoryNetwork::new();
     let _server = ScriptedServer::on_memory(&network, ADDRESS).await;
     let supervisor = supervise(&network, config());
-    assert!(supervisor.wait_ready(PATIENCE).await);
+    supervisor.wait_ready(PATIENCE).await.expect("Ready");
     let mut events = Events::of(&supervisor).await;
     supervisor.shutdown(secs(1)).await;
     while events.next().await.is_some() {}
@@ -320,7 +345,7 @@ async fn neither_a_mailbox_nor_an_event_stream_keeps_the_supervisor_alive() {
     let network = MemoryNetwork::new();
     let server = ScriptedServer::on_memory(&network, ADDRESS).await;
     let supervisor = supervise(&network, config());
-    assert!(supervisor.wait_ready(PATIENCE).await);
+    supervisor.wait_ready(PATIENCE).await.expect("Ready");
     let (mailbox, mut events) = (supervisor.mailbox(), Events::of(&supervisor).await);
     let channel = supervisor.channel();
     drop(supervisor);

@@ -32,7 +32,7 @@ async fn ready(script: impl Into<Script>, config: tonic_supervisor::ConfigBuilde
     let network = MemoryNetwork::new();
     let server = ScriptedServer::builder().script(script).on_memory(&network, ADDRESS).await;
     let supervisor = supervise(&network, config);
-    assert!(supervisor.wait_ready(PATIENCE).await);
+    supervisor.wait_ready(PATIENCE).await.expect("Ready");
     (server, supervisor)
 }
 
@@ -242,7 +242,7 @@ async fn pain_09_server_is_back_and_nobody_waits_out_a_long_backoff() {
         let (_network, server, supervisor) = after_ten_minutes(seed).await;
         server.restart().await;
         let back = Instant::now();
-        assert!(supervisor.wait_ready(PATIENCE).await);
+        supervisor.wait_ready(PATIENCE).await.expect("Ready");
         assert!(back.elapsed() <= secs(12), "{:?}", back.elapsed());
 
         let (_network, server, supervisor) = after_ten_minutes(seed).await;
@@ -261,7 +261,7 @@ async fn pain_09_server_is_back_and_nobody_waits_out_a_long_backoff() {
         server.restart().await;
         let back = Instant::now();
         supervisor.reconnect_now();
-        assert!(supervisor.wait_ready(PATIENCE).await);
+        supervisor.wait_ready(PATIENCE).await.expect("Ready");
         assert_time(back.elapsed(), Duration::ZERO);
     }
 }

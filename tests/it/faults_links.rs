@@ -200,7 +200,7 @@ async fn pain_30_one_connection_saturates_and_calls_wait_their_turn() {
     let slow = Script::delay(ms(200));
     let server = ScriptedServer::builder().max_concurrent_streams(100).script(slow).on_memory(&network, ADDRESS).await;
     let supervisor = supervise(&network, config());
-    assert!(supervisor.wait_ready(PATIENCE).await);
+    supervisor.wait_ready(PATIENCE).await.expect("Ready");
     let calls = echoes(&supervisor.channel(), CallOptions::new(), 500);
     settle().await;
     let snapshot = supervisor.snapshot();
@@ -219,7 +219,7 @@ async fn pain_30_a_peer_that_allows_no_stream_is_ready_and_calls_end_at_their_de
     let network = MemoryNetwork::new();
     let server = ScriptedServer::builder().max_concurrent_streams(0).on_memory(&network, ADDRESS).await;
     let supervisor = supervise(&network, config());
-    assert!(supervisor.wait_ready(PATIENCE).await);
+    supervisor.wait_ready(PATIENCE).await.expect("Ready");
     let mut calls = Vec::new();
     for time in [100, 700, 5_000] {
         calls.extend(echoes(&supervisor.channel(), CallOptions::new().timeout(ms(time)), 20));
@@ -240,7 +240,7 @@ async fn pain_30_a_peer_without_progress_hangs_no_call_past_its_deadline() {
     let few = ScriptedServer::builder().max_concurrent_streams(3).script(Script::hang());
     let server = few.on_memory(&network, ADDRESS).await;
     let supervisor = supervise(&network, config().max_retry_attempts(0));
-    assert!(supervisor.wait_ready(PATIENCE).await);
+    supervisor.wait_ready(PATIENCE).await.expect("Ready");
     let calls = echoes(&supervisor.channel(), CallOptions::new().timeout(secs(2)), 50);
     for (n, (took, answer)) in join(calls).await.into_iter().enumerate() {
         assert_time(took, secs(2));
@@ -319,7 +319,7 @@ async fn pain_25_keepalive_silently_off_pings_are_counted() {
     let network = MemoryNetwork::new();
     let peer = RawPeer::on_memory(&network, ADDRESS).await.echo();
     let supervisor = supervise(&network, pinging(config(), secs(1)));
-    assert!(supervisor.wait_ready(PATIENCE).await);
+    supervisor.wait_ready(PATIENCE).await.expect("Ready");
     tokio::time::sleep(ms(20_500)).await;
     let pings = peer.pings();
     assert_eq!(pings.len(), 20);
@@ -332,7 +332,7 @@ async fn pain_25_keepalive_silently_off_pings_are_counted() {
     let peer = RawPeer::on_memory(&network, ADDRESS).await.echo();
     let silent = pinging(config(), secs(1)).keepalive_permit_without_calls(false);
     let supervisor = supervise(&network, silent);
-    assert!(supervisor.wait_ready(PATIENCE).await);
+    supervisor.wait_ready(PATIENCE).await.expect("Ready");
     assert!(echo(&supervisor.channel(), CallOptions::new()).await.is_ok());
     tokio::time::sleep(secs(20)).await;
     assert!(peer.pings().is_empty());

@@ -65,7 +65,7 @@ async fn a_drained_link_whose_goodbye_cannot_be_written_is_cut() {
     // Keepalive would find out, where it may ask.
     let supervisor = supervise(&network, config().keepalive_permit_without_calls(false));
     let log = Log::of(&supervisor);
-    assert!(supervisor.wait_ready(secs(1)).await);
+    supervisor.wait_ready(secs(1)).await.expect("Ready");
     network.freeze_all();
     // More than the wire holds.
     let text = "x".repeat(400_000);
@@ -86,7 +86,7 @@ async fn a_dead_link_on_which_calls_wait_for_room_is_found_out() {
     let config = config().keepalive_time(secs(30)).keepalive_timeout(secs(5)).keepalive_permit_without_calls(false);
     let supervisor = supervise(&network, config);
     let log = Log::of(&supervisor);
-    assert!(supervisor.wait_ready(secs(1)).await);
+    supervisor.wait_ready(secs(1)).await.expect("Ready");
     network.freeze_all();
     server.kill().await;
     let _server = ScriptedServer::on_memory(&network, ADDRESS).await;

@@ -135,7 +135,7 @@ async fn a_call_with_too_many_fields_of_metadata_ends_alone_and_unsent() {
 async fn a_head_above_the_peers_limit_ends_unsent_and_costs_no_other_call() {
     let (_server, supervisor) = real().await;
     let channel = supervisor.channel();
-    assert!(supervisor.wait_ready(secs(10)).await);
+    supervisor.wait_ready(secs(10)).await.expect("Ready");
     let others: Vec<_> = (0..4)
         .map(|_| {
             let channel = channel.clone();
@@ -240,7 +240,7 @@ async fn a_call_that_every_link_excludes_ends_by_policy_with_the_goaways_words()
             let network = MemoryNetwork::new();
             let peer = excluding(&network, code).await;
             let supervisor = supervise(&network, config());
-            assert!(supervisor.wait_ready(secs(1)).await);
+            supervisor.wait_ready(secs(1)).await.expect("Ready");
             let began = Instant::now();
             let status = say(&supervisor.channel(), "x", options).await.expect_err("excluded each time");
             let report = report(&status);
@@ -311,7 +311,7 @@ async fn an_excluded_call_goes_behind_those_that_wait() {
     });
     let supervisor = supervise(&network, config());
     let channel = supervisor.channel();
-    assert!(supervisor.wait_ready(secs(1)).await);
+    supervisor.wait_ready(secs(1)).await.expect("Ready");
     let poison = start(&channel, "poison", CallOptions::new());
     let good: Vec<_> = (0..20).map(|_| start(&channel, "good", CallOptions::new())).collect();
     for (_, answer) in join(good).await {

@@ -22,7 +22,7 @@ async fn linked(config: ConfigBuilder) -> (Supervisor, RawPeer, RawLink) {
     let supervisor = supervise(&network, config);
     let mut link = peer.accept().await;
     link.acknowledge_pings(false).send_settings(&[]).await;
-    assert!(supervisor.wait_ready(secs(1)).await);
+    supervisor.wait_ready(secs(1)).await.expect("Ready");
     (supervisor, peer, link)
 }
 

@@ -95,7 +95,7 @@ async fn pain_18_a_peer_that_never_answers_blocks_no_actor() {
     network.black_hole(false);
     tokio::time::sleep(secs(21)).await;
     supervisor.reconnect_now();
-    bounded("Ready", supervisor.wait_ready(secs(5))).await;
+    bounded("Ready", supervisor.wait_ready(secs(5))).await.expect("Ready");
     assert!(asked.elapsed() <= secs(23));
     let (took, ()) = timed(supervisor.shutdown(secs(1))).await;
     assert!(took <= secs(1) + ms(102), "the shutdown took {took:?}");
@@ -136,7 +136,7 @@ async fn a_hundred_thousand_calls_at_once_on_a_ready_channel_over_tcp_are_all_an
     let target = server.target();
     let config = Config::builder().host(&*target.host).port(target.port).timeout(secs(600)).build().expect("valid");
     let supervisor = Supervisor::builder(config).spawn();
-    assert!(supervisor.wait_ready(secs(30)).await);
+    supervisor.wait_ready(secs(30)).await.expect("Ready");
     let channel = supervisor.channel();
     let mut calls = JoinSet::new();
     for _ in 0..CALLS {

@@ -1,4 +1,4 @@
-//! Listens to the log lines of this thread. On a current-thread runtime these are all that the supervisor writes.
+//! Listens to the log lines of this thread, and knows the spans that they stand in. On a current-thread runtime these are all that the supervisor writes.
 
 use std::{
     collections::BTreeMap,
@@ -16,6 +16,10 @@ use tracing::{
 #[derive(Clone, Debug)]
 pub(crate) struct Line {
     pub(crate) level: Level,
+    /// What filters go by.
+    pub(crate) target: String,
+    /// The spans that it stands in, the innermost last.
+    pub(crate) spans: Vec<&'static str>,
     pub(crate) fields: BTreeMap<&'static str, String>,
 }
 
@@ -41,7 +45,7 @@ impl Log {
     pub(crate) fn listen() -> Self {
         LazyLock::force(&SECOND);
         let lines = Arc::default();
-        let listener = Listener { lines: Arc::clone(&lines) };
+        let listener = Listener { lines: Arc::clone(&lines), ..Listener::default() };
         Self { lines, _listening: tracing::subscriber::set_default(listener) }
     }
 
@@ -55,6 +59,16 @@ impl Log {
 #[derive(Default)]
 struct Listener {
     lines: Arc<Mutex<Vec<Line>>>,
+    /// The names of all spans, by their ids.
+    spans: Mutex<Vec<&'static str>>,
+    /// Those that are entered now.
+    entered: Mutex<Vec<u64>>,
+}
+
+impl Listener {
+    fn name(&self, id: u64) -> &'static str {
+        self.spans.lock().expect("no reader panics")[usize::try_from(id).expect("few") - 1]
+    }
 }
 
 impl Subscriber for Listener {
@@ -62,8 +76,10 @@ impl Subscriber for Listener {
         true
     }
 
-    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
-        span::Id::from_u64(1)
+    fn new_span(&self, span: &span::Attributes<'_>) -> span::Id {
+        let mut spans = self.spans.lock().expect("no reader panics");
+        spans.push(span.metadata().name());
+        span::Id::from_u64(spans.len() as u64)
     }
 
     fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
@@ -71,14 +87,27 @@ impl Subscriber for Listener {
     fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
 
     fn event(&self, event: &Event<'_>) {
-        let mut line = Line { level: *event.metadata().level(), fields: BTreeMap::new() };
+        let entered = self.entered.lock().expect("no reader panics");
+        let spans = match (event.is_contextual(), event.parent()) {
+            (true, _) => entered.iter().map(|id| self.name(*id)).collect(),
+            (false, parent) => parent.map(|id| self.name(id.into_u64())).into_iter().collect(),
+        };
+        let (level, target) = (*event.metadata().level(), event.metadata().target().to_owned());
+        let mut line = Line { level, target, spans, fields: BTreeMap::new() };
         event.record(&mut line);
         self.lines.lock().expect("no reader panics").push(line);
     }
 
-    fn enter(&self, _: &span::Id) {}
+    fn enter(&self, id: &span::Id) {
+        self.entered.lock().expect("no reader panics").push(id.into_u64());
+    }
 
-    fn exit(&self, _: &span::Id) {}
+    fn exit(&self, id: &span::Id) {
+        let mut entered = self.entered.lock().expect("no reader panics");
+        if let Some(at) = entered.iter().rposition(|entered| *entered == id.into_u64()) {
+            entered.remove(at);
+        }
+    }
 }
 
 impl Visit for Line {

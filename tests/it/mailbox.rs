@@ -262,7 +262,7 @@ async fn after_shutdown_it_answers_cancelled_and_calls_it_had_are_answered_too()
 async fn it_does_not_keep_the_supervisor_alive_and_answers_when_that_is_gone() {
     let Stage { server, supervisor, .. } = stage(Config::builder()).await;
     let (mailbox, events) = (supervisor.mailbox(), Events::of(&supervisor));
-    assert!(supervisor.wait_ready(LONG).await);
+    supervisor.wait_ready(LONG).await.expect("Ready");
     drop(supervisor);
     events.first(|fact| matches!(fact, Fact::Closed { cause: None })).await;
     shut_down(call!(mailbox, UnaryCall::new, ECHO, &"a".to_owned()).expect("an answer"));
@@ -296,7 +296,7 @@ async fn the_order_of_arrival_is_kept_over_parking() {
 async fn the_order_of_arrival_is_kept_while_calls_come_and_go_at_once() {
     let stage = stage(Config::builder().max_in_flight(3)).await;
     let mailbox = stage.supervisor.mailbox();
-    assert!(stage.supervisor.wait_ready(LONG).await);
+    stage.supervisor.wait_ready(LONG).await.expect("Ready");
     let mut answers = Vec::new();
     for n in 0..5_000 {
         answers.push(send(&mailbox, &n.to_string(), CallOptions::new()));

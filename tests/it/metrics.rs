@@ -32,7 +32,7 @@ fn record<F: Future<Output = ()>>(scene: impl FnOnce() -> F) -> Recorded {
     recorded.into_iter().map(|(key, _, _, value)| entry((key, value))).collect()
 }
 
-const TARGET: &str = "grpc.target=server:50051";
+const TARGET: &str = "grpc.target=dns:///server:50051";
 const METHOD: &str = "grpc.method=test.Echo/Say,";
 
 /// A Ready supervisor and its server.
@@ -47,7 +47,7 @@ impl Scene {
         let network = MemoryNetwork::new();
         let server = ScriptedServer::on_memory(&network, ADDRESS).await;
         let supervisor = supervise(&network, config);
-        assert!(supervisor.wait_ready(PATIENCE).await);
+        supervisor.wait_ready(PATIENCE).await.expect("Ready");
         Self { network, server, supervisor }
     }
 
@@ -86,15 +86,84 @@ fn calls_and_attempts_are_counted_under_grpcs_names() {
     assert_eq!(of("grpc.client.attempt.duration", "grpc.status=UNAVAILABLE").len(), 3);
     assert_eq!(of("grpc.client.attempt.duration", "grpc.status=OK").len(), 1);
     assert_eq!(of("grpc.client.attempt.duration", "grpc.status=NOT_FOUND").len(), 1);
-    // "hello" as a message is 7 bytes, and gRPC's prefix has 5.
-    assert_eq!(of("grpc.client.attempt.sent_total_compressed_message_size", "grpc.status=OK"), [12.0]);
-    assert_eq!(of("grpc.client.attempt.rcvd_total_compressed_message_size", "grpc.status=OK"), [12.0]);
+    // "hello" as a message is 7 bytes; gRPC's prefix of 5 does not count (A66).
+    assert_eq!(of("grpc.client.attempt.sent_total_compressed_message_size", "grpc.status=OK"), [7.0]);
+    assert_eq!(of("grpc.client.attempt.rcvd_total_compressed_message_size", "grpc.status=OK"), [7.0]);
     assert_eq!(of("grpc.client.attempt.rcvd_total_compressed_message_size", "grpc.status=NOT_FOUND"), [0.0]);
     seconds_of(of("grpc.client.call.duration", "grpc.status=OK"), &[3.0]);
     seconds_of(of("grpc.client.call.duration", "grpc.status=NOT_FOUND"), &[0.0]);
     assert_eq!(of("grpc.client.call.retries", ""), [2.0], "zeroes are not recorded");
     assert_eq!(of("grpc.client.call.transparent_retries", ""), [1.0]);
     seconds_of(of("grpc.client.call.retry_delay", ""), &[3.0]);
+}
+
+/// Whoever draws a rate of failures needs them at 0 before the first.
+#[test]
+fn what_can_be_counted_is_there_at_0_when_a_supervisor_is_spawned() {
+    let recorded = record(|| async {
+        Scene::of(config()).await;
+    });
+    for (name, label, values) in [
+        ("grpc.subchannel.connection_attempts_failed", "", &[""][..]),
+        ("tonic_supervisor.keepalive.lost", "", &[""]),
+        ("tonic_supervisor.retries.throttled", "", &[""]),
+        ("tonic_supervisor.intensity.reached", "", &[""]),
+        ("tonic_supervisor.calls.waiting", "", &[""]),
+        ("tonic_supervisor.calls.shed", "reason=", &["too_many_calls", "too_many_bytes"]),
+        ("tonic_supervisor.child.failures", "child=", &["supervisor", "connection", "request"]),
+        ("tonic_supervisor.handlers.slow", "child=", &["supervisor", "connection", "request"]),
+        ("tonic_supervisor.messages.stale", "message=", &["LinkUp", "LinkProven", "GoAwayReceived", "CallsWaiting"]),
+        ("tonic_supervisor.goaways", "code=", &["NO_ERROR", "ENHANCE_YOUR_CALM", "UNKNOWN_ERROR_CODE"]),
+        ("grpc.subchannel.disconnections", "grpc.disconnect_error=", &["GOAWAY NO_ERROR", "socket error", "unknown"]),
+    ] {
+        for label_value in values {
+            assert_eq!(value(&recorded, name, &format!("{label}{label_value}")), [0.0], "{name} {label_value}");
+        }
+    }
+}
+
+/// The unit and the meaning reach whatever recorder is installed.
+#[test]
+fn every_metric_that_is_recorded_has_a_unit_and_a_description() {
+    let recorder = DebuggingRecorder::new();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
+    let scene = async {
+        let scene = Scene::of(config()).await;
+        scene
+            .server
+            .script(Script::sequence(vec![Answer::status(Code::Unavailable), Answer::reset(7)], Answer::echo()));
+        scene.call(CallOptions::new()).await.expect("an echo");
+    };
+    metrics::with_local_recorder(&recorder, || runtime.expect("a runtime").block_on(scene));
+    let recorded = recorder.snapshotter().snapshot().into_vec();
+    assert!(recorded.len() > 50, "{}", recorded.len());
+    for (key, unit, description, _) in recorded {
+        assert!(unit.is_some() && description.is_some(), "{}", key.key().name());
+    }
+}
+
+/// A stranger who chooses the names of methods, behind a proxy say, makes nothing grow: not the
+/// metrics, not the log.
+#[test]
+fn past_1000_methods_a_channel_remembers_no_more_of_them() {
+    let log = Log::listen();
+    let recorded = record(|| async {
+        let scene = Scene::of(config()).await;
+        let mut grpc = tonic::client::Grpc::new(scene.supervisor.channel());
+        for n in 0..1_500 {
+            let path = format!("/test.Echo/M{n}").parse().expect("a path");
+            grpc.ready().await.expect("ready");
+            let answer = grpc.unary(tonic::Request::new("hello".to_owned()), path, tonic_prost::ProstCodec::default());
+            let answer: Result<tonic::Response<String>, tonic::Status> = answer.await;
+            answer.expect("served like any other");
+        }
+    });
+    let started: Vec<_> = recorded.iter().filter(|(key, _)| key.starts_with("grpc.client.attempt.started{")).collect();
+    assert_eq!(started.len(), 1_001);
+    assert_eq!(value(&recorded, "grpc.client.attempt.started", "grpc.method=other"), [500.0]);
+    assert_eq!(value(&recorded, "grpc.client.attempt.started", "grpc.method=test.Echo/M999"), [1.0]);
+    assert_eq!(log.saying("nobody said whether this method is unary").len(), 1_000);
+    assert_eq!(log.saying("1000 methods were called").len(), 1, "it is said once");
 }
 
 /// A94: a link that is lost, dials that fail, a link that goes away, a link whose peer falls silent.
@@ -192,7 +261,7 @@ async fn pain_29_blind_operation_an_outage_of_ten_minutes_is_at_most_ten_warning
     let server = ScriptedServer::on_memory(&network, ADDRESS).await;
     let steady = config().reconnect_initial_backoff(secs(10)).reconnect_jitter(0.0);
     let supervisor = supervise(&network, steady);
-    assert!(supervisor.wait_ready(PATIENCE).await);
+    supervisor.wait_ready(PATIENCE).await.expect("Ready");
     server.kill().await;
     tokio::time::sleep(secs(600)).await;
     server.restart().await;

@@ -104,7 +104,7 @@ async fn survives(child: Child, message: &'static str) {
     tokio::time::sleep(ms(200)).await;
     server.restart().await;
     tokio::time::sleep(ms(800)).await;
-    assert!(supervisor.wait_ready(secs(5)).await, "Ready again by itself");
+    supervisor.wait_ready(secs(5)).await.expect("Ready again by itself");
     let ended = traffic.stop().await;
     assert!(ended.len() >= 400, "{} calls", ended.len());
     for (took, answer) in ended {
@@ -194,7 +194,7 @@ async fn pain_16_twenty_panics_of_the_connection_actor_in_ten_seconds_leave_ever
     let config = config.reconnect_stable_after(ms(100)).retry_throttle_enabled(false);
     let supervisor = supervise(&network, config);
     let log = Log::of(&supervisor);
-    assert!(supervisor.wait_ready(secs(1)).await);
+    supervisor.wait_ready(secs(1)).await.expect("Ready");
     let traffic = Traffic::of(&supervisor);
     for message in ["Noticed", "Ended", "Dialled", "StableDue"].into_iter().cycle().take(20) {
         supervisor.panics().arm(Child::Connection, message, 1);
@@ -204,7 +204,7 @@ async fn pain_16_twenty_panics_of_the_connection_actor_in_ten_seconds_leave_ever
         }
         tokio::time::sleep(ms(500)).await;
     }
-    assert!(supervisor.wait_ready(secs(5)).await);
+    supervisor.wait_ready(secs(5)).await.expect("Ready");
     assert_eq!(supervisor.panics().struck().len(), 20);
     let ended = traffic.stop().await;
     assert!(ended.len() >= 1_900);

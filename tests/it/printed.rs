@@ -3,7 +3,7 @@
 
 use crate::{
     log,
-    rig::{ADDRESS, Log, config, ms, report, say, secs, supervise},
+    rig::{ADDRESS, Log, config, ms, report, say, secs, start, supervise},
 };
 use futures::future::BoxFuture;
 use std::{
@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tonic::Code;
 use tonic_supervisor::{
     CallOptions, DialFailure, DialStep, Fact, Supervisor,
-    testing::{Frame, MemoryNetwork, RawPeer},
+    testing::{Frame, MemoryNetwork, RawPeer, Script, ScriptedServer},
     transport::{BoxedIo, Connector, Target},
 };
 
@@ -85,6 +85,22 @@ async fn a_peers_words_reach_reports_events_and_log_as_one_harmless_line() {
     assert_all_harmless(&events, &lines);
 }
 
+/// tonic prints a status's source by its `Debug`, and so does `main` that returns the error.
+#[tokio::test(start_paused = true)]
+async fn a_printed_status_ends_with_its_report_in_words() {
+    let network = MemoryNetwork::new();
+    let server = ScriptedServer::on_memory(&network, ADDRESS).await;
+    server.script(Script::always(Code::Unavailable));
+    let supervisor = supervise(&network, config().max_retry_attempts(1));
+    let status = say(&supervisor.channel(), "hello", CallOptions::new()).await.expect_err("UNAVAILABLE");
+    let story = report(&status).to_string();
+    assert!(story.starts_with("test.Echo/Say ended after 2 attempts in 1.0"), "{story}");
+    for printed in [format!("{status}"), format!("{status:?}")] {
+        assert!(printed.contains(&story), "{printed}");
+        assert!(!printed.contains("CallReport"), "{printed}");
+    }
+}
+
 /// Fails with whatever it was given, before a link or on it.
 struct Rude(DialStep);
 
@@ -139,6 +155,65 @@ async fn a_connectors_words_reach_calls_events_and_log_as_one_harmless_line() {
         }
         assert_all_harmless(&events, &lines);
     }
+}
+
+/// ractor runs each actor in a span `Actor{id=..}`, which says nothing to users; and what they filter
+/// by is the crate's name, not the file that a line stands in.
+#[tokio::test(start_paused = true)]
+async fn log_lines_have_one_target_and_stand_in_no_actors_span() {
+    let (network, lines) = (MemoryNetwork::new(), log::Log::listen());
+    let server = ScriptedServer::on_memory(&network, ADDRESS).await;
+    let supervisor =
+        supervise(&network, config().queue_max_calls(1).retry_throttle_floor(0.1).retry_throttle_ratio(0.0));
+    let channel = supervisor.channel();
+    say(&channel, "hello", CallOptions::new()).await.expect("an echo");
+    server.script(Script::always(Code::Unavailable));
+    say(&channel, "hello", CallOptions::new()).await.expect_err("one retry, then the throttle");
+    server.kill().await;
+    tokio::time::sleep(secs(30)).await;
+    server.restart().await;
+    supervisor.wait_ready(secs(100)).await.expect("Ready");
+    server.goaway().await;
+    server.script(Script::hang());
+    let open = start(&channel, "hello", CallOptions::new());
+    server.arrived(4).await;
+    say(&channel, "hello", CallOptions::new()).await.expect_err("no room");
+    supervisor.shutdown(secs(0)).await;
+    open.await.expect("no panic").1.expect_err("shut down");
+    for text in ["connected", "retry scheduled", "retry throttled", "connection lost", "still not connected"]
+        .into_iter()
+        .chain(["connected again", "the peer sent GOAWAY", "call refused", "draining", "closed"])
+    {
+        assert!(!lines.saying(text).is_empty(), "{text}");
+    }
+    let elsewhere = ["ractor", "h2", "tonic", "tokio", "mio"];
+    let ours = lines
+        .saying("")
+        .into_iter()
+        .filter(|line| !elsewhere.iter().any(|name| line.target.starts_with(&format!("{name}::"))));
+    for line in ours {
+        assert_eq!((line.target.as_str(), line.spans.as_slice()), ("tonic_supervisor", &[][..]), "{line:?}");
+    }
+}
+
+/// What refuses a call is a warning: the queue is full. A caller that goes on asking is one line,
+/// two, four...
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_refused_calls_is_a_few_warnings() {
+    let (network, lines) = (MemoryNetwork::new(), log::Log::listen());
+    let server = ScriptedServer::on_memory(&network, ADDRESS).await;
+    server.script(Script::hang());
+    let supervisor = supervise(&network, config().queue_max_calls(1));
+    let channel = supervisor.channel();
+    let _open = start(&channel, "hello", CallOptions::new());
+    server.arrived(1).await;
+    for _ in 0..1_000 {
+        say(&channel, "hello", CallOptions::new()).await.expect_err("no room");
+    }
+    let refused = lines.saying("call refused: the waiting room is full: queue.max_calls calls are open");
+    let told: Vec<_> = refused.iter().map(|line| (line.level, line.field("times").to_owned())).collect();
+    let expected = (0..10).map(|n| (tracing::Level::WARN, (1_u64 << n).to_string()));
+    assert_eq!(told, expected.collect::<Vec<_>>());
 }
 
 /// Hundreds of GOAWAYs and of throttled retries are as many events, and a few lines.

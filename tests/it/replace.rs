@@ -25,7 +25,7 @@ impl World {
         let server = ScriptedServer::on_memory(&network, "queue:1").await;
         let config = Config::builder().host("queue").port(1).build().expect("valid");
         let supervisor = Supervisor::builder(config).connector(network.connector()).spawn();
-        assert!(supervisor.wait_ready(SECOND).await);
+        supervisor.wait_ready(SECOND).await.expect("Ready");
         network.dial_takes(SECOND);
         Self { network, server, supervisor }
     }

@@ -110,7 +110,7 @@ fn the_end_answers_everything(threads: usize, in_background: bool) {
     let (mut other_home, waiting) = Home::of(&nowhere, config(), threads, in_background);
 
     callers.block_on(async {
-        assert!(supervisor.wait_ready(SOON).await);
+        supervisor.wait_ready(SOON).await.expect("Ready");
         let mut calls = Vec::new();
         let mut make = |what: &'static str, supervisor: &Supervisor| {
             let channel = supervisor.channel();
@@ -164,7 +164,7 @@ fn the_end_answers_everything(threads: usize, in_background: bool) {
         })
         .await;
         assert_eq!(soon("the loop over links", subscribing).await.expect("no panic"), None);
-        assert!(!soon("wait_ready", hoping).await.expect("no panic"));
+        assert!(soon("wait_ready", hoping).await.expect("no panic").is_err());
         for ended in [&supervisor, &waiting] {
             assert_eq!(ended.state(), ConnectivityState::Shutdown);
             assert_eq!((ended.snapshot().calls_open, *ended.watch_incarnation().borrow()), (0, None));
@@ -176,7 +176,7 @@ fn the_end_answers_everything(threads: usize, in_background: bool) {
             assert_gone("a late call of a client", &late.expect_err("nobody is there"));
             soon("shutdown", ended.shutdown(HOUR)).await;
             soon("closed", ended.closed()).await;
-            assert!(!soon("wait_ready", ended.wait_ready(HOUR)).await);
+            assert!(soon("wait_ready", ended.wait_ready(HOUR)).await.is_err());
         }
         drop((supervisor, waiting));
     });
@@ -260,6 +260,16 @@ fn handles_and_calls_may_be_dropped_anywhere_before_and_after_the_end_of_the_run
 
 // --- no runtime at all -----------------------------------------------------------------------------------------------
 
+#[test]
+fn a_spawn_outside_a_runtime_says_where_to_spawn() {
+    let config = || config().build().expect("valid");
+    let panic = std::panic::catch_unwind(|| Supervisor::spawn(config())).expect_err("no runtime");
+    let words = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+    let sentence = "a supervisor needs a tokio runtime to live on, and there is none here: spawn it in an async fn \
+                    (under #[tokio::main], say), or after `let _guard = runtime.enter();`";
+    assert_eq!(words, Some(sentence));
+}
+
 /// As batch exporters and sync wrappers make calls.
 #[test]
 fn calls_of_every_kind_work_on_a_thread_without_a_runtime() {
@@ -271,7 +281,7 @@ fn calls_of_every_kind_work_on_a_thread_without_a_runtime() {
         Supervisor::builder(config().build().expect("valid")).connector(network.connector()).spawn()
     };
     block_on(async {
-        assert!(supervisor.wait_ready(SOON).await);
+        supervisor.wait_ready(SOON).await.expect("Ready");
         for options in [CallOptions::new(), CallOptions::new().attempt_timeout(SOON), CallOptions::new().timeout(SOON)]
         {
             assert_eq!(say(&supervisor.channel(), "x", options).await.expect("echoed"), "x");
@@ -320,7 +330,7 @@ fn time_limits_hold_on_a_thread_without_a_runtime_in_every_phase() {
     };
     let limits = [CallOptions::new().timeout(ms(50)), CallOptions::new().attempt_timeout(ms(50))];
     block_on(async {
-        assert!(supervisor.wait_ready(SOON).await);
+        supervisor.wait_ready(SOON).await.expect("Ready");
         server.script(Script::delay(HOUR));
         for options in limits {
             let began = Instant::now();
@@ -351,7 +361,7 @@ fn time_limits_hold_on_a_thread_without_a_runtime_in_every_phase() {
         state.wait_for(|state| *state != ConnectivityState::Ready).await.expect("the supervisor lives");
         let status = say(&supervisor.channel(), "x", limits[0]).await.expect_err("no link");
         assert_eq!(status.code(), Code::DeadlineExceeded);
-        assert!(!supervisor.wait_ready(ms(20)).await);
+        assert!(supervisor.wait_ready(ms(20)).await.is_err());
     });
     assert_eq!(supervisor.snapshot().calls_open, 0);
     home.block_on(async move { drop(server) });

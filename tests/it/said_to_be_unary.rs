@@ -104,7 +104,7 @@ async fn an_answer_open_1_s_after_its_message_is_passed_on_and_the_next_one_at_o
         let (_peer, calls) = peer(&network, vec![hello(), Act::Wait(secs(100)), hello(), Act::End("0")]).await;
         let supervisor = supervise(&network, config);
         let channel = supervisor.channel();
-        assert!(supervisor.wait_ready(secs(10)).await);
+        supervisor.wait_ready(secs(10)).await.expect("Ready");
         let log = Log::listen();
         for (call, seconds) in [(1, 1), (2, 0), (3, 0)] {
             let (took, answer) = timed(stream(&channel, options)).await;
@@ -129,7 +129,7 @@ async fn a_second_message_is_passed_on_at_once() {
     let wait = Act::Wait(ms(300));
     let (_peer, _) = peer(&network, vec![hello(), wait, hello(), Act::Wait(secs(100)), Act::End("0")]).await;
     let supervisor = supervise(&network, configured());
-    assert!(supervisor.wait_ready(secs(10)).await);
+    supervisor.wait_ready(secs(10)).await.expect("Ready");
     for expected in [300, 0] {
         let (took, answer) = timed(stream(&supervisor.channel(), CallOptions::new())).await;
         assert_eq!(took.as_millis(), expected);
@@ -153,7 +153,7 @@ async fn a_deadline_that_the_call_states_stays() {
         let network = MemoryNetwork::new();
         let (_peer, _) = peer(&network, vec![hello()]).await;
         let supervisor = supervise(&network, config());
-        assert!(supervisor.wait_ready(secs(10)).await);
+        supervisor.wait_ready(secs(10)).await.expect("Ready");
         let (took, status) = timed(async {
             let answer = Grpc::new(supervisor.channel()).server_streaming(request, path(), codec()).await;
             let mut answer = answer.expect("it begins").into_inner();
@@ -172,7 +172,7 @@ async fn a_short_attempt_timeout_does_not_hide_a_stream() {
     let network = MemoryNetwork::new();
     let (_peer, calls) = peer(&network, vec![hello(), Act::Wait(secs(100)), Act::End("0")]).await;
     let supervisor = supervise(&network, config());
-    assert!(supervisor.wait_ready(secs(10)).await);
+    supervisor.wait_ready(secs(10)).await.expect("Ready");
     let (took, answer) = timed(stream(&supervisor.channel(), said().attempt_timeout(ms(400)))).await;
     assert_eq!((took.as_millis(), calls.load(Relaxed)), (400, 1));
     let mut answer = answer.expect("it begins");
@@ -232,7 +232,7 @@ async fn descriptors_win_over_what_an_answer_showed() {
     let network = MemoryNetwork::new();
     let (_peer, _) = peer(&network, vec![hello(), Act::Wait(secs(3)), Act::End("0")]).await;
     let supervisor = supervise(&network, config());
-    assert!(supervisor.wait_ready(secs(10)).await);
+    supervisor.wait_ready(secs(10)).await.expect("Ready");
     let channel = supervisor.channel();
     let took = async |channel: &SupervisedChannel| {
         let (took, answer) = timed(stream(channel, said())).await;

@@ -124,7 +124,7 @@ async fn every_retry_is_logged_with_method_code_attempt_delay_and_cause() {
 async fn keepalive_finds_a_dead_link_without_calls_and_redials_by_itself() {
     let stage = stage(Config::builder()).await;
     let events = Events::of(&stage.supervisor);
-    assert!(stage.supervisor.wait_ready(LONG).await);
+    stage.supervisor.wait_ready(LONG).await.expect("Ready");
     sleep(Duration::from_secs(15)).await;
     stage.network.freeze_all();
     let lost = events.first(|fact| matches!(fact, Fact::KeepaliveLost { .. })).await;
@@ -300,7 +300,7 @@ mod snippets {
         let network = MemoryNetwork::new();
         let _server = ScriptedServer::on_memory(&network, ADDRESS).await;
         let supervisor = spawned(Config::from_yaml(yaml).expect("the seed's own text"), &network);
-        assert!(supervisor.wait_ready(LONG).await);
+        supervisor.wait_ready(LONG).await.expect("Ready");
         let frozen = Instant::now();
         network.freeze_all();
         let mut state = supervisor.watch_state();

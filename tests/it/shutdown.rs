@@ -44,7 +44,7 @@ async fn pain_23_shutdown_loses_no_call_in_flight_and_waits_for_no_retry() {
     let before = tasks();
     let supervisor = supervise(&network, config().max_in_flight(10));
     let log = Log::of(&supervisor);
-    assert!(supervisor.wait_ready(secs(1)).await);
+    supervisor.wait_ready(secs(1)).await.expect("Ready");
     let channel = supervisor.channel();
     let calls = |count: usize, text: &str| (0..count).map(|_| start(&channel, text, CallOptions::new())).collect();
     let asleep: Vec<_> = calls(20, "busy");
@@ -82,7 +82,7 @@ async fn the_server_reads_a_goaway_before_the_end() {
         let supervisor = supervise(&network, config());
         let mut link = peer.accept().await;
         link.send_settings(&[]).await;
-        assert!(supervisor.wait_ready(secs(1)).await);
+        supervisor.wait_ready(secs(1)).await.expect("Ready");
         let ending =
             tokio::spawn(async move { if by_drop { drop(supervisor) } else { supervisor.shutdown(secs(1)).await } });
         let mut last = None;
@@ -250,7 +250,7 @@ async fn a_frozen_peer_holds_a_shutdown_up_for_100_ms_at_most() {
         let network = MemoryNetwork::new();
         let server = server(&network).await;
         let supervisor = supervise(&network, config());
-        assert!(supervisor.wait_ready(secs(1)).await);
+        supervisor.wait_ready(secs(1)).await.expect("Ready");
         network.freeze_all();
         // More than the wire holds.
         let text = "x".repeat(400_000);
@@ -358,5 +358,5 @@ async fn after_a_shutdown_every_new_call_is_cancelled_at_once() {
     let codec = ProstCodec::<String, String>::default();
     let streamed = client.server_streaming(Request::new("go".to_owned()), SAY.parse().expect("a path"), codec).await;
     assert_shut_down(&streamed);
-    assert!(!supervisor.wait_ready(secs(100)).await, "and nobody waits for it to come back");
+    assert!(supervisor.wait_ready(secs(100)).await.is_err(), "and nobody waits for it to come back");
 }

@@ -177,7 +177,7 @@ async fn a_message_that_is_announced_above_the_limit_fails_at_once() {
         let body = framed(0, 5 << 20, &vec![0; begun - 5]);
         let (_peer, _, resets) = peer(&network, Said { body: body.into(), status: None }).await;
         let supervisor = supervise(&network, config());
-        assert!(supervisor.wait_ready(secs(10)).await);
+        supervisor.wait_ready(secs(10)).await.expect("Ready");
         let (took, by_type) = timed(typed(&supervisor, CallOptions::new())).await;
         assert!(took < ms(10), "{took:?}");
         let (took, by_message) = timed(message(&supervisor, CallOptions::new())).await;

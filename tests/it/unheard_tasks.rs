@@ -124,7 +124,7 @@ async fn panics_of_every_task_under_calls_lose_no_answer_and_leave_no_task() {
             assert!(answer.as_ref().map_or_else(|status| excused(status.code()), |_| true), "{task}: {answer:?}");
         }
     }
-    assert!(supervisor.wait_ready(secs(5)).await);
+    supervisor.wait_ready(secs(5)).await.expect("Ready");
     eventually("no call is open", || supervisor.snapshot().calls_open == 0).await;
     bounded("it is closed", supervisor.shutdown(secs(1))).await;
     drop((supervisor, server));

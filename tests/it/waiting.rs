@@ -101,7 +101,7 @@ impl Reason {
                 Credentials => waits_for_ever(&network, config),
                 _ => supervise(&network, config),
             };
-            assert!(supervisor.wait_ready(PATIENCE).await);
+            supervisor.wait_ready(PATIENCE).await.expect("Ready");
             if self == AfterRetry {
                 tokio::spawn(async move {
                     server.arrived(1).await;
@@ -137,7 +137,7 @@ impl Reason {
             let _kept = peer;
             while let Ok(Some(_)) = link.next_frame().await {}
         });
-        assert!(supervisor.wait_ready(PATIENCE).await);
+        supervisor.wait_ready(PATIENCE).await.expect("Ready");
         if matches!(self, PeersRoom | FewerRoom | OwnRoom) {
             for _ in 0..2 {
                 kept.push(Box::new(start(&supervisor.channel(), "fills", CallOptions::new())));

@@ -226,7 +226,7 @@ async fn after_the_first_link_calls_wait_for_a_wrong_peer_even_over_a_crash() {
     });
     let supervisor = supervise(&network, config());
     let log = Log::of(&supervisor);
-    assert!(supervisor.wait_ready(PATIENCE).await);
+    supervisor.wait_ready(PATIENCE).await.expect("Ready");
     eventually("the link is lost", || supervisor.state() != ConnectivityState::Ready).await;
     supervisor.panics().arm(Child::Supervisor, "RedialDue", 1);
     let (_, status) = called(&supervisor, CallOptions::new()).await;
@@ -256,7 +256,7 @@ async fn the_first_failure_is_one_warning_and_the_first_link_one_line() {
     server.kill().await;
     eventually("it is noticed", || supervisor.state() != ConnectivityState::Ready).await;
     server.restart().await;
-    assert!(supervisor.wait_ready(PATIENCE).await);
+    supervisor.wait_ready(PATIENCE).await.expect("Ready");
     let levels = |text: &str| {
         let lines = lines.saying(text).into_iter().filter(|line| line.field("message") == text);
         lines.map(|line| line.level).collect::<Vec<_>>()

@@ -156,7 +156,7 @@ where
         };
         tokio::select! {
             () = work => {}
-            () = end => tracing::warn!(agent = self.queue.agent_id(), "not everything could be given back in time"),
+            () = end => log_line!(warn, agent = self.queue.agent_id(), "not everything could be given back in time"),
         }
         failure.map_or_else(|| Ok(tally.done()), Err)
     }

@@ -40,7 +40,7 @@ impl Setbacks {
             }
         });
         if news {
-            tracing::error!(agent, reason, "tasks are given back: this machine cannot do them");
+            log_line!(error, agent, reason, "tasks are given back: this machine cannot do them");
         }
     }
 
@@ -57,7 +57,7 @@ impl Setbacks {
     pub(super) async fn pause(&self, agent: &str) {
         let Some(before) = self.len().checked_sub(1) else { return };
         let delay = pause(before, rand::random());
-        tracing::debug!(agent, ?delay, "pauses before the next claim");
+        log_line!(debug, agent, ?delay, "pauses before the next claim");
         let mut row = self.0.subscribe();
         tokio::select! {
             () = sleep(delay) => {}

@@ -237,7 +237,8 @@ where
                 Verdict::Final if refuses_the_words(&status) => match update.plainer(status.message()) {
                     Some(plainer) => {
                         let task = &held.claim.task.task_id;
-                        tracing::warn!(
+                        log_line!(
+                            warn,
                             agent = self.queue.agent_id(),
                             task,
                             why = status.message(),
@@ -271,7 +272,7 @@ where
     fn give_up(&self, held: &Held, status: &Status) {
         let (code, said, task) = (status.code(), status.message(), &held.claim.task.task_id);
         let agent = self.queue.agent_id();
-        tracing::error!(agent, task, ?code, said, "a result is given up: its lease is over and nobody takes it");
+        log_line!(error, agent, task, ?code, said, "a result is given up: its lease is over and nobody takes it");
         self.lose(held, "what became of it could not be reported");
     }
 
@@ -279,7 +280,7 @@ where
         self.tally.lost();
         self.setbacks.add(held.setbacks);
         let task = &held.claim.task.task_id;
-        tracing::warn!(agent = self.queue.agent_id(), task, why, "a claim is lost");
+        log_line!(warn, agent = self.queue.agent_id(), task, why, "a claim is lost");
     }
 
     /// Waits before asking again, and says why.
@@ -287,7 +288,7 @@ where
         let delay = pause(failures, rand::random());
         let code = status.code();
         let said = printable(status.message());
-        tracing::warn!(agent = self.queue.agent_id(), ?code, %said, ?delay, "{what} yet");
+        log_line!(warn, agent = self.queue.agent_id(), ?code, %said, ?delay, "{what} yet");
         sleep(delay).await;
     }
 }

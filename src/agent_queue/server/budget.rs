@@ -7,7 +7,7 @@
 //! which is half of the whole, so that one that reads nothing does not stop the others; and what is
 //! not read in time is thrown away.
 
-use metrics::{counter, gauge};
+use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
 use std::{sync::Arc, time::Duration};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -66,6 +66,7 @@ pub(super) struct Share {
 impl Budget {
     /// Nothing is used of it yet.
     pub fn new(limits: AnswerLimits) -> Self {
+        describe();
         let limits = AnswerLimits { bytes: limits.bytes.max(8 * 1024 * 1024), ..limits };
         Self { all: Arc::new(Semaphore::new(limits.bytes / UNIT)), limits, kind: "answer" }
     }
@@ -125,6 +126,26 @@ impl Budget {
         let used = self.limits.bytes / UNIT - self.all.available_permits();
         gauge!("tonic_supervisor.queue.message_bytes", "kind" => self.kind).set((used * UNIT) as f64);
     }
+}
+
+/// Tells the recorder what is counted, and begins what is known beforehand at 0.
+fn describe() {
+    describe_gauge!(
+        "tonic_supervisor.queue.message_bytes",
+        Unit::Bytes,
+        "What is taken of the budget for messages, by kind."
+    );
+    describe_counter!(
+        "tonic_supervisor.queue.messages_refused",
+        Unit::Count,
+        "Calls that found no room for their messages, by kind."
+    );
+    describe_counter!("tonic_supervisor.queue.answers_thrown_away", Unit::Count, "Answers that were not read in time.");
+    for kind in ["answer", "request"] {
+        gauge!("tonic_supervisor.queue.message_bytes", "kind" => kind).increment(0.0);
+        counter!("tonic_supervisor.queue.messages_refused", "kind" => kind).increment(0);
+    }
+    counter!("tonic_supervisor.queue.answers_thrown_away").increment(0);
 }
 
 impl Default for Budget {

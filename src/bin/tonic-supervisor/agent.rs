@@ -9,7 +9,7 @@ use crate::{
     terminal::Tone,
     voice::Voice,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use std::{
     path::Path,
     sync::Arc,
@@ -21,7 +21,7 @@ use tokio::{
     sync::oneshot,
 };
 use tonic_supervisor::{
-    CallReport, Config, Event, EventItem, EventStream, Supervisor,
+    CallReport, Config, Event, EventItem, EventLines, EventStream, Supervisor,
     agent_queue::{Outcome, PrivateAgentTasksQueue, Processed, Task},
     printable,
 };
@@ -85,7 +85,7 @@ pub(crate) fn run(arguments: AgentArguments, config: Option<&Path>, json: bool) 
         .enable_all()
         .build()
         .map_err(Trouble::failed("cannot start the runtime"))?
-        .block_on(work(arguments, config, Voice::new(Terminal::new(), json)))
+        .block_on(work(arguments, config, Voice::by_the_clock(Terminal::new(), json)))
 }
 
 async fn work(arguments: AgentArguments, config: Config, voice: Voice) -> Result<(), Trouble> {
@@ -182,29 +182,36 @@ impl Signals {
     }
 }
 
-/// Tells what becomes of the connection, until it is closed. People are spared the details.
+/// Tells what becomes of the connection, until it is closed: every event for programs, and the
+/// log's choice of them for people.
 async fn tell(mut events: EventStream, voice: Voice) {
+    let mut lines = EventLines::default();
     while let Some(item) = events.next().await {
-        let (name, text, mut fields, quiet) = match item {
-            EventItem::Snapshot(now) => {
-                let text = format!("{} is {}", now.target, now.state);
-                ("Snapshot", text, json!({ "target": *now.target, "state": now.state.as_str() }), false)
-            }
-            EventItem::Lagged(missed) => {
-                ("Lagged", format!("{missed} events were missed"), json!({ "missed": missed }), false)
-            }
-            EventItem::Event(Event { seq, fact, .. }) => {
-                let (text, quiet) = facts::words(&fact);
-                let mut fields = facts::fields(&fact);
-                fields["seq"] = json!(seq);
-                (fact.name(), text, fields, quiet)
-            }
-        };
-        if voice.json() || !quiet {
-            fields["event"] = json!(name);
+        if voice.json() {
+            let (text, fields) = told(item);
             voice.tell("event", Tone::Quiet, "channel", &text, fields);
+        } else if let Some(line) = lines.line(&item) {
+            voice.tell("event", Tone::Quiet, "channel", &line, json!({}));
         }
     }
+}
+
+/// An item in words and in fields.
+fn told(item: EventItem) -> (String, Value) {
+    let (name, text, mut fields) = match item {
+        EventItem::Snapshot(now) => {
+            let text = format!("{} is {}", now.target, now.state);
+            ("Snapshot", text, json!({ "target": *now.target, "state": now.state.as_str() }))
+        }
+        EventItem::Lagged(missed) => ("Lagged", format!("{missed} events were missed"), json!({ "missed": missed })),
+        EventItem::Event(Event { seq, fact, .. }) => {
+            let mut fields = facts::fields(&fact);
+            fields["seq"] = json!(seq);
+            (fact.name(), fact.to_string(), fields)
+        }
+    };
+    fields["event"] = json!(name);
+    (text, fields)
 }
 
 /// Tells how a task ends, even where its handler is stopped.

@@ -5,24 +5,11 @@ use tonic_supervisor::Fact;
 
 /// A fact in words, and whether people can do without it.
 pub(crate) fn words(fact: &Fact) -> (String, bool) {
-    match fact {
-        Fact::StateChanged { from, to, cause, .. } => (format!("{from} -> {to}: {cause}"), false),
-        Fact::DialStarted { incarnation, .. } => (format!("dials, link {incarnation}"), true),
-        Fact::DialFailed { failure, .. } => (format!("{failure}"), true),
-        Fact::LinkEstablished { incarnation, took, .. } => {
-            (format!("link {incarnation} is up after {} ms", took.as_millis()), true)
-        }
-        Fact::GoAwayReceived { goaway, .. } => (format!("{goaway}"), false),
-        Fact::LinkLost { incarnation, end, lived, .. } => {
-            (format!("link {incarnation} ended after {:.1} s: {end}", lived.as_secs_f64()), false)
-        }
-        Fact::BackoffStarted { delay, .. } => (format!("dials again in {} ms", delay.as_millis()), true),
-        Fact::RetryScheduled { method, code, retry, of, delay, .. } => {
-            let of = of.map_or(String::new(), |of| format!(" of {of}"));
-            (format!("{method}: {code:?}, retry {retry}{of} in {} ms", delay.as_millis()), false)
-        }
-        other => (other.name().to_string(), false),
-    }
+    let quiet = matches!(
+        fact,
+        Fact::DialStarted { .. } | Fact::DialFailed { .. } | Fact::LinkEstablished { .. } | Fact::BackoffStarted { .. }
+    );
+    (fact.to_string(), quiet)
 }
 
 /// A fact's numbers and words, for programs.

@@ -4,6 +4,10 @@ use crate::terminal::{Terminal, Tone, plain_json};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 use tonic_supervisor::printable;
+use tracing_subscriber::fmt::{
+    format::Writer,
+    time::{FormatTime, SystemTime},
+};
 
 /// Where everything is told; time counts from its making.
 #[derive(Clone, Copy, Debug)]
@@ -13,6 +17,8 @@ pub(crate) struct Voice {
     /// How wide a line for people may be; none: as wide as it is.
     columns: Option<usize>,
     started: Instant,
+    /// Whether people read the time of day, rather than the seconds since the start.
+    by_the_clock: bool,
 }
 
 /// What stands before the text: the time and who.
@@ -20,12 +26,17 @@ const BEFORE: usize = 21;
 
 impl Voice {
     pub(crate) fn new(terminal: Terminal, json: bool) -> Self {
-        Self { terminal, json, columns: None, started: Instant::now() }
+        Self { terminal, json, columns: None, started: Instant::now(), by_the_clock: false }
     }
 
     /// Lines for people are folded between words, to at most so many columns.
     pub(crate) fn within(self, columns: usize) -> Self {
         Self { columns: Some(columns), ..self }
+    }
+
+    /// For what runs for days: with the time of day, as in the log.
+    pub(crate) fn by_the_clock(terminal: Terminal, json: bool) -> Self {
+        Self { by_the_clock: true, ..Self::new(terminal, json) }
     }
 
     pub(crate) fn terminal(&self) -> Terminal {
@@ -47,13 +58,18 @@ impl Voice {
         let at = self.elapsed().as_secs_f64();
         if self.json {
             let at = (at * 1_000.0).round() / 1_000.0;
-            let line = merge(json!({ "kind": kind, "at": at, "text": text }), fields);
+            let mut line = json!({ "kind": kind, "at": at, "text": text });
+            if self.by_the_clock {
+                line["time"] = json!(clock());
+            }
+            let line = merge(line, fields);
             self.terminal.line(&plain_json(&line.to_string()));
         } else {
             let who = self.terminal.paint(tone, &format!("{:<10}", printable(who)));
             let text = printable(text);
             let text = self.columns.map_or(text.to_string(), |columns| fold(&text, columns - BEFORE));
-            self.terminal.line(&format!("{at:6.2}s  {who}  {text}"));
+            let at = if self.by_the_clock { clock() } else { format!("{at:6.2}s") };
+            self.terminal.line(&format!("{at}  {who}  {text}"));
         }
     }
 }
@@ -73,6 +89,17 @@ fn fold(text: &str, width: usize) -> String {
         room = room.saturating_sub(length);
     }
     folded
+}
+
+/// The time of day in UTC, to the second, such as `2026-11-29T15:51:17Z`.
+fn clock() -> String {
+    let mut now = String::new();
+    // A clock that cannot be written down leaves its place empty.
+    let _ = SystemTime.format_time(&mut Writer::new(&mut now));
+    match now.split_once('.') {
+        Some((seconds, _)) => format!("{seconds}Z"),
+        None => now,
+    }
 }
 
 /// The fields of both.

@@ -163,7 +163,7 @@ fn trusted(settings: &Tls) -> String {
 fn warn_of_readers(key: Option<&Path>) {
     if let Some((path, mode)) = key.and_then(|path| Some((path, open_to_others(path)?))) {
         let path = path.display();
-        tracing::warn!("tls.key {path} can be read by others than its owner (mode {mode:o}): chmod 600 it");
+        log_line!(warn, "tls.key {path} can be read by others than its owner (mode {mode:o}): chmod 600 it");
     }
 }
 

@@ -48,7 +48,7 @@ async fn rotating_server_and_client_certificates_under_500_calls_a_second_loses_
     let front = Front::start(server.address(), offer(0, &authority.server("127.0.0.1", NOW))).await;
     let config = showing(folder.path(), trusting(folder.path(), front.address.to_string()));
     let supervisor = Supervisor::spawn(config.max_retry_attempts(0).build().expect("valid"));
-    assert!(supervisor.wait_ready(Duration::from_secs(10)).await);
+    supervisor.wait_ready(Duration::from_secs(10)).await.expect("Ready");
     let mut events = supervisor.events();
 
     let load = tokio::spawn({

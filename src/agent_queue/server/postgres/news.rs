@@ -99,7 +99,7 @@ async fn keep_listening(target: Target, shared: Arc<Shared>) {
             (backoff, said) = (BACKOFF.0, false);
         }
         if !said {
-            tracing::warn!(why, "PostgreSQL: news of other servers do not come in; connecting again");
+            log_line!(warn, why, "PostgreSQL: news of other servers do not come in; connecting again");
         }
         said = true;
         time::sleep(backoff).await;

@@ -32,7 +32,7 @@ impl Damage {
     fn found(&self, what: &str) {
         let mut known = self.0.lock();
         if known.is_none() {
-            tracing::error!(what, "the database is damaged: stop the server and go back to a copy");
+            log_line!(error, what, "the database is damaged: stop the server and go back to a copy");
             *known = Some(what.to_owned());
         }
     }

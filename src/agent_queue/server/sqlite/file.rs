@@ -87,7 +87,8 @@ fn warn_of_readers(path: &Path, found: &fs::Metadata) {
     use std::os::unix::fs::PermissionsExt as _;
     let mode = found.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {
-        tracing::warn!(
+        log_line!(
+            warn,
             "the database {} can be read by others than its owner (mode {mode:o}): chmod 600 it",
             path.display()
         );

@@ -143,11 +143,11 @@ fn close(connection: Connection) {
         // Another process has the file open, or the disk is full: what is beside the file belongs
         // to it.
         if copied != Ok(false) {
-            tracing::warn!(?copied, "the database's -wal file could not be put into it; keep the two together");
+            log_line!(warn, ?copied, "the database's -wal file could not be put into it; keep the two together");
         }
     }
     if let Err((_, error)) = connection.close() {
-        tracing::warn!(%error, "the database could not be closed");
+        log_line!(warn, %error, "the database could not be closed");
     }
 }
 

@@ -59,7 +59,7 @@ pub(super) fn start(
 impl Side {
     /// Waits until the channel is Ready, for at most `timeout`; whether it is.
     pub(super) async fn ready(&self, timeout: Duration) -> bool {
-        self.supervisor.wait_ready(timeout).await
+        self.supervisor.wait_ready(timeout).await.is_ok()
     }
 
     pub(super) fn counts(&self) -> Counts {

@@ -8,7 +8,7 @@
 //! pause.
 
 use futures::{Stream, stream};
-use metrics::{counter, gauge};
+use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
 use std::{
     io,
     pin::Pin,
@@ -67,6 +67,7 @@ struct Slot(#[allow(dead_code, reason = "it is given back when dropped")] OwnedS
 impl Door {
     /// The connections that come, until the stream is dropped.
     pub(super) fn open(self, listener: TcpListener) -> impl Stream<Item = io::Result<Connection>> {
+        describe();
         let (come, mut coming) = mpsc::channel(1);
         tokio::spawn(self.accept(listener, come));
         stream::poll_fn(move |context| coming.poll_recv(context).map(|connection| connection.map(Ok)))
@@ -92,7 +93,10 @@ impl Door {
                 }
                 Err(error) => {
                     if pause == PAUSE.0 {
-                        tracing::warn!(%error, "no connection can be accepted; trying again at least once a second");
+                        tracing::warn!(
+                            target: "tonic_supervisor", %error,
+                            "no connection can be accepted; trying again at least once a second"
+                        );
                     }
                     counter!("tonic_supervisor.queue.accept_errors").increment(1);
                     time::sleep(pause).await;
@@ -105,7 +109,10 @@ impl Door {
                 counter!("tonic_supervisor.queue.connections_refused", "reason" => "limit").increment(1);
                 if !full.swap(true, Relaxed) {
                     let most = door.connections;
-                    tracing::warn!("{most} connections are open, as many as max-connections allows: more are closed");
+                    tracing::warn!(
+                        target: "tonic_supervisor",
+                        "{most} connections are open, as many as max-connections allows: more are closed"
+                    );
                 }
                 continue;
             };
@@ -135,9 +142,29 @@ impl Door {
     }
 }
 
+/// Tells the recorder what is counted, and begins it at 0.
+fn describe() {
+    describe_gauge!("tonic_supervisor.queue.connections", Unit::Count, "Connections that are open.");
+    describe_counter!(
+        "tonic_supervisor.queue.connections_refused",
+        Unit::Count,
+        "Connections closed before their first call, by reason."
+    );
+    describe_counter!(
+        "tonic_supervisor.queue.accept_errors",
+        Unit::Count,
+        "Errors of accepting, each followed by a pause."
+    );
+    gauge!("tonic_supervisor.queue.connections").increment(0.0);
+    counter!("tonic_supervisor.queue.accept_errors").increment(0);
+    for reason in ["limit", "deadline", "tls"] {
+        counter!("tonic_supervisor.queue.connections_refused", "reason" => reason).increment(0);
+    }
+}
+
 fn refused(reason: &'static str, error: &dyn std::fmt::Display) {
     counter!("tonic_supervisor.queue.connections_refused", "reason" => reason).increment(1);
-    tracing::debug!(%error, reason, "a connection was closed before its first call");
+    tracing::debug!(target: "tonic_supervisor", %error, reason, "a connection was closed before its first call");
 }
 
 impl Slot {

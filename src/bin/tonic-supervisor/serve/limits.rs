@@ -50,6 +50,7 @@ impl Limits {
         let possible = files.saturating_sub(OTHER_FILES).max(1);
         if possible < wanted {
             tracing::warn!(
+                target: "tonic_supervisor",
                 "max-connections is {wanted}, and this process may open {files} files: it takes {possible} connections; raise the limit of files (ulimit -n) or lower max-connections"
             );
         }

@@ -1,0 +1,306 @@
+//! Which events are worth a line to a person: the log's choice, for programs that write lines of
+//! their own as well.
+//!
+//! An outage is one line at its start, thinned repeats, and one line at its end with its length;
+//! until the first link it begins with the first dial that fails, and the first link is a line of
+//! its own. What a peer or a caller can cause at will (GOAWAY, refused calls, throttled retries) is
+//! thinned in the same way, until it has been quiet for a minute. Thinned is: the 1st, 2nd, 4th,
+//! 8th ... time, and at the latest one in five minutes. Every retry is a line, as the seed promises.
+
+use super::EventItem;
+use crate::model::{ConnectivityState, Fact, Snapshot, spelled};
+use std::time::Duration;
+
+/// After so long without a fact of a kind, its lines are counted anew.
+const QUIET: Duration = Duration::from_secs(60);
+
+/// While facts of a kind go on, there is a line of them at least so often.
+const LONGEST: Duration = Duration::from_secs(5 * 60);
+
+/// Turns what an [`EventStream`](super::EventStream) yields into lines for people: the same events
+/// as in the log, thinned in the same way, as sentences.
+///
+/// ```no_run
+/// use tonic_supervisor::{EventLines, Supervisor};
+///
+/// async fn tell(supervisor: &Supervisor) {
+///     let (mut events, mut lines) = (supervisor.events(), EventLines::default());
+///     while let Some(item) = events.next().await {
+///         if let Some(line) = lines.line(&item) {
+///             println!("{line}");
+///         }
+///     }
+/// }
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct EventLines {
+    /// The outage under way: its dials that failed, and when it began.
+    outage: Option<(Thinned, Duration)>,
+    /// Whether there was a link.
+    connected: bool,
+    goaways: Thinned,
+    fewer_pings: Thinned,
+    refused: Thinned,
+    throttled: Thinned,
+}
+
+/// How often something was to be said. Times count from the supervisor's start.
+#[derive(Clone, Copy, Debug, Default)]
+struct Thinned {
+    times: u64,
+    last: Duration,
+    said: Duration,
+}
+
+/// The lines that are not written for every fact of their kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Line {
+    NotYet,
+    Connected { failed_dials: u64 },
+    Began,
+    Goes { failed_dials: u64, lasting: Duration },
+    Ended { failed_dials: u64, lasted: Duration },
+    Repeated { times: u64 },
+}
+
+impl Thinned {
+    /// Counts from `now` on, after `times` of which the last was said just now.
+    fn begin(times: u64, now: Duration) -> Self {
+        Self { times, last: now, said: now }
+    }
+
+    /// One more time; whether it is a line.
+    fn is_due(&mut self, now: Duration) -> bool {
+        self.times += 1;
+        let pace = now.saturating_sub(self.last);
+        self.last = now;
+        // Waits between dials differ by a fifth either way: the next may take half as long again.
+        let next = now.saturating_add(pace.saturating_mul(3) / 2);
+        let due = self.times.is_power_of_two() || next > self.said.saturating_add(LONGEST);
+        if due {
+            self.said = now;
+        }
+        due
+    }
+
+    /// One more time of what nobody says the end of; its line, if there is one.
+    fn repeat(&mut self, now: Duration) -> Option<Line> {
+        if now.saturating_sub(self.last) >= QUIET {
+            *self = Self::begin(0, now);
+        }
+        self.is_due(now).then_some(Line::Repeated { times: self.times })
+    }
+}
+
+impl EventLines {
+    /// The line that `item` is worth; none for what people can do without. It has no line breaks.
+    pub fn line(&mut self, item: &EventItem) -> Option<String> {
+        match item {
+            EventItem::Snapshot(now) => Some(self.begin(now)),
+            EventItem::Lagged(missed) => {
+                Some(format!("{missed} events were missed: they came faster than they were read"))
+            }
+            EventItem::Event(event) => match self.thin(&event.fact, event.since_spawn) {
+                Some(line) => Some(line.words(&event.fact)),
+                None => is_always_told(&event.fact).then(|| event.fact.to_string()),
+            },
+        }
+    }
+
+    fn begin(&mut self, now: &Snapshot) -> String {
+        self.connected |= now.links > 0;
+        let why = now.last_error.as_ref().map_or(String::new(), |error| format!(": {error}"));
+        format!("{} is {}{why}", now.target, now.state)
+    }
+
+    /// The line that `fact` gives rise to, if it is one of those that are thinned, and one is due.
+    pub(super) fn thin(&mut self, fact: &Fact, now: Duration) -> Option<Line> {
+        match (fact, &mut self.outage) {
+            (Fact::GoAwayReceived { .. }, _) => self.goaways.repeat(now),
+            (Fact::KeepaliveBackedOff { .. }, _) => self.fewer_pings.repeat(now),
+            (Fact::CallShed { .. }, _) => self.refused.repeat(now),
+            (Fact::RetryThrottled { .. }, _) => self.throttled.repeat(now),
+            (Fact::StateChanged { to: ConnectivityState::TransientFailure, .. }, outage @ None) => {
+                // The first dial's failure is what begins it, and has come before its consequence.
+                let failed_dials = if self.connected { 0 } else { 1 };
+                *outage = Some((Thinned::begin(failed_dials, now), now));
+                Some(if self.connected { Line::Began } else { Line::NotYet })
+            }
+            (Fact::DialFailed { .. }, Some((dials, since))) => dials
+                .is_due(now)
+                .then_some(Line::Goes { failed_dials: dials.times, lasting: now.saturating_sub(*since) }),
+            (Fact::StateChanged { to: ConnectivityState::Ready, .. }, outage) => {
+                let ended = outage.take();
+                let failed_dials = ended.map_or(0, |(dials, _)| dials.times);
+                if !std::mem::replace(&mut self.connected, true) {
+                    return Some(Line::Connected { failed_dials });
+                }
+                ended.map(|(_, since)| Line::Ended { failed_dials, lasted: now.saturating_sub(since) })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Whether each fact of the kind is a line: it is rare, or the seed promises it.
+fn is_always_told(fact: &Fact) -> bool {
+    matches!(
+        fact,
+        Fact::TlsMaterialRejected { .. }
+            | Fact::ChildFailed { .. }
+            | Fact::IntensityReached { .. }
+            | Fact::RetryScheduled { .. }
+            | Fact::DrainStarted { .. }
+            | Fact::Closed { .. }
+    )
+}
+
+impl Line {
+    fn words(self, fact: &Fact) -> String {
+        match (self, fact) {
+            (Self::NotYet, Fact::StateChanged { cause, .. }) => format!("not connected yet: {cause}"),
+            (Self::Connected { failed_dials: 0 }, _) => "connected".to_owned(),
+            (Self::Connected { failed_dials }, _) => format!("connected, after {}", failed(failed_dials)),
+            (Self::Began, Fact::StateChanged { cause, .. }) => format!("connection lost: {cause}"),
+            (Self::Goes { failed_dials, lasting }, Fact::DialFailed { failure, .. }) => {
+                format!("still not connected after {} and {}: {failure}", spelled(lasting), failed(failed_dials))
+            }
+            (Self::Ended { failed_dials, lasted }, _) => {
+                format!("connected again after {} and {}", spelled(lasted), failed(failed_dials))
+            }
+            (Self::Repeated { times }, fact) if times > 1 => format!("{fact} ({times} times by now)"),
+            (_, fact) => fact.to_string(),
+        }
+    }
+}
+
+fn failed(dials: u64) -> String {
+    format!("{dials} failed dial{}", if dials == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{DialFailure, DialStep, Event, GoAway, Incarnation};
+    use std::time::SystemTime;
+
+    const START: Duration = Duration::ZERO;
+
+    fn state(to: ConnectivityState) -> Fact {
+        Fact::StateChanged {
+            from: ConnectivityState::Connecting,
+            to,
+            cause: "refused".into(),
+            incarnation: Incarnation(1),
+        }
+    }
+
+    fn dial_failed() -> Fact {
+        let failure = DialFailure { step: DialStep::Connect, reason: "refused".into(), timed_out: false };
+        Fact::DialFailed { incarnation: Incarnation(1), failure }
+    }
+
+    fn secs(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    /// faults.md 29: ten minutes of outage at a dial every ten seconds.
+    #[test]
+    fn an_outage_of_ten_minutes_is_at_most_ten_lines_and_one_at_its_end() {
+        let mut log = EventLines { connected: true, ..EventLines::default() };
+        assert_eq!(log.thin(&state(ConnectivityState::TransientFailure), START), Some(Line::Began));
+        let lines = (1..=60).filter_map(|n| {
+            assert_eq!(log.thin(&state(ConnectivityState::TransientFailure), secs(10 * n)), None);
+            log.thin(&dial_failed(), secs(10 * n))
+        });
+        assert_eq!(lines.count(), 6);
+        let end = log.thin(&state(ConnectivityState::Ready), secs(600));
+        assert_eq!(end, Some(Line::Ended { failed_dials: 60, lasted: secs(600) }));
+        assert_eq!(log.thin(&state(ConnectivityState::Ready), secs(600)), None);
+    }
+
+    /// Each wait is up to a fifth shorter or longer than it should be.
+    #[test]
+    fn however_long_an_outage_lasts_five_minutes_never_pass_without_a_line() {
+        for wait in [1, 10, 60, 100, 120] {
+            let mut log = EventLines { connected: true, ..EventLines::default() };
+            log.thin(&state(ConnectivityState::TransientFailure), START);
+            let (mut now, mut said, mut lines) = (START, START, 0);
+            for n in 0..10_000_u64 {
+                now += secs(wait) * (8 + u32::try_from(n * 7 % 5).expect("below 5")) / 10;
+                if log.thin(&dial_failed(), now).is_some() {
+                    assert!(now - said <= LONGEST, "{wait} s: none from {said:?} to {now:?}");
+                    (said, lines) = (now, lines + 1);
+                }
+            }
+            let at_most = 14 + now.as_secs() / 100;
+            assert!(lines <= at_most, "{wait} s: {lines} lines in {now:?}");
+        }
+    }
+
+    #[test]
+    fn until_the_first_link_the_first_failure_is_a_line_and_so_is_the_link() {
+        let failing = state(ConnectivityState::TransientFailure);
+        let ready = state(ConnectivityState::Ready);
+        let mut log = EventLines::default();
+        let failed = dial_failed();
+        let facts = [&failed, &failing, &failed, &failing, &failed, &failing, &ready];
+        let lines: Vec<_> = facts.into_iter().filter_map(|fact| log.thin(fact, START)).collect();
+        let goes = Line::Goes { failed_dials: 2, lasting: Duration::ZERO };
+        assert_eq!(lines, [Line::NotYet, goes, Line::Connected { failed_dials: 3 }]);
+        assert_eq!(log.thin(&failing, START), Some(Line::Began), "from then on an outage is one");
+        let mut log = EventLines::default();
+        assert_eq!(log.thin(&ready, START), Some(Line::Connected { failed_dials: 0 }));
+    }
+
+    /// Counted by kind: a flood of one does not hide the first of another, and a quiet minute ends
+    /// it.
+    #[test]
+    fn what_a_peer_can_cause_at_will_is_said_at_the_first_second_and_fourth_time() {
+        let goaway = GoAway { last_stream_id: 0, code: 0, debug: String::new() };
+        let goaway = Fact::GoAwayReceived { incarnation: Incarnation(1), goaway };
+        let throttled = Fact::RetryThrottled { method: "pkg.Svc/Do".into(), code: tonic::Code::Unavailable };
+        let mut log = EventLines::default();
+        let doubled = |n| Line::Repeated { times: 1_u64 << n };
+        let times: Vec<_> = (1..=1_000).filter_map(|n| log.thin(&goaway, secs(n) / 4)).collect();
+        assert_eq!(times, (0..10).map(doubled).collect::<Vec<_>>());
+        let last = secs(250);
+        assert_eq!(log.thin(&throttled, last), Some(doubled(0)));
+        assert_eq!(log.thin(&goaway, last + QUIET), Some(doubled(0)), "it had been quiet");
+    }
+
+    #[test]
+    fn lines_for_people_are_sentences() {
+        let mut lines = EventLines::default();
+        let snapshot = Snapshot { target: "queue:50051".into(), ..Snapshot::default() };
+        let mut told = vec![lines.line(&EventItem::Snapshot(Box::new(snapshot)))];
+        let mut tell = |seconds, fact| {
+            let event = Event { seq: 1, at: SystemTime::UNIX_EPOCH, since_spawn: secs(seconds), fact };
+            told.push(lines.line(&EventItem::Event(event)));
+        };
+        for n in 1..=5 {
+            tell(n, dial_failed());
+            tell(n, state(ConnectivityState::TransientFailure));
+        }
+        tell(9, state(ConnectivityState::Ready));
+        tell(100, state(ConnectivityState::TransientFailure));
+        tell(101, dial_failed());
+        tell(4_000, state(ConnectivityState::Ready));
+        tell(4_001, Fact::DrainStarted { grace: Some(secs(30)) });
+        tell(4_002, Fact::Closed { cause: None });
+        let told: Vec<_> = told.into_iter().flatten().collect();
+        let expected = [
+            "queue:50051 is IDLE",
+            "not connected yet: refused",
+            "still not connected after 1.0 s and 2 failed dials: refused",
+            "still not connected after 3.0 s and 4 failed dials: refused",
+            "connected, after 5 failed dials",
+            "connection lost: refused",
+            "still not connected after 1.0 s and 1 failed dial: refused",
+            "connected again after 1 h 5 min and 1 failed dial",
+            "draining: what runs may take 30.0 s more",
+            "closed",
+        ];
+        assert_eq!(told, expected);
+    }
+}
