@@ -44,12 +44,12 @@ pub(super) async fn prepare(core: &Arc<Core>, request: http::Request<tonic::body
             let deadline = || core.deadline(&method, &head.headers, &options, true, made).0;
             in_time(core, deadline, take_message(body, method.is_certainly_unary())).await
         }
-        CallKind::Streaming | CallKind::Unknown => take_ready(body, None).map_err(failed_body),
+        CallKind::Streaming | CallKind::Auto => take_ready(body, None).map_err(failed_body),
     };
     let (whole, rest) = taken.map_err(|(failure, status)| refused(&method, failure, status, made))?;
     // Whatever was said of the method: what is not exactly one message is passed through.
     let unary = kind == CallKind::Unary && whole.as_ref().is_some_and(is_one_message);
-    if kind == CallKind::Unknown {
+    if kind == CallKind::Auto {
         method.hint_unknown_kind();
     }
     let call = Submission { made, method, headers: head.headers, body: whole, unary, options, reply: Reply::Caller };
