@@ -19,10 +19,12 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
-/// So many methods are remembered; what comes later is served, and counted as `other`.
-const REMEMBERED: usize = 4_096;
+/// So many methods are remembered; what comes later is served, counted as `other`, and nothing that
+/// its answers show is known to its next call.
+const REMEMBERED: usize = 1_000;
 
 /// One method of one target.
 pub(crate) struct Method {
@@ -37,9 +39,13 @@ pub(crate) struct Method {
     /// What configuration says of it.
     pub(crate) rule: Option<MethodRule>,
     pub(crate) metrics: MethodMetrics,
+    /// What a call of it is where nobody says anything.
+    otherwise: CallKind,
     hinted: AtomicBool,
-    /// Whether an answer streamed although somebody said that the method is unary.
+    /// Whether a call of it was seen to stream.
     streamed: AtomicBool,
+    /// Whether it was told that a call of it waited long for its answer, and that nothing ends that.
+    awaited: AtomicBool,
     /// Whether it was told that a typed call's answer stayed open.
     left_open: AtomicBool,
 }
@@ -59,8 +65,25 @@ impl Method {
         match self.described {
             Some(kind) => kind,
             None if self.streamed.load(Relaxed) => CallKind::Streaming,
-            None => self.rule.as_ref().and_then(|rule| rule.kind).or(said).unwrap_or_default(),
+            None => match self.rule.as_ref().and_then(|rule| rule.kind) {
+                Some(kind) if kind != CallKind::Auto => kind,
+                // `auto` leaves it to the call.
+                ruled => said.or(ruled).unwrap_or_else(|| self.undescribed()),
+            },
         }
+    }
+
+    /// What a call is of which nobody said anything.
+    fn undescribed(&self) -> CallKind {
+        if self.otherwise == CallKind::Streaming && !self.hinted.swap(true, Relaxed) {
+            tracing::info!(
+                method = %self.name,
+                "nobody said whether this method is unary, and retry_undescribed is false, so its calls are \
+                 not retried by policy: give channel().with_descriptor_set(..), `methods:` in the \
+                 configuration, or CallOptions::new().unary() on the request"
+            );
+        }
+        self.otherwise
     }
 
     /// Whether descriptors say that it is unary.
@@ -68,14 +91,41 @@ impl Method {
         self.described == Some(CallKind::Unary)
     }
 
-    /// An answer streams: from now on the method is streaming, unless descriptors know better.
-    pub(super) fn streams(&self) {
-        if !self.streamed.swap(true, Relaxed) {
-            tracing::warn!(
+    /// A call of it streams: from now on the method is streaming, unless descriptors know better.
+    /// `said`: somebody said that it is unary.
+    pub(crate) fn streams(&self, said: bool) {
+        if self.streamed.swap(true, Relaxed) {
+            return;
+        }
+        match said {
+            true => tracing::warn!(
                 method = %self.name,
                 "this method is said to be unary, but its answer goes on after its first message: it \
                  is passed on as it comes, without the configured timeout, and later calls are taken \
                  for streams; say `kind: streaming` in `methods:`, or give with_descriptor_set(..)"
+            ),
+            false => tracing::info!(
+                method = %self.name,
+                "a call of this method was seen to stream, so its calls are not retried by policy from \
+                 now on; where it is unary, give with_descriptor_set(..)"
+            ),
+        }
+    }
+
+    /// Whether it was told already that a call waits long for its answer.
+    pub(super) fn is_known_to_wait(&self) -> bool {
+        self.awaited.load(Relaxed)
+    }
+
+    /// Says once that a call of kind `auto` waits long for its answer.
+    pub(super) fn warn_awaited(&self, wait: Duration) {
+        if !self.awaited.swap(true, Relaxed) {
+            tracing::warn!(
+                method = %self.name,
+                "a call of this method has waited {} s for its answer, and nothing ends that: nobody said \
+                 whether the method is unary, so `timeout` does not bound it on the wire; give \
+                 with_descriptor_set(..), `kind` in `methods:`, `attempt_timeout`, or a deadline",
+                wait.as_secs()
             );
         }
     }
@@ -88,17 +138,6 @@ impl Method {
                 "the answer to this unary call is still open 1 s after its message: the call waits \
                  for the status, and ends at its deadline; if the method streams, use a generated \
                  client"
-            );
-        }
-    }
-
-    /// Says once how to tell that a method is unary.
-    pub(crate) fn hint_unknown_kind(&self) {
-        if !self.hinted.swap(true, Relaxed) {
-            tracing::info!(
-                method = %self.name,
-                "nobody said whether this method is unary, so its calls are not retried by policy: give \
-                 channel().with_descriptor_set(..), `methods:` in the configuration, or CallOptions::new().unary() on the request"
             );
         }
     }
@@ -146,8 +185,10 @@ impl Methods {
         Method {
             described: described.get(&*name).copied(),
             metrics: MethodMetrics::new(label, self.target.clone()),
+            otherwise: if config.retry_undescribed { CallKind::Auto } else { CallKind::Streaming },
             hinted: AtomicBool::new(false),
             streamed: AtomicBool::new(false),
+            awaited: AtomicBool::new(false),
             left_open: AtomicBool::new(false),
             name,
             plain_head: bound_without_metadata(&uri),
@@ -180,5 +221,23 @@ impl Methods {
             kept.map(|(path, method)| (path.clone(), method.clone())).collect::<HashMap<_, _>>()
         });
         Ok(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thousand_methods_are_remembered_and_the_others_are_known_to_each_call_anew() {
+        let methods = Methods::new(Authority::from_static("queue:1"), Scheme::HTTP, "queue:1".into());
+        let config = Config::default();
+        let get = |n: usize| methods.get(&format!("/pkg.Service/M{n}").parse().expect("a path"), &config);
+        for n in 0..REMEMBERED + 100 {
+            get(n).streams(false);
+        }
+        assert_eq!(methods.known.load().len(), REMEMBERED);
+        assert_eq!(get(REMEMBERED - 1).kind(None), CallKind::Streaming);
+        assert_eq!(get(REMEMBERED).kind(None), CallKind::Auto);
     }
 }

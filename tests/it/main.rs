@@ -122,6 +122,8 @@ mod tonic_echo;
 #[cfg(feature = "test-util")]
 mod true_ends;
 #[cfg(feature = "test-util")]
+mod undescribed;
+#[cfg(feature = "test-util")]
 mod unheard_tasks;
 #[cfg(feature = "test-util")]
 mod unreadable;
