@@ -74,7 +74,7 @@ fn decisions() -> Vec<Decision> {
             Box::new(move || {
                 let rules = Rules {
                     policy: &policy,
-                    unary: true,
+                    by_policy: true,
                     idempotent: true,
                     replayable: true,
                     deadline: Some(start),

@@ -20,9 +20,10 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Only calls known to be unary are retried by policy. Say so once, with the descriptors that the code generator wrote
+//! Calls of methods that nobody described are retried by policy until their answer begins. Calls known to be unary are retried
+//! until their status is known: say so once, with the descriptors that the code generator wrote
 //! ([`SupervisedChannel::with_descriptor_set`]), per method in the configuration (`methods:`), or on a request
-//! ([`CallOptions::unary`]). A call of unknown kind is still sent again where the server certainly never processed it.
+//! ([`CallOptions::unary`]). Known streams are never retried ([`CallKind`]).
 //!
 //! # Where to look
 //!

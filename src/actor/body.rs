@@ -5,11 +5,14 @@ use super::{
     alarm::Alarm,
     call::{Call, Offer},
     core::Core,
+    runner::OPEN_AFTER_MESSAGE,
     task,
 };
 use crate::{
+    clock,
     model::{Cause, Failure, Phase},
-    transport::{AttemptFailure, Pump, ResponseBody, Sent, clean, status},
+    policy::after,
+    transport::{AttemptFailure, Framing, Pump, ResponseBody, Sent, clean, status},
 };
 use bytes::Bytes;
 use http::HeaderMap;
@@ -35,8 +38,10 @@ struct Open {
     call: Arc<Call>,
     deadline: Option<Pin<Box<Alarm>>>,
     pump: Option<AbortHandle>,
-    /// Somebody said that the method is unary, and the answer may still show that it is not.
+    /// No descriptors say what the method is, and the answer may still show that it streams.
     doubtful: bool,
+    /// When it has been open for too long after its first message to be a unary call's; made when it is awaited behind that.
+    open_too_long: Option<Pin<Box<Alarm>>>,
     /// The link went with the supervisor's runtime; the call's answer is on its way.
     orphaned: bool,
 }
@@ -50,8 +55,9 @@ impl SupervisedBody {
     pub(super) fn live(core: Arc<Core>, call: Arc<Call>, body: ResponseBody, pump: Option<Pump>) -> Self {
         let deadline = call.deadline_now().map(|at| Box::pin(Alarm::at(at)));
         let pump = pump.map(|pump| pump_on(&core, &call, pump));
-        let doubtful = call.is_said_to_be_unary();
-        Self { body, open: Some(Box::new(Open { core, call, deadline, pump, doubtful, orphaned: false })) }
+        let doubtful = call.may_stream();
+        let open = Open { core, call, deadline, pump, doubtful, open_too_long: None, orphaned: false };
+        Self { body, open: Some(Box::new(open)) }
     }
 
     /// What ends the call from this side, if anything does.
@@ -67,11 +73,10 @@ impl SupervisedBody {
         };
         ready!(deadline.as_mut().poll_rung(&open.core.runtime, cx));
         // A large answer was passed on before its first message was whole.
-        if open.doubtful && self.body.framing().is_some_and(|framing| framing.whole() > 0) {
+        let lifted = open.doubtful && !open.call.deadline_is_said;
+        if lifted && self.body.framing().is_some_and(|framing| framing.whole() > 0) {
             open.found_to_stream();
-            if open.deadline.is_none() {
-                return Poll::Pending;
-            }
+            return Poll::Pending;
         }
         Poll::Ready(self.ended(Failure::deadline(Phase::MaybeProcessed, None), None))
     }
@@ -97,6 +102,19 @@ impl SupervisedBody {
             }
         }
         frame
+    }
+
+    /// Nothing comes: an answer that stays open after its first message is a stream's.
+    fn note_open(&mut self, cx: &mut Context<'_>) {
+        if let Some(open) = self.open.as_mut().filter(|open| open.doubtful)
+            && self.body.framing().is_some_and(|framing| framing.whole() > 0)
+        {
+            let late = || Box::pin(Alarm::at(after(clock::now(), OPEN_AFTER_MESSAGE)));
+            let alarm = open.open_too_long.get_or_insert_with(late);
+            if alarm.as_mut().poll_rung(&open.core.runtime, cx).is_ready() {
+                open.found_to_stream();
+            }
+        }
     }
 
     /// What became of the link ends the call; but where the runtime ended under the link, that is
@@ -140,10 +158,14 @@ impl Body for SupervisedBody {
         if me.open.as_ref().is_some_and(|open| open.orphaned) {
             return Poll::Pending;
         }
-        let mut frame = match ready!(me.body.poll_frame(cx)) {
-            None => return Poll::Ready(None),
-            Some(Err(failure)) => return me.failed(failure).map(|status| Some(Err(status))),
-            Some(Ok(frame)) => frame,
+        let mut frame = match me.body.poll_frame(cx) {
+            Poll::Pending => {
+                me.note_open(cx);
+                return Poll::Pending;
+            }
+            Poll::Ready(None) => return Poll::Ready(None),
+            Poll::Ready(Some(Err(failure))) => return me.failed(failure).map(|status| Some(Err(status))),
+            Poll::Ready(Some(Ok(frame))) => frame,
         };
         if let Some(trailers) = frame.trailers_mut() {
             clean(trailers);
@@ -190,6 +212,7 @@ impl Open {
     /// The call is a stream after all: only a deadline of its own still holds.
     fn found_to_stream(&mut self) {
         self.doubtful = false;
+        self.open_too_long = None;
         self.call.found_to_stream();
         self.deadline = self.deadline.take().filter(|_| self.call.deadline_now().is_some());
     }

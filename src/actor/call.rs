@@ -12,8 +12,8 @@ use super::{
     waiting::came_somewhere,
 };
 use crate::{
-    model::{AttemptReport, CallId, CallReport, Failure, Phase},
-    policy::{CallMachine, Place, RetryPolicy},
+    model::{AttemptReport, CallId, CallKind, CallReport, Failure, Phase},
+    policy::{CallMachine, Place, RetryPolicy, after},
     transport::{AttemptFailure, OpenStream},
 };
 use bytes::Bytes;
@@ -46,8 +46,9 @@ pub(crate) struct Call {
     pub(super) completed: bool,
     /// Whether the caller gave no metadata: the head is small.
     pub(super) plain: bool,
-    /// Known to be unary: its answer is read whole, and it may be retried by policy.
-    pub(crate) unary: bool,
+    /// Unary: its answer is read whole. Auto: one whole message was sent, and the answer is passed on
+    /// as it comes. Both may be retried by policy.
+    pub(crate) kind: CallKind,
     pub(crate) idempotent: bool,
     pub(crate) wait_for_ready: bool,
     /// Whether somebody said so: then it waits for a wrong peer, too.
@@ -55,6 +56,8 @@ pub(crate) struct Call {
     pub(crate) deadline: Option<Instant>,
     /// Whether the deadline is the caller's own, rather than configured for unary calls.
     pub(super) deadline_is_said: bool,
+    /// Where there is no deadline: until when it may wait, if it never is on the wire.
+    pub(super) patience: Option<Instant>,
     /// Whether the call turned out to stream: a configured deadline holds no more.
     pub(super) streams: AtomicBool,
     pub(crate) attempt_timeout: Option<Duration>,
@@ -84,6 +87,8 @@ pub(crate) struct CallState {
     /// How many bytes of the answer's messages came so far.
     pub(crate) received: usize,
     pub(crate) attempt_started: Instant,
+    /// How long its failed attempts were on the wire.
+    pub(super) on_wire: Duration,
     pub(crate) waited: Duration,
     pub(crate) history: Vec<AttemptReport>,
     /// What was said of the failure that the last retry followed on, in the peer's words if it
@@ -160,6 +165,7 @@ impl CallState {
             measured: 0,
             received: 0,
             attempt_started: now,
+            on_wire: Duration::ZERO,
             waited: Duration::ZERO,
             history: Vec::new(),
             retried_after: None,
@@ -232,15 +238,31 @@ impl Call {
         self.deadline.filter(|_| self.deadline_is_said || !self.streams.load(Relaxed))
     }
 
-    /// Whether it is unary only by somebody's word, and has not shown to be anything else.
-    pub(super) fn is_said_to_be_unary(&self) -> bool {
-        self.unary && !self.method.is_certainly_unary() && !self.streams.load(Relaxed)
+    /// Until when it may wait for an attempt, or before the next one.
+    pub(super) fn waits_until(&self, state: &CallState) -> Option<Instant> {
+        match self.patience {
+            None => self.deadline,
+            Some(patience) => Some(after(patience, state.on_wire)),
+        }
     }
 
-    /// Its answer goes on after its first message, although somebody said that the method is unary.
+    /// Until when it may go on as it stands.
+    pub(super) fn limit_now(&self, state: &CallState) -> Option<Instant> {
+        match state.stage {
+            Stage::Running => self.deadline_now(),
+            _ => self.waits_until(state),
+        }
+    }
+
+    /// Whether its answer may show that it streams: nobody knows, or somebody said that it is unary.
+    pub(super) fn may_stream(&self) -> bool {
+        self.kind != CallKind::Streaming && !self.method.is_certainly_unary() && !self.streams.load(Relaxed)
+    }
+
+    /// Its answer goes on after its first message.
     pub(super) fn found_to_stream(&self) {
         self.streams.store(true, Relaxed);
-        self.method.streams();
+        self.method.streams(self.kind == CallKind::Unary);
     }
 
     /// The next offer. Only the runner asks. One that `sleeps_through` is not woken for a stream before that has an answer; it

@@ -106,7 +106,8 @@ async fn ask(core: &Core, call: &Call, attempt: u32) -> Result<HeaderMap, Attemp
     }
     let timeout = core.config.credentials_timeout();
     let patience = after(clock::now(), timeout);
-    let deadline = earliest(call.deadline, Some(patience)).unwrap_or(patience);
+    let limit = call.waits_until(&call.state.lock());
+    let deadline = earliest(limit, Some(patience)).unwrap_or(patience);
     let uri = &call.method.uri;
     let service = uri.path().rsplit_once('/').map_or("", |(service, _)| service);
     let authority = uri.authority().map_or("", |authority| authority.as_str());
@@ -120,7 +121,7 @@ async fn ask(core: &Core, call: &Call, attempt: u32) -> Result<HeaderMap, Attemp
     match tokio::time::timeout_at(deadline.into(), hook.metadata(request)).await {
         Ok(Ok(metadata)) => accept(metadata),
         Ok(Err(status)) => Err(said(status)),
-        Err(_) if call.deadline.is_some_and(|deadline| deadline < patience) => {
+        Err(_) if limit.is_some_and(|limit| limit < patience) => {
             let what = core.waits_for(call, &call.state.lock());
             Err(Failure::deadline(Phase::Unsent, what).into())
         }

@@ -108,8 +108,12 @@ impl Core {
         }
     }
 
-    /// The call's deadline has passed while it waited. What was last known of it is its answer.
+    /// The call's time has passed while it waited. What was last known of it is its answer.
     pub(crate) fn expire(&self, call: &Arc<Call>) {
+        // This very moment it may have begun an attempt, which only a deadline ends.
+        if call.patience.is_some() && matches!(call.state.lock().stage, Stage::Running) {
+            return;
+        }
         self.end_late(call);
         self.tell_request(self.shard_of(call.id), RequestMsg::Cancel(call.id));
     }
@@ -146,6 +150,10 @@ impl Core {
         let now = clock::now();
         state.record(&failure.failure, call.submitted, now);
         state.measure(call, failure.failure.code, 0, now);
+        if matches!(state.stage, Stage::Running) {
+            let took = now.saturating_duration_since(state.attempt_started);
+            state.on_wire = state.on_wire.saturating_add(took);
+        }
         state.stage = Stage::Failed(failure);
         true
     }
@@ -166,7 +174,8 @@ impl Core {
     /// Ends the calls whose deadline has passed: for as long as there is no request actor to do so.
     pub(crate) fn end_overdue(&self) {
         let now = clock::now();
-        let overdue = self.ledger.open(|call| call.deadline_now().is_some_and(|deadline| deadline <= now));
+        let is_over = |call: &Call| call.limit_now(&call.state.lock()).is_some_and(|limit| limit <= now);
+        let overdue = self.ledger.open(is_over);
         overdue.iter().for_each(|call| self.expire(call));
     }
 }

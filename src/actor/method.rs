@@ -19,6 +19,7 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 /// So many methods a channel remembers: in metrics, in what it learned of them, in what the log said
@@ -41,9 +42,13 @@ pub(crate) struct Method {
     pub(crate) metrics: Arc<MethodMetrics>,
     /// Whether it is one of those that are remembered.
     remembered: bool,
+    /// What a call of it is where nobody says anything.
+    otherwise: CallKind,
     hinted: AtomicBool,
-    /// Whether an answer streamed although somebody said that the method is unary.
+    /// Whether a call of it was seen to stream.
     streamed: AtomicBool,
+    /// Whether it was told that a call of it waited long for its answer, and that nothing ends that.
+    awaited: AtomicBool,
     /// Whether it was told that a typed call's answer stayed open.
     left_open: AtomicBool,
 }
@@ -65,8 +70,26 @@ impl Method {
         match self.described {
             Some(kind) => kind,
             None if self.streamed.load(Relaxed) => CallKind::Streaming,
-            None => self.rule.as_ref().and_then(|rule| rule.kind).or(said).unwrap_or_default(),
+            None => match self.rule.as_ref().and_then(|rule| rule.kind) {
+                Some(kind) if kind != CallKind::Auto => kind,
+                // `auto` leaves it to the call.
+                ruled => said.or(ruled).unwrap_or_else(|| self.undescribed()),
+            },
         }
+    }
+
+    /// What a call is of which nobody said anything.
+    fn undescribed(&self) -> CallKind {
+        if self.otherwise == CallKind::Streaming && !self.hinted.swap(true, Relaxed) && self.remembered {
+            log_line!(
+                info,
+                method = %self.name,
+                "nobody said whether this method is unary, and retry_undescribed is false, so its calls are \
+                 not retried by policy: give channel().with_descriptor_set(..), `methods:` in the \
+                 configuration, or CallOptions::new().unary() on the request"
+            );
+        }
+        self.otherwise
     }
 
     /// Whether descriptors say that it is unary.
@@ -74,15 +97,44 @@ impl Method {
         self.described == Some(CallKind::Unary)
     }
 
-    /// An answer streams: from now on the method is streaming, unless descriptors know better.
-    pub(super) fn streams(&self) {
-        if !self.streamed.swap(true, Relaxed) && self.remembered {
-            log_line!(
+    /// A call of it streams: from now on the method is streaming, unless descriptors know better.
+    /// `said`: somebody said that it is unary.
+    pub(crate) fn streams(&self, said: bool) {
+        if self.streamed.swap(true, Relaxed) || !self.remembered {
+            return;
+        }
+        match said {
+            true => log_line!(
                 warn,
                 method = %self.name,
                 "this method is said to be unary, but its answer goes on after its first message: it \
                  is passed on as it comes, without the configured timeout, and later calls are taken \
                  for streams; say `kind: streaming` in `methods:`, or give with_descriptor_set(..)"
+            ),
+            false => log_line!(
+                info,
+                method = %self.name,
+                "a call of this method was seen to stream, so its calls are not retried by policy from \
+                 now on; where it is unary, give with_descriptor_set(..)"
+            ),
+        }
+    }
+
+    /// Whether it was told already that a call waits long for its answer.
+    pub(super) fn is_known_to_wait(&self) -> bool {
+        self.awaited.load(Relaxed)
+    }
+
+    /// Says once that a call of kind `auto` waits long for its answer.
+    pub(super) fn warn_awaited(&self, wait: Duration) {
+        if !self.awaited.swap(true, Relaxed) && self.remembered {
+            log_line!(
+                warn,
+                method = %self.name,
+                "a call of this method has waited {} s for its answer, and nothing ends that: nobody said \
+                 whether the method is unary, so `timeout` does not bound it on the wire; give \
+                 with_descriptor_set(..), `kind` in `methods:`, `attempt_timeout`, or a deadline",
+                wait.as_secs()
             );
         }
     }
@@ -96,18 +148,6 @@ impl Method {
                 "the answer to this unary call is still open 1 s after its message: the call waits \
                  for the status, and ends at its deadline; if the method streams, use a generated \
                  client"
-            );
-        }
-    }
-
-    /// Says once how to tell that a method is unary.
-    pub(crate) fn hint_unknown_kind(&self) {
-        if !self.hinted.swap(true, Relaxed) && self.remembered {
-            log_line!(
-                info,
-                method = %self.name,
-                "nobody said whether this method is unary, so its calls are not retried by policy: give \
-                 channel().with_descriptor_set(..), `methods:` in the configuration, or CallOptions::new().unary() on the request"
             );
         }
     }
@@ -167,8 +207,10 @@ impl Methods {
             described: described.get(&*name).copied(),
             metrics,
             remembered,
+            otherwise: if config.retry_undescribed { CallKind::Auto } else { CallKind::Streaming },
             hinted: AtomicBool::new(false),
             streamed: AtomicBool::new(false),
+            awaited: AtomicBool::new(false),
             left_open: AtomicBool::new(false),
             name,
             plain_head: bound_without_metadata(&uri),
@@ -212,5 +254,23 @@ impl Methods {
             kept.map(|(path, method)| (path.clone(), method.clone())).collect::<HashMap<_, _>>()
         });
         Ok(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thousand_methods_are_remembered_and_the_others_are_known_to_each_call_anew() {
+        let methods = Methods::new(Authority::from_static("queue:1"), Scheme::HTTP, "queue:1".into());
+        let config = Config::default();
+        let get = |n: usize| methods.get(&format!("/pkg.Service/M{n}").parse().expect("a path"), &config);
+        for n in 0..REMEMBERED + 100 {
+            get(n).streams(false);
+        }
+        assert_eq!(methods.known.load().len(), REMEMBERED);
+        assert_eq!(get(REMEMBERED - 1).kind(None), CallKind::Streaming);
+        assert_eq!(get(REMEMBERED).kind(None), CallKind::Auto);
     }
 }

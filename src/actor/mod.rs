@@ -19,6 +19,7 @@ mod head;
 mod hooks;
 mod inbox;
 mod ledger;
+mod limit;
 mod message;
 mod method;
 mod mutations;

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     clock,
-    model::{Fact, Failure, Phase},
+    model::{CallKind, Fact, Failure, Phase},
     policy::{Decision, Due, Pending, Place, Rules, place_after},
     transport::{OpenStream, Permit},
 };
@@ -129,20 +129,18 @@ impl RequestState {
 
     /// Starts a call, parks it, or lets it sleep on. What is known already, runs or is over is left alone.
     fn take_on(&mut self, call: Arc<Call>) {
-        let until = {
+        let (until, limit) = {
             let mut state = call.state.lock();
             let Stage::Waiting { until } = state.stage else { return };
             // Credentials that came for a former actor: it took the place on the link, too.
             state.credentials = None;
-            until
+            (until, call.waits_until(&state))
         };
         if self.pending.contains(call.id) {
             return;
         }
         match until {
-            Some(at) if at > clock::now() && !self.draining => {
-                self.pending.sleep(call.id, call.clone(), at, call.deadline)
-            }
+            Some(at) if at > clock::now() && !self.draining => self.pending.sleep(call.id, call.clone(), at, limit),
             _ => self.start_or_park(call),
         }
     }
@@ -165,10 +163,12 @@ impl RequestState {
             call.state.lock().machine.count_retry();
         }
         call.shrink();
-        let place = call.state.lock().place;
+        let state = call.state.lock();
+        let (place, limit) = (state.place, call.waits_until(&state));
+        drop(state);
         match place {
-            Place::Own => self.pending.park(call.id, call.clone(), call.deadline),
-            Place::Behind => self.pending.park_behind(call.id, call.clone(), call.deadline),
+            Place::Own => self.pending.park(call.id, call.clone(), limit),
+            Place::Behind => self.pending.park_behind(call.id, call.clone(), limit),
         }
     }
 
@@ -261,10 +261,10 @@ impl RequestState {
         let ended = self.core.mutations.misread(ended);
         let rules = Rules {
             policy: &call.retry,
-            unary: call.unary || self.core.mutations.has(Mutation::RetryStreams),
+            by_policy: call.kind != CallKind::Streaming || self.core.mutations.has(Mutation::RetryStreams),
             idempotent: call.idempotent || self.core.mutations.has(Mutation::RetryNotIdempotent),
             replayable: state.replayable && !self.draining,
-            deadline: call.deadline,
+            deadline: call.waits_until(&state),
             link_answered: ended.link_answered,
             open_calls: self.core.telemetry.counts.open.load(Relaxed),
         };
@@ -285,7 +285,7 @@ impl RequestState {
                 state.stage = Stage::Waiting { until: Some(at) };
                 state.place = place_after(&ended.failure);
                 state.waited += delay;
-                let cause = ended.words();
+                let (cause, limit) = (ended.words(), call.waits_until(&state));
                 state.retried_after = Some(cause.clone());
                 drop(state);
                 self.core.telemetry.announce(Fact::RetryScheduled {
@@ -298,7 +298,7 @@ impl RequestState {
                 });
                 call.shrink();
                 let at = if self.core.mutations.has(Mutation::ForgetRetryWait) { now } else { at };
-                self.pending.sleep(call.id, call.clone(), at, call.deadline);
+                self.pending.sleep(call.id, call.clone(), at, limit);
             }
             Decision::Surface | Decision::Throttled => {
                 state.stage = Stage::Running;

@@ -6,12 +6,13 @@ use super::{
     body::SupervisedBody,
     call::{Call, Offer},
     core::Core,
+    limit::Limit,
     message::UnaryReply,
     task,
 };
 use crate::{
     clock,
-    model::{Failure, Phase},
+    model::{CallKind, Failure, Phase},
     policy::{after, earliest},
     transport::{
         AttemptFailure, Beside, Hold, OpenBody, OpenStream, Outcome, PREFIX, Pump, ResponseBody, beside, clean,
@@ -30,7 +31,7 @@ use tokio::task::AbortHandle;
 use tonic::{Code, Status, metadata::MetadataMap};
 
 /// An answer that is open so long after its first message is taken for a stream.
-const OPEN_AFTER_MESSAGE: Duration = Duration::from_secs(1);
+pub(super) const OPEN_AFTER_MESSAGE: Duration = Duration::from_secs(1);
 
 /// Runs a call in its caller's future. Cancel safe: dropped, the call ends everywhere at once.
 pub(crate) async fn run(
@@ -81,12 +82,12 @@ async fn attempts(
 ) -> Result<(http::Response<ResponseBody>, Option<Pump>), Status> {
     // Neither has anything to do between an attempt's begin and its answer.
     let sleeps_through = body.is_none() && guard.call().attempt_timeout.is_none();
-    let mut limit = pin!(guard.call().deadline.map(Alarm::at));
+    let mut limit = pin!(Limit::of_waiting(guard.call()));
     loop {
         let (core, call) = guard.armed();
         let offer = poll_fn(|cx| {
             let offer = call.poll_offer(cx, sleeps_through);
-            if offer.is_ready() || !has_passed(core, limit.as_mut(), cx) {
+            if offer.is_ready() || !limit.as_mut().has_passed(core, call, cx) {
                 return offer;
             }
             // Whoever else would end it may be gone.
@@ -98,7 +99,7 @@ async fn attempts(
             Offer::Answer(status) => return guard.done(Err(status)),
         };
         let ends = attempt_limit(call);
-        set_limit(limit.as_mut(), ends);
+        limit.as_mut().attempt_began(call, ends);
         let mut pump = None;
         let ended = {
             let mut exchange = pin!(exchange(core, call, stream, &mut body, &mut pump, hold, ends));
@@ -106,7 +107,9 @@ async fn attempts(
                 Poll::Ready(Offer::Answer(status)) => Poll::Ready(Err(status)),
                 Poll::Ready(Offer::Attempt(_)) => unreachable!("one attempt at a time"),
                 Poll::Pending => match exchange.as_mut().poll(cx) {
-                    Poll::Pending if has_passed(core, limit.as_mut(), cx) => Poll::Ready(Ok(Err(out_of_time(call)))),
+                    Poll::Pending if limit.as_mut().has_passed(core, call, cx) => {
+                        Poll::Ready(Ok(Err(out_of_time(call))))
+                    }
                     outcome => outcome.map(Ok),
                 },
             })
@@ -117,23 +120,10 @@ async fn attempts(
             Ok(Ok(response)) => return Ok((response, pump)),
             Ok(Err(failure)) => {
                 core.attempt_failed(call, failure);
-                set_limit(limit.as_mut(), call.deadline);
+                limit.as_mut().attempt_ended(call);
             }
         }
     }
-}
-
-/// Another limit, with the alarm that is there already.
-fn set_limit(mut limit: Pin<&mut Option<Alarm>>, at: Option<Instant>) {
-    match (limit.as_mut().as_pin_mut(), at) {
-        (Some(alarm), Some(at)) => alarm.reset(at),
-        (_, at) => limit.set(at.map(Alarm::at)),
-    }
-}
-
-/// Whether the time is over; if not, the task is woken when it is.
-fn has_passed(core: &Core, limit: Pin<&mut Option<Alarm>>, cx: &mut Context<'_>) -> bool {
-    limit.as_pin_mut().is_some_and(|limit| limit.poll_rung(&core.runtime, cx).is_ready())
 }
 
 /// Reads the answer to one attempt of a call that came as a message, in a task.
@@ -198,7 +188,7 @@ async fn exchange(
     hold: Hold,
     ends: Option<Instant>,
 ) -> Outcome {
-    if call.unary {
+    if call.kind == CallKind::Unary {
         let mut patience = Patience { core, call, hold, ends, alarm: None, is_over: false };
         let outcome = read_unary(stream, hold, |cx| patience.poll_over(cx)).await;
         if hold == Hold::EndUnlessItStreams

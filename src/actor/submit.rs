@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     clock,
-    model::{CallId, CallOptions, CallReport, Cause, Fact, Failure, Phase, ShedReason, printable},
+    model::{CallId, CallKind, CallOptions, CallReport, Cause, Fact, Failure, Phase, ShedReason, printable},
     policy::{RetryLimit, nearest_timeout, parse_timeout},
     telemetry::Counts,
     transport::{PREFIX, is_one_message, payload, status},
@@ -39,9 +39,20 @@ pub(crate) struct Submission {
     pub(crate) headers: HeaderMap,
     /// The request, if it is whole.
     pub(crate) body: Option<Bytes>,
-    pub(crate) unary: bool,
+    /// As what it is carried: a request that is not one whole message is always streaming.
+    pub(crate) kind: CallKind,
     pub(crate) options: CallOptions,
     pub(crate) reply: Reply,
+}
+
+/// What bounds a call's time. At most one of both is there.
+pub(crate) struct TimeLimits {
+    /// When it must have ended.
+    pub(crate) deadline: Option<Instant>,
+    /// Whether the call states that, rather than the configuration for unary calls.
+    is_stated: bool,
+    /// Until when it may wait in all, if it is never on the wire.
+    patience: Option<Instant>,
 }
 
 impl Core {
@@ -85,9 +96,10 @@ impl Core {
     }
 
     fn page(&self, call: Submission, admission: Admission, size: usize, id: CallId, page: usize) -> Call {
-        let Submission { made, method, mut headers, body, unary, options, reply } = call;
+        let Submission { made, method, mut headers, body, kind, options, reply } = call;
         let rule = method.rule.as_ref();
-        let (deadline, deadline_is_said) = self.deadline(&method, &headers, &options, unary, made);
+        let limits = self.time_limits(&method, &headers, &options, kind, made);
+        let TimeLimits { deadline, is_stated, patience } = limits;
         let plain = is_plain(&headers);
         if !plain {
             leave_out_connection_fields(&mut headers);
@@ -96,7 +108,7 @@ impl Core {
         }
         let configured = rule.and_then(|rule| rule.attempt_timeout).unwrap_or(self.config.attempt_timeout);
         let configured = configured.map(|timeout| beyond_the_wait(timeout, &options));
-        let attempt_timeout = options.attempt_timeout.or(configured).filter(|_| unary);
+        let attempt_timeout = options.attempt_timeout.or(configured).filter(|_| kind != CallKind::Streaming);
         let has_port = matches!(reply, Reply::Port { .. });
         if !has_port {
             complete(&mut headers, deadline.is_some());
@@ -114,12 +126,13 @@ impl Core {
             headers,
             completed: !has_port && !plain,
             plain,
-            unary,
+            kind,
             idempotent: options.idempotent.or(rule.and_then(|rule| rule.idempotent)).unwrap_or(true),
             wait_for_ready,
             told_to_wait: wait_for_ready && (said.is_some() || self.config.wait_for_ready_said.0),
             deadline,
-            deadline_is_said,
+            deadline_is_said: is_stated,
+            patience,
             streams: AtomicBool::new(false),
             attempt_timeout,
             retry,
@@ -132,25 +145,26 @@ impl Core {
         }
     }
 
-    /// When a call made then must have ended, and whether the call states it: in either form, or
-    /// else as configured.
-    pub(crate) fn deadline(
+    /// What bounds the time of a call made then: what it states, in either form, or else what is
+    /// configured. That bounds a unary call as a whole, and of any other the time that it is not on
+    /// the wire: there a stream may live for months.
+    pub(crate) fn time_limits(
         &self,
         method: &Method,
         headers: &HeaderMap,
         options: &CallOptions,
-        unary: bool,
+        kind: CallKind,
         made: Instant,
-    ) -> (Option<Instant>, bool) {
+    ) -> TimeLimits {
         let asked = headers.get(TIMEOUT).and_then(|value| parse_timeout(value.to_str().ok()?));
         let stated = [options.timeout, asked];
+        let is_stated = stated.iter().any(Option::is_some);
         let configured = method.rule.as_ref().and_then(|rule| rule.timeout).unwrap_or(self.config.timeout);
         let configured = configured.map(|timeout| beyond_the_wait(timeout, options));
-        // `timeout` bounds unary calls only: a stream may live for months.
-        let timeout = nearest_timeout(stated, configured.filter(|_| unary));
         // A timeout beyond the clock's end is none.
-        let deadline = timeout.and_then(|timeout| made.checked_add(timeout));
-        (deadline, stated.iter().any(Option::is_some))
+        let limit = nearest_timeout(stated, configured).and_then(|timeout| made.checked_add(timeout));
+        let (deadline, patience) = if is_stated || kind == CallKind::Unary { (limit, None) } else { (None, limit) };
+        TimeLimits { deadline, is_stated, patience }
     }
 
     /// A request that is larger than the whole waiting room, or one message and larger than may be

@@ -4,7 +4,7 @@ use super::{codec, request, supervisor::Handle};
 use crate::{
     actor::{Core, Reply, Submission, refusal, run, run_typed},
     clock,
-    model::CallOptions,
+    model::{CallKind, CallOptions},
 };
 use futures::future::BoxFuture;
 use prost::Message;
@@ -17,8 +17,8 @@ use tonic::{Request, Response, Status};
 
 /// A supervised channel: `GreeterClient::new(supervisor.channel())` works as with tonic's own.
 ///
-/// Calls wait for a link, are sent again where the server never saw them, and, where they are known to be unary, are retried by
-/// the configured policy. Cheap to clone; every clone keeps the supervisor alive.
+/// Calls wait for a link, are sent again where the server never saw them, and are retried by the configured policy: unary calls
+/// until their status is known, others than known streams until their answer begins ([`CallKind`](crate::CallKind)). Cheap to clone; every clone keeps the supervisor alive.
 ///
 /// **Cancel safety**: dropping a call's future, or its answer's body, ends the call everywhere at once: in the queue, between
 /// retries, and on the wire (RST_STREAM CANCEL).
@@ -62,7 +62,7 @@ impl SupervisedChannel {
             method: self.core().method(&path),
             headers: metadata.into_headers(),
             body: Some(codec::encode(&message)),
-            unary: true,
+            kind: CallKind::Unary,
             options: extensions.get::<CallOptions>().copied().unwrap_or_default(),
             reply: Reply::Caller,
         };

@@ -4,7 +4,7 @@ use super::codec;
 use crate::{
     actor::{Core, Reply, Submission, UnaryCall, UnaryReply, UnaryResult, refusal, within},
     clock,
-    model::CallOptions,
+    model::{CallKind, CallOptions},
 };
 use bytes::Bytes;
 use prost::Message;
@@ -51,7 +51,7 @@ impl Mailbox {
             method: self.core.method(&path),
             headers: metadata.into_headers(),
             body: Some(body),
-            unary: true,
+            kind: CallKind::Unary,
             options,
             reply: Reply::Port { port: reply, runner: None },
         };

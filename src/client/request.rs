@@ -41,18 +41,19 @@ pub(super) async fn prepare(core: &Arc<Core>, request: http::Request<tonic::body
     let kind = method.kind(options.kind);
     let taken = match kind {
         CallKind::Unary => {
-            let deadline = || core.deadline(&method, &head.headers, &options, true, made).0;
+            let deadline = || core.time_limits(&method, &head.headers, &options, kind, made).deadline;
             in_time(core, deadline, take_message(body, method.is_certainly_unary())).await
         }
-        CallKind::Streaming | CallKind::Unknown => take_ready(body, None).map_err(failed_body),
+        CallKind::Streaming | CallKind::Auto => take_ready(body, None).map_err(failed_body),
     };
     let (whole, rest) = taken.map_err(|(failure, status)| refused(&method, failure, status, made))?;
-    // Whatever was said of the method: what is not exactly one message is passed through.
-    let unary = kind == CallKind::Unary && whole.as_ref().is_some_and(is_one_message);
-    if kind == CallKind::Unknown {
-        method.hint_unknown_kind();
+    // Whatever is known of the method: what is not exactly one message is passed through.
+    let one = whole.as_ref().is_some_and(is_one_message);
+    if kind == CallKind::Auto && !one && whole.as_ref().is_some_and(begins_with_a_message) {
+        method.streams(false);
     }
-    let call = Submission { made, method, headers: head.headers, body: whole, unary, options, reply: Reply::Caller };
+    let kind = if one { kind } else { CallKind::Streaming };
+    let call = Submission { made, method, headers: head.headers, body: whole, kind, options, reply: Reply::Caller };
     Ok(Prepared { call, rest })
 }
 

@@ -44,6 +44,7 @@ pub(super) fn config(layers: Layers) -> Result<Config, ConfigError> {
         credentials_timeout: scope.read("credentials_timeout", time),
         wait_for_ready: scope.read("wait_for_ready", Value::bool),
         wait_for_ready_said: Said(scope.explicit("wait_for_ready")),
+        retry_undescribed: scope.read("retry_undescribed", Value::bool),
         max_replay_bytes: scope.read("max_replay_bytes", Value::size),
         max_request_message_bytes: scope.read("max_request_message_bytes", size_or_none),
         max_response_message_bytes: scope.read("max_response_message_bytes", size_or_none),

@@ -42,7 +42,7 @@ pub(super) const PREFIX: &str = "TONIC_SUPERVISOR_GRPC_";
 pub(super) const METHOD_KEYS: [(&str, &str); 11] = [
     (
         "kind",
-        "`unary` or `streaming`: only calls known to be unary are retried. Default: what the caller or the descriptors say.",
+        "`unary`, `streaming` (never retried), or `auto`: what the caller says, or else retried until the answer begins. Descriptors stand above it. Default: what the caller says, or else as `retry_undescribed` has it.",
     ),
     (
         "idempotent",
@@ -90,7 +90,7 @@ macro_rules! keys {
 
 keys! {
     "Retries" {
-        /// How often a failed unary call is tried again: 3 means at most 4 attempts, 0 turns retries off, `unlimited` means
+        /// How often a failed call is tried again: 3 means at most 4 attempts, 0 turns retries off, `unlimited` means
         /// until `timeout`, which must then be set. Calls that the server never processed are sent again without counting.
         "max_retry_attempts" max_retry_attempts(impl Into<RetryLimit> as RetryLimit) = "3", "retries, or `unlimited`", "seed";
         /// The wait before the first retry. Retry n, counted from 0, waits
@@ -148,11 +148,13 @@ keys! {
     }
     "Time limits" {
         /// The deadline of a whole unary call: queue, dials, attempts and waits together; `none`:
-        /// no deadline. A call that states one (`CallOptions::timeout`, `grpc-timeout`) has its own
-        /// instead. Keep it above `keepalive_time` + `keepalive_timeout`, so that a call caught on
+        /// no deadline. Of a call of kind `auto`, and of a stream, it bounds all the time that the
+        /// call is not on the wire. A call that states one (`CallOptions::timeout`,
+        /// `grpc-timeout`) has its own instead. Keep it above `keepalive_time` + `keepalive_timeout`, so that a call caught on
         /// a dead link still has time.
         "timeout" timeout(impl Into<Option<Duration>> as Option<Duration>) = "60", "seconds, or `none`", "above keepalive and all waits of the seed";
-        /// The time one attempt may take before it ends with DEADLINE_EXCEEDED and is retried; never beyond `timeout`.
+        /// The time one attempt may take before it ends with DEADLINE_EXCEEDED and is retried; never
+        /// beyond `timeout`. Of kind `auto`: up to the answer's head. Streams have no such limit.
         "attempt_timeout" attempt_timeout(impl Into<Option<Duration>> as Option<Duration>) = "none", "seconds, or `none`", "off, as in gRPC";
         /// The time one dial may take, from the name's lookup over the TLS handshake to the server's first SETTINGS.
         "connect_timeout" connect_timeout(Duration) = "20", "seconds", "gRPC connection backoff";
@@ -167,6 +169,10 @@ keys! {
         /// protocol, at every address, end the calls that wait then with UNAVAILABLE, and so does
         /// each further one. To say `true` is to wait for that, too.
         "wait_for_ready" wait_for_ready(bool) = "true", "true or false", "an outage longer than all retries costs no call";
+        /// Whether a call of a method that nobody described is of kind `auto`: it is retried until
+        /// its answer begins, and `timeout` bounds the time that it is not on the wire. A method
+        /// that was seen to stream is streaming from then on. `false`: such calls are not retried.
+        "retry_undescribed" retry_undescribed(bool) = "true", "true or false", "two lines are enough; the seed retries only what is known to be unary";
         /// A request up to this size is kept until its call ends, so that it can be sent again; a larger one is sent once.
         "max_replay_bytes" max_replay_bytes(usize) = "4MiB", "bytes", "gRPC's usual message limit";
         /// A unary call with a larger message is refused with OUT_OF_RANGE before anything is sent; `none` leaves it to the server.

@@ -27,7 +27,7 @@ impl MethodRule {
         &self.pattern
     }
 
-    /// Whether calls are unary, if configured; only such calls are retried.
+    /// What kind of calls they are, if configured; streams are never retried.
     pub fn kind(&self) -> Option<CallKind> {
         self.kind
     }
@@ -102,7 +102,7 @@ impl MethodOptions {
         Self::default()
     }
 
-    /// The methods are unary, and so may be retried.
+    /// The methods are unary: retried, and their answers are held back until their status is known.
     pub fn unary(self) -> Self {
         self.kind(CallKind::Unary)
     }
@@ -112,7 +112,7 @@ impl MethodOptions {
         self.kind(CallKind::Streaming)
     }
 
-    /// Unary or streaming.
+    /// Unary, streaming, or [`CallKind::Auto`]: what the call says, or else found out.
     pub fn kind(self, kind: CallKind) -> Self {
         self.set("kind", kind)
     }

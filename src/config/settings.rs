@@ -28,6 +28,7 @@ pub struct Config {
     pub(crate) retry: RetryPolicy,
     pub(crate) wait_for_ready: bool,
     pub(crate) wait_for_ready_said: Said,
+    pub(crate) retry_undescribed: bool,
     pub(crate) max_replay_bytes: usize,
     pub(crate) max_request_message_bytes: Option<usize>,
     pub(crate) max_response_message_bytes: Option<usize>,
@@ -136,7 +137,7 @@ impl Config {
     }
 
     /// The time a whole unary call may take that states none of its own: queue, dials, attempts and
-    /// waits together. 60 s by default, above `keepalive_time` + `keepalive_timeout`.
+    /// waits together; of any other call, the time that it may not be on the wire. 60 s by default, above `keepalive_time` + `keepalive_timeout`.
     pub fn timeout(&self) -> Option<Duration> {
         self.timeout
     }
@@ -167,6 +168,12 @@ impl Config {
     /// first link while the first dials find a wrong peer.
     pub fn wait_for_ready(&self) -> bool {
         self.wait_for_ready
+    }
+
+    /// Whether calls of methods that nobody described are of kind `auto`
+    /// ([`CallKind::Auto`](crate::CallKind::Auto)); true by default.
+    pub fn retry_undescribed(&self) -> bool {
+        self.retry_undescribed
     }
 
     /// The largest request, in bytes, that is kept so that it can be sent again; 4 MiB by default.

@@ -129,7 +129,8 @@ impl Value {
         match self {
             Self::Text(text) if text.trim().eq_ignore_ascii_case("unary") => Ok(CallKind::Unary),
             Self::Text(text) if text.trim().eq_ignore_ascii_case("streaming") => Ok(CallKind::Streaming),
-            _ => Err("must be `unary` or `streaming`".into()),
+            Self::Text(text) if text.trim().eq_ignore_ascii_case("auto") => Ok(CallKind::Auto),
+            _ => Err("must be `unary`, `streaming` or `auto`".into()),
         }
     }
 

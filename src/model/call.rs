@@ -2,16 +2,18 @@
 
 use std::time::Duration;
 
-/// Whether a call is one message each way. Only such calls are retried by policy (seed).
+/// Whether a call is one message each way, which decides how far it is retried by policy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum CallKind {
-    /// One request message, one response message.
+    /// One request message, one response message: retried until its status is known (seed).
     Unary,
-    /// At least one side streams: passed through, never retried by policy.
+    /// At least one side streams: passed through, never retried by policy (seed).
     Streaming,
-    /// Nobody said: treated as streaming, and a log line says how to tell.
+    /// Nobody said. A request that is whole, one message and its end, is retried until its answer
+    /// begins (gRPC A6's commit point), and the answer is passed on as it comes. A method that was
+    /// seen to stream is [`Streaming`](Self::Streaming) from then on.
     #[default]
-    Unknown,
+    Auto,
 }
 
 /// Options for one call, as an extension of its request.
@@ -39,9 +41,15 @@ impl CallOptions {
         Self::default()
     }
 
-    /// Marks the call as unary, so that it may be retried. Descriptors win where they say it streams.
-    pub fn unary(mut self) -> Self {
-        self.kind = Some(CallKind::Unary);
+    /// Marks the call as unary. Descriptors win where they say it streams.
+    pub fn unary(self) -> Self {
+        self.kind(CallKind::Unary)
+    }
+
+    /// Says what kind of call it is, where neither descriptors nor configuration do:
+    /// [`CallKind::Streaming`] is never retried by policy.
+    pub fn kind(mut self, kind: CallKind) -> Self {
+        self.kind = Some(kind);
         self
     }
 
@@ -68,8 +76,8 @@ impl CallOptions {
     }
 
     /// The time one attempt may take before it is abandoned with DEADLINE_EXCEEDED and retried;
-    /// never beyond the call's time. In place of the configured `attempt_timeout`, and for unary
-    /// calls only.
+    /// never beyond the call's time. In place of the configured `attempt_timeout`; of kind `auto`
+    /// up to the answer's head, and not for streams.
     pub fn attempt_timeout(mut self, timeout: Duration) -> Self {
         self.attempt_timeout = Some(timeout);
         self

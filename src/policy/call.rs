@@ -7,7 +7,8 @@
 //!    credentials) until the deadline; what a server in good order excluded by GOAWAY (NO_ERROR, on a link that has finished an
 //!    answer) without limit; anything else that a peer excluded (another GOAWAY, REFUSED_STREAM) once: it may be this very call
 //!    that the peer cannot bear, and each time costs other calls their link;
-//! 3. streams, unlisted codes, and maybe-processed calls that are not idempotent surface;
+//! 3. known streams, unlisted codes, and maybe-processed calls that are not idempotent surface. A call that nobody described fails
+//!    here only before its answer begins (A6's commit point): afterwards the answer is the caller's;
 //! 4. the limit, pushback, the deadline and the throttle are asked, in that order.
 //!
 //! Where 4, or a call that is not idempotent, is all that kept a retry from being made, the machine
@@ -34,13 +35,13 @@ pub enum Pushback {
 pub struct Rules<'a> {
     /// The retry policy.
     pub policy: &'a RetryPolicy,
-    /// Whether it is known to be unary: nothing else is retried by policy (seed).
-    pub unary: bool,
+    /// Whether it is retried by policy: everything but known streams (seed).
+    pub by_policy: bool,
     /// Whether running it twice does no harm.
     pub idempotent: bool,
     /// Whether the request can still be sent again whole.
     pub replayable: bool,
-    /// When it must have ended.
+    /// Until when it may wait.
     pub deadline: Option<Instant>,
     /// Whether the peer had finished an answer on the link of the attempt that failed.
     pub link_answered: bool,
@@ -123,7 +124,7 @@ impl CallMachine {
             self.transparent += 1;
             return Decision::Resend { place };
         }
-        let listed = rules.unary && rules.policy.codes.contains(failure.code);
+        let listed = rules.by_policy && rules.policy.codes.contains(failure.code);
         if !listed {
             return Decision::Surface;
         }

@@ -23,7 +23,7 @@ struct Bench {
     now: Instant,
     policy: RetryPolicy,
     idempotent: bool,
-    unary: bool,
+    by_policy: bool,
     deadline: Option<Instant>,
     link_answered: bool,
     open_calls: usize,
@@ -38,7 +38,7 @@ impl Bench {
             now,
             policy: policy(retries),
             idempotent: true,
-            unary: true,
+            by_policy: true,
             deadline: None,
             link_answered: false,
             open_calls: 1,
@@ -48,7 +48,7 @@ impl Bench {
     fn fail(&mut self, failure: &Failure, pushback: Option<Pushback>) -> Decision {
         let rules = Rules {
             policy: &self.policy,
-            unary: self.unary,
+            by_policy: self.by_policy,
             idempotent: self.idempotent,
             replayable: true,
             deadline: self.deadline,
@@ -86,7 +86,7 @@ fn three_retries_wait_1_2_4_and_six_wait_1_2_4_8_10_10() {
 fn unlisted_codes_and_streams_surface() {
     assert_eq!(Bench::new(3).fail(&Failure::status(Code::NotFound), None), Decision::Surface);
     let mut stream = Bench::new(3);
-    stream.unary = false;
+    stream.by_policy = false;
     assert_eq!(stream.fail(&Failure::status(Code::Unavailable), None), Decision::Surface);
     stream.link_answered = true;
     assert_eq!(stream.fail(&goaway(0), None), AGAIN);
@@ -111,7 +111,7 @@ fn any_other_exclusion_is_free_once_then_by_policy_behind_what_waits() {
         assert_eq!(bench.waits(&excluded), [1, 2, 4], "{excluded:?}");
         assert_eq!((bench.machine.retries(), bench.machine.transparent()), (3, 1));
         let mut stream = Bench::new(3);
-        stream.unary = false;
+        stream.by_policy = false;
         assert_eq!(stream.fail(&excluded, None), AGAIN_BEHIND);
         assert_eq!(stream.fail(&excluded, None), Decision::Surface, "a stream is not retried");
     }
@@ -250,7 +250,7 @@ fn what_alone_kept_a_retry_from_being_made_is_remembered() {
     let nothing: fn(&mut Bench) = |_| {};
     let late: fn(&mut Bench) = |bench| bench.deadline = Some(bench.now + Duration::from_secs(1));
     let once: fn(&mut Bench) = |bench| bench.idempotent = false;
-    let stream: fn(&mut Bench) = |bench| bench.unary = false;
+    let stream: fn(&mut Bench) = |bench| bench.by_policy = false;
     assert_eq!(reason(3, nothing, &unavailable, None), None, "it is retried");
     let not_found = Failure::status(Code::NotFound);
     assert_eq!(reason(3, nothing, &not_found, None), None, "not a code for it");

@@ -335,7 +335,7 @@ fn each_rule_refuses_what_breaks_it() {
         ),
         ("retry_throttle: {token_ratio: 0.1}", "does nothing without grpc.retry_throttle.max_tokens"),
         ("retry_throttle: {max_tokens: 1001, token_ratio: 0.1}", "from 0.001 to 1000"),
-        ("methods: {a/b: {kind: bidi}}", "must be `unary` or `streaming`"),
+        ("methods: {a/b: {kind: bidi}}", "must be `unary`, `streaming` or `auto`"),
         ("methods: {a/b: {idempotent: 7}}", "must be true or false"),
         (
             "methods: {a/b: {max_backoff: 0.1}}",

@@ -180,11 +180,13 @@ fn described(streaming: bool) -> impl Fn(SupervisedChannel) -> SupervisedChannel
 async fn descriptors_a_marker_or_configuration_each_make_a_call_retryable() {
     let plain = |channel| channel;
     let (retried, not_retried) = ((2, true), (1, false));
-    assert_eq!(attempts(Config::builder(), plain, text()).await, not_retried, "nobody said");
-    assert_eq!(attempts(Config::builder(), described(false), text()).await, retried);
-    assert_eq!(attempts(Config::builder(), plain, marked(CallOptions::new().unary())).await, retried);
+    // Without the kind for methods that nobody described.
+    let config = || Config::builder().retry_undescribed(false);
+    assert_eq!(attempts(config(), plain, text()).await, not_retried, "nobody said");
+    assert_eq!(attempts(config(), described(false), text()).await, retried);
+    assert_eq!(attempts(config(), plain, marked(CallOptions::new().unary())).await, retried);
     for pattern in ["stage.Echo/Say", "stage.Echo/*", "*"] {
-        let configured = Config::builder().method(pattern, MethodOptions::new().unary());
+        let configured = config().method(pattern, MethodOptions::new().unary());
         assert_eq!(attempts(configured, plain, text()).await, retried, "{pattern}");
     }
     let marking = |mut request: Request<()>| {
@@ -192,7 +194,7 @@ async fn descriptors_a_marker_or_configuration_each_make_a_call_retryable() {
         Ok(request)
     };
     let intercepted = |channel| InterceptedService::new(channel, marking);
-    assert_eq!(attempts(Config::builder(), intercepted, text()).await, retried, "marked by an interceptor");
+    assert_eq!(attempts(config(), intercepted, text()).await, retried, "marked by an interceptor");
 
     // Who knows better: descriptors, then configuration, then the marker.
     assert_eq!(attempts(Config::builder(), described(true), marked(CallOptions::new().unary())).await, not_retried);
@@ -217,9 +219,9 @@ async fn descriptors_help_calls_of_methods_that_were_called_before_and_of_other_
 
 /// One attempt by policy; what the server certainly did not process is sent again all the same.
 #[tokio::test(start_paused = true)]
-async fn a_call_of_unknown_kind_gets_one_attempt_and_transparent_ones_and_a_hint_once() {
+async fn with_retry_undescribed_off_a_call_nobody_described_gets_one_attempt_and_a_hint() {
     let log = Log::listen();
-    let stage = stage(Config::builder()).await;
+    let stage = stage(Config::builder().retry_undescribed(false)).await;
     for first in [Answer::status(Code::Unavailable), Answer::cut_after_processing()] {
         stage.server.script(Script::sequence(vec![first], Answer::echo()));
         let status = say(stage.supervisor.channel(), text()).await.expect_err("one attempt");

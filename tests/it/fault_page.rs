@@ -15,6 +15,9 @@ without tonic's `server` feature. `testing::Misbehaviour` plays each row against
   *answered*, it did.
 - **Then**, under the default list of codes: *ends*, the call fails with it; *retried*, a retry that counts, and none where the call is
   `idempotent(false)`; *sent again*, free of charge, idempotent or not.
+- **Kinds**: descriptors, configuration or the call say *unary* or *streaming*; *auto* is a unary call
+  of a generated client whose method nobody described: once its answer has begun, with the headers,
+  the answer is the caller's, and nothing is retried.
 - **Link**: *kept*, only the call's stream is concerned; *lost*, everything on it is, and it is dialled again; *replaced*, what runs on it
   finishes while a successor is dialled; *never up*, no call leaves: one that waits for a link ends at its deadline with DEADLINE_EXCEEDED
   and the dial's error, one that does not ends as the row says.
@@ -40,8 +43,8 @@ without tonic's `server` feature. `testing::Misbehaviour` plays each row against
 ";
 
 const HEAD: &str = "\
-| the peer | unary call | sent, then | server-streaming call | sent, then | link | state events |
-|---|---|---|---|---|---|---|
+| the peer | unary call | sent, then | call of kind `auto` | sent, then | known server-streaming call | sent, then | link | state events |
+|---|---|---|---|---|---|---|---|---|
 ";
 
 #[test]
@@ -62,6 +65,7 @@ fn line(row: &Row) -> String {
     if row.generated != row.unary {
         write!(code, "; a generated client: {}", cells(row.generated).0).expect("a string takes all");
     }
+    let (auto_code, auto_then) = cells(row.auto);
     let (streaming_code, streaming_then) = cells(row.streaming);
     let link = match row.link {
         Link::NeverUp => "never up",
@@ -71,7 +75,10 @@ fn line(row: &Row) -> String {
     };
     let states: Vec<_> = row.link.states().iter().map(ConnectivityState::to_string).collect();
     let states = if states.is_empty() { "none".to_owned() } else { states.join(", ") };
-    format!("| {} | {code} | {then} | {streaming_code} | {streaming_then} | {link} | {states} |", row.name)
+    format!(
+        "| {} | {code} | {then} | {auto_code} | {auto_then} | {streaming_code} | {streaming_then} | {link} | {states} |",
+        row.name
+    )
 }
 
 /// The code and whose it is; how far it came and what follows.

@@ -18,8 +18,8 @@ use tonic::{
 };
 use tonic_prost::ProstCodec;
 use tonic_supervisor::{
-    CallOptions, Cause, Config, ConnectivityState, CredentialsRequest, Fact, Phase, SupervisedChannel, Supervisor,
-    UnaryCall,
+    CallKind, CallOptions, Cause, Config, ConnectivityState, CredentialsRequest, Fact, Phase, SupervisedChannel,
+    Supervisor, UnaryCall,
     testing::{Answer, Frame, MemoryNetwork, PlayingPeer, RawLink, RawPeer, ScriptedServer},
 };
 
@@ -40,7 +40,7 @@ async fn with_metadata(channel: &SupervisedChannel, path: &str, metadata: Metada
     channel.unary::<String, String>(path, request).await.map(tonic::Response::into_inner)
 }
 
-/// The same through a generated client, of unknown kind.
+/// The same through a generated client, of kind `auto`.
 async fn generated(channel: &SupervisedChannel, path: &'static str, metadata: MetadataMap) -> Result<String, Status> {
     let mut request = Request::new("x".to_owned());
     *request.metadata_mut() = metadata;
@@ -262,7 +262,7 @@ async fn a_stream_that_every_link_excludes_ends_after_its_second_attempt() {
     let mut grpc = tonic::client::Grpc::new(supervisor.channel());
     let (path, codec) = (PathAndQuery::from_static(SAY), ProstCodec::<String, String>::default());
     let mut request = Request::new("x".to_owned());
-    request.extensions_mut().insert(CallOptions::new());
+    request.extensions_mut().insert(CallOptions::new().kind(CallKind::Streaming));
     let status = grpc.server_streaming(request, path, codec).await.expect_err("excluded");
     assert_eq!((status.code(), report(&status).attempts_made), (Code::Unavailable, 2));
     assert!(status.message().contains("go elsewhere"), "{}", status.message());

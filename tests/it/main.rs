@@ -124,6 +124,8 @@ mod translations;
 #[cfg(feature = "test-util")]
 mod true_ends;
 #[cfg(feature = "test-util")]
+mod undescribed;
+#[cfg(feature = "test-util")]
 mod unheard_tasks;
 #[cfg(feature = "test-util")]
 mod unreadable;

@@ -26,18 +26,18 @@ use tonic_supervisor::{
 
 /// What a peer does to answer.
 #[derive(Clone, Debug)]
-enum Act {
+pub(crate) enum Act {
     Wait(Duration),
     Say(Bytes),
     End(&'static str),
 }
 
-fn hello() -> Act {
+pub(crate) fn hello() -> Act {
     Act::Say(Bytes::from_static(b"\n\x05hello"))
 }
 
 /// Answers every call so; how many came. An answer without an end stays open.
-async fn peer(network: &MemoryNetwork, acts: Vec<Act>) -> (PlayingPeer, Arc<AtomicUsize>) {
+pub(crate) async fn peer(network: &MemoryNetwork, acts: Vec<Act>) -> (PlayingPeer, Arc<AtomicUsize>) {
     let calls = Arc::new(AtomicUsize::new(0));
     let came = calls.clone();
     let peer = RawPeer::on_memory(network, ADDRESS).await.play(move |mut link| {

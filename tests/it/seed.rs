@@ -194,10 +194,11 @@ async fn stream(channel: SupervisedChannel, how: Streaming) -> Result<Vec<String
 
 /// 流式调用不重试
 #[tokio::test(start_paused = true)]
-async fn streaming_calls_are_never_retried_whether_or_not_they_are_known_to_stream() {
+async fn known_streams_are_never_retried_and_without_retry_undescribed_no_stream_is() {
     let declared = Config::builder().method("stage.Echo/Say", MethodOptions::new().kind(CallKind::Streaming));
+    let to_the_letter = Config::builder().retry_undescribed(false);
     for (config, code) in
-        [Config::builder(), declared].into_iter().flat_map(|config| SIX.map(|code| (config.clone(), code)))
+        [to_the_letter, declared].into_iter().flat_map(|config| SIX.map(|code| (config.clone(), code)))
     {
         for how in [Streaming::Server, Streaming::Client, Streaming::Both] {
             let stage = stage(config.clone()).await;

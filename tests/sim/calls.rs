@@ -14,7 +14,9 @@ use tonic::{
     metadata::{MetadataMap, MetadataValue},
 };
 use tonic_prost::ProstCodec;
-use tonic_supervisor::{CallOptions, CallReport, Cause, Phase, SupervisedChannel, Supervisor, UnaryCall, UnaryResult};
+use tonic_supervisor::{
+    CallKind, CallOptions, CallReport, Cause, Phase, SupervisedChannel, Supervisor, UnaryCall, UnaryResult,
+};
 
 /// What a call needs to be made and judged.
 #[derive(Clone)]
@@ -63,8 +65,8 @@ impl Caller {
         let asking = async {
             match call.kind {
                 Kind::Unary => Answer::Came(unary(channel, n, request(text, call)).await),
-                Kind::Stream => Answer::Came(stream(channel, n, request(text, call)).await),
-                Kind::Chat { every } => Answer::Came(chat(channel, n, text, every, options).await),
+                Kind::Auto | Kind::Stream => Answer::Came(self.stream(channel, n, request(text, call)).await),
+                Kind::Chat { every } => Answer::Came(self.chat(channel, n, text, every, options).await),
                 Kind::Message | Kind::OneWay => {
                     drop(channel);
                     let (reply, answer) = oneshot::channel();
@@ -85,7 +87,7 @@ impl Caller {
             }
         };
         let patience = call.patience.unwrap_or(Duration::MAX);
-        let far_too_late = call.timeout + self.lateness() + ms(1_000);
+        let far_too_late = self.script.longest_of(call) + self.lateness() + ms(1_000);
         match tokio::time::timeout(patience.min(far_too_late), asking).await {
             Ok(answer) => answer,
             Err(_) if patience < far_too_late => Answer::GivenUp,
@@ -115,10 +117,12 @@ impl Caller {
             Answer::Missing => return world.accuse(format_args!("call {n}: no answer, long after its deadline")),
             Answer::Came(_) => {}
         }
-        world.hold(took <= call.timeout + self.lateness(), || {
-            format!("call {n} of {:?} ended after {took:?}", call.timeout)
-        });
         let Answer::Came(answer) = answer else { return };
+        let longest = match answer.as_ref().err().and_then(CallReport::of) {
+            Some(report) if world.answer_began(n).is_none() => self.script.longest_until(call, report.attempts_made),
+            _ => self.script.longest_of(call),
+        };
+        world.hold(took <= longest + self.lateness(), || format!("call {n} of {longest:?} ended after {took:?}"));
         match answer {
             Ok(text) => {
                 let executed = world.arrivals(n).iter().any(|came| came.executed);
@@ -129,7 +133,9 @@ impl Caller {
             }
             Err(status) => match CallReport::of(status) {
                 Some(report) => self.judge_failure(n, call, took, report),
-                None => world.hold(!call.is_unary(), || format!("call {n} failed without a report: {status:?}")),
+                None => world.hold(!call.is_unary() && world.answer_began(n).is_some(), || {
+                    format!("call {n} failed without a report: {status:?}")
+                }),
             },
         }
     }
@@ -149,7 +155,7 @@ impl Caller {
         });
         match cause {
             Cause::Deadline(_) => {
-                world.hold(took + GRAIN >= call.timeout, || format!("{}, before its deadline", said()))
+                world.hold(took + GRAIN >= self.script.timeout_of(call), || format!("{}, before its deadline", said()))
             }
             Cause::NotConnected(_) => {
                 world.hold(!call.wait_for_ready, || format!("{}, and it waits for a link", said()))
@@ -181,13 +187,50 @@ impl Caller {
         // What is larger is sent once; the prefix and the field's head come on top.
         let kept = call.size + 16 <= self.script.config.max_replay_bytes();
         let harmless = call.idempotent || report.outcome.phase < Phase::MaybeProcessed;
-        let may = call.is_unary() && !call.no_retry && kept && harmless && !special;
-        let in_time = took + retry.backoff.delay(report.retries) + GRAIN < call.timeout;
+        let by_policy = !call.is_known_to_stream() && self.world.answer_began(n).is_none();
+        let may = by_policy && !call.no_retry && kept && harmless && !special;
+        let in_time = took + retry.backoff.delay(report.retries) + GRAIN < self.script.timeout_of(call);
         may && in_time
             && retry.codes.contains(report.outcome.code)
             && retry.limit.allows(report.retries)
             && !story.throttled.contains(&n)
             && !story.draining
+    }
+
+    /// Reads whatever comes, and notes when the answer begins.
+    async fn stream(&self, channel: SupervisedChannel, n: usize, request: Request<String>) -> Result<String, Status> {
+        let path = PathAndQuery::try_from(path_of(n)).expect("a path");
+        let mut grpc = Grpc::new(channel);
+        grpc.ready().await?;
+        let answer = grpc.server_streaming(request, path, ProstCodec::default()).await?;
+        self.world.begin_answer(n);
+        whole(answer.into_inner()).await
+    }
+
+    /// Three messages, one after the other.
+    async fn chat(
+        &self,
+        channel: SupervisedChannel,
+        n: usize,
+        text: String,
+        every: Duration,
+        options: CallOptions,
+    ) -> Result<String, Status> {
+        let words = futures::stream::unfold(0, move |said| {
+            let text = text.clone();
+            async move {
+                tokio::time::sleep(every).await;
+                (said < 3).then_some((text, said + 1))
+            }
+        });
+        let mut request = Request::new(words);
+        request.extensions_mut().insert(options);
+        let path = PathAndQuery::try_from(path_of(n)).expect("a path");
+        let mut grpc = Grpc::new(channel);
+        grpc.ready().await?;
+        let answer = grpc.streaming(request, path, ProstCodec::default()).await?;
+        self.world.begin_answer(n);
+        whole(answer.into_inner()).await
     }
 
     /// What the server saw of call `n`, once all is over.
@@ -196,7 +239,7 @@ impl Caller {
         let retries = story.retries(n);
         let executed = arrivals.iter().filter(|came| came.executed);
         let times = executed.clone().count();
-        self.world.hold((call.idempotent && call.is_unary()) || times <= 1, || {
+        self.world.hold((call.idempotent && !call.is_known_to_stream()) || times <= 1, || {
             format!("call {n} was executed {times} times")
         });
         // What a call costs the others: each attempt may end a link, and one more that was free.
@@ -230,10 +273,12 @@ impl Caller {
 }
 
 fn options(call: &Call) -> CallOptions {
-    let mut options =
-        CallOptions::new().timeout(call.timeout).wait_for_ready(call.wait_for_ready).idempotent(call.idempotent);
-    if call.is_unary() {
-        options = options.unary();
+    let mut options = CallOptions::new().wait_for_ready(call.wait_for_ready).idempotent(call.idempotent);
+    if call.states_timeout {
+        options = options.timeout(call.timeout);
+    }
+    if call.kind != Kind::Auto {
+        options = options.kind(if call.is_unary() { CallKind::Unary } else { CallKind::Streaming });
     }
     if let Some(timeout) = call.attempt_timeout {
         options = options.attempt_timeout(timeout);
@@ -268,36 +313,6 @@ fn request(text: String, call: &Call) -> Request<String> {
 async fn unary(channel: SupervisedChannel, n: usize, request: Request<String>) -> Result<String, Status> {
     let answer = channel.unary::<String, String>(&path_of(n), request).await;
     answer.map(tonic::Response::into_inner)
-}
-
-async fn stream(channel: SupervisedChannel, n: usize, request: Request<String>) -> Result<String, Status> {
-    let path = PathAndQuery::try_from(path_of(n)).expect("a path");
-    let mut grpc = Grpc::new(channel);
-    grpc.ready().await?;
-    whole(grpc.server_streaming(request, path, ProstCodec::default()).await?.into_inner()).await
-}
-
-/// Three messages, one after the other.
-async fn chat(
-    channel: SupervisedChannel,
-    n: usize,
-    text: String,
-    every: Duration,
-    options: CallOptions,
-) -> Result<String, Status> {
-    let words = futures::stream::unfold(0, move |said| {
-        let text = text.clone();
-        async move {
-            tokio::time::sleep(every).await;
-            (said < 3).then_some((text, said + 1))
-        }
-    });
-    let mut request = Request::new(words);
-    request.extensions_mut().insert(options);
-    let path = PathAndQuery::try_from(path_of(n)).expect("a path");
-    let mut grpc = Grpc::new(channel);
-    grpc.ready().await?;
-    whole(grpc.streaming(request, path, ProstCodec::default()).await?.into_inner()).await
 }
 
 async fn whole(mut messages: Streaming<String>) -> Result<String, Status> {

@@ -228,7 +228,7 @@ impl Client {
 
     /// The longest that a call may take.
     fn longest(&self) -> Duration {
-        self.script.calls.iter().map(|call| call.timeout).max().unwrap_or_default()
+        self.script.calls.iter().map(|call| self.script.longest_of(call)).max().unwrap_or_default()
     }
 
     fn silence(&self) -> Duration {

@@ -74,6 +74,7 @@ impl Dice {
             .keepalive_permit_without_calls(self.happens(0.7))
             .connect_timeout(self.one(&[ms(500), secs(2), secs(5)]))
             .credentials_timeout(secs(1))
+            .timeout(self.one(&[secs(2), secs(10), secs(60)]))
             .max_in_flight(self.one(&[1, 3, 100]))
             .request_actors(self.one(&[1, 1, 2, 3]))
             .reconnect_stable_after(self.one(&[ms(200), secs(2), secs(10)]))
@@ -100,7 +101,7 @@ impl Dice {
     fn call(&mut self, before: Duration) -> Call {
         use Kind::*;
         let chat = Chat { every: self.one(&[ms(1), ms(200)]) };
-        let kind = self.one(&[Unary, Unary, Unary, Message, Message, OneWay, Stream, chat]);
+        let kind = self.one(&[Unary, Unary, Unary, Auto, Auto, Message, Message, OneWay, Stream, chat]);
         let mut call = Call::of(kind, self.time(Duration::ZERO, before));
         call.idempotent = self.happens(0.6);
         call.wait_for_ready = self.happens(0.8);
@@ -111,7 +112,13 @@ impl Dice {
         call.odd = self.happens(0.1);
         call.patience = self.happens(0.2).then(|| self.time(Duration::ZERO, secs(3)));
         let arrivals = self.one(&[0, 1, 1, 2, 6]);
-        call.fates = (0..arrivals).map(|_| if call.is_unary() { self.fate() } else { self.stream() }).collect();
+        // Without a deadline nothing ends an answer that hangs after its begin.
+        call.states_timeout = kind != Auto || self.happens(0.5);
+        if !call.states_timeout {
+            call.attempt_timeout = Some(self.one(&[ms(100), secs(1)]));
+        }
+        let ends = call.is_unary() || !call.states_timeout;
+        call.fates = (0..arrivals).map(|_| if ends { self.fate() } else { self.stream() }).collect();
         if self.happens(0.05) {
             // The server's connection dies of it, each time.
             call.fates = vec![Fate::Cut; 20];

@@ -205,7 +205,10 @@ impl Story {
         world.hold(number as usize == retries.len(), || {
             format!("call {n}: retry {number} is announced as number {}", retries.len())
         });
-        world.hold(call.is_unary() && !call.no_retry, || format!("call {n} is retried, being {:?}", call.kind));
+        world.hold(!call.is_known_to_stream() && !call.no_retry, || {
+            format!("call {n} is retried, being {:?}", call.kind)
+        });
+        world.hold(world.answer_began(n).is_none(), || format!("call {n} is retried, and its answer has begun"));
         world.hold(script.config.retry().limit.allows(number - 1), || {
             format!("call {n}: retry {number} is one too many")
         });

@@ -20,6 +20,9 @@ pub(crate) const CLIENT: &str = "client";
 pub(crate) const SERVER: &str = "server";
 pub(crate) const PORT: u16 = 50_051;
 
+/// More attempts no call of a script has.
+const MOST_ATTEMPTS: u32 = 30;
+
 /// One simulated life.
 #[derive(Clone, Debug)]
 pub(crate) struct Script {
@@ -68,6 +71,8 @@ pub(crate) struct Call {
     pub(crate) idempotent: bool,
     pub(crate) wait_for_ready: bool,
     pub(crate) timeout: Duration,
+    /// Whether the call itself says its timeout; of kind `auto` it may be the configuration's, which runs only off the wire.
+    pub(crate) states_timeout: bool,
     pub(crate) attempt_timeout: Option<Duration>,
     pub(crate) no_retry: bool,
     pub(crate) size: usize,
@@ -88,7 +93,9 @@ pub(crate) enum Kind {
     Message,
     /// As a message that nobody waits for.
     OneWay,
-    /// On the channel, with many answers.
+    /// On the channel, by a client that reads whatever comes; nobody says what it is.
+    Auto,
+    /// On the channel, with many answers, as is known.
     Stream,
     /// On the channel, with many requests, one every so often, and many answers.
     Chat { every: Duration },
@@ -215,6 +222,25 @@ impl Script {
         }
     }
 
+    /// The timeout that holds for a call.
+    pub(crate) fn timeout_of(&self, call: &Call) -> Duration {
+        let configured = self.config.timeout().unwrap_or(Duration::MAX);
+        if call.states_timeout { call.timeout } else { configured }
+    }
+
+    /// How long a call may take at most until so many attempts have failed. A timeout that it does not state runs only off
+    /// the wire, where each attempt may be for `attempt_timeout`.
+    pub(crate) fn longest_until(&self, call: &Call, attempts: u32) -> Duration {
+        let on_wire = if call.states_timeout { Duration::ZERO } else { call.attempt_timeout.unwrap_or_default() };
+        self.timeout_of(call) + on_wire * attempts
+    }
+
+    /// How long a call may take at all: an answer that has begun ends soon, or with its link.
+    pub(crate) fn longest_of(&self, call: &Call) -> Duration {
+        let ending = if call.states_timeout { Duration::ZERO } else { secs(60) };
+        self.longest_until(call, MOST_ATTEMPTS) + ending
+    }
+
     /// One more call.
     pub(crate) fn call(mut self, call: Call) -> Self {
         self.calls.push(call);
@@ -257,6 +283,7 @@ impl Call {
             idempotent: true,
             wait_for_ready: true,
             timeout: secs(20),
+            states_timeout: true,
             attempt_timeout: None,
             no_retry: false,
             size: 16,
@@ -286,7 +313,11 @@ impl Call {
     }
 
     pub(crate) fn is_unary(&self) -> bool {
-        !matches!(self.kind, Kind::Stream | Kind::Chat { .. })
+        !matches!(self.kind, Kind::Auto | Kind::Stream | Kind::Chat { .. })
+    }
+
+    pub(crate) fn is_known_to_stream(&self) -> bool {
+        matches!(self.kind, Kind::Stream | Kind::Chat { .. })
     }
 }
 

@@ -14,6 +14,8 @@ struct Inner {
     trace: Vec<String>,
     broken: Option<String>,
     arrivals: Vec<Vec<Came>>,
+    /// When each call's caller had the head of its answer, as far as that is seen.
+    began: Vec<Option<Duration>>,
     /// Whether calls are made from outside the simulation, where its clock is not known.
     called_from_outside: bool,
 }
@@ -33,11 +35,13 @@ pub(crate) struct Came {
 impl World {
     pub(crate) fn new(script: Arc<Script>) -> Self {
         let arrivals = script.calls.iter().map(|_| Vec::new()).collect();
+        let began = vec![None; script.calls.len()];
         Self(Arc::new(Mutex::new(Inner {
             script,
             trace: Vec::new(),
             broken: None,
             arrivals,
+            began,
             called_from_outside: false,
         })))
     }
@@ -76,6 +80,16 @@ impl World {
 
     pub(crate) fn is_called_from_outside(&self) -> bool {
         self.0.lock().called_from_outside
+    }
+
+    /// The caller of call `n` has the head of its answer.
+    pub(crate) fn begin_answer(&self, n: usize) {
+        self.0.lock().began[n] = Some(now());
+    }
+
+    /// When the caller of call `n` had the head of its answer.
+    pub(crate) fn answer_began(&self, n: usize) -> Option<Duration> {
+        self.0.lock().began[n]
     }
 
     /// How call `n` arrived so far.

@@ -1,6 +1,6 @@
 //! The fault matrix, as data: each way in which a peer can misbehave, and what a supervised call makes of it.
 //!
-//! Each row is played over exact links and over real sockets, for unary and server-streaming calls, idempotent or not
+//! Each row is played over exact links and over real sockets, for unary and server-streaming calls and calls of kind `auto`, idempotent or not
 //! (`play.rs`). It needs nothing of the peer but `tonic_supervisor::testing`, and nothing of tonic but its client, so that a
 //! package that builds tonic without its server plays the same rows: what a failure is called must not depend on tonic's cargo
 //! features. `docs/faults.md` is this table, rendered.
@@ -25,6 +25,9 @@ pub(crate) struct Row {
     pub(crate) unary: Fate,
     /// A generated client's unary call, where its own codec comes to another end.
     pub(crate) generated: Fate,
+    /// The same call where nobody said that its method is unary: it is not retried once its answer has begun.
+    pub(crate) auto: Fate,
+    /// A call of a method that is known to stream.
     pub(crate) streaming: Fate,
     pub(crate) link: Link,
 }
@@ -75,16 +78,23 @@ fn unusable(code: Code) -> Fate {
     local(code, Phase::Processed, Then::Ends)
 }
 
+impl Fate {
+    /// The same, but that it is not retried.
+    fn ends(self) -> Self {
+        match self {
+            Self::Fails { code, origin, phase, then: Then::Retried } => {
+                Self::Fails { code, origin, phase, then: Then::Ends }
+            }
+            fate => fate,
+        }
+    }
+}
+
 impl Row {
     /// A stream's fate is the same, but that it is not retried.
     fn new(name: impl Into<String>, faults: impl Into<Vec<Misbehaviour>>, unary: Fate, link: Link) -> Self {
-        let streaming = match unary {
-            Fate::Fails { code, origin, phase, then: Then::Retried } => {
-                Fate::Fails { code, origin, phase, then: Then::Ends }
-            }
-            fate => fate,
-        };
-        Self { name: name.into(), faults: faults.into(), unary, generated: unary, streaming, link }
+        let (name, faults) = (name.into(), faults.into());
+        Self { name, faults, unary, generated: unary, auto: unary, streaming: unary.ends(), link }
     }
 
     fn never_up(name: &str, fault: Misbehaviour) -> Self {
@@ -100,7 +110,12 @@ impl Row {
     }
 
     fn generated(self, generated: Fate) -> Self {
-        Self { generated, ..self }
+        Self { generated, auto: generated, ..self }
+    }
+
+    /// The fault comes when the answer has begun.
+    fn begun(self) -> Self {
+        Self { auto: self.auto.ends(), ..self }
     }
 
     fn streaming(self, streaming: Fate) -> Self {
@@ -133,7 +148,7 @@ pub(crate) fn rows() -> Vec<Row> {
         Row::lost("RST", Cut),
         Row::lost("garbage", Garbage),
         Row::lost("a frame that breaks off, then FIN", TruncatedFrame),
-        Row::lost("a frame above the limit", OversizeFrame),
+        Row::lost("a frame above the limit, in an answer", OversizeFrame).begun(),
         Row::lost("an answer in HTTP/1", Http1),
     ];
     rows.push(Row::kept("50 DATA frames without a byte, then an answer", [EmptyData(50)], Fate::Answered));
@@ -166,6 +181,7 @@ fn resets() -> Vec<Row> {
         let codes = codes.iter();
         codes.flat_map(|code| Moment::ALL.map(|moment| Reset(*code, moment))).collect::<Vec<_>>()
     };
+    const OTHERS: [u32; 10] = [0, 1, 2, 3, 4, 5, 6, 9, 10, 13];
     let began = [Moment::AfterHeaders, Moment::MidMessage, Moment::AfterMessage];
     let refused =
         Fate::Fails { code: Unavailable, origin: Origin::Peer, phase: Phase::Unprocessed, then: Then::Resent };
@@ -175,23 +191,36 @@ fn resets() -> Vec<Row> {
             "RST_STREAM REFUSED_STREAM later",
             began.map(|moment| Reset(7, moment)),
             peer(Unavailable, Then::Retried),
-        ),
+        )
+        .begun(),
         Row::kept("RST_STREAM CANCEL, at any moment", any_moment(&[8]), peer(Cancelled, Then::Ends)),
         Row::kept(
-            "RST_STREAM ENHANCE_YOUR_CALM, at any moment",
-            any_moment(&[11]),
+            "RST_STREAM ENHANCE_YOUR_CALM before the headers",
+            [Reset(11, Moment::BeforeHeaders)],
             peer(ResourceExhausted, Then::Retried),
         ),
+        Row::kept(
+            "RST_STREAM ENHANCE_YOUR_CALM later",
+            began.map(|moment| Reset(11, moment)),
+            peer(ResourceExhausted, Then::Retried),
+        )
+        .begun(),
         Row::kept(
             "RST_STREAM INADEQUATE_SECURITY, at any moment",
             any_moment(&[12]),
             peer(PermissionDenied, Then::Ends),
         ),
         Row::kept(
-            "RST_STREAM with any other code, at any moment",
-            any_moment(&[0, 1, 2, 3, 4, 5, 6, 9, 10, 13]),
+            "RST_STREAM with any other code before the headers",
+            OTHERS.map(|code| Reset(code, Moment::BeforeHeaders)),
             peer(Internal, Then::Retried),
         ),
+        Row::kept(
+            "RST_STREAM with any other code later",
+            OTHERS.iter().flat_map(|code| began.map(|moment| Reset(*code, moment))).collect::<Vec<_>>(),
+            peer(Internal, Then::Retried),
+        )
+        .begun(),
     ]
 }
 
@@ -203,10 +232,10 @@ fn answers() -> Vec<Row> {
         statuses.flat_map(|status| [Http(*status, true), Http(*status, false)]).collect::<Vec<_>>()
     };
     vec![
-        Row::kept("no trailers", [NoTrailers], peer(Unknown, Then::Retried)),
-        Row::kept("no grpc-status", [NoStatus], peer(Unknown, Then::Retried)),
-        Row::kept("a grpc-status that is none", [BadStatus, UnknownStatus], sent(Unknown, Then::Retried)),
-        Row::kept("a message that breaks off, status 0", [TruncatedMessage], peer(Internal, Then::Retried)),
+        Row::kept("no trailers", [NoTrailers], peer(Unknown, Then::Retried)).begun(),
+        Row::kept("no grpc-status", [NoStatus], peer(Unknown, Then::Retried)).begun(),
+        Row::kept("a grpc-status that is none", [BadStatus, UnknownStatus], sent(Unknown, Then::Retried)).begun(),
+        Row::kept("a message that breaks off, status 0", [TruncatedMessage], peer(Internal, Then::Retried)).begun(),
         Row::kept("no message, status 0", [NoMessage], unusable(Internal)).streaming(Fate::Answered),
         Row::kept("two messages, status 0", [TwoMessages], unusable(Internal))
             .generated(Fate::Answered)

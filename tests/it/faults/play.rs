@@ -12,8 +12,8 @@ use std::{
 use tonic::{Code, Request, Status, client::Grpc};
 use tonic_prost::ProstCodec;
 use tonic_supervisor::{
-    CallOptions, CallReport, Cause, Config, ConfigBuilder, ConnectivityState, EventItem, EventStream, Fact, Origin,
-    Phase, Scope, SupervisedChannel, Supervisor,
+    CallKind, CallOptions, CallReport, Cause, Config, ConfigBuilder, ConnectivityState, EventItem, EventStream, Fact,
+    Origin, Phase, Scope, SupervisedChannel, Supervisor,
     testing::{MemoryNetwork, Misbehaviour, RawLink, RawPeer},
     transport::Target,
 };
@@ -36,17 +36,20 @@ enum Door {
     Typed,
     /// A generated client's unary method.
     Generated,
-    /// A generated client's server-streaming method.
+    /// The same, where nobody said that it is unary.
+    Auto,
+    /// A generated client's server-streaming method, known as such.
     Streaming,
 }
 
 impl Door {
-    const ALL: [Self; 3] = [Self::Typed, Self::Generated, Self::Streaming];
+    const ALL: [Self; 4] = [Self::Typed, Self::Generated, Self::Auto, Self::Streaming];
 
     fn fate(self, row: &Row) -> Fate {
         match self {
             Self::Typed => row.unary,
             Self::Generated => row.generated,
+            Self::Auto => row.auto,
             Self::Streaming => row.streaming,
         }
     }
@@ -66,8 +69,9 @@ async fn pain_03_wrong_codes_each_failure_has_its_own_name_in_memory() {
 #[tokio::test]
 async fn pain_03_wrong_codes_each_failure_has_its_own_name_over_tcp() {
     let rows = rows();
-    let checks = rows.iter().flat_map(|row| Door::ALL.map(|door| (row, door)));
-    join_all(checks.map(|(row, door)| check(row, door, RawPeer::on_tcp))).await;
+    for door in Door::ALL {
+        join_all(rows.iter().map(|row| check(row, door, RawPeer::on_tcp))).await;
+    }
 }
 
 /// Lets each of the row's faults befall a call. `peer` gives a fresh peer each time it is asked.
@@ -231,12 +235,12 @@ async fn call(channel: &SupervisedChannel, door: Door, options: CallOptions) -> 
     let path = http::uri::PathAndQuery::from_static(PATH);
     let codec = ProstCodec::<String, String>::default();
     if door == Door::Streaming {
-        request.extensions_mut().insert(options);
+        request.extensions_mut().insert(options.kind(CallKind::Streaming));
         let mut answer = Grpc::new(channel.clone()).server_streaming(request, path, codec).await?.into_inner();
         while answer.message().await?.is_some() {}
         return Ok(());
     }
-    request.extensions_mut().insert(options.unary());
+    request.extensions_mut().insert(if door == Door::Auto { options } else { options.unary() });
     match door {
         Door::Typed => channel.unary::<String, String>(PATH, request).await.map(drop),
         _ => Grpc::new(channel.clone()).unary(request, path, codec).await.map(drop),
