@@ -117,7 +117,7 @@ impl Core {
             unary,
             idempotent: options.idempotent.or(rule.and_then(|rule| rule.idempotent)).unwrap_or(true),
             wait_for_ready,
-            told_to_wait: wait_for_ready && (said.is_some() || self.config.wait_for_ready_said.0),
+            told_to_wait: wait_for_ready && (said.is_some() || self.config.told.wait_for_ready),
             deadline,
             deadline_is_said,
             streams: AtomicBool::new(false),
