@@ -86,12 +86,9 @@ enum Command {
     #[cfg(unix)]
     #[command(hide = true)]
     DemoServer(demo::ServerArguments),
-    /// Say what is wrong with a configuration.
+    /// Say what is wrong with a configuration, what may stand in it, and what holds.
     #[command(after_help = EXIT_CODES)]
-    CheckConfig {
-        /// The YAML file; without it, the one given by --config.
-        file: Option<PathBuf>,
-    },
+    CheckConfig(check_config::CheckArguments),
 }
 
 impl Command {
@@ -139,7 +136,9 @@ fn main() -> ExitCode {
             };
             let lines: Vec<_> = text.lines().map(tonic_supervisor::printable).collect();
             // Whoever closed standard error does not want to know.
-            let _ = writeln!(io::stderr(), "tonic-supervisor: {}", lines.join("\n"));
+            // A problem of a configuration begins with its file, line and column, as a compiler's does.
+            let name = if code == 3 { "" } else { "tonic-supervisor: " };
+            let _ = writeln!(io::stderr(), "{name}{}", lines.join("\n"));
             ExitCode::from(code)
         }
     }
@@ -163,10 +162,7 @@ fn run(arguments: Arguments) -> Result<(), Trouble> {
         Command::Demo => {
             Err(Trouble::Failed("the demo freezes and kills a process by signals, so it needs a Unix system".into()))
         }
-        Command::CheckConfig { file } => {
-            let missing = || Trouble::Usage("check-config needs a file".into());
-            check_config::run(&file.or(arguments.config).ok_or_else(missing)?, arguments.json)
-        }
+        Command::CheckConfig(check) => check_config::run(check, arguments.config, arguments.json),
     }
 }
 
