@@ -129,7 +129,7 @@ impl Core {
             kind,
             idempotent: options.idempotent.or(rule.and_then(|rule| rule.idempotent)).unwrap_or(true),
             wait_for_ready,
-            told_to_wait: wait_for_ready && (said.is_some() || self.config.wait_for_ready_said.0),
+            told_to_wait: wait_for_ready && (said.is_some() || self.config.told.wait_for_ready),
             deadline,
             deadline_is_said: is_stated,
             patience,

@@ -3,13 +3,14 @@
 use super::PrivateAgentTasksQueue;
 use crate::{
     client::Supervisor,
-    config::{Config, ConfigBuilder, ConfigError, Value},
+    config::{Config, ConfigBuilder, ConfigError, Value, key_doc},
 };
 #[cfg(feature = "yaml")]
 use std::path::PathBuf;
 use tonic::Code;
 
-/// Builds a [`PrivateAgentTasksQueue`]. Times are in seconds, as in the seed and in YAML.
+/// Builds a [`PrivateAgentTasksQueue`]. Times are in seconds, as in the seed and in YAML; `None`: no
+/// limit, or no keepalive. Waiting for a task counts on top of `grpc_timeout`.
 ///
 /// ```no_run
 /// use tonic_supervisor::agent_queue::PrivateAgentTasksQueue;
@@ -30,11 +31,11 @@ pub struct QueueBuilder {
 }
 
 macro_rules! settings {
-    ($($(#[doc = $doc:literal])+ $method:ident($type:ty $(as $target:ty)?) = $path:literal;)+) => {
+    ($($method:ident($type:ty $(as $target:ty)?) = $path:literal $key:ident;)+) => {
         /// The seed's settings. None of them fails: what is wrong with a value is said by [`build`](QueueBuilder::build).
         impl QueueBuilder {
             $(
-                $(#[doc = $doc])+
+                #[doc = key_doc!($key)]
                 pub fn $method(mut self, value: $type) -> Self {
                     $(let value: $target = value.into();)?
                     self.config = self.config.set($path, stringify!($method), Value::from(value));
@@ -46,32 +47,19 @@ macro_rules! settings {
 }
 
 settings! {
-    /// The server's name or address; 127.0.0.1 by default.
-    grpc_host(impl Into<String> as String) = "host";
-    /// The server's port; 50051 by default.
-    grpc_port(u16) = "port";
-    /// The server in gRPC's way, in place of host and port: `dns:///host:port`, `unix:path`, `https://host:port`.
-    grpc_target(impl Into<String> as String) = "target";
-    /// The seconds a whole call may take; 60 by default, `None`: no limit. Waiting for a task counts on top.
-    grpc_timeout(impl Into<Option<f64>> as Option<f64>) = "timeout";
-    /// Whether links are encrypted, and the server proves who it is; false by default.
-    grpc_use_tls(bool) = "use_tls";
-    /// How often a failed call is tried again; 3 by default, 0 turns retries off.
-    grpc_max_retry_attempts(u32) = "max_retry_attempts";
-    /// The seconds before the first retry; 1 by default.
-    grpc_initial_backoff(f64) = "initial_backoff";
-    /// No wait between tries is longer, in seconds; 10 by default.
-    grpc_max_backoff(f64) = "max_backoff";
-    /// What each wait is multiplied by to give the next; 2 by default.
-    grpc_backoff_multiplier(f64) = "backoff_multiplier";
-    /// The status codes worth another try; by default the seed's six.
-    grpc_retryable_status_codes(impl Into<Vec<Code>> as Vec<Code>) = "retryable_status_codes";
-    /// How many seconds a link may be silent before it is asked for a sign of life; 30 by default, `None`: never asked.
-    grpc_keepalive_time(impl Into<Option<f64>> as Option<f64>) = "keepalive_time";
-    /// How many seconds to wait for the sign of life; 5 by default.
-    grpc_keepalive_timeout(f64) = "keepalive_timeout";
-    /// Whether links without calls are asked too; true by default.
-    grpc_keepalive_permit_without_calls(bool) = "keepalive_permit_without_calls";
+    grpc_host(impl Into<String> as String) = "host" host;
+    grpc_port(u16) = "port" port;
+    grpc_target(impl Into<String> as String) = "target" target;
+    grpc_timeout(impl Into<Option<f64>> as Option<f64>) = "timeout" timeout;
+    grpc_use_tls(bool) = "use_tls" use_tls;
+    grpc_max_retry_attempts(u32) = "max_retry_attempts" max_retry_attempts;
+    grpc_initial_backoff(f64) = "initial_backoff" initial_backoff;
+    grpc_max_backoff(f64) = "max_backoff" max_backoff;
+    grpc_backoff_multiplier(f64) = "backoff_multiplier" backoff_multiplier;
+    grpc_retryable_status_codes(impl Into<Vec<Code>> as Vec<Code>) = "retryable_status_codes" retryable_status_codes;
+    grpc_keepalive_time(impl Into<Option<f64>> as Option<f64>) = "keepalive_time" keepalive_time;
+    grpc_keepalive_timeout(f64) = "keepalive_timeout" keepalive_timeout;
+    grpc_keepalive_permit_without_calls(bool) = "keepalive_permit_without_calls" keepalive_permit_without_calls;
 }
 
 impl QueueBuilder {

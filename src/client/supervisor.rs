@@ -98,6 +98,11 @@ impl Supervisor {
         Mailbox::new(self.core().clone())
     }
 
+    /// The configuration that it was spawned with.
+    pub fn config(&self) -> &Config {
+        &self.core().config
+    }
+
     /// The connectivity state now.
     pub fn state(&self) -> ConnectivityState {
         self.core().telemetry.state()

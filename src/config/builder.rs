@@ -6,6 +6,7 @@ use super::{
     keys::PREFIX,
     layers::{KeyPath, Layers, Source},
     method::MethodOptions,
+    place::Place,
     settings::Config,
     value::Value,
 };
@@ -21,6 +22,8 @@ use std::path::PathBuf;
 pub struct ConfigBuilder {
     #[cfg(feature = "yaml")]
     files: Vec<Input>,
+    #[cfg(feature = "yaml")]
+    whole: bool,
     environment: BTreeMap<String, String>,
     unreadable: Vec<Problem>,
     settings: Vec<(KeyPath, Value, Source)>,
@@ -49,6 +52,14 @@ impl ConfigBuilder {
         self
     }
 
+    /// Takes a file without the section `grpc` for an error. Else everything has its default then,
+    /// and a file that is not empty is a [warning](Config::warnings).
+    #[cfg(feature = "yaml")]
+    pub fn require_section(mut self) -> Self {
+        self.whole = true;
+        self
+    }
+
     /// Reads the variables `TONIC_SUPERVISOR_GRPC_...` of this process: the key in capitals, `__` between section and key,
     /// commas between the items of a list. A variable of that name that no key has is an error.
     pub fn environment(mut self) -> Self {
@@ -59,7 +70,10 @@ impl ConfigBuilder {
                 Ok(value) => {
                     self.environment.insert(name, value);
                 }
-                Err(_) => self.unreadable.push(Problem { place: name, key: None, text: "is not UTF-8 text".into() }),
+                Err(_) => {
+                    let place = Place::Variable(name);
+                    self.unreadable.push(Problem { place, key: None, text: "is not UTF-8 text".into() });
+                }
             }
         }
         self
@@ -93,7 +107,7 @@ impl ConfigBuilder {
                 Input::Text(text) => Ok(File { name: "yaml".into(), text }),
             };
             match opened {
-                Ok(file) => file::add(&mut layers, file),
+                Ok(file) => file::add(&mut layers, file, self.whole),
                 Err(problem) => layers.problems.push(problem),
             }
         }

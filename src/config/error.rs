@@ -1,25 +1,29 @@
 //! What is wrong with a configuration: every problem at once, each one sentence that names its place, key, value and rule.
 
+use super::place::Place;
 use std::fmt::{self, Write as _};
 
 /// One thing that is wrong.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Problem {
-    pub(super) place: String,
+    pub(super) place: Place,
     pub(super) key: Option<String>,
     pub(super) text: String,
 }
 
 /// Everything that is wrong with a configuration; at least one [`Problem`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// Printed by `{}` and `{:?}` alike, one line for each problem, so that a `main` that returns it
+/// prints sentences.
+#[derive(Clone, PartialEq, Eq)]
 pub struct ConfigError {
     problems: Vec<Problem>,
 }
 
 impl Problem {
     /// Where it was said: `grpc.yaml:4:3` (file, line, column), the name of a variable, or a builder method.
-    pub fn place(&self) -> &str {
-        &self.place
+    pub fn place(&self) -> String {
+        self.place.to_string()
     }
 
     /// The key's whole path, such as `grpc.max_backoff`; none where the problem is not about a key.
@@ -42,13 +46,21 @@ impl fmt::Display for Problem {
     }
 }
 
+impl fmt::Debug for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 impl ConfigError {
     /// An error, if there are problems.
-    pub(super) fn check(problems: Vec<Problem>) -> Result<(), Self> {
+    pub(crate) fn check(mut problems: Vec<Problem>) -> Result<(), Self> {
+        problems.sort_by(|a, b| a.place.cmp(&b.place));
         if problems.is_empty() { Ok(()) } else { Err(Self { problems }) }
     }
 
-    /// All problems that were found, in the order of the sources and of the keys.
+    /// All problems that were found, by their places: files from the top down, then variables,
+    /// then builder methods.
     pub fn problems(&self) -> &[Problem] {
         &self.problems
     }
@@ -61,9 +73,16 @@ impl fmt::Display for ConfigError {
             if n > 0 {
                 f.write_str("\n")?;
             }
-            problem.fmt(f)?;
+            fmt::Display::fmt(problem, f)?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Debug for ConfigError {
+    /// What `{}` prints.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 
@@ -74,20 +93,28 @@ impl std::error::Error for ConfigError {}
 mod tests {
     use super::*;
 
+    fn problem(at: (usize, usize), text: &str) -> Problem {
+        let place = Place::File { name: "grpc.yaml".into(), at: Some(at) };
+        Problem { place, key: Some("grpc.max_backoff".into()), text: text.into() }
+    }
+
     #[test]
     fn a_problem_reads_as_one_sentence_and_an_error_as_one_line_for_each() {
-        let problem = Problem {
-            place: "grpc.yaml:4:3".into(),
-            key: Some("grpc.max_backoff".into()),
-            text: "is -1, but must not be negative".into(),
-        };
-        let odd = Problem { key: Some("\x1b[2J".into()), ..problem.clone() };
+        let odd = Problem { key: Some("\x1b[2J".into()), ..problem((4, 3), "is -1, but must not be negative") };
         assert_eq!(odd.to_string(), "grpc.yaml:4:3: \\u{1b}[2J is -1, but must not be negative");
-        let other = Problem { key: None, text: "is empty".into(), ..problem.clone() };
-        let error = ConfigError::check(vec![problem, other]).unwrap_err();
+        let first = Problem { key: None, ..problem((2, 1), "is empty") };
+        let error = ConfigError::check(vec![problem((4, 3), "is -1, but must not be negative"), first]).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "grpc.yaml:4:3: grpc.max_backoff is -1, but must not be negative\ngrpc.yaml:4:3: is empty"
+            "grpc.yaml:2:1: is empty\ngrpc.yaml:4:3: grpc.max_backoff is -1, but must not be negative"
         );
+    }
+
+    #[test]
+    fn a_main_that_returns_an_error_prints_its_sentences() {
+        let error = ConfigError::check(vec![problem((4, 3), "is -1"), problem((5, 3), "is 0")]).unwrap_err();
+        let boxed: Box<dyn std::error::Error> = Box::new(error.clone());
+        assert_eq!(format!("{boxed:?}"), error.to_string());
+        assert_eq!(format!("{:?}", error.problems()[0]), "grpc.yaml:4:3: grpc.max_backoff is -1");
     }
 }

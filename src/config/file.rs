@@ -1,10 +1,12 @@
 //! Files: what stands under `grpc:` becomes settings, and what cannot is named with the likely intention.
 
 use super::{
+    advice,
     error::Problem,
-    keys::{KEYS, METHOD_KEYS},
+    keys::{KEYS, method_keys},
     layers::{KeyPath, Layers, Source},
-    suggest::{did_you_mean, distance},
+    place::Place,
+    suggest::distance,
     value::Value,
     yaml::File,
 };
@@ -13,22 +15,27 @@ use std::{path::Path, sync::Arc};
 /// The file's text, without the mark that some editors put at the start.
 pub(super) fn open(path: &Path) -> Result<File, Problem> {
     let name = path.display().to_string();
-    let problem = |place: String, text: String| Problem { place, key: None, text };
-    let bytes = std::fs::read(path).map_err(|error| problem(name.clone(), format!("cannot be read: {error}")))?;
+    let problem = |at, text: String| Problem { place: Place::File { name: name.clone(), at }, key: None, text };
+    let read = std::fs::read(path);
+    let bytes = read.map_err(|error| problem(None, format!("cannot be read: {error}")))?;
     match String::from_utf8(bytes) {
-        Ok(text) => Ok(File { name, text: text.trim_start_matches('\u{feff}').to_owned() }),
+        Ok(text) => Ok(File { name: name.clone(), text: text.trim_start_matches('\u{feff}').to_owned() }),
         Err(error) => {
             let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-            let line = 1 + good.iter().filter(|byte| **byte == b'\n').count();
-            Err(problem(format!("{name}:{line}"), "is not UTF-8 text".into()))
+            let good = String::from_utf8_lossy(good);
+            let last = good.rsplit('\n').next().unwrap_or_default();
+            let at = (1 + good.matches('\n').count(), 1 + last.chars().count());
+            let wide = error.as_bytes().starts_with(&[0xff, 0xfe]) || error.as_bytes().starts_with(&[0xfe, 0xff]);
+            let hint = if wide { ", but UTF-16: save it as UTF-8" } else { "" };
+            Err(problem(Some(at), format!("is not UTF-8 text{hint}")))
         }
     }
 }
 
-/// Adds everything that `file` says.
-pub(super) fn add(layers: &mut Layers, file: File) {
+/// Adds everything that `file` says. If `whole`, it must have our section.
+pub(super) fn add(layers: &mut Layers, file: File, whole: bool) {
     match file.parse() {
-        Ok(root) => Section { layers, file: Arc::new(file) }.root(root),
+        Ok(root) => Section { layers, file: Arc::new(file) }.root(root, whole),
         Err((place, text)) => layers.problem(place, None, text),
     }
 }
@@ -39,24 +46,37 @@ struct Section<'a> {
 }
 
 impl Section<'_> {
-    fn root(&mut self, root: Value) {
+    fn root(&mut self, root: Value, whole: bool) {
         let sections = match root {
-            Value::Null => return,
+            Value::Null => Vec::new(),
             Value::Map(sections) => sections,
             _ => return self.wrong(&[], "must have a section `grpc`, but has no sections"),
         };
+        let before = self.layers.problems.len();
         match sections.iter().find(|(name, _)| name == "grpc") {
             Some((_, content)) => self.top(content),
             None => sections.iter().for_each(|(name, _)| self.not_ours(name)),
+        }
+        for (name, _) in sections.iter().filter(|(name, _)| advice::is_known(name)) {
+            let advice = advice::for_key("", name, &Value::Null);
+            self.wrong(&[name], &format!("is not read: below `grpc:`{}", advice.trim_start_matches(';')));
+        }
+        let missing = sections.iter().all(|(name, _)| name != "grpc") && self.layers.problems.len() == before;
+        let text = "has no section `grpc`, so that every key has its default";
+        if missing && whole {
+            self.wrong(&[], text);
+        } else if missing && !sections.is_empty() {
+            self.layers.remarks.push(format!("{}: {text}", self.file.at(None)));
         }
     }
 
     /// There is no `grpc`: was this meant to be it, or a part of it?
     fn not_ours(&mut self, name: &str) {
+        let ours = |key: &&str| key.split('.').next() == Some(name);
         if distance(name, "grpc") <= 1 {
             self.wrong(&[name], "is not a section that is known; did you mean `grpc`?");
-        } else if name.contains('_') && KEYS.iter().any(|key| key.path == name) {
-            self.wrong(&[name], "belongs under `grpc:`");
+        } else if name == "methods" || KEYS.iter().map(|key| key.path).any(|path| ours(&path)) {
+            self.wrong(&[name], "belongs under `grpc:`; write that line above it, and indent this one");
         }
     }
 
@@ -68,6 +88,10 @@ impl Section<'_> {
                 continue;
             }
             for (pattern, keys) in self.entries(&value, &["grpc", methods]) {
+                if pattern == "<<" {
+                    self.unknown("methods", &pattern, &keys);
+                    continue;
+                }
                 self.layers.methods.insert(pattern.clone(), Source::File(self.file.clone()));
                 for (name, value) in self.entries(&keys, &["grpc", methods, &pattern]) {
                     self.method_entry(&pattern, &name, value);
@@ -81,11 +105,16 @@ impl Section<'_> {
         let path = if section.is_empty() { name.to_owned() } else { format!("{section}.{name}") };
         let children = format!("{path}.");
         if name.contains('.') {
-            self.unknown(section, name);
+            self.unknown(section, name, &value);
         } else if let Some(key) = KEYS.iter().find(|key| key.path == path) {
             let key = KeyPath { method: None, path: key.path };
             self.layers.set(key, value, Source::File(self.file.clone()));
         } else if KEYS.iter().any(|key| key.path.starts_with(&children)) {
+            if name == "tls" && value.bool().is_ok() {
+                let text =
+                    format!("is {value}, but must be a section of keys{}", advice::write("use_tls", &value, None));
+                return self.wrong(&["grpc", name], &text);
+            }
             let entries = self.entries(&value, &["grpc", name]);
             // Who writes it wants TLS, and must not get plaintext.
             if name == "tls" && entries.is_empty() && matches!(value, Value::Null | Value::Map(_)) {
@@ -95,39 +124,36 @@ impl Section<'_> {
                 self.entry(name, &child, value);
             }
         } else {
-            self.unknown(section, name);
+            self.unknown(section, name, &value);
         }
     }
 
     fn method_entry(&mut self, pattern: &str, name: &str, value: Value) {
-        let known = METHOD_KEYS.iter().map(|(key, _)| *key);
-        if let Some(path) = known.clone().find(|key| *key == name) {
-            let key = KeyPath { method: Some(pattern.to_owned()), path };
+        if let Some(key) = method_keys().find(|key| key.path == name) {
+            let key = KeyPath { method: Some(pattern.to_owned()), path: key.path };
             return self.layers.set(key, value, Source::File(self.file.clone()));
         }
-        let hint = did_you_mean(name, known);
+        let hint = advice::for_method_key(name, &value);
         self.wrong(&["grpc", "methods", pattern, name], &format!("is not a key of a method{hint}"));
     }
 
-    fn unknown(&mut self, section: &str, name: &str) {
-        let inside = KEYS.iter().filter_map(|key| {
-            let rest =
-                if section.is_empty() { Some(key.path) } else { key.path.strip_prefix(section)?.strip_prefix('.') };
-            rest?.split('.').next()
-        });
-        let inside = inside.chain(section.is_empty().then_some("methods"));
-        let elsewhere =
-            KEYS.iter().map(|key| key.path).filter(|path| path.rsplit('.').next() == Some(name) || *path == name);
-        let hint = match did_you_mean(name, inside) {
-            none if none.is_empty() => {
-                elsewhere.map(|path| format!("; did you mean `grpc.{path}`?")).next().unwrap_or_default()
-            }
-            hint => hint,
-        };
+    fn unknown(&mut self, section: &str, name: &str, value: &Value) {
         let mut steps = vec!["grpc"];
         steps.extend((!section.is_empty()).then_some(section));
         steps.push(name);
-        self.wrong(&steps, &format!("is not a key that is known{hint}"));
+        let hint = advice::for_key(section, name, value);
+        match name {
+            "<<" => self.wrong(&steps, &format!("is not a key{hint}")),
+            _ => self.wrong(&steps, &format!("is not a key that is known{hint}")),
+        }
+        // Its keys are told what they should be as well.
+        let Value::Map(entries) = value else { return };
+        if section.is_empty() && advice::is_flat(name, value) {
+            for (child, value) in entries.iter().filter(|(child, _)| KEYS.iter().all(|key| key.path != child)) {
+                let hint = advice::for_key("", child, value);
+                self.wrong(&["grpc", name, child], &format!("is not a key that is known{hint}"));
+            }
+        }
     }
 
     /// The entries of what must be a section; an empty one has none.
@@ -136,7 +162,15 @@ impl Section<'_> {
             Value::Null => Vec::new(),
             Value::Map(entries) => entries.clone(),
             other => {
-                self.wrong(steps, &format!("is {other}, but must be a section of keys"));
+                let hint = match (steps, other) {
+                    (["grpc", "methods"], Value::List(_)) => {
+                        ", such as `\"pkg.Service/Method\": {kind: unary}`".to_owned()
+                    }
+                    (["grpc", "methods", _], kind) if kind.call_kind().is_ok() => advice::write("kind", kind, None),
+                    (_, Value::Text(text)) if text.contains(':') => "; write a space after each `:`".to_owned(),
+                    _ => String::new(),
+                };
+                self.wrong(steps, &format!("is {other}, but must be a section of keys{hint}"));
                 Vec::new()
             }
         }
@@ -151,60 +185,11 @@ impl Section<'_> {
             [] => None,
             steps => Some(steps.join(".")),
         };
-        let place = if steps.is_empty() { self.file.name.clone() } else { self.file.place(steps, None) };
+        let place = if steps.is_empty() { self.file.at(None) } else { self.file.place(steps, None) };
         self.layers.problem(place, key, text);
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn problems(text: &str) -> Vec<String> {
-        let mut layers = Layers::default();
-        add(&mut layers, File { name: "f".into(), text: text.into() });
-        layers.problems.iter().map(Problem::to_string).collect()
-    }
-
-    #[test]
-    fn an_empty_file_or_one_for_other_programs_says_nothing() {
-        for text in ["", "# nothing\n", "---\n", "grpc:\n", "web: {port: 80}\nhost: x\n", "grpc: {queue: }\nrpc: 1\n"] {
-            assert_eq!(problems(text), Vec::<String>::new(), "{text:?}");
-        }
-    }
-
-    #[test]
-    fn keys_that_nobody_knows_are_named_with_the_likely_one() {
-        let cases = [
-            ("grcp: {}", "f:1:1: grcp is not a section that is known; did you mean `grpc`?"),
-            ("max_backoff: 3", "f:1:1: max_backoff belongs under `grpc:`"),
-            ("- 1", "f: must have a section `grpc`, but has no sections"),
-            ("grpc: 7", "f:1:1: grpc is 7, but must be a section of keys"),
-            (
-                "grpc:\n  max_backof: 3",
-                "f:2:3: grpc.max_backof is not a key that is known; did you mean `max_backoff`?",
-            ),
-            (
-                "grpc:\n  max_calls: 3",
-                "f:2:3: grpc.max_calls is not a key that is known; did you mean `grpc.queue.max_calls`?",
-            ),
-            (
-                "grpc:\n  queue.max_calls: 3",
-                "f:2:3: grpc.queue.max_calls is not a key that is known; did you mean `grpc.queue.max_calls`?",
-            ),
-            (
-                "grpc:\n  queue: {max_cals: 3}",
-                "f:2:11: grpc.queue.max_cals is not a key that is known; did you mean `max_calls`?",
-            ),
-            ("grpc:\n  queue: 3", "f:2:3: grpc.queue is 3, but must be a section of keys"),
-            ("grpc:\n  colour: red", "f:2:3: grpc.colour is not a key that is known"),
-            (
-                "grpc:\n  methods: {a/b: {kin: unary}}",
-                "f:2:19: grpc.methods.\"a/b\".kin is not a key of a method; did you mean `kind`?",
-            ),
-        ];
-        for (text, problem) in cases {
-            assert_eq!(problems(text), [problem], "{text:?}");
-        }
-    }
-}
+#[path = "file_tests.rs"]
+mod tests;

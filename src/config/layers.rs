@@ -3,6 +3,7 @@
 use super::{
     error::Problem,
     keys::{KEYS, Key, PREFIX, variable},
+    place::Place,
     suggest::did_you_mean,
     value::Value,
 };
@@ -36,20 +37,20 @@ impl Source {
         }
     }
 
-    /// Where `key` was said, and which `item` of it, for people.
-    pub(super) fn place(&self, key: &KeyPath, item: Option<usize>) -> String {
+    /// Where `key` was said, and which `item` of it.
+    pub(super) fn place(&self, key: &KeyPath, item: Option<usize>) -> Place {
         let _ = (key, item);
         match self {
-            Self::Default => "default".into(),
+            Self::Default => Place::Default,
             #[cfg(feature = "yaml")]
             Self::File(file) => file.place(&key.steps(), item),
-            Self::Variable(name) => name.clone(),
-            Self::Builder(method) => format!("builder method {method}"),
+            Self::Variable(name) => Place::Variable(name.clone()),
+            Self::Builder(method) => Place::Builder(method.clone()),
         }
     }
 
     /// Where the method `pattern` was mentioned.
-    pub(super) fn section_place(&self, pattern: &str) -> String {
+    pub(super) fn section_place(&self, pattern: &str) -> Place {
         match self {
             #[cfg(feature = "yaml")]
             Self::File(file) => file.place(&["grpc", "methods", pattern], None),
@@ -67,8 +68,7 @@ pub(super) struct KeyPath {
 
 impl KeyPath {
     /// The names to go through in a file, from the top.
-    #[cfg(feature = "yaml")]
-    fn steps(&self) -> Vec<&str> {
+    pub(super) fn steps(&self) -> Vec<&str> {
         let method = self.method.iter().flat_map(|pattern| ["methods", pattern]);
         ["grpc"].into_iter().chain(method).chain(self.path.split('.')).collect()
     }
@@ -97,6 +97,8 @@ pub(super) struct Layers {
     /// Patterns that were mentioned, with or without keys.
     pub(super) methods: BTreeMap<String, Source>,
     pub(super) problems: Vec<Problem>,
+    /// What is told as a warning.
+    pub(super) remarks: Vec<String>,
 }
 
 impl Layers {
@@ -105,8 +107,8 @@ impl Layers {
         self.settings.insert(key, Setting { value, source });
     }
 
-    pub(super) fn problem(&mut self, place: impl Into<String>, key: Option<String>, text: impl Into<String>) {
-        self.problems.push(Problem { place: place.into(), key, text: text.into() });
+    pub(super) fn problem(&mut self, place: Place, key: Option<String>, text: impl Into<String>) {
+        self.problems.push(Problem { place, key, text: text.into() });
     }
 
     /// The variables of `environment` that concern us.
@@ -119,7 +121,7 @@ impl Layers {
                 }
                 None if name.starts_with(&variable("methods")) => {
                     self.problem(
-                        name,
+                        Place::Variable(name.clone()),
                         None,
                         "is not a variable: methods can be configured in files and by the builder only",
                     );
@@ -127,7 +129,8 @@ impl Layers {
                 None => {
                     let names: Vec<String> = KEYS.iter().map(|key| variable(key.path)).collect();
                     let hint = did_you_mean(name, names.iter().map(String::as_str));
-                    self.problem(name, None, format!("is not a variable that is known{hint}"));
+                    let place = Place::Variable(name.clone());
+                    self.problem(place, None, format!("is not a variable that is known{hint}"));
                 }
             }
         }

@@ -1,12 +1,8 @@
 //! What holds for some methods only: the rule that was checked, and the options to say it with.
 
-use super::{keys::METHOD_KEYS, value::Value};
-use crate::{
-    model::CallKind,
-    policy::{RetryLimit, RetryPolicy},
-};
+use super::value::Value;
+use crate::{model::CallKind, policy::RetryPolicy};
 use std::time::Duration;
-use tonic::Code;
 
 /// What holds for the methods that a pattern names. A key that the pattern does not set comes from the next wider
 /// pattern that does, and then from the configuration for all calls.
@@ -81,7 +77,28 @@ pub(super) fn chain(pattern: &str) -> Option<Vec<String>> {
     }
 }
 
-/// What the builder says about some methods.
+/// What was probably meant by a `pattern` that is none: the end of the sentence about it.
+pub(super) fn instead_of(pattern: &str) -> String {
+    let name = pattern.trim().trim_start_matches(['/', '.']).trim_end_matches('/');
+    let write = |pattern: String| chain(&pattern).map(|_| format!("; write `{pattern}`"));
+    let advice = match (name.split_once('/'), name.rsplit_once('.')) {
+        (Some((service, method)), _) if method.ends_with('*') => write(format!("{service}/*")),
+        (Some(_), _) => write(name.to_owned()),
+        (None, _) if !name.is_empty() && name.chars().all(|c| c == '*') => write("*".into()),
+        // A method with a dot before it, or a service without its methods.
+        (None, Some((service, "*"))) => write(format!("{service}/*")),
+        (None, Some((service, method))) if service.contains('.') => {
+            let all = write(format!("{name}/*"));
+            write(format!("{service}/{method}")).zip(all).map(|(one, all)| {
+                format!("{one} for a method, or {} for a service", all.trim_start_matches("; write "))
+            })
+        }
+        (None, _) => write(format!("{name}/*")),
+    };
+    advice.unwrap_or_default()
+}
+
+/// What the builder says about some methods. It has a method for each key that methods may set.
 ///
 /// ```
 /// use tonic_supervisor::{Config, MethodOptions};
@@ -112,64 +129,9 @@ impl MethodOptions {
         self.kind(CallKind::Streaming)
     }
 
-    /// Unary, streaming, or [`CallKind::Auto`]: what the call says, or else found out.
-    pub fn kind(self, kind: CallKind) -> Self {
-        self.set("kind", kind)
-    }
-
-    /// Whether running a call twice does no harm. `false`: it is repeated only when the server certainly did not process it.
-    pub fn idempotent(self, idempotent: bool) -> Self {
-        self.set("idempotent", idempotent)
-    }
-
-    /// The time a whole call may take; `None`: no limit.
-    pub fn timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
-        self.set("timeout", timeout.into())
-    }
-
-    /// The time one attempt may take; `None`: no limit.
-    pub fn attempt_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
-        self.set("attempt_timeout", timeout.into())
-    }
-
-    /// Whether calls wait for a link or fail while the channel is failing.
-    pub fn wait_for_ready(self, wait: bool) -> Self {
-        self.set("wait_for_ready", wait)
-    }
-
-    /// How many retries; 0 turns them off.
-    pub fn max_retry_attempts(self, limit: impl Into<RetryLimit>) -> Self {
-        self.set("max_retry_attempts", limit.into())
-    }
-
-    /// The wait before the first retry.
-    pub fn initial_backoff(self, wait: Duration) -> Self {
-        self.set("initial_backoff", wait)
-    }
-
-    /// The longest wait.
-    pub fn max_backoff(self, wait: Duration) -> Self {
-        self.set("max_backoff", wait)
-    }
-
-    /// What each wait is multiplied by to give the next.
-    pub fn backoff_multiplier(self, multiplier: f64) -> Self {
-        self.set("backoff_multiplier", multiplier)
-    }
-
-    /// The share by which a wait may vary.
-    pub fn backoff_jitter(self, jitter: f64) -> Self {
-        self.set("backoff_jitter", jitter)
-    }
-
-    /// The codes worth another try.
-    pub fn retryable_status_codes(self, codes: impl Into<Vec<Code>>) -> Self {
-        self.set("retryable_status_codes", codes.into())
-    }
-
-    fn set(mut self, key: &'static str, value: impl Into<Value>) -> Self {
-        debug_assert!(METHOD_KEYS.iter().any(|(known, _)| *known == key));
-        self.settings.push((key, value.into()));
+    /// Keeps a value that one of its methods, which the table of keys has, was given.
+    pub(super) fn set(mut self, key: &'static str, _method: &str, value: Value) -> Self {
+        self.settings.push((key, value));
         self
     }
 }
@@ -177,6 +139,26 @@ impl MethodOptions {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_no_pattern_is_told_what_to_write() {
+        for (wrong, advice) in [
+            ("/a.B/C", "; write `a.B/C`"),
+            (".a.B/C", "; write `a.B/C`"),
+            ("/a.B/*", "; write `a.B/*`"),
+            ("a.B/", "; write `a.B/*`"),
+            ("a.B", "; write `a.B/*`"),
+            ("a.B/C*", "; write `a.B/*`"),
+            ("a.B.*", "; write `a.B/*`"),
+            ("**", "; write `*`"),
+            ("a.B.C", "; write `a.B/C` for a method, or `a.B.C/*` for a service"),
+            ("", ""),
+            ("a/b/c", ""),
+            ("a b", ""),
+        ] {
+            assert_eq!(instead_of(wrong), advice, "{wrong}");
+        }
+    }
 
     #[test]
     fn a_pattern_is_a_method_a_service_or_everything() {

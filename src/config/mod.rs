@@ -3,19 +3,29 @@
 //! The way: each source becomes settings (`layers`), the settings with most authority are read (`scope`) under the rules
 //! (`check`). The keys are said once, in `keys`. Nothing here panics, whatever is written in a file.
 
+#[cfg(feature = "yaml")]
+mod advice;
 mod builder;
 mod check;
+mod doubts;
+mod effective;
 mod error;
 #[cfg(feature = "yaml")]
 mod file;
+#[cfg(feature = "yaml")]
+mod foreign;
 mod host;
 mod keys;
 mod layers;
 mod method;
+mod place;
+mod placeholders;
 #[cfg(all(test, feature = "yaml"))]
 mod reference;
 mod scope;
 mod settings;
+#[cfg(feature = "yaml")]
+mod slips;
 mod suggest;
 mod target;
 mod tls;
@@ -24,7 +34,10 @@ mod value;
 mod yaml;
 
 pub use builder::ConfigBuilder;
+pub use effective::Effective;
 pub use error::{ConfigError, Problem};
+#[cfg(feature = "agent-queue")]
+pub(crate) use keys::key_doc;
 pub use method::{MethodOptions, MethodRule};
 pub use settings::{Config, Keepalive, Queue, Reconnect};
 pub use target::Endpoint;

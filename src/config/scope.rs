@@ -4,7 +4,7 @@
 
 use super::{
     error::Problem,
-    keys,
+    keys::{self, Read},
     layers::{KeyPath, Layers, Setting, Source},
     suggest::did_you_mean,
     value::Value,
@@ -26,7 +26,13 @@ impl<'a> Scope<'a> {
     }
 
     /// The value of a key that has a default.
-    pub(super) fn read<T>(&mut self, path: &'static str, parse: impl Fn(&Value) -> Result<T, String>) -> T {
+    pub(super) fn read<T: Read>(&mut self, path: &'static str) -> T {
+        let kind = keys::find(path).expect("only keys of the table are read").kind;
+        self.read_with(path, |value| kind.read(value))
+    }
+
+    /// The value of a key whose text has rules of its own.
+    pub(super) fn read_with<T>(&mut self, path: &'static str, parse: impl Fn(&Value) -> Result<T, String>) -> T {
         let (key, setting) = self.find(path);
         parse(&setting.value).unwrap_or_else(|rule| {
             self.note(&key, &setting, None, format!("is {}, but {rule}", show(&setting)));
@@ -35,10 +41,11 @@ impl<'a> Scope<'a> {
     }
 
     /// The value of a key, if a pattern says it.
-    pub(super) fn read_own<T>(&mut self, path: &'static str, parse: impl Fn(&Value) -> Result<T, String>) -> Option<T> {
+    pub(super) fn read_own<T: Read>(&mut self, path: &'static str) -> Option<T> {
         let (key, setting) = self.find(path);
         key.method.as_ref()?;
-        let rule = match parse(&setting.value) {
+        let kind = keys::find(path).expect("only keys of the table are read").kind;
+        let rule = match kind.read(&setting.value) {
             Ok(value) => return Some(value),
             Err(rule) => rule,
         };
@@ -48,7 +55,7 @@ impl<'a> Scope<'a> {
 
     /// A list of status codes.
     pub(super) fn read_codes(&mut self, path: &'static str) -> CodeSet {
-        let items = self.read(path, Value::list);
+        let items: Vec<Value> = self.read(path);
         let (key, setting) = self.find(path);
         let mut codes = CodeSet::default();
         for (n, item) in items.iter().enumerate() {
@@ -107,8 +114,18 @@ impl<'a> Scope<'a> {
     /// A sentence about a key, at the place where it was said.
     pub(super) fn sentence(&self, path: &'static str, text: &str) -> String {
         let (key, setting) = self.find(path);
-        let place = setting.source.place(&key, None);
-        Problem { place, key: Some(key.to_string()), text: format!("is {}, {text}", show(&setting)) }.to_string()
+        Self::sentence_about(&key, &setting, text)
+    }
+
+    /// A sentence about a setting, at its place.
+    pub(super) fn sentence_about(key: &KeyPath, setting: &Setting, text: &str) -> String {
+        let place = setting.source.place(key, None);
+        Problem { place, key: Some(key.to_string()), text: format!("is {}, {text}", show(setting)) }.to_string()
+    }
+
+    /// Everything that somebody said, in the order of the keys' names.
+    pub(super) fn said(&self) -> impl Iterator<Item = (&KeyPath, &Setting)> {
+        self.layers.settings.iter()
     }
 
     fn find(&self, path: &'static str) -> (KeyPath, Setting) {

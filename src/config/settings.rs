@@ -2,7 +2,10 @@
 
 #[cfg(feature = "yaml")]
 use super::error::ConfigError;
-use super::{builder::ConfigBuilder, layers::Layers, method::MethodRule, target::Endpoint, tls::Tls};
+use super::{
+    builder::ConfigBuilder, effective::Effective, keys::key_doc, layers::Layers, method::MethodRule, target::Endpoint,
+    tls::Tls,
+};
 use crate::policy::{Backoff, Intensity, RetryPolicy, ThrottleRule};
 use std::time::Duration;
 
@@ -27,7 +30,6 @@ pub struct Config {
     pub(crate) credentials_timeout: Duration,
     pub(crate) retry: RetryPolicy,
     pub(crate) wait_for_ready: bool,
-    pub(crate) wait_for_ready_said: Said,
     pub(crate) retry_undescribed: bool,
     pub(crate) max_replay_bytes: usize,
     pub(crate) max_request_message_bytes: Option<usize>,
@@ -42,15 +44,22 @@ pub struct Config {
     pub(crate) intensity: Intensity,
     pub(crate) throttle: ThrottleRule,
     pub(crate) methods: Vec<MethodRule>,
-    pub(crate) warnings: Vec<String>,
+    pub(crate) told: Told,
 }
 
-/// Whether a value was said, by whomever, or is the default. Configurations with the same values
-/// are equal either way.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Said(pub(crate) bool);
+/// What is told about a configuration beside what it is: configurations with the same values are
+/// equal, whoever said them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Told {
+    /// What somebody said; every other key has its default.
+    pub(super) said: Vec<Effective>,
+    pub(super) warnings: Vec<String>,
+    pub(super) notes: Vec<String>,
+    /// Whether somebody said `wait_for_ready`.
+    pub(crate) wait_for_ready: bool,
+}
 
-impl PartialEq for Said {
+impl PartialEq for Told {
     fn eq(&self, _: &Self) -> bool {
         true
     }
@@ -83,9 +92,6 @@ pub struct Queue {
 }
 
 impl Config {
-    /// The seed's keepalive time, about which nobody is warned.
-    pub(super) const DEFAULT_KEEPALIVE_TIME: Duration = Duration::from_secs(30);
-
     /// Starts from the defaults.
     pub fn builder() -> ConfigBuilder {
         ConfigBuilder::default()
@@ -110,12 +116,12 @@ impl Config {
         self.methods.iter().find(|rule| rule.matches(name))
     }
 
-    /// Where the server is; `127.0.0.1:50051` by default.
+    /// Where the server is: `target`, or `host` and `port`.
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }
 
-    /// The server's name or address, without scheme or port; empty where the target has none, `127.0.0.1` by default.
+    /// The server's name or address, without scheme or port; empty where the target has none.
     pub fn host(&self) -> &str {
         match &self.endpoint {
             Endpoint::Host { host, .. } => host,
@@ -123,7 +129,7 @@ impl Config {
         }
     }
 
-    /// The server's port; 0 where the target has none, 50051 by default.
+    /// The server's port; 0 where the target has none.
     pub fn port(&self) -> u16 {
         match &self.endpoint {
             Endpoint::Host { port, .. } => *port,
@@ -136,80 +142,10 @@ impl Config {
         self.tls.as_ref()
     }
 
-    /// The time a whole unary call may take that states none of its own: queue, dials, attempts and
-    /// waits together; of any other call, the time that it may not be on the wire. 60 s by default, above `keepalive_time` + `keepalive_timeout`.
-    pub fn timeout(&self) -> Option<Duration> {
-        self.timeout
-    }
-
-    /// The time one attempt may take before it is retried, within [`timeout`](Self::timeout); none by default.
-    pub fn attempt_timeout(&self) -> Option<Duration> {
-        self.attempt_timeout
-    }
-
-    /// The time one dial may take, from the name's lookup over the TLS handshake to the server's first SETTINGS; 20 s by default.
-    pub fn connect_timeout(&self) -> Duration {
-        self.connect_timeout
-    }
-
-    /// The time that call credentials may take for one attempt; 10 s by default.
-    pub fn credentials_timeout(&self) -> Duration {
-        self.credentials_timeout
-    }
-
-    /// When failed attempts are tried again, for methods without a rule of their own; by default the seed's 3 retries
-    /// after 1, 2 and 4 s.
+    /// When failed attempts are tried again, for methods without a rule of their own: the keys of
+    /// `Retries`.
     pub fn retry(&self) -> &RetryPolicy {
         &self.retry
-    }
-
-    /// Whether calls wait for a link until their deadline (true, the default) or fail while the
-    /// channel is failing. Where it was said, and is not the default, they also wait before the
-    /// first link while the first dials find a wrong peer.
-    pub fn wait_for_ready(&self) -> bool {
-        self.wait_for_ready
-    }
-
-    /// Whether calls of methods that nobody described are of kind `auto`
-    /// ([`CallKind::Auto`](crate::CallKind::Auto)); true by default.
-    pub fn retry_undescribed(&self) -> bool {
-        self.retry_undescribed
-    }
-
-    /// The largest request, in bytes, that is kept so that it can be sent again; 4 MiB by default.
-    pub fn max_replay_bytes(&self) -> usize {
-        self.max_replay_bytes
-    }
-
-    /// The largest message, in bytes, that a unary call may send; none, the default: the server decides.
-    pub fn max_request_message_bytes(&self) -> Option<usize> {
-        self.max_request_message_bytes
-    }
-
-    /// The largest answer, in bytes, to `SupervisedChannel::unary` and to messages; 4 MiB by default, none: no limit.
-    pub fn max_response_message_bytes(&self) -> Option<usize> {
-        self.max_response_message_bytes
-    }
-
-    /// The largest head of an answer, and the largest trailers, in bytes as HTTP/2 counts them; 16
-    /// KiB by default.
-    pub fn max_response_header_bytes(&self) -> usize {
-        self.max_response_header_bytes
-    }
-
-    /// How many calls may be under way on one link, beside the server's own limit; 1,000 by default.
-    pub fn max_in_flight(&self) -> usize {
-        self.max_in_flight
-    }
-
-    /// How many links may finish their calls beside the one in use; 16 by default.
-    pub fn max_draining_links(&self) -> usize {
-        self.max_draining_links
-    }
-
-    /// How many actors share the calls; 1 by default, which keeps their order.
-    pub fn request_actors(&self) -> usize {
-        self.request_actors
     }
 
     /// When a silent link is asked for a sign of life.
@@ -232,13 +168,13 @@ impl Config {
         &self.queue
     }
 
-    /// How many failures of actors in which time are restarted at once; 5 in 10 s by default.
+    /// How many failures of actors in which time are restarted at once: `intensity.restarts` and
+    /// `intensity.period`.
     pub fn intensity(&self) -> Intensity {
         self.intensity
     }
 
-    /// How retries after statuses from the server are throttled; by default each is a debt, of
-    /// which a call repays 0.2 and a second 10.
+    /// How retries after statuses from the server are throttled: the keys below `retry_throttle`.
     pub fn retry_throttle(&self) -> ThrottleRule {
         self.throttle
     }
@@ -248,9 +184,15 @@ impl Config {
         &self.methods
     }
 
-    /// What is allowed but probably not meant, one sentence each.
+    /// What is allowed but probably not meant, one sentence each. A supervisor logs them when it
+    /// starts.
     pub fn warnings(&self) -> &[String] {
-        &self.warnings
+        &self.told.warnings
+    }
+
+    /// What is worth a thought when a configuration is written, one sentence each; never logged.
+    pub fn notes(&self) -> &[String] {
+        &self.told.notes
     }
 }
 
@@ -261,67 +203,67 @@ impl Default for Config {
 }
 
 impl Keepalive {
-    /// The time as configured; none: keepalive is off. 30 s by default.
-    pub fn time(&self) -> Option<Duration> {
-        self.time
-    }
-
     /// The time that is used, never below [`floor`](Self::floor).
     pub fn effective_time(&self) -> Option<Duration> {
         self.time.map(|time| time.max(self.floor))
     }
-
-    /// How long to wait for the sign of life before the link is taken for dead; 5 s by default.
-    pub fn timeout(&self) -> Duration {
-        self.timeout
-    }
-
-    /// Whether links without calls are asked too; true by default.
-    pub fn permit_without_calls(&self) -> bool {
-        self.permit_without_calls
-    }
-
-    /// The shortest time that is used (gRPC A8); 10 s by default.
-    pub fn floor(&self) -> Duration {
-        self.floor
-    }
 }
 
 impl Reconnect {
-    /// The waits while no call waits: 1.0 x 1.6 up to 10 s by default.
+    /// The waits while no call waits: `reconnect.initial_backoff`, `reconnect.backoff_multiplier`
+    /// and `reconnect.max_backoff`.
     pub fn idle(&self) -> Backoff {
         self.idle
     }
 
-    /// The waits while calls wait: 0.05 x 2 up to 1 s by default.
+    /// The waits while calls wait: `reconnect.waiting_initial_backoff`,
+    /// `reconnect.waiting_backoff_multiplier` and `reconnect.waiting_max_backoff`.
     pub fn waiting(&self) -> Backoff {
         self.waiting
     }
-
-    /// The share by which every wait varies; 0.2 by default.
-    pub fn jitter(&self) -> f64 {
-        self.jitter
-    }
-
-    /// The first dial after losing a proven link comes at a random moment within this time; 20 ms by default.
-    pub fn spread(&self) -> Duration {
-        self.spread
-    }
-
-    /// A link that lived this long is proven, and the waits start over; 10 s by default.
-    pub fn stable_after(&self) -> Duration {
-        self.stable_after
-    }
 }
 
-impl Queue {
-    /// How many calls may be open, waiting or under way; 100,000 by default.
-    pub fn max_calls(&self) -> usize {
-        self.max_calls
-    }
+/// The getters of single keys, with the documentation that the table of keys has.
+macro_rules! getters {
+    ($($of:ident { $($name:ident: $type:ty = $key:ident;)+ })+) => {
+        $(impl $of {$(
+            #[doc = key_doc!($key)]
+            pub fn $name(&self) -> $type {
+                self.$name
+            }
+        )+})+
+    };
+}
 
-    /// How many bytes of requests may wait; 64 MiB by default.
-    pub fn max_bytes(&self) -> usize {
-        self.max_bytes
+getters! {
+    Config {
+        timeout: Option<Duration> = timeout;
+        attempt_timeout: Option<Duration> = attempt_timeout;
+        connect_timeout: Duration = connect_timeout;
+        credentials_timeout: Duration = credentials_timeout;
+        wait_for_ready: bool = wait_for_ready;
+        retry_undescribed: bool = retry_undescribed;
+        max_replay_bytes: usize = max_replay_bytes;
+        max_request_message_bytes: Option<usize> = max_request_message_bytes;
+        max_response_message_bytes: Option<usize> = max_response_message_bytes;
+        max_response_header_bytes: usize = max_response_header_bytes;
+        max_in_flight: usize = max_in_flight;
+        max_draining_links: usize = max_draining_links;
+        request_actors: usize = request_actors;
+    }
+    Keepalive {
+        time: Option<Duration> = keepalive_time;
+        timeout: Duration = keepalive_timeout;
+        permit_without_calls: bool = keepalive_permit_without_calls;
+        floor: Duration = keepalive_floor;
+    }
+    Reconnect {
+        jitter: f64 = reconnect_jitter;
+        spread: Duration = reconnect_spread;
+        stable_after: Duration = reconnect_stable_after;
+    }
+    Queue {
+        max_calls: usize = queue_max_calls;
+        max_bytes: usize = queue_max_bytes;
     }
 }

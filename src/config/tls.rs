@@ -55,12 +55,12 @@ const KEYS: [&str; 5] = ["tls.ca", "tls.certificate", "tls.key", "tls.server_nam
 
 /// What was said about TLS; none: plaintext. `scheme` is what the target's says, if it is the target that holds.
 pub(super) fn read(scope: &mut Scope<'_>, scheme: Option<bool>) -> Option<Tls> {
-    let wanted = scope.read("use_tls", Value::bool);
-    let ca = scope.read("tls.ca", file);
-    let certificate = scope.read("tls.certificate", file);
-    let key = scope.read("tls.key", file);
-    let server_name = scope.read("tls.server_name", name);
-    let chosen = scope.read("tls.roots", roots);
+    let wanted = scope.read::<bool>("use_tls");
+    let ca = scope.read_with("tls.ca", file);
+    let certificate = scope.read_with("tls.certificate", file);
+    let key = scope.read_with("tls.key", file);
+    let server_name = scope.read_with("tls.server_name", name);
+    let chosen = scope.read_with("tls.roots", roots);
     let parts = [ca.is_some(), certificate.is_some(), key.is_some(), server_name.is_some(), chosen.is_some()];
     let part = KEYS.into_iter().zip(parts).find_map(|(key, said)| said.then_some(key));
 

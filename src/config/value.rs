@@ -188,6 +188,16 @@ fn size_from_text(text: &str) -> Option<u64> {
     text[..digits].parse::<u64>().ok()?.checked_mul(*scale)
 }
 
+/// As people write it: `16KiB` rather than 16384.
+pub(super) fn size_text(bytes: usize) -> String {
+    match bytes {
+        1 => "1 byte".into(),
+        bytes if bytes > 0 && bytes % (1 << 20) == 0 => format!("{}MiB", bytes >> 20),
+        bytes if bytes > 0 && bytes % (1 << 10) == 0 => format!("{}KiB", bytes >> 10),
+        bytes => format!("{bytes} bytes"),
+    }
+}
+
 impl fmt::Display for Value {
     /// As an error shows it: short, on one line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

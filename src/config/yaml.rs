@@ -3,7 +3,7 @@
 //! Below the top only the section `grpc` is read: the others belong to other programs. The crate tells locations only in
 //! its errors, so to find one the text is walked again and the walk fails on purpose where the key stands.
 
-use super::value::Value;
+use super::{place::Place, slips, value::Value};
 use serde::{
     Deserializer,
     de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor},
@@ -22,29 +22,32 @@ pub(super) struct File {
 
 impl File {
     /// The whole text, with the sections of others left out as empty; or what is wrong with it, and where.
-    pub(super) fn parse(&self) -> Result<Value, (String, String)> {
+    pub(super) fn parse(&self) -> Result<Value, (Place, String)> {
         if is_bracket_bomb(&self.text) {
             let text = format!("has more than {MOST_BRACKETS} brackets open at once");
-            return Err((self.name.clone(), text));
+            return Err((self.at(None), text));
         }
         let seed = Reader { depth: 0 };
         seed.deserialize(serde_yaml::Deserializer::from_str(&self.text)).map_err(|error| {
-            let place = match error.location() {
-                Some(at) => format!("{}:{}:{}", self.name, at.line(), at.column()),
-                None => self.name.clone(),
-            };
+            let stopped = error.location().map(|at| (at.line(), at.column()));
             let text = error.to_string();
+            if let Some((at, text)) = slips::explain(&self.text, &text, stopped) {
+                return (self.at(Some(at)), text);
+            }
+            let place = self.at(stopped);
             (place, text.split(" at line ").next().unwrap_or_default().replace('\n', " "))
         })
     }
 
-    /// `name:line:column` of the key that `steps` lead to, or of one `item` of its list.
-    pub(super) fn place(&self, steps: &[&str], item: Option<usize>) -> String {
+    /// This file, at a line and column.
+    pub(super) fn at(&self, at: Option<(usize, usize)>) -> Place {
+        Place::File { name: self.name.clone(), at }
+    }
+
+    /// The line and column of the key that `steps` lead to, or of one `item` of its list.
+    pub(super) fn place(&self, steps: &[&str], item: Option<usize>) -> Place {
         let found = Walk { steps, item }.deserialize(serde_yaml::Deserializer::from_str(&self.text));
-        match found.err().and_then(|error| error.location()) {
-            Some(at) => format!("{}:{}:{}", self.name, at.line(), at.column()),
-            None => self.name.clone(),
-        }
+        self.at(found.err().and_then(|error| error.location()).map(|at| (at.line(), at.column())))
     }
 }
 
@@ -251,18 +254,18 @@ mod tests {
         let file = file(
             "other: {a: 1}\ngrpc:\n  host: x\n  queue:\n    max_calls: 1\n  codes:\n    - A\n    - B\n  flow: [1, 2]\n",
         );
-        assert_eq!(file.place(&["grpc"], None), "f:2:1");
-        assert_eq!(file.place(&["grpc", "host"], None), "f:3:3");
-        assert_eq!(file.place(&["grpc", "queue", "max_calls"], None), "f:5:5");
-        assert_eq!(file.place(&["grpc", "codes"], Some(1)), "f:8:7");
-        assert_eq!(file.place(&["grpc", "flow"], Some(1)), "f:9:13");
-        assert_eq!(file.place(&["grpc", "nowhere"], None), "f");
+        assert_eq!(file.place(&["grpc"], None).to_string(), "f:2:1");
+        assert_eq!(file.place(&["grpc", "host"], None).to_string(), "f:3:3");
+        assert_eq!(file.place(&["grpc", "queue", "max_calls"], None).to_string(), "f:5:5");
+        assert_eq!(file.place(&["grpc", "codes"], Some(1)).to_string(), "f:8:7");
+        assert_eq!(file.place(&["grpc", "flow"], Some(1)).to_string(), "f:9:13");
+        assert_eq!(file.place(&["grpc", "nowhere"], None).to_string(), "f");
     }
 
     #[test]
     fn a_key_that_stands_twice_is_an_error_where_it_stands_again() {
         let (place, text) = file("grpc:\n  port: 1\n  port: 2\n").parse().unwrap_err();
-        assert_eq!(place, "f:3:3");
+        assert_eq!(place.to_string(), "f:3:3");
         assert!(text.contains("`port` stands here a second time"), "{text}");
     }
 
@@ -277,7 +280,7 @@ mod tests {
     fn what_is_no_yaml_is_an_error_with_a_place() {
         for text in ["grpc: [", "grpc:\n\tport: 1", "@", "grpc: *x", "a: 1\n---\nb: 2", "grpc: !x 1", "? {a: 1}\n: 2"] {
             let (place, message) = file(text).parse().unwrap_err();
-            assert!(place.starts_with('f') && !message.is_empty(), "{text:?} {place} {message}");
+            assert!(place.to_string().starts_with('f') && !message.is_empty(), "{text:?} {place} {message}");
         }
     }
 }

@@ -48,4 +48,6 @@ pub(crate) use pump::{Beside, OpenBody, Pump, Sent, beside};
 pub(crate) use pushback::details_with_retry_info;
 #[cfg(feature = "tls")]
 pub(crate) use tls::Tls;
+#[cfg(feature = "tls")]
+pub use tls::check_tls_files;
 pub(crate) use watcher::LinkWatcher;

@@ -68,6 +68,127 @@ fn each_problem_of_a_configuration_is_a_line_with_file_line_and_key() {
     assert!(said.contains("grpc.yaml:3") && said.contains("grpc.max_backoff"), "{said}");
 }
 
+/// What `check-config` prints about `text`, in a file of its own: exit code, output, errors.
+fn checked(text: &str, more: &[&str]) -> (Option<i32>, String, String) {
+    let folder = tempfile::tempdir().expect("folder");
+    std::fs::write(folder.path().join("grpc.yaml"), text).expect("written");
+    let mut command = command(&["check-config", "grpc.yaml"]);
+    let output = command.args(more).current_dir(folder.path()).output().expect("the command runs");
+    (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned(), stderr(&output))
+}
+
+#[test]
+fn problems_are_told_in_the_order_of_the_file_and_in_one_form() {
+    let (code, said, errors) = checked("grpc:\n  port: 0\n  retries: 3\n  max_backoff: -1\n", &[]);
+    let lines = [
+        "grpc.yaml:2:3: grpc.port is 0, but must be a whole number from 1 to 65535",
+        "grpc.yaml:3:3: grpc.retries is not a key that is known; write `max_retry_attempts: 3`",
+        "grpc.yaml:4:3: grpc.max_backoff is -1, but must not be negative",
+    ];
+    assert_eq!((code, said.as_str(), errors.lines().collect::<Vec<_>>()), (Some(3), "", lines.to_vec()));
+}
+
+#[test]
+fn warnings_and_notes_of_a_valid_file_are_printed() {
+    let (code, said, errors) = checked("grpc:\n  keepalive_time: 30000\n", &[]);
+    assert_eq!((code, said.as_str()), (Some(0), "grpc.yaml is valid\n"));
+    assert!(
+        errors.starts_with("warning: grpc.yaml:2:3: grpc.keepalive_time is 30000, which is in seconds"),
+        "{errors}"
+    );
+    assert!(errors.contains("\nnote: grpc.yaml:2:3: grpc.keepalive_time is 30000, which leaves a call"), "{errors}");
+    let (_, said, _) = checked("grpc:\n  keepalive_floor: 1\n", &["--json"]);
+    let lines: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+    assert_eq!(lines[0]["kind"], "warning", "{said}");
+    assert_eq!(lines[1]["valid"], true, "{said}");
+}
+
+#[test]
+fn a_file_without_the_section_is_not_valid() {
+    for text in ["", "web: {port: 80}\n"] {
+        let (code, _, errors) = checked(text, &[]);
+        assert_eq!(code, Some(3), "{text:?}");
+        assert_eq!(errors, "grpc.yaml: has no section `grpc`, so that every key has its default\n");
+    }
+    assert_eq!(checked("grpc:\n", &[]).0, Some(0));
+}
+
+#[test]
+fn what_holds_is_shown_with_who_said_it() {
+    let text = "grpc:\n  queue:\n    max_calls: 7\n  methods:\n    a.B/C: {kind: unary}\n";
+    let (code, said, _) = checked(text, &["--show-effective"]);
+    assert_eq!(code, Some(0));
+    let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+    let lines: Vec<String> = said.lines().map(words).collect();
+    for line in [
+        "max_retry_attempts: 3 # default",
+        "max_calls: 7 # grpc.yaml:3:5",
+        "\"a.B/C\":",
+        "kind: unary # grpc.yaml:5:13",
+    ] {
+        assert!(lines.contains(&line.to_owned()), "{line} in {said}");
+    }
+    // It is a file itself, and means the same.
+    let (config, shown) = (tonic_supervisor::Config::from_yaml(text), tonic_supervisor::Config::from_yaml(&said));
+    assert_eq!(shown, config);
+    let (_, said, _) = checked(text, &["--show-effective", "--json"]);
+    assert!(
+        said.contains(r#""from":"grpc.yaml:3:5","key":"grpc.queue.max_calls","kind":"setting","value":"7""#),
+        "{said}"
+    );
+}
+
+#[test]
+fn the_template_and_the_schema_are_printed() {
+    let output = run(&["check-config", "--template"]);
+    let template = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(template.contains("\ngrpc:\n") && template.contains("\n  #max_backoff: 10.0\n"), "{template}");
+    assert_eq!(checked(&template, &[]).0, Some(0));
+    let output = run(&["check-config", "--schema"]);
+    let schema: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(schema["properties"]["grpc"]["properties"]["port"]["maximum"], 65_535);
+}
+
+#[test]
+fn the_files_of_tls_are_looked_at() {
+    let folder = tempfile::tempdir().expect("folder");
+    let write = |name: &str, text: &[u8]| std::fs::write(folder.path().join(name), text).expect("written");
+    let pair = || {
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let params = rcgen::CertificateParams::new(["agent".to_owned()]).expect("a name");
+        (params.self_signed(&key).expect("signed").pem(), key.serialize_pem())
+    };
+    let ((one, one_key), (_, other_key)) = (pair(), pair());
+    write("one.pem", one.as_bytes());
+    write("one.key", one_key.as_bytes());
+    write("other.key", other_key.as_bytes());
+    write("marked.pem", format!("\u{feff}{one}").as_bytes());
+    write("empty.pem", b"");
+    for (tls, expected) in [
+        ("{ca: one.pem, certificate: one.pem, key: one.key}", ""),
+        (
+            "{ca: nowhere.pem}",
+            "grpc.yaml:3:9: grpc.tls.ca is nowhere.pem, but the file cannot be read: No such file or directory",
+        ),
+        (
+            "{ca: marked.pem}",
+            "grpc.yaml:3:9: grpc.tls.ca is marked.pem, but the file begins with a byte order mark: save it as UTF-8",
+        ),
+        ("{ca: empty.pem}", "grpc.yaml:3:9: grpc.tls.ca is empty.pem, but the file has no certificate in PEM"),
+        (
+            "{certificate: one.pem, key: other.key}",
+            "grpc.yaml:3:31: grpc.tls.key is other.key, but the file does not belong to grpc.tls.certificate",
+        ),
+        ("{certificate: one.pem, key: one.pem}", "but a certificate: was it taken for the other file?"),
+    ] {
+        write("grpc.yaml", format!("grpc:\n  host: queue\n  tls: {tls}\n").as_bytes());
+        let mut command = command(&["check-config", "grpc.yaml"]);
+        let output = command.current_dir(folder.path()).output().expect("the command runs");
+        assert_eq!(output.status.code(), Some(if expected.is_empty() { 0 } else { 3 }), "{tls}");
+        assert!(stderr(&output).contains(expected), "{tls}: {}", stderr(&output));
+    }
+}
+
 /// Every command that the help names, and the program itself.
 fn helps() -> Vec<Vec<&'static str>> {
     let commands: &[&str] =

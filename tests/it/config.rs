@@ -276,19 +276,20 @@ grpc:
     let builder = Config::builder().yaml(yaml).backoff_jitter(f64::NAN);
     let error =
         builder.environment_from(variables(&[("CONNECT_TIMEOUT", "0"), ("KEEPALIVE_TIM", "1")])).build().unwrap_err();
+    // In the order of the file, then of the variables, then of the builder's methods.
     let expected = [
         "yaml:2:3: grpc.max_backof is not a key that is known; did you mean `max_backoff`?",
-        "TONIC_SUPERVISOR_GRPC_KEEPALIVE_TIM: is not a variable that is known; did you mean `TONIC_SUPERVISOR_GRPC_KEEPALIVE_TIME`?",
-        "yaml:4:3: grpc.backoff_multiplier is 0.9, but must be a finite number of at least 1",
         "yaml:3:3: grpc.max_backoff is 0.5, but must not be below grpc.initial_backoff, which is 1.0 (default)",
-        "builder method backoff_jitter(..): grpc.backoff_jitter is NaN, but must be a number from 0 to 1",
+        "yaml:4:3: grpc.backoff_multiplier is 0.9, but must be a finite number of at least 1",
+        "yaml:5:3: grpc.port is 70000, but must be a whole number from 1 to 65535",
         "yaml:7:7: grpc.retryable_status_codes has \"UNAVAILABEL\", which is not a gRPC status code; did you mean `UNAVAILABLE`?",
         "yaml:8:7: grpc.retryable_status_codes has \"ok\", but a call that succeeded is never retried",
         "yaml:10:7: grpc.retryable_status_codes has 10, which is in the list already",
-        "yaml:5:3: grpc.port is 70000, but must be a whole number from 1 to 65535",
-        "TONIC_SUPERVISOR_GRPC_CONNECT_TIMEOUT: grpc.connect_timeout is \"0\", but must be at least 1ms",
         "yaml:12:5: grpc.queue.max_calls is 0, but must be a whole number from 1 to 4294967295",
         "yaml:15:7: grpc.methods.\"a.B/C\".initial_backoff is -1, but must not be negative",
+        "TONIC_SUPERVISOR_GRPC_CONNECT_TIMEOUT: grpc.connect_timeout is \"0\", but must be at least 1ms",
+        "TONIC_SUPERVISOR_GRPC_KEEPALIVE_TIM: is not a variable that is known; did you mean `TONIC_SUPERVISOR_GRPC_KEEPALIVE_TIME`?",
+        "builder method backoff_jitter(..): grpc.backoff_jitter is NaN, but must be a number from 0 to 1",
     ];
     assert_eq!(error.to_string().lines().collect::<Vec<_>>(), expected);
     assert_eq!(error.problems().len(), expected.len());
@@ -323,7 +324,7 @@ fn each_rule_refuses_what_breaks_it() {
         ("keepalive_permit_without_calls: 1", "must be true or false"),
         ("max_replay_bytes: 4 bits", "must be a size"),
         ("max_replay_bytes: -1", "must be a size"),
-        ("queue: {max_bytes: 0}", "at least one byte"),
+        ("queue: {max_bytes: 0}", "at least 1 byte"),
         ("reconnect: {initial_backoff: 0}", "at least 1ms"),
         ("reconnect: {max_backoff: 0.5}", "must not be below grpc.reconnect.initial_backoff, which is 1.0 (default)"),
         ("reconnect: {waiting_multiplier: 1}", "is not a key that is known"),
@@ -341,7 +342,15 @@ fn each_rule_refuses_what_breaks_it() {
             "methods: {a/b: {max_backoff: 0.1}}",
             "grpc.methods.\"a/b\".max_backoff is 0.1, but must not be below grpc.initial_backoff",
         ),
-        ("methods: {/a/b: {}}", "must be `pkg.Service/Method`, `pkg.Service/*` or `*`"),
+        ("methods: {/a/b: {}}", "must be `pkg.Service/Method`, `pkg.Service/*` or `*`; write `a/b`"),
+        ("methods: {a.B.C: {}}", "; write `a.B/C` for a method, or `a.B.C/*` for a service"),
+        (
+            "host: '${QUEUE_HOST}'",
+            "grpc.host is \"${QUEUE_HOST}\", but variables are not replaced in a file: set TONIC_SUPERVISOR_GRPC_HOST instead",
+        ),
+        ("queue: {max_calls: $CALLS}", "set TONIC_SUPERVISOR_GRPC_QUEUE__MAX_CALLS instead"),
+        ("methods: {a/b: {timeout: '{{ .timeout }}'}}", "are not replaced in a file: write the value itself"),
+        ("tls: {ca: ~/ca.pem}", "grpc.tls.ca is \"~/ca.pem\", but `~` is not replaced: write the whole path"),
         ("methods: 7", "must be a section"),
         ("port: 1, port: 2", "stands here a second time"),
     ];
@@ -377,17 +386,48 @@ fn what_is_probably_not_meant_is_a_warning() {
         ("keepalive_time: 5", "yaml:1:8: grpc.keepalive_time is 5, below grpc.keepalive_floor, and is raised to 10s"),
         ("keepalive_time: 60", "below the 5 minutes"),
         ("keepalive_floor: 1", "grpc.keepalive_floor is 1, below gRPC's 10 s"),
-        ("timeout: 35", "grpc.timeout is 35, which leaves a call on a dead link no time"),
+        (
+            "keepalive_time: 30000",
+            "yaml:1:8: grpc.keepalive_time is 30000, which is in seconds: for milliseconds write `30000ms`, or `30000s` if",
+        ),
+        ("methods: {a/b: {timeout: 5000}}", "grpc.methods.\"a/b\".timeout is 5000, which is in seconds"),
     ];
     for (keys, warning) in cases {
         let warnings = warnings(keys);
         assert!(warnings[0].contains(warning), "{keys}: {warnings:?}");
     }
-    for quiet in ["keepalive_time: 30", "keepalive_time: none", "keepalive_time: 30, timeout: none", "timeout: 36"] {
+    for quiet in ["keepalive_time: 30", "keepalive_time: none", "keepalive_time: 30, timeout: none", "timeout: 3600s"] {
         assert_eq!(warnings(quiet), Vec::<String>::new(), "{quiet}");
     }
     let config = Config::from_yaml("grpc: {keepalive_time: 5}").unwrap();
     assert_eq!((config.keepalive().time(), config.effective_keepalive_time()), (Some(5 * SECOND), Some(10 * SECOND)));
+}
+
+/// Keepalive is the seed's default, so that a short timeout is no mistake that every start must tell.
+#[test]
+fn a_timeout_below_keepalives_sum_is_a_note_and_no_warning() {
+    let config = Config::from_yaml("grpc: {timeout: 35}").unwrap();
+    assert_eq!(config.warnings(), Vec::<String>::new());
+    assert!(config.notes()[0].starts_with("yaml:1:8: grpc.timeout is 35, which leaves a call on a dead link no time"));
+    assert_eq!(Config::from_yaml("grpc: {timeout: 36}").unwrap().notes(), Vec::<String>::new());
+}
+
+#[test]
+fn what_a_variable_or_a_program_says_is_not_replaced_either() {
+    let set = Config::builder().environment_from(variables(&[("HOST", "${QUEUE_HOST}")])).build();
+    assert_eq!(
+        error(set),
+        "TONIC_SUPERVISOR_GRPC_HOST: grpc.host is \"${QUEUE_HOST}\", but variables are not replaced in it: give the value itself"
+    );
+    assert!(error(Config::builder().tls_ca("~/ca.pem").build()).contains("write the whole path"));
+}
+
+#[test]
+fn a_supervisor_tells_its_configuration() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let config = Config::from_yaml("grpc: {port: 1}").unwrap();
+    let supervisor = runtime.block_on(async { tonic_supervisor::Supervisor::spawn(config.clone()) });
+    assert_eq!(supervisor.config(), &config);
 }
 
 #[test]
@@ -402,7 +442,9 @@ fn files_that_cannot_be_read_are_errors_that_name_them() {
     assert_eq!(Config::load(path("good.yaml")).unwrap().port(), 7);
     assert!(error(read("missing.yaml")).contains("missing.yaml: cannot be read"));
     assert!(error(read("")).contains("cannot be read"));
-    assert!(error(read("latin.yaml")).contains("latin.yaml:2: is not UTF-8 text"));
+    assert!(error(read("latin.yaml")).contains("latin.yaml:2:12: is not UTF-8 text"));
+    fs::write(path("wide.yaml"), b"\xff\xfeg\0r\0").unwrap();
+    assert!(error(read("wide.yaml")).contains("wide.yaml:1:1: is not UTF-8 text, but UTF-16: save it as UTF-8"));
     assert!(error(read("broken.yaml")).contains("broken.yaml:3:1: "));
 }
 

@@ -87,12 +87,9 @@ enum Command {
     #[cfg(unix)]
     #[command(after_help = agent::HELP)]
     Agent(agent::AgentArguments),
-    /// Say what is wrong with a configuration.
+    /// Say what is wrong with a configuration, what may stand in it, and what holds.
     #[command(after_help = EXIT_CODES)]
-    CheckConfig {
-        /// The YAML file; without it, the one given by --config.
-        file: Option<PathBuf>,
-    },
+    CheckConfig(check_config::CheckArguments),
     /// These are not in this build: they need a Unix system.
     #[cfg(not(unix))]
     #[command(disable_help_flag = true, aliases = ["soak", "serve", "agent"])]
@@ -157,7 +154,9 @@ fn main() -> ExitCode {
             };
             let lines: Vec<_> = text.lines().map(tonic_supervisor::printable).collect();
             // Whoever closed standard error does not want to know.
-            let _ = writeln!(io::stderr(), "tonic-supervisor: {}", lines.join("\n"));
+            // A problem of a configuration begins with its file, line and column, as a compiler's does.
+            let name = if code == 3 { "" } else { "tonic-supervisor: " };
+            let _ = writeln!(io::stderr(), "{name}{}", lines.join("\n"));
             ExitCode::from(code)
         }
     }
@@ -194,10 +193,7 @@ fn run() -> Result<(), Trouble> {
         Command::Demo(_) => Err(Trouble::Usage(
             "demo, soak, serve and agent start processes and send them signals, so they need a Unix system".into(),
         )),
-        Command::CheckConfig { file } => {
-            let missing = || Trouble::Usage("check-config needs a file".into());
-            check_config::run(&file.or(config).ok_or_else(missing)?, json)
-        }
+        Command::CheckConfig(check) => check_config::run(check, config, json),
     }
 }
 

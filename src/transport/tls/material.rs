@@ -1,6 +1,7 @@
 //! The files of TLS, read and checked: authorities, certificate and key become a configuration of rustls, or one sentence that
 //! says which file is wrong and why. Blocking; never run it on a runtime's thread.
 
+use super::pem;
 use crate::{
     config::{Roots, Tls},
     model::Secret,
@@ -9,7 +10,7 @@ use rustls::{
     ClientConfig, RootCertStore,
     client::Resumption,
     crypto::CryptoProvider,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    pki_types::{CertificateDer, PrivateKeyDer},
 };
 use std::{
     fs,
@@ -109,11 +110,7 @@ fn roots(settings: &Tls, files: &Files) -> Result<RootCertStore, String> {
         roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
     }
     if let Some((path, bytes)) = settings.ca().zip(files.ca.as_deref()) {
-        for certificate in chain("tls.ca", path, bytes)? {
-            roots.add(certificate).map_err(|error| {
-                format!("tls.ca {} has a certificate that cannot be an authority: {error}", path.display())
-            })?;
-        }
+        authorities(bytes, &mut roots).map_err(|rule| format!("tls.ca {} {rule}", path.display()))?;
     }
     if roots.is_empty() {
         return Err("the system has no certificate authorities (tls.roots: platform): set tls.ca".into());
@@ -126,21 +123,54 @@ type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 fn identity(settings: &Tls, files: &Files) -> Result<Option<Identity>, String> {
     let (Some(certificate), Some(key)) = (&files.certificate, &files.key) else { return Ok(None) };
     let (Some(certificate_path), Some(key_path)) = (settings.certificate(), settings.key()) else { return Ok(None) };
-    let chain = chain("tls.certificate", certificate_path, certificate)?;
-    // What is wrong inside is not repeated: it may be part of the key.
-    let key = PrivateKeyDer::from_pem_slice(key.reveal())
-        .map_err(|_| format!("tls.key {} has no whole private key in PEM", key_path.display()))?;
+    let chain = pem::certificates(certificate)
+        .map_err(|rule| format!("tls.certificate {} {rule}", certificate_path.display()))?;
+    let key = pem::private_key(key.reveal()).map_err(|rule| format!("tls.key {} {rule}", key_path.display()))?;
     Ok(Some((chain, key)))
 }
 
-fn chain(key: &str, path: &Path, bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
-    let wrong = |what: &str| format!("{key} {} {what}", path.display());
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(bytes).collect();
-    match chain {
-        Ok(chain) if chain.is_empty() => Err(wrong("has no certificate in PEM")),
-        Ok(chain) => Ok(chain),
-        Err(_) => Err(wrong("is not whole or not PEM")),
+fn authorities(bytes: &[u8], roots: &mut RootCertStore) -> Result<(), String> {
+    pem::certificates(bytes)?.into_iter().try_for_each(|certificate| {
+        roots.add(certificate).map_err(|error| format!("has a certificate that cannot be an authority: {error}"))
+    })
+}
+
+/// Each key of `tls` whose file cannot be used, with the rule that the file breaks.
+pub(super) fn faults(settings: &Tls, provider: Arc<CryptoProvider>) -> Vec<(&'static str, String)> {
+    let mut faults = Vec::new();
+    let mut open = |key: &'static str, path: Option<&Path>| {
+        let read = fs::read(path?).map_err(|error| format!("the file cannot be read: {error}"));
+        read.map_err(|rule| faults.push((key, rule))).ok()
+    };
+    let ca = open("tls.ca", settings.ca());
+    let certificate = open("tls.certificate", settings.certificate());
+    let key = open("tls.key", settings.key()).map(Secret::new);
+    let about = |rule: String| format!("the file {rule}");
+    if let Some(Err(rule)) = ca.map(|bytes| authorities(&bytes, &mut RootCertStore::empty())) {
+        faults.push(("tls.ca", about(rule)));
     }
+    let chain = certificate.map(|bytes| pem::certificates(&bytes));
+    let key = key.map(|bytes| pem::private_key(bytes.reveal()));
+    match (chain, key) {
+        (Some(Ok(chain)), Some(Ok(key))) => {
+            if let Err(error) = rustls::sign::CertifiedKey::from_der(chain, key, &provider) {
+                faults.push((
+                    "tls.key",
+                    match error {
+                        rustls::Error::InconsistentKeys(_) => "the file does not belong to grpc.tls.certificate".into(),
+                        // Says of what kind the key is at most.
+                        error => format!("the file cannot be used with grpc.tls.certificate: {error}"),
+                    },
+                ));
+            }
+        }
+        (chain, key) => {
+            let chain = chain.and_then(Result::err).map(|rule| ("tls.certificate", about(rule)));
+            let key = key.and_then(Result::err).map(|rule| ("tls.key", about(rule)));
+            faults.extend(chain.into_iter().chain(key));
+        }
+    }
+    faults
 }
 
 fn names(settings: &Tls) -> String {

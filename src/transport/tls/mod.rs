@@ -3,6 +3,7 @@
 //! A session is never resumed: each link's certificates are verified in full, against the files as they are then.
 
 mod material;
+mod pem;
 mod stream;
 mod words;
 
@@ -13,7 +14,7 @@ use super::{
     greeting::Expected,
 };
 use crate::{
-    config::{self, Endpoint},
+    config::{self, Config, ConfigError, Endpoint},
     crypto, unwind,
 };
 pub(super) use material::Material;
@@ -99,4 +100,20 @@ impl Tls {
             }
         }
     }
+}
+
+/// Looks at the files that the keys below `tls` name, as a dial does: whether each can be read and
+/// is whole PEM, whether authorities are some, and whether certificate and key belong together.
+/// Blocking. A supervisor does not ask: the files may come, and change, while it lives.
+///
+/// # Errors
+///
+/// Every file that cannot be used, with the place where it is named.
+pub fn check_tls_files(config: &Config) -> Result<(), ConfigError> {
+    let Some(settings) = config.tls() else { return Ok(()) };
+    let faults = match crypto::provider() {
+        Ok(provider) => material::faults(settings, provider),
+        Err(cause) => vec![("use_tls", cause)],
+    };
+    ConfigError::check(faults.iter().map(|(key, rule)| config.problem_with(key, rule)).collect())
 }

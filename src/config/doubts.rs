@@ -1,0 +1,81 @@
+//! What is allowed but probably not meant. Warnings say that something will not work as it reads,
+//! and are logged by each supervisor; notes are for whoever writes a configuration.
+
+use super::{
+    keys::{self, Shape},
+    layers::Setting,
+    scope::Scope,
+    settings::Config,
+    value::Value,
+};
+use std::time::Duration;
+
+/// The shortest keepalive time that gRPC allows (A8).
+const KEEPALIVE_FLOOR: Duration = Duration::from_secs(10);
+
+/// A keepalive time that servers accept unless told otherwise (A8).
+const KEEPALIVE_WELCOME: Duration = Duration::from_secs(300);
+
+/// From here on a time without a unit was probably meant in milliseconds: nobody waits for 16
+/// minutes in a call, but 1000 is a second to many programs.
+const PERHAPS_MILLISECONDS: f64 = 1_000.0;
+
+pub(super) fn warnings(scope: &Scope<'_>, config: &Config) -> Vec<String> {
+    let mut warnings = milliseconds(scope);
+    let keepalive = &config.keepalive;
+    if keepalive.floor < KEEPALIVE_FLOOR {
+        warnings.push(scope.sentence("keepalive_floor", "below gRPC's 10 s: servers close links that ask too often"));
+    }
+    let (Some(time), Some(effective)) = (keepalive.time, keepalive.effective_time()) else {
+        return warnings;
+    };
+    // Nobody is warned of the default.
+    let default = keys::find("keepalive_time").and_then(|key| Value::Text(key.default.into()).time().ok());
+    if time < effective {
+        let text = format!("below grpc.keepalive_floor, and is raised to {effective:?}");
+        warnings.push(scope.sentence("keepalive_time", &text));
+    } else if time < KEEPALIVE_WELCOME && keepalive.permit_without_calls && Some(time) != default {
+        let text =
+            "below the 5 minutes that servers accept unless told otherwise: one that does not will close idle links";
+        warnings.push(scope.sentence("keepalive_time", text));
+    }
+    warnings
+}
+
+pub(super) fn notes(scope: &Scope<'_>, config: &Config) -> Vec<String> {
+    let keepalive = &config.keepalive;
+    let dead_for = keepalive.effective_time().map(|time| time.saturating_add(keepalive.timeout));
+    match config.timeout.zip(dead_for) {
+        Some((timeout, dead_for)) if timeout <= dead_for => {
+            let key = if scope.explicit("timeout") { "timeout" } else { "keepalive_time" };
+            let text = "which leaves a call on a dead link no time: grpc.timeout should exceed \
+                        grpc.keepalive_time + grpc.keepalive_timeout";
+            vec![scope.sentence(key, text)]
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Times that were written as a bare number, as large as only milliseconds are.
+fn milliseconds(scope: &Scope<'_>) -> Vec<String> {
+    let doubtful = scope.said().filter(|(key, setting)| {
+        let takes_time = keys::find(key.path).is_some_and(|key| matches!(key.kind.shape, Shape::Time { .. }));
+        takes_time && bare_number(setting).is_some_and(|number| number >= PERHAPS_MILLISECONDS)
+    });
+    let sentence = |(key, setting): (_, &Setting)| {
+        let number = bare_number(setting).unwrap_or_default();
+        let text =
+            format!("which is in seconds: for milliseconds write `{number}ms`, or `{number}s` if seconds are meant");
+        Scope::sentence_about(key, setting, &text)
+    };
+    doubtful.map(sentence).collect()
+}
+
+fn bare_number(setting: &Setting) -> Option<f64> {
+    match &setting.value {
+        Value::Integer(number) => Some(*number as f64),
+        Value::Float(number) => Some(*number),
+        Value::Text(text) => text.trim().parse().ok(),
+        _ => None,
+    }
+}

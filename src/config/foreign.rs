@@ -1,0 +1,171 @@
+//! Words that other programs have for our keys: gRPC's service config and channel arguments, other
+//! clients' options, and what people write by habit. A row lists words by their letters alone, so
+//! that `maxAttempts`, `max_attempts` and `max-attempts` are one word.
+
+/// What is to be done about a word.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Meant {
+    /// It is the key at this path.
+    Key(&'static str),
+    /// It counts attempts; ours counts retries.
+    Attempts,
+    /// It is a section whose keys stand one level higher here.
+    Flat,
+    /// It needs words of its own.
+    Say(&'static str),
+}
+
+use Meant::{Attempts, Flat, Key, Say};
+
+/// What `letters`, without case and punctuation, mean.
+pub(super) fn meant(letters: &str) -> Option<Meant> {
+    let row = WORDS.iter().find(|(words, _)| words.split(' ').any(|word| word == letters));
+    row.map(|(_, meant)| *meant)
+}
+
+const WORDS: &[(&str, Meant)] = &[
+    // The server.
+    (
+        "url uri address addr endpoint endpoints server servers serveraddress serveraddr hostport \
+         dsn connect",
+        Key("target"),
+    ),
+    ("hostname serverhost ip", Key("host")),
+    ("serverport portnumber", Key("port")),
+    // TLS.
+    (
+        "ca cacert cacerts cafile cacertificate cacrt capath capem rootcert rootcerts \
+         rootcertificate rootcertificates rootca trustedca certificateauthority sslrootcert \
+         tlscafile tlscacert cabundle",
+        Key("tls.ca"),
+    ),
+    (
+        "cert certfile certificatefile certpath crt clientcert clientcertificate certchain \
+         certificatechain tlscert tlscertfile sslcert",
+        Key("tls.certificate"),
+    ),
+    ("key keyfile keypath clientkey privatekey privatekeyfile tlskeyfile sslkey", Key("tls.key")),
+    (
+        "ssltargetnameoverride targetnameoverride servernameoverride sni domain domainname \
+         authority overrideauthority defaultauthority",
+        Key("tls.server_name"),
+    ),
+    (
+        "ssl enabletls usessl enablessl secure encrypted encryption tlsenabled tlsenable \
+         sslenabled",
+        Key("use_tls"),
+    ),
+    (
+        "insecureskipverify skipverify tlsskipverify insecureskiptlsverify verify verifyssl \
+         tlsverify sslverify verifyserver noverify tlsinsecureskipverify acceptinvalidcerts \
+         dangeracceptinvalidcerts tlsverifyserver allowinvalidcertificates",
+        Say("the server is always verified: name its authority with `tls: {ca: FILE}`, or the name \
+             in its certificate with `tls: {server_name: NAME}`"),
+    ),
+    (
+        "insecure plaintext useplaintext notls disabletls tlsinsecure",
+        Say("links are plaintext unless `use_tls: true`, a key below `tls` or an `https` target \
+             says otherwise: leave it out"),
+    ),
+    // Retries.
+    ("retry retries maxretries retrycount numretries retrylimit", Key("max_retry_attempts")),
+    ("maxattempts attempts retrymaxattempts", Attempts),
+    ("enableretries retryenabled", Say("to turn retries off write `max_retry_attempts: 0`")),
+    ("basedelay basebackoff initialdelay minbackoff retrydelay", Key("initial_backoff")),
+    ("maxdelay maxretrydelay", Key("max_backoff")),
+    ("multiplier backofffactor exponentialbase", Key("backoff_multiplier")),
+    ("jitter", Key("backoff_jitter")),
+    (
+        "codes statuscodes retrycodes retryablecodes retryon retryonstatuscodes \
+         retryablestatuses",
+        Key("retryable_status_codes"),
+    ),
+    ("retrythrottling throttling throttle", Say("write `retry_throttle:`")),
+    ("hedging hedgingpolicy", Say("no call is hedged: leave it out")),
+    // Times.
+    ("deadline requesttimeout calltimeout rpctimeout", Key("timeout")),
+    ("perattempttimeout perattemptrecvtimeout pertrytimeout", Key("attempt_timeout")),
+    ("dialtimeout connectiontimeout", Key("connect_timeout")),
+    // Keepalive.
+    ("keepaliveinterval pinginterval http2keepaliveinterval", Key("keepalive_time")),
+    ("pingtimeout", Key("keepalive_timeout")),
+    (
+        "keepalivewhileidle keepalivewithoutcalls permitwithoutstream permitwithoutcalls",
+        Key("keepalive_permit_without_calls"),
+    ),
+    ("http2minsentpingintervalwithoutdata", Key("keepalive_floor")),
+    // Reconnects.
+    ("initialreconnectbackoff minreconnectbackoff", Key("reconnect.initial_backoff")),
+    ("maxreconnectbackoff", Key("reconnect.max_backoff")),
+    // Sizes and numbers.
+    (
+        "maxsendmessagelength maxsendmessagesize maxsendmsgsize maxencodingmessagesize \
+         maxrequestsize",
+        Key("max_request_message_bytes"),
+    ),
+    (
+        "maxreceivemessagelength maxreceivemessagesize maxrecvmessagesize maxrecvmsgsize \
+         maxmessagesize maxmessagelength maxinboundmessagesize maxdecodingmessagesize \
+         maxresponsesize",
+        Key("max_response_message_bytes"),
+    ),
+    (
+        "maxmetadatasize maxheaderlistsize http2maxheaderlistsize maxheadersize \
+         maxinboundmetadatasize",
+        Key("max_response_header_bytes"),
+    ),
+    ("perrpcretrybuffersize", Key("max_replay_bytes")),
+    (
+        "maxconcurrentstreams http2maxconcurrentstreams concurrency maxconcurrency \
+         concurrencylimit maxconcurrentcalls",
+        Key("max_in_flight"),
+    ),
+    ("queuesize maxqueue maxqueuesize maxpending", Key("queue.max_calls")),
+    // Methods and sections.
+    ("type methodtype calltype", Key("kind")),
+    (
+        "method methodconfig methodconfigs",
+        Say("write `methods:` with an entry for each, such as \
+             `\"pkg.Service/Method\": {kind: unary}`"),
+    ),
+    (
+        "retrypolicy retryoptions keepalive backoff client channel channelargs channeloptions \
+         options connection timeouts limits serviceconfig grpc settings config",
+        Flat,
+    ),
+    // What there is not.
+    (
+        "loadbalancing loadbalancingconfig loadbalancingpolicy lbpolicy lbpolicyname balancer",
+        Say("one target is one connection, and nothing is balanced: leave it out"),
+    ),
+    ("healthcheck healthcheckconfig", Say("the server's health is not asked for: leave it out")),
+    (
+        "headers metadata token auth authorization credentials bearertoken apikey username \
+         password",
+        Say("metadata is given in code: see `call_credentials` of the supervisor's builder"),
+    ),
+    ("compression gzip", Say("it is set on the generated client, in code")),
+    ("proxy httpproxy httpsproxy enablehttpproxy", Say("HTTP CONNECT proxies are not supported")),
+    ("log loglevel logging", Say("the program that uses the channel chooses the log")),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::keys;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_word_is_listed_once_and_leads_to_a_key_that_exists() {
+        let mut seen = BTreeSet::new();
+        for (words, meant) in WORDS {
+            for word in words.split(' ') {
+                assert!(seen.insert(word), "{word} stands twice");
+                assert!(word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit()), "{word}");
+            }
+            if let Key(path) = meant {
+                assert!(keys::find(path).is_some(), "{path}");
+            }
+        }
+    }
+}

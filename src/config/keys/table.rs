@@ -1,0 +1,348 @@
+//! The table of keys. A row says everything about one: its meaning, its method on the builder with
+//! the type that it takes, its path below `grpc:`, the values it may have (`kind`), its default and
+//! the reason for that. `also MethodOptions`: a method may set it for itself.
+//!
+//! A new key is a new row, a field where it is read (`settings`), and its reading (`check`); the
+//! tests then ask for the generated pages to be written anew, with UPDATE=1.
+
+use super::{
+    Key,
+    kind::{CODES, FACTOR, FILE, RETRIES, SHARE, SIZE, SWITCH, TEXT, TIME, TIME_OR_ZERO, numbers, sizes, whole, words},
+};
+use crate::{
+    config::{builder::ConfigBuilder, method::MethodOptions, value::Value},
+    model::CallKind,
+    policy::RetryLimit,
+};
+use std::time::Duration;
+use tonic::Code;
+
+/// As many as anybody wants.
+const MANY: u64 = u32::MAX as u64;
+
+/// A method of a builder that sets a key. None of them fails: what is wrong with a value is said
+/// when everything is checked.
+macro_rules! setter {
+    ($docs:ident, $builder:ident, $method:ident, $path:literal, ($type:ty $(as $target:ty)?)) => {
+        impl $builder {
+            #[doc = $docs!($method)]
+            pub fn $method(self, value: $type) -> Self {
+                $(let value: $target = value.into();)?
+                self.set($path, stringify!($method), Value::from(value))
+            }
+        }
+    };
+}
+
+/// Makes, of the rows: `$table`, the list of keys; for each a method of `$builder`; and `$docs`, a
+/// macro with a key's documentation for whatever else sets or reads it.
+macro_rules! keys {
+    ($table:ident for $builder:ident, documented by $docs:ident: $($group:literal { $(
+        $(#[doc = $doc:literal])+
+        $method:ident $type:tt: $path:literal, $kind:expr, default $default:literal,
+            $(also $also:ident,)? because $reason:literal;
+    )+ })+) => {
+        pub(in crate::config) const $table: &[Key] = &[$($(Key {
+            path: $path,
+            group: $group,
+            kind: $kind,
+            default: $default,
+            reason: $reason,
+            doc: concat!($($doc),+),
+            for_methods: !(&[$(stringify!($also)),*] as &[&str]).is_empty(),
+        }),+),+];
+
+        macro_rules! $docs {
+            $($(($method) => {
+                concat!($($doc, "\n",)+ "\nKey `", $path, "`; default `", $default, "`.")
+            };)+)+
+        }
+        #[allow(unused_imports)]
+        pub(crate) use $docs;
+
+        $($(
+            setter! { $docs, $builder, $method, $path, $type }
+            $(setter! { $docs, $also, $method, $path, $type })?
+        )+)+
+    };
+}
+
+keys! {
+    METHOD_ONLY for MethodOptions, documented by method_key_doc:
+    "Methods" {
+        /// `unary`, `streaming` (never retried), or `auto`: what the caller says, or else retried
+        /// until the answer begins. Descriptors stand above it.
+        kind(CallKind): "kind", words(&["unary", "streaming", "auto"]), default "none",
+            because "what the caller says, or else as `retry_undescribed` has it";
+        /// Whether running the call twice does no harm; `false`: it is repeated only when the
+        /// server certainly did not process it.
+        idempotent(bool): "idempotent", SWITCH, default "true",
+            because "seed: idempotency is the user's duty";
+    }
+}
+
+keys! {
+    KEYS for ConfigBuilder, documented by key_doc:
+    "Retries" {
+        /// How often a failed call is tried again: 3 means at most 4 attempts, 0 turns
+        /// retries off, `unlimited` means until `timeout`, which must then be set. Calls that the
+        /// server never processed are sent again without counting.
+        max_retry_attempts(impl Into<RetryLimit> as RetryLimit): "max_retry_attempts", RETRIES,
+            default "3", also MethodOptions,
+            because "seed: three retries, four attempts. They cover 7 s of errors";
+        /// The wait before the first retry. Retry n, counted from 0, waits `min(initial_backoff *
+        /// backoff_multiplier^n, max_backoff)`.
+        initial_backoff(Duration): "initial_backoff", TIME_OR_ZERO,
+            default "1.0", also MethodOptions,
+            because "seed: waits of 1, 2, 4, 8, 10, 10 s";
+        /// No wait between attempts is longer; at least `initial_backoff`.
+        max_backoff(Duration): "max_backoff", TIME_OR_ZERO, default "10.0", also MethodOptions,
+            because "seed: waits of 1, 2, 4, 8, 10, 10 s";
+        /// What each wait is multiplied by to give the next; at least 1.
+        backoff_multiplier(f64): "backoff_multiplier", FACTOR, default "2.0", also MethodOptions,
+            because "seed: waits of 1, 2, 4, 8, 10, 10 s";
+        /// The status codes worth another try, by name in any case or by number; an empty list
+        /// retries nothing.
+        retryable_status_codes(impl Into<Vec<Code>> as Vec<Code>): "retryable_status_codes", CODES,
+            default "UNAVAILABLE, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, ABORTED, INTERNAL, \
+                UNKNOWN",
+            also MethodOptions,
+            because "seed. INTERNAL and UNKNOWN are generous; a server that means them takes them \
+                out";
+        /// The share by which a wait may vary to either side, 0 to 1. 0 is the formula to the
+        /// letter; 0.2 is better for fleets.
+        backoff_jitter(f64): "backoff_jitter", SHARE, default "0.0", also MethodOptions,
+            because "[the seed's formula to the \
+                letter](decisions/0009-retries-without-jitter-reconnects-with.md); 0.2 for \
+                fleets";
+    }
+    "Keepalive" {
+        /// How long a link may be silent before it is asked for a sign of life with a PING; `none`
+        /// or 0 turns keepalive off. Raised to `keepalive_floor` where it is below.
+        keepalive_time(impl Into<Option<Duration>> as Option<Duration>):
+            "keepalive_time", TIME_OR_ZERO.or_none(), default "30",
+            because "seed: with `keepalive_timeout`, a dead link is known after 35 s. Servers of \
+                grpc-go, grpc-java and C-core ask for 300 s and say so with a GOAWAY; the \
+                time then doubles until they are content, up to 4 h";
+        /// How long to wait for the sign of life before the link is taken for dead. Needs
+        /// `keepalive_time`.
+        keepalive_timeout(Duration): "keepalive_timeout", TIME, default "5",
+            because "seed: with `keepalive_time`, a dead link is known after 35 s";
+        /// Whether links without calls are asked too, so that a dead one is replaced before the
+        /// next call. Needs `keepalive_time`.
+        keepalive_permit_without_calls(bool): "keepalive_permit_without_calls", SWITCH,
+            default "true",
+            because "seed: a link that died while idle is replaced before the next call needs it";
+        /// No `keepalive_time` is shorter: servers close links that ask too often. Lower it only
+        /// for tests and demos.
+        keepalive_floor(Duration): "keepalive_floor", TIME, default "10",
+            because "gRPC A8's floor, against ping storms by mistake";
+    }
+    "Server" {
+        /// The server's name or address, without scheme or port. An IPv6 address that needs a zone
+        /// has it behind a percent sign: `fe80::1%eth0`.
+        host(impl Into<String> as String): "host", TEXT, default "127.0.0.1",
+            because "works on one machine at once";
+        /// The server's port.
+        port(u16): "port", whole(1, 65_535, "port"), default "50051",
+            because "gRPC's usual port";
+        /// The server in gRPC's way, in place of `host` and `port`: `host:port`,
+        /// `dns:///host:port`, `ipv4:address:port`, `ipv6:[address]:port`, `unix:path`,
+        /// `unix-abstract:name`, `http://host:port`, or `https://host:port`, which means TLS.
+        /// `ipv4:` and `ipv6:` take several addresses with commas between. An IPv6 address may have
+        /// a zone: `[fe80::1%eth0]:50051`. HTTP CONNECT proxies are not supported yet, and
+        /// variables such as `HTTPS_PROXY` are not read.
+        target(impl Into<String> as String): "target", TEXT.or_none(), default "none",
+            because "`host` and `port` say it";
+    }
+    "TLS: on with `use_tls`, any key below `tls`, or an `https` target; the server is always \
+        verified" {
+        /// Whether links are encrypted, and the server proves who it is.
+        use_tls(bool): "use_tls", SWITCH, default "false",
+            because "plaintext works on one machine at once";
+        /// A PEM file with the authorities that may have signed the server's certificate. Read anew
+        /// at each dial, as all files here.
+        tls_ca(impl Into<String> as String): "tls.ca", FILE.or_none(), default "none",
+            because "the system's authorities";
+        /// A PEM file with this side's certificate chain, for servers that demand one. Needs
+        /// `tls.key`.
+        tls_certificate(impl Into<String> as String): "tls.certificate", FILE.or_none(),
+            default "none",
+            because "most servers demand none";
+        /// A PEM file with the private key of `tls.certificate`; only its owner should be able to
+        /// read it.
+        tls_key(impl Into<String> as String): "tls.key", FILE.or_none(), default "none",
+            because "most servers demand none";
+        /// The name that the server's certificate must have, where it is not the target's.
+        tls_server_name(impl Into<String> as String): "tls.server_name", TEXT.or_none(),
+            default "none",
+            because "the target's name";
+        /// Whom to trust: `platform`, the system's authorities; `webpki`, Mozilla's; `file`, only
+        /// `tls.ca`. The first two trust `tls.ca` as well. `none` means `file` where there is a
+        /// `tls.ca`, else `platform`.
+        tls_roots(impl Into<String> as String):
+            "tls.roots", words(&["platform", "webpki", "file"]).or_none(), default "none",
+            because "as other programs of the system";
+    }
+    "Time limits" {
+        /// The deadline of a whole unary call: queue, dials, attempts and waits together; `none`:
+        /// no deadline. Of a call of kind `auto`, and of a stream, it bounds all the time that the
+        /// call is not on the wire. A call that states one (`CallOptions::timeout`, `grpc-timeout`)
+        /// has its own instead. Keep it above `keepalive_time` + `keepalive_timeout`, so that a call caught on
+        /// a dead link still has time.
+        timeout(impl Into<Option<Duration>> as Option<Duration>): "timeout", TIME.or_none(),
+            default "60", also MethodOptions,
+            because "above 35 s, so that a call caught on a dead link still has time on the next \
+                one; above the 7 s of all retries";
+        /// The time one attempt may take before it ends with DEADLINE_EXCEEDED and is retried;
+        /// never beyond `timeout`. Of kind `auto`: up to the answer's head. Streams have no such
+        /// limit.
+        attempt_timeout(impl Into<Option<Duration>> as Option<Duration>):
+            "attempt_timeout", TIME.or_none(), default "none", also MethodOptions,
+            because "off, as in gRPC: no general value is right. Set it where an answer is known \
+                to come fast";
+        /// The time one dial may take, from the name's lookup over the TLS handshake to the
+        /// server's first SETTINGS.
+        connect_timeout(Duration): "connect_timeout", TIME, default "20",
+            because "gRPC's connection backoff";
+        /// The time that call credentials may take for one attempt, within the call's deadline.
+        credentials_timeout(Duration): "credentials_timeout", TIME, default "10",
+            because "a token's renewal is one request";
+    }
+    "Calls" {
+        /// `true`: calls wait for a link until their deadline. `false`: they fail with UNAVAILABLE
+        /// while the channel is failing. Where nobody says either, calls wait, but not for a wrong
+        /// peer: before the first link, two dials in a row that find a certificate of an unknown
+        /// authority or for another name, no HTTP/2 by ALPN, or another protocol, at every address,
+        /// end the calls that wait then with UNAVAILABLE, and so does each further one. To say
+        /// `true` is to wait for that, too.
+        wait_for_ready(bool): "wait_for_ready", SWITCH, default "true", also MethodOptions,
+            because "an agent would rather be late than fail; an outage longer than all retries \
+                costs no call. The default does not wait for [a wrong peer before the first \
+                link](decisions/0052-a-wrong-peer-before-the-first-link.md), which no \
+                waiting mends; the same value written out does";
+        /// Whether a call of a method that nobody described is of kind `auto`: it is retried until
+        /// its answer begins, and `timeout` bounds the time that it is not on the wire. A method
+        /// that was seen to stream is streaming from then on. `false`: such calls are not retried.
+        retry_undescribed(bool): "retry_undescribed", SWITCH, default "true",
+            because "two lines are enough to outlive a restart; [a \
+                decision](decisions/0053-what-nobody-described-is-retried-until-its-answer-begins.md) \
+                that deviates from the seed's letter, for methods of which nobody knows whether \
+                they stream";
+        /// A request up to this size is kept until its call ends, so that it can be sent again; a
+        /// larger one is sent once.
+        max_replay_bytes(usize): "max_replay_bytes", SIZE, default "4MiB",
+            because "tonic's and gRPC's usual limit of a message";
+        /// A unary call with a larger message is refused with OUT_OF_RANGE before anything is sent;
+        /// `none` leaves it to the server.
+        max_request_message_bytes(impl Into<Option<usize>> as Option<usize>):
+            "max_request_message_bytes", SIZE.or_none(), default "none",
+            because "gRPC: what a server takes is for the server to say";
+        /// A larger answer to `SupervisedChannel::unary` or to a message for the mailbox ends its
+        /// call with OUT_OF_RANGE. Generated clients have a limit of their own,
+        /// `max_decoding_message_size`.
+        max_response_message_bytes(impl Into<Option<usize>> as Option<usize>):
+            "max_response_message_bytes", SIZE.or_none(), default "4MiB",
+            because "gRPC's and tonic's limit of a received message";
+        /// The largest head of an answer, and the largest trailers, as HTTP/2 counts them: each
+        /// field's name and value, and 32 bytes. Above it this call alone ends with
+        /// RESOURCE_EXHAUSTED, and is not sent again. From 1KiB to 8MiB.
+        max_response_header_bytes(usize): "max_response_header_bytes", sizes(1 << 10, 8 << 20),
+            default "16KiB",
+            because "hyper's limit; metadata is for short values";
+        /// How many calls may be under way on one link; the others wait in the queue. The server's
+        /// own limit holds beside it.
+        max_in_flight(usize): "max_in_flight", whole(1, MANY, "calls"), default "1024",
+            because "measured: more only adds memory. Bounds also what one lost link takes with \
+                it";
+        /// How many links may finish their calls beside the one in use, after a GOAWAY; above it
+        /// the oldest is ended, and its calls with it.
+        max_draining_links(usize): "max_draining_links", whole(1, 100_000, "links"), default "16",
+            because "a server that restarts often keeps two or three; each holds a socket and its \
+                calls";
+        /// How many actors share the calls. With one, calls start in the order of their arrival.
+        request_actors(usize): "request_actors", whole(1, 1_024, "actors"), default "1",
+            because "calls start in the order of their arrival";
+    }
+    "Queue: calls that wait for a link" {
+        /// How many calls may be open, waiting or under way; one more is refused at once.
+        queue_max_calls(usize): "queue.max_calls", whole(1, MANY, "calls"), default "100000",
+            because "bounded, and above what an agent has open";
+        /// How many bytes the requests of open calls may add up to; a call that would exceed it is
+        /// refused at once. One that is larger by itself is too large: OUT_OF_RANGE.
+        queue_max_bytes(usize): "queue.max_bytes", sizes(1, usize::MAX), default "64MiB",
+            because "bounded memory, whatever the size of requests";
+    }
+    "Reconnect: waits between dials, apart from the waits between retries" {
+        /// The wait after the first failed dial while no call waits.
+        reconnect_initial_backoff(Duration): "reconnect.initial_backoff", TIME, default "1.0",
+            because "gRPC's connection backoff";
+        /// What each such wait is multiplied by to give the next; at least 1.
+        reconnect_backoff_multiplier(f64): "reconnect.backoff_multiplier", FACTOR, default "1.6",
+            because "gRPC's connection backoff";
+        /// No such wait is longer; at least `reconnect.initial_backoff`.
+        reconnect_max_backoff(Duration): "reconnect.max_backoff", TIME, default "10.0",
+            because "the seed's longest wait: a dial every ten seconds is cheap, and gRPC's two \
+                minutes of waiting are not";
+        /// The wait after the first failed dial while calls wait; the first call to wait cuts a
+        /// longer running wait short.
+        reconnect_waiting_initial_backoff(Duration): "reconnect.waiting_initial_backoff", TIME,
+            default "0.05",
+            because "calls wait";
+        /// What each such wait is multiplied by to give the next; at least 1.
+        reconnect_waiting_backoff_multiplier(f64): "reconnect.waiting_backoff_multiplier", FACTOR,
+            default "2.0",
+            because "calls wait";
+        /// No such wait is longer; at least `reconnect.waiting_initial_backoff`.
+        reconnect_waiting_max_backoff(Duration): "reconnect.waiting_max_backoff", TIME,
+            default "1.0",
+            because "calls wait: a second is the most that a recovered server goes unnoticed";
+        /// The share by which every wait between dials varies to either side, 0 to 1.
+        reconnect_jitter(f64): "reconnect.jitter", SHARE, default "0.2",
+            because "gRPC's connection backoff";
+        /// The first dial after losing a proven link is made at once, at a random moment within
+        /// this time; raise it for fleets.
+        reconnect_spread(Duration): "reconnect.spread", TIME_OR_ZERO, default "20ms",
+            because "the first redial comes at once, yet not all agents' in one instant";
+        /// A link is proven, and the waits start over, when it has answered a call or lived this
+        /// long.
+        reconnect_stable_after(Duration): "reconnect.stable_after", TIME_OR_ZERO, default "10",
+            because "a server that greets and hangs up must see growing waits";
+    }
+    "Intensity: failures inside the supervisor itself, not of the network" {
+        /// How many failures of its actors within `intensity.period` are restarted at once; after
+        /// one more it says so and goes on slowly.
+        intensity_restarts(u32): "intensity.restarts", whole(0, 1_000_000, "failures"), default "5",
+            because "OTP's idea: generous for a bug met by chance, quick to tell for a bug met \
+                always; after it restarts go on slowly, since a supervisor that gives up \
+                helps nobody";
+        /// The time within which `intensity.restarts` counts.
+        intensity_period(Duration): "intensity.period", TIME, default "10",
+            because "as `intensity.restarts`";
+    }
+    "Retry throttle: keeps retries after statuses from the server a fraction of calls" {
+        /// Whether retries are throttled at all. Lost links and failed dials never are.
+        retry_throttle_enabled(bool): "retry_throttle.enabled", SWITCH, default "true",
+            because "[a struggling server is not \
+                buried](decisions/0005-the-retry-throttle-deviates-from-the-seed.md)";
+        /// A retry is a debt of 1: how much of it each call repays.
+        retry_throttle_ratio(f64): "retry_throttle.ratio", numbers(0.0, 1e6, "retries per call"),
+            default "0.2",
+            because "a storm stays near 1.25 requests per call";
+        /// How much of that debt each second repays. Retries go while the debt is at most what five
+        /// seconds repay; a call's first also while it is at most the number of open calls.
+        retry_throttle_floor(f64): "retry_throttle.floor", numbers(0.0, 1e6, "retries per second"),
+            default "10",
+            because "a quiet client keeps the seed's three retries";
+        /// gRPC A6's token bucket in place of `ratio` and `floor`: its size, up to 1000. Needs
+        /// `retry_throttle.token_ratio`.
+        retry_throttle_max_tokens(f64):
+            "retry_throttle.max_tokens", numbers(0.001, 1e3, "tokens").or_none(), default "none",
+            because "gRPC A6";
+        /// What each success gives back to the bucket, 0.001 or more. Needs
+        /// `retry_throttle.max_tokens`.
+        retry_throttle_token_ratio(f64):
+            "retry_throttle.token_ratio", numbers(0.001, 1e3, "tokens").or_none(), default "none",
+            because "gRPC A6";
+    }
+}
