@@ -39,7 +39,6 @@ mod voice;
 use clap::{Parser, Subcommand};
 use std::{
     env,
-    ffi::OsString,
     io::{self, Write},
     path::PathBuf,
     process::ExitCode,
@@ -101,7 +100,7 @@ enum Command {
 #[derive(Debug, clap::Args)]
 struct Absent {
     #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]
-    _any: Vec<OsString>,
+    _any: Vec<std::ffi::OsString>,
 }
 
 /// The commands that this program starts itself. They are read apart from the others, so that no
