@@ -6,7 +6,9 @@
 use std::{ops::ControlFlow, time::Duration};
 use tonic::{Request, client::Grpc};
 use tonic_prost::ProstCodec;
-use tonic_supervisor::{Config, Incarnation, SupervisedChannel, Supervisor, testing::ScriptedServer};
+use tonic_supervisor::{
+    CallKind, CallOptions, Config, Incarnation, SupervisedChannel, Supervisor, testing::ScriptedServer,
+};
 
 /// A method that answers with a stream.
 pub(crate) const WATCH: &str = "/example.News/Watch";
@@ -31,7 +33,10 @@ pub(crate) async fn watch(supervisor: &Supervisor, told: impl Fn(Incarnation, St
 async fn subscribe(channel: SupervisedChannel) -> Result<tonic::Streaming<String>, tonic::Status> {
     let path = http::uri::PathAndQuery::from_static(WATCH);
     let codec = ProstCodec::<String, String>::default();
-    Grpc::new(channel).server_streaming(Request::new("all".to_owned()), path, codec).await.map(|news| news.into_inner())
+    let mut request = Request::new("all".to_owned());
+    // As descriptors would say: it is not retried by itself, the loop asks again.
+    request.extensions_mut().insert(CallOptions::new().kind(CallKind::Streaming));
+    Grpc::new(channel).server_streaming(request, path, codec).await.map(|news| news.into_inner())
 }
 
 #[allow(dead_code)]

@@ -10,7 +10,7 @@ use std::sync::{
 use tonic::{Code, Request, Status, client::Grpc};
 use tonic_prost::ProstCodec;
 use tonic_supervisor::{
-    CallOptions, SupervisedChannel,
+    CallKind, CallOptions, SupervisedChannel,
     testing::{Frame, MemoryNetwork, PlayingPeer, RawPeer},
 };
 
@@ -81,19 +81,22 @@ async fn call(supervisor: &tonic_supervisor::Supervisor, way: Way) -> Status {
             request.extensions_mut().insert(CallOptions::new().unary());
             Grpc::new(channel).unary(request, path, codec).await.map(tonic::Response::into_inner)
         }
-        Way::Stream => match Grpc::new(channel).server_streaming(request, path, codec).await {
-            Err(status) => Err(status),
-            Ok(answer) => {
-                let mut answer = answer.into_inner();
-                loop {
-                    match answer.message().await {
-                        Ok(Some(_)) => {}
-                        Ok(None) => break Ok(String::new()),
-                        Err(status) => break Err(status),
+        Way::Stream => {
+            request.extensions_mut().insert(CallOptions::new().kind(CallKind::Streaming));
+            match Grpc::new(channel).server_streaming(request, path, codec).await {
+                Err(status) => Err(status),
+                Ok(answer) => {
+                    let mut answer = answer.into_inner();
+                    loop {
+                        match answer.message().await {
+                            Ok(Some(_)) => {}
+                            Ok(None) => break Ok(String::new()),
+                            Err(status) => break Err(status),
+                        }
                     }
                 }
             }
-        },
+        }
     };
     outcome.expect_err("the peer says that it failed")
 }
