@@ -403,7 +403,7 @@ fn what_is_probably_not_meant_is_a_warning() {
     assert_eq!((config.keepalive().time(), config.effective_keepalive_time()), (Some(5 * SECOND), Some(10 * SECOND)));
 }
 
-/// Keepalive is the seed's default, so that a short timeout is no mistake that every start must tell.
+/// Keepalive is the seed's default: a short timeout is no mistake that every start must tell.
 #[test]
 fn a_timeout_below_keepalives_sum_is_a_note_and_no_warning() {
     let config = Config::from_yaml("grpc: {timeout: 35}").unwrap();

@@ -1,5 +1,5 @@
-//! `check-config`: says what is wrong with a configuration file, or that nothing is; and what a file
-//! may hold (`--template`, `--schema`) and what holds in the end (`--show-effective`).
+//! `check-config`: says what is wrong with a configuration file, or that nothing is; and what a
+//! file may hold (`--template`, `--schema`) and what holds in the end (`--show-effective`).
 
 use crate::{Trouble, terminal::Terminal};
 use serde_json::json;

@@ -153,7 +153,7 @@ fn main() -> ExitCode {
             };
             let lines: Vec<_> = text.lines().map(tonic_supervisor::printable).collect();
             // Whoever closed standard error does not want to know.
-            // A problem of a configuration begins with its file, line and column, as a compiler's does.
+            // A problem of a configuration begins with its file, line and column.
             let name = if code == 3 { "" } else { "tonic-supervisor: " };
             let _ = writeln!(io::stderr(), "{name}{}", lines.join("\n"));
             ExitCode::from(code)
