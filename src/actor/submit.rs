@@ -3,7 +3,9 @@
 use super::{
     call::{Call, CallState, Reply},
     core::Core,
-    head::{PREVIOUS_ATTEMPTS, TIMEOUT, complete, is_plain, leave_out_connection_fields, too_many_fields},
+    head::{
+        PREVIOUS_ATTEMPTS, TIMEOUT, complete, complete_plain, is_plain, leave_out_connection_fields, too_many_fields,
+    },
     method::Method,
 };
 use crate::{
@@ -87,8 +89,11 @@ impl Core {
     fn page(&self, call: Submission, admission: Admission, size: usize, id: CallId, page: usize) -> Call {
         let Submission { made, method, mut headers, body, unary, options, reply } = call;
         let rule = method.rule.as_ref();
-        let (deadline, deadline_is_said) = self.deadline(&method, &headers, &options, unary, made);
         let plain = is_plain(&headers);
+        let has_port = matches!(reply, Reply::Port { .. });
+        // What is sent as it is holds nothing to be read below.
+        let ready_made = (plain && !has_port).then(|| complete_plain(std::mem::take(&mut headers)));
+        let (deadline, deadline_is_said) = self.deadline(&method, &headers, &options, unary, made);
         if !plain {
             leave_out_connection_fields(&mut headers);
             headers.remove(TIMEOUT);
@@ -97,11 +102,9 @@ impl Core {
         let configured = rule.and_then(|rule| rule.attempt_timeout).unwrap_or(self.config.attempt_timeout);
         let configured = configured.map(|timeout| beyond_the_wait(timeout, &options));
         let attempt_timeout = options.attempt_timeout.or(configured).filter(|_| unary);
-        let has_port = matches!(reply, Reply::Port { .. });
-        if !has_port {
+        if !has_port && !plain {
             complete(&mut headers, deadline.is_some());
         }
-        let ready_made = (plain && !has_port).then(|| std::mem::take(&mut headers));
         let mut retry = rule.map_or(self.config.retry, |rule| rule.retry);
         if options.no_retry {
             retry.limit = RetryLimit::AtMost(0);
