@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     model::{Cause, Failure, Phase},
-    transport::{AttemptFailure, Framing, Pump, ResponseBody, Sent, clean, status},
+    transport::{AttemptFailure, Framing, Pump, ResponseBody, Sent, status},
 };
 use bytes::Bytes;
 use http::HeaderMap;
@@ -140,14 +140,11 @@ impl Body for SupervisedBody {
         if me.open.as_ref().is_some_and(|open| open.orphaned) {
             return Poll::Pending;
         }
-        let mut frame = match ready!(me.body.poll_frame(cx)) {
+        let frame = match ready!(me.body.poll_frame(cx)) {
             None => return Poll::Ready(None),
             Some(Err(failure)) => return me.failed(failure).map(|status| Some(Err(status))),
             Some(Ok(frame)) => frame,
         };
-        if let Some(trailers) = frame.trailers_mut() {
-            clean(trailers);
-        }
         if me.open.is_none() {
             return Poll::Ready(Some(Ok(frame)));
         }

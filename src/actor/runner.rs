@@ -14,7 +14,7 @@ use crate::{
     model::{Failure, Phase},
     policy::{after, earliest},
     transport::{
-        AttemptFailure, Beside, Hold, OpenBody, OpenStream, Outcome, PREFIX, Pump, ResponseBody, beside, clean,
+        AttemptFailure, Beside, Hold, OpenBody, OpenStream, Outcome, PREFIX, Pump, ResponseBody, beside,
         is_one_message, read_head, read_unary,
     },
 };
@@ -293,8 +293,7 @@ fn hand_over(
     response: http::Response<ResponseBody>,
     pump: Option<Pump>,
 ) -> http::Response<SupervisedBody> {
-    let (mut head, body) = response.into_parts();
-    clean(&mut head.headers);
+    let (head, body) = response.into_parts();
     count(&call, &body);
     let body = if body.is_live() {
         SupervisedBody::live(core, call, body, pump)
@@ -309,10 +308,10 @@ fn hand_over(
 /// message. What was not read to its end is too large, or more than one message.
 fn judge(core: &Core, call: &Call, response: http::Response<ResponseBody>) -> Result<UnaryReply, Failure> {
     let limit = core.config.max_response_message_bytes.unwrap_or(usize::MAX);
-    let (mut head, body) = response.into_parts();
+    let (head, body) = response.into_parts();
     call.state.lock().received = body.buffered();
     let too_large = body.framing().is_some_and(|framing| framing.longest() > limit);
-    let Some((data, mut trailers)) = body.into_whole() else {
+    let Some((data, trailers)) = body.into_whole() else {
         return Err(match too_large {
             true => Failure::answer_too_large(limit),
             false => {
@@ -321,8 +320,6 @@ fn judge(core: &Core, call: &Call, response: http::Response<ResponseBody>) -> Re
             }
         });
     };
-    clean(&mut head.headers);
-    clean(&mut trailers);
     let message = unframe(data).map_err(|problem| Failure::unusable_answer(Code::Internal, problem))?;
     let mut metadata = MetadataMap::from_headers(head.headers);
     metadata.as_mut().extend(trailers);
