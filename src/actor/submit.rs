@@ -12,7 +12,7 @@ use crate::{
     clock,
     model::{CallId, CallOptions, CallReport, Cause, Fact, Failure, Phase, ShedReason, printable},
     policy::{RetryLimit, nearest_timeout, parse_timeout},
-    telemetry::Counts,
+    telemetry::{CallEnd, Counts},
     transport::{PREFIX, is_one_message, status},
 };
 use bytes::Bytes;
@@ -196,7 +196,7 @@ pub(crate) fn refusal(method: &Method, failure: Failure, made: Instant) -> Statu
 /// The same, where the status says more than the failure.
 pub(crate) fn refused(method: &Method, failure: Failure, status: Status, made: Instant) -> Status {
     let elapsed = clock::now().saturating_duration_since(made);
-    method.metrics.call_ended(status.code(), elapsed, 0, 0, Duration::ZERO);
+    method.metrics.call_ended(status.code(), CallEnd { took: elapsed, ..CallEnd::default() });
     with_report(&method.name, failure, status, elapsed)
 }
 

@@ -10,7 +10,7 @@ mod metrics;
 mod picture;
 mod stream;
 
-pub(crate) use calls::MethodMetrics;
+pub(crate) use calls::{AttemptEnd, CallEnd, MethodMetrics};
 pub use stream::{EventItem, EventStream};
 
 use crate::{
