@@ -47,7 +47,7 @@ impl SupervisedBody {
     }
 
     /// The call goes on until the body ends; a request that is not sent whole yet is sent on in a task.
-    pub(super) fn live(core: Arc<Core>, call: Arc<Call>, body: ResponseBody, pump: Option<Pump>) -> Self {
+    pub(super) fn live(core: Arc<Core>, call: Arc<Call>, body: ResponseBody, pump: Option<Box<Pump>>) -> Self {
         let deadline = call.deadline_now().map(|at| Box::pin(Alarm::at(at)));
         let pump = pump.map(|pump| pump_on(&core, &call, pump));
         let doubtful = call.is_said_to_be_unary();
@@ -160,7 +160,7 @@ impl Body for SupervisedBody {
 }
 
 /// Sends the rest of the request in a task. A request that fails or panics there ends its call.
-fn pump_on(core: &Arc<Core>, call: &Arc<Call>, pump: Pump) -> AbortHandle {
+fn pump_on(core: &Arc<Core>, call: &Arc<Call>, pump: Box<Pump>) -> AbortHandle {
     let (told, call) = (core.clone(), call.clone());
     let mut pump = Some(pump);
     let sending = poll_fn(move |cx| {

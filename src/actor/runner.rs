@@ -78,7 +78,7 @@ async fn attempts(
     guard: &mut CancelOnDrop,
     mut body: Option<OpenBody>,
     hold: Hold,
-) -> Result<(http::Response<ResponseBody>, Option<Pump>), Status> {
+) -> Result<(http::Response<ResponseBody>, Option<Box<Pump>>), Status> {
     // Neither has anything to do between an attempt's begin and its answer.
     let sleeps_through = body.is_none() && guard.call().attempt_timeout.is_none();
     let mut limit = pin!(guard.call().deadline.map(Alarm::at));
@@ -194,7 +194,7 @@ async fn exchange(
     call: &Call,
     stream: OpenStream,
     body: &mut Option<OpenBody>,
-    unsent: &mut Option<Pump>,
+    unsent: &mut Option<Box<Pump>>,
     hold: Hold,
     ends: Option<Instant>,
 ) -> Outcome {
@@ -214,14 +214,14 @@ async fn exchange(
     let (Some(send), Some(open)) = (send, body.take()) else {
         return read_head(answer, permit).await;
     };
-    let mut pump = Pump::new(open, send);
+    let mut pump = Box::new(Pump::new(open, send));
     match beside(read_head(answer, permit), &mut pump).await {
         Beside::Answered(Ok(response), sent) => {
             *unsent = sent.is_none().then_some(pump);
             Ok(response)
         }
         Beside::Answered(Err(failure), _) => {
-            give_back(call, pump, body);
+            give_back(call, *pump, body);
             Err(failure)
         }
         Beside::BodyFailed(status) => {
@@ -291,7 +291,7 @@ fn hand_over(
     core: Arc<Core>,
     call: Arc<Call>,
     response: http::Response<ResponseBody>,
-    pump: Option<Pump>,
+    pump: Option<Box<Pump>>,
 ) -> http::Response<SupervisedBody> {
     let (head, body) = response.into_parts();
     count(&call, &body);
