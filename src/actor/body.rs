@@ -12,7 +12,7 @@ use crate::{
     clock,
     model::{Cause, Failure, Phase},
     policy::after,
-    transport::{AttemptFailure, Framing, Pump, ResponseBody, Sent, clean, status},
+    transport::{AttemptFailure, Pump, ResponseBody, Sent, status},
 };
 use bytes::Bytes;
 use http::HeaderMap;
@@ -52,7 +52,7 @@ impl SupervisedBody {
     }
 
     /// The call goes on until the body ends; a request that is not sent whole yet is sent on in a task.
-    pub(super) fn live(core: Arc<Core>, call: Arc<Call>, body: ResponseBody, pump: Option<Pump>) -> Self {
+    pub(super) fn live(core: Arc<Core>, call: Arc<Call>, body: ResponseBody, pump: Option<Box<Pump>>) -> Self {
         let deadline = call.deadline_now().map(|at| Box::pin(Alarm::at(at)));
         let pump = pump.map(|pump| pump_on(&core, &call, pump));
         let doubtful = call.may_stream();
@@ -158,7 +158,7 @@ impl Body for SupervisedBody {
         if me.open.as_ref().is_some_and(|open| open.orphaned) {
             return Poll::Pending;
         }
-        let mut frame = match me.body.poll_frame(cx) {
+        let frame = match me.body.poll_frame(cx) {
             Poll::Pending => {
                 me.note_open(cx);
                 return Poll::Pending;
@@ -167,9 +167,6 @@ impl Body for SupervisedBody {
             Poll::Ready(Some(Err(failure))) => return me.failed(failure).map(|status| Some(Err(status))),
             Poll::Ready(Some(Ok(frame))) => frame,
         };
-        if let Some(trailers) = frame.trailers_mut() {
-            clean(trailers);
-        }
         if me.open.is_none() {
             return Poll::Ready(Some(Ok(frame)));
         }
@@ -185,7 +182,7 @@ impl Body for SupervisedBody {
 }
 
 /// Sends the rest of the request in a task. A request that fails or panics there ends its call.
-fn pump_on(core: &Arc<Core>, call: &Arc<Call>, pump: Pump) -> AbortHandle {
+fn pump_on(core: &Arc<Core>, call: &Arc<Call>, pump: Box<Pump>) -> AbortHandle {
     let (told, call) = (core.clone(), call.clone());
     let mut pump = Some(pump);
     let sending = poll_fn(move |cx| {

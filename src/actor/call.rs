@@ -14,6 +14,7 @@ use super::{
 use crate::{
     model::{AttemptReport, CallId, CallKind, CallReport, Failure, Phase},
     policy::{CallMachine, Place, RetryPolicy, after},
+    telemetry::AttemptEnd,
     transport::{AttemptFailure, OpenStream},
 };
 use bytes::Bytes;
@@ -29,7 +30,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::task::AbortHandle;
-use tonic::{Code, Status};
+use tonic::Status;
 
 /// Bodies up to this size are copied to their exact size when a call has to wait.
 const COPIED_ON_PARKING: usize = 4 * 1024;
@@ -206,13 +207,12 @@ impl CallState {
         }
     }
 
-    /// Measures the attempt under way, once.
-    pub(crate) fn measure(&mut self, call: &Call, code: Code, received: usize, now: Instant) {
-        if self.measured < self.attempts {
-            self.measured = self.attempts;
-            let took = now.saturating_duration_since(self.attempt_started);
-            call.method.metrics.attempt_ended(code, took, call.payload, received);
-        }
+    /// Measures the attempt under way, once. The caller records it, when it has let go of the lock.
+    pub(crate) fn measure(&mut self, sent: usize, received: usize, now: Instant) -> Option<AttemptEnd> {
+        let is_open = self.measured < self.attempts;
+        self.measured = self.attempts;
+        let took = now.saturating_duration_since(self.attempt_started);
+        is_open.then_some(AttemptEnd { took, sent, received })
     }
 
     /// Notes how an attempt ended.

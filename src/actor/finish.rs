@@ -9,6 +9,7 @@ use super::{
 use crate::{
     clock,
     model::{CallReport, Cause, Failure, Phase, printable},
+    telemetry::CallEnd,
     transport::AttemptFailure,
 };
 use ractor::RpcReplyPort;
@@ -33,7 +34,7 @@ impl Core {
             task.abort();
         }
         let received = state.received;
-        state.measure(call, code, received, now);
+        let attempt = state.measure(call.payload, received, now);
         state.credentials = None;
         state.body = None;
         state.admission = None;
@@ -49,21 +50,22 @@ impl Core {
         if port.is_some() {
             self.ports_open.fetch_sub(1, SeqCst);
         }
-        let elapsed = now.saturating_duration_since(call.submitted);
+        let took = now.saturating_duration_since(call.submitted);
         if code == Code::Ok {
             self.throttle.lock().call_succeeded();
         }
-        call.method.metrics.call_ended(code, elapsed, machine.retries(), machine.transparent(), waited);
+        let (retries, transparent) = (machine.retries(), machine.transparent());
+        call.method.metrics.call_ended(code, CallEnd { took, attempt, retries, transparent, waited });
         let report = outcome.map(|outcome| CallReport {
             method: call.method.name.to_string(),
             attempts: history,
             attempts_made: attempts,
-            retries: machine.retries(),
-            transparent_retries: machine.transparent(),
+            retries,
+            transparent_retries: transparent,
             outcome: outcome.clone(),
             not_retried: machine.not_retried(),
             waiting,
-            elapsed,
+            elapsed: took,
             maybe_processed: machine.maybe_processed()
                 || (attempts > 0 && outcome.maybe_processed() && phase >= Phase::MaybeProcessed),
         });
@@ -147,14 +149,18 @@ impl Core {
         if state.is_answered() {
             return false;
         }
-        let now = clock::now();
+        let (now, code) = (clock::now(), failure.failure.code);
         state.record(&failure.failure, call.submitted, now);
-        state.measure(call, failure.failure.code, 0, now);
+        let attempt = state.measure(call.payload, 0, now);
         if matches!(state.stage, Stage::Running) {
             let took = now.saturating_duration_since(state.attempt_started);
             state.on_wire = state.on_wire.saturating_add(took);
         }
         state.stage = Stage::Failed(failure);
+        drop(state);
+        if let Some(attempt) = attempt {
+            call.method.metrics.attempt_ended(code, attempt);
+        }
         true
     }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 pub(super) const TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 pub(super) const PREVIOUS_ATTEMPTS: HeaderName = HeaderName::from_static("grpc-previous-rpc-attempts");
 const CONTENT_TYPE: &str = "application/grpc";
+const TRAILERS: &str = "trailers";
 const USER_AGENT: &str = concat!("tonic-supervisor/", env!("CARGO_PKG_VERSION"));
 
 /// The last `grpc-timeout` that was sent: calls made at about the same time share one.
@@ -89,15 +90,27 @@ pub(super) fn too_many_fields(headers: &HeaderMap) -> Option<Failure> {
 /// Whether a request carries nothing but what [`complete`] would give it.
 pub(super) fn is_plain(headers: &HeaderMap) -> bool {
     headers.iter().all(|(name, value)| match *name {
-        header::TE => true,
+        header::TE => value == TRAILERS,
         header::CONTENT_TYPE => value == CONTENT_TYPE,
         _ => false,
     })
 }
 
+/// A plain head with what [`complete`] would add. It is sent as it is, so that it needs no place for
+/// a timeout, which is put behind the rest.
+pub(super) fn complete_plain(mut headers: HeaderMap) -> HeaderMap {
+    // As a rule both fields are there that a plain head may have: tonic's clients put them in.
+    if (headers.len(), headers.keys_len()) == (2, 2) {
+        headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+    } else {
+        complete(&mut headers, false);
+    }
+    headers
+}
+
 /// Adds what every gRPC request carries beside its metadata.
 pub(super) fn complete(headers: &mut HeaderMap, deadline: bool) {
-    headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    headers.insert(header::TE, HeaderValue::from_static(TRAILERS));
     headers.entry(header::CONTENT_TYPE).or_insert(HeaderValue::from_static(CONTENT_TYPE));
     let agent = user_agent(headers.get(header::USER_AGENT));
     headers.insert(header::USER_AGENT, agent);
@@ -118,10 +131,27 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_plain_head_is_completed_to_the_same_fields_in_the_same_order() {
+        let [te, kind] = [(header::TE, TRAILERS), (header::CONTENT_TYPE, CONTENT_TYPE)];
+        for fields in [&[][..], &[te.clone()], &[kind.clone()], &[te.clone(), kind.clone()], &[te.clone(), te]] {
+            let mut plain = HeaderMap::new();
+            for (name, value) in fields {
+                plain.append(name.clone(), HeaderValue::from_static(value));
+            }
+            assert!(is_plain(&plain));
+            let mut other = plain.clone();
+            let plain = complete_plain(plain);
+            complete(&mut other, false);
+            assert!(plain.iter().eq(other.iter()), "{plain:?} is not {other:?}");
+            assert_eq!(plain.len(), 3);
+        }
+    }
+
+    #[test]
     fn a_request_with_metadata_or_a_content_type_of_its_own_is_not_plain() {
         let mut headers = HeaderMap::new();
         assert!(is_plain(&headers));
-        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        headers.insert(header::TE, HeaderValue::from_static(TRAILERS));
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
         assert!(is_plain(&headers));
         let mut other = headers.clone();

@@ -199,7 +199,7 @@ impl RequestState {
         }
         match self.core.credentials {
             Some(_) => credentials::fetch(&self.core, call, permit),
-            None => self.send(call, permit, HeaderMap::new(), now),
+            None => self.send(call, permit, None, now),
         }
     }
 
@@ -208,17 +208,17 @@ impl RequestState {
         let granted = call.state.lock().credentials.take();
         match granted {
             Some(granted) if granted.permit.link().is_accepting() && !self.draining => {
-                self.send(call, granted.permit, granted.headers, clock::now());
+                self.send(call, granted.permit, Some(granted.headers), clock::now());
             }
             _ => self.take_on(call),
         }
     }
 
-    fn send(&mut self, call: Arc<Call>, permit: Permit, credentials: HeaderMap, now: Instant) {
+    fn send(&mut self, call: Arc<Call>, permit: Permit, credentials: Option<HeaderMap>, now: Instant) {
         let begun = call.begin_attempt(now, &mut self.last_timeout);
         let Some((mut head, body)) = begun else { return };
-        let bound = (call.plain && credentials.is_empty()).then_some(call.method.plain_head);
-        head.headers_mut().extend(credentials);
+        let bound = (call.plain && credentials.is_none()).then_some(call.method.plain_head);
+        credentials.into_iter().for_each(|more| head.headers_mut().extend(more));
         call.method.metrics.attempt_started();
         match permit.open(head, body, bound) {
             Ok(stream) => self.launch(call, stream),

@@ -15,7 +15,7 @@ use crate::{
     model::{CallKind, Failure, Phase},
     policy::{after, earliest},
     transport::{
-        AttemptFailure, Beside, Hold, OpenBody, OpenStream, Outcome, PREFIX, Pump, ResponseBody, beside, clean,
+        AttemptFailure, Beside, Hold, OpenBody, OpenStream, Outcome, PREFIX, Pump, ResponseBody, beside,
         is_one_message, read_head, read_unary,
     },
 };
@@ -79,7 +79,7 @@ async fn attempts(
     guard: &mut CancelOnDrop,
     mut body: Option<OpenBody>,
     hold: Hold,
-) -> Result<(http::Response<ResponseBody>, Option<Pump>), Status> {
+) -> Result<(http::Response<ResponseBody>, Option<Box<Pump>>), Status> {
     // Neither has anything to do between an attempt's begin and its answer.
     let sleeps_through = body.is_none() && guard.call().attempt_timeout.is_none();
     let mut limit = pin!(Limit::of_waiting(guard.call()));
@@ -184,7 +184,7 @@ async fn exchange(
     call: &Call,
     stream: OpenStream,
     body: &mut Option<OpenBody>,
-    unsent: &mut Option<Pump>,
+    unsent: &mut Option<Box<Pump>>,
     hold: Hold,
     ends: Option<Instant>,
 ) -> Outcome {
@@ -204,14 +204,14 @@ async fn exchange(
     let (Some(send), Some(open)) = (send, body.take()) else {
         return read_head(answer, permit).await;
     };
-    let mut pump = Pump::new(open, send);
+    let mut pump = Box::new(Pump::new(open, send));
     match beside(read_head(answer, permit), &mut pump).await {
         Beside::Answered(Ok(response), sent) => {
             *unsent = sent.is_none().then_some(pump);
             Ok(response)
         }
         Beside::Answered(Err(failure), _) => {
-            give_back(call, pump, body);
+            give_back(call, *pump, body);
             Err(failure)
         }
         Beside::BodyFailed(status) => {
@@ -281,10 +281,9 @@ fn hand_over(
     core: Arc<Core>,
     call: Arc<Call>,
     response: http::Response<ResponseBody>,
-    pump: Option<Pump>,
+    pump: Option<Box<Pump>>,
 ) -> http::Response<SupervisedBody> {
-    let (mut head, body) = response.into_parts();
-    clean(&mut head.headers);
+    let (head, body) = response.into_parts();
     count(&call, &body);
     let body = if body.is_live() {
         SupervisedBody::live(core, call, body, pump)
@@ -299,10 +298,10 @@ fn hand_over(
 /// message. What was not read to its end is too large, or more than one message.
 fn judge(core: &Core, call: &Call, response: http::Response<ResponseBody>) -> Result<UnaryReply, Failure> {
     let limit = core.config.max_response_message_bytes.unwrap_or(usize::MAX);
-    let (mut head, body) = response.into_parts();
+    let (head, body) = response.into_parts();
     call.state.lock().received = body.payload();
     let too_large = body.framing().is_some_and(|framing| framing.longest() > limit);
-    let Some((data, mut trailers)) = body.into_whole() else {
+    let Some((data, trailers)) = body.into_whole() else {
         return Err(match too_large {
             true => Failure::answer_too_large(limit),
             false => {
@@ -311,8 +310,6 @@ fn judge(core: &Core, call: &Call, response: http::Response<ResponseBody>) -> Re
             }
         });
     };
-    clean(&mut head.headers);
-    clean(&mut trailers);
     let message = unframe(data).map_err(|problem| Failure::unusable_answer(Code::Internal, problem))?;
     let mut metadata = MetadataMap::from_headers(head.headers);
     metadata.as_mut().extend(trailers);

@@ -3,14 +3,16 @@
 use super::{
     call::{Call, CallState, Reply},
     core::Core,
-    head::{PREVIOUS_ATTEMPTS, TIMEOUT, complete, is_plain, leave_out_connection_fields, too_many_fields},
+    head::{
+        PREVIOUS_ATTEMPTS, TIMEOUT, complete, complete_plain, is_plain, leave_out_connection_fields, too_many_fields,
+    },
     method::Method,
 };
 use crate::{
     clock,
     model::{CallId, CallKind, CallOptions, CallReport, Cause, Fact, Failure, Phase, ShedReason, printable},
     policy::{RetryLimit, nearest_timeout, parse_timeout},
-    telemetry::Counts,
+    telemetry::{CallEnd, Counts},
     transport::{PREFIX, is_one_message, payload, status},
 };
 use bytes::Bytes;
@@ -98,9 +100,12 @@ impl Core {
     fn page(&self, call: Submission, admission: Admission, size: usize, id: CallId, page: usize) -> Call {
         let Submission { made, method, mut headers, body, kind, options, reply } = call;
         let rule = method.rule.as_ref();
+        let plain = is_plain(&headers);
+        let has_port = matches!(reply, Reply::Port { .. });
+        // What is sent as it is holds nothing to be read below.
+        let ready_made = (plain && !has_port).then(|| complete_plain(std::mem::take(&mut headers)));
         let limits = self.time_limits(&method, &headers, &options, kind, made);
         let TimeLimits { deadline, is_stated, patience } = limits;
-        let plain = is_plain(&headers);
         if !plain {
             leave_out_connection_fields(&mut headers);
             headers.remove(TIMEOUT);
@@ -109,11 +114,9 @@ impl Core {
         let configured = rule.and_then(|rule| rule.attempt_timeout).unwrap_or(self.config.attempt_timeout);
         let configured = configured.map(|timeout| beyond_the_wait(timeout, &options));
         let attempt_timeout = options.attempt_timeout.or(configured).filter(|_| kind != CallKind::Streaming);
-        let has_port = matches!(reply, Reply::Port { .. });
-        if !has_port {
+        if !has_port && !plain {
             complete(&mut headers, deadline.is_some());
         }
-        let ready_made = (plain && !has_port).then(|| std::mem::take(&mut headers));
         let mut retry = rule.map_or(self.config.retry, |rule| rule.retry);
         if options.no_retry {
             retry.limit = RetryLimit::AtMost(0);
@@ -208,7 +211,7 @@ pub(crate) fn refusal(method: &Method, failure: Failure, made: Instant) -> Statu
 /// The same, where the status says more than the failure.
 pub(crate) fn refused(method: &Method, failure: Failure, status: Status, made: Instant) -> Status {
     let elapsed = clock::now().saturating_duration_since(made);
-    method.metrics.call_ended(status.code(), elapsed, 0, 0, Duration::ZERO);
+    method.metrics.call_ended(status.code(), CallEnd { took: elapsed, ..CallEnd::default() });
     with_report(&method.name, failure, status, elapsed)
 }
 

@@ -77,7 +77,16 @@ async fn in_time<T>(
     if let Poll::Ready(taken) = futures::poll!(taking.as_mut()) {
         return taken.map_err(failed_body);
     }
-    let (mut state, mut deadline) = (core.telemetry.watch(), pin!(deadline().map(Alarm::at)));
+    // Boxed: every call's future would have room for it.
+    Box::pin(wait_for(core, deadline(), taking)).await
+}
+
+async fn wait_for<T>(
+    core: &Core,
+    deadline: Option<Instant>,
+    taking: impl Future<Output = Result<T, Status>>,
+) -> Result<T, Refused> {
+    let (mut state, mut deadline) = (core.telemetry.watch(), pin!(deadline.map(Alarm::at)));
     let late = poll_fn(|cx| match deadline.as_mut().as_pin_mut() {
         Some(deadline) => deadline.poll_rung(&core.runtime, cx),
         None => Poll::Pending,

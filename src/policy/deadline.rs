@@ -43,12 +43,15 @@ impl TimeoutText {
 /// that the server never gets more than remains. Six lose less than a thousandth, and calls made at about the same time
 /// share a value: HPACK sends it as one byte, and its table is not filled with values that never come again.
 pub fn format_timeout(remaining: Duration) -> TimeoutText {
-    const LIMIT: u128 = 1_000_000;
-    let nanos = remaining.as_nanos();
-    let units = [(1, b'n'), (1_000, b'u'), (1_000_000, b'm'), (1_000_000_000, b'S'), (60_000_000_000, b'M')];
-    let fits = units.into_iter().find(|(size, _)| nanos / size < LIMIT);
-    let (size, unit) = fits.unwrap_or((3_600_000_000_000, b'H'));
-    let mut count = (nanos / size).min(99_999_999) as u32;
+    const LIMIT: u64 = 1_000_000;
+    const UNITS: [(u64, u8); 5] =
+        [(1, b'n'), (1_000, b'u'), (1_000_000, b'm'), (1_000_000_000, b'S'), (60_000_000_000, b'M')];
+    // What 64 bits cannot hold, 584 years, is hours in any case.
+    let nanos = u64::try_from(remaining.as_nanos()).ok();
+    let counted = |nanos| UNITS.into_iter().map(move |(size, unit)| (nanos / size, unit));
+    let fits = nanos.and_then(|nanos| counted(nanos).find(|(count, _)| *count < LIMIT));
+    let (count, unit) = fits.unwrap_or((remaining.as_secs() / 3_600, b'H'));
+    let mut count = count.min(99_999_999) as u32;
     let mut text = TimeoutText { bytes: [unit; 9], start: 8 };
     loop {
         text.start -= 1;
@@ -107,6 +110,8 @@ mod tests {
         assert_eq!(text(Duration::from_millis(2_500)), "2500m");
         assert_eq!(text(Duration::from_micros(59_999_990)), text(Duration::from_micros(59_999_010)));
         assert_eq!(text(Duration::MAX), "99999999H");
+        assert_eq!(text(Duration::from_nanos(u64::MAX)), "5124095H");
+        assert_eq!(text(Duration::from_nanos(u64::MAX) + Duration::from_secs(3_600)), "5124096H");
         assert_eq!(text(Duration::ZERO), "0n");
     }
 

@@ -29,6 +29,25 @@ struct ByCode {
     call_duration: Histogram,
 }
 
+/// How an attempt went.
+pub(crate) struct AttemptEnd {
+    pub(crate) took: Duration,
+    pub(crate) sent: usize,
+    pub(crate) received: usize,
+}
+
+/// How a call went, beside its code.
+#[derive(Default)]
+pub(crate) struct CallEnd {
+    pub(crate) took: Duration,
+    /// The last attempt, if it ends with the call.
+    pub(crate) attempt: Option<AttemptEnd>,
+    pub(crate) retries: u32,
+    pub(crate) transparent: u32,
+    /// How long it waited between attempts.
+    pub(crate) waited: Duration,
+}
+
 /// A recorder is other people's code; its panic shall not cost a call its answer.
 fn guarded(record: impl FnOnce()) {
     let _ = caught(record);
@@ -53,25 +72,24 @@ impl MethodMetrics {
         guarded(|| self.attempts_started.increment(1));
     }
 
-    pub(crate) fn attempt_ended(&self, code: Code, took: Duration, sent: usize, received: usize) {
-        guarded(|| {
-            let metrics = self.of(code);
-            metrics.attempt_duration.record(took.as_secs_f64());
-            metrics.sent.record(sent as f64);
-            metrics.received.record(received as f64);
-        });
+    pub(crate) fn attempt_ended(&self, code: Code, ended: AttemptEnd) {
+        guarded(|| self.of(code).attempt_ended(&ended));
     }
 
     /// Zeroes are not recorded (gRPC A96).
-    pub(crate) fn call_ended(&self, code: Code, took: Duration, retries: u32, transparent: u32, waited: Duration) {
+    pub(crate) fn call_ended(&self, code: Code, ended: CallEnd) {
         guarded(|| {
-            self.of(code).call_duration.record(took.as_secs_f64());
-            if retries > 0 {
-                self.retries.record(f64::from(retries));
-                self.retry_delay.record(waited.as_secs_f64());
+            let metrics = self.of(code);
+            if let Some(attempt) = &ended.attempt {
+                metrics.attempt_ended(attempt);
             }
-            if transparent > 0 {
-                self.transparent_retries.record(f64::from(transparent));
+            metrics.call_duration.record(ended.took.as_secs_f64());
+            if ended.retries > 0 {
+                self.retries.record(f64::from(ended.retries));
+                self.retry_delay.record(ended.waited.as_secs_f64());
+            }
+            if ended.transparent > 0 {
+                self.transparent_retries.record(f64::from(ended.transparent));
             }
         });
     }
@@ -90,5 +108,13 @@ impl MethodMetrics {
                 call_duration: histogram!("grpc.client.call.duration", &labels),
             }
         })
+    }
+}
+
+impl ByCode {
+    fn attempt_ended(&self, ended: &AttemptEnd) {
+        self.attempt_duration.record(ended.took.as_secs_f64());
+        self.sent.record(ended.sent as f64);
+        self.received.record(ended.received as f64);
     }
 }

@@ -12,7 +12,7 @@ mod metrics;
 mod picture;
 mod stream;
 
-pub(crate) use calls::MethodMetrics;
+pub(crate) use calls::{AttemptEnd, CallEnd, MethodMetrics};
 pub use lines::EventLines;
 pub use stream::{EventItem, EventStream};
 

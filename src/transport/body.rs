@@ -2,10 +2,11 @@
 
 use super::{
     chunks::Chunks,
+    clean::clean,
     exchange::{classify_now, no_status},
+    fields::Fields,
     framing::Framing,
     link::Permit,
-    status,
 };
 use crate::model::{Failure, Phase};
 use bytes::Bytes;
@@ -14,7 +15,7 @@ use http::HeaderMap;
 use http_body::Frame;
 use std::task::{Context, Poll, ready};
 
-/// The body of an answer.
+/// The body of an answer. Its trailers are clean (see [`clean`]).
 pub(crate) enum ResponseBody {
     /// Everything is here, the trailers included.
     Whole {
@@ -142,13 +143,15 @@ impl Live {
             }
         }
         match ready!(self.stream.poll_trailers(cx)) {
-            Ok(Some(trailers)) if self.framing.breaks_off() && status::is_ok(&trailers) => {
-                Poll::Ready(Some(Err(self.finish(Failure::breaks_off()))))
-            }
-            Ok(Some(trailers)) => {
-                if let Some(failure) = self.above_limit(&trailers) {
+            Ok(Some(mut trailers)) => {
+                let fields = Fields::of(&trailers);
+                if self.framing.breaks_off() && fields.say_ok(&trailers) {
+                    return Poll::Ready(Some(Err(self.finish(Failure::breaks_off()))));
+                }
+                if let Some(failure) = self.above_limit(fields, &trailers) {
                     return Poll::Ready(Some(Err(self.finish(failure))));
                 }
+                clean(&mut trailers);
                 self.done = true;
                 self.permit = None;
                 Poll::Ready(Some(Ok(Frame::trailers(trailers))))
@@ -180,8 +183,8 @@ impl Live {
     }
 
     /// What trailers that are too large come to.
-    fn above_limit(&self, trailers: &HeaderMap) -> Option<Failure> {
-        self.permit.as_ref()?.link().headers.check_trailers(trailers).err()
+    fn above_limit(&self, fields: Fields, trailers: &HeaderMap) -> Option<Failure> {
+        self.permit.as_ref()?.link().headers.check_trailers(fields, trailers).err()
     }
 
     fn failed(&mut self, error: &h2::Error, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {

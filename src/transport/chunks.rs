@@ -13,11 +13,18 @@ const SMALL: usize = 4 << 10;
 /// Copies are gathered in blocks of this size.
 const BLOCK: usize = 16 << 10;
 
-/// Data frames in order.
+/// Data frames in order. What follows the first is kept apart: as a rule there is nothing, and an
+/// answer that is handed on is small.
 #[derive(Debug, Default)]
 pub(crate) struct Chunks {
     first: Option<Bytes>,
-    rest: VecDeque<Bytes>,
+    rest: Option<Box<Rest>>,
+}
+
+/// The frames behind the first.
+#[derive(Debug, Default)]
+struct Rest {
+    ended: VecDeque<Bytes>,
     /// Copies of the last frames, which were small.
     block: BytesMut,
 }
@@ -26,26 +33,13 @@ impl Chunks {
     pub(super) fn push(&mut self, chunk: Bytes) {
         if self.is_empty() {
             self.first = Some(chunk);
-        } else if chunk.len() < SMALL {
-            if self.block.len() + chunk.len() > BLOCK {
-                self.end_block();
-            }
-            self.block.extend_from_slice(&chunk);
         } else {
-            self.end_block();
-            self.rest.push_back(chunk);
-        }
-    }
-
-    fn end_block(&mut self) {
-        if !self.block.is_empty() {
-            self.rest.push_back(self.block.split().freeze());
+            self.rest.get_or_insert_default().push(chunk);
         }
     }
 
     pub(super) fn pop(&mut self) -> Option<Bytes> {
-        let chunk = self.first.take().or_else(|| self.rest.pop_front());
-        chunk.or_else(|| (!self.block.is_empty()).then(|| std::mem::take(&mut self.block).freeze()))
+        self.first.take().or_else(|| self.rest.as_mut()?.pop())
     }
 
     /// All of it in one piece; not copied where it is one.
@@ -61,17 +55,52 @@ impl Chunks {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.first.is_none() && self.rest.is_empty() && self.block.is_empty()
+        self.first.is_none() && self.rest.as_ref().is_none_or(|rest| rest.is_empty())
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &[u8]> {
-        let whole = self.first.iter().chain(&self.rest).map(|chunk| &chunk[..]);
-        whole.chain((!self.block.is_empty()).then_some(&self.block[..]))
+        let first = self.first.iter().map(|chunk| &chunk[..]);
+        first.chain(self.rest.iter().flat_map(|rest| rest.iter()))
     }
 
     /// How many bytes they hold.
     pub(super) fn size(&self) -> usize {
         self.iter().map(<[u8]>::len).sum()
+    }
+}
+
+impl Rest {
+    fn push(&mut self, chunk: Bytes) {
+        if chunk.len() < SMALL {
+            if self.block.len() + chunk.len() > BLOCK {
+                self.end_block();
+            }
+            self.block.extend_from_slice(&chunk);
+        } else {
+            self.end_block();
+            self.ended.push_back(chunk);
+        }
+    }
+
+    fn end_block(&mut self) {
+        if !self.block.is_empty() {
+            self.ended.push_back(self.block.split().freeze());
+        }
+    }
+
+    fn pop(&mut self) -> Option<Bytes> {
+        let block = &mut self.block;
+        let last = || (!block.is_empty()).then(|| std::mem::take(block).freeze());
+        self.ended.pop_front().or_else(last)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.ended.is_empty() && self.block.is_empty()
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let block = (!self.block.is_empty()).then_some(&self.block[..]);
+        self.ended.iter().map(|chunk| &chunk[..]).chain(block)
     }
 }
 

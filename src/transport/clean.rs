@@ -13,7 +13,7 @@ const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
 /// Takes out details that cannot be read, and mends a message or a code that cannot. Everything
 /// else is passed on unchanged.
-pub(crate) fn clean(headers: &mut HeaderMap) {
+pub(super) fn clean(headers: &mut HeaderMap) {
     if is_clean(headers) {
         return;
     }

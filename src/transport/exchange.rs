@@ -4,6 +4,8 @@ use super::{
     answer::Answer,
     body::ResponseBody,
     chunks::Chunks,
+    clean::clean,
+    fields::{Fields, is_grpc},
     framing::{Framing, PREFIX},
     link::{Link, OpenStream, Permit},
     pushback, status,
@@ -14,7 +16,7 @@ use crate::{
 };
 use bytes::Bytes;
 use h2::RecvStream;
-use http::{HeaderMap, HeaderValue};
+use http::HeaderMap;
 use std::{
     future::poll_fn,
     sync::Arc,
@@ -139,14 +141,15 @@ pub(crate) async fn read_unary(
             return Ok(pass_on(head, data, framing, body, permit));
         }
     }
-    let trailers = match poll_fn(|cx| body.poll_trailers(cx)).await {
+    let mut trailers = match poll_fn(|cx| body.poll_trailers(cx)).await {
         Ok(trailers) => trailers.unwrap_or_default(),
         Err(error) => return Err(classify_late(&error, permit.link()).await),
     };
-    let fits = permit.link().headers.check_trailers(&trailers);
+    let fields = Fields::of(&trailers);
+    let fits = permit.link().headers.check_trailers(fields, &trailers);
     permit.link().take_back(body);
     fits.map_err(|failure| Box::new(failure.into()))?;
-    if !status::is_ok(&trailers) {
+    if !fields.say_ok(&trailers) {
         return Err(match status::from_headers(&trailers) {
             Some(status) => AttemptFailure::from_peer(status, &trailers),
             None => no_status(),
@@ -154,6 +157,9 @@ pub(crate) async fn read_unary(
     }
     if framing.breaks_off() {
         return Err(Box::new(Failure::breaks_off().into()));
+    }
+    if !fields.are_clean() {
+        clean(&mut trailers);
     }
     Ok(http::Response::from_parts(head, ResponseBody::whole(data, trailers)))
 }
@@ -189,7 +195,7 @@ pub(crate) async fn read_head(answer: Answer, mut permit: Permit) -> Outcome {
 }
 
 /// Whether the head is all there is: a trailers-only OK, an answer that is not gRPC, or a head
-/// above a limit.
+/// above a limit. A head that is handed on is clean.
 ///
 /// A status counts here only where the head is the answer's end. In any other head it is left out:
 /// the call's status is what its trailers say. One that cannot be read does not hide an HTTP error.
@@ -198,16 +204,20 @@ fn head_ends(
     body: &RecvStream,
     permit: &mut Permit,
 ) -> Result<Option<ResponseBody>, Box<AttemptFailure>> {
-    permit.take_head(&head.headers).map_err(|failure| Box::new(failure.into()))?;
+    let fields = Fields::of(&head.headers);
+    permit.take_head(fields, &head.headers).map_err(|failure| Box::new(failure.into()))?;
     let http = head.status.as_u16();
-    if status::is_in(&head.headers) {
+    if fields.have_status(&head.headers) {
         if !body.is_end_stream() {
             status::leave_out(&mut head.headers);
         } else if (http == 200 || status::is_readable(&head.headers))
             && let Some(status) = status::from_headers(&head.headers)
         {
             return match status.code() {
-                tonic::Code::Ok => Ok(Some(ResponseBody::whole(Chunks::default(), HeaderMap::new()))),
+                tonic::Code::Ok => {
+                    clean(&mut head.headers);
+                    Ok(Some(ResponseBody::whole(Chunks::default(), HeaderMap::new())))
+                }
                 _ => Err(AttemptFailure::from_peer(status, &head.headers)),
             };
         }
@@ -217,11 +227,15 @@ fn head_ends(
         let pushback = pushback::of_http(&head.headers);
         return Err(Box::new(AttemptFailure { pushback, ..Failure::http(http, text).into() }));
     }
-    let content_type = head.headers.get(http::header::CONTENT_TYPE).map(HeaderValue::as_bytes);
-    if let Some(kind) = content_type.filter(|kind| !kind.starts_with(b"application/grpc")) {
-        let kind = String::from_utf8_lossy(kind);
+    if fields.has_other_type
+        && let Some(kind) = head.headers.get(http::header::CONTENT_TYPE).filter(|kind| !is_grpc(kind))
+    {
+        let kind = String::from_utf8_lossy(kind.as_bytes());
         let text = format!("the peer answered with content-type \"{}\", which is not gRPC", printable(&kind));
         return Err(Box::new(Failure::http(http, text).into()));
+    }
+    if !fields.are_clean() {
+        clean(&mut head.headers);
     }
     Ok(None)
 }

@@ -5,6 +5,7 @@
 //! it. So h2's is set far above ours, and ours is checked here, when the headers have come.
 
 use super::{
+    fields::{FIELD, Fields},
     link::{Link, Permit},
     status,
 };
@@ -25,9 +26,6 @@ const SMALL: usize = 1 << 10;
 /// counts for.
 const STATUS_FIELD: usize = 7 + 3 + FIELD;
 
-/// What every field counts for, beside its name and value (RFC 9113, section 6.5.2).
-const FIELD: usize = 32;
-
 /// The limits of one link, and what is held of them.
 #[derive(Debug)]
 pub(super) struct HeaderLimits {
@@ -42,8 +40,8 @@ impl HeaderLimits {
     }
 
     /// Takes a head in; how much of it to give back with `release` when its call ends.
-    pub(super) fn take_head(&self, head: &HeaderMap) -> Result<usize, Failure> {
-        let size = STATUS_FIELD + size_of(head);
+    pub(super) fn take_head(&self, fields: Fields, head: &HeaderMap) -> Result<usize, Failure> {
+        let size = STATUS_FIELD + fields.size;
         self.check("headers", size, head)?;
         if size < SMALL {
             return Ok(0);
@@ -63,8 +61,8 @@ impl HeaderLimits {
     }
 
     /// Trailers end their call, so that they are not held.
-    pub(super) fn check_trailers(&self, trailers: &HeaderMap) -> Result<(), Failure> {
-        self.check("trailers", size_of(trailers), trailers)
+    pub(super) fn check_trailers(&self, fields: Fields, trailers: &HeaderMap) -> Result<(), Failure> {
+        self.check("trailers", fields.size, trailers)
     }
 
     fn check(&self, what: &str, size: usize, headers: &HeaderMap) -> Result<(), Failure> {
@@ -86,8 +84,8 @@ impl Link {
 
 impl Permit {
     /// Takes in the head of this stream's answer.
-    pub(super) fn take_head(&mut self, head: &HeaderMap) -> Result<(), Failure> {
-        self.head = self.link().headers.take_head(head)?;
+    pub(super) fn take_head(&mut self, fields: Fields, head: &HeaderMap) -> Result<(), Failure> {
+        self.head = self.link().headers.take_head(fields, head)?;
         Ok(())
     }
 }
@@ -101,7 +99,7 @@ pub(super) fn size_of_request(head: &http::Request<()>) -> usize {
     let path = uri.path_and_query().map_or(0, |path| path.as_str().len());
     let first = [":method".len() + "POST".len(), ":scheme".len(), ":authority".len(), ":path".len()];
     let first = first.iter().sum::<usize>() + scheme + authority + path + first.len() * FIELD;
-    first + size_of(head.headers())
+    first + Fields::of(head.headers()).size
 }
 
 /// What gRPC's own fields come to at most, beside the URI: method, type, agent, timeout, attempts.
@@ -114,17 +112,16 @@ pub(crate) fn bound_without_metadata(uri: &http::Uri) -> usize {
     OWN_FIELDS + authority + path
 }
 
-/// The size of a list of fields, as HTTP/2 counts it.
-fn size_of(headers: &HeaderMap) -> usize {
-    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD).sum()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::model::Cause;
     use http::HeaderValue;
     use tonic::Code;
+
+    fn take_head(limits: &HeaderLimits, head: &HeaderMap) -> Result<usize, Failure> {
+        limits.take_head(Fields::of(head), head)
+    }
 
     fn head(bytes: usize) -> HeaderMap {
         let long = HeaderValue::try_from("x".repeat(bytes)).expect("a value");
@@ -135,8 +132,8 @@ mod tests {
     fn a_head_is_measured_as_http2_does_and_one_byte_too_many_is_too_large() {
         let limits = HeaderLimits::new(1_000);
         let fits = 1_000 - STATUS_FIELD - FIELD - "x-long".len();
-        assert_eq!(limits.take_head(&head(fits)).ok(), Some(0), "a small head is not counted");
-        let failure = limits.take_head(&head(fits + 1)).expect_err("one byte too many");
+        assert_eq!(take_head(&limits, &head(fits)).ok(), Some(0), "a small head is not counted");
+        let failure = take_head(&limits, &head(fits + 1)).expect_err("one byte too many");
         assert_eq!(failure.code, Code::ResourceExhausted);
         let Cause::TooLarge(words) = failure.cause else { panic!("too large") };
         assert!(words.contains("1001") && words.contains("1000"), "{words}");
@@ -147,7 +144,7 @@ mod tests {
     fn the_status_of_trailers_that_are_too_large_is_named() {
         let mut trailers = head(2_000);
         trailers.insert("grpc-status", HeaderValue::from_static("5"));
-        let failure = HeaderLimits::new(1_000).check_trailers(&trailers).expect_err("too large");
+        let failure = HeaderLimits::new(1_000).check_trailers(Fields::of(&trailers), &trailers).expect_err("too large");
         assert!(failure.to_string().contains("NOT_FOUND"), "{failure}");
     }
 
@@ -156,7 +153,7 @@ mod tests {
         let limits = HeaderLimits::new(1 << 20);
         let mut open = Vec::new();
         let failure = loop {
-            match limits.take_head(&head(1_000_000)) {
+            match take_head(&limits, &head(1_000_000)) {
                 Ok(size) => open.push(size),
                 Err(failure) => break failure,
             }
@@ -164,6 +161,6 @@ mod tests {
         assert_eq!(open.len(), OPEN_HEADS / 1_000_000);
         assert!(matches!(failure.cause, Cause::TooLarge(_)), "{failure:?}");
         open.drain(..).for_each(|size| limits.release(size));
-        assert!(limits.take_head(&head(1_000_000)).is_ok());
+        assert!(take_head(&limits, &head(1_000_000)).is_ok());
     }
 }

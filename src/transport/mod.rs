@@ -13,6 +13,7 @@ mod dial;
 mod driver;
 mod exchange;
 mod eyeballs;
+mod fields;
 mod framing;
 mod greeted;
 mod greeting;
@@ -33,7 +34,6 @@ mod trail;
 mod watcher;
 
 pub(crate) use body::ResponseBody;
-pub(crate) use clean::clean;
 pub use connector::{BoxedIo, Candidate, Connector, Io, Target, TcpConnector};
 pub(crate) use dial::{Dial, Dialled, FailedDial, dial_panicked};
 pub(crate) use driver::LinkNote;

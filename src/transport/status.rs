@@ -29,11 +29,6 @@ pub(super) fn leave_out(head: &mut HeaderMap) {
     head.remove("grpc-status-details-bin");
 }
 
-/// Whether there is a `grpc-status`.
-pub(super) fn is_in(headers: &HeaderMap) -> bool {
-    headers.contains_key(STATUS)
-}
-
 /// Whether there is a `grpc-status` that says which code it is.
 pub(super) fn is_readable(headers: &HeaderMap) -> bool {
     code::read(headers).is_some()
@@ -55,11 +50,6 @@ pub(super) fn says_too_large(status: &Status) -> bool {
 /// The status that a failure of this side, or of the protocol, surfaces with.
 pub(crate) fn of(failure: &Failure) -> Status {
     Status::new(failure.code, failure.to_string())
-}
-
-/// Whether the headers say OK: the hot path, without building a status.
-pub(crate) fn is_ok(headers: &HeaderMap) -> bool {
-    code::read(headers) == Some(Code::Ok)
 }
 
 #[cfg(test)]
@@ -87,6 +77,5 @@ mod tests {
         assert_eq!((status.code(), status.message()), (Code::Unavailable, "a b"));
         assert_eq!(status.metadata().get("x-why").expect("kept"), "because");
         assert!(from_headers(&HeaderMap::new()).is_none());
-        assert!(is_ok(&headers(&[("grpc-status", "0")])) && !is_ok(&HeaderMap::new()));
     }
 }
