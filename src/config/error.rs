@@ -5,9 +5,9 @@ use std::fmt::{self, Write as _};
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    pub(super) place: String,
-    pub(super) key: Option<String>,
-    pub(super) text: String,
+    pub(crate) place: String,
+    pub(crate) key: Option<String>,
+    pub(crate) text: String,
 }
 
 /// Everything that is wrong with a configuration; at least one [`Problem`].
@@ -44,8 +44,14 @@ impl fmt::Display for Problem {
 
 impl ConfigError {
     /// An error, if there are problems.
-    pub(super) fn check(problems: Vec<Problem>) -> Result<(), Self> {
+    pub(crate) fn check(problems: Vec<Problem>) -> Result<(), Self> {
         if problems.is_empty() { Ok(()) } else { Err(Self { problems }) }
+    }
+
+    /// One problem, of a file that cannot be read at all.
+    #[cfg(feature = "auth-file")]
+    pub(crate) fn of(problem: Problem) -> Self {
+        Self { problems: vec![problem] }
     }
 
     /// All problems that were found, in the order of the sources and of the keys.

@@ -27,7 +27,7 @@ pub(super) fn open(path: &Path) -> Result<File, Problem> {
 
 /// Adds everything that `file` says.
 pub(super) fn add(layers: &mut Layers, file: File) {
-    match file.parse() {
+    match file.parse("grpc") {
         Ok(root) => Section { layers, file: Arc::new(file) }.root(root),
         Err((place, text)) => layers.problem(place, None, text),
     }

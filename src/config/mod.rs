@@ -16,6 +16,7 @@ mod method;
 mod reference;
 mod scope;
 mod settings;
+pub(crate) mod small_file;
 mod suggest;
 mod target;
 mod tls;
@@ -27,7 +28,11 @@ pub use builder::ConfigBuilder;
 pub use error::{ConfigError, Problem};
 pub use method::{MethodOptions, MethodRule};
 pub use settings::{Config, Keepalive, Queue, Reconnect};
+#[cfg(feature = "auth-file")]
+pub(crate) use suggest::did_you_mean;
 pub use target::Endpoint;
 pub use tls::{Roots, Tls};
 #[cfg(feature = "agent-queue")]
 pub(crate) use value::Value;
+#[cfg(feature = "auth-file")]
+pub(crate) use yaml::File as YamlFile;
