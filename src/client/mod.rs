@@ -7,6 +7,7 @@ mod incarnations;
 mod mailbox;
 mod request;
 mod supervisor;
+mod token_file;
 
 pub use channel::{DescriptorError, SupervisedChannel};
 pub use mailbox::Mailbox;

@@ -146,6 +146,13 @@ keys! {
         /// `tls.ca` as well. `none` means `file` where there is a `tls.ca`, else `platform`.
         "tls.roots" tls_roots(impl Into<String> as String) = "none", "`platform`, `webpki`, `file`, or `none`", "as other programs of the system";
     }
+    "Credentials" {
+        /// A file with a bearer token, which every attempt sends as `authorization`: a regular file
+        /// of at most 64 KiB, read again when it has changed, looked at once a second at most.
+        /// While it cannot be used the former token is. Needs TLS or a target on this machine;
+        /// `Builder::call_credentials` goes before it.
+        "credentials.token_file" credentials_token_file(impl Into<String> as String) = "none", "path, or `none`", "most servers ask for none";
+    }
     "Time limits" {
         /// The deadline of a whole unary call: queue, dials, attempts and waits together; `none`:
         /// no deadline. A call that states one (`CallOptions::timeout`, `grpc-timeout`) has its own

@@ -4,7 +4,10 @@
 use super::error::ConfigError;
 use super::{builder::ConfigBuilder, layers::Layers, method::MethodRule, target::Endpoint, tls::Tls};
 use crate::policy::{Backoff, Intensity, RetryPolicy, ThrottleRule};
-use std::time::Duration;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 /// How a channel behaves. Every key has a default; see [`ConfigBuilder`] for how to change them, and
 /// `docs/configuration.md` for all keys with their units and reasons.
@@ -21,6 +24,7 @@ use std::time::Duration;
 pub struct Config {
     pub(crate) endpoint: Endpoint,
     pub(crate) tls: Option<Tls>,
+    pub(crate) token_file: Option<PathBuf>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) attempt_timeout: Option<Duration>,
     pub(crate) connect_timeout: Duration,
@@ -133,6 +137,11 @@ impl Config {
     /// How links are encrypted; none: they are not, the default.
     pub fn tls(&self) -> Option<&Tls> {
         self.tls.as_ref()
+    }
+
+    /// The file with the bearer token that every attempt sends; none by default.
+    pub fn token_file(&self) -> Option<&Path> {
+        self.token_file.as_deref()
     }
 
     /// The time a whole unary call may take that states none of its own: queue, dials, attempts and
