@@ -31,6 +31,8 @@ mod store;
 mod terminal;
 #[cfg(unix)]
 mod tls;
+#[cfg(feature = "serve")]
+mod token;
 #[cfg(unix)]
 mod voice;
 
@@ -47,7 +49,7 @@ const EXIT_CODES: &str =
     "Exit codes: 0 it worked, 1 it failed, 2 wrong usage, 3 the configuration is not valid, 130 interrupted.";
 
 /// Keeps gRPC connections alive, and shows that it does. Log lines go to standard error, as
-/// RUST_LOG says; an agent's errors always do.
+/// RUST_LOG says; an agent's and a server's errors always do.
 #[derive(Debug, Parser)]
 #[command(name = "tonic-supervisor", version, after_help = EXIT_CODES, arg_required_else_help = true)]
 struct Arguments {
@@ -74,6 +76,10 @@ enum Command {
     #[cfg(all(unix, feature = "serve"))]
     #[command(after_help = EXIT_CODES)]
     Serve(serve::ServeArguments),
+    /// Make a token for an identity of `serve --auth`, and show it once.
+    #[cfg(feature = "serve")]
+    #[command(after_help = EXIT_CODES)]
+    Token(token::TokenArguments),
     /// Work through an agent's queue: one run of a command for each task.
     #[cfg(unix)]
     #[command(after_help = agent::HELP)]
@@ -95,13 +101,16 @@ enum Command {
 }
 
 impl Command {
-    /// What is logged to standard error; nothing if none. An agent says its errors even where
-    /// nobody asked for a log, and a keeper never does: its standard error is the command's.
+    /// What is logged to standard error; nothing if none. An agent and a server say their errors
+    /// even where nobody asked for a log, and a keeper never does: its standard error is the
+    /// command's.
     fn log(&self) -> Option<EnvFilter> {
         match self {
             #[cfg(unix)]
             Self::Keep(_) => None,
             _ if env::var_os("RUST_LOG").is_some() => Some(EnvFilter::from_default_env()),
+            #[cfg(all(unix, feature = "serve"))]
+            Self::Serve(_) => Some(EnvFilter::new("tonic_supervisor=error")),
             #[cfg(unix)]
             Self::Agent(_) => Some(EnvFilter::new("tonic_supervisor=error")),
             _ => None,
@@ -153,6 +162,8 @@ fn run(arguments: Arguments) -> Result<(), Trouble> {
         Command::Soak(soak) => demo::soak(&soak, arguments.json, arguments.config.as_deref()),
         #[cfg(all(unix, feature = "serve"))]
         Command::Serve(server) => serve::run(&server, arguments.config.as_deref(), arguments.json),
+        #[cfg(feature = "serve")]
+        Command::Token(token) => token::run(&token, arguments.json),
         #[cfg(unix)]
         Command::Agent(agent) => agent::run(agent, arguments.config.as_deref(), arguments.json),
         #[cfg(unix)]
@@ -171,6 +182,15 @@ fn run(arguments: Arguments) -> Result<(), Trouble> {
 }
 
 impl Trouble {
+    /// What happened, in words.
+    #[cfg(all(unix, feature = "serve"))]
+    fn text(&self) -> &str {
+        match self {
+            Self::Failed(text) | Self::Usage(text) | Self::Config(text) => text,
+            Self::Interrupted => "interrupted",
+        }
+    }
+
     /// For `map_err`: what was tried, and the error's own words.
     fn failed<E: std::fmt::Display>(what: &str) -> impl FnOnce(E) -> Self {
         move |error| Self::Failed(format!("{what}: {error}"))
