@@ -49,6 +49,7 @@
 //! | `test-util` | | the module `testing`: scripted servers, a fault proxy, networks in memory; and a switch for panics |
 //! | `ractor-cluster` | | for builds in which any crate turns on `ractor/cluster` |
 //! | `agent-queue-server` | | its server: the service, and a store in memory; `sqlite` and `postgres` add stores that last |
+//! | `auth-file` | | for that server: who may do what, from a YAML file |
 //! | `cli` | | what the command `tonic-supervisor` needs |
 //! | `serve` | | what `tonic-supervisor serve` needs |
 //!

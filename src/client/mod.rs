@@ -8,6 +8,7 @@ mod mailbox;
 mod not_ready;
 mod request;
 mod supervisor;
+mod token_file;
 
 pub use channel::{DescriptorError, SupervisedChannel};
 pub use mailbox::Mailbox;

@@ -4,7 +4,7 @@
 #[path = "retired_tests.rs"]
 mod retired_tests;
 
-use super::{channel::SupervisedChannel, mailbox::Mailbox, not_ready::NotReady};
+use super::{channel::SupervisedChannel, mailbox::Mailbox, not_ready::NotReady, token_file::TokenFile};
 #[cfg(feature = "test-util")]
 use crate::actor::Panics;
 use crate::{
@@ -202,8 +202,9 @@ impl Builder {
         self
     }
 
-    /// Adds what `credentials` give to the metadata of every attempt of every call. Needs TLS, or [`allow_plaintext`](Self::allow_plaintext):
-    /// without either, calls fail with UNAUTHENTICATED and the hook is never asked.
+    /// Adds what `credentials` give to the metadata of every attempt of every call. Needs TLS, or
+    /// [`allow_plaintext`](Self::allow_plaintext): without either, calls fail with UNAUTHENTICATED
+    /// and the hook is never asked. It goes before `credentials.token_file`.
     pub fn call_credentials(mut self, credentials: impl CallCredentials) -> Self {
         self.credentials = Some(Arc::new(credentials));
         self
@@ -245,12 +246,20 @@ impl Builder {
         for warning in self.config.warnings() {
             log_line!(warn, "{warning}");
         }
+        // Where a connector of the caller's goes is not known here.
+        let stays = self.connector.is_none() && self.config.endpoint().is_on_this_machine();
         let connector: Arc<dyn Connector> = match self.connector {
             Some(connector) => Arc::new(GuardedConnector(connector)),
             None => Arc::new(NetConnector::new(self.config.endpoint().clone())),
         };
-        let allow_plaintext = self.allow_plaintext;
-        let credentials = self.credentials.map(|hook| Credentials { hook, allow_plaintext });
+        let credentials = match (self.credentials, self.config.token_file()) {
+            (Some(hook), _) => Some(Credentials { hook, allow_plaintext: self.allow_plaintext }),
+            (None, Some(path)) => {
+                let hook = Arc::new(TokenFile::new(path));
+                Some(Credentials { hook, allow_plaintext: self.allow_plaintext || stays })
+            }
+            (None, None) => None,
+        };
         Arc::new(Core::new(self.config, connector, credentials, self.seed))
     }
 }

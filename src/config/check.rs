@@ -14,7 +14,7 @@ use super::{
     value::Value,
 };
 use crate::policy::{Backoff, Intensity, RetryLimit, RetryPolicy, ThrottleRule};
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 /// Checks everything that was said.
 pub(super) fn config(mut layers: Layers) -> Result<Config, ConfigError> {
@@ -23,11 +23,13 @@ pub(super) fn config(mut layers: Layers) -> Result<Config, ConfigError> {
     let mut scope = Scope::new(&layers, Vec::new(), &mut problems);
     let (retry, keepalive) = (retry(&mut scope), keepalive(&mut scope));
     let Target { endpoint, tls: scheme } = endpoint(&mut scope);
+    let tls = tls::read(&mut scope, scheme);
     let mut config = Config {
         retry,
         keepalive,
+        token_file: token_file(&mut scope, tls.is_some() || endpoint.is_on_this_machine()),
         endpoint,
-        tls: tls::read(&mut scope, scheme),
+        tls,
         timeout: scope.read("timeout"),
         attempt_timeout: scope.read("attempt_timeout"),
         connect_timeout: scope.read("connect_timeout"),
@@ -89,6 +91,20 @@ fn endpoint(scope: &mut Scope<'_>) -> Target {
         }
     }
     if scope.authority("host").max(scope.authority("port")) > said { parts } else { target }
+}
+
+/// The file with the token, which only goes where nobody on the way can read it.
+fn token_file(scope: &mut Scope<'_>, safe: bool) -> Option<PathBuf> {
+    let key = "credentials.token_file";
+    let file = scope.read_with(key, |value| match value.text() {
+        _ if value.is_none() => Ok(None),
+        Ok(text) if !text.is_empty() && !text.starts_with("aqt_") => Ok(Some(PathBuf::from(text))),
+        _ => Err("must be the path of a file, or `none`".into()),
+    });
+    if file.is_some() && !safe {
+        scope.refuse(key, "no token is sent over plaintext beyond this machine: configure TLS");
+    }
+    file
 }
 
 /// The rule for a pattern.
@@ -187,5 +203,34 @@ fn host_alone(value: &Value) -> Result<String, String> {
             Err("must be a name or an address; the port goes to grpc.port".into())
         }
         None => host::read(host),
+    }
+}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    #[test]
+    fn a_token_goes_over_tls_or_stays_on_this_machine() {
+        let config = |target: &str| Config::builder().credentials_token_file("/run/token").target(target).build();
+        for target in ["127.0.0.1:1", "localhost:1", "[::1]:1"] {
+            let config = config(target).expect("it stays here");
+            assert_eq!(config.token_file(), Some(Path::new("/run/token")), "{target}");
+        }
+        for target in ["queue.internal:1", "10.0.0.1:1", "http://queue.internal"] {
+            let refused = config(target).expect_err("plaintext").to_string();
+            let words = "grpc.credentials.token_file is \"/run/token\", but no token is sent over plaintext";
+            assert!(refused.contains(words) && refused.contains("configure TLS"), "{refused}");
+        }
+        #[cfg(feature = "tls-ring")]
+        assert!(config("https://queue.internal").is_ok());
+    }
+
+    #[test]
+    fn a_token_in_place_of_its_file_is_refused_and_not_repeated() {
+        let refused = Config::builder().credentials_token_file("aqt_secret").build().expect_err("no path");
+        let refused = refused.to_string();
+        let words = "grpc.credentials.token_file is a token, but must be the path of a file, or `none`";
+        assert!(refused.contains(words) && !refused.contains("secret"), "{refused}");
     }
 }

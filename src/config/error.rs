@@ -6,9 +6,9 @@ use std::fmt::{self, Write as _};
 /// One thing that is wrong.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Problem {
-    pub(super) place: Place,
-    pub(super) key: Option<String>,
-    pub(super) text: String,
+    pub(crate) place: Place,
+    pub(crate) key: Option<String>,
+    pub(crate) text: String,
 }
 
 /// Everything that is wrong with a configuration; at least one [`Problem`].
@@ -57,6 +57,12 @@ impl ConfigError {
     pub(crate) fn check(mut problems: Vec<Problem>) -> Result<(), Self> {
         problems.sort_by(|a, b| a.place.cmp(&b.place));
         if problems.is_empty() { Ok(()) } else { Err(Self { problems }) }
+    }
+
+    /// One problem, of a file that cannot be read at all.
+    #[cfg(feature = "auth-file")]
+    pub(crate) fn of(problem: Problem) -> Self {
+        Self { problems: vec![problem] }
     }
 
     /// All problems that were found, by their places: files from the top down, then variables,

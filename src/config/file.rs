@@ -34,7 +34,7 @@ pub(super) fn open(path: &Path) -> Result<File, Problem> {
 
 /// Adds everything that `file` says. If `whole`, it must have our section.
 pub(super) fn add(layers: &mut Layers, file: File, whole: bool) {
-    match file.parse() {
+    match file.parse("grpc") {
         Ok(root) => Section { layers, file: Arc::new(file) }.root(root, whole),
         Err((place, text)) => layers.problem(place, None, text),
     }

@@ -26,6 +26,7 @@ mod scope;
 mod settings;
 #[cfg(feature = "yaml")]
 mod slips;
+pub(crate) mod small_file;
 mod suggest;
 mod target;
 mod tls;
@@ -40,7 +41,11 @@ pub use error::{ConfigError, Problem};
 pub(crate) use keys::key_doc;
 pub use method::{MethodOptions, MethodRule};
 pub use settings::{Config, Keepalive, Queue, Reconnect};
+#[cfg(feature = "auth-file")]
+pub(crate) use suggest::did_you_mean;
 pub use target::Endpoint;
 pub use tls::{Roots, Tls};
 #[cfg(feature = "agent-queue")]
 pub(crate) use value::Value;
+#[cfg(feature = "auth-file")]
+pub(crate) use yaml::File as YamlFile;

@@ -7,7 +7,10 @@ use super::{
     tls::Tls,
 };
 use crate::policy::{Backoff, Intensity, RetryPolicy, ThrottleRule};
-use std::time::Duration;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 /// How a channel behaves. Every key has a default; see [`ConfigBuilder`] for how to change them, and
 /// `docs/configuration.md` for all keys with their units and reasons.
@@ -24,6 +27,7 @@ use std::time::Duration;
 pub struct Config {
     pub(crate) endpoint: Endpoint,
     pub(crate) tls: Option<Tls>,
+    pub(crate) token_file: Option<PathBuf>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) attempt_timeout: Option<Duration>,
     pub(crate) connect_timeout: Duration,
@@ -140,6 +144,11 @@ impl Config {
     /// How links are encrypted; none: they are not, the default.
     pub fn tls(&self) -> Option<&Tls> {
         self.tls.as_ref()
+    }
+
+    /// The file with the bearer token that every attempt sends; none by default.
+    pub fn token_file(&self) -> Option<&Path> {
+        self.token_file.as_deref()
     }
 
     /// When failed attempts are tried again, for methods without a rule of their own: the keys of

@@ -1,7 +1,7 @@
 //! "Did you mean": the nearest of the words that would have been right.
 
 /// The closing words of an error about `given`, empty when none of `words` is near.
-pub(super) fn did_you_mean<'a>(given: &str, words: impl IntoIterator<Item = &'a str>) -> String {
+pub(crate) fn did_you_mean<'a>(given: &str, words: impl IntoIterator<Item = &'a str>) -> String {
     nearest(given, words).map_or_else(String::new, |word| format!("; did you mean `{word}`?"))
 }
 

@@ -197,6 +197,21 @@ impl Endpoint {
         }
     }
 
+    /// Whether nothing sent there leaves this machine: a Unix socket, a loopback address,
+    /// `localhost`.
+    pub(crate) fn is_on_this_machine(&self) -> bool {
+        match self {
+            Self::Host { host, .. } => match host.parse::<IpAddr>() {
+                Ok(address) => address.is_loopback(),
+                // No resolver may take the name for anything else (RFC 6761).
+                Err(_) => host.strip_suffix('.').unwrap_or(host).eq_ignore_ascii_case("localhost"),
+            },
+            Self::Addresses(addresses) => addresses.iter().all(|one| one.ip().is_loopback()),
+            Self::Zoned(_) => false,
+            Self::Unix(_) | Self::UnixAbstract(_) => true,
+        }
+    }
+
     /// Whose name a server's certificate must have, unless told otherwise.
     #[cfg(feature = "tls")]
     pub(crate) fn server_name(&self) -> String {
@@ -344,6 +359,26 @@ mod tests {
             assert_eq!(endpoint.canonical(), canonical, "{text}");
             assert_eq!(parse(canonical).unwrap().endpoint, endpoint, "{text}");
         }
+    }
+
+    #[test]
+    fn what_stays_on_this_machine_is_known_by_its_name() {
+        for (text, stays) in [
+            ("localhost:1", true),
+            ("LocalHost.:1", true),
+            ("localhost.evil:1", false),
+            ("127.9.9.9:1", true),
+            ("[::1]:1", true),
+            ("0.0.0.0:1", false),
+            ("queue:1", false),
+            ("10.0.0.1:1", false),
+            ("ipv4:127.0.0.1:1,10.0.0.1:1", false),
+            ("ipv6:[::1]:1", true),
+            ("[fe80::1%eth0]:1", false),
+        ] {
+            assert_eq!(parse(text).unwrap().endpoint.is_on_this_machine(), stays, "{text}");
+        }
+        assert!(Endpoint::Unix("/run/q".into()).is_on_this_machine());
     }
 
     #[test]

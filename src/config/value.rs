@@ -207,6 +207,7 @@ impl fmt::Display for Value {
             Self::Integer(number) => write!(f, "{number}"),
             Self::Float(number) => write!(f, "{number:?}"),
             Self::Text(text) if text.contains("-----BEGIN") => f.write_str("the contents of a PEM file"),
+            Self::Text(text) if text.trim_start().starts_with("aqt_") => f.write_str("a token"),
             Self::Text(text) if text.chars().count() > 60 => {
                 write!(f, "{:?}...", text.chars().take(60).collect::<String>())
             }

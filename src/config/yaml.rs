@@ -1,7 +1,8 @@
 //! YAML: text to values, and the line and column of a key. The only file that knows the YAML crate.
 //!
-//! Below the top only the section `grpc` is read: the others belong to other programs. The crate tells locations only in
-//! its errors, so to find one the text is walked again and the walk fails on purpose where the key stands.
+//! Below the top only one section is read: the others belong to other programs. The crate tells
+//! locations only in its errors, so to find one the text is walked again and the walk fails on
+//! purpose where the key stands.
 
 use super::{place::Place, slips, value::Value};
 use serde::{
@@ -10,24 +11,22 @@ use serde::{
 };
 use std::fmt;
 
-/// The only section that is ours.
-const SECTION: &str = "grpc";
-
 /// A text and what to call it.
-#[derive(Debug)]
-pub(super) struct File {
-    pub(super) name: String,
-    pub(super) text: String,
+#[derive(Debug, Default)]
+pub(crate) struct File {
+    pub(crate) name: String,
+    pub(crate) text: String,
 }
 
 impl File {
-    /// The whole text, with the sections of others left out as empty; or what is wrong with it, and where.
-    pub(super) fn parse(&self) -> Result<Value, (Place, String)> {
+    /// The whole text, with all sections but this one left out as empty; or what is wrong with it,
+    /// and where.
+    pub(crate) fn parse(&self, section: &str) -> Result<Value, (Place, String)> {
         if is_bracket_bomb(&self.text) {
             let text = format!("has more than {MOST_BRACKETS} brackets open at once");
             return Err((self.at(None), text));
         }
-        let seed = Reader { depth: 0 };
+        let seed = Reader { section, depth: 0 };
         seed.deserialize(serde_yaml::Deserializer::from_str(&self.text)).map_err(|error| {
             let stopped = error.location().map(|at| (at.line(), at.column()));
             let text = error.to_string();
@@ -40,12 +39,13 @@ impl File {
     }
 
     /// This file, at a line and column.
-    pub(super) fn at(&self, at: Option<(usize, usize)>) -> Place {
+    pub(crate) fn at(&self, at: Option<(usize, usize)>) -> Place {
         Place::File { name: self.name.clone(), at }
     }
 
-    /// The line and column of the key that `steps` lead to, or of one `item` of its list.
-    pub(super) fn place(&self, steps: &[&str], item: Option<usize>) -> Place {
+    /// The line and column of the key that `steps` lead to, or of one `item` of its list. On the
+    /// way a step may be the number of an item.
+    pub(crate) fn place(&self, steps: &[&str], item: Option<usize>) -> Place {
         let found = Walk { steps, item }.deserialize(serde_yaml::Deserializer::from_str(&self.text));
         self.at(found.err().and_then(|error| error.location()).map(|at| (at.line(), at.column())))
     }
@@ -66,13 +66,20 @@ fn is_bracket_bomb(text: &str) -> bool {
     })
 }
 
-/// Reads any value; at the top, only our section.
+/// Reads any value; at the top, only one section.
 #[derive(Clone, Copy)]
-struct Reader {
+struct Reader<'a> {
+    section: &'a str,
     depth: usize,
 }
 
-impl<'de> DeserializeSeed<'de> for Reader {
+impl Reader<'_> {
+    fn below(self) -> Self {
+        Self { depth: self.depth + 1, ..self }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Reader<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
@@ -80,7 +87,7 @@ impl<'de> DeserializeSeed<'de> for Reader {
     }
 }
 
-impl<'de> Visitor<'de> for Reader {
+impl<'de> Visitor<'de> for Reader<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -126,7 +133,7 @@ impl<'de> Visitor<'de> for Reader {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
         let mut items = Vec::new();
-        while let Some(item) = list.next_element_seed(Reader { depth: self.depth + 1 })? {
+        while let Some(item) = list.next_element_seed(self.below())? {
             items.push(item);
         }
         Ok(Value::List(items))
@@ -135,11 +142,11 @@ impl<'de> Visitor<'de> for Reader {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
         let mut entries: Vec<(String, Value)> = Vec::new();
         while let Some(name) = map.next_key_seed(Name { refused: &|name| known(&entries, name) })? {
-            let value = if self.depth == 0 && name != SECTION {
+            let value = if self.depth == 0 && name != self.section {
                 map.next_value::<IgnoredAny>()?;
                 Value::Null
             } else {
-                map.next_value_seed(Reader { depth: self.depth + 1 })?
+                map.next_value_seed(self.below())?
             };
             entries.push((name, value));
         }
@@ -232,10 +239,14 @@ impl<'de> Visitor<'de> for Walk<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        for _ in 0..self.item.unwrap_or(0) {
+        let (number, below) = match self.steps.split_first() {
+            Some((step, rest)) => (step.parse().unwrap_or(0), Walk { steps: rest, item: self.item }),
+            None => (self.item.unwrap_or(0), Walk { steps: &[], item: None }),
+        };
+        for _ in 0..number {
             list.next_element::<IgnoredAny>()?;
         }
-        list.next_element_seed(Walk { steps: &[], item: None })?;
+        list.next_element_seed(below)?;
         Ok(())
     }
 }
@@ -260,18 +271,23 @@ mod tests {
         assert_eq!(file.place(&["grpc", "codes"], Some(1)).to_string(), "f:8:7");
         assert_eq!(file.place(&["grpc", "flow"], Some(1)).to_string(), "f:9:13");
         assert_eq!(file.place(&["grpc", "nowhere"], None).to_string(), "f");
+        let file = self::file("auth:\n  all:\n    - name: a\n    - name: b\n      may: [x, y]\n");
+        let place = |steps: &[&str], item| file.place(steps, item).to_string();
+        assert_eq!(place(&["auth", "all", "1"], None), "f:4:7");
+        assert_eq!(place(&["auth", "all", "1", "may"], None), "f:5:7");
+        assert_eq!(place(&["auth", "all", "1", "may"], Some(1)), "f:5:16");
     }
 
     #[test]
     fn a_key_that_stands_twice_is_an_error_where_it_stands_again() {
-        let (place, text) = file("grpc:\n  port: 1\n  port: 2\n").parse().unwrap_err();
+        let (place, text) = file("grpc:\n  port: 1\n  port: 2\n").parse("grpc").unwrap_err();
         assert_eq!(place.to_string(), "f:3:3");
         assert!(text.contains("`port` stands here a second time"), "{text}");
     }
 
     #[test]
     fn the_sections_of_others_may_hold_what_they_like() {
-        let value = file("web: {a: !tag [1, {b: 2}], a: 2}\ngrpc: {port: 1}\n").parse().unwrap();
+        let value = file("web: {a: !tag [1, {b: 2}], a: 2}\ngrpc: {port: 1}\n").parse("grpc").unwrap();
         let section = Value::Map(vec![("port".into(), Value::Integer(1))]);
         assert_eq!(value, Value::Map(vec![("web".into(), Value::Null), ("grpc".into(), section)]));
     }
@@ -279,7 +295,7 @@ mod tests {
     #[test]
     fn what_is_no_yaml_is_an_error_with_a_place() {
         for text in ["grpc: [", "grpc:\n\tport: 1", "@", "grpc: *x", "a: 1\n---\nb: 2", "grpc: !x 1", "? {a: 1}\n: 2"] {
-            let (place, message) = file(text).parse().unwrap_err();
+            let (place, message) = file(text).parse("grpc").unwrap_err();
             assert!(place.to_string().starts_with('f') && !message.is_empty(), "{text:?} {place} {message}");
         }
     }

@@ -23,12 +23,18 @@ COMPLETED, FAILED, CANCELLED = pb.TASK_STATUS_COMPLETED, pb.TASK_STATUS_FAILED, 
 
 
 class Server:
-    """`tonic-supervisor serve` with a SQLite file of its own."""
+    """`tonic-supervisor serve` with a SQLite file of its own, and the file of `--auth` if its text is given."""
 
-    def __init__(self):
+    def __init__(self, auth=None):
         self.folder = tempfile.TemporaryDirectory()
         store = f"sqlite:{self.folder.name}/queue.db"
         arguments = [os.environ["QUEUE_COMMAND"], "--json", "serve", "--addr", "127.0.0.1:0", "--store", store]
+        if auth:
+            file = os.path.join(self.folder.name, "auth.yaml")
+            with open(file, "w") as out:
+                out.write(auth)
+            os.chmod(file, 0o600)
+            arguments += ["--auth", file]
         self.process = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
         self.address = json.loads(self.process.stdout.readline())["address"]
 
@@ -57,6 +63,18 @@ class Recorder(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientIntercept
     intercept_unary_stream = intercept_unary_unary
 
 
+class Signer(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor):
+    """Sends a token with each call. grpcio's own call credentials do not go over plaintext, not even on one machine."""
+
+    def __init__(self, token):
+        self.metadata = ("authorization", f"Bearer {token}")
+
+    def intercept_unary_unary(self, call, details, request):
+        return call(details._replace(metadata=[*(details.metadata or []), self.metadata]), request)
+
+    intercept_unary_stream = intercept_unary_unary
+
+
 def name():
     return str(uuid.uuid4())
 
@@ -69,14 +87,18 @@ def new_task(payload="{}", **fields):
 class Grpcio(unittest.TestCase):
     """grpcio's generated client. The last test, by the alphabet, sees that every operation was used."""
 
+    # What `--auth` says, and the token to send.
+    auth, token = None, None
+
     @classmethod
     def setUpClass(cls):
-        cls.server = Server()
+        cls.server = Server(cls.auth)
         cls.addClassCleanup(cls.server.close)
-        channel = grpc.insecure_channel(cls.server.address)
-        cls.addClassCleanup(channel.close)
+        cls.channel = grpc.insecure_channel(cls.server.address)
+        cls.addClassCleanup(cls.channel.close)
         cls.recorder = Recorder()
-        cls.queue = stubs.AgentQueueStub(grpc.intercept_channel(channel, cls.recorder))
+        signer = [Signer(cls.token)] if cls.token else []
+        cls.queue = stubs.AgentQueueStub(grpc.intercept_channel(cls.channel, cls.recorder, *signer))
 
     def setUp(self):
         self.agent = f"agent-{name()}"
@@ -239,6 +261,30 @@ class Grpcio(unittest.TestCase):
 
     def test_zz_every_operation_of_the_service_was_used(self):
         self.assertEqual(sorted(self.recorder.called), METHODS)
+
+
+class GrpcioWithAToken(Grpcio):
+    """The same once more, with a token whose grants are for queues of these names."""
+
+    @classmethod
+    def setUpClass(cls):
+        made = subprocess.run([os.environ["QUEUE_COMMAND"], "token", "py"], capture_output=True, text=True, check=True)
+        cls.token, _, lines = made.stdout.partition("\n")
+        grants = '{ queues: "agent-*", may: [submit, work, look, cancel, delete] }'
+        cls.auth = f"{lines.rstrip()}\n      grants: [{grants}]\n"
+        super().setUpClass()
+
+    def test_another_queue_is_refused_whether_it_exists_or_not(self):
+        another = pb.CreateQueueRequest(agent_id="another")
+        self.refused(grpc.StatusCode.PERMISSION_DENIED, '"py" may not', self.queue.CreateQueue, another)
+        watch = self.queue.WatchQueue(pb.WatchQueueRequest(agent_id="another"))
+        self.refused(grpc.StatusCode.PERMISSION_DENIED, '"py" may not', next, watch)
+
+    def test_without_the_token_nothing_is_answered(self):
+        health = pb.HealthCheckRequest()
+        for signer in [[], [Signer("aqt_wrong")]]:
+            queue = stubs.AgentQueueStub(grpc.intercept_channel(self.channel, *signer))
+            self.refused(grpc.StatusCode.UNAUTHENTICATED, "", queue.HealthCheck, health)
 
 
 class Drain(unittest.TestCase):

@@ -5,6 +5,7 @@
 // Helpers of tests may unwrap, and a test over real sockets may look at the real clock.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
+mod auth;
 #[allow(dead_code, reason = "shared with the other suites")]
 #[path = "../it/tls/certificates.rs"]
 mod certificates;

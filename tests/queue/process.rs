@@ -2,9 +2,10 @@
 
 use serde_json::Value;
 use std::{
+    fs::File,
     io::{BufRead as _, BufReader},
     net::{Ipv4Addr, SocketAddr},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, ChildStderr, Command, ExitStatus, Stdio},
 };
 use tokio::net::TcpSocket;
 
@@ -40,13 +41,34 @@ impl Serve {
         Self::start_by(None, store, more)
     }
 
+    /// The same, and what it says on its standard error.
+    pub(crate) fn start_heard(store: &str, more: &[&str]) -> (Self, BufReader<ChildStderr>) {
+        let mut server = Self::begin(None, store, more, |command| {
+            command.stderr(Stdio::piped());
+        });
+        let errors = server.process.stderr.take().expect("piped");
+        (server, BufReader::new(errors))
+    }
+
+    /// The same, where everything is logged to a file.
+    pub(crate) fn start_logging(store: &str, more: &[&str], log: File) -> Self {
+        Self::begin(None, store, more, |command| {
+            command.env("RUST_LOG", "trace").stderr(log);
+        })
+    }
+
     fn start_by(files: Option<u32>, store: &str, more: &[&str]) -> Self {
+        Self::begin(files, store, more, |_| {})
+    }
+
+    fn begin(files: Option<u32>, store: &str, more: &[&str], set_up: impl FnOnce(&mut Command)) -> Self {
         let port = TcpSocket::new_v4().expect("a socket");
         port.set_reuseaddr(true).expect("an option");
         port.bind((Ipv4Addr::LOCALHOST, 0).into()).expect("a port");
         let address = port.local_addr().expect("bound");
         let more = more.iter().map(|argument| argument.to_string()).collect::<Vec<_>>();
-        Self { process: spawn(files, store, &more, address), store: store.into(), more, address, _port: port }
+        let process = spawn(files, store, &more, address, set_up);
+        Self { process, store: store.into(), more, address, _port: port }
     }
 
     /// The same, in a process that may open so many files.
@@ -68,12 +90,21 @@ impl Serve {
 
     /// The same again, on the same port; returns when it serves.
     pub(crate) fn restart(&mut self) {
-        self.process = spawn(None, &self.store, &self.more, self.address);
+        self.process = spawn(None, &self.store, &self.more, self.address, |_| {});
     }
 
     /// SIGTERM.
     pub(crate) fn terminate(&self) {
-        let told = Command::new("kill").args(["-TERM", &self.process.id().to_string()]).status();
+        self.signal("-TERM");
+    }
+
+    /// SIGHUP.
+    pub(crate) fn hang_up(&self) {
+        self.signal("-HUP");
+    }
+
+    fn signal(&self, name: &str) {
+        let told = Command::new("kill").args([name, &self.process.id().to_string()]).status();
         assert!(told.expect("kill").success());
     }
 
@@ -85,13 +116,20 @@ impl Serve {
 }
 
 /// The store is told by the environment: it may hold a password, and everybody can read a command line.
-fn spawn(files: Option<u32>, store: &str, more: &[String], address: SocketAddr) -> Child {
+fn spawn(
+    files: Option<u32>,
+    store: &str,
+    more: &[String],
+    address: SocketAddr,
+    set_up: impl FnOnce(&mut Command),
+) -> Child {
     let address_text = address.to_string();
     let arguments = ["serve", "--json", "--addr", &address_text];
     let mut command = match files {
         None => command(&arguments),
         Some(files) => limited(files, &arguments),
     };
+    set_up(&mut command);
     let mut process =
         command.args(more).env("AGENT_QUEUE_STORE", store).stdout(Stdio::piped()).spawn().expect("it starts");
     let mut line = String::new();

@@ -49,11 +49,13 @@ pub struct Budget {
     kind: &'static str,
 }
 
-/// A connection's own budget. A transport puts it into the extensions of the connection's requests.
+/// A connection: its own budget, and what its client's certificate says. A transport puts it into
+/// the extensions of the connection's requests.
 #[derive(Clone, Debug)]
 pub struct Caller {
     answers: Arc<Semaphore>,
     requests: Arc<Semaphore>,
+    names: Arc<[String]>,
 }
 
 /// An answer's part of the budget.
@@ -74,7 +76,7 @@ impl Budget {
     /// The budget of a new connection.
     pub fn caller(&self) -> Caller {
         let half = || Arc::new(Semaphore::new(self.limits.bytes / UNIT / 2));
-        Caller { answers: half(), requests: half() }
+        Caller { answers: half(), requests: half(), names: Arc::default() }
     }
 
     /// One of the same size for requests.
@@ -175,9 +177,20 @@ impl Share {
 }
 
 impl Caller {
+    /// The same, whose client has shown a certificate with these URIs and DNS names among its
+    /// subject alternative names. It must have been verified.
+    pub fn with_certificate_names(self, names: impl IntoIterator<Item = String>) -> Self {
+        Self { names: names.into_iter().collect(), ..self }
+    }
+
+    /// The names of its client's verified certificate.
+    pub fn certificate_names(&self) -> &[String] {
+        &self.names
+    }
+
     /// Its budget for requests.
     pub(super) fn requests(&self) -> Self {
-        Self { answers: self.requests.clone(), requests: self.requests.clone() }
+        Self { answers: self.requests.clone(), ..self.clone() }
     }
 }
 

@@ -10,9 +10,11 @@
 //! | `PostgresStore` | the queues in PostgreSQL, for any number of servers (feature `postgres`) |
 //! | [`Board`] | tells who waits that a queue has news |
 //! | [`Budget`], [`Measured`] | what requests and answers may take up until they are read |
+//! | [`Authorizer`], [`Identified`] | who may do what: asked before a body is read, and before the store |
 //! | [`Service`] | the operations over gRPC: waiting claims, watches, drain |
 
 mod answers;
+mod auth;
 mod board;
 mod budget;
 mod check;
@@ -30,6 +32,9 @@ mod store;
 mod watch;
 
 pub use answers::Measured;
+pub use auth::{Action, Authorizer, Identified, Identity};
+#[cfg(feature = "auth-file")]
+pub use auth::{Grants, LiveGrants, Token, TokenHash};
 pub use board::{Board, Mark, News, Turn};
 pub use budget::{AnswerLimits, Budget, Caller};
 pub use journal::{Entry, JournalError, read};

@@ -1,9 +1,10 @@
-//! The operations over gRPC: check the request, ask the store, answer. Claims wait here, and hear of the drain.
+//! The operations over gRPC: admit the request, ask the store, answer. Claims wait here, and hear
+//! of the drain.
 
 use super::{
-    Budget, Caller, Claimed, Millis, Store,
-    budget::{PAGE, Share, TASK, caller},
-    check::Check,
+    Authorizer, Board, Budget, Claimed, Millis, Store,
+    auth::gate::{Admitted, Ended, Gate},
+    budget::{PAGE, Share, TASK},
     record::millis,
     watch,
 };
@@ -28,7 +29,7 @@ const PRUNE_PAUSE: Duration = Duration::from_millis(100);
 
 /// The service over a store. Clones share it.
 pub struct Service<S> {
-    store: Arc<S>,
+    gate: Gate<S>,
     /// In tests; the store's own otherwise.
     clock: Option<fn() -> Millis>,
     draining: flag::Sender<bool>,
@@ -41,7 +42,7 @@ impl<S: Store> Service<S> {
     /// Serves the queues of `store`.
     pub fn new(store: S) -> Self {
         let draining = flag::Sender::new(false);
-        Self { store: Arc::new(store), clock: None, draining, budget: Budget::default() }
+        Self { gate: Gate::new(store), clock: None, draining, budget: Budget::default() }
     }
 
     /// The same, where `clock` says what time it is: for tests.
@@ -54,13 +55,19 @@ impl<S: Store> Service<S> {
         Self { budget, ..self }
     }
 
-    /// What time it is.
-    pub(super) fn now(&self) -> Millis {
-        self.clock.map_or_else(|| self.store.now(), |clock| clock())
+    /// Only who may, by `authorizer`. It must also be asked who a caller is
+    /// ([`Identified`](super::Identified)): until then every call is UNAUTHENTICATED.
+    pub fn with_authorizer(self, authorizer: Arc<dyn Authorizer>) -> Self {
+        Self { gate: self.gate.guarded_by(authorizer), ..self }
     }
 
-    pub(super) fn store(&self) -> &S {
-        &self.store
+    pub(super) fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
+    /// What time it is.
+    pub(super) fn now(&self) -> Millis {
+        self.clock.map_or_else(|| self.gate.now(), |clock| clock())
     }
 
     /// Waiting claims are answered empty from now on, and watches end.
@@ -73,7 +80,7 @@ impl<S: Store> Service<S> {
     /// A store that does not say so in 5 s cannot.
     pub async fn health(&self) -> Result<String, Status> {
         let late = |_| Err(Status::unavailable("the store does not answer"));
-        time::timeout(HEALTH, self.store.health()).await.unwrap_or_else(late)
+        time::timeout(HEALTH, self.gate.health()).await.unwrap_or_else(late)
     }
 
     /// Forgets what has been over for long enough, in small steps, until the service drains. Cancel safe.
@@ -82,7 +89,7 @@ impl<S: Store> Service<S> {
     pub async fn prune(&self) {
         let mut draining = self.draining.subscribe();
         while !*draining.borrow_and_update() {
-            let more = self.store.prune(self.now()).await.unwrap_or(false);
+            let more = self.gate.prune(self.now()).await.unwrap_or(false);
             let pause = if more { PRUNE_PAUSE } else { PRUNE_EVERY };
             let _ = time::timeout(pause, draining.changed()).await;
         }
@@ -93,19 +100,19 @@ impl<S: Store> Service<S> {
     /// Dropped while it waits, it leaves no trace; dropped while the store works, the task may be claimed: the claim id finds it again.
     async fn claim(
         &self,
-        request: GetTaskRequest,
-        caller: Option<&Caller>,
+        admitted: Admitted<GetTaskRequest, S>,
         end: Instant,
     ) -> Result<(GetTaskResponse, Share), Status> {
+        let Admitted { request, store, caller, grant } = admitted;
         let mut draining = self.draining.subscribe();
         // In line before it looks, so that nothing falls between the two.
-        let mut turn = (clock::now() < end).then(|| self.store.board().line_up(&request.agent_id));
+        let mut turn = (clock::now() < end).then(|| store.board().line_up(&request.agent_id));
         loop {
             let stop = *draining.borrow_and_update() || clock::now() >= end;
             // A claim that waits takes nothing of the budget.
-            let share = self.budget.take(caller, TASK).await?;
-            let claimed = self.store.claim(request.clone(), self.now()).await?;
-            self.tell_of_leases(&request.agent_id, &claimed);
+            let share = self.budget.take(caller.as_ref(), TASK).await?;
+            let claimed = store.claim(request.clone(), self.now()).await?;
+            self.tell_of_leases(store.board(), &request.agent_id, &claimed);
             if claimed.answer.task.is_some() {
                 if let Some(turn) = turn {
                     turn.served();
@@ -114,22 +121,36 @@ impl<S: Store> Service<S> {
             }
             let Some(turn) = turn.as_mut().filter(|_| !stop) else { return Ok((claimed.answer, share)) };
             drop(share);
-            // A task, a lease's end, the drain, or the time: the loop looks for itself which.
+            // A task, a lease's end, the drain, or the time: the loop looks for itself which. A
+            // grant that ended is its end.
             tokio::select! {
+                ended = grant.ended() => return without_a_task(ended),
                 () = turn.come() => {}
                 _ = draining.changed() => {}
                 () = time::sleep_until(end.into()) => {}
             }
             turn.look();
+            if let Err(ended) = grant.check() {
+                return without_a_task(ended);
+            }
         }
     }
 
     /// Who waits for this queue looks when its next lease ends.
-    fn tell_of_leases(&self, agent_id: &str, claimed: &Claimed) {
+    fn tell_of_leases(&self, board: &Board, agent_id: &str, claimed: &Claimed) {
         let held = claimed.answer.task.as_ref().and_then(|task| task.lease_until.as_ref());
         if let Some(at) = claimed.next_lease_end.or_else(|| held.map(|at| millis(Some(at)))) {
-            self.store.board().look_by(agent_id, clock::now() + until(at, self.now()));
+            board.look_by(agent_id, clock::now() + until(at, self.now()));
         }
+    }
+}
+
+/// The end of a claim whose grant ended while it waited. Whoever must prove its identity anew
+/// claims again.
+fn without_a_task(ended: Ended) -> Result<(GetTaskResponse, Share), Status> {
+    match ended {
+        Ended::Unproved => Ok((GetTaskResponse::default(), Share::none())),
+        Ended::Refused(status) => Err(status),
     }
 }
 
@@ -150,18 +171,12 @@ fn with_share<T: Message>(mut share: Share, answer: T) -> Response<T> {
     response
 }
 
-/// The request, if its own rules are kept.
-fn checked<T: Check>(request: Request<T>) -> Result<T, Status> {
-    let request = request.into_inner();
-    request.check()?;
-    Ok(request)
-}
-
 #[tonic::async_trait]
 impl<S: Store> agent_queue_server::AgentQueue for Service<S> {
     type WatchQueueStream = Pin<Box<dyn Stream<Item = Result<WatchQueueResponse, Status>> + Send>>;
 
-    async fn health_check(&self, _: Request<HealthCheckRequest>) -> Answer<HealthCheckResponse> {
+    async fn health_check(&self, request: Request<HealthCheckRequest>) -> Answer<HealthCheckResponse> {
+        self.gate.known(&request)?;
         let health = self.health().await;
         let healthy = health.is_ok();
         let message = health.unwrap_or_else(|status| status.message().to_owned());
@@ -169,107 +184,110 @@ impl<S: Store> agent_queue_server::AgentQueue for Service<S> {
     }
 
     async fn create_queue(&self, request: Request<CreateQueueRequest>) -> Answer<CreateQueueResponse> {
-        Ok(Response::new(self.store.create_queue(checked(request)?, self.now()).await?))
+        let Admitted { request, store, .. } = self.gate.admit(request)?;
+        Ok(Response::new(store.create_queue(request, self.now()).await?))
     }
 
     async fn queue_exists(&self, request: Request<QueueExistsRequest>) -> Answer<QueueExistsResponse> {
-        Ok(Response::new(self.store.queue_exists(checked(request)?).await?))
+        let Admitted { request, store, .. } = self.gate.admit(request)?;
+        Ok(Response::new(store.queue_exists(request).await?))
     }
 
     async fn get_queue_info(&self, request: Request<GetQueueInfoRequest>) -> Answer<GetQueueInfoResponse> {
-        Ok(Response::new(self.store.queue_info(checked(request)?, self.now()).await?))
+        let Admitted { request, store, .. } = self.gate.admit(request)?;
+        Ok(Response::new(store.queue_info(request, self.now()).await?))
     }
 
     async fn clear_queue(&self, request: Request<ClearQueueRequest>) -> Answer<ClearQueueResponse> {
-        Ok(Response::new(self.store.clear_queue(checked(request)?, self.now()).await?))
+        let Admitted { request, store, .. } = self.gate.admit(request)?;
+        Ok(Response::new(store.clear_queue(request, self.now()).await?))
     }
 
     async fn delete_queue(&self, request: Request<DeleteQueueRequest>) -> Answer<DeleteQueueResponse> {
-        Ok(Response::new(self.store.delete_queue(checked(request)?, self.now()).await?))
+        let Admitted { request, store, .. } = self.gate.admit(request)?;
+        Ok(Response::new(store.delete_queue(request, self.now()).await?))
     }
 
     async fn submit_task(&self, request: Request<SubmitTaskRequest>) -> Answer<SubmitTaskResponse> {
-        let SubmitTaskRequest { agent_id, task } = checked(request)?;
+        let Admitted { request: SubmitTaskRequest { agent_id, task }, store, .. } = self.gate.admit(request)?;
         let batch = BatchSubmitTasksRequest { agent_id, tasks: Vec::from_iter(task) };
-        let answer = self.store.submit(batch, self.now()).await?.tasks.pop();
+        let answer = store.submit(batch, self.now()).await?.tasks.pop();
         Ok(Response::new(answer.ok_or_else(|| Status::unknown("the store answered a task with none"))?))
     }
 
     async fn batch_submit_tasks(&self, request: Request<BatchSubmitTasksRequest>) -> Answer<BatchSubmitTasksResponse> {
-        Ok(Response::new(self.store.submit(checked(request)?, self.now()).await?))
+        let Admitted { request, store, .. } = self.gate.admit(request)?;
+        Ok(Response::new(store.submit(request, self.now()).await?))
     }
 
     async fn get_task(&self, request: Request<GetTaskRequest>) -> Answer<GetTaskResponse> {
-        let caller = caller(request.extensions());
-        let request = checked(request)?;
-        let end = clock::now() + Duration::from_secs_f64(request.timeout);
-        let (answer, share) = self.claim(request, caller.as_ref(), end).await?;
+        let admitted = self.gate.admit(request)?;
+        let end = clock::now() + Duration::from_secs_f64(admitted.request.timeout);
+        let (answer, share) = self.claim(admitted, end).await?;
         Ok(with_share(share, answer))
     }
 
     async fn update_task_status(&self, request: Request<UpdateTaskStatusRequest>) -> Answer<UpdateTaskStatusResponse> {
-        let caller = caller(request.extensions());
-        let request = checked(request)?;
+        let Admitted { request, store, caller, .. } = self.gate.admit(request)?;
         let share = self.budget.take(caller.as_ref(), TASK).await?;
-        Ok(with_share(share, self.store.update(request, self.now()).await?))
+        Ok(with_share(share, store.update(request, self.now()).await?))
     }
 
     async fn query_task(&self, request: Request<QueryTaskRequest>) -> Answer<QueryTaskResponse> {
-        let caller = caller(request.extensions());
-        let request = checked(request)?;
+        let Admitted { request, store, caller, .. } = self.gate.admit(request)?;
         let share = self.budget.take(caller.as_ref(), TASK).await?;
-        Ok(with_share(share, self.store.query(request, self.now()).await?))
+        Ok(with_share(share, store.query(request, self.now()).await?))
     }
 
     async fn delete_task(&self, request: Request<DeleteTaskRequest>) -> Answer<DeleteTaskResponse> {
-        let DeleteTaskRequest { agent_id, task_id, client_request_id } = checked(request)?;
+        let Admitted { request, store, .. } = self.gate.admit(request)?;
+        let DeleteTaskRequest { agent_id, task_id, client_request_id } = request;
         let missing = super::record::no_task(&agent_id, &task_id);
         let one = BatchDeleteTasksRequest { agent_id, task_ids: vec![task_id], client_request_id };
-        match self.store.delete_tasks(one, self.now()).await?.deleted {
+        match store.delete_tasks(one, self.now()).await?.deleted {
             0 => Err(missing),
             _ => Ok(Response::new(DeleteTaskResponse {})),
         }
     }
 
     async fn batch_delete_tasks(&self, request: Request<BatchDeleteTasksRequest>) -> Answer<BatchDeleteTasksResponse> {
-        Ok(Response::new(self.store.delete_tasks(checked(request)?, self.now()).await?))
+        let Admitted { request, store, .. } = self.gate.admit(request)?;
+        Ok(Response::new(store.delete_tasks(request, self.now()).await?))
     }
 
     async fn cancel_task(&self, request: Request<CancelTaskRequest>) -> Answer<CancelTaskResponse> {
-        let caller = caller(request.extensions());
-        let request = checked(request)?;
+        let Admitted { request, store, caller, .. } = self.gate.admit(request)?;
         let share = self.budget.take(caller.as_ref(), TASK).await?;
-        Ok(with_share(share, self.store.cancel(request, self.now()).await?))
+        Ok(with_share(share, store.cancel(request, self.now()).await?))
     }
 
     async fn retry_task(&self, request: Request<RetryTaskRequest>) -> Answer<RetryTaskResponse> {
-        Ok(Response::new(self.store.retry(checked(request)?, self.now()).await?))
+        let Admitted { request, store, .. } = self.gate.admit(request)?;
+        Ok(Response::new(store.retry(request, self.now()).await?))
     }
 
     async fn list_tasks(&self, request: Request<ListTasksRequest>) -> Answer<ListTasksResponse> {
-        let caller = caller(request.extensions());
-        let request = checked(request)?;
+        let Admitted { request, store, caller, .. } = self.gate.admit(request)?;
         let share = self.budget.take(caller.as_ref(), PAGE).await?;
-        Ok(with_share(share, self.store.list(request, self.now()).await?))
+        Ok(with_share(share, store.list(request, self.now()).await?))
     }
 
     async fn get_tasks_by_status(&self, request: Request<GetTasksByStatusRequest>) -> Answer<ListTasksResponse> {
-        let caller = caller(request.extensions());
-        let GetTasksByStatusRequest { agent_id, status, limit, offset } = checked(request)?;
+        let Admitted { request, store, caller, .. } = self.gate.admit(request)?;
+        let GetTasksByStatusRequest { agent_id, status, limit, offset } = request;
         let list = ListTasksRequest { agent_id, status: Some(status), limit, offset };
         let share = self.budget.take(caller.as_ref(), PAGE).await?;
-        Ok(with_share(share, self.store.list(list, self.now()).await?))
+        Ok(with_share(share, store.list(list, self.now()).await?))
     }
 
     async fn get_task_stats(&self, request: Request<GetTaskStatsRequest>) -> Answer<GetTaskStatsResponse> {
-        Ok(Response::new(self.store.stats(checked(request)?, self.now()).await?))
+        let Admitted { request, store, .. } = self.gate.admit(request)?;
+        Ok(Response::new(store.stats(request, self.now()).await?))
     }
 
     async fn watch_queue(&self, request: Request<WatchQueueRequest>) -> Answer<Self::WatchQueueStream> {
-        let asked_by = caller(request.extensions());
-        let WatchQueueRequest { agent_id, cursor } = checked(request)?;
-        let budget = (self.budget.clone(), asked_by);
-        let answers = watch::answers(self.clone(), budget, agent_id, cursor, self.draining.subscribe());
+        let admitted = self.gate.admit(request)?;
+        let answers = watch::answers(self.clone(), admitted, self.draining.subscribe());
         let mut response: Response<Self::WatchQueueStream> = Response::new(Box::pin(answers));
         // Each of its answers takes a share of its own.
         response.extensions_mut().insert(Arc::new(Share::none()));
@@ -280,7 +298,7 @@ impl<S: Store> agent_queue_server::AgentQueue for Service<S> {
 impl<S> Clone for Service<S> {
     fn clone(&self) -> Self {
         Self {
-            store: self.store.clone(),
+            gate: self.gate.clone(),
             clock: self.clock,
             draining: self.draining.clone(),
             budget: self.budget.clone(),
@@ -290,7 +308,7 @@ impl<S> Clone for Service<S> {
 
 impl<S: fmt::Debug> fmt::Debug for Service<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Service").field("store", &self.store).finish_non_exhaustive()
+        f.debug_struct("Service").field("gate", &self.gate).finish_non_exhaustive()
     }
 }
 

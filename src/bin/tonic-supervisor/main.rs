@@ -33,6 +33,8 @@ mod store;
 mod terminal;
 #[cfg(unix)]
 mod tls;
+#[cfg(feature = "serve")]
+mod token;
 #[cfg(unix)]
 mod voice;
 
@@ -49,7 +51,7 @@ const EXIT_CODES: &str =
     "Exit codes: 0 it worked, 1 it failed, 2 wrong usage, 3 the configuration is not valid, 130 interrupted.";
 
 /// Keeps gRPC connections alive, and shows that it does. Log lines go to standard error, as
-/// RUST_LOG says; an agent's errors always do.
+/// RUST_LOG says; an agent's and a server's errors always do.
 #[derive(Debug, Parser)]
 #[command(name = "tonic-supervisor", version, after_help = EXIT_CODES, arg_required_else_help = true)]
 #[command(max_term_width = 80)]
@@ -82,6 +84,10 @@ enum Command {
     #[cfg(all(unix, not(feature = "serve")))]
     #[command(disable_help_flag = true)]
     Serve(Absent),
+    /// Make a token for an identity of `serve --auth`, and show it once.
+    #[cfg(feature = "serve")]
+    #[command(after_help = EXIT_CODES)]
+    Token(token::TokenArguments),
     /// Work through an agent's queue: one run of a command for each task.
     #[cfg(unix)]
     #[command(after_help = agent::HELP)]
@@ -116,11 +122,13 @@ enum Own {
 }
 
 impl Command {
-    /// What is logged to standard error; nothing if none. An agent says its errors even where
-    /// nobody asked for a log.
+    /// What is logged to standard error; nothing if none. An agent and a server say their errors
+    /// even where nobody asked for a log.
     fn log(&self) -> Option<EnvFilter> {
         match self {
             _ if env::var_os("RUST_LOG").is_some() => Some(EnvFilter::from_default_env()),
+            #[cfg(all(unix, feature = "serve"))]
+            Self::Serve(_) => Some(EnvFilter::new("tonic_supervisor=error")),
             #[cfg(unix)]
             Self::Agent(_) => Some(EnvFilter::new("tonic_supervisor=error")),
             _ => None,
@@ -186,6 +194,8 @@ fn run() -> Result<(), Trouble> {
         Command::Serve(_) => {
             Err(Trouble::Usage("serve is not in this build: build or install the program with --features serve".into()))
         }
+        #[cfg(feature = "serve")]
+        Command::Token(token) => token::run(&token, json),
         #[cfg(unix)]
         Command::Agent(agent) => agent::run(agent, config.as_deref(), json),
         #[cfg(not(unix))]
@@ -205,6 +215,15 @@ fn log(filter: Option<EnvFilter>) {
 }
 
 impl Trouble {
+    /// What happened, in words.
+    #[cfg(all(unix, feature = "serve"))]
+    fn text(&self) -> &str {
+        match self {
+            Self::Failed(text) | Self::Usage(text) | Self::Config(text) => text,
+            Self::Interrupted => "interrupted",
+        }
+    }
+
     /// For `map_err`: what was tried, and the error's own words.
     fn failed<E: std::fmt::Display>(what: &str) -> impl FnOnce(E) -> Self {
         move |error| Self::Failed(format!("{what}: {error}"))

@@ -1,19 +1,24 @@
-//! `serve`: the agent queue's server. Drains with a GOAWAY on SIGTERM and Ctrl-C.
+//! `serve`: the agent queue's server. Drains with a GOAWAY on SIGTERM and Ctrl-C; reads its files again on SIGHUP.
 
 mod connections;
 mod limits;
+mod reread;
 
 use crate::{
     Trouble,
     address::Address,
     store::{StoreArgument, StoreSpec},
     terminal::Terminal,
-    tls::Tls,
 };
 use connections::Door;
 use limits::Limits;
+use reread::Reread;
 use serde_json::json;
-use std::{io, path::Path, time::Duration};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 use tokio::{
     net::TcpListener,
     runtime,
@@ -26,7 +31,7 @@ use tonic_health::server::HealthReporter;
 use tonic_supervisor::agent_queue::{
     DESCRIPTORS,
     agent_queue_server::AgentQueueServer,
-    server::{Budget, Measured, MemoryStore, PostgresStore, Service, Settings, SqliteStore, Store},
+    server::{Budget, Identified, Measured, MemoryStore, PostgresStore, Service, Settings, SqliteStore, Store},
 };
 
 /// How long calls in flight may take once it drains.
@@ -52,6 +57,10 @@ pub(crate) struct ServeArguments {
     /// How many days finished tasks and the names of requests are kept: at least 7.
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(7..=36500))]
     keep_finished: u64,
+    /// Who may do what: identities by token or certificate, a YAML file, read again on SIGHUP.
+    /// Without it whoever connects may do everything.
+    #[arg(long, value_name = "FILE")]
+    auth: Option<PathBuf>,
     #[command(flatten)]
     limits: Limits,
 }
@@ -66,15 +75,20 @@ fn lease(text: &str) -> Result<f64, String> {
 
 /// Serves until it is told to stop; over TLS where `config` says so.
 pub(crate) fn run(arguments: &ServeArguments, config: Option<&Path>, json: bool) -> Result<(), Trouble> {
-    let tls = Tls::for_a_server(config)?;
     runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(Trouble::failed("cannot start the runtime"))?
-        .block_on(open(arguments, tls, json))
+        .block_on(open(arguments, config, json))
 }
 
-async fn open(arguments: &ServeArguments, tls: Option<Tls>, json: bool) -> Result<(), Trouble> {
+async fn open(arguments: &ServeArguments, config: Option<&Path>, json: bool) -> Result<(), Trouble> {
+    // Before the signals have handlers: a lookup that takes its time can be ended by them.
+    let trouble = format!("cannot listen on {}", arguments.addr);
+    let listener = listen(&arguments.addr).await.map_err(Trouble::failed(&trouble))?;
+    let address = listener.local_addr().map_err(Trouble::failed(&trouble))?;
+    // Nothing else runs yet, so it may block.
+    let files = Reread::open(arguments.auth.as_deref(), config, address)?;
     let settings = Settings {
         lease: Duration::from_secs_f64(arguments.lease),
         max_claims: arguments.max_claims,
@@ -82,18 +96,18 @@ async fn open(arguments: &ServeArguments, tls: Option<Tls>, json: bool) -> Resul
     };
     let spec = arguments.store.read().map_err(Trouble::Usage)?;
     match &spec {
-        StoreSpec::Memory => serve(arguments, MemoryStore::new(settings), &spec, tls, json).await,
+        StoreSpec::Memory => serve(arguments, MemoryStore::new(settings), &spec, files, listener, json).await,
         StoreSpec::Sqlite(path) => {
             let path = path.clone();
             let store = task::spawn_blocking(move || SqliteStore::open(&path, settings))
                 .await
                 .map_err(Trouble::failed("cannot open the database"))?
                 .map_err(|error| Trouble::Failed(error.to_string()))?;
-            serve(arguments, store, &spec, tls, json).await
+            serve(arguments, store, &spec, files, listener, json).await
         }
         StoreSpec::Postgres(dsn) => {
             let store = PostgresStore::open(dsn, settings).await.map_err(|error| Trouble::Failed(error.to_string()))?;
-            serve(arguments, store, &spec, tls, json).await
+            serve(arguments, store, &spec, files, listener, json).await
         }
     }
 }
@@ -102,25 +116,27 @@ async fn serve<S: Store>(
     arguments: &ServeArguments,
     store: S,
     spec: &StoreSpec,
-    tls: Option<Tls>,
+    files: Reread,
+    listener: TcpListener,
     json: bool,
 ) -> Result<(), Trouble> {
-    // Before the signals have handlers: a lookup that takes its time can be ended by them.
-    let trouble = format!("cannot listen on {}", arguments.addr);
-    let listener = listen(&arguments.addr).await.map_err(Trouble::failed(&trouble))?;
-    let address = listener.local_addr().map_err(Trouble::failed(&trouble))?;
+    let trouble = "cannot listen on the address";
+    let address = listener.local_addr().map_err(Trouble::failed(trouble))?;
     let trouble = "cannot listen for signals";
     let mut terminate = signal(SignalKind::terminate()).map_err(Trouble::failed(trouble))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Trouble::failed(trouble))?;
+    files.on_hangup()?;
     let limits = &arguments.limits;
     let budget = Budget::new(limits.answers());
+    let authorizer = files.authorizer();
     let service = Service::new(store).with_budget(budget.clone());
-    let door = Door {
-        tls: tls.as_ref().map(Tls::acceptor).transpose()?,
-        handshake: limits.handshake(),
-        connections: limits.connections(),
-        budget: budget.clone(),
+    let service = match authorizer.clone() {
+        Some(authorizer) => service.with_authorizer(authorizer),
+        None => service,
     };
+    let (tls, auth) = (files.acceptor(), authorizer.is_some());
+    let over_tls = tls.is_some();
+    let door = Door { tls, handshake: limits.handshake(), connections: limits.connections(), budget: budget.clone() };
     // A client that has gone without a word: its watch would never end.
     let (keepalive_time, keepalive_timeout) = limits.keepalive();
     let mut builder = Server::builder()
@@ -134,7 +150,7 @@ async fn serve<S: Store>(
     };
     let (reporter, health) = tonic_health::server::health_reporter();
     let router = builder
-        .add_service(Measured::new(AgentQueueServer::new(service.clone()), budget))
+        .add_service(Identified::new(Measured::new(AgentQueueServer::new(service.clone()), budget), authorizer))
         .add_service(health)
         .add_service(reflection().build_v1().map_err(Trouble::failed(trouble))?)
         .add_service(reflection().build_v1alpha().map_err(Trouble::failed(trouble))?);
@@ -144,11 +160,11 @@ async fn serve<S: Store>(
     let pruner = service.clone();
     tokio::spawn(async move { pruner.prune().await });
     let line = match json {
-        true => json!({ "kind": "serving", "address": address.to_string(), "tls": tls.is_some(), "store": spec.to_string() }).to_string(),
+        true => json!({ "kind": "serving", "address": address.to_string(), "tls": over_tls, "auth": auth, "store": spec.to_string() }).to_string(),
         false => format!(
-            "serves the agent queue on {address}{}, kept in {}",
-            if tls.is_some() { " over TLS" } else { "" },
-            spec
+            "serves the agent queue on {address}{}, kept in {spec}{}",
+            if over_tls { " over TLS" } else { "" },
+            if auth { ", for those whom --auth names" } else { "" }
         ),
     };
     Terminal::new().line(&line);

@@ -1,6 +1,7 @@
 //! TLS for the servers of this command, and for the demo's plain client: the same keys of the configuration as the supervisor's.
 //!
-//! With `ca` a server demands a client certificate of that authority.
+//! With `ca` a server demands a client certificate of that authority, or where there are tokens
+//! takes one.
 
 use crate::Trouble;
 #[cfg(feature = "serve")]
@@ -61,9 +62,16 @@ impl Tls {
         }))
     }
 
-    /// The server's end for an accept loop of its own.
+    /// Whether clients are asked for a certificate.
     #[cfg(feature = "serve")]
-    pub(crate) fn acceptor(&self) -> Result<TlsAcceptor, Trouble> {
+    pub(crate) fn asks_clients(&self) -> bool {
+        self.ca.is_some()
+    }
+
+    /// The server's end for an accept loop of its own. Clients must show a certificate, or `may`
+    /// where there is another way to say who they are; what they show is verified.
+    #[cfg(feature = "serve")]
+    pub(crate) fn acceptor(&self, may: bool) -> Result<TlsAcceptor, Trouble> {
         let trouble = "cannot serve over TLS";
         let builder = rustls::ServerConfig::builder();
         let builder = match &self.ca {
@@ -73,8 +81,9 @@ impl Tls {
                 for authority in chain("grpc.tls.ca", ca)? {
                     roots.add(authority).map_err(Trouble::failed("grpc.tls.ca is no authority"))?;
                 }
-                let verifier = WebPkiClientVerifier::builder(roots.into()).build();
-                builder.with_client_cert_verifier(verifier.map_err(Trouble::failed(trouble))?)
+                let verifier = WebPkiClientVerifier::builder(roots.into());
+                let verifier = if may { verifier.allow_unauthenticated() } else { verifier };
+                builder.with_client_cert_verifier(verifier.build().map_err(Trouble::failed(trouble))?)
             }
         };
         // What is wrong inside is not repeated: it may be part of the key.

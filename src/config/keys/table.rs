@@ -184,6 +184,15 @@ keys! {
             "tls.roots", words(&["platform", "webpki", "file"]).or_none(), default "none",
             because "as other programs of the system";
     }
+    "Credentials" {
+        /// A file with a bearer token, which every attempt sends as `authorization`: a regular file
+        /// of at most 64 KiB, read again when it has changed, looked at once a second at most.
+        /// While it cannot be used the former token is. Needs TLS or a target on this machine;
+        /// `Builder::call_credentials` goes before it.
+        credentials_token_file(impl Into<String> as String): "credentials.token_file",
+            FILE.or_none(), default "none",
+            because "most servers ask for none";
+    }
     "Time limits" {
         /// The deadline of a whole unary call: queue, dials, attempts and waits together; `none`:
         /// no deadline. Of a call of kind `auto`, and of a stream, it bounds all the time that the

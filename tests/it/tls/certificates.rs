@@ -2,7 +2,7 @@
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    date_time_ymd,
+    SanType, date_time_ymd,
 };
 use std::{fs, path::Path};
 
@@ -54,9 +54,27 @@ impl Authority {
         self.issue(name, years, &[ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth])
     }
 
-    fn issue(&self, name: &str, Years(from, to): Years, purposes: &[ExtendedKeyUsagePurpose]) -> Identity {
-        let mut params = CertificateParams::new([name.to_owned()]).expect("a name");
-        params.distinguished_name.push(DnType::CommonName, name);
+    /// A certificate for a client with these URIs, and a common name that is none of them.
+    #[allow(dead_code)]
+    pub(crate) fn client_with_uris(&self, uris: &[&str], common_name: &str) -> Identity {
+        let uri = |uri: &&str| SanType::URI((*uri).try_into().expect("ASCII"));
+        let mut params = CertificateParams::default();
+        params.subject_alt_names = uris.iter().map(uri).collect();
+        self.sign(params, common_name, NOW, &[ExtendedKeyUsagePurpose::ClientAuth])
+    }
+
+    fn issue(&self, name: &str, years: Years, purposes: &[ExtendedKeyUsagePurpose]) -> Identity {
+        self.sign(CertificateParams::new([name.to_owned()]).expect("a name"), name, years, purposes)
+    }
+
+    fn sign(
+        &self,
+        mut params: CertificateParams,
+        common_name: &str,
+        Years(from, to): Years,
+        purposes: &[ExtendedKeyUsagePurpose],
+    ) -> Identity {
+        params.distinguished_name.push(DnType::CommonName, common_name);
         params.not_before = date_time_ymd(from, 1, 1);
         params.not_after = date_time_ymd(to, 1, 1);
         params.use_authority_key_identifier_extension = true;

@@ -7,6 +7,7 @@
 //! Where the system has no more files accepting fails at once, again and again: then there is a
 //! pause.
 
+use arc_swap::ArcSwap;
 use futures::{Stream, stream};
 use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
 use std::{
@@ -36,7 +37,8 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_s
 
 /// What all connections of a server share.
 pub(super) struct Door {
-    pub(super) tls: Option<TlsAcceptor>,
+    /// Which may be replaced: each new connection takes the present one.
+    pub(super) tls: Option<Arc<ArcSwap<TlsAcceptor>>>,
     pub(super) handshake: Duration,
     pub(super) connections: usize,
     pub(super) budget: Budget,
@@ -129,14 +131,15 @@ impl Door {
         let _ = stream.set_nodelay(true);
         let stream = match &self.tls {
             None => Transport::Plain(stream),
-            Some(tls) => match time::timeout_at(deadline, tls.accept(stream)).await {
+            Some(tls) => match time::timeout_at(deadline, tls.load_full().accept(stream)).await {
                 Ok(Ok(stream)) => Transport::Tls(Box::new(stream)),
                 Ok(Err(error)) => return refused("tls", &error),
                 Err(late) => return refused("deadline", &late),
             },
         };
         let greeting = Some(Greeting { deadline: Box::pin(time::sleep_until(deadline)), heard: 0 });
-        let connection = Connection { stream, greeting, caller: self.budget.caller(), _slot: slot };
+        let caller = self.budget.caller().with_certificate_names(stream.certificate_names());
+        let connection = Connection { stream, greeting, caller, _slot: slot };
         // Nobody takes it any more: the server drains.
         let _ = come.send(connection).await;
     }
@@ -165,6 +168,17 @@ fn describe() {
 fn refused(reason: &'static str, error: &dyn std::fmt::Display) {
     counter!("tonic_supervisor.queue.connections_refused", "reason" => reason).increment(1);
     tracing::debug!(target: "tonic_supervisor", %error, reason, "a connection was closed before its first call");
+}
+
+impl Transport {
+    /// The URIs and DNS names of the client's certificate, which TLS has verified. Its CN is no
+    /// name.
+    fn certificate_names(&self) -> Vec<String> {
+        let Self::Tls(stream) = self else { return Vec::new() };
+        let Some(shown) = stream.get_ref().1.peer_certificates().and_then(<[_]>::first) else { return Vec::new() };
+        let Ok(certificate) = webpki::EndEntityCert::try_from(shown) else { return Vec::new() };
+        certificate.valid_uri_names().chain(certificate.valid_dns_names()).map(str::to_owned).collect()
+    }
 }
 
 impl Slot {
