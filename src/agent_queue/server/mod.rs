@@ -10,19 +10,25 @@
 //! | `PostgresStore` | the queues in PostgreSQL, for any number of servers (feature `postgres`) |
 //! | [`Board`] | tells who waits that a queue has news |
 //! | [`Budget`], [`Measured`] | what requests and answers may take up until they are read |
+//! | [`Metered`] | a store whose operations are timed |
 //! | [`Service`] | the operations over gRPC: waiting claims, watches, drain |
 
 mod answers;
 mod board;
 mod budget;
 mod check;
+mod happened;
 mod journal;
 mod line;
 mod memory;
+mod metered;
+mod meters;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+mod queues;
 pub mod record;
 mod requests;
+mod sample;
 mod service;
 #[cfg(feature = "sqlite")]
 mod sqlite;
@@ -34,6 +40,7 @@ pub use board::{Board, Mark, News, Turn};
 pub use budget::{AnswerLimits, Budget, Caller};
 pub use journal::{Entry, JournalError, read};
 pub use memory::MemoryStore;
+pub use metered::Metered;
 #[cfg(feature = "postgres")]
 pub use postgres::PostgresStore;
 pub use service::Service;

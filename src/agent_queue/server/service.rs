@@ -5,6 +5,7 @@ use super::{
     budget::{PAGE, Share, TASK, caller},
     check::Check,
     record::millis,
+    sample::{self, Samples},
     watch,
 };
 use crate::{clock, proto::agent_queue::*};
@@ -84,6 +85,22 @@ impl<S: Store> Service<S> {
         while !*draining.borrow_and_update() {
             let more = self.store.prune(self.now()).await.unwrap_or(false);
             let pause = if more { PRUNE_PAUSE } else { PRUNE_EVERY };
+            let _ = time::timeout(pause, draining.changed()).await;
+        }
+    }
+
+    /// Keeps the gauges of tasks and their ages, until the service drains: looks at the store every
+    /// 15 s, and less often where a look takes long. Cancel safe.
+    pub async fn sample(&self) {
+        let (mut draining, mut samples) = (self.draining.subscribe(), Samples::default());
+        while !*draining.borrow_and_update() {
+            let began = clock::now();
+            tokio::select! {
+                // A store that cannot answer is asked again later.
+                _ = samples.look(self.store(), self.now()) => {}
+                _ = draining.wait_for(|draining| *draining) => return,
+            }
+            let pause = sample::pause(clock::now().saturating_duration_since(began));
             let _ = time::timeout(pause, draining.changed()).await;
         }
     }
@@ -180,6 +197,14 @@ impl<S: Store> agent_queue_server::AgentQueue for Service<S> {
         Ok(Response::new(self.store.queue_info(checked(request)?, self.now()).await?))
     }
 
+    async fn list_queues(&self, request: Request<ListQueuesRequest>) -> Answer<ListQueuesResponse> {
+        let caller = caller(request.extensions());
+        let request = checked(request)?;
+        let share = self.budget.take(caller.as_ref(), PAGE).await?;
+        // Whoever may call may look at every queue.
+        Ok(with_share(share, self.store.list_queues(request, |_| true, self.now()).await?))
+    }
+
     async fn clear_queue(&self, request: Request<ClearQueueRequest>) -> Answer<ClearQueueResponse> {
         Ok(Response::new(self.store.clear_queue(checked(request)?, self.now()).await?))
     }
@@ -202,8 +227,11 @@ impl<S: Store> agent_queue_server::AgentQueue for Service<S> {
     async fn get_task(&self, request: Request<GetTaskRequest>) -> Answer<GetTaskResponse> {
         let caller = caller(request.extensions());
         let request = checked(request)?;
-        let end = clock::now() + Duration::from_secs_f64(request.timeout);
+        let (agent_id, end) = (request.agent_id.clone(), clock::now() + Duration::from_secs_f64(request.timeout));
         let (answer, share) = self.claim(request, caller.as_ref(), end).await?;
+        if answer.task.is_none() {
+            self.store().board().meters().of(&agent_id).claimed_nothing();
+        }
         Ok(with_share(share, answer))
     }
 
