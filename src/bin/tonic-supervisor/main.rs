@@ -22,6 +22,7 @@ mod facts;
 mod job;
 #[cfg(unix)]
 mod keeper;
+mod queue;
 #[cfg(all(unix, feature = "serve"))]
 mod serve;
 #[cfg(unix)]
@@ -78,6 +79,9 @@ enum Command {
     #[cfg(unix)]
     #[command(after_help = agent::HELP)]
     Agent(agent::AgentArguments),
+    /// Look at the queues of a server, and act on them.
+    #[command(after_help = queue::HELP)]
+    Queue(queue::QueueArguments),
     /// Run one task's command for `agent`, and end what it has started.
     #[cfg(unix)]
     #[command(hide = true)]
@@ -155,6 +159,7 @@ fn run(arguments: Arguments) -> Result<(), Trouble> {
         Command::Serve(server) => serve::run(&server, arguments.config.as_deref(), arguments.json),
         #[cfg(unix)]
         Command::Agent(agent) => agent::run(agent, arguments.config.as_deref(), arguments.json),
+        Command::Queue(action) => queue::run(action, arguments.config.as_deref(), arguments.json),
         #[cfg(unix)]
         Command::Keep(keeper) => keeper::run(&keeper),
         #[cfg(unix)]
