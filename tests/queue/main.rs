@@ -5,6 +5,8 @@
 // Helpers of tests may unwrap, and a test over real sockets may look at the real clock.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
+#[cfg(unix)]
+mod by_hand;
 #[allow(dead_code, reason = "shared with the other suites")]
 #[path = "../it/tls/certificates.rs"]
 mod certificates;
@@ -23,3 +25,5 @@ mod process;
 mod serve;
 mod sqlite;
 mod versions;
+#[cfg(unix)]
+mod worker_metrics;
