@@ -1,7 +1,9 @@
-//! `serve`: the agent queue's server. Drains with a GOAWAY on SIGTERM and Ctrl-C.
+//! `serve`: the agent queue's server. Drains with a GOAWAY on SIGTERM and Ctrl-C, and tells systemd
+//! how it is.
 
 mod connections;
 mod limits;
+mod notify;
 
 use crate::{
     Trouble,
@@ -25,7 +27,7 @@ use tonic_health::server::HealthReporter;
 use tonic_supervisor::agent_queue::{
     DESCRIPTORS,
     agent_queue_server::AgentQueueServer,
-    server::{Budget, Measured, MemoryStore, PostgresStore, Service, Settings, SqliteStore, Store},
+    server::{Budget, Measured, MemoryStore, Metered, PostgresStore, Service, Settings, SqliteStore, Store},
 };
 
 /// How long calls in flight may take once it drains.
@@ -112,7 +114,7 @@ async fn serve<S: Store>(
     let address = listener.local_addr().map_err(Trouble::failed(&trouble))?;
     let limits = &arguments.limits;
     let budget = Budget::new(limits.answers());
-    let service = Service::new(store).with_budget(budget.clone());
+    let service = Service::new(Metered::new(store)).with_budget(budget.clone());
     let door = Door {
         tls: tls.as_ref().map(Tls::acceptor).transpose()?,
         handshake: limits.handshake(),
@@ -141,6 +143,8 @@ async fn serve<S: Store>(
     let watched = tokio::spawn(watch_health(service.clone(), reporter, draining.clone()));
     let pruner = service.clone();
     tokio::spawn(async move { pruner.prune().await });
+    let sampler = service.clone();
+    tokio::spawn(async move { sampler.sample().await });
     let line = match json {
         true => json!({ "kind": "serving", "address": address.to_string(), "tls": tls.is_some(), "store": spec.to_string() }).to_string(),
         false => format!(
@@ -150,12 +154,15 @@ async fn serve<S: Store>(
         ),
     };
     Terminal::new().line(&line);
+    notify::ready(address);
+    tokio::spawn(notify::live());
 
     let terminated = async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
+        notify::stopping();
         told.send_replace(true);
         // Says NOT_SERVING before the GOAWAY goes out.
         let _ = watched.await;
