@@ -13,7 +13,7 @@ mod subject;
 mod together;
 mod waiting;
 
-pub(crate) use counted::{record, recorded, what_becomes_of_tasks_is_counted_once};
+pub(crate) use counted::{Recorded, record, recorded, what_becomes_of_tasks_is_counted_once};
 pub(crate) use queues::queues_are_listed_in_pages_that_tell_nothing_of_hidden_ones;
 pub(crate) use requests::{claim, fill, submission};
 pub(crate) use steps::*;

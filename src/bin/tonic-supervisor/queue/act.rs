@@ -70,7 +70,7 @@ pub(super) struct RetryArguments {
     #[command(flatten)]
     look: LookArguments,
     /// Only say how many tasks of the group would be retried.
-    #[arg(long, requires = "group")]
+    #[arg(long, conflicts_with = "tasks")]
     dry_run: bool,
 }
 
@@ -98,7 +98,7 @@ pub(super) struct RmArguments {
     #[arg(long)]
     all_tasks: bool,
     /// Only tasks of this status.
-    #[arg(long, value_enum, ignore_case = true, requires = "all_tasks")]
+    #[arg(long, value_enum, ignore_case = true, conflicts_with_all = ["tasks", "everything"])]
     status: Option<StatusName>,
     /// The queue, with all its tasks.
     #[arg(long)]
