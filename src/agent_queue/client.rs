@@ -9,7 +9,8 @@ use crate::{
         AGENT_QUEUE_DESCRIPTORS,
         agent_queue::{
             CreateQueueRequest, CreateQueueResponse, DeleteQueueRequest, DeleteQueueResponse, HealthCheckRequest,
-            HealthCheckResponse, QueueExistsRequest, agent_queue_client::AgentQueueClient,
+            HealthCheckResponse, ListQueuesRequest, ListQueuesResponse, QueueExistsRequest,
+            agent_queue_client::AgentQueueClient,
         },
     },
 };
@@ -105,6 +106,22 @@ impl PrivateAgentTasksQueue {
     pub async fn queue_exists(&self, agent_id: impl Into<String>) -> Result<bool, Status> {
         let wish = QueueExistsRequest { agent_id: agent_id.into() };
         Ok(self.client().queue_exists(request(wish)).await?.into_inner().exists)
+    }
+
+    /// A page of the queues that this client may look at, in the order of their ids' bytes: at most
+    /// `limit` (1 to 1,000; 100 where it is not given) after the id `after`, from the first on where
+    /// that is empty. The answer's `next_after` goes on.
+    ///
+    /// # Errors
+    ///
+    /// UNIMPLEMENTED from servers that know nothing of it: they are older than this client.
+    pub async fn list_queues(
+        &self,
+        after: impl Into<String>,
+        limit: impl Into<Option<u32>>,
+    ) -> Result<ListQueuesResponse, Status> {
+        let wish = ListQueuesRequest { after: after.into(), limit: limit.into() };
+        self.client().list_queues(request(wish)).await.map(Response::into_inner)
     }
 
     /// Deletes a queue with all its tasks, if `confirm` is true. A queue that is not there is deleted already.

@@ -8,6 +8,7 @@
 mod answer;
 mod builder;
 mod client;
+mod labels;
 mod process;
 mod queue;
 #[cfg(feature = "agent-queue-server")]

@@ -131,6 +131,45 @@ pub struct GetQueueInfoResponse {
     #[prost(message, optional, tag = "3")]
     pub tasks: ::core::option::Option<TaskCounts>,
 }
+/// Asks for a page of queues.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListQueuesRequest {
+    /// Only queues whose agent_id comes after this one; from the first on where it is empty.
+    #[prost(string, tag = "1")]
+    pub after: ::prost::alloc::string::String,
+    /// How many at most: 1 to 1,000; 100 where it is not given.
+    #[prost(uint32, optional, tag = "2")]
+    pub limit: ::core::option::Option<u32>,
+}
+/// A page of queues.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListQueuesResponse {
+    /// The queues. One that is made or deleted meanwhile may be there or not.
+    #[prost(message, repeated, tag = "1")]
+    pub queues: ::prost::alloc::vec::Vec<QueueSummary>,
+    /// What to give as `after` for the next page; absent at the end.
+    #[prost(string, optional, tag = "2")]
+    pub next_after: ::core::option::Option<::prost::alloc::string::String>,
+}
+/// How a queue stands.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct QueueSummary {
+    /// Whose queue.
+    #[prost(string, tag = "1")]
+    pub agent_id: ::prost::alloc::string::String,
+    /// When it was made.
+    #[prost(message, optional, tag = "2")]
+    pub created_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// Its tasks.
+    #[prost(message, optional, tag = "3")]
+    pub tasks: ::core::option::Option<TaskCounts>,
+    /// How long ago the oldest pending task was submitted, in seconds; absent where none is pending.
+    #[prost(double, optional, tag = "4")]
+    pub oldest_pending: ::core::option::Option<f64>,
+    /// How long ago the oldest claim of those that hold was made, in seconds; absent where none holds.
+    #[prost(double, optional, tag = "5")]
+    pub oldest_processing: ::core::option::Option<f64>,
+}
 /// Deletes tasks.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ClearQueueRequest {
@@ -795,6 +834,31 @@ pub mod agent_queue_client {
                 .insert(GrpcMethod::new("agent_queue.v1.AgentQueue", "GetQueueInfo"));
             self.inner.unary(req, path, codec).await
         }
+        /// The queues that the caller may look at, in the order of their agent_id's bytes, page by page.
+        pub async fn list_queues(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListQueuesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListQueuesResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/agent_queue.v1.AgentQueue/ListQueues",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("agent_queue.v1.AgentQueue", "ListQueues"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Deletes the tasks of a queue, or those of one status. A claim on a deleted task is over.
         pub async fn clear_queue(
             &mut self,
@@ -1229,6 +1293,14 @@ pub mod agent_queue_server {
             tonic::Response<super::GetQueueInfoResponse>,
             tonic::Status,
         >;
+        /// The queues that the caller may look at, in the order of their agent_id's bytes, page by page.
+        async fn list_queues(
+            &self,
+            request: tonic::Request<super::ListQueuesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListQueuesResponse>,
+            tonic::Status,
+        >;
         /// Deletes the tasks of a queue, or those of one status. A claim on a deleted task is over.
         async fn clear_queue(
             &self,
@@ -1603,6 +1675,51 @@ pub mod agent_queue_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetQueueInfoSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/agent_queue.v1.AgentQueue/ListQueues" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListQueuesSvc<T: AgentQueue>(pub Arc<T>);
+                    impl<
+                        T: AgentQueue,
+                    > tonic::server::UnaryService<super::ListQueuesRequest>
+                    for ListQueuesSvc<T> {
+                        type Response = super::ListQueuesResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListQueuesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AgentQueue>::list_queues(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListQueuesSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -156,3 +156,44 @@ fn the_database_of_something_else_is_refused_whatever_version_it_counts() {
     let error = SqliteStore::open(&path, conformance::settings()).expect_err("no database").to_string();
     assert!(error.contains("not a database"), "{error}");
 }
+
+/// The command's SQL is read out of the page, and done to the file of a server at work.
+#[tokio::test]
+async fn the_backup_of_the_docs_copies_the_queues_of_a_server_that_works() {
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/agent-queue.md")).expect("the page");
+    let line = page.lines().find(|line| line.starts_with("$ sqlite3 ")).expect("the command");
+    let sql = line.split('"').nth(1).expect("its SQL");
+    let copy_of_the_docs = sql.split('\'').nth(1).expect("its file");
+    let folder = tempfile::tempdir().expect("folder");
+    let (path, copy) = (folder.path().join("queue.db"), folder.path().join("copy.db"));
+    let server = Serve::start(&format!("sqlite:{}", path.display()), &[]);
+    let mut client = AgentQueueClient::new(connect(&server).await);
+    client.create_queue(CreateQueueRequest { agent_id: "a".into() }).await.expect("made");
+    let submit = async |client: &mut AgentQueueClient<Channel>, number: usize| {
+        let task = submission(&format!("r{number}")).tasks.pop();
+        let request = tonic_supervisor::agent_queue::SubmitTaskRequest { agent_id: "a".into(), task };
+        client.submit_task(request).await.expect("submitted");
+    };
+    for number in 0..100 {
+        submit(&mut client, number).await;
+    }
+    let sql = sql.replace(copy_of_the_docs, copy.to_str().expect("text"));
+    let original = path.clone();
+    let mut copied = tokio::task::spawn_blocking(move || {
+        rusqlite::Connection::open(&original).and_then(|file| file.execute_batch(&sql)).expect("copied");
+    });
+    let mut submitted = 100;
+    while !copied.is_finished() {
+        submit(&mut client, submitted).await;
+        submitted += 1;
+    }
+    (&mut copied).await.expect("joined");
+    let tasks = tasks_in_a_copy(&copy).await;
+    assert!((100..=submitted as u64).contains(&tasks), "{tasks} of {submitted}");
+    drop(server);
+    // The copy is served as it is.
+    let restored = Serve::start(&format!("sqlite:{}", copy.display()), &[]);
+    let mut client = AgentQueueClient::new(connect(&restored).await);
+    let list = ListTasksRequest { agent_id: "a".into(), limit: Some(1), ..ListTasksRequest::default() };
+    assert_eq!(client.list_tasks(list).await.expect("listed").into_inner().total, tasks);
+}

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 import unittest
@@ -142,6 +143,10 @@ class Grpcio(unittest.TestCase):
         self.submit()
         exists = lambda: self.queue.QueueExists(pb.QueueExistsRequest(agent_id=self.agent)).exists
         self.assertTrue(exists())
+        page = self.queue.ListQueues(pb.ListQueuesRequest(limit=1000))
+        self.assertIn((self.agent, 1), [(queue.agent_id, queue.tasks.pending) for queue in page.queues])
+        first = self.queue.ListQueues(pb.ListQueuesRequest(limit=1))
+        self.assertEqual(first.HasField("next_after"), len(page.queues) > 1)
         unsure = pb.DeleteQueueRequest(agent_id=self.agent)
         self.refused(grpc.StatusCode.INVALID_ARGUMENT, "confirm", self.queue.DeleteQueue, unsure)
         gone = self.queue.DeleteQueue(pb.DeleteQueueRequest(agent_id=self.agent, confirm=True))
@@ -149,6 +154,14 @@ class Grpcio(unittest.TestCase):
         self.assertFalse(exists())
         info = pb.GetQueueInfoRequest(agent_id=self.agent)
         self.refused(grpc.StatusCode.NOT_FOUND, self.agent, self.queue.GetQueueInfo, info)
+
+    def test_the_quick_start_of_the_docs_runs_as_it_stands_there(self):
+        with open("docs/agent-queue.md", encoding="utf-8") as page:
+            program = page.read().split("```python\n")[1].split("```")[0]
+        environment = os.environ | {"QUEUE": self.server.address, "QUEUE_TOKEN": "anything"}
+        ran = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=60)
+        self.assertEqual(ran.returncode, 0, ran.stderr)
+        self.assertRegex(ran.stdout, r'^task-\d+ \{"n": 1\} held for 60 s\n$')
 
     def test_a_queue_is_cleared_by_status_and_whole(self):
         self.end(COMPLETED)

@@ -6,6 +6,8 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 mod auth;
+#[cfg(unix)]
+mod by_hand;
 #[allow(dead_code, reason = "shared with the other suites")]
 #[path = "../it/tls/certificates.rs"]
 mod certificates;
@@ -24,3 +26,5 @@ mod process;
 mod serve;
 mod sqlite;
 mod versions;
+#[cfg(unix)]
+mod worker_metrics;

@@ -50,6 +50,7 @@ fn the_histories_come_to_every_point() {
         "Retry Retried",
         "Retry FailedPrecondition",
         "Clear Cleared",
+        "Queues Queues",
         "DeleteQueue QueueDeleted",
         "Prune Pruned",
         "max_claims",
@@ -91,4 +92,14 @@ async fn thousands_of_leases_that_end_at_once_are_given_back_before_anybody_look
 #[tokio::test]
 async fn a_clock_that_is_set_back_holds_no_task_for_longer_than_a_lease() {
     conformance::a_clock_that_is_set_back_holds_no_task_for_longer_than_a_lease(Memory.open().await).await;
+}
+
+#[tokio::test]
+async fn queues_are_listed_in_pages_that_tell_nothing_of_hidden_ones() {
+    conformance::queues_are_listed_in_pages_that_tell_nothing_of_hidden_ones(Memory.open().await).await;
+}
+
+#[test]
+fn what_becomes_of_tasks_is_counted_once() {
+    conformance::what_becomes_of_tasks_is_counted_once(async || Memory.open().await);
 }

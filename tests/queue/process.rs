@@ -13,6 +13,8 @@ use tokio::net::TcpSocket;
 pub(crate) fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tonic-supervisor"));
     command.args(arguments).env_remove("RUST_LOG").env_remove("AGENT_QUEUE_STORE").stdin(Stdio::null());
+    // Of the manager of whoever runs the tests.
+    command.env_remove("NOTIFY_SOCKET").env_remove("WATCHDOG_USEC").env_remove("WATCHDOG_PID");
     command
 }
 

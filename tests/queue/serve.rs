@@ -234,3 +234,34 @@ async fn serve_takes_the_same_tls_keys_as_the_supervisor() {
     assert_eq!(timeout(LONG, server.ended()).await.expect("ended").code(), Some(0));
     supervisor.shutdown(Duration::ZERO).await;
 }
+
+/// systemd's end of the socket is the test's.
+#[test]
+fn systemd_is_told_that_it_serves_that_it_lives_and_that_it_stops() {
+    use std::{net::TcpStream, os::unix::net::UnixDatagram, process::Stdio};
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("notify");
+    let socket = UnixDatagram::bind(&path).expect("a socket");
+    socket.set_read_timeout(Some(LONG)).expect("an option");
+    let told = || {
+        let mut words = [0; 1024];
+        let length = socket.recv(&mut words).expect("told in time");
+        String::from_utf8(words[..length].to_vec()).expect("text")
+    };
+    let mut process = command(&["serve", "--store", "memory", "--addr", "127.0.0.1:0"])
+        .envs([("NOTIFY_SOCKET", path.to_str().expect("text")), ("WATCHDOG_USEC", "200000")])
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("it starts");
+    let ready = told();
+    let address = ready.strip_prefix("READY=1\nSTATUS=serves on ").expect("READY comes first").trim();
+    TcpStream::connect(address).expect("it serves when it says so");
+    for _ in 0..3 {
+        assert_eq!(told(), "WATCHDOG=1\n");
+    }
+    let sent = std::process::Command::new("kill").args(["-TERM", &process.id().to_string()]).status();
+    assert!(sent.expect("kill").success());
+    let stopping = std::iter::repeat_with(told).find(|words| words != "WATCHDOG=1\n").expect("endless");
+    assert!(stopping.starts_with("STOPPING=1\n"), "{stopping}");
+    assert_eq!(process.wait().expect("ended").code(), Some(0));
+}

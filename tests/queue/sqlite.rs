@@ -155,3 +155,15 @@ async fn a_clock_that_is_set_back_holds_no_task_for_longer_than_a_lease() {
     let place = Sqlite(tempfile::tempdir().expect("folder"));
     conformance::a_clock_that_is_set_back_holds_no_task_for_longer_than_a_lease(place.open().await).await;
 }
+
+#[tokio::test]
+async fn queues_are_listed_in_pages_that_tell_nothing_of_hidden_ones() {
+    let place = Sqlite(tempfile::tempdir().expect("folder"));
+    conformance::queues_are_listed_in_pages_that_tell_nothing_of_hidden_ones(place.open().await).await;
+}
+
+#[test]
+fn what_becomes_of_tasks_is_counted_once() {
+    let place = Sqlite(tempfile::tempdir().expect("folder"));
+    conformance::what_becomes_of_tasks_is_counted_once(async || place.open().await);
+}

@@ -7,6 +7,7 @@
 //! | GiveBack, for at most [`LAST_WORDS`] | give back | is stopped; its task is given back |
 
 mod lease;
+mod meters;
 mod outcome;
 mod running;
 mod setbacks;
@@ -119,7 +120,7 @@ where
 {
     async fn run(self) -> Result<Processed, Status> {
         let _runs = self.queue.client().loop_runs();
-        let (phase, tally) = (watch::Sender::new(Phase::Work), Tally::default());
+        let (phase, tally) = (watch::Sender::new(Phase::Work), Tally::of(self.queue.agent_id()));
         let shop = Shop {
             queue: &self.queue,
             handler: Arc::new(self.handler),

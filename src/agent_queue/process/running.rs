@@ -1,6 +1,6 @@
 //! A handler at work, in a task of its own, so that its panics are its own and it can be stopped.
 
-use super::Outcome;
+use super::{Outcome, meters::Runs};
 use crate::{agent_queue::Task, unwind::words};
 use std::sync::Arc;
 use tokio::task::{JoinError, JoinHandle};
@@ -9,13 +9,16 @@ use tokio::task::{JoinError, JoinHandle};
 pub(super) struct Running(JoinHandle<Outcome>);
 
 impl Running {
-    pub(super) fn start<H, F>(handler: &Arc<H>, task: Task) -> Self
+    pub(super) fn start<H, F>(handler: &Arc<H>, task: Task, runs: Runs) -> Self
     where
         H: Fn(Task) -> F + Send + Sync + 'static,
         F: Future<Output: Into<Outcome>> + Send + 'static,
     {
         let handler = handler.clone();
-        Self(tokio::spawn(async move { handler(task).await.into() }))
+        Self(tokio::spawn(async move {
+            let _runs = runs;
+            handler(task).await.into()
+        }))
     }
 
     /// What came out; none if it was stopped. Cancel safe.

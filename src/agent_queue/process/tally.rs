@@ -1,5 +1,6 @@
 //! What a worker loop did so far, and what it holds.
 
+use super::meters::{Meters, Runs};
 use crate::agent_queue::Update;
 use parking_lot::Mutex;
 use std::fmt;
@@ -21,18 +22,32 @@ pub struct Processed {
 }
 
 /// The counts of a loop, which its workers share.
-#[derive(Debug, Default)]
-pub(super) struct Tally(Mutex<Processed>);
+pub(super) struct Tally {
+    done: Mutex<Processed>,
+    meters: Meters,
+}
 
 impl Tally {
+    /// Of a loop on the queue of this agent.
+    pub(super) fn of(agent_id: &str) -> Self {
+        Self { done: Mutex::default(), meters: Meters::of(agent_id) }
+    }
+
     /// A task was claimed.
     pub(super) fn claimed(&self) {
-        self.0.lock().left += 1;
+        self.meters.claimed();
+        self.done.lock().left += 1;
+    }
+
+    /// A handler runs, for as long as what this gives lives.
+    pub(super) fn runs(&self) -> Runs {
+        self.meters.runs()
     }
 
     /// The server took what was said of it.
     pub(super) fn taken(&self, update: &Update) {
-        let mut done = self.0.lock();
+        self.meters.taken(update);
+        let mut done = self.done.lock();
         done.left -= 1;
         match update {
             Update::Completed(_) => done.completed += 1,
@@ -43,13 +58,14 @@ impl Tally {
 
     /// Its claim was lost.
     pub(super) fn lost(&self) {
-        let mut done = self.0.lock();
+        self.meters.lost();
+        let mut done = self.done.lock();
         done.left -= 1;
         done.lost += 1;
     }
 
     pub(super) fn done(&self) -> Processed {
-        *self.0.lock()
+        *self.done.lock()
     }
 }
 

@@ -157,7 +157,7 @@ where
 
     /// Has a task done, and says what came out.
     async fn process(&self, mut held: Held) {
-        let mut running = Running::start(&self.handler, held.claim.task.clone());
+        let mut running = Running::start(&self.handler, held.claim.task.clone(), self.tally.runs());
         let lost = tokio::select! {
             // What is done is reported, even if the lease ends in the same moment: the server decides.
             biased;

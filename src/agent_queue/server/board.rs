@@ -1,6 +1,10 @@
 //! Tells who waits that a queue has news: waiting claims, and watches.
 
-use super::line::Line;
+use super::{
+    line::Line,
+    meters::{Counted, Meters},
+    record::Happened,
+};
 use crate::clock;
 use parking_lot::Mutex;
 use std::{collections::HashMap, sync::Arc, time::Instant};
@@ -33,11 +37,17 @@ impl Mark {
     }
 }
 
-/// Who waits for news of which queue. Clones are the same board.
+/// Who waits for news of which queue, and what is counted of each. Clones are the same board.
 ///
 /// It holds an entry per queue that somebody waits for, and none for the others.
 #[derive(Clone, Debug, Default)]
-pub struct Board(Arc<Mutex<HashMap<String, Entry>>>);
+pub struct Board(Arc<Posted>);
+
+#[derive(Debug, Default)]
+struct Posted {
+    entries: Mutex<HashMap<String, Entry>>,
+    meters: Meters,
+}
 
 /// Who waits for one queue.
 #[derive(Debug, Default)]
@@ -52,6 +62,8 @@ pub struct News {
     board: Board,
     agent_id: String,
     marked: Option<watch::Receiver<()>>,
+    /// Once it waits: then its queue is there.
+    counted: Option<Counted>,
 }
 
 /// A claim's place among those that wait for a queue's tasks. Dropping it ends the wait, and
@@ -63,44 +75,55 @@ pub struct Turn {
     number: u64,
     told: Arc<Notify>,
     served: bool,
+    /// Once it waits: then its queue is there.
+    counted: Option<Counted>,
 }
 
 impl Board {
     /// Wakes those whom this news of a queue concerns.
     pub fn mark(&self, agent_id: &str, mark: Mark) {
-        if let Some(entry) = self.0.lock().get_mut(agent_id) {
+        if let Some(entry) = self.0.entries.lock().get_mut(agent_id) {
             entry.mark(mark);
         }
     }
 
+    /// Counts what became of a task of a queue, once it is committed.
+    pub fn happened(&self, agent_id: &str, happened: Happened) {
+        self.0.meters.of(agent_id).happened(happened);
+    }
+
+    pub(super) fn meters(&self) -> &Meters {
+        &self.0.meters
+    }
+
     /// Any queue may have news: for a store that cannot say what it missed.
     pub fn mark_all(&self) {
-        self.0.lock().values_mut().for_each(|entry| entry.mark(Mark::Any));
+        self.0.entries.lock().values_mut().for_each(|entry| entry.mark(Mark::Any));
     }
 
     /// A lease of a queue ends then, so that a task may come by itself.
     pub fn look_by(&self, agent_id: &str, at: Instant) {
-        if let Some(entry) = self.0.lock().get_mut(agent_id) {
+        if let Some(entry) = self.0.entries.lock().get_mut(agent_id) {
             entry.claims.look_by(at);
         }
     }
 
     /// Waits for all news of a queue, from now on: for a watch.
     pub fn subscribe(&self, agent_id: &str) -> News {
-        let marked = self.0.lock().entry(agent_id.to_owned()).or_default().watches.subscribe();
-        News { board: self.clone(), agent_id: agent_id.to_owned(), marked: Some(marked) }
+        let marked = self.0.entries.lock().entry(agent_id.to_owned()).or_default().watches.subscribe();
+        News { board: self.clone(), agent_id: agent_id.to_owned(), marked: Some(marked), counted: None }
     }
 
     /// Waits for a task of a queue, from now on: for a claim, which looks at the store next.
     pub fn line_up(&self, agent_id: &str) -> Turn {
         let told = Arc::new(Notify::new());
-        let number = self.0.lock().entry(agent_id.to_owned()).or_default().claims.join(told.clone());
-        Turn { board: self.clone(), agent_id: agent_id.to_owned(), number, told, served: false }
+        let number = self.0.entries.lock().entry(agent_id.to_owned()).or_default().claims.join(told.clone());
+        Turn { board: self.clone(), agent_id: agent_id.to_owned(), number, told, served: false, counted: None }
     }
 
     /// Changes an entry, and forgets it where nobody waits any more.
     fn with<T: Default>(&self, agent_id: &str, change: impl FnOnce(&mut Entry) -> T) -> T {
-        let mut entries = self.0.lock();
+        let mut entries = self.0.entries.lock();
         let Some(entry) = entries.get_mut(agent_id) else { return T::default() };
         let answer = change(entry);
         if entry.watches.receiver_count() == 0 && entry.claims.is_empty() {
@@ -124,6 +147,7 @@ impl Entry {
 impl News {
     /// Returns at the first mark since the last return, or since the subscription. Cancel safe.
     pub async fn come(&mut self) {
+        self.counted.get_or_insert_with(|| Counted::new(&self.board.meters().of(&self.agent_id).watches));
         if let Some(marked) = &mut self.marked {
             // The sender stands on the board for as long as this does.
             let _ = marked.changed().await;
@@ -149,6 +173,7 @@ impl Turn {
     /// The store had no task. Returns when it is worth looking again. Cancel safe: who stops
     /// waiting is still in line.
     pub async fn come(&mut self) {
+        self.counted.get_or_insert_with(|| Counted::new(&self.board.meters().of(&self.agent_id).claims_waiting));
         self.line(|line, number| line.rest(number));
         loop {
             let (rests, looks_at) = self.line(|line, number| (line.rests(number), line.looks_at(number)));
@@ -238,7 +263,7 @@ mod tests {
         for _ in 0..990 {
             waking.recv().await.expect("woken");
         }
-        assert!(board.0.lock().is_empty());
+        assert!(board.0.entries.lock().is_empty());
     }
 
     #[tokio::test(start_paused = true)]
@@ -266,8 +291,8 @@ mod tests {
         let board = Board::default();
         let (first, second) = (board.subscribe("a"), board.line_up("a"));
         drop(first);
-        assert_eq!(board.0.lock().len(), 1);
+        assert_eq!(board.0.entries.lock().len(), 1);
         drop(second);
-        assert!(board.0.lock().is_empty());
+        assert!(board.0.entries.lock().is_empty());
     }
 }

@@ -33,6 +33,15 @@ macro_rules! only_a_queue {
 
 only_a_queue!(CreateQueueRequest, QueueExistsRequest, GetQueueInfoRequest, GetTaskStatsRequest, WatchQueueRequest);
 
+impl Check for ListQueuesRequest {
+    fn check(&self) -> Result<(), Status> {
+        if !self.after.is_empty() {
+            id("after", &self.after)?;
+        }
+        page(self.limit, 0)
+    }
+}
+
 impl Check for ClearQueueRequest {
     fn check(&self) -> Result<(), Status> {
         id("agent_id", &self.agent_id)?;

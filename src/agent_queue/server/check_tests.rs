@@ -92,6 +92,10 @@ fn what_cannot_be_undone_must_be_confirmed_and_pages_are_limited() {
     let list = |limit, offset| ListTasksRequest { agent_id: "a".into(), status: None, limit, offset };
     assert!(list(None, 0).check().is_ok() && list(Some(1000), 7).check().is_ok());
     refused(&list(Some(0), 0), r#"limit: "0" must be 1 to 1000"#);
+    let queues = |limit, after: &str| ListQueuesRequest { limit, after: after.into() };
+    assert!(queues(None, "").check().is_ok());
+    refused(&queues(Some(0), ""), r#"limit: "0" must be 1 to 1000"#);
+    refused(&queues(None, &"x".repeat(257)), "after: \"xxx");
     refused(&list(Some(1001), 0), r#"limit: "1001" must be 1 to 1000"#);
     refused(&list(None, u64::MAX), "offset: ");
 }

@@ -11,6 +11,7 @@
 //! | [`Board`] | tells who waits that a queue has news |
 //! | [`Budget`], [`Measured`] | what requests and answers may take up until they are read |
 //! | [`Authorizer`], [`Identified`] | who may do what: asked before a body is read, and before the store |
+//! | [`Metered`] | a store whose operations are timed |
 //! | [`Service`] | the operations over gRPC: waiting claims, watches, drain |
 
 mod answers;
@@ -18,13 +19,18 @@ mod auth;
 mod board;
 mod budget;
 mod check;
+mod happened;
 mod journal;
 mod line;
 mod memory;
+mod metered;
+mod meters;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+mod queues;
 pub mod record;
 mod requests;
+mod sample;
 mod service;
 #[cfg(feature = "sqlite")]
 mod sqlite;
@@ -39,6 +45,7 @@ pub use board::{Board, Mark, News, Turn};
 pub use budget::{AnswerLimits, Budget, Caller};
 pub use journal::{Entry, JournalError, read};
 pub use memory::MemoryStore;
+pub use metered::Metered;
 #[cfg(feature = "postgres")]
 pub use postgres::PostgresStore;
 pub use service::Service;

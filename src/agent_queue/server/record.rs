@@ -11,6 +11,7 @@
 //! | PROCESSING | FAILED | the end of the lease, more than `max_claims` times |
 //! | COMPLETED, FAILED, CANCELLED | - | |
 
+pub use super::happened::Happened;
 use super::store::{Millis, Settings};
 use crate::proto::agent_queue::{
     CancelTaskRequest, CancelTaskResponse, ClearQueueResponse, GetTaskResponse, NewTask, RetryTaskResponse,
@@ -30,6 +31,8 @@ pub struct Record {
     pub claim_id: String,
     /// How many of its claims were lost, and not given back.
     pub lost: u32,
+    /// What became of it last, since it was read; not kept.
+    pub happened: Option<Happened>,
 }
 
 /// Why a claim is over that did not end its task.
@@ -109,6 +112,11 @@ pub fn millis(at: Option<&Timestamp>) -> Millis {
     at.map_or(0, |at| at.seconds * 1000 + i64::from(at.nanos) / 1_000_000)
 }
 
+/// How long before `now` something was, in seconds; 0 where clocks disagree.
+pub fn age(at: Millis, now: Millis) -> f64 {
+    now.saturating_sub(at).max(0) as f64 / 1000.0
+}
+
 /// A lease's length.
 pub fn lease_millis(settings: &Settings) -> Millis {
     i64::try_from(settings.lease.as_millis()).unwrap_or(i64::MAX / 4)
@@ -133,7 +141,8 @@ impl Record {
             created_at: Some(timestamp(now)),
             ..Task::default()
         };
-        Self { task, request_id: new.client_request_id, ..Self::default() }
+        let happened = Some(Happened::Submitted);
+        Self { task, request_id: new.client_request_id, happened, ..Self::default() }
     }
 
     /// A new task with this one's work, which must have FAILED.
@@ -154,6 +163,7 @@ impl Record {
         };
         let mut record = Self::new(number, &self.task.agent_id, new, now);
         record.task.retry_of = self.task.task_id.clone();
+        record.happened = Some(Happened::Retried);
         Ok(record)
     }
 
@@ -164,6 +174,8 @@ impl Record {
         self.task.claims += 1;
         self.task.claimed_at = Some(timestamp(now));
         self.renew(settings, now);
+        let waited = now.saturating_sub(millis(self.task.created_at.as_ref())).max(0);
+        self.happened = Some(Happened::Claimed((self.task.claims == 1).then_some(waited)));
     }
 
     /// The lease starts anew.
@@ -193,10 +205,12 @@ impl Record {
         let ended_at = self.task.lease_until.take();
         self.lost += 1;
         self.claim_id.clear();
+        self.happened = Some(Happened::Lost);
         if self.lost <= settings.max_claims {
             self.task.set_status(TaskStatus::Pending);
             return;
         }
+        self.happened = Some(Happened::Dead);
         self.task.set_status(TaskStatus::Failed);
         self.task.error_message = poisoned(self.lost);
         self.task.finished_at = ended_at;
@@ -248,6 +262,7 @@ impl Record {
                 self.task.set_status(TaskStatus::Pending);
                 self.task.lease_until = None;
                 self.claim_id.clear();
+                self.happened = Some(Happened::GivenBack);
                 return Ok(Updated::Released);
             }
             _ => self.end(to, &request.error_message, now),
@@ -268,10 +283,13 @@ impl Record {
     }
 
     fn end(&mut self, status: TaskStatus, error_message: &str, now: Millis) {
+        let held = self.task.claimed_at.as_ref().filter(|_| self.task.status() == TaskStatus::Processing);
+        let ran = held.map(|at| now.saturating_sub(millis(Some(at))).max(0));
         self.task.set_status(status);
         self.task.error_message = error_message.into();
         self.task.finished_at = Some(timestamp(now));
         self.task.lease_until = None;
+        self.happened = Some(Happened::Ended(status, ran));
     }
 
     fn ended(&self, to: TaskStatus) -> Status {

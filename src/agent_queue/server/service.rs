@@ -6,6 +6,7 @@ use super::{
     auth::gate::{Admitted, Ended, Gate},
     budget::{PAGE, Share, TASK},
     record::millis,
+    sample::{self, Samples},
     watch,
 };
 use crate::{clock, proto::agent_queue::*};
@@ -91,6 +92,22 @@ impl<S: Store> Service<S> {
         while !*draining.borrow_and_update() {
             let more = self.gate.prune(self.now()).await.unwrap_or(false);
             let pause = if more { PRUNE_PAUSE } else { PRUNE_EVERY };
+            let _ = time::timeout(pause, draining.changed()).await;
+        }
+    }
+
+    /// Keeps the gauges of tasks and their ages, until the service drains: looks at the store every
+    /// 15 s, and less often where a look takes long. Cancel safe.
+    pub async fn sample(&self) {
+        let (mut draining, mut samples) = (self.draining.subscribe(), Samples::default());
+        while !*draining.borrow_and_update() {
+            let began = clock::now();
+            tokio::select! {
+                // A store that cannot answer is asked again later.
+                _ = self.gate.sample(&mut samples, self.now()) => {}
+                _ = draining.wait_for(|draining| *draining) => return,
+            }
+            let pause = sample::pause(clock::now().saturating_duration_since(began));
             let _ = time::timeout(pause, draining.changed()).await;
         }
     }
@@ -198,6 +215,12 @@ impl<S: Store> agent_queue_server::AgentQueue for Service<S> {
         Ok(Response::new(store.queue_info(request, self.now()).await?))
     }
 
+    async fn list_queues(&self, request: Request<ListQueuesRequest>) -> Answer<ListQueuesResponse> {
+        let Admitted { request, store, caller, grant } = self.gate.admit_listing(request)?;
+        let share = self.budget.take(caller.as_ref(), PAGE).await?;
+        Ok(with_share(share, store.list_queues(request, |queue| grant.shows(queue), self.now()).await?))
+    }
+
     async fn clear_queue(&self, request: Request<ClearQueueRequest>) -> Answer<ClearQueueResponse> {
         let Admitted { request, store, .. } = self.gate.admit(request)?;
         Ok(Response::new(store.clear_queue(request, self.now()).await?))
@@ -222,8 +245,12 @@ impl<S: Store> agent_queue_server::AgentQueue for Service<S> {
 
     async fn get_task(&self, request: Request<GetTaskRequest>) -> Answer<GetTaskResponse> {
         let admitted = self.gate.admit(request)?;
+        let (agent_id, store) = (admitted.request.agent_id.clone(), admitted.store.clone());
         let end = clock::now() + Duration::from_secs_f64(admitted.request.timeout);
         let (answer, share) = self.claim(admitted, end).await?;
+        if answer.task.is_none() {
+            store.board().meters().of(&agent_id).claimed_nothing();
+        }
         Ok(with_share(share, answer))
     }
 

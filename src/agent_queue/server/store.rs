@@ -1,13 +1,13 @@
 //! The one trait of all stores: what a queue's keeper can do, in the service's own messages.
 
-use super::Board;
+use super::{Board, queues};
 use crate::proto::agent_queue::{
     BatchDeleteTasksRequest, BatchDeleteTasksResponse, BatchSubmitTasksRequest, BatchSubmitTasksResponse,
     CancelTaskRequest, CancelTaskResponse, ClearQueueRequest, ClearQueueResponse, CreateQueueRequest,
     CreateQueueResponse, DeleteQueueRequest, DeleteQueueResponse, GetQueueInfoRequest, GetQueueInfoResponse,
-    GetTaskRequest, GetTaskResponse, GetTaskStatsRequest, GetTaskStatsResponse, ListTasksRequest, ListTasksResponse,
-    QueryTaskRequest, QueryTaskResponse, QueueExistsRequest, QueueExistsResponse, RetryTaskRequest, RetryTaskResponse,
-    TaskChange, UpdateTaskStatusRequest, UpdateTaskStatusResponse,
+    GetTaskRequest, GetTaskResponse, GetTaskStatsRequest, GetTaskStatsResponse, ListQueuesRequest, ListQueuesResponse,
+    ListTasksRequest, ListTasksResponse, QueryTaskRequest, QueryTaskResponse, QueueExistsRequest, QueueExistsResponse,
+    QueueSummary, RetryTaskRequest, RetryTaskResponse, TaskChange, UpdateTaskStatusRequest, UpdateTaskStatusResponse,
 };
 use std::{future::Future, time::Duration};
 use tonic::Status;
@@ -153,6 +153,31 @@ pub trait Store: Send + Sync + 'static {
         request: GetQueueInfoRequest,
         now: Millis,
     ) -> impl Future<Output = Result<GetQueueInfoResponse, Status>> + Send;
+
+    /// The ids of agents that have queues, in the order of their bytes: the first `limit` after
+    /// `after`.
+    fn queue_names(&self, after: &str, limit: usize) -> impl Future<Output = Result<Vec<String>, Status>> + Send;
+
+    /// How these queues stand, in their order; those that are not there are left out.
+    fn summaries(
+        &self,
+        agent_ids: Vec<String>,
+        now: Millis,
+    ) -> impl Future<Output = Result<Vec<QueueSummary>, Status>> + Send;
+
+    /// A page of the queues for which `visible` holds. It tells nothing of the others, neither that
+    /// they are there nor how many they are.
+    fn list_queues(
+        &self,
+        request: ListQueuesRequest,
+        visible: impl Fn(&str) -> bool + Send + Sync,
+        now: Millis,
+    ) -> impl Future<Output = Result<ListQueuesResponse, Status>> + Send
+    where
+        Self: Sized,
+    {
+        queues::page(self, request, visible, now)
+    }
 
     /// Deletes the tasks of a queue that are there when it begins, or those of one status.
     ///

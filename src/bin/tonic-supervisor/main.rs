@@ -24,6 +24,7 @@ mod facts;
 mod job;
 #[cfg(unix)]
 mod keeper;
+mod queue;
 #[cfg(all(unix, feature = "serve"))]
 mod serve;
 #[cfg(unix)]
@@ -92,6 +93,9 @@ enum Command {
     #[cfg(unix)]
     #[command(after_help = agent::HELP)]
     Agent(agent::AgentArguments),
+    /// Look at the queues of a server, and act on them.
+    #[command(after_help = queue::HELP)]
+    Queue(queue::QueueArguments),
     /// Say what is wrong with a configuration, what may stand in it, and what holds.
     #[command(after_help = EXIT_CODES)]
     CheckConfig(check_config::CheckArguments),
@@ -198,6 +202,7 @@ fn run() -> Result<(), Trouble> {
         Command::Token(token) => token::run(&token, json),
         #[cfg(unix)]
         Command::Agent(agent) => agent::run(agent, config.as_deref(), json),
+        Command::Queue(action) => queue::run(action, config.as_deref(), json),
         #[cfg(not(unix))]
         Command::Demo(_) => Err(Trouble::Usage(
             "demo, soak, serve and agent start processes and send them signals, so they need a Unix system".into(),

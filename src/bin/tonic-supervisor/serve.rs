@@ -1,7 +1,9 @@
-//! `serve`: the agent queue's server. Drains with a GOAWAY on SIGTERM and Ctrl-C; reads its files again on SIGHUP.
+//! `serve`: the agent queue's server. Drains with a GOAWAY on SIGTERM and Ctrl-C, reads its files
+//! again on SIGHUP, and tells systemd how it is.
 
 mod connections;
 mod limits;
+mod notify;
 mod reread;
 
 use crate::{
@@ -31,7 +33,9 @@ use tonic_health::server::HealthReporter;
 use tonic_supervisor::agent_queue::{
     DESCRIPTORS,
     agent_queue_server::AgentQueueServer,
-    server::{Budget, Identified, Measured, MemoryStore, PostgresStore, Service, Settings, SqliteStore, Store},
+    server::{
+        Budget, Identified, Measured, MemoryStore, Metered, PostgresStore, Service, Settings, SqliteStore, Store,
+    },
 };
 
 /// How long calls in flight may take once it drains.
@@ -129,7 +133,7 @@ async fn serve<S: Store>(
     let limits = &arguments.limits;
     let budget = Budget::new(limits.answers());
     let authorizer = files.authorizer();
-    let service = Service::new(store).with_budget(budget.clone());
+    let service = Service::new(Metered::new(store)).with_budget(budget.clone());
     let service = match authorizer.clone() {
         Some(authorizer) => service.with_authorizer(authorizer),
         None => service,
@@ -159,6 +163,8 @@ async fn serve<S: Store>(
     let watched = tokio::spawn(watch_health(service.clone(), reporter, draining.clone()));
     let pruner = service.clone();
     tokio::spawn(async move { pruner.prune().await });
+    let sampler = service.clone();
+    tokio::spawn(async move { sampler.sample().await });
     let line = match json {
         true => json!({ "kind": "serving", "address": address.to_string(), "tls": over_tls, "auth": auth, "store": spec.to_string() }).to_string(),
         false => format!(
@@ -168,12 +174,15 @@ async fn serve<S: Store>(
         ),
     };
     Terminal::new().line(&line);
+    notify::ready(address);
+    tokio::spawn(notify::live());
 
     let terminated = async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
+        notify::stopping();
         told.send_replace(true);
         // Says NOT_SERVING before the GOAWAY goes out.
         let _ = watched.await;

@@ -14,8 +14,8 @@ use tonic::{Code, Status, body::Body};
 use tonic_supervisor::agent_queue::{
     BatchDeleteTasksRequest, BatchSubmitTasksRequest, CancelTaskRequest, ClearQueueRequest, CreateQueueRequest,
     DESCRIPTORS, DeleteQueueRequest, DeleteTaskRequest, GetQueueInfoRequest, GetTaskRequest, GetTaskStatsRequest,
-    GetTasksByStatusRequest, HealthCheckRequest, ListTasksRequest, NewTask, QueryTaskRequest, QueueExistsRequest,
-    RetryTaskRequest, SubmitTaskRequest, UpdateTaskStatusRequest, WatchQueueRequest,
+    GetTasksByStatusRequest, HealthCheckRequest, ListQueuesRequest, ListTasksRequest, NewTask, QueryTaskRequest,
+    QueueExistsRequest, RetryTaskRequest, SubmitTaskRequest, UpdateTaskStatusRequest, WatchQueueRequest,
     agent_queue_client::AgentQueueClient, server::LiveGrants,
 };
 
@@ -32,8 +32,9 @@ const IDENTITIES: [super::Line<'static>; 5] = [
 const QUEUES: [&str; 3] = ["agent_001", "other", "missing"];
 
 /// `y`: it is let through to the store, `n`: PERMISSION_DENIED; for each of the queues, for each identity in order.
-const TABLE: [(&str, &str); 19] = [
+const TABLE: [(&str, &str); 20] = [
     ("HealthCheck", "yyy yyy yyy yyy yyy"),
+    ("ListQueues", "yyy yyy yyy yyy yyy"),
     ("CreateQueue", "ynn nyn ynn nnn yyy"),
     ("SubmitTask", "ynn nnn ynn nnn yyy"),
     ("BatchSubmitTasks", "ynn nnn ynn nnn yyy"),
@@ -77,6 +78,7 @@ async fn ask(client: &mut AgentQueueClient<Signed<Server>>, operation: &str, que
     let (task_id, client_request_id) = ("task-1".to_owned(), "name".to_owned());
     match operation {
         "HealthCheck" => client.health_check(HealthCheckRequest {}).await.map(drop),
+        "ListQueues" => client.list_queues(ListQueuesRequest::default()).await.map(drop),
         "CreateQueue" => client.create_queue(CreateQueueRequest { agent_id }).await.map(drop),
         "SubmitTask" => client.submit_task(SubmitTaskRequest { agent_id, task: Some(task()) }).await.map(drop),
         "BatchSubmitTasks" => {
@@ -125,6 +127,18 @@ async fn ask(client: &mut AgentQueueClient<Signed<Server>>, operation: &str, que
         }
         "DeleteQueue" => client.delete_queue(DeleteQueueRequest { agent_id, confirm: true }).await.map(drop),
         other => panic!("the table names {other}, which nobody asks"),
+    }
+}
+
+#[tokio::test]
+async fn a_list_shows_the_queues_that_whoever_asks_may_look_at() {
+    let server = stage().await;
+    let seen = [&["agent_001"][..], &[], &["agent_001"], &["agent_001", "other"], &["agent_001", "other"]];
+    for ((name, tokens, _), seen) in IDENTITIES.iter().zip(seen) {
+        let mut client = client(server.clone(), bearer(tokens[0]));
+        let list = client.list_queues(ListQueuesRequest::default()).await.expect("listed").into_inner();
+        let names: Vec<_> = list.queues.iter().map(|queue| &*queue.agent_id).collect();
+        assert_eq!(names, seen, "{name}");
     }
 }
 

@@ -3,14 +3,18 @@
 //! Ids of tasks differ between stores, so both sides speak of the n-th task that was ever made. A watcher follows every queue by its
 //! cursor the whole time, and must know at each moment what a list shows.
 
+mod counted;
 mod model;
 mod operation;
+mod queues;
 mod requests;
 mod steps;
 mod subject;
 mod together;
 mod waiting;
 
+pub(crate) use counted::{Recorded, record, recorded, what_becomes_of_tasks_is_counted_once};
+pub(crate) use queues::queues_are_listed_in_pages_that_tell_nothing_of_hidden_ones;
 pub(crate) use requests::{claim, fill, submission};
 pub(crate) use steps::*;
 pub(crate) use together::what_many_ask_of_two_stores_at_once_is_done_once;

@@ -113,6 +113,15 @@ impl Model {
                 Ok(Answer::Created { already_exists })
             }
             Step::Exists { agent: a } => Ok(Answer::Exists(self.queues.contains_key(agent(a)))),
+            Step::Queues { after, limit, hidden } => {
+                let (after, hidden) = (after.map_or("", |a| AGENTS[a]), hidden.map(|a| AGENTS[a]));
+                let there = self.queues.iter().filter(|(name, _)| **name > after && Some(**name) != hidden);
+                let mut page: Vec<_> = there.map(|(name, queue)| queue.summary(name, now)).collect();
+                let more = page.len() > *limit as usize;
+                page.truncate(*limit as usize);
+                let next = page.last().filter(|_| more).map(|(name, ..)| name.clone());
+                Ok(Answer::Queues(page, next))
+            }
             Step::DeleteQueue { agent: a } => {
                 let gone = self.queues.remove(agent(a));
                 let deleted = gone.as_ref().map_or(0, |queue| queue.tasks.len() as u64);
@@ -383,6 +392,13 @@ impl Queue {
         let [pending, processing, completed, failed, cancelled] =
             [PENDING, PROCESSING, COMPLETED, FAILED, CANCELLED].map(count);
         TaskCounts { pending, processing, completed, failed, cancelled }
+    }
+
+    fn summary(&self, name: &str, now: i64) -> (String, TaskCounts, i64, Option<i64>, Option<i64>) {
+        let of_status = |status| self.tasks.iter().map(|kept| &kept.task).filter(move |task| task.status == status);
+        let pending = of_status(PENDING).map(|task| now - of(&task.created_at)).max();
+        let processing = of_status(PROCESSING).map(|task| now - of(&task.claimed_at)).max();
+        (name.into(), self.counts(), self.created_at, pending, processing)
     }
 
     fn stats(&self, now: i64) -> GetTaskStatsResponse {

@@ -18,6 +18,12 @@ pub(crate) enum Step {
     Info {
         agent: usize,
     },
+    /// A page of the queues, of which one may be hidden.
+    Queues {
+        after: Option<usize>,
+        limit: u32,
+        hidden: Option<usize>,
+    },
     Clear {
         agent: usize,
         status: Option<i32>,
@@ -99,6 +105,9 @@ pub(crate) enum Answer {
     },
     Exists(bool),
     Info(TaskCounts, i64),
+    /// Each queue's counts, when it was made, and how long its oldest tasks wait and are worked on;
+    /// and what comes next.
+    Queues(Vec<(String, TaskCounts, i64, Option<i64>, Option<i64>)>, Option<String>),
     Cleared(u64),
     QueueDeleted {
         existed: bool,
@@ -142,6 +151,8 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         5 => agent().prop_map(|agent| Step::Create { agent }),
         1 => agent().prop_map(|agent| Step::Exists { agent }),
         1 => agent().prop_map(|agent| Step::Info { agent }),
+        2 => (proptest::option::of(agent()), 1..3u32, proptest::option::of(agent()))
+            .prop_map(|(after, limit, hidden)| Step::Queues { after, limit, hidden }),
         1 => (agent(), proptest::option::of(status()), name())
             .prop_map(|(agent, status, name)| Step::Clear { agent, status, name }),
         1 => agent().prop_map(|agent| Step::DeleteQueue { agent }),

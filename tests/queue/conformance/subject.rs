@@ -6,8 +6,8 @@ use tonic::{Code, Status};
 use tonic_supervisor::agent_queue::{
     BatchDeleteTasksRequest, BatchSubmitTasksRequest, CancelTaskRequest, ClearQueueRequest, CreateQueueRequest,
     DeleteQueueRequest, GetQueueInfoRequest, GetTaskRequest, GetTaskStatsRequest, GetTaskStatsResponse,
-    ListTasksRequest, NewTask, QueryTaskRequest, QueueExistsRequest, RetryTaskRequest, Task, UpdateTaskStatusRequest,
-    server::Store,
+    ListQueuesRequest, ListTasksRequest, NewTask, QueryTaskRequest, QueueExistsRequest, RetryTaskRequest, Task,
+    UpdateTaskStatusRequest, server::Store,
 };
 
 pub(crate) struct Subject<S> {
@@ -68,6 +68,19 @@ impl<S: Store> Subject<S> {
                     info.tasks.expect("counts"),
                     created.seconds * 1000 + i64::from(created.nanos) / 1_000_000,
                 ))
+            }
+            Step::Queues { after, limit, hidden } => {
+                let request = ListQueuesRequest { after: after.map_or("", |a| AGENTS[a]).into(), limit: Some(*limit) };
+                let hidden = hidden.map(|agent| AGENTS[agent]);
+                let page = self.store.list_queues(request, |name| Some(name) != hidden, now).await?;
+                let millis = |age: Option<f64>| age.map(|seconds| (seconds * 1000.0).round() as i64);
+                let queues = page.queues.into_iter().map(|queue| {
+                    let created = queue.created_at.expect("a time");
+                    let created = created.seconds * 1000 + i64::from(created.nanos) / 1_000_000;
+                    let counts = queue.tasks.expect("counts");
+                    (queue.agent_id, counts, created, millis(queue.oldest_pending), millis(queue.oldest_processing))
+                });
+                Ok(Answer::Queues(queues.collect(), page.next_after))
             }
             Step::Clear { agent, status, name: n } => {
                 let request = ClearQueueRequest {

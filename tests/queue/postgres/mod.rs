@@ -91,3 +91,14 @@ async fn thousands_of_leases_that_end_at_once_are_given_back_before_anybody_look
 async fn a_clock_that_is_set_back_holds_no_task_for_longer_than_a_lease() {
     conformance::a_clock_that_is_set_back_holds_no_task_for_longer_than_a_lease(open(&Database::new()).await).await;
 }
+
+#[tokio::test]
+async fn queues_are_listed_in_pages_that_tell_nothing_of_hidden_ones() {
+    conformance::queues_are_listed_in_pages_that_tell_nothing_of_hidden_ones(open(&Database::new()).await).await;
+}
+
+#[test]
+fn what_becomes_of_tasks_is_counted_once() {
+    let database = Database::new();
+    conformance::what_becomes_of_tasks_is_counted_once(async || open(&database).await);
+}

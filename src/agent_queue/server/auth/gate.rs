@@ -3,7 +3,7 @@
 //! Nothing else gives an operation the store, so that one without a check does not compile.
 
 use super::{Action, Authorizer, Identity, access::Access};
-use crate::agent_queue::server::{Caller, Millis, Store, budget::caller, check::Check};
+use crate::agent_queue::server::{Caller, Millis, Store, budget::caller, check::Check, sample::Samples};
 use futures::future;
 use metrics::counter;
 use std::{fmt, sync::Arc};
@@ -17,13 +17,16 @@ pub(in crate::agent_queue::server) struct Gate<S> {
 }
 
 /// A request that may go on.
-pub(in crate::agent_queue::server) struct Admitted<T, S> {
+pub(in crate::agent_queue::server) struct Admitted<T, S, G = Grant> {
     pub(in crate::agent_queue::server) request: T,
     pub(in crate::agent_queue::server) store: Arc<S>,
     pub(in crate::agent_queue::server) caller: Option<Caller>,
     /// To be asked again where the call waits.
-    pub(in crate::agent_queue::server) grant: Grant,
+    pub(in crate::agent_queue::server) grant: G,
 }
+
+/// Who may see which queues of a list.
+pub(in crate::agent_queue::server) struct View(Option<(Arc<dyn Authorizer>, Identity)>);
 
 /// What lets a call go on.
 pub(in crate::agent_queue::server) struct Grant(Option<Asked>);
@@ -74,6 +77,21 @@ impl<S: Store> Gate<S> {
         Ok(Admitted { request, store: self.store.clone(), caller, grant })
     }
 
+    /// The same for a request for a list of queues: everybody may ask, and sees the queues that
+    /// they may look at.
+    pub(in crate::agent_queue::server) fn admit_listing<T: Check>(
+        &self,
+        request: Request<T>,
+    ) -> Result<Admitted<T, S, View>, Status> {
+        let caller = caller(request.extensions());
+        let known = self.known(&request)?;
+        let view = View(known.map(|(authorizer, identity)| (authorizer.clone(), identity.clone())));
+        let request = request.into_inner();
+        request.check()?;
+        view.check()?;
+        Ok(Admitted { request, store: self.store.clone(), caller, grant: view })
+    }
+
     /// Who decides, and who asks; UNAUTHENTICATED where that is not known. None: nobody decides.
     pub(in crate::agent_queue::server) fn known<'a, T>(&'a self, request: &'a Request<T>) -> Result<Known<'a>, Status> {
         let Some(authorizer) = &self.authorizer else { return Ok(None) };
@@ -93,9 +111,32 @@ impl<S: Store> Gate<S> {
         self.store.health().await
     }
 
+    /// Looks how the queues stand.
+    pub(in crate::agent_queue::server) async fn sample(
+        &self,
+        samples: &mut Samples,
+        now: Millis,
+    ) -> Result<(), Status> {
+        samples.look(&*self.store, now).await
+    }
+
     /// Lets the store forget.
     pub(in crate::agent_queue::server) async fn prune(&self, now: Millis) -> Result<bool, Status> {
         self.store.prune(now).await
+    }
+}
+
+impl View {
+    fn check(&self) -> Result<(), Ended> {
+        match &self.0 {
+            Some((authorizer, identity)) if !authorizer.knows(identity) => Err(Ended::Unproved),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the list may name this queue.
+    pub(in crate::agent_queue::server) fn shows(&self, queue: &str) -> bool {
+        self.0.as_ref().is_none_or(|(authorizer, identity)| authorizer.may(identity, Action::Look, queue))
     }
 }
 

@@ -52,7 +52,7 @@ impl MemoryStore {
             replay(&mut state, entry)
                 .map_err(|error| JournalError::new(path, &format!("is damaged in line {}", index + 1), &error))?;
         }
-        let _ = state.take_mark();
+        drop((state.take_mark(), state.take_happened()));
         Ok(Self { state: Mutex::new(state), journal: Some(journal), board: Board::default(), settings })
     }
 
@@ -64,16 +64,17 @@ impl MemoryStore {
         asked: Asked<'_, R>,
         operation: impl FnOnce(&mut State) -> Result<T, Status>,
     ) -> Result<T, Status> {
-        let (answer, durable, marks) = {
+        let (answer, durable, marks, happened) = {
             let mut state = self.state.lock();
             let overdue = self.notice(&mut state, asked.agent_id, asked.now);
             let answer = operation(&mut state);
             let mark = state.take_mark();
-            (answer, self.append(mark.map(|_| asked.entry())), [overdue, mark])
+            (answer, self.append(mark.map(|_| asked.entry())), [overdue, mark], state.take_happened())
         };
         if let Some(durable) = durable {
             durable.wait().await.map_err(|error| Status::unavailable(error.to_string()))?;
         }
+        happened.into_iter().for_each(|happened| self.board.happened(asked.agent_id, happened));
         marks.into_iter().flatten().for_each(|mark| self.board.mark(asked.agent_id, mark));
         answer
     }
@@ -88,7 +89,9 @@ impl MemoryStore {
         let mut state = self.state.lock();
         let overdue = self.notice(&mut state, agent_id, now);
         let answer = read(&state);
+        let happened = state.take_happened();
         drop(state);
+        happened.into_iter().for_each(|happened| self.board.happened(agent_id, happened));
         overdue.into_iter().for_each(|mark| self.board.mark(agent_id, mark));
         answer
     }
@@ -133,6 +136,15 @@ impl Store for MemoryStore {
     async fn queue_info(&self, request: GetQueueInfoRequest, now: Millis) -> Result<GetQueueInfoResponse, Status> {
         let agent_id = &request.agent_id;
         self.look(agent_id, now, |state| Ok(state.queue(agent_id)?.info(agent_id)))
+    }
+
+    async fn queue_names(&self, after: &str, limit: usize) -> Result<Vec<String>, Status> {
+        Ok(self.state.lock().queue_names(after, limit))
+    }
+
+    async fn summaries(&self, agent_ids: Vec<String>, now: Millis) -> Result<Vec<QueueSummary>, Status> {
+        let summary = |id: &String| self.look(id, now, |state| Ok(state.queue(id)?.summary(id, now)));
+        Ok(agent_ids.iter().filter_map(|id| summary(id).ok()).collect())
     }
 
     async fn clear_queue(&self, request: ClearQueueRequest, now: Millis) -> Result<ClearQueueResponse, Status> {

@@ -3,14 +3,14 @@
 use super::{
     super::{
         Millis,
-        record::{millis, timestamp},
+        record::{age, millis, timestamp},
         store::Room,
     },
     queue::Queue,
 };
 use crate::proto::agent_queue::{
-    GetQueueInfoResponse, GetTaskStatsResponse, ListTasksRequest, ListTasksResponse, Task, TaskCounts, TaskStatus,
-    TaskType, TypeCount,
+    GetQueueInfoResponse, GetTaskStatsResponse, ListTasksRequest, ListTasksResponse, QueueSummary, Task, TaskCounts,
+    TaskStatus, TaskType, TypeCount,
 };
 use prost::Message as _;
 use std::collections::BTreeMap;
@@ -21,6 +21,21 @@ impl Queue {
             agent_id: agent_id.into(),
             created_at: Some(timestamp(self.created_at)),
             tasks: Some(self.counts()),
+        }
+    }
+
+    pub(super) fn summary(&self, agent_id: &str, now: Millis) -> QueueSummary {
+        let task = |number: i64| self.tasks.get(&number).map(|held| &held.record.task);
+        let pending = self.pending.iter().map(|(_, number)| *number).min().and_then(task);
+        let processing = self.leased.iter().filter_map(|(_, number)| task(*number)?.claimed_at.as_ref());
+        let submitted = pending.and_then(|task| task.created_at.as_ref());
+        let claimed = processing.map(|at| millis(Some(at))).min();
+        QueueSummary {
+            agent_id: agent_id.into(),
+            created_at: Some(timestamp(self.created_at)),
+            tasks: Some(self.counts()),
+            oldest_pending: submitted.map(|at| age(millis(Some(at)), now)),
+            oldest_processing: claimed.map(|at| age(at, now)),
         }
     }
 
@@ -40,19 +55,18 @@ impl Queue {
         let mut types: BTreeMap<i32, u64> = BTreeMap::new();
         self.all().for_each(|task| *types.entry(task.r#type).or_default() += 1);
         let kinds = types.into_iter().filter_map(|(kind, tasks)| Some((TaskType::try_from(kind).ok()?, tasks)));
-        let seconds = |from: Millis, to: Millis| (to - from).max(0) as f64 / 1000.0;
         let pending = self.all().filter(|task| task.status() == TaskStatus::Pending);
         let waits = self.all().filter(|task| task.claimed_at.is_some());
         let runs = waits.clone().filter(|task| task.finished_at.is_some());
         GetTaskStatsResponse {
             tasks: Some(self.counts()),
             types: kinds.map(|(kind, tasks)| TypeCount { r#type: kind as i32, tasks }).collect(),
-            oldest_pending: pending.map(|task| millis(task.created_at.as_ref())).min().map(|at| seconds(at, now)),
+            oldest_pending: pending.map(|task| millis(task.created_at.as_ref())).min().map(|at| age(at, now)),
             average_wait: average(
-                waits.map(|task| seconds(millis(task.created_at.as_ref()), millis(task.claimed_at.as_ref()))),
+                waits.map(|task| age(millis(task.created_at.as_ref()), millis(task.claimed_at.as_ref()))),
             ),
             average_run: average(
-                runs.map(|task| seconds(millis(task.claimed_at.as_ref()), millis(task.finished_at.as_ref()))),
+                runs.map(|task| age(millis(task.claimed_at.as_ref()), millis(task.finished_at.as_ref()))),
             ),
         }
     }

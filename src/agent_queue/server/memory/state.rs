@@ -4,8 +4,8 @@ use super::{
     super::{
         Changes, Claimed, Mark, Millis, Settings,
         record::{
-            Operation, Over, PastClaim, Record, Remembered, Updated, latest_lease_end, no_queue, no_task, not_held,
-            task_id, task_number,
+            Happened, Operation, Over, PastClaim, Record, Remembered, Updated, latest_lease_end, no_queue, no_task,
+            not_held, task_id, task_number,
         },
         store::{Clearing, MAX_CHANGES, Room, Step},
     },
@@ -13,29 +13,39 @@ use super::{
 };
 use crate::proto::agent_queue::*;
 use prost::Message as _;
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    mem,
+    ops::Bound,
+};
 use tonic::Status;
 
 /// The queues of all agents.
 #[derive(Debug)]
 pub(super) struct State {
     settings: Settings,
-    queues: HashMap<String, Queue>,
+    queues: BTreeMap<String, Queue>,
     last_task: i64,
     /// Counts changes, over all queues.
     cursor: u64,
     /// What the operation at hand changed.
     mark: Option<Mark>,
+    happened: Vec<Happened>,
 }
 
 impl State {
     pub(super) fn new(settings: Settings) -> Self {
-        Self { settings, queues: HashMap::new(), last_task: 0, cursor: 0, mark: None }
+        Self { settings, queues: BTreeMap::new(), last_task: 0, cursor: 0, mark: None, happened: Vec::new() }
     }
 
     /// What has changed since this was asked last.
     pub(super) fn take_mark(&mut self) -> Option<Mark> {
         self.mark.take()
+    }
+
+    /// What became of tasks since this was asked last.
+    pub(super) fn take_happened(&mut self) -> Vec<Happened> {
+        mem::take(&mut self.happened)
     }
 
     pub(super) fn queue(&self, agent_id: &str) -> Result<&Queue, Status> {
@@ -81,6 +91,11 @@ impl State {
 
     pub(super) fn queue_exists(&self, agent_id: &str) -> bool {
         self.queues.contains_key(agent_id)
+    }
+
+    pub(super) fn queue_names(&self, after: &str, limit: usize) -> Vec<String> {
+        let later = self.queues.range::<str, _>((Bound::Excluded(after), Bound::Unbounded));
+        later.map(|(agent_id, _)| agent_id.clone()).take(limit).collect()
     }
 
     /// A step of at most `most` tasks; `going` where it is not the first.
@@ -157,6 +172,7 @@ impl State {
                 if self.record(&request.agent_id, number)?.task.status() == TaskStatus::Processing {
                     self.change(&request.agent_id, number, |_, record| record.renew(&settings, now));
                 }
+                self.happened.push(Happened::ClaimedAgain);
                 number
             }
             None => {
@@ -289,7 +305,8 @@ impl State {
         found.ok_or_else(|| no_task(agent_id, id))
     }
 
-    fn add(&mut self, agent_id: &str, record: Record) -> String {
+    fn add(&mut self, agent_id: &str, mut record: Record) -> String {
+        self.happened.extend(record.happened.take());
         self.last_task += 1;
         let (number, id) = (self.last_task, record.task.task_id.clone());
         let named = Named { remembered: record.remembered(), at: None };
@@ -308,6 +325,7 @@ impl State {
         let Some(queue) = self.queues.get_mut(agent_id) else { return };
         let Some(mut held) = queue.take(number) else { return };
         edit(queue, &mut held.record);
+        self.happened.extend(held.record.happened.take());
         self.cursor += 1;
         held.cursor = self.cursor;
         let claimable = held.record.task.status() == TaskStatus::Pending;

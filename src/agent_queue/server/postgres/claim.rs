@@ -3,7 +3,7 @@
 use super::{
     super::{
         Claimed, Mark, Millis, Settings,
-        record::{Over, Updated, millis, no_task, not_held, task_number},
+        record::{Happened, Over, Updated, millis, no_task, not_held, task_number},
     },
     failure::Failure,
     row, sql,
@@ -35,6 +35,7 @@ pub(super) async fn claim(
     let record = if let Some(number) = known.task {
         let held = row::lock(&transaction, agent_id, number).await?;
         let mut record = held.filter(|record| record.claim_id == *claim_id).ok_or(Failure::Again)?;
+        transaction.note(Happened::ClaimedAgain);
         if record.task.status() != TaskStatus::Processing {
             return Ok((Claimed { answer: record.claimed(now), next_lease_end: None }, None));
         }

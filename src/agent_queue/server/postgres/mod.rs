@@ -7,7 +7,7 @@
 //! | `tls` | what the DSN says of TLS, and TLS |
 //! | `connect`, `transaction` | connections, and one transaction in few round trips |
 //! | `row` | what the rows mean |
-//! | `submit`, `claim`, `remove`, `read`, `changes` | the operations |
+//! | `submit`, `claim`, `remove`, `read`, `summary`, `changes` | the operations |
 //! | `clock` | the database's time |
 //! | `news` | LISTEN and NOTIFY |
 //! | `failure` | what is answered, tried again, or UNAVAILABLE |
@@ -24,6 +24,7 @@ mod row;
 mod schema;
 mod sql;
 mod submit;
+mod summary;
 mod tls;
 mod transaction;
 
@@ -43,7 +44,7 @@ use news::News;
 use std::{fmt, future::Future, time::Duration};
 use tokio::time;
 use tonic::Status;
-use transaction::Transaction;
+use transaction::{Noted, Transaction};
 
 /// How often an operation is tried that other transactions come between.
 const TRIES: usize = 20;
@@ -115,7 +116,10 @@ impl PostgresStore {
         agent_id: &str,
         operation: impl Fn(Transaction) -> F,
     ) -> Result<T, Failure> {
-        let (answer, mark) = operation(Transaction::begin(&self.pool, lease_millis(&self.settings)).await?).await?;
+        let happened = Noted::default();
+        let transaction = Transaction::begin(&self.pool, lease_millis(&self.settings), happened.clone()).await?;
+        let (answer, mark) = operation(transaction).await?;
+        happened.lock().drain(..).for_each(|happened| self.board().happened(agent_id, happened));
         if let Some(mark) = mark {
             self.news.tell(agent_id, mark);
         }
@@ -178,6 +182,23 @@ impl Store for PostgresStore {
 
     async fn queue_info(&self, request: GetQueueInfoRequest, now: Millis) -> Result<GetQueueInfoResponse, Status> {
         self.carry_out(&request.agent_id, now, |transaction| read::queue_info(transaction, &request, now)).await
+    }
+
+    async fn queue_names(&self, after: &str, limit: usize) -> Result<Vec<String>, Status> {
+        self.carry_out("", 0, |transaction| summary::queue_names(transaction, after, limit)).await
+    }
+
+    async fn summaries(&self, agent_ids: Vec<String>, now: Millis) -> Result<Vec<QueueSummary>, Status> {
+        loop {
+            let read = |transaction| summary::summaries(transaction, &agent_ids, now);
+            let (found, overdue) = self.carry_out("", now, read).await?;
+            if overdue.is_empty() {
+                return Ok(found);
+            }
+            for agent_id in &overdue {
+                while in_time(self.give_back(agent_id, now)).await?? {}
+            }
+        }
     }
 
     async fn clear_queue(&self, request: ClearQueueRequest, now: Millis) -> Result<ClearQueueResponse, Status> {

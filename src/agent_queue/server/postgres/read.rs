@@ -3,7 +3,7 @@
 use super::{
     super::{
         Mark, Millis,
-        record::{no_task, task_number, timestamp},
+        record::{age, no_task, task_number, timestamp},
         store::{MAX_PAGE, Room},
     },
     failure::Failure,
@@ -115,7 +115,7 @@ pub(super) async fn stats(
     let answer = GetTaskStatsResponse {
         tasks: Some(counted.tasks),
         types: counted.types,
-        oldest_pending: counted.oldest_pending.map(|at| (now - at).max(0) as f64 / 1000.0),
+        oldest_pending: counted.oldest_pending.map(|at| age(at, now)),
         average_wait: counted.waited.average(),
         average_run: counted.ran.average(),
     };
@@ -151,7 +151,7 @@ impl Counted {
             let status = TaskStatus::try_from(i32::from(row.try_get::<_, i16>(0)?)).unwrap_or_default();
             let kind = i32::from(row.try_get::<_, i16>(1)?);
             let tasks = row.try_get::<_, i64>(2)?.unsigned_abs();
-            counted.add(status, tasks);
+            add(&mut counted.tasks, status, tasks);
             match counted.types.last_mut().filter(|last| last.r#type == kind) {
                 Some(last) => last.tasks += tasks,
                 None => counted.types.push(TypeCount { r#type: kind, tasks }),
@@ -167,15 +167,16 @@ impl Counted {
         }
         Ok(counted)
     }
+}
 
-    fn add(&mut self, status: TaskStatus, tasks: u64) {
-        match status {
-            TaskStatus::Pending => self.tasks.pending += tasks,
-            TaskStatus::Processing => self.tasks.processing += tasks,
-            TaskStatus::Completed => self.tasks.completed += tasks,
-            TaskStatus::Failed => self.tasks.failed += tasks,
-            TaskStatus::Cancelled => self.tasks.cancelled += tasks,
-            TaskStatus::Unspecified => {}
-        }
+/// Counts tasks of this status.
+pub(super) fn add(counts: &mut TaskCounts, status: TaskStatus, tasks: u64) {
+    match status {
+        TaskStatus::Pending => counts.pending += tasks,
+        TaskStatus::Processing => counts.processing += tasks,
+        TaskStatus::Completed => counts.completed += tasks,
+        TaskStatus::Failed => counts.failed += tasks,
+        TaskStatus::Cancelled => counts.cancelled += tasks,
+        TaskStatus::Unspecified => {}
     }
 }

@@ -36,6 +36,7 @@ pub(super) fn record(row: &Row, agent_id: &str) -> Result<Record, Failure> {
         request_id: row.try_get(1)?,
         claim_id: row.try_get::<_, Option<String>>(2)?.unwrap_or_default(),
         lost: unsigned(row.try_get::<_, i32>(3)?),
+        happened: None,
     })
 }
 
@@ -47,7 +48,8 @@ pub(super) async fn lock(transaction: &Transaction, agent_id: &str, number: i64)
 
 /// Keeps what became of a task that is locked.
 pub(super) async fn save(transaction: &Transaction, record: &Record) -> Result<(), Failure> {
-    let Record { task, claim_id, lost, .. } = record;
+    let Record { task, claim_id, lost, happened, .. } = record;
+    happened.iter().for_each(|happened| transaction.note(*happened));
     let moment = |at: &Option<_>| at.as_ref().map(|at| millis(Some(at)));
     let claim_id = Some(claim_id).filter(|id| !id.is_empty());
     let (number, status, lost, claims) = (number(record), small(task.status), signed(*lost), signed(task.claims));

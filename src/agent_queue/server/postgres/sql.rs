@@ -42,9 +42,9 @@ macro_rules! statements {
 }
 
 statements! {
-    /// The version of the database.
     /// Its time, in milliseconds since 1970.
     CLOCK = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
+    /// The version of the database, and whether it is a standby.
     HEALTH = "SELECT current_setting('server_version'), pg_is_in_recovery()";
 
     /// $2 now.
@@ -59,6 +59,16 @@ statements! {
         OR EXISTS (SELECT FROM agent_queue.task WHERE queue = q.id AND status = 2 AND lease_until > $3), \
         (SELECT number FROM agent_queue.task WHERE queue = q.id AND claim_id = $4), p.number, p.over \
         FROM agent_queue.queue q LEFT JOIN agent_queue.past_claim p ON p.queue = q.id AND p.claim_id = $4 WHERE agent_id = $1";
+    /// The first $2 ids after $1, in the order of their bytes. Queues that are being deleted have
+    /// longer names than an id may have.
+    NAMES = "SELECT agent_id FROM agent_queue.queue WHERE agent_id COLLATE \"C\" > $1 \
+        AND octet_length(agent_id) <= 256 ORDER BY agent_id COLLATE \"C\" LIMIT $2";
+    /// The queues $1: a row for each status that its tasks have, with the oldest of them; and
+    /// whether leases are over at $2 or end after $3.
+    SUMMARIES = "SELECT q.agent_id, q.created_at, coalesce(t.status, 0::smallint), count(t.number), min(t.created_at), min(t.claimed_at), \
+        coalesce(bool_or(t.status = 2 AND (t.lease_until <= $2 OR t.lease_until > $3)), false) \
+        FROM agent_queue.queue q LEFT JOIN agent_queue.task t ON t.queue = q.id \
+        WHERE q.agent_id = ANY($1::text[]) GROUP BY q.id, t.status";
     /// Gives a queue the name $2 and its number, which no request can have: nothing is added to it
     /// from here on.
     HIDE = "UPDATE agent_queue.queue SET agent_id = $2 || id WHERE agent_id = $1 RETURNING id";

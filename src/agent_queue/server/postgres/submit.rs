@@ -3,7 +3,7 @@
 use super::{
     super::{
         Mark, Millis,
-        record::{Operation, Record, Remembered, no_task, task_id, task_number},
+        record::{Happened, Operation, Record, Remembered, no_task, task_id, task_number},
     },
     failure::Failure,
     row, sql,
@@ -26,6 +26,7 @@ pub(super) async fn submit(
         tasks.push(if let Some(number) = added.new.remove(name) {
             // Named again in the same batch, it is submitted already.
             added.known.insert(name.clone(), Remembered::submission(task_id(number), false));
+            transaction.note(Happened::Submitted);
             SubmitTaskResponse { task_id: task_id(number), already_submitted: false }
         } else {
             // A task that was there a moment ago and is gone now: its name is remembered by now.
@@ -67,6 +68,7 @@ pub(super) async fn retry(
     };
     let added = add(&transaction, agent_id, &[again], &task.retry_of, now).await?;
     let number = added.new.get(name).copied().ok_or(Failure::Again)?;
+    transaction.note(Happened::Retried);
     transaction.commit().await?;
     Ok((RetryTaskResponse { task_id: task_id(number) }, Some(Mark::Claimable(1))))
 }

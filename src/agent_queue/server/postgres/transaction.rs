@@ -1,14 +1,18 @@
 //! One transaction, with as few round trips as its logic allows: what can be sent together is sent together.
 
 use super::{
-    super::Millis,
+    super::{Millis, record::Happened},
     failure::{Failure, unavailable},
 };
 use deadpool_postgres::{Object, Pool};
 use futures::FutureExt;
+use parking_lot::Mutex;
 use std::{
     future::Future,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 use tokio_postgres::{Row, types::ToSql};
 
@@ -22,14 +26,23 @@ pub(super) struct Transaction {
     client: Object,
     open: AtomicBool,
     lease: Millis,
+    happened: Noted,
 }
+
+/// What became of tasks in a transaction, to be counted when it is committed.
+pub(super) type Noted = Arc<Mutex<Vec<Happened>>>;
 
 impl Transaction {
     /// Begins one. The message goes out with the first statement's.
-    pub(super) async fn begin(pool: &Pool, lease: Millis) -> Result<Self, Failure> {
-        let transaction = Self { client: pool.get().await?, open: AtomicBool::new(true), lease };
+    pub(super) async fn begin(pool: &Pool, lease: Millis, happened: Noted) -> Result<Self, Failure> {
+        let transaction = Self { client: pool.get().await?, open: AtomicBool::new(true), lease, happened };
         transaction.send("BEGIN");
         Ok(transaction)
+    }
+
+    /// Something became of a task.
+    pub(super) fn note(&self, happened: Happened) {
+        self.happened.lock().push(happened);
     }
 
     /// When a lease ends that begins now.

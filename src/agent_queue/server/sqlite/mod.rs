@@ -14,7 +14,7 @@ use damage::{Damage, Inspector};
 use file::Place;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use std::{fmt, path::Path, thread, time::Duration};
-use tonic::Status;
+use tonic::{Code, Status};
 use worker::{Trouble, Work, Worker};
 
 /// How long the file may be held by another process before a call is UNAVAILABLE.
@@ -185,6 +185,24 @@ impl Store for SqliteStore {
 
     async fn queue_info(&self, request: GetQueueInfoRequest, now: Millis) -> Result<GetQueueInfoResponse, Status> {
         self.read(&self.counter, &request.agent_id, now, |work, agent_id| work.info(agent_id)).await
+    }
+
+    async fn queue_names(&self, after: &str, limit: usize) -> Result<Vec<String>, Status> {
+        let after = after.to_owned();
+        self.reader.run(move |work| work.queue_names(&after, limit)).await
+    }
+
+    async fn summaries(&self, agent_ids: Vec<String>, now: Millis) -> Result<Vec<QueueSummary>, Status> {
+        let mut found = Vec::with_capacity(agent_ids.len());
+        // Each is a job of its own, so that others who count have their turns.
+        for id in agent_ids {
+            match self.read(&self.counter, &id, now, move |work, agent_id| work.summary(agent_id, now)).await {
+                Ok(summary) => found.push(summary),
+                Err(status) if status.code() == Code::NotFound => {}
+                Err(status) => return Err(status),
+            }
+        }
+        Ok(found)
     }
 
     async fn clear_queue(&self, request: ClearQueueRequest, now: Millis) -> Result<ClearQueueResponse, Status> {

@@ -3,7 +3,7 @@
 use super::{
     super::{
         Changes, Millis, Settings,
-        record::{latest_lease_end, no_queue, task_id, timestamp},
+        record::{age, latest_lease_end, no_queue, task_id, timestamp},
         store::{MAX_CHANGES, Room},
     },
     rows::{COLUMNS, record},
@@ -38,6 +38,36 @@ impl Work<'_> {
         let created_at = select.query_row([queue], |row| row.get(0))?;
         let tasks = Some(self.counts(queue)?);
         Ok(GetQueueInfoResponse { agent_id: agent_id.into(), created_at: Some(timestamp(created_at)), tasks })
+    }
+
+    /// Queues that are not being deleted: those have longer names than an id may have.
+    pub(super) fn queue_names(&self, after: &str, limit: usize) -> Outcome<Vec<String>> {
+        let mut select = self.sql.prepare_cached(
+            "SELECT agent_id FROM queues WHERE agent_id > ?1 AND octet_length(agent_id) <= 256 ORDER BY agent_id LIMIT ?2",
+        )?;
+        let names = select.query_map(params![after, limit as i64], |row| row.get(0))?;
+        Ok(names.collect::<Result<_, _>>()?)
+    }
+
+    /// Finds the oldest by their numbers, or among the few that are claimed: no task is read that
+    /// is only counted.
+    pub(super) fn summary(&self, agent_id: &str, now: Millis) -> Outcome<QueueSummary> {
+        let queue = self.look(agent_id)?;
+        let GetQueueInfoResponse { created_at, tasks, .. } = self.info(agent_id)?;
+        let mut pending = self
+            .sql
+            .prepare_cached("SELECT created_at FROM tasks WHERE queue = ?1 AND status = 1 ORDER BY number LIMIT 1")?;
+        let pending = pending.query_row([queue], |row| row.get(0)).optional()?;
+        let mut claimed =
+            self.sql.prepare_cached("SELECT min(claimed_at) FROM tasks WHERE queue = ?1 AND status = 2")?;
+        let claimed: Option<Millis> = claimed.query_row([queue], |row| row.get(0))?;
+        Ok(QueueSummary {
+            agent_id: agent_id.into(),
+            created_at,
+            tasks,
+            oldest_pending: pending.map(|at| age(at, now)),
+            oldest_processing: claimed.map(|at| age(at, now)),
+        })
     }
 
     pub(super) fn query(&self, request: &QueryTaskRequest) -> Outcome<QueryTaskResponse> {
@@ -89,7 +119,7 @@ impl Work<'_> {
         Ok(GetTaskStatsResponse {
             tasks: Some(self.counts(queue)?),
             types,
-            oldest_pending: oldest.map(|at| (now - at).max(0) as f64 / 1000.0),
+            oldest_pending: oldest.map(|at| age(at, now)),
             average_wait: wait.map(|wait| wait / 1000.0),
             average_run: run.map(|run| run / 1000.0),
         })

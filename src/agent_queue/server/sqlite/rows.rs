@@ -32,7 +32,8 @@ pub(super) fn record(row: &Row<'_>, agent_id: &str) -> rusqlite::Result<Record> 
         payload: row.get(16)?,
     };
     let claim_id: Option<String> = row.get(11)?;
-    Ok(Record { task, lost: row.get(9)?, request_id: row.get(10)?, claim_id: claim_id.unwrap_or_default() })
+    let (request_id, claim_id) = (row.get(10)?, claim_id.unwrap_or_default());
+    Ok(Record { task, lost: row.get(9)?, request_id, claim_id, happened: None })
 }
 
 /// The record's row in its queue.

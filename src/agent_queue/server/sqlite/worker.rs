@@ -1,7 +1,7 @@
 //! A thread with a connection of its own, and jobs for it. The writer's jobs share transactions: many commits become one.
 
 use super::{
-    super::{Board, Mark, store::STEP},
+    super::{Board, Mark, record::Happened, store::STEP},
     damage::Damage,
 };
 use rusqlite::{Connection, TransactionBehavior};
@@ -32,6 +32,7 @@ pub(super) struct Work<'a> {
     pub(super) sql: &'a Connection,
     pub(super) meta: Meta,
     pub(super) news: HashMap<String, Mark>,
+    pub(super) happened: Vec<(String, Happened)>,
     /// How many rows the long operations of this transaction may still change.
     pub(super) room: usize,
 }
@@ -117,7 +118,8 @@ fn run(
     while inbox.blocking_recv_many(&mut batch, BATCH) > 0 {
         let (jobs, failures): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
         match transact(&mut connection, behavior, jobs) {
-            Ok((outcomes, news)) => {
+            Ok((outcomes, news, happened)) => {
+                happened.iter().for_each(|(agent_id, happened)| board.happened(agent_id, *happened));
                 news.iter().for_each(|(agent_id, mark)| board.mark(agent_id, *mark));
                 for (outcome, failure) in outcomes.into_iter().zip(failures) {
                     match outcome {
@@ -151,7 +153,7 @@ fn close(connection: Connection) {
     }
 }
 
-type Outcomes = (Vec<Result<Done, Status>>, HashMap<String, Mark>);
+type Outcomes = (Vec<Result<Done, Status>>, HashMap<String, Mark>, Vec<(String, Happened)>);
 
 /// One transaction with all these jobs. A refused job has changed nothing; one that the database fails takes all with it.
 fn transact(
@@ -162,7 +164,7 @@ fn transact(
     let transaction = connection.transaction_with_behavior(behavior)?;
     let read = |row: &rusqlite::Row<'_>| Ok(Meta { cursor: row.get(0)?, last_task: row.get(1)? });
     let before = transaction.prepare_cached("SELECT cursor, last_task FROM meta")?.query_row([], read)?;
-    let mut work = Work { sql: &transaction, meta: before, news: HashMap::new(), room: STEP };
+    let mut work = Work { sql: &transaction, meta: before, news: HashMap::new(), happened: Vec::new(), room: STEP };
     let mut outcomes = Vec::with_capacity(jobs.len());
     for job in jobs {
         outcomes.push(match job(&mut work) {
@@ -171,13 +173,13 @@ fn transact(
             Err(Trouble::Sql(error)) => return Err(error),
         });
     }
-    let Work { meta, news, .. } = work;
+    let Work { meta, news, happened, .. } = work;
     if meta != before {
         let mut update = transaction.prepare_cached("UPDATE meta SET cursor = ?1, last_task = ?2")?;
         update.execute([meta.cursor, meta.last_task])?;
     }
     transaction.commit()?;
-    Ok((outcomes, news))
+    Ok((outcomes, news, happened))
 }
 
 impl Work<'_> {
@@ -185,6 +187,11 @@ impl Work<'_> {
     pub(super) fn next_cursor(&mut self) -> i64 {
         self.meta.cursor += 1;
         self.meta.cursor
+    }
+
+    /// To be counted after the commit.
+    pub(super) fn note(&mut self, agent_id: &str, happened: Option<Happened>) {
+        self.happened.extend(happened.map(|happened| (agent_id.to_owned(), happened)));
     }
 
     /// To be told after the commit.

@@ -4,8 +4,8 @@ use super::{
     super::{
         Claimed, Mark, Millis, Settings,
         record::{
-            Operation, Over, PastClaim, Record, Remembered, Updated, latest_lease_end, millis, no_queue, no_task,
-            not_held, task_id, task_number,
+            Happened, Operation, Over, PastClaim, Record, Remembered, Updated, latest_lease_end, millis, no_queue,
+            no_task, not_held, task_id, task_number,
         },
         store::{Clearing, Step, hidden},
     },
@@ -179,6 +179,7 @@ impl Work<'_> {
                 record.renew(settings, now);
                 self.keep(&record)?;
             }
+            self.note(agent_id, Some(Happened::ClaimedAgain));
             return Ok(answered(&record));
         }
         if let Some(past) = self.past_claim(queue, claim_id)? {
@@ -287,12 +288,14 @@ impl Work<'_> {
     fn add(&mut self, queue: i64, record: &Record) -> Outcome<String> {
         self.meta.last_task += 1;
         self.insert(queue, record)?;
+        self.note(&record.task.agent_id, record.happened);
         self.mark(&record.task.agent_id, Mark::Claimable(1));
         Ok(record.task.task_id.clone())
     }
 
     fn keep(&mut self, record: &Record) -> Outcome<()> {
         self.save(record)?;
+        self.note(&record.task.agent_id, record.happened);
         let claimable = record.task.status() == TaskStatus::Pending;
         self.mark(&record.task.agent_id, if claimable { Mark::Claimable(1) } else { Mark::Changed });
         Ok(())

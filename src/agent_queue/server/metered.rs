@@ -1,0 +1,130 @@
+//! A store whose operations are timed: another store, with a clock beside it.
+
+use super::{Board, Changes, Claimed, Millis, Store};
+use crate::{clock, proto::agent_queue::*};
+use metrics::histogram;
+use std::future::Future;
+use tonic::{Code, Status};
+
+/// A store that records how long each operation of `S` takes, as
+/// `tonic_supervisor.queue.store.duration`.
+#[derive(Debug)]
+pub struct Metered<S>(S);
+
+impl<S> Metered<S> {
+    /// Times the operations of `store`.
+    pub fn new(store: S) -> Self {
+        Self(store)
+    }
+}
+
+/// Carries out an operation, and records how long that took and how it went.
+async fn timed<T>(operation: &'static str, work: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
+    let began = clock::now();
+    let answer = work.await;
+    let outcome = match answer.as_ref().map_err(Status::code) {
+        Ok(_) => "ok",
+        Err(Code::Unavailable) => "unavailable",
+        Err(_) => "refused",
+    };
+    let took = clock::now().saturating_duration_since(began).as_secs_f64();
+    histogram!("tonic_supervisor.queue.store.duration", "operation" => operation, "outcome" => outcome).record(took);
+    answer
+}
+
+impl<S: Store> Store for Metered<S> {
+    type Cursor = S::Cursor;
+
+    fn board(&self) -> &Board {
+        self.0.board()
+    }
+
+    fn now(&self) -> Millis {
+        self.0.now()
+    }
+
+    async fn health(&self) -> Result<String, Status> {
+        timed("health", self.0.health()).await
+    }
+
+    async fn queue_exists(&self, request: QueueExistsRequest) -> Result<QueueExistsResponse, Status> {
+        timed("queue_exists", self.0.queue_exists(request)).await
+    }
+
+    async fn queue_names(&self, after: &str, limit: usize) -> Result<Vec<String>, Status> {
+        timed("queue_names", self.0.queue_names(after, limit)).await
+    }
+
+    async fn summaries(&self, agent_ids: Vec<String>, now: Millis) -> Result<Vec<QueueSummary>, Status> {
+        timed("summaries", self.0.summaries(agent_ids, now)).await
+    }
+
+    async fn claim(&self, request: GetTaskRequest, now: Millis) -> Result<Claimed, Status> {
+        timed("claim", self.0.claim(request, now)).await
+    }
+
+    async fn changes(
+        &self,
+        agent_id: &str,
+        cursor: Option<Self::Cursor>,
+        now: Millis,
+    ) -> Result<Changes<Self::Cursor>, Status> {
+        timed("changes", self.0.changes(agent_id, cursor, now)).await
+    }
+
+    async fn prune(&self, now: Millis) -> Result<bool, Status> {
+        timed("prune", self.0.prune(now)).await
+    }
+
+    async fn create_queue(&self, request: CreateQueueRequest, now: Millis) -> Result<CreateQueueResponse, Status> {
+        timed("create_queue", self.0.create_queue(request, now)).await
+    }
+
+    async fn queue_info(&self, request: GetQueueInfoRequest, now: Millis) -> Result<GetQueueInfoResponse, Status> {
+        timed("queue_info", self.0.queue_info(request, now)).await
+    }
+
+    async fn clear_queue(&self, request: ClearQueueRequest, now: Millis) -> Result<ClearQueueResponse, Status> {
+        timed("clear_queue", self.0.clear_queue(request, now)).await
+    }
+
+    async fn delete_queue(&self, request: DeleteQueueRequest, now: Millis) -> Result<DeleteQueueResponse, Status> {
+        timed("delete_queue", self.0.delete_queue(request, now)).await
+    }
+
+    async fn submit(&self, request: BatchSubmitTasksRequest, now: Millis) -> Result<BatchSubmitTasksResponse, Status> {
+        timed("submit", self.0.submit(request, now)).await
+    }
+
+    async fn update(&self, request: UpdateTaskStatusRequest, now: Millis) -> Result<UpdateTaskStatusResponse, Status> {
+        timed("update", self.0.update(request, now)).await
+    }
+
+    async fn query(&self, request: QueryTaskRequest, now: Millis) -> Result<QueryTaskResponse, Status> {
+        timed("query", self.0.query(request, now)).await
+    }
+
+    async fn delete_tasks(
+        &self,
+        request: BatchDeleteTasksRequest,
+        now: Millis,
+    ) -> Result<BatchDeleteTasksResponse, Status> {
+        timed("delete_tasks", self.0.delete_tasks(request, now)).await
+    }
+
+    async fn cancel(&self, request: CancelTaskRequest, now: Millis) -> Result<CancelTaskResponse, Status> {
+        timed("cancel", self.0.cancel(request, now)).await
+    }
+
+    async fn retry(&self, request: RetryTaskRequest, now: Millis) -> Result<RetryTaskResponse, Status> {
+        timed("retry", self.0.retry(request, now)).await
+    }
+
+    async fn list(&self, request: ListTasksRequest, now: Millis) -> Result<ListTasksResponse, Status> {
+        timed("list", self.0.list(request, now)).await
+    }
+
+    async fn stats(&self, request: GetTaskStatsRequest, now: Millis) -> Result<GetTaskStatsResponse, Status> {
+        timed("stats", self.0.stats(request, now)).await
+    }
+}

@@ -1,0 +1,217 @@
+//! What the server counts of each queue, and how all of its metrics are described.
+//!
+//! A queue's metrics begin at 0 together, when something is first known of it: a counter that
+//! appears with its first event would hide that event from whoever looks at increases.
+
+use super::{Millis, record::Happened};
+use crate::{
+    agent_queue::labels::label,
+    proto::agent_queue::{TaskCounts, TaskStatus},
+};
+use metrics::{
+    Counter, Gauge, Histogram, SharedString, Unit, counter, describe_counter, describe_gauge, describe_histogram,
+    gauge, histogram,
+};
+use parking_lot::Mutex;
+use std::{collections::HashMap, fmt, sync::Arc};
+
+/// The metrics of all queues. There are as many as there are labels for queues.
+pub(super) struct Meters(Mutex<HashMap<SharedString, Arc<QueueMeters>>>);
+
+/// The metrics of one queue, or of all those that share the label `other`.
+pub(super) struct QueueMeters {
+    submitted: Counter,
+    retried: Counter,
+    claimed: Counter,
+    claimed_again: Counter,
+    claims_empty: Counter,
+    completed: Counter,
+    failed: Counter,
+    cancelled: Counter,
+    leases_lost: Counter,
+    dead: Counter,
+    given_back: Counter,
+    wait: Histogram,
+    run: Histogram,
+    tasks: [Gauge; 5],
+    oldest_pending: Gauge,
+    oldest_processing: Gauge,
+    pub(super) claims_waiting: Gauge,
+    pub(super) watches: Gauge,
+}
+
+/// One more, for as long as it lives.
+pub(super) struct Counted(Gauge);
+
+impl Default for Meters {
+    fn default() -> Self {
+        begin();
+        Self(Mutex::default())
+    }
+}
+
+impl Meters {
+    /// The metrics of a queue.
+    pub(super) fn of(&self, agent_id: &str) -> Arc<QueueMeters> {
+        self.labelled(label(agent_id))
+    }
+
+    pub(super) fn labelled(&self, label: SharedString) -> Arc<QueueMeters> {
+        let new = || Arc::new(QueueMeters::begin(&label));
+        self.0.lock().entry(label.clone()).or_insert_with(new).clone()
+    }
+}
+
+impl QueueMeters {
+    fn begin(queue: &SharedString) -> Self {
+        let claims = |result: &'static str| counter!("tonic_supervisor.queue.claims", "queue" => queue.clone(), "result" => result);
+        let finished = |status: &'static str| counter!("tonic_supervisor.queue.finished", "queue" => queue.clone(), "status" => status);
+        let tasks =
+            |status: &'static str| gauge!("tonic_supervisor.queue.tasks", "queue" => queue.clone(), "status" => status);
+        let meters = Self {
+            submitted: counter!("tonic_supervisor.queue.submitted", "queue" => queue.clone()),
+            retried: counter!("tonic_supervisor.queue.retried", "queue" => queue.clone()),
+            claimed: claims("task"),
+            claimed_again: claims("again"),
+            claims_empty: claims("empty"),
+            completed: finished("completed"),
+            failed: finished("failed"),
+            cancelled: finished("cancelled"),
+            leases_lost: counter!("tonic_supervisor.queue.leases_lost", "queue" => queue.clone()),
+            dead: counter!("tonic_supervisor.queue.dead", "queue" => queue.clone()),
+            given_back: counter!("tonic_supervisor.queue.given_back", "queue" => queue.clone()),
+            wait: histogram!("tonic_supervisor.queue.wait", "queue" => queue.clone()),
+            run: histogram!("tonic_supervisor.queue.run", "queue" => queue.clone()),
+            tasks: ["pending", "processing", "completed", "failed", "cancelled"].map(tasks),
+            oldest_pending: gauge!("tonic_supervisor.queue.oldest_pending", "queue" => queue.clone()),
+            oldest_processing: gauge!("tonic_supervisor.queue.oldest_processing", "queue" => queue.clone()),
+            claims_waiting: gauge!("tonic_supervisor.queue.claims_waiting", "queue" => queue.clone()),
+            watches: gauge!("tonic_supervisor.queue.watches", "queue" => queue.clone()),
+        };
+        for counter in [
+            &meters.submitted,
+            &meters.retried,
+            &meters.claimed,
+            &meters.claimed_again,
+            &meters.claims_empty,
+            &meters.completed,
+            &meters.failed,
+            &meters.cancelled,
+            &meters.leases_lost,
+            &meters.dead,
+            &meters.given_back,
+        ] {
+            counter.increment(0);
+        }
+        for gauge in [&meters.claims_waiting, &meters.watches] {
+            gauge.increment(0.0);
+        }
+        meters
+    }
+
+    /// Counts what became of a task.
+    pub(super) fn happened(&self, happened: Happened) {
+        match happened {
+            Happened::Submitted => self.submitted.increment(1),
+            Happened::Retried => self.retried.increment(1),
+            Happened::Claimed(waited) => {
+                self.claimed.increment(1);
+                waited.into_iter().for_each(|waited| self.wait.record(seconds(waited)));
+            }
+            Happened::ClaimedAgain => self.claimed_again.increment(1),
+            Happened::GivenBack => self.given_back.increment(1),
+            Happened::Lost => self.leases_lost.increment(1),
+            Happened::Dead => {
+                self.leases_lost.increment(1);
+                self.dead.increment(1);
+                self.failed.increment(1);
+            }
+            Happened::Ended(status, ran) => {
+                match status {
+                    TaskStatus::Completed => self.completed.increment(1),
+                    TaskStatus::Failed => self.failed.increment(1),
+                    _ => self.cancelled.increment(1),
+                }
+                ran.into_iter().for_each(|ran| self.run.record(seconds(ran)));
+            }
+        }
+    }
+
+    /// A claim was answered without a task.
+    pub(super) fn claimed_nothing(&self) {
+        self.claims_empty.increment(1);
+    }
+
+    /// How the queue stood when somebody looked.
+    pub(super) fn stands(&self, tasks: &TaskCounts, oldest_pending: f64, oldest_processing: f64) {
+        let TaskCounts { pending, processing, completed, failed, cancelled } = *tasks;
+        for (gauge, count) in self.tasks.iter().zip([pending, processing, completed, failed, cancelled]) {
+            gauge.set(count as f64);
+        }
+        self.oldest_pending.set(oldest_pending);
+        self.oldest_processing.set(oldest_processing);
+    }
+}
+
+impl Counted {
+    pub(super) fn new(gauge: &Gauge) -> Self {
+        gauge.increment(1.0);
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.decrement(1.0);
+    }
+}
+
+fn seconds(millis: Millis) -> f64 {
+    millis as f64 / 1000.0
+}
+
+/// Describes every metric of the server, and begins those at 0 that belong to no queue.
+fn begin() {
+    use Unit::{Bytes, Count, Seconds};
+    describe_gauge!("tonic_supervisor.queue.tasks", Count, "tasks of a queue by status, as of the last look");
+    describe_gauge!("tonic_supervisor.queue.oldest_pending", Seconds, "age of the oldest task that is PENDING");
+    describe_gauge!("tonic_supervisor.queue.oldest_processing", Seconds, "time since the oldest claim that holds");
+    describe_counter!("tonic_supervisor.queue.submitted", Count, "tasks submitted, each once");
+    describe_counter!("tonic_supervisor.queue.retried", Count, "tasks made to do a failed one's work again");
+    describe_counter!("tonic_supervisor.queue.claims", Count, "claims answered, by result");
+    describe_counter!("tonic_supervisor.queue.finished", Count, "tasks that ended, by status");
+    describe_counter!("tonic_supervisor.queue.leases_lost", Count, "claims whose lease ended");
+    describe_counter!("tonic_supervisor.queue.dead", Count, "tasks FAILED because they were lost too often");
+    describe_counter!("tonic_supervisor.queue.given_back", Count, "tasks that their claims gave back");
+    describe_histogram!("tonic_supervisor.queue.wait", Seconds, "from submission to the first claim");
+    describe_histogram!("tonic_supervisor.queue.run", Seconds, "from the last claim to the end");
+    describe_gauge!("tonic_supervisor.queue.claims_waiting", Count, "claims that wait for a task");
+    describe_gauge!("tonic_supervisor.queue.watches", Count, "watches that are open");
+    describe_histogram!("tonic_supervisor.queue.store.duration", Seconds, "what the store took for an operation");
+    describe_gauge!("tonic_supervisor.queue.connections", Count, "connections that are open");
+    describe_counter!("tonic_supervisor.queue.connections_refused", Count, "connections closed before a call");
+    describe_counter!("tonic_supervisor.queue.accept_errors", Count, "errors of accepting connections");
+    describe_gauge!("tonic_supervisor.queue.message_bytes", Bytes, "what messages take of their budget");
+    describe_counter!("tonic_supervisor.queue.messages_refused", Count, "messages that found no room");
+    describe_counter!("tonic_supervisor.queue.answers_thrown_away", Count, "answers that were not read in time");
+    for reason in ["limit", "deadline", "tls"] {
+        counter!("tonic_supervisor.queue.connections_refused", "reason" => reason).increment(0);
+    }
+    for kind in ["answer", "request"] {
+        counter!("tonic_supervisor.queue.messages_refused", "kind" => kind).increment(0);
+    }
+    counter!("tonic_supervisor.queue.accept_errors").increment(0);
+    counter!("tonic_supervisor.queue.answers_thrown_away").increment(0);
+}
+
+impl fmt::Debug for Meters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Meters").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Counted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Counted")
+    }
+}

@@ -1,0 +1,35 @@
+//! Tells systemd how the server is (`sd_notify`): READY when it serves, STOPPING when it drains,
+//! and signs of life where the unit asks for them (`WatchdogSec=`). Elsewhere nothing is told.
+//!
+//! A sign of life says that this process carries out its tasks, and no more: a database that is
+//! away comes back by itself, and a restart would not help it. Of that health tells.
+
+use sd_notify::NotifyState;
+use std::{net::SocketAddr, time::Duration};
+use tokio::time;
+
+/// It serves.
+pub(super) fn ready(address: SocketAddr) {
+    tell(&[NotifyState::Ready, NotifyState::Status(&format!("serves on {address}"))]);
+}
+
+/// It drains.
+pub(super) fn stopping() {
+    tell(&[NotifyState::Stopping, NotifyState::Status("lets calls in flight finish")]);
+}
+
+/// Gives signs of life, twice as often as they are waited for, until it is dropped.
+pub(super) async fn live() {
+    let Some(patience) = sd_notify::watchdog_enabled().filter(|patience| !patience.is_zero()) else { return };
+    let mut signs = time::interval((patience / 2).max(Duration::from_millis(1)));
+    loop {
+        signs.tick().await;
+        tell(&[NotifyState::Watchdog]);
+    }
+}
+
+fn tell(state: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        tracing::warn!(%error, "systemd could not be told how the server is (NOTIFY_SOCKET)");
+    }
+}
