@@ -132,8 +132,8 @@ mod tests {
 
     #[test]
     fn a_plain_head_is_completed_to_the_same_fields_in_the_same_order() {
-        let [te, kind] = [(header::TE, TRAILERS), (header::CONTENT_TYPE, CONTENT_TYPE)];
-        for fields in [&[][..], &[te.clone()], &[kind.clone()], &[te.clone(), kind.clone()], &[te.clone(), te]] {
+        let (te, kind) = ((header::TE, TRAILERS), (header::CONTENT_TYPE, CONTENT_TYPE));
+        for fields in [vec![], vec![&te], vec![&kind], vec![&te, &kind], vec![&te, &te]] {
             let mut plain = HeaderMap::new();
             for (name, value) in fields {
                 plain.append(name.clone(), HeaderValue::from_static(value));

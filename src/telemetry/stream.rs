@@ -22,12 +22,15 @@ pub enum EventItem {
 
 type Receiver = broadcast::Receiver<Arc<Event>>;
 
+/// What waits for the next event, and gives the receiver back with it.
+type Receiving = BoxFuture<'static, (Result<Arc<Event>, RecvError>, Receiver)>;
+
 /// Every event of a supervisor. Does not keep it alive; ends after [`Fact::Closed`].
 ///
 /// Memory is bounded whatever the reader does: the last 512 events are kept, once for all readers.
 pub struct EventStream {
     snapshot: Option<Box<Snapshot>>,
-    next: Option<BoxFuture<'static, (Result<Arc<Event>, RecvError>, Receiver)>>,
+    next: Option<Receiving>,
 }
 
 impl EventStream {

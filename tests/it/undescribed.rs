@@ -28,7 +28,7 @@ async fn stage(config: ConfigBuilder) -> Stage {
     let network = MemoryNetwork::new();
     let server = ScriptedServer::on_memory(&network, ADDRESS).await;
     let supervisor = supervise(&network, config);
-    assert!(supervisor.wait_ready(secs(10)).await);
+    supervisor.wait_ready(secs(10)).await.expect("READY");
     Stage { server, supervisor }
 }
 
