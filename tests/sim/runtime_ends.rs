@@ -5,7 +5,7 @@ use crate::{
     draw,
     hush::hush_injected_panics,
     run::run_until_the_runtime_ends,
-    script::{Fault, Script, ms},
+    script::{Fault, Script, ms, secs},
     seeds::say,
     world::World,
 };
@@ -13,7 +13,7 @@ use futures::{FutureExt as _, executor::block_on};
 use tokio::sync::oneshot;
 use tonic::{Code, Request, Status};
 use tonic_supervisor::{
-    CallReport, Cause, ConnectivityState, EventItem, EventStream, Fact, Supervisor, UnaryCall, UnaryResult,
+    CallOptions, CallReport, Cause, ConnectivityState, EventItem, EventStream, Fact, Supervisor, UnaryCall, UnaryResult,
 };
 
 /// So many scripts are cut off.
@@ -58,6 +58,8 @@ fn call(supervisor: &Supervisor) -> Outside {
     let answers = (0..MESSAGES).map(|_| {
         let (reply, answer) = oneshot::channel();
         let message = UnaryCall::new("/sim.Calls/Outside", &"outside".to_owned(), reply.into());
+        // Made by another clock than the script's, whose own timeout may be over by then.
+        let message = message.with_options(CallOptions::new().timeout(secs(60)));
         supervisor.mailbox().send_message(message).expect("a mailbox takes every message");
         answer
     });
