@@ -1,4 +1,4 @@
-//! What the server counts of each queue, and how all of its metrics are described.
+//! What the server counts of each queue. What messages and connections take is counted elsewhere.
 //!
 //! A queue's metrics begin at 0 together, when something is first known of it: a counter that
 //! appears with its first event would hide that event from whoever looks at increases.
@@ -170,9 +170,9 @@ fn seconds(millis: Millis) -> f64 {
     millis as f64 / 1000.0
 }
 
-/// Describes every metric of the server, and begins those at 0 that belong to no queue.
+/// Describes them, and begins those at 0 that belong to no queue.
 fn begin() {
-    use Unit::{Bytes, Count, Seconds};
+    use Unit::{Count, Seconds};
     describe_gauge!("tonic_supervisor.queue.tasks", Count, "tasks of a queue by status, as of the last look");
     describe_gauge!("tonic_supervisor.queue.oldest_pending", Seconds, "age of the oldest task that is PENDING");
     describe_gauge!("tonic_supervisor.queue.oldest_processing", Seconds, "time since the oldest claim that holds");
@@ -188,20 +188,10 @@ fn begin() {
     describe_gauge!("tonic_supervisor.queue.claims_waiting", Count, "claims that wait for a task");
     describe_gauge!("tonic_supervisor.queue.watches", Count, "watches that are open");
     describe_histogram!("tonic_supervisor.queue.store.duration", Seconds, "what the store took for an operation");
-    describe_gauge!("tonic_supervisor.queue.connections", Count, "connections that are open");
-    describe_counter!("tonic_supervisor.queue.connections_refused", Count, "connections closed before a call");
-    describe_counter!("tonic_supervisor.queue.accept_errors", Count, "errors of accepting connections");
-    describe_gauge!("tonic_supervisor.queue.message_bytes", Bytes, "what messages take of their budget");
-    describe_counter!("tonic_supervisor.queue.messages_refused", Count, "messages that found no room");
-    describe_counter!("tonic_supervisor.queue.answers_thrown_away", Count, "answers that were not read in time");
-    for reason in ["limit", "deadline", "tls"] {
-        counter!("tonic_supervisor.queue.connections_refused", "reason" => reason).increment(0);
+    describe_counter!("tonic_supervisor.queue.calls_refused", Count, "calls by nobody known, or without a grant");
+    for reason in ["identity", "grant"] {
+        counter!("tonic_supervisor.queue.calls_refused", "reason" => reason).increment(0);
     }
-    for kind in ["answer", "request"] {
-        counter!("tonic_supervisor.queue.messages_refused", "kind" => kind).increment(0);
-    }
-    counter!("tonic_supervisor.queue.accept_errors").increment(0);
-    counter!("tonic_supervisor.queue.answers_thrown_away").increment(0);
 }
 
 impl fmt::Debug for Meters {

@@ -5,7 +5,7 @@
 
 use crate::{Trouble, tls::Tls};
 use arc_swap::ArcSwap;
-use metrics::counter;
+use metrics::{Unit, counter, describe_counter};
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -65,6 +65,13 @@ impl Reread {
     pub(super) fn on_hangup(&self) -> Result<(), Trouble> {
         if self.grants.is_none() && self.tls.is_none() {
             return Ok(());
+        }
+        describe_counter!("tonic_supervisor.queue.rereads", Unit::Count, "Files read again on SIGHUP, by result.");
+        let read_again = [("grants", self.grants.is_some()), ("tls", self.tls.is_some())];
+        for (files, _) in read_again.into_iter().filter(|(_, named)| *named) {
+            for result in ["ok", "failed"] {
+                counter!("tonic_supervisor.queue.rereads", "files" => files, "result" => result).increment(0);
+            }
         }
         let mut hangup = signal(SignalKind::hangup()).map_err(Trouble::failed("cannot listen for signals"))?;
         let files = self.clone();
