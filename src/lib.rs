@@ -1,5 +1,6 @@
-//! Keeps a tonic gRPC channel alive: reconnects with backoff, retries unary calls, lets calls wait out an outage, and says
-//! what happens. Inside, actors own the lifecycle; outside, any generated client works unchanged.
+//! Keeps a tonic gRPC channel alive: reconnects with backoff, retries calls, lets calls wait out an
+//! outage, and says what happens. Inside, actors own the lifecycle; outside, any generated client
+//! works unchanged.
 //!
 //! Before:
 //!
@@ -20,10 +21,11 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Calls of methods that nobody described are retried by policy until their answer begins. Calls known to be unary are retried
-//! until their status is known: say so once, with the descriptors that the code generator wrote
-//! ([`SupervisedChannel::with_descriptor_set`]), per method in the configuration (`methods:`), or on a request
-//! ([`CallOptions::unary`]). Known streams are never retried ([`CallKind`]).
+//! Calls of methods that nobody described are retried by policy until their answer begins, and a
+//! method that was seen to stream is not retried any more. Calls that are said to be unary are
+//! retried until their status is known: say so once, with the descriptors that the code generator
+//! wrote ([`SupervisedChannel::with_descriptor_set`]), per method in the configuration (`methods:`),
+//! or on a request ([`CallOptions::unary`]). Known streams are never retried ([`CallKind`]).
 //!
 //! # Where to look
 //!
@@ -45,13 +47,14 @@
 //! | feature | default | what it adds |
 //! |---|---|---|
 //! | `yaml` | yes | `Config::load` and `Config::from_yaml` |
+//! | `tls-ring`, `tls-aws-lc` | | TLS through rustls, with that cryptography |
 //! | `agent-queue` | | the module `agent_queue`: the agent queue's client, `PrivateAgentTasksQueue`, and its messages |
 //! | `test-util` | | the module `testing`: scripted servers, a fault proxy, networks in memory; and a switch for panics |
 //! | `ractor-cluster` | | for builds in which any crate turns on `ractor/cluster` |
 //! | `agent-queue-server` | | its server: the service, and a store in memory; `sqlite` and `postgres` add stores that last |
 //! | `auth-file` | | for that server: who may do what, from a YAML file |
 //! | `cli` | | what the command `tonic-supervisor` needs |
-//! | `serve` | | what `tonic-supervisor serve` needs |
+//! | `serve` | | what its commands `serve` and `token` need |
 //!
 //! # Runtimes
 //!
