@@ -121,7 +121,7 @@ impl Shared {
             Some(Err(rule)) => {
                 let trouble = format!("the token file {} (grpc.credentials.token_file) {rule}", path.display());
                 if kept.token.is_some() && kept.trouble.as_ref() != Some(&trouble) {
-                    tracing::warn!("{trouble}; the token that was read before is used");
+                    log_line!(warn, "{trouble}; the token that was read before is used");
                 }
                 kept.trouble = Some(trouble);
             }

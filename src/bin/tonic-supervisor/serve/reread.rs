@@ -110,10 +110,10 @@ fn say(files: &'static str, read: Result<(), Trouble>) {
     let result = if read.is_ok() { "ok" } else { "failed" };
     counter!("tonic_supervisor.queue.rereads", "files" => files, "result" => result).increment(1);
     match read {
-        Ok(()) => tracing::info!("the {files} were read again, and hold from now on"),
+        Ok(()) => tracing::info!(target: "tonic_supervisor", "the {files} were read again, and hold from now on"),
         Err(trouble) => {
             let cause = trouble.text().replace('\n', "; ");
-            tracing::error!("the {files} could not be read again, and those read before hold: {cause}");
+            tracing::error!(target: "tonic_supervisor", "the {files} could not be read again, and those read before hold: {cause}");
         }
     }
 }
