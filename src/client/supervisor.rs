@@ -108,7 +108,8 @@ impl Supervisor {
         self.core().telemetry.state()
     }
 
-    /// The state now and every later one. Quick changes may coalesce; [`events`](Self::events) has them all.
+    /// The state now and every later one. Quick changes may coalesce; [`events`](Self::events) has
+    /// them all. Copy what you borrow: as long as it is borrowed, the supervisor cannot go on.
     pub fn watch_state(&self) -> watch::Receiver<ConnectivityState> {
         self.core().telemetry.watch()
     }
@@ -129,9 +130,14 @@ impl Supervisor {
     /// channel is shut down. The supervisor goes on as before.
     pub async fn wait_ready(&self, timeout: Duration) -> Result<(), NotReady> {
         let (mut state, began) = (self.watch_state(), clock::now());
-        let settled = state.wait_for(|state| matches!(state, ConnectivityState::Ready | ConnectivityState::Shutdown));
+        let settled = async {
+            let settled = |state: &_| matches!(state, ConnectivityState::Ready | ConnectivityState::Shutdown);
+            // A copy: who keeps the state borrowed holds up whoever announces the next one, and that
+            // one holds what a snapshot waits for.
+            state.wait_for(settled).await.map(|state| *state)
+        };
         match within(&self.core().runtime, timeout, settled).await {
-            Some(Ok(state)) if *state == ConnectivityState::Ready => Ok(()),
+            Some(Ok(ConnectivityState::Ready)) => Ok(()),
             _ => {
                 let waited = clock::now().saturating_duration_since(began);
                 Err(NotReady { waited, now: Box::new(self.snapshot()) })
