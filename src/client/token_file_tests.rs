@@ -79,6 +79,10 @@ async fn calls_that_come_together_wait_for_one_look() {
     let place = Place::new();
     place.write("one", 1);
     let sent = futures::future::join_all((0..100).map(|_| place.sent())).await;
+    assert!(sent.into_iter().all(|sent| sent.expect("a token") == "Bearer one"));
+    place.write("two", 2);
+    advance(LOOK_EVERY).await;
+    let sent = futures::future::join_all((0..100).map(|_| place.sent())).await;
     let sent: Vec<String> = sent.into_iter().map(|sent| sent.expect("a token")).collect();
     // One of them looks and has what it found. The others go on with what there is, which is the
     // new token as soon as the look is over.

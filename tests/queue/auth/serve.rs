@@ -184,8 +184,8 @@ fn tokens_in_plaintext_beyond_this_machine_and_bad_files_are_refused_at_the_star
     let bad = write(&folder, "bad.yaml", "auth: {identities: [{name: a}]}");
     let missing = folder.path().join("missing.yaml");
     for (address, auth, words) in [
-        ("0.0.0.0:0", &tokens, "0.0.0.0:0 is plaintext beyond this machine"),
-        ("[::]:0", &tokens, "[::]:0 is plaintext beyond this machine"),
+        ("0.0.0.0:0", &tokens, "is plaintext beyond this machine"),
+        ("[::]:0", &tokens, "is plaintext beyond this machine"),
         ("127.0.0.1:0", &certificates, "clients are asked for none: set grpc.tls.ca"),
         ("127.0.0.1:0", &bad, "auth.identities[0] must have `token_sha256` or `certificate`"),
         ("127.0.0.1:0", &missing, "missing.yaml: cannot be read"),
