@@ -136,10 +136,15 @@ impl Core {
         self.conclude(call, ended);
     }
 
-    /// A runner's attempt failed: the ledger keeps the failure, the request actor decides.
+    /// A runner's attempt failed: the ledger keeps the failure, the request actor decides. Where
+    /// the call's deadline has passed nothing is left to decide, and its answer waits for no actor:
+    /// that may have failed, and its successor may be a while in coming.
     pub(crate) fn attempt_failed(&self, call: &Arc<Call>, failure: Box<AttemptFailure>) {
-        if self.note_failure(call, failure) {
-            self.tell_request(self.shard_of(call.id), RequestMsg::AttemptFailed(call.clone()));
+        let is_over = matches!(failure.failure.cause, Cause::Deadline(_));
+        match self.note_failure(call, failure) {
+            false => {}
+            true if is_over => self.expire(call),
+            true => self.tell_request(self.shard_of(call.id), RequestMsg::AttemptFailed(call.clone())),
         }
     }
 

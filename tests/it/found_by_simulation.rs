@@ -2,7 +2,7 @@
 
 use super::{
     hush::hush_injected_panics,
-    rig::{ADDRESS, Log, bounded, config, eventually, ms, say, secs, start, supervise, timed},
+    rig::{ADDRESS, Log, bounded, config, eventually, ms, post, say, secs, start, supervise, timed},
 };
 use tonic::Code;
 use tonic_supervisor::{
@@ -98,4 +98,22 @@ async fn a_dead_link_on_which_calls_wait_for_room_is_found_out() {
     assert_eq!(answer.expect("answered by the next server"), "x");
     assert!(took <= secs(36), "it took {took:?}");
     assert_eq!(log.count(|fact| matches!(fact, Fact::KeepaliveLost { .. })), 1);
+}
+
+/// Seed 63788: a message's deadline passed on the wire. The request actor failed as it heard of it,
+/// and so did the look at overdue calls, twice: the answer came 40 ms late.
+#[tokio::test(start_paused = true)]
+async fn a_deadline_that_passes_on_the_wire_waits_for_no_actor() {
+    hush_injected_panics();
+    let network = MemoryNetwork::new();
+    let server = ScriptedServer::on_memory(&network, ADDRESS).await;
+    server.script(Script::delay(secs(3_600)));
+    let supervisor = supervise(&network, config().intensity_restarts(0));
+    supervisor.wait_ready(secs(1)).await.expect("Ready");
+    supervisor.panics().arm(Child::Request, "AttemptFailed", 1);
+    supervisor.panics().arm(Child::Task, "Watch", 10);
+    let limited = CallOptions::new().timeout(ms(300));
+    let (took, answer) = timed(post(&supervisor.mailbox(), "x", limited)).await;
+    let status = answer.expect("a port gets its answer").expect_err("nobody answers");
+    assert_eq!((status.code(), took), (Code::DeadlineExceeded, ms(300)));
 }
