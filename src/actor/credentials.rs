@@ -195,6 +195,8 @@ fn refuse(core: &Core, call: &Arc<Call>, failure: AttemptFailure) {
         return core.conclude(call, failure);
     }
     state.attempts += 1;
+    // Nothing was sent: there is nothing to measure.
+    state.measured = state.attempts;
     drop(state);
     core.attempt_failed(call, Box::new(failure));
 }

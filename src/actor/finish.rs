@@ -112,10 +112,6 @@ impl Core {
 
     /// The call's time has passed while it waited. What was last known of it is its answer.
     pub(crate) fn expire(&self, call: &Arc<Call>) {
-        // This very moment it may have begun an attempt, which only a deadline ends.
-        if call.patience.is_some() && matches!(call.state.lock().stage, Stage::Running) {
-            return;
-        }
         self.end_late(call);
         self.tell_request(self.shard_of(call.id), RequestMsg::Cancel(call.id));
     }
@@ -123,6 +119,10 @@ impl Core {
     /// The same, by the request actor itself, which has let go of the call.
     pub(super) fn end_late(&self, call: &Arc<Call>) {
         let mut state = call.state.lock();
+        // This very moment it may have begun an attempt, which only a deadline ends.
+        if call.patience.is_some() && matches!(state.stage, Stage::Running) {
+            return;
+        }
         let phase = state.stage.phase();
         let ended = match std::mem::replace(&mut state.stage, Stage::Running) {
             // A failure that nobody decided about any more.

@@ -36,7 +36,7 @@ struct Shared {
     path: PathBuf,
     kept: Mutex<Kept>,
     /// Held by the one that looks.
-    looking: tokio::sync::Mutex<()>,
+    looking: Arc<tokio::sync::Mutex<()>>,
 }
 
 #[derive(Default)]
@@ -55,7 +55,7 @@ type Stamp = (Option<SystemTime>, u64);
 impl TokenFile {
     /// It is not read before the first call.
     pub(super) fn new(path: &Path) -> Self {
-        let looking = tokio::sync::Mutex::new(());
+        let looking = Arc::new(tokio::sync::Mutex::new(()));
         Self(Arc::new(Shared { path: path.to_owned(), kept: Mutex::default(), looking }))
     }
 
@@ -75,22 +75,35 @@ impl CallCredentials for TokenFile {
 
 impl Shared {
     /// The present token. Cancel safe.
+    ///
+    /// A file on a disk that does not answer holds one thread, whatever the calls do: the look has
+    /// the lock until it is over, and who has a former token does not wait for it.
     async fn token(self: Arc<Self>) -> Result<Secret<MetadataValue<Ascii>>, String> {
         if let Some(fresh) = self.fresh() {
             return fresh;
         }
         let former = self.kept.lock().token.clone();
-        let _looking = match (self.looking.try_lock(), former) {
+        let looking = match (self.looking.clone().try_lock_owned(), &former) {
             (Ok(free), _) => free,
             // While another looks, what there is will do.
-            (Err(_), Some(former)) => return Ok(former),
-            (Err(_), None) => self.looking.lock().await,
+            (Err(_), Some(former)) => return Ok(former.clone()),
+            (Err(_), None) => self.looking.clone().lock_owned().await,
         };
         if let Some(fresh) = self.fresh() {
             return fresh;
         }
         let looker = self.clone();
-        let looked = task::spawn_blocking(move || looker.look()).await;
+        let look = task::spawn_blocking(move || {
+            let _until_it_is_over = looking;
+            looker.look();
+        });
+        let looked = match former {
+            None => look.await,
+            Some(former) => match tokio::time::timeout(LOOK_EVERY, look).await {
+                Ok(looked) => looked,
+                Err(_) => return Ok(former),
+            },
+        };
         looked.map_err(|_| "reading the token file was broken off".to_owned())?;
         self.kept.lock().answer()
     }

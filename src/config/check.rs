@@ -11,7 +11,7 @@ use super::{
     settings::{Config, Keepalive, Queue, Reconnect, Told},
     target::{self, Endpoint, Target},
     tls,
-    value::Value,
+    value::{Value, is_token},
 };
 use crate::policy::{Backoff, Intensity, RetryLimit, RetryPolicy, ThrottleRule};
 use std::{path::PathBuf, time::Duration};
@@ -98,7 +98,7 @@ fn token_file(scope: &mut Scope<'_>, safe: bool) -> Option<PathBuf> {
     let key = "credentials.token_file";
     let file = scope.read_with(key, |value| match value.text() {
         _ if value.is_none() => Ok(None),
-        Ok(text) if !text.is_empty() && !text.starts_with("aqt_") => Ok(Some(PathBuf::from(text))),
+        Ok(text) if !text.is_empty() && !is_token(text) => Ok(Some(PathBuf::from(text))),
         _ => Err("must be the path of a file, or `none`".into()),
     });
     if file.is_some() && !safe {
@@ -228,9 +228,13 @@ mod tests {
 
     #[test]
     fn a_token_in_place_of_its_file_is_refused_and_not_repeated() {
-        let refused = Config::builder().credentials_token_file("aqt_secret").build().expect_err("no path");
-        let refused = refused.to_string();
-        let words = "grpc.credentials.token_file is a token, but must be the path of a file, or `none`";
-        assert!(refused.contains(words) && !refused.contains("secret"), "{refused}");
+        for token in ["aqt_secret", " Bearer secret", "eyJsecret", "bearer aqt_secret"] {
+            let refused = Config::builder().credentials_token_file(token).build().expect_err("no path");
+            let refused = refused.to_string();
+            let words = "grpc.credentials.token_file is a token, but must be the path of a file, or `none`";
+            assert!(refused.contains(words) && !refused.contains("secret"), "{refused}");
+        }
+        let refused = Config::builder().target("http://me:secret@host:1").build().expect_err("no target");
+        assert!(!refused.to_string().contains("secret"), "{refused}");
     }
 }

@@ -188,6 +188,19 @@ fn size_from_text(text: &str) -> Option<u64> {
     text[..digits].parse::<u64>().ok()?.checked_mul(*scale)
 }
 
+/// Whether text looks like a bearer token, which nobody shall read in an error.
+pub(super) fn is_token(text: &str) -> bool {
+    let text = text.trim();
+    let begins = |scheme: &str| text.get(..scheme.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(scheme));
+    text.contains("aqt_") || text.starts_with("eyJ") || begins("bearer ") || begins("basic ")
+}
+
+/// Whether text looks like an address with a name and a password: `http://name:password@host`.
+fn has_password(text: &str) -> bool {
+    let before = text.split_once("://").and_then(|(_, rest)| rest.split_once('@')).map(|(before, _)| before);
+    before.is_some_and(|before| before.contains(':') && !before.contains('/'))
+}
+
 /// As people write it: `16KiB` rather than 16384.
 pub(super) fn size_text(bytes: usize) -> String {
     match bytes {
@@ -207,7 +220,8 @@ impl fmt::Display for Value {
             Self::Integer(number) => write!(f, "{number}"),
             Self::Float(number) => write!(f, "{number:?}"),
             Self::Text(text) if text.contains("-----BEGIN") => f.write_str("the contents of a PEM file"),
-            Self::Text(text) if text.trim_start().starts_with("aqt_") => f.write_str("a token"),
+            Self::Text(text) if is_token(text) => f.write_str("a token"),
+            Self::Text(text) if has_password(text) => f.write_str("an address with a password"),
             Self::Text(text) if text.chars().count() > 60 => {
                 write!(f, "{:?}...", text.chars().take(60).collect::<String>())
             }

@@ -7,7 +7,6 @@ mod failure;
 mod ids;
 mod link;
 mod report;
-#[cfg(feature = "tls")]
 mod secret;
 mod snapshot;
 mod state;
@@ -21,7 +20,6 @@ pub use failure::{Cause, Failure, Origin, Phase, Scope, ShedReason};
 pub use ids::{CallId, Incarnation};
 pub use link::{DialFailure, DialStep, GoAway, LinkEnd};
 pub use report::{AttemptReport, CallReport, NotRetried};
-#[cfg(feature = "tls")]
 pub(crate) use secret::Secret;
 pub use snapshot::Snapshot;
 pub use state::ConnectivityState;

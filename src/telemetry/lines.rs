@@ -98,6 +98,8 @@ impl EventLines {
         match item {
             EventItem::Snapshot(now) => Some(self.begin(now)),
             EventItem::Lagged(missed) => {
+                // The end of an outage may be among them. One that goes on is told of anew.
+                self.outage = None;
                 Some(format!("{missed} events were missed: they came faster than they were read"))
             }
             EventItem::Event(event) => match self.thin(&event.fact, event.since_spawn) {

@@ -70,10 +70,15 @@ pub(super) fn stale(target: &Arc<str>, message: &'static str) {
     counter!("tonic_supervisor.messages.stale", "grpc.target" => target, "message" => message).increment(1);
 }
 
-/// How many calls wait for a link, or for room on it.
-pub(super) fn waiting(target: &Arc<str>, calls: usize) {
-    gauge!("tonic_supervisor.calls.waiting", "grpc.target" => metrics::SharedString::from(target.clone()))
-        .set(calls as f64);
+/// How many calls wait for a link, or for room on it: by how many it changed, since several actors
+/// and supervisors have one target.
+pub(super) fn waiting_changed(target: &Arc<str>, before: usize, now: usize) {
+    let target = metrics::SharedString::from(target.clone());
+    let waiting = gauge!("tonic_supervisor.calls.waiting", "grpc.target" => target);
+    match now.checked_sub(before) {
+        Some(more) => waiting.increment(more as f64),
+        None => waiting.decrement((before - now) as f64),
+    }
 }
 
 /// The gauge's value: grpc-go's numbers for the states.

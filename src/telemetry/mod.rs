@@ -151,9 +151,8 @@ impl Telemetry {
 
     /// One request actor's number of parked calls went from `before` to `now`.
     pub(crate) fn waiting_changed(&self, before: usize, now: usize) {
-        let waiting = self.counts.waiting.fetch_add(now.wrapping_sub(before), Relaxed);
-        let calls = waiting.wrapping_add(now).wrapping_sub(before);
-        let _ = caught(|| metrics::waiting(&self.canonical, calls));
+        self.counts.waiting.fetch_add(now.wrapping_sub(before), Relaxed);
+        let _ = caught(|| metrics::waiting_changed(&self.canonical, before, now));
     }
 
     /// The state now.

@@ -18,7 +18,7 @@ pub(super) async fn page<S: Store>(
     store: &S,
     request: ListQueuesRequest,
     visible: impl Fn(&str) -> bool + Send + Sync,
-    now: Millis,
+    clock: impl Fn() -> Millis + Send + Sync,
 ) -> Result<ListQueuesResponse, Status> {
     let limit = request.limit.unwrap_or(LIMIT) as usize;
     let mut names = Vec::new();
@@ -36,5 +36,10 @@ pub(super) async fn page<S: Store>(
     let more = names.len() > limit;
     names.truncate(limit);
     let next_after = names.last().filter(|_| more).cloned();
-    Ok(ListQueuesResponse { queues: store.summaries(names, now).await?, next_after })
+    let mut queues = Vec::with_capacity(names.len());
+    // Each with the time of its own look, as in `sample`.
+    for name in names {
+        queues.extend(store.summaries(vec![name], clock()).await?);
+    }
+    Ok(ListQueuesResponse { queues, next_after })
 }

@@ -39,14 +39,19 @@ pub(super) fn pause(took: Duration) -> Duration {
 impl Samples {
     /// Looks at every queue and sets the gauges. Where the store cannot answer they stay as they
     /// are.
-    pub(super) async fn look<S: Store>(&mut self, store: &S, now: Millis) -> Result<(), Status> {
+    ///
+    /// Each queue has the time of its own look: by an old one, a lease that was renewed since
+    /// would be taken for one that a wrong clock made too long, and shortened.
+    pub(super) async fn look<S: Store>(&mut self, store: &S, clock: impl Fn() -> Millis) -> Result<(), Status> {
         let (mut found, mut after) = (HashMap::<SharedString, Standing>::new(), String::new());
         loop {
             let names = store.queue_names(&after, PAGE).await?;
             let Some(last) = names.last().cloned() else { break };
             after = last;
-            for queue in store.summaries(names, now).await? {
-                found.entry(label(&queue.agent_id)).or_default().add(&queue);
+            for name in names {
+                for queue in store.summaries(vec![name], clock()).await? {
+                    found.entry(label(&queue.agent_id)).or_default().add(&queue);
+                }
             }
         }
         // A queue that is gone has no tasks.

@@ -2,8 +2,8 @@
 //! of the drain.
 
 use super::{
-    Authorizer, Board, Budget, Claimed, Millis, Store,
-    auth::gate::{Admitted, Ended, Gate},
+    Authorizer, Board, Budget, Caller, Claimed, Millis, Store,
+    auth::gate::{Admitted, Ended, Gate, Grant},
     budget::{PAGE, Share, TASK},
     record::millis,
     sample::{self, Samples},
@@ -104,12 +104,20 @@ impl<S: Store> Service<S> {
             let began = clock::now();
             tokio::select! {
                 // A store that cannot answer is asked again later.
-                _ = self.gate.sample(&mut samples, self.now()) => {}
+                _ = self.gate.sample(&mut samples, || self.now()) => {}
                 _ = draining.wait_for(|draining| *draining) => return,
             }
             let pause = sample::pause(clock::now().saturating_duration_since(began));
             let _ = time::timeout(pause, draining.changed()).await;
         }
+    }
+
+    /// Room for an answer of this size. The wait for it may be long, so that the grant is asked
+    /// again.
+    async fn room(&self, caller: Option<&Caller>, bytes: usize, grant: &Grant) -> Result<Share, Status> {
+        let share = self.budget.take(caller, bytes).await?;
+        grant.check()?;
+        Ok(share)
     }
 
     /// Claims a task, and waits for one until `end`.
@@ -128,6 +136,10 @@ impl<S: Store> Service<S> {
             let stop = *draining.borrow_and_update() || clock::now() >= end;
             // A claim that waits takes nothing of the budget.
             let share = self.budget.take(caller.as_ref(), TASK).await?;
+            // Both that and the wait for a task may have been long.
+            if let Err(ended) = grant.check() {
+                return without_a_task(ended);
+            }
             let claimed = store.claim(request.clone(), self.now()).await?;
             self.tell_of_leases(store.board(), &request.agent_id, &claimed);
             if claimed.answer.task.is_some() {
@@ -147,9 +159,6 @@ impl<S: Store> Service<S> {
                 () = time::sleep_until(end.into()) => {}
             }
             turn.look();
-            if let Err(ended) = grant.check() {
-                return without_a_task(ended);
-            }
         }
     }
 
@@ -218,7 +227,10 @@ impl<S: Store> agent_queue_server::AgentQueue for Service<S> {
     async fn list_queues(&self, request: Request<ListQueuesRequest>) -> Answer<ListQueuesResponse> {
         let Admitted { request, store, caller, grant } = self.gate.admit_listing(request)?;
         let share = self.budget.take(caller.as_ref(), PAGE).await?;
-        Ok(with_share(share, store.list_queues(request, |queue| grant.shows(queue), self.now()).await?))
+        // It may have waited for room.
+        grant.check()?;
+        let page = store.list_queues(request, |queue| grant.shows(queue), || self.now());
+        Ok(with_share(share, page.await?))
     }
 
     async fn clear_queue(&self, request: Request<ClearQueueRequest>) -> Answer<ClearQueueResponse> {
@@ -255,14 +267,14 @@ impl<S: Store> agent_queue_server::AgentQueue for Service<S> {
     }
 
     async fn update_task_status(&self, request: Request<UpdateTaskStatusRequest>) -> Answer<UpdateTaskStatusResponse> {
-        let Admitted { request, store, caller, .. } = self.gate.admit(request)?;
-        let share = self.budget.take(caller.as_ref(), TASK).await?;
+        let Admitted { request, store, caller, grant } = self.gate.admit(request)?;
+        let share = self.room(caller.as_ref(), TASK, &grant).await?;
         Ok(with_share(share, store.update(request, self.now()).await?))
     }
 
     async fn query_task(&self, request: Request<QueryTaskRequest>) -> Answer<QueryTaskResponse> {
-        let Admitted { request, store, caller, .. } = self.gate.admit(request)?;
-        let share = self.budget.take(caller.as_ref(), TASK).await?;
+        let Admitted { request, store, caller, grant } = self.gate.admit(request)?;
+        let share = self.room(caller.as_ref(), TASK, &grant).await?;
         Ok(with_share(share, store.query(request, self.now()).await?))
     }
 
@@ -283,8 +295,8 @@ impl<S: Store> agent_queue_server::AgentQueue for Service<S> {
     }
 
     async fn cancel_task(&self, request: Request<CancelTaskRequest>) -> Answer<CancelTaskResponse> {
-        let Admitted { request, store, caller, .. } = self.gate.admit(request)?;
-        let share = self.budget.take(caller.as_ref(), TASK).await?;
+        let Admitted { request, store, caller, grant } = self.gate.admit(request)?;
+        let share = self.room(caller.as_ref(), TASK, &grant).await?;
         Ok(with_share(share, store.cancel(request, self.now()).await?))
     }
 
@@ -294,16 +306,16 @@ impl<S: Store> agent_queue_server::AgentQueue for Service<S> {
     }
 
     async fn list_tasks(&self, request: Request<ListTasksRequest>) -> Answer<ListTasksResponse> {
-        let Admitted { request, store, caller, .. } = self.gate.admit(request)?;
-        let share = self.budget.take(caller.as_ref(), PAGE).await?;
+        let Admitted { request, store, caller, grant } = self.gate.admit(request)?;
+        let share = self.room(caller.as_ref(), PAGE, &grant).await?;
         Ok(with_share(share, store.list(request, self.now()).await?))
     }
 
     async fn get_tasks_by_status(&self, request: Request<GetTasksByStatusRequest>) -> Answer<ListTasksResponse> {
-        let Admitted { request, store, caller, .. } = self.gate.admit(request)?;
+        let Admitted { request, store, caller, grant } = self.gate.admit(request)?;
         let GetTasksByStatusRequest { agent_id, status, limit, offset } = request;
         let list = ListTasksRequest { agent_id, status: Some(status), limit, offset };
-        let share = self.budget.take(caller.as_ref(), PAGE).await?;
+        let share = self.room(caller.as_ref(), PAGE, &grant).await?;
         Ok(with_share(share, store.list(list, self.now()).await?))
     }
 

@@ -171,12 +171,12 @@ pub trait Store: Send + Sync + 'static {
         &self,
         request: ListQueuesRequest,
         visible: impl Fn(&str) -> bool + Send + Sync,
-        now: Millis,
+        clock: impl Fn() -> Millis + Send + Sync,
     ) -> impl Future<Output = Result<ListQueuesResponse, Status>> + Send
     where
         Self: Sized,
     {
-        queues::page(self, request, visible, now)
+        queues::page(self, request, visible, clock)
     }
 
     /// Deletes the tasks of a queue that are there when it begins, or those of one status.

@@ -14,7 +14,7 @@ async fn page(
     visible: impl Fn(&str) -> bool + Send + Sync,
 ) -> ListQueuesResponse {
     let request = ListQueuesRequest { after: after.into(), limit: Some(limit) };
-    store.list_queues(request, visible, 5).await.expect("listed")
+    store.list_queues(request, visible, || 5).await.expect("listed")
 }
 
 /// All visible queues, page by page, and how many pages that took.

@@ -72,7 +72,7 @@ impl<S: Store> Subject<S> {
             Step::Queues { after, limit, hidden } => {
                 let request = ListQueuesRequest { after: after.map_or("", |a| AGENTS[a]).into(), limit: Some(*limit) };
                 let hidden = hidden.map(|agent| AGENTS[agent]);
-                let page = self.store.list_queues(request, |name| Some(name) != hidden, now).await?;
+                let page = self.store.list_queues(request, |name| Some(name) != hidden, || now).await?;
                 let millis = |age: Option<f64>| age.map(|seconds| (seconds * 1000.0).round() as i64);
                 let queues = page.queues.into_iter().map(|queue| {
                     let created = queue.created_at.expect("a time");

@@ -115,9 +115,9 @@ impl<S: Store> Gate<S> {
     pub(in crate::agent_queue::server) async fn sample(
         &self,
         samples: &mut Samples,
-        now: Millis,
+        clock: impl Fn() -> Millis,
     ) -> Result<(), Status> {
-        samples.look(&*self.store, now).await
+        samples.look(&*self.store, clock).await
     }
 
     /// Lets the store forget.
@@ -127,7 +127,8 @@ impl<S: Store> Gate<S> {
 }
 
 impl View {
-    fn check(&self) -> Result<(), Ended> {
+    /// Whether what proved the identity still holds.
+    pub(in crate::agent_queue::server) fn check(&self) -> Result<(), Ended> {
         match &self.0 {
             Some((authorizer, identity)) if !authorizer.knows(identity) => Err(Ended::Unproved),
             _ => Ok(()),

@@ -33,9 +33,8 @@ pub(super) async fn summaries(
     agent_ids: &[String],
     now: Millis,
 ) -> Result<(Summaries, Option<Mark>), Failure> {
-    let latest = transaction.latest_lease_end(now);
     let (mut found, mut overdue) = (HashMap::new(), BTreeSet::new());
-    for row in transaction.rows(sql::SUMMARIES, [&agent_ids, &now, &latest]).await? {
+    for row in transaction.rows(sql::SUMMARIES, [&agent_ids, &now]).await? {
         let agent_id: String = row.try_get(0)?;
         let summary = found.entry(agent_id.clone()).or_insert_with(|| QueueSummary {
             agent_id: agent_id.clone(),

@@ -143,9 +143,14 @@ impl Desk {
             Some(id) => {
                 let looked = self.group(&queue, look).await?;
                 let words = looked.words();
-                let Some(group) = looked.groups.into_iter().find(|group| group.id() == id) else {
+                let mut groups = looked.groups.into_iter().filter(|group| group.id() == id);
+                let Some(group) = groups.next() else {
                     return Err(Trouble::Failed(format!("no group {id} is among {words} of {queue}")));
                 };
+                // An id is short, and whoever works on a queue writes the errors.
+                if groups.next().is_some() {
+                    return Err(Trouble::Failed(format!("several groups of {queue} have the id {id}: name the tasks")));
+                }
                 let (tasks, text) = (count(group.tasks.len() as u64), &group.text);
                 let verb = if dry_run { "would be" } else { "are" };
                 self.line(&cut(&format!("{tasks} tasks {verb} retried: {text}"), WIDTH));

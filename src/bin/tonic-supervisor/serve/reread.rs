@@ -9,7 +9,10 @@ use metrics::{Unit, counter, describe_counter};
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
 };
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -22,6 +25,8 @@ use tonic_supervisor::agent_queue::server::{Authorizer, Grants, LiveGrants};
 #[derive(Clone)]
 pub(super) struct Reread {
     terms: Terms,
+    /// Whether clients are asked for certificates by what is in force.
+    asks: Arc<AtomicBool>,
     grants: Option<(PathBuf, Arc<LiveGrants>)>,
     tls: Option<(PathBuf, Arc<ArcSwap<TlsAcceptor>>)>,
 }
@@ -45,6 +50,7 @@ impl Reread {
         let acceptor = tls.map(|tls| tls.acceptor(grants.as_ref().is_some_and(Grants::have_tokens))).transpose()?;
         Ok(Self {
             terms,
+            asks: Arc::new(AtomicBool::new(certificates)),
             grants: auth.map(Path::to_owned).zip(grants.map(|grants| Arc::new(LiveGrants::new(grants)))),
             tls: config.map(Path::to_owned).zip(acceptor.map(|acceptor| Arc::new(ArcSwap::from_pointee(acceptor)))),
         })
@@ -94,14 +100,19 @@ impl Reread {
         if let Some((path, live)) = &self.grants {
             let certificates = match &tls {
                 Some(Ok(tls)) => tls.asks_clients(),
-                _ => self.terms.certificates,
+                _ => self.asks.load(Relaxed),
             };
             let terms = Terms { certificates, ..self.terms };
             say("grants", terms.read(path).map(|grants| live.replace(grants)));
         }
         if let (Some((_, live)), Some(tls)) = (&self.tls, tls) {
             let tokens = self.grants.as_ref().is_some_and(|(_, grants)| grants.now().have_tokens());
-            say("tls", tls.and_then(|tls| tls.acceptor(tokens)).map(|acceptor| live.store(Arc::new(acceptor))));
+            let made = tls.and_then(|tls| Ok((tls.asks_clients(), tls.acceptor(tokens)?)));
+            let taken = made.map(|(asks, acceptor)| {
+                live.store(Arc::new(acceptor));
+                self.asks.store(asks, Relaxed);
+            });
+            say("tls", taken);
         }
     }
 }
