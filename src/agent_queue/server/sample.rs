@@ -84,6 +84,26 @@ impl Standing {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        agent_queue::server::{MemoryStore, Settings},
+        proto::agent_queue::CreateQueueRequest,
+    };
+    use std::cell::Cell;
+
+    #[tokio::test]
+    async fn each_queue_is_looked_at_with_the_time_of_its_own_look() {
+        let store = MemoryStore::new(Settings::default());
+        for agent_id in ["a", "b", "c"].map(String::from) {
+            store.create_queue(CreateQueueRequest { agent_id }, 1).await.expect("made");
+        }
+        let asked = Cell::new(0);
+        let clock = || {
+            asked.set(asked.get() + 1);
+            asked.get()
+        };
+        Samples::default().look(&store, clock).await.expect("looked");
+        assert_eq!(asked.get(), 3);
+    }
 
     #[test]
     fn the_store_is_looked_at_for_a_twentieth_of_the_time_at_most() {
