@@ -158,7 +158,7 @@ class Grpcio(unittest.TestCase):
     def test_the_quick_start_of_the_docs_runs_as_it_stands_there(self):
         with open("docs/agent-queue.md", encoding="utf-8") as page:
             program = page.read().split("```python\n")[1].split("```")[0]
-        environment = os.environ | {"QUEUE": self.server.address, "QUEUE_TOKEN": "anything"}
+        environment = os.environ | {"QUEUE": self.server.address, "QUEUE_TOKEN": self.token or "anything"}
         ran = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=60)
         self.assertEqual(ran.returncode, 0, ran.stderr)
         self.assertRegex(ran.stdout, r'^task-\d+ \{"n": 1\} held for 60 s\n$')
@@ -283,7 +283,9 @@ class GrpcioWithAToken(Grpcio):
     def setUpClass(cls):
         made = subprocess.run([os.environ["QUEUE_COMMAND"], "token", "py"], capture_output=True, text=True, check=True)
         cls.token, _, lines = made.stdout.partition("\n")
-        grants = '{ queues: "agent-*", may: [submit, work, look, cancel, delete] }'
+        may = "may: [submit, work, look, cancel, delete]"
+        # The tests' queues, and that of the page's program.
+        grants = ", ".join(f'{{ queues: "{queues}", {may} }}' for queues in ["agent-*", "agent_001"])
         cls.auth = f"{lines.rstrip()}\n      grants: [{grants}]\n"
         super().setUpClass()
 
