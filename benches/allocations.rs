@@ -1,5 +1,5 @@
-//! How often a call asks the allocator for memory: bare tonic, the supervised channel, the mailbox. A program of its own, because
-//! the allocator is the program's, and counting costs time.
+//! How often a call asks the allocator for memory: bare tonic, the supervised channel, the mailbox.
+//! A program of its own, because the allocator is the program's, and counting costs time.
 //!
 //! `cargo bench --bench allocations -- [--quick] [--json]`
 
@@ -49,8 +49,11 @@ async fn run(how: Run) -> Vec<Row> {
             ("mailbox_allocated_bytes_per_call", "B", |c| c.bytes, 2),
         ];
         rows.extend(measures.map(|(measure, unit, read, side)| {
-            let [theirs, ours] = [0, side].map(|side| counted[side].iter().map(read).collect::<Vec<_>>());
-            Row::new("allocations", measure, unit, &ours).against("tonic", &ours, &theirs).at(payload, in_flight)
+            let [theirs, ours] =
+                [0, side].map(|side| counted[side].iter().map(read).collect::<Vec<_>>());
+            Row::new("allocations", measure, unit, &ours)
+                .against("tonic", &ours, &theirs)
+                .at(payload, in_flight)
         }));
     }
     supervisor.shutdown(Duration::from_secs(1)).await;

@@ -1,5 +1,5 @@
-//! What doing nothing costs: resident memory and CPU of idle channels with keepalive on, supervised and bare, and the time to
-//! spawn and to shut down.
+//! What doing nothing costs: resident memory and CPU of idle channels with keepalive on, supervised
+//! and bare, and the time to spawn and to shut down.
 //!
 //! `cargo bench --bench idle --features test-util -- [--quick] [--json]`
 
@@ -24,8 +24,10 @@ async fn run(how: Run) -> Vec<Row> {
     let counts: &[usize] = if how.quick { &[1, 20] } else { &[1, 100, 1_000] };
     let mut rows = Vec::new();
     for count in counts {
-        let [size, address, quick] = [count.to_string(), server.address.to_string(), how.quick.to_string()];
-        let [ours, theirs] = ["supervised", "tonic"].map(|kind| cell::in_a_process(&[kind, &size, &address, &quick]));
+        let [size, address, quick] =
+            [count.to_string(), server.address.to_string(), how.quick.to_string()];
+        let [ours, theirs] = ["supervised", "tonic"]
+            .map(|kind| cell::in_a_process(&[kind, &size, &address, &quick]));
         for (n, (measure, unit)) in MEASURES.into_iter().enumerate() {
             let (ours, theirs) = ([ours[n]], [theirs[n]]);
             let row = Row::new("idle", format!("{measure}.at_{count}"), unit, &ours);
@@ -35,12 +37,18 @@ async fn run(how: Run) -> Vec<Row> {
     rows
 }
 
-const MEASURES: [(&str, &str); 4] =
-    [("resident_per_channel", "B"), ("cpu_per_channel_and_second", "us"), ("connect", "us"), ("drop", "us")];
+const MEASURES: [(&str, &str); 4] = [
+    ("resident_per_channel", "B"),
+    ("cpu_per_channel_and_second", "us"),
+    ("connect", "us"),
+    ("drop", "us"),
+];
 
 /// The figures of one kind: `MEASURES`.
 async fn measure(arguments: Vec<String>) -> Vec<f64> {
-    let [kind, count, address, quick] = &arguments[..] else { panic!("four arguments: {arguments:?}") };
+    let [kind, count, address, quick] = &arguments[..] else {
+        panic!("four arguments: {arguments:?}")
+    };
     let (count, address) = (count.parse().expect("a count"), address.parse().expect("an address"));
     let quick = quick == "true";
     match kind.as_str() {

@@ -1,5 +1,6 @@
-//! The waiting room under load: 100,000 calls parked without a link and then drained, against a bare loop; 100,000 calls made
-//! at once on a Ready channel; and 100,000 that all fail once and sleep until their retry.
+//! The waiting room under load: 100,000 calls parked without a link and then drained, against a
+//! bare loop; 100,000 calls made at once on a Ready channel; and 100,000 that all fail once and
+//! sleep until their retry.
 //!
 //! `cargo bench --bench mailbox --features test-util -- [--quick] [--json]`
 
@@ -44,7 +45,9 @@ async fn run(how: Run) -> Vec<Row> {
         supervisor.shutdown(Duration::ZERO).await;
         asleep.push(back_off(calls).await);
     }
-    let row = |measure, values: &[f64]| Row::new("mailbox", measure, "1/s", values).against("tonic", values, &bare);
+    let row = |measure, values: &[f64]| {
+        Row::new("mailbox", measure, "1/s", values).against("tonic", values, &bare)
+    };
     vec![
         row("drain_calls_per_s", &drained),
         row("at_once_calls_per_s", &at_once),
@@ -54,8 +57,8 @@ async fn run(how: Run) -> Vec<Row> {
     ]
 }
 
-/// Parks calls as messages, each with a task, while nobody listens: their rate once somebody does, and the memory each took. The
-/// allocator's count of it is `tests/memory.rs`'s to say.
+/// Parks calls as messages, each with a task, while nobody listens: their rate once somebody does,
+/// and the memory each took. The allocator's count of it is `tests/memory.rs`'s to say.
 async fn park_and_drain(server: &mut server::Child, calls: usize) -> (f64, f64) {
     server.kill();
     let supervisor = spawn(server.address);
@@ -77,13 +80,14 @@ async fn park_and_drain(server: &mut server::Child, calls: usize) -> (f64, f64) 
     (rate, memory)
 }
 
-/// Every call fails once and sleeps; the CPU of each, the scripted server's share included, from its submission
-/// to its answer.
+/// Every call fails once and sleeps; the CPU of each, the scripted server's share included, from
+/// its submission to its answer.
 async fn back_off(calls: usize) -> f64 {
     let script = Script::fail_times(calls, Code::Unavailable);
     let server = ScriptedServer::builder().script(script).without_arrivals().on_tcp().await;
     let address: SocketAddr = server.address().parse().expect("an address");
-    let config = Config::builder().host("127.0.0.1").port(address.port()).retry_throttle_enabled(false);
+    let config =
+        Config::builder().host("127.0.0.1").port(address.port()).retry_throttle_enabled(false);
     // Longer than all of them take to fail: none is retried before the last has failed.
     let backoff = Duration::from_secs(if calls > 10_000 { 6 } else { 1 });
     let config = config.initial_backoff(backoff).timeout(Duration::from_secs(120));
@@ -101,7 +105,11 @@ async fn back_off(calls: usize) -> f64 {
 }
 
 fn spawn(address: SocketAddr) -> Supervisor {
-    let config = Config::builder().host("127.0.0.1").port(address.port()).build().expect("a valid configuration");
+    let config = Config::builder()
+        .host("127.0.0.1")
+        .port(address.port())
+        .build()
+        .expect("a valid configuration");
     Supervisor::spawn(config)
 }
 

@@ -1,5 +1,6 @@
-//! How soon a link's end is an event: from the moment the peer sends GOAWAY, FIN or RST to the moment a reader of the event
-//! stream has it, with a call in flight and without. Peer and reader are in one process, so the figure is one-way.
+//! How soon a link's end is an event: from the moment the peer sends GOAWAY, FIN or RST to the
+//! moment a reader of the event stream has it, with a call in flight and without. Peer and reader
+//! are in one process, so the figure is one-way.
 //!
 //! `cargo bench --bench notice --features test-util -- [--quick] [--json]`
 
@@ -36,7 +37,12 @@ async fn run(how: Run) -> Vec<Row> {
             }
             times.sort_by(f64::total_cmp);
             rows.push(Row::new("notice", format!("{name}_to_event.{place}"), "us", &times));
-            rows.push(Row::new("notice", format!("{name}_to_event_worst.{place}"), "us", &times[times.len() - 1..]));
+            rows.push(Row::new(
+                "notice",
+                format!("{name}_to_event_worst.{place}"),
+                "us",
+                &times[times.len() - 1..],
+            ));
         }
     }
     rows

@@ -1,5 +1,5 @@
-//! Ten seconds in which the server answers every call with UNAVAILABLE: requests per call of a busy client (200 calls/s), and
-//! whether a quiet one (1 call/s) still gets its three retries.
+//! Ten seconds in which the server answers every call with UNAVAILABLE: requests per call of a busy
+//! client (200 calls/s), and whether a quiet one (1 call/s) still gets its three retries.
 //!
 //! `cargo bench --bench outage --features test-util -- [--quick] [--json]`
 
@@ -28,7 +28,11 @@ async fn run(how: Run) -> Vec<Row> {
 
 /// A call every `every` for `outage`; requests per call, once all have ended.
 async fn storm(every: Duration, outage: Duration) -> f64 {
-    let server = ScriptedServer::builder().script(Script::always(Code::Unavailable)).without_arrivals().on_tcp().await;
+    let server = ScriptedServer::builder()
+        .script(Script::always(Code::Unavailable))
+        .without_arrivals()
+        .on_tcp()
+        .await;
     let address = server.address().parse().expect("an address");
     let supervisor = client::supervise(address).await;
     let echo = client::over(supervisor.channel());

@@ -1,6 +1,7 @@
 //! What the pure decisions cost, in nanoseconds: no clock, no network, no lock.
 //!
-//! `cargo bench --bench policy -- [--quick] [--json]`; without `--json`, criterion measures and takes criterion's options.
+//! `cargo bench --bench policy -- [--quick] [--json]`; without `--json`, criterion measures and
+//! takes criterion's options.
 
 #[path = "common/mod.rs"]
 mod common;
@@ -15,8 +16,8 @@ use tonic::Code;
 use tonic_supervisor::{
     CallId, Failure,
     policy::{
-        Backoff, CallMachine, Pending, RetryLimit, RetryPolicy, Rules, Throttle, ThrottleRule, format_timeout,
-        parse_timeout,
+        Backoff, CallMachine, Pending, RetryLimit, RetryPolicy, Rules, Throttle, ThrottleRule,
+        format_timeout, parse_timeout,
     },
 };
 
@@ -31,7 +32,9 @@ fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     if arguments.iter().any(|argument| argument == "--json") {
         let quick = arguments.iter().any(|argument| argument == "--quick");
-        return decisions().into_iter().for_each(|decision| println!("{}", row(decision, quick).json()));
+        return decisions()
+            .into_iter()
+            .for_each(|decision| println!("{}", row(decision, quick).json()));
     }
     let mut criterion = Criterion::default().configure_from_args();
     for (name, mut decide) in decisions() {
@@ -54,7 +57,8 @@ fn row((name, mut decide): Decision, quick: bool) -> Row {
 
 fn decisions() -> Vec<Decision> {
     let (start, unavailable) = (now(), Failure::status(Code::Unavailable));
-    let backoff = Backoff { initial: Duration::from_secs(1), multiplier: 2.0, max: Duration::from_secs(10) };
+    let backoff =
+        Backoff { initial: Duration::from_secs(1), multiplier: 2.0, max: Duration::from_secs(10) };
     let codes = [Code::Unavailable, Code::DeadlineExceeded].into_iter().collect();
     let policy = RetryPolicy { limit: RetryLimit::AtMost(3), backoff, jitter: 0.2, codes };
     let share = ThrottleRule::Share { ratio: 0.2, floor: 10.0 };
@@ -82,7 +86,14 @@ fn decisions() -> Vec<Decision> {
                     open_calls: 1_000,
                 };
                 let mut machine = CallMachine::default();
-                black_box(machine.failed(&unavailable, None, rules, &mut throttle, start, black_box(0.5)));
+                black_box(machine.failed(
+                    &unavailable,
+                    None,
+                    rules,
+                    &mut throttle,
+                    start,
+                    black_box(0.5),
+                ));
             }),
         ),
         ("throttle_call_started", Box::new(move || black_box(&mut admitted).call_started())),
@@ -102,7 +113,12 @@ fn decisions() -> Vec<Decision> {
                 black_box(asleep.due(start + Duration::from_millis(later)));
             }),
         ),
-        ("format_timeout", Box::new(|| _ = black_box(format_timeout(black_box(Duration::from_micros(59_999_990)))))),
+        (
+            "format_timeout",
+            Box::new(|| {
+                _ = black_box(format_timeout(black_box(Duration::from_micros(59_999_990))))
+            }),
+        ),
         ("parse_timeout", Box::new(|| _ = black_box(parse_timeout(black_box("59999m"))))),
     ]
 }

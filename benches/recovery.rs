@@ -1,5 +1,6 @@
-//! How an outage looks from the caller's side: a call every 10 ms while the server is killed and restarted, restarted politely,
-//! cut off, or frozen. Failed calls, the first success after the server is back, and dials; bare tonic lives through the same.
+//! How an outage looks from the caller's side: a call every 10 ms while the server is killed and
+//! restarted, restarted politely, cut off, or frozen. Failed calls, the first success after the
+//! server is back, and dials; bare tonic lives through the same.
 //!
 //! `cargo bench --bench recovery -- [--quick] [--json]`
 
@@ -158,8 +159,14 @@ async fn call_on(echo: impl Echo, log: Log) {
 
 /// Calls without an answer three seconds after the fault count as failed.
 fn account(log: &[(Instant, Option<Instant>, bool)], back: Instant) -> Life {
-    let settled: Vec<_> = log.iter().filter(|(begun, ..)| begun.elapsed() > Duration::from_millis(500)).collect();
-    let first = settled.iter().filter(|(.., ok)| *ok).filter_map(|(_, ended, _)| *ended).filter(|at| *at > back).min();
+    let settled: Vec<_> =
+        log.iter().filter(|(begun, ..)| begun.elapsed() > Duration::from_millis(500)).collect();
+    let first = settled
+        .iter()
+        .filter(|(.., ok)| *ok)
+        .filter_map(|(_, ended, _)| *ended)
+        .filter(|at| *at > back)
+        .min();
     Life {
         calls: settled.len() as f64,
         failed: settled.iter().filter(|(.., ok)| !ok).count() as f64,
@@ -169,17 +176,22 @@ fn account(log: &[(Instant, Option<Instant>, bool)], back: Instant) -> Life {
 }
 
 fn report(fault: Fault, lives: &[[Life; 2]]) -> Vec<Row> {
-    let read = |side: usize, read: fn(&Life) -> f64| lives.iter().map(|life| read(&life[side])).collect::<Vec<f64>>();
+    let read = |side: usize, read: fn(&Life) -> f64| {
+        lives.iter().map(|life| read(&life[side])).collect::<Vec<f64>>()
+    };
     type Read = fn(&Life) -> f64;
-    let measures: [(&str, &'static str, Read); 2] =
-        [("failed_calls", "calls", |life| life.failed), ("first_success_after", "ms", |life| life.first_success_ms)];
+    let measures: [(&str, &'static str, Read); 2] = [
+        ("failed_calls", "calls", |life| life.failed),
+        ("first_success_after", "ms", |life| life.first_success_ms),
+    ];
     let name = fault.name();
     let mut rows: Vec<Row> = measures
         .into_iter()
         .flat_map(|(measure, unit, of)| {
             let (ours, theirs) = (read(0, of), read(1, of));
             [
-                Row::new("recovery", format!("{name}.{measure}"), unit, &ours).against("tonic", &ours, &theirs),
+                Row::new("recovery", format!("{name}.{measure}"), unit, &ours)
+                    .against("tonic", &ours, &theirs),
                 Row::new("recovery", format!("{name}.{measure}.tonic"), unit, &theirs),
             ]
         })

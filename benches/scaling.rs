@@ -1,5 +1,5 @@
-//! How cost grows: each figure at some size and at ten times that. A ratio near 1 is linear growth: ten times as much costs ten
-//! times as much, no more.
+//! How cost grows: each figure at some size and at ten times that. A ratio near 1 is linear growth:
+//! ten times as much costs ten times as much, no more.
 //!
 //! `cargo bench --bench scaling --features test-util -- [--quick] [--json]`
 
@@ -41,9 +41,13 @@ async fn run(how: Run) -> Vec<Row> {
                 cost.into_iter().enumerate().for_each(|(n, cost)| samples[n][at].push(cost));
             }
         }
-        for ((measure, unit), [some, ten_times]) in measures.into_iter().zip(["us", "B"]).zip(samples) {
+        for ((measure, unit), [some, ten_times]) in
+            measures.into_iter().zip(["us", "B"]).zip(samples)
+        {
             let name = format!("{measure}.at_{}", sizes[1] / divide);
-            rows.push(Row::new("scaling", name, unit, &ten_times).against("a_tenth", &ten_times, &some));
+            rows.push(
+                Row::new("scaling", name, unit, &ten_times).against("a_tenth", &ten_times, &some),
+            );
         }
     }
     rows
@@ -97,8 +101,8 @@ async fn channels(count: usize) -> [f64; 2] {
     [(cpu_us() - cpu) / count as f64, (resident() - memory) / count as f64]
 }
 
-/// So many calls that wait for a server, which then comes: the CPU of each from its submission to its answer, and the memory of
-/// each while it waits.
+/// So many calls that wait for a server, which then comes: the CPU of each from its submission to
+/// its answer, and the memory of each while it waits.
 async fn parked(calls: usize) -> [f64; 2] {
     let mut server = server::Child::start();
     server.kill();
@@ -118,7 +122,11 @@ async fn parked(calls: usize) -> [f64; 2] {
 }
 
 fn lazily(address: SocketAddr) -> Supervisor {
-    let config = Config::builder().host("127.0.0.1").port(address.port()).build().expect("a valid configuration");
+    let config = Config::builder()
+        .host("127.0.0.1")
+        .port(address.port())
+        .build()
+        .expect("a valid configuration");
     Supervisor::spawn(config)
 }
 

@@ -67,7 +67,9 @@ impl Actor for Claimer {
             }
             ClaimerMsg::Answered(answer) => {
                 match answer.and_then(|reply| reply.decode::<GetTaskResponse>()) {
-                    Ok(GetTaskResponse { task: Some(task), .. }) => println!("claimed {}", task.task_id),
+                    Ok(GetTaskResponse { task: Some(task), .. }) => {
+                        println!("claimed {}", task.task_id)
+                    }
                     Ok(_) => println!("there is nothing to do"),
                     Err(status) => println!("{:?}: {}", status.code(), status.message()),
                 }
@@ -85,7 +87,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     // From outside of any actor: send, and wait for the answer.
     let create = CreateQueueRequest { agent_id: AGENT.into() };
-    let answer = call!(mailbox, |reply| UnaryCall::new(CREATE_QUEUE, &create, reply).with_options(patience()))?;
+    let answer = call!(mailbox, |reply| UnaryCall::new(CREATE_QUEUE, &create, reply)
+        .with_options(patience()))?;
     match answer.and_then(|reply| reply.decode::<CreateQueueResponse>()) {
         Ok(_) => println!("{AGENT} has a queue"),
         Err(status) => println!("{:?}: {}", status.code(), status.message()),

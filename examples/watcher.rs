@@ -7,7 +7,8 @@ use std::{ops::ControlFlow, time::Duration};
 use tonic::{Request, client::Grpc};
 use tonic_prost::ProstCodec;
 use tonic_supervisor::{
-    CallKind, CallOptions, Config, Incarnation, SupervisedChannel, Supervisor, testing::ScriptedServer,
+    CallKind, CallOptions, Config, Incarnation, SupervisedChannel, Supervisor,
+    testing::ScriptedServer,
 };
 
 /// A method that answers with a stream.
@@ -45,10 +46,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let server = ScriptedServer::on_tcp().await;
     server.script(news());
     let target = server.target();
-    let supervisor = Supervisor::spawn(Config::builder().host(&*target.host).port(target.port).build()?);
+    let supervisor =
+        Supervisor::spawn(Config::builder().host(&*target.host).port(target.port).build()?);
     let watched = supervisor.clone();
-    let watching =
-        tokio::spawn(async move { watch(&watched, |incarnation, text| println!("link {incarnation}: {text}")).await });
+    let watching = tokio::spawn(async move {
+        watch(&watched, |incarnation, text| println!("link {incarnation}: {text}")).await
+    });
     for _ in 0..3 {
         let seen = server.handled();
         server.arrived(seen + 1).await;

@@ -1,4 +1,5 @@
-//! The one place that asks the time: tokio's clock, so that tests may pause it; and for what outlives a process, the wall clock.
+//! The one place that asks the time: tokio's clock, so that tests may pause it; and for what
+//! outlives a process, the wall clock.
 
 use std::time::Instant;
 #[cfg(feature = "agent-queue-server")]

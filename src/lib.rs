@@ -24,8 +24,9 @@
 //! Calls of methods that nobody described are retried by policy until their answer begins, and a
 //! method that was seen to stream is not retried any more. Calls that are said to be unary are
 //! retried until their status is known: say so once, with the descriptors that the code generator
-//! wrote ([`SupervisedChannel::with_descriptor_set`]), per method in the configuration (`methods:`),
-//! or on a request ([`CallOptions::unary`]). Known streams are never retried ([`CallKind`]).
+//! wrote ([`SupervisedChannel::with_descriptor_set`]), per method in the configuration
+//! (`methods:`), or on a request ([`CallOptions::unary`]). Known streams are never retried
+//! ([`CallKind`]).
 //!
 //! # Where to look
 //!
@@ -102,8 +103,9 @@ pub use actor::{Mutation, Mutations};
 pub use client::{Builder, DescriptorError, Mailbox, NotReady, SupervisedChannel, Supervisor};
 pub use config::{Config, ConfigBuilder, ConfigError, MethodOptions};
 pub use model::{
-    AttemptReport, CallId, CallKind, CallOptions, CallReport, Cause, ConnectivityState, DialFailure, DialStep, Event,
-    Fact, Failure, GoAway, Incarnation, LinkEnd, NotRetried, Origin, Phase, Scope, ShedReason, Snapshot, printable,
+    AttemptReport, CallId, CallKind, CallOptions, CallReport, Cause, ConnectivityState,
+    DialFailure, DialStep, Event, Fact, Failure, GoAway, Incarnation, LinkEnd, NotRetried, Origin,
+    Phase, Scope, ShedReason, Snapshot, printable,
 };
 pub use telemetry::{EventItem, EventLines, EventStream};
 
@@ -114,7 +116,13 @@ struct Readme;
 #[cfg(all(doctest, feature = "yaml", feature = "agent-queue"))]
 #[doc = include_str!("../README.zh-CN.md")]
 struct ReadmeInChinese;
-#[cfg(all(doctest, feature = "yaml", feature = "agent-queue", feature = "test-util", not(feature = "ractor-cluster")))]
+#[cfg(all(
+    doctest,
+    feature = "yaml",
+    feature = "agent-queue",
+    feature = "test-util",
+    not(feature = "ractor-cluster")
+))]
 #[doc = include_str!("../docs/guide.md")]
 struct Guide;
 #[cfg(all(doctest, feature = "yaml", feature = "agent-queue"))]

@@ -1,5 +1,6 @@
-//! The house rules that the compiler cannot check: each chapter of `src/` uses only the chapters listed beside it, the pure
-//! chapters touch no clock, dice, runtime or socket, every file introduces itself, and no file outgrows the page.
+//! The house rules that the compiler cannot check: each chapter of `src/` uses only the chapters
+//! listed beside it, the pure chapters touch no clock, dice, runtime or socket, every file
+//! introduces itself, and no file outgrows the page.
 //!
 //! `src/bin` is a crate of its own and sees only the public API: that one the compiler holds.
 
@@ -9,7 +10,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// A chapter, and the chapters it may name; bottom to top, which is also a good order to read them in.
+/// A chapter, and the chapters it may name; bottom to top, which is also a good order to read them
+/// in.
 const CHAPTERS: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("policy", &["model"]),
@@ -61,7 +63,10 @@ fn chapters_name_only_the_chapters_below_them() {
         };
         for name in names_after_crate(&file.code) {
             if name.starts_with(char::is_uppercase) {
-                faults.push(format!("{}: crate::{name}: name its chapter, not the crate's root", file.name));
+                faults.push(format!(
+                    "{}: crate::{name}: name its chapter, not the crate's root",
+                    file.name
+                ));
             } else if name != chapter && !allowed.contains(&&*name) {
                 faults.push(format!("{}: `{chapter}` may not name `{name}`", file.name));
             }
@@ -73,8 +78,11 @@ fn chapters_name_only_the_chapters_below_them() {
 #[test]
 fn every_chapter_of_the_source_is_listed_here() {
     let found: BTreeSet<String> = code_files().iter().map(File::top).collect();
-    let listed: BTreeSet<String> =
-        CHAPTERS.iter().map(|(chapter, _)| chapter.to_string()).chain(["bin".into(), "lib".into()]).collect();
+    let listed: BTreeSet<String> = CHAPTERS
+        .iter()
+        .map(|(chapter, _)| chapter.to_string())
+        .chain(["bin".into(), "lib".into()])
+        .collect();
     assert_eq!(found, listed);
 }
 
@@ -153,7 +161,9 @@ fn files() -> Vec<File> {
             let path = entry.expect("an entry").path();
             if path.is_dir() {
                 folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") && !is_generated(&path) {
+            } else if path.extension().is_some_and(|extension| extension == "rs")
+                && !is_generated(&path)
+            {
                 found.push(read(&root, &path));
             }
         }
@@ -174,7 +184,11 @@ fn is_generated(path: &Path) -> bool {
 fn read(root: &Path, path: &PathBuf) -> File {
     let text = fs::read_to_string(path).expect("UTF-8 text");
     let tested = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
-    let code = tested.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
+    let code = tested
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
+        .collect::<Vec<_>>()
+        .join("\n");
     let parts = path.strip_prefix(root).expect("below src").components();
     let name = parts.map(|part| part.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/");
     File { name, text, code }
@@ -219,8 +233,8 @@ fn items(group: &str) -> Vec<String> {
 
 #[test]
 fn names_after_crate_are_found_alone_and_in_groups() {
-    let code =
-        "use crate::{model::{Event, Fact}, policy, clock::now,}; crate::telemetry::x(); crate::Supervisor::new()";
+    let code = "use crate::{model::{Event, Fact}, policy, clock::now,}; crate::telemetry::x(); \
+                crate::Supervisor::new()";
     let names: Vec<_> = names_after_crate(code).into_iter().collect();
     assert_eq!(names, ["Supervisor", "clock", "model", "policy", "telemetry"]);
 }

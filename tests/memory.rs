@@ -1,5 +1,6 @@
-//! What a waiting call costs, and what a hostile peer can make the client allocate: live bytes, counted by the allocator. A program
-//! of its own, because the allocator is the program's; its tests take turns, because what another one allocates would count.
+//! What a waiting call costs, and what a hostile peer can make the client allocate: live bytes,
+//! counted by the allocator. A program of its own, because the allocator is the program's; its
+//! tests take turns, because what another one allocates would count.
 
 use peak_alloc::PeakAlloc;
 use std::{future::Future, time::Duration};
@@ -50,7 +51,11 @@ static TURN: parking_lot::Mutex<()> = parking_lot::Mutex::new(());
 
 fn paused<F: Future<Output = ()>>(scene: F) {
     let _turn = TURN.lock();
-    let runtime = runtime::Builder::new_current_thread().enable_all().start_paused(true).build().expect("a runtime");
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .expect("a runtime");
     runtime.block_on(scene);
 }
 
@@ -71,8 +76,9 @@ fn nuisances(stream: u32) -> Vec<(&'static str, Frame)> {
     ]
 }
 
-/// A peer that sends 50,000 frames of a kind, or as many as are taken, under a call, and reads none of the answers: what the client
-/// holds stays within the windows it granted, and the call ends at its deadline or before.
+/// A peer that sends 50,000 frames of a kind, or as many as are taken, under a call, and reads none
+/// of the answers: what the client holds stays within the windows it granted, and the call ends at
+/// its deadline or before.
 #[test]
 fn a_flood_of_frames_takes_no_more_memory_than_the_windows_that_were_granted() {
     const FRAMES: usize = 50_000;
@@ -81,16 +87,26 @@ fn a_flood_of_frames_takes_no_more_memory_than_the_windows_that_were_granted() {
         paused(async {
             let network = MemoryNetwork::new();
             let mut peer = RawPeer::on_memory(&network, ADDRESS).await;
-            let config = Config::builder().host("server").port(50_051).max_retry_attempts(0).build().expect("valid");
-            let supervisor = Supervisor::builder(config).connector(network.connector()).seed(1).spawn();
+            let config = Config::builder()
+                .host("server")
+                .port(50_051)
+                .max_retry_attempts(0)
+                .build()
+                .expect("valid");
+            let supervisor =
+                Supervisor::builder(config).connector(network.connector()).seed(1).spawn();
             let channel = supervisor.channel();
-            let call = tokio::spawn(async move { channel.unary::<String, String>(SAY, Request::new(text())).await });
+            let call = tokio::spawn(async move {
+                channel.unary::<String, String>(SAY, Request::new(text())).await
+            });
             let mut link = peer.accept().await;
             link.send_settings(&[]).await;
             let (stream, _) = link.next_whole_request().await.expect("the call");
             let (name, frame) = nuisances(stream).swap_remove(n);
             match name {
-                "CONTINUATION" => link.send(Frame::new(FrameKind::Headers, 0, stream, Vec::new())).await,
+                "CONTINUATION" => {
+                    link.send(Frame::new(FrameKind::Headers, 0, stream, Vec::new())).await
+                }
                 "DATA" | "empty DATA" => link.answer_head(stream).await,
                 _ => {}
             }
@@ -135,13 +151,20 @@ fn answers_that_come_byte_by_byte_are_held_without_their_padding() {
     paused(async {
         let network = MemoryNetwork::new();
         let mut peer = RawPeer::on_memory(&network, ADDRESS).await;
-        let config = Config::builder().host("server").port(50_051).max_retry_attempts(0).build().expect("valid");
+        let config = Config::builder()
+            .host("server")
+            .port(50_051)
+            .max_retry_attempts(0)
+            .build()
+            .expect("valid");
         let supervisor = Supervisor::builder(config).connector(network.connector()).seed(1).spawn();
         let mut link = None;
         let mut calls = Vec::new();
         for _ in 0..ANSWERS {
             let channel = supervisor.channel();
-            let call = async move { channel.unary::<String, String>(SAY, Request::new(text())).await.map(drop) };
+            let call = async move {
+                channel.unary::<String, String>(SAY, Request::new(text())).await.map(drop)
+            };
             calls.push(tokio::spawn(call));
             if link.is_none() {
                 let accepted = link.insert(peer.accept().await);
@@ -238,9 +261,9 @@ async fn waiting_calls() {
     let before = ALLOCATOR.current_usage();
     for _ in 0..CALLS {
         let channel = supervisor.channel();
-        tasks.push(tokio::spawn(
-            async move { channel.unary::<String, String>(SAY, Request::new(text())).await.map(drop) },
-        ));
+        tasks.push(tokio::spawn(async move {
+            channel.unary::<String, String>(SAY, Request::new(text())).await.map(drop)
+        }));
     }
     all_wait(&supervisor).await;
     let task = per_call(before);

@@ -1,8 +1,10 @@
-//! The price of a call: one generated-style client over `tonic::transport::Channel` and over a `SupervisedChannel`, against one
-//! server in another process, in turns. Every ratio is between neighbours in time.
+//! The price of a call: one generated-style client over `tonic::transport::Channel` and over a
+//! `SupervisedChannel`, against one server in another process, in turns. Every ratio is between
+//! neighbours in time.
 //!
-//! `cargo bench --bench call_path -- [--quick] [--json] [--in-flight N]`; with `--features cli,test-util` over TLS, too
-//! (`tls_calls_per_s` and so on), because that builds tonic's own; `--tcp` leaves that out.
+//! `cargo bench --bench call_path -- [--quick] [--json] [--in-flight N]`; with
+//! `--features cli,test-util` over TLS, too (`tls_calls_per_s` and so on), because that builds
+//! tonic's own; `--tcp` leaves that out.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -31,7 +33,8 @@ fn main() -> ExitCode {
 fn profile(arguments: &[String]) -> ExitCode {
     let [side, numbers @ ..] = arguments else { return ExitCode::FAILURE };
     let [payload, in_flight, calls] = [0, 1, 2].map(|n| numbers[n].parse().expect("a number"));
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let server = server::Child::start();
         let cell = Cell { payload, in_flight };
@@ -69,7 +72,8 @@ async fn secured(how: Run) -> Vec<Row> {
     let certificate = folder.path().join("server.pem").to_str().expect("text").to_owned();
     let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate");
     std::fs::write(&certificate, made.cert.pem()).expect("written");
-    std::fs::write(format!("{certificate}.key"), made.signing_key.serialize_pem()).expect("written");
+    std::fs::write(format!("{certificate}.key"), made.signing_key.serialize_pem())
+        .expect("written");
     let server = server::Child::start_secured(&certificate);
     let plain = client::plain_secured(server.address, &certificate).await;
     let supervisor = client::supervise_secured(server.address, &certificate).await;
@@ -84,13 +88,18 @@ async fn compare(
     cells: &[(usize, &[usize])],
     how: Run,
 ) -> Vec<Row> {
-    let (rounds, window) = if how.quick { (2, Duration::from_millis(150)) } else { (45, Duration::from_millis(140)) };
+    let (rounds, window) =
+        if how.quick { (2, Duration::from_millis(150)) } else { (45, Duration::from_millis(140)) };
     let supervised = client::over(supervisor.channel());
     let mailbox = client::Mailboxed(supervisor.mailbox());
     let mut rows = Vec::new();
     let only = only_in_flight();
     for (payload, in_flights) in cells.iter().copied() {
-        for in_flight in in_flights.iter().copied().filter(|n| only.map_or(!how.quick || *n < 128, |only| only == *n)) {
+        for in_flight in in_flights
+            .iter()
+            .copied()
+            .filter(|n| only.map_or(!how.quick || *n < 128, |only| only == *n))
+        {
             let cell = Cell { payload, in_flight };
             let mut samples: [Vec<Sample>; 3] = Default::default();
             for round in 0..=rounds {
@@ -101,7 +110,10 @@ async fn compare(
                 ];
                 // The first round warms up.
                 if round > 0 {
-                    samples.iter_mut().zip(neighbours).for_each(|(samples, sample)| samples.push(sample));
+                    samples
+                        .iter_mut()
+                        .zip(neighbours)
+                        .for_each(|(samples, sample)| samples.push(sample));
                 }
             }
             rows.extend(cell.rows(prefix, &samples));
@@ -144,7 +156,10 @@ impl Cell {
                     let mut times = Vec::new();
                     while start.elapsed() < window {
                         let begun = Instant::now();
-                        assert_eq!(echo.echo(vec![7; self.payload]).await.expect("OK"), self.payload);
+                        assert_eq!(
+                            echo.echo(vec![7; self.payload]).await.expect("OK"),
+                            self.payload
+                        );
                         times.push(begun.elapsed().as_nanos() as u32);
                     }
                     times
@@ -174,7 +189,10 @@ impl Cell {
                 let mut echo = echo.clone();
                 tokio::spawn(async move {
                     for _ in 0..calls / self.in_flight {
-                        assert_eq!(echo.echo(vec![7; self.payload]).await.expect("OK"), self.payload);
+                        assert_eq!(
+                            echo.echo(vec![7; self.payload]).await.expect("OK"),
+                            self.payload
+                        );
                     }
                 })
             })
@@ -198,7 +216,8 @@ impl Cell {
         let rows = measures.map(|(measure, unit, read, side)| {
             let ours: Vec<f64> = samples[side].iter().map(read).collect();
             let theirs: Vec<f64> = samples[0].iter().map(read).collect();
-            let row = Row::new("call_path", format!("{prefix}{measure}"), unit, &ours).against("tonic", &ours, &theirs);
+            let row = Row::new("call_path", format!("{prefix}{measure}"), unit, &ours)
+                .against("tonic", &ours, &theirs);
             row.at(self.payload, self.in_flight)
         });
         rows.into()

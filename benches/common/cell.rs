@@ -6,8 +6,12 @@ use std::{
     process::{Command, ExitCode},
 };
 
-/// As [`super::main`], for a bench with measurements that [`in_a_process`] asks for: `cell` makes one, as its arguments say.
-pub(crate) fn main<F, C>(bench: impl FnOnce(Run) -> F, cell: impl FnOnce(Vec<String>) -> C) -> ExitCode
+/// As [`super::main`], for a bench with measurements that [`in_a_process`] asks for: `cell` makes
+/// one, as its arguments say.
+pub(crate) fn main<F, C>(
+    bench: impl FnOnce(Run) -> F,
+    cell: impl FnOnce(Vec<String>) -> C,
+) -> ExitCode
 where
     F: Future<Output = Vec<Row>>,
     C: Future<Output = Vec<f64>>,
@@ -16,7 +20,8 @@ where
     if arguments.next().is_none() {
         return super::main(bench);
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     for figure in runtime.block_on(cell(arguments.collect())) {
         println!("{figure}");
     }

@@ -1,4 +1,5 @@
-//! The clients: what tonic's generator writes for a unary method, over any channel, and the same call as a message.
+//! The clients: what tonic's generator writes for a unary method, over any channel, and the same
+//! call as a message.
 
 use ractor::call;
 use std::{future::Future, net::SocketAddr, time::Duration};
@@ -41,11 +42,15 @@ pub(crate) async fn plain(address: SocketAddr) -> Client<tonic::transport::Chann
 
 /// Bare tonic over TLS, connected.
 #[cfg(feature = "cli")]
-pub(crate) async fn plain_secured(address: SocketAddr, certificate: &str) -> Client<tonic::transport::Channel> {
+pub(crate) async fn plain_secured(
+    address: SocketAddr,
+    certificate: &str,
+) -> Client<tonic::transport::Channel> {
     use tonic::transport::{Certificate, ClientTlsConfig};
     let trusted = Certificate::from_pem(std::fs::read(certificate).expect("written by the bench"));
     let endpoint = Endpoint::from_shared(format!("https://{address}")).expect("an address");
-    let endpoint = endpoint.tls_config(ClientTlsConfig::new().ca_certificate(trusted)).expect("a certificate");
+    let endpoint =
+        endpoint.tls_config(ClientTlsConfig::new().ca_certificate(trusted)).expect("a certificate");
     over(endpoint.connect().await.expect("the server listens"))
 }
 

@@ -1,4 +1,5 @@
-//! What the benches share: a server in a process of its own, clients over any channel, and rows of figures.
+//! What the benches share: a server in a process of its own, clients over any channel, and rows of
+//! figures.
 
 #![allow(dead_code, reason = "each bench uses its own part of this")]
 
@@ -17,13 +18,16 @@ pub(crate) struct Run {
     json: bool,
 }
 
-/// Runs a bench: as a server if this is the server's process, and otherwise `bench`, whose rows are printed.
+/// Runs a bench: as a server if this is the server's process, and otherwise `bench`, whose rows are
+/// printed.
 pub(crate) fn main<F: Future<Output = Vec<row::Row>>>(bench: impl FnOnce(Run) -> F) -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let has = |name: &str| arguments.iter().any(|argument| argument == name);
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     if let Some(at) = arguments.iter().position(|argument| argument == "--serve") {
-        runtime.block_on(server::serve(&arguments[at + 1], arguments.get(at + 2).map(String::as_str)));
+        runtime
+            .block_on(server::serve(&arguments[at + 1], arguments.get(at + 2).map(String::as_str)));
         return ExitCode::SUCCESS;
     }
     // `cargo test --benches` runs benches, too: then a short run shows that they work.

@@ -15,9 +15,23 @@ pub(crate) struct Row {
 
 impl Row {
     /// A row whose figure is the median of `values`.
-    pub(crate) fn new(bench: &'static str, measure: impl Into<String>, unit: &'static str, values: &[f64]) -> Self {
+    pub(crate) fn new(
+        bench: &'static str,
+        measure: impl Into<String>,
+        unit: &'static str,
+        values: &[f64],
+    ) -> Self {
         let value = sorted(values).get(values.len() / 2).copied().unwrap_or(f64::NAN);
-        Self { bench, measure: measure.into(), payload: 0, in_flight: 0, peer: "none", unit, value, ratios: None }
+        Self {
+            bench,
+            measure: measure.into(),
+            payload: 0,
+            in_flight: 0,
+            peer: "none",
+            unit,
+            value,
+            ratios: None,
+        }
     }
 
     /// At this point of a grid.
@@ -31,7 +45,8 @@ impl Row {
         let pairs = values.iter().zip(theirs).filter(|(_, theirs)| **theirs > 0.0);
         let ratios = sorted(&pairs.map(|(ours, theirs)| ours / theirs).collect::<Vec<_>>());
         self.peer = peer;
-        self.ratios = (!ratios.is_empty()).then(|| [ratios[ratios.len() / 2], ratios[0], ratios[ratios.len() - 1]]);
+        self.ratios = (!ratios.is_empty())
+            .then(|| [ratios[ratios.len() / 2], ratios[0], ratios[ratios.len() - 1]]);
         self
     }
 
@@ -52,9 +67,9 @@ impl Row {
             (0, 0) => String::new(),
             (payload, in_flight) => format!("{payload:>6} B {in_flight:>5} in flight"),
         };
-        let ratio = self
-            .ratios
-            .map_or(String::new(), |[ratio, least, most]| format!("{ratio:.2} x {} ({least:.2}-{most:.2})", self.peer));
+        let ratio = self.ratios.map_or(String::new(), |[ratio, least, most]| {
+            format!("{ratio:.2} x {} ({least:.2}-{most:.2})", self.peer)
+        });
         format!("{place:24} {:<44} {:>12.1} {:<8} {ratio}", self.measure, self.value, self.unit)
     }
 }

@@ -1,5 +1,5 @@
-//! The server: tonic's own, echoing, in a process of its own that ends with its standard input, and can be killed, stopped
-//! and restarted on the same port.
+//! The server: tonic's own, echoing, in a process of its own that ends with its standard input, and
+//! can be killed, stopped and restarted on the same port.
 
 use super::client::PATH;
 use std::{
@@ -48,12 +48,14 @@ impl Service<http::Request<Body>> for Echo {
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         assert_eq!(request.uri().path(), PATH);
-        Box::pin(async { Ok(Grpc::new(ProstCodec::<Vec<u8>, Vec<u8>>::default()).unary(Echo, request).await) })
+        Box::pin(async {
+            Ok(Grpc::new(ProstCodec::<Vec<u8>, Vec<u8>>::default()).unary(Echo, request).await)
+        })
     }
 }
 
-/// Serves on `address` until standard input ends; then says goodbye (GOAWAY) and lets calls finish. With the path of a
-/// certificate, over TLS.
+/// Serves on `address` until standard input ends; then says goodbye (GOAWAY) and lets calls finish.
+/// With the path of a certificate, over TLS.
 pub(crate) async fn serve(address: &str, certificate: Option<&str>) {
     let listener = TcpListener::bind(address).await.expect("a port");
     println!("{}", listener.local_addr().expect("bound"));
@@ -74,7 +76,8 @@ fn secured(server: Server, certificate: Option<&str>) -> Server {
     use tonic::transport::{Identity, ServerTlsConfig};
     let Some(certificate) = certificate else { return server };
     let read = |path: String| std::fs::read(path).expect("written by the bench");
-    let identity = Identity::from_pem(read(certificate.to_owned()), read(format!("{certificate}.key")));
+    let identity =
+        Identity::from_pem(read(certificate.to_owned()), read(format!("{certificate}.key")));
     server.tls_config(ServerTlsConfig::new().identity(identity)).expect("a certificate and its key")
 }
 

@@ -1,12 +1,13 @@
-//! The cost of claims: many at once, so that they share what they wait for, and given back afterwards, so that the queue stays as long.
+//! The cost of claims: many at once, so that they share what they wait for, and given back
+//! afterwards, so that the queue stays as long.
 
 use super::load;
 use futures::future::join_all;
 use std::time::Duration;
 use tokio::time::Instant;
 use tonic_supervisor::agent_queue::{
-    BatchSubmitTasksRequest, CreateQueueRequest, GetTaskRequest, NewTask, Task, TaskStatus, UpdateTaskStatusRequest,
-    server::Store,
+    BatchSubmitTasksRequest, CreateQueueRequest, GetTaskRequest, NewTask, Task, TaskStatus,
+    UpdateTaskStatusRequest, server::Store,
 };
 
 /// Claims made at once.
@@ -25,10 +26,15 @@ impl<'a, S: Store> Queue<'a, S> {
     /// Makes it, with so many tasks of all priorities.
     pub(crate) async fn fill(store: &'a S, name: &str, pending: usize) -> Self {
         let agent_id = format!("claims-{}-{name}", std::process::id());
-        store.create_queue(CreateQueueRequest { agent_id: agent_id.clone() }, load::now()).await.expect("a queue");
-        let tasks: Vec<_> = (0..pending).map(|number| new_task(number, number as u32 % 10)).collect();
+        store
+            .create_queue(CreateQueueRequest { agent_id: agent_id.clone() }, load::now())
+            .await
+            .expect("a queue");
+        let tasks: Vec<_> =
+            (0..pending).map(|number| new_task(number, number as u32 % 10)).collect();
         for tasks in tasks.chunks(BATCH) {
-            let request = BatchSubmitTasksRequest { agent_id: agent_id.clone(), tasks: tasks.to_vec() };
+            let request =
+                BatchSubmitTasksRequest { agent_id: agent_id.clone(), tasks: tasks.to_vec() };
             store.submit(request, load::now()).await.expect("tasks");
         }
         Self { store, agent_id, pending }
@@ -45,14 +51,25 @@ impl<'a, S: Store> Queue<'a, S> {
         let start = Instant::now();
         let claimed = join_all(ids.iter().map(|claim_id| self.claim(claim_id))).await;
         let took: Duration = start.elapsed();
-        let given_back = ids.iter().zip(claimed).map(|(claim_id, task)| self.give_back(claim_id, task));
+        let given_back =
+            ids.iter().zip(claimed).map(|(claim_id, task)| self.give_back(claim_id, task));
         join_all(given_back).await;
         took.as_secs_f64() * 1e6 / CLAIMS as f64
     }
 
     async fn claim(&self, claim_id: &str) -> Task {
-        let request = GetTaskRequest { agent_id: self.agent_id.clone(), claim_id: claim_id.into(), timeout: 0.0 };
-        self.store.claim(request, load::now()).await.expect("a claim").answer.task.expect("a pending task")
+        let request = GetTaskRequest {
+            agent_id: self.agent_id.clone(),
+            claim_id: claim_id.into(),
+            timeout: 0.0,
+        };
+        self.store
+            .claim(request, load::now())
+            .await
+            .expect("a claim")
+            .answer
+            .task
+            .expect("a pending task")
     }
 
     async fn give_back(&self, claim_id: &str, task: Task) {

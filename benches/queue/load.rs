@@ -1,4 +1,5 @@
-//! The load: 16 agents with a queue each that claim and complete, 32 submitters, all as fast as they are answered.
+//! The load: 16 agents with a queue each that claim and complete, 32 submitters, all as fast as
+//! they are answered.
 
 use futures::future::{join_all, try_join_all};
 use std::{
@@ -12,8 +13,8 @@ use tonic::Status;
 use tonic_supervisor::{
     Config, SupervisedChannel, Supervisor,
     agent_queue::{
-        BatchSubmitTasksRequest, CreateQueueRequest, DESCRIPTORS, DeleteQueueRequest, GetTaskRequest, NewTask, Task,
-        TaskStatus, TaskType, UpdateTaskStatusRequest,
+        BatchSubmitTasksRequest, CreateQueueRequest, DESCRIPTORS, DeleteQueueRequest,
+        GetTaskRequest, NewTask, Task, TaskStatus, TaskType, UpdateTaskStatusRequest,
         agent_queue_client::AgentQueueClient,
         server::{Millis, Store},
     },
@@ -31,9 +32,19 @@ const START: usize = 50;
 /// A queue's server or store, as one writer sees it.
 pub(crate) trait Queue: Clone + Send + Sync + 'static {
     fn create(&self, agent_id: &str) -> impl Future<Output = Result<(), Status>> + Send;
-    fn submit(&self, agent_id: &str, tasks: Vec<NewTask>) -> impl Future<Output = Result<(), Status>> + Send;
-    fn claim(&self, request: GetTaskRequest) -> impl Future<Output = Result<Option<Task>, Status>> + Send;
-    fn update(&self, request: UpdateTaskStatusRequest) -> impl Future<Output = Result<(), Status>> + Send;
+    fn submit(
+        &self,
+        agent_id: &str,
+        tasks: Vec<NewTask>,
+    ) -> impl Future<Output = Result<(), Status>> + Send;
+    fn claim(
+        &self,
+        request: GetTaskRequest,
+    ) -> impl Future<Output = Result<Option<Task>, Status>> + Send;
+    fn update(
+        &self,
+        request: UpdateTaskStatusRequest,
+    ) -> impl Future<Output = Result<(), Status>> + Send;
     fn delete(&self, agent_id: &str) -> impl Future<Output = Result<(), Status>> + Send;
 }
 
@@ -58,8 +69,15 @@ struct Times {
 }
 
 /// Keeps all writers busy for `window`, on new queues that are deleted afterwards.
-pub(crate) async fn run<Q: Queue>(writers: &[Q], prefix: &str, round: usize, window: Duration) -> Sample {
-    let queues: Vec<_> = (0..AGENTS).map(|agent| format!("{prefix}-{}-{round}-{agent}", std::process::id())).collect();
+pub(crate) async fn run<Q: Queue>(
+    writers: &[Q],
+    prefix: &str,
+    round: usize,
+    window: Duration,
+) -> Sample {
+    let queues: Vec<_> = (0..AGENTS)
+        .map(|agent| format!("{prefix}-{}-{round}-{agent}", std::process::id()))
+        .collect();
     let fill = async |queue: &String| {
         writers[0].create(queue).await?;
         let tasks = (0..START).map(|number| new_task(format!("start-{number}"))).collect();
@@ -69,7 +87,8 @@ pub(crate) async fn run<Q: Queue>(writers: &[Q], prefix: &str, round: usize, win
 
     let start = Instant::now();
     let busy = writers.iter().enumerate().map(|(number, writer)| {
-        let (writer, queue, end) = (writer.clone(), queues[number % AGENTS].clone(), start + window);
+        let (writer, queue, end) =
+            (writer.clone(), queues[number % AGENTS].clone(), start + window);
         tokio::spawn(async move {
             match number < AGENTS {
                 true => work(writer, queue, end).await,
@@ -96,7 +115,12 @@ pub(crate) async fn run<Q: Queue>(writers: &[Q], prefix: &str, round: usize, win
     }
 }
 
-async fn submit(queue: impl Queue, agent_id: String, writer: usize, end: Instant) -> Result<Times, Status> {
+async fn submit(
+    queue: impl Queue,
+    agent_id: String,
+    writer: usize,
+    end: Instant,
+) -> Result<Times, Status> {
     let mut times = Times::default();
     for number in 0.. {
         let begun = Instant::now();
@@ -117,7 +141,8 @@ async fn work(queue: impl Queue, agent_id: String, end: Instant) -> Result<Times
             break;
         }
         let claim_id = format!("claim-{number}");
-        let request = GetTaskRequest { agent_id: agent_id.clone(), claim_id: claim_id.clone(), timeout: 1.0 };
+        let request =
+            GetTaskRequest { agent_id: agent_id.clone(), claim_id: claim_id.clone(), timeout: 1.0 };
         let Some(task) = queue.claim(request).await? else { continue };
         times.claim.push(begun.elapsed());
         let begun = Instant::now();
@@ -176,7 +201,10 @@ impl<S: Store> Queue for Bare<S> {
     }
 
     async fn submit(&self, agent_id: &str, tasks: Vec<NewTask>) -> Result<(), Status> {
-        self.0.submit(BatchSubmitTasksRequest { agent_id: agent_id.into(), tasks }, now()).await.map(drop)
+        self.0
+            .submit(BatchSubmitTasksRequest { agent_id: agent_id.into(), tasks }, now())
+            .await
+            .map(drop)
     }
 
     async fn claim(&self, request: GetTaskRequest) -> Result<Option<Task>, Status> {
@@ -203,7 +231,11 @@ pub(crate) struct Remote {
 impl Remote {
     /// A channel of its own, with the defaults.
     pub(crate) async fn connect(address: SocketAddr) -> Self {
-        let config = Config::builder().host(address.ip().to_string()).port(address.port()).build().expect("valid");
+        let config = Config::builder()
+            .host(address.ip().to_string())
+            .port(address.port())
+            .build()
+            .expect("valid");
         let supervisor = Supervisor::spawn(config);
         supervisor.wait_ready(Duration::from_secs(5)).await.expect("the server listens");
         let channel = supervisor.channel().with_descriptor_set(DESCRIPTORS).expect("descriptors");
@@ -213,7 +245,11 @@ impl Remote {
 
 impl Queue for Remote {
     async fn create(&self, agent_id: &str) -> Result<(), Status> {
-        self.client.clone().create_queue(CreateQueueRequest { agent_id: agent_id.into() }).await.map(drop)
+        self.client
+            .clone()
+            .create_queue(CreateQueueRequest { agent_id: agent_id.into() })
+            .await
+            .map(drop)
     }
 
     async fn submit(&self, agent_id: &str, tasks: Vec<NewTask>) -> Result<(), Status> {

@@ -1,15 +1,16 @@
-//! The agent queue: how much of its store's rate the whole path delivers, and what a claim costs in a long queue.
+//! The agent queue: how much of its store's rate the whole path delivers, and what a claim costs in
+//! a long queue.
 //!
-//! *Path*: 32 submitters and 16 agents, each on a supervised channel of its own, `serve` in another process; beside it the bare store, called
-//! in this process by as many writers, in turns. Every answer is durable on both sides. *Claim*: the bare store, 100 and 100,000 tasks pending
-//! in one queue, in turns; SQLite's file in memory, so that the disk does not hide the difference.
-//! *Waiting*: 400 submissions beside 3,000
-//! claims that wait for them, against 400 that do; and beside 3,000 that wait for another queue,
-//! against none. 400 silent connections are there
-//! all the time.
+//! *Path*: 32 submitters and 16 agents, each on a supervised channel of its own, `serve` in another
+//! process; beside it the bare store, called in this process by as many writers, in turns. Every
+//! answer is durable on both sides. *Claim*: the bare store, 100 and 100,000 tasks pending in one
+//! queue, in turns; SQLite's file in memory, so that the disk does not hide the difference.
+//! *Waiting*: 400 submissions beside 3,000 claims that wait for them, against 400 that do; and
+//! beside 3,000 that wait for another queue, against none. 400 silent connections are there all the
+//! time.
 //!
-//! `.ci/postgres cargo bench --features serve --bench queue -- [--quick] [--json]`; without the first word, SQLite alone. Its files are
-//! below `target/`: temporary folders may not be on a disk.
+//! `.ci/postgres cargo bench --features serve --bench queue -- [--quick] [--json]`; without the
+//! first word, SQLite alone. Its files are below `target/`: temporary folders may not be on a disk.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -47,7 +48,8 @@ async fn run(how: Run) -> Vec<Row> {
     let memory = Path::new("/dev/shm");
     let memory = if memory.is_dir() { memory.into() } else { env::temp_dir() };
     let memory = tempfile::tempdir_in(memory).expect("a folder");
-    let store = SqliteStore::open(&memory.path().join("claims.db"), Settings::default()).expect("a store");
+    let store =
+        SqliteStore::open(&memory.path().join("claims.db"), Settings::default()).expect("a store");
     rows.extend(claims(how, "sqlite", store).await);
 
     if let Ok(dsn) = env::var("AGENT_QUEUE_POSTGRES") {
@@ -61,7 +63,8 @@ async fn run(how: Run) -> Vec<Row> {
 
 /// The whole path beside the bare store.
 async fn path<S: Store>(how: Run, kind: &str, bare: S, spec: &str) -> Vec<Row> {
-    let (rounds, window) = if how.quick { (2, Duration::from_millis(200)) } else { (9, Duration::from_millis(1500)) };
+    let (rounds, window) =
+        if how.quick { (2, Duration::from_millis(200)) } else { (9, Duration::from_millis(1500)) };
     let server = Serve::start(spec, &[]);
     let bare = Bare(Arc::new(bare));
     let bare = vec![bare; load::WRITERS];
@@ -71,8 +74,10 @@ async fn path<S: Store>(how: Run, kind: &str, bare: S, spec: &str) -> Vec<Row> {
     }
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for round in 0..=rounds {
-        let neighbours =
-            (load::run(&remote, "path", round, window).await, load::run(&bare, "bare", round, window).await);
+        let neighbours = (
+            load::run(&remote, "path", round, window).await,
+            load::run(&bare, "bare", round, window).await,
+        );
         // The first round warms up.
         if round > 0 {
             ours.push(neighbours.0);
@@ -80,7 +85,8 @@ async fn path<S: Store>(how: Run, kind: &str, bare: S, spec: &str) -> Vec<Row> {
         }
     }
     let row = |measure: &str, unit, figure: fn(&Sample) -> f64| {
-        let [ours, theirs] = [&ours, &theirs].map(|samples| samples.iter().map(figure).collect::<Vec<_>>());
+        let [ours, theirs] =
+            [&ours, &theirs].map(|samples| samples.iter().map(figure).collect::<Vec<_>>());
         let row = Row::new("queue", format!("{kind}.{measure}"), unit, &ours);
         row.at(load::PAYLOAD, load::WRITERS).against("bare store", &ours, &theirs)
     };
@@ -115,13 +121,15 @@ async fn claims<S: Store>(how: Run, kind: &str, store: S) -> Vec<Row> {
 
 /// Submissions beside claims that wait.
 async fn waiting(how: Run, kind: &str, spec: &str) -> Vec<Row> {
-    let (rounds, submissions, many, few) = if how.quick { (1, 20, 200, 20) } else { (3, 400, 3000, 400) };
+    let (rounds, submissions, many, few) =
+        if how.quick { (1, 20, 200, 20) } else { (3, 400, 3000, 400) };
     let server = Serve::start(spec, &[]);
     let mut silent = Vec::new();
     for _ in 0..400 {
         silent.push(tokio::net::TcpStream::connect(server.address).await.expect("connected"));
     }
-    let (mut same, mut fewer, mut beside, mut alone) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut same, mut fewer, mut beside, mut alone) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for round in 0..rounds {
         let name = |what: &str| format!("waiting-{}-{round}-{what}", std::process::id());
         let mut quiet = Crowd::gather(&server, name("none"), 0).await;
@@ -135,9 +143,18 @@ async fn waiting(how: Run, kind: &str, spec: &str) -> Vec<Row> {
         crowd.leave().await;
         quiet.leave().await;
     }
-    let row = |measure: String, ours: &[f64]| Row::new("queue", format!("{kind}.{measure}"), "ms", ours);
+    let row =
+        |measure: String, ours: &[f64]| Row::new("queue", format!("{kind}.{measure}"), "ms", ours);
     vec![
-        row(format!("submits_beside_{many}_waiting"), &same).against("a few waiting", &same, &fewer),
-        row(format!("submits_beside_{many}_elsewhere"), &beside).against("none waiting", &beside, &alone),
+        row(format!("submits_beside_{many}_waiting"), &same).against(
+            "a few waiting",
+            &same,
+            &fewer,
+        ),
+        row(format!("submits_beside_{many}_elsewhere"), &beside).against(
+            "none waiting",
+            &beside,
+            &alone,
+        ),
     ]
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 use tokio::{task::JoinSet, time::Instant};
 use tonic::transport::{Channel, Endpoint};
 use tonic_supervisor::agent_queue::{
-    BatchSubmitTasksRequest, CreateQueueRequest, GetTaskRequest, agent_queue_client::AgentQueueClient,
+    BatchSubmitTasksRequest, CreateQueueRequest, GetTaskRequest,
+    agent_queue_client::AgentQueueClient,
 };
 
 /// Claims that wait on one connection.
@@ -36,7 +37,8 @@ impl Crowd {
                 waiting.spawn(async move {
                     for round in 0.. {
                         let claim_id = format!("{connection}-{number}-{round}");
-                        let claim = GetTaskRequest { agent_id: agent_id.clone(), claim_id, timeout: 60.0 };
+                        let claim =
+                            GetTaskRequest { agent_id: agent_id.clone(), claim_id, timeout: 60.0 };
                         client.get_task(claim).await.expect("no claim fails");
                     }
                 });

@@ -65,7 +65,11 @@ impl Alarm {
     }
 
     /// Whether it has rung; if not, the task is woken when it does. `runtime` is the supervisor's.
-    pub(crate) fn poll_rung(self: Pin<&mut Self>, runtime: &Handle, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll_rung(
+        self: Pin<&mut Self>,
+        runtime: &Handle,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
         let mut me = self.project();
         let here = Handle::try_current().ok().map(|handle| handle.id());
         loop {
@@ -89,10 +93,13 @@ impl Alarm {
 impl Clock {
     fn new(at: Instant, here: Option<Id>, runtime: &Handle) -> Self {
         // A runtime without timers is no help either.
-        let sleep = here.and_then(|on| Some((on, caught(|| tokio::time::sleep_until(at.into())).ok()?)));
+        let sleep =
+            here.and_then(|on| Some((on, caught(|| tokio::time::sleep_until(at.into())).ok()?)));
         match sleep {
             Some((on, sleep)) => Self::Here { on, sleep },
-            None => Self::Lent { task: Lent(runtime.spawn(async move { tokio::time::sleep_until(at.into()).await })) },
+            None => Self::Lent {
+                task: Lent(runtime.spawn(async move { tokio::time::sleep_until(at.into()).await })),
+            },
         }
     }
 }
@@ -105,7 +112,11 @@ impl Drop for Lent {
 
 /// Waits for `future`, but no longer than `timeout`; none if that is over first. Cancel safe as far
 /// as `future` is.
-pub(crate) async fn within<F: Future>(runtime: &Handle, timeout: Duration, future: F) -> Option<F::Output> {
+pub(crate) async fn within<F: Future>(
+    runtime: &Handle,
+    timeout: Duration,
+    future: F,
+) -> Option<F::Output> {
     // A timeout beyond the clock's end is none.
     let end = clock::now().checked_add(timeout);
     let (mut future, mut end) = (pin!(future), pin!(end.map(Alarm::at)));
@@ -157,7 +168,9 @@ mod tests {
     fn it_rings_where_it_is_polled_although_the_runtime_that_polled_it_before_has_ended() {
         let (own, former) = (runtime(), runtime());
         let mut alarm = Box::pin(Alarm::at(soon()));
-        let begun = former.block_on(async { futures::poll!(poll_fn(|cx| alarm.as_mut().poll_rung(own.handle(), cx))) });
+        let begun = former.block_on(async {
+            futures::poll!(poll_fn(|cx| alarm.as_mut().poll_rung(own.handle(), cx)))
+        });
         assert!(begun.is_pending());
         drop(former);
         block_on(rings(alarm, own.handle()));
@@ -168,7 +181,9 @@ mod tests {
         let own = runtime();
         let handle = own.handle().clone();
         let mut alarm = Box::pin(Alarm::at(soon()));
-        let mut poll = || block_on(async { futures::poll!(poll_fn(|cx| alarm.as_mut().poll_rung(&handle, cx))) });
+        let mut poll = || {
+            block_on(async { futures::poll!(poll_fn(|cx| alarm.as_mut().poll_rung(&handle, cx))) })
+        };
         assert!(poll().is_pending());
         drop(own);
         assert!(poll().is_pending() && poll().is_pending());
@@ -182,7 +197,10 @@ mod tests {
         alarm.as_mut().reset(began + Duration::from_secs(5));
         rings(alarm, &handle).await;
         assert_eq!((clock::now() - began).as_secs(), 5);
-        assert_eq!(within(&handle, Duration::from_secs(1), std::future::pending::<()>()).await, None);
+        assert_eq!(
+            within(&handle, Duration::from_secs(1), std::future::pending::<()>()).await,
+            None
+        );
         assert_eq!(within(&handle, Duration::MAX, async { 3 }).await, Some(3));
     }
 }

@@ -1,5 +1,5 @@
-//! An answer's body in the user's hands. While it is live, the call is open: its deadline and shutdown are heard here, and
-//! dropping it ends the call.
+//! An answer's body in the user's hands. While it is live, the call is open: its deadline and
+//! shutdown are heard here, and dropping it ends the call.
 
 use super::{
     alarm::Alarm,
@@ -40,7 +40,8 @@ struct Open {
     pump: Option<AbortHandle>,
     /// No descriptors say what the method is, and the answer may still show that it streams.
     doubtful: bool,
-    /// When it has been open for too long after its first message to be a unary call's; made when it is awaited behind that.
+    /// When it has been open for too long after its first message to be a unary call's; made when
+    /// it is awaited behind that.
     open_too_long: Option<Pin<Box<Alarm>>>,
     /// The link went with the supervisor's runtime; the call's answer is on its way.
     orphaned: bool,
@@ -51,12 +52,19 @@ impl SupervisedBody {
         Self { body, open: None }
     }
 
-    /// The call goes on until the body ends; a request that is not sent whole yet is sent on in a task.
-    pub(super) fn live(core: Arc<Core>, call: Arc<Call>, body: ResponseBody, pump: Option<Box<Pump>>) -> Self {
+    /// The call goes on until the body ends; a request that is not sent whole yet is sent on in a
+    /// task.
+    pub(super) fn live(
+        core: Arc<Core>,
+        call: Arc<Call>,
+        body: ResponseBody,
+        pump: Option<Box<Pump>>,
+    ) -> Self {
         let deadline = call.deadline_now().map(|at| Box::pin(Alarm::at(at)));
         let pump = pump.map(|pump| pump_on(&core, &call, pump));
         let doubtful = call.may_stream();
-        let open = Open { core, call, deadline, pump, doubtful, open_too_long: None, orphaned: false };
+        let open =
+            Open { core, call, deadline, pump, doubtful, open_too_long: None, orphaned: false };
         Self { body, open: Some(Box::new(open)) }
     }
 
@@ -134,7 +142,10 @@ impl SupervisedBody {
     /// from it. An error of the body would have a report, but tonic tells such an error twice.
     fn trailers(&mut self, trailers: HeaderMap) -> Result<Frame<Bytes>, Status> {
         let Some(status) = status::from_headers(&trailers) else {
-            return Err(self.ended(Failure::no_status("the peer's trailers have no grpc-status".into()), None));
+            return Err(self.ended(
+                Failure::no_status("the peer's trailers have no grpc-status".into()),
+                None,
+            ));
         };
         if let Some(open) = self.open.take() {
             let failure = (status.code() != Code::Ok).then(|| Failure::status(status.code()));
@@ -148,7 +159,10 @@ impl Body for SupervisedBody {
     type Data = Bytes;
     type Error = Status;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let me = &mut *self;
         if let Poll::Ready(status) = me.poll_end(cx) {
             me.open = None;
@@ -164,7 +178,9 @@ impl Body for SupervisedBody {
                 return Poll::Pending;
             }
             Poll::Ready(None) => return Poll::Ready(None),
-            Poll::Ready(Some(Err(failure))) => return me.failed(failure).map(|status| Some(Err(status))),
+            Poll::Ready(Some(Err(failure))) => {
+                return me.failed(failure).map(|status| Some(Err(status)));
+            }
             Poll::Ready(Some(Ok(frame))) => frame,
         };
         if me.open.is_none() {
@@ -197,7 +213,10 @@ fn pump_on(core: &Arc<Core>, call: &Arc<Call>, pump: Box<Pump>) -> AbortHandle {
             Err(words) => (Status::internal(format!("it panicked: {words}")), None),
         };
         let failure = Failure::request_body(status.code(), status.message().into());
-        told.conclude(&call, AttemptFailure { failure, status, pushback: None, link_answered: false });
+        told.conclude(
+            &call,
+            AttemptFailure { failure, status, pushback: None, link_answered: false },
+        );
         // Only then: who reads the answer shall hear the reason, not the reset.
         if let Some(pump) = pump {
             pump.reset();

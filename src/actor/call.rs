@@ -1,7 +1,9 @@
-//! One call's page in the ledger: what was asked, how far it is, and the one place its answer goes to.
+//! One call's page in the ledger: what was asked, how far it is, and the one place its answer goes
+//! to.
 //!
-//! A call is run by its *runner*: the caller's own future, or a task where the call came as a message. The request actor makes
-//! the runner offers: an open stream to read the answer from, or the final status.
+//! A call is run by its *runner*: the caller's own future, or a task where the call came as a
+//! message. The request actor makes the runner offers: an open stream to read the answer from, or
+//! the final status.
 
 use super::{
     credentials::Granted,
@@ -42,13 +44,13 @@ pub(crate) struct Call {
     pub(crate) method: Arc<Method>,
     /// The caller's metadata.
     pub(crate) headers: HeaderMap,
-    /// Whether `headers` have everything that a request carries; a message, which may wait in great number, gets the rest for
-    /// each attempt.
+    /// Whether `headers` have everything that a request carries; a message, which may wait in great
+    /// number, gets the rest for each attempt.
     pub(super) completed: bool,
     /// Whether the caller gave no metadata: the head is small.
     pub(super) plain: bool,
-    /// Unary: its answer is read whole. Auto: one whole message was sent, and the answer is passed on
-    /// as it comes. Both may be retried by policy.
+    /// Unary: its answer is read whole. Auto: one whole message was sent, and the answer is passed
+    /// on as it comes. Both may be retried by policy.
     pub(crate) kind: CallKind,
     pub(crate) idempotent: bool,
     pub(crate) wait_for_ready: bool,
@@ -83,7 +85,8 @@ pub(crate) struct CallState {
     pub(crate) attempts: u32,
     /// Where it stands among the calls that wait for a link.
     pub(crate) place: Place,
-    /// How many of the attempts have been measured; one that is cut short is measured when the call ends.
+    /// How many of the attempts have been measured; one that is cut short is measured when the call
+    /// ends.
     pub(crate) measured: u32,
     /// How many bytes of the answer's messages came so far.
     pub(crate) received: usize,
@@ -185,7 +188,8 @@ impl CallState {
         matches!(self.stage, Stage::Answered)
     }
 
-    /// Offers the runner a stream. A runner that sleeps through it is woken by the stream itself, once instead of twice per call.
+    /// Offers the runner a stream. A runner that sleeps through it is woken by the stream itself,
+    /// once instead of twice per call.
     pub(crate) fn offer_attempt(&mut self, mut stream: OpenStream) {
         let sleeper = self.waker.as_ref().filter(|_| self.sleeps_through);
         let quiet = sleeper.is_some_and(|waker| stream.answer.wakes(waker));
@@ -208,7 +212,12 @@ impl CallState {
     }
 
     /// Measures the attempt under way, once. The caller records it, when it has let go of the lock.
-    pub(crate) fn measure(&mut self, sent: usize, received: usize, now: Instant) -> Option<AttemptEnd> {
+    pub(crate) fn measure(
+        &mut self,
+        sent: usize,
+        received: usize,
+        now: Instant,
+    ) -> Option<AttemptEnd> {
         let is_open = self.measured < self.attempts;
         self.measured = self.attempts;
         let took = now.saturating_duration_since(self.attempt_started);
@@ -254,9 +263,12 @@ impl Call {
         }
     }
 
-    /// Whether its answer may show that it streams: nobody knows, or somebody said that it is unary.
+    /// Whether its answer may show that it streams: nobody knows, or somebody said that it is
+    /// unary.
     pub(super) fn may_stream(&self) -> bool {
-        self.kind != CallKind::Streaming && !self.method.is_certainly_unary() && !self.streams.load(Relaxed)
+        self.kind != CallKind::Streaming
+            && !self.method.is_certainly_unary()
+            && !self.streams.load(Relaxed)
     }
 
     /// Its answer goes on after its first message.
@@ -265,8 +277,8 @@ impl Call {
         self.method.streams(self.kind == CallKind::Unary);
     }
 
-    /// The next offer. Only the runner asks. One that `sleeps_through` is not woken for a stream before that has an answer; it
-    /// must hear the call's deadline by itself.
+    /// The next offer. Only the runner asks. One that `sleeps_through` is not woken for a stream
+    /// before that has an answer; it must hear the call's deadline by itself.
     pub(crate) fn poll_offer(&self, cx: &mut Context<'_>, sleeps_through: bool) -> Poll<Offer> {
         let mut state = self.state.lock();
         if let Some(offer) = state.offer.take() {
@@ -280,8 +292,8 @@ impl Call {
         Poll::Pending
     }
 
-    /// Begins an attempt: its head and, where the request is whole, its body. None if the call does not wait for one: it is
-    /// over, or a former request actor, not quite dead yet, was quicker.
+    /// Begins an attempt: its head and, where the request is whole, its body. None if the call does
+    /// not wait for one: it is over, or a former request actor, not quite dead yet, was quicker.
     pub(super) fn begin_attempt(
         &self,
         now: Instant,

@@ -1,5 +1,5 @@
-//! The connection actor: one life of one link. It dials in a task, owns the task that drives the connection, passes on what
-//! that notices, and ends when the link does; a redial is another actor.
+//! The connection actor: one life of one link. It dials in a task, owns the task that drives the
+//! connection, passes on what that notices, and ends when the link does; a redial is another actor.
 
 use super::{
     core::Core,
@@ -71,11 +71,12 @@ impl Actor for ConnectionActor {
         // A dead actor's notes are for nobody.
         let notes = Box::new(move |note| drop(noticed.cast(ConnectionMsg::Noticed(note))));
         let target = dial.target.clone();
-        let dialling = task::spawn(&core, "Dial", dial.run(connector, watcher, notes), move |dialled| {
-            let panicked = |words: String| Err(dial_panicked(&target, &words).into());
-            let dialled = dialled.unwrap_or_else(panicked);
-            let _ = me.cast(ConnectionMsg::Dialled(Box::new(dialled)));
-        });
+        let dialling =
+            task::spawn(&core, "Dial", dial.run(connector, watcher, notes), move |dialled| {
+                let panicked = |words: String| Err(dial_panicked(&target, &words).into());
+                let dialled = dialled.unwrap_or_else(panicked);
+                let _ = me.cast(ConnectionMsg::Dialled(Box::new(dialled)));
+            });
         Ok(ConnectionState {
             core,
             supervisor,
@@ -110,8 +111,10 @@ impl Actor for ConnectionActor {
             }
             #[cfg(feature = "tls")]
             ConnectionMsg::Noticed(LinkNote::TlsMaterialRejected(cause)) => {
-                let fact =
-                    crate::model::Fact::TlsMaterialRejected { incarnation: state.incarnation, cause: cause.into() };
+                let fact = crate::model::Fact::TlsMaterialRejected {
+                    incarnation: state.incarnation,
+                    cause: cause.into(),
+                };
                 state.core.telemetry.announce(fact);
             }
             ConnectionMsg::StableDue => state.tell(SupervisorMsg::LinkProven(state.incarnation)),
@@ -141,7 +144,9 @@ impl ConnectionState {
         self.link = Some(link.clone());
         let ended = me.clone();
         self.task = task::spawn(&self.core, "Driver", driver, move |end| {
-            let end = end.unwrap_or_else(|words| LinkEnd::ActorFailed(format!("its driver panicked: {words}")));
+            let end = end.unwrap_or_else(|words| {
+                LinkEnd::ActorFailed(format!("its driver panicked: {words}"))
+            });
             let _ = ended.cast(ConnectionMsg::Ended(end));
         });
         let stable_after = self.core.config.reconnect.stable_after;

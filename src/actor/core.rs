@@ -1,4 +1,5 @@
-//! What all actors and handles of one supervisor share. It outlives every actor; the last handle's drop begins its end.
+//! What all actors and handles of one supervisor share. It outlives every actor; the last handle's
+//! drop begins its end.
 
 use super::{
     call::Call,
@@ -101,13 +102,22 @@ impl Core {
             telemetry: Telemetry::new(target, canonical.clone(), security, time),
             ledger: Ledger::default(),
             throttle: Mutex::new(Throttle::new(config.throttle, clock::now())),
-            keepalive: Mutex::new(KeepaliveNow { time, while_idle: config.keepalive.permit_without_calls }),
+            keepalive: Mutex::new(KeepaliveNow {
+                time,
+                while_idle: config.keepalive.permit_without_calls,
+            }),
             first_dials: Mutex::default(),
             panics: Panics::default(),
             mutations: Mutations::default(),
             runtime: Handle::current(),
-            methods: Methods::new(authority, config.tls().map_or(Scheme::HTTP, |_| Scheme::HTTPS), canonical),
-            dice: Mutex::new(seed.map_or_else(|| StdRng::from_rng(&mut rand::rng()), StdRng::seed_from_u64)),
+            methods: Methods::new(
+                authority,
+                config.tls().map_or(Scheme::HTTP, |_| Scheme::HTTPS),
+                canonical,
+            ),
+            dice: Mutex::new(
+                seed.map_or_else(|| StdRng::from_rng(&mut rand::rng()), StdRng::seed_from_u64),
+            ),
             incarnations: AtomicU64::new(0),
             ports_open: AtomicUsize::new(0),
             link: ArcSwapOption::empty(),
@@ -120,7 +130,9 @@ impl Core {
             runtime_gone: AtomicBool::new(false),
             closed: SetOnce::new(),
             #[cfg(feature = "tls")]
-            tls: config.tls().map(|tls| Arc::new(crate::transport::Tls::new(tls.clone(), config.endpoint()))),
+            tls: config
+                .tls()
+                .map(|tls| Arc::new(crate::transport::Tls::new(tls.clone(), config.endpoint()))),
             connector,
             credentials,
             config,
@@ -154,7 +166,8 @@ impl Core {
         self.methods.describe(descriptor_set)
     }
 
-    // --- mailboxes -------------------------------------------------------------------------------------------------
+    // --- mailboxes
+    // -------------------------------------------------------------------------------
 
     pub(crate) fn set_supervisor(&self, actor: ActorRef<SupervisorMsg>) {
         let _ = self.supervisor.set(actor);
@@ -190,7 +203,8 @@ impl Core {
         }
     }
 
-    /// Tells a call's request actor. A message lost to its death is made good by adoption from the ledger.
+    /// Tells a call's request actor. A message lost to its death is made good by adoption from the
+    /// ledger.
     pub(crate) fn tell_request(&self, shard: usize, message: RequestMsg) {
         tell(self.requests[shard].load().as_deref(), message);
     }
@@ -203,7 +217,8 @@ impl Core {
         if link.is_some() || self.closing().is_none() {
             self.link.store(link);
         }
-        self.incarnation.send_if_modified(|shown| std::mem::replace(shown, incarnation) != incarnation);
+        self.incarnation
+            .send_if_modified(|shown| std::mem::replace(shown, incarnation) != incarnation);
     }
 
     /// All is over: no link is shown any more.
@@ -238,7 +253,8 @@ impl Core {
         self.link().map_or(0, |link| link.in_flight())
     }
 
-    // --- the end ---------------------------------------------------------------------------------------------------
+    // --- the end
+    // -------------------------------------------------------------------------------
 
     /// Asks for a drain; of several, the shortest grace holds.
     pub(crate) fn begin_drain(&self, grace: Option<Duration>) {

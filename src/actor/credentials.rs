@@ -1,8 +1,8 @@
 //! Call credentials: metadata such as tokens, asked for anew for every attempt.
 //!
-//! The hook runs in a task of its own, with the place on the link already taken; what comes of it is put into the call and then
-//! told to the request actor, so that no panic of an actor loses it. Its failures count as failed attempts and are retried by
-//! policy, never transparently.
+//! The hook runs in a task of its own, with the place on the link already taken; what comes of it
+//! is put into the call and then told to the request actor, so that no panic of an actor loses it.
+//! Its failures count as failed attempts and are retried by policy, never transparently.
 
 use super::{
     call::{Call, Stage},
@@ -24,17 +24,22 @@ use tonic::{Code, Status, metadata::MetadataMap};
 
 /// Gives the metadata that authenticates a call, for each attempt anew.
 ///
-/// Asked right before an attempt is sent, while a link is up; not while the call waits for one. The future is dropped when the
-/// caller gives up, and after `credentials_timeout`. Cache what is expensive: the hook is asked for every attempt of every call.
+/// Asked right before an attempt is sent, while a link is up; not while the call waits for one. The
+/// future is dropped when the caller gives up, and after `credentials_timeout`. Cache what is
+/// expensive: the hook is asked for every attempt of every call.
 ///
-/// An error ends the attempt: UNAVAILABLE is retried by policy, UNAUTHENTICATED usually is not. Codes that only servers may send
-/// (gRPC A54) become INTERNAL. A panic is an INTERNAL error of that attempt.
+/// An error ends the attempt: UNAVAILABLE is retried by policy, UNAUTHENTICATED usually is not.
+/// Codes that only servers may send (gRPC A54) become INTERNAL. A panic is an INTERNAL error of
+/// that attempt.
 ///
 /// Any `Fn(CredentialsRequest) -> impl Future<Output = Result<MetadataMap, Status>>` is one.
 pub trait CallCredentials: Send + Sync + 'static {
-    /// The metadata to add. Names that belong to gRPC itself are refused, fields about the connection (`connection`,
-    /// `keep-alive`, ...) are left out.
-    fn metadata(&self, request: CredentialsRequest) -> BoxFuture<'static, Result<MetadataMap, Status>>;
+    /// The metadata to add. Names that belong to gRPC itself are refused, fields about the
+    /// connection (`connection`, `keep-alive`, ...) are left out.
+    fn metadata(
+        &self,
+        request: CredentialsRequest,
+    ) -> BoxFuture<'static, Result<MetadataMap, Status>>;
 }
 
 impl<F, Fut> CallCredentials for F
@@ -42,7 +47,10 @@ where
     F: Fn(CredentialsRequest) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<MetadataMap, Status>> + Send + 'static,
 {
-    fn metadata(&self, request: CredentialsRequest) -> BoxFuture<'static, Result<MetadataMap, Status>> {
+    fn metadata(
+        &self,
+        request: CredentialsRequest,
+    ) -> BoxFuture<'static, Result<MetadataMap, Status>> {
         Box::pin(self(request))
     }
 }
@@ -53,7 +61,8 @@ where
 pub struct CredentialsRequest {
     /// `pkg.Service/Method`.
     pub method: Arc<str>,
-    /// The service's URL without the method, such as `https://queue:443/pkg.Service`: an audience for tokens.
+    /// The service's URL without the method, such as `https://queue:443/pkg.Service`: an audience
+    /// for tokens.
     pub service_url: String,
     /// Which attempt of the call it is, from 0.
     pub attempt: u32,
@@ -99,9 +108,12 @@ pub(super) fn fetch(core: &Arc<Core>, call: Arc<Call>, permit: Permit) {
 }
 
 async fn ask(core: &Core, call: &Call, attempt: u32) -> Result<HeaderMap, AttemptFailure> {
-    let Some(Credentials { hook, allow_plaintext }) = &core.credentials else { return Ok(HeaderMap::new()) };
+    let Some(Credentials { hook, allow_plaintext }) = &core.credentials else {
+        return Ok(HeaderMap::new());
+    };
     if core.config.tls().is_none() && !allow_plaintext {
-        let text = "they are not sent over plaintext: configure TLS, or allow it with Builder::allow_plaintext()";
+        let text = "they are not sent over plaintext: configure TLS, or allow it with \
+                    Builder::allow_plaintext()";
         return Err(Failure::credentials(Code::Unauthenticated, text).into());
     }
     let timeout = core.config.credentials_timeout();
@@ -126,7 +138,8 @@ async fn ask(core: &Core, call: &Call, attempt: u32) -> Result<HeaderMap, Attemp
             Err(Failure::deadline(Phase::Unsent, what).into())
         }
         Err(_) => {
-            let text = format!("they took longer than credentials_timeout ({} s)", timeout.as_secs_f64());
+            let text =
+                format!("they took longer than credentials_timeout ({} s)", timeout.as_secs_f64());
             Err(Failure::credentials(Code::Unavailable, &text).into())
         }
     }
@@ -139,7 +152,9 @@ fn accept(metadata: MetadataMap) -> Result<HeaderMap, AttemptFailure> {
     if let Some(failure) = too_many_fields(&headers) {
         return Err(Failure::credentials(Code::Internal, &failure.to_string()).into());
     }
-    let own = |name: &str| name.starts_with("grpc-") || ["te", "content-type", "user-agent", "host"].contains(&name);
+    let own = |name: &str| {
+        name.starts_with("grpc-") || ["te", "content-type", "user-agent", "host"].contains(&name)
+    };
     if let Some(name) = headers.keys().find(|name| own(name.as_str())) {
         let text = format!("the hook may not set {name}, which belongs to gRPC");
         return Err(Failure::credentials(Code::Internal, &text).into());
@@ -148,7 +163,8 @@ fn accept(metadata: MetadataMap) -> Result<HeaderMap, AttemptFailure> {
     Ok(headers)
 }
 
-/// gRPC A54: what only servers may say becomes INTERNAL, with the words kept, before anyone decides about a retry.
+/// gRPC A54: what only servers may say becomes INTERNAL, with the words kept, before anyone decides
+/// about a retry.
 fn said(status: Status) -> AttemptFailure {
     let code = status.code();
     let servers_only = matches!(
@@ -163,7 +179,10 @@ fn said(status: Status) -> AttemptFailure {
             | Code::DataLoss
     );
     if servers_only {
-        let text = format!("the hook failed with {code:?}, which only servers may send: {}", status.message());
+        let text = format!(
+            "the hook failed with {code:?}, which only servers may send: {}",
+            status.message()
+        );
         return Failure::credentials(Code::Internal, &text).into();
     }
     AttemptFailure { status: status.clone(), ..Failure::credentials(code, status.message()).into() }

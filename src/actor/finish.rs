@@ -18,7 +18,12 @@ use tonic::{Code, Status};
 
 impl Core {
     /// Ends a call, once: true for the one who did. The answer's delivery is the winner's business.
-    pub(crate) fn finish(&self, call: &Arc<Call>, code: Code, outcome: Option<&Failure>) -> Option<Finished> {
+    pub(crate) fn finish(
+        &self,
+        call: &Arc<Call>,
+        code: Code,
+        outcome: Option<&Failure>,
+    ) -> Option<Finished> {
         let now = clock::now();
         let mut state = call.state.lock();
         if state.is_answered() {
@@ -55,7 +60,9 @@ impl Core {
             self.throttle.lock().call_succeeded();
         }
         let (retries, transparent) = (machine.retries(), machine.transparent());
-        call.method.metrics.call_ended(code, CallEnd { took, attempt, retries, transparent, waited });
+        call.method
+            .metrics
+            .call_ended(code, CallEnd { took, attempt, retries, transparent, waited });
         let report = outcome.map(|outcome| CallReport {
             method: call.method.name.to_string(),
             attempts: history,
@@ -144,7 +151,9 @@ impl Core {
         match self.note_failure(call, failure) {
             false => {}
             true if is_over => self.expire(call),
-            true => self.tell_request(self.shard_of(call.id), RequestMsg::AttemptFailed(call.clone())),
+            true => {
+                self.tell_request(self.shard_of(call.id), RequestMsg::AttemptFailed(call.clone()))
+            }
         }
     }
 
@@ -185,7 +194,8 @@ impl Core {
     /// Ends the calls whose deadline has passed: for as long as there is no request actor to do so.
     pub(crate) fn end_overdue(&self) {
         let now = clock::now();
-        let is_over = |call: &Call| call.limit_now(&call.state.lock()).is_some_and(|limit| limit <= now);
+        let is_over =
+            |call: &Call| call.limit_now(&call.state.lock()).is_some_and(|limit| limit <= now);
         let overdue = self.ledger.open(is_over);
         overdue.iter().for_each(|call| self.expire(call));
     }

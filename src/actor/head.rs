@@ -9,7 +9,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method as HttpMethod, Version, he
 use std::time::Duration;
 
 pub(super) const TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
-pub(super) const PREVIOUS_ATTEMPTS: HeaderName = HeaderName::from_static("grpc-previous-rpc-attempts");
+pub(super) const PREVIOUS_ATTEMPTS: HeaderName =
+    HeaderName::from_static("grpc-previous-rpc-attempts");
 const CONTENT_TYPE: &str = "application/grpc";
 const TRAILERS: &str = "trailers";
 const USER_AGENT: &str = concat!("tonic-supervisor/", env!("CARGO_PKG_VERSION"));
@@ -63,8 +64,8 @@ const OF_THE_CONNECTION: [HeaderName; 5] = [
     header::UPGRADE,
 ];
 
-/// Leaves out what is about the connection and not about the call, and what a `connection` field names, as hyper does: HTTP/2
-/// would refuse the whole request for it.
+/// Leaves out what is about the connection and not about the call, and what a `connection` field
+/// names, as hyper does: HTTP/2 would refuse the whole request for it.
 pub(super) fn leave_out_connection_fields(headers: &mut HeaderMap) {
     let named: Vec<HeaderValue> = headers.get_all(header::CONNECTION).iter().cloned().collect();
     for names in named.iter().filter_map(|names| names.to_str().ok()) {
@@ -73,14 +74,16 @@ pub(super) fn leave_out_connection_fields(headers: &mut HeaderMap) {
     OF_THE_CONNECTION.iter().for_each(|name| drop(headers.remove(name)));
 }
 
-/// More fields than this make no head: far above what any server takes, and below what a map of headers can hold.
+/// More fields than this make no head: far above what any server takes, and below what a map of
+/// headers can hold.
 const MAX_FIELDS: usize = 8_192;
 
 /// Whether there are more fields than a head may have.
 pub(super) fn too_many_fields(headers: &HeaderMap) -> Option<Failure> {
     let text = || {
         format!(
-            "the request has {} fields of metadata, and a head may have {MAX_FIELDS}: send less metadata",
+            "the request has {} fields of metadata, and a head may have {MAX_FIELDS}: send less \
+             metadata",
             headers.len()
         )
     };
@@ -96,8 +99,8 @@ pub(super) fn is_plain(headers: &HeaderMap) -> bool {
     })
 }
 
-/// A plain head with what [`complete`] would add. It is sent as it is, so that it needs no place for
-/// a timeout, which is put behind the rest.
+/// A plain head with what [`complete`] would add. It is sent as it is, so that it needs no place
+/// for a timeout, which is put behind the rest.
 pub(super) fn complete_plain(mut headers: HeaderMap) -> HeaderMap {
     // As a rule both fields are there that a plain head may have: tonic's clients put them in.
     if (headers.len(), headers.keys_len()) == (2, 2) {
@@ -123,7 +126,8 @@ pub(super) fn complete(headers: &mut HeaderMap, deadline: bool) {
 /// The application's own, if it has one, before this crate's (as in tonic).
 fn user_agent(own: Option<&HeaderValue>) -> HeaderValue {
     let both = own.map(|own| [own.as_bytes(), b" ", USER_AGENT.as_bytes()].concat());
-    both.and_then(|both| HeaderValue::try_from(both).ok()).unwrap_or(HeaderValue::from_static(USER_AGENT))
+    both.and_then(|both| HeaderValue::try_from(both).ok())
+        .unwrap_or(HeaderValue::from_static(USER_AGENT))
 }
 
 #[cfg(test)]
@@ -179,6 +183,9 @@ mod tests {
     fn a_timeout_is_made_anew_when_its_text_changes() {
         let mut last = LastTimeout::default();
         let mut text = |micros| last.value(Duration::from_micros(micros));
-        assert_eq!([text(59_999_990), text(59_999_001), text(59_998_999)], ["59999m", "59999m", "59998m"]);
+        assert_eq!(
+            [text(59_999_990), text(59_999_001), text(59_998_999)],
+            ["59999m", "59999m", "59998m"]
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! Every call that was accepted and not answered yet. Lives outside the actors, so that their deaths lose nothing.
+//! Every call that was accepted and not answered yet. Lives outside the actors, so that their
+//! deaths lose nothing.
 
 use super::call::Call;
 use crate::model::CallId;
@@ -48,8 +49,15 @@ impl Ledger {
 
     /// The open calls that `pick` chooses, oldest first.
     pub(crate) fn open(&self, pick: impl Fn(&Call) -> bool) -> Vec<Arc<Call>> {
-        let mut calls: Vec<_> =
-            self.inner.lock().calls.iter().map(|(_, call)| call).filter(|call| pick(call)).cloned().collect();
+        let mut calls: Vec<_> = self
+            .inner
+            .lock()
+            .calls
+            .iter()
+            .map(|(_, call)| call)
+            .filter(|call| pick(call))
+            .cloned()
+            .collect();
         calls.sort_unstable_by_key(|call| call.id);
         calls
     }

@@ -1,6 +1,7 @@
 //! Until when a call's runner waits: for an attempt, and then for that attempt's answer.
 //!
-//! A call of kind `auto` has no limit of its own on the wire. Where one waits long for its answer, that is said once per method.
+//! A call of kind `auto` has no limit of its own on the wire. Where one waits long for its answer,
+//! that is said once per method.
 
 use super::{alarm::Alarm, call::Call, core::Core};
 use crate::{
@@ -64,7 +65,12 @@ impl Limit {
     }
 
     /// Whether it has passed; if not, the task is woken when it does.
-    pub(super) fn has_passed(mut self: Pin<&mut Self>, core: &Core, call: &Call, cx: &mut Context<'_>) -> bool {
+    pub(super) fn has_passed(
+        mut self: Pin<&mut Self>,
+        core: &Core,
+        call: &Call,
+        cx: &mut Context<'_>,
+    ) -> bool {
         loop {
             let me = self.as_mut().project();
             let Some(alarm) = me.alarm.as_pin_mut() else { return false };
@@ -82,8 +88,8 @@ impl Limit {
     }
 }
 
-/// When to look whether a call waits long that began to do so then; none where its limit is not later, or nothing is left to
-/// be said.
+/// When to look whether a call waits long that began to do so then; none where its limit is not
+/// later, or nothing is left to be said.
 fn look_after(call: &Call, begun: Instant, ends: Option<Instant>) -> Option<Instant> {
     if call.kind != CallKind::Auto || call.method.is_known_to_wait() {
         return None;

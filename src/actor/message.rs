@@ -1,4 +1,5 @@
-//! The protocol on one page: every message that any actor takes. Commands are imperative, facts past tense, timers end in `Due`.
+//! The protocol on one page: every message that any actor takes. Commands are imperative, facts
+//! past tense, timers end in `Due`.
 
 use super::call::Call;
 use crate::{
@@ -99,7 +100,8 @@ pub(crate) struct Door {
 
 /// A unary call as a message, for [`Mailbox`](crate::Mailbox).
 ///
-/// With `ractor::call!` the reply port comes last: `call!(mailbox, UnaryCall::new, "/pkg.Service/Method", &message)`.
+/// With `ractor::call!` the reply port comes last:
+/// `call!(mailbox, UnaryCall::new, "/pkg.Service/Method", &message)`.
 #[derive(Debug)]
 #[must_use = "a message does nothing until it is sent"]
 pub struct UnaryCall {

@@ -1,4 +1,5 @@
-//! What is known of a method: its kind, its rules, its metrics. Looked up once per call, made once per method.
+//! What is known of a method: its kind, its rules, its metrics. Looked up once per call, made once
+//! per method.
 
 use crate::{
     config::{Config, MethodRule},
@@ -22,8 +23,8 @@ use std::{
     time::Duration,
 };
 
-/// So many methods a channel remembers: in metrics, in what it learned of them, in what the log said
-/// of them. What comes later is served, counted as `other`, and nothing is kept of it: whoever
+/// So many methods a channel remembers: in metrics, in what it learned of them, in what the log
+/// said of them. What comes later is served, counted as `other`, and nothing is kept of it: whoever
 /// chooses the names of methods, a stranger behind a proxy say, cannot make anything grow.
 const REMEMBERED: usize = 1_000;
 
@@ -47,7 +48,8 @@ pub(crate) struct Method {
     hinted: AtomicBool,
     /// Whether a call of it was seen to stream.
     streamed: AtomicBool,
-    /// Whether it was told that a call of it waited long for its answer, and that nothing ends that.
+    /// Whether it was told that a call of it waited long for its answer, and that nothing ends
+    /// that.
     awaited: AtomicBool,
     /// Whether it was told that a typed call's answer stayed open.
     left_open: AtomicBool,
@@ -80,11 +82,15 @@ impl Method {
 
     /// What a call is of which nobody said anything.
     fn undescribed(&self) -> CallKind {
-        if self.otherwise == CallKind::Streaming && !self.hinted.swap(true, Relaxed) && self.remembered {
+        if self.otherwise == CallKind::Streaming
+            && !self.hinted.swap(true, Relaxed)
+            && self.remembered
+        {
             log_line!(
                 info,
                 method = %self.name,
-                "nobody said whether this method is unary, and retry_undescribed is false, so its calls are \
+                "nobody said whether this method is unary, and retry_undescribed is false, so its \
+                 calls are \
                  not retried by policy: give channel().with_descriptor_set(..), `methods:` in the \
                  configuration, or CallOptions::new().unary() on the request"
             );
@@ -107,14 +113,17 @@ impl Method {
             true => log_line!(
                 warn,
                 method = %self.name,
-                "this method is said to be unary, but its answer goes on after its first message: it \
-                 is passed on as it comes, without the configured timeout, and later calls are taken \
+                "this method is said to be unary, but its answer goes on after its first message: \
+                 it \
+                 is passed on as it comes, without the configured timeout, and later calls are \
+                 taken \
                  for streams; say `kind: streaming` in `methods:`, or give with_descriptor_set(..)"
             ),
             false => log_line!(
                 info,
                 method = %self.name,
-                "a call of this method was seen to stream, so its calls are not retried by policy from \
+                "a call of this method was seen to stream, so its calls are not retried by policy \
+                 from \
                  now on; where it is unary, give with_descriptor_set(..)"
             ),
         }
@@ -131,7 +140,8 @@ impl Method {
             log_line!(
                 warn,
                 method = %self.name,
-                "a call of this method has waited {} s for its answer, and nothing ends that: nobody said \
+                "a call of this method has waited {} s for its answer, and nothing ends that: \
+                 nobody said \
                  whether the method is unary, so `timeout` does not bound it on the wire; give \
                  with_descriptor_set(..), `kind` in `methods:`, `attempt_timeout`, or a deadline",
                 wait.as_secs()
@@ -224,7 +234,8 @@ impl Methods {
         log_line!(
             warn,
             target = %self.target,
-            "{REMEMBERED} methods were called, which is as many as a channel remembers: further ones \
+            "{REMEMBERED} methods were called, which is as many as a channel remembers: further \
+             ones \
              are served, and counted as `other`"
         );
         made("other".into())
@@ -241,7 +252,8 @@ impl Methods {
                     let streaming = method.client_streaming() || method.server_streaming();
                     let kind = if streaming { CallKind::Streaming } else { CallKind::Unary };
                     let dot = if file.package().is_empty() { "" } else { "." };
-                    let name = format!("{}{dot}{}/{}", file.package(), service.name(), method.name());
+                    let name =
+                        format!("{}{dot}{}/{}", file.package(), service.name(), method.name());
                     described.insert(name, kind);
                     found += 1;
                 }
@@ -263,9 +275,11 @@ mod tests {
 
     #[test]
     fn a_thousand_methods_are_remembered_and_the_others_are_known_to_each_call_anew() {
-        let methods = Methods::new(Authority::from_static("queue:1"), Scheme::HTTP, "queue:1".into());
+        let methods =
+            Methods::new(Authority::from_static("queue:1"), Scheme::HTTP, "queue:1".into());
         let config = Config::default();
-        let get = |n: usize| methods.get(&format!("/pkg.Service/M{n}").parse().expect("a path"), &config);
+        let get =
+            |n: usize| methods.get(&format!("/pkg.Service/M{n}").parse().expect("a path"), &config);
         for n in 0..REMEMBERED + 100 {
             get(n).streams(false);
         }

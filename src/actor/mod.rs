@@ -1,4 +1,5 @@
-//! The actors: each a mailbox around one pure machine of `policy`, and the effects that the machine decides on.
+//! The actors: each a mailbox around one pure machine of `policy`, and the effects that the machine
+//! decides on.
 //!
 //! ```text
 //! SupervisorActor         owns the channel's lifecycle (policy::Channel, policy::Restarts); starts over when it fails
@@ -6,7 +7,8 @@
 //!  '- RequestActor x n    queue calls, start attempts, retry by message (policy::Pending, policy::CallMachine)
 //! ```
 //!
-//! Calls live in the `Ledger`, outside all of them, so no panic loses one. `message` has the protocol on one page.
+//! Calls live in the `Ledger`, outside all of them, so no panic loses one. `message` has the
+//! protocol on one page.
 
 mod alarm;
 mod body;

@@ -1,4 +1,5 @@
-//! Deliberate bugs, by which the simulation shows that it would find such bugs. Compiled to nothing without the feature `sim`.
+//! Deliberate bugs, by which the simulation shows that it would find such bugs. Compiled to nothing
+//! without the feature `sim`.
 
 use crate::{
     model::{Cause, Failure, GoAway, LinkEnd},
@@ -15,7 +16,8 @@ pub enum Mutation {
     ForgetRedialTimer,
     /// Calls that wait are not woken for their retry or their deadline.
     ForgetCallTimer,
-    /// What was in flight on a link that said GOAWAY is sent again, whatever the server did with it.
+    /// What was in flight on a link that said GOAWAY is sent again, whatever the server did with
+    /// it.
     DoubleSendOnGoAway,
     /// What a peer excludes is sent again for free, as often as that happens.
     ResendWithoutEnd,
@@ -37,7 +39,8 @@ pub(crate) use off::Mutations;
 pub use on::Mutations;
 
 impl Mutations {
-    /// The failure as it is, or as [`Mutation::DoubleSendOnGoAway`] and [`Mutation::ResendWithoutEnd`] take it.
+    /// The failure as it is, or as [`Mutation::DoubleSendOnGoAway`] and
+    /// [`Mutation::ResendWithoutEnd`] take it.
     pub(crate) fn misread(&self, mut ended: Box<AttemptFailure>) -> Box<AttemptFailure> {
         if self.has(Mutation::DoubleSendOnGoAway)
             && let Cause::LinkLost(end) = &ended.failure.cause

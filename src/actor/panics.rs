@@ -49,7 +49,9 @@ mod on {
                     "Drain",
                     "GraceDue",
                 ],
-                Self::Connection => &["Dialled", "Noticed", "Ended", "StableDue", "Drain", "HangUp"],
+                Self::Connection => {
+                    &["Dialled", "Noticed", "Ended", "StableDue", "Drain", "HangUp"]
+                }
                 Self::Request => &[
                     "Adopt",
                     "Submit",

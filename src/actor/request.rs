@@ -1,7 +1,9 @@
-//! The request actor: queues calls, parks them while there is no link, starts attempts oldest first within the link's window,
-//! and retries by message. Its thoughts are `policy::Pending` and each call's `policy::CallMachine`.
+//! The request actor: queues calls, parks them while there is no link, starts attempts oldest first
+//! within the link's window, and retries by message. Its thoughts are `policy::Pending` and each
+//! call's `policy::CallMachine`.
 //!
-//! Nothing here waits: opening a stream only queues frames, and the answer is read by the call's runner.
+//! Nothing here waits: opening a stream only queues frames, and the answer is read by the call's
+//! runner.
 
 use super::{
     call::{Call, Reply, Stage},
@@ -59,7 +61,11 @@ impl Actor for RequestActor {
     type State = RequestState;
     type Arguments = RequestArgs;
 
-    async fn pre_start(&self, _: ActorRef<RequestMsg>, args: RequestArgs) -> Result<RequestState, ActorProcessingErr> {
+    async fn pre_start(
+        &self,
+        _: ActorRef<RequestMsg>,
+        args: RequestArgs,
+    ) -> Result<RequestState, ActorProcessingErr> {
         let RequestArgs { core, shard, door } = args;
         let draining = core.closing().is_some();
         Ok(RequestState {
@@ -105,7 +111,8 @@ impl Actor for RequestActor {
 }
 
 impl RequestState {
-    /// The calls that came since the last time. While others run it lets their callers go first, so that it takes many at once.
+    /// The calls that came since the last time. While others run it lets their callers go first, so
+    /// that it takes many at once.
     async fn take_in(&mut self, me: &ActorRef<RequestMsg>) {
         if self.door.link.as_ref().is_some_and(|link| link.in_flight() > 0) {
             tokio::task::yield_now().await;
@@ -127,7 +134,8 @@ impl RequestState {
         }
     }
 
-    /// Starts a call, parks it, or lets it sleep on. What is known already, runs or is over is left alone.
+    /// Starts a call, parks it, or lets it sleep on. What is known already, runs or is over is left
+    /// alone.
     fn take_on(&mut self, call: Arc<Call>) {
         let (until, limit) = {
             let mut state = call.state.lock();
@@ -140,7 +148,9 @@ impl RequestState {
             return;
         }
         match until {
-            Some(at) if at > clock::now() && !self.draining => self.pending.sleep(call.id, call.clone(), at, limit),
+            Some(at) if at > clock::now() && !self.draining => {
+                self.pending.sleep(call.id, call.clone(), at, limit)
+            }
             _ => self.start_or_park(call),
         }
     }
@@ -203,7 +213,8 @@ impl RequestState {
         }
     }
 
-    /// The credentials are there: the attempt begins, unless its link is gone or they came for nothing.
+    /// The credentials are there: the attempt begins, unless its link is gone or they came for
+    /// nothing.
     fn authorized(&mut self, call: Arc<Call>) {
         let granted = call.state.lock().credentials.take();
         match granted {
@@ -214,7 +225,13 @@ impl RequestState {
         }
     }
 
-    fn send(&mut self, call: Arc<Call>, permit: Permit, credentials: Option<HeaderMap>, now: Instant) {
+    fn send(
+        &mut self,
+        call: Arc<Call>,
+        permit: Permit,
+        credentials: Option<HeaderMap>,
+        now: Instant,
+    ) {
         let begun = call.begin_attempt(now, &mut self.last_timeout);
         let Some((mut head, body)) = begun else { return };
         let bound = (call.plain && credentials.is_none()).then_some(call.method.plain_head);
@@ -261,7 +278,8 @@ impl RequestState {
         let ended = self.core.mutations.misread(ended);
         let rules = Rules {
             policy: &call.retry,
-            by_policy: call.kind != CallKind::Streaming || self.core.mutations.has(Mutation::RetryStreams),
+            by_policy: call.kind != CallKind::Streaming
+                || self.core.mutations.has(Mutation::RetryStreams),
             idempotent: call.idempotent || self.core.mutations.has(Mutation::RetryNotIdempotent),
             replayable: state.replayable && !self.draining,
             deadline: call.waits_until(&state),
@@ -350,7 +368,9 @@ impl RequestState {
             Reply::Port { port: Some(port), .. } => port.is_closed(),
             _ => false,
         };
-        for call in core.ledger.open(|call| call.has_port && core.shard_of(call.id) == shard && gone(call)) {
+        for call in
+            core.ledger.open(|call| call.has_port && core.shard_of(call.id) == shard && gone(call))
+        {
             self.pending.remove(call.id);
             core.cancel(&call);
         }
@@ -367,7 +387,10 @@ impl RequestState {
 
     /// Arms one timer for the earliest retry or deadline, and the sweep while ports are open.
     fn arm(&mut self, me: &ActorRef<RequestMsg>) {
-        let next = self.pending.next_timer().filter(|_| !self.core.mutations.has(Mutation::ForgetCallTimer));
+        let next = self
+            .pending
+            .next_timer()
+            .filter(|_| !self.core.mutations.has(Mutation::ForgetCallTimer));
         let armed = self.timer.as_ref().map(|(at, _)| *at);
         if let Some(at) = next.filter(|at| armed.is_none_or(|armed| *at < armed)) {
             let wait = at.saturating_duration_since(clock::now());
@@ -387,7 +410,10 @@ impl RequestState {
         self.told_waiting = now;
         self.core.telemetry.waiting_changed(before, now);
         if (before == 0) != (now == 0) {
-            self.core.tell_supervisor(SupervisorMsg::CallsWaiting { actor: me.get_id(), waiting: now > 0 });
+            self.core.tell_supervisor(SupervisorMsg::CallsWaiting {
+                actor: me.get_id(),
+                waiting: now > 0,
+            });
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Runs a call: takes the request actor's offers, reads the answer, reports what failed. In the caller's own future, or in a
-//! task per attempt where the call came as a message.
+//! Runs a call: takes the request actor's offers, reads the answer, reports what failed. In the
+//! caller's own future, or in a task per attempt where the call came as a message.
 
 use super::{
     alarm::Alarm,
@@ -15,8 +15,8 @@ use crate::{
     model::{CallKind, Failure, Phase},
     policy::{after, earliest},
     transport::{
-        AttemptFailure, Beside, Hold, OpenBody, OpenStream, Outcome, PREFIX, Pump, ResponseBody, beside,
-        is_one_message, read_head, read_unary,
+        AttemptFailure, Beside, Hold, OpenBody, OpenStream, Outcome, PREFIX, Pump, ResponseBody,
+        beside, is_one_message, read_head, read_unary,
     },
 };
 use bytes::{Buf as _, Bytes};
@@ -57,8 +57,9 @@ pub(crate) async fn run_typed<T>(
     let mut guard = CancelOnDrop(Some((core, call)));
     let (response, _) = attempts(&mut guard, None, hold).await?;
     let (core, call) = guard.armed();
-    let judged = judge(core, call, response)
-        .and_then(|reply| decode(reply).map_err(|problem| Failure::unusable_answer(Code::Internal, problem)));
+    let judged = judge(core, call, response).and_then(|reply| {
+        decode(reply).map_err(|problem| Failure::unusable_answer(Code::Internal, problem))
+    });
     match judged {
         Ok(answer) if core.finish(call, Code::Ok, None).is_some() => return guard.done(Ok(answer)),
         // It ended elsewhere meanwhile.
@@ -134,7 +135,10 @@ pub(super) fn spawn_attempt(core: &Arc<Core>, call: &Arc<Call>, stream: OpenStre
         if let Err(words) = end {
             // An attempt that failed: whether it is made again is the policy's to say.
             let text = format!("reading the answer panicked: {words}");
-            told.attempt_failed(&call, Box::new(Failure::unusable_answer(Code::Internal, text).into()));
+            told.attempt_failed(
+                &call,
+                Box::new(Failure::unusable_answer(Code::Internal, text).into()),
+            );
         }
     })
 }
@@ -159,7 +163,9 @@ async fn run_attempt(core: Arc<Core>, call: Arc<Call>, stream: OpenStream) {
     match judged {
         Err(failure) => core.reject(&call, failure),
         Ok(reply) => {
-            if let Some(port) = core.finish(&call, Code::Ok, None).and_then(|finished| finished.port) {
+            if let Some(port) =
+                core.finish(&call, Code::Ok, None).and_then(|finished| finished.port)
+            {
                 // Whoever asked may be gone.
                 let _ = port.send(Ok(reply));
             }
@@ -263,13 +269,16 @@ fn give_back(call: &Call, pump: Pump, body: &mut Option<OpenBody>) {
 
 fn out_of_time(call: &Call) -> Box<AttemptFailure> {
     let failure = match call.deadline {
-        Some(deadline) if clock::now() >= deadline => Failure::deadline(Phase::MaybeProcessed, None),
+        Some(deadline) if clock::now() >= deadline => {
+            Failure::deadline(Phase::MaybeProcessed, None)
+        }
         _ => Failure::attempt_timeout(),
     };
     Box::new(failure.into())
 }
 
-/// Takes note of a whole answer's size; a live one counts as it comes. Either is measured when the call ends.
+/// Takes note of a whole answer's size; a live one counts as it comes. Either is measured when the
+/// call ends.
 fn count(call: &Call, body: &ResponseBody) {
     if !body.is_live() {
         call.state.lock().received = body.payload();
@@ -296,7 +305,11 @@ fn hand_over(
 
 /// Reads the answer to a call that takes one message: its metadata, trailers included, and that
 /// message. What was not read to its end is too large, or more than one message.
-fn judge(core: &Core, call: &Call, response: http::Response<ResponseBody>) -> Result<UnaryReply, Failure> {
+fn judge(
+    core: &Core,
+    call: &Call,
+    response: http::Response<ResponseBody>,
+) -> Result<UnaryReply, Failure> {
     let limit = core.config.max_response_message_bytes.unwrap_or(usize::MAX);
     let (head, body) = response.into_parts();
     call.state.lock().received = body.payload();
@@ -310,7 +323,8 @@ fn judge(core: &Core, call: &Call, response: http::Response<ResponseBody>) -> Re
             }
         });
     };
-    let message = unframe(data).map_err(|problem| Failure::unusable_answer(Code::Internal, problem))?;
+    let message =
+        unframe(data).map_err(|problem| Failure::unusable_answer(Code::Internal, problem))?;
     let mut metadata = MetadataMap::from_headers(head.headers);
     metadata.as_mut().extend(trailers);
     Ok(UnaryReply { metadata, message })

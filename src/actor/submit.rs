@@ -4,13 +4,17 @@ use super::{
     call::{Call, CallState, Reply},
     core::Core,
     head::{
-        PREVIOUS_ATTEMPTS, TIMEOUT, complete, complete_plain, is_plain, leave_out_connection_fields, too_many_fields,
+        PREVIOUS_ATTEMPTS, TIMEOUT, complete, complete_plain, is_plain,
+        leave_out_connection_fields, too_many_fields,
     },
     method::Method,
 };
 use crate::{
     clock,
-    model::{CallId, CallKind, CallOptions, CallReport, Cause, Fact, Failure, Phase, ShedReason, printable},
+    model::{
+        CallId, CallKind, CallOptions, CallReport, Cause, Fact, Failure, Phase, ShedReason,
+        printable,
+    },
     policy::{RetryLimit, nearest_timeout, parse_timeout},
     telemetry::{CallEnd, Counts},
     transport::{PREFIX, is_one_message, payload, status},
@@ -58,7 +62,8 @@ pub(crate) struct TimeLimits {
 }
 
 impl Core {
-    /// Admits a call, enters it in the ledger and sends it to its request actor. A refused call comes back with the reason.
+    /// Admits a call, enters it in the ledger and sends it to its request actor. A refused call
+    /// comes back with the reason.
     pub(crate) fn submit(&self, call: Submission) -> Result<Arc<Call>, (Failure, Submission)> {
         if self.closing.lock().is_some() {
             return Err((Failure::shutdown(Phase::Unsent), call));
@@ -66,14 +71,17 @@ impl Core {
         if self.is_closed() {
             return Err((self.too_late(Phase::Unsent), call));
         }
-        if let Some(failure) = self.too_large(call.body.as_ref()).or_else(|| too_many_fields(&call.headers)) {
+        if let Some(failure) =
+            self.too_large(call.body.as_ref()).or_else(|| too_many_fields(&call.headers))
+        {
             return Err((failure, call));
         }
         let size = call.body.as_ref().map_or(0, Bytes::len);
         let admission = match self.admit(size) {
             Ok(admission) => admission,
             Err(reason) => {
-                self.telemetry.announce(Fact::CallShed { method: call.method.name.clone(), reason });
+                self.telemetry
+                    .announce(Fact::CallShed { method: call.method.name.clone(), reason });
                 return Err((Failure::shed(reason), call));
             }
         };
@@ -97,7 +105,14 @@ impl Core {
         }
     }
 
-    fn page(&self, call: Submission, admission: Admission, size: usize, id: CallId, page: usize) -> Call {
+    fn page(
+        &self,
+        call: Submission,
+        admission: Admission,
+        size: usize,
+        id: CallId,
+        page: usize,
+    ) -> Call {
         let Submission { made, method, mut headers, body, kind, options, reply } = call;
         let rule = method.rule.as_ref();
         let plain = is_plain(&headers);
@@ -111,9 +126,11 @@ impl Core {
             headers.remove(TIMEOUT);
             headers.remove(PREVIOUS_ATTEMPTS);
         }
-        let configured = rule.and_then(|rule| rule.attempt_timeout).unwrap_or(self.config.attempt_timeout);
+        let configured =
+            rule.and_then(|rule| rule.attempt_timeout).unwrap_or(self.config.attempt_timeout);
         let configured = configured.map(|timeout| beyond_the_wait(timeout, &options));
-        let attempt_timeout = options.attempt_timeout.or(configured).filter(|_| kind != CallKind::Streaming);
+        let attempt_timeout =
+            options.attempt_timeout.or(configured).filter(|_| kind != CallKind::Streaming);
         if !has_port && !plain {
             complete(&mut headers, deadline.is_some());
         }
@@ -130,7 +147,10 @@ impl Core {
             completed: !has_port && !plain,
             plain,
             kind,
-            idempotent: options.idempotent.or(rule.and_then(|rule| rule.idempotent)).unwrap_or(true),
+            idempotent: options
+                .idempotent
+                .or(rule.and_then(|rule| rule.idempotent))
+                .unwrap_or(true),
             wait_for_ready,
             told_to_wait: wait_for_ready && (said.is_some() || self.config.told.wait_for_ready),
             deadline,
@@ -162,11 +182,14 @@ impl Core {
         let asked = headers.get(TIMEOUT).and_then(|value| parse_timeout(value.to_str().ok()?));
         let stated = [options.timeout, asked];
         let is_stated = stated.iter().any(Option::is_some);
-        let configured = method.rule.as_ref().and_then(|rule| rule.timeout).unwrap_or(self.config.timeout);
+        let configured =
+            method.rule.as_ref().and_then(|rule| rule.timeout).unwrap_or(self.config.timeout);
         let configured = configured.map(|timeout| beyond_the_wait(timeout, options));
         // A timeout beyond the clock's end is none.
-        let limit = nearest_timeout(stated, configured).and_then(|timeout| made.checked_add(timeout));
-        let (deadline, patience) = if is_stated || kind == CallKind::Unary { (limit, None) } else { (None, limit) };
+        let limit =
+            nearest_timeout(stated, configured).and_then(|timeout| made.checked_add(timeout));
+        let (deadline, patience) =
+            if is_stated || kind == CallKind::Unary { (limit, None) } else { (None, limit) };
         TimeLimits { deadline, is_stated, patience }
     }
 
@@ -179,13 +202,15 @@ impl Core {
         }
         let limit = self.config.max_request_message_bytes?;
         let message = body.filter(|body| is_one_message(body))?.len() - PREFIX;
-        (message > limit).then(|| Failure::request_too_large(message, limit, "max_request_message_bytes"))
+        (message > limit)
+            .then(|| Failure::request_too_large(message, limit, "max_request_message_bytes"))
     }
 
     /// Admission, before any mailbox.
     fn admit(&self, size: usize) -> Result<Admission, ShedReason> {
         let counts = &self.telemetry.counts;
-        let below = |bound: usize, more: usize| move |n: usize| n.checked_add(more).filter(|n| *n <= bound);
+        let below =
+            |bound: usize, more: usize| move |n: usize| n.checked_add(more).filter(|n| *n <= bound);
         let queue = &self.config.queue;
         let too_many = |_| ShedReason::TooManyCalls;
         counts.open.fetch_update(SeqCst, SeqCst, below(queue.max_calls, 1)).map_err(too_many)?;

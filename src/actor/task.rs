@@ -31,7 +31,8 @@ where
     let told = Told(Some(told), PhantomData);
     // Not `async move`: an async block has room for what it awaits twice, and some of these tasks
     // stay.
-    let work = catching(work).map(move |end| told.tell(end.map_err(|panic| words(&*panic).to_owned())));
+    let work =
+        catching(work).map(move |end| told.tell(end.map_err(|panic| words(&*panic).to_owned())));
     runtime.spawn(work).abort_handle()
 }
 
@@ -63,7 +64,9 @@ mod tests {
         time::Duration,
     };
 
-    fn ended(work: impl Future<Output = u8> + Send + 'static) -> (AbortHandle, Receiver<Result<u8, String>>) {
+    fn ended(
+        work: impl Future<Output = u8> + Send + 'static,
+    ) -> (AbortHandle, Receiver<Result<u8, String>>) {
         let (tell, told) = channel();
         (spawn_on(&Handle::current(), work, move |end| drop(tell.send(end))), told)
     }
@@ -105,7 +108,10 @@ mod tests {
         });
         let (_, told) = ended(work);
         settled().await;
-        assert_eq!(told.try_iter().collect::<Vec<_>>(), [Err("it panicked while it was dropped".to_owned())]);
+        assert_eq!(
+            told.try_iter().collect::<Vec<_>>(),
+            [Err("it panicked while it was dropped".to_owned())]
+        );
     }
 
     #[tokio::test(start_paused = true)]

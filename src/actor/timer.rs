@@ -1,4 +1,5 @@
-//! What comes later, unless its owner goes first: a message, or the end of calls that nobody else watches.
+//! What comes later, unless its owner goes first: a message, or the end of calls that nobody else
+//! watches.
 
 use super::{core::Core, panics::Child, task};
 use crate::unwind::caught;
@@ -6,7 +7,8 @@ use ractor::{ActorRef, Message};
 use std::{sync::Arc, time::Duration};
 use tokio::{runtime::Handle, task::AbortHandle};
 
-/// Ends when it is dropped. ractor's own timer is a task that sleeps on, with the actor's address in hand, after the actor is gone.
+/// Ends when it is dropped. ractor's own timer is a task that sleeps on, with the actor's address
+/// in hand, after the actor is gone.
 pub(super) struct Timer(AbortHandle);
 
 impl Timer {
@@ -34,7 +36,8 @@ impl Drop for Timer {
 /// How late a call may end after its deadline while its actor is dead.
 const WATCH_EVERY: Duration = Duration::from_millis(20);
 
-/// Ends calls at their deadlines while the actor that would do so waits to be replaced. Ends when it is dropped.
+/// Ends calls at their deadlines while the actor that would do so waits to be replaced. Ends when
+/// it is dropped.
 pub(super) struct Watch(AbortHandle);
 
 impl Watch {

@@ -34,8 +34,10 @@ const SHORTEST_LEASE: Duration = Duration::from_secs(1);
 /// No lease is taken to be longer than this, which is the longest that `serve` gives.
 const LONGEST_LEASE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The waits between asking and asking again; within each call the channel has waited and retried already.
-const PAUSES: Backoff = Backoff { initial: Duration::from_millis(500), multiplier: 2.0, max: Duration::from_secs(10) };
+/// The waits between asking and asking again; within each call the channel has waited and retried
+/// already.
+const PAUSES: Backoff =
+    Backoff { initial: Duration::from_millis(500), multiplier: 2.0, max: Duration::from_secs(10) };
 
 pub(super) fn verdict(status: &Status) -> Verdict {
     match cause(status) {
@@ -92,10 +94,18 @@ mod tests {
 
     #[test]
     fn an_outage_passes_and_a_wrong_request_does_not() {
-        for code in [Code::Unavailable, Code::DeadlineExceeded, Code::Internal, Code::Cancelled, Code::Aborted] {
+        for code in [
+            Code::Unavailable,
+            Code::DeadlineExceeded,
+            Code::Internal,
+            Code::Cancelled,
+            Code::Aborted,
+        ] {
             assert_eq!(verdict(&Status::new(code, "")), Verdict::Later, "{code:?}");
         }
-        for code in [Code::InvalidArgument, Code::NotFound, Code::FailedPrecondition, Code::Unauthenticated] {
+        for code in
+            [Code::InvalidArgument, Code::NotFound, Code::FailedPrecondition, Code::Unauthenticated]
+        {
             assert_eq!(verdict(&Status::new(code, "")), Verdict::Final, "{code:?}");
         }
     }

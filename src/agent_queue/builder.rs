@@ -1,4 +1,5 @@
-//! The builder of a `PrivateAgentTasksQueue`, with the seed's names: each `grpc_...` sets the key of that name below `grpc:`.
+//! The builder of a `PrivateAgentTasksQueue`, with the seed's names: each `grpc_...` sets the key
+//! of that name below `grpc:`.
 
 use super::PrivateAgentTasksQueue;
 use crate::{
@@ -9,8 +10,8 @@ use crate::{
 use std::path::PathBuf;
 use tonic::Code;
 
-/// Builds a [`PrivateAgentTasksQueue`]. Times are in seconds, as in the seed and in YAML; `None`: no
-/// limit, or no keepalive. Waiting for a task counts on top of `grpc_timeout`.
+/// Builds a [`PrivateAgentTasksQueue`]. Times are in seconds, as in the seed and in YAML; `None`:
+/// no limit, or no keepalive. Waiting for a task counts on top of `grpc_timeout`.
 ///
 /// ```no_run
 /// use tonic_supervisor::agent_queue::PrivateAgentTasksQueue;
@@ -32,7 +33,8 @@ pub struct QueueBuilder {
 
 macro_rules! settings {
     ($($method:ident($type:ty $(as $target:ty)?) = $path:literal $key:ident;)+) => {
-        /// The seed's settings. None of them fails: what is wrong with a value is said by [`build`](QueueBuilder::build).
+        /// The seed's settings. None of them fails: what is wrong with a value is said by
+        /// [`build`](QueueBuilder::build).
         impl QueueBuilder {
             $(
                 #[doc = key_doc!($key)]
@@ -69,7 +71,8 @@ impl QueueBuilder {
         self.configure(|grpc| grpc.file(path))
     }
 
-    /// Reads the variables `TONIC_SUPERVISOR_GRPC_...`. They hold over files; what is set in code holds over them.
+    /// Reads the variables `TONIC_SUPERVISOR_GRPC_...`. They hold over files; what is set in code
+    /// holds over them.
     pub fn environment(self) -> Self {
         self.configure(ConfigBuilder::environment)
     }
@@ -86,8 +89,9 @@ impl QueueBuilder {
         self
     }
 
-    /// Checks everything and starts to dial. Must be called within a tokio runtime, and panics outside one, as
-    /// `tokio::spawn` does. A server that is not there is no error: calls wait for it.
+    /// Checks everything and starts to dial. Must be called within a tokio runtime, and panics
+    /// outside one, as `tokio::spawn` does. A server that is not there is no error: calls wait for
+    /// it.
     ///
     /// # Errors
     ///
@@ -96,7 +100,8 @@ impl QueueBuilder {
         self.config().map(|config| PrivateAgentTasksQueue::over(Supervisor::spawn(config)))
     }
 
-    /// Only checks. For a supervisor that needs a connector or credentials of your own; see [`PrivateAgentTasksQueue::over`].
+    /// Only checks. For a supervisor that needs a connector or credentials of your own; see
+    /// [`PrivateAgentTasksQueue::over`].
     ///
     /// # Errors
     ///

@@ -8,9 +8,9 @@ use crate::{
     proto::{
         AGENT_QUEUE_DESCRIPTORS,
         agent_queue::{
-            CreateQueueRequest, CreateQueueResponse, DeleteQueueRequest, DeleteQueueResponse, HealthCheckRequest,
-            HealthCheckResponse, ListQueuesRequest, ListQueuesResponse, QueueExistsRequest,
-            agent_queue_client::AgentQueueClient,
+            CreateQueueRequest, CreateQueueResponse, DeleteQueueRequest, DeleteQueueResponse,
+            HealthCheckRequest, HealthCheckResponse, ListQueuesRequest, ListQueuesResponse,
+            QueueExistsRequest, agent_queue_client::AgentQueueClient,
         },
     },
 };
@@ -32,12 +32,14 @@ const CLOSING: Duration = Duration::from_secs(5);
 /// # drop(response); Ok(()) }
 /// ```
 ///
-/// Operations on queues are here, those on tasks at the [`AgentQueue`] that [`get_queue`](Self::get_queue) gives. Every one
-/// is safe to repeat: the client itself names each request and each claim, so that the server knows a repeated one. Calls wait for a
-/// link, for at most the configured `timeout`.
+/// Operations on queues are here, those on tasks at the [`AgentQueue`] that
+/// [`get_queue`](Self::get_queue) gives. Every one is safe to repeat: the client itself names each
+/// request and each claim, so that the server knows a repeated one. Calls wait for a link, for at
+/// most the configured `timeout`.
 ///
-/// Cheap to clone; clones are the same client. **Cancel safety**: dropping an operation's future ends its call; the server may
-/// have done it all the same. **Errors** are the server's [`Status`], with a [`CallReport`](crate::CallReport) as their source.
+/// Cheap to clone; clones are the same client. **Cancel safety**: dropping an operation's future
+/// ends its call; the server may have done it all the same. **Errors** are the server's [`Status`],
+/// with a [`CallReport`](crate::CallReport) as their source.
 #[derive(Clone)]
 pub struct PrivateAgentTasksQueue {
     shared: Arc<Shared>,
@@ -55,21 +57,23 @@ struct Shared {
 pub(super) struct LoopRuns(Arc<Shared>);
 
 impl PrivateAgentTasksQueue {
-    /// A client with all defaults: a server on 127.0.0.1:50051, no file. Must be called within a tokio runtime, and panics
-    /// outside one, as `tokio::spawn` does.
+    /// A client with all defaults: a server on 127.0.0.1:50051, no file. Must be called within a
+    /// tokio runtime, and panics outside one, as `tokio::spawn` does.
     #[allow(clippy::new_without_default, reason = "it starts to dial, and needs a runtime")]
     pub fn new() -> Self {
         Self::over(Supervisor::spawn(Config::default()))
     }
 
-    /// A client configured by a YAML file, overruled by the environment (`TONIC_SUPERVISOR_GRPC_...`). Must be called within
-    /// a tokio runtime.
+    /// A client configured by a YAML file, overruled by the environment
+    /// (`TONIC_SUPERVISOR_GRPC_...`). Must be called within a tokio runtime.
     ///
     /// # Errors
     ///
     /// Every problem of the file at once, with line, key and rule.
     #[cfg(feature = "yaml")]
-    pub fn from_config(path: impl Into<std::path::PathBuf>) -> Result<Self, crate::config::ConfigError> {
+    pub fn from_config(
+        path: impl Into<std::path::PathBuf>,
+    ) -> Result<Self, crate::config::ConfigError> {
         Self::builder().file(path).environment().build()
     }
 
@@ -78,11 +82,17 @@ impl PrivateAgentTasksQueue {
         QueueBuilder::default()
     }
 
-    /// A client over a supervisor that was spawned elsewhere: with a connector or credentials of your own, or under your actor.
+    /// A client over a supervisor that was spawned elsewhere: with a connector or credentials of
+    /// your own, or under your actor.
     pub fn over(supervisor: Supervisor) -> Self {
         let channel = supervisor.channel().with_descriptor_set(AGENT_QUEUE_DESCRIPTORS);
         let client = AgentQueueClient::new(channel.expect("the generated descriptors can be read"));
-        let shared = Shared { supervisor, client, closing: watch::Sender::new(false), loops: watch::Sender::new(0) };
+        let shared = Shared {
+            supervisor,
+            client,
+            closing: watch::Sender::new(false),
+            loops: watch::Sender::new(0),
+        };
         Self { shared: Arc::new(shared) }
     }
 
@@ -97,7 +107,10 @@ impl PrivateAgentTasksQueue {
     }
 
     /// Makes the queue of an agent. Making it again changes nothing.
-    pub async fn create_queue(&self, agent_id: impl Into<String>) -> Result<CreateQueueResponse, Status> {
+    pub async fn create_queue(
+        &self,
+        agent_id: impl Into<String>,
+    ) -> Result<CreateQueueResponse, Status> {
         let wish = CreateQueueRequest { agent_id: agent_id.into() };
         self.client().create_queue(request(wish)).await.map(Response::into_inner)
     }
@@ -109,8 +122,8 @@ impl PrivateAgentTasksQueue {
     }
 
     /// A page of the queues that this client may look at, in the order of their ids' bytes: at most
-    /// `limit` (1 to 1,000; 100 where it is not given) after the id `after`, from the first on where
-    /// that is empty. The answer's `next_after` goes on.
+    /// `limit` (1 to 1,000; 100 where it is not given) after the id `after`, from the first on
+    /// where that is empty. The answer's `next_after` goes on.
     ///
     /// # Errors
     ///
@@ -124,7 +137,8 @@ impl PrivateAgentTasksQueue {
         self.client().list_queues(request(wish)).await.map(Response::into_inner)
     }
 
-    /// Deletes a queue with all its tasks, if `confirm` is true. A queue that is not there is deleted already.
+    /// Deletes a queue with all its tasks, if `confirm` is true. A queue that is not there is
+    /// deleted already.
     pub async fn delete_queue(
         &self,
         agent_id: impl Into<String>,
@@ -134,7 +148,8 @@ impl PrivateAgentTasksQueue {
         self.client().delete_queue(request(wish)).await.map(Response::into_inner)
     }
 
-    /// The queue of an agent, made if it is not there and `create_if_not_exists` says so; else that is NOT_FOUND.
+    /// The queue of an agent, made if it is not there and `create_if_not_exists` says so; else that
+    /// is NOT_FOUND.
     pub async fn get_queue(
         &self,
         agent_id: impl Into<String>,
@@ -144,7 +159,10 @@ impl PrivateAgentTasksQueue {
         if create_if_not_exists {
             self.create_queue(queue.agent_id()).await?;
         } else if !self.queue_exists(queue.agent_id()).await? {
-            return Err(Status::not_found(format!("agent_id: {:?} has no queue", queue.agent_id())));
+            return Err(Status::not_found(format!(
+                "agent_id: {:?} has no queue",
+                queue.agent_id()
+            )));
         }
         Ok(queue)
     }
@@ -154,10 +172,12 @@ impl PrivateAgentTasksQueue {
         AgentQueue::new(self.clone(), agent_id.into())
     }
 
-    /// Closes for good. Worker loops end as [`Process`](super::Process) describes, each within its own grace; watches end;
-    /// calls that run get 5 seconds, and nothing new is accepted. Returns when all has ended.
+    /// Closes for good. Worker loops end as [`Process`](super::Process) describes, each within its
+    /// own grace; watches end; calls that run get 5 seconds, and nothing new is accepted. Returns
+    /// when all has ended.
     ///
-    /// Cancel safety: once asked for, worker loops and watches end even if this future is dropped; the supervisor stays.
+    /// Cancel safety: once asked for, worker loops and watches end even if this future is dropped;
+    /// the supervisor stays.
     pub async fn close(&self) {
         self.shared.closing.send_replace(true);
         let mut loops = self.shared.loops.subscribe();
@@ -186,7 +206,8 @@ impl PrivateAgentTasksQueue {
     }
 }
 
-/// A request of the queue: safe to repeat, whatever the configuration says of other services' methods.
+/// A request of the queue: safe to repeat, whatever the configuration says of other services'
+/// methods.
 pub(super) fn request<M>(message: M) -> Request<M> {
     with_options(message, CallOptions::new())
 }
@@ -210,6 +231,8 @@ impl Drop for LoopRuns {
 
 impl fmt::Debug for PrivateAgentTasksQueue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PrivateAgentTasksQueue").field("state", &self.shared.supervisor.state()).finish()
+        f.debug_struct("PrivateAgentTasksQueue")
+            .field("state", &self.shared.supervisor.state())
+            .finish()
     }
 }

@@ -1,9 +1,10 @@
 //! The agent queue: the seed's client, and the messages and generated client beneath it.
 //!
-//! [`PrivateAgentTasksQueue`] is what a program holds; it gives an [`AgentQueue`], the queue of one agent. A long-running agent
-//! writes [`AgentQueue::process`] and nothing else. The messages and the service are documented in
-//! `proto/agent_queue/v1/agent_queue.proto`; their Rust types are here as well, and the client speaks in
-//! them. Under `agent-queue-server`, `server` has the service itself.
+//! [`PrivateAgentTasksQueue`] is what a program holds; it gives an [`AgentQueue`], the queue of one
+//! agent. A long-running agent writes [`AgentQueue::process`] and nothing else. The messages and
+//! the service are documented in `proto/agent_queue/v1/agent_queue.proto`; their Rust types are
+//! here as well, and the client speaks in them. Under `agent-queue-server`, `server` has the
+//! service itself.
 
 mod answer;
 mod builder;

@@ -9,25 +9,28 @@ use crate::{
     clock,
     model::CallOptions,
     proto::agent_queue::{
-        BatchDeleteTasksRequest, BatchDeleteTasksResponse, BatchSubmitTasksRequest, BatchSubmitTasksResponse,
-        CancelTaskRequest, ClearQueueRequest, DeleteTaskRequest, GetQueueInfoRequest, GetQueueInfoResponse,
-        GetTaskRequest, GetTaskResponse, GetTaskStatsRequest, GetTaskStatsResponse, GetTasksByStatusRequest,
-        ListTasksRequest, ListTasksResponse, NewTask, QueryTaskRequest, RetryTaskRequest, SubmitTaskRequest,
+        BatchDeleteTasksRequest, BatchDeleteTasksResponse, BatchSubmitTasksRequest,
+        BatchSubmitTasksResponse, CancelTaskRequest, ClearQueueRequest, DeleteTaskRequest,
+        GetQueueInfoRequest, GetQueueInfoResponse, GetTaskRequest, GetTaskResponse,
+        GetTaskStatsRequest, GetTaskStatsResponse, GetTasksByStatusRequest, ListTasksRequest,
+        ListTasksResponse, NewTask, QueryTaskRequest, RetryTaskRequest, SubmitTaskRequest,
         SubmitTaskResponse, Task, TaskStatus, UpdateTaskStatusRequest, UpdateTaskStatusResponse,
     },
 };
 use std::time::Duration;
 use tonic::{Code, Response, Status};
 
-/// How long one call waits for a task on the server, which allows 60 s. A call that is sent again waits from the beginning.
+/// How long one call waits for a task on the server, which allows 60 s. A call that is sent again
+/// waits from the beginning.
 pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(20);
 /// A server that ends its waits early, because it drains, is asked no more often than this.
 pub(super) const PACE: Duration = Duration::from_secs(1);
 
 /// The queue of one agent, from [`PrivateAgentTasksQueue::get_queue`]. Cheap to clone.
 ///
-/// Cancel safety and errors are those of [`PrivateAgentTasksQueue`]. In general, INVALID_ARGUMENT names a field, its value and the rule it
-/// breaks, NOT_FOUND an agent or a task, and FAILED_PRECONDITION a move that the task's status does not allow.
+/// Cancel safety and errors are those of [`PrivateAgentTasksQueue`]. In general, INVALID_ARGUMENT
+/// names a field, its value and the rule it breaks, NOT_FOUND an agent or a task, and
+/// FAILED_PRECONDITION a move that the task's status does not allow.
 #[derive(Clone, Debug)]
 pub struct AgentQueue {
     client: PrivateAgentTasksQueue,
@@ -38,8 +41,8 @@ pub struct AgentQueue {
 pub(super) enum Claimed {
     /// This task.
     Held(Box<Claim>),
-    /// A task that this claim held once: the answer was so long on its way that the lease has ended, or somebody has ended the task.
-    /// Another claim is needed.
+    /// A task that this claim held once: the answer was so long on its way that the lease has
+    /// ended, or somebody has ended the task. Another claim is needed.
     Over,
     /// There was none.
     Nothing,
@@ -66,8 +69,13 @@ impl AgentQueue {
         self.client.client().get_queue_info(request(wish)).await.map(Response::into_inner)
     }
 
-    /// Deletes the tasks of this status, or all, if `confirm` is true. Claims on them are over. How many they were.
-    pub async fn clear_queue(&self, status: impl Into<Option<TaskStatus>>, confirm: bool) -> Result<u64, Status> {
+    /// Deletes the tasks of this status, or all, if `confirm` is true. Claims on them are over. How
+    /// many they were.
+    pub async fn clear_queue(
+        &self,
+        status: impl Into<Option<TaskStatus>>,
+        confirm: bool,
+    ) -> Result<u64, Status> {
         let wish = ClearQueueRequest {
             agent_id: self.agent_id.clone(),
             status: status.into().map(Into::into),
@@ -77,7 +85,8 @@ impl AgentQueue {
         Ok(self.client.client().clear_queue(request(wish)).await?.into_inner().deleted)
     }
 
-    /// Adds a task. One without a `client_request_id` is given one, so that a retry does not add it twice.
+    /// Adds a task. One without a `client_request_id` is given one, so that a retry does not add it
+    /// twice.
     ///
     /// ```no_run
     /// use tonic_supervisor::agent_queue::{NewTask, PrivateAgentTasksQueue, TaskType};
@@ -94,7 +103,8 @@ impl AgentQueue {
         self.client.client().submit_task(request(wish)).await.map(Response::into_inner)
     }
 
-    /// Adds 1 to 1,000 tasks of at most 3 MiB together, all or none; the answers are in their order.
+    /// Adds 1 to 1,000 tasks of at most 3 MiB together, all or none; the answers are in their
+    /// order.
     pub async fn batch_submit_tasks(
         &self,
         tasks: impl IntoIterator<Item = NewTask>,
@@ -104,13 +114,15 @@ impl AgentQueue {
         self.client.client().batch_submit_tasks(request(wish)).await.map(Response::into_inner)
     }
 
-    /// Claims the task of highest priority, the oldest of these first; waits for one up to `wait`. `None`: there was none.
+    /// Claims the task of highest priority, the oldest of these first; waits for one up to `wait`.
+    /// `None`: there was none.
     ///
-    /// The claim is a lease: say [`Update::Processing`] before it ends, or use [`process`](Self::process), which does. The call's deadline
-    /// is its wait plus the configured `timeout`; a wait of more than 20 s is several calls.
+    /// The claim is a lease: say [`Update::Processing`] before it ends, or use
+    /// [`process`](Self::process), which does. The call's deadline is its wait plus the configured
+    /// `timeout`; a wait of more than 20 s is several calls.
     ///
-    /// Cancel safety: a claim that was made when the future is dropped, or whose answer never comes, is handed out again
-    /// when its lease ends.
+    /// Cancel safety: a claim that was made when the future is dropped, or whose answer never
+    /// comes, is handed out again when its lease ends.
     pub async fn get_task(&self, wait: Duration) -> Result<Option<Claim>, Status> {
         let began = clock::now();
         let mut claim_id = new_name();
@@ -135,7 +147,8 @@ impl AgentQueue {
     pub(super) async fn claim(&self, claim_id: &str, wait: Duration) -> Result<Claimed, Status> {
         let wait = wait.min(LONGEST_WAIT);
         let (agent_id, claim_id) = (self.agent_id.clone(), claim_id.to_owned());
-        let wish = GetTaskRequest { agent_id, claim_id: claim_id.clone(), timeout: wait.as_secs_f64() };
+        let wish =
+            GetTaskRequest { agent_id, claim_id: claim_id.clone(), timeout: wait.as_secs_f64() };
         let call = with_options(wish, CallOptions::new().long_poll(wait));
         let GetTaskResponse { task, lease } = match self.client.client().get_task(call).await {
             Ok(answer) => answer.into_inner(),
@@ -149,13 +162,19 @@ impl AgentQueue {
         })
     }
 
-    /// Says how the work on a claimed task stands. With [`Update::Processing`] the answer has the new lease, in seconds.
+    /// Says how the work on a claimed task stands. With [`Update::Processing`] the answer has the
+    /// new lease, in seconds.
     ///
     /// # Errors
     ///
-    /// FAILED_PRECONDITION: the claim is over, because its lease ended or somebody cancelled the task. NOT_FOUND: the task
-    /// was deleted. Either way the work is no longer this holder's, and nothing was changed.
-    pub async fn update_task_status(&self, claim: &Claim, update: Update) -> Result<UpdateTaskStatusResponse, Status> {
+    /// FAILED_PRECONDITION: the claim is over, because its lease ended or somebody cancelled the
+    /// task. NOT_FOUND: the task was deleted. Either way the work is no longer this holder's, and
+    /// nothing was changed.
+    pub async fn update_task_status(
+        &self,
+        claim: &Claim,
+        update: Update,
+    ) -> Result<UpdateTaskStatusResponse, Status> {
         let status = update.status().into();
         let (result, error_message) = match update {
             Update::Completed(result) => (result, String::new()),
@@ -202,8 +221,13 @@ impl AgentQueue {
         self.client.client().batch_delete_tasks(request(wish)).await.map(Response::into_inner)
     }
 
-    /// Gives up a task that is PENDING or PROCESSING, for this reason. Its holder hears so at its next update.
-    pub async fn cancel_task(&self, task_id: impl Into<String>, reason: impl Into<String>) -> Result<Task, Status> {
+    /// Gives up a task that is PENDING or PROCESSING, for this reason. Its holder hears so at its
+    /// next update.
+    pub async fn cancel_task(
+        &self,
+        task_id: impl Into<String>,
+        reason: impl Into<String>,
+    ) -> Result<Task, Status> {
         let wish = CancelTaskRequest {
             agent_id: self.agent_id.clone(),
             task_id: task_id.into(),
@@ -223,8 +247,8 @@ impl AgentQueue {
         Ok(self.client.client().retry_task(request(wish)).await?.into_inner().task_id)
     }
 
-    /// A page of the tasks of this status, or of all, oldest first: at most `limit` (1 to 1,000; 100 where it is not given), after
-    /// the first `offset`.
+    /// A page of the tasks of this status, or of all, oldest first: at most `limit` (1 to 1,000;
+    /// 100 where it is not given), after the first `offset`.
     pub async fn list_tasks(
         &self,
         status: impl Into<Option<TaskStatus>>,
@@ -232,7 +256,12 @@ impl AgentQueue {
         offset: u64,
     ) -> Result<ListTasksResponse, Status> {
         let status = status.into().map(Into::into);
-        let wish = ListTasksRequest { agent_id: self.agent_id.clone(), status, limit: limit.into(), offset };
+        let wish = ListTasksRequest {
+            agent_id: self.agent_id.clone(),
+            status,
+            limit: limit.into(),
+            offset,
+        };
         self.client.client().list_tasks(request(wish)).await.map(Response::into_inner)
     }
 
@@ -254,13 +283,15 @@ impl AgentQueue {
         self.client.client().get_task_stats(request(wish)).await.map(Response::into_inner)
     }
 
-    /// Every change of the queue's tasks, from now on, or from after the answer that had this cursor.
+    /// Every change of the queue's tasks, from now on, or from after the answer that had this
+    /// cursor.
     pub fn watch_queue(&self, cursor: impl Into<Option<u64>>) -> QueueWatch {
         QueueWatch::new(self.clone(), cursor.into())
     }
 
-    /// Works through the queue: claims tasks, hands each to `handler`, `concurrency` (at least 1) at a time, keeps their leases and
-    /// reports what came out. Await what it returns; see there for how it ends.
+    /// Works through the queue: claims tasks, hands each to `handler`, `concurrency` (at least 1)
+    /// at a time, keeps their leases and reports what came out. Await what it returns; see there
+    /// for how it ends.
     ///
     /// What the handler returns is the task's result as JSON text, or why it failed; or an
     /// [`Outcome`], which can also give the task back. A panic is a failure, too.

@@ -13,7 +13,8 @@ const REFUSED: &str = "the server refused the text that says why";
 /// A task that this client holds, for as long as the lease goes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Claim {
-    /// The task as it was claimed. Its `claims` grows with each claim of it, so it can fence off an older holder's effects elsewhere.
+    /// The task as it was claimed. Its `claims` grows with each claim of it, so it can fence off an
+    /// older holder's effects elsewhere.
     pub task: Task,
     /// The claim's name: what says to the server who holds the task.
     pub claim_id: String,
@@ -53,9 +54,10 @@ impl Update {
     /// that is too long is a failure.
     pub(super) fn within_limits(self) -> Self {
         match self {
-            Self::Completed(result) if result.len() > LONGEST_RESULT => {
-                Self::Failed(format!("the result has {} bytes, at most {LONGEST_RESULT} are taken", result.len()))
-            }
+            Self::Completed(result) if result.len() > LONGEST_RESULT => Self::Failed(format!(
+                "the result has {} bytes, at most {LONGEST_RESULT} are taken",
+                result.len()
+            )),
             Self::Failed(text) => Self::Failed(clean(text)),
             Self::Cancelled(text) => Self::Cancelled(clean(text)),
             other => other,
@@ -71,7 +73,9 @@ impl Update {
             _ => Some(REFUSED.to_owned()),
         };
         match self {
-            Self::Completed(_) => Some(Self::Failed(clean(format!("the result was refused: {refusal}")))),
+            Self::Completed(_) => {
+                Some(Self::Failed(clean(format!("the result was refused: {refusal}"))))
+            }
             Self::Failed(text) => shorter(text).map(Self::Failed),
             Self::Cancelled(text) => shorter(text).map(Self::Cancelled),
             Self::Processing | Self::Pending => None,
@@ -107,8 +111,9 @@ impl NewTask {
         self
     }
 
-    /// With a name of your own, 1 to 256 bytes. Without, the client makes one up, which covers retries; a name of your own covers your program's
-    /// restart as well: submitting it again gives the same task.
+    /// With a name of your own, 1 to 256 bytes. Without, the client makes one up, which covers
+    /// retries; a name of your own covers your program's restart as well: submitting it again gives
+    /// the same task.
     pub fn with_request_id(mut self, id: impl Into<String>) -> Self {
         self.client_request_id = id.into();
         self
@@ -121,9 +126,13 @@ mod tests {
 
     #[test]
     fn a_long_error_is_cut_between_two_characters() {
-        let Update::Failed(text) = Update::Failed("é".repeat(LONGEST_TEXT)).within_limits() else { unreachable!() };
+        let Update::Failed(text) = Update::Failed("é".repeat(LONGEST_TEXT)).within_limits() else {
+            unreachable!()
+        };
         assert_eq!(text, "é".repeat(LONGEST_TEXT / 2));
-        let Update::Failed(text) = Update::Failed(format!("a{}", "é".repeat(LONGEST_TEXT))).within_limits() else {
+        let Update::Failed(text) =
+            Update::Failed(format!("a{}", "é".repeat(LONGEST_TEXT))).within_limits()
+        else {
             unreachable!()
         };
         assert_eq!(text.len(), LONGEST_TEXT - 1);
@@ -134,14 +143,20 @@ mod tests {
         let fits = Update::Completed("1".repeat(LONGEST_RESULT));
         assert_eq!(fits.clone().within_limits(), fits);
         let failed = Update::Completed("1".repeat(LONGEST_RESULT + 1)).within_limits();
-        assert_eq!(failed, Update::Failed("the result has 1048577 bytes, at most 1048576 are taken".into()));
+        assert_eq!(
+            failed,
+            Update::Failed("the result has 1048577 bytes, at most 1048576 are taken".into())
+        );
     }
 
     #[test]
     fn a_text_loses_its_nuls_and_then_its_end() {
-        let Update::Failed(text) = Update::Failed("a\0b".into()).within_limits() else { unreachable!() };
+        let Update::Failed(text) = Update::Failed("a\0b".into()).within_limits() else {
+            unreachable!()
+        };
         assert_eq!(text, "a\u{fffd}b");
-        let Update::Cancelled(text) = Update::Cancelled("\0".repeat(LONGEST_TEXT)).within_limits() else {
+        let Update::Cancelled(text) = Update::Cancelled("\0".repeat(LONGEST_TEXT)).within_limits()
+        else {
             unreachable!()
         };
         assert!(text.len() <= LONGEST_TEXT && text.starts_with('\u{fffd}') && !text.contains('\0'));

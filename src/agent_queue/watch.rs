@@ -1,4 +1,5 @@
-//! A watch that outlives its links: what a user would write around the streaming call, which nobody retries by policy.
+//! A watch that outlives its links: what a user would write around the streaming call, which nobody
+//! retries by policy.
 
 use super::{
     AgentQueue,
@@ -19,12 +20,13 @@ use tonic::{Status, Streaming};
 
 /// The changes of a queue, from [`AgentQueue::watch_queue`]; a stream.
 ///
-/// It goes on over lost links and restarted servers: it asks again from the last cursor, as often as it takes. So no change is
-/// missed; one may be told twice, and changes in quick succession as one. An answer without changes says only where the watch
-/// stands. To go on after a restart of your own, keep the last `cursor`.
+/// It goes on over lost links and restarted servers: it asks again from the last cursor, as often
+/// as it takes. So no change is missed; one may be told twice, and changes in quick succession as
+/// one. An answer without changes says only where the watch stands. To go on after a restart of
+/// your own, keep the last `cursor`.
 ///
-/// It ends when the client is closed. An error ends it, too: one that asking again does not mend, such as NOT_FOUND for a
-/// queue that was deleted.
+/// It ends when the client is closed. An error ends it, too: one that asking again does not mend,
+/// such as NOT_FOUND for a queue that was deleted.
 pub struct QueueWatch {
     answers: BoxStream<'static, Result<WatchQueueResponse, Status>>,
 }
@@ -91,8 +93,13 @@ impl Watching {
         let stream = match &mut self.stream {
             Some(stream) => stream,
             none => {
-                let wish = WatchQueueRequest { agent_id: self.queue.agent_id().to_owned(), cursor: self.cursor };
-                none.insert(self.queue.client().client().watch_queue(request(wish)).await?.into_inner())
+                let wish = WatchQueueRequest {
+                    agent_id: self.queue.agent_id().to_owned(),
+                    cursor: self.cursor,
+                };
+                none.insert(
+                    self.queue.client().client().watch_queue(request(wish)).await?.into_inner(),
+                )
             }
         };
         stream.message().await

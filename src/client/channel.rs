@@ -1,4 +1,5 @@
-//! The channel for generated clients: a tower service that any tonic client takes in place of `tonic::transport::Channel`.
+//! The channel for generated clients: a tower service that any tonic client takes in place of
+//! `tonic::transport::Channel`.
 
 use super::{codec, request, supervisor::Handle};
 use crate::{
@@ -17,14 +18,16 @@ use tonic::{Request, Response, Status};
 
 /// A supervised channel: `GreeterClient::new(supervisor.channel())` works as with tonic's own.
 ///
-/// Calls wait for a link, are sent again where the server never saw them, and are retried by the configured policy: unary calls
-/// until their status is known, others than known streams until their answer begins ([`CallKind`](crate::CallKind)). Cheap to clone; every clone keeps the supervisor alive.
+/// Calls wait for a link, are sent again where the server never saw them, and are retried by the
+/// configured policy: unary calls until their status is known, others than known streams until
+/// their answer begins ([`CallKind`](crate::CallKind)). Cheap to clone; every clone keeps the
+/// supervisor alive.
 ///
-/// **Cancel safety**: dropping a call's future, or its answer's body, ends the call everywhere at once: in the queue, between
-/// retries, and on the wire (RST_STREAM CANCEL).
+/// **Cancel safety**: dropping a call's future, or its answer's body, ends the call everywhere at
+/// once: in the queue, between retries, and on the wire (RST_STREAM CANCEL).
 ///
-/// **As a tower service** it is always ready: calls wait and are refused after `call`, not before it.
-/// tower's layers can be put around it.
+/// **As a tower service** it is always ready: calls wait and are refused after `call`, not before
+/// it. tower's layers can be put around it.
 ///
 /// **Errors** are [`tonic::Status`], with a [`CallReport`](crate::CallReport) as their source.
 #[derive(Clone)]
@@ -32,7 +35,8 @@ pub struct SupervisedChannel {
     handle: Arc<Handle>,
 }
 
-/// The bytes given to [`SupervisedChannel::with_descriptor_set`] are not an encoded `FileDescriptorSet`.
+/// The bytes given to [`SupervisedChannel::with_descriptor_set`] are not an encoded
+/// `FileDescriptorSet`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DescriptorError(String);
 
@@ -41,15 +45,15 @@ impl SupervisedChannel {
         Self { handle }
     }
 
-    /// Teaches the supervisor which methods are unary: give it what `file_descriptor_set_path` of tonic-build wrote. Holds for
-    /// all channels of this supervisor.
+    /// Teaches the supervisor which methods are unary: give it what `file_descriptor_set_path` of
+    /// tonic-build wrote. Holds for all channels of this supervisor.
     pub fn with_descriptor_set(self, encoded: &[u8]) -> Result<Self, DescriptorError> {
         self.core().describe(encoded).map_err(|error| DescriptorError(error.to_string()))?;
         Ok(self)
     }
 
-    /// Makes a unary call without a generated client; `path` is `/pkg.Service/Method`. Being unary by construction, it may be
-    /// retried. Cancel safe, as every call of a channel.
+    /// Makes a unary call without a generated client; `path` is `/pkg.Service/Method`. Being unary
+    /// by construction, it may be retried. Cancel safe, as every call of a channel.
     pub async fn unary<M: Message, R: Message + Default>(
         &self,
         path: &str,
@@ -66,7 +70,10 @@ impl SupervisedChannel {
             options: extensions.get::<CallOptions>().copied().unwrap_or_default(),
             reply: Reply::Caller,
         };
-        let call = self.core().submit(call).map_err(|(failure, call)| refusal(&call.method, failure, call.made))?;
+        let call = self
+            .core()
+            .submit(call)
+            .map_err(|(failure, call)| refusal(&call.method, failure, call.made))?;
         run_typed(self.core().clone(), call, |reply| {
             let mut response = Response::new(codec::decode(reply.message)?);
             *response.metadata_mut() = reply.metadata;
@@ -85,8 +92,8 @@ impl tower_service::Service<http::Request<tonic::body::Body>> for SupervisedChan
     type Error = Status;
     type Future = BoxFuture<'static, Result<Self::Response, Status>>;
 
-    /// Always ready, also while there is no link: a call that is made waits for one. Whether there is
-    /// room for it is decided when it is made, and a call that is refused ends at once with
+    /// Always ready, also while there is no link: a call that is made waits for one. Whether there
+    /// is room for it is decided when it is made, and a call that is refused ends at once with
     /// RESOURCE_EXHAUSTED. So there is nothing to wait for, no reservation to hold, and layers that
     /// go by readiness see none of the load: of tower's, use `ConcurrencyLimit` to hold calls back,
     /// while `LoadShed` never sheds and `Buffer` and `Balance` gain nothing.
@@ -100,7 +107,8 @@ impl tower_service::Service<http::Request<tonic::body::Body>> for SupervisedChan
         let handle = self.handle.clone();
         Box::pin(async move {
             let prepared = request::prepare(&core, request).await?;
-            let refused = |(failure, call): (_, Submission)| refusal(&call.method, failure, call.made);
+            let refused =
+                |(failure, call): (_, Submission)| refusal(&call.method, failure, call.made);
             let call = core.submit(prepared.call).map_err(refused)?;
             let response = run(core, call, prepared.rest).await?;
             drop(handle);

@@ -16,11 +16,13 @@ use ractor::{
 use std::{fmt, sync::Arc};
 use tonic::{Status, metadata::MetadataMap};
 
-/// Takes [`UnaryCall`] messages, as an actor's ref would: `ractor::call!`, `call_t!`, `cast!` and `forward!` work on it.
+/// Takes [`UnaryCall`] messages, as an actor's ref would: `ractor::call!`, `call_t!`, `cast!` and
+/// `forward!` work on it.
 ///
-/// It stays valid over every restart of the actors behind it. A message is admitted and entered in the supervisor's ledger in the
-/// sender's context, before any mailbox, so that a full queue refuses it at once and no panic loses it. That is why this is
-/// a type of its own and not ractor's `DerivedActorRef`, whose conversion knows nothing of the supervisor it sends to.
+/// It stays valid over every restart of the actors behind it. A message is admitted and entered in
+/// the supervisor's ledger in the sender's context, before any mailbox, so that a full queue
+/// refuses it at once and no panic loses it. That is why this is a type of its own and not ractor's
+/// `DerivedActorRef`, whose conversion knows nothing of the supervisor it sends to.
 ///
 /// A mailbox does not keep the supervisor alive. Messages to one that is gone are answered with
 /// CANCELLED, or with UNAVAILABLE where its runtime has ended.
@@ -34,7 +36,8 @@ impl Mailbox {
         Self { core }
     }
 
-    /// Sends a call. Its reply port gets exactly one answer; dropping the port's other end cancels the call within 100 ms.
+    /// Sends a call. Its reply port gets exactly one answer; dropping the port's other end cancels
+    /// the call within 100 ms.
     ///
     /// Never fails: what cannot be sent is answered with a status that says why.
     pub fn send_message(&self, call: UnaryCall) -> Result<(), MessagingErr<UnaryCall>> {
@@ -69,8 +72,8 @@ impl Mailbox {
         self.send_message(call)
     }
 
-    /// Sends a call and waits for its answer; what `ractor::call!` and `call_t!` use. Cancel safe: dropped, the call is
-    /// cancelled.
+    /// Sends a call and waits for its answer; what `ractor::call!` and `call_t!` use. Cancel safe:
+    /// dropped, the call is cancelled.
     pub async fn call<R>(
         &self,
         message: impl FnOnce(RpcReplyPort<R>) -> UnaryCall,
@@ -92,8 +95,9 @@ impl Mailbox {
         Ok(received.map_or(CallResult::SenderError, CallResult::Success))
     }
 
-    /// Sends a call and forwards its answer to another actor as a message of its own; what `ractor::forward!` uses. Returns at
-    /// once, while the macro waits for the answer: in an actor's handler, call this.
+    /// Sends a call and forwards its answer to another actor as a message of its own; what
+    /// `ractor::forward!` uses. Returns at once, while the macro waits for the answer: in an
+    /// actor's handler, call this.
     pub fn call_and_forward<R: Send + 'static, F: ractor::Message>(
         &self,
         message: impl FnOnce(RpcReplyPort<R>) -> UnaryCall,
@@ -133,7 +137,11 @@ fn answer(port: Option<RpcReplyPort<UnaryResult>>, answer: UnaryResult) {
 
 impl UnaryCall {
     /// A call of `path` (`/pkg.Service/Method`) whose answer goes to `reply`.
-    pub fn new(path: impl Into<String>, message: &impl Message, reply: RpcReplyPort<UnaryResult>) -> Self {
+    pub fn new(
+        path: impl Into<String>,
+        message: &impl Message,
+        reply: RpcReplyPort<UnaryResult>,
+    ) -> Self {
         Self { reply: Some(reply), ..Self::one_way(path, message) }
     }
 

@@ -1,5 +1,5 @@
-//! The handles: what a program holds. [`Supervisor`] to spawn, observe and shut down; [`SupervisedChannel`] for generated
-//! clients; [`Mailbox`] for actors.
+//! The handles: what a program holds. [`Supervisor`] to spawn, observe and shut down;
+//! [`SupervisedChannel`] for generated clients; [`Mailbox`] for actors.
 
 mod channel;
 mod codec;

@@ -17,11 +17,20 @@ impl fmt::Display for NotReady {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Snapshot { state, target, last_error, dials, next_dial, .. } = &*self.now;
         if *state == ConnectivityState::Shutdown {
-            return write!(f, "the channel to {target} is shut down, and will not be ready again: spawn another");
+            return write!(
+                f,
+                "the channel to {target} is shut down, and will not be ready again: spawn another"
+            );
         }
-        write!(f, "the channel to {target} is not ready after {}, but {state}: ", spelled(self.waited))?;
+        write!(
+            f,
+            "the channel to {target} is not ready after {}, but {state}: ",
+            spelled(self.waited)
+        )?;
         let Some(why) = last_error else {
-            return f.write_str("no dial has failed yet, so the first one is under way: wait for longer");
+            return f.write_str(
+                "no dial has failed yet, so the first one is under way: wait for longer",
+            );
         };
         write!(f, "{why}. {dials} dial{} so far", if *dials == 1 { "" } else { "s" })?;
         if let Some(wait) = next_dial {

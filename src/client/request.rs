@@ -30,7 +30,10 @@ pub(super) struct Prepared {
 
 /// Prepares a call. Waits for the body's message where the call is said to be unary, and for its
 /// end where descriptors say so. Cancel safe: nothing is submitted yet.
-pub(super) async fn prepare(core: &Arc<Core>, request: http::Request<tonic::body::Body>) -> Result<Prepared, Status> {
+pub(super) async fn prepare(
+    core: &Arc<Core>,
+    request: http::Request<tonic::body::Body>,
+) -> Result<Prepared, Status> {
     let (head, body) = request.into_parts();
     let Some(path) = head.uri.path_and_query() else {
         let uri = head.uri.to_string();
@@ -41,19 +44,29 @@ pub(super) async fn prepare(core: &Arc<Core>, request: http::Request<tonic::body
     let kind = method.kind(options.kind);
     let taken = match kind {
         CallKind::Unary => {
-            let deadline = || core.time_limits(&method, &head.headers, &options, kind, made).deadline;
+            let deadline =
+                || core.time_limits(&method, &head.headers, &options, kind, made).deadline;
             in_time(core, deadline, take_message(body, method.is_certainly_unary())).await
         }
         CallKind::Streaming | CallKind::Auto => take_ready(body, None).map_err(failed_body),
     };
-    let (whole, rest) = taken.map_err(|(failure, status)| refused(&method, failure, status, made))?;
+    let (whole, rest) =
+        taken.map_err(|(failure, status)| refused(&method, failure, status, made))?;
     // Whatever is known of the method: what is not exactly one message is passed through.
     let one = whole.as_ref().is_some_and(is_one_message);
     if kind == CallKind::Auto && !one && whole.as_ref().is_some_and(begins_with_a_message) {
         method.streams(false);
     }
     let kind = if one { kind } else { CallKind::Streaming };
-    let call = Submission { made, method, headers: head.headers, body: whole, kind, options, reply: Reply::Caller };
+    let call = Submission {
+        made,
+        method,
+        headers: head.headers,
+        body: whole,
+        kind,
+        options,
+        reply: Reply::Caller,
+    };
     Ok(Prepared { call, rest })
 }
 
@@ -66,7 +79,8 @@ fn failed_body(status: Status) -> Refused {
     (Failure { phase: Phase::Unsent, ..failure }, status)
 }
 
-/// Waits for the caller's own message no longer than for the call's answer, and not past a shutdown.
+/// Waits for the caller's own message no longer than for the call's answer, and not past a
+/// shutdown.
 async fn in_time<T>(
     core: &Core,
     deadline: impl FnOnce() -> Option<Instant>,
@@ -108,7 +122,10 @@ async fn wait_for<T>(
 ///
 /// One that goes on after its message is passed through, so that a stream under the wrong name
 /// neither hangs here nor is gathered without end.
-async fn take_message(mut body: tonic::body::Body, certain: bool) -> Result<(Option<Bytes>, Option<OpenBody>), Status> {
+async fn take_message(
+    mut body: tonic::body::Body,
+    certain: bool,
+) -> Result<(Option<Bytes>, Option<OpenBody>), Status> {
     let mut message = Bytes::new();
     let mut taken = 0_usize;
     while !begins_with_a_message(&message) || certain && is_one_message(&message) {
@@ -139,7 +156,8 @@ fn join(head: Bytes, tail: Bytes) -> Bytes {
     joined.freeze()
 }
 
-/// What can be had of the body without waiting, after what was taken before: all of it, where it ends there.
+/// What can be had of the body without waiting, after what was taken before: all of it, where it
+/// ends there.
 fn take_ready(
     mut body: tonic::body::Body,
     mut first: Option<Bytes>,

@@ -40,7 +40,8 @@ async fn first_end(events: &mut EventStream) -> (Incarnation, LinkEnd, bool) {
     }
 }
 
-/// Time line: 0 s a call, 1 s the link retires, 1 s another call, 2 s the first is answered and its link closes, 3 s the other.
+/// Time line: 0 s a call, 1 s the link retires, 1 s another call, 2 s the first is answered and its
+/// link closes, 3 s the other.
 #[tokio::test(start_paused = true)]
 async fn a_retired_link_finishes_its_call_while_its_successor_takes_the_next() {
     let (server, supervisor, mut events) = scene(Duration::from_secs(2)).await;
@@ -48,7 +49,9 @@ async fn a_retired_link_finishes_its_call_while_its_successor_takes_the_next() {
     sleep(Duration::from_secs(1)).await;
     supervisor.core().tell_supervisor(SupervisorMsg::LinkRetired(Incarnation(1)));
     let second = tokio::spawn(say(supervisor.clone()));
-    let end = timeout(Duration::from_secs(10), first_end(&mut events)).await.expect("the retired link closes");
+    let end = timeout(Duration::from_secs(10), first_end(&mut events))
+        .await
+        .expect("the retired link closes");
     assert_eq!(end, (Incarnation(1), LinkEnd::HungUp, false));
     assert!(first.is_finished() && !second.is_finished(), "the link closes with its last call");
     first.await.expect("no panic").expect("answered");

@@ -4,7 +4,9 @@
 #[path = "retired_tests.rs"]
 mod retired_tests;
 
-use super::{channel::SupervisedChannel, mailbox::Mailbox, not_ready::NotReady, token_file::TokenFile};
+use super::{
+    channel::SupervisedChannel, mailbox::Mailbox, not_ready::NotReady, token_file::TokenFile,
+};
 #[cfg(feature = "test-util")]
 use crate::actor::Panics;
 use crate::{
@@ -21,9 +23,11 @@ use tokio::{runtime, sync::watch};
 
 /// A supervised channel's owner.
 ///
-/// Spawning never fails because of the peer: dialling begins at once, and goes on for as long as the supervisor lives. It lives
-/// while a `Supervisor`, a [`SupervisedChannel`] or a call on one does; when the last is dropped it drains: nothing new is accepted, what
-/// waits ends with CANCELLED, links close as their last stream ends. Mailboxes and event streams do not keep it alive.
+/// Spawning never fails because of the peer: dialling begins at once, and goes on for as long as
+/// the supervisor lives. It lives while a `Supervisor`, a [`SupervisedChannel`] or a call on one
+/// does; when the last is dropped it drains: nothing new is accepted, what waits ends with
+/// CANCELLED, links close as their last stream ends. Mailboxes and event streams do not keep it
+/// alive.
 ///
 /// ```no_run
 /// use tonic_supervisor::{Config, Supervisor};
@@ -49,7 +53,8 @@ pub struct Builder {
 }
 
 /// What a spawn says that no runtime would run.
-const OUTSIDE: &str = "a supervisor needs a tokio runtime to live on, and there is none here: spawn it in an async fn \
+const OUTSIDE: &str = "a supervisor needs a tokio runtime to live on, and there is none here: \
+                       spawn it in an async fn \
                        (under #[tokio::main], say), or after `let _guard = runtime.enter();`";
 
 /// Keeps the supervisor alive; its drop begins the drain.
@@ -77,8 +82,9 @@ impl Supervisor {
         Self::builder(config).spawn()
     }
 
-    /// Starts supervising under `supervisor`, an actor of the caller's. If the actors inside keep failing, past the configured
-    /// intensity, the failure reaches it as a `SupervisionEvent`; if it ends, so does this supervisor, and every call is answered.
+    /// Starts supervising under `supervisor`, an actor of the caller's. If the actors inside keep
+    /// failing, past the configured intensity, the failure reaches it as a `SupervisionEvent`; if
+    /// it ends, so does this supervisor, and every call is answered.
     pub async fn spawn_linked(config: Config, supervisor: ActorCell) -> Result<Self, SpawnErr> {
         Self::builder(config).spawn_linked(supervisor).await
     }
@@ -114,8 +120,8 @@ impl Supervisor {
         self.core().telemetry.watch()
     }
 
-    /// Waits until the channel is Ready, for at most `timeout`. Nothing needs this: calls wait for a
-    /// link by themselves. Cancel safe.
+    /// Waits until the channel is Ready, for at most `timeout`. Nothing needs this: calls wait for
+    /// a link by themselves. Cancel safe.
     ///
     /// ```no_run
     /// # async fn example() -> Result<(), tonic_supervisor::NotReady> {
@@ -131,9 +137,10 @@ impl Supervisor {
     pub async fn wait_ready(&self, timeout: Duration) -> Result<(), NotReady> {
         let (mut state, began) = (self.watch_state(), clock::now());
         let settled = async {
-            let settled = |state: &_| matches!(state, ConnectivityState::Ready | ConnectivityState::Shutdown);
-            // A copy: who keeps the state borrowed holds up whoever announces the next one, and that
-            // one holds what a snapshot waits for.
+            let settled =
+                |state: &_| matches!(state, ConnectivityState::Ready | ConnectivityState::Shutdown);
+            // A copy: who keeps the state borrowed holds up whoever announces the next one, and
+            // that one holds what a snapshot waits for.
             state.wait_for(settled).await.map(|state| *state)
         };
         match within(&self.core().runtime, timeout, settled).await {
@@ -151,7 +158,8 @@ impl Supervisor {
         let _ = within(&self.core().runtime, time, std::future::pending::<()>()).await;
     }
 
-    /// A snapshot, then every event in order. A reader that falls more than 512 events behind is told how many it missed.
+    /// A snapshot, then every event in order. A reader that falls more than 512 events behind is
+    /// told how many it missed.
     pub fn events(&self) -> EventStream {
         self.core().telemetry.subscribe()
     }
@@ -161,18 +169,20 @@ impl Supervisor {
         Snapshot { streams: self.core().streams(), ..self.core().telemetry.snapshot() }
     }
 
-    /// Starts the backoff over: a wait ends now, and a dial that fails is followed by another at once (gRPC
-    /// `ResetConnectBackoff`).
+    /// Starts the backoff over: a wait ends now, and a dial that fails is followed by another at
+    /// once (gRPC `ResetConnectBackoff`).
     ///
-    /// While Ready, the link is replaced without a gap: a successor is dialled, with the TLS files and the addresses as they are
-    /// now; when it is up, new calls go there, and the old link closes when its last call has ended. If that dial fails, the old
-    /// link stays and `DialFailed` says why.
+    /// While Ready, the link is replaced without a gap: a successor is dialled, with the TLS files
+    /// and the addresses as they are now; when it is up, new calls go there, and the old link
+    /// closes when its last call has ended. If that dial fails, the old link stays and `DialFailed`
+    /// says why.
     pub fn reconnect_now(&self) {
         self.core().tell_supervisor(SupervisorMsg::ResetBackoff);
     }
 
-    /// Closes for good: nothing new is accepted, what waits ends with CANCELLED now, and what runs after `grace`. Returns when
-    /// everything has ended. Of several shutdowns the shortest grace holds. Cancel safe: the shutdown goes on without its future.
+    /// Closes for good: nothing new is accepted, what waits ends with CANCELLED now, and what runs
+    /// after `grace`. Returns when everything has ended. Of several shutdowns the shortest grace
+    /// holds. Cancel safe: the shutdown goes on without its future.
     pub async fn shutdown(&self, grace: Duration) {
         self.core().begin_drain(Some(grace));
         self.core().closed().await;
@@ -202,7 +212,8 @@ impl Supervisor {
 }
 
 impl Builder {
-    /// Opens byte streams with `connector` instead of dialling the target. TLS, where configured, is spoken over them.
+    /// Opens byte streams with `connector` instead of dialling the target. TLS, where configured,
+    /// is spoken over them.
     pub fn connector(mut self, connector: Arc<dyn Connector>) -> Self {
         self.connector = Some(connector);
         self
@@ -216,8 +227,9 @@ impl Builder {
         self
     }
 
-    /// Lets call credentials go out in clear, where TLS is not configured: to a Unix socket, to a proxy on this machine, or through
-    /// a [`connector`](Self::connector) that encrypts by itself. On a network anyone can read them.
+    /// Lets call credentials go out in clear, where TLS is not configured: to a Unix socket, to a
+    /// proxy on this machine, or through a [`connector`](Self::connector) that encrypts by itself.
+    /// On a network anyone can read them.
     pub fn allow_plaintext(mut self) -> Self {
         self.allow_plaintext = true;
         self
@@ -290,6 +302,9 @@ impl fmt::Debug for Supervisor {
 
 impl fmt::Debug for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Builder").field("config", &self.config).field("seed", &self.seed).finish_non_exhaustive()
+        f.debug_struct("Builder")
+            .field("config", &self.config)
+            .field("seed", &self.seed)
+            .finish_non_exhaustive()
     }
 }

@@ -111,7 +111,8 @@ impl Shared {
     /// What is known, if the file was looked at a moment ago.
     fn fresh(&self) -> Option<Result<Secret<MetadataValue<Ascii>>, String>> {
         let (now, kept) = (clock::now(), self.kept.lock());
-        let looked = kept.looked.filter(|looked| now.saturating_duration_since(*looked) < LOOK_EVERY);
+        let looked =
+            kept.looked.filter(|looked| now.saturating_duration_since(*looked) < LOOK_EVERY);
         looked.map(|_| kept.answer())
     }
 
@@ -132,7 +133,10 @@ impl Shared {
                 *kept = Kept { looked: kept.looked, stamp, token: Some(token), trouble: None };
             }
             Some(Err(rule)) => {
-                let trouble = format!("the token file {} (grpc.credentials.token_file) {rule}", path.display());
+                let trouble = format!(
+                    "the token file {} (grpc.credentials.token_file) {rule}",
+                    path.display()
+                );
                 if kept.token.is_some() && kept.trouble.as_ref() != Some(&trouble) {
                     log_line!(warn, "{trouble}; the token that was read before is used");
                 }
@@ -157,8 +161,9 @@ fn header(bytes: &[u8]) -> Result<Secret<MetadataValue<Ascii>>, String> {
     if !text.iter().all(u8::is_ascii_graphic) {
         return Err("must have one token and nothing else: printable ASCII without spaces".into());
     }
-    let mut value = MetadataValue::try_from([b"Bearer ", text].concat())
-        .map_err(|_| "must have one token and nothing else: printable ASCII without spaces".to_owned())?;
+    let mut value = MetadataValue::try_from([b"Bearer ", text].concat()).map_err(|_| {
+        "must have one token and nothing else: printable ASCII without spaces".to_owned()
+    })?;
     value.set_sensitive(true);
     Ok(Secret::new(value))
 }

@@ -21,7 +21,11 @@ impl Place {
         let (new, path) = (self.folder.path().join("new"), self.folder.path().join("token"));
         fs::write(&new, text).expect("written");
         let time = SystemTime::UNIX_EPOCH + Duration::from_secs(second);
-        fs::File::options().write(true).open(&new).and_then(|file| file.set_modified(time)).expect("stamped");
+        fs::File::options()
+            .write(true)
+            .open(&new)
+            .and_then(|file| file.set_modified(time))
+            .expect("stamped");
         fs::rename(new, path).expect("renamed");
     }
 

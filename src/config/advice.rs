@@ -54,7 +54,9 @@ pub(super) fn for_method_key(name: &str, value: &Value) -> String {
     let keys: Vec<&Key> = method_keys().collect();
     match said(name, value, &keys) {
         Some(said) => said,
-        None if find(name).is_some() => "; it holds for all calls: write it directly under `grpc:`".into(),
+        None if find(name).is_some() => {
+            "; it holds for all calls: write it directly under `grpc:`".into()
+        }
         None => did_you_mean(name, method_keys().map(|key| key.path)),
     }
 }
@@ -74,7 +76,9 @@ pub(super) fn is_flat(name: &str, value: &Value) -> bool {
 /// What is certain about `name` among `keys`.
 fn said(name: &str, value: &Value, keys: &[&Key]) -> Option<String> {
     if name == "<<" {
-        return Some(", but a merge key of YAML, which is not read: write the keys themselves here".into());
+        return Some(
+            ", but a merge key of YAML, which is not read: write the keys themselves here".into(),
+        );
     }
     // Channel arguments begin so.
     let name = name.strip_prefix("grpc.").unwrap_or(name);
@@ -121,17 +125,26 @@ fn foreign_word(meant: Meant, value: &Value, keys: &[&Key]) -> String {
     match (meant, value) {
         (Meant::Say(words), _) => format!("; {words}"),
         (Meant::Flat, _) => "; its keys stand one level higher here".into(),
-        (Meant::Key(_), value) if is_section(value) => "; its keys stand one level higher here".into(),
-        (Meant::Key(path), Value::Bool(false)) if path == retries => "; write `max_retry_attempts: 0`".into(),
+        (Meant::Key(_), value) if is_section(value) => {
+            "; its keys stand one level higher here".into()
+        }
+        (Meant::Key(path), Value::Bool(false)) if path == retries => {
+            "; write `max_retry_attempts: 0`".into()
+        }
         (Meant::Key(path), _) if keys.iter().all(|key| key.path != path) => {
-            format!("; it holds for all calls: {} directly under `grpc:`", &write(path, value, None)[2..])
+            format!(
+                "; it holds for all calls: {} directly under `grpc:`",
+                &write(path, value, None)[2..]
+            )
         }
         (Meant::Key(path), _) => write(path, value, None),
         (Meant::Attempts, Value::Integer(attempts)) => {
             let number = Value::Integer(attempts.saturating_sub(1).max(0));
             format!("{}, which does not count the first attempt", write(retries, &number, None))
         }
-        (Meant::Attempts, _) => "; write `max_retry_attempts`, which does not count the first attempt".into(),
+        (Meant::Attempts, _) => {
+            "; write `max_retry_attempts`, which does not count the first attempt".into()
+        }
     }
 }
 
@@ -173,7 +186,11 @@ mod tests {
             ("", "keepalive_time_ms", "; write `keepalive_time: 30000ms`"),
             ("", "grpc.keepalive_time_ms", "; write `keepalive_time: 30000ms`"),
             ("", "timeoutSeconds", "; write `timeout: 30000s`"),
-            ("", "grpc.initial_reconnect_backoff_ms", "; write `reconnect: {initial_backoff: 30000ms}`"),
+            (
+                "",
+                "grpc.initial_reconnect_backoff_ms",
+                "; write `reconnect: {initial_backoff: 30000ms}`",
+            ),
             ("", "retryThrottle", "; write `retry_throttle:`"),
             ("", "max_backof", "; did you mean `max_backoff`?"),
             ("queue", "max_cals", "; did you mean `max_calls`?"),
@@ -191,7 +208,9 @@ mod tests {
             let mut camel = parts.next().unwrap_or_default().to_owned();
             parts.for_each(|part| camel += &(part[..1].to_uppercase() + &part[1..]));
             let kebab = name.replace('_', "-");
-            for written in [camel, kebab, name.to_uppercase()].iter().filter(|written| **written != name) {
+            for written in
+                [camel, kebab, name.to_uppercase()].iter().filter(|written| **written != name)
+            {
                 let advice = for_key(section, written, &Value::Null);
                 assert_eq!(advice, write(key.path, &Value::Null, None), "{written}");
             }

@@ -15,8 +15,8 @@ use std::collections::BTreeMap;
 #[cfg(feature = "yaml")]
 use std::path::PathBuf;
 
-/// Builds a [`Config`]: defaults, overruled by files, overruled by the environment, overruled by methods of this builder,
-/// in whatever order they are called.
+/// Builds a [`Config`]: defaults, overruled by files, overruled by the environment, overruled by
+/// methods of this builder, in whatever order they are called.
 #[derive(Clone, Debug, Default)]
 #[must_use = "a builder does nothing until `build`"]
 pub struct ConfigBuilder {
@@ -38,7 +38,8 @@ enum Input {
 }
 
 impl ConfigBuilder {
-    /// Reads the section `grpc` of a YAML file; where several files speak of one key, the last one holds.
+    /// Reads the section `grpc` of a YAML file; where several files speak of one key, the last one
+    /// holds.
     #[cfg(feature = "yaml")]
     pub fn file(mut self, path: impl Into<PathBuf>) -> Self {
         self.files.push(Input::Path(path.into()));
@@ -60,8 +61,9 @@ impl ConfigBuilder {
         self
     }
 
-    /// Reads the variables `TONIC_SUPERVISOR_GRPC_...` of this process: the key in capitals, `__` between section and key,
-    /// commas between the items of a list. A variable of that name that no key has is an error.
+    /// Reads the variables `TONIC_SUPERVISOR_GRPC_...` of this process: the key in capitals, `__`
+    /// between section and key, commas between the items of a list. A variable of that name that no
+    /// key has is an error.
     pub fn environment(mut self) -> Self {
         for (name, value) in std::env::vars_os() {
             let name = name.to_string_lossy().into_owned();
@@ -72,7 +74,11 @@ impl ConfigBuilder {
                 }
                 Err(_) => {
                     let place = Place::Variable(name);
-                    self.unreadable.push(Problem { place, key: None, text: "is not UTF-8 text".into() });
+                    self.unreadable.push(Problem {
+                        place,
+                        key: None,
+                        text: "is not UTF-8 text".into(),
+                    });
                 }
             }
         }
@@ -80,7 +86,10 @@ impl ConfigBuilder {
     }
 
     /// Reads variables as [`environment`](Self::environment) does, from anywhere.
-    pub fn environment_from(mut self, variables: impl IntoIterator<Item = (String, String)>) -> Self {
+    pub fn environment_from(
+        mut self,
+        variables: impl IntoIterator<Item = (String, String)>,
+    ) -> Self {
         self.environment.extend(variables);
         self
     }
@@ -90,7 +99,11 @@ impl ConfigBuilder {
         let pattern = pattern.into();
         let source = Source::Builder(format!("method({pattern:?}, ..)"));
         for (path, value) in options.settings {
-            self.settings.push((KeyPath { method: Some(pattern.clone()), path }, value, source.clone()));
+            self.settings.push((
+                KeyPath { method: Some(pattern.clone()), path },
+                value,
+                source.clone(),
+            ));
         }
         self.methods.push((pattern, source));
         self

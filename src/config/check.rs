@@ -43,9 +43,15 @@ pub(super) fn config(mut layers: Layers) -> Result<Config, ConfigError> {
         max_in_flight: scope.read("max_in_flight"),
         max_draining_links: scope.read("max_draining_links"),
         request_actors: scope.read("request_actors"),
-        queue: Queue { max_calls: scope.read("queue.max_calls"), max_bytes: scope.read("queue.max_bytes") },
+        queue: Queue {
+            max_calls: scope.read("queue.max_calls"),
+            max_bytes: scope.read("queue.max_bytes"),
+        },
         reconnect: reconnect(&mut scope),
-        intensity: Intensity { restarts: scope.read("intensity.restarts"), period: scope.read("intensity.period") },
+        intensity: Intensity {
+            restarts: scope.read("intensity.restarts"),
+            period: scope.read("intensity.period"),
+        },
         throttle: throttle(&mut scope),
         methods: Vec::new(),
         told: Told::default(),
@@ -58,7 +64,9 @@ pub(super) fn config(mut layers: Layers) -> Result<Config, ConfigError> {
     };
     for (pattern, source) in &layers.methods {
         match method::chain(pattern) {
-            Some(chain) => config.methods.push(rule(&mut Scope::new(&layers, chain, &mut problems), pattern)),
+            Some(chain) => {
+                config.methods.push(rule(&mut Scope::new(&layers, chain, &mut problems), pattern))
+            }
             None => problems.push(Problem {
                 place: source.section_place(pattern),
                 key: Some(format!("grpc.methods.{pattern:?}")),
@@ -81,7 +89,8 @@ fn endpoint(scope: &mut Scope<'_>) -> Target {
         true => Ok(None),
         false => target::parse(value.text()?).map(Some),
     });
-    let parts = Endpoint::Host { host: scope.read_with("host", host_alone), port: scope.read("port") };
+    let parts =
+        Endpoint::Host { host: scope.read_with("host", host_alone), port: scope.read("port") };
     let parts = Target { endpoint: parts, tls: None };
     let Some(target) = target else { return parts };
     let said = scope.authority("target");
@@ -127,14 +136,19 @@ fn retry(scope: &mut Scope<'_>) -> RetryPolicy {
         jitter: scope.read("backoff_jitter"),
         codes: scope.read_codes("retryable_status_codes"),
     };
-    if policy.limit == RetryLimit::Unlimited && scope.read::<Option<Duration>>("timeout").is_none() {
+    if policy.limit == RetryLimit::Unlimited && scope.read::<Option<Duration>>("timeout").is_none()
+    {
         scope.conflict("max_retry_attempts", "needs", "timeout");
     }
     policy
 }
 
 fn backoff(scope: &mut Scope<'_>, [initial, multiplier, max]: [&'static str; 3]) -> Backoff {
-    let backoff = Backoff { initial: scope.read(initial), multiplier: scope.read(multiplier), max: scope.read(max) };
+    let backoff = Backoff {
+        initial: scope.read(initial),
+        multiplier: scope.read(multiplier),
+        max: scope.read(max),
+    };
     if backoff.max < backoff.initial {
         scope.conflict(max, "must not be below", initial);
     }
@@ -150,8 +164,9 @@ fn keepalive(scope: &mut Scope<'_>) -> Keepalive {
         floor: scope.read("keepalive_floor"),
     };
     // What a source of less authority said is merely overruled.
-    let dead =
-        |scope: &Scope<'_>, key| scope.explicit(key) && scope.authority(key) >= scope.authority("keepalive_time");
+    let dead = |scope: &Scope<'_>, key| {
+        scope.explicit(key) && scope.authority(key) >= scope.authority("keepalive_time")
+    };
     for key in ["keepalive_timeout", "keepalive_permit_without_calls"] {
         if keepalive.time.is_none() && dead(scope, key) {
             scope.conflict(key, "does nothing without", "keepalive_time");
@@ -161,9 +176,13 @@ fn keepalive(scope: &mut Scope<'_>) -> Keepalive {
 }
 
 fn reconnect(scope: &mut Scope<'_>) -> Reconnect {
-    let idle = ["reconnect.initial_backoff", "reconnect.backoff_multiplier", "reconnect.max_backoff"];
-    let waiting =
-        ["reconnect.waiting_initial_backoff", "reconnect.waiting_backoff_multiplier", "reconnect.waiting_max_backoff"];
+    let idle =
+        ["reconnect.initial_backoff", "reconnect.backoff_multiplier", "reconnect.max_backoff"];
+    let waiting = [
+        "reconnect.waiting_initial_backoff",
+        "reconnect.waiting_backoff_multiplier",
+        "reconnect.waiting_max_backoff",
+    ];
     Reconnect {
         idle: backoff(scope, idle),
         waiting: backoff(scope, waiting),
@@ -187,7 +206,9 @@ fn throttle(scope: &mut Scope<'_>) -> ThrottleRule {
     }
     match (enabled, max_tokens, token_ratio) {
         (false, ..) => ThrottleRule::Off,
-        (true, Some(max_tokens), Some(token_ratio)) => ThrottleRule::Bucket { max_tokens, token_ratio },
+        (true, Some(max_tokens), Some(token_ratio)) => {
+            ThrottleRule::Bucket { max_tokens, token_ratio }
+        }
         (true, ..) => ThrottleRule::Share { ratio, floor },
     }
 }
@@ -196,9 +217,13 @@ fn host_alone(value: &Value) -> Result<String, String> {
     let host = value.text()?;
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
     match bare {
-        Some(address) if !address.contains(':') => Err("must have an IPv6 address in the brackets".into()),
+        Some(address) if !address.contains(':') => {
+            Err("must have an IPv6 address in the brackets".into())
+        }
         Some(address) => host::read(address),
-        None if host.contains('/') => Err("must be a name or an address, without a scheme or path".into()),
+        None if host.contains('/') => {
+            Err("must be a name or an address, without a scheme or path".into())
+        }
         None if host.matches(':').count() == 1 => {
             Err("must be a name or an address; the port goes to grpc.port".into())
         }
@@ -212,14 +237,17 @@ mod tests {
 
     #[test]
     fn a_token_goes_over_tls_or_stays_on_this_machine() {
-        let config = |target: &str| Config::builder().credentials_token_file("/run/token").target(target).build();
+        let config = |target: &str| {
+            Config::builder().credentials_token_file("/run/token").target(target).build()
+        };
         for target in ["127.0.0.1:1", "localhost:1", "[::1]:1"] {
             let config = config(target).expect("it stays here");
             assert_eq!(config.token_file(), Some(Path::new("/run/token")), "{target}");
         }
         for target in ["queue.internal:1", "10.0.0.1:1", "http://queue.internal"] {
             let refused = config(target).expect_err("plaintext").to_string();
-            let words = "grpc.credentials.token_file is \"/run/token\", but no token is sent over plaintext";
+            let words = "grpc.credentials.token_file is \"/run/token\", but no token is sent over \
+                         plaintext";
             assert!(refused.contains(words) && refused.contains("configure TLS"), "{refused}");
         }
         #[cfg(feature = "tls-ring")]
@@ -229,12 +257,15 @@ mod tests {
     #[test]
     fn a_token_in_place_of_its_file_is_refused_and_not_repeated() {
         for token in ["aqt_secret", " Bearer secret", "eyJsecret", "bearer aqt_secret"] {
-            let refused = Config::builder().credentials_token_file(token).build().expect_err("no path");
+            let refused =
+                Config::builder().credentials_token_file(token).build().expect_err("no path");
             let refused = refused.to_string();
-            let words = "grpc.credentials.token_file is a token, but must be the path of a file, or `none`";
+            let words =
+                "grpc.credentials.token_file is a token, but must be the path of a file, or `none`";
             assert!(refused.contains(words) && !refused.contains("secret"), "{refused}");
         }
-        let refused = Config::builder().target("http://me:secret@host:1").build().expect_err("no target");
+        let refused =
+            Config::builder().target("http://me:secret@host:1").build().expect_err("no target");
         assert!(!refused.to_string().contains("secret"), "{refused}");
     }
 }

@@ -24,19 +24,23 @@ pub(super) fn warnings(scope: &Scope<'_>, config: &Config) -> Vec<String> {
     let mut warnings = milliseconds(scope);
     let keepalive = &config.keepalive;
     if keepalive.floor < KEEPALIVE_FLOOR {
-        warnings.push(scope.sentence("keepalive_floor", "below gRPC's 10 s: servers close links that ask too often"));
+        warnings.push(scope.sentence(
+            "keepalive_floor",
+            "below gRPC's 10 s: servers close links that ask too often",
+        ));
     }
     let (Some(time), Some(effective)) = (keepalive.time, keepalive.effective_time()) else {
         return warnings;
     };
     // Nobody is warned of the default.
-    let default = keys::find("keepalive_time").and_then(|key| Value::Text(key.default.into()).time().ok());
+    let default =
+        keys::find("keepalive_time").and_then(|key| Value::Text(key.default.into()).time().ok());
     if time < effective {
         let text = format!("below grpc.keepalive_floor, and is raised to {effective:?}");
         warnings.push(scope.sentence("keepalive_time", &text));
     } else if time < KEEPALIVE_WELCOME && keepalive.permit_without_calls && Some(time) != default {
-        let text =
-            "below the 5 minutes that servers accept unless told otherwise: one that does not will close idle links";
+        let text = "below the 5 minutes that servers accept unless told otherwise: one that does \
+                    not will close idle links";
         warnings.push(scope.sentence("keepalive_time", text));
     }
     warnings
@@ -59,13 +63,16 @@ pub(super) fn notes(scope: &Scope<'_>, config: &Config) -> Vec<String> {
 /// Times that were written as a bare number, as large as only milliseconds are.
 fn milliseconds(scope: &Scope<'_>) -> Vec<String> {
     let doubtful = scope.said().filter(|(key, setting)| {
-        let takes_time = keys::find(key.path).is_some_and(|key| matches!(key.kind.shape, Shape::Time { .. }));
+        let takes_time =
+            keys::find(key.path).is_some_and(|key| matches!(key.kind.shape, Shape::Time { .. }));
         takes_time && bare_number(setting).is_some_and(|number| number >= PERHAPS_MILLISECONDS)
     });
     let sentence = |(key, setting): (_, &Setting)| {
         let number = bare_number(setting).unwrap_or_default();
-        let text =
-            format!("which is in seconds: for milliseconds write `{number}ms`, or `{number}s` if seconds are meant");
+        let text = format!(
+            "which is in seconds: for milliseconds write `{number}ms`, or `{number}s` if seconds \
+             are meant"
+        );
         Scope::sentence_about(key, setting, &text)
     };
     doubtful.map(sentence).collect()

@@ -65,7 +65,8 @@ impl Config {
             }
         });
         let for_methods = self.methods.iter().flat_map(|rule| {
-            let ours = |said: &&Effective| said.key.method.as_deref() == Some(rule.pattern.as_str());
+            let ours =
+                |said: &&Effective| said.key.method.as_deref() == Some(rule.pattern.as_str());
             self.told.said.iter().filter(ours).cloned()
         });
         everywhere.chain(for_methods).collect()
@@ -80,7 +81,11 @@ impl Config {
             Some(said) => (said.value.as_str(), said.place.clone()),
             None => ("none", Place::Default),
         };
-        Problem { place, key: Some(format!("grpc.{path}")), text: format!("is {value}, but {rule}") }
+        Problem {
+            place,
+            key: Some(format!("grpc.{path}")),
+            text: format!("is {value}, but {rule}"),
+        }
     }
 }
 
@@ -108,7 +113,9 @@ fn yaml(value: &Value) -> String {
         Value::Text(text) if is_plain(text) => text.clone(),
         Value::Text(text) => format!("'{}'", text.replace('\'', "''")),
         Value::Time(time) => format!("{time:?}").replace('µ', "u"),
-        Value::List(items) => format!("[{}]", items.iter().map(yaml).collect::<Vec<_>>().join(", ")),
+        Value::List(items) => {
+            format!("[{}]", items.iter().map(yaml).collect::<Vec<_>>().join(", "))
+        }
         other => other.to_string(),
     }
 }

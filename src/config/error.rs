@@ -1,4 +1,5 @@
-//! What is wrong with a configuration: every problem at once, each one sentence that names its place, key, value and rule.
+//! What is wrong with a configuration: every problem at once, each one sentence that names its
+//! place, key, value and rule.
 
 use super::place::Place;
 use std::fmt::{self, Write as _};
@@ -21,7 +22,8 @@ pub struct ConfigError {
 }
 
 impl Problem {
-    /// Where it was said: `grpc.yaml:4:3` (file, line, column), the name of a variable, or a builder method.
+    /// Where it was said: `grpc.yaml:4:3` (file, line, column), the name of a variable, or a
+    /// builder method.
     pub fn place(&self) -> String {
         self.place.to_string()
     }
@@ -35,7 +37,8 @@ impl Problem {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let key = self.key.as_ref().map_or(String::new(), |key| format!("{key} "));
-        // Keys and places are what files and environments say: no control character of theirs reaches a terminal.
+        // Keys and places are what files and environments say: no control character of theirs
+        // reaches a terminal.
         for letter in format!("{}: {key}{}", self.place, self.text).chars() {
             match letter.is_control() {
                 true => write!(f, "{}", letter.escape_default())?,
@@ -106,19 +109,26 @@ mod tests {
 
     #[test]
     fn a_problem_reads_as_one_sentence_and_an_error_as_one_line_for_each() {
-        let odd = Problem { key: Some("\x1b[2J".into()), ..problem((4, 3), "is -1, but must not be negative") };
+        let odd = Problem {
+            key: Some("\x1b[2J".into()),
+            ..problem((4, 3), "is -1, but must not be negative")
+        };
         assert_eq!(odd.to_string(), "grpc.yaml:4:3: \\u{1b}[2J is -1, but must not be negative");
         let first = Problem { key: None, ..problem((2, 1), "is empty") };
-        let error = ConfigError::check(vec![problem((4, 3), "is -1, but must not be negative"), first]).unwrap_err();
+        let error =
+            ConfigError::check(vec![problem((4, 3), "is -1, but must not be negative"), first])
+                .unwrap_err();
         assert_eq!(
             error.to_string(),
-            "grpc.yaml:2:1: is empty\ngrpc.yaml:4:3: grpc.max_backoff is -1, but must not be negative"
+            "grpc.yaml:2:1: is empty\ngrpc.yaml:4:3: grpc.max_backoff is -1, but must not be \
+             negative"
         );
     }
 
     #[test]
     fn a_main_that_returns_an_error_prints_its_sentences() {
-        let error = ConfigError::check(vec![problem((4, 3), "is -1"), problem((5, 3), "is 0")]).unwrap_err();
+        let error = ConfigError::check(vec![problem((4, 3), "is -1"), problem((5, 3), "is 0")])
+            .unwrap_err();
         let boxed: Box<dyn std::error::Error> = Box::new(error.clone());
         assert_eq!(format!("{boxed:?}"), error.to_string());
         assert_eq!(format!("{:?}", error.problems()[0]), "grpc.yaml:4:3: grpc.max_backoff is -1");

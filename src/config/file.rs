@@ -1,4 +1,5 @@
-//! Files: what stands under `grpc:` becomes settings, and what cannot is named with the likely intention.
+//! Files: what stands under `grpc:` becomes settings, and what cannot is named with the likely
+//! intention.
 
 use super::{
     advice,
@@ -15,17 +16,24 @@ use std::{path::Path, sync::Arc};
 /// The file's text, without the mark that some editors put at the start.
 pub(super) fn open(path: &Path) -> Result<File, Problem> {
     let name = path.display().to_string();
-    let problem = |at, text: String| Problem { place: Place::File { name: name.clone(), at }, key: None, text };
+    let problem = |at, text: String| Problem {
+        place: Place::File { name: name.clone(), at },
+        key: None,
+        text,
+    };
     let read = std::fs::read(path);
     let bytes = read.map_err(|error| problem(None, format!("cannot be read: {error}")))?;
     match String::from_utf8(bytes) {
-        Ok(text) => Ok(File { name: name.clone(), text: text.trim_start_matches('\u{feff}').to_owned() }),
+        Ok(text) => {
+            Ok(File { name: name.clone(), text: text.trim_start_matches('\u{feff}').to_owned() })
+        }
         Err(error) => {
             let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
             let good = String::from_utf8_lossy(good);
             let last = good.rsplit('\n').next().unwrap_or_default();
             let at = (1 + good.matches('\n').count(), 1 + last.chars().count());
-            let wide = error.as_bytes().starts_with(&[0xff, 0xfe]) || error.as_bytes().starts_with(&[0xfe, 0xff]);
+            let wide = error.as_bytes().starts_with(&[0xff, 0xfe])
+                || error.as_bytes().starts_with(&[0xfe, 0xff]);
             let hint = if wide { ", but UTF-16: save it as UTF-8" } else { "" };
             Err(problem(Some(at), format!("is not UTF-8 text{hint}")))
         }
@@ -59,9 +67,13 @@ impl Section<'_> {
         }
         for (name, _) in sections.iter().filter(|(name, _)| advice::is_known(name)) {
             let advice = advice::for_key("", name, &Value::Null);
-            self.wrong(&[name], &format!("is not read: below `grpc:`{}", advice.trim_start_matches(';')));
+            self.wrong(
+                &[name],
+                &format!("is not read: below `grpc:`{}", advice.trim_start_matches(';')),
+            );
         }
-        let missing = sections.iter().all(|(name, _)| name != "grpc") && self.layers.problems.len() == before;
+        let missing =
+            sections.iter().all(|(name, _)| name != "grpc") && self.layers.problems.len() == before;
         let text = "has no section `grpc`, so that every key has its default";
         if missing && whole {
             self.wrong(&[], text);
@@ -76,7 +88,10 @@ impl Section<'_> {
         if distance(name, "grpc") <= 1 {
             self.wrong(&[name], "is not a section that is known; did you mean `grpc`?");
         } else if name == "methods" || KEYS.iter().map(|key| key.path).any(|path| ours(&path)) {
-            self.wrong(&[name], "belongs under `grpc:`; write that line above it, and indent this one");
+            self.wrong(
+                &[name],
+                "belongs under `grpc:`; write that line above it, and indent this one",
+            );
         }
     }
 
@@ -111,14 +126,19 @@ impl Section<'_> {
             self.layers.set(key, value, Source::File(self.file.clone()));
         } else if KEYS.iter().any(|key| key.path.starts_with(&children)) {
             if name == "tls" && value.bool().is_ok() {
-                let text =
-                    format!("is {value}, but must be a section of keys{}", advice::write("use_tls", &value, None));
+                let text = format!(
+                    "is {value}, but must be a section of keys{}",
+                    advice::write("use_tls", &value, None)
+                );
                 return self.wrong(&["grpc", name], &text);
             }
             let entries = self.entries(&value, &["grpc", name]);
             // Who writes it wants TLS, and must not get plaintext.
             if name == "tls" && entries.is_empty() && matches!(value, Value::Null | Value::Map(_)) {
-                self.wrong(&["grpc", name], "is empty; for TLS with the system's authorities write `use_tls: true`");
+                self.wrong(
+                    &["grpc", name],
+                    "is empty; for TLS with the system's authorities write `use_tls: true`",
+                );
             }
             for (child, value) in entries {
                 self.entry(name, &child, value);
@@ -149,7 +169,9 @@ impl Section<'_> {
         // Its keys are told what they should be as well.
         let Value::Map(entries) = value else { return };
         if section.is_empty() && advice::is_flat(name, value) {
-            for (child, value) in entries.iter().filter(|(child, _)| KEYS.iter().all(|key| key.path != child)) {
+            for (child, value) in
+                entries.iter().filter(|(child, _)| KEYS.iter().all(|key| key.path != child))
+            {
                 let hint = advice::for_key("", child, value);
                 self.wrong(&["grpc", name, child], &format!("is not a key that is known{hint}"));
             }
@@ -166,8 +188,12 @@ impl Section<'_> {
                     (["grpc", "methods"], Value::List(_)) => {
                         ", such as `\"pkg.Service/Method\": {kind: unary}`".to_owned()
                     }
-                    (["grpc", "methods", _], kind) if kind.call_kind().is_ok() => advice::write("kind", kind, None),
-                    (_, Value::Text(text)) if text.contains(':') => "; write a space after each `:`".to_owned(),
+                    (["grpc", "methods", _], kind) if kind.call_kind().is_ok() => {
+                        advice::write("kind", kind, None)
+                    }
+                    (_, Value::Text(text)) if text.contains(':') => {
+                        "; write a space after each `:`".to_owned()
+                    }
                     _ => String::new(),
                 };
                 self.wrong(steps, &format!("is {other}, but must be a section of keys{hint}"));
@@ -185,7 +211,8 @@ impl Section<'_> {
             [] => None,
             steps => Some(steps.join(".")),
         };
-        let place = if steps.is_empty() { self.file.at(None) } else { self.file.place(steps, None) };
+        let place =
+            if steps.is_empty() { self.file.at(None) } else { self.file.place(steps, None) };
         self.layers.problem(place, key, text);
     }
 }

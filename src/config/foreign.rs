@@ -59,8 +59,10 @@ const WORDS: &[(&str, Meant)] = &[
         "insecureskipverify skipverify tlsskipverify insecureskiptlsverify verify verifyssl \
          tlsverify sslverify verifyserver noverify tlsinsecureskipverify acceptinvalidcerts \
          dangeracceptinvalidcerts tlsverifyserver allowinvalidcertificates",
-        Say("the server is always verified: name its authority with `tls: {ca: FILE}`, or the name \
-             in its certificate with `tls: {server_name: NAME}`"),
+        Say(
+            "the server is always verified: name its authority with `tls: {ca: FILE}`, or the name \
+             in its certificate with `tls: {server_name: NAME}`",
+        ),
     ),
     (
         "insecure plaintext useplaintext notls disabletls tlsinsecure",
@@ -161,7 +163,10 @@ mod tests {
         for (words, meant) in WORDS {
             for word in words.split(' ') {
                 assert!(seen.insert(word), "{word} stands twice");
-                assert!(word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit()), "{word}");
+                assert!(
+                    word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit()),
+                    "{word}"
+                );
             }
             if let Key(path) = meant {
                 assert!(keys::find(path).is_some(), "{path}");

@@ -13,9 +13,14 @@ pub(super) fn read(text: &str) -> Result<String, String> {
     let (address, zone) = split(text);
     match zone {
         Some(zone) if address.parse::<Ipv6Addr>().is_ok() => with_zone(address, zone),
-        Some(_) => Err("must not have a % other than before the zone of an IPv6 address, such as fe80::1%eth0".into()),
+        Some(_) => Err(
+            "must not have a % other than before the zone of an IPv6 address, such as fe80::1%eth0"
+                .into(),
+        ),
         None if address.parse::<IpAddr>().is_ok() => Ok(address.to_owned()),
-        None if address.contains(':') => Err("must be a name, or an address such as 10.0.0.1 or ::1".into()),
+        None if address.contains(':') => {
+            Err("must be a name, or an address such as 10.0.0.1 or ::1".into())
+        }
         None => name(address).map(|()| address.to_owned()),
     }
 }
@@ -33,7 +38,8 @@ pub(super) fn without_zone(host: &str) -> &str {
 /// A zone as a URI has it, `%25eth0` (RFC 6874). No interface is called 25eth0, but 250 may be the
 /// number of one.
 fn with_zone(address: &str, zone: &str) -> Result<String, String> {
-    let named = zone.strip_prefix("25").filter(|rest| rest.starts_with(|c: char| !c.is_ascii_digit()));
+    let named =
+        zone.strip_prefix("25").filter(|rest| rest.starts_with(|c: char| !c.is_ascii_digit()));
     let zone = named.unwrap_or(zone);
     let odd = |c: char| !c.is_ascii_graphic() || matches!(c, '%' | '/' | '[' | ']');
     if zone.is_empty() || zone.contains(odd) {
@@ -52,15 +58,27 @@ fn name(name: &str) -> Result<(), String> {
         _ if name.is_empty() => Err("must not be empty".into()),
         Some('@') => Err("must not name a user: write what stands behind the @".into()),
         Some(c) if c.is_whitespace() || c.is_control() => {
-            Err("must not have spaces or control characters: write a name such as queue.internal".into())
-        }
-        Some(c) if !c.is_ascii() => Err(format!("must not have {c:?}: write the name in ASCII, as xn--...")),
-        Some(c) => Err(format!("must not have {c:?}: a name has letters, digits, `-`, `_` and dots")),
-        None if rooted.split('.').any(str::is_empty) => {
-            Err("must not have an empty part before, after or between its dots: write a name such as queue.internal"
+            Err("must not have spaces or control characters: write a name such as \
+                 queue.internal"
                 .into())
         }
-        None if too_long => Err(format!("must have {LONGEST} characters at most, and {LONGEST_PART} between two dots")),
+        Some(c) if !c.is_ascii() => Err(format!(
+            "must not have {c:?}: write the name in ASCII, as \
+                                                 xn--..."
+        )),
+        Some(c) => Err(format!(
+            "must not have {c:?}: a name has letters, digits, `-`, `_` and \
+                                dots"
+        )),
+        None if rooted.split('.').any(str::is_empty) => {
+            Err("must not have an empty part before, after or between its dots: write a name such \
+                 as queue.internal"
+                .into())
+        }
+        None if too_long => Err(format!(
+            "must have {LONGEST} characters at most, and \
+                                         {LONGEST_PART} between two dots"
+        )),
         None => Ok(()),
     }
 }
@@ -72,9 +90,17 @@ mod tests {
     #[test]
     fn names_and_addresses_are_hosts() {
         let long = vec!["a".repeat(63); 3].join(".");
-        for host in
-            ["queue", "queue.internal", "queue.internal.", "my_queue", "-a-", "10.0.0.1", "::1", "xn--bcher-kva", &long]
-        {
+        for host in [
+            "queue",
+            "queue.internal",
+            "queue.internal.",
+            "my_queue",
+            "-a-",
+            "10.0.0.1",
+            "::1",
+            "xn--bcher-kva",
+            &long,
+        ] {
             assert_eq!(read(host).as_deref(), Ok(host));
         }
     }

@@ -1,4 +1,5 @@
-//! What was said and by whom: settings from all sources, of which for each key only the one with most authority is kept.
+//! What was said and by whom: settings from all sources, of which for each key only the one with
+//! most authority is kept.
 
 use super::{
     error::Problem,
@@ -123,7 +124,8 @@ impl Layers {
                     self.problem(
                         Place::Variable(name.clone()),
                         None,
-                        "is not a variable: methods can be configured in files and by the builder only",
+                        "is not a variable: methods can be configured in files and by the builder \
+                         only",
                     );
                 }
                 None => {
@@ -143,14 +145,19 @@ mod tests {
 
     fn environment(variables: &[(&str, &str)]) -> Layers {
         let mut layers = Layers::default();
-        layers.add_environment(&variables.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect());
+        layers.add_environment(
+            &variables.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+        );
         layers
     }
 
     #[test]
     fn other_programs_variables_are_none_of_our_business() {
-        let layers =
-            environment(&[("PATH", "/bin"), ("TONIC_SUPERVISOR_LOG", "x"), ("TONIC_SUPERVISOR_GRPC_PORT", "1")]);
+        let layers = environment(&[
+            ("PATH", "/bin"),
+            ("TONIC_SUPERVISOR_LOG", "x"),
+            ("TONIC_SUPERVISOR_GRPC_PORT", "1"),
+        ]);
         assert_eq!((layers.settings.len(), layers.problems.len()), (1, 0));
     }
 
@@ -158,7 +165,10 @@ mod tests {
     fn a_misspelt_variable_is_named_with_the_right_one() {
         let layers = environment(&[("TONIC_SUPERVISOR_GRPC_QUEUE_MAX_CALLS", "1")]);
         let problem = layers.problems[0].to_string();
-        assert!(problem.contains("did you mean `TONIC_SUPERVISOR_GRPC_QUEUE__MAX_CALLS`?"), "{problem}");
+        assert!(
+            problem.contains("did you mean `TONIC_SUPERVISOR_GRPC_QUEUE__MAX_CALLS`?"),
+            "{problem}"
+        );
         let layers = environment(&[("TONIC_SUPERVISOR_GRPC_METHODS__X", "1")]);
         assert!(layers.problems[0].to_string().contains("files and by the builder only"));
     }

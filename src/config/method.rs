@@ -4,8 +4,8 @@ use super::value::Value;
 use crate::{model::CallKind, policy::RetryPolicy};
 use std::time::Duration;
 
-/// What holds for the methods that a pattern names. A key that the pattern does not set comes from the next wider
-/// pattern that does, and then from the configuration for all calls.
+/// What holds for the methods that a pattern names. A key that the pattern does not set comes from
+/// the next wider pattern that does, and then from the configuration for all calls.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MethodRule {
     pub(crate) pattern: String,
@@ -48,7 +48,8 @@ impl MethodRule {
         self.wait_for_ready
     }
 
-    /// When failed attempts are tried again: the policy for all calls, overlaid with the keys for methods.
+    /// When failed attempts are tried again: the policy for all calls, overlaid with the keys for
+    /// methods.
     pub fn retry(&self) -> &RetryPolicy {
         &self.retry
     }
@@ -68,11 +69,15 @@ pub(super) fn chain(pattern: &str) -> Option<Vec<String>> {
         return Some(vec!["*".into()]);
     }
     let (service, method) = pattern.split_once('/')?;
-    let plain = |name: &str| !name.is_empty() && !name.contains(|c: char| c == '/' || c == '*' || c.is_whitespace());
+    let plain = |name: &str| {
+        !name.is_empty() && !name.contains(|c: char| c == '/' || c == '*' || c.is_whitespace())
+    };
     let service_rule = format!("{service}/*");
     match method {
         "*" if plain(service) => Some(vec![service_rule, "*".into()]),
-        method if plain(service) && plain(method) => Some(vec![pattern.into(), service_rule, "*".into()]),
+        method if plain(service) && plain(method) => {
+            Some(vec![pattern.into(), service_rule, "*".into()])
+        }
         _ => None,
     }
 }
@@ -90,7 +95,10 @@ pub(super) fn instead_of(pattern: &str) -> String {
         (None, Some((service, method))) if service.contains('.') => {
             let all = write(format!("{name}/*"));
             write(format!("{service}/{method}")).zip(all).map(|(one, all)| {
-                format!("{one} for a method, or {} for a service", all.trim_start_matches("; write "))
+                format!(
+                    "{one} for a method, or {} for a service",
+                    all.trim_start_matches("; write ")
+                )
             })
         }
         (None, _) => write(format!("{name}/*")),
@@ -165,7 +173,8 @@ mod tests {
         assert_eq!(chain("a.B/C"), Some(vec!["a.B/C".into(), "a.B/*".into(), "*".into()]));
         assert_eq!(chain("a.B/*"), Some(vec!["a.B/*".into(), "*".into()]));
         assert_eq!(chain("*"), Some(vec!["*".into()]));
-        for wrong in ["", "a.B", "/a.B/C", "a.B/", "*/C", "a*/C", "a.B/C*", "a/b/c", "a b/c", "/*"] {
+        for wrong in ["", "a.B", "/a.B/C", "a.B/", "*/C", "a*/C", "a.B/C*", "a/b/c", "a b/c", "/*"]
+        {
             assert_eq!(chain(wrong), None, "{wrong}");
         }
     }

@@ -1,7 +1,9 @@
-//! The wishes: YAML, environment and builder become one checked [`Config`], or an error that names every problem.
+//! The wishes: YAML, environment and builder become one checked [`Config`], or an error that names
+//! every problem.
 //!
-//! The way: each source becomes settings (`layers`), the settings with most authority are read (`scope`) under the rules
-//! (`check`). The keys are said once, in `keys`. Nothing here panics, whatever is written in a file.
+//! The way: each source becomes settings (`layers`), the settings with most authority are read
+//! (`scope`) under the rules (`check`). The keys are said once, in `keys`. Nothing here panics,
+//! whatever is written in a file.
 
 #[cfg(feature = "yaml")]
 mod advice;

@@ -37,7 +37,13 @@ mod tests {
     fn places_are_in_the_order_in_which_a_person_looks_for_them() {
         let file = |at| Place::File { name: "grpc.yaml".into(), at };
         let variable = Place::Variable("TONIC_SUPERVISOR_GRPC_PORT".into());
-        let order = [file(None), file(Some((2, 3))), file(Some((10, 1))), variable, Place::Builder("port(..)".into())];
+        let order = [
+            file(None),
+            file(Some((2, 3))),
+            file(Some((10, 1))),
+            variable,
+            Place::Builder("port(..)".into()),
+        ];
         assert!(order.is_sorted(), "{order:?}");
         assert_eq!(order.map(|place| place.to_string())[2], "grpc.yaml:10:1");
     }

@@ -37,7 +37,9 @@ fn rule(key: &KeyPath, setting: &Setting) -> Option<String> {
                 "variables are not replaced in a file: set {} instead, which holds over the file",
                 variable(key.path)
             ),
-            (Some(_), true) => "variables are not replaced in a file: write the value itself".into(),
+            (Some(_), true) => {
+                "variables are not replaced in a file: write the value itself".into()
+            }
             (_, false) => "variables are not replaced in it: give the value itself".into(),
         });
     }
@@ -49,8 +51,10 @@ fn rule(key: &KeyPath, setting: &Setting) -> Option<String> {
 /// `${NAME}`, `$(command)`, `{{ name }}`, `%NAME%`, or `$NAME` alone.
 fn is_placeholder(text: &str) -> bool {
     let text = text.trim();
-    let whole_name =
-        |name: &str| !name.is_empty() && name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
+    let whole_name = |name: &str| {
+        !name.is_empty()
+            && name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
+    };
     let percent = text.strip_prefix('%').and_then(|rest| rest.strip_suffix('%'));
     ["${", "$(", "{{"].iter().any(|start| text.contains(start))
         || text.strip_prefix('$').is_some_and(whole_name)
@@ -63,7 +67,9 @@ mod tests {
 
     #[test]
     fn what_other_programs_replace_is_known() {
-        for text in ["${QUEUE_HOST}", "$HOST", "a-${B}-c", "{{ .Values.host }}", "%HOST%", "$(hostname)"] {
+        for text in
+            ["${QUEUE_HOST}", "$HOST", "a-${B}-c", "{{ .Values.host }}", "%HOST%", "$(hostname)"]
+        {
             assert!(is_placeholder(text), "{text}");
         }
         for text in ["queue", "fe80::1%eth0", "/etc/$x/ca.pem", "100%", "$", "a{b}"] {

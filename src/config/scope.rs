@@ -1,6 +1,8 @@
-//! Reading settings: each key from whoever has most authority, for all calls or for the methods of a pattern.
+//! Reading settings: each key from whoever has most authority, for all calls or for the methods of
+//! a pattern.
 //!
-//! A value that breaks its rule is noted and read as the default, so that one reading finds every problem.
+//! A value that breaks its rule is noted and read as the default, so that one reading finds every
+//! problem.
 
 use super::{
     error::Problem,
@@ -21,7 +23,11 @@ pub(super) struct Scope<'a> {
 }
 
 impl<'a> Scope<'a> {
-    pub(super) fn new(layers: &'a Layers, patterns: Vec<String>, problems: &'a mut Vec<Problem>) -> Self {
+    pub(super) fn new(
+        layers: &'a Layers,
+        patterns: Vec<String>,
+        problems: &'a mut Vec<Problem>,
+    ) -> Self {
         Self { layers, patterns, problems }
     }
 
@@ -32,7 +38,11 @@ impl<'a> Scope<'a> {
     }
 
     /// The value of a key whose text has rules of its own.
-    pub(super) fn read_with<T>(&mut self, path: &'static str, parse: impl Fn(&Value) -> Result<T, String>) -> T {
+    pub(super) fn read_with<T>(
+        &mut self,
+        path: &'static str,
+        parse: impl Fn(&Value) -> Result<T, String>,
+    ) -> T {
         let (key, setting) = self.find(path);
         parse(&setting.value).unwrap_or_else(|rule| {
             self.note(&key, &setting, None, format!("is {}, but {rule}", show(&setting)));
@@ -69,7 +79,9 @@ impl<'a> Scope<'a> {
                     did_you_mean(&name, code_names().iter().copied())
                 ),
                 Some(Code::Ok) => format!("has {item}, but a call that succeeded is never retried"),
-                Some(code) if !codes.insert(code) => format!("has {item}, which is in the list already"),
+                Some(code) if !codes.insert(code) => {
+                    format!("has {item}, which is in the list already")
+                }
                 Some(_) => continue,
             };
             let item = matches!(setting.value, Value::List(_)).then_some(n);
@@ -78,18 +90,23 @@ impl<'a> Scope<'a> {
         codes
     }
 
-    /// Notes that `first` breaks a `rule` about it and `second`, such as "must not be below". Silent if one of them is
-    /// wrong in itself already.
+    /// Notes that `first` breaks a `rule` about it and `second`, such as "must not be below".
+    /// Silent if one of them is wrong in itself already.
     pub(super) fn conflict(&mut self, first: &'static str, rule: &str, second: &'static str) {
         let ((key, setting), (other_key, other)) = (self.find(first), self.find(second));
         let known = [key.to_string(), other_key.to_string()];
-        if self.problems.iter().any(|problem| problem.key.as_ref().is_some_and(|key| known.contains(key))) {
+        if self
+            .problems
+            .iter()
+            .any(|problem| problem.key.as_ref().is_some_and(|key| known.contains(key)))
+        {
             return;
         }
         let place = |key: &KeyPath, setting: &Setting| setting.source.place(key, None);
         let (said, other_said) = (place(&key, &setting), place(&other_key, &other));
         let own = format!("is {}", show(&setting));
-        let text = format!("{own}, but {rule} {other_key}, which is {} ({other_said})", show(&other));
+        let text =
+            format!("{own}, but {rule} {other_key}, which is {} ({other_said})", show(&other));
         // Where the first is a default, the second is what a person can change.
         let place = if self.explicit(first) { said } else { other_said };
         self.push(Problem { place, key: Some(key.to_string()), text });
@@ -120,7 +137,8 @@ impl<'a> Scope<'a> {
     /// A sentence about a setting, at its place.
     pub(super) fn sentence_about(key: &KeyPath, setting: &Setting, text: &str) -> String {
         let place = setting.source.place(key, None);
-        Problem { place, key: Some(key.to_string()), text: format!("is {}, {text}", show(setting)) }.to_string()
+        Problem { place, key: Some(key.to_string()), text: format!("is {}, {text}", show(setting)) }
+            .to_string()
     }
 
     /// Everything that somebody said, in the order of the keys' names.
@@ -131,14 +149,22 @@ impl<'a> Scope<'a> {
     fn find(&self, path: &'static str) -> (KeyPath, Setting) {
         let scopes = self.patterns.iter().cloned().map(Some).chain([None]);
         let mut keys = scopes.map(|method| KeyPath { method, path });
-        let said = keys.find_map(|key| self.layers.settings.get(&key).map(|setting| (key, setting.clone())));
+        let said = keys
+            .find_map(|key| self.layers.settings.get(&key).map(|setting| (key, setting.clone())));
         said.unwrap_or_else(|| {
-            (KeyPath { method: None, path }, Setting { value: default(path), source: Source::Default })
+            (
+                KeyPath { method: None, path },
+                Setting { value: default(path), source: Source::Default },
+            )
         })
     }
 
     fn note(&mut self, key: &KeyPath, setting: &Setting, item: Option<usize>, text: String) {
-        self.push(Problem { place: setting.source.place(key, item), key: Some(key.to_string()), text });
+        self.push(Problem {
+            place: setting.source.place(key, item),
+            key: Some(key.to_string()),
+            text,
+        });
     }
 
     /// Problems of what methods inherit show up once.

@@ -1,10 +1,11 @@
-//! The checked configuration: what every other chapter reads. It cannot be built otherwise than through the checks.
+//! The checked configuration: what every other chapter reads. It cannot be built otherwise than
+//! through the checks.
 
 #[cfg(feature = "yaml")]
 use super::error::ConfigError;
 use super::{
-    builder::ConfigBuilder, effective::Effective, keys::key_doc, layers::Layers, method::MethodRule, target::Endpoint,
-    tls::Tls,
+    builder::ConfigBuilder, effective::Effective, keys::key_doc, layers::Layers,
+    method::MethodRule, target::Endpoint, tls::Tls,
 };
 use crate::policy::{Backoff, Intensity, RetryPolicy, ThrottleRule};
 use std::{
@@ -12,8 +13,8 @@ use std::{
     time::Duration,
 };
 
-/// How a channel behaves. Every key has a default; see [`ConfigBuilder`] for how to change them, and
-/// `docs/configuration.md` for all keys with their units and reasons.
+/// How a channel behaves. Every key has a default; see [`ConfigBuilder`] for how to change them,
+/// and `docs/configuration.md` for all keys with their units and reasons.
 ///
 /// ```
 /// use std::time::Duration;
@@ -113,8 +114,8 @@ impl Config {
         Self::builder().yaml(text).build()
     }
 
-    /// The rule for a method, named `pkg.Service/Method` with or without a leading slash: its own, else that of
-    /// `pkg.Service/*`, else that of `*`.
+    /// The rule for a method, named `pkg.Service/Method` with or without a leading slash: its own,
+    /// else that of `pkg.Service/*`, else that of `*`.
     pub fn method(&self, name: &str) -> Option<&MethodRule> {
         let name = name.strip_prefix('/').unwrap_or(name);
         self.methods.iter().find(|rule| rule.matches(name))

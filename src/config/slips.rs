@@ -3,7 +3,11 @@
 
 /// The line and column of the slip, from 1, and the words for it; none if it is of no known kind.
 /// `error` is what the parser said, `stopped` where.
-pub(super) fn explain(text: &str, error: &str, stopped: Option<(usize, usize)>) -> Option<((usize, usize), String)> {
+pub(super) fn explain(
+    text: &str,
+    error: &str,
+    stopped: Option<(usize, usize)>,
+) -> Option<((usize, usize), String)> {
     // Our own words need no explanation.
     if error.contains("stands here a second time") {
         return None;
@@ -62,7 +66,9 @@ mod tests {
     fn an_open_quote_is_found_where_it_opens() {
         assert_eq!(open_quote("  host: \"queue"), Some(9));
         assert_eq!(open_quote("  ü: 'queue"), Some(6));
-        for closed in ["  host: 'it''s'", "  host: \"queue\"", "  host: queue", "host:", "# don't: x"] {
+        for closed in
+            ["  host: 'it''s'", "  host: \"queue\"", "  host: queue", "host:", "# don't: x"]
+        {
             assert_eq!(open_quote(closed), None, "{closed}");
         }
     }

@@ -16,7 +16,9 @@ pub(crate) fn read(path: &Path, most: u64) -> Result<Vec<u8>, String> {
         return Err("must be a regular file".into());
     }
     let mut bytes = Vec::new();
-    File::open(path).and_then(|file| file.take(most.saturating_add(1)).read_to_end(&mut bytes)).map_err(unread)?;
+    File::open(path)
+        .and_then(|file| file.take(most.saturating_add(1)).read_to_end(&mut bytes))
+        .map_err(unread)?;
     match bytes.len() as u64 > most {
         true => Err(format!("must have at most {} KiB", most >> 10)),
         false => Ok(bytes),
@@ -37,6 +39,9 @@ mod tests {
         assert_eq!(read(folder.path(), 1024), Err("must be a regular file".into()));
         #[cfg(unix)]
         assert_eq!(read(Path::new("/dev/zero"), 1024), Err("must be a regular file".into()));
-        assert!(read(&folder.path().join("none"), 1).is_err_and(|error| error.starts_with("cannot be read: ")));
+        assert!(
+            read(&folder.path().join("none"), 1)
+                .is_err_and(|error| error.starts_with("cannot be read: "))
+        );
     }
 }

@@ -5,16 +5,26 @@ pub(crate) fn did_you_mean<'a>(given: &str, words: impl IntoIterator<Item = &'a 
     nearest(given, words).map_or_else(String::new, |word| format!("; did you mean `{word}`?"))
 }
 
-/// The word at the smallest distance from `given`, whatever the case, if it differs in no more than a third of its letters.
-pub(super) fn nearest<'a>(given: &str, words: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+/// The word at the smallest distance from `given`, whatever the case, if it differs in no more than
+/// a third of its letters.
+pub(super) fn nearest<'a>(
+    given: &str,
+    words: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
     let allowed = 1.max(given.chars().count() / 3);
     let measured = words.into_iter().map(|word| (distance(given, word), word));
-    measured.filter(|(distance, _)| *distance <= allowed).min_by_key(|(distance, _)| *distance).map(|(_, word)| word)
+    measured
+        .filter(|(distance, _)| *distance <= allowed)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, word)| word)
 }
 
-/// How many letters must be put in, taken out, replaced, or swapped with their neighbour to turn `a` into `b`.
+/// How many letters must be put in, taken out, replaced, or swapped with their neighbour to turn
+/// `a` into `b`.
 pub(super) fn distance(a: &str, b: &str) -> usize {
-    let letters = |text: &str| -> Vec<char> { text.chars().take(100).map(|c| c.to_ascii_lowercase()).collect() };
+    let letters = |text: &str| -> Vec<char> {
+        text.chars().take(100).map(|c| c.to_ascii_lowercase()).collect()
+    };
     let (a, b) = (letters(a), letters(b));
     let mut rows: Vec<Vec<usize>> = vec![(0..=b.len()).collect()];
     for i in 1..=a.len() {
@@ -38,9 +48,12 @@ mod tests {
 
     #[test]
     fn slips_of_the_hand_are_near() {
-        for (a, b, steps) in
-            [("grcp", "grpc", 1), ("GRPC", "grpc", 0), ("", "abc", 3), ("max_backof", "max_backoff", 1)]
-        {
+        for (a, b, steps) in [
+            ("grcp", "grpc", 1),
+            ("GRPC", "grpc", 0),
+            ("", "abc", 3),
+            ("max_backof", "max_backoff", 1),
+        ] {
             assert_eq!((distance(a, b), distance(b, a)), (steps, steps), "{a} {b}");
         }
         assert_eq!(nearest("UNAVAILABEL", ["ABORTED", "UNAVAILABLE"]), Some("UNAVAILABLE"));

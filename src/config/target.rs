@@ -1,4 +1,5 @@
-//! Where the server is, as gRPC names it: `target` read into an [`Endpoint`], without looking anything up.
+//! Where the server is, as gRPC names it: `target` read into an [`Endpoint`], without looking
+//! anything up.
 //!
 //! | target | endpoint |
 //! |---|---|
@@ -46,7 +47,8 @@ pub(super) struct Target {
     pub(super) tls: Option<bool>,
 }
 
-const RULE: &str = "must be host:port, dns:///host:port, ipv4:address:port, ipv6:[address]:port, unix:path, \
+const RULE: &str = "must be host:port, dns:///host:port, ipv4:address:port, ipv6:[address]:port, \
+                    unix:path, \
                     unix-abstract:name or http(s)://host:port";
 
 /// Reads a target; the error is the rule that it breaks, to follow "is ..., but".
@@ -62,9 +64,12 @@ pub(super) fn parse(text: &str) -> Result<Target, String> {
     };
     match scheme.to_ascii_lowercase().as_str() {
         "dns" => dns(rest).map(bare),
-        "ipv4" => {
-            addresses(rest, |text| text.parse::<SocketAddrV4>().map(Into::into).ok(), "ipv4:10.0.0.1:50051").map(bare)
-        }
+        "ipv4" => addresses(
+            rest,
+            |text| text.parse::<SocketAddrV4>().map(Into::into).ok(),
+            "ipv4:10.0.0.1:50051",
+        )
+        .map(bare),
         "ipv6" => ipv6(rest).map(bare),
         "unix" => unix(rest).map(bare),
         "unix-abstract" => unix_abstract(rest).map(bare),
@@ -84,7 +89,8 @@ fn is_scheme(text: &str) -> bool {
         && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-'))
 }
 
-/// `dns:host:port`, `dns:///host:port`. An authority would name a DNS server to ask; that is the system's choice here.
+/// `dns:host:port`, `dns:///host:port`. An authority would name a DNS server to ask; that is the
+/// system's choice here.
 fn dns(rest: &str) -> Result<Endpoint, String> {
     match rest.strip_prefix("//").map(|rest| rest.split_once('/')) {
         None => host_and_port(rest, None),
@@ -93,15 +99,24 @@ fn dns(rest: &str) -> Result<Endpoint, String> {
     }
 }
 
-fn addresses(rest: &str, read: impl Fn(&str) -> Option<SocketAddr>, example: &str) -> Result<Endpoint, String> {
+fn addresses(
+    rest: &str,
+    read: impl Fn(&str) -> Option<SocketAddr>,
+    example: &str,
+) -> Result<Endpoint, String> {
     let read = |text: &str| read(text.trim()).filter(|address| address.port() > 0);
     let all: Option<Vec<_>> = rest.trim_start_matches('/').split(',').map(read).collect();
-    all.map(Endpoint::Addresses)
-        .ok_or_else(|| format!("must be addresses with ports, such as {example}, with commas between"))
+    all.map(Endpoint::Addresses).ok_or_else(|| {
+        format!("must be addresses with ports, such as {example}, with commas between")
+    })
 }
 
 fn ipv6(rest: &str) -> Result<Endpoint, String> {
-    let plain = addresses(rest, |text| text.parse::<SocketAddrV6>().map(Into::into).ok(), "ipv6:[::1]:50051");
+    let plain = addresses(
+        rest,
+        |text| text.parse::<SocketAddrV6>().map(Into::into).ok(),
+        "ipv6:[::1]:50051",
+    );
     let zoned = |text: &str| match host_and_port(text.trim(), None) {
         Ok(Endpoint::Host { host, port }) if text.contains('[') => Some((host, port)),
         _ => None,
@@ -114,7 +129,12 @@ fn unix(rest: &str) -> Result<Endpoint, String> {
     let path = match rest.strip_prefix("//") {
         None => rest,
         Some(path) if path.starts_with('/') => path,
-        Some(_) => return Err("must not have an authority: write unix:///absolute/path or unix:relative/path".into()),
+        Some(_) => {
+            return Err(
+                "must not have an authority: write unix:///absolute/path or unix:relative/path"
+                    .into(),
+            );
+        }
     };
     if path.is_empty() || path.contains('\0') {
         return Err("must name the socket's path, such as unix:///run/queue.sock".into());
@@ -150,7 +170,9 @@ fn host_and_port(text: &str, default: Option<u16>) -> Result<Endpoint, String> {
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => {
             let (host, rest) = rest.split_once(']').ok_or("has a bracket that is not closed")?;
-            without_zone(host).parse::<Ipv6Addr>().map_err(|_| "must have an IPv6 address in the brackets")?;
+            without_zone(host)
+                .parse::<Ipv6Addr>()
+                .map_err(|_| "must have an IPv6 address in the brackets")?;
             (host, rest.strip_prefix(':').or_else(|| rest.is_empty().then_some("")).ok_or(RULE)?)
         }
         None => text.split_once(':').unwrap_or((text, "")),
@@ -179,9 +201,10 @@ impl Endpoint {
         match self {
             Self::Host { host, port } => with_port(without_zone(host), *port),
             Self::Addresses(addresses) => addresses.first().map(plain).unwrap_or_default(),
-            Self::Zoned(all) => {
-                all.first().map(|(host, port)| with_port(without_zone(host), *port)).unwrap_or_default()
-            }
+            Self::Zoned(all) => all
+                .first()
+                .map(|(host, port)| with_port(without_zone(host), *port))
+                .unwrap_or_default(),
             Self::Unix(_) | Self::UnixAbstract(_) => "localhost".into(),
         }
     }
@@ -190,7 +213,9 @@ impl Endpoint {
     pub(crate) fn canonical(&self) -> String {
         match self {
             // A URI writes the % before a zone as %25.
-            Self::Host { host, port } => format!("dns:///{}", with_port(host, *port).replace('%', "%25")),
+            Self::Host { host, port } => {
+                format!("dns:///{}", with_port(host, *port).replace('%', "%25"))
+            }
             Self::Unix(path) if path.is_absolute() => format!("unix://{}", path.display()),
             Self::Zoned(_) => self.to_string().replace('%', "%25"),
             Self::Addresses(_) | Self::Unix(_) | Self::UnixAbstract(_) => self.to_string(),
@@ -217,8 +242,12 @@ impl Endpoint {
     pub(crate) fn server_name(&self) -> String {
         match self {
             Self::Host { host, .. } => without_zone(host).to_owned(),
-            Self::Addresses(addresses) => addresses.first().map(|one| one.ip().to_string()).unwrap_or_default(),
-            Self::Zoned(all) => all.first().map(|(host, _)| without_zone(host).to_owned()).unwrap_or_default(),
+            Self::Addresses(addresses) => {
+                addresses.first().map(|one| one.ip().to_string()).unwrap_or_default()
+            }
+            Self::Zoned(all) => {
+                all.first().map(|(host, _)| without_zone(host).to_owned()).unwrap_or_default()
+            }
             Self::Unix(_) | Self::UnixAbstract(_) => "localhost".into(),
         }
     }
@@ -239,7 +268,11 @@ impl fmt::Display for Endpoint {
         match self {
             Self::Host { host, port } => f.write_str(&with_port(host, *port)),
             Self::Addresses(addresses) => {
-                f.write_str(if addresses.iter().all(SocketAddr::is_ipv4) { "ipv4:" } else { "ipv6:" })?;
+                f.write_str(if addresses.iter().all(SocketAddr::is_ipv4) {
+                    "ipv4:"
+                } else {
+                    "ipv6:"
+                })?;
                 for (n, address) in addresses.iter().enumerate() {
                     write!(f, "{}{address}", if n > 0 { "," } else { "" })?;
                 }

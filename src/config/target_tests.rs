@@ -8,7 +8,8 @@ fn host(host: &str, port: u16) -> Endpoint {
 
 #[test]
 fn targets_are_read_as_grpc_names_them() {
-    let addresses = |all: &[&str]| Endpoint::Addresses(all.iter().map(|one| one.parse().unwrap()).collect());
+    let addresses =
+        |all: &[&str]| Endpoint::Addresses(all.iter().map(|one| one.parse().unwrap()).collect());
     for (text, endpoint) in [
         ("queue:50051", host("queue", 50051)),
         ("dns:queue.internal:1", host("queue.internal", 1)),
@@ -26,7 +27,10 @@ fn targets_are_read_as_grpc_names_them() {
     ] {
         assert_eq!(parse(text).map(|target| target.endpoint), Ok(endpoint), "{text}");
     }
-    assert_eq!(parse("https://queue").unwrap(), Target { endpoint: host("queue", 443), tls: Some(true) });
+    assert_eq!(
+        parse("https://queue").unwrap(),
+        Target { endpoint: host("queue", 443), tls: Some(true) }
+    );
     assert_eq!(parse("https://[::1]:7").unwrap().endpoint, host("::1", 7));
     assert_eq!(parse("http://queue").unwrap().tls, Some(false));
 }
@@ -34,11 +38,16 @@ fn targets_are_read_as_grpc_names_them() {
 #[cfg(unix)]
 #[test]
 fn unix_sockets_have_absolute_and_relative_paths() {
-    for (text, path) in [("unix:/run/q", "/run/q"), ("unix:///run/q", "/run/q"), ("unix:run/q", "run/q")] {
+    for (text, path) in
+        [("unix:/run/q", "/run/q"), ("unix:///run/q", "/run/q"), ("unix:run/q", "run/q")]
+    {
         assert_eq!(parse(text).unwrap().endpoint, Endpoint::Unix(path.into()), "{text}");
     }
     #[cfg(target_os = "linux")]
-    assert_eq!(parse("unix-abstract:queue").unwrap().endpoint, Endpoint::UnixAbstract("queue".into()));
+    assert_eq!(
+        parse("unix-abstract:queue").unwrap().endpoint,
+        Endpoint::UnixAbstract("queue".into())
+    );
 }
 
 #[test]
@@ -64,7 +73,11 @@ fn what_is_no_target_says_what_one_looks_like() {
         ("http://", "host:port"),
         ("::1", "in brackets, and a port: [::1]:50051"),
         ("fe80::1%eth0", "in brackets, and a port: [fe80::1%eth0]:50051"),
-        ("my queue:1", "its host must not have spaces or control characters: write a name such as queue.internal"),
+        (
+            "my queue:1",
+            "its host must not have spaces or control characters: write a name such as \
+             queue.internal",
+        ),
         ("user@queue:1", "must not name a user"),
         ("dns:///a..b:1", "empty part"),
         ("dns:b\u{fc}cher:1", "write the name in ASCII"),
@@ -126,7 +139,10 @@ fn what_stays_on_this_machine_is_known_by_its_name() {
 #[test]
 fn what_is_read_can_be_written() {
     let zoned = ["[fe80::1%eth0]:1", "ipv6:[fe80::1%eth0]:7,[::1]:8", "ipv6:[fe80::1%3]:7"];
-    for text in ["queue:1", "[::1]:1", "ipv4:10.0.0.1:7,10.0.0.2:8", "ipv6:[::1]:7"].into_iter().chain(zoned) {
+    for text in ["queue:1", "[::1]:1", "ipv4:10.0.0.1:7,10.0.0.2:8", "ipv6:[::1]:7"]
+        .into_iter()
+        .chain(zoned)
+    {
         assert_eq!(parse(text).unwrap().endpoint.to_string(), text);
     }
     assert_eq!(parse("ipv6:[::1]:7").unwrap().endpoint.authority(), "[::1]:7");
@@ -136,7 +152,8 @@ proptest::proptest! {
     #[test]
     fn what_is_taken_can_stand_in_an_authority(
         scheme in "(|dns:|dns:///|ipv4:|ipv6:|http://|https://|unix:)",
-        host in "(\\PC{0,8}|[a-z_.%@ -]{1,12}|\\[fe80::1%[a-z0-9%.]{0,6}\\]|\\[[0-9a-f:]{1,20}\\]|[0-9.]{1,12})",
+        host in "(\\PC{0,8}|[a-z_.%@ \
+                 -]{1,12}|\\[fe80::1%[a-z0-9%.]{0,6}\\]|\\[[0-9a-f:]{1,20}\\]|[0-9.]{1,12})",
         port in "(|:7|:70000)",
     ) {
         if let Ok(target) = parse(&format!("{scheme}{host}{port}")) {

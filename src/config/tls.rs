@@ -1,9 +1,11 @@
-//! TLS as configured: where its files lie, and when it is on. The files themselves are read at each dial.
+//! TLS as configured: where its files lie, and when it is on. The files themselves are read at each
+//! dial.
 
 use super::{host, scope::Scope, value::Value};
 use std::path::{Path, PathBuf};
 
-/// How the server is authenticated, and who this side says it is. Verification cannot be switched off.
+/// How the server is authenticated, and who this side says it is. Verification cannot be switched
+/// off.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tls {
     pub(crate) ca: Option<PathBuf>,
@@ -53,7 +55,8 @@ impl Tls {
 
 const KEYS: [&str; 5] = ["tls.ca", "tls.certificate", "tls.key", "tls.server_name", "tls.roots"];
 
-/// What was said about TLS; none: plaintext. `scheme` is what the target's says, if it is the target that holds.
+/// What was said about TLS; none: plaintext. `scheme` is what the target's says, if it is the
+/// target that holds.
 pub(super) fn read(scope: &mut Scope<'_>, scheme: Option<bool>) -> Option<Tls> {
     let wanted = scope.read::<bool>("use_tls");
     let ca = scope.read_with("tls.ca", file);
@@ -61,7 +64,13 @@ pub(super) fn read(scope: &mut Scope<'_>, scheme: Option<bool>) -> Option<Tls> {
     let key = scope.read_with("tls.key", file);
     let server_name = scope.read_with("tls.server_name", name);
     let chosen = scope.read_with("tls.roots", roots);
-    let parts = [ca.is_some(), certificate.is_some(), key.is_some(), server_name.is_some(), chosen.is_some()];
+    let parts = [
+        ca.is_some(),
+        certificate.is_some(),
+        key.is_some(),
+        server_name.is_some(),
+        chosen.is_some(),
+    ];
     let part = KEYS.into_iter().zip(parts).find_map(|(key, said)| said.then_some(key));
 
     let refused = scope.explicit("use_tls") && !wanted;
@@ -70,9 +79,15 @@ pub(super) fn read(scope: &mut Scope<'_>, scheme: Option<bool>) -> Option<Tls> {
         (Some(part), _) if refused && scope.authority(part) >= scope.authority("use_tls") => {
             scope.conflict("use_tls", "contradicts", part);
         }
-        (Some(part), Some(false)) if !refused => scope.conflict("target", "speaks of plaintext and contradicts", part),
-        (None, Some(false)) if wanted => scope.conflict("target", "speaks of plaintext and contradicts", "use_tls"),
-        (_, Some(true)) if refused => scope.conflict("target", "asks for TLS and contradicts", "use_tls"),
+        (Some(part), Some(false)) if !refused => {
+            scope.conflict("target", "speaks of plaintext and contradicts", part)
+        }
+        (None, Some(false)) if wanted => {
+            scope.conflict("target", "speaks of plaintext and contradicts", "use_tls")
+        }
+        (_, Some(true)) if refused => {
+            scope.conflict("target", "asks for TLS and contradicts", "use_tls")
+        }
         _ => {}
     }
     if refused || !(wanted || part.is_some() || scheme == Some(true)) {
@@ -97,13 +112,16 @@ pub(super) fn read(scope: &mut Scope<'_>, scheme: Option<bool>) -> Option<Tls> {
 /// Why this program cannot speak TLS at all.
 fn missing() -> Option<&'static str> {
     #[cfg(not(feature = "tls"))]
-    return Some("this program was built without TLS: it needs the feature `tls-ring` or `tls-aws-lc`");
+    return Some(
+        "this program was built without TLS: it needs the feature `tls-ring` or `tls-aws-lc`",
+    );
     #[cfg(feature = "tls")]
     {
         let provided = cfg!(any(feature = "tls-ring", feature = "tls-aws-lc"))
             || rustls::crypto::CryptoProvider::get_default().is_some();
         (!provided).then_some(
-            "no cryptography is there for it: enable the feature `tls-ring` or `tls-aws-lc`, or install a default \
+            "no cryptography is there for it: enable the feature `tls-ring` or `tls-aws-lc`, or \
+             install a default \
              CryptoProvider of rustls first",
         )
     }
@@ -115,7 +133,9 @@ fn file(value: &Value) -> Result<Option<PathBuf>, String> {
     }
     match value.text()? {
         "" => Err("must be the path of a file, or `none`".into()),
-        text if text.contains("-----BEGIN") => Err("must be the path of a PEM file, not its contents".into()),
+        text if text.contains("-----BEGIN") => {
+            Err("must be the path of a PEM file, not its contents".into())
+        }
         text => Ok(Some(text.into())),
     }
 }

@@ -1,6 +1,7 @@
 //! A value as it was given, before anyone knows what it should be, and what it can be read as.
 //!
-//! Every reader answers with the value or with the rule that was broken, worded to follow "`key` is `value`, but ".
+//! Every reader answers with the value or with the rule that was broken, worded to follow "`key` is
+//! `value`, but ".
 
 use crate::{
     model::CallKind,
@@ -23,14 +24,22 @@ pub(crate) enum Value {
     Map(Vec<(String, Value)>),
 }
 
-/// Nobody waits longer: what is longer still counts as this, so that no sum of times overflows. 100 years.
+/// Nobody waits longer: what is longer still counts as this, so that no sum of times overflows. 100
+/// years.
 pub(super) const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 const TIME: &str = "must be a time: seconds (10 or 0.5) or text such as \"250ms\" or \"1m30s\"";
 const SIZE: &str = "must be a size: bytes (65536) or text such as \"64KiB\" or \"4MiB\"";
 
-const TIME_UNITS: [(&str, f64); 7] =
-    [("ns", 1e-9), ("us", 1e-6), ("ms", 1e-3), ("s", 1.0), ("m", 60.0), ("h", 3_600.0), ("d", 86_400.0)];
+const TIME_UNITS: [(&str, f64); 7] = [
+    ("ns", 1e-9),
+    ("us", 1e-6),
+    ("ms", 1e-3),
+    ("s", 1.0),
+    ("m", 60.0),
+    ("h", 3_600.0),
+    ("d", 86_400.0),
+];
 const SIZE_UNITS: [(&str, u64); 8] = [
     ("", 1),
     ("b", 1),
@@ -79,7 +88,9 @@ impl Value {
             Self::Text(text) => text.trim().parse().ok(),
             _ => None,
         };
-        let allowed = number.and_then(|number| u64::try_from(number).ok()).filter(|n| (least..=most).contains(n));
+        let allowed = number
+            .and_then(|number| u64::try_from(number).ok())
+            .filter(|n| (least..=most).contains(n));
         allowed.ok_or_else(|| format!("must be a whole number from {least} to {most}"))
     }
 
@@ -87,7 +98,8 @@ impl Value {
         if matches!(self, Self::Text(text) if text.trim().eq_ignore_ascii_case("unlimited")) {
             return Ok(RetryLimit::Unlimited);
         }
-        let count = self.whole(0, u32::MAX.into()).map_err(|rule| format!("{rule}, or `unlimited`"))?;
+        let count =
+            self.whole(0, u32::MAX.into()).map_err(|rule| format!("{rule}, or `unlimited`"))?;
         Ok(RetryLimit::AtMost(u32::try_from(count).unwrap_or(u32::MAX)))
     }
 
@@ -128,7 +140,9 @@ impl Value {
     pub(super) fn call_kind(&self) -> Result<CallKind, String> {
         match self {
             Self::Text(text) if text.trim().eq_ignore_ascii_case("unary") => Ok(CallKind::Unary),
-            Self::Text(text) if text.trim().eq_ignore_ascii_case("streaming") => Ok(CallKind::Streaming),
+            Self::Text(text) if text.trim().eq_ignore_ascii_case("streaming") => {
+                Ok(CallKind::Streaming)
+            }
             Self::Text(text) if text.trim().eq_ignore_ascii_case("auto") => Ok(CallKind::Auto),
             _ => Err("must be `unary`, `streaming` or `auto`".into()),
         }
@@ -139,7 +153,9 @@ impl Value {
         match self {
             Self::List(items) => Ok(items.clone()),
             Self::Text(text) if text.trim().is_empty() => Ok(Vec::new()),
-            Self::Text(text) => Ok(text.split(',').map(|item| Self::Text(item.trim().to_owned())).collect()),
+            Self::Text(text) => {
+                Ok(text.split(',').map(|item| Self::Text(item.trim().to_owned())).collect())
+            }
             _ => Err("must be a list of gRPC status codes".into()),
         }
     }
@@ -165,7 +181,8 @@ fn time_from_text(text: &str) -> Result<Duration, String> {
     let mut seconds = 0.0;
     while !rest.is_empty() {
         let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
-        let unit = rest[digits..].find(|c: char| c.is_ascii_digit()).map_or(rest.len(), |at| digits + at);
+        let unit =
+            rest[digits..].find(|c: char| c.is_ascii_digit()).map_or(rest.len(), |at| digits + at);
         let count: f64 = rest[..digits].parse().map_err(|_| TIME)?;
         let name = rest[digits..unit].trim();
         let (_, scale) = TIME_UNITS.iter().find(|(known, _)| *known == name).ok_or(TIME)?;
@@ -191,13 +208,16 @@ fn size_from_text(text: &str) -> Option<u64> {
 /// Whether text looks like a bearer token, which nobody shall read in an error.
 pub(super) fn is_token(text: &str) -> bool {
     let text = text.trim();
-    let begins = |scheme: &str| text.get(..scheme.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(scheme));
+    let begins = |scheme: &str| {
+        text.get(..scheme.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(scheme))
+    };
     text.contains("aqt_") || text.starts_with("eyJ") || begins("bearer ") || begins("basic ")
 }
 
 /// Whether text looks like an address with a name and a password: `http://name:password@host`.
 fn has_password(text: &str) -> bool {
-    let before = text.split_once("://").and_then(|(_, rest)| rest.split_once('@')).map(|(before, _)| before);
+    let before =
+        text.split_once("://").and_then(|(_, rest)| rest.split_once('@')).map(|(before, _)| before);
     before.is_some_and(|before| before.contains(':') && !before.contains('/'))
 }
 
@@ -219,7 +239,9 @@ impl fmt::Display for Value {
             Self::Bool(value) => write!(f, "{value}"),
             Self::Integer(number) => write!(f, "{number}"),
             Self::Float(number) => write!(f, "{number:?}"),
-            Self::Text(text) if text.contains("-----BEGIN") => f.write_str("the contents of a PEM file"),
+            Self::Text(text) if text.contains("-----BEGIN") => {
+                f.write_str("the contents of a PEM file")
+            }
             Self::Text(text) if is_token(text) => f.write_str("a token"),
             Self::Text(text) if has_password(text) => f.write_str("an address with a password"),
             Self::Text(text) if text.chars().count() > 60 => {
@@ -273,8 +295,12 @@ mod tests {
     #[test]
     fn times_are_read_as_people_write_them() {
         let written = ["10", "0.5", "250ms", "1m30s", "2h", "1.5 s", "1d 1h", "20us", "0", ".5s"];
-        let millis: Vec<f64> = written.iter().map(|text| time(text).unwrap().as_secs_f64() * 1e3).collect();
-        assert_eq!(millis, [10e3, 500.0, 250.0, 90e3, 7_200e3, 1_500.0, 90_000e3, 0.02, 0.0, 500.0]);
+        let millis: Vec<f64> =
+            written.iter().map(|text| time(text).unwrap().as_secs_f64() * 1e3).collect();
+        assert_eq!(
+            millis,
+            [10e3, 500.0, 250.0, 90e3, 7_200e3, 1_500.0, 90_000e3, 0.02, 0.0, 500.0]
+        );
     }
 
     #[test]
@@ -285,20 +311,28 @@ mod tests {
         for (value, rule) in [(f64::NAN, "finite"), (f64::INFINITY, "finite"), (-0.1, "negative")] {
             assert!(Value::Float(value).time().unwrap_err().contains(rule));
         }
-        assert!(time("-5s").unwrap_err().contains("negative") && time("inf").unwrap_err().contains("finite"));
+        assert!(
+            time("-5s").unwrap_err().contains("negative")
+                && time("inf").unwrap_err().contains("finite")
+        );
     }
 
     #[test]
     fn times_without_end_count_as_a_hundred_years() {
-        let long =
-            [Value::Float(1e300), Value::Time(Duration::MAX), Value::Integer(i128::MAX), Value::Text("9e99".into())];
+        let long = [
+            Value::Float(1e300),
+            Value::Time(Duration::MAX),
+            Value::Integer(i128::MAX),
+            Value::Text("9e99".into()),
+        ];
         assert!(long.iter().all(|value| value.time() == Ok(LONGEST)));
     }
 
     #[test]
     fn sizes_know_their_units() {
         let written = ["0", "512", "512B", "64KiB", "4 MiB", "1gib", "2kB"];
-        let bytes: Vec<usize> = written.iter().map(|text| Value::Text((*text).into()).size().unwrap()).collect();
+        let bytes: Vec<usize> =
+            written.iter().map(|text| Value::Text((*text).into()).size().unwrap()).collect();
         assert_eq!(bytes, [0, 512, 512, 65_536, 4 << 20, 1 << 30, 2_000]);
         for text in ["", "-1", "MiB", "4 bits", "1.5MiB", "99999999999GiB"] {
             assert!(Value::Text(text.into()).size().is_err(), "{text}");

@@ -46,12 +46,14 @@ impl File {
     /// The line and column of the key that `steps` lead to, or of one `item` of its list. On the
     /// way a step may be the number of an item.
     pub(crate) fn place(&self, steps: &[&str], item: Option<usize>) -> Place {
-        let found = Walk { steps, item }.deserialize(serde_yaml::Deserializer::from_str(&self.text));
+        let found =
+            Walk { steps, item }.deserialize(serde_yaml::Deserializer::from_str(&self.text));
         self.at(found.err().and_then(|error| error.location()).map(|at| (at.line(), at.column())))
     }
 }
 
-/// No configuration has so many brackets open at once; the crate takes minutes to find that a hundred thousand are too many.
+/// No configuration has so many brackets open at once; the crate takes minutes to find that a
+/// hundred thousand are too many.
 const MOST_BRACKETS: usize = 1_000;
 
 fn is_bracket_bomb(text: &str) -> bool {
@@ -155,7 +157,10 @@ impl<'de> Visitor<'de> for Reader<'_> {
 }
 
 fn known(entries: &[(String, Value)], name: &str) -> Option<String> {
-    entries.iter().any(|(other, _)| other == name).then(|| format!("the key `{name}` stands here a second time"))
+    entries
+        .iter()
+        .any(|(other, _)| other == name)
+        .then(|| format!("the key `{name}` stands here a second time"))
 }
 
 /// Reads a key; fails at it, with a reason, if it is refused.
@@ -240,7 +245,9 @@ impl<'de> Visitor<'de> for Walk<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
         let (number, below) = match self.steps.split_first() {
-            Some((step, rest)) => (step.parse().unwrap_or(0), Walk { steps: rest, item: self.item }),
+            Some((step, rest)) => {
+                (step.parse().unwrap_or(0), Walk { steps: rest, item: self.item })
+            }
             None => (self.item.unwrap_or(0), Walk { steps: &[], item: None }),
         };
         for _ in 0..number {
@@ -263,7 +270,8 @@ mod tests {
     #[test]
     fn keys_and_items_are_found_by_line_and_column() {
         let file = file(
-            "other: {a: 1}\ngrpc:\n  host: x\n  queue:\n    max_calls: 1\n  codes:\n    - A\n    - B\n  flow: [1, 2]\n",
+            "other: {a: 1}\ngrpc:\n  host: x\n  queue:\n    max_calls: 1\n  codes:\n    - A\n    \
+             - B\n  flow: [1, 2]\n",
         );
         assert_eq!(file.place(&["grpc"], None).to_string(), "f:2:1");
         assert_eq!(file.place(&["grpc", "host"], None).to_string(), "f:3:3");
@@ -287,16 +295,28 @@ mod tests {
 
     #[test]
     fn the_sections_of_others_may_hold_what_they_like() {
-        let value = file("web: {a: !tag [1, {b: 2}], a: 2}\ngrpc: {port: 1}\n").parse("grpc").unwrap();
+        let value =
+            file("web: {a: !tag [1, {b: 2}], a: 2}\ngrpc: {port: 1}\n").parse("grpc").unwrap();
         let section = Value::Map(vec![("port".into(), Value::Integer(1))]);
         assert_eq!(value, Value::Map(vec![("web".into(), Value::Null), ("grpc".into(), section)]));
     }
 
     #[test]
     fn what_is_no_yaml_is_an_error_with_a_place() {
-        for text in ["grpc: [", "grpc:\n\tport: 1", "@", "grpc: *x", "a: 1\n---\nb: 2", "grpc: !x 1", "? {a: 1}\n: 2"] {
+        for text in [
+            "grpc: [",
+            "grpc:\n\tport: 1",
+            "@",
+            "grpc: *x",
+            "a: 1\n---\nb: 2",
+            "grpc: !x 1",
+            "? {a: 1}\n: 2",
+        ] {
             let (place, message) = file(text).parse("grpc").unwrap_err();
-            assert!(place.to_string().starts_with('f') && !message.is_empty(), "{text:?} {place} {message}");
+            assert!(
+                place.to_string().starts_with('f') && !message.is_empty(),
+                "{text:?} {place} {message}"
+            );
         }
     }
 }

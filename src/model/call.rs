@@ -53,15 +53,15 @@ impl CallOptions {
         self
     }
 
-    /// Says whether running the call twice does no harm. `false`: it is repeated only when the server certainly did
-    /// not process it, and otherwise fails with `maybe_processed` set.
+    /// Says whether running the call twice does no harm. `false`: it is repeated only when the
+    /// server certainly did not process it, and otherwise fails with `maybe_processed` set.
     pub fn idempotent(mut self, idempotent: bool) -> Self {
         self.idempotent = Some(idempotent);
         self
     }
 
-    /// `true`: wait for a link until the deadline. `false`: fail with UNAVAILABLE while the channel is failing
-    /// (gRPC wait-for-ready).
+    /// `true`: wait for a link until the deadline. `false`: fail with UNAVAILABLE while the channel
+    /// is failing (gRPC wait-for-ready).
     pub fn wait_for_ready(mut self, wait: bool) -> Self {
         self.wait_for_ready = Some(wait);
         self

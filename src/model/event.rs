@@ -53,7 +53,8 @@ pub enum Fact {
         /// Why.
         failure: DialFailure,
     },
-    /// The TLS files cannot be used as they are now: the dial goes on with what was read before, and the next one reads again.
+    /// The TLS files cannot be used as they are now: the dial goes on with what was read before,
+    /// and the next one reads again.
     TlsMaterialRejected {
         /// The link to be.
         incarnation: Incarnation,
@@ -120,7 +121,8 @@ pub enum Fact {
         /// What it said.
         error: Arc<str>,
     },
-    /// Children failed more than `intensity.restarts` times in `intensity.period`: restarts go on at the slowest pace.
+    /// Children failed more than `intensity.restarts` times in `intensity.period`: restarts go on
+    /// at the slowest pace.
     IntensityReached {
         /// How many failures were counted.
         failures: u32,
@@ -178,11 +180,14 @@ impl Fact {
             | Self::ChildFailed { error: cause, .. }
             | Self::Closed { cause: Some(cause) } => clean_shared(cause),
             Self::DialFailed { failure, .. } => clean(&mut failure.reason),
-            Self::GoAwayReceived { goaway, .. } | Self::LinkLost { end: LinkEnd::GoAway(goaway), .. } => {
+            Self::GoAwayReceived { goaway, .. }
+            | Self::LinkLost { end: LinkEnd::GoAway(goaway), .. } => {
                 clean(&mut goaway.debug);
             }
             Self::LinkLost { end: LinkEnd::Io { text, .. }, .. }
-            | Self::LinkLost { end: LinkEnd::Protocol(text) | LinkEnd::ActorFailed(text), .. } => clean(text),
+            | Self::LinkLost {
+                end: LinkEnd::Protocol(text) | LinkEnd::ActorFailed(text), ..
+            } => clean(text),
             _ => {}
         }
         self
@@ -234,7 +239,10 @@ impl fmt::Display for Fact {
             }
             Self::KeepaliveBackedOff { keepalive_time, .. } => {
                 let time = spelled(*keepalive_time);
-                write!(f, "the peer wants fewer keepalive pings: keepalive_time is {time} from now on")
+                write!(
+                    f,
+                    "the peer wants fewer keepalive pings: keepalive_time is {time} from now on"
+                )
             }
             Self::LinkLost { incarnation, end, lived, .. } => {
                 write!(f, "link {incarnation} ended after {}: {end}", spelled(*lived))
@@ -245,13 +253,18 @@ impl fmt::Display for Fact {
             }
             Self::IntensityReached { failures, period } => {
                 let period = spelled(*period);
-                write!(f, "actors failed {failures} times in {period}: restarts go on at the slowest pace")
+                write!(
+                    f,
+                    "actors failed {failures} times in {period}: restarts go on at the slowest pace"
+                )
             }
             Self::CallShed { method, reason } => write!(f, "{method} was refused: {reason}"),
             Self::RetryScheduled { method, code, cause, retry, of, delay } => {
                 let (code, delay) = (code_name(*code), spelled(*delay));
                 match of {
-                    Some(of) => write!(f, "{method}: {code}, retry {retry} of {of} in {delay}: {cause}"),
+                    Some(of) => {
+                        write!(f, "{method}: {code}, retry {retry} of {of} in {delay}: {cause}")
+                    }
                     None => write!(f, "{method}: {code}, retry {retry} in {delay}: {cause}"),
                 }
             }

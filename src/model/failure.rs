@@ -84,10 +84,11 @@ pub enum Cause {
     NotConnected(Arc<str>),
     /// The peer broke the protocol on this stream.
     Protocol(String),
-    /// A message is larger than a limit of this side or, in its own words, of the peer: the same again would fail the same.
+    /// A message is larger than a limit of this side or, in its own words, of the peer: the same
+    /// again would fail the same.
     TooLarge(String),
-    /// The request as it is can not be sent, or the peer refuses its shape (HTTP 400, 413, 414, 431): the same again would
-    /// fail the same.
+    /// The request as it is can not be sent, or the peer refuses its shape (HTTP 400, 413, 414,
+    /// 431): the same again would fail the same.
     BadRequest(String),
     /// The request's own body failed.
     RequestBody(String),
@@ -155,16 +156,29 @@ impl Failure {
 
     /// HTTP/2 cannot send this request; nothing was sent, and no other call is concerned.
     pub fn bad_request(text: String) -> Self {
-        Self::new(Code::Internal, Origin::Local, Phase::Unsent, Scope::Stream, Cause::BadRequest(text))
+        Self::new(
+            Code::Internal,
+            Origin::Local,
+            Phase::Unsent,
+            Scope::Stream,
+            Cause::BadRequest(text),
+        )
     }
 
     /// The request's head is larger than the peer's SETTINGS say that it takes; nothing was sent.
     pub fn head_too_large(size: usize, limit: usize) -> Self {
         let text = format!(
-            "the request's metadata make a head of {size} bytes, and the peer takes {limit} (its MAX_HEADER_LIST_SIZE): \
+            "the request's metadata make a head of {size} bytes, and the peer takes {limit} (its \
+             MAX_HEADER_LIST_SIZE): \
              send less metadata"
         );
-        Self::new(Code::ResourceExhausted, Origin::Local, Phase::Unsent, Scope::Stream, Cause::TooLarge(text))
+        Self::new(
+            Code::ResourceExhausted,
+            Origin::Local,
+            Phase::Unsent,
+            Scope::Stream,
+            Cause::TooLarge(text),
+        )
     }
 
     /// The peer sent RST_STREAM with the HTTP/2 error code `reason` (gRPC's RST mapping).
@@ -182,7 +196,13 @@ impl Failure {
 
     /// The stream's id lies above the last one a GOAWAY promised to serve.
     pub fn goaway(goaway: Arc<GoAway>) -> Self {
-        Self::new(Code::Unavailable, Origin::Peer, Phase::Unprocessed, Scope::Link, Cause::GoAway(goaway))
+        Self::new(
+            Code::Unavailable,
+            Origin::Peer,
+            Phase::Unprocessed,
+            Scope::Link,
+            Cause::GoAway(goaway),
+        )
     }
 
     /// The link ended; `phase` says how far the attempt had come.
@@ -213,29 +233,42 @@ impl Failure {
         Self::new(Code::Unknown, Origin::Peer, Phase::MaybeProcessed, Scope::Stream, cause)
     }
 
-    /// The peer answered, but this side cannot take the answer: too large, compressed, or not one message.
+    /// The peer answered, but this side cannot take the answer: too large, compressed, or not one
+    /// message.
     pub fn unusable_answer(code: Code, text: String) -> Self {
         let cause = Cause::Protocol(text);
         Self::new(code, Origin::Local, Phase::Processed, Scope::Stream, cause)
     }
 
-    /// The request's message is larger than this side may send (as tonic's encoder has it); nothing was sent.
+    /// The request's message is larger than this side may send (as tonic's encoder has it); nothing
+    /// was sent.
     pub fn request_too_large(size: usize, limit: usize, whose: &str) -> Self {
         let text = format!("the request's message of {size} bytes is larger than {whose}, {limit}");
-        Self::new(Code::OutOfRange, Origin::Local, Phase::Unsent, Scope::Stream, Cause::TooLarge(text))
+        Self::new(
+            Code::OutOfRange,
+            Origin::Local,
+            Phase::Unsent,
+            Scope::Stream,
+            Cause::TooLarge(text),
+        )
     }
 
     /// The answer's message is larger than this side takes (as tonic's decoder has it).
     pub fn answer_too_large(limit: usize) -> Self {
-        let text = format!("the answer's message is larger than max_response_message_bytes, {limit}");
-        Self { cause: Cause::TooLarge(text), ..Self::unusable_answer(Code::OutOfRange, String::new()) }
+        let text =
+            format!("the answer's message is larger than max_response_message_bytes, {limit}");
+        Self {
+            cause: Cause::TooLarge(text),
+            ..Self::unusable_answer(Code::OutOfRange, String::new())
+        }
     }
 
     /// The head or the trailers of the answer are larger than this side takes; `status` is what
     /// they say, if they say one.
     pub fn headers_too_large(what: &str, size: usize, limit: usize, status: Option<Code>) -> Self {
-        let mut text =
-            format!("the answer's {what} of {size} bytes are larger than max_response_header_bytes, {limit}");
+        let mut text = format!(
+            "the answer's {what} of {size} bytes are larger than max_response_header_bytes, {limit}"
+        );
         if let Some(code) = status {
             text = format!("{text}; their grpc-status is {}", code::code_name(code));
         }
@@ -261,7 +294,8 @@ impl Failure {
         }
     }
 
-    /// The same, once the peer has begun to answer: whatever it says then, it may have acted on the call.
+    /// The same, once the peer has begun to answer: whatever it says then, it may have acted on the
+    /// call.
     pub fn after_answer_began(mut self) -> Self {
         self.phase = self.phase.max(Phase::MaybeProcessed);
         self
@@ -275,7 +309,13 @@ impl Failure {
 
     /// The call's credentials could not be had; nothing was sent.
     pub fn credentials(code: Code, text: &str) -> Self {
-        Self::new(code, Origin::Local, Phase::Unsent, Scope::Stream, Cause::Credentials(text.into()))
+        Self::new(
+            code,
+            Origin::Local,
+            Phase::Unsent,
+            Scope::Stream,
+            Cause::Credentials(text.into()),
+        )
     }
 
     /// `attempt_timeout` ran out.
@@ -330,9 +370,10 @@ impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Status => f.write_str("the peer answered with this status"),
-            Self::Http(text) | Self::Protocol(text) | Self::TooLarge(text) | Self::BadRequest(text) => {
-                f.write_str(&printable(text))
-            }
+            Self::Http(text)
+            | Self::Protocol(text)
+            | Self::TooLarge(text)
+            | Self::BadRequest(text) => f.write_str(&printable(text)),
             Self::Reset(code) => write!(f, "the peer reset the stream: {}", code_name(*code)),
             Self::GoAway(goaway) => goaway.fmt(f),
             Self::LinkLost(end) => end.fmt(f),

@@ -77,7 +77,9 @@ impl LinkEnd {
             "subchannel shutdown",
             "unknown",
         ];
-        own.map(str::to_owned).into_iter().chain(GoAway::code_names().map(|name| format!("GOAWAY {name}")))
+        own.map(str::to_owned)
+            .into_iter()
+            .chain(GoAway::code_names().map(|name| format!("GOAWAY {name}")))
     }
 
     /// The value of gRPC A94's `grpc.disconnect_error` label.
@@ -145,7 +147,9 @@ pub(crate) fn code_name(code: u32) -> &'static str {
 impl fmt::Display for LinkEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::KeepaliveTimeout => f.write_str("keepalive: no answer from the peer within keepalive_timeout"),
+            Self::KeepaliveTimeout => {
+                f.write_str("keepalive: no answer from the peer within keepalive_timeout")
+            }
             Self::Closed => f.write_str("the peer closed the connection"),
             Self::Io { text, .. } => write!(f, "the connection failed: {}", printable(text)),
             Self::GoAway(goaway) => goaway.fmt(f),
@@ -156,14 +160,21 @@ impl fmt::Display for LinkEnd {
                 "this side closed the connection: it was the oldest of more than \
                  max_draining_links ({limit}) that were finishing their calls"
             ),
-            Self::ActorFailed(text) => write!(f, "the connection actor failed: {}", printable(text)),
+            Self::ActorFailed(text) => {
+                write!(f, "the connection actor failed: {}", printable(text))
+            }
         }
     }
 }
 
 impl fmt::Display for GoAway {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the peer sent GOAWAY {} (last stream {})", self.code_name(), self.last_stream_id)?;
+        write!(
+            f,
+            "the peer sent GOAWAY {} (last stream {})",
+            self.code_name(),
+            self.last_stream_id
+        )?;
         if self.debug.is_empty() {
             return Ok(());
         }

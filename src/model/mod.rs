@@ -1,4 +1,5 @@
-//! The nouns: what every other chapter talks about, free of behaviour that needs a clock, dice or a runtime.
+//! The nouns: what every other chapter talks about, free of behaviour that needs a clock, dice or a
+//! runtime.
 
 mod call;
 mod code;

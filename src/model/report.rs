@@ -1,4 +1,5 @@
-//! The story of a failed call: every attempt with its code, cause and time, as the source of the `Status` it ends with.
+//! The story of a failed call: every attempt with its code, cause and time, as the source of the
+//! `Status` it ends with.
 
 use super::{
     failure::{Cause, Failure, Phase},
@@ -38,13 +39,14 @@ pub enum NotRetried {
 
 /// What happened to a call that failed. Find it with [`CallReport::of`].
 ///
-/// `{:?}` prints what `{}` does: a [`tonic::Status`] shows its source by `Debug`, so `{status}` ends
-/// with the story in words.
+/// `{:?}` prints what `{}` does: a [`tonic::Status`] shows its source by `Debug`, so `{status}`
+/// ends with the story in words.
 #[derive(Clone, PartialEq, Eq)]
 pub struct CallReport {
     /// `pkg.Service/Method`.
     pub method: String,
-    /// The failed attempts, oldest first. Past [`CallReport::KEPT`] the middle ones are only counted.
+    /// The failed attempts, oldest first. Past [`CallReport::KEPT`] the middle ones are only
+    /// counted.
     pub attempts: Vec<AttemptReport>,
     /// How many attempts there were, kept or not.
     pub attempts_made: u32,

@@ -1,4 +1,5 @@
-//! The connectivity state of a channel and the edges it may take (gRPC connectivity semantics, as decided for this crate).
+//! The connectivity state of a channel and the edges it may take (gRPC connectivity semantics, as
+//! decided for this crate).
 //!
 //! | from | to |
 //! |---|---|

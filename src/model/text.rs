@@ -95,7 +95,8 @@ mod tests {
 
     #[test]
     fn what_people_write_stays_as_it_is() {
-        for text in ["", "not found", "\"quoted\" at C:\\path", "日本語", "हिन्दी", "café", "🦀"] {
+        for text in ["", "not found", "\"quoted\" at C:\\path", "日本語", "हिन्दी", "café", "🦀"]
+        {
             assert!(matches!(printable(text), Cow::Borrowed(same) if same == text), "{text}");
         }
     }

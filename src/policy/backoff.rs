@@ -1,4 +1,5 @@
-//! Exponential backoff: `min(initial * multiplier^n, max)`, to the letter of the seed, and jitter around it.
+//! Exponential backoff: `min(initial * multiplier^n, max)`, to the letter of the seed, and jitter
+//! around it.
 
 use std::time::Duration;
 
@@ -14,8 +15,9 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// The wait before retry `n`, counted from 0 (seed: `min(initial_backoff * multiplier^attempt, max_backoff)`).
-    /// Saturates at `max` however large `n` is.
+    /// The wait before retry `n`, counted from 0 (seed:
+    /// `min(initial_backoff * multiplier^attempt, max_backoff)`). Saturates at `max` however large
+    /// `n` is.
     pub fn delay(&self, n: u32) -> Duration {
         let exponent = i32::try_from(n).unwrap_or(i32::MAX);
         let seconds = self.initial.as_secs_f64() * self.multiplier.powi(exponent);
@@ -30,12 +32,14 @@ impl Backoff {
     }
 }
 
-/// Spreads `delay` evenly over `delay * (1 - jitter) ..= delay * (1 + jitter)`; `unit` is a die in `0.0..1.0`.
+/// Spreads `delay` evenly over `delay * (1 - jitter) ..= delay * (1 + jitter)`; `unit` is a die in
+/// `0.0..1.0`.
 pub fn jittered(delay: Duration, jitter: f64, unit: f64) -> Duration {
     scaled(delay, 1.0 + jitter * (2.0 * unit - 1.0))
 }
 
-/// `factor` times `delay`: the longest there is where that is longer still, nothing where it makes no sense.
+/// `factor` times `delay`: the longest there is where that is longer still, nothing where it makes
+/// no sense.
 pub(super) fn scaled(delay: Duration, factor: f64) -> Duration {
     let seconds = delay.as_secs_f64() * factor;
     if seconds >= Duration::MAX.as_secs_f64() {
@@ -48,7 +52,8 @@ pub(super) fn scaled(delay: Duration, factor: f64) -> Duration {
 mod tests {
     use super::*;
 
-    const SEED: Backoff = Backoff { initial: Duration::from_secs(1), multiplier: 2.0, max: Duration::from_secs(10) };
+    const SEED: Backoff =
+        Backoff { initial: Duration::from_secs(1), multiplier: 2.0, max: Duration::from_secs(10) };
 
     #[test]
     fn the_seeds_waits_are_1_2_4_8_10_10() {
@@ -58,7 +63,11 @@ mod tests {
 
     #[test]
     fn the_seeds_custom_example_grows_by_half_from_2_to_20_seconds() {
-        let custom = Backoff { initial: Duration::from_secs(2), multiplier: 1.5, max: Duration::from_secs(20) };
+        let custom = Backoff {
+            initial: Duration::from_secs(2),
+            multiplier: 1.5,
+            max: Duration::from_secs(20),
+        };
         let waits: Vec<f64> = (0..7).map(|n| custom.delay(n).as_secs_f64()).collect();
         assert_eq!(waits, [2.0, 3.0, 4.5, 6.75, 10.125, 15.1875, 20.0]);
     }
@@ -75,7 +84,9 @@ mod tests {
     #[test]
     fn a_schedule_without_sense_or_end_still_gives_a_wait() {
         for multiplier in [f64::NAN, f64::INFINITY, -1.0, 1e300] {
-            for (initial, max) in [(Duration::MAX, Duration::MAX), (Duration::from_secs(1), Duration::ZERO)] {
+            for (initial, max) in
+                [(Duration::MAX, Duration::MAX), (Duration::from_secs(1), Duration::ZERO)]
+            {
                 let odd = Backoff { initial, multiplier, max };
                 assert!((0..10).all(|n| odd.delay(n) <= max.max(initial)), "{odd:?}");
             }

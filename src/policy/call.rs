@@ -1,14 +1,17 @@
-//! One call's life over its attempts: after each failure, resend it free, retry it by policy, or let the failure surface.
+//! One call's life over its attempts: after each failure, resend it free, retry it by policy, or
+//! let the failure surface.
 //!
 //! In this order (gRPC A6, with this project's decisions):
-//! 1. what no repetition can help surfaces: deadline, cancellation, shutdown, shed, fail fast, a message above a limit, a request
-//!    that cannot be sent or whose shape is refused;
-//! 2. what the server certainly did not process is resent, uncounted: what never left this process (but for want of call
-//!    credentials) until the deadline; what a server in good order excluded by GOAWAY (NO_ERROR, on a link that has finished an
-//!    answer) without limit; anything else that a peer excluded (another GOAWAY, REFUSED_STREAM) once: it may be this very call
-//!    that the peer cannot bear, and each time costs other calls their link;
-//! 3. known streams, unlisted codes, and maybe-processed calls that are not idempotent surface. A call that nobody described fails
-//!    here only before its answer begins (A6's commit point): afterwards the answer is the caller's;
+//! 1. what no repetition can help surfaces: deadline, cancellation, shutdown, shed, fail fast, a
+//!    message above a limit, a request that cannot be sent or whose shape is refused;
+//! 2. what the server certainly did not process is resent, uncounted: what never left this process
+//!    (but for want of call credentials) until the deadline; what a server in good order excluded
+//!    by GOAWAY (NO_ERROR, on a link that has finished an answer) without limit; anything else that
+//!    a peer excluded (another GOAWAY, REFUSED_STREAM) once: it may be this very call that the peer
+//!    cannot bear, and each time costs other calls their link;
+//! 3. known streams, unlisted codes, and maybe-processed calls that are not idempotent surface. A
+//!    call that nobody described fails here only before its answer begins (A6's commit point):
+//!    afterwards the answer is the caller's;
 //! 4. the limit, pushback, the deadline and the throttle are asked, in that order.
 //!
 //! Where 4, or a call that is not idempotent, is all that kept a retry from being made, the machine
@@ -21,7 +24,8 @@ use std::time::{Duration, Instant};
 /// HTTP/2's code of a GOAWAY that is no complaint (RFC 9113, section 7).
 const NO_ERROR: u32 = 0;
 
-/// What the server said about when to retry: in `grpc-retry-pushback-ms`, or else in `google.rpc.RetryInfo` or HTTP's `retry-after`.
+/// What the server said about when to retry: in `grpc-retry-pushback-ms`, or else in
+/// `google.rpc.RetryInfo` or HTTP's `retry-after`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pushback {
     /// After exactly this long.
@@ -78,7 +82,8 @@ pub enum Place {
     /// In the order of arrival: an old call goes first.
     #[default]
     Own,
-    /// Behind those that wait now: the call may be what ends links, and shall not be the first on the next one.
+    /// Behind those that wait now: the call may be what ends links, and shall not be the first on
+    /// the next one.
     Behind,
 }
 
@@ -146,7 +151,9 @@ impl CallMachine {
             _ => (rules.policy.delay(self.exponent, unit), self.exponent.saturating_add(1)),
         };
         // A time beyond the clock's end never comes.
-        let due = now.checked_add(delay).filter(|at| rules.deadline.is_none_or(|deadline| *at < deadline));
+        let due = now
+            .checked_add(delay)
+            .filter(|at| rules.deadline.is_none_or(|deadline| *at < deadline));
         let Some(at) = due else { return self.surface(NotRetried::OutlivesDeadline(delay)) };
         if from_peer && !throttle.take(now, self.retries == 0, rules.open_calls) {
             self.not_retried = Some(NotRetried::Throttled);
@@ -172,19 +179,27 @@ impl CallMachine {
         self.retries += 1;
     }
 
-    /// The call's place in the next attempt, where the failed one costs nothing: the server certainly did not process it.
+    /// The call's place in the next attempt, where the failed one costs nothing: the server
+    /// certainly did not process it.
     fn free(&mut self, failure: &Failure, link_answered: bool) -> Option<Place> {
         match (failure.phase, &failure.cause) {
             // They would be asked for again at once, and fail again.
             (_, Cause::Credentials(_)) => None,
             (Phase::Unsent, _) => Some(Place::Own),
-            (Phase::Unprocessed, Cause::GoAway(goaway)) if goaway.code == NO_ERROR && link_answered => Some(Place::Own),
-            (Phase::Unprocessed, _) => (!std::mem::replace(&mut self.excluded_before, true)).then_some(Place::Behind),
+            (Phase::Unprocessed, Cause::GoAway(goaway))
+                if goaway.code == NO_ERROR && link_answered =>
+            {
+                Some(Place::Own)
+            }
+            (Phase::Unprocessed, _) => {
+                (!std::mem::replace(&mut self.excluded_before, true)).then_some(Place::Behind)
+            }
             _ => None,
         }
     }
 
-    /// How many policy retries there were, the scheduled one included: the value of `grpc-previous-rpc-attempts`.
+    /// How many policy retries there were, the scheduled one included: the value of
+    /// `grpc-previous-rpc-attempts`.
     pub fn retries(&self) -> u32 {
         self.retries
     }

@@ -11,7 +11,11 @@ use tonic::Code;
 fn policy(retries: u32) -> RetryPolicy {
     RetryPolicy {
         limit: RetryLimit::AtMost(retries),
-        backoff: Backoff { initial: Duration::from_secs(1), multiplier: 2.0, max: Duration::from_secs(10) },
+        backoff: Backoff {
+            initial: Duration::from_secs(1),
+            multiplier: 2.0,
+            max: Duration::from_secs(10),
+        },
         jitter: 0.0,
         codes: [Code::Unavailable, Code::DeadlineExceeded].into_iter().collect(),
     }
@@ -172,7 +176,10 @@ fn pushback_is_obeyed_and_restarts_the_exponent() {
 #[test]
 fn a_wait_without_end_surfaces_and_a_message_that_is_too_large_is_never_repeated() {
     let unavailable = Failure::status(Code::Unavailable);
-    assert_eq!(Bench::new(9).fail(&unavailable, Some(Pushback::After(Duration::MAX))), Decision::Surface);
+    assert_eq!(
+        Bench::new(9).fail(&unavailable, Some(Pushback::After(Duration::MAX))),
+        Decision::Surface
+    );
     let mut bench = Bench::new(9);
     bench.policy.codes = [Code::ResourceExhausted, Code::OutOfRange].into_iter().collect();
     let peer = Failure::too_large_for_peer(Code::ResourceExhausted, "larger than max");

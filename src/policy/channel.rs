@@ -59,7 +59,8 @@ impl Channel {
         self.subchannel.state()
     }
 
-    /// The last connect error, if no link has been Ready since: what a fail-fast call fails with, redialling or not.
+    /// The last connect error, if no link has been Ready since: what a fail-fast call fails with,
+    /// redialling or not.
     pub fn last_error(&self) -> Option<&Arc<str>> {
         self.last_error.as_ref()
     }
@@ -85,7 +86,9 @@ impl Channel {
     /// bug.
     pub fn is_stuck(&self, dialling: bool, redial_due: bool, link_open: bool) -> bool {
         match self.state() {
-            ConnectivityState::Connecting | ConnectivityState::TransientFailure => !dialling && !redial_due,
+            ConnectivityState::Connecting | ConnectivityState::TransientFailure => {
+                !dialling && !redial_due
+            }
             ConnectivityState::Ready => !link_open,
             ConnectivityState::Idle | ConnectivityState::Shutdown => false,
         }
@@ -111,12 +114,18 @@ mod tests {
     /// faults.md 9.
     #[test]
     fn a_channel_that_shall_connect_is_stuck_without_a_dial_or_a_redial_due() {
-        let second = Backoff { initial: Duration::from_secs(1), multiplier: 1.0, max: Duration::from_secs(1) };
-        let schedules = Schedules { idle: second, waiting: second, jitter: 0.0, spread: Duration::ZERO };
+        let second = Backoff {
+            initial: Duration::from_secs(1),
+            multiplier: 1.0,
+            max: Duration::from_secs(1),
+        };
+        let schedules =
+            Schedules { idle: second, waiting: second, jitter: 0.0, spread: Duration::ZERO };
         let mut channel = Channel::new(schedules);
         let (now, cause) = (Instant::now(), Arc::<str>::from("refused"));
         let stuck = |channel: &Channel| {
-            [(false, false), (true, false), (false, true)].map(|(dialling, due)| channel.is_stuck(dialling, due, true))
+            [(false, false), (true, false), (false, true)]
+                .map(|(dialling, due)| channel.is_stuck(dialling, due, true))
         };
         assert_eq!(stuck(&channel), [false; 3], "idle");
         for (input, first) in [
@@ -130,14 +139,23 @@ mod tests {
             channel.on(input, &cause, now, 0.5);
             assert_eq!(stuck(&channel), [first, false, false], "{input:?}");
             let ready = channel.state() == ConnectivityState::Ready;
-            assert_eq!(channel.is_stuck(true, true, false), ready, "{input:?}, the link takes no calls");
+            assert_eq!(
+                channel.is_stuck(true, true, false),
+                ready,
+                "{input:?}, the link takes no calls"
+            );
         }
     }
 
     #[test]
     fn a_fail_fast_call_hears_the_last_error_until_a_link_is_ready_again() {
-        let second = Backoff { initial: Duration::from_secs(1), multiplier: 1.0, max: Duration::from_secs(1) };
-        let schedules = Schedules { idle: second, waiting: second, jitter: 0.0, spread: Duration::ZERO };
+        let second = Backoff {
+            initial: Duration::from_secs(1),
+            multiplier: 1.0,
+            max: Duration::from_secs(1),
+        };
+        let schedules =
+            Schedules { idle: second, waiting: second, jitter: 0.0, spread: Duration::ZERO };
         let mut channel = Channel::new(schedules);
         let (now, refused) = (Instant::now(), Arc::<str>::from("refused"));
         channel.on(Input::Connect, &refused, now, 0.5);

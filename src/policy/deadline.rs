@@ -20,7 +20,8 @@ pub fn earliest(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
 /// Nobody waits longer: 100 years, as in the configuration.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
-/// `wait` after `from`; what lies beyond the clock's end, or 100 years from now, is as good as never.
+/// `wait` after `from`; what lies beyond the clock's end, or 100 years from now, is as good as
+/// never.
 pub(crate) fn after(from: Instant, wait: Duration) -> Instant {
     from.checked_add(wait.min(LONGEST)).unwrap_or(from)
 }
@@ -39,13 +40,19 @@ impl TimeoutText {
     }
 }
 
-/// Writes `remaining` as a `grpc-timeout` value: at most 6 of the 8 digits allowed, in the finest unit that fits, rounded down so
-/// that the server never gets more than remains. Six lose less than a thousandth, and calls made at about the same time
-/// share a value: HPACK sends it as one byte, and its table is not filled with values that never come again.
+/// Writes `remaining` as a `grpc-timeout` value: at most 6 of the 8 digits allowed, in the finest
+/// unit that fits, rounded down so that the server never gets more than remains. Six lose less than
+/// a thousandth, and calls made at about the same time share a value: HPACK sends it as one byte,
+/// and its table is not filled with values that never come again.
 pub fn format_timeout(remaining: Duration) -> TimeoutText {
     const LIMIT: u64 = 1_000_000;
-    const UNITS: [(u64, u8); 5] =
-        [(1, b'n'), (1_000, b'u'), (1_000_000, b'm'), (1_000_000_000, b'S'), (60_000_000_000, b'M')];
+    const UNITS: [(u64, u8); 5] = [
+        (1, b'n'),
+        (1_000, b'u'),
+        (1_000_000, b'm'),
+        (1_000_000_000, b'S'),
+        (60_000_000_000, b'M'),
+    ];
     // What 64 bits cannot hold, 584 years, is hours in any case.
     let nanos = u64::try_from(remaining.as_nanos()).ok();
     let counted = |nanos| UNITS.into_iter().map(move |(size, unit)| (nanos / size, unit));
@@ -94,21 +101,29 @@ mod tests {
     }
 
     fn text(remaining: Duration) -> String {
-        String::from_utf8(format_timeout(remaining).as_bytes().to_vec()).expect("digits and a letter")
+        String::from_utf8(format_timeout(remaining).as_bytes().to_vec())
+            .expect("digits and a letter")
     }
 
     #[test]
     fn the_server_never_gets_more_than_remains() {
-        for nanos in [0, 1, 999_999, 1_000_000, 1_999_999, 1_500_000_000, 60_000_000_001, u64::MAX] {
+        for nanos in [0, 1, 999_999, 1_000_000, 1_999_999, 1_500_000_000, 60_000_000_001, u64::MAX]
+        {
             let remaining = Duration::from_nanos(nanos);
             let text = text(remaining);
             assert!(text.len() <= 9, "{text}");
             let read = parse_timeout(&text).expect("own format");
             assert!(read <= remaining, "{text}");
-            assert!(remaining - read <= remaining / 1_000, "{text} loses more than a thousandth of {remaining:?}");
+            assert!(
+                remaining - read <= remaining / 1_000,
+                "{text} loses more than a thousandth of {remaining:?}"
+            );
         }
         assert_eq!(text(Duration::from_millis(2_500)), "2500m");
-        assert_eq!(text(Duration::from_micros(59_999_990)), text(Duration::from_micros(59_999_010)));
+        assert_eq!(
+            text(Duration::from_micros(59_999_990)),
+            text(Duration::from_micros(59_999_010))
+        );
         assert_eq!(text(Duration::MAX), "99999999H");
         assert_eq!(text(Duration::from_nanos(u64::MAX)), "5124095H");
         assert_eq!(text(Duration::from_nanos(u64::MAX) + Duration::from_secs(3_600)), "5124096H");

@@ -40,11 +40,15 @@ impl Restarts {
         Self { rule, pace, failures: VecDeque::new(), reached: false }
     }
 
-    /// Counts a failure at `now`. Once reached, the intensity is announced again only after a child has lived for a whole period:
-    /// the pause before a slow restart is no sign of health.
+    /// Counts a failure at `now`. Once reached, the intensity is announced again only after a child
+    /// has lived for a whole period: the pause before a slow restart is no sign of health.
     pub fn failed(&mut self, now: Instant) -> Verdict {
         let since = |at: &Instant| now.saturating_duration_since(*at);
-        if self.failures.back().is_none_or(|last| since(last) > self.rule.period.saturating_add(self.pace)) {
+        if self
+            .failures
+            .back()
+            .is_none_or(|last| since(last) > self.rule.period.saturating_add(self.pace))
+        {
             self.reached = false;
         }
         let forgotten = |at: &Instant| since(at) > self.rule.period;

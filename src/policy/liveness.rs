@@ -1,5 +1,5 @@
-//! Is the peer still there? Keepalive as gRPC A8 has it: silence is measured from the last byte read, any byte is life,
-//! and a PING goes out only when silence has lasted `time`.
+//! Is the peer still there? Keepalive as gRPC A8 has it: silence is measured from the last byte
+//! read, any byte is life, and a PING goes out only when silence has lasted `time`.
 
 use super::deadline::after;
 use std::time::{Duration, Instant};
@@ -39,8 +39,8 @@ pub enum Next {
 }
 
 impl Liveness {
-    /// `time` of silence before a PING, `timeout` for any byte in answer (seed: `keepalive_time`, `keepalive_timeout`,
-    /// `keepalive_permit_without_calls`).
+    /// `time` of silence before a PING, `timeout` for any byte in answer (seed: `keepalive_time`,
+    /// `keepalive_timeout`, `keepalive_permit_without_calls`).
     pub fn new(time: Duration, timeout: Duration, without_calls: bool) -> Self {
         // No sum of times overflows.
         let (time, timeout) = (time.min(LONGEST), timeout.min(LONGEST));
@@ -52,7 +52,8 @@ impl Liveness {
         self.ping_sent = None;
     }
 
-    /// Decides, given when the last byte was read and how many calls are open. Asking too often does no harm.
+    /// Decides, given when the last byte was read and how many calls are open. Asking too often
+    /// does no harm.
     pub fn next(&mut self, now: Instant, last_read: Instant, calls: usize) -> Next {
         if let Some(sent) = self.ping_sent {
             if last_read >= sent {
@@ -60,8 +61,8 @@ impl Liveness {
             } else if now >= after(sent, self.timeout) {
                 return Next::Dead;
             } else {
-                // An answer from now on is due for the next PING `time` later at the soonest; where `timeout` is longer, looking
-                // only at its end would ask too late.
+                // An answer from now on is due for the next PING `time` later at the soonest; where
+                // `timeout` is longer, looking only at its end would ask too late.
                 return Next::SleepUntil(after(sent, self.timeout).min(after(now, self.time)));
             }
         }
@@ -119,7 +120,9 @@ mod tests {
                 Next::Ping if pings.is_empty() => {
                     pings.push(now - start);
                     // The only answer; the driver does not look again for it.
-                    let Next::SleepUntil(at) = link.next(now, last_read, 0) else { panic!("nothing else to do") };
+                    let Next::SleepUntil(at) = link.next(now, last_read, 0) else {
+                        panic!("nothing else to do")
+                    };
                     (last_read, now) = (now, at);
                 }
                 Next::Ping => pings.push(now - start),
@@ -150,7 +153,9 @@ mod tests {
         assert!(matches!(link.next(start, start, 1), Next::SleepUntil(at) if at > start));
         let mut link = Liveness::new(TIME, Duration::MAX, true);
         assert_eq!(link.next(start + TIME, start, 1), Next::Ping);
-        assert!(matches!(link.next(start + TIME, start, 1), Next::SleepUntil(at) if at > start + TIME));
+        assert!(
+            matches!(link.next(start + TIME, start, 1), Next::SleepUntil(at) if at > start + TIME)
+        );
     }
 
     #[test]

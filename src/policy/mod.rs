@@ -1,4 +1,5 @@
-//! The thoughts: pure decisions. `now` and dice are arguments; nothing here waits, spawns, logs or asks the time.
+//! The thoughts: pure decisions. `now` and dice are arguments; nothing here waits, spawns, logs or
+//! asks the time.
 
 mod backoff;
 mod call;

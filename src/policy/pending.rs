@@ -1,4 +1,5 @@
-//! The waiting room: calls parked for a link, oldest first, and calls asleep until their retry, with one sorted set of timers.
+//! The waiting room: calls parked for a link, oldest first, and calls asleep until their retry,
+//! with one sorted set of timers.
 //!
 //! A parked call stands at its own place, or behind those that were parked when it came.
 
@@ -19,7 +20,8 @@ pub struct Pending<T> {
     timers: BTreeSet<(Instant, CallId)>,
 }
 
-/// A parked call's place in the order: its own is `(id, 0)`; behind call `a` it is `(a, n)`, the later the greater `n`.
+/// A parked call's place in the order: its own is `(id, 0)`; behind call `a` it is `(a, n)`, the
+/// later the greater `n`.
 type Rank = (CallId, u64);
 
 #[derive(Debug)]
@@ -178,7 +180,10 @@ mod tests {
         }
         assert_eq!(pending.pop(), Some((id(1), 1)));
         pending.park(id(1), 1, None);
-        assert_eq!(std::iter::from_fn(|| pending.pop()).map(|(_, n)| n).collect::<Vec<_>>(), [1, 2, 3]);
+        assert_eq!(
+            std::iter::from_fn(|| pending.pop()).map(|(_, n)| n).collect::<Vec<_>>(),
+            [1, 2, 3]
+        );
     }
 
     #[test]

@@ -9,7 +9,8 @@ use std::time::Duration;
 /// How many policy retries a call may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RetryLimit {
-    /// At most this many retries after the first attempt; 0 turns them off (seed: `max_retry_attempts`).
+    /// At most this many retries after the first attempt; 0 turns them off (seed:
+    /// `max_retry_attempts`).
     AtMost(u32),
     /// As many as the deadline allows; configuration permits it only where there is a deadline.
     Unlimited,

@@ -102,7 +102,8 @@ pub struct Subchannel {
 #[derive(Clone, Copy, Debug)]
 struct Wait {
     at: Instant,
-    /// Which wait of the schedule this is, and the die it was rolled with; none for the first redial after a proven link.
+    /// Which wait of the schedule this is, and the die it was rolled with; none for the first
+    /// redial after a proven link.
     backoff: Option<(u32, f64)>,
 }
 
@@ -156,7 +157,9 @@ impl Subchannel {
                 self.dial_again_at_once = false;
                 Output::Nothing
             }
-            (Connecting, Input::DialFailed) if self.wait.is_none() => self.back_off(TransientFailure, now, unit),
+            (Connecting, Input::DialFailed) if self.wait.is_none() => {
+                self.back_off(TransientFailure, now, unit)
+            }
             (Ready, Input::Proven) => {
                 self.proven = true;
                 self.failures = 0;
@@ -167,7 +170,9 @@ impl Subchannel {
                 self.proven = false;
                 self.succeed_again(now)
             }
-            (Ready, Input::SuccessorFailed) if self.successor.take().is_some() => self.succeed_again(now),
+            (Ready, Input::SuccessorFailed) if self.successor.take().is_some() => {
+                self.succeed_again(now)
+            }
             (Ready, Input::Lost | Input::GoAway) if self.successor.is_some() => {
                 self.dial_started = self.successor.take();
                 self.state = Connecting;
@@ -209,7 +214,8 @@ impl Subchannel {
         self.wait.map(|wait| wait.at)
     }
 
-    /// The law that there is no dead end: not Ready and not Shutdown means that a dial runs or a wait is on.
+    /// The law that there is no dead end: not Ready and not Shutdown means that a dial runs or a
+    /// wait is on.
     pub fn has_a_way_on(&self) -> bool {
         match self.state {
             Ready => self.wait.is_none(),
@@ -230,7 +236,8 @@ impl Subchannel {
     fn back_off(&mut self, state: State, now: Instant, unit: f64) -> Output {
         let n = self.failures;
         self.failures = n.saturating_add(1);
-        let at = if std::mem::take(&mut self.dial_again_at_once) { now } else { self.due(n, unit, now) };
+        let at =
+            if std::mem::take(&mut self.dial_again_at_once) { now } else { self.due(n, unit, now) };
         self.state = state;
         self.wait = Some(Wait { at, backoff: Some((n, unit)) });
         Output::WaitUntil(at)
@@ -246,7 +253,8 @@ impl Subchannel {
 
     /// The wait counts from the dial's start (gRPC connection backoff).
     fn due(&self, n: u32, unit: f64, now: Instant) -> Instant {
-        let schedule = if self.calls_waiting { self.schedules.waiting } else { self.schedules.idle };
+        let schedule =
+            if self.calls_waiting { self.schedules.waiting } else { self.schedules.idle };
         let delay = jittered(schedule.delay(n), self.schedules.jitter, unit);
         now.max(after(self.dial_started.unwrap_or(now), delay))
     }

@@ -5,7 +5,11 @@ use super::*;
 fn schedules() -> Schedules {
     let (idle, waiting) = (
         Backoff { initial: Duration::from_secs(1), multiplier: 1.6, max: Duration::from_secs(10) },
-        Backoff { initial: Duration::from_millis(50), multiplier: 2.0, max: Duration::from_secs(1) },
+        Backoff {
+            initial: Duration::from_millis(50),
+            multiplier: 2.0,
+            max: Duration::from_secs(1),
+        },
     );
     Schedules { idle, waiting, jitter: 0.2, spread: Duration::from_millis(20) }
 }
@@ -53,7 +57,11 @@ fn no_history_breaks_the_rules_or_ends_in_a_dead_end() {
             assert!(to != Ready || from == Ready || input == Input::Established);
             assert!(from != Shutdown || output == Output::Nothing);
             // Make before break: a successor is dialled only beside a link, and one at a time.
-            assert_eq!(output == Output::DialSuccessor, to == Ready && after.successor == Some(now), "{input:?}");
+            assert_eq!(
+                output == Output::DialSuccessor,
+                to == Ready && after.successor == Some(now),
+                "{input:?}"
+            );
             assert!(output != Output::DialSuccessor || (from == Ready && before.wait.is_none()));
             todo.push((after, depth + 1));
         }
@@ -82,13 +90,18 @@ fn the_first_call_to_wait_cuts_a_longer_wait_short() {
     let mut now = Instant::now();
     sub.on(Input::Connect, now, 0.5);
     for _ in 0..6 {
-        let Output::WaitUntil(at) = sub.on(Input::DialFailed, now, 0.5) else { panic!("must wait") };
+        let Output::WaitUntil(at) = sub.on(Input::DialFailed, now, 0.5) else {
+            panic!("must wait")
+        };
         now = at;
         sub.on(Input::RedialDue, now, 0.5);
     }
     let Output::WaitUntil(at) = sub.on(Input::DialFailed, now, 0.5) else { panic!("must wait") };
     assert_eq!(at - now, Duration::from_secs(10));
-    assert_eq!(sub.on(Input::CallsWaiting(true), now, 0.5), Output::WaitUntil(now + Duration::from_secs(1)));
+    assert_eq!(
+        sub.on(Input::CallsWaiting(true), now, 0.5),
+        Output::WaitUntil(now + Duration::from_secs(1))
+    );
     let later = now + Duration::from_secs(5);
     let mut late = sub.clone();
     late.wait = Some(Wait { at, backoff: Some((6, 0.5)) });

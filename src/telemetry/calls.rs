@@ -1,5 +1,5 @@
-//! What happens to calls, counted per method with gRPC's names (A66, A96). Handles are looked up once per method, so a call
-//! costs a few atomic additions.
+//! What happens to calls, counted per method with gRPC's names (A66, A96). Handles are looked up
+//! once per method, so a call costs a few atomic additions.
 
 use crate::{model::code_name, unwind::caught};
 use metrics::{Counter, Histogram, SharedString, counter, histogram};
@@ -104,7 +104,10 @@ impl MethodMetrics {
             ByCode {
                 attempt_duration: histogram!("grpc.client.attempt.duration", &labels),
                 sent: histogram!("grpc.client.attempt.sent_total_compressed_message_size", &labels),
-                received: histogram!("grpc.client.attempt.rcvd_total_compressed_message_size", &labels),
+                received: histogram!(
+                    "grpc.client.attempt.rcvd_total_compressed_message_size",
+                    &labels
+                ),
                 call_duration: histogram!("grpc.client.call.duration", &labels),
             }
         })

@@ -1,9 +1,11 @@
-//! What the metrics are, told to the recorder when a supervisor is spawned: unit and meaning of each;
-//! and all series whose labels are known beforehand, at 0, so that a first failure is a rise and
-//! not a series that was not there.
+//! What the metrics are, told to the recorder when a supervisor is spawned: unit and meaning of
+//! each; and all series whose labels are known beforehand, at 0, so that a first failure is a rise
+//! and not a series that was not there.
 
 use crate::model::{GoAway, LinkEnd, ShedReason};
-use metrics::{SharedString, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge};
+use metrics::{
+    SharedString, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge,
+};
 use std::sync::Arc;
 
 /// Counters without a label but the target's.
@@ -24,8 +26,8 @@ const CHILDREN: [&str; 3] = ["supervisor", "connection", "request"];
 /// The messages that can come late.
 const LATE: [&str; 4] = ["CallsWaiting", "LinkUp", "LinkProven", "GoAwayReceived"];
 
-/// Describes everything, and begins the series of a new supervisor. Others may have the same target:
-/// what they counted stays.
+/// Describes everything, and begins the series of a new supervisor. Others may have the same
+/// target: what they counted stays.
 pub(super) fn begin(target: &Arc<str>, security: &'static str) {
     calls();
     links();
@@ -103,15 +105,31 @@ fn calls() {
 
 fn links() {
     describe_counter!("tonic_supervisor.dials", Unit::Count, "Dials begun.");
-    describe_counter!("grpc.subchannel.connection_attempts_succeeded", Unit::Count, "Links established (gRPC A94).");
-    describe_counter!("grpc.subchannel.connection_attempts_failed", Unit::Count, "Dials that gave no link (gRPC A94).");
+    describe_counter!(
+        "grpc.subchannel.connection_attempts_succeeded",
+        Unit::Count,
+        "Links established (gRPC A94)."
+    );
+    describe_counter!(
+        "grpc.subchannel.connection_attempts_failed",
+        Unit::Count,
+        "Dials that gave no link (gRPC A94)."
+    );
     describe_gauge!(
         "grpc.subchannel.open_connections",
         Unit::Count,
         "Links open, those that drain included (gRPC A94)."
     );
-    describe_counter!("grpc.subchannel.disconnections", Unit::Count, "Links that ended, by reason (gRPC A94).");
-    describe_counter!("tonic_supervisor.goaways", Unit::Count, "GOAWAY frames heard, by HTTP/2 error code.");
+    describe_counter!(
+        "grpc.subchannel.disconnections",
+        Unit::Count,
+        "Links that ended, by reason (gRPC A94)."
+    );
+    describe_counter!(
+        "tonic_supervisor.goaways",
+        Unit::Count,
+        "GOAWAY frames heard, by HTTP/2 error code."
+    );
     describe_counter!(
         "tonic_supervisor.keepalive.lost",
         Unit::Count,
@@ -135,9 +153,21 @@ fn supervisor() {
         Unit::Count,
         "0 IDLE, 1 CONNECTING, 2 READY, 3 TRANSIENT_FAILURE, 4 SHUTDOWN."
     );
-    describe_gauge!("tonic_supervisor.calls.waiting", Unit::Count, "Calls that wait for a link, or for room on it.");
-    describe_counter!("tonic_supervisor.calls.shed", Unit::Count, "Calls refused because the queue was full.");
-    describe_counter!("tonic_supervisor.retries.throttled", Unit::Count, "Retries that the throttle forbade.");
+    describe_gauge!(
+        "tonic_supervisor.calls.waiting",
+        Unit::Count,
+        "Calls that wait for a link, or for room on it."
+    );
+    describe_counter!(
+        "tonic_supervisor.calls.shed",
+        Unit::Count,
+        "Calls refused because the queue was full."
+    );
+    describe_counter!(
+        "tonic_supervisor.retries.throttled",
+        Unit::Count,
+        "Retries that the throttle forbade."
+    );
     describe_counter!(
         "tonic_supervisor.handlers.slow",
         Unit::Count,
@@ -148,7 +178,11 @@ fn supervisor() {
         Unit::Count,
         "Messages about a link no longer in use, which change nothing."
     );
-    describe_counter!("tonic_supervisor.child.failures", Unit::Count, "Actors that panicked or returned an error.");
+    describe_counter!(
+        "tonic_supervisor.child.failures",
+        Unit::Count,
+        "Actors that panicked or returned an error."
+    );
     describe_counter!(
         "tonic_supervisor.intensity.reached",
         Unit::Count,

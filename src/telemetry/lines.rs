@@ -5,7 +5,8 @@
 //! until the first link it begins with the first dial that fails, and the first link is a line of
 //! its own. What a peer or a caller can cause at will (GOAWAY, refused calls, throttled retries) is
 //! thinned in the same way, until it has been quiet for a minute. Thinned is: the 1st, 2nd, 4th,
-//! 8th ... time, and at the latest one in five minutes. Every retry is a line, as the seed promises.
+//! 8th ... time, and at the latest one in five minutes. Every retry is a line, as the seed
+//! promises.
 
 use super::EventItem;
 use crate::model::{ConnectivityState, Fact, Snapshot, spelled};
@@ -128,16 +129,22 @@ impl EventLines {
                 *outage = Some((Thinned::begin(failed_dials, now), now));
                 Some(if self.connected { Line::Began } else { Line::NotYet })
             }
-            (Fact::DialFailed { .. }, Some((dials, since))) => dials
-                .is_due(now)
-                .then_some(Line::Goes { failed_dials: dials.times, lasting: now.saturating_sub(*since) }),
+            (Fact::DialFailed { .. }, Some((dials, since))) => {
+                dials.is_due(now).then_some(Line::Goes {
+                    failed_dials: dials.times,
+                    lasting: now.saturating_sub(*since),
+                })
+            }
             (Fact::StateChanged { to: ConnectivityState::Ready, .. }, outage) => {
                 let ended = outage.take();
                 let failed_dials = ended.map_or(0, |(dials, _)| dials.times);
                 if !std::mem::replace(&mut self.connected, true) {
                     return Some(Line::Connected { failed_dials });
                 }
-                ended.map(|(_, since)| Line::Ended { failed_dials, lasted: now.saturating_sub(since) })
+                ended.map(|(_, since)| Line::Ended {
+                    failed_dials,
+                    lasted: now.saturating_sub(since),
+                })
             }
             _ => None,
         }
@@ -160,17 +167,27 @@ fn is_always_told(fact: &Fact) -> bool {
 impl Line {
     fn words(self, fact: &Fact) -> String {
         match (self, fact) {
-            (Self::NotYet, Fact::StateChanged { cause, .. }) => format!("not connected yet: {cause}"),
+            (Self::NotYet, Fact::StateChanged { cause, .. }) => {
+                format!("not connected yet: {cause}")
+            }
             (Self::Connected { failed_dials: 0 }, _) => "connected".to_owned(),
-            (Self::Connected { failed_dials }, _) => format!("connected, after {}", failed(failed_dials)),
+            (Self::Connected { failed_dials }, _) => {
+                format!("connected, after {}", failed(failed_dials))
+            }
             (Self::Began, Fact::StateChanged { cause, .. }) => format!("connection lost: {cause}"),
             (Self::Goes { failed_dials, lasting }, Fact::DialFailed { failure, .. }) => {
-                format!("still not connected after {} and {}: {failure}", spelled(lasting), failed(failed_dials))
+                format!(
+                    "still not connected after {} and {}: {failure}",
+                    spelled(lasting),
+                    failed(failed_dials)
+                )
             }
             (Self::Ended { failed_dials, lasted }, _) => {
                 format!("connected again after {} and {}", spelled(lasted), failed(failed_dials))
             }
-            (Self::Repeated { times }, fact) if times > 1 => format!("{fact} ({times} times by now)"),
+            (Self::Repeated { times }, fact) if times > 1 => {
+                format!("{fact} ({times} times by now)")
+            }
             (_, fact) => fact.to_string(),
         }
     }
@@ -198,7 +215,8 @@ mod tests {
     }
 
     fn dial_failed() -> Fact {
-        let failure = DialFailure { step: DialStep::Connect, reason: "refused".into(), timed_out: false };
+        let failure =
+            DialFailure { step: DialStep::Connect, reason: "refused".into(), timed_out: false };
         Fact::DialFailed { incarnation: Incarnation(1), failure }
     }
 
@@ -261,7 +279,8 @@ mod tests {
     fn what_a_peer_can_cause_at_will_is_said_at_the_first_second_and_fourth_time() {
         let goaway = GoAway { last_stream_id: 0, code: 0, debug: String::new() };
         let goaway = Fact::GoAwayReceived { incarnation: Incarnation(1), goaway };
-        let throttled = Fact::RetryThrottled { method: "pkg.Svc/Do".into(), code: tonic::Code::Unavailable };
+        let throttled =
+            Fact::RetryThrottled { method: "pkg.Svc/Do".into(), code: tonic::Code::Unavailable };
         let mut log = EventLines::default();
         let doubled = |n| Line::Repeated { times: 1_u64 << n };
         let times: Vec<_> = (1..=1_000).filter_map(|n| log.thin(&goaway, secs(n) / 4)).collect();
@@ -277,7 +296,8 @@ mod tests {
         let snapshot = Snapshot { target: "queue:50051".into(), ..Snapshot::default() };
         let mut told = vec![lines.line(&EventItem::Snapshot(Box::new(snapshot)))];
         let mut tell = |seconds, fact| {
-            let event = Event { seq: 1, at: SystemTime::UNIX_EPOCH, since_spawn: secs(seconds), fact };
+            let event =
+                Event { seq: 1, at: SystemTime::UNIX_EPOCH, since_spawn: secs(seconds), fact };
             told.push(lines.line(&EventItem::Event(event)));
         };
         for n in 1..=5 {

@@ -43,10 +43,14 @@ pub(super) fn write(fact: &Fact, line: Option<Line>, target: &Arc<str>) {
                 _ => line!(warn, %target, %link, times, "{goaway}"),
             }
         }
-        (Fact::KeepaliveBackedOff { keepalive_time, while_idle }, Some(Line::Repeated { times })) => {
+        (
+            Fact::KeepaliveBackedOff { keepalive_time, while_idle },
+            Some(Line::Repeated { times }),
+        ) => {
             line!(
                 warn, %target, ?keepalive_time, while_idle, times,
-                "the peer wants fewer keepalive pings (gRPC A8): keepalive_time raised for this target"
+                "the peer wants fewer keepalive pings (gRPC A8): keepalive_time raised for this \
+                 target"
             );
         }
         (Fact::TlsMaterialRejected { cause, .. }, _) => {

@@ -1,4 +1,5 @@
-//! What happens to the channel, counted: gRPC A94's names where they exist, ours under `tonic_supervisor.`.
+//! What happens to the channel, counted: gRPC A94's names where they exist, ours under
+//! `tonic_supervisor.`.
 
 use crate::model::{ConnectivityState, Fact};
 use metrics::{counter, gauge};
@@ -9,14 +10,19 @@ pub(super) fn record(fact: &Fact, target: &Arc<str>, security: &'static str) {
     let target = || metrics::SharedString::from(target.clone());
     match fact {
         Fact::StateChanged { to, .. } => {
-            gauge!("tonic_supervisor.channel.state", "grpc.target" => target()).set(state_number(*to));
+            gauge!("tonic_supervisor.channel.state", "grpc.target" => target())
+                .set(state_number(*to));
         }
-        Fact::DialStarted { .. } => counter!("tonic_supervisor.dials", "grpc.target" => target()).increment(1),
+        Fact::DialStarted { .. } => {
+            counter!("tonic_supervisor.dials", "grpc.target" => target()).increment(1)
+        }
         Fact::DialFailed { .. } => {
-            counter!("grpc.subchannel.connection_attempts_failed", "grpc.target" => target()).increment(1);
+            counter!("grpc.subchannel.connection_attempts_failed", "grpc.target" => target())
+                .increment(1);
         }
         Fact::LinkEstablished { .. } => {
-            counter!("grpc.subchannel.connection_attempts_succeeded", "grpc.target" => target()).increment(1);
+            counter!("grpc.subchannel.connection_attempts_succeeded", "grpc.target" => target())
+                .increment(1);
             gauge!("grpc.subchannel.open_connections", "grpc.target" => target(), "grpc.security_level" => security)
                 .increment(1.0);
         }
@@ -30,13 +36,15 @@ pub(super) fn record(fact: &Fact, target: &Arc<str>, security: &'static str) {
             counter!("tonic_supervisor.keepalive.lost", "grpc.target" => target()).increment(1);
         }
         Fact::KeepaliveBackedOff { .. } => {
-            counter!("tonic_supervisor.keepalive.backed_off", "grpc.target" => target()).increment(1);
+            counter!("tonic_supervisor.keepalive.backed_off", "grpc.target" => target())
+                .increment(1);
         }
         Fact::GoAwayReceived { goaway, .. } => {
             counter!("tonic_supervisor.goaways", "grpc.target" => target(), "code" => goaway.code_name()).increment(1);
         }
         Fact::TlsMaterialRejected { .. } => {
-            counter!("tonic_supervisor.tls.material_rejected", "grpc.target" => target()).increment(1);
+            counter!("tonic_supervisor.tls.material_rejected", "grpc.target" => target())
+                .increment(1);
         }
         Fact::ChildFailed { child, .. } => {
             counter!("tonic_supervisor.child.failures", "grpc.target" => target(), "child" => *child).increment(1);
@@ -61,13 +69,15 @@ pub(super) fn record(fact: &Fact, target: &Arc<str>, security: &'static str) {
 /// A handler was slow.
 pub(super) fn slow_handler(target: &Arc<str>, child: &'static str) {
     let target = metrics::SharedString::from(target.clone());
-    counter!("tonic_supervisor.handlers.slow", "grpc.target" => target, "child" => child).increment(1);
+    counter!("tonic_supervisor.handlers.slow", "grpc.target" => target, "child" => child)
+        .increment(1);
 }
 
 /// A message was about a link that is no longer in use.
 pub(super) fn stale(target: &Arc<str>, message: &'static str) {
     let target = metrics::SharedString::from(target.clone());
-    counter!("tonic_supervisor.messages.stale", "grpc.target" => target, "message" => message).increment(1);
+    counter!("tonic_supervisor.messages.stale", "grpc.target" => target, "message" => message)
+        .increment(1);
 }
 
 /// How many calls wait for a link, or for room on it: by how many it changed, since several actors
@@ -104,13 +114,18 @@ mod tests {
     fn pain_29_blind_operation_every_counter_counts_its_fact() {
         let incarnation = Incarnation(1);
         let second = Duration::from_secs(1);
-        let failure = DialFailure { step: DialStep::Connect, reason: "refused".into(), timed_out: false };
+        let failure =
+            DialFailure { step: DialStep::Connect, reason: "refused".into(), timed_out: false };
         let goaway = GoAway { last_stream_id: 0, code: 0, debug: String::new() };
-        let lost = Fact::LinkLost { incarnation, end: LinkEnd::HungUp, lived: second, current: true };
+        let lost =
+            Fact::LinkLost { incarnation, end: LinkEnd::HungUp, lived: second, current: true };
         let method: Arc<str> = "pkg.Svc/Method".into();
         let counted: [(Fact, &str); 12] = [
             (Fact::DialStarted { incarnation, failures: 0 }, "tonic_supervisor.dials"),
-            (Fact::DialFailed { incarnation, failure }, "grpc.subchannel.connection_attempts_failed"),
+            (
+                Fact::DialFailed { incarnation, failure },
+                "grpc.subchannel.connection_attempts_failed",
+            ),
             (
                 Fact::LinkEstablished { incarnation, took: second, max_concurrent_streams: None },
                 "grpc.subchannel.connection_attempts_succeeded",
@@ -126,17 +141,28 @@ mod tests {
                 Fact::TlsMaterialRejected { incarnation, cause: "not PEM".into() },
                 "tonic_supervisor.tls.material_rejected",
             ),
-            (Fact::ChildFailed { child: "request", error: "a bug".into() }, "tonic_supervisor.child.failures"),
-            (Fact::IntensityReached { failures: 6, period: second }, "tonic_supervisor.intensity.reached"),
+            (
+                Fact::ChildFailed { child: "request", error: "a bug".into() },
+                "tonic_supervisor.child.failures",
+            ),
+            (
+                Fact::IntensityReached { failures: 6, period: second },
+                "tonic_supervisor.intensity.reached",
+            ),
             (
                 Fact::CallShed { method: method.clone(), reason: ShedReason::TooManyCalls },
                 "tonic_supervisor.calls.shed",
             ),
-            (Fact::RetryThrottled { method, code: tonic::Code::Unavailable }, "tonic_supervisor.retries.throttled"),
+            (
+                Fact::RetryThrottled { method, code: tonic::Code::Unavailable },
+                "tonic_supervisor.retries.throttled",
+            ),
         ];
         for (fact, name) in counted {
             let recorder = DebuggingRecorder::new();
-            ::metrics::with_local_recorder(&recorder, || record(&fact, &"queue:50051".into(), "none"));
+            ::metrics::with_local_recorder(&recorder, || {
+                record(&fact, &"queue:50051".into(), "none")
+            });
             let recorded = recorder.snapshotter().snapshot().into_vec();
             let raised = recorded.iter().filter_map(|(key, _, _, value)| match value {
                 DebugValue::Counter(count) => Some((key.key().name(), *count)),

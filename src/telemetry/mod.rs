@@ -1,8 +1,8 @@
 //! Where facts go: one [`Fact`] in; event stream, state watch, snapshot, metrics and log lines out.
 //!
-//! [`Telemetry::announce`] is the only way to say that something happened. It numbers the fact, folds it into the picture
-//! that snapshots are taken from, and hands it on, all under one lock: so a subscriber sees a snapshot and then every later
-//! event, in order.
+//! [`Telemetry::announce`] is the only way to say that something happened. It numbers the fact,
+//! folds it into the picture that snapshots are taken from, and hands it on, all under one lock: so
+//! a subscriber sees a snapshot and then every later event, in order.
 
 mod calls;
 mod described;
@@ -32,7 +32,8 @@ use std::{
 };
 use tokio::sync::{broadcast, watch};
 
-/// How many events a reader may be behind before it is told `Lagged`. The room for them, 16 KiB, is taken for the first reader.
+/// How many events a reader may be behind before it is told `Lagged`. The room for them, 16 KiB, is
+/// taken for the first reader.
 const EVENTS_KEPT: usize = 512;
 
 /// A handler that takes longer holds up whatever is behind it in the mailbox.
@@ -113,7 +114,8 @@ impl Telemetry {
         let state = inner.picture.state;
         self.state.send_if_modified(|shown| std::mem::replace(shown, state) != state);
         if let Some(events) = &inner.events {
-            let event = Event { seq: inner.seq, at: SystemTime::now(), since_spawn, fact: fact.clone() };
+            let event =
+                Event { seq: inner.seq, at: SystemTime::now(), since_spawn, fact: fact.clone() };
             // The readers may be gone again.
             let _ = events.send(Arc::new(event));
         }
@@ -125,7 +127,8 @@ impl Telemetry {
         let _ = caught(|| log::write(&fact, line, &self.target));
     }
 
-    /// Announces the end of every link that is still told to be up: their actors are gone without a word.
+    /// Announces the end of every link that is still told to be up: their actors are gone without a
+    /// word.
     pub(crate) fn links_gone(&self, end: &LinkEnd) {
         let open = self.inner.lock().picture.open_links(clock::now());
         for (incarnation, lived) in open {
@@ -133,14 +136,15 @@ impl Telemetry {
         }
     }
 
-    /// An actor handled a message in the time since `begun`. No handler waits for anything, so one that takes long is a bug, or a
-    /// machine without air.
+    /// An actor handled a message in the time since `begun`. No handler waits for anything, so one
+    /// that takes long is a bug, or a machine without air.
     pub(crate) fn handled(&self, child: &'static str, message: &'static str, begun: Instant) {
         let took = clock::now().saturating_duration_since(begun);
         if took > SLOW {
             let _ = caught(|| metrics::slow_handler(&self.canonical, child));
             let target = &self.target;
-            log::line!(warn, %target, child, message, ?took, "an actor was slow to handle a message");
+            log::line!(warn, %target, child, message, ?took, "an actor was slow to handle a \
+                                                              message");
         }
     }
 
@@ -174,7 +178,9 @@ impl Telemetry {
     pub(crate) fn subscribe(&self) -> EventStream {
         let mut inner = self.inner.lock();
         let open = !inner.closed;
-        let events = open.then(|| inner.events.get_or_insert_with(|| broadcast::Sender::new(EVENTS_KEPT)).subscribe());
+        let events = open.then(|| {
+            inner.events.get_or_insert_with(|| broadcast::Sender::new(EVENTS_KEPT)).subscribe()
+        });
         EventStream::new(self.picture(&inner), events)
     }
 
@@ -202,11 +208,17 @@ mod tests {
     async fn a_handler_that_takes_more_than_50_ms_raises_a_metric() {
         let recorder = DebuggingRecorder::new();
         let _installed = ::metrics::set_default_local_recorder(&recorder);
-        let telemetry = Telemetry::new("queue:50051".into(), "dns:///queue:50051".into(), "none", None);
+        let telemetry =
+            Telemetry::new("queue:50051".into(), "dns:///queue:50051".into(), "none", None);
         let slow = || -> u64 {
             let recorded = recorder.snapshotter().snapshot().into_vec();
-            let slow = recorded.iter().filter(|(key, ..)| key.key().name() == "tonic_supervisor.handlers.slow");
-            slow.map(|(_, _, _, value)| if let DebugValue::Counter(count) = value { *count } else { 0 }).sum()
+            let slow = recorded
+                .iter()
+                .filter(|(key, ..)| key.key().name() == "tonic_supervisor.handlers.slow");
+            slow.map(
+                |(_, _, _, value)| if let DebugValue::Counter(count) = value { *count } else { 0 },
+            )
+            .sum()
         };
         let begun = clock::now();
         tokio::time::advance(Duration::from_millis(50)).await;

@@ -57,10 +57,14 @@ impl Picture {
                 self.links += 1;
                 self.open_links.push((*incarnation, now));
             }
-            Fact::LinkLost { incarnation, .. } => self.open_links.retain(|(open, _)| open != incarnation),
+            Fact::LinkLost { incarnation, .. } => {
+                self.open_links.retain(|(open, _)| open != incarnation)
+            }
             Fact::BackoffStarted { delay, .. } => self.next_dial = Some(now + *delay),
             Fact::RetryScheduled { .. } => self.retries += 1,
-            Fact::KeepaliveBackedOff { keepalive_time, .. } => self.keepalive_time = Some(*keepalive_time),
+            Fact::KeepaliveBackedOff { keepalive_time, .. } => {
+                self.keepalive_time = Some(*keepalive_time)
+            }
             Fact::DrainStarted { .. } => self.next_dial = None,
             _ => {}
         }
@@ -68,7 +72,10 @@ impl Picture {
 
     /// The links that were announced and not ended yet, and how long they have lived.
     pub(super) fn open_links(&self, now: Instant) -> Vec<(Incarnation, Duration)> {
-        self.open_links.iter().map(|(link, since)| (*link, now.saturating_duration_since(*since))).collect()
+        self.open_links
+            .iter()
+            .map(|(link, since)| (*link, now.saturating_duration_since(*since)))
+            .collect()
     }
 
     pub(super) fn snapshot(&self, now: Instant) -> Snapshot {

@@ -1,4 +1,5 @@
-//! The event stream: a snapshot first, then every event in order; a slow reader is told how many it missed.
+//! The event stream: a snapshot first, then every event in order; a slow reader is told how many it
+//! missed.
 
 use crate::model::{Event, Fact, Snapshot};
 use futures::{Stream, future::BoxFuture};
@@ -16,7 +17,8 @@ pub enum EventItem {
     Snapshot(Box<Snapshot>),
     /// Something happened.
     Event(Event),
-    /// The reader was too slow: this many events were dropped here. Those that follow are complete again.
+    /// The reader was too slow: this many events were dropped here. Those that follow are complete
+    /// again.
     Lagged(u64),
 }
 

@@ -60,7 +60,15 @@ pub(super) enum Ending {
 impl Answer {
     fn new(body: Body, ending: Ending) -> Self {
         let (after, every) = (Duration::ZERO, Duration::ZERO);
-        Self { after, every, early: false, headers: HeaderMap::new(), body, ending, trailers: HeaderMap::new() }
+        Self {
+            after,
+            every,
+            early: false,
+            headers: HeaderMap::new(),
+            body,
+            ending,
+            trailers: HeaderMap::new(),
+        }
     }
 
     /// OK, with the request's message (of a client stream: all of them, joined).
@@ -104,7 +112,8 @@ impl Answer {
         Self::new(Body::Nothing, Ending::Hang)
     }
 
-    /// RST_STREAM with this HTTP/2 error code instead of any processing: counted by `refused()`, not by `handled()`.
+    /// RST_STREAM with this HTTP/2 error code instead of any processing: counted by `refused()`,
+    /// not by `handled()`.
     pub fn reset(code: u32) -> Self {
         Self::new(Body::Nothing, Ending::Reset(code))
     }
@@ -126,7 +135,8 @@ impl Answer {
         self
     }
 
-    /// Answers without waiting for the request's end, as a server that ends a stream on its own does.
+    /// Answers without waiting for the request's end, as a server that ends a stream on its own
+    /// does.
     pub fn early(mut self) -> Self {
         self.early = true;
         self

@@ -1,4 +1,5 @@
-//! Ready-made misbehaviour: a raw peer that plays one part with every connection, in the background.
+//! Ready-made misbehaviour: a raw peer that plays one part with every connection, in the
+//! background.
 
 use super::{Frame, FrameKind, RawLink, RawPeer, socket::Place};
 use crate::transport::{Connector, Target};
@@ -101,7 +102,10 @@ impl RawPeer {
         self.play_seen(move |link, _| part(link))
     }
 
-    fn play_seen<F>(mut self, part: impl Fn(RawLink, Arc<Seen>) -> F + Send + 'static) -> PlayingPeer
+    fn play_seen<F>(
+        mut self,
+        part: impl Fn(RawLink, Arc<Seen>) -> F + Send + 'static,
+    ) -> PlayingPeer
     where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -169,9 +173,12 @@ impl RawPeer {
     }
 
     /// Echoes calls, and sends GOAWAY ENHANCE_YOUR_CALM "too_many_pings" and closes
-    /// at the `strikes`-th PING that comes sooner than `min` after the one before. (Servers in the field: 3rd, 5 minutes.)
+    /// at the `strikes`-th PING that comes sooner than `min` after the one before. (Servers in the
+    /// field: 3rd, 5 minutes.)
     pub fn police_pings(self, min: Duration, strikes: usize) -> PlayingPeer {
-        self.play_seen(move |link, seen| serve(link, seen, Part { police: Some((min, strikes)), ..Part::default() }))
+        self.play_seen(move |link, seen| {
+            serve(link, seen, Part { police: Some((min, strikes)), ..Part::default() })
+        })
     }
 }
 

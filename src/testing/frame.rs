@@ -93,7 +93,8 @@ impl Frame {
         Self { kind, flags, stream, payload: payload.into() }
     }
 
-    /// SETTINGS with these identifiers and values (3 is MAX_CONCURRENT_STREAMS, 4 INITIAL_WINDOW_SIZE).
+    /// SETTINGS with these identifiers and values (3 is MAX_CONCURRENT_STREAMS, 4
+    /// INITIAL_WINDOW_SIZE).
     pub fn settings(settings: &[(u16, u32)]) -> Self {
         let mut payload = BytesMut::new();
         for (id, value) in settings {
@@ -145,7 +146,8 @@ impl Frame {
 
     /// Whether it is its stream's last.
     pub fn is_end_stream(&self) -> bool {
-        matches!(self.kind, FrameKind::Headers | FrameKind::Data) && self.flags & Self::END_STREAM != 0
+        matches!(self.kind, FrameKind::Headers | FrameKind::Data)
+            && self.flags & Self::END_STREAM != 0
     }
 
     /// The error code of an RST_STREAM or GOAWAY frame.
@@ -160,7 +162,8 @@ impl Frame {
 
     /// The value of this identifier in a SETTINGS frame.
     pub fn setting(&self, id: u16) -> Option<u32> {
-        let mut settings = self.payload.chunks_exact(6).filter(|_| self.kind == FrameKind::Settings);
+        let mut settings =
+            self.payload.chunks_exact(6).filter(|_| self.kind == FrameKind::Settings);
         settings.find_map(|mut setting| (setting.get_u16() == id).then(|| setting.get_u32()))
     }
 
@@ -190,7 +193,8 @@ impl Frame {
     }
 }
 
-/// HPACK without its wits: each field literal, never indexed, never Huffman-coded (RFC 7541, section 6.2.2).
+/// HPACK without its wits: each field literal, never indexed, never Huffman-coded (RFC 7541,
+/// section 6.2.2).
 fn header_block(fields: &[(&str, &str)]) -> Bytes {
     let mut block = BytesMut::new();
     for (name, value) in fields {
@@ -238,12 +242,17 @@ mod tests {
             assert_eq!(Frame::take(&mut half), None);
             assert_eq!(Frame::take(&mut BytesMut::from(bytes)).as_ref(), Some(frame));
         }
-        assert_eq!((frames[1].error_code(), frames[2].error_code(), frames[3].error_code()), (Some(11), Some(8), None));
+        assert_eq!(
+            (frames[1].error_code(), frames[2].error_code(), frames[3].error_code()),
+            (Some(11), Some(8), None)
+        );
     }
 
     #[test]
     fn lengths_are_coded_as_hpack_has_them() {
-        for (len, coded) in [(5, vec![5]), (126, vec![126]), (127, vec![127, 0]), (1337, vec![127, 186, 9])] {
+        for (len, coded) in
+            [(5, vec![5]), (126, vec![126]), (127, vec![127, 0]), (1337, vec![127, 186, 9])]
+        {
             let mut block = BytesMut::new();
             put_length(&mut block, len);
             assert_eq!(block[..], coded[..]);

@@ -1,4 +1,5 @@
-//! A network that exists only in memory, for tests that need exact times: it knows no clock but tokio's, so it works while that is paused.
+//! A network that exists only in memory, for tests that need exact times: it knows no clock but
+//! tokio's, so it works while that is paused.
 
 use super::pipe::{MemoryStream, Pipe};
 use crate::{
@@ -29,9 +30,11 @@ impl Direction {
     }
 }
 
-/// A network in memory: listeners by name, dials that can be refused, swallowed or slowed, connections that can be broken.
+/// A network in memory: listeners by name, dials that can be refused, swallowed or slowed,
+/// connections that can be broken.
 ///
-/// Clones are the same network. Faults touch what is connected now; `black_hole` and `dial_takes` touch dials to come.
+/// Clones are the same network. Faults touch what is connected now; `black_hole` and `dial_takes`
+/// touch dials to come.
 ///
 /// ```
 /// use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -145,7 +148,8 @@ impl MemoryNetwork {
         Arc::new(self.clone())
     }
 
-    /// `true`: from now on dials hang for ever, as when packets are dropped on the way. `false`: they fare normally again.
+    /// `true`: from now on dials hang for ever, as when packets are dropped on the way. `false`:
+    /// they fare normally again.
     ///
     /// A dial that already hangs stays so, until its future is dropped.
     pub fn black_hole(&self, on: bool) {
@@ -157,7 +161,8 @@ impl MemoryNetwork {
         self.each_weather(|weather| weather.dial_takes = time);
     }
 
-    /// When each dial began, counted from the network's creation, in order; refused and swallowed ones included.
+    /// When each dial began, counted from the network's creation, in order; refused and swallowed
+    /// ones included.
     pub fn dials(&self) -> Vec<Duration> {
         let mut dials = Vec::new();
         self.each_place(|place| dials.extend_from_slice(&place.dials));
@@ -177,7 +182,8 @@ impl MemoryNetwork {
         self.each_pipe(Pipe::cut);
     }
 
-    /// Resets every connection: both ends fail with `ConnectionReset`, and what was under way is lost.
+    /// Resets every connection: both ends fail with `ConnectionReset`, and what was under way is
+    /// lost.
     pub fn reset_all(&self) {
         self.each_pipe(Pipe::reset);
     }
@@ -269,7 +275,10 @@ impl Connector for MemoryNetwork {
         self.dial(address_of(target))
     }
 
-    fn candidates(&self, target: &Target) -> BoxFuture<'static, Result<Vec<Candidate>, DialFailure>> {
+    fn candidates(
+        &self,
+        target: &Target,
+    ) -> BoxFuture<'static, Result<Vec<Candidate>, DialFailure>> {
         let named = self.inner.state.lock().names.get(&address_of(target)).cloned();
         let candidates = match named {
             None => vec![Candidate { address: None, connect: self.connect(target) }],
@@ -282,7 +291,8 @@ impl Connector for MemoryNetwork {
     }
 }
 
-/// The listening end of a [`MemoryNetwork`]'s address. Dropping it refuses new dials and closes those not yet accepted.
+/// The listening end of a [`MemoryNetwork`]'s address. Dropping it refuses new dials and closes
+/// those not yet accepted.
 #[derive(Debug)]
 pub struct MemoryListener {
     incoming: mpsc::UnboundedReceiver<MemoryStream>,
@@ -292,7 +302,8 @@ pub struct MemoryListener {
 }
 
 impl MemoryListener {
-    /// Waits for the next connection. A dial succeeds before it is accepted, as with a real backlog.
+    /// Waits for the next connection. A dial succeeds before it is accepted, as with a real
+    /// backlog.
     pub async fn accept(&mut self) -> MemoryStream {
         match self.incoming.recv().await {
             Some(stream) => stream,
@@ -385,6 +396,9 @@ mod tests {
         assert!(timeout(Duration::from_secs(60), client.read_u8()).await.is_err());
         assert!(timeout(Duration::from_secs(60), server.read_u8()).await.is_err());
         network.thaw_all();
-        assert_eq!((server.read_u8().await.unwrap(), client.read_u8().await.unwrap()), (b'x', b'y'));
+        assert_eq!(
+            (server.read_u8().await.unwrap(), client.read_u8().await.unwrap()),
+            (b'x', b'y')
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! The ways in which a peer can break HTTP/2 or gRPC, each with a name: play one, or all of them in a loop.
+//! The ways in which a peer can break HTTP/2 or gRPC, each with a name: play one, or all of them in
+//! a loop.
 
 use super::{Frame, FrameKind, PlayingPeer, RawLink, RawPeer, serve};
 use std::{
@@ -69,9 +70,11 @@ pub enum Misbehaviour {
     Http1,
     /// GOAWAY with this error code that excludes the call.
     GoAwayBelow(u32),
-    /// GOAWAY with this error code that promises to serve the call, then FIN without having served it.
+    /// GOAWAY with this error code that promises to serve the call, then FIN without having served
+    /// it.
     GoAwayThenClose(u32),
-    /// GOAWAY for all streams, then for all above the call's, then a good answer: how a server says goodbye.
+    /// GOAWAY for all streams, then for all above the call's, then a good answer: how a server says
+    /// goodbye.
     GoAwayTwice,
     /// GOAWAY ENHANCE_YOUR_CALM "too_many_pings" that excludes the call.
     TooManyPings,
@@ -127,28 +130,54 @@ pub enum Moment {
 
 impl Moment {
     /// All of them, in order.
-    pub const ALL: [Self; 4] = [Self::BeforeHeaders, Self::AfterHeaders, Self::MidMessage, Self::AfterMessage];
+    pub const ALL: [Self; 4] =
+        [Self::BeforeHeaders, Self::AfterHeaders, Self::MidMessage, Self::AfterMessage];
 }
 
 impl Misbehaviour {
     /// Each kind at least once: RST_STREAM with every code of HTTP/2 at every moment.
     pub fn all() -> Vec<Self> {
         let soon = Duration::from_millis(100);
-        let greetings =
-            [Self::Refuse, Self::BlackHole, Self::AcceptThenClose, Self::AcceptThenReset, Self::Http1Greeting];
-        let more_greetings = [Self::GarbageGreeting, Self::NoSettings, Self::SlowSettings(soon), Self::Streams(0)];
+        let greetings = [
+            Self::Refuse,
+            Self::BlackHole,
+            Self::AcceptThenClose,
+            Self::AcceptThenReset,
+            Self::Http1Greeting,
+        ];
+        let more_greetings =
+            [Self::GarbageGreeting, Self::NoSettings, Self::SlowSettings(soon), Self::Streams(0)];
         let limits = [Self::Streams(1), Self::StreamsLater(soon), Self::NoWindow];
-        let links = [Self::NoAnswer, Self::NoPingAck, Self::PingFlood(1_000), Self::Close, Self::Cut, Self::HalfClose];
+        let links = [
+            Self::NoAnswer,
+            Self::NoPingAck,
+            Self::PingFlood(1_000),
+            Self::Close,
+            Self::Cut,
+            Self::HalfClose,
+        ];
         let bytes = [Self::Garbage, Self::TruncatedFrame, Self::OversizeFrame, Self::Http1];
-        let goaways = (0..14).flat_map(|code| [Self::GoAwayBelow(code), Self::GoAwayThenClose(code)]);
+        let goaways =
+            (0..14).flat_map(|code| [Self::GoAwayBelow(code), Self::GoAwayThenClose(code)]);
         let resets = (0..14).flat_map(|code| Moment::ALL.map(|moment| Self::Reset(code, moment)));
-        let statuses = [Self::NoTrailers, Self::NoStatus, Self::BadStatus, Self::UnknownStatus, Self::WrongContentType];
+        let statuses = [
+            Self::NoTrailers,
+            Self::NoStatus,
+            Self::BadStatus,
+            Self::UnknownStatus,
+            Self::WrongContentType,
+        ];
         let messages = [Self::TruncatedMessage, Self::NoMessage, Self::TwoMessages, Self::BadFlag];
         let http = [400, 401, 403, 404, 413, 414, 429, 431, 500, 502, 503, 504];
-        let http = http.into_iter().flat_map(|status| [Self::Http(status, true), Self::Http(status, false)]);
-        let large = [Self::CompressedFlag, Self::OversizeMessage(5 << 20), Self::OversizeHeaders(20 << 10)];
+        let http = http
+            .into_iter()
+            .flat_map(|status| [Self::Http(status, true), Self::Http(status, false)]);
+        let large =
+            [Self::CompressedFlag, Self::OversizeMessage(5 << 20), Self::OversizeHeaders(20 << 10)];
         let mut all = Vec::new();
-        all.extend(greetings.into_iter().chain(more_greetings).chain(limits).chain(links).chain(bytes));
+        all.extend(
+            greetings.into_iter().chain(more_greetings).chain(limits).chain(links).chain(bytes),
+        );
         all.extend(goaways.chain([Self::GoAwayTwice, Self::TooManyPings]).chain(resets));
         all.extend([Self::OversizeHeaders(64 << 10), Self::OversizeTrailers(64 << 10)]);
         all.extend([Self::StatusInHead(0), Self::StatusInHead(10), Self::EmptyData(50)]);
@@ -158,8 +187,8 @@ impl Misbehaviour {
 }
 
 impl RawPeer {
-    /// Misbehaves at the first `times` calls, over all connections, and echoes the others. What befalls a connection's beginning
-    /// befalls the first `times` connections.
+    /// Misbehaves at the first `times` calls, over all connections, and echoes the others. What
+    /// befalls a connection's beginning befalls the first `times` connections.
     pub fn misbehave(self, fault: Misbehaviour, times: usize) -> PlayingPeer {
         if fault == Misbehaviour::Refuse {
             return self.refuse();
@@ -168,7 +197,8 @@ impl RawPeer {
         self.play(move |link| {
             let left = left.clone();
             async move {
-                let strikes = || left.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok();
+                let strikes =
+                    || left.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok();
                 let Some(mut link) = (if fault.befalls_greeting() && strikes() {
                     link.greet(fault).await
                 } else {
@@ -193,11 +223,15 @@ impl RawPeer {
 }
 
 impl Misbehaviour {
-    /// Whether it takes the place of, or comes with, the connection's greeting; else it befalls a call.
+    /// Whether it takes the place of, or comes with, the connection's greeting; else it befalls a
+    /// call.
     pub fn befalls_greeting(self) -> bool {
-        let silent_or_rude = [Self::Refuse, Self::BlackHole, Self::AcceptThenClose, Self::AcceptThenReset];
-        let other_words = [Self::Http1Greeting, Self::GarbageGreeting, Self::NoSettings, Self::NoWindow];
-        let settings = matches!(self, Self::SlowSettings(_) | Self::Streams(_) | Self::StreamsLater(_));
+        let silent_or_rude =
+            [Self::Refuse, Self::BlackHole, Self::AcceptThenClose, Self::AcceptThenReset];
+        let other_words =
+            [Self::Http1Greeting, Self::GarbageGreeting, Self::NoSettings, Self::NoWindow];
+        let settings =
+            matches!(self, Self::SlowSettings(_) | Self::Streams(_) | Self::StreamsLater(_));
         settings || silent_or_rude.contains(&self) || other_words.contains(&self)
     }
 }
@@ -234,7 +268,9 @@ impl RawLink {
                 tokio::time::sleep(wait).await;
                 self.send_settings(&[]).await;
             }
-            Misbehaviour::Streams(most) => self.send_settings(&[(MAX_CONCURRENT_STREAMS, most)]).await,
+            Misbehaviour::Streams(most) => {
+                self.send_settings(&[(MAX_CONCURRENT_STREAMS, most)]).await
+            }
             Misbehaviour::StreamsLater(wait) => {
                 self.send_settings(&[(MAX_CONCURRENT_STREAMS, 0)]).await;
                 tokio::time::sleep(wait).await;
@@ -270,7 +306,9 @@ impl RawLink {
                 self.goaway(stream, 0, "").await;
                 self.answer(stream, HELLO).await;
             }
-            Misbehaviour::Close | Misbehaviour::Cut | Misbehaviour::HalfClose => return self.end(fault).await,
+            Misbehaviour::Close | Misbehaviour::Cut | Misbehaviour::HalfClose => {
+                return self.end(fault).await;
+            }
             Misbehaviour::GoAwayThenClose(code) => {
                 self.goaway(stream, code, "").await;
                 return self.end(Misbehaviour::Close).await;
@@ -303,19 +341,34 @@ impl RawLink {
         match fault {
             Misbehaviour::Reset(code, moment) => return self.reset_at(stream, code, moment).await,
             Misbehaviour::Http(status, text) => {
-                return self.answer_http(stream, status, "text/html", if text { "<html>no</html>" } else { "" }).await;
+                return self
+                    .answer_http(
+                        stream,
+                        status,
+                        "text/html",
+                        if text { "<html>no</html>" } else { "" },
+                    )
+                    .await;
             }
-            Misbehaviour::WrongContentType => return self.answer_http(stream, 200, "text/html", "<html>").await,
+            Misbehaviour::WrongContentType => {
+                return self.answer_http(stream, 200, "text/html", "<html>").await;
+            }
             Misbehaviour::OversizeHeaders(size) => return self.long_head(stream, size).await,
             Misbehaviour::StatusInHead(code) => {
                 let code = code.to_string();
-                let fields = [(":status", "200"), ("content-type", "application/grpc"), ("grpc-status", &code)];
+                let fields = [
+                    (":status", "200"),
+                    ("content-type", "application/grpc"),
+                    ("grpc-status", &code),
+                ];
                 self.send(Frame::headers(stream, &fields, false)).await;
             }
             _ => self.answer_head(stream).await,
         }
         match fault {
-            Misbehaviour::NoTrailers => return self.send(Frame::data(stream, serve::frame(HELLO), true)).await,
+            Misbehaviour::NoTrailers => {
+                return self.send(Frame::data(stream, serve::frame(HELLO), true)).await;
+            }
             Misbehaviour::TruncatedMessage => self.truncated_message(stream, HELLO, 8, false).await,
             Misbehaviour::BadFlag => self.flagged_message(stream, 7).await,
             Misbehaviour::CompressedFlag => self.flagged_message(stream, 1).await,
@@ -324,7 +377,13 @@ impl RawLink {
             Misbehaviour::OversizeTrailers(size) => {
                 self.message(stream, HELLO).await;
                 let long = "x".repeat(size);
-                return self.long_block(stream, &[("grpc-status", "0"), ("x-long", &long)], Frame::END_STREAM).await;
+                return self
+                    .long_block(
+                        stream,
+                        &[("grpc-status", "0"), ("x-long", &long)],
+                        Frame::END_STREAM,
+                    )
+                    .await;
             }
             Misbehaviour::EmptyData(frames) => {
                 for _ in 0..frames {

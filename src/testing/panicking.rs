@@ -107,7 +107,11 @@ impl PanickingConnector {
 impl Switch {
     fn strike(&self, spot: PanicSpot) {
         let mut spots = self.0.lock();
-        let Some((_, left)) = spots.armed.iter_mut().find(|(armed, left)| *armed == spot && *left > 0) else { return };
+        let Some((_, left)) =
+            spots.armed.iter_mut().find(|(armed, left)| *armed == spot && *left > 0)
+        else {
+            return;
+        };
         *left -= 1;
         spots.struck.push(spot);
         drop(spots);
@@ -138,14 +142,22 @@ struct PanickingIo {
 }
 
 impl AsyncRead for PanickingIo {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         self.switch.strike(PanicSpot::Read);
         Pin::new(&mut self.io).poll_read(cx, into)
     }
 }
 
 impl AsyncWrite for PanickingIo {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         self.switch.strike(PanicSpot::Write);
         Pin::new(&mut self.io).poll_write(cx, bytes)
     }

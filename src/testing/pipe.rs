@@ -1,6 +1,7 @@
 //! One in-memory connection: two ends, two lanes of bytes, and the faults that can befall them.
 //!
-//! A fault holds from the moment its method returns: the lanes are behind one lock, so no byte slips past it.
+//! A fault holds from the moment its method returns: the lanes are behind one lock, so no byte
+//! slips past it.
 
 use super::Direction;
 use bytes::{Buf, BytesMut};
@@ -57,7 +58,8 @@ pub(super) struct Pipe(Arc<Mutex<State>>);
 impl Pipe {
     /// A new connection: the handle to break it with, the dialler's end, the listener's end.
     pub(super) fn new() -> (Self, MemoryStream, MemoryStream) {
-        let pipe = Self(Arc::new(Mutex::new(State { fate: Fate::Whole, lanes: Default::default() })));
+        let pipe =
+            Self(Arc::new(Mutex::new(State { fate: Fate::Whole, lanes: Default::default() })));
         let end = |writes| MemoryStream { pipe: pipe.clone(), writes };
         let (client, server) = (end(Direction::ToServer), end(Direction::ToClient));
         (pipe, client, server)
@@ -69,7 +71,8 @@ impl Pipe {
         state.fate == Fate::Whole && !state.lanes.iter().all(|lane| lane.reader_gone)
     }
 
-    /// Ends the connection as a FIN both ways does: what was written before still arrives, then both ends read their end.
+    /// Ends the connection as a FIN both ways does: what was written before still arrives, then
+    /// both ends read their end.
     pub(super) fn cut(&self) {
         self.change(|state| {
             if state.fate == Fate::Whole {
@@ -78,12 +81,14 @@ impl Pipe {
         });
     }
 
-    /// Ends the connection as an RST both ways does: bytes under way are lost, and every read and write fails.
+    /// Ends the connection as an RST both ways does: bytes under way are lost, and every read and
+    /// write fails.
     pub(super) fn reset(&self) {
         self.change(|state| state.fate = Fate::Reset);
     }
 
-    /// Stops (or lets go on) the bytes of one direction. The writer goes on until its buffer is full; nobody hears an end.
+    /// Stops (or lets go on) the bytes of one direction. The writer goes on until its buffer is
+    /// full; nobody hears an end.
     pub(super) fn stall(&self, direction: Direction, stalled: bool) {
         self.change(|state| state.lanes[direction as usize].stalled = stalled);
     }
@@ -103,14 +108,19 @@ pub struct MemoryStream {
 }
 
 impl MemoryStream {
-    /// Ends the connection as an RST does: bytes under way are lost and both ends fail with `ConnectionReset`.
+    /// Ends the connection as an RST does: bytes under way are lost and both ends fail with
+    /// `ConnectionReset`.
     pub fn reset(self) {
         self.pipe.reset();
     }
 }
 
 impl AsyncRead for MemoryStream {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let mut state = self.pipe.0.lock();
         let fate = state.fate;
         if fate == Fate::Reset {
@@ -136,7 +146,11 @@ impl AsyncRead for MemoryStream {
 }
 
 impl AsyncWrite for MemoryStream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         let mut state = self.pipe.0.lock();
         match state.fate {
             Fate::Whole => {}
@@ -222,7 +236,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_full_lane_makes_its_writer_wait_until_somebody_reads() {
         let (_pipe, mut client, mut server) = Pipe::new();
-        let writer = tokio::spawn(async move { client.write_all(&vec![7; 3 * CAPACITY]).await.map(|()| client) });
+        let writer =
+            tokio::spawn(
+                async move { client.write_all(&vec![7; 3 * CAPACITY]).await.map(|()| client) },
+            );
         let mut read = vec![0; 3 * CAPACITY];
         server.read_exact(&mut read).await.unwrap();
         assert!(read.iter().all(|byte| *byte == 7));

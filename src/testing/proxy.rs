@@ -1,6 +1,7 @@
 //! A TCP proxy that spoils the network between a client and a real server.
 //!
-//! Each pump asks for the weather and moves its bytes under one lock, so once a control has returned no byte slips past it.
+//! Each pump asks for the weather and moves its bytes under one lock, so once a control has
+//! returned no byte slips past it.
 
 use super::{Direction, socket::Place};
 use bytes::{Buf, Bytes};
@@ -25,7 +26,8 @@ use tokio::{
 /// How many pieces may be under way in one direction when a delay is set.
 const PIECES: usize = 1024;
 
-/// A TCP proxy to one address, on a free port of 127.0.0.1. It ends, with its connections, when dropped.
+/// A TCP proxy to one address, on a free port of 127.0.0.1. It ends, with its connections, when
+/// dropped.
 ///
 /// `cut`, `reset` and `half_close` touch what is connected now (see [`FaultProxy::connected`]);
 /// `freeze`, `stall`, `delay` and `refuse` hold for connections to come too, until undone.
@@ -58,7 +60,8 @@ pub struct FaultProxy {
 struct Door {
     /// The task that accepts.
     accepting: Option<Task>,
-    /// While dials are refused: a socket that is bound but does not listen, so that the port stays ours.
+    /// While dials are refused: a socket that is bound but does not listen, so that the port stays
+    /// ours.
     held: Option<TcpSocket>,
 }
 
@@ -179,13 +182,15 @@ impl FaultProxy {
         self.shared.weather.send_modify(|weather| weather.delay = delay);
     }
 
-    /// `true`: from now on dials are refused, as when nobody listens; connections stay. `false`: they are accepted again.
+    /// `true`: from now on dials are refused, as when nobody listens; connections stay. `false`:
+    /// they are accepted again.
     pub async fn refuse(&self, on: bool) {
         let mut door = self.door.lock().await;
         if on {
             if let Some(task) = door.accepting.take() {
                 task.end().await;
-                door.held = Place::Tcp(self.address).hold().expect("the port was ours a moment ago");
+                door.held =
+                    Place::Tcp(self.address).hold().expect("the port was ours a moment ago");
             }
         } else if let Some(socket) = door.held.take() {
             let listener = socket.listen(1024).expect("the port is ours");
@@ -294,7 +299,11 @@ fn finish(stream: &TcpStream) {
 }
 
 /// Carries one direction's bytes, and at last its end, as the weather allows.
-async fn pump(link: &Link, direction: Direction, mut weather: watch::Receiver<Weather>) -> io::Result<()> {
+async fn pump(
+    link: &Link,
+    direction: Direction,
+    mut weather: watch::Receiver<Weather>,
+) -> io::Result<()> {
     let (from, to) = link.ends(direction);
     let half_closed = &link.half_closed[direction as usize];
     // Pieces and when they are due; an empty one is the end.

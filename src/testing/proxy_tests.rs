@@ -131,7 +131,10 @@ async fn it_refuses_until_told_otherwise_at_the_same_port_and_keeps_its_connecti
     let (proxy, listener, mut client, mut server) = pair().await;
     for _ in 0..3 {
         proxy.refuse(true).await;
-        assert_eq!(TcpStream::connect(proxy.addr()).await.unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+        assert_eq!(
+            TcpStream::connect(proxy.addr()).await.unwrap_err().kind(),
+            io::ErrorKind::ConnectionRefused
+        );
         assert!(crosses(&mut client, &mut server, 1).await);
         proxy.refuse(false).await;
         let (mut client, mut server) = through(&proxy, &listener).await;

@@ -89,7 +89,8 @@ impl RawPeer {
 
 /// One accepted connection of a [`RawPeer`]. Dropping it closes it.
 ///
-/// What is sent to a client that has gone is lost without a word, as on a real wire; reading says that it has gone.
+/// What is sent to a client that has gone is lost without a word, as on a real wire; reading says
+/// that it has gone.
 #[derive(Debug)]
 pub struct RawLink {
     socket: Socket,
@@ -101,7 +102,8 @@ pub struct RawLink {
     pings: Vec<Duration>,
     /// The client's INITIAL_WINDOW_SIZE.
     first_room: i64,
-    /// By how much WINDOW_UPDATE and DATA have changed the room of the connection (0) and of streams.
+    /// By how much WINDOW_UPDATE and DATA have changed the room of the connection (0) and of
+    /// streams.
     room: HashMap<u32, i64>,
 }
 
@@ -128,7 +130,8 @@ impl RawLink {
         self.born.elapsed()
     }
 
-    /// The client's next frame; `None` when it has closed the connection. Cancel safe, but for acknowledgements.
+    /// The client's next frame; `None` when it has closed the connection. Cancel safe, but for
+    /// acknowledgements.
     ///
     /// # Errors
     /// When the connection fails, or the client speaks no HTTP/2.
@@ -136,12 +139,17 @@ impl RawLink {
         loop {
             if self.preface_due && self.buffer.len() >= PREFACE.len() {
                 if !self.buffer.starts_with(PREFACE) {
-                    return Err(io::Error::new(io::ErrorKind::InvalidData, "the client speaks no HTTP/2"));
+                    return Err(io::Error::new(
+                        io::ErrorKind::InvalidData,
+                        "the client speaks no HTTP/2",
+                    ));
                 }
                 self.buffer.advance(PREFACE.len());
                 self.preface_due = false;
             }
-            if let Some(frame) = (!self.preface_due).then(|| Frame::take(&mut self.buffer)).flatten() {
+            if let Some(frame) =
+                (!self.preface_due).then(|| Frame::take(&mut self.buffer)).flatten()
+            {
                 self.react(&frame).await;
                 return Ok(Some(frame));
             }
@@ -165,19 +173,22 @@ impl RawLink {
                 }
             }
             FrameKind::WindowUpdate if frame.payload.len() == 4 => {
-                *self.room.entry(frame.stream).or_default() += i64::from(frame.payload.clone().get_u32());
+                *self.room.entry(frame.stream).or_default() +=
+                    i64::from(frame.payload.clone().get_u32());
             }
             FrameKind::Ping => {
                 self.pings.push(self.born.elapsed());
                 if self.ack_pings {
-                    self.send(Frame::new(FrameKind::Ping, Frame::ACK, 0, frame.payload.clone())).await;
+                    self.send(Frame::new(FrameKind::Ping, Frame::ACK, 0, frame.payload.clone()))
+                        .await;
                 }
             }
             _ => {}
         }
     }
 
-    /// Skips to the next HEADERS frame: a call begins on its `stream`. `None` when the client has gone.
+    /// Skips to the next HEADERS frame: a call begins on its `stream`. `None` when the client has
+    /// gone.
     pub async fn next_request(&mut self) -> Option<Frame> {
         self.skip_to(|frame| frame.kind == FrameKind::Headers).await
     }
@@ -192,7 +203,8 @@ impl RawLink {
         }
     }
 
-    /// Skips to the end of the next request, and gives its stream and body. Frames of other streams are lost on the way.
+    /// Skips to the end of the next request, and gives its stream and body. Frames of other streams
+    /// are lost on the way.
     pub async fn next_whole_request(&mut self) -> Option<(u32, Bytes)> {
         let mut frame = self.next_request().await?;
         let (stream, mut body) = (frame.stream, BytesMut::new());
@@ -215,7 +227,8 @@ impl RawLink {
         self.socket.write_all(bytes).await.unwrap_or_default();
     }
 
-    /// Sends SETTINGS, for example `&[(3, 100)]` for 100 concurrent streams or `&[(4, 0)]` for a window of zero.
+    /// Sends SETTINGS, for example `&[(3, 100)]` for 100 concurrent streams or `&[(4, 0)]` for a
+    /// window of zero.
     pub async fn send_settings(&mut self, settings: &[(u16, u32)]) {
         self.send(Frame::settings(settings)).await;
     }
@@ -245,15 +258,23 @@ impl RawLink {
         self.send(Frame::headers(stream, GRPC_HEAD, false)).await;
     }
 
-    /// Sends any number of bytes of a body, as the client gives room for them, unless it resets the stream. Other frames that come
-    /// meanwhile are lost.
+    /// Sends any number of bytes of a body, as the client gives room for them, unless it resets the
+    /// stream. Other frames that come meanwhile are lost.
     pub async fn body(&mut self, stream: u32, mut bytes: Bytes) {
         while !bytes.is_empty() {
-            let room = |link: &Self, stream, first| first + link.room.get(&stream).copied().unwrap_or_default();
-            let room = room(self, 0, 65_535).min(room(self, stream, self.first_room)).clamp(0, 1 << 14) as usize;
+            let room = |link: &Self, stream, first| {
+                first + link.room.get(&stream).copied().unwrap_or_default()
+            };
+            let room = room(self, 0, 65_535)
+                .min(room(self, stream, self.first_room))
+                .clamp(0, 1 << 14) as usize;
             if room == 0 {
                 match self.next_frame().await {
-                    Ok(Some(frame)) if frame.kind == FrameKind::RstStream && frame.stream == stream => return,
+                    Ok(Some(frame))
+                        if frame.kind == FrameKind::RstStream && frame.stream == stream =>
+                    {
+                        return;
+                    }
                     Ok(Some(_)) => continue,
                     _ => return,
                 }
@@ -271,8 +292,15 @@ impl RawLink {
         self.body(stream, serve::frame(message)).await;
     }
 
-    /// Sends a message that ends after `sent` bytes, its prefix included, and ends the stream or not.
-    pub async fn truncated_message(&mut self, stream: u32, message: &[u8], sent: usize, end_stream: bool) {
+    /// Sends a message that ends after `sent` bytes, its prefix included, and ends the stream or
+    /// not.
+    pub async fn truncated_message(
+        &mut self,
+        stream: u32,
+        message: &[u8],
+        sent: usize,
+        end_stream: bool,
+    ) {
         self.send(Frame::data(stream, serve::frame(message).slice(..sent), end_stream)).await;
     }
 
@@ -308,8 +336,11 @@ impl RawLink {
 
     /// Answers in HTTP/1.1.
     pub async fn answer_http1(&mut self, status: &str) {
-        self.send_bytes(format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").as_bytes())
-            .await;
+        self.send_bytes(
+            format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+                .as_bytes(),
+        )
+        .await;
     }
 
     /// Ends this side of the connection (FIN) and goes on reading.

@@ -8,7 +8,10 @@ use tokio::{task::JoinHandle, time::timeout};
 
 type Io = crate::transport::BoxedIo;
 
-async fn dial(connector: Arc<dyn Connector>, target: Target) -> (SendRequest<Bytes>, Connection<Io, Bytes>) {
+async fn dial(
+    connector: Arc<dyn Connector>,
+    target: Target,
+) -> (SendRequest<Bytes>, Connection<Io, Bytes>) {
     let io = connector.connect(&target).await.unwrap();
     h2::client::handshake(io).await.unwrap()
 }
@@ -24,7 +27,8 @@ async fn running(
 
 async fn call(send: SendRequest<Bytes>) -> Result<(u16, Bytes, Option<HeaderMap>), h2::Error> {
     let mut send = send.ready().await?;
-    let (response, mut body) = send.send_request(Request::post("http://queue/svc/Method").body(()).unwrap(), false)?;
+    let (response, mut body) =
+        send.send_request(Request::post("http://queue/svc/Method").body(()).unwrap(), false)?;
     body.send_data(serve::frame(b"hello"), true)?;
     let (head, mut body) = response.await?.into_parts();
     let mut read = BytesMut::new();
@@ -51,7 +55,10 @@ async fn it_answers_frame_by_frame() {
     assert_eq!((stream, body), (1, serve::frame(b"hello")));
     link.answer(stream, b"world").await;
     let (status, body, trailers) = reply.await.unwrap().unwrap();
-    assert_eq!((status, body, &trailers.unwrap()["grpc-status"]), (200, serve::frame(b"world"), &"0".parse().unwrap()));
+    assert_eq!(
+        (status, body, &trailers.unwrap()["grpc-status"]),
+        (200, serve::frame(b"world"), &"0".parse().unwrap())
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -99,7 +106,10 @@ async fn its_goaways_exclude_streams_and_end_connections() {
     let (mut link, _send, connection) = pair().await;
     link.send_settings(&[]).await;
     link.goaway(0, 11, "too_many_pings").await;
-    assert_eq!(connection.await.unwrap().unwrap_err().reason(), Some(h2::Reason::ENHANCE_YOUR_CALM));
+    assert_eq!(
+        connection.await.unwrap().unwrap_err().reason(),
+        Some(h2::Reason::ENHANCE_YOUR_CALM)
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -113,7 +123,9 @@ async fn pings_are_counted_with_their_times_and_acknowledged_or_not() {
         let mut link = peer.accept().await;
         link.acknowledge_pings(acknowledged).send_settings(&[]).await;
         tokio::time::advance(Duration::from_secs(3)).await;
-        let pong = tokio::spawn(async move { timeout(Duration::from_secs(60), pinger.ping(h2::Ping::opaque())).await });
+        let pong = tokio::spawn(async move {
+            timeout(Duration::from_secs(60), pinger.ping(h2::Ping::opaque())).await
+        });
         link.skip_to(|frame| frame.kind == FrameKind::Ping).await.unwrap();
         assert_eq!(link.pings(), [Duration::from_secs(3)]);
         assert_eq!(pong.await.unwrap().is_ok(), acknowledged);
@@ -163,7 +175,8 @@ async fn in_memory(play: impl FnOnce(RawPeer) -> PlayingPeer) -> (MemoryNetwork,
 #[tokio::test(start_paused = true)]
 async fn a_policing_peer_sends_away_those_who_ping_too_often_and_only_them() {
     for (interval, goaways) in [(300, 1), (400, 0)] {
-        let (_network, peer) = in_memory(|peer| peer.police_pings(Duration::from_millis(400), 2)).await;
+        let (_network, peer) =
+            in_memory(|peer| peer.police_pings(Duration::from_millis(400), 2)).await;
         let (send, mut connection) = dial(peer.connector(), peer.target()).await;
         let mut pinger = connection.ping_pong().unwrap();
         let connection = tokio::spawn(connection);
@@ -178,7 +191,10 @@ async fn a_policing_peer_sends_away_those_who_ping_too_often_and_only_them() {
         match goaways {
             0 => assert_eq!(peer.pings().len(), 10),
             _ => {
-                assert_eq!(connection.await.unwrap().unwrap_err().reason(), Some(h2::Reason::ENHANCE_YOUR_CALM));
+                assert_eq!(
+                    connection.await.unwrap().unwrap_err().reason(),
+                    Some(h2::Reason::ENHANCE_YOUR_CALM)
+                );
                 assert_eq!(
                     peer.pings(),
                     [300, 600, 900].map(Duration::from_millis),
@@ -203,7 +219,9 @@ async fn the_ready_made_parts_do_what_their_names_say() {
         assert!(timeout(minute, call(send)).await.is_err());
         assert_eq!((peer.accepts().len(), network.connections()), (1, 1));
     }
-    for (part, pongs) in [(RawPeer::echo as fn(RawPeer) -> PlayingPeer, true), (RawPeer::never_pong, false)] {
+    for (part, pongs) in
+        [(RawPeer::echo as fn(RawPeer) -> PlayingPeer, true), (RawPeer::never_pong, false)]
+    {
         let (_network, peer) = in_memory(part).await;
         let (send, mut connection) = dial(peer.connector(), peer.target()).await;
         let mut pinger = connection.ping_pong().unwrap();

@@ -1,4 +1,5 @@
-//! A gRPC server that answers by script, remembers all it was asked, and can be told to go away, die and come back.
+//! A gRPC server that answers by script, remembers all it was asked, and can be told to go away,
+//! die and come back.
 
 use super::{
     Answer, MemoryNetwork, Script,
@@ -218,8 +219,8 @@ impl ScriptedServer {
         self.until(|counts| counts.cancelled >= calls).await;
     }
 
-    /// Sends GOAWAY (NO_ERROR, the graceful two-step) on every connection, and returns their number when it has left.
-    /// Calls that run are answered; then the connection closes.
+    /// Sends GOAWAY (NO_ERROR, the graceful two-step) on every connection, and returns their number
+    /// when it has left. Calls that run are answered; then the connection closes.
     pub async fn goaway(&self) -> usize {
         let mut acks = Vec::new();
         for wishes in self.shared.open.lock().values() {
@@ -233,7 +234,8 @@ impl ScriptedServer {
         count
     }
 
-    /// Ends the server as a crash does: the listener and all connections are closed when this returns.
+    /// Ends the server as a crash does: the listener and all connections are closed when this
+    /// returns.
     pub async fn kill(&self) {
         let task = self.task.lock().take();
         if let Some(task) = task {
@@ -242,15 +244,16 @@ impl ScriptedServer {
         }
     }
 
-    /// Listens at the same address again, killed before or not. Scripts, arrivals and counts live on.
+    /// Listens at the same address again, killed before or not. Scripts, arrivals and counts live
+    /// on.
     pub async fn restart(&self) {
         self.kill().await;
         let (acceptor, _) = self.place.listen().await;
         *self.task.lock() = Some(tokio::spawn(run(acceptor, self.shared.clone())));
     }
 
-    /// Serves a byte stream that somebody else accepted, such as one of a simulated network, until it ends. Cancel safe: a future
-    /// that is dropped closes the stream.
+    /// Serves a byte stream that somebody else accepted, such as one of a simulated network, until
+    /// it ends. Cancel safe: a future that is dropped closes the stream.
     pub fn serve(&self, io: impl Io) -> impl Future<Output = ()> + Send + 'static {
         let shared = self.shared.clone();
         async move {
@@ -320,7 +323,8 @@ impl ScriptedServerBuilder {
         self
     }
 
-    /// Asks the script as soon as a call's headers are there; `Arrival::message` is empty then. For streams whose client speaks late.
+    /// Asks the script as soon as a call's headers are there; `Arrival::message` is empty then. For
+    /// streams whose client speaks late.
     pub fn answer_at_headers(mut self) -> Self {
         self.options.answer_at_headers = true;
         self

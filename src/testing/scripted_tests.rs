@@ -44,7 +44,11 @@ impl Client {
         self.send.send_request(request.body(()).unwrap(), false)
     }
 
-    async fn call_with(&mut self, message: &[u8], headers: &[(&str, &str)]) -> Result<Reply, h2::Error> {
+    async fn call_with(
+        &mut self,
+        message: &[u8],
+        headers: &[(&str, &str)],
+    ) -> Result<Reply, h2::Error> {
         let (response, mut body) = self.open(headers).await?;
         body.send_data(frame(message), true)?;
         collect(response.await?).await
@@ -92,21 +96,32 @@ async fn it_fails_as_often_as_it_was_told_and_remembers_each_call() {
     for (n, code) in [14, 14, 0].into_iter().enumerate() {
         tokio::time::advance(Duration::from_secs(1)).await;
         let attempts = n.to_string();
-        let headers = [("grpc-previous-rpc-attempts", attempts.as_str()), ("grpc-timeout", "5S"), ("x-a", "b")];
+        let headers = [
+            ("grpc-previous-rpc-attempts", attempts.as_str()),
+            ("grpc-timeout", "5S"),
+            ("x-a", "b"),
+        ];
         assert_eq!(client.call_with(b"x", &headers).await.unwrap().code(), code);
     }
     let arrivals = server.arrivals();
     assert_eq!(arrivals.iter().map(|arrival| arrival.at.as_secs()).collect::<Vec<_>>(), [1, 2, 3]);
     assert_eq!(arrivals.iter().map(|arrival| arrival.stream).collect::<Vec<_>>(), [1, 3, 5]);
     let last = arrivals.last().unwrap();
-    assert_eq!((last.previous_attempts.as_deref(), last.grpc_timeout.as_deref()), (Some("2"), Some("5S")));
-    assert_eq!((last.path.as_str(), &last.metadata["x-a"], last.connection), ("/svc/Method", &"b".parse().unwrap(), 1));
+    assert_eq!(
+        (last.previous_attempts.as_deref(), last.grpc_timeout.as_deref()),
+        (Some("2"), Some("5S"))
+    );
+    assert_eq!(
+        (last.path.as_str(), &last.metadata["x-a"], last.connection),
+        ("/svc/Method", &"b".parse().unwrap(), 1)
+    );
     assert_eq!((server.handled(), server.refused(), &last.message[..]), (3, 0, &b"x"[..]));
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_takes_exactly_its_time() {
-    let (_network, server) = in_memory(ScriptedServer::builder().script(Script::delay(Duration::from_secs(3)))).await;
+    let (_network, server) =
+        in_memory(ScriptedServer::builder().script(Script::delay(Duration::from_secs(3)))).await;
     let mut client = dial(&server).await;
     let began = Instant::now();
     client.call(b"x").await.unwrap();
@@ -115,16 +130,23 @@ async fn an_answer_takes_exactly_its_time() {
 
 #[tokio::test(start_paused = true)]
 async fn a_path_can_have_a_script_of_its_own() {
-    let (_network, server) = in_memory(ScriptedServer::builder().script(Script::always(Code::Internal))).await;
+    let (_network, server) =
+        in_memory(ScriptedServer::builder().script(Script::always(Code::Internal))).await;
     server.on("/svc/Method", |call: &Arrival| Answer::message(call.path.clone().into_bytes()));
-    assert_eq!(dial(&server).await.call(b"x").await.unwrap().messages, [Bytes::from("/svc/Method")]);
+    assert_eq!(
+        dial(&server).await.call(b"x").await.unwrap().messages,
+        [Bytes::from("/svc/Method")]
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn pushback_and_text_are_in_the_trailers_of_a_trailers_only_answer_too() {
     let (_network, server) = in_memory(ScriptedServer::builder()).await;
     let mut client = dial(&server).await;
-    for answer in [Answer::status(Code::ResourceExhausted), Answer::headers_then_error(Code::ResourceExhausted)] {
+    for answer in [
+        Answer::status(Code::ResourceExhausted),
+        Answer::headers_then_error(Code::ResourceExhausted),
+    ] {
         server.script(answer.pushback("700").text("quota"));
         let reply = client.call(b"x").await.unwrap();
         assert_eq!((reply.code(), reply.messages.len()), (8, 0));
@@ -193,7 +215,8 @@ async fn a_call_that_hangs_is_noticed_when_the_client_gives_it_up() {
 
 #[tokio::test(start_paused = true)]
 async fn big_answers_and_ten_thousand_small_calls_pass() {
-    let (_network, server) = in_memory(ScriptedServer::builder().script(Answer::big(5 << 20))).await;
+    let (_network, server) =
+        in_memory(ScriptedServer::builder().script(Answer::big(5 << 20))).await;
     let mut client = dial(&server).await;
     assert_eq!(client.call(b"x").await.unwrap().messages[0].len(), 5 << 20);
     server.script(Script::echo());
@@ -206,7 +229,8 @@ async fn big_answers_and_ten_thousand_small_calls_pass() {
 #[tokio::test(start_paused = true)]
 async fn streams_are_echoed_message_by_message_and_scripted_streams_keep_their_pace() {
     let (_network, server) =
-        in_memory(ScriptedServer::builder().script(Answer::echo_stream()).answer_at_headers()).await;
+        in_memory(ScriptedServer::builder().script(Answer::echo_stream()).answer_at_headers())
+            .await;
     let mut client = dial(&server).await;
     let (response, mut request) = client.open(&[]).await.unwrap();
     let mut body = response.await.unwrap().into_body();
@@ -220,7 +244,10 @@ async fn streams_are_echoed_message_by_message_and_scripted_streams_keep_their_p
     server.script(Answer::stream(["a", "b", "c"], Code::Aborted).every(Duration::from_secs(1)));
     let began = Instant::now();
     let reply = client.call(b"x").await.unwrap();
-    assert_eq!((reply.messages.len(), reply.code(), began.elapsed()), (3, 10, Duration::from_secs(3)));
+    assert_eq!(
+        (reply.messages.len(), reply.code(), began.elapsed()),
+        (3, 10, Duration::from_secs(3))
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -237,7 +264,8 @@ async fn a_client_stream_is_echoed_as_one_message() {
 
 #[tokio::test(start_paused = true)]
 async fn a_goaway_lets_running_calls_end_and_then_closes() {
-    let (_network, server) = in_memory(ScriptedServer::builder().script(Script::delay(Duration::from_secs(5)))).await;
+    let (_network, server) =
+        in_memory(ScriptedServer::builder().script(Script::delay(Duration::from_secs(5)))).await;
     let mut client = dial(&server).await;
     let (response, mut body) = client.open(&[]).await.unwrap();
     body.send_data(frame(b"x"), true).unwrap();
@@ -253,7 +281,8 @@ async fn a_goaway_lets_running_calls_end_and_then_closes() {
 
 #[tokio::test(start_paused = true)]
 async fn connections_are_sent_away_at_their_age_and_after_their_calls() {
-    let (_network, server) = in_memory(ScriptedServer::builder().goaway_every(Duration::from_secs(20))).await;
+    let (_network, server) =
+        in_memory(ScriptedServer::builder().goaway_every(Duration::from_secs(20))).await;
     let began = Instant::now();
     dial(&server).await.connection.await.unwrap().unwrap();
     assert_eq!(began.elapsed(), Duration::from_secs(20));
@@ -276,7 +305,10 @@ async fn a_killed_server_refuses_and_a_restarted_one_answers_at_the_same_address
         assert!(server.connector().connect(&server.target()).await.is_err());
         server.restart().await;
         assert_eq!(dial(&server).await.call(b"x").await.unwrap().code(), 0);
-        assert_eq!(server.arrivals().iter().map(|arrival| arrival.connection).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(
+            server.arrivals().iter().map(|arrival| arrival.connection).collect::<Vec<_>>(),
+            [1, 2]
+        );
     }
 }
 

@@ -240,7 +240,10 @@ fn gone(reset: Result<h2::Reason, h2::Error>) -> h2::Error {
 fn head(headers: &HeaderMap) -> Response<()> {
     let mut response = Response::new(());
     response.headers_mut().extend(headers.clone());
-    response.headers_mut().entry("content-type").or_insert(HeaderValue::from_static("application/grpc"));
+    response
+        .headers_mut()
+        .entry("content-type")
+        .or_insert(HeaderValue::from_static("application/grpc"));
     response
 }
 

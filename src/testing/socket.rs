@@ -35,7 +35,9 @@ impl Place {
                 let address = listener.local_addr().expect("a bound socket has an address");
                 (Acceptor::Tcp(listener), Self::Tcp(address))
             }
-            Self::Memory(network, address) => (Acceptor::Memory(network.listen(address)), self.clone()),
+            Self::Memory(network, address) => {
+                (Acceptor::Memory(network.listen(address)), self.clone())
+            }
         }
     }
 
@@ -53,7 +55,8 @@ impl Place {
         let (host, port) = match self {
             Self::Tcp(address) => (address.ip().to_string(), address.port()),
             Self::Memory(_, address) => {
-                let (host, port) = address.rsplit_once(':').expect("the address is written host:port");
+                let (host, port) =
+                    address.rsplit_once(':').expect("the address is written host:port");
                 (host.to_owned(), port.parse().expect("the port is a number"))
             }
         };
@@ -126,13 +129,21 @@ macro_rules! delegate {
 }
 
 impl AsyncRead for Socket {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         delegate!(self.poll_read(cx, into))
     }
 }
 
 impl AsyncWrite for Socket {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         delegate!(self.poll_write(cx, bytes))
     }
 

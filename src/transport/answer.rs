@@ -1,5 +1,5 @@
-//! An answer whose head is still to come. Whoever waits for it can leave a waker with h2 beforehand, and
-//! so is woken once for the call instead of twice.
+//! An answer whose head is still to come. Whoever waits for it can leave a waker with h2
+//! beforehand, and so is woken once for the call instead of twice.
 
 use h2::{RecvStream, client::ResponseFuture};
 use http::Response;
@@ -21,7 +21,8 @@ impl Answer {
         Self { head, early: None }
     }
 
-    /// Leaves a waker for the one who will wait for the head; false if there is nothing to wait for any more.
+    /// Leaves a waker for the one who will wait for the head; false if there is nothing to wait for
+    /// any more.
     pub(crate) fn wakes(&mut self, waker: &Waker) -> bool {
         match Pin::new(&mut self.head).poll(&mut Context::from_waker(waker)) {
             Poll::Pending => true,

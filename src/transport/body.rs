@@ -56,7 +56,12 @@ impl ResponseBody {
     }
 
     /// `framing` is that of `data`.
-    pub(super) fn live(data: Chunks, framing: Framing, stream: h2::RecvStream, permit: Permit) -> Self {
+    pub(super) fn live(
+        data: Chunks,
+        framing: Framing,
+        stream: h2::RecvStream,
+        permit: Permit,
+    ) -> Self {
         Self::Live(Box::new(Live {
             framing,
             released: data.size(),
@@ -98,7 +103,9 @@ impl ResponseBody {
     /// The data and the trailers of a whole answer; none where more may come.
     pub(crate) fn into_whole(self) -> Option<(Bytes, HeaderMap)> {
         match self {
-            Self::Whole { data, trailers } => Some((data.into_bytes(), trailers.unwrap_or_default())),
+            Self::Whole { data, trailers } => {
+                Some((data.into_bytes(), trailers.unwrap_or_default()))
+            }
             Self::Live(_) => None,
         }
     }
@@ -187,7 +194,11 @@ impl Live {
         self.permit.as_ref()?.link().headers.check_trailers(fields, trailers).err()
     }
 
-    fn failed(&mut self, error: &h2::Error, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+    fn failed(
+        &mut self,
+        error: &h2::Error,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
         let Some(permit) = &self.permit else {
             return Poll::Ready(None);
         };
@@ -195,8 +206,9 @@ impl Live {
         match classify_now(error, &link) {
             Some(failure) => Poll::Ready(Some(Err(self.finish(failure.after_answer_began())))),
             None => {
-                self.lost =
-                    Some(Box::pin(async move { Failure::link_lost(link.ended().await, Phase::MaybeProcessed) }));
+                self.lost = Some(Box::pin(async move {
+                    Failure::link_lost(link.ended().await, Phase::MaybeProcessed)
+                }));
                 self.poll(cx)
             }
         }
@@ -211,7 +223,10 @@ impl Live {
 
 impl ResponseBody {
     /// The next frame; none after the last. A failure is the last.
-    pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+    pub(crate) fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
         match self {
             Self::Whole { data, trailers } => {
                 let frame = data.pop().map(Frame::data);
@@ -220,7 +235,8 @@ impl ResponseBody {
             Self::Live(live) => {
                 let frame = ready!(live.poll(cx));
                 if live.done {
-                    // A connection stays open for as long as anybody holds one of its streams, ended or not.
+                    // A connection stays open for as long as anybody holds one of its streams,
+                    // ended or not.
                     *self = Self::empty();
                 }
                 Poll::Ready(frame)

@@ -143,7 +143,10 @@ mod tests {
         assert!(pieces(&small) <= 2 + bytes / BLOCK, "{} pieces", pieces(&small));
         let large = [Bytes::from(vec![1; SMALL]), Bytes::from(vec![2; SMALL])];
         let kept: Chunks = large.iter().cloned().collect();
-        assert!(kept.iter().zip(&large).all(|(kept, sent)| kept.as_ptr() == sent.as_ptr()), "not copied");
+        assert!(
+            kept.iter().zip(&large).all(|(kept, sent)| kept.as_ptr() == sent.as_ptr()),
+            "not copied"
+        );
     }
 
     proptest! {

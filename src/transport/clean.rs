@@ -131,7 +131,8 @@ mod tests {
     fn a_message_that_is_not_utf_8_keeps_its_code_and_what_is_text_in_it() {
         for message in [&b"a\xffb"[..], b"a%ffb", b"a%FFb"] {
             let status = HeaderName::from_static("grpc-status");
-            let status = Status::from_header_map(&cleaned(headers(&[(status, b"5"), (MESSAGE, message)])));
+            let status =
+                Status::from_header_map(&cleaned(headers(&[(status, b"5"), (MESSAGE, message)])));
             let status = status.expect("a status");
             assert_eq!((status.code(), status.message()), (Code::NotFound, "a\u{fffd}b"));
         }
@@ -148,7 +149,8 @@ mod tests {
             (&["007"], Code::PermissionDenied, ""),
         ] {
             for message in ["", "its own"] {
-                let mut said: HeaderMap = codes.iter().map(|code| (STATUS, code.parse().expect("a value"))).collect();
+                let mut said: HeaderMap =
+                    codes.iter().map(|code| (STATUS, code.parse().expect("a value"))).collect();
                 said.insert(MESSAGE, message.parse().expect("a value"));
                 let status = Status::from_header_map(&cleaned(said)).expect("a status");
                 assert_eq!(status.code(), code, "{codes:?}");

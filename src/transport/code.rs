@@ -45,7 +45,8 @@ pub(super) fn is_plain(value: &HeaderValue) -> bool {
 /// What stands in `headers` in place of a code.
 pub(super) fn words(headers: &HeaderMap) -> String {
     let quoted = |value: &HeaderValue| {
-        let text: String = String::from_utf8_lossy(value.as_bytes()).chars().take(NAMED_CHARS).collect();
+        let text: String =
+            String::from_utf8_lossy(value.as_bytes()).chars().take(NAMED_CHARS).collect();
         format!("\"{}\"", printable(&text))
     };
     let values: Vec<_> = headers.get_all(STATUS).iter().take(NAMED_VALUES).map(quoted).collect();
@@ -57,7 +58,10 @@ mod tests {
     use super::*;
 
     fn said(values: &[&str]) -> HeaderMap {
-        values.iter().map(|value| (STATUS, HeaderValue::from_str(value).expect("a value"))).collect()
+        values
+            .iter()
+            .map(|value| (STATUS, HeaderValue::from_str(value).expect("a value")))
+            .collect()
     }
 
     #[test]
@@ -88,13 +92,20 @@ mod tests {
 
     #[test]
     fn tonic_reads_a_plain_value_as_it_is_read_here() {
-        for text in (0..120).map(|n| n.to_string()).chain(["00", "007", "", "x"].map(String::from)) {
+        for text in (0..120).map(|n| n.to_string()).chain(["00", "007", "", "x"].map(String::from))
+        {
             let value = HeaderValue::from_str(&text).expect("a value");
             if is_plain(&value) {
-                assert_eq!(parse(text.as_bytes()), Some(Code::from_bytes(text.as_bytes())), "{text}");
+                assert_eq!(
+                    parse(text.as_bytes()),
+                    Some(Code::from_bytes(text.as_bytes())),
+                    "{text}"
+                );
             }
         }
-        assert!(is_plain(&HeaderValue::from_static("16")) && !is_plain(&HeaderValue::from_static("07")));
+        assert!(
+            is_plain(&HeaderValue::from_static("16")) && !is_plain(&HeaderValue::from_static("07"))
+        );
     }
 
     #[test]

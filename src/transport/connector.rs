@@ -1,5 +1,5 @@
-//! The seam under the link: who opens the byte stream to a target. TCP, Unix sockets and tests plug in here; TLS, where it is
-//! configured, is spoken over whatever stream comes out.
+//! The seam under the link: who opens the byte stream to a target. TCP, Unix sockets and tests plug
+//! in here; TLS, where it is configured, is spoken over whatever stream comes out.
 
 use super::{lookup::Lookups, net};
 use crate::model::{DialFailure, DialStep};
@@ -26,15 +26,18 @@ pub type BoxedIo = Box<dyn Io>;
 /// What to dial.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
-    /// A name or an address; where the target has no host and port, all of it, such as `unix:/run/queue.sock`.
+    /// A name or an address; where the target has no host and port, all of it, such as
+    /// `unix:/run/queue.sock`.
     pub host: Arc<str>,
     /// The port; 0 where the target has none.
     pub port: u16,
-    /// After this long without an acknowledgement of sent bytes the connection is dead (gRPC A18), where the system can say so.
+    /// After this long without an acknowledgement of sent bytes the connection is dead (gRPC A18),
+    /// where the system can say so.
     pub user_timeout: Option<Duration>,
 }
 
-/// Opens byte streams. A dial is one call; the caller bounds it with `connect_timeout` by dropping the future.
+/// Opens byte streams. A dial is one call; the caller bounds it with `connect_timeout` by dropping
+/// the future.
 pub trait Connector: Send + Sync + 'static {
     /// Opens a stream to `target`. Must be cancel safe: a dropped future leaves nothing behind.
     fn connect(&self, target: &Target) -> BoxFuture<'static, Result<BoxedIo, DialFailure>>;
@@ -43,7 +46,10 @@ pub trait Connector: Send + Sync + 'static {
     /// own, TLS and HTTP/2's greeting included, 250 ms apart or as soon as one fails; the first
     /// link wins. Without a word of its own, a connector has one: what [`connect`](Self::connect)
     /// opens. Must be cancel safe.
-    fn candidates(&self, target: &Target) -> BoxFuture<'static, Result<Vec<Candidate>, DialFailure>> {
+    fn candidates(
+        &self,
+        target: &Target,
+    ) -> BoxFuture<'static, Result<Vec<Candidate>, DialFailure>> {
         Box::pin(ready(Ok(vec![Candidate { address: None, connect: self.connect(target) }])))
     }
 
@@ -85,7 +91,10 @@ impl Connector for TcpConnector {
         Box::pin(net::connect_to_any(target.clone(), self.candidates(target)))
     }
 
-    fn candidates(&self, target: &Target) -> BoxFuture<'static, Result<Vec<Candidate>, DialFailure>> {
+    fn candidates(
+        &self,
+        target: &Target,
+    ) -> BoxFuture<'static, Result<Vec<Candidate>, DialFailure>> {
         let (target, lookups) = (target.clone(), LOOKUPS.clone());
         Box::pin(async move { net::named(&lookups, &target.host, target.port, &target).await })
     }
@@ -109,7 +118,11 @@ pub(super) fn tune(stream: TcpStream, user_timeout: Option<Duration>) -> io::Res
 }
 
 /// The failure of one step with one place.
-pub(super) fn failure(step: DialStep, place: &dyn fmt::Display, error: &dyn fmt::Display) -> DialFailure {
+pub(super) fn failure(
+    step: DialStep,
+    place: &dyn fmt::Display,
+    error: &dyn fmt::Display,
+) -> DialFailure {
     let doing = match step {
         DialStep::Resolve => "resolve",
         DialStep::Connect => "connect to",
@@ -137,13 +150,21 @@ mod tests {
     async fn any_user_timeout_is_within_what_the_system_takes() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("bound");
-        for timeout in [Duration::ZERO, Duration::from_micros(1), Duration::from_secs(2_592_000), Duration::MAX] {
+        for timeout in [
+            Duration::ZERO,
+            Duration::from_micros(1),
+            Duration::from_secs(2_592_000),
+            Duration::MAX,
+        ] {
             let stream = TcpStream::connect(address).await.expect("connected");
             let stream = tune(stream, Some(timeout)).expect("tuned");
             #[cfg(target_os = "linux")]
             {
                 let set = socket2::SockRef::from(&stream).tcp_user_timeout().expect("readable");
-                assert_eq!(set, Some(timeout.clamp(Duration::from_millis(1), LONGEST_USER_TIMEOUT)));
+                assert_eq!(
+                    set,
+                    Some(timeout.clamp(Duration::from_millis(1), LONGEST_USER_TIMEOUT))
+                );
             }
             drop(stream);
         }

@@ -29,7 +29,8 @@ use std::{
 /// As hyper has them: 2 MiB a stream, 5 MiB a connection.
 const STREAM_WINDOW: u32 = 2 << 20;
 const CONNECTION_WINDOW: u32 = 5 << 20;
-/// The largest frame taken: an answer in HTTP/2's least, 16 KiB, is read piece by piece, at a system call or two each.
+/// The largest frame taken: an answer in HTTP/2's least, 16 KiB, is read piece by piece, at a
+/// system call or two each.
 const MAX_FRAME: u32 = 128 << 10;
 
 /// What tiny DATA frames that nobody has read yet may cost h2, counted as it does: 256 bytes a
@@ -119,7 +120,8 @@ impl Dial {
             }),
             Err(_) => {
                 let progress = caught(|| connector.progress());
-                let progress = progress.unwrap_or_else(|words| Some(format!("its progress panicked: {words}")));
+                let progress = progress
+                    .unwrap_or_else(|words| Some(format!("its progress panicked: {words}")));
                 Err(trail.cut_off(self.timeout, progress).into())
             }
         }
@@ -154,10 +156,17 @@ impl Dial {
     /// The files are read before anything is opened, once for all addresses: without them there is
     /// nothing to say to a server.
     #[cfg(feature = "tls")]
-    async fn secure(&self, mut notes: Notes, trail: &Trail) -> Result<(Option<Secure>, Notes), DialFailure> {
+    async fn secure(
+        &self,
+        mut notes: Notes,
+        trail: &Trail,
+    ) -> Result<(Option<Secure>, Notes), DialFailure> {
         let Some(tls) = &self.tls else { return Ok((None, notes)) };
         trail.before(DialStep::Tls);
-        let material = tls.material(&mut notes).await.map_err(|cause| failure(DialStep::Tls, &self.target, &cause))?;
+        let material = tls
+            .material(&mut notes)
+            .await
+            .map_err(|cause| failure(DialStep::Tls, &self.target, &cause))?;
         trail.before(DialStep::Resolve);
         Ok((Some((tls.clone(), material)), notes))
     }

@@ -1,5 +1,5 @@
-//! Runs one HTTP/2 connection: keepalive, GOAWAY, the peer's limits, and a label for its end. A plain future: who owns it
-//! owns the socket.
+//! Runs one HTTP/2 connection: keepalive, GOAWAY, the peer's limits, and a label for its end. A
+//! plain future: who owns it owns the socket.
 
 use super::{
     connector::BoxedIo,
@@ -23,7 +23,8 @@ use std::{
 };
 use tokio::time::Sleep;
 
-/// A link that takes no calls and has none left is cut at this pace, if it cannot write its goodbye.
+/// A link that takes no calls and has none left is cut at this pace, if it cannot write its
+/// goodbye.
 const FAREWELL: Duration = Duration::from_secs(1);
 
 /// h2 takes 100 DATA frames without a byte in a connection's life, and ends it at the next one
@@ -118,7 +119,8 @@ impl Driver {
         self.tap.settings_seen()
     }
 
-    /// Yields once before writing while several small requests are under way, so that one write carries them all.
+    /// Yields once before writing while several small requests are under way, so that one write
+    /// carries them all.
     fn gathers(&mut self, cx: &mut Context<'_>) -> bool {
         let opened = self.link.small_requests();
         if opened != self.gathered && !self.yielded && self.link.in_flight() > 1 {
@@ -186,7 +188,8 @@ impl Driver {
         }
     }
 
-    /// `calls` were open before the peer was read: a GOAWAY and a FIN right behind it end them before anyone looks.
+    /// `calls` were open before the peer was read: a GOAWAY and a FIN right behind it end them
+    /// before anyone looks.
     fn hear_goaway(&mut self, calls: usize) {
         let heard = self.tap.goaways();
         let Some(notes) = self.notes.as_mut().filter(|_| heard != self.goaways) else { return };
@@ -197,7 +200,8 @@ impl Driver {
         }
     }
 
-    /// True once nobody has any use for the link, and it is still there: a peer that reads nothing would keep it for ever.
+    /// True once nobody has any use for the link, and it is still there: a peer that reads nothing
+    /// would keep it for ever.
     fn overstays(&mut self, cx: &mut Context<'_>) -> bool {
         if self.link.is_accepting() {
             return false;

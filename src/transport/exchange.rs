@@ -84,7 +84,9 @@ impl Hold {
         match self {
             Self::End => size > COMMIT_AFTER,
             Self::EndUnlessItStreams => size > COMMIT_AFTER || framing.goes_on(),
-            Self::OneMessage(limit) => framing.longest() > limit || size > limit.saturating_add(PREFIX),
+            Self::OneMessage(limit) => {
+                framing.longest() > limit || size > limit.saturating_add(PREFIX)
+            }
         }
     }
 
@@ -122,7 +124,11 @@ pub(crate) async fn read_unary(
         let next = poll_fn(|cx| match body.poll_data(cx) {
             Poll::Pending if hold != Hold::End && framing.whole() > 0 => {
                 ready!(late(cx));
-                if hold.is_over_when_late(&framing) { Poll::Ready(Next::Late) } else { Poll::Pending }
+                if hold.is_over_when_late(&framing) {
+                    Poll::Ready(Next::Late)
+                } else {
+                    Poll::Pending
+                }
             }
             data => data.map(Next::Data),
         });
@@ -228,10 +234,14 @@ fn head_ends(
         return Err(Box::new(AttemptFailure { pushback, ..Failure::http(http, text).into() }));
     }
     if fields.has_other_type
-        && let Some(kind) = head.headers.get(http::header::CONTENT_TYPE).filter(|kind| !is_grpc(kind))
+        && let Some(kind) =
+            head.headers.get(http::header::CONTENT_TYPE).filter(|kind| !is_grpc(kind))
     {
         let kind = String::from_utf8_lossy(kind.as_bytes());
-        let text = format!("the peer answered with content-type \"{}\", which is not gRPC", printable(&kind));
+        let text = format!(
+            "the peer answered with content-type \"{}\", which is not gRPC",
+            printable(&kind)
+        );
         return Err(Box::new(Failure::http(http, text).into()));
     }
     if !fields.are_clean() {
@@ -244,7 +254,8 @@ pub(super) fn no_status() -> Box<AttemptFailure> {
     Box::new(Failure::no_status("the peer ended the call without a grpc-status".into()).into())
 }
 
-/// Labels an error of h2 by where it came from, not by its text. Where the link died, waits for the driver's label of that.
+/// Labels an error of h2 by where it came from, not by its text. Where the link died, waits for the
+/// driver's label of that.
 async fn classify(error: &h2::Error, link: &Link) -> Box<AttemptFailure> {
     let failure = match classify_now(error, link) {
         Some(failure) => failure,

@@ -1,5 +1,6 @@
-//! One dial to a name with many addresses (happy eyeballs, gRPC A61): one after another, the next when one fails or 250 ms
-//! later, families in turn; the first whose whole dial succeeds wins, and the others are dropped.
+//! One dial to a name with many addresses (happy eyeballs, gRPC A61): one after another, the next
+//! when one fails or 250 ms later, families in turn; the first whose whole dial succeeds wins, and
+//! the others are dropped.
 
 use super::{connector::Candidate, trail::Trail};
 use crate::model::DialFailure;
@@ -12,7 +13,8 @@ const HEAD_START: Duration = Duration::from_millis(250);
 /// The same addresses, one family after the other in turn, beginning with the first's.
 pub(super) fn in_turn(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let first_is_v4 = addresses.first().is_some_and(SocketAddr::is_ipv4);
-    let (ours, others): (Vec<_>, Vec<_>) = addresses.into_iter().partition(|one| one.is_ipv4() == first_is_v4);
+    let (ours, others): (Vec<_>, Vec<_>) =
+        addresses.into_iter().partition(|one| one.is_ipv4() == first_is_v4);
     let (mut ours, mut others) = (ours.into_iter(), others.into_iter());
     let mut all = Vec::new();
     loop {
@@ -82,7 +84,8 @@ mod tests {
         assert_eq!(in_turn(Vec::new()), []);
     }
 
-    /// Time line: 0 ms the first (hangs), 250 ms the second (refuses at 300), 300 ms the third (answers at 400).
+    /// Time line: 0 ms the first (hangs), 250 ms the second (refuses at 300), 300 ms the third
+    /// (answers at 400).
     #[tokio::test(start_paused = true)]
     async fn the_next_starts_after_250_ms_or_when_one_fails_and_the_first_answer_wins() {
         let (start, trail) = (Instant::now(), trail());
@@ -115,10 +118,15 @@ mod tests {
     async fn when_all_fail_each_is_named_with_its_reason() {
         let trail = trail();
         let refuse = |_, candidate: Candidate| async move {
-            Err::<(), _>(failure(DialStep::Connect, &candidate.address.unwrap_or_default(), &"refused"))
+            Err::<(), _>(failure(
+                DialStep::Connect,
+                &candidate.address.unwrap_or_default(),
+                &"refused",
+            ))
         };
         assert_eq!(race(candidates(&["[::1]:7", "1.1.1.1:7"]), refuse, &trail).await, None);
-        let words = "cannot dial queue:1: cannot connect to [::1]:7: refused; cannot connect to 1.1.1.1:7: refused";
+        let words = "cannot dial queue:1: cannot connect to [::1]:7: refused; cannot connect to \
+                     1.1.1.1:7: refused";
         assert_eq!(trail.all_failed().reason, words);
     }
 }

@@ -82,7 +82,12 @@ mod tests {
     use proptest::prelude::*;
 
     fn name() -> impl Strategy<Value = &'static str> {
-        prop_oneof![Just("grpc-status"), Just("grpc-message"), Just("grpc-status-details-bin"), Just("x-other")]
+        prop_oneof![
+            Just("grpc-status"),
+            Just("grpc-message"),
+            Just("grpc-status-details-bin"),
+            Just("x-other")
+        ]
     }
 
     fn value() -> impl Strategy<Value = &'static str> {

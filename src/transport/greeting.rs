@@ -107,7 +107,9 @@ impl Greeting {
             Expected::SettingsInTls => begins_settings(&self.first).then_some(HEADER),
             #[cfg(feature = "tls")]
             Expected::Tls => {
-                let right = BEGINNINGS.iter().any(|(begins, kind)| *kind == Kind::Tls && agree(&self.first, begins));
+                let right = BEGINNINGS
+                    .iter()
+                    .any(|(begins, kind)| *kind == Kind::Tls && agree(&self.first, begins));
                 right.then_some(2)
             }
         }
@@ -148,7 +150,8 @@ impl Greeting {
         if self.expected == Expected::Tls {
             let speaks = if kind == Kind::Http1 { "HTTP/1" } else { "HTTP/2" };
             return format!(
-                "the server does not speak TLS on this port but {speaks}: this looks like a plaintext server: use http:// \
+                "the server does not speak TLS on this port but {speaks}: this looks like a \
+                 plaintext server: use http:// \
                  or use_tls: false"
             );
         }
@@ -157,7 +160,8 @@ impl Greeting {
             Kind::Tls if plain => "this looks like a TLS server: use https:// or use_tls: true",
             Kind::Tls => "this looks like a TLS server behind a proxy that has ended TLS already",
             _ if plain => {
-                "this looks like an HTTP/1 server, and gRPC needs HTTP/2: is the port right? (Some TLS servers answer so, \
+                "this looks like an HTTP/1 server, and gRPC needs HTTP/2: is the port right? \
+                 (Some TLS servers answer so, \
                  too: then use https:// or use_tls: true)"
             }
             _ => "this looks like an HTTP/1 server, and gRPC needs HTTP/2: is the port right?",
@@ -166,16 +170,24 @@ impl Greeting {
     }
 
     fn shown(&self) -> String {
-        let number = |bytes: &[u8]| bytes.iter().fold(0, |number, byte| number << 8 | u32::from(*byte));
+        let number =
+            |bytes: &[u8]| bytes.iter().fold(0, |number, byte| number << 8 | u32::from(*byte));
         match &self.first[..] {
             [0, _, _, GOAWAY, _, _, _, _, _, _, _, _, _, code @ ..] if code.len() >= 4 => {
-                let goaway = GoAway { last_stream_id: 0, code: number(&code[..4]), debug: String::new() };
+                let goaway =
+                    GoAway { last_stream_id: 0, code: number(&code[..4]), debug: String::new() };
                 format!("its first frame is GOAWAY {} instead of SETTINGS", goaway.code_name())
             }
             [0, _, _, kind, ..] if *kind != SETTINGS && frame_name(*kind).is_some() => {
-                format!("its first frame is {} instead of SETTINGS", frame_name(*kind).unwrap_or_default())
+                format!(
+                    "its first frame is {} instead of SETTINGS",
+                    frame_name(*kind).unwrap_or_default()
+                )
             }
-            first => format!("its first bytes are \"{}\", which no HTTP/2 server sends", first.escape_ascii()),
+            first => format!(
+                "its first bytes are \"{}\", which no HTTP/2 server sends",
+                first.escape_ascii()
+            ),
         }
     }
 }
@@ -183,7 +195,8 @@ impl Greeting {
 /// Whether these bytes, as far as they go, begin a frame of SETTINGS.
 fn begins_settings(first: &[u8]) -> bool {
     let is = |n: usize, right: fn(u8) -> bool| first.get(n).is_none_or(|byte| right(*byte));
-    let length = first.get(..3).map_or(0, |length| u32::from_be_bytes([0, length[0], length[1], length[2]]));
+    let length =
+        first.get(..3).map_or(0, |length| u32::from_be_bytes([0, length[0], length[1], length[2]]));
     let acknowledges = first.get(4).is_some_and(|flags| flags & ACK != 0);
     is(0, |byte| byte == 0)
         && length <= LARGEST
@@ -200,7 +213,9 @@ fn recognise(first: &[u8]) -> Option<Kind> {
         return Some(Kind::Http2);
     }
     let known = BEGINNINGS.iter().find(|(begins, _)| agree(first, begins));
-    known.map(|(_, kind)| *kind).or_else(|| begins_as_text(first).then_some(Kind::Other("a mail or FTP server")))
+    known
+        .map(|(_, kind)| *kind)
+        .or_else(|| begins_as_text(first).then_some(Kind::Other("a mail or FTP server")))
 }
 
 /// `220 ready` and the like: three digits, then a space, or a hyphen where more lines follow.
@@ -257,13 +272,18 @@ mod tests {
         let first_an_acknowledgement = [ACKNOWLEDGED, ACKNOWLEDGED, ONE].concat();
         // Unknown flags and the reserved bit mean nothing.
         let odd: &[u8] = b"\0\0\0\x04\xfe\x80\0\0\0";
-        for (greeting, needed) in [(EMPTY, 9), (ONE, 9), (odd, 9), (&first_an_acknowledgement, 27)] {
+        for (greeting, needed) in [(EMPTY, 9), (ONE, 9), (odd, 9), (&first_an_acknowledgement, 27)]
+        {
             for size in 1..=greeting.len() {
                 let (heard, read) = hear(Expected::Settings, greeting, size);
                 assert_eq!(heard, Heard::Right, "{greeting:?} in pieces of {size}");
                 assert!(read < needed + size);
             }
-            assert_eq!(hear(Expected::Settings, &greeting[..needed - 1], 1).0, Heard::More, "{greeting:?}");
+            assert_eq!(
+                hear(Expected::Settings, &greeting[..needed - 1], 1).0,
+                Heard::More,
+                "{greeting:?}"
+            );
         }
     }
 
@@ -285,15 +305,27 @@ mod tests {
         ] {
             for size in 1..=bytes.len() {
                 let (heard, read) = hear(Expected::Settings, bytes, size);
-                let Heard::Wrong(said) = heard else { panic!("{bytes:?} in pieces of {size}: {heard:?}") };
+                let Heard::Wrong(said) = heard else {
+                    panic!("{bytes:?} in pieces of {size}: {heard:?}")
+                };
                 assert!(said.contains(words), "{bytes:?}: {said}");
                 assert!(!said.contains(char::is_control) && said.len() < 200, "{said}");
-                assert_eq!(read, wrong_at.next_multiple_of(size).min(bytes.len()), "{bytes:?} in pieces of {size}");
+                assert_eq!(
+                    read,
+                    wrong_at.next_multiple_of(size).min(bytes.len()),
+                    "{bytes:?} in pieces of {size}"
+                );
             }
-            assert_eq!(hear(Expected::Settings, &bytes[..wrong_at - 1], 1).0, Heard::More, "{bytes:?}");
+            assert_eq!(
+                hear(Expected::Settings, &bytes[..wrong_at - 1], 1).0,
+                Heard::More,
+                "{bytes:?}"
+            );
         }
         let goaway = b"\0\0\x0c\x07\0\0\0\0\0\0\0\0\0\0\0\0\x0bbusy";
-        let Heard::Wrong(said) = hear(Expected::Settings, goaway, goaway.len()).0 else { panic!("it is wrong") };
+        let Heard::Wrong(said) = hear(Expected::Settings, goaway, goaway.len()).0 else {
+            panic!("it is wrong")
+        };
         assert_eq!(said, "its first frame is GOAWAY ENHANCE_YOUR_CALM instead of SETTINGS");
     }
 
@@ -320,7 +352,9 @@ mod tests {
         ] {
             for size in 1..=greeting.len() {
                 let (heard, read) = hear(Expected::Settings, greeting, size);
-                let Heard::Wrong(said) = heard else { panic!("{greeting:?} in pieces of {size}: {heard:?}") };
+                let Heard::Wrong(said) = heard else {
+                    panic!("{greeting:?} in pieces of {size}: {heard:?}")
+                };
                 assert!(said.contains(words), "{greeting:?} in pieces of {size}: {said}");
                 assert_eq!(read, size, "the first byte is wrong");
             }
@@ -345,8 +379,13 @@ mod tests {
         ] {
             for size in 1..=greeting.len() {
                 let (heard, read) = hear(Expected::Tls, greeting, size);
-                let Heard::Wrong(said) = heard else { panic!("{greeting:?} in pieces of {size}: {heard:?}") };
-                assert!(said.contains(words) && said.contains("does not speak TLS on this port"), "{said}");
+                let Heard::Wrong(said) = heard else {
+                    panic!("{greeting:?} in pieces of {size}: {heard:?}")
+                };
+                assert!(
+                    said.contains(words) && said.contains("does not speak TLS on this port"),
+                    "{said}"
+                );
                 assert_eq!(read, size);
             }
         }
@@ -359,7 +398,9 @@ mod tests {
     #[test]
     fn inside_tls_nobody_is_told_to_use_tls() {
         for greeting in [&b"\x15\x03\x01\0\x02\x02\x46"[..], b"HTTP/1.1 400 Bad Request\r\n"] {
-            let Heard::Wrong(said) = hear(Expected::SettingsInTls, greeting, 7).0 else { panic!("it is wrong") };
+            let Heard::Wrong(said) = hear(Expected::SettingsInTls, greeting, 7).0 else {
+                panic!("it is wrong")
+            };
             assert!(said.starts_with("this looks like") && !said.contains("use_tls"), "{said}");
         }
         assert_eq!(hear(Expected::SettingsInTls, ONE, 4).0, Heard::Right);

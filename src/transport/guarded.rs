@@ -24,7 +24,10 @@ impl Connector for GuardedConnector {
         Box::pin(async move { connecting.await.map(guarded) })
     }
 
-    fn candidates(&self, target: &Target) -> BoxFuture<'static, Result<Vec<Candidate>, DialFailure>> {
+    fn candidates(
+        &self,
+        target: &Target,
+    ) -> BoxFuture<'static, Result<Vec<Candidate>, DialFailure>> {
         let finding = self.0.candidates(target);
         let guard = |Candidate { address, connect }: Candidate| Candidate {
             address,
@@ -51,8 +54,13 @@ fn guarded(io: BoxedIo) -> BoxedIo {
 }
 
 impl Guarded {
-    fn guard<T>(&mut self, poll: impl FnOnce(Pin<&mut BoxedIo>) -> Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        let Some(io) = &mut self.io else { return Poll::Ready(Err(io::ErrorKind::NotConnected.into())) };
+    fn guard<T>(
+        &mut self,
+        poll: impl FnOnce(Pin<&mut BoxedIo>) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        let Some(io) = &mut self.io else {
+            return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
+        };
         caught(|| poll(Pin::new(io))).unwrap_or_else(|words| {
             self.let_go();
             Poll::Ready(Err(io::Error::other(format!("the byte stream panicked: {words}"))))
@@ -77,18 +85,28 @@ fn counted(written: Poll<io::Result<usize>>, given: usize) -> Poll<io::Result<us
 }
 
 impl AsyncRead for Guarded {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let before = into.filled().len();
         let read = self.guard(|io| io.poll_read(cx, into));
         if into.filled().len() < before {
-            return Poll::Ready(Err(io::Error::other("the byte stream took back bytes that were read")));
+            return Poll::Ready(Err(io::Error::other(
+                "the byte stream took back bytes that were read",
+            )));
         }
         read
     }
 }
 
 impl AsyncWrite for Guarded {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         counted(self.guard(|io| io.poll_write(cx, bytes)), bytes.len())
     }
 

@@ -61,7 +61,11 @@ impl HeaderLimits {
     }
 
     /// Trailers end their call, so that they are not held.
-    pub(super) fn check_trailers(&self, fields: Fields, trailers: &HeaderMap) -> Result<(), Failure> {
+    pub(super) fn check_trailers(
+        &self,
+        fields: Fields,
+        trailers: &HeaderMap,
+    ) -> Result<(), Failure> {
         self.check("trailers", fields.size, trailers)
     }
 
@@ -90,14 +94,15 @@ impl Permit {
     }
 }
 
-/// The size of a request's head as the peer counts it against its SETTINGS_MAX_HEADER_LIST_SIZE, with
-/// the fields that HTTP/2 puts in front.
+/// The size of a request's head as the peer counts it against its SETTINGS_MAX_HEADER_LIST_SIZE,
+/// with the fields that HTTP/2 puts in front.
 pub(super) fn size_of_request(head: &http::Request<()>) -> usize {
     let uri = head.uri();
     let scheme = uri.scheme_str().map_or(0, str::len);
     let authority = uri.authority().map_or(0, |authority| authority.as_str().len());
     let path = uri.path_and_query().map_or(0, |path| path.as_str().len());
-    let first = [":method".len() + "POST".len(), ":scheme".len(), ":authority".len(), ":path".len()];
+    let first =
+        [":method".len() + "POST".len(), ":scheme".len(), ":authority".len(), ":path".len()];
     let first = first.iter().sum::<usize>() + scheme + authority + path + first.len() * FIELD;
     first + Fields::of(head.headers()).size
 }
@@ -144,7 +149,9 @@ mod tests {
     fn the_status_of_trailers_that_are_too_large_is_named() {
         let mut trailers = head(2_000);
         trailers.insert("grpc-status", HeaderValue::from_static("5"));
-        let failure = HeaderLimits::new(1_000).check_trailers(Fields::of(&trailers), &trailers).expect_err("too large");
+        let failure = HeaderLimits::new(1_000)
+            .check_trailers(Fields::of(&trailers), &trailers)
+            .expect_err("too large");
         assert!(failure.to_string().contains("NOT_FOUND"), "{failure}");
     }
 

@@ -1,4 +1,5 @@
-//! One live HTTP/2 connection, as its callers see it: room for a stream, opening one, and why it ended.
+//! One live HTTP/2 connection, as its callers see it: room for a stream, opening one, and why it
+//! ended.
 
 use super::{
     answer::Answer,
@@ -72,7 +73,8 @@ pub(crate) enum Room {
     Taken { open: usize, limit: usize, by_peer: bool },
 }
 
-/// An open stream: what is needed to read the answer, and to go on sending if the request was not sent whole.
+/// An open stream: what is needed to read the answer, and to go on sending if the request was not
+/// sent whole.
 pub(crate) struct OpenStream {
     pub(crate) answer: Answer,
     pub(crate) send: Option<SendStream<Bytes>>,
@@ -122,13 +124,14 @@ impl Link {
         self.in_flight.load(Relaxed)
     }
 
-    /// How many calls need to know whether the link lives: those on it, or one where all others wait for room.
+    /// How many calls need to know whether the link lives: those on it, or one where all others
+    /// wait for room.
     pub(super) fn calls(&self) -> usize {
         self.in_flight().max(self.room_wanted.load(Relaxed).into())
     }
 
-    /// A place for one stream within the window and the peer's MAX_CONCURRENT_STREAMS; if there is none, the watcher hears
-    /// `has_room` when there is.
+    /// A place for one stream within the window and the peer's MAX_CONCURRENT_STREAMS; if there is
+    /// none, the watcher hears `has_room` when there is.
     pub(crate) fn reserve(self: &Arc<Self>) -> Option<Permit> {
         if let Some(permit) = self.try_reserve() {
             return Some(permit);
@@ -179,7 +182,8 @@ impl Link {
         }
     }
 
-    /// Lets no new stream in. Streams that are open go on; once they have ended the connection closes by itself.
+    /// Lets no new stream in. Streams that are open go on; once they have ended the connection
+    /// closes by itself.
     pub(crate) fn drain(&self) {
         let shuts = self.accepting.swap(false, AcqRel);
         self.sender.lock().take();
@@ -210,7 +214,8 @@ impl Link {
         self.drain();
     }
 
-    /// The peer's last GOAWAY. A call that it excludes finds it here: it is heard before h2 tells the call.
+    /// The peer's last GOAWAY. A call that it excludes finds it here: it is heard before h2 tells
+    /// the call.
     pub(crate) fn goaway(&self) -> Option<Arc<GoAway>> {
         self.tap.goaway()
     }
@@ -295,9 +300,10 @@ impl Permit {
         &self.link
     }
 
-    /// Opens a stream with `head`. With `body` the request is sent whole; without, the caller sends on [`OpenStream::send`].
-    /// Where it fails, the request has certainly not left this process. The head is measured only where it may be larger than `bound`,
-    /// or nothing is known of its size.
+    /// Opens a stream with `head`. With `body` the request is sent whole; without, the caller sends
+    /// on [`OpenStream::send`]. Where it fails, the request has certainly not left this process.
+    /// The head is measured only where it may be larger than `bound`, or nothing is known of its
+    /// size.
     pub(crate) fn open(
         self,
         head: http::Request<()>,
@@ -314,11 +320,12 @@ impl Permit {
         if small {
             link.small_requests.fetch_add(1, Relaxed);
         }
-        let (response, mut send) = sender.send_request(head, false).map_err(|error| link.cannot_open(&error))?;
+        let (response, mut send) =
+            sender.send_request(head, false).map_err(|error| link.cannot_open(&error))?;
         let send = match body {
             Some(body) => {
-                // The head may have left already, and the peer may have ended the stream: then the body is refused, and the
-                // answer says why.
+                // The head may have left already, and the peer may have ended the stream: then the
+                // body is refused, and the answer says why.
                 let _ = send.send_data(body, true);
                 None
             }
@@ -332,11 +339,21 @@ impl Permit {
 
 impl Link {
     /// What can be known to be refused, before anything is sent.
-    fn takes(&self, head: &http::Request<()>, body: Option<&Bytes>, bound: Option<usize>) -> Result<(), Failure> {
+    fn takes(
+        &self,
+        head: &http::Request<()>,
+        body: Option<&Bytes>,
+        bound: Option<usize>,
+    ) -> Result<(), Failure> {
         if let Some(body) = body.filter(|body| body.len() > MAX_BODY) {
-            return Err(Failure::request_too_large(body.len(), MAX_BODY, "what HTTP/2 can send at once"));
+            return Err(Failure::request_too_large(
+                body.len(),
+                MAX_BODY,
+                "what HTTP/2 can send at once",
+            ));
         }
-        if let Some(max) = self.tap.max_head().filter(|max| bound.is_none_or(|bound| bound > *max)) {
+        if let Some(max) = self.tap.max_head().filter(|max| bound.is_none_or(|bound| bound > *max))
+        {
             let size = size_of_request(head);
             if size > max {
                 return Err(Failure::head_too_large(size, max));
@@ -345,8 +362,8 @@ impl Link {
         Ok(())
     }
 
-    /// Why a stream was not opened: the link is gone, its stream ids are used up, or the request itself is at fault. Only the
-    /// first two concern the link.
+    /// Why a stream was not opened: the link is gone, its stream ids are used up, or the request
+    /// itself is at fault. Only the first two concern the link.
     fn cannot_open(&self, error: &h2::Error) -> Failure {
         let gone = error.is_io() || error.is_go_away();
         if !gone && !has_no_ids(error) {
@@ -365,7 +382,8 @@ impl Link {
     }
 }
 
-/// Whether a link's stream ids are used up. h2 tells its own errors apart by their words only; a test below holds these.
+/// Whether a link's stream ids are used up. h2 tells its own errors apart by their words only; a
+/// test below holds these.
 fn has_no_ids(error: &h2::Error) -> bool {
     error.to_string().ends_with("stream ID overflowed")
 }

@@ -15,16 +15,21 @@ impl LinkWatcher for Heard {
 }
 
 fn request() -> http::Request<()> {
-    http::Request::post("http://peer/pkg.Svc/Method").version(http::Version::HTTP_2).body(()).expect("valid")
+    http::Request::post("http://peer/pkg.Svc/Method")
+        .version(http::Version::HTTP_2)
+        .body(())
+        .expect("valid")
 }
 
-/// Months of calls use up HTTP/2's stream ids: the link retires, and the call that found out was certainly not sent.
+/// Months of calls use up HTTP/2's stream ids: the link retires, and the call that found out was
+/// certainly not sent.
 #[tokio::test]
 async fn a_link_whose_stream_ids_are_used_up_retires_and_loses_no_call() {
     let (near, _far) = tokio::io::duplex(1 << 16);
     let mut last_id = h2::client::Builder::new();
     last_id.initial_stream_id((1 << 31) - 1);
-    let (sender, connection) = last_id.handshake::<_, Bytes>(near).await.expect("a client needs no answer");
+    let (sender, connection) =
+        last_id.handshake::<_, Bytes>(near).await.expect("a client needs no answer");
     let driving = tokio::spawn(connection);
     let heard = Arc::new(Heard::default());
     let tap = Arc::new(Tap::new());
@@ -43,17 +48,23 @@ async fn a_link_whose_stream_ids_are_used_up_retires_and_loses_no_call() {
 #[tokio::test]
 async fn a_request_that_http2_refuses_ends_alone_and_leaves_the_link_alone() {
     let (near, _far) = tokio::io::duplex(1 << 16);
-    let (sender, connection) = h2::client::handshake::<_>(near).await.expect("a client needs no answer");
+    let (sender, connection) =
+        h2::client::handshake::<_>(near).await.expect("a client needs no answer");
     let driving = tokio::spawn(connection);
     let heard = Arc::new(Heard::default());
     let link = Arc::new(Link::new(Incarnation(7), sender, Arc::new(Tap::new()), 10, heard.clone()));
     let mut odd = request();
     odd.headers_mut().insert(http::header::CONNECTION, http::HeaderValue::from_static("close"));
-    let refused = link.reserve().expect("room").open(odd, Some(Bytes::new()), None).err().expect("refused");
+    let refused =
+        link.reserve().expect("room").open(odd, Some(Bytes::new()), None).err().expect("refused");
     assert_eq!((refused.phase, refused.code), (Phase::Unsent, tonic::Code::Internal));
     assert!(matches!(refused.cause, crate::model::Cause::BadRequest(_)), "{refused:?}");
     assert!(link.is_accepting() && link.in_flight() == 0 && heard.0.load(Relaxed) == 0);
-    link.reserve().expect("room").open(request(), Some(Bytes::new()), None).map(drop).expect("the next is sent");
+    link.reserve()
+        .expect("room")
+        .open(request(), Some(Bytes::new()), None)
+        .map(drop)
+        .expect("the next is sent");
     drop(driving);
 }
 

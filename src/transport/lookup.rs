@@ -47,7 +47,9 @@ impl Default for Lookups {
 }
 
 impl Lookups {
-    pub(super) fn new(resolve: impl Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static) -> Self {
+    pub(super) fn new(
+        resolve: impl Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static,
+    ) -> Self {
         Self { resolve: Arc::new(resolve), under_way: Mutex::default() }
     }
 
@@ -86,7 +88,8 @@ impl Lookups {
         let (told, answer) = watch::channel(None);
         let (resolve, name) = (self.resolve.clone(), host.to_owned());
         // The thread holds the name and a sender, no more: whatever else ends, it harms nobody.
-        let ask = move || told.send_replace(Some(resolve(&name).map_err(|error| error.to_string())));
+        let ask =
+            move || told.send_replace(Some(resolve(&name).map_err(|error| error.to_string())));
         let thread = thread::Builder::new().name("grpc-lookup".into()).spawn(ask);
         thread.map_err(|error| format!("no thread can be started for the lookup: {error}"))?;
         let lookup = Lookup { asked: now, answer };
@@ -158,7 +161,10 @@ mod tests {
             let (begun, ended) = (asked.clone(), answered.clone());
             let resolve = move |_: &str| {
                 begun.fetch_add(1, SeqCst);
-                let answer = to_give.lock().recv().unwrap_or_else(|_| Err(io::Error::other("the test is over")));
+                let answer = to_give
+                    .lock()
+                    .recv()
+                    .unwrap_or_else(|_| Err(io::Error::other("the test is over")));
                 ended.fetch_add(1, SeqCst);
                 answer
             };
@@ -198,9 +204,13 @@ mod tests {
             server.ask_in_vain().await;
         }
         assert_eq!(server.lookups.unanswered("queue"), Some(Duration::from_secs(5)));
-        let (one, other) = (server.lookups.addresses("queue", 7), server.lookups.addresses("queue", 8));
+        let (one, other) =
+            (server.lookups.addresses("queue", 7), server.lookups.addresses("queue", 8));
         server.answer(Ok(vec![address(0)]));
-        assert_eq!(futures::future::join(one, other).await, (Ok(vec![address(7)]), Ok(vec![address(8)])));
+        assert_eq!(
+            futures::future::join(one, other).await,
+            (Ok(vec![address(7)]), Ok(vec![address(8)]))
+        );
         assert_eq!((server.asked(), server.lookups.unanswered("queue")), (1, None));
         server.answer(Ok(vec![address(0)]));
         assert!(server.lookups.addresses("queue", 7).await.is_ok());
@@ -228,7 +238,10 @@ mod tests {
         server.answer(Err(io::Error::other("no such name")));
         server.late_answer().await;
         server.answer(Ok(vec![]));
-        assert_eq!(server.lookups.addresses("queue", 7).await, Err("the name has no address".into()));
+        assert_eq!(
+            server.lookups.addresses("queue", 7).await,
+            Err("the name has no address".into())
+        );
         server.answer(Err(io::Error::other("no such name")));
         assert_eq!(server.lookups.addresses("queue", 7).await, Err("no such name".into()));
         assert_eq!(server.asked(), 3);
@@ -237,7 +250,8 @@ mod tests {
     #[test]
     fn the_runtime_ends_while_a_lookup_hangs() {
         let server = NameServer::new();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
         let runtime = runtime.expect("a runtime");
         runtime.block_on(server.ask_in_vain());
         // Were the lookup on one of the runtime's threads, this would wait for ever.
@@ -250,17 +264,21 @@ mod tests {
     async fn the_name_of_a_zone_becomes_the_number_of_its_interface() {
         let lookups = Lookups::default();
         let interface = "lo";
-        let number = std::fs::read_to_string(format!("/sys/class/net/{interface}/ifindex")).expect("a loopback");
+        let number = std::fs::read_to_string(format!("/sys/class/net/{interface}/ifindex"))
+            .expect("a loopback");
         let address = format!("[fe80::1%{}]:7", number.trim()).parse().expect("an address");
         assert_eq!(lookups.addresses("fe80::1%lo", 7).await, Ok(vec![address]));
-        let missing = lookups.addresses("fe80::1%nowhere0", 7).await.expect_err("no such interface");
+        let missing =
+            lookups.addresses("fe80::1%nowhere0", 7).await.expect_err("no such interface");
         assert!(missing.contains("is there an interface nowhere0 on this machine?"), "{missing}");
     }
 
     #[tokio::test]
     async fn an_address_needs_no_lookup_and_a_thread_that_panics_is_an_error() {
         let lookups = Lookups::new(|_| panic!("on purpose"));
-        for (host, address) in [("10.0.0.1", "10.0.0.1:7"), ("::1", "[::1]:7"), ("fe80::1%3", "[fe80::1%3]:7")] {
+        for (host, address) in
+            [("10.0.0.1", "10.0.0.1:7"), ("::1", "[::1]:7"), ("fe80::1%3", "[fe80::1%3]:7")]
+        {
             let address = address.parse().expect("an address");
             assert_eq!(lookups.addresses(host, 7).await, Ok(vec![address]));
         }

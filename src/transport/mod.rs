@@ -1,7 +1,9 @@
-//! The wire: the only chapter that knows sockets and HTTP/2. A [`Connector`] opens bytes, a link speaks HTTP/2 over them.
+//! The wire: the only chapter that knows sockets and HTTP/2. A [`Connector`] opens bytes, a link
+//! speaks HTTP/2 over them.
 //!
-//! A dial gives a `Link` (what callers open streams on) and a `Driver` (the future that owns the socket). The driver closes the
-//! link's door first and tells its owner second, so no call is ever started on a link that is known to be ending.
+//! A dial gives a `Link` (what callers open streams on) and a `Driver` (the future that owns the
+//! socket). The driver closes the link's door first and tells its owner second, so no call is ever
+//! started on a link that is known to be ending.
 
 mod answer;
 mod body;

@@ -32,8 +32,12 @@ impl Connector for NetConnector {
         Box::pin(connect_to_any(target.clone(), self.candidates(target)))
     }
 
-    fn candidates(&self, target: &Target) -> BoxFuture<'static, Result<Vec<Candidate>, DialFailure>> {
-        let (endpoint, lookups, target) = (self.endpoint.clone(), self.lookups.clone(), target.clone());
+    fn candidates(
+        &self,
+        target: &Target,
+    ) -> BoxFuture<'static, Result<Vec<Candidate>, DialFailure>> {
+        let (endpoint, lookups, target) =
+            (self.endpoint.clone(), self.lookups.clone(), target.clone());
         Box::pin(async move {
             match &*endpoint {
                 Endpoint::Host { host, port } => named(&lookups, host, *port, &target).await,
@@ -77,11 +81,17 @@ pub(super) async fn named(
     target: &Target,
 ) -> Result<Vec<Candidate>, DialFailure> {
     let addresses = lookups.addresses(host, port).await;
-    addresses.map(|all| tcp(all, target)).map_err(|cause| failure(DialStep::Resolve, target, &cause))
+    addresses
+        .map(|all| tcp(all, target))
+        .map_err(|cause| failure(DialStep::Resolve, target, &cause))
 }
 
 /// Those of the addresses whose zones are there; none: the first one's failure.
-async fn zoned(lookups: &Lookups, all: &[(String, u16)], target: &Target) -> Result<Vec<Candidate>, DialFailure> {
+async fn zoned(
+    lookups: &Lookups,
+    all: &[(String, u16)],
+    target: &Target,
+) -> Result<Vec<Candidate>, DialFailure> {
     let (mut found, mut missing) = (Vec::new(), None);
     for (host, port) in all {
         match lookups.addresses(host, *port).await {
@@ -98,7 +108,8 @@ async fn zoned(lookups: &Lookups, all: &[(String, u16)], target: &Target) -> Res
 fn tcp(addresses: Vec<SocketAddr>, target: &Target) -> Vec<Candidate> {
     let user_timeout = target.user_timeout;
     let connect = move |address| async move {
-        let stream = TcpStream::connect(address).await.and_then(|stream| tune(stream, user_timeout));
+        let stream =
+            TcpStream::connect(address).await.and_then(|stream| tune(stream, user_timeout));
         let stream = stream.map_err(|error| failure(DialStep::Connect, &address, &error))?;
         Ok(Box::new(stream) as BoxedIo)
     };
@@ -111,7 +122,9 @@ fn unix(path: std::path::PathBuf, target: &Target) -> Vec<Candidate> {
     let target = target.clone();
     let connect = Box::pin(async move {
         let stream: io::Result<_> = tokio::net::UnixStream::connect(path).await;
-        stream.map(|stream| Box::new(stream) as BoxedIo).map_err(|error| failure(DialStep::Connect, &target, &error))
+        stream
+            .map(|stream| Box::new(stream) as BoxedIo)
+            .map_err(|error| failure(DialStep::Connect, &target, &error))
     });
     vec![Candidate { address: None, connect }]
 }
@@ -135,7 +148,8 @@ mod tests {
             assert!(tokio::time::timeout(timeout, dial).await.is_err());
             let failure = Trail::new(&target).cut_off(timeout, connector.progress());
             assert_eq!((failure.step, failure.timed_out), (DialStep::Resolve, true));
-            let words = format!("cannot resolve queue:7: the lookup of queue has not answered for {said}");
+            let words =
+                format!("cannot resolve queue:7: the lookup of queue has not answered for {said}");
             assert!(failure.reason.starts_with(&words), "{failure}");
         }
     }

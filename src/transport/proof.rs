@@ -1,7 +1,8 @@
-//! Whether the peer has answered on this connection, read from its frames: an END_STREAM, or one whole gRPC message.
+//! Whether the peer has answered on this connection, read from its frames: an END_STREAM, or one
+//! whole gRPC message.
 //!
-//! A peer that greets and then drops every call must not look like one that works. A head alone proves nothing: such a
-//! peer may send heads as well.
+//! A peer that greets and then drops every call must not look like one that works. A head alone
+//! proves nothing: such a peer may send heads as well.
 
 use super::framing::Framing;
 
@@ -10,7 +11,8 @@ const HEADERS: u8 = 1;
 const END_STREAM: u8 = 1;
 const PADDED: u8 = 8;
 
-/// Streams whose first message is followed at once; a peer that begins more of them proves itself by one of the last.
+/// Streams whose first message is followed at once; a peer that begins more of them proves itself
+/// by one of the last.
 const FOLLOWED: usize = 16;
 
 /// What the frames so far have shown.
@@ -46,7 +48,8 @@ impl Proof {
     /// A frame begins.
     pub(super) fn begin(&mut self, kind: u8, flags: u8, stream: u32, length: usize) {
         let wanted = kind == DATA && !self.is_there();
-        self.data = wanted.then_some(DataFrame { stream, padded: flags & PADDED != 0, left: length });
+        self.data =
+            wanted.then_some(DataFrame { stream, padded: flags & PADDED != 0, left: length });
     }
 
     /// More of its payload.
@@ -121,7 +124,10 @@ mod tests {
                 assert!(!proof.is_there(), "cut at {cut}");
                 let padded = [&[4], last, &[0; 4]].concat();
                 play(&mut proof, DATA, PADDED, 1, &padded, piece);
-                assert!(proof.is_there() && !proof.has_answered(), "cut at {cut} in pieces of {piece}");
+                assert!(
+                    proof.is_there() && !proof.has_answered(),
+                    "cut at {cut} in pieces of {piece}"
+                );
             }
         }
     }

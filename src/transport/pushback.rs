@@ -31,7 +31,8 @@ pub(super) fn of_status(status: &Status, headers: &HeaderMap) -> Option<Pushback
     }
 }
 
-/// What a proxy said, which knows nothing of gRPC: `retry-after` in seconds. A date there is not obeyed: clocks differ.
+/// What a proxy said, which knows nothing of gRPC: `retry-after` in seconds. A date there is not
+/// obeyed: clocks differ.
 pub(super) fn of_http(headers: &HeaderMap) -> Option<Pushback> {
     let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse::<u32>().ok()?;
     Some(Pushback::After(Duration::from_secs(seconds.into())))
@@ -43,7 +44,8 @@ fn retry_info(details: &[u8]) -> Option<Duration> {
         return None;
     }
     let status = RpcStatus::decode(details).ok()?;
-    let info = status.details.iter().find(|detail| detail.type_url.ends_with("/google.rpc.RetryInfo"))?;
+    let info =
+        status.details.iter().find(|detail| detail.type_url.ends_with("/google.rpc.RetryInfo"))?;
     RetryInfo::decode(&*info.value).ok()?.retry_delay?.try_into().ok()
 }
 
@@ -58,7 +60,10 @@ pub(crate) fn details_with_retry_info(wait: Duration) -> Vec<u8> {
 #[cfg(any(test, feature = "test-util"))]
 fn details(type_url: &str, delay: prost_types::Duration) -> Vec<u8> {
     let value = RetryInfo { retry_delay: Some(delay) }.encode_to_vec();
-    let other = prost_types::Any { type_url: "type.googleapis.com/google.rpc.DebugInfo".into(), value: Vec::new() };
+    let other = prost_types::Any {
+        type_url: "type.googleapis.com/google.rpc.DebugInfo".into(),
+        value: Vec::new(),
+    };
     let info = prost_types::Any { type_url: type_url.into(), value };
     RpcStatus { details: vec![other, info] }.encode_to_vec()
 }
@@ -75,13 +80,20 @@ mod tests {
     #[test]
     fn retry_info_is_found_among_other_details_and_the_header_goes_before_it() {
         let with = status(details_with_retry_info(Duration::from_millis(1_500)));
-        assert_eq!(of_status(&with, &HeaderMap::new()), Some(Pushback::After(Duration::from_millis(1_500))));
-        let header = HeaderMap::from_iter([("grpc-retry-pushback-ms".parse().expect("a name"), 700.into())]);
+        assert_eq!(
+            of_status(&with, &HeaderMap::new()),
+            Some(Pushback::After(Duration::from_millis(1_500)))
+        );
+        let header =
+            HeaderMap::from_iter([("grpc-retry-pushback-ms".parse().expect("a name"), 700.into())]);
         assert_eq!(of_status(&with, &header), Some(Pushback::After(Duration::from_millis(700))));
         let past = prost_types::Duration { seconds: -1, nanos: 0 };
         for nothing in [
             status(details("type.googleapis.com/google.rpc.RetryInfo", past)),
-            status(details("type.googleapis.com/google.rpc.ErrorInfo", prost_types::Duration { seconds: 1, nanos: 0 })),
+            status(details(
+                "type.googleapis.com/google.rpc.ErrorInfo",
+                prost_types::Duration { seconds: 1, nanos: 0 },
+            )),
             status(Vec::new()),
         ] {
             assert_eq!(of_status(&nothing, &HeaderMap::new()), None);
@@ -96,13 +108,19 @@ mod tests {
                 (name, value.parse().expect("a value"))
             };
             let headers: HeaderMap = values.iter().map(field).collect();
-            assert_eq!(of_status(&status(Vec::new()), &headers), Some(Pushback::Never), "{values:?}");
+            assert_eq!(
+                of_status(&status(Vec::new()), &headers),
+                Some(Pushback::Never),
+                "{values:?}"
+            );
         }
     }
 
     #[test]
     fn a_proxys_retry_after_counts_in_seconds() {
-        let said = |value: &str| of_http(&HeaderMap::from_iter([(RETRY_AFTER, value.parse().expect("a value"))]));
+        let said = |value: &str| {
+            of_http(&HeaderMap::from_iter([(RETRY_AFTER, value.parse().expect("a value"))]))
+        };
         assert_eq!(said("3"), Some(Pushback::After(Duration::from_secs(3))));
         for nothing in ["-1", "soon", "Wed, 21 Oct 2015 07:28:00 GMT", "99999999999"] {
             assert_eq!(said(nothing), None, "{nothing}");

@@ -1,5 +1,5 @@
-//! Streams that are over, kept until the driver is awake anyway: h2 wakes it for every stream that is let go, and a driver
-//! woken beside the request actor moves one of the two to another thread.
+//! Streams that are over, kept until the driver is awake anyway: h2 wakes it for every stream that
+//! is let go, and a driver woken beside the request actor moves one of the two to another thread.
 
 use h2::RecvStream;
 use parking_lot::Mutex;
@@ -58,11 +58,13 @@ mod tests {
         fn retired(&self, _: Incarnation) {}
     }
 
-    /// A link to a server that answers OK, how often its connection was polled, and the connection's task.
+    /// A link to a server that answers OK, how often its connection was polled, and the
+    /// connection's task.
     async fn link() -> (Arc<Link>, Arc<AtomicUsize>, JoinHandle<()>) {
         let (near, far) = tokio::io::duplex(1 << 16);
         tokio::spawn(answer(far));
-        let (sender, connection) = h2::client::handshake(near).await.expect("a client needs no answer");
+        let (sender, connection) =
+            h2::client::handshake(near).await.expect("a client needs no answer");
         let polls = Arc::new(AtomicUsize::new(0));
         let counted = polls.clone();
         let driving = tokio::spawn(async move {
@@ -80,17 +82,26 @@ mod tests {
     async fn answer(io: DuplexStream) {
         let mut server = h2::server::handshake(io).await.expect("a client");
         while let Some(Ok((_, mut respond))) = server.accept().await {
-            let trailers_only = http::Response::builder().header("content-type", "application/grpc");
+            let trailers_only =
+                http::Response::builder().header("content-type", "application/grpc");
             let head = trailers_only.body(()).expect("valid");
             let mut stream = respond.send_response(head, false).expect("open");
-            let ok = [(http::HeaderName::from_static("grpc-status"), http::HeaderValue::from_static("0"))];
+            let ok = [(
+                http::HeaderName::from_static("grpc-status"),
+                http::HeaderValue::from_static("0"),
+            )];
             stream.send_trailers(ok.into_iter().collect()).expect("open");
         }
     }
 
     fn open(link: &Arc<Link>) -> OpenStream {
-        let head = http::Request::post("http://peer/pkg.Svc/Method").version(http::Version::HTTP_2).body(());
-        link.reserve().expect("room").open(head.expect("valid"), Some(Bytes::new()), None).expect("open")
+        let head = http::Request::post("http://peer/pkg.Svc/Method")
+            .version(http::Version::HTTP_2)
+            .body(());
+        link.reserve()
+            .expect("room")
+            .open(head.expect("valid"), Some(Bytes::new()), None)
+            .expect("open")
     }
 
     async fn read(stream: OpenStream) {
@@ -124,7 +135,10 @@ mod tests {
             if !drained_early {
                 link.drain();
             }
-            tokio::time::timeout(Duration::from_secs(1), driving).await.expect("it closes").expect("cleanly");
+            tokio::time::timeout(Duration::from_secs(1), driving)
+                .await
+                .expect("it closes")
+                .expect("cleanly");
         }
     }
 }

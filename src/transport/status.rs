@@ -34,8 +34,8 @@ pub(super) fn is_readable(headers: &HeaderMap) -> bool {
     code::read(headers).is_some()
 }
 
-/// Whether the peer says that a message is too large for it, or for this side in its view: in the words of gRPC's core and Go,
-/// of Java, of .NET, and of tonic.
+/// Whether the peer says that a message is too large for it, or for this side in its view: in the
+/// words of gRPC's core and Go, of Java, of .NET, and of tonic.
 pub(super) fn says_too_large(status: &Status) -> bool {
     const WORDS: [&str; 4] = [
         "larger than max",
@@ -59,20 +59,29 @@ mod tests {
     const DETAILS: &str = "grpc-status-details-bin";
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
-        pairs.iter().map(|(name, value)| (name.parse().expect("name"), value.parse().expect("value"))).collect()
+        pairs
+            .iter()
+            .map(|(name, value)| (name.parse().expect("name"), value.parse().expect("value")))
+            .collect()
     }
 
     #[test]
     fn a_peer_cannot_make_us_panic_with_details_that_are_not_base64() {
-        let status = from_headers(&headers(&[("grpc-status", "5"), (DETAILS, "!!! not base64 !!!")]));
+        let status =
+            from_headers(&headers(&[("grpc-status", "5"), (DETAILS, "!!! not base64 !!!")]));
         assert_eq!(status.expect("a status").code(), Code::NotFound);
-        let status = from_headers(&headers(&[("grpc-status", "5"), (DETAILS, "aGk=")])).expect("a status");
+        let status =
+            from_headers(&headers(&[("grpc-status", "5"), (DETAILS, "aGk=")])).expect("a status");
         assert_eq!(status.details(), b"hi");
     }
 
     #[test]
     fn message_and_metadata_come_through() {
-        let status = from_headers(&headers(&[("grpc-status", "14"), ("grpc-message", "a%20b"), ("x-why", "because")]));
+        let status = from_headers(&headers(&[
+            ("grpc-status", "14"),
+            ("grpc-message", "a%20b"),
+            ("x-why", "because"),
+        ]));
         let status = status.expect("a status");
         assert_eq!((status.code(), status.message()), (Code::Unavailable, "a b"));
         assert_eq!(status.metadata().get("x-why").expect("kept"), "because");

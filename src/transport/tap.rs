@@ -1,5 +1,6 @@
-//! Listens in on the bytes the peer sends, and so knows what h2 does not tell: that SETTINGS came and how large a head may be,
-//! what a GOAWAY said, whether an answer came, when the last byte arrived, and whether the end was FIN or an error.
+//! Listens in on the bytes the peer sends, and so knows what h2 does not tell: that SETTINGS came
+//! and how large a head may be, what a GOAWAY said, whether an answer came, when the last byte
+//! arrived, and whether the end was FIN or an error.
 //!
 //! It hears of a frame before h2 does, and so before any call that the frame concerns.
 
@@ -224,7 +225,10 @@ impl Scanner {
                     // One task reads.
                     tap.headers.store(tap.headers.load(Relaxed) + take, Relaxed);
                 }
-                DATA if self.header[4] & PADDED != 0 && take > 0 && self.payload_left == self.length() => {
+                DATA if self.header[4] & PADDED != 0
+                    && take > 0
+                    && self.payload_left == self.length() =>
+                {
                     self.padding = bytes[0];
                 }
                 _ => {}
@@ -331,7 +335,11 @@ fn parse_goaway(payload: &[u8]) -> Option<GoAway> {
 }
 
 impl<T: AsyncRead + Unpin> AsyncRead for Tapped<T> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let me = &mut *self;
         if me.reads_pong(buffer) {
             return Poll::Ready(Ok(()));
@@ -362,7 +370,11 @@ impl<T: AsyncRead + Unpin> AsyncRead for Tapped<T> {
 }
 
 impl<T: AsyncWrite + Unpin> AsyncWrite for Tapped<T> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         let result = ready!(Pin::new(&mut self.io).poll_write(cx, bytes));
         Poll::Ready(result.inspect_err(|error| self.tap.failed(error)))
     }

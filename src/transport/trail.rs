@@ -103,7 +103,8 @@ impl Trail {
 
     fn failure(&self, timeout: Option<Duration>, progress: Option<String>) -> DialFailure {
         let state = self.state.lock();
-        let within = format!("within connect_timeout ({} s)", timeout.unwrap_or_default().as_secs_f64());
+        let within =
+            format!("within connect_timeout ({} s)", timeout.unwrap_or_default().as_secs_f64());
         let target = &self.target;
         if state.tried.is_empty() {
             let reason = match (timeout, state.before, progress) {
@@ -112,7 +113,10 @@ impl Trail {
                 (.., Some(progress)) => format!("{progress}, and not {within}"),
                 (.., None) => format!("the lookup has not answered {within}"),
             };
-            return DialFailure { timed_out: timeout.is_some(), ..failure(state.before, target, &reason) };
+            return DialFailure {
+                timed_out: timeout.is_some(),
+                ..failure(state.before, target, &reason)
+            };
         }
         if let [Tried { address, outcome: Outcome::Failed(failure), .. }] = &state.tried[..]
             && state.left == 0
@@ -192,7 +196,8 @@ mod tests {
             assert_eq!((cut_off.step, cut_off.timed_out), (DialStep::Handshake, true));
             assert_eq!(
                 cut_off.reason,
-                "cannot dial queue:7: connected, but the peer sent no HTTP/2 SETTINGS within connect_timeout (20 s)"
+                "cannot dial queue:7: connected, but the peer sent no HTTP/2 SETTINGS within \
+                 connect_timeout (20 s)"
             );
             trail.failed(number, refused("queue:7"));
             assert_eq!(trail.all_failed(), refused("queue:7"));
@@ -211,8 +216,10 @@ mod tests {
         assert_eq!((cut_off.step, cut_off.timed_out), (DialStep::Tls, true));
         assert_eq!(
             cut_off.reason,
-            "cannot dial queue:7: 1.1.1.1:7: connected, but the TLS handshake was not finished within connect_timeout \
-             (20 s); cannot connect to 2.2.2.2:7: refused; 3.3.3.3:7: not connected within connect_timeout (20 s); 4 \
+            "cannot dial queue:7: 1.1.1.1:7: connected, but the TLS handshake was not finished \
+             within connect_timeout \
+             (20 s); cannot connect to 2.2.2.2:7: refused; 3.3.3.3:7: not connected within \
+             connect_timeout (20 s); 4 \
              more were not tried"
         );
     }
@@ -247,7 +254,10 @@ mod tests {
             trail.failed(number, refused(&address));
         }
         let failure = trail.all_failed();
-        assert!(failure.reason.len() < 1_000 && failure.reason.ends_with("; 492 more addresses"), "{failure}");
+        assert!(
+            failure.reason.len() < 1_000 && failure.reason.ends_with("; 492 more addresses"),
+            "{failure}"
+        );
         assert!(!failure.timed_out);
     }
 
@@ -256,7 +266,8 @@ mod tests {
         let trail = trail();
         let cut_off = trail.cut_off(TIMEOUT, None);
         assert_eq!((cut_off.step, cut_off.timed_out), (DialStep::Resolve, true));
-        let words = "cannot resolve queue:7: the lookup has not answered within connect_timeout (20 s)";
+        let words =
+            "cannot resolve queue:7: the lookup has not answered within connect_timeout (20 s)";
         assert_eq!(cut_off.reason, words);
         let none = trail.all_failed();
         assert_eq!((none.step, none.timed_out), (DialStep::Resolve, false));

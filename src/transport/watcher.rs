@@ -1,5 +1,5 @@
-//! What a link tells of itself, apart from its driver: to whoever decides about links and calls. So it
-//! is heard whatever became of the driver and its owner.
+//! What a link tells of itself, apart from its driver: to whoever decides about links and calls. So
+//! it is heard whatever became of the driver and its owner.
 
 use crate::model::Incarnation;
 

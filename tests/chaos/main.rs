@@ -1,8 +1,10 @@
-//! Real processes on real networks: `kill -9`, SIGSTOP, and packets that the kernel drops. Run by `.ci/chaos`.
+//! Real processes on real networks: `kill -9`, SIGSTOP, and packets that the kernel drops. Run by
+//! `.ci/chaos`.
 //!
-//! The server is this program again, as another process. Where packets are dropped it lives in a network namespace of its own,
-//! at the far end of a pair of virtual wires; that needs root, `ip` and `iptables`. Nothing outside the namespaces is touched.
-//! Times are the real ones of keepalive (10 s, then 2 s), so that each test takes half a minute; all run side by side.
+//! The server is this program again, as another process. Where packets are dropped it lives in a
+//! network namespace of its own, at the far end of a pair of virtual wires; that needs root, `ip`
+//! and `iptables`. Nothing outside the namespaces is touched. Times are the real ones of keepalive
+//! (10 s, then 2 s), so that each test takes half a minute; all run side by side.
 
 // The time here is real.
 #![allow(clippy::disallowed_methods)]
@@ -38,7 +40,11 @@ const BUSY: Duration = Duration::from_millis(400);
 fn supervise(server: &Server) -> (Supervisor, Watch) {
     let config = Config::builder().target(server.address.to_string());
     let config = config.keepalive_time(KEEPALIVE_TIME).keepalive_timeout(KEEPALIVE_TIMEOUT);
-    let config = config.timeout(Duration::from_secs(30)).connect_timeout(CONNECT_TIMEOUT).build().expect("valid");
+    let config = config
+        .timeout(Duration::from_secs(30))
+        .connect_timeout(CONNECT_TIMEOUT)
+        .build()
+        .expect("valid");
     let supervisor = Supervisor::spawn(config);
     let watch = Watch::of(&supervisor);
     (supervisor, watch)
@@ -82,8 +88,8 @@ fn by_keepalive() -> Duration {
     (KEEPALIVE_TIME + KEEPALIVE_TIMEOUT).mul_f64(1.03)
 }
 
-/// The first call that works after the fault is healed, now, must come with the dial that is due, and 100 ms. A dial that is under
-/// way may be over after `under_way`.
+/// The first call that works after the fault is healed, now, must come with the dial that is due,
+/// and 100 ms. A dial that is under way may be over after `under_way`.
 async fn assert_recovers(
     lost: Instant,
     under_way: Duration,
@@ -100,7 +106,10 @@ async fn assert_recovers(
     let due = watch.dial_due(lost, healed, under_way).saturating_duration_since(healed);
     println!("first call {took:?} after healing, the dial was due after {due:?}");
     assert!(due <= CONNECT_TIMEOUT + LONGEST_WAIT, "the dial was due after {due:?}");
-    assert!(took <= due + Duration::from_millis(100) + BUSY, "{took:?}, and the dial was due after {due:?}");
+    assert!(
+        took <= due + Duration::from_millis(100) + BUSY,
+        "{took:?}, and the dial was due after {due:?}"
+    );
 }
 
 async fn assert_nothing_failed(load: Load) {

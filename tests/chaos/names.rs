@@ -18,12 +18,16 @@ const AT_ONCE: Duration = Duration::from_secs(1);
 #[test]
 fn a_name_server_that_never_answers_holds_up_no_end_and_gets_one_lookup() {
     let resolv = tempfile::NamedTempFile::new().expect("a file");
-    fs::write(resolv.path(), "nameserver 127.0.0.1\noptions timeout:5 attempts:2\n").expect("written");
+    fs::write(resolv.path(), "nameserver 127.0.0.1\noptions timeout:5 attempts:2\n")
+        .expect("written");
     let script = "ip link set lo up && mount --bind \"$1\" /etc/resolv.conf && exec \"$2\" --exact \
                   names::inside_where_no_name_is_answered --ignored --nocapture";
     let mut command = Command::new("unshare");
     command.args(["-mn", "sh", "-c", script, "sh"]).arg(resolv.path());
-    let output = command.arg(env::current_exe().expect("a test has a file")).output().expect("unshare is there");
+    let output = command
+        .arg(env::current_exe().expect("a test has a file"))
+        .output()
+        .expect("unshare is there");
     let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let (out, err) = (said(&output.stdout), said(&output.stderr));
     assert!(output.status.success() && out.contains("1 passed"), "{out}{err}");
@@ -32,7 +36,8 @@ fn a_name_server_that_never_answers_holds_up_no_end_and_gets_one_lookup() {
 /// How many lookups are under way in this process.
 fn lookups() -> usize {
     let threads = fs::read_dir("/proc/self/task").expect("threads are shown");
-    let names = threads.filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("comm")).ok());
+    let names =
+        threads.filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("comm")).ok());
     names.filter(|name| name.trim() == "grpc-lookup").count()
 }
 
@@ -42,7 +47,9 @@ fn inside_where_no_name_is_answered() {
     let _mute = UdpSocket::bind("127.0.0.1:53").expect("nobody else is in this namespace");
     let runtime = Runtime::new().expect("a runtime");
     runtime.block_on(async {
-        let config = Config::builder().target("dns:///queue.example:50051").connect_timeout(Duration::from_secs(1));
+        let config = Config::builder()
+            .target("dns:///queue.example:50051")
+            .connect_timeout(Duration::from_secs(1));
         let supervisor = Supervisor::spawn(config.build().expect("valid"));
         let mut events = supervisor.events();
         let mut failed = 0;
@@ -51,7 +58,8 @@ fn inside_where_no_name_is_answered() {
             let Fact::DialFailed { failure, .. } = &event.fact else { continue };
             failed += 1;
             assert_eq!((failure.step, failure.timed_out), (DialStep::Resolve, true), "{failure}");
-            let words = "cannot resolve queue.example:50051: the lookup of queue.example has not answered for ";
+            let words = "cannot resolve queue.example:50051: the lookup of queue.example has not \
+                         answered for ";
             assert!(failure.reason.starts_with(words), "{failure}");
             assert_eq!(lookups(), 1, "the redials wait for the same lookup");
         }

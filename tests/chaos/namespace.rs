@@ -1,4 +1,5 @@
-//! A network namespace, reached over a pair of virtual wires, in which packets can be dropped. Gone when dropped.
+//! A network namespace, reached over a pair of virtual wires, in which packets can be dropped. Gone
+//! when dropped.
 
 use std::{
     net::Ipv4Addr,
@@ -25,7 +26,9 @@ impl Namespace {
         // From here on it is taken down whatever happens.
         let made = Self { name, far };
         let name = &*made.name;
-        run(&["ip", "link", "add", &near_end, "type", "veth", "peer", "name", far_end, "netns", name]);
+        run(&[
+            "ip", "link", "add", &near_end, "type", "veth", "peer", "name", far_end, "netns", name,
+        ]);
         run(&["ip", "address", "add", &format!("{near}/30"), "dev", &near_end]);
         run(&["ip", "link", "set", &near_end, "up"]);
         run(&["ip", "-netns", name, "address", "add", &format!("{far}/30"), "dev", far_end]);

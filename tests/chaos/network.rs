@@ -1,8 +1,8 @@
 //! Packets that are dropped between this side and a server in a namespace of its own.
 
 use super::{
-    CONNECT_TIMEOUT, KEEPALIVE_TIMEOUT, assert_detected, assert_nothing_failed, assert_recovers, by_keepalive, idle,
-    load, namespace::Namespace, server::Server, supervise,
+    CONNECT_TIMEOUT, KEEPALIVE_TIMEOUT, assert_detected, assert_nothing_failed, assert_recovers,
+    by_keepalive, idle, load, namespace::Namespace, server::Server, supervise,
 };
 use std::{
     io,
@@ -37,11 +37,16 @@ async fn a_server_cut_off_with_writes_unacknowledged_is_detected_by_the_kernel_a
         namespace.cut();
         let lost = watch.lost(fault).await;
         assert_detected(fault, &lost, KEEPALIVE_TIMEOUT + Duration::from_secs(1));
-        assert!(matches!(lost.what, LinkEnd::Io { kind: io::ErrorKind::TimedOut, .. }), "{:?}", lost.what);
+        assert!(
+            matches!(lost.what, LinkEnd::Io { kind: io::ErrorKind::TimedOut, .. }),
+            "{:?}",
+            lost.what
+        );
         assert_eq!(lost.what.label(), "connection timed out");
         tokio::time::sleep(Duration::from_secs(5)).await;
         namespace.heal();
-        // The SYN of a dial under way is lost: it is over when the kernel sends the next, or at its timeout.
+        // The SYN of a dial under way is lost: it is over when the kernel sends the next, or at its
+        // timeout.
         assert_recovers(lost.at, CONNECT_TIMEOUT, &supervisor, &watch, Some(&load)).await;
         load.worked(100).await;
     }

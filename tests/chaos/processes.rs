@@ -1,7 +1,8 @@
 //! Processes that are killed and frozen, on loopback.
 
 use super::{
-    assert_detected, assert_nothing_failed, assert_recovers, by_keepalive, idle, load, server::Server, supervise,
+    assert_detected, assert_nothing_failed, assert_recovers, by_keepalive, idle, load,
+    server::Server, supervise,
 };
 use std::time::{Duration, Instant};
 
@@ -53,7 +54,8 @@ async fn a_server_that_freezes_under_load_is_detected_by_keepalive_and_costs_no_
     assert_eq!(lost.what.label(), "connection timed out");
     tokio::time::sleep(Duration::from_secs(3)).await;
     server.thaw();
-    // A frozen server's kernel still takes connections: a dial under way waits for nothing but SETTINGS.
+    // A frozen server's kernel still takes connections: a dial under way waits for nothing but
+    // SETTINGS.
     assert_recovers(lost.at, Duration::ZERO, &supervisor, &watch, Some(&load)).await;
     assert_nothing_failed(load).await;
 }

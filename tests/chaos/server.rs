@@ -1,4 +1,5 @@
-//! The server: this test program as another process, which a test may kill, freeze, and put into a namespace.
+//! The server: this test program as another process, which a test may kill, freeze, and put into a
+//! namespace.
 
 use super::{namespace::Namespace, tonic_echo::Echo};
 use rustix::process::{Pid, Signal, kill_process};
@@ -40,10 +41,17 @@ impl Server {
 
     fn spawn(mut command: Command, listen: SocketAddr) -> Self {
         command.args(["--exact", "server::the_server_process", "--ignored", "--nocapture"]);
-        command.env(LISTEN, listen.to_string()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        command
+            .env(LISTEN, listen.to_string())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
         let mut process = command.spawn().expect("the server starts");
-        let mut lines = BufReader::new(process.stdout.take().expect("piped")).lines().map_while(Result::ok);
-        let address = lines.find_map(|line| line.strip_prefix(SERVES)?.parse().ok()).expect("the server serves");
+        let mut lines =
+            BufReader::new(process.stdout.take().expect("piped")).lines().map_while(Result::ok);
+        let address = lines
+            .find_map(|line| line.strip_prefix(SERVES)?.parse().ok())
+            .expect("the server serves");
         Self { address, process }
     }
 
@@ -88,7 +96,9 @@ async fn the_server_process() {
     let listen = env::var(LISTEN).expect("started by a test");
     let listener = TcpListener::bind(listen).await.expect("a free address");
     let address = listener.local_addr().expect("bound");
-    let serving = transport::Server::builder().add_service(Echo).serve_with_incoming(TcpListenerStream::new(listener));
+    let serving = transport::Server::builder()
+        .add_service(Echo)
+        .serve_with_incoming(TcpListenerStream::new(listener));
     // The harness has begun a line of its own.
     println!("\n{SERVES}{address}");
     serving.await.expect("it serves");

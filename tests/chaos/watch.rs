@@ -50,14 +50,18 @@ impl Watch {
         self.first_after(Instant::now(), waits).await;
     }
 
-    /// When the dial that brought the first link after `lost` was due: at the end of the wait before it, or, if it was under way when
-    /// the fault was `healed`, within `under_way`.
+    /// When the dial that brought the first link after `lost` was due: at the end of the wait
+    /// before it, or, if it was under way when the fault was `healed`, within `under_way`.
     pub(crate) fn dial_due(&self, lost: Instant, healed: Instant, under_way: Duration) -> Instant {
         let facts = self.0.lock();
-        let up = facts.iter().position(|fact| fact.at > lost && matches!(fact.what, Fact::LinkEstablished { .. }));
+        let up = facts
+            .iter()
+            .position(|fact| fact.at > lost && matches!(fact.what, Fact::LinkEstablished { .. }));
         let before = &facts[..up.expect("a link is up")];
-        let dial =
-            before.iter().rposition(|fact| matches!(fact.what, Fact::DialStarted { .. })).expect("it was dialled");
+        let dial = before
+            .iter()
+            .rposition(|fact| matches!(fact.what, Fact::DialStarted { .. }))
+            .expect("it was dialled");
         if before[dial].at < healed {
             return healed + under_way;
         }

@@ -1,10 +1,13 @@
-//! What is announced adds up: every link that came is told to have gone, whatever became of the actors.
+//! What is announced adds up: every link that came is told to have gone, whatever became of the
+//! actors.
 
 use super::stage::{LONG, echo, stage};
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 use std::{collections::BTreeSet, time::Duration};
 use tokio::sync::mpsc;
-use tonic_supervisor::{Child, Config, EventItem, EventStream, Fact, Supervisor, testing::MemoryNetwork};
+use tonic_supervisor::{
+    Child, Config, EventItem, EventStream, Fact, Supervisor, testing::MemoryNetwork,
+};
 
 /// The links announced and not ended, once the stream has ended.
 async fn left_open(mut events: EventStream) -> BTreeSet<u64> {
@@ -12,7 +15,9 @@ async fn left_open(mut events: EventStream) -> BTreeSet<u64> {
     while let Some(item) = events.next().await {
         let EventItem::Event(event) = item else { continue };
         match event.fact {
-            Fact::LinkEstablished { incarnation, .. } => assert!(open.insert(incarnation.0), "established twice"),
+            Fact::LinkEstablished { incarnation, .. } => {
+                assert!(open.insert(incarnation.0), "established twice")
+            }
             Fact::LinkLost { incarnation, .. } => {
                 assert!(open.remove(&incarnation.0), "lost without being established")
             }
@@ -49,7 +54,11 @@ impl Actor for Parent {
     type State = mpsc::UnboundedSender<String>;
     type Arguments = Self::State;
 
-    async fn pre_start(&self, _: ActorRef<()>, heard: Self::State) -> Result<Self::State, ActorProcessingErr> {
+    async fn pre_start(
+        &self,
+        _: ActorRef<()>,
+        heard: Self::State,
+    ) -> Result<Self::State, ActorProcessingErr> {
         Ok(heard)
     }
 
@@ -66,15 +75,22 @@ impl Actor for Parent {
     }
 }
 
-/// semantics, decision 11: under `spawn_linked` an exhausted restart intensity fails upward, whichever actor exhausted it.
+/// semantics, decision 11: under `spawn_linked` an exhausted restart intensity fails upward,
+/// whichever actor exhausted it.
 #[tokio::test(start_paused = true)]
 async fn a_linked_supervisor_whose_connection_actors_keep_failing_fails_upward() {
     let network = MemoryNetwork::new();
-    let server = tonic_supervisor::testing::ScriptedServer::on_memory(&network, super::stage::ADDRESS).await;
+    let server =
+        tonic_supervisor::testing::ScriptedServer::on_memory(&network, super::stage::ADDRESS).await;
     let (sender, mut heard) = mpsc::unbounded_channel();
     let (parent, _) = Actor::spawn(None, Parent, sender).await.expect("starts");
-    let builder = Supervisor::builder(Config::builder().intensity_restarts(2).build().expect("valid"));
-    let supervisor = builder.connector(network.connector()).spawn_linked(parent.get_cell()).await.expect("starts");
+    let builder =
+        Supervisor::builder(Config::builder().intensity_restarts(2).build().expect("valid"));
+    let supervisor = builder
+        .connector(network.connector())
+        .spawn_linked(parent.get_cell())
+        .await
+        .expect("starts");
     let events = supervisor.events();
     supervisor.panics().arm(Child::Connection, "Dialled", 100);
     let said = heard.recv().await.expect("the parent hears");

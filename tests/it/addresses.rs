@@ -32,15 +32,31 @@ enum Bad {
 const BAD: [(Bad, u64, &str); 8] = [
     (Bad::Refuses, 0, "cannot connect to 10.0.0.1:50051: connection refused"),
     (Bad::Hole, 250, "10.0.0.1:50051: not connected within connect_timeout (2 s)"),
-    (Bad::Peer(Misbehaviour::BlackHole), 250, "10.0.0.1:50051: connected, but the peer sent no HTTP/2 SETTINGS within"),
+    (
+        Bad::Peer(Misbehaviour::BlackHole),
+        250,
+        "10.0.0.1:50051: connected, but the peer sent no HTTP/2 SETTINGS within",
+    ),
     (
         Bad::Peer(Misbehaviour::NoSettings),
         250,
         "10.0.0.1:50051: connected, but the peer sent no HTTP/2 SETTINGS within",
     ),
-    (Bad::Peer(Misbehaviour::AcceptThenClose), 0, "cannot speak HTTP/2 with 10.0.0.1:50051: the peer closed"),
-    (Bad::Peer(Misbehaviour::AcceptThenReset), 0, "before its HTTP/2 SETTINGS; does it expect TLS?"),
-    (Bad::Peer(Misbehaviour::Http1Greeting), 0, "cannot speak HTTP/2 with 10.0.0.1:50051: this looks like an HTTP/1"),
+    (
+        Bad::Peer(Misbehaviour::AcceptThenClose),
+        0,
+        "cannot speak HTTP/2 with 10.0.0.1:50051: the peer closed",
+    ),
+    (
+        Bad::Peer(Misbehaviour::AcceptThenReset),
+        0,
+        "before its HTTP/2 SETTINGS; does it expect TLS?",
+    ),
+    (
+        Bad::Peer(Misbehaviour::Http1Greeting),
+        0,
+        "cannot speak HTTP/2 with 10.0.0.1:50051: this looks like an HTTP/1",
+    ),
     (Bad::Pings, 0, "cannot speak HTTP/2 with 10.0.0.1:50051: its first frame is PING"),
 ];
 
@@ -89,7 +105,11 @@ async fn e19_one_bad_address_does_not_shadow_the_good_one_wherever_its_dial_ends
                 // 10 ms.
                 let bound = if good_first { ms(10) } else { ms(10).max(ms(head_start)) + ms(10) };
                 let spread = ms(if round == 1 { 0 } else { 20 });
-                assert!(began.elapsed() <= bound + spread + ms(3), "{bad:?}: {:?}", began.elapsed());
+                assert!(
+                    began.elapsed() <= bound + spread + ms(3),
+                    "{bad:?}: {:?}",
+                    began.elapsed()
+                );
                 echo(&supervisor.channel(), CallOptions::new()).await.expect("answered");
                 assert_eq!(counted(&log), (0, round), "{bad:?}: only the winner is heard of");
                 // A peer that reads nothing keeps its end of a connection that is closed here.
@@ -122,7 +142,11 @@ async fn e19_when_every_address_is_bad_one_failure_names_each_with_its_reason() 
         let refused = "cannot connect to 10.0.0.2:50051: connection refused";
         assert!(failure.reason.contains(refused), "{bad:?}: {failure}");
         let spoke = words.contains("HTTP/2");
-        assert_eq!(failure.step, if spoke { DialStep::Handshake } else { DialStep::Connect }, "{bad:?}: the furthest");
+        assert_eq!(
+            failure.step,
+            if spoke { DialStep::Handshake } else { DialStep::Connect },
+            "{bad:?}: the furthest"
+        );
         let timed_out = words.contains("within");
         assert_eq!(failure.timed_out, timed_out, "{bad:?}");
         assert_time(*at, if timed_out { secs(2) } else { Duration::ZERO });
@@ -151,7 +175,8 @@ async fn e19_an_address_that_greets_with_goaway_and_hangs_up_is_a_loser_without_
     network.name(ADDRESS, &[A, B]);
     let _peer = RawPeer::on_memory(&network, A).await.play(|mut link| async move {
         // One write: they are read at once.
-        let frames = [&b"\0\0\0\x04\0\0\0\0\0"[..], b"\0\0\x08\x07\0\0\0\0\0\0\0\0\0\0\0\0\x0b"].concat();
+        let frames =
+            [&b"\0\0\0\x04\0\0\0\0\0"[..], b"\0\0\x08\x07\0\0\0\0\0\0\0\0\0\0\0\0\x0b"].concat();
         link.send_bytes(&frames).await;
         link.close().await;
     });
@@ -186,7 +211,9 @@ async fn e19_losers_leave_no_task_behind() {
 /// The whole dial over sockets: A accepts and is mute, or closes, or speaks HTTP/1; B serves.
 #[tokio::test]
 async fn e19_over_tcp_a_mute_or_rude_address_does_not_shadow_the_good_one() {
-    for fault in [Misbehaviour::BlackHole, Misbehaviour::AcceptThenClose, Misbehaviour::Http1Greeting] {
+    for fault in
+        [Misbehaviour::BlackHole, Misbehaviour::AcceptThenClose, Misbehaviour::Http1Greeting]
+    {
         for good_first in [false, true] {
             let bad = RawPeer::on_tcp().await.misbehave(fault, EVER);
             let server = ScriptedServer::on_tcp().await;
@@ -194,7 +221,10 @@ async fn e19_over_tcp_a_mute_or_rude_address_does_not_shadow_the_good_one() {
             let target = if good_first { format!("ipv4:{b},{a}") } else { format!("ipv4:{a},{b}") };
             let config = tonic_supervisor::Config::builder().target(target).build().expect("valid");
             let supervisor = Supervisor::spawn(config);
-            assert!(supervisor.wait_ready(secs(10)).await.is_ok(), "{fault:?}: connect_timeout is 20 s");
+            assert!(
+                supervisor.wait_ready(secs(10)).await.is_ok(),
+                "{fault:?}: connect_timeout is 20 s"
+            );
             echo(&supervisor.channel(), CallOptions::new()).await.expect("answered");
         }
     }
@@ -221,6 +251,7 @@ async fn a_lookup_that_never_answers_is_a_failure_of_the_step_resolve() {
     let event = events.until(|fact| matches!(fact, Fact::DialFailed { .. })).await;
     let Fact::DialFailed { failure, .. } = event.fact else { unreachable!("it was looked for") };
     assert_eq!((failure.step, failure.timed_out), (DialStep::Resolve, true));
-    let words = "cannot resolve server:50051: the lookup has not answered within connect_timeout (2 s)";
+    let words =
+        "cannot resolve server:50051: the lookup has not answered within connect_timeout (2 s)";
     assert_eq!(failure.reason, words);
 }

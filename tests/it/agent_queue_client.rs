@@ -1,4 +1,5 @@
-//! The agent queue's client: a generated client, untouched, on the supervised channel, and the seed's own above it. Time is virtual.
+//! The agent queue's client: a generated client, untouched, on the supervised channel, and the
+//! seed's own above it. Time is virtual.
 
 use crate::{
     queue_desk::{AGENT, Desk},
@@ -11,12 +12,15 @@ use tonic::{Code, Request};
 use tonic_supervisor::{
     Config,
     agent_queue::{
-        BatchSubmitTasksRequest, NewTask, PrivateAgentTasksQueue, QueueExistsResponse, SubmitTaskRequest,
-        SubmitTaskResponse, TaskChange, TaskType, WatchQueueRequest, WatchQueueResponse,
+        BatchSubmitTasksRequest, NewTask, PrivateAgentTasksQueue, QueueExistsResponse,
+        SubmitTaskRequest, SubmitTaskResponse, TaskChange, TaskType, WatchQueueRequest,
+        WatchQueueResponse,
     },
     proto::{
         AGENT_QUEUE_DESCRIPTORS,
-        agent_queue::{CreateQueueRequest, CreateQueueResponse, agent_queue_client::AgentQueueClient},
+        agent_queue::{
+            CreateQueueRequest, CreateQueueResponse, agent_queue_client::AgentQueueClient,
+        },
     },
     testing::{Answer, Arrival, Script},
 };
@@ -28,7 +32,11 @@ async fn a_generated_client_retries_and_reconnects_by_itself() {
     let answer = Answer::message(CreateQueueResponse { already_exists: true }.encode_to_vec());
     let thrice = vec![Answer::status(Code::Unavailable); 3];
     stage.server.on("/agent_queue.v1.AgentQueue/CreateQueue", Script::sequence(thrice, answer));
-    let channel = stage.supervisor.channel().with_descriptor_set(AGENT_QUEUE_DESCRIPTORS).expect("descriptors");
+    let channel = stage
+        .supervisor
+        .channel()
+        .with_descriptor_set(AGENT_QUEUE_DESCRIPTORS)
+        .expect("descriptors");
     let mut queue = AgentQueueClient::new(channel);
     let request = CreateQueueRequest { agent_id: "agent_001".into() };
     let response = queue.create_queue(request.clone()).await.expect("the fourth attempt");
@@ -60,7 +68,8 @@ async fn the_builder_takes_the_seeds_names_and_numbers() {
         .grpc_max_backoff(20.0)
         .grpc_backoff_multiplier(1.5);
     let config = builder.config().expect("valid");
-    let waits: Vec<_> = (0..5).map(|retry| config.retry().backoff.delay(retry).as_secs_f64()).collect();
+    let waits: Vec<_> =
+        (0..5).map(|retry| config.retry().backoff.delay(retry).as_secs_f64()).collect();
     assert_eq!(waits, [2.0, 3.0, 4.5, 6.75, 10.125]);
     assert_eq!((config.host(), config.port(), config.tls().is_none()), ("127.0.0.1", 50_051, true));
 
@@ -75,16 +84,25 @@ async fn the_builder_takes_the_seeds_names_and_numbers() {
         .configure(|grpc| grpc.queue_max_calls(7));
     let config = builder.config().expect("valid");
     assert_eq!((config.host(), config.port(), config.timeout()), ("queue.internal", 443, None));
-    assert_eq!((config.keepalive().time(), config.keepalive().permit_without_calls()), (Some(secs(15)), false));
+    assert_eq!(
+        (config.keepalive().time(), config.keepalive().permit_without_calls()),
+        (Some(secs(15)), false)
+    );
     assert_eq!(config.queue().max_calls(), 7);
 }
 
 #[test]
 fn a_wrong_value_names_the_builders_method_the_key_and_the_rule() {
-    let builder = PrivateAgentTasksQueue::builder().grpc_initial_backoff(-1.0).grpc_backoff_multiplier(f64::NAN);
+    let builder = PrivateAgentTasksQueue::builder()
+        .grpc_initial_backoff(-1.0)
+        .grpc_backoff_multiplier(f64::NAN);
     let problems = builder.config().expect_err("both are wrong").to_string();
-    for words in ["grpc_initial_backoff(..)", "grpc.initial_backoff", "must not be negative", "grpc_backoff_multiplier"]
-    {
+    for words in [
+        "grpc_initial_backoff(..)",
+        "grpc.initial_backoff",
+        "must not be negative",
+        "grpc_backoff_multiplier",
+    ] {
         assert!(problems.contains(words), "{words} in {problems}");
     }
 }
@@ -94,7 +112,8 @@ fn a_wrong_value_names_the_builders_method_the_key_and_the_rule() {
 async fn a_client_is_configured_by_the_seeds_file() {
     let folder = tempfile::tempdir().expect("folder");
     let file = folder.path().join("grpc.yaml");
-    std::fs::write(&file, "grpc:\n  max_retry_attempts: 3\n  keepalive_time: 30\n").expect("written");
+    std::fs::write(&file, "grpc:\n  max_retry_attempts: 3\n  keepalive_time: 30\n")
+        .expect("written");
     let client = PrivateAgentTasksQueue::from_config(&file).expect("valid");
     client.close().await;
     std::fs::write(&file, "grpc:\n  max_retries: 3\n").expect("written");
@@ -127,7 +146,10 @@ async fn a_long_wait_is_several_calls_under_one_claims_name() {
     assert!(claim.expect("answers").is_none());
     assert_eq!(took, secs(50));
     let asked = desk.book.asked();
-    assert_eq!(asked.iter().map(|request| request.timeout.round()).collect::<Vec<_>>(), [20.0, 20.0, 10.0]);
+    assert_eq!(
+        asked.iter().map(|request| request.timeout.round()).collect::<Vec<_>>(),
+        [20.0, 20.0, 10.0]
+    );
     assert_eq!(asked.iter().map(|request| &request.claim_id).collect::<HashSet<_>>().len(), 1);
 }
 
@@ -146,8 +168,13 @@ async fn without_a_wait_one_call_says_whether_there_is_a_task() {
 #[tokio::test(start_paused = true)]
 async fn the_client_names_each_submission_itself_and_retries_keep_the_name() {
     let stage = stage(Config::builder()).await;
-    let taken = Answer::message(SubmitTaskResponse { task_id: "t".into(), already_submitted: false }.encode_to_vec());
-    stage.server.script(Script::sequence(vec![Answer::cut_after_processing(), Answer::status(Code::Internal)], taken));
+    let taken = Answer::message(
+        SubmitTaskResponse { task_id: "t".into(), already_submitted: false }.encode_to_vec(),
+    );
+    stage.server.script(Script::sequence(
+        vec![Answer::cut_after_processing(), Answer::status(Code::Internal)],
+        taken,
+    ));
     let queue = PrivateAgentTasksQueue::over(stage.supervisor.clone()).queue(AGENT);
     let task = || NewTask::new(TaskType::TextAnalysis, "{}").with_priority(9);
     queue.submit_task(task()).await.expect("the third attempt");
@@ -156,18 +183,27 @@ async fn the_client_names_each_submission_itself_and_retries_keep_the_name() {
     let sent = stage.server.arrivals();
     let names: Vec<_> = sent
         .iter()
-        .map(|call| SubmitTaskRequest::decode(&*call.message).unwrap().task.unwrap().client_request_id)
+        .map(|call| {
+            SubmitTaskRequest::decode(&*call.message).unwrap().task.unwrap().client_request_id
+        })
         .collect();
     assert!(names[0].len() == 32 && names[..3].iter().all(|name| *name == names[0]), "{names:?}");
     assert!(names[3] != names[0] && names[4] == "mine", "{names:?}");
     let first = SubmitTaskRequest::decode(&*sent[0].message).unwrap().task.unwrap();
-    assert_eq!((first.r#type(), first.priority, first.payload.as_str()), (TaskType::TextAnalysis, Some(9), "{}"));
+    assert_eq!(
+        (first.r#type(), first.priority, first.payload.as_str()),
+        (TaskType::TextAnalysis, Some(9), "{}")
+    );
 
     stage.server.script(Answer::message(Vec::<u8>::new()));
     queue.batch_submit_tasks([task(), NewTask::custom("thumbnail", "[]")]).await.expect("answered");
-    let batch = BatchSubmitTasksRequest::decode(&*stage.server.arrivals().pop().unwrap().message).unwrap();
+    let batch =
+        BatchSubmitTasksRequest::decode(&*stage.server.arrivals().pop().unwrap().message).unwrap();
     assert_ne!(batch.tasks[0].client_request_id, batch.tasks[1].client_request_id);
-    assert_eq!((batch.tasks[1].r#type(), batch.tasks[1].custom_type.as_str()), (TaskType::Custom, "thumbnail"));
+    assert_eq!(
+        (batch.tasks[1].r#type(), batch.tasks[1].custom_type.as_str()),
+        (TaskType::Custom, "thumbnail")
+    );
 }
 
 /// Whatever the configuration says of methods in general: this service can be asked twice.
@@ -187,7 +223,10 @@ async fn a_queue_that_is_not_there_is_made_only_if_asked_for() {
     let missing = Answer::message(QueueExistsResponse { exists: false }.encode_to_vec());
     desk.book.answer_wrongly("QueueExists", vec![missing]);
     let error = desk.client.get_queue(AGENT, false).await.expect_err("not there");
-    assert_eq!((error.code(), error.message()), (Code::NotFound, r#"agent_id: "agent_001" has no queue"#));
+    assert_eq!(
+        (error.code(), error.message()),
+        (Code::NotFound, r#"agent_id: "agent_001" has no queue"#)
+    );
     assert_eq!(desk.calls("CreateQueue"), 0);
     let queue = desk.client.get_queue(AGENT, true).await.expect("made");
     assert_eq!((queue.agent_id(), desk.calls("CreateQueue")), (AGENT, 1));
@@ -203,7 +242,10 @@ fn change(cursor: u64) -> Vec<u8> {
 /// Tells one change after the cursor it is asked for, then ends as `ending` says.
 fn watcher(ending: impl Fn(Answer, u64) -> Answer + Send + Sync + 'static) -> Script {
     Script::new(move |call: &Arrival| {
-        let next = WatchQueueRequest::decode(&*call.message).unwrap().cursor.map_or(1, |cursor| cursor + 1);
+        let next = WatchQueueRequest::decode(&*call.message)
+            .unwrap()
+            .cursor
+            .map_or(1, |cursor| cursor + 1);
         ending(Answer::stream([change(next)], Code::Ok).early(), next)
     })
 }
@@ -224,8 +266,12 @@ async fn a_watch_goes_on_from_its_cursor_however_its_streams_end() {
     let client = PrivateAgentTasksQueue::over(stage.supervisor.clone());
     let mut watch = client.queue(AGENT).watch_queue(None);
     for cursor in 1..=5 {
-        let answer = bounded("a change", watch.next()).await.expect("it goes on").expect("no error");
-        assert_eq!((answer.cursor, answer.changes[0].task_id.as_str()), (cursor, &*format!("t{cursor}")));
+        let answer =
+            bounded("a change", watch.next()).await.expect("it goes on").expect("no error");
+        assert_eq!(
+            (answer.cursor, answer.changes[0].task_id.as_str()),
+            (cursor, &*format!("t{cursor}"))
+        );
     }
     let next = tokio::spawn(async move { watch.next().await });
     tokio::task::yield_now().await;

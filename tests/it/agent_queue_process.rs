@@ -1,4 +1,5 @@
-//! The worker loop: every task is done and reported, whatever happens between its claim and its report. Time is virtual.
+//! The worker loop: every task is done and reported, whatever happens between its claim and its
+//! report. Time is virtual.
 
 use crate::{
     hush::hush_injected_panics,
@@ -46,7 +47,10 @@ impl Drop for OnDrop {
 
 impl Work {
     /// A handler that takes so many seconds.
-    fn taking(&self, seconds: u64) -> impl Fn(Task) -> BoxFuture<'static, Result<String, String>> + use<> {
+    fn taking(
+        &self,
+        seconds: u64,
+    ) -> impl Fn(Task) -> BoxFuture<'static, Result<String, String>> + use<> {
         let work = self.clone();
         move |task| {
             let work = work.clone();
@@ -78,7 +82,8 @@ impl Work {
 fn start(desk: &Desk, work: &Work, seconds: u64) -> (oneshot::Sender<()>, JoinHandle<Ended>) {
     let (stop, stopped) = oneshot::channel();
     let stopped = async { stopped.await.unwrap_or_default() };
-    let process = desk.client.queue(AGENT).process(work.taking(seconds), 1).grace(secs(10)).until(stopped);
+    let process =
+        desk.client.queue(AGENT).process(work.taking(seconds), 1).grace(secs(10)).until(stopped);
     (stop, tokio::spawn(async move { process.await }))
 }
 
@@ -113,7 +118,11 @@ async fn every_task_is_done_once_and_no_more_at_a_time_than_was_said() {
     assert_eq!(counts(done), [20, 0, 0, 0, 0]);
     assert_eq!(most.load(SeqCst), 3);
     let outcomes = desk.book.outcomes();
-    assert!(outcomes.iter().all(|(id, status, text)| *status == TaskStatus::Completed && *text == format!("{id:?}")));
+    assert!(
+        outcomes.iter().all(
+            |(id, status, text)| *status == TaskStatus::Completed && *text == format!("{id:?}")
+        )
+    );
     assert_eq!(outcomes.iter().map(|(id, ..)| id).collect::<HashSet<_>>().len(), 20);
 }
 
@@ -139,7 +148,11 @@ async fn the_lease_is_renewed_at_each_third_while_the_handler_runs() {
     eventually("it is reported", || !desk.book.outcomes().is_empty()).await;
     assert_eq!(counts(finish(running).await), [1, 0, 0, 0, 0]);
     let renewals = desk.book.renewals();
-    assert_eq!(renewals.iter().map(|at| at.round()).collect::<Vec<_>>(), [10.0, 20.0, 30.0], "{renewals:?}");
+    assert_eq!(
+        renewals.iter().map(|at| at.round()).collect::<Vec<_>>(),
+        [10.0, 20.0, 30.0],
+        "{renewals:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -164,10 +177,17 @@ async fn an_error_and_a_panic_of_the_handler_fail_the_task_with_their_text() {
     let expected = [
         ("error", TaskStatus::Failed, "the disk is full"),
         ("panic", TaskStatus::Failed, "the handler panicked: injected by a test"),
-        ("early", TaskStatus::Failed, "the handler panicked: injected by a test: before any future"),
+        (
+            "early",
+            TaskStatus::Failed,
+            "the handler panicked: injected by a test: before any future",
+        ),
         ("good", TaskStatus::Completed, "1"),
     ];
-    assert_eq!(desk.book.outcomes(), expected.map(|(id, status, text)| (id.to_owned(), status, text.to_owned())));
+    assert_eq!(
+        desk.book.outcomes(),
+        expected.map(|(id, status, text)| (id.to_owned(), status, text.to_owned()))
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -194,7 +214,10 @@ async fn a_handler_is_stopped_when_an_outage_outlasts_its_lease_and_work_goes_on
     eventually("it has begun", || work.begun() == 1).await;
     desk.server.kill().await;
     let (took, ()) = timed(eventually("it is stopped", || work.over() == 1)).await;
-    assert!(took <= LEASE && took >= LEASE - ms(100), "the lease ends before the handler: {took:?}");
+    assert!(
+        took <= LEASE && took >= LEASE - ms(100),
+        "the lease ends before the handler: {took:?}"
+    );
     sleep(secs(3_600)).await;
     desk.book.put(&["b"]);
     desk.server.restart().await;
@@ -240,14 +263,20 @@ async fn a_result_waits_out_an_outage_of_hours() {
 async fn a_claim_whose_answer_was_lost_is_made_again_under_its_name() {
     let desk = Desk::open_for(Config::builder().max_retry_attempts(0)).await;
     desk.book.put(&["a", "b"]);
-    desk.book.answer_wrongly("GetTask", vec![Answer::status(Code::Unavailable), Answer::cut_after_processing()]);
+    desk.book.answer_wrongly(
+        "GetTask",
+        vec![Answer::status(Code::Unavailable), Answer::cut_after_processing()],
+    );
     let work = Work::default();
     let running = start(&desk, &work, 1);
     eventually("both are reported", || desk.book.outcomes().len() == 2).await;
     assert_eq!(counts(finish(running).await), [2, 0, 0, 0, 0]);
     let names: Vec<_> = desk.book.asked().into_iter().map(|request| request.claim_id).collect();
     assert_eq!([&names[1], &names[2]], [&names[0]; 2]);
-    assert_eq!(desk.book.outcomes().iter().map(|(id, ..)| id.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+    assert_eq!(
+        desk.book.outcomes().iter().map(|(id, ..)| id.as_str()).collect::<Vec<_>>(),
+        ["a", "b"]
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -265,14 +294,20 @@ async fn a_claim_whose_answer_was_lost_for_longer_than_its_lease_is_made_under_a
     eventually("it is reported", || desk.book.outcomes().len() == 1).await;
     assert_eq!(counts(finish(running).await), [1, 0, 0, 0, 0]);
     let asked = desk.book.asked();
-    assert!(asked[0].claim_id == asked[1].claim_id && asked[1].claim_id != asked[2].claim_id, "{asked:?}");
+    assert!(
+        asked[0].claim_id == asked[1].claim_id && asked[1].claim_id != asked[2].claim_id,
+        "{asked:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_report_whose_answer_was_lost_is_made_again() {
     let desk = Desk::open_for(Config::builder().max_retry_attempts(0)).await;
     desk.book.put(&["a"]);
-    desk.book.answer_wrongly("UpdateTaskStatus", vec![Answer::cut_after_processing(), Answer::status(Code::Internal)]);
+    desk.book.answer_wrongly(
+        "UpdateTaskStatus",
+        vec![Answer::cut_after_processing(), Answer::status(Code::Internal)],
+    );
     let work = Work::default();
     let running = start(&desk, &work, 1);
     eventually("it is reported", || desk.book.outcomes().len() == 3).await;
@@ -484,7 +519,11 @@ async fn a_loop_works_on_while_nobody_polls_it() {
     let work = Work::default();
     let go = Arc::new(Notify::new());
     let gone = go.clone();
-    let process = desk.client.queue(AGENT).process(work.taking(50), 1).until(async move { gone.notified().await });
+    let process = desk
+        .client
+        .queue(AGENT)
+        .process(work.taking(50), 1)
+        .until(async move { gone.notified().await });
     let processing = process.into_future();
     eventually("it is reported", || desk.book.outcomes().len() == 1).await;
     assert_eq!(desk.book.renewals().len(), 4);

@@ -1,4 +1,5 @@
-//! The agent queue's client against the real service, in one process and in virtual time: every operation, and worker loops in trouble.
+//! The agent queue's client against the real service, in one process and in virtual time: every
+//! operation, and worker loops in trouble.
 
 use crate::{
     queue_house::{House, lease},
@@ -50,7 +51,10 @@ async fn queues_are_made_described_and_deleted() {
     let info = queue.get_queue_info().await.unwrap();
     assert_eq!((info.agent_id.as_str(), info.tasks.unwrap().pending), (AGENT, 1));
     let refused = client.delete_queue(AGENT, false).await.unwrap_err();
-    assert!(refused.code() == Code::InvalidArgument && refused.message().contains("confirm"), "{refused}");
+    assert!(
+        refused.code() == Code::InvalidArgument && refused.message().contains("confirm"),
+        "{refused}"
+    );
     let deleted = client.delete_queue(AGENT, true).await.unwrap();
     assert_eq!((deleted.existed, deleted.deleted), (true, 1));
     assert!(!client.delete_queue(AGENT, true).await.unwrap().existed);
@@ -61,8 +65,14 @@ async fn a_task_goes_from_submission_to_completion() {
     let house = House::open().await;
     let queue = queue(&house.client(AGENT)).await;
     let low = queue.submit_task(work(TaskType::FileUpload).with_priority(0)).await.unwrap().task_id;
-    let high = queue.submit_task(work(TaskType::ApiCall).with_priority(9).with_request_id("r")).await.unwrap();
-    let again = queue.submit_task(work(TaskType::ApiCall).with_priority(9).with_request_id("r")).await.unwrap();
+    let high = queue
+        .submit_task(work(TaskType::ApiCall).with_priority(9).with_request_id("r"))
+        .await
+        .unwrap();
+    let again = queue
+        .submit_task(work(TaskType::ApiCall).with_priority(9).with_request_id("r"))
+        .await
+        .unwrap();
     assert_eq!((&again.task_id, again.already_submitted), (&high.task_id, true));
 
     let claim = queue.get_task(secs(0)).await.unwrap().expect("two tasks wait");
@@ -70,7 +80,10 @@ async fn a_task_goes_from_submission_to_completion() {
     let renewed = queue.update_task_status(&claim, Update::Processing).await.unwrap();
     assert_eq!(renewed.lease, lease().as_secs_f64());
     for _ in 0..2 {
-        queue.update_task_status(&claim, Update::Completed(r#"{"ok": true}"#.into())).await.expect("repeatable");
+        queue
+            .update_task_status(&claim, Update::Completed(r#"{"ok": true}"#.into()))
+            .await
+            .expect("repeatable");
     }
     let done = queue.query_task(&high.task_id).await.unwrap();
     assert_eq!((done.status(), done.result.as_str()), (TaskStatus::Completed, r#"{"ok": true}"#));
@@ -85,15 +98,26 @@ async fn a_task_goes_from_submission_to_completion() {
     let retried = queue.retry_task(&low).await.unwrap();
     assert_eq!(queue.query_task(&retried).await.unwrap().retry_of, low);
     let cancelled = queue.cancel_task(&retried, "not needed").await.unwrap();
-    assert_eq!((cancelled.status(), cancelled.error_message.as_str()), (TaskStatus::Cancelled, "not needed"));
+    assert_eq!(
+        (cancelled.status(), cancelled.error_message.as_str()),
+        (TaskStatus::Cancelled, "not needed")
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn tasks_are_listed_counted_and_deleted() {
     let house = House::open().await;
     let queue = queue(&house.client(AGENT)).await;
-    let batch = (0..5).map(|_| work(TaskType::TextAnalysis)).chain([NewTask::custom("thumbnail", "[]")]);
-    let ids: Vec<_> = queue.batch_submit_tasks(batch).await.unwrap().tasks.into_iter().map(|t| t.task_id).collect();
+    let batch =
+        (0..5).map(|_| work(TaskType::TextAnalysis)).chain([NewTask::custom("thumbnail", "[]")]);
+    let ids: Vec<_> = queue
+        .batch_submit_tasks(batch)
+        .await
+        .unwrap()
+        .tasks
+        .into_iter()
+        .map(|t| t.task_id)
+        .collect();
     let page = queue.list_tasks(None, 4, 0).await.unwrap();
     assert_eq!((page.tasks.len(), page.total, page.next_offset), (4, 6, Some(4)));
     let rest = queue.list_tasks(TaskStatus::Pending, None, 4).await.unwrap();
@@ -104,7 +128,11 @@ async fn tasks_are_listed_counted_and_deleted() {
     assert_eq!((stats.tasks.unwrap().pending, stats.types.len()), (6, 2));
 
     queue.delete_task(&ids[0]).await.unwrap();
-    assert_eq!(queue.delete_task(&ids[0]).await.unwrap_err().code(), Code::NotFound, "another wish, another answer");
+    assert_eq!(
+        queue.delete_task(&ids[0]).await.unwrap_err().code(),
+        Code::NotFound,
+        "another wish, another answer"
+    );
     let deleted = queue.batch_delete_tasks(&ids[..2]).await.unwrap();
     assert_eq!((deleted.deleted, deleted.not_found), (1, vec![ids[0].clone()]));
     assert_eq!(queue.clear_queue(TaskStatus::Failed, true).await.unwrap(), 0);
@@ -137,20 +165,32 @@ async fn a_watch_tells_the_life_of_a_task_and_goes_on_over_a_cut() {
     let changes = seen.clone();
     tokio::spawn(async move {
         while let Some(Ok(answer)) = watch.next().await {
-            changes
-                .lock()
-                .extend(answer.changes.into_iter().map(|change| (change.task_id, change.task.map(|t| t.status()))));
+            changes.lock().extend(
+                answer
+                    .changes
+                    .into_iter()
+                    .map(|change| (change.task_id, change.task.map(|t| t.status()))),
+            );
         }
     });
     let id = submit(&queue).await;
-    eventually("it is told", || seen.lock().last() == Some(&(id.clone(), Some(TaskStatus::Pending)))).await;
+    eventually("it is told", || {
+        seen.lock().last() == Some(&(id.clone(), Some(TaskStatus::Pending)))
+    })
+    .await;
     house.network(AGENT).reset_all();
     let claim = queue.get_task(secs(0)).await.unwrap().unwrap();
-    eventually("it is told", || seen.lock().last() == Some(&(id.clone(), Some(TaskStatus::Processing)))).await;
+    eventually("it is told", || {
+        seen.lock().last() == Some(&(id.clone(), Some(TaskStatus::Processing)))
+    })
+    .await;
     house.stop(AGENT).await;
     house.start(AGENT);
     queue.update_task_status(&claim, Update::Completed("1".into())).await.unwrap();
-    eventually("it is told", || seen.lock().last() == Some(&(id.clone(), Some(TaskStatus::Completed)))).await;
+    eventually("it is told", || {
+        seen.lock().last() == Some(&(id.clone(), Some(TaskStatus::Completed)))
+    })
+    .await;
     queue.delete_task(&id).await.unwrap();
     eventually("it is told", || seen.lock().last() == Some(&(id.clone(), None))).await;
 }
@@ -219,7 +259,8 @@ async fn a_task_whose_agent_was_cut_off_never_runs_twice_at_once() {
     sleep(secs(101)).await;
     assert_eq!(status(&queue, &id).await, TaskStatus::Completed);
     stop.send_replace(true);
-    let (first, second) = (bounded("the end", first).await.unwrap(), bounded("the end", second).await.unwrap());
+    let (first, second) =
+        (bounded("the end", first).await.unwrap(), bounded("the end", second).await.unwrap());
     assert_eq!((first.lost, first.completed, second.completed), (1, 0, 1));
 }
 
@@ -267,7 +308,8 @@ async fn every_task_is_completed_whatever_happens_to_the_links() {
     let names = ["first", "second", "third"];
     let agents: Vec<_> = names.iter().map(|name| agent(&house, name, &runs, 7, &stop)).collect();
     let client = house.client("submitter");
-    // One claim is certain to be lost: whoever has the first task is cut off until well after its lease.
+    // One claim is certain to be lost: whoever has the first task is cut off until well after its
+    // lease.
     submit(&queue(&client).await).await;
     eventually("it has begun", || runs.lock().len() == 1).await;
     let network = house.network(runs.lock()[0].0);

@@ -53,7 +53,8 @@ impl Loop {
         };
         let (stop, stopped) = oneshot::channel();
         let stopped = async { stopped.await.unwrap_or_default() };
-        let process = desk.client.queue(AGENT).process(handler, workers).grace(secs(1)).until(stopped);
+        let process =
+            desk.client.queue(AGENT).process(handler, workers).grace(secs(1)).until(stopped);
         Self { begun, stop, ended: tokio::spawn(async move { process.await }) }
     }
 
@@ -94,10 +95,15 @@ async fn a_machine_that_cannot_work_gives_back_and_pauses_until_it_can() {
     // At most one for each worker before the first pause, and then one in ten seconds.
     assert!((50..16 + 90).contains(&tried), "{tried} in ten minutes");
     let outcomes = desk.book.outcomes();
-    assert!(outcomes.iter().all(|(_, status, text)| *status == TaskStatus::Pending && text.is_empty()));
+    assert!(
+        outcomes.iter().all(|(_, status, text)| *status == TaskStatus::Pending && text.is_empty())
+    );
     let told = log.saying("tasks are given back");
     assert_eq!(told.len(), 1, "{told:?}");
-    assert!(told[0].level == tracing::Level::ERROR && told[0].field("reason").contains("no files are left"));
+    assert!(
+        told[0].level == tracing::Level::ERROR
+            && told[0].field("reason").contains("no files are left")
+    );
 
     sick.store(false, SeqCst);
     let (took, ()) = timed(eventually("all are done", || running.begun() == tried + 200)).await;
@@ -124,8 +130,15 @@ async fn another_reason_is_an_error_of_its_own() {
     });
     eventually("it was tried six times", || running.begun() >= 6).await;
     running.finish().await;
-    let told: Vec<_> = log.saying("tasks are given back").iter().map(|line| line.field("reason").to_owned()).collect();
-    assert!(told.len() == 2 && told[0].contains("no files") && told[1].contains("no memory"), "{told:?}");
+    let told: Vec<_> = log
+        .saying("tasks are given back")
+        .iter()
+        .map(|line| line.field("reason").to_owned())
+        .collect();
+    assert!(
+        told.len() == 2 && told[0].contains("no files") && told[1].contains("no memory"),
+        "{told:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -186,7 +199,8 @@ async fn an_error_with_a_nul_fails_its_task_after_one_run() {
     let service = Service::new(MemoryStore::new(Settings::default()));
     let serving = Server::builder().add_service(AgentQueueServer::new(service));
     let serving = tokio::spawn(serving.serve_with_incoming(TcpListenerStream::new(listener)));
-    let client = PrivateAgentTasksQueue::builder().grpc_port(address.port()).build().expect("valid");
+    let client =
+        PrivateAgentTasksQueue::builder().grpc_port(address.port()).build().expect("valid");
     let queue = client.get_queue(AGENT, true).await.expect("made");
     let mut ids = Vec::new();
     for kind in ["error", "panic", "reason"] {
@@ -209,9 +223,13 @@ async fn an_error_with_a_nul_fails_its_task_after_one_run() {
             sleep(secs(1)).await;
         }
     };
-    let ended = bounded("all end", queue.process(handler, 1).until(all).into_future()).await.expect("no failure");
+    let ended = bounded("all end", queue.process(handler, 1).until(all).into_future())
+        .await
+        .expect("no failure");
     assert_eq!((ended.failed, ended.lost), (3, 0));
-    for (id, text) in ids.iter().zip(["a\u{fffd}b", "the handler panicked", "the result was refused"]) {
+    for (id, text) in
+        ids.iter().zip(["a\u{fffd}b", "the handler panicked", "the result was refused"])
+    {
         let task = queue.query_task(id).await.expect("there");
         assert_eq!((task.status(), task.claims), (TaskStatus::Failed, 1), "{task:?}");
         assert!(task.error_message.starts_with(text), "{task:?}");
@@ -229,7 +247,8 @@ async fn a_refused_error_text_is_left_out() {
     let running = Loop::start(&desk, 1, 1, |_| Outcome::Failed("why".into()));
     eventually("it is said in fewer words", || desk.book.outcomes().len() == 3).await;
     assert_eq!(running.finish().await.failed, 1);
-    let said: Vec<_> = desk.book.outcomes().into_iter().map(|(_, status, text)| (status, text)).collect();
+    let said: Vec<_> =
+        desk.book.outcomes().into_iter().map(|(_, status, text)| (status, text)).collect();
     let texts = ["why", "the server refused the text that says why", ""];
     assert_eq!(said, texts.map(|text| (TaskStatus::Failed, text.to_owned())));
 }
@@ -238,14 +257,23 @@ async fn a_refused_error_text_is_left_out() {
 async fn a_result_that_is_too_large_for_the_way_fails_its_task_at_once() {
     let desk = Desk::open_for(Config::builder().max_request_message_bytes(1_000)).await;
     desk.book.put(&["a"]);
-    let running = Loop::start(&desk, 1, 1, |_| Outcome::Completed(format!("{:?}", "x".repeat(2_000))));
+    let running =
+        Loop::start(&desk, 1, 1, |_| Outcome::Completed(format!("{:?}", "x".repeat(2_000))));
     eventually("it is reported", || desk.book.outcomes().len() == 1).await;
     assert_eq!(running.finish().await.failed, 1);
-    assert!(desk.book.outcomes()[0].2.starts_with("the result was refused: "), "{:?}", desk.book.outcomes());
+    assert!(
+        desk.book.outcomes()[0].2.starts_with("the result was refused: "),
+        "{:?}",
+        desk.book.outcomes()
+    );
 }
 
 /// What a proxy does to results, and nothing else, for good.
-async fn a_proxy_holds_no_worker(config: tonic_supervisor::ConfigBuilder, proxy: Answer, within: u64) {
+async fn a_proxy_holds_no_worker(
+    config: tonic_supervisor::ConfigBuilder,
+    proxy: Answer,
+    within: u64,
+) {
     let (log, desk) = (Log::listen(), Desk::open_for(config).await);
     desk.book.put(&["large", "small"]);
     desk.book.answer_wrongly("UpdateTaskStatus", vec![proxy; 1_000]);
@@ -262,7 +290,9 @@ async fn a_proxy_holds_no_worker(config: tonic_supervisor::ConfigBuilder, proxy:
 
 #[tokio::test(start_paused = true)]
 async fn a_result_that_is_answered_with_an_error_for_good_is_given_up_after_its_lease() {
-    for code in [Code::Unknown, Code::Internal, Code::Unavailable, Code::ResourceExhausted, Code::Aborted] {
+    for code in
+        [Code::Unknown, Code::Internal, Code::Unavailable, Code::ResourceExhausted, Code::Aborted]
+    {
         a_proxy_holds_no_worker(Config::builder(), Answer::status(code), 35).await;
     }
 }
@@ -280,7 +310,8 @@ async fn a_result_whose_link_is_cut_for_good_is_given_up_after_its_lease() {
 
 #[tokio::test(start_paused = true)]
 async fn a_refusal_for_good_is_not_tried_again() {
-    for code in [Code::PermissionDenied, Code::NotFound, Code::Unimplemented, Code::Unauthenticated] {
+    for code in [Code::PermissionDenied, Code::NotFound, Code::Unimplemented, Code::Unauthenticated]
+    {
         let desk = Desk::open().await;
         desk.book.put(&["a"]);
         desk.book.refuse(TaskStatus::Completed, code, "no");

@@ -58,13 +58,15 @@ async fn real() -> (TonicServer, Supervisor) {
 async fn all_is_well(supervisor: &Supervisor, after: &str) {
     let channel = supervisor.channel();
     let call = channel.unary::<String, String>(ECHO, Request::new("good".to_owned()));
-    let answer = bounded("a good call", call).await.unwrap_or_else(|status| panic!("after {after}: {status}"));
+    let answer = bounded("a good call", call)
+        .await
+        .unwrap_or_else(|status| panic!("after {after}: {status}"));
     assert_eq!(answer.into_inner(), "good");
     let now = supervisor.snapshot();
     assert_eq!((now.links, now.transparent_retries, now.calls_open), (1, 0, 0), "after {after}");
 }
 
-// --- requests ------------------------------------------------------------------------------------
+// --- requests ---
 
 #[tokio::test]
 async fn odd_paths_end_their_call_alone() {
@@ -123,13 +125,14 @@ async fn odd_metadata_ends_its_call_alone() {
     ];
     for (name, value, code) in fields {
         let mut odd = request(ECHO);
-        odd.headers_mut().append(HeaderName::from_static(name), HeaderValue::from_str(value).expect("a value"));
+        odd.headers_mut()
+            .append(HeaderName::from_static(name), HeaderValue::from_str(value).expect("a value"));
         assert_eq!(ask(&supervisor.channel(), odd).await, code, "{name}: {value}");
         all_is_well(&supervisor, name).await;
     }
 }
 
-// --- bodies --------------------------------------------------------------------------------------
+// --- bodies ---
 
 /// What a body has, and where it lets others go first.
 type Parts = Vec<Option<Part<Bytes>>>;
@@ -148,7 +151,10 @@ impl http_body::Body for OddBody {
     type Data = Bytes;
     type Error = Status;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Part<Bytes>, Status>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Part<Bytes>, Status>>> {
         match (self.0.next(), self.1) {
             (Some(Some(part)), _) => Poll::Ready(Some(Ok(part))),
             (Some(None), _) => {
@@ -167,7 +173,10 @@ fn data(bytes: &'static [u8]) -> Option<Part<Bytes>> {
 }
 
 fn trailers() -> Option<Part<Bytes>> {
-    Some(Part::trailers(HeaderMap::from_iter([(HeaderName::from_static("x-trailer"), HeaderValue::from_static("1"))])))
+    Some(Part::trailers(HeaderMap::from_iter([(
+        HeaderName::from_static("x-trailer"),
+        HeaderValue::from_static("1"),
+    )])))
 }
 
 /// Each body, and what it comes to where it ends well.
@@ -175,13 +184,21 @@ fn bodies() -> Vec<(&'static str, Parts, Code)> {
     vec![
         ("nothing", vec![], Code::Internal),
         ("late nothing", vec![None, None], Code::Internal),
-        ("empty parts", vec![data(b""), None, data(b""), data(b""), None, data(b"")], Code::Internal),
+        (
+            "empty parts",
+            vec![data(b""), None, data(b""), data(b""), None, data(b"")],
+            Code::Internal,
+        ),
         ("trailers last", vec![data(MESSAGE), trailers()], Code::Ok),
         ("trailers first", vec![trailers(), data(MESSAGE)], Code::Ok),
         ("late trailers", vec![None, data(MESSAGE), None, trailers(), None], Code::Ok),
         ("garbage", vec![data(b"\xff\xff\xff\xff\xff\xff"), None, data(b"zzz")], Code::Internal),
         ("half a message", vec![data(&MESSAGE[..7])], Code::Internal),
-        ("byte by byte", MESSAGE.chunks(1).map(|byte| Some(Part::data(Bytes::from_static(byte)))).collect(), Code::Ok),
+        (
+            "byte by byte",
+            MESSAGE.chunks(1).map(|byte| Some(Part::data(Bytes::from_static(byte)))).collect(),
+            Code::Ok,
+        ),
     ]
 }
 
@@ -192,7 +209,11 @@ async fn odd_bodies_end_their_call_alone() {
         for end in [End::Well, End::InError, End::Never] {
             for (name, parts, code) in bodies() {
                 let mut odd = request(ECHO);
-                odd.extensions_mut().insert(options.timeout(if matches!(end, End::Never) { ms(30) } else { secs(60) }));
+                odd.extensions_mut().insert(options.timeout(if matches!(end, End::Never) {
+                    ms(30)
+                } else {
+                    secs(60)
+                }));
                 *odd.body_mut() = Body::new(OddBody(parts.into_iter(), end));
                 let ended = ask(&supervisor.channel(), odd).await;
                 let right = match end {
@@ -214,7 +235,10 @@ impl http_body::Body for Endless {
     type Data = Bytes;
     type Error = Status;
 
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Part<Bytes>, Status>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Part<Bytes>, Status>>> {
         let part = self.0.take().or_else(self.1);
         Poll::Ready(part.map(Ok))
     }
@@ -238,7 +262,7 @@ async fn a_body_that_never_ends_and_says_nothing_holds_nobody_up() {
     }
 }
 
-// --- answers -------------------------------------------------------------------------------------
+// --- answers ---
 
 fn head(stream: u32) -> Frame {
     Frame::headers(stream, &[(":status", "200"), ("content-type", "application/grpc")], false)
@@ -291,7 +315,11 @@ const ODD: &[Odd] = &[
     ("trailers alone", |s| vec![ok(s)], Code::Internal),
     ("a head without its status", |s| behind(s, &[("grpc-status", "0")]), Code::Internal),
     ("no content-type", |s| behind(s, &[(":status", "200")]), Code::Ok),
-    ("a wrong length", |s| behind(s, &[(":status", "200"), ("content-length", "3")]), Code::Internal),
+    (
+        "a wrong length",
+        |s| behind(s, &[(":status", "200"), ("content-length", "3")]),
+        Code::Internal,
+    ),
     ("no length", |s| behind(s, &[(":status", "200"), ("content-length", "x")]), Code::Internal),
     ("HTTP 204", |s| vec![headers(s, &[(":status", "204")], true)], Code::Unknown),
     ("HTTP 999", |s| vec![headers(s, &[(":status", "999")], true)], Code::Unknown),
@@ -312,13 +340,23 @@ const ODD: &[Odd] = &[
     (
         "SETTINGS that change",
         |s| {
-            between(s, Frame::settings(&[(4, 0), (1, 0), (5, 16_777_215)]), Frame::settings(&[(4, 65_535), (1, 4_096)]))
+            between(
+                s,
+                Frame::settings(&[(4, 0), (1, 0), (5, 16_777_215)]),
+                Frame::settings(&[(4, 65_535), (1, 4_096)]),
+            )
         },
         Code::Ok,
     ),
     (
         "limits that come and go",
-        |s| between(s, Frame::settings(&[(3, 0), (6, 0)]), Frame::settings(&[(3, 100), (6, 1 << 20)])),
+        |s| {
+            between(
+                s,
+                Frame::settings(&[(3, 0), (6, 0)]),
+                Frame::settings(&[(3, 100), (6, 1 << 20)]),
+            )
+        },
         Code::Ok,
     ),
     (
@@ -333,7 +371,8 @@ async fn odd_peer(network: &MemoryNetwork, odd: fn(u32) -> Vec<Frame>) -> Playin
         link.send_settings(&[]).await;
         while let Some((stream, body)) = link.next_whole_request().await {
             if body.ends_with(b"odd") {
-                let bytes: Vec<u8> = odd(stream).iter().flat_map(|frame| frame.to_bytes()).collect();
+                let bytes: Vec<u8> =
+                    odd(stream).iter().flat_map(|frame| frame.to_bytes()).collect();
                 link.send_bytes(&bytes).await;
             } else {
                 link.answer(stream, &body[5..]).await;
@@ -354,7 +393,11 @@ async fn odd_answers_end_their_call_alone() {
             assert_eq!(ended.map_or_else(|status| status.code(), |_| Code::Ok), *code, "{name}");
             let good = bounded(name, say(&channel, "good", CallOptions::new())).await;
             assert_eq!(good.as_deref().ok(), Some("good"), "after {name}");
-            assert_eq!((supervisor.snapshot().links, supervisor.snapshot().transparent_retries), (1, 0), "{name}");
+            assert_eq!(
+                (supervisor.snapshot().links, supervisor.snapshot().transparent_retries),
+                (1, 0),
+                "{name}"
+            );
         }
     }
 }
@@ -364,8 +407,10 @@ async fn odd_answers_end_their_call_alone() {
 async fn a_ping_that_is_owed_between_pieces_of_headers_ends_no_link() {
     let network = MemoryNetwork::new();
     let mut peer = RawPeer::on_memory(&network, ADDRESS).await;
-    let supervisor = supervise(&network, config().keepalive_time(secs(10)).keepalive_timeout(secs(5)));
-    let call = start(&supervisor.channel(), "x", CallOptions::new().no_retry().timeout(secs(10_000)));
+    let supervisor =
+        supervise(&network, config().keepalive_time(secs(10)).keepalive_timeout(secs(5)));
+    let call =
+        start(&supervisor.channel(), "x", CallOptions::new().no_retry().timeout(secs(10_000)));
     let mut link = peer.accept().await;
     link.acknowledge_pings(false).send_settings(&[]).await;
     let (stream, _) = link.next_whole_request().await.expect("a call");
@@ -382,7 +427,7 @@ async fn a_ping_that_is_owed_between_pieces_of_headers_ends_no_link() {
     assert_eq!(supervisor.snapshot().links, 1);
 }
 
-// --- goodbyes ------------------------------------------------------------------------------------
+// --- goodbyes ---
 
 /// Excludes each call by GOAWAY, once or with a second one that takes it back, and answers it
 /// nevertheless.
@@ -410,7 +455,8 @@ async fn a_peer_that_excludes_each_call_and_answers_it_is_not_asked_without_end(
         let network = MemoryNetwork::new();
         let peer = excludes_and_answers(&network, takes_back).await;
         let supervisor = supervise(&network, config());
-        let status = say(&supervisor.channel(), "x", CallOptions::new()).await.expect_err("excluded");
+        let status =
+            say(&supervisor.channel(), "x", CallOptions::new()).await.expect_err("excluded");
         let report = report(&status);
         assert_eq!((status.code(), report.attempts_made), (Code::Unavailable, 5), "{report}");
         assert_eq!((report.transparent_retries, report.retries), (1, 3), "{report}");

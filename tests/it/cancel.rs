@@ -1,7 +1,10 @@
-//! Dropping a call's future ends the call everywhere at once, wherever it is: nothing of it stays in the queue, in the window, on
-//! the wire or in the counts.
+//! Dropping a call's future ends the call everywhere at once, wherever it is: nothing of it stays
+//! in the queue, in the window, on the wire or in the counts.
 
-use super::rig::{ADDRESS, Log, SAY, assert_time, bounded, config, eventually, ms, post, say, secs, start, supervise};
+use super::rig::{
+    ADDRESS, Log, SAY, assert_time, bounded, config, eventually, ms, post, say, secs, start,
+    supervise,
+};
 use futures::FutureExt as _;
 use prost::Message as _;
 use std::time::Duration;
@@ -14,7 +17,10 @@ use tonic_supervisor::{
 };
 
 /// A server that answers by `script`, and a supervisor with a link to it.
-async fn stage(script: impl Into<Script>, config: ConfigBuilder) -> (MemoryNetwork, ScriptedServer, Supervisor) {
+async fn stage(
+    script: impl Into<Script>,
+    config: ConfigBuilder,
+) -> (MemoryNetwork, ScriptedServer, Supervisor) {
     let network = MemoryNetwork::new();
     let server = ScriptedServer::builder().script(script).on_memory(&network, ADDRESS).await;
     let supervisor = supervise(&network, config);
@@ -42,7 +48,8 @@ fn hang() -> Script {
 async fn a_call_that_waits_for_a_link_is_forgotten_at_once() {
     let network = MemoryNetwork::new();
     let supervisor = supervise(&network, config());
-    let calls: Vec<_> = (0..10).map(|_| start(&supervisor.channel(), "x", CallOptions::new())).collect();
+    let calls: Vec<_> =
+        (0..10).map(|_| start(&supervisor.channel(), "x", CallOptions::new())).collect();
     eventually("they wait", || supervisor.snapshot().calls_waiting == 10).await;
     calls[3..].iter().for_each(tokio::task::JoinHandle::abort);
     eventually("seven are gone", || supervisor.snapshot().calls_waiting == 3).await;
@@ -60,7 +67,9 @@ async fn a_call_that_waits_for_a_link_is_forgotten_at_once() {
 async fn a_call_whose_future_moves_to_another_task_is_answered_or_timed_out_there() {
     let script = Script::sequence(vec![Answer::echo().after(secs(2))], Answer::hang());
     let (_network, server, supervisor) = stage(script, config()).await;
-    for (handled, outcome, took) in [(1, Ok("x".to_owned()), 2), (2, Err(Code::DeadlineExceeded), 5)] {
+    for (handled, outcome, took) in
+        [(1, Ok("x".to_owned()), 2), (2, Err(Code::DeadlineExceeded), 5)]
+    {
         let channel = supervisor.channel();
         let began = Instant::now();
         let mut call = Box::pin(async move {
@@ -71,7 +80,10 @@ async fn a_call_whose_future_moves_to_another_task_is_answered_or_timed_out_ther
         assert!((&mut call).now_or_never().is_none());
         eventually("its request is with the server", || server.handled() == handled).await;
         let answered = tokio::spawn(call).await.expect("no panic");
-        assert_eq!((answered.map_err(|status| status.code()), began.elapsed().as_secs()), (outcome, took));
+        assert_eq!(
+            (answered.map_err(|status| status.code()), began.elapsed().as_secs()),
+            (outcome, took)
+        );
     }
 }
 
@@ -103,11 +115,13 @@ async fn a_call_that_waits_for_its_retry_is_forgotten_at_once_and_never_sent_aga
     assert_eq!(server.handled(), 1);
 }
 
-/// The retry's timer and the caller's drop fall into one millisecond, in either order: the call stays over.
+/// The retry's timer and the caller's drop fall into one millisecond, in either order: the call
+/// stays over.
 #[tokio::test(start_paused = true)]
 async fn a_call_that_is_dropped_as_its_retry_falls_due_is_not_sent_again() {
     for drop_armed_first in [false, true] {
-        let (_network, server, supervisor) = stage(Script::always(Code::Unavailable), config()).await;
+        let (_network, server, supervisor) =
+            stage(Script::always(Code::Unavailable), config()).await;
         let log = Log::of(&supervisor);
         let channel = supervisor.channel();
         let retry = Instant::now() + secs(1);
@@ -140,7 +154,10 @@ async fn a_call_that_waits_for_headers_is_reset_on_the_wire_and_its_place_is_fre
     assert!(dropped.elapsed() <= ms(1));
     assert!(gone(&supervisor).await <= ms(1));
     server.script(Script::echo());
-    assert_eq!(say(&supervisor.channel(), "next", CallOptions::new()).await.expect("there is room"), "next");
+    assert_eq!(
+        say(&supervisor.channel(), "next", CallOptions::new()).await.expect("there is room"),
+        "next"
+    );
     assert_eq!(server.connections(), 1, "the link is none the worse");
 }
 
@@ -165,7 +182,10 @@ async fn a_streaming_answer_that_is_dropped_midway_is_reset_and_its_place_is_fre
     client.ready().await.expect("always");
     let codec = ProstCodec::<String, String>::default();
     let path = SAY.parse().expect("a path");
-    let answer = client.server_streaming(Request::new("go".to_owned()), path, codec).await.expect("it begins");
+    let answer = client
+        .server_streaming(Request::new("go".to_owned()), path, codec)
+        .await
+        .expect("it begins");
     let mut parts = answer.into_inner();
     for _ in 0..3 {
         assert_eq!(parts.message().await.expect("it goes on").as_deref(), Some("part"));
@@ -232,13 +252,19 @@ async fn storm(server: &ScriptedServer, supervisor: &Supervisor) {
         let answer = bounded("an ordinary call", say(&channel, "live", CallOptions::new())).await;
         assert_eq!(answer.expect("the link lives"), "live");
     }
-    assert_eq!((supervisor.snapshot().incarnation, supervisor.snapshot().links), (link, 1), "it is the same link");
+    assert_eq!(
+        (supervisor.snapshot().incarnation, supervisor.snapshot().links),
+        (link, 1),
+        "it is the same link"
+    );
     assert_eq!(server.connections(), 1);
 }
 
 /// Hangs, but for the calls that say "live".
 fn hang_mostly() -> Script {
-    Script::new(|call| if call.message.ends_with(b"live") { Answer::echo() } else { Answer::hang() })
+    Script::new(
+        |call| if call.message.ends_with(b"live") { Answer::echo() } else { Answer::hang() },
+    )
 }
 
 #[tokio::test(start_paused = true)]

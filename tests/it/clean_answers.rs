@@ -48,7 +48,11 @@ async fn serve(io: tokio::io::DuplexStream, said: Arc<Said>) {
     }
 }
 
-async fn reply(mut body: h2::RecvStream, mut answer: SendResponse<Bytes>, said: &Said) -> Result<(), h2::Error> {
+async fn reply(
+    mut body: h2::RecvStream,
+    mut answer: SendResponse<Bytes>,
+    said: &Said,
+) -> Result<(), h2::Error> {
     while let Some(data) = body.data().await {
         let _ = body.flow_control().release_capacity(data?.len());
     }
@@ -68,7 +72,8 @@ async fn reply(mut body: h2::RecvStream, mut answer: SendResponse<Bytes>, said: 
     }
 }
 
-// --- what is drawn -----------------------------------------------------------------------------------------------------
+// --- what is drawn
+// -------------------------------------------------------------------------------
 
 fn value() -> impl Strategy<Value = Vec<u8>> {
     let interesting: Vec<&[u8]> = vec![
@@ -132,7 +137,9 @@ fn fields() -> impl Strategy<Value = HeaderMap> {
         "bin",
     ]);
     vec((name, value()), 0..6).prop_map(|fields| {
-        let value = |bytes: Vec<u8>| HeaderValue::from_bytes(&bytes).unwrap_or(HeaderValue::from_static("x"));
+        let value = |bytes: Vec<u8>| {
+            HeaderValue::from_bytes(&bytes).unwrap_or(HeaderValue::from_static("x"))
+        };
         let mut map = HeaderMap::new();
         for (name, bytes) in fields {
             map.append(HeaderName::from_static(name), value(bytes));
@@ -158,8 +165,8 @@ fn body() -> impl Strategy<Value = Vec<Bytes>> {
 fn said() -> impl Strategy<Value = Said> {
     let status = prop_oneof![6 => Just(200), 1 => select(vec![100u16, 204, 302, 400, 404, 429, 500, 503, 599])];
     let status = status.prop_map(|status| if status == 100 { 200 } else { status });
-    (status, fields(), any::<bool>(), body(), option::weighted(0.9, fields()), any::<bool>()).prop_map(
-        |(status, mut head, head_only, body, trailers, ok)| {
+    (status, fields(), any::<bool>(), body(), option::weighted(0.9, fields()), any::<bool>())
+        .prop_map(|(status, mut head, head_only, body, trailers, ok)| {
             let mut trailers = trailers;
             if ok {
                 // As a rule it looks well.
@@ -169,11 +176,11 @@ fn said() -> impl Strategy<Value = Said> {
                 }
             }
             Said { status, head, head_only, body, trailers }
-        },
-    )
+        })
 }
 
-// --- what is asked -----------------------------------------------------------------------------------------------------
+// --- what is asked
+// -------------------------------------------------------------------------------
 
 async fn answered<T: Send + 'static>(
     what: &str,
@@ -186,7 +193,9 @@ async fn answered<T: Send + 'static>(
 
 /// Every way to call, against this peer: the codes they end with.
 async fn ask(said: Said) -> Result<Vec<Code>, String> {
-    let builder = Supervisor::builder(config().max_retry_attempts(1).timeout(secs(50)).build().expect("valid"));
+    let builder = Supervisor::builder(
+        config().max_retry_attempts(1).timeout(secs(50)).build().expect("valid"),
+    );
     let supervisor = builder.connector(Arc::new(Peer(Arc::new(said)))).seed(1).spawn();
     let mut events = supervisor.events();
     let path = || PathAndQuery::from_static(SAY);
@@ -203,19 +212,25 @@ async fn ask(said: Said) -> Result<Vec<Code>, String> {
     for unary in [true, false] {
         let mut grpc = Grpc::new(supervisor.channel());
         let call = async move { grpc.unary(request(unary), path(), codec()).await };
-        codes.push(answered("a unary call", call).await?.map_or_else(|status| status.code(), |_| Code::Ok));
+        codes.push(
+            answered("a unary call", call).await?.map_or_else(|status| status.code(), |_| Code::Ok),
+        );
     }
     let mut grpc = Grpc::new(supervisor.channel());
     let streaming = async move {
         let mut heard = grpc.server_streaming(request(false), path(), codec()).await?.into_inner();
         while heard.message().await?.is_some() {}
         // As a curious client would.
-        for field in heard.trailers().await?.into_iter().flat_map(|trailers| trailers.into_headers()) {
+        for field in
+            heard.trailers().await?.into_iter().flat_map(|trailers| trailers.into_headers())
+        {
             let _ = format!("{field:?}");
         }
         Ok(())
     };
-    codes.push(answered("a stream", streaming).await?.map_or_else(|status| status.code(), |()| Code::Ok));
+    codes.push(
+        answered("a stream", streaming).await?.map_or_else(|status| status.code(), |()| Code::Ok),
+    );
     let mut grpc = Grpc::new(supervisor.channel());
     let both_ways = async move {
         let said = Request::new(futures::stream::iter(["x".to_owned()]));
@@ -225,13 +240,21 @@ async fn ask(said: Said) -> Result<Vec<Code>, String> {
         }
         Ok(())
     };
-    codes.push(answered("a stream both ways", both_ways).await?.map_or_else(|status| status.code(), |()| Code::Ok));
+    codes.push(
+        answered("a stream both ways", both_ways)
+            .await?
+            .map_or_else(|status| status.code(), |()| Code::Ok),
+    );
     let channel = supervisor.channel();
     let typed = async move { say(&channel, "x", CallOptions::new()).await };
-    codes.push(answered("a typed call", typed).await?.map_or_else(|status| status.code(), |_| Code::Ok));
+    codes.push(
+        answered("a typed call", typed).await?.map_or_else(|status| status.code(), |_| Code::Ok),
+    );
     let port = post(&supervisor.mailbox(), "x", CallOptions::new());
     let posted = async move { port.await.expect("a port gets its answer") };
-    codes.push(answered("a message", posted).await?.map_or_else(|status| status.code(), |_| Code::Ok));
+    codes.push(
+        answered("a message", posted).await?.map_or_else(|status| status.code(), |_| Code::Ok),
+    );
     let open = supervisor.snapshot().calls_open;
     if open > 0 {
         return Err(format!("{open} calls are open"));
@@ -248,7 +271,8 @@ async fn ask(said: Said) -> Result<Vec<Code>, String> {
 }
 
 fn run(said: Said) -> Result<Vec<Code>, String> {
-    let runtime = Builder::new_current_thread().enable_all().start_paused(true).build().expect("a runtime");
+    let runtime =
+        Builder::new_current_thread().enable_all().start_paused(true).build().expect("a runtime");
     runtime.block_on(ask(said))
 }
 
@@ -264,7 +288,12 @@ fn details_that_are_not_base64_cost_no_answer_its_code_wherever_they_stand() {
     for (code, expected) in [(&b"0"[..], Code::Ok), (b"5", Code::NotFound)] {
         let end = headers(&[("grpc-status", code), ("grpc-status-details-bin", b"!!! not base64")]);
         for body in [message.clone(), Vec::new()] {
-            let whole = Said { status: 200, body: body.clone(), trailers: Some(end.clone()), ..Said::default() };
+            let whole = Said {
+                status: 200,
+                body: body.clone(),
+                trailers: Some(end.clone()),
+                ..Said::default()
+            };
             let ended = run(whole).expect("no panic");
             if !body.is_empty() || expected != Code::Ok {
                 assert_eq!(ended, [expected; 6], "in trailers, with {} messages", body.len());
@@ -276,9 +305,14 @@ fn details_that_are_not_base64_cost_no_answer_its_code_wherever_they_stand() {
             assert_eq!(ended, [expected; 6], "in a head that is all");
         }
     }
-    let beside = headers(&[("grpc-status-details-bin", b"!!!"), ("x-bin", b"!!!"), ("grpc-encoding", b"\xff")]);
+    let beside = headers(&[
+        ("grpc-status-details-bin", b"!!!"),
+        ("x-bin", b"!!!"),
+        ("grpc-encoding", b"\xff"),
+    ]);
     let end = Some(headers(&[("grpc-status", b"0")]));
-    run(Said { status: 200, head: beside, body: message, trailers: end, ..Said::default() }).expect("no panic");
+    run(Said { status: 200, head: beside, body: message, trailers: end, ..Said::default() })
+        .expect("no panic");
 }
 
 /// A message that is no text costs the answer nothing but what is no text in it.

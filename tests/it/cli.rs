@@ -9,7 +9,11 @@ use std::{
 fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tonic-supervisor"));
     command.args(arguments);
-    command.env_remove("RUST_LOG").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .env_remove("RUST_LOG")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     command
 }
 
@@ -62,7 +66,9 @@ fn each_problem_of_a_configuration_is_a_line_with_file_line_and_key() {
     assert_eq!(output.status.code(), Some(3));
     let said = stderr(&output);
     assert!(
-        said.contains("grpc.yaml:2:3") && said.contains("did you mean") && said.contains("max_retry_attempts"),
+        said.contains("grpc.yaml:2:3")
+            && said.contains("did you mean")
+            && said.contains("max_retry_attempts"),
         "{said}"
     );
     assert!(said.contains("grpc.yaml:3") && said.contains("grpc.max_backoff"), "{said}");
@@ -85,7 +91,10 @@ fn problems_are_told_in_the_order_of_the_file_and_in_one_form() {
         "grpc.yaml:3:3: grpc.retries is not a key that is known; write `max_retry_attempts: 3`",
         "grpc.yaml:4:3: grpc.max_backoff is -1, but must not be negative",
     ];
-    assert_eq!((code, said.as_str(), errors.lines().collect::<Vec<_>>()), (Some(3), "", lines.to_vec()));
+    assert_eq!(
+        (code, said.as_str(), errors.lines().collect::<Vec<_>>()),
+        (Some(3), "", lines.to_vec())
+    );
 }
 
 #[test]
@@ -93,12 +102,18 @@ fn warnings_and_notes_of_a_valid_file_are_printed() {
     let (code, said, errors) = checked("grpc:\n  keepalive_time: 30000\n", &[]);
     assert_eq!((code, said.as_str()), (Some(0), "grpc.yaml is valid\n"));
     assert!(
-        errors.starts_with("warning: grpc.yaml:2:3: grpc.keepalive_time is 30000, which is in seconds"),
+        errors.starts_with(
+            "warning: grpc.yaml:2:3: grpc.keepalive_time is 30000, which is in seconds"
+        ),
         "{errors}"
     );
-    assert!(errors.contains("\nnote: grpc.yaml:2:3: grpc.keepalive_time is 30000, which leaves a call"), "{errors}");
+    assert!(
+        errors.contains("\nnote: grpc.yaml:2:3: grpc.keepalive_time is 30000, which leaves a call"),
+        "{errors}"
+    );
     let (_, said, _) = checked("grpc:\n  keepalive_floor: 1\n", &["--json"]);
-    let lines: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+    let lines: Vec<Value> =
+        said.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
     assert_eq!(lines[0]["kind"], "warning", "{said}");
     assert_eq!(lines[1]["valid"], true, "{said}");
 }
@@ -129,11 +144,14 @@ fn what_holds_is_shown_with_who_said_it() {
         assert!(lines.contains(&line.to_owned()), "{line} in {said}");
     }
     // It is a file itself, and means the same.
-    let (config, shown) = (tonic_supervisor::Config::from_yaml(text), tonic_supervisor::Config::from_yaml(&said));
+    let (config, shown) =
+        (tonic_supervisor::Config::from_yaml(text), tonic_supervisor::Config::from_yaml(&said));
     assert_eq!(shown, config);
     let (_, said, _) = checked(text, &["--show-effective", "--json"]);
     assert!(
-        said.contains(r#""from":"grpc.yaml:3:5","key":"grpc.queue.max_calls","kind":"setting","value":"7""#),
+        said.contains(
+            r#""from":"grpc.yaml:3:5","key":"grpc.queue.max_calls","kind":"setting","value":"7""#
+        ),
         "{said}"
     );
 }
@@ -142,7 +160,10 @@ fn what_holds_is_shown_with_who_said_it() {
 fn the_template_and_the_schema_are_printed() {
     let output = run(&["check-config", "--template"]);
     let template = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(template.contains("\ngrpc:\n") && template.contains("\n  #max_backoff: 10.0\n"), "{template}");
+    assert!(
+        template.contains("\ngrpc:\n") && template.contains("\n  #max_backoff: 10.0\n"),
+        "{template}"
+    );
     assert_eq!(checked(&template, &[]).0, Some(0));
     let output = run(&["check-config", "--schema"]);
     let schema: Value = serde_json::from_slice(&output.stdout).expect("JSON");
@@ -152,7 +173,8 @@ fn the_template_and_the_schema_are_printed() {
 #[test]
 fn the_files_of_tls_are_looked_at() {
     let folder = tempfile::tempdir().expect("folder");
-    let write = |name: &str, text: &[u8]| std::fs::write(folder.path().join(name), text).expect("written");
+    let write =
+        |name: &str, text: &[u8]| std::fs::write(folder.path().join(name), text).expect("written");
     let pair = || {
         let key = rcgen::KeyPair::generate().expect("a key");
         let params = rcgen::CertificateParams::new(["agent".to_owned()]).expect("a name");
@@ -168,18 +190,27 @@ fn the_files_of_tls_are_looked_at() {
         ("{ca: one.pem, certificate: one.pem, key: one.key}", ""),
         (
             "{ca: nowhere.pem}",
-            "grpc.yaml:3:9: grpc.tls.ca is nowhere.pem, but the file cannot be read: No such file or directory",
+            "grpc.yaml:3:9: grpc.tls.ca is nowhere.pem, but the file cannot be read: No such file \
+             or directory",
         ),
         (
             "{ca: marked.pem}",
-            "grpc.yaml:3:9: grpc.tls.ca is marked.pem, but the file begins with a byte order mark: save it as UTF-8",
+            "grpc.yaml:3:9: grpc.tls.ca is marked.pem, but the file begins with a byte order \
+             mark: save it as UTF-8",
         ),
-        ("{ca: empty.pem}", "grpc.yaml:3:9: grpc.tls.ca is empty.pem, but the file has no certificate in PEM"),
+        (
+            "{ca: empty.pem}",
+            "grpc.yaml:3:9: grpc.tls.ca is empty.pem, but the file has no certificate in PEM",
+        ),
         (
             "{certificate: one.pem, key: other.key}",
-            "grpc.yaml:3:31: grpc.tls.key is other.key, but the file does not belong to grpc.tls.certificate",
+            "grpc.yaml:3:31: grpc.tls.key is other.key, but the file does not belong to \
+             grpc.tls.certificate",
         ),
-        ("{certificate: one.pem, key: one.pem}", "but a certificate: was it taken for the other file?"),
+        (
+            "{certificate: one.pem, key: one.pem}",
+            "but a certificate: was it taken for the other file?",
+        ),
     ] {
         write("grpc.yaml", format!("grpc:\n  host: queue\n  tls: {tls}\n").as_bytes());
         let mut command = command(&["check-config", "grpc.yaml"]);
@@ -191,9 +222,16 @@ fn the_files_of_tls_are_looked_at() {
 
 /// Every command that the help names, and the program itself.
 fn helps() -> Vec<Vec<&'static str>> {
-    let commands: &[&str] =
-        if cfg!(unix) { &["demo", "soak", "serve", "agent", "check-config"] } else { &["demo", "check-config"] };
-    commands.iter().map(|command| vec!["help", command]).chain([vec!["--help"], vec!["-h"]]).collect()
+    let commands: &[&str] = if cfg!(unix) {
+        &["demo", "soak", "serve", "agent", "check-config"]
+    } else {
+        &["demo", "check-config"]
+    };
+    commands
+        .iter()
+        .map(|command| vec!["help", command])
+        .chain([vec!["--help"], vec!["-h"]])
+        .collect()
 }
 
 #[test]
@@ -211,16 +249,24 @@ fn every_help_names_the_exit_codes_and_fits_into_80_columns() {
 #[test]
 fn no_help_and_no_suggestion_names_what_the_program_starts_itself() {
     let mut arguments = helps();
-    arguments.extend([vec!["kee"], vec!["demo-serve"], vec!["help", "keep"], vec!["help", "demo-server"]]);
+    arguments.extend([
+        vec!["kee"],
+        vec!["demo-serve"],
+        vec!["help", "keep"],
+        vec!["help", "demo-server"],
+    ]);
     for arguments in arguments {
         let output = run(&arguments);
         let text = [output.stdout.clone(), output.stderr.clone()].concat();
         let text = String::from_utf8_lossy(&text).into_owned();
         // What was asked for is said again; what else is said are the program's own words.
         let names = |line: &str| {
-            line.contains("demo-server") || line.contains("'keep'") || line.trim_start().starts_with("keep ")
+            line.contains("demo-server")
+                || line.contains("'keep'")
+                || line.trim_start().starts_with("keep ")
         };
-        let named = text.lines().any(|line| !line.contains("unrecognized subcommand") && names(line));
+        let named =
+            text.lines().any(|line| !line.contains("unrecognized subcommand") && names(line));
         assert!(!named, "{arguments:?}\n{text}");
     }
 }
@@ -228,11 +274,19 @@ fn no_help_and_no_suggestion_names_what_the_program_starts_itself() {
 #[cfg(all(unix, not(feature = "serve")))]
 #[test]
 fn serve_without_its_feature_says_which_one_it_needs() {
-    for arguments in [&["serve"][..], &["serve", "--addr", "localhost:1"], &["serve", "--help"], &["--json", "serve"]] {
+    for arguments in [
+        &["serve"][..],
+        &["serve", "--addr", "localhost:1"],
+        &["serve", "--help"],
+        &["--json", "serve"],
+    ] {
         let output = run(arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
         let said = stderr(&output);
-        assert!(said.contains("serve is not in this build") && said.contains("--features serve"), "{said}");
+        assert!(
+            said.contains("serve is not in this build") && said.contains("--features serve"),
+            "{said}"
+        );
         assert_eq!(said.lines().count(), 1, "{said}");
     }
 }
@@ -245,9 +299,11 @@ fn the_demo_prints_json_lines_with_a_summary_last_draws_and_leaves_nothing_behin
     let mut demo = command(&["demo", "--json", "--report"]);
     let output = demo.arg(&picture).env("TMPDIR", folder.path()).output().expect("the demo runs");
     let text = String::from_utf8(output.stdout.clone()).expect("text");
-    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+    let lines: Vec<Value> =
+        text.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
     assert!(lines.iter().all(|line| line["kind"].is_string()));
-    let faults: Vec<_> = lines.iter().filter(|line| line["kind"] == "chaos" && line["step"] == "over").collect();
+    let faults: Vec<_> =
+        lines.iter().filter(|line| line["kind"] == "chaos" && line["step"] == "over").collect();
     assert_eq!(faults.len(), 4, "{}", stderr(&output));
 
     let summary = lines.last().expect("a summary");
@@ -255,7 +311,8 @@ fn the_demo_prints_json_lines_with_a_summary_last_draws_and_leaves_nothing_behin
     let harm = ["failed", "lost", "executed_twice", "longest_wait_ms"];
     let counts = ["calls", "ok", "retries", "transparent_retries", "dials", "reconnects"];
     let outages: Vec<_> = lines.iter().filter(|line| line["kind"] == "outage").collect();
-    let faults: Vec<_> = outages.iter().map(|outage| outage["fault"].as_str().expect("a name")).collect();
+    let faults: Vec<_> =
+        outages.iter().map(|outage| outage["fault"].as_str().expect("a name")).collect();
     assert_eq!(faults, ["kill", "freeze", "restart", "unavailable"]);
     for side in ["supervised", "plain"] {
         for name in harm.iter().chain(&counts) {
@@ -269,13 +326,18 @@ fn the_demo_prints_json_lines_with_a_summary_last_draws_and_leaves_nothing_behin
     let frozen = outages[1]["supervised"]["longest_wait_ms"].as_u64();
     assert!(frozen >= Some(400), "calls waited while the server stood still: {}", outages[1]);
     assert!(summary["plain"]["failed"].as_u64() > Some(0), "the script does hurt: {summary}");
-    let harm = ["failed", "lost", "executed_twice"].map(|name| summary["supervised"][name].as_u64());
+    let harm =
+        ["failed", "lost", "executed_twice"].map(|name| summary["supervised"][name].as_u64());
     assert_eq!(harm, [Some(0); 3], "{summary}");
     assert_eq!(output.status.code(), Some(0), "{summary}");
     assert_eq!(folder.path().read_dir().expect("folder").count(), 0, "its own folder is removed");
 
     let svg = std::fs::read_to_string(&picture).expect("the picture");
-    assert!(svg.starts_with("<svg ") && svg.ends_with("</svg>\n") && svg.len() < 300_000, "{} bytes", svg.len());
+    assert!(
+        svg.starts_with("<svg ") && svg.ends_with("</svg>\n") && svg.len() < 300_000,
+        "{} bytes",
+        svg.len()
+    );
     let failed = summary["plain"]["failed"].as_u64().expect("a number");
     assert!(svg.contains(&format!("{failed} failed")) && svg.contains("READY"), "{svg}");
 }
@@ -284,7 +346,8 @@ fn the_demo_prints_json_lines_with_a_summary_last_draws_and_leaves_nothing_behin
 #[test]
 fn an_interrupted_demo_exits_with_130_and_takes_its_server_along() {
     let folder = tempfile::tempdir().expect("folder");
-    let mut demo = command(&["demo", "--json"]).env("TMPDIR", folder.path()).spawn().expect("the demo starts");
+    let mut demo =
+        command(&["demo", "--json"]).env("TMPDIR", folder.path()).spawn().expect("the demo starts");
     let mut first = String::new();
     let mut said = BufReader::new(demo.stdout.take().expect("piped"));
     said.read_line(&mut first).expect("a line");

@@ -1,4 +1,5 @@
-//! `tonic-supervisor agent`, from outside: a real process that works through a real service's queue, one command per task.
+//! `tonic-supervisor agent`, from outside: a real process that works through a real service's
+//! queue, one command per task.
 
 use crate::rig::{eventually, secs};
 use parking_lot::Mutex;
@@ -43,7 +44,8 @@ impl Desk {
         let serving = Server::builder().add_service(AgentQueueServer::new(service));
         let serving = serving.serve_with_incoming(TcpListenerStream::new(listener));
         let serving = tokio::spawn(async move { serving.await.expect("it serves") });
-        let client = PrivateAgentTasksQueue::builder().grpc_port(address.port()).build().expect("valid");
+        let client =
+            PrivateAgentTasksQueue::builder().grpc_port(address.port()).build().expect("valid");
         let queue = client.get_queue(AGENT, true).await.expect("a queue");
         Self { proxy: FaultProxy::to(address).await, queue, serving }
     }
@@ -58,7 +60,10 @@ impl Desk {
     }
 
     pub(crate) async fn ended(&self, task_id: &str) -> Task {
-        self.until(task_id, |status| !matches!(status, TaskStatus::Pending | TaskStatus::Processing)).await
+        self.until(task_id, |status| {
+            !matches!(status, TaskStatus::Pending | TaskStatus::Processing)
+        })
+        .await
     }
 
     pub(crate) async fn until(&self, task_id: &str, wanted: impl Fn(TaskStatus) -> bool) -> Task {
@@ -123,7 +128,9 @@ impl Agent {
         });
         let log = Arc::<Mutex<Vec<String>>>::default();
         let (lines, err) = (log.clone(), BufReader::new(process.stderr.take().expect("piped")));
-        thread::spawn(move || err.lines().map_while(Result::ok).for_each(|line| lines.lock().push(line)));
+        thread::spawn(move || {
+            err.lines().map_while(Result::ok).for_each(|line| lines.lock().push(line))
+        });
         Self { process, said, log }
     }
 
@@ -133,7 +140,10 @@ impl Agent {
     }
 
     pub(crate) fn signal(&self, name: &str) {
-        let sent = Command::new("kill").args([name, &self.process.id().to_string()]).status().expect("kill");
+        let sent = Command::new("kill")
+            .args([name, &self.process.id().to_string()])
+            .status()
+            .expect("kill");
         assert!(sent.success());
     }
 
@@ -197,7 +207,10 @@ async fn each_task_is_a_run_of_the_command_and_sigterm_ends_the_agent() {
         ["completed", "failed", "given_back", "lost", "left"].map(|name| summary[name].as_u64()),
         [2, 2, 0, 0, 0].map(Some)
     );
-    assert!(agent.has_said("to", "READY") && agent.has_said("to", "SHUTDOWN"), "state events are told");
+    assert!(
+        agent.has_said("to", "READY") && agent.has_said("to", "SHUTDOWN"),
+        "state events are told"
+    );
 }
 
 #[tokio::test]
@@ -206,8 +219,10 @@ async fn at_the_end_what_runs_may_finish_and_what_does_not_is_killed_and_given_b
     let folder = tempfile::tempdir().expect("folder");
     let survivor = folder.path().join("survivor");
     // A child of the command's own, which would tell if it lived on.
-    let script =
-        format!("read seconds; (sleep $((seconds + 1)); touch {}) & sleep \"$seconds\"; echo 1", survivor.display());
+    let script = format!(
+        "read seconds; (sleep $((seconds + 1)); touch {}) & sleep \"$seconds\"; echo 1",
+        survivor.display()
+    );
     let (short, long) = (desk.submit("1\n").await, desk.submit("6\n").await);
     let mut agent = Agent::start(&desk, &["--concurrency", "2", "--grace", "3"], &script);
     desk.until(&short, |status| status == TaskStatus::Processing).await;
@@ -215,7 +230,11 @@ async fn at_the_end_what_runs_may_finish_and_what_does_not_is_killed_and_given_b
     agent.signal("-INT");
     assert_eq!(agent.exit().await, Some(0));
     let summary = agent.summary().await;
-    assert_eq!([summary["completed"].as_u64(), summary["given_back"].as_u64()], [Some(1), Some(1)], "{summary}");
+    assert_eq!(
+        [summary["completed"].as_u64(), summary["given_back"].as_u64()],
+        [Some(1), Some(1)],
+        "{summary}"
+    );
     assert_eq!(desk.queue.query_task(&long).await.unwrap().status(), TaskStatus::Pending);
     std::fs::remove_file(&survivor).expect("the short one's child lived to tell");
     tokio::time::sleep(secs(6)).await;
@@ -267,7 +286,9 @@ async fn people_are_told_of_an_outage_in_a_few_sentences_with_the_time_of_day() 
         .expect("the command runs");
     let said = Arc::<Mutex<Vec<String>>>::default();
     let (lines, out) = (said.clone(), BufReader::new(process.stdout.take().expect("piped")));
-    let told = thread::spawn(move || out.lines().map_while(Result::ok).for_each(|line| lines.lock().push(line)));
+    let told = thread::spawn(move || {
+        out.lines().map_while(Result::ok).for_each(|line| lines.lock().push(line))
+    });
     let logged = thread::spawn({
         let err = BufReader::new(process.stderr.take().expect("piped"));
         move || err.lines().map_while(Result::ok).collect::<Vec<_>>()
@@ -280,7 +301,8 @@ async fn people_are_told_of_an_outage_in_a_few_sentences_with_the_time_of_day() 
     eventually("it goes on", || has_said("still not connected after ")).await;
     desk.proxy.refuse(false).await;
     eventually("its end", || has_said("connected again after ")).await;
-    let sent = Command::new("kill").args(["-TERM", &process.id().to_string()]).status().expect("kill");
+    let sent =
+        Command::new("kill").args(["-TERM", &process.id().to_string()]).status().expect("kill");
     assert!(sent.success());
     told.join().expect("no panic");
     let logged = logged.join().expect("no panic");
@@ -288,15 +310,26 @@ async fn people_are_told_of_an_outage_in_a_few_sentences_with_the_time_of_day() 
     assert!(has_said("connection lost: ") && has_said(" done in "), "{said:?}");
     for line in said.lock().iter() {
         let (clock, text) = line.split_once("  ").expect("a time, and a text");
-        let digits = |range: std::ops::Range<usize>| clock[range].bytes().all(|byte| byte.is_ascii_digit());
+        let digits =
+            |range: std::ops::Range<usize>| clock[range].bytes().all(|byte| byte.is_ascii_digit());
         assert!(
-            clock.len() == 20 && clock.ends_with('Z') && digits(0..4) && digits(11..13) && digits(17..19),
+            clock.len() == 20
+                && clock.ends_with('Z')
+                && digits(0..4)
+                && digits(11..13)
+                && digits(17..19),
             "{line}"
         );
-        assert!(!text.contains(" -> ") && !text.contains("StateChanged") && !text.contains('\u{1b}'), "{line}");
+        assert!(
+            !text.contains(" -> ") && !text.contains("StateChanged") && !text.contains('\u{1b}'),
+            "{line}"
+        );
     }
     let lost = logged.iter().find(|line| line.contains("connection lost")).expect("a line");
-    assert!(lost.contains(" WARN tonic_supervisor: connection lost") && !lost.contains('\u{1b}'), "{lost}");
+    assert!(
+        lost.contains(" WARN tonic_supervisor: connection lost") && !lost.contains('\u{1b}'),
+        "{lost}"
+    );
 }
 
 #[tokio::test]
@@ -312,8 +345,11 @@ async fn a_deleted_queue_ends_the_agent_with_exit_code_1() {
 #[test]
 fn an_agent_without_a_command_that_can_be_run_is_wrong_usage() {
     let run = |arguments: &[&str]| {
-        let output =
-            Command::new(env!("CARGO_BIN_EXE_tonic-supervisor")).arg("agent").args(arguments).output().unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_tonic-supervisor"))
+            .arg("agent")
+            .args(arguments)
+            .output()
+            .unwrap();
         (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
     };
     let (code, text) = run(&["--queue", "a", "--", "no-such-command"]);

@@ -33,20 +33,23 @@ fn mark() -> String {
 
 /// The processes whose last argument this is, other than agents and keepers.
 fn running(mark: &str) -> Vec<Pid> {
-    let pids =
-        fs::read_dir("/proc").expect("processes").filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let pids = fs::read_dir("/proc")
+        .expect("processes")
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     let ours = |pid: &i32| {
         let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let arguments = String::from_utf8_lossy(&arguments).into_owned();
         let mut words = arguments.trim_end_matches('\0').split('\0');
-        !words.next().is_some_and(|program| program.ends_with("tonic-supervisor")) && words.next_back() == Some(mark)
+        !words.next().is_some_and(|program| program.ends_with("tonic-supervisor"))
+            && words.next_back() == Some(mark)
     };
     pids.filter(ours).filter_map(Pid::from_raw).collect()
 }
 
 /// The parent of a process.
 fn parent(pid: Pid) -> Pid {
-    let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).expect("it lives");
+    let stat =
+        fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).expect("it lives");
     let after_name = stat.rsplit(')').next().expect("fields");
     let parent = after_name.split_whitespace().nth(1).expect("a parent").parse().expect("a number");
     Pid::from_raw(parent).expect("a process")
@@ -124,13 +127,18 @@ async fn without_file_descriptors_no_task_fails() {
     let first = desk.submit("1").await;
     desk.ended(&first).await;
     let pid = Pid::from_raw(i32::try_from(agent.process.id()).expect("a number"));
-    let open = fs::read_dir(format!("/proc/{}/fd", agent.process.id())).expect("its files").count() as u64;
-    let before = prlimit(pid, Resource::Nofile, Rlimit { current: Some(open + 1), maximum: Some(4_096) });
+    let open =
+        fs::read_dir(format!("/proc/{}/fd", agent.process.id())).expect("its files").count() as u64;
+    let before =
+        prlimit(pid, Resource::Nofile, Rlimit { current: Some(open + 1), maximum: Some(4_096) });
     let before = before.expect("limited");
     for _ in 0..20 {
         desk.submit("2").await;
     }
-    within(30, "it is told", || agent.logged("ERROR").iter().any(|line| line.contains("os error 24"))).await;
+    within(30, "it is told", || {
+        agent.logged("ERROR").iter().any(|line| line.contains("os error 24"))
+    })
+    .await;
     assert_eq!(counts(&desk).await[2..], [1, 0, 0]);
     let raised = Rlimit { current: Some(1_024), maximum: before.maximum.map(|_| 4_096) };
     prlimit(pid, Resource::Nofile, raised).expect("raised");
@@ -150,7 +158,10 @@ async fn an_agent_that_cannot_start_commands_gives_up_where_it_was_told_to() {
     let mut agent = Agent::run(&desk, &["--give-up", "2"], &[path.to_str().expect("text")]);
     desk.submit("1").await;
     assert_eq!(agent.exit().await, Some(1));
-    within(10, "it says why", || !agent.logged("gave up: no command could be started for").is_empty()).await;
+    within(10, "it says why", || {
+        !agent.logged("gave up: no command could be started for").is_empty()
+    })
+    .await;
     assert_eq!(counts(&desk).await, [1, 0, 0, 0, 0]);
 }
 
@@ -225,7 +236,10 @@ async fn no_command_outlives_an_agent_that_is_told_to_end() {
         agent.signal("-TERM");
         assert_eq!(agent.exit().await, Some(0));
         within(20, "it has ended", || running(&mark).is_empty()).await;
-        assert_eq!(desk.queue.query_task(&task).await.expect("there").status(), TaskStatus::Pending);
+        assert_eq!(
+            desk.queue.query_task(&task).await.expect("there").status(),
+            TaskStatus::Pending
+        );
     }
 }
 
@@ -246,7 +260,10 @@ fn has_child(parent: u32, name: &str) -> bool {
     let stats = fs::read_dir("/proc").expect("processes").filter_map(|entry| {
         let stat = fs::read_to_string(entry.ok()?.path().join("stat")).ok()?;
         let (before, after) = stat.rsplit_once(')')?;
-        Some((before.split_once('(')?.1.to_owned(), after.split_whitespace().nth(1)?.parse::<u32>().ok()?))
+        Some((
+            before.split_once('(')?.1.to_owned(),
+            after.split_whitespace().nth(1)?.parse::<u32>().ok()?,
+        ))
     });
     stats.into_iter().any(|(its, of)| its == name && of == parent)
 }
@@ -283,7 +300,11 @@ async fn a_command_whose_keeper_is_killed_ends_and_fails_its_task() {
     // The kernel takes a moment for it.
     within(30, "both ended", || running(&mark).is_empty()).await;
     assert_eq!(ended.status(), TaskStatus::Failed);
-    assert!(ended.error_message.starts_with("its keeper was ended by signal 9"), "{}", ended.error_message);
+    assert!(
+        ended.error_message.starts_with("its keeper was ended by signal 9"),
+        "{}",
+        ended.error_message
+    );
     ended_well(agent).await;
 }
 
@@ -347,7 +368,8 @@ async fn printed(desk: &Desk, json: bool, script: &str) -> String {
 #[tokio::test]
 async fn a_complaint_cannot_act_on_the_terminal() {
     let desk = desk().await;
-    let script = r"printf '\033[2J\033]0;title\007\r\177\302\233 ende\n2.00s  agent  forged' >&2; exit 3";
+    let script =
+        r"printf '\033[2J\033]0;title\007\r\177\302\233 ende\n2.00s  agent  forged' >&2; exit 3";
     for json in [false, true] {
         let printed = printed(&desk, json, script).await;
         let acts = |letter: char| letter.is_control() && letter != '\n';

@@ -1,4 +1,5 @@
-//! Configuration: what the seed's keys mean, who overrules whom, and that whatever is wrong is said clearly, all at once.
+//! Configuration: what the seed's keys mean, who overrules whom, and that whatever is wrong is said
+//! clearly, all at once.
 #![cfg(feature = "yaml")]
 #![allow(clippy::unwrap_used)]
 
@@ -48,7 +49,10 @@ fn wrong(keys: &str) -> String {
 }
 
 fn variables(variables: &[(&str, &str)]) -> Vec<(String, String)> {
-    variables.iter().map(|(key, value)| (format!("TONIC_SUPERVISOR_GRPC_{key}"), (*value).to_owned())).collect()
+    variables
+        .iter()
+        .map(|(key, value)| (format!("TONIC_SUPERVISOR_GRPC_{key}"), (*value).to_owned()))
+        .collect()
 }
 
 #[test]
@@ -62,9 +66,15 @@ fn both_snippets_of_the_seed_parse_unchanged_and_are_the_defaults() {
     let waits: Vec<u64> = (0..6).map(|n| config.retry().delay(n, 0.9).as_secs()).collect();
     assert_eq!(waits, [1, 2, 4, 8, 10, 10]);
     assert_eq!(config.retry().codes.iter().count(), 6);
-    assert!(config.retry().codes.contains(Code::Unavailable) && !config.retry().codes.contains(Code::NotFound));
+    assert!(
+        config.retry().codes.contains(Code::Unavailable)
+            && !config.retry().codes.contains(Code::NotFound)
+    );
     assert_eq!(config.effective_keepalive_time(), Some(30 * SECOND));
-    assert_eq!((config.keepalive().timeout(), config.keepalive().permit_without_calls()), (5 * SECOND, true));
+    assert_eq!(
+        (config.keepalive().timeout(), config.keepalive().permit_without_calls()),
+        (5 * SECOND, true)
+    );
 }
 
 #[test]
@@ -75,7 +85,10 @@ fn the_defaults_beside_the_seeds_are_as_documented() {
         (config.timeout(), config.attempt_timeout(), config.connect_timeout()),
         (Some(60 * SECOND), None, 20 * SECOND)
     );
-    assert_eq!((config.max_in_flight(), config.request_actors(), config.max_replay_bytes()), (1_024, 1, 4 << 20));
+    assert_eq!(
+        (config.max_in_flight(), config.request_actors(), config.max_replay_bytes()),
+        (1_024, 1, 4 << 20)
+    );
     assert_eq!((config.queue().max_calls(), config.queue().max_bytes()), (100_000, 64 << 20));
     assert_eq!(config.retry_throttle(), ThrottleRule::Share { ratio: 0.2, floor: 10.0 });
     let reconnect = config.reconnect();
@@ -84,7 +97,10 @@ fn the_defaults_beside_the_seeds_are_as_documented() {
         (SECOND, 1.6, 10 * SECOND)
     );
     let waiting = reconnect.waiting();
-    assert_eq!((waiting.initial, waiting.multiplier, waiting.max), (Duration::from_millis(50), 2.0, SECOND));
+    assert_eq!(
+        (waiting.initial, waiting.multiplier, waiting.max),
+        (Duration::from_millis(50), 2.0, SECOND)
+    );
     assert_eq!(
         (reconnect.jitter(), reconnect.spread(), reconnect.stable_after()),
         (0.2, Duration::from_millis(20), 10 * SECOND)
@@ -120,10 +136,15 @@ fn retry_counts_are_not_clamped_and_unlimited_needs_a_deadline() {
     assert_eq!(config.retry().limit, RetryLimit::Unlimited);
     assert_eq!(
         wrong("max_retry_attempts: unlimited, timeout: none"),
-        "yaml:1:8: grpc.max_retry_attempts is \"unlimited\", but needs grpc.timeout, which is \"none\" (yaml:1:39)"
+        "yaml:1:8: grpc.max_retry_attempts is \"unlimited\", but needs grpc.timeout, which is \
+         \"none\" (yaml:1:39)"
     );
-    let text = error(Config::builder().max_retry_attempts(RetryLimit::Unlimited).timeout(None).build());
-    assert!(text.contains("builder method max_retry_attempts(..): grpc.max_retry_attempts"), "{text}");
+    let text =
+        error(Config::builder().max_retry_attempts(RetryLimit::Unlimited).timeout(None).build());
+    assert!(
+        text.contains("builder method max_retry_attempts(..): grpc.max_retry_attempts"),
+        "{text}"
+    );
     let text = wrong("max_retry_attempts: unlimited, methods: {a/b: {timeout: none}}");
     assert!(text.contains("grpc.methods.\"a/b\".timeout"), "{text}");
 }
@@ -133,7 +154,12 @@ fn retry_counts_are_not_clamped_and_unlimited_needs_a_deadline() {
 fn keepalive_keys_that_together_do_nothing_are_an_error() {
     for off in ["none", "0", "0.0", "null"] {
         let text = wrong(&format!("keepalive_time: {off}, keepalive_timeout: 5"));
-        assert!(text.contains("grpc.keepalive_timeout is 5, but does nothing without grpc.keepalive_time"), "{text}");
+        assert!(
+            text.contains(
+                "grpc.keepalive_timeout is 5, but does nothing without grpc.keepalive_time"
+            ),
+            "{text}"
+        );
         let config = Config::from_yaml(&format!("grpc: {{keepalive_time: {off}}}")).unwrap();
         assert_eq!(config.effective_keepalive_time(), None);
     }
@@ -142,24 +168,42 @@ fn keepalive_keys_that_together_do_nothing_are_an_error() {
             .contains("keepalive_permit_without_calls is true")
     );
     // What the file said is overruled, not contradicted.
-    let overruled =
-        Config::builder().yaml(SEED_KEEPALIVE).environment_from(variables(&[("KEEPALIVE_TIME", "none")])).build();
+    let overruled = Config::builder()
+        .yaml(SEED_KEEPALIVE)
+        .environment_from(variables(&[("KEEPALIVE_TIME", "none")]))
+        .build();
     assert_eq!(overruled.unwrap().keepalive().time(), None);
-    assert!(Config::builder().yaml(SEED_KEEPALIVE).keepalive_time(None).keepalive_timeout(SECOND).build().is_err());
+    assert!(
+        Config::builder()
+            .yaml(SEED_KEEPALIVE)
+            .keepalive_time(None)
+            .keepalive_timeout(SECOND)
+            .build()
+            .is_err()
+    );
 }
 
 #[test]
 fn each_source_overrules_the_ones_before_it_in_whatever_order_they_are_named() {
     let yaml = "grpc: {port: 1, max_backoff: 11, queue: {max_calls: 11}, max_in_flight: 11}";
-    let environment =
-        variables(&[("MAX_BACKOFF", "22"), ("QUEUE__MAX_CALLS", "22"), ("RETRYABLE_STATUS_CODES", "aborted, 14")]);
-    let config = Config::builder().queue_max_calls(33).environment_from(environment).yaml(yaml).build().unwrap();
+    let environment = variables(&[
+        ("MAX_BACKOFF", "22"),
+        ("QUEUE__MAX_CALLS", "22"),
+        ("RETRYABLE_STATUS_CODES", "aborted, 14"),
+    ]);
+    let config = Config::builder()
+        .queue_max_calls(33)
+        .environment_from(environment)
+        .yaml(yaml)
+        .build()
+        .unwrap();
     assert_eq!(config.max_in_flight(), 11);
     assert_eq!(config.retry().backoff.max, 22 * SECOND);
     assert_eq!(config.retry().codes.iter().collect::<Vec<_>>(), [Code::Aborted, Code::Unavailable]);
     assert_eq!(config.queue().max_calls(), 33);
     assert_eq!(config.connect_timeout(), Config::default().connect_timeout());
-    let later_file = Config::builder().yaml("grpc: {port: 1}").yaml("grpc: {port: 2}").build().unwrap();
+    let later_file =
+        Config::builder().yaml("grpc: {port: 1}").yaml("grpc: {port: 2}").build().unwrap();
     assert_eq!(later_file.port(), 2);
 }
 
@@ -238,15 +282,25 @@ grpc:
         (Some(CallKind::Unary), Some(false), Some(false))
     );
     assert_eq!((rule.timeout(), rule.attempt_timeout()), (Some(None), Some(Some(3 * SECOND))));
-    assert_eq!((rule.retry().limit, rule.retry().backoff.initial), (RetryLimit::AtMost(0), 2 * SECOND));
+    assert_eq!(
+        (rule.retry().limit, rule.retry().backoff.initial),
+        (RetryLimit::AtMost(0), 2 * SECOND)
+    );
     let rule = config.method("a.B/D").unwrap();
-    assert_eq!((rule.pattern(), rule.idempotent(), rule.retry().limit), ("a.B/*", None, RetryLimit::AtMost(2)));
+    assert_eq!(
+        (rule.pattern(), rule.idempotent(), rule.retry().limit),
+        ("a.B/*", None, RetryLimit::AtMost(2))
+    );
     let rule = config.method("a.Bx/C").unwrap();
     assert_eq!((rule.pattern(), rule.kind(), rule.timeout()), ("*", None, None));
     assert_eq!(Config::default().method("a.B/C"), None);
 
-    let options = MethodOptions::new().idempotent(false).max_retry_attempts(0).attempt_timeout(3 * SECOND);
-    let built = Config::builder().yaml(yaml.split("    'a.B/C'").next().unwrap()).method("a.B/C", options).build();
+    let options =
+        MethodOptions::new().idempotent(false).max_retry_attempts(0).attempt_timeout(3 * SECOND);
+    let built = Config::builder()
+        .yaml(yaml.split("    'a.B/C'").next().unwrap())
+        .method("a.B/C", options)
+        .build();
     assert_eq!(built, Ok(config));
     assert!(
         error(Config::builder().method("nonsense", MethodOptions::new()).build())
@@ -274,22 +328,30 @@ grpc:
       initial_backoff: -1
 ";
     let builder = Config::builder().yaml(yaml).backoff_jitter(f64::NAN);
-    let error =
-        builder.environment_from(variables(&[("CONNECT_TIMEOUT", "0"), ("KEEPALIVE_TIM", "1")])).build().unwrap_err();
+    let error = builder
+        .environment_from(variables(&[("CONNECT_TIMEOUT", "0"), ("KEEPALIVE_TIM", "1")]))
+        .build()
+        .unwrap_err();
     // In the order of the file, then of the variables, then of the builder's methods.
     let expected = [
         "yaml:2:3: grpc.max_backof is not a key that is known; did you mean `max_backoff`?",
-        "yaml:3:3: grpc.max_backoff is 0.5, but must not be below grpc.initial_backoff, which is 1.0 (default)",
+        "yaml:3:3: grpc.max_backoff is 0.5, but must not be below grpc.initial_backoff, which is \
+         1.0 (default)",
         "yaml:4:3: grpc.backoff_multiplier is 0.9, but must be a finite number of at least 1",
         "yaml:5:3: grpc.port is 70000, but must be a whole number from 1 to 65535",
-        "yaml:7:7: grpc.retryable_status_codes has \"UNAVAILABEL\", which is not a gRPC status code; did you mean `UNAVAILABLE`?",
-        "yaml:8:7: grpc.retryable_status_codes has \"ok\", but a call that succeeded is never retried",
+        "yaml:7:7: grpc.retryable_status_codes has \"UNAVAILABEL\", which is not a gRPC status \
+         code; did you mean `UNAVAILABLE`?",
+        "yaml:8:7: grpc.retryable_status_codes has \"ok\", but a call that succeeded is never \
+         retried",
         "yaml:10:7: grpc.retryable_status_codes has 10, which is in the list already",
         "yaml:12:5: grpc.queue.max_calls is 0, but must be a whole number from 1 to 4294967295",
         "yaml:15:7: grpc.methods.\"a.B/C\".initial_backoff is -1, but must not be negative",
-        "TONIC_SUPERVISOR_GRPC_CONNECT_TIMEOUT: grpc.connect_timeout is \"0\", but must be at least 1ms",
-        "TONIC_SUPERVISOR_GRPC_KEEPALIVE_TIM: is not a variable that is known; did you mean `TONIC_SUPERVISOR_GRPC_KEEPALIVE_TIME`?",
-        "builder method backoff_jitter(..): grpc.backoff_jitter is NaN, but must be a number from 0 to 1",
+        "TONIC_SUPERVISOR_GRPC_CONNECT_TIMEOUT: grpc.connect_timeout is \"0\", but must be at \
+         least 1ms",
+        "TONIC_SUPERVISOR_GRPC_KEEPALIVE_TIM: is not a variable that is known; did you mean \
+         `TONIC_SUPERVISOR_GRPC_KEEPALIVE_TIME`?",
+        "builder method backoff_jitter(..): grpc.backoff_jitter is NaN, but must be a number from \
+         0 to 1",
     ];
     assert_eq!(error.to_string().lines().collect::<Vec<_>>(), expected);
     assert_eq!(error.problems().len(), expected.len());
@@ -314,7 +376,8 @@ fn each_rule_refuses_what_breaks_it() {
         ("max_backoff: ", "is empty, but must be a time"),
         (
             "initial_backoff: 20",
-            "max_backoff is 10.0, but must not be below grpc.initial_backoff, which is 20 (yaml:1:8)",
+            "max_backoff is 10.0, but must not be below grpc.initial_backoff, which is 20 \
+             (yaml:1:8)",
         ),
         ("backoff_multiplier: .inf", "finite number of at least 1"),
         ("backoff_jitter: 1.1", "from 0 to 1"),
@@ -326,7 +389,10 @@ fn each_rule_refuses_what_breaks_it() {
         ("max_replay_bytes: -1", "must be a size"),
         ("queue: {max_bytes: 0}", "at least 1 byte"),
         ("reconnect: {initial_backoff: 0}", "at least 1ms"),
-        ("reconnect: {max_backoff: 0.5}", "must not be below grpc.reconnect.initial_backoff, which is 1.0 (default)"),
+        (
+            "reconnect: {max_backoff: 0.5}",
+            "must not be below grpc.reconnect.initial_backoff, which is 1.0 (default)",
+        ),
         ("reconnect: {waiting_multiplier: 1}", "is not a key that is known"),
         ("intensity: {period: 0}", "at least 1ms"),
         ("retry_throttle: {ratio: -0.1}", "from 0 to 1000000"),
@@ -334,7 +400,10 @@ fn each_rule_refuses_what_breaks_it() {
             "retry_throttle: {max_tokens: 10}",
             "does nothing without grpc.retry_throttle.token_ratio, which is none (default)",
         ),
-        ("retry_throttle: {token_ratio: 0.1}", "does nothing without grpc.retry_throttle.max_tokens"),
+        (
+            "retry_throttle: {token_ratio: 0.1}",
+            "does nothing without grpc.retry_throttle.max_tokens",
+        ),
         ("retry_throttle: {max_tokens: 1001, token_ratio: 0.1}", "from 0.001 to 1000"),
         ("methods: {a/b: {kind: bidi}}", "must be `unary`, `streaming` or `auto`"),
         ("methods: {a/b: {idempotent: 7}}", "must be true or false"),
@@ -342,15 +411,25 @@ fn each_rule_refuses_what_breaks_it() {
             "methods: {a/b: {max_backoff: 0.1}}",
             "grpc.methods.\"a/b\".max_backoff is 0.1, but must not be below grpc.initial_backoff",
         ),
-        ("methods: {/a/b: {}}", "must be `pkg.Service/Method`, `pkg.Service/*` or `*`; write `a/b`"),
+        (
+            "methods: {/a/b: {}}",
+            "must be `pkg.Service/Method`, `pkg.Service/*` or `*`; write `a/b`",
+        ),
         ("methods: {a.B.C: {}}", "; write `a.B/C` for a method, or `a.B.C/*` for a service"),
         (
             "host: '${QUEUE_HOST}'",
-            "grpc.host is \"${QUEUE_HOST}\", but variables are not replaced in a file: set TONIC_SUPERVISOR_GRPC_HOST instead",
+            "grpc.host is \"${QUEUE_HOST}\", but variables are not replaced in a file: set \
+             TONIC_SUPERVISOR_GRPC_HOST instead",
         ),
         ("queue: {max_calls: $CALLS}", "set TONIC_SUPERVISOR_GRPC_QUEUE__MAX_CALLS instead"),
-        ("methods: {a/b: {timeout: '{{ .timeout }}'}}", "are not replaced in a file: write the value itself"),
-        ("tls: {ca: ~/ca.pem}", "grpc.tls.ca is \"~/ca.pem\", but `~` is not replaced: write the whole path"),
+        (
+            "methods: {a/b: {timeout: '{{ .timeout }}'}}",
+            "are not replaced in a file: write the value itself",
+        ),
+        (
+            "tls: {ca: ~/ca.pem}",
+            "grpc.tls.ca is \"~/ca.pem\", but `~` is not replaced: write the whole path",
+        ),
         ("methods: 7", "must be a section"),
         ("port: 1, port: 2", "stands here a second time"),
     ];
@@ -371,36 +450,54 @@ fn an_empty_list_of_codes_retries_nothing() {
 
 #[test]
 fn huge_times_and_exponents_saturate() {
-    let yaml = "grpc: {timeout: 1e300, max_backoff: 1e300, backoff_multiplier: 1e300, keepalive_time: 1e300}";
+    let yaml = "grpc: \
+                {timeout: 1e300, max_backoff: 1e300, backoff_multiplier: 1e300, keepalive_time: 1e300}";
     let config = Config::from_yaml(yaml).unwrap();
     assert!(config.timeout() > Some(SECOND * 60 * 60 * 24 * 365 * 99));
     assert_eq!(config.retry().delay(u32::MAX, 0.5), config.retry().backoff.max);
-    let config = Config::builder().timeout(Duration::MAX).connect_timeout(Duration::MAX).build().unwrap();
+    let config =
+        Config::builder().timeout(Duration::MAX).connect_timeout(Duration::MAX).build().unwrap();
     assert!(std::time::Instant::now().checked_add(config.connect_timeout()).is_some());
 }
 
 #[test]
 fn what_is_probably_not_meant_is_a_warning() {
-    let warnings = |keys: &str| Config::from_yaml(&format!("grpc: {{{keys}}}")).unwrap().warnings().to_vec();
+    let warnings =
+        |keys: &str| Config::from_yaml(&format!("grpc: {{{keys}}}")).unwrap().warnings().to_vec();
     let cases = [
-        ("keepalive_time: 5", "yaml:1:8: grpc.keepalive_time is 5, below grpc.keepalive_floor, and is raised to 10s"),
+        (
+            "keepalive_time: 5",
+            "yaml:1:8: grpc.keepalive_time is 5, below grpc.keepalive_floor, and is raised to 10s",
+        ),
         ("keepalive_time: 60", "below the 5 minutes"),
         ("keepalive_floor: 1", "grpc.keepalive_floor is 1, below gRPC's 10 s"),
         (
             "keepalive_time: 30000",
-            "yaml:1:8: grpc.keepalive_time is 30000, which is in seconds: for milliseconds write `30000ms`, or `30000s` if",
+            "yaml:1:8: grpc.keepalive_time is 30000, which is in seconds: for milliseconds write \
+             `30000ms`, or `30000s` if",
         ),
-        ("methods: {a/b: {timeout: 5000}}", "grpc.methods.\"a/b\".timeout is 5000, which is in seconds"),
+        (
+            "methods: {a/b: {timeout: 5000}}",
+            "grpc.methods.\"a/b\".timeout is 5000, which is in seconds",
+        ),
     ];
     for (keys, warning) in cases {
         let warnings = warnings(keys);
         assert!(warnings[0].contains(warning), "{keys}: {warnings:?}");
     }
-    for quiet in ["keepalive_time: 30", "keepalive_time: none", "keepalive_time: 30, timeout: none", "timeout: 3600s"] {
+    for quiet in [
+        "keepalive_time: 30",
+        "keepalive_time: none",
+        "keepalive_time: 30, timeout: none",
+        "timeout: 3600s",
+    ] {
         assert_eq!(warnings(quiet), Vec::<String>::new(), "{quiet}");
     }
     let config = Config::from_yaml("grpc: {keepalive_time: 5}").unwrap();
-    assert_eq!((config.keepalive().time(), config.effective_keepalive_time()), (Some(5 * SECOND), Some(10 * SECOND)));
+    assert_eq!(
+        (config.keepalive().time(), config.effective_keepalive_time()),
+        (Some(5 * SECOND), Some(10 * SECOND))
+    );
 }
 
 /// Keepalive is the seed's default: a short timeout is no mistake that every start must tell.
@@ -408,7 +505,11 @@ fn what_is_probably_not_meant_is_a_warning() {
 fn a_timeout_below_keepalives_sum_is_a_note_and_no_warning() {
     let config = Config::from_yaml("grpc: {timeout: 35}").unwrap();
     assert_eq!(config.warnings(), Vec::<String>::new());
-    assert!(config.notes()[0].starts_with("yaml:1:8: grpc.timeout is 35, which leaves a call on a dead link no time"));
+    assert!(
+        config.notes()[0].starts_with(
+            "yaml:1:8: grpc.timeout is 35, which leaves a call on a dead link no time"
+        )
+    );
     assert_eq!(Config::from_yaml("grpc: {timeout: 36}").unwrap().notes(), Vec::<String>::new());
 }
 
@@ -417,7 +518,8 @@ fn what_a_variable_or_a_program_says_is_not_replaced_either() {
     let set = Config::builder().environment_from(variables(&[("HOST", "${QUEUE_HOST}")])).build();
     assert_eq!(
         error(set),
-        "TONIC_SUPERVISOR_GRPC_HOST: grpc.host is \"${QUEUE_HOST}\", but variables are not replaced in it: give the value itself"
+        "TONIC_SUPERVISOR_GRPC_HOST: grpc.host is \"${QUEUE_HOST}\", but variables are not \
+         replaced in it: give the value itself"
     );
     assert!(error(Config::builder().tls_ca("~/ca.pem").build()).contains("write the whole path"));
 }
@@ -426,7 +528,8 @@ fn what_a_variable_or_a_program_says_is_not_replaced_either() {
 fn a_supervisor_tells_its_configuration() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let config = Config::from_yaml("grpc: {port: 1}").unwrap();
-    let supervisor = runtime.block_on(async { tonic_supervisor::Supervisor::spawn(config.clone()) });
+    let supervisor =
+        runtime.block_on(async { tonic_supervisor::Supervisor::spawn(config.clone()) });
     assert_eq!(supervisor.config(), &config);
 }
 
@@ -444,7 +547,10 @@ fn files_that_cannot_be_read_are_errors_that_name_them() {
     assert!(error(read("")).contains("cannot be read"));
     assert!(error(read("latin.yaml")).contains("latin.yaml:2:12: is not UTF-8 text"));
     fs::write(path("wide.yaml"), b"\xff\xfeg\0r\0").unwrap();
-    assert!(error(read("wide.yaml")).contains("wide.yaml:1:1: is not UTF-8 text, but UTF-16: save it as UTF-8"));
+    assert!(
+        error(read("wide.yaml"))
+            .contains("wide.yaml:1:1: is not UTF-8 text, but UTF-16: save it as UTF-8")
+    );
     assert!(error(read("broken.yaml")).contains("broken.yaml:3:1: "));
 }
 
@@ -473,7 +579,10 @@ fn no_slip_of_one_character_in_the_seeds_file_panics() {
             let mut text = SEED_KEEPALIVE.to_owned();
             text.replace_range(at..at + old.len_utf8(), new);
             if let Err(error) = Config::from_yaml(&text) {
-                assert!(!error.problems().is_empty() && error.to_string().starts_with("yaml"), "{text:?}: {error}");
+                assert!(
+                    !error.problems().is_empty() && error.to_string().starts_with("yaml"),
+                    "{text:?}: {error}"
+                );
             }
         }
     }

@@ -1,8 +1,12 @@
-//! Actors that fail again and again: paced, announced once, and back by themselves; linked under a user's supervisor, it hears of it.
+//! Actors that fail again and again: paced, announced once, and back by themselves; linked under a
+//! user's supervisor, it hears of it.
 
 use super::{
     hush::hush_injected_panics,
-    rig::{ADDRESS, Log, assert_shut_down, bounded, cause, config, ms, post, said, say, secs, start, supervise},
+    rig::{
+        ADDRESS, Log, assert_shut_down, bounded, cause, config, ms, post, said, say, secs, start,
+        supervise,
+    },
 };
 use parking_lot::Mutex;
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
@@ -14,7 +18,8 @@ use tonic_supervisor::{
     testing::{MemoryNetwork, ScriptedServer},
 };
 
-/// CHECK 19: it panics after each successful connect, for five minutes, while calls wait, which makes redials quick.
+/// CHECK 19: it panics after each successful connect, for five minutes, while calls wait, which
+/// makes redials quick.
 #[tokio::test(start_paused = true)]
 async fn pain_19_an_endless_crash_loop_is_paced_announced_once_and_left_without_help() {
     hush_injected_panics();
@@ -31,7 +36,11 @@ async fn pain_19_an_endless_crash_loop_is_paced_announced_once_and_left_without_
         assert!((25..=40).contains(&dials), "{dials} dials");
         assert_eq!(log.count(|fact| matches!(fact, Fact::ChildFailed { .. })), dials);
         let announced = log.count(|fact| matches!(fact, Fact::IntensityReached { .. }));
-        assert_eq!(announced, usize::from(calls_wait), "an idle channel's redials are too slow to be a storm");
+        assert_eq!(
+            announced,
+            usize::from(calls_wait),
+            "an idle channel's redials are too slow to be a storm"
+        );
         supervisor.panics().disarm();
         supervisor.wait_ready(secs(13)).await.expect("without help");
         if let Some(waiting) = waiting {
@@ -40,9 +49,11 @@ async fn pain_19_an_endless_crash_loop_is_paced_announced_once_and_left_without_
     }
 }
 
-/// The request actor in the same plight: whatever its calls wait for comes a second late at the most, their deadlines 20 ms.
+/// The request actor in the same plight: whatever its calls wait for comes a second late at the
+/// most, their deadlines 20 ms.
 #[tokio::test(start_paused = true)]
-async fn pain_19_a_request_actor_that_keeps_failing_is_restarted_once_a_second_and_its_calls_are_carried_out() {
+async fn pain_19_a_request_actor_that_keeps_failing_is_restarted_once_a_second_and_its_calls_are_carried_out()
+ {
     hush_injected_panics();
     let network = MemoryNetwork::new();
     let _server = ScriptedServer::on_memory(&network, ADDRESS).await;
@@ -76,7 +87,8 @@ async fn a_supervisor_actor_that_keeps_failing_goes_on_and_no_call_is_lost() {
     let supervisor = supervise(&network, config());
     let log = Log::of(&supervisor);
     supervisor.panics().arm(Child::Supervisor, "LinkUp", u32::MAX);
-    let calls: Vec<_> = (0..50).map(|_| start(&supervisor.channel(), "x", CallOptions::new())).collect();
+    let calls: Vec<_> =
+        (0..50).map(|_| start(&supervisor.channel(), "x", CallOptions::new())).collect();
     let posted = post(&supervisor.mailbox(), "x", CallOptions::new());
     tokio::time::sleep(secs(30)).await;
     let failures = log.count(|fact| matches!(fact, Fact::ChildFailed { child: "supervisor", .. }));
@@ -91,7 +103,8 @@ async fn a_supervisor_actor_that_keeps_failing_goes_on_and_no_call_is_lost() {
     assert_eq!(said(posted.await.expect("answered")).expect("answered"), "x");
 }
 
-/// While it waits for the supervisor actor's next life, past the intensity, nobody is told that the dead link is ready.
+/// While it waits for the supervisor actor's next life, past the intensity, nobody is told that the
+/// dead link is ready.
 #[tokio::test(start_paused = true)]
 async fn a_failure_of_the_supervisor_actor_shows_at_once_even_if_it_starts_over_later() {
     hush_injected_panics();
@@ -142,7 +155,9 @@ impl Actor for Parent {
 async fn linked(network: &MemoryNetwork) -> (ActorRef<()>, Heard, Supervisor) {
     let heard = Heard::default();
     let (parent, _) = Actor::spawn(None, Parent, heard.clone()).await.expect("starts");
-    let builder = Supervisor::builder(config().build().expect("valid")).connector(network.connector()).seed(1);
+    let builder = Supervisor::builder(config().build().expect("valid"))
+        .connector(network.connector())
+        .seed(1);
     let supervisor = builder.spawn_linked(parent.get_cell()).await.expect("starts");
     (parent, heard, supervisor)
 }
@@ -154,7 +169,8 @@ fn assert_supervision_ended(answer: Result<String, Status>) {
     assert!(matches!(cause(&status), Cause::Supervision(_)), "{status:?}");
 }
 
-/// Linked, it fails upward past its intensity, as in OTP; what was open is answered, and the end is announced.
+/// Linked, it fails upward past its intensity, as in OTP; what was open is answered, and the end is
+/// announced.
 #[tokio::test(start_paused = true)]
 async fn a_linked_supervisor_that_keeps_failing_fails_upward_and_every_call_is_answered() {
     hush_injected_panics();

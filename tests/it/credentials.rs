@@ -1,4 +1,5 @@
-//! Call credentials: anew for each attempt, never in clear unless asked for, and whatever the hook does, the call gets an answer.
+//! Call credentials: anew for each attempt, never in clear unless asked for, and whatever the hook
+//! does, the call gets an answer.
 
 use std::{
     sync::{
@@ -39,12 +40,16 @@ impl World {
     }
 
     fn builder(&self, config: ConfigBuilder) -> Builder {
-        Supervisor::builder(config.build().expect("valid")).connector(self.network.connector()).allow_plaintext()
+        Supervisor::builder(config.build().expect("valid"))
+            .connector(self.network.connector())
+            .allow_plaintext()
     }
 
     fn tokens(&self) -> Vec<String> {
         let arrivals = self.server.arrivals();
-        let token = |metadata: &http::HeaderMap| metadata["authorization"].to_str().expect("text").to_owned();
+        let token = |metadata: &http::HeaderMap| {
+            metadata["authorization"].to_str().expect("text").to_owned()
+        };
         arrivals.iter().map(|arrival| token(&arrival.metadata)).collect()
     }
 }
@@ -76,7 +81,10 @@ async fn every_attempt_gets_its_own_token_and_the_hook_knows_what_for() {
     let supervisor = world
         .builder(world.config())
         .call_credentials(|request: tonic_supervisor::CredentialsRequest| async move {
-            assert_eq!((&*request.method, &*request.service_url), ("test.Echo/Say", "http://queue:1/test.Echo"));
+            assert_eq!(
+                (&*request.method, &*request.service_url),
+                ("test.Echo/Say", "http://queue:1/test.Echo")
+            );
             tokio::time::sleep(Duration::from_millis(30)).await;
             Ok(token(&format!("Bearer {}", request.attempt)))
         })
@@ -91,7 +99,10 @@ async fn over_plaintext_nothing_is_sent_and_nobody_is_asked_unless_it_is_allowed
     let world = World::new().await;
     let (asked, hook) = counting(|_| Ok(token("secret")));
     let config = world.config().build().expect("valid");
-    let supervisor = Supervisor::builder(config).connector(world.network.connector()).call_credentials(hook).spawn();
+    let supervisor = Supervisor::builder(config)
+        .connector(world.network.connector())
+        .call_credentials(hook)
+        .spawn();
     let status = call(&supervisor).await.expect_err("refused");
     assert_eq!(status.code(), Code::Unauthenticated);
     assert!(status.message().contains("not sent over plaintext"), "{status}");
@@ -117,10 +128,14 @@ async fn a_hook_that_fails_ends_the_attempt_as_it_says_and_policy_decides() {
         assert!(status.message().contains("the issuer says no"), "{status}");
         assert_eq!(asked.load(SeqCst), asked_times, "{code:?}");
         let waited = if asked_times == 4 { 7 * SECOND } else { Duration::ZERO };
-        assert!(start.elapsed() >= waited && start.elapsed() < waited + SECOND, "{code:?}: {:?}", start.elapsed());
+        assert!(
+            start.elapsed() >= waited && start.elapsed() < waited + SECOND,
+            "{code:?}: {:?}",
+            start.elapsed()
+        );
         assert_eq!(world.server.handled(), 0);
-        let report =
-            std::error::Error::source(&status).and_then(|source| source.downcast_ref::<tonic_supervisor::CallReport>());
+        let report = std::error::Error::source(&status)
+            .and_then(|source| source.downcast_ref::<tonic_supervisor::CallReport>());
         let report = report.expect("a report");
         assert_eq!((report.attempts_made, report.maybe_processed), (asked_times, false));
     }
@@ -130,7 +145,8 @@ async fn a_hook_that_fails_ends_the_attempt_as_it_says_and_policy_decides() {
 async fn a_hook_that_hangs_is_cut_off_by_its_own_limit_or_by_the_calls_deadline() {
     let world = World::new().await;
     let forever = |_| std::future::pending::<Result<MetadataMap, Status>>();
-    let supervisor = world.builder(world.config().max_retry_attempts(0)).call_credentials(forever).spawn();
+    let supervisor =
+        world.builder(world.config().max_retry_attempts(0)).call_credentials(forever).spawn();
     let start = Instant::now();
     let status = call(&supervisor).await.expect_err("too long");
     assert_eq!((status.code(), start.elapsed().as_secs()), (Code::Unavailable, 10));
@@ -139,7 +155,10 @@ async fn a_hook_that_hangs_is_cut_off_by_its_own_limit_or_by_the_calls_deadline(
     request.set_timeout(2 * SECOND);
     let start = Instant::now();
     let ended = supervisor.channel().unary::<(), ()>("/test.Echo/Say", request).await;
-    assert_eq!((ended.expect_err("too long").code(), start.elapsed().as_secs()), (Code::DeadlineExceeded, 2));
+    assert_eq!(
+        (ended.expect_err("too long").code(), start.elapsed().as_secs()),
+        (Code::DeadlineExceeded, 2)
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -176,12 +195,14 @@ async fn a_dropped_caller_drops_the_hooks_future_and_gives_its_place_back() {
 #[tokio::test(start_paused = true)]
 async fn a_panic_of_the_hook_is_an_error_of_that_attempt_alone() {
     let world = World::new().await;
-    let (asked, hook) = counting(|number| if number == 0 { panic!("no idea") } else { Ok(token("t")) });
+    let (asked, hook) =
+        counting(|number| if number == 0 { panic!("no idea") } else { Ok(token("t")) });
     let supervisor = world.builder(world.config()).call_credentials(hook).spawn();
     call(&supervisor).await.expect("retried");
     assert_eq!((asked.load(SeqCst), supervisor.snapshot().retries), (2, 1));
     let (_, hook) = counting(|_| panic!("no idea"));
-    let supervisor = world.builder(world.config().max_retry_attempts(0)).call_credentials(hook).spawn();
+    let supervisor =
+        world.builder(world.config().max_retry_attempts(0)).call_credentials(hook).spawn();
     let status = call(&supervisor).await.expect_err("panicked");
     assert_eq!(status.code(), Code::Internal);
     assert!(status.message().contains("the hook panicked: no idea"), "{status}");
@@ -200,7 +221,10 @@ async fn the_request_actors_panic_loses_no_call_that_waits_for_its_token() {
         let answers = futures::future::join_all(calls).await;
         assert!(answers.iter().all(Result::is_ok), "{message}: {answers:?}");
         assert_eq!(world.server.handled() - before, 10, "{message}");
-        assert!(message == "RoomFreed" || supervisor.panics().struck().contains(&(Child::Request, message)));
+        assert!(
+            message == "RoomFreed"
+                || supervisor.panics().struck().contains(&(Child::Request, message))
+        );
         supervisor.panics().disarm();
     }
     assert!(asked.load(SeqCst) >= 30);

@@ -1,4 +1,5 @@
-//! The lists in `docs/` name what is in the code: every event with its fields, every metric with its labels.
+//! The lists in `docs/` name what is in the code: every event with its fields, every metric with
+//! its labels.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,7 +15,11 @@ pub(crate) fn read(path: &str) -> String {
 /// The variants of `Fact` with their fields, as `src/model/event.rs` has them.
 fn facts() -> BTreeMap<String, BTreeSet<String>> {
     let source = read("src/model/event.rs");
-    let body = source.split("pub enum Fact {").nth(1).and_then(|rest| rest.split("\n}").next()).expect("enum Fact");
+    let body = source
+        .split("pub enum Fact {")
+        .nth(1)
+        .and_then(|rest| rest.split("\n}").next())
+        .expect("enum Fact");
     let mut facts = BTreeMap::<String, BTreeSet<String>>::new();
     let mut last = String::new();
     for line in body.lines().filter(|line| !line.trim_start().starts_with("//")) {
@@ -41,7 +46,8 @@ fn documented_facts() -> BTreeMap<String, BTreeSet<String>> {
         .skip(1)
         .map(|section| {
             let (heading, rest) = section.split_once('\n').expect("a heading and a text");
-            let fields = rest.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+            let fields =
+                rest.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
             (heading.trim_matches('`').to_owned(), fields.map(str::to_owned).collect())
         })
         .collect()
@@ -64,7 +70,8 @@ fn every_event_has_its_variants_name() {
 
 /// What is recorded anywhere in `src/`: kind and name.
 fn metrics() -> BTreeSet<(String, String)> {
-    let (mut found, mut folders) = (BTreeSet::new(), vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")]);
+    let (mut found, mut folders) =
+        (BTreeSet::new(), vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")]);
     while let Some(folder) = folders.pop() {
         for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
             if path.is_dir() {
@@ -127,7 +134,8 @@ fn every_metric_is_told_to_recorders_with_its_unit() {
         "src/bin/tonic-supervisor/serve/connections.rs",
         "src/bin/tonic-supervisor/serve/reread.rs",
     ];
-    let source: String = sources.map(read).concat().replace("Unit::", "").split_whitespace().collect();
+    let source: String =
+        sources.map(read).concat().replace("Unit::", "").split_whitespace().collect();
     let missing: Vec<_> = rows.filter(|row| !source.contains(row)).collect();
     assert!(missing.is_empty(), "{missing:#?}");
 }
@@ -167,7 +175,9 @@ fn links(page: &str) -> Vec<(String, String)> {
             let mut parts: Vec<_> = folder.iter().map(|part| part.to_str().unwrap()).collect();
             for part in path.split('/').filter(|part| !part.is_empty() && *part != ".") {
                 match part {
-                    ".." => assert!(parts.pop().is_some(), "{page}: {link} leads out of the package"),
+                    ".." => {
+                        assert!(parts.pop().is_some(), "{page}: {link} leads out of the package")
+                    }
                     part => parts.push(part),
                 }
             }
@@ -180,7 +190,11 @@ fn links(page: &str) -> Vec<(String, String)> {
 /// What is uploaded to crates.io.
 fn packaged() -> BTreeSet<String> {
     let mut cargo = std::process::Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
-    let output = cargo.args(["package", "--list", "--allow-dirty", "--offline"]).current_dir(root()).output().unwrap();
+    let output = cargo
+        .args(["package", "--list", "--allow-dirty", "--offline"])
+        .current_dir(root())
+        .output()
+        .unwrap();
     let list = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     list.lines().map(|line| line.replace('\\', "/")).collect()
@@ -209,7 +223,8 @@ fn headings(page: &str) -> BTreeSet<String> {
     let text: String = read(page).split("```").step_by(2).collect();
     let named = text.lines().filter(|line| line.starts_with('#')).map(|line| {
         let words = line.trim_start_matches('#').trim().to_lowercase();
-        let kept = words.chars().filter(|letter| letter.is_alphanumeric() || " -_".contains(*letter));
+        let kept =
+            words.chars().filter(|letter| letter.is_alphanumeric() || " -_".contains(*letter));
         kept.collect::<String>().replace(' ', "-")
     });
     named.collect()
@@ -232,14 +247,19 @@ fn links_to_headings_lead_to_a_heading() {
 fn features_on_docs_rs() -> BTreeSet<String> {
     let manifest = read("Cargo.toml");
     let section = manifest.split("[package.metadata.docs.rs]").nth(1).expect("a section");
-    let list = section.split("features = [").nth(1).and_then(|rest| rest.split(']').next()).expect("a list");
+    let list = section
+        .split("features = [")
+        .nth(1)
+        .and_then(|rest| rest.split(']').next())
+        .expect("a list");
     list.split(',').map(|name| name.trim().trim_matches('"').to_owned()).collect()
 }
 
 #[test]
 fn docs_rs_shows_what_every_feature_of_the_library_adds() {
     let shown = features_on_docs_rs();
-    // These add nothing that is documented: ractor's own switch, and the simulation's bugs. `tls` is in `tls-ring`.
+    // These add nothing that is documented: ractor's own switch, and the simulation's bugs. `tls`
+    // is in `tls-ring`.
     let hidden = ["ractor-cluster", "sim", "tls", "tls-aws-lc"];
     let (mut needed, mut folders) = (BTreeSet::new(), vec![root().join("src")]);
     while let Some(folder) = folders.pop() {
@@ -248,7 +268,8 @@ fn docs_rs_shows_what_every_feature_of_the_library_adds() {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let source = fs::read_to_string(&path).unwrap();
-                let names = source.split("feature = \"").skip(1).filter_map(|rest| rest.split('"').next());
+                let names =
+                    source.split("feature = \"").skip(1).filter_map(|rest| rest.split('"').next());
                 needed.extend(names.filter(|name| !hidden.contains(name)).map(str::to_owned));
             }
         }
@@ -271,7 +292,11 @@ async fn the_guides_test_of_an_agent_holds() {
     let config = Config::builder().host("queue").port(50051).build().unwrap();
     let supervisor = Supervisor::builder(config).connector(network.connector()).seed(7).spawn();
     let began = tokio::time::Instant::now();
-    supervisor.channel().unary::<(), ()>("/pkg.Service/Method", tonic::Request::new(())).await.unwrap();
+    supervisor
+        .channel()
+        .unary::<(), ()>("/pkg.Service/Method", tonic::Request::new(()))
+        .await
+        .unwrap();
     assert_eq!((began.elapsed().as_secs(), server.handled()), (3, 3));
 
     server.script(Answer::cut_after_processing());
@@ -279,7 +304,11 @@ async fn the_guides_test_of_an_agent_holds() {
     request.extensions_mut().insert(CallOptions::new().idempotent(false));
     supervisor.channel().unary::<(), ()>("/pkg.Service/Method", request).await.unwrap_err();
     server.script(Script::echo());
-    supervisor.channel().unary::<(), ()>("/pkg.Service/Method", tonic::Request::new(())).await.unwrap();
+    supervisor
+        .channel()
+        .unary::<(), ()>("/pkg.Service/Method", tonic::Request::new(()))
+        .await
+        .unwrap();
     network.freeze_all();
     tokio::time::sleep(Duration::from_secs(36)).await;
     assert_ne!(supervisor.state(), ConnectivityState::Idle);

@@ -36,12 +36,16 @@ async fn above_max_draining_links_the_oldest_ends_and_says_why() {
     let oldest: Vec<_> = kept.drain(..LINKS - MOST).collect();
     for call in oldest {
         let status = call.await.expect("no panic").1.expect_err("its link was ended");
-        assert_eq!((status.code(), report(&status).outcome.phase), (Code::Unavailable, Phase::MaybeProcessed));
+        assert_eq!(
+            (status.code(), report(&status).outcome.phase),
+            (Code::Unavailable, Phase::MaybeProcessed)
+        );
         let Cause::LinkLost(end) = cause(&status) else { panic!("{status:?}") };
         assert_eq!(**end, LinkEnd::TooManyDraining(MOST));
         assert!(status.message().contains("max_draining_links (5)"), "{status:?}");
     }
-    let ended = events.count(|fact| matches!(fact, Fact::LinkLost { end: LinkEnd::TooManyDraining(_), .. }));
+    let ended = events
+        .count(|fact| matches!(fact, Fact::LinkLost { end: LinkEnd::TooManyDraining(_), .. }));
     assert_eq!(ended, LINKS - MOST);
     for (mut link, _) in links.drain(..LINKS - MOST) {
         // Its connection is closed.

@@ -1,5 +1,5 @@
-//! The channel in the place of tonic's own: clients, interceptors and layers work unchanged on it, and calls that are known to be
-//! unary are retried.
+//! The channel in the place of tonic's own: clients, interceptors and layers work unchanged on it,
+//! and calls that are known to be unary are retried.
 
 use crate::{
     log::Log,
@@ -61,7 +61,8 @@ fn marked(options: CallOptions) -> Request<String> {
     request
 }
 
-// --- all kinds of calls ----------------------------------------------------------------------------------------------
+// --- all kinds of calls
+// -------------------------------------------------------------------------------
 
 /// One call of each kind, with the bounds that generated clients have.
 async fn all_four_kinds<T>(service: T) -> Result<(), Status>
@@ -75,13 +76,18 @@ where
     let mut grpc = Grpc::new(service);
     let ready = |error: T::Error| Status::unknown(error.into().to_string());
     grpc.ready().await.map_err(ready)?;
-    let words = grpc.server_streaming(Request::new("a b c".to_owned()), path("/stage.Echo/Repeat"), codec()).await?;
+    let words = grpc
+        .server_streaming(Request::new("a b c".to_owned()), path("/stage.Echo/Repeat"), codec())
+        .await?;
     let words: Vec<_> = words.into_inner().map(|word| word.expect("a word")).collect().await;
     assert_eq!(words, ["a", "b", "c"]);
 
     grpc.ready().await.map_err(ready)?;
     let words = Request::new(tokio_stream::iter(words));
-    assert_eq!(grpc.client_streaming(words, path("/stage.Echo/Join"), codec()).await?.into_inner(), "a b c");
+    assert_eq!(
+        grpc.client_streaming(words, path("/stage.Echo/Join"), codec()).await?.into_inner(),
+        "a b c"
+    );
 
     // Each text is said only when the one before was heard.
     grpc.ready().await.map_err(ready)?;
@@ -146,14 +152,18 @@ async fn a_client_works_unchanged_inside_a_tower_layer() {
 async fn an_interceptors_refusal_and_a_method_that_is_not_there_are_told_as_ever() {
     let (_server, supervisor) = over_tcp().await;
     let refuse = |_: Request<()>| Err(Status::unauthenticated("no token"));
-    let status = say(InterceptedService::new(supervisor.channel(), refuse), text()).await.expect_err("refused");
+    let status = say(InterceptedService::new(supervisor.channel(), refuse), text())
+        .await
+        .expect_err("refused");
     assert_eq!((status.code(), status.message()), (Code::Unauthenticated, "no token"));
     let mut grpc = Grpc::new(supervisor.channel());
-    let unknown = grpc.unary::<String, String, _>(text(), path("/stage.Echo/Nothing"), codec()).await;
+    let unknown =
+        grpc.unary::<String, String, _>(text(), path("/stage.Echo/Nothing"), codec()).await;
     assert_eq!(unknown.expect_err("no such method").code(), Code::Unimplemented);
 }
 
-// --- known to be unary -----------------------------------------------------------------------------------------------
+// --- known to be unary
+// -------------------------------------------------------------------------------
 
 /// How many attempts a call has on a server that is unavailable once, and whether it succeeds then.
 async fn attempts<T>(
@@ -173,7 +183,9 @@ where
 }
 
 fn described(streaming: bool) -> impl Fn(SupervisedChannel) -> SupervisedChannel {
-    move |channel| channel.with_descriptor_set(&descriptors("stage", streaming)).expect("a descriptor set")
+    move |channel| {
+        channel.with_descriptor_set(&descriptors("stage", streaming)).expect("a descriptor set")
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -197,11 +209,17 @@ async fn descriptors_a_marker_or_configuration_each_make_a_call_retryable() {
     assert_eq!(attempts(config(), intercepted, text()).await, retried, "marked by an interceptor");
 
     // Who knows better: descriptors, then configuration, then the marker.
-    assert_eq!(attempts(Config::builder(), described(true), marked(CallOptions::new().unary())).await, not_retried);
+    assert_eq!(
+        attempts(Config::builder(), described(true), marked(CallOptions::new().unary())).await,
+        not_retried
+    );
     let streaming = || Config::builder().method("stage.Echo/Say", MethodOptions::new().streaming());
     assert_eq!(attempts(streaming(), plain, marked(CallOptions::new().unary())).await, not_retried);
     assert_eq!(attempts(streaming(), described(false), text()).await, retried);
-    assert_eq!(attempts(Config::builder(), plain, marked(CallOptions::new().unary().no_retry())).await, not_retried);
+    assert_eq!(
+        attempts(Config::builder(), plain, marked(CallOptions::new().unary().no_retry())).await,
+        not_retried
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -234,50 +252,76 @@ async fn with_retry_undescribed_off_a_call_nobody_described_gets_one_attempt_and
     assert!(stage.previous_attempts().iter().all(Option::is_none));
 
     let hints = log.saying("with_descriptor_set");
-    assert_eq!(hints.iter().map(|hint| hint.field("method")).collect::<Vec<_>>(), ["stage.Echo/Say"]);
+    assert_eq!(
+        hints.iter().map(|hint| hint.field("method")).collect::<Vec<_>>(),
+        ["stage.Echo/Say"]
+    );
     echo(&stage.supervisor.channel(), "unary by construction").await.expect("answered");
     assert_eq!(log.saying("with_descriptor_set").len(), 1);
 }
 
-// --- errors and deadlines --------------------------------------------------------------------------------------------
+// --- errors and deadlines
+// -------------------------------------------------------------------------------
 
 #[tokio::test(start_paused = true)]
 async fn the_last_attempts_error_comes_intact_and_the_calls_report_is_its_source() {
     let stage = stage(Config::builder().max_retry_attempts(2)).await;
     // Trailers only, and trailers after headers; the details are "one", "two", "three" in base64.
-    let first = Answer::status(Code::Unavailable).text("first").trailer("grpc-status-details-bin", "b25l");
-    let second = Answer::headers_then_error(Code::Aborted).text("second").trailer("grpc-status-details-bin", "dHdv");
+    let first =
+        Answer::status(Code::Unavailable).text("first").trailer("grpc-status-details-bin", "b25l");
+    let second = Answer::headers_then_error(Code::Aborted)
+        .text("second")
+        .trailer("grpc-status-details-bin", "dHdv");
     let third = Answer::headers_then_error(Code::Internal)
         .text("the%20third%20%E9%94%99")
         .trailer("grpc-status-details-bin", "dGhyZWU")
         .trailer("x-why", "because");
     stage.server.script(Script::sequence(vec![first, second], third));
-    let status = say(stage.supervisor.channel(), marked(CallOptions::new().unary())).await.expect_err("all fail");
-    assert_eq!((status.code(), status.message(), status.details()), (Code::Internal, "the third 错", &b"three"[..]));
+    let status = say(stage.supervisor.channel(), marked(CallOptions::new().unary()))
+        .await
+        .expect_err("all fail");
+    assert_eq!(
+        (status.code(), status.message(), status.details()),
+        (Code::Internal, "the third 错", &b"three"[..])
+    );
     assert_eq!(status.metadata().get("x-why").expect("kept"), "because");
 
     let report = report(&status);
     let attempts: Vec<_> = report
         .attempts
         .iter()
-        .map(|attempt| (attempt.attempt, attempt.code(), attempt.phase(), attempt.elapsed.as_secs()))
+        .map(|attempt| {
+            (attempt.attempt, attempt.code(), attempt.phase(), attempt.elapsed.as_secs())
+        })
         .collect();
     let processed = |n, code, at| (n, code, Phase::Processed, at);
-    let expected =
-        [processed(0, Code::Unavailable, 0), processed(1, Code::Aborted, 1), processed(2, Code::Internal, 3)];
+    let expected = [
+        processed(0, Code::Unavailable, 0),
+        processed(1, Code::Aborted, 1),
+        processed(2, Code::Internal, 3),
+    ];
     assert_eq!(attempts, expected);
-    assert_eq!((report.method.as_str(), report.attempts_made, report.retries), ("stage.Echo/Say", 3, 2));
+    assert_eq!(
+        (report.method.as_str(), report.attempts_made, report.retries),
+        ("stage.Echo/Say", 3, 2)
+    );
     assert_eq!((&report.outcome.cause, report.maybe_processed), (&Cause::Status, true));
 }
 
-/// A stream that fails in the middle: its messages, then the peer's status once, as from tonic's own channel.
+/// A stream that fails in the middle: its messages, then the peer's status once, as from tonic's
+/// own channel.
 #[tokio::test(start_paused = true)]
 async fn a_streams_error_comes_intact_after_its_messages() {
     let stage = stage(Config::builder()).await;
     let messages = ["a", "b"].map(|text| text.to_owned().encode_to_vec());
-    stage.server.script(Answer::stream(messages, Code::DataLoss).text("page torn").trailer("x-why", "because"));
+    stage.server.script(
+        Answer::stream(messages, Code::DataLoss).text("page torn").trailer("x-why", "because"),
+    );
     let mut grpc = Grpc::new(stage.supervisor.channel());
-    let stream = grpc.server_streaming::<String, String, _>(text(), path(ECHO), codec()).await.expect("it begins");
+    let stream = grpc
+        .server_streaming::<String, String, _>(text(), path(ECHO), codec())
+        .await
+        .expect("it begins");
     let mut stream = stream.into_inner();
     for text in ["a", "b"] {
         assert_eq!(stream.message().await.expect("a message").as_deref(), Some(text));
@@ -310,11 +354,15 @@ async fn a_requests_timeout_bounds_queue_attempts_and_waits() {
     request.set_timeout(two);
     let (took, outcome) = timed(say(stage.supervisor.channel(), request)).await;
     let status = outcome.expect_err("no server");
-    assert_eq!((took, status.code(), report(&status).maybe_processed), (two, Code::DeadlineExceeded, false));
+    assert_eq!(
+        (took, status.code(), report(&status).maybe_processed),
+        (two, Code::DeadlineExceeded, false)
+    );
     assert!(status.message().contains("connection refused"), "{}", status.message());
 }
 
-/// `timeout` is for unary calls: a stream obeys its own timeout, and without one lives as long as it likes.
+/// `timeout` is for unary calls: a stream obeys its own timeout, and without one lives as long as
+/// it likes.
 #[tokio::test(start_paused = true)]
 async fn a_stream_obeys_only_its_own_timeout_also_between_its_messages() {
     let stage = stage(Config::builder()).await;
@@ -325,7 +373,8 @@ async fn a_stream_obeys_only_its_own_timeout_also_between_its_messages() {
         timeout.into_iter().for_each(|timeout| request.set_timeout(timeout));
         let mut grpc = Grpc::new(stage.supervisor.channel());
         let (took, (read, end)) = timed(async {
-            let stream = grpc.server_streaming::<String, String, _>(request, path(ECHO), codec()).await;
+            let stream =
+                grpc.server_streaming::<String, String, _>(request, path(ECHO), codec()).await;
             let mut stream = stream.expect("it begins").into_inner();
             let mut read = 0;
             loop {
@@ -338,11 +387,15 @@ async fn a_stream_obeys_only_its_own_timeout_also_between_its_messages() {
         })
         .await;
         let code = if timeout.is_some() { Code::DeadlineExceeded } else { Code::Ok };
-        assert_eq!((read, end, took), (messages, code, timeout.unwrap_or(Duration::from_secs(300))));
+        assert_eq!(
+            (read, end, took),
+            (messages, code, timeout.unwrap_or(Duration::from_secs(300)))
+        );
     }
 }
 
-// --- giving up -------------------------------------------------------------------------------------------------------
+// --- giving up
+// -------------------------------------------------------------------------------
 
 /// Dropping the future, or the stream of answers, ends the call on the wire at once.
 #[tokio::test(start_paused = true)]
@@ -356,7 +409,10 @@ async fn a_dropped_call_is_reset_on_the_wire_at_once() {
 
     stage.server.script(Answer::message("a".to_owned().encode_to_vec()).then_hang());
     let mut grpc = Grpc::new(stage.supervisor.channel());
-    let stream = grpc.server_streaming::<String, String, _>(text(), path(ECHO), codec()).await.expect("it begins");
+    let stream = grpc
+        .server_streaming::<String, String, _>(text(), path(ECHO), codec())
+        .await
+        .expect("it begins");
     let mut stream = stream.into_inner();
     assert_eq!(stream.message().await.expect("a message").as_deref(), Some("a"));
     drop(stream);
@@ -372,7 +428,10 @@ async fn a_dropped_call_that_waits_leaves_the_queue_at_once() {
     stage.server.kill().await;
     let call = tokio::spawn(say(stage.supervisor.channel(), marked(CallOptions::new().unary())));
     Events::of(&stage.supervisor).first(|fact| matches!(fact, Fact::DialFailed { .. })).await;
-    assert_eq!((stage.supervisor.snapshot().calls_open, stage.supervisor.snapshot().calls_waiting), (1, 1));
+    assert_eq!(
+        (stage.supervisor.snapshot().calls_open, stage.supervisor.snapshot().calls_waiting),
+        (1, 1)
+    );
     call.abort();
     call.await.expect_err("aborted");
     assert_eq!(stage.supervisor.snapshot().calls_open, 0);

@@ -13,7 +13,9 @@ use tonic_supervisor::{
 async fn open(supervisor: &Supervisor) -> Streaming<String> {
     let mut grpc = Grpc::new(supervisor.channel());
     let codec = ProstCodec::<String, String>::default();
-    let call = grpc.server_streaming(Request::new("hello".to_owned()), PathAndQuery::from_static(SAY), codec).await;
+    let call = grpc
+        .server_streaming(Request::new("hello".to_owned()), PathAndQuery::from_static(SAY), codec)
+        .await;
     call.expect("a head").into_inner()
 }
 
@@ -45,7 +47,11 @@ async fn a_slow_reader_gets_every_message_whole_and_in_order_however_it_is_cut()
             if n % 500 == 0 {
                 tokio::time::sleep(secs(1)).await;
             }
-            assert_eq!(stream.message().await.expect("well").as_deref(), Some(&*n.to_string()), "{size}");
+            assert_eq!(
+                stream.message().await.expect("well").as_deref(),
+                Some(&*n.to_string()),
+                "{size}"
+            );
         }
         assert_eq!(stream.message().await.expect("OK"), None);
     }
@@ -104,7 +110,8 @@ async fn room_is_given_for_what_was_read_only() {
     let mut room = 0i64;
     while let Ok(Ok(Some(frame))) = tokio::time::timeout(secs(1), link.next_frame()).await {
         if frame.kind == FrameKind::WindowUpdate && frame.stream == stream {
-            room += i64::from(u32::from_be_bytes(frame.payload[..4].try_into().expect("four bytes")));
+            room +=
+                i64::from(u32::from_be_bytes(frame.payload[..4].try_into().expect("four bytes")));
         }
     }
     assert_eq!(room, 0, "a hundred messages are less than half a window");

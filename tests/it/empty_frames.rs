@@ -28,7 +28,8 @@ async fn peer(network: &MemoryNetwork, frame: fn(u32) -> Frame) -> PlayingPeer {
 /// 500 calls, none of which may be sent twice; how many links they took.
 async fn links_of_500_calls(supervisor: &Supervisor) -> u64 {
     for _ in 0..500 {
-        let answer = say(&supervisor.channel(), "hello", CallOptions::new().idempotent(false)).await;
+        let answer =
+            say(&supervisor.channel(), "hello", CallOptions::new().idempotent(false)).await;
         assert_eq!(answer.as_deref().ok(), Some("hello"), "{answer:?}");
         // As long as a dial takes.
         tokio::time::sleep(secs(1)).await;
@@ -38,7 +39,8 @@ async fn links_of_500_calls(supervisor: &Supervisor) -> u64 {
 
 #[tokio::test(start_paused = true)]
 async fn a_server_that_sends_an_empty_frame_with_each_answer_costs_no_call() {
-    let padding_only = |stream| Frame::new(FrameKind::Data, 0x8, stream, vec![9, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    let padding_only =
+        |stream| Frame::new(FrameKind::Data, 0x8, stream, vec![9, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
     for frame in [(|stream| Frame::data(stream, "", false)) as fn(u32) -> Frame, padding_only] {
         let network = MemoryNetwork::new();
         let _peer = peer(&network, frame).await;

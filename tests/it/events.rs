@@ -1,4 +1,5 @@
-//! What a supervisor tells of itself: states, events in order, snapshots; and what GOAWAY and changing limits look like.
+//! What a supervisor tells of itself: states, events in order, snapshots; and what GOAWAY and
+//! changing limits look like.
 
 use crate::link_stage::*;
 use ConnectivityState::{Connecting, Ready, Shutdown, TransientFailure};
@@ -12,7 +13,8 @@ fn names(facts: &[Fact]) -> Vec<&'static str> {
     facts.iter().map(Fact::name).collect()
 }
 
-/// The laws of every history: no number is left out, states follow from one another along legal edges.
+/// The laws of every history: no number is left out, states follow from one another along legal
+/// edges.
 fn check_history(mut state: ConnectivityState, mut seq: u64, events: &[Event]) {
     for event in events {
         assert_eq!(event.seq, seq + 1, "{events:#?}");
@@ -25,14 +27,18 @@ fn check_history(mut state: ConnectivityState, mut seq: u64, events: &[Event]) {
     }
 }
 
-/// CHECK 4: the server is killed and restarted while no call is made; every step is told at once, with its cause, attempt and delay.
+/// CHECK 4: the server is killed and restarted while no call is made; every step is told at once,
+/// with its cause, attempt and delay.
 #[tokio::test(start_paused = true)]
 async fn pain_04_state_can_be_seen_kill_and_restart_while_idle() {
     let network = MemoryNetwork::new();
     let server = ScriptedServer::on_memory(&network, ADDRESS).await;
     let supervisor = supervise(&network, config());
     let mut events = Events::of(&supervisor).await;
-    assert_eq!((events.snapshot.state, events.snapshot.incarnation), (ConnectivityState::Idle, Incarnation(0)));
+    assert_eq!(
+        (events.snapshot.state, events.snapshot.incarnation),
+        (ConnectivityState::Idle, Incarnation(0))
+    );
     supervisor.wait_ready(PATIENCE).await.expect("Ready");
     echo(&supervisor.channel(), CallOptions::new()).await.expect("the server echoes");
     settle().await;
@@ -46,15 +52,23 @@ async fn pain_04_state_can_be_seen_kill_and_restart_while_idle() {
     server.kill().await;
     let lost = events.next().await.expect("an event");
     assert_time(killed.elapsed(), ms(0));
-    let Fact::LinkLost { incarnation: Incarnation(1), end: LinkEnd::Closed, current: true, .. } = lost.fact else {
+    let Fact::LinkLost { incarnation: Incarnation(1), end: LinkEnd::Closed, current: true, .. } =
+        lost.fact
+    else {
         panic!("{lost:?}")
     };
     events.until_state(TransientFailure).await;
     events.until(|fact| matches!(fact, Fact::DialFailed { .. })).await;
     events.until(|fact| matches!(fact, Fact::BackoffStarted { .. })).await;
     let late = Events::of(&supervisor).await.snapshot;
-    assert_eq!((late.state, late.dials, late.links, late.incarnation), (TransientFailure, 2, 1, Incarnation(2)));
-    assert!(late.last_error.as_ref().is_some_and(|error| error.contains("connection refused")), "{late:?}");
+    assert_eq!(
+        (late.state, late.dials, late.links, late.incarnation),
+        (TransientFailure, 2, 1, Incarnation(2))
+    );
+    assert!(
+        late.last_error.as_ref().is_some_and(|error| error.contains("connection refused")),
+        "{late:?}"
+    );
     assert!(late.next_dial.is_some_and(|wait| wait >= ms(799) && wait <= ms(1_200)), "{late:?}");
     server.restart().await;
     events.until_state(Ready).await;
@@ -77,20 +91,28 @@ async fn pain_04_state_can_be_seen_kill_and_restart_while_idle() {
     ];
     let facts = events.facts().await;
     assert_eq!(names(&facts), told);
-    assert_eq!(events.states().await, [TransientFailure, Connecting, TransientFailure, Connecting, Ready]);
+    assert_eq!(
+        events.states().await,
+        [TransientFailure, Connecting, TransientFailure, Connecting, Ready]
+    );
     check_history(Ready, before, &events.seen);
     let about = |fact: &Fact| match fact {
-        Fact::StateChanged { incarnation, .. } | Fact::DialStarted { incarnation, .. } => Some(incarnation.0),
+        Fact::StateChanged { incarnation, .. } | Fact::DialStarted { incarnation, .. } => {
+            Some(incarnation.0)
+        }
         _ => None,
     };
     assert_eq!(facts.iter().filter_map(about).collect::<Vec<_>>(), [1, 2, 2, 2, 3, 3, 3]);
-    let Fact::BackoffStarted { delay, attempt: 0, calls_waiting: false } = facts[2] else { panic!("{:?}", facts[2]) };
+    let Fact::BackoffStarted { delay, attempt: 0, calls_waiting: false } = facts[2] else {
+        panic!("{:?}", facts[2])
+    };
     assert!(delay <= ms(20), "{delay:?}");
     let Fact::BackoffStarted { delay, attempt: 0, .. } = facts[7] else { panic!("{:?}", facts[7]) };
     assert!((ms(799)..=ms(1_200)).contains(&delay), "{delay:?}");
 }
 
-/// CHECK 4: a reader that sleeps through 10,000 transitions is told how many events it missed; what follows is complete.
+/// CHECK 4: a reader that sleeps through 10,000 transitions is told how many events it missed; what
+/// follows is complete.
 #[tokio::test(start_paused = true)]
 async fn pain_04_a_stalled_reader_is_told_what_it_missed_and_costs_no_memory() {
     let network = MemoryNetwork::new();
@@ -140,23 +162,38 @@ async fn a_wait_for_ready_that_is_given_up_says_why_and_what_to_do() {
     network.dial_takes(secs(3));
     let supervisor = supervise(&network, config());
     let why = supervisor.wait_ready(secs(1)).await.expect_err("the dial takes 3 s").to_string();
-    let expected = "the channel to server:50051 is not ready after 1.0 s, but CONNECTING: no dial has failed yet, so \
+    let expected = "the channel to server:50051 is not ready after 1.0 s, but CONNECTING: no dial \
+                    has failed yet, so \
                     the first one is under way: wait for longer";
     assert_eq!(why, expected);
 
     let supervisor = supervise(&MemoryNetwork::new(), config());
     let why = supervisor.wait_ready(ms(500)).await.expect_err("there is no server").to_string();
     let refused = "the channel to server:50051 is not ready after 500 ms, but TRANSIENT_FAILURE: ";
-    assert!(why.starts_with(refused) && why.contains("connection refused. 1 dial so far, the next in "), "{why}");
-    assert!(why.ends_with(" ms. Check that the server runs there; dialling goes on, and calls wait for it"), "{why}");
+    assert!(
+        why.starts_with(refused) && why.contains("connection refused. 1 dial so far, the next in "),
+        "{why}"
+    );
+    assert!(
+        why.ends_with(
+            " ms. Check that the server runs there; dialling goes on, and calls wait for it"
+        ),
+        "{why}"
+    );
 
     supervisor.shutdown(secs(0)).await;
     let error = supervisor.wait_ready(secs(10)).await.expect_err("shut down");
-    let expected = "the channel to server:50051 is shut down, and will not be ready again: spawn another";
-    assert_eq!((error.to_string(), format!("{error:?}")), (expected.into(), expected.into()), "as main prints it");
+    let expected =
+        "the channel to server:50051 is shut down, and will not be ready again: spawn another";
+    assert_eq!(
+        (error.to_string(), format!("{error:?}")),
+        (expected.into(), expected.into()),
+        "as main prints it"
+    );
 }
 
-/// Decisions 2 and 3: while a GOAWAY'd link drains, the channel is Connecting, then Ready again; its call finishes there.
+/// Decisions 2 and 3: while a GOAWAY'd link drains, the channel is Connecting, then Ready again;
+/// its call finishes there.
 #[tokio::test(start_paused = true)]
 async fn a_goaway_shows_connecting_and_the_old_link_finishes_its_calls() {
     let network = MemoryNetwork::new();
@@ -173,19 +210,31 @@ async fn a_goaway_shows_connecting_and_the_old_link_finishes_its_calls() {
     events.until_state(Ready).await;
     server.script(Script::echo());
     assert!(echo(&channel, CallOptions::new()).await.is_ok());
-    assert_eq!(server.arrivals()[2].connection, 2, "new calls go out on the successor while the old link drains");
+    assert_eq!(
+        server.arrivals()[2].connection,
+        2,
+        "new calls go out on the successor while the old link drains"
+    );
     let answered = join(rider).await;
     assert_time(answered[0].0, ms(500));
     assert!(answered[0].1.is_ok());
     let lost = events.until(|fact| matches!(fact, Fact::LinkLost { .. })).await;
-    let Fact::LinkLost { incarnation: Incarnation(1), current: false, end: LinkEnd::GoAway(goaway), .. } = lost.fact
+    let Fact::LinkLost {
+        incarnation: Incarnation(1),
+        current: false,
+        end: LinkEnd::GoAway(goaway),
+        ..
+    } = lost.fact
     else {
         panic!("{lost:?}")
     };
     assert_eq!((goaway.code, server.handled()), (0, 3));
     assert_eq!(events.states().await, [Connecting, Ready]);
     let heard = events.seen.iter().find(|event| matches!(event.fact, Fact::GoAwayReceived { .. }));
-    assert!(matches!(heard.expect("it was told").fact, Fact::GoAwayReceived { incarnation: Incarnation(1), .. }));
+    assert!(matches!(
+        heard.expect("it was told").fact,
+        Fact::GoAwayReceived { incarnation: Incarnation(1), .. }
+    ));
     assert_eq!(supervisor.snapshot().transparent_retries, 0);
     check_history(Ready, events.snapshot.seq, &events.seen);
 }
@@ -220,13 +269,18 @@ async fn raw(settings: &[(u16, u32)]) -> (RawPeer, RawLink, tonic_supervisor::Su
 
 /// Reads until a request has arrived whole, whatever else is under way; its stream.
 async fn request(link: &mut RawLink) -> u32 {
-    let end = bounded("a request", link.skip_to(|frame| frame.kind == FrameKind::Data && frame.is_end_stream())).await;
+    let end = bounded(
+        "a request",
+        link.skip_to(|frame| frame.kind == FrameKind::Data && frame.is_end_stream()),
+    )
+    .await;
     end.expect("the client is there").stream
 }
 
 const HELLO: &[u8] = b"\n\x05hello";
 
-/// gRPC's graceful pair: the first GOAWAY promises all streams, the second takes the promise back for those above its last id.
+/// gRPC's graceful pair: the first GOAWAY promises all streams, the second takes the promise back
+/// for those above its last id.
 #[tokio::test(start_paused = true)]
 async fn a_goaway_in_two_steps_lets_the_promised_calls_finish_and_moves_the_others() {
     let (mut peer, mut old, supervisor) = raw(&[]).await;
@@ -279,7 +333,11 @@ async fn a_changed_limit_of_streams_changes_how_many_calls_start() {
         link.answer(stream, HELLO).await;
         settle().await;
     }
-    assert_eq!(state(&supervisor), (1, 4), "none starts while the one that is left fills the limit");
+    assert_eq!(
+        state(&supervisor),
+        (1, 4),
+        "none starts while the one that is left fills the limit"
+    );
     for (answered, started) in [(7, 9), (9, 11), (11, 13), (13, 15)] {
         link.answer(answered, HELLO).await;
         assert_eq!(request(&mut link).await, started);
@@ -354,7 +412,8 @@ async fn neither_a_mailbox_nor_an_event_stream_keeps_the_supervisor_alive() {
     while events.next().await.is_some() {}
     assert!(matches!(events.seen.last().expect("events").fact, Fact::Closed { cause: None }));
     let hello = "hello".to_owned();
-    let answer = ractor::call!(mailbox, |port| UnaryCall::new(SAY, &hello, port)).expect("an answer");
+    let answer =
+        ractor::call!(mailbox, |port| UnaryCall::new(SAY, &hello, port)).expect("an answer");
     assert_eq!(answer.expect_err("it is closed").code(), Code::Cancelled);
     assert_eq!((network.connections(), server.handled()), (0, 1));
 }

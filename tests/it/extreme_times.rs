@@ -111,7 +111,8 @@ async fn live(config: ConfigBuilder, options: CallOptions, wait: Duration) -> Re
 }
 
 fn run(config: ConfigBuilder, options: CallOptions, wait: Duration) -> Result<(), String> {
-    let runtime = Builder::new_current_thread().enable_all().start_paused(true).build().expect("a runtime");
+    let runtime =
+        Builder::new_current_thread().enable_all().start_paused(true).build().expect("a runtime");
     runtime.block_on(live(config, options, wait))
 }
 

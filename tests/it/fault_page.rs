@@ -43,7 +43,8 @@ without tonic's `server` feature. `testing::Misbehaviour` plays each row against
 ";
 
 const HEAD: &str = "\
-| the peer | unary call | sent, then | call of kind `auto` | sent, then | known server-streaming call | sent, then | link | state events |
+| the peer | unary call | sent, then | call of kind `auto` | sent, then | known server-streaming \
+call | sent, then | link | state events |
 |---|---|---|---|---|---|---|---|---|
 ";
 
@@ -57,13 +58,17 @@ fn the_page_of_faults_is_the_table() {
     if env::var_os("UPDATE").is_some() {
         fs::write(&path, &page).expect("written");
     }
-    assert!(fs::read_to_string(&path).unwrap_or_default() == page, "docs/faults.md is stale; run with UPDATE=1");
+    assert!(
+        fs::read_to_string(&path).unwrap_or_default() == page,
+        "docs/faults.md is stale; run with UPDATE=1"
+    );
 }
 
 fn line(row: &Row) -> String {
     let (mut code, then) = cells(row.unary);
     if row.generated != row.unary {
-        write!(code, "; a generated client: {}", cells(row.generated).0).expect("a string takes all");
+        write!(code, "; a generated client: {}", cells(row.generated).0)
+            .expect("a string takes all");
     }
     let (auto_code, auto_then) = cells(row.auto);
     let (streaming_code, streaming_then) = cells(row.streaming);
@@ -76,7 +81,8 @@ fn line(row: &Row) -> String {
     let states: Vec<_> = row.link.states().iter().map(ConnectivityState::to_string).collect();
     let states = if states.is_empty() { "none".to_owned() } else { states.join(", ") };
     format!(
-        "| {} | {code} | {then} | {auto_code} | {auto_then} | {streaming_code} | {streaming_then} | {link} | {states} |",
+        "| {} | {code} | {then} | {auto_code} | {auto_then} | {streaming_code} | {streaming_then} \
+         | {link} | {states} |",
         row.name
     )
 }

@@ -1,4 +1,5 @@
-//! The CHECKs of the pains about calls: what is sent again and what never is, and what happens before the server is there.
+//! The CHECKs of the pains about calls: what is sent again and what never is, and what happens
+//! before the server is there.
 
 use crate::stage::{ADDRESS, ECHO, Events, echo, echo_with, report, stage, supervised, timed};
 use bytes::{Buf, BufMut, Bytes};
@@ -29,7 +30,8 @@ fn once() -> CallOptions {
     CallOptions::new().idempotent(false)
 }
 
-// --- 5: retry cannot be added ----------------------------------------------------------------------------------------
+// --- 5: retry cannot be added
+// -------------------------------------------------------------------------------
 
 /// Bytes that know how often they were encoded.
 #[derive(Debug, Default)]
@@ -63,8 +65,8 @@ impl Message for Counted {
     }
 }
 
-/// CHECK 5: unary call of 1 MiB failing twice: encode count 1, payload bytes identical on 3 attempts, metadata on each,
-/// previous-attempts header absent, 1, 2.
+/// CHECK 5: unary call of 1 MiB failing twice: encode count 1, payload bytes identical on 3
+/// attempts, metadata on each, previous-attempts header absent, 1, 2.
 #[tokio::test(start_paused = true)]
 async fn pain_05_retry_cannot_be_added_but_a_call_of_1_mib_is_encoded_once_and_sent_thrice_alike() {
     for generated in [false, true] {
@@ -73,14 +75,18 @@ async fn pain_05_retry_cannot_be_added_but_a_call_of_1_mib_is_encoded_once_and_s
         stage.server.script(Script::sequence(twice, Answer::message(Bytes::new())));
         let encoded = Arc::default();
         let bytes: Vec<u8> = (0..1 << 20).map(|n: u32| n.to_le_bytes()[n as usize % 3]).collect();
-        let mut request = Request::new(Counted { bytes: bytes.clone(), encoded: Arc::clone(&encoded) });
+        let mut request =
+            Request::new(Counted { bytes: bytes.clone(), encoded: Arc::clone(&encoded) });
         request.metadata_mut().insert("x-tenant", "blue".parse().expect("ascii"));
         let channel = stage.supervisor.channel();
         if generated {
             request.extensions_mut().insert(CallOptions::new().unary());
             let codec = ProstCodec::<Counted, String>::default();
             let mut client = Grpc::new(channel);
-            client.unary(request, PathAndQuery::from_static(ECHO), codec).await.expect("the third attempt");
+            client
+                .unary(request, PathAndQuery::from_static(ECHO), codec)
+                .await
+                .expect("the third attempt");
         } else {
             channel.unary::<_, String>(ECHO, request).await.expect("the third attempt");
         }
@@ -94,18 +100,23 @@ async fn pain_05_retry_cannot_be_added_but_a_call_of_1_mib_is_encoded_once_and_s
     }
 }
 
-// --- 7: writes executed twice ----------------------------------------------------------------------------------------
+// --- 7: writes executed twice
+// -------------------------------------------------------------------------------
 
 /// CHECK 7: the server executes, then cuts the connection before it replies.
 #[tokio::test(start_paused = true)]
-async fn pain_07_writes_are_not_executed_twice_200_calls_once_each_with_200_errors_that_say_maybe() {
+async fn pain_07_writes_are_not_executed_twice_200_calls_once_each_with_200_errors_that_say_maybe()
+{
     let stage = stage(Config::builder()).await;
     stage.server.script(Answer::cut_after_processing());
     let channel = stage.supervisor.channel();
     for _ in 0..200 {
         let status = echo_with(&channel, "pay", once()).await.expect_err("the reply is cut off");
         let report = report(&status);
-        assert_eq!((status.code(), report.attempts_made, report.retries), (Code::Unavailable, 1, 0));
+        assert_eq!(
+            (status.code(), report.attempts_made, report.retries),
+            (Code::Unavailable, 1, 0)
+        );
         assert!(report.maybe_processed && !report.certainly_unprocessed(), "{report}");
     }
     assert_eq!((stage.server.handled(), stage.supervisor.snapshot().retries), (200, 0));
@@ -125,7 +136,8 @@ async fn pain_07_writes_are_not_executed_twice_by_many_callers_on_one_link_eithe
         let status = outcome.expect_err("the reply is cut off");
         assert!(report(&status).maybe_processed, "{status:?}");
     }
-    let mut executed: Vec<_> = stage.server.arrivals().into_iter().map(|arrival| arrival.message).collect();
+    let mut executed: Vec<_> =
+        stage.server.arrivals().into_iter().map(|arrival| arrival.message).collect();
     let all = executed.len();
     executed.sort_unstable();
     executed.dedup();
@@ -164,7 +176,8 @@ async fn pain_07_a_call_that_must_not_run_twice_is_repeated_while_the_port_is_re
     assert_eq!((server.handled(), supervisor.snapshot().retries), (1, 0));
 }
 
-// --- 10: start-up order ----------------------------------------------------------------------------------------------
+// --- 10: start-up order
+// -------------------------------------------------------------------------------
 
 /// CHECK 10: spawn with no listener, 20 calls at once, listener at +2 s.
 #[tokio::test(start_paused = true)]
@@ -187,9 +200,11 @@ async fn pain_10_startup_order_does_not_matter_20_calls_wait_for_the_server_and_
     assert_eq!((server.handled(), supervisor.snapshot().retries), (20, 0));
 }
 
-/// CHECK 10, fail-fast: UNAVAILABLE right after the first failed dial, with its cause; and at once from then on.
+/// CHECK 10, fail-fast: UNAVAILABLE right after the first failed dial, with its cause; and at once
+/// from then on.
 #[tokio::test(start_paused = true)]
-async fn pain_10_startup_order_a_fail_fast_call_hears_the_cause_right_after_the_first_failed_dial() {
+async fn pain_10_startup_order_a_fail_fast_call_hears_the_cause_right_after_the_first_failed_dial()
+{
     let network = MemoryNetwork::new();
     let dial = Duration::from_millis(300);
     network.dial_takes(dial);
@@ -208,12 +223,20 @@ async fn pain_10_startup_order_a_fail_fast_call_hears_the_cause_right_after_the_
 
 /// How long a call that does not wait takes to say why it failed.
 async fn fail_fast(channel: &SupervisedChannel) -> Duration {
-    let (took, outcome) = timed(echo_with(channel, "x", CallOptions::new().wait_for_ready(false))).await;
+    let (took, outcome) =
+        timed(echo_with(channel, "x", CallOptions::new().wait_for_ready(false))).await;
     let status = outcome.expect_err("nobody listens");
     assert_eq!(status.code(), Code::Unavailable);
-    assert!(status.message().contains("127.0.0.1:50051: connection refused"), "{}", status.message());
+    assert!(
+        status.message().contains("127.0.0.1:50051: connection refused"),
+        "{}",
+        status.message()
+    );
     let report = report(&status);
-    assert!(matches!(report.outcome.cause, Cause::NotConnected(_)) && !report.maybe_processed, "{report:?}");
+    assert!(
+        matches!(report.outcome.cause, Cause::NotConnected(_)) && !report.maybe_processed,
+        "{report:?}"
+    );
     assert_eq!((report.attempts_made, report.retries), (0, 0));
     took
 }

@@ -21,14 +21,20 @@ async fn pain_06_timeouts_cover_connecting_100_calls_end_with_one_dial() {
     for (took, answer) in join(calls).await {
         assert_time(took, secs(1));
         let status = answer.expect_err("nobody is there");
-        assert_eq!((status.code(), report(&status).outcome.phase), (Code::Unavailable, Phase::Unsent));
+        assert_eq!(
+            (status.code(), report(&status).outcome.phase),
+            (Code::Unavailable, Phase::Unsent)
+        );
         assert!(status.message().contains("connect_timeout"), "{status:?}");
     }
     assert!(network.dials().len() <= 2, "the next dial follows the first, which they shared");
 }
 
 /// A supervisor whose one server answers by `script`, Ready.
-async fn ready(script: impl Into<Script>, config: tonic_supervisor::ConfigBuilder) -> (ScriptedServer, Supervisor) {
+async fn ready(
+    script: impl Into<Script>,
+    config: tonic_supervisor::ConfigBuilder,
+) -> (ScriptedServer, Supervisor) {
     let network = MemoryNetwork::new();
     let server = ScriptedServer::builder().script(script).on_memory(&network, ADDRESS).await;
     let supervisor = supervise(&network, config);
@@ -38,7 +44,8 @@ async fn ready(script: impl Into<Script>, config: tonic_supervisor::ConfigBuilde
 
 /// A call with a deadline of 500 ms ends then, and nothing else ends it.
 async fn ends_at_its_deadline(supervisor: &Supervisor, phase: Phase) -> tonic::Status {
-    let (took, answer) = timed_echo(&supervisor.channel(), CallOptions::new().timeout(ms(500))).await;
+    let (took, answer) =
+        timed_echo(&supervisor.channel(), CallOptions::new().timeout(ms(500))).await;
     let status = answer.expect_err("there is no answer");
     assert_time(took, ms(500));
     let outcome = &report(&status).outcome;
@@ -58,7 +65,8 @@ async fn pain_06_a_deadline_holds_while_there_is_no_link() {
     ends_at_its_deadline(&supervise(&network, config()), Phase::Unsent).await;
 }
 
-/// CHECK 6: the deadline holds behind a full window, while headers are waited for, and in the middle of a body.
+/// CHECK 6: the deadline holds behind a full window, while headers are waited for, and in the
+/// middle of a body.
 #[tokio::test(start_paused = true)]
 async fn pain_06_a_deadline_holds_in_every_phase_on_a_link() {
     let (server, supervisor) = ready(Script::hang(), config().max_in_flight(1)).await;
@@ -80,11 +88,13 @@ async fn pain_06_a_deadline_holds_in_every_phase_on_a_link() {
     assert_eq!((report(&status).attempts_made, server.handled()), (2, 2));
 }
 
-/// CHECK 6, as decided: a wait that would outlive the deadline ends the call at once, with the last real status.
+/// CHECK 6, as decided: a wait that would outlive the deadline ends the call at once, with the last
+/// real status.
 #[tokio::test(start_paused = true)]
 async fn pain_06_a_backoff_that_would_outlive_the_deadline_is_not_slept() {
     let (_server, supervisor) = ready(Script::always(Code::Unavailable), config()).await;
-    let (took, answer) = timed_echo(&supervisor.channel(), CallOptions::new().timeout(ms(500))).await;
+    let (took, answer) =
+        timed_echo(&supervisor.channel(), CallOptions::new().timeout(ms(500))).await;
     assert_eq!(answer.expect_err("the server is busy").code(), Code::Unavailable);
     assert_time(took, Duration::ZERO);
 }
@@ -100,7 +110,8 @@ async fn pain_06_a_deadline_ends_a_stream_in_the_middle_of_its_body() {
     request.set_timeout(ms(500));
     let path = http::uri::PathAndQuery::from_static("/test.Echo/Stream");
     let codec = tonic_prost::ProstCodec::<String, String>::default();
-    let mut stream = client.server_streaming(request, path, codec).await.expect("headers come").into_inner();
+    let mut stream =
+        client.server_streaming(request, path, codec).await.expect("headers come").into_inner();
     assert_eq!(stream.message().await.expect("a message"), Some("hello".into()));
     assert_time(began.elapsed(), Duration::ZERO);
     let status = stream.message().await.expect_err("no second message comes");
@@ -110,7 +121,11 @@ async fn pain_06_a_deadline_ends_a_stream_in_the_middle_of_its_body() {
 }
 
 /// How often a minute sees a dial, with `calls` calls always waiting.
-async fn dials_in_a_minute(network: &MemoryNetwork, config: tonic_supervisor::ConfigBuilder, calls: usize) -> usize {
+async fn dials_in_a_minute(
+    network: &MemoryNetwork,
+    config: tonic_supervisor::ConfigBuilder,
+    calls: usize,
+) -> usize {
     let before = network.dials().len();
     let supervisor = supervise(network, config);
     let waiting: Vec<_> = (0..calls)
@@ -118,7 +133,8 @@ async fn dials_in_a_minute(network: &MemoryNetwork, config: tonic_supervisor::Co
             let channel = supervisor.channel();
             tokio::spawn(async move {
                 loop {
-                    // Each peer fails calls in its own way; the caller tries again, and is not paced by anything else.
+                    // Each peer fails calls in its own way; the caller tries again, and is not
+                    // paced by anything else.
                     let _ = echo(&channel, CallOptions::new()).await;
                 }
             })
@@ -162,7 +178,10 @@ async fn pain_08_no_backoff_reconnect_storms_dials_are_rare_whatever_the_peer_do
             };
             let dials = dials_in_a_minute(&network, config(), calls).await;
             let least = if calls == 0 { 1 } else { 10 };
-            assert!((least..=most).contains(&dials), "{name}, {calls} calls: {dials} dials in 60 s");
+            assert!(
+                (least..=most).contains(&dials),
+                "{name}, {calls} calls: {dials} dials in 60 s"
+            );
         }
     }
 }
@@ -179,7 +198,8 @@ fn fullest_bin(times: &[Duration], start: Duration) -> usize {
 async fn fleet(network: &MemoryNetwork, size: usize, spread: Duration) -> Vec<Supervisor> {
     let config = config().reconnect_spread(spread).build().expect("valid");
     let one = |seed| {
-        let supervisor = Supervisor::builder(config.clone()).connector(network.connector()).seed(seed).spawn();
+        let supervisor =
+            Supervisor::builder(config.clone()).connector(network.connector()).seed(seed).spawn();
         async move {
             echo(&supervisor.channel(), CallOptions::new()).await.expect("the server echoes");
             supervisor
@@ -188,8 +208,8 @@ async fn fleet(network: &MemoryNetwork, size: usize, spread: Duration) -> Vec<Su
     futures::future::join_all((0..size as u64).map(one)).await
 }
 
-/// CHECK 8: 1,000 supervisors lose one server at once. The first redials fill the spread evenly; with the default spread it is the
-/// second ones that jitter keeps apart.
+/// CHECK 8: 1,000 supervisors lose one server at once. The first redials fill the spread evenly;
+/// with the default spread it is the second ones that jitter keeps apart.
 #[tokio::test(start_paused = true)]
 async fn pain_08_herds_do_not_dial_as_one() {
     const SIZE: usize = 1_000;
@@ -234,8 +254,8 @@ async fn after_ten_minutes(seed: u64) -> (MemoryNetwork, ScriptedServer, Supervi
     (network, server, supervisor)
 }
 
-/// CHECK 9: after an outage of ten minutes the channel is Ready within one longest wait; at once when asked; within 1.2 s when a
-/// call waits, even if it began to wait only then.
+/// CHECK 9: after an outage of ten minutes the channel is Ready within one longest wait; at once
+/// when asked; within 1.2 s when a call waits, even if it began to wait only then.
 #[tokio::test(start_paused = true)]
 async fn pain_09_server_is_back_and_nobody_waits_out_a_long_backoff() {
     for seed in 0..10 {
@@ -255,7 +275,11 @@ async fn pain_09_server_is_back_and_nobody_waits_out_a_long_backoff() {
         tokio::time::sleep(secs(20)).await;
         server.restart().await;
         let back = Instant::now();
-        assert!(join(waiting).await[0].1.is_ok() && back.elapsed() <= ms(1_202), "{:?}", back.elapsed());
+        assert!(
+            join(waiting).await[0].1.is_ok() && back.elapsed() <= ms(1_202),
+            "{:?}",
+            back.elapsed()
+        );
 
         let (_network, server, supervisor) = after_ten_minutes(seed).await;
         server.restart().await;
@@ -266,7 +290,8 @@ async fn pain_09_server_is_back_and_nobody_waits_out_a_long_backoff() {
     }
 }
 
-/// CHECK 9: `reconnect_now` in the middle of a dial that then fails is followed by another dial at once.
+/// CHECK 9: `reconnect_now` in the middle of a dial that then fails is followed by another dial at
+/// once.
 #[tokio::test(start_paused = true)]
 async fn pain_09_reconnect_now_during_a_dial_makes_the_next_one_follow_at_once() {
     let network = MemoryNetwork::new();
@@ -279,8 +304,8 @@ async fn pain_09_reconnect_now_during_a_dial_makes_the_next_one_follow_at_once()
     assert_time(network.dials()[1], secs(3));
 }
 
-/// CHECK 9: in 100,000 random histories there is never a dead end: not Ready and not Shutdown means that a dial runs or a wait is on,
-/// and the wait is never longer than the longest one.
+/// CHECK 9: in 100,000 random histories there is never a dead end: not Ready and not Shutdown means
+/// that a dial runs or a wait is on, and the wait is never longer than the longest one.
 #[test]
 fn pain_09_no_history_leaves_the_channel_stuck() {
     let backoff = |initial, max| Backoff { initial: ms(initial), multiplier: 2.0, max: ms(max) };
@@ -322,15 +347,24 @@ async fn pain_22_connected_but_the_peer_never_spoke_http2() {
             while link.next_frame().await.is_ok_and(|frame| frame.is_some()) {}
         })
     };
-    let cases = [("a TCP sink", RawPeer::black_hole as Play, secs(1)), ("a PING, no SETTINGS", no_settings, secs(0))];
+    let cases = [
+        ("a TCP sink", RawPeer::black_hole as Play, secs(1)),
+        ("a PING, no SETTINGS", no_settings, secs(0)),
+    ];
     for (name, play, fails_at) in cases {
         let network = MemoryNetwork::new();
         let _peer = play(RawPeer::on_memory(&network, ADDRESS).await);
         let supervisor = supervise(&network, config().connect_timeout(secs(1)));
         let mut events = Events::of(&supervisor).await;
         let failed = events.until(|fact| matches!(fact, Fact::DialFailed { .. })).await;
-        let Fact::DialFailed { incarnation: Incarnation(1), failure } = failed.fact else { panic!("{failed:?}") };
-        assert_eq!((failure.step, failure.timed_out), (DialStep::Handshake, !fails_at.is_zero()), "{name}");
+        let Fact::DialFailed { incarnation: Incarnation(1), failure } = failed.fact else {
+            panic!("{failed:?}")
+        };
+        assert_eq!(
+            (failure.step, failure.timed_out),
+            (DialStep::Handshake, !fails_at.is_zero()),
+            "{name}"
+        );
         assert_time(failed.since_spawn, fails_at);
         let state = events.until_state(ConnectivityState::TransientFailure).await;
         assert_time(state.since_spawn, fails_at);
@@ -343,7 +377,8 @@ async fn pain_22_connected_but_the_peer_never_spoke_http2() {
         let gaps: Vec<_> = dials.windows(2).map(|pair| pair[1] - pair[0]).collect();
         for (n, gap) in gaps.iter().enumerate() {
             let delay = 1.6_f64.powi(n as i32).min(10.0);
-            let within = fails_at.max(Duration::from_secs_f64(delay * 0.8))..=Duration::from_secs_f64(delay * 1.21);
+            let within = fails_at.max(Duration::from_secs_f64(delay * 0.8))
+                ..=Duration::from_secs_f64(delay * 1.21);
             assert!(within.contains(gap), "{name}: gap {n} is {gap:?}");
         }
     }

@@ -14,13 +14,15 @@ use tonic_supervisor::{
     testing::{Answer, FaultProxy, Frame, MemoryNetwork, RawPeer, Script, ScriptedServer},
 };
 
-/// CHECK 1: 50 calls in flight and 10 queued on a link whose peer vanished: all are released when keepalive gives it up, at
-/// 1 s + 1 s, the queued ones go out on the next link, and so does the next call.
+/// CHECK 1: 50 calls in flight and 10 queued on a link whose peer vanished: all are released when
+/// keepalive gives it up, at 1 s + 1 s, the queued ones go out on the next link, and so does the
+/// next call.
 #[tokio::test(start_paused = true)]
 async fn pain_01_peer_vanishes_without_fin_and_every_rider_is_released_when_keepalive_says_so() {
     let network = MemoryNetwork::new();
     let server = ScriptedServer::on_memory(&network, ADDRESS).await;
-    let keepalive = config().keepalive_floor(secs(1)).keepalive_time(secs(1)).keepalive_timeout(secs(1));
+    let keepalive =
+        config().keepalive_floor(secs(1)).keepalive_time(secs(1)).keepalive_timeout(secs(1));
     let supervisor = supervise(&network, keepalive.max_in_flight(50));
     let channel = supervisor.channel();
     echo(&channel, CallOptions::new()).await.expect("the link is proven");
@@ -37,7 +39,10 @@ async fn pain_01_peer_vanishes_without_fin_and_every_rider_is_released_when_keep
         let status = answer.expect_err("its link is gone");
         let failure = &report(&status).outcome;
         assert_eq!((status.code(), failure.phase), (Code::Unavailable, Phase::MaybeProcessed));
-        assert!(matches!(&failure.cause, Cause::LinkLost(end) if **end == LinkEnd::KeepaliveTimeout), "{failure}");
+        assert!(
+            matches!(&failure.cause, Cause::LinkLost(end) if **end == LinkEnd::KeepaliveTimeout),
+            "{failure}"
+        );
     }
     for (took, answer) in join(queued).await {
         assert!(answer.is_ok() && took <= ms(2_025), "{took:?} {answer:?}");
@@ -48,7 +53,9 @@ async fn pain_01_peer_vanishes_without_fin_and_every_rider_is_released_when_keep
     let lost = events.until(|fact| matches!(fact, Fact::KeepaliveLost { .. })).await;
     assert_time(lost.since_spawn, secs(2));
     let failed = events.until_state(ConnectivityState::TransientFailure).await;
-    let Fact::StateChanged { from: ConnectivityState::Ready, cause, .. } = failed.fact else { panic!("{failed:?}") };
+    let Fact::StateChanged { from: ConnectivityState::Ready, cause, .. } = failed.fact else {
+        panic!("{failed:?}")
+    };
     assert!(cause.contains("keepalive"), "{cause}");
     assert_time(failed.since_spawn, secs(2));
 }
@@ -59,7 +66,8 @@ async fn pain_01_peer_vanishes_behind_a_real_socket() {
     let server = ScriptedServer::on_tcp().await;
     let proxy = FaultProxy::to(server.address().parse().expect("an address")).await;
     let config = config().host("127.0.0.1").port(proxy.addr().port());
-    let keepalive = config.keepalive_floor(ms(1)).keepalive_time(ms(300)).keepalive_timeout(ms(300));
+    let keepalive =
+        config.keepalive_floor(ms(1)).keepalive_time(ms(300)).keepalive_timeout(ms(300));
     let supervisor = supervise_tcp(keepalive);
     let channel = supervisor.channel();
     echo(&channel, CallOptions::new()).await.expect("the path is whole");
@@ -67,12 +75,19 @@ async fn pain_01_peer_vanishes_behind_a_real_socket() {
     proxy.freeze().await;
     let call = echoes(&channel, CallOptions::new().no_retry(), 1);
     events.until(|fact| matches!(fact, Fact::KeepaliveLost { .. })).await;
-    assert_eq!(join(call).await[0].1.as_ref().expect_err("its link is gone").code(), Code::Unavailable);
+    assert_eq!(
+        join(call).await[0].1.as_ref().expect_err("its link is gone").code(),
+        Code::Unavailable
+    );
     proxy.thaw().await;
     assert!(echo(&channel, CallOptions::new()).await.is_ok());
 }
 
-async fn call_often(supervisor: &tonic_supervisor::Supervisor, callers: usize, each: usize) -> usize {
+async fn call_often(
+    supervisor: &tonic_supervisor::Supervisor,
+    callers: usize,
+    each: usize,
+) -> usize {
     let caller = |_| {
         let channel = supervisor.channel();
         tokio::spawn(async move {
@@ -88,11 +103,17 @@ async fn call_often(supervisor: &tonic_supervisor::Supervisor, callers: usize, e
     callers * each
 }
 
-/// CHECK 2: GOAWAY every 20 ms under 8 callers: no call of 2,400 fails, none is executed twice, none is counted as a retry.
+/// CHECK 2: GOAWAY every 20 ms under 8 callers: no call of 2,400 fails, none is executed twice,
+/// none is counted as a retry.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pain_02_planned_goaways_reach_no_caller_and_execute_no_call_twice() {
     let slow = Script::delay(ms(2));
-    let server = ScriptedServer::builder().goaway_every(ms(20)).without_arrivals().script(slow).on_tcp().await;
+    let server = ScriptedServer::builder()
+        .goaway_every(ms(20))
+        .without_arrivals()
+        .script(slow)
+        .on_tcp()
+        .await;
     let supervisor = supervise_tcp(config_for(&server.target()));
     let calls = call_often(&supervisor, 8, 300).await;
     let snapshot = supervisor.snapshot();
@@ -107,12 +128,16 @@ async fn pain_02_a_goaway_after_each_answer_fails_no_call() {
     let server = ScriptedServer::builder().goaway_after_calls(1).on_memory(&network, ADDRESS).await;
     let supervisor = supervise(&network, config());
     let calls = call_often(&supervisor, 1, 300).await;
-    assert_eq!((server.handled(), server.connections(), supervisor.snapshot().retries), (calls, calls, 0));
+    assert_eq!(
+        (server.handled(), server.connections(), supervisor.snapshot().retries),
+        (calls, calls, 0)
+    );
     let calls = calls + call_often(&supervisor, 8, 100).await;
     assert_eq!((server.handled(), supervisor.snapshot().retries), (calls, 0));
 }
 
-/// CHECK 2, the hard way: GOAWAYs that exclude calls already sent. The excluded ones are sent again, uncounted.
+/// CHECK 2, the hard way: GOAWAYs that exclude calls already sent. The excluded ones are sent
+/// again, uncounted.
 #[tokio::test]
 async fn pain_02_calls_that_a_goaway_excludes_are_sent_again_for_free() {
     let handled = Arc::new(AtomicUsize::new(0));
@@ -148,9 +173,11 @@ async fn pain_02_calls_that_a_goaway_excludes_are_sent_again_for_free() {
 async fn stream_that_began(supervisor: &Supervisor) -> Streaming<String> {
     let mut client = tonic::client::Grpc::new(supervisor.channel());
     client.ready().await.expect("always ready");
-    let (path, codec) = (http::uri::PathAndQuery::from_static(SAY), tonic_prost::ProstCodec::default());
+    let (path, codec) =
+        (http::uri::PathAndQuery::from_static(SAY), tonic_prost::ProstCodec::default());
     let request = Request::new("hello".to_owned());
-    let mut stream = client.server_streaming(request, path, codec).await.expect("headers come").into_inner();
+    let mut stream =
+        client.server_streaming(request, path, codec).await.expect("headers come").into_inner();
     assert_eq!(stream.message().await.expect("the first message"), Some("hello".to_owned()));
     stream
 }
@@ -172,15 +199,23 @@ async fn pain_03_wrong_codes_a_stream_that_breaks_is_classified_too() {
         let mut stream = stream_that_began(&supervisor).await;
         let status = stream.message().await.expect_err("it breaks");
         let outcome = &report(&status).outcome;
-        assert_eq!((status.code(), outcome.origin, outcome.scope), (code, origin, scope), "{outcome}");
-        assert!(outcome.phase >= Phase::MaybeProcessed && report(&status).maybe_processed, "{outcome}");
+        assert_eq!(
+            (status.code(), outcome.origin, outcome.scope),
+            (code, origin, scope),
+            "{outcome}"
+        );
+        assert!(
+            outcome.phase >= Phase::MaybeProcessed && report(&status).maybe_processed,
+            "{outcome}"
+        );
         server.script(Script::echo());
         assert!(echo(&supervisor.channel(), CallOptions::new()).await.is_ok());
         assert_eq!(supervisor.snapshot().links, links, "{outcome}");
     }
 }
 
-/// The peer's own status comes as tonic's channel would bring it, without a report: nothing was retried.
+/// The peer's own status comes as tonic's channel would bring it, without a report: nothing was
+/// retried.
 #[tokio::test(start_paused = true)]
 async fn pain_03_wrong_codes_a_stream_that_ends_with_a_status_says_it_once() {
     let network = MemoryNetwork::new();
@@ -198,7 +233,11 @@ async fn pain_03_wrong_codes_a_stream_that_ends_with_a_status_says_it_once() {
 async fn pain_30_one_connection_saturates_and_calls_wait_their_turn() {
     let network = MemoryNetwork::new();
     let slow = Script::delay(ms(200));
-    let server = ScriptedServer::builder().max_concurrent_streams(100).script(slow).on_memory(&network, ADDRESS).await;
+    let server = ScriptedServer::builder()
+        .max_concurrent_streams(100)
+        .script(slow)
+        .on_memory(&network, ADDRESS)
+        .await;
     let supervisor = supervise(&network, config());
     supervisor.wait_ready(PATIENCE).await.expect("Ready");
     let calls = echoes(&supervisor.channel(), CallOptions::new(), 500);
@@ -217,7 +256,8 @@ async fn pain_30_one_connection_saturates_and_calls_wait_their_turn() {
 #[tokio::test(start_paused = true)]
 async fn pain_30_a_peer_that_allows_no_stream_is_ready_and_calls_end_at_their_deadlines() {
     let network = MemoryNetwork::new();
-    let server = ScriptedServer::builder().max_concurrent_streams(0).on_memory(&network, ADDRESS).await;
+    let server =
+        ScriptedServer::builder().max_concurrent_streams(0).on_memory(&network, ADDRESS).await;
     let supervisor = supervise(&network, config());
     supervisor.wait_ready(PATIENCE).await.expect("Ready");
     let mut calls = Vec::new();
@@ -227,13 +267,17 @@ async fn pain_30_a_peer_that_allows_no_stream_is_ready_and_calls_end_at_their_de
     for (n, (took, answer)) in join(calls).await.into_iter().enumerate() {
         assert_time(took, ms([100, 700, 5_000][n / 20]));
         let status = answer.expect_err("no stream is allowed");
-        assert_eq!((status.code(), report(&status).outcome.phase), (Code::DeadlineExceeded, Phase::Unsent));
+        assert_eq!(
+            (status.code(), report(&status).outcome.phase),
+            (Code::DeadlineExceeded, Phase::Unsent)
+        );
     }
     assert_eq!((server.connections(), server.handled()), (1, 0));
     assert_eq!(supervisor.state(), ConnectivityState::Ready);
 }
 
-/// CHECK 30: a peer that allows a few streams and makes no progress on them: who holds one and who waits for one end alike.
+/// CHECK 30: a peer that allows a few streams and makes no progress on them: who holds one and who
+/// waits for one end alike.
 #[tokio::test(start_paused = true)]
 async fn pain_30_a_peer_without_progress_hangs_no_call_past_its_deadline() {
     let network = MemoryNetwork::new();
@@ -246,12 +290,19 @@ async fn pain_30_a_peer_without_progress_hangs_no_call_past_its_deadline() {
         assert_time(took, secs(2));
         let status = answer.expect_err("no answer comes");
         let phase = if n < 3 { Phase::MaybeProcessed } else { Phase::Unsent };
-        assert_eq!((status.code(), report(&status).outcome.phase), (Code::DeadlineExceeded, phase), "call {n}");
+        assert_eq!(
+            (status.code(), report(&status).outcome.phase),
+            (Code::DeadlineExceeded, phase),
+            "call {n}"
+        );
     }
     assert_eq!((server.connections(), supervisor.snapshot().calls_open), (1, 0));
 }
 
-fn pinging(config: tonic_supervisor::ConfigBuilder, time: Duration) -> tonic_supervisor::ConfigBuilder {
+fn pinging(
+    config: tonic_supervisor::ConfigBuilder,
+    time: Duration,
+) -> tonic_supervisor::ConfigBuilder {
     config.keepalive_floor(ms(1)).keepalive_time(time).keepalive_timeout(time)
 }
 
@@ -265,7 +316,8 @@ async fn open_call(supervisor: &tonic_supervisor::Supervisor) -> tonic::Status {
     client.client_streaming(endless, path, codec).await.expect_err("nobody answers before the end")
 }
 
-/// CHECK 13, the part about links: a peer that polices PINGs while no call is open is asked no more after one GOAWAY.
+/// CHECK 13, the part about links: a peer that polices PINGs while no call is open is asked no more
+/// after one GOAWAY.
 #[tokio::test(start_paused = true)]
 async fn pain_13_keepalive_too_eager_an_idle_client_settles_after_one_goaway() {
     let network = MemoryNetwork::new();
@@ -273,7 +325,9 @@ async fn pain_13_keepalive_too_eager_an_idle_client_settles_after_one_goaway() {
     let supervisor = supervise(&network, pinging(config(), ms(100)));
     let mut events = Events::of(&supervisor).await;
     let backed_off = events.until(|fact| matches!(fact, Fact::KeepaliveBackedOff { .. })).await;
-    let Fact::KeepaliveBackedOff { keepalive_time, while_idle } = backed_off.fact else { panic!("{backed_off:?}") };
+    let Fact::KeepaliveBackedOff { keepalive_time, while_idle } = backed_off.fact else {
+        panic!("{backed_off:?}")
+    };
     assert_eq!((keepalive_time, while_idle), (ms(200), false));
     let sent = peer.pings().len();
     tokio::time::sleep(secs(60)).await;
@@ -282,9 +336,11 @@ async fn pain_13_keepalive_too_eager_an_idle_client_settles_after_one_goaway() {
     assert!(echo(&supervisor.channel(), CallOptions::new()).await.is_ok());
 }
 
-/// CHECK 13: with a call open, pings go on, each time half as often, until the peer is content; other calls notice nothing.
+/// CHECK 13: with a call open, pings go on, each time half as often, until the peer is content;
+/// other calls notice nothing.
 #[tokio::test(start_paused = true)]
-async fn pain_13_keepalive_too_eager_with_a_call_open_the_interval_doubles_until_the_peer_is_content() {
+async fn pain_13_keepalive_too_eager_with_a_call_open_the_interval_doubles_until_the_peer_is_content()
+ {
     let network = MemoryNetwork::new();
     let peer = RawPeer::on_memory(&network, ADDRESS).await.police_pings(ms(400), 2);
     let supervisor = supervise(&network, pinging(config(), ms(100)));
@@ -298,7 +354,9 @@ async fn pain_13_keepalive_too_eager_with_a_call_open_the_interval_doubles_until
     let mut times = Vec::new();
     for _ in 0..2 {
         let event = events.until(|fact| matches!(fact, Fact::KeepaliveBackedOff { .. })).await;
-        let Fact::KeepaliveBackedOff { keepalive_time, while_idle } = event.fact else { panic!("{event:?}") };
+        let Fact::KeepaliveBackedOff { keepalive_time, while_idle } = event.fact else {
+            panic!("{event:?}")
+        };
         times.push((keepalive_time, while_idle));
         assert!(echo(&supervisor.channel(), CallOptions::new()).await.is_ok());
     }
@@ -313,7 +371,8 @@ async fn pain_13_keepalive_too_eager_with_a_call_open_the_interval_doubles_until
     open.abort();
 }
 
-/// CHECK 25: with permission an idle link sends one PING per interval; without, none while idle, and some while a call is open.
+/// CHECK 25: with permission an idle link sends one PING per interval; without, none while idle,
+/// and some while a call is open.
 #[tokio::test(start_paused = true)]
 async fn pain_25_keepalive_silently_off_pings_are_counted() {
     let network = MemoryNetwork::new();

@@ -1,8 +1,11 @@
-//! What the simulation found, each in as few words as it takes. The seeds are of the day they were found.
+//! What the simulation found, each in as few words as it takes. The seeds are of the day they were
+//! found.
 
 use super::{
     hush::hush_injected_panics,
-    rig::{ADDRESS, Log, bounded, config, eventually, ms, post, say, secs, start, supervise, timed},
+    rig::{
+        ADDRESS, Log, bounded, config, eventually, ms, post, say, secs, start, supervise, timed,
+    },
 };
 use tonic::Code;
 use tonic_supervisor::{
@@ -28,13 +31,15 @@ async fn a_deadline_holds_while_a_dead_supervisor_actor_waits_to_be_replaced() {
     say(&channel, "y", CallOptions::new()).await.expect("answered by the successor's link");
 }
 
-/// Seed 431: a supervisor actor that died in its drain went from TRANSIENT_FAILURE to SHUTDOWN, after SHUTDOWN.
+/// Seed 431: a supervisor actor that died in its drain went from TRANSIENT_FAILURE to SHUTDOWN,
+/// after SHUTDOWN.
 #[tokio::test(start_paused = true)]
 async fn shutdown_is_announced_once_even_if_the_supervisor_actor_dies_in_it() {
     hush_injected_panics();
     for message in ["Drain", "GraceDue"] {
         let network = MemoryNetwork::new();
-        let server = ScriptedServer::builder().script(Script::hang()).on_memory(&network, ADDRESS).await;
+        let server =
+            ScriptedServer::builder().script(Script::hang()).on_memory(&network, ADDRESS).await;
         let supervisor = supervise(&network, config());
         let log = Log::of(&supervisor);
         let call = start(&supervisor.channel(), "x", CallOptions::new());
@@ -42,7 +47,8 @@ async fn shutdown_is_announced_once_even_if_the_supervisor_actor_dies_in_it() {
         supervisor.panics().arm(Child::Supervisor, message, 1);
         bounded("the end", supervisor.shutdown(ms(0))).await;
         assert!(call.await.expect("no panic").1.is_err());
-        eventually("the last event", || log.count(|fact| matches!(fact, Fact::Closed { .. })) == 1).await;
+        eventually("the last event", || log.count(|fact| matches!(fact, Fact::Closed { .. })) == 1)
+            .await;
         assert_eq!(supervisor.panics().struck().len(), 1, "{message}");
         let mut state = ConnectivityState::Idle;
         let changes = log.all(|fact| match fact {
@@ -50,14 +56,18 @@ async fn shutdown_is_announced_once_even_if_the_supervisor_actor_dies_in_it() {
             _ => None,
         });
         for (_, (from, to)) in changes {
-            assert!(from == state && from.can_become(to), "a panic at {message}: {from} to {to}, being {state}");
+            assert!(
+                from == state && from.can_become(to),
+                "a panic at {message}: {from} to {to}, being {state}"
+            );
             state = to;
         }
         assert_eq!(state, ConnectivityState::Shutdown);
     }
 }
 
-/// Seed 677: a peer that reads nothing kept a link without calls for ever, and a supervisor without handles.
+/// Seed 677: a peer that reads nothing kept a link without calls for ever, and a supervisor without
+/// handles.
 #[tokio::test(start_paused = true)]
 async fn a_drained_link_whose_goodbye_cannot_be_written_is_cut() {
     let network = MemoryNetwork::new();
@@ -74,16 +84,22 @@ async fn a_drained_link_whose_goodbye_cannot_be_written_is_cut() {
     drop(supervisor);
     let (_, answer) = call.await.expect("no panic");
     assert_eq!(answer.expect_err("nobody reads it").code(), Code::DeadlineExceeded);
-    let (took, ()) = timed(log.until("the last event", 1, |fact| matches!(fact, Fact::Closed { .. }))).await;
+    let (took, ()) =
+        timed(log.until("the last event", 1, |fact| matches!(fact, Fact::Closed { .. }))).await;
     assert!(took <= ms(2_010), "the link lived for {took:?} after its last call");
 }
 
-/// Seed 7623: a call waited for room on a link that had died, and which was never asked, having no stream.
+/// Seed 7623: a call waited for room on a link that had died, and which was never asked, having no
+/// stream.
 #[tokio::test(start_paused = true)]
 async fn a_dead_link_on_which_calls_wait_for_room_is_found_out() {
     let network = MemoryNetwork::new();
-    let server = ScriptedServer::builder().max_concurrent_streams(0).on_memory(&network, ADDRESS).await;
-    let config = config().keepalive_time(secs(30)).keepalive_timeout(secs(5)).keepalive_permit_without_calls(false);
+    let server =
+        ScriptedServer::builder().max_concurrent_streams(0).on_memory(&network, ADDRESS).await;
+    let config = config()
+        .keepalive_time(secs(30))
+        .keepalive_timeout(secs(5))
+        .keepalive_permit_without_calls(false);
     let supervisor = supervise(&network, config);
     let log = Log::of(&supervisor);
     supervisor.wait_ready(secs(1)).await.expect("Ready");

@@ -7,7 +7,8 @@ use std::{env, fs, path::Path};
 fn generated_code_is_up_to_date() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let fresh = tempfile::tempdir().expect("temporary folder");
-    let set = protox::compile(["agent_queue/v1/agent_queue.proto"], [root.join("proto")]).expect("valid proto");
+    let set = protox::compile(["agent_queue/v1/agent_queue.proto"], [root.join("proto")])
+        .expect("valid proto");
     fs::write(fresh.path().join("agent_queue.v1.bin"), descriptors(&set)).expect("written");
     tonic_prost_build::configure()
         // The crate's own channel takes the place of tonic's `connect`.
@@ -22,11 +23,16 @@ fn generated_code_is_up_to_date() {
         if env::var_os("UPDATE").is_some() {
             fs::write(&kept, &new).expect("written");
         }
-        assert!(fs::read(&kept).unwrap_or_default() == new, "{} is stale; run with UPDATE=1", kept.display());
+        assert!(
+            fs::read(&kept).unwrap_or_default() == new,
+            "{} is stale; run with UPDATE=1",
+            kept.display()
+        );
     }
 }
 
-/// The descriptors as they are shipped: without comments and positions, which nobody reads at run time.
+/// The descriptors as they are shipped: without comments and positions, which nobody reads at run
+/// time.
 fn descriptors(set: &prost_types::FileDescriptorSet) -> Vec<u8> {
     let mut set = set.clone();
     for file in &mut set.file {

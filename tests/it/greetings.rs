@@ -57,9 +57,16 @@ async fn a_stranger_on_the_port_fails_the_dial_at_once_and_is_named() {
         for size in [1, greeting.len()] {
             let target = peer(greeting, size).await;
             let failure = first_failure(&supervise_tcp(config_for(&target))).await;
-            assert_eq!((failure.step, failure.timed_out), (DialStep::Handshake, false), "{failure}");
+            assert_eq!(
+                (failure.step, failure.timed_out),
+                (DialStep::Handshake, false),
+                "{failure}"
+            );
             let begins = format!("cannot speak HTTP/2 with 127.0.0.1:{}: ", target.port);
-            assert!(failure.reason.starts_with(&begins) && failure.reason.contains(words), "{failure}");
+            assert!(
+                failure.reason.starts_with(&begins) && failure.reason.contains(words),
+                "{failure}"
+            );
         }
     }
 }

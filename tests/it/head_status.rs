@@ -26,7 +26,12 @@ fn answers() -> Vec<Answer> {
     for in_head in STATUSES {
         all.push(Answer { in_head, head_ends: true, messages: 0, trailers: None });
         for messages in 0..=2 {
-            all.extend(STATUSES.map(|trailers| Answer { in_head, head_ends: false, messages, trailers }));
+            all.extend(STATUSES.map(|trailers| Answer {
+                in_head,
+                head_ends: false,
+                messages,
+                trailers,
+            }));
         }
     }
     all
@@ -68,7 +73,9 @@ impl Answer {
 async fn stream(channel: &SupervisedChannel) -> (usize, Code) {
     let mut grpc = Grpc::new(channel.clone());
     let codec = ProstCodec::<String, String>::default();
-    let call = grpc.server_streaming(Request::new("hello".to_owned()), PathAndQuery::from_static(SAY), codec).await;
+    let call = grpc
+        .server_streaming(Request::new("hello".to_owned()), PathAndQuery::from_static(SAY), codec)
+        .await;
     let mut answer = match call {
         Ok(answer) => answer.into_inner(),
         Err(status) => return (0, status.code()),
@@ -110,7 +117,9 @@ async fn a_status_in_a_head_that_ends_nothing_does_not_reach_the_metadata() {
     let supervisor = supervise(&network, config());
     let mut grpc = Grpc::new(supervisor.channel());
     let codec = ProstCodec::<String, String>::default();
-    let call = grpc.server_streaming(Request::new("hello".to_owned()), PathAndQuery::from_static(SAY), codec).await;
+    let call = grpc
+        .server_streaming(Request::new("hello".to_owned()), PathAndQuery::from_static(SAY), codec)
+        .await;
     let answer = call.expect("a head with a status that does not count");
     assert!(!answer.metadata().contains_key("grpc-status"), "{:?}", answer.metadata());
 }

@@ -22,7 +22,13 @@ enum Place {
 }
 
 /// Headers of any size, in frames of `frame` bytes.
-async fn send_headers(link: &mut RawLink, stream: u32, fields: &[(&str, &str)], frame: usize, end: bool) {
+async fn send_headers(
+    link: &mut RawLink,
+    stream: u32,
+    fields: &[(&str, &str)],
+    frame: usize,
+    end: bool,
+) {
     let block = Frame::headers(stream, fields, end).payload;
     let pieces = block.chunks(frame);
     let last = pieces.len() - 1;
@@ -48,16 +54,25 @@ async fn answer_long(link: &mut RawLink, stream: u32, place: Place, size: usize,
             link.answer_head(stream).await;
             send_headers(link, stream, &[status, long], frame, true).await;
         }
-        Place::TrailersOnly => send_headers(link, stream, &[HEAD[0], HEAD[1], status, long], frame, true).await,
+        Place::TrailersOnly => {
+            send_headers(link, stream, &[HEAD[0], HEAD[1], status, long], frame, true).await
+        }
     }
 }
 
 #[track_caller]
 fn assert_too_large(status: &Status, place: Place, limit: usize) {
     let outcome = &report(status).outcome;
-    assert_eq!((status.code(), outcome.phase), (Code::ResourceExhausted, Phase::Processed), "{place:?}: {status:?}");
+    assert_eq!(
+        (status.code(), outcome.phase),
+        (Code::ResourceExhausted, Phase::Processed),
+        "{place:?}: {status:?}"
+    );
     let Cause::TooLarge(words) = cause(status) else { panic!("{place:?}: {status:?}") };
-    assert!(words.contains("max_response_header_bytes") && words.contains(&limit.to_string()), "{words}");
+    assert!(
+        words.contains("max_response_header_bytes") && words.contains(&limit.to_string()),
+        "{words}"
+    );
     assert_eq!(words.contains("NOT_FOUND"), place != Place::Head, "{words}");
     assert_eq!(report(status).attempts_made, 1, "the same again would be as large: {place:?}");
 }
@@ -66,7 +81,12 @@ fn assert_too_large(status: &Status, place: Place, limit: usize) {
 /// 15 MiB in the largest.
 #[tokio::test(start_paused = true)]
 async fn headers_above_the_limit_end_their_call_alone_up_to_the_size_in_the_page() {
-    let sizes = [(20 * KIB, 16 * KIB), (72 * KIB, 16 * KIB), (2_560 * KIB, 16 * KIB), (15 << 20, 128 * KIB)];
+    let sizes = [
+        (20 * KIB, 16 * KIB),
+        (72 * KIB, 16 * KIB),
+        (2_560 * KIB, 16 * KIB),
+        (15 << 20, 128 * KIB),
+    ];
     for place in [Place::Head, Place::Trailers, Place::TrailersOnly] {
         for (size, frame) in sizes {
             let network = MemoryNetwork::new();
@@ -83,7 +103,11 @@ async fn headers_above_the_limit_end_their_call_alone_up_to_the_size_in_the_page
             let status = long.await.expect("no panic").1.expect_err("too large");
             assert_too_large(&status, place, 16 * KIB);
             link.answer(first, &body[5..]).await;
-            assert_eq!(other.await.expect("no panic").1.as_deref().ok(), Some("other"), "{place:?} of {size} bytes");
+            assert_eq!(
+                other.await.expect("no panic").1.as_deref().ok(),
+                Some("other"),
+                "{place:?} of {size} bytes"
+            );
             assert_eq!(supervisor.snapshot().links, 1, "{place:?} of {size} bytes");
         }
     }
@@ -100,13 +124,16 @@ async fn headers_within_the_configured_limit_pass() {
         }
     });
     let supervisor = supervise(&network, config().max_response_header_bytes(128 * KIB));
-    let status = say(&supervisor.channel(), "hello", CallOptions::new()).await.expect_err("its status is 5");
+    let status =
+        say(&supervisor.channel(), "hello", CallOptions::new()).await.expect_err("its status is 5");
     assert_eq!(status.code(), Code::NotFound);
     assert_eq!(status.metadata().get("x-long").map(|value| value.len()), Some(100 * KIB));
 }
 
 /// A server-streaming call, as far as its head.
-async fn open(channel: SupervisedChannel) -> Result<tonic::Response<tonic::Streaming<String>>, Status> {
+async fn open(
+    channel: SupervisedChannel,
+) -> Result<tonic::Response<tonic::Streaming<String>>, Status> {
     let codec = ProstCodec::<String, String>::default();
     let mut request = Request::new("hello".to_owned());
     request.extensions_mut().insert(CallOptions::new().timeout(secs(60)));
@@ -127,7 +154,8 @@ async fn the_heads_of_open_streams_count_together_and_the_newest_fail() {
     let long = "x".repeat(32 * KIB);
     for _ in 0..STREAMS {
         let stream = link.next_request().await.expect("a call").stream;
-        send_headers(&mut link, stream, &[HEAD[0], HEAD[1], ("x-long", &long)], 16 * KIB, false).await;
+        send_headers(&mut link, stream, &[HEAD[0], HEAD[1], ("x-long", &long)], 16 * KIB, false)
+            .await;
     }
     let (mut held, mut failed) = (Vec::new(), Vec::new());
     for call in calls {
@@ -139,7 +167,9 @@ async fn the_heads_of_open_streams_count_together_and_the_newest_fail() {
     assert!((500..=512).contains(&held.len()), "{} heads of 32 KiB are held", held.len());
     for status in &failed {
         assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
-        assert!(matches!(cause(status), Cause::TooLarge(words) if words.contains("max_response_header_bytes")));
+        assert!(
+            matches!(cause(status), Cause::TooLarge(words) if words.contains("max_response_header_bytes"))
+        );
     }
     // What ended makes room.
     held.clear();

@@ -12,7 +12,10 @@ pub(crate) fn hush_injected_panics() {
         let shown = take_hook();
         set_hook(Box::new(move |panic| {
             let payload = panic.payload();
-            let text = payload.downcast_ref::<&str>().copied().or(payload.downcast_ref::<String>().map(String::as_str));
+            let text = payload
+                .downcast_ref::<&str>()
+                .copied()
+                .or(payload.downcast_ref::<String>().map(String::as_str));
             if !text.is_some_and(|text| text.starts_with("injected by a test")) {
                 shown(panic);
             }

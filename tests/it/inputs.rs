@@ -1,4 +1,5 @@
-//! Whatever comes in, from files, environment, callers or peers: no panic, no hang, and every error is a sentence.
+//! Whatever comes in, from files, environment, callers or peers: no panic, no hang, and every error
+//! is a sentence.
 
 use bytes::Bytes;
 use proptest::{collection::vec, prelude::*};
@@ -17,12 +18,14 @@ const PATH: &str = "/input.Any/Thing";
 const TIMEOUT: Duration = Duration::from_secs(5);
 const HUNDRED_YEARS: Duration = Duration::from_secs(100 * 366 * 86_400);
 
-// --- configuration ---------------------------------------------------------------------------------------------------
+// --- configuration
+// -------------------------------------------------------------------------------
 
 /// One line for each problem: where, which key, and what the rule is.
 fn is_sentences(error: &ConfigError) -> bool {
     let text = error.to_string();
-    let line = |line: &str| line.len() > 10 && line.contains(' ') && !line.contains(char::is_control);
+    let line =
+        |line: &str| line.len() > 10 && line.contains(' ') && !line.contains(char::is_control);
     !text.is_empty() && text.lines().all(line)
 }
 
@@ -55,7 +58,8 @@ proptest! {
     }
 
     #[test]
-    fn any_duration_is_between_the_least_and_a_hundred_years_or_a_sentence(text in "[-+]?[0-9.e ]{0,12}(ns|us|ms|s|m|h|d|y)?", float in any::<f64>()) {
+    fn any_duration_is_between_the_least_and_a_hundred_years_or_a_sentence(text in "[-+]?[0-9.e \
+                                                                                    ]{0,12}(ns|us|ms|s|m|h|d|y)?", float in any::<f64>()) {
         for value in [format!("{text:?}"), format!("{float:?}")] {
             match Config::from_yaml(&format!("grpc: {{connect_timeout: {value}}}")) {
                 Ok(config) => {
@@ -77,20 +81,24 @@ fn a_yaml_bomb_is_an_error() {
         laughs.push_str(&format!("a{n}: &a{n} [{last}]\n"));
     }
     let deep = format!("grpc: {}", "[".repeat(100_000));
-    for bomb in [laughs + "grpc: *a29\n", deep, format!("grpc: {{host: {}}}", "{a: ".repeat(10_000))] {
+    for bomb in
+        [laughs + "grpc: *a29\n", deep, format!("grpc: {{host: {}}}", "{a: ".repeat(10_000))]
+    {
         let error = Config::from_yaml(&bomb).expect_err("a bomb");
         assert!(is_sentences(&error), "{error}");
         assert!(error.to_string().len() < 1_000, "it does not repeat the file");
     }
 }
 
-// --- peers and callers -----------------------------------------------------------------------------------------------
+// --- peers and callers
+// -------------------------------------------------------------------------------
 
 thread_local! {
     static PANICS: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Plays a scene on a runtime of its own, with paused time; no task in it may panic, and it may not outlast an hour.
+/// Plays a scene on a runtime of its own, with paused time; no task in it may panic, and it may not
+/// outlast an hour.
 fn scene<F: Future<Output = T>, T>(scene: F) -> T {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -101,14 +109,22 @@ fn scene<F: Future<Output = T>, T>(scene: F) -> T {
         }));
     });
     let before = PANICS.with(Cell::get);
-    let runtime = runtime::Builder::new_current_thread().enable_all().start_paused(true).build().expect("a runtime");
-    let ended = runtime.block_on(async { tokio::time::timeout(Duration::from_secs(3_600), scene).await });
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .expect("a runtime");
+    let ended =
+        runtime.block_on(async { tokio::time::timeout(Duration::from_secs(3_600), scene).await });
     assert_eq!(PANICS.with(Cell::get), before, "a task panicked");
     ended.expect("it does not hang")
 }
 
 /// A peer that sends this to the first call of each link, whole, and from then on answers well.
-async fn peer(network: &MemoryNetwork, what: impl Fn(u32) -> Bytes + Clone + Send + 'static) -> impl Drop {
+async fn peer(
+    network: &MemoryNetwork,
+    what: impl Fn(u32) -> Bytes + Clone + Send + 'static,
+) -> impl Drop {
     RawPeer::on_memory(network, SERVER).await.play(move |mut link: RawLink| {
         let what = what.clone();
         async move {
@@ -123,7 +139,8 @@ async fn peer(network: &MemoryNetwork, what: impl Fn(u32) -> Bytes + Clone + Sen
 }
 
 fn supervise(network: &MemoryNetwork) -> Supervisor {
-    let config = Config::builder().host("server").port(50_051).max_retry_attempts(1).build().expect("valid");
+    let config =
+        Config::builder().host("server").port(50_051).max_retry_attempts(1).build().expect("valid");
     Supervisor::builder(config).connector(network.connector()).seed(1).spawn()
 }
 
@@ -136,8 +153,10 @@ async fn unary(channel: &SupervisedChannel) -> Result<String, Status> {
 async fn streaming(channel: &SupervisedChannel) -> Result<(), Status> {
     let mut request = Request::new("hello".to_owned());
     request.extensions_mut().insert(CallOptions::new().timeout(TIMEOUT));
-    let (path, codec) = (http::uri::PathAndQuery::from_static(PATH), ProstCodec::<String, String>::default());
-    let mut answer = Grpc::new(channel.clone()).server_streaming(request, path, codec).await?.into_inner();
+    let (path, codec) =
+        (http::uri::PathAndQuery::from_static(PATH), ProstCodec::<String, String>::default());
+    let mut answer =
+        Grpc::new(channel.clone()).server_streaming(request, path, codec).await?.into_inner();
     while answer.message().await?.is_some() {}
     Ok(())
 }
@@ -151,10 +170,17 @@ async fn calls_end(supervisor: &Supervisor) -> Result<(), TestCaseError> {
             let words = status.message();
             let by_us = tonic_supervisor::CallReport::of(&status)
                 .is_some_and(|report| report.outcome.cause != tonic_supervisor::Cause::Status);
-            prop_assert!(!by_us || (words.contains(' ') && !words.contains(char::is_control)), "{status:?}");
+            prop_assert!(
+                !by_us || (words.contains(' ') && !words.contains(char::is_control)),
+                "{status:?}"
+            );
         }
     }
-    prop_assert!(began.elapsed() <= TIMEOUT * 2 + Duration::from_millis(10), "{:?}", began.elapsed());
+    prop_assert!(
+        began.elapsed() <= TIMEOUT * 2 + Duration::from_millis(10),
+        "{:?}",
+        began.elapsed()
+    );
     supervisor.shutdown(Duration::ZERO).await;
     prop_assert_eq!(supervisor.snapshot().calls_open, 0);
     Ok(())
@@ -182,14 +208,20 @@ fn frame() -> impl Strategy<Value = Frame> {
         (kind, any::<u8>(), stream.clone(), payload.clone())
             .prop_map(|(kind, flags, stream, payload)| Frame::new(kind, flags, stream, payload)),
         (0..8u16, any::<u32>()).prop_map(|(id, value)| Frame::settings(&[(id, value)])),
-        (stream.clone(), any::<u32>()).prop_map(|(stream, more)| Frame::window_update(stream, more)),
+        (stream.clone(), any::<u32>())
+            .prop_map(|(stream, more)| Frame::window_update(stream, more)),
         (stream.clone(), 0..20u32).prop_map(|(stream, code)| Frame::reset(stream, code)),
-        (any::<u32>(), 0..20u32, payload.clone()).prop_map(|(last, code, debug)| Frame::goaway(last, code, &debug)),
+        (any::<u32>(), 0..20u32, payload.clone())
+            .prop_map(|(last, code, debug)| Frame::goaway(last, code, &debug)),
         any::<[u8; 8]>().prop_map(Frame::ping),
-        (stream.clone(), payload, any::<bool>()).prop_map(|(stream, bytes, end)| Frame::data(stream, bytes, end)),
+        (stream.clone(), payload, any::<bool>())
+            .prop_map(|(stream, bytes, end)| Frame::data(stream, bytes, end)),
         (stream, grpc, any::<bool>(), any::<bool>()).prop_map(|(stream, status, head, end)| {
-            let head: &[(&str, &str)] =
-                if head { &[(":status", "200"), ("content-type", "application/grpc")] } else { &[] };
+            let head: &[(&str, &str)] = if head {
+                &[(":status", "200"), ("content-type", "application/grpc")]
+            } else {
+                &[]
+            };
             Frame::headers(stream, &[head, &[("grpc-status", status)]].concat(), end)
         }),
     ]
@@ -281,7 +313,8 @@ proptest! {
             let status = supervisor.channel().unary::<String, String>(PATH, request).await.expect_err("nobody listens");
             prop_assert_eq!(status.code(), Code::DeadlineExceeded);
             let asked = tonic_supervisor::policy::parse_timeout(&text).unwrap_or(TIMEOUT).min(TIMEOUT);
-            prop_assert!(began.elapsed().abs_diff(asked) <= Duration::from_millis(2), "{text}: {:?}", began.elapsed());
+            prop_assert!(began.elapsed().abs_diff(asked) <= Duration::from_millis(2), "{text}: \
+                                                                                       {:?}", began.elapsed());
             Ok(())
         })?;
     }

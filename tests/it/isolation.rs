@@ -1,4 +1,5 @@
-//! One call's fault stays with that call: it is answered, and neither its link nor any other call suffers for it.
+//! One call's fault stays with that call: it is answered, and neither its link nor any other call
+//! suffers for it.
 
 use crate::{
     link_stage::{config_for, join, ms, secs, supervise_tcp},
@@ -18,8 +19,8 @@ use tonic::{
 };
 use tonic_prost::ProstCodec;
 use tonic_supervisor::{
-    CallKind, CallOptions, Cause, Config, ConnectivityState, CredentialsRequest, Fact, Phase, SupervisedChannel,
-    Supervisor, UnaryCall,
+    CallKind, CallOptions, Cause, Config, ConnectivityState, CredentialsRequest, Fact, Phase,
+    SupervisedChannel, Supervisor, UnaryCall,
     testing::{Answer, Frame, MemoryNetwork, PlayingPeer, RawLink, RawPeer, ScriptedServer},
 };
 
@@ -34,19 +35,29 @@ fn metadata(fields: &[(&'static str, &str)]) -> MetadataMap {
     metadata
 }
 
-async fn with_metadata(channel: &SupervisedChannel, path: &str, metadata: MetadataMap) -> Result<String, Status> {
+async fn with_metadata(
+    channel: &SupervisedChannel,
+    path: &str,
+    metadata: MetadataMap,
+) -> Result<String, Status> {
     let mut request = Request::new("x".to_owned());
     *request.metadata_mut() = metadata;
     channel.unary::<String, String>(path, request).await.map(tonic::Response::into_inner)
 }
 
 /// The same through a generated client, of kind `auto`.
-async fn generated(channel: &SupervisedChannel, path: &'static str, metadata: MetadataMap) -> Result<String, Status> {
+async fn generated(
+    channel: &SupervisedChannel,
+    path: &'static str,
+    metadata: MetadataMap,
+) -> Result<String, Status> {
     let mut request = Request::new("x".to_owned());
     *request.metadata_mut() = metadata;
     let codec = ProstCodec::<String, String>::default();
     let mut grpc = tonic::client::Grpc::new(channel.clone());
-    grpc.unary(request, PathAndQuery::from_static(path), codec).await.map(tonic::Response::into_inner)
+    grpc.unary(request, PathAndQuery::from_static(path), codec)
+        .await
+        .map(tonic::Response::into_inner)
 }
 
 /// A channel to a real server.
@@ -56,7 +67,8 @@ async fn real() -> (TonicServer, Supervisor) {
     (server, supervisor)
 }
 
-// --- what HTTP/2 would refuse ----------------------------------------------------------------------------------------
+// --- what HTTP/2 would refuse
+// -------------------------------------------------------------------------------
 
 const HOPS: &[(&str, &str)] = &[
     ("connection", "keep-alive, x-hop"),
@@ -74,15 +86,23 @@ async fn fields_of_the_connection_are_left_out_and_the_call_goes_on() {
     let channel = supervisor.channel();
     for (name, value) in HOPS {
         let odd = metadata(&[(name, value), ("te", "gzip"), ("x-hop", "1"), ("x-kept", "2")]);
-        with_metadata(&channel, SAY, odd.clone()).await.unwrap_or_else(|status| panic!("{name}: {status}"));
-        generated(&channel, SAY, odd.clone()).await.unwrap_or_else(|status| panic!("{name}: {status}"));
+        with_metadata(&channel, SAY, odd.clone())
+            .await
+            .unwrap_or_else(|status| panic!("{name}: {status}"));
+        generated(&channel, SAY, odd.clone())
+            .await
+            .unwrap_or_else(|status| panic!("{name}: {status}"));
         let (reply, answer) = tokio::sync::oneshot::channel();
         let call = UnaryCall::new(SAY, &"x".to_owned(), reply.into()).with_metadata(odd);
         supervisor.mailbox().send_message(call).expect("a mailbox takes every message");
         answer.await.expect("an answer").unwrap_or_else(|status| panic!("{name}: {status}"));
     }
     for arrival in server.arrivals() {
-        assert!(HOPS.iter().all(|(name, _)| !arrival.metadata.contains_key(*name)), "{:?}", arrival.metadata);
+        assert!(
+            HOPS.iter().all(|(name, _)| !arrival.metadata.contains_key(*name)),
+            "{:?}",
+            arrival.metadata
+        );
         assert_eq!(arrival.metadata["x-kept"], "2");
         assert_eq!(arrival.metadata["te"], "trailers");
     }
@@ -103,11 +123,15 @@ async fn fields_of_the_connection_are_left_out_of_what_credentials_give() {
     }
     let network = MemoryNetwork::new();
     let server = ScriptedServer::on_memory(&network, ADDRESS).await;
-    let builder = Supervisor::builder(config().build().expect("valid")).connector(network.connector());
+    let builder =
+        Supervisor::builder(config().build().expect("valid")).connector(network.connector());
     let supervisor = builder.call_credentials(odd).allow_plaintext().spawn();
     say(&supervisor.channel(), "x", CallOptions::new()).await.expect("answered");
     let arrival = &server.arrivals()[0];
-    assert!(arrival.metadata.contains_key("authorization") && !arrival.metadata.contains_key("connection"));
+    assert!(
+        arrival.metadata.contains_key("authorization")
+            && !arrival.metadata.contains_key("connection")
+    );
 }
 
 /// More metadata than a map of headers holds would be a panic of whoever adds one more field.
@@ -116,8 +140,9 @@ async fn a_call_with_too_many_fields_of_metadata_ends_alone_and_unsent() {
     let network = MemoryNetwork::new();
     let server = ScriptedServer::on_memory(&network, ADDRESS).await;
     let supervisor = supervise(&network, config());
-    let names: Vec<AsciiMetadataKey> =
-        (0..24_500).map(|n| AsciiMetadataKey::from_bytes(format!("x-{n}").as_bytes()).expect("a name")).collect();
+    let names: Vec<AsciiMetadataKey> = (0..24_500)
+        .map(|n| AsciiMetadataKey::from_bytes(format!("x-{n}").as_bytes()).expect("a name"))
+        .collect();
     let mut many = MetadataMap::new();
     names.into_iter().for_each(|name| drop(many.insert(name, "1".parse().expect("a value"))));
     let status = with_metadata(&supervisor.channel(), SAY, many).await.expect_err("refused");
@@ -128,7 +153,8 @@ async fn a_call_with_too_many_fields_of_metadata_ends_alone_and_unsent() {
     assert_eq!((server.arrivals().len(), server.connections()), (1, 1));
 }
 
-// --- what the peer cannot take ---------------------------------------------------------------------------------------
+// --- what the peer cannot take
+// -------------------------------------------------------------------------------
 
 /// tonic's server announces that it takes 16 KiB, and ends the connection of whoever sends more.
 #[tokio::test]
@@ -141,17 +167,26 @@ async fn a_head_above_the_peers_limit_ends_unsent_and_costs_no_other_call() {
             let channel = channel.clone();
             tokio::spawn(async move {
                 for _ in 0..50 {
-                    with_metadata(&channel, "/stage.Echo/Say", MetadataMap::new()).await.expect("answered");
+                    with_metadata(&channel, "/stage.Echo/Say", MetadataMap::new())
+                        .await
+                        .expect("answered");
                 }
             })
         })
         .collect();
     for size in [20_000, 100_000, 300_000] {
         let large = metadata(&[("x-large", &"y".repeat(size))]);
-        let status = with_metadata(&channel, "/stage.Echo/Say", large.clone()).await.expect_err("too large");
+        let status =
+            with_metadata(&channel, "/stage.Echo/Say", large.clone()).await.expect_err("too large");
         assert_eq!(status.code(), Code::ResourceExhausted);
-        assert_eq!((report(&status).outcome.phase, report(&status).retries), (Phase::Unsent, 0), "{status:?}");
-        assert!(status.message().contains("MAX_HEADER_LIST_SIZE") && status.message().contains("16384"));
+        assert_eq!(
+            (report(&status).outcome.phase, report(&status).retries),
+            (Phase::Unsent, 0),
+            "{status:?}"
+        );
+        assert!(
+            status.message().contains("MAX_HEADER_LIST_SIZE") && status.message().contains("16384")
+        );
         let status = generated(&channel, "/stage.Echo/Say", large).await.expect_err("too large");
         assert_eq!(status.code(), Code::ResourceExhausted);
     }
@@ -178,7 +213,8 @@ async fn allergic(network: &MemoryNetwork, poisoned: Arc<AtomicUsize>) -> Playin
     })
 }
 
-/// Time line: others begin a call every 10 ms for 20 s; the poisoned call begins at 1.005 s, its retries wait 1, 2 and 4 s.
+/// Time line: others begin a call every 10 ms for 20 s; the poisoned call begins at 1.005 s, its
+/// retries wait 1, 2 and 4 s.
 #[tokio::test(start_paused = true)]
 async fn a_call_that_ends_its_link_costs_the_others_no_more_than_its_attempts() {
     let (network, poisoned) = (MemoryNetwork::new(), Arc::new(AtomicUsize::new(0)));
@@ -202,11 +238,15 @@ async fn a_call_that_ends_its_link_costs_the_others_no_more_than_its_attempts() 
         assert!(took < secs(2), "{took:?}");
     }
     let status = poison.await.expect("no panic").expect_err("never answered");
-    assert_eq!((status.code(), report(&status).retries, poisoned.load(SeqCst)), (Code::Unavailable, 3, 4));
+    assert_eq!(
+        (status.code(), report(&status).retries, poisoned.load(SeqCst)),
+        (Code::Unavailable, 3, 4)
+    );
     assert_eq!(supervisor.snapshot().links, 5, "one more than it ended");
 }
 
-// --- what the peer excludes ------------------------------------------------------------------------------------------
+// --- what the peer excludes
+// -------------------------------------------------------------------------------
 
 /// A peer that plays `part` at the first call of each connection.
 async fn at_each_call<F: Future<Output = RawLink> + Send>(
@@ -236,19 +276,25 @@ async fn excluding(network: &MemoryNetwork, code: u32) -> PlayingPeer {
 #[tokio::test(start_paused = true)]
 async fn a_call_that_every_link_excludes_ends_by_policy_with_the_goaways_words() {
     for (code, name) in [(0, "NO_ERROR"), (11, "ENHANCE_YOUR_CALM"), (2, "INTERNAL_ERROR")] {
-        for options in [CallOptions::new(), CallOptions::new().wait_for_ready(false).idempotent(false)] {
+        for options in
+            [CallOptions::new(), CallOptions::new().wait_for_ready(false).idempotent(false)]
+        {
             let network = MemoryNetwork::new();
             let peer = excluding(&network, code).await;
             let supervisor = supervise(&network, config());
             supervisor.wait_ready(secs(1)).await.expect("Ready");
             let began = Instant::now();
-            let status = say(&supervisor.channel(), "x", options).await.expect_err("excluded each time");
+            let status =
+                say(&supervisor.channel(), "x", options).await.expect_err("excluded each time");
             let report = report(&status);
             assert_eq!((status.code(), report.attempts_made), (Code::Unavailable, 5), "{report}");
             assert_eq!((report.transparent_retries, report.retries), (1, 3), "{report}");
             assert!(!report.maybe_processed && began.elapsed() < secs(10), "{report}");
             let words = status.message();
-            assert!(words.contains("GOAWAY") && words.contains(name) && words.contains("go elsewhere"), "{words}");
+            assert!(
+                words.contains("GOAWAY") && words.contains(name) && words.contains("go elsewhere"),
+                "{words}"
+            );
             assert!(peer.accepts().len() <= 7, "{:?}", peer.accepts());
         }
     }
@@ -268,7 +314,8 @@ async fn a_stream_that_every_link_excludes_ends_after_its_second_attempt() {
     assert!(status.message().contains("go elsewhere"), "{}", status.message());
 }
 
-/// The answer has begun, so the peer may have acted on the call: what it says afterwards is not free.
+/// The answer has begun, so the peer may have acted on the call: what it says afterwards is not
+/// free.
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_begins_each_answer_and_says_goaway_is_not_asked_without_end() {
     let network = MemoryNetwork::new();
@@ -279,7 +326,8 @@ async fn a_peer_that_begins_each_answer_and_says_goaway_is_not_asked_without_end
     })
     .await;
     let supervisor = supervise(&network, config());
-    let calls: Vec<_> = (0..20).map(|_| start(&supervisor.channel(), "x", CallOptions::new())).collect();
+    let calls: Vec<_> =
+        (0..20).map(|_| start(&supervisor.channel(), "x", CallOptions::new())).collect();
     for (_, answer) in join(calls).await {
         let status = answer.expect_err("never answered");
         assert!(report(&status).attempts_made <= 6, "{}", report(&status));
@@ -323,16 +371,25 @@ async fn an_excluded_call_goes_behind_those_that_wait() {
     assert_eq!(*arrived.lock(), order, "the good calls came before the bad one came again");
 }
 
-// --- answers that come early -----------------------------------------------------------------------------------------
+// --- answers that come early
+// -------------------------------------------------------------------------------
 
-/// A missing method: the server answers at the headers and resets the stream, often before the message is queued.
+/// A missing method: the server answers at the headers and resets the stream, often before the
+/// message is queued.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_that_comes_before_the_request_is_sent_is_the_answer() {
     let server = TonicServer::start().await;
     for _ in 0..40 {
         let supervisor = supervise_tcp(Config::builder().port(server.port));
-        let status = with_metadata(&supervisor.channel(), MISSING, MetadataMap::new()).await.expect_err("missing");
-        assert_eq!((status.code(), report(&status).attempts_made), (Code::Unimplemented, 1), "{}", report(&status));
+        let status = with_metadata(&supervisor.channel(), MISSING, MetadataMap::new())
+            .await
+            .expect_err("missing");
+        assert_eq!(
+            (status.code(), report(&status).attempts_made),
+            (Code::Unimplemented, 1),
+            "{}",
+            report(&status)
+        );
         assert_eq!(supervisor.snapshot().transparent_retries, 0);
     }
     let supervisor = supervise_tcp(Config::builder().port(server.port));
@@ -340,7 +397,9 @@ async fn an_answer_that_comes_before_the_request_is_sent_is_the_answer() {
         let channel = supervisor.channel();
         tokio::spawn(async move {
             for _ in 0..250 {
-                let status = with_metadata(&channel, MISSING, MetadataMap::new()).await.expect_err("missing");
+                let status = with_metadata(&channel, MISSING, MetadataMap::new())
+                    .await
+                    .expect_err("missing");
                 assert_eq!(status.code(), Code::Unimplemented, "{status:?}");
             }
         })
@@ -350,7 +409,8 @@ async fn an_answer_that_comes_before_the_request_is_sent_is_the_answer() {
     assert_eq!((now.links, now.transparent_retries, now.retries), (1, 0, 0));
 }
 
-/// The same, frame by frame: the head is answered with a status and RST_STREAM before the message can be there.
+/// The same, frame by frame: the head is answered with a status and RST_STREAM before the message
+/// can be there.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_peer_that_answers_and_resets_at_the_headers_costs_no_link() {
     let peer = RawPeer::on_tcp().await;
@@ -377,7 +437,8 @@ async fn a_peer_that_answers_and_resets_at_the_headers_costs_no_link() {
     assert_eq!((peer.accepts().len(), now.transparent_retries, now.retries), (1, 0, 0));
 }
 
-// --- what proves a link ----------------------------------------------------------------------------------------------
+// --- what proves a link
+// -------------------------------------------------------------------------------
 
 fn whole_answer(stream: u32) -> Vec<u8> {
     let head = [(":status", "200"), ("content-type", "application/grpc")];
@@ -407,7 +468,11 @@ async fn an_answer_proves_the_link_although_its_end_comes_with_it() {
         let supervisor = supervise(&network, config());
         let began = Instant::now();
         for n in 0..50 {
-            assert_eq!(say(&supervisor.channel(), "x", CallOptions::new()).await.expect("answered"), "x", "call {n}");
+            assert_eq!(
+                say(&supervisor.channel(), "x", CallOptions::new()).await.expect("answered"),
+                "x",
+                "call {n}"
+            );
         }
         assert!(began.elapsed() < ms(50 * 25), "{:?} for 50 calls", began.elapsed());
         assert!((50..=51).contains(&peer.accepts().len()));
@@ -427,7 +492,8 @@ async fn a_link_that_only_began_an_answer_is_not_proven() {
     });
     let supervisor = supervise(&network, config());
     let log = Log::of(&supervisor);
-    let calls: Vec<_> = (0..50).map(|_| post(&supervisor.mailbox(), "x", CallOptions::new())).collect();
+    let calls: Vec<_> =
+        (0..50).map(|_| post(&supervisor.mailbox(), "x", CallOptions::new())).collect();
     for answer in calls {
         bounded("an answer", answer).await.expect("an answer").expect_err("never answered");
     }
@@ -446,7 +512,8 @@ async fn a_whole_message_proves_the_link_before_its_stream_ends() {
     let log = Log::of(&supervisor);
     let mut grpc = tonic::client::Grpc::new(supervisor.channel());
     let (path, codec) = (PathAndQuery::from_static(SAY), ProstCodec::<String, String>::default());
-    let stream = grpc.server_streaming(Request::new("x".to_owned()), path, codec).await.expect("it begins");
+    let stream =
+        grpc.server_streaming(Request::new("x".to_owned()), path, codec).await.expect("it begins");
     log.until("the proof", 1, |fact| matches!(fact, Fact::BackoffReset { .. })).await;
     drop(stream);
 }

@@ -45,7 +45,11 @@ async fn a_peer_that_acknowledges_no_ping_but_says_something_lives_until_it_is_s
     assert!(pings >= 350, "{pings} PINGs in an hour");
     assert_eq!((supervisor.state(), supervisor.snapshot().links), (ConnectivityState::Ready, 1));
     let silent = tokio::time::Instant::now();
-    bounded("the end of a silent link", log.until("lost", 1, |fact| matches!(fact, Fact::KeepaliveLost { .. }))).await;
+    bounded(
+        "the end of a silent link",
+        log.until("lost", 1, |fact| matches!(fact, Fact::KeepaliveLost { .. })),
+    )
+    .await;
     assert_time(silent.elapsed(), TIME + TIMEOUT);
 }
 
@@ -80,7 +84,8 @@ async fn a_late_acknowledgement_does_no_harm() {
 /// given its time.
 #[tokio::test(start_paused = true)]
 async fn a_call_after_a_long_rest_is_asked_for_before_its_link_is_given_up() {
-    let (supervisor, _peer, mut link) = linked(pinging().keepalive_permit_without_calls(false)).await;
+    let (supervisor, _peer, mut link) =
+        linked(pinging().keepalive_permit_without_calls(false)).await;
     let channel = supervisor.channel();
     let first = start(&channel, "first", CallOptions::new());
     let (stream, body) = link.next_whole_request().await.expect("a call");
@@ -107,7 +112,8 @@ async fn a_peer_that_stops_within_a_frame_is_found_dead_in_time() {
     next_ping(&mut link).await;
     link.send_bytes(&Frame::ping(*b"anything").to_bytes()[..12]).await;
     let silent = tokio::time::Instant::now();
-    bounded("the end", log.until("lost", 1, |fact| matches!(fact, Fact::KeepaliveLost { .. }))).await;
+    bounded("the end", log.until("lost", 1, |fact| matches!(fact, Fact::KeepaliveLost { .. })))
+        .await;
     assert_time(silent.elapsed(), TIME + TIMEOUT);
 }
 
@@ -131,10 +137,15 @@ async fn a_keepalive_of_any_length_fails_no_dial() {
     for time in [secs(2_592_000), Duration::MAX] {
         let server = tonic_supervisor::testing::ScriptedServer::on_tcp().await;
         let target = server.target();
-        let config = config().host(&*target.host).port(target.port).keepalive_time(time).keepalive_timeout(time);
+        let config = config()
+            .host(&*target.host)
+            .port(target.port)
+            .keepalive_time(time)
+            .keepalive_timeout(time);
         let config = config.timeout(None).connect_timeout(time).build().expect("valid");
         let supervisor = Supervisor::builder(config).spawn();
-        let answer = say(&supervisor.channel(), "hello", CallOptions::new().timeout(secs(10))).await;
+        let answer =
+            say(&supervisor.channel(), "hello", CallOptions::new().timeout(secs(10))).await;
         assert!(answer.is_ok(), "{answer:?}");
     }
 }

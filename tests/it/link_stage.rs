@@ -1,14 +1,17 @@
-//! What tests of links have beside the rig: channels on TCP, echo calls by the dozen, and a reader of events one after the other.
+//! What tests of links have beside the rig: channels on TCP, echo calls by the dozen, and a reader
+//! of events one after the other.
 
-pub(crate) use crate::rig::{ADDRESS, SAY, assert_time, bounded, config, eventually, ms, report, secs, supervise};
+pub(crate) use crate::rig::{
+    ADDRESS, SAY, assert_time, bounded, config, eventually, ms, report, secs, supervise,
+};
 
 use crate::rig::{Ended, say, start, timed};
 use std::time::Duration;
 use tokio::task::JoinHandle;
 use tonic::Status;
 use tonic_supervisor::{
-    CallOptions, Config, ConfigBuilder, ConnectivityState, Event, EventItem, EventStream, Fact, Snapshot,
-    SupervisedChannel, Supervisor, transport::Target,
+    CallOptions, Config, ConfigBuilder, ConnectivityState, Event, EventItem, EventStream, Fact,
+    Snapshot, SupervisedChannel, Supervisor, transport::Target,
 };
 
 /// Longer than anything that shall happen at all.
@@ -25,7 +28,10 @@ pub(crate) fn supervise_tcp(config: ConfigBuilder) -> Supervisor {
 }
 
 /// One unary call; its answer.
-pub(crate) async fn echo(channel: &SupervisedChannel, options: CallOptions) -> Result<String, Status> {
+pub(crate) async fn echo(
+    channel: &SupervisedChannel,
+    options: CallOptions,
+) -> Result<String, Status> {
     say(channel, "hello", options).await
 }
 
@@ -35,7 +41,11 @@ pub(crate) async fn timed_echo(channel: &SupervisedChannel, options: CallOptions
 }
 
 /// `count` of them, started one after the other, in tasks of their own.
-pub(crate) fn echoes(channel: &SupervisedChannel, options: CallOptions, count: usize) -> Vec<JoinHandle<Ended>> {
+pub(crate) fn echoes(
+    channel: &SupervisedChannel,
+    options: CallOptions,
+    count: usize,
+) -> Vec<JoinHandle<Ended>> {
     (0..count).map(|_| start(channel, "hello", options)).collect()
 }
 
@@ -59,7 +69,9 @@ pub(crate) struct Events {
 impl Events {
     pub(crate) async fn of(supervisor: &Supervisor) -> Self {
         let mut stream = supervisor.events();
-        let Some(EventItem::Snapshot(snapshot)) = stream.next().await else { panic!("the snapshot comes first") };
+        let Some(EventItem::Snapshot(snapshot)) = stream.next().await else {
+            panic!("the snapshot comes first")
+        };
         Self { stream, snapshot: *snapshot, seen: Vec::new() }
     }
 

@@ -1,8 +1,9 @@
-//! More calls than a server takes, or than there is room for: bounded, refused at once, carried out in order, and the actors stay at
-//! hand.
+//! More calls than a server takes, or than there is room for: bounded, refused at once, carried out
+//! in order, and the actors stay at hand.
 
 use super::rig::{
-    ADDRESS, Log, assert_time, bounded, cause, config, eventually, ms, post, said, say, secs, start, supervise, timed,
+    ADDRESS, Log, assert_time, bounded, cause, config, eventually, ms, post, said, say, secs,
+    start, supervise, timed,
 };
 use prost::Message as _;
 use tokio::{sync::oneshot, task::JoinSet, time::Instant};
@@ -33,13 +34,20 @@ async fn pain_17_a_full_queue_refuses_at_once_and_every_queued_call_ends_at_its_
                 assert_eq!(cause(&status), &Cause::Shed(ShedReason::TooManyCalls));
                 refused += 1;
             }
-            Err(oneshot::error::TryRecvError::Closed) => panic!("call {n} was dropped without an answer"),
+            Err(oneshot::error::TryRecvError::Closed) => {
+                panic!("call {n} was dropped without an answer")
+            }
         }
     }
-    assert_eq!((queued.len(), refused), (1_000, 199_000), "refused within the sender's own context");
+    assert_eq!(
+        (queued.len(), refused),
+        (1_000, 199_000),
+        "refused within the sender's own context"
+    );
     assert_eq!(supervisor.snapshot().calls_open, 1_000);
     for answer in queued {
-        let status = bounded("its deadline", answer).await.expect("answered").expect_err("nobody serves it");
+        let status =
+            bounded("its deadline", answer).await.expect("answered").expect_err("nobody serves it");
         assert_eq!(status.code(), Code::DeadlineExceeded);
         assert_time(began.elapsed(), secs(30));
     }
@@ -62,11 +70,17 @@ async fn a_queue_that_is_full_by_bytes_refuses_what_does_not_fit_and_takes_what_
     eventually("both wait", || supervisor.snapshot().calls_waiting == 2).await;
     let (took, refused) = call(4_000).await.expect("no panic");
     let status = refused.expect_err("it does not fit");
-    assert_eq!((status.code(), cause(&status)), (Code::ResourceExhausted, &Cause::Shed(ShedReason::TooManyBytes)));
+    assert_eq!(
+        (status.code(), cause(&status)),
+        (Code::ResourceExhausted, &Cause::Shed(ShedReason::TooManyBytes))
+    );
     assert_eq!(took, ms(0));
     let fits = call(1_900);
     eventually("it waits", || supervisor.snapshot().calls_waiting == 3).await;
-    assert_eq!(log.count(|fact| matches!(fact, Fact::CallShed { reason: ShedReason::TooManyBytes, .. })), 1);
+    assert_eq!(
+        log.count(|fact| matches!(fact, Fact::CallShed { reason: ShedReason::TooManyBytes, .. })),
+        1
+    );
     kept.iter().chain([&fits]).for_each(tokio::task::JoinHandle::abort);
     eventually("nothing is left", || supervisor.snapshot().calls_open == 0).await;
     assert_eq!(supervisor.snapshot().calls_waiting, 0);
@@ -76,16 +90,24 @@ async fn a_queue_that_is_full_by_bytes_refuses_what_does_not_fit_and_takes_what_
 #[tokio::test(start_paused = true)]
 async fn pain_18_a_peer_that_never_answers_blocks_no_actor() {
     let network = MemoryNetwork::new();
-    let server = ScriptedServer::builder().script(Answer::hang()).on_memory(&network, ADDRESS).await;
+    let server =
+        ScriptedServer::builder().script(Answer::hang()).on_memory(&network, ADDRESS).await;
     let supervisor = supervise(&network, config());
-    let calls: Vec<_> = (0..500).map(|_| start(&supervisor.channel(), "x", CallOptions::new())).collect();
+    let calls: Vec<_> =
+        (0..500).map(|_| start(&supervisor.channel(), "x", CallOptions::new())).collect();
     server.arrived(500).await;
     let asked = Instant::now();
     let now = supervisor.snapshot();
-    assert_eq!((now.calls_open, now.streams, supervisor.state()), (500, 500, ConnectivityState::Ready));
+    assert_eq!(
+        (now.calls_open, now.streams, supervisor.state()),
+        (500, 500, ConnectivityState::Ready)
+    );
     // A new call gets through the request actor, a GOAWAY and a redial through the other two.
     server.on("/test.Echo/Live", Answer::echo());
-    let live = supervisor.channel().unary::<String, String>("/test.Echo/Live", Request::new("live".to_owned())).await;
+    let live = supervisor
+        .channel()
+        .unary::<String, String>("/test.Echo/Live", Request::new("live".to_owned()))
+        .await;
     assert_eq!(live.map(Response::into_inner).expect("answered"), "live");
     let log = Log::of(&supervisor);
     network.only(ADDRESS).black_hole(true);
@@ -104,14 +126,16 @@ async fn pain_18_a_peer_that_never_answers_blocks_no_actor() {
     }
 }
 
-/// 100,000 calls wait for the server; when it comes, all are answered, and they start in the order in which they were made.
+/// 100,000 calls wait for the server; when it comes, all are answered, and they start in the order
+/// in which they were made.
 #[tokio::test(start_paused = true)]
 async fn a_hundred_thousand_parked_calls_are_all_answered_in_the_order_of_their_arrival() {
     const CALLS: usize = 100_000;
     let network = MemoryNetwork::new();
     let supervisor = supervise(&network, config());
     let mailbox = supervisor.mailbox();
-    let answers: Vec<_> = (0..CALLS).map(|n| post(&mailbox, &format!("{n:058}"), CallOptions::new())).collect();
+    let answers: Vec<_> =
+        (0..CALLS).map(|n| post(&mailbox, &format!("{n:058}"), CallOptions::new())).collect();
     eventually("all wait", || supervisor.snapshot().calls_waiting == CALLS).await;
     let server = ScriptedServer::on_memory(&network, ADDRESS).await;
     for (n, answer) in answers.into_iter().enumerate() {
@@ -134,7 +158,12 @@ async fn a_hundred_thousand_calls_at_once_on_a_ready_channel_over_tcp_are_all_an
     const CALLS: usize = 100_000;
     let server = ScriptedServer::builder().without_arrivals().on_tcp().await;
     let target = server.target();
-    let config = Config::builder().host(&*target.host).port(target.port).timeout(secs(600)).build().expect("valid");
+    let config = Config::builder()
+        .host(&*target.host)
+        .port(target.port)
+        .timeout(secs(600))
+        .build()
+        .expect("valid");
     let supervisor = Supervisor::builder(config).spawn();
     supervisor.wait_ready(secs(30)).await.expect("Ready");
     let channel = supervisor.channel();
@@ -166,12 +195,17 @@ async fn calls_of_channels_and_mailboxes_share_one_queue() {
         }
         tokio::task::yield_now().await;
     }
-    let server = ScriptedServer::builder().script(Answer::echo().after(ms(1))).on_memory(&network, ADDRESS).await;
+    let server = ScriptedServer::builder()
+        .script(Answer::echo().after(ms(1)))
+        .on_memory(&network, ADDRESS)
+        .await;
     server.arrived(100).await;
     let order: Vec<u32> = server
         .arrivals()
         .into_iter()
-        .map(|arrival| String::decode(arrival.message).expect("a string").parse().expect("a number"))
+        .map(|arrival| {
+            String::decode(arrival.message).expect("a string").parse().expect("a number")
+        })
         .collect();
     assert_eq!(order, (0..100).collect::<Vec<_>>());
     for task in tasks {

@@ -1,4 +1,5 @@
-//! Listens to the log lines of this thread, and knows the spans that they stand in. On a current-thread runtime these are all that the supervisor writes.
+//! Listens to the log lines of this thread, and knows the spans that they stand in. On a
+//! current-thread runtime these are all that the supervisor writes.
 
 use std::{
     collections::BTreeMap,

@@ -1,7 +1,11 @@
 //! The mailbox: unary calls as messages, from any actor, each answered exactly once.
 
-use crate::stage::{ADDRESS, ECHO, Events, LONG, Stage, echo, millis, report, stage, supervised, timed};
-use ractor::{Actor, ActorProcessingErr, ActorRef, RactorErr, RpcReplyPort, call, call_t, cast, forward};
+use crate::stage::{
+    ADDRESS, ECHO, Events, LONG, Stage, echo, millis, report, stage, supervised, timed,
+};
+use ractor::{
+    Actor, ActorProcessingErr, ActorRef, RactorErr, RpcReplyPort, call, call_t, cast, forward,
+};
 use std::time::Duration;
 use tokio::{
     sync::{mpsc, oneshot},
@@ -41,13 +45,22 @@ impl Actor for Agent {
         Ok(notes)
     }
 
-    async fn handle(&self, me: ActorRef<Do>, message: Do, notes: &mut Notes) -> Result<(), ActorProcessingErr> {
+    async fn handle(
+        &self,
+        me: ActorRef<Do>,
+        message: Do,
+        notes: &mut Notes,
+    ) -> Result<(), ActorProcessingErr> {
         let mailbox = &notes.mailbox;
         match message {
             Do::Call(text) => notes.heard.send(call!(mailbox, UnaryCall::new, ECHO, &text)?)?,
-            Do::CallWithin(text, ms) => notes.heard.send(call_t!(mailbox, UnaryCall::new, ms, ECHO, &text)?)?,
+            Do::CallWithin(text, ms) => {
+                notes.heard.send(call_t!(mailbox, UnaryCall::new, ms, ECHO, &text)?)?
+            }
             Do::Cast(text) => cast!(mailbox, UnaryCall::one_way(ECHO, &text))?,
-            Do::Forward(text) => forward!(mailbox, |port| UnaryCall::new(ECHO, &text, port), me, Do::Hear)?,
+            Do::Forward(text) => {
+                forward!(mailbox, |port| UnaryCall::new(ECHO, &text, port), me, Do::Hear)?
+            }
             Do::Hear(result) => notes.heard.send(result)?,
         }
         Ok(())
@@ -57,7 +70,8 @@ impl Actor for Agent {
 /// Sends a call; its answer comes to the receiver.
 fn send(mailbox: &Mailbox, text: &str, options: CallOptions) -> oneshot::Receiver<UnaryResult> {
     let (port, answer) = oneshot::channel();
-    let call = UnaryCall::new(ECHO, &text.to_owned(), RpcReplyPort::from(port)).with_options(options);
+    let call =
+        UnaryCall::new(ECHO, &text.to_owned(), RpcReplyPort::from(port)).with_options(options);
     mailbox.send_message(call).expect("what cannot be sent is answered");
     answer
 }
@@ -80,7 +94,12 @@ async fn an_actor_calls_casts_and_forwards_through_it_with_ractors_own_macros() 
     let (heard, mut answers) = mpsc::unbounded_channel();
     let notes = Notes { mailbox: stage.supervisor.mailbox(), heard };
     let (agent, ended) = Actor::spawn(None, Agent, notes).await.expect("the agent starts");
-    for ask in [Do::Call("a".into()), Do::CallWithin("b".into(), 500), Do::Cast("c".into()), Do::Forward("d".into())] {
+    for ask in [
+        Do::Call("a".into()),
+        Do::CallWithin("b".into(), 500),
+        Do::Cast("c".into()),
+        Do::Forward("d".into()),
+    ] {
         agent.cast(ask).expect("the agent lives");
     }
     for expected in ["a", "b", "d"] {
@@ -99,11 +118,17 @@ async fn a_message_carries_metadata_and_options_and_its_answer_metadata_and_trai
     let mut metadata = MetadataMap::new();
     metadata.insert("x-tenant", "blue".parse().expect("ascii"));
     let options = CallOptions::new().timeout(Duration::from_secs(7));
-    let ask = |port| UnaryCall::new(ECHO, &"a".to_owned(), port).with_metadata(metadata).with_options(options);
-    let reply = call!(stage.supervisor.mailbox(), ask).expect("an answer").expect("answered with OK");
+    let ask = |port| {
+        UnaryCall::new(ECHO, &"a".to_owned(), port).with_metadata(metadata).with_options(options)
+    };
+    let reply =
+        call!(stage.supervisor.mailbox(), ask).expect("an answer").expect("answered with OK");
     assert_eq!(reply.decode::<String>().expect("a string"), "a");
     let answered = reply.metadata().clone().into_headers();
-    assert_eq!((answered["x-from"].as_bytes(), answered["x-cost"].as_bytes()), (&b"head"[..], &b"7"[..]));
+    assert_eq!(
+        (answered["x-from"].as_bytes(), answered["x-cost"].as_bytes()),
+        (&b"head"[..], &b"7"[..])
+    );
     let arrival = stage.server.arrivals().remove(0);
     assert_eq!(arrival.metadata["x-tenant"], "blue");
     assert_eq!(arrival.grpc_timeout.as_deref(), Some("7000m"));
@@ -116,7 +141,10 @@ async fn a_message_is_retried_like_any_unary_call() {
     stage.server.script(Script::always(Code::Unavailable));
     let (took, answer) = timed(send(&stage.supervisor.mailbox(), "a", CallOptions::new())).await;
     let status = answer.expect("an answer").expect_err("the server fails every call");
-    assert_eq!((status.code(), took, report(&status).retries), (Code::Unavailable, Duration::from_secs(7), 3));
+    assert_eq!(
+        (status.code(), took, report(&status).retries),
+        (Code::Unavailable, Duration::from_secs(7), 3)
+    );
 }
 
 /// Through deaths and restarts of the server, with calls in every stage.
@@ -144,7 +172,8 @@ async fn each_message_gets_exactly_one_answer_whatever_the_server_does() {
     assert!(snapshot.retries > 0 && stage.server.connections() > 6, "{snapshot:?}");
 }
 
-// --- admission -------------------------------------------------------------------------------------------------------
+// --- admission
+// -------------------------------------------------------------------------------
 
 #[tokio::test(start_paused = true)]
 async fn a_full_queue_refuses_at_once_and_says_why() {
@@ -190,7 +219,8 @@ async fn an_answer_makes_room_in_the_queue() {
     assert_eq!(text(send(&mailbox, "3", CallOptions::new()).await.expect("an answer")), "3");
 }
 
-// --- giving up -------------------------------------------------------------------------------------------------------
+// --- giving up
+// -------------------------------------------------------------------------------
 
 /// How long after now the server hears that the only call on it was given up.
 async fn reset_after(stage: &Stage) -> Duration {
@@ -210,7 +240,10 @@ async fn a_dropped_reply_port_is_noticed_within_100_ms_and_the_servers_stream_is
         tokio::time::sleep(Duration::from_millis(after)).await;
         drop(answer);
         let took = reset_after(&stage).await;
-        assert!(took <= Duration::from_millis(100), "dropped after {after} ms, heard {took:?} later");
+        assert!(
+            took <= Duration::from_millis(100),
+            "dropped after {after} ms, heard {took:?} later"
+        );
         assert_eq!(stage.supervisor.snapshot().calls_open, 0);
     }
 }
@@ -230,17 +263,22 @@ async fn call_t_gives_up_at_its_time_and_so_does_the_call() {
     let stage = stage(Config::builder()).await;
     stage.server.script(Script::hang());
     let mailbox = stage.supervisor.mailbox();
-    let (took, outcome) = timed(async { call_t!(mailbox, UnaryCall::new, 500, ECHO, &"a".to_owned()) }).await;
+    let (took, outcome) =
+        timed(async { call_t!(mailbox, UnaryCall::new, 500, ECHO, &"a".to_owned()) }).await;
     assert!(matches!(outcome, Err(RactorErr::Timeout)), "{outcome:?}");
     assert_eq!(took, Duration::from_millis(500));
     assert!(reset_after(&stage).await <= Duration::from_millis(100));
 }
 
-// --- the end ---------------------------------------------------------------------------------------------------------
+// --- the end
+// -------------------------------------------------------------------------------
 
 fn shut_down(result: UnaryResult) {
     let status = result.expect_err("the supervisor is shut down");
-    assert_eq!((status.code(), &report(&status).outcome.cause), (Code::Cancelled, &Cause::Shutdown));
+    assert_eq!(
+        (status.code(), &report(&status).outcome.cause),
+        (Code::Cancelled, &Cause::Shutdown)
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -269,7 +307,8 @@ async fn it_does_not_keep_the_supervisor_alive_and_answers_when_that_is_gone() {
     assert_eq!(server.handled(), 0);
 }
 
-// --- order -----------------------------------------------------------------------------------------------------------
+// --- order
+// -------------------------------------------------------------------------------
 
 /// Calls that come while older ones are still parked go behind them.
 #[tokio::test(start_paused = true)]

@@ -1,5 +1,5 @@
-//! What the pages for people promise about themselves: README's length, the tests that it names, words that are explained,
-//! and the times in the recipes, which must fit together.
+//! What the pages for people promise about themselves: README's length, the tests that it names,
+//! words that are explained, and the times in the recipes, which must fit together.
 
 use super::docs::read;
 use std::{fs, path::Path};
@@ -14,7 +14,8 @@ fn readme_has_at_most_140_lines() {
 
 #[test]
 fn every_test_that_readme_names_is_there() {
-    let (mut sources, mut folders) = (String::new(), vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it")]);
+    let (mut sources, mut folders) =
+        (String::new(), vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it")]);
     while let Some(folder) = folders.pop() {
         for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
             match path.is_dir() {
@@ -24,9 +25,11 @@ fn every_test_that_readme_names_is_there() {
         }
     }
     let text = read("README.md");
-    let names: Vec<_> = text.split("(`").skip(1).filter_map(|rest| rest.split("`)").next()).collect();
+    let names: Vec<_> =
+        text.split("(`").skip(1).filter_map(|rest| rest.split("`)").next()).collect();
     assert!(names.len() >= 6, "{names:?}");
-    let missing: Vec<_> = names.iter().filter(|name| !sources.contains(&format!("fn {name}("))).collect();
+    let missing: Vec<_> =
+        names.iter().filter(|name| !sources.contains(&format!("fn {name}("))).collect();
     assert!(missing.is_empty(), "{missing:?}");
 }
 
@@ -47,14 +50,17 @@ fn pages() -> Vec<(String, String)> {
     names.into_iter().map(|name| (name.clone(), read(&name))).collect()
 }
 
-/// "The seed" is a word of ours: each page that says it says what it is, or links its first use to the glossary.
+/// "The seed" is a word of ours: each page that says it says what it is, or links its first use to
+/// the glossary.
 #[test]
 fn every_page_that_says_the_seed_says_what_it_is() {
     let explained = ["began as", "](../glossary.md)", "](glossary.md)", "原来的"];
     let ours = ["the seed", "The seed", "*Seed*", "*seed*", "| seed"];
-    let unexplained =
-        |text: &str| ours.iter().any(|word| text.contains(word)) && !explained.iter().any(|it| text.contains(it));
-    let faults: Vec<_> = pages().into_iter().filter(|(_, text)| unexplained(text)).map(|(name, _)| name).collect();
+    let unexplained = |text: &str| {
+        ours.iter().any(|word| text.contains(word)) && !explained.iter().any(|it| text.contains(it))
+    };
+    let faults: Vec<_> =
+        pages().into_iter().filter(|(_, text)| unexplained(text)).map(|(name, _)| name).collect();
     assert!(faults.is_empty(), "{faults:?}");
 }
 
@@ -76,5 +82,8 @@ fn a_pod_and_a_unit_live_longer_than_the_grace_of_their_program() {
     let units = read("docs/recipes/systemd.md");
     let (command, own) = units.split_once("## A program of your own").expect("two units");
     assert!(number(command, "TimeoutStopSec=") >= number(command, "--grace ") + AFTER_GRACE);
-    assert!(number(own, "TimeoutStopSec=") >= number(own, "shutdown(Duration::from_secs(") + AFTER_GRACE);
+    assert!(
+        number(own, "TimeoutStopSec=")
+            >= number(own, "shutdown(Duration::from_secs(") + AFTER_GRACE
+    );
 }

@@ -3,8 +3,8 @@
 use super::{
     hush::hush_injected_panics,
     rig::{
-        ADDRESS, Ended, Log, assert_shut_down, bounded, cause, config, eventually, ms, post, said, say, secs, start,
-        supervise,
+        ADDRESS, Ended, Log, assert_shut_down, bounded, cause, config, eventually, ms, post, said,
+        say, secs, start, supervise,
     },
 };
 use parking_lot::Mutex;
@@ -44,7 +44,8 @@ impl Traffic {
                 let answer = post(&mailbox, "message", options);
                 let posted = tokio::spawn(async move {
                     let began = Instant::now();
-                    let answer = said(answer.await.expect("a port gets its answer, whatever panics"));
+                    let answer =
+                        said(answer.await.expect("a port gets its answer, whatever panics"));
                     (began.elapsed(), answer)
                 });
                 calls.lock().extend([start(&channel, "call", options), posted]);
@@ -52,7 +53,9 @@ impl Traffic {
                     // Some give up: one while it waits or runs, one by dropping its port.
                     drop(post(&mailbox, "dropped", options));
                     let given_up = start(&channel, "given up", options);
-                    tokio::spawn(async move { tokio::time::timeout(ms(3), given_up).await.is_ok() });
+                    tokio::spawn(
+                        async move { tokio::time::timeout(ms(3), given_up).await.is_ok() },
+                    );
                 }
                 tokio::time::sleep(ms(10)).await;
             }
@@ -69,7 +72,8 @@ impl Traffic {
     }
 }
 
-/// Traffic through a life in which every message comes up: a late server, GOAWAY, a lost link, an outage, a shutdown in vain.
+/// Traffic through a life in which every message comes up: a late server, GOAWAY, a lost link, an
+/// outage, a shutdown in vain.
 async fn survives(child: Child, message: &'static str) {
     hush_injected_panics();
     let network = MemoryNetwork::new();
@@ -118,21 +122,31 @@ async fn survives(child: Child, message: &'static str) {
         _ => None,
     });
     let expected = format!("injected by a test into {child:?} at {message}");
-    assert!(struck.iter().any(|(_, (_, error))| error.contains(&expected)), "it never came to that: {struck:?}");
+    assert!(
+        struck.iter().any(|(_, (_, error))| error.contains(&expected)),
+        "it never came to that: {struck:?}"
+    );
     let expected = if restarts_go_slow { 1 } else { 0 };
     assert_eq!(log.count(|fact| matches!(fact, Fact::IntensityReached { .. })), expected);
     drop(server);
     eventually("no task is left", || Handle::current().metrics().num_alive_tasks() <= before).await;
 }
 
-/// Calls to a frozen server: one runs, many wait, one is asleep; then a shutdown whose grace is in vain.
-async fn ends_with_calls_open(network: &MemoryNetwork, server: &ScriptedServer, supervisor: Supervisor, log: &Log) {
+/// Calls to a frozen server: one runs, many wait, one is asleep; then a shutdown whose grace is in
+/// vain.
+async fn ends_with_calls_open(
+    network: &MemoryNetwork,
+    server: &ScriptedServer,
+    supervisor: Supervisor,
+    log: &Log,
+) {
     let options = CallOptions::new().timeout(DEADLINE);
     server.script(Script::always(Code::Unavailable));
     let asleep = post(&supervisor.mailbox(), "x", options);
     let already = log.count(|fact| matches!(fact, Fact::RetryScheduled { .. }));
     let mut calls = vec![asleep];
-    log.until("one is asleep", already + 1, |fact| matches!(fact, Fact::RetryScheduled { .. })).await;
+    log.until("one is asleep", already + 1, |fact| matches!(fact, Fact::RetryScheduled { .. }))
+        .await;
     network.freeze_all();
     // More than the wire holds, so that the link cannot even say goodbye.
     calls.extend((0..3).map(|_| post(&supervisor.mailbox(), &"x".repeat(400_000), options)));
@@ -185,7 +199,8 @@ async fn pain_16_a_panic_of_the_supervisor_actor_at_any_message_loses_no_call() 
 
 /// CHECK 16: 20 panics in 10 s, at all the messages that a link's life brings.
 #[tokio::test(start_paused = true)]
-async fn pain_16_twenty_panics_of_the_connection_actor_in_ten_seconds_leave_every_call_its_one_answer() {
+async fn pain_16_twenty_panics_of_the_connection_actor_in_ten_seconds_leave_every_call_its_one_answer()
+ {
     hush_injected_panics();
     let network = MemoryNetwork::new();
     let server = ScriptedServer::builder().script(flaky()).on_memory(&network, ADDRESS).await;
@@ -215,7 +230,8 @@ async fn pain_16_twenty_panics_of_the_connection_actor_in_ten_seconds_leave_ever
         say(&supervisor.channel(), "the handle works", CallOptions::new()).await.expect("Ready"),
         "the handle works"
     );
-    let failed = log.all(|fact| matches!(fact, Fact::ChildFailed { child: "connection", .. }).then_some(()));
+    let failed =
+        log.all(|fact| matches!(fact, Fact::ChildFailed { child: "connection", .. }).then_some(()));
     let dialled = log.all(|fact| matches!(fact, Fact::DialStarted { .. }).then_some(()));
     assert_eq!(failed.len(), 20);
     for (at, ()) in failed {
@@ -228,7 +244,8 @@ async fn pain_16_twenty_panics_of_the_connection_actor_in_ten_seconds_leave_ever
     eventually("no task is left", || Handle::current().metrics().num_alive_tasks() < before).await;
 }
 
-/// A panic in the drain itself: calls asleep before their retry end at once, those in flight still finish.
+/// A panic in the drain itself: calls asleep before their retry end at once, those in flight still
+/// finish.
 #[tokio::test(start_paused = true)]
 async fn a_panic_while_draining_changes_nothing_about_the_drain() {
     hush_injected_panics();
@@ -258,12 +275,16 @@ async fn a_panic_while_draining_changes_nothing_about_the_drain() {
     }
 }
 
-/// A request actor that keeps failing in the drain is paced like any other, and does not keep the call in flight from its end.
+/// A request actor that keeps failing in the drain is paced like any other, and does not keep the
+/// call in flight from its end.
 #[tokio::test(start_paused = true)]
 async fn a_request_actor_that_keeps_failing_while_draining_is_paced() {
     hush_injected_panics();
     let network = MemoryNetwork::new();
-    let server = ScriptedServer::builder().script(Script::delay(ms(3_500))).on_memory(&network, ADDRESS).await;
+    let server = ScriptedServer::builder()
+        .script(Script::delay(ms(3_500)))
+        .on_memory(&network, ADDRESS)
+        .await;
     let supervisor = supervise(&network, config());
     let log = Log::of(&supervisor);
     let in_flight = start(&supervisor.channel(), "in flight", CallOptions::new());
@@ -274,5 +295,8 @@ async fn a_request_actor_that_keeps_failing_while_draining_is_paced() {
     assert_eq!(in_flight.await.expect("no panic").1.expect("it had the grace"), "in flight");
     assert_eq!(log.count(|fact| matches!(fact, Fact::IntensityReached { .. })), 1);
     let failures = supervisor.panics().struck().len();
-    assert!((7..=10).contains(&failures), "{failures} failures in 3.5 s: six at once, then one a second");
+    assert!(
+        (7..=10).contains(&failures),
+        "{failures} failures in 3.5 s: six at once, then one a second"
+    );
 }

@@ -39,7 +39,9 @@ fn ours(lines: &log::Log, text: &str) -> Vec<log::Line> {
 #[track_caller]
 fn assert_all_harmless(events: &Log, lines: &log::Log) {
     let facts = events.all(|fact| match fact {
-        Fact::StateChanged { cause, .. } | Fact::RetryScheduled { cause, .. } => Some(cause.to_string()),
+        Fact::StateChanged { cause, .. } | Fact::RetryScheduled { cause, .. } => {
+            Some(cause.to_string())
+        }
         Fact::ChildFailed { error, .. } => Some(error.to_string()),
         Fact::DialFailed { failure, .. } => Some(format!("{}{failure}", failure.reason)),
         Fact::GoAwayReceived { goaway, .. } => Some(format!("{}{goaway}", goaway.debug)),
@@ -47,7 +49,10 @@ fn assert_all_harmless(events: &Log, lines: &log::Log) {
         _ => None,
     });
     facts.iter().for_each(|(_, text)| assert_harmless(text));
-    ours(lines, "").iter().flat_map(|line| line.fields.values()).for_each(|text| assert_harmless(text));
+    ours(lines, "")
+        .iter()
+        .flat_map(|line| line.fields.values())
+        .for_each(|text| assert_harmless(text));
 }
 
 #[tokio::test(start_paused = true)]
@@ -62,7 +67,12 @@ async fn a_peers_words_reach_reports_events_and_log_as_one_harmless_line() {
             link.answer_status(stream, 14, message).await;
         }
         let Some((stream, _)) = link.next_whole_request().await else { return };
-        link.send(Frame::headers(stream, &[(":status", "200"), ("content-type", "text/\u{202e}html")], true)).await;
+        link.send(Frame::headers(
+            stream,
+            &[(":status", "200"), ("content-type", "text/\u{202e}html")],
+            true,
+        ))
+        .await;
         let Some((stream, _)) = link.next_whole_request().await else { return };
         link.goaway(stream, 11, &RUDE.repeat(10)).await;
         link.close().await;
@@ -71,7 +81,11 @@ async fn a_peers_words_reach_reports_events_and_log_as_one_harmless_line() {
     let (channel, events) = (supervisor.channel(), Log::of(&supervisor));
 
     let status = say(&channel, "hello", CallOptions::new()).await.expect_err("UNAVAILABLE");
-    assert_eq!((status.code(), status.message()), (Code::Unavailable, RUDE), "the caller's own is not touched");
+    assert_eq!(
+        (status.code(), status.message()),
+        (Code::Unavailable, RUDE),
+        "the caller's own is not touched"
+    );
     assert_harmless(&report(&status).to_string());
     let status = say(&channel, "hello", CallOptions::new().no_retry()).await.expect_err("not gRPC");
     assert!(status.message().contains("content-type"), "{status:?}");
@@ -81,7 +95,10 @@ async fn a_peers_words_reach_reports_events_and_log_as_one_harmless_line() {
     assert_harmless(status.message());
     assert_harmless(&report(&status).to_string());
     events.until("the GOAWAY", 1, |fact| matches!(fact, Fact::GoAwayReceived { .. })).await;
-    assert_eq!((ours(&lines, "the peer sent GOAWAY").len(), ours(&lines, "retry scheduled").len()), (1, 1));
+    assert_eq!(
+        (ours(&lines, "the peer sent GOAWAY").len(), ours(&lines, "retry scheduled").len()),
+        (1, 1)
+    );
     assert_all_harmless(&events, &lines);
 }
 
@@ -92,7 +109,8 @@ async fn a_printed_status_ends_with_its_report_in_words() {
     let server = ScriptedServer::on_memory(&network, ADDRESS).await;
     server.script(Script::always(Code::Unavailable));
     let supervisor = supervise(&network, config().max_retry_attempts(1));
-    let status = say(&supervisor.channel(), "hello", CallOptions::new()).await.expect_err("UNAVAILABLE");
+    let status =
+        say(&supervisor.channel(), "hello", CallOptions::new()).await.expect_err("UNAVAILABLE");
     let story = report(&status).to_string();
     assert!(story.starts_with("test.Echo/Say ended after 2 attempts in 1.0"), "{story}");
     for printed in [format!("{status}"), format!("{status:?}")] {
@@ -120,13 +138,21 @@ impl Connector for Rude {
 struct RudeStream;
 
 impl AsyncRead for RudeStream {
-    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        _: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         Poll::Ready(Err(io::Error::other(RUDE.repeat(1_000))))
     }
 }
 
 impl AsyncWrite for RudeStream {
-    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Poll::Ready(Ok(bytes.len()))
     }
 
@@ -144,10 +170,13 @@ async fn a_connectors_words_reach_calls_events_and_log_as_one_harmless_line() {
     for step in [DialStep::Connect, DialStep::Handshake] {
         let lines = log::Log::listen();
         let config = config().build().expect("valid");
-        let supervisor = Supervisor::builder(config).connector(Arc::new(Rude(step))).seed(1).spawn();
+        let supervisor =
+            Supervisor::builder(config).connector(Arc::new(Rude(step))).seed(1).spawn();
         let (channel, events) = (supervisor.channel(), Log::of(&supervisor));
         tokio::time::sleep(secs(1)).await;
-        for options in [CallOptions::new().wait_for_ready(false), CallOptions::new().timeout(secs(3))] {
+        for options in
+            [CallOptions::new().wait_for_ready(false), CallOptions::new().timeout(secs(3))]
+        {
             let status = say(&channel, "hello", options).await.expect_err("never connected");
             assert!(status.message().contains("owned"), "the words are there: {status:?}");
             assert_harmless(status.message());
@@ -157,14 +186,16 @@ async fn a_connectors_words_reach_calls_events_and_log_as_one_harmless_line() {
     }
 }
 
-/// ractor runs each actor in a span `Actor{id=..}`, which says nothing to users; and what they filter
-/// by is the crate's name, not the file that a line stands in.
+/// ractor runs each actor in a span `Actor{id=..}`, which says nothing to users; and what they
+/// filter by is the crate's name, not the file that a line stands in.
 #[tokio::test(start_paused = true)]
 async fn log_lines_have_one_target_and_stand_in_no_actors_span() {
     let (network, lines) = (MemoryNetwork::new(), log::Log::listen());
     let server = ScriptedServer::on_memory(&network, ADDRESS).await;
-    let supervisor =
-        supervise(&network, config().queue_max_calls(1).retry_throttle_floor(0.1).retry_throttle_ratio(0.0));
+    let supervisor = supervise(
+        &network,
+        config().queue_max_calls(1).retry_throttle_floor(0.1).retry_throttle_ratio(0.0),
+    );
     let channel = supervisor.channel();
     say(&channel, "hello", CallOptions::new()).await.expect("an echo");
     server.script(Script::always(Code::Unavailable));
@@ -180,9 +211,15 @@ async fn log_lines_have_one_target_and_stand_in_no_actors_span() {
     say(&channel, "hello", CallOptions::new()).await.expect_err("no room");
     supervisor.shutdown(secs(0)).await;
     open.await.expect("no panic").1.expect_err("shut down");
-    for text in ["connected", "retry scheduled", "retry throttled", "connection lost", "still not connected"]
-        .into_iter()
-        .chain(["connected again", "the peer sent GOAWAY", "call refused", "draining", "closed"])
+    for text in [
+        "connected",
+        "retry scheduled",
+        "retry throttled",
+        "connection lost",
+        "still not connected",
+    ]
+    .into_iter()
+    .chain(["connected again", "the peer sent GOAWAY", "call refused", "draining", "closed"])
     {
         assert!(!lines.saying(text).is_empty(), "{text}");
     }
@@ -192,7 +229,11 @@ async fn log_lines_have_one_target_and_stand_in_no_actors_span() {
         .into_iter()
         .filter(|line| !elsewhere.iter().any(|name| line.target.starts_with(&format!("{name}::"))));
     for line in ours {
-        assert_eq!((line.target.as_str(), line.spans.as_slice()), ("tonic_supervisor", &[][..]), "{line:?}");
+        assert_eq!(
+            (line.target.as_str(), line.spans.as_slice()),
+            ("tonic_supervisor", &[][..]),
+            "{line:?}"
+        );
     }
 }
 
@@ -210,8 +251,10 @@ async fn a_flood_of_refused_calls_is_a_few_warnings() {
     for _ in 0..1_000 {
         say(&channel, "hello", CallOptions::new()).await.expect_err("no room");
     }
-    let refused = lines.saying("call refused: the waiting room is full: queue.max_calls calls are open");
-    let told: Vec<_> = refused.iter().map(|line| (line.level, line.field("times").to_owned())).collect();
+    let refused =
+        lines.saying("call refused: the waiting room is full: queue.max_calls calls are open");
+    let told: Vec<_> =
+        refused.iter().map(|line| (line.level, line.field("times").to_owned())).collect();
     let expected = (0..10).map(|n| (tracing::Level::WARN, (1_u64 << n).to_string()));
     assert_eq!(told, expected.collect::<Vec<_>>());
 }
@@ -247,6 +290,9 @@ async fn a_flood_of_goaways_or_of_throttled_retries_is_a_few_lines() {
         let lines = ours(&lines, text);
         let expected = times.ilog2() as usize + 1;
         assert_eq!(lines.len(), expected, "{text}, {times} times");
-        assert_eq!(lines.last().expect("a line").field("times"), (1u64 << (expected - 1)).to_string());
+        assert_eq!(
+            lines.last().expect("a line").field("times"),
+            (1u64 << (expected - 1)).to_string()
+        );
     }
 }

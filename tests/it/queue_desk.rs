@@ -1,5 +1,6 @@
-//! A scripted server of the agent queue for the tests of its client: it hands out tasks, keeps their claims, writes down all that is said of them,
-//! and can be told to refuse, to fail and to lose answers.
+//! A scripted server of the agent queue for the tests of its client: it hands out tasks, keeps
+//! their claims, writes down all that is said of them, and can be told to refuse, to fail and to
+//! lose answers.
 
 use crate::stage::{ADDRESS, supervised};
 use parking_lot::Mutex;
@@ -14,8 +15,8 @@ use tonic::Code;
 use tonic_supervisor::{
     Config, ConfigBuilder,
     agent_queue::{
-        CreateQueueResponse, GetTaskRequest, GetTaskResponse, PrivateAgentTasksQueue, Task, TaskStatus,
-        UpdateTaskStatusRequest, UpdateTaskStatusResponse,
+        CreateQueueResponse, GetTaskRequest, GetTaskResponse, PrivateAgentTasksQueue, Task,
+        TaskStatus, UpdateTaskStatusRequest, UpdateTaskStatusResponse,
     },
     testing::{Answer, Arrival, MemoryNetwork, ScriptedServer},
 };
@@ -88,7 +89,11 @@ impl Desk {
 impl Book {
     /// Puts tasks of these ids in the queue.
     pub(crate) fn put(&self, ids: &[&str]) {
-        let task = |id: &&str| Task { task_id: (*id).to_owned(), agent_id: AGENT.into(), ..Task::default() };
+        let task = |id: &&str| Task {
+            task_id: (*id).to_owned(),
+            agent_id: AGENT.into(),
+            ..Task::default()
+        };
         self.pages.lock().waiting.extend(ids.iter().map(task));
     }
 
@@ -131,7 +136,10 @@ impl Book {
     /// When leases were renewed.
     pub(crate) fn renewals(&self) -> Vec<f64> {
         let told = self.told();
-        told.iter().filter(|told| told.status == TaskStatus::Processing).map(|told| told.at).collect()
+        told.iter()
+            .filter(|told| told.status == TaskStatus::Processing)
+            .map(|told| told.at)
+            .collect()
     }
 
     /// All that was asked for.
@@ -143,7 +151,9 @@ impl Book {
         let method = call.path.rsplit('/').next().unwrap_or_default();
         let mut pages = self.pages.lock();
         let right = match method {
-            "CreateQueue" => Answer::message(CreateQueueResponse { already_exists: false }.encode_to_vec()),
+            "CreateQueue" => {
+                Answer::message(CreateQueueResponse { already_exists: false }.encode_to_vec())
+            }
             "GetTask" => pages.claim(GetTaskRequest::decode(&*call.message).expect("a claim")),
             "UpdateTaskStatus" => {
                 let update = UpdateTaskStatusRequest::decode(&*call.message).expect("an update");
@@ -181,7 +191,12 @@ impl Pages {
     fn update(&mut self, update: UpdateTaskStatusRequest, at: Duration) -> Answer {
         let status = update.status();
         let text = format!("{}{}", update.result, update.error_message);
-        self.told.push(Told { at: at.as_millis() as f64 / 1e3, task: update.task_id, status, text });
+        self.told.push(Told {
+            at: at.as_millis() as f64 / 1e3,
+            task: update.task_id,
+            status,
+            text,
+        });
         if let Some((code, text)) = self.refused.get(&status) {
             return Answer::status(*code).text(text);
         }
@@ -190,6 +205,8 @@ impl Pages {
         {
             self.waiting.push_front(task);
         }
-        Answer::message(UpdateTaskStatusResponse { task: None, lease: self.lease() }.encode_to_vec())
+        Answer::message(
+            UpdateTaskStatusResponse { task: None, lease: self.lease() }.encode_to_vec(),
+        )
     }
 }

@@ -1,5 +1,5 @@
-//! The real service of the agent queue over its store in memory, in one process: each client on a network of its own, so that one can
-//! be cut off alone. Time is tokio's, the service's clock too.
+//! The real service of the agent queue over its store in memory, in one process: each client on a
+//! network of its own, so that one can be cut off alone. Time is tokio's, the service's clock too.
 
 use crate::stage::ADDRESS;
 use futures::stream::unfold;
@@ -48,7 +48,10 @@ impl House {
     pub(crate) async fn open() -> Self {
         // Claims that are lost by mishap are no reason to fail a task here.
         let settings = Settings { max_claims: 1_000, ..Settings::default() };
-        Self { service: Service::with_clock(MemoryStore::new(settings), millis), doors: Mutex::default() }
+        Self {
+            service: Service::with_clock(MemoryStore::new(settings), millis),
+            doors: Mutex::default(),
+        }
     }
 
     /// A client with all defaults, on the network of this name.
@@ -70,7 +73,8 @@ impl House {
         network
     }
 
-    /// The service is gone from this network, as by a crash of a front: its connections are reset, and dials refused.
+    /// The service is gone from this network, as by a crash of a front: its connections are reset,
+    /// and dials refused.
     pub(crate) async fn stop(&self, name: &'static str) {
         let serving = self.doors.lock().get_mut(name).and_then(|door| door.serving.take());
         if let Some(serving) = serving {
@@ -89,21 +93,28 @@ impl House {
             Some((Ok::<_, io::Error>(Served(stream)), listener))
         });
         let serving = Server::builder().add_service(AgentQueueServer::new(self.service.clone()));
-        door.serving =
-            Some(tokio::spawn(async move { serving.serve_with_incoming(incoming).await.expect("it serves") }));
+        door.serving = Some(tokio::spawn(async move {
+            serving.serve_with_incoming(incoming).await.expect("it serves")
+        }));
     }
 }
 
 impl Drop for House {
     fn drop(&mut self) {
-        self.doors.get_mut().values_mut().filter_map(|door| door.serving.take()).for_each(|serving| serving.abort());
+        self.doors
+            .get_mut()
+            .values_mut()
+            .filter_map(|door| door.serving.take())
+            .for_each(|serving| serving.abort());
     }
 }
 
 /// The wall clock, which is tokio's clock: every test has a thread of its own.
 fn millis() -> i64 {
     thread_local!(static BEGAN: OnceCell<Instant> = const { OnceCell::new() });
-    BEGAN.with(|began| 1_700_000_000_000 + began.get_or_init(Instant::now).elapsed().as_millis() as i64)
+    BEGAN.with(|began| {
+        1_700_000_000_000 + began.get_or_init(Instant::now).elapsed().as_millis() as i64
+    })
 }
 
 /// A stream of the network, as tonic's server wants it.
@@ -116,13 +127,21 @@ impl Connected for Served {
 }
 
 impl AsyncRead for Served {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_read(cx, buffer)
     }
 }
 
 impl AsyncWrite for Served {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.0).poll_write(cx, bytes)
     }
 

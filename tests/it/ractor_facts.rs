@@ -1,7 +1,11 @@
-//! Facts about ractor that the design leans on: what a death looks like from above, what it takes with it, and what goes first.
+//! Facts about ractor that the design leans on: what a death looks like from above, what it takes
+//! with it, and what goes first.
 
 use parking_lot::Mutex;
-use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, MessagingErr, SupervisionEvent, concurrency::JoinHandle};
+use ractor::{
+    Actor, ActorCell, ActorProcessingErr, ActorRef, MessagingErr, SupervisionEvent,
+    concurrency::JoinHandle,
+};
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::oneshot, time::Instant};
 
@@ -43,15 +47,28 @@ impl Actor for Worker {
     type State = State;
     type Arguments = Arc<Mutex<bool>>;
 
-    async fn pre_start(&self, _: ActorRef<Order>, dropped: Self::Arguments) -> Result<State, ActorProcessingErr> {
+    async fn pre_start(
+        &self,
+        _: ActorRef<Order>,
+        dropped: Self::Arguments,
+    ) -> Result<State, ActorProcessingErr> {
         Ok(State(dropped))
     }
 
-    async fn post_start(&self, _: ActorRef<Order>, _: &mut State) -> Result<(), ActorProcessingErr> {
+    async fn post_start(
+        &self,
+        _: ActorRef<Order>,
+        _: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
         if self.fails_at_start { Err("no good start".into()) } else { Ok(()) }
     }
 
-    async fn handle(&self, _: ActorRef<Order>, order: Order, _: &mut State) -> Result<(), ActorProcessingErr> {
+    async fn handle(
+        &self,
+        _: ActorRef<Order>,
+        order: Order,
+        _: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
         match order {
             Order::Panic => panic!("injected by a test into a worker"),
             Order::Fail => return Err("injected by a test".into()),
@@ -76,7 +93,12 @@ impl Actor for Boss {
         Ok(seen)
     }
 
-    async fn handle(&self, _: ActorRef<Order>, order: Order, seen: &mut Seen) -> Result<(), ActorProcessingErr> {
+    async fn handle(
+        &self,
+        _: ActorRef<Order>,
+        order: Order,
+        seen: &mut Seen,
+    ) -> Result<(), ActorProcessingErr> {
         match order {
             Order::Sleep(time) => tokio::time::sleep(time).await,
             Order::Answer(_) => seen.lock().push("a message".into()),
@@ -115,7 +137,8 @@ async fn boss() -> (ActorRef<Order>, JoinHandle<()>, Seen) {
 async fn worker(boss: ActorCell) -> (ActorRef<Order>, JoinHandle<()>, Arc<Mutex<bool>>) {
     let dropped = Arc::default();
     let worker = Worker { fails_at_start: false };
-    let (worker, ended) = Actor::spawn_linked(None, worker, Arc::clone(&dropped), boss).await.expect("starts");
+    let (worker, ended) =
+        Actor::spawn_linked(None, worker, Arc::clone(&dropped), boss).await.expect("starts");
     (worker, ended, dropped)
 }
 
@@ -139,7 +162,10 @@ async fn a_panic_and_an_error_are_failures_a_stop_and_a_kill_are_ends_that_hand_
     ended.await.expect("ended");
     tokio::time::sleep(ms(1)).await;
     let seen = seen.lock().clone();
-    assert!(seen[0].starts_with("failed: ") && seen[0].contains("injected by a test into a worker"), "{seen:?}");
+    assert!(
+        seen[0].starts_with("failed: ") && seen[0].contains("injected by a test into a worker"),
+        "{seen:?}"
+    );
     assert_eq!(seen[1], "failed: injected by a test");
     assert_eq!(seen[2], "terminated, with its state: true, enough");
     assert!(seen[3].starts_with("terminated, with its state: true"), "{seen:?}");
@@ -170,7 +196,9 @@ async fn a_death_takes_the_mailbox_with_it_and_later_messages_come_back_to_the_s
         ended.await.expect("ended");
         assert!(answer.await.is_err(), "the message behind the end was dropped unread");
         let returned = worker.cast(Order::Sleep(secs(7)));
-        assert!(matches!(returned, Err(MessagingErr::SendErr(Order::Sleep(time))) if time == secs(7)));
+        assert!(
+            matches!(returned, Err(MessagingErr::SendErr(Order::Sleep(time))) if time == secs(7))
+        );
     }
 }
 
@@ -241,7 +269,8 @@ async fn what_becomes_of_children_is_heard_before_messages_but_not_within_a_hand
     assert!(seen[0].starts_with("terminated") && seen[1] == "a message", "{seen:?}");
 }
 
-/// ractor's own handler of supervision events ends the supervisor with its first child, so all of ours have one.
+/// ractor's own handler of supervision events ends the supervisor with its first child, so all of
+/// ours have one.
 #[tokio::test(start_paused = true)]
 async fn a_supervisor_that_leaves_it_to_ractor_ends_with_its_first_child() {
     struct Careless;
@@ -271,7 +300,8 @@ async fn a_timer_outlives_the_actor_it_is_for_unless_it_is_aborted() {
     assert!(timer.await.expect("not aborted").is_err(), "its message has nowhere to go");
 }
 
-/// Names are global to the process, so a supervisor uses none: any number may run beside each other.
+/// Names are global to the process, so a supervisor uses none: any number may run beside each
+/// other.
 #[tokio::test(start_paused = true)]
 async fn names_are_global_and_a_supervisor_uses_none() {
     let name = || Some("the only one".to_owned());
@@ -283,7 +313,10 @@ async fn names_are_global_and_a_supervisor_uses_none() {
     let network = MemoryNetwork::new();
     let supervisors = [(); 3].map(|()| supervise(&network, config()));
     tokio::time::sleep(ms(10)).await;
-    assert!(supervisors.iter().all(|supervisor| supervisor.snapshot().dials == 1), "all three are at work");
+    assert!(
+        supervisors.iter().all(|supervisor| supervisor.snapshot().dials == 1),
+        "all three are at work"
+    );
     let names = ractor::registry::registered();
     assert!(names.iter().all(|name| name == "the only one"), "{names:?}");
 }

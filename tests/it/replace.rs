@@ -1,4 +1,5 @@
-//! `reconnect_now()` while Ready: the successor is up before the old link drains, whatever happens to either meanwhile.
+//! `reconnect_now()` while Ready: the successor is up before the old link drains, whatever happens
+//! to either meanwhile.
 
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -81,7 +82,11 @@ async fn a_link_that_goes_while_its_successor_is_dialled_is_followed_by_that_dia
         assert_eq!(world.supervisor.state(), Connecting);
         let began = Instant::now();
         world.call().await.expect("answered");
-        assert!(began.elapsed() < SECOND / 2, "no second dial is waited for: {:?}", began.elapsed());
+        assert!(
+            began.elapsed() < SECOND / 2,
+            "no second dial is waited for: {:?}",
+            began.elapsed()
+        );
         assert_eq!((world.supervisor.state(), world.counts()), (Ready, (2, 2)));
     }
 }

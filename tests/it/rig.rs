@@ -1,15 +1,17 @@
-//! What most tests share: a supervised channel on a network in memory, calls of every kind, and all that was announced. `link_stage`
-//! has more for the tests of links.
+//! What most tests share: a supervised channel on a network in memory, calls of every kind, and all
+//! that was announced. `link_stage` has more for the tests of links.
 
 use parking_lot::Mutex;
 use prost::Message as _;
-use prost_types::{FileDescriptorProto, FileDescriptorSet, MethodDescriptorProto, ServiceDescriptorProto};
+use prost_types::{
+    FileDescriptorProto, FileDescriptorSet, MethodDescriptorProto, ServiceDescriptorProto,
+};
 use std::{future::Future, sync::Arc, time::Duration};
 use tokio::{sync::oneshot, time::Instant};
 use tonic::{Code, Request, Status};
 use tonic_supervisor::{
-    CallOptions, CallReport, Cause, Config, ConfigBuilder, Event, EventItem, Fact, Mailbox, SupervisedChannel,
-    Supervisor, UnaryCall, UnaryResult, testing::MemoryNetwork,
+    CallOptions, CallReport, Cause, Config, ConfigBuilder, Event, EventItem, Fact, Mailbox,
+    SupervisedChannel, Supervisor, UnaryCall, UnaryResult, testing::MemoryNetwork,
 };
 
 /// Where servers in memory listen.
@@ -38,9 +40,13 @@ pub(crate) fn descriptors(package: &str, server_streaming: bool) -> Vec<u8> {
         server_streaming: Some(server_streaming),
         ..MethodDescriptorProto::default()
     };
-    let service = ServiceDescriptorProto { name: Some("Echo".into()), method: vec![method], options: None };
-    let file =
-        FileDescriptorProto { package: Some(package.into()), service: vec![service], ..FileDescriptorProto::default() };
+    let service =
+        ServiceDescriptorProto { name: Some("Echo".into()), method: vec![method], options: None };
+    let file = FileDescriptorProto {
+        package: Some(package.into()),
+        service: vec![service],
+        ..FileDescriptorProto::default()
+    };
     FileDescriptorSet { file: vec![file] }.encode_to_vec()
 }
 
@@ -51,14 +57,22 @@ pub(crate) fn supervise(network: &MemoryNetwork, config: ConfigBuilder) -> Super
 }
 
 /// One unary call.
-pub(crate) async fn say(channel: &SupervisedChannel, text: &str, options: CallOptions) -> Result<String, Status> {
+pub(crate) async fn say(
+    channel: &SupervisedChannel,
+    text: &str,
+    options: CallOptions,
+) -> Result<String, Status> {
     let mut request = Request::new(text.to_owned());
     request.extensions_mut().insert(options);
     channel.unary::<String, String>(SAY, request).await.map(tonic::Response::into_inner)
 }
 
 /// One unary call as a message; the reply port's other end.
-pub(crate) fn post(mailbox: &Mailbox, text: &str, options: CallOptions) -> oneshot::Receiver<UnaryResult> {
+pub(crate) fn post(
+    mailbox: &Mailbox,
+    text: &str,
+    options: CallOptions,
+) -> oneshot::Receiver<UnaryResult> {
     let (reply, answer) = oneshot::channel();
     let call = UnaryCall::new(SAY, &text.to_owned(), reply.into()).with_options(options);
     mailbox.send_message(call).expect("a mailbox takes every message");
@@ -74,7 +88,11 @@ pub(crate) fn said(answer: UnaryResult) -> Result<String, Status> {
 pub(crate) type Ended = (Duration, Result<String, Status>);
 
 /// Runs a call in a task of its own.
-pub(crate) fn start(channel: &SupervisedChannel, text: &str, options: CallOptions) -> tokio::task::JoinHandle<Ended> {
+pub(crate) fn start(
+    channel: &SupervisedChannel,
+    text: &str,
+    options: CallOptions,
+) -> tokio::task::JoinHandle<Ended> {
     let (channel, text) = (channel.clone(), text.to_owned());
     tokio::spawn(async move { timed(say(&channel, &text, options)).await })
 }
@@ -113,7 +131,9 @@ pub(crate) fn assert_time(time: Duration, expected: Duration) {
 
 /// Waits for `future`, but not for ever.
 pub(crate) async fn bounded<T>(what: &str, future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(secs(1_000), future).await.unwrap_or_else(|_| panic!("waited in vain: {what}"))
+    tokio::time::timeout(secs(1_000), future)
+        .await
+        .unwrap_or_else(|_| panic!("waited in vain: {what}"))
 }
 
 /// Waits until `ready` holds, looking every millisecond.
@@ -150,7 +170,11 @@ impl Log {
 
     /// What `pick` makes of each fact so far, and when it was announced.
     pub(crate) fn all<T>(&self, pick: impl Fn(&Fact) -> Option<T>) -> Vec<(Duration, T)> {
-        self.0.lock().iter().filter_map(|event| Some((event.since_spawn, pick(&event.fact)?))).collect()
+        self.0
+            .lock()
+            .iter()
+            .filter_map(|event| Some((event.since_spawn, pick(&event.fact)?)))
+            .collect()
     }
 
     /// How many facts are `wanted`.

@@ -50,8 +50,14 @@ struct Home {
 
 impl Home {
     /// Spawns a supervisor there.
-    fn of(network: &MemoryNetwork, config: ConfigBuilder, threads: usize, in_background: bool) -> (Self, Supervisor) {
-        let builder = Supervisor::builder(config.build().expect("valid")).connector(network.connector());
+    fn of(
+        network: &MemoryNetwork,
+        config: ConfigBuilder,
+        threads: usize,
+        in_background: bool,
+    ) -> (Self, Supervisor) {
+        let builder =
+            Supervisor::builder(config.build().expect("valid")).connector(network.connector());
         let (end, ends) = oneshot::channel();
         let (spawned, supervisor) = std::sync::mpsc::channel();
         let thread = thread::spawn(move || {
@@ -94,7 +100,10 @@ async fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
 #[track_caller]
 fn assert_gone(what: &str, status: &Status) {
     assert_eq!(status.code(), Code::Unavailable, "{what}: {status:?}");
-    assert!(matches!(cause(status), Cause::Supervision(words) if &**words == GONE), "{what}: {status:?}");
+    assert!(
+        matches!(cause(status), Cause::Supervision(words) if &**words == GONE),
+        "{what}: {status:?}"
+    );
     assert!(status.message().contains(GONE), "{what}: {status:?}");
     assert!(report(status).elapsed < HOUR);
 }
@@ -104,7 +113,8 @@ fn the_end_answers_everything(threads: usize, in_background: bool) {
     let (stage, callers) = (runtime(), runtime());
     let network = MemoryNetwork::new();
     let server = stage.block_on(ScriptedServer::on_memory(&network, ADDRESS));
-    let config = || config().initial_backoff(HOUR).max_backoff(HOUR).timeout(2 * HOUR).keepalive_time(None);
+    let config =
+        || config().initial_backoff(HOUR).max_backoff(HOUR).timeout(2 * HOUR).keepalive_time(None);
     let (mut home, supervisor) = Home::of(&network, config(), threads, in_background);
     let nowhere = MemoryNetwork::new();
     let (mut other_home, waiting) = Home::of(&nowhere, config(), threads, in_background);
@@ -171,7 +181,8 @@ fn the_end_answers_everything(threads: usize, in_background: bool) {
             let late = soon("a late call", say(&ended.channel(), "x", CallOptions::new())).await;
             assert_gone("a late call", &late.expect_err("nobody is there"));
             let late = soon("a late message", post(&ended.mailbox(), "x", CallOptions::new())).await;
-            assert_gone("a late message", &said(late.expect("answered")).expect_err("nobody is there"));
+            assert_gone("a late message", &said(late.expect("answered")).expect_err("nobody is \
+                                                                                     there"));
             let late = Grpc::new(ended.channel()).unary(Request::new("x".to_owned()), path(), codec()).await;
             assert_gone("a late call of a client", &late.expect_err("nobody is there"));
             soon("shutdown", ended.shutdown(HOUR)).await;
@@ -203,8 +214,9 @@ fn the_end_of_a_current_thread_runtime_answers_every_open_and_later_call_elsewhe
 fn a_shutdown_under_way_returns_when_the_runtime_ends_before_it() {
     let (stage, callers) = (runtime(), runtime());
     let network = MemoryNetwork::new();
-    let server = stage
-        .block_on(async { ScriptedServer::builder().script(Script::delay(HOUR)).on_memory(&network, ADDRESS).await });
+    let server = stage.block_on(async {
+        ScriptedServer::builder().script(Script::delay(HOUR)).on_memory(&network, ADDRESS).await
+    });
     let (mut home, supervisor) = Home::of(&network, config(), 2, false);
     callers.block_on(async {
         let channel = supervisor.channel();
@@ -233,7 +245,8 @@ fn calls_on_a_supervisor_whose_runtime_nobody_drives_end_at_their_deadline() {
     let channel = supervisor.channel();
     runtime().block_on(async {
         for options in [options, options.attempt_timeout(secs(60))] {
-            let status = soon("a deadline", say(&channel, "x", options)).await.expect_err("nobody is there");
+            let status =
+                soon("a deadline", say(&channel, "x", options)).await.expect_err("nobody is there");
             assert_eq!(status.code(), Code::DeadlineExceeded);
         }
     });
@@ -242,13 +255,15 @@ fn calls_on_a_supervisor_whose_runtime_nobody_drives_end_at_their_deadline() {
     assert_eq!(supervisor.state(), ConnectivityState::Shutdown);
 }
 
-/// `Handle::drop`, cancelled calls and dropped streams on threads and at times that have no runtime.
+/// `Handle::drop`, cancelled calls and dropped streams on threads and at times that have no
+/// runtime.
 #[test]
 fn handles_and_calls_may_be_dropped_anywhere_before_and_after_the_end_of_the_runtime() {
     let home = runtime();
     let supervisor = home.block_on(async { Supervisor::spawn(config().build().expect("valid")) });
     let (channel, mailbox) = (supervisor.channel(), supervisor.mailbox());
-    let mut call = Box::pin(async move { say(&channel, "x", CallOptions::new().timeout(HOUR)).await });
+    let mut call =
+        Box::pin(async move { say(&channel, "x", CallOptions::new().timeout(HOUR)).await });
     assert!(block_on(async { futures::poll!(call.as_mut()) }).is_pending());
     drop(post(&mailbox, "x", CallOptions::new()));
     drop(supervisor);
@@ -258,14 +273,19 @@ fn handles_and_calls_may_be_dropped_anywhere_before_and_after_the_end_of_the_run
     assert!(late.is_err());
 }
 
-// --- no runtime at all -----------------------------------------------------------------------------------------------
+// --- no runtime at all
+// -------------------------------------------------------------------------------
 
 #[test]
 fn a_spawn_outside_a_runtime_says_where_to_spawn() {
     let config = || config().build().expect("valid");
     let panic = std::panic::catch_unwind(|| Supervisor::spawn(config())).expect_err("no runtime");
-    let words = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
-    let sentence = "a supervisor needs a tokio runtime to live on, and there is none here: spawn it in an async fn \
+    let words = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or(panic.downcast_ref::<&str>().copied());
+    let sentence = "a supervisor needs a tokio runtime to live on, and there is none here: spawn \
+                    it in an async fn \
                     (under #[tokio::main], say), or after `let _guard = runtime.enter();`";
     assert_eq!(words, Some(sentence));
 }
@@ -282,12 +302,16 @@ fn calls_of_every_kind_work_on_a_thread_without_a_runtime() {
     };
     block_on(async {
         supervisor.wait_ready(SOON).await.expect("Ready");
-        for options in [CallOptions::new(), CallOptions::new().attempt_timeout(SOON), CallOptions::new().timeout(SOON)]
-        {
+        for options in [
+            CallOptions::new(),
+            CallOptions::new().attempt_timeout(SOON),
+            CallOptions::new().timeout(SOON),
+        ] {
             assert_eq!(say(&supervisor.channel(), "x", options).await.expect("echoed"), "x");
         }
         let mailbox = supervisor.mailbox();
-        let reply = call_t!(mailbox, UnaryCall::new, 10_000, SAY, &"x".to_owned()).expect("an answer");
+        let reply =
+            call_t!(mailbox, UnaryCall::new, 10_000, SAY, &"x".to_owned()).expect("an answer");
         assert_eq!(reply.expect("echoed").decode::<String>().expect("text"), "x");
         let reply = call!(mailbox, UnaryCall::new, SAY, &"x".to_owned()).expect("an answer");
         assert!(reply.is_ok());
@@ -296,14 +320,18 @@ fn calls_of_every_kind_work_on_a_thread_without_a_runtime() {
         let mut marked = Request::new("x".to_owned());
         marked.extensions_mut().insert(CallOptions::new().unary());
         for request in [marked, Request::new("x".to_owned())] {
-            assert_eq!(grpc.unary(request, path(), codec()).await.expect("echoed").into_inner(), "x");
+            assert_eq!(
+                grpc.unary(request, path(), codec()).await.expect("echoed").into_inner(),
+                "x"
+            );
         }
         server.script(Answer::echo_stream());
         let (speak, said) = tokio::sync::mpsc::unbounded_channel();
         speak.send("0".to_owned()).expect("open");
         let mut request = Request::new(tokio_stream::wrappers::UnboundedReceiverStream::new(said));
         request.set_timeout(SOON);
-        let mut heard = grpc.streaming(request, path(), codec()).await.expect("it begins").into_inner();
+        let mut heard =
+            grpc.streaming(request, path(), codec()).await.expect("it begins").into_inner();
         for n in 0..10 {
             assert_eq!(heard.message().await.expect("echoed"), Some(n.to_string()));
             speak.send((n + 1).to_string()).expect("open");
@@ -311,7 +339,8 @@ fn calls_of_every_kind_work_on_a_thread_without_a_runtime() {
         drop(heard);
     });
     assert_eq!(supervisor.snapshot().calls_open, 0);
-    let looped = block_on(supervisor.for_each_incarnation(|link| async move { ControlFlow::Break(link) }));
+    let looped =
+        block_on(supervisor.for_each_incarnation(|link| async move { ControlFlow::Break(link) }));
     assert_eq!(looped, Some(supervisor.snapshot().incarnation));
     block_on(supervisor.shutdown(secs(1)));
     assert_eq!(supervisor.state(), ConnectivityState::Shutdown);
@@ -344,7 +373,8 @@ fn time_limits_hold_on_a_thread_without_a_runtime_in_every_phase() {
         server.script(Answer::message("a".to_owned().encode_to_vec()).then_hang());
         let mut request = Request::new("x".to_owned());
         request.set_timeout(ms(50));
-        let answer = Grpc::new(supervisor.channel()).server_streaming(request, path(), codec()).await;
+        let answer =
+            Grpc::new(supervisor.channel()).server_streaming(request, path(), codec()).await;
         let mut heard = answer.expect("it begins").into_inner();
         assert_eq!(heard.message().await.expect("sent"), Some("a".into()));
         assert_eq!(heard.message().await.expect_err("late").code(), Code::DeadlineExceeded);
@@ -358,7 +388,10 @@ fn time_limits_hold_on_a_thread_without_a_runtime_in_every_phase() {
         server.kill().await;
         // A call that goes out on the dying link would be lost with it; this one shall find none.
         let mut state = supervisor.watch_state();
-        state.wait_for(|state| *state != ConnectivityState::Ready).await.expect("the supervisor lives");
+        state
+            .wait_for(|state| *state != ConnectivityState::Ready)
+            .await
+            .expect("the supervisor lives");
         let status = say(&supervisor.channel(), "x", limits[0]).await.expect_err("no link");
         assert_eq!(status.code(), Code::DeadlineExceeded);
         assert!(supervisor.wait_ready(ms(20)).await.is_err());
@@ -367,7 +400,8 @@ fn time_limits_hold_on_a_thread_without_a_runtime_in_every_phase() {
     home.block_on(async move { drop(server) });
 }
 
-// --- a program that ends -----------------------------------------------------------------------------------------------
+// --- a program that ends
+// -------------------------------------------------------------------------------
 
 /// Every line of warning or worse, from any thread.
 #[derive(Clone, Default)]
@@ -416,10 +450,13 @@ fn a_program_that_returns_from_main_complains_of_nothing() {
         let program = Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
-            .on_thread_start(move || std::mem::forget(tracing::subscriber::set_default(there.clone())))
+            .on_thread_start(move || {
+                std::mem::forget(tracing::subscriber::set_default(there.clone()))
+            })
             .build()
             .expect("a runtime");
-        let builder = Supervisor::builder(config().build().expect("valid")).connector(network.connector());
+        let builder =
+            Supervisor::builder(config().build().expect("valid")).connector(network.connector());
         let kept = program.block_on(async {
             let supervisor = builder.spawn();
             if run % 3 > 0 {

@@ -37,7 +37,10 @@ pub(crate) fn hello() -> Act {
 }
 
 /// Answers every call so; how many came. An answer without an end stays open.
-pub(crate) async fn peer(network: &MemoryNetwork, acts: Vec<Act>) -> (PlayingPeer, Arc<AtomicUsize>) {
+pub(crate) async fn peer(
+    network: &MemoryNetwork,
+    acts: Vec<Act>,
+) -> (PlayingPeer, Arc<AtomicUsize>) {
     let calls = Arc::new(AtomicUsize::new(0));
     let came = calls.clone();
     let peer = RawPeer::on_memory(network, ADDRESS).await.play(move |mut link| {
@@ -50,7 +53,9 @@ pub(crate) async fn peer(network: &MemoryNetwork, acts: Vec<Act>) -> (PlayingPee
                 for act in &acts {
                     match act {
                         // PINGs are answered meanwhile.
-                        Act::Wait(wait) => drop(tokio::time::timeout(*wait, link.skip_to(|_| false)).await),
+                        Act::Wait(wait) => {
+                            drop(tokio::time::timeout(*wait, link.skip_to(|_| false)).await)
+                        }
                         Act::Say(message) => link.message(stream, message).await,
                         Act::End(status) => link.trailers(stream, &[("grpc-status", status)]).await,
                     }
@@ -76,14 +81,21 @@ fn request(options: CallOptions) -> Request<String> {
 }
 
 /// A server-streaming call through a generated client, up to its answer's head.
-async fn stream(channel: &SupervisedChannel, options: CallOptions) -> Result<Streaming<String>, Status> {
-    let answer = Grpc::new(channel.clone()).server_streaming(request(options), path(), codec()).await;
+async fn stream(
+    channel: &SupervisedChannel,
+    options: CallOptions,
+) -> Result<Streaming<String>, Status> {
+    let answer =
+        Grpc::new(channel.clone()).server_streaming(request(options), path(), codec()).await;
     answer.map(tonic::Response::into_inner)
 }
 
 /// A unary call through a generated client.
 async fn unary(channel: &SupervisedChannel, options: CallOptions) -> Result<String, Status> {
-    Grpc::new(channel.clone()).unary(request(options), path(), codec()).await.map(tonic::Response::into_inner)
+    Grpc::new(channel.clone())
+        .unary(request(options), path(), codec())
+        .await
+        .map(tonic::Response::into_inner)
 }
 
 fn said() -> CallOptions {
@@ -101,7 +113,8 @@ const WARNING: &str = "is said to be unary, but its answer goes on";
 async fn an_answer_open_1_s_after_its_message_is_passed_on_and_the_next_one_at_once() {
     for (config, options) in [(configured(), CallOptions::new()), (config(), said())] {
         let network = MemoryNetwork::new();
-        let (_peer, calls) = peer(&network, vec![hello(), Act::Wait(secs(100)), hello(), Act::End("0")]).await;
+        let (_peer, calls) =
+            peer(&network, vec![hello(), Act::Wait(secs(100)), hello(), Act::End("0")]).await;
         let supervisor = supervise(&network, config);
         let channel = supervisor.channel();
         supervisor.wait_ready(secs(10)).await.expect("Ready");
@@ -111,11 +124,19 @@ async fn an_answer_open_1_s_after_its_message_is_passed_on_and_the_next_one_at_o
             let mut answer = answer.expect("it begins");
             assert_eq!(took.as_secs(), seconds, "call {call}");
             let (took, first) = timed(answer.message()).await;
-            assert_eq!((took.as_millis(), first.expect("passed on").as_deref()), (0, Some("hello")), "call {call}");
+            assert_eq!(
+                (took.as_millis(), first.expect("passed on").as_deref()),
+                (0, Some("hello")),
+                "call {call}"
+            );
             // Past the configured timeout of 60 s.
             let (took, second) = timed(answer.message()).await;
             assert_eq!(took.as_secs(), 100 - seconds, "call {call}");
-            assert_eq!(second.expect("its timeout is lifted").as_deref(), Some("hello"), "call {call}");
+            assert_eq!(
+                second.expect("its timeout is lifted").as_deref(),
+                Some("hello"),
+                "call {call}"
+            );
             assert_eq!(answer.message().await.expect("OK"), None, "call {call}");
         }
         assert_eq!(log.saying(WARNING).len(), 1, "it is said once");
@@ -127,7 +148,8 @@ async fn an_answer_open_1_s_after_its_message_is_passed_on_and_the_next_one_at_o
 async fn a_second_message_is_passed_on_at_once() {
     let network = MemoryNetwork::new();
     let wait = Act::Wait(ms(300));
-    let (_peer, _) = peer(&network, vec![hello(), wait, hello(), Act::Wait(secs(100)), Act::End("0")]).await;
+    let (_peer, _) =
+        peer(&network, vec![hello(), wait, hello(), Act::Wait(secs(100)), Act::End("0")]).await;
     let supervisor = supervise(&network, configured());
     supervisor.wait_ready(secs(10)).await.expect("Ready");
     for expected in [300, 0] {
@@ -155,7 +177,8 @@ async fn a_deadline_that_the_call_states_stays() {
         let supervisor = supervise(&network, config());
         supervisor.wait_ready(secs(10)).await.expect("Ready");
         let (took, status) = timed(async {
-            let answer = Grpc::new(supervisor.channel()).server_streaming(request, path(), codec()).await;
+            let answer =
+                Grpc::new(supervisor.channel()).server_streaming(request, path(), codec()).await;
             let mut answer = answer.expect("it begins").into_inner();
             assert_eq!(answer.message().await.expect("passed on").as_deref(), Some("hello"));
             answer.message().await.expect_err("its time is over")
@@ -173,7 +196,8 @@ async fn a_short_attempt_timeout_does_not_hide_a_stream() {
     let (_peer, calls) = peer(&network, vec![hello(), Act::Wait(secs(100)), Act::End("0")]).await;
     let supervisor = supervise(&network, config());
     supervisor.wait_ready(secs(10)).await.expect("Ready");
-    let (took, answer) = timed(stream(&supervisor.channel(), said().attempt_timeout(ms(400)))).await;
+    let (took, answer) =
+        timed(stream(&supervisor.channel(), said().attempt_timeout(ms(400)))).await;
     assert_eq!((took.as_millis(), calls.load(Relaxed)), (400, 1));
     let mut answer = answer.expect("it begins");
     assert_eq!(answer.message().await.expect("passed on").as_deref(), Some("hello"));
@@ -186,12 +210,18 @@ async fn a_stream_that_begins_with_a_large_message_loses_its_timeout_too() {
     let large = "x".repeat(2 << 20).encode_to_vec();
     for second in [30, 100] {
         let network = MemoryNetwork::new();
-        let acts =
-            vec![Act::Say(large.clone().into()), Act::Wait(secs(second)), hello(), Act::Wait(secs(100)), Act::End("0")];
+        let acts = vec![
+            Act::Say(large.clone().into()),
+            Act::Wait(secs(second)),
+            hello(),
+            Act::Wait(secs(100)),
+            Act::End("0"),
+        ];
         let (_peer, _) = peer(&network, acts).await;
         let supervisor = supervise(&network, configured());
         let log = Log::listen();
-        let mut answer = stream(&supervisor.channel(), CallOptions::new()).await.expect("it begins");
+        let mut answer =
+            stream(&supervisor.channel(), CallOptions::new()).await.expect("it begins");
         for _ in 0..2 {
             assert!(answer.message().await.expect("passed on").is_some());
         }
@@ -260,7 +290,8 @@ async fn the_end_of_a_request_is_waited_for_where_descriptors_say_unary() {
         let supervisor = supervise(&network, config());
         let mut channel = supervisor.channel();
         if described {
-            channel = channel.with_descriptor_set(&descriptors("test", false)).expect("descriptors");
+            channel =
+                channel.with_descriptor_set(&descriptors("test", false)).expect("descriptors");
         }
         let (speak, spoken) = mpsc::unbounded_channel();
         let mut request = Request::new(UnboundedReceiverStream::new(spoken));
@@ -270,8 +301,15 @@ async fn the_end_of_a_request_is_waited_for_where_descriptors_say_unary() {
             tokio::time::sleep(ms(50)).await;
             drop(speak);
         });
-        let status = Grpc::new(channel).client_streaming(request, path(), codec()).await.expect_err("unavailable");
-        assert_eq!((status.code(), server.arrivals().len()), (Code::Unavailable, attempts), "described: {described}");
+        let status = Grpc::new(channel)
+            .client_streaming(request, path(), codec())
+            .await
+            .expect_err("unavailable");
+        assert_eq!(
+            (status.code(), server.arrivals().len()),
+            (Code::Unavailable, attempts),
+            "described: {described}"
+        );
     }
 }
 
@@ -282,7 +320,8 @@ async fn a_described_unary_request_that_goes_on_is_passed_through() {
     let server = ScriptedServer::on_memory(&network, ADDRESS).await;
     server.script(Answer::echo_stream());
     let supervisor = supervise(&network, config());
-    let channel = supervisor.channel().with_descriptor_set(&descriptors("test", false)).expect("descriptors");
+    let channel =
+        supervisor.channel().with_descriptor_set(&descriptors("test", false)).expect("descriptors");
     let (speak, spoken) = mpsc::unbounded_channel();
     speak.send("0".to_owned()).expect("open");
     let says_more = tokio::spawn(async move {

@@ -1,8 +1,9 @@
-//! However a supervisor ends, and whatever it was doing: every call is answered, the server sees a clean end, nothing stays behind.
+//! However a supervisor ends, and whatever it was doing: every call is answered, the server sees a
+//! clean end, nothing stays behind.
 
 use super::rig::{
-    ADDRESS, Ended, Log, SAY, assert_shut_down, assert_time, bounded, cause, config, eventually, ms, post, said, secs,
-    start, supervise, timed,
+    ADDRESS, Ended, Log, SAY, assert_shut_down, assert_time, bounded, cause, config, eventually,
+    ms, post, said, secs, start, supervise, timed,
 };
 use prost::Message as _;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -23,7 +24,8 @@ async fn joined(calls: Vec<JoinHandle<Ended>>) -> Vec<Ended> {
     all.into_iter().map(|call| call.expect("calls do not panic")).collect()
 }
 
-/// A server whose calls take as long as their text says, in milliseconds; "busy" is answered with UNAVAILABLE.
+/// A server whose calls take as long as their text says, in milliseconds; "busy" is answered with
+/// UNAVAILABLE.
 async fn server(network: &MemoryNetwork) -> ScriptedServer {
     let script = Script::new(|call| {
         // The message is a protobuf string: a tag, a length, the text.
@@ -36,7 +38,8 @@ async fn server(network: &MemoryNetwork) -> ScriptedServer {
     ScriptedServer::builder().script(script).on_memory(network, ADDRESS).await
 }
 
-/// CHECK 23: 10 in flight for 1 s, 50 queued behind a full window, 20 asleep before their retry, grace 2 s.
+/// CHECK 23: 10 in flight for 1 s, 50 queued behind a full window, 20 asleep before their retry,
+/// grace 2 s.
 #[tokio::test(start_paused = true)]
 async fn pain_23_shutdown_loses_no_call_in_flight_and_waits_for_no_retry() {
     let network = MemoryNetwork::new();
@@ -46,9 +49,12 @@ async fn pain_23_shutdown_loses_no_call_in_flight_and_waits_for_no_retry() {
     let log = Log::of(&supervisor);
     supervisor.wait_ready(secs(1)).await.expect("Ready");
     let channel = supervisor.channel();
-    let calls = |count: usize, text: &str| (0..count).map(|_| start(&channel, text, CallOptions::new())).collect();
+    let calls = |count: usize, text: &str| {
+        (0..count).map(|_| start(&channel, text, CallOptions::new())).collect()
+    };
     let asleep: Vec<_> = calls(20, "busy");
-    log.until("all wait for their retry", 20, |fact| matches!(fact, Fact::RetryScheduled { .. })).await;
+    log.until("all wait for their retry", 20, |fact| matches!(fact, Fact::RetryScheduled { .. }))
+        .await;
     let in_flight: Vec<_> = calls(10, "1000");
     server.arrived(30).await;
     let queued: Vec<_> = calls(50, "0");
@@ -83,10 +89,13 @@ async fn the_server_reads_a_goaway_before_the_end() {
         let mut link = peer.accept().await;
         link.send_settings(&[]).await;
         supervisor.wait_ready(secs(1)).await.expect("Ready");
-        let ending =
-            tokio::spawn(async move { if by_drop { drop(supervisor) } else { supervisor.shutdown(secs(1)).await } });
+        let ending = tokio::spawn(async move {
+            if by_drop { drop(supervisor) } else { supervisor.shutdown(secs(1)).await }
+        });
         let mut last = None;
-        while let Some(frame) = bounded("the end", link.next_frame()).await.expect("no reset, no half frame") {
+        while let Some(frame) =
+            bounded("the end", link.next_frame()).await.expect("no reset, no half frame")
+        {
             last = Some(frame);
         }
         let last = last.expect("frames came");
@@ -116,12 +125,19 @@ impl Actor for Parent {
     }
 }
 
-/// Every way to end, in every state: what was asked is answered, the end is announced, and nothing runs any more.
+/// Every way to end, in every state: what was asked is answered, the end is announced, and nothing
+/// runs any more.
 #[tokio::test(start_paused = true)]
 async fn every_end_in_every_state_answers_all_calls_and_leaves_nothing() {
     use ConnectivityState::{Connecting, Idle, Ready, TransientFailure};
     for during in [Idle, Connecting, Ready, TransientFailure] {
-        for by in [By::Shutdown(0), By::Shutdown(500), By::LastHandle, By::LastHandleWhileACallRuns, By::Parent] {
+        for by in [
+            By::Shutdown(0),
+            By::Shutdown(500),
+            By::LastHandle,
+            By::LastHandleWhileACallRuns,
+            By::Parent,
+        ] {
             end(during, by).await;
             // The last server's task ends.
             tokio::time::sleep(ms(1)).await;
@@ -136,7 +152,9 @@ async fn end(during: ConnectivityState, by: By) {
     let server = if ready { Some(server(&network).await) } else { None };
     network.black_hole(during == ConnectivityState::Connecting);
     let before = tasks();
-    let builder = Supervisor::builder(config().build().expect("valid")).connector(network.connector()).seed(1);
+    let builder = Supervisor::builder(config().build().expect("valid"))
+        .connector(network.connector())
+        .seed(1);
     let (parent, _) = Actor::spawn(None, Parent, ()).await.expect("starts");
     let supervisor = match by {
         By::Parent => builder.spawn_linked(parent.get_cell()).await.expect("starts"),
@@ -166,7 +184,11 @@ async fn end(during: ConnectivityState, by: By) {
         By::LastHandleWhileACallRuns => {
             drop(supervisor);
             tokio::time::sleep(ms(10)).await;
-            assert_eq!(log.count(|fact| matches!(fact, Fact::DrainStarted { .. })), 0, "{story}: the call holds it");
+            assert_eq!(
+                log.count(|fact| matches!(fact, Fact::DrainStarted { .. })),
+                0,
+                "{story}: the call holds it"
+            );
             if !ready {
                 called.as_ref().expect("made").abort();
             }
@@ -192,10 +214,16 @@ async fn end(during: ConnectivityState, by: By) {
     log.until("the end is announced", 1, |fact| matches!(fact, Fact::Closed { .. })).await;
     let expected = if finishes { ms(90) } else { ms(10) };
     assert!(asked.elapsed() <= expected + ms(3), "{story}: it took {:?}", asked.elapsed());
-    assert_shut_down(&post(&mailbox, "0", CallOptions::new()).await.expect("a port gets an answer"));
+    assert_shut_down(
+        &post(&mailbox, "0", CallOptions::new()).await.expect("a port gets an answer"),
+    );
     parent.stop(None);
     eventually(&format!("{story}: its tasks end"), || tasks() == before).await;
-    assert!(asked.elapsed() <= expected + ms(10), "{story}: its tasks lived on for {:?}", asked.elapsed());
+    assert!(
+        asked.elapsed() <= expected + ms(10),
+        "{story}: its tasks lived on for {:?}",
+        asked.elapsed()
+    );
     assert_eq!(network.connections(), 0, "{story}");
     drop(server);
 }
@@ -224,7 +252,13 @@ async fn a_second_shutdown_adds_nothing_and_of_several_the_shortest_grace_holds(
         let facts = |wanted: fn(&Fact) -> bool| log.count(wanted);
         assert_eq!(facts(|fact| matches!(fact, Fact::DrainStarted { .. })), 1);
         assert_eq!(facts(|fact| matches!(fact, Fact::Closed { .. })), 1);
-        assert_eq!(facts(|fact| matches!(fact, Fact::StateChanged { to: ConnectivityState::Shutdown, .. })), 1);
+        assert_eq!(
+            facts(|fact| matches!(
+                fact,
+                Fact::StateChanged { to: ConnectivityState::Shutdown, .. }
+            )),
+            1
+        );
         assert_eq!(supervisor.state(), ConnectivityState::Shutdown);
     }
 }
@@ -299,7 +333,8 @@ async fn a_stream_that_runs_ends_with_cancelled_when_the_grace_is_over() {
     bounded("the server is told", server.given_up(1)).await;
 }
 
-/// The last handle is gone: what runs finishes, however long it takes, what waits ends; then the link closes.
+/// The last handle is gone: what runs finishes, however long it takes, what waits ends; then the
+/// link closes.
 #[tokio::test(start_paused = true)]
 async fn after_the_last_handle_calls_in_flight_finish_waiting_ones_are_cancelled_and_the_link_closes_with_the_last_stream()
  {
@@ -353,10 +388,17 @@ async fn after_a_shutdown_every_new_call_is_cancelled_at_once() {
     let (took, answer) = start(&channel, "0", CallOptions::new()).await.expect("no panic");
     assert_shut_down(&answer);
     assert_eq!(took, ms(0));
-    assert_shut_down(&post(&supervisor.mailbox(), "0", CallOptions::new()).await.expect("answered"));
+    assert_shut_down(
+        &post(&supervisor.mailbox(), "0", CallOptions::new()).await.expect("answered"),
+    );
     let mut client = Grpc::new(channel);
     let codec = ProstCodec::<String, String>::default();
-    let streamed = client.server_streaming(Request::new("go".to_owned()), SAY.parse().expect("a path"), codec).await;
+    let streamed = client
+        .server_streaming(Request::new("go".to_owned()), SAY.parse().expect("a path"), codec)
+        .await;
     assert_shut_down(&streamed);
-    assert!(supervisor.wait_ready(secs(100)).await.is_err(), "and nobody waits for it to come back");
+    assert!(
+        supervisor.wait_ready(secs(100)).await.is_err(),
+        "and nobody waits for it to come back"
+    );
 }

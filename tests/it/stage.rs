@@ -1,11 +1,12 @@
-//! What the tests of the whole path share: a scripted server on a network in memory, a supervisor that dials it, and all that was
-//! announced. Time is tokio's, paused, so that every time is exact.
+//! What the tests of the whole path share: a scripted server on a network in memory, a supervisor
+//! that dials it, and all that was announced. Time is tokio's, paused, so that every time is exact.
 
 use std::time::Duration;
 use tokio::sync::watch;
 use tonic::{Request, Status};
 use tonic_supervisor::{
-    CallOptions, CallReport, Config, ConfigBuilder, Event, EventItem, Fact, SupervisedChannel, Supervisor,
+    CallOptions, CallReport, Config, ConfigBuilder, Event, EventItem, Fact, SupervisedChannel,
+    Supervisor,
     testing::{MemoryNetwork, ScriptedServer},
 };
 
@@ -59,7 +60,11 @@ pub(crate) async fn echo(channel: &SupervisedChannel, text: &str) -> Result<Stri
 }
 
 /// One unary call with options.
-pub(crate) async fn echo_with(channel: &SupervisedChannel, text: &str, options: CallOptions) -> Result<String, Status> {
+pub(crate) async fn echo_with(
+    channel: &SupervisedChannel,
+    text: &str,
+    options: CallOptions,
+) -> Result<String, Status> {
     let mut request = Request::new(text.to_owned());
     request.extensions_mut().insert(options);
     channel.unary::<String, String>(ECHO, request).await.map(tonic::Response::into_inner)
@@ -112,7 +117,8 @@ impl Events {
         Self(all)
     }
 
-    /// Waits until `wanted` was announced `times` times; when that was, since the supervisor was spawned.
+    /// Waits until `wanted` was announced `times` times; when that was, since the supervisor was
+    /// spawned.
     pub(crate) async fn nth(&self, times: usize, wanted: impl Fn(&Fact) -> bool) -> Duration {
         let mut all = self.0.clone();
         let find = |seen: &Seen| {
@@ -120,7 +126,8 @@ impl Events {
             found.map(|event| millis(event.since_spawn))
         };
         let found = tokio::time::timeout(LONG, all.wait_for(|seen| find(seen).is_some())).await;
-        find(&found.expect("announced in time").expect("announced before the end")).expect("just seen")
+        find(&found.expect("announced in time").expect("announced before the end"))
+            .expect("just seen")
     }
 
     /// The same, for the first time.

@@ -1,9 +1,12 @@
-//! Targets as gRPC names them, over real sockets: many addresses in one dial, and Unix sockets with the same life as TCP's.
+//! Targets as gRPC names them, over real sockets: many addresses in one dial, and Unix sockets with
+//! the same life as TCP's.
 
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tonic::{Request, Status};
-use tonic_supervisor::{Config, DialStep, EventItem, EventStream, Fact, Supervisor, testing::ScriptedServer};
+use tonic_supervisor::{
+    Config, DialStep, EventItem, EventStream, Fact, Supervisor, testing::ScriptedServer,
+};
 
 async fn call(supervisor: &Supervisor) -> Result<(), Status> {
     supervisor.channel().unary::<(), ()>("/test.Echo/Say", Request::new(())).await.map(drop)
@@ -11,7 +14,9 @@ async fn call(supervisor: &Supervisor) -> Result<(), Status> {
 
 fn supervise(target: &str) -> Supervisor {
     let config = Config::builder().target(target).keepalive_floor(Duration::from_millis(100));
-    let config = config.keepalive_time(Duration::from_millis(200)).keepalive_timeout(Duration::from_millis(300));
+    let config = config
+        .keepalive_time(Duration::from_millis(200))
+        .keepalive_timeout(Duration::from_millis(300));
     Supervisor::spawn(config.build().expect("a valid configuration"))
 }
 
@@ -69,7 +74,11 @@ async fn a_dial_that_fails_names_every_address_with_its_reason() {
     .await;
     assert_eq!(failure.step, DialStep::Connect);
     for address in [one, other] {
-        assert!(failure.reason.contains(&format!("{address}: Connection refused")), "{}", failure.reason);
+        assert!(
+            failure.reason.contains(&format!("{address}: Connection refused")),
+            "{}",
+            failure.reason
+        );
     }
     let supervisor = supervise("dns:///nowhere.invalid:1");
     let failure = first(&mut supervisor.events(), |fact| match fact {
@@ -93,7 +102,8 @@ mod unix {
     };
     use tonic_supervisor::ConnectivityState::Ready;
 
-    /// A Unix socket before a server. Frozen, it passes nothing on; dropped, it takes its links along.
+    /// A Unix socket before a server. Frozen, it passes nothing on; dropped, it takes its links
+    /// along.
     struct Front {
         frozen: watch::Sender<bool>,
         _tasks: JoinSet<()>,
@@ -111,7 +121,8 @@ mod unix {
                 while let Ok((mut client, _)) = listener.accept().await {
                     let (upstream, mut watched) = (upstream.clone(), watched.clone());
                     links.spawn(async move {
-                        let mut server = TcpStream::connect(upstream).await.expect("the server listens");
+                        let mut server =
+                            TcpStream::connect(upstream).await.expect("the server listens");
                         tokio::select! {
                             _ = tokio::io::copy_bidirectional(&mut client, &mut server) => {}
                             () = async { drop(watched.wait_for(|frozen| *frozen).await) } => {
@@ -147,7 +158,8 @@ mod unix {
         let lost = |fact: &Fact| matches!(fact, Fact::KeepaliveLost { .. }).then_some(());
         first(&mut events, lost).await;
         front.frozen.send_replace(false);
-        let ready = |fact: &Fact| matches!(fact, Fact::StateChanged { to: Ready, .. }).then_some(());
+        let ready =
+            |fact: &Fact| matches!(fact, Fact::StateChanged { to: Ready, .. }).then_some(());
         first(&mut events, ready).await;
 
         drop(front);
@@ -178,14 +190,19 @@ mod unix {
         for _ in 0..1_000 {
             let began = std::time::Instant::now();
             let request = Request::new("hello".to_owned());
-            supervisor.channel().unary::<String, String>("/stage.Echo/Say", request).await.expect("answered");
+            supervisor
+                .channel()
+                .unary::<String, String>("/stage.Echo/Say", request)
+                .await
+                .expect("answered");
             times.push(began.elapsed().as_micros());
         }
         times.sort_unstable();
         times[500]
     }
 
-    /// For people: `cargo test --release --features test-util -- --ignored --nocapture price_of_a_call`
+    /// For people:
+    /// `cargo test --release --features test-util -- --ignored --nocapture price_of_a_call`
     #[ignore = "prints a measurement and asserts nothing"]
     #[tokio::test]
     async fn the_price_of_a_call_over_a_unix_socket_and_over_tcp() {
@@ -227,7 +244,9 @@ fn link_local() -> Option<(std::net::Ipv6Addr, String, u32)> {
 #[tokio::test]
 async fn an_address_in_a_zone_is_dialled_through_its_interface_and_the_zone_is_not_sent() {
     let Some((address, zone, number)) = link_local() else { return };
-    let listener = TcpListener::bind(std::net::SocketAddrV6::new(address, 0, 0, number)).await.expect("a port");
+    let listener = TcpListener::bind(std::net::SocketAddrV6::new(address, 0, 0, number))
+        .await
+        .expect("a port");
     let port = listener.local_addr().expect("an address").port();
     let (authorities, mut sent_to) = tokio::sync::mpsc::unbounded_channel();
     let serving = tokio::spawn(async move {
@@ -260,7 +279,8 @@ async fn an_address_in_a_zone_is_dialled_through_its_interface_and_the_zone_is_n
         assert_eq!(status.code(), tonic::Code::Unimplemented, "{target}: {status}");
         assert_eq!(sent_to.recv().await, Some(format!("[{address}]:{port}")), "{target}");
     }
-    let config = Config::builder().host(format!("{address}%{zone}")).port(port).build().expect("valid");
+    let config =
+        Config::builder().host(format!("{address}%{zone}")).port(port).build().expect("valid");
     Supervisor::spawn(config).wait_ready(Duration::from_secs(10)).await.expect("host and port");
     serving.abort();
 }
@@ -275,23 +295,44 @@ async fn a_zone_without_an_interface_is_a_failure_of_the_step_resolve() {
     .await;
     assert_eq!(failure.step, DialStep::Resolve);
     assert!(failure.reason.starts_with("cannot resolve [fe80::1%nowhere0]:7: "), "{failure}");
-    assert!(failure.reason.contains("is there an interface nowhere0 on this machine?"), "{failure}");
+    assert!(
+        failure.reason.contains("is there an interface nowhere0 on this machine?"),
+        "{failure}"
+    );
 }
 
 /// Key, value, place and what to write, for each way to say where the server is.
 #[test]
 fn a_host_that_cannot_stand_in_an_authority_is_refused_by_the_configuration() {
     for (yaml, says) in [
-        ("host: 'my queue'", ["grpc.host is \"my queue\"", "must not have spaces", "queue.internal"]),
-        ("host: user@queue", ["grpc.host is \"user@queue\"", "must not name a user", "behind the @"]),
+        (
+            "host: 'my queue'",
+            ["grpc.host is \"my queue\"", "must not have spaces", "queue.internal"],
+        ),
+        (
+            "host: user@queue",
+            ["grpc.host is \"user@queue\"", "must not name a user", "behind the @"],
+        ),
         ("host: a..b", ["grpc.host is \"a..b\"", "empty part", "queue.internal"]),
         ("host: \"que\\tue\"", ["grpc.host is ", "control characters", "queue.internal"]),
         ("host: bücher", ["grpc.host is ", "must not have 'ü'", "xn--"]),
         ("host: '[queue]'", ["grpc.host is \"[queue]\"", "must have an IPv6 address", "brackets"]),
-        ("host: 10.0.0.1%eth0", ["grpc.host is \"10.0.0.1%eth0\"", "must not have a %", "fe80::1%eth0"]),
-        ("target: 'my queue:1'", ["grpc.target is \"my queue:1\"", "its host must not have spaces", "queue.internal"]),
-        ("target: 'dns:///user@queue:1'", ["grpc.target is ", "must not name a user", "behind the @"]),
-        ("target: 'http://a..b:1'", ["grpc.target is ", "its host must not have an empty part", "queue.internal"]),
+        (
+            "host: 10.0.0.1%eth0",
+            ["grpc.host is \"10.0.0.1%eth0\"", "must not have a %", "fe80::1%eth0"],
+        ),
+        (
+            "target: 'my queue:1'",
+            ["grpc.target is \"my queue:1\"", "its host must not have spaces", "queue.internal"],
+        ),
+        (
+            "target: 'dns:///user@queue:1'",
+            ["grpc.target is ", "must not name a user", "behind the @"],
+        ),
+        (
+            "target: 'http://a..b:1'",
+            ["grpc.target is ", "its host must not have an empty part", "queue.internal"],
+        ),
     ] {
         let error = Config::from_yaml(&format!("grpc:\n  {yaml}\n")).expect_err(yaml).to_string();
         assert!(error.contains(":2:"), "the place: {error}");
@@ -305,7 +346,8 @@ fn a_host_that_cannot_stand_in_an_authority_is_refused_by_the_configuration() {
     let error = Config::builder().target("user@queue:1").build().expect_err("a user").to_string();
     assert!(
         error.starts_with(
-            "builder method target(..): grpc.target is \"user@queue:1\", but its host must not name a user"
+            "builder method target(..): grpc.target is \"user@queue:1\", but its host must not \
+             name a user"
         ),
         "{error}"
     );

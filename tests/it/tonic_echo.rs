@@ -1,4 +1,5 @@
-//! A real tonic server with a method of each kind, made by hand as generated code makes it, on a port of loopback.
+//! A real tonic server with a method of each kind, made by hand as generated code makes it, on a
+//! port of loopback.
 
 use futures::{StreamExt, future::BoxFuture, stream::BoxStream};
 use std::{
@@ -23,11 +24,14 @@ pub(crate) struct TonicServer {
 }
 
 impl TonicServer {
-    /// Serves `service` beside a method of each kind: `/stage.Echo/Say`, `Repeat`, `Join` and `Chat`.
+    /// Serves `service` beside a method of each kind: `/stage.Echo/Say`, `Repeat`, `Join` and
+    /// `Chat`.
     pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let port = listener.local_addr().expect("bound").port();
-        let serving = Server::builder().add_service(Echo).serve_with_incoming(TcpListenerStream::new(listener));
+        let serving = Server::builder()
+            .add_service(Echo)
+            .serve_with_incoming(TcpListenerStream::new(listener));
         Self { port, task: tokio::spawn(async move { serving.await.expect("it serves") }) }
     }
 

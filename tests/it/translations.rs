@@ -1,8 +1,9 @@
-//! The pages in Chinese follow the English ones, section by section: the same headings, code, words in `code`
-//! and numbers.
+//! The pages in Chinese follow the English ones, section by section: the same headings, code, words
+//! in `code` and numbers.
 //!
-//! Whoever changes one page of a pair reads here what is missing from the other. Words are not compared, and numbers only
-//! where they are written as digits. `docs/zh/guide.md` is no translation: it is for readers of the original mechanism.
+//! Whoever changes one page of a pair reads here what is missing from the other. Words are not
+//! compared, and numbers only where they are written as digits. `docs/zh/guide.md` is no
+//! translation: it is for readers of the original mechanism.
 
 use super::docs::read;
 use std::collections::BTreeSet;
@@ -82,14 +83,16 @@ fn bare(line: &str) -> String {
     kept.trim_end().to_owned()
 }
 
-/// What both languages write alike in a line of prose: words in backquotes, and numbers; the targets of links do not count.
+/// What both languages write alike in a line of prose: words in backquotes, and numbers; the
+/// targets of links do not count.
 fn marks(line: &str) -> Vec<String> {
     let words = line.split("](").enumerate().map(|(n, part)| match part.split_once(')') {
         Some((_, text)) if n > 0 => text,
         _ => part,
     });
     let text = words.collect::<Vec<_>>().join(" ");
-    let (code, prose): (Vec<_>, Vec<_>) = text.split('`').enumerate().partition(|(n, _)| n % 2 == 1);
+    let (code, prose): (Vec<_>, Vec<_>) =
+        text.split('`').enumerate().partition(|(n, _)| n % 2 == 1);
     let mut marks: Vec<_> = code.into_iter().map(|(_, word)| format!("`{word}`")).collect();
     for (_, part) in prose {
         let numbers = part.split(|c: char| !c.is_ascii_digit() && c != ',' && c != '.');
@@ -106,11 +109,14 @@ fn differences(english: &str, chinese: &str) -> Vec<String> {
     for (one, other) in first.iter().zip(&second) {
         let place = format!("{chinese}, \"{}\" ({english}, \"{}\")", other.heading, one.heading);
         if one.level != other.level {
-            faults
-                .push(format!("{place}: a heading of level {} where the English page has {}", other.level, one.level));
+            faults.push(format!(
+                "{place}: a heading of level {} where the English page has {}",
+                other.level, one.level
+            ));
             break;
         }
-        let join = |marks: BTreeSet<&String>| marks.into_iter().cloned().collect::<Vec<_>>().join(" and ");
+        let join =
+            |marks: BTreeSet<&String>| marks.into_iter().cloned().collect::<Vec<_>>().join(" and ");
         let missing = join(one.marks.difference(&other.marks).collect());
         if !missing.is_empty() {
             faults.push(format!("{place}: {missing} is missing"));
@@ -130,11 +136,17 @@ fn differences(english: &str, chinese: &str) -> Vec<String> {
         if let Some((one, other)) = unlike {
             let line = one.iter().zip(other).find(|(one, other)| one != other);
             let line = line.map(|(one, _)| one).or(one.get(other.len())).or(other.get(one.len()));
-            faults.push(format!("{place}: a block of code differs at: {}", line.expect("they differ")));
+            faults.push(format!(
+                "{place}: a block of code differs at: {}",
+                line.expect("they differ")
+            ));
         }
     }
     for section in first.iter().skip(second.len()) {
-        faults.push(format!("{chinese}: the section \"{}\" of {english} is missing", section.heading));
+        faults.push(format!(
+            "{chinese}: the section \"{}\" of {english} is missing",
+            section.heading
+        ));
     }
     for section in second.iter().skip(first.len()) {
         faults.push(format!("{chinese}: the section \"{}\" is not in {english}", section.heading));
@@ -144,7 +156,8 @@ fn differences(english: &str, chinese: &str) -> Vec<String> {
 
 #[test]
 fn chinese_pages_have_the_headings_code_and_numbers_of_english_ones() {
-    let faults: Vec<_> = PAIRS.iter().flat_map(|(english, chinese)| differences(english, chinese)).collect();
+    let faults: Vec<_> =
+        PAIRS.iter().flat_map(|(english, chinese)| differences(english, chinese)).collect();
     assert!(faults.is_empty(), "\n{}", faults.join("\n"));
 }
 
@@ -164,14 +177,18 @@ fn chinese_pages_link_to_chinese_pages_and_mark_english_ones() {
                     .or(path.strip_prefix("../").map(|it| format!("docs/{it}"))),
                 false => Some(path.to_owned()),
             };
-            let Some(path) = path.filter(|path| path.ends_with(".md") && !path.starts_with("docs/zh/")) else {
+            let Some(path) =
+                path.filter(|path| path.ends_with(".md") && !path.starts_with("docs/zh/"))
+            else {
                 continue;
             };
             match PAIRS.iter().find(|(english, _)| *english == path) {
                 Some((_, chinese)) if link != "README.md" && link != "../../README.md" => {
                     faults.push(format!("{page}: {link} is there in Chinese: {chinese}"));
                 }
-                None if !rest.starts_with(ENGLISH) => faults.push(format!("{page}: {link} needs the mark {ENGLISH}")),
+                None if !rest.starts_with(ENGLISH) => {
+                    faults.push(format!("{page}: {link} needs the mark {ENGLISH}"))
+                }
                 _ => {}
             }
         }
@@ -184,5 +201,8 @@ fn comments_and_strings_may_be_translated_and_nothing_else() {
     assert_eq!(bare(r#"let a = "text"; // why"#), r#"let a = ""; "#.trim_end());
     assert_eq!(bare("port: 1 # where"), "port: 1");
     assert_ne!(bare("a(1);"), bare("a(2);"));
-    assert_eq!(marks("at 1,024, or [5 s](page-9.md#x-2): 0.2 of `a 7`."), ["`a 7`", "1,024", "5", "0.2"]);
+    assert_eq!(
+        marks("at 1,024, or [5 s](page-9.md#x-2): 0.2 of `a 7`."),
+        ["`a 7`", "1,024", "5", "0.2"]
+    );
 }

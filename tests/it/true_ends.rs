@@ -39,7 +39,10 @@ fn framed(flag: u8, announced: usize, message: &[u8]) -> Vec<u8> {
 const HELLO: &[u8] = b"\n\x05hello";
 
 /// Answers every call so; how many calls came, and how many were reset by the client.
-async fn peer(network: &MemoryNetwork, answer: Said) -> (PlayingPeer, Arc<AtomicUsize>, Arc<AtomicUsize>) {
+async fn peer(
+    network: &MemoryNetwork,
+    answer: Said,
+) -> (PlayingPeer, Arc<AtomicUsize>, Arc<AtomicUsize>) {
     let (calls, resets) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let (came, reset) = (calls.clone(), resets.clone());
     let peer = RawPeer::on_memory(network, ADDRESS).await.play(move |mut link| {
@@ -68,8 +71,11 @@ async fn peer(network: &MemoryNetwork, answer: Said) -> (PlayingPeer, Arc<Atomic
 /// The statuses that calls and attempts were counted under.
 fn counted(scene: impl Future<Output = ()>) -> Vec<String> {
     let recorder = DebuggingRecorder::new();
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .expect("a runtime");
     metrics::with_local_recorder(&recorder, || runtime.block_on(scene));
     let mut counted = Vec::new();
     for (key, _, _, value) in recorder.snapshotter().snapshot().into_vec() {
@@ -92,7 +98,8 @@ async fn typed(supervisor: &Supervisor, options: CallOptions) -> Status {
 }
 
 async fn message(supervisor: &Supervisor, options: CallOptions) -> Status {
-    let answer = post(&supervisor.mailbox(), "hello", options).await.expect("a port gets its answer");
+    let answer =
+        post(&supervisor.mailbox(), "hello", options).await.expect("a port gets its answer");
     said(answer).expect_err("it cannot be used")
 }
 
@@ -126,16 +133,24 @@ fn an_answer_that_cannot_be_used_is_told_with_a_report_and_counted_as_what_it_is
                     true => message(&supervisor, CallOptions::new()).await,
                 };
                 let report = report(&status);
-                assert_eq!((status.code(), report.outcome.code), (code, code), "{name}: {status:?}");
+                assert_eq!(
+                    (status.code(), report.outcome.code),
+                    (code, code),
+                    "{name}: {status:?}"
+                );
                 assert_eq!(report.outcome.phase, Phase::Processed, "{name}");
                 assert_eq!((report.attempts.len(), report.attempts_made), (1, 1), "{name}");
                 assert!(report.maybe_processed, "{name}");
-                assert_eq!(calls.load(Relaxed), 1, "{name}: the server has acted, so it is not retried");
+                assert_eq!(
+                    calls.load(Relaxed),
+                    1,
+                    "{name}: the server has acted, so it is not retried"
+                );
                 assert_eq!(supervisor.snapshot().calls_open, 0, "{name}");
             });
             let status = if code == Code::Internal { "INTERNAL" } else { "OUT_OF_RANGE" };
-            let expected =
-                ["grpc.client.attempt.duration ", "grpc.client.call.duration "].map(|name| name.to_owned() + status);
+            let expected = ["grpc.client.attempt.duration ", "grpc.client.call.duration "]
+                .map(|name| name.to_owned() + status);
             assert_eq!(counted, expected, "{name}, by message: {by_message}");
         }
     }
@@ -151,19 +166,31 @@ fn an_answer_that_cannot_be_decoded_is_no_ok() {
         assert_eq!((status.code(), report(&status).outcome.code), (Code::Internal, Code::Internal));
         assert!(status.message().contains("not the message expected"), "{status:?}");
     });
-    assert_eq!(counted, ["grpc.client.attempt.duration INTERNAL", "grpc.client.call.duration INTERNAL"]);
+    assert_eq!(
+        counted,
+        ["grpc.client.attempt.duration INTERNAL", "grpc.client.call.duration INTERNAL"]
+    );
 }
 
 /// Nothing of a typed call's answer was shown before its status: so it is retried as any other.
 #[tokio::test(start_paused = true)]
 async fn the_status_behind_a_large_answer_is_the_calls_status_and_is_retried() {
-    for (status, code, attempts) in [("14", Code::Unavailable, 4), ("7", Code::PermissionDenied, 1)] {
+    for (status, code, attempts) in [("14", Code::Unavailable, 4), ("7", Code::PermissionDenied, 1)]
+    {
         let network = MemoryNetwork::new();
         let body = framed(0, 2 << 20, &vec![0; 2 << 20]);
-        let (_peer, calls, _) = peer(&network, Said { body: body.into(), status: Some(status) }).await;
+        let (_peer, calls, _) =
+            peer(&network, Said { body: body.into(), status: Some(status) }).await;
         let supervisor = supervise(&network, config());
-        for status in [typed(&supervisor, CallOptions::new()).await, message(&supervisor, CallOptions::new()).await] {
-            assert_eq!((status.code(), report(&status).attempts.len()), (code, attempts), "{status:?}");
+        for status in [
+            typed(&supervisor, CallOptions::new()).await,
+            message(&supervisor, CallOptions::new()).await,
+        ] {
+            assert_eq!(
+                (status.code(), report(&status).attempts.len()),
+                (code, attempts),
+                "{status:?}"
+            );
         }
         assert_eq!(calls.load(Relaxed), 2 * attempts);
     }
@@ -235,7 +262,8 @@ fn a_call_that_never_begins_has_a_report_and_counts_as_what_it_is() {
         let status = channel.unary::<String, String>("no path", Request::new(String::new())).await;
         let status = status.expect_err("no path");
         assert_eq!((status.code(), report(&status).method.as_str()), (Code::Internal, "no path"));
-        let status = channel.unary::<String, String>(SAY, Request::new("far too long".into())).await;
+        let status =
+            channel.unary::<String, String>(SAY, Request::new("far too long".into())).await;
         assert_eq!(report(&status.expect_err("too long")).outcome.code, Code::OutOfRange);
         let codec = ProstCodec::<String, String>::default;
         let path = || PathAndQuery::from_static(SAY);
@@ -256,7 +284,10 @@ fn a_call_that_never_begins_has_a_report_and_counts_as_what_it_is() {
         // The caller's own message never comes.
         let mut silent = Request::new(futures::stream::pending::<String>());
         silent.extensions_mut().insert(CallOptions::new().unary().timeout(secs(3)));
-        let status = Grpc::new(channel).client_streaming(silent, path(), codec()).await.expect_err("it never came");
+        let status = Grpc::new(channel)
+            .client_streaming(silent, path(), codec())
+            .await
+            .expect_err("it never came");
         assert_eq!((status.code(), report(&status).elapsed.as_secs()), (Code::DeadlineExceeded, 3));
     });
     let expected = ["DEADLINE_EXCEEDED", "OUT_OF_RANGE", "OUT_OF_RANGE", "OUT_OF_RANGE"];

@@ -14,7 +14,8 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::{Code, Request, Status, Streaming, client::Grpc};
 use tonic_prost::ProstCodec;
 use tonic_supervisor::{
-    CallKind, CallOptions, Cause, ConfigBuilder, MethodOptions, NotRetried, SupervisedChannel, Supervisor,
+    CallKind, CallOptions, Cause, ConfigBuilder, MethodOptions, NotRetried, SupervisedChannel,
+    Supervisor,
     testing::{Answer, MemoryNetwork, Script, ScriptedServer},
 };
 
@@ -62,12 +63,17 @@ fn request(options: CallOptions) -> Request<String> {
 
 /// A unary call, as generated code makes it.
 async fn say(channel: &SupervisedChannel, options: CallOptions) -> Result<String, Status> {
-    Grpc::new(channel.clone()).unary(request(options), path(), codec()).await.map(tonic::Response::into_inner)
+    Grpc::new(channel.clone())
+        .unary(request(options), path(), codec())
+        .await
+        .map(tonic::Response::into_inner)
 }
 
 /// A server-streaming call, as generated code makes it, up to its answer's head.
 async fn stream(channel: &SupervisedChannel) -> Result<Streaming<String>, Status> {
-    let answer = Grpc::new(channel.clone()).server_streaming(request(CallOptions::new()), path(), codec()).await;
+    let answer = Grpc::new(channel.clone())
+        .server_streaming(request(CallOptions::new()), path(), codec())
+        .await;
     answer.map(tonic::Response::into_inner)
 }
 
@@ -84,7 +90,8 @@ const RETRIED: (usize, bool) = (2, true);
 const NOT_RETRIED: (usize, bool) = (1, false);
 const SEEN: &str = "was seen to stream";
 
-// --- retries ---------------------------------------------------------------------------------------------------------
+// --- retries
+// -------------------------------------------------------------------------------
 
 /// The README's two lines, and nothing else: the issue's own experiment.
 #[tokio::test(start_paused = true)]
@@ -121,13 +128,26 @@ async fn a_whole_request_is_retried_until_its_answer_begins() {
         assert_eq!(stage.attempts(first.clone(), CallOptions::new()).await, RETRIED, "{first:?}");
     }
     // The head is there: the caller has it.
-    for first in [Answer::headers_then_error(Code::Unavailable), Answer::stream(messages(1), Code::Unavailable)] {
-        assert_eq!(stage.attempts(first.clone(), CallOptions::new()).await, NOT_RETRIED, "{first:?}");
+    for first in [
+        Answer::headers_then_error(Code::Unavailable),
+        Answer::stream(messages(1), Code::Unavailable),
+    ] {
+        assert_eq!(
+            stage.attempts(first.clone(), CallOptions::new()).await,
+            NOT_RETRIED,
+            "{first:?}"
+        );
     }
     // What policy says holds as for unary calls.
-    assert_eq!(stage.attempts(Answer::status(Code::NotFound), CallOptions::new()).await, NOT_RETRIED);
+    assert_eq!(
+        stage.attempts(Answer::status(Code::NotFound), CallOptions::new()).await,
+        NOT_RETRIED
+    );
     assert_eq!(stage.attempts(unavailable(), CallOptions::new().no_retry()).await, NOT_RETRIED);
-    assert_eq!(stage.attempts(unavailable(), CallOptions::new().idempotent(false)).await, NOT_RETRIED);
+    assert_eq!(
+        stage.attempts(unavailable(), CallOptions::new().idempotent(false)).await,
+        NOT_RETRIED
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -140,7 +160,8 @@ async fn retries_follow_the_schedule_and_the_last_status_comes_with_its_report()
     assert_eq!((status.code(), report.retries, report.attempts_made), (Code::Unavailable, 3, 4));
     assert_eq!(report.not_retried, Some(NotRetried::LimitReached(3)));
     assert_time(took, secs(7));
-    let previous: Vec<_> = stage.server.arrivals().into_iter().map(|came| came.previous_attempts).collect();
+    let previous: Vec<_> =
+        stage.server.arrivals().into_iter().map(|came| came.previous_attempts).collect();
     assert_eq!(previous, [None, Some("1".into()), Some("2".into()), Some("3".into())]);
 }
 
@@ -167,7 +188,8 @@ async fn a_request_above_max_replay_bytes_is_sent_once() {
     assert_eq!(stage.attempts(unavailable(), CallOptions::new()).await, NOT_RETRIED);
 }
 
-// --- streams ---------------------------------------------------------------------------------------------------------
+// --- streams
+// -------------------------------------------------------------------------------
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_has_begun_is_passed_on_at_once() {
@@ -204,9 +226,16 @@ async fn a_method_that_was_seen_to_stream_is_not_retried_from_then_on() {
         // Only now is it seen.
         assert_eq!(log.saying(SEEN).len(), 0);
         let second = tokio::time::timeout(ms(1_100), answer.message()).await;
-        assert!(second.is_err() || second.is_ok_and(|message| message.is_ok_and(|message| message.is_some())));
+        assert!(
+            second.is_err()
+                || second.is_ok_and(|message| message.is_ok_and(|message| message.is_some()))
+        );
         for _ in 0..2 {
-            assert_eq!(stage.attempts(unavailable(), CallOptions::new()).await, NOT_RETRIED, "after");
+            assert_eq!(
+                stage.attempts(unavailable(), CallOptions::new()).await,
+                NOT_RETRIED,
+                "after"
+            );
         }
         assert_eq!(log.saying(SEEN).len(), 1);
     }
@@ -236,7 +265,8 @@ async fn an_answer_that_ends_within_a_second_of_its_message_is_no_stream() {
     }
 }
 
-// --- what decides ----------------------------------------------------------------------------------------------------
+// --- what decides
+// -------------------------------------------------------------------------------
 
 #[tokio::test(start_paused = true)]
 async fn one_key_switches_it_off_and_a_log_line_says_how_to_tell() {
@@ -246,12 +276,17 @@ async fn one_key_switches_it_off_and_a_log_line_says_how_to_tell() {
         assert_eq!(stage.attempts(unavailable(), CallOptions::new()).await, NOT_RETRIED);
     }
     assert_eq!(log.saying("with_descriptor_set").len(), 1);
-    assert_eq!(stage.attempts(unavailable(), CallOptions::new().kind(CallKind::Auto)).await, RETRIED);
+    assert_eq!(
+        stage.attempts(unavailable(), CallOptions::new().kind(CallKind::Auto)).await,
+        RETRIED
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_method_or_a_call_may_be_said_to_be_auto_or_streaming() {
-    let rule = |kind| config().retry_undescribed(false).method("test.Echo/*", MethodOptions::new().kind(kind));
+    let rule = |kind| {
+        config().retry_undescribed(false).method("test.Echo/*", MethodOptions::new().kind(kind))
+    };
     let options = CallOptions::new;
     let begun = || Answer::headers_then_error(Code::Unavailable);
 
@@ -260,17 +295,27 @@ async fn a_method_or_a_call_may_be_said_to_be_auto_or_streaming() {
     assert_eq!(auto.attempts(begun(), options()).await, NOT_RETRIED);
     // `auto` leaves it to the call.
     assert_eq!(auto.attempts(begun(), options().unary()).await, RETRIED);
-    assert_eq!(auto.attempts(unavailable(), options().kind(CallKind::Streaming)).await, NOT_RETRIED);
+    assert_eq!(
+        auto.attempts(unavailable(), options().kind(CallKind::Streaming)).await,
+        NOT_RETRIED
+    );
 
     let streaming = stage(rule(CallKind::Streaming)).await;
-    assert_eq!(streaming.attempts(unavailable(), options().kind(CallKind::Auto)).await, NOT_RETRIED);
+    assert_eq!(
+        streaming.attempts(unavailable(), options().kind(CallKind::Auto)).await,
+        NOT_RETRIED
+    );
 
     let undescribed = stage(config()).await;
-    assert_eq!(undescribed.attempts(unavailable(), options().kind(CallKind::Streaming)).await, NOT_RETRIED);
+    assert_eq!(
+        undescribed.attempts(unavailable(), options().kind(CallKind::Streaming)).await,
+        NOT_RETRIED
+    );
     assert_eq!(undescribed.attempts(unavailable(), options()).await, RETRIED);
 }
 
-// --- time ------------------------------------------------------------------------------------------------------------
+// --- time
+// -------------------------------------------------------------------------------
 
 /// Neither this client nor, told by it, the server ends a call that is on the wire. One line tells
 /// of the method.
@@ -279,7 +324,8 @@ async fn the_timeout_does_not_run_on_the_wire_and_one_line_tells_of_a_long_wait(
     for timeout in [Some(secs(60)), Some(secs(5)), None] {
         let stage = stage(config().timeout(timeout)).await;
         let log = Log::listen();
-        let waited = |seconds: u64| log.saying(&format!("has waited {seconds} s for its answer")).len();
+        let waited =
+            |seconds: u64| log.saying(&format!("has waited {seconds} s for its answer")).len();
         stage.server.script(Answer::echo().after(secs(300)));
         let call = tokio::spawn({
             let channel = stage.channel();
@@ -295,14 +341,23 @@ async fn the_timeout_does_not_run_on_the_wire_and_one_line_tells_of_a_long_wait(
         say(&stage.channel(), CallOptions::new()).await.expect("answered");
         assert_eq!(waited(60), 1, "once per method");
         let arrivals = stage.server.arrivals();
-        assert!(arrivals.iter().all(|came| came.grpc_timeout.is_none()), "no grpc-timeout is made up");
+        assert!(
+            arrivals.iter().all(|came| came.grpc_timeout.is_none()),
+            "no grpc-timeout is made up"
+        );
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_timeout_bounds_the_sum_of_all_that_is_not_on_the_wire() {
-    let stage =
-        stage(config().timeout(secs(20)).max_retry_attempts(10).initial_backoff(secs(6)).max_backoff(secs(6))).await;
+    let stage = stage(
+        config()
+            .timeout(secs(20))
+            .max_retry_attempts(10)
+            .initial_backoff(secs(6))
+            .max_backoff(secs(6)),
+    )
+    .await;
     // 100 s on the wire, 6 s of wait, three times; a fourth wait would come to 24 s.
     stage.server.script(unavailable().after(secs(100)));
     let (took, outcome) = timed(say(&stage.channel(), CallOptions::new())).await;
@@ -323,7 +378,9 @@ async fn the_timeout_bounds_the_sum_of_all_that_is_not_on_the_wire() {
     let (took, outcome) = call.await.expect("no panic");
     let status = outcome.expect_err("no server");
     assert_eq!((status.code(), report(&status).attempts_made), (Code::DeadlineExceeded, 1));
-    assert!(matches!(&report(&status).outcome.cause, Cause::Deadline(Some(what)) if what.contains("for a link")));
+    assert!(
+        matches!(&report(&status).outcome.cause, Cause::Deadline(Some(what)) if what.contains("for a link"))
+    );
     assert_time(took, secs(50));
 }
 
@@ -336,7 +393,11 @@ async fn without_a_server_a_call_of_any_kind_ends_after_the_timeout() {
     for kind in [CallKind::Auto, CallKind::Streaming, CallKind::Unary] {
         let (took, outcome) = timed(say(&channel, CallOptions::new().kind(kind))).await;
         let status = outcome.expect_err("no server");
-        assert_eq!((status.code(), report(&status).maybe_processed), (Code::DeadlineExceeded, false), "{kind:?}");
+        assert_eq!(
+            (status.code(), report(&status).maybe_processed),
+            (Code::DeadlineExceeded, false),
+            "{kind:?}"
+        );
         assert_time(took, secs(60));
     }
     let (_speak, spoken) = mpsc::unbounded_channel::<String>();
@@ -350,7 +411,8 @@ async fn without_a_server_a_call_of_any_kind_ends_after_the_timeout() {
 async fn attempt_timeout_and_the_callers_own_deadline_bind_on_the_wire() {
     let stage = stage(config()).await;
     stage.server.script(Script::sequence(vec![Answer::hang()], Answer::echo()));
-    let (took, answer) = timed(say(&stage.channel(), CallOptions::new().attempt_timeout(secs(5)))).await;
+    let (took, answer) =
+        timed(say(&stage.channel(), CallOptions::new().attempt_timeout(secs(5)))).await;
     assert_eq!(answer.as_deref().ok(), Some("hello"), "the second attempt");
     assert_time(took, secs(6));
 
@@ -372,7 +434,9 @@ async fn attempt_timeout_and_the_callers_own_deadline_bind_on_the_wire() {
 async fn a_dropped_undescribed_call_ends_everywhere_at_once() {
     let stage = stage(config()).await;
     stage.server.script(Script::hang());
-    let call = tokio::time::timeout(Duration::from_secs(1), say(&stage.channel(), CallOptions::new())).await;
+    let call =
+        tokio::time::timeout(Duration::from_secs(1), say(&stage.channel(), CallOptions::new()))
+            .await;
     call.expect_err("given up");
     eventually("the server hears of it", || stage.server.cancelled() == 1).await;
     assert_eq!(stage.supervisor.snapshot().calls_open, 0);

@@ -24,11 +24,13 @@ fn ends(log: &Log) -> Vec<LinkEnd> {
 async fn a_driver_that_panics_is_a_link_lost_with_its_words_and_a_redial() {
     hush_injected_panics();
     let network = MemoryNetwork::new();
-    let server = ScriptedServer::builder().script(Script::delay(ms(200))).on_memory(&network, ADDRESS).await;
+    let server =
+        ScriptedServer::builder().script(Script::delay(ms(200))).on_memory(&network, ADDRESS).await;
     let supervisor = supervise(&network, config().initial_backoff(ms(20)));
     let log = Log::of(&supervisor);
     say(&supervisor.channel(), "first", CallOptions::new()).await.expect("answered");
-    let calls: Vec<_> = (0..5).map(|_| start(&supervisor.channel(), "in flight", CallOptions::new())).collect();
+    let calls: Vec<_> =
+        (0..5).map(|_| start(&supervisor.channel(), "in flight", CallOptions::new())).collect();
     server.arrived(6).await;
     supervisor.panics().arm(Child::Task, "Driver", 1);
     for call in calls {
@@ -36,8 +38,7 @@ async fn a_driver_that_panics_is_a_link_lost_with_its_words_and_a_redial() {
         assert_eq!(answer.expect("answered"), "in flight");
     }
     let lost = ends(&log);
-    let told =
-        |end: &LinkEnd| matches!(end, LinkEnd::ActorFailed(text) if text.starts_with("its driver panicked: injected"));
+    let told = |end: &LinkEnd| matches!(end, LinkEnd::ActorFailed(text) if text.starts_with("its driver panicked: injected"));
     assert!(lost.len() == 1 && told(&lost[0]), "{lost:?}");
     assert_eq!(log.count(|fact| matches!(fact, Fact::ChildFailed { .. })), 0);
 }
@@ -62,10 +63,12 @@ async fn a_task_that_reads_an_answer_or_asks_for_credentials_and_panics_ends_its
     let _server = ScriptedServer::on_memory(&network, ADDRESS).await;
     let hook = |_: CredentialsRequest| async { Ok(MetadataMap::new()) };
     let builder = Supervisor::builder(config().max_retry_attempts(0).build().expect("valid"));
-    let supervisor = builder.connector(network.connector()).call_credentials(hook).allow_plaintext().spawn();
+    let supervisor =
+        builder.connector(network.connector()).call_credentials(hook).allow_plaintext().spawn();
     for task in ["Runner", "Credentials"] {
         assert_eq!(
-            said(post(&supervisor.mailbox(), "x", CallOptions::new()).await.expect("an answer")).expect("x"),
+            said(post(&supervisor.mailbox(), "x", CallOptions::new()).await.expect("an answer"))
+                .expect("x"),
             "x"
         );
         supervisor.panics().arm(Child::Task, task, 1);
@@ -91,7 +94,9 @@ async fn a_watch_over_deadlines_that_panics_goes_on_watching() {
     supervisor.panics().arm(Child::Request, "Adopt", u32::MAX);
     supervisor.panics().arm(Child::Request, "Submit", 1);
     let began = tokio::time::Instant::now();
-    let answer = post(&supervisor.mailbox(), "x", CallOptions::new().timeout(ms(300))).await.expect("an answer");
+    let answer = post(&supervisor.mailbox(), "x", CallOptions::new().timeout(ms(300)))
+        .await
+        .expect("an answer");
     assert_eq!(said(answer).expect_err("nobody runs it").code(), Code::DeadlineExceeded);
     assert!(began.elapsed() <= ms(330), "{:?}", began.elapsed());
 }
@@ -101,9 +106,11 @@ async fn a_watch_over_deadlines_that_panics_goes_on_watching() {
 async fn panics_of_every_task_under_calls_lose_no_answer_and_leave_no_task() {
     hush_injected_panics();
     let network = MemoryNetwork::new();
-    let server = ScriptedServer::builder().script(Script::delay(ms(5))).on_memory(&network, ADDRESS).await;
+    let server =
+        ScriptedServer::builder().script(Script::delay(ms(5))).on_memory(&network, ADDRESS).await;
     let before = Handle::current().metrics().num_alive_tasks();
-    let supervisor = supervise(&network, config().initial_backoff(ms(20)).retry_throttle_enabled(false));
+    let supervisor =
+        supervise(&network, config().initial_backoff(ms(20)).retry_throttle_enabled(false));
     let options = CallOptions::new().timeout(secs(20));
     for round in 0..40 {
         let task = Child::Task.messages()[round % Child::Task.messages().len()];
@@ -111,8 +118,10 @@ async fn panics_of_every_task_under_calls_lose_no_answer_and_leave_no_task() {
         if round % 5 == 0 {
             network.reset_all();
         }
-        let calls: Vec<_> = (0..5).map(|_| start(&supervisor.channel(), "called", options)).collect();
-        let posted: Vec<_> = (0..5).map(|_| post(&supervisor.mailbox(), "posted", options)).collect();
+        let calls: Vec<_> =
+            (0..5).map(|_| start(&supervisor.channel(), "called", options)).collect();
+        let posted: Vec<_> =
+            (0..5).map(|_| post(&supervisor.mailbox(), "posted", options)).collect();
         for call in calls {
             let (_, answer) = bounded("a call ends", call).await.expect("no panic here");
             assert_eq!(answer.expect("answered"), "called", "{task}");
@@ -121,7 +130,10 @@ async fn panics_of_every_task_under_calls_lose_no_answer_and_leave_no_task() {
             let answer = said(bounded("a message is answered", call).await.expect("an answer"));
             // The one whose reader panicked.
             let excused = |code| task == "Runner" && code == Code::Internal;
-            assert!(answer.as_ref().map_or_else(|status| excused(status.code()), |_| true), "{task}: {answer:?}");
+            assert!(
+                answer.as_ref().map_or_else(|status| excused(status.code()), |_| true),
+                "{task}: {answer:?}"
+            );
         }
     }
     supervisor.wait_ready(secs(5)).await.expect("Ready");
@@ -147,7 +159,8 @@ async fn a_hundred_complaints_of_too_many_pings_stop_at_four_hours_and_the_chann
         let log = Log::of(&supervisor);
         for n in 1..=100 {
             say(&supervisor.channel(), "x", CallOptions::new()).await.expect("answered");
-            log.until("it is heard", n, |fact| matches!(fact, Fact::KeepaliveBackedOff { .. })).await;
+            log.until("it is heard", n, |fact| matches!(fact, Fact::KeepaliveBackedOff { .. }))
+                .await;
         }
         assert_eq!(supervisor.snapshot().keepalive_time, Some(most), "{configured:?}");
         assert_eq!(log.count(|fact| matches!(fact, Fact::ChildFailed { .. })), 0);

@@ -30,7 +30,11 @@ enum Place {
 const PLACES: [Place; 3] = [Place::Alone("200"), Place::Trailers, Place::AfterMessage];
 
 /// A peer that ends every call with these fields, and how many came.
-async fn peer(network: &MemoryNetwork, place: Place, fields: Fields) -> (PlayingPeer, Arc<AtomicUsize>) {
+async fn peer(
+    network: &MemoryNetwork,
+    place: Place,
+    fields: Fields,
+) -> (PlayingPeer, Arc<AtomicUsize>) {
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = calls.clone();
     let peer = RawPeer::on_memory(network, ADDRESS).await.play(move |mut link| {
@@ -121,14 +125,20 @@ async fn a_code_stands_beside_words_and_details_that_cannot_be_read() {
         vec![("grpc-message", "one"), ("grpc-message", "%ff")],
         vec![("retry-after", "soon"), ("grpc-encoding", "%00")],
     ] {
-        for (code, known) in
-            [("7", Code::PermissionDenied), ("007", Code::PermissionDenied), ("16", Code::Unauthenticated)]
-        {
+        for (code, known) in [
+            ("7", Code::PermissionDenied),
+            ("007", Code::PermissionDenied),
+            ("16", Code::Unauthenticated),
+        ] {
             for (place, way) in PLACES.into_iter().flat_map(|place| WAYS.map(|way| (place, way))) {
                 let mut fields = vec![("grpc-status", code)];
                 fields.extend(&beside);
                 let (status, attempts) = one(way, place, &fields).await;
-                assert_eq!((status.code(), attempts), (known, 1), "{fields:?} {place:?} {way:?}: {status:?}");
+                assert_eq!(
+                    (status.code(), attempts),
+                    (known, 1),
+                    "{fields:?} {place:?} {way:?}: {status:?}"
+                );
             }
         }
     }
@@ -151,10 +161,18 @@ async fn a_code_that_is_none_is_unknown_and_named() {
             let (status, attempts) = one(way, place, &fields).await;
             assert_eq!(status.code(), Code::Unknown, "{codes:?} {place:?} {way:?}: {status:?}");
             assert!(status.message().ends_with(named), "{codes:?} {place:?} {way:?}: {status:?}");
-            assert_eq!(attempts, if matches!(way, Way::Stream) { 1 } else { 4 }, "{codes:?} {place:?} {way:?}");
+            assert_eq!(
+                attempts,
+                if matches!(way, Way::Stream) { 1 } else { 4 },
+                "{codes:?} {place:?} {way:?}"
+            );
             fields.push(("grpc-message", "its%20own words"));
             let (status, _) = one(way, place, &fields).await;
-            assert_eq!((status.code(), status.message()), (Code::Unknown, "its own words"), "{codes:?} {way:?}");
+            assert_eq!(
+                (status.code(), status.message()),
+                (Code::Unknown, "its own words"),
+                "{codes:?} {way:?}"
+            );
         }
     }
 }
@@ -162,7 +180,8 @@ async fn a_code_that_is_none_is_unknown_and_named() {
 #[tokio::test(start_paused = true)]
 async fn a_code_that_cannot_be_read_does_not_hide_an_http_error() {
     for code in ["abc", "99", ""] {
-        let (status, attempts) = one(Way::Typed, Place::Alone("403"), &vec![("grpc-status", code)]).await;
+        let (status, attempts) =
+            one(Way::Typed, Place::Alone("403"), &vec![("grpc-status", code)]).await;
         assert_eq!((status.code(), attempts), (Code::PermissionDenied, 1), "{code:?}: {status:?}");
     }
     let (status, _) = one(Way::Typed, Place::Alone("403"), &vec![("grpc-status", "5")]).await;
@@ -173,14 +192,24 @@ async fn a_code_that_cannot_be_read_does_not_hide_an_http_error() {
 #[tokio::test(start_paused = true)]
 async fn two_values_of_the_pushback_forbid_the_retry() {
     const PUSHBACK: &str = "grpc-retry-pushback-ms";
-    for (values, attempts) in
-        [(&["700", "700"][..], 1), (&["700", "900"], 1), (&["700, 900"], 1), (&["-1", "700"], 1), (&["700"], 4)]
-    {
-        for (place, way) in PLACES.into_iter().flat_map(|place| [(place, Way::Typed), (place, Way::Generated)]) {
+    for (values, attempts) in [
+        (&["700", "700"][..], 1),
+        (&["700", "900"], 1),
+        (&["700, 900"], 1),
+        (&["-1", "700"], 1),
+        (&["700"], 4),
+    ] {
+        for (place, way) in
+            PLACES.into_iter().flat_map(|place| [(place, Way::Typed), (place, Way::Generated)])
+        {
             let mut fields = vec![("grpc-status", "14")];
             fields.extend(values.iter().map(|value| (PUSHBACK, *value)));
             let (took, (status, came)) = timed(one(way, place, &fields)).await;
-            assert_eq!((status.code(), came), (Code::Unavailable, attempts), "{values:?} {place:?} {way:?}");
+            assert_eq!(
+                (status.code(), came),
+                (Code::Unavailable, attempts),
+                "{values:?} {place:?} {way:?}"
+            );
             assert_eq!(report(&status).attempts.len(), attempts);
             assert_eq!(took >= ms(2_100), attempts == 4, "{values:?} {place:?} {way:?}: {took:?}");
         }

@@ -4,7 +4,9 @@
 
 use crate::{
     hush::hush_injected_panics,
-    rig::{ADDRESS, Log, SAY, bounded, cause, config, eventually, ms, post, said, say, secs, start},
+    rig::{
+        ADDRESS, Log, SAY, bounded, cause, config, eventually, ms, post, said, say, secs, start,
+    },
 };
 use futures::StreamExt as _;
 use http::uri::PathAndQuery;
@@ -17,7 +19,8 @@ use tonic::{
 };
 use tonic_prost::ProstCodec;
 use tonic_supervisor::{
-    CallOptions, Cause, ConfigBuilder, CredentialsRequest, DialFailure, DialStep, Fact, LinkEnd, Supervisor,
+    CallOptions, Cause, ConfigBuilder, CredentialsRequest, DialFailure, DialStep, Fact, LinkEnd,
+    Supervisor,
     testing::{Answer, MemoryNetwork, PanicSpot, PanickingConnector, Script, ScriptedServer},
     transport::{BoxedIo, Connector, Target},
 };
@@ -43,7 +46,8 @@ async fn world_armed(config: ConfigBuilder, armed: &[(PanicSpot, u32)]) -> World
     let server = ScriptedServer::on_memory(&network, ADDRESS).await;
     let connector = PanickingConnector::new(network.connector());
     armed.iter().for_each(|(spot, times)| connector.arm(*spot, *times));
-    let builder = Supervisor::builder(config.build().expect("valid")).connector(Arc::new(connector.clone()));
+    let builder =
+        Supervisor::builder(config.build().expect("valid")).connector(Arc::new(connector.clone()));
     let supervisor = builder.seed(1).spawn();
     let log = Log::of(&supervisor);
     World { network, server, connector, supervisor, log }
@@ -78,7 +82,8 @@ impl World {
     }
 }
 
-// --- in tasks of the supervisor's ------------------------------------------------------------------------------------
+// --- in tasks of the supervisor's
+// -------------------------------------------------------------------------------
 
 /// The issue: CONNECTING for ever.
 #[tokio::test(start_paused = true)]
@@ -89,7 +94,8 @@ async fn a_connector_that_panics_is_a_dial_that_failed_with_its_words_and_backof
         let failed = world.dials_failed();
         assert_eq!((failed.len(), world.children_failed()), (3, 0), "{spot:?}");
         for failure in failed {
-            let words = format!("the connector panicked: {INJECTED} into the connector at {spot:?}");
+            let words =
+                format!("the connector panicked: {INJECTED} into the connector at {spot:?}");
             assert!(failure.reason.contains(&words), "{}", failure.reason);
             assert!(failure.step == DialStep::Connect && !failure.timed_out);
         }
@@ -119,14 +125,16 @@ async fn a_stream_that_panics_is_a_link_lost_with_its_words_and_its_calls_are_re
         let world = world(config().initial_backoff(ms(20))).await;
         world.says("first").await;
         world.server.script(Script::delay(ms(300)));
-        let mut calls: Vec<_> =
-            (0..10).map(|_| start(&world.supervisor.channel(), "in flight", CallOptions::new())).collect();
+        let mut calls: Vec<_> = (0..10)
+            .map(|_| start(&world.supervisor.channel(), "in flight", CallOptions::new()))
+            .collect();
         let posted = post(&world.supervisor.mailbox(), "posted", CallOptions::new());
         world.server.arrived(12).await;
         world.connector.arm(spot, 1);
         calls.push(start(&world.supervisor.channel(), "in flight", CallOptions::new()));
         for call in calls {
-            let (_, answer) = bounded("it is repeated", call).await.expect("no panic in the caller's task");
+            let (_, answer) =
+                bounded("it is repeated", call).await.expect("no panic in the caller's task");
             assert_eq!(answer.expect("answered"), "in flight", "{spot:?}");
         }
         assert_eq!(said(posted.await.expect("answered")).expect("well"), "posted");
@@ -144,7 +152,10 @@ async fn a_stream_that_panics_in_the_handshake_is_a_dial_that_failed() {
         let world = world_armed(config(), &[(spot, 2)]).await;
         world.says("after two panics").await;
         let failed = world.dials_failed();
-        assert!(failed.len() == 2 && failed.iter().all(|failure| failure.reason.contains(INJECTED)), "{failed:?}");
+        assert!(
+            failed.len() == 2 && failed.iter().all(|failure| failure.reason.contains(INJECTED)),
+            "{failed:?}"
+        );
     }
 }
 
@@ -162,7 +173,8 @@ async fn a_stream_that_panics_at_its_end_holds_up_no_end() {
         bounded("it is closed", world.supervisor.shutdown(secs(1))).await;
         assert!(!world.connector.struck().is_empty() && world.children_failed() == 0, "{spot:?}");
         drop(world);
-        eventually("no task is left", || Handle::current().metrics().num_alive_tasks() <= before).await;
+        eventually("no task is left", || Handle::current().metrics().num_alive_tasks() <= before)
+            .await;
     }
 }
 
@@ -176,7 +188,8 @@ async fn a_connector_that_never_ceases_to_panic_costs_calls_their_deadline_and_n
         world.connector.arm(*spot, u32::MAX);
         world.network.reset_all();
         let began = Instant::now();
-        let ended = say(&world.supervisor.channel(), "x", CallOptions::new().timeout(secs(30))).await;
+        let ended =
+            say(&world.supervisor.channel(), "x", CallOptions::new().timeout(secs(30))).await;
         assert!(began.elapsed() <= secs(30) + ms(2), "{spot:?}: {:?}", began.elapsed());
         let dials = world.log.count(|fact| matches!(fact, Fact::DialStarted { .. }));
         assert!(dials <= 60, "{spot:?}: {dials} dials in 30 s");
@@ -195,7 +208,10 @@ async fn a_stream_that_says_it_wrote_more_than_it_was_given_is_a_link_lost() {
     struct Boasts(Arc<dyn Connector>);
     struct Boaster(BoxedIo);
     impl Connector for Boasts {
-        fn connect(&self, target: &Target) -> futures::future::BoxFuture<'static, Result<BoxedIo, DialFailure>> {
+        fn connect(
+            &self,
+            target: &Target,
+        ) -> futures::future::BoxFuture<'static, Result<BoxedIo, DialFailure>> {
             let dialling = self.0.connect(target);
             Box::pin(async move { Ok(Box::new(Boaster(dialling.await?)) as BoxedIo) })
         }
@@ -211,7 +227,11 @@ async fn a_stream_that_says_it_wrote_more_than_it_was_given_is_a_link_lost() {
         }
     }
     impl tokio::io::AsyncWrite for Boaster {
-        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
             Poll::Ready(Ok(bytes.len() + 1))
         }
         fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -253,19 +273,27 @@ async fn a_credentials_hook_that_panics_anywhere_fails_its_attempt_with_its_word
         };
         let network = MemoryNetwork::new();
         let server = ScriptedServer::on_memory(&network, ADDRESS).await;
-        let config = config().max_retry_attempts(0).credentials_timeout(secs(1)).build().expect("valid");
-        let builder = Supervisor::builder(config).connector(network.connector()).call_credentials(hook);
+        let config =
+            config().max_retry_attempts(0).credentials_timeout(secs(1)).build().expect("valid");
+        let builder =
+            Supervisor::builder(config).connector(network.connector()).call_credentials(hook);
         let supervisor = builder.allow_plaintext().spawn();
         for _ in 0..3 {
             let options = CallOptions::new().timeout(secs(5));
-            let ended = bounded("it ends", start(&supervisor.channel(), "x", options)).await.expect("no panic here");
+            let ended = bounded("it ends", start(&supervisor.channel(), "x", options))
+                .await
+                .expect("no panic here");
             let status = ended.1.expect_err("no credentials");
             assert!(matches!(cause(&status), Cause::Credentials(_)), "{place}: {status:?}");
             assert!(ended.0 <= secs(1) + ms(2), "{place}: after {:?}", ended.0);
             assert_eq!(status.code(), Code::Internal, "{place}: {status:?}");
         }
         let seen = supervisor.snapshot();
-        assert_eq!((seen.calls_open, seen.streams, server.handled()), (0, 0, 0), "the places are given back");
+        assert_eq!(
+            (seen.calls_open, seen.streams, server.handled()),
+            (0, 0, 0),
+            "the places are given back"
+        );
     }
 }
 
@@ -300,7 +328,8 @@ async fn a_log_subscriber_that_panics_at_every_line_takes_nothing_down() {
     world.log.until("closed", 1, |fact| matches!(fact, Fact::Closed { .. })).await;
 }
 
-// --- in the caller's own task ----------------------------------------------------------------------------------------
+// --- in the caller's own task
+// -------------------------------------------------------------------------------
 
 /// Panics while it encodes or decodes.
 struct Wild {
@@ -367,7 +396,9 @@ async fn a_codec_that_panics_in_the_callers_task_leaves_no_call_open_and_the_lin
                     match streams {
                         false => drop(grpc.unary(marked(unary), path(), Wild { encoding }).await),
                         true => {
-                            let answer = grpc.server_streaming(marked(unary), path(), Wild { encoding }).await;
+                            let answer = grpc
+                                .server_streaming(marked(unary), path(), Wild { encoding })
+                                .await;
                             drop(answer.expect("it begins").into_inner().message().await);
                         }
                     }
@@ -381,14 +412,20 @@ async fn a_codec_that_panics_in_the_callers_task_leaves_no_call_open_and_the_lin
     }
     world.server.script(Answer::echo());
     world.says("last").await;
-    assert_eq!((world.server.connections(), world.links_lost().len(), world.children_failed()), (1, 0, 0));
+    assert_eq!(
+        (world.server.connections(), world.links_lost().len(), world.children_failed()),
+        (1, 0, 0)
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_interceptor_that_panics_leaves_no_call_open() {
     let world = world(config()).await;
-    let refuse = |_: Request<()>| -> Result<Request<()>, Status> { panic!("{INJECTED} into an interceptor") };
-    let channel = tonic::service::interceptor::InterceptedService::new(world.supervisor.channel(), refuse);
+    let refuse = |_: Request<()>| -> Result<Request<()>, Status> {
+        panic!("{INJECTED} into an interceptor")
+    };
+    let channel =
+        tonic::service::interceptor::InterceptedService::new(world.supervisor.channel(), refuse);
     let call = tokio::spawn(async move {
         let mut grpc = Grpc::new(channel);
         grpc.unary(marked(true), path(), ProstCodec::<String, String>::default()).await.map(drop)
@@ -412,16 +449,22 @@ async fn a_request_that_panics_ends_its_call_alone_before_and_after_the_answers_
         }))
     };
     let mut grpc = Grpc::new(channel.clone());
-    let early =
-        tokio::spawn(async move { grpc.streaming(Request::new(broken(ms(0))), path(), codec()).await.map(drop) });
-    assert!(bounded("it ends", early).await.is_err_and(|ended| ended.is_panic()), "the caller's own panic");
+    let early = tokio::spawn(async move {
+        grpc.streaming(Request::new(broken(ms(0))), path(), codec()).await.map(drop)
+    });
+    assert!(
+        bounded("it ends", early).await.is_err_and(|ended| ended.is_panic()),
+        "the caller's own panic"
+    );
     eventually("no call is open", || world.supervisor.snapshot().calls_open == 0).await;
 
     let mut grpc = Grpc::new(channel);
-    let answer = grpc.streaming(Request::new(broken(secs(1))), path(), codec()).await.expect("it begins");
+    let answer =
+        grpc.streaming(Request::new(broken(secs(1))), path(), codec()).await.expect("it begins");
     let mut heard = answer.into_inner();
     assert_eq!(heard.message().await.expect("echoed"), Some("a".into()));
-    let status = bounded("the caller hears", heard.message()).await.expect_err("the request panicked");
+    let status =
+        bounded("the caller hears", heard.message()).await.expect_err("the request panicked");
     assert_eq!(status.code(), Code::Internal);
     assert!(status.message().contains(INJECTED), "{status:?}");
     assert!(matches!(cause(&status), Cause::RequestBody(_)));
@@ -432,10 +475,12 @@ async fn a_request_that_panics_ends_its_call_alone_before_and_after_the_answers_
     speak.send("a".to_owned()).expect("open");
     let said = tokio_stream::wrappers::UnboundedReceiverStream::new(said);
     let mut grpc = Grpc::new(world.supervisor.channel()).max_encoding_message_size(10);
-    let mut heard = grpc.streaming(Request::new(said), path(), codec()).await.expect("it begins").into_inner();
+    let mut heard =
+        grpc.streaming(Request::new(said), path(), codec()).await.expect("it begins").into_inner();
     assert_eq!(heard.message().await.expect("echoed"), Some("a".into()));
     speak.send("far too long for this".to_owned()).expect("open");
-    let status = bounded("the caller hears", heard.message()).await.expect_err("the request failed");
+    let status =
+        bounded("the caller hears", heard.message()).await.expect_err("the request failed");
     assert_eq!(status.code(), Code::OutOfRange, "{status:?}");
     drop(heard);
     eventually("no stream is open", || world.supervisor.snapshot().streams == 0).await;

@@ -1,6 +1,8 @@
-//! etcd, whose server is grpc-go: the interop cases that its own services can play, and a restart under load.
+//! etcd, whose server is grpc-go: the interop cases that its own services can play, and a restart
+//! under load.
 //!
-//! Not played, because etcd has no method for it: a stream of requests with one answer, and metadata that comes back.
+//! Not played, because etcd has no method for it: a stream of requests with one answer, and
+//! metadata that comes back.
 
 use super::{
     Foreign,
@@ -136,7 +138,8 @@ struct WatchEvent {
 
 /// A single etcd that keeps its data in `folder`, and the port where it serves.
 pub(crate) fn serve(folder: &Path, port: &str, options: &[&str]) -> Foreign {
-    let (client, peer) = (format!("http://127.0.0.1:{port}"), format!("http://127.0.0.1:{}", free_port()));
+    let (client, peer) =
+        (format!("http://127.0.0.1:{port}"), format!("http://127.0.0.1:{}", free_port()));
     let mut command = Command::new("etcd");
     command.arg("--data-dir").arg(folder).args(["--logger", "zap", "--log-outputs", "stdout"]);
     command.args(["--listen-client-urls", &client, "--advertise-client-urls", &client]);
@@ -181,14 +184,23 @@ async fn get(supervisor: &Supervisor, key: &str) -> Result<Vec<u8>, Status> {
 async fn empty_and_large_calls_and_metadata_that_it_does_not_know() {
     let stage = Stage::set();
     let mut empty = Request::new(());
-    empty.metadata_mut().insert("x-grpc-test-echo-initial", MetadataValue::from_static("test_initial_metadata_value"));
-    empty.metadata_mut().insert_bin("x-grpc-test-echo-trailing-bin", MetadataValue::from_bytes(&[0xab; 3]));
-    let status: StatusResponse = unary(&stage.supervisor, STATUS, empty).await.expect("answered").into_inner();
+    empty.metadata_mut().insert(
+        "x-grpc-test-echo-initial",
+        MetadataValue::from_static("test_initial_metadata_value"),
+    );
+    empty
+        .metadata_mut()
+        .insert_bin("x-grpc-test-echo-trailing-bin", MetadataValue::from_bytes(&[0xab; 3]));
+    let status: StatusResponse =
+        unary(&stage.supervisor, STATUS, empty).await.expect("answered").into_inner();
     assert!(status.version.starts_with("3."), "{status:?}");
     for size in [271_828, 314_159] {
         let value: Vec<u8> = (0..size).map(|n| n as u8).collect();
         put(&stage.supervisor, "large", value.clone()).await.expect("put");
-        assert!(get(&stage.supervisor, "large").await.expect("got") == value, "{size} bytes came back changed");
+        assert!(
+            get(&stage.supervisor, "large").await.expect("got") == value,
+            "{size} bytes came back changed"
+        );
     }
 }
 
@@ -201,11 +213,16 @@ async fn unimplemented_methods_and_services_and_a_status_message_with_percent_si
         ("/circus.Tent/Juggle", "unknown service circus.Tent"),
     ];
     for (method, message) in words {
-        let error = unary::<(), ()>(&stage.supervisor, method, Request::new(())).await.expect_err("nobody serves it");
+        let error = unary::<(), ()>(&stage.supervisor, method, Request::new(()))
+            .await
+            .expect_err("nobody serves it");
         assert_eq!((error.code(), error.message()), (Code::Unimplemented, message));
     }
     let error = put(&stage.supervisor, "", Vec::new()).await.expect_err("no key");
-    assert_eq!((error.code(), error.message()), (Code::InvalidArgument, "etcdserver: key is not provided"));
+    assert_eq!(
+        (error.code(), error.message()),
+        (Code::InvalidArgument, "etcdserver: key is not provided")
+    );
     assert_eq!((stage.supervisor.snapshot().retries, stage.supervisor.snapshot().links), (0, 1));
 }
 
@@ -215,7 +232,8 @@ async fn deadline_and_cancellation_before_and_during_a_call_end_it_on_the_server
     let stage = Stage::set();
     let supervisor = &stage.supervisor;
     let lock = || LockRequest { name: b"tent".into(), lease: 0 };
-    let held: LockResponse = unary(supervisor, LOCK, Request::new(lock())).await.expect("free").into_inner();
+    let held: LockResponse =
+        unary(supervisor, LOCK, Request::new(lock())).await.expect("free").into_inner();
 
     let mut waiting = Request::new(lock());
     waiting.extensions_mut().insert(CallOptions::new().timeout(Duration::from_millis(300)));
@@ -246,7 +264,8 @@ async fn ping_pong_on_a_lease_and_a_watch() {
     let (say, requests) = mpsc::channel(1);
     say.send(KeepAliveRequest { id: lease.id }).await.expect("room");
     let requests = Request::new(ReceiverStream::new(requests));
-    let mut pong = streaming::<_, Lease>(supervisor, KEEP_ALIVE, requests).await.expect("open").into_inner();
+    let mut pong =
+        streaming::<_, Lease>(supervisor, KEEP_ALIVE, requests).await.expect("open").into_inner();
     for _ in 0..10 {
         let answer = pong.message().await.expect("well").expect("an answer to each");
         assert_eq!((answer.id, answer.ttl), (lease.id, 60));
@@ -259,12 +278,16 @@ async fn ping_pong_on_a_lease_and_a_watch() {
     let create = Some(RangeRequestOfWatch { key: b"tent".into() });
     say.send(WatchRequest { create }).await.expect("room");
     let requests = Request::new(ReceiverStream::new(requests));
-    let mut watch = streaming::<_, WatchResponse>(supervisor, WATCH, requests).await.expect("open").into_inner();
+    let mut watch = streaming::<_, WatchResponse>(supervisor, WATCH, requests)
+        .await
+        .expect("open")
+        .into_inner();
     assert!(watch.message().await.expect("well").expect("an answer").created);
     for n in 0..10_u8 {
         put(supervisor, "tent", vec![n]).await.expect("put");
         let told = watch.message().await.expect("well").expect("an event");
-        let values: Vec<_> = told.events.iter().filter_map(|event| event.kv.as_ref()).map(|kv| &*kv.value).collect();
+        let values: Vec<_> =
+            told.events.iter().filter_map(|event| event.kv.as_ref()).map(|kv| &*kv.value).collect();
         assert_eq!(values, [[n]]);
     }
 }
@@ -275,7 +298,9 @@ async fn server_streaming_a_snapshot_of_a_few_megabytes() {
     for n in 0..3 {
         put(&stage.supervisor, &format!("large-{n}"), vec![n; 1 << 20]).await.expect("put");
     }
-    let parts = server_streaming::<_, SnapshotResponse>(&stage.supervisor, SNAPSHOT, ()).await.expect("open");
+    let parts = server_streaming::<_, SnapshotResponse>(&stage.supervisor, SNAPSHOT, ())
+        .await
+        .expect("open");
     let parts: Vec<_> = parts.try_collect().await.expect("whole");
     let bytes: usize = parts.iter().map(|part| part.blob.len()).sum();
     assert!(bytes > 3 << 20 && parts.len() > 10, "{bytes} bytes in {} parts", parts.len());
@@ -306,5 +331,10 @@ async fn an_etcd_that_restarts_three_times_under_load_costs_no_call() {
     assert_eq!(failed.len(), 0, "of {ok}: {:?}", failed.first());
     let seen = supervisor.snapshot();
     assert!(seen.links >= 4, "{seen:?}");
-    println!("3 restarts, {} calls, 0 failed, {} retries, {} resent", 2 * ok, seen.retries, seen.transparent_retries);
+    println!(
+        "3 restarts, {} calls, 0 failed, {} retries, {} resent",
+        2 * ok,
+        seen.retries,
+        seen.transparent_retries
+    );
 }

@@ -8,12 +8,17 @@ use tonic_supervisor::{Config, EventItem, Fact, Supervisor};
 fn serve(arguments: &[&Path]) -> Foreign {
     let python = env::var_os("PEERS_PYTHON").unwrap_or_else(|| "python3".into());
     let mut command = Command::new(python);
-    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/grpc_server.py")).args(arguments);
+    command
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/grpc_server.py"))
+        .args(arguments);
     Foreign::start(command, |line| Some(line.trim().to_owned()))
 }
 
 async fn say(supervisor: &Supervisor) -> Result<Response<String>, Status> {
-    supervisor.channel().unary::<String, String>("/test.Echo/Say", Request::new("hello".into())).await
+    supervisor
+        .channel()
+        .unary::<String, String>("/test.Echo/Say", Request::new("hello".into()))
+        .await
 }
 
 fn trailer<'a>(response: &'a Response<String>, name: &str) -> &'a str {
@@ -33,7 +38,8 @@ async fn mutual_tls_works_and_a_rotated_certificate_is_shown_from_the_next_link_
         metadata.insert("authorization", "Bearer t".parse().expect("a value"));
         Ok(metadata)
     };
-    let supervisor = Supervisor::builder(config.build().expect("valid")).call_credentials(token).spawn();
+    let supervisor =
+        Supervisor::builder(config.build().expect("valid")).call_credentials(token).spawn();
     let answer = say(&supervisor).await.expect("answered");
     assert_eq!((answer.get_ref().as_str(), trailer(&answer, "who")), ("hello", "agent-1.example"));
     assert_eq!(trailer(&answer, "token"), "Bearer t");
@@ -42,7 +48,8 @@ async fn mutual_tls_works_and_a_rotated_certificate_is_shown_from_the_next_link_
     let mut events = supervisor.events();
     supervisor.reconnect_now();
     while let Some(item) = events.next().await {
-        if matches!(item, EventItem::Event(event) if matches!(event.fact, Fact::LinkEstablished { .. })) {
+        if matches!(item, EventItem::Event(event) if matches!(event.fact, Fact::LinkEstablished { .. }))
+        {
             break;
         }
     }
@@ -60,7 +67,8 @@ async fn without_a_certificate_of_its_authority_it_lets_nobody_in() {
     let target = format!("https://127.0.0.1:{}", server.said);
     let refused = |config: tonic_supervisor::ConfigBuilder| async move {
         let supervisor = Supervisor::spawn(config.wait_for_ready(false).build().expect("valid"));
-        let ended = tokio::time::timeout(Duration::from_secs(20), say(&supervisor)).await.expect("no hang");
+        let ended =
+            tokio::time::timeout(Duration::from_secs(20), say(&supervisor)).await.expect("no hang");
         ended.expect_err("refused").message().to_owned()
     };
     let words = refused(world.config(&*target)).await;
@@ -75,7 +83,8 @@ async fn a_unix_socket_works() {
     let world = World::new();
     let path = world.file("queue.sock");
     let _server = serve(&[Path::new("unix"), &path]);
-    let config = Config::builder().target(format!("unix:{}", path.display())).build().expect("valid");
+    let config =
+        Config::builder().target(format!("unix:{}", path.display())).build().expect("valid");
     let answer = say(&Supervisor::spawn(config)).await.expect("answered");
     assert_eq!(answer.get_ref(), "hello");
 }

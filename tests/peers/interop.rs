@@ -1,4 +1,5 @@
-//! gRPC's standard interop cases against grpcio (C-core), restarts and connections of short life under load.
+//! gRPC's standard interop cases against grpcio (C-core), restarts and connections of short life
+//! under load.
 
 use super::{
     Foreign,
@@ -24,7 +25,8 @@ pub(crate) const DUPLEX: &str = "/grpc.testing.TestService/FullDuplexCall";
 
 const REQUESTS: [usize; 4] = [27_182, 8, 1_828, 45_904];
 const RESPONSES: [usize; 4] = [31_415, 9, 2_653, 58_979];
-const SPECIAL: &str = "\t\ntest with whitespace\r\nand Unicode BMP \u{263a} and non-BMP \u{1f608}\t\n";
+const SPECIAL: &str =
+    "\t\ntest with whitespace\r\nand Unicode BMP \u{263a} and non-BMP \u{1f608}\t\n";
 
 #[derive(Clone, PartialEq, Message)]
 struct Payload {
@@ -81,8 +83,8 @@ pub(crate) struct OutputRequest {
     response_status: Option<EchoStatus>,
 }
 
-/// How many streams of requests the server has begun to read, and how many of them are over: where nobody ended them, because the
-/// client left.
+/// How many streams of requests the server has begun to read, and how many of them are over: where
+/// nobody ended them, because the client left.
 #[derive(Clone, PartialEq, Message)]
 struct Counts {
     #[prost(int32, tag = "1")]
@@ -95,7 +97,10 @@ struct Counts {
 pub(crate) fn serve(port: &str, options: &[&str]) -> Foreign {
     let python = env::var_os("PEERS_PYTHON").unwrap_or_else(|| "python3".into());
     let mut command = Command::new(python);
-    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/interop_server.py")).arg(port).args(options);
+    command
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/interop_server.py"))
+        .arg(port)
+        .args(options);
     Foreign::start(command, |line| Some(line.trim().to_owned()))
 }
 
@@ -124,9 +129,10 @@ fn once<T>(message: T) -> Request<T> {
 
 fn with_metadata<T>(mut request: Request<T>) -> Request<T> {
     let bytes = MetadataValue::from_bytes(&[0xab, 0xab, 0xab]);
-    request
-        .metadata_mut()
-        .insert("x-grpc-test-echo-initial", MetadataValue::from_static("test_initial_metadata_value"));
+    request.metadata_mut().insert(
+        "x-grpc-test-echo-initial",
+        MetadataValue::from_static("test_initial_metadata_value"),
+    );
     request.metadata_mut().insert_bin("x-grpc-test-echo-trailing-bin", bytes);
     request
 }
@@ -153,8 +159,10 @@ async fn empty_unary_and_large_unary() {
     let server = serve("0", &[]);
     let supervisor = spawn(config(&server.said));
     empty(&supervisor, CallOptions::new()).await.expect("empty_unary");
-    let large = SimpleRequest { response_size: 314_159, payload: payload(271_828), response_status: None };
-    let answer: Carrier = unary(&supervisor, UNARY, Request::new(large)).await.expect("large_unary").into_inner();
+    let large =
+        SimpleRequest { response_size: 314_159, payload: payload(271_828), response_status: None };
+    let answer: Carrier =
+        unary(&supervisor, UNARY, Request::new(large)).await.expect("large_unary").into_inner();
     assert_eq!(size(&answer), 314_159);
 }
 
@@ -163,12 +171,16 @@ async fn client_streaming_server_streaming_ping_pong_and_empty_stream() {
     let server = serve("0", &[]);
     let supervisor = spawn(config(&server.said));
     let requests = REQUESTS.map(|size| Carrier { payload: payload(size) });
-    let sum: Aggregated = client_streaming(&supervisor, INPUT, stream::iter(requests)).await.expect("client_streaming");
+    let sum: Aggregated = client_streaming(&supervisor, INPUT, stream::iter(requests))
+        .await
+        .expect("client_streaming");
     assert_eq!(sum.payload_size, 74_922);
 
-    let request = OutputRequest { parameters: RESPONSES.map(wanting).concat(), ..OutputRequest::default() };
+    let request =
+        OutputRequest { parameters: RESPONSES.map(wanting).concat(), ..OutputRequest::default() };
     let answers = server_streaming(&supervisor, OUTPUT, request).await.expect("server_streaming");
-    let sizes: Vec<_> = answers.map_ok(|answer| size(&answer)).try_collect().await.expect("server_streaming");
+    let sizes: Vec<_> =
+        answers.map_ok(|answer| size(&answer)).try_collect().await.expect("server_streaming");
     assert_eq!(sizes, RESPONSES);
 
     let (say, requests) = mpsc::channel(1);
@@ -179,7 +191,9 @@ async fn client_streaming_server_streaming_ping_pong_and_empty_stream() {
     });
     // C-core sends the head with the first answer.
     say.send(pings.next().expect("a first")).await.expect("room");
-    let pong = streaming(&supervisor, DUPLEX, Request::new(ReceiverStream::new(requests))).await.expect("ping_pong");
+    let pong = streaming(&supervisor, DUPLEX, Request::new(ReceiverStream::new(requests)))
+        .await
+        .expect("ping_pong");
     let mut pong = pong.into_inner();
     for wanted in RESPONSES {
         let answer: Carrier = pong.message().await.expect("ping_pong").expect("an answer to each");
@@ -192,7 +206,10 @@ async fn client_streaming_server_streaming_ping_pong_and_empty_stream() {
     assert_eq!(pong.message().await.expect("ends well"), None);
 
     let nothing = Request::new(stream::empty::<OutputRequest>());
-    let mut answers = streaming::<_, Carrier>(&supervisor, DUPLEX, nothing).await.expect("empty_stream").into_inner();
+    let mut answers = streaming::<_, Carrier>(&supervisor, DUPLEX, nothing)
+        .await
+        .expect("empty_stream")
+        .into_inner();
     assert_eq!(answers.message().await.expect("ends well"), None);
 }
 
@@ -201,7 +218,9 @@ async fn custom_metadata_comes_back_with_the_head_and_behind_the_answer() {
     let server = serve("0", &[]);
     let supervisor = spawn(config(&server.said));
     let small = SimpleRequest { response_size: 1, payload: payload(1), response_status: None };
-    let answer = unary::<_, Carrier>(&supervisor, UNARY, with_metadata(Request::new(small))).await.expect("answered");
+    let answer = unary::<_, Carrier>(&supervisor, UNARY, with_metadata(Request::new(small)))
+        .await
+        .expect("answered");
     assert_eq!(initial(answer.metadata()), Some("test_initial_metadata_value"));
     assert_eq!(trailing(answer.metadata()), Some(vec![0xab; 3]));
 
@@ -220,11 +239,18 @@ async fn status_code_and_message_and_special_status_message() {
     let server = serve("0", &[]);
     let supervisor = spawn(config(&server.said));
     for message in ["test status message", SPECIAL] {
-        let refused = SimpleRequest { response_status: status(Code::Unknown, message), ..SimpleRequest::default() };
-        let error = unary::<_, Carrier>(&supervisor, UNARY, once(refused)).await.expect_err("refused");
+        let refused = SimpleRequest {
+            response_status: status(Code::Unknown, message),
+            ..SimpleRequest::default()
+        };
+        let error =
+            unary::<_, Carrier>(&supervisor, UNARY, once(refused)).await.expect_err("refused");
         assert_eq!((error.code(), error.message()), (Code::Unknown, message));
 
-        let refused = OutputRequest { response_status: status(Code::Unknown, message), ..OutputRequest::default() };
+        let refused = OutputRequest {
+            response_status: status(Code::Unknown, message),
+            ..OutputRequest::default()
+        };
         let requests = Request::new(stream::iter([refused]));
         let mut answers = match streaming::<_, Carrier>(&supervisor, DUPLEX, requests).await {
             Ok(answer) => answer.into_inner().boxed(),
@@ -236,13 +262,17 @@ async fn status_code_and_message_and_special_status_message() {
 }
 
 #[tokio::test]
-async fn unimplemented_method_and_unimplemented_service_are_told_apart_from_trouble_and_not_retried() {
+async fn unimplemented_method_and_unimplemented_service_are_told_apart_from_trouble_and_not_retried()
+ {
     let server = serve("0", &[]);
     let supervisor = spawn(config(&server.said));
-    for method in
-        ["/grpc.testing.TestService/UnimplementedCall", "/grpc.testing.UnimplementedService/UnimplementedCall"]
-    {
-        let error = unary::<(), ()>(&supervisor, method, Request::new(())).await.expect_err("nobody serves it");
+    for method in [
+        "/grpc.testing.TestService/UnimplementedCall",
+        "/grpc.testing.UnimplementedService/UnimplementedCall",
+    ] {
+        let error = unary::<(), ()>(&supervisor, method, Request::new(()))
+            .await
+            .expect_err("nobody serves it");
         assert_eq!(error.code(), Code::Unimplemented, "{error}");
     }
     assert_eq!((supervisor.snapshot().retries, supervisor.snapshot().links), (0, 1));
@@ -265,9 +295,15 @@ async fn timeout_on_sleeping_server_and_cancellation_before_and_during_a_stream_
 
     // cancel_after_first_response.
     let (say, requests) = mpsc::channel(1);
-    let ping = OutputRequest { parameters: wanting(31_415), payload: payload(27_182), response_status: None };
+    let ping = OutputRequest {
+        parameters: wanting(31_415),
+        payload: payload(27_182),
+        response_status: None,
+    };
     say.send(ping).await.expect("room");
-    let answers = streaming(&supervisor, DUPLEX, Request::new(ReceiverStream::new(requests))).await.expect("open");
+    let answers = streaming(&supervisor, DUPLEX, Request::new(ReceiverStream::new(requests)))
+        .await
+        .expect("open");
     let mut answers = answers.into_inner();
     let first: Carrier = answers.message().await.expect("well").expect("a first");
     assert_eq!(size(&first), 31_415);
@@ -275,7 +311,8 @@ async fn timeout_on_sleeping_server_and_cancellation_before_and_during_a_stream_
     say.closed().await;
     until(&supervisor, |counts| counts.over == 2).await;
 
-    // timeout_on_sleeping_server: the deadline is the caller's, and ends the call on the server, too.
+    // timeout_on_sleeping_server: the deadline is the caller's, and ends the call on the server,
+    // too.
     let (say, requests) = mpsc::channel::<OutputRequest>(1);
     let mut requests = Request::new(ReceiverStream::new(requests));
     requests.set_timeout(Duration::from_secs(2));
@@ -296,8 +333,9 @@ async fn timeout_on_sleeping_server_and_cancellation_before_and_during_a_stream_
 async fn until(supervisor: &Supervisor, wanted: impl Fn(&Counts) -> bool) {
     let waiting = async {
         loop {
-            let counts =
-                unary::<(), Counts>(supervisor, "/test.Counts/Streams", Request::new(())).await.expect("counted");
+            let counts = unary::<(), Counts>(supervisor, "/test.Counts/Streams", Request::new(()))
+                .await
+                .expect("counted");
             if wanted(counts.get_ref()) {
                 return;
             }
@@ -315,10 +353,12 @@ fn load(supervisor: &Supervisor, options: CallOptions) -> Load {
     })
 }
 
-/// grpcio leaves some calls that come while it stops without an answer, and ends them with CANCELLED when its grace is over. That is
-/// the peer's word, and CANCELLED is not in the seed's list: who restarts such a server adds it.
+/// grpcio leaves some calls that come while it stops without an answer, and ends them with
+/// CANCELLED when its grace is over. That is the peer's word, and CANCELLED is not in the seed's
+/// list: who restarts such a server adds it.
 #[tokio::test]
-async fn a_server_that_restarts_five_times_under_load_costs_no_call_where_its_cancelled_is_retried() {
+async fn a_server_that_restarts_five_times_under_load_costs_no_call_where_its_cancelled_is_retried()
+{
     const RETRYABLE: [Code; 7] = [
         Code::Unavailable,
         Code::DeadlineExceeded,
@@ -342,7 +382,10 @@ async fn a_server_that_restarts_five_times_under_load_costs_no_call_where_its_ca
     assert_eq!(failed.len(), 0, "of {ok}: {:?}", failed.first());
     let seen = supervisor.snapshot();
     assert!(seen.links >= 6, "{seen:?}");
-    println!("5 restarts, {ok} calls, 0 failed, {} retries, {} resent", seen.retries, seen.transparent_retries);
+    println!(
+        "5 restarts, {ok} calls, 0 failed, {} retries, {} resent",
+        seen.retries, seen.transparent_retries
+    );
 }
 
 #[tokio::test]

@@ -1,7 +1,9 @@
-//! Servers that punish clients for pinging too often: the client learns the pace that each of them takes.
+//! Servers that punish clients for pinging too often: the client learns the pace that each of them
+//! takes.
 //!
-//! C-core and grpc-go allow a PING every five minutes, and hang up at the third that comes sooner. Here their own options scale
-//! that down to 800 ms, and the client begins at 100 ms, which `keepalive_floor` must allow.
+//! C-core and grpc-go allow a PING every five minutes, and hang up at the third that comes sooner.
+//! Here their own options scale that down to 800 ms, and the client begins at 100 ms, which
+//! `keepalive_floor` must allow.
 
 use super::{
     Foreign, etcd, interop,
@@ -16,13 +18,19 @@ use tonic_supervisor::{
 };
 
 const EAGER: Duration = Duration::from_millis(100);
-/// Long enough for every complaint: 100, 200 and 400 ms are too soon, each is noticed after a few of its kind.
+/// Long enough for every complaint: 100, 200 and 400 ms are too soon, each is noticed after a few
+/// of its kind.
 const LEARNING: Duration = Duration::from_secs(8);
 /// A dozen of the intervals that the servers allow.
 const CONTENT: Duration = Duration::from_secs(10);
 
 fn eager(server_port: &str) -> Supervisor {
-    spawn(config(server_port).keepalive_floor(EAGER).keepalive_time(EAGER).keepalive_timeout(Duration::from_secs(5)))
+    spawn(
+        config(server_port)
+            .keepalive_floor(EAGER)
+            .keepalive_time(EAGER)
+            .keepalive_timeout(Duration::from_secs(5)),
+    )
 }
 
 /// C-core: PINGs without calls are allowed as well.
@@ -42,11 +50,16 @@ fn go(folder: &tempfile::TempDir) -> (Foreign, String) {
 }
 
 /// The server's complaints, and the pace that each of them led to.
-async fn complaints(supervisor: &Supervisor, keep_a_call_open: impl Future<Output = ()>) -> Vec<(Duration, bool)> {
+async fn complaints(
+    supervisor: &Supervisor,
+    keep_a_call_open: impl Future<Output = ()>,
+) -> Vec<(Duration, bool)> {
     let mut events = supervisor.events();
     let pick = |fact: &Fact| match fact {
         Fact::GoAwayReceived { goaway, .. } if goaway.is_too_many_pings() => Some(None),
-        Fact::KeepaliveBackedOff { keepalive_time, while_idle } => Some(Some((*keepalive_time, *while_idle))),
+        Fact::KeepaliveBackedOff { keepalive_time, while_idle } => {
+            Some(Some((*keepalive_time, *while_idle)))
+        }
         _ => None,
     };
     let listening = async {
@@ -101,7 +114,11 @@ async fn etcd_with_a_call_open_complains_at_most_four_times_each_an_event_then_n
     let (_server, port) = go(&folder);
     let supervisor = eager(&port);
     let create = Some(etcd::RangeRequestOfWatch { key: b"tent".into() });
-    let open = hold::<_, etcd::WatchResponse>(&supervisor, etcd::WATCH, Some(etcd::WatchRequest { create }));
+    let open = hold::<_, etcd::WatchResponse>(
+        &supervisor,
+        etcd::WATCH,
+        Some(etcd::WatchRequest { create }),
+    );
     let paces = complaints(&supervisor, open).await;
     assert!(doubling(&paces), "{paces:?}");
     println!("etcd with a call open: {paces:?}");
@@ -118,14 +135,20 @@ async fn idle_both_complain_once_and_are_pinged_no_more_without_a_call() {
     assert_eq!(of_go, [(EAGER * 2, false)]);
 }
 
-/// The seed pings idle links every 30 s. Servers allow it every 5 minutes, and hang up at the third PING that comes sooner.
+/// The seed pings idle links every 30 s. Servers allow it every 5 minutes, and hang up at the third
+/// PING that comes sooner.
 #[tokio::test(start_paused = true)]
-async fn the_seeds_30_seconds_with_idle_pings_settle_after_the_first_complaint_of_a_server_with_default_rules() {
+async fn the_seeds_30_seconds_with_idle_pings_settle_after_the_first_complaint_of_a_server_with_default_rules()
+ {
     let network = MemoryNetwork::new();
-    let peer = RawPeer::on_memory(&network, "queue:50051").await.police_pings(Duration::from_secs(300), 3);
+    let peer =
+        RawPeer::on_memory(&network, "queue:50051").await.police_pings(Duration::from_secs(300), 3);
     let seed = Config::builder().host("queue").keepalive_time(Duration::from_secs(30));
     let seed = seed.keepalive_timeout(Duration::from_secs(5)).keepalive_permit_without_calls(true);
-    let supervisor = Supervisor::builder(seed.build().expect("valid")).connector(network.connector()).seed(1).spawn();
+    let supervisor = Supervisor::builder(seed.build().expect("valid"))
+        .connector(network.connector())
+        .seed(1)
+        .spawn();
     let mut events = supervisor.events();
     let told = |fact: &Fact| match fact {
         Fact::GoAwayReceived { goaway, .. } => Some(goaway.is_too_many_pings()),

@@ -1,7 +1,8 @@
-//! Against servers that others wrote: OpenSSL for what goes wrong in TLS, grpcio (C-core) and etcd (grpc-go) for what goes right.
+//! Against servers that others wrote: OpenSSL for what goes wrong in TLS, grpcio (C-core) and etcd
+//! (grpc-go) for what goes right.
 //!
-//! Needs `openssl`, `etcd`, and a Python with grpcio and grpcio-tools: `python3`, or the one that `PEERS_PYTHON` names.
-//! `.ci/peers` sets all of it up.
+//! Needs `openssl`, `etcd`, and a Python with grpcio and grpcio-tools: `python3`, or the one that
+//! `PEERS_PYTHON` names. `.ci/peers` sets all of it up.
 
 #[path = "../it/tls/certificates.rs"]
 mod certificates;
@@ -34,9 +35,13 @@ struct Foreign {
 
 impl Foreign {
     /// Starts it, and waits for the first line that `wanted` makes something of.
-    fn start(mut command: Command, wanted: impl Fn(&str) -> Option<String> + Send + 'static) -> Self {
+    fn start(
+        mut command: Command,
+        wanted: impl Fn(&str) -> Option<String> + Send + 'static,
+    ) -> Self {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut process = command.spawn().unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
+        let mut process =
+            command.spawn().unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
         let lines = BufReader::new(process.stdout.take().expect("piped")).lines();
         let (sender, said) = mpsc::channel();
         // It reads to the end: the server shall not stop because nobody does.

@@ -48,7 +48,8 @@ pub(crate) async fn server_streaming<M: Message + 'static, R: Message + Default 
     request: M,
 ) -> Result<Streaming<R>, Status> {
     let mut client = client(supervisor).await;
-    let answer = client.server_streaming(Request::new(request), path(method), ProstCodec::default());
+    let answer =
+        client.server_streaming(Request::new(request), path(method), ProstCodec::default());
     answer.await.map(Response::into_inner)
 }
 
@@ -58,7 +59,8 @@ pub(crate) async fn client_streaming<M: Message + 'static, R: Message + Default 
     requests: impl Stream<Item = M> + Send + 'static,
 ) -> Result<R, Status> {
     let mut client = client(supervisor).await;
-    let answer = client.client_streaming(Request::new(requests), path(method), ProstCodec::default());
+    let answer =
+        client.client_streaming(Request::new(requests), path(method), ProstCodec::default());
     answer.await.map(Response::into_inner)
 }
 
@@ -71,7 +73,11 @@ pub(crate) async fn streaming<M: Message + 'static, R: Message + Default + 'stat
 }
 
 /// What `pick` makes of the next facts, until `time` has passed.
-pub(crate) async fn facts<T>(events: &mut EventStream, time: Duration, pick: impl Fn(&Fact) -> Option<T>) -> Vec<T> {
+pub(crate) async fn facts<T>(
+    events: &mut EventStream,
+    time: Duration,
+    pick: impl Fn(&Fact) -> Option<T>,
+) -> Vec<T> {
     let mut picked = Vec::new();
     let listening = async {
         while let Some(item) = events.next().await {

@@ -12,7 +12,9 @@ use std::{
 };
 use tokio::time::{sleep, timeout};
 use tonic::transport::{Channel, Endpoint};
-use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
 use tonic_supervisor::agent_queue::{
     CreateQueueRequest, HealthCheckRequest as AskQueue, ListTasksRequest, WatchQueueRequest,
     agent_queue_client::AgentQueueClient,
@@ -32,7 +34,8 @@ async fn tasks_in_a_copy(path: &Path) -> u64 {
     let copy = folder.path().join("copy.db");
     fs::copy(path, &copy).expect("copied");
     let store = SqliteStore::open(&copy, conformance::settings()).expect("opened");
-    let list = ListTasksRequest { agent_id: "a".into(), limit: Some(1), ..ListTasksRequest::default() };
+    let list =
+        ListTasksRequest { agent_id: "a".into(), limit: Some(1), ..ListTasksRequest::default() };
     store.list(list, 0).await.expect("listed").total
 }
 
@@ -45,11 +48,13 @@ async fn after_a_sigterm_the_file_alone_holds_everything() {
     client.create_queue(CreateQueueRequest { agent_id: "a".into() }).await.expect("made");
     for number in 0..1000 {
         let task = submission(&format!("r{number}")).tasks.pop();
-        let request = tonic_supervisor::agent_queue::SubmitTaskRequest { agent_id: "a".into(), task };
+        let request =
+            tonic_supervisor::agent_queue::SubmitTaskRequest { agent_id: "a".into(), task };
         client.submit_task(request).await.expect("submitted");
     }
     for name in ["queue.db", "queue.db-wal", "queue.db-shm"] {
-        let mode = fs::metadata(folder.path().join(name)).expect("there").permissions().mode() & 0o777;
+        let mode =
+            fs::metadata(folder.path().join(name)).expect("there").permissions().mode() & 0o777;
         assert_eq!(mode, 0o600, "{name} is for its owner alone");
     }
     // What is open when the signal comes does not hold it up.
@@ -116,7 +121,10 @@ async fn a_file_that_is_replaced_under_the_server_is_seen_by_health_which_tells_
     fs::write(folder.path().join("other"), "a song").expect("written");
     fs::rename(folder.path().join("other"), folder.path().join("queue.db")).expect("replaced");
     let said = until_not_serving(&server).await;
-    assert!(said.contains("replaced") && !said.contains('/') && !said.contains("queue.db"), "{said}");
+    assert!(
+        said.contains("replaced") && !said.contains('/') && !said.contains("queue.db"),
+        "{said}"
+    );
 }
 
 #[tokio::test]
@@ -136,8 +144,12 @@ async fn a_file_that_was_damaged_is_seen_by_health_before_any_call_comes_upon_it
 
 #[test]
 fn names_that_are_no_files_are_refused() {
-    for (store, code) in [("sqlite::memory:", 2), ("sqlite:file:x?mode=memory", 2), ("sqlite:/dev/null", 1)] {
-        let output = command(&["serve", "--store", store, "--addr", "127.0.0.1:0"]).output().expect("it ends");
+    for (store, code) in
+        [("sqlite::memory:", 2), ("sqlite:file:x?mode=memory", 2), ("sqlite:/dev/null", 1)]
+    {
+        let output = command(&["serve", "--store", store, "--addr", "127.0.0.1:0"])
+            .output()
+            .expect("it ends");
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(code), "{store}: {said}");
     }
@@ -152,15 +164,18 @@ fn the_database_of_something_else_is_refused_whatever_version_it_counts() {
     drop(file);
     let error = SqliteStore::open(&path, conformance::settings()).expect_err("foreign").to_string();
     assert!(error.contains("songs.db") && error.contains("something else"), "{error}");
-    fs::write(&path, "no database at all, but long enough to be looked at as one".repeat(100)).expect("written");
-    let error = SqliteStore::open(&path, conformance::settings()).expect_err("no database").to_string();
+    fs::write(&path, "no database at all, but long enough to be looked at as one".repeat(100))
+        .expect("written");
+    let error =
+        SqliteStore::open(&path, conformance::settings()).expect_err("no database").to_string();
     assert!(error.contains("not a database"), "{error}");
 }
 
 /// The command's SQL is read out of the page, and done to the file of a server at work.
 #[tokio::test]
 async fn the_backup_of_the_docs_copies_the_queues_of_a_server_that_works() {
-    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/agent-queue.md")).expect("the page");
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/agent-queue.md"))
+        .expect("the page");
     let line = page.lines().find(|line| line.starts_with("$ sqlite3 ")).expect("the command");
     let sql = line.split('"').nth(1).expect("its SQL");
     let copy_of_the_docs = sql.split('\'').nth(1).expect("its file");
@@ -171,7 +186,8 @@ async fn the_backup_of_the_docs_copies_the_queues_of_a_server_that_works() {
     client.create_queue(CreateQueueRequest { agent_id: "a".into() }).await.expect("made");
     let submit = async |client: &mut AgentQueueClient<Channel>, number: usize| {
         let task = submission(&format!("r{number}")).tasks.pop();
-        let request = tonic_supervisor::agent_queue::SubmitTaskRequest { agent_id: "a".into(), task };
+        let request =
+            tonic_supervisor::agent_queue::SubmitTaskRequest { agent_id: "a".into(), task };
         client.submit_task(request).await.expect("submitted");
     };
     for number in 0..100 {
@@ -180,7 +196,9 @@ async fn the_backup_of_the_docs_copies_the_queues_of_a_server_that_works() {
     let sql = sql.replace(copy_of_the_docs, copy.to_str().expect("text"));
     let original = path.clone();
     let mut copied = tokio::task::spawn_blocking(move || {
-        rusqlite::Connection::open(&original).and_then(|file| file.execute_batch(&sql)).expect("copied");
+        rusqlite::Connection::open(&original)
+            .and_then(|file| file.execute_batch(&sql))
+            .expect("copied");
     });
     let mut submitted = 100;
     while !copied.is_finished() {
@@ -194,6 +212,7 @@ async fn the_backup_of_the_docs_copies_the_queues_of_a_server_that_works() {
     // The copy is served as it is.
     let restored = Serve::start(&format!("sqlite:{}", copy.display()), &[]);
     let mut client = AgentQueueClient::new(connect(&restored).await);
-    let list = ListTasksRequest { agent_id: "a".into(), limit: Some(1), ..ListTasksRequest::default() };
+    let list =
+        ListTasksRequest { agent_id: "a".into(), limit: Some(1), ..ListTasksRequest::default() };
     assert_eq!(client.list_tasks(list).await.expect("listed").into_inner().total, tasks);
 }

@@ -10,8 +10,8 @@ use tokio::{
 };
 use tonic::{Code, transport::Endpoint};
 use tonic_supervisor::agent_queue::{
-    BatchSubmitTasksRequest, CreateQueueRequest, GetTaskRequest, ListTasksRequest, NewTask, QueueExistsRequest,
-    WatchQueueRequest, agent_queue_client::AgentQueueClient,
+    BatchSubmitTasksRequest, CreateQueueRequest, GetTaskRequest, ListTasksRequest, NewTask,
+    QueueExistsRequest, WatchQueueRequest, agent_queue_client::AgentQueueClient,
 };
 
 const LONG: Duration = Duration::from_secs(30);
@@ -77,7 +77,8 @@ async fn one_connection_more_than_the_limit_is_closed_at_once() {
     drop(others);
     // A slot is free when the server has seen that its connection is gone.
     let again = async {
-        let endpoint = Endpoint::from_shared(format!("http://{}", server.address)).expect("an address");
+        let endpoint =
+            Endpoint::from_shared(format!("http://{}", server.address)).expect("an address");
         while endpoint.connect().await.is_err() {
             sleep(Duration::from_millis(20)).await;
         }
@@ -129,9 +130,12 @@ impl Deaf {
 
     async fn ask(&mut self, method: &str, message: &impl prost::Message) {
         let uri = format!("http://server/agent_queue.v1.AgentQueue/{method}");
-        let request = http::Request::post(uri).header("content-type", "application/grpc").header("te", "trailers");
+        let request = http::Request::post(uri)
+            .header("content-type", "application/grpc")
+            .header("te", "trailers");
         let mut send = self.send.clone().ready().await.expect("room for a stream");
-        let (answer, mut body) = send.send_request(request.body(()).expect("a request"), false).expect("sent");
+        let (answer, mut body) =
+            send.send_request(request.body(()).expect("a request"), false).expect("sent");
         let mut bytes = vec![0];
         bytes.extend(u32::try_from(message.encoded_len()).expect("short").to_be_bytes());
         message.encode(&mut bytes).expect("room");
@@ -166,7 +170,9 @@ async fn answers_that_nobody_reads_cost_no_more_than_their_budget_and_are_thrown
         for number in 0..50 {
             let (agent_id, cursor) = ("a".to_owned(), Some(0));
             if number % 2 == 0 {
-                connection.ask("ListTasks", &ListTasksRequest { agent_id, ..ListTasksRequest::default() }).await;
+                connection
+                    .ask("ListTasks", &ListTasksRequest { agent_id, ..ListTasksRequest::default() })
+                    .await;
             } else {
                 connection.ask("WatchQueue", &WatchQueueRequest { agent_id, cursor }).await;
             }
@@ -180,7 +186,8 @@ async fn answers_that_nobody_reads_cost_no_more_than_their_budget_and_are_thrown
     assert!(answers(&mut client).await);
     drop(deaf);
     let list = ListTasksRequest { agent_id: "a".into(), ..ListTasksRequest::default() };
-    let listed = timeout(LONG, client.list_tasks(list)).await.expect("there is room again").expect("listed");
+    let listed =
+        timeout(LONG, client.list_tasks(list)).await.expect("there is room again").expect("listed");
     assert_eq!(listed.into_inner().tasks.len(), 3, "3 MiB of them");
 }
 
@@ -196,10 +203,17 @@ async fn one_connection_that_reads_nothing_does_not_stop_the_others() {
         ..NewTask::default()
     };
     let tasks = ["1", "2", "3"].map(task).to_vec();
-    client.batch_submit_tasks(BatchSubmitTasksRequest { agent_id: "a".into(), tasks }).await.expect("submitted");
+    client
+        .batch_submit_tasks(BatchSubmitTasksRequest { agent_id: "a".into(), tasks })
+        .await
+        .expect("submitted");
     let mut deaf = Deaf::connect(server.address).await;
     for _ in 0..20 {
-        deaf.ask("ListTasks", &ListTasksRequest { agent_id: "a".into(), ..ListTasksRequest::default() }).await;
+        deaf.ask(
+            "ListTasks",
+            &ListTasksRequest { agent_id: "a".into(), ..ListTasksRequest::default() },
+        )
+        .await;
     }
     let list = ListTasksRequest { agent_id: "a".into(), ..ListTasksRequest::default() };
     // Sooner than an unread answer is thrown away.
@@ -212,7 +226,8 @@ async fn one_connection_that_reads_nothing_does_not_stop_the_others() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_that_never_end_cost_no_more_than_their_budget_and_others_get_through() {
-    let server = Serve::start("memory", &["--max-answer-bytes", "33554432", "--answer-timeout", "20"]);
+    let server =
+        Serve::start("memory", &["--max-answer-bytes", "33554432", "--answer-timeout", "20"]);
     let mut client = client(server.address).await;
     client.create_queue(CreateQueueRequest { agent_id: "a".into() }).await.expect("made");
     let before = resident(server.id());
@@ -222,9 +237,17 @@ async fn requests_that_never_end_cost_no_more_than_their_budget_and_others_get_t
     tokio::spawn(connection);
     for _ in 0..200 {
         let uri = "http://server/agent_queue.v1.AgentQueue/SubmitTask";
-        let request = http::Request::post(uri).header("content-type", "application/grpc").body(()).expect("a request");
-        let (answer, mut body) =
-            send.clone().ready().await.expect("a stream").send_request(request, false).expect("sent");
+        let request = http::Request::post(uri)
+            .header("content-type", "application/grpc")
+            .body(())
+            .expect("a request");
+        let (answer, mut body) = send
+            .clone()
+            .ready()
+            .await
+            .expect("a stream")
+            .send_request(request, false)
+            .expect("sent");
         let message = [&[0], &4_000_000_u32.to_be_bytes()[..], &[b'x'; 3_900_000]].concat();
         body.send_data(message.into(), false).expect("sent");
         endless.push((answer, body));
@@ -257,7 +280,10 @@ async fn a_watch_that_is_read_again_too_late_hears_why_it_ended() {
         ..NewTask::default()
     };
     let tasks = vec![task];
-    client.batch_submit_tasks(BatchSubmitTasksRequest { agent_id: "a".into(), tasks }).await.expect("submitted");
+    client
+        .batch_submit_tasks(BatchSubmitTasksRequest { agent_id: "a".into(), tasks })
+        .await
+        .expect("submitted");
     let mut deaf = Deaf::connect(server.address).await;
     deaf.ask("WatchQueue", &WatchQueueRequest { agent_id: "a".into(), cursor: Some(0) }).await;
     sleep(Duration::from_secs(2)).await;
@@ -282,7 +308,9 @@ fn limits_that_make_no_sense_are_refused_with_their_rule() {
         (["--max-answer-bytes", "1000"], "--max-answer-bytes"),
         (["--answer-timeout", "NaN"], "must be 0.1 to 86400 seconds"),
     ] {
-        let output = command(&[&["serve", "--store", "memory"], &arguments[..]].concat()).output().expect("it ends");
+        let output = command(&[&["serve", "--store", "memory"], &arguments[..]].concat())
+            .output()
+            .expect("it ends");
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
         assert!(said.contains(text), "{arguments:?}: {said}");
@@ -309,8 +337,14 @@ async fn five_thousand_waiting_claims_beside_silent_connections_get_a_task_each(
     let mut waiting = tokio::task::JoinSet::new();
     for number in 0..WAITING {
         let mut client = clients[number % clients.len()].clone();
-        let claim = GetTaskRequest { agent_id: "a".into(), claim_id: format!("claim-{number}"), timeout: 60.0 };
-        waiting.spawn(async move { client.get_task(claim).await.map(|answer| answer.into_inner().task) });
+        let claim = GetTaskRequest {
+            agent_id: "a".into(),
+            claim_id: format!("claim-{number}"),
+            timeout: 60.0,
+        };
+        waiting.spawn(async move {
+            client.get_task(claim).await.map(|answer| answer.into_inner().task)
+        });
     }
     for batch in 0..WAITING / 100 {
         let task = |number| NewTask {
@@ -319,11 +353,13 @@ async fn five_thousand_waiting_claims_beside_silent_connections_get_a_task_each(
             client_request_id: format!("{batch}-{number}"),
             ..NewTask::default()
         };
-        let request = BatchSubmitTasksRequest { agent_id: "a".into(), tasks: (0..100).map(task).collect() };
+        let request =
+            BatchSubmitTasksRequest { agent_id: "a".into(), tasks: (0..100).map(task).collect() };
         clients[0].batch_submit_tasks(request).await.expect("submitted");
     }
     let mut given = std::collections::HashSet::new();
-    while let Some(answer) = timeout(LONG, waiting.join_next()).await.expect("nobody is forgotten") {
+    while let Some(answer) = timeout(LONG, waiting.join_next()).await.expect("nobody is forgotten")
+    {
         let task = answer.expect("no panic").expect("no claim fails").expect("a task");
         assert!(given.insert(task.task_id), "no task is given to two");
     }

@@ -1,6 +1,8 @@
-//! The agent queue's server: one suite over every store, the command `serve`, and what survives `kill -9`.
+//! The agent queue's server: one suite over every store, the command `serve`, and what survives
+//! `kill -9`.
 //!
-//! `.ci/postgres cargo test --features serve --test queue`; the tests of `postgres` need it, the others do not.
+//! `.ci/postgres cargo test --features serve --test queue`; the tests of `postgres` need it, the
+//! others do not.
 
 // Helpers of tests may unwrap, and a test over real sockets may look at the real clock.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]

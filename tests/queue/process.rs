@@ -9,10 +9,15 @@ use std::{
 };
 use tokio::net::TcpSocket;
 
-/// The command with these arguments, and nothing from this process's environment that it would read.
+/// The command with these arguments, and nothing from this process's environment that it would
+/// read.
 pub(crate) fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tonic-supervisor"));
-    command.args(arguments).env_remove("RUST_LOG").env_remove("AGENT_QUEUE_STORE").stdin(Stdio::null());
+    command
+        .args(arguments)
+        .env_remove("RUST_LOG")
+        .env_remove("AGENT_QUEUE_STORE")
+        .stdin(Stdio::null());
     // Of the manager of whoever runs the tests.
     command.env_remove("NOTIFY_SOCKET").env_remove("WATCHDOG_USEC").env_remove("WATCHDOG_PID");
     command
@@ -22,8 +27,16 @@ pub(crate) fn command(arguments: &[&str]) -> Command {
 fn limited(files: u32, arguments: &[&str]) -> Command {
     let whole = command(arguments);
     let mut limited = Command::new("sh");
-    limited.arg("-c").arg(format!("ulimit -n {files}; exec \"$@\"")).arg("sh").arg(whole.get_program());
-    limited.args(whole.get_args()).env_remove("RUST_LOG").env_remove("AGENT_QUEUE_STORE").stdin(Stdio::null());
+    limited
+        .arg("-c")
+        .arg(format!("ulimit -n {files}; exec \"$@\""))
+        .arg("sh")
+        .arg(whole.get_program());
+    limited
+        .args(whole.get_args())
+        .env_remove("RUST_LOG")
+        .env_remove("AGENT_QUEUE_STORE")
+        .stdin(Stdio::null());
     limited
 }
 
@@ -63,7 +76,12 @@ impl Serve {
         Self::begin(files, store, more, |_| {})
     }
 
-    fn begin(files: Option<u32>, store: &str, more: &[&str], set_up: impl FnOnce(&mut Command)) -> Self {
+    fn begin(
+        files: Option<u32>,
+        store: &str,
+        more: &[&str],
+        set_up: impl FnOnce(&mut Command),
+    ) -> Self {
         let port = TcpSocket::new_v4().expect("a socket");
         port.set_reuseaddr(true).expect("an option");
         port.bind((Ipv4Addr::LOCALHOST, 0).into()).expect("a port");
@@ -117,7 +135,8 @@ impl Serve {
     }
 }
 
-/// The store is told by the environment: it may hold a password, and everybody can read a command line.
+/// The store is told by the environment: it may hold a password, and everybody can read a command
+/// line.
 fn spawn(
     files: Option<u32>,
     store: &str,
@@ -132,8 +151,12 @@ fn spawn(
         Some(files) => limited(files, &arguments),
     };
     set_up(&mut command);
-    let mut process =
-        command.args(more).env("AGENT_QUEUE_STORE", store).stdout(Stdio::piped()).spawn().expect("it starts");
+    let mut process = command
+        .args(more)
+        .env("AGENT_QUEUE_STORE", store)
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it starts");
     let mut line = String::new();
     BufReader::new(process.stdout.take().expect("piped")).read_line(&mut line).expect("a line");
     let said: Value = serde_json::from_str(&line).expect("it serves, and says so");

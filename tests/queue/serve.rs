@@ -7,12 +7,15 @@ use crate::{
 use std::{fs, net::SocketAddr, time::Duration};
 use tokio::time::timeout;
 use tonic::{Code, Request};
-use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
 use tonic_supervisor::{
     Config, SupervisedChannel, Supervisor,
     agent_queue::{
-        CreateQueueRequest, DESCRIPTORS, GetTaskRequest, HealthCheckRequest as AskQueue, NewTask, SubmitTaskRequest,
-        TaskStatus, TaskType, UpdateTaskStatusRequest, WatchQueueRequest, agent_queue_client::AgentQueueClient,
+        CreateQueueRequest, DESCRIPTORS, GetTaskRequest, HealthCheckRequest as AskQueue, NewTask,
+        SubmitTaskRequest, TaskStatus, TaskType, UpdateTaskStatusRequest, WatchQueueRequest,
+        agent_queue_client::AgentQueueClient,
     },
 };
 
@@ -45,18 +48,26 @@ fn claim(id: &str, timeout: f64) -> GetTaskRequest {
 }
 
 #[tokio::test]
-async fn a_waiting_claim_is_woken_by_a_submission_and_answered_empty_when_the_server_is_told_to_stop() {
+async fn a_waiting_claim_is_woken_by_a_submission_and_answered_empty_when_the_server_is_told_to_stop()
+ {
     let server = Serve::start("memory", &[]);
     let (supervisor, mut client) = connect(server.address);
     queue(&mut client).await;
     let mut other = client.clone();
     let waiting = tokio::spawn(async move { other.get_task(claim("c1", 60.0)).await });
     client.submit_task(submission("r1")).await.expect("submitted");
-    let woken = timeout(LONG, waiting).await.expect("woken").expect("joined").expect("claimed").into_inner();
+    let woken = timeout(LONG, waiting)
+        .await
+        .expect("woken")
+        .expect("joined")
+        .expect("claimed")
+        .into_inner();
     assert_eq!(woken.task.map(|task| task.payload), Some("{}".into()));
 
-    let mut watch =
-        client.watch_queue(WatchQueueRequest { agent_id: "a".into(), cursor: None }).await.expect("watched");
+    let mut watch = client
+        .watch_queue(WatchQueueRequest { agent_id: "a".into(), cursor: None })
+        .await
+        .expect("watched");
     let first = watch.get_mut().message().await.expect("at once").expect("an answer");
     assert_eq!(first.changes, []);
     let mut other = client.clone();
@@ -64,17 +75,28 @@ async fn a_waiting_claim_is_woken_by_a_submission_and_answered_empty_when_the_se
     // The claim has reached the server when a later call on the same link is answered.
     tokio::task::yield_now().await;
     client.submit_task(submission("r2")).await.expect("submitted");
-    let second = timeout(LONG, waiting).await.expect("woken").expect("joined").expect("claimed").into_inner();
+    let second = timeout(LONG, waiting)
+        .await
+        .expect("woken")
+        .expect("joined")
+        .expect("claimed")
+        .into_inner();
     assert!(second.task.is_some());
     let told = watch.get_mut().message().await.expect("told").expect("an answer");
     assert_eq!(told.changes[0].task_id, "task-2");
 
     let mut other = client.clone();
     let waiting = tokio::spawn(async move { other.get_task(claim("c3", 60.0)).await });
-    // Not a race to hide: a claim that comes after the drain is answered empty, too, or finds no server.
+    // Not a race to hide: a claim that comes after the drain is answered empty, too, or finds no
+    // server.
     tokio::time::sleep(Duration::from_millis(200)).await;
     server.terminate();
-    let empty = timeout(LONG, waiting).await.expect("answered").expect("joined").expect("no error").into_inner();
+    let empty = timeout(LONG, waiting)
+        .await
+        .expect("answered")
+        .expect("joined")
+        .expect("no error")
+        .into_inner();
     assert_eq!(empty.task, None);
     let end = loop {
         match timeout(LONG, watch.get_mut().message()).await.expect("it ends") {
@@ -96,20 +118,28 @@ async fn health_is_told_by_grpc_health_v1_and_by_the_service_itself() {
     let (supervisor, mut client) = connect(server.address);
     let mut health = HealthClient::new(supervisor.channel());
     for service in ["", "agent_queue.v1.AgentQueue"] {
-        let mut watch =
-            health.watch(HealthCheckRequest { service: service.into() }).await.expect("watched").into_inner();
-        while watch.message().await.expect("told").expect("a status").status() != ServingStatus::Serving {}
+        let mut watch = health
+            .watch(HealthCheckRequest { service: service.into() })
+            .await
+            .expect("watched")
+            .into_inner();
+        while watch.message().await.expect("told").expect("a status").status()
+            != ServingStatus::Serving
+        {}
     }
     let said = client.health_check(AskQueue {}).await.expect("answered").into_inner();
     assert!(
-        said.healthy && said.message.starts_with("SQLite 3.") && said.version == env!("CARGO_PKG_VERSION"),
+        said.healthy
+            && said.message.starts_with("SQLite 3.")
+            && said.version == env!("CARGO_PKG_VERSION"),
         "{said:?}"
     );
     supervisor.shutdown(Duration::ZERO).await;
 }
 
 #[tokio::test]
-async fn a_task_whose_agent_dies_is_handed_out_anew_after_its_lease_and_fails_after_more_than_max_claims() {
+async fn a_task_whose_agent_dies_is_handed_out_anew_after_its_lease_and_fails_after_more_than_max_claims()
+ {
     let server = Serve::start("memory", &["--lease", "1", "--max-claims", "2"]);
     let (supervisor, mut client) = connect(server.address);
     queue(&mut client).await;
@@ -155,12 +185,20 @@ fn what_it_cannot_start_with_is_said_without_passwords() {
             2,
             "--store must be `memory`, `sqlite:PATH` or `postgres:DSN`",
         ),
-        (&["--store", "sqlite:/nowhere/at/all.db"], 1, "the database /nowhere/at/all.db cannot be used"),
+        (
+            &["--store", "sqlite:/nowhere/at/all.db"],
+            1,
+            "the database /nowhere/at/all.db cannot be used",
+        ),
         (&["--lease", "0"], 2, "must be 1 to 86400 seconds"),
         (&["--max-claims", "0"], 2, "--max-claims"),
         (&["--keep-finished", "6"], 2, "--keep-finished"),
         (&["--store", "memory", "--addr", "256.0.0.1:1"], 2, "is not an IPv4 address"),
-        (&["--store", "memory", "--addr", "localhost"], 2, "must be HOST:PORT, as in 127.0.0.1:50051, localhost:50051"),
+        (
+            &["--store", "memory", "--addr", "localhost"],
+            2,
+            "must be HOST:PORT, as in 127.0.0.1:50051, localhost:50051",
+        ),
     ] {
         let output = command(&[&["serve"], arguments].concat()).output().expect("it ends");
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -169,7 +207,8 @@ fn what_it_cannot_start_with_is_said_without_passwords() {
     }
     let busy = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = busy.local_addr().expect("bound").to_string();
-    let output = command(&["serve", "--store", "memory", "--addr", &address]).output().expect("it ends");
+    let output =
+        command(&["serve", "--store", "memory", "--addr", &address]).output().expect("it ends");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1));
     assert!(said.contains(&format!("cannot listen on {address}")), "{said}");
@@ -179,7 +218,8 @@ fn what_it_cannot_start_with_is_said_without_passwords() {
 fn an_address_may_name_its_host() {
     use std::io::{BufRead as _, BufReader};
     let arguments = ["serve", "--json", "--store", "memory", "--addr", "localhost:0"];
-    let mut process = command(&arguments).stdout(std::process::Stdio::piped()).spawn().expect("it starts");
+    let mut process =
+        command(&arguments).stdout(std::process::Stdio::piped()).spawn().expect("it starts");
     let mut said = String::new();
     BufReader::new(process.stdout.take().expect("piped")).read_line(&mut said).expect("a line");
     let line: serde_json::Value = serde_json::from_str(&said).expect("it serves, and says so");
@@ -204,14 +244,30 @@ fn a_tls_key_that_others_can_read_is_warned_of() {
     fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).expect("opened to all");
     let file = folder.path().join("grpc.yaml");
     let keys = "grpc:\n  tls: {certificate: FOLDER/both.pem, key: FOLDER/both.key}\n";
-    fs::write(&file, keys.replace("FOLDER", &folder.path().display().to_string())).expect("written");
-    let arguments = ["--config", file.to_str().expect("text"), "serve", "--store", "memory", "--addr", "127.0.0.1:0"];
-    let mut process = command(&arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts");
+    fs::write(&file, keys.replace("FOLDER", &folder.path().display().to_string()))
+        .expect("written");
+    let arguments = [
+        "--config",
+        file.to_str().expect("text"),
+        "serve",
+        "--store",
+        "memory",
+        "--addr",
+        "127.0.0.1:0",
+    ];
+    let mut process = command(&arguments)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
     let mut said = String::new();
     BufReader::new(process.stderr.take().expect("piped")).read_line(&mut said).expect("a line");
     process.kill().expect("killed");
     process.wait().expect("ended");
-    assert!(said.contains("both.key") && said.contains("mode 644") && said.contains("chmod 600"), "{said}");
+    assert!(
+        said.contains("both.key") && said.contains("mode 644") && said.contains("chmod 600"),
+        "{said}"
+    );
 }
 
 /// A supervised client and `serve` take the same keys of the same file; SIGTERM drains.
@@ -222,11 +278,18 @@ async fn serve_takes_the_same_tls_keys_as_the_supervisor() {
     fs::write(folder.path().join("ca.pem"), &authority.pem).expect("written");
     authority.both("127.0.0.1", NOW).write(folder.path(), "both");
     let file = folder.path().join("grpc.yaml");
-    let keys = "grpc:\n  tls: {ca: FOLDER/ca.pem, certificate: FOLDER/both.pem, key: FOLDER/both.key}\n";
-    fs::write(&file, keys.replace("FOLDER", &folder.path().display().to_string())).expect("written");
+    let keys =
+        "grpc:\n  tls: {ca: FOLDER/ca.pem, certificate: FOLDER/both.pem, key: FOLDER/both.key}\n";
+    fs::write(&file, keys.replace("FOLDER", &folder.path().display().to_string()))
+        .expect("written");
     let server = Serve::start("memory", &["--config", file.to_str().expect("text")]);
 
-    let config = Config::builder().file(&file).host("127.0.0.1").port(server.address.port()).build().expect("valid");
+    let config = Config::builder()
+        .file(&file)
+        .host("127.0.0.1")
+        .port(server.address.port())
+        .build()
+        .expect("valid");
     let supervisor = Supervisor::spawn(config);
     let mut client = AgentQueueClient::new(supervisor.channel());
     queue(&mut client).await;
@@ -254,14 +317,17 @@ fn systemd_is_told_that_it_serves_that_it_lives_and_that_it_stops() {
         .spawn()
         .expect("it starts");
     let ready = told();
-    let address = ready.strip_prefix("READY=1\nSTATUS=serves on ").expect("READY comes first").trim();
+    let address =
+        ready.strip_prefix("READY=1\nSTATUS=serves on ").expect("READY comes first").trim();
     TcpStream::connect(address).expect("it serves when it says so");
     for _ in 0..3 {
         assert_eq!(told(), "WATCHDOG=1\n");
     }
-    let sent = std::process::Command::new("kill").args(["-TERM", &process.id().to_string()]).status();
+    let sent =
+        std::process::Command::new("kill").args(["-TERM", &process.id().to_string()]).status();
     assert!(sent.expect("kill").success());
-    let stopping = std::iter::repeat_with(told).find(|words| words != "WATCHDOG=1\n").expect("endless");
+    let stopping =
+        std::iter::repeat_with(told).find(|words| words != "WATCHDOG=1\n").expect("endless");
     assert!(stopping.starts_with("STOPPING=1\n"), "{stopping}");
     assert_eq!(process.wait().expect("ended").code(), Some(0));
 }

@@ -15,7 +15,10 @@ use tonic_supervisor::agent_queue::{NewTask, Outcome, PrivateAgentTasksQueue, Ta
 fn what_a_worker_loop_does_is_counted() {
     let server = Serve::start("memory", &[]);
     record(async |snapshotter| {
-        let client = PrivateAgentTasksQueue::builder().grpc_port(server.address.port()).build().expect("valid");
+        let client = PrivateAgentTasksQueue::builder()
+            .grpc_port(server.address.port())
+            .build()
+            .expect("valid");
         let queue = client.get_queue("a", true).await.expect("made");
         for word in ["good", "bad", "later"] {
             let payload = format!("\"{word}\"");
@@ -29,7 +32,8 @@ fn what_a_worker_loop_does_is_counted() {
             let (told, snapshots, noted) = (told.clone(), snapshots.clone(), noted.clone());
             async move {
                 if task.claims == 2 {
-                    *noted.lock().expect("unharmed") = recorded(&snapshots, "tonic_supervisor.worker.");
+                    *noted.lock().expect("unharmed") =
+                        recorded(&snapshots, "tonic_supervisor.worker.");
                 }
                 told.add_permits(1);
                 match &*task.payload {
@@ -40,10 +44,15 @@ fn what_a_worker_loop_does_is_counted() {
             }
         };
         let all_ran = async move { ran.acquire_many(4).await.expect("open").forget() };
-        let done = timeout(Duration::from_secs(60), queue.process(handler, 1).until(all_ran).into_future()).await;
+        let done = timeout(
+            Duration::from_secs(60),
+            queue.process(handler, 1).until(all_ran).into_future(),
+        )
+        .await;
         let done = done.expect("in time").expect("worked");
         assert_eq!((done.completed, done.failed, done.given_back), (2, 1, 1));
-        let (before, after) = (during.lock().expect("unharmed").clone(), recorded(&seen, "tonic_supervisor.worker."));
+        let (before, after) =
+            (during.lock().expect("unharmed").clone(), recorded(&seen, "tonic_supervisor.worker."));
         assert_eq!(before["running{}"], [1.0]);
         for (name, expected) in [
             ("running{}", 0.0),
@@ -53,7 +62,11 @@ fn what_a_worker_loop_does_is_counted() {
             ("given_back{}", 1.0),
             ("lost{}", 0.0),
         ] {
-            assert_eq!(before[name][0] + after[name][0], expected, "{name} in {before:#?} and {after:#?}");
+            assert_eq!(
+                before[name][0] + after[name][0],
+                expected,
+                "{name} in {before:#?} and {after:#?}"
+            );
         }
         client.close().await;
     });

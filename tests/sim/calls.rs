@@ -15,7 +15,8 @@ use tonic::{
 };
 use tonic_prost::ProstCodec;
 use tonic_supervisor::{
-    CallKind, CallOptions, CallReport, Cause, Phase, SupervisedChannel, Supervisor, UnaryCall, UnaryResult,
+    CallKind, CallOptions, CallReport, Cause, Phase, SupervisedChannel, Supervisor, UnaryCall,
+    UnaryResult,
 };
 
 /// What a call needs to be made and judged.
@@ -51,7 +52,11 @@ impl Caller {
         let begun = now();
         let answer = self.answer(n, call).await;
         let took = now() - begun;
-        self.world.note(format_args!("client: call {n} ended after {:.6}: {}", took.as_secs_f64(), words(&answer)));
+        self.world.note(format_args!(
+            "client: call {n} ended after {:.6}: {}",
+            took.as_secs_f64(),
+            words(&answer)
+        ));
         // By then the events of that moment were heard.
         tokio::time::sleep(GRAIN).await;
         self.judge(n, call, took, &answer);
@@ -65,8 +70,12 @@ impl Caller {
         let asking = async {
             match call.kind {
                 Kind::Unary => Answer::Came(unary(channel, n, request(text, call)).await),
-                Kind::Auto | Kind::Stream => Answer::Came(self.stream(channel, n, request(text, call)).await),
-                Kind::Chat { every } => Answer::Came(self.chat(channel, n, text, every, options).await),
+                Kind::Auto | Kind::Stream => {
+                    Answer::Came(self.stream(channel, n, request(text, call)).await)
+                }
+                Kind::Chat { every } => {
+                    Answer::Came(self.chat(channel, n, text, every, options).await)
+                }
                 Kind::Message | Kind::OneWay => {
                     drop(channel);
                     let (reply, answer) = oneshot::channel();
@@ -100,8 +109,8 @@ impl Caller {
         supervisor.as_ref().map(|supervisor| (supervisor.channel(), supervisor.mailbox()))
     }
 
-    /// How much later than its deadline a call may end: not at all, but for the clock's grain, and for actors that wait to be
-    /// replaced.
+    /// How much later than its deadline a call may end: not at all, but for the clock's grain, and
+    /// for actors that wait to be replaced.
     fn lateness(&self) -> Duration {
         let panics = self.script.faults.iter().any(|(_, fault)| matches!(fault, Fault::Panic(..)));
         GRAIN + if panics { ms(20) } else { Duration::ZERO }
@@ -112,21 +121,31 @@ impl Caller {
         match answer {
             Answer::Nobody | Answer::GivenUp => return,
             Answer::Dropped => {
-                return world.accuse(format_args!("call {n}: its reply port was dropped without an answer"));
+                return world.accuse(format_args!(
+                    "call {n}: its reply port was dropped without an answer"
+                ));
             }
-            Answer::Missing => return world.accuse(format_args!("call {n}: no answer, long after its deadline")),
+            Answer::Missing => {
+                return world.accuse(format_args!("call {n}: no answer, long after its deadline"));
+            }
             Answer::Came(_) => {}
         }
         let Answer::Came(answer) = answer else { return };
         let longest = match answer.as_ref().err().and_then(CallReport::of) {
-            Some(report) if world.answer_began(n).is_none() => self.script.longest_until(call, report.attempts_made),
+            Some(report) if world.answer_began(n).is_none() => {
+                self.script.longest_until(call, report.attempts_made)
+            }
             _ => self.script.longest_of(call),
         };
-        world.hold(took <= longest + self.lateness(), || format!("call {n} of {longest:?} ended after {took:?}"));
+        world.hold(took <= longest + self.lateness(), || {
+            format!("call {n} of {longest:?} ended after {took:?}")
+        });
         match answer {
             Ok(text) => {
                 let executed = world.arrivals(n).iter().any(|came| came.executed);
-                world.hold(executed, || format!("call {n} is answered with OK, and the server never saw it"));
+                world.hold(executed, || {
+                    format!("call {n} is answered with OK, and the server never saw it")
+                });
                 let big = call.fates.iter().any(|fate| matches!(fate, Fate::Big(_)));
                 let own = big || !call.is_unary() || *text == text_of(n, call);
                 world.hold(own, || format!("call {n} got the answer of another: {text:?}"));
@@ -145,33 +164,55 @@ impl Caller {
         let said = || format!("call {n}: {report}");
         let cause = &report.outcome.cause;
         let sent_again = report.retries + report.transparent_retries;
-        // The last retry may have been waited for in vain; nothing else is counted that was not made.
+        // The last retry may have been waited for in vain; nothing else is counted that was not
+        // made.
         let made = report.attempts_made;
         world.hold(made == sent_again || made == sent_again + 1, || {
-            format!("{} ({made} attempts, {} retries, {} resent)", said(), report.retries, report.transparent_retries)
+            format!(
+                "{} ({made} attempts, {} retries, {} resent)",
+                said(),
+                report.retries,
+                report.transparent_retries
+            )
         });
         world.hold(report.retries as usize == story.retries(n).len(), || {
-            format!("{}; it counts {} retries, {} were announced", said(), report.retries, story.retries(n).len())
+            format!(
+                "{}; it counts {} retries, {} were announced",
+                said(),
+                report.retries,
+                story.retries(n).len()
+            )
         });
         match cause {
-            Cause::Deadline(_) => {
-                world.hold(took + GRAIN >= self.script.timeout_of(call), || format!("{}, before its deadline", said()))
-            }
+            Cause::Deadline(_) => world.hold(took + GRAIN >= self.script.timeout_of(call), || {
+                format!("{}, before its deadline", said())
+            }),
             Cause::NotConnected(_) => {
                 world.hold(!call.wait_for_ready, || format!("{}, and it waits for a link", said()))
             }
-            Cause::Shutdown => world.hold(story.draining, || format!("{}, and nobody shut down", said())),
-            Cause::Shed(_) => world.hold(story.shed.contains(&n), || format!("{}, and nobody said so", said())),
+            Cause::Shutdown => {
+                world.hold(story.draining, || format!("{}, and nobody shut down", said()))
+            }
+            Cause::Shed(_) => {
+                world.hold(story.shed.contains(&n), || format!("{}, and nobody said so", said()))
+            }
             Cause::Cancelled | Cause::Supervision(_) => world.accuse(said()),
             _ => world.hold(!self.was_worth_a_retry(n, took, report, &story), || {
                 format!("{}, and no retry followed", said())
             }),
         }
         // What a peer excluded is free once, and again only where a server in good order went away.
-        let excluded = report.attempts.iter().filter(|attempt| attempt.transparent && attempt.phase() > Phase::Unsent);
+        let excluded = report
+            .attempts
+            .iter()
+            .filter(|attempt| attempt.transparent && attempt.phase() > Phase::Unsent);
         let (free, goaways) = (excluded.count(), story.orderly_goaways);
         world.hold(free <= 1 + goaways, || {
-            format!("{}; it was excluded and sent again for free {free} times, over {goaways} orderly GOAWAYs", said())
+            format!(
+                "{}; it was excluded and sent again for free {free} times, over {goaways} \
+                     orderly GOAWAYs",
+                said()
+            )
         });
         let unseen = report.certainly_unprocessed();
         let seen = world.arrivals(n).iter().any(|came| came.executed);
@@ -179,17 +220,26 @@ impl Caller {
     }
 
     /// Whether the policy asks for one more attempt after the last failure.
-    fn was_worth_a_retry(&self, n: usize, took: Duration, report: &CallReport, story: &Story) -> bool {
+    fn was_worth_a_retry(
+        &self,
+        n: usize,
+        took: Duration,
+        report: &CallReport,
+        story: &Story,
+    ) -> bool {
         let (call, retry) = (&self.script.calls[n], self.script.config.retry());
         // The server may have forbidden it, and what is passed on already is not asked for again.
-        let special =
-            call.fates.iter().any(|fate| matches!(fate, Fate::Status { pushback: Some(_), .. } | Fate::Big(_)));
+        let special = call
+            .fates
+            .iter()
+            .any(|fate| matches!(fate, Fate::Status { pushback: Some(_), .. } | Fate::Big(_)));
         // What is larger is sent once; the prefix and the field's head come on top.
         let kept = call.size + 16 <= self.script.config.max_replay_bytes();
         let harmless = call.idempotent || report.outcome.phase < Phase::MaybeProcessed;
         let by_policy = !call.is_known_to_stream() && self.world.answer_began(n).is_none();
         let may = by_policy && !call.no_retry && kept && harmless && !special;
-        let in_time = took + retry.backoff.delay(report.retries) + GRAIN < self.script.timeout_of(call);
+        let in_time =
+            took + retry.backoff.delay(report.retries) + GRAIN < self.script.timeout_of(call);
         may && in_time
             && retry.codes.contains(report.outcome.code)
             && retry.limit.allows(report.retries)
@@ -198,7 +248,12 @@ impl Caller {
     }
 
     /// Reads whatever comes, and notes when the answer begins.
-    async fn stream(&self, channel: SupervisedChannel, n: usize, request: Request<String>) -> Result<String, Status> {
+    async fn stream(
+        &self,
+        channel: SupervisedChannel,
+        n: usize,
+        request: Request<String>,
+    ) -> Result<String, Status> {
         let path = PathAndQuery::try_from(path_of(n)).expect("a path");
         let mut grpc = Grpc::new(channel);
         grpc.ready().await?;
@@ -235,7 +290,8 @@ impl Caller {
 
     /// What the server saw of call `n`, once all is over.
     pub(crate) fn judge_arrivals(&self, n: usize) {
-        let (call, arrivals, story) = (&self.script.calls[n], self.world.arrivals(n), self.story.borrow());
+        let (call, arrivals, story) =
+            (&self.script.calls[n], self.world.arrivals(n), self.story.borrow());
         let retries = story.retries(n);
         let executed = arrivals.iter().filter(|came| came.executed);
         let times = executed.clone().count();
@@ -244,27 +300,34 @@ impl Caller {
         });
         // What a call costs the others: each attempt may end a link, and one more that was free.
         let cut = arrivals.iter().filter(|came| came.cut).count();
-        self.world
-            .hold(cut <= 2 + retries.len(), || format!("call {n} ended {cut} links with {} retries", retries.len()));
+        self.world.hold(cut <= 2 + retries.len(), || {
+            format!("call {n} ended {cut} links with {} retries", retries.len())
+        });
         let refused = arrivals.iter().filter(|came| !came.executed).count();
         self.world.hold(refused <= 2 + retries.len(), || {
             format!("call {n} was refused {refused} times with {} retries", retries.len())
         });
         for attempt in 0..=retries.len() as u32 {
             let times = executed.clone().filter(|came| came.previous == attempt).count();
-            self.world.hold(times <= 1, || format!("attempt {attempt} of call {n} was executed {times} times"));
+            self.world.hold(times <= 1, || {
+                format!("attempt {attempt} of call {n} was executed {times} times")
+            });
         }
         for came in &arrivals {
             let Some(last) = came.previous.checked_sub(1) else { continue };
             match retries.get(last as usize) {
-                None => self
-                    .world
-                    .accuse(format_args!("call {n} arrived as retry {}, which nobody announced", came.previous)),
+                None => self.world.accuse(format_args!(
+                    "call {n} arrived as retry {}, which nobody announced",
+                    came.previous
+                )),
                 Some(retry) => {
                     let due = retry.at + retry.delay;
                     let (earliest, at) = (due.saturating_sub(self.script.tick + GRAIN), came.at);
                     self.world.hold(at >= earliest, || {
-                        format!("retry {} of call {n} came at {at:?}, due at {due:?}", came.previous)
+                        format!(
+                            "retry {} of call {n} came at {at:?}, due at {due:?}",
+                            came.previous
+                        )
                     });
                 }
             }
@@ -273,7 +336,8 @@ impl Caller {
 }
 
 fn options(call: &Call) -> CallOptions {
-    let mut options = CallOptions::new().wait_for_ready(call.wait_for_ready).idempotent(call.idempotent);
+    let mut options =
+        CallOptions::new().wait_for_ready(call.wait_for_ready).idempotent(call.idempotent);
     if call.states_timeout {
         options = options.timeout(call.timeout);
     }
@@ -310,7 +374,11 @@ fn request(text: String, call: &Call) -> Request<String> {
     request
 }
 
-async fn unary(channel: SupervisedChannel, n: usize, request: Request<String>) -> Result<String, Status> {
+async fn unary(
+    channel: SupervisedChannel,
+    n: usize,
+    request: Request<String>,
+) -> Result<String, Status> {
     let answer = channel.unary::<String, String>(&path_of(n), request).await;
     answer.map(tonic::Response::into_inner)
 }

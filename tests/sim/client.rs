@@ -1,4 +1,5 @@
-//! The client's host: one supervisor, the script's calls, and the laws that are checked all along and at the end.
+//! The client's host: one supervisor, the script's calls, and the laws that are checked all along
+//! and at the end.
 
 use crate::{
     calls::{Caller, is_served},
@@ -22,7 +23,8 @@ use tokio::{
 };
 use tonic::{Status, metadata::MetadataMap};
 use tonic_supervisor::{
-    CallCredentials, ConnectivityState, CredentialsRequest, EventItem, Supervisor, testing::PanickingConnector,
+    CallCredentials, ConnectivityState, CredentialsRequest, EventItem, Supervisor,
+    testing::PanickingConnector,
 };
 
 /// What the client is told to do; `None`: all faults are over.
@@ -31,7 +33,8 @@ pub(crate) type Orders = UnboundedReceiver<Option<Fault>>;
 /// Where a supervisor is held that outlives its runtime, if it is.
 pub(crate) type Outside = Option<Rc<RefCell<Option<Supervisor>>>>;
 
-/// So many tasks may be alive, beside those of open calls: actors, their timers, links, dials, request actors.
+/// So many tasks may be alive, beside those of open calls: actors, their timers, links, dials,
+/// request actors.
 const TASKS: usize = 64;
 
 struct Client {
@@ -47,7 +50,8 @@ struct Client {
     unsound: Cell<u32>,
 }
 
-/// The software of the client's host. Its own tasks are local ones: the others are the supervisor's.
+/// The software of the client's host. Its own tasks are local ones: the others are the
+/// supervisor's.
 pub(crate) async fn run(
     script: Arc<Script>,
     world: World,
@@ -56,7 +60,9 @@ pub(crate) async fn run(
     outside: Outside,
 ) -> turmoil::Result {
     let connector = PanickingConnector::new(Arc::new(network.clone()));
-    let builder = Supervisor::builder(script.config.clone()).connector(Arc::new(connector.clone())).seed(script.seed);
+    let builder = Supervisor::builder(script.config.clone())
+        .connector(Arc::new(connector.clone()))
+        .seed(script.seed);
     let supervisor = match script.credentials {
         Some(credentials) => builder.call_credentials(hook(credentials)).allow_plaintext().spawn(),
         None => builder.spawn(),
@@ -70,7 +76,16 @@ pub(crate) async fn run(
     let story = Rc::new(RefCell::new(Story::new(world.clone(), script.clone())));
     let events = spawn_local(listen(supervisor.events(), world.clone(), story.clone()));
     let supervisor = Rc::new(RefCell::new(Some(supervisor)));
-    let client = Client { script, world, story, supervisor, network, connector, events, unsound: Cell::new(0) };
+    let client = Client {
+        script,
+        world,
+        story,
+        supervisor,
+        network,
+        connector,
+        events,
+        unsound: Cell::new(0),
+    };
     client.live(orders).await;
     Ok(())
 }
@@ -95,12 +110,18 @@ fn hook(credentials: Credentials) -> impl CallCredentials {
     }
 }
 
-async fn listen(mut events: tonic_supervisor::EventStream, world: World, story: Rc<RefCell<Story>>) {
+async fn listen(
+    mut events: tonic_supervisor::EventStream,
+    world: World,
+    story: Rc<RefCell<Story>>,
+) {
     while let Some(item) = events.next().await {
         match item {
             EventItem::Snapshot(snapshot) => story.borrow_mut().seq = snapshot.seq,
             EventItem::Event(event) => story.borrow_mut().hear(&event),
-            EventItem::Lagged(missed) => world.accuse(format_args!("{missed} events were not read in time")),
+            EventItem::Lagged(missed) => {
+                world.accuse(format_args!("{missed} events were not read in time"))
+            }
         }
     }
 }
@@ -113,7 +134,8 @@ impl Client {
             story: self.story.clone(),
             supervisor: self.supervisor.clone(),
         };
-        let calls: Vec<_> = (0..self.script.calls.len()).map(|n| spawn_local(caller.clone().make(n))).collect();
+        let calls: Vec<_> =
+            (0..self.script.calls.len()).map(|n| spawn_local(caller.clone().make(n))).collect();
         let mut ended = false;
         loop {
             tokio::select! {
@@ -167,21 +189,30 @@ impl Client {
         false
     }
 
-    /// With all faults over, calls have to succeed again within the time that the configuration promises.
+    /// With all faults over, calls have to succeed again within the time that the configuration
+    /// promises.
     async fn get_well(&self) {
         let Some(supervisor) = self.supervisor.borrow().clone() else { return };
         supervisor.panics().disarm();
         self.connector.disarm();
-        let (config, worst) = (&self.script.config, |wait: Duration, jitter: f64| wait.mul_f64(1.0 + jitter));
+        let (config, worst) =
+            (&self.script.config, |wait: Duration, jitter: f64| wait.mul_f64(1.0 + jitter));
         let reconnect = config.reconnect();
-        let silence = config.effective_keepalive_time().unwrap_or_default() + config.keepalive().timeout();
-        // A dead link is noticed, a dial that hangs is cut off, a wait that is on ends, and what it takes to do things once more.
-        let patience = silence + config.connect_timeout() + worst(reconnect.idle().max, reconnect.jitter()) + secs(4);
+        let silence =
+            config.effective_keepalive_time().unwrap_or_default() + config.keepalive().timeout();
+        // A dead link is noticed, a dial that hangs is cut off, a wait that is on ends, and what it
+        // takes to do things once more.
+        let patience = silence
+            + config.connect_timeout()
+            + worst(reconnect.idle().max, reconnect.jitter())
+            + secs(4);
         // Where there is little room, calls that hang may take it until their deadlines.
         let tight = config.max_in_flight().min(config.queue().max_calls()) <= 10;
         let patience = patience + if tight { self.longest() } else { Duration::ZERO };
         let well = is_served(supervisor.channel(), patience).await;
-        self.world.hold(well, || format!("no call succeeded within {patience:?} after all faults were over"));
+        self.world.hold(well, || {
+            format!("no call succeeded within {patience:?} after all faults were over")
+        });
     }
 
     async fn end(&self, end: End) {
@@ -191,10 +222,15 @@ impl Client {
         let allowed = match end {
             End::Shutdown { grace } => {
                 let supervisor = supervisor.expect("it ends once");
-                // Links are cut 100 ms after the grace; dead actors may have to be replaced to do so.
+                // Links are cut 100 ms after the grace; dead actors may have to be replaced to do
+                // so.
                 let allowed = grace + ms(100) + GRAIN + self.replacements();
-                if tokio::time::timeout(allowed + secs(5), supervisor.shutdown(grace)).await.is_err() {
-                    self.world.accuse(format_args!("a shutdown with a grace of {grace:?} does not end"));
+                if tokio::time::timeout(allowed + secs(5), supervisor.shutdown(grace))
+                    .await
+                    .is_err()
+                {
+                    self.world
+                        .accuse(format_args!("a shutdown with a grace of {grace:?} does not end"));
                 }
                 allowed
             }
@@ -208,7 +244,8 @@ impl Client {
                     + self.silence()
                     + self.replacements();
                 if !self.is_over_within(allowed + secs(5)).await {
-                    self.world.accuse("the last handle was dropped, and the supervisor does not end");
+                    self.world
+                        .accuse("the last handle was dropped, and the supervisor does not end");
                 }
                 allowed
             }
@@ -237,8 +274,11 @@ impl Client {
     }
 
     fn replacements(&self) -> Duration {
-        let panics =
-            self.script.faults.iter().map(|(_, fault)| if let Fault::Panic(.., times) = fault { *times } else { 0 });
+        let panics = self
+            .script
+            .faults
+            .iter()
+            .map(|(_, fault)| if let Fault::Panic(.., times) = fault { *times } else { 0 });
         self.story.borrow().slow_pace() * panics.sum()
     }
 
@@ -252,15 +292,22 @@ impl Client {
         let Some(supervisor) = &*supervisor else { return };
         let (snapshot, config) = (supervisor.snapshot(), &self.script.config);
         let same = snapshot.seq != story.seq || snapshot.state == story.state;
-        world.hold(same, || format!("the snapshot says {}, the events say {}", snapshot.state, story.state));
+        world.hold(same, || {
+            format!("the snapshot says {}, the events say {}", snapshot.state, story.state)
+        });
         let calls = [snapshot.calls_waiting, snapshot.calls_open, config.queue().max_calls()];
-        // A call that was given up this very moment is open no more, and its actor has yet to hear of it.
+        // A call that was given up this very moment is open no more, and its actor has yet to hear
+        // of it.
         self.unsound.set(if calls.is_sorted() { 0 } else { self.unsound.get() + 1 });
-        world.hold(self.unsound.get() < 10, || format!("calls waiting, open and allowed: {calls:?}"));
+        world.hold(self.unsound.get() < 10, || {
+            format!("calls waiting, open and allowed: {calls:?}")
+        });
         let streams = [snapshot.streams, config.max_in_flight()];
         world.hold(streams.is_sorted(), || format!("streams open and allowed: {streams:?}"));
         let tasks = tasks();
-        world.hold(tasks <= TASKS + 2 * snapshot.calls_open, || format!("{tasks} tasks for {calls:?} calls"));
+        world.hold(tasks <= TASKS + 2 * snapshot.calls_open, || {
+            format!("{tasks} tasks for {calls:?} calls")
+        });
     }
 
     /// The laws of the end.
@@ -272,7 +319,9 @@ impl Client {
         if let Some(supervisor) = &*self.supervisor.borrow() {
             let snapshot = supervisor.snapshot();
             let left = (snapshot.calls_open, snapshot.calls_waiting, snapshot.streams);
-            world.hold(left == (0, 0, 0), || format!("calls open, waiting and streams after the end: {left:?}"));
+            world.hold(left == (0, 0, 0), || {
+                format!("calls open, waiting and streams after the end: {left:?}")
+            });
         }
         let left = (tasks(), self.network.in_use());
         world.hold(left == (0, 0), || format!("tasks and connections after the end: {left:?}"));

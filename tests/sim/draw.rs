@@ -1,7 +1,8 @@
 //! Draws a fault script from a seed.
 
 use crate::script::{
-    Call, Credentials, End, Ending, Fate, Fault, Kind, Script, ServerFault, checked, config, ms, secs,
+    Call, Credentials, End, Ending, Fate, Fault, Kind, Script, ServerFault, checked, config, ms,
+    secs,
 };
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use std::time::Duration;
@@ -15,7 +16,11 @@ pub(crate) fn script(seed: u64) -> Script {
     let slowest = fastest + dice.one(&[Duration::ZERO, ms(2), ms(20), ms(100)]);
     // Most lives are short, so that there can be many.
     let healed = secs(dice.one(&[3, 5, 8, 12, 20, 40]));
-    let tick = if healed < secs(10) { dice.one(&[ms(1), ms(2), ms(5)]) } else { dice.one(&[ms(5), ms(10)]) };
+    let tick = if healed < secs(10) {
+        dice.one(&[ms(1), ms(2), ms(5)])
+    } else {
+        dice.one(&[ms(5), ms(10)])
+    };
     let (calls, episodes) = (dice.up_to(40), dice.up_to(6));
     let mut script = Script {
         seed,
@@ -101,7 +106,8 @@ impl Dice {
     fn call(&mut self, before: Duration) -> Call {
         use Kind::*;
         let chat = Chat { every: self.one(&[ms(1), ms(200)]) };
-        let kind = self.one(&[Unary, Unary, Unary, Auto, Auto, Message, Message, OneWay, Stream, chat]);
+        let kind =
+            self.one(&[Unary, Unary, Unary, Auto, Auto, Message, Message, OneWay, Stream, chat]);
         let mut call = Call::of(kind, self.time(Duration::ZERO, before));
         call.idempotent = self.happens(0.6);
         call.wait_for_ready = self.happens(0.8);
@@ -118,7 +124,8 @@ impl Dice {
             call.attempt_timeout = Some(self.one(&[ms(100), secs(1)]));
         }
         let ends = call.is_unary() || !call.states_timeout;
-        call.fates = (0..arrivals).map(|_| if ends { self.fate() } else { self.stream() }).collect();
+        call.fates =
+            (0..arrivals).map(|_| if ends { self.fate() } else { self.stream() }).collect();
         if self.happens(0.05) {
             // The server's connection dies of it, each time.
             call.fates = vec![Fate::Cut; 20];
@@ -130,8 +137,16 @@ impl Dice {
         let after = self.time(Duration::ZERO, secs(4));
         match self.up_to(10) {
             0..=2 => Fate::Echo { after },
-            3 | 4 => Fate::Status { after: self.one(&[Duration::ZERO, after]), code: self.code(), pushback: None },
-            5 => Fate::Status { after: Duration::ZERO, code: self.code(), pushback: Some(self.one(&[-1, 0, 70, 700])) },
+            3 | 4 => Fate::Status {
+                after: self.one(&[Duration::ZERO, after]),
+                code: self.code(),
+                pushback: None,
+            },
+            5 => Fate::Status {
+                after: Duration::ZERO,
+                code: self.code(),
+                pushback: Some(self.one(&[-1, 0, 70, 700])),
+            },
             6 if self.happens(0.2) => Fate::Big(3 << 20),
             6 => Fate::HeadersThenError(self.code()),
             7 => Fate::Refuse,
@@ -152,17 +167,29 @@ impl Dice {
         match self.up_to(5) {
             0 => self.fate(),
             1 => Fate::Converse,
-            _ => Fate::Stream { messages: self.up_to(10), every: self.time(Duration::ZERO, secs(1)), ending },
+            _ => Fate::Stream {
+                messages: self.up_to(10),
+                every: self.time(Duration::ZERO, secs(1)),
+                ending,
+            },
         }
     }
 
     fn code(&mut self) -> Code {
-        self.one(&[Code::Unavailable, Code::Unavailable, Code::Internal, Code::NotFound, Code::DeadlineExceeded])
+        self.one(&[
+            Code::Unavailable,
+            Code::Unavailable,
+            Code::Internal,
+            Code::NotFound,
+            Code::DeadlineExceeded,
+        ])
     }
 
     fn end(&mut self) -> End {
         match self.happens(0.7) {
-            true => End::Shutdown { grace: self.one(&[Duration::ZERO, ms(100), secs(1), secs(10)]) },
+            true => {
+                End::Shutdown { grace: self.one(&[Duration::ZERO, ms(100), secs(1), secs(10)]) }
+            }
             false => End::DropHandles,
         }
     }
@@ -197,11 +224,18 @@ impl Dice {
                 (0..times).map(|n| (begin + every * n, server(ServerFault::GoAway))).collect()
             }
             10 => vec![(begin, server(ServerFault::GoAwayAndCut))],
-            11 => then(server(self.one(&[ServerFault::Refuse, ServerFault::Kill])), server(ServerFault::Well)),
+            11 => then(
+                server(self.one(&[ServerFault::Refuse, ServerFault::Kill])),
+                server(ServerFault::Well),
+            ),
             12 => {
                 let door = self.one(&[ServerFault::Mute, ServerFault::Slam, ServerFault::Babble]);
                 // It is met only by those who have to dial.
-                vec![(begin, server(door)), (begin, server(ServerFault::GoAway)), (end, server(ServerFault::Well))]
+                vec![
+                    (begin, server(door)),
+                    (begin, server(ServerFault::GoAway)),
+                    (end, server(ServerFault::Well)),
+                ]
             }
             13 => {
                 let limit = server(ServerFault::Limit(self.one(&[0, 1, 2])));
@@ -212,17 +246,31 @@ impl Dice {
                     (end, server(ServerFault::GoAway)),
                 ]
             }
-            14 => then(server(ServerFault::Slow(self.time(ms(1), secs(3)))), server(ServerFault::Well)),
+            14 => then(
+                server(ServerFault::Slow(self.time(ms(1), secs(3)))),
+                server(ServerFault::Well),
+            ),
             15 => then(server(ServerFault::Burst(self.code())), server(ServerFault::Well)),
             16 => vec![(begin, Fault::ReconnectNow)],
             17 | 18 => {
-                let door = self.one(&[ServerFault::Exclude(0), ServerFault::Exclude(11), ServerFault::Hasty]);
+                let door = self.one(&[
+                    ServerFault::Exclude(0),
+                    ServerFault::Exclude(11),
+                    ServerFault::Hasty,
+                ]);
                 // Links that are up go away, so that the door is met.
-                vec![(begin, server(door)), (begin, server(ServerFault::GoAway)), (end, server(ServerFault::Well))]
+                vec![
+                    (begin, server(door)),
+                    (begin, server(ServerFault::GoAway)),
+                    (end, server(ServerFault::Well)),
+                ]
             }
-            19 | 20 => vec![(begin, Fault::Unruly(self.one(PanicSpot::all()), self.one(&[1, 1, 3])))],
+            19 | 20 => {
+                vec![(begin, Fault::Unruly(self.one(PanicSpot::all()), self.one(&[1, 1, 3])))]
+            }
             _ => {
-                let child = self.one(&[Child::Supervisor, Child::Connection, Child::Request, Child::Task]);
+                let child =
+                    self.one(&[Child::Supervisor, Child::Connection, Child::Request, Child::Task]);
                 let message = self.one(child.messages());
                 vec![(begin, Fault::Panic(child, message, self.one(&[1, 1, 1, 2, 10])))]
             }

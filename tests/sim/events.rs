@@ -22,7 +22,8 @@ pub(crate) struct Story {
     pub(crate) state: ConnectivityState,
     pub(crate) closed: bool,
     pub(crate) draining: bool,
-    /// When, at the latest, something must have happened if the state is neither Ready nor Shutdown.
+    /// When, at the latest, something must have happened if the state is neither Ready nor
+    /// Shutdown.
     pub(crate) way_on_by: Duration,
     last_at: Duration,
     last_dial: Incarnation,
@@ -74,7 +75,8 @@ impl Story {
         }
     }
 
-    /// Somebody called `reconnect_now`: the dial under way or the next one, and one more, need not wait.
+    /// Somebody called `reconnect_now`: the dial under way or the next one, and one more, need not
+    /// wait.
     pub(crate) fn asked_to_reconnect(&mut self) {
         self.dials_asked_for = 2;
     }
@@ -116,7 +118,9 @@ impl Story {
                 self.way_on_by = self.dialling.get(incarnation).copied().unwrap_or(now);
             }
             Fact::DialStarted { incarnation, failures } => {
-                world.hold(*incarnation > self.last_dial, || format!("dial {incarnation} follows {}", self.last_dial));
+                world.hold(*incarnation > self.last_dial, || {
+                    format!("dial {incarnation} follows {}", self.last_dial)
+                });
                 self.dial_started(*failures, now);
                 (self.last_dial, self.dialled_at) = (*incarnation, Some(now));
                 self.way_on_by = now + self.script.config.connect_timeout();
@@ -140,14 +144,18 @@ impl Story {
                 self.orderly_goaways += usize::from(orderly);
             }
             Fact::LinkLost { incarnation, .. } => {
-                world.hold(self.links.remove(incarnation), || format!("{incarnation} was lost and was not up"));
+                world.hold(self.links.remove(incarnation), || {
+                    format!("{incarnation} was lost and was not up")
+                });
             }
             Fact::BackoffStarted { delay, .. } => {
                 self.way_on_by = now + *delay;
                 self.redial_not_before = Some(now + *delay);
             }
             Fact::ChildFailed { child, error } => {
-                world.hold(!error.starts_with("a dead end"), || format!("the watchdog found {error}"));
+                world.hold(!error.starts_with("a dead end"), || {
+                    format!("the watchdog found {error}")
+                });
                 self.way_on_by = self.way_on_by.max(now + reconnect.waiting().max);
                 if *child == "supervisor" {
                     // Its successor knows nothing of waits, and dials at once.
@@ -155,7 +163,9 @@ impl Story {
                     self.dialling.clear();
                 }
             }
-            Fact::RetryScheduled { method, retry, delay, .. } => self.retry_scheduled(method, *retry, *delay, now),
+            Fact::RetryScheduled { method, retry, delay, .. } => {
+                self.retry_scheduled(method, *retry, *delay, now)
+            }
             Fact::RetryThrottled { method, .. } => self.throttled.extend(call_of(method)),
             Fact::CallShed { method, .. } => self.shed.extend(call_of(method)),
             Fact::DrainStarted { .. } => {
@@ -165,8 +175,12 @@ impl Story {
             Fact::Closed { cause } => {
                 self.closed = true;
                 world.hold(cause.is_none(), || format!("it closed by itself: {cause:?}"));
-                world.hold(self.links.is_empty(), || format!("it closed, and {:?} were not told lost", self.links));
-                world.hold(self.state == ConnectivityState::Shutdown, || format!("it closed in {}", self.state));
+                world.hold(self.links.is_empty(), || {
+                    format!("it closed, and {:?} were not told lost", self.links)
+                });
+                world.hold(self.state == ConnectivityState::Shutdown, || {
+                    format!("it closed in {}", self.state)
+                });
             }
             _ => {}
         }
@@ -181,15 +195,21 @@ impl Story {
             return;
         }
         if let Some(not_before) = not_before {
-            self.world
-                .hold(now + GRAIN >= not_before, || format!("a dial came before its wait was over, {not_before:?}"));
+            self.world.hold(now + GRAIN >= not_before, || {
+                format!("a dial came before its wait was over, {not_before:?}")
+            });
         }
         if let (Some(before), Some(n)) = (before, failures.checked_sub(1)) {
             // The quick schedule is the least that may be waited.
-            let least = reconnect.waiting().delay(n).min(reconnect.idle().delay(n)).mul_f64(1.0 - reconnect.jitter());
+            let least = reconnect
+                .waiting()
+                .delay(n)
+                .min(reconnect.idle().delay(n))
+                .mul_f64(1.0 - reconnect.jitter());
             self.world.hold(now + GRAIN >= before + least, || {
                 format!(
-                    "the dial after {failures} failures came {:?} after the one before, not {least:?}",
+                    "the dial after {failures} failures came {:?} after the one before, not \
+                     {least:?}",
                     now - before
                 )
             });
@@ -208,15 +228,20 @@ impl Story {
         world.hold(!call.is_known_to_stream() && !call.no_retry, || {
             format!("call {n} is retried, being {:?}", call.kind)
         });
-        world.hold(world.answer_began(n).is_none(), || format!("call {n} is retried, and its answer has begun"));
+        world.hold(world.answer_began(n).is_none(), || {
+            format!("call {n} is retried, and its answer has begun")
+        });
         world.hold(script.config.retry().limit.allows(number - 1), || {
             format!("call {n}: retry {number} is one too many")
         });
-        world.hold(is_scheduled(&script, call, number, delay), || format!("call {n}: retry {number} waits {delay:?}"));
+        world.hold(is_scheduled(&script, call, number, delay), || {
+            format!("call {n}: retry {number} waits {delay:?}")
+        });
     }
 }
 
-/// Whether retry `number` may wait so long: as the formula has it, or as the server asked, which starts the formula over.
+/// Whether retry `number` may wait so long: as the formula has it, or as the server asked, which
+/// starts the formula over.
 fn is_scheduled(script: &Script, call: &Call, number: u32, delay: Duration) -> bool {
     use crate::script::Fate::Status;
     let pushbacks = call.fates.iter().filter_map(|fate| match fate {

@@ -1,5 +1,6 @@
-//! The simulation: the whole supervisor, its actors and its HTTP/2, over a simulated network and in simulated time, under fault
-//! scripts drawn from seeds. Whatever happens, the laws of `events`, `calls` and `client` hold.
+//! The simulation: the whole supervisor, its actors and its HTTP/2, over a simulated network and in
+//! simulated time, under fault scripts drawn from seeds. Whatever happens, the laws of `events`,
+//! `calls` and `client` hold.
 //!
 //! ```text
 //! cargo test --features sim --test sim                    2,000 seeds, and that deliberate bugs are found

@@ -1,4 +1,5 @@
-//! The net catches fish: with a deliberate bug in the supervisor, the simulation finds a law that is broken.
+//! The net catches fish: with a deliberate bug in the supervisor, the simulation finds a law that
+//! is broken.
 
 use crate::{
     draw,
@@ -23,7 +24,10 @@ fn is_found_by(mut scripts: impl Iterator<Item = Script>, mutation: Mutation, wo
     let found = scripts.find_map(|script| Some((script.seed, run(script.with(mutation)).broken?)));
     let (seed, law) = found.unwrap_or_else(|| panic!("{mutation:?} is not found"));
     say(&format!("{mutation:?} is found by seed {seed}: {law}"));
-    assert!(words.iter().any(|words| law.contains(words)), "{mutation:?} breaks another law than expected: {law}");
+    assert!(
+        words.iter().any(|words| law.contains(words)),
+        "{mutation:?} breaks another law than expected: {law}"
+    );
 }
 
 #[test]
@@ -74,8 +78,11 @@ fn a_retry_that_does_not_wait_is_found() {
 
 #[test]
 fn a_link_left_open_by_a_shutdown_is_found() {
-    // Such a moment is too rare to wait for: what there is to say cannot be written just when the end is asked for.
-    let story = Script::quiet(1).at(secs(1), Fault::Clog).at(ms(1_010), Fault::Shutdown { grace: Duration::ZERO });
+    // Such a moment is too rare to wait for: what there is to say cannot be written just when the
+    // end is asked for.
+    let story = Script::quiet(1)
+        .at(secs(1), Fault::Clog)
+        .at(ms(1_010), Fault::Shutdown { grace: Duration::ZERO });
     assert_eq!(run(story.clone()).broken, None, "without the bug");
     is_found_by([story].into_iter(), Mutation::LeaveLinksOpen, &["Shutdown { grace: 0ns } took"]);
 }

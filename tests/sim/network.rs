@@ -1,4 +1,5 @@
-//! The supervisor's way into the simulated network, which counts the streams it holds, and can be clogged.
+//! The supervisor's way into the simulated network, which counts the streams it holds, and can be
+//! clogged.
 
 use crate::script::{PORT, SERVER};
 use futures::future::BoxFuture;
@@ -94,13 +95,21 @@ impl Stream {
 }
 
 impl AsyncRead for Stream {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(cx, into)
     }
 }
 
 impl AsyncWrite for Stream {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         ready!(self.poll_room(cx));
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }

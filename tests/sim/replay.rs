@@ -8,7 +8,8 @@ const SEEDS: u64 = 100;
 /// One process's account of all seeds.
 fn told_by_a_fresh_process() -> String {
     let test = env::current_exe().expect("a test knows its own program");
-    let teller = Command::new(test).args(["--exact", "replay::tells", "--ignored", "--nocapture"]).output();
+    let teller =
+        Command::new(test).args(["--exact", "replay::tells", "--ignored", "--nocapture"]).output();
     let teller = teller.expect("this program can be run once more");
     let words = String::from_utf8(teller.stderr).expect("traces are text");
     assert!(teller.status.success(), "{words}");
@@ -32,7 +33,8 @@ fn the_same_seed_gives_the_same_trace_in_two_fresh_processes() {
         let other = scope.spawn(told_by_a_fresh_process);
         (told_by_a_fresh_process(), other.join().expect("it was told"))
     });
-    let stories = |told: &'_ str| told.split("=== seed ").skip(1).map(str::to_owned).collect::<Vec<_>>();
+    let stories =
+        |told: &'_ str| told.split("=== seed ").skip(1).map(str::to_owned).collect::<Vec<_>>();
     let (first, second) = (stories(&first), stories(&second));
     assert_eq!((first.len(), second.len()), (SEEDS as usize, SEEDS as usize));
     let differs = |(one, other): &(String, String)| one != other;

@@ -37,8 +37,8 @@ fn stage(script: &Script, world: &World, orders: &server::Orders) -> Sim<'static
     sim
 }
 
-/// Runs a script until `at`, when the client's runtime ends with all its tasks, and gives `then` the supervisor,
-/// which is held outside. `before` sees it a tick earlier.
+/// Runs a script until `at`, when the client's runtime ends with all its tasks, and gives `then`
+/// the supervisor, which is held outside. `before` sees it a tick earlier.
 pub(crate) fn run_until_the_runtime_ends<T>(
     script: Script,
     at: Duration,
@@ -46,7 +46,8 @@ pub(crate) fn run_until_the_runtime_ends<T>(
     then: impl FnOnce(&World, Supervisor, T),
 ) -> Outcome {
     let script = Arc::new(script);
-    let (world, orders, network) = (World::new(script.clone()), server::Orders::default(), Network::default());
+    let (world, orders, network) =
+        (World::new(script.clone()), server::Orders::default(), Network::default());
     let mut sim = stage(&script, &world, &orders);
     let (client, client_orders) = mpsc::unbounded_channel();
     let kept = Rc::new(RefCell::new(None));
@@ -88,7 +89,10 @@ pub(crate) fn run(script: Script) -> Outcome {
     let mut sim = stage(&script, &world, &orders);
     let (client, client_orders) = mpsc::unbounded_channel();
     let network = Network::default();
-    sim.client(CLIENT, client::run(script.clone(), world.clone(), network.clone(), client_orders, None));
+    sim.client(
+        CLIENT,
+        client::run(script.clone(), world.clone(), network.clone(), client_orders, None),
+    );
     let mut faults = script.faults.iter().copied().filter(|(at, _)| *at < script.healed).peekable();
     let mut healed = false;
     loop {

@@ -1,5 +1,5 @@
-//! The runtime of a supervisor ends at any moment of any script: whoever holds on to it from outside is told so, and waits
-//! for nothing.
+//! The runtime of a supervisor ends at any moment of any script: whoever holds on to it from
+//! outside is told so, and waits for nothing.
 
 use crate::{
     draw,
@@ -13,7 +13,8 @@ use futures::{FutureExt as _, executor::block_on};
 use tokio::sync::oneshot;
 use tonic::{Code, Request, Status};
 use tonic_supervisor::{
-    CallOptions, CallReport, Cause, ConnectivityState, EventItem, EventStream, Fact, Supervisor, UnaryCall, UnaryResult,
+    CallOptions, CallReport, Cause, ConnectivityState, EventItem, EventStream, Fact, Supervisor,
+    UnaryCall, UnaryResult,
 };
 
 /// So many scripts are cut off.
@@ -34,7 +35,9 @@ fn whenever_the_runtime_ends_every_call_outside_is_answered() {
     let mut broken = Vec::new();
     for seed in 0..SEEDS {
         let mut script = draw::script(seed);
-        script.faults.retain(|(_, fault)| !matches!(fault, Fault::Shutdown { .. } | Fault::DropHandles));
+        script
+            .faults
+            .retain(|(_, fault)| !matches!(fault, Fault::Shutdown { .. } | Fault::DropHandles));
         let at = moment(&script);
         let outcome = run_until_the_runtime_ends(script, at, call, |world, supervisor, outside| {
             judge(world, &supervisor, outside);
@@ -68,20 +71,32 @@ fn call(supervisor: &Supervisor) -> Outside {
 
 fn judge(world: &World, supervisor: &Supervisor, mut outside: Outside) {
     let (state, now) = (supervisor.state(), supervisor.snapshot());
-    world.hold(state == ConnectivityState::Shutdown, || format!("it shows {state} when its runtime has ended"));
+    world.hold(state == ConnectivityState::Shutdown, || {
+        format!("it shows {state} when its runtime has ended")
+    });
     let left = (now.calls_open, now.calls_waiting, now.streams);
-    world.hold(left == (0, 0, 0), || format!("calls open, waiting and streams without a runtime: {left:?}"));
+    world.hold(left == (0, 0, 0), || {
+        format!("calls open, waiting and streams without a runtime: {left:?}")
+    });
     for answer in &mut outside.answers {
         match answer.try_recv() {
             Ok(Ok(_)) => {}
-            Ok(Err(status)) => world.hold(is_told(&status), || format!("a message ended with {status:?}")),
+            Ok(Err(status)) => {
+                world.hold(is_told(&status), || format!("a message ended with {status:?}"))
+            }
             Err(error) => world.accuse(format_args!("a message has no answer: {error}")),
         }
     }
-    let late = block_on(supervisor.channel().unary::<String, String>("/sim.Calls/Late", Request::new(String::new())));
+    let late = block_on(
+        supervisor
+            .channel()
+            .unary::<String, String>("/sim.Calls/Late", Request::new(String::new())),
+    );
     match late {
         Ok(_) => world.accuse("a call without a runtime was answered"),
-        Err(status) => world.hold(is_told(&status), || format!("a late call ended with {status:?}")),
+        Err(status) => {
+            world.hold(is_told(&status), || format!("a late call ended with {status:?}"))
+        }
     }
     world.hold(supervisor.closed().now_or_never().is_some(), || "closed() waits".into());
     world.hold(supervisor.shutdown(ms(0)).now_or_never().is_some(), || "shutdown() waits".into());
@@ -94,7 +109,8 @@ fn judge(world: &World, supervisor: &Supervisor, mut outside: Outside) {
             None => return world.accuse("the events do not end"),
         }
     }
-    world.hold(matches!(last, Some(Fact::Closed { .. })), || format!("the last event was {last:?}"));
+    world
+        .hold(matches!(last, Some(Fact::Closed { .. })), || format!("the last event was {last:?}"));
 }
 
 /// The end of the runtime is named; or the call had failed by policy before.
@@ -102,7 +118,8 @@ fn is_told(status: &Status) -> bool {
     let Some(report) = CallReport::of(status) else { return false };
     match &report.outcome.cause {
         Cause::Supervision(_) => {
-            status.code() == Code::Unavailable && status.message().contains("the runtime of this supervisor has ended")
+            status.code() == Code::Unavailable
+                && status.message().contains("the runtime of this supervisor has ended")
         }
         Cause::Shed(_) | Cause::Credentials(_) | Cause::Status => true,
         _ => false,

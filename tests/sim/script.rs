@@ -1,4 +1,5 @@
-//! A fault script: one simulated life of a supervisor, written down. Drawn from a seed by `draw`, or by hand.
+//! A fault script: one simulated life of a supervisor, written down. Drawn from a seed by `draw`,
+//! or by hand.
 //!
 //! ```text
 //! Script::quiet(7)
@@ -37,7 +38,8 @@ pub(crate) struct Script {
     pub(crate) credentials: Option<Credentials>,
     pub(crate) calls: Vec<Call>,
     pub(crate) faults: Vec<(Duration, Fault)>,
-    /// When all faults are over. From then on the supervisor has to get well, and every call has to end.
+    /// When all faults are over. From then on the supervisor has to get well, and every call has to
+    /// end.
     pub(crate) healed: Duration,
     pub(crate) end: End,
     /// A bug to commit.
@@ -71,7 +73,8 @@ pub(crate) struct Call {
     pub(crate) idempotent: bool,
     pub(crate) wait_for_ready: bool,
     pub(crate) timeout: Duration,
-    /// Whether the call itself says its timeout; of kind `auto` it may be the configuration's, which runs only off the wire.
+    /// Whether the call itself says its timeout; of kind `auto` it may be the configuration's,
+    /// which runs only off the wire.
     pub(crate) states_timeout: bool,
     pub(crate) attempt_timeout: Option<Duration>,
     pub(crate) no_retry: bool,
@@ -228,10 +231,14 @@ impl Script {
         if call.states_timeout { call.timeout } else { configured }
     }
 
-    /// How long a call may take at most until so many attempts have failed. A timeout that it does not state runs only off
-    /// the wire, where each attempt may be for `attempt_timeout`.
+    /// How long a call may take at most until so many attempts have failed. A timeout that it does
+    /// not state runs only off the wire, where each attempt may be for `attempt_timeout`.
     pub(crate) fn longest_until(&self, call: &Call, attempts: u32) -> Duration {
-        let on_wire = if call.states_timeout { Duration::ZERO } else { call.attempt_timeout.unwrap_or_default() };
+        let on_wire = if call.states_timeout {
+            Duration::ZERO
+        } else {
+            call.attempt_timeout.unwrap_or_default()
+        };
         self.timeout_of(call) + on_wire * attempts
     }
 
@@ -261,7 +268,8 @@ impl Script {
     }
 }
 
-/// What scripts change of it: the target is the simulated server, and a dead link is noticed within 4 s.
+/// What scripts change of it: the target is the simulated server, and a dead link is noticed within
+/// 4 s.
 pub(crate) fn config() -> ConfigBuilder {
     Config::builder()
         .host(SERVER)
@@ -340,7 +348,9 @@ impl Fate {
             Self::Echo { after } => Answer::echo().after(after),
             Self::Status { after, code, pushback } => {
                 let answer = Answer::status(code).after(after);
-                pushback.into_iter().fold(answer, |answer, millis| answer.pushback(&millis.to_string()))
+                pushback
+                    .into_iter()
+                    .fold(answer, |answer, millis| answer.pushback(&millis.to_string()))
             }
             Self::Converse => Answer::echo_stream(),
             Self::HeadersThenError(code) => Answer::headers_then_error(code),
@@ -350,7 +360,8 @@ impl Fate {
             Self::Cut => Answer::cut_after_processing(),
             Self::Hang => Answer::hang(),
             Self::Stream { messages, every, ending } => {
-                let answer = Answer::stream((0..messages).map(|n| n.to_string()), Code::Ok).every(every);
+                let answer =
+                    Answer::stream((0..messages).map(|n| n.to_string()), Code::Ok).every(every);
                 match ending {
                     Ending::Status(code) => answer.then_status(code),
                     Ending::Reset(code) => answer.then_reset(code),

@@ -19,7 +19,8 @@ fn whatever_happens_the_laws_hold() {
     if let Some(seed) = variable("SIM_SEED") {
         return replay(seed);
     }
-    let (first, seeds) = (variable("SIM_FROM").unwrap_or(0), variable("SIM_SEEDS").unwrap_or(SEEDS));
+    let (first, seeds) =
+        (variable("SIM_FROM").unwrap_or(0), variable("SIM_SEEDS").unwrap_or(SEEDS));
     let (began, next, lasted) = (Instant::now(), AtomicU64::new(first), AtomicU64::new(0));
     let failed = parking_lot::Mutex::new(Vec::new());
     thread::scope(|scope| {
@@ -42,8 +43,14 @@ fn whatever_happens_the_laws_hold() {
     });
     let (failed, lasted) = (failed.into_inner(), Duration::from_millis(lasted.into_inner()));
     let failures = failed.len();
-    say(&format!("simulated {seeds} seeds, {lasted:.0?} of life, in {:.0?}: {failures} failed", began.elapsed()));
-    assert!(failed.is_empty(), "laws were broken; SIM_SEED=n with n of {failed:?} shows what happened");
+    say(&format!(
+        "simulated {seeds} seeds, {lasted:.0?} of life, in {:.0?}: {failures} failed",
+        began.elapsed()
+    ));
+    assert!(
+        failed.is_empty(),
+        "laws were broken; SIM_SEED=n with n of {failed:?} shows what happened"
+    );
 }
 
 /// Shows all that happened in one seed's life.

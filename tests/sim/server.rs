@@ -1,4 +1,5 @@
-//! The server's host: one scripted server behind a simulated port, whose doors and moods are at the script's command.
+//! The server's host: one scripted server behind a simulated port, whose doors and moods are at the
+//! script's command.
 
 use crate::{
     script::{Fate, PORT, ServerFault},
@@ -111,14 +112,16 @@ pub(crate) async fn run(world: World, orders: Orders) -> turmoil::Result {
                 (Door::Exclude(code), stream) => drop(excluding.spawn(exclude(stream, code))),
                 (Door::Babble, mut stream) => {
                     // Whoever dialled may be gone.
-                    let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n").await;
+                    let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: \
+                                               0\r\n\r\n").await;
                 }
             },
         }
     }
 }
 
-/// Greets, and answers the first call with a GOAWAY that excludes it. Returns when the client has gone.
+/// Greets, and answers the first call with a GOAWAY that excludes it. Returns when the client has
+/// gone.
 async fn exclude(mut stream: TcpStream, code: u32) {
     let mut bytes = Vec::new();
     let mut write = Frame::settings(&[]).to_bytes();

@@ -29,7 +29,12 @@ fn a_call_waits_out_a_black_hole_that_keepalive_finds() {
         .call(Call::unary(ms(300)))
         .at(secs(6), Fault::Mend);
     let outcome = told(story);
-    assert_eq!(lines(&outcome, &["client: call 0 ended after 0.0", "OK"]), 1, "{:#?}", outcome.trace);
+    assert_eq!(
+        lines(&outcome, &["client: call 0 ended after 0.0", "OK"]),
+        1,
+        "{:#?}",
+        outcome.trace
+    );
     assert_eq!(lines(&outcome, &["KeepaliveLost"]), 1);
     assert_eq!(lines(&outcome, &["client: call 1 ended after", "OK"]), 1, "{:#?}", outcome.trace);
 }
@@ -38,7 +43,8 @@ fn a_call_waits_out_a_black_hole_that_keepalive_finds() {
 fn a_rolling_goaway_costs_no_call_and_executes_none_twice() {
     let calls = (0..50).map(|n| Call::unary(ms(20 * n)).once().answered([Fate::echo(ms(30))]));
     let story = calls.fold(Script::quiet(2), Script::call);
-    let story = (1..=10).fold(story, |story, n| story.at(ms(100 * n), Fault::Server(ServerFault::GoAway)));
+    let story =
+        (1..=10).fold(story, |story, n| story.at(ms(100 * n), Fault::Server(ServerFault::GoAway)));
     let outcome = told(story);
     assert_eq!(lines(&outcome, &["client: call", "OK"]), 50);
     assert_eq!(lines(&outcome, &["server: /sim.Calls/n", "retry 0"]), 50);
@@ -58,6 +64,10 @@ fn a_crash_a_burst_and_a_panic_in_one_life() {
     let outcome = told(story);
     assert_eq!(lines(&outcome, &["client: call 0", "OK"]), 1, "two retries later");
     assert_eq!(lines(&outcome, &["client: call 1", "OK"]), 1, "it waited for the next boot");
-    assert_eq!(lines(&outcome, &["client: call 2", "Unavailable"]), 1, "to try again might do harm");
+    assert_eq!(
+        lines(&outcome, &["client: call 2", "Unavailable"]),
+        1,
+        "to try again might do harm"
+    );
     assert_eq!(lines(&outcome, &["ChildFailed", "LinkUp"]), 1);
 }

@@ -1,4 +1,5 @@
-//! What the hosts of one simulated life share, beside the network: what happened, what arrived at the server, and what went wrong.
+//! What the hosts of one simulated life share, beside the network: what happened, what arrived at
+//! the server, and what went wrong.
 
 use crate::script::{Fate, Script};
 use parking_lot::Mutex;
@@ -97,14 +98,17 @@ impl World {
         self.0.lock().arrivals[n].clone()
     }
 
-    /// Notes an arrival; the fate that the script has for it, if it is one of the script's calls. `burst` is what befalls all calls now.
+    /// Notes an arrival; the fate that the script has for it, if it is one of the script's calls.
+    /// `burst` is what befalls all calls now.
     pub(crate) fn arrived(&self, arrival: &Arrival, burst: Option<Fate>) -> Fate {
         let number = call_of(&arrival.path);
-        let previous = arrival.previous_attempts.as_deref().map_or(0, |text| text.parse().expect("a number"));
+        let previous =
+            arrival.previous_attempts.as_deref().map_or(0, |text| text.parse().expect("a number"));
         let fate = {
             let mut inner = self.0.lock();
             let echo = Fate::echo(Duration::ZERO);
-            let fate = number.and_then(|n| inner.script.calls[n].fates.get(inner.arrivals[n].len()).copied());
+            let fate = number
+                .and_then(|n| inner.script.calls[n].fates.get(inner.arrivals[n].len()).copied());
             let fate = burst.or(fate).unwrap_or(echo);
             if let Some(n) = number {
                 let (executed, cut) = (!fate.refuses(), matches!(fate, Fate::Cut));
@@ -113,7 +117,9 @@ impl World {
             fate
         };
         let (path, connection, stream) = (&arrival.path, arrival.connection, arrival.stream);
-        self.note(format_args!("server: {path} on {connection}/{stream}, retry {previous}, will {fate:?}"));
+        self.note(format_args!(
+            "server: {path} on {connection}/{stream}, retry {previous}, will {fate:?}"
+        ));
         fate
     }
 }

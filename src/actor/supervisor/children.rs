@@ -1,5 +1,5 @@
-//! The supervisor's children: how they are started, and what is done about those that ended. A clean end is the link's business, a
-//! failure counts against the restart intensity.
+//! The supervisor's children: how they are started, and what is done about those that ended. A
+//! clean end is the link's business, a failure counts against the restart intensity.
 
 use super::{
     super::{
@@ -52,25 +52,37 @@ pub(super) enum Unborn {
 }
 
 impl Life {
-    /// Starting is local. It fails only if this actor is being stopped, and then there is nothing to start anyone for.
+    /// Starting is local. It fails only if this actor is being stopped, and then there is nothing
+    /// to start anyone for.
     pub(super) async fn start_children(&mut self) {
         for child in std::mem::take(&mut self.unborn) {
             let myself = self.me.get_cell();
             match child {
                 Unborn::Connection { args, keepalive_time } => {
                     let incarnation = args.dial.incarnation;
-                    if let Ok((actor, _)) = Actor::spawn_linked(None, ConnectionActor, args, myself).await {
+                    if let Ok((actor, _)) =
+                        Actor::spawn_linked(None, ConnectionActor, args, myself).await
+                    {
                         let (link, goaway_heard, farewell) = (None, false, None);
-                        let connection =
-                            Connection { incarnation, actor, link, keepalive_time, goaway_heard, farewell };
+                        let connection = Connection {
+                            incarnation,
+                            actor,
+                            link,
+                            keepalive_time,
+                            goaway_heard,
+                            farewell,
+                        };
                         self.connections.push(connection);
                     }
                 }
                 Unborn::Request(shard) => {
                     let args = RequestArgs { core: self.core.clone(), shard, door: self.door() };
-                    if let Ok((actor, _)) = Actor::spawn_linked(None, RequestActor, args, myself).await {
+                    if let Ok((actor, _)) =
+                        Actor::spawn_linked(None, RequestActor, args, myself).await
+                    {
                         self.shards[shard].actor = Some(actor.get_id());
-                        // First it can be found, then it looks into the ledger: so a call is in one mailbox or the other.
+                        // First it can be found, then it looks into the ledger: so a call is in one
+                        // mailbox or the other.
                         self.core.set_request_actor(shard, actor.clone());
                         let _ = actor.cast(RequestMsg::Adopt);
                     }
@@ -83,7 +95,11 @@ impl Life {
         if let Some(shard) = self.shard_of(id) {
             return self.request_actor_failed(shard, words);
         }
-        let Some(at) = self.connections.iter().position(|connection| connection.actor.get_id() == id) else { return };
+        let Some(at) =
+            self.connections.iter().position(|connection| connection.actor.get_id() == id)
+        else {
+            return;
+        };
         let connection = self.connections.remove(at);
         match end {
             Some(ConnectionEnd::DialFailed(FailedDial { failure, wrong_peer })) => {
@@ -137,7 +153,9 @@ impl Life {
 
     pub(super) fn calls_waiting(&mut self, actor: ActorId, waiting: bool) {
         // One that has ended has no successor's calls in mind.
-        let Some(shard) = self.shard_of(actor) else { return self.core.telemetry.stale("CallsWaiting") };
+        let Some(shard) = self.shard_of(actor) else {
+            return self.core.telemetry.stale("CallsWaiting");
+        };
         self.shards[shard].calls_wait = waiting;
         self.step(Input::CallsWaiting(self.calls_wait()), "calls wait");
     }

@@ -1,4 +1,5 @@
-//! What the supervisor does about links: they come, say goodbye, prove themselves, are replaced, end.
+//! What the supervisor does about links: they come, say goodbye, prove themselves, are replaced,
+//! end.
 
 use super::{super::message::ConnectionMsg, Life, children::Connection};
 use crate::{
@@ -21,7 +22,11 @@ impl Life {
             connection.link = Some(link.clone());
         }
         let max_concurrent_streams = link.peer_limit();
-        self.core.telemetry.announce(Fact::LinkEstablished { incarnation, took, max_concurrent_streams });
+        self.core.telemetry.announce(Fact::LinkEstablished {
+            incarnation,
+            took,
+            max_concurrent_streams,
+        });
         let former = self.link.replace(link);
         if succeeds {
             self.successor = None;
@@ -73,7 +78,13 @@ impl Life {
         }
     }
 
-    pub(super) fn hear_goaway(&self, incarnation: Incarnation, goaway: GoAway, had: Option<Duration>, idle: bool) {
+    pub(super) fn hear_goaway(
+        &self,
+        incarnation: Incarnation,
+        goaway: GoAway,
+        had: Option<Duration>,
+        idle: bool,
+    ) {
         let too_many_pings = goaway.is_too_many_pings();
         self.core.telemetry.announce(Fact::GoAwayReceived { incarnation, goaway });
         if let Some(had) = had.filter(|_| too_many_pings) {
@@ -115,7 +126,9 @@ impl Life {
         let limit = self.core.config.max_draining_links;
         let draining = |connection: &&Connection| {
             let link = connection.link.as_ref();
-            link.is_some_and(|link| !link.is_accepting() && link.end().is_none() && link.in_flight() > 0)
+            link.is_some_and(|link| {
+                !link.is_accepting() && link.end().is_none() && link.in_flight() > 0
+            })
         };
         let above = self.connections.iter().filter(draining).count().saturating_sub(limit);
         for connection in self.connections.iter().filter(draining).take(above) {
@@ -125,8 +138,8 @@ impl Life {
         }
     }
 
-    /// gRPC A8: twice the time of the link that was complained of; complaints of links of one age do not add up. One that comes
-    /// while no call is open ends pings without calls, too.
+    /// gRPC A8: twice the time of the link that was complained of; complaints of links of one age
+    /// do not add up. One that comes while no call is open ends pings without calls, too.
     pub(super) fn ping_less(&self, had: Duration, idle: bool) {
         let mut keepalive = self.core.keepalive.lock();
         let configured = self.core.config.effective_keepalive_time();
@@ -143,7 +156,9 @@ impl Life {
         let cause = end.to_string();
         let mut input = Input::Lost;
         match &end {
-            LinkEnd::KeepaliveTimeout => self.core.telemetry.announce(Fact::KeepaliveLost { incarnation }),
+            LinkEnd::KeepaliveTimeout => {
+                self.core.telemetry.announce(Fact::KeepaliveLost { incarnation })
+            }
             LinkEnd::GoAway(goaway) => {
                 input = Input::GoAway;
                 if !connection.goaway_heard {

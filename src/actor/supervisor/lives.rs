@@ -1,5 +1,6 @@
-//! The supervisor actor, life after life: when it fails it starts over in place, as a supervisor of its own would restart it. Its
-//! children end with the life that failed, the calls wait in the ledger for the next.
+//! The supervisor actor, life after life: when it fails it starts over in place, as a supervisor of
+//! its own would restart it. Its children end with the life that failed, the calls wait in the
+//! ledger for the next.
 
 use super::{
     super::{
@@ -53,7 +54,11 @@ impl Actor for SupervisorActor {
         Ok(Lives { core, linked, restarts, life: None, rest: None })
     }
 
-    async fn post_start(&self, me: ActorRef<SupervisorMsg>, _: &mut Lives) -> Result<(), ActorProcessingErr> {
+    async fn post_start(
+        &self,
+        me: ActorRef<SupervisorMsg>,
+        _: &mut Lives,
+    ) -> Result<(), ActorProcessingErr> {
         Ok(me.cast(SupervisorMsg::Begin)?)
     }
 
@@ -79,11 +84,16 @@ impl Actor for SupervisorActor {
 }
 
 impl Lives {
-    fn live(&mut self, me: &ActorRef<SupervisorMsg>, event: Event) -> Result<(), ActorProcessingErr> {
+    fn live(
+        &mut self,
+        me: &ActorRef<SupervisorMsg>,
+        event: Event,
+    ) -> Result<(), ActorProcessingErr> {
         // After a panic the life, which may be left half changed, is thrown away whole.
         match caught(|| self.take(me, event)) {
             Ok(()) if self.linked && self.life.as_ref().is_some_and(|life| life.exhausted) => {
-                Err("the actors of a supervised channel keep failing, past their restart intensity".into())
+                Err("the actors of a supervised channel keep failing, past their restart intensity"
+                    .into())
             }
             Ok(()) => Ok(()),
             Err(words) => self.failed(me, &words),
@@ -116,11 +126,17 @@ impl Lives {
         }
     }
 
-    fn failed(&mut self, me: &ActorRef<SupervisorMsg>, error: &str) -> Result<(), ActorProcessingErr> {
+    fn failed(
+        &mut self,
+        me: &ActorRef<SupervisorMsg>,
+        error: &str,
+    ) -> Result<(), ActorProcessingErr> {
         self.life = None;
         end_children(me);
         self.show_failure();
-        self.core.telemetry.announce(Fact::ChildFailed { child: "supervisor", error: error.into() });
+        self.core
+            .telemetry
+            .announce(Fact::ChildFailed { child: "supervisor", error: error.into() });
         let verdict = self.restarts.failed(clock::now());
         if verdict == Verdict::Restart {
             return Ok(me.cast(SupervisorMsg::Begin)?);
@@ -134,7 +150,8 @@ impl Lives {
         }
         // Calls wait for it: the slowest pace is that of a channel with calls waiting.
         let pace = self.core.config.reconnect.waiting.max;
-        self.rest = Some((Timer::new(me, pace, || SupervisorMsg::Begin), Watch::new(self.core.clone())));
+        self.rest =
+            Some((Timer::new(me, pace, || SupervisorMsg::Begin), Watch::new(self.core.clone())));
         Ok(())
     }
 
@@ -144,13 +161,15 @@ impl Lives {
         telemetry.links_gone(&LinkEnd::ActorFailed("the supervisor actor failed".into()));
         let (from, to) = (telemetry.state(), ConnectivityState::TransientFailure);
         if from.can_become(to) {
-            let (cause, incarnation) = ("the supervisor actor failed".into(), Incarnation::default());
+            let (cause, incarnation) =
+                ("the supervisor actor failed".into(), Incarnation::default());
             telemetry.announce(Fact::StateChanged { from, to, cause, incarnation });
         }
     }
 }
 
-/// As ractor does for an actor that dies: they are killed, and their ends are nobody's business any more.
+/// As ractor does for an actor that dies: they are killed, and their ends are nobody's business any
+/// more.
 fn end_children(me: &ActorRef<SupervisorMsg>) {
     let mut children = me.get_children();
     children.sort_by_key(ActorCell::get_id);

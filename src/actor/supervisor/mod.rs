@@ -1,6 +1,6 @@
-//! The supervisor actor: owns the channel's lifecycle. Its thoughts are `policy::Channel` (when to dial, what state to show) and
-//! `policy::Restarts` (what to make of failing children). A lost link is a clean end and gets backoff; a panic counts against
-//! the restart intensity.
+//! The supervisor actor: owns the channel's lifecycle. Its thoughts are `policy::Channel` (when to
+//! dial, what state to show) and `policy::Restarts` (what to make of failing children). A lost link
+//! is a clean end and gets backoff; a panic counts against the restart intensity.
 
 mod children;
 mod links;
@@ -40,7 +40,8 @@ const NEWS_TAKE: Duration = Duration::from_secs(5);
 /// After the grace, so long for goodbyes to be written before links are cut.
 const FAREWELL: Duration = Duration::from_millis(100);
 
-/// What the actor knows, until it fails. Nothing here waits: children, whose start takes an `await`, are started after each event.
+/// What the actor knows, until it fails. Nothing here waits: children, whose start takes an
+/// `await`, are started after each event.
 struct Life {
     core: Arc<Core>,
     me: ActorRef<SupervisorMsg>,
@@ -103,7 +104,9 @@ impl Life {
         };
         match (life.core.closing(), life.channel.state()) {
             (Some(_), _) => life.drain(),
-            (None, ConnectivityState::Idle) => life.step(Input::Connect, "the supervisor was spawned"),
+            (None, ConnectivityState::Idle) => {
+                life.step(Input::Connect, "the supervisor was spawned")
+            }
             (None, _) => life.step(Input::RedialDue, "the supervisor actor starts over"),
         }
         life
@@ -114,8 +117,12 @@ impl Life {
         self.core.panics.strike(Child::Supervisor, name);
         match message {
             SupervisorMsg::Begin => {}
-            SupervisorMsg::LinkUp { incarnation, link, took } => self.link_up(incarnation, link, took),
-            SupervisorMsg::GoAwayReceived { incarnation, goaway } => self.goaway(incarnation, goaway),
+            SupervisorMsg::LinkUp { incarnation, link, took } => {
+                self.link_up(incarnation, link, took)
+            }
+            SupervisorMsg::GoAwayReceived { incarnation, goaway } => {
+                self.goaway(incarnation, goaway)
+            }
             SupervisorMsg::LinkProven(incarnation) => self.proven(incarnation),
             SupervisorMsg::LinkRetired(incarnation) => self.retired(incarnation),
             SupervisorMsg::LinkWornOut(incarnation) => self.worn_out(incarnation),
@@ -140,11 +147,14 @@ impl Life {
             // The runtime drops its tasks: this actor's, too. That is no failure of a child.
             SupervisionEvent::ActorTerminated(_, _, Some(reason)) if reason == CANCELLED => {}
             SupervisionEvent::ActorTerminated(cell, boxed, reason) => {
-                let end = boxed.and_then(|mut boxed| boxed.take::<ConnectionState>().ok()?.take_end());
+                let end =
+                    boxed.and_then(|mut boxed| boxed.take::<ConnectionState>().ok()?.take_end());
                 let reason = reason.unwrap_or_else(|| "stopped".into());
                 self.child_ended(cell.get_id(), end, &reason);
             }
-            SupervisionEvent::ActorFailed(cell, error) => self.child_ended(cell.get_id(), None, &error.to_string()),
+            SupervisionEvent::ActorFailed(cell, error) => {
+                self.child_ended(cell.get_id(), None, &error.to_string())
+            }
             _ => {}
         }
     }
@@ -157,7 +167,8 @@ impl Life {
         let failing = self.channel.last_error().cloned();
         let step = self.channel.on(input, &cause, now, self.core.roll());
         // The change to Connecting is about the link to be.
-        let adopted = step.changed.filter(|(_, to)| *to == ConnectivityState::Connecting).and(self.successor);
+        let adopted =
+            step.changed.filter(|(_, to)| *to == ConnectivityState::Connecting).and(self.successor);
         if step.output == Output::Dial {
             self.current = Some(self.core.next_incarnation());
         } else if adopted.is_some() {
@@ -190,22 +201,24 @@ impl Life {
 
     fn dial(&mut self, incarnation: Incarnation) {
         let core = &self.core;
-        core.telemetry.announce(Fact::DialStarted { incarnation, failures: self.channel.failures() });
+        core.telemetry
+            .announce(Fact::DialStarted { incarnation, failures: self.channel.failures() });
         let keepalive = *core.keepalive.lock();
         let dial = Dial {
             target: core.target(),
             incarnation,
             timeout: core.config.connect_timeout,
-            keepalive: keepalive
-                .time
-                .map(|time| Liveness::new(time, core.config.keepalive.timeout, keepalive.while_idle)),
+            keepalive: keepalive.time.map(|time| {
+                Liveness::new(time, core.config.keepalive.timeout, keepalive.while_idle)
+            }),
             window: core.config.max_in_flight,
             max_header_bytes: core.config.max_response_header_bytes,
             #[cfg(feature = "tls")]
             tls: core.tls.clone(),
         };
         let watcher = Arc::new(Hooks(Arc::downgrade(core)));
-        let args = ConnectionArgs { core: core.clone(), supervisor: self.me.clone(), watcher, dial };
+        let args =
+            ConnectionArgs { core: core.clone(), supervisor: self.me.clone(), watcher, dial };
         self.unborn.push(Unborn::Connection { args, keepalive_time: keepalive.time });
     }
 
@@ -222,14 +235,16 @@ impl Life {
         self.redial = Some(Timer::new(&self.me, delay, || SupervisorMsg::RedialDue));
     }
 
-    /// The watchdog: an actor that nothing would move again fails aloud, and starts over with a dial.
+    /// The watchdog: an actor that nothing would move again fails aloud, and starts over with a
+    /// dial.
     ///
     /// It looks after each event. Where there is none it looks all the same: a link that shuts says
     /// so by itself (`LinkShut`), whatever became of its driver and its actor; and if their news do
     /// not follow, `LookDue` does.
     fn dead_end(&mut self) -> Option<String> {
         let state = self.channel.state();
-        let dialling = self.connections.iter().any(|connection| Some(connection.incarnation) == self.current);
+        let dialling =
+            self.connections.iter().any(|connection| Some(connection.incarnation) == self.current);
         let open = self.link.as_ref().is_some_and(|link| link.is_accepting());
         if !self.channel.is_stuck(dialling, self.redial.is_some(), open) {
             self.doubt = None;
@@ -289,7 +304,8 @@ impl Life {
             return;
         }
         for connection in self.connections.iter_mut() {
-            connection.farewell = Some(Timer::new(&connection.actor, FAREWELL, || ConnectionMsg::HangUp));
+            connection.farewell =
+                Some(Timer::new(&connection.actor, FAREWELL, || ConnectionMsg::HangUp));
         }
     }
 }

@@ -16,15 +16,16 @@ pub(super) struct Lease {
 }
 
 impl Lease {
-    /// The lease of a claim that was asked for, and answered, at these times. It began in between, maybe long before the answer came;
-    /// so where that took long, it is renewed at once.
+    /// The lease of a claim that was asked for, and answered, at these times. It began in between,
+    /// maybe long before the answer came; so where that took long, it is renewed at once.
     pub(super) fn claimed(asked: Instant, answered: Instant, length: Duration) -> Self {
         let third = length / RENEWED_AT;
         let renewal = if answered - asked > third { answered } else { after(answered, third) };
         Self { renewal, over: after(answered, length) }
     }
 
-    /// The lease after a renewal that was asked for at this time, before which it cannot have begun.
+    /// The lease after a renewal that was asked for at this time, before which it cannot have
+    /// begun.
     pub(super) fn renewed(asked: Instant, length: Duration) -> Self {
         Self { renewal: after(asked, length / RENEWED_AT), over: after(asked, length) }
     }

@@ -22,9 +22,17 @@ impl Meters {
         use Unit::Count;
         describe_gauge!("tonic_supervisor.worker.running", Count, "tasks whose handlers run");
         describe_counter!("tonic_supervisor.worker.claimed", Count, "tasks claimed");
-        describe_counter!("tonic_supervisor.worker.reported", Count, "results that the server has taken");
+        describe_counter!(
+            "tonic_supervisor.worker.reported",
+            Count,
+            "results that the server has taken"
+        );
         describe_counter!("tonic_supervisor.worker.given_back", Count, "tasks given back");
-        describe_counter!("tonic_supervisor.worker.lost", Count, "claims lost before their result was taken");
+        describe_counter!(
+            "tonic_supervisor.worker.lost",
+            Count,
+            "claims lost before their result was taken"
+        );
         let queue = label(agent_id);
         let reported = |status: &'static str| counter!("tonic_supervisor.worker.reported", "queue" => queue.clone(), "status" => status);
         let meters = Self {
@@ -36,7 +44,9 @@ impl Meters {
             lost: counter!("tonic_supervisor.worker.lost", "queue" => queue.clone()),
         };
         meters.running.increment(0.0);
-        for counter in [&meters.claimed, &meters.completed, &meters.failed, &meters.given_back, &meters.lost] {
+        for counter in
+            [&meters.claimed, &meters.completed, &meters.failed, &meters.given_back, &meters.lost]
+        {
             counter.increment(0);
         }
         meters

@@ -1,4 +1,5 @@
-//! The worker loop: what a long-running agent writes. This file starts and ends it; `worker` does one task after the other.
+//! The worker loop: what a long-running agent writes. This file starts and ends it; `worker` does
+//! one task after the other.
 //!
 //! | phase | workers | what runs |
 //! |---|---|---|
@@ -54,10 +55,11 @@ enum Phase {
 
 /// A worker loop to be, from [`AgentQueue::process`]. Await it to run it.
 ///
-/// It begins by making the queue, if that is not there, and goes on **until** the client is closed or [`until`](Self::until)'s
-/// future resolves. Then nothing more is claimed; what runs may finish within the [`grace`](Self::grace), and is reported;
-/// what does not is stopped and its task given back, so that another agent can have it at once. 5 seconds after the grace it has ended, whatever
-/// the network does; what could not be said by then, the end of the leases says.
+/// It begins by making the queue, if that is not there, and goes on **until** the client is closed
+/// or [`until`](Self::until)'s future resolves. Then nothing more is claimed; what runs may finish
+/// within the [`grace`](Self::grace), and is reported; what does not is stopped and its task given
+/// back, so that another agent can have it at once. 5 seconds after the grace it has ended,
+/// whatever the network does; what could not be said by then, the end of the leases says.
 ///
 /// **In an outage**, of any length, it waits: results are kept until the server is back, and claims
 /// are made again. A handler whose lease could not be renewed in time is stopped, since its task
@@ -70,14 +72,16 @@ enum Phase {
 /// **After a task that was claimed in vain** (lost, or given back by the handler) the loop pauses,
 /// 0.5 s growing to 10 s, and claims one task at a time until one gets on.
 ///
-/// **A handler is stopped** (its future is dropped, at its next `.await`) when its claim is lost: the task was cancelled or deleted,
-/// or the lease is over. It never runs twice at once in one agent, and at most `concurrency` handlers run. Across agents a task can run
-/// again when its holder was cut off: make the work repeatable, or fence it with the task's `claims`.
+/// **A handler is stopped** (its future is dropped, at its next `.await`) when its claim is lost:
+/// the task was cancelled or deleted, or the lease is over. It never runs twice at once in one
+/// agent, and at most `concurrency` handlers run. Across agents a task can run again when its
+/// holder was cut off: make the work repeatable, or fence it with the task's `claims`.
 ///
-/// **Errors**: a status that asking again does not mend, such as NOT_FOUND for a queue deleted meanwhile, or PERMISSION_DENIED. What
-/// runs is finished first.
+/// **Errors**: a status that asking again does not mend, such as NOT_FOUND for a queue deleted
+/// meanwhile, or PERMISSION_DENIED. What runs is finished first.
 ///
-/// **Cancel safety**: dropped, it stops at once, handlers too; what they held is handed out again when the leases end.
+/// **Cancel safety**: dropped, it stops at once, handlers too; what they held is handed out again
+/// when the leases end.
 #[must_use = "a worker loop does nothing unless awaited"]
 pub struct Process<H> {
     queue: AgentQueue,
@@ -87,7 +91,8 @@ pub struct Process<H> {
     until: BoxFuture<'static, ()>,
 }
 
-/// A running worker loop: the future of a [`Process`]. It works on in a task of its own, however seldom this is polled.
+/// A running worker loop: the future of a [`Process`]. It works on in a task of its own, however
+/// seldom this is polled.
 #[derive(Debug)]
 pub struct Processing {
     task: JoinHandle<Result<Processed, Status>>,
@@ -99,8 +104,8 @@ impl<H> Process<H> {
         Self { queue, handler, concurrency, grace, until: Box::pin(pending()) }
     }
 
-    /// Ends the loop when `signal` resolves: Ctrl-C, SIGTERM, or whatever tells the program to end. It is polled in the
-    /// background.
+    /// Ends the loop when `signal` resolves: Ctrl-C, SIGTERM, or whatever tells the program to end.
+    /// It is polled in the background.
     pub fn until(mut self, signal: impl Future<Output = ()> + Send + 'static) -> Self {
         self.until = Box::pin(signal);
         self
@@ -157,7 +162,8 @@ where
         };
         tokio::select! {
             () = work => {}
-            () = end => log_line!(warn, agent = self.queue.agent_id(), "not everything could be given back in time"),
+            () = end => log_line!(warn, agent = self.queue.agent_id(), "not everything could be \
+                                                                        given back in time"),
         }
         failure.map_or_else(|| Ok(tally.done()), Err)
     }

@@ -29,7 +29,8 @@ impl Running {
         }
     }
 
-    /// Stops it, and waits until it has stopped; what came out if it was faster. It stops at its next `.await`.
+    /// Stops it, and waits until it has stopped; what came out if it was faster. It stops at its
+    /// next `.await`.
     pub(super) async fn stop(mut self) -> Option<Outcome> {
         self.0.abort();
         self.ended().await

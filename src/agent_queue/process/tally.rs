@@ -15,7 +15,8 @@ pub struct Processed {
     pub failed: u64,
     /// Tasks given back at the end, for another agent to claim.
     pub given_back: u64,
-    /// Tasks whose claim was lost before their result was taken: cancelled, deleted, or the lease was over.
+    /// Tasks whose claim was lost before their result was taken: cancelled, deleted, or the lease
+    /// was over.
     pub lost: u64,
     /// Tasks of which nothing could be said until the end; their leases give them back.
     pub left: u64,
@@ -72,6 +73,10 @@ impl Tally {
 impl fmt::Display for Processed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { completed, failed, given_back, lost, left } = self;
-        write!(f, "{completed} completed, {failed} failed, {given_back} given back, {lost} lost, {left} left")
+        write!(
+            f,
+            "{completed} completed, {failed} failed, {given_back} given back, {lost} lost, {left} \
+             left"
+        )
     }
 }

@@ -1,6 +1,9 @@
 //! A worker: claims a task, has it done, keeps its lease meanwhile, reports, and begins anew.
 
-use super::{LAST_WORDS, Outcome, Phase, Phases, lease::Lease, running::Running, setbacks::Setbacks, tally::Tally};
+use super::{
+    LAST_WORDS, Outcome, Phase, Phases, lease::Lease, running::Running, setbacks::Setbacks,
+    tally::Tally,
+};
 use crate::{
     agent_queue::{
         AgentQueue, Claim, Task, Update,
@@ -60,7 +63,9 @@ where
                     Err(status) => match verdict(&status) {
                         Verdict::Final => return Err(status),
                         Verdict::Closed => return Ok(false),
-                        Verdict::Later => self.rest(failures, "the queue could not be made", &status).await,
+                        Verdict::Later => {
+                            self.rest(failures, "the queue could not be made", &status).await
+                        }
                     },
                 }
             }
@@ -98,9 +103,14 @@ where
         Ok(None)
     }
 
-    /// Asks until there is a task. `asked` has the claim's name once it may be known to the server: it is asked for until there is an
-    /// answer, since an answer that got lost may have been a task.
-    async fn claim(&self, busy: &mut bool, asked: &mut Option<String>) -> Result<Option<Held>, Status> {
+    /// Asks until there is a task. `asked` has the claim's name once it may be known to the server:
+    /// it is asked for until there is an answer, since an answer that got lost may have been a
+    /// task.
+    async fn claim(
+        &self,
+        busy: &mut bool,
+        asked: &mut Option<String>,
+    ) -> Result<Option<Held>, Status> {
         let (mut turn, mut failures) = (None, 0);
         loop {
             // Where there was work there may be more, so everyone asks; where there was none, or it
@@ -130,7 +140,9 @@ where
                     match verdict(&status) {
                         Verdict::Final => return Err(status),
                         Verdict::Closed => return Ok(None),
-                        Verdict::Later => self.rest(failures, "no task could be claimed", &status).await,
+                        Verdict::Later => {
+                            self.rest(failures, "no task could be claimed", &status).await
+                        }
                     }
                     failures += 1;
                     continue;
@@ -159,7 +171,8 @@ where
     async fn process(&self, mut held: Held) {
         let mut running = Running::start(&self.handler, held.claim.task.clone(), self.tally.runs());
         let lost = tokio::select! {
-            // What is done is reported, even if the lease ends in the same moment: the server decides.
+            // What is done is reported, even if the lease ends in the same moment: the server
+            // decides.
             biased;
             outcome = running.ended() => return self.ended(&held, outcome).await,
             lost = self.keep(&held.claim, &mut held.lease) => Some(lost),
@@ -222,7 +235,10 @@ where
                     let reach = reach(&status);
                     (status, reach)
                 }
-                Err(_) => (Status::deadline_exceeded("no answer came while the lease held"), self.reach_now()),
+                Err(_) => (
+                    Status::deadline_exceeded("no answer came while the lease held"),
+                    self.reach_now(),
+                ),
             };
             match verdict(&status) {
                 Verdict::Later => {
@@ -234,23 +250,25 @@ where
                     }
                     self.rest(failures, "a result could not be reported", &status).await;
                 }
-                Verdict::Final if refuses_the_words(&status) => match update.plainer(status.message()) {
-                    Some(plainer) => {
-                        let task = &held.claim.task.task_id;
-                        log_line!(
-                            warn,
-                            agent = self.queue.agent_id(),
-                            task,
-                            why = status.message(),
-                            "a report is refused"
-                        );
-                        update = plainer;
+                Verdict::Final if refuses_the_words(&status) => {
+                    match update.plainer(status.message()) {
+                        Some(plainer) => {
+                            let task = &held.claim.task.task_id;
+                            log_line!(
+                                warn,
+                                agent = self.queue.agent_id(),
+                                task,
+                                why = status.message(),
+                                "a report is refused"
+                            );
+                            update = plainer;
+                        }
+                        None => {
+                            self.lose(held, status.message());
+                            return false;
+                        }
                     }
-                    None => {
-                        self.lose(held, status.message());
-                        return false;
-                    }
-                },
+                }
                 Verdict::Final | Verdict::Closed => {
                     self.lose(held, status.message());
                     return false;
@@ -272,7 +290,14 @@ where
     fn give_up(&self, held: &Held, status: &Status) {
         let (code, said, task) = (status.code(), status.message(), &held.claim.task.task_id);
         let agent = self.queue.agent_id();
-        log_line!(error, agent, task, ?code, said, "a result is given up: its lease is over and nobody takes it");
+        log_line!(
+            error,
+            agent,
+            task,
+            ?code,
+            said,
+            "a result is given up: its lease is over and nobody takes it"
+        );
         self.lose(held, "what became of it could not be reported");
     }
 

@@ -89,15 +89,19 @@ where
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let (held, read_within) = (requests::Held::default(), self.budget.read_within());
-        let (budget, caller) = (self.requests.clone(), caller(request.extensions()).map(|caller| caller.requests()));
-        let request = request.map(|body| Body::new(requests::Counted::new(body, budget, caller, held.clone())));
+        let (budget, caller) =
+            (self.requests.clone(), caller(request.extensions()).map(|caller| caller.requests()));
+        let request = request
+            .map(|body| Body::new(requests::Counted::new(body, budget, caller, held.clone())));
         let answer = self.inner.call(request);
         Box::pin(async move {
             let answer = answer.await;
             drop(held);
             let mut answer = answer?;
             // Its operation put its share there.
-            let Some(share) = answer.extensions_mut().remove::<Arc<Share>>() else { return Ok(answer) };
+            let Some(share) = answer.extensions_mut().remove::<Arc<Share>>() else {
+                return Ok(answer);
+            };
             Ok(answer.map(|body| Body::new(Counted::new(body, share, read_within))))
         })
     }
@@ -105,7 +109,8 @@ where
 
 impl Counted {
     fn new(body: Body, share: Arc<Share>, read_within: Duration) -> Self {
-        let kept = Kept { state: State::Going(body), rest: Bytes::new(), share: Some(share), messages: 0 };
+        let kept =
+            Kept { state: State::Going(body), rest: Bytes::new(), share: Some(share), messages: 0 };
         Self { kept: Arc::new(Mutex::new(kept)), read_within }
     }
 }
@@ -114,7 +119,10 @@ impl http_body::Body for Counted {
     type Data = Bytes;
     type Error = Status;
 
-    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let mut kept = self.kept.lock();
         if !kept.rest.is_empty() {
             return Poll::Ready(Some(Ok(Frame::data(kept.piece()))));
@@ -132,7 +140,11 @@ impl http_body::Body for Counted {
             Some(Ok(Ok(data))) if data.len() > SMALL => {
                 kept.messages += 1;
                 kept.rest = data;
-                tokio::spawn(throw_away(Arc::downgrade(&self.kept), kept.messages, self.read_within));
+                tokio::spawn(throw_away(
+                    Arc::downgrade(&self.kept),
+                    kept.messages,
+                    self.read_within,
+                ));
                 Some(Ok(Frame::data(kept.piece())))
             }
             Some(Ok(Ok(data))) => Some(Ok(Frame::data(data))),
@@ -167,7 +179,9 @@ impl Kept {
 }
 
 fn thrown_away() -> Result<HeaderMap, Status> {
-    let status = Status::resource_exhausted("the answer was not read in time (answer-timeout), and was thrown away");
+    let status = Status::resource_exhausted(
+        "the answer was not read in time (answer-timeout), and was thrown away",
+    );
     let mut trailers = HeaderMap::new();
     status.add_header(&mut trailers)?;
     Ok(trailers)
@@ -206,7 +220,11 @@ mod tests {
             let data = frame.expect("a frame").into_data().expect("data");
             assert!(data.len() <= SMALL);
             bytes += data.len();
-            assert_eq!(share.upgrade().is_none(), bytes == 100_000, "the share is held until the last piece");
+            assert_eq!(
+                share.upgrade().is_none(),
+                bytes == 100_000,
+                "the share is held until the last piece"
+            );
         }
         assert_eq!(bytes, 100_000);
     }
@@ -219,7 +237,13 @@ mod tests {
         assert!(share.upgrade().is_some());
         time::sleep(Duration::from_secs(2)).await;
         assert!(share.upgrade().is_none() && body.kept.lock().rest.is_empty());
-        let last = body.frame().await.expect("a frame").expect("trailers").into_trailers().expect("trailers");
+        let last = body
+            .frame()
+            .await
+            .expect("a frame")
+            .expect("trailers")
+            .into_trailers()
+            .expect("trailers");
         assert_eq!(last.get("grpc-status").expect("a status"), "8");
         assert!(body.frame().await.is_none());
     }

@@ -30,8 +30,12 @@ impl Mark {
     pub fn and(self, other: Self) -> Self {
         match (self, other) {
             (Self::Any, _) | (_, Self::Any) => Self::Any,
-            (Self::Claimable(one), Self::Claimable(two)) => Self::Claimable(one.saturating_add(two)),
-            (Self::Claimable(count), Self::Changed) | (Self::Changed, Self::Claimable(count)) => Self::Claimable(count),
+            (Self::Claimable(one), Self::Claimable(two)) => {
+                Self::Claimable(one.saturating_add(two))
+            }
+            (Self::Claimable(count), Self::Changed) | (Self::Changed, Self::Claimable(count)) => {
+                Self::Claimable(count)
+            }
             (Self::Changed, Self::Changed) => Self::Changed,
         }
     }
@@ -110,15 +114,29 @@ impl Board {
 
     /// Waits for all news of a queue, from now on: for a watch.
     pub fn subscribe(&self, agent_id: &str) -> News {
-        let marked = self.0.entries.lock().entry(agent_id.to_owned()).or_default().watches.subscribe();
-        News { board: self.clone(), agent_id: agent_id.to_owned(), marked: Some(marked), counted: None }
+        let marked =
+            self.0.entries.lock().entry(agent_id.to_owned()).or_default().watches.subscribe();
+        News {
+            board: self.clone(),
+            agent_id: agent_id.to_owned(),
+            marked: Some(marked),
+            counted: None,
+        }
     }
 
     /// Waits for a task of a queue, from now on: for a claim, which looks at the store next.
     pub fn line_up(&self, agent_id: &str) -> Turn {
         let told = Arc::new(Notify::new());
-        let number = self.0.entries.lock().entry(agent_id.to_owned()).or_default().claims.join(told.clone());
-        Turn { board: self.clone(), agent_id: agent_id.to_owned(), number, told, served: false, counted: None }
+        let number =
+            self.0.entries.lock().entry(agent_id.to_owned()).or_default().claims.join(told.clone());
+        Turn {
+            board: self.clone(),
+            agent_id: agent_id.to_owned(),
+            number,
+            told,
+            served: false,
+            counted: None,
+        }
     }
 
     /// Changes an entry, and forgets it where nobody waits any more.
@@ -147,7 +165,8 @@ impl Entry {
 impl News {
     /// Returns at the first mark since the last return, or since the subscription. Cancel safe.
     pub async fn come(&mut self) {
-        self.counted.get_or_insert_with(|| Counted::new(&self.board.meters().of(&self.agent_id).watches));
+        self.counted
+            .get_or_insert_with(|| Counted::new(&self.board.meters().of(&self.agent_id).watches));
         if let Some(marked) = &mut self.marked {
             // The sender stands on the board for as long as this does.
             let _ = marked.changed().await;
@@ -173,10 +192,13 @@ impl Turn {
     /// The store had no task. Returns when it is worth looking again. Cancel safe: who stops
     /// waiting is still in line.
     pub async fn come(&mut self) {
-        self.counted.get_or_insert_with(|| Counted::new(&self.board.meters().of(&self.agent_id).claims_waiting));
+        self.counted.get_or_insert_with(|| {
+            Counted::new(&self.board.meters().of(&self.agent_id).claims_waiting)
+        });
         self.line(|line, number| line.rest(number));
         loop {
-            let (rests, looks_at) = self.line(|line, number| (line.rests(number), line.looks_at(number)));
+            let (rests, looks_at) =
+                self.line(|line, number| (line.rests(number), line.looks_at(number)));
             if !rests {
                 return;
             }

@@ -90,12 +90,18 @@ impl Budget {
 
     /// Waits for room; RESOURCE_EXHAUSTED where there is none for as long as an answer may remain
     /// unread.
-    pub(super) async fn take(&self, caller: Option<&Caller>, bytes: usize) -> Result<Share, Status> {
+    pub(super) async fn take(
+        &self,
+        caller: Option<&Caller>,
+        bytes: usize,
+    ) -> Result<Share, Status> {
         let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX);
         let room = async {
             // The own part first: who waits for that holds nothing of the others'.
             let own = match caller {
-                Some(Caller { answers: own, .. }) => Some(own.clone().acquire_many_owned(units).await),
+                Some(Caller { answers: own, .. }) => {
+                    Some(own.clone().acquire_many_owned(units).await)
+                }
                 None => None,
             };
             let own = own.transpose().ok()?;
@@ -110,7 +116,9 @@ impl Budget {
     /// Room at once, or RESOURCE_EXHAUSTED.
     pub(super) fn take_now(&self, caller: Option<&Caller>, bytes: usize) -> Result<Share, Status> {
         let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX);
-        let own = caller.map(|Caller { answers: own, .. }| own.clone().try_acquire_many_owned(units)).transpose();
+        let own = caller
+            .map(|Caller { answers: own, .. }| own.clone().try_acquire_many_owned(units))
+            .transpose();
         let all = self.all.clone().try_acquire_many_owned(units);
         self.measure();
         own.and_then(|own| Ok(Share { all: Some(all?), own })).map_err(|_| self.refusal())
@@ -120,13 +128,15 @@ impl Budget {
         counter!("tonic_supervisor.queue.messages_refused", "kind" => self.kind).increment(1);
         let most = self.limits.bytes;
         Status::resource_exhausted(format!(
-            "what has not been read yet takes up all that max-answer-bytes allows ({most}, half of it for one connection): read answers sooner, or send and ask for less at once"
+            "what has not been read yet takes up all that max-answer-bytes allows ({most}, half \
+             of it for one connection): read answers sooner, or send and ask for less at once"
         ))
     }
 
     fn measure(&self) {
         let used = self.limits.bytes / UNIT - self.all.available_permits();
-        gauge!("tonic_supervisor.queue.message_bytes", "kind" => self.kind).set((used * UNIT) as f64);
+        gauge!("tonic_supervisor.queue.message_bytes", "kind" => self.kind)
+            .set((used * UNIT) as f64);
     }
 }
 
@@ -142,7 +152,11 @@ fn describe() {
         Unit::Count,
         "Calls that found no room for their messages, by kind."
     );
-    describe_counter!("tonic_supervisor.queue.answers_thrown_away", Unit::Count, "Answers that were not read in time.");
+    describe_counter!(
+        "tonic_supervisor.queue.answers_thrown_away",
+        Unit::Count,
+        "Answers that were not read in time."
+    );
     for kind in ["answer", "request"] {
         gauge!("tonic_supervisor.queue.message_bytes", "kind" => kind).increment(0.0);
         counter!("tonic_supervisor.queue.messages_refused", "kind" => kind).increment(0);

@@ -31,7 +31,13 @@ macro_rules! only_a_queue {
     )*};
 }
 
-only_a_queue!(CreateQueueRequest, QueueExistsRequest, GetQueueInfoRequest, GetTaskStatsRequest, WatchQueueRequest);
+only_a_queue!(
+    CreateQueueRequest,
+    QueueExistsRequest,
+    GetQueueInfoRequest,
+    GetTaskStatsRequest,
+    WatchQueueRequest
+);
 
 impl Check for ListQueuesRequest {
     fn check(&self) -> Result<(), Status> {
@@ -75,7 +81,11 @@ impl Check for BatchSubmitTasksRequest {
         }
         let bytes = self.encoded_len();
         if bytes > MAX_BATCH_BYTES {
-            return Err(refuse("tasks", format!("{bytes} bytes"), "must have at most 3 MiB in all"));
+            return Err(refuse(
+                "tasks",
+                format!("{bytes} bytes"),
+                "must have at most 3 MiB in all",
+            ));
         }
         Ok(())
     }
@@ -104,8 +114,14 @@ impl Check for UpdateTaskStatusRequest {
             }
             json("result", &self.result)?;
         }
-        if !self.error_message.is_empty() && !matches!(self.status(), TaskStatus::Failed | TaskStatus::Cancelled) {
-            return Err(refuse("error_message", &self.error_message, "is only for FAILED and CANCELLED"));
+        if !self.error_message.is_empty()
+            && !matches!(self.status(), TaskStatus::Failed | TaskStatus::Cancelled)
+        {
+            return Err(refuse(
+                "error_message",
+                &self.error_message,
+                "is only for FAILED and CANCELLED",
+            ));
         }
         text("error_message", &self.error_message)
     }
@@ -218,7 +234,9 @@ fn confirmed(confirm: bool) -> Result<(), Status> {
 
 fn status(number: i32) -> Result<(), Status> {
     match TaskStatus::try_from(number) {
-        Ok(TaskStatus::Unspecified) | Err(_) => Err(refuse("status", number, "must be one of the task statuses")),
+        Ok(TaskStatus::Unspecified) | Err(_) => {
+            Err(refuse("status", number, "must be one of the task statuses"))
+        }
         Ok(_) => Ok(()),
     }
 }

@@ -30,17 +30,32 @@ fn each_refusal_of_a_task_names_the_field_the_value_and_the_rule() {
     let table = [
         (NewTask { r#type: 77, ..good() }, r#"task.type: "77" must be one of the task types"#),
         (NewTask { priority: Some(10), ..good() }, r#"task.priority: "10" must be 0 to 9"#),
-        (NewTask { custom_type: "x".into(), ..good() }, r#"task.custom_type: "x" is only for type CUSTOM"#),
-        (NewTask { r#type: TaskType::Custom as i32, ..good() }, r#"task.custom_type: "" must have"#),
+        (
+            NewTask { custom_type: "x".into(), ..good() },
+            r#"task.custom_type: "x" is only for type CUSTOM"#,
+        ),
+        (
+            NewTask { r#type: TaskType::Custom as i32, ..good() },
+            r#"task.custom_type: "" must have"#,
+        ),
         (NewTask { payload: "{".into(), ..good() }, r#"task.payload: "{" must be JSON ("#),
         (NewTask { payload: format!("{max} "), ..good() }, "task.payload: \"\\\"xxx"),
-        (NewTask { client_request_id: "".into(), ..good() }, r#"task.client_request_id: "" must have"#),
-        (NewTask { client_request_id: "a\0".into(), ..good() }, r#"task.client_request_id: "a\0" must not contain"#),
+        (
+            NewTask { client_request_id: "".into(), ..good() },
+            r#"task.client_request_id: "" must have"#,
+        ),
+        (
+            NewTask { client_request_id: "a\0".into(), ..good() },
+            r#"task.client_request_id: "a\0" must not contain"#,
+        ),
     ];
     for (task, text) in table {
         refused(&submit(task), text);
     }
-    refused(&SubmitTaskRequest { agent_id: "".into(), task: Some(good()) }, r#"agent_id: "" must have 1 to 256 bytes"#);
+    refused(
+        &SubmitTaskRequest { agent_id: "".into(), task: Some(good()) },
+        r#"agent_id: "" must have 1 to 256 bytes"#,
+    );
     refused(&SubmitTaskRequest { agent_id: "a".into(), task: None }, r#"task: "" must be given"#);
 }
 
@@ -50,11 +65,18 @@ fn batches_have_1_to_1000_tasks_of_at_most_3_mib() {
     assert!(batch(vec![good(); 1000]).check().is_ok());
     refused(&batch(vec![]), r#"tasks: "0" must be 1 to 1000"#);
     refused(&batch(vec![good(); 1001]), r#"tasks: "1001" must be 1 to 1000"#);
-    refused(&batch(vec![good(), NewTask { priority: Some(11), ..good() }]), r#"tasks[1].priority: "11""#);
+    refused(
+        &batch(vec![good(), NewTask { priority: Some(11), ..good() }]),
+        r#"tasks[1].priority: "11""#,
+    );
     let large = NewTask { payload: format!("\"{}\"", "x".repeat(1_000_000)), ..good() };
     assert!(batch(vec![large.clone(); 3]).check().is_ok());
     refused(&batch(vec![large; 4]), r#"tasks: "4000"#);
-    let delete = |task_ids| BatchDeleteTasksRequest { agent_id: "a".into(), task_ids, client_request_id: "1".into() };
+    let delete = |task_ids| BatchDeleteTasksRequest {
+        agent_id: "a".into(),
+        task_ids,
+        client_request_id: "1".into(),
+    };
     refused(&delete(vec![]), r#"task_ids: "0" must be 1 to 1000"#);
     refused(&delete(vec!["task-1".into(), "".into()]), r#"task_ids[1]: "" must have"#);
 }
@@ -88,8 +110,12 @@ fn results_belong_to_completed_tasks_and_reasons_to_the_others_that_ended() {
 
 #[test]
 fn what_cannot_be_undone_must_be_confirmed_and_pages_are_limited() {
-    refused(&DeleteQueueRequest { agent_id: "a".into(), confirm: false }, r#"confirm: "false" must be true"#);
-    let list = |limit, offset| ListTasksRequest { agent_id: "a".into(), status: None, limit, offset };
+    refused(
+        &DeleteQueueRequest { agent_id: "a".into(), confirm: false },
+        r#"confirm: "false" must be true"#,
+    );
+    let list =
+        |limit, offset| ListTasksRequest { agent_id: "a".into(), status: None, limit, offset };
     assert!(list(None, 0).check().is_ok() && list(Some(1000), 7).check().is_ok());
     refused(&list(Some(0), 0), r#"limit: "0" must be 1 to 1000"#);
     let queues = |limit, after: &str| ListQueuesRequest { limit, after: after.into() };

@@ -1,6 +1,8 @@
-//! The journal of a [`MemoryStore`](super::MemoryStore): an append-only file of the requests that changed something, one JSON object per line.
+//! The journal of a [`MemoryStore`](super::MemoryStore): an append-only file of the requests that
+//! changed something, one JSON object per line.
 //!
-//! Its thread writes what has gathered and calls `fsync` once for all of it (group commit). One process holds the file at a time.
+//! Its thread writes what has gathered and calls `fsync` once for all of it (group commit). One
+//! process holds the file at a time.
 
 use serde::{Deserialize, Serialize};
 use std::{
@@ -13,12 +15,14 @@ use std::{
 };
 use tokio::sync::oneshot;
 
-/// A request that changed something. Carried out again, in order, requests give the same queues again.
+/// A request that changed something. Carried out again, in order, requests give the same queues
+/// again.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
     /// When it was carried out, in milliseconds since 1970.
     pub at_ms: i64,
-    /// What was asked: `create`, `submit`, `claim`, `renew`, `release`, `end` and so on; `expire`: a lease ended.
+    /// What was asked: `create`, `submit`, `claim`, `renew`, `release`, `end` and so on; `expire`:
+    /// a lease ended.
     pub operation: String,
     /// Whose queue.
     pub agent_id: String,
@@ -55,10 +59,12 @@ struct Line {
 impl Journal {
     /// Opens the journal at `path` and reads back what it holds; makes it where there is none.
     ///
-    /// Blocks while another process holds it. A torn last line, left by a crash, is cut off: its answer never went out.
+    /// Blocks while another process holds it. A torn last line, left by a crash, is cut off: its
+    /// answer never went out.
     pub(super) fn open(path: &Path) -> Result<(Self, Vec<Entry>), JournalError> {
         let trouble = |error: io::Error| JournalError::new(path, "cannot be opened", &error);
-        let mut file = OpenOptions::new().create(true).append(true).read(true).open(path).map_err(trouble)?;
+        let mut file =
+            OpenOptions::new().create(true).append(true).read(true).open(path).map_err(trouble)?;
         file.lock().map_err(trouble)?;
         let (entries, whole) = parse(path)?;
         file.set_len(whole).map_err(trouble)?;
@@ -105,12 +111,14 @@ pub fn read(path: &Path) -> Result<Vec<Entry>, JournalError> {
 
 /// The entries in the file, and the length of the whole lines.
 fn parse(path: &Path) -> Result<(Vec<Entry>, u64), JournalError> {
-    let bytes = std::fs::read(path).map_err(|error| JournalError::new(path, "cannot be read", &error))?;
+    let bytes =
+        std::fs::read(path).map_err(|error| JournalError::new(path, "cannot be read", &error))?;
     let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
     let mut entries = Vec::new();
     for (number, line) in bytes[..whole].split_inclusive(|byte| *byte == b'\n').enumerate() {
-        let entry = serde_json::from_slice(line)
-            .map_err(|error| JournalError::new(path, &format!("is damaged in line {}", number + 1), &error))?;
+        let entry = serde_json::from_slice(line).map_err(|error| {
+            JournalError::new(path, &format!("is damaged in line {}", number + 1), &error)
+        })?;
         entries.push(entry);
     }
     Ok((entries, whole as u64))

@@ -195,7 +195,8 @@ mod tests {
     }
 
     fn woken(line: &Line) -> Vec<u64> {
-        let mut woken: Vec<_> = line.seats.keys().copied().filter(|number| !line.rests(*number)).collect();
+        let mut woken: Vec<_> =
+            line.seats.keys().copied().filter(|number| !line.rests(*number)).collect();
         woken.sort();
         woken
     }

@@ -19,7 +19,10 @@ impl<S> Metered<S> {
 }
 
 /// Carries out an operation, and records how long that took and how it went.
-async fn timed<T>(operation: &'static str, work: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
+async fn timed<T>(
+    operation: &'static str,
+    work: impl Future<Output = Result<T, Status>>,
+) -> Result<T, Status> {
     let began = clock::now();
     let answer = work.await;
     let outcome = match answer.as_ref().map_err(Status::code) {
@@ -47,7 +50,10 @@ impl<S: Store> Store for Metered<S> {
         timed("health", self.0.health()).await
     }
 
-    async fn queue_exists(&self, request: QueueExistsRequest) -> Result<QueueExistsResponse, Status> {
+    async fn queue_exists(
+        &self,
+        request: QueueExistsRequest,
+    ) -> Result<QueueExistsResponse, Status> {
         timed("queue_exists", self.0.queue_exists(request)).await
     }
 
@@ -55,7 +61,11 @@ impl<S: Store> Store for Metered<S> {
         timed("queue_names", self.0.queue_names(after, limit)).await
     }
 
-    async fn summaries(&self, agent_ids: Vec<String>, now: Millis) -> Result<Vec<QueueSummary>, Status> {
+    async fn summaries(
+        &self,
+        agent_ids: Vec<String>,
+        now: Millis,
+    ) -> Result<Vec<QueueSummary>, Status> {
         timed("summaries", self.0.summaries(agent_ids, now)).await
     }
 
@@ -76,31 +86,59 @@ impl<S: Store> Store for Metered<S> {
         timed("prune", self.0.prune(now)).await
     }
 
-    async fn create_queue(&self, request: CreateQueueRequest, now: Millis) -> Result<CreateQueueResponse, Status> {
+    async fn create_queue(
+        &self,
+        request: CreateQueueRequest,
+        now: Millis,
+    ) -> Result<CreateQueueResponse, Status> {
         timed("create_queue", self.0.create_queue(request, now)).await
     }
 
-    async fn queue_info(&self, request: GetQueueInfoRequest, now: Millis) -> Result<GetQueueInfoResponse, Status> {
+    async fn queue_info(
+        &self,
+        request: GetQueueInfoRequest,
+        now: Millis,
+    ) -> Result<GetQueueInfoResponse, Status> {
         timed("queue_info", self.0.queue_info(request, now)).await
     }
 
-    async fn clear_queue(&self, request: ClearQueueRequest, now: Millis) -> Result<ClearQueueResponse, Status> {
+    async fn clear_queue(
+        &self,
+        request: ClearQueueRequest,
+        now: Millis,
+    ) -> Result<ClearQueueResponse, Status> {
         timed("clear_queue", self.0.clear_queue(request, now)).await
     }
 
-    async fn delete_queue(&self, request: DeleteQueueRequest, now: Millis) -> Result<DeleteQueueResponse, Status> {
+    async fn delete_queue(
+        &self,
+        request: DeleteQueueRequest,
+        now: Millis,
+    ) -> Result<DeleteQueueResponse, Status> {
         timed("delete_queue", self.0.delete_queue(request, now)).await
     }
 
-    async fn submit(&self, request: BatchSubmitTasksRequest, now: Millis) -> Result<BatchSubmitTasksResponse, Status> {
+    async fn submit(
+        &self,
+        request: BatchSubmitTasksRequest,
+        now: Millis,
+    ) -> Result<BatchSubmitTasksResponse, Status> {
         timed("submit", self.0.submit(request, now)).await
     }
 
-    async fn update(&self, request: UpdateTaskStatusRequest, now: Millis) -> Result<UpdateTaskStatusResponse, Status> {
+    async fn update(
+        &self,
+        request: UpdateTaskStatusRequest,
+        now: Millis,
+    ) -> Result<UpdateTaskStatusResponse, Status> {
         timed("update", self.0.update(request, now)).await
     }
 
-    async fn query(&self, request: QueryTaskRequest, now: Millis) -> Result<QueryTaskResponse, Status> {
+    async fn query(
+        &self,
+        request: QueryTaskRequest,
+        now: Millis,
+    ) -> Result<QueryTaskResponse, Status> {
         timed("query", self.0.query(request, now)).await
     }
 
@@ -112,19 +150,35 @@ impl<S: Store> Store for Metered<S> {
         timed("delete_tasks", self.0.delete_tasks(request, now)).await
     }
 
-    async fn cancel(&self, request: CancelTaskRequest, now: Millis) -> Result<CancelTaskResponse, Status> {
+    async fn cancel(
+        &self,
+        request: CancelTaskRequest,
+        now: Millis,
+    ) -> Result<CancelTaskResponse, Status> {
         timed("cancel", self.0.cancel(request, now)).await
     }
 
-    async fn retry(&self, request: RetryTaskRequest, now: Millis) -> Result<RetryTaskResponse, Status> {
+    async fn retry(
+        &self,
+        request: RetryTaskRequest,
+        now: Millis,
+    ) -> Result<RetryTaskResponse, Status> {
         timed("retry", self.0.retry(request, now)).await
     }
 
-    async fn list(&self, request: ListTasksRequest, now: Millis) -> Result<ListTasksResponse, Status> {
+    async fn list(
+        &self,
+        request: ListTasksRequest,
+        now: Millis,
+    ) -> Result<ListTasksResponse, Status> {
         timed("list", self.0.list(request, now)).await
     }
 
-    async fn stats(&self, request: GetTaskStatsRequest, now: Millis) -> Result<GetTaskStatsResponse, Status> {
+    async fn stats(
+        &self,
+        request: GetTaskStatsRequest,
+        now: Millis,
+    ) -> Result<GetTaskStatsResponse, Status> {
         timed("stats", self.0.stats(request, now)).await
     }
 }

@@ -9,8 +9,8 @@ use crate::{
     proto::agent_queue::{TaskCounts, TaskStatus},
 };
 use metrics::{
-    Counter, Gauge, Histogram, SharedString, Unit, counter, describe_counter, describe_gauge, describe_histogram,
-    gauge, histogram,
+    Counter, Gauge, Histogram, SharedString, Unit, counter, describe_counter, describe_gauge,
+    describe_histogram, gauge, histogram,
 };
 use parking_lot::Mutex;
 use std::{collections::HashMap, fmt, sync::Arc};
@@ -66,8 +66,7 @@ impl QueueMeters {
     fn begin(queue: &SharedString) -> Self {
         let claims = |result: &'static str| counter!("tonic_supervisor.queue.claims", "queue" => queue.clone(), "result" => result);
         let finished = |status: &'static str| counter!("tonic_supervisor.queue.finished", "queue" => queue.clone(), "status" => status);
-        let tasks =
-            |status: &'static str| gauge!("tonic_supervisor.queue.tasks", "queue" => queue.clone(), "status" => status);
+        let tasks = |status: &'static str| gauge!("tonic_supervisor.queue.tasks", "queue" => queue.clone(), "status" => status);
         let meters = Self {
             submitted: counter!("tonic_supervisor.queue.submitted", "queue" => queue.clone()),
             retried: counter!("tonic_supervisor.queue.retried", "queue" => queue.clone()),
@@ -145,7 +144,9 @@ impl QueueMeters {
     /// How the queue stood when somebody looked.
     pub(super) fn stands(&self, tasks: &TaskCounts, oldest_pending: f64, oldest_processing: f64) {
         let TaskCounts { pending, processing, completed, failed, cancelled } = *tasks;
-        for (gauge, count) in self.tasks.iter().zip([pending, processing, completed, failed, cancelled]) {
+        for (gauge, count) in
+            self.tasks.iter().zip([pending, processing, completed, failed, cancelled])
+        {
             gauge.set(count as f64);
         }
         self.oldest_pending.set(oldest_pending);
@@ -173,22 +174,58 @@ fn seconds(millis: Millis) -> f64 {
 /// Describes them, and begins those at 0 that belong to no queue.
 fn begin() {
     use Unit::{Count, Seconds};
-    describe_gauge!("tonic_supervisor.queue.tasks", Count, "tasks of a queue by status, as of the last look");
-    describe_gauge!("tonic_supervisor.queue.oldest_pending", Seconds, "age of the oldest task that is PENDING");
-    describe_gauge!("tonic_supervisor.queue.oldest_processing", Seconds, "time since the oldest claim that holds");
+    describe_gauge!(
+        "tonic_supervisor.queue.tasks",
+        Count,
+        "tasks of a queue by status, as of the last look"
+    );
+    describe_gauge!(
+        "tonic_supervisor.queue.oldest_pending",
+        Seconds,
+        "age of the oldest task that is PENDING"
+    );
+    describe_gauge!(
+        "tonic_supervisor.queue.oldest_processing",
+        Seconds,
+        "time since the oldest claim that holds"
+    );
     describe_counter!("tonic_supervisor.queue.submitted", Count, "tasks submitted, each once");
-    describe_counter!("tonic_supervisor.queue.retried", Count, "tasks made to do a failed one's work again");
+    describe_counter!(
+        "tonic_supervisor.queue.retried",
+        Count,
+        "tasks made to do a failed one's work again"
+    );
     describe_counter!("tonic_supervisor.queue.claims", Count, "claims answered, by result");
     describe_counter!("tonic_supervisor.queue.finished", Count, "tasks that ended, by status");
     describe_counter!("tonic_supervisor.queue.leases_lost", Count, "claims whose lease ended");
-    describe_counter!("tonic_supervisor.queue.dead", Count, "tasks FAILED because they were lost too often");
-    describe_counter!("tonic_supervisor.queue.given_back", Count, "tasks that their claims gave back");
-    describe_histogram!("tonic_supervisor.queue.wait", Seconds, "from submission to the first claim");
+    describe_counter!(
+        "tonic_supervisor.queue.dead",
+        Count,
+        "tasks FAILED because they were lost too often"
+    );
+    describe_counter!(
+        "tonic_supervisor.queue.given_back",
+        Count,
+        "tasks that their claims gave back"
+    );
+    describe_histogram!(
+        "tonic_supervisor.queue.wait",
+        Seconds,
+        "from submission to the first claim"
+    );
     describe_histogram!("tonic_supervisor.queue.run", Seconds, "from the last claim to the end");
     describe_gauge!("tonic_supervisor.queue.claims_waiting", Count, "claims that wait for a task");
     describe_gauge!("tonic_supervisor.queue.watches", Count, "watches that are open");
-    describe_histogram!("tonic_supervisor.queue.store.duration", Seconds, "what the store took for an operation");
-    describe_counter!("tonic_supervisor.queue.calls_refused", Count, "calls by nobody known, or without a grant");
+    describe_histogram!(
+        "tonic_supervisor.queue.store.duration",
+        Seconds,
+        "what the store took for an operation"
+    );
+    describe_counter!(
+        "tonic_supervisor.queue.calls_refused",
+        Count,
+        "calls by nobody known, or without a grant"
+    );
     for reason in ["identity", "grant"] {
         counter!("tonic_supervisor.queue.calls_refused", "reason" => reason).increment(0);
     }

@@ -1,4 +1,5 @@
-//! The server of the agent queue: a [`Service`] that speaks gRPC, and behind it a [`Store`] that keeps the queues.
+//! The server of the agent queue: a [`Service`] that speaks gRPC, and behind it a [`Store`] that
+//! keeps the queues.
 //!
 //! | place | what it is |
 //! |---|---|

@@ -14,8 +14,9 @@
 pub use super::happened::Happened;
 use super::store::{Millis, Settings};
 use crate::proto::agent_queue::{
-    CancelTaskRequest, CancelTaskResponse, ClearQueueResponse, GetTaskResponse, NewTask, RetryTaskResponse,
-    SubmitTaskResponse, Task, TaskStatus, UpdateTaskStatusRequest, UpdateTaskStatusResponse,
+    CancelTaskRequest, CancelTaskResponse, ClearQueueResponse, GetTaskResponse, NewTask,
+    RetryTaskResponse, SubmitTaskResponse, Task, TaskStatus, UpdateTaskStatusRequest,
+    UpdateTaskStatusResponse,
 };
 use prost_types::Timestamp;
 use tonic::Status;
@@ -86,8 +87,8 @@ pub enum Operation {
 pub struct Remembered {
     /// What was asked.
     pub operation: Operation,
-    /// The answer, encoded: of a submission or retry its [`SubmitTaskResponse`], otherwise the operation's own.
-    /// Of a cancellation without payload and result.
+    /// The answer, encoded: of a submission or retry its [`SubmitTaskResponse`], otherwise the
+    /// operation's own. Of a cancellation without payload and result.
     pub answer: Vec<u8>,
 }
 
@@ -198,9 +199,11 @@ impl Record {
         (until - now).max(0) as f64 / 1000.0
     }
 
-    /// The lease of a PROCESSING task has ended: PENDING again, or FAILED where it was lost more than `max_claims` times.
+    /// The lease of a PROCESSING task has ended: PENDING again, or FAILED where it was lost more
+    /// than `max_claims` times.
     ///
-    /// What it becomes does not depend on when this is noticed. The claim is to be remembered as [`Over::Lost`].
+    /// What it becomes does not depend on when this is noticed. The claim is to be remembered as
+    /// [`Over::Lost`].
     pub fn lose(&mut self, settings: &Settings) {
         let ended_at = self.task.lease_until.take();
         self.lost += 1;
@@ -231,8 +234,8 @@ impl Record {
 
     /// Its holder says how the work stands.
     ///
-    /// `past` is what is remembered of the request's claim, where it does not hold this task. What was said before may be said again, word
-    /// for word, and changes nothing.
+    /// `past` is what is remembered of the request's claim, where it does not hold this task. What
+    /// was said before may be said again, word for word, and changes nothing.
     pub fn update(
         &mut self,
         request: &UpdateTaskStatusRequest,
@@ -249,8 +252,9 @@ impl Record {
             };
         }
         if was != TaskStatus::Processing {
-            let same =
-                was == to && self.task.result == request.result && self.task.error_message == request.error_message;
+            let same = was == to
+                && self.task.result == request.result
+                && self.task.error_message == request.error_message;
             return if same { Ok(Updated::Unchanged) } else { Err(self.ended(to)) };
         }
         match to {
@@ -283,7 +287,8 @@ impl Record {
     }
 
     fn end(&mut self, status: TaskStatus, error_message: &str, now: Millis) {
-        let held = self.task.claimed_at.as_ref().filter(|_| self.task.status() == TaskStatus::Processing);
+        let held =
+            self.task.claimed_at.as_ref().filter(|_| self.task.status() == TaskStatus::Processing);
         let ran = held.map(|at| now.saturating_sub(millis(Some(at))).max(0));
         self.task.set_status(status);
         self.task.error_message = error_message.into();
@@ -357,13 +362,20 @@ impl Remembered {
     }
 
     /// The first answer, if `operation` was what `name` named.
-    pub fn answer<T: prost::Message + Default>(&self, operation: Operation, name: &str) -> Result<T, Status> {
+    pub fn answer<T: prost::Message + Default>(
+        &self,
+        operation: Operation,
+        name: &str,
+    ) -> Result<T, Status> {
         if self.operation != operation {
             let (was, is) = (self.operation.words(), operation.words());
-            let text = format!("client_request_id: {name:?} named {was} in this queue and cannot name {is}");
+            let text = format!(
+                "client_request_id: {name:?} named {was} in this queue and cannot name {is}"
+            );
             return Err(Status::invalid_argument(text));
         }
-        T::decode(&*self.answer).map_err(|error| Status::data_loss(format!("a remembered answer is damaged: {error}")))
+        T::decode(&*self.answer)
+            .map_err(|error| Status::data_loss(format!("a remembered answer is damaged: {error}")))
     }
 
     /// The first answer to a retry.
@@ -385,7 +397,9 @@ pub fn no_queue(agent_id: &str) -> Status {
 
 /// The task is not in this queue.
 pub fn no_task(agent_id: &str, task_id: &str) -> Status {
-    Status::not_found(format!("task_id: {agent_id:?} has no task {task_id:?}; it was deleted, or never there"))
+    Status::not_found(format!(
+        "task_id: {agent_id:?} has no task {task_id:?}; it was deleted, or never there"
+    ))
 }
 
 /// The claim does not hold the task.

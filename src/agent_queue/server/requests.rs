@@ -76,7 +76,10 @@ impl http_body::Body for Counted {
     type Data = Bytes;
     type Error = Status;
 
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         if let Poll::Ready(frame) = self.next(context) {
             return Poll::Ready(frame);
         }
@@ -106,8 +109,10 @@ mod tests {
 
     /// A body of these pieces, which then says no more.
     fn request(budget: &Budget, pieces: Vec<Vec<u8>>) -> (Counted, Held) {
-        let pieces = pieces.into_iter().map(|piece| Ok::<_, Status>(Frame::data(Bytes::from(piece))));
-        let stream = futures::StreamExt::chain(futures::stream::iter(pieces), futures::stream::pending());
+        let pieces =
+            pieces.into_iter().map(|piece| Ok::<_, Status>(Frame::data(Bytes::from(piece))));
+        let stream =
+            futures::StreamExt::chain(futures::stream::iter(pieces), futures::stream::pending());
         let held = Held::default();
         (Counted::new(Body::new(StreamBody::new(stream)), budget.clone(), None, held.clone()), held)
     }
@@ -122,9 +127,15 @@ mod tests {
         let large = prefixed(1_000_000);
         // The prefix may come in two pieces.
         let (mut body, held) = request(&budget, vec![large[..3].to_vec(), large[3..].to_vec()]);
-        assert_eq!(body.frame().await.expect("a frame").expect("data").into_data().expect("data"), large[..3]);
+        assert_eq!(
+            body.frame().await.expect("a frame").expect("data").into_data().expect("data"),
+            large[..3]
+        );
         assert!(held.lock().is_none());
-        assert_eq!(body.frame().await.expect("a frame").expect("data").into_data().expect("data"), large[3..]);
+        assert_eq!(
+            body.frame().await.expect("a frame").expect("data").into_data().expect("data"),
+            large[3..]
+        );
         assert!(held.lock().as_ref().is_some_and(|share| !share.is_empty()));
 
         let (mut body, held) = request(&budget, vec![prefixed(1000)]);
@@ -146,7 +157,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_request_that_finds_no_room_is_refused_and_has_room_when_another_is_done() {
-        let budget = Budget::new(AnswerLimits { bytes: 8 * 1024 * 1024, ..AnswerLimits::default() });
+        let budget =
+            Budget::new(AnswerLimits { bytes: 8 * 1024 * 1024, ..AnswerLimits::default() });
         let (mut first, held) = request(&budget, vec![prefixed(4_000_000)]);
         first.frame().await.expect("a frame").expect("data");
         let (mut second, _) = request(&budget, vec![prefixed(4_194_304)]);

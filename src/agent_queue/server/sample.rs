@@ -42,7 +42,11 @@ impl Samples {
     ///
     /// Each queue has the time of its own look: by an old one, a lease that was renewed since
     /// would be taken for one that a wrong clock made too long, and shortened.
-    pub(super) async fn look<S: Store>(&mut self, store: &S, clock: impl Fn() -> Millis) -> Result<(), Status> {
+    pub(super) async fn look<S: Store>(
+        &mut self,
+        store: &S,
+        clock: impl Fn() -> Millis,
+    ) -> Result<(), Status> {
         let (mut found, mut after) = (HashMap::<SharedString, Standing>::new(), String::new());
         loop {
             let names = store.queue_names(&after, PAGE).await?;
@@ -60,7 +64,11 @@ impl Samples {
         }
         for (label, standing) in &found {
             let Standing { tasks, oldest_pending, oldest_processing } = standing;
-            store.board().meters().labelled(label.clone()).stands(tasks, *oldest_pending, *oldest_processing);
+            store.board().meters().labelled(label.clone()).stands(
+                tasks,
+                *oldest_pending,
+                *oldest_processing,
+            );
         }
         self.0 = found;
         Ok(())

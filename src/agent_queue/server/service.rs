@@ -84,7 +84,8 @@ impl<S: Store> Service<S> {
         time::timeout(HEALTH, self.gate.health()).await.unwrap_or_else(late)
     }
 
-    /// Forgets what has been over for long enough, in small steps, until the service drains. Cancel safe.
+    /// Forgets what has been over for long enough, in small steps, until the service drains. Cancel
+    /// safe.
     ///
     /// A store that cannot answer is asked again later.
     pub async fn prune(&self) {
@@ -114,7 +115,12 @@ impl<S: Store> Service<S> {
 
     /// Room for an answer of this size. The wait for it may be long, so that the grant is asked
     /// again.
-    async fn room(&self, caller: Option<&Caller>, bytes: usize, grant: &Grant) -> Result<Share, Status> {
+    async fn room(
+        &self,
+        caller: Option<&Caller>,
+        bytes: usize,
+        grant: &Grant,
+    ) -> Result<Share, Status> {
         let share = self.budget.take(caller, bytes).await?;
         grant.check()?;
         Ok(share)
@@ -122,7 +128,8 @@ impl<S: Store> Service<S> {
 
     /// Claims a task, and waits for one until `end`.
     ///
-    /// Dropped while it waits, it leaves no trace; dropped while the store works, the task may be claimed: the claim id finds it again.
+    /// Dropped while it waits, it leaves no trace; dropped while the store works, the task may be
+    /// claimed: the claim id finds it again.
     async fn claim(
         &self,
         admitted: Admitted<GetTaskRequest, S>,
@@ -148,7 +155,9 @@ impl<S: Store> Service<S> {
                 }
                 return Ok((claimed.answer, share));
             }
-            let Some(turn) = turn.as_mut().filter(|_| !stop) else { return Ok((claimed.answer, share)) };
+            let Some(turn) = turn.as_mut().filter(|_| !stop) else {
+                return Ok((claimed.answer, share));
+            };
             drop(share);
             // A task, a lease's end, the drain, or the time: the loop looks for itself which. A
             // grant that ended is its end.
@@ -201,25 +210,41 @@ fn with_share<T: Message>(mut share: Share, answer: T) -> Response<T> {
 impl<S: Store> agent_queue_server::AgentQueue for Service<S> {
     type WatchQueueStream = Pin<Box<dyn Stream<Item = Result<WatchQueueResponse, Status>> + Send>>;
 
-    async fn health_check(&self, request: Request<HealthCheckRequest>) -> Answer<HealthCheckResponse> {
+    async fn health_check(
+        &self,
+        request: Request<HealthCheckRequest>,
+    ) -> Answer<HealthCheckResponse> {
         self.gate.known(&request)?;
         let health = self.health().await;
         let healthy = health.is_ok();
         let message = health.unwrap_or_else(|status| status.message().to_owned());
-        Ok(Response::new(HealthCheckResponse { healthy, message, version: env!("CARGO_PKG_VERSION").into() }))
+        Ok(Response::new(HealthCheckResponse {
+            healthy,
+            message,
+            version: env!("CARGO_PKG_VERSION").into(),
+        }))
     }
 
-    async fn create_queue(&self, request: Request<CreateQueueRequest>) -> Answer<CreateQueueResponse> {
+    async fn create_queue(
+        &self,
+        request: Request<CreateQueueRequest>,
+    ) -> Answer<CreateQueueResponse> {
         let Admitted { request, store, .. } = self.gate.admit(request)?;
         Ok(Response::new(store.create_queue(request, self.now()).await?))
     }
 
-    async fn queue_exists(&self, request: Request<QueueExistsRequest>) -> Answer<QueueExistsResponse> {
+    async fn queue_exists(
+        &self,
+        request: Request<QueueExistsRequest>,
+    ) -> Answer<QueueExistsResponse> {
         let Admitted { request, store, .. } = self.gate.admit(request)?;
         Ok(Response::new(store.queue_exists(request).await?))
     }
 
-    async fn get_queue_info(&self, request: Request<GetQueueInfoRequest>) -> Answer<GetQueueInfoResponse> {
+    async fn get_queue_info(
+        &self,
+        request: Request<GetQueueInfoRequest>,
+    ) -> Answer<GetQueueInfoResponse> {
         let Admitted { request, store, .. } = self.gate.admit(request)?;
         Ok(Response::new(store.queue_info(request, self.now()).await?))
     }
@@ -238,19 +263,28 @@ impl<S: Store> agent_queue_server::AgentQueue for Service<S> {
         Ok(Response::new(store.clear_queue(request, self.now()).await?))
     }
 
-    async fn delete_queue(&self, request: Request<DeleteQueueRequest>) -> Answer<DeleteQueueResponse> {
+    async fn delete_queue(
+        &self,
+        request: Request<DeleteQueueRequest>,
+    ) -> Answer<DeleteQueueResponse> {
         let Admitted { request, store, .. } = self.gate.admit(request)?;
         Ok(Response::new(store.delete_queue(request, self.now()).await?))
     }
 
     async fn submit_task(&self, request: Request<SubmitTaskRequest>) -> Answer<SubmitTaskResponse> {
-        let Admitted { request: SubmitTaskRequest { agent_id, task }, store, .. } = self.gate.admit(request)?;
+        let Admitted { request: SubmitTaskRequest { agent_id, task }, store, .. } =
+            self.gate.admit(request)?;
         let batch = BatchSubmitTasksRequest { agent_id, tasks: Vec::from_iter(task) };
         let answer = store.submit(batch, self.now()).await?.tasks.pop();
-        Ok(Response::new(answer.ok_or_else(|| Status::unknown("the store answered a task with none"))?))
+        Ok(Response::new(
+            answer.ok_or_else(|| Status::unknown("the store answered a task with none"))?,
+        ))
     }
 
-    async fn batch_submit_tasks(&self, request: Request<BatchSubmitTasksRequest>) -> Answer<BatchSubmitTasksResponse> {
+    async fn batch_submit_tasks(
+        &self,
+        request: Request<BatchSubmitTasksRequest>,
+    ) -> Answer<BatchSubmitTasksResponse> {
         let Admitted { request, store, .. } = self.gate.admit(request)?;
         Ok(Response::new(store.submit(request, self.now()).await?))
     }
@@ -266,7 +300,10 @@ impl<S: Store> agent_queue_server::AgentQueue for Service<S> {
         Ok(with_share(share, answer))
     }
 
-    async fn update_task_status(&self, request: Request<UpdateTaskStatusRequest>) -> Answer<UpdateTaskStatusResponse> {
+    async fn update_task_status(
+        &self,
+        request: Request<UpdateTaskStatusRequest>,
+    ) -> Answer<UpdateTaskStatusResponse> {
         let Admitted { request, store, caller, grant } = self.gate.admit(request)?;
         let share = self.room(caller.as_ref(), TASK, &grant).await?;
         Ok(with_share(share, store.update(request, self.now()).await?))
@@ -289,7 +326,10 @@ impl<S: Store> agent_queue_server::AgentQueue for Service<S> {
         }
     }
 
-    async fn batch_delete_tasks(&self, request: Request<BatchDeleteTasksRequest>) -> Answer<BatchDeleteTasksResponse> {
+    async fn batch_delete_tasks(
+        &self,
+        request: Request<BatchDeleteTasksRequest>,
+    ) -> Answer<BatchDeleteTasksResponse> {
         let Admitted { request, store, .. } = self.gate.admit(request)?;
         Ok(Response::new(store.delete_tasks(request, self.now()).await?))
     }
@@ -311,7 +351,10 @@ impl<S: Store> agent_queue_server::AgentQueue for Service<S> {
         Ok(with_share(share, store.list(request, self.now()).await?))
     }
 
-    async fn get_tasks_by_status(&self, request: Request<GetTasksByStatusRequest>) -> Answer<ListTasksResponse> {
+    async fn get_tasks_by_status(
+        &self,
+        request: Request<GetTasksByStatusRequest>,
+    ) -> Answer<ListTasksResponse> {
         let Admitted { request, store, caller, grant } = self.gate.admit(request)?;
         let GetTasksByStatusRequest { agent_id, status, limit, offset } = request;
         let list = ListTasksRequest { agent_id, status: Some(status), limit, offset };
@@ -319,12 +362,18 @@ impl<S: Store> agent_queue_server::AgentQueue for Service<S> {
         Ok(with_share(share, store.list(list, self.now()).await?))
     }
 
-    async fn get_task_stats(&self, request: Request<GetTaskStatsRequest>) -> Answer<GetTaskStatsResponse> {
+    async fn get_task_stats(
+        &self,
+        request: Request<GetTaskStatsRequest>,
+    ) -> Answer<GetTaskStatsResponse> {
         let Admitted { request, store, .. } = self.gate.admit(request)?;
         Ok(Response::new(store.stats(request, self.now()).await?))
     }
 
-    async fn watch_queue(&self, request: Request<WatchQueueRequest>) -> Answer<Self::WatchQueueStream> {
+    async fn watch_queue(
+        &self,
+        request: Request<WatchQueueRequest>,
+    ) -> Answer<Self::WatchQueueStream> {
         let admitted = self.gate.admit(request)?;
         let answers = watch::answers(self.clone(), admitted, self.draining.subscribe());
         let mut response: Response<Self::WatchQueueStream> = Response::new(Box::pin(answers));

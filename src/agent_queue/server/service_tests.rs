@@ -1,4 +1,5 @@
-//! What the service adds to a store: waiting, watching, draining. Time is paused; the wall clock of these tests follows tokio's.
+//! What the service adds to a store: waiting, watching, draining. Time is paused; the wall clock of
+//! these tests follows tokio's.
 
 use super::*;
 use crate::agent_queue::server::{MemoryStore, Settings};
@@ -45,7 +46,8 @@ fn task_of(answer: Result<Response<GetTaskResponse>, Status>) -> Option<String> 
 #[tokio::test(start_paused = true)]
 async fn a_waiting_claim_gets_the_task_that_comes() {
     let service = service().await;
-    let (got, submitted) = tokio::join!(service.get_task(claim("c", 60.0)), service.submit_task(submission("r")));
+    let (got, submitted) =
+        tokio::join!(service.get_task(claim("c", 60.0)), service.submit_task(submission("r")));
     assert_eq!(task_of(got), Some(submitted.expect("submitted").into_inner().task_id));
 }
 
@@ -76,7 +78,11 @@ async fn two_claims_that_wait_for_two_tasks_get_one_each() {
         service.submit_task(submission("r1")).await.expect("submitted");
         service.submit_task(submission("r2")).await.expect("submitted");
     };
-    let (one, two, ()) = tokio::join!(service.get_task(claim("c1", 60.0)), service.get_task(claim("c2", 60.0)), both);
+    let (one, two, ()) = tokio::join!(
+        service.get_task(claim("c1", 60.0)),
+        service.get_task(claim("c2", 60.0)),
+        both
+    );
     let mut got = [task_of(one), task_of(two)];
     got.sort();
     assert_eq!(got, [Some("task-1".to_owned()), Some("task-2".to_owned())]);
@@ -89,7 +95,8 @@ async fn a_drain_answers_waiting_claims_empty_at_once_and_ends_watches_with_unav
     let mut watch = service.watch_queue(Request::new(watch)).await.expect("watched").into_inner();
     watch.next().await.expect("at once").expect("an answer");
     let began = clock::now();
-    let (got, end, ()) = tokio::join!(service.get_task(claim("c", 60.0)), watch.next(), async { service.drain() });
+    let (got, end, ()) =
+        tokio::join!(service.get_task(claim("c", 60.0)), watch.next(), async { service.drain() });
     assert_eq!((task_of(got), clock::now() - began), (None, Duration::ZERO));
     assert_eq!(end.expect("an end").expect_err("an error").code(), Code::Unavailable);
     assert!(watch.next().await.is_none());
@@ -103,8 +110,11 @@ async fn a_claim_and_a_watch_that_wait_hear_that_their_queue_is_deleted() {
     let mut watch = service.watch_queue(Request::new(watch)).await.expect("watched").into_inner();
     watch.next().await.expect("at once").expect("an answer");
     let delete = DeleteQueueRequest { agent_id: "a".into(), confirm: true };
-    let (got, told, deleted) =
-        tokio::join!(service.get_task(claim("c", 60.0)), watch.next(), service.delete_queue(Request::new(delete)));
+    let (got, told, deleted) = tokio::join!(
+        service.get_task(claim("c", 60.0)),
+        watch.next(),
+        service.delete_queue(Request::new(delete))
+    );
     assert!(deleted.is_ok());
     assert_eq!(got.expect_err("no queue").code(), Code::NotFound);
     assert_eq!(told.expect("told").expect_err("no queue").code(), Code::NotFound);
@@ -124,18 +134,28 @@ async fn a_watch_tells_what_changed_and_goes_on_from_its_cursor() {
     drop(first);
 
     service.submit_task(submission("r2")).await.expect("submitted");
-    let delete = DeleteTaskRequest { agent_id: "a".into(), task_id: task_id.clone(), client_request_id: "d".into() };
+    let delete = DeleteTaskRequest {
+        agent_id: "a".into(),
+        task_id: task_id.clone(),
+        client_request_id: "d".into(),
+    };
     service.delete_task(Request::new(delete)).await.expect("deleted");
-    let mut second = service.watch_queue(watch(Some(told.cursor))).await.expect("watched").into_inner();
+    let mut second =
+        service.watch_queue(watch(Some(told.cursor))).await.expect("watched").into_inner();
     let missed = second.next().await.expect("at once").expect("an answer").changes;
     assert_eq!(missed.len(), 2);
-    assert!(missed[0].task.is_some() && missed[1].task_id == task_id && missed[1].task.is_none(), "{missed:?}");
+    assert!(
+        missed[0].task.is_some() && missed[1].task_id == task_id && missed[1].task.is_none(),
+        "{missed:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
-async fn deleting_one_task_that_is_not_there_is_not_found_and_deleting_one_twice_by_one_name_is_not() {
+async fn deleting_one_task_that_is_not_there_is_not_found_and_deleting_one_twice_by_one_name_is_not()
+ {
     let service = service().await;
-    let task_id = service.submit_task(submission("r")).await.expect("submitted").into_inner().task_id;
+    let task_id =
+        service.submit_task(submission("r")).await.expect("submitted").into_inner().task_id;
     let delete = |name: &str| {
         Request::new(DeleteTaskRequest {
             agent_id: "a".into(),

@@ -2,12 +2,14 @@
 
 use super::{Board, queues};
 use crate::proto::agent_queue::{
-    BatchDeleteTasksRequest, BatchDeleteTasksResponse, BatchSubmitTasksRequest, BatchSubmitTasksResponse,
-    CancelTaskRequest, CancelTaskResponse, ClearQueueRequest, ClearQueueResponse, CreateQueueRequest,
-    CreateQueueResponse, DeleteQueueRequest, DeleteQueueResponse, GetQueueInfoRequest, GetQueueInfoResponse,
-    GetTaskRequest, GetTaskResponse, GetTaskStatsRequest, GetTaskStatsResponse, ListQueuesRequest, ListQueuesResponse,
-    ListTasksRequest, ListTasksResponse, QueryTaskRequest, QueryTaskResponse, QueueExistsRequest, QueueExistsResponse,
-    QueueSummary, RetryTaskRequest, RetryTaskResponse, TaskChange, UpdateTaskStatusRequest, UpdateTaskStatusResponse,
+    BatchDeleteTasksRequest, BatchDeleteTasksResponse, BatchSubmitTasksRequest,
+    BatchSubmitTasksResponse, CancelTaskRequest, CancelTaskResponse, ClearQueueRequest,
+    ClearQueueResponse, CreateQueueRequest, CreateQueueResponse, DeleteQueueRequest,
+    DeleteQueueResponse, GetQueueInfoRequest, GetQueueInfoResponse, GetTaskRequest,
+    GetTaskResponse, GetTaskStatsRequest, GetTaskStatsResponse, ListQueuesRequest,
+    ListQueuesResponse, ListTasksRequest, ListTasksResponse, QueryTaskRequest, QueryTaskResponse,
+    QueueExistsRequest, QueueExistsResponse, QueueSummary, RetryTaskRequest, RetryTaskResponse,
+    TaskChange, UpdateTaskStatusRequest, UpdateTaskStatusResponse,
 };
 use std::{future::Future, time::Duration};
 use tonic::Status;
@@ -72,7 +74,11 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         const DAY: u64 = 24 * 60 * 60;
-        Self { lease: Duration::from_secs(60), max_claims: 5, keep_finished: Duration::from_secs(30 * DAY) }
+        Self {
+            lease: Duration::from_secs(60),
+            max_claims: 5,
+            keep_finished: Duration::from_secs(30 * DAY),
+        }
     }
 }
 
@@ -102,27 +108,35 @@ pub struct Changes<C = u64> {
 /// - **`now` is an argument.** The service passes [`Store::now`]. A lease that ends later than one
 ///   that begins now was written by
 ///   another clock, and is shortened to that ([`Record::shorten`](super::record::Record::shorten)).
-/// - **An answer is durable**, where the store is: it goes out after the commit. A call whose future is dropped may have been carried
-///   out all the same; nothing is half done.
-/// - **Leases end on time.** An operation on a queue first gives back what is overdue at `now` ([`Record::lose`](super::record::Record::lose)),
-///   so that nobody ever sees a task PROCESSING whose `lease_until` has come.
-/// - **One rule for moves.** What an operation makes of a task is decided by [`record`](super::record), never by the store.
-/// - **Names.** A `client_request_id` seen before gets its first answer, whatever else the request says; one that named
-///   another operation is INVALID_ARGUMENT ([`Remembered`](super::record::Remembered)). A task keeps its own; when it is deleted
-///   its name is remembered on its own. A request that failed, or found nothing to change, need not be remembered.
-///   Claim ids have a room of their own: a task keeps the id of the claim that holds or ended it, and a claim that is over
-///   otherwise is remembered with the reason ([`Over`](super::record::Over)).
-/// - **Ids.** A task's id is [`task_id`](super::record::task_id) of a number that grows with each submission and is never given twice,
-///   not even after a queue was deleted. Older means a lower number; batches keep their order.
-/// - **Errors.** NOT_FOUND for a queue or task that is not there, FAILED_PRECONDITION for an illegal move or a claim that does
-///   not hold, INVALID_ARGUMENT for a name of another operation, UNAVAILABLE when the store cannot answer now; never ABORTED,
-///   INTERNAL or another code that a client retries in vain.
+/// - **An answer is durable**, where the store is: it goes out after the commit. A call whose
+///   future is dropped may have been carried out all the same; nothing is half done.
+/// - **Leases end on time.** An operation on a queue first gives back what is overdue at `now`
+///   ([`Record::lose`](super::record::Record::lose)), so that nobody ever sees a task PROCESSING
+///   whose `lease_until` has come.
+/// - **One rule for moves.** What an operation makes of a task is decided by
+///   [`record`](super::record), never by the store.
+/// - **Names.** A `client_request_id` seen before gets its first answer, whatever else the request
+///   says; one that named another operation is INVALID_ARGUMENT
+///   ([`Remembered`](super::record::Remembered)). A task keeps its own; when it is deleted its name
+///   is remembered on its own. A request that failed, or found nothing to change, need not be
+///   remembered. Claim ids have a room of their own: a task keeps the id of the claim that holds or
+///   ended it, and a claim that is over otherwise is remembered with the reason
+///   ([`Over`](super::record::Over)).
+/// - **Ids.** A task's id is [`task_id`](super::record::task_id) of a number that grows with each
+///   submission and is never given twice, not even after a queue was deleted. Older means a lower
+///   number; batches keep their order.
+/// - **Errors.** NOT_FOUND for a queue or task that is not there, FAILED_PRECONDITION for an
+///   illegal move or a claim that does not hold, INVALID_ARGUMENT for a name of another operation,
+///   UNAVAILABLE when the store cannot answer now; never ABORTED, INTERNAL or another code that a
+///   client retries in vain.
 /// - **News.** After the commit of a change the store marks its [`Board`].
 pub trait Store: Send + Sync + 'static {
-    /// How far a watch has come. In the service's messages it is a number; the store that made it may know more, and tell less twice.
+    /// How far a watch has come. In the service's messages it is a number; the store that made it
+    /// may know more, and tell less twice.
     type Cursor: From<u64> + Into<u64> + Clone + Send + Sync;
 
-    /// Where changes are marked: those made here, and those of other servers where the store is shared.
+    /// Where changes are marked: those made here, and those of other servers where the store is
+    /// shared.
     fn board(&self) -> &Board;
 
     /// What time it is for this store: one clock for all servers that share it. Nobody sets it
@@ -156,7 +170,11 @@ pub trait Store: Send + Sync + 'static {
 
     /// The ids of agents that have queues, in the order of their bytes: the first `limit` after
     /// `after`.
-    fn queue_names(&self, after: &str, limit: usize) -> impl Future<Output = Result<Vec<String>, Status>> + Send;
+    fn queue_names(
+        &self,
+        after: &str,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<String>, Status>> + Send;
 
     /// How these queues stand, in their order; those that are not there are left out.
     fn summaries(
@@ -206,9 +224,13 @@ pub trait Store: Send + Sync + 'static {
 
     /// Claims a task, and does not wait for one.
     ///
-    /// A claim id that holds a task renews its lease and gets it again; one that ended a task gets it as it is now; one that is over
-    /// is FAILED_PRECONDITION. An empty answer leaves no trace.
-    fn claim(&self, request: GetTaskRequest, now: Millis) -> impl Future<Output = Result<Claimed, Status>> + Send;
+    /// A claim id that holds a task renews its lease and gets it again; one that ended a task gets
+    /// it as it is now; one that is over is FAILED_PRECONDITION. An empty answer leaves no trace.
+    fn claim(
+        &self,
+        request: GetTaskRequest,
+        now: Millis,
+    ) -> impl Future<Output = Result<Claimed, Status>> + Send;
 
     /// Carries out [`Record::update`](super::record::Record::update).
     fn update(
@@ -224,14 +246,16 @@ pub trait Store: Send + Sync + 'static {
         now: Millis,
     ) -> impl Future<Output = Result<QueryTaskResponse, Status>> + Send;
 
-    /// Deletes tasks; an id that stands twice is deleted once, and one that is not there is named in the answer, in the request's order.
+    /// Deletes tasks; an id that stands twice is deleted once, and one that is not there is named
+    /// in the answer, in the request's order.
     fn delete_tasks(
         &self,
         request: BatchDeleteTasksRequest,
         now: Millis,
     ) -> impl Future<Output = Result<BatchDeleteTasksResponse, Status>> + Send;
 
-    /// Carries out [`Record::cancel`](super::record::Record::cancel). Repeated, it answers with the task as it is now.
+    /// Carries out [`Record::cancel`](super::record::Record::cancel). Repeated, it answers with the
+    /// task as it is now.
     fn cancel(
         &self,
         request: CancelTaskRequest,
@@ -245,24 +269,28 @@ pub trait Store: Send + Sync + 'static {
         now: Millis,
     ) -> impl Future<Output = Result<RetryTaskResponse, Status>> + Send;
 
-    /// A page of tasks, oldest first: as many as asked for, but at most 3 MiB where it is more than one.
+    /// A page of tasks, oldest first: as many as asked for, but at most 3 MiB where it is more than
+    /// one.
     fn list(
         &self,
         request: ListTasksRequest,
         now: Millis,
     ) -> impl Future<Output = Result<ListTasksResponse, Status>> + Send;
 
-    /// Counts and times of a queue; kinds that have no task are left out, the others stand in the order of their numbers.
+    /// Counts and times of a queue; kinds that have no task are left out, the others stand in the
+    /// order of their numbers.
     fn stats(
         &self,
         request: GetTaskStatsRequest,
         now: Millis,
     ) -> impl Future<Output = Result<GetTaskStatsResponse, Status>> + Send;
 
-    /// What changed in a queue after `cursor`, deletions included; without a cursor nothing, and the cursor of now.
+    /// What changed in a queue after `cursor`, deletions included; without a cursor nothing, and
+    /// the cursor of now.
     ///
-    /// Some at a time: an answer with changes may not be all of them, one without says that there are no more. A change is never
-    /// left out; one may be told twice. A cursor is good for as long as names are remembered.
+    /// Some at a time: an answer with changes may not be all of them, one without says that there
+    /// are no more. A change is never left out; one may be told twice. A cursor is good for as long
+    /// as names are remembered.
     fn changes(
         &self,
         agent_id: &str,
@@ -270,8 +298,9 @@ pub trait Store: Send + Sync + 'static {
         now: Millis,
     ) -> impl Future<Output = Result<Changes<Self::Cursor>, Status>> + Send;
 
-    /// Forgets some of the tasks that ended, and of the names whose work was done, more than `keep_finished` ago; returns
-    /// whether there may be more. What is forgotten is no change to tell.
+    /// Forgets some of the tasks that ended, and of the names whose work was done, more than
+    /// `keep_finished` ago; returns whether there may be more. What is forgotten is no change to
+    /// tell.
     fn prune(&self, now: Millis) -> impl Future<Output = Result<bool, Status>> + Send;
 }
 

@@ -47,9 +47,9 @@ pub(super) fn answers<S: Store>(
 
 fn last_word(ended: Ended) -> Status {
     match ended {
-        Ended::Unproved => {
-            Status::unavailable("what proved the identity is not known any more; watch again from the last cursor")
-        }
+        Ended::Unproved => Status::unavailable(
+            "what proved the identity is not known any more; watch again from the last cursor",
+        ),
         Ended::Refused(status) => status,
     }
 }
@@ -62,7 +62,9 @@ impl<S: Store> Watch<S> {
         let (store, grant) = (&self.admitted.store, &self.admitted.grant);
         loop {
             if *self.draining.borrow() {
-                return Err(Status::unavailable("the server is stopping; watch again from the last cursor"));
+                return Err(Status::unavailable(
+                    "the server is stopping; watch again from the last cursor",
+                ));
             }
             let room = self.service.budget().take(self.admitted.caller.as_ref(), PAGE);
             let mut share = tokio::select! {
@@ -77,7 +79,8 @@ impl<S: Store> Watch<S> {
             grant.check().map_err(last_word)?;
             if !found.changes.is_empty() || !self.told {
                 self.told = true;
-                let answer = WatchQueueResponse { changes: found.changes, cursor: found.cursor.into() };
+                let answer =
+                    WatchQueueResponse { changes: found.changes, cursor: found.cursor.into() };
                 share.shrink(answer.encoded_len());
                 self.share = share;
                 return Ok(answer);

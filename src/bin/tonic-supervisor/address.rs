@@ -46,7 +46,9 @@ impl FromStr for Address {
         let host = match inner {
             Some(inner) if inner.parse::<Ipv6Addr>().is_ok() => inner,
             Some(inner) => return Err(format!("{rule}; {inner:?} is not an IPv6 address")),
-            None if host.contains(':') => return Err(format!("{rule}; an IPv6 address stands in brackets")),
+            None if host.contains(':') => {
+                return Err(format!("{rule}; an IPv6 address stands in brackets"));
+            }
             None if host.is_empty() => {
                 return Err(format!("{rule}; the host is empty: 0.0.0.0 is every IPv4 address"));
             }
@@ -76,7 +78,9 @@ mod tests {
 
     #[test]
     fn a_host_is_a_name_or_an_address() {
-        for text in ["localhost:50051", "queue.internal:1", "127.0.0.1:0", "[::1]:50051", "0.0.0.0:65535"] {
+        for text in
+            ["localhost:50051", "queue.internal:1", "127.0.0.1:0", "[::1]:50051", "0.0.0.0:65535"]
+        {
             assert_eq!(text.parse::<Address>().map(|address| address.to_string()), Ok(text.into()));
         }
     }
@@ -97,7 +101,10 @@ mod tests {
             ("local host:50051", "is not the name of a host"),
         ] {
             let error = text.parse::<Address>().expect_err(text);
-            assert!(error.starts_with("must be HOST:PORT") && error.contains(part), "{text}: {error}");
+            assert!(
+                error.starts_with("must be HOST:PORT") && error.contains(part),
+                "{text}: {error}"
+            );
         }
     }
 
@@ -105,6 +112,9 @@ mod tests {
     async fn a_name_is_looked_up() {
         let address: Address = "localhost:50052".parse().expect("an address");
         let found = address.lookup().await.expect("found");
-        assert!(found.iter().all(|address| address.ip().is_loopback() && address.port() == 50052), "{found:?}");
+        assert!(
+            found.iter().all(|address| address.ip().is_loopback() && address.port() == 50052),
+            "{found:?}"
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! `agent`: works through an agent's queue by running a command for each task. It outlives every outage, and ends cleanly on SIGTERM
-//! and Ctrl-C: what runs may finish, the rest is given back.
+//! `agent`: works through an agent's queue by running a command for each task. It outlives every
+//! outage, and ends cleanly on SIGTERM and Ctrl-C: what runs may finish, the rest is given back.
 
 use crate::{
     Trouble, facts,
@@ -41,7 +41,8 @@ group or session of its own (setsid, a daemon) lives on.
 
 A command that cannot be started (its file is gone, no file descriptors or memory are left) does \
 not fail its task: the task is given back, which does not count towards the server's \
---max-claims, and the agent pauses, half a second growing to 10, and tries one task at a time until \
+--max-claims, and the agent pauses, half a second growing to 10, and tries one task at a time \
+until \
 one can be started. It says so once, as an ERROR on standard error. A shell that finds no \
 command (codes 126 and 127) was started, and fails the task.
 
@@ -72,14 +73,21 @@ pub(crate) struct AgentArguments {
 }
 
 /// Works until it is told to end. The server is the one of `config`, overruled by the environment.
-pub(crate) fn run(arguments: AgentArguments, config: Option<&Path>, json: bool) -> Result<(), Trouble> {
+pub(crate) fn run(
+    arguments: AgentArguments,
+    config: Option<&Path>,
+    json: bool,
+) -> Result<(), Trouble> {
     let mut builder = Config::builder().environment();
     if let Some(file) = config {
         builder = builder.file(file);
     }
     let config = builder.build().map_err(|error| Trouble::Config(error.to_string()))?;
     if !job::can_be_run(&arguments.command[0]) {
-        return Err(Trouble::Usage(format!("there is no command {:?} that can be run", arguments.command[0])));
+        return Err(Trouble::Usage(format!(
+            "there is no command {:?} that can be run",
+            arguments.command[0]
+        )));
     }
     runtime::Builder::new_multi_thread()
         .enable_all()
@@ -90,7 +98,8 @@ pub(crate) fn run(arguments: AgentArguments, config: Option<&Path>, json: bool) 
 
 async fn work(arguments: AgentArguments, config: Config, voice: Voice) -> Result<(), Trouble> {
     let AgentArguments { queue: agent, concurrency, grace, give_up, command } = arguments;
-    let recipe = Recipe::new(command).map_err(Trouble::failed("cannot find this program's own file"))?;
+    let recipe =
+        Recipe::new(command).map_err(Trouble::failed("cannot find this program's own file"))?;
     let mut signals = Signals::new()?;
     let supervisor = Supervisor::spawn(config);
     let events = tokio::spawn(tell(supervisor.events(), voice));
@@ -107,7 +116,8 @@ async fn work(arguments: AgentArguments, config: Config, voice: Voice) -> Result
     let (stop, stopped) = oneshot::channel::<()>();
     let until = async { stopped.await.unwrap_or_default() };
     let grace = Duration::from_secs(grace.into());
-    let processing = client.queue(agent).process(handler, concurrency).until(until).grace(grace).into_future();
+    let processing =
+        client.queue(agent).process(handler, concurrency).until(until).grace(grace).into_future();
     tokio::pin!(processing);
     let mut gave_up = None;
     let done = tokio::select! {
@@ -115,7 +125,8 @@ async fn work(arguments: AgentArguments, config: Config, voice: Voice) -> Result
         () = async {
             tokio::select! {
                 name = signals.next() => {
-                    voice.tell("end", Tone::Notice, "agent", &format!("{name}: what runs may finish"), json!({ "signal": name }));
+                    voice.tell("end", Tone::Notice, "agent", &format!("{name}: what runs may \
+                                                                       finish"), json!({ "signal": name }));
                 }
                 why = starts.given_up() => {
                     voice.tell("end", Tone::Bad, "agent", &format!("gives up: {why}"), json!({ "reason": why }));
@@ -138,8 +149,7 @@ async fn work(arguments: AgentArguments, config: Config, voice: Voice) -> Result
         Trouble::Failed(format!("{:?}: {}{story}", status.code(), printable(status.message())))
     })?;
     let Processed { completed, failed, given_back, lost, left, .. } = done;
-    let fields =
-        json!({ "completed": completed, "failed": failed, "given_back": given_back, "lost": lost, "left": left });
+    let fields = json!({ "completed": completed, "failed": failed, "given_back": given_back, "lost": lost, "left": left });
     voice.tell("summary", Tone::Quiet, "agent", &done.to_string(), fields);
     gave_up.map_or(Ok(()), |why| Err(Trouble::Failed(format!("gave up: {why}"))))
 }
@@ -170,7 +180,10 @@ struct Signals {
 impl Signals {
     fn new() -> Result<Self, Trouble> {
         let listen = |kind| signal(kind).map_err(Trouble::failed("cannot listen for signals"));
-        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+        })
     }
 
     /// The next one's name.
@@ -203,7 +216,9 @@ fn told(item: EventItem) -> (String, Value) {
             let text = format!("{} is {}", now.target, now.state);
             ("Snapshot", text, json!({ "target": *now.target, "state": now.state.as_str() }))
         }
-        EventItem::Lagged(missed) => ("Lagged", format!("{missed} events were missed"), json!({ "missed": missed })),
+        EventItem::Lagged(missed) => {
+            ("Lagged", format!("{missed} events were missed"), json!({ "missed": missed }))
+        }
         EventItem::Event(Event { seq, fact, .. }) => {
             let mut fields = facts::fields(&fact);
             fields["seq"] = json!(seq);
@@ -224,7 +239,8 @@ struct Told {
 
 impl Told {
     fn begun(voice: Voice, task: &Task) -> Self {
-        let told = Self { voice, task_id: task.task_id.clone(), begun: Instant::now(), told: false };
+        let told =
+            Self { voice, task_id: task.task_id.clone(), begun: Instant::now(), told: false };
         told.tell("begun", Tone::Quiet, "begun");
         told
     }
@@ -234,8 +250,12 @@ impl Told {
         let took = self.begun.elapsed().as_millis();
         match outcome {
             Outcome::Completed(_) => self.tell("done", Tone::Good, &format!("done in {took} ms")),
-            Outcome::Failed(why) => self.tell("failed", Tone::Bad, &format!("failed after {took} ms: {why}")),
-            Outcome::GivenBack(why) => self.tell("given back", Tone::Notice, &format!("given back: {why}")),
+            Outcome::Failed(why) => {
+                self.tell("failed", Tone::Bad, &format!("failed after {took} ms: {why}"))
+            }
+            Outcome::GivenBack(why) => {
+                self.tell("given back", Tone::Notice, &format!("given back: {why}"))
+            }
         }
     }
 

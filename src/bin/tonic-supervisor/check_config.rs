@@ -26,7 +26,11 @@ pub(crate) struct CheckArguments {
 }
 
 /// Fails with one line per problem.
-pub(crate) fn run(arguments: CheckArguments, config: Option<PathBuf>, json: bool) -> Result<(), Trouble> {
+pub(crate) fn run(
+    arguments: CheckArguments,
+    config: Option<PathBuf>,
+    json: bool,
+) -> Result<(), Trouble> {
     let terminal = Terminal::new();
     if arguments.template || arguments.schema {
         let text = if arguments.schema { SCHEMA.to_owned() } else { template() };
@@ -50,12 +54,15 @@ fn check(file: &Path, show: bool, json: bool) -> Result<(), Trouble> {
         }
         Trouble::Config(error.to_string())
     };
-    let config = Config::builder().file(file).require_section().environment().build().map_err(refused)?;
+    let config =
+        Config::builder().file(file).require_section().environment().build().map_err(refused)?;
     if show {
         effective(&config, &name, json);
     }
     let doubts = [("warning", config.warnings()), ("note", config.notes())];
-    for (kind, text) in doubts.iter().flat_map(|(kind, texts)| texts.iter().map(move |text| (kind, text))) {
+    for (kind, text) in
+        doubts.iter().flat_map(|(kind, texts)| texts.iter().map(move |text| (kind, text)))
+    {
         if json {
             object(kind, text);
         } else {
@@ -64,7 +71,9 @@ fn check(file: &Path, show: bool, json: bool) -> Result<(), Trouble> {
     }
     check_tls_files(&config).map_err(refused)?;
     match (json, show) {
-        (true, _) => terminal.line(&json!({ "kind": "config", "file": name, "valid": true }).to_string()),
+        (true, _) => {
+            terminal.line(&json!({ "kind": "config", "file": name, "valid": true }).to_string())
+        }
         (false, false) => terminal.line(&format!("{} is valid", printable(&name))),
         (false, true) => {}
     }
@@ -80,8 +89,7 @@ fn effective(config: &Config, file: &str, json: bool) {
         let Some((name, sections)) = path.split_last() else { continue };
         if json {
             let key = path.join(".");
-            let line =
-                json!({ "kind": "setting", "file": file, "key": key, "value": one.value(), "from": one.place() });
+            let line = json!({ "kind": "setting", "file": file, "key": key, "value": one.value(), "from": one.place() });
             terminal.line(&line.to_string());
             continue;
         }
@@ -100,7 +108,8 @@ fn effective(config: &Config, file: &str, json: bool) {
 /// The file with every key, each behind a `#`: what is not touched stays the default, of later
 /// versions as well.
 fn template() -> String {
-    let mut text = String::from("# Take the `#` before a key away to set it, and before its section.\n");
+    let mut text =
+        String::from("# Take the `#` before a key away to set it, and before its section.\n");
     for line in EVERY_KEY.lines() {
         let key = line.trim_start();
         let indent = &line[..line.len() - key.len()];
@@ -122,7 +131,11 @@ mod tests {
     fn the_template_says_nothing_until_a_key_is_uncommented() {
         let template = template();
         assert_eq!(Config::from_yaml(&template), Ok(Config::default()));
-        assert!(template.lines().all(|line| line == "grpc:" || line.is_empty() || line.trim_start().starts_with('#')));
+        assert!(
+            template.lines().all(|line| line == "grpc:"
+                || line.is_empty()
+                || line.trim_start().starts_with('#'))
+        );
         let bare: Vec<String> = template
             .lines()
             .skip(1)

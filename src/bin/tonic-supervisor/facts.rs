@@ -7,7 +7,10 @@ use tonic_supervisor::Fact;
 pub(crate) fn words(fact: &Fact) -> (String, bool) {
     let quiet = matches!(
         fact,
-        Fact::DialStarted { .. } | Fact::DialFailed { .. } | Fact::LinkEstablished { .. } | Fact::BackoffStarted { .. }
+        Fact::DialStarted { .. }
+            | Fact::DialFailed { .. }
+            | Fact::LinkEstablished { .. }
+            | Fact::BackoffStarted { .. }
     );
     (fact.to_string(), quiet)
 }
@@ -18,8 +21,12 @@ pub(crate) fn fields(fact: &Fact) -> Value {
         Fact::StateChanged { from, to, cause, incarnation } => {
             json!({ "from": from.as_str(), "to": to.as_str(), "cause": **cause, "incarnation": incarnation.0 })
         }
-        Fact::DialStarted { incarnation, failures } => json!({ "incarnation": incarnation.0, "failures": failures }),
-        Fact::DialFailed { incarnation, failure } => json!({ "incarnation": incarnation.0, "cause": failure.reason }),
+        Fact::DialStarted { incarnation, failures } => {
+            json!({ "incarnation": incarnation.0, "failures": failures })
+        }
+        Fact::DialFailed { incarnation, failure } => {
+            json!({ "incarnation": incarnation.0, "cause": failure.reason })
+        }
         Fact::LinkEstablished { incarnation, took, .. } => {
             json!({ "incarnation": incarnation.0, "took_ms": took.as_millis() as u64 })
         }

@@ -49,7 +49,9 @@ pub(crate) enum NotStarted {
 
 /// Whether there is such a program, by path or on `PATH`.
 pub(crate) fn can_be_run(program: &str) -> bool {
-    let runs = |path: &Path| path.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0);
+    let runs = |path: &Path| {
+        path.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+    };
     if program.contains('/') {
         return runs(Path::new(program));
     }
@@ -75,10 +77,14 @@ impl Recipe {
     /// Starts the command for `task`.
     pub(crate) async fn start(&self, task: &Task) -> Result<Job, NotStarted> {
         let environment = environment(task).map_err(NotStarted::Anywhere)?;
-        let here = |why: &dyn std::fmt::Display| NotStarted::Here(format!("cannot run {:?}: {why}", self.command[0]));
+        let here = |why: &dyn std::fmt::Display| {
+            NotStarted::Here(format!("cannot run {:?}: {why}", self.command[0]))
+        };
         let mut job = Job::spawn(self, environment).map_err(|error| here(&error))?;
         let started = timeout(START, job.begin(&task.payload)).await;
-        match started.unwrap_or_else(|_| Err(format!("its keeper has not started it in {} s", START.as_secs()))) {
+        match started.unwrap_or_else(|_| {
+            Err(format!("its keeper has not started it in {} s", START.as_secs()))
+        }) {
             Ok(()) => Ok(job),
             Err(why) => Err(here(&why)),
         }
@@ -99,7 +105,10 @@ fn environment(task: &Task) -> Result<[(&'static str, String); 6], String> {
         None => Ok(texts),
         Some((name, text)) => {
             let nul = if text.contains('\0') { " and a NUL" } else { "" };
-            Err(format!("{name} has {} bytes{nul}: a command takes at most {LONGEST_NAME}, without a NUL", text.len()))
+            Err(format!(
+                "{name} has {} bytes{nul}: a command takes at most {LONGEST_NAME}, without a NUL",
+                text.len()
+            ))
         }
     }
 }
@@ -120,8 +129,16 @@ impl Job {
         let (ours, its) = net::UnixStream::pair()?;
         ours.set_nonblocking(true)?;
         let mut keeper = process::Command::new(&*recipe.keeper);
-        keeper.arg0("tonic-supervisor").args(["keep", "--"]).args(&*recipe.command).envs(environment);
-        keeper.stdin(OwnedFd::from(its)).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+        keeper
+            .arg0("tonic-supervisor")
+            .args(["keep", "--"])
+            .args(&*recipe.command)
+            .envs(environment);
+        keeper
+            .stdin(OwnedFd::from(its))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0);
         let mut keeper = Command::from(keeper).spawn()?;
         let pipes = keeper.stdout.take().zip(keeper.stderr.take());
         let socket = BufReader::new(UnixStream::from_std(ours)?);
@@ -157,11 +174,15 @@ impl Job {
     /// The result of the command as JSON text, or why it failed. All that it started has ended
     /// then.
     pub(crate) async fn finish(mut self) -> Result<String, String> {
-        let (mut stdout, mut stderr) = self.pipes.take().ok_or("the command's pipes are missing")?;
+        let (mut stdout, mut stderr) =
+            self.pipes.take().ok_or("the command's pipes are missing")?;
         let (mut output, mut complaints) = (Vec::new(), Vec::new());
         let ended = {
             let reading = async {
-                tokio::try_join!(read_result(&mut stdout, &mut output), read_tail(&mut stderr, &mut complaints))
+                tokio::try_join!(
+                    read_result(&mut stdout, &mut output),
+                    read_tail(&mut stderr, &mut complaints)
+                )
             };
             tokio::pin!(reading);
             tokio::select! {
@@ -189,7 +210,10 @@ impl Job {
         }
         match ended {
             Some(Word::Exited(0)) => Ok(as_json(&output)),
-            _ => Err(format!("the command {how}: {}", String::from_utf8_lossy(&complaints).trim_end())),
+            _ => Err(format!(
+                "the command {how}: {}",
+                String::from_utf8_lossy(&complaints).trim_end()
+            )),
         }
     }
 
@@ -251,7 +275,9 @@ async fn read_result(stdout: impl AsyncRead + Unpin, output: &mut Vec<u8>) -> Re
     let read = stdout.take(LONGEST_RESULT + 1).read_to_end(output).await;
     read.map_err(|error| format!("cannot read what the command wrote: {error}"))?;
     match output.len() as u64 > LONGEST_RESULT {
-        true => Err(format!("the command wrote more than {LONGEST_RESULT} bytes to its standard output")),
+        true => Err(format!(
+            "the command wrote more than {LONGEST_RESULT} bytes to its standard output"
+        )),
         false => Ok(()),
     }
 }
@@ -261,7 +287,9 @@ async fn read_tail(mut stderr: impl AsyncRead + Unpin, tail: &mut Vec<u8>) -> Re
     let mut piece = [0; TAIL];
     loop {
         let read = stderr.read(&mut piece).await;
-        match read.map_err(|error| format!("cannot read what the command complained of: {error}"))? {
+        match read
+            .map_err(|error| format!("cannot read what the command complained of: {error}"))?
+        {
             0 => return Ok(()),
             len => tail.extend_from_slice(&piece[..len]),
         }
@@ -309,14 +337,19 @@ mod tests {
 
     #[tokio::test]
     async fn output_without_end_is_refused() {
-        let why = read_result(tokio::io::repeat(b'1'), &mut Vec::new()).await.expect_err("too long");
+        let why =
+            read_result(tokio::io::repeat(b'1'), &mut Vec::new()).await.expect_err("too long");
         assert_eq!(why, "the command wrote more than 1048576 bytes to its standard output");
     }
 
     #[test]
     fn a_command_is_found_by_path_or_by_name() {
         assert!(can_be_run("sh") && can_be_run("/bin/sh"));
-        assert!(!can_be_run("no-such-command-anywhere") && !can_be_run("/etc/passwd") && !can_be_run("/bin"));
+        assert!(
+            !can_be_run("no-such-command-anywhere")
+                && !can_be_run("/etc/passwd")
+                && !can_be_run("/bin")
+        );
     }
 
     #[test]
@@ -324,7 +357,10 @@ mod tests {
         let task = |kind: &str| Task { custom_type: kind.into(), ..Task::default() };
         assert!(environment(&task(&"x".repeat(LONGEST_NAME))).is_ok());
         let why = environment(&task("a\0b")).expect_err("a NUL");
-        assert_eq!(why, "TASK_CUSTOM_TYPE has 3 bytes and a NUL: a command takes at most 4096, without a NUL");
+        assert_eq!(
+            why,
+            "TASK_CUSTOM_TYPE has 3 bytes and a NUL: a command takes at most 4096, without a NUL"
+        );
         let why = environment(&task(&"x".repeat(200 << 10))).expect_err("too long");
         assert!(why.starts_with("TASK_CUSTOM_TYPE has 204800 bytes: a command takes"), "{why}");
     }

@@ -18,8 +18,8 @@ use crate::Trouble;
 use rustix::{
     io as raw,
     process::{
-        Pid, Signal, WaitId, WaitIdOptions, WaitOptions, getpgrp, getpid, kill_current_process_group, kill_process,
-        kill_process_group, wait, waitid,
+        Pid, Signal, WaitId, WaitIdOptions, WaitOptions, getpgrp, getpid,
+        kill_current_process_group, kill_process, kill_process_group, wait, waitid,
     },
     stdio,
 };
@@ -94,13 +94,14 @@ async fn keep(command: &[String]) -> io::Result<()> {
     };
     let nowhere = OpenOptions::new().read(true).write(true).open("/dev/null")?;
     tell(&mut say, &Word::Starting).await;
-    let mut child = match Command::new(&command[0]).args(&command[1..]).stdin(Stdio::piped()).spawn() {
-        Ok(child) => child,
-        Err(error) => {
-            tell(&mut say, &Word::CannotStart(error.to_string())).await;
-            return Ok(());
-        }
-    };
+    let mut child =
+        match Command::new(&command[0]).args(&command[1..]).stdin(Stdio::piped()).spawn() {
+            Ok(child) => child,
+            Err(error) => {
+                tell(&mut say, &Word::CannotStart(error.to_string())).await;
+                return Ok(());
+            }
+        };
     let mut kept = Kept { command: number(&child), children };
     // The pipes are the command's: that it has closed them must be seen. Open files can be
     // replaced.
@@ -316,7 +317,13 @@ mod tests {
     #[test]
     fn each_word_is_a_line_that_is_read_as_it_was_meant() {
         let why = "No such file or directory (os error 2)".to_owned();
-        for word in [Word::Starting, Word::Started, Word::CannotStart(why), Word::Exited(-1), Word::Killed(9)] {
+        for word in [
+            Word::Starting,
+            Word::Started,
+            Word::CannotStart(why),
+            Word::Exited(-1),
+            Word::Killed(9),
+        ] {
             let line = word.line();
             assert_eq!(Word::of(line.trim_end_matches('\n')), Some(word));
         }

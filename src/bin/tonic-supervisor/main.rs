@@ -1,4 +1,5 @@
-//! The command `tonic-supervisor`: reads the arguments, runs one subcommand, says how it went by its exit code.
+//! The command `tonic-supervisor`: reads the arguments, runs one subcommand, says how it went by
+//! its exit code.
 //!
 //! | code | meaning |
 //! |---|---|
@@ -48,8 +49,8 @@ use std::{
 };
 use tracing_subscriber::EnvFilter;
 
-const EXIT_CODES: &str =
-    "Exit codes: 0 it worked, 1 it failed, 2 wrong usage, 3 the configuration is not valid, 130 interrupted.";
+const EXIT_CODES: &str = "Exit codes: 0 it worked, 1 it failed, 2 wrong usage, 3 the \
+                          configuration is not valid, 130 interrupted.";
 
 /// Keeps gRPC connections alive, and shows that it does. Log lines go to standard error, as
 /// RUST_LOG says; an agent's and a server's errors always do.
@@ -73,7 +74,8 @@ enum Command {
     #[cfg(unix)]
     #[command(after_help = EXIT_CODES)]
     Demo(demo::DemoArguments),
-    /// Let the demo's supervised agent work for minutes through faults at random, and count what failed, was lost or leaked.
+    /// Let the demo's supervised agent work for minutes through faults at random, and count what
+    /// failed, was lost or leaked.
     #[cfg(unix)]
     #[command(after_help = EXIT_CODES)]
     Soak(demo::SoakArguments),
@@ -195,9 +197,11 @@ fn run() -> Result<(), Trouble> {
         #[cfg(all(unix, feature = "serve"))]
         Command::Serve(server) => serve::run(&server, config.as_deref(), json),
         #[cfg(all(unix, not(feature = "serve")))]
-        Command::Serve(_) => {
-            Err(Trouble::Usage("serve is not in this build: build or install the program with --features serve".into()))
-        }
+        Command::Serve(_) => Err(Trouble::Usage(
+            "serve is not in this build: build or install the program with \
+                                --features serve"
+                .into(),
+        )),
         #[cfg(feature = "serve")]
         Command::Token(token) => token::run(&token, json),
         #[cfg(unix)]
@@ -205,7 +209,9 @@ fn run() -> Result<(), Trouble> {
         Command::Queue(action) => queue::run(action, config.as_deref(), json),
         #[cfg(not(unix))]
         Command::Demo(_) => Err(Trouble::Usage(
-            "demo, soak, serve and agent start processes and send them signals, so they need a Unix system".into(),
+            "demo, soak, serve and agent start processes and send them signals, so they need a \
+             Unix system"
+                .into(),
         )),
         Command::CheckConfig(check) => check_config::run(check, config, json),
     }
@@ -215,7 +221,11 @@ fn run() -> Result<(), Trouble> {
 fn log(filter: Option<EnvFilter>) {
     if let Some(filter) = filter {
         let colours = terminal::wants_colours(&io::stderr());
-        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(io::stderr).init();
+        tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_ansi(colours)
+            .with_writer(io::stderr)
+            .init();
     }
 }
 

@@ -34,7 +34,8 @@ use tonic_supervisor::agent_queue::{
     DESCRIPTORS,
     agent_queue_server::AgentQueueServer,
     server::{
-        Budget, Identified, Measured, MemoryStore, Metered, PostgresStore, Service, Settings, SqliteStore, Store,
+        Budget, Identified, Measured, MemoryStore, Metered, PostgresStore, Service, Settings,
+        SqliteStore, Store,
     },
 };
 
@@ -50,7 +51,12 @@ pub(crate) struct ServeArguments {
     #[arg(long, default_value = "127.0.0.1:50051", value_name = "HOST:PORT")]
     addr: Address,
     /// Where the queues are kept: `memory`, `sqlite:PATH` or `postgres:DSN`.
-    #[arg(long, default_value = "sqlite:agent-queue.db", env = "AGENT_QUEUE_STORE", hide_env_values = true)]
+    #[arg(
+        long,
+        default_value = "sqlite:agent-queue.db",
+        env = "AGENT_QUEUE_STORE",
+        hide_env_values = true
+    )]
     store: StoreArgument,
     /// How many seconds a claim holds before its task is handed out anew: 1 to 86400.
     #[arg(long, default_value_t = 60.0, value_parser = lease)]
@@ -78,7 +84,11 @@ fn lease(text: &str) -> Result<f64, String> {
 }
 
 /// Serves until it is told to stop; over TLS where `config` says so.
-pub(crate) fn run(arguments: &ServeArguments, config: Option<&Path>, json: bool) -> Result<(), Trouble> {
+pub(crate) fn run(
+    arguments: &ServeArguments,
+    config: Option<&Path>,
+    json: bool,
+) -> Result<(), Trouble> {
     runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -86,7 +96,11 @@ pub(crate) fn run(arguments: &ServeArguments, config: Option<&Path>, json: bool)
         .block_on(open(arguments, config, json))
 }
 
-async fn open(arguments: &ServeArguments, config: Option<&Path>, json: bool) -> Result<(), Trouble> {
+async fn open(
+    arguments: &ServeArguments,
+    config: Option<&Path>,
+    json: bool,
+) -> Result<(), Trouble> {
     // Before the signals have handlers: a lookup that takes its time can be ended by them.
     let trouble = format!("cannot listen on {}", arguments.addr);
     let listener = listen(&arguments.addr).await.map_err(Trouble::failed(&trouble))?;
@@ -100,7 +114,9 @@ async fn open(arguments: &ServeArguments, config: Option<&Path>, json: bool) -> 
     };
     let spec = arguments.store.read().map_err(Trouble::Usage)?;
     match &spec {
-        StoreSpec::Memory => serve(arguments, MemoryStore::new(settings), &spec, files, listener, json).await,
+        StoreSpec::Memory => {
+            serve(arguments, MemoryStore::new(settings), &spec, files, listener, json).await
+        }
         StoreSpec::Sqlite(path) => {
             let path = path.clone();
             let store = task::spawn_blocking(move || SqliteStore::open(&path, settings))
@@ -110,7 +126,9 @@ async fn open(arguments: &ServeArguments, config: Option<&Path>, json: bool) -> 
             serve(arguments, store, &spec, files, listener, json).await
         }
         StoreSpec::Postgres(dsn) => {
-            let store = PostgresStore::open(dsn, settings).await.map_err(|error| Trouble::Failed(error.to_string()))?;
+            let store = PostgresStore::open(dsn, settings)
+                .await
+                .map_err(|error| Trouble::Failed(error.to_string()))?;
             serve(arguments, store, &spec, files, listener, json).await
         }
     }
@@ -140,7 +158,12 @@ async fn serve<S: Store>(
     };
     let (tls, auth) = (files.acceptor(), authorizer.is_some());
     let over_tls = tls.is_some();
-    let door = Door { tls, handshake: limits.handshake(), connections: limits.connections(), budget: budget.clone() };
+    let door = Door {
+        tls,
+        handshake: limits.handshake(),
+        connections: limits.connections(),
+        budget: budget.clone(),
+    };
     // A client that has gone without a word: its watch would never end.
     let (keepalive_time, keepalive_timeout) = limits.keepalive();
     let mut builder = Server::builder()
@@ -149,12 +172,16 @@ async fn serve<S: Store>(
         .max_concurrent_streams(limits.streams());
     let trouble = "cannot read the service's descriptors";
     let reflection = || {
-        let builder = tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(DESCRIPTORS);
+        let builder = tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(DESCRIPTORS);
         builder.register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
     let (reporter, health) = tonic_health::server::health_reporter();
     let router = builder
-        .add_service(Identified::new(Measured::new(AgentQueueServer::new(service.clone()), budget), authorizer))
+        .add_service(Identified::new(
+            Measured::new(AgentQueueServer::new(service.clone()), budget),
+            authorizer,
+        ))
         .add_service(health)
         .add_service(reflection().build_v1().map_err(Trouble::failed(trouble))?)
         .add_service(reflection().build_v1alpha().map_err(Trouble::failed(trouble))?);
@@ -205,7 +232,11 @@ async fn listen(address: &Address) -> io::Result<TcpListener> {
 }
 
 /// Tells `grpc.health.v1` how the store is, until the server drains.
-async fn watch_health<S: Store>(service: Service<S>, reporter: HealthReporter, mut draining: watch::Receiver<bool>) {
+async fn watch_health<S: Store>(
+    service: Service<S>,
+    reporter: HealthReporter,
+    mut draining: watch::Receiver<bool>,
+) {
     use tonic_health::ServingStatus::{NotServing, Serving};
     const NAMES: [&str; 2] = ["", "agent_queue.v1.AgentQueue"];
     let tell = async |status| {
@@ -215,7 +246,8 @@ async fn watch_health<S: Store>(service: Service<S>, reporter: HealthReporter, m
     };
     loop {
         tell(if service.health().await.is_ok() { Serving } else { NotServing }).await;
-        let stopped = time::timeout(HEALTH_EVERY, draining.wait_for(|draining| *draining)).await.is_ok();
+        let stopped =
+            time::timeout(HEALTH_EVERY, draining.wait_for(|draining| *draining)).await.is_ok();
         if stopped {
             return tell(NotServing).await;
         }

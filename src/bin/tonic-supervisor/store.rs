@@ -11,7 +11,8 @@ pub(crate) enum StoreSpec {
     Postgres(String),
 }
 
-/// The argument as it was given. Read later than the others: the words of a usage error would show it.
+/// The argument as it was given. Read later than the others: the words of a usage error would show
+/// it.
 #[derive(Clone)]
 pub(crate) struct StoreArgument(String);
 
@@ -24,10 +25,15 @@ impl StoreArgument {
             None if text == "memory" => Ok(StoreSpec::Memory),
             Some(("sqlite", "")) => Err(format!("{rule}; the path is empty")),
             Some(("sqlite", path)) if path == ":memory:" || path.starts_with("file:") => {
-                Err(format!("{rule}; PATH is a path, and no URI or `:memory:`: for queues in memory use `memory`"))
+                Err(format!(
+                    "{rule}; PATH is a path, and no URI or `:memory:`: for queues in memory use \
+                     `memory`"
+                ))
             }
             Some(("sqlite", path)) => Ok(StoreSpec::Sqlite(path.into())),
-            Some(("postgres" | "postgresql", rest)) if rest.starts_with("//") => Ok(StoreSpec::Postgres(text.into())),
+            Some(("postgres" | "postgresql", rest)) if rest.starts_with("//") => {
+                Ok(StoreSpec::Postgres(text.into()))
+            }
             Some(("postgres", dsn)) => Ok(StoreSpec::Postgres(dsn.into())),
             _ => Err(rule.into()),
         }
@@ -79,9 +85,16 @@ mod tests {
         assert_eq!(spec(address), Ok(StoreSpec::Postgres(address.into())));
         let shown = spec(address).map(|spec| format!("{spec} {spec:?}")).unwrap_or_default();
         assert_eq!(shown, "postgres postgres");
-        for wrong in
-            ["", "memory:", "sqlite", "sqlite:", "sqlite::memory:", "sqlite:file:x?mode=memory", "mysql:x", "secret"]
-        {
+        for wrong in [
+            "",
+            "memory:",
+            "sqlite",
+            "sqlite:",
+            "sqlite::memory:",
+            "sqlite:file:x?mode=memory",
+            "mysql:x",
+            "secret",
+        ] {
             let error = spec(wrong).expect_err(wrong);
             assert!(error.starts_with("--store must be") && !error.contains("secret"), "{error}");
         }

@@ -63,8 +63,8 @@ pub(crate) fn wants_colours(stream: &impl IsTerminal) -> bool {
     stream.is_terminal() && !refused && !dumb
 }
 
-/// A line of JSON with everything escaped that a terminal would act on: in its texts, letters may be
-/// written by their numbers.
+/// A line of JSON with everything escaped that a terminal would act on: in its texts, letters may
+/// be written by their numbers.
 pub(crate) fn plain_json(line: &str) -> Cow<'_, str> {
     if !line.contains(acts) {
         return line.into();

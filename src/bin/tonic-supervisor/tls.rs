@@ -1,4 +1,5 @@
-//! TLS for the servers of this command, and for the demo's plain client: the same keys of the configuration as the supervisor's.
+//! TLS for the servers of this command, and for the demo's plain client: the same keys of the
+//! configuration as the supervisor's.
 //!
 //! With `ca` a server demands a client certificate of that authority, or where there are tokens
 //! takes one.
@@ -30,12 +31,18 @@ impl Tls {
     /// For a server, as the file says; none: plaintext.
     #[cfg(feature = "serve")]
     pub(crate) fn for_a_server(file: Option<&Path>) -> Result<Option<Self>, Trouble> {
-        Self::read(file, |tls| tls.certificate().is_some() && tls.key().is_some(), "certificate and grpc.tls.key")
+        Self::read(
+            file,
+            |tls| tls.certificate().is_some() && tls.key().is_some(),
+            "certificate and grpc.tls.key",
+        )
     }
 
     /// For both ends of the demo, which show the same certificate and demand the other's.
     pub(crate) fn for_both_ends(file: Option<&Path>) -> Result<Option<Self>, Trouble> {
-        let all = |tls: &config::Tls| tls.ca().is_some() && tls.certificate().is_some() && tls.key().is_some();
+        let all = |tls: &config::Tls| {
+            tls.ca().is_some() && tls.certificate().is_some() && tls.key().is_some()
+        };
         Self::read(file, all, "ca, grpc.tls.certificate and grpc.tls.key")
     }
 
@@ -45,14 +52,20 @@ impl Tls {
         needed: &str,
     ) -> Result<Option<Self>, Trouble> {
         let Some(file) = file else { return Ok(None) };
-        let config = Config::builder().file(file).build().map_err(|error| Trouble::Config(error.to_string()))?;
+        let config = Config::builder()
+            .file(file)
+            .build()
+            .map_err(|error| Trouble::Config(error.to_string()))?;
         let Some(tls) = config.tls() else { return Ok(None) };
         if !suffices(tls) {
             return Err(Trouble::Config(format!("over TLS the server needs grpc.tls.{needed}")));
         }
-        // tonic chooses for itself, and cannot where more than one is there. A choice made before holds.
+        // tonic chooses for itself, and cannot where more than one is there. A choice made before
+        // holds.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let read = |path: &Path| fs::read(path).map_err(Trouble::failed(&format!("cannot read {}", path.display())));
+        let read = |path: &Path| {
+            fs::read(path).map_err(Trouble::failed(&format!("cannot read {}", path.display())))
+        };
         warn_of_readers(tls.key());
         Ok(Some(Self {
             ca: tls.ca().map(read).transpose()?,
@@ -83,7 +96,8 @@ impl Tls {
                 }
                 let verifier = WebPkiClientVerifier::builder(roots.into());
                 let verifier = if may { verifier.allow_unauthenticated() } else { verifier };
-                builder.with_client_cert_verifier(verifier.build().map_err(Trouble::failed(trouble))?)
+                builder
+                    .with_client_cert_verifier(verifier.build().map_err(Trouble::failed(trouble))?)
             }
         };
         // What is wrong inside is not repeated: it may be part of the key.
@@ -132,12 +146,15 @@ fn chain(key: &str, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Trouble>
 /// where no log is asked for, too.
 fn warn_of_readers(key: Option<&Path>) {
     use std::os::unix::fs::PermissionsExt as _;
-    let Some((path, found)) = key.and_then(|path| Some((path, fs::metadata(path).ok()?))) else { return };
+    let Some((path, found)) = key.and_then(|path| Some((path, fs::metadata(path).ok()?))) else {
+        return;
+    };
     let mode = found.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {
         let path = path.display();
         eprintln!(
-            "tonic-supervisor: warning: grpc.tls.key {path} can be read by others than its owner (mode {mode:o}): chmod 600 it"
+            "tonic-supervisor: warning: grpc.tls.key {path} can be read by others than its owner \
+             (mode {mode:o}): chmod 600 it"
         );
     }
 }

@@ -1,4 +1,5 @@
-//! `token`: makes a bearer token, shows it once, and says what to write into the file of `serve --auth`.
+//! `token`: makes a bearer token, shows it once, and says what to write into the file of
+//! `serve --auth`.
 
 use crate::{Trouble, terminal::Terminal};
 use rand::{TryRng as _, rngs::SysRng};
@@ -14,20 +15,29 @@ pub(crate) struct TokenArguments {
 /// Prints a token of 256 bits from the system's dice, and its lines for the file.
 pub(crate) fn run(arguments: &TokenArguments, json: bool) -> Result<(), Trouble> {
     let mut bits = [0; 32];
-    SysRng.try_fill_bytes(&mut bits).map_err(Trouble::failed("the system has no random numbers"))?;
+    SysRng
+        .try_fill_bytes(&mut bits)
+        .map_err(Trouble::failed("the system has no random numbers"))?;
     let (name, token) = (&arguments.name, Token::new(bits));
     let hash = token.hash().hexadecimal();
     // A JSON text is a YAML text.
     let lines = format!("    - name: {}\n      token_sha256: \"{hash}\"", json!(name));
     // What is printed can be read.
     Grants::parse("token", &format!("auth:\n  identities:\n{lines}\n")).map_err(|_| {
-        Trouble::Usage("NAME must have 1 to 256 bytes, without control characters or spaces around it".into())
+        Trouble::Usage(
+            "NAME must have 1 to 256 bytes, without control characters or spaces around it".into(),
+        )
     })?;
     let text = match json {
-        true => json!({ "kind": "token", "name": name, "token": token.reveal(), "token_sha256": hash }).to_string(),
+        true => {
+            json!({ "kind": "token", "name": name, "token": token.reveal(), "token_sha256": hash })
+                .to_string()
+        }
         false => format!(
-            "{}\n\n# The line above is the token. It is shown this once: keep it in a file that only its user can read\n# \
-             (grpc.credentials.token_file). For the file of serve --auth:\nauth:\n  identities:\n{lines}",
+            "{}\n\n# The line above is the token. It is shown this once: keep it in a file that \
+             only its user can read\n# \
+             (grpc.credentials.token_file). For the file of serve --auth:\nauth:\n  \
+             identities:\n{lines}",
             token.reveal()
         ),
     };

@@ -1,4 +1,5 @@
-//! Tells what happens as it happens: a line with its time for people, or one JSON object for programs.
+//! Tells what happens as it happens: a line with its time for people, or one JSON object for
+//! programs.
 
 use crate::terminal::{Terminal, Tone, plain_json};
 use serde_json::{Value, json};
@@ -67,7 +68,8 @@ impl Voice {
         } else {
             let who = self.terminal.paint(tone, &format!("{:<10}", printable(who)));
             let text = printable(text);
-            let text = self.columns.map_or(text.to_string(), |columns| fold(&text, columns - BEFORE));
+            let text =
+                self.columns.map_or(text.to_string(), |columns| fold(&text, columns - BEFORE));
             let at = if self.by_the_clock { clock() } else { format!("{at:6.2}s") };
             self.terminal.line(&format!("{at}  {who}  {text}"));
         }
@@ -118,7 +120,10 @@ mod tests {
     fn long_lines_are_folded_between_words() {
         let text = fold("cannot dial 127.0.0.1:50051: connected, but no SETTINGS came", 20);
         let lines: Vec<_> = text.split(&format!("\n{:BEFORE$}", "")).collect();
-        assert_eq!(lines, ["cannot dial", "127.0.0.1:50051:", "connected, but no", "SETTINGS came"]);
+        assert_eq!(
+            lines,
+            ["cannot dial", "127.0.0.1:50051:", "connected, but no", "SETTINGS came"]
+        );
         assert_eq!(fold("short", 20), "short");
         assert_eq!(fold("", 20), "");
     }

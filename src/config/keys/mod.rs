@@ -60,12 +60,18 @@ mod tests {
             assert!(all[..n].iter().all(|other| other.path != key.path), "{}", key.path);
             assert!(!key.doc.is_empty() && !key.reason.is_empty(), "{}", key.path);
         }
-        assert!(method_keys().all(|key| !key.path.contains('.')), "sections of methods are not read");
+        assert!(
+            method_keys().all(|key| !key.path.contains('.')),
+            "sections of methods are not read"
+        );
     }
 
     #[test]
     fn variables_are_named_after_paths() {
         assert_eq!(variable("max_backoff"), "TONIC_SUPERVISOR_GRPC_MAX_BACKOFF");
-        assert_eq!(variable("reconnect.max_backoff"), "TONIC_SUPERVISOR_GRPC_RECONNECT__MAX_BACKOFF");
+        assert_eq!(
+            variable("reconnect.max_backoff"),
+            "TONIC_SUPERVISOR_GRPC_RECONNECT__MAX_BACKOFF"
+        );
     }
 }

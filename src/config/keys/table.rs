@@ -7,7 +7,10 @@
 
 use super::{
     Key,
-    kind::{CODES, FACTOR, FILE, RETRIES, SHARE, SIZE, SWITCH, TEXT, TIME, TIME_OR_ZERO, numbers, sizes, whole, words},
+    kind::{
+        CODES, FACTOR, FILE, RETRIES, SHARE, SIZE, SWITCH, TEXT, TIME, TIME_OR_ZERO, numbers,
+        sizes, whole, words,
+    },
 };
 use crate::{
     config::{builder::ConfigBuilder, method::MethodOptions, value::Value},
@@ -197,8 +200,8 @@ keys! {
         /// The deadline of a whole unary call: queue, dials, attempts and waits together; `none`:
         /// no deadline. Of a call of kind `auto`, and of a stream, it bounds all the time that the
         /// call is not on the wire. A call that states one (`CallOptions::timeout`, `grpc-timeout`)
-        /// has its own instead. Keep it above `keepalive_time` + `keepalive_timeout`, so that a call caught on
-        /// a dead link still has time.
+        /// has its own instead. Keep it above `keepalive_time` + `keepalive_timeout`, so that a
+        /// call caught on a dead link still has time.
         timeout(impl Into<Option<Duration>> as Option<Duration>): "timeout", TIME.or_none(),
             default "60", also MethodOptions,
             because "above 35 s, so that a call caught on a dead link still has time on the next \

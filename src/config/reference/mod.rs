@@ -27,7 +27,9 @@ fn unit(kind: Kind) -> String {
         Shape::Size { .. } => "bytes".into(),
         Shape::Text => "text".into(),
         Shape::File => "path".into(),
-        Shape::Word(words) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "),
+        Shape::Word(words) => {
+            words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
+        }
         Shape::Codes => "status codes".into(),
     };
     if kind.none { format!("{unit}, or `none`") } else { unit }
@@ -41,5 +43,9 @@ fn held(path: &str, text: &str) {
         fs::write(&path, text).unwrap();
     }
     let there = fs::read_to_string(&path).unwrap_or_default().replace("\r\n", "\n");
-    assert!(there == text, "{} differs from the table of keys; UPDATE=1 writes it anew", path.display());
+    assert!(
+        there == text,
+        "{} differs from the table of keys; UPDATE=1 writes it anew",
+        path.display()
+    );
 }

@@ -22,7 +22,8 @@ value and rule, or with what to write instead:
 
 ```text
 grpc.yaml:4:3: grpc.max_backoff is 0.5, but must not be below grpc.initial_backoff, which is 1.0 (default)
-grpc.yaml:6:7: grpc.retryable_status_codes has \"UNAVAILABEL\", which is not a gRPC status code; did you mean `UNAVAILABLE`?
+grpc.yaml:6:7: grpc.retryable_status_codes has \"UNAVAILABEL\", which is not a gRPC status code; \
+                                                 did you mean `UNAVAILABLE`?
 grpc.yaml:7:3: grpc.ca_cert is not a key that is known; write `tls: {ca: \"ca.pem\"}`
 ```
 
@@ -64,9 +65,11 @@ pub(super) fn configuration() -> String {
     for Key { path, group: own_group, default, kind, doc, .. } in KEYS {
         if *own_group != group {
             group = own_group;
-            write!(page, "\n## {group}\n\n| key | default | unit | meaning |\n|---|---|---|---|\n").unwrap();
+            write!(page, "\n## {group}\n\n| key | default | unit | meaning |\n|---|---|---|---|\n")
+                .unwrap();
         }
-        writeln!(page, "| `{path}` | {} | {} | {} |", codes(default), unit(*kind), doc.trim()).unwrap();
+        writeln!(page, "| `{path}` | {} | {} | {} |", codes(default), unit(*kind), doc.trim())
+            .unwrap();
     }
     page += METHODS;
     for Key { path, default, kind, doc, for_methods, .. } in method_keys() {

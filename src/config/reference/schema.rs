@@ -10,8 +10,7 @@ use serde_json::{Map, Value, json};
 /// `pkg.Service/Method`, `pkg.Service/*` or `*`.
 const PATTERN: &str = r"^(\*|[^/*\s]+/(\*|[^/*\s]+))$";
 /// `250ms`, `1m30s`.
-const TIME: &str =
-    r"^\s*([0-9]+\.?[0-9]*|\.[0-9]+)(\s*(ns|us|ms|s|m|h|d)\s*(([0-9]+\.?[0-9]*|\.[0-9]+)\s*(ns|us|ms|s|m|h|d)\s*)*)?$";
+const TIME: &str = r"^\s*([0-9]+\.?[0-9]*|\.[0-9]+)(\s*(ns|us|ms|s|m|h|d)\s*(([0-9]+\.?[0-9]*|\.[0-9]+)\s*(ns|us|ms|s|m|h|d)\s*)*)?$";
 /// `64KiB`, `4 MiB`.
 const SIZE: &str = r"^\s*[0-9]+\s*([bB]|[kKmMgG][iI]?[bB])?\s*$";
 
@@ -57,7 +56,8 @@ fn section_of(properties: Map<String, Value>) -> Value {
 fn entry(key: &Key) -> Value {
     let mut entry = values(key.kind);
     let reason = key.reason.split("](").next().unwrap_or_default().replace('[', "");
-    entry["description"] = format!("{} Default `{}`: {reason}.", key.doc.trim(), key.default).into();
+    entry["description"] =
+        format!("{} Default `{}`: {reason}.", key.doc.trim(), key.default).into();
     entry["default"] = default(key);
     entry
 }
@@ -71,13 +71,24 @@ fn default(key: &Key) -> Value {
 
 fn values(kind: Kind) -> Value {
     let mut ways = match kind.shape {
-        Shape::Switch => vec![json!({ "type": "boolean" }), json!({ "enum": ["yes", "no", "on", "off"] })],
-        Shape::Whole { least, most, .. } => vec![json!({ "type": "integer", "minimum": least, "maximum": most })],
-        Shape::Retries => {
-            vec![json!({ "type": "integer", "minimum": 0, "maximum": u32::MAX }), json!({ "const": "unlimited" })]
+        Shape::Switch => {
+            vec![json!({ "type": "boolean" }), json!({ "enum": ["yes", "no", "on", "off"] })]
         }
-        Shape::Number { least, most: f64::MAX, .. } => vec![json!({ "type": "number", "minimum": least })],
-        Shape::Number { least, most, .. } => vec![json!({ "type": "number", "minimum": least, "maximum": most })],
+        Shape::Whole { least, most, .. } => {
+            vec![json!({ "type": "integer", "minimum": least, "maximum": most })]
+        }
+        Shape::Retries => {
+            vec![
+                json!({ "type": "integer", "minimum": 0, "maximum": u32::MAX }),
+                json!({ "const": "unlimited" }),
+            ]
+        }
+        Shape::Number { least, most: f64::MAX, .. } => {
+            vec![json!({ "type": "number", "minimum": least })]
+        }
+        Shape::Number { least, most, .. } => {
+            vec![json!({ "type": "number", "minimum": least, "maximum": most })]
+        }
         Shape::Time { least } => vec![
             json!({ "type": "number", "minimum": least.as_secs_f64() }),
             json!({ "type": "string", "pattern": TIME }),
@@ -96,7 +107,10 @@ fn values(kind: Kind) -> Value {
                 { "enum": code_names()[1..] },
                 { "type": "integer", "minimum": 1, "maximum": 16 },
             ] });
-            vec![json!({ "type": "array", "items": code, "uniqueItems": true }), json!({ "type": "string" })]
+            vec![
+                json!({ "type": "array", "items": code, "uniqueItems": true }),
+                json!({ "type": "string" }),
+            ]
         }
     };
     if kind.none {

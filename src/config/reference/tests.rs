@@ -32,7 +32,13 @@ fn the_file_with_every_key_means_the_defaults() {
 fn changed(key: &Key) -> Option<&'static str> {
     Some(match (key.path, key.kind.shape) {
         (path, _) if path.contains("tls") && !cfg!(feature = "tls-ring") => return None,
-        ("tls.certificate" | "tls.key" | "retry_throttle.max_tokens" | "retry_throttle.token_ratio", _) => return None,
+        (
+            "tls.certificate"
+            | "tls.key"
+            | "retry_throttle.max_tokens"
+            | "retry_throttle.token_ratio",
+            _,
+        ) => return None,
         ("host", _) => "elsewhere",
         ("target", _) => "elsewhere:1",
         ("use_tls", _) => "true",
@@ -51,7 +57,9 @@ fn changed(key: &Key) -> Option<&'static str> {
 #[test]
 fn every_key_has_a_variable_that_works() {
     for key in KEYS {
-        let set = |text: &str| Config::builder().environment_from([(variable(key.path), text.to_owned())]).build();
+        let set = |text: &str| {
+            Config::builder().environment_from([(variable(key.path), text.to_owned())]).build()
+        };
         assert_eq!(set(key.default), Ok(Config::default()), "{}", key.path);
         if let Some(changed) = changed(key) {
             assert_ne!(set(changed).unwrap(), Config::default(), "{}", key.path);
@@ -66,7 +74,9 @@ fn every_word_that_the_table_lists_is_read() {
         for word in words {
             let name = key.path.rsplit('.').next().unwrap();
             let text = match key.path.split_once('.') {
-                Some((section, _)) if cfg!(feature = "tls-ring") => format!("{{{section}: {{{name}: {word}, ca: x}}}}"),
+                Some((section, _)) if cfg!(feature = "tls-ring") => {
+                    format!("{{{section}: {{{name}: {word}, ca: x}}}}")
+                }
                 Some(_) => continue,
                 None => format!("{{methods: {{a/b: {{{name}: {word}}}}}}}"),
             };
@@ -81,14 +91,25 @@ fn every_value_that_makes_no_sense_is_an_error_that_names_its_key() {
     for key in KEYS {
         let text = format!(
             "grpc: {}",
-            key.path.split('.').rev().fold("{a: 1}".to_owned(), |value, name| format!("{{{name}: {value}}}"))
+            key.path
+                .split('.')
+                .rev()
+                .fold("{a: 1}".to_owned(), |value, name| format!("{{{name}: {value}}}"))
         );
         let error = Config::from_yaml(&text).unwrap_err();
-        assert_eq!(error.problems()[0].key(), Some(format!("grpc.{}", key.path).as_str()), "{error}");
+        assert_eq!(
+            error.problems()[0].key(),
+            Some(format!("grpc.{}", key.path).as_str()),
+            "{error}"
+        );
         assert!(error.problems()[0].place().starts_with("yaml:1:"), "{error}");
         let error = Config::builder().environment_from([(variable(key.path), " ".into())]).build();
         if !matches!(key.kind.shape, Shape::Codes) {
-            assert!(error.unwrap_err().to_string().starts_with(&variable(key.path)), "{}", key.path);
+            assert!(
+                error.unwrap_err().to_string().starts_with(&variable(key.path)),
+                "{}",
+                key.path
+            );
         }
     }
 }
@@ -99,8 +120,8 @@ fn every_key_has_a_value_and_somebody_who_said_it() {
     let all = config.effective();
     assert_eq!(all.len(), KEYS.len());
     assert!(all.iter().all(|one| one.place() == "default" && one.path()[0] == "grpc"));
-    let yaml =
-        "grpc:\n  host: 'a'\n  queue:\n    max_calls: 7\n  methods:\n    a.B/C: {kind: unary}\n    '*': {timeout: 9}\n";
+    let yaml = "grpc:\n  host: 'a'\n  queue:\n    max_calls: 7\n  methods:\n    a.B/C: \
+                {kind: unary}\n    '*': {timeout: 9}\n";
     let builder = Config::builder().yaml(yaml).environment_from([(variable("host"), "b".into())]);
     let config = builder.max_backoff(std::time::Duration::from_millis(1_500)).build().unwrap();
     let lines: Vec<String> = config.effective().iter().map(|one| one.to_string()).collect();
@@ -127,18 +148,24 @@ fn broken(schema: &Value, value: &Value, at: &str) -> Vec<String> {
             "const" => rule == value,
             "minimum" => value.as_f64().is_none_or(|number| number >= rule.as_f64().unwrap()),
             "maximum" => value.as_f64().is_none_or(|number| number <= rule.as_f64().unwrap()),
-            "minLength" => value.as_str().is_none_or(|text| text.len() as u64 >= rule.as_u64().unwrap()),
+            "minLength" => {
+                value.as_str().is_none_or(|text| text.len() as u64 >= rule.as_u64().unwrap())
+            }
             "anyOf" => rule.as_array().unwrap().iter().any(|one| broken(one, value, at).is_empty()),
-            "items" => value.as_array().into_iter().flatten().all(|item| broken(rule, item, at).is_empty()),
+            "items" => {
+                value.as_array().into_iter().flatten().all(|item| broken(rule, item, at).is_empty())
+            }
             "uniqueItems" => {
                 let items = value.as_array().into_iter().flatten();
-                items.enumerate().all(|(n, item)| value.as_array().unwrap()[..n].iter().all(|other| other != item))
+                items.enumerate().all(|(n, item)| {
+                    value.as_array().unwrap()[..n].iter().all(|other| other != item)
+                })
             }
             "required" => {
                 let names = rule.as_array().unwrap();
-                value
-                    .as_object()
-                    .is_none_or(|object| names.iter().all(|name| object.contains_key(name.as_str().unwrap())))
+                value.as_object().is_none_or(|object| {
+                    names.iter().all(|name| object.contains_key(name.as_str().unwrap()))
+                })
             }
             "properties" => {
                 for (name, inner) in value.as_object().into_iter().flatten() {
@@ -195,8 +222,10 @@ fn faults(yaml: &str) -> Vec<String> {
 
 #[test]
 fn the_schema_takes_the_template_and_what_the_pages_show() {
-    let long = "grpc: {timeout: 5m, attempt_timeout: none, max_retry_attempts: unlimited, retryable_status_codes: [14, ABORTED], queue: }";
-    let rules = "grpc: {methods: {'a.B/*': {kind: unary, timeout: 1m30s, idempotent: no}}, max_replay_bytes: 64KiB}";
+    let long = "grpc: \
+                {timeout: 5m, attempt_timeout: none, max_retry_attempts: unlimited, retryable_status_codes: [14, ABORTED], queue: }";
+    let rules = "grpc: \
+                 {methods: {'a.B/*': {kind: unary, timeout: 1m30s, idempotent: no}}, max_replay_bytes: 64KiB}";
     for text in [&*yaml::page(), "grpc:", "web: {port: 80}\ngrpc: {port: 1}", long, rules] {
         assert_eq!(faults(text), Vec::<String>::new(), "{text}");
         assert!(Config::from_yaml(text).is_ok(), "{text}");
@@ -215,7 +244,10 @@ fn the_schema_refuses_what_the_reader_refuses() {
         ("grpc: {backoff_jitter: 1.1}", "file.grpc.backoff_jitter: maximum"),
         ("grpc: {wait_for_ready: 1}", "file.grpc.wait_for_ready: anyOf"),
         ("grpc: {connect_timeout: none, timeout: -1}", "file.grpc.timeout: anyOf"),
-        ("grpc: {retryable_status_codes: [UNAVAILABEL]}", "file.grpc.retryable_status_codes: anyOf"),
+        (
+            "grpc: {retryable_status_codes: [UNAVAILABEL]}",
+            "file.grpc.retryable_status_codes: anyOf",
+        ),
         ("grpc: {tls: {roots: mozilla}}", "file.grpc.tls.roots: anyOf"),
         ("grpc: {methods: {a/b: {kind: bidi}}}", "file.grpc.methods.a/b.kind: enum"),
         ("grpc: {methods: {a/b: {kin: unary}}}", "file.grpc.methods.a/b: additionalProperties"),

@@ -13,7 +13,8 @@ grpc:
 
 const YAML_METHODS: &str = "
   # --- Methods ---
-  # Rules for \"pkg.Service/Method\", \"pkg.Service/*\" or \"*\"; for each key, the narrowest pattern
+  # Rules for \"pkg.Service/Method\", \"pkg.Service/*\" or \"*\"; for each key, the narrowest \
+                pattern
   # that sets it holds. For example:
   #   \"pkg.Service/Method\":
 ";
@@ -39,7 +40,9 @@ pub(super) fn page() -> String {
         match key.kind.shape {
             Shape::Codes => {
                 writeln!(page, "{indent}{name}:").unwrap();
-                key.default.split(", ").for_each(|code| writeln!(page, "{indent}  - {code}").unwrap());
+                key.default
+                    .split(", ")
+                    .for_each(|code| writeln!(page, "{indent}  - {code}").unwrap());
             }
             _ => writeln!(page, "{indent}{name}: {}", key.default).unwrap(),
         }

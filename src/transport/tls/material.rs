@@ -1,5 +1,6 @@
-//! The files of TLS, read and checked: authorities, certificate and key become a configuration of rustls, or one sentence that
-//! says which file is wrong and why. Blocking; never run it on a runtime's thread.
+//! The files of TLS, read and checked: authorities, certificate and key become a configuration of
+//! rustls, or one sentence that says which file is wrong and why. Blocking; never run it on a
+//! runtime's thread.
 
 use super::pem;
 use crate::{
@@ -86,7 +87,8 @@ impl Files {
     fn read(settings: &Tls) -> Result<Self, String> {
         let open = |key: &str, path: Option<&Path>| {
             let read = |path: &Path| {
-                fs::read(path).map_err(|error| format!("{key} {} cannot be read: {error}", path.display()))
+                fs::read(path)
+                    .map_err(|error| format!("{key} {} cannot be read: {error}", path.display()))
             };
             path.map(read).transpose()
         };
@@ -105,15 +107,20 @@ impl Files {
 
 fn roots(settings: &Tls, files: &Files) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(files.system.iter().map(|der| CertificateDer::from(der.as_slice())));
+    roots.add_parsable_certificates(
+        files.system.iter().map(|der| CertificateDer::from(der.as_slice())),
+    );
     if settings.roots == Roots::Webpki {
         roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
     }
     if let Some((path, bytes)) = settings.ca().zip(files.ca.as_deref()) {
-        authorities(bytes, &mut roots).map_err(|rule| format!("tls.ca {} {rule}", path.display()))?;
+        authorities(bytes, &mut roots)
+            .map_err(|rule| format!("tls.ca {} {rule}", path.display()))?;
     }
     if roots.is_empty() {
-        return Err("the system has no certificate authorities (tls.roots: platform): set tls.ca".into());
+        return Err(
+            "the system has no certificate authorities (tls.roots: platform): set tls.ca".into()
+        );
     }
     Ok(roots)
 }
@@ -122,16 +129,21 @@ type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
 fn identity(settings: &Tls, files: &Files) -> Result<Option<Identity>, String> {
     let (Some(certificate), Some(key)) = (&files.certificate, &files.key) else { return Ok(None) };
-    let (Some(certificate_path), Some(key_path)) = (settings.certificate(), settings.key()) else { return Ok(None) };
+    let (Some(certificate_path), Some(key_path)) = (settings.certificate(), settings.key()) else {
+        return Ok(None);
+    };
     let chain = pem::certificates(certificate)
         .map_err(|rule| format!("tls.certificate {} {rule}", certificate_path.display()))?;
-    let key = pem::private_key(key.reveal()).map_err(|rule| format!("tls.key {} {rule}", key_path.display()))?;
+    let key = pem::private_key(key.reveal())
+        .map_err(|rule| format!("tls.key {} {rule}", key_path.display()))?;
     Ok(Some((chain, key)))
 }
 
 fn authorities(bytes: &[u8], roots: &mut RootCertStore) -> Result<(), String> {
     pem::certificates(bytes)?.into_iter().try_for_each(|certificate| {
-        roots.add(certificate).map_err(|error| format!("has a certificate that cannot be an authority: {error}"))
+        roots
+            .add(certificate)
+            .map_err(|error| format!("has a certificate that cannot be an authority: {error}"))
     })
 }
 
@@ -157,9 +169,13 @@ pub(super) fn faults(settings: &Tls, provider: Arc<CryptoProvider>) -> Vec<(&'st
                 faults.push((
                     "tls.key",
                     match error {
-                        rustls::Error::InconsistentKeys(_) => "the file does not belong to grpc.tls.certificate".into(),
+                        rustls::Error::InconsistentKeys(_) => {
+                            "the file does not belong to grpc.tls.certificate".into()
+                        }
                         // Says of what kind the key is at most.
-                        error => format!("the file cannot be used with grpc.tls.certificate: {error}"),
+                        error => {
+                            format!("the file cannot be used with grpc.tls.certificate: {error}")
+                        }
                     },
                 ));
             }
@@ -174,7 +190,8 @@ pub(super) fn faults(settings: &Tls, provider: Arc<CryptoProvider>) -> Vec<(&'st
 }
 
 fn names(settings: &Tls) -> String {
-    let name = |path: Option<&Path>| path.map(|path| path.display().to_string()).unwrap_or_default();
+    let name =
+        |path: Option<&Path>| path.map(|path| path.display().to_string()).unwrap_or_default();
     format!("tls.certificate {} and tls.key {}", name(settings.certificate()), name(settings.key()))
 }
 
@@ -193,7 +210,10 @@ fn trusted(settings: &Tls) -> String {
 fn warn_of_readers(key: Option<&Path>) {
     if let Some((path, mode)) = key.and_then(|path| Some((path, open_to_others(path)?))) {
         let path = path.display();
-        log_line!(warn, "tls.key {path} can be read by others than its owner (mode {mode:o}): chmod 600 it");
+        log_line!(
+            warn,
+            "tls.key {path} can be read by others than its owner (mode {mode:o}): chmod 600 it"
+        );
     }
 }
 
@@ -227,7 +247,10 @@ mod tests {
         let mozilla = Config::builder().use_tls(true).tls_roots("webpki");
         assert_eq!(read(mozilla), Ok("Mozilla's authorities".into()));
         let system = match rustls_native_certs::load_native_certs().certs.is_empty() {
-            true => Err("the system has no certificate authorities (tls.roots: platform): set tls.ca".into()),
+            true => {
+                Err("the system has no certificate authorities (tls.roots: platform): set tls.ca"
+                    .into())
+            }
             false => Ok("the system's authorities".into()),
         };
         assert_eq!(read(Config::builder().use_tls(true).tls_roots("platform")), system);
@@ -240,13 +263,20 @@ mod tests {
         file.write_all(other.as_bytes()).expect("written");
         let path = file.path().display().to_string();
         let said = read(Config::builder().tls_ca(&*path)).expect_err("no authority");
-        assert!(said.starts_with(&format!("tls.ca {path} has a certificate that cannot be an authority")), "{said}");
+        assert!(
+            said.starts_with(&format!(
+                "tls.ca {path} has a certificate that cannot be an authority"
+            )),
+            "{said}"
+        );
     }
 
     #[test]
     fn a_key_that_only_its_owner_can_read_is_no_cause_for_a_warning() {
         let file = tempfile::NamedTempFile::new().expect("a file");
-        for (mode, warned) in [(0o600, None), (0o400, None), (0o640, Some(0o640)), (0o604, Some(0o604))] {
+        for (mode, warned) in
+            [(0o600, None), (0o400, None), (0o640, Some(0o640)), (0o604, Some(0o604))]
+        {
             fs::set_permissions(file.path(), fs::Permissions::from_mode(mode)).expect("ours");
             assert_eq!(open_to_others(file.path()), warned, "{mode:o}");
         }

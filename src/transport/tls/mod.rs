@@ -1,6 +1,8 @@
-//! TLS over any byte stream: rustls, with `h2` by ALPN, the server always verified, and every file read anew at each dial.
+//! TLS over any byte stream: rustls, with `h2` by ALPN, the server always verified, and every file
+//! read anew at each dial.
 //!
-//! A session is never resumed: each link's certificates are verified in full, against the files as they are then.
+//! A session is never resumed: each link's certificates are verified in full, against the files as
+//! they are then.
 
 mod material;
 mod pem;
@@ -43,12 +45,16 @@ impl Tls {
         Self { settings, server_name, kept: Mutex::new(None) }
     }
 
-    /// What the files hold now. Where they cannot be used and there was something before, that; `notes` hears of it.
+    /// What the files hold now. Where they cannot be used and there was something before, that;
+    /// `notes` hears of it.
     pub(super) async fn material(&self, notes: &mut Notes) -> Result<Arc<Material>, String> {
         let kept = self.kept.lock().clone();
         let (settings, before) = (self.settings.clone(), kept.clone());
         // Files may lie on a slow disk or a network.
-        let read = tokio::task::spawn_blocking(move || Material::read(&settings, crypto::provider()?, before)).await;
+        let read = tokio::task::spawn_blocking(move || {
+            Material::read(&settings, crypto::provider()?, before)
+        })
+        .await;
         let unread = |error: JoinError| match error.try_into_panic() {
             Ok(panic) => Err(format!("reading its files panicked: {}", unwind::words(&*panic))),
             Err(_) => Err("reading its files was broken off".into()),
@@ -66,7 +72,8 @@ impl Tls {
         }
     }
 
-    /// The handshake. What the server says of our certificate may come only later: the stream keeps it as its verdict.
+    /// The handshake. What the server says of our certificate may come only later: the stream keeps
+    /// it as its verdict.
     pub(super) async fn secure(&self, io: BoxedIo, material: &Material) -> Secured {
         let refused = |words: String, wrong_peer| Refused { words, wrong_peer };
         let name = ServerName::try_from(self.server_name.clone()).map_err(|_| {

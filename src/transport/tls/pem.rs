@@ -10,10 +10,12 @@ pub(super) fn certificates(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>,
     match all {
         Ok(all) if !all.is_empty() => Ok(all),
         Ok(_) if has(bytes, "PRIVATE KEY-----") => {
-            Err("has no certificate in PEM, but a private key: was it taken for the other file?".into())
+            Err("has no certificate in PEM, but a private key: was it taken for the other file?"
+                .into())
         }
         Ok(_) if is_der(bytes) => {
-            Err("has no certificate in PEM, but DER: convert it with `openssl x509 -inform der`".into())
+            Err("has no certificate in PEM, but DER: convert it with `openssl x509 -inform der`"
+                .into())
         }
         Ok(_) => Err("has no certificate in PEM".into()),
         Err(_) => Err("is not whole or not PEM".into()),
@@ -77,7 +79,8 @@ mod tests {
             let said = certificates(bytes).expect_err(words);
             assert!(said.contains(words), "{said}");
         }
-        let secret = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
+        let secret =
+            "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
         for (bytes, words) in [
             (format!("\u{feff}{key}").as_bytes(), "byte order mark"),
             (secret.as_bytes(), "openssl pkey"),

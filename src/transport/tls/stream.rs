@@ -1,4 +1,5 @@
-//! A TLS stream that says in an operator's words why the server ended it, and takes a missing goodbye for an end.
+//! A TLS stream that says in an operator's words why the server ended it, and takes a missing
+//! goodbye for an end.
 
 use super::{
     super::{connector::BoxedIo, greeted::Greeted},
@@ -39,7 +40,8 @@ impl Checked {
         }
     }
 
-    /// A server that refuses our certificate says so and hangs up: what it said is read before the write's error is told.
+    /// A server that refuses our certificate says so and hangs up: what it said is read before the
+    /// write's error is told.
     fn last_words(&mut self, cx: &mut Context<'_>, error: io::Error) -> io::Error {
         let mut buffer = [0; 1];
         match Pin::new(&mut *self).poll_read(cx, &mut ReadBuf::new(&mut buffer)) {
@@ -58,7 +60,11 @@ impl Checked {
 }
 
 impl AsyncRead for Checked {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let before = into.filled().len();
         let read = match ready!(Pin::new(&mut self.io).poll_read(cx, into)) {
             // Many peers close without TLS's goodbye; HTTP/2 knows by itself what was cut off.
@@ -77,7 +83,11 @@ impl AsyncRead for Checked {
 }
 
 impl AsyncWrite for Checked {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         let written = ready!(Pin::new(&mut self.io).poll_write(cx, bytes));
         self.told(cx, written)
     }

@@ -56,7 +56,9 @@ impl About {
         match (inside(error), error.kind()) {
             (Some(error), _) => self.tls(error),
             (None, io::ErrorKind::UnexpectedEof) => {
-                "the server closed the connection during the TLS handshake; does it speak TLS on this port?".into()
+                "the server closed the connection during the TLS handshake; does it speak TLS on \
+                 this port?"
+                    .into()
             }
             (None, _) => format!("the connection failed during the TLS handshake: {error}"),
         }
@@ -66,9 +68,15 @@ impl About {
     pub(super) fn silence(&self) -> String {
         let guess = match self.has_certificate {
             true => "it may have refused our client certificate (tls.certificate)",
-            false => "it may require a client certificate, and none is configured (tls.certificate, tls.key)",
+            false => {
+                "it may require a client certificate, and none is configured (tls.certificate, \
+                 tls.key)"
+            }
         };
-        format!("the server closed the connection right after the TLS handshake without saying why: {guess}")
+        format!(
+            "the server closed the connection right after the TLS handshake without saying why: \
+             {guess}"
+        )
     }
 
     /// What rustls found wrong, or was told by the server.
@@ -77,7 +85,9 @@ impl About {
             Error::InvalidCertificate(error) => self.certificate(error),
             Error::AlertReceived(alert) => self.alert(*alert),
             Error::InvalidMessage(_) => {
-                "the server does not speak TLS on this port (what it sent is plaintext or another protocol)".into()
+                "the server does not speak TLS on this port (what it sent is plaintext or another \
+                 protocol)"
+                    .into()
             }
             Error::PeerMisbehaved(PeerMisbehaved::SelectedUnofferedApplicationProtocol) => {
                 "the server chose another protocol than HTTP/2 by ALPN: it must offer h2".into()
@@ -96,29 +106,46 @@ impl About {
         let since = |from: u64, to: u64| ago(Duration::from_secs(to.saturating_sub(from)));
         match error {
             UnknownIssuer => {
-                format!("the server's certificate is signed by an unknown authority (trusted: {trusted})")
+                format!(
+                    "the server's certificate is signed by an unknown authority (trusted: \
+                     {trusted})"
+                )
             }
             NotValidForNameContext { presented, .. } => {
-                let names = if presented.is_empty() { "no name".into() } else { presented.join(", ") };
+                let names =
+                    if presented.is_empty() { "no name".into() } else { presented.join(", ") };
                 format!(
-                    "the server's certificate is not for {server_name:?} but for {names}; is tls.server_name right?"
+                    "the server's certificate is not for {server_name:?} but for {names}; is \
+                     tls.server_name right?"
                 )
             }
             NotValidForName => {
-                format!("the server's certificate is not for {server_name:?}; is tls.server_name right?")
+                format!(
+                    "the server's certificate is not for {server_name:?}; is tls.server_name right?"
+                )
             }
             ExpiredContext { time, not_after } => {
-                format!("the server's certificate expired {} ago", since(not_after.as_secs(), time.as_secs()))
+                format!(
+                    "the server's certificate expired {} ago",
+                    since(not_after.as_secs(), time.as_secs())
+                )
             }
             Expired => "the server's certificate has expired".into(),
             NotValidYetContext { time, not_before } => format!(
-                "the server's certificate is not valid yet, but will be in {}; is this machine's clock right?",
+                "the server's certificate is not valid yet, but will be in {}; is this machine's \
+                 clock right?",
                 since(time.as_secs(), not_before.as_secs())
             ),
-            NotValidYet => "the server's certificate is not valid yet; is this machine's clock right?".into(),
+            NotValidYet => {
+                "the server's certificate is not valid yet; is this machine's clock right?".into()
+            }
             Revoked => "the server's certificate is revoked".into(),
-            InvalidPurpose | InvalidPurposeContext { .. } => "the server's certificate is not for servers".into(),
-            BadSignature => "the server's certificate is not signed by the authority that it names".into(),
+            InvalidPurpose | InvalidPurposeContext { .. } => {
+                "the server's certificate is not for servers".into()
+            }
+            BadSignature => {
+                "the server's certificate is not signed by the authority that it names".into()
+            }
             other => format!("the server's certificate cannot be verified: {other}"),
         }
     }
@@ -126,9 +153,9 @@ impl About {
     fn alert(&self, alert: Alert) -> String {
         let own = |what: &str| match self.has_certificate {
             true => format!("the server refused our client certificate (tls.certificate): {what}"),
-            false => {
-                "the server requires a client certificate, and none is configured (tls.certificate, tls.key)".into()
-            }
+            false => "the server requires a client certificate, and none is configured \
+                 (tls.certificate, tls.key)"
+                .into(),
         };
         match alert {
             Alert::CertificateRequired | Alert::NoCertificate if self.has_certificate => {
@@ -138,17 +165,25 @@ impl About {
             Alert::UnknownCA => own("it does not know the authority that signed it"),
             Alert::CertificateExpired => own("it has expired"),
             Alert::CertificateRevoked => own("it is revoked"),
-            Alert::UnsupportedCertificate => own("it is of a kind that the server does not support"),
-            Alert::BadCertificate | Alert::CertificateUnknown | Alert::DecryptError => own("it is not accepted"),
+            Alert::UnsupportedCertificate => own("it is of a kind that the server does not \
+                                                  support"),
+            Alert::BadCertificate | Alert::CertificateUnknown | Alert::DecryptError => {
+                own("it is not accepted")
+            }
             Alert::AccessDenied => own("access denied"),
             Alert::NoApplicationProtocol => no_http2(),
-            Alert::UnrecognisedName => format!("the server does not know the name {:?}", self.server_name),
-            Alert::ProtocolVersion => "the server supports no TLS version that this side does (1.2 and 1.3)".into(),
+            Alert::UnrecognisedName => {
+                format!("the server does not know the name {:?}", self.server_name)
+            }
+            Alert::ProtocolVersion => "the server supports no TLS version that this side does \
+                                       (1.2 and 1.3)"
+                .into(),
             Alert::HandshakeFailure => match self.has_certificate {
-                true => {
-                    "the server refused the handshake: no cipher in common, or our client certificate refused".into()
-                }
-                false => "the server refused the handshake: no cipher in common, or it requires a client certificate \
+                true => "the server refused the handshake: no cipher in common, or our client \
+                     certificate refused"
+                    .into(),
+                false => "the server refused the handshake: no cipher in common, or it requires a \
+                          client certificate \
                           and none is configured (tls.certificate, tls.key)"
                     .into(),
             },
@@ -176,9 +211,17 @@ mod tests {
 
     #[test]
     fn a_missing_certificate_and_a_refused_one_are_told_apart() {
-        let about = |has_certificate| About { server_name: "q".into(), trusted: "ca.pem".into(), has_certificate };
+        let about = |has_certificate| About {
+            server_name: "q".into(),
+            trusted: "ca.pem".into(),
+            has_certificate,
+        };
         let required = Error::AlertReceived(Alert::CertificateRequired);
-        assert!(about(false).tls(&required).contains("requires a client certificate, and none is configured"));
+        assert!(
+            about(false)
+                .tls(&required)
+                .contains("requires a client certificate, and none is configured")
+        );
         assert!(about(true).tls(&required).contains("refused our client certificate"));
         let unknown = about(true).tls(&Error::AlertReceived(Alert::UnknownCA));
         assert!(unknown.contains("does not know the authority"), "{unknown}");
@@ -194,15 +237,43 @@ mod tests {
             ("requires a client certificate", "refused our client certificate (tls.certificate): ");
         // The error, what is said without a certificate of our own, and with one.
         let table = [
-            (Error::PeerMisbehaved(alpn), "another protocol than HTTP/2", "another protocol than HTTP/2"),
-            (Error::NoApplicationProtocol, "does not offer HTTP/2 by ALPN", "does not offer HTTP/2 by ALPN"),
+            (
+                Error::PeerMisbehaved(alpn),
+                "another protocol than HTTP/2",
+                "another protocol than HTTP/2",
+            ),
+            (
+                Error::NoApplicationProtocol,
+                "does not offer HTTP/2 by ALPN",
+                "does not offer HTTP/2 by ALPN",
+            ),
             (Error::DecryptError, "the TLS handshake failed: ", "the TLS handshake failed: "),
-            (certificate(Certificate::NotValidForName), "is not for \"q\"; is tls.server_name", "is not for \"q\""),
-            (certificate(Certificate::Expired), "certificate has expired", "certificate has expired"),
-            (certificate(Certificate::NotValidYet), "is not valid yet; is this machine's clock", "is not valid yet"),
-            (certificate(Certificate::Revoked), "the server's certificate is revoked", "is revoked"),
+            (
+                certificate(Certificate::NotValidForName),
+                "is not for \"q\"; is tls.server_name",
+                "is not for \"q\"",
+            ),
+            (
+                certificate(Certificate::Expired),
+                "certificate has expired",
+                "certificate has expired",
+            ),
+            (
+                certificate(Certificate::NotValidYet),
+                "is not valid yet; is this machine's clock",
+                "is not valid yet",
+            ),
+            (
+                certificate(Certificate::Revoked),
+                "the server's certificate is revoked",
+                "is revoked",
+            ),
             (certificate(Certificate::InvalidPurpose), "is not for servers", "is not for servers"),
-            (certificate(Certificate::BadSignature), "not signed by the authority that it names", "not signed by"),
+            (
+                certificate(Certificate::BadSignature),
+                "not signed by the authority that it names",
+                "not signed by",
+            ),
             (certificate(Certificate::BadEncoding), "cannot be verified: ", "cannot be verified: "),
             (alert(Alert::NoCertificate), required, "refused our client certificate"),
             (alert(Alert::CertificateExpired), required, &format!("{refused}it has expired")),
@@ -210,9 +281,21 @@ mod tests {
             (alert(Alert::UnsupportedCertificate), required, &format!("{refused}it is of a kind")),
             (alert(Alert::BadCertificate), required, &format!("{refused}it is not accepted")),
             (alert(Alert::AccessDenied), required, &format!("{refused}access denied")),
-            (alert(Alert::NoApplicationProtocol), "does not offer HTTP/2 by ALPN", "does not offer HTTP/2 by ALPN"),
-            (alert(Alert::UnrecognisedName), "does not know the name \"q\"", "does not know the name \"q\""),
-            (alert(Alert::ProtocolVersion), "no TLS version that this side does", "no TLS version that this side does"),
+            (
+                alert(Alert::NoApplicationProtocol),
+                "does not offer HTTP/2 by ALPN",
+                "does not offer HTTP/2 by ALPN",
+            ),
+            (
+                alert(Alert::UnrecognisedName),
+                "does not know the name \"q\"",
+                "does not know the name \"q\"",
+            ),
+            (
+                alert(Alert::ProtocolVersion),
+                "no TLS version that this side does",
+                "no TLS version that this side does",
+            ),
             (
                 alert(Alert::HandshakeFailure),
                 "or it requires a client certificate",
@@ -222,7 +305,8 @@ mod tests {
         ];
         for (error, without, with) in table {
             for (has_certificate, words) in [(false, without), (true, with)] {
-                let about = About { server_name: "q".into(), trusted: "ca.pem".into(), has_certificate };
+                let about =
+                    About { server_name: "q".into(), trusted: "ca.pem".into(), has_certificate };
                 let said = about.tls(&error);
                 assert!(said.contains(words), "{error:?}: {said}");
             }

@@ -1,9 +1,11 @@
-//! The fault matrix, as data: each way in which a peer can misbehave, and what a supervised call makes of it.
+//! The fault matrix, as data: each way in which a peer can misbehave, and what a supervised call
+//! makes of it.
 //!
-//! Each row is played over exact links and over real sockets, for unary and server-streaming calls and calls of kind `auto`, idempotent or not
-//! (`play.rs`). It needs nothing of the peer but `tonic_supervisor::testing`, and nothing of tonic but its client, so that a
-//! package that builds tonic without its server plays the same rows: what a failure is called must not depend on tonic's cargo
-//! features. `docs/faults.md` is this table, rendered.
+//! Each row is played over exact links and over real sockets, for unary and server-streaming calls
+//! and calls of kind `auto`, idempotent or not (`play.rs`). It needs nothing of the peer but
+//! `tonic_supervisor::testing`, and nothing of tonic but its client, so that a package that builds
+//! tonic without its server plays the same rows: what a failure is called must not depend on
+//! tonic's cargo features. `docs/faults.md` is this table, rendered.
 
 mod play;
 
@@ -25,7 +27,8 @@ pub(crate) struct Row {
     pub(crate) unary: Fate,
     /// A generated client's unary call, where its own codec comes to another end.
     pub(crate) generated: Fate,
-    /// The same call where nobody said that its method is unary: it is not retried once its answer has begun.
+    /// The same call where nobody said that its method is unary: it is not retried once its answer
+    /// has begun.
     pub(crate) auto: Fate,
     /// A call of a method that is known to stream.
     pub(crate) streaming: Fate,
@@ -92,7 +95,12 @@ impl Fate {
 
 impl Row {
     /// A stream's fate is the same, but that it is not retried.
-    fn new(name: impl Into<String>, faults: impl Into<Vec<Misbehaviour>>, unary: Fate, link: Link) -> Self {
+    fn new(
+        name: impl Into<String>,
+        faults: impl Into<Vec<Misbehaviour>>,
+        unary: Fate,
+        link: Link,
+    ) -> Self {
         let (name, faults) = (name.into(), faults.into());
         Self { name, faults, unary, generated: unary, auto: unary, streaming: unary.ends(), link }
     }
@@ -102,7 +110,12 @@ impl Row {
     }
 
     fn lost(name: &str, fault: Misbehaviour) -> Self {
-        Self::new(name, [fault], local(Unavailable, Phase::MaybeProcessed, Then::Retried), Link::Lost)
+        Self::new(
+            name,
+            [fault],
+            local(Unavailable, Phase::MaybeProcessed, Then::Retried),
+            Link::Lost,
+        )
     }
 
     fn kept(name: impl Into<String>, faults: impl Into<Vec<Misbehaviour>>, fate: Fate) -> Self {
@@ -136,11 +149,23 @@ pub(crate) fn rows() -> Vec<Row> {
         Row::never_up("greets with garbage", GarbageGreeting),
         Row::never_up("never sends SETTINGS", NoSettings),
         Row::kept("sends SETTINGS late", [SlowSettings(SOON)], Fate::Answered),
-        Row::kept("MAX_CONCURRENT_STREAMS 0", [Streams(0)], local(DeadlineExceeded, Phase::Unsent, Then::Ends)),
+        Row::kept(
+            "MAX_CONCURRENT_STREAMS 0",
+            [Streams(0)],
+            local(DeadlineExceeded, Phase::Unsent, Then::Ends),
+        ),
         Row::kept("MAX_CONCURRENT_STREAMS 1", [Streams(1)], Fate::Answered),
         Row::kept("MAX_CONCURRENT_STREAMS 0, then 1", [StreamsLater(SOON)], Fate::Answered),
-        Row::kept("a window of 0", [NoWindow], local(DeadlineExceeded, Phase::MaybeProcessed, Then::Ends)),
-        Row::kept("no answer", [NoAnswer], local(DeadlineExceeded, Phase::MaybeProcessed, Then::Retried)),
+        Row::kept(
+            "a window of 0",
+            [NoWindow],
+            local(DeadlineExceeded, Phase::MaybeProcessed, Then::Ends),
+        ),
+        Row::kept(
+            "no answer",
+            [NoAnswer],
+            local(DeadlineExceeded, Phase::MaybeProcessed, Then::Retried),
+        ),
         Row::lost("no answer, not even to PING", NoPingAck),
         Row::kept("a flood of PINGs, then an answer", [PingFlood(1_000)], Fate::Answered),
         Row::lost("FIN", Close),
@@ -151,7 +176,11 @@ pub(crate) fn rows() -> Vec<Row> {
         Row::lost("a frame above the limit, in an answer", OversizeFrame).begun(),
         Row::lost("an answer in HTTP/1", Http1),
     ];
-    rows.push(Row::kept("50 DATA frames without a byte, then an answer", [EmptyData(50)], Fate::Answered));
+    rows.push(Row::kept(
+        "50 DATA frames without a byte, then an answer",
+        [EmptyData(50)],
+        Fate::Answered,
+    ));
     rows.extend(goaways());
     rows.extend(resets());
     rows.extend(answers());
@@ -160,13 +189,34 @@ pub(crate) fn rows() -> Vec<Row> {
 
 /// GOAWAY in all forms.
 fn goaways() -> Vec<Row> {
-    let below = Fate::Fails { code: Unavailable, origin: Origin::Peer, phase: Phase::Unprocessed, then: Then::Resent };
+    let below = Fate::Fails {
+        code: Unavailable,
+        origin: Origin::Peer,
+        phase: Phase::Unprocessed,
+        then: Then::Resent,
+    };
     let codes: Vec<u32> = (0..14).collect();
-    let each = |fault: fn(u32) -> Misbehaviour| codes.iter().map(|code| fault(*code)).collect::<Vec<_>>();
+    let each =
+        |fault: fn(u32) -> Misbehaviour| codes.iter().map(|code| fault(*code)).collect::<Vec<_>>();
     vec![
-        Row::new("GOAWAY that excludes the call, any code", each(GoAwayBelow), below, Link::Replaced),
-        Row::new("GOAWAY \"too_many_pings\" that excludes the call", [TooManyPings], below, Link::Replaced),
-        Row::new("GOAWAY in two steps, then an answer", [GoAwayTwice], Fate::Answered, Link::Replaced),
+        Row::new(
+            "GOAWAY that excludes the call, any code",
+            each(GoAwayBelow),
+            below,
+            Link::Replaced,
+        ),
+        Row::new(
+            "GOAWAY \"too_many_pings\" that excludes the call",
+            [TooManyPings],
+            below,
+            Link::Replaced,
+        ),
+        Row::new(
+            "GOAWAY in two steps, then an answer",
+            [GoAwayTwice],
+            Fate::Answered,
+            Link::Replaced,
+        ),
         Row {
             link: Link::Replaced,
             faults: each(GoAwayThenClose),
@@ -183,17 +233,29 @@ fn resets() -> Vec<Row> {
     };
     const OTHERS: [u32; 10] = [0, 1, 2, 3, 4, 5, 6, 9, 10, 13];
     let began = [Moment::AfterHeaders, Moment::MidMessage, Moment::AfterMessage];
-    let refused =
-        Fate::Fails { code: Unavailable, origin: Origin::Peer, phase: Phase::Unprocessed, then: Then::Resent };
+    let refused = Fate::Fails {
+        code: Unavailable,
+        origin: Origin::Peer,
+        phase: Phase::Unprocessed,
+        then: Then::Resent,
+    };
     vec![
-        Row::kept("RST_STREAM REFUSED_STREAM before the headers", [Reset(7, Moment::BeforeHeaders)], refused),
+        Row::kept(
+            "RST_STREAM REFUSED_STREAM before the headers",
+            [Reset(7, Moment::BeforeHeaders)],
+            refused,
+        ),
         Row::kept(
             "RST_STREAM REFUSED_STREAM later",
             began.map(|moment| Reset(7, moment)),
             peer(Unavailable, Then::Retried),
         )
         .begun(),
-        Row::kept("RST_STREAM CANCEL, at any moment", any_moment(&[8]), peer(Cancelled, Then::Ends)),
+        Row::kept(
+            "RST_STREAM CANCEL, at any moment",
+            any_moment(&[8]),
+            peer(Cancelled, Then::Ends),
+        ),
         Row::kept(
             "RST_STREAM ENHANCE_YOUR_CALM before the headers",
             [Reset(11, Moment::BeforeHeaders)],
@@ -217,7 +279,10 @@ fn resets() -> Vec<Row> {
         ),
         Row::kept(
             "RST_STREAM with any other code later",
-            OTHERS.iter().flat_map(|code| began.map(|moment| Reset(*code, moment))).collect::<Vec<_>>(),
+            OTHERS
+                .iter()
+                .flat_map(|code| began.map(|moment| Reset(*code, moment)))
+                .collect::<Vec<_>>(),
             peer(Internal, Then::Retried),
         )
         .begun(),
@@ -226,7 +291,8 @@ fn resets() -> Vec<Row> {
 
 /// Answers that are not what gRPC asks for.
 fn answers() -> Vec<Row> {
-    let sent = |code, then| Fate::Fails { code, origin: Origin::Peer, phase: Phase::Processed, then };
+    let sent =
+        |code, then| Fate::Fails { code, origin: Origin::Peer, phase: Phase::Processed, then };
     let http = |statuses: &[u16]| {
         let statuses = statuses.iter();
         statuses.flat_map(|status| [Http(*status, true), Http(*status, false)]).collect::<Vec<_>>()
@@ -234,9 +300,20 @@ fn answers() -> Vec<Row> {
     vec![
         Row::kept("no trailers", [NoTrailers], peer(Unknown, Then::Retried)).begun(),
         Row::kept("no grpc-status", [NoStatus], peer(Unknown, Then::Retried)).begun(),
-        Row::kept("a grpc-status that is none", [BadStatus, UnknownStatus], sent(Unknown, Then::Retried)).begun(),
-        Row::kept("a message that breaks off, status 0", [TruncatedMessage], peer(Internal, Then::Retried)).begun(),
-        Row::kept("no message, status 0", [NoMessage], unusable(Internal)).streaming(Fate::Answered),
+        Row::kept(
+            "a grpc-status that is none",
+            [BadStatus, UnknownStatus],
+            sent(Unknown, Then::Retried),
+        )
+        .begun(),
+        Row::kept(
+            "a message that breaks off, status 0",
+            [TruncatedMessage],
+            peer(Internal, Then::Retried),
+        )
+        .begun(),
+        Row::kept("no message, status 0", [NoMessage], unusable(Internal))
+            .streaming(Fate::Answered),
         Row::kept("two messages, status 0", [TwoMessages], unusable(Internal))
             .generated(Fate::Answered)
             .streaming(Fate::Answered),
@@ -253,13 +330,21 @@ fn answers() -> Vec<Row> {
             [StatusInHead(0), StatusInHead(10)],
             Fate::Answered,
         ),
-        Row::kept("a content-type that is not gRPC's", [WrongContentType], peer(Unknown, Then::Retried)),
+        Row::kept(
+            "a content-type that is not gRPC's",
+            [WrongContentType],
+            peer(Unknown, Then::Retried),
+        ),
         Row::kept("HTTP 400", http(&[400]), peer(Internal, Then::Ends)),
         Row::kept("HTTP 401", http(&[401]), peer(Unauthenticated, Then::Ends)),
         Row::kept("HTTP 403", http(&[403]), peer(PermissionDenied, Then::Ends)),
         Row::kept("HTTP 404", http(&[404]), peer(Unimplemented, Then::Ends)),
         Row::kept("HTTP 413, 414, 431", http(&[413, 414, 431]), peer(Unknown, Then::Ends)),
-        Row::kept("HTTP 429, 502, 503, 504", http(&[429, 502, 503, 504]), peer(Unavailable, Then::Retried)),
+        Row::kept(
+            "HTTP 429, 502, 503, 504",
+            http(&[429, 502, 503, 504]),
+            peer(Unavailable, Then::Retried),
+        ),
         Row::kept("any other HTTP status", http(&[418, 500]), peer(Unknown, Then::Retried)),
     ]
 }
@@ -268,7 +353,9 @@ fn answers() -> Vec<Row> {
 #[test]
 fn every_misbehaviour_has_its_row() {
     let rows = rows();
-    let missing: Vec<_> =
-        Misbehaviour::all().into_iter().filter(|fault| !rows.iter().any(|row| row.faults.contains(fault))).collect();
+    let missing: Vec<_> = Misbehaviour::all()
+        .into_iter()
+        .filter(|fault| !rows.iter().any(|row| row.faults.contains(fault)))
+        .collect();
     assert!(missing.is_empty(), "{missing:?}");
 }

@@ -12,8 +12,8 @@ use std::{
 use tonic::{Code, Request, Status, client::Grpc};
 use tonic_prost::ProstCodec;
 use tonic_supervisor::{
-    CallKind, CallOptions, CallReport, Cause, Config, ConfigBuilder, ConnectivityState, EventItem, EventStream, Fact,
-    Origin, Phase, Scope, SupervisedChannel, Supervisor,
+    CallKind, CallOptions, CallReport, Cause, Config, ConfigBuilder, ConnectivityState, EventItem,
+    EventStream, Fact, Origin, Phase, Scope, SupervisedChannel, Supervisor,
     testing::{MemoryNetwork, Misbehaviour, RawLink, RawPeer},
     transport::Target,
 };
@@ -60,7 +60,10 @@ impl Door {
 async fn pain_03_wrong_codes_each_failure_has_its_own_name_in_memory() {
     for row in rows() {
         for door in Door::ALL {
-            check(&row, door, async || RawPeer::on_memory(&MemoryNetwork::new(), "server:50051").await).await;
+            check(&row, door, async || {
+                RawPeer::on_memory(&MemoryNetwork::new(), "server:50051").await
+            })
+            .await;
         }
     }
 }
@@ -99,12 +102,18 @@ async fn check_dial(row: &Row, door: Door, fault: Misbehaviour, peer: RawPeer, f
         false => CallOptions::new().wait_for_ready(true).timeout(CONNECT_TIMEOUT * 2),
     };
     let status = call(&supervisor.channel(), door, options).await.expect_err(&row.name);
-    let report = CallReport::of(&status).unwrap_or_else(|| panic!("{}: no report in {status:?}", row.name));
+    let report =
+        CallReport::of(&status).unwrap_or_else(|| panic!("{}: no report in {status:?}", row.name));
     let name = format!("{}, {fault:?}, {door:?}, fail fast: {fail_fast}: {report}", row.name);
     assert!(report.attempts.is_empty() && report.certainly_unprocessed(), "{name}");
     let outcome = &report.outcome;
     if fail_fast {
-        let found = Fate::Fails { code: outcome.code, origin: outcome.origin, phase: outcome.phase, then: Then::Ends };
+        let found = Fate::Fails {
+            code: outcome.code,
+            origin: outcome.origin,
+            phase: outcome.phase,
+            then: Then::Ends,
+        };
         assert_eq!(found, door.fate(row), "{name}");
         assert!(matches!(&outcome.cause, Cause::NotConnected(why) if !why.is_empty()), "{name}");
     } else {
@@ -116,7 +125,8 @@ async fn check_dial(row: &Row, door: Door, fault: Misbehaviour, peer: RawPeer, f
     assert_eq!(states.first(2).await, row.link.states(), "{name}");
 }
 
-/// The first attempt meets the fault; a second one is answered with [`END`], so that the report has both.
+/// The first attempt meets the fault; a second one is answered with [`END`], so that the report has
+/// both.
 async fn check_call(row: &Row, door: Door, fault: Misbehaviour, peer: RawPeer, idempotent: bool) {
     let (target, connector) = (peer.target(), peer.connector());
     let struck = Arc::new(AtomicBool::new(false));
@@ -127,10 +137,11 @@ async fn check_call(row: &Row, door: Door, fault: Misbehaviour, peer: RawPeer, i
     };
     let mut states = States::of(&supervisor);
     let channel = supervisor.channel();
-    let options = match waits_in_vain(fault) && (fault.befalls_greeting() || door == Door::Streaming) {
-        true => CallOptions::new().timeout(IMPATIENCE),
-        false => CallOptions::new(),
-    };
+    let options =
+        match waits_in_vain(fault) && (fault.befalls_greeting() || door == Door::Streaming) {
+            true => CallOptions::new().timeout(IMPATIENCE),
+            false => CallOptions::new(),
+        };
     if waits_in_vain(fault) {
         // The dial shall not use up the time that the call has, however busy the machine is.
         assert!(supervisor.wait_ready(PATIENCE).await.is_ok(), "{}: it dials", row.name);
@@ -142,23 +153,39 @@ async fn check_call(row: &Row, door: Door, fault: Misbehaviour, peer: RawPeer, i
         fate => check_failure(row, fate, &outcome.expect_err(&name), idempotent, &name),
     }
     if fault.befalls_greeting() && waits_in_vain(fault) {
-        assert_eq!((states.now(), supervisor.state()), (Vec::new(), ConnectivityState::Ready), "{name}");
+        assert_eq!(
+            (states.now(), supervisor.state()),
+            (Vec::new(), ConnectivityState::Ready),
+            "{name}"
+        );
         return;
     }
     let after = call(&channel, door, CallOptions::new().timeout(PATIENCE)).await;
-    assert!(after.as_ref().err().is_none_or(|status| status.code() == END), "{name}, and then {after:?}");
+    assert!(
+        after.as_ref().err().is_none_or(|status| status.code() == END),
+        "{name}, and then {after:?}"
+    );
     let expected = row.link.states();
     assert_eq!(states.after_ready(expected.len()).await, expected, "{name}");
     let links = if row.link == Link::Kept { 1 } else { 2 };
-    assert_eq!(supervisor.snapshot().links, links, "only what befalls a link takes it down: {name}");
+    assert_eq!(
+        supervisor.snapshot().links,
+        links,
+        "only what befalls a link takes it down: {name}"
+    );
 }
 
 /// The first attempt's failure, and what followed it.
 fn check_failure(row: &Row, fate: Fate, status: &Status, idempotent: bool, name: &str) {
     let Fate::Fails { code, phase, then, .. } = fate else { unreachable!("it fails") };
     let Some(report) = CallReport::of(status) else {
-        // The peer's own trailers, or the codec's verdict on a whole answer: there is no more to say than the code.
-        assert_eq!((status.code(), phase, then), (code, Phase::Processed, Then::Ends), "no report: {name}");
+        // The peer's own trailers, or the codec's verdict on a whole answer: there is no more to
+        // say than the code.
+        assert_eq!(
+            (status.code(), phase, then),
+            (code, Phase::Processed, Then::Ends),
+            "no report: {name}"
+        );
         return;
     };
     let first = report.attempts.first().map_or(&report.outcome, |attempt| &attempt.failure);
@@ -166,7 +193,10 @@ fn check_failure(row: &Row, fate: Fate, status: &Status, idempotent: bool, name:
     assert_eq!(found, fate, "{name}, {report}");
     let scope = if row.link == Link::Kept { Scope::Stream } else { Scope::Link };
     assert_eq!(first.scope, scope, "{name}, {report}");
-    assert!(first.code != Code::Unknown || first.origin == Origin::Peer, "no fault of this side is UNKNOWN: {name}");
+    assert!(
+        first.code != Code::Unknown || first.origin == Origin::Peer,
+        "no fault of this side is UNKNOWN: {name}"
+    );
 
     let harmless = first.phase < Phase::MaybeProcessed;
     let then = if idempotent || harmless { then } else { Then::Ends };
@@ -177,11 +207,16 @@ fn check_failure(row: &Row, fate: Fate, status: &Status, idempotent: bool, name:
         Then::Resent => (0, 1, END),
     };
     assert_eq!(counts, expected, "{name}, {report}");
-    assert_eq!(report.maybe_processed, first.phase > Phase::Unprocessed || then == Then::Resent, "{name}, {report}");
+    assert_eq!(
+        report.maybe_processed,
+        first.phase > Phase::Unprocessed || then == Then::Resent,
+        "{name}, {report}"
+    );
 }
 
 impl Link {
-    /// The state events that show it: of a link that never comes to be the first, else those after the first READY.
+    /// The state events that show it: of a link that never comes to be the first, else those after
+    /// the first READY.
     pub(crate) fn states(self) -> &'static [ConnectivityState] {
         use ConnectivityState::*;
         match self {
@@ -198,7 +233,11 @@ fn waits_in_vain(fault: Misbehaviour) -> bool {
 }
 
 fn config(target: &Target) -> ConfigBuilder {
-    Config::builder().host(&*target.host).port(target.port).initial_backoff(BACKOFF).max_retry_attempts(1)
+    Config::builder()
+        .host(&*target.host)
+        .port(target.port)
+        .initial_backoff(BACKOFF)
+        .max_retry_attempts(1)
 }
 
 fn configured(config: ConfigBuilder, fault: Misbehaviour, door: Door) -> ConfigBuilder {
@@ -236,7 +275,8 @@ async fn call(channel: &SupervisedChannel, door: Door, options: CallOptions) -> 
     let codec = ProstCodec::<String, String>::default();
     if door == Door::Streaming {
         request.extensions_mut().insert(options.kind(CallKind::Streaming));
-        let mut answer = Grpc::new(channel.clone()).server_streaming(request, path, codec).await?.into_inner();
+        let mut answer =
+            Grpc::new(channel.clone()).server_streaming(request, path, codec).await?.into_inner();
         while answer.message().await?.is_some() {}
         return Ok(());
     }
@@ -286,7 +326,9 @@ impl States {
     async fn next(&mut self) {
         let item = tokio::time::timeout(PATIENCE, self.events.next()).await;
         let seen = format!("{:?}", self.seen);
-        self.note(item.unwrap_or_else(|_| panic!("no more states after {seen}")).expect("it lives"));
+        self.note(
+            item.unwrap_or_else(|_| panic!("no more states after {seen}")).expect("it lives"),
+        );
     }
 
     fn note(&mut self, item: EventItem) {

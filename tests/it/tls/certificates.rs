@@ -1,8 +1,8 @@
 //! Authorities and certificates, made where they are needed.
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    SanType, date_time_ymd,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, SanType, date_time_ymd,
 };
 use std::{fs, path::Path};
 
@@ -51,7 +51,11 @@ impl Authority {
     /// A certificate for both ends.
     #[allow(dead_code)]
     pub(crate) fn both(&self, name: &str, years: Years) -> Identity {
-        self.issue(name, years, &[ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth])
+        self.issue(
+            name,
+            years,
+            &[ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth],
+        )
     }
 
     /// A certificate for a client with these URIs, and a common name that is none of them.

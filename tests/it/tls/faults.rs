@@ -1,4 +1,5 @@
-//! The table of faults: each ends in UNAVAILABLE, with a cause that an operator can act on, and never hangs.
+//! The table of faults: each ends in UNAVAILABLE, with a cause that an operator can act on, and
+//! never hangs.
 
 use super::{
     certificates::{Authority, FUTURE, Identity, NOW, PAST},
@@ -89,7 +90,8 @@ impl World {
         assert!(status.message().contains(&failure.reason), "{fault}: {}", status.message());
         assert_eq!(failure.step, step, "{fault}: {}", failure.reason);
         let failed = snapshotter.snapshot().into_vec().into_iter().any(|(key, _, _, value)| {
-            key.key().name() == "grpc.subchannel.connection_attempts_failed" && value != DebugValue::Counter(0)
+            key.key().name() == "grpc.subchannel.connection_attempts_failed"
+                && value != DebugValue::Counter(0)
         });
         assert!(failed, "{fault}: not counted");
         assert_eq!(self.server.handled(), 0, "{fault}: a call went through");
@@ -101,7 +103,11 @@ async fn a_server_that_is_not_who_it_should_be_is_refused_with_the_reason() {
     let world = World::new().await;
     let cases = [
         ("wrong name", world.ours.server("other.example", NOW), "is not for \"127.0.0.1\" but for"),
-        ("unknown authority", world.theirs.server("127.0.0.1", NOW), "signed by an unknown authority"),
+        (
+            "unknown authority",
+            world.theirs.server("127.0.0.1", NOW),
+            "signed by an unknown authority",
+        ),
         ("expired", world.ours.server("127.0.0.1", PAST), "the server's certificate expired"),
         ("not yet valid", world.ours.server("127.0.0.1", FUTURE), "not valid yet"),
         ("not for servers", world.ours.client("127.0.0.1", NOW), "is not for servers"),
@@ -128,9 +134,15 @@ async fn a_client_that_is_not_who_it_should_be_learns_what_the_server_wants() {
         let front = world.front(offer()).await;
         let target = format!("https://{}", front.address);
         let config = trusting(world.path(), &*target);
-        world.expect("no certificate", config, DialStep::Tls, "requires a client certificate").await;
+        world
+            .expect("no certificate", config, DialStep::Tls, "requires a client certificate")
+            .await;
         for (fault, identity, words) in [
-            ("unknown authority", world.theirs.client("agent", NOW), "refused our client certificate"),
+            (
+                "unknown authority",
+                world.theirs.client("agent", NOW),
+                "refused our client certificate",
+            ),
             (
                 "expired",
                 world.ours.client("agent", PAST),
@@ -150,7 +162,11 @@ async fn a_server_without_http2_by_alpn_is_refused() {
     let good = world.good();
     for (fault, alpn, words) in [
         ("no ALPN", &[][..], "did not choose HTTP/2 by ALPN"),
-        ("HTTP/1 by ALPN", &["http/1.1"][..], "does not offer HTTP/2 by ALPN (it may speak HTTP/1 only)"),
+        (
+            "HTTP/1 by ALPN",
+            &["http/1.1"][..],
+            "does not offer HTTP/2 by ALPN (it may speak HTTP/1 only)",
+        ),
     ] {
         let front = world.front(Offer { alpn, ..Offer::of(&good) }).await;
         let config = trusting(world.path(), format!("https://{}", front.address));
@@ -167,11 +183,14 @@ async fn a_peer_without_tls_or_manners_is_told_apart() {
         ("reset", Peer::Resets, "the connection failed during the TLS handshake"),
         ("hangs", Peer::Hangs, "the TLS handshake was not finished within connect_timeout (0.5 s)"),
     ] {
-        let config = trusting(world.path(), peer(how).await).connect_timeout(Duration::from_millis(500));
+        let config =
+            trusting(world.path(), peer(how).await).connect_timeout(Duration::from_millis(500));
         world.expect(fault, config, DialStep::Tls, words).await;
     }
     let config = trusting(world.path(), world.server.address());
-    world.expect("plaintext HTTP/2", config, DialStep::Tls, "does not speak TLS on this port").await;
+    world
+        .expect("plaintext HTTP/2", config, DialStep::Tls, "does not speak TLS on this port")
+        .await;
 }
 
 #[tokio::test]
@@ -185,7 +204,9 @@ async fn files_that_cannot_be_used_are_named_with_what_is_wrong() {
     let config = || showing(world.path(), trusting(world.path(), &*target));
 
     let missing = config().tls_ca(there("nowhere.pem").display().to_string());
-    world.expect("no such file", missing, DialStep::Tls, "nowhere.pem cannot be read: No such file").await;
+    world
+        .expect("no such file", missing, DialStep::Tls, "nowhere.pem cannot be read: No such file")
+        .await;
     fs::write(there("empty.pem"), "").expect("written");
     let empty = config().tls_ca(there("empty.pem").display().to_string());
     world.expect("empty", empty, DialStep::Tls, "empty.pem has no certificate in PEM").await;
@@ -194,30 +215,57 @@ async fn files_that_cannot_be_used_are_named_with_what_is_wrong() {
     fs::write(there("client.key"), &key).expect("written");
     world.expect("another key", config(), DialStep::Tls, "do not belong together").await;
     fs::write(there("client.key"), &key[..key.len() / 2]).expect("written");
-    world.expect("half a key", config(), DialStep::Tls, "client.key has no whole private key in PEM").await;
+    world
+        .expect("half a key", config(), DialStep::Tls, "client.key has no whole private key in PEM")
+        .await;
     let secret = key.lines().nth(1).expect("a line of the key");
     let (status, failure) = refused(config()).await;
-    assert!(!format!("{status:?} {failure:?} {:?}", config().build()).contains(secret), "the key is printed");
+    assert!(
+        !format!("{status:?} {failure:?} {:?}", config().build()).contains(secret),
+        "the key is printed"
+    );
 }
 
 #[test]
 fn plaintext_is_never_fallen_back_to_by_configuration() {
     use tonic_supervisor::Config;
     for (text, words) in [
-        ("{target: \"https://queue\", use_tls: false}", "asks for TLS and contradicts grpc.use_tls"),
-        ("{target: \"http://queue\", use_tls: true}", "speaks of plaintext and contradicts grpc.use_tls"),
-        ("{target: \"http://queue\", tls: {ca: ca.pem}}", "speaks of plaintext and contradicts grpc.tls.ca"),
+        (
+            "{target: \"https://queue\", use_tls: false}",
+            "asks for TLS and contradicts grpc.use_tls",
+        ),
+        (
+            "{target: \"http://queue\", use_tls: true}",
+            "speaks of plaintext and contradicts grpc.use_tls",
+        ),
+        (
+            "{target: \"http://queue\", tls: {ca: ca.pem}}",
+            "speaks of plaintext and contradicts grpc.tls.ca",
+        ),
         ("{use_tls: false, tls: {ca: ca.pem}}", "contradicts grpc.tls.ca"),
         ("{tls: }", "grpc.tls is empty"),
         ("{tls: {certificate: a.pem}}", "does nothing without grpc.tls.key"),
         ("{tls: {roots: file}}", "needs grpc.tls.ca"),
         ("{tls: {verify: false}}", "grpc.tls.verify is not a key that is known"),
-        ("{target: \"queue:1\", host: queue}", "grpc.target is \"queue:1\", but cannot stand beside grpc.host"),
-        ("{tls: {key: \"-----BEGIN PRIVATE KEY----- MIIE\"}}", "is the contents of a PEM file, but must be the path"),
+        (
+            "{target: \"queue:1\", host: queue}",
+            "grpc.target is \"queue:1\", but cannot stand beside grpc.host",
+        ),
+        (
+            "{tls: {key: \"-----BEGIN PRIVATE KEY----- MIIE\"}}",
+            "is the contents of a PEM file, but must be the path",
+        ),
     ] {
         let error = Config::from_yaml(&format!("grpc: {text}")).expect_err(text).to_string();
         assert!(error.contains(words) && !error.contains("MIIE"), "{text}: {error}");
     }
-    let config = Config::builder().yaml("grpc: {target: \"https://queue\"}").host("other").build().expect("valid");
-    assert!(config.tls().is_none() && config.host() == "other", "the builder's host overrules the file's target");
+    let config = Config::builder()
+        .yaml("grpc: {target: \"https://queue\"}")
+        .host("other")
+        .build()
+        .expect("valid");
+    assert!(
+        config.tls().is_none() && config.host() == "other",
+        "the builder's host overrules the file's target"
+    );
 }

@@ -1,4 +1,5 @@
-//! TLS before a server that knows none: accepts, takes part in the handshake, and passes the bytes on.
+//! TLS before a server that knows none: accepts, takes part in the handshake, and passes the bytes
+//! on.
 
 use super::certificates::{Authority, Identity};
 use rustls::{
@@ -39,12 +40,15 @@ impl<'a> Offer<'a> {
             Some(authority) => {
                 let mut roots = RootCertStore::empty();
                 roots.add(certificate(&authority.pem)).expect("an authority");
-                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+                let verifier =
+                    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
                 builder.with_client_cert_verifier(verifier.build().expect("a verifier"))
             }
         };
         let key = PrivateKeyDer::from_pem_slice(self.identity.key.as_bytes()).expect("a key");
-        let mut config = builder.with_single_cert(vec![certificate(&self.identity.certificate)], key).expect("a pair");
+        let mut config = builder
+            .with_single_cert(vec![certificate(&self.identity.certificate)], key)
+            .expect("a pair");
         config.alpn_protocols = self.alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
         Arc::new(config)
     }
@@ -78,7 +82,9 @@ impl Front {
                 let (upstream, noted) = (upstream.clone(), noted.clone());
                 links.spawn(async move {
                     let _ = client.set_nodelay(true);
-                    let Ok(mut client) = TlsAcceptor::from(config).accept(client).await else { return };
+                    let Ok(mut client) = TlsAcceptor::from(config).accept(client).await else {
+                        return;
+                    };
                     if let Some([first, ..]) = client.get_ref().1.peer_certificates() {
                         noted.lock().expect("not poisoned").push(first.clone().into_owned());
                     }

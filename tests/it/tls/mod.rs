@@ -1,4 +1,5 @@
-//! TLS against real peers: every way in which it goes wrong, rotation under load, and files that are not whole.
+//! TLS against real peers: every way in which it goes wrong, rotation under load, and files that
+//! are not whole.
 
 mod certificates;
 #[cfg(all(feature = "cli", unix))]
@@ -36,9 +37,11 @@ async fn call(supervisor: &Supervisor) -> Result<(), Status> {
 
 /// What a call to a server that cannot be reached ends with, and why the first dial failed.
 async fn refused(config: ConfigBuilder) -> (Status, DialFailure) {
-    let supervisor = Supervisor::spawn(config.wait_for_ready(false).build().expect("a valid configuration"));
+    let supervisor =
+        Supervisor::spawn(config.wait_for_ready(false).build().expect("a valid configuration"));
     let mut events = supervisor.events();
-    let status = tokio::time::timeout(Duration::from_secs(10), call(&supervisor)).await.expect("no hang");
+    let status =
+        tokio::time::timeout(Duration::from_secs(10), call(&supervisor)).await.expect("no hang");
     let failure = loop {
         match events.next().await {
             Some(EventItem::Event(event)) => {

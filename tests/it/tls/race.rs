@@ -24,14 +24,23 @@ async fn e19_over_tls_a_bad_address_does_not_shadow_the_good_one() {
     let b = Front::start(server.address(), Offer::of(&good).config()).await;
 
     let wrong_certificate = Front::start(server.address(), Offer::of(&wrong).config()).await;
-    let no_alpn = Front::start(server.address(), Offer { alpn: &[], ..Offer::of(&good) }.config()).await;
+    let no_alpn =
+        Front::start(server.address(), Offer { alpn: &[], ..Offer::of(&good) }.config()).await;
     let mute_after_tls = Front::start(mute.address(), Offer::of(&good).config()).await;
     let cases = [
-        ("wrong certificate", wrong_certificate.address.to_string(), "signed by an unknown authority"),
+        (
+            "wrong certificate",
+            wrong_certificate.address.to_string(),
+            "signed by an unknown authority",
+        ),
         ("no ALPN", no_alpn.address.to_string(), "did not choose HTTP/2 by ALPN"),
         ("mute after TLS", mute_after_tls.address.to_string(), "the peer sent no HTTP/2 SETTINGS"),
         ("mute instead of TLS", mute.address(), "the TLS handshake was not finished"),
-        ("plaintext", server.address(), "this looks like a plaintext server: use http:// or use_tls: false"),
+        (
+            "plaintext",
+            server.address(),
+            "this looks like a plaintext server: use http:// or use_tls: false",
+        ),
     ];
     for (fault, a, words) in cases {
         for target in [format!("ipv4:{a},{}", b.address), format!("ipv4:{},{a}", b.address)] {
@@ -69,7 +78,9 @@ async fn files_that_cannot_be_used_any_more_are_told_of_once_for_all_addresses()
     server.goaway().await;
     let mut rejected = 0;
     loop {
-        let next = tokio::time::timeout(Duration::from_secs(10), events.next()).await.expect("the event comes");
+        let next = tokio::time::timeout(Duration::from_secs(10), events.next())
+            .await
+            .expect("the event comes");
         match next {
             Some(EventItem::Event(event)) => match event.fact {
                 Fact::TlsMaterialRejected { .. } => rejected += 1,

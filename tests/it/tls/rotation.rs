@@ -7,7 +7,9 @@ use super::{
     showing, trusting,
 };
 use std::{fs, path::Path, time::Duration};
-use tonic_supervisor::{CallOptions, EventItem, EventStream, Fact, Supervisor, testing::ScriptedServer};
+use tonic_supervisor::{
+    CallOptions, EventItem, EventStream, Fact, Supervisor, testing::ScriptedServer,
+};
 
 /// Waits for an event that `wanted` knows.
 async fn until(events: &mut EventStream, mut wanted: impl FnMut(&Fact) -> bool) {
@@ -74,7 +76,11 @@ async fn rotating_server_and_client_certificates_under_500_calls_a_second_loses_
         let current = write(folder.path(), &authority, number);
         supervisor.reconnect_now();
         until(&mut events, is_up).await;
-        assert_eq!(front.last_client(), Some(certificate(&current)), "the new certificate is shown");
+        assert_eq!(
+            front.last_client(),
+            Some(certificate(&current)),
+            "the new certificate is shown"
+        );
     }
     let answers = load.await.expect("the load runs");
     let failed: Vec<_> = answers.iter().filter_map(|answer| answer.as_ref().err()).collect();
@@ -101,13 +107,19 @@ async fn a_half_written_file_keeps_the_old_material_and_the_next_dial_reads_agai
 
     let second = authority.client("agent-2", NOW);
     for (name, whole) in [("client.pem", &second.certificate), ("client.key", &second.key)] {
-        for content in [&whole.as_bytes()[..whole.len() / 2], b"", b"no PEM at all", &[0xff, 0xfe, 0x00]] {
+        for content in
+            [&whole.as_bytes()[..whole.len() / 2], b"", b"no PEM at all", &[0xff, 0xfe, 0x00]]
+        {
             fs::write(folder.path().join(name), content).expect("written");
             supervisor.reconnect_now();
             until(&mut events, |fact| matches!(fact, Fact::TlsMaterialRejected { cause, .. } if cause.contains(name)))
                 .await;
             until(&mut events, is_up).await;
-            assert_eq!(front.last_client(), Some(certificate(&first)), "the old certificate is shown");
+            assert_eq!(
+                front.last_client(),
+                Some(certificate(&first)),
+                "the old certificate is shown"
+            );
             call(&supervisor).await.expect("calls go on");
         }
         fs::write(folder.path().join(name), whole).expect("written");
@@ -123,7 +135,11 @@ async fn a_half_written_file_keeps_the_old_material_and_the_next_dial_reads_agai
         is_up(fact)
     })
     .await;
-    assert_eq!(front.last_client(), Some(certificate(&second.certificate)), "the new certificate is shown");
+    assert_eq!(
+        front.last_client(),
+        Some(certificate(&second.certificate)),
+        "the new certificate is shown"
+    );
     call(&supervisor).await.expect("calls go on");
 }
 
@@ -137,14 +153,17 @@ async fn a_successor_that_cannot_be_dialled_leaves_the_link_as_it_is() {
     let server = ScriptedServer::on_tcp().await;
     let offer = |authority: &Authority| Offer::of(&authority.server("127.0.0.1", NOW)).config();
     let front = Front::start(server.address(), offer(&authority)).await;
-    let supervisor = Supervisor::spawn(trusting(folder.path(), front.address.to_string()).build().expect("valid"));
+    let supervisor = Supervisor::spawn(
+        trusting(folder.path(), front.address.to_string()).build().expect("valid"),
+    );
     let mut events = supervisor.events();
     until(&mut events, is_up).await;
     front.present(offer(&stranger));
     supervisor.reconnect_now();
     until(&mut events, |fact| {
         assert!(!matches!(fact, Fact::StateChanged { to, .. } if *to != tonic_supervisor::ConnectivityState::Ready));
-        matches!(fact, Fact::DialFailed { failure, .. } if failure.reason.contains("unknown authority"))
+        matches!(fact, Fact::DialFailed { failure, .. } if failure.reason.contains("unknown \
+                                                                                    authority"))
     })
     .await;
     call(&supervisor).await.expect("the old link carries on");
@@ -156,7 +175,9 @@ async fn a_successor_that_cannot_be_dialled_leaves_the_link_as_it_is() {
     let encrypted = recorder.snapshotter().snapshot().into_vec().into_iter().any(|(key, ..)| {
         let mut labels = key.key().labels();
         key.key().name() == "grpc.subchannel.open_connections"
-            && labels.any(|label| (label.key(), label.value()) == ("grpc.security_level", "privacy_and_integrity"))
+            && labels.any(|label| {
+                (label.key(), label.value()) == ("grpc.security_level", "privacy_and_integrity")
+            })
     });
     assert!(encrypted, "the gauge says how safe the links are");
 }

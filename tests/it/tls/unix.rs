@@ -42,7 +42,8 @@ async fn a_unix_socket_speaks_tls_and_the_servers_name_is_checked() {
     let _socket = socket(&path, front.address.to_string());
     let config = trusting(folder.path(), format!("unix:{}", path.display()));
 
-    let supervisor = Supervisor::spawn(config.clone().tls_server_name("queue.internal").build().expect("valid"));
+    let supervisor =
+        Supervisor::spawn(config.clone().tls_server_name("queue.internal").build().expect("valid"));
     call(&supervisor).await.expect("answered");
     assert_eq!(server.handled(), 1);
 

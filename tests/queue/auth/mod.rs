@@ -18,7 +18,9 @@ use tonic::body::Body;
 use tonic_supervisor::agent_queue::{
     agent_queue_client::AgentQueueClient,
     agent_queue_server::AgentQueueServer,
-    server::{Budget, Grants, Identified, LiveGrants, Measured, MemoryStore, Service, Settings, Token},
+    server::{
+        Budget, Grants, Identified, LiveGrants, Measured, MemoryStore, Service, Settings, Token,
+    },
 };
 
 /// The service as `serve` builds it, without a network.
@@ -35,8 +37,12 @@ pub(crate) type Line<'a> = (&'a str, &'a [u8], &'a str);
 pub(crate) fn text(identities: &[Line<'_>]) -> String {
     let mut text = String::from("auth:\n  identities:\n");
     for (name, tokens, grants) in identities {
-        let hashes: Vec<_> = tokens.iter().map(|number| format!("{:?}", token(*number).hash().hexadecimal())).collect();
-        write!(text, "    - {{ name: {name}, token_sha256: [{}]", hashes.join(", ")).expect("a string");
+        let hashes: Vec<_> = tokens
+            .iter()
+            .map(|number| format!("{:?}", token(*number).hash().hexadecimal()))
+            .collect();
+        write!(text, "    - {{ name: {name}, token_sha256: [{}]", hashes.join(", "))
+            .expect("a string");
         match *grants {
             "" => text.push_str(" }\n"),
             grants => writeln!(text, ", grants: [{grants}] }}").expect("a string"),

@@ -21,7 +21,8 @@ pub(super) fn assert_has_no_secret(text: &str, what: &str) {
 fn errors_debug_and_metrics_have_no_token() {
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let mut said = String::new();
     metrics::with_local_recorder(&recorder, || {
         runtime.block_on(async {
@@ -30,13 +31,24 @@ fn errors_debug_and_metrics_have_no_token() {
             said.push_str(&format!("{live:?} {:?} {server:?} {:?}", live.now(), token(1)));
             let create = |agent_id: &str| CreateQueueRequest { agent_id: agent_id.into() };
             client(server.clone(), bearer(1)).create_queue(create("a")).await.expect("made");
-            let denied = client(server.clone(), bearer(3)).create_queue(create("a")).await.expect_err("another's");
-            let unknown = client(server.clone(), bearer(4)).create_queue(create("a")).await.expect_err("unknown");
+            let denied = client(server.clone(), bearer(3))
+                .create_queue(create("a"))
+                .await
+                .expect_err("another's");
+            let unknown = client(server.clone(), bearer(4))
+                .create_queue(create("a"))
+                .await
+                .expect_err("unknown");
             let twice = bearer(1).map(|value| format!("{value} {}", token(5).reveal()));
-            let odd = client(server, twice).get_queue_info(GetQueueInfoRequest { agent_id: "a".into() }).await;
+            let odd = client(server, twice)
+                .get_queue_info(GetQueueInfoRequest { agent_id: "a".into() })
+                .await;
             let odd = odd.expect_err("no token");
             let codes = [&denied, &unknown, &odd].map(|status| status.code());
-            assert_eq!(codes, [Code::PermissionDenied, Code::Unauthenticated, Code::Unauthenticated]);
+            assert_eq!(
+                codes,
+                [Code::PermissionDenied, Code::Unauthenticated, Code::Unauthenticated]
+            );
             said.push_str(&format!("{denied:?} {denied} {unknown:?} {unknown} {odd:?} {odd}"));
             for status in [denied, unknown, odd] {
                 said.push_str(&format!("{:?}", MetadataMap::clone(status.metadata())));
@@ -44,6 +56,10 @@ fn errors_debug_and_metrics_have_no_token() {
         });
     });
     let measured = format!("{:?}", snapshotter.snapshot().into_vec());
-    assert!(measured.contains("calls_refused") && measured.contains("identity") && measured.contains("grant"));
+    assert!(
+        measured.contains("calls_refused")
+            && measured.contains("identity")
+            && measured.contains("grant")
+    );
     assert_has_no_secret(&(said + &measured), "what is shown");
 }

@@ -1,4 +1,5 @@
-//! `serve --auth` and `token` from outside: certificates beside tokens, SIGHUP, what it does not start with, and the logs.
+//! `serve --auth` and `token` from outside: certificates beside tokens, SIGHUP, what it does not
+//! start with, and the logs.
 
 use super::{bearer, client, secrets::assert_has_no_secret, text, token};
 use crate::{
@@ -35,17 +36,25 @@ fn said(path: &Path) -> &str {
     path.to_str().expect("text")
 }
 
-async fn connect(address: SocketAddr, tls: Option<ClientTlsConfig>) -> Result<Channel, tonic::transport::Error> {
+async fn connect(
+    address: SocketAddr,
+    tls: Option<ClientTlsConfig>,
+) -> Result<Channel, tonic::transport::Error> {
     match tls {
         None => Endpoint::from_shared(format!("http://{address}"))?.connect().await,
-        Some(tls) => Endpoint::from_shared(format!("https://{address}"))?.tls_config(tls)?.connect().await,
+        Some(tls) => {
+            Endpoint::from_shared(format!("https://{address}"))?.tls_config(tls)?.connect().await
+        }
     }
 }
 
 /// What creating the queue `a` gives.
 async fn create(channel: &Channel, authorization: Option<String>) -> Code {
     let request = CreateQueueRequest { agent_id: "a".into() };
-    client(channel.clone(), authorization).create_queue(request).await.map_or_else(|status| status.code(), |_| Code::Ok)
+    client(channel.clone(), authorization)
+        .create_queue(request)
+        .await
+        .map_or_else(|status| status.code(), |_| Code::Ok)
 }
 
 #[test]
@@ -56,12 +65,16 @@ fn a_new_token_is_shown_once_with_the_lines_that_let_it_in() {
     let (token, file) = shown.split_once('\n').expect("lines");
     assert!(token.starts_with("aqt_") && token.len() == 68, "{token}");
     assert!(!file.contains(token));
-    let grants = tonic_supervisor::agent_queue::server::Grants::parse("shown", file).expect("valid");
+    let grants =
+        tonic_supervisor::agent_queue::server::Grants::parse("shown", file).expect("valid");
     assert!(grants.have_tokens());
 
     let json = command(&["token", "agent_001", "--json"]).output().expect("it ends").stdout;
     let json: serde_json::Value = serde_json::from_slice(&json).expect("JSON");
-    assert_eq!((json["name"].as_str(), json["token_sha256"].as_str().map(str::len)), (Some("agent_001"), Some(64)));
+    assert_eq!(
+        (json["name"].as_str(), json["token_sha256"].as_str().map(str::len)),
+        (Some("agent_001"), Some(64))
+    );
     assert_ne!(json["token"].as_str(), Some(token), "each is new");
 
     let refused = command(&["token", " "]).output().expect("it ends");
@@ -69,16 +82,22 @@ fn a_new_token_is_shown_once_with_the_lines_that_let_it_in() {
 }
 
 #[tokio::test]
-async fn tokens_and_certificates_share_a_port_and_a_wrong_token_is_not_made_good_by_a_certificate() {
+async fn tokens_and_certificates_share_a_port_and_a_wrong_token_is_not_made_good_by_a_certificate()
+{
     let folder = tempfile::tempdir().expect("a folder");
     let authority = Authority::new("authority");
     fs::write(folder.path().join("ca.pem"), &authority.pem).expect("written");
     authority.server("127.0.0.1", NOW).write(folder.path(), "server");
-    let keys = "grpc: {tls: {ca: FOLDER/ca.pem, certificate: FOLDER/server.pem, key: FOLDER/server.key}}\n";
+    let keys = "grpc: \
+                {tls: {ca: FOLDER/ca.pem, certificate: FOLDER/server.pem, key: FOLDER/server.key}}\n";
     let config = write(&folder, "grpc.yaml", &keys.replace("FOLDER", said(folder.path())));
-    let certified =
-        "    - { name: a, certificate: \"spiffe://prod/agent/a\" }\n    - { name: host, certificate: host.a }\n";
-    let auth = write(&folder, "auth.yaml", &(text(&[("b", &[1], "{ queues: a, may: [work] }")]) + certified));
+    let certified = "    - { name: a, certificate: \"spiffe://prod/agent/a\" }\n    - \
+                     { name: host, certificate: host.a }\n";
+    let auth = write(
+        &folder,
+        "auth.yaml",
+        &(text(&[("b", &[1], "{ queues: a, may: [work] }")]) + certified),
+    );
     let server = Serve::start("memory", &["--config", said(&config), "--auth", said(&auth)]);
 
     let tls = |shown: Option<&Identity>| {
@@ -89,13 +108,19 @@ async fn tokens_and_certificates_share_a_port_and_a_wrong_token_is_not_made_good
         }
     };
     let good = authority.client_with_uris(&["spiffe://prod/agent/a"], "somebody");
-    let only_common_name = authority.client_with_uris(&["spiffe://prod/other"], "spiffe://prod/agent/a");
+    let only_common_name =
+        authority.client_with_uris(&["spiffe://prod/other"], "spiffe://prod/agent/a");
     let both = authority.client_with_uris(&["spiffe://prod/agent/a", "host.a"], "both");
     let dns = authority.client("host.a", NOW);
     for (what, shown, authorization, code) in [
         ("a certificate", Some(&good), None, Code::Ok),
         ("a token", None, bearer(1), Code::Ok),
-        ("a certificate that names nobody, and a token", Some(&only_common_name), bearer(1), Code::Ok),
+        (
+            "a certificate that names nobody, and a token",
+            Some(&only_common_name),
+            bearer(1),
+            Code::Ok,
+        ),
         ("the name as a common name", Some(&only_common_name), None, Code::Unauthenticated),
         ("a certificate and a wrong token", Some(&good), bearer(2), Code::Unauthenticated),
         ("a certificate and the token of another", Some(&good), bearer(1), Code::Unauthenticated),
@@ -152,7 +177,10 @@ async fn sighup_reads_the_files_of_tls_again_for_new_connections() {
     let mut warning = String::new();
     errors.read_line(&mut warning).expect("the warning of open keys");
     let trusts = |authority: &Authority| {
-        connect(server.address, Some(ClientTlsConfig::new().ca_certificate(Certificate::from_pem(&authority.pem))))
+        connect(
+            server.address,
+            Some(ClientTlsConfig::new().ca_certificate(Certificate::from_pem(&authority.pem))),
+        )
     };
     let before = trusts(&old).await.expect("connected");
     new.server("127.0.0.1", NOW).write(folder.path(), "server");
@@ -163,8 +191,12 @@ async fn sighup_reads_the_files_of_tls_again_for_new_connections() {
 
     fs::write(folder.path().join("server.pem"), "half").expect("written");
     server.hang_up();
-    let error = errors.lines().map_while(Result::ok).find(|line| line.contains("ERROR")).expect("a line");
-    assert!(error.contains("the tls could not be read again") && error.contains("grpc.tls.certificate"), "{error}");
+    let error =
+        errors.lines().map_while(Result::ok).find(|line| line.contains("ERROR")).expect("a line");
+    assert!(
+        error.contains("the tls could not be read again") && error.contains("grpc.tls.certificate"),
+        "{error}"
+    );
     assert!(trusts(&new).await.is_ok(), "what was read before holds");
 }
 
@@ -180,7 +212,8 @@ async fn sighup_ends_a_server_without_such_files() {
 fn tokens_in_plaintext_beyond_this_machine_and_bad_files_are_refused_at_the_start() {
     let folder = tempfile::tempdir().expect("a folder");
     let tokens = write(&folder, "tokens.yaml", &text(&[("a", &[1], "")]));
-    let certificates = write(&folder, "certificates.yaml", "auth: {identities: [{name: a, certificate: b}]}");
+    let certificates =
+        write(&folder, "certificates.yaml", "auth: {identities: [{name: a, certificate: b}]}");
     let bad = write(&folder, "bad.yaml", "auth: {identities: [{name: a}]}");
     let missing = folder.path().join("missing.yaml");
     for (address, auth, words) in [
@@ -205,7 +238,11 @@ fn no_log_of_server_and_agent_has_a_token() {
     let folder = tempfile::tempdir().expect("a folder");
     let auth = write(&folder, "auth.yaml", &text(&[("a", &[1], "")]));
     let log = folder.path().join("server.log");
-    let server = Serve::start_logging("memory", &["--auth", said(&auth)], File::create(&log).expect("a file"));
+    let server = Serve::start_logging(
+        "memory",
+        &["--auth", said(&auth)],
+        File::create(&log).expect("a file"),
+    );
     for number in [1, 2] {
         let file = write(&folder, "token", token(number).reveal());
         let keys = format!(
@@ -214,12 +251,17 @@ fn no_log_of_server_and_agent_has_a_token() {
             said(&file)
         );
         let config = write(&folder, "grpc.yaml", &keys);
-        let arguments = ["agent", "--config", said(&config), "--queue", "a", "--json", "--", "true"];
+        let arguments =
+            ["agent", "--config", said(&config), "--queue", "a", "--json", "--", "true"];
         let errors = folder.path().join("agent.log");
         let mut agent = command(&arguments);
-        agent.env("RUST_LOG", "trace").stdout(Stdio::piped()).stderr(File::create(&errors).expect("a file"));
+        agent
+            .env("RUST_LOG", "trace")
+            .stdout(Stdio::piped())
+            .stderr(File::create(&errors).expect("a file"));
         let mut agent = agent.spawn().expect("it starts");
-        let lines = BufReader::new(agent.stdout.take().expect("piped")).lines().map_while(Result::ok);
+        let lines =
+            BufReader::new(agent.stdout.take().expect("piped")).lines().map_while(Result::ok);
         let mut shown = String::new();
         // The first has an answer then, and goes on; the other is not known, and ends by itself.
         for line in lines {
@@ -230,7 +272,10 @@ fn no_log_of_server_and_agent_has_a_token() {
         }
         agent.wait().expect("ended");
         let logged = fs::read_to_string(&errors).expect("a log");
-        assert!(logged.contains("TRACE") && shown.contains("BackoffReset"), "it spoke with the server");
+        assert!(
+            logged.contains("TRACE") && shown.contains("BackoffReset"),
+            "it spoke with the server"
+        );
         assert_has_no_secret(&(shown + &logged), "what the agent says");
     }
     drop(server);

@@ -21,10 +21,13 @@ use tonic::{Code, Status};
 use tonic_supervisor::{
     Config, Supervisor,
     agent_queue::{
-        CreateQueueRequest, DESCRIPTORS, GetQueueInfoRequest, NewTask, PrivateAgentTasksQueue, SubmitTaskRequest, Task,
+        CreateQueueRequest, DESCRIPTORS, GetQueueInfoRequest, NewTask, PrivateAgentTasksQueue,
+        SubmitTaskRequest, Task,
         agent_queue_client::AgentQueueClient,
         agent_queue_server::AgentQueueServer,
-        server::{Action, Authorizer, Identified, Identity, LiveGrants, MemoryStore, Service, Settings},
+        server::{
+            Action, Authorizer, Identified, Identity, LiveGrants, MemoryStore, Service, Settings,
+        },
     },
 };
 
@@ -38,8 +41,15 @@ struct Noting {
 }
 
 impl Authorizer for Noting {
-    fn identify<'a>(&'a self, head: &'a http::request::Parts) -> BoxFuture<'a, Result<Identity, Status>> {
-        let shown = head.headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    fn identify<'a>(
+        &'a self,
+        head: &'a http::request::Parts,
+    ) -> BoxFuture<'a, Result<Identity, Status>> {
+        let shown = head
+            .headers
+            .get("authorization")
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default();
         let number = (1..=9).find(|number| bearer(*number).as_deref() == Some(shown)).unwrap_or(0);
         self.newest.fetch_max(number.into(), SeqCst);
         self.live.identify(head)
@@ -70,19 +80,27 @@ async fn passes(counter: &AtomicUsize, value: usize) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_is_replaced_under_a_thousand_calls_and_none_fails() {
-    let authorizer =
-        Arc::new(Noting { live: LiveGrants::new(grants(&[("a", &[1], "")])), newest: AtomicUsize::default() });
-    let service = Service::new(MemoryStore::new(Settings::default())).with_authorizer(authorizer.clone());
+    let authorizer = Arc::new(Noting {
+        live: LiveGrants::new(grants(&[("a", &[1], "")])),
+        newest: AtomicUsize::default(),
+    });
+    let service =
+        Service::new(MemoryStore::new(Settings::default())).with_authorizer(authorizer.clone());
     let service = Identified::new(AgentQueueServer::new(service), Some(authorizer.clone()));
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let port = listener.local_addr().expect("bound").port();
     let incoming = TcpListenerStream::new(listener);
-    tokio::spawn(tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming));
+    tokio::spawn(
+        tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming),
+    );
 
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("token");
     fs::write(&file, token(1).reveal()).expect("written");
-    let config = Config::builder().host("127.0.0.1").port(port).credentials_token_file(file.display().to_string());
+    let config = Config::builder()
+        .host("127.0.0.1")
+        .port(port)
+        .credentials_token_file(file.display().to_string());
     let supervisor = Supervisor::spawn(config.build().expect("valid"));
     let channel = supervisor.channel().with_descriptor_set(DESCRIPTORS).expect("descriptors");
     let mut client = AgentQueueClient::new(channel);
@@ -101,12 +119,16 @@ async fn a_token_is_replaced_under_a_thousand_calls_and_none_fails() {
         queues.queue("a").process(work, 1).until(ended).await.map(drop)
     });
 
-    let (stop, rounds) = (Arc::new(AtomicBool::new(false)), Arc::new([const { AtomicUsize::new(0) }; LOOPS]));
+    let (stop, rounds) =
+        (Arc::new(AtomicBool::new(false)), Arc::new([const { AtomicUsize::new(0) }; LOOPS]));
     let loops = (0..LOOPS).map(|number| {
         let (mut client, stop, rounds) = (client.clone(), stop.clone(), rounds.clone());
         tokio::spawn(async move {
             while !stop.load(SeqCst) {
-                client.get_queue_info(GetQueueInfoRequest { agent_id: "a".into() }).await.expect("no call fails");
+                client
+                    .get_queue_info(GetQueueInfoRequest { agent_id: "a".into() })
+                    .await
+                    .expect("no call fails");
                 rounds[number].fetch_add(1, SeqCst);
             }
         })
@@ -132,7 +154,12 @@ async fn a_token_is_replaced_under_a_thousand_calls_and_none_fails() {
     for one in loops {
         one.await.expect("no call failed");
     }
-    let task = NewTask { r#type: 1, payload: "{}".into(), client_request_id: "r".into(), ..NewTask::default() };
+    let task = NewTask {
+        r#type: 1,
+        payload: "{}".into(),
+        client_request_id: "r".into(),
+        ..NewTask::default()
+    };
     let request = SubmitTaskRequest { agent_id: "a".into(), task: Some(task) };
     let submitted = client.submit_task(request).await.expect("submitted").into_inner().task_id;
     let worked = timeout(LONG, ran.recv()).await.expect("the worker lives");
@@ -146,8 +173,10 @@ async fn a_token_is_replaced_under_a_thousand_calls_and_none_fails() {
 
 #[tokio::test]
 async fn grants_that_are_swapped_a_thousand_times_hold_for_the_very_next_call() {
-    let with: &[super::Line<'_>] = &[("a", &[1], ""), ("guest", &[2], "{ queues: a, may: [look] }")];
-    let less: &[super::Line<'_>] = &[("a", &[1], ""), ("guest", &[2], "{ queues: b, may: [look] }")];
+    let with: &[super::Line<'_>] =
+        &[("a", &[1], ""), ("guest", &[2], "{ queues: a, may: [look] }")];
+    let less: &[super::Line<'_>] =
+        &[("a", &[1], ""), ("guest", &[2], "{ queues: b, may: [look] }")];
     let none: &[super::Line<'_>] = &[("a", &[1], "")];
     let live = Arc::new(LiveGrants::new(grants(with)));
     let server = server(&live);
@@ -161,7 +190,8 @@ async fn grants_that_are_swapped_a_thousand_times_hold_for_the_very_next_call() 
             _ => (none, Code::Unauthenticated),
         };
         live.replace(grants(lines));
-        let said = guest.get_queue_info(info()).await.map_or_else(|status| status.code(), |_| Code::Ok);
+        let said =
+            guest.get_queue_info(info()).await.map_or_else(|status| status.code(), |_| Code::Ok);
         assert_eq!(said, code, "{round}");
         owner.get_queue_info(info()).await.expect("never touched");
     }

@@ -5,8 +5,9 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout};
 use tonic::{Code, Status, Streaming};
 use tonic_supervisor::agent_queue::{
-    CreateQueueRequest, GetTaskRequest, GetTaskResponse, NewTask, SubmitTaskRequest, WatchQueueRequest,
-    WatchQueueResponse, agent_queue_client::AgentQueueClient, server::LiveGrants,
+    CreateQueueRequest, GetTaskRequest, GetTaskResponse, NewTask, SubmitTaskRequest,
+    WatchQueueRequest, WatchQueueResponse, agent_queue_client::AgentQueueClient,
+    server::LiveGrants,
 };
 
 const LOOK: &str = "{ queues: a, may: [look, submit] }";
@@ -15,7 +16,10 @@ const BEFORE: [Line<'static>; 2] = [("a", &[1, 2], ""), ("b", &[3], LOOK)];
 async fn stage() -> (Arc<LiveGrants>, Server) {
     let live = Arc::new(LiveGrants::new(grants(&BEFORE)));
     let server = server(&live);
-    client(server.clone(), bearer(1)).create_queue(CreateQueueRequest { agent_id: "a".into() }).await.expect("made");
+    client(server.clone(), bearer(1))
+        .create_queue(CreateQueueRequest { agent_id: "a".into() })
+        .await
+        .expect("made");
     (live, server)
 }
 
@@ -27,7 +31,12 @@ async fn watch(client: &mut AgentQueueClient<Signed<Server>>) -> Streaming<Watch
 }
 
 fn submission(name: &str) -> SubmitTaskRequest {
-    let task = NewTask { r#type: 1, payload: "{}".into(), client_request_id: name.into(), ..NewTask::default() };
+    let task = NewTask {
+        r#type: 1,
+        payload: "{}".into(),
+        client_request_id: name.into(),
+        ..NewTask::default()
+    };
     SubmitTaskRequest { agent_id: "a".into(), task: Some(task) }
 }
 
@@ -38,11 +47,15 @@ async fn a_watch_ends_when_its_grant_ends_and_the_others_go_on() {
     let losses: [(&[Line<'_>], Code); 3] = [
         (&[("a", &[1], ""), ("b", &[4], LOOK)], Code::Unavailable),
         (&[("a", &[1, 2], "")], Code::Unavailable),
-        (&[("a", &[1, 2], ""), ("b", &[3], "{ queues: \"b*\", may: [look] }")], Code::PermissionDenied),
+        (
+            &[("a", &[1, 2], ""), ("b", &[3], "{ queues: \"b*\", may: [look] }")],
+            Code::PermissionDenied,
+        ),
     ];
     for (after, code) in losses {
         let (live, server) = stage().await;
-        let (mut loses, mut keeps) = (client(server.clone(), bearer(3)), client(server.clone(), bearer(1)));
+        let (mut loses, mut keeps) =
+            (client(server.clone(), bearer(3)), client(server.clone(), bearer(1)));
         let (mut lost, mut kept) = (watch(&mut loses).await, watch(&mut keeps).await);
         let began = Instant::now();
         let (end, ()) = tokio::join!(lost.message(), async { live.replace(grants(after)) });
@@ -70,7 +83,8 @@ async fn a_watch_whose_grant_ended_is_told_nothing_of_what_happened_since() {
 /// comes.
 async fn claims(after: &[Line<'_>]) -> (Result<bool, Code>, Result<bool, Code>) {
     let (live, server) = stage().await;
-    let claim = |id: &str| GetTaskRequest { agent_id: "a".into(), claim_id: id.into(), timeout: 60.0 };
+    let claim =
+        |id: &str| GetTaskRequest { agent_id: "a".into(), claim_id: id.into(), timeout: 60.0 };
     let (mut old, mut new) = (client(server.clone(), bearer(2)), client(server.clone(), bearer(1)));
     let began = Instant::now();
     let swap = async {

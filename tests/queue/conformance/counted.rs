@@ -43,13 +43,20 @@ pub(crate) fn recorded(snapshotter: &Snapshotter, names: &str) -> Recorded {
 /// Plays `scene` on a runtime of its own, whose metrics are recorded.
 pub(crate) fn record(scene: impl AsyncFnOnce(Snapshotter)) {
     let recorder = DebuggingRecorder::new();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     metrics::with_local_recorder(&recorder, || runtime.block_on(scene(recorder.snapshotter())));
 }
 
 fn update(task_id: &str, claim_id: &str, status: TaskStatus) -> UpdateTaskStatusRequest {
     let (agent_id, task_id, claim_id) = ("a".into(), task_id.into(), claim_id.into());
-    UpdateTaskStatusRequest { agent_id, task_id, claim_id, status: status.into(), ..Default::default() }
+    UpdateTaskStatusRequest {
+        agent_id,
+        task_id,
+        claim_id,
+        status: status.into(),
+        ..Default::default()
+    }
 }
 
 /// The place must be new.
@@ -78,12 +85,19 @@ pub(crate) fn what_becomes_of_tasks_is_counted_once<S: Store>(open: impl AsyncFn
             ("claims_waiting{}", &[0.0]),
             ("watches{}", &[0.0]),
         ] {
-            assert_eq!(counted.get(name).map(Vec::as_slice), Some(expected), "{name} in {counted:#?}");
+            assert_eq!(
+                counted.get(name).map(Vec::as_slice),
+                Some(expected),
+                "{name} in {counted:#?}"
+            );
         }
 
         let service = Service::new(Metered::new(store));
         service.get_task(Request::new(claim("nothing", 0.0))).await.expect("answered");
-        assert_eq!(recorded(&snapshotter, "tonic_supervisor.queue.")["claims{result=empty}"], [1.0]);
+        assert_eq!(
+            recorded(&snapshotter, "tonic_supervisor.queue.")["claims{result=empty}"],
+            [1.0]
+        );
         let looked = async {
             loop {
                 let counted = recorded(&snapshotter, "tonic_supervisor.queue.");
@@ -106,7 +120,9 @@ pub(crate) fn what_becomes_of_tasks_is_counted_once<S: Store>(open: impl AsyncFn
             assert_eq!(counted.get(name), Some(&vec![expected]), "{name} in {counted:#?}");
         }
         service.drain();
-        timeout(Duration::from_secs(30), service.sample()).await.expect("it ends when the service drains");
+        timeout(Duration::from_secs(30), service.sample())
+            .await
+            .expect("it ends when the service drains");
     });
 }
 
@@ -119,7 +135,14 @@ async fn play(store: &impl Store) {
     let ids = store.submit(batch, 1_000).await.expect("submitted").tasks;
     let [one, two, three] = [0, 1, 2].map(|index| ids[index].task_id.clone());
     let take = async |claim_id: &str, now: i64| {
-        store.claim(claim(claim_id, 0.0), now).await.expect("claimed").answer.task.expect("a task").task_id
+        store
+            .claim(claim(claim_id, 0.0), now)
+            .await
+            .expect("claimed")
+            .answer
+            .task
+            .expect("a task")
+            .task_id
     };
     let say = async |request: UpdateTaskStatusRequest, now: i64| {
         for _ in 0..2 {
@@ -136,9 +159,18 @@ async fn play(store: &impl Store) {
     say(update(&three, "c5", TaskStatus::Failed), 28_000).await;
     for _ in 0..2 {
         let (agent_id, task_id) = ("a".to_owned(), three.clone());
-        let retry = RetryTaskRequest { agent_id: agent_id.clone(), task_id, client_request_id: "retry".into() };
+        let retry = RetryTaskRequest {
+            agent_id: agent_id.clone(),
+            task_id,
+            client_request_id: "retry".into(),
+        };
         let task_id = store.retry(retry, 29_000).await.expect("retried").task_id;
-        let cancel = CancelTaskRequest { agent_id, task_id, client_request_id: "cancel".into(), reason: "no".into() };
+        let cancel = CancelTaskRequest {
+            agent_id,
+            task_id,
+            client_request_id: "cancel".into(),
+            reason: "no".into(),
+        };
         store.cancel(cancel, 30_000).await.expect("cancelled");
     }
 }

@@ -1,7 +1,9 @@
-//! One suite for every store: a state machine that does the same to the store and to a small model, and holds their answers together.
+//! One suite for every store: a state machine that does the same to the store and to a small model,
+//! and holds their answers together.
 //!
-//! Ids of tasks differ between stores, so both sides speak of the n-th task that was ever made. A watcher follows every queue by its
-//! cursor the whole time, and must know at each moment what a list shows.
+//! Ids of tasks differ between stores, so both sides speak of the n-th task that was ever made. A
+//! watcher follows every queue by its cursor the whole time, and must know at each moment what a
+//! list shows.
 
 mod counted;
 mod model;
@@ -36,7 +38,11 @@ use tonic_supervisor::agent_queue::{
 /// The settings of every run; short and few, so that everything happens.
 pub(crate) fn settings() -> Settings {
     use std::time::Duration;
-    Settings { lease: Duration::from_secs(10), max_claims: 1, keep_finished: Duration::from_secs(7 * 24 * 60 * 60) }
+    Settings {
+        lease: Duration::from_secs(10),
+        max_claims: 1,
+        keep_finished: Duration::from_secs(7 * 24 * 60 * 60),
+    }
 }
 
 /// A place for stores: opened again, it gives the same queues again, if it lasts.
@@ -51,13 +57,18 @@ pub(crate) trait Place {
 
 /// Runs `cases` random histories, each in a new place.
 pub(crate) fn a_store_behaves_as_the_model<P: Place>(cases: u32, place: impl Fn() -> P) {
-    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(cases);
+    let cases =
+        std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(cases);
     run(TestRunner::new(config(cases)), place);
 }
 
-/// Runs `cases` histories that are the same each time. Returns what happened in them: each kind of step with its outcomes.
+/// Runs `cases` histories that are the same each time. Returns what happened in them: each kind of
+/// step with its outcomes.
 pub(crate) fn the_same_histories<P: Place>(cases: u32, place: impl Fn() -> P) -> BTreeSet<String> {
-    run(TestRunner::new_with_rng(config(cases), TestRng::deterministic_rng(RngAlgorithm::ChaCha)), place)
+    run(
+        TestRunner::new_with_rng(config(cases), TestRng::deterministic_rng(RngAlgorithm::ChaCha)),
+        place,
+    )
 }
 
 fn config(cases: u32) -> Config {
@@ -65,7 +76,8 @@ fn config(cases: u32) -> Config {
 }
 
 fn run<P: Place>(mut runner: TestRunner, place: impl Fn() -> P) -> BTreeSet<String> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let histories = vec(operation::step(), 1..80);
     let seen = RefCell::new(BTreeSet::new());
     let ran = runner.run(&histories, |history| {
@@ -95,12 +107,20 @@ async fn live<P: Place>(place: &P, history: &[Step]) -> BTreeSet<String> {
         } else {
             let expected = model.act(step, now);
             let answer = subject.act(step, now).await;
-            seen.insert(format!("{} {}", first_word(step), expected.as_ref().map_or_else(first_word, first_word)));
+            seen.insert(format!(
+                "{} {}",
+                first_word(step),
+                expected.as_ref().map_or_else(first_word, first_word)
+            ));
             assert_eq!(answer, expected, "step {index}: {step:?}\nhistory: {history:#?}");
         }
         for agent in operation::AGENTS {
             let expected = model.all(agent, now);
-            assert_eq!(subject.all(agent, now).await, expected, "after step {index}: {step:?}\nhistory: {history:#?}");
+            assert_eq!(
+                subject.all(agent, now).await,
+                expected,
+                "after step {index}: {step:?}\nhistory: {history:#?}"
+            );
             subject.follow(agent, expected.as_deref(), now).await;
             let poisoned = |task: &Task| task.error_message.starts_with("claimed and lost");
             seen.extend(expected.iter().flatten().any(poisoned).then(|| "max_claims".to_owned()));

@@ -1,5 +1,5 @@
-//! The model: what the service's comments say, written down as simply as possible. Everything is searched for, nothing is indexed,
-//! and nothing is shared with the server.
+//! The model: what the service's comments say, written down as simply as possible. Everything is
+//! searched for, nothing is indexed, and nothing is shared with the server.
 
 use super::{
     operation::{AGENTS, Answer, Outcome, Step, kind, words},
@@ -8,7 +8,9 @@ use super::{
 use prost_types::Timestamp;
 use std::collections::BTreeMap;
 use tonic::Code;
-use tonic_supervisor::agent_queue::{GetTaskStatsResponse, Task, TaskCounts, TypeCount, server::Settings};
+use tonic_supervisor::agent_queue::{
+    GetTaskStatsResponse, Task, TaskCounts, TypeCount, server::Settings,
+};
 
 const PENDING: i32 = 1;
 const PROCESSING: i32 = 2;
@@ -109,14 +111,18 @@ impl Model {
         match step {
             Step::Create { agent: a } => {
                 let already_exists = self.queues.contains_key(agent(a));
-                self.queues.entry(agent(a)).or_insert_with(|| Queue { created_at: now, ..Queue::default() });
+                self.queues
+                    .entry(agent(a))
+                    .or_insert_with(|| Queue { created_at: now, ..Queue::default() });
                 Ok(Answer::Created { already_exists })
             }
             Step::Exists { agent: a } => Ok(Answer::Exists(self.queues.contains_key(agent(a)))),
             Step::Queues { after, limit, hidden } => {
                 let (after, hidden) = (after.map_or("", |a| AGENTS[a]), hidden.map(|a| AGENTS[a]));
-                let there = self.queues.iter().filter(|(name, _)| **name > after && Some(**name) != hidden);
-                let mut page: Vec<_> = there.map(|(name, queue)| queue.summary(name, now)).collect();
+                let there =
+                    self.queues.iter().filter(|(name, _)| **name > after && Some(**name) != hidden);
+                let mut page: Vec<_> =
+                    there.map(|(name, queue)| queue.summary(name, now)).collect();
                 let more = page.len() > *limit as usize;
                 page.truncate(*limit as usize);
                 let next = page.last().filter(|_| more).map(|(name, ..)| name.clone());
@@ -168,8 +174,10 @@ impl Model {
                 if kept.lost > max_claims {
                     kept.task.status = FAILED;
                     kept.task.finished_at = at(end);
-                    kept.task.error_message =
-                        format!("claimed and lost {} times: no agent ended it or kept its lease", kept.lost);
+                    kept.task.error_message = format!(
+                        "claimed and lost {} times: no agent ended it or kept its lease",
+                        kept.lost
+                    );
                 }
             }
         }
@@ -177,7 +185,9 @@ impl Model {
 
     fn prune(&mut self, before: i64) {
         for queue in self.queues.values_mut() {
-            let old = |kept: &Kept| kept.task.finished_at.is_some() && of(&kept.task.finished_at) < before;
+            let old = |kept: &Kept| {
+                kept.task.finished_at.is_some() && of(&kept.task.finished_at) < before
+            };
             for gone in queue.tasks.iter().filter(|kept| old(kept)) {
                 queue.names.remove(&gone.name);
             }
@@ -189,15 +199,28 @@ impl Model {
 }
 
 impl Queue {
-    fn act(&mut self, step: &Step, agent: &'static str, lease: i64, made: &mut usize, now: i64) -> Outcome {
+    fn act(
+        &mut self,
+        step: &Step,
+        agent: &'static str,
+        lease: i64,
+        made: &mut usize,
+        now: i64,
+    ) -> Outcome {
         match step {
             Step::Info { .. } => Ok(Answer::Info(self.counts(), self.created_at)),
             Step::Clear { status, name, .. } => match self.names.get(name) {
                 Some((Named::Clearing(deleted), _)) => Ok(Answer::Cleared(*deleted)),
                 Some(_) => Err(Code::InvalidArgument),
                 None => {
-                    let wanted = |kept: &&Kept| status.is_none_or(|status| kept.task.status == status);
-                    let ids: Vec<_> = self.tasks.iter().filter(wanted).map(|kept| kept.task.task_id.clone()).collect();
+                    let wanted =
+                        |kept: &&Kept| status.is_none_or(|status| kept.task.status == status);
+                    let ids: Vec<_> = self
+                        .tasks
+                        .iter()
+                        .filter(wanted)
+                        .map(|kept| kept.task.task_id.clone())
+                        .collect();
                     ids.iter().for_each(|id| assert!(self.delete(id, now)));
                     let deleted = ids.len() as u64;
                     if deleted > 0 {
@@ -208,7 +231,9 @@ impl Queue {
             },
             Step::Submit { tasks, .. } => {
                 if tasks.iter().any(|(name, _)| {
-                    self.names.get(name).is_some_and(|(named, _)| !matches!(named, Named::Submission(_)))
+                    self.names
+                        .get(name)
+                        .is_some_and(|(named, _)| !matches!(named, Named::Submission(_)))
                 }) {
                     return Err(Code::InvalidArgument);
                 }
@@ -236,19 +261,26 @@ impl Queue {
                     if processing {
                         kept.task.lease_until = at(now + lease);
                     }
-                    return Ok(Answer::Claimed(Some(kept.task.clone()), if processing { lease } else { 0 }));
+                    return Ok(Answer::Claimed(
+                        Some(kept.task.clone()),
+                        if processing { lease } else { 0 },
+                    ));
                 }
                 if self.over.contains_key(claim) {
                     return Err(Code::FailedPrecondition);
                 }
-                let first = self
-                    .tasks
-                    .iter_mut()
-                    .filter(|kept| kept.task.status == PENDING)
-                    .reduce(|best, kept| if kept.task.priority > best.task.priority { kept } else { best });
+                let first =
+                    self.tasks.iter_mut().filter(|kept| kept.task.status == PENDING).reduce(
+                        |best, kept| {
+                            if kept.task.priority > best.task.priority { kept } else { best }
+                        },
+                    );
                 let Some(kept) = first else {
                     let held = self.tasks.iter().filter(|kept| kept.task.status == PROCESSING);
-                    return Ok(Answer::Claimed(None, held.map(|kept| of(&kept.task.lease_until)).min().unwrap_or(0)));
+                    return Ok(Answer::Claimed(
+                        None,
+                        held.map(|kept| of(&kept.task.lease_until)).min().unwrap_or(0),
+                    ));
                 };
                 kept.claim = Some(*claim);
                 kept.task.status = PROCESSING;
@@ -257,7 +289,9 @@ impl Queue {
                 kept.task.lease_until = at(now + lease);
                 Ok(Answer::Claimed(Some(kept.task.clone()), lease))
             }
-            Step::Update { task, claim, status, word, .. } => self.update(*task, *claim, *status, *word, lease, now),
+            Step::Update { task, claim, status, word, .. } => {
+                self.update(*task, *claim, *status, *word, lease, now)
+            }
             Step::Query { task, .. } => Ok(Answer::Queried(self.find(*task)?.task.clone())),
             Step::Delete { tasks, name, .. } => match self.names.get(name) {
                 Some((Named::Deletion(deleted, not_found), _)) => {
@@ -271,10 +305,17 @@ impl Queue {
                             continue;
                         }
                         seen.push(*task);
-                        if self.delete(&id(*task), now) { deleted += 1 } else { not_found.push(id(*task)) }
+                        if self.delete(&id(*task), now) {
+                            deleted += 1
+                        } else {
+                            not_found.push(id(*task))
+                        }
                     }
                     if deleted > 0 {
-                        self.names.insert(*name, (Named::Deletion(deleted, not_found.clone()), Some(now)));
+                        self.names.insert(
+                            *name,
+                            (Named::Deletion(deleted, not_found.clone()), Some(now)),
+                        );
                     }
                     Ok(Answer::Deleted { deleted, not_found })
                 }
@@ -308,8 +349,16 @@ impl Queue {
                     if failed.status != FAILED {
                         return Err(Code::FailedPrecondition);
                     }
-                    let Task { r#type, custom_type, payload, priority, task_id: retry_of, .. } = failed;
-                    let again = Task { r#type, custom_type, payload, priority, retry_of, ..Task::default() };
+                    let Task { r#type, custom_type, payload, priority, task_id: retry_of, .. } =
+                        failed;
+                    let again = Task {
+                        r#type,
+                        custom_type,
+                        payload,
+                        priority,
+                        retry_of,
+                        ..Task::default()
+                    };
                     let id = self.add(again, agent, *name, made, now);
                     self.names.insert(*name, (Named::Retry(id.clone()), None));
                     Ok(Answer::Retried(id))
@@ -323,7 +372,8 @@ impl Queue {
                     .filter(|task| status.is_none_or(|s| task.status == s))
                     .collect();
                 let total = wanted.len() as u64;
-                let page = wanted.into_iter().skip(*offset as usize).take(limit.unwrap_or(100) as usize);
+                let page =
+                    wanted.into_iter().skip(*offset as usize).take(limit.unwrap_or(100) as usize);
                 let tasks: Vec<Task> = page.cloned().collect();
                 let next = offset + tasks.len() as u64;
                 Ok(Answer::Listed { tasks, total, next_offset: (next < total).then_some(next) })
@@ -333,8 +383,17 @@ impl Queue {
         }
     }
 
-    fn update(&mut self, task: usize, claim: usize, status: i32, word: usize, lease: i64, now: i64) -> Outcome {
-        let given_back = self.over.get(&claim).is_some_and(|(of, given_back, _)| *given_back && *of == id(task));
+    fn update(
+        &mut self,
+        task: usize,
+        claim: usize,
+        status: i32,
+        word: usize,
+        lease: i64,
+        now: i64,
+    ) -> Outcome {
+        let given_back =
+            self.over.get(&claim).is_some_and(|(of, given_back, _)| *given_back && *of == id(task));
         let (result, error_message) = words(status, word);
         let kept = self.find(task)?;
         if kept.claim != Some(claim) {
@@ -347,8 +406,14 @@ impl Queue {
         }
         let held = &mut kept.task;
         if held.status != PROCESSING {
-            let same = held.status == status && held.result == result && held.error_message == error_message;
-            return if same { Ok(Answer::Updated(held.clone(), 0)) } else { Err(Code::FailedPrecondition) };
+            let same = held.status == status
+                && held.result == result
+                && held.error_message == error_message;
+            return if same {
+                Ok(Answer::Updated(held.clone(), 0))
+            } else {
+                Err(Code::FailedPrecondition)
+            };
         }
         held.status = status;
         held.result = result;
@@ -370,7 +435,13 @@ impl Queue {
     }
 
     fn add(&mut self, task: Task, agent: &str, name: usize, made: &mut usize, now: i64) -> String {
-        let task = Task { task_id: id(*made), agent_id: agent.into(), status: PENDING, created_at: at(now), ..task };
+        let task = Task {
+            task_id: id(*made),
+            agent_id: agent.into(),
+            status: PENDING,
+            created_at: at(now),
+            ..task
+        };
         *made += 1;
         let id = task.task_id.clone();
         self.tasks.push(Kept { task, name, claim: None, lost: 0 });
@@ -378,7 +449,9 @@ impl Queue {
     }
 
     fn delete(&mut self, id: &str, now: i64) -> bool {
-        let Some(place) = self.tasks.iter().position(|kept| kept.task.task_id == id) else { return false };
+        let Some(place) = self.tasks.iter().position(|kept| kept.task.task_id == id) else {
+            return false;
+        };
         let gone = self.tasks.remove(place);
         self.names.get_mut(&gone.name).expect("named").1 = Some(now);
         if let Some(claim) = gone.claim {
@@ -388,14 +461,17 @@ impl Queue {
     }
 
     fn counts(&self) -> TaskCounts {
-        let count = |status| self.tasks.iter().filter(|kept| kept.task.status == status).count() as u64;
+        let count =
+            |status| self.tasks.iter().filter(|kept| kept.task.status == status).count() as u64;
         let [pending, processing, completed, failed, cancelled] =
             [PENDING, PROCESSING, COMPLETED, FAILED, CANCELLED].map(count);
         TaskCounts { pending, processing, completed, failed, cancelled }
     }
 
     fn summary(&self, name: &str, now: i64) -> (String, TaskCounts, i64, Option<i64>, Option<i64>) {
-        let of_status = |status| self.tasks.iter().map(|kept| &kept.task).filter(move |task| task.status == status);
+        let of_status = |status| {
+            self.tasks.iter().map(|kept| &kept.task).filter(move |task| task.status == status)
+        };
         let pending = of_status(PENDING).map(|task| now - of(&task.created_at)).max();
         let processing = of_status(PROCESSING).map(|task| now - of(&task.claimed_at)).max();
         (name.into(), self.counts(), self.created_at, pending, processing)
@@ -406,17 +482,25 @@ impl Queue {
         self.tasks.iter().for_each(|kept| *types.entry(kept.task.r#type).or_default() += 1);
         let tasks = || self.tasks.iter().map(|kept| &kept.task);
         let average = |times: Vec<i64>| {
-            (!times.is_empty()).then(|| times.iter().sum::<i64>() as f64 / times.len() as f64 / 1000.0)
+            (!times.is_empty())
+                .then(|| times.iter().sum::<i64>() as f64 / times.len() as f64 / 1000.0)
         };
         let claimed = || tasks().filter(|task| task.claimed_at.is_some());
         let ran = claimed().filter(|task| task.finished_at.is_some());
-        let oldest = tasks().filter(|task| task.status == PENDING).map(|task| now - of(&task.created_at)).max();
+        let oldest = tasks()
+            .filter(|task| task.status == PENDING)
+            .map(|task| now - of(&task.created_at))
+            .max();
         GetTaskStatsResponse {
             tasks: Some(self.counts()),
             types: types.into_iter().map(|(r#type, tasks)| TypeCount { r#type, tasks }).collect(),
             oldest_pending: oldest.map(|age| age as f64 / 1000.0),
-            average_wait: average(claimed().map(|task| of(&task.claimed_at) - of(&task.created_at)).collect()),
-            average_run: average(ran.map(|task| of(&task.finished_at) - of(&task.claimed_at)).collect()),
+            average_wait: average(
+                claimed().map(|task| of(&task.claimed_at) - of(&task.created_at)).collect(),
+            ),
+            average_run: average(
+                ran.map(|task| of(&task.finished_at) - of(&task.claimed_at)).collect(),
+            ),
         }
     }
 }

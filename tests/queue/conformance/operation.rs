@@ -1,4 +1,5 @@
-//! What can be done to a store, in few enough words that histories meet themselves: two agents, some names, some claims.
+//! What can be done to a store, in few enough words that histories meet themselves: two agents,
+//! some names, some claims.
 
 use proptest::prelude::*;
 use tonic::Code;

@@ -6,7 +6,12 @@ use tonic_supervisor::agent_queue::{
 
 /// One task for agent "a".
 pub(crate) fn submission(name: &str) -> BatchSubmitTasksRequest {
-    let task = NewTask { r#type: 1, payload: "{}".into(), client_request_id: name.into(), ..NewTask::default() };
+    let task = NewTask {
+        r#type: 1,
+        payload: "{}".into(),
+        client_request_id: name.into(),
+        ..NewTask::default()
+    };
     BatchSubmitTasksRequest { agent_id: "a".into(), tasks: vec![task] }
 }
 

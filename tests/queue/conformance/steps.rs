@@ -6,8 +6,8 @@ use futures::future::{Either, join_all, select};
 use std::pin::pin;
 use tonic::Code;
 use tonic_supervisor::agent_queue::{
-    BatchSubmitTasksRequest, ClearQueueRequest, CreateQueueRequest, DeleteQueueRequest, GetTaskStatsRequest,
-    TaskCounts, server::Store,
+    BatchSubmitTasksRequest, ClearQueueRequest, CreateQueueRequest, DeleteQueueRequest,
+    GetTaskStatsRequest, TaskCounts, server::Store,
 };
 
 async fn queue(store: &impl Store, agent_id: &str) {
@@ -17,8 +17,12 @@ async fn queue(store: &impl Store, agent_id: &str) {
 async fn fill(store: &impl Store, tasks: usize) {
     queue(store, "a").await;
     for batch in 0..tasks / 500 {
-        let tasks = (0..500).flat_map(|number| submission(&format!("{batch}-{number}")).tasks).collect();
-        store.submit(BatchSubmitTasksRequest { agent_id: "a".into(), tasks }, 1).await.expect("submitted");
+        let tasks =
+            (0..500).flat_map(|number| submission(&format!("{batch}-{number}")).tasks).collect();
+        store
+            .submit(BatchSubmitTasksRequest { agent_id: "a".into(), tasks }, 1)
+            .await
+            .expect("submitted");
     }
 }
 
@@ -50,7 +54,9 @@ async fn meanwhile<T>(store: &impl Store, long: impl Future<Output = T>) -> (T, 
 }
 
 /// The place must be new.
-pub(crate) async fn a_long_clearing_lets_others_in_and_takes_what_was_there_when_it_began(store: impl Store) {
+pub(crate) async fn a_long_clearing_lets_others_in_and_takes_what_was_there_when_it_began(
+    store: impl Store,
+) {
     fill(&store, 5000).await;
     let (cleared, submitted) = meanwhile(&store, store.clear_queue(clear("clear"), 2)).await;
     let deleted = cleared.expect("cleared").deleted;
@@ -58,12 +64,18 @@ pub(crate) async fn a_long_clearing_lets_others_in_and_takes_what_was_there_when
     assert!((5000..=5001).contains(&deleted), "{deleted}: what came later stays");
     let left = u64::try_from(submitted).expect("few") + 5000 - deleted;
     assert_eq!(counts(&store, 3).await.pending, left);
-    assert_eq!(store.clear_queue(clear("clear"), 3).await.expect("known").deleted, deleted, "its name is remembered");
+    assert_eq!(
+        store.clear_queue(clear("clear"), 3).await.expect("known").deleted,
+        deleted,
+        "its name is remembered"
+    );
     assert_eq!(counts(&store, 3).await.pending, left);
 }
 
 /// The place must be new.
-pub(crate) async fn a_clearing_that_is_cut_off_leaves_part_done_and_goes_on_when_it_is_repeated(store: impl Store) {
+pub(crate) async fn a_clearing_that_is_cut_off_leaves_part_done_and_goes_on_when_it_is_repeated(
+    store: impl Store,
+) {
     fill(&store, 5000).await;
     {
         let mut clearing = pin!(store.clear_queue(clear("clear"), 2));
@@ -81,7 +93,9 @@ pub(crate) async fn a_clearing_that_is_cut_off_leaves_part_done_and_goes_on_when
 }
 
 /// The place must be new.
-pub(crate) async fn a_queue_with_thousands_of_tasks_is_gone_at_once_and_others_are_let_in(store: impl Store) {
+pub(crate) async fn a_queue_with_thousands_of_tasks_is_gone_at_once_and_others_are_let_in(
+    store: impl Store,
+) {
     fill(&store, 5000).await;
     queue(&store, "b").await;
     let request = DeleteQueueRequest { agent_id: "a".into(), confirm: true };
@@ -93,7 +107,9 @@ pub(crate) async fn a_queue_with_thousands_of_tasks_is_gone_at_once_and_others_a
             Either::Right((Err(status), _)) => {
                 assert_eq!(status.code(), Code::NotFound, "nobody sees a part of it: {status}");
             }
-            Either::Right((Ok(stats), _)) => assert_eq!(stats.tasks.expect("counts").pending, 5000, "whole, or gone"),
+            Either::Right((Ok(stats), _)) => {
+                assert_eq!(stats.tasks.expect("counts").pending, 5000, "whole, or gone")
+            }
         }
     };
     assert_eq!((gone.existed, gone.deleted), (true, 5000));
@@ -106,7 +122,9 @@ pub(crate) async fn a_queue_with_thousands_of_tasks_is_gone_at_once_and_others_a
 }
 
 /// The place must be new.
-pub(crate) async fn thousands_of_leases_that_end_at_once_are_given_back_before_anybody_looks(store: impl Store) {
+pub(crate) async fn thousands_of_leases_that_end_at_once_are_given_back_before_anybody_looks(
+    store: impl Store,
+) {
     fill(&store, 2500).await;
     let names: Vec<_> = (0..2500).map(|number| format!("claim-{number}")).collect();
     for names in names.chunks(50) {
@@ -123,7 +141,9 @@ pub(crate) async fn thousands_of_leases_that_end_at_once_are_given_back_before_a
 }
 
 /// The place must be new.
-pub(crate) async fn a_clock_that_is_set_back_holds_no_task_for_longer_than_a_lease(store: impl Store) {
+pub(crate) async fn a_clock_that_is_set_back_holds_no_task_for_longer_than_a_lease(
+    store: impl Store,
+) {
     const HOUR: i64 = 60 * 60 * 1000;
     let (now, lease) = (10 * HOUR, i64::try_from(settings().lease.as_millis()).expect("in range"));
     queue(&store, "a").await;

@@ -1,13 +1,15 @@
-//! The store under test: carries out steps, speaks of tasks in the model's way, and follows each queue by its cursor.
+//! The store under test: carries out steps, speaks of tasks in the model's way, and follows each
+//! queue by its cursor.
 
 use super::operation::{AGENTS, Answer, Outcome, Step, kind, words};
 use std::collections::{BTreeMap, HashMap};
 use tonic::{Code, Status};
 use tonic_supervisor::agent_queue::{
-    BatchDeleteTasksRequest, BatchSubmitTasksRequest, CancelTaskRequest, ClearQueueRequest, CreateQueueRequest,
-    DeleteQueueRequest, GetQueueInfoRequest, GetTaskRequest, GetTaskStatsRequest, GetTaskStatsResponse,
-    ListQueuesRequest, ListTasksRequest, NewTask, QueryTaskRequest, QueueExistsRequest, RetryTaskRequest, Task,
-    UpdateTaskStatusRequest, server::Store,
+    BatchDeleteTasksRequest, BatchSubmitTasksRequest, CancelTaskRequest, ClearQueueRequest,
+    CreateQueueRequest, DeleteQueueRequest, GetQueueInfoRequest, GetTaskRequest,
+    GetTaskStatsRequest, GetTaskStatsResponse, ListQueuesRequest, ListTasksRequest, NewTask,
+    QueryTaskRequest, QueueExistsRequest, RetryTaskRequest, Task, UpdateTaskStatusRequest,
+    server::Store,
 };
 
 pub(crate) struct Subject<S> {
@@ -70,15 +72,26 @@ impl<S: Store> Subject<S> {
                 ))
             }
             Step::Queues { after, limit, hidden } => {
-                let request = ListQueuesRequest { after: after.map_or("", |a| AGENTS[a]).into(), limit: Some(*limit) };
+                let request = ListQueuesRequest {
+                    after: after.map_or("", |a| AGENTS[a]).into(),
+                    limit: Some(*limit),
+                };
                 let hidden = hidden.map(|agent| AGENTS[agent]);
-                let page = self.store.list_queues(request, |name| Some(name) != hidden, || now).await?;
-                let millis = |age: Option<f64>| age.map(|seconds| (seconds * 1000.0).round() as i64);
+                let page =
+                    self.store.list_queues(request, |name| Some(name) != hidden, || now).await?;
+                let millis =
+                    |age: Option<f64>| age.map(|seconds| (seconds * 1000.0).round() as i64);
                 let queues = page.queues.into_iter().map(|queue| {
                     let created = queue.created_at.expect("a time");
                     let created = created.seconds * 1000 + i64::from(created.nanos) / 1_000_000;
                     let counts = queue.tasks.expect("counts");
-                    (queue.agent_id, counts, created, millis(queue.oldest_pending), millis(queue.oldest_processing))
+                    (
+                        queue.agent_id,
+                        counts,
+                        created,
+                        millis(queue.oldest_pending),
+                        millis(queue.oldest_processing),
+                    )
                 });
                 Ok(Answer::Queues(queues.collect(), page.next_after))
             }
@@ -101,9 +114,16 @@ impl<S: Store> Subject<S> {
                 let tasks = tasks.iter().map(|(n, priority)| {
                     let (r#type, custom_type) = kind(*n);
                     let payload = format!("[{n}]");
-                    NewTask { r#type, custom_type, payload, priority: *priority, client_request_id: name(n) }
+                    NewTask {
+                        r#type,
+                        custom_type,
+                        payload,
+                        priority: *priority,
+                        client_request_id: name(n),
+                    }
                 });
-                let request = BatchSubmitTasksRequest { agent_id: agent_id(agent), tasks: tasks.collect() };
+                let request =
+                    BatchSubmitTasksRequest { agent_id: agent_id(agent), tasks: tasks.collect() };
                 let answers = self.store.submit(request, now).await?.tasks;
                 let submitted = answers.into_iter().map(|answer| {
                     (
@@ -118,8 +138,11 @@ impl<S: Store> Subject<S> {
                 Ok(Answer::Submitted(submitted.collect()))
             }
             Step::Claim { agent, claim } => {
-                let request =
-                    GetTaskRequest { agent_id: agent_id(agent), claim_id: format!("claim-{claim}"), timeout: 0.0 };
+                let request = GetTaskRequest {
+                    agent_id: agent_id(agent),
+                    claim_id: format!("claim-{claim}"),
+                    timeout: 0.0,
+                };
                 let claimed = self.store.claim(request, now).await?;
                 let lease = (claimed.answer.lease * 1000.0).round() as i64;
                 Ok(match claimed.answer.task {
@@ -142,14 +165,18 @@ impl<S: Store> Subject<S> {
                 Ok(Answer::Updated(self.shown(updated.task.expect("a task")), lease))
             }
             Step::Query { agent, task } => {
-                let request = QueryTaskRequest { agent_id: agent_id(agent), task_id: self.id(*task) };
+                let request =
+                    QueryTaskRequest { agent_id: agent_id(agent), task_id: self.id(*task) };
                 let task = self.store.query(request, now).await?.task;
                 Ok(Answer::Queried(self.shown(task.expect("a task"))))
             }
             Step::Delete { agent, tasks, name: n } => {
                 let task_ids = tasks.iter().map(|task| self.id(*task)).collect();
-                let request =
-                    BatchDeleteTasksRequest { agent_id: agent_id(agent), task_ids, client_request_id: name(n) };
+                let request = BatchDeleteTasksRequest {
+                    agent_id: agent_id(agent),
+                    task_ids,
+                    client_request_id: name(n),
+                };
                 let answer = self.store.delete_tasks(request, now).await?;
                 let not_found = answer.not_found.iter().map(|id| self.name(id)).collect();
                 Ok(Answer::Deleted { deleted: answer.deleted, not_found })
@@ -165,15 +192,22 @@ impl<S: Store> Subject<S> {
                 Ok(Answer::Cancelled(self.shown(task.expect("a task"))))
             }
             Step::Retry { agent, task, name: n } => {
-                let request =
-                    RetryTaskRequest { agent_id: agent_id(agent), task_id: self.id(*task), client_request_id: name(n) };
+                let request = RetryTaskRequest {
+                    agent_id: agent_id(agent),
+                    task_id: self.id(*task),
+                    client_request_id: name(n),
+                };
                 let id = self.store.retry(request, now).await?.task_id;
                 let known = self.known.contains_key(&id);
                 Ok(Answer::Retried(if known { self.name(&id) } else { self.new_name(id) }))
             }
             Step::List { agent, status, limit, offset } => {
-                let request =
-                    ListTasksRequest { agent_id: agent_id(agent), status: *status, limit: *limit, offset: *offset };
+                let request = ListTasksRequest {
+                    agent_id: agent_id(agent),
+                    status: *status,
+                    limit: *limit,
+                    offset: *offset,
+                };
                 let list = self.store.list(request, now).await?;
                 let tasks = list.tasks.into_iter().map(|task| self.shown(task)).collect();
                 Ok(Answer::Listed { tasks, total: list.total, next_offset: list.next_offset })
@@ -194,7 +228,11 @@ impl<S: Store> Subject<S> {
 
     /// Every task of a queue; none where there is no queue.
     pub(crate) async fn all(&self, agent: &str, now: i64) -> Option<Vec<Task>> {
-        let request = ListTasksRequest { agent_id: agent.into(), limit: Some(1000), ..ListTasksRequest::default() };
+        let request = ListTasksRequest {
+            agent_id: agent.into(),
+            limit: Some(1000),
+            ..ListTasksRequest::default()
+        };
         match self.store.list(request, now).await {
             Ok(list) => Some(list.tasks.into_iter().map(|task| self.shown(task)).collect()),
             Err(status) => {
@@ -207,11 +245,17 @@ impl<S: Store> Subject<S> {
     async fn watch(&mut self, agent: &'static str, now: i64) {
         let start = self.store.changes(agent, None, now).await.expect("a queue");
         assert_eq!(start.changes, [], "nothing is told without a cursor");
-        self.watchers.insert(agent, Watcher { cursor: start.cursor.into(), tasks: BTreeMap::new() });
+        self.watchers
+            .insert(agent, Watcher { cursor: start.cursor.into(), tasks: BTreeMap::new() });
     }
 
     /// The watcher hears what is new, and then knows what is there; pruned tasks are not told.
-    pub(crate) async fn follow(&mut self, agent: &'static str, expected: Option<&[Task]>, now: i64) {
+    pub(crate) async fn follow(
+        &mut self,
+        agent: &'static str,
+        expected: Option<&[Task]>,
+        now: i64,
+    ) {
         let Some(mut watcher) = self.watchers.remove(agent) else { return };
         let mut cursor = S::Cursor::from(watcher.cursor);
         loop {
@@ -230,10 +274,19 @@ impl<S: Store> Subject<S> {
         }
         watcher.cursor = cursor.into();
         let expected = expected.unwrap_or_default();
-        let old =
-            |task: &Task| task.finished_at.as_ref().is_some_and(|at| at.seconds * 1000 < now - 7 * 24 * 60 * 60 * 1000);
-        watcher.tasks.retain(|_, task| expected.iter().any(|there| there.task_id == task.task_id) || !old(task));
-        assert_eq!(watcher.tasks.values().cloned().collect::<Vec<_>>(), expected, "what a watcher of {agent} knows");
+        let old = |task: &Task| {
+            task.finished_at
+                .as_ref()
+                .is_some_and(|at| at.seconds * 1000 < now - 7 * 24 * 60 * 60 * 1000)
+        };
+        watcher.tasks.retain(|_, task| {
+            expected.iter().any(|there| there.task_id == task.task_id) || !old(task)
+        });
+        assert_eq!(
+            watcher.tasks.values().cloned().collect::<Vec<_>>(),
+            expected,
+            "what a watcher of {agent} knows"
+        );
         self.watchers.insert(agent, watcher);
     }
 
@@ -256,7 +309,8 @@ impl<S: Store> Subject<S> {
     }
 
     fn shown(&self, task: Task) -> Task {
-        let retry_of = if task.retry_of.is_empty() { String::new() } else { self.name(&task.retry_of) };
+        let retry_of =
+            if task.retry_of.is_empty() { String::new() } else { self.name(&task.retry_of) };
         Task { task_id: self.name(&task.task_id), retry_of, ..task }
     }
 }

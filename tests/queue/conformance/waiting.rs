@@ -5,7 +5,8 @@ use futures::FutureExt as _;
 use std::{pin::Pin, time::Duration};
 use tokio::time::timeout;
 use tonic_supervisor::agent_queue::{
-    BatchSubmitTasksRequest, CreateQueueRequest, DeleteQueueRequest, TaskStatus, UpdateTaskStatusRequest,
+    BatchSubmitTasksRequest, CreateQueueRequest, DeleteQueueRequest, TaskStatus,
+    UpdateTaskStatusRequest,
     server::{Board, Store},
 };
 
@@ -50,10 +51,14 @@ pub(crate) async fn as_many_waiting_claims_wake_as_tasks_come(store: impl Store)
     store.submit(submission("one"), 1).await.expect("submitted");
     assert_eq!(waiting.woken(), [0], "one task, one claim");
     let tasks = (0..3).flat_map(|number| submission(&format!("batch-{number}")).tasks).collect();
-    store.submit(BatchSubmitTasksRequest { agent_id: "a".into(), tasks }, 1).await.expect("submitted");
+    store
+        .submit(BatchSubmitTasksRequest { agent_id: "a".into(), tasks }, 1)
+        .await
+        .expect("submitted");
     assert_eq!(waiting.woken(), [1, 2, 3], "the oldest three");
 
-    let taken = store.claim(claim("c1", 0.0), 2).await.expect("claimed").answer.task.expect("a task");
+    let taken =
+        store.claim(claim("c1", 0.0), 2).await.expect("claimed").answer.task.expect("a task");
     store.claim(claim("c2", 0.0), 2).await.expect("claimed");
     assert_eq!(waiting.woken(), [0usize; 0], "a claim wakes nobody");
     let back = UpdateTaskStatusRequest {
@@ -77,5 +82,7 @@ pub(crate) async fn as_many_waiting_claims_wake_as_tasks_come(store: impl Store)
             tokio::task::yield_now().await;
         }
     };
-    timeout(Duration::from_secs(20), all).await.expect("all hear that the queue is gone, one after the other");
+    timeout(Duration::from_secs(20), all)
+        .await
+        .expect("all hear that the queue is gone, one after the other");
 }

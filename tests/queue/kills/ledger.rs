@@ -25,7 +25,9 @@ impl Ledger {
     pub(super) fn submitted(&self, task_id: String, payload: String) {
         let mut pages = self.0.lock();
         if let Some(other) = pages.submitted.insert(task_id.clone(), payload) {
-            pages.troubles.push(format!("{task_id} was given to two submissions, the first {other}"));
+            pages
+                .troubles
+                .push(format!("{task_id} was given to two submissions, the first {other}"));
         }
     }
 
@@ -36,7 +38,11 @@ impl Ledger {
 
     /// A call surfaced an error.
     pub(super) fn failed(&self, call: &str, status: &Status) {
-        self.0.lock().troubles.push(format!("{call} surfaced {:?}: {}", status.code(), status.message()));
+        self.0.lock().troubles.push(format!(
+            "{call} surfaced {:?}: {}",
+            status.code(),
+            status.message()
+        ));
     }
 
     /// How many tasks the server took on.
@@ -44,8 +50,9 @@ impl Ledger {
         self.0.lock().submitted.len()
     }
 
-    /// What is wrong, held against `kept`: the tasks that the store shows at the end. Empty: each submitted task is there, was
-    /// claimed once and completed once with the result that its agent reported, and there is nothing else.
+    /// What is wrong, held against `kept`: the tasks that the store shows at the end. Empty: each
+    /// submitted task is there, was claimed once and completed once with the result that its agent
+    /// reported, and there is nothing else.
     pub(super) fn wrong(&self, kept: &[Task]) -> Vec<String> {
         let pages = self.0.lock();
         let mut wrong: Vec<_> = pages.troubles.iter().take(ENOUGH).cloned().collect();
@@ -57,8 +64,13 @@ impl Ledger {
 
         let lost = pages.submitted.keys().filter(|id| !shown.contains_key(id.as_str()));
         wrong.extend(lost.take(ENOUGH).map(|id| format!("{id} was accepted and is lost")));
-        let strange = kept.iter().filter(|task| pages.submitted.get(&task.task_id) != Some(&task.payload));
-        wrong.extend(strange.take(ENOUGH).map(|task| format!("nobody submitted {} like this: {task:?}", task.task_id)));
+        let strange =
+            kept.iter().filter(|task| pages.submitted.get(&task.task_id) != Some(&task.payload));
+        wrong.extend(
+            strange
+                .take(ENOUGH)
+                .map(|task| format!("nobody submitted {} like this: {task:?}", task.task_id)),
+        );
         let odd = kept.iter().filter(|task| {
             let ended = task.status() == TaskStatus::Completed && task.claims == 1;
             !ended || results.get(&*task.task_id) != Some(&vec![&*task.result])
@@ -69,7 +81,10 @@ impl Ledger {
         }));
         if kept.len() != pages.submitted.len() || pages.completed.len() != pages.submitted.len() {
             let (submitted, completed) = (pages.submitted.len(), pages.completed.len());
-            wrong.push(format!("{submitted} were submitted, {completed} completed, {} kept", kept.len()));
+            wrong.push(format!(
+                "{submitted} were submitted, {completed} completed, {} kept",
+                kept.len()
+            ));
         }
         wrong
     }
@@ -81,7 +96,14 @@ mod tests {
 
     fn task(id: &str) -> Task {
         let (payload, result) = (format!("{id} to do"), "done".into());
-        Task { task_id: id.into(), payload, result, claims: 1, status: TaskStatus::Completed as i32, ..Task::default() }
+        Task {
+            task_id: id.into(),
+            payload,
+            result,
+            claims: 1,
+            status: TaskStatus::Completed as i32,
+            ..Task::default()
+        }
     }
 
     /// Two tasks, submitted and completed.
@@ -108,7 +130,11 @@ mod tests {
         found(ledger(), &[task("1")], "2 was accepted and is lost");
         found(ledger(), &[task("1"), task("2"), task("3")], "nobody submitted 3");
         found(ledger(), &[task("1"), Task { claims: 2, ..task("2") }], "not completed once");
-        found(ledger(), &[task("1"), Task { result: "other".into(), ..task("2") }], "not completed once");
+        found(
+            ledger(),
+            &[task("1"), Task { result: "other".into(), ..task("2") }],
+            "not completed once",
+        );
         let stuck = Task { status: TaskStatus::Processing as i32, ..task("2") };
         found(ledger(), &[task("1"), stuck], "not completed once");
         let twice = ledger();

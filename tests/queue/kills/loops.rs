@@ -1,5 +1,5 @@
-//! Worker loops, as an agent would write them, whose server is killed again and again: whatever is killed, each claim runs at most
-//! once, every task ends as its work says, and the loops live on.
+//! Worker loops, as an agent would write them, whose server is killed again and again: whatever is
+//! killed, each claim runs at most once, every task ends as its work says, and the loops live on.
 
 use super::{
     END, ENOUGH, Trial, number,
@@ -22,7 +22,8 @@ use tokio::{
 };
 use tonic::Status;
 use tonic_supervisor::agent_queue::{
-    AgentQueue, NewTask, PrivateAgentTasksQueue, Processed, Processing, Task, TaskCounts, TaskStatus,
+    AgentQueue, NewTask, PrivateAgentTasksQueue, Processed, Processing, Task, TaskCounts,
+    TaskStatus,
 };
 
 const QUEUE: &str = "loops";
@@ -42,11 +43,13 @@ const PAUSE: Duration = Duration::from_millis(20);
 pub(crate) enum Leases {
     /// As long as they do by default: none is lost by a kill, so each task is claimed once.
     Long,
-    /// So short that they are renewed in the midst of kills, and some are lost. No task fails by that.
+    /// So short that they are renewed in the midst of kills, and some are lost. No task fails by
+    /// that.
     Short,
 }
 
-/// Kills the server of some worker loops 10 times, or as often as `QUEUE_LOOP_KILLS` says, and panics if anything is wrong with what they did.
+/// Kills the server of some worker loops 10 times, or as often as `QUEUE_LOOP_KILLS` says, and
+/// panics if anything is wrong with what they did.
 ///
 /// `store` is what `--store` takes, and must be new.
 pub(crate) async fn worker_loops_end_every_task_as_its_work_says(store: &str, leases: Leases) {
@@ -62,7 +65,8 @@ pub(crate) async fn worker_loops_end_every_task_as_its_work_says(store: &str, le
     let queue = client.queue(QUEUE);
     let work = Arc::new(Work::default());
     // They are started first: a loop makes its queue itself.
-    let (clients, loops): (Vec<_>, Vec<_>) = RETRIES.iter().map(|retries| work.start(&server[0], *retries)).unzip();
+    let (clients, loops): (Vec<_>, Vec<_>) =
+        RETRIES.iter().map(|retries| work.start(&server[0], *retries)).unzip();
 
     let (stop, stopped) = watch::channel(false);
     let (_, mut submitted) = tokio::join!(
@@ -92,12 +96,21 @@ pub(crate) async fn worker_loops_end_every_task_as_its_work_says(store: &str, le
     if leases == Leases::Long && again > 0 {
         wrong.push(format!("{again} tasks were claimed again, though no lease was over"));
     }
-    assert!(wrong.is_empty() && submitted.len() > WORKERS, "{}\n{}", trial.dice(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty() && submitted.len() > WORKERS,
+        "{}\n{}",
+        trial.dice(),
+        wrong.join("\n")
+    );
     client.close().await;
 }
 
 /// Keeps the queue full of tasks of all kinds until it is told to stop; returns them, id and kind.
-async fn submit(queue: AgentQueue, seed: u64, stopped: watch::Receiver<bool>) -> HashMap<String, &'static str> {
+async fn submit(
+    queue: AgentQueue,
+    seed: u64,
+    stopped: watch::Receiver<bool>,
+) -> HashMap<String, &'static str> {
     let (mut dice, mut submitted) = (Party::dice(seed, 0), HashMap::new());
     while !*stopped.borrow() {
         if counts(&queue).await.pending >= BACKLOG {
@@ -105,7 +118,9 @@ async fn submit(queue: AgentQueue, seed: u64, stopped: watch::Receiver<bool>) ->
             continue;
         }
         let kinds: Vec<_> = (0..BACKLOG).map(|_| kind(dice.random_range(0..400))).collect();
-        let tasks = kinds.iter().map(|kind| NewTask::custom(*kind, "{}").with_priority(dice.random_range(0..10)));
+        let tasks = kinds
+            .iter()
+            .map(|kind| NewTask::custom(*kind, "{}").with_priority(dice.random_range(0..10)));
         let answer = queue.batch_submit_tasks(tasks).await.expect("submitted");
         for (answer, kind) in answer.tasks.into_iter().zip(kinds) {
             assert_eq!(submitted.insert(answer.task_id, kind), None, "two tasks have one id");
@@ -128,7 +143,9 @@ async fn counts(queue: &AgentQueue) -> TaskCounts {
 
 /// Returns when no task of the queue waits or is worked on.
 async fn all_ended(queue: &AgentQueue) {
-    while let TaskCounts { pending: 1.., .. } | TaskCounts { processing: 1.., .. } = counts(queue).await {
+    while let TaskCounts { pending: 1.., .. } | TaskCounts { processing: 1.., .. } =
+        counts(queue).await
+    {
         sleep(PAUSE).await;
     }
 }
@@ -144,8 +161,14 @@ struct Work {
 
 impl Work {
     /// A loop on a client of its own.
-    fn start(self: &Arc<Self>, server: &Serve, retries: u32) -> (PrivateAgentTasksQueue, Processing) {
-        let builder = PrivateAgentTasksQueue::builder().grpc_port(server.address.port()).grpc_initial_backoff(0.1);
+    fn start(
+        self: &Arc<Self>,
+        server: &Serve,
+        retries: u32,
+    ) -> (PrivateAgentTasksQueue, Processing) {
+        let builder = PrivateAgentTasksQueue::builder()
+            .grpc_port(server.address.port())
+            .grpc_initial_backoff(0.1);
         let client = builder.grpc_max_retry_attempts(retries).build().expect("valid");
         let work = self.clone();
         let handler = move |task| {
@@ -163,7 +186,12 @@ impl Work {
             // Only if every worker of every loop lives are there enough.
             "gather" => {
                 self.gathered.send_modify(|gathered| *gathered += 1);
-                let all = self.gathered.subscribe().wait_for(|gathered| *gathered >= WORKERS).await.map(drop);
+                let all = self
+                    .gathered
+                    .subscribe()
+                    .wait_for(|gathered| *gathered >= WORKERS)
+                    .await
+                    .map(drop);
                 all.expect("the sender is ours");
             }
             _ => {}
@@ -179,10 +207,12 @@ impl Work {
         loops: &Result<Vec<Processed>, Status>,
     ) -> Vec<String> {
         let begun = self.begun.lock();
-        let shown: BTreeSet<_> = kept.iter().map(|task| (&*task.task_id, &*task.custom_type)).collect();
+        let shown: BTreeSet<_> =
+            kept.iter().map(|task| (&*task.task_id, &*task.custom_type)).collect();
         let accepted: BTreeSet<_> = submitted.iter().map(|(id, kind)| (&**id, *kind)).collect();
         let differ = shown.symmetric_difference(&accepted).take(ENOUGH);
-        let mut wrong: Vec<_> = differ.map(|id| format!("either lost, or never submitted: {id:?}")).collect();
+        let mut wrong: Vec<_> =
+            differ.map(|id| format!("either lost, or never submitted: {id:?}")).collect();
 
         let odd = kept.iter().filter(|task| {
             let runs = begun.get(&task.task_id).map_or(&[][..], Vec::as_slice);
@@ -197,15 +227,26 @@ impl Work {
         });
         wrong.extend(odd.take(ENOUGH).map(|task| {
             let runs = begun.get(&task.task_id);
-            format!("it did not end as its last claim's work says, or a claim ran twice, {runs:?}: {task:?}")
+            format!(
+                "it did not end as its last claim's work says, or a claim ran twice, \
+                     {runs:?}: {task:?}"
+            )
         }));
 
         let failed = kept.iter().filter(|task| task.status() == TaskStatus::Failed).count() as u64;
-        let sum = |count: fn(&Processed) -> u64| loops.as_ref().map(|loops| loops.iter().map(count).sum::<u64>());
-        if (sum(|done| done.completed).ok(), sum(|done| done.failed).ok(), sum(|done| done.left).ok())
-            != (Some(kept.len() as u64 - failed), Some(failed), Some(0))
+        let sum = |count: fn(&Processed) -> u64| {
+            loops.as_ref().map(|loops| loops.iter().map(count).sum::<u64>())
+        };
+        if (
+            sum(|done| done.completed).ok(),
+            sum(|done| done.failed).ok(),
+            sum(|done| done.left).ok(),
+        ) != (Some(kept.len() as u64 - failed), Some(failed), Some(0))
         {
-            wrong.push(format!("{} tasks, {failed} of them FAILED, and the loops say {loops:?}", kept.len()));
+            wrong.push(format!(
+                "{} tasks, {failed} of them FAILED, and the loops say {loops:?}",
+                kept.len()
+            ));
         }
         wrong
     }

@@ -1,7 +1,8 @@
-//! `kill -9` of servers at random moments, under programs on supervised channels that notice nothing of it.
+//! `kill -9` of servers at random moments, under programs on supervised channels that notice
+//! nothing of it.
 //!
-//! `QUEUE_KILLS` says how many kills (5), `QUEUE_LOOP_KILLS` how many of worker loops' servers (10), `QUEUE_SEED` repeats a run's
-//! dice.
+//! `QUEUE_KILLS` says how many kills (5), `QUEUE_LOOP_KILLS` how many of worker loops' servers
+//! (10), `QUEUE_SEED` repeats a run's dice.
 
 mod ledger;
 mod loops;
@@ -35,11 +36,15 @@ const END: Duration = Duration::from_secs(120);
 /// How many sentences of one kind are enough.
 const ENOUGH: usize = 5;
 
-/// Kills the servers in turn, each with its share of the programs, and panics if anything is wrong with what was done meanwhile.
+/// Kills the servers in turn, each with its share of the programs, and panics if anything is wrong
+/// with what was done meanwhile.
 ///
 /// `store` is what `--store` takes, and must be new.
 pub(crate) async fn every_task_is_completed_once(store: &str, servers: usize) {
-    Trial::of(store, servers, number("QUEUE_KILLS").unwrap_or(5)).run().await.unwrap_or_else(|wrong| panic!("{wrong}"));
+    Trial::of(store, servers, number("QUEUE_KILLS").unwrap_or(5))
+        .run()
+        .await
+        .unwrap_or_else(|wrong| panic!("{wrong}"));
 }
 
 /// What the environment says.
@@ -80,7 +85,8 @@ impl Trial {
     async fn run(self) -> Result<(), String> {
         self.announce();
         let Self { ref store, servers: number, seed, .. } = self;
-        let mut servers: Vec<_> = block_in_place(|| (0..number).map(|_| Serve::start(store, &[])).collect());
+        let mut servers: Vec<_> =
+            block_in_place(|| (0..number).map(|_| Serve::start(store, &[])).collect());
         let began = Instant::now();
         let mut fleet = Fleet::start(&servers, seed).await;
         self.kill(&mut servers).await;
@@ -94,11 +100,17 @@ impl Trial {
         let kept = fleet.kept().await;
         let mut wrong = fleet.world.ledger.wrong(&kept);
         if ended.is_err() {
-            wrong.insert(0, format!("calls were still open {} s after the last kill", END.as_secs()));
+            wrong.insert(
+                0,
+                format!("calls were still open {} s after the last kill", END.as_secs()),
+            );
         }
         let (tasks, retries, links) = fleet.counts();
         let took = began.elapsed().as_secs();
-        println!("{tasks} tasks, {retries} retries, {links} links, {took} s; wrong: {}", wrong.len());
+        println!(
+            "{tasks} tasks, {retries} retries, {links} links, {took} s; wrong: {}",
+            wrong.len()
+        );
         if wrong.is_empty() && tasks > 0 {
             return Ok(());
         }
@@ -132,7 +144,8 @@ struct Fleet {
 
 impl Fleet {
     async fn start(servers: &[Serve], seed: u64) -> Self {
-        let channels = (0..PROGRAMS).map(|number| program::supervise(servers[number % servers.len()].address));
+        let channels =
+            (0..PROGRAMS).map(|number| program::supervise(servers[number % servers.len()].address));
         let mut fleet = Self {
             world: Arc::default(),
             queues: (0..QUEUES).map(|number| format!("kill-{seed:x}-{number}")).collect(),
@@ -191,7 +204,8 @@ impl Fleet {
     /// Tasks submitted, retries, links.
     fn counts(&self) -> (usize, u64, u64) {
         let snapshots = self.channels.iter().map(|(supervisor, _)| supervisor.snapshot());
-        let counts = snapshots.map(|snapshot| (snapshot.retries + snapshot.transparent_retries, snapshot.links));
+        let counts = snapshots
+            .map(|snapshot| (snapshot.retries + snapshot.transparent_retries, snapshot.links));
         let (retries, links) = counts.fold((0, 0), |(a, b), (c, d)| (a + c, b + d));
         (self.world.ledger.tasks(), retries, links)
     }

@@ -1,4 +1,5 @@
-//! One program of those that work while servers die: on one supervised channel, an agent that claims and completes, and submitters.
+//! One program of those that work while servers die: on one supervised channel, an agent that
+//! claims and completes, and submitters.
 
 use super::ledger::Ledger;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -11,8 +12,9 @@ use tonic::Status;
 use tonic_supervisor::{
     Config, SupervisedChannel, Supervisor,
     agent_queue::{
-        CreateQueueRequest, DESCRIPTORS, GetTaskRequest, ListTasksRequest, NewTask, SubmitTaskRequest, Task,
-        TaskStatus, TaskType, UpdateTaskStatusRequest, agent_queue_client::AgentQueueClient,
+        CreateQueueRequest, DESCRIPTORS, GetTaskRequest, ListTasksRequest, NewTask,
+        SubmitTaskRequest, Task, TaskStatus, TaskType, UpdateTaskStatusRequest,
+        agent_queue_client::AgentQueueClient,
     },
 };
 
@@ -45,7 +47,8 @@ pub(super) struct Party {
     pub(super) room: Arc<Semaphore>,
 }
 
-/// A supervisor with ten retries, the first soon: the sooner they are, the more work each kill meets. All else is the default.
+/// A supervisor with ten retries, the first soon: the sooner they are, the more work each kill
+/// meets. All else is the default.
 pub(super) fn supervise(address: SocketAddr) -> (Supervisor, Client) {
     let config = Config::builder()
         .host(address.ip().to_string())
@@ -61,7 +64,8 @@ pub(super) fn supervise(address: SocketAddr) -> (Supervisor, Client) {
 
 /// Makes a queue that was not there.
 pub(super) async fn create_queue(client: &mut Client, agent_id: &str) {
-    let made = client.create_queue(CreateQueueRequest { agent_id: agent_id.into() }).await.expect("made");
+    let made =
+        client.create_queue(CreateQueueRequest { agent_id: agent_id.into() }).await.expect("made");
     assert!(!made.into_inner().already_exists, "{agent_id} is left from an earlier run");
 }
 
@@ -70,7 +74,12 @@ pub(super) async fn tasks_of(client: &mut Client, agent_id: &str) -> Result<Vec<
     let mut all = Vec::new();
     let mut next = Some(0);
     while let Some(offset) = next {
-        let page = ListTasksRequest { agent_id: agent_id.into(), limit: Some(1000), offset, ..Default::default() };
+        let page = ListTasksRequest {
+            agent_id: agent_id.into(),
+            limit: Some(1000),
+            offset,
+            ..Default::default()
+        };
         let page = client.list_tasks(page).await?.into_inner();
         all.extend(page.tasks);
         next = page.next_offset;
@@ -84,7 +93,8 @@ impl Party {
         StdRng::seed_from_u64(seed ^ (number as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15))
     }
 
-    /// Submits task after task, each under a name of its own, until the room is closed or a call fails.
+    /// Submits task after task, each under a name of its own, until the room is closed or a call
+    /// fails.
     pub(super) async fn submit(mut self) {
         for number in 0.. {
             let Ok(place) = self.room.clone().acquire_owned().await else { return };
@@ -113,7 +123,11 @@ impl Party {
         for number in 0.. {
             let over = *submitted.borrow();
             let claim_id = format!("{}-{number}", self.name);
-            let request = GetTaskRequest { agent_id: self.queue.clone(), claim_id: claim_id.clone(), timeout: WAIT };
+            let request = GetTaskRequest {
+                agent_id: self.queue.clone(),
+                claim_id: claim_id.clone(),
+                timeout: WAIT,
+            };
             let task = match self.client.get_task(request).await {
                 Ok(answer) => answer.into_inner().task,
                 Err(status) => return self.world.ledger.failed("get_task", &status),
@@ -152,7 +166,10 @@ impl Party {
 
     async fn report(&mut self, request: UpdateTaskStatusRequest) -> Option<()> {
         let answer = self.client.update_task_status(request).await;
-        answer.map(drop).map_err(|status| self.world.ledger.failed("update_task_status", &status)).ok()
+        answer
+            .map(drop)
+            .map_err(|status| self.world.ledger.failed("update_task_status", &status))
+            .ok()
     }
 
     async fn pause(&mut self, longest: Duration) {

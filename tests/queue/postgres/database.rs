@@ -21,11 +21,15 @@ impl Database {
     /// One that is made with these words.
     pub(crate) fn with(words: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("agent_queue_{}_{}", process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let name =
+            format!("agent_queue_{}_{}", process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let text = format!("CREATE DATABASE {name} {words}");
         // On a thread of its own, because it may be called within a runtime.
         let made = thread::spawn(|| {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .expect("a runtime");
             runtime.block_on(command(text));
         });
         made.join().expect("made");
@@ -42,7 +46,8 @@ impl Database {
 
 /// The server's own database.
 fn server() -> String {
-    env::var("AGENT_QUEUE_POSTGRES").expect("AGENT_QUEUE_POSTGRES is to name a PostgreSQL: run this in .ci/postgres")
+    env::var("AGENT_QUEUE_POSTGRES")
+        .expect("AGENT_QUEUE_POSTGRES is to name a PostgreSQL: run this in .ci/postgres")
 }
 
 async fn connect(dsn: &str) -> Client {

@@ -1,4 +1,5 @@
-//! The store in PostgreSQL. Needs one: `.ci/postgres cargo test --features serve --test queue postgres`
+//! The store in PostgreSQL. Needs one:
+//! `.ci/postgres cargo test --features serve --test queue postgres`
 
 mod database;
 mod outage;
@@ -63,8 +64,10 @@ async fn as_many_waiting_claims_wake_as_tasks_come() {
 
 #[tokio::test]
 async fn a_long_clearing_lets_others_in_and_takes_what_was_there_when_it_began() {
-    conformance::a_long_clearing_lets_others_in_and_takes_what_was_there_when_it_began(open(&Database::new()).await)
-        .await;
+    conformance::a_long_clearing_lets_others_in_and_takes_what_was_there_when_it_began(
+        open(&Database::new()).await,
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -77,24 +80,34 @@ async fn a_clearing_that_is_cut_off_leaves_part_done_and_goes_on_when_it_is_repe
 
 #[tokio::test]
 async fn a_queue_with_thousands_of_tasks_is_gone_at_once_and_others_are_let_in() {
-    conformance::a_queue_with_thousands_of_tasks_is_gone_at_once_and_others_are_let_in(open(&Database::new()).await)
-        .await;
+    conformance::a_queue_with_thousands_of_tasks_is_gone_at_once_and_others_are_let_in(
+        open(&Database::new()).await,
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn thousands_of_leases_that_end_at_once_are_given_back_before_anybody_looks() {
-    conformance::thousands_of_leases_that_end_at_once_are_given_back_before_anybody_looks(open(&Database::new()).await)
-        .await;
+    conformance::thousands_of_leases_that_end_at_once_are_given_back_before_anybody_looks(
+        open(&Database::new()).await,
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn a_clock_that_is_set_back_holds_no_task_for_longer_than_a_lease() {
-    conformance::a_clock_that_is_set_back_holds_no_task_for_longer_than_a_lease(open(&Database::new()).await).await;
+    conformance::a_clock_that_is_set_back_holds_no_task_for_longer_than_a_lease(
+        open(&Database::new()).await,
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn queues_are_listed_in_pages_that_tell_nothing_of_hidden_ones() {
-    conformance::queues_are_listed_in_pages_that_tell_nothing_of_hidden_ones(open(&Database::new()).await).await;
+    conformance::queues_are_listed_in_pages_that_tell_nothing_of_hidden_ones(
+        open(&Database::new()).await,
+    )
+    .await;
 }
 
 #[test]

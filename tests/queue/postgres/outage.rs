@@ -22,7 +22,8 @@ use tonic::{Code, Status};
 use tonic_supervisor::{
     Config, SupervisedChannel, Supervisor,
     agent_queue::{
-        CreateQueueRequest, DESCRIPTORS, GetTaskRequest, SubmitTaskRequest, TaskStatus, UpdateTaskStatusRequest,
+        CreateQueueRequest, DESCRIPTORS, GetTaskRequest, SubmitTaskRequest, TaskStatus,
+        UpdateTaskStatusRequest,
         agent_queue_client::AgentQueueClient,
         server::{PostgresStore, Store as _},
     },
@@ -86,7 +87,9 @@ async fn while_the_database_is_away_answers_are_unavailable_and_afterwards_all_i
     let again = async || {
         news.catch_up();
         other.submit(submission("third"), 0).await.expect("submitted");
-        timeout(Duration::from_secs(2), news.come()).await.map_err(|_| Status::unavailable("not told"))
+        timeout(Duration::from_secs(2), news.come())
+            .await
+            .map_err(|_| Status::unavailable("not told"))
     };
     until(again, |answer| answer.is_ok()).await.expect("told by the other server");
 }
@@ -98,7 +101,11 @@ async fn postgres_itself_crashes_under_load_and_no_call_fails_and_nothing_is_los
     let restart = env::var("AGENT_QUEUE_POSTGRES_RESTART").expect("run this in .ci/postgres");
     let database = Database::new();
     let server = Serve::start(&database.dsn, &[]);
-    let config = Config::builder().port(server.address.port()).max_retry_attempts(10).build().expect("valid");
+    let config = Config::builder()
+        .port(server.address.port())
+        .max_retry_attempts(10)
+        .build()
+        .expect("valid");
     let supervisor = Supervisor::spawn(config);
     let channel = supervisor.channel().with_descriptor_set(DESCRIPTORS).expect("descriptors");
     let mut client = AgentQueueClient::new(channel);
@@ -112,15 +119,18 @@ async fn postgres_itself_crashes_under_load_and_no_call_fails_and_nothing_is_los
     for _ in 0..5 {
         sleep(Duration::from_secs(2)).await;
         let restart = restart.clone();
-        let crash = tokio::task::spawn_blocking(move || Command::new(restart).status().expect("it runs"));
+        let crash =
+            tokio::task::spawn_blocking(move || Command::new(restart).status().expect("it runs"));
         assert!(crash.await.expect("it ends").success(), "PostgreSQL is up again");
     }
     stop.store(true, Relaxed);
-    let done = timeout(Duration::from_secs(120), workers.join_all()).await.expect("nothing is stuck");
+    let done =
+        timeout(Duration::from_secs(120), workers.join_all()).await.expect("nothing is stuck");
     let cycles: u64 = done.into_iter().sum();
 
     let sql = database.connect().await;
-    let kept = "SELECT count(*), count(*) FILTER (WHERE status = 3 AND claims = 1) FROM agent_queue.task";
+    let kept =
+        "SELECT count(*), count(*) FILTER (WHERE status = 3 AND claims = 1) FROM agent_queue.task";
     let kept = sql.query_one(kept, &[]).await.expect("asked");
     let (all, completed): (i64, i64) = (kept.get(0), kept.get(1));
     println!("{cycles} tasks through 5 crashes");
@@ -134,16 +144,24 @@ async fn postgres_itself_crashes_under_load_and_no_call_fails_and_nothing_is_los
 }
 
 /// Submits, claims and completes until it is told to stop; returns how often.
-async fn work(worker: usize, mut client: AgentQueueClient<SupervisedChannel>, stop: Arc<AtomicBool>) -> u64 {
+async fn work(
+    worker: usize,
+    mut client: AgentQueueClient<SupervisedChannel>,
+    stop: Arc<AtomicBool>,
+) -> u64 {
     let agent_id = || "a".to_owned();
     for round in 0.. {
         if stop.load(Relaxed) {
             return round;
         }
         let task = submission(&format!("{worker}-{round}")).tasks.pop();
-        client.submit_task(SubmitTaskRequest { agent_id: agent_id(), task }).await.expect("submitted");
+        client
+            .submit_task(SubmitTaskRequest { agent_id: agent_id(), task })
+            .await
+            .expect("submitted");
         let claim_id = format!("claim-{worker}-{round}");
-        let claim = GetTaskRequest { agent_id: agent_id(), claim_id: claim_id.clone(), timeout: 20.0 };
+        let claim =
+            GetTaskRequest { agent_id: agent_id(), claim_id: claim_id.clone(), timeout: 20.0 };
         let claimed = client.get_task(claim).await.expect("claimed").into_inner();
         let end = UpdateTaskStatusRequest {
             agent_id: agent_id(),
@@ -161,23 +179,38 @@ async fn work(worker: usize, mut client: AgentQueueClient<SupervisedChannel>, st
 async fn a_schema_of_a_newer_version_is_refused_with_a_clear_sentence() {
     let database = Database::new();
     drop(open(&database).await);
-    database.connect().await.batch_execute("UPDATE agent_queue.version SET version = 99").await.expect("written");
-    let error = PostgresStore::open(&database.dsn, conformance::settings()).await.expect_err("newer").to_string();
-    assert!(error.contains("agent_queue has version 99") && error.contains("knows versions up to"), "{error}");
+    database
+        .connect()
+        .await
+        .batch_execute("UPDATE agent_queue.version SET version = 99")
+        .await
+        .expect("written");
+    let error = PostgresStore::open(&database.dsn, conformance::settings())
+        .await
+        .expect_err("newer")
+        .to_string();
+    assert!(
+        error.contains("agent_queue has version 99") && error.contains("knows versions up to"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
 async fn servers_that_start_together_on_an_empty_database_make_the_tables_once() {
     let database = Database::new();
-    let opened =
-        futures::future::try_join_all((0..8).map(|_| PostgresStore::open(&database.dsn, conformance::settings())));
+    let opened = futures::future::try_join_all(
+        (0..8).map(|_| PostgresStore::open(&database.dsn, conformance::settings())),
+    );
     assert_eq!(opened.await.expect("all opened").len(), 8);
 }
 
 #[tokio::test]
 async fn a_database_of_another_encoding_is_refused_with_a_clear_sentence() {
     let database = Database::with("ENCODING 'SQL_ASCII' TEMPLATE template0");
-    let error = PostgresStore::open(&database.dsn, conformance::settings()).await.expect_err("refused").to_string();
+    let error = PostgresStore::open(&database.dsn, conformance::settings())
+        .await
+        .expect_err("refused")
+        .to_string();
     assert!(error.ends_with("the database's encoding is SQL_ASCII and must be UTF8"), "{error}");
 }
 
@@ -202,11 +235,19 @@ async fn the_password_is_never_printed() {
     ] {
         let error = PostgresStore::open(&dsn, conformance::settings()).await.expect_err("refused");
         shown.extend([error.to_string(), format!("{error:?}")]);
-        let serve =
-            process::command(&["serve", "--addr", "127.0.0.1:0", "--store", &format!("postgres:{dsn}")]).output();
+        let serve = process::command(&[
+            "serve",
+            "--addr",
+            "127.0.0.1:0",
+            "--store",
+            &format!("postgres:{dsn}"),
+        ])
+        .output();
         let serve = serve.expect("it ends");
         assert!(!serve.status.success());
-        shown.extend([serve.stdout, serve.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()));
+        shown.extend(
+            [serve.stdout, serve.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
+        );
     }
     for text in shown {
         assert!(!text.contains(wrong) && !text.contains(password), "{text}");

@@ -21,8 +21,10 @@ fn authority() -> Option<String> {
 }
 
 async fn encrypted(database: &Database) -> (i64, i64) {
-    let sql = "SELECT count(*) FILTER (WHERE ssl), count(*) FILTER (WHERE NOT ssl) FROM pg_stat_ssl \
-        JOIN pg_stat_activity USING (pid) WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    let sql = "SELECT count(*) FILTER (WHERE ssl), count(*) FILTER (WHERE NOT ssl) FROM \
+               pg_stat_ssl \
+        JOIN pg_stat_activity USING (pid) WHERE datname = current_database() AND pid <> \
+        pg_backend_pid()";
     let row = database.connect().await.query_one(sql, &[]).await.expect("asked");
     (row.get(0), row.get(1))
 }
@@ -33,7 +35,10 @@ async fn over_tls_everything_works_and_every_connection_is_encrypted() {
         let database = Database::new();
         let Some(authority) = authority() else {
             let dsn = format!("{}?sslmode={mode}", database.dsn);
-            let error = PostgresStore::open(&dsn, conformance::settings()).await.expect_err("no TLS").to_string();
+            let error = PostgresStore::open(&dsn, conformance::settings())
+                .await
+                .expect_err("no TLS")
+                .to_string();
             assert!(error.contains("does not support TLS"), "{error}");
             continue;
         };
@@ -59,12 +64,18 @@ async fn a_database_that_cannot_be_verified_is_refused_and_nothing_falls_back() 
     let path = folder.path().join("other.pem");
     std::fs::write(&path, &other.pem).expect("written");
     for (dsn, words) in [
-        (format!("{}?sslmode=verify-full&sslrootcert={}", database.dsn, path.display()), "certificate"),
+        (
+            format!("{}?sslmode=verify-full&sslrootcert={}", database.dsn, path.display()),
+            "certificate",
+        ),
         (format!("{}?sslmode=require", database.dsn), "certificate"),
         (format!("{elsewhere}?sslmode=require&sslrootcert={}", authority), ""),
         (format!("{}?sslrootcert={}", database.dsn, authority), "sslmode=verify-full"),
         (format!("{}?sslmode=sometimes", database.dsn), "sslmode must be"),
-        (format!("{}?sslmode=require&sslrootcert=/nowhere.pem", database.dsn), "sslrootcert cannot be read"),
+        (
+            format!("{}?sslmode=require&sslrootcert=/nowhere.pem", database.dsn),
+            "sslrootcert cannot be read",
+        ),
     ] {
         let opened = PostgresStore::open(&dsn, conformance::settings()).await;
         let error = opened.err().unwrap_or_else(|| panic!("{dsn} is refused")).to_string();
@@ -75,8 +86,17 @@ async fn a_database_that_cannot_be_verified_is_refused_and_nothing_falls_back() 
 
 /// All the server's sessions, by their processes' numbers.
 async fn sessions(database: &Database) -> Vec<i32> {
-    let sql = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
-    database.connect().await.query(sql, &[]).await.expect("asked").iter().map(|row| row.get(0)).collect()
+    let sql = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> \
+               pg_backend_pid()";
+    database
+        .connect()
+        .await
+        .query(sql, &[])
+        .await
+        .expect("asked")
+        .iter()
+        .map(|row| row.get(0))
+        .collect()
 }
 
 fn signal(word: &str, processes: &[i32]) {
@@ -107,17 +127,26 @@ async fn while_the_database_is_frozen_a_call_ends_by_its_own_deadline_and_health
     signal("-CONT", &frozen);
     assert!(!health.healthy, "{health:?}");
     let again = client.queue_exists(QueueExistsRequest { agent_id: "a".into() });
-    assert!(timeout(Duration::from_secs(20), again).await.expect("in time").expect("answered").into_inner().exists);
+    assert!(
+        timeout(Duration::from_secs(20), again)
+            .await
+            .expect("in time")
+            .expect("answered")
+            .into_inner()
+            .exists
+    );
 }
 
 /// The database's clock is the server's, whatever this machine's says.
 #[tokio::test]
 async fn the_time_is_the_time_of_the_database() {
     let database = Database::new();
-    let ahead = "CREATE SCHEMA ahead; CREATE FUNCTION ahead.clock_timestamp() RETURNS timestamptz LANGUAGE sql \
+    let ahead = "CREATE SCHEMA ahead; CREATE FUNCTION ahead.clock_timestamp() RETURNS timestamptz \
+                 LANGUAGE sql \
         AS 'SELECT pg_catalog.clock_timestamp() + interval ''1 hour'''";
     database.connect().await.batch_execute(ahead).await.expect("made");
-    let here = PostgresStore::open(&database.dsn, conformance::settings()).await.expect("opened").now();
+    let here =
+        PostgresStore::open(&database.dsn, conformance::settings()).await.expect("opened").now();
     let dsn = format!("{}?options=-c%20search_path%3Dahead,pg_catalog", database.dsn);
     let store = PostgresStore::open(&dsn, conformance::settings()).await.expect("opened");
     let ahead = store.now() - here;

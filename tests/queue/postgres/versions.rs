@@ -20,12 +20,19 @@ async fn a_schema_made_by_this_program() {
     let database = Database::new();
     fill(&open(&database).await).await;
     let dump = ["--schema=agent_queue", "--no-owner", "--no-privileges", "--inserts"];
-    let dump = std::process::Command::new("pg_dump").args(dump).arg(&database.dsn).output().expect("pg_dump runs");
+    let dump = std::process::Command::new("pg_dump")
+        .args(dump)
+        .arg(&database.dsn)
+        .output()
+        .expect("pg_dump runs");
     assert!(dump.status.success(), "{}", String::from_utf8_lossy(&dump.stderr));
     let text = String::from_utf8(dump.stdout).expect("text");
     // What only psql understands, and what a newer pg_dump says to older servers.
-    let kept = text.lines().filter(|line| !line.starts_with('\\') && !line.starts_with("SET ") && !line.is_empty());
+    let kept = text
+        .lines()
+        .filter(|line| !line.starts_with('\\') && !line.starts_with("SET ") && !line.is_empty());
     let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("postgres_new.sql");
-    std::fs::write(&path, kept.fold(String::new(), |text, line| text + line + "\n")).expect("written");
+    std::fs::write(&path, kept.fold(String::new(), |text, line| text + line + "\n"))
+        .expect("written");
     println!("made {}", path.display());
 }

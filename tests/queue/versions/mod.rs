@@ -8,12 +8,17 @@
 use crate::conformance::{claim, settings, submission};
 use tonic::Code;
 use tonic_supervisor::agent_queue::{
-    BatchDeleteTasksRequest, BatchSubmitTasksRequest, CancelTaskRequest, ClearQueueRequest, CreateQueueRequest,
-    GetTaskStatsRequest, ListTasksRequest, NewTask, RetryTaskRequest, Task, TaskStatus, UpdateTaskStatusRequest,
-    server::Store,
+    BatchDeleteTasksRequest, BatchSubmitTasksRequest, CancelTaskRequest, ClearQueueRequest,
+    CreateQueueRequest, GetTaskStatsRequest, ListTasksRequest, NewTask, RetryTaskRequest, Task,
+    TaskStatus, UpdateTaskStatusRequest, server::Store,
 };
 
-fn update(task_id: &str, claim_id: &str, status: TaskStatus, words: [&str; 2]) -> UpdateTaskStatusRequest {
+fn update(
+    task_id: &str,
+    claim_id: &str,
+    status: TaskStatus,
+    words: [&str; 2],
+) -> UpdateTaskStatusRequest {
     UpdateTaskStatusRequest {
         agent_id: "a".into(),
         task_id: task_id.into(),
@@ -36,18 +41,30 @@ fn delete(task_id: &str) -> BatchDeleteTasksRequest {
 
 fn cancel() -> CancelTaskRequest {
     let (agent_id, task_id) = ("a".into(), "task-5".into());
-    CancelTaskRequest { agent_id, task_id, reason: "nobody wants it".into(), client_request_id: "cancel".into() }
+    CancelTaskRequest {
+        agent_id,
+        task_id,
+        reason: "nobody wants it".into(),
+        client_request_id: "cancel".into(),
+    }
 }
 
 fn retry() -> RetryTaskRequest {
-    RetryTaskRequest { agent_id: "a".into(), task_id: "task-2".into(), client_request_id: "retry".into() }
+    RetryTaskRequest {
+        agent_id: "a".into(),
+        task_id: "task-2".into(),
+        client_request_id: "retry".into(),
+    }
 }
 
 /// Everything that a store can hold, in an empty one: tasks of each status, names, claims that are
 /// over.
 pub(crate) async fn fill(store: &impl Store) {
     for agent_id in ["a", "cleared"] {
-        store.create_queue(CreateQueueRequest { agent_id: agent_id.into() }, 500).await.expect("made");
+        store
+            .create_queue(CreateQueueRequest { agent_id: agent_id.into() }, 500)
+            .await
+            .expect("made");
     }
     for number in 1..=8 {
         let mut request = submission(&format!("name-{number}"));
@@ -76,12 +93,16 @@ pub(crate) async fn fill(store: &impl Store) {
         client_request_id: "cleared-name".into(),
     };
     let tasks = vec![task];
-    store.submit(BatchSubmitTasksRequest { agent_id: "cleared".into(), tasks }, 3004).await.expect("submitted");
+    store
+        .submit(BatchSubmitTasksRequest { agent_id: "cleared".into(), tasks }, 3004)
+        .await
+        .expect("submitted");
     store.clear_queue(clear("clear"), 3005).await.expect("cleared");
 }
 
 async fn all(store: &impl Store, now: i64) -> Vec<Task> {
-    let request = ListTasksRequest { agent_id: "a".into(), limit: Some(1000), ..ListTasksRequest::default() };
+    let request =
+        ListTasksRequest { agent_id: "a".into(), limit: Some(1000), ..ListTasksRequest::default() };
     store.list(request, now).await.expect("listed").tasks
 }
 
@@ -89,7 +110,8 @@ async fn all(store: &impl Store, now: i64) -> Vec<Task> {
 pub(crate) async fn keeps_its_promises(store: &impl Store) {
     use TaskStatus::{Cancelled, Completed, Failed, Pending, Processing};
     let shown = all(store, 4000).await;
-    let kept: Vec<_> = shown.iter().map(|task| (&*task.task_id, task.status(), task.claims)).collect();
+    let kept: Vec<_> =
+        shown.iter().map(|task| (&*task.task_id, task.status(), task.claims)).collect();
     let expected = [
         ("task-1", Completed, 1),
         ("task-2", Failed, 1),
@@ -113,7 +135,10 @@ pub(crate) async fn keeps_its_promises(store: &impl Store) {
         let again = store.submit(submission(name), 4001).await.expect("known").tasks.remove(0);
         assert_eq!((&*again.task_id, again.already_submitted), (task_id, true));
     }
-    assert_eq!(store.cancel(cancel(), 4002).await.expect("known").task.expect("a task").status(), Cancelled);
+    assert_eq!(
+        store.cancel(cancel(), 4002).await.expect("known").task.expect("a task").status(),
+        Cancelled
+    );
     assert_eq!(store.delete_tasks(delete("task-6"), 4002).await.expect("known").deleted, 1);
     assert_eq!(store.retry(retry(), 4002).await.expect("known").task_id, "task-9");
     assert_eq!(store.clear_queue(clear("clear"), 4002).await.expect("known").deleted, 1);
@@ -121,17 +146,24 @@ pub(crate) async fn keeps_its_promises(store: &impl Store) {
     // Claims hold, or are over.
     store.update(update("task-4", "claim-4", Processing, ["", ""]), 4003).await.expect("it holds");
     for (claim_id, code) in [("claim-3", Code::FailedPrecondition), ("claim-1", Code::Ok)] {
-        let again = store.claim(claim(claim_id, 0.0), 4003).await.map(|claimed| claimed.answer.task);
-        assert_eq!(again.as_ref().map_or_else(|status| status.code(), |_| Code::Ok), code, "{claim_id}: {again:?}");
+        let again =
+            store.claim(claim(claim_id, 0.0), 4003).await.map(|claimed| claimed.answer.task);
+        assert_eq!(
+            again.as_ref().map_or_else(|status| status.code(), |_| Code::Ok),
+            code,
+            "{claim_id}: {again:?}"
+        );
     }
-    let next = store.claim(claim("new", 0.0), 4004).await.expect("claimed").answer.task.expect("a task");
+    let next =
+        store.claim(claim("new", 0.0), 4004).await.expect("claimed").answer.task.expect("a task");
     assert_eq!(next.task_id, "task-3", "the oldest");
     let late = all(store, 100_000).await;
     assert_eq!(late.iter().filter(|task| task.status() == Pending).count(), 5, "the leases ended");
 
     // A watch goes on from its first moment, and numbers go on too.
     let told = store.changes("a", Some(0.into()), 100_001).await.expect("told").changes;
-    let deleted: Vec<_> = told.iter().filter(|change| change.task.is_none()).map(|change| &*change.task_id).collect();
+    let deleted: Vec<_> =
+        told.iter().filter(|change| change.task.is_none()).map(|change| &*change.task_id).collect();
     assert_eq!(deleted, ["task-6"]);
     let new = store.submit(submission("new"), 100_002).await.expect("submitted").tasks.remove(0);
     let number: i64 = new.task_id.strip_prefix("task-").expect("an id").parse().expect("a number");

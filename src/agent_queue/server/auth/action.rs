@@ -19,7 +19,8 @@ pub enum Action {
 
 impl Action {
     /// All of them.
-    pub const ALL: [Self; 6] = [Self::Submit, Self::Work, Self::Look, Self::Cancel, Self::Delete, Self::Operate];
+    pub const ALL: [Self; 6] =
+        [Self::Submit, Self::Work, Self::Look, Self::Cancel, Self::Delete, Self::Operate];
 
     /// As a file names it.
     pub fn name(self) -> &'static str {

@@ -69,8 +69,11 @@ impl Grants {
 #[cfg(unix)]
 fn only_its_owner_may_write(path: &Path) -> Result<(), String> {
     use std::os::unix::fs::PermissionsExt as _;
-    let mode =
-        std::fs::metadata(path).map_err(|error| format!("cannot be read: {error}"))?.permissions().mode() & 0o777;
+    let mode = std::fs::metadata(path)
+        .map_err(|error| format!("cannot be read: {error}"))?
+        .permissions()
+        .mode()
+        & 0o777;
     match mode & 0o022 {
         0 => Ok(()),
         _ => Err(format!("can be written by others than its owner (mode {mode:o}): chmod go-w it")),
@@ -118,12 +121,17 @@ impl Reading {
         let [name, tokens, certificate, grants] = self.keys(&at, one, keys);
         let below = |key| [at[0], at[1], at[2], key];
         let rules = Rules {
-            tokens: tokens.map(|tokens| self.tokens(&below("token_sha256"), tokens)).unwrap_or_default(),
+            tokens: tokens
+                .map(|tokens| self.tokens(&below("token_sha256"), tokens))
+                .unwrap_or_default(),
             certificate: certificate.and_then(|name| self.certificate(&below("certificate"), name)),
             grants: grants.map(|grants| self.grants(&below("grants"), grants)),
         };
         if tokens.is_none() && certificate.is_none() && matches!(one, Value::Map(_)) {
-            self.wrong(&at, "must have `token_sha256` or `certificate`: nobody could prove to be it");
+            self.wrong(
+                &at,
+                "must have `token_sha256` or `certificate`: nobody could prove to be it",
+            );
         }
         let name = match name {
             Some(name) => self.name(&below("name"), name),
@@ -132,14 +140,19 @@ impl Reading {
         };
         let Some(name) = name else { return };
         if all.contains_key(&*name) {
-            return self.wrong(&below("name"), &format!("is {name:?}, which stands here a second time"));
+            return self
+                .wrong(&below("name"), &format!("is {name:?}, which stands here a second time"));
         }
         all.insert(name.into(), rules);
     }
 
     fn name(&mut self, at: &Steps<'_>, value: &Value) -> Option<String> {
         let name = self.text(at, value)?;
-        if name.is_empty() || name.len() > MOST_NAME || name.trim() != name || name.contains(char::is_control) {
+        if name.is_empty()
+            || name.len() > MOST_NAME
+            || name.trim() != name
+            || name.contains(char::is_control)
+        {
             let rule = "must have 1 to 256 bytes, without control characters or spaces around it";
             self.wrong(at, &format!("is {value}, but {rule}"));
             return None;
@@ -157,7 +170,8 @@ impl Reading {
         }
         let mut hashes: Vec<TokenHash> = Vec::new();
         for item in items {
-            let read = if let Value::Text(text) = item { TokenHash::read(text.trim()) } else { None };
+            let read =
+                if let Value::Text(text) = item { TokenHash::read(text.trim()) } else { None };
             let Some(hash) = read else {
                 let rule = "must be the SHA-256 of a token, 64 hexadecimal digits in quotes";
                 self.wrong(at, &format!("{rule}: `tonic-supervisor token NAME` makes both"));
@@ -165,7 +179,10 @@ impl Reading {
             };
             match self.hashes.insert(hash.bytes()) {
                 true => hashes.push(hash),
-                false => self.wrong(at, "has a hash that stands here a second time: each token is of one identity"),
+                false => self.wrong(
+                    at,
+                    "has a hash that stands here a second time: each token is of one identity",
+                ),
             }
         }
         hashes
@@ -175,12 +192,18 @@ impl Reading {
         let name = self.text(at, value)?;
         let odd = |c: char| c.is_control() || c.is_whitespace() || c == '*';
         if name.is_empty() || name.len() > MOST_CERTIFICATE || name.contains(odd) {
-            let rule = "must be a URI or DNS name of the certificate's subject alternative names, letter for letter";
+            let rule = "must be a URI or DNS name of the certificate's subject alternative names, \
+                        letter for letter";
             self.wrong(at, &format!("is {value}, but {rule}: without spaces or `*`"));
             return None;
         }
         if !self.certificates.insert(name.clone()) {
-            self.wrong(at, &format!("is {value}, which stands here a second time: each name is of one identity"));
+            self.wrong(
+                at,
+                &format!(
+                    "is {value}, which stands here a second time: each name is of one identity"
+                ),
+            );
         }
         Some(name)
     }
@@ -197,7 +220,9 @@ impl Reading {
             let may = may.map(|may| self.actions(&below("may"), may));
             match queues.zip(may) {
                 Some((queues, may)) => grants.push(Grant { queues, may }),
-                None if !whole && matches!(one, Value::Map(_)) => self.wrong(&at, "must have `queues` and `may`"),
+                None if !whole && matches!(one, Value::Map(_)) => {
+                    self.wrong(&at, "must have `queues` and `may`")
+                }
                 None => {}
             }
         }
@@ -208,7 +233,9 @@ impl Reading {
         let mut actions = Vec::new();
         for item in self.items(at, Some(value)).iter() {
             match item {
-                Value::Text(name) if Action::named(name).is_some() => actions.extend(Action::named(name)),
+                Value::Text(name) if Action::named(name).is_some() => {
+                    actions.extend(Action::named(name))
+                }
                 other => {
                     let hint = match other {
                         Value::Text(name) => did_you_mean(name, Action::ALL.map(Action::name)),
@@ -273,7 +300,8 @@ impl Reading {
                 Err(_) => key.push_str(&format!(".{step}")),
             }
         }
-        let place = if steps.is_empty() { self.file.at(None) } else { self.file.place(steps, None) };
+        let place =
+            if steps.is_empty() { self.file.at(None) } else { self.file.place(steps, None) };
         let key = (!key.is_empty()).then_some(key);
         self.problems.push(Problem { place, key, text: text.into() });
     }

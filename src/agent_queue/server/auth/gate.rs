@@ -3,7 +3,9 @@
 //! Nothing else gives an operation the store, so that one without a check does not compile.
 
 use super::{Action, Authorizer, Identity, access::Access};
-use crate::agent_queue::server::{Caller, Millis, Store, budget::caller, check::Check, sample::Samples};
+use crate::agent_queue::server::{
+    Caller, Millis, Store, budget::caller, check::Check, sample::Samples,
+};
 use futures::future;
 use metrics::counter;
 use std::{fmt, sync::Arc};
@@ -55,7 +57,10 @@ impl<S: Store> Gate<S> {
         Self { store: Arc::new(store), authorizer: None }
     }
 
-    pub(in crate::agent_queue::server) fn guarded_by(self, authorizer: Arc<dyn Authorizer>) -> Self {
+    pub(in crate::agent_queue::server) fn guarded_by(
+        self,
+        authorizer: Arc<dyn Authorizer>,
+    ) -> Self {
         Self { authorizer: Some(authorizer), ..self }
     }
 
@@ -66,7 +71,9 @@ impl<S: Store> Gate<S> {
         request: Request<T>,
     ) -> Result<Admitted<T, S>, Status> {
         let caller = caller(request.extensions());
-        let known = self.known(&request)?.map(|(authorizer, identity)| (authorizer.clone(), identity.clone()));
+        let known = self
+            .known(&request)?
+            .map(|(authorizer, identity)| (authorizer.clone(), identity.clone()));
         let request = request.into_inner();
         request.check()?;
         let grant = Grant(known.map(|(authorizer, identity)| {
@@ -93,7 +100,10 @@ impl<S: Store> Gate<S> {
     }
 
     /// Who decides, and who asks; UNAUTHENTICATED where that is not known. None: nobody decides.
-    pub(in crate::agent_queue::server) fn known<'a, T>(&'a self, request: &'a Request<T>) -> Result<Known<'a>, Status> {
+    pub(in crate::agent_queue::server) fn known<'a, T>(
+        &'a self,
+        request: &'a Request<T>,
+    ) -> Result<Known<'a>, Status> {
         let Some(authorizer) = &self.authorizer else { return Ok(None) };
         match request.extensions().get() {
             Some(identity) => Ok(Some((authorizer, identity))),
@@ -137,7 +147,9 @@ impl View {
 
     /// Whether the list may name this queue.
     pub(in crate::agent_queue::server) fn shows(&self, queue: &str) -> bool {
-        self.0.as_ref().is_none_or(|(authorizer, identity)| authorizer.may(identity, Action::Look, queue))
+        self.0
+            .as_ref()
+            .is_none_or(|(authorizer, identity)| authorizer.may(identity, Action::Look, queue))
     }
 }
 
@@ -178,7 +190,9 @@ impl From<Ended> for Status {
     /// Of a call that did not begin.
     fn from(ended: Ended) -> Self {
         match ended {
-            Ended::Unproved => Self::unauthenticated("what proved the identity is not known any more"),
+            Ended::Unproved => {
+                Self::unauthenticated("what proved the identity is not known any more")
+            }
             Ended::Refused(status) => status,
         }
     }

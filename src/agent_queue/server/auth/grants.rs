@@ -81,14 +81,18 @@ impl Grants {
             (certified, _) => certified,
         };
         let Some(token) = shown.token else {
-            let unknown = if shown.names.is_empty() { Unknown::Nothing } else { Unknown::Certificate };
-            return certified.map(|(name, proof)| (name, Proof::Certificate(proof.clone()))).ok_or(unknown);
+            let unknown =
+                if shown.names.is_empty() { Unknown::Nothing } else { Unknown::Certificate };
+            return certified
+                .map(|(name, proof)| (name, Proof::Certificate(proof.clone())))
+                .ok_or(unknown);
         };
         // All hashes are looked at, whichever it is.
-        let found = self.identities.iter().fold(None, |found, (name, rules)| match rules.has(&token) {
-            true => Some(name),
-            false => found,
-        });
+        let found =
+            self.identities.iter().fold(None, |found, (name, rules)| match rules.has(&token) {
+                true => Some(name),
+                false => found,
+            });
         let name = found.ok_or(Unknown::Token)?;
         match certified {
             Some((other, _)) if other != name => Err(Unknown::Different),
@@ -108,7 +112,9 @@ impl Grants {
     pub(super) fn may(&self, identity: &str, action: Action, queue: &str) -> bool {
         self.identities.get(identity).is_some_and(|rules| match &rules.grants {
             None => action != Action::Operate && queue == identity,
-            Some(grants) => grants.iter().any(|grant| grant.may.contains(&action) && matches(&grant.queues, queue)),
+            Some(grants) => grants
+                .iter()
+                .any(|grant| grant.may.contains(&action) && matches(&grant.queues, queue)),
         })
     }
 }
@@ -142,25 +148,34 @@ mod tests {
     }
 
     fn grants() -> Grants {
-        let rules = |tokens: &[u8], certificate: &str, grants: Option<&[(&str, &[Action])]>| Rules {
-            tokens: tokens.iter().copied().map(hash).collect(),
-            certificate: (!certificate.is_empty()).then(|| certificate.into()),
-            grants: grants.map(|grants| {
-                grants.iter().map(|(queues, may)| Grant { queues: (*queues).into(), may: may.to_vec() }).collect()
-            }),
-        };
-        let front: &[(&str, &[Action])] = &[("agent_*", &[Action::Submit]), ("other", &[Action::Look])];
+        let rules =
+            |tokens: &[u8], certificate: &str, grants: Option<&[(&str, &[Action])]>| Rules {
+                tokens: tokens.iter().copied().map(hash).collect(),
+                certificate: (!certificate.is_empty()).then(|| certificate.into()),
+                grants: grants.map(|grants| {
+                    grants
+                        .iter()
+                        .map(|(queues, may)| Grant { queues: (*queues).into(), may: may.to_vec() })
+                        .collect()
+                }),
+            };
+        let front: &[(&str, &[Action])] =
+            &[("agent_*", &[Action::Submit]), ("other", &[Action::Look])];
         let identities = [
             ("agent_001", rules(&[1, 2], "", None)),
             ("agent_002", rules(&[3], "spiffe://prod/agent/002", None)),
             ("front", rules(&[], "front.internal", Some(front))),
         ];
-        Grants { identities: identities.into_iter().map(|(name, rules)| (name.into(), rules)).collect() }
+        Grants {
+            identities: identities.into_iter().map(|(name, rules)| (name.into(), rules)).collect(),
+        }
     }
 
     fn who(token: Option<u8>, names: &[&str]) -> Result<String, Unknown> {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        grants().identify(Shown { token: token.map(hash), names: &names }).map(|(name, _)| name.to_string())
+        grants()
+            .identify(Shown { token: token.map(hash), names: &names })
+            .map(|(name, _)| name.to_string())
     }
 
     #[test]
@@ -170,7 +185,11 @@ mod tests {
         assert_eq!(who(Some(2), &[]), known("agent_001"));
         assert_eq!(who(None, &["host", "front.internal"]), known("front"));
         assert_eq!(who(Some(3), &["spiffe://prod/agent/002"]), known("agent_002"));
-        assert_eq!(who(Some(3), &["somebody"]), known("agent_002"), "a certificate that names nobody says nothing");
+        assert_eq!(
+            who(Some(3), &["somebody"]),
+            known("agent_002"),
+            "a certificate that names nobody says nothing"
+        );
     }
 
     #[test]
@@ -202,7 +221,11 @@ mod tests {
     fn with_grants_an_identity_may_do_what_they_name_and_nothing_else() {
         let may = |action, queue| grants().may("front", action, queue);
         assert!(may(Action::Submit, "agent_7") && may(Action::Look, "other"));
-        assert!(!may(Action::Look, "agent_7") && !may(Action::Submit, "other") && !may(Action::Work, "front"));
+        assert!(
+            !may(Action::Look, "agent_7")
+                && !may(Action::Submit, "other")
+                && !may(Action::Work, "front")
+        );
     }
 
     #[test]

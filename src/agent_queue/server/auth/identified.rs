@@ -46,7 +46,10 @@ impl<S: NamedService> NamedService for Identified<S> {
 
 impl<S> Service<Request<Body>> for Identified<S>
 where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>
+        + Clone
+        + Send
+        + 'static,
     S::Future: Send + 'static,
 {
     type Response = Response<Body>;
@@ -58,7 +61,9 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let Some(authorizer) = self.authorizer.clone() else { return Box::pin(self.inner.call(request)) };
+        let Some(authorizer) = self.authorizer.clone() else {
+            return Box::pin(self.inner.call(request));
+        };
         // The one that said it is ready is used; its copy is not yet.
         let copy = self.inner.clone();
         let mut inner = mem::replace(&mut self.inner, copy);
@@ -71,7 +76,8 @@ where
                     inner.call(Request::from_parts(head, body)).await
                 }
                 Err(status) => {
-                    counter!("tonic_supervisor.queue.calls_refused", "reason" => "identity").increment(1);
+                    counter!("tonic_supervisor.queue.calls_refused", "reason" => "identity")
+                        .increment(1);
                     Ok(status.into_http())
                 }
             }

@@ -55,7 +55,9 @@ impl Authorizer for LiveGrants {
     }
 
     fn knows(&self, identity: &Identity) -> bool {
-        identity.proof::<Proof>().is_some_and(|proof| self.grants.load().know(identity.name(), proof))
+        identity
+            .proof::<Proof>()
+            .is_some_and(|proof| self.grants.load().know(identity.name(), proof))
     }
 
     fn changed(&self) -> BoxFuture<'static, ()> {
@@ -86,14 +88,17 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&[u8]>, Status> {
         .filter(|_| values.next().is_none());
     match token {
         Some((_, token)) => Ok(Some(token)),
-        None => Err(Status::unauthenticated("authorization must be `Bearer TOKEN`, and stand there once")),
+        None => Err(Status::unauthenticated(
+            "authorization must be `Bearer TOKEN`, and stand there once",
+        )),
     }
 }
 
 fn refusal(unknown: Unknown) -> Status {
     Status::unauthenticated(match unknown {
         Unknown::Nothing => {
-            "nobody is known here without proof: send `authorization: Bearer TOKEN`, or show a client certificate"
+            "nobody is known here without proof: send `authorization: Bearer TOKEN`, or show a \
+             client certificate"
         }
         Unknown::Token => "the token is not known here",
         Unknown::Certificate => "no URI or DNS name of the client certificate is known here",
@@ -116,7 +121,9 @@ mod tests {
         for value in ["Bearer x", "bearer x", "BEARER x"] {
             assert_eq!(bearer(&headers(&[value])).expect("a token"), Some(&b"x"[..]), "{value}");
         }
-        for values in [&["Bearer x", "Bearer x"][..], &["Bearer "], &["Bearer"], &["Basic x"], &[""], &["x"]] {
+        for values in
+            [&["Bearer x", "Bearer x"][..], &["Bearer "], &["Bearer"], &["Basic x"], &[""], &["x"]]
+        {
             let refused = bearer(&headers(values)).expect_err("no token");
             assert_eq!(refused.code(), tonic::Code::Unauthenticated, "{values:?}");
         }

@@ -96,7 +96,14 @@ mod tests {
         assert_eq!(token.hash().hexadecimal(), hash);
         let read = TokenHash::read(&hash.to_uppercase()).expect("a hash");
         assert!(read.is(&token.hash()) && !read.is(&Token::new([0xac; 32]).hash()));
-        for wrong in ["", "ab", &"g".repeat(64), &"ab".repeat(33), &format!("+{}", "a".repeat(63)), token.reveal()] {
+        for wrong in [
+            "",
+            "ab",
+            &"g".repeat(64),
+            &"ab".repeat(33),
+            &format!("+{}", "a".repeat(63)),
+            token.reveal(),
+        ] {
             assert!(TokenHash::read(wrong).is_none(), "{wrong}");
         }
     }

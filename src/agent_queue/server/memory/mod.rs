@@ -39,7 +39,12 @@ struct Asked<'a, R> {
 impl MemoryStore {
     /// Empty queues.
     pub fn new(settings: Settings) -> Self {
-        Self { state: Mutex::new(State::new(settings)), journal: None, board: Board::default(), settings }
+        Self {
+            state: Mutex::new(State::new(settings)),
+            journal: None,
+            board: Board::default(),
+            settings,
+        }
     }
 
     /// Opens the journal at `path` and goes on where it ends.
@@ -49,16 +54,24 @@ impl MemoryStore {
         let (journal, entries) = Journal::open(path)?;
         let mut state = State::new(settings);
         for (index, entry) in entries.iter().enumerate() {
-            replay(&mut state, entry)
-                .map_err(|error| JournalError::new(path, &format!("is damaged in line {}", index + 1), &error))?;
+            replay(&mut state, entry).map_err(|error| {
+                JournalError::new(path, &format!("is damaged in line {}", index + 1), &error)
+            })?;
         }
         drop((state.take_mark(), state.take_happened()));
-        Ok(Self { state: Mutex::new(state), journal: Some(journal), board: Board::default(), settings })
+        Ok(Self {
+            state: Mutex::new(state),
+            journal: Some(journal),
+            board: Board::default(),
+            settings,
+        })
     }
 
-    /// Carries out an operation of one queue and returns its answer once everything it rests on is on disk.
+    /// Carries out an operation of one queue and returns its answer once everything it rests on is
+    /// on disk.
     ///
-    /// The lock covers the append too, so that the journal has the state's order. Dropped in between, the change stays.
+    /// The lock covers the append too, so that the journal has the state's order. Dropped in
+    /// between, the change stays.
     async fn carry_out<R: Message, T>(
         &self,
         asked: Asked<'_, R>,
@@ -69,7 +82,12 @@ impl MemoryStore {
             let overdue = self.notice(&mut state, asked.agent_id, asked.now);
             let answer = operation(&mut state);
             let mark = state.take_mark();
-            (answer, self.append(mark.map(|_| asked.entry())), [overdue, mark], state.take_happened())
+            (
+                answer,
+                self.append(mark.map(|_| asked.entry())),
+                [overdue, mark],
+                state.take_happened(),
+            )
         };
         if let Some(durable) = durable {
             durable.wait().await.map_err(|error| Status::unavailable(error.to_string()))?;
@@ -96,11 +114,14 @@ impl MemoryStore {
         answer
     }
 
-    /// Gives back what is overdue. The journal need not wait for it: it comes out the same whenever it is noticed.
+    /// Gives back what is overdue. The journal need not wait for it: it comes out the same whenever
+    /// it is noticed.
     fn notice(&self, state: &mut State, agent_id: &str, now: Millis) -> Option<super::Mark> {
         state.expire(agent_id, now);
         let mark = state.take_mark()?;
-        drop(self.append(Some(Asked { operation: "expire", agent_id, name: "", request: &(), now }.entry())));
+        drop(self.append(Some(
+            Asked { operation: "expire", agent_id, name: "", request: &(), now }.entry(),
+        )));
         Some(mark)
     }
 
@@ -123,17 +144,28 @@ impl Store for MemoryStore {
         Ok("memory".into())
     }
 
-    async fn create_queue(&self, request: CreateQueueRequest, now: Millis) -> Result<CreateQueueResponse, Status> {
+    async fn create_queue(
+        &self,
+        request: CreateQueueRequest,
+        now: Millis,
+    ) -> Result<CreateQueueResponse, Status> {
         let agent_id = &request.agent_id;
         let asked = Asked { operation: "create", agent_id, name: agent_id, request: &request, now };
         self.carry_out(asked, |state| Ok(state.create_queue(&request, now))).await
     }
 
-    async fn queue_exists(&self, request: QueueExistsRequest) -> Result<QueueExistsResponse, Status> {
+    async fn queue_exists(
+        &self,
+        request: QueueExistsRequest,
+    ) -> Result<QueueExistsResponse, Status> {
         Ok(QueueExistsResponse { exists: self.state.lock().queue_exists(&request.agent_id) })
     }
 
-    async fn queue_info(&self, request: GetQueueInfoRequest, now: Millis) -> Result<GetQueueInfoResponse, Status> {
+    async fn queue_info(
+        &self,
+        request: GetQueueInfoRequest,
+        now: Millis,
+    ) -> Result<GetQueueInfoResponse, Status> {
         let agent_id = &request.agent_id;
         self.look(agent_id, now, |state| Ok(state.queue(agent_id)?.info(agent_id)))
     }
@@ -142,12 +174,21 @@ impl Store for MemoryStore {
         Ok(self.state.lock().queue_names(after, limit))
     }
 
-    async fn summaries(&self, agent_ids: Vec<String>, now: Millis) -> Result<Vec<QueueSummary>, Status> {
-        let summary = |id: &String| self.look(id, now, |state| Ok(state.queue(id)?.summary(id, now)));
+    async fn summaries(
+        &self,
+        agent_ids: Vec<String>,
+        now: Millis,
+    ) -> Result<Vec<QueueSummary>, Status> {
+        let summary =
+            |id: &String| self.look(id, now, |state| Ok(state.queue(id)?.summary(id, now)));
         Ok(agent_ids.iter().filter_map(|id| summary(id).ok()).collect())
     }
 
-    async fn clear_queue(&self, request: ClearQueueRequest, now: Millis) -> Result<ClearQueueResponse, Status> {
+    async fn clear_queue(
+        &self,
+        request: ClearQueueRequest,
+        now: Millis,
+    ) -> Result<ClearQueueResponse, Status> {
         let agent_id = &request.agent_id;
         // A journal holds whole operations.
         let most = if self.journal.is_some() { usize::MAX } else { STEP };
@@ -155,7 +196,10 @@ impl Store for MemoryStore {
         loop {
             let name = &request.client_request_id;
             let asked = Asked { operation: "clear", agent_id, name, request: &request, now };
-            match self.carry_out(asked, |state| state.clear_queue(&request, going, most, now)).await? {
+            match self
+                .carry_out(asked, |state| state.clear_queue(&request, going, most, now))
+                .await?
+            {
                 Step::Done(answer) => return Ok(answer),
                 Step::More(clearing) => going = Some(clearing),
             }
@@ -163,27 +207,48 @@ impl Store for MemoryStore {
         }
     }
 
-    async fn delete_queue(&self, request: DeleteQueueRequest, now: Millis) -> Result<DeleteQueueResponse, Status> {
+    async fn delete_queue(
+        &self,
+        request: DeleteQueueRequest,
+        now: Millis,
+    ) -> Result<DeleteQueueResponse, Status> {
         let agent_id = &request.agent_id;
-        let asked = Asked { operation: "delete queue", agent_id, name: agent_id, request: &request, now };
-        let (answer, queue) = self.carry_out(asked, |state| Ok(state.delete_queue(&request))).await?;
+        let asked =
+            Asked { operation: "delete queue", agent_id, name: agent_id, request: &request, now };
+        let (answer, queue) =
+            self.carry_out(asked, |state| Ok(state.delete_queue(&request))).await?;
         tokio::task::spawn_blocking(|| drop(queue));
         Ok(answer)
     }
 
-    async fn submit(&self, request: BatchSubmitTasksRequest, now: Millis) -> Result<BatchSubmitTasksResponse, Status> {
+    async fn submit(
+        &self,
+        request: BatchSubmitTasksRequest,
+        now: Millis,
+    ) -> Result<BatchSubmitTasksResponse, Status> {
         let agent_id = &request.agent_id;
-        let asked = Asked { operation: "submit", agent_id, name: first_name(&request), request: &request, now };
+        let asked = Asked {
+            operation: "submit",
+            agent_id,
+            name: first_name(&request),
+            request: &request,
+            now,
+        };
         self.carry_out(asked, |state| state.submit(&request, now)).await
     }
 
     async fn claim(&self, request: GetTaskRequest, now: Millis) -> Result<Claimed, Status> {
         let agent_id = &request.agent_id;
-        let asked = Asked { operation: "claim", agent_id, name: &request.claim_id, request: &request, now };
+        let asked =
+            Asked { operation: "claim", agent_id, name: &request.claim_id, request: &request, now };
         self.carry_out(asked, |state| state.claim(&request, now)).await
     }
 
-    async fn update(&self, request: UpdateTaskStatusRequest, now: Millis) -> Result<UpdateTaskStatusResponse, Status> {
+    async fn update(
+        &self,
+        request: UpdateTaskStatusRequest,
+        now: Millis,
+    ) -> Result<UpdateTaskStatusResponse, Status> {
         let agent_id = &request.agent_id;
         let asked = Asked {
             operation: update_word(request.status()),
@@ -195,7 +260,11 @@ impl Store for MemoryStore {
         self.carry_out(asked, |state| state.update(&request, now)).await
     }
 
-    async fn query(&self, request: QueryTaskRequest, now: Millis) -> Result<QueryTaskResponse, Status> {
+    async fn query(
+        &self,
+        request: QueryTaskRequest,
+        now: Millis,
+    ) -> Result<QueryTaskResponse, Status> {
         self.look(&request.agent_id, now, |state| state.query(&request))
     }
 
@@ -205,31 +274,72 @@ impl Store for MemoryStore {
         now: Millis,
     ) -> Result<BatchDeleteTasksResponse, Status> {
         let agent_id = &request.agent_id;
-        let asked = Asked { operation: "delete", agent_id, name: &request.client_request_id, request: &request, now };
+        let asked = Asked {
+            operation: "delete",
+            agent_id,
+            name: &request.client_request_id,
+            request: &request,
+            now,
+        };
         self.carry_out(asked, |state| state.delete_tasks(&request, now)).await
     }
 
-    async fn cancel(&self, request: CancelTaskRequest, now: Millis) -> Result<CancelTaskResponse, Status> {
+    async fn cancel(
+        &self,
+        request: CancelTaskRequest,
+        now: Millis,
+    ) -> Result<CancelTaskResponse, Status> {
         let agent_id = &request.agent_id;
-        let asked = Asked { operation: "cancel", agent_id, name: &request.client_request_id, request: &request, now };
+        let asked = Asked {
+            operation: "cancel",
+            agent_id,
+            name: &request.client_request_id,
+            request: &request,
+            now,
+        };
         self.carry_out(asked, |state| state.cancel(&request, now)).await
     }
 
-    async fn retry(&self, request: RetryTaskRequest, now: Millis) -> Result<RetryTaskResponse, Status> {
+    async fn retry(
+        &self,
+        request: RetryTaskRequest,
+        now: Millis,
+    ) -> Result<RetryTaskResponse, Status> {
         let agent_id = &request.agent_id;
-        let asked = Asked { operation: "retry", agent_id, name: &request.client_request_id, request: &request, now };
+        let asked = Asked {
+            operation: "retry",
+            agent_id,
+            name: &request.client_request_id,
+            request: &request,
+            now,
+        };
         self.carry_out(asked, |state| state.retry(&request, now)).await
     }
 
-    async fn list(&self, request: ListTasksRequest, now: Millis) -> Result<ListTasksResponse, Status> {
-        self.look(&request.agent_id, now, |state| Ok(state.queue(&request.agent_id)?.list(&request)))
+    async fn list(
+        &self,
+        request: ListTasksRequest,
+        now: Millis,
+    ) -> Result<ListTasksResponse, Status> {
+        self.look(&request.agent_id, now, |state| {
+            Ok(state.queue(&request.agent_id)?.list(&request))
+        })
     }
 
-    async fn stats(&self, request: GetTaskStatsRequest, now: Millis) -> Result<GetTaskStatsResponse, Status> {
+    async fn stats(
+        &self,
+        request: GetTaskStatsRequest,
+        now: Millis,
+    ) -> Result<GetTaskStatsResponse, Status> {
         self.look(&request.agent_id, now, |state| Ok(state.queue(&request.agent_id)?.stats(now)))
     }
 
-    async fn changes(&self, agent_id: &str, cursor: Option<u64>, now: Millis) -> Result<Changes, Status> {
+    async fn changes(
+        &self,
+        agent_id: &str,
+        cursor: Option<u64>,
+        now: Millis,
+    ) -> Result<Changes, Status> {
         self.look(agent_id, now, |state| state.changes(agent_id, cursor))
     }
 
@@ -238,9 +348,9 @@ impl Store for MemoryStore {
         let mut state = self.state.lock();
         let cutoff = now.saturating_sub(kept);
         state.prune(cutoff);
-        drop(
-            self.append(Some(Asked { operation: "prune", agent_id: "", name: "", request: &(), now: cutoff }.entry())),
-        );
+        drop(self.append(Some(
+            Asked { operation: "prune", agent_id: "", name: "", request: &(), now: cutoff }.entry(),
+        )));
         Ok(false)
     }
 }
@@ -252,7 +362,13 @@ impl<R: Message> Asked<'_, R> {
             let _ = write!(request, "{byte:02x}");
         }
         let Self { operation, agent_id, name, now, .. } = *self;
-        Entry { at_ms: now, operation: operation.into(), agent_id: agent_id.into(), name: name.into(), request }
+        Entry {
+            at_ms: now,
+            operation: operation.into(),
+            agent_id: agent_id.into(),
+            name: name.into(),
+            request,
+        }
     }
 }
 
@@ -283,7 +399,8 @@ fn decode<R: Message + Default>(entry: &Entry) -> Result<R, String> {
         [high, low] => Some((digit(*high)? * 16 + digit(*low)?) as u8),
         _ => None,
     });
-    let bytes: Vec<u8> = pairs.collect::<Option<_>>().ok_or("the request is not in hexadecimal digits")?;
+    let bytes: Vec<u8> =
+        pairs.collect::<Option<_>>().ok_or("the request is not in hexadecimal digits")?;
     R::decode(&*bytes).map_err(|error| error.to_string())
 }
 

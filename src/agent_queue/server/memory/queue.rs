@@ -71,7 +71,9 @@ impl Queue {
         let task = &held.record.task;
         match task.status() {
             TaskStatus::Pending => drop(self.pending.insert((Reverse(task.priority), number))),
-            TaskStatus::Processing => drop(self.leased.insert((millis(task.lease_until.as_ref()), number))),
+            TaskStatus::Processing => {
+                drop(self.leased.insert((millis(task.lease_until.as_ref()), number)))
+            }
             _ => {}
         }
         self.changed.insert(held.cursor, (number, None));
@@ -81,7 +83,8 @@ impl Queue {
     /// Forgets everything that was over before `cutoff`.
     pub(super) fn prune(&mut self, cutoff: Millis) {
         let Queue { tasks, changed, names, claims, .. } = self;
-        let finished = |held: &Held| held.record.task.finished_at.as_ref().map(|at| millis(Some(at)));
+        let finished =
+            |held: &Held| held.record.task.finished_at.as_ref().map(|at| millis(Some(at)));
         tasks.retain(|_, held| {
             let keep = finished(held).is_none_or(|at| at >= cutoff);
             if !keep {

@@ -9,8 +9,8 @@ use super::{
     queue::Queue,
 };
 use crate::proto::agent_queue::{
-    GetQueueInfoResponse, GetTaskStatsResponse, ListTasksRequest, ListTasksResponse, QueueSummary, Task, TaskCounts,
-    TaskStatus, TaskType, TypeCount,
+    GetQueueInfoResponse, GetTaskStatsResponse, ListTasksRequest, ListTasksResponse, QueueSummary,
+    Task, TaskCounts, TaskStatus, TaskType, TypeCount,
 };
 use prost::Message as _;
 use std::collections::BTreeMap;
@@ -27,7 +27,8 @@ impl Queue {
     pub(super) fn summary(&self, agent_id: &str, now: Millis) -> QueueSummary {
         let task = |number: i64| self.tasks.get(&number).map(|held| &held.record.task);
         let pending = self.pending.iter().map(|(_, number)| *number).min().and_then(task);
-        let processing = self.leased.iter().filter_map(|(_, number)| task(*number)?.claimed_at.as_ref());
+        let processing =
+            self.leased.iter().filter_map(|(_, number)| task(*number)?.claimed_at.as_ref());
         let submitted = pending.and_then(|task| task.created_at.as_ref());
         let claimed = processing.map(|at| millis(Some(at))).min();
         QueueSummary {
@@ -40,12 +41,14 @@ impl Queue {
     }
 
     pub(super) fn list(&self, request: &ListTasksRequest) -> ListTasksResponse {
-        let wanted = || self.all().filter(|task| request.status.is_none_or(|status| status == task.status));
+        let wanted =
+            || self.all().filter(|task| request.status.is_none_or(|status| status == task.status));
         let total = wanted().count() as u64;
         let offset = usize::try_from(request.offset).unwrap_or(usize::MAX);
         let limit = request.limit.unwrap_or(100) as usize;
         let mut room = Room::new();
-        let page = wanted().skip(offset).take(limit).take_while(|task| room.take(task.encoded_len()));
+        let page =
+            wanted().skip(offset).take(limit).take_while(|task| room.take(task.encoded_len()));
         let tasks: Vec<Task> = page.cloned().collect();
         let next = request.offset.saturating_add(tasks.len() as u64);
         ListTasksResponse { tasks, total, next_offset: (next < total).then_some(next) }
@@ -54,20 +57,25 @@ impl Queue {
     pub(super) fn stats(&self, now: Millis) -> GetTaskStatsResponse {
         let mut types: BTreeMap<i32, u64> = BTreeMap::new();
         self.all().for_each(|task| *types.entry(task.r#type).or_default() += 1);
-        let kinds = types.into_iter().filter_map(|(kind, tasks)| Some((TaskType::try_from(kind).ok()?, tasks)));
+        let kinds = types
+            .into_iter()
+            .filter_map(|(kind, tasks)| Some((TaskType::try_from(kind).ok()?, tasks)));
         let pending = self.all().filter(|task| task.status() == TaskStatus::Pending);
         let waits = self.all().filter(|task| task.claimed_at.is_some());
         let runs = waits.clone().filter(|task| task.finished_at.is_some());
         GetTaskStatsResponse {
             tasks: Some(self.counts()),
             types: kinds.map(|(kind, tasks)| TypeCount { r#type: kind as i32, tasks }).collect(),
-            oldest_pending: pending.map(|task| millis(task.created_at.as_ref())).min().map(|at| age(at, now)),
-            average_wait: average(
-                waits.map(|task| age(millis(task.created_at.as_ref()), millis(task.claimed_at.as_ref()))),
-            ),
-            average_run: average(
-                runs.map(|task| age(millis(task.claimed_at.as_ref()), millis(task.finished_at.as_ref()))),
-            ),
+            oldest_pending: pending
+                .map(|task| millis(task.created_at.as_ref()))
+                .min()
+                .map(|at| age(at, now)),
+            average_wait: average(waits.map(|task| {
+                age(millis(task.created_at.as_ref()), millis(task.claimed_at.as_ref()))
+            })),
+            average_run: average(runs.map(|task| {
+                age(millis(task.claimed_at.as_ref()), millis(task.finished_at.as_ref()))
+            })),
         }
     }
 

@@ -4,8 +4,8 @@ use super::{
     super::{
         Changes, Claimed, Mark, Millis, Settings,
         record::{
-            Happened, Operation, Over, PastClaim, Record, Remembered, Updated, latest_lease_end, no_queue, no_task,
-            not_held, task_id, task_number,
+            Happened, Operation, Over, PastClaim, Record, Remembered, Updated, latest_lease_end,
+            no_queue, no_task, not_held, task_id, task_number,
         },
         store::{Clearing, MAX_CHANGES, Room, Step},
     },
@@ -35,7 +35,14 @@ pub(super) struct State {
 
 impl State {
     pub(super) fn new(settings: Settings) -> Self {
-        Self { settings, queues: BTreeMap::new(), last_task: 0, cursor: 0, mark: None, happened: Vec::new() }
+        Self {
+            settings,
+            queues: BTreeMap::new(),
+            last_task: 0,
+            cursor: 0,
+            mark: None,
+            happened: Vec::new(),
+        }
     }
 
     /// What has changed since this was asked last.
@@ -60,7 +67,9 @@ impl State {
     pub(super) fn expire(&mut self, agent_id: &str, now: Millis) {
         let settings = self.settings;
         let latest = latest_lease_end(&settings, now);
-        while let Some((until, number)) = self.queues.get(agent_id).and_then(|queue| queue.leased.last().copied()) {
+        while let Some((until, number)) =
+            self.queues.get(agent_id).and_then(|queue| queue.leased.last().copied())
+        {
             if until <= latest {
                 break;
             }
@@ -68,7 +77,9 @@ impl State {
                 record.shorten(&settings, now);
             });
         }
-        while let Some((until, number)) = self.queues.get(agent_id).and_then(|queue| queue.leased.first().copied()) {
+        while let Some((until, number)) =
+            self.queues.get(agent_id).and_then(|queue| queue.leased.first().copied())
+        {
             if until > now {
                 return;
             }
@@ -80,10 +91,15 @@ impl State {
         }
     }
 
-    pub(super) fn create_queue(&mut self, request: &CreateQueueRequest, now: Millis) -> CreateQueueResponse {
+    pub(super) fn create_queue(
+        &mut self,
+        request: &CreateQueueRequest,
+        now: Millis,
+    ) -> CreateQueueResponse {
         let already_exists = self.queues.contains_key(&request.agent_id);
         if !already_exists {
-            self.queues.insert(request.agent_id.clone(), Queue { created_at: now, ..Queue::default() });
+            self.queues
+                .insert(request.agent_id.clone(), Queue { created_at: now, ..Queue::default() });
             self.note(Mark::Changed);
         }
         CreateQueueResponse { already_exists }
@@ -109,11 +125,16 @@ impl State {
         let going = going.unwrap_or(Clearing { until: self.last_task, after: 0, deleted: 0 });
         let queue = self.queue(&request.agent_id)?;
         if let Some(named) = queue.names.get(&request.client_request_id) {
-            return Ok(Step::Done(named.remembered.answer(Operation::Clear, &request.client_request_id)?));
+            return Ok(Step::Done(
+                named.remembered.answer(Operation::Clear, &request.client_request_id)?,
+            ));
         }
-        let wanted = |held: &&Held| request.status.is_none_or(|status| status == held.record.task.status);
-        let left = queue.tasks.range(going.after + 1..).take_while(|(number, _)| **number <= going.until);
-        let numbers: Vec<i64> = left.map(|(_, held)| held).filter(wanted).filter_map(Held::number).take(most).collect();
+        let wanted =
+            |held: &&Held| request.status.is_none_or(|status| status == held.record.task.status);
+        let left =
+            queue.tasks.range(going.after + 1..).take_while(|(number, _)| **number <= going.until);
+        let numbers: Vec<i64> =
+            left.map(|(_, held)| held).filter(wanted).filter_map(Held::number).take(most).collect();
         for number in &numbers {
             self.delete(&request.agent_id, *number, now);
         }
@@ -123,13 +144,21 @@ impl State {
         }
         let deleted = going.deleted;
         if deleted > 0 {
-            self.remember(&request.agent_id, &request.client_request_id, Remembered::clearing(deleted), now);
+            self.remember(
+                &request.agent_id,
+                &request.client_request_id,
+                Remembered::clearing(deleted),
+                now,
+            );
         }
         Ok(Step::Done(ClearQueueResponse { deleted }))
     }
 
     /// Gives the queue out: to free its memory takes a while.
-    pub(super) fn delete_queue(&mut self, request: &DeleteQueueRequest) -> (DeleteQueueResponse, Option<Queue>) {
+    pub(super) fn delete_queue(
+        &mut self,
+        request: &DeleteQueueRequest,
+    ) -> (DeleteQueueResponse, Option<Queue>) {
         let Some(queue) = self.queues.remove(&request.agent_id) else {
             return (DeleteQueueResponse::default(), None);
         };
@@ -145,32 +174,48 @@ impl State {
         let queue = self.queue(&request.agent_id)?;
         for NewTask { client_request_id, .. } in &request.tasks {
             if let Some(named) = queue.names.get(client_request_id) {
-                named.remembered.answer::<SubmitTaskResponse>(Operation::Submit, client_request_id)?;
+                named
+                    .remembered
+                    .answer::<SubmitTaskResponse>(Operation::Submit, client_request_id)?;
             }
         }
         let mut tasks = Vec::with_capacity(request.tasks.len());
         for task in &request.tasks {
             let known = self.queue(&request.agent_id)?.names.get(&task.client_request_id);
             tasks.push(match known {
-                Some(named) => named.remembered.answer(Operation::Submit, &task.client_request_id)?,
+                Some(named) => {
+                    named.remembered.answer(Operation::Submit, &task.client_request_id)?
+                }
                 None => {
-                    let record = Record::new(self.last_task + 1, &request.agent_id, task.clone(), now);
-                    SubmitTaskResponse { task_id: self.add(&request.agent_id, record), already_submitted: false }
+                    let record =
+                        Record::new(self.last_task + 1, &request.agent_id, task.clone(), now);
+                    SubmitTaskResponse {
+                        task_id: self.add(&request.agent_id, record),
+                        already_submitted: false,
+                    }
                 }
             });
         }
         Ok(BatchSubmitTasksResponse { tasks })
     }
 
-    pub(super) fn claim(&mut self, request: &GetTaskRequest, now: Millis) -> Result<Claimed, Status> {
+    pub(super) fn claim(
+        &mut self,
+        request: &GetTaskRequest,
+        now: Millis,
+    ) -> Result<Claimed, Status> {
         let settings = self.settings;
         let queue = self.queue(&request.agent_id)?;
         let number = match queue.claims.get(&request.claim_id) {
-            Some(Claim::Past(past, _)) => return Err(not_held(&past.task_id, &request.claim_id, Some(past.over))),
+            Some(Claim::Past(past, _)) => {
+                return Err(not_held(&past.task_id, &request.claim_id, Some(past.over)));
+            }
             Some(Claim::Of(number)) => {
                 let number = *number;
                 if self.record(&request.agent_id, number)?.task.status() == TaskStatus::Processing {
-                    self.change(&request.agent_id, number, |_, record| record.renew(&settings, now));
+                    self.change(&request.agent_id, number, |_, record| {
+                        record.renew(&settings, now)
+                    });
                 }
                 self.happened.push(Happened::ClaimedAgain);
                 number
@@ -240,10 +285,15 @@ impl State {
         Ok(answer)
     }
 
-    pub(super) fn cancel(&mut self, request: &CancelTaskRequest, now: Millis) -> Result<CancelTaskResponse, Status> {
+    pub(super) fn cancel(
+        &mut self,
+        request: &CancelTaskRequest,
+        now: Millis,
+    ) -> Result<CancelTaskResponse, Status> {
         let queue = self.queue(&request.agent_id)?;
         if let Some(named) = queue.names.get(&request.client_request_id) {
-            let first: CancelTaskResponse = named.remembered.answer(Operation::Cancel, &request.client_request_id)?;
+            let first: CancelTaskResponse =
+                named.remembered.answer(Operation::Cancel, &request.client_request_id)?;
             let id = first.task.as_ref().map(|task| task.task_id.clone()).unwrap_or_default();
             let task = self.find(&request.agent_id, &id).ok().map(|(_, record)| record.task);
             return Ok(task.map_or(first, |task| CancelTaskResponse { task: Some(task) }));
@@ -257,7 +307,11 @@ impl State {
         Ok(answer)
     }
 
-    pub(super) fn retry(&mut self, request: &RetryTaskRequest, now: Millis) -> Result<RetryTaskResponse, Status> {
+    pub(super) fn retry(
+        &mut self,
+        request: &RetryTaskRequest,
+        now: Millis,
+    ) -> Result<RetryTaskResponse, Status> {
         if let Some(named) = self.queue(&request.agent_id)?.names.get(&request.client_request_id) {
             return named.remembered.retried(&request.client_request_id);
         }
@@ -301,7 +355,8 @@ impl State {
     /// A copy of the task with this id.
     fn find(&self, agent_id: &str, id: &str) -> Result<(i64, Record), Status> {
         let queue = self.queue(agent_id)?;
-        let found = task_number(id).and_then(|number| Some((number, queue.tasks.get(&number)?.record.clone())));
+        let found = task_number(id)
+            .and_then(|number| Some((number, queue.tasks.get(&number)?.record.clone())));
         found.ok_or_else(|| no_task(agent_id, id))
     }
 

@@ -1,8 +1,9 @@
 //! What changed in a queue, told by transactions and snapshots.
 //!
-//! A row knows the transaction that changed it last, and transactions commit in any order; what is new for a watch are the rows whose transaction
-//! was not committed in the snapshot of its last look. So that nothing is told twice a watch remembers that snapshot.
-//! Its cursor for others is the oldest transaction that was open then: it tells some changes twice, and leaves none out.
+//! A row knows the transaction that changed it last, and transactions commit in any order; what is
+//! new for a watch are the rows whose transaction was not committed in the snapshot of its last
+//! look. So that nothing is told twice a watch remembers that snapshot. Its cursor for others is
+//! the oldest transaction that was open then: it tells some changes twice, and leaves none out.
 
 use super::{
     super::{
@@ -64,29 +65,40 @@ pub(super) async fn changes(
     cursor: Option<&Cursor>,
     now: Millis,
 ) -> Result<(Changes<Cursor>, Option<Mark>), Failure> {
-    // The snapshot is older than what is read after it: what is committed in between is told twice rather than never.
+    // The snapshot is older than what is read after it: what is committed in between is told twice
+    // rather than never.
     let head = row::head(&transaction, agent_id, now);
     let (_, snapshot) = futures::try_join!(head, transaction.one(sql::SNAPSHOT, []))?;
     let snapshot: String = snapshot.try_get(0)?;
     let Some(cursor) = cursor else {
-        return Ok((Changes { changes: Vec::new(), cursor: Cursor { told: snapshot, round: None } }, None));
+        return Ok((
+            Changes { changes: Vec::new(), cursor: Cursor { told: snapshot, round: None } },
+            None,
+        ));
     };
-    let Round { until, mut last } =
-        cursor.round.clone().unwrap_or(Round { until: snapshot, last: (cursor.oldest(), i64::MIN) });
+    let Round { until, mut last } = cursor
+        .round
+        .clone()
+        .unwrap_or(Round { until: snapshot, last: (cursor.oldest(), i64::MIN) });
     let from = last.0.to_string();
-    let rows = transaction.rows(sql::CHANGES, [&agent_id, &cursor.told, &from, &last.1, &(MAX_CHANGES as i64)]).await?;
+    let rows = transaction
+        .rows(sql::CHANGES, [&agent_id, &cursor.told, &from, &last.1, &(MAX_CHANGES as i64)])
+        .await?;
     let mut found = Vec::with_capacity(rows.len());
     let mut bytes = 0;
     for row in &rows {
-        let changed: u64 =
-            row.try_get::<_, &str>(0)?.parse().map_err(|_| unavailable(&"a transaction has no number"))?;
+        let changed: u64 = row
+            .try_get::<_, &str>(0)?
+            .parse()
+            .map_err(|_| unavailable(&"a transaction has no number"))?;
         bytes += row.try_get::<_, i32>(2)?.unsigned_abs() as usize;
         if bytes > MAX_PAGE && !found.is_empty() {
             break;
         }
         found.push((changed, row.try_get::<_, i64>(1)?));
     }
-    let mut tasks = tasks(&transaction, agent_id, found.iter().map(|(_, number)| *number).collect()).await?;
+    let mut tasks =
+        tasks(&transaction, agent_id, found.iter().map(|(_, number)| *number).collect()).await?;
     let mut changes = Vec::with_capacity(found.len());
     let mut room = Room::new();
     for (changed, number) in &found {
@@ -107,11 +119,17 @@ pub(super) async fn changes(
 }
 
 /// The tasks with these numbers that are there.
-async fn tasks(transaction: &Transaction, agent_id: &str, numbers: Vec<i64>) -> Result<HashMap<i64, Task>, Failure> {
+async fn tasks(
+    transaction: &Transaction,
+    agent_id: &str,
+    numbers: Vec<i64>,
+) -> Result<HashMap<i64, Task>, Failure> {
     if numbers.is_empty() {
         return Ok(HashMap::new());
     }
     let rows = transaction.rows(sql::TASKS, [&agent_id, &numbers]).await?;
-    let records = rows.iter().map(|row| row::record(row, agent_id).map(|record| (row::number(&record), record.task)));
+    let records = rows
+        .iter()
+        .map(|row| row::record(row, agent_id).map(|record| (row::number(&record), record.task)));
     records.collect()
 }

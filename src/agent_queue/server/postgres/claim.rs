@@ -13,7 +13,8 @@ use crate::proto::agent_queue::{
     GetTaskRequest, GetTaskResponse, TaskStatus, UpdateTaskStatusRequest, UpdateTaskStatusResponse,
 };
 
-/// When to look again for a task that another transaction worked on: it may be given back without a word.
+/// When to look again for a task that another transaction worked on: it may be given back without a
+/// word.
 const WORKED_ON: Millis = 50;
 
 pub(super) async fn claim(
@@ -23,7 +24,8 @@ pub(super) async fn claim(
     now: Millis,
 ) -> Result<(Claimed, Option<Mark>), Failure> {
     let (agent_id, claim_id) = (&*request.agent_id, &*request.claim_id);
-    // A claim that is repeated while its first try is at work waits for that one, and finds what it took.
+    // A claim that is repeated while its first try is at work waits for that one, and finds what it
+    // took.
     let (_, known, picked) = futures::try_join!(
         transaction.rows(sql::LOCK_NAME, [&agent_id, &claim_id]),
         row::claim_head(&transaction, agent_id, claim_id, now),
@@ -34,7 +36,8 @@ pub(super) async fn claim(
     }
     let record = if let Some(number) = known.task {
         let held = row::lock(&transaction, agent_id, number).await?;
-        let mut record = held.filter(|record| record.claim_id == *claim_id).ok_or(Failure::Again)?;
+        let mut record =
+            held.filter(|record| record.claim_id == *claim_id).ok_or(Failure::Again)?;
         transaction.note(Happened::ClaimedAgain);
         if record.task.status() != TaskStatus::Processing {
             return Ok((Claimed { answer: record.claimed(now), next_lease_end: None }, None));
@@ -78,7 +81,10 @@ pub(super) async fn update(
         Updated::Released => {
             let writes = async {
                 let save = row::save(&transaction, &record);
-                futures::try_join!(save, row::over(&transaction, &record, claim_id, Over::Released, now))
+                futures::try_join!(
+                    save,
+                    row::over(&transaction, &record, claim_id, Over::Released, now)
+                )
             };
             transaction.commit_after(writes).await?;
             Ok((record.updated(now), Some(Mark::Claimable(1))))

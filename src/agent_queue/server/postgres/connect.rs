@@ -5,7 +5,9 @@ use super::{
     sql,
     tls::{self, Asked, Connector},
 };
-use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime, Timeouts};
+use deadpool_postgres::{
+    Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime, Timeouts,
+};
 use std::{fmt, time::Duration};
 use tokio_postgres::{Config, config::SslMode};
 use tonic::Status;
@@ -17,9 +19,12 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a peer may leave what was sent to it unanswered by TCP.
 const SILENCE: Duration = Duration::from_secs(20);
 
-/// What a session is told. A server that dies with its machine must not keep its locks, and no statement waits forever.
-const SESSION: &str = "SET enable_seqscan = off; SET lock_timeout = '10s'; SET statement_timeout = '60s'; \
-    SET idle_in_transaction_session_timeout = '20s'; SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; \
+/// What a session is told. A server that dies with its machine must not keep its locks, and no
+/// statement waits forever.
+const SESSION: &str = "SET enable_seqscan = off; SET lock_timeout = '10s'; SET statement_timeout \
+                       = '60s'; \
+    SET idle_in_transaction_session_timeout = '20s'; SET tcp_keepalives_idle = 10; SET \
+    tcp_keepalives_interval = 5; \
     SET tcp_keepalives_count = 2; SET synchronous_commit = on; SET client_min_messages = error";
 
 /// Why PostgreSQL could not be opened. It says nothing of the DSN's password.
@@ -82,7 +87,11 @@ pub(super) fn target(dsn: &str) -> Result<Target, OpenError> {
     if config.get_application_name().is_none() {
         config.application_name(env!("CARGO_PKG_NAME"));
     }
-    config.keepalives(true).keepalives_idle(SILENCE / 2).keepalives_interval(SILENCE / 4).keepalives_retries(2);
+    config
+        .keepalives(true)
+        .keepalives_idle(SILENCE / 2)
+        .keepalives_interval(SILENCE / 4)
+        .keepalives_retries(2);
     config.tcp_user_timeout(SILENCE);
     Ok(Target { config, tls })
 }
@@ -92,15 +101,20 @@ pub(super) fn pool(Target { config, tls }: Target) -> Result<Pool, OpenError> {
     let manager = ManagerConfig { recycling_method: RecyclingMethod::Fast };
     let prepare = Hook::async_fn(|client, _| {
         Box::pin(async move {
-            let prepared =
-                futures::future::try_join_all(sql::ALL.iter().map(|statement| client.prepare_cached(statement)));
+            let prepared = futures::future::try_join_all(
+                sql::ALL.iter().map(|statement| client.prepare_cached(statement)),
+            );
             client.batch_execute(SESSION).await.map_err(HookError::Backend)?;
             prepared.await.map(drop).map_err(HookError::Backend)
         })
     });
     Pool::builder(Manager::from_config(config, tls, manager))
         .max_size(CONNECTIONS)
-        .timeouts(Timeouts { wait: Some(PATIENCE), create: Some(PATIENCE), recycle: Some(PATIENCE) })
+        .timeouts(Timeouts {
+            wait: Some(PATIENCE),
+            create: Some(PATIENCE),
+            recycle: Some(PATIENCE),
+        })
         .runtime(Runtime::Tokio1)
         .post_create(prepare)
         .build()

@@ -54,8 +54,8 @@ const LIMIT: Duration = Duration::from_secs(90);
 
 /// The queues in PostgreSQL 13 or newer.
 ///
-/// It has up to 16 connections, and one more that listens for news of the other servers. While the database is away its answers are
-/// UNAVAILABLE; it connects again by itself.
+/// It has up to 16 connections, and one more that listens for news of the other servers. While the
+/// database is away its answers are UNAVAILABLE; it connects again by itself.
 pub struct PostgresStore {
     pool: Pool,
     clock: DatabaseClock,
@@ -73,10 +73,12 @@ impl fmt::Debug for PostgresStore {
 type Done<T> = Result<(T, Option<Mark>), Failure>;
 
 impl PostgresStore {
-    /// Opens the database that `dsn` names: `postgres://user:password@host:5432/database`, or words as libpq takes them.
+    /// Opens the database that `dsn` names: `postgres://user:password@host:5432/database`, or words
+    /// as libpq takes them.
     ///
-    /// Makes the tables, in a schema named `agent_queue`, or brings those of an older version up to date. Refuses a schema that a newer version made.
-    /// The database's encoding must be UTF8. Needs a tokio runtime for as long as it lives.
+    /// Makes the tables, in a schema named `agent_queue`, or brings those of an older version up to
+    /// date. Refuses a schema that a newer version made. The database's encoding must be UTF8.
+    /// Needs a tokio runtime for as long as it lives.
     pub async fn open(dsn: &str, settings: Settings) -> Result<Self, OpenError> {
         let target = connect::target(dsn)?;
         let (mut client, connection) = target.config.connect(target.tls()).await?;
@@ -85,12 +87,14 @@ impl PostgresStore {
         connection.abort();
         migrated?;
         let pool = connect::pool(target.clone())?;
-        // The first connection prepares every statement: whatever is wrong with the tables is known now.
+        // The first connection prepares every statement: whatever is wrong with the tables is known
+        // now.
         let clock = DatabaseClock::start(pool.clone()).await?;
         Ok(Self { pool, clock, news: News::start(target), settings })
     }
 
-    /// Carries out an operation in a transaction, again where others came between, and makes known what it changed.
+    /// Carries out an operation in a transaction, again where others came between, and makes known
+    /// what it changed.
     async fn carry_out<T, F: Future<Output = Done<T>>>(
         &self,
         agent_id: &str,
@@ -117,7 +121,8 @@ impl PostgresStore {
         operation: impl Fn(Transaction) -> F,
     ) -> Result<T, Failure> {
         let happened = Noted::default();
-        let transaction = Transaction::begin(&self.pool, lease_millis(&self.settings), happened.clone()).await?;
+        let transaction =
+            Transaction::begin(&self.pool, lease_millis(&self.settings), happened.clone()).await?;
         let (answer, mark) = operation(transaction).await?;
         happened.lock().drain(..).for_each(|happened| self.board().happened(agent_id, happened));
         if let Some(mark) = mark {
@@ -134,7 +139,12 @@ impl PostgresStore {
 
     /// Gives back some of what is overdue; returns whether there was something.
     async fn give_back(&self, agent_id: &str, now: Millis) -> Result<bool, Status> {
-        match self.attempt(agent_id, |transaction| claim::lose(transaction, agent_id, &self.settings, now)).await {
+        match self
+            .attempt(agent_id, |transaction| {
+                claim::lose(transaction, agent_id, &self.settings, now)
+            })
+            .await
+        {
             Err(Failure::Answer(status)) => Err(status),
             Ok(some) => Ok(some),
             Err(Failure::Again | Failure::Overdue) => Ok(false),
@@ -170,25 +180,47 @@ impl Store for PostgresStore {
         }
     }
 
-    async fn create_queue(&self, request: CreateQueueRequest, now: Millis) -> Result<CreateQueueResponse, Status> {
-        self.carry_out(&request.agent_id, now, |transaction| read::create_queue(transaction, &request, now)).await
+    async fn create_queue(
+        &self,
+        request: CreateQueueRequest,
+        now: Millis,
+    ) -> Result<CreateQueueResponse, Status> {
+        self.carry_out(&request.agent_id, now, |transaction| {
+            read::create_queue(transaction, &request, now)
+        })
+        .await
     }
 
-    async fn queue_exists(&self, request: QueueExistsRequest) -> Result<QueueExistsResponse, Status> {
+    async fn queue_exists(
+        &self,
+        request: QueueExistsRequest,
+    ) -> Result<QueueExistsResponse, Status> {
         let agent_id = &*request.agent_id;
-        let exists = self.carry_out(agent_id, 0, |transaction| read::queue_exists(transaction, agent_id));
+        let exists =
+            self.carry_out(agent_id, 0, |transaction| read::queue_exists(transaction, agent_id));
         Ok(QueueExistsResponse { exists: exists.await? })
     }
 
-    async fn queue_info(&self, request: GetQueueInfoRequest, now: Millis) -> Result<GetQueueInfoResponse, Status> {
-        self.carry_out(&request.agent_id, now, |transaction| read::queue_info(transaction, &request, now)).await
+    async fn queue_info(
+        &self,
+        request: GetQueueInfoRequest,
+        now: Millis,
+    ) -> Result<GetQueueInfoResponse, Status> {
+        self.carry_out(&request.agent_id, now, |transaction| {
+            read::queue_info(transaction, &request, now)
+        })
+        .await
     }
 
     async fn queue_names(&self, after: &str, limit: usize) -> Result<Vec<String>, Status> {
         self.carry_out("", 0, |transaction| summary::queue_names(transaction, after, limit)).await
     }
 
-    async fn summaries(&self, agent_ids: Vec<String>, now: Millis) -> Result<Vec<QueueSummary>, Status> {
+    async fn summaries(
+        &self,
+        agent_ids: Vec<String>,
+        now: Millis,
+    ) -> Result<Vec<QueueSummary>, Status> {
         let mut tries = 0;
         loop {
             let read = |transaction| summary::summaries(transaction, &agent_ids, now);
@@ -204,7 +236,11 @@ impl Store for PostgresStore {
         }
     }
 
-    async fn clear_queue(&self, request: ClearQueueRequest, now: Millis) -> Result<ClearQueueResponse, Status> {
+    async fn clear_queue(
+        &self,
+        request: ClearQueueRequest,
+        now: Millis,
+    ) -> Result<ClearQueueResponse, Status> {
         let mut going = None;
         loop {
             let step = |transaction| remove::clear_queue(transaction, &request, going, now);
@@ -215,7 +251,11 @@ impl Store for PostgresStore {
         }
     }
 
-    async fn delete_queue(&self, request: DeleteQueueRequest, now: Millis) -> Result<DeleteQueueResponse, Status> {
+    async fn delete_queue(
+        &self,
+        request: DeleteQueueRequest,
+        now: Millis,
+    ) -> Result<DeleteQueueResponse, Status> {
         let (agent_id, hidden) = (&*request.agent_id, hidden());
         let hide = |transaction| read::hide_queue(transaction, agent_id, &hidden);
         let Some((queue, deleted)) = self.carry_out(agent_id, now, hide).await? else {
@@ -225,22 +265,46 @@ impl Store for PostgresStore {
         Ok(DeleteQueueResponse { existed: true, deleted })
     }
 
-    async fn submit(&self, request: BatchSubmitTasksRequest, now: Millis) -> Result<BatchSubmitTasksResponse, Status> {
-        self.carry_out(&request.agent_id, now, |transaction| submit::submit(transaction, &request, now)).await
+    async fn submit(
+        &self,
+        request: BatchSubmitTasksRequest,
+        now: Millis,
+    ) -> Result<BatchSubmitTasksResponse, Status> {
+        self.carry_out(&request.agent_id, now, |transaction| {
+            submit::submit(transaction, &request, now)
+        })
+        .await
     }
 
     async fn claim(&self, request: GetTaskRequest, now: Millis) -> Result<Claimed, Status> {
         let settings = &self.settings;
-        self.carry_out(&request.agent_id, now, |transaction| claim::claim(transaction, &request, settings, now)).await
+        self.carry_out(&request.agent_id, now, |transaction| {
+            claim::claim(transaction, &request, settings, now)
+        })
+        .await
     }
 
-    async fn update(&self, request: UpdateTaskStatusRequest, now: Millis) -> Result<UpdateTaskStatusResponse, Status> {
+    async fn update(
+        &self,
+        request: UpdateTaskStatusRequest,
+        now: Millis,
+    ) -> Result<UpdateTaskStatusResponse, Status> {
         let settings = &self.settings;
-        self.carry_out(&request.agent_id, now, |transaction| claim::update(transaction, &request, settings, now)).await
+        self.carry_out(&request.agent_id, now, |transaction| {
+            claim::update(transaction, &request, settings, now)
+        })
+        .await
     }
 
-    async fn query(&self, request: QueryTaskRequest, now: Millis) -> Result<QueryTaskResponse, Status> {
-        self.carry_out(&request.agent_id, now, |transaction| read::query(transaction, &request, now)).await
+    async fn query(
+        &self,
+        request: QueryTaskRequest,
+        now: Millis,
+    ) -> Result<QueryTaskResponse, Status> {
+        self.carry_out(&request.agent_id, now, |transaction| {
+            read::query(transaction, &request, now)
+        })
+        .await
     }
 
     async fn delete_tasks(
@@ -248,27 +312,64 @@ impl Store for PostgresStore {
         request: BatchDeleteTasksRequest,
         now: Millis,
     ) -> Result<BatchDeleteTasksResponse, Status> {
-        self.carry_out(&request.agent_id, now, |transaction| remove::delete_tasks(transaction, &request, now)).await
+        self.carry_out(&request.agent_id, now, |transaction| {
+            remove::delete_tasks(transaction, &request, now)
+        })
+        .await
     }
 
-    async fn cancel(&self, request: CancelTaskRequest, now: Millis) -> Result<CancelTaskResponse, Status> {
-        self.carry_out(&request.agent_id, now, |transaction| remove::cancel(transaction, &request, now)).await
+    async fn cancel(
+        &self,
+        request: CancelTaskRequest,
+        now: Millis,
+    ) -> Result<CancelTaskResponse, Status> {
+        self.carry_out(&request.agent_id, now, |transaction| {
+            remove::cancel(transaction, &request, now)
+        })
+        .await
     }
 
-    async fn retry(&self, request: RetryTaskRequest, now: Millis) -> Result<RetryTaskResponse, Status> {
-        self.carry_out(&request.agent_id, now, |transaction| submit::retry(transaction, &request, now)).await
+    async fn retry(
+        &self,
+        request: RetryTaskRequest,
+        now: Millis,
+    ) -> Result<RetryTaskResponse, Status> {
+        self.carry_out(&request.agent_id, now, |transaction| {
+            submit::retry(transaction, &request, now)
+        })
+        .await
     }
 
-    async fn list(&self, request: ListTasksRequest, now: Millis) -> Result<ListTasksResponse, Status> {
-        self.carry_out(&request.agent_id, now, |transaction| read::list(transaction, &request, now)).await
+    async fn list(
+        &self,
+        request: ListTasksRequest,
+        now: Millis,
+    ) -> Result<ListTasksResponse, Status> {
+        self.carry_out(&request.agent_id, now, |transaction| read::list(transaction, &request, now))
+            .await
     }
 
-    async fn stats(&self, request: GetTaskStatsRequest, now: Millis) -> Result<GetTaskStatsResponse, Status> {
-        self.carry_out(&request.agent_id, now, |transaction| read::stats(transaction, &request, now)).await
+    async fn stats(
+        &self,
+        request: GetTaskStatsRequest,
+        now: Millis,
+    ) -> Result<GetTaskStatsResponse, Status> {
+        self.carry_out(&request.agent_id, now, |transaction| {
+            read::stats(transaction, &request, now)
+        })
+        .await
     }
 
-    async fn changes(&self, agent_id: &str, cursor: Option<Cursor>, now: Millis) -> Result<Changes<Cursor>, Status> {
-        self.carry_out(agent_id, now, |transaction| changes::changes(transaction, agent_id, cursor.as_ref(), now)).await
+    async fn changes(
+        &self,
+        agent_id: &str,
+        cursor: Option<Cursor>,
+        now: Millis,
+    ) -> Result<Changes<Cursor>, Status> {
+        self.carry_out(agent_id, now, |transaction| {
+            changes::changes(transaction, agent_id, cursor.as_ref(), now)
+        })
+        .await
     }
 
     async fn prune(&self, now: Millis) -> Result<bool, Status> {

@@ -1,8 +1,9 @@
 //! News between the servers of one database, by LISTEN and NOTIFY on a connection of their own.
 //!
-//! A NOTIFY within a transaction holds a lock of the whole database until its commit is on disk, so that such commits go one by one. This
-//! one goes out after the commit, on the listening connection, with all that gathered meanwhile. What is lost when a server dies
-//! between the two is told by its client, which submits again; and everybody looks by himself now and then.
+//! A NOTIFY within a transaction holds a lock of the whole database until its commit is on disk, so
+//! that such commits go one by one. This one goes out after the commit, on the listening
+//! connection, with all that gathered meanwhile. What is lost when a server dies between the two is
+//! told by its client, which submits again; and everybody looks by himself now and then.
 
 use super::{
     super::{Board, Mark},
@@ -62,7 +63,8 @@ impl News {
     /// Starts to listen.
     pub(super) fn start(target: Target) -> Self {
         let shared = Arc::new(Shared::default());
-        let (listening, looking) = (keep_listening(target, shared.clone()), keep_looking(shared.clone()));
+        let (listening, looking) =
+            (keep_listening(target, shared.clone()), keep_looking(shared.clone()));
         let task = tokio::spawn(async {
             tokio::join!(listening, looking);
         });
@@ -99,7 +101,11 @@ async fn keep_listening(target: Target, shared: Arc<Shared>) {
             (backoff, said) = (BACKOFF.0, false);
         }
         if !said {
-            log_line!(warn, why, "PostgreSQL: news of other servers do not come in; connecting again");
+            log_line!(
+                warn,
+                why,
+                "PostgreSQL: news of other servers do not come in; connecting again"
+            );
         }
         said = true;
         time::sleep(backoff).await;
@@ -107,7 +113,8 @@ async fn keep_listening(target: Target, shared: Arc<Shared>) {
     }
 }
 
-/// Listens over one connection until it fails, and says why. `session` is its number, once it listens.
+/// Listens over one connection until it fails, and says why. `session` is its number, once it
+/// listens.
 async fn listen(target: &Target, shared: &Shared, session: &AtomicI32) -> String {
     let (client, connection) = match target.config.connect(target.tls()).await {
         Ok(connected) => connected,
@@ -208,7 +215,10 @@ impl Untold {
 fn read(word: &str) -> Option<(&str, Mark)> {
     let any = word.strip_prefix('+').map(|agent_id| (agent_id, Mark::Any));
     let changed = || Some((word.strip_prefix('=')?, Mark::Changed));
-    let counted = || word.split_once(' ').and_then(|(count, id)| Some((id, Mark::Claimable(count.parse().ok()?))));
+    let counted = || {
+        word.split_once(' ')
+            .and_then(|(count, id)| Some((id, Mark::Claimable(count.parse().ok()?))))
+    };
     any.or_else(changed).or_else(counted)
 }
 
@@ -226,8 +236,15 @@ mod tests {
     fn news_of_one_queue_are_told_as_one_and_the_stronger_counts() {
         let mut untold = Untold::default();
         assert!(untold.add("a", Mark::Changed) && untold.add("b c", Mark::Claimable(1)));
-        assert!(untold.add("a", Mark::Any) && untold.add("b c", Mark::Claimable(2)) && untold.add("d", Mark::Changed));
-        assert!(!untold.add("a", Mark::Changed) && !untold.add("a", Mark::Claimable(1)), "nothing new");
+        assert!(
+            untold.add("a", Mark::Any)
+                && untold.add("b c", Mark::Claimable(2))
+                && untold.add("d", Mark::Changed)
+        );
+        assert!(
+            !untold.add("a", Mark::Changed) && !untold.add("a", Mark::Claimable(1)),
+            "nothing new"
+        );
         let words = told(&mut untold);
         assert_eq!(words, ["+a", "3 b c", "=d"]);
         let marks = [("a", Mark::Any), ("b c", Mark::Claimable(3)), ("d", Mark::Changed)];

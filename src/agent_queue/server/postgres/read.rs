@@ -11,9 +11,9 @@ use super::{
     transaction::Transaction,
 };
 use crate::proto::agent_queue::{
-    CreateQueueRequest, CreateQueueResponse, GetQueueInfoRequest, GetQueueInfoResponse, GetTaskStatsRequest,
-    GetTaskStatsResponse, ListTasksRequest, ListTasksResponse, QueryTaskRequest, QueryTaskResponse, TaskCounts,
-    TaskStatus, TypeCount,
+    CreateQueueRequest, CreateQueueResponse, GetQueueInfoRequest, GetQueueInfoResponse,
+    GetTaskStatsRequest, GetTaskStatsResponse, ListTasksRequest, ListTasksResponse,
+    QueryTaskRequest, QueryTaskResponse, TaskCounts, TaskStatus, TypeCount,
 };
 use prost::Message as _;
 
@@ -22,11 +22,17 @@ pub(super) async fn create_queue(
     request: &CreateQueueRequest,
     now: Millis,
 ) -> Result<(CreateQueueResponse, Option<Mark>), Failure> {
-    let made = transaction.commit_after(transaction.execute(sql::CREATE, [&request.agent_id, &now])).await? > 0;
+    let made = transaction
+        .commit_after(transaction.execute(sql::CREATE, [&request.agent_id, &now]))
+        .await?
+        > 0;
     Ok((CreateQueueResponse { already_exists: !made }, made.then_some(Mark::Changed)))
 }
 
-pub(super) async fn queue_exists(transaction: Transaction, agent_id: &str) -> Result<(bool, Option<Mark>), Failure> {
+pub(super) async fn queue_exists(
+    transaction: Transaction,
+    agent_id: &str,
+) -> Result<(bool, Option<Mark>), Failure> {
     Ok((transaction.row(sql::HEAD, [&agent_id, &Millis::MIN, &Millis::MAX]).await?.is_some(), None))
 }
 
@@ -148,7 +154,8 @@ impl Counted {
     fn read(rows: &[tokio_postgres::Row]) -> Result<Self, Failure> {
         let mut counted = Self::default();
         for row in rows {
-            let status = TaskStatus::try_from(i32::from(row.try_get::<_, i16>(0)?)).unwrap_or_default();
+            let status =
+                TaskStatus::try_from(i32::from(row.try_get::<_, i16>(0)?)).unwrap_or_default();
             let kind = i32::from(row.try_get::<_, i16>(1)?);
             let tasks = row.try_get::<_, i64>(2)?.unsigned_abs();
             add(&mut counted.tasks, status, tasks);
@@ -158,7 +165,8 @@ impl Counted {
             }
             if status == TaskStatus::Pending {
                 let oldest: Millis = row.try_get(3)?;
-                counted.oldest_pending = Some(counted.oldest_pending.map_or(oldest, |known| known.min(oldest)));
+                counted.oldest_pending =
+                    Some(counted.oldest_pending.map_or(oldest, |known| known.min(oldest)));
             }
             for (total, index) in [(&mut counted.waited, 4), (&mut counted.ran, 6)] {
                 total.millis += row.try_get::<_, f64>(index)?;

@@ -11,8 +11,8 @@ use super::{
     transaction::Transaction,
 };
 use crate::proto::agent_queue::{
-    BatchDeleteTasksRequest, BatchDeleteTasksResponse, CancelTaskRequest, CancelTaskResponse, ClearQueueRequest,
-    ClearQueueResponse,
+    BatchDeleteTasksRequest, BatchDeleteTasksResponse, CancelTaskRequest, CancelTaskResponse,
+    ClearQueueRequest, ClearQueueResponse,
 };
 use std::collections::HashSet;
 
@@ -31,12 +31,15 @@ pub(super) async fn clear_queue(
     let going = match going {
         Some(going) => going,
         None => {
-            let last: Option<i64> = transaction.one(sql::LAST_TASK, [&agent_id]).await?.try_get(0)?;
+            let last: Option<i64> =
+                transaction.one(sql::LAST_TASK, [&agent_id]).await?.try_get(0)?;
             Clearing { until: last.unwrap_or_default(), after: 0, deleted: 0 }
         }
     };
     let (status, most) = (request.status.map(row::small::<i32>), STEP as i64);
-    let row = transaction.one(sql::CLEAR, [&agent_id, &going.after, &going.until, &status, &now, &most]).await?;
+    let row = transaction
+        .one(sql::CLEAR, [&agent_id, &going.after, &going.until, &status, &now, &most])
+        .await?;
     let numbers = row.try_get::<_, Option<Vec<i64>>>(0)?.unwrap_or_default();
     let mark = (!numbers.is_empty()).then_some(Mark::Changed);
     let going = going.went_on(&numbers);
@@ -47,13 +50,18 @@ pub(super) async fn clear_queue(
     let deleted = going.deleted;
     if deleted > 0 {
         let remembered = Remembered::clearing(deleted);
-        transaction.commit_after(remember(&transaction, head.queue, name, &remembered, now)).await?;
+        transaction
+            .commit_after(remember(&transaction, head.queue, name, &remembered, now))
+            .await?;
     }
     Ok((Step::Done(ClearQueueResponse { deleted }), mark))
 }
 
 /// A step of deleting what a queue out of sight holds; returns whether there may be more.
-pub(super) async fn empty_queue(transaction: Transaction, queue: i64) -> Result<(bool, Option<Mark>), Failure> {
+pub(super) async fn empty_queue(
+    transaction: Transaction,
+    queue: i64,
+) -> Result<(bool, Option<Mark>), Failure> {
     let mut room = STEP as i64;
     for statement in [sql::EMPTY_TASKS, sql::EMPTY_NAMES, sql::EMPTY_CLAIMS] {
         let gone = transaction.execute(statement, [&queue, &room]).await?;
@@ -67,7 +75,9 @@ pub(super) async fn empty_queue(transaction: Transaction, queue: i64) -> Result<
 }
 
 /// A queue that was put out of sight and not emptied: its deletion was cut off.
-pub(super) async fn hidden_queue(transaction: Transaction) -> Result<(Option<i64>, Option<Mark>), Failure> {
+pub(super) async fn hidden_queue(
+    transaction: Transaction,
+) -> Result<(Option<i64>, Option<Mark>), Failure> {
     let row = transaction.row(sql::HIDDEN, [&hidden()]).await?;
     Ok((row.map(|row| row.try_get(0)).transpose()?, None))
 }
@@ -83,7 +93,8 @@ pub(super) async fn delete_tasks(
         return Ok((remembered.answer(Operation::Delete, name)?, None));
     }
     let wanted: Vec<i64> = request.task_ids.iter().filter_map(|id| task_number(id)).collect();
-    let gone: HashSet<i64> = delete(&transaction, agent_id, &wanted, now).await?.into_iter().collect();
+    let gone: HashSet<i64> =
+        delete(&transaction, agent_id, &wanted, now).await?.into_iter().collect();
     let mut seen = HashSet::new();
     let once = request.task_ids.iter().filter(|id| seen.insert(id.as_str()));
     let missing = once.filter(|id| task_number(id).is_none_or(|number| !gone.contains(&number)));
@@ -106,12 +117,16 @@ pub(super) async fn cancel(
     let (head, remembered) = named(&transaction, agent_id, name, now).await?;
     if let Some(remembered) = remembered {
         let first: CancelTaskResponse = remembered.answer(Operation::Cancel, name)?;
-        let number = first.task.as_ref().and_then(|task| task_number(&task.task_id)).unwrap_or_default();
+        let number =
+            first.task.as_ref().and_then(|task| task_number(&task.task_id)).unwrap_or_default();
         let row = transaction.row(sql::TASK, [&agent_id, &number]).await?;
-        let task = row.map(|row| row::record(&row, agent_id)).transpose()?.map(|record| record.task);
+        let task =
+            row.map(|row| row::record(&row, agent_id)).transpose()?.map(|record| record.task);
         return Ok((task.map_or(first, |task| CancelTaskResponse { task: Some(task) }), None));
     }
-    let locked = row::lock(&transaction, agent_id, task_number(&request.task_id).unwrap_or_default()).await?;
+    let locked =
+        row::lock(&transaction, agent_id, task_number(&request.task_id).unwrap_or_default())
+            .await?;
     let mut record = locked.ok_or_else(|| no_task(agent_id, &request.task_id))?;
     record.cancel(request, now)?;
     let remembered = Remembered::cancellation(&record.task);
@@ -124,7 +139,10 @@ pub(super) async fn cancel(
 }
 
 /// Forgets some of what was over before `cutoff`; returns whether there may be more.
-pub(super) async fn prune(transaction: Transaction, cutoff: Millis) -> Result<(bool, Option<Mark>), Failure> {
+pub(super) async fn prune(
+    transaction: Transaction,
+    cutoff: Millis,
+) -> Result<(bool, Option<Mark>), Failure> {
     let mut more = false;
     for statement in [sql::PRUNE_TASKS, sql::PRUNE_NAMES, sql::PRUNE_CLAIMS] {
         more |= transaction.execute(statement, [&cutoff]).await? > 0;
@@ -133,7 +151,8 @@ pub(super) async fn prune(transaction: Transaction, cutoff: Millis) -> Result<(b
     Ok((more, None))
 }
 
-/// The queue's head, and what a request's name named. Another request of this name waits until the transaction ends.
+/// The queue's head, and what a request's name named. Another request of this name waits until the
+/// transaction ends.
 async fn named(
     transaction: &Transaction,
     agent_id: &str,
@@ -153,7 +172,12 @@ async fn named(
 }
 
 /// Deletes tasks and remembers what they and their claims were called; returns their numbers.
-async fn delete(transaction: &Transaction, agent_id: &str, numbers: &[i64], now: Millis) -> Result<Vec<i64>, Failure> {
+async fn delete(
+    transaction: &Transaction,
+    agent_id: &str,
+    numbers: &[i64],
+    now: Millis,
+) -> Result<Vec<i64>, Failure> {
     let row = transaction.one(sql::DELETE_TASKS, [&agent_id, &numbers, &now]).await?;
     Ok(row.try_get::<_, Option<Vec<i64>>>(0)?.unwrap_or_default())
 }
@@ -166,6 +190,8 @@ async fn remember(
     now: Millis,
 ) -> Result<(), Failure> {
     let operation = remembered.operation as i16;
-    transaction.execute(sql::REMEMBER, [&queue, &name, &operation, &remembered.answer, &now]).await?;
+    transaction
+        .execute(sql::REMEMBER, [&queue, &name, &operation, &remembered.answer, &now])
+        .await?;
     Ok(())
 }

@@ -3,7 +3,10 @@
 use super::{
     super::{
         Millis,
-        record::{Operation, Over, PastClaim, Record, Remembered, millis, no_queue, task_id, task_number, timestamp},
+        record::{
+            Operation, Over, PastClaim, Record, Remembered, millis, no_queue, task_id, task_number,
+            timestamp,
+        },
     },
     failure::{Failure, unavailable},
     sql,
@@ -40,8 +43,13 @@ pub(super) fn record(row: &Row, agent_id: &str) -> Result<Record, Failure> {
     })
 }
 
-/// Task `number` as nobody else can change it until the transaction ends; none where it is not there.
-pub(super) async fn lock(transaction: &Transaction, agent_id: &str, number: i64) -> Result<Option<Record>, Failure> {
+/// Task `number` as nobody else can change it until the transaction ends; none where it is not
+/// there.
+pub(super) async fn lock(
+    transaction: &Transaction,
+    agent_id: &str,
+    number: i64,
+) -> Result<Option<Record>, Failure> {
     let row = transaction.row(sql::LOCK_TASK, [&agent_id, &number]).await?;
     row.map(|row| record(&row, agent_id)).transpose()
 }
@@ -52,7 +60,8 @@ pub(super) async fn save(transaction: &Transaction, record: &Record) -> Result<(
     happened.iter().for_each(|happened| transaction.note(*happened));
     let moment = |at: &Option<_>| at.as_ref().map(|at| millis(Some(at)));
     let claim_id = Some(claim_id).filter(|id| !id.is_empty());
-    let (number, status, lost, claims) = (number(record), small(task.status), signed(*lost), signed(task.claims));
+    let (number, status, lost, claims) =
+        (number(record), small(task.status), signed(*lost), signed(task.claims));
     transaction
         .execute(
             sql::SAVE,
@@ -99,9 +108,15 @@ pub(super) struct Head {
     pub(super) created_at: Millis,
 }
 
-/// The queue's head; NOT_FOUND where there is no queue, and not before its overdue leases are given back.
-pub(super) async fn head(transaction: &Transaction, agent_id: &str, now: Millis) -> Result<Head, Failure> {
-    let row = transaction.row(sql::HEAD, [&agent_id, &now, &transaction.latest_lease_end(now)]).await?;
+/// The queue's head; NOT_FOUND where there is no queue, and not before its overdue leases are given
+/// back.
+pub(super) async fn head(
+    transaction: &Transaction,
+    agent_id: &str,
+    now: Millis,
+) -> Result<Head, Failure> {
+    let row =
+        transaction.row(sql::HEAD, [&agent_id, &now, &transaction.latest_lease_end(now)]).await?;
     read_head(row.as_ref(), agent_id)
 }
 
@@ -129,8 +144,9 @@ pub(super) async fn claim_head(
     claim_id: &str,
     now: Millis,
 ) -> Result<Known, Failure> {
-    let row =
-        transaction.row(sql::CLAIM_HEAD, [&agent_id, &now, &transaction.latest_lease_end(now), &claim_id]).await?;
+    let row = transaction
+        .row(sql::CLAIM_HEAD, [&agent_id, &now, &transaction.latest_lease_end(now), &claim_id])
+        .await?;
     read_head(row.as_ref(), agent_id)?;
     let row = row.ok_or_else(|| no_queue(agent_id))?;
     let past = match (row.try_get::<_, Option<i64>>(4)?, row.try_get::<_, Option<i16>>(5)?) {
@@ -145,17 +161,21 @@ pub(super) async fn claim_head(
 
 /// The name and the first answer of a row of [`sql::NAMED`] or [`sql::NAMED_TASKS`].
 pub(super) fn remembered(row: &Row) -> Result<(String, Remembered), Failure> {
-    let operation =
-        Operation::from_number(row.try_get::<_, i16>(1)?.into()).ok_or_else(|| damaged("name.operation"))?;
+    let operation = Operation::from_number(row.try_get::<_, i16>(1)?.into())
+        .ok_or_else(|| damaged("name.operation"))?;
     let remembered = match row.try_get::<_, Option<i64>>(3)? {
         Some(number) => Remembered::submission(task_id(number), operation == Operation::Retry),
-        None => Remembered { operation, answer: row.try_get::<_, Option<Vec<u8>>>(2)?.unwrap_or_default() },
+        None => Remembered {
+            operation,
+            answer: row.try_get::<_, Option<Vec<u8>>>(2)?.unwrap_or_default(),
+        },
     };
     Ok((row.try_get(0)?, remembered))
 }
 
 fn damaged(column: &str) -> Failure {
-    unavailable(&format_args!("agent_queue.{column} has a number that this server does not know")).into()
+    unavailable(&format_args!("agent_queue.{column} has a number that this server does not know"))
+        .into()
 }
 
 /// Counts that cannot be negative.

@@ -10,7 +10,8 @@ use super::{
     transaction::Transaction,
 };
 use crate::proto::agent_queue::{
-    BatchSubmitTasksRequest, BatchSubmitTasksResponse, NewTask, RetryTaskRequest, RetryTaskResponse, SubmitTaskResponse,
+    BatchSubmitTasksRequest, BatchSubmitTasksResponse, NewTask, RetryTaskRequest,
+    RetryTaskResponse, SubmitTaskResponse,
 };
 use std::collections::HashMap;
 
@@ -84,8 +85,8 @@ struct Added {
 
 /// Adds those tasks whose names are new.
 ///
-/// First they are added, then names are looked up: whoever deletes a task remembers its name in the same transaction, so that one of the
-/// two sees a name that was known.
+/// First they are added, then names are looked up: whoever deletes a task remembers its name in the
+/// same transaction, so that one of the two sees a name that was known.
 async fn add(
     transaction: &Transaction,
     agent_id: &str,
@@ -97,9 +98,13 @@ async fn add(
     let types: Vec<i16> = tasks.iter().map(|task| row::small(task.r#type)).collect();
     let custom_types: Vec<&str> = tasks.iter().map(|task| &*task.custom_type).collect();
     let payloads: Vec<&str> = tasks.iter().map(|task| &*task.payload).collect();
-    let priorities: Vec<i16> = tasks.iter().map(|task| row::small(task.priority.unwrap_or(5))).collect();
+    let priorities: Vec<i16> =
+        tasks.iter().map(|task| row::small(task.priority.unwrap_or(5))).collect();
     let (new, named) = futures::try_join!(
-        transaction.rows(sql::ADD, [&agent_id, &names, &types, &custom_types, &payloads, &priorities, &now, &retry_of]),
+        transaction.rows(
+            sql::ADD,
+            [&agent_id, &names, &types, &custom_types, &payloads, &priorities, &now, &retry_of]
+        ),
         transaction.rows(sql::NAMED, [&agent_id, &names])
     )?;
     let mut added = Added::default();
@@ -110,12 +115,15 @@ async fn add(
         let (name, remembered) = row::remembered(row)?;
         added.known.insert(name, remembered);
     }
-    let taken_back: Vec<i64> = added.known.keys().filter_map(|name| added.new.remove(name)).collect();
+    let taken_back: Vec<i64> =
+        added.known.keys().filter_map(|name| added.new.remove(name)).collect();
     if !taken_back.is_empty() {
         transaction.execute(sql::TAKE_BACK, [&agent_id, &taken_back]).await?;
     }
-    let other: Vec<&str> =
-        names.into_iter().filter(|name| !added.new.contains_key(*name) && !added.known.contains_key(*name)).collect();
+    let other: Vec<&str> = names
+        .into_iter()
+        .filter(|name| !added.new.contains_key(*name) && !added.known.contains_key(*name))
+        .collect();
     if !other.is_empty() {
         for row in &transaction.rows(sql::NAMED_TASKS, [&agent_id, &other]).await? {
             let (name, remembered) = row::remembered(row)?;

@@ -45,7 +45,9 @@ pub(super) async fn summaries(
         let status = TaskStatus::try_from(i32::from(row.try_get::<_, i16>(2)?)).unwrap_or_default();
         let tasks = row.try_get::<_, i64>(3)?.unsigned_abs();
         add(summary.tasks.get_or_insert_default(), status, tasks);
-        let oldest = |index| Ok::<_, Failure>(row.try_get::<_, Option<Millis>>(index)?.map(|at| age(at, now)));
+        let oldest = |index| {
+            Ok::<_, Failure>(row.try_get::<_, Option<Millis>>(index)?.map(|at| age(at, now)))
+        };
         match status {
             TaskStatus::Pending => summary.oldest_pending = oldest(4)?,
             TaskStatus::Processing => summary.oldest_processing = oldest(5)?,

@@ -26,13 +26,19 @@ impl Asked {
         let mut asked = Self::default();
         let rest = match dsn.split_once('?') {
             Some((address, query)) if address.contains("://") => {
-                let others: Vec<_> = query.split('&').filter(|pair| !asked.takes_encoded(pair)).collect();
-                if others.is_empty() { address.to_owned() } else { format!("{address}?{}", others.join("&")) }
+                let others: Vec<_> =
+                    query.split('&').filter(|pair| !asked.takes_encoded(pair)).collect();
+                if others.is_empty() {
+                    address.to_owned()
+                } else {
+                    format!("{address}?{}", others.join("&"))
+                }
             }
             _ if dsn.contains("://") => dsn.to_owned(),
             _ => {
                 let words = words(dsn);
-                let others: Vec<_> = words.iter().filter(|word| !asked.takes(&word.key, &word.value)).collect();
+                let others: Vec<_> =
+                    words.iter().filter(|word| !asked.takes(&word.key, &word.value)).collect();
                 others.iter().map(|word| word.text).collect::<Vec<_>>().join(" ")
             }
         };
@@ -62,11 +68,15 @@ impl Asked {
         match self.mode.as_deref() {
             Some("require" | "verify-ca" | "verify-full") => Ok(true),
             Some("disable" | "allow" | "prefer") | None if files => Err(OpenError::refused(
-                "sslrootcert, sslcert and sslkey are for TLS: add sslmode=verify-full, or take them out".into(),
+                "sslrootcert, sslcert and sslkey are for TLS: add sslmode=verify-full, or take \
+                 them out"
+                    .into(),
             )),
             Some("disable" | "allow" | "prefer") | None => Ok(false),
             Some(_) => Err(OpenError::refused(
-                "sslmode must be disable, require, verify-ca or verify-full; the last three mean the same here".into(),
+                "sslmode must be disable, require, verify-ca or verify-full; the last three mean \
+                 the same here"
+                    .into(),
             )),
         }
     }
@@ -111,7 +121,9 @@ fn word(text: &str) -> Option<(Word<'_>, &str)> {
                 let ends = after.is_empty() || after.starts_with(char::is_whitespace);
                 return ends.then(|| ended(text, key, value, after));
             }
-            other if !quoted && other.is_whitespace() => return Some(ended(text, key, value, &after[index..])),
+            other if !quoted && other.is_whitespace() => {
+                return Some(ended(text, key, value, &after[index..]));
+            }
             _ => {}
         }
         value.push(character);
@@ -168,7 +180,9 @@ mod rustls_connector {
     use crate::crypto;
     use rustls::{
         ClientConfig, RootCertStore,
-        pki_types::{CertificateDer, InvalidDnsNameError, PrivateKeyDer, ServerName, pem::PemObject},
+        pki_types::{
+            CertificateDer, InvalidDnsNameError, PrivateKeyDer, ServerName, pem::PemObject,
+        },
     };
     use std::{
         fs, io,
@@ -221,12 +235,16 @@ mod rustls_connector {
             }
             Some(file) => {
                 for authority in chain("sslrootcert", file)? {
-                    roots.add(authority).map_err(|error| format!("sslrootcert has no authority: {error}"))?;
+                    roots
+                        .add(authority)
+                        .map_err(|error| format!("sslrootcert has no authority: {error}"))?;
                 }
             }
         }
         if roots.is_empty() {
-            return Err("the system has no certificate authorities: name a file with sslrootcert".into());
+            return Err(
+                "the system has no certificate authorities: name a file with sslrootcert".into()
+            );
         }
         Ok(roots)
     }
@@ -237,7 +255,10 @@ mod rustls_connector {
 
     fn chain(key: &str, path: &str) -> Result<Vec<CertificateDer<'static>>, String> {
         let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(key, path)?).collect();
-        chain.ok().filter(|chain| !chain.is_empty()).ok_or_else(|| format!("{key} has no whole certificate in PEM"))
+        chain
+            .ok()
+            .filter(|chain| !chain.is_empty())
+            .ok_or_else(|| format!("{key} has no whole certificate in PEM"))
     }
 
     impl MakeTlsConnect<Socket> for Connector {
@@ -247,7 +268,8 @@ mod rustls_connector {
 
         fn make_tls_connect(&mut self, host: &str) -> Result<Handshake, InvalidDnsNameError> {
             // Where there is no TLS the host may be a socket's folder, and nobody looks at it.
-            let to = self.0.clone().map(|config| Ok((config, ServerName::try_from(host)?.to_owned())));
+            let to =
+                self.0.clone().map(|config| Ok((config, ServerName::try_from(host)?.to_owned())));
             Ok(Handshake(to.transpose()?))
         }
     }
@@ -262,7 +284,8 @@ mod rustls_connector {
 
         fn connect(self, socket: Socket) -> Self::Future {
             Box::pin(async move {
-                let (config, host) = self.0.ok_or_else(|| io::Error::other("TLS was not asked for"))?;
+                let (config, host) =
+                    self.0.ok_or_else(|| io::Error::other("TLS was not asked for"))?;
                 Ok(Stream(TlsConnector::from(config).connect(host, socket).await?))
             })
         }
@@ -288,7 +311,11 @@ mod rustls_connector {
     }
 
     impl AsyncWrite for Stream {
-        fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
             Pin::new(&mut self.0).poll_write(context, bytes)
         }
 
@@ -296,7 +323,10 @@ mod rustls_connector {
             Pin::new(&mut self.0).poll_flush(context)
         }
 
-        fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        fn poll_shutdown(
+            mut self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+        ) -> Poll<io::Result<()>> {
             Pin::new(&mut self.0).poll_shutdown(context)
         }
     }
@@ -319,13 +349,23 @@ mod tests {
             (found, &*rest),
             (asked("verify-full", "/etc/ca.pem"), "postgres://me:p%3Dw@host/db?connect_timeout=3")
         );
-        let (found, rest) = Asked::take(r"host=x password='it''s' sslmode = require sslrootcert='/a b\'c.pem' user=me");
+        let (found, rest) = Asked::take(
+            r"host=x password='it''s' sslmode = require sslrootcert='/a b\'c.pem' user=me",
+        );
         assert_eq!(
             (found, &*rest),
-            (Asked::default(), r"host=x password='it''s' sslmode = require sslrootcert='/a b\'c.pem' user=me")
+            (
+                Asked::default(),
+                r"host=x password='it''s' sslmode = require sslrootcert='/a b\'c.pem' user=me"
+            )
         );
-        let (found, rest) = Asked::take(r"host=x password='it\'s' sslmode=require sslrootcert='/a b\'c.pem' user=me");
-        assert_eq!((found, &*rest), (asked("require", "/a b'c.pem"), r"host=x password='it\'s' user=me"));
+        let (found, rest) = Asked::take(
+            r"host=x password='it\'s' sslmode=require sslrootcert='/a b\'c.pem' user=me",
+        );
+        assert_eq!(
+            (found, &*rest),
+            (asked("require", "/a b'c.pem"), r"host=x password='it\'s' user=me")
+        );
         for untouched in ["postgres://host/db", "host=x port=5", "nonsense", "password='open", ""] {
             assert_eq!(Asked::take(untouched), (Asked::default(), untouched.to_owned()));
         }
@@ -333,8 +373,13 @@ mod tests {
 
     #[test]
     fn files_without_tls_and_unknown_modes_are_refused() {
-        let encrypted = |mode: Option<&str>| Asked { mode: mode.map(str::to_owned), ..Asked::default() }.encrypted();
-        assert!(encrypted(None).is_ok_and(|yes| !yes) && encrypted(Some("verify-full")).is_ok_and(|yes| yes));
+        let encrypted = |mode: Option<&str>| {
+            Asked { mode: mode.map(str::to_owned), ..Asked::default() }.encrypted()
+        };
+        assert!(
+            encrypted(None).is_ok_and(|yes| !yes)
+                && encrypted(Some("verify-full")).is_ok_and(|yes| yes)
+        );
         assert!(encrypted(Some("Require")).is_err());
         assert!(asked("prefer", "/ca.pem").encrypted().is_err());
     }

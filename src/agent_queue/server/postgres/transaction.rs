@@ -1,4 +1,5 @@
-//! One transaction, with as few round trips as its logic allows: what can be sent together is sent together.
+//! One transaction, with as few round trips as its logic allows: what can be sent together is sent
+//! together.
 
 use super::{
     super::{Millis, record::Happened},
@@ -19,9 +20,11 @@ use tokio_postgres::{Row, types::ToSql};
 /// An argument of a statement.
 pub(super) type Argument<'a> = &'a (dyn ToSql + Sync);
 
-/// An open transaction; READ COMMITTED, so that each statement sees what others committed before it.
+/// An open transaction; READ COMMITTED, so that each statement sees what others committed before
+/// it.
 ///
-/// The statements of one `try_join!` go out together and are carried out in their order. Dropped without a commit, it rolls back.
+/// The statements of one `try_join!` go out together and are carried out in their order. Dropped
+/// without a commit, it rolls back.
 pub(super) struct Transaction {
     client: Object,
     open: AtomicBool,
@@ -34,8 +37,13 @@ pub(super) type Noted = Arc<Mutex<Vec<Happened>>>;
 
 impl Transaction {
     /// Begins one. The message goes out with the first statement's.
-    pub(super) async fn begin(pool: &Pool, lease: Millis, happened: Noted) -> Result<Self, Failure> {
-        let transaction = Self { client: pool.get().await?, open: AtomicBool::new(true), lease, happened };
+    pub(super) async fn begin(
+        pool: &Pool,
+        lease: Millis,
+        happened: Noted,
+    ) -> Result<Self, Failure> {
+        let transaction =
+            Self { client: pool.get().await?, open: AtomicBool::new(true), lease, happened };
         transaction.send("BEGIN");
         Ok(transaction)
     }
@@ -50,7 +58,8 @@ impl Transaction {
         now.saturating_add(self.lease)
     }
 
-    /// Carries out a statement, which every connection has prepared ([`sql::ALL`](super::sql::ALL)).
+    /// Carries out a statement, which every connection has prepared
+    /// ([`sql::ALL`](super::sql::ALL)).
     pub(super) async fn rows<const N: usize>(
         &self,
         sql: &'static str,
@@ -88,8 +97,12 @@ impl Transaction {
         Ok(self.client.execute(&statement, &arguments).await?)
     }
 
-    /// Commits after these last statements; all goes out together. Where one of them fails nothing is committed.
-    pub(super) async fn commit_after<T>(&self, last: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    /// Commits after these last statements; all goes out together. Where one of them fails nothing
+    /// is committed.
+    pub(super) async fn commit_after<T>(
+        &self,
+        last: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
         let commit = async { Ok(self.client.batch_execute("COMMIT").await?) };
         let (last, ()) = futures::try_join!(last, commit)?;
         self.open.store(false, Ordering::Relaxed);
@@ -101,7 +114,8 @@ impl Transaction {
         self.commit_after(async { Ok(()) }).await
     }
 
-    /// Sends a command and does not wait: the connection carries out in order, and what comes after it fails if it does.
+    /// Sends a command and does not wait: the connection carries out in order, and what comes after
+    /// it fails if it does.
     fn send(&self, command: &str) {
         let _ = self.client.batch_execute(command).now_or_never();
     }

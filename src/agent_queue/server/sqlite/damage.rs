@@ -24,7 +24,10 @@ pub(super) struct Damage(Arc<Mutex<Option<String>>>);
 impl Damage {
     /// An error that a call came upon.
     pub(super) fn note(&self, error: &rusqlite::Error) {
-        if matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)) {
+        if matches!(
+            error.sqlite_error_code(),
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+        ) {
             self.found(&error.to_string());
         }
     }
@@ -32,7 +35,11 @@ impl Damage {
     fn found(&self, what: &str) {
         let mut known = self.0.lock();
         if known.is_none() {
-            log_line!(error, what, "the database is damaged: stop the server and go back to a copy");
+            log_line!(
+                error,
+                what,
+                "the database is damaged: stop the server and go back to a copy"
+            );
             *known = Some(what.to_owned());
         }
     }

@@ -27,7 +27,9 @@ impl Place {
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         match options.open(path) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error.to_string()),
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(error.to_string());
+            }
             Err(_) | Ok(_) => {}
         }
         let found = fs::metadata(path).map_err(|error| error.to_string())?;
@@ -41,7 +43,8 @@ impl Place {
     /// UNAVAILABLE where another file, or none, stands at the path: what is written is lost with
     /// this process.
     pub(super) fn still_there(&self) -> Result<(), Status> {
-        let unavailable = |what: &str| Err(Status::unavailable(format!("the database's file {what}")));
+        let unavailable =
+            |what: &str| Err(Status::unavailable(format!("the database's file {what}")));
         match fs::metadata(&self.path) {
             Ok(found) if identity(&found) == self.identity => {}
             Ok(_) => return unavailable("was replaced by another while it was open"),
@@ -53,7 +56,9 @@ impl Place {
         let mut begins = [0; HEADER.len()];
         match File::open(&self.path).and_then(|mut file| file.read_exact(&mut begins)) {
             Ok(()) if begins == *HEADER => Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && begins == [0; HEADER.len()] => {
+            Err(error)
+                if error.kind() == io::ErrorKind::UnexpectedEof && begins == [0; HEADER.len()] =>
+            {
                 unavailable("is empty: its contents were cut off")
             }
             Ok(()) | Err(_) => unavailable("is damaged: it does not begin as a database"),
@@ -66,7 +71,11 @@ impl Place {
 fn names_a_file(path: &Path) -> Result<(), String> {
     let text = path.as_os_str().as_encoded_bytes();
     if text.is_empty() || text == b":memory:" || text.starts_with(b"file:") {
-        return Err("it must be a path: for queues in memory use the store `memory`, and URIs are not taken (a file whose name begins with `file:` is `./file:...`)".into());
+        return Err(
+            "it must be a path: for queues in memory use the store `memory`, and URIs are \
+                    not taken (a file whose name begins with `file:` is `./file:...`)"
+                .into(),
+        );
     }
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! The queues in one SQLite file: WAL, `synchronous=FULL`, and one writer whose commits are shared by everybody who waits.
+//! The queues in one SQLite file: WAL, `synchronous=FULL`, and one writer whose commits are shared
+//! by everybody who waits.
 
 mod damage;
 mod file;
@@ -26,9 +27,10 @@ const PRUNE_STEP: i64 = 200;
 
 /// A store in a SQLite file: durable, for one machine.
 ///
-/// An answer goes out when its transaction is on the disk. Several processes may use one file, for example while one takes over from the
-/// other; but only the process that makes a change wakes those who wait for it. Elsewhere a waiting claim looks again when its wait ends, a
-/// watch when that process makes a change.
+/// An answer goes out when its transaction is on the disk. Several processes may use one file, for
+/// example while one takes over from the other; but only the process that makes a change wakes
+/// those who wait for it. Elsewhere a waiting claim looks again when its wait ends, a watch when
+/// that process makes a change.
 #[derive(Debug)]
 pub struct SqliteStore {
     place: Place,
@@ -51,28 +53,33 @@ pub struct SqliteError(String);
 impl SqliteStore {
     /// Opens the file, or makes it; brings an older one to this version. Blocks.
     pub fn open(path: &Path, settings: Settings) -> Result<Self, SqliteError> {
-        let trouble =
-            |error: &dyn fmt::Display| SqliteError(format!("the database {} cannot be used: {error}", path.display()));
+        let trouble = |error: &dyn fmt::Display| {
+            SqliteError(format!("the database {} cannot be used: {error}", path.display()))
+        };
         let place = Place::make(path).map_err(|error| trouble(&error))?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let mut writer = Connection::open_with_flags(path, flags).map_err(|error| trouble(&error))?;
+        let mut writer =
+            Connection::open_with_flags(path, flags).map_err(|error| trouble(&error))?;
         tune(&writer).map_err(|error| trouble(&error))?;
         schema::migrate(&mut writer, schema::STEPS).map_err(|error| trouble(&error))?;
         let reader = || {
             let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-            let reader = Connection::open_with_flags(path, flags).map_err(|error| trouble(&error))?;
+            let reader =
+                Connection::open_with_flags(path, flags).map_err(|error| trouble(&error))?;
             reader.busy_timeout(BUSY).map_err(|error| trouble(&error))?;
             reader.set_prepared_statement_cache_capacity(64);
             Ok(reader)
         };
         let (board, damage) = (Board::default(), Damage::default());
         let worker = |name, connection, behavior| {
-            Worker::start(name, connection, behavior, board.clone(), damage.clone()).map_err(|error| trouble(&error))
+            Worker::start(name, connection, behavior, board.clone(), damage.clone())
+                .map_err(|error| trouble(&error))
         };
         Ok(Self {
             place,
             settings,
-            _inspector: Inspector::start(reader()?, damage.clone()).map_err(|error| trouble(&error))?,
+            _inspector: Inspector::start(reader()?, damage.clone())
+                .map_err(|error| trouble(&error))?,
             reader: worker("sqlite-reader", reader()?, TransactionBehavior::Deferred)?,
             counter: worker("sqlite-counter", reader()?, TransactionBehavior::Deferred)?,
             writer: worker("sqlite-writer", writer, TransactionBehavior::Immediate)?,
@@ -90,10 +97,11 @@ impl SqliteStore {
     ) -> Result<T, Status> {
         loop {
             let (settings, agent_id) = (self.settings, agent_id.to_owned());
-            let tried = self.writer.run(move |work| match work.expire(&agent_id, &settings, now)? {
-                true => job(work, &settings).map(Ok),
-                false => Ok(Err(job)),
-            });
+            let tried =
+                self.writer.run(move |work| match work.expire(&agent_id, &settings, now)? {
+                    true => job(work, &settings).map(Ok),
+                    false => Ok(Err(job)),
+                });
             match tried.await? {
                 Ok(answer) => return Ok(answer),
                 // Others have their turn before it goes on.
@@ -145,13 +153,17 @@ fn tune(connection: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Turns on the WAL. Where another process does so at the same moment SQLite does not wait, as it does for all other locks.
+/// Turns on the WAL. Where another process does so at the same moment SQLite does not wait, as it
+/// does for all other locks.
 #[allow(clippy::disallowed_methods, reason = "opening blocks, and says so")]
 fn write_ahead(connection: &Connection) -> rusqlite::Result<()> {
     let mut left = BUSY;
     loop {
         match connection.pragma_update(None, "journal_mode", "wal") {
-            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && !left.is_zero() => {
+            Err(error)
+                if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
+                    && !left.is_zero() =>
+            {
                 thread::sleep(BUSY_PAUSE);
                 left = left.saturating_sub(BUSY_PAUSE);
             }
@@ -175,15 +187,30 @@ impl Store for SqliteStore {
         Ok(format!("SQLite {}", rusqlite::version()))
     }
 
-    async fn create_queue(&self, request: CreateQueueRequest, now: Millis) -> Result<CreateQueueResponse, Status> {
+    async fn create_queue(
+        &self,
+        request: CreateQueueRequest,
+        now: Millis,
+    ) -> Result<CreateQueueResponse, Status> {
         self.writer.run(move |work| work.create_queue(&request, now)).await
     }
 
-    async fn queue_exists(&self, request: QueueExistsRequest) -> Result<QueueExistsResponse, Status> {
-        self.reader.run(move |work| Ok(QueueExistsResponse { exists: work.queue(&request.agent_id)?.is_some() })).await
+    async fn queue_exists(
+        &self,
+        request: QueueExistsRequest,
+    ) -> Result<QueueExistsResponse, Status> {
+        self.reader
+            .run(move |work| {
+                Ok(QueueExistsResponse { exists: work.queue(&request.agent_id)?.is_some() })
+            })
+            .await
     }
 
-    async fn queue_info(&self, request: GetQueueInfoRequest, now: Millis) -> Result<GetQueueInfoResponse, Status> {
+    async fn queue_info(
+        &self,
+        request: GetQueueInfoRequest,
+        now: Millis,
+    ) -> Result<GetQueueInfoResponse, Status> {
         self.read(&self.counter, &request.agent_id, now, |work, agent_id| work.info(agent_id)).await
     }
 
@@ -192,11 +219,18 @@ impl Store for SqliteStore {
         self.reader.run(move |work| work.queue_names(&after, limit)).await
     }
 
-    async fn summaries(&self, agent_ids: Vec<String>, now: Millis) -> Result<Vec<QueueSummary>, Status> {
+    async fn summaries(
+        &self,
+        agent_ids: Vec<String>,
+        now: Millis,
+    ) -> Result<Vec<QueueSummary>, Status> {
         let mut found = Vec::with_capacity(agent_ids.len());
         // Each is a job of its own, so that others who count have their turns.
         for id in agent_ids {
-            match self.read(&self.counter, &id, now, move |work, agent_id| work.summary(agent_id, now)).await {
+            match self
+                .read(&self.counter, &id, now, move |work, agent_id| work.summary(agent_id, now))
+                .await
+            {
                 Ok(summary) => found.push(summary),
                 Err(status) if status.code() == Code::NotFound => {}
                 Err(status) => return Err(status),
@@ -205,11 +239,16 @@ impl Store for SqliteStore {
         Ok(found)
     }
 
-    async fn clear_queue(&self, request: ClearQueueRequest, now: Millis) -> Result<ClearQueueResponse, Status> {
+    async fn clear_queue(
+        &self,
+        request: ClearQueueRequest,
+        now: Millis,
+    ) -> Result<ClearQueueResponse, Status> {
         let mut going = None;
         loop {
             let step = request.clone();
-            let step = self.write(&request.agent_id, now, move |work, _| work.clear_queue(&step, going, now));
+            let step = self
+                .write(&request.agent_id, now, move |work, _| work.clear_queue(&step, going, now));
             match step.await? {
                 Step::Done(answer) => return Ok(answer),
                 Step::More(clearing) => going = Some(clearing),
@@ -217,14 +256,22 @@ impl Store for SqliteStore {
         }
     }
 
-    async fn delete_queue(&self, request: DeleteQueueRequest, _: Millis) -> Result<DeleteQueueResponse, Status> {
+    async fn delete_queue(
+        &self,
+        request: DeleteQueueRequest,
+        _: Millis,
+    ) -> Result<DeleteQueueResponse, Status> {
         let hidden = self.writer.run(move |work| work.hide_queue(&request.agent_id)).await?;
         let Some((queue, deleted)) = hidden else { return Ok(DeleteQueueResponse::default()) };
         self.empty_queue(queue).await?;
         Ok(DeleteQueueResponse { existed: true, deleted })
     }
 
-    async fn submit(&self, request: BatchSubmitTasksRequest, now: Millis) -> Result<BatchSubmitTasksResponse, Status> {
+    async fn submit(
+        &self,
+        request: BatchSubmitTasksRequest,
+        now: Millis,
+    ) -> Result<BatchSubmitTasksResponse, Status> {
         let agent_id = request.agent_id.clone();
         self.write(&agent_id, now, move |work, _| work.submit(request, now)).await
     }
@@ -234,12 +281,20 @@ impl Store for SqliteStore {
         self.write(&agent_id, now, move |work, settings| work.claim(&request, settings, now)).await
     }
 
-    async fn update(&self, request: UpdateTaskStatusRequest, now: Millis) -> Result<UpdateTaskStatusResponse, Status> {
+    async fn update(
+        &self,
+        request: UpdateTaskStatusRequest,
+        now: Millis,
+    ) -> Result<UpdateTaskStatusResponse, Status> {
         let agent_id = request.agent_id.clone();
         self.write(&agent_id, now, move |work, settings| work.update(&request, settings, now)).await
     }
 
-    async fn query(&self, request: QueryTaskRequest, now: Millis) -> Result<QueryTaskResponse, Status> {
+    async fn query(
+        &self,
+        request: QueryTaskRequest,
+        now: Millis,
+    ) -> Result<QueryTaskResponse, Status> {
         let agent_id = request.agent_id.clone();
         self.read(&self.reader, &agent_id, now, move |work, _| work.query(&request)).await
     }
@@ -253,27 +308,52 @@ impl Store for SqliteStore {
         self.write(&agent_id, now, move |work, _| work.delete_tasks(&request, now)).await
     }
 
-    async fn cancel(&self, request: CancelTaskRequest, now: Millis) -> Result<CancelTaskResponse, Status> {
+    async fn cancel(
+        &self,
+        request: CancelTaskRequest,
+        now: Millis,
+    ) -> Result<CancelTaskResponse, Status> {
         let agent_id = request.agent_id.clone();
         self.write(&agent_id, now, move |work, _| work.cancel(&request, now)).await
     }
 
-    async fn retry(&self, request: RetryTaskRequest, now: Millis) -> Result<RetryTaskResponse, Status> {
+    async fn retry(
+        &self,
+        request: RetryTaskRequest,
+        now: Millis,
+    ) -> Result<RetryTaskResponse, Status> {
         let agent_id = request.agent_id.clone();
         self.write(&agent_id, now, move |work, _| work.retry(request, now)).await
     }
 
-    async fn list(&self, request: ListTasksRequest, now: Millis) -> Result<ListTasksResponse, Status> {
+    async fn list(
+        &self,
+        request: ListTasksRequest,
+        now: Millis,
+    ) -> Result<ListTasksResponse, Status> {
         let agent_id = request.agent_id.clone();
         self.read(&self.counter, &agent_id, now, move |work, _| work.list(&request)).await
     }
 
-    async fn stats(&self, request: GetTaskStatsRequest, now: Millis) -> Result<GetTaskStatsResponse, Status> {
-        self.read(&self.counter, &request.agent_id, now, move |work, agent_id| work.stats(agent_id, now)).await
+    async fn stats(
+        &self,
+        request: GetTaskStatsRequest,
+        now: Millis,
+    ) -> Result<GetTaskStatsResponse, Status> {
+        self.read(&self.counter, &request.agent_id, now, move |work, agent_id| {
+            work.stats(agent_id, now)
+        })
+        .await
     }
 
-    async fn changes(&self, agent_id: &str, cursor: Option<u64>, now: Millis) -> Result<Changes, Status> {
-        self.read(&self.reader, agent_id, now, move |work, agent_id| work.changes(agent_id, cursor)).await
+    async fn changes(
+        &self,
+        agent_id: &str,
+        cursor: Option<u64>,
+        now: Millis,
+    ) -> Result<Changes, Status> {
+        self.read(&self.reader, agent_id, now, move |work, agent_id| work.changes(agent_id, cursor))
+            .await
     }
 
     async fn prune(&self, now: Millis) -> Result<bool, Status> {

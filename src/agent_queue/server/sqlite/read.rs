@@ -23,10 +23,16 @@ impl Work<'_> {
     }
 
     /// Whether a lease of the queue has ended, or is too long, and nobody has noticed yet.
-    pub(super) fn overdue(&self, agent_id: &str, settings: &Settings, now: Millis) -> Outcome<bool> {
+    pub(super) fn overdue(
+        &self,
+        agent_id: &str,
+        settings: &Settings,
+        now: Millis,
+    ) -> Outcome<bool> {
         let queue = self.look(agent_id)?;
         let mut select = self.sql.prepare_cached(
-            "SELECT EXISTS (SELECT 1 FROM tasks WHERE queue = ?1 AND status = 2 AND lease_until <= ?2) \
+            "SELECT EXISTS (SELECT 1 FROM tasks WHERE queue = ?1 AND status = 2 AND lease_until \
+             <= ?2) \
              OR EXISTS (SELECT 1 FROM tasks WHERE queue = ?1 AND status = 2 AND lease_until > ?3)",
         )?;
         Ok(select.query_row([queue, now, latest_lease_end(settings, now)], |row| row.get(0))?)
@@ -37,13 +43,18 @@ impl Work<'_> {
         let mut select = self.sql.prepare_cached("SELECT created_at FROM queues WHERE id = ?1")?;
         let created_at = select.query_row([queue], |row| row.get(0))?;
         let tasks = Some(self.counts(queue)?);
-        Ok(GetQueueInfoResponse { agent_id: agent_id.into(), created_at: Some(timestamp(created_at)), tasks })
+        Ok(GetQueueInfoResponse {
+            agent_id: agent_id.into(),
+            created_at: Some(timestamp(created_at)),
+            tasks,
+        })
     }
 
     /// Queues that are not being deleted: those have longer names than an id may have.
     pub(super) fn queue_names(&self, after: &str, limit: usize) -> Outcome<Vec<String>> {
         let mut select = self.sql.prepare_cached(
-            "SELECT agent_id FROM queues WHERE agent_id > ?1 AND octet_length(agent_id) <= 256 ORDER BY agent_id LIMIT ?2",
+            "SELECT agent_id FROM queues WHERE agent_id > ?1 AND octet_length(agent_id) <= 256 \
+             ORDER BY agent_id LIMIT ?2",
         )?;
         let names = select.query_map(params![after, limit as i64], |row| row.get(0))?;
         Ok(names.collect::<Result<_, _>>()?)
@@ -54,12 +65,13 @@ impl Work<'_> {
     pub(super) fn summary(&self, agent_id: &str, now: Millis) -> Outcome<QueueSummary> {
         let queue = self.look(agent_id)?;
         let GetQueueInfoResponse { created_at, tasks, .. } = self.info(agent_id)?;
-        let mut pending = self
-            .sql
-            .prepare_cached("SELECT created_at FROM tasks WHERE queue = ?1 AND status = 1 ORDER BY number LIMIT 1")?;
+        let mut pending = self.sql.prepare_cached(
+            "SELECT created_at FROM tasks WHERE queue = ?1 AND status = 1 ORDER BY number LIMIT 1",
+        )?;
         let pending = pending.query_row([queue], |row| row.get(0)).optional()?;
-        let mut claimed =
-            self.sql.prepare_cached("SELECT min(claimed_at) FROM tasks WHERE queue = ?1 AND status = 2")?;
+        let mut claimed = self
+            .sql
+            .prepare_cached("SELECT min(claimed_at) FROM tasks WHERE queue = ?1 AND status = 2")?;
         let claimed: Option<Millis> = claimed.query_row([queue], |row| row.get(0))?;
         Ok(QueueSummary {
             agent_id: agent_id.into(),
@@ -72,7 +84,9 @@ impl Work<'_> {
 
     pub(super) fn query(&self, request: &QueryTaskRequest) -> Outcome<QueryTaskResponse> {
         let queue = self.look(&request.agent_id)?;
-        Ok(QueryTaskResponse { task: Some(self.find(&request.agent_id, queue, &request.task_id)?.task) })
+        Ok(QueryTaskResponse {
+            task: Some(self.find(&request.agent_id, queue, &request.task_id)?.task),
+        })
     }
 
     pub(super) fn list(&self, request: &ListTasksRequest) -> Outcome<ListTasksResponse> {
@@ -81,7 +95,8 @@ impl Work<'_> {
             Some(_) => "queue = ?1 AND status = ?2",
             None => "queue = ?1 AND ?2 IS NULL",
         };
-        let mut count = self.sql.prepare_cached(&format!("SELECT count(*) FROM tasks WHERE {condition}"))?;
+        let mut count =
+            self.sql.prepare_cached(&format!("SELECT count(*) FROM tasks WHERE {condition}"))?;
         let total: u64 = count.query_row(params![queue, request.status], |row| row.get(0))?;
         let mut select = self.sql.prepare_cached(&format!(
             "SELECT {COLUMNS} FROM tasks WHERE {condition} ORDER BY number LIMIT ?3 OFFSET ?4"
@@ -104,17 +119,23 @@ impl Work<'_> {
     pub(super) fn stats(&self, agent_id: &str, now: Millis) -> Outcome<GetTaskStatsResponse> {
         let queue = self.look(agent_id)?;
         let mut kinds = self.sql.prepare_cached(
-            "SELECT type, count(*) FROM tasks INDEXED BY tasks_by_status WHERE queue = ?1 GROUP BY type ORDER BY type",
+            "SELECT type, count(*) FROM tasks INDEXED BY tasks_by_status WHERE queue = ?1 GROUP \
+             BY type ORDER BY type",
         )?;
         let types = kinds
             .query_map([queue], |row| Ok(TypeCount { r#type: row.get(0)?, tasks: row.get(1)? }))?
             .collect::<Result<_, _>>()?;
         let mut times = self.sql.prepare_cached(
             "SELECT min(created_at) FILTER (WHERE status = 1), \
-             avg(max(claimed_at - created_at, 0)), avg(max(finished_at - claimed_at, 0)) FROM tasks WHERE queue = ?1",
+             avg(max(claimed_at - created_at, 0)), avg(max(finished_at - claimed_at, 0)) FROM \
+             tasks WHERE queue = ?1",
         )?;
         let (oldest, wait, run) = times.query_row([queue], |row| {
-            Ok((row.get::<_, Option<i64>>(0)?, row.get::<_, Option<f64>>(1)?, row.get::<_, Option<f64>>(2)?))
+            Ok((
+                row.get::<_, Option<i64>>(0)?,
+                row.get::<_, Option<f64>>(1)?,
+                row.get::<_, Option<f64>>(2)?,
+            ))
         })?;
         Ok(GetTaskStatsResponse {
             tasks: Some(self.counts(queue)?),
@@ -132,12 +153,15 @@ impl Work<'_> {
         };
         let mut answer = Changes { changes: Vec::new(), cursor: after };
         let Ok(after) = i64::try_from(after) else { return Ok(answer) };
-        // Kept and deleted tasks stand in two tables; the first so many of both hold the first so many.
+        // Kept and deleted tasks stand in two tables; the first so many of both hold the first so
+        // many.
         let mut found = BTreeMap::new();
         let limit = MAX_CHANGES as i64;
         for sql in [
-            "SELECT changed, number FROM tasks WHERE queue = ?1 AND changed > ?2 ORDER BY changed LIMIT ?3",
-            "SELECT changed, number FROM requests WHERE queue = ?1 AND changed > ?2 ORDER BY changed LIMIT ?3",
+            "SELECT changed, number FROM tasks WHERE queue = ?1 AND changed > ?2 ORDER BY changed \
+             LIMIT ?3",
+            "SELECT changed, number FROM requests WHERE queue = ?1 AND changed > ?2 ORDER BY \
+             changed LIMIT ?3",
         ] {
             let mut select = self.sql.prepare_cached(sql)?;
             let mut rows = select.query([queue, after, limit])?;
@@ -147,7 +171,9 @@ impl Work<'_> {
         }
         let mut room = Room::new();
         for (changed, number) in found.into_iter().take(MAX_CHANGES) {
-            let task = self.first(agent_id, "number = ?1 AND queue = ?2", [number, queue])?.map(|record| record.task);
+            let task = self
+                .first(agent_id, "number = ?1 AND queue = ?2", [number, queue])?
+                .map(|record| record.task);
             let change = TaskChange { task_id: task_id(number), task };
             if !room.take(change.encoded_len()) {
                 break;
@@ -164,8 +190,9 @@ impl Work<'_> {
     }
 
     fn counts(&self, queue: i64) -> Outcome<TaskCounts> {
-        let mut select =
-            self.sql.prepare_cached("SELECT status, count(*) FROM tasks WHERE queue = ?1 GROUP BY status")?;
+        let mut select = self.sql.prepare_cached(
+            "SELECT status, count(*) FROM tasks WHERE queue = ?1 GROUP BY status",
+        )?;
         let mut counts = TaskCounts::default();
         let mut rows = select.query([queue])?;
         while let Some(row) = rows.next()? {

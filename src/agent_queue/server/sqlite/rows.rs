@@ -8,12 +8,14 @@ use crate::proto::agent_queue::Task;
 use rusqlite::{OptionalExtension, Params, Row, params};
 
 /// The columns that [`record`] reads.
-pub(super) const COLUMNS: &str = "number, type, priority, status, created_at, claimed_at, finished_at, lease_until, \
+pub(super) const COLUMNS: &str = "number, type, priority, status, created_at, claimed_at, \
+                                  finished_at, lease_until, \
     claims, lost, request_id, claim_id, retry_of, custom_type, error_message, result, payload";
 
 /// The row of a `SELECT` of [`COLUMNS`].
 pub(super) fn record(row: &Row<'_>, agent_id: &str) -> rusqlite::Result<Record> {
-    let time = |column| -> rusqlite::Result<_> { Ok(row.get::<_, Option<i64>>(column)?.map(timestamp)) };
+    let time =
+        |column| -> rusqlite::Result<_> { Ok(row.get::<_, Option<i64>>(column)?.map(timestamp)) };
     let task = Task {
         task_id: task_id(row.get(0)?),
         agent_id: agent_id.into(),
@@ -49,7 +51,9 @@ impl Work<'_> {
         condition: &'static str,
         values: impl Params,
     ) -> rusqlite::Result<Option<Record>> {
-        let mut select = self.sql.prepare_cached(&format!("SELECT {COLUMNS} FROM tasks WHERE {condition} LIMIT 1"))?;
+        let mut select = self
+            .sql
+            .prepare_cached(&format!("SELECT {COLUMNS} FROM tasks WHERE {condition} LIMIT 1"))?;
         select.query_row(values, |row| record(row, agent_id)).optional()
     }
 
@@ -58,7 +62,8 @@ impl Work<'_> {
         let changed = self.next_cursor();
         let task = &record.task;
         let mut insert = self.sql.prepare_cached(
-            "INSERT INTO tasks (number, queue, changed, type, priority, status, created_at, claims, lost, request_id, \
+            "INSERT INTO tasks (number, queue, changed, type, priority, status, created_at, \
+             claims, lost, request_id, \
              retry_of, custom_type, error_message, result, payload) \
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, 0, ?8, ?9, ?10, '', '', ?11)",
         )?;
@@ -85,7 +90,8 @@ impl Work<'_> {
         let time = |at: &Option<_>| at.as_ref().map(|at| millis(Some(at)));
         let claim_id = Some(&record.claim_id).filter(|id| !id.is_empty());
         let mut update = self.sql.prepare_cached(
-            "UPDATE tasks SET changed = ?2, status = ?3, claimed_at = ?4, finished_at = ?5, lease_until = ?6, claims = ?7, \
+            "UPDATE tasks SET changed = ?2, status = ?3, claimed_at = ?4, finished_at = ?5, \
+             lease_until = ?6, claims = ?7, \
              lost = ?8, claim_id = ?9, error_message = ?10, result = ?11 WHERE number = ?1",
         )?;
         update.execute(params![

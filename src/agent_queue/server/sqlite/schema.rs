@@ -9,16 +9,20 @@ pub(super) const STEPS: &[&str] = &[include_str!("schema.sql")];
 pub(super) fn migrate(connection: &mut Connection, steps: &[&str]) -> Result<(), String> {
     let words = |error: rusqlite::Error| error.to_string();
     // One process at a time; the others find the work done.
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(words)?;
-    let version: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(words)?;
+    let transaction =
+        connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(words)?;
+    let version: i64 =
+        transaction.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(words)?;
     let newest = steps.len() as i64;
     if version > newest {
         return Err(format!(
-            "it has version {version}, and this program knows versions up to {newest}: a newer program has used it"
+            "it has version {version}, and this program knows versions up to {newest}: a newer \
+             program has used it"
         ));
     }
-    let tables: i64 =
-        transaction.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(words)?;
+    let tables: i64 = transaction
+        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+        .map_err(words)?;
     if version == 0 && tables > 0 {
         return Err(FOREIGN.into());
     }
@@ -60,10 +64,12 @@ mod tests {
         file.execute("INSERT INTO queues VALUES (1, 'a', 7)", []).expect("inserted");
         migrate(&mut file, STEPS).expect("nothing to do");
 
-        let newer = [STEPS, &["ALTER TABLE queues ADD COLUMN colour TEXT NOT NULL DEFAULT 'red'"]].concat();
+        let newer =
+            [STEPS, &["ALTER TABLE queues ADD COLUMN colour TEXT NOT NULL DEFAULT 'red'"]].concat();
         migrate(&mut file, &newer).expect("migrated");
-        let colour: String =
-            file.query_row("SELECT colour FROM queues WHERE agent_id = 'a'", [], |row| row.get(0)).expect("kept");
+        let colour: String = file
+            .query_row("SELECT colour FROM queues WHERE agent_id = 'a'", [], |row| row.get(0))
+            .expect("kept");
         assert_eq!(colour, "red");
 
         let refused = migrate(&mut file, STEPS).expect_err("too new");

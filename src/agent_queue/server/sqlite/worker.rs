@@ -1,4 +1,5 @@
-//! A thread with a connection of its own, and jobs for it. The writer's jobs share transactions: many commits become one.
+//! A thread with a connection of its own, and jobs for it. The writer's jobs share transactions:
+//! many commits become one.
 
 use super::{
     super::{Board, Mark, record::Happened, store::STEP},
@@ -73,7 +74,8 @@ impl Worker {
 
     /// Carries out `job` in a transaction and returns its answer after the commit.
     ///
-    /// UNAVAILABLE where the database fails. Once the job has been taken, dropping the future does not stop it.
+    /// UNAVAILABLE where the database fails. Once the job has been taken, dropping the future does
+    /// not stop it.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         job: impl FnOnce(&mut Work<'_>) -> Result<T, Trouble> + Send + 'static,
@@ -119,7 +121,9 @@ fn run(
         let (jobs, failures): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
         match transact(&mut connection, behavior, jobs) {
             Ok((outcomes, news, happened)) => {
-                happened.iter().for_each(|(agent_id, happened)| board.happened(agent_id, *happened));
+                happened
+                    .iter()
+                    .for_each(|(agent_id, happened)| board.happened(agent_id, *happened));
                 news.iter().for_each(|(agent_id, mark)| board.mark(agent_id, *mark));
                 for (outcome, failure) in outcomes.into_iter().zip(failures) {
                     match outcome {
@@ -141,11 +145,16 @@ fn run(
 /// Puts everything into the one file, so that a copy of it is a copy of the queues.
 fn close(connection: Connection) {
     if !connection.is_readonly("main").unwrap_or(true) {
-        let copied = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0));
+        let copied = connection
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0));
         // Another process has the file open, or the disk is full: what is beside the file belongs
         // to it.
         if copied != Ok(false) {
-            log_line!(warn, ?copied, "the database's -wal file could not be put into it; keep the two together");
+            log_line!(
+                warn,
+                ?copied,
+                "the database's -wal file could not be put into it; keep the two together"
+            );
         }
     }
     if let Err((_, error)) = connection.close() {
@@ -155,7 +164,8 @@ fn close(connection: Connection) {
 
 type Outcomes = (Vec<Result<Done, Status>>, HashMap<String, Mark>, Vec<(String, Happened)>);
 
-/// One transaction with all these jobs. A refused job has changed nothing; one that the database fails takes all with it.
+/// One transaction with all these jobs. A refused job has changed nothing; one that the database
+/// fails takes all with it.
 fn transact(
     connection: &mut Connection,
     behavior: TransactionBehavior,
@@ -163,8 +173,15 @@ fn transact(
 ) -> Result<Outcomes, rusqlite::Error> {
     let transaction = connection.transaction_with_behavior(behavior)?;
     let read = |row: &rusqlite::Row<'_>| Ok(Meta { cursor: row.get(0)?, last_task: row.get(1)? });
-    let before = transaction.prepare_cached("SELECT cursor, last_task FROM meta")?.query_row([], read)?;
-    let mut work = Work { sql: &transaction, meta: before, news: HashMap::new(), happened: Vec::new(), room: STEP };
+    let before =
+        transaction.prepare_cached("SELECT cursor, last_task FROM meta")?.query_row([], read)?;
+    let mut work = Work {
+        sql: &transaction,
+        meta: before,
+        news: HashMap::new(),
+        happened: Vec::new(),
+        room: STEP,
+    };
     let mut outcomes = Vec::with_capacity(jobs.len());
     for job in jobs {
         outcomes.push(match job(&mut work) {
@@ -175,7 +192,8 @@ fn transact(
     }
     let Work { meta, news, happened, .. } = work;
     if meta != before {
-        let mut update = transaction.prepare_cached("UPDATE meta SET cursor = ?1, last_task = ?2")?;
+        let mut update =
+            transaction.prepare_cached("UPDATE meta SET cursor = ?1, last_task = ?2")?;
         update.execute([meta.cursor, meta.last_task])?;
     }
     transaction.commit()?;

@@ -20,11 +20,19 @@ const THINK: Duration = Duration::from_millis(40);
 
 /// What a generated client works on.
 pub(super) trait Channel:
-    GrpcService<Body, Future: Send, Error: Into<StdError>, ResponseBody: AnswerBody> + Clone + Send + Sync + 'static
+    GrpcService<Body, Future: Send, Error: Into<StdError>, ResponseBody: AnswerBody>
+    + Clone
+    + Send
+    + Sync
+    + 'static
 {
 }
 impl<T> Channel for T where
-    T: GrpcService<Body, Future: Send, Error: Into<StdError>, ResponseBody: AnswerBody> + Clone + Send + Sync + 'static
+    T: GrpcService<Body, Future: Send, Error: Into<StdError>, ResponseBody: AnswerBody>
+        + Clone
+        + Send
+        + Sync
+        + 'static
 {
 }
 
@@ -33,7 +41,10 @@ pub(super) trait AnswerBody:
     http_body::Body<Data = Bytes, Error: Into<StdError> + Send> + Send + 'static
 {
 }
-impl<T: http_body::Body<Data = Bytes, Error: Into<StdError> + Send> + Send + 'static> AnswerBody for T {}
+impl<T: http_body::Body<Data = Bytes, Error: Into<StdError> + Send> + Send + 'static> AnswerBody
+    for T
+{
+}
 
 /// A running agent. Dropping it ends its workers.
 #[derive(Debug)]
@@ -139,7 +150,8 @@ impl<C: Channel> Worker<C> {
     }
 
     async fn claim(&mut self, claim_id: &str, timeout: f64) -> Option<Task> {
-        let request = GetTaskRequest { agent_id: self.agent.into(), claim_id: claim_id.into(), timeout };
+        let request =
+            GetTaskRequest { agent_id: self.agent.into(), claim_id: claim_id.into(), timeout };
         let task = self.tally.call(self.client.get_task(request)).await?.task?;
         self.tally.claimed(&task.task_id);
         Some(task)

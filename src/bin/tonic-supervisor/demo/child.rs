@@ -1,4 +1,5 @@
-//! The server process, seen from outside: start, kill, freeze, replace. Dropping it kills the process.
+//! The server process, seen from outside: start, kill, freeze, replace. Dropping it kills the
+//! process.
 
 use crate::Trouble;
 use rustix::process::{Pid, Signal, kill_process};
@@ -41,10 +42,17 @@ struct Process {
 impl Child {
     /// Starts a server on a free port and waits until it serves.
     pub(super) async fn start(journal: &Path, config: Option<&Path>) -> Result<Self, Trouble> {
-        let (port, address) = reserve().map_err(Trouble::failed("cannot reserve a port on 127.0.0.1"))?;
+        let (port, address) =
+            reserve().map_err(Trouble::failed("cannot reserve a port on 127.0.0.1"))?;
         let mut process = Process::start(journal, config, address)?;
         process.says("serving").await?;
-        Ok(Self { journal: journal.into(), config: config.map(Into::into), address, _port: port, process })
+        Ok(Self {
+            journal: journal.into(),
+            config: config.map(Into::into),
+            address,
+            _port: port,
+            process,
+        })
     }
 
     pub(super) fn address(&self) -> SocketAddr {
@@ -73,7 +81,8 @@ impl Child {
         self.process.signal(Signal::CONT)
     }
 
-    /// A successor listens before the old process is asked to drain, and serves when the old one has ended.
+    /// A successor listens before the old process is asked to drain, and serves when the old one
+    /// has ended.
     pub(super) async fn replace(&mut self) -> Result<(), Trouble> {
         let mut successor = Process::start(&self.journal, self.config.as_deref(), self.address)?;
         successor.says("listening").await?;
@@ -99,7 +108,8 @@ impl Child {
 
 impl Process {
     fn start(journal: &Path, config: Option<&Path>, address: SocketAddr) -> Result<Self, Trouble> {
-        let itself = env::current_exe().map_err(Trouble::failed("cannot find the program's own file"))?;
+        let itself =
+            env::current_exe().map_err(Trouble::failed("cannot find the program's own file"))?;
         let mut process = Command::new(itself)
             .arg("demo-server")
             .arg("--journal")
@@ -129,24 +139,36 @@ impl Process {
             }
             Err(Trouble::Failed(format!("the server process ended before it was {word}")))
         };
-        let late = || Trouble::Failed(format!("the server process was not {word} within {} s", PATIENCE.as_secs()));
+        let late = || {
+            Trouble::Failed(format!(
+                "the server process was not {word} within {} s",
+                PATIENCE.as_secs()
+            ))
+        };
         timeout(PATIENCE, heard).await.map_err(|_| late())?
     }
 
     fn signal(&self, signal: Signal) -> Result<(), Trouble> {
         let id = self.process.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-        let id = id.ok_or_else(|| Trouble::Failed("the server process has ended by itself".into()))?;
+        let id =
+            id.ok_or_else(|| Trouble::Failed("the server process has ended by itself".into()))?;
         kill_process(id, signal).map_err(Trouble::failed("cannot signal the server process"))
     }
 
     async fn ended(&mut self) -> Result<(), Trouble> {
-        let late = || Trouble::Failed(format!("the server process did not end within {} s", PATIENCE.as_secs()));
+        let late = || {
+            Trouble::Failed(format!(
+                "the server process did not end within {} s",
+                PATIENCE.as_secs()
+            ))
+        };
         let ended = timeout(PATIENCE, self.process.wait()).await.map_err(|_| late())?;
         ended.map(drop).map_err(Trouble::failed("cannot wait for the server process"))
     }
 }
 
-/// A port that no other program gets while the socket lives, and that servers of the same user may share.
+/// A port that no other program gets while the socket lives, and that servers of the same user may
+/// share.
 fn reserve() -> std::io::Result<(TcpSocket, SocketAddr)> {
     let socket = TcpSocket::new_v4()?;
     socket.set_reuseport(true)?;

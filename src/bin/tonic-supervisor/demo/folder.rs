@@ -16,7 +16,8 @@ impl Folder {
     pub(super) fn new() -> Result<Self, Trouble> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
         let path = env::temp_dir().join(format!("tonic-supervisor-demo-{}-{now}", process::id()));
-        fs::create_dir(&path).map_err(Trouble::failed(&format!("cannot make the folder {}", path.display())))?;
+        fs::create_dir(&path)
+            .map_err(Trouble::failed(&format!("cannot make the folder {}", path.display())))?;
         Ok(Self(path))
     }
 

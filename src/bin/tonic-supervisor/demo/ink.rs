@@ -21,7 +21,8 @@ pub(super) const READY: Ink = Ink::new(0x2D_A4_4E, 0x3F_B9_50);
 pub(super) const CONNECTING: Ink = Ink::new(0xBF_87_00, 0xE3_B3_41);
 pub(super) const FAILING: Ink = Ink::new(0x82_50_DF, 0xBC_8C_FF);
 
-const ALL: [Ink; 10] = [PAPER, TEXT, FAINT, GRID, ANSWERED, FAILED, OUTAGE, READY, CONNECTING, FAILING];
+const ALL: [Ink; 10] =
+    [PAPER, TEXT, FAINT, GRID, ANSWERED, FAILED, OUTAGE, READY, CONNECTING, FAILING];
 
 impl Ink {
     const fn new(light: u32, dark: u32) -> Self {
@@ -48,7 +49,9 @@ pub(super) fn with_dark_colours(svg: &str) -> String {
         })
         .concat();
     let (tag, drawing) = svg.split_once(">\n").unwrap_or((svg, ""));
-    format!("{tag}>\n<style>\n@media (prefers-color-scheme: dark) {{\n{rules}}}\n</style>\n{drawing}")
+    format!(
+        "{tag}>\n<style>\n@media (prefers-color-scheme: dark) {{\n{rules}}}\n</style>\n{drawing}"
+    )
 }
 
 #[cfg(test)]

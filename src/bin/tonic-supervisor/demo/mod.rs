@@ -1,6 +1,8 @@
-//! `demo`: two agents do the same work through the same trouble, one on a supervised channel and one on a plain one.
+//! `demo`: two agents do the same work through the same trouble, one on a supervised channel and
+//! one on a plain one.
 //!
-//! The server is a child process with a journal on disk; what was really executed is read from there at the end.
+//! The server is a child process with a journal on disk; what was really executed is read from
+//! there at the end.
 
 mod agent;
 mod child;
@@ -43,7 +45,8 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 
-/// How long calls may still take when the script is over: longer than any backoff of a call caught by the last fault.
+/// How long calls may still take when the script is over: longer than any backoff of a call caught
+/// by the last fault.
 const FINISH: Duration = Duration::from_secs(15);
 
 #[derive(Debug, clap::Args)]
@@ -54,7 +57,11 @@ pub(crate) struct DemoArguments {
 }
 
 /// Runs the demo. It succeeds when the supervised agent lost nothing.
-pub(crate) fn run(arguments: &DemoArguments, json: bool, config: Option<&Path>) -> Result<(), Trouble> {
+pub(crate) fn run(
+    arguments: &DemoArguments,
+    json: bool,
+    config: Option<&Path>,
+) -> Result<(), Trouble> {
     let file = arguments.report.as_deref();
     file.map_or(Ok(()), can_be_written)?;
     let runtime = runtime::Builder::new_multi_thread()
@@ -98,12 +105,20 @@ async fn play(json: bool, config: Option<&Path>, file: Option<&Path>) -> Result<
     let (states, ()) = tokio::join!(supervised.close(), plain.close());
     child.stop().await?;
 
-    let judge = Judge { journal: &folder.journal(), outages: &outages, start_ms: report.start_ms(), now };
+    let judge =
+        Judge { journal: &folder.journal(), outages: &outages, start_ms: report.start_ms(), now };
     let summary = Summary::new(&judge, [left.tally(), right.tally()], counts)?;
     let drawn = file.map_or(Ok(()), |file| {
         let calls = [left.tally().calls(), right.tally().calls()];
-        let svg = Picture { outages: outages.all(), states: &states, calls: [&calls[0], &calls[1]], end: now }.svg()?;
-        fs::write(file, svg).map_err(Trouble::failed(&format!("cannot write {}", file.display())))?;
+        let svg = Picture {
+            outages: outages.all(),
+            states: &states,
+            calls: [&calls[0], &calls[1]],
+            end: now,
+        }
+        .svg()?;
+        fs::write(file, svg)
+            .map_err(Trouble::failed(&format!("cannot write {}", file.display())))?;
         report.drawn(file);
         Ok(())
     });
@@ -113,13 +128,19 @@ async fn play(json: bool, config: Option<&Path>, file: Option<&Path>) -> Result<
 
 /// Whether there is a folder to put the picture in: said before the demo, not after it.
 fn can_be_written(file: &Path) -> Result<(), Trouble> {
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder =
+        file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let name = file.display();
     if !folder.is_dir() {
-        return Err(Trouble::Usage(format!("--report {name}: there is no folder {}", folder.display())));
+        return Err(Trouble::Usage(format!(
+            "--report {name}: there is no folder {}",
+            folder.display()
+        )));
     }
     if file.is_dir() {
-        return Err(Trouble::Usage(format!("--report {name}: that is a folder; name a file in it")));
+        return Err(Trouble::Usage(format!(
+            "--report {name}: that is a folder; name a file in it"
+        )));
     }
     Ok(())
 }

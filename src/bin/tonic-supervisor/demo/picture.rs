@@ -2,7 +2,10 @@
 //! outages, and the states of the supervised channel.
 
 use super::{
-    ink::{ANSWERED, CONNECTING, FAILED, FAILING, FAINT, GRID, Ink, OUTAGE, PAPER, READY, TEXT, with_dark_colours},
+    ink::{
+        ANSWERED, CONNECTING, FAILED, FAILING, FAINT, GRID, Ink, OUTAGE, PAPER, READY, TEXT,
+        with_dark_colours,
+    },
     outages::Outage,
     supervised::StateSince,
     tally::Call,
@@ -55,7 +58,8 @@ impl Picture<'_> {
 
     fn draw(&self, page: &Area) -> Drawn {
         page.fill(&PAPER.light)?;
-        let title = "The same agent on two channels, the same outages of the server: every call's latency";
+        let title =
+            "The same agent on two channels, the same outages of the server: every call's latency";
         write(page, title, (LEFT as i32, 22), 17, TEXT, HPos::Left)?;
         legend(page, 46)?;
         let [supervised, plain] = self.calls;
@@ -75,7 +79,11 @@ impl Picture<'_> {
         let end = self.end.as_secs_f64().max(1.0);
         let above = HEADING + NAMES + if supervised { STATES } else { 0 };
         let mut builder = ChartBuilder::on(area);
-        builder.margin_top(above).margin_left(MARGIN).margin_right(RIGHT).y_label_area_size(LEFT - MARGIN);
+        builder
+            .margin_top(above)
+            .margin_left(MARGIN)
+            .margin_right(RIGHT)
+            .y_label_area_size(LEFT - MARGIN);
         builder.x_label_area_size(if supervised { 12 } else { 42 });
         let mut chart = builder.build_cartesian_2d(0.0..end, LATENCIES)?;
         let left = area.get_base_pixel().0;
@@ -94,9 +102,13 @@ impl Picture<'_> {
         }
         chart.draw_series(self.outages.iter().map(|outage| {
             let (from, to) = (outage.began.as_secs_f64(), outage.over.as_secs_f64().min(end));
-            Rectangle::new([(from, LATENCIES.start), (to, LATENCIES.end)], OUTAGE.light.mix(0.6).filled())
+            Rectangle::new(
+                [(from, LATENCIES.start), (to, LATENCIES.end)],
+                OUTAGE.light.mix(0.6).filled(),
+            )
         }))?;
-        let small = |colour: &'static RGBColor| TextStyle::from(("sans-serif", points(12))).color(colour);
+        let small =
+            |colour: &'static RGBColor| TextStyle::from(("sans-serif", points(12))).color(colour);
         chart
             .configure_mesh()
             .x_labels(end as usize + 1)
@@ -106,18 +118,26 @@ impl Picture<'_> {
             .axis_style(FAINT.light)
             .label_style(small(&FAINT.light))
             .axis_desc_style(small(&TEXT.light))
-            .x_label_formatter(&|second| if supervised { String::new() } else { format!("{second:.0}") })
+            .x_label_formatter(&|second| {
+                if supervised { String::new() } else { format!("{second:.0}") }
+            })
             .y_label_formatter(&|power| latency(*power))
-            .x_desc(if supervised { "" } else { "when the call was made, in seconds since the start" })
+            .x_desc(if supervised {
+                ""
+            } else {
+                "when the call was made, in seconds since the start"
+            })
             .y_desc("how long it took")
             .draw()?;
         let ended = |call: &Call| call.ended.unwrap_or(self.end);
         let place = |call: &Call| (call.began.as_secs_f64(), power(ended(call), call.began));
-        chart.draw_series(calls.iter().filter(|call| ended(call).saturating_sub(call.began) > LONG).map(|call| {
-            let ((from, height), to) = (place(call), ended(call).as_secs_f64().min(end));
-            let ink = if call.ok { ANSWERED } else { FAILED };
-            PathElement::new([(from, height), (to, height)], ink.light.mix(0.5))
-        }))?;
+        chart.draw_series(
+            calls.iter().filter(|call| ended(call).saturating_sub(call.began) > LONG).map(|call| {
+                let ((from, height), to) = (place(call), ended(call).as_secs_f64().min(end));
+                let ink = if call.ok { ANSWERED } else { FAILED };
+                PathElement::new([(from, height), (to, height)], ink.light.mix(0.5))
+            }),
+        )?;
         let (answered, failed): (Vec<_>, Vec<_>) = calls.iter().partition(|call| call.ok);
         chart.draw_series(answered.iter().map(|call| dot(place(call))))?;
         chart.draw_series(failed.iter().map(|call| cross(place(call))))?;
@@ -127,7 +147,11 @@ impl Picture<'_> {
     /// Each state with its beginning and its end.
     fn spans(&self) -> impl Iterator<Item = (ConnectivityState, Duration, Duration)> {
         let ends = self.states.iter().skip(1).map(|(at, _)| *at).chain([self.end]);
-        self.states.iter().zip(ends).filter(|((at, _), _)| *at < self.end).map(|((at, state), end)| (*state, *at, end))
+        self.states
+            .iter()
+            .zip(ends)
+            .filter(|((at, _), _)| *at < self.end)
+            .map(|((at, state), end)| (*state, *at, end))
     }
 }
 
@@ -138,15 +162,24 @@ fn legend(page: &Area, y: i32) -> Drawn {
         mark(x + 6)?;
         write(page, words, (x + 18, y), 12, TEXT, HPos::Left)?;
         // What letters of a font without serifs take at most, or nearly.
-        x += 34 + words.chars().map(|letter| if letter.is_uppercase() { 9 } else { 7 }).sum::<i32>();
+        x +=
+            34 + words.chars().map(|letter| if letter.is_uppercase() { 9 } else { 7 }).sum::<i32>();
         Ok(())
     };
-    let bar = |ink: Ink| move |x: i32| page.draw(&Rectangle::new([(x - 6, y - 5), (x + 6, y + 5)], ink.light.filled()));
+    let bar = |ink: Ink| {
+        move |x: i32| {
+            page.draw(&Rectangle::new([(x - 6, y - 5), (x + 6, y + 5)], ink.light.filled()))
+        }
+    };
     entry("answered", &|x| page.draw(&dot((x, y))))?;
     entry("failed", &|x| page.draw(&cross((x, y))))?;
     entry("outage", &bar(OUTAGE))?;
     entry("The supervised channel was", &|_| Ok(()))?;
-    for state in [ConnectivityState::Ready, ConnectivityState::Connecting, ConnectivityState::TransientFailure] {
+    for state in [
+        ConnectivityState::Ready,
+        ConnectivityState::Connecting,
+        ConnectivityState::TransientFailure,
+    ] {
         entry(state.as_str(), &bar(ink_of(state)))?;
     }
     Ok(())
@@ -171,7 +204,9 @@ fn cross<C>(place: C) -> Cross<C, i32> {
 
 /// Writes to the right of a place, or around it; `size` is that of the letters, in pixels.
 fn write(area: &Area, words: &str, place: (i32, i32), size: u32, ink: Ink, side: HPos) -> Drawn {
-    let style = TextStyle::from(("sans-serif", points(size))).color(&ink.light).pos(Pos::new(side, VPos::Center));
+    let style = TextStyle::from(("sans-serif", points(size)))
+        .color(&ink.light)
+        .pos(Pos::new(side, VPos::Center));
     // XML has no room for control characters, escaped or not; all else the library escapes.
     area.draw_text(&printable(words), &style, place)
 }
@@ -206,7 +241,8 @@ mod tests {
 
     fn picture(fault: &'static str) -> String {
         let outages = [Outage { fault, began: s(2), over: s(4) }];
-        let states = [(s(0), ConnectivityState::Ready), (s(2), ConnectivityState::TransientFailure)];
+        let states =
+            [(s(0), ConnectivityState::Ready), (s(2), ConnectivityState::TransientFailure)];
         let answered = Call { began: s(1), ended: Some(s(3)), ok: true };
         let failed = Call { began: s(2), ended: None, ok: false };
         let calls: [&[Call]; 2] = [&[answered, answered], &[answered, failed]];
@@ -218,7 +254,8 @@ mod tests {
         let svg = picture("kill");
         let legend = 1;
         assert_eq!(svg.matches("<circle").count(), 3 + legend);
-        let strokes = svg.lines().filter(|line| line.starts_with("<line") && line.contains("#CF222E"));
+        let strokes =
+            svg.lines().filter(|line| line.starts_with("<line") && line.contains("#CF222E"));
         assert_eq!(strokes.count(), 2 * (1 + legend), "a cross is two lines");
         assert!(svg.contains("supervised channel: 2 calls, 0 failed"));
         assert!(svg.contains("plain tonic channel: 2 calls, 1 failed"));
@@ -227,8 +264,16 @@ mod tests {
     #[test]
     fn axes_marks_and_bands_have_their_words() {
         let svg = picture("kill");
-        for words in ["kill", "READY", "TRANSIENT_FAILURE", "answered", "10 ms", "10 s", "how long it took", "seconds"]
-        {
+        for words in [
+            "kill",
+            "READY",
+            "TRANSIENT_FAILURE",
+            "answered",
+            "10 ms",
+            "10 s",
+            "how long it took",
+            "seconds",
+        ] {
             assert!(svg.contains(words), "{words}");
         }
     }

@@ -1,4 +1,5 @@
-//! The plain side: a bare tonic `Channel`, as most programs use it. It dials through a connector that counts.
+//! The plain side: a bare tonic `Channel`, as most programs use it. It dials through a connector
+//! that counts.
 
 use super::{report::Report, tally::Counts};
 use crate::{Trouble, tls::Tls};
@@ -39,7 +40,8 @@ pub(super) fn start(
     if let Some(tls) = tls {
         endpoint = endpoint.tls_config(tls.client()).map_err(Trouble::failed("cannot use TLS"))?;
     }
-    let connector = Connector { agent, report: report.clone(), dials: Arc::default(), links: Arc::default() };
+    let connector =
+        Connector { agent, report: report.clone(), dials: Arc::default(), links: Arc::default() };
     Ok((endpoint.connect_with_connector_lazy(connector.clone()), Side(connector)))
 }
 
@@ -77,7 +79,8 @@ impl Service<Uri> for Connector {
         self.dials.fetch_add(1, Relaxed);
         let Self { agent, report, links, .. } = self.clone();
         Box::pin(async move {
-            let address = uri.authority().map(|authority| authority.to_string()).unwrap_or_default();
+            let address =
+                uri.authority().map(|authority| authority.to_string()).unwrap_or_default();
             let stream = TcpStream::connect(address).await?;
             stream.set_nodelay(true)?;
             links.fetch_add(1, Relaxed);

@@ -58,7 +58,8 @@ impl Report {
         self.tell("chaos", Tone::Notice, "chaos", text, json!({ "fault": fault, "step": step }));
     }
 
-    /// What an agent's channel saw; `fields` go into the JSON only. People are not shown what is `quiet`.
+    /// What an agent's channel saw; `fields` go into the JSON only. People are not shown what is
+    /// `quiet`.
     pub(super) fn event(&self, agent: &str, event: &str, text: &str, fields: Value, quiet: bool) {
         if self.voice.json() || !quiet {
             let fields = merge(json!({ "agent": agent, "event": event }), fields);

@@ -1,7 +1,7 @@
 //! `demo-server`: the child process, a real agent queue on loopback that can be told to misbehave.
 //!
-//! It says `listening` and `serving` on standard output, takes `unavailable SECONDS` on standard input, drains on SIGTERM,
-//! and ends when standard input does: with its parent.
+//! It says `listening` and `serving` on standard output, takes `unavailable SECONDS` on standard
+//! input, drains on SIGTERM, and ends when standard input does: with its parent.
 
 use crate::{Trouble, address::Address, tls::Tls};
 use parking_lot::Mutex;
@@ -35,7 +35,8 @@ use tower_service::Service as Tower;
 
 /// How long a claim holds: longer than the demo's longest fault.
 const LEASE: Duration = Duration::from_secs(10);
-/// How long every answer is held back after the work was done, so that faults find calls that were executed and not answered.
+/// How long every answer is held back after the work was done, so that faults find calls that were
+/// executed and not answered.
 const ANSWER: Duration = Duration::from_millis(20);
 /// How long calls in flight may take after SIGTERM.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -91,7 +92,8 @@ async fn serve_until_terminated(
     let trouble = format!("cannot listen on {}", arguments.listen);
     let listener = listen(&arguments.listen).await.map_err(Trouble::failed(&trouble))?;
     say("listening");
-    // Waits for a predecessor to let go of the journal; connections that come meanwhile wait in the backlog.
+    // Waits for a predecessor to let go of the journal; connections that come meanwhile wait in the
+    // backlog.
     let journal = arguments.journal.clone();
     let settings = Settings { lease: LEASE, ..Settings::default() };
     let store = task::spawn_blocking(move || MemoryStore::with_journal(&journal, settings))
@@ -101,7 +103,8 @@ async fn serve_until_terminated(
     let service = Service::new(store);
     say("serving");
 
-    let guarded = AgentQueueServer::with_interceptor(service.clone(), move |request| refusal.check(request));
+    let guarded =
+        AgentQueueServer::with_interceptor(service.clone(), move |request| refusal.check(request));
     let (draining, mut drain) = tokio::sync::oneshot::channel();
     let terminated = async move {
         terminate.recv().await;
@@ -110,11 +113,13 @@ async fn serve_until_terminated(
     };
     let mut builder = Server::builder();
     if let Some(tls) = tls {
-        builder = builder.tls_config(tls.server()).map_err(Trouble::failed("cannot serve over TLS"))?;
+        builder =
+            builder.tls_config(tls.server()).map_err(Trouble::failed("cannot serve over TLS"))?;
     }
-    let server = builder
-        .add_service(Slow(guarded))
-        .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), terminated);
+    let server = builder.add_service(Slow(guarded)).serve_with_incoming_shutdown(
+        TcpIncoming::from(listener).with_nodelay(Some(true)),
+        terminated,
+    );
     let overdue = async {
         let _ = (&mut drain).await;
         time::sleep(DRAIN).await;
@@ -160,7 +165,9 @@ impl Refusal {
     fn check(&self, request: Request<()>) -> Result<Request<()>, Status> {
         let until = *self.0.lock();
         match until {
-            Some(until) if Instant::now() < until => Err(Status::unavailable("the demo lets the server refuse calls")),
+            Some(until) if Instant::now() < until => {
+                Err(Status::unavailable("the demo lets the server refuse calls"))
+            }
             _ => Ok(request),
         }
     }

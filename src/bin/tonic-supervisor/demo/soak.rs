@@ -1,7 +1,8 @@
 //! `soak`: the demo's supervised agent for as long as one likes, through faults drawn from a seed.
 //!
-//! It goes in rounds of a minute. One supervisor lives through all of them; each has a new ledger, so that neither the server nor
-//! the judgement grows with time. Between rounds, when no call is open, the process is weighed: the first time is the start.
+//! It goes in rounds of a minute. One supervisor lives through all of them; each has a new ledger,
+//! so that neither the server nor the judgement grows with time. Between rounds, when no call is
+//! open, the process is weighed: the first time is the start.
 
 use super::{
     Child, FINISH, Folder, Report,
@@ -30,7 +31,8 @@ const ROUND: Duration = Duration::from_secs(60);
 const READY: Duration = Duration::from_secs(10);
 /// Within this time tasks that end have ended.
 const SETTLE: Duration = Duration::from_secs(5);
-/// Memory that grew by more since the first round has leaked; the allocator's own to and fro stays far below.
+/// Memory that grew by more since the first round has leaked; the allocator's own to and fro stays
+/// far below.
 const LEAK_KIB: u64 = 16 * 1024;
 
 #[derive(Debug, clap::Args)]
@@ -38,7 +40,8 @@ pub(crate) struct SoakArguments {
     /// How long to go on, in minutes; the second is the first that can be compared.
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(2..))]
     minutes: u32,
-    /// The faults, their lengths and the pauses between them are drawn from this number; without it, from one that is printed.
+    /// The faults, their lengths and the pauses between them are drawn from this number; without
+    /// it, from one that is printed.
     #[arg(long)]
     seed: Option<u64>,
 }
@@ -59,7 +62,11 @@ struct Soaked {
 }
 
 /// Soaks. It succeeds when nothing failed, was lost, was executed twice or leaked.
-pub(crate) fn run(arguments: &SoakArguments, json: bool, config: Option<&Path>) -> Result<(), Trouble> {
+pub(crate) fn run(
+    arguments: &SoakArguments,
+    json: bool,
+    config: Option<&Path>,
+) -> Result<(), Trouble> {
     let seed = arguments.seed.unwrap_or_else(rand::random);
     let runtime = runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -78,7 +85,12 @@ pub(crate) fn run(arguments: &SoakArguments, json: bool, config: Option<&Path>) 
     soaked.verdict().map_err(Trouble::Failed)
 }
 
-async fn soak(rounds: u32, seed: u64, json: bool, config: Option<&Path>) -> Result<Soaked, Trouble> {
+async fn soak(
+    rounds: u32,
+    seed: u64,
+    json: bool,
+    config: Option<&Path>,
+) -> Result<Soaked, Trouble> {
     let report = Arc::new(Report::of_failures(Terminal::new(), json));
     let folder = Folder::new()?;
     let mut child = Child::start(&folder.journal(), config).await?;
@@ -107,19 +119,30 @@ async fn soak(rounds: u32, seed: u64, json: bool, config: Option<&Path>) -> Resu
         agent.finish(FINISH).await;
         child.stop().await?;
         let (journal, outages) = (folder.journal(), Outages::default());
-        let judge = Judge { journal: &journal, outages: &outages, start_ms: report.start_ms(), now: report.now() };
+        let judge = Judge {
+            journal: &journal,
+            outages: &outages,
+            start_ms: report.start_ms(),
+            now: report.now(),
+        };
         soaked.count(&judge.outcome(agent.tally())?);
         drop(agent);
-        fs::remove_file(folder.journal()).map_err(Trouble::failed("cannot remove the journal of a round"))?;
+        fs::remove_file(folder.journal())
+            .map_err(Trouble::failed("cannot remove the journal of a round"))?;
         child.start_again().await?;
         if !side.ready(READY).await {
-            return Err(Trouble::Failed(format!("after round {round} the channel was not Ready for {READY:?}")));
+            return Err(Trouble::Failed(format!(
+                "after round {round} the channel was not Ready for {READY:?}"
+            )));
         }
         match round {
             1 => soaked.start = settled(0).await,
             _ => soaked.end = settled(soaked.start.tasks).await,
         }
-        eprintln!("round {round} of {rounds}: {} calls, {} failed, {} lost", soaked.calls, soaked.failed, soaked.lost);
+        eprintln!(
+            "round {round} of {rounds}: {} calls, {} failed, {} lost",
+            soaked.calls, soaked.failed, soaked.lost
+        );
     }
     soaked.counts = side.counts();
     drop(channel);
@@ -180,7 +203,8 @@ impl Soaked {
         if self.calls == 0 || failed + lost + executed_twice > 0 {
             let calls = self.calls;
             return Err(format!(
-                "of {calls} calls {failed} failed, {lost} were lost, {executed_twice} were executed twice"
+                "of {calls} calls {failed} failed, {lost} were lost, {executed_twice} were \
+                 executed twice"
             ));
         }
         if end.growth(*start) > LEAK_KIB {
@@ -193,7 +217,8 @@ impl Soaked {
     }
 
     fn to_json(&self) -> Value {
-        let faults: Map<_, _> = FAULTS.into_iter().zip(self.faults).map(|(name, n)| (name.into(), n.into())).collect();
+        let faults: Map<_, _> =
+            FAULTS.into_iter().zip(self.faults).map(|(name, n)| (name.into(), n.into())).collect();
         json!({
             "kind": "soak", "minutes": self.rounds, "seed": self.seed, "faults": faults,
             "calls": self.calls, "failed": self.failed, "lost": self.lost, "executed_twice": self.executed_twice,
@@ -210,7 +235,8 @@ impl std::fmt::Display for Soaked {
         let kib = |vitals: Vitals| vitals.memory.map_or("?".into(), |kib| kib.to_string());
         write!(
             f,
-            "soak: {} minutes, seed {}, {} faults, {} calls, {} failed, {} lost, {} executed twice, memory {} -> {} KiB, tasks {} -> {}",
+            "soak: {} minutes, seed {}, {} faults, {} calls, {} failed, {} lost, {} executed \
+             twice, memory {} -> {} KiB, tasks {} -> {}",
             self.rounds,
             self.seed,
             self.faults.iter().sum::<u64>(),
@@ -262,7 +288,10 @@ mod tests {
     #[test]
     fn the_summary_is_one_line_with_memory_and_tasks_at_start_and_end() {
         let soaked = soaked((20_000, 9), (21_000, 9));
-        assert!(soaked.to_string().ends_with("memory 20000 -> 21000 KiB, tasks 9 -> 9"), "{soaked}");
+        assert!(
+            soaked.to_string().ends_with("memory 20000 -> 21000 KiB, tasks 9 -> 9"),
+            "{soaked}"
+        );
         assert_eq!(soaked.to_json()["memory_kib"], json!({ "start": 20_000, "end": 21_000 }));
         assert_eq!(soaked.to_json()["faults"]["unavailable"], 4);
     }

@@ -46,7 +46,11 @@ pub(super) struct Harm {
 
 impl Summary {
     /// Reads the journal; both arrays are supervised, plain.
-    pub(super) fn new(judge: &Judge, tallies: [&Tally; 2], counts: [Counts; 2]) -> Result<Self, Trouble> {
+    pub(super) fn new(
+        judge: &Judge,
+        tallies: [&Tally; 2],
+        counts: [Counts; 2],
+    ) -> Result<Self, Trouble> {
         let [left, right] = tallies;
         let [supervised, plain] = counts;
         Ok(Self {
@@ -63,7 +67,8 @@ impl Summary {
             return Ok(());
         }
         Err(format!(
-            "on the supervised channel {failed} calls failed, {lost} tasks were lost and {executed_twice} requests were executed twice"
+            "on the supervised channel {failed} calls failed, {lost} tasks were lost and \
+             {executed_twice} requests were executed twice"
         ))
     }
 
@@ -77,8 +82,7 @@ impl Summary {
                 "supervised": supervised.to_json(), "plain": plain.to_json(),
             })
         });
-        let summary =
-            json!({ "kind": "summary", "supervised": self.supervised.to_json(), "plain": self.plain.to_json() });
+        let summary = json!({ "kind": "summary", "supervised": self.supervised.to_json(), "plain": self.plain.to_json() });
         outages.chain([summary]).collect()
     }
 
@@ -106,7 +110,13 @@ impl Judge<'_> {
         Ok(self.weigh(&entries, tally.agent, &tally.calls(), &tally.tasks()))
     }
 
-    fn weigh(&self, entries: &[Entry], agent: &str, calls: &[Call], tasks: &HashMap<String, Duration>) -> Outcome {
+    fn weigh(
+        &self,
+        entries: &[Entry],
+        agent: &str,
+        calls: &[Call],
+        tasks: &HashMap<String, Duration>,
+    ) -> Outcome {
         let outages = vec![Harm::default(); self.outages.all().len()];
         let mut outcome = Outcome { outages, ..Outcome::default() };
         for call in calls {
@@ -118,19 +128,24 @@ impl Judge<'_> {
                 harm.longest = harm.longest.max(ended.saturating_sub(call.began));
             });
         }
-        // A repeated claim is no second claim: it renews the lease, and stands in the journal for that.
-        let own = entries.iter().filter(|entry| entry.agent_id == agent && entry.operation != "claim");
+        // A repeated claim is no second claim: it renews the lease, and stands in the journal for
+        // that.
+        let own =
+            entries.iter().filter(|entry| entry.agent_id == agent && entry.operation != "claim");
         let mut executions: HashMap<(&str, &str), u64> = HashMap::new();
         for entry in own {
             let times = executions.entry((&entry.operation, &entry.name)).or_default();
             *times += 1;
             if *times == 2 {
-                let at = u64::try_from(entry.at_ms.saturating_sub(self.start_ms)).unwrap_or_default();
+                let at =
+                    u64::try_from(entry.at_ms.saturating_sub(self.start_ms)).unwrap_or_default();
                 let at = Duration::from_millis(at);
                 outcome.harm(self.outages.of(at, at), |harm| harm.executed_twice += 1);
             }
         }
-        for (_, heard) in tasks.iter().filter(|(task, _)| !executions.contains_key(&("end", task.as_str()))) {
+        for (_, heard) in
+            tasks.iter().filter(|(task, _)| !executions.contains_key(&("end", task.as_str())))
+        {
             // The outage that came after it was last heard of.
             outcome.harm(self.outages.of(*heard, Duration::MAX), |harm| harm.lost += 1);
         }
@@ -189,7 +204,13 @@ mod tests {
 
     fn ended(task: &str, second: i64) -> Entry {
         let operation = "end".into();
-        Entry { at_ms: 1_000 * second, operation, agent_id: "a".into(), name: task.into(), request: String::new() }
+        Entry {
+            at_ms: 1_000 * second,
+            operation,
+            agent_id: "a".into(),
+            name: task.into(),
+            request: String::new(),
+        }
     }
 
     fn call(began: u64, ended: u64, ok: bool) -> Call {
@@ -210,7 +231,13 @@ mod tests {
     #[test]
     fn each_call_counts_in_the_outage_that_caught_it() {
         let unanswered = Call { began: s(35), ended: None, ok: false };
-        let calls = [call(1, 2, true), call(9, 13, true), call(12, 13, false), call(38, 41, true), unanswered];
+        let calls = [
+            call(1, 2, true),
+            call(9, 13, true),
+            call(12, 13, false),
+            call(38, 41, true),
+            unanswered,
+        ];
         let outcome = weigh(&[], &calls, &[]);
         let [kill, freeze] = [outcome.outages[0], outcome.outages[1]];
         assert_eq!((kill.failed, kill.longest), (1, s(4)));
@@ -220,7 +247,8 @@ mod tests {
 
     #[test]
     fn accepted_tasks_that_were_not_completed_are_lost_in_the_outage_after_they_were_heard_of() {
-        let outcome = weigh(&[ended("t1", 5), ended("t3", 6)], &[], &[("t1", 5), ("t2", 21), ("t3", 5)]);
+        let outcome =
+            weigh(&[ended("t1", 5), ended("t3", 6)], &[], &[("t1", 5), ("t2", 21), ("t3", 5)]);
         assert_eq!((outcome.all.lost, outcome.all.executed_twice), (1, 0));
         assert_eq!(outcome.outages.iter().map(|harm| harm.lost).collect::<Vec<_>>(), [0, 1]);
     }
@@ -228,15 +256,29 @@ mod tests {
     #[test]
     fn a_request_with_two_entries_was_executed_twice_and_other_agents_do_not_count() {
         let other = Entry { agent_id: "b".into(), ..ended("t9", 11) };
-        let entries = [ended("t1", 9), other.clone(), ended("t2", 11), ended("t1", 12), other, ended("t1", 13)];
+        let entries = [
+            ended("t1", 9),
+            other.clone(),
+            ended("t2", 11),
+            ended("t1", 12),
+            other,
+            ended("t1", 13),
+        ];
         let outcome = weigh(&entries, &[], &[]);
         assert_eq!(outcome.all.executed_twice, 1);
-        assert_eq!(outcome.outages.iter().map(|harm| harm.executed_twice).collect::<Vec<_>>(), [1, 0]);
+        assert_eq!(
+            outcome.outages.iter().map(|harm| harm.executed_twice).collect::<Vec<_>>(),
+            [1, 0]
+        );
     }
 
     #[test]
     fn the_supervised_side_alone_decides() {
-        let outcome = |ok, failed| Outcome { ok, all: Harm { failed, ..Harm::default() }, ..Outcome::default() };
+        let outcome = |ok, failed| Outcome {
+            ok,
+            all: Harm { failed, ..Harm::default() },
+            ..Outcome::default()
+        };
         let summary = |supervised, plain| Summary { outages: Vec::new(), supervised, plain };
         assert!(summary(outcome(3, 0), outcome(1, 2)).verdict().is_ok());
         let sentence = summary(outcome(1, 2), outcome(3, 0)).verdict().expect_err("it failed");

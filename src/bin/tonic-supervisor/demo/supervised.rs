@@ -1,4 +1,5 @@
-//! The supervised side: the same generated client on a `SupervisedChannel`, and its events as they come.
+//! The supervised side: the same generated client on a `SupervisedChannel`, and its events as they
+//! come.
 
 use super::{report::Report, tally::Counts};
 use crate::{Trouble, facts};
@@ -86,7 +87,11 @@ impl Side {
     }
 }
 
-async fn tell(agent: &'static str, mut events: EventStream, report: Arc<Report>) -> Vec<StateSince> {
+async fn tell(
+    agent: &'static str,
+    mut events: EventStream,
+    report: Arc<Report>,
+) -> Vec<StateSince> {
     let mut states = Vec::new();
     while let Some(item) = events.next().await {
         match item {

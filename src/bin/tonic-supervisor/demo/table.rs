@@ -7,7 +7,13 @@ use super::{
 use crate::terminal::{Terminal, Tone};
 
 /// The table, a line on each side's work, and the verdict.
-pub(super) fn table(terminal: Terminal, faults: &[&str], supervised: &Outcome, plain: &Outcome, well: bool) -> String {
+pub(super) fn table(
+    terminal: Terminal,
+    faults: &[&str],
+    supervised: &Outcome,
+    plain: &Outcome,
+    well: bool,
+) -> String {
     let mut lines = vec![
         format!("{:<13}{:^27}     {:^27}", "", "supervised", "plain").trim_end().into(),
         row("", ["calls", "tasks", "run", "longest"], ["calls", "tasks", "run", "longest"]),
@@ -23,7 +29,8 @@ pub(super) fn table(terminal: Terminal, faults: &[&str], supervised: &Outcome, p
     lines.push(format!("plain:      {}", work(plain, false)));
     lines.push(String::new());
     lines.push(match well {
-        true => terminal.paint(Tone::Good, "Supervised: no call failed, no task was lost, nothing ran twice."),
+        true => terminal
+            .paint(Tone::Good, "Supervised: no call failed, no task was lost, nothing ran twice."),
         false => terminal.paint(Tone::Bad, "The supervised channel did not keep its promise."),
     });
     lines.join("\n")
@@ -45,8 +52,11 @@ fn cells(harm: &Harm) -> [String; 4] {
 /// A plain channel has no retries to count.
 fn work(outcome: &Outcome, retries: bool) -> String {
     let Counts { retries: by_policy, transparent_retries, dials, .. } = outcome.counts;
-    let again =
-        if retries { format!(", {by_policy} retries, {transparent_retries} free resends") } else { String::new() };
+    let again = if retries {
+        format!(", {by_policy} retries, {transparent_retries} free resends")
+    } else {
+        String::new()
+    };
     format!("{} of {} calls ok{again}, {dials} dials", outcome.ok, outcome.calls)
 }
 
@@ -57,15 +67,33 @@ mod tests {
 
     #[test]
     fn no_line_of_the_table_is_longer_than_80_columns() {
-        let harm = Harm { failed: 9_999, lost: 9_999, executed_twice: 9_999, longest: Duration::from_millis(31_234) };
-        let counts = Counts { dials: 9_999, retries: 9_999, transparent_retries: 9_999, ..Counts::default() };
-        let outcome = Outcome { calls: 9_999, ok: 9_999, all: harm, outages: vec![harm; 4], counts };
+        let harm = Harm {
+            failed: 9_999,
+            lost: 9_999,
+            executed_twice: 9_999,
+            longest: Duration::from_millis(31_234),
+        };
+        let counts = Counts {
+            dials: 9_999,
+            retries: 9_999,
+            transparent_retries: 9_999,
+            ..Counts::default()
+        };
+        let outcome =
+            Outcome { calls: 9_999, ok: 9_999, all: harm, outages: vec![harm; 4], counts };
         let faults = ["kill", "freeze", "restart", "unavailable"];
         for well in [true, false] {
             let text = table(Terminal::plain(), &faults, &outcome, &outcome, well);
             assert!(text.lines().all(|line| line.len() <= 80), "{text}");
-            let last = text.lines().find(|line| line.starts_with("unavailable")).expect("a row for each outage");
-            assert_eq!(last.split_whitespace().filter(|cell| *cell == "31.23").count(), 2, "{text}");
+            let last = text
+                .lines()
+                .find(|line| line.starts_with("unavailable"))
+                .expect("a row for each outage");
+            assert_eq!(
+                last.split_whitespace().filter(|cell| *cell == "31.23").count(),
+                2,
+                "{text}"
+            );
         }
     }
 }

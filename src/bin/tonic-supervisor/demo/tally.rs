@@ -67,7 +67,10 @@ impl Tally {
     }
 
     /// Makes a call and writes down how it ends; none where it failed.
-    pub(super) async fn call<T>(&self, call: impl Future<Output = Result<Response<T>, Status>>) -> Option<T> {
+    pub(super) async fn call<T>(
+        &self,
+        call: impl Future<Output = Result<Response<T>, Status>>,
+    ) -> Option<T> {
         let place = {
             let mut calls = self.calls.lock();
             calls.push(Call { began: self.report.now(), ended: None, ok: false });
@@ -116,7 +119,8 @@ impl Tally {
 
     pub(super) fn numbers(&self) -> Numbers {
         let calls = self.calls.lock();
-        let count = |ok| calls.iter().filter(|call| call.ended.is_some() && call.ok == ok).count() as u64;
+        let count =
+            |ok| calls.iter().filter(|call| call.ended.is_some() && call.ok == ok).count() as u64;
         Numbers { calls: calls.len() as u64, ok: count(true), failed: count(false) }
     }
 

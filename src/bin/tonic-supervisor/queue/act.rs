@@ -20,8 +20,9 @@ use std::{
 use tonic::{Code, Status};
 use tonic_supervisor::{
     agent_queue::{
-        CancelTaskRequest, ClearQueueRequest, CreateQueueRequest, DeleteQueueRequest, DeleteTaskRequest,
-        GetQueueInfoRequest, NewTask, RetryTaskRequest, SubmitTaskRequest, TaskStatus, TaskType,
+        CancelTaskRequest, ClearQueueRequest, CreateQueueRequest, DeleteQueueRequest,
+        DeleteTaskRequest, GetQueueInfoRequest, NewTask, RetryTaskRequest, SubmitTaskRequest,
+        TaskStatus, TaskType,
     },
     printable,
 };
@@ -113,10 +114,14 @@ type Deed = (String, Value);
 
 impl Desk {
     pub(super) async fn submit(&mut self, arguments: SubmitArguments) -> Result<(), Trouble> {
-        let SubmitArguments { queue, payload, kind, custom, priority, request_id, create } = arguments;
+        let SubmitArguments { queue, payload, kind, custom, priority, request_id, create } =
+            arguments;
         let payload = read(payload)?;
         if create {
-            let made = self.client.create_queue(request(CreateQueueRequest { agent_id: queue.clone() })).await;
+            let made = self
+                .client
+                .create_queue(request(CreateQueueRequest { agent_id: queue.clone() }))
+                .await;
             made.map_err(refused(&format!("cannot make the queue {queue}")))?;
         }
         let task = NewTask {
@@ -127,9 +132,13 @@ impl Desk {
             client_request_id: request_id.unwrap_or_else(new_name),
         };
         let what = format!("cannot submit to {queue}");
-        let answer = self.client.submit_task(request(SubmitTaskRequest { agent_id: queue, task: Some(task) })).await;
+        let answer = self
+            .client
+            .submit_task(request(SubmitTaskRequest { agent_id: queue, task: Some(task) }))
+            .await;
         let answer = answer.map_err(refused(&what))?.into_inner();
-        let before = if answer.already_submitted { ", submitted before by the same name" } else { "" };
+        let before =
+            if answer.already_submitted { ", submitted before by the same name" } else { "" };
         self.line(&format!("{}{before}", printable(&answer.task_id)));
         self.object(&json!({ "kind": "submitted", "task_id": answer.task_id,
             "already_submitted": answer.already_submitted }));
@@ -145,11 +154,15 @@ impl Desk {
                 let words = looked.words();
                 let mut groups = looked.groups.into_iter().filter(|group| group.id() == id);
                 let Some(group) = groups.next() else {
-                    return Err(Trouble::Failed(format!("no group {id} is among {words} of {queue}")));
+                    return Err(Trouble::Failed(format!(
+                        "no group {id} is among {words} of {queue}"
+                    )));
                 };
                 // An id is short, and whoever works on a queue writes the errors.
                 if groups.next().is_some() {
-                    return Err(Trouble::Failed(format!("several groups of {queue} have the id {id}: name the tasks")));
+                    return Err(Trouble::Failed(format!(
+                        "several groups of {queue} have the id {id}: name the tasks"
+                    )));
                 }
                 let (tasks, text) = (count(group.tasks.len() as u64), &group.text);
                 let verb = if dry_run { "would be" } else { "are" };
@@ -167,7 +180,11 @@ impl Desk {
         let act = |task_id: String| {
             let mut client = client.clone();
             let client_request_id = format!("retry:{task_id}");
-            let wish = RetryTaskRequest { agent_id: queue.clone(), task_id: task_id.clone(), client_request_id };
+            let wish = RetryTaskRequest {
+                agent_id: queue.clone(),
+                task_id: task_id.clone(),
+                client_request_id,
+            };
             async move {
                 let again = client.retry_task(request(wish)).await?.into_inner().task_id;
                 let object = json!({ "kind": "retried", "task_id": task_id, "as": again });
@@ -184,7 +201,8 @@ impl Desk {
             let mut client = client.clone();
             let (agent_id, reason) = (queue.clone(), reason.clone());
             let client_request_id = format!("cancel:{task_id}");
-            let wish = CancelTaskRequest { agent_id, task_id: task_id.clone(), reason, client_request_id };
+            let wish =
+                CancelTaskRequest { agent_id, task_id: task_id.clone(), reason, client_request_id };
             async move {
                 client.cancel_task(request(wish)).await?;
                 Ok::<Deed, Status>((
@@ -205,10 +223,17 @@ impl Desk {
         let act = |task_id: String| {
             let mut client = client.clone();
             let client_request_id = format!("delete:{task_id}");
-            let wish = DeleteTaskRequest { agent_id: queue.clone(), task_id: task_id.clone(), client_request_id };
+            let wish = DeleteTaskRequest {
+                agent_id: queue.clone(),
+                task_id: task_id.clone(),
+                client_request_id,
+            };
             async move {
                 client.delete_task(request(wish)).await?;
-                Ok::<Deed, Status>((format!("{task_id} is deleted"), json!({ "kind": "deleted", "task_id": task_id })))
+                Ok::<Deed, Status>((
+                    format!("{task_id} is deleted"),
+                    json!({ "kind": "deleted", "task_id": task_id }),
+                ))
             }
         };
         self.each("delete", tasks, act).await
@@ -223,21 +248,38 @@ impl Desk {
     ) -> Result<(), Trouble> {
         let what = format!("cannot delete from {agent_id}");
         if !yes {
-            let info = self.client.get_queue_info(request(GetQueueInfoRequest { agent_id: agent_id.clone() })).await;
+            let info = self
+                .client
+                .get_queue_info(request(GetQueueInfoRequest { agent_id: agent_id.clone() }))
+                .await;
             let tasks = info.map_err(refused(&what))?.into_inner().tasks.unwrap_or_default();
-            let all = [tasks.pending, tasks.processing, tasks.completed, tasks.failed, tasks.cancelled];
+            let all =
+                [tasks.pending, tasks.processing, tasks.completed, tasks.failed, tasks.cancelled];
             let all = all.into_iter().fold(0, u64::saturating_add);
-            let all = format!("{agent_id} has {} tasks; what is deleted does not come back", count(all));
+            let all =
+                format!("{agent_id} has {} tasks; what is deleted does not come back", count(all));
             return Err(Trouble::Usage(format!("{all}: repeat the command with --yes")));
         }
         let deleted = if everything {
-            let gone =
-                self.client.delete_queue(request(DeleteQueueRequest { agent_id: agent_id.clone(), confirm: true }));
+            let gone = self.client.delete_queue(request(DeleteQueueRequest {
+                agent_id: agent_id.clone(),
+                confirm: true,
+            }));
             gone.await.map_err(refused(&what))?.into_inner().deleted
         } else {
             let (status, client_request_id) = (status.map(Into::into), new_name());
-            let wish = ClearQueueRequest { agent_id: agent_id.clone(), status, confirm: true, client_request_id };
-            self.client.clear_queue(request(wish)).await.map_err(refused(&what))?.into_inner().deleted
+            let wish = ClearQueueRequest {
+                agent_id: agent_id.clone(),
+                status,
+                confirm: true,
+                client_request_id,
+            };
+            self.client
+                .clear_queue(request(wish))
+                .await
+                .map_err(refused(&what))?
+                .into_inner()
+                .deleted
         };
         self.line(&format!("{} tasks of {} are deleted", count(deleted), printable(&agent_id)));
         self.object(&json!({ "kind": "deleted", "agent_id": agent_id, "tasks": deleted, "queue": everything }));
@@ -274,7 +316,9 @@ impl Desk {
                     let _ = writeln!(io::stderr(), "tonic-supervisor: {}", printable(&said));
                 }
                 Err(status) => {
-                    let how_far = format!("{done} of {all} were done; repeating the command does nothing twice");
+                    let how_far = format!(
+                        "{done} of {all} were done; repeating the command does nothing twice"
+                    );
                     let what = format!("cannot {verb} {task} ({how_far})");
                     return Err(refused(&what)(status));
                 }
@@ -297,7 +341,9 @@ fn read(payload: String) -> Result<String, Trouble> {
     let mut text = String::new();
     let read = match payload.strip_prefix('@') {
         _ if payload == "-" => io::stdin().take(LARGEST).read_to_string(&mut text),
-        Some(path) => fs::File::open(path).and_then(|file| file.take(LARGEST).read_to_string(&mut text)),
+        Some(path) => {
+            fs::File::open(path).and_then(|file| file.take(LARGEST).read_to_string(&mut text))
+        }
         None => return Ok(payload),
     };
     read.map(|_| text).map_err(Trouble::failed(&format!("cannot read the payload {payload}")))

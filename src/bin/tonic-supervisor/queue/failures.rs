@@ -66,7 +66,9 @@ impl Looked {
     /// `looked at the newest 10,000 of 54,321 failed tasks`.
     pub(super) fn words(&self) -> String {
         match self.tasks < self.total {
-            true => format!("the newest {} of {} failed tasks", count(self.tasks), count(self.total)),
+            true => {
+                format!("the newest {} of {} failed tasks", count(self.tasks), count(self.total))
+            }
             false => format!("all {} failed tasks", count(self.tasks)),
         }
     }
@@ -74,16 +76,26 @@ impl Looked {
 
 impl Desk {
     /// The newest failures in groups, the largest first.
-    pub(super) async fn group(&mut self, queue: &str, look: LookArguments) -> Result<Looked, Trouble> {
+    pub(super) async fn group(
+        &mut self,
+        queue: &str,
+        look: LookArguments,
+    ) -> Result<Looked, Trouble> {
         let (mut groups, mut tasks) = (HashMap::<String, Group>::new(), 0);
-        let total = self.page_through(queue, Some(TaskStatus::Failed), look.look, true, |_, task| {
-            tasks += 1;
-            let text = signature(&task.error_message);
-            groups.entry(text.clone()).or_insert_with(|| Group { text, ..Group::default() }).add(task);
-        });
+        let total =
+            self.page_through(queue, Some(TaskStatus::Failed), look.look, true, |_, task| {
+                tasks += 1;
+                let text = signature(&task.error_message);
+                groups
+                    .entry(text.clone())
+                    .or_insert_with(|| Group { text, ..Group::default() })
+                    .add(task);
+            });
         let total = total.await?;
         let mut groups: Vec<_> = groups.into_values().collect();
-        groups.sort_by(|a, b| (Reverse(a.tasks.len()), &a.text).cmp(&(Reverse(b.tasks.len()), &b.text)));
+        groups.sort_by(|a, b| {
+            (Reverse(a.tasks.len()), &a.text).cmp(&(Reverse(b.tasks.len()), &b.text))
+        });
         Ok(Looked { groups, tasks, total })
     }
 
@@ -100,7 +112,10 @@ impl Desk {
             self.line(&cut(&format!("{tasks:>9} x {}", group.text), WIDTH));
             let ago = |seconds: Option<f64>| seconds.map_or("?".into(), age);
             let (last, first) = (ago(group.last), ago(group.first));
-            let more = format!("group {}, last {last} ago, first {first} ago, newest {newest}", group.id());
+            let more = format!(
+                "group {}, last {last} ago, first {first} ago, newest {newest}",
+                group.id()
+            );
             self.line(&cut(&format!("{:12}{more}", ""), WIDTH));
         }
         self.object(&json!({ "kind": "looked", "tasks": looked.tasks, "total": looked.total }));

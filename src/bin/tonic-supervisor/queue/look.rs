@@ -9,8 +9,8 @@ use crate::Trouble;
 use serde_json::json;
 use tonic_supervisor::{
     agent_queue::{
-        GetTaskStatsRequest, GetTaskStatsResponse, ListQueuesRequest, ListTasksRequest, ListTasksResponse,
-        QueryTaskRequest, QueueSummary, Task, TaskStatus,
+        GetTaskStatsRequest, GetTaskStatsResponse, ListQueuesRequest, ListTasksRequest,
+        ListTasksResponse, QueryTaskRequest, QueueSummary, Task, TaskStatus,
     },
     printable,
 };
@@ -54,7 +54,10 @@ pub(super) struct ListArguments {
 
 impl Desk {
     pub(super) async fn ls(&mut self) -> Result<(), Trouble> {
-        self.line(&row(QUEUES, ["QUEUE", "PENDING", "OLDEST", "PROCESSING", "COMPLETED", "FAILED", "CANCELLED"]));
+        self.line(&row(
+            QUEUES,
+            ["QUEUE", "PENDING", "OLDEST", "PROCESSING", "COMPLETED", "FAILED", "CANCELLED"],
+        ));
         let mut after = String::new();
         loop {
             let wish = ListQueuesRequest { after: after.clone(), limit: Some(PAGE) };
@@ -72,10 +75,16 @@ impl Desk {
     fn queue(&self, queue: &QueueSummary) {
         self.object(&words::queue(queue));
         let tasks = queue.tasks.unwrap_or_default();
-        let numbers = [tasks.pending, tasks.processing, tasks.completed, tasks.failed, tasks.cancelled].map(brief);
-        let [pending, processing, completed, failed, cancelled] = numbers.each_ref().map(String::as_str);
+        let numbers =
+            [tasks.pending, tasks.processing, tasks.completed, tasks.failed, tasks.cancelled]
+                .map(brief);
+        let [pending, processing, completed, failed, cancelled] =
+            numbers.each_ref().map(String::as_str);
         let oldest = queue.oldest_pending.map_or("-".into(), age);
-        self.line(&row(QUEUES, [&queue.agent_id, pending, &oldest, processing, completed, failed, cancelled]));
+        self.line(&row(
+            QUEUES,
+            [&queue.agent_id, pending, &oldest, processing, completed, failed, cancelled],
+        ));
     }
 
     pub(super) async fn show(&mut self, agent_id: String, task_id: String) -> Result<(), Trouble> {
@@ -119,15 +128,23 @@ impl Desk {
         let total = self.page_through(&queue, status, limit, newest, |desk, task| {
             shown += 1;
             desk.object(&words::task(&task));
-            let (status, kind, priority) = (words::status(&task), words::kind(&task), task.priority.to_string());
+            let (status, kind, priority) =
+                (words::status(&task), words::kind(&task), task.priority.to_string());
             let (claims, age) = (task.claims.to_string(), age_of(&task));
             let error = task.error_message.lines().next().unwrap_or_default();
-            desk.line(&row(TASKS, [&task.task_id, &status, &kind, &priority, &claims, &age, error]));
+            desk.line(&row(
+                TASKS,
+                [&task.task_id, &status, &kind, &priority, &claims, &age, error],
+            ));
         });
         let total = total.await?;
         if shown < total {
             let end = if newest { "newest" } else { "oldest" };
-            self.line(&format!("the {end} {} of {} tasks; --limit gives more", count(shown), count(total)));
+            self.line(&format!(
+                "the {end} {} of {} tasks; --limit gives more",
+                count(shown),
+                count(total)
+            ));
         }
         Ok(())
     }
@@ -172,11 +189,16 @@ impl Desk {
 
     pub(super) async fn stats(&mut self, agent_id: String) -> Result<(), Trouble> {
         let what = format!("cannot count the tasks of {agent_id}");
-        let answer = self.client.get_task_stats(request(GetTaskStatsRequest { agent_id: agent_id.clone() })).await;
+        let answer = self
+            .client
+            .get_task_stats(request(GetTaskStatsRequest { agent_id: agent_id.clone() }))
+            .await;
         let GetTaskStatsResponse { tasks, types, oldest_pending, average_wait, average_run } =
             answer.map_err(refused(&what))?.into_inner();
         let tasks = tasks.unwrap_or_default();
-        let kinds = types.iter().map(|kind| json!({ "type": words::type_name(kind.r#type), "tasks": kind.tasks }));
+        let kinds = types
+            .iter()
+            .map(|kind| json!({ "type": words::type_name(kind.r#type), "tasks": kind.tasks }));
         self.object(&json!({
             "kind": "stats", "agent_id": agent_id, "tasks": words::counts(&tasks), "types": kinds.collect::<Vec<_>>(),
             "oldest_pending": oldest_pending, "average_wait": average_wait, "average_run": average_run,
@@ -190,13 +212,20 @@ impl Desk {
         ];
         let kinds = types.iter().map(|kind| (words::type_name(kind.r#type), kind.tasks));
         self.line(&cut(&agent_id, WIDTH));
-        for (name, tasks) in figures.map(|(name, tasks)| (name.to_owned(), tasks)).into_iter().chain(kinds) {
+        for (name, tasks) in
+            figures.map(|(name, tasks)| (name.to_owned(), tasks)).into_iter().chain(kinds)
+        {
             self.line(&row([Column::Left(20), Column::Right(14)], [&name, &count(tasks)]));
         }
-        for (name, seconds) in
-            [("oldest pending", oldest_pending), ("average wait", average_wait), ("average run", average_run)]
-        {
-            self.line(&row([Column::Left(20), Column::Right(14)], [name, &seconds.map_or("-".into(), age)]));
+        for (name, seconds) in [
+            ("oldest pending", oldest_pending),
+            ("average wait", average_wait),
+            ("average run", average_run),
+        ] {
+            self.line(&row(
+                [Column::Left(20), Column::Right(14)],
+                [name, &seconds.map_or("-".into(), age)],
+            ));
         }
         Ok(())
     }

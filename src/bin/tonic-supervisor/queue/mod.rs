@@ -34,7 +34,8 @@ use tonic_supervisor::{
 };
 
 pub(crate) const HELP: &str = "\
-The server is the one of --config, overruled by TONIC_SUPERVISOR_GRPC_... in the environment and by \
+The server is the one of --config, overruled by TONIC_SUPERVISOR_GRPC_... in the environment and \
+by \
 --target. Calls are retried as the configuration says, for at most --timeout. Tables have at most \
 80 columns; what does not fit is cut, and whole with --json. What servers say is escaped.
 
@@ -105,7 +106,11 @@ struct Desk {
 }
 
 /// Does one thing and ends.
-pub(crate) fn run(arguments: QueueArguments, config: Option<&Path>, json: bool) -> Result<(), Trouble> {
+pub(crate) fn run(
+    arguments: QueueArguments,
+    config: Option<&Path>,
+    json: bool,
+) -> Result<(), Trouble> {
     let QueueArguments { target, timeout, action } = arguments;
     let mut builder = Config::builder().environment();
     if let Some(file) = config {
@@ -121,7 +126,8 @@ pub(crate) fn run(arguments: QueueArguments, config: Option<&Path>, json: bool) 
         let supervisor = Supervisor::spawn(config);
         let channel = supervisor.channel().with_descriptor_set(DESCRIPTORS);
         let channel = channel.map_err(Trouble::failed("cannot read the service's descriptors"))?;
-        let mut desk = Desk { client: AgentQueueClient::new(channel), terminal: Terminal::new(), json };
+        let mut desk =
+            Desk { client: AgentQueueClient::new(channel), terminal: Terminal::new(), json };
         let done = desk.act(action).await;
         supervisor.shutdown(CLOSING).await;
         done
@@ -171,7 +177,8 @@ fn refused(what: &str) -> impl FnOnce(Status) -> Trouble {
         let said = printable(status.message());
         Trouble::Failed(match status.code() {
             Code::Unimplemented => format!(
-                "{what}: the server does not know this operation; it is older than this command, or another program ({said})"
+                "{what}: the server does not know this operation; it is older than this command, \
+                 or another program ({said})"
             ),
             code => format!("{what}: {code:?}: {said}"),
         })

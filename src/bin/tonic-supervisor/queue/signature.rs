@@ -32,7 +32,9 @@ pub(super) fn signature(error: &str) -> String {
 /// What a group is called in a shell: the FNV-1a hash of its signature, which stays the same from
 /// day to day.
 pub(super) fn group_id(signature: &str) -> String {
-    let hash = signature.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    let hash = signature
+        .bytes()
+        .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     format!("{hash:08x}")
 }
 
@@ -53,7 +55,8 @@ fn hex(text: &str) -> usize {
     let end = text.find(|c: char| !c.is_ascii_hexdigit() && c != '-').unwrap_or(text.len());
     let run = text[..end].trim_end_matches('-');
     let whole = !text[run.len()..].starts_with(|c: char| c.is_alphanumeric());
-    let is_number = run.len() >= HEX && run.bytes().any(|byte| byte.is_ascii_digit()) && !run.contains("--");
+    let is_number =
+        run.len() >= HEX && run.bytes().any(|byte| byte.is_ascii_digit()) && !run.contains("--");
     if whole && is_number { run.len() } else { 0 }
 }
 

@@ -112,7 +112,8 @@ pub(super) fn moment(at: Option<prost_types::Timestamp>) -> Option<String> {
 
 /// How long ago a moment is, in seconds.
 pub(super) fn since(at: Option<prost_types::Timestamp>) -> Option<f64> {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).ok()?.as_secs_f64();
+    let now =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).ok()?.as_secs_f64();
     at.map(|at| (now - at.seconds as f64 - f64::from(at.nanos) / 1e9).max(0.0))
 }
 
@@ -151,10 +152,24 @@ mod tests {
             assert!(brief(number).len() <= 8, "{}", brief(number));
         }
         assert_eq!([count(0), count(1_204), count(1_000_000)], ["0", "1,204", "1,000,000"]);
-        for seconds in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -1.0, 0.0, 9.99, 99.9, 5_999.0, 172_799.0, 1e300] {
+        for seconds in [
+            f64::NAN,
+            f64::INFINITY,
+            f64::NEG_INFINITY,
+            -1.0,
+            0.0,
+            9.99,
+            99.9,
+            5_999.0,
+            172_799.0,
+            1e300,
+        ] {
             assert!(age(seconds).len() <= 7, "{}", age(seconds));
         }
-        assert_eq!([age(0.41), age(59.0), age(840.0), age(9_000.0)], ["0.4 s", "59 s", "14 min", "2.5 h"]);
+        assert_eq!(
+            [age(0.41), age(59.0), age(840.0), age(9_000.0)],
+            ["0.4 s", "59 s", "14 min", "2.5 h"]
+        );
     }
 
     #[test]

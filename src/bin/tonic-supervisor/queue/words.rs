@@ -29,7 +29,10 @@ impl From<StatusName> for TaskStatus {
 /// `FAILED`; a number that this program does not know stands for itself.
 pub(super) fn status(task: &Task) -> String {
     let name = TaskStatus::try_from(task.status).map(|status| status.as_str_name());
-    name.map_or_else(|_| task.status.to_string(), |name| name.trim_start_matches("TASK_STATUS_").into())
+    name.map_or_else(
+        |_| task.status.to_string(),
+        |name| name.trim_start_matches("TASK_STATUS_").into(),
+    )
 }
 
 /// `API_CALL`, or the task's own kind.
@@ -46,12 +49,16 @@ pub(super) fn type_name(number: i32) -> String {
 /// The kind that is written so: `API_CALL`, `api-call`, `api_call`.
 pub(super) fn type_named(text: &str) -> Result<TaskType, String> {
     let name = format!("TASK_TYPE_{}", text.to_ascii_uppercase().replace('-', "_"));
-    TaskType::from_str_name(&name).filter(|kind| !matches!(kind, TaskType::Unspecified | TaskType::Custom)).ok_or_else(
-        || {
-            let all = (1..10).map(|number| type_name(number).to_ascii_lowercase().replace('_', "-"));
-            format!("must be one of {}; for a kind of your own give --custom", all.collect::<Vec<_>>().join(", "))
-        },
-    )
+    TaskType::from_str_name(&name)
+        .filter(|kind| !matches!(kind, TaskType::Unspecified | TaskType::Custom))
+        .ok_or_else(|| {
+            let all =
+                (1..10).map(|number| type_name(number).to_ascii_lowercase().replace('_', "-"));
+            format!(
+                "must be one of {}; for a kind of your own give --custom",
+                all.collect::<Vec<_>>().join(", ")
+            )
+        })
 }
 
 /// A task without what it carries.

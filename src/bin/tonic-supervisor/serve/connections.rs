@@ -72,7 +72,9 @@ impl Door {
         describe();
         let (come, mut coming) = mpsc::channel(1);
         tokio::spawn(self.accept(listener, come));
-        stream::poll_fn(move |context| coming.poll_recv(context).map(|connection| connection.map(Ok)))
+        stream::poll_fn(move |context| {
+            coming.poll_recv(context).map(|connection| connection.map(Ok))
+        })
     }
 
     async fn accept(self, listener: TcpListener, come: mpsc::Sender<Connection>) {
@@ -89,7 +91,10 @@ impl Door {
                 Ok((stream, _)) => stream,
                 // The client has gone again.
                 Err(error)
-                    if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) =>
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
+                    ) =>
                 {
                     continue;
                 }
@@ -108,12 +113,14 @@ impl Door {
             };
             pause = PAUSE.0;
             let Ok(slot) = slots.clone().try_acquire_owned() else {
-                counter!("tonic_supervisor.queue.connections_refused", "reason" => "limit").increment(1);
+                counter!("tonic_supervisor.queue.connections_refused", "reason" => "limit")
+                    .increment(1);
                 if !full.swap(true, Relaxed) {
                     let most = door.connections;
                     tracing::warn!(
                         target: "tonic_supervisor",
-                        "{most} connections are open, as many as max-connections allows: more are closed"
+                        "{most} connections are open, as many as max-connections allows: more are \
+                         closed"
                     );
                 }
                 continue;
@@ -126,7 +133,12 @@ impl Door {
     }
 
     /// TLS, where it is spoken; then the connection is the server's.
-    async fn welcome(self: Arc<Self>, stream: TcpStream, slot: Slot, come: mpsc::Sender<Connection>) {
+    async fn welcome(
+        self: Arc<Self>,
+        stream: TcpStream,
+        slot: Slot,
+        come: mpsc::Sender<Connection>,
+    ) {
         let deadline = Instant::now() + self.handshake;
         let _ = stream.set_nodelay(true);
         let stream = match &self.tls {
@@ -147,7 +159,11 @@ impl Door {
 
 /// Tells the recorder what is counted, and begins it at 0.
 fn describe() {
-    describe_gauge!("tonic_supervisor.queue.connections", Unit::Count, "Connections that are open.");
+    describe_gauge!(
+        "tonic_supervisor.queue.connections",
+        Unit::Count,
+        "Connections that are open."
+    );
     describe_counter!(
         "tonic_supervisor.queue.connections_refused",
         Unit::Count,
@@ -167,7 +183,8 @@ fn describe() {
 
 fn refused(reason: &'static str, error: &dyn std::fmt::Display) {
     counter!("tonic_supervisor.queue.connections_refused", "reason" => reason).increment(1);
-    tracing::debug!(target: "tonic_supervisor", %error, reason, "a connection was closed before its first call");
+    tracing::debug!(target: "tonic_supervisor", %error, reason, "a connection was closed before \
+                                                                 its first call");
 }
 
 impl Transport {
@@ -175,9 +192,15 @@ impl Transport {
     /// name.
     fn certificate_names(&self) -> Vec<String> {
         let Self::Tls(stream) = self else { return Vec::new() };
-        let Some(shown) = stream.get_ref().1.peer_certificates().and_then(<[_]>::first) else { return Vec::new() };
+        let Some(shown) = stream.get_ref().1.peer_certificates().and_then(<[_]>::first) else {
+            return Vec::new();
+        };
         let Ok(certificate) = webpki::EndEntityCert::try_from(shown) else { return Vec::new() };
-        certificate.valid_uri_names().chain(certificate.valid_dns_names()).map(str::to_owned).collect()
+        certificate
+            .valid_uri_names()
+            .chain(certificate.valid_dns_names())
+            .map(str::to_owned)
+            .collect()
     }
 }
 
@@ -219,7 +242,8 @@ impl AsyncRead for Connection {
         if greeting.heard >= FIRST_WORDS {
             self.greeting = None;
         } else if read.is_pending() && greeting.deadline.as_mut().poll(context).is_ready() {
-            let late = io::Error::new(io::ErrorKind::TimedOut, "it did not begin with HTTP/2 in time");
+            let late =
+                io::Error::new(io::ErrorKind::TimedOut, "it did not begin with HTTP/2 in time");
             refused("deadline", &late);
             return Poll::Ready(Err(late));
         }
@@ -228,7 +252,11 @@ impl AsyncRead for Connection {
 }
 
 impl AsyncWrite for Connection {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         match &mut self.stream {
             Transport::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
             Transport::Tls(stream) => Pin::new(stream).poll_write(context, bytes),

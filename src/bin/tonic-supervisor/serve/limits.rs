@@ -51,7 +51,9 @@ impl Limits {
         if possible < wanted {
             tracing::warn!(
                 target: "tonic_supervisor",
-                "max-connections is {wanted}, and this process may open {files} files: it takes {possible} connections; raise the limit of files (ulimit -n) or lower max-connections"
+                "max-connections is {wanted}, and this process may open {files} files: it takes \
+                 {possible} connections; raise the limit of files (ulimit -n) or lower \
+                 max-connections"
             );
         }
         usize::try_from(wanted.min(possible)).unwrap_or(usize::MAX)
@@ -67,7 +69,10 @@ impl Limits {
 
     /// After how long a silent connection is asked, and how long it has to answer.
     pub(super) fn keepalive(&self) -> (Duration, Duration) {
-        (Duration::from_secs_f64(self.keepalive_time), Duration::from_secs_f64(self.keepalive_timeout))
+        (
+            Duration::from_secs_f64(self.keepalive_time),
+            Duration::from_secs_f64(self.keepalive_timeout),
+        )
     }
 
     pub(super) fn answers(&self) -> AnswerLimits {
@@ -81,7 +86,9 @@ fn files_for(wanted: u64) -> u64 {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let Some(now) = current else { return u64::MAX };
     let raised = maximum.map_or(wanted, |maximum| maximum.min(wanted));
-    if raised > now && setrlimit(Resource::Nofile, Rlimit { current: Some(raised), maximum }).is_ok() {
+    if raised > now
+        && setrlimit(Resource::Nofile, Rlimit { current: Some(raised), maximum }).is_ok()
+    {
         return raised;
     }
     now

@@ -20,7 +20,10 @@ pub(super) fn stopping() {
 
 /// Gives signs of life, twice as often as they are waited for, until it is dropped.
 pub(super) async fn live() {
-    let Some(patience) = sd_notify::watchdog_enabled().filter(|patience| !patience.is_zero()) else { return };
+    let Some(patience) = sd_notify::watchdog_enabled().filter(|patience| !patience.is_zero())
+    else {
+        return;
+    };
     let mut signs = time::interval((patience / 2).max(Duration::from_millis(1)));
     loop {
         signs.tick().await;
@@ -30,6 +33,7 @@ pub(super) async fn live() {
 
 fn tell(state: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(state) {
-        tracing::warn!(target: "tonic_supervisor", %error, "systemd could not be told how the server is (NOTIFY_SOCKET)");
+        tracing::warn!(target: "tonic_supervisor", %error, "systemd could not be told how the \
+                                                            server is (NOTIFY_SOCKET)");
     }
 }

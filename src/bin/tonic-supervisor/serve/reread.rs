@@ -42,17 +42,27 @@ struct Terms {
 
 impl Reread {
     /// Reads them; a server does not start with what is wrong. Blocking.
-    pub(super) fn open(auth: Option<&Path>, config: Option<&Path>, address: SocketAddr) -> Result<Self, Trouble> {
+    pub(super) fn open(
+        auth: Option<&Path>,
+        config: Option<&Path>,
+        address: SocketAddr,
+    ) -> Result<Self, Trouble> {
         let tls = Tls::for_a_server(config)?;
         let certificates = tls.as_ref().is_some_and(Tls::asks_clients);
         let terms = Terms { address, encrypted: tls.is_some(), certificates };
         let grants = auth.map(|path| terms.read(path)).transpose()?;
-        let acceptor = tls.map(|tls| tls.acceptor(grants.as_ref().is_some_and(Grants::have_tokens))).transpose()?;
+        let acceptor = tls
+            .map(|tls| tls.acceptor(grants.as_ref().is_some_and(Grants::have_tokens)))
+            .transpose()?;
         Ok(Self {
             terms,
             asks: Arc::new(AtomicBool::new(certificates)),
-            grants: auth.map(Path::to_owned).zip(grants.map(|grants| Arc::new(LiveGrants::new(grants)))),
-            tls: config.map(Path::to_owned).zip(acceptor.map(|acceptor| Arc::new(ArcSwap::from_pointee(acceptor)))),
+            grants: auth
+                .map(Path::to_owned)
+                .zip(grants.map(|grants| Arc::new(LiveGrants::new(grants)))),
+            tls: config
+                .map(Path::to_owned)
+                .zip(acceptor.map(|acceptor| Arc::new(ArcSwap::from_pointee(acceptor)))),
         })
     }
 
@@ -72,14 +82,20 @@ impl Reread {
         if self.grants.is_none() && self.tls.is_none() {
             return Ok(());
         }
-        describe_counter!("tonic_supervisor.queue.rereads", Unit::Count, "Files read again on SIGHUP, by result.");
+        describe_counter!(
+            "tonic_supervisor.queue.rereads",
+            Unit::Count,
+            "Files read again on SIGHUP, by result."
+        );
         let read_again = [("grants", self.grants.is_some()), ("tls", self.tls.is_some())];
         for (files, _) in read_again.into_iter().filter(|(_, named)| *named) {
             for result in ["ok", "failed"] {
-                counter!("tonic_supervisor.queue.rereads", "files" => files, "result" => result).increment(0);
+                counter!("tonic_supervisor.queue.rereads", "files" => files, "result" => result)
+                    .increment(0);
             }
         }
-        let mut hangup = signal(SignalKind::hangup()).map_err(Trouble::failed("cannot listen for signals"))?;
+        let mut hangup =
+            signal(SignalKind::hangup()).map_err(Trouble::failed("cannot listen for signals"))?;
         let files = self.clone();
         tokio::spawn(async move {
             while hangup.recv().await.is_some() {
@@ -121,10 +137,14 @@ fn say(files: &'static str, read: Result<(), Trouble>) {
     let result = if read.is_ok() { "ok" } else { "failed" };
     counter!("tonic_supervisor.queue.rereads", "files" => files, "result" => result).increment(1);
     match read {
-        Ok(()) => tracing::info!(target: "tonic_supervisor", "the {files} were read again, and hold from now on"),
+        Ok(()) => {
+            tracing::info!(target: "tonic_supervisor", "the {files} were read again, and hold \
+                                                        from now on")
+        }
         Err(trouble) => {
             let cause = trouble.text().replace('\n', "; ");
-            tracing::error!(target: "tonic_supervisor", "the {files} could not be read again, and those read before hold: {cause}");
+            tracing::error!(target: "tonic_supervisor", "the {files} could not be read again, and \
+                                                         those read before hold: {cause}");
         }
     }
 }
@@ -136,13 +156,15 @@ impl Terms {
         let (file, address) = (path.display(), self.address);
         if grants.have_tokens() && !self.encrypted && !address.ip().is_loopback() {
             return Err(Trouble::Config(format!(
-                "{file} has tokens, and {address} is plaintext beyond this machine, where anybody on the way can read \
+                "{file} has tokens, and {address} is plaintext beyond this machine, where anybody \
+                 on the way can read \
                  them: serve over TLS (--config with grpc.tls), or on a loopback address"
             )));
         }
         if grants.have_certificates() && !self.certificates {
             return Err(Trouble::Config(format!(
-                "{file} has certificates, and clients are asked for none: set grpc.tls.ca in the file of --config, or \
+                "{file} has certificates, and clients are asked for none: set grpc.tls.ca in the \
+                 file of --config, or \
                  use tokens"
             )));
         }
