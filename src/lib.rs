@@ -79,6 +79,7 @@ macro_rules! log_line {
 mod actor;
 #[cfg(feature = "agent-queue")]
 pub mod agent_queue;
+mod call;
 mod client;
 mod clock;
 pub mod config;

@@ -4,10 +4,10 @@
 use super::{
     core::Core,
     message::{ConnectionMsg, SupervisorMsg},
-    panics::Child,
-    task,
     timer::Timer,
 };
+use crate::call::panics::Child;
+use crate::call::task;
 use crate::{
     clock,
     model::{Incarnation, LinkEnd},

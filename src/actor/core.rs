@@ -2,15 +2,15 @@
 //! drop begins its end.
 
 use super::{
-    call::Call,
-    credentials::Credentials,
     inbox::Inbox,
-    ledger::Ledger,
     message::{Door, RequestMsg, SupervisorMsg},
-    method::{Method, Methods},
-    mutations::Mutations,
-    panics::Panics,
 };
+use crate::call::credentials::Credentials;
+use crate::call::ledger::Ledger;
+use crate::call::method::{Method, Methods};
+use crate::call::mutations::Mutations;
+use crate::call::panics::Panics;
+use crate::call::state::Call;
 use crate::{
     clock,
     config::{Config, Endpoint},
@@ -55,7 +55,7 @@ pub(crate) struct Core {
     methods: Methods,
     dice: Mutex<StdRng>,
     incarnations: AtomicU64,
-    pub(super) ports_open: AtomicUsize,
+    pub(crate) ports_open: AtomicUsize,
     link: ArcSwapOption<Link>,
     /// Why there is no link, while none has been Ready since.
     why_no_link: Mutex<Option<Arc<str>>>,
@@ -63,9 +63,9 @@ pub(crate) struct Core {
     supervisor: OnceLock<ActorRef<SupervisorMsg>>,
     requests: Box<[ArcSwapOption<ActorRef<RequestMsg>>]>,
     inboxes: Box<[Inbox]>,
-    pub(super) closing: Mutex<Option<Closing>>,
+    pub(crate) closing: Mutex<Option<Closing>>,
     /// Set before the ledger is closed.
-    pub(super) runtime_gone: AtomicBool,
+    pub(crate) runtime_gone: AtomicBool,
     closed: SetOnce<()>,
 }
 
@@ -191,12 +191,12 @@ impl Core {
     }
 
     /// Where a request actor finds new calls.
-    pub(super) fn inbox(&self, shard: usize) -> &Inbox {
+    pub(crate) fn inbox(&self, shard: usize) -> &Inbox {
         &self.inboxes[shard]
     }
 
     /// Gives a new call to its request actor.
-    pub(super) fn hand_in(&self, call: Arc<Call>) {
+    pub(crate) fn hand_in(&self, call: Arc<Call>) {
         let shard = self.shard_of(call.id);
         if self.inboxes[shard].push(call) {
             self.tell_request(shard, RequestMsg::Submit);
@@ -210,7 +210,7 @@ impl Core {
     }
 
     /// The link in use or why there is none, for whoever wants to look at it.
-    pub(super) fn set_door(&self, Door { link, why, .. }: Door) {
+    pub(crate) fn set_door(&self, Door { link, why, .. }: Door) {
         *self.why_no_link.lock() = why;
         let incarnation = link.as_ref().map(|link| link.incarnation());
         // In a drain the last link stays to be seen: calls are told whether it had room.
@@ -222,13 +222,13 @@ impl Core {
     }
 
     /// All is over: no link is shown any more.
-    pub(super) fn clear_door(&self) {
+    pub(crate) fn clear_door(&self) {
         self.link.store(None);
         self.incarnation.send_if_modified(|shown| shown.take().is_some());
     }
 
     /// Why there is no link that takes calls, for a call that waits for one.
-    pub(super) fn why_no_link(&self) -> String {
+    pub(crate) fn why_no_link(&self) -> String {
         if let Some(end) = self.link().and_then(|link| link.ending()) {
             return end.to_string();
         }
@@ -284,7 +284,7 @@ impl Core {
     }
 
     /// Whether the runtime takes no more tasks: it ends with all that runs on it.
-    pub(super) fn runtime_has_ended(&self) -> bool {
+    pub(crate) fn runtime_has_ended(&self) -> bool {
         // A task that waits for ever, and that nobody has aborted yet, is over only there.
         let probe = self.runtime.spawn(std::future::pending::<()>());
         let ended = probe.is_finished();

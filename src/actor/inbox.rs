@@ -1,6 +1,6 @@
 //! Where a request actor finds new calls: one message tells it of all that came since the last.
 
-use super::call::Call;
+use crate::call::state::Call;
 use parking_lot::Mutex;
 use std::{collections::VecDeque, sync::Arc};
 
@@ -12,14 +12,14 @@ pub(crate) struct Inbox {
 
 impl Inbox {
     /// Puts a call in; true if the actor must be told.
-    pub(super) fn push(&self, call: Arc<Call>) -> bool {
+    pub(crate) fn push(&self, call: Arc<Call>) -> bool {
         let mut calls = self.calls.lock();
         calls.push_back(call);
         calls.len() == 1
     }
 
     /// The oldest call.
-    pub(super) fn pop(&self) -> Option<Arc<Call>> {
+    pub(crate) fn pop(&self) -> Option<Arc<Call>> {
         let mut calls = self.calls.lock();
         let call = calls.pop_front();
         // After a rush of calls the memory is given back.
@@ -30,7 +30,7 @@ impl Inbox {
     }
 
     /// Forgets them all: an actor that begins finds them in the ledger.
-    pub(super) fn clear(&self) {
+    pub(crate) fn clear(&self) {
         self.calls.lock().clear();
     }
 }

@@ -1,7 +1,7 @@
 //! The protocol on one page: every message that any actor takes. Commands are imperative, facts
 //! past tense, timers end in `Due`.
 
-use super::call::Call;
+use crate::call::state::Call;
 use crate::{
     model::{CallId, CallOptions, GoAway, Incarnation, LinkEnd},
     transport::{Dialled, FailedDial, Link, LinkNote},

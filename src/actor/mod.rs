@@ -10,42 +10,27 @@
 //! Calls live in the `Ledger`, outside all of them, so no panic loses one. `message` has the
 //! protocol on one page.
 
-mod alarm;
-mod body;
-mod call;
 mod connection;
-mod core;
-mod credentials;
-mod finish;
-mod head;
+pub(crate) mod core;
 mod hooks;
 mod inbox;
-mod ledger;
-mod limit;
-mod message;
-mod method;
-mod mutations;
-mod panics;
+pub(crate) mod message;
 mod request;
-mod runner;
 mod start;
-mod submit;
 mod supervisor;
-mod task;
 mod timer;
-mod waiting;
 
 pub(crate) use self::core::Core;
-pub(crate) use alarm::{Alarm, within};
-pub(crate) use call::Reply;
-pub(crate) use credentials::Credentials;
-pub use credentials::{CallCredentials, CredentialsRequest};
+pub(crate) use crate::call::alarm::{Alarm, within};
+pub(crate) use crate::call::credentials::Credentials;
+pub use crate::call::credentials::{CallCredentials, CredentialsRequest};
+#[cfg(feature = "sim")]
+pub use crate::call::mutations::{Mutation, Mutations};
+#[cfg(feature = "test-util")]
+pub use crate::call::panics::{Child, Panics};
+pub(crate) use crate::call::runner::{run, run_typed};
+pub(crate) use crate::call::state::Reply;
+pub(crate) use crate::call::submit::{Submission, no_such_method, refusal, refused};
 pub(crate) use message::SupervisorMsg;
 pub use message::{UnaryCall, UnaryReply, UnaryResult};
-#[cfg(feature = "sim")]
-pub use mutations::{Mutation, Mutations};
-#[cfg(feature = "test-util")]
-pub use panics::{Child, Panics};
-pub(crate) use runner::{run, run_typed};
 pub(crate) use start::{spawn, spawn_linked};
-pub(crate) use submit::{Submission, no_such_method, refusal, refused};

@@ -6,16 +6,16 @@
 //! runner.
 
 use super::{
-    call::{Call, Reply, Stage},
     core::Core,
-    credentials,
-    head::LastTimeout,
     message::{Door, RequestMsg, SupervisorMsg},
-    mutations::Mutation,
-    panics::Child,
-    runner::spawn_attempt,
     timer::Timer,
 };
+use crate::call::credentials;
+use crate::call::head::LastTimeout;
+use crate::call::mutations::Mutation;
+use crate::call::panics::Child;
+use crate::call::runner::spawn_attempt;
+use crate::call::state::{Call, Reply, Stage};
 use crate::{
     clock,
     model::{CallKind, Fact, Failure, Phase},

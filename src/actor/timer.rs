@@ -1,7 +1,9 @@
 //! What comes later, unless its owner goes first: a message, or the end of calls that nobody else
 //! watches.
 
-use super::{core::Core, panics::Child, task};
+use super::core::Core;
+use crate::call::panics::Child;
+use crate::call::task;
 use crate::unwind::caught;
 use ractor::{ActorRef, Message};
 use std::{sync::Arc, time::Duration};

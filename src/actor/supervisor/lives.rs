@@ -6,11 +6,11 @@ use super::{
     super::{
         core::Core,
         message::SupervisorMsg,
-        panics::Child,
         timer::{Timer, Watch},
     },
     Life,
 };
+use crate::call::panics::Child;
 use crate::{
     clock,
     model::{ConnectivityState, Fact, Incarnation, LinkEnd},

@@ -13,10 +13,10 @@ use super::{
     core::Core,
     hooks::Hooks,
     message::{ConnectionMsg, Door, RequestMsg, SupervisorMsg},
-    mutations::Mutation,
-    panics::Child,
     timer::Timer,
 };
+use crate::call::mutations::Mutation;
+use crate::call::panics::Child;
 use crate::{
     clock,
     model::{ConnectivityState, Fact, Failure, Incarnation},

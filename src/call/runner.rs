@@ -4,12 +4,12 @@
 use super::{
     alarm::Alarm,
     body::SupervisedBody,
-    call::{Call, Offer},
-    core::Core,
     limit::Limit,
-    message::UnaryReply,
+    state::{Call, Offer},
     task,
 };
+use crate::actor::core::Core;
+use crate::actor::message::UnaryReply;
 use crate::{
     clock,
     model::{CallKind, Failure, Phase},
@@ -31,7 +31,7 @@ use tokio::task::AbortHandle;
 use tonic::{Code, Status, metadata::MetadataMap};
 
 /// An answer that is open so long after its first message is taken for a stream.
-pub(super) const OPEN_AFTER_MESSAGE: Duration = Duration::from_secs(1);
+pub(crate) const OPEN_AFTER_MESSAGE: Duration = Duration::from_secs(1);
 
 /// Runs a call in its caller's future. Cancel safe: dropped, the call ends everywhere at once.
 pub(crate) async fn run(
@@ -128,7 +128,7 @@ async fn attempts(
 }
 
 /// Reads the answer to one attempt of a call that came as a message, in a task.
-pub(super) fn spawn_attempt(core: &Arc<Core>, call: &Arc<Call>, stream: OpenStream) -> AbortHandle {
+pub(crate) fn spawn_attempt(core: &Arc<Core>, call: &Arc<Call>, stream: OpenStream) -> AbortHandle {
     let reading = run_attempt(core.clone(), call.clone(), stream);
     let (told, call) = (core.clone(), call.clone());
     task::spawn(core, "Runner", reading, move |end| {

@@ -2,10 +2,8 @@
 //! waits says so. The words are made only then, of what the call and the core know already, so that
 //! they are the same whoever notices the end first, and cost a call that does not wait nothing.
 
-use super::{
-    call::{Call, CallState, Stage},
-    core::Core,
-};
+use super::state::{Call, CallState, Stage};
+use crate::actor::core::Core;
 use crate::{
     clock,
     model::{AttemptReport, Cause, Failure, Phase, code_name},
@@ -15,7 +13,7 @@ use std::{fmt::Write as _, sync::Arc, time::Duration};
 
 impl Core {
     /// What `call` is waiting for, "for a link: ..." and the like; none if an attempt is under way.
-    pub(super) fn waits_for(&self, call: &Call, state: &CallState) -> Option<Arc<str>> {
+    pub(crate) fn waits_for(&self, call: &Call, state: &CallState) -> Option<Arc<str>> {
         let now = clock::now();
         let mut words = match &state.stage {
             Stage::Waiting { until: Some(at) } if *at > now => {
@@ -77,7 +75,7 @@ fn retry(call: &Call, state: &CallState) -> String {
 }
 
 /// Whether an attempt that failed so says more than that its link was gone when it began.
-pub(super) fn came_somewhere(failure: &Failure) -> bool {
+pub(crate) fn came_somewhere(failure: &Failure) -> bool {
     failure.phase > Phase::Unsent || !matches!(failure.cause, Cause::LinkLost(_))
 }
 

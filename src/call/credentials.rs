@@ -5,12 +5,12 @@
 //! Its failures count as failed attempts and are retried by policy, never transparently.
 
 use super::{
-    call::{Call, Stage},
-    core::Core,
     head::{leave_out_connection_fields, too_many_fields},
-    message::RequestMsg,
+    state::{Call, Stage},
     task,
 };
+use crate::actor::core::Core;
+use crate::actor::message::RequestMsg;
 use crate::{
     clock,
     model::{Cause, Failure, Phase},
@@ -78,12 +78,12 @@ pub(crate) struct Credentials {
 
 /// What a hook gave, with the place on the link that it was asked for.
 pub(crate) struct Granted {
-    pub(super) headers: HeaderMap,
-    pub(super) permit: Permit,
+    pub(crate) headers: HeaderMap,
+    pub(crate) permit: Permit,
 }
 
 /// Begins to ask for the credentials of the next attempt. Nothing happens if the call is over.
-pub(super) fn fetch(core: &Arc<Core>, call: Arc<Call>, permit: Permit) {
+pub(crate) fn fetch(core: &Arc<Core>, call: Arc<Call>, permit: Permit) {
     // Held until the task is known: it ends by taking this lock.
     let mut state = call.state.lock();
     if state.is_answered() {

@@ -1,14 +1,14 @@
 //! How a call comes in: admitted, entered in the ledger, sent to its request actor.
 
 use super::{
-    call::{Call, CallState, Reply},
-    core::Core,
     head::{
         PREVIOUS_ATTEMPTS, TIMEOUT, complete, complete_plain, is_plain,
         leave_out_connection_fields, too_many_fields,
     },
     method::Method,
+    state::{Call, CallState, Reply},
 };
+use crate::actor::core::Core;
 use crate::{
     clock,
     model::{

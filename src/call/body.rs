@@ -3,11 +3,11 @@
 
 use super::{
     alarm::Alarm,
-    call::{Call, Offer},
-    core::Core,
     runner::OPEN_AFTER_MESSAGE,
+    state::{Call, Offer},
     task,
 };
+use crate::actor::core::Core;
 use crate::{
     clock,
     model::{Cause, Failure, Phase},
@@ -48,13 +48,13 @@ struct Open {
 }
 
 impl SupervisedBody {
-    pub(super) fn whole(body: ResponseBody) -> Self {
+    pub(crate) fn whole(body: ResponseBody) -> Self {
         Self { body, open: None }
     }
 
     /// The call goes on until the body ends; a request that is not sent whole yet is sent on in a
     /// task.
-    pub(super) fn live(
+    pub(crate) fn live(
         core: Arc<Core>,
         call: Arc<Call>,
         body: ResponseBody,

@@ -3,7 +3,8 @@
 //! A call of kind `auto` has no limit of its own on the wire. Where one waits long for its answer,
 //! that is said once per method.
 
-use super::{alarm::Alarm, call::Call, core::Core};
+use super::{alarm::Alarm, state::Call};
+use crate::actor::core::Core;
 use crate::{
     clock,
     model::CallKind,
@@ -21,7 +22,7 @@ const LONG: Duration = Duration::from_secs(60);
 
 pin_project! {
     /// The limit of what a call's runner does now.
-    pub(super) struct Limit {
+    pub(crate) struct Limit {
         ends: Option<Instant>,
         on_wire: bool,
         // When to look, before it ends, whether an attempt waits long; for kind `auto` only.
@@ -33,14 +34,14 @@ pin_project! {
 
 impl Limit {
     /// Of a call that waits for its first attempt.
-    pub(super) fn of_waiting(call: &Call) -> Self {
+    pub(crate) fn of_waiting(call: &Call) -> Self {
         let ends = call.patience.or(call.deadline);
         let look = look_after(call, call.submitted, ends);
         Self { ends, on_wire: false, look, alarm: look.or(ends).map(Alarm::at) }
     }
 
     /// From now on it is an attempt's, which has to end then.
-    pub(super) fn attempt_began(self: Pin<&mut Self>, call: &Call, ends: Option<Instant>) {
+    pub(crate) fn attempt_began(self: Pin<&mut Self>, call: &Call, ends: Option<Instant>) {
         let look = match call.kind {
             CallKind::Auto => look_after(call, call.state.lock().attempt_started, ends),
             _ => None,
@@ -49,7 +50,7 @@ impl Limit {
     }
 
     /// From now on it is that of a call that waits for its next attempt.
-    pub(super) fn attempt_ended(self: Pin<&mut Self>, call: &Call) {
+    pub(crate) fn attempt_ended(self: Pin<&mut Self>, call: &Call) {
         let ends = call.waits_until(&call.state.lock());
         self.set(false, ends, look_after(call, clock::now(), ends));
     }
@@ -65,7 +66,7 @@ impl Limit {
     }
 
     /// Whether it has passed; if not, the task is woken when it does.
-    pub(super) fn has_passed(
+    pub(crate) fn has_passed(
         mut self: Pin<&mut Self>,
         core: &Core,
         call: &Call,

@@ -130,12 +130,12 @@ impl Method {
     }
 
     /// Whether it was told already that a call waits long for its answer.
-    pub(super) fn is_known_to_wait(&self) -> bool {
+    pub(crate) fn is_known_to_wait(&self) -> bool {
         self.awaited.load(Relaxed)
     }
 
     /// Says once that a call of kind `auto` waits long for its answer.
-    pub(super) fn warn_awaited(&self, wait: Duration) {
+    pub(crate) fn warn_awaited(&self, wait: Duration) {
         if !self.awaited.swap(true, Relaxed) && self.remembered {
             log_line!(
                 warn,
@@ -150,7 +150,7 @@ impl Method {
     }
 
     /// Says once that a call that takes one message waits for an answer's end.
-    pub(super) fn warn_left_open(&self) {
+    pub(crate) fn warn_left_open(&self) {
         if !self.left_open.swap(true, Relaxed) && self.remembered {
             log_line!(
                 warn,

@@ -1,7 +1,7 @@
 //! Every call that was accepted and not answered yet. Lives outside the actors, so that their
 //! deaths lose nothing.
 
-use super::call::Call;
+use super::state::Call;
 use crate::model::CallId;
 use parking_lot::Mutex;
 use slab::Slab;

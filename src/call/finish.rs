@@ -1,11 +1,11 @@
 //! How a call ends: once, by whoever comes first, with a report where it failed.
 
 use super::{
-    call::{Call, Reply, Stage},
-    core::Core,
-    message::{RequestMsg, UnaryResult},
     mutations::Mutation,
+    state::{Call, Reply, Stage},
 };
+use crate::actor::core::Core;
+use crate::actor::message::{RequestMsg, UnaryResult};
 use crate::{
     clock,
     model::{CallReport, Cause, Failure, Phase, printable},
@@ -103,7 +103,7 @@ impl Core {
     }
 
     /// Ends a call whose answer came, but cannot be used. Nothing happens if the call is over.
-    pub(super) fn reject(&self, call: &Arc<Call>, failure: Failure) {
+    pub(crate) fn reject(&self, call: &Arc<Call>, failure: Failure) {
         call.state.lock().record(&failure, call.submitted, clock::now());
         self.conclude(call, failure.into());
     }
@@ -124,7 +124,7 @@ impl Core {
     }
 
     /// The same, by the request actor itself, which has let go of the call.
-    pub(super) fn end_late(&self, call: &Arc<Call>) {
+    pub(crate) fn end_late(&self, call: &Arc<Call>) {
         let mut state = call.state.lock();
         // This very moment it may have begun an attempt, which only a deadline ends.
         if call.patience.is_some() && matches!(state.stage, Stage::Running) {
@@ -158,7 +158,7 @@ impl Core {
     }
 
     /// Keeps an attempt's failure in its call; not if that is over.
-    pub(super) fn note_failure(&self, call: &Arc<Call>, failure: Box<AttemptFailure>) -> bool {
+    pub(crate) fn note_failure(&self, call: &Arc<Call>, failure: Box<AttemptFailure>) -> bool {
         let mut state = call.state.lock();
         if state.is_answered() {
             return false;

@@ -5,14 +5,14 @@
 //! Two ends are not told, because nobody waits then: its owner aborted it, or the runtime has ended
 //! (`start` answers for that).
 
-use super::core::Core;
+use crate::actor::core::Core;
 use crate::unwind::{catching, words};
 use futures::FutureExt as _;
 use std::{future::Future, marker::PhantomData};
 use tokio::{runtime::Handle, task::AbortHandle};
 
 /// Runs `work` on the supervisor's runtime, and then `told`. Tests know the task by its `name`.
-pub(super) fn spawn<T, W, F>(core: &Core, name: &'static str, work: W, told: F) -> AbortHandle
+pub(crate) fn spawn<T, W, F>(core: &Core, name: &'static str, work: W, told: F) -> AbortHandle
 where
     T: 'static,
     W: Future<Output = T> + Send + 'static,
@@ -22,7 +22,7 @@ where
 }
 
 /// Runs `work` on `runtime`, and then `told`.
-pub(super) fn spawn_on<T, W, F>(runtime: &Handle, work: W, told: F) -> AbortHandle
+pub(crate) fn spawn_on<T, W, F>(runtime: &Handle, work: W, told: F) -> AbortHandle
 where
     T: 'static,
     W: Future<Output = T> + Send + 'static,

@@ -1,6 +1,6 @@
 //! A request's head: what every gRPC request carries, beside the caller's metadata.
 
-use super::call::Call;
+use super::state::Call;
 use crate::{
     model::Failure,
     policy::{TimeoutText, format_timeout},
@@ -8,8 +8,8 @@ use crate::{
 use http::{HeaderMap, HeaderName, HeaderValue, Method as HttpMethod, Version, header};
 use std::time::Duration;
 
-pub(super) const TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
-pub(super) const PREVIOUS_ATTEMPTS: HeaderName =
+pub(crate) const TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+pub(crate) const PREVIOUS_ATTEMPTS: HeaderName =
     HeaderName::from_static("grpc-previous-rpc-attempts");
 const CONTENT_TYPE: &str = "application/grpc";
 const TRAILERS: &str = "trailers";
@@ -17,7 +17,7 @@ const USER_AGENT: &str = concat!("tonic-supervisor/", env!("CARGO_PKG_VERSION"))
 
 /// The last `grpc-timeout` that was sent: calls made at about the same time share one.
 #[derive(Default)]
-pub(super) struct LastTimeout(Option<(TimeoutText, HeaderValue)>);
+pub(crate) struct LastTimeout(Option<(TimeoutText, HeaderValue)>);
 
 impl LastTimeout {
     fn value(&mut self, remaining: Duration) -> HeaderValue {
@@ -34,7 +34,7 @@ impl LastTimeout {
 }
 
 /// An attempt's head. `headers` are complete.
-pub(super) fn head(
+pub(crate) fn head(
     call: &Call,
     mut headers: HeaderMap,
     remaining: Option<Duration>,
@@ -66,7 +66,7 @@ const OF_THE_CONNECTION: [HeaderName; 5] = [
 
 /// Leaves out what is about the connection and not about the call, and what a `connection` field
 /// names, as hyper does: HTTP/2 would refuse the whole request for it.
-pub(super) fn leave_out_connection_fields(headers: &mut HeaderMap) {
+pub(crate) fn leave_out_connection_fields(headers: &mut HeaderMap) {
     let named: Vec<HeaderValue> = headers.get_all(header::CONNECTION).iter().cloned().collect();
     for names in named.iter().filter_map(|names| names.to_str().ok()) {
         names.split(',').for_each(|name| drop(headers.remove(name.trim())));
@@ -79,7 +79,7 @@ pub(super) fn leave_out_connection_fields(headers: &mut HeaderMap) {
 const MAX_FIELDS: usize = 8_192;
 
 /// Whether there are more fields than a head may have.
-pub(super) fn too_many_fields(headers: &HeaderMap) -> Option<Failure> {
+pub(crate) fn too_many_fields(headers: &HeaderMap) -> Option<Failure> {
     let text = || {
         format!(
             "the request has {} fields of metadata, and a head may have {MAX_FIELDS}: send less \
@@ -91,7 +91,7 @@ pub(super) fn too_many_fields(headers: &HeaderMap) -> Option<Failure> {
 }
 
 /// Whether a request carries nothing but what [`complete`] would give it.
-pub(super) fn is_plain(headers: &HeaderMap) -> bool {
+pub(crate) fn is_plain(headers: &HeaderMap) -> bool {
     headers.iter().all(|(name, value)| match *name {
         header::TE => value == TRAILERS,
         header::CONTENT_TYPE => value == CONTENT_TYPE,
@@ -101,7 +101,7 @@ pub(super) fn is_plain(headers: &HeaderMap) -> bool {
 
 /// A plain head with what [`complete`] would add. It is sent as it is, so that it needs no place
 /// for a timeout, which is put behind the rest.
-pub(super) fn complete_plain(mut headers: HeaderMap) -> HeaderMap {
+pub(crate) fn complete_plain(mut headers: HeaderMap) -> HeaderMap {
     // As a rule both fields are there that a plain head may have: tonic's clients put them in.
     if (headers.len(), headers.keys_len()) == (2, 2) {
         headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
@@ -112,7 +112,7 @@ pub(super) fn complete_plain(mut headers: HeaderMap) -> HeaderMap {
 }
 
 /// Adds what every gRPC request carries beside its metadata.
-pub(super) fn complete(headers: &mut HeaderMap, deadline: bool) {
+pub(crate) fn complete(headers: &mut HeaderMap, deadline: bool) {
     headers.insert(header::TE, HeaderValue::from_static(TRAILERS));
     headers.entry(header::CONTENT_TYPE).or_insert(HeaderValue::from_static(CONTENT_TYPE));
     let agent = user_agent(headers.get(header::USER_AGENT));

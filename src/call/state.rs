@@ -8,11 +8,11 @@
 use super::{
     credentials::Granted,
     head::{LastTimeout, complete, head},
-    message::UnaryResult,
     method::Method,
     submit::Admission,
     waiting::came_somewhere,
 };
+use crate::actor::message::UnaryResult;
 use crate::{
     model::{AttemptReport, CallId, CallKind, CallReport, Failure, Phase},
     policy::{CallMachine, Place, RetryPolicy, after},
@@ -46,9 +46,9 @@ pub(crate) struct Call {
     pub(crate) headers: HeaderMap,
     /// Whether `headers` have everything that a request carries; a message, which may wait in great
     /// number, gets the rest for each attempt.
-    pub(super) completed: bool,
+    pub(crate) completed: bool,
     /// Whether the caller gave no metadata: the head is small.
-    pub(super) plain: bool,
+    pub(crate) plain: bool,
     /// Unary: its answer is read whole. Auto: one whole message was sent, and the answer is passed
     /// on as it comes. Both may be retried by policy.
     pub(crate) kind: CallKind,
@@ -58,17 +58,17 @@ pub(crate) struct Call {
     pub(crate) told_to_wait: bool,
     pub(crate) deadline: Option<Instant>,
     /// Whether the deadline is the caller's own, rather than configured for unary calls.
-    pub(super) deadline_is_said: bool,
+    pub(crate) deadline_is_said: bool,
     /// Where there is no deadline: until when it may wait, if it never is on the wire.
-    pub(super) patience: Option<Instant>,
+    pub(crate) patience: Option<Instant>,
     /// Whether the call turned out to stream: a configured deadline holds no more.
-    pub(super) streams: AtomicBool,
+    pub(crate) streams: AtomicBool,
     pub(crate) attempt_timeout: Option<Duration>,
     pub(crate) retry: RetryPolicy,
     pub(crate) submitted: Instant,
     pub(crate) size: usize,
     /// The messages in it, without gRPC's prefixes, in bytes.
-    pub(super) payload: usize,
+    pub(crate) payload: usize,
     /// Whether a reply port waits for the answer, rather than a future.
     pub(crate) has_port: bool,
     pub(crate) state: Mutex<CallState>,
@@ -92,7 +92,7 @@ pub(crate) struct CallState {
     pub(crate) received: usize,
     pub(crate) attempt_started: Instant,
     /// How long its failed attempts were on the wire.
-    pub(super) on_wire: Duration,
+    pub(crate) on_wire: Duration,
     pub(crate) waited: Duration,
     pub(crate) history: Vec<AttemptReport>,
     /// What was said of the failure that the last retry followed on, in the peer's words if it
@@ -243,12 +243,12 @@ impl CallState {
 
 impl Call {
     /// When the call must have ended, as far as is known now.
-    pub(super) fn deadline_now(&self) -> Option<Instant> {
+    pub(crate) fn deadline_now(&self) -> Option<Instant> {
         self.deadline.filter(|_| self.deadline_is_said || !self.streams.load(Relaxed))
     }
 
     /// Until when it may wait for an attempt, or before the next one.
-    pub(super) fn waits_until(&self, state: &CallState) -> Option<Instant> {
+    pub(crate) fn waits_until(&self, state: &CallState) -> Option<Instant> {
         match self.patience {
             None => self.deadline,
             Some(patience) => Some(after(patience, state.on_wire)),
@@ -256,7 +256,7 @@ impl Call {
     }
 
     /// Until when it may go on as it stands.
-    pub(super) fn limit_now(&self, state: &CallState) -> Option<Instant> {
+    pub(crate) fn limit_now(&self, state: &CallState) -> Option<Instant> {
         match state.stage {
             Stage::Running => self.deadline_now(),
             _ => self.waits_until(state),
@@ -265,14 +265,14 @@ impl Call {
 
     /// Whether its answer may show that it streams: nobody knows, or somebody said that it is
     /// unary.
-    pub(super) fn may_stream(&self) -> bool {
+    pub(crate) fn may_stream(&self) -> bool {
         self.kind != CallKind::Streaming
             && !self.method.is_certainly_unary()
             && !self.streams.load(Relaxed)
     }
 
     /// Its answer goes on after its first message.
-    pub(super) fn found_to_stream(&self) {
+    pub(crate) fn found_to_stream(&self) {
         self.streams.store(true, Relaxed);
         self.method.streams(self.kind == CallKind::Unary);
     }
@@ -294,7 +294,7 @@ impl Call {
 
     /// Begins an attempt: its head and, where the request is whole, its body. None if the call does
     /// not wait for one: it is over, or a former request actor, not quite dead yet, was quicker.
-    pub(super) fn begin_attempt(
+    pub(crate) fn begin_attempt(
         &self,
         now: Instant,
         last: &mut LastTimeout,
