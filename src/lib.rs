@@ -95,12 +95,13 @@ pub mod testing;
 pub mod transport;
 mod unwind;
 
-pub use actor::{CallCredentials, CredentialsRequest, UnaryCall, UnaryReply, UnaryResult};
-#[cfg(feature = "test-util")]
-pub use actor::{Child, Panics};
+pub use actor::UnaryCall;
 #[cfg(feature = "sim")]
 #[doc(hidden)]
 pub use actor::{Mutation, Mutations};
+pub use call::{CallCredentials, CredentialsRequest, UnaryReply, UnaryResult};
+#[cfg(feature = "test-util")]
+pub use call::{Child, Panics};
 pub use client::{Builder, DescriptorError, Mailbox, NotReady, SupervisedChannel, Supervisor};
 pub use config::{Config, ConfigBuilder, ConfigError, MethodOptions};
 pub use model::{

@@ -3,12 +3,12 @@
 
 use super::{
     core::Core,
+    handling::Handling,
     message::{ConnectionMsg, SupervisorMsg},
     timer::Timer,
 };
-use crate::call::panics::Child;
-use crate::call::task;
 use crate::{
+    call::{self, Child},
     clock,
     model::{Incarnation, LinkEnd},
     transport::{Dial, Dialled, FailedDial, Link, LinkNote, LinkWatcher, dial_panicked},
@@ -72,7 +72,7 @@ impl Actor for ConnectionActor {
         let notes = Box::new(move |note| drop(noticed.cast(ConnectionMsg::Noticed(note))));
         let target = dial.target.clone();
         let dialling =
-            task::spawn(&core, "Dial", dial.run(connector, watcher, notes), move |dialled| {
+            call::spawn(&core.calls, "Dial", dial.run(connector, watcher, notes), move |dialled| {
                 let panicked = |words: String| Err(dial_panicked(&target, &words).into());
                 let dialled = dialled.unwrap_or_else(panicked);
                 let _ = me.cast(ConnectionMsg::Dialled(Box::new(dialled)));
@@ -95,8 +95,7 @@ impl Actor for ConnectionActor {
         message: ConnectionMsg,
         state: &mut ConnectionState,
     ) -> Result<(), ActorProcessingErr> {
-        let (name, begun) = (message.name(), clock::now());
-        state.core.panics.strike(Child::Connection, name);
+        let handling = Handling::begin(&state.core, Child::Connection, &message);
         match message {
             ConnectionMsg::Dialled(dialled) => match *dialled {
                 Ok(dialled) => state.link_up(&me, dialled),
@@ -131,7 +130,7 @@ impl Actor for ConnectionActor {
                 state.lost(&me, known.map_or(LinkEnd::HungUp, |end| (*end).clone()));
             }
         }
-        state.core.telemetry.handled("connection", name, begun);
+        handling.end(&state.core);
         Ok(())
     }
 }
@@ -143,14 +142,14 @@ impl ConnectionState {
         self.started = clock::now();
         self.link = Some(link.clone());
         let ended = me.clone();
-        self.task = task::spawn(&self.core, "Driver", driver, move |end| {
+        self.task = call::spawn(&self.core.calls, "Driver", driver, move |end| {
             let end = end.unwrap_or_else(|words| {
                 LinkEnd::ActorFailed(format!("its driver panicked: {words}"))
             });
             let _ = ended.cast(ConnectionMsg::Ended(end));
         });
         let stable_after = self.core.config.reconnect.stable_after;
-        self.stable = Some(Timer::new(me, stable_after, || ConnectionMsg::StableDue));
+        self.stable = Some(Timer::new(&self.core, me, stable_after, ConnectionMsg::StableDue));
         self.tell(SupervisorMsg::LinkUp { incarnation: self.incarnation, link, took });
     }
 

@@ -13,9 +13,7 @@ pub(super) struct Hooks(pub(super) Weak<Core>);
 impl LinkWatcher for Hooks {
     fn has_room(&self) {
         if let Some(core) = self.0.upgrade() {
-            for shard in 0..core.shards() {
-                core.tell_request(shard, RequestMsg::RoomFreed);
-            }
+            core.requests.tell_all(|| RequestMsg::RoomFreed);
         }
     }
 

@@ -1,6 +1,6 @@
 //! Where a request actor finds new calls: one message tells it of all that came since the last.
 
-use crate::call::state::Call;
+use crate::call::Call;
 use parking_lot::Mutex;
 use std::{collections::VecDeque, sync::Arc};
 

@@ -1,15 +1,20 @@
 //! The protocol on one page: every message that any actor takes. Commands are imperative, facts
 //! past tense, timers end in `Due`.
 
-use crate::call::state::Call;
 use crate::{
+    call::{Call, Picker, UnaryResult},
     model::{CallId, CallOptions, GoAway, Incarnation, LinkEnd},
     transport::{Dialled, FailedDial, Link, LinkNote},
 };
 use bytes::Bytes;
 use ractor::{ActorId, RpcReplyPort};
 use std::{sync::Arc, time::Duration};
-use tonic::{Status, metadata::MetadataMap};
+use tonic::metadata::MetadataMap;
+
+/// A message that is known by its name: in metrics, in log lines, and to tests.
+pub(super) trait Named {
+    fn name(&self) -> &'static str;
+}
 
 /// To the actor that owns the channel's lifecycle.
 pub(crate) enum SupervisorMsg {
@@ -72,8 +77,8 @@ pub(crate) enum RequestMsg {
     AttemptFailed(Arc<Call>),
     /// The credentials of the next attempt are in the call.
     CredentialsFetched(Arc<Call>),
-    /// The link to use changed.
-    LinkChanged(Door),
+    /// Where calls go out changed.
+    PickerChanged(Picker),
     /// The peer is the wrong one, and there was no link yet: the calls that wait end with these
     /// words, unless they were told to wait.
     WrongPeer(Arc<str>),
@@ -85,17 +90,6 @@ pub(crate) enum RequestMsg {
     SweepDue,
     /// End what waits.
     Drain,
-}
-
-/// Where calls go out: the link in use, or why there is none.
-#[derive(Clone, Default)]
-pub(crate) struct Door {
-    pub(crate) link: Option<Arc<Link>>,
-    /// The last connect error, while no link has been Ready since.
-    pub(crate) failing: Option<Arc<str>>,
-    /// Why there is no link, where a dial or a link has ended: what calls are told that wait for
-    /// one.
-    pub(crate) why: Option<Arc<str>>,
 }
 
 /// A unary call as a message, for [`Mailbox`](crate::Mailbox).
@@ -112,18 +106,8 @@ pub struct UnaryCall {
     pub(crate) reply: Option<RpcReplyPort<UnaryResult>>,
 }
 
-/// The answer to a [`UnaryCall`].
-#[derive(Clone, Debug)]
-pub struct UnaryReply {
-    pub(crate) metadata: MetadataMap,
-    pub(crate) message: Bytes,
-}
-
-/// What a [`UnaryCall`]'s reply port receives, exactly once.
-pub type UnaryResult = Result<UnaryReply, Status>;
-
-impl SupervisorMsg {
-    pub(crate) fn name(&self) -> &'static str {
+impl Named for SupervisorMsg {
+    fn name(&self) -> &'static str {
         match self {
             Self::Begin => "Begin",
             Self::LinkUp { .. } => "LinkUp",
@@ -143,8 +127,8 @@ impl SupervisorMsg {
     }
 }
 
-impl ConnectionMsg {
-    pub(crate) fn name(&self) -> &'static str {
+impl Named for ConnectionMsg {
+    fn name(&self) -> &'static str {
         match self {
             Self::Dialled(_) => "Dialled",
             Self::Noticed(_) => "Noticed",
@@ -156,15 +140,15 @@ impl ConnectionMsg {
     }
 }
 
-impl RequestMsg {
-    pub(crate) fn name(&self) -> &'static str {
+impl Named for RequestMsg {
+    fn name(&self) -> &'static str {
         match self {
             Self::Adopt => "Adopt",
             Self::Submit => "Submit",
             Self::Cancel(_) => "Cancel",
             Self::AttemptFailed(_) => "AttemptFailed",
             Self::CredentialsFetched(_) => "CredentialsFetched",
-            Self::LinkChanged(_) => "LinkChanged",
+            Self::PickerChanged(_) => "PickerChanged",
             Self::WrongPeer(_) => "WrongPeer",
             Self::RoomFreed => "RoomFreed",
             Self::TimerDue => "TimerDue",

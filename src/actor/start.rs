@@ -5,10 +5,7 @@
 use super::{core::Core, supervisor::SupervisorActor};
 use crate::model::{ConnectivityState, Fact, Failure, Incarnation, LinkEnd, RUNTIME_ENDED};
 use ractor::{Actor, ActorCell, SpawnErr, concurrency::JoinHandle};
-use std::{
-    sync::{Arc, atomic::Ordering::Relaxed},
-    thread::panicking,
-};
+use std::{sync::Arc, thread::panicking};
 
 /// Starts the actors of `core`, on their own. Must be called within a tokio runtime.
 pub(crate) fn spawn(core: Arc<Core>) {
@@ -57,16 +54,17 @@ impl Drop for EndGuard {
 
 /// Ends everything, once. A `cause` counts only where no shutdown was asked for.
 fn close(core: &Core, cause: Option<String>) {
-    if core.is_closed() {
+    if core.calls.shutdown.is_closed() {
         return;
     }
-    let cause: Option<Arc<str>> = cause.filter(|_| core.closing().is_none()).map(Into::into);
-    core.runtime_gone.store(cause.as_deref() == Some(RUNTIME_ENDED), Relaxed);
-    core.end_all(core.ledger.close(), |phase| match &cause {
+    let cause: Option<Arc<str>> =
+        cause.filter(|_| core.calls.shutdown.drain().is_none()).map(Into::into);
+    core.calls.shutdown.set_runtime_gone(cause.as_deref() == Some(RUNTIME_ENDED));
+    core.calls.end_all(core.calls.ledger.close(), |phase| match &cause {
         Some(cause) => Failure::supervision(cause.clone(), phase),
         None => Failure::shutdown(phase),
     });
-    core.clear_door();
+    core.clear_picker();
     let from = core.telemetry.state();
     if from != ConnectivityState::Shutdown {
         core.telemetry.announce(Fact::StateChanged {
@@ -82,5 +80,5 @@ fn close(core: &Core, cause: Option<String>) {
     };
     core.telemetry.links_gone(&end);
     core.telemetry.announce(Fact::Closed { cause });
-    core.set_closed();
+    core.calls.shutdown.set_closed();
 }

@@ -1,9 +1,9 @@
 //! What comes later, unless its owner goes first: a message, or the end of calls that nobody else
 //! watches.
 
-use super::core::Core;
-use crate::call::panics::Child;
-use crate::call::task;
+use super::{core::Core, message::Named};
+use crate::call;
+use crate::call::Child;
 use crate::unwind::caught;
 use ractor::{ActorRef, Message};
 use std::{sync::Arc, time::Duration};
@@ -11,27 +11,38 @@ use tokio::{runtime::Handle, task::AbortHandle};
 
 /// Ends when it is dropped. ractor's own timer is a task that sleeps on, with the actor's address
 /// in hand, after the actor is gone.
-pub(super) struct Timer(AbortHandle);
+pub(super) struct Timer(Option<AbortHandle>);
 
 impl Timer {
     /// Sends `message` to `actor` after `delay`.
-    pub(super) fn new<M: Message>(
+    pub(super) fn new<M: Message + Named>(
+        core: &Core,
         actor: &ActorRef<M>,
         delay: Duration,
-        message: impl FnOnce() -> M + Send + 'static,
+        message: M,
     ) -> Self {
+        if core.mutations.forgets(message.name()) {
+            return Self(None);
+        }
         let actor = actor.clone();
         let rung = move |_| {
             // A dead actor needs no message.
-            let _ = actor.send_message(message());
+            let _ = actor.send_message(message);
         };
-        Self(task::spawn_on(&Handle::current(), tokio::time::sleep(delay), rung))
+        Self(Some(call::spawn_on(&Handle::current(), tokio::time::sleep(delay), rung)))
+    }
+
+    /// Whether its message will come.
+    pub(super) fn is_running(&self) -> bool {
+        self.0.is_some()
     }
 }
 
 impl Drop for Timer {
     fn drop(&mut self) {
-        self.0.abort();
+        if let Some(task) = &self.0 {
+            task.abort();
+        }
     }
 }
 
@@ -48,8 +59,8 @@ impl Watch {
             loop {
                 // One look that fails is no reason not to look again.
                 let looked = caught(|| {
-                    core.panics.strike(Child::Task, "Watch");
-                    core.end_overdue();
+                    core.calls.panics.inject(Child::Task, "Watch");
+                    core.calls.end_overdue();
                 });
                 if let Err(error) = looked {
                     log_line!(error, %error, "ending overdue calls failed");

@@ -3,11 +3,11 @@
 
 use super::{
     alarm::Alarm,
-    runner::OPEN_AFTER_MESSAGE,
+    limit::OPEN_AFTER_MESSAGE,
+    shared::Calls,
     state::{Call, Offer},
     task,
 };
-use crate::actor::core::Core;
 use crate::{
     clock,
     model::{Cause, Failure, Phase},
@@ -34,7 +34,7 @@ pub(crate) struct SupervisedBody {
 
 /// What a call needs while its answer streams.
 struct Open {
-    core: Arc<Core>,
+    calls: Arc<Calls>,
     call: Arc<Call>,
     deadline: Option<Pin<Box<Alarm>>>,
     pump: Option<AbortHandle>,
@@ -55,16 +55,16 @@ impl SupervisedBody {
     /// The call goes on until the body ends; a request that is not sent whole yet is sent on in a
     /// task.
     pub(crate) fn live(
-        core: Arc<Core>,
+        calls: Arc<Calls>,
         call: Arc<Call>,
         body: ResponseBody,
         pump: Option<Box<Pump>>,
     ) -> Self {
         let deadline = call.deadline_now().map(|at| Box::pin(Alarm::at(at)));
-        let pump = pump.map(|pump| pump_on(&core, &call, pump));
+        let pump = pump.map(|pump| pump_on(&calls, &call, pump));
         let doubtful = call.may_stream();
         let open =
-            Open { core, call, deadline, pump, doubtful, open_too_long: None, orphaned: false };
+            Open { calls, call, deadline, pump, doubtful, open_too_long: None, orphaned: false };
         Self { body, open: Some(Box::new(open)) }
     }
 
@@ -79,7 +79,7 @@ impl SupervisedBody {
         let Some(deadline) = &mut open.deadline else {
             return Poll::Pending;
         };
-        ready!(deadline.as_mut().poll_rung(&open.core.runtime, cx));
+        ready!(deadline.as_mut().poll_rung(&open.calls.runtime, cx));
         // A large answer was passed on before its first message was whole.
         let lifted = open.doubtful && !open.call.deadline_is_said;
         if lifted && self.body.framing().is_some_and(|framing| framing.whole() > 0) {
@@ -93,7 +93,7 @@ impl SupervisedBody {
     fn ended(&mut self, failure: Failure, status: Option<Status>) -> Status {
         let status = status.unwrap_or_else(|| status::of(&failure));
         match self.open.take() {
-            Some(open) => match open.core.finish(&open.call, status.code(), Some(&failure)) {
+            Some(open) => match open.calls.finish(&open.call, status.code(), Some(&failure)) {
                 Some(finished) => finished.status(status),
                 None => status,
             },
@@ -119,7 +119,7 @@ impl SupervisedBody {
         {
             let late = || Box::pin(Alarm::at(after(clock::now(), OPEN_AFTER_MESSAGE)));
             let alarm = open.open_too_long.get_or_insert_with(late);
-            if alarm.as_mut().poll_rung(&open.core.runtime, cx).is_ready() {
+            if alarm.as_mut().poll_rung(&open.calls.runtime, cx).is_ready() {
                 open.found_to_stream();
             }
         }
@@ -130,7 +130,7 @@ impl SupervisedBody {
     fn failed(&mut self, failure: Failure) -> Poll<Status> {
         if let Some(open) = &mut self.open
             && matches!(failure.cause, Cause::LinkLost(_))
-            && open.core.runtime_has_ended()
+            && open.calls.runtime_has_ended()
         {
             open.orphaned = true;
             return Poll::Pending;
@@ -149,7 +149,7 @@ impl SupervisedBody {
         };
         if let Some(open) = self.open.take() {
             let failure = (status.code() != Code::Ok).then(|| Failure::status(status.code()));
-            open.core.finish(&open.call, status.code(), failure.as_ref());
+            open.calls.finish(&open.call, status.code(), failure.as_ref());
         }
         Ok(Frame::trailers(trailers))
     }
@@ -198,14 +198,14 @@ impl Body for SupervisedBody {
 }
 
 /// Sends the rest of the request in a task. A request that fails or panics there ends its call.
-fn pump_on(core: &Arc<Core>, call: &Arc<Call>, pump: Box<Pump>) -> AbortHandle {
-    let (told, call) = (core.clone(), call.clone());
+fn pump_on(calls: &Arc<Calls>, call: &Arc<Call>, pump: Box<Pump>) -> AbortHandle {
+    let (told, call) = (calls.clone(), call.clone());
     let mut pump = Some(pump);
     let sending = poll_fn(move |cx| {
         let sent = ready!(Pin::new(pump.as_mut().expect("polled until it ends")).poll(cx));
         Poll::Ready((sent, pump.take()))
     });
-    task::spawn(core, "Pump", sending, move |sent| {
+    task::spawn(calls, "Pump", sending, move |sent| {
         let (status, pump) = match sent {
             // The answer says the rest.
             Ok((Sent::Whole | Sent::StreamEnded, _)) => return,
@@ -240,6 +240,6 @@ impl Drop for Open {
             pump.abort();
         }
         // Nothing, if the call is over already.
-        self.core.cancel(&self.call);
+        self.calls.cancel(&self.call);
     }
 }

@@ -1,11 +1,10 @@
 //! How a call ends: once, by whoever comes first, with a report where it failed.
 
 use super::{
-    mutations::Mutation,
-    state::{Call, Reply, Stage},
+    reply::{Reply, UnaryResult},
+    shared::Calls,
+    state::{Call, Stage},
 };
-use crate::actor::core::Core;
-use crate::actor::message::{RequestMsg, UnaryResult};
 use crate::{
     clock,
     model::{CallReport, Cause, Failure, Phase, printable},
@@ -16,7 +15,7 @@ use ractor::RpcReplyPort;
 use std::sync::{Arc, atomic::Ordering::SeqCst};
 use tonic::{Code, Status};
 
-impl Core {
+impl Calls {
     /// Ends a call, once: true for the one who did. The answer's delivery is the winner's business.
     pub(crate) fn finish(
         &self,
@@ -51,7 +50,7 @@ impl Core {
             Reply::Port { port, .. } => port.take(),
         };
         drop(state);
-        self.ledger.strike_out(call);
+        self.ledger.remove(call);
         if port.is_some() {
             self.ports_open.fetch_sub(1, SeqCst);
         }
@@ -84,9 +83,6 @@ impl Core {
         let Some(finished) = self.finish(call, ended.status.code(), Some(&ended.failure)) else {
             return;
         };
-        if self.mutations.has(Mutation::DropReply) {
-            return;
-        }
         let status = finished.status(finished.with_waiting(ended.status));
         match finished.port {
             Some(port) => {
@@ -113,14 +109,14 @@ impl Core {
         let phase = call.state.lock().stage.phase();
         self.conclude(call, Failure::cancelled(phase).into());
         if phase == Phase::Unsent {
-            self.tell_request(self.shard_of(call.id), RequestMsg::Cancel(call.id));
+            self.queue.cancelled(call);
         }
     }
 
     /// The call's time has passed while it waited. What was last known of it is its answer.
     pub(crate) fn expire(&self, call: &Arc<Call>) {
         self.end_late(call);
-        self.tell_request(self.shard_of(call.id), RequestMsg::Cancel(call.id));
+        self.queue.cancelled(call);
     }
 
     /// The same, by the request actor itself, which has let go of the call.
@@ -151,9 +147,7 @@ impl Core {
         match self.note_failure(call, failure) {
             false => {}
             true if is_over => self.expire(call),
-            true => {
-                self.tell_request(self.shard_of(call.id), RequestMsg::AttemptFailed(call.clone()))
-            }
+            true => self.queue.attempt_failed(call.clone()),
         }
     }
 

@@ -1,11 +1,10 @@
 //! A request's head: what every gRPC request carries, beside the caller's metadata.
 
-use super::state::Call;
 use crate::{
     model::Failure,
     policy::{TimeoutText, format_timeout},
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Method as HttpMethod, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method as HttpMethod, Uri, Version, header};
 use std::time::Duration;
 
 pub(crate) const TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
@@ -35,7 +34,7 @@ impl LastTimeout {
 
 /// An attempt's head. `headers` are complete.
 pub(crate) fn head(
-    call: &Call,
+    uri: &Uri,
     mut headers: HeaderMap,
     remaining: Option<Duration>,
     retries: u32,
@@ -49,7 +48,7 @@ pub(crate) fn head(
     }
     let mut request = http::Request::new(());
     *request.method_mut() = HttpMethod::POST;
-    *request.uri_mut() = call.method.uri.clone();
+    *request.uri_mut() = uri.clone();
     *request.version_mut() = Version::HTTP_2;
     *request.headers_mut() = headers;
     request

@@ -21,7 +21,7 @@ struct Inner {
 }
 
 impl Ledger {
-    /// Enters the call that `make` builds from its id and its page; none once the ledger is closed.
+    /// Enters the call that `make` builds from its id and its slot; none once the ledger is closed.
     pub(crate) fn enter(&self, make: impl FnOnce(CallId, usize) -> Call) -> Option<Arc<Call>> {
         let mut inner = self.inner.lock();
         if inner.closed {
@@ -29,17 +29,17 @@ impl Ledger {
         }
         inner.last_id += 1;
         let id = CallId(inner.last_id);
-        let page = inner.calls.vacant_entry();
-        let call = Arc::new(make(id, page.key()));
-        page.insert(call.clone());
+        let slot = inner.calls.vacant_entry();
+        let call = Arc::new(make(id, slot.key()));
+        slot.insert(call.clone());
         Some(call)
     }
 
-    /// Strikes an answered call out.
-    pub(crate) fn strike_out(&self, call: &Call) {
+    /// Removes an answered call.
+    pub(crate) fn remove(&self, call: &Call) {
         let mut inner = self.inner.lock();
-        if inner.calls.get(call.page).is_some_and(|kept| kept.id == call.id) {
-            inner.calls.remove(call.page);
+        if inner.calls.get(call.slot).is_some_and(|kept| kept.id == call.id) {
+            inner.calls.remove(call.slot);
         }
         // After a rush of calls the memory is given back.
         if inner.calls.is_empty() && inner.calls.capacity() > 4_096 {

@@ -3,8 +3,7 @@
 //! A call of kind `auto` has no limit of its own on the wire. Where one waits long for its answer,
 //! that is said once per method.
 
-use super::{alarm::Alarm, state::Call};
-use crate::actor::core::Core;
+use super::{alarm::Alarm, shared::Calls, state::Call};
 use crate::{
     clock,
     model::CallKind,
@@ -16,6 +15,9 @@ use std::{
     task::Context,
     time::{Duration, Instant},
 };
+
+/// An answer that is open so long after its first message is taken for a stream.
+pub(crate) const OPEN_AFTER_MESSAGE: Duration = Duration::from_secs(1);
 
 /// After so long on the wire a call without a limit there is told of.
 const LONG: Duration = Duration::from_secs(60);
@@ -68,14 +70,14 @@ impl Limit {
     /// Whether it has passed; if not, the task is woken when it does.
     pub(crate) fn has_passed(
         mut self: Pin<&mut Self>,
-        core: &Core,
+        calls: &Calls,
         call: &Call,
         cx: &mut Context<'_>,
     ) -> bool {
         loop {
             let me = self.as_mut().project();
             let Some(alarm) = me.alarm.as_pin_mut() else { return false };
-            if alarm.poll_rung(&core.runtime, cx).is_pending() {
+            if alarm.poll_rung(&calls.runtime, cx).is_pending() {
                 return false;
             }
             let Some(looked) = *me.look else { return true };

@@ -1,17 +1,52 @@
-//! One call's life, whoever runs it: submitted, entered in the ledger, attempted, answered.
+//! One call's life, whoever runs it: admitted, entered in the ledger, attempted, answered, ended.
+//!
+//! ```text
+//! submit     admits a call and enters it in the ledger
+//! queue      what the call has to say to whoever starts and retries it (the request actors)
+//! runner     takes the attempts that the queue starts, and reads their answers
+//! finish     ends it, once
+//! ```
+//!
+//! Nothing here knows an actor: what a call needs of its queue is the trait `CallQueue`. So a call
+//! ends at its deadline and with its supervisor although actors fail.
 
-pub(crate) mod alarm;
-pub(crate) mod body;
-pub(crate) mod credentials;
-pub(crate) mod finish;
-pub(crate) mod head;
-pub(crate) mod ledger;
-pub(crate) mod limit;
-pub(crate) mod method;
-pub(crate) mod mutations;
-pub(crate) mod panics;
-pub(crate) mod runner;
-pub(crate) mod state;
-pub(crate) mod submit;
-pub(crate) mod task;
-pub(crate) mod waiting;
+mod admission;
+mod alarm;
+mod body;
+mod credentials;
+mod fetch;
+mod finish;
+mod head;
+mod ledger;
+mod limit;
+mod method;
+mod panics;
+mod picker;
+mod queue;
+mod reply;
+mod runner;
+mod shared;
+mod shutdown;
+mod state;
+mod submit;
+mod task;
+mod waiting;
+
+pub(crate) use alarm::{Alarm, within};
+pub(crate) use credentials::Credentials;
+pub use credentials::{CallCredentials, CredentialsRequest};
+pub(crate) use fetch::fetch;
+pub(crate) use head::LastTimeout;
+#[cfg(not(feature = "test-util"))]
+pub(crate) use panics::Child;
+#[cfg(feature = "test-util")]
+pub use panics::{Child, Panics};
+pub(crate) use picker::{NoLink, Picker};
+pub(crate) use queue::CallQueue;
+pub(crate) use reply::Reply;
+pub use reply::{UnaryReply, UnaryResult};
+pub(crate) use runner::{run, run_typed, spawn_attempt};
+pub(crate) use shared::Calls;
+pub(crate) use state::{Call, Stage};
+pub(crate) use submit::{Submission, no_such_method, refusal, refused};
+pub(crate) use task::{spawn, spawn_on};

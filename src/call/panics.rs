@@ -2,10 +2,74 @@
 //! Compiled to nothing without the feature `test-util`.
 
 #[cfg(feature = "test-util")]
-pub use on::{Child, Panics};
+pub use on::Panics;
+
+/// A kind of actor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(not(feature = "test-util"), allow(unreachable_pub))]
+pub enum Child {
+    /// The actor that owns the channel's lifecycle.
+    Supervisor,
+    /// The actor of one link.
+    Connection,
+    /// An actor that queues and starts calls.
+    Request,
+    /// A task beside the actors. Its "messages" are the tasks' names; it panics at its next
+    /// step.
+    Task,
+}
+
+impl Child {
+    /// As metrics and log lines call it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Supervisor => "supervisor",
+            Self::Connection => "connection",
+            Self::Request => "request",
+            Self::Task => "task",
+        }
+    }
+
+    /// Every message that this kind of actor takes, by name.
+    #[cfg(feature = "test-util")]
+    pub fn messages(self) -> &'static [&'static str] {
+        match self {
+            Self::Supervisor => &[
+                "Begin",
+                "LinkUp",
+                "GoAwayReceived",
+                "LinkProven",
+                "LinkRetired",
+                "LinkShut",
+                "LinkWornOut",
+                "RedialDue",
+                "RestartDue",
+                "CallsWaiting",
+                "ResetBackoff",
+                "Drain",
+                "GraceDue",
+            ],
+            Self::Connection => &["Dialled", "Noticed", "Ended", "StableDue", "Drain", "HangUp"],
+            Self::Request => &[
+                "Adopt",
+                "Submit",
+                "Cancel",
+                "AttemptFailed",
+                "CredentialsFetched",
+                "PickerChanged",
+                "RoomFreed",
+                "TimerDue",
+                "SweepDue",
+                "Drain",
+            ],
+            Self::Task => &["Dial", "Driver", "Runner", "Credentials", "Pump", "Watch"],
+        }
+    }
+}
 
 #[cfg(feature = "test-util")]
 mod on {
+    use super::Child;
     use parking_lot::Mutex;
     use pin_project_lite::pin_project;
     use std::{
@@ -16,59 +80,6 @@ mod on {
         task::{Context, Poll},
     };
 
-    /// A kind of actor.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-    pub enum Child {
-        /// The actor that owns the channel's lifecycle.
-        Supervisor,
-        /// The actor of one link.
-        Connection,
-        /// An actor that queues and starts calls.
-        Request,
-        /// A task beside the actors. Its "messages" are the tasks' names; it panics at its next
-        /// step.
-        Task,
-    }
-
-    impl Child {
-        /// Every message that this kind of actor takes, by name.
-        pub fn messages(self) -> &'static [&'static str] {
-            match self {
-                Self::Supervisor => &[
-                    "Begin",
-                    "LinkUp",
-                    "GoAwayReceived",
-                    "LinkProven",
-                    "LinkRetired",
-                    "LinkShut",
-                    "LinkWornOut",
-                    "RedialDue",
-                    "RestartDue",
-                    "CallsWaiting",
-                    "ResetBackoff",
-                    "Drain",
-                    "GraceDue",
-                ],
-                Self::Connection => {
-                    &["Dialled", "Noticed", "Ended", "StableDue", "Drain", "HangUp"]
-                }
-                Self::Request => &[
-                    "Adopt",
-                    "Submit",
-                    "Cancel",
-                    "AttemptFailed",
-                    "CredentialsFetched",
-                    "LinkChanged",
-                    "RoomFreed",
-                    "TimerDue",
-                    "SweepDue",
-                    "Drain",
-                ],
-                Self::Task => &["Dial", "Driver", "Runner", "Credentials", "Pump", "Watch"],
-            }
-        }
-    }
-
     /// Panics to come, and those that came.
     #[derive(Clone, Debug, Default)]
     pub struct Panics(Arc<Inner>);
@@ -76,7 +87,7 @@ mod on {
     #[derive(Debug, Default)]
     struct Inner {
         armed: Mutex<HashMap<(Child, &'static str), u32>>,
-        struck: Mutex<Vec<(Child, &'static str)>>,
+        injected: Mutex<Vec<(Child, &'static str)>>,
     }
 
     impl Panics {
@@ -91,11 +102,11 @@ mod on {
         }
 
         /// The panics so far, in order.
-        pub fn struck(&self) -> Vec<(Child, &'static str)> {
-            self.0.struck.lock().clone()
+        pub fn injected(&self) -> Vec<(Child, &'static str)> {
+            self.0.injected.lock().clone()
         }
 
-        pub(crate) fn strike(&self, child: Child, message: &'static str) {
+        pub(crate) fn inject(&self, child: Child, message: &'static str) {
             let mut armed = self.0.armed.lock();
             if armed.is_empty() {
                 return;
@@ -105,7 +116,7 @@ mod on {
             };
             *left -= 1;
             drop(armed);
-            self.0.struck.lock().push((child, message));
+            self.0.injected.lock().push((child, message));
             panic!("injected by a test into {child:?} at {message}");
         }
 
@@ -130,7 +141,7 @@ mod on {
 
         fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<W::Output> {
             let me = self.project();
-            me.panics.strike(Child::Task, me.task);
+            me.panics.inject(Child::Task, me.task);
             me.work.poll(cx)
         }
     }
@@ -141,17 +152,9 @@ mod on {
 pub(crate) struct Panics(());
 
 #[cfg(not(feature = "test-util"))]
-pub(crate) enum Child {
-    Supervisor,
-    Connection,
-    Request,
-    Task,
-}
-
-#[cfg(not(feature = "test-util"))]
 impl Panics {
     #[inline(always)]
-    pub(crate) fn strike(&self, _: Child, _: &'static str) {}
+    pub(crate) fn inject(&self, _: Child, _: &'static str) {}
 
     #[inline(always)]
     pub(crate) fn at_work<W>(&self, _: &'static str, work: W) -> W {

@@ -4,12 +4,12 @@
 use super::{
     alarm::Alarm,
     body::SupervisedBody,
-    limit::Limit,
+    limit::{Limit, OPEN_AFTER_MESSAGE},
+    reply::UnaryReply,
+    shared::Calls,
     state::{Call, Offer},
     task,
 };
-use crate::actor::core::Core;
-use crate::actor::message::UnaryReply;
 use crate::{
     clock,
     model::{CallKind, Failure, Phase},
@@ -25,46 +25,45 @@ use std::{
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, ready},
-    time::{Duration, Instant},
+    time::Instant,
 };
 use tokio::task::AbortHandle;
 use tonic::{Code, Status, metadata::MetadataMap};
 
-/// An answer that is open so long after its first message is taken for a stream.
-pub(crate) const OPEN_AFTER_MESSAGE: Duration = Duration::from_secs(1);
-
 /// Runs a call in its caller's future. Cancel safe: dropped, the call ends everywhere at once.
 pub(crate) async fn run(
-    core: Arc<Core>,
+    calls: Arc<Calls>,
     call: Arc<Call>,
     body: Option<OpenBody>,
 ) -> Result<http::Response<SupervisedBody>, Status> {
     let hold = if call.method.is_certainly_unary() { Hold::End } else { Hold::EndUnlessItStreams };
-    let mut guard = CancelOnDrop(Some((core, call)));
+    let mut guard = CancelOnDrop(Some((calls, call)));
     let (response, pump) = attempts(&mut guard, body, hold).await?;
-    let (core, call) = guard.disarm();
-    Ok(hand_over(core, call, response, pump))
+    let (calls, call) = guard.disarm();
+    Ok(hand_over(calls, call, response, pump))
 }
 
 /// The same for a call that takes one message: it ends when its answer was judged, and what
 /// `decode` makes of the message is its outcome. Cancel safe, too.
 pub(crate) async fn run_typed<T>(
-    core: Arc<Core>,
+    calls: Arc<Calls>,
     call: Arc<Call>,
     decode: impl FnOnce(UnaryReply) -> Result<T, String>,
 ) -> Result<T, Status> {
-    let hold = one_message(&core);
-    let mut guard = CancelOnDrop(Some((core, call)));
+    let hold = one_message(&calls);
+    let mut guard = CancelOnDrop(Some((calls, call)));
     let (response, _) = attempts(&mut guard, None, hold).await?;
-    let (core, call) = guard.armed();
-    let judged = judge(core, call, response).and_then(|reply| {
+    let (calls, call) = guard.armed();
+    let judged = judge(calls, call, response).and_then(|reply| {
         decode(reply).map_err(|problem| Failure::unusable_answer(Code::Internal, problem))
     });
     match judged {
-        Ok(answer) if core.finish(call, Code::Ok, None).is_some() => return guard.done(Ok(answer)),
+        Ok(answer) if calls.finish(call, Code::Ok, None).is_some() => {
+            return guard.done(Ok(answer));
+        }
         // It ended elsewhere meanwhile.
         Ok(_) => {}
-        Err(failure) => core.reject(call, failure),
+        Err(failure) => calls.reject(call, failure),
     }
     let status = poll_fn(|cx| match guard.call().poll_offer(cx, false) {
         Poll::Ready(Offer::Answer(status)) => Poll::Ready(status),
@@ -85,14 +84,14 @@ async fn attempts(
     let sleeps_through = body.is_none() && guard.call().attempt_timeout.is_none();
     let mut limit = pin!(Limit::of_waiting(guard.call()));
     loop {
-        let (core, call) = guard.armed();
+        let (calls, call) = guard.armed();
         let offer = poll_fn(|cx| {
             let offer = call.poll_offer(cx, sleeps_through);
-            if offer.is_ready() || !limit.as_mut().has_passed(core, call, cx) {
+            if offer.is_ready() || !limit.as_mut().has_passed(calls, call, cx) {
                 return offer;
             }
             // Whoever else would end it may be gone.
-            core.expire(call);
+            calls.expire(call);
             call.poll_offer(cx, false)
         });
         let stream = match offer.await {
@@ -103,12 +102,13 @@ async fn attempts(
         limit.as_mut().attempt_began(call, ends);
         let mut pump = None;
         let ended = {
-            let mut exchange = pin!(exchange(core, call, stream, &mut body, &mut pump, hold, ends));
+            let mut exchange =
+                pin!(exchange(calls, call, stream, &mut body, &mut pump, hold, ends));
             poll_fn(|cx| match call.poll_offer(cx, false) {
                 Poll::Ready(Offer::Answer(status)) => Poll::Ready(Err(status)),
                 Poll::Ready(Offer::Attempt(_)) => unreachable!("one attempt at a time"),
                 Poll::Pending => match exchange.as_mut().poll(cx) {
-                    Poll::Pending if limit.as_mut().has_passed(core, call, cx) => {
+                    Poll::Pending if limit.as_mut().has_passed(calls, call, cx) => {
                         Poll::Ready(Ok(Err(out_of_time(call))))
                     }
                     outcome => outcome.map(Ok),
@@ -120,7 +120,7 @@ async fn attempts(
             Err(status) => return guard.done(Err(status)),
             Ok(Ok(response)) => return Ok((response, pump)),
             Ok(Err(failure)) => {
-                core.attempt_failed(call, failure);
+                calls.attempt_failed(call, failure);
                 limit.as_mut().attempt_ended(call);
             }
         }
@@ -128,10 +128,14 @@ async fn attempts(
 }
 
 /// Reads the answer to one attempt of a call that came as a message, in a task.
-pub(crate) fn spawn_attempt(core: &Arc<Core>, call: &Arc<Call>, stream: OpenStream) -> AbortHandle {
-    let reading = run_attempt(core.clone(), call.clone(), stream);
-    let (told, call) = (core.clone(), call.clone());
-    task::spawn(core, "Runner", reading, move |end| {
+pub(crate) fn spawn_attempt(
+    calls: &Arc<Calls>,
+    call: &Arc<Call>,
+    stream: OpenStream,
+) -> AbortHandle {
+    let reading = run_attempt(calls.clone(), call.clone(), stream);
+    let (told, call) = (calls.clone(), call.clone());
+    task::spawn(calls, "Runner", reading, move |end| {
         if let Err(words) = end {
             // An attempt that failed: whether it is made again is the policy's to say.
             let text = format!("reading the answer panicked: {words}");
@@ -144,11 +148,11 @@ pub(crate) fn spawn_attempt(core: &Arc<Core>, call: &Arc<Call>, stream: OpenStre
 }
 
 /// Reads the answer to one attempt of a call that came as a message, and replies.
-async fn run_attempt(core: Arc<Core>, call: Arc<Call>, stream: OpenStream) {
+async fn run_attempt(calls: Arc<Calls>, call: Arc<Call>, stream: OpenStream) {
     // The request was sent whole.
     let (mut body, mut pump) = (None, None);
     let ends = attempt_limit(&call);
-    let exchange = exchange(&core, &call, stream, &mut body, &mut pump, one_message(&core), ends);
+    let exchange = exchange(&calls, &call, stream, &mut body, &mut pump, one_message(&calls), ends);
     let outcome = match ends {
         None => exchange.await,
         Some(end) => match tokio::time::timeout_at(end.into(), exchange).await {
@@ -157,14 +161,14 @@ async fn run_attempt(core: Arc<Core>, call: Arc<Call>, stream: OpenStream) {
         },
     };
     let judged = match outcome {
-        Err(failure) => return core.attempt_failed(&call, failure),
-        Ok(response) => judge(&core, &call, response),
+        Err(failure) => return calls.attempt_failed(&call, failure),
+        Ok(response) => judge(&calls, &call, response),
     };
     match judged {
-        Err(failure) => core.reject(&call, failure),
+        Err(failure) => calls.reject(&call, failure),
         Ok(reply) => {
             if let Some(port) =
-                core.finish(&call, Code::Ok, None).and_then(|finished| finished.port)
+                calls.finish(&call, Code::Ok, None).and_then(|finished| finished.port)
             {
                 // Whoever asked may be gone.
                 let _ = port.send(Ok(reply));
@@ -174,8 +178,8 @@ async fn run_attempt(core: Arc<Core>, call: Arc<Call>, stream: OpenStream) {
 }
 
 /// What a call that takes one message reads of an answer.
-fn one_message(core: &Core) -> Hold {
-    Hold::OneMessage(core.config.max_response_message_bytes.unwrap_or(usize::MAX))
+fn one_message(calls: &Calls) -> Hold {
+    Hold::OneMessage(calls.config.max_response_message_bytes.unwrap_or(usize::MAX))
 }
 
 /// When an attempt that begins now has to end.
@@ -186,7 +190,7 @@ fn attempt_limit(call: &Call) -> Option<Instant> {
 
 /// One attempt; with it, a request body that is still being sent.
 async fn exchange(
-    core: &Core,
+    calls: &Calls,
     call: &Call,
     stream: OpenStream,
     body: &mut Option<OpenBody>,
@@ -195,7 +199,7 @@ async fn exchange(
     ends: Option<Instant>,
 ) -> Outcome {
     if call.kind == CallKind::Unary {
-        let mut patience = Patience { core, call, hold, ends, alarm: None, is_over: false };
+        let mut patience = Patience { calls, call, hold, ends, alarm: None, is_over: false };
         let outcome = read_unary(stream, hold, |cx| patience.poll_over(cx)).await;
         if hold == Hold::EndUnlessItStreams
             && let Ok(response) = &outcome
@@ -229,7 +233,7 @@ async fn exchange(
 
 /// Waits for the end of an answer whose first message is there. Costs nothing until then.
 struct Patience<'a> {
-    core: &'a Core,
+    calls: &'a Calls,
     call: &'a Call,
     hold: Hold,
     ends: Option<Instant>,
@@ -249,7 +253,7 @@ impl Patience<'_> {
             let ends = self.ends.filter(|_| self.hold == Hold::EndUnlessItStreams);
             Box::pin(Alarm::at(ends.map_or(late, |ends| ends.min(late))))
         });
-        ready!(alarm.as_mut().poll_rung(&self.core.runtime, cx));
+        ready!(alarm.as_mut().poll_rung(&self.calls.runtime, cx));
         self.is_over = true;
         if matches!(self.hold, Hold::OneMessage(_)) {
             self.call.method.warn_left_open();
@@ -287,7 +291,7 @@ fn count(call: &Call, body: &ResponseBody) {
 
 /// The answer's head is there: whole answers end the call here, the others when their body ends.
 fn hand_over(
-    core: Arc<Core>,
+    calls: Arc<Calls>,
     call: Arc<Call>,
     response: http::Response<ResponseBody>,
     pump: Option<Box<Pump>>,
@@ -295,9 +299,9 @@ fn hand_over(
     let (head, body) = response.into_parts();
     count(&call, &body);
     let body = if body.is_live() {
-        SupervisedBody::live(core, call, body, pump)
+        SupervisedBody::live(calls, call, body, pump)
     } else {
-        core.finish(&call, Code::Ok, None);
+        calls.finish(&call, Code::Ok, None);
         SupervisedBody::whole(body)
     };
     http::Response::from_parts(head, body)
@@ -306,11 +310,11 @@ fn hand_over(
 /// Reads the answer to a call that takes one message: its metadata, trailers included, and that
 /// message. What was not read to its end is too large, or more than one message.
 fn judge(
-    core: &Core,
+    calls: &Calls,
     call: &Call,
     response: http::Response<ResponseBody>,
 ) -> Result<UnaryReply, Failure> {
-    let limit = core.config.max_response_message_bytes.unwrap_or(usize::MAX);
+    let limit = calls.config.max_response_message_bytes.unwrap_or(usize::MAX);
     let (head, body) = response.into_parts();
     call.state.lock().received = body.payload();
     let too_large = body.framing().is_some_and(|framing| framing.longest() > limit);
@@ -343,10 +347,10 @@ fn unframe(mut whole: Bytes) -> Result<Bytes, String> {
 }
 
 /// Ends the call when its future is dropped.
-struct CancelOnDrop(Option<(Arc<Core>, Arc<Call>)>);
+struct CancelOnDrop(Option<(Arc<Calls>, Arc<Call>)>);
 
 impl CancelOnDrop {
-    fn armed(&self) -> &(Arc<Core>, Arc<Call>) {
+    fn armed(&self) -> &(Arc<Calls>, Arc<Call>) {
         self.0.as_ref().expect("disarmed only on return")
     }
 
@@ -354,7 +358,7 @@ impl CancelOnDrop {
         &self.armed().1
     }
 
-    fn disarm(&mut self) -> (Arc<Core>, Arc<Call>) {
+    fn disarm(&mut self) -> (Arc<Calls>, Arc<Call>) {
         self.0.take().expect("disarmed only on return")
     }
 
@@ -367,8 +371,8 @@ impl CancelOnDrop {
 
 impl Drop for CancelOnDrop {
     fn drop(&mut self) {
-        if let Some((core, call)) = self.0.take() {
-            core.cancel(&call);
+        if let Some((calls, call)) = self.0.take() {
+            calls.cancel(&call);
         }
     }
 }

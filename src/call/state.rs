@@ -6,23 +6,20 @@
 //! the final status.
 
 use super::{
-    credentials::Granted,
+    admission::Admission,
     head::{LastTimeout, complete, head},
     method::Method,
-    submit::Admission,
-    waiting::came_somewhere,
+    reply::Reply,
 };
-use crate::actor::message::UnaryResult;
 use crate::{
-    model::{AttemptReport, CallId, CallKind, CallReport, Failure, Phase},
+    model::{AttemptReport, CallId, CallKind, CallReport, Cause, Failure, Phase},
     policy::{CallMachine, Place, RetryPolicy, after},
     telemetry::AttemptEnd,
-    transport::{AttemptFailure, OpenStream},
+    transport::{AttemptFailure, OpenStream, Permit},
 };
 use bytes::Bytes;
 use http::HeaderMap;
 use parking_lot::Mutex;
-use ractor::RpcReplyPort;
 use std::{
     sync::{
         Arc,
@@ -40,7 +37,7 @@ const COPIED_ON_PARKING: usize = 4 * 1024;
 /// One accepted call.
 pub(crate) struct Call {
     pub(crate) id: CallId,
-    pub(crate) page: usize,
+    pub(crate) slot: usize,
     pub(crate) method: Arc<Method>,
     /// The caller's metadata.
     pub(crate) headers: HeaderMap,
@@ -125,15 +122,13 @@ pub(crate) enum Stage {
     Answered,
 }
 
-/// Where the answer goes.
-pub(crate) enum Reply {
-    /// To the future that made the call.
-    Caller,
-    /// To a port, if one was given; the task reads the answer while an attempt runs.
-    Port { port: Option<RpcReplyPort<UnaryResult>>, runner: Option<AbortHandle> },
+/// What a credentials hook gave, with the place on the link that it was asked for.
+pub(crate) struct Granted {
+    pub(crate) headers: HeaderMap,
+    pub(crate) permit: Permit,
 }
 
-/// What the request actor hands a runner.
+/// What the queue hands a runner.
 pub(crate) enum Offer {
     /// An open stream to read the answer from.
     Attempt(OpenStream),
@@ -308,7 +303,10 @@ impl Call {
         state.attempt_started = now;
         let remaining = self.deadline.map(|deadline| deadline.saturating_duration_since(now));
         let headers = state.ready_made.take().unwrap_or_else(|| self.copy_headers());
-        Some((head(self, headers, remaining, state.machine.retries(), last), state.body.clone()))
+        Some((
+            head(&self.method.uri, headers, remaining, state.machine.retries(), last),
+            state.body.clone(),
+        ))
     }
 
     fn copy_headers(&self) -> HeaderMap {
@@ -330,4 +328,9 @@ impl Call {
             *body = Bytes::copy_from_slice(body);
         }
     }
+}
+
+/// Whether an attempt that failed so says more than that its link was gone when it began.
+pub(crate) fn came_somewhere(failure: &Failure) -> bool {
+    failure.phase > Phase::Unsent || !matches!(failure.cause, Cause::LinkLost(_))
 }

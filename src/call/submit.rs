@@ -1,22 +1,21 @@
 //! How a call comes in: admitted, entered in the ledger, sent to its request actor.
 
 use super::{
+    admission::Admission,
     head::{
         PREVIOUS_ATTEMPTS, TIMEOUT, complete, complete_plain, is_plain,
         leave_out_connection_fields, too_many_fields,
     },
     method::Method,
-    state::{Call, CallState, Reply},
+    reply::Reply,
+    shared::Calls,
+    state::{Call, CallState},
 };
-use crate::actor::core::Core;
 use crate::{
     clock,
-    model::{
-        CallId, CallKind, CallOptions, CallReport, Cause, Fact, Failure, Phase, ShedReason,
-        printable,
-    },
+    model::{CallId, CallKind, CallOptions, CallReport, Cause, Fact, Failure, Phase, printable},
     policy::{RetryLimit, nearest_timeout, parse_timeout},
-    telemetry::{CallEnd, Counts},
+    telemetry::CallEnd,
     transport::{PREFIX, is_one_message, payload, status},
 };
 use bytes::Bytes;
@@ -30,12 +29,6 @@ use std::{
     time::{Duration, Instant},
 };
 use tonic::Status;
-
-/// A place in the waiting room; given back when dropped.
-pub(crate) struct Admission {
-    counts: Arc<Counts>,
-    size: usize,
-}
 
 /// A call to be.
 pub(crate) struct Submission {
@@ -61,15 +54,12 @@ pub(crate) struct TimeLimits {
     patience: Option<Instant>,
 }
 
-impl Core {
+impl Calls {
     /// Admits a call, enters it in the ledger and sends it to its request actor. A refused call
     /// comes back with the reason.
     pub(crate) fn submit(&self, call: Submission) -> Result<Arc<Call>, (Failure, Submission)> {
-        if self.closing.lock().is_some() {
-            return Err((Failure::shutdown(Phase::Unsent), call));
-        }
-        if self.is_closed() {
-            return Err((self.too_late(Phase::Unsent), call));
+        if let Some(failure) = self.shutdown.refusal() {
+            return Err((failure, call));
         }
         if let Some(failure) =
             self.too_large(call.body.as_ref()).or_else(|| too_many_fields(&call.headers))
@@ -77,7 +67,7 @@ impl Core {
             return Err((failure, call));
         }
         let size = call.body.as_ref().map_or(0, Bytes::len);
-        let admission = match self.admit(size) {
+        let admission = match Admission::new(&self.telemetry.counts, &self.config.queue, size) {
             Ok(admission) => admission,
             Err(reason) => {
                 self.telemetry
@@ -87,9 +77,9 @@ impl Core {
         };
         let awaited = matches!(&call.reply, Reply::Port { port: Some(_), .. });
         let mut call = Some(call);
-        let entered = self.ledger.enter(|id, page| {
+        let entered = self.ledger.enter(|id, slot| {
             let call = call.take().expect("taken once");
-            self.page(call, admission, size, id, page)
+            self.make(call, admission, size, id, slot)
         });
         match (entered, call) {
             (Some(call), _) => {
@@ -97,21 +87,21 @@ impl Core {
                 if awaited {
                     self.ports_open.fetch_add(1, SeqCst);
                 }
-                self.hand_in(call.clone());
+                self.queue.submitted(call.clone());
                 Ok(call)
             }
-            (None, Some(call)) => Err((self.too_late(Phase::Unsent), call)),
+            (None, Some(call)) => Err((self.shutdown.too_late(Phase::Unsent), call)),
             (None, None) => unreachable!("a call that was not entered was not taken"),
         }
     }
 
-    fn page(
+    fn make(
         &self,
         call: Submission,
         admission: Admission,
         size: usize,
         id: CallId,
-        page: usize,
+        slot: usize,
     ) -> Call {
         let Submission { made, method, mut headers, body, kind, options, reply } = call;
         let rule = method.rule.as_ref();
@@ -142,7 +132,7 @@ impl Core {
         let wait_for_ready = said.unwrap_or(self.config.wait_for_ready);
         Call {
             id,
-            page,
+            slot,
             headers,
             completed: !has_port && !plain,
             plain,
@@ -205,21 +195,6 @@ impl Core {
         (message > limit)
             .then(|| Failure::request_too_large(message, limit, "max_request_message_bytes"))
     }
-
-    /// Admission, before any mailbox.
-    fn admit(&self, size: usize) -> Result<Admission, ShedReason> {
-        let counts = &self.telemetry.counts;
-        let below =
-            |bound: usize, more: usize| move |n: usize| n.checked_add(more).filter(|n| *n <= bound);
-        let queue = &self.config.queue;
-        let too_many = |_| ShedReason::TooManyCalls;
-        counts.open.fetch_update(SeqCst, SeqCst, below(queue.max_calls, 1)).map_err(too_many)?;
-        if counts.bytes.fetch_update(SeqCst, SeqCst, below(queue.max_bytes, size)).is_err() {
-            counts.open.fetch_sub(1, SeqCst);
-            return Err(ShedReason::TooManyBytes);
-        }
-        Ok(Admission { counts: counts.clone(), size })
-    }
 }
 
 /// A configured timeout of a call: what the server waits of its own accord is not counted.
@@ -265,11 +240,4 @@ fn with_report(method: &str, outcome: Failure, mut status: Status, elapsed: Dura
         maybe_processed: false,
     }));
     status
-}
-
-impl Drop for Admission {
-    fn drop(&mut self) {
-        self.counts.open.fetch_sub(1, SeqCst);
-        self.counts.bytes.fetch_sub(self.size, SeqCst);
-    }
 }

@@ -5,20 +5,20 @@
 //! Two ends are not told, because nobody waits then: its owner aborted it, or the runtime has ended
 //! (`start` answers for that).
 
-use crate::actor::core::Core;
+use super::shared::Calls;
 use crate::unwind::{catching, words};
 use futures::FutureExt as _;
 use std::{future::Future, marker::PhantomData};
 use tokio::{runtime::Handle, task::AbortHandle};
 
 /// Runs `work` on the supervisor's runtime, and then `told`. Tests know the task by its `name`.
-pub(crate) fn spawn<T, W, F>(core: &Core, name: &'static str, work: W, told: F) -> AbortHandle
+pub(crate) fn spawn<T, W, F>(calls: &Calls, name: &'static str, work: W, told: F) -> AbortHandle
 where
     T: 'static,
     W: Future<Output = T> + Send + 'static,
     F: FnOnce(Result<T, String>) + Send + 'static,
 {
-    spawn_on(&core.runtime, core.panics.at_work(name, work), told)
+    spawn_on(&calls.runtime, calls.panics.at_work(name, work), told)
 }
 
 /// Runs `work` on `runtime`, and then `told`.

@@ -2,16 +2,18 @@
 //! waits says so. The words are made only then, of what the call and the core know already, so that
 //! they are the same whoever notices the end first, and cost a call that does not wait nothing.
 
-use super::state::{Call, CallState, Stage};
-use crate::actor::core::Core;
+use super::{
+    shared::Calls,
+    state::{Call, CallState, Stage, came_somewhere},
+};
 use crate::{
     clock,
-    model::{AttemptReport, Cause, Failure, Phase, code_name},
+    model::{AttemptReport, code_name},
     transport::{Link, Room},
 };
 use std::{fmt::Write as _, sync::Arc, time::Duration};
 
-impl Core {
+impl Calls {
     /// What `call` is waiting for, "for a link: ..." and the like; none if an attempt is under way.
     pub(crate) fn waits_for(&self, call: &Call, state: &CallState) -> Option<Arc<str>> {
         let now = clock::now();
@@ -45,9 +47,9 @@ impl Core {
     /// Why no attempt of a call that may start has started.
     fn no_attempt(&self) -> String {
         // A link that is being drained is shown for as long as calls are told why they waited.
-        let open = |link: &Arc<Link>| self.closing().is_some() || link.is_accepting();
+        let open = |link: &Arc<Link>| self.shutdown.drain().is_some() || link.is_accepting();
         let Some(link) = self.link().filter(open) else {
-            return format!("for a link: {}", self.why_no_link());
+            return format!("for a link: {}", self.picker().why_no_link());
         };
         let peer = "MAX_CONCURRENT_STREAMS";
         match link.room() {
@@ -72,11 +74,6 @@ impl Core {
 fn retry(call: &Call, state: &CallState) -> String {
     let of = call.retry.limit.count().map_or_else(String::new, |limit| format!(" of {limit}"));
     format!("retry {}{of}", state.machine.retries())
-}
-
-/// Whether an attempt that failed so says more than that its link was gone when it began.
-pub(crate) fn came_somewhere(failure: &Failure) -> bool {
-    failure.phase > Phase::Unsent || !matches!(failure.cause, Cause::LinkLost(_))
 }
 
 /// In whole milliseconds.

@@ -3,7 +3,8 @@
 
 use super::{codec, request, supervisor::Handle};
 use crate::{
-    actor::{Core, Reply, Submission, refusal, run, run_typed},
+    actor::Core,
+    call::{Reply, Submission, refusal, run, run_typed},
     clock,
     model::{CallKind, CallOptions},
 };
@@ -48,7 +49,7 @@ impl SupervisedChannel {
     /// Teaches the supervisor which methods are unary: give it what `file_descriptor_set_path` of
     /// tonic-build wrote. Holds for all channels of this supervisor.
     pub fn with_descriptor_set(self, encoded: &[u8]) -> Result<Self, DescriptorError> {
-        self.core().describe(encoded).map_err(|error| DescriptorError(error.to_string()))?;
+        self.core().calls.describe(encoded).map_err(|error| DescriptorError(error.to_string()))?;
         Ok(self)
     }
 
@@ -63,7 +64,7 @@ impl SupervisedChannel {
         let (metadata, extensions, message) = request.into_parts();
         let call = Submission {
             made: clock::now(),
-            method: self.core().method(&path),
+            method: self.core().calls.method(&path),
             headers: metadata.into_headers(),
             body: Some(codec::encode(&message)),
             kind: CallKind::Unary,
@@ -72,9 +73,10 @@ impl SupervisedChannel {
         };
         let call = self
             .core()
+            .calls
             .submit(call)
             .map_err(|(failure, call)| refusal(&call.method, failure, call.made))?;
-        run_typed(self.core().clone(), call, |reply| {
+        run_typed(self.core().calls.clone(), call, |reply| {
             let mut response = Response::new(codec::decode(reply.message)?);
             *response.metadata_mut() = reply.metadata;
             Ok(response)
@@ -109,8 +111,8 @@ impl tower_service::Service<http::Request<tonic::body::Body>> for SupervisedChan
             let prepared = request::prepare(&core, request).await?;
             let refused =
                 |(failure, call): (_, Submission)| refusal(&call.method, failure, call.made);
-            let call = core.submit(prepared.call).map_err(refused)?;
-            let response = run(core, call, prepared.rest).await?;
+            let call = core.calls.submit(prepared.call).map_err(refused)?;
+            let response = run(core.calls.clone(), call, prepared.rest).await?;
             drop(handle);
             Ok(response.map(tonic::body::Body::new))
         })

@@ -1,7 +1,7 @@
 //! What a generated client does by itself, for calls that do not come through one: the method's
 //! path, and gRPC's message framing (five bytes of prefix, then the message).
 
-use crate::{actor::no_such_method, transport::PREFIX};
+use crate::{call::no_such_method, transport::PREFIX};
 use bytes::{BufMut as _, Bytes, BytesMut};
 use http::uri::PathAndQuery;
 use prost::Message;

@@ -3,7 +3,7 @@
 
 use super::supervisor::Supervisor;
 use crate::{
-    actor::within,
+    call::within,
     clock,
     model::{ConnectivityState, Incarnation},
 };
@@ -81,7 +81,7 @@ impl Supervisor {
         let (mut links, mut state) = (self.watch_incarnation(), self.watch_state());
         let link = async {
             let another = links.wait_for(|link| link.is_some() && *link != last);
-            let another = within(&self.core().runtime, wait, another)
+            let another = within(&self.core().calls.runtime, wait, another)
                 .await
                 .map(|found| found.map(|link| *link));
             match another {

@@ -2,7 +2,8 @@
 
 use super::codec;
 use crate::{
-    actor::{Core, Reply, Submission, UnaryCall, UnaryReply, UnaryResult, refusal, within},
+    actor::{Core, UnaryCall},
+    call::{Reply, Submission, UnaryReply, UnaryResult, refusal, within},
     clock,
     model::{CallKind, CallOptions},
 };
@@ -51,14 +52,14 @@ impl Mailbox {
         };
         let call = Submission {
             made: clock::now(),
-            method: self.core.method(&path),
+            method: self.core.calls.method(&path),
             headers: metadata.into_headers(),
             body: Some(body),
             kind: CallKind::Unary,
             options,
             reply: Reply::Port { port: reply, runner: None },
         };
-        if let Err((failure, call)) = self.core.submit(call) {
+        if let Err((failure, call)) = self.core.calls.submit(call) {
             let status = refusal(&call.method, failure, call.made);
             if let Reply::Port { port, .. } = call.reply {
                 answer(port, Err(status));
@@ -87,7 +88,7 @@ impl Mailbox {
         self.send_message(message(port))?;
         let received = match timeout {
             None => receiver.await,
-            Some(timeout) => match within(&self.core.runtime, timeout, receiver).await {
+            Some(timeout) => match within(&self.core.calls.runtime, timeout, receiver).await {
                 Some(received) => received,
                 None => return Ok(CallResult::Timeout),
             },
@@ -109,10 +110,10 @@ impl Mailbox {
         self.send_message(message(sender.into()))?;
         let (to, core) = (to.clone(), self.core.clone());
         // The handle is the caller's, and with it whatever comes of `map`.
-        Ok(self.core.runtime.spawn(async move {
+        Ok(self.core.calls.runtime.spawn(async move {
             let received = match timeout {
                 None => receiver.await,
-                Some(timeout) => match within(&core.runtime, timeout, receiver).await {
+                Some(timeout) => match within(&core.calls.runtime, timeout, receiver).await {
                     Some(received) => received,
                     None => return CallResult::Timeout,
                 },

@@ -1,7 +1,8 @@
 //! Makes a call of an HTTP request: learns its kind, and takes from its body what is there already.
 
 use crate::{
-    actor::{Alarm, Core, Reply, Submission, no_such_method, refused},
+    actor::Core,
+    call::{Alarm, Reply, Submission, no_such_method, refused},
     clock,
     model::{CallKind, CallOptions, ConnectivityState, Failure, Phase},
     transport::{OpenBody, begins_with_a_message, is_one_message},
@@ -39,13 +40,13 @@ pub(super) async fn prepare(
         let uri = head.uri.to_string();
         return Err(no_such_method(&uri, format!("the request's URI {uri:?} has no path")));
     };
-    let (made, method) = (clock::now(), core.method(path));
+    let (made, method) = (clock::now(), core.calls.method(path));
     let options = head.extensions.get::<CallOptions>().copied().unwrap_or_default();
     let kind = method.kind(options.kind);
     let taken = match kind {
         CallKind::Unary => {
             let deadline =
-                || core.time_limits(&method, &head.headers, &options, kind, made).deadline;
+                || core.calls.time_limits(&method, &head.headers, &options, kind, made).deadline;
             in_time(core, deadline, take_message(body, method.is_certainly_unary())).await
         }
         CallKind::Streaming | CallKind::Auto => take_ready(body, None).map_err(failed_body),
@@ -102,7 +103,7 @@ async fn wait_for<T>(
 ) -> Result<T, Refused> {
     let (mut state, mut deadline) = (core.telemetry.watch(), pin!(deadline.map(Alarm::at)));
     let late = poll_fn(|cx| match deadline.as_mut().as_pin_mut() {
-        Some(deadline) => deadline.poll_rung(&core.runtime, cx),
+        Some(deadline) => deadline.poll_rung(&core.calls.runtime, cx),
         None => Poll::Pending,
     });
     let failure = tokio::select! {
@@ -112,7 +113,7 @@ async fn wait_for<T>(
             let what = "for its own request, whose message the caller has not given whole";
             Failure::deadline(Phase::Unsent, Some(what.into()))
         }
-        _ = state.wait_for(|state| *state == ConnectivityState::Shutdown) => core.too_late(Phase::Unsent),
+        _ = state.wait_for(|state| *state == ConnectivityState::Shutdown) => core.calls.shutdown.too_late(Phase::Unsent),
     };
     let status = Status::new(failure.code, failure.to_string());
     Err((failure, status))

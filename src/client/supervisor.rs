@@ -8,9 +8,10 @@ use super::{
     channel::SupervisedChannel, mailbox::Mailbox, not_ready::NotReady, token_file::TokenFile,
 };
 #[cfg(feature = "test-util")]
-use crate::actor::Panics;
+use crate::call::Panics;
 use crate::{
-    actor::{self, CallCredentials, Core, Credentials, SupervisorMsg, within},
+    actor::{self, Core, SupervisorMsg},
+    call::{CallCredentials, Credentials, within},
     clock,
     config::Config,
     model::{ConnectivityState, Snapshot},
@@ -143,7 +144,7 @@ impl Supervisor {
             // that one holds what a snapshot waits for.
             state.wait_for(settled).await.map(|state| *state)
         };
-        match within(&self.core().runtime, timeout, settled).await {
+        match within(&self.core().calls.runtime, timeout, settled).await {
             Some(Ok(ConnectivityState::Ready)) => Ok(()),
             _ => {
                 let waited = clock::now().saturating_duration_since(began);
@@ -155,7 +156,7 @@ impl Supervisor {
     /// Does nothing for `time`, on any thread. Cancel safe.
     #[cfg(feature = "agent-queue")]
     pub(crate) async fn rest(&self, time: Duration) {
-        let _ = within(&self.core().runtime, time, std::future::pending::<()>()).await;
+        let _ = within(&self.core().calls.runtime, time, std::future::pending::<()>()).await;
     }
 
     /// A snapshot, then every event in order. A reader that falls more than 512 events behind is
@@ -185,18 +186,18 @@ impl Supervisor {
     /// holds. Cancel safe: the shutdown goes on without its future.
     pub async fn shutdown(&self, grace: Duration) {
         self.core().begin_drain(Some(grace));
-        self.core().closed().await;
+        self.core().calls.shutdown.closed().await;
     }
 
     /// Waits until the supervisor is closed, whatever closes it. Cancel safe.
     pub async fn closed(&self) {
-        self.core().closed().await;
+        self.core().calls.shutdown.closed().await;
     }
 
     /// The switch that makes actors panic.
     #[cfg(feature = "test-util")]
     pub fn panics(&self) -> &Panics {
-        &self.core().panics
+        &self.core().calls.panics
     }
 
     /// The switch that makes actors err.

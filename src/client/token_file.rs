@@ -4,7 +4,7 @@
 //! it.
 
 use crate::{
-    actor::{CallCredentials, CredentialsRequest},
+    call::{CallCredentials, CredentialsRequest},
     clock,
     config::small_file,
     model::Secret,

@@ -174,11 +174,6 @@ impl CallMachine {
         self.not_retried
     }
 
-    /// Counts a retry that never was. For tests that want to see it noticed.
-    pub(crate) fn count_retry(&mut self) {
-        self.retries += 1;
-    }
-
     /// The call's place in the next attempt, where the failed one costs nothing: the server
     /// certainly did not process it.
     fn free(&mut self, failure: &Failure, link_answered: bool) -> Option<Place> {

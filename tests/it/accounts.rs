@@ -39,7 +39,7 @@ async fn a_crash_of_the_supervisor_actor_announces_the_end_of_the_links_it_takes
         stage.supervisor.panics().arm(Child::Supervisor, "ResetBackoff", 1);
         stage.supervisor.reconnect_now();
         state.changed().await.expect("the crash shows");
-        assert_eq!(stage.supervisor.panics().struck().len(), round);
+        assert_eq!(stage.supervisor.panics().injected().len(), round);
     }
     stage.supervisor.wait_ready(LONG).await.expect("Ready");
     stage.supervisor.shutdown(Duration::from_secs(1)).await;
@@ -96,7 +96,7 @@ async fn a_linked_supervisor_whose_connection_actors_keep_failing_fails_upward()
     let said = heard.recv().await.expect("the parent hears");
     assert!(said.contains("keep failing"), "{said}");
     supervisor.closed().await;
-    assert_eq!(supervisor.panics().struck().len(), 3, "two are luck, the third is too many");
+    assert_eq!(supervisor.panics().injected().len(), 3, "two are luck, the third is too many");
     assert_eq!(left_open(events).await, BTreeSet::new());
     assert!(echo(&supervisor.channel(), "too late").await.is_err());
     drop(server);

@@ -65,7 +65,7 @@ async fn pain_19_a_request_actor_that_keeps_failing_is_restarted_once_a_second_a
     let call = start(&supervisor.channel(), "x", CallOptions::new());
     let late = start(&supervisor.channel(), "late", CallOptions::new().timeout(secs(60)));
     tokio::time::sleep(secs(300)).await;
-    let restarts = supervisor.panics().struck().len();
+    let restarts = supervisor.panics().injected().len();
     assert!((290..=310).contains(&restarts), "{restarts} restarts");
     assert_eq!(log.count(|fact| matches!(fact, Fact::IntensityReached { .. })), 1);
     assert!(late.is_finished(), "it hangs past its deadline");
@@ -116,7 +116,7 @@ async fn a_failure_of_the_supervisor_actor_shows_at_once_even_if_it_starts_over_
     supervisor.panics().arm(Child::Supervisor, "ResetBackoff", 1);
     supervisor.reconnect_now();
     tokio::time::sleep(ms(1)).await;
-    assert_eq!(supervisor.panics().struck().len(), 1);
+    assert_eq!(supervisor.panics().injected().len(), 1);
     assert_eq!(supervisor.state(), ConnectivityState::TransientFailure);
     assert_eq!(log.count(|fact| matches!(fact, Fact::LinkLost { .. })), 1);
     assert_eq!(network.connections(), 0, "the link ends with the life that had it");
@@ -182,7 +182,7 @@ async fn a_linked_supervisor_that_keeps_failing_fails_upward_and_every_call_is_a
     let call = start(&supervisor.channel(), "x", CallOptions::new());
     let posted = post(&supervisor.mailbox(), "x", CallOptions::new());
     bounded("it gives up", supervisor.closed()).await;
-    assert_eq!(supervisor.panics().struck().len(), 6, "five restarts, then no more");
+    assert_eq!(supervisor.panics().injected().len(), 6, "five restarts, then no more");
     assert_supervision_ended(call.await.expect("no panic").1);
     assert_supervision_ended(said(posted.await.expect("answered")));
     tokio::time::sleep(ms(2)).await;
@@ -203,7 +203,7 @@ async fn a_linked_supervisor_that_fails_now_and_then_does_not_trouble_its_parent
     let (parent, heard, supervisor) = linked(&network).await;
     supervisor.panics().arm(Child::Supervisor, "LinkUp", 5);
     assert_eq!(say(&supervisor.channel(), "x", CallOptions::new()).await.expect("answered"), "x");
-    assert!(supervisor.panics().struck().len() == 5 && heard.lock().is_empty());
+    assert!(supervisor.panics().injected().len() == 5 && heard.lock().is_empty());
     parent.stop(None);
     bounded("it ends with its parent", supervisor.closed()).await;
     assert_eq!(supervisor.state(), ConnectivityState::Shutdown);

@@ -223,7 +223,7 @@ async fn the_request_actors_panic_loses_no_call_that_waits_for_its_token() {
         assert_eq!(world.server.handled() - before, 10, "{message}");
         assert!(
             message == "RoomFreed"
-                || supervisor.panics().struck().contains(&(Child::Request, message))
+                || supervisor.panics().injected().contains(&(Child::Request, message))
         );
         supervisor.panics().disarm();
     }

@@ -27,7 +27,7 @@ async fn a_deadline_holds_while_a_dead_supervisor_actor_waits_to_be_replaced() {
     let (took, answer) = timed(call).await;
     assert_eq!(answer.expect_err("nobody could start it").code(), Code::DeadlineExceeded);
     assert!(ms(100) <= took && took <= ms(122), "it ended after {took:?}");
-    assert_eq!(supervisor.panics().struck().len(), 1);
+    assert_eq!(supervisor.panics().injected().len(), 1);
     say(&channel, "y", CallOptions::new()).await.expect("answered by the successor's link");
 }
 
@@ -49,7 +49,7 @@ async fn shutdown_is_announced_once_even_if_the_supervisor_actor_dies_in_it() {
         assert!(call.await.expect("no panic").1.is_err());
         eventually("the last event", || log.count(|fact| matches!(fact, Fact::Closed { .. })) == 1)
             .await;
-        assert_eq!(supervisor.panics().struck().len(), 1, "{message}");
+        assert_eq!(supervisor.panics().injected().len(), 1, "{message}");
         let mut state = ConnectivityState::Idle;
         let changes = log.all(|fact| match fact {
             Fact::StateChanged { from, to, .. } => Some((*from, *to)),

@@ -220,7 +220,7 @@ async fn pain_16_twenty_panics_of_the_connection_actor_in_ten_seconds_leave_ever
         tokio::time::sleep(ms(500)).await;
     }
     supervisor.wait_ready(secs(5)).await.expect("Ready");
-    assert_eq!(supervisor.panics().struck().len(), 20);
+    assert_eq!(supervisor.panics().injected().len(), 20);
     let ended = traffic.stop().await;
     assert!(ended.len() >= 1_900);
     for (took, answer) in ended {
@@ -271,7 +271,7 @@ async fn a_panic_while_draining_changes_nothing_about_the_drain() {
         assert_shut_down(&answer);
         assert_eq!(in_flight.await.expect("no panic").1.expect("it had the grace"), "in flight");
         assert!(asked.elapsed() <= ms(502));
-        assert!(supervisor.panics().struck().contains(&(child, message)));
+        assert!(supervisor.panics().injected().contains(&(child, message)));
     }
 }
 
@@ -294,7 +294,7 @@ async fn a_request_actor_that_keeps_failing_while_draining_is_paced() {
     bounded("the end", supervisor.shutdown(secs(10))).await;
     assert_eq!(in_flight.await.expect("no panic").1.expect("it had the grace"), "in flight");
     assert_eq!(log.count(|fact| matches!(fact, Fact::IntensityReached { .. })), 1);
-    let failures = supervisor.panics().struck().len();
+    let failures = supervisor.panics().injected().len();
     assert!(
         (7..=10).contains(&failures),
         "{failures} failures in 3.5 s: six at once, then one a second"

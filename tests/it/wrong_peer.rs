@@ -231,7 +231,7 @@ async fn after_the_first_link_calls_wait_for_a_wrong_peer_even_over_a_crash() {
     supervisor.panics().arm(Child::Supervisor, "RedialDue", 1);
     let (_, status) = called(&supervisor, CallOptions::new()).await;
     assert_waited(&status);
-    assert_eq!(supervisor.panics().struck().len(), 1);
+    assert_eq!(supervisor.panics().injected().len(), 1);
     assert!(failures(&log).len() > 2, "{:?}", failures(&log));
 }
 

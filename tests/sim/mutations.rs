@@ -57,8 +57,8 @@ fn a_call_that_is_sent_again_for_free_without_end_is_found() {
 }
 
 #[test]
-fn a_parked_call_that_counts_as_an_attempt_is_found() {
-    is_found(Mutation::CountParkedCalls, &["which nobody announced", "were announced"]);
+fn a_retry_that_is_hidden_is_found() {
+    is_found(Mutation::HideRetries, &["which nobody announced", "were announced"]);
 }
 
 #[test]

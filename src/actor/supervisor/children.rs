@@ -76,14 +76,15 @@ impl Life {
                     }
                 }
                 Unborn::Request(shard) => {
-                    let args = RequestArgs { core: self.core.clone(), shard, door: self.door() };
+                    let args =
+                        RequestArgs { core: self.core.clone(), shard, picker: self.picker() };
                     if let Ok((actor, _)) =
                         Actor::spawn_linked(None, RequestActor, args, myself).await
                     {
                         self.shards[shard].actor = Some(actor.get_id());
                         // First it can be found, then it looks into the ledger: so a call is in one
                         // mailbox or the other.
-                        self.core.set_request_actor(shard, actor.clone());
+                        self.core.requests.set(shard, actor.clone());
                         let _ = actor.cast(RequestMsg::Adopt);
                     }
                 }
@@ -120,9 +121,7 @@ impl Life {
     }
 
     fn tell_of_wrong_peer(&self, cause: Arc<str>) {
-        for shard in 0..self.core.shards() {
-            self.core.tell_request(shard, RequestMsg::WrongPeer(cause.clone()));
-        }
+        self.core.requests.tell_all(|| RequestMsg::WrongPeer(cause.clone()));
     }
 
     fn shard_of(&self, actor: ActorId) -> Option<usize> {
@@ -141,7 +140,7 @@ impl Life {
         }
         // Calls wait for it: the slowest pace is that of a channel with calls waiting.
         let pace = self.core.config.reconnect.waiting.max;
-        let due = Timer::new(&self.me, pace, move || SupervisorMsg::RestartDue { shard });
+        let due = Timer::new(&self.core, &self.me, pace, SupervisorMsg::RestartDue { shard });
         self.shards[shard].restart = Some((due, Watch::new(self.core.clone())));
     }
 

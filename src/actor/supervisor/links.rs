@@ -31,8 +31,8 @@ impl Life {
         if succeeds {
             self.successor = None;
             self.current = Some(incarnation);
-            // Calls go to the new link before the old one closes its door.
-            self.show_door();
+            // Calls go to the new link before the old one takes no more.
+            self.publish_picker();
             former.inspect(|former| former.drain());
             self.bound_draining();
             return self.step(Input::SuccessorUp, "the link was replaced");

@@ -5,13 +5,14 @@
 use super::{
     super::{
         core::Core,
+        handling::Handling,
         message::SupervisorMsg,
         timer::{Timer, Watch},
     },
     Life,
 };
-use crate::call::panics::Child;
 use crate::{
+    call::Child,
     clock,
     model::{ConnectivityState, Fact, Incarnation, LinkEnd},
     policy::{Restarts, Verdict},
@@ -103,7 +104,7 @@ impl Lives {
     fn take(&mut self, me: &ActorRef<SupervisorMsg>, event: Event) {
         match (&mut self.life, event) {
             (None, Event::Message(SupervisorMsg::Begin)) => {
-                self.core.panics.strike(Child::Supervisor, "Begin");
+                let _ = Handling::begin(&self.core, Child::Supervisor, &SupervisorMsg::Begin);
                 self.rest = None;
                 self.life = Some(Life::begin(self.core.clone(), me.clone()));
             }
@@ -150,8 +151,10 @@ impl Lives {
         }
         // Calls wait for it: the slowest pace is that of a channel with calls waiting.
         let pace = self.core.config.reconnect.waiting.max;
-        self.rest =
-            Some((Timer::new(me, pace, || SupervisorMsg::Begin), Watch::new(self.core.clone())));
+        self.rest = Some((
+            Timer::new(&self.core, me, pace, SupervisorMsg::Begin),
+            Watch::new(self.core.clone()),
+        ));
         Ok(())
     }
 

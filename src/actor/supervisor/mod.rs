@@ -11,13 +11,13 @@ pub(super) use lives::SupervisorActor;
 use super::{
     connection::{ConnectionArgs, ConnectionState},
     core::Core,
+    handling::Handling,
     hooks::Hooks,
-    message::{ConnectionMsg, Door, RequestMsg, SupervisorMsg},
+    message::{ConnectionMsg, RequestMsg, SupervisorMsg},
     timer::Timer,
 };
-use crate::call::mutations::Mutation;
-use crate::call::panics::Child;
 use crate::{
+    call::{Child, NoLink, Picker},
     clock,
     model::{ConnectivityState, Fact, Failure, Incarnation},
     policy::{Channel, Input, Liveness, Output, Restarts, Schedules},
@@ -84,7 +84,8 @@ impl Life {
             _ => Channel::after_a_crash(schedules, clock::now()),
         };
         let pace = reconnect.idle.max.max(reconnect.waiting.max);
-        let (restarts, shards) = (Restarts::new(core.config.intensity, pace), core.shards());
+        let (restarts, shards) =
+            (Restarts::new(core.config.intensity, pace), core.requests.shards());
         let mut life = Self {
             core,
             me,
@@ -102,7 +103,7 @@ impl Life {
             draining: false,
             exhausted: false,
         };
-        match (life.core.closing(), life.channel.state()) {
+        match (life.core.calls.shutdown.drain(), life.channel.state()) {
             (Some(_), _) => life.drain(),
             (None, ConnectivityState::Idle) => {
                 life.step(Input::Connect, "the supervisor was spawned")
@@ -113,8 +114,7 @@ impl Life {
     }
 
     fn handle(&mut self, message: SupervisorMsg) {
-        let (name, begun) = (message.name(), clock::now());
-        self.core.panics.strike(Child::Supervisor, name);
+        let handling = Handling::begin(&self.core, Child::Supervisor, &message);
         match message {
             SupervisorMsg::Begin => {}
             SupervisorMsg::LinkUp { incarnation, link, took } => {
@@ -139,7 +139,7 @@ impl Life {
             // The watchdog looks after each message.
             SupervisorMsg::LinkShut | SupervisorMsg::LookDue => {}
         }
-        self.core.telemetry.handled("supervisor", name, begun);
+        handling.end(&self.core);
     }
 
     fn hear(&mut self, event: SupervisionEvent) {
@@ -165,7 +165,7 @@ impl Life {
         let cause: Arc<str> = cause.into();
         let now = clock::now();
         let failing = self.channel.last_error().cloned();
-        let step = self.channel.on(input, &cause, now, self.core.roll());
+        let step = self.channel.on(input, &cause, now, self.core.random());
         // The change to Connecting is about the link to be.
         let adopted =
             step.changed.filter(|(_, to)| *to == ConnectivityState::Connecting).and(self.successor);
@@ -179,7 +179,7 @@ impl Life {
             self.core.telemetry.announce(Fact::StateChanged { from, to, cause, incarnation });
         }
         if step.changed.is_some() || failing != self.channel.last_error().cloned() {
-            self.show_door();
+            self.publish_picker();
         }
         match step.output {
             Output::Nothing => {}
@@ -205,7 +205,7 @@ impl Life {
             .announce(Fact::DialStarted { incarnation, failures: self.channel.failures() });
         let keepalive = *core.keepalive.lock();
         let dial = Dial {
-            target: core.target(),
+            target: core.endpoint(),
             incarnation,
             timeout: core.config.connect_timeout,
             keepalive: keepalive.time.map(|time| {
@@ -229,10 +229,7 @@ impl Life {
             attempt: self.channel.failures().saturating_sub(1),
             calls_waiting: self.calls_wait(),
         });
-        if self.core.mutations.has(Mutation::ForgetRedialTimer) {
-            return;
-        }
-        self.redial = Some(Timer::new(&self.me, delay, || SupervisorMsg::RedialDue));
+        self.redial = Some(Timer::new(&self.core, &self.me, delay, SupervisorMsg::RedialDue));
     }
 
     /// The watchdog: an actor that nothing would move again fails aloud, and starts over with a
@@ -246,46 +243,48 @@ impl Life {
         let dialling =
             self.connections.iter().any(|connection| Some(connection.incarnation) == self.current);
         let open = self.link.as_ref().is_some_and(|link| link.is_accepting());
-        if !self.channel.is_stuck(dialling, self.redial.is_some(), open) {
+        if !self.channel.is_stuck(
+            dialling,
+            self.redial.as_ref().is_some_and(Timer::is_running),
+            open,
+        ) {
             self.doubt = None;
             return None;
         }
         if state != ConnectivityState::Ready {
             return Some(format!("a dead end: {state} with neither a dial nor a redial due"));
         }
-        let (me, now) = (&self.me, clock::now());
-        let look = || (now, Timer::new(me, NEWS_TAKE, || SupervisorMsg::LookDue));
+        let (core, me, now) = (&self.core, &self.me, clock::now());
+        let look = || (now, Timer::new(core, me, NEWS_TAKE, SupervisorMsg::LookDue));
         let (since, _) = self.doubt.get_or_insert_with(look);
         let over = now.saturating_duration_since(*since) >= NEWS_TAKE;
         over.then(|| format!("a dead end: {state} without a link that takes calls"))
     }
 
-    /// Tells the request actors where calls go out.
-    fn show_door(&self) {
-        self.core.set_door(self.door());
-        for shard in 0..self.core.shards() {
-            self.core.tell_request(shard, RequestMsg::LinkChanged(self.door()));
-        }
+    /// Tells everybody where calls go out.
+    fn publish_picker(&self) {
+        self.core.show_picker(self.picker());
+        self.core.requests.tell_all(|| RequestMsg::PickerChanged(self.picker()));
     }
 
-    fn door(&self) -> Door {
+    fn picker(&self) -> Picker {
         let ready = self.channel.state() == ConnectivityState::Ready;
-        Door {
-            link: self.link.clone().filter(|_| ready),
-            failing: self.channel.last_error().cloned(),
-            why: self.channel.why_no_link().cloned(),
+        match self.link.clone().filter(|_| ready) {
+            Some(link) => Picker::One(link),
+            None => Picker::None(NoLink {
+                failing: self.channel.last_error().cloned(),
+                why: self.channel.why_no_link().cloned(),
+            }),
         }
     }
 
     // The end.
 
     fn drain(&mut self) {
-        let until = self.core.closing().and_then(|closing| closing.until);
+        let until = self.core.calls.shutdown.drain().and_then(|closing| closing.until);
         if !std::mem::replace(&mut self.draining, true) {
             self.redial = None;
-            for shard in 0..self.core.shards() {
-                self.core.tell_request(shard, RequestMsg::Drain);
-            }
+            self.core.requests.tell_all(|| RequestMsg::Drain);
             self.step(Input::Shutdown, "the supervisor is shutting down");
         }
         if self.connections.is_empty() {
@@ -293,19 +292,16 @@ impl Life {
         }
         if let Some(until) = until {
             let grace = until.saturating_duration_since(clock::now());
-            self.grace = Some(Timer::new(&self.me, grace, || SupervisorMsg::GraceDue));
+            self.grace = Some(Timer::new(&self.core, &self.me, grace, SupervisorMsg::GraceDue));
         }
     }
 
     /// What still runs is answered, links say goodbye, and are cut if they cannot.
     fn grace_over(&mut self) {
-        self.core.end_all(self.core.ledger.open(|_| true), Failure::shutdown);
-        if self.core.mutations.has(Mutation::LeaveLinksOpen) {
-            return;
-        }
+        self.core.calls.end_all(self.core.calls.ledger.open(|_| true), Failure::shutdown);
         for connection in self.connections.iter_mut() {
             connection.farewell =
-                Some(Timer::new(&connection.actor, FAREWELL, || ConnectionMsg::HangUp));
+                Some(Timer::new(&self.core, &connection.actor, FAREWELL, ConnectionMsg::HangUp));
         }
     }
 }

@@ -5,27 +5,25 @@
 //! Nothing here waits: opening a stream only queues frames, and the answer is read by the call's
 //! runner.
 
+mod retry;
+
 use super::{
     core::Core,
-    message::{Door, RequestMsg, SupervisorMsg},
+    handling::Handling,
+    message::{RequestMsg, SupervisorMsg},
     timer::Timer,
 };
-use crate::call::credentials;
-use crate::call::head::LastTimeout;
-use crate::call::mutations::Mutation;
-use crate::call::panics::Child;
-use crate::call::runner::spawn_attempt;
-use crate::call::state::{Call, Reply, Stage};
 use crate::{
+    call::{self, Call, Child, LastTimeout, Picker, Reply, Stage, spawn_attempt},
     clock,
-    model::{CallKind, Fact, Failure, Phase},
-    policy::{Decision, Due, Pending, Place, Rules, place_after},
+    model::{Failure, Phase},
+    policy::{Due, Pending, Place},
     transport::{OpenStream, Permit},
 };
 use http::HeaderMap;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use std::{
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -40,13 +38,13 @@ pub(super) struct RequestActor;
 pub(super) struct RequestArgs {
     pub(super) core: Arc<Core>,
     pub(super) shard: usize,
-    pub(super) door: Door,
+    pub(super) picker: Picker,
 }
 
 pub(super) struct RequestState {
     core: Arc<Core>,
     shard: usize,
-    door: Door,
+    picker: Picker,
     pending: Pending<Arc<Call>>,
     timer: Option<(Instant, Timer)>,
     sweep: Option<Timer>,
@@ -66,12 +64,12 @@ impl Actor for RequestActor {
         _: ActorRef<RequestMsg>,
         args: RequestArgs,
     ) -> Result<RequestState, ActorProcessingErr> {
-        let RequestArgs { core, shard, door } = args;
-        let draining = core.closing().is_some();
+        let RequestArgs { core, shard, picker } = args;
+        let draining = core.calls.shutdown.drain().is_some();
         Ok(RequestState {
             core,
             shard,
-            door,
+            picker,
             pending: Pending::default(),
             timer: None,
             sweep: None,
@@ -87,15 +85,14 @@ impl Actor for RequestActor {
         message: RequestMsg,
         state: &mut RequestState,
     ) -> Result<(), ActorProcessingErr> {
-        let (name, begun) = (message.name(), clock::now());
-        state.core.panics.strike(Child::Request, name);
+        let handling = Handling::begin(&state.core, Child::Request, &message);
         match message {
             RequestMsg::Adopt => state.adopt(),
             RequestMsg::Submit => state.take_in(&me).await,
             RequestMsg::Cancel(id) => drop(state.pending.remove(id)),
             RequestMsg::AttemptFailed(call) => state.decide(call),
             RequestMsg::CredentialsFetched(call) => state.authorized(call),
-            RequestMsg::LinkChanged(door) => state.link_changed(door),
+            RequestMsg::PickerChanged(picker) => state.picker_changed(picker),
             RequestMsg::WrongPeer(why) => state.refuse_parked(&why, |call| !call.told_to_wait),
             RequestMsg::RoomFreed => {}
             RequestMsg::TimerDue => state.timer_due(),
@@ -105,7 +102,7 @@ impl Actor for RequestActor {
         state.pump();
         state.arm(&me);
         state.tell_waiting(&me);
-        state.core.telemetry.handled("request", name, begun);
+        handling.end(&state.core);
         Ok(())
     }
 }
@@ -114,11 +111,11 @@ impl RequestState {
     /// The calls that came since the last time. While others run it lets their callers go first, so
     /// that it takes many at once.
     async fn take_in(&mut self, me: &ActorRef<RequestMsg>) {
-        if self.door.link.as_ref().is_some_and(|link| link.in_flight() > 0) {
+        if self.picker.is_busy() {
             tokio::task::yield_now().await;
         }
         for _ in 0..TAKEN_AT_ONCE {
-            let Some(call) = self.core.inbox(self.shard).pop() else { return };
+            let Some(call) = self.core.requests.inbox(self.shard).pop() else { return };
             self.take_on(call);
         }
         let _ = me.cast(RequestMsg::Submit);
@@ -127,8 +124,8 @@ impl RequestState {
     /// The calls of this shard that a former actor left; those that run go on by themselves.
     fn adopt(&mut self) {
         let (core, shard) = (self.core.clone(), self.shard);
-        core.inbox(shard).clear();
-        for call in core.ledger.open(|call| core.shard_of(call.id) == shard) {
+        core.requests.inbox(shard).clear();
+        for call in core.calls.ledger.open(|call| core.requests.shard_of(call.id) == shard) {
             let failed = matches!(call.state.lock().stage, Stage::Failed(_));
             if failed { self.decide(call) } else { self.take_on(call) }
         }
@@ -157,20 +154,17 @@ impl RequestState {
 
     fn start_or_park(&mut self, call: Arc<Call>) {
         if self.draining {
-            return self.core.conclude(&call, Failure::shutdown(Phase::Unsent).into());
+            return self.core.calls.conclude(&call, Failure::shutdown(Phase::Unsent).into());
         }
         if self.pending.parked() == 0
-            && let Some(permit) = self.reserve()
+            && let Some(permit) = self.picker.pick()
         {
             return self.start(call, permit);
         }
         if !call.wait_for_ready
-            && let Some(failing) = self.failing()
+            && let Some(failing) = self.picker.failing().cloned()
         {
-            return self.core.conclude(&call, Failure::not_connected(failing).into());
-        }
-        if self.core.mutations.has(Mutation::CountParkedCalls) {
-            call.state.lock().machine.count_retry();
+            return self.core.calls.conclude(&call, Failure::not_connected(failing).into());
         }
         call.shrink();
         let state = call.state.lock();
@@ -182,20 +176,10 @@ impl RequestState {
         }
     }
 
-    fn reserve(&self) -> Option<Permit> {
-        self.door.link.as_ref().filter(|link| link.is_accepting())?.reserve()
-    }
-
-    /// Why a fail-fast call fails now; none while it may still hope.
-    fn failing(&self) -> Option<Arc<str>> {
-        let up = self.door.link.as_ref().is_some_and(|link| link.is_accepting());
-        self.door.failing.clone().filter(|_| !up)
-    }
-
     /// Starts parked calls, oldest first, while the link has room.
     fn pump(&mut self) {
         while self.pending.parked() > 0 {
-            let Some(permit) = self.reserve() else { return };
+            let Some(permit) = self.picker.pick() else { return };
             let Some((_, call)) = self.pending.pop() else { return };
             self.start(call, permit);
         }
@@ -205,10 +189,10 @@ impl RequestState {
         let now = clock::now();
         if call.deadline.is_some_and(|deadline| deadline <= now) {
             drop(permit);
-            return self.core.end_late(&call);
+            return self.core.calls.end_late(&call);
         }
-        match self.core.credentials {
-            Some(_) => credentials::fetch(&self.core, call, permit),
+        match self.core.calls.credentials {
+            Some(_) => call::fetch(&self.core.calls, call, permit),
             None => self.send(call, permit, None, now),
         }
     }
@@ -240,7 +224,7 @@ impl RequestState {
         match permit.open(head, body, bound) {
             Ok(stream) => self.launch(call, stream),
             Err(failure) => {
-                self.core.note_failure(&call, Box::new(failure.into()));
+                self.core.calls.note_failure(&call, Box::new(failure.into()));
                 self.decide(call);
             }
         }
@@ -259,87 +243,21 @@ impl RequestState {
         match &mut state.reply {
             Reply::Caller => state.offer_attempt(stream),
             Reply::Port { runner, .. } => {
-                *runner = Some(spawn_attempt(&self.core, &call, stream));
+                *runner = Some(spawn_attempt(&self.core.calls, &call, stream));
             }
         }
     }
 
-    /// An attempt failed: resend, retry or surface.
-    fn decide(&mut self, call: Arc<Call>) {
-        let now = clock::now();
-        let mut state = call.state.lock();
-        let ended = match std::mem::replace(&mut state.stage, Stage::Waiting { until: None }) {
-            Stage::Failed(ended) => ended,
-            other => {
-                state.stage = other;
-                return;
-            }
-        };
-        let ended = self.core.mutations.misread(ended);
-        let rules = Rules {
-            policy: &call.retry,
-            by_policy: call.kind != CallKind::Streaming
-                || self.core.mutations.has(Mutation::RetryStreams),
-            idempotent: call.idempotent || self.core.mutations.has(Mutation::RetryNotIdempotent),
-            replayable: state.replayable && !self.draining,
-            deadline: call.waits_until(&state),
-            link_answered: ended.link_answered,
-            open_calls: self.core.telemetry.counts.open.load(Relaxed),
-        };
-        let unit = self.core.roll();
-        let decision = {
-            let mut throttle = self.core.throttle.lock();
-            state.machine.failed(&ended.failure, ended.pushback, rules, &mut throttle, now, unit)
-        };
-        match decision {
-            Decision::Resend { place } => {
-                state.place = place;
-                state.history.last_mut().into_iter().for_each(|last| last.transparent = true);
-                drop(state);
-                self.core.telemetry.counts.transparent.fetch_add(1, Relaxed);
-                self.start_or_park(call);
-            }
-            Decision::Retry { at, delay, number } => {
-                state.stage = Stage::Waiting { until: Some(at) };
-                state.place = place_after(&ended.failure);
-                state.waited += delay;
-                let (cause, limit) = (ended.words(), call.waits_until(&state));
-                state.retried_after = Some(cause.clone());
-                drop(state);
-                self.core.telemetry.announce(Fact::RetryScheduled {
-                    method: call.method.name.clone(),
-                    code: ended.failure.code,
-                    cause,
-                    retry: number,
-                    of: call.retry.limit.count(),
-                    delay,
-                });
-                call.shrink();
-                let at = if self.core.mutations.has(Mutation::ForgetRetryWait) { now } else { at };
-                self.pending.sleep(call.id, call.clone(), at, limit);
-            }
-            Decision::Surface | Decision::Throttled => {
-                state.stage = Stage::Running;
-                drop(state);
-                if decision == Decision::Throttled {
-                    let (method, code) = (call.method.name.clone(), ended.failure.code);
-                    self.core.telemetry.announce(Fact::RetryThrottled { method, code });
-                }
-                self.core.conclude(&call, *ended);
-            }
-        }
-    }
-
-    fn link_changed(&mut self, door: Door) {
-        self.door = door;
-        if let Some(failing) = self.failing() {
+    fn picker_changed(&mut self, picker: Picker) {
+        self.picker = picker;
+        if let Some(failing) = self.picker.failing().cloned() {
             self.refuse_parked(&failing, |call| !call.wait_for_ready);
         }
     }
 
     fn refuse_parked(&mut self, why: &Arc<str>, pick: fn(&Call) -> bool) {
         for call in self.pending.take_parked(|call| pick(call)) {
-            self.core.conclude(&call, Failure::not_connected(why.clone()).into());
+            self.core.calls.conclude(&call, Failure::not_connected(why.clone()).into());
         }
     }
 
@@ -348,7 +266,7 @@ impl RequestState {
         let now = clock::now();
         while let Some(due) = self.pending.due(now) {
             match due {
-                Due::Expired(call) => self.core.end_late(&call),
+                Due::Expired(call) => self.core.calls.end_late(&call),
                 Due::Retry(call) => {
                     // Its caller may have gone this very moment.
                     match &mut call.state.lock().stage {
@@ -368,11 +286,13 @@ impl RequestState {
             Reply::Port { port: Some(port), .. } => port.is_closed(),
             _ => false,
         };
-        for call in
-            core.ledger.open(|call| call.has_port && core.shard_of(call.id) == shard && gone(call))
+        for call in core
+            .calls
+            .ledger
+            .open(|call| call.has_port && core.requests.shard_of(call.id) == shard && gone(call))
         {
             self.pending.remove(call.id);
-            core.cancel(&call);
+            core.calls.cancel(&call);
         }
     }
 
@@ -381,23 +301,24 @@ impl RequestState {
         let mut waiting: Vec<_> = self.pending.drain().collect();
         let (core, shard) = (self.core.clone(), self.shard);
         let fetching = |call: &Call| matches!(call.state.lock().stage, Stage::Fetching { .. });
-        waiting.extend(core.ledger.open(|call| core.shard_of(call.id) == shard && fetching(call)));
-        self.core.end_all(waiting, Failure::shutdown);
+        waiting.extend(
+            core.calls
+                .ledger
+                .open(|call| core.requests.shard_of(call.id) == shard && fetching(call)),
+        );
+        self.core.calls.end_all(waiting, Failure::shutdown);
     }
 
     /// Arms one timer for the earliest retry or deadline, and the sweep while ports are open.
     fn arm(&mut self, me: &ActorRef<RequestMsg>) {
-        let next = self
-            .pending
-            .next_timer()
-            .filter(|_| !self.core.mutations.has(Mutation::ForgetCallTimer));
+        let next = self.pending.next_timer();
         let armed = self.timer.as_ref().map(|(at, _)| *at);
         if let Some(at) = next.filter(|at| armed.is_none_or(|armed| *at < armed)) {
             let wait = at.saturating_duration_since(clock::now());
-            self.timer = Some((at, Timer::new(me, wait, || RequestMsg::TimerDue)));
+            self.timer = Some((at, Timer::new(&self.core, me, wait, RequestMsg::TimerDue)));
         }
-        if self.sweep.is_none() && self.core.has_ports() {
-            self.sweep = Some(Timer::new(me, SWEEP_EVERY, || RequestMsg::SweepDue));
+        if self.sweep.is_none() && self.core.calls.has_ports() {
+            self.sweep = Some(Timer::new(&self.core, me, SWEEP_EVERY, RequestMsg::SweepDue));
         }
     }
 

@@ -1,10 +1,15 @@
 //! Deliberate bugs, by which the simulation shows that it would find such bugs. Compiled to nothing
 //! without the feature `sim`.
+//!
+//! They enter at two places: where it is decided what follows on a failed attempt, and where a timer
+//! is set.
 
 use crate::{
     model::{Cause, Failure, GoAway, LinkEnd},
+    policy::{Decision, Place, Rules},
     transport::AttemptFailure,
 };
+use std::time::Instant;
 
 /// A bug to commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,8 +26,8 @@ pub enum Mutation {
     DoubleSendOnGoAway,
     /// What a peer excludes is sent again for free, as often as that happens.
     ResendWithoutEnd,
-    /// A call that is parked has used up one of its retries.
-    CountParkedCalls,
+    /// A retry is counted, but made like a resend: at once, and announced to nobody.
+    HideRetries,
     /// What may have been processed is repeated although that does harm.
     RetryNotIdempotent,
     /// Streams are retried by policy.
@@ -39,9 +44,12 @@ pub(crate) use off::Mutations;
 pub use on::Mutations;
 
 impl Mutations {
-    /// The failure as it is, or as [`Mutation::DoubleSendOnGoAway`] and
-    /// [`Mutation::ResendWithoutEnd`] take it.
-    pub(crate) fn misread(&self, mut ended: Box<AttemptFailure>) -> Box<AttemptFailure> {
+    /// The first place: what is known of a failed attempt, before it is decided what follows.
+    pub(super) fn misjudge<'a>(
+        &self,
+        mut ended: Box<AttemptFailure>,
+        mut rules: Rules<'a>,
+    ) -> (Box<AttemptFailure>, Rules<'a>) {
         if self.has(Mutation::DoubleSendOnGoAway)
             && let Cause::LinkLost(end) = &ended.failure.cause
             && let LinkEnd::GoAway(goaway) = &**end
@@ -55,7 +63,34 @@ impl Mutations {
             ended.failure = Failure::goaway(GoAway { code: 0, ..(**goaway).clone() }.into());
             ended.link_answered = true;
         }
-        ended
+        rules.link_answered = ended.link_answered;
+        rules.by_policy |= self.has(Mutation::RetryStreams);
+        rules.idempotent |= self.has(Mutation::RetryNotIdempotent);
+        (ended, rules)
+    }
+
+    /// The same place: the decision, before it is carried out. None: nobody carries it out.
+    pub(super) fn misdecide(&self, decision: Decision, now: Instant) -> Option<Decision> {
+        match decision {
+            Decision::Retry { .. } if self.has(Mutation::HideRetries) => {
+                Some(Decision::Resend { place: Place::Own })
+            }
+            Decision::Retry { delay, number, .. } if self.has(Mutation::ForgetRetryWait) => {
+                Some(Decision::Retry { at: now, delay, number })
+            }
+            Decision::Surface | Decision::Throttled if self.has(Mutation::DropReply) => None,
+            decision => Some(decision),
+        }
+    }
+
+    /// The second place: whether the timer of this message is forgotten.
+    pub(super) fn forgets(&self, message: &str) -> bool {
+        match message {
+            "RedialDue" => self.has(Mutation::ForgetRedialTimer),
+            "TimerDue" => self.has(Mutation::ForgetCallTimer),
+            "HangUp" => self.has(Mutation::LeaveLinksOpen),
+            _ => false,
+        }
     }
 }
 
@@ -74,7 +109,7 @@ mod on {
             *self.0.lock() = Some(mutation);
         }
 
-        pub(crate) fn has(&self, mutation: Mutation) -> bool {
+        pub(super) fn has(&self, mutation: Mutation) -> bool {
             *self.0.lock() == Some(mutation)
         }
     }
@@ -87,7 +122,7 @@ mod off {
 
     impl Mutations {
         #[inline(always)]
-        pub(crate) fn has(&self, _: super::Mutation) -> bool {
+        pub(super) fn has(&self, _: super::Mutation) -> bool {
             false
         }
     }

@@ -1,0 +1,97 @@
+//! What all calls of one supervisor share. It outlives every actor, so that a call can end
+//! whatever became of them.
+
+use super::{
+    credentials::Credentials,
+    ledger::Ledger,
+    method::{Method, Methods},
+    panics::Panics,
+    picker::Picker,
+    queue::CallQueue,
+    shutdown::Shutdown,
+};
+use crate::{clock, config::Config, policy::Throttle, telemetry::Telemetry, transport::Link};
+use arc_swap::ArcSwap;
+use http::uri::{Authority, PathAndQuery, Scheme};
+use parking_lot::Mutex;
+use std::sync::{Arc, atomic::AtomicUsize};
+use tokio::runtime::Handle;
+
+/// The calls of one supervisor.
+pub(crate) struct Calls {
+    pub(crate) config: Arc<Config>,
+    pub(crate) telemetry: Arc<Telemetry>,
+    pub(crate) credentials: Option<Credentials>,
+    pub(crate) ledger: Ledger,
+    pub(crate) throttle: Mutex<Throttle>,
+    pub(crate) shutdown: Shutdown,
+    pub(crate) panics: Panics,
+    /// The supervisor's runtime.
+    pub(crate) runtime: Handle,
+    pub(crate) queue: Arc<dyn CallQueue>,
+    /// How many calls have a reply port.
+    pub(crate) ports_open: AtomicUsize,
+    methods: Methods,
+    picker: ArcSwap<Picker>,
+}
+
+impl Calls {
+    /// Must be called within a tokio runtime.
+    pub(crate) fn new(
+        config: Arc<Config>,
+        telemetry: Arc<Telemetry>,
+        credentials: Option<Credentials>,
+        queue: Arc<dyn CallQueue>,
+    ) -> Self {
+        let authority = Authority::try_from(config.endpoint().authority())
+            .expect("the configuration takes only hosts that can stand in an authority");
+        let scheme = config.tls().map_or(Scheme::HTTP, |_| Scheme::HTTPS);
+        let methods = Methods::new(authority, scheme, config.endpoint().canonical().into());
+        Self {
+            throttle: Mutex::new(Throttle::new(config.throttle, clock::now())),
+            ledger: Ledger::default(),
+            shutdown: Shutdown::default(),
+            panics: Panics::default(),
+            runtime: Handle::current(),
+            ports_open: AtomicUsize::new(0),
+            picker: ArcSwap::default(),
+            config,
+            telemetry,
+            credentials,
+            queue,
+            methods,
+        }
+    }
+
+    pub(crate) fn method(&self, path: &PathAndQuery) -> Arc<Method> {
+        self.methods.get(path, &self.config)
+    }
+
+    pub(crate) fn describe(&self, descriptor_set: &[u8]) -> Result<usize, prost::DecodeError> {
+        self.methods.describe(descriptor_set)
+    }
+
+    /// Shows where calls go out now to whoever wants to look at it, or to explain a wait.
+    pub(crate) fn show_picker(&self, picker: Picker) {
+        self.picker.store(Arc::new(picker));
+    }
+
+    /// Where calls go out, as it was shown last.
+    pub(crate) fn picker(&self) -> Arc<Picker> {
+        self.picker.load_full()
+    }
+
+    /// The link in use.
+    pub(crate) fn link(&self) -> Option<Arc<Link>> {
+        self.picker.load().link().cloned()
+    }
+
+    /// Whether the runtime takes no more tasks: it ends with all that runs on it.
+    pub(crate) fn runtime_has_ended(&self) -> bool {
+        // A task that waits for ever, and that nobody has aborted yet, is over only there.
+        let probe = self.runtime.spawn(std::future::pending::<()>());
+        let ended = probe.is_finished();
+        probe.abort();
+        ended
+    }
+}
