@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     clock,
-    config::{Config, Endpoint},
+    config::{self, Config},
     model::{CallId, Fact, Failure, Incarnation, Phase, RUNTIME_ENDED},
     policy::{FirstDials, Throttle, earliest},
     telemetry::Telemetry,
@@ -91,10 +91,10 @@ impl Core {
         credentials: Option<Credentials>,
         seed: Option<u64>,
     ) -> Self {
-        let authority = Authority::try_from(config.endpoint().authority())
+        let authority = Authority::try_from(config.target().authority())
             .expect("the configuration takes only hosts that can stand in an authority");
-        let target: Arc<str> = config.endpoint().to_string().into();
-        let canonical: Arc<str> = config.endpoint().canonical().into();
+        let target: Arc<str> = config.target().to_string().into();
+        let canonical: Arc<str> = config.target().canonical().into();
         let security = if config.tls().is_some() { "privacy_and_integrity" } else { "none" };
         let time = config.effective_keepalive_time();
         let shards = config.request_actors;
@@ -132,7 +132,7 @@ impl Core {
             #[cfg(feature = "tls")]
             tls: config
                 .tls()
-                .map(|tls| Arc::new(crate::transport::Tls::new(tls.clone(), config.endpoint()))),
+                .map(|tls| Arc::new(crate::transport::Tls::new(tls.clone(), config.target()))),
             connector,
             credentials,
             config,
@@ -151,8 +151,8 @@ impl Core {
     /// What to dial.
     pub(crate) fn target(&self) -> Target {
         let keepalive = self.keepalive.lock().time;
-        let (host, port) = match self.config.endpoint() {
-            Endpoint::Host { host, port } => (host.as_str().into(), *port),
+        let (host, port) = match self.config.target() {
+            config::Target::Host { host, port } => (host.as_str().into(), *port),
             whole => (whole.to_string().into(), 0),
         };
         Target { host, port, user_timeout: keepalive.map(|_| self.config.keepalive.timeout) }

@@ -1,4 +1,4 @@
-//! The connector of everyday: dials the configured endpoint over TCP or a Unix socket.
+//! The connector of everyday: dials the configured target over TCP or a Unix socket.
 
 use super::{
     connector::{BoxedIo, Candidate, Connector, Target, failure, tune},
@@ -7,23 +7,23 @@ use super::{
     trail::Trail,
 };
 use crate::{
-    config::Endpoint,
+    config,
     model::{DialFailure, DialStep},
 };
 use futures::future::BoxFuture;
 use std::{future::Future, io, net::SocketAddr, sync::Arc};
 use tokio::net::TcpStream;
 
-/// Dials one endpoint, its name looked up anew each time.
+/// Dials one target, its name looked up anew each time.
 #[derive(Debug)]
 pub(crate) struct NetConnector {
-    endpoint: Arc<Endpoint>,
+    target: Arc<config::Target>,
     lookups: Arc<Lookups>,
 }
 
 impl NetConnector {
-    pub(crate) fn new(endpoint: Endpoint) -> Self {
-        Self { endpoint: Arc::new(endpoint), lookups: Arc::default() }
+    pub(crate) fn new(target: config::Target) -> Self {
+        Self { target: Arc::new(target), lookups: Arc::default() }
     }
 }
 
@@ -36,20 +36,20 @@ impl Connector for NetConnector {
         &self,
         target: &Target,
     ) -> BoxFuture<'static, Result<Vec<Candidate>, DialFailure>> {
-        let (endpoint, lookups, target) =
-            (self.endpoint.clone(), self.lookups.clone(), target.clone());
+        let (configured, lookups, target) =
+            (self.target.clone(), self.lookups.clone(), target.clone());
         Box::pin(async move {
-            match &*endpoint {
-                Endpoint::Host { host, port } => named(&lookups, host, *port, &target).await,
-                Endpoint::Addresses(addresses) => Ok(tcp(addresses.clone(), &target)),
-                Endpoint::Zoned(all) => zoned(&lookups, all, &target).await,
+            match &*configured {
+                config::Target::Host { host, port } => named(&lookups, host, *port, &target).await,
+                config::Target::Addresses(addresses) => Ok(tcp(addresses.clone(), &target)),
+                config::Target::Zoned(all) => zoned(&lookups, all, &target).await,
                 #[cfg(unix)]
-                Endpoint::Unix(path) => Ok(unix(path.clone(), &target)),
+                config::Target::Unix(path) => Ok(unix(path.clone(), &target)),
                 #[cfg(unix)]
                 // The leading NUL is the system's own mark of an abstract name.
-                Endpoint::UnixAbstract(name) => Ok(unix(format!("\0{name}").into(), &target)),
+                config::Target::UnixAbstract(name) => Ok(unix(format!("\0{name}").into(), &target)),
                 #[cfg(not(unix))]
-                Endpoint::Unix(_) | Endpoint::UnixAbstract(_) => {
+                config::Target::Unix(_) | config::Target::UnixAbstract(_) => {
                     Err(failure(DialStep::Connect, &target, &io::ErrorKind::Unsupported))
                 }
             }
@@ -57,7 +57,7 @@ impl Connector for NetConnector {
     }
 
     fn progress(&self) -> Option<String> {
-        let Endpoint::Host { host, .. } = &*self.endpoint else { return None };
+        let config::Target::Host { host, .. } = &*self.target else { return None };
         let silence = self.lookups.unanswered(host)?;
         Some(format!("the lookup of {host} has not answered for {:.1} s", silence.as_secs_f64()))
     }
@@ -139,8 +139,8 @@ mod tests {
         let (_never, answer) = std::sync::mpsc::channel::<Vec<SocketAddr>>();
         let answer = parking_lot::Mutex::new(answer);
         let lookups = Lookups::new(move |_| answer.lock().recv().map_err(io::Error::other));
-        let endpoint = Arc::new(Endpoint::Host { host: "queue".into(), port: 7 });
-        let connector = NetConnector { endpoint, lookups: Arc::new(lookups) };
+        let configured = Arc::new(config::Target::Host { host: "queue".into(), port: 7 });
+        let connector = NetConnector { target: configured, lookups: Arc::new(lookups) };
         let target = Target { host: "queue".into(), port: 7, user_timeout: None };
         let timeout = Duration::from_secs(20);
         for said in ["20.0 s", "40.0 s"] {
