@@ -70,10 +70,10 @@ impl Actor for ConnectionActor {
         let noticed = me.clone();
         // A dead actor's notes are for nobody.
         let notes = Box::new(move |note| drop(noticed.cast(ConnectionMsg::Noticed(note))));
-        let target = dial.target.clone();
+        let endpoint = dial.endpoint.clone();
         let dialling =
             call::spawn(&core.calls, "Dial", dial.run(connector, watcher, notes), move |dialled| {
-                let panicked = |words: String| Err(dial_panicked(&target, &words).into());
+                let panicked = |words: String| Err(dial_panicked(&endpoint, &words).into());
                 let dialled = dialled.unwrap_or_else(panicked);
                 let _ = me.cast(ConnectionMsg::Dialled(Box::new(dialled)));
             });

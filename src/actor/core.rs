@@ -5,11 +5,11 @@ use super::{message::SupervisorMsg, mutations::Mutations, requests::RequestActor
 use crate::{
     call::{Calls, Credentials, Picker},
     clock,
-    config::{Config, Endpoint},
+    config::{Config, Target},
     model::{Fact, Incarnation},
     policy::FirstDials,
     telemetry::Telemetry,
-    transport::{Connector, Target},
+    transport::{Connector, Endpoint},
 };
 use parking_lot::Mutex;
 use ractor::ActorRef;
@@ -56,8 +56,8 @@ impl Core {
         credentials: Option<Credentials>,
         rng_seed: Option<u64>,
     ) -> Self {
-        let target: Arc<str> = config.endpoint().to_string().into();
-        let canonical: Arc<str> = config.endpoint().canonical().into();
+        let target: Arc<str> = config.target().to_string().into();
+        let canonical: Arc<str> = config.target().canonical().into();
         let security = if config.tls().is_some() { "privacy_and_integrity" } else { "none" };
         let time = config.effective_keepalive_time();
         let config = Arc::new(config);
@@ -80,7 +80,7 @@ impl Core {
             #[cfg(feature = "tls")]
             tls: config
                 .tls()
-                .map(|tls| Arc::new(crate::transport::Tls::new(tls.clone(), config.endpoint()))),
+                .map(|tls| Arc::new(crate::transport::Tls::new(tls.clone(), config.target()))),
             requests,
             connector,
             config,
@@ -98,13 +98,13 @@ impl Core {
     }
 
     /// What to dial.
-    pub(super) fn endpoint(&self) -> Target {
+    pub(super) fn endpoint(&self) -> Endpoint {
         let keepalive = self.keepalive.lock().time;
-        let (host, port) = match self.config.endpoint() {
-            Endpoint::Host { host, port } => (host.as_str().into(), *port),
+        let (host, port) = match self.config.target() {
+            Target::Host { host, port } => (host.as_str().into(), *port),
             whole => (whole.to_string().into(), 0),
         };
-        Target { host, port, user_timeout: keepalive.map(|_| self.config.keepalive.timeout) }
+        Endpoint { host, port, user_timeout: keepalive.map(|_| self.config.keepalive.timeout) }
     }
 
     pub(super) fn set_supervisor(&self, actor: ActorRef<SupervisorMsg>) {

@@ -43,10 +43,10 @@ impl Calls {
         credentials: Option<Credentials>,
         queue: Arc<dyn CallQueue>,
     ) -> Self {
-        let authority = Authority::try_from(config.endpoint().authority())
+        let authority = Authority::try_from(config.target().authority())
             .expect("the configuration takes only hosts that can stand in an authority");
         let scheme = config.tls().map_or(Scheme::HTTP, |_| Scheme::HTTPS);
-        let methods = Methods::new(authority, scheme, config.endpoint().canonical().into());
+        let methods = Methods::new(authority, scheme, config.target().canonical().into());
         Self {
             throttle: Mutex::new(Throttle::new(config.throttle, clock::now())),
             ledger: Ledger::default(),

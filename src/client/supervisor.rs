@@ -266,10 +266,10 @@ impl Builder {
             log_line!(warn, "{warning}");
         }
         // Where a connector of the caller's goes is not known here.
-        let stays = self.connector.is_none() && self.config.endpoint().is_on_this_machine();
+        let stays = self.connector.is_none() && self.config.target().is_on_this_machine();
         let connector: Arc<dyn Connector> = match self.connector {
             Some(connector) => Arc::new(GuardedConnector(connector)),
-            None => Arc::new(NetConnector::new(self.config.endpoint().clone())),
+            None => Arc::new(NetConnector::new(self.config.target().clone())),
         };
         let credentials = match (self.credentials, self.config.token_file()) {
             (Some(hook), _) => Some(Credentials { hook, allow_plaintext: self.allow_plaintext }),

@@ -9,7 +9,7 @@ use super::{
     placeholders,
     scope::Scope,
     settings::{Config, Keepalive, Queue, Reconnect, Told},
-    target::{self, Endpoint, Target},
+    target::{self, ParsedTarget, Target},
     tls,
     value::{Value, is_token},
 };
@@ -22,13 +22,13 @@ pub(super) fn config(mut layers: Layers) -> Result<Config, ConfigError> {
     let mut problems = layers.problems.clone();
     let mut scope = Scope::new(&layers, Vec::new(), &mut problems);
     let (retry, keepalive) = (retry(&mut scope), keepalive(&mut scope));
-    let Target { endpoint, tls: scheme } = endpoint(&mut scope);
+    let ParsedTarget { target, tls: scheme } = read_target(&mut scope);
     let tls = tls::read(&mut scope, scheme);
     let mut config = Config {
         retry,
         keepalive,
-        token_file: token_file(&mut scope, tls.is_some() || endpoint.is_on_this_machine()),
-        endpoint,
+        token_file: token_file(&mut scope, tls.is_some() || target.is_on_this_machine()),
+        target,
         tls,
         timeout: scope.read("timeout"),
         attempt_timeout: scope.read("attempt_timeout"),
@@ -84,14 +84,14 @@ pub(super) fn config(mut layers: Layers) -> Result<Config, ConfigError> {
 }
 
 /// `target`, or `host` and `port`: whichever has more authority.
-fn endpoint(scope: &mut Scope<'_>) -> Target {
+fn read_target(scope: &mut Scope<'_>) -> ParsedTarget {
     let target = scope.read_with("target", |value| match value.is_none() {
         true => Ok(None),
         false => target::parse(value.text()?).map(Some),
     });
     let parts =
-        Endpoint::Host { host: scope.read_with("host", host_alone), port: scope.read("port") };
-    let parts = Target { endpoint: parts, tls: None };
+        Target::Host { host: scope.read_with("host", host_alone), port: scope.read("port") };
+    let parts = ParsedTarget { target: parts, tls: None };
     let Some(target) = target else { return parts };
     let said = scope.authority("target");
     for key in ["host", "port"] {

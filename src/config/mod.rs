@@ -45,7 +45,7 @@ pub use method::{MethodOptions, MethodRule};
 pub use settings::{Config, Keepalive, Queue, Reconnect};
 #[cfg(feature = "auth-file")]
 pub(crate) use suggest::did_you_mean;
-pub use target::Endpoint;
+pub use target::Target;
 pub use tls::{Roots, Tls};
 #[cfg(feature = "agent-queue")]
 pub(crate) use value::Value;

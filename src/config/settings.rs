@@ -5,7 +5,7 @@
 use super::error::ConfigError;
 use super::{
     builder::ConfigBuilder, effective::Effective, keys::key_doc, layers::Layers,
-    method::MethodRule, target::Endpoint, tls::Tls,
+    method::MethodRule, target::Target, tls::Tls,
 };
 use crate::policy::{Backoff, Intensity, RetryPolicy, ThrottleRule};
 use std::{
@@ -26,7 +26,7 @@ use std::{
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    pub(crate) endpoint: Endpoint,
+    pub(crate) target: Target,
     pub(crate) tls: Option<Tls>,
     pub(crate) token_file: Option<PathBuf>,
     pub(crate) timeout: Option<Duration>,
@@ -122,22 +122,22 @@ impl Config {
     }
 
     /// Where the server is: `target`, or `host` and `port`.
-    pub fn endpoint(&self) -> &Endpoint {
-        &self.endpoint
+    pub fn target(&self) -> &Target {
+        &self.target
     }
 
     /// The server's name or address, without scheme or port; empty where the target has none.
     pub fn host(&self) -> &str {
-        match &self.endpoint {
-            Endpoint::Host { host, .. } => host,
+        match &self.target {
+            Target::Host { host, .. } => host,
             _ => "",
         }
     }
 
     /// The server's port; 0 where the target has none.
     pub fn port(&self) -> u16 {
-        match &self.endpoint {
-            Endpoint::Host { port, .. } => *port,
+        match &self.target {
+            Target::Host { port, .. } => *port,
             _ => 0,
         }
     }

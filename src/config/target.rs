@@ -1,7 +1,7 @@
-//! Where the server is, as gRPC names it: `target` read into an [`Endpoint`], without looking
+//! Where the server is, as gRPC names it: `target` read into a [`Target`], without looking
 //! anything up.
 //!
-//! | target | endpoint |
+//! | written | read |
 //! |---|---|
 //! | `host:port`, `dns:host:port`, `dns:///host:port` | a name, looked up anew at each dial |
 //! | `ipv4:a:p[,b:q]`, `ipv6:[a]:p[,..]` | these addresses |
@@ -20,7 +20,7 @@ use std::{
 /// Where the server is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Endpoint {
+pub enum Target {
     /// A name or an address; a name is looked up anew at each dial.
     Host {
         /// Without brackets. An IPv6 address may have a zone: `fe80::1%eth0`.
@@ -41,8 +41,8 @@ pub enum Endpoint {
 
 /// A target, read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Target {
-    pub(super) endpoint: Endpoint,
+pub(super) struct ParsedTarget {
+    pub(super) target: Target,
     /// What the scheme says about TLS: `https` yes, `http` no.
     pub(super) tls: Option<bool>,
 }
@@ -52,11 +52,11 @@ const RULE: &str = "must be host:port, dns:///host:port, ipv4:address:port, ipv6
                     unix-abstract:name or http(s)://host:port";
 
 /// Reads a target; the error is the rule that it breaks, to follow "is ..., but".
-pub(super) fn parse(text: &str) -> Result<Target, String> {
+pub(super) fn parse(text: &str) -> Result<ParsedTarget, String> {
     if without_zone(text).parse::<Ipv6Addr>().is_ok() {
         return Err(format!("must have the address in brackets, and a port: [{text}]:50051"));
     }
-    let bare = |endpoint| Target { endpoint, tls: None };
+    let bare = |target| ParsedTarget { target, tls: None };
     let (scheme, rest) = match text.split_once(':') {
         // `host:port` has no scheme; neither has `[::1]:port`.
         Some((scheme, rest)) if is_scheme(scheme) && !is_number(rest) => (scheme, rest),
@@ -73,8 +73,8 @@ pub(super) fn parse(text: &str) -> Result<Target, String> {
         "ipv6" => ipv6(rest).map(bare),
         "unix" => unix(rest).map(bare),
         "unix-abstract" => unix_abstract(rest).map(bare),
-        "http" => web(rest, 80).map(|endpoint| Target { endpoint, tls: Some(false) }),
-        "https" => web(rest, 443).map(|endpoint| Target { endpoint, tls: Some(true) }),
+        "http" => web(rest, 80).map(|target| ParsedTarget { target, tls: Some(false) }),
+        "https" => web(rest, 443).map(|target| ParsedTarget { target, tls: Some(true) }),
         "" => Err(RULE.into()),
         other => Err(format!("the scheme `{other}:` is not known: it {RULE}")),
     }
@@ -91,7 +91,7 @@ fn is_scheme(text: &str) -> bool {
 
 /// `dns:host:port`, `dns:///host:port`. An authority would name a DNS server to ask; that is the
 /// system's choice here.
-fn dns(rest: &str) -> Result<Endpoint, String> {
+fn dns(rest: &str) -> Result<Target, String> {
     match rest.strip_prefix("//").map(|rest| rest.split_once('/')) {
         None => host_and_port(rest, None),
         Some(Some(("", name))) => host_and_port(name, None),
@@ -103,29 +103,29 @@ fn addresses(
     rest: &str,
     read: impl Fn(&str) -> Option<SocketAddr>,
     example: &str,
-) -> Result<Endpoint, String> {
+) -> Result<Target, String> {
     let read = |text: &str| read(text.trim()).filter(|address| address.port() > 0);
     let all: Option<Vec<_>> = rest.trim_start_matches('/').split(',').map(read).collect();
-    all.map(Endpoint::Addresses).ok_or_else(|| {
+    all.map(Target::Addresses).ok_or_else(|| {
         format!("must be addresses with ports, such as {example}, with commas between")
     })
 }
 
-fn ipv6(rest: &str) -> Result<Endpoint, String> {
+fn ipv6(rest: &str) -> Result<Target, String> {
     let plain = addresses(
         rest,
         |text| text.parse::<SocketAddrV6>().map(Into::into).ok(),
         "ipv6:[::1]:50051",
     );
     let zoned = |text: &str| match host_and_port(text.trim(), None) {
-        Ok(Endpoint::Host { host, port }) if text.contains('[') => Some((host, port)),
+        Ok(Target::Host { host, port }) if text.contains('[') => Some((host, port)),
         _ => None,
     };
     let zoned: Option<Vec<_>> = rest.trim_start_matches('/').split(',').map(zoned).collect();
-    plain.or_else(|rule| zoned.map(Endpoint::Zoned).ok_or(rule))
+    plain.or_else(|rule| zoned.map(Target::Zoned).ok_or(rule))
 }
 
-fn unix(rest: &str) -> Result<Endpoint, String> {
+fn unix(rest: &str) -> Result<Target, String> {
     let path = match rest.strip_prefix("//") {
         None => rest,
         Some(path) if path.starts_with('/') => path,
@@ -139,24 +139,24 @@ fn unix(rest: &str) -> Result<Endpoint, String> {
     if path.is_empty() || path.contains('\0') {
         return Err("must name the socket's path, such as unix:///run/queue.sock".into());
     }
-    on_unix(Endpoint::Unix(path.into()))
+    on_unix(Target::Unix(path.into()))
 }
 
-fn unix_abstract(name: &str) -> Result<Endpoint, String> {
+fn unix_abstract(name: &str) -> Result<Target, String> {
     if !cfg!(any(target_os = "linux", target_os = "android")) {
         return Err("abstract Unix sockets exist on Linux only".into());
     }
     if name.is_empty() {
         return Err("must name the socket, such as unix-abstract:queue".into());
     }
-    on_unix(Endpoint::UnixAbstract(name.to_owned()))
+    on_unix(Target::UnixAbstract(name.to_owned()))
 }
 
-fn on_unix(endpoint: Endpoint) -> Result<Endpoint, String> {
-    if cfg!(unix) { Ok(endpoint) } else { Err("Unix sockets do not exist on this system".into()) }
+fn on_unix(target: Target) -> Result<Target, String> {
+    if cfg!(unix) { Ok(target) } else { Err("Unix sockets do not exist on this system".into()) }
 }
 
-fn web(rest: &str, port: u16) -> Result<Endpoint, String> {
+fn web(rest: &str, port: u16) -> Result<Target, String> {
     let authority = rest.strip_prefix("//").ok_or(RULE)?;
     let authority = authority.strip_suffix('/').unwrap_or(authority);
     if authority.contains(['/', '?', '#', '@']) {
@@ -166,7 +166,7 @@ fn web(rest: &str, port: u16) -> Result<Endpoint, String> {
     host_and_port(&authority.replacen("%25", "%", 1), Some(port))
 }
 
-fn host_and_port(text: &str, default: Option<u16>) -> Result<Endpoint, String> {
+fn host_and_port(text: &str, default: Option<u16>) -> Result<Target, String> {
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => {
             let (host, rest) = rest.split_once(']').ok_or("has a bracket that is not closed")?;
@@ -190,10 +190,10 @@ fn host_and_port(text: &str, default: Option<u16>) -> Result<Endpoint, String> {
         return Err(RULE.into());
     }
     let host = host::read(host).map_err(|rule| format!("its host {rule}"))?;
-    Ok(Endpoint::Host { host, port })
+    Ok(Target::Host { host, port })
 }
 
-impl Endpoint {
+impl Target {
     /// What HTTP/2 requests are addressed to, in gRPC's way: the name, the first address, or
     /// `localhost` for Unix sockets. Zones are this machine's own business.
     pub(crate) fn authority(&self) -> String {
@@ -262,7 +262,7 @@ fn with_port(host: &str, port: u16) -> String {
     }
 }
 
-impl fmt::Display for Endpoint {
+impl fmt::Display for Target {
     /// As a target that names it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

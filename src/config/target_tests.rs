@@ -2,15 +2,15 @@
 
 use super::*;
 
-fn host(host: &str, port: u16) -> Endpoint {
-    Endpoint::Host { host: host.into(), port }
+fn host(host: &str, port: u16) -> Target {
+    Target::Host { host: host.into(), port }
 }
 
 #[test]
 fn targets_are_read_as_grpc_names_them() {
     let addresses =
-        |all: &[&str]| Endpoint::Addresses(all.iter().map(|one| one.parse().unwrap()).collect());
-    for (text, endpoint) in [
+        |all: &[&str]| Target::Addresses(all.iter().map(|one| one.parse().unwrap()).collect());
+    for (text, target) in [
         ("queue:50051", host("queue", 50051)),
         ("dns:queue.internal:1", host("queue.internal", 1)),
         ("dns:///queue.internal:1", host("queue.internal", 1)),
@@ -25,13 +25,13 @@ fn targets_are_read_as_grpc_names_them() {
         ("http://queue", host("queue", 80)),
         ("http://queue:7/", host("queue", 7)),
     ] {
-        assert_eq!(parse(text).map(|target| target.endpoint), Ok(endpoint), "{text}");
+        assert_eq!(parse(text).map(|target| target.target), Ok(target), "{text}");
     }
     assert_eq!(
         parse("https://queue").unwrap(),
-        Target { endpoint: host("queue", 443), tls: Some(true) }
+        ParsedTarget { target: host("queue", 443), tls: Some(true) }
     );
-    assert_eq!(parse("https://[::1]:7").unwrap().endpoint, host("::1", 7));
+    assert_eq!(parse("https://[::1]:7").unwrap().target, host("::1", 7));
     assert_eq!(parse("http://queue").unwrap().tls, Some(false));
 }
 
@@ -41,13 +41,10 @@ fn unix_sockets_have_absolute_and_relative_paths() {
     for (text, path) in
         [("unix:/run/q", "/run/q"), ("unix:///run/q", "/run/q"), ("unix:run/q", "run/q")]
     {
-        assert_eq!(parse(text).unwrap().endpoint, Endpoint::Unix(path.into()), "{text}");
+        assert_eq!(parse(text).unwrap().target, Target::Unix(path.into()), "{text}");
     }
     #[cfg(target_os = "linux")]
-    assert_eq!(
-        parse("unix-abstract:queue").unwrap().endpoint,
-        Endpoint::UnixAbstract("queue".into())
-    );
+    assert_eq!(parse("unix-abstract:queue").unwrap().target, Target::UnixAbstract("queue".into()));
 }
 
 #[test]
@@ -110,9 +107,9 @@ fn the_canonical_uri_of_a_target_has_its_scheme_and_names_the_same_place() {
         #[cfg(target_os = "linux")]
         ("unix-abstract:queue", "unix-abstract:queue"),
     ] {
-        let endpoint = parse(text).unwrap().endpoint;
-        assert_eq!(endpoint.canonical(), canonical, "{text}");
-        assert_eq!(parse(canonical).unwrap().endpoint, endpoint, "{text}");
+        let target = parse(text).unwrap().target;
+        assert_eq!(target.canonical(), canonical, "{text}");
+        assert_eq!(parse(canonical).unwrap().target, target, "{text}");
     }
 }
 
@@ -131,9 +128,9 @@ fn what_stays_on_this_machine_is_known_by_its_name() {
         ("ipv6:[::1]:1", true),
         ("[fe80::1%eth0]:1", false),
     ] {
-        assert_eq!(parse(text).unwrap().endpoint.is_on_this_machine(), stays, "{text}");
+        assert_eq!(parse(text).unwrap().target.is_on_this_machine(), stays, "{text}");
     }
-    assert!(Endpoint::Unix("/run/q".into()).is_on_this_machine());
+    assert!(Target::Unix("/run/q".into()).is_on_this_machine());
 }
 
 #[test]
@@ -143,9 +140,9 @@ fn what_is_read_can_be_written() {
         .into_iter()
         .chain(zoned)
     {
-        assert_eq!(parse(text).unwrap().endpoint.to_string(), text);
+        assert_eq!(parse(text).unwrap().target.to_string(), text);
     }
-    assert_eq!(parse("ipv6:[::1]:7").unwrap().endpoint.authority(), "[::1]:7");
+    assert_eq!(parse("ipv6:[::1]:7").unwrap().target.authority(), "[::1]:7");
 }
 
 proptest::proptest! {
@@ -157,7 +154,7 @@ proptest::proptest! {
         port in "(|:7|:70000)",
     ) {
         if let Ok(target) = parse(&format!("{scheme}{host}{port}")) {
-            let authority = target.endpoint.authority();
+            let authority = target.target.authority();
             let read = http::uri::Authority::try_from(authority.as_str());
             proptest::prop_assert!(read.is_ok_and(|read| read == authority && !authority.contains('@')), "{authority}");
         }
@@ -167,8 +164,8 @@ proptest::proptest! {
 #[test]
 fn a_zone_is_kept_for_the_dial_and_sent_to_nobody() {
     let zoned = host("fe80::1%eth0", 7);
-    let both = Endpoint::Zoned(vec![("fe80::1%eth0".into(), 7), ("::1".into(), 8)]);
-    for (text, endpoint) in [
+    let both = Target::Zoned(vec![("fe80::1%eth0".into(), 7), ("::1".into(), 8)]);
+    for (text, target) in [
         ("[fe80::1%eth0]:7", zoned.clone()),
         ("[fe80::1%25eth0]:7", zoned.clone()),
         ("dns:[fe80::1%eth0]:7", zoned.clone()),
@@ -179,10 +176,10 @@ fn a_zone_is_kept_for_the_dial_and_sent_to_nobody() {
         ("[fe80::1%250]:7", host("fe80::1%250", 7)),
         ("ipv6:[fe80::1%eth0]:7,[::1]:8", both.clone()),
         ("ipv6:[fe80::1%25eth0]:7,[::1]:8", both),
-        ("ipv6:[fe80::1%3]:7", Endpoint::Addresses(vec!["[fe80::1%3]:7".parse().unwrap()])),
+        ("ipv6:[fe80::1%3]:7", Target::Addresses(vec!["[fe80::1%3]:7".parse().unwrap()])),
     ] {
-        let read = parse(text).unwrap().endpoint;
-        assert_eq!(read, endpoint, "{text}");
+        let read = parse(text).unwrap().target;
+        assert_eq!(read, target, "{text}");
         assert_eq!(read.authority(), "[fe80::1]:7", "{text}");
         #[cfg(feature = "tls")]
         assert_eq!(read.server_name(), "fe80::1", "{text}");

@@ -1,4 +1,4 @@
-//! The seam under the link: who opens the byte stream to a target. TCP, Unix sockets and tests plug
+//! The seam under the link: who opens the byte stream to a endpoint. TCP, Unix sockets and tests plug
 //! in here; TLS, where it is configured, is spoken over whatever stream comes out.
 
 use super::{lookup::Lookups, net};
@@ -25,11 +25,11 @@ pub type BoxedIo = Box<dyn Io>;
 
 /// What to dial.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
-    /// A name or an address; where the target has no host and port, all of it, such as
+pub struct Endpoint {
+    /// A name or an address; where the endpoint has no host and port, all of it, such as
     /// `unix:/run/queue.sock`.
     pub host: Arc<str>,
-    /// The port; 0 where the target has none.
+    /// The port; 0 where the endpoint has none.
     pub port: u16,
     /// After this long without an acknowledgement of sent bytes the connection is dead (gRPC A18),
     /// where the system can say so.
@@ -39,18 +39,18 @@ pub struct Target {
 /// Opens byte streams. A dial is one call; the caller bounds it with `connect_timeout` by dropping
 /// the future.
 pub trait Connector: Send + Sync + 'static {
-    /// Opens a stream to `target`. Must be cancel safe: a dropped future leaves nothing behind.
-    fn connect(&self, target: &Target) -> BoxFuture<'static, Result<BoxedIo, DialFailure>>;
+    /// Opens a stream to `endpoint`. Must be cancel safe: a dropped future leaves nothing behind.
+    fn connect(&self, endpoint: &Endpoint) -> BoxFuture<'static, Result<BoxedIo, DialFailure>>;
 
-    /// The addresses of `target`, in the order in which to try them: each with a whole dial of its
+    /// The addresses of `endpoint`, in the order in which to try them: each with a whole dial of its
     /// own, TLS and HTTP/2's greeting included, 250 ms apart or as soon as one fails; the first
     /// link wins. Without a word of its own, a connector has one: what [`connect`](Self::connect)
     /// opens. Must be cancel safe.
     fn candidates(
         &self,
-        target: &Target,
+        endpoint: &Endpoint,
     ) -> BoxFuture<'static, Result<Vec<Candidate>, DialFailure>> {
-        Box::pin(ready(Ok(vec![Candidate { address: None, connect: self.connect(target) }])))
+        Box::pin(ready(Ok(vec![Candidate { address: None, connect: self.connect(endpoint) }])))
     }
 
     /// What the dial under way is doing, for the message when `connect_timeout` cuts it off: while
@@ -60,9 +60,9 @@ pub trait Connector: Send + Sync + 'static {
     }
 }
 
-/// One of a target's addresses.
+/// One of a endpoint's addresses.
 pub struct Candidate {
-    /// How failures name it; none where there is only the target itself.
+    /// How failures name it; none where there is only the endpoint itself.
     pub address: Option<String>,
     /// Opens a stream to it; begins when it is first polled. Must be cancel safe.
     pub connect: BoxFuture<'static, Result<BoxedIo, DialFailure>>,
@@ -87,16 +87,18 @@ static LOOKUPS: LazyLock<Arc<Lookups>> = LazyLock::new(Arc::default);
 pub struct TcpConnector;
 
 impl Connector for TcpConnector {
-    fn connect(&self, target: &Target) -> BoxFuture<'static, Result<BoxedIo, DialFailure>> {
-        Box::pin(net::connect_to_any(target.clone(), self.candidates(target)))
+    fn connect(&self, endpoint: &Endpoint) -> BoxFuture<'static, Result<BoxedIo, DialFailure>> {
+        Box::pin(net::connect_to_any(endpoint.clone(), self.candidates(endpoint)))
     }
 
     fn candidates(
         &self,
-        target: &Target,
+        endpoint: &Endpoint,
     ) -> BoxFuture<'static, Result<Vec<Candidate>, DialFailure>> {
-        let (target, lookups) = (target.clone(), LOOKUPS.clone());
-        Box::pin(async move { net::named(&lookups, &target.host, target.port, &target).await })
+        let (endpoint, lookups) = (endpoint.clone(), LOOKUPS.clone());
+        Box::pin(
+            async move { net::named(&lookups, &endpoint.host, endpoint.port, &endpoint).await },
+        )
     }
 }
 
@@ -132,7 +134,7 @@ pub(super) fn failure(
     DialFailure { step, reason: format!("cannot {doing} {place}: {error}"), timed_out: false }
 }
 
-impl fmt::Display for Target {
+impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&*self.host, self.port) {
             (host, 0) => f.write_str(host),

@@ -1,9 +1,9 @@
 //! One dial: from nothing to a link whose peer has sent its SETTINGS, within `connect_timeout`.
-//! Where the target has several addresses, each gets a whole dial of its own, and the first link
+//! Where the endpoint has several addresses, each gets a whole dial of its own, and the first link
 //! wins.
 
 use super::{
-    connector::{BoxedIo, Candidate, Connector, Target, failure},
+    connector::{BoxedIo, Candidate, Connector, Endpoint, failure},
     driver::{Driver, Notes},
     eyeballs::race,
     greeted::Greeted,
@@ -42,7 +42,7 @@ const UNREAD_TINY_FRAMES: usize = 260_000 * 256;
 /// What to dial, and how the link shall live.
 #[derive(Clone)]
 pub(crate) struct Dial {
-    pub(crate) target: Target,
+    pub(crate) endpoint: Endpoint,
     pub(crate) incarnation: Incarnation,
     pub(crate) timeout: Duration,
     pub(crate) keepalive: Option<Liveness>,
@@ -95,8 +95,8 @@ impl Part<'_> {
 }
 
 /// A dial ended in a panic, which is the connector's or of what it gave.
-pub(crate) fn dial_panicked(target: &Target, words: &str) -> DialFailure {
-    let reason = format!("cannot dial {target}: the connector panicked: {words}");
+pub(crate) fn dial_panicked(endpoint: &Endpoint, words: &str) -> DialFailure {
+    let reason = format!("cannot dial {endpoint}: the connector panicked: {words}");
     DialFailure { step: DialStep::Connect, reason, timed_out: false }
 }
 /// How TLS is spoken, with what its files hold now.
@@ -111,7 +111,7 @@ impl Dial {
         watcher: Arc<dyn LinkWatcher>,
         notes: Notes,
     ) -> Result<Dialled, FailedDial> {
-        let trail = Trail::new(&self.target);
+        let trail = Trail::new(&self.endpoint);
         let dialling = self.race(&*connector, watcher, notes, &trail);
         match tokio::time::timeout(self.timeout, dialling).await {
             Ok(result) => result.map_err(|failure| {
@@ -136,7 +136,7 @@ impl Dial {
     ) -> Result<Dialled, DialFailure> {
         #[cfg(feature = "tls")]
         let (secure, notes) = self.secure(notes, trail).await?;
-        let candidates = connector.candidates(&self.target).await?;
+        let candidates = connector.candidates(&self.endpoint).await?;
         let dial = |number, candidate| {
             self.one(
                 candidate,
@@ -166,7 +166,7 @@ impl Dial {
         let material = tls
             .material(&mut notes)
             .await
-            .map_err(|cause| failure(DialStep::Tls, &self.target, &cause))?;
+            .map_err(|cause| failure(DialStep::Tls, &self.endpoint, &cause))?;
         trail.before(DialStep::Resolve);
         Ok((Some((tls.clone(), material)), notes))
     }
@@ -179,7 +179,7 @@ impl Dial {
         watcher: Arc<dyn LinkWatcher>,
         part: Part<'_>,
     ) -> Result<Dialled, DialFailure> {
-        let place = candidate.address.unwrap_or_else(|| self.target.to_string());
+        let place = candidate.address.unwrap_or_else(|| self.endpoint.to_string());
         let io = candidate.connect.await?;
         #[cfg(feature = "tls")]
         if let Some((tls, material)) = secure {

@@ -58,7 +58,7 @@ mod tests {
     use super::*;
     use crate::{
         model::DialStep,
-        transport::connector::{Target, failure},
+        transport::connector::{Endpoint, failure},
     };
     use parking_lot::Mutex;
     use tokio::time::{Instant, sleep};
@@ -73,7 +73,7 @@ mod tests {
     }
 
     fn trail() -> Trail {
-        Trail::new(&Target { host: "queue".into(), port: 1, user_timeout: None })
+        Trail::new(&Endpoint { host: "queue".into(), port: 1, user_timeout: None })
     }
 
     #[test]

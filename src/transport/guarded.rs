@@ -4,7 +4,7 @@
 //!
 //! The streams of our own connector are the system's sockets, and need no guard.
 
-use super::connector::{BoxedIo, Candidate, Connector, Target};
+use super::connector::{BoxedIo, Candidate, Connector, Endpoint};
 use crate::{model::DialFailure, unwind::caught};
 use futures::future::BoxFuture;
 use std::{
@@ -19,16 +19,16 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 pub(crate) struct GuardedConnector(pub(crate) Arc<dyn Connector>);
 
 impl Connector for GuardedConnector {
-    fn connect(&self, target: &Target) -> BoxFuture<'static, Result<BoxedIo, DialFailure>> {
-        let connecting = self.0.connect(target);
+    fn connect(&self, endpoint: &Endpoint) -> BoxFuture<'static, Result<BoxedIo, DialFailure>> {
+        let connecting = self.0.connect(endpoint);
         Box::pin(async move { connecting.await.map(guarded) })
     }
 
     fn candidates(
         &self,
-        target: &Target,
+        endpoint: &Endpoint,
     ) -> BoxFuture<'static, Result<Vec<Candidate>, DialFailure>> {
-        let finding = self.0.candidates(target);
+        let finding = self.0.candidates(endpoint);
         let guard = |Candidate { address, connect }: Candidate| Candidate {
             address,
             connect: Box::pin(async move { connect.await.map(guarded) }),

@@ -36,7 +36,9 @@ mod trail;
 mod watcher;
 
 pub(crate) use body::ResponseBody;
-pub use connector::{BoxedIo, Candidate, Connector, Io, Target, TcpConnector};
+pub use connector::{
+    BoxedIo, Candidate, Connector, Endpoint, Endpoint as Target, Io, TcpConnector,
+};
 pub(crate) use dial::{Dial, Dialled, FailedDial, dial_panicked};
 pub(crate) use driver::LinkNote;
 pub(crate) use exchange::{AttemptFailure, Hold, Outcome, read_head, read_unary};

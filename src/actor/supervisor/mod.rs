@@ -205,7 +205,7 @@ impl Life {
             .announce(Fact::DialStarted { incarnation, failures: self.channel.failures() });
         let keepalive = *core.keepalive.lock();
         let dial = Dial {
-            target: core.endpoint(),
+            endpoint: core.endpoint(),
             incarnation,
             timeout: core.config.connect_timeout,
             keepalive: keepalive.time.map(|time| {

@@ -16,7 +16,7 @@ use super::{
     greeting::Expected,
 };
 use crate::{
-    config::{self, Config, ConfigError, Endpoint},
+    config::{self, Config, ConfigError},
     crypto, unwind,
 };
 pub(super) use material::Material;
@@ -40,8 +40,8 @@ pub(crate) struct Tls {
 }
 
 impl Tls {
-    pub(crate) fn new(settings: config::Tls, endpoint: &Endpoint) -> Self {
-        let server_name = settings.server_name.clone().unwrap_or_else(|| endpoint.server_name());
+    pub(crate) fn new(settings: config::Tls, target: &config::Target) -> Self {
+        let server_name = settings.server_name.clone().unwrap_or_else(|| target.server_name());
         Self { settings, server_name, kept: Mutex::new(None) }
     }
 
