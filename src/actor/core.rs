@@ -7,7 +7,7 @@ use crate::{
     clock,
     config::{Config, Target},
     model::{Fact, Incarnation},
-    policy::FirstDials,
+    policy::{FirstDials, Keepalive},
     telemetry::Telemetry,
     transport::{Connector, Endpoint},
 };
@@ -32,20 +32,13 @@ pub(crate) struct Core {
     pub(super) connector: Arc<dyn Connector>,
     #[cfg(feature = "tls")]
     pub(super) tls: Option<Arc<crate::transport::Tls>>,
-    pub(super) keepalive: Mutex<KeepaliveNow>,
+    pub(super) keepalive: Mutex<Keepalive>,
     pub(super) first_dials: Mutex<FirstDials>,
     pub(crate) mutations: Mutations,
     rng: Mutex<StdRng>,
-    incarnations: AtomicU64,
+    last_incarnation: AtomicU64,
     incarnation: watch::Sender<Option<Incarnation>>,
     supervisor: OnceLock<ActorRef<SupervisorMsg>>,
-}
-
-/// Keepalive as this target tolerates it (gRPC A8): remembered over links.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct KeepaliveNow {
-    pub(crate) time: Option<Duration>,
-    pub(crate) while_idle: bool,
 }
 
 impl Core {
@@ -70,11 +63,11 @@ impl Core {
             rng_seed.map_or_else(|| StdRng::from_rng(&mut rand::rng()), StdRng::seed_from_u64);
         Self {
             calls: Arc::new(calls),
-            keepalive: Mutex::new(KeepaliveNow { time, while_idle }),
+            keepalive: Mutex::new(Keepalive::new(time, while_idle)),
             first_dials: Mutex::default(),
             mutations: Mutations::default(),
             rng: Mutex::new(rng),
-            incarnations: AtomicU64::new(0),
+            last_incarnation: AtomicU64::new(0),
             incarnation: watch::Sender::default(),
             supervisor: OnceLock::new(),
             #[cfg(feature = "tls")]
@@ -93,13 +86,18 @@ impl Core {
         self.rng.lock().random()
     }
 
-    pub(super) fn next_incarnation(&self) -> Incarnation {
-        Incarnation(self.incarnations.fetch_add(1, Relaxed) + 1)
+    /// The last link or dial there was: it outlives the actor that made it.
+    pub(super) fn last_incarnation(&self) -> Incarnation {
+        Incarnation(self.last_incarnation.load(Relaxed))
+    }
+
+    pub(super) fn set_last_incarnation(&self, last: Incarnation) {
+        self.last_incarnation.store(last.0, Relaxed);
     }
 
     /// What to dial.
     pub(super) fn endpoint(&self) -> Endpoint {
-        let keepalive = self.keepalive.lock().time;
+        let keepalive = self.keepalive.lock().time();
         let (host, port) = match self.config.target() {
             Target::Host { host, port } => (host.as_str().into(), *port),
             whole => (whole.to_string().into(), 0),

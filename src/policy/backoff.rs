@@ -48,6 +48,19 @@ pub(super) fn scaled(delay: Duration, factor: f64) -> Duration {
     Duration::try_from_secs_f64(seconds).unwrap_or_default()
 }
 
+/// The two redial schedules and what goes with them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Schedules {
+    /// While no call waits.
+    pub idle: Backoff,
+    /// While calls wait.
+    pub waiting: Backoff,
+    /// The share by which a wait may vary.
+    pub jitter: f64,
+    /// The first redial after losing a proven link comes within this time.
+    pub spread: Duration,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,14 +1,19 @@
 //! A channel's state, made of its subchannels' (one, for now), what a fail-fast call is told
 //! while none is up, and why none is.
 
-use super::subchannel::{Input, Output, Schedules, Subchannel};
-use crate::model::ConnectivityState;
+use super::{
+    backoff::Schedules,
+    subchannel::{Input, Output, Subchannel},
+};
+use crate::model::{ConnectivityState, Incarnation};
 use std::{sync::Arc, time::Instant};
 
 /// The machine of the supervisor actor.
 #[derive(Clone, Debug)]
 pub struct Channel {
     subchannel: Subchannel,
+    /// The last link or dial there was.
+    last: Incarnation,
     last_error: Option<Arc<str>>,
     lost: Option<Arc<str>>,
 }
@@ -16,33 +21,56 @@ pub struct Channel {
 /// What a step did.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step {
-    /// What to do.
-    pub output: Output,
+    /// What to do, in this order.
+    pub outputs: Vec<Output>,
     /// The state before and after, if it changed.
     pub changed: Option<(ConnectivityState, ConnectivityState)>,
+    /// The link or dial that it is about: the one there is now, else the one there was.
+    pub about: Incarnation,
 }
 
 impl Channel {
     /// Idle.
     pub fn new(schedules: Schedules) -> Self {
-        Self { subchannel: Subchannel::new(schedules), last_error: None, lost: None }
+        Self::of(Subchannel::new(schedules), Incarnation::default())
     }
 
     /// As after a failure, with a redial due at once: what a restarted supervisor begins with.
-    pub fn after_a_crash(schedules: Schedules, now: Instant) -> Self {
-        Self { subchannel: Subchannel::after_a_crash(schedules, now), last_error: None, lost: None }
+    /// `last` was the last link or dial before.
+    pub fn after_a_crash(schedules: Schedules, now: Instant, last: Incarnation) -> Self {
+        Self::of(Subchannel::after_a_crash(schedules, now), last)
     }
 
     /// As after a shutdown: what a supervisor begins with that was restarted in the midst of it.
-    pub fn after_shutdown(schedules: Schedules) -> Self {
-        Self { subchannel: Subchannel::after_shutdown(schedules), last_error: None, lost: None }
+    pub fn after_shutdown(schedules: Schedules, last: Incarnation) -> Self {
+        Self::of(Subchannel::after_shutdown(schedules), last)
     }
 
-    /// Takes one step; `cause` explains a failure, `unit` is a die in `0.0..1.0`.
-    pub fn on(&mut self, input: Input, cause: &Arc<str>, now: Instant, unit: f64) -> Step {
+    #[cfg(test)]
+    fn schedules(&self) -> Schedules {
+        self.subchannel.schedules()
+    }
+
+    fn of(subchannel: Subchannel, last: Incarnation) -> Self {
+        Self { subchannel, last, last_error: None, lost: None }
+    }
+
+    /// Takes one step; none if the input comes late, and is about a link that is no longer this
+    /// channel's. `cause` explains a failure, `random` gives a number in `0.0..1.0`.
+    pub fn on(
+        &mut self,
+        input: Input,
+        cause: &Arc<str>,
+        now: Instant,
+        random: impl FnOnce() -> f64,
+    ) -> Option<Step> {
         use ConnectivityState::{Connecting, Ready, TransientFailure};
-        let from = self.state();
-        let output = self.subchannel.on(input, now, unit);
+        let (from, before) = (self.state(), self.subject());
+        let next = Incarnation(self.last.0 + 1);
+        let outputs = self.subchannel.on(input, now, random, next)?;
+        if outputs.contains(&Output::Dial(next)) {
+            self.last = next;
+        }
         let to = self.state();
         let changed = (from != to).then_some((from, to));
         match changed {
@@ -51,7 +79,27 @@ impl Channel {
             Some((_, Ready)) => (self.last_error, self.lost) = (None, None),
             _ => {}
         }
-        Step { output, changed }
+        Some(Step { outputs, changed, about: self.subject().or(before).unwrap_or_default() })
+    }
+
+    /// The link or dial that the state is about; after a shutdown, the one that there was then.
+    pub fn subject(&self) -> Option<Incarnation> {
+        self.subchannel.subject()
+    }
+
+    /// Whether an input is about a link that is no longer this channel's.
+    pub fn is_late(&self, input: Input) -> bool {
+        self.subchannel.is_late(input)
+    }
+
+    /// The link to send calls on.
+    pub fn link(&self) -> Option<Incarnation> {
+        self.subchannel.link()
+    }
+
+    /// The dial under way, while there is no link.
+    pub fn dialling(&self) -> Option<Incarnation> {
+        self.subchannel.dialling()
     }
 
     /// The channel's connectivity state.
@@ -111,18 +159,21 @@ mod tests {
     use crate::policy::Backoff;
     use std::time::Duration;
 
+    fn channel() -> Channel {
+        let second = Duration::from_secs(1);
+        let backoff = Backoff { initial: second, multiplier: 1.0, max: second };
+        let spread = Duration::ZERO;
+        Channel::new(Schedules { idle: backoff, waiting: backoff, jitter: 0.0, spread })
+    }
+
+    const ONE: Incarnation = Incarnation(1);
+    const TWO: Incarnation = Incarnation(2);
+    const LOST: Input = Input::Lost { link: TWO, goaway: false };
+
     /// faults.md 9.
     #[test]
     fn a_channel_that_shall_connect_is_stuck_without_a_dial_or_a_redial_due() {
-        let second = Backoff {
-            initial: Duration::from_secs(1),
-            multiplier: 1.0,
-            max: Duration::from_secs(1),
-        };
-        let schedules =
-            Schedules { idle: second, waiting: second, jitter: 0.0, spread: Duration::ZERO };
-        let mut channel = Channel::new(schedules);
-        let (now, cause) = (Instant::now(), Arc::<str>::from("refused"));
+        let (mut channel, now, cause) = (channel(), Instant::now(), "refused".into());
         let stuck = |channel: &Channel| {
             [(false, false), (true, false), (false, true)]
                 .map(|(dialling, due)| channel.is_stuck(dialling, due, true))
@@ -130,62 +181,72 @@ mod tests {
         assert_eq!(stuck(&channel), [false; 3], "idle");
         for (input, first) in [
             (Input::Connect, true),
-            (Input::DialFailed, true),
+            (Input::DialFailed(ONE), true),
             (Input::ResetBackoff, true),
-            (Input::Established, false),
-            (Input::Lost, true),
+            (Input::Established(TWO), false),
+            (LOST, true),
             (Input::Shutdown, false),
         ] {
-            channel.on(input, &cause, now, 0.5);
+            assert!(channel.on(input, &cause, now, || 0.5).is_some(), "{input:?} is late");
             assert_eq!(stuck(&channel), [first, false, false], "{input:?}");
             let ready = channel.state() == ConnectivityState::Ready;
-            assert_eq!(
-                channel.is_stuck(true, true, false),
-                ready,
-                "{input:?}, the link takes no calls"
-            );
+            assert_eq!(channel.is_stuck(true, true, false), ready, "{input:?}, no calls taken");
         }
     }
 
     #[test]
     fn a_fail_fast_call_hears_the_last_error_until_a_link_is_ready_again() {
-        let second = Backoff {
-            initial: Duration::from_secs(1),
-            multiplier: 1.0,
-            max: Duration::from_secs(1),
-        };
-        let schedules =
-            Schedules { idle: second, waiting: second, jitter: 0.0, spread: Duration::ZERO };
-        let mut channel = Channel::new(schedules);
-        let (now, refused) = (Instant::now(), Arc::<str>::from("refused"));
-        channel.on(Input::Connect, &refused, now, 0.5);
+        let (mut channel, now) = (channel(), Instant::now());
+        let refused = Arc::<str>::from("refused");
+        channel.on(Input::Connect, &refused, now, || 0.5);
         assert_eq!(channel.last_error(), None);
-        channel.on(Input::DialFailed, &refused, now, 0.5);
+        channel.on(Input::DialFailed(ONE), &refused, now, || 0.5);
         assert_eq!(channel.last_error(), Some(&refused));
-        channel.on(Input::RedialDue, &refused, now + Duration::from_secs(1), 0.5);
+        channel.on(Input::RedialDue, &refused, now + Duration::from_secs(1), || 0.5);
         assert_eq!(channel.state(), ConnectivityState::Connecting);
         assert_eq!(channel.last_error(), Some(&refused), "redialling does not clear it");
-        channel.on(Input::Established, &refused, now, 0.5);
+        channel.on(Input::Established(TWO), &refused, now, || 0.5);
         assert_eq!(channel.last_error(), None);
     }
 
     #[test]
     fn why_there_is_no_link_is_the_last_connect_error_or_what_ended_the_last_link() {
-        let second = Duration::from_secs(1);
-        let idle = Backoff { initial: second, multiplier: 1.0, max: second };
-        let schedules = Schedules { idle, waiting: idle, jitter: 0.0, spread: Duration::ZERO };
-        let (mut channel, now) = (Channel::new(schedules), Instant::now());
+        let (mut channel, now) = (channel(), Instant::now());
         let mut on = |input, cause: &str| {
-            channel.on(input, &cause.into(), now, 0.5);
+            assert!(channel.on(input, &cause.into(), now, || 0.5).is_some(), "{input:?} is late");
             channel.why_no_link().map(|why| why.to_string())
         };
         assert_eq!(on(Input::Connect, "spawned"), None, "no dial has ended");
-        assert_eq!(on(Input::Established, "up"), None);
-        assert_eq!(on(Input::GoAway, "goaway").as_deref(), Some("goaway"));
+        assert_eq!(on(Input::Established(ONE), "up"), None);
+        assert_eq!(on(Input::GoAway(ONE), "goaway").as_deref(), Some("goaway"));
         // Another dial explains nothing.
         assert_eq!(on(Input::ResetBackoff, "asked").as_deref(), Some("goaway"));
-        assert_eq!(on(Input::DialFailed, "refused").as_deref(), Some("refused"));
+        assert_eq!(on(Input::DialFailed(TWO), "refused").as_deref(), Some("refused"));
         assert_eq!(on(Input::ResetBackoff, "asked").as_deref(), Some("refused"));
-        assert_eq!(on(Input::Established, "up"), None);
+        assert_eq!(on(Input::Established(Incarnation(3)), "up"), None);
+    }
+
+    #[test]
+    fn a_step_is_about_the_link_there_is_then_or_else_the_one_there_was() {
+        let (mut channel, now, cause) = (channel(), Instant::now(), "a cause".into());
+        let mut about =
+            |input| channel.on(input, &cause, now, || 0.5).map(|step| (step.about.0, step.outputs));
+        let at = Output::WaitUntil(now);
+        assert_eq!(about(Input::Connect), Some((1, vec![Output::Dial(ONE)])));
+        assert_eq!(about(Input::Established(ONE)), Some((1, vec![Output::Use(ONE)])));
+        assert_eq!(about(Input::Proven(ONE)), Some((1, vec![])));
+        assert_eq!(about(Input::GoAway(ONE)), Some((1, vec![Output::Drain(ONE), at])));
+        assert_eq!(about(Input::Lost { link: ONE, goaway: true }), None, "late");
+        assert_eq!(about(Input::RedialDue), Some((2, vec![Output::Dial(TWO)])));
+        assert_eq!(about(Input::Shutdown), Some((2, vec![Output::Drain(TWO)])));
+        assert_eq!(about(LOST), None, "late");
+    }
+
+    #[test]
+    fn incarnations_go_on_after_a_crash() {
+        let (now, cause) = (Instant::now(), "a crash".into());
+        let mut channel = Channel::after_a_crash(channel().schedules(), now, Incarnation(7));
+        let step = channel.on(Input::RedialDue, &cause, now, || 0.5).expect("not late");
+        assert_eq!(step.outputs, [Output::Dial(Incarnation(8))]);
     }
 }

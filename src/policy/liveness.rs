@@ -16,15 +16,6 @@ pub struct Liveness {
     ping_sent: Option<Instant>,
 }
 
-/// However often a peer complains, it is asked this often.
-const SELDOM: Duration = Duration::from_secs(4 * 60 * 60);
-
-/// The keepalive time after a complaint of a link that `had` one (gRPC A8): twice that, up to 4 h
-/// or, if that is longer, the time that was `configured`.
-pub(crate) fn pinged_less(had: Duration, configured: Option<Duration>) -> Duration {
-    had.saturating_mul(2).min(SELDOM.max(configured.unwrap_or_default()))
-}
-
 /// What to do now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
@@ -156,20 +147,6 @@ mod tests {
         assert!(
             matches!(link.next(start + TIME, start, 1), Next::SleepUntil(at) if at > start + TIME)
         );
-    }
-
-    #[test]
-    fn a_complaint_doubles_the_time_up_to_four_hours_or_to_a_longer_one_that_was_configured() {
-        let hours = |n: u64| Duration::from_secs(n * 3_600);
-        let mut time = TIME;
-        for _ in 0..100 {
-            let next = pinged_less(time, Some(TIME));
-            assert!(next == time * 2 || next == hours(4), "{next:?}");
-            time = next;
-        }
-        assert_eq!((time, pinged_less(time, None)), (hours(4), hours(4)));
-        assert_eq!(pinged_less(hours(5), Some(hours(6))), hours(6));
-        assert_eq!(pinged_less(Duration::MAX, Some(Duration::MAX)), Duration::MAX);
     }
 
     #[test]

@@ -1,68 +1,65 @@
-//! One endpoint's state and backoff: when to dial, how long to wait. Outlives its links.
+//! One endpoint's links and backoff: when to dial, which link to use, how long to wait.
 //!
-//! | state | input | next | output |
+//! | stage | input | next stage | outputs |
 //! |---|---|---|---|
-//! | Idle | Connect | Connecting | Dial |
-//! | Connecting, dialling | Established | Ready | - |
-//! | Connecting, dialling | DialFailed | TransientFailure | WaitUntil(backoff from the dial's start) |
-//! | Ready | Proven | Ready | - (the count of failures starts over) |
-//! | Ready, proven | Lost | TransientFailure | WaitUntil(now + a little spread) |
-//! | Ready, proven | GoAway | Connecting | WaitUntil(now + a little spread) |
-//! | Ready, on trial | Lost | TransientFailure | WaitUntil(backoff from the dial's start) |
-//! | Ready, on trial | GoAway | Connecting | WaitUntil(backoff from the dial's start) |
-//! | Ready | ResetBackoff | Ready | DialSuccessor (make before break) |
-//! | Ready, successor dialled | SuccessorUp | Ready, on trial | - (the old link drains) |
-//! | Ready, successor dialled | SuccessorFailed | Ready | - (the old link stays) |
-//! | Ready, successor dialled | Lost, GoAway | Connecting, dialling | - (the successor's dial is the dial now) |
-//! | waiting | RedialDue, ResetBackoff | Connecting | Dial |
-//! | waiting | CallsWaiting | as before | WaitUntil(earlier), if the quick schedule is earlier |
-//! | any but Shutdown | Shutdown | Shutdown | HangUp |
+//! | idle | Connect | dialling | Dial |
+//! | waiting | RedialDue, ResetBackoff | dialling | Dial |
+//! | waiting | CallsWaiting | waiting | WaitUntil(earlier), if the quick schedule is earlier |
+//! | dialling | Established | ready, on trial | Use |
+//! | dialling | DialFailed, Lost | waiting | WaitUntil(backoff from the dial's start) |
+//! | ready | Proven | ready, proven | - (the count of failures starts over) |
+//! | ready, proven | Lost, GoAway | waiting | WaitUntil(now + a little spread) |
+//! | ready, on trial | Lost, GoAway | waiting | WaitUntil(backoff from the dial's start) |
+//! | ready | ResetBackoff, WornOut | ready, with a successor's dial | Dial |
+//! | ready, with a successor's dial | Established (it) | ready, on trial | Use (it), Drain (the other) |
+//! | ready, with a successor's dial | DialFailed, Lost (it) | ready | - |
+//! | ready, with a successor's dial | Lost, GoAway (the link) | dialling | - (that dial is the dial now) |
+//! | any | Shutdown | shutdown | Drain (each link and dial) |
 //!
-//! Everything else changes nothing, so a late message does no harm.
+//! While it waits it shows CONNECTING after a GOAWAY, and TRANSIENT_FAILURE after a failure. GoAway
+//! has the link drained as well. The dial of a successor is made beside the link in use (make
+//! before break), so that a link is only given up once there is another.
+//!
+//! Each link and dial has an incarnation, and an input about a link says which one. An input about
+//! any other than the machine's own comes late: it changes nothing, and says so.
 
 use super::{
-    backoff::{Backoff, jittered, scaled},
+    backoff::{Schedules, jittered, scaled},
     deadline::after,
 };
-use crate::model::ConnectivityState::{self as State, *};
-use std::time::{Duration, Instant};
-
-/// The two redial schedules and what goes with them.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Schedules {
-    /// While no call waits.
-    pub idle: Backoff,
-    /// While calls wait.
-    pub waiting: Backoff,
-    /// The share by which a wait may vary.
-    pub jitter: f64,
-    /// The first redial after losing a proven link comes within this time.
-    pub spread: Duration,
-}
+use crate::model::{
+    ConnectivityState::{self, Connecting, Ready, TransientFailure},
+    Incarnation,
+};
+use std::time::Instant;
 
 /// What can happen to a subchannel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Input {
     /// Dial for the first time.
     Connect,
-    /// The peer's SETTINGS were read.
-    Established,
-    /// The dial failed.
-    DialFailed,
-    /// The link answered a call, or has lived long enough.
-    Proven,
-    /// The link is gone.
-    Lost,
-    /// The peer said GOAWAY.
-    GoAway,
+    /// A dial gave a link: the peer's SETTINGS were read.
+    Established(Incarnation),
+    /// A dial failed.
+    DialFailed(Incarnation),
+    /// A link answered a call, or has lived long enough.
+    Proven(Incarnation),
+    /// A link is gone, or the dial that was to give it.
+    Lost {
+        /// Which.
+        link: Incarnation,
+        /// Whether the peer said GOAWAY.
+        goaway: bool,
+    },
+    /// A link takes no more calls, and finishes those it has: the peer said GOAWAY, or its stream
+    /// ids are used up.
+    GoAway(Incarnation),
+    /// A link takes calls, but not for much longer.
+    WornOut(Incarnation),
     /// The wait is over.
     RedialDue,
     /// The user wants to be connected now (gRPC `reset_connect_backoff`).
     ResetBackoff,
-    /// The successor of a Ready link is up.
-    SuccessorUp,
-    /// The dial of a Ready link's successor failed.
-    SuccessorFailed,
     /// Calls began, or ceased, to wait for this subchannel.
     CallsWaiting(bool),
     /// Close for good.
@@ -72,124 +69,197 @@ pub enum Input {
 /// What to do about it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Output {
-    /// Nothing.
-    Nothing,
+    /// Send calls on this link.
+    Use(Incarnation),
+    /// Start no calls on this link, and close it once those on it have ended; end this dial.
+    Drain(Incarnation),
     /// Start a dial.
-    Dial,
-    /// Start a dial beside the link that is Ready.
-    DialSuccessor,
+    Dial(Incarnation),
     /// Send `RedialDue` at this time, instead of at any earlier agreed one.
     WaitUntil(Instant),
-    /// Close every link.
-    HangUp,
 }
 
 /// The machine.
 #[derive(Clone, Debug)]
 pub struct Subchannel {
     schedules: Schedules,
-    state: State,
-    proven: bool,
+    stage: Stage,
     failures: u32,
-    dial_started: Option<Instant>,
-    wait: Option<Wait>,
     calls_waiting: bool,
-    dial_again_at_once: bool,
-    /// When the dial of a Ready link's successor began, while it runs.
-    successor: Option<Instant>,
+}
+
+/// A dial, and the link that comes of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Link {
+    incarnation: Incarnation,
+    dial_started: Instant,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Stage {
+    /// Nothing was tried yet.
+    Idle,
+    /// There is no link and no dial.
+    Waiting { shows: ConnectivityState, wait: Wait },
+    /// `again`: if this dial fails, another follows at once.
+    Dialling { dial: Link, again: bool },
+    /// A link takes calls.
+    Ready(InUse),
+    /// Over. `link`: the link or dial that there was then.
+    Shutdown { link: Option<Incarnation> },
+}
+
+/// The link that takes calls.
+#[derive(Clone, Copy, Debug)]
+struct InUse {
+    link: Link,
+    /// Whether it has answered a call or lived long enough; it is on trial until then.
+    proven: bool,
+    /// The dial of the link to take its place.
+    successor: Option<Link>,
+    /// Whether one more such dial follows.
+    again: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Wait {
     at: Instant,
-    /// Which wait of the schedule this is, and the die it was rolled with; none for the first
-    /// redial after a proven link.
-    backoff: Option<(u32, f64)>,
+    /// What it was made from; none for the first redial after a proven link.
+    backoff: Option<Step>,
+}
+
+/// One wait of a schedule.
+#[derive(Clone, Copy, Debug)]
+struct Step {
+    /// Which, from 0.
+    n: u32,
+    /// The random number that it varies by.
+    unit: f64,
+    /// The wait counts from there (gRPC connection backoff).
+    dial_started: Instant,
 }
 
 impl Subchannel {
     /// Idle, with nothing tried yet.
     pub fn new(schedules: Schedules) -> Self {
-        Self {
-            schedules,
-            state: Idle,
-            proven: false,
-            failures: 0,
-            dial_started: None,
-            wait: None,
-            calls_waiting: false,
-            dial_again_at_once: false,
-            successor: None,
-        }
+        Self { schedules, stage: Stage::Idle, failures: 0, calls_waiting: false }
     }
 
     /// As after a failure, with a redial due at once: what a restarted supervisor begins with.
     pub fn after_a_crash(schedules: Schedules, now: Instant) -> Self {
-        let wait = Some(Wait { at: now, backoff: None });
-        Self { state: TransientFailure, wait, ..Self::new(schedules) }
+        let wait = Wait { at: now, backoff: None };
+        let stage = Stage::Waiting { shows: TransientFailure, wait };
+        Self { stage, ..Self::new(schedules) }
     }
 
     /// As after a shutdown: what a supervisor begins with that was restarted in the midst of it.
     pub fn after_shutdown(schedules: Schedules) -> Self {
-        Self { state: Shutdown, ..Self::new(schedules) }
+        Self { stage: Stage::Shutdown { link: None }, ..Self::new(schedules) }
     }
 
-    /// Takes one step; `unit` is a die in `0.0..1.0`.
-    pub fn on(&mut self, input: Input, now: Instant, unit: f64) -> Output {
-        match (self.state, input) {
-            (Shutdown, _) => Output::Nothing,
-            (_, Input::Shutdown) => {
-                self.state = Shutdown;
-                self.wait = None;
-                self.successor = None;
-                Output::HangUp
-            }
-            (_, Input::CallsWaiting(waiting)) => self.calls_waiting(waiting, now),
-            (Idle, Input::Connect) => self.dial(now),
-            (_, Input::RedialDue) => match self.wait {
-                Some(wait) if wait.at > now => Output::WaitUntil(wait.at),
-                Some(_) => self.dial(now),
-                None => Output::Nothing,
-            },
-            (_, Input::ResetBackoff) => self.reset(now),
-            (Connecting, Input::Established) if self.wait.is_none() => {
-                self.state = Ready;
-                self.dial_again_at_once = false;
-                Output::Nothing
-            }
-            (Connecting, Input::DialFailed) if self.wait.is_none() => {
-                self.back_off(TransientFailure, now, unit)
-            }
-            (Ready, Input::Proven) => {
-                self.proven = true;
-                self.failures = 0;
-                Output::Nothing
-            }
-            (Ready, Input::SuccessorUp) if self.successor.is_some() => {
-                self.dial_started = self.successor.take();
-                self.proven = false;
-                self.succeed_again(now)
-            }
-            (Ready, Input::SuccessorFailed) if self.successor.take().is_some() => {
-                self.succeed_again(now)
-            }
-            (Ready, Input::Lost | Input::GoAway) if self.successor.is_some() => {
-                self.dial_started = self.successor.take();
-                self.state = Connecting;
-                self.proven = false;
-                Output::Nothing
-            }
-            (Ready, Input::Lost) if self.proven => self.redial_soon(TransientFailure, now, unit),
-            (Ready, Input::GoAway) if self.proven => self.redial_soon(Connecting, now, unit),
-            (Ready, Input::Lost) => self.back_off(TransientFailure, now, unit),
-            (Ready, Input::GoAway) => self.back_off(Connecting, now, unit),
-            _ => Output::Nothing,
+    /// Takes one step; none if the input comes late. `random` gives a number in `0.0..1.0`, and is
+    /// asked once for each input that does not. A dial that is to be started is the incarnation
+    /// `next`.
+    pub fn on(
+        &mut self,
+        input: Input,
+        now: Instant,
+        random: impl FnOnce() -> f64,
+        next: Incarnation,
+    ) -> Option<Vec<Output>> {
+        if self.is_late(input) {
+            return None;
         }
+        if matches!(input, Input::Proven(_)) && self.is_proven() {
+            return Some(Vec::new());
+        }
+        let unit = random();
+        Some(match (self.stage, input) {
+            (Stage::Shutdown { .. }, _) => Vec::new(),
+            (_, Input::Shutdown) => self.shut_down(),
+            (_, Input::CallsWaiting(waiting)) => self.calls_waiting(waiting, now),
+            (Stage::Idle, Input::Connect) => self.dial(next, now),
+            (Stage::Waiting { wait, .. }, Input::RedialDue) if wait.at > now => {
+                vec![Output::WaitUntil(wait.at)]
+            }
+            (Stage::Waiting { .. }, Input::RedialDue) => self.dial(next, now),
+            (Stage::Waiting { .. }, Input::ResetBackoff) => {
+                self.failures = 0;
+                self.dial(next, now)
+            }
+            (Stage::Dialling { dial, .. }, Input::ResetBackoff) => {
+                self.failures = 0;
+                self.become_stage(Stage::Dialling { dial, again: true })
+            }
+            (Stage::Dialling { dial, .. }, Input::Established(_)) => {
+                self.stage = Stage::Ready(InUse::on_trial(dial));
+                vec![Output::Use(dial.incarnation)]
+            }
+            (Stage::Dialling { dial, again }, Input::DialFailed(_) | Input::Lost { .. }) => {
+                self.back_off(TransientFailure, dial, again, now, unit)
+            }
+            (Stage::Ready(ready), Input::Proven(_)) => {
+                self.failures = 0;
+                self.become_stage(Stage::Ready(InUse { proven: true, ..ready }))
+            }
+            (Stage::Ready(ready), Input::ResetBackoff | Input::WornOut(_)) => {
+                match ready.successor {
+                    // That dial may have read what has changed since: one more follows it.
+                    Some(_) => self.become_stage(Stage::Ready(InUse { again: true, ..ready })),
+                    None => self.dial_successor(ready, next, now),
+                }
+            }
+            (Stage::Ready(ready), Input::Established(_) | Input::DialFailed(_)) => {
+                self.successor_ended(ready, input, next, now)
+            }
+            (Stage::Ready(ready), Input::Lost { link, .. }) if link != ready.link.incarnation => {
+                self.successor_ended(ready, input, next, now)
+            }
+            (Stage::Ready(ready), Input::Lost { .. } | Input::GoAway(_)) => {
+                self.link_ended(ready, input, now, unit)
+            }
+            _ => Vec::new(),
+        })
+    }
+
+    #[cfg(test)]
+    pub(super) fn schedules(&self) -> Schedules {
+        self.schedules
     }
 
     /// The state to show.
-    pub fn state(&self) -> State {
-        self.state
+    pub fn state(&self) -> ConnectivityState {
+        match self.stage {
+            Stage::Idle => ConnectivityState::Idle,
+            Stage::Waiting { shows, .. } => shows,
+            Stage::Dialling { .. } => Connecting,
+            Stage::Ready(_) => Ready,
+            Stage::Shutdown { .. } => ConnectivityState::Shutdown,
+        }
+    }
+
+    /// The link to use.
+    pub fn link(&self) -> Option<Incarnation> {
+        match self.stage {
+            Stage::Ready(InUse { link, .. }) => Some(link.incarnation),
+            _ => None,
+        }
+    }
+
+    /// The dial under way, while there is no link.
+    pub fn dialling(&self) -> Option<Incarnation> {
+        match self.stage {
+            Stage::Dialling { dial, .. } => Some(dial.incarnation),
+            _ => None,
+        }
+    }
+
+    /// The link or dial that the state is about; after a shutdown, the one that there was then.
+    pub fn subject(&self) -> Option<Incarnation> {
+        match self.stage {
+            Stage::Shutdown { link } => link,
+            _ => self.link().or(self.dialling()),
+        }
     }
 
     /// How many dials failed, or links were lost unproven, since a link was last proven.
@@ -197,110 +267,154 @@ impl Subchannel {
         self.failures
     }
 
-    /// Whether the link has answered a call or lived long enough.
+    /// Whether the link in use has answered a call or lived long enough.
     pub fn is_proven(&self) -> bool {
-        self.proven
+        matches!(self.stage, Stage::Ready(InUse { proven: true, .. }))
     }
 
     /// Makes a wait that is on last until `at`, whatever calls wait; its end.
     pub fn hold_until(&mut self, at: Instant) -> Option<Instant> {
-        let wait = self.wait.as_mut()?;
+        let Stage::Waiting { wait, .. } = &mut self.stage else { return None };
         *wait = Wait { at: wait.at.max(at), backoff: None };
         Some(wait.at)
     }
 
     /// When the next dial is due, while one is waited for.
     pub fn next_dial(&self) -> Option<Instant> {
-        self.wait.map(|wait| wait.at)
-    }
-
-    /// The law that there is no dead end: not Ready and not Shutdown means that a dial runs or a
-    /// wait is on.
-    pub fn has_a_way_on(&self) -> bool {
-        match self.state {
-            Ready => self.wait.is_none(),
-            Idle | Shutdown => self.wait.is_none() && self.successor.is_none(),
-            Connecting => self.successor.is_none(),
-            TransientFailure => self.wait.is_some() && self.successor.is_none(),
+        match self.stage {
+            Stage::Waiting { wait, .. } => Some(wait.at),
+            _ => None,
         }
     }
 
-    fn dial(&mut self, now: Instant) -> Output {
-        self.state = Connecting;
-        self.proven = false;
-        self.dial_started = Some(now);
-        self.wait = None;
-        Output::Dial
+    /// Whether it is about a link or dial that is not the machine's, or no longer is.
+    pub fn is_late(&self, input: Input) -> bool {
+        let (link, dial) = match self.stage {
+            Stage::Dialling { dial, .. } => (None, Some(dial.incarnation)),
+            Stage::Ready(InUse { link, successor, .. }) => {
+                (Some(link.incarnation), successor.map(|dial| dial.incarnation))
+            }
+            Stage::Idle | Stage::Waiting { .. } | Stage::Shutdown { .. } => (None, None),
+        };
+        match input {
+            Input::Established(one) | Input::DialFailed(one) => dial != Some(one),
+            Input::Proven(one) | Input::GoAway(one) | Input::WornOut(one) => link != Some(one),
+            Input::Lost { link: one, .. } => link != Some(one) && dial != Some(one),
+            Input::Connect | Input::RedialDue | Input::ResetBackoff => false,
+            Input::CallsWaiting(_) | Input::Shutdown => false,
+        }
     }
 
-    fn back_off(&mut self, state: State, now: Instant, unit: f64) -> Output {
-        let n = self.failures;
-        self.failures = n.saturating_add(1);
-        let at =
-            if std::mem::take(&mut self.dial_again_at_once) { now } else { self.due(n, unit, now) };
-        self.state = state;
-        self.wait = Some(Wait { at, backoff: Some((n, unit)) });
-        Output::WaitUntil(at)
+    fn become_stage(&mut self, stage: Stage) -> Vec<Output> {
+        self.stage = stage;
+        Vec::new()
     }
 
-    fn redial_soon(&mut self, state: State, now: Instant, unit: f64) -> Output {
-        let at = after(now, scaled(self.schedules.spread, unit));
-        self.state = state;
-        self.proven = false;
-        self.wait = Some(Wait { at, backoff: None });
-        Output::WaitUntil(at)
+    fn shut_down(&mut self) -> Vec<Output> {
+        let open = match self.stage {
+            Stage::Dialling { dial, .. } => [Some(dial), None],
+            Stage::Ready(InUse { link, successor, .. }) => [Some(link), successor],
+            Stage::Idle | Stage::Waiting { .. } | Stage::Shutdown { .. } => [None, None],
+        };
+        self.stage = Stage::Shutdown { link: open[0].map(|link| link.incarnation) };
+        open.into_iter().flatten().map(|link| Output::Drain(link.incarnation)).collect()
     }
 
-    /// The wait counts from the dial's start (gRPC connection backoff).
-    fn due(&self, n: u32, unit: f64, now: Instant) -> Instant {
+    fn dial(&mut self, next: Incarnation, now: Instant) -> Vec<Output> {
+        let dial = Link { incarnation: next, dial_started: now };
+        self.stage = Stage::Dialling { dial, again: false };
+        vec![Output::Dial(next)]
+    }
+
+    fn dial_successor(&mut self, ready: InUse, next: Incarnation, now: Instant) -> Vec<Output> {
+        let successor = Some(Link { incarnation: next, dial_started: now });
+        self.stage = Stage::Ready(InUse { successor, again: false, ..ready });
+        vec![Output::Dial(next)]
+    }
+
+    /// The dial of a successor ended, with a link or without.
+    fn successor_ended(
+        &mut self,
+        ready: InUse,
+        input: Input,
+        next: Incarnation,
+        now: Instant,
+    ) -> Vec<Output> {
+        let (in_use, mut outputs) = match (input, ready.successor) {
+            (Input::Established(_), Some(dial)) => {
+                let former = Output::Drain(ready.link.incarnation);
+                (InUse::on_trial(dial), vec![Output::Use(dial.incarnation), former])
+            }
+            _ => (InUse { successor: None, ..ready }, Vec::new()),
+        };
+        outputs.extend(match ready.again {
+            true => self.dial_successor(in_use, next, now),
+            false => self.become_stage(Stage::Ready(in_use)),
+        });
+        outputs
+    }
+
+    /// The link in use takes no more calls, or is gone. A successor's dial is the dial now.
+    fn link_ended(&mut self, ready: InUse, input: Input, now: Instant, unit: f64) -> Vec<Output> {
+        let InUse { link, proven, successor, again } = ready;
+        let (shows, mut outputs) = match input {
+            Input::GoAway(_) => (Connecting, vec![Output::Drain(link.incarnation)]),
+            Input::Lost { goaway: true, .. } => (Connecting, Vec::new()),
+            _ => (TransientFailure, Vec::new()),
+        };
+        outputs.extend(match successor {
+            Some(dial) => self.become_stage(Stage::Dialling { dial, again }),
+            None if proven => {
+                let at = after(now, scaled(self.schedules.spread, unit));
+                self.wait(shows, Wait { at, backoff: None })
+            }
+            None => self.back_off(shows, link, again, now, unit),
+        });
+        outputs
+    }
+
+    fn back_off(
+        &mut self,
+        shows: ConnectivityState,
+        dial: Link,
+        again: bool,
+        now: Instant,
+        unit: f64,
+    ) -> Vec<Output> {
+        let step = Step { n: self.failures, unit, dial_started: dial.dial_started };
+        self.failures = self.failures.saturating_add(1);
+        let at = if again { now } else { self.due(step, now) };
+        self.wait(shows, Wait { at, backoff: Some(step) })
+    }
+
+    fn wait(&mut self, shows: ConnectivityState, wait: Wait) -> Vec<Output> {
+        self.stage = Stage::Waiting { shows, wait };
+        vec![Output::WaitUntil(wait.at)]
+    }
+
+    fn calls_waiting(&mut self, waiting: bool, now: Instant) -> Vec<Output> {
+        self.calls_waiting = waiting;
+        let Stage::Waiting { shows, wait: Wait { at, backoff: Some(step) } } = self.stage else {
+            return Vec::new();
+        };
+        let sooner = self.due(step, now);
+        if !waiting || sooner >= at {
+            return Vec::new();
+        }
+        self.wait(shows, Wait { at: sooner, backoff: Some(step) })
+    }
+
+    fn due(&self, step: Step, now: Instant) -> Instant {
         let schedule =
             if self.calls_waiting { self.schedules.waiting } else { self.schedules.idle };
-        let delay = jittered(schedule.delay(n), self.schedules.jitter, unit);
-        now.max(after(self.dial_started.unwrap_or(now), delay))
+        let delay = jittered(schedule.delay(step.n), self.schedules.jitter, step.unit);
+        now.max(after(step.dial_started, delay))
     }
+}
 
-    fn calls_waiting(&mut self, waiting: bool, now: Instant) -> Output {
-        self.calls_waiting = waiting;
-        let Some(Wait { at, backoff: Some((n, unit)) }) = self.wait else {
-            return Output::Nothing;
-        };
-        let sooner = self.due(n, unit, now);
-        if !waiting || sooner >= at {
-            return Output::Nothing;
-        }
-        self.wait = Some(Wait { at: sooner, backoff: Some((n, unit)) });
-        Output::WaitUntil(sooner)
-    }
-
-    fn reset(&mut self, now: Instant) -> Output {
-        match (self.state, self.wait) {
-            (_, Some(_)) => {
-                self.failures = 0;
-                self.dial(now)
-            }
-            (Connecting, None) => {
-                self.failures = 0;
-                self.dial_again_at_once = true;
-                Output::Nothing
-            }
-            // The dial under way may have read what has changed since: one more follows it.
-            (Ready, None) if self.successor.is_some() => {
-                self.dial_again_at_once = true;
-                Output::Nothing
-            }
-            (Ready, None) => self.dial_successor(now),
-            _ => Output::Nothing,
-        }
-    }
-
-    fn dial_successor(&mut self, now: Instant) -> Output {
-        self.dial_again_at_once = false;
-        self.successor = Some(now);
-        Output::DialSuccessor
-    }
-
-    fn succeed_again(&mut self, now: Instant) -> Output {
-        if self.dial_again_at_once { self.dial_successor(now) } else { Output::Nothing }
+impl InUse {
+    fn on_trial(link: Link) -> Self {
+        Self { link, proven: false, successor: None, again: false }
     }
 }
 

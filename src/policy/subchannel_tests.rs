@@ -1,165 +1,299 @@
-//! The subchannel's machine: every history of six inputs, and the time lines that matter.
+//! The subchannel's machine: every history of six inputs, over its links too, and the time lines
+//! that matter.
 
-use super::*;
+use super::{super::backoff::Backoff, *};
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::IndexedRandom as _};
+use std::time::Duration;
 
 fn schedules() -> Schedules {
-    let (idle, waiting) = (
-        Backoff { initial: Duration::from_secs(1), multiplier: 1.6, max: Duration::from_secs(10) },
-        Backoff {
-            initial: Duration::from_millis(50),
-            multiplier: 2.0,
-            max: Duration::from_secs(1),
-        },
-    );
+    let second = Duration::from_secs(1);
+    let idle = Backoff { initial: second, multiplier: 1.6, max: second * 10 };
+    let waiting = Backoff { initial: second / 20, multiplier: 2.0, max: second };
     Schedules { idle, waiting, jitter: 0.2, spread: Duration::from_millis(20) }
 }
 
-const INPUTS: [Input; 12] = [
-    Input::Connect,
-    Input::Established,
-    Input::DialFailed,
-    Input::Proven,
-    Input::Lost,
-    Input::GoAway,
-    Input::RedialDue,
-    Input::ResetBackoff,
-    Input::SuccessorUp,
-    Input::SuccessorFailed,
-    Input::CallsWaiting(true),
-    Input::Shutdown,
-];
+/// A machine with the number of its last dial, as a channel keeps it.
+#[derive(Clone, Debug)]
+struct Numbered {
+    machine: Subchannel,
+    last: u64,
+}
 
-/// Walks every input sequence of length 6, each step 100 ms after the last.
+impl Numbered {
+    fn new() -> Self {
+        Self { machine: Subchannel::new(schedules()), last: 0 }
+    }
+
+    fn on(&mut self, input: Input, now: Instant) -> Option<Vec<Output>> {
+        let next = Incarnation(self.last + 1);
+        let outputs = self.machine.on(input, now, || 0.5, next)?;
+        self.last += u64::from(outputs.contains(&Output::Dial(next)));
+        Some(outputs)
+    }
+
+    /// The newest link or dial.
+    fn newest(&self) -> Incarnation {
+        Incarnation(self.last)
+    }
+
+    /// Takes an input that is not late, and gives no more than one output.
+    fn takes(&mut self, input: Input, now: Instant) -> Option<Output> {
+        let outputs = self.on(input, now).unwrap_or_else(|| panic!("{input:?} is late"));
+        assert!(outputs.len() <= 1, "{input:?}: {outputs:?}");
+        outputs.first().copied()
+    }
+
+    fn waits(&mut self, input: Input, now: Instant) -> Instant {
+        match self.takes(input, now) {
+            Some(Output::WaitUntil(at)) => at,
+            other => panic!("{input:?} must wait: {other:?}"),
+        }
+    }
+}
+
+fn lost(link: Incarnation) -> Input {
+    Input::Lost { link, goaway: false }
+}
+
+/// Inputs about no link, and those about each of the three newest.
+fn inputs(last: u64) -> Vec<Input> {
+    let mut inputs = vec![
+        Input::Connect,
+        Input::RedialDue,
+        Input::ResetBackoff,
+        Input::CallsWaiting(true),
+        Input::Shutdown,
+    ];
+    for number in last.saturating_sub(2).max(1)..=last {
+        let link = Incarnation(number);
+        inputs.extend([
+            Input::Established(link),
+            Input::DialFailed(link),
+            Input::Proven(link),
+            lost(link),
+            Input::Lost { link, goaway: true },
+            Input::GoAway(link),
+            Input::WornOut(link),
+        ]);
+    }
+    inputs
+}
+
+/// Walks every sequence of six inputs, each step 100 ms after the last.
 #[test]
 fn no_history_breaks_the_rules_or_ends_in_a_dead_end() {
     let start = Instant::now();
-    let mut walks = 0u32;
-    let mut todo = vec![(Subchannel::new(schedules()), 0u32)];
+    let (mut walks, mut late) = (0_u32, 0_u32);
+    let mut todo = vec![(Numbered::new(), 0_u32)];
     while let Some((before, depth)) = todo.pop() {
         if depth == 6 {
             walks += 1;
             continue;
         }
-        for input in INPUTS {
+        for input in inputs(before.last) {
             let now = start + Duration::from_millis(100) * depth;
             let mut after = before.clone();
-            let output = after.on(input, now, 0.5);
-            let (from, to) = (before.state, after.state);
-            assert!(from == to || from.can_become(to), "{from} -> {to} on {input:?}");
-            assert!(after.has_a_way_on(), "{after:?} after {input:?}");
-            assert_eq!(
-                output == Output::Dial,
-                to == Connecting
-                    && after.dial_started == Some(now)
-                    && after.wait.is_none()
-                    && (from != to || before.wait.is_some())
-            );
-            assert!(to != Ready || from == Ready || input == Input::Established);
-            assert!(from != Shutdown || output == Output::Nothing);
-            // Make before break: a successor is dialled only beside a link, and one at a time.
-            assert_eq!(
-                output == Output::DialSuccessor,
-                to == Ready && after.successor == Some(now),
-                "{input:?}"
-            );
-            assert!(output != Output::DialSuccessor || (from == Ready && before.wait.is_none()));
+            let Some(outputs) = after.on(input, now) else {
+                late += 1;
+                assert_eq!(format!("{:?}", after.machine), format!("{:?}", before.machine));
+                continue;
+            };
+            check(&before.machine, input, &outputs, &after.machine);
             todo.push((after, depth + 1));
         }
     }
-    assert_eq!(walks, 12u32.pow(6));
+    assert!(walks > 500_000 && late > 100_000, "{walks} walks, {late} late inputs");
+}
+
+/// What holds for each step.
+fn check(before: &Subchannel, input: Input, outputs: &[Output], after: &Subchannel) {
+    let (from, to) = (before.state(), after.state());
+    assert!(from == to || from.can_become(to), "{from} -> {to} on {input:?}");
+    // No dead end: what shall connect has a dial under way, or a wait on.
+    let ways = (after.link(), after.dialling(), after.next_dial());
+    match to {
+        Ready => assert!(matches!(ways, (Some(_), None, None)), "{input:?}: {after:?}"),
+        Connecting => {
+            let on = ways.1.is_some() != ways.2.is_some();
+            assert!(on && ways.0.is_none(), "{input:?}: {after:?}");
+        }
+        TransientFailure => assert!(matches!(ways, (None, None, Some(_))), "{input:?}: {after:?}"),
+        _ => assert_eq!(ways, (None, None, None), "{input:?}"),
+    }
+    if from == ConnectivityState::Shutdown {
+        assert_eq!(outputs, [], "{input:?}");
+    }
+    for output in outputs {
+        match *output {
+            Output::Use(link) => {
+                assert_eq!((input, after.link()), (Input::Established(link), Some(link)));
+            }
+            // Make before break: a link is given up with another in its place, or because it takes
+            // no more calls.
+            Output::Drain(link) => {
+                assert!(after.link() != Some(link) && before.subject() != after.link());
+                let replaced = matches!(input, Input::Established(_)) && after.link().is_some();
+                let ending = [Input::GoAway(link), Input::Shutdown].contains(&input);
+                assert!(replaced || ending, "{input:?} drains {link:?}");
+            }
+            // One dial at a time: the only one, or that of a successor beside a link.
+            Output::Dial(dial) => match to {
+                Ready => assert_eq!(successor(after), Some(dial), "{input:?}"),
+                _ => assert_eq!(after.dialling(), Some(dial), "{input:?}"),
+            },
+            Output::WaitUntil(at) => assert_eq!(after.next_dial(), Some(at), "{input:?}"),
+        }
+    }
+    let dials = outputs.iter().filter(|output| matches!(output, Output::Dial(_))).count();
+    assert!(dials <= 1 && (dials == 0 || before.dialling().is_none()), "{input:?}: {outputs:?}");
+}
+
+/// CHECK 9: in 100,000 random histories there is never a dead end, and no wait is longer than the
+/// longest one.
+#[test]
+fn pain_09_no_history_leaves_the_channel_stuck() {
+    let mut rng = StdRng::seed_from_u64(9);
+    for _ in 0..100_000 {
+        let (mut machine, mut now) = (Numbered::new(), Instant::now());
+        for _ in 0..30 {
+            let input = *inputs(machine.last).choose(&mut rng).expect("not empty");
+            let input = match input {
+                Input::CallsWaiting(_) => Input::CallsWaiting(rng.random()),
+                // Nothing follows on it.
+                Input::Shutdown => continue,
+                input => input,
+            };
+            now += Duration::from_millis(rng.random_range(0..3_000));
+            let before = machine.machine.clone();
+            if let Some(outputs) = machine.on(input, now) {
+                check(&before, input, &outputs, &machine.machine);
+            }
+            let longest = now + Duration::from_secs(12);
+            assert!(machine.machine.next_dial().is_none_or(|at| at <= longest), "{machine:?}");
+        }
+    }
+}
+
+fn successor(machine: &Subchannel) -> Option<Incarnation> {
+    match machine.stage {
+        Stage::Ready(InUse { successor, .. }) => successor.map(|dial| dial.incarnation),
+        _ => None,
+    }
+}
+
+fn ready(now: Instant) -> Numbered {
+    let mut machine = Numbered::new();
+    machine.on(Input::Connect, now);
+    machine.on(Input::Established(Incarnation(1)), now);
+    machine.on(Input::Proven(Incarnation(1)), now);
+    machine
 }
 
 /// faults.md 8: the count starts over only when a link is proven.
 #[test]
 fn a_server_that_greets_and_hangs_up_is_waited_for_longer_each_time() {
-    let mut sub = Subchannel::new(schedules());
-    let mut now = Instant::now();
-    sub.on(Input::Connect, now, 0.5);
+    let (mut machine, mut now) = (Numbered::new(), Instant::now());
+    machine.on(Input::Connect, now);
     for seconds in [1.0, 1.6, 2.56, 4.096, 6.5536, 10.0, 10.0] {
-        sub.on(Input::Established, now, 0.5);
-        let Output::WaitUntil(at) = sub.on(Input::Lost, now, 0.5) else { panic!("must wait") };
+        let link = machine.newest();
+        machine.on(Input::Established(link), now);
+        let at = machine.waits(lost(link), now);
         assert!((at - now).abs_diff(Duration::from_secs_f64(seconds)) < Duration::from_micros(1));
         now = at;
-        assert_eq!(sub.on(Input::RedialDue, now, 0.5), Output::Dial);
+        machine.on(Input::RedialDue, now);
+        assert_eq!(machine.machine.dialling(), Some(machine.newest()));
     }
 }
 
 #[test]
 fn the_first_call_to_wait_cuts_a_longer_wait_short() {
-    let mut sub = Subchannel::new(schedules());
-    let mut now = Instant::now();
-    sub.on(Input::Connect, now, 0.5);
+    let (mut machine, mut now) = (Numbered::new(), Instant::now());
+    machine.on(Input::Connect, now);
     for _ in 0..6 {
-        let Output::WaitUntil(at) = sub.on(Input::DialFailed, now, 0.5) else {
-            panic!("must wait")
-        };
-        now = at;
-        sub.on(Input::RedialDue, now, 0.5);
+        now = machine.waits(Input::DialFailed(machine.newest()), now);
+        machine.on(Input::RedialDue, now);
     }
-    let Output::WaitUntil(at) = sub.on(Input::DialFailed, now, 0.5) else { panic!("must wait") };
+    let at = machine.waits(Input::DialFailed(machine.newest()), now);
     assert_eq!(at - now, Duration::from_secs(10));
-    assert_eq!(
-        sub.on(Input::CallsWaiting(true), now, 0.5),
-        Output::WaitUntil(now + Duration::from_secs(1))
-    );
+    let mut late = machine.clone();
+    let at = machine.waits(Input::CallsWaiting(true), now);
+    assert_eq!(at - now, Duration::from_secs(1));
+    // What has passed already of the quick schedule's wait is over.
     let later = now + Duration::from_secs(5);
-    let mut late = sub.clone();
-    late.wait = Some(Wait { at, backoff: Some((6, 0.5)) });
-    assert_eq!(late.on(Input::CallsWaiting(true), later, 0.5), Output::WaitUntil(later));
+    assert_eq!(late.waits(Input::CallsWaiting(true), later), later);
 }
 
 #[test]
 fn a_ready_link_stays_until_its_successor_is_up_and_stays_if_that_fails() {
     let now = Instant::now();
-    let mut ready = Subchannel::new(schedules());
-    for input in [Input::Connect, Input::Established, Input::Proven] {
-        ready.on(input, now, 0.5);
+    let (first, second) = (Incarnation(1), Incarnation(2));
+    let mut beside = ready(now);
+    assert_eq!(beside.takes(Input::ResetBackoff, now), Some(Output::Dial(second)));
+    let mut up = beside.clone();
+    let swapped = vec![Output::Use(second), Output::Drain(first)];
+    assert_eq!(up.on(Input::Established(second), now), Some(swapped.clone()));
+    assert_eq!((up.machine.state(), up.machine.is_proven()), (Ready, false));
+    for ended in [Input::DialFailed(second), lost(second)] {
+        let mut failed = beside.clone();
+        assert_eq!(failed.takes(ended, now), None);
+        let Subchannel { failures, .. } = failed.machine;
+        assert_eq!(
+            (failed.machine.link(), failed.machine.is_proven(), failures),
+            (Some(first), true, 0)
+        );
     }
-    assert_eq!(ready.on(Input::ResetBackoff, now, 0.5), Output::DialSuccessor);
-    let mut up = ready.clone();
-    assert_eq!(up.on(Input::SuccessorUp, now, 0.5), Output::Nothing);
-    assert_eq!((up.state(), up.is_proven()), (Ready, false));
-    let mut failed = ready.clone();
-    assert_eq!(failed.on(Input::SuccessorFailed, now, 0.5), Output::Nothing);
-    assert_eq!((failed.state(), failed.is_proven(), failed.failures()), (Ready, true, 0));
     // Asked again meanwhile: another follows, whichever way the first ends.
-    let mut again = ready.clone();
-    assert_eq!(again.on(Input::ResetBackoff, now, 0.5), Output::Nothing);
-    assert_eq!(again.on(Input::SuccessorUp, now, 0.5), Output::DialSuccessor);
-    assert_eq!(again.on(Input::SuccessorUp, now, 0.5), Output::Nothing);
+    let mut again = beside.clone();
+    assert_eq!(again.takes(Input::ResetBackoff, now), None);
+    let third = Output::Dial(Incarnation(3));
+    let mut failed = again.clone();
+    assert_eq!(failed.takes(Input::DialFailed(second), now), Some(third));
+    let outputs = again.on(Input::Established(second), now);
+    assert_eq!(outputs, Some([swapped, vec![third]].concat()));
     // The old link goes meanwhile: the dial under way is the one to wait for.
-    assert_eq!(ready.on(Input::Lost, now, 0.5), Output::Nothing);
-    assert_eq!(ready.state(), Connecting);
-    assert_eq!(ready.on(Input::Established, now, 0.5), Output::Nothing);
-    assert_eq!(ready.state(), Ready);
+    assert_eq!(beside.takes(lost(first), now), None);
+    assert_eq!(beside.machine.dialling(), Some(second));
+    assert_eq!(beside.takes(Input::Established(second), now), Some(Output::Use(second)));
 }
 
 #[test]
 fn a_proven_link_is_redialled_within_the_spread_and_a_goaway_shows_connecting() {
-    let mut sub = Subchannel::new(schedules());
-    let now = Instant::now();
-    for (input, state) in [(Input::Lost, TransientFailure), (Input::GoAway, Connecting)] {
-        sub.on(Input::Connect, now, 0.5);
-        sub.on(Input::RedialDue, now + Duration::from_secs(1), 0.5);
-        sub.on(Input::Established, now, 0.5);
-        sub.on(Input::Proven, now, 0.5);
-        assert_eq!(sub.on(input, now, 0.5), Output::WaitUntil(now + Duration::from_millis(10)));
-        assert_eq!(sub.state(), state);
-    }
+    let (now, link) = (Instant::now(), Incarnation(1));
+    let soon = now + Duration::from_millis(10);
+    let mut gone = ready(now);
+    assert_eq!(gone.waits(lost(link), now), soon);
+    assert_eq!(gone.machine.state(), TransientFailure);
+    let mut drained = ready(now);
+    let outputs = vec![Output::Drain(link), Output::WaitUntil(soon)];
+    assert_eq!(drained.on(Input::GoAway(link), now), Some(outputs));
+    assert_eq!(drained.machine.state(), Connecting);
 }
 
 /// A server that greets and says GOAWAY is neither hammered nor called failing.
 #[test]
 fn a_goaway_on_trial_shows_connecting_and_is_backed_off_from() {
-    let mut sub = Subchannel::new(schedules());
-    let mut now = Instant::now();
-    sub.on(Input::Connect, now, 0.5);
+    let (mut machine, mut now) = (Numbered::new(), Instant::now());
+    machine.on(Input::Connect, now);
     for seconds in [1.0, 1.6, 2.56] {
-        sub.on(Input::Established, now, 0.5);
-        let Output::WaitUntil(at) = sub.on(Input::GoAway, now, 0.5) else { panic!("must wait") };
-        assert_eq!(sub.state(), Connecting);
+        let link = machine.newest();
+        machine.on(Input::Established(link), now);
+        let at = machine.waits(Input::Lost { link, goaway: true }, now);
+        assert_eq!(machine.machine.state(), Connecting);
         assert!((at - now).abs_diff(Duration::from_secs_f64(seconds)) < Duration::from_micros(1));
         now = at;
-        assert_eq!(sub.on(Input::RedialDue, now, 0.5), Output::Dial);
+        machine.on(Input::RedialDue, now);
     }
+}
+
+#[test]
+fn news_of_a_link_that_was_given_up_come_late() {
+    let (now, first) = (Instant::now(), Incarnation(1));
+    let mut machine = ready(now);
+    machine.on(Input::GoAway(first), now);
+    for input in [lost(first), Input::Proven(first), Input::GoAway(first), Input::WornOut(first)] {
+        assert_eq!(machine.on(input, now), None, "{input:?}");
+    }
+    machine.on(Input::RedialDue, now + Duration::from_secs(1));
+    assert_eq!(machine.on(Input::Established(first), now), None);
+    assert_eq!(machine.machine.dialling(), Some(Incarnation(2)));
 }

@@ -144,7 +144,7 @@ mod tests {
         let answer = parking_lot::Mutex::new(answer);
         let lookups = Lookups::new(move |_| answer.lock().recv().map_err(io::Error::other));
         let configured = Arc::new(config::Target::Host { host: "queue".into(), port: 7 });
-        let connector = NetConnector { endpoint: configured, lookups: Arc::new(lookups) };
+        let connector = NetConnector { target: configured, lookups: Arc::new(lookups) };
         let endpoint = Endpoint { host: "queue".into(), port: 7, user_timeout: None };
         let timeout = Duration::from_secs(20);
         for said in ["20.0 s", "40.0 s"] {

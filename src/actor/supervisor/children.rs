@@ -8,7 +8,7 @@ use super::{
         request::{RequestActor, RequestArgs},
         timer::{Timer, Watch},
     },
-    Life,
+    Session,
 };
 use crate::{
     clock,
@@ -25,8 +25,8 @@ pub(super) struct Connection {
     pub(super) actor: ActorRef<ConnectionMsg>,
     pub(super) link: Option<Arc<Link>>,
     pub(super) keepalive_time: Option<Duration>,
-    pub(super) goaway_heard: bool,
-    pub(super) farewell: Option<Timer>,
+    pub(super) goaway_announced: bool,
+    pub(super) cut: Option<Timer>,
 }
 
 impl Connection {
@@ -46,36 +46,36 @@ pub(super) struct Shard {
 }
 
 /// A child to be started.
-pub(super) enum Unborn {
+pub(super) enum PendingChild {
     Connection { args: ConnectionArgs, keepalive_time: Option<Duration> },
     Request(usize),
 }
 
-impl Life {
+impl Session {
     /// Starting is local. It fails only if this actor is being stopped, and then there is nothing
     /// to start anyone for.
     pub(super) async fn start_children(&mut self) {
-        for child in std::mem::take(&mut self.unborn) {
+        for child in std::mem::take(&mut self.pending_children) {
             let myself = self.me.get_cell();
             match child {
-                Unborn::Connection { args, keepalive_time } => {
+                PendingChild::Connection { args, keepalive_time } => {
                     let incarnation = args.dial.incarnation;
                     if let Ok((actor, _)) =
                         Actor::spawn_linked(None, ConnectionActor, args, myself).await
                     {
-                        let (link, goaway_heard, farewell) = (None, false, None);
+                        let (link, goaway_announced, cut) = (None, false, None);
                         let connection = Connection {
                             incarnation,
                             actor,
                             link,
                             keepalive_time,
-                            goaway_heard,
-                            farewell,
+                            goaway_announced,
+                            cut,
                         };
                         self.connections.push(connection);
                     }
                 }
-                Unborn::Request(shard) => {
+                PendingChild::Request(shard) => {
                     let args =
                         RequestArgs { core: self.core.clone(), shard, picker: self.picker() };
                     if let Ok((actor, _)) =
@@ -107,7 +107,7 @@ impl Life {
                 let cause = failure.to_string();
                 let incarnation = connection.incarnation;
                 self.core.telemetry.announce(Fact::DialFailed { incarnation, failure });
-                self.current_ended(incarnation, Input::DialFailed, &cause);
+                self.step(Input::DialFailed(incarnation), &cause);
                 if self.core.first_dials.lock().failed(wrong_peer) {
                     self.tell_of_wrong_peer(cause.into());
                 }
@@ -136,7 +136,7 @@ impl Life {
             return;
         }
         if at_once {
-            return self.unborn.push(Unborn::Request(shard));
+            return self.pending_children.push(PendingChild::Request(shard));
         }
         // Calls wait for it: the slowest pace is that of a channel with calls waiting.
         let pace = self.core.config.reconnect.waiting.max;
@@ -146,7 +146,7 @@ impl Life {
 
     pub(super) fn restart_due(&mut self, shard: usize) {
         if self.shards[shard].restart.take().is_some() {
-            self.unborn.push(Unborn::Request(shard));
+            self.pending_children.push(PendingChild::Request(shard));
         }
     }
 

@@ -1,84 +1,77 @@
-//! What the supervisor does about links: they come, say goodbye, prove themselves, are replaced,
-//! end.
+//! What the supervisor does about links: they come up, say GOAWAY, prove themselves, are replaced,
+//! and end. What follows is the machine's to say; here is what has to be announced, and in which
+//! order.
 
-use super::{super::message::ConnectionMsg, Life, children::Connection};
+use super::{super::message::ConnectionMsg, Session, children::Connection};
 use crate::{
     clock,
-    model::{ConnectivityState, Fact, GoAway, Incarnation, LinkEnd},
-    policy::{Input, Verdict, after, pinged_less},
+    model::{Fact, GoAway, Incarnation, LinkEnd},
+    policy::{Input, Verdict, after},
     transport::Link,
 };
 use std::{sync::Arc, time::Duration};
 
-impl Life {
+impl Session {
     pub(super) fn link_up(&mut self, incarnation: Incarnation, link: Arc<Link>, took: Duration) {
-        let succeeds = self.successor == Some(incarnation);
-        if !(succeeds || self.current == Some(incarnation)) || self.draining {
+        let input = Input::Established(incarnation);
+        if self.channel.is_late(input) {
             self.core.telemetry.stale("LinkUp");
             return link.drain();
         }
         self.core.first_dials.lock().succeeded();
-        if let Some(connection) = self.connection(incarnation) {
-            connection.link = Some(link.clone());
-        }
         let max_concurrent_streams = link.peer_limit();
+        if let Some(connection) = self.connection(incarnation) {
+            connection.link = Some(link);
+        }
         self.core.telemetry.announce(Fact::LinkEstablished {
             incarnation,
             took,
             max_concurrent_streams,
         });
-        let former = self.link.replace(link);
-        if succeeds {
-            self.successor = None;
-            self.current = Some(incarnation);
-            // Calls go to the new link before the old one takes no more.
-            self.publish_picker();
-            former.inspect(|former| former.drain());
-            self.bound_draining();
-            return self.step(Input::SuccessorUp, "the link was replaced");
-        }
-        self.step(Input::Established, "the peer's SETTINGS were read");
+        self.step(input, "the peer's SETTINGS were read");
     }
 
     pub(super) fn connection(&mut self, incarnation: Incarnation) -> Option<&mut Connection> {
         self.connections.iter_mut().find(|connection| connection.incarnation == incarnation)
     }
 
+    /// A link answered a call, or has lived long enough.
     pub(super) fn proven(&mut self, incarnation: Incarnation) {
-        if self.current != Some(incarnation) {
+        let input = Input::Proven(incarnation);
+        if self.channel.is_late(input) {
             return self.core.telemetry.stale("LinkProven");
         }
-        if !self.channel.is_proven() {
-            self.step(Input::Proven, "the link is proven");
-            if self.channel.is_proven() {
-                self.core.telemetry.announce(Fact::BackoffReset { incarnation });
-            }
+        let before = self.channel.is_proven();
+        self.step(input, "the link is proven");
+        if !before {
+            self.core.telemetry.announce(Fact::BackoffReset { incarnation });
         }
     }
 
-    pub(super) fn goaway(&mut self, incarnation: Incarnation, goaway: GoAway) {
-        // A link's end overtakes its GOAWAY's message, and has told it then.
-        let Some(connection) = self.connection(incarnation) else {
-            return self.core.telemetry.stale("GoAwayReceived");
-        };
-        connection.goaway_heard = true;
-        let proven = connection.is_proven();
-        let idle = connection.link.as_ref().is_none_or(|link| link.idle_at_goaway());
-        let had = connection.keepalive_time;
-        let cause = goaway.to_string();
-        self.hear_goaway(incarnation, goaway, had, idle);
-        self.prove_late(incarnation, proven);
-        self.replace(incarnation, &cause);
-    }
-
-    /// A link's end may overtake the word that it was proven; what comes next depends on that.
+    /// Its end, or its GOAWAY, may come before the news that a link was proven; how soon the next
+    /// dial follows depends on it.
     fn prove_late(&mut self, incarnation: Incarnation, proven: bool) {
-        if proven && self.current == Some(incarnation) {
+        if proven && self.channel.link() == Some(incarnation) {
             self.proven(incarnation);
         }
     }
 
-    pub(super) fn hear_goaway(
+    pub(super) fn goaway(&mut self, incarnation: Incarnation, goaway: GoAway) {
+        // A link's end overtakes its GOAWAY's message, and has announced it then.
+        let Some(connection) = self.connection(incarnation) else {
+            return self.core.telemetry.stale("GoAwayReceived");
+        };
+        connection.goaway_announced = true;
+        let proven = connection.is_proven();
+        let idle = connection.link.as_ref().is_none_or(|link| link.idle_at_goaway());
+        let had = connection.keepalive_time;
+        let cause = goaway.to_string();
+        self.announce_goaway(incarnation, goaway, had, idle);
+        self.prove_late(incarnation, proven);
+        self.step(Input::GoAway(incarnation), &cause);
+    }
+
+    fn announce_goaway(
         &self,
         incarnation: Incarnation,
         goaway: GoAway,
@@ -87,42 +80,44 @@ impl Life {
     ) {
         let too_many_pings = goaway.is_too_many_pings();
         self.core.telemetry.announce(Fact::GoAwayReceived { incarnation, goaway });
-        if let Some(had) = had.filter(|_| too_many_pings) {
-            self.ping_less(had, idle);
-        }
+        let Some(had) = had.filter(|_| too_many_pings) else { return };
+        let mut keepalive = self.core.keepalive.lock();
+        keepalive.complained(had, idle);
+        let (time, while_idle) = (keepalive.time().unwrap_or(had), keepalive.while_idle());
+        drop(keepalive);
+        self.core.telemetry.announce(Fact::KeepaliveBackedOff { keepalive_time: time, while_idle });
     }
 
     pub(super) fn retired(&mut self, incarnation: Incarnation) {
-        let connection = self.connection(incarnation);
-        let proven = connection.as_ref().is_some_and(|connection| connection.is_proven());
-        if let Some(connection) = connection {
-            let _ = connection.actor.cast(ConnectionMsg::Drain);
-        }
+        let proven = self.connection(incarnation).is_some_and(|connection| connection.is_proven());
         self.prove_late(incarnation, proven);
-        self.replace(incarnation, "the link's stream ids are used up");
+        self.step(Input::GoAway(incarnation), "the link's stream ids are used up");
     }
 
     /// A successor takes the link's place once it is up, as when asked to reconnect.
     pub(super) fn worn_out(&mut self, incarnation: Incarnation) {
-        if self.current == Some(incarnation) && self.channel.state() == ConnectivityState::Ready {
-            self.step(Input::ResetBackoff, "h2 will take few more empty DATA frames on this link");
-        }
+        let cause = "h2 will take few more empty DATA frames on this link";
+        self.step(Input::WornOut(incarnation), cause);
     }
 
-    /// The link finishes what it has; a successor is dialled.
-    pub(super) fn replace(&mut self, incarnation: Incarnation, cause: &str) {
-        if self.current == Some(incarnation) && self.channel.state() == ConnectivityState::Ready {
-            self.link = None;
-            self.step(Input::GoAway, cause);
-            self.current = self.current.filter(|current| *current != incarnation);
-            self.bound_draining();
+    /// The link takes no more calls, or the dial ends. What runs on it goes on.
+    pub(super) fn drain_link(&mut self, incarnation: Incarnation) {
+        let Some(connection) = self.connection(incarnation) else { return };
+        match &connection.link {
+            Some(link) => link.drain(),
+            // One that has ended already has nothing to end.
+            None => drop(connection.actor.cast(ConnectionMsg::Drain)),
         }
+        self.bound_draining();
     }
 
     /// Ends the oldest links that only finish their calls, where there are more of them than
     /// `max_draining_links`: a peer that says GOAWAY on each link and finishes no call would keep
     /// them all.
     fn bound_draining(&mut self) {
+        if self.draining {
+            return;
+        }
         let limit = self.core.config.max_draining_links;
         let draining = |connection: &&Connection| {
             let link = connection.link.as_ref();
@@ -133,75 +128,43 @@ impl Life {
         let above = self.connections.iter().filter(draining).count().saturating_sub(limit);
         for connection in self.connections.iter().filter(draining).take(above) {
             connection.link.as_ref().inspect(|link| link.crowded_out(limit));
-            // One that is dead already has nothing to end.
+            // One that has ended already has nothing to end.
             let _ = connection.actor.cast(ConnectionMsg::HangUp);
         }
-    }
-
-    /// gRPC A8: twice the time of the link that was complained of; complaints of links of one age
-    /// do not add up. One that comes while no call is open ends pings without calls, too.
-    pub(super) fn ping_less(&self, had: Duration, idle: bool) {
-        let mut keepalive = self.core.keepalive.lock();
-        let configured = self.core.config.effective_keepalive_time();
-        let time = keepalive.time.unwrap_or(had).max(pinged_less(had, configured));
-        keepalive.time = Some(time);
-        keepalive.while_idle &= !idle;
-        let while_idle = keepalive.while_idle;
-        drop(keepalive);
-        self.core.telemetry.announce(Fact::KeepaliveBackedOff { keepalive_time: time, while_idle });
     }
 
     pub(super) fn link_lost(&mut self, connection: &Connection, end: LinkEnd, lived: Duration) {
         let incarnation = connection.incarnation;
         let cause = end.to_string();
-        let mut input = Input::Lost;
+        let input = Input::Lost { link: incarnation, goaway: matches!(end, LinkEnd::GoAway(_)) };
         match &end {
             LinkEnd::KeepaliveTimeout => {
                 self.core.telemetry.announce(Fact::KeepaliveLost { incarnation })
             }
-            LinkEnd::GoAway(goaway) => {
-                input = Input::GoAway;
-                if !connection.goaway_heard {
-                    let idle = connection.link.as_ref().is_none_or(|link| link.idle_at_goaway());
-                    self.hear_goaway(incarnation, goaway.clone(), connection.keepalive_time, idle);
-                }
+            LinkEnd::GoAway(goaway) if !connection.goaway_announced => {
+                let idle = connection.link.as_ref().is_none_or(|link| link.idle_at_goaway());
+                let had = connection.keepalive_time;
+                self.announce_goaway(incarnation, goaway.clone(), had, idle);
             }
             _ => {}
         }
         self.prove_late(incarnation, connection.is_proven());
         if connection.link.is_some() {
-            let current = self.current == Some(incarnation);
+            let current = self.channel.subject() == Some(incarnation);
             self.core.telemetry.announce(Fact::LinkLost { incarnation, end, lived, current });
         }
-        self.current_ended(incarnation, input, &cause);
+        self.step(input, &cause);
     }
 
-    pub(super) fn connection_failed(&mut self, connection: &Connection, words: &str) {
-        let verdict = self.child_failed("connection", words);
-        let end = LinkEnd::ActorFailed(words.into());
+    pub(super) fn connection_failed(&mut self, connection: &Connection, error: &str) {
+        let verdict = self.child_failed("connection", error);
+        let end = LinkEnd::ActorFailed(error.into());
         self.link_lost(connection, end, Duration::ZERO);
-        if verdict != Verdict::Restart && self.current.is_none() {
+        if verdict != Verdict::Restart {
             let at = after(clock::now(), self.core.config.reconnect.idle.max);
             if let Some(at) = self.channel.hold_until(at) {
                 self.wait(at, clock::now());
             }
         }
-    }
-
-    pub(super) fn current_ended(&mut self, incarnation: Incarnation, input: Input, cause: &str) {
-        if self.successor == Some(incarnation) {
-            self.successor = None;
-            return self.step(Input::SuccessorFailed, cause);
-        }
-        if self.current != Some(incarnation) {
-            return;
-        }
-        self.link = None;
-        let input = match self.channel.state() {
-            ConnectivityState::Connecting => Input::DialFailed,
-            _ => input,
-        };
-        self.step(input, cause);
-        self.current = self.current.filter(|current| *current != incarnation);
     }
 }

@@ -4,9 +4,9 @@
 
 mod children;
 mod links;
-mod lives;
+mod restarter;
 
-pub(super) use lives::SupervisorActor;
+pub(super) use restarter::SupervisorActor;
 
 use super::{
     connection::{ConnectionArgs, ConnectionState},
@@ -23,7 +23,7 @@ use crate::{
     policy::{Channel, Input, Liveness, Output, Restarts, Schedules},
     transport::{Dial, Link},
 };
-use children::{Connection, Shard, Unborn};
+use children::{Connection, PendingChild, Shard};
 use ractor::{ActorRef, SupervisionEvent};
 use std::{
     sync::Arc,
@@ -42,7 +42,7 @@ const FAREWELL: Duration = Duration::from_millis(100);
 
 /// What the actor knows, until it fails. Nothing here waits: children, whose start takes an
 /// `await`, are started after each event.
-struct Life {
+struct Session {
     core: Arc<Core>,
     me: ActorRef<SupervisorMsg>,
     channel: Channel,
@@ -52,12 +52,7 @@ struct Life {
     /// The request actors' places.
     shards: Box<[Shard]>,
     /// Children to be started.
-    unborn: Vec<Unborn>,
-    /// The link that the channel's state is about; those already replaced are only drained.
-    current: Option<Incarnation>,
-    /// The link being dialled to take the current one's place (make before break).
-    successor: Option<Incarnation>,
-    link: Option<Arc<Link>>,
+    pending_children: Vec<PendingChild>,
     redial: Option<Timer>,
     grace: Option<Timer>,
     /// Since when Ready is shown without a link that takes calls, and the timer to look again.
@@ -67,7 +62,7 @@ struct Life {
     exhausted: bool,
 }
 
-impl Life {
+impl Session {
     /// Begins: at first with a dial, after a failure with a redial, in a shutdown with the drain.
     fn begin(core: Arc<Core>, me: ActorRef<SupervisorMsg>) -> Self {
         let reconnect = &core.config.reconnect;
@@ -77,40 +72,38 @@ impl Life {
             jitter: reconnect.jitter,
             spread: reconnect.spread,
         };
+        let last = core.last_incarnation();
         let channel = match core.telemetry.state() {
             ConnectivityState::Idle => Channel::new(schedules),
             // It died while it drained: Shutdown is final, and was said.
-            ConnectivityState::Shutdown => Channel::after_shutdown(schedules),
-            _ => Channel::after_a_crash(schedules, clock::now()),
+            ConnectivityState::Shutdown => Channel::after_shutdown(schedules, last),
+            _ => Channel::after_a_crash(schedules, clock::now(), last),
         };
         let pace = reconnect.idle.max.max(reconnect.waiting.max);
         let (restarts, shards) =
             (Restarts::new(core.config.intensity, pace), core.requests.shards());
-        let mut life = Self {
+        let mut session = Self {
             core,
             me,
             channel,
             restarts,
             connections: Vec::new(),
             shards: (0..shards).map(|_| Shard::default()).collect(),
-            unborn: (0..shards).map(Unborn::Request).collect(),
-            current: None,
-            successor: None,
-            link: None,
+            pending_children: (0..shards).map(PendingChild::Request).collect(),
             redial: None,
             grace: None,
             doubt: None,
             draining: false,
             exhausted: false,
         };
-        match (life.core.calls.shutdown.drain(), life.channel.state()) {
-            (Some(_), _) => life.drain(),
+        match (session.core.calls.shutdown.drain(), session.channel.state()) {
+            (Some(_), _) => session.drain(),
             (None, ConnectivityState::Idle) => {
-                life.step(Input::Connect, "the supervisor was spawned")
+                session.step(Input::Connect, "the supervisor was spawned")
             }
-            (None, _) => life.step(Input::RedialDue, "the supervisor actor starts over"),
+            (None, _) => session.step(Input::RedialDue, "the supervisor actor starts over"),
         }
-        life
+        session
     }
 
     fn handle(&mut self, message: SupervisorMsg) {
@@ -142,7 +135,7 @@ impl Life {
         handling.end(&self.core);
     }
 
-    fn hear(&mut self, event: SupervisionEvent) {
+    fn on_child_event(&mut self, event: SupervisionEvent) {
         match event {
             // The runtime drops its tasks: this actor's, too. That is no failure of a child.
             SupervisionEvent::ActorTerminated(_, _, Some(reason)) if reason == CANCELLED => {}
@@ -161,65 +154,59 @@ impl Life {
 
     // The machine's steps, and their effects.
 
+    /// Takes one step and carries out what follows; nothing, if the input comes late.
     fn step(&mut self, input: Input, cause: &str) {
         let cause: Arc<str> = cause.into();
         let now = clock::now();
         let failing = self.channel.last_error().cloned();
-        let step = self.channel.on(input, &cause, now, self.core.random());
-        // The change to Connecting is about the link to be.
-        let adopted =
-            step.changed.filter(|(_, to)| *to == ConnectivityState::Connecting).and(self.successor);
-        if step.output == Output::Dial {
-            self.current = Some(self.core.next_incarnation());
-        } else if adopted.is_some() {
-            self.current = self.successor.take();
-        }
+        let random = || self.core.random();
+        let Some(step) = self.channel.on(input, &cause, now, random) else { return };
         if let Some((from, to)) = step.changed {
-            let incarnation = self.current.unwrap_or_default();
+            let incarnation = step.about;
             self.core.telemetry.announce(Fact::StateChanged { from, to, cause, incarnation });
         }
-        if step.changed.is_some() || failing != self.channel.last_error().cloned() {
+        let used = step.outputs.iter().any(|output| matches!(output, Output::Use(_)));
+        // Before a link is drained: calls go to the new one from then on.
+        if used || step.changed.is_some() || failing != self.channel.last_error().cloned() {
             self.publish_picker();
         }
-        match step.output {
-            Output::Nothing => {}
-            Output::Dial => {
-                self.redial = None;
-                self.dial(self.current.unwrap_or_default());
+        for output in step.outputs {
+            match output {
+                // Published.
+                Output::Use(_) => {}
+                Output::Drain(incarnation) => self.drain_link(incarnation),
+                Output::Dial(incarnation) => {
+                    self.redial = None;
+                    self.dial(incarnation);
+                }
+                Output::WaitUntil(at) => self.wait(at, now),
             }
-            Output::DialSuccessor => {
-                let incarnation = *self.successor.insert(self.core.next_incarnation());
-                self.dial(incarnation);
-            }
-            Output::WaitUntil(at) => self.wait(at, now),
-            Output::HangUp => self.connections.iter().for_each(|connection| {
-                // One that is dead already has nothing to drain.
-                let _ = connection.actor.cast(ConnectionMsg::Drain);
-            }),
         }
     }
 
     fn dial(&mut self, incarnation: Incarnation) {
         let core = &self.core;
+        core.set_last_incarnation(incarnation);
         core.telemetry
             .announce(Fact::DialStarted { incarnation, failures: self.channel.failures() });
         let keepalive = *core.keepalive.lock();
+        let timeout = core.config.keepalive.timeout;
+        let liveness = |time| Liveness::new(time, timeout, keepalive.while_idle());
         let dial = Dial {
             endpoint: core.endpoint(),
             incarnation,
             timeout: core.config.connect_timeout,
-            keepalive: keepalive.time.map(|time| {
-                Liveness::new(time, core.config.keepalive.timeout, keepalive.while_idle)
-            }),
+            keepalive: keepalive.time().map(liveness),
             window: core.config.max_in_flight,
             max_header_bytes: core.config.max_response_header_bytes,
             #[cfg(feature = "tls")]
             tls: core.tls.clone(),
         };
         let watcher = Arc::new(Hooks(Arc::downgrade(core)));
-        let args =
-            ConnectionArgs { core: core.clone(), supervisor: self.me.clone(), watcher, dial };
-        self.unborn.push(Unborn::Connection { args, keepalive_time: keepalive.time });
+        let supervisor = self.me.clone();
+        let args = ConnectionArgs { core: core.clone(), supervisor, watcher, dial };
+        self.pending_children
+            .push(PendingChild::Connection { args, keepalive_time: keepalive.time() });
     }
 
     fn wait(&mut self, at: Instant, now: Instant) {
@@ -238,11 +225,12 @@ impl Life {
     /// It looks after each event. Where there is none it looks all the same: a link that shuts says
     /// so by itself (`LinkShut`), whatever became of its driver and its actor; and if their news do
     /// not follow, `LookDue` does.
-    fn dead_end(&mut self) -> Option<String> {
+    fn check_progress(&mut self) -> Option<String> {
         let state = self.channel.state();
-        let dialling =
-            self.connections.iter().any(|connection| Some(connection.incarnation) == self.current);
-        let open = self.link.as_ref().is_some_and(|link| link.is_accepting());
+        let dial = self.channel.dialling();
+        let dialling = self.connections.iter().any(|one| Some(one.incarnation) == dial);
+        let link = self.channel.link().and_then(|incarnation| self.link(incarnation));
+        let open = link.is_some_and(|link| link.is_accepting());
         if !self.channel.is_stuck(
             dialling,
             self.redial.as_ref().is_some_and(Timer::is_running),
@@ -268,14 +256,19 @@ impl Life {
     }
 
     fn picker(&self) -> Picker {
-        let ready = self.channel.state() == ConnectivityState::Ready;
-        match self.link.clone().filter(|_| ready) {
-            Some(link) => Picker::One(link),
+        let link = self.channel.link().and_then(|incarnation| self.link(incarnation));
+        match link {
+            Some(link) => Picker::One(link.clone()),
             None => Picker::None(NoLink {
                 failing: self.channel.last_error().cloned(),
                 why: self.channel.why_no_link().cloned(),
             }),
         }
+    }
+
+    fn link(&self, incarnation: Incarnation) -> Option<&Arc<Link>> {
+        let mut connections = self.connections.iter();
+        connections.find(|connection| connection.incarnation == incarnation)?.link.as_ref()
     }
 
     // The end.
@@ -300,7 +293,7 @@ impl Life {
     fn grace_over(&mut self) {
         self.core.calls.end_all(self.core.calls.ledger.open(|_| true), Failure::shutdown);
         for connection in self.connections.iter_mut() {
-            connection.farewell =
+            connection.cut =
                 Some(Timer::new(&self.core, &connection.actor, FAREWELL, ConnectionMsg::HangUp));
         }
     }

@@ -1,5 +1,5 @@
-//! The supervisor actor, life after life: when it fails it starts over in place, as a supervisor of
-//! its own would restart it. Its children end with the life that failed, the calls wait in the
+//! The supervisor actor, session after session: when it fails it starts over in place, as a supervisor of
+//! its own would restart it. Its children end with the session that failed, the calls wait in the
 //! ledger for the next.
 
 use super::{
@@ -9,7 +9,7 @@ use super::{
         message::SupervisorMsg,
         timer::{Timer, Watch},
     },
-    Life,
+    Session,
 };
 use crate::{
     call::Child,
@@ -24,14 +24,14 @@ use std::sync::Arc;
 pub(in crate::actor) struct SupervisorActor;
 
 /// What outlives a failure.
-pub(in crate::actor) struct Lives {
+pub(in crate::actor) struct Restarter {
     core: Arc<Core>,
     /// Whether a failure past the restart intensity goes upward.
     linked: bool,
     restarts: Restarts,
-    /// None until `Begin` is handled. Messages that come before are a former life's, and dropped.
-    life: Option<Life>,
-    /// The wait for the next life.
+    /// None until `Begin` is handled. Messages that come before are a former session's, and dropped.
+    session: Option<Session>,
+    /// The wait for the next session.
     rest: Option<(Timer, Watch)>,
 }
 
@@ -42,23 +42,23 @@ enum Event {
 
 impl Actor for SupervisorActor {
     type Msg = SupervisorMsg;
-    type State = Lives;
+    type State = Restarter;
     type Arguments = (Arc<Core>, bool);
 
     async fn pre_start(
         &self,
         me: ActorRef<SupervisorMsg>,
         (core, linked): Self::Arguments,
-    ) -> Result<Lives, ActorProcessingErr> {
+    ) -> Result<Restarter, ActorProcessingErr> {
         core.set_supervisor(me);
         let restarts = Restarts::new(core.config.intensity, core.config.reconnect.waiting.max);
-        Ok(Lives { core, linked, restarts, life: None, rest: None })
+        Ok(Restarter { core, linked, restarts, session: None, rest: None })
     }
 
     async fn post_start(
         &self,
         me: ActorRef<SupervisorMsg>,
-        _: &mut Lives,
+        _: &mut Restarter,
     ) -> Result<(), ActorProcessingErr> {
         Ok(me.cast(SupervisorMsg::Begin)?)
     }
@@ -67,32 +67,35 @@ impl Actor for SupervisorActor {
         &self,
         me: ActorRef<SupervisorMsg>,
         message: SupervisorMsg,
-        lives: &mut Lives,
+        restarter: &mut Restarter,
     ) -> Result<(), ActorProcessingErr> {
-        lives.live(&me, Event::Message(message))?;
-        lives.settle(&me).await
+        restarter.live(&me, Event::Message(message))?;
+        restarter.settle(&me).await
     }
 
     async fn handle_supervisor_evt(
         &self,
         me: ActorRef<SupervisorMsg>,
         event: SupervisionEvent,
-        lives: &mut Lives,
+        restarter: &mut Restarter,
     ) -> Result<(), ActorProcessingErr> {
-        lives.live(&me, Event::OfChild(event))?;
-        lives.settle(&me).await
+        restarter.live(&me, Event::OfChild(event))?;
+        restarter.settle(&me).await
     }
 }
 
-impl Lives {
+impl Restarter {
     fn live(
         &mut self,
         me: &ActorRef<SupervisorMsg>,
         event: Event,
     ) -> Result<(), ActorProcessingErr> {
-        // After a panic the life, which may be left half changed, is thrown away whole.
+        // After a panic the session, which may be left half changed, is thrown away whole.
         match caught(|| self.take(me, event)) {
-            Ok(()) if self.linked && self.life.as_ref().is_some_and(|life| life.exhausted) => {
+            Ok(())
+                if self.linked
+                    && self.session.as_ref().is_some_and(|session| session.exhausted) =>
+            {
                 Err("the actors of a supervised channel keep failing, past their restart intensity"
                     .into())
             }
@@ -102,26 +105,26 @@ impl Lives {
     }
 
     fn take(&mut self, me: &ActorRef<SupervisorMsg>, event: Event) {
-        match (&mut self.life, event) {
+        match (&mut self.session, event) {
             (None, Event::Message(SupervisorMsg::Begin)) => {
                 let _ = Handling::begin(&self.core, Child::Supervisor, &SupervisorMsg::Begin);
                 self.rest = None;
-                self.life = Some(Life::begin(self.core.clone(), me.clone()));
+                self.session = Some(Session::begin(self.core.clone(), me.clone()));
             }
             (None, _) => {}
-            (Some(life), Event::Message(message)) => life.handle(message),
-            (Some(life), Event::OfChild(event)) => life.hear(event),
+            (Some(session), Event::Message(message)) => session.handle(message),
+            (Some(session), Event::OfChild(event)) => session.on_child_event(event),
         }
     }
 
     /// What follows an event: children to be started are, and the watchdog looks.
     async fn settle(&mut self, me: &ActorRef<SupervisorMsg>) -> Result<(), ActorProcessingErr> {
-        let Some(life) = &mut self.life else { return Ok(()) };
-        if !life.unborn.is_empty() {
+        let Some(session) = &mut self.session else { return Ok(()) };
+        if !session.pending_children.is_empty() {
             // Boxed: the actor's own future, which stays, would have room for it.
-            Box::pin(life.start_children()).await;
+            Box::pin(session.start_children()).await;
         }
-        match life.dead_end() {
+        match session.check_progress() {
             Some(error) => self.failed(me, &error),
             None => Ok(()),
         }
@@ -132,7 +135,7 @@ impl Lives {
         me: &ActorRef<SupervisorMsg>,
         error: &str,
     ) -> Result<(), ActorProcessingErr> {
-        self.life = None;
+        self.session = None;
         end_children(me);
         self.show_failure();
         self.core
