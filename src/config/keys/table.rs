@@ -139,7 +139,7 @@ keys! {
         /// No `keepalive_time` is shorter: servers close links that ask too often. Lower it only
         /// for tests and demos.
         keepalive_floor(Duration): "keepalive_floor", TIME, default "10",
-            because "gRPC A8's floor, against ping storms by mistake";
+            because "gRPC A8's floor, against too many pings by mistake";
     }
     "Server" {
         /// The server's name or address, without scheme or port. An IPv6 address that needs a zone
@@ -229,15 +229,15 @@ keys! {
         /// end the calls that wait then with UNAVAILABLE, and so does each further one. To say
         /// `true` is to wait for that, too.
         wait_for_ready(bool): "wait_for_ready", SWITCH, default "true", also MethodOptions,
-            because "an agent would rather be late than fail; an outage longer than all retries \
-                costs no call. The default does not wait for [a wrong peer before the first \
-                link](decisions/0052-a-wrong-peer-before-the-first-link.md), which no \
-                waiting mends; the same value written out does";
+            because "a late call is better for an agent than a failed one; an outage longer than \
+                all retries fails no call. By default calls do not wait for [a wrong peer before \
+                the first link](decisions/0052-a-wrong-peer-before-the-first-link.md), since \
+                waiting does not help; where the value is written out, they do";
         /// Whether a call of a method that nobody described is of kind `auto`: it is retried until
         /// its answer begins, and `timeout` bounds the time that it is not on the wire. A method
         /// that was seen to stream is streaming from then on. `false`: such calls are not retried.
         retry_undescribed(bool): "retry_undescribed", SWITCH, default "true",
-            because "two lines are enough to outlive a restart; [a \
+            because "so that two lines are enough to get through a restart; [a \
                 decision](decisions/0053-what-nobody-described-is-retried-until-its-answer-begins.md) \
                 that deviates from the seed's letter, for methods of which nobody knows whether \
                 they stream";
@@ -315,19 +315,19 @@ keys! {
         /// The first dial after losing a proven link is made at once, at a random moment within
         /// this time; raise it for fleets.
         reconnect_spread(Duration): "reconnect.spread", TIME_OR_ZERO, default "20ms",
-            because "the first redial comes at once, yet not all agents' in one instant";
+            because "the first redial comes at once, but not that of all agents at the same moment";
         /// A link is proven, and the waits start over, when it has answered a call or lived this
         /// long.
         reconnect_stable_after(Duration): "reconnect.stable_after", TIME_OR_ZERO, default "10",
-            because "a server that greets and hangs up must see growing waits";
+            because "for a server that accepts connections and closes them the waits must grow";
     }
     "Intensity: failures inside the supervisor itself, not of the network" {
         /// How many failures of its actors within `intensity.period` are restarted at once; after
         /// one more it says so and goes on slowly.
         intensity_restarts(u32): "intensity.restarts", whole(0, 1_000_000, "failures"), default "5",
-            because "OTP's idea: generous for a bug met by chance, quick to tell for a bug met \
-                always; after it restarts go on slowly, since a supervisor that gives up \
-                helps nobody";
+            because "OTP's idea: a bug that shows now and then is restarted at once, one that \
+                shows always is reported soon; after it restarts go on slowly, since a \
+                supervisor that gives up helps nobody";
         /// The time within which `intensity.restarts` counts.
         intensity_period(Duration): "intensity.period", TIME, default "10",
             because "as `intensity.restarts`";
@@ -335,17 +335,17 @@ keys! {
     "Retry throttle: keeps retries after statuses from the server a fraction of calls" {
         /// Whether retries are throttled at all. Lost links and failed dials never are.
         retry_throttle_enabled(bool): "retry_throttle.enabled", SWITCH, default "true",
-            because "[a struggling server is not \
-                buried](decisions/0005-the-retry-throttle-deviates-from-the-seed.md)";
+            because "[a server in trouble gets a limited number of \
+                retries](decisions/0005-the-retry-throttle-deviates-from-the-seed.md)";
         /// A retry is a debt of 1: how much of it each call repays.
         retry_throttle_ratio(f64): "retry_throttle.ratio", numbers(0.0, 1e6, "retries per call"),
             default "0.2",
-            because "a storm stays near 1.25 requests per call";
+            because "when all calls fail, there are about 1.25 requests per call";
         /// How much of that debt each second repays. Retries go while the debt is at most what five
         /// seconds repay; a call's first also while it is at most the number of open calls.
         retry_throttle_floor(f64): "retry_throttle.floor", numbers(0.0, 1e6, "retries per second"),
             default "10",
-            because "a quiet client keeps the seed's three retries";
+            because "a client with few calls keeps the seed's three retries";
         /// gRPC A6's token bucket in place of `ratio` and `floor`: its size, up to 1000. Needs
         /// `retry_throttle.token_ratio`.
         retry_throttle_max_tokens(f64):
