@@ -89,7 +89,7 @@ keys! {
     "Retries" {
         /// How often a failed call is tried again: 3 means at most 4 attempts, 0 turns
         /// retries off, `unlimited` means until `timeout`, which must then be set. Calls that the
-        /// server never processed are sent again without counting.
+        /// server certainly did not process are sent again without being counted.
         max_retry_attempts(impl Into<RetryLimit> as RetryLimit): "max_retry_attempts", RETRIES,
             default "3", also MethodOptions,
             because "seed: three retries, four attempts. They cover 7 s of errors";
@@ -104,42 +104,42 @@ keys! {
         /// What each wait is multiplied by to give the next; at least 1.
         backoff_multiplier(f64): "backoff_multiplier", FACTOR, default "2.0", also MethodOptions,
             because "seed: waits of 1, 2, 4, 8, 10, 10 s";
-        /// The status codes worth another try, by name in any case or by number; an empty list
-        /// retries nothing.
+        /// The status codes after which a call is retried, by name in any case or by number; with
+        /// an empty list nothing is retried.
         retryable_status_codes(impl Into<Vec<Code>> as Vec<Code>): "retryable_status_codes", CODES,
             default "UNAVAILABLE, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, ABORTED, INTERNAL, \
                 UNKNOWN",
             also MethodOptions,
-            because "seed. INTERNAL and UNKNOWN are generous; a server that means them takes them \
-                out";
-        /// The share by which a wait may vary to either side, 0 to 1. 0 is the formula to the
-        /// letter; 0.2 is better for fleets.
+            because "seed. INTERNAL and UNKNOWN may be final errors of some servers; then take \
+                them out";
+        /// The share by which a wait may vary to either side, 0 to 1. With 0 waits follow the
+        /// formula exactly; 0.2 is better for many agents on one server.
         backoff_jitter(f64): "backoff_jitter", SHARE, default "0.0", also MethodOptions,
-            because "[the seed's formula to the \
-                letter](decisions/0009-retries-without-jitter-reconnects-with.md); 0.2 for \
-                fleets";
+            because "[exactly the seed's \
+                formula](decisions/0009-retries-without-jitter-reconnects-with.md); 0.2 for many \
+                agents on one server";
     }
     "Keepalive" {
-        /// How long a link may be silent before it is asked for a sign of life with a PING; `none`
-        /// or 0 turns keepalive off. Raised to `keepalive_floor` where it is below.
+        /// How long a link may be silent before a PING is sent; `none` or 0 turns keepalive off.
+        /// Raised to `keepalive_floor` where it is below.
         keepalive_time(impl Into<Option<Duration>> as Option<Duration>):
             "keepalive_time", TIME_OR_ZERO.or_none(), default "30",
             because "seed: with `keepalive_timeout`, a dead link is known after 35 s. Servers of \
                 grpc-go, grpc-java and C-core ask for 300 s and say so with a GOAWAY; the \
                 time then doubles until they are content, up to 4 h";
-        /// How long to wait for the sign of life before the link is taken for dead. Needs
+        /// How long the peer may be silent after a PING before the link is closed as lost. Needs
         /// `keepalive_time`.
         keepalive_timeout(Duration): "keepalive_timeout", TIME, default "5",
             because "seed: with `keepalive_time`, a dead link is known after 35 s";
-        /// Whether links without calls are asked too, so that a dead one is replaced before the
-        /// next call. Needs `keepalive_time`.
+        /// Whether PINGs are sent on links without calls, too, so that a lost one is replaced
+        /// before the next call. Needs `keepalive_time`.
         keepalive_permit_without_calls(bool): "keepalive_permit_without_calls", SWITCH,
             default "true",
-            because "seed: a link that died while idle is replaced before the next call needs it";
-        /// No `keepalive_time` is shorter: servers close links that ask too often. Lower it only
-        /// for tests and demos.
+            because "seed: a link that was lost while idle is replaced before the next call";
+        /// No `keepalive_time` is shorter, because servers close links with too many PINGs. Lower
+        /// it only for tests and demos.
         keepalive_floor(Duration): "keepalive_floor", TIME, default "10",
-            because "gRPC A8's floor, against ping storms by mistake";
+            because "gRPC A8's floor, against too many pings by mistake";
     }
     "Server" {
         /// The server's name or address, without scheme or port. An IPv6 address that needs a zone
@@ -190,8 +190,8 @@ keys! {
     "Credentials" {
         /// A file with a bearer token, which every attempt sends as `authorization`: a regular file
         /// of at most 64 KiB, read again when it has changed, looked at once a second at most.
-        /// While it cannot be used the former token is. Needs TLS or a target on this machine;
-        /// `Builder::call_credentials` goes before it.
+        /// While it cannot be used, the former token is. Needs TLS or a target on this machine;
+        /// `Builder::call_credentials` overrides it.
         credentials_token_file(impl Into<String> as String): "credentials.token_file",
             FILE.or_none(), default "none",
             because "most servers ask for none";
@@ -226,18 +226,18 @@ keys! {
         /// while the channel is failing. Where nobody says either, calls wait, but not for a wrong
         /// peer: before the first link, two dials in a row that find a certificate of an unknown
         /// authority or for another name, no HTTP/2 by ALPN, or another protocol, at every address,
-        /// end the calls that wait then with UNAVAILABLE, and so does each further one. To say
-        /// `true` is to wait for that, too.
+        /// end the calls that wait then with UNAVAILABLE, and so does each further one. Where
+        /// `true` is written out, calls wait all the same.
         wait_for_ready(bool): "wait_for_ready", SWITCH, default "true", also MethodOptions,
-            because "an agent would rather be late than fail; an outage longer than all retries \
-                costs no call. The default does not wait for [a wrong peer before the first \
-                link](decisions/0052-a-wrong-peer-before-the-first-link.md), which no \
-                waiting mends; the same value written out does";
+            because "a late call is better for an agent than a failed one; an outage longer than \
+                all retries fails no call. By default calls do not wait for [a wrong peer before \
+                the first link](decisions/0052-a-wrong-peer-before-the-first-link.md), since \
+                waiting does not help; where the value is written out, they do";
         /// Whether a call of a method that nobody described is of kind `auto`: it is retried until
         /// its answer begins, and `timeout` bounds the time that it is not on the wire. A method
         /// that was seen to stream is streaming from then on. `false`: such calls are not retried.
         retry_undescribed(bool): "retry_undescribed", SWITCH, default "true",
-            because "two lines are enough to outlive a restart; [a \
+            because "so that two lines are enough to get through a restart; [a \
                 decision](decisions/0053-what-nobody-described-is-retried-until-its-answer-begins.md) \
                 that deviates from the seed's letter, for methods of which nobody knows whether \
                 they stream";
@@ -265,8 +265,8 @@ keys! {
         /// How many calls may be under way on one link; the others wait in the queue. The server's
         /// own limit holds beside it.
         max_in_flight(usize): "max_in_flight", whole(1, MANY, "calls"), default "1024",
-            because "measured: more only adds memory. Bounds also what one lost link takes with \
-                it";
+            because "measured: more only adds memory. It also limits how many calls one lost link \
+                ends";
         /// How many links may finish their calls beside the one in use, after a GOAWAY; above it
         /// the oldest is ended, and its calls with it.
         max_draining_links(usize): "max_draining_links", whole(1, 100_000, "links"), default "16",
@@ -281,7 +281,7 @@ keys! {
         queue_max_calls(usize): "queue.max_calls", whole(1, MANY, "calls"), default "100000",
             because "bounded, and above what an agent has open";
         /// How many bytes the requests of open calls may add up to; a call that would exceed it is
-        /// refused at once. One that is larger by itself is too large: OUT_OF_RANGE.
+        /// refused at once. One that is larger by itself is refused with OUT_OF_RANGE.
         queue_max_bytes(usize): "queue.max_bytes", sizes(1, usize::MAX), default "64MiB",
             because "bounded memory, whatever the size of requests";
     }
@@ -296,8 +296,8 @@ keys! {
         reconnect_max_backoff(Duration): "reconnect.max_backoff", TIME, default "10.0",
             because "the seed's longest wait: a dial every ten seconds is cheap, and gRPC's two \
                 minutes of waiting are not";
-        /// The wait after the first failed dial while calls wait; the first call to wait cuts a
-        /// longer running wait short.
+        /// The wait after the first failed dial while calls wait; the first call to wait shortens a
+        /// longer wait that is running.
         reconnect_waiting_initial_backoff(Duration): "reconnect.waiting_initial_backoff", TIME,
             default "0.05",
             because "calls wait";
@@ -308,26 +308,26 @@ keys! {
         /// No such wait is longer; at least `reconnect.waiting_initial_backoff`.
         reconnect_waiting_max_backoff(Duration): "reconnect.waiting_max_backoff", TIME,
             default "1.0",
-            because "calls wait: a second is the most that a recovered server goes unnoticed";
+            because "calls wait: a server that is back is noticed within a second";
         /// The share by which every wait between dials varies to either side, 0 to 1.
         reconnect_jitter(f64): "reconnect.jitter", SHARE, default "0.2",
             because "gRPC's connection backoff";
         /// The first dial after losing a proven link is made at once, at a random moment within
-        /// this time; raise it for fleets.
+        /// this time; raise it for many agents on one server.
         reconnect_spread(Duration): "reconnect.spread", TIME_OR_ZERO, default "20ms",
-            because "the first redial comes at once, yet not all agents' in one instant";
-        /// A link is proven, and the waits start over, when it has answered a call or lived this
-        /// long.
+            because "the first redial comes at once, but not that of all agents at the same moment";
+        /// A link is proven, and the waits start over, when it has answered a call or was up for
+        /// this time.
         reconnect_stable_after(Duration): "reconnect.stable_after", TIME_OR_ZERO, default "10",
-            because "a server that greets and hangs up must see growing waits";
+            because "for a server that accepts connections and closes them the waits must grow";
     }
     "Intensity: failures inside the supervisor itself, not of the network" {
-        /// How many failures of its actors within `intensity.period` are restarted at once; after
-        /// one more it says so and goes on slowly.
+        /// How many failures of the supervisor's actors within `intensity.period` are restarted at
+        /// once; one more is reported, and restarts go on slowly.
         intensity_restarts(u32): "intensity.restarts", whole(0, 1_000_000, "failures"), default "5",
-            because "OTP's idea: generous for a bug met by chance, quick to tell for a bug met \
-                always; after it restarts go on slowly, since a supervisor that gives up \
-                helps nobody";
+            because "OTP's idea: a bug that shows now and then is restarted at once, one that \
+                shows always is reported soon; after it restarts go on slowly, since a \
+                supervisor that gives up helps nobody";
         /// The time within which `intensity.restarts` counts.
         intensity_period(Duration): "intensity.period", TIME, default "10",
             because "as `intensity.restarts`";
@@ -335,17 +335,17 @@ keys! {
     "Retry throttle: keeps retries after statuses from the server a fraction of calls" {
         /// Whether retries are throttled at all. Lost links and failed dials never are.
         retry_throttle_enabled(bool): "retry_throttle.enabled", SWITCH, default "true",
-            because "[a struggling server is not \
-                buried](decisions/0005-the-retry-throttle-deviates-from-the-seed.md)";
+            because "[a server in trouble gets a limited number of \
+                retries](decisions/0005-the-retry-throttle-deviates-from-the-seed.md)";
         /// A retry is a debt of 1: how much of it each call repays.
         retry_throttle_ratio(f64): "retry_throttle.ratio", numbers(0.0, 1e6, "retries per call"),
             default "0.2",
-            because "a storm stays near 1.25 requests per call";
+            because "when all calls fail, there are about 1.25 requests per call";
         /// How much of that debt each second repays. Retries go while the debt is at most what five
         /// seconds repay; a call's first also while it is at most the number of open calls.
         retry_throttle_floor(f64): "retry_throttle.floor", numbers(0.0, 1e6, "retries per second"),
             default "10",
-            because "a quiet client keeps the seed's three retries";
+            because "a client with few calls keeps the seed's three retries";
         /// gRPC A6's token bucket in place of `ratio` and `floor`: its size, up to 1000. Needs
         /// `retry_throttle.token_ratio`.
         retry_throttle_max_tokens(f64):
