@@ -4,6 +4,7 @@
 use super::{
     core::Core,
     handling::Handling,
+    link_events::LinkEvents,
     message::{ConnectionMsg, SupervisorMsg},
     timer::Timer,
 };
@@ -11,11 +12,11 @@ use crate::{
     call::{self, Child},
     clock,
     model::{Incarnation, LinkEnd},
-    transport::{Dial, Dialled, FailedDial, Link, LinkNote, LinkWatcher, dial_panicked},
+    transport::{Dial, Dialled, FailedDial, Link, LinkEvent, LinkListener, dial_panicked},
 };
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use std::{
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::Arc,
     time::{Duration, Instant},
 };
 use tokio::task::AbortHandle;
@@ -25,7 +26,6 @@ pub(super) struct ConnectionActor;
 pub(super) struct ConnectionArgs {
     pub(super) core: Arc<Core>,
     pub(super) supervisor: ActorRef<SupervisorMsg>,
-    pub(super) watcher: Arc<dyn LinkWatcher>,
     pub(super) dial: Dial,
 }
 
@@ -37,6 +37,7 @@ pub(super) struct ConnectionState {
     /// The dial, then the driver: whichever runs ends with this actor.
     task: AbortHandle,
     link: Option<Arc<Link>>,
+    events: Arc<dyn LinkListener>,
     stable: Option<Timer>,
     end: Option<ConnectionEnd>,
 }
@@ -64,15 +65,17 @@ impl Actor for ConnectionActor {
         me: ActorRef<ConnectionMsg>,
         args: ConnectionArgs,
     ) -> Result<ConnectionState, ActorProcessingErr> {
-        let ConnectionArgs { core, supervisor, watcher, dial } = args;
+        let ConnectionArgs { core, supervisor, dial } = args;
         let incarnation = dial.incarnation;
         let connector = core.connector.clone();
-        let noticed = me.clone();
-        // A dead actor's notes are for nobody.
-        let notes = Box::new(move |note| drop(noticed.cast(ConnectionMsg::Noticed(note))));
+        let events: Arc<dyn LinkListener> = Arc::new(LinkEvents {
+            core: Arc::downgrade(&core),
+            incarnation,
+            connection: me.clone(),
+        });
         let endpoint = dial.endpoint.clone();
         let dialling =
-            call::spawn(&core.calls, "Dial", dial.run(connector, watcher, notes), move |dialled| {
+            call::spawn(&core.calls, "Dial", dial.run(connector, events.clone()), move |dialled| {
                 let panicked = |words: String| Err(dial_panicked(&endpoint, &words).into());
                 let dialled = dialled.unwrap_or_else(panicked);
                 let _ = me.cast(ConnectionMsg::Dialled(Box::new(dialled)));
@@ -84,6 +87,7 @@ impl Actor for ConnectionActor {
             started: clock::now(),
             task: dialling,
             link: None,
+            events,
             stable: None,
             end: None,
         })
@@ -101,20 +105,9 @@ impl Actor for ConnectionActor {
                 Ok(dialled) => state.link_up(&me, dialled),
                 Err(failure) => state.finish(&me, ConnectionEnd::DialFailed(failure)),
             },
-            ConnectionMsg::Noticed(LinkNote::GoAway(goaway)) => {
+            ConnectionMsg::GoAwayReceived(goaway) => {
                 let incarnation = state.incarnation;
                 state.tell(SupervisorMsg::GoAwayReceived { incarnation, goaway });
-            }
-            ConnectionMsg::Noticed(LinkNote::RoundTrip(took)) => {
-                state.core.telemetry.counts.round_trip.store(took.as_nanos() as u64, Relaxed);
-            }
-            #[cfg(feature = "tls")]
-            ConnectionMsg::Noticed(LinkNote::TlsMaterialRejected(cause)) => {
-                let fact = crate::model::Fact::TlsMaterialRejected {
-                    incarnation: state.incarnation,
-                    cause: cause.into(),
-                };
-                state.core.telemetry.announce(fact);
             }
             ConnectionMsg::StableDue => state.tell(SupervisorMsg::LinkProven(state.incarnation)),
             ConnectionMsg::Ended(end) => state.lost(&me, end),
@@ -141,12 +134,12 @@ impl ConnectionState {
         let took = clock::now().saturating_duration_since(self.started);
         self.started = clock::now();
         self.link = Some(link.clone());
-        let ended = me.clone();
+        let events = self.events.clone();
         self.task = call::spawn(&self.core.calls, "Driver", driver, move |end| {
             let end = end.unwrap_or_else(|words| {
                 LinkEnd::ActorFailed(format!("its driver panicked: {words}"))
             });
-            let _ = ended.cast(ConnectionMsg::Ended(end));
+            events.on_event(LinkEvent::Ended(end));
         });
         let stable_after = self.core.config.reconnect.stable_after;
         self.stable = Some(Timer::new(&self.core, me, stable_after, ConnectionMsg::StableDue));

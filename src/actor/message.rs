@@ -4,7 +4,7 @@
 use crate::{
     call::{Call, Picker, UnaryResult},
     model::{CallId, CallOptions, GoAway, Incarnation, LinkEnd},
-    transport::{Dialled, FailedDial, Link, LinkNote},
+    transport::{Dialled, FailedDial, Link},
 };
 use bytes::Bytes;
 use ractor::{ActorId, RpcReplyPort};
@@ -53,8 +53,8 @@ pub(crate) enum SupervisorMsg {
 pub(crate) enum ConnectionMsg {
     /// The dial ended.
     Dialled(Box<Result<Dialled, FailedDial>>),
-    /// The driver noticed something.
-    Noticed(LinkNote),
+    /// The peer said GOAWAY.
+    GoAwayReceived(GoAway),
     /// The link ended.
     Ended(LinkEnd),
     /// The link has lived for `reconnect.stable_after`.
@@ -131,7 +131,7 @@ impl Named for ConnectionMsg {
     fn name(&self) -> &'static str {
         match self {
             Self::Dialled(_) => "Dialled",
-            Self::Noticed(_) => "Noticed",
+            Self::GoAwayReceived(_) => "GoAwayReceived",
             Self::Ended(_) => "Ended",
             Self::StableDue => "StableDue",
             Self::Drain => "Drain",

@@ -13,8 +13,9 @@
 mod connection;
 mod core;
 mod handling;
-mod hooks;
+
 mod inbox;
+mod link_events;
 mod message;
 mod mutations;
 mod request;

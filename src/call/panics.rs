@@ -49,7 +49,9 @@ impl Child {
                 "Drain",
                 "GraceDue",
             ],
-            Self::Connection => &["Dialled", "Noticed", "Ended", "StableDue", "Drain", "HangUp"],
+            Self::Connection => {
+                &["Dialled", "GoAwayReceived", "Ended", "StableDue", "Drain", "HangUp"]
+            }
             Self::Request => &[
                 "Adopt",
                 "Submit",

@@ -4,7 +4,8 @@
 
 use super::{
     connector::{BoxedIo, Candidate, Connector, Endpoint, failure},
-    driver::{Driver, Notes},
+    driver::Driver,
+    event::LinkListener,
     eyeballs::race,
     greeted::Greeted,
     greeting::Expected,
@@ -12,7 +13,6 @@ use super::{
     link::Link,
     tap::{Tap, Tapped},
     trail::Trail,
-    watcher::LinkWatcher,
 };
 use crate::model::{DialFailure, DialStep, Incarnation, LinkEnd};
 use crate::policy::Liveness;
@@ -108,11 +108,10 @@ impl Dial {
     pub(crate) async fn run(
         self,
         connector: Arc<dyn Connector>,
-        watcher: Arc<dyn LinkWatcher>,
-        notes: Notes,
+        listener: Arc<dyn LinkListener>,
     ) -> Result<Dialled, FailedDial> {
         let trail = Trail::new(&self.endpoint);
-        let dialling = self.race(&*connector, watcher, notes, &trail);
+        let dialling = self.race(&*connector, listener, &trail);
         match tokio::time::timeout(self.timeout, dialling).await {
             Ok(result) => result.map_err(|failure| {
                 let wrong_peer = trail.is_wrong_everywhere();
@@ -130,26 +129,24 @@ impl Dial {
     async fn race(
         &self,
         connector: &dyn Connector,
-        watcher: Arc<dyn LinkWatcher>,
-        notes: Notes,
+        listener: Arc<dyn LinkListener>,
         trail: &Trail,
     ) -> Result<Dialled, DialFailure> {
         #[cfg(feature = "tls")]
-        let (secure, notes) = self.secure(notes, trail).await?;
+        let secure = self.secure(&*listener, trail).await?;
         let candidates = connector.candidates(&self.endpoint).await?;
         let dial = |number, candidate| {
             self.one(
                 candidate,
                 #[cfg(feature = "tls")]
                 secure.as_ref(),
-                watcher.clone(),
+                listener.clone(),
                 Part { trail, number },
             )
         };
         let won = race(candidates, dial, trail).await;
         let mut dialled = won.ok_or_else(|| trail.all_failed())?;
-        // The others never had anybody to tell.
-        dialled.driver.report_to(notes);
+        dialled.driver.begin_to_report();
         Ok(dialled)
     }
 
@@ -158,17 +155,17 @@ impl Dial {
     #[cfg(feature = "tls")]
     async fn secure(
         &self,
-        mut notes: Notes,
+        listener: &dyn LinkListener,
         trail: &Trail,
-    ) -> Result<(Option<Secure>, Notes), DialFailure> {
-        let Some(tls) = &self.tls else { return Ok((None, notes)) };
+    ) -> Result<Option<Secure>, DialFailure> {
+        let Some(tls) = &self.tls else { return Ok(None) };
         trail.before(DialStep::Tls);
         let material = tls
-            .material(&mut notes)
+            .material(listener)
             .await
             .map_err(|cause| failure(DialStep::Tls, &self.endpoint, &cause))?;
         trail.before(DialStep::Resolve);
-        Ok((Some((tls.clone(), material)), notes))
+        Ok(Some((tls.clone(), material)))
     }
 
     /// A whole dial to one address.
@@ -176,7 +173,7 @@ impl Dial {
         &self,
         candidate: Candidate,
         #[cfg(feature = "tls")] secure: Option<&Secure>,
-        watcher: Arc<dyn LinkWatcher>,
+        listener: Arc<dyn LinkListener>,
         part: Part<'_>,
     ) -> Result<Dialled, DialFailure> {
         let place = candidate.address.unwrap_or_else(|| self.endpoint.to_string());
@@ -191,7 +188,7 @@ impl Dial {
             })?;
             part.reached(DialStep::Handshake);
             let (io, expected) = (Box::new(io), Expected::SettingsInTls);
-            let greeted = self.handshake(io, expected, watcher, &place, part).await;
+            let greeted = self.handshake(io, expected, listener, &place, part).await;
             // A server judges our certificate after its own part of the handshake is over (TLS
             // 1.3).
             return greeted.map_err(|failure| match verdict.get() {
@@ -200,14 +197,14 @@ impl Dial {
             });
         }
         part.reached(DialStep::Handshake);
-        self.handshake(io, Expected::Settings, watcher, &place, part).await
+        self.handshake(io, Expected::Settings, listener, &place, part).await
     }
 
     async fn handshake(
         &self,
         io: BoxedIo,
         expected: Expected,
-        watcher: Arc<dyn LinkWatcher>,
+        listener: Arc<dyn LinkListener>,
         place: &str,
         part: Part<'_>,
     ) -> Result<Dialled, DialFailure> {
@@ -228,7 +225,7 @@ impl Dial {
             .handshake::<_, Bytes>(Tapped::new(io, tap.clone()))
             .await
             .map_err(|error| failed(&error.to_string()))?;
-        let link = Link::new(self.incarnation, sender, tap.clone(), self.window, watcher);
+        let link = Link::new(self.incarnation, sender, tap.clone(), self.window, listener);
         let link = Arc::new(link.with_header_limit(self.max_header_bytes));
         let mut driver = Driver::new(connection, tap, link.clone(), self.keepalive);
         let settled = poll_fn(|cx| match Pin::new(&mut driver).poll(cx) {

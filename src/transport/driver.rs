@@ -3,13 +3,14 @@
 
 use super::{
     connector::BoxedIo,
+    event::LinkEvent,
     greeted::Greeted,
     link::Link,
     tap::{Tap, Tapped},
 };
 use crate::{
     clock,
-    model::{GoAway, LinkEnd},
+    model::LinkEnd,
     policy::{Liveness, Next},
 };
 use bytes::Bytes;
@@ -25,7 +26,7 @@ use tokio::time::Sleep;
 
 /// A link that takes no calls and has none left is cut at this pace, if it cannot write its
 /// goodbye.
-const FAREWELL: Duration = Duration::from_secs(1);
+const CLOSE_EVERY: Duration = Duration::from_secs(1);
 
 /// h2 takes 100 DATA frames without a byte in a connection's life, and ends it at the next one
 /// (those that end a stream do not count). After so many the link is replaced, while what runs on
@@ -34,20 +35,6 @@ const EMPTY_DATA_TAKEN: usize = 80;
 
 /// After so many more that is told again: the dial of the link's successor may have failed.
 const TOLD_AGAIN: usize = 4;
-
-/// What a driver tells while the link lives.
-#[derive(Clone, Debug)]
-pub(crate) enum LinkNote {
-    /// The peer said GOAWAY; the link lets nobody in any more.
-    GoAway(GoAway),
-    /// A PING's round trip.
-    RoundTrip(Duration),
-    /// The TLS files cannot be used, for this reason; the dial goes on with what was read before.
-    #[cfg(feature = "tls")]
-    TlsMaterialRejected(String),
-}
-
-pub(crate) type Notes = Box<dyn FnMut(LinkNote) + Send>;
 
 /// The bytes under HTTP/2: their beginning is judged, their frames are listened in on.
 pub(super) type Wire = Tapped<Greeted<BoxedIo>>;
@@ -60,13 +47,13 @@ pub(crate) struct Driver {
     pings: PingPong,
     keepalive: Option<Keepalive>,
     goaways: u64,
-    gathered: usize,
+    written: usize,
     yielded: bool,
     /// How many DATA frames without a byte there were when that was told last.
     worn_at: usize,
-    farewell: Option<Pin<Box<Sleep>>>,
-    /// None while the dial is not won: it may be one of several.
-    notes: Option<Notes>,
+    close_timer: Option<Pin<Box<Sleep>>>,
+    /// Whether its dial is won: it may be one of several.
+    reports: bool,
 }
 
 struct Keepalive {
@@ -101,18 +88,18 @@ impl Driver {
             pings,
             keepalive,
             goaways: 0,
-            gathered: 0,
+            written: 0,
             yielded: false,
             worn_at: 0,
-            farewell: None,
-            notes: None,
+            close_timer: None,
+            reports: false,
         }
     }
 
-    /// From now on `notes` hears what happens, what was heard already included.
-    pub(super) fn report_to(&mut self, notes: Notes) {
-        self.notes = Some(notes);
-        self.hear_goaway(0);
+    /// From now on it reports what happens, what happened already included.
+    pub(super) fn begin_to_report(&mut self) {
+        self.reports = true;
+        self.on_goaway(0);
     }
 
     pub(super) fn settings_seen(&self) -> bool {
@@ -121,15 +108,15 @@ impl Driver {
 
     /// Yields once before writing while several small requests are under way, so that one write
     /// carries them all.
-    fn gathers(&mut self, cx: &mut Context<'_>) -> bool {
+    fn defer_write(&mut self, cx: &mut Context<'_>) -> bool {
         let opened = self.link.small_requests();
-        if opened != self.gathered && !self.yielded && self.link.in_flight() > 1 {
+        if opened != self.written && !self.yielded && self.link.in_flight() > 1 {
             self.yielded = true;
             cx.waker().wake_by_ref();
             return true;
         }
         self.yielded = false;
-        self.gathered = opened;
+        self.written = opened;
         false
     }
 
@@ -143,8 +130,9 @@ impl Driver {
             && let Poll::Ready(Ok(_)) = self.pings.poll_pong(cx)
         {
             keepalive.ping_open = false;
-            if let (Some(sent), Some(notes)) = (keepalive.ping_sent.take(), &mut self.notes) {
-                notes(LinkNote::RoundTrip(clock::now().saturating_duration_since(sent)));
+            if let Some(sent) = keepalive.ping_sent.take().filter(|_| self.reports) {
+                let took = clock::now().saturating_duration_since(sent);
+                self.link.report(LinkEvent::RoundTrip(took));
             }
         }
         let calls = self.link.calls();
@@ -190,42 +178,45 @@ impl Driver {
 
     /// `calls` were open before the peer was read: a GOAWAY and a FIN right behind it end them
     /// before anyone looks.
-    fn hear_goaway(&mut self, calls: usize) {
-        let heard = self.tap.goaways();
-        let Some(notes) = self.notes.as_mut().filter(|_| heard != self.goaways) else { return };
-        self.goaways = heard;
+    fn on_goaway(&mut self, calls: usize) {
+        let seen = self.tap.goaways();
+        if !self.reports || seen == self.goaways {
+            return;
+        }
+        self.goaways = seen;
         if let Some(goaway) = self.tap.goaway() {
             self.link.goaway_came(calls == 0);
-            notes(LinkNote::GoAway((*goaway).clone()));
+            self.link.report(LinkEvent::GoAway((*goaway).clone()));
         }
     }
 
     /// True once nobody has any use for the link, and it is still there: a peer that reads nothing
     /// would keep it for ever.
-    fn overstays(&mut self, cx: &mut Context<'_>) -> bool {
+    fn close_overdue(&mut self, cx: &mut Context<'_>) -> bool {
         if self.link.is_accepting() {
             return false;
         }
-        let farewell = self.farewell.get_or_insert_with(|| Box::pin(tokio::time::sleep(FAREWELL)));
-        while farewell.as_mut().poll(cx).is_ready() {
+        let close_timer =
+            self.close_timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(CLOSE_EVERY)));
+        while close_timer.as_mut().poll(cx).is_ready() {
             if self.link.in_flight() == 0 {
                 return true;
             }
-            farewell.as_mut().reset(tokio::time::Instant::now() + FAREWELL);
+            close_timer.as_mut().reset(tokio::time::Instant::now() + CLOSE_EVERY);
         }
         false
     }
 
     /// A link that h2 will end soon is told of.
-    fn hear_wear(&mut self) {
+    fn on_wear(&mut self) {
         let empty = self.tap.empty_data();
         if empty >= EMPTY_DATA_TAKEN && empty - self.worn_at >= TOLD_AGAIN {
             self.worn_at = empty;
-            self.link.worn_out();
+            self.link.report(LinkEvent::WornOut);
         }
     }
 
-    fn hear_limit(&mut self) {
+    fn on_peer_limit(&mut self) {
         let limit = self.connection.max_concurrent_send_streams();
         if self.settings_seen() && self.link.peer_limit() != u32::try_from(limit).ok() {
             self.link.set_peer_limit(limit);
@@ -258,8 +249,8 @@ impl Future for Driver {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<LinkEnd> {
         let me = &mut *self;
-        me.link.driven_by(cx.waker());
-        if me.gathers(cx) {
+        me.link.register_driver(cx.waker());
+        if me.defer_write(cx) {
             return Poll::Pending;
         }
         let silent = me.keep_alive(cx);
@@ -271,14 +262,14 @@ impl Future for Driver {
             me.link.prove();
         }
         // First the link closes its door, then the owner hears of it.
-        me.hear_goaway(calls);
-        me.hear_limit();
-        me.hear_wear();
+        me.on_goaway(calls);
+        me.on_peer_limit();
+        me.on_wear();
         let end = match polled {
             // Asked once more: where this program stood still, the answer was there, and has been
             // read only now.
             Poll::Pending if silent && me.keep_alive(cx) => LinkEnd::KeepaliveTimeout,
-            Poll::Pending if me.overstays(cx) => me.label(Ok(())),
+            Poll::Pending if me.close_overdue(cx) => me.label(Ok(())),
             Poll::Pending => return Poll::Pending,
             Poll::Ready(result) => me.label(result),
         };

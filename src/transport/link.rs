@@ -3,10 +3,10 @@
 
 use super::{
     answer::Answer,
+    ended_streams::EndedStreams,
+    event::{LinkEvent, LinkListener},
     limits::{HeaderLimits, size_of_request},
-    spent::Spent,
     tap::Tap,
-    watcher::LinkWatcher,
 };
 use crate::model::{Failure, GoAway, Incarnation, LinkEnd, Phase};
 use bytes::Bytes;
@@ -45,13 +45,13 @@ pub(crate) struct Link {
     room_wanted: AtomicBool,
     proven: AtomicBool,
     small_requests: AtomicUsize,
-    spent: Spent,
+    ended_streams: EndedStreams,
     pub(super) headers: HeaderLimits,
     idle_at_goaway: AtomicBool,
     end: SetOnce<Arc<LinkEnd>>,
     /// The driver, which h2 does not wake while it cannot write.
     driver: AtomicWaker,
-    watcher: Arc<dyn LinkWatcher>,
+    listener: Arc<dyn LinkListener>,
 }
 
 /// The right to open one stream; gives its place back when dropped.
@@ -87,7 +87,7 @@ impl Link {
         sender: SendRequest<Bytes>,
         tap: Arc<Tap>,
         window: usize,
-        watcher: Arc<dyn LinkWatcher>,
+        listener: Arc<dyn LinkListener>,
     ) -> Self {
         Self {
             incarnation,
@@ -100,12 +100,12 @@ impl Link {
             room_wanted: AtomicBool::new(false),
             proven: AtomicBool::new(false),
             small_requests: AtomicUsize::new(0),
-            spent: Spent::default(),
+            ended_streams: EndedStreams::default(),
             headers: HeaderLimits::new(usize::MAX),
             idle_at_goaway: AtomicBool::new(false),
             end: SetOnce::new(),
             driver: AtomicWaker::new(),
-            watcher,
+            listener,
         }
     }
 
@@ -131,7 +131,7 @@ impl Link {
     }
 
     /// A place for one stream within the window and the peer's MAX_CONCURRENT_STREAMS; if there is
-    /// none, the watcher hears `has_room` when there is.
+    /// none, the link reports when there is (`HasRoom`).
     pub(crate) fn reserve(self: &Arc<Self>) -> Option<Permit> {
         if let Some(permit) = self.try_reserve() {
             return Some(permit);
@@ -178,7 +178,7 @@ impl Link {
 
     fn offer_room(&self) {
         if self.room_wanted.swap(false, SeqCst) {
-            self.watcher.has_room();
+            self.report(LinkEvent::HasRoom);
         }
     }
 
@@ -187,24 +187,24 @@ impl Link {
     pub(crate) fn drain(&self) {
         let shuts = self.accepting.swap(false, AcqRel);
         self.sender.lock().take();
-        self.spent.let_go();
+        self.ended_streams.release();
         self.driver.wake();
         if shuts {
-            self.watcher.shut();
+            self.report(LinkEvent::Shut);
         }
     }
 
     /// Takes back a stream that was read to its end.
     pub(super) fn take_back(&self, stream: RecvStream) {
-        self.spent.keep(stream);
+        self.ended_streams.keep(stream);
         // A connection stays open for as long as anybody holds one of its streams.
         if !self.is_accepting() {
-            self.spent.let_go();
+            self.ended_streams.release();
         }
     }
 
     /// Has this task woken when the link is drained.
-    pub(super) fn driven_by(&self, driver: &Waker) {
+    pub(super) fn register_driver(&self, driver: &Waker) {
         self.driver.register(driver);
     }
 
@@ -269,7 +269,7 @@ impl Link {
     /// The peer answered a call.
     pub(super) fn prove(&self) {
         if !self.proven.load(Relaxed) && !self.proven.swap(true, AcqRel) {
-            self.watcher.proven(self.incarnation);
+            self.report(LinkEvent::Proven);
         }
     }
 
@@ -278,9 +278,9 @@ impl Link {
         self.proven.load(Acquire)
     }
 
-    /// The link works, but not for long.
-    pub(super) fn worn_out(&self) {
-        self.watcher.worn_out(self.incarnation);
+    /// Reports what happened.
+    pub(super) fn report(&self, event: LinkEvent) {
+        self.listener.on_event(event);
     }
 
     /// Why it takes no more streams, as far as that is known.
@@ -332,7 +332,7 @@ impl Permit {
             None => Some(send),
         };
         // The driver has been woken for the new one.
-        link.spent.let_go();
+        link.ended_streams.release();
         Ok(OpenStream { answer: Answer::new(response), send, permit: self })
     }
 }
@@ -376,7 +376,7 @@ impl Link {
             return self.gone();
         }
         if !known {
-            self.watcher.retired(self.incarnation);
+            self.report(LinkEvent::Retired);
         }
         Failure::link_lost(Arc::new(LinkEnd::Protocol(error.to_string())), Phase::Unsent)
     }

@@ -3,14 +3,13 @@
 use super::*;
 use std::sync::atomic::AtomicUsize;
 
+/// How often it was reported that the link retired.
 #[derive(Default)]
-struct Heard(AtomicUsize);
+struct Retirements(AtomicUsize);
 
-impl LinkWatcher for Heard {
-    fn has_room(&self) {}
-    fn proven(&self, _: Incarnation) {}
-    fn retired(&self, incarnation: Incarnation) {
-        self.0.fetch_add(incarnation.0 as usize, Relaxed);
+impl LinkListener for Retirements {
+    fn on_event(&self, event: LinkEvent) {
+        self.0.fetch_add(usize::from(matches!(event, LinkEvent::Retired)), Relaxed);
     }
 }
 
@@ -31,16 +30,16 @@ async fn a_link_whose_stream_ids_are_used_up_retires_and_loses_no_call() {
     let (sender, connection) =
         last_id.handshake::<_, Bytes>(near).await.expect("a client needs no answer");
     let driving = tokio::spawn(connection);
-    let heard = Arc::new(Heard::default());
+    let retired = Arc::new(Retirements::default());
     let tap = Arc::new(Tap::new());
-    let link = Arc::new(Link::new(Incarnation(7), sender, tap, 10, heard.clone()));
+    let link = Arc::new(Link::new(Incarnation(7), sender, tap, 10, retired.clone()));
     let open = || link.reserve().expect("room").open(request(), Some(Bytes::new()), None);
     let last = open().expect("one id is left");
     let refused = open().err().expect("none is left");
-    assert_eq!((refused.phase, heard.0.load(Relaxed)), (Phase::Unsent, 7));
+    assert_eq!((refused.phase, retired.0.load(Relaxed)), (Phase::Unsent, 1));
     assert!(!link.is_accepting() && link.in_flight() == 1);
     assert_eq!(open().err().expect("still none").phase, Phase::Unsent);
-    assert_eq!(heard.0.load(Relaxed), 7, "told once");
+    assert_eq!(retired.0.load(Relaxed), 1, "reported once");
     drop((last, driving));
 }
 
@@ -51,15 +50,16 @@ async fn a_request_that_http2_refuses_ends_alone_and_leaves_the_link_alone() {
     let (sender, connection) =
         h2::client::handshake::<_>(near).await.expect("a client needs no answer");
     let driving = tokio::spawn(connection);
-    let heard = Arc::new(Heard::default());
-    let link = Arc::new(Link::new(Incarnation(7), sender, Arc::new(Tap::new()), 10, heard.clone()));
+    let retired = Arc::new(Retirements::default());
+    let link =
+        Arc::new(Link::new(Incarnation(7), sender, Arc::new(Tap::new()), 10, retired.clone()));
     let mut odd = request();
     odd.headers_mut().insert(http::header::CONNECTION, http::HeaderValue::from_static("close"));
     let refused =
         link.reserve().expect("room").open(odd, Some(Bytes::new()), None).err().expect("refused");
     assert_eq!((refused.phase, refused.code), (Phase::Unsent, tonic::Code::Internal));
     assert!(matches!(refused.cause, crate::model::Cause::BadRequest(_)), "{refused:?}");
-    assert!(link.is_accepting() && link.in_flight() == 0 && heard.0.load(Relaxed) == 0);
+    assert!(link.is_accepting() && link.in_flight() == 0 && retired.0.load(Relaxed) == 0);
     link.reserve()
         .expect("room")
         .open(request(), Some(Bytes::new()), None)

@@ -2,8 +2,8 @@
 //! speaks HTTP/2 over them.
 //!
 //! A dial gives a `Link` (what callers open streams on) and a `Driver` (the future that owns the
-//! socket). The driver closes the link's door first and tells its owner second, so no call is ever
-//! started on a link that is known to be ending.
+//! socket). The driver first lets no more calls in and reports second, so no call is ever started on a
+//! link that is known to be ending.
 
 mod answer;
 mod body;
@@ -13,6 +13,8 @@ mod code;
 mod connector;
 mod dial;
 mod driver;
+mod ended_streams;
+mod event;
 mod exchange;
 mod eyeballs;
 mod fields;
@@ -27,20 +29,18 @@ mod net;
 mod proof;
 mod pump;
 mod pushback;
-mod spent;
 pub(crate) mod status;
 mod tap;
 #[cfg(feature = "tls")]
 mod tls;
 mod trail;
-mod watcher;
 
 pub(crate) use body::ResponseBody;
 pub use connector::{
     BoxedIo, Candidate, Connector, Endpoint, Endpoint as Target, Io, TcpConnector,
 };
 pub(crate) use dial::{Dial, Dialled, FailedDial, dial_panicked};
-pub(crate) use driver::LinkNote;
+pub(crate) use event::{LinkEvent, LinkListener};
 pub(crate) use exchange::{AttemptFailure, Hold, Outcome, read_head, read_unary};
 pub(crate) use framing::{PREFIX, begins_with_a_message, is_one_message, payload};
 pub(crate) use guarded::GuardedConnector;
@@ -54,4 +54,3 @@ pub(crate) use pushback::details_with_retry_info;
 pub(crate) use tls::Tls;
 #[cfg(feature = "tls")]
 pub use tls::check_tls_files;
-pub(crate) use watcher::LinkWatcher;

@@ -211,10 +211,10 @@ async fn pain_16_twenty_panics_of_the_connection_actor_in_ten_seconds_leave_ever
     let log = Log::of(&supervisor);
     supervisor.wait_ready(secs(1)).await.expect("Ready");
     let traffic = Traffic::of(&supervisor);
-    for message in ["Noticed", "Ended", "Dialled", "StableDue"].into_iter().cycle().take(20) {
+    for message in ["GoAwayReceived", "Ended", "Dialled", "StableDue"].into_iter().cycle().take(20) {
         supervisor.panics().arm(Child::Connection, message, 1);
         match message {
-            "Noticed" => drop(server.goaway().await),
+            "GoAwayReceived" => drop(server.goaway().await),
             _ => network.cut_all(),
         }
         tokio::time::sleep(ms(500)).await;

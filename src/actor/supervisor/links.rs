@@ -104,7 +104,9 @@ impl Session {
     pub(super) fn drain_link(&mut self, incarnation: Incarnation) {
         let Some(connection) = self.connection(incarnation) else { return };
         match &connection.link {
-            Some(link) => link.drain(),
+            // The driver has closed it to new calls where the peer said GOAWAY.
+            Some(link) if link.is_accepting() => link.drain(),
+            Some(_) => {}
             // One that has ended already has nothing to end.
             None => drop(connection.actor.cast(ConnectionMsg::Drain)),
         }

@@ -12,7 +12,6 @@ use super::{
     connection::{ConnectionArgs, ConnectionState},
     core::Core,
     handling::Handling,
-    hooks::Hooks,
     message::{ConnectionMsg, RequestMsg, SupervisorMsg},
     timer::Timer,
 };
@@ -202,9 +201,8 @@ impl Session {
             #[cfg(feature = "tls")]
             tls: core.tls.clone(),
         };
-        let watcher = Arc::new(Hooks(Arc::downgrade(core)));
         let supervisor = self.me.clone();
-        let args = ConnectionArgs { core: core.clone(), supervisor, watcher, dial };
+        let args = ConnectionArgs { core: core.clone(), supervisor, dial };
         self.pending_children
             .push(PendingChild::Connection { args, keepalive_time: keepalive.time() });
     }

@@ -11,7 +11,7 @@ mod words;
 
 use super::{
     connector::BoxedIo,
-    driver::{LinkNote, Notes},
+    event::{LinkEvent, LinkListener},
     greeted::Greeted,
     greeting::Expected,
 };
@@ -45,9 +45,12 @@ impl Tls {
         Self { settings, server_name, kept: Mutex::new(None) }
     }
 
-    /// What the files hold now. Where they cannot be used and there was something before, that;
-    /// `notes` hears of it.
-    pub(super) async fn material(&self, notes: &mut Notes) -> Result<Arc<Material>, String> {
+    /// What the files hold now. Where they cannot be used and there was something before, that, which is
+    /// reported.
+    pub(super) async fn material(
+        &self,
+        listener: &dyn LinkListener,
+    ) -> Result<Arc<Material>, String> {
         let kept = self.kept.lock().clone();
         let (settings, before) = (self.settings.clone(), kept.clone());
         // Files may lie on a slow disk or a network.
@@ -65,7 +68,7 @@ impl Tls {
                 Ok(material)
             }
             (Err(cause), Some(kept)) => {
-                notes(LinkNote::TlsMaterialRejected(cause));
+                listener.on_event(LinkEvent::TlsMaterialRejected(cause));
                 Ok(kept)
             }
             (Err(cause), None) => Err(cause),

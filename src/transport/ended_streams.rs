@@ -9,9 +9,9 @@ const KEPT: usize = 16;
 
 /// The streams of one link that are over.
 #[derive(Default)]
-pub(super) struct Spent(Mutex<Vec<RecvStream>>);
+pub(super) struct EndedStreams(Mutex<Vec<RecvStream>>);
 
-impl Spent {
+impl EndedStreams {
     /// Keeps a stream that was read to its end.
     pub(super) fn keep(&self, stream: RecvStream) {
         let mut kept = self.0.lock();
@@ -22,7 +22,7 @@ impl Spent {
     }
 
     /// Lets go of them all.
-    pub(super) fn let_go(&self) {
+    pub(super) fn release(&self) {
         self.0.lock().clear();
     }
 }
@@ -32,7 +32,7 @@ mod tests {
     use crate::{
         model::Incarnation,
         transport::{
-            Link, LinkWatcher, OpenStream,
+            Link, LinkEvent, LinkListener, OpenStream,
             exchange::{Hold, read_unary},
             tap::Tap,
         },
@@ -50,12 +50,10 @@ mod tests {
     };
     use tokio::{io::DuplexStream, task::JoinHandle};
 
-    struct Deaf;
+    struct Ignores;
 
-    impl LinkWatcher for Deaf {
-        fn has_room(&self) {}
-        fn proven(&self, _: Incarnation) {}
-        fn retired(&self, _: Incarnation) {}
+    impl LinkListener for Ignores {
+        fn on_event(&self, _: LinkEvent) {}
     }
 
     /// A link to a server that answers OK, how often its connection was polled, and the
@@ -75,7 +73,7 @@ mod tests {
             });
             ended.await.expect("a clean end");
         });
-        let link = Link::new(Incarnation(1), sender, Arc::new(Tap::new()), 10, Arc::new(Deaf));
+        let link = Link::new(Incarnation(1), sender, Arc::new(Tap::new()), 10, Arc::new(Ignores));
         (Arc::new(link), polls, driving)
     }
 
