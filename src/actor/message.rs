@@ -1,6 +1,8 @@
 //! The protocol on one page: every message that any actor takes. Commands are imperative, facts
 //! past tense, timers end in `Due`.
 
+#[cfg(feature = "test-util")]
+use crate::call::Child;
 use crate::{
     call::{Call, Picker, UnaryResult},
     model::{CallId, CallOptions, GoAway, Incarnation, LinkEnd},
@@ -16,80 +18,117 @@ pub(super) trait Named {
     fn name(&self) -> &'static str;
 }
 
-/// To the actor that owns the channel's lifecycle.
-pub(crate) enum SupervisorMsg {
-    /// Begin: for the first time, or over, after a failure.
-    Begin,
-    /// A dial gave a link.
-    LinkUp { incarnation: Incarnation, link: Arc<Link>, took: Duration },
-    /// The peer said GOAWAY on a link.
-    GoAwayReceived { incarnation: Incarnation, goaway: GoAway },
-    /// A link answered a call or has lived long enough.
-    LinkProven(Incarnation),
-    /// A link can take no new streams although nobody said GOAWAY.
-    LinkRetired(Incarnation),
-    /// A link takes no more calls, for whatever reason. News of the reason follow, or the link's
-    /// actor is in trouble.
-    LinkShut,
-    /// The news of a link that shut are due.
-    LookDue,
-    /// h2 will end the link soon; it still takes calls.
-    LinkWornOut(Incarnation),
-    /// The wait before the next dial is over.
-    RedialDue,
-    /// A request actor may be restarted.
-    RestartDue { shard: usize },
-    /// Calls began, or ceased, to wait at a request actor.
-    CallsWaiting { actor: ActorId, waiting: bool },
-    /// Dial now, and start the backoff over.
-    ResetBackoff,
-    /// Accept nothing new, end what waits, let what runs finish; for at most the core's grace.
-    Drain,
-    /// The grace is over.
-    GraceDue,
+/// Makes a message's type, its name and the list of all names from one line for each message.
+macro_rules! messages {
+    (
+        $(#[$about:meta])*
+        $type:ident {
+            $(
+                $(#[$doc:meta])*
+                $name:ident $( ( $($inner:ty),* ) )? $( { $($field:ident: $of:ty),* $(,)? } )?,
+            )*
+        }
+    ) => {
+        $(#[$about])*
+        pub(crate) enum $type {
+            $( $(#[$doc])* $name $( ( $($inner),* ) )? $( { $($field: $of),* } )?, )*
+        }
+
+        #[cfg(feature = "test-util")]
+        impl $type {
+            const NAMES: &[&str] = &[$(stringify!($name)),*];
+        }
+
+        impl Named for $type {
+            fn name(&self) -> &'static str {
+                match self {
+                    $( Self::$name { .. } => stringify!($name), )*
+                }
+            }
+        }
+    };
 }
 
-/// To the actor of one life of one link.
-pub(crate) enum ConnectionMsg {
-    /// The dial ended.
-    Dialled(Box<Result<Dialled, FailedDial>>),
-    /// The peer said GOAWAY.
-    GoAwayReceived(GoAway),
-    /// The link ended.
-    Ended(LinkEnd),
-    /// The link has lived for `reconnect.stable_after`.
-    StableDue,
-    /// Let what runs finish, then close.
-    Drain,
-    /// Close now.
-    HangUp,
+messages! {
+    /// To the actor that owns the channel's lifecycle.
+    SupervisorMsg {
+        /// Begin: for the first time, or over, after a failure.
+        Begin,
+        /// A dial gave a link.
+        LinkUp { incarnation: Incarnation, link: Arc<Link>, took: Duration },
+        /// The peer said GOAWAY on a link.
+        GoAwayReceived { incarnation: Incarnation, goaway: GoAway },
+        /// A link answered a call or has lived long enough.
+        LinkProven(Incarnation),
+        /// A link can take no new streams although nobody said GOAWAY.
+        LinkRetired(Incarnation),
+        /// A link takes no more calls, for whatever reason. News of the reason follow, or the link's
+        /// actor is in trouble.
+        LinkShut,
+        /// The news of a link that shut are due.
+        LookDue,
+        /// h2 will end the link soon; it still takes calls.
+        LinkWornOut(Incarnation),
+        /// The wait before the next dial is over.
+        RedialDue,
+        /// A request actor may be restarted.
+        RestartDue { shard: usize },
+        /// Calls began, or ceased, to wait at a request actor.
+        CallsWaiting { actor: ActorId, waiting: bool },
+        /// Dial now, and start the backoff over.
+        ResetBackoff,
+        /// Accept nothing new, end what waits, let what runs finish; for at most the core's grace.
+        Drain,
+        /// The grace is over.
+        GraceDue,
+    }
 }
 
-/// To an actor that queues, starts and retries calls.
-pub(crate) enum RequestMsg {
-    /// Take over the calls in the ledger that a former actor left.
-    Adopt,
-    /// Start the new calls, which are in the inbox, as soon as possible.
-    Submit,
-    /// Forget this call.
-    Cancel(CallId),
-    /// An attempt failed; the failure is in the call.
-    AttemptFailed(Arc<Call>),
-    /// The credentials of the next attempt are in the call.
-    CredentialsFetched(Arc<Call>),
-    /// Where calls go out changed.
-    PickerChanged(Picker),
-    /// The peer is the wrong one, and there was no link yet: the calls that wait end with these
-    /// words, unless they were told to wait.
-    WrongPeer(Arc<str>),
-    /// The link has room again.
-    RoomFreed,
-    /// A retry is due, or a deadline has passed.
-    TimerDue,
-    /// Look for callers that went away without a word.
-    SweepDue,
-    /// End what waits.
-    Drain,
+messages! {
+    /// To the actor of one life of one link.
+    ConnectionMsg {
+        /// The dial ended.
+        Dialled(Box<Result<Dialled, FailedDial>>),
+        /// The peer said GOAWAY.
+        GoAwayReceived(GoAway),
+        /// The link ended.
+        Ended(LinkEnd),
+        /// The link has lived for `reconnect.stable_after`.
+        StableDue,
+        /// Let what runs finish, then close.
+        Drain,
+        /// Close now.
+        HangUp,
+    }
+}
+
+messages! {
+    /// To an actor that queues, starts and retries calls.
+    RequestMsg {
+        /// Take over the calls in the ledger that a former actor left.
+        Adopt,
+        /// Start the new calls, which are in the inbox, as soon as possible.
+        Submit,
+        /// Forget this call.
+        Cancel(CallId),
+        /// An attempt failed; the failure is in the call.
+        AttemptFailed(Arc<Call>),
+        /// The credentials of the next attempt are in the call.
+        CredentialsFetched(Arc<Call>),
+        /// Where calls go out changed.
+        PickerChanged(Picker),
+        /// The peer is the wrong one, and there was no link yet: the calls that wait end with these
+        /// words, unless they were told to wait.
+        WrongPeer(Arc<str>),
+        /// The link has room again.
+        RoomFreed,
+        /// A retry is due, or a deadline has passed.
+        TimerDue,
+        /// Look for callers that went away without a word.
+        SweepDue,
+        /// End what waits.
+        Drain,
+    }
 }
 
 /// A unary call as a message, for [`Mailbox`](crate::Mailbox).
@@ -106,54 +145,15 @@ pub struct UnaryCall {
     pub(crate) reply: Option<RpcReplyPort<UnaryResult>>,
 }
 
-impl Named for SupervisorMsg {
-    fn name(&self) -> &'static str {
+#[cfg(feature = "test-util")]
+impl Child {
+    /// Every message that this kind of actor takes, by name; of tasks, their names.
+    pub fn messages(self) -> &'static [&'static str] {
         match self {
-            Self::Begin => "Begin",
-            Self::LinkUp { .. } => "LinkUp",
-            Self::GoAwayReceived { .. } => "GoAwayReceived",
-            Self::LinkProven(_) => "LinkProven",
-            Self::LinkRetired(_) => "LinkRetired",
-            Self::LinkShut => "LinkShut",
-            Self::LookDue => "LookDue",
-            Self::LinkWornOut(_) => "LinkWornOut",
-            Self::RedialDue => "RedialDue",
-            Self::RestartDue { .. } => "RestartDue",
-            Self::CallsWaiting { .. } => "CallsWaiting",
-            Self::ResetBackoff => "ResetBackoff",
-            Self::Drain => "Drain",
-            Self::GraceDue => "GraceDue",
-        }
-    }
-}
-
-impl Named for ConnectionMsg {
-    fn name(&self) -> &'static str {
-        match self {
-            Self::Dialled(_) => "Dialled",
-            Self::GoAwayReceived(_) => "GoAwayReceived",
-            Self::Ended(_) => "Ended",
-            Self::StableDue => "StableDue",
-            Self::Drain => "Drain",
-            Self::HangUp => "HangUp",
-        }
-    }
-}
-
-impl Named for RequestMsg {
-    fn name(&self) -> &'static str {
-        match self {
-            Self::Adopt => "Adopt",
-            Self::Submit => "Submit",
-            Self::Cancel(_) => "Cancel",
-            Self::AttemptFailed(_) => "AttemptFailed",
-            Self::CredentialsFetched(_) => "CredentialsFetched",
-            Self::PickerChanged(_) => "PickerChanged",
-            Self::WrongPeer(_) => "WrongPeer",
-            Self::RoomFreed => "RoomFreed",
-            Self::TimerDue => "TimerDue",
-            Self::SweepDue => "SweepDue",
-            Self::Drain => "Drain",
+            Self::Supervisor => SupervisorMsg::NAMES,
+            Self::Connection => ConnectionMsg::NAMES,
+            Self::Request => RequestMsg::NAMES,
+            Self::Task => Child::TASKS,
         }
     }
 }

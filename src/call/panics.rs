@@ -30,43 +30,9 @@ impl Child {
         }
     }
 
-    /// Every message that this kind of actor takes, by name.
+    /// The tasks whose end is always reported (`task`), and the watch over deadlines.
     #[cfg(feature = "test-util")]
-    pub fn messages(self) -> &'static [&'static str] {
-        match self {
-            Self::Supervisor => &[
-                "Begin",
-                "LinkUp",
-                "GoAwayReceived",
-                "LinkProven",
-                "LinkRetired",
-                "LinkShut",
-                "LinkWornOut",
-                "RedialDue",
-                "RestartDue",
-                "CallsWaiting",
-                "ResetBackoff",
-                "Drain",
-                "GraceDue",
-            ],
-            Self::Connection => {
-                &["Dialled", "GoAwayReceived", "Ended", "StableDue", "Drain", "HangUp"]
-            }
-            Self::Request => &[
-                "Adopt",
-                "Submit",
-                "Cancel",
-                "AttemptFailed",
-                "CredentialsFetched",
-                "PickerChanged",
-                "RoomFreed",
-                "TimerDue",
-                "SweepDue",
-                "Drain",
-            ],
-            Self::Task => &["Dial", "Driver", "Runner", "Credentials", "Pump", "Watch"],
-        }
-    }
+    pub(crate) const TASKS: &[&str] = &["Dial", "Driver", "Runner", "Credentials", "Pump", "Watch"];
 }
 
 #[cfg(feature = "test-util")]
