@@ -106,8 +106,8 @@ pub use client::{Builder, DescriptorError, Mailbox, NotReady, SupervisedChannel,
 pub use config::{Config, ConfigBuilder, ConfigError, MethodOptions};
 pub use model::{
     AttemptReport, CallId, CallKind, CallOptions, CallReport, Cause, ConnectivityState,
-    DialFailure, DialStep, Event, Fact, Failure, GoAway, Incarnation, LinkEnd, NotRetried, Origin,
-    Phase, Scope, ShedReason, Snapshot, printable,
+    DialFailure, DialStep, Event, Fact, Failure, Field, FieldValue, GoAway, Incarnation, Level,
+    LinkEnd, NotRetried, Origin, Phase, Scope, ShedReason, Snapshot, printable,
 };
 pub use telemetry::{EventItem, EventLines, EventStream};
 

@@ -4,8 +4,13 @@
 mod call;
 mod code;
 mod event;
+#[cfg(any(test, feature = "test-util"))]
+mod examples;
+mod facts;
 mod failure;
+mod field;
 mod ids;
+mod level;
 mod link;
 mod report;
 mod secret;
@@ -16,9 +21,13 @@ mod text;
 pub use call::{CallKind, CallOptions};
 pub use code::{code_name, code_names};
 pub use event::{Event, Fact};
+#[cfg(any(test, feature = "test-util"))]
+pub use examples::every_fact;
 pub(crate) use failure::RUNTIME_ENDED;
 pub use failure::{Cause, Failure, Origin, Phase, Scope, ShedReason};
+pub use field::{Field, FieldValue};
 pub use ids::{CallId, Incarnation};
+pub use level::Level;
 pub use link::{DialFailure, DialStep, GoAway, LinkEnd};
 pub use report::{AttemptReport, CallReport, NotRetried};
 pub(crate) use secret::Secret;

@@ -101,10 +101,10 @@ async fn tell(
                 {
                     states.push((report.now(), *to));
                 }
-                let (text, quiet) = facts::words(&fact);
                 let mut fields = facts::fields(&fact);
                 fields["seq"] = json!(seq);
-                report.event(agent, fact.name(), &text, fields, quiet);
+                let quiet = facts::is_quiet(&fact);
+                report.event(agent, fact.name(), &fact.to_string(), fields, quiet);
             }
             EventItem::Lagged(missed) => {
                 let text = format!("{missed} events were missed");
