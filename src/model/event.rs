@@ -4,7 +4,7 @@
 //! the text of `docs/events.md`, too: a test makes the page from them.
 
 use super::{
-    failure::ShedReason,
+    cause::ShedReason,
     ids::Incarnation,
     link::{DialFailure, GoAway, LinkEnd},
     state::ConnectivityState,

@@ -1,8 +1,8 @@
 //! One example of each fact, for tests of what is made of facts.
 
 use super::{
+    cause::ShedReason,
     event::Fact,
-    failure::ShedReason,
     ids::Incarnation,
     link::{DialFailure, DialStep, GoAway, LinkEnd},
     state::ConnectivityState,

@@ -5,9 +5,9 @@
 //! variant without a row does not compile.
 
 use super::{
+    cause::RUNTIME_ENDED,
     code::code_name,
     event::Fact,
-    failure::RUNTIME_ENDED,
     field::{AsFields, Field, Names},
     level::Level::{self, Debug, Error, Info, Warn},
     link::GoAway,

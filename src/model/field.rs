@@ -4,8 +4,8 @@
 //! JSON and a page can be made of any fact without knowing which it is.
 
 use super::{
+    cause::ShedReason,
     code::code_name,
-    failure::ShedReason,
     ids::Incarnation,
     link::{DialFailure, GoAway, LinkEnd},
     state::ConnectivityState,

@@ -2,6 +2,7 @@
 //! runtime.
 
 mod call;
+mod cause;
 mod code;
 mod event;
 #[cfg(any(test, feature = "test-util"))]
@@ -19,12 +20,13 @@ mod state;
 mod text;
 
 pub use call::{CallKind, CallOptions};
+pub(crate) use cause::RUNTIME_ENDED;
+pub use cause::{Cause, ShedReason};
 pub use code::{code_name, code_names};
 pub use event::{Event, Fact};
 #[cfg(any(test, feature = "test-util"))]
 pub use examples::every_fact;
-pub(crate) use failure::RUNTIME_ENDED;
-pub use failure::{Cause, Failure, Origin, Phase, Scope, ShedReason};
+pub use failure::{Failure, Origin, Phase, Scope};
 pub use field::{Field, FieldValue};
 pub use ids::{CallId, Incarnation};
 pub use level::Level;

@@ -43,7 +43,8 @@ const SECTIONS: &[(&str, &str, &[&str])] = &[
     ("The channel", "", &["StateChanged", "DrainStarted", "Closed"]),
     (
         "Dials and links",
-        "Who only wants to know that there is a new link, to subscribe streams again, has an easier way
+        "\
+Who only wants to know that there is a new link, to subscribe streams again, has an easier way
 than events: `supervisor.for_each_incarnation(..)`, and `watch_incarnation()` below it
 ([guide](guide.md#streams-that-outlive-a-link)).",
         &[
