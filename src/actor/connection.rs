@@ -70,7 +70,7 @@ impl Actor for ConnectionActor {
         let noticed = me.clone();
         // A dead actor's notes are for nobody.
         let notes = Box::new(move |note| drop(noticed.cast(ConnectionMsg::Noticed(note))));
-        let endpoint = dial.endpoint.clone();
+        let endpoint = dial.request.endpoint().clone();
         let dialling =
             call::spawn(&core.calls, "Dial", dial.run(connector, watcher, notes), move |dialled| {
                 let panicked = |words: String| Err(dial_panicked(&endpoint, &words).into());

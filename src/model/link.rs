@@ -101,6 +101,14 @@ impl LinkEnd {
     }
 }
 
+impl DialFailure {
+    /// A failure at `step`. `reason` is one sentence with the address and the reason; it is made
+    /// printable wherever it is shown.
+    pub fn new(step: DialStep, reason: impl Into<String>) -> Self {
+        Self { step, reason: reason.into(), timed_out: false }
+    }
+}
+
 impl DialStep {
     /// Its name in lower case, as it stands in log lines and in JSON.
     pub fn as_str(self) -> &'static str {

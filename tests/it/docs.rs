@@ -234,7 +234,7 @@ async fn the_guides_test_of_an_agent_holds() {
     let server = ScriptedServer::builder().on_memory(&network, "queue:50051").await;
     server.script(Script::fail_times(2, tonic::Code::Unavailable));
     let config = Config::builder().host("queue").port(50051).build().unwrap();
-    let supervisor = Supervisor::builder(config).connector(network.connector()).seed(7).spawn();
+    let supervisor = Supervisor::builder(config).connector(network.connector()).rng_seed(7).spawn();
     let began = tokio::time::Instant::now();
     supervisor
         .channel()

@@ -17,7 +17,7 @@ use tonic::Code;
 use tonic_supervisor::{
     CallOptions, DialFailure, DialStep, Fact, Supervisor,
     testing::{Frame, MemoryNetwork, RawPeer, Script, ScriptedServer},
-    transport::{BoxedIo, Connector, Target},
+    transport::{BoxedIo, ConnectRequest, Connector},
 };
 
 /// A title for the terminal, a new line, a change of direction, and a control character above DEL.
@@ -93,10 +93,11 @@ async fn a_peers_words_reach_reports_events_and_log_as_one_harmless_line() {
         "the caller's own is not touched"
     );
     assert_harmless(&report(&status).to_string());
-    let status = say(&channel, "hello", CallOptions::new().no_retry()).await.expect_err("not gRPC");
+    let status =
+        say(&channel, "hello", CallOptions::new().retry(false)).await.expect_err("not gRPC");
     assert!(status.message().contains("content-type"), "{status:?}");
     assert_harmless(status.message());
-    let status = say(&channel, "hello", CallOptions::new().no_retry()).await.expect_err("lost");
+    let status = say(&channel, "hello", CallOptions::new().retry(false)).await.expect_err("lost");
     assert!(status.message().contains("owned"), "the words are there: {status:?}");
     assert_harmless(status.message());
     assert_harmless(&report(&status).to_string());
@@ -129,11 +130,11 @@ async fn a_printed_status_ends_with_its_report_in_words() {
 struct Rude(DialStep);
 
 impl Connector for Rude {
-    fn connect(&self, _: &Target) -> BoxFuture<'static, Result<BoxedIo, DialFailure>> {
+    fn connect(&self, _: &ConnectRequest) -> BoxFuture<'static, Result<BoxedIo, DialFailure>> {
         let step = self.0;
         Box::pin(async move {
             if step == DialStep::Connect {
-                return Err(DialFailure { step, reason: RUDE.repeat(1_000), timed_out: false });
+                return Err(DialFailure::new(step, RUDE.repeat(1_000)));
             }
             Ok(Box::new(RudeStream) as BoxedIo)
         })
@@ -177,7 +178,7 @@ async fn a_connectors_words_reach_calls_events_and_log_as_one_harmless_line() {
         let lines = log::Log::listen();
         let config = config().build().expect("valid");
         let supervisor =
-            Supervisor::builder(config).connector(Arc::new(Rude(step))).seed(1).spawn();
+            Supervisor::builder(config).connector(Arc::new(Rude(step))).rng_seed(1).spawn();
         let (channel, events) = (supervisor.channel(), Log::of(&supervisor));
         tokio::time::sleep(secs(1)).await;
         for options in

@@ -22,7 +22,7 @@ use tonic_supervisor::{
     CallOptions, Cause, ConfigBuilder, CredentialsRequest, DialFailure, DialStep, Fact, LinkEnd,
     Supervisor,
     testing::{Answer, MemoryNetwork, PanicSpot, PanickingConnector, Script, ScriptedServer},
-    transport::{BoxedIo, Connector, Target},
+    transport::{BoxedIo, ConnectRequest, Connector},
 };
 
 const INJECTED: &str = "injected by a test";
@@ -48,7 +48,7 @@ async fn world_armed(config: ConfigBuilder, armed: &[(PanicSpot, u32)]) -> World
     armed.iter().for_each(|(spot, times)| connector.arm(*spot, *times));
     let builder =
         Supervisor::builder(config.build().expect("valid")).connector(Arc::new(connector.clone()));
-    let supervisor = builder.seed(1).spawn();
+    let supervisor = builder.rng_seed(1).spawn();
     let log = Log::of(&supervisor);
     World { network, server, connector, supervisor, log }
 }
@@ -210,9 +210,9 @@ async fn a_stream_that_says_it_wrote_more_than_it_was_given_is_a_link_lost() {
     impl Connector for Boasts {
         fn connect(
             &self,
-            target: &Target,
+            request: &ConnectRequest,
         ) -> futures::future::BoxFuture<'static, Result<BoxedIo, DialFailure>> {
-            let dialling = self.0.connect(target);
+            let dialling = self.0.connect(request);
             Box::pin(async move { Ok(Box::new(Boaster(dialling.await?)) as BoxedIo) })
         }
     }
@@ -277,7 +277,7 @@ async fn a_credentials_hook_that_panics_anywhere_fails_its_attempt_with_its_word
             config().max_retry_attempts(0).credentials_timeout(secs(1)).build().expect("valid");
         let builder =
             Supervisor::builder(config).connector(network.connector()).call_credentials(hook);
-        let supervisor = builder.allow_plaintext().spawn();
+        let supervisor = builder.allow_plaintext(true).spawn();
         for _ in 0..3 {
             let options = CallOptions::new().timeout(secs(5));
             let ended = bounded("it ends", start(&supervisor.channel(), "x", options))

@@ -205,7 +205,7 @@ impl Life {
             .announce(Fact::DialStarted { incarnation, failures: self.channel.failures() });
         let keepalive = *core.keepalive.lock();
         let dial = Dial {
-            endpoint: core.endpoint(),
+            request: core.connect_request(),
             incarnation,
             timeout: core.config.connect_timeout,
             keepalive: keepalive.time.map(|time| {
