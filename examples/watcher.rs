@@ -45,9 +45,9 @@ async fn subscribe(channel: SupervisedChannel) -> Result<tonic::Streaming<String
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let server = ScriptedServer::on_tcp().await;
     server.script(news());
-    let target = server.target();
+    let target = server.endpoint();
     let supervisor =
-        Supervisor::spawn(Config::builder().host(&*target.host).port(target.port).build()?);
+        Supervisor::spawn(Config::builder().host(target.host()).port(target.port()).build()?);
     let watched = supervisor.clone();
     let watching = tokio::spawn(async move {
         watch(&watched, |incarnation, text| println!("link {incarnation}: {text}")).await

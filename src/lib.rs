@@ -24,7 +24,7 @@
 //! Calls of methods that nobody described are retried by policy until their answer begins, and a
 //! method that was seen to stream is not retried any more. Calls that are said to be unary are
 //! retried until their status is known: say so once, with the descriptors that the code generator
-//! wrote ([`SupervisedChannel::with_descriptor_set`]), per method in the configuration
+//! wrote ([`SupervisorBuilder::descriptor_set`]), per method in the configuration
 //! (`methods:`), or on a request ([`CallOptions::unary`]). Known streams are never retried
 //! ([`CallKind`]).
 //!
@@ -102,12 +102,14 @@ pub use actor::{Mutation, Mutations};
 pub use call::{CallCredentials, CredentialsRequest, UnaryReply, UnaryResult};
 #[cfg(feature = "test-util")]
 pub use call::{Child, Panics};
-pub use client::{Builder, DescriptorError, Mailbox, NotReady, SupervisedChannel, Supervisor};
+pub use client::{
+    DescriptorError, Mailbox, NotReady, SupervisedChannel, Supervisor, SupervisorBuilder,
+};
 pub use config::{Config, ConfigBuilder, ConfigError, MethodOptions};
 pub use model::{
     AttemptReport, CallId, CallKind, CallOptions, CallReport, Cause, ConnectivityState,
-    DialFailure, DialStep, Event, Fact, Failure, GoAway, Incarnation, LinkEnd, NotRetried, Origin,
-    Phase, Scope, ShedReason, Snapshot, printable,
+    DialFailure, DialStep, Event, Fact, Failure, Field, FieldValue, GoAway, Incarnation, Level,
+    LinkEnd, NotRetried, Origin, Phase, Scope, ShedReason, Snapshot, printable,
 };
 pub use telemetry::{EventItem, EventLines, EventStream};
 

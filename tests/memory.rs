@@ -26,7 +26,7 @@ fn text() -> String {
 /// A supervisor whose server is not there yet, and all of whose parts have been used.
 async fn supervisor(network: &MemoryNetwork) -> Supervisor {
     let config = Config::builder().host("server").port(50_051).build().expect("valid");
-    let supervisor = Supervisor::builder(config).connector(network.connector()).seed(1).spawn();
+    let supervisor = Supervisor::builder(config).connector(network.connector()).rng_seed(1).spawn();
     let server = ScriptedServer::on_memory(network, ADDRESS).await;
     let call = supervisor.channel();
     call.unary::<String, String>(SAY, Request::new(text())).await.expect("answered");
@@ -94,7 +94,7 @@ fn a_flood_of_frames_takes_no_more_memory_than_the_windows_that_were_granted() {
                 .build()
                 .expect("valid");
             let supervisor =
-                Supervisor::builder(config).connector(network.connector()).seed(1).spawn();
+                Supervisor::builder(config).connector(network.connector()).rng_seed(1).spawn();
             let channel = supervisor.channel();
             let call = tokio::spawn(async move {
                 channel.unary::<String, String>(SAY, Request::new(text())).await
@@ -157,7 +157,8 @@ fn answers_that_come_byte_by_byte_are_held_without_their_padding() {
             .max_retry_attempts(0)
             .build()
             .expect("valid");
-        let supervisor = Supervisor::builder(config).connector(network.connector()).seed(1).spawn();
+        let supervisor =
+            Supervisor::builder(config).connector(network.connector()).rng_seed(1).spawn();
         let mut link = None;
         let mut calls = Vec::new();
         for _ in 0..ANSWERS {
@@ -198,7 +199,8 @@ fn tiny_frames_that_nobody_reads_are_bounded_by_the_links_end() {
         let network = MemoryNetwork::new();
         let mut peer = RawPeer::on_memory(&network, ADDRESS).await;
         let config = Config::builder().host("server").port(50_051).build().expect("valid");
-        let supervisor = Supervisor::builder(config).connector(network.connector()).seed(1).spawn();
+        let supervisor =
+            Supervisor::builder(config).connector(network.connector()).rng_seed(1).spawn();
         let mut grpc = tonic::client::Grpc::new(supervisor.channel());
         let call = async move {
             let codec = tonic_prost::ProstCodec::<String, String>::default();

@@ -236,10 +236,10 @@ impl Remote {
             .port(address.port())
             .build()
             .expect("valid");
-        let supervisor = Supervisor::spawn(config);
+        let builder = Supervisor::builder(config).descriptor_set(DESCRIPTORS).expect("descriptors");
+        let supervisor = builder.spawn();
         supervisor.wait_ready(Duration::from_secs(5)).await.expect("the server listens");
-        let channel = supervisor.channel().with_descriptor_set(DESCRIPTORS).expect("descriptors");
-        Self { client: AgentQueueClient::new(channel), _supervisor: supervisor }
+        Self { client: AgentQueueClient::new(supervisor.channel()), _supervisor: supervisor }
     }
 }
 

@@ -73,7 +73,7 @@ impl Actor for ConnectionActor {
             incarnation,
             connection: me.clone(),
         });
-        let endpoint = dial.endpoint.clone();
+        let endpoint = dial.request.endpoint().clone();
         let dialling =
             call::spawn(&core.calls, "Dial", dial.run(connector, events.clone()), move |dialled| {
                 let panicked = |words: String| Err(dial_panicked(&endpoint, &words).into());

@@ -9,7 +9,7 @@ use crate::{
     model::{Fact, Incarnation},
     policy::{FirstDials, Keepalive},
     telemetry::Telemetry,
-    transport::{Connector, Endpoint},
+    transport::{ConnectRequest, Connector, Endpoint},
 };
 use parking_lot::Mutex;
 use ractor::ActorRef;
@@ -96,13 +96,14 @@ impl Core {
     }
 
     /// What to dial.
-    pub(super) fn endpoint(&self) -> Endpoint {
+    pub(super) fn connect_request(&self) -> ConnectRequest {
         let keepalive = self.keepalive.lock().time();
-        let (host, port) = match self.config.target() {
-            Target::Host { host, port } => (host.as_str().into(), *port),
-            whole => (whole.to_string().into(), 0),
+        let endpoint = match self.config.target() {
+            Target::Host { host, port } => Endpoint::new(host.as_str(), *port),
+            whole => Endpoint::new(whole.to_string(), 0),
         };
-        Endpoint { host, port, user_timeout: keepalive.map(|_| self.config.keepalive.timeout) }
+        let user_timeout = keepalive.map(|_| self.config.keepalive.timeout);
+        ConnectRequest::new(endpoint).with_user_timeout(user_timeout)
     }
 
     pub(super) fn set_supervisor(&self, actor: ActorRef<SupervisorMsg>) {

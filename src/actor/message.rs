@@ -10,7 +10,7 @@ use crate::{
 };
 use bytes::Bytes;
 use ractor::{ActorId, RpcReplyPort};
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 use tonic::metadata::MetadataMap;
 
 /// A message that is known by its name: in metrics, in log lines, and to tests.
@@ -135,7 +135,8 @@ messages! {
 ///
 /// With `ractor::call!` the reply port comes last:
 /// `call!(mailbox, UnaryCall::new, "/pkg.Service/Method", &message)`.
-#[derive(Debug)]
+///
+/// `{:?}` prints neither metadata nor message.
 #[must_use = "a message does nothing until it is sent"]
 pub struct UnaryCall {
     pub(crate) path: String,
@@ -143,6 +144,16 @@ pub struct UnaryCall {
     pub(crate) body: Bytes,
     pub(crate) options: CallOptions,
     pub(crate) reply: Option<RpcReplyPort<UnaryResult>>,
+}
+
+impl fmt::Debug for UnaryCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UnaryCall")
+            .field("path", &self.path)
+            .field("message_bytes", &self.body.len())
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
 }
 
 #[cfg(feature = "test-util")]

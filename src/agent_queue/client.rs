@@ -85,8 +85,8 @@ impl PrivateAgentTasksQueue {
     /// A client over a supervisor that was spawned elsewhere: with a connector or credentials of
     /// your own, or under your actor.
     pub fn over(supervisor: Supervisor) -> Self {
-        let channel = supervisor.channel().with_descriptor_set(AGENT_QUEUE_DESCRIPTORS);
-        let client = AgentQueueClient::new(channel.expect("the generated descriptors can be read"));
+        supervisor.describe(AGENT_QUEUE_DESCRIPTORS);
+        let client = AgentQueueClient::new(supervisor.channel());
         let shared = Shared {
             supervisor,
             client,

@@ -52,7 +52,7 @@ async fn ask(calls: &Calls, call: &Call, attempt: u32) -> Result<HeaderMap, Atte
     };
     if calls.config.tls().is_none() && !allow_plaintext {
         let text = "they are not sent over plaintext: configure TLS, or allow it with \
-                    Builder::allow_plaintext()";
+                    SupervisorBuilder::allow_plaintext(true)";
         return Err(Failure::credentials(Code::Unauthenticated, text).into());
     }
     let timeout = calls.config.credentials_timeout();

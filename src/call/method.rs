@@ -13,7 +13,6 @@ use http::{
     uri::{Authority, PathAndQuery, Scheme},
 };
 use parking_lot::Mutex;
-use prost::Message as _;
 use std::{
     collections::HashMap,
     sync::{
@@ -90,9 +89,8 @@ impl Method {
                 info,
                 method = %self.name,
                 "nobody said whether this method is unary, and retry_undescribed is false, so its \
-                 calls are \
-                 not retried by policy: give channel().with_descriptor_set(..), `methods:` in the \
-                 configuration, or CallOptions::new().unary() on the request"
+                 calls are not retried by policy: give SupervisorBuilder::descriptor_set(..), \
+                 `methods:` in the configuration, or CallOptions::new().unary() on the request"
             );
         }
         self.otherwise
@@ -117,14 +115,14 @@ impl Method {
                  it \
                  is passed on as it comes, without the configured timeout, and later calls are \
                  taken \
-                 for streams; say `kind: streaming` in `methods:`, or give with_descriptor_set(..)"
+                 for streams; say `kind: streaming` in `methods:`, or give descriptor_set(..)"
             ),
             false => log_line!(
                 info,
                 method = %self.name,
                 "a call of this method was seen to stream, so its calls are not retried by policy \
                  from \
-                 now on; where it is unary, give with_descriptor_set(..)"
+                 now on; where it is unary, give descriptor_set(..)"
             ),
         }
     }
@@ -143,7 +141,7 @@ impl Method {
                 "a call of this method has waited {} s for its answer, and nothing ends that: \
                  nobody said \
                  whether the method is unary, so `timeout` does not bound it on the wire; give \
-                 with_descriptor_set(..), `kind` in `methods:`, `attempt_timeout`, or a deadline",
+                 descriptor_set(..), `kind` in `methods:`, `attempt_timeout`, or a deadline",
                 wait.as_secs()
             );
         }
@@ -241,31 +239,16 @@ impl Methods {
         made("other".into())
     }
 
-    /// Learns the kinds of all methods in an encoded `FileDescriptorSet`; how many there were.
-    pub(crate) fn describe(&self, descriptor_set: &[u8]) -> Result<usize, prost::DecodeError> {
-        let set = prost_types::FileDescriptorSet::decode(descriptor_set)?;
+    /// Learns the kinds of methods, as descriptors say them.
+    pub(crate) fn describe(&self, kinds: Vec<(String, CallKind)>) {
         let mut described = self.described.lock();
-        let mut found = 0;
-        for file in &set.file {
-            for service in &file.service {
-                for method in &service.method {
-                    let streaming = method.client_streaming() || method.server_streaming();
-                    let kind = if streaming { CallKind::Streaming } else { CallKind::Unary };
-                    let dot = if file.package().is_empty() { "" } else { "." };
-                    let name =
-                        format!("{}{dot}{}/{}", file.package(), service.name(), method.name());
-                    described.insert(name, kind);
-                    found += 1;
-                }
-            }
-        }
+        described.extend(kinds);
         // What was learned before may have been wrong; where it was not, what else is known stays.
         self.known.rcu(|known| {
             let same = |method: &Method| described.get(&*method.name).copied() == method.described;
             let kept = known.iter().filter(|(_, method)| same(method));
             kept.map(|(path, method)| (path.clone(), method.clone())).collect::<HashMap<_, _>>()
         });
-        Ok(found)
     }
 }
 

@@ -2,14 +2,23 @@
 
 use bytes::Bytes;
 use ractor::RpcReplyPort;
+use std::fmt;
 use tokio::task::AbortHandle;
 use tonic::{Status, metadata::MetadataMap};
 
-/// The answer to a [`UnaryCall`](crate::UnaryCall).
-#[derive(Clone, Debug)]
+/// The answer to a [`UnaryCall`](crate::UnaryCall). `{:?}` prints neither metadata nor message.
+#[derive(Clone)]
 pub struct UnaryReply {
     pub(crate) metadata: MetadataMap,
     pub(crate) message: Bytes,
+}
+
+impl fmt::Debug for UnaryReply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UnaryReply")
+            .field("message_bytes", &self.message.len())
+            .finish_non_exhaustive()
+    }
 }
 
 /// What a [`UnaryCall`](crate::UnaryCall)'s reply port receives, exactly once.

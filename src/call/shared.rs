@@ -10,7 +10,9 @@ use super::{
     queue::CallQueue,
     shutdown::Shutdown,
 };
-use crate::{clock, config::Config, policy::Throttle, telemetry::Telemetry, transport::Link};
+use crate::{
+    clock, config::Config, model::CallKind, policy::Throttle, telemetry::Telemetry, transport::Link,
+};
 use arc_swap::ArcSwap;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use parking_lot::Mutex;
@@ -67,8 +69,9 @@ impl Calls {
         self.methods.get(path, &self.config)
     }
 
-    pub(crate) fn describe(&self, descriptor_set: &[u8]) -> Result<usize, prost::DecodeError> {
-        self.methods.describe(descriptor_set)
+    /// What descriptors say of methods.
+    pub(crate) fn describe(&self, kinds: Vec<(String, CallKind)>) {
+        self.methods.describe(kinds);
     }
 
     /// Shows where calls go out now to whoever wants to look at it, or to explain a wait.

@@ -36,21 +36,9 @@ pub struct SupervisedChannel {
     handle: Arc<Handle>,
 }
 
-/// The bytes given to [`SupervisedChannel::with_descriptor_set`] are not an encoded
-/// `FileDescriptorSet`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DescriptorError(String);
-
 impl SupervisedChannel {
     pub(super) fn new(handle: Arc<Handle>) -> Self {
         Self { handle }
-    }
-
-    /// Teaches the supervisor which methods are unary: give it what `file_descriptor_set_path` of
-    /// tonic-build wrote. Holds for all channels of this supervisor.
-    pub fn with_descriptor_set(self, encoded: &[u8]) -> Result<Self, DescriptorError> {
-        self.core().calls.describe(encoded).map_err(|error| DescriptorError(error.to_string()))?;
-        Ok(self)
     }
 
     /// Makes a unary call without a generated client; `path` is `/pkg.Service/Method`. Being unary
@@ -124,11 +112,3 @@ impl fmt::Debug for SupervisedChannel {
         f.debug_struct("SupervisedChannel").field("state", &self.core().telemetry.state()).finish()
     }
 }
-
-impl fmt::Display for DescriptorError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "not an encoded FileDescriptorSet: {}", self.0)
-    }
-}
-
-impl std::error::Error for DescriptorError {}

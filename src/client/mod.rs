@@ -1,8 +1,10 @@
 //! The handles: what a program holds. [`Supervisor`] to spawn, observe and shut down;
 //! [`SupervisedChannel`] for generated clients; [`Mailbox`] for actors.
 
+mod builder;
 mod channel;
 mod codec;
+mod descriptors;
 mod incarnations;
 mod mailbox;
 mod not_ready;
@@ -10,7 +12,9 @@ mod request;
 mod supervisor;
 mod token_file;
 
-pub use channel::{DescriptorError, SupervisedChannel};
+pub use builder::SupervisorBuilder;
+pub use channel::SupervisedChannel;
+pub use descriptors::DescriptorError;
 pub use mailbox::Mailbox;
 pub use not_ready::NotReady;
-pub use supervisor::{Builder, Supervisor};
+pub use supervisor::Supervisor;

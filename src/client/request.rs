@@ -113,7 +113,9 @@ async fn wait_for<T>(
             let what = "for its own request, whose message the caller has not given whole";
             Failure::deadline(Phase::Unsent, Some(what.into()))
         }
-        _ = state.wait_for(|state| *state == ConnectivityState::Shutdown) => core.calls.shutdown.too_late(Phase::Unsent),
+        _ = state.wait_for(|state| *state == ConnectivityState::Shutdown) => {
+            core.calls.shutdown.too_late(Phase::Unsent)
+        }
     };
     let status = Status::new(failure.code, failure.to_string());
     Err((failure, status))

@@ -24,7 +24,7 @@ async fn scene(delay: Duration) -> (ScriptedServer, Supervisor, EventStream) {
     let server = ScriptedServer::builder().script(Script::delay(delay));
     let server = server.on_memory(&network, "server:50051").await;
     let config = Config::builder().host("server").build().expect("valid");
-    let supervisor = Supervisor::builder(config).connector(network.connector()).seed(1).spawn();
+    let supervisor = Supervisor::builder(config).connector(network.connector()).rng_seed(1).spawn();
     let events = supervisor.events();
     (server, supervisor, events)
 }

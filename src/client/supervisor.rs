@@ -5,22 +5,21 @@
 mod retired_tests;
 
 use super::{
-    channel::SupervisedChannel, mailbox::Mailbox, not_ready::NotReady, token_file::TokenFile,
+    builder::SupervisorBuilder, channel::SupervisedChannel, mailbox::Mailbox, not_ready::NotReady,
 };
 #[cfg(feature = "test-util")]
 use crate::call::Panics;
 use crate::{
-    actor::{self, Core, SupervisorMsg},
-    call::{CallCredentials, Credentials, within},
+    actor::{Core, SupervisorMsg},
+    call::within,
     clock,
     config::Config,
     model::{ConnectivityState, Snapshot},
     telemetry::EventStream,
-    transport::{Connector, GuardedConnector, NetConnector},
 };
 use ractor::{ActorCell, SpawnErr};
 use std::{fmt, sync::Arc, time::Duration};
-use tokio::{runtime, sync::watch};
+use tokio::sync::watch;
 
 /// A supervised channel's owner.
 ///
@@ -43,27 +42,16 @@ pub struct Supervisor {
     handle: Arc<Handle>,
 }
 
-/// What is left to choose when a supervisor is spawned.
-#[must_use = "a builder does nothing until `spawn`"]
-pub struct Builder {
-    config: Config,
-    connector: Option<Arc<dyn Connector>>,
-    credentials: Option<Arc<dyn CallCredentials>>,
-    allow_plaintext: bool,
-    seed: Option<u64>,
-}
-
-/// What a spawn says that no runtime would run.
-const OUTSIDE: &str = "a supervisor needs a tokio runtime to live on, and there is none here: \
-                       spawn it in an async fn \
-                       (under #[tokio::main], say), or after `let _guard = runtime.enter();`";
-
 /// Keeps the supervisor alive; its drop begins the drain.
 pub(super) struct Handle {
     core: Arc<Core>,
 }
 
 impl Supervisor {
+    pub(super) fn over(core: Arc<Core>) -> Self {
+        Self { handle: Arc::new(Handle { core }) }
+    }
+
     /// Starts supervising.
     ///
     /// # Panics
@@ -86,13 +74,22 @@ impl Supervisor {
     /// Starts supervising under `supervisor`, an actor of the caller's. If the actors inside keep
     /// failing, past the configured intensity, the failure reaches it as a `SupervisionEvent`; if
     /// it ends, so does this supervisor, and every call is answered.
+    ///
+    /// # Errors
+    ///
+    /// There is no tokio runtime here, or `supervisor` has ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// Not cancel safe: dropped before it returns, a supervisor may run under `supervisor` to which
+    /// nobody has a handle.
     pub async fn spawn_linked(config: Config, supervisor: ActorCell) -> Result<Self, SpawnErr> {
         Self::builder(config).spawn_linked(supervisor).await
     }
 
-    /// To spawn with another connector.
-    pub fn builder(config: Config) -> Builder {
-        Builder { config, connector: None, credentials: None, allow_plaintext: false, seed: None }
+    /// To spawn with descriptors, credentials or a connector.
+    pub fn builder(config: Config) -> SupervisorBuilder {
+        SupervisorBuilder::new(config)
     }
 
     /// A channel for generated clients. Any number may be used at once.
@@ -122,7 +119,7 @@ impl Supervisor {
     }
 
     /// Waits until the channel is Ready, for at most `timeout`. Nothing needs this: calls wait for
-    /// a link by themselves. Cancel safe.
+    /// a link by themselves.
     ///
     /// ```no_run
     /// # async fn example() -> Result<(), tonic_supervisor::NotReady> {
@@ -135,6 +132,10 @@ impl Supervisor {
     ///
     /// [`NotReady`] says in a sentence why there is no link, after `timeout`, or at once when the
     /// channel is shut down. The supervisor goes on as before.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: nothing changes by it.
     pub async fn wait_ready(&self, timeout: Duration) -> Result<(), NotReady> {
         let (mut state, began) = (self.watch_state(), clock::now());
         let settled = async {
@@ -183,13 +184,21 @@ impl Supervisor {
 
     /// Closes for good: nothing new is accepted, what waits ends with CANCELLED now, and what runs
     /// after `grace`. Returns when everything has ended. Of several shutdowns the shortest grace
-    /// holds. Cancel safe: the shutdown goes on without its future.
+    /// holds.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: the shutdown goes on without its future.
     pub async fn shutdown(&self, grace: Duration) {
         self.core().begin_drain(Some(grace));
         self.core().calls.shutdown.closed().await;
     }
 
-    /// Waits until the supervisor is closed, whatever closes it. Cancel safe.
+    /// Waits until the supervisor is closed, whatever closes it.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: nothing changes by it.
     pub async fn closed(&self) {
         self.core().calls.shutdown.closed().await;
     }
@@ -200,86 +209,23 @@ impl Supervisor {
         &self.core().calls.panics
     }
 
-    /// The switch that makes actors err.
+    /// The switch for deliberate bugs.
     #[cfg(feature = "sim")]
     #[doc(hidden)]
     pub fn mutations(&self) -> &crate::actor::Mutations {
         &self.core().mutations
     }
 
+    /// Learns the methods of an encoded descriptor set of this crate's own, for the client of its
+    /// own service: users give theirs to the builder.
+    #[cfg(feature = "agent-queue")]
+    pub(crate) fn describe(&self, own: &[u8]) {
+        let kinds = super::descriptors::kinds(own);
+        self.core().calls.describe(kinds.expect("the generated descriptors can be read"));
+    }
+
     pub(super) fn core(&self) -> &Arc<Core> {
         &self.handle.core
-    }
-}
-
-impl Builder {
-    /// Opens byte streams with `connector` instead of dialling the target. TLS, where configured,
-    /// is spoken over them.
-    pub fn connector(mut self, connector: Arc<dyn Connector>) -> Self {
-        self.connector = Some(connector);
-        self
-    }
-
-    /// Adds what `credentials` give to the metadata of every attempt of every call. Needs TLS, or
-    /// [`allow_plaintext`](Self::allow_plaintext): without either, calls fail with UNAUTHENTICATED
-    /// and the hook is never asked. It goes before `credentials.token_file`.
-    pub fn call_credentials(mut self, credentials: impl CallCredentials) -> Self {
-        self.credentials = Some(Arc::new(credentials));
-        self
-    }
-
-    /// Lets call credentials go out in clear, where TLS is not configured: to a Unix socket, to a
-    /// proxy on this machine, or through a [`connector`](Self::connector) that encrypts by itself.
-    /// On a network anyone can read them.
-    pub fn allow_plaintext(mut self) -> Self {
-        self.allow_plaintext = true;
-        self
-    }
-
-    /// Seeds the dice for jitter and spread, for tests that must repeat.
-    pub fn seed(mut self, seed: u64) -> Self {
-        self.seed = Some(seed);
-        self
-    }
-
-    /// Starts supervising; see [`Supervisor::spawn`], also for when it panics.
-    #[track_caller]
-    pub fn spawn(self) -> Supervisor {
-        assert!(runtime::Handle::try_current().is_ok(), "{OUTSIDE}");
-        let core = self.core();
-        actor::spawn(core.clone());
-        Supervisor { handle: Arc::new(Handle { core }) }
-    }
-
-    /// Starts supervising under an actor; see [`Supervisor::spawn_linked`].
-    pub async fn spawn_linked(self, supervisor: ActorCell) -> Result<Supervisor, SpawnErr> {
-        if runtime::Handle::try_current().is_err() {
-            return Err(SpawnErr::StartupFailed(OUTSIDE.into()));
-        }
-        let core = self.core();
-        actor::spawn_linked(core.clone(), supervisor).await?;
-        Ok(Supervisor { handle: Arc::new(Handle { core }) })
-    }
-
-    fn core(self) -> Arc<Core> {
-        for warning in self.config.warnings() {
-            log_line!(warn, "{warning}");
-        }
-        // Where a connector of the caller's goes is not known here.
-        let stays = self.connector.is_none() && self.config.target().is_on_this_machine();
-        let connector: Arc<dyn Connector> = match self.connector {
-            Some(connector) => Arc::new(GuardedConnector(connector)),
-            None => Arc::new(NetConnector::new(self.config.target().clone())),
-        };
-        let credentials = match (self.credentials, self.config.token_file()) {
-            (Some(hook), _) => Some(Credentials { hook, allow_plaintext: self.allow_plaintext }),
-            (None, Some(path)) => {
-                let hook = Arc::new(TokenFile::new(path));
-                Some(Credentials { hook, allow_plaintext: self.allow_plaintext || stays })
-            }
-            (None, None) => None,
-        };
-        Arc::new(Core::new(self.config, connector, credentials, self.seed))
     }
 }
 
@@ -298,14 +244,5 @@ impl Drop for Handle {
 impl fmt::Debug for Supervisor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Supervisor").field("state", &self.state()).finish()
-    }
-}
-
-impl fmt::Debug for Builder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Builder")
-            .field("config", &self.config)
-            .field("seed", &self.seed)
-            .finish_non_exhaustive()
     }
 }

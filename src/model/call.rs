@@ -91,9 +91,9 @@ impl CallOptions {
         self
     }
 
-    /// Turns policy retries off for this call; transparent retries stay.
-    pub fn no_retry(mut self) -> Self {
-        self.no_retry = true;
+    /// `false`: no policy retries for this call; transparent retries stay. `true`: as configured.
+    pub fn retry(mut self, retry: bool) -> Self {
+        self.no_retry = !retry;
         self
     }
 }

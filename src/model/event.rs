@@ -1,14 +1,16 @@
-//! What the supervisor announces: facts in the past tense, each once, in order.
+//! What can happen to a supervised channel: the facts that it announces, each once and in order.
+//!
+//! What is said of each, its level, sentence and fields, stands in `facts`. The comments here are
+//! the text of `docs/events.md`, too: a test makes the page from them.
 
 use super::{
-    code::code_name,
-    failure::ShedReason,
+    cause::ShedReason,
     ids::Incarnation,
     link::{DialFailure, GoAway, LinkEnd},
     state::ConnectivityState,
-    text::{clean, clean_shared, spelled},
+    text::{clean, clean_shared},
 };
-use std::{fmt, sync::Arc, time::Duration, time::SystemTime};
+use std::{sync::Arc, time::Duration, time::SystemTime};
 use tonic::Code;
 
 /// One announced fact.
@@ -24,88 +26,99 @@ pub struct Event {
     pub fact: Fact,
 }
 
-/// What can happen to a supervised channel. `{}` prints it as a sentence.
+/// What can happen to a supervised channel. `{}` prints it as a sentence; its level, sentence and
+/// fields stand in one table, from which the log, `--json` and `docs/events.md` are made.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Fact {
-    /// The channel's connectivity state changed; `cause` says why in a sentence.
+    /// The connectivity state changed.
     StateChanged {
         /// The state before.
         from: ConnectivityState,
         /// The state now.
         to: ConnectivityState,
-        /// Why.
+        /// Why, in a sentence.
         cause: Arc<str>,
-        /// The link it is about.
+        /// The link it is about; on the way to CONNECTING the former one, 0 where there is none.
         incarnation: Incarnation,
     },
-    /// A dial began.
+    /// A dial began: name lookup; connection, TLS and HTTP/2 handshake, at each address of the
+    /// target until one gives a link.
     DialStarted {
         /// The link to be.
         incarnation: Incarnation,
         /// How many dials failed, or links were lost unproven, since a link was last proven.
         failures: u32,
     },
-    /// A dial failed.
+    /// A dial gave no link. `BackoffStarted` follows. Before the first `LinkEstablished`, the
+    /// second dial in a row that found a wrong peer at every address, and each further one, also
+    /// ends the calls that wait.
     DialFailed {
         /// The link that did not come to be.
         incarnation: Incarnation,
-        /// Why.
+        /// The step that failed (the furthest, of several addresses), a sentence with each address,
+        /// and whether `connect_timeout` ran out.
         failure: DialFailure,
     },
-    /// The TLS files cannot be used as they are now: the dial goes on with what was read before,
-    /// and the next one reads again.
+    /// The TLS files cannot be used as they are now (half-written, not PEM, certificate and key
+    /// that do not belong together): the dial goes on with what was read before, and the next one
+    /// reads again. Where there is nothing from before, the dial fails instead.
     TlsMaterialRejected {
         /// The link to be.
         incarnation: Incarnation,
-        /// Which file, and what is wrong with it.
+        /// Which key, which file, and what is wrong with it.
         cause: Arc<str>,
     },
-    /// A link is up: the peer's SETTINGS were read.
+    /// The peer's SETTINGS were read: calls can start.
     LinkEstablished {
         /// The link.
         incarnation: Incarnation,
         /// From the start of the dial.
         took: Duration,
-        /// The peer's MAX_CONCURRENT_STREAMS, if it set one.
+        /// The peer's MAX_CONCURRENT_STREAMS, if it set one; as many calls run on the link as the
+        /// smaller of it and `max_in_flight` says.
         max_concurrent_streams: Option<u32>,
     },
-    /// The link answered a call, or lived for `reconnect.stable_after`: the backoff starts over.
+    /// The link is proven: it answered a call, or lived for `reconnect.stable_after`. The waits
+    /// between dials start over.
     BackoffReset {
         /// The link.
         incarnation: Incarnation,
     },
-    /// The peer said GOAWAY: no new calls on this link, those in flight may finish.
+    /// The peer said GOAWAY: no new calls on this link, those in flight may finish, a successor is
+    /// dialled.
     GoAwayReceived {
         /// The link.
         incarnation: Incarnation,
-        /// The frame.
+        /// The last stream id, the HTTP/2 error code and the peer's debug text.
         goaway: GoAway,
     },
-    /// No answer to a keepalive PING in time; the link is given up.
+    /// No byte came within `keepalive_timeout` of a PING. `LinkLost` follows.
     KeepaliveLost {
         /// The link.
         incarnation: Incarnation,
     },
-    /// The peer complained of too many pings: they go out more rarely from now on (gRPC A8).
+    /// The peer complained of too many pings (GOAWAY ENHANCE_YOUR_CALM, `too_many_pings`): they go
+    /// out more rarely from now on (gRPC A8).
     KeepaliveBackedOff {
         /// The new keepalive time for this target.
         keepalive_time: Duration,
         /// Whether pings go on while no call is open.
         while_idle: bool,
     },
-    /// A link ended.
+    /// A link ended, for whatever reason: lost, drained after a GOAWAY, or closed by this side
+    /// (also because more than `max_draining_links` were finishing their calls).
     LinkLost {
         /// The link.
         incarnation: Incarnation,
-        /// Why.
+        /// Why: a sentence, and the label of gRPC A94's `grpc.disconnect_error`.
         end: LinkEnd,
         /// How long it lived.
         lived: Duration,
-        /// Whether it was the channel's current link (not one already replaced after a GOAWAY).
+        /// Whether the channel still used it; false for one already replaced after a GOAWAY.
         current: bool,
     },
-    /// The next dial waits.
+    /// The next dial waits. Announced again when the first call to wait cuts a longer wait short.
     BackoffStarted {
         /// From now until the dial.
         delay: Duration,
@@ -114,35 +127,38 @@ pub enum Fact {
         /// Whether calls are waiting, which makes the schedule quick.
         calls_waiting: bool,
     },
-    /// A child actor panicked or returned an error.
+    /// One of the actors panicked or returned an error: a bug, not the network. It is restarted,
+    /// and no call is lost by it. A panic of your connector, its streams or a hook is none: it is
+    /// `DialFailed`, `LinkLost` or a failed attempt. Nor is the end of the runtime.
     ChildFailed {
         /// `supervisor`, `connection` or `request`.
         child: &'static str,
-        /// What it said.
+        /// Its panic message or error.
         error: Arc<str>,
     },
-    /// Children failed more than `intensity.restarts` times in `intensity.period`: restarts go on
-    /// at the slowest pace.
+    /// Actors failed more often than `intensity` allows. Announced once; restarts go on at the
+    /// slowest pace. Under `spawn_linked` the supervisor ends here, and your actor gets a
+    /// `SupervisionEvent`.
     IntensityReached {
         /// How many failures were counted.
         failures: u32,
-        /// In which period.
+        /// In which time.
         period: Duration,
     },
-    /// A call was refused because the waiting room is full.
+    /// A call was refused at once with RESOURCE_EXHAUSTED, because the queue is full.
     CallShed {
         /// `pkg.Service/Method`.
         method: Arc<str>,
-        /// Which bound.
+        /// Which bound: `queue.max_calls` or `queue.max_bytes`.
         reason: ShedReason,
     },
-    /// A failed attempt will be retried by policy.
+    /// An attempt failed and will be retried by policy.
     RetryScheduled {
         /// `pkg.Service/Method`.
         method: Arc<str>,
         /// The code the attempt failed with.
         code: Code,
-        /// Why it failed.
+        /// Why: the peer's own words, where it sent some.
         cause: Arc<str>,
         /// Retry n, from 1.
         retry: u32,
@@ -151,27 +167,29 @@ pub enum Fact {
         /// From now until the retry.
         delay: Duration,
     },
-    /// A retry was due by policy, but the retry throttle forbade it: too many are owed.
+    /// A retry was due by policy, but the retry throttle forbade it: too many are owed. The call
+    /// ends with the attempt's status.
     RetryThrottled {
         /// `pkg.Service/Method`.
         method: Arc<str>,
         /// The code the attempt failed with.
         code: Code,
     },
-    /// Draining began: nothing new is accepted, what runs may finish.
+    /// `shutdown` was called, or the last handle was dropped: nothing new is accepted, and what
+    /// waits ends with CANCELLED.
     DrainStarted {
         /// How long calls in flight may take; none: as long as they need.
         grace: Option<Duration>,
     },
-    /// The supervisor is gone: the last event.
+    /// The supervisor is gone, and every call is answered. The last event.
     Closed {
-        /// Why, where it was not asked for.
+        /// Why, where nobody asked for it: under `spawn_linked`, say, the actor above ended.
         cause: Option<Arc<str>>,
     },
 }
 
 impl Fact {
-    /// With all text from outside made printable: before it is told to anyone.
+    /// The same fact with all text from outside made printable, before anyone reads it.
     pub(crate) fn cleaned(mut self) -> Self {
         match &mut self {
             Self::StateChanged { cause, .. }
@@ -191,93 +209,5 @@ impl Fact {
             _ => {}
         }
         self
-    }
-
-    /// The variant's name, as it stands in logs and JSON.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::StateChanged { .. } => "StateChanged",
-            Self::DialStarted { .. } => "DialStarted",
-            Self::DialFailed { .. } => "DialFailed",
-            Self::TlsMaterialRejected { .. } => "TlsMaterialRejected",
-            Self::LinkEstablished { .. } => "LinkEstablished",
-            Self::BackoffReset { .. } => "BackoffReset",
-            Self::GoAwayReceived { .. } => "GoAwayReceived",
-            Self::KeepaliveLost { .. } => "KeepaliveLost",
-            Self::KeepaliveBackedOff { .. } => "KeepaliveBackedOff",
-            Self::LinkLost { .. } => "LinkLost",
-            Self::BackoffStarted { .. } => "BackoffStarted",
-            Self::ChildFailed { .. } => "ChildFailed",
-            Self::IntensityReached { .. } => "IntensityReached",
-            Self::CallShed { .. } => "CallShed",
-            Self::RetryScheduled { .. } => "RetryScheduled",
-            Self::RetryThrottled { .. } => "RetryThrottled",
-            Self::DrainStarted { .. } => "DrainStarted",
-            Self::Closed { .. } => "Closed",
-        }
-    }
-}
-
-impl fmt::Display for Fact {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::StateChanged { from, to, cause, .. } => write!(f, "{from} -> {to}: {cause}"),
-            Self::DialStarted { incarnation, .. } => write!(f, "dials, link {incarnation}"),
-            Self::DialFailed { failure, .. } => failure.fmt(f),
-            Self::TlsMaterialRejected { cause, .. } => {
-                write!(f, "TLS files rejected, the former ones stay in use: {cause}")
-            }
-            Self::LinkEstablished { incarnation, took, .. } => {
-                write!(f, "link {incarnation} is up after {}", spelled(*took))
-            }
-            Self::BackoffReset { incarnation } => {
-                write!(f, "link {incarnation} is proven: the waits between dials start over")
-            }
-            Self::GoAwayReceived { goaway, .. } => goaway.fmt(f),
-            Self::KeepaliveLost { incarnation } => {
-                write!(f, "link {incarnation} is given up: no answer to a keepalive ping")
-            }
-            Self::KeepaliveBackedOff { keepalive_time, .. } => {
-                let time = spelled(*keepalive_time);
-                write!(
-                    f,
-                    "the peer wants fewer keepalive pings: keepalive_time is {time} from now on"
-                )
-            }
-            Self::LinkLost { incarnation, end, lived, .. } => {
-                write!(f, "link {incarnation} ended after {}: {end}", spelled(*lived))
-            }
-            Self::BackoffStarted { delay, .. } => write!(f, "dials again in {}", spelled(*delay)),
-            Self::ChildFailed { child, error } => {
-                write!(f, "an actor ({child}) failed and is restarted: {error}")
-            }
-            Self::IntensityReached { failures, period } => {
-                let period = spelled(*period);
-                write!(
-                    f,
-                    "actors failed {failures} times in {period}: restarts go on at the slowest pace"
-                )
-            }
-            Self::CallShed { method, reason } => write!(f, "{method} was refused: {reason}"),
-            Self::RetryScheduled { method, code, cause, retry, of, delay } => {
-                let (code, delay) = (code_name(*code), spelled(*delay));
-                match of {
-                    Some(of) => {
-                        write!(f, "{method}: {code}, retry {retry} of {of} in {delay}: {cause}")
-                    }
-                    None => write!(f, "{method}: {code}, retry {retry} in {delay}: {cause}"),
-                }
-            }
-            Self::RetryThrottled { method, code } => {
-                let code = code_name(*code);
-                write!(f, "{method}: {code}, and no retry: retries are at their share of calls")
-            }
-            Self::DrainStarted { grace: Some(grace) } => {
-                write!(f, "draining: what runs may take {} more", spelled(*grace))
-            }
-            Self::DrainStarted { grace: None } => f.write_str("draining: what runs may finish"),
-            Self::Closed { cause: Some(cause) } => write!(f, "closed: {cause}"),
-            Self::Closed { cause: None } => f.write_str("closed"),
-        }
     }
 }

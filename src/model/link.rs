@@ -101,7 +101,30 @@ impl LinkEnd {
     }
 }
 
+impl DialFailure {
+    /// A failure at `step`. `reason` is one sentence with the address and the reason; it is made
+    /// printable wherever it is shown.
+    pub fn new(step: DialStep, reason: impl Into<String>) -> Self {
+        Self { step, reason: reason.into(), timed_out: false }
+    }
+}
+
+impl DialStep {
+    /// Its name in lower case, as it stands in log lines and in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Resolve => "resolve",
+            Self::Connect => "connect",
+            Self::Tls => "tls",
+            Self::Handshake => "handshake",
+        }
+    }
+}
+
 impl GoAway {
+    /// The error code of a peer that goes away in good order.
+    pub(crate) const NO_ERROR: u32 = 0;
+
     /// HTTP/2's name for the error code (RFC 9113, section 7).
     pub fn code_name(&self) -> &'static str {
         code_name(self.code)

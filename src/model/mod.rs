@@ -2,10 +2,16 @@
 //! runtime.
 
 mod call;
+mod cause;
 mod code;
 mod event;
+#[cfg(any(test, feature = "test-util"))]
+mod examples;
+mod facts;
 mod failure;
+mod field;
 mod ids;
+mod level;
 mod link;
 mod report;
 mod secret;
@@ -14,11 +20,16 @@ mod state;
 mod text;
 
 pub use call::{CallKind, CallOptions};
+pub(crate) use cause::RUNTIME_ENDED;
+pub use cause::{Cause, ShedReason};
 pub use code::{code_name, code_names};
 pub use event::{Event, Fact};
-pub(crate) use failure::RUNTIME_ENDED;
-pub use failure::{Cause, Failure, Origin, Phase, Scope, ShedReason};
+#[cfg(any(test, feature = "test-util"))]
+pub use examples::every_fact;
+pub use failure::{Failure, Origin, Phase, Scope};
+pub use field::{Field, FieldValue};
 pub use ids::{CallId, Incarnation};
+pub use level::Level;
 pub use link::{DialFailure, DialStep, GoAway, LinkEnd};
 pub use report::{AttemptReport, CallReport, NotRetried};
 pub(crate) use secret::Secret;

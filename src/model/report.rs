@@ -2,7 +2,8 @@
 //! `Status` it ends with.
 
 use super::{
-    failure::{Cause, Failure, Phase},
+    cause::Cause,
+    failure::{Failure, Phase},
     text::printable,
 };
 use std::{fmt, sync::Arc, time::Duration};

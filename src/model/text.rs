@@ -117,7 +117,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_comes_out_short_plain_and_the_same_again(text in "(?s).{0,3000}", times in 1usize..3) {
+        fn any_text_comes_out_short_plain_and_the_same_again(
+            text in "(?s).{0,3000}",
+            times in 1usize..3,
+        ) {
             let text = text.repeat(times);
             let once = printable(&text).into_owned();
             prop_assert!(once.len() <= LONGEST && once.chars().all(is_plain));

@@ -1,15 +1,15 @@
-//! Which events are worth a line to a person: the log's choice, for programs that write lines of
-//! their own as well.
+//! Which events are worth a line to a person, and what it says: for the log, and for programs that
+//! write lines of their own.
 //!
 //! An outage is one line at its start, thinned repeats, and one line at its end with its length;
 //! until the first link it begins with the first dial that fails, and the first link is a line of
 //! its own. What a peer or a caller can cause at will (GOAWAY, refused calls, throttled retries) is
 //! thinned in the same way, until it has been quiet for a minute. Thinned is: the 1st, 2nd, 4th,
-//! 8th ... time, and at the latest one in five minutes. Every retry is a line, as the seed
-//! promises.
+//! 8th ... time, and at the latest one in five minutes. Of other facts each is a line whose
+//! level is INFO or above: every retry is one, as the seed promises.
 
 use super::EventItem;
-use crate::model::{ConnectivityState, Fact, Snapshot, spelled};
+use crate::model::{ConnectivityState, Fact, Level, Snapshot, spelled};
 use std::time::Duration;
 
 /// After so long without a fact of a kind, its lines are counted anew.
@@ -45,29 +45,45 @@ pub struct EventLines {
     throttled: Thinned,
 }
 
-/// How often something was to be said. Times count from the supervisor's start.
+/// How often something happened. Times count from the supervisor's start.
 #[derive(Clone, Copy, Debug, Default)]
 struct Thinned {
     times: u64,
     last: Duration,
-    said: Duration,
+    written: Duration,
 }
 
-/// The lines that are not written for every fact of their kind.
+/// What a line says of a fact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Line {
-    NotYet,
+    /// Its own sentence.
+    Plain,
+    /// The first dial failed.
+    NotConnectedYet,
+    /// The first link is up.
     Connected { failed_dials: u64 },
-    Began,
-    Goes { failed_dials: u64, lasting: Duration },
-    Ended { failed_dials: u64, lasted: Duration },
+    /// An outage began.
+    ConnectionLost,
+    /// It goes on.
+    StillNotConnected { failed_dials: u64, outage: Duration },
+    /// It ended.
+    ConnectedAgain { failed_dials: u64, outage: Duration },
+    /// Its own sentence, for this many of its kind.
     Repeated { times: u64 },
 }
 
+/// The numbers of a line that are no fields of its fact.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Counts {
+    pub(super) failed_dials: Option<u64>,
+    pub(super) outage_ms: Option<u64>,
+    pub(super) times: Option<u64>,
+}
+
 impl Thinned {
-    /// Counts from `now` on, after `times` of which the last was said just now.
+    /// Counts from `now` on, after `times` of which the last was written just now.
     fn begin(times: u64, now: Duration) -> Self {
-        Self { times, last: now, said: now }
+        Self { times, last: now, written: now }
     }
 
     /// One more time; whether it is a line.
@@ -77,14 +93,14 @@ impl Thinned {
         self.last = now;
         // Waits between dials differ by a fifth either way: the next may take half as long again.
         let next = now.saturating_add(pace.saturating_mul(3) / 2);
-        let due = self.times.is_power_of_two() || next > self.said.saturating_add(LONGEST);
+        let due = self.times.is_power_of_two() || next > self.written.saturating_add(LONGEST);
         if due {
-            self.said = now;
+            self.written = now;
         }
         due
     }
 
-    /// One more time of what nobody says the end of; its line, if there is one.
+    /// One more time of what has no end that could be written; its line, if there is one.
     fn repeat(&mut self, now: Duration) -> Option<Line> {
         if now.saturating_sub(self.last) >= QUIET {
             *self = Self::begin(0, now);
@@ -103,10 +119,10 @@ impl EventLines {
                 self.outage = None;
                 Some(format!("{missed} events were missed: they came faster than they were read"))
             }
-            EventItem::Event(event) => match self.thin(&event.fact, event.since_spawn) {
-                Some(line) => Some(line.words(&event.fact)),
-                None => is_always_told(&event.fact).then(|| event.fact.to_string()),
-            },
+            EventItem::Event(event) => {
+                let line = self.choose(&event.fact, event.since_spawn)?;
+                Some(line.sentence(&event.fact))
+            }
         }
     }
 
@@ -116,8 +132,8 @@ impl EventLines {
         format!("{} is {}{why}", now.target, now.state)
     }
 
-    /// The line that `fact` gives rise to, if it is one of those that are thinned, and one is due.
-    pub(super) fn thin(&mut self, fact: &Fact, now: Duration) -> Option<Line> {
+    /// The line that `fact` is worth, if it is worth one now.
+    pub(super) fn choose(&mut self, fact: &Fact, now: Duration) -> Option<Line> {
         match (fact, &mut self.outage) {
             (Fact::GoAwayReceived { .. }, _) => self.goaways.repeat(now),
             (Fact::KeepaliveBackedOff { .. }, _) => self.fewer_pings.repeat(now),
@@ -127,12 +143,12 @@ impl EventLines {
                 // The first dial's failure is what begins it, and has come before its consequence.
                 let failed_dials = if self.connected { 0 } else { 1 };
                 *outage = Some((Thinned::begin(failed_dials, now), now));
-                Some(if self.connected { Line::Began } else { Line::NotYet })
+                Some(if self.connected { Line::ConnectionLost } else { Line::NotConnectedYet })
             }
             (Fact::DialFailed { .. }, Some((dials, since))) => {
-                dials.is_due(now).then_some(Line::Goes {
+                dials.is_due(now).then_some(Line::StillNotConnected {
                     failed_dials: dials.times,
-                    lasting: now.saturating_sub(*since),
+                    outage: now.saturating_sub(*since),
                 })
             }
             (Fact::StateChanged { to: ConnectivityState::Ready, .. }, outage) => {
@@ -141,54 +157,71 @@ impl EventLines {
                 if !std::mem::replace(&mut self.connected, true) {
                     return Some(Line::Connected { failed_dials });
                 }
-                ended.map(|(_, since)| Line::Ended {
+                ended.map(|(_, since)| Line::ConnectedAgain {
                     failed_dials,
-                    lasted: now.saturating_sub(since),
+                    outage: now.saturating_sub(since),
                 })
             }
-            _ => None,
+            (fact, _) => (fact.level() > Level::Debug).then_some(Line::Plain),
         }
     }
 }
 
-/// Whether each fact of the kind is a line: it is rare, or the seed promises it.
-fn is_always_told(fact: &Fact) -> bool {
-    matches!(
-        fact,
-        Fact::TlsMaterialRejected { .. }
-            | Fact::ChildFailed { .. }
-            | Fact::IntensityReached { .. }
-            | Fact::RetryScheduled { .. }
-            | Fact::DrainStarted { .. }
-            | Fact::Closed { .. }
-    )
-}
-
 impl Line {
-    fn words(self, fact: &Fact) -> String {
+    /// The level of the line for `fact`.
+    pub(super) fn level(self, fact: &Fact) -> Level {
+        match self {
+            Self::Plain | Self::Repeated { .. } => fact.level(),
+            Self::Connected { .. } | Self::ConnectedAgain { .. } => Level::Info,
+            Self::NotConnectedYet | Self::ConnectionLost | Self::StillNotConnected { .. } => {
+                Level::Warn
+            }
+        }
+    }
+
+    /// The text of the line for `fact`.
+    pub(super) fn sentence(self, fact: &Fact) -> String {
         match (self, fact) {
-            (Self::NotYet, Fact::StateChanged { cause, .. }) => {
+            (Self::NotConnectedYet, Fact::StateChanged { cause, .. }) => {
                 format!("not connected yet: {cause}")
             }
             (Self::Connected { failed_dials: 0 }, _) => "connected".to_owned(),
             (Self::Connected { failed_dials }, _) => {
                 format!("connected, after {}", failed(failed_dials))
             }
-            (Self::Began, Fact::StateChanged { cause, .. }) => format!("connection lost: {cause}"),
-            (Self::Goes { failed_dials, lasting }, Fact::DialFailed { failure, .. }) => {
+            (Self::ConnectionLost, Fact::StateChanged { cause, .. }) => {
+                format!("connection lost: {cause}")
+            }
+            (Self::StillNotConnected { failed_dials, outage }, _) => {
                 format!(
-                    "still not connected after {} and {}: {failure}",
-                    spelled(lasting),
+                    "still not connected after {} and {}: {fact}",
+                    spelled(outage),
                     failed(failed_dials)
                 )
             }
-            (Self::Ended { failed_dials, lasted }, _) => {
-                format!("connected again after {} and {}", spelled(lasted), failed(failed_dials))
+            (Self::ConnectedAgain { failed_dials, outage }, _) => {
+                format!("connected again after {} and {}", spelled(outage), failed(failed_dials))
             }
-            (Self::Repeated { times }, fact) if times > 1 => {
-                format!("{fact} ({times} times by now)")
+            (Self::Repeated { times }, _) if times > 1 => format!("{fact} ({times} times by now)"),
+            _ => fact.to_string(),
+        }
+    }
+
+    /// Its numbers beside the fact's fields.
+    pub(super) fn counts(self) -> Counts {
+        let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        match self {
+            Self::Plain | Self::NotConnectedYet | Self::ConnectionLost => Counts::default(),
+            Self::Connected { failed_dials } => {
+                Counts { failed_dials: Some(failed_dials), ..Counts::default() }
             }
-            (_, fact) => fact.to_string(),
+            Self::StillNotConnected { failed_dials, outage }
+            | Self::ConnectedAgain { failed_dials, outage } => Counts {
+                failed_dials: Some(failed_dials),
+                outage_ms: Some(ms(outage)),
+                times: None,
+            },
+            Self::Repeated { times } => Counts { times: Some(times), ..Counts::default() },
         }
     }
 }
@@ -228,15 +261,18 @@ mod tests {
     #[test]
     fn an_outage_of_ten_minutes_is_at_most_ten_lines_and_one_at_its_end() {
         let mut log = EventLines { connected: true, ..EventLines::default() };
-        assert_eq!(log.thin(&state(ConnectivityState::TransientFailure), START), Some(Line::Began));
+        assert_eq!(
+            log.choose(&state(ConnectivityState::TransientFailure), START),
+            Some(Line::ConnectionLost)
+        );
         let lines = (1..=60).filter_map(|n| {
-            assert_eq!(log.thin(&state(ConnectivityState::TransientFailure), secs(10 * n)), None);
-            log.thin(&dial_failed(), secs(10 * n))
+            assert_eq!(log.choose(&state(ConnectivityState::TransientFailure), secs(10 * n)), None);
+            log.choose(&dial_failed(), secs(10 * n))
         });
         assert_eq!(lines.count(), 6);
-        let end = log.thin(&state(ConnectivityState::Ready), secs(600));
-        assert_eq!(end, Some(Line::Ended { failed_dials: 60, lasted: secs(600) }));
-        assert_eq!(log.thin(&state(ConnectivityState::Ready), secs(600)), None);
+        let end = log.choose(&state(ConnectivityState::Ready), secs(600));
+        assert_eq!(end, Some(Line::ConnectedAgain { failed_dials: 60, outage: secs(600) }));
+        assert_eq!(log.choose(&state(ConnectivityState::Ready), secs(600)), None);
     }
 
     /// Each wait is up to a fifth shorter or longer than it should be.
@@ -244,11 +280,11 @@ mod tests {
     fn however_long_an_outage_lasts_five_minutes_never_pass_without_a_line() {
         for wait in [1, 10, 60, 100, 120] {
             let mut log = EventLines { connected: true, ..EventLines::default() };
-            log.thin(&state(ConnectivityState::TransientFailure), START);
+            log.choose(&state(ConnectivityState::TransientFailure), START);
             let (mut now, mut said, mut lines) = (START, START, 0);
             for n in 0..10_000_u64 {
                 now += secs(wait) * (8 + u32::try_from(n * 7 % 5).expect("below 5")) / 10;
-                if log.thin(&dial_failed(), now).is_some() {
+                if log.choose(&dial_failed(), now).is_some() {
                     assert!(now - said <= LONGEST, "{wait} s: none from {said:?} to {now:?}");
                     (said, lines) = (now, lines + 1);
                 }
@@ -265,12 +301,16 @@ mod tests {
         let mut log = EventLines::default();
         let failed = dial_failed();
         let facts = [&failed, &failing, &failed, &failing, &failed, &failing, &ready];
-        let lines: Vec<_> = facts.into_iter().filter_map(|fact| log.thin(fact, START)).collect();
-        let goes = Line::Goes { failed_dials: 2, lasting: Duration::ZERO };
-        assert_eq!(lines, [Line::NotYet, goes, Line::Connected { failed_dials: 3 }]);
-        assert_eq!(log.thin(&failing, START), Some(Line::Began), "from then on an outage is one");
+        let lines: Vec<_> = facts.into_iter().filter_map(|fact| log.choose(fact, START)).collect();
+        let goes = Line::StillNotConnected { failed_dials: 2, outage: Duration::ZERO };
+        assert_eq!(lines, [Line::NotConnectedYet, goes, Line::Connected { failed_dials: 3 }]);
+        assert_eq!(
+            log.choose(&failing, START),
+            Some(Line::ConnectionLost),
+            "from then on an outage is one"
+        );
         let mut log = EventLines::default();
-        assert_eq!(log.thin(&ready, START), Some(Line::Connected { failed_dials: 0 }));
+        assert_eq!(log.choose(&ready, START), Some(Line::Connected { failed_dials: 0 }));
     }
 
     /// Counted by kind: a flood of one does not hide the first of another, and a quiet minute ends
@@ -283,11 +323,11 @@ mod tests {
             Fact::RetryThrottled { method: "pkg.Svc/Do".into(), code: tonic::Code::Unavailable };
         let mut log = EventLines::default();
         let doubled = |n| Line::Repeated { times: 1_u64 << n };
-        let times: Vec<_> = (1..=1_000).filter_map(|n| log.thin(&goaway, secs(n) / 4)).collect();
+        let times: Vec<_> = (1..=1_000).filter_map(|n| log.choose(&goaway, secs(n) / 4)).collect();
         assert_eq!(times, (0..10).map(doubled).collect::<Vec<_>>());
         let last = secs(250);
-        assert_eq!(log.thin(&throttled, last), Some(doubled(0)));
-        assert_eq!(log.thin(&goaway, last + QUIET), Some(doubled(0)), "it had been quiet");
+        assert_eq!(log.choose(&throttled, last), Some(doubled(0)));
+        assert_eq!(log.choose(&goaway, last + QUIET), Some(doubled(0)), "it had been quiet");
     }
 
     #[test]

@@ -1,9 +1,13 @@
-//! Facts as log lines, under one target, those that repeat themselves thinned. Events are not
-//! thinned.
+//! Facts as log lines: the same lines as [`EventLines`](super::EventLines) makes for programs, with
+//! the fact's fields beside the sentence; all other facts at DEBUG.
+//!
+//! `tracing` wants the names of fields when it is compiled. So all names that facts have stand in
+//! `fact_line`, and those that a fact has not stay empty; a test holds that none is missing.
 
-use super::lines::Line;
-use crate::model::{Fact, RUNTIME_ENDED, code_name};
-use std::sync::Arc;
+use super::lines::{Counts, Line};
+use crate::model::{Fact, Field, FieldValue, Level};
+use std::{cell::LazyCell, sync::Arc};
+use tracing::field::{DisplayValue, display};
 
 /// A line in no span: those of the actor that happens to write it say nothing to whoever reads.
 macro_rules! line {
@@ -13,77 +17,69 @@ macro_rules! line {
 }
 pub(super) use line;
 
-/// Writes the line for `fact`.
+/// A line with the fields of any fact, by their types.
+macro_rules! fact_line {
+    ($level:ident, $fields:ident, $target:ident, $fact:ident, $line:ident) => {
+        fact_line!(
+            $level, $fields, $target, $fact, $line;
+            from, to, cause, step, code_name, debug, disconnect_error, child, error, method, reason;
+            incarnation, failures, took_ms, max_concurrent_streams, last_stream_id, code,
+            keepalive_time_ms, lived_ms, delay_ms, attempt, period_ms, retry, of, grace_ms;
+            timed_out, while_idle, current, calls_waiting
+        )
+    };
+    (
+        $level:ident, $fields:ident, $target:ident, $fact:ident, $line:ident;
+        $($text:ident),+; $($number:ident),+; $($flag:ident),+
+    ) => {{
+        let Counts { failed_dials, outage_ms, times } = $line.map(Line::counts).unwrap_or_default();
+        line!(
+            $level, %$target, event = $fact.name(),
+            $($text = text(&$fields, stringify!($text)),)+
+            $($number = number(&$fields, stringify!($number)),)+
+            $($flag = flag(&$fields, stringify!($flag)),)+
+            failed_dials, outage_ms, times,
+            "{}", sentence($fact, $line)
+        );
+    }};
+}
+
+/// Writes the line for `fact`. Nothing is made of it while nobody listens.
 pub(super) fn write(fact: &Fact, line: Option<Line>, target: &Arc<str>) {
-    match (fact, line) {
-        (Fact::StateChanged { cause, .. }, Some(Line::NotYet)) => {
-            line!(warn, %target, "not connected yet: {cause}");
-        }
-        (Fact::StateChanged { incarnation, .. }, Some(Line::Connected { failed_dials })) => {
-            line!(info, %target, link = %incarnation, failed_dials, "connected");
-        }
-        (Fact::StateChanged { cause, .. }, Some(Line::Began)) => {
-            line!(warn, %target, %cause, "connection lost");
-        }
-        (Fact::DialFailed { failure, .. }, Some(Line::Goes { failed_dials, lasting })) => {
-            let lasting = format_args!("{lasting:.1?}");
-            line!(warn, %target, %failure, failed_dials, %lasting, "still not connected");
-        }
-        (Fact::StateChanged { incarnation, .. }, Some(Line::Ended { failed_dials, lasted })) => {
-            let lasted = format_args!("{lasted:.1?}");
-            line!(info, %target, link = %incarnation, failed_dials, %lasted, "connected again");
-        }
-        (Fact::StateChanged { from, to, cause, .. }, _) => {
-            line!(debug, %target, %from, %to, %cause, "state changed");
-        }
-        (Fact::GoAwayReceived { incarnation, goaway }, Some(Line::Repeated { times })) => {
-            let link = incarnation;
-            match goaway.code {
-                0 => line!(info, %target, %link, times, "{goaway}"),
-                _ => line!(warn, %target, %link, times, "{goaway}"),
-            }
-        }
-        (
-            Fact::KeepaliveBackedOff { keepalive_time, while_idle },
-            Some(Line::Repeated { times }),
-        ) => {
-            line!(
-                warn, %target, ?keepalive_time, while_idle, times,
-                "the peer wants fewer keepalive pings (gRPC A8): keepalive_time raised for this \
-                 target"
-            );
-        }
-        (Fact::TlsMaterialRejected { cause, .. }, _) => {
-            line!(warn, %target, %cause, "TLS files rejected, the former ones stay in use");
-        }
-        (Fact::ChildFailed { child, error }, _) => {
-            line!(error, %target, child, %error, "an actor failed and is restarted");
-        }
-        (Fact::IntensityReached { failures, period }, _) => line!(
-            error, %target, failures, ?period,
-            "actors keep failing: restarts go on at the slowest pace"
-        ),
-        (Fact::RetryScheduled { method, code, cause, retry, of, delay }, _) => {
-            let of = of.map_or_else(|| "unlimited".to_owned(), |n| n.to_string());
-            line!(
-                info, %target, %method, code = code_name(*code), %cause, retry, %of, ?delay,
-                "retry scheduled"
-            );
-        }
-        (Fact::RetryThrottled { method, code }, Some(Line::Repeated { times })) => line!(
-            warn, %target, %method, code = code_name(*code), times,
-            "retry throttled: retries are at their share of calls"
-        ),
-        (Fact::CallShed { method, reason }, Some(Line::Repeated { times })) => {
-            line!(warn, %target, %method, times, "call refused: {reason}");
-        }
-        (Fact::DrainStarted { grace }, _) => line!(info, %target, ?grace, "draining"),
-        // A program that returns from `main` drops its runtime: no failure.
-        (Fact::Closed { cause: Some(cause) }, _) if &**cause == RUNTIME_ENDED => {
-            line!(info, %target, %cause, "closed");
-        }
-        (Fact::Closed { cause: Some(cause) }, _) => line!(error, %target, %cause, "closed"),
-        (Fact::Closed { cause: None }, _) => line!(info, %target, "closed"),
-        (fact, _) => line!(debug, %target, ?fact, "{}", fact.name()),
+    let fields = LazyCell::new(|| fact.fields());
+    match line.map_or(Level::Debug, |line| line.level(fact)) {
+        Level::Debug => fact_line!(debug, fields, target, fact, line),
+        Level::Info => fact_line!(info, fields, target, fact, line),
+        Level::Warn => fact_line!(warn, fields, target, fact, line),
+        Level::Error => fact_line!(error, fields, target, fact, line),
+    }
+}
+
+fn sentence(fact: &Fact, line: Option<Line>) -> String {
+    line.map_or_else(|| fact.to_string(), |line| line.sentence(fact))
+}
+
+fn value<'a>(fields: &'a [Field<'_>], name: &str) -> Option<&'a FieldValue<'a>> {
+    fields.iter().find(|field| field.name() == name).map(Field::value)
+}
+
+fn text<'a>(fields: &'a [Field<'_>], name: &str) -> Option<DisplayValue<&'a str>> {
+    match value(fields, name)? {
+        FieldValue::Text(text) => Some(display(text)),
+        _ => None,
+    }
+}
+
+fn number(fields: &[Field<'_>], name: &str) -> Option<u64> {
+    match value(fields, name)? {
+        FieldValue::Number(number) => Some(*number),
+        _ => None,
+    }
+}
+
+fn flag(fields: &[Field<'_>], name: &str) -> Option<bool> {
+    match value(fields, name)? {
+        FieldValue::Flag(flag) => Some(*flag),
+        _ => None,
     }
 }

@@ -23,14 +23,23 @@ pub(super) fn record(fact: &Fact, target: &Arc<str>, security: &'static str) {
         Fact::LinkEstablished { .. } => {
             counter!("grpc.subchannel.connection_attempts_succeeded", "grpc.target" => target())
                 .increment(1);
-            gauge!("grpc.subchannel.open_connections", "grpc.target" => target(), "grpc.security_level" => security)
-                .increment(1.0);
+            gauge!(
+                "grpc.subchannel.open_connections",
+                "grpc.target" => target(), "grpc.security_level" => security
+            )
+            .increment(1.0);
         }
         Fact::LinkLost { end, .. } => {
-            counter!("grpc.subchannel.disconnections", "grpc.target" => target(), "grpc.disconnect_error" => end.label())
-                .increment(1);
-            gauge!("grpc.subchannel.open_connections", "grpc.target" => target(), "grpc.security_level" => security)
-                .decrement(1.0);
+            counter!(
+                "grpc.subchannel.disconnections",
+                "grpc.target" => target(), "grpc.disconnect_error" => end.label()
+            )
+            .increment(1);
+            gauge!(
+                "grpc.subchannel.open_connections",
+                "grpc.target" => target(), "grpc.security_level" => security
+            )
+            .decrement(1.0);
         }
         Fact::KeepaliveLost { .. } => {
             counter!("tonic_supervisor.keepalive.lost", "grpc.target" => target()).increment(1);
@@ -40,20 +49,32 @@ pub(super) fn record(fact: &Fact, target: &Arc<str>, security: &'static str) {
                 .increment(1);
         }
         Fact::GoAwayReceived { goaway, .. } => {
-            counter!("tonic_supervisor.goaways", "grpc.target" => target(), "code" => goaway.code_name()).increment(1);
+            counter!(
+                "tonic_supervisor.goaways",
+                "grpc.target" => target(), "code" => goaway.code_name()
+            )
+            .increment(1);
         }
         Fact::TlsMaterialRejected { .. } => {
             counter!("tonic_supervisor.tls.material_rejected", "grpc.target" => target())
                 .increment(1);
         }
         Fact::ChildFailed { child, .. } => {
-            counter!("tonic_supervisor.child.failures", "grpc.target" => target(), "child" => *child).increment(1);
+            counter!(
+                "tonic_supervisor.child.failures",
+                "grpc.target" => target(), "child" => *child
+            )
+            .increment(1);
         }
         Fact::IntensityReached { .. } => {
             counter!("tonic_supervisor.intensity.reached", "grpc.target" => target()).increment(1);
         }
         Fact::CallShed { reason, .. } => {
-            counter!("tonic_supervisor.calls.shed", "grpc.target" => target(), "reason" => reason.label()).increment(1);
+            counter!(
+                "tonic_supervisor.calls.shed",
+                "grpc.target" => target(), "reason" => reason.label()
+            )
+            .increment(1);
         }
         Fact::RetryThrottled { .. } => {
             counter!("tonic_supervisor.retries.throttled", "grpc.target" => target()).increment(1);

@@ -6,9 +6,13 @@
 
 mod calls;
 mod described;
+#[cfg(test)]
+mod facts_tests;
 mod lines;
 mod log;
 mod metrics;
+#[cfg(test)]
+mod page_tests;
 mod picture;
 mod stream;
 
@@ -110,7 +114,7 @@ impl Telemetry {
         inner.closed |= matches!(fact, Fact::Closed { .. });
         inner.picture.fold(&fact, now);
         let since_spawn = now.saturating_duration_since(self.spawned);
-        let line = inner.lines.thin(&fact, since_spawn);
+        let line = inner.lines.choose(&fact, since_spawn);
         let state = inner.picture.state;
         self.state.send_if_modified(|shown| std::mem::replace(shown, state) != state);
         if let Some(events) = &inner.events {

@@ -2,7 +2,7 @@
 //! background.
 
 use super::{Frame, FrameKind, RawLink, RawPeer, socket::Place};
-use crate::transport::{Connector, Target};
+use crate::transport::{Connector, Endpoint};
 use bytes::BytesMut;
 use futures::{StreamExt, stream::FuturesUnordered};
 use parking_lot::Mutex;
@@ -56,8 +56,8 @@ impl PlayingPeer {
     }
 
     /// What to dial.
-    pub fn target(&self) -> Target {
-        self.place.target()
+    pub fn endpoint(&self) -> Endpoint {
+        self.place.endpoint()
     }
 
     /// What to dial it with.

@@ -4,7 +4,7 @@
 use super::pipe::{MemoryStream, Pipe};
 use crate::{
     model::{DialFailure, DialStep},
-    transport::{BoxedIo, Candidate, Connector, Target},
+    transport::{BoxedIo, Candidate, ConnectRequest, Connector, Endpoint},
 };
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
@@ -38,11 +38,14 @@ impl Direction {
 ///
 /// ```
 /// use tokio::io::{AsyncReadExt, AsyncWriteExt};
-/// use tonic_supervisor::{testing::MemoryNetwork, transport::Target};
+/// use tonic_supervisor::{
+///     testing::MemoryNetwork,
+///     transport::{ConnectRequest, Endpoint},
+/// };
 ///
 /// # tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap().block_on(async {
 /// let network = MemoryNetwork::new();
-/// let queue = Target { host: "queue".into(), port: 50051, user_timeout: None };
+/// let queue = ConnectRequest::new(Endpoint::new("queue", 50051));
 /// assert!(network.connector().connect(&queue).await.is_err(), "nobody listens yet");
 ///
 /// let mut listener = network.listen("queue:50051");
@@ -266,22 +269,25 @@ fn stall_both(pipe: &Pipe, stalled: bool) {
     pipe.stall(Direction::ToClient, stalled);
 }
 
-fn address_of(target: &Target) -> Arc<str> {
-    format!("{}:{}", target.host, target.port).into()
+fn address_of(endpoint: &Endpoint) -> Arc<str> {
+    format!("{}:{}", endpoint.host(), endpoint.port()).into()
 }
 
 impl Connector for MemoryNetwork {
-    fn connect(&self, target: &Target) -> BoxFuture<'static, Result<BoxedIo, DialFailure>> {
-        self.dial(address_of(target))
+    fn connect(
+        &self,
+        request: &ConnectRequest,
+    ) -> BoxFuture<'static, Result<BoxedIo, DialFailure>> {
+        self.dial(address_of(request.endpoint()))
     }
 
     fn candidates(
         &self,
-        target: &Target,
+        request: &ConnectRequest,
     ) -> BoxFuture<'static, Result<Vec<Candidate>, DialFailure>> {
-        let named = self.inner.state.lock().names.get(&address_of(target)).cloned();
+        let named = self.inner.state.lock().names.get(&address_of(request.endpoint())).cloned();
         let candidates = match named {
-            None => vec![Candidate { address: None, connect: self.connect(target) }],
+            None => vec![Candidate::unnamed(self.connect(request))],
             Some(addresses) => {
                 let one = |address: Arc<str>| Candidate::new(&*address, self.dial(address.clone()));
                 addresses.into_iter().map(one).collect()
@@ -325,8 +331,8 @@ mod tests {
         time::timeout,
     };
 
-    fn target(host: &str) -> Target {
-        Target { host: host.into(), port: 1, user_timeout: None }
+    fn target(host: &str) -> ConnectRequest {
+        ConnectRequest::new(Endpoint::new(host, 1))
     }
 
     #[tokio::test(start_paused = true)]

@@ -38,3 +38,5 @@ pub use panicking::{PanicSpot, PanickingConnector};
 
 mod proxy;
 pub use proxy::FaultProxy;
+
+pub use crate::model::every_fact;

@@ -3,7 +3,7 @@
 
 use crate::{
     model::DialFailure,
-    transport::{BoxedIo, Connector, Target},
+    transport::{BoxedIo, ConnectRequest, Connector},
 };
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
@@ -23,7 +23,7 @@ pub enum PanicSpot {
     Connect,
     /// In the future that `connect` gave.
     Dialling,
-    /// In `progress`, which is asked when `connect_timeout` has cut a dial off.
+    /// In what describes its progress, which is asked when `connect_timeout` has cut a dial off.
     Progress,
     /// When the stream is read from.
     Read,
@@ -77,7 +77,7 @@ struct Switch(Arc<Mutex<Spots>>);
 struct Spots {
     /// Panics to come.
     armed: Vec<(PanicSpot, u32)>,
-    struck: Vec<PanicSpot>,
+    injected: Vec<PanicSpot>,
 }
 
 impl PanickingConnector {
@@ -99,8 +99,8 @@ impl PanickingConnector {
     }
 
     /// The panics so far, in order.
-    pub fn struck(&self) -> Vec<PanicSpot> {
-        self.switch.0.lock().struck.clone()
+    pub fn injected(&self) -> Vec<PanicSpot> {
+        self.switch.0.lock().injected.clone()
     }
 }
 
@@ -113,26 +113,31 @@ impl Switch {
             return;
         };
         *left -= 1;
-        spots.struck.push(spot);
+        spots.injected.push(spot);
         drop(spots);
         panic!("injected by a test into the connector at {spot:?}");
     }
 }
 
 impl Connector for PanickingConnector {
-    fn connect(&self, target: &Target) -> BoxFuture<'static, Result<BoxedIo, DialFailure>> {
+    fn connect(
+        &self,
+        request: &ConnectRequest,
+    ) -> BoxFuture<'static, Result<BoxedIo, DialFailure>> {
         self.switch.strike(PanicSpot::Connect);
-        let (dialling, switch) = (self.inner.connect(target), self.switch.clone());
+        let inner = ConnectRequest::new(request.endpoint().clone())
+            .with_user_timeout(request.user_timeout());
+        let (dialling, switch) = (self.inner.connect(&inner), self.switch.clone());
+        request.report_progress(move || {
+            switch.strike(PanicSpot::Progress);
+            inner.progress()
+        });
+        let switch = self.switch.clone();
         Box::pin(async move {
             switch.strike(PanicSpot::Dialling);
             let io = dialling.await?;
             Ok(Box::new(PanickingIo { io, switch }) as BoxedIo)
         })
-    }
-
-    fn progress(&self) -> Option<String> {
-        self.switch.strike(PanicSpot::Progress);
-        self.inner.progress()
     }
 }
 

@@ -6,7 +6,7 @@ use super::{
     serve,
     socket::{Acceptor, Place, Socket},
 };
-use crate::transport::{Connector, Target};
+use crate::transport::{Connector, Endpoint};
 use bytes::{Buf, Bytes, BytesMut};
 use std::{collections::HashMap, io, sync::Arc, time::Duration};
 use tokio::{
@@ -62,8 +62,8 @@ impl RawPeer {
     }
 
     /// What to dial.
-    pub fn target(&self) -> Target {
-        self.place.target()
+    pub fn endpoint(&self) -> Endpoint {
+        self.place.endpoint()
     }
 
     /// What to dial it with.

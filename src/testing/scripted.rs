@@ -6,7 +6,7 @@ use super::{
     serve::{Options, SendAway, Wishes, serve},
     socket::{Acceptor, Place},
 };
-use crate::transport::{Connector, Io, Target};
+use crate::transport::{Connector, Endpoint, Io};
 use bytes::Bytes;
 use futures::{StreamExt, stream::FuturesUnordered};
 use http::HeaderMap;
@@ -165,8 +165,8 @@ impl ScriptedServer {
     }
 
     /// What to dial.
-    pub fn target(&self) -> Target {
-        self.place.target()
+    pub fn endpoint(&self) -> Endpoint {
+        self.place.endpoint()
     }
 
     /// What to dial it with.

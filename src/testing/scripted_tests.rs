@@ -1,7 +1,10 @@
 //! The scripted server against a plain HTTP/2 client.
 
 use super::*;
-use crate::testing::serve::{frame, unframe};
+use crate::{
+    testing::serve::{frame, unframe},
+    transport::ConnectRequest,
+};
 use bytes::BytesMut;
 use h2::client::SendRequest;
 use http::{Request, Response};
@@ -25,7 +28,7 @@ struct Client {
 }
 
 async fn dial(server: &ScriptedServer) -> Client {
-    let io = server.connector().connect(&server.target()).await.unwrap();
+    let io = server.connector().connect(&ConnectRequest::new(server.endpoint())).await.unwrap();
     let (send, connection) = h2::client::Builder::new().handshake(io).await.unwrap();
     let connection = tokio::spawn(connection);
     Client { send: send.ready().await.unwrap(), connection }
@@ -302,7 +305,7 @@ async fn a_killed_server_refuses_and_a_restarted_one_answers_at_the_same_address
         server.kill().await;
         assert_eq!(server.open_connections(), 0);
         assert!(client.call(b"x").await.is_err());
-        assert!(server.connector().connect(&server.target()).await.is_err());
+        assert!(server.connector().connect(&ConnectRequest::new(server.endpoint())).await.is_err());
         server.restart().await;
         assert_eq!(dial(&server).await.call(b"x").await.unwrap().code(), 0);
         assert_eq!(

@@ -1,7 +1,7 @@
 //! Where a tool of the stage listens, and what it accepts: TCP or memory, with the same faults.
 
 use super::{MemoryListener, MemoryNetwork, MemoryStream};
-use crate::transport::{Connector, Target, TcpConnector};
+use crate::transport::{Connector, Endpoint, TcpConnector};
 use std::{
     io,
     net::SocketAddr,
@@ -51,7 +51,7 @@ impl Place {
     }
 
     /// What a dialler has to dial.
-    pub(super) fn target(&self) -> Target {
+    pub(super) fn endpoint(&self) -> Endpoint {
         let (host, port) = match self {
             Self::Tcp(address) => (address.ip().to_string(), address.port()),
             Self::Memory(_, address) => {
@@ -60,7 +60,7 @@ impl Place {
                 (host.to_owned(), port.parse().expect("the port is a number"))
             }
         };
-        Target { host: host.into(), port, user_timeout: None }
+        Endpoint::new(host, port)
     }
 
     /// What dials it.
@@ -159,6 +159,7 @@ impl AsyncWrite for Socket {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transport::ConnectRequest;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     #[tokio::test]
@@ -168,7 +169,8 @@ mod tests {
             let (acceptor, place) = place.listen().await;
             drop(acceptor);
             let (mut acceptor, _) = place.listen().await;
-            let mut client = place.connector().connect(&place.target()).await.unwrap();
+            let mut client =
+                place.connector().connect(&ConnectRequest::new(place.endpoint())).await.unwrap();
             let mut server = acceptor.accept().await;
             client.write_all(b"x").await.unwrap();
             assert_eq!(server.read_u8().await.unwrap(), b'x');

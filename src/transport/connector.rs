@@ -1,7 +1,7 @@
-//! The seam under the link: who opens the byte stream to a endpoint. TCP, Unix sockets and tests plug
+//! The seam under the link: who opens the byte stream to an endpoint. TCP, Unix sockets and tests plug
 //! in here; TLS, where it is configured, is spoken over whatever stream comes out.
 
-use super::{lookup::Lookups, net};
+use super::{connect_request::ConnectRequest, lookup::Lookups, net};
 use crate::model::{DialFailure, DialStep};
 use futures::future::BoxFuture;
 use std::{
@@ -23,58 +23,65 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Io for T {}
 /// A byte stream to a peer, whatever it is made of.
 pub type BoxedIo = Box<dyn Io>;
 
-/// What to dial.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Endpoint {
-    /// A name or an address; where the endpoint has no host and port, all of it, such as
-    /// `unix:/run/queue.sock`.
-    pub host: Arc<str>,
-    /// The port; 0 where the endpoint has none.
-    pub port: u16,
-    /// After this long without an acknowledgement of sent bytes the connection is dead (gRPC A18),
-    /// where the system can say so.
-    pub user_timeout: Option<Duration>,
-}
-
 /// Opens byte streams. A dial is one call; the caller bounds it with `connect_timeout` by dropping
 /// the future.
+///
+/// What its dials are doing it says through [`ConnectRequest::report_progress`].
 pub trait Connector: Send + Sync + 'static {
-    /// Opens a stream to `endpoint`. Must be cancel safe: a dropped future leaves nothing behind.
-    fn connect(&self, endpoint: &Endpoint) -> BoxFuture<'static, Result<BoxedIo, DialFailure>>;
+    /// Opens a stream to the request's endpoint.
+    ///
+    /// # Errors
+    ///
+    /// Why there is no stream; the text stands in the event `DialFailed` and in what waiting calls
+    /// end with.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped future must leave nothing behind.
+    fn connect(&self, request: &ConnectRequest)
+    -> BoxFuture<'static, Result<BoxedIo, DialFailure>>;
 
-    /// The addresses of `endpoint`, in the order in which to try them: each with a whole dial of its
-    /// own, TLS and HTTP/2's greeting included, 250 ms apart or as soon as one fails; the first
-    /// link wins. Without a word of its own, a connector has one: what [`connect`](Self::connect)
-    /// opens. Must be cancel safe.
+    /// The addresses of the request's endpoint, in the order in which to try them: each with a
+    /// whole dial of its own, TLS and HTTP/2's greeting included, 250 ms apart or as soon as one
+    /// fails; the first link wins. By default there is one: what [`connect`](Self::connect) opens.
+    ///
+    /// # Errors
+    ///
+    /// Why there are no addresses: the dial fails with it.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped future must leave nothing behind.
     fn candidates(
         &self,
-        endpoint: &Endpoint,
+        request: &ConnectRequest,
     ) -> BoxFuture<'static, Result<Vec<Candidate>, DialFailure>> {
-        Box::pin(ready(Ok(vec![Candidate { address: None, connect: self.connect(endpoint) }])))
-    }
-
-    /// What the dial under way is doing, for the message when `connect_timeout` cuts it off: while
-    /// it looks for addresses, or connects to one.
-    fn progress(&self) -> Option<String> {
-        None
+        Box::pin(ready(Ok(vec![Candidate::unnamed(self.connect(request))])))
     }
 }
 
-/// One of a endpoint's addresses.
+/// One of an endpoint's addresses.
 pub struct Candidate {
     /// How failures name it; none where there is only the endpoint itself.
-    pub address: Option<String>,
-    /// Opens a stream to it; begins when it is first polled. Must be cancel safe.
-    pub connect: BoxFuture<'static, Result<BoxedIo, DialFailure>>,
+    pub(super) address: Option<String>,
+    pub(super) connect: BoxFuture<'static, Result<BoxedIo, DialFailure>>,
 }
 
 impl Candidate {
-    /// An address with a name.
+    /// An address that failures name `address`. `connect` opens a stream to it; it begins when it
+    /// is first polled, and must be cancel safe.
     pub fn new(
         address: impl Into<String>,
         connect: impl Future<Output = Result<BoxedIo, DialFailure>> + Send + 'static,
     ) -> Self {
         Self { address: Some(address.into()), connect: Box::pin(connect) }
+    }
+
+    /// The endpoint's only address, which failures name like the endpoint.
+    pub fn unnamed(
+        connect: impl Future<Output = Result<BoxedIo, DialFailure>> + Send + 'static,
+    ) -> Self {
+        Self { address: None, connect: Box::pin(connect) }
     }
 }
 
@@ -87,18 +94,22 @@ static LOOKUPS: LazyLock<Arc<Lookups>> = LazyLock::new(Arc::default);
 pub struct TcpConnector;
 
 impl Connector for TcpConnector {
-    fn connect(&self, endpoint: &Endpoint) -> BoxFuture<'static, Result<BoxedIo, DialFailure>> {
-        Box::pin(net::connect_to_any(endpoint.clone(), self.candidates(endpoint)))
+    fn connect(
+        &self,
+        request: &ConnectRequest,
+    ) -> BoxFuture<'static, Result<BoxedIo, DialFailure>> {
+        Box::pin(net::connect_to_any(request.clone(), self.candidates(request)))
     }
 
     fn candidates(
         &self,
-        endpoint: &Endpoint,
+        request: &ConnectRequest,
     ) -> BoxFuture<'static, Result<Vec<Candidate>, DialFailure>> {
-        let (endpoint, lookups) = (endpoint.clone(), LOOKUPS.clone());
-        Box::pin(
-            async move { net::named(&lookups, &endpoint.host, endpoint.port, &endpoint).await },
-        )
+        let (request, lookups) = (request.clone(), LOOKUPS.clone());
+        Box::pin(async move {
+            let endpoint = request.endpoint();
+            net::named(&lookups, endpoint.host(), endpoint.port(), &request).await
+        })
     }
 }
 
@@ -132,16 +143,6 @@ pub(super) fn failure(
         DialStep::Handshake => "speak HTTP/2 with",
     };
     DialFailure { step, reason: format!("cannot {doing} {place}: {error}"), timed_out: false }
-}
-
-impl fmt::Display for Endpoint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&*self.host, self.port) {
-            (host, 0) => f.write_str(host),
-            (host, port) if host.contains(':') => write!(f, "[{host}]:{port}"),
-            (host, port) => write!(f, "{host}:{port}"),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! One dial: from nothing to a link whose peer has sent its SETTINGS, within `connect_timeout`.
-//! Where the endpoint has several addresses, each gets a whole dial of its own, and the first link
+//! Where the target has several addresses, each gets a whole dial of its own, and the first link
 //! wins.
 
 use super::{
-    connector::{BoxedIo, Candidate, Connector, Endpoint, failure},
+    connect_request::{ConnectRequest, Endpoint},
+    connector::{BoxedIo, Candidate, Connector, failure},
     driver::Driver,
     event::LinkListener,
     eyeballs::race,
@@ -42,7 +43,7 @@ const UNREAD_TINY_FRAMES: usize = 260_000 * 256;
 /// What to dial, and how the link shall live.
 #[derive(Clone)]
 pub(crate) struct Dial {
-    pub(crate) endpoint: Endpoint,
+    pub(crate) request: ConnectRequest,
     pub(crate) incarnation: Incarnation,
     pub(crate) timeout: Duration,
     pub(crate) keepalive: Option<Liveness>,
@@ -110,7 +111,7 @@ impl Dial {
         connector: Arc<dyn Connector>,
         listener: Arc<dyn LinkListener>,
     ) -> Result<Dialled, FailedDial> {
-        let trail = Trail::new(&self.endpoint);
+        let trail = Trail::new(self.request.endpoint());
         let dialling = self.race(&*connector, listener, &trail);
         match tokio::time::timeout(self.timeout, dialling).await {
             Ok(result) => result.map_err(|failure| {
@@ -118,7 +119,7 @@ impl Dial {
                 FailedDial { failure, wrong_peer }
             }),
             Err(_) => {
-                let progress = caught(|| connector.progress());
+                let progress = caught(|| self.request.progress());
                 let progress = progress
                     .unwrap_or_else(|words| Some(format!("its progress panicked: {words}")));
                 Err(trail.cut_off(self.timeout, progress).into())
@@ -134,7 +135,7 @@ impl Dial {
     ) -> Result<Dialled, DialFailure> {
         #[cfg(feature = "tls")]
         let secure = self.secure(&*listener, trail).await?;
-        let candidates = connector.candidates(&self.endpoint).await?;
+        let candidates = connector.candidates(&self.request).await?;
         let dial = |number, candidate| {
             self.one(
                 candidate,
@@ -163,7 +164,7 @@ impl Dial {
         let material = tls
             .material(listener)
             .await
-            .map_err(|cause| failure(DialStep::Tls, &self.endpoint, &cause))?;
+            .map_err(|cause| failure(DialStep::Tls, self.request.endpoint(), &cause))?;
         trail.before(DialStep::Resolve);
         Ok(Some((tls.clone(), material)))
     }
@@ -176,7 +177,7 @@ impl Dial {
         listener: Arc<dyn LinkListener>,
         part: Part<'_>,
     ) -> Result<Dialled, DialFailure> {
-        let place = candidate.address.unwrap_or_else(|| self.endpoint.to_string());
+        let place = candidate.address.unwrap_or_else(|| self.request.endpoint().to_string());
         let io = candidate.connect.await?;
         #[cfg(feature = "tls")]
         if let Some((tls, material)) = secure {

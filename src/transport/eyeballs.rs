@@ -58,7 +58,7 @@ mod tests {
     use super::*;
     use crate::{
         model::DialStep,
-        transport::connector::{Endpoint, failure},
+        transport::{connect_request::Endpoint, connector::failure},
     };
     use parking_lot::Mutex;
     use tokio::time::{Instant, sleep};
@@ -73,7 +73,7 @@ mod tests {
     }
 
     fn trail() -> Trail {
-        Trail::new(&Endpoint { host: "queue".into(), port: 1, user_timeout: None })
+        Trail::new(&Endpoint::new("queue", 1))
     }
 
     #[test]

@@ -4,7 +4,10 @@
 //!
 //! The streams of our own connector are the system's sockets, and need no guard.
 
-use super::connector::{BoxedIo, Candidate, Connector, Endpoint};
+use super::{
+    connect_request::ConnectRequest,
+    connector::{BoxedIo, Candidate, Connector},
+};
 use crate::{model::DialFailure, unwind::caught};
 use futures::future::BoxFuture;
 use std::{
@@ -19,25 +22,24 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 pub(crate) struct GuardedConnector(pub(crate) Arc<dyn Connector>);
 
 impl Connector for GuardedConnector {
-    fn connect(&self, endpoint: &Endpoint) -> BoxFuture<'static, Result<BoxedIo, DialFailure>> {
-        let connecting = self.0.connect(endpoint);
+    fn connect(
+        &self,
+        request: &ConnectRequest,
+    ) -> BoxFuture<'static, Result<BoxedIo, DialFailure>> {
+        let connecting = self.0.connect(request);
         Box::pin(async move { connecting.await.map(guarded) })
     }
 
     fn candidates(
         &self,
-        endpoint: &Endpoint,
+        request: &ConnectRequest,
     ) -> BoxFuture<'static, Result<Vec<Candidate>, DialFailure>> {
-        let finding = self.0.candidates(endpoint);
+        let finding = self.0.candidates(request);
         let guard = |Candidate { address, connect }: Candidate| Candidate {
             address,
             connect: Box::pin(async move { connect.await.map(guarded) }),
         };
         Box::pin(async move { Ok(finding.await?.into_iter().map(guard).collect()) })
-    }
-
-    fn progress(&self) -> Option<String> {
-        self.0.progress()
     }
 }
 

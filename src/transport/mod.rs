@@ -10,6 +10,7 @@ mod body;
 mod chunks;
 mod clean;
 mod code;
+mod connect_request;
 mod connector;
 mod dial;
 mod driver;
@@ -36,9 +37,8 @@ mod tls;
 mod trail;
 
 pub(crate) use body::ResponseBody;
-pub use connector::{
-    BoxedIo, Candidate, Connector, Endpoint, Endpoint as Target, Io, TcpConnector,
-};
+pub use connect_request::{ConnectRequest, Endpoint};
+pub use connector::{BoxedIo, Candidate, Connector, Io, TcpConnector};
 pub(crate) use dial::{Dial, Dialled, FailedDial, dial_panicked};
 pub(crate) use event::{LinkEvent, LinkListener};
 pub(crate) use exchange::{AttemptFailure, Hold, Outcome, read_head, read_unary};

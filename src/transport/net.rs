@@ -1,13 +1,14 @@
 //! The connector of everyday: dials the configured target over TCP or a Unix socket.
 
 use super::{
-    connector::{BoxedIo, Candidate, Connector, Endpoint, failure, tune},
+    connect_request::ConnectRequest,
+    connector::{BoxedIo, Candidate, Connector, failure, tune},
     eyeballs::{in_turn, race},
     lookup::Lookups,
     trail::Trail,
 };
 use crate::{
-    config,
+    config::Target,
     model::{DialFailure, DialStep},
 };
 use futures::future::BoxFuture;
@@ -17,62 +18,67 @@ use tokio::net::TcpStream;
 /// Dials one target, its name looked up anew each time.
 #[derive(Debug)]
 pub(crate) struct NetConnector {
-    target: Arc<config::Target>,
+    target: Arc<Target>,
     lookups: Arc<Lookups>,
 }
 
 impl NetConnector {
-    pub(crate) fn new(target: config::Target) -> Self {
+    pub(crate) fn new(target: Target) -> Self {
         Self { target: Arc::new(target), lookups: Arc::default() }
+    }
+
+    /// A dial that is cut off says for how long its name server has not answered: over several
+    /// dials, where one lookup outlives them.
+    fn report_lookup(&self, request: &ConnectRequest) {
+        let Target::Host { host, .. } = &*self.target else { return };
+        let (host, lookups) = (host.clone(), self.lookups.clone());
+        request.report_progress(move || {
+            let silence = lookups.unanswered(&host)?.as_secs_f64();
+            Some(format!("the lookup of {host} has not answered for {silence:.1} s"))
+        });
     }
 }
 
 impl Connector for NetConnector {
-    fn connect(&self, endpoint: &Endpoint) -> BoxFuture<'static, Result<BoxedIo, DialFailure>> {
-        Box::pin(connect_to_any(endpoint.clone(), self.candidates(endpoint)))
+    fn connect(
+        &self,
+        request: &ConnectRequest,
+    ) -> BoxFuture<'static, Result<BoxedIo, DialFailure>> {
+        Box::pin(connect_to_any(request.clone(), self.candidates(request)))
     }
 
     fn candidates(
         &self,
-        endpoint: &Endpoint,
+        request: &ConnectRequest,
     ) -> BoxFuture<'static, Result<Vec<Candidate>, DialFailure>> {
-        let (configured, lookups, endpoint) =
-            (self.target.clone(), self.lookups.clone(), endpoint.clone());
+        let (target, lookups, request) =
+            (self.target.clone(), self.lookups.clone(), request.clone());
+        self.report_lookup(&request);
         Box::pin(async move {
-            match &*configured {
-                config::Target::Host { host, port } => {
-                    named(&lookups, host, *port, &endpoint).await
-                }
-                config::Target::Addresses(addresses) => Ok(tcp(addresses.clone(), &endpoint)),
-                config::Target::Zoned(all) => zoned(&lookups, all, &endpoint).await,
+            match &*target {
+                Target::Host { host, port } => named(&lookups, host, *port, &request).await,
+                Target::Addresses(addresses) => Ok(tcp(addresses.clone(), &request)),
+                Target::Zoned(all) => zoned(&lookups, all, &request).await,
                 #[cfg(unix)]
-                config::Target::Unix(path) => Ok(unix(path.clone(), &endpoint)),
+                Target::Unix(path) => Ok(unix(path.clone(), &request)),
                 #[cfg(unix)]
                 // The leading NUL is the system's own mark of an abstract name.
-                config::Target::UnixAbstract(name) => {
-                    Ok(unix(format!("\0{name}").into(), &endpoint))
-                }
+                Target::UnixAbstract(name) => Ok(unix(format!("\0{name}").into(), &request)),
                 #[cfg(not(unix))]
-                config::Target::Unix(_) | config::Target::UnixAbstract(_) => {
-                    Err(failure(DialStep::Connect, &endpoint, &io::ErrorKind::Unsupported))
+                Target::Unix(_) | Target::UnixAbstract(_) => {
+                    Err(failure(DialStep::Connect, request.endpoint(), &io::ErrorKind::Unsupported))
                 }
             }
         })
-    }
-
-    fn progress(&self) -> Option<String> {
-        let config::Target::Host { host, .. } = &*self.target else { return None };
-        let silence = self.lookups.unanswered(host)?;
-        Some(format!("the lookup of {host} has not answered for {:.1} s", silence.as_secs_f64()))
     }
 }
 
 /// The first stream that opens.
 pub(super) async fn connect_to_any(
-    endpoint: Endpoint,
+    request: ConnectRequest,
     candidates: impl Future<Output = Result<Vec<Candidate>, DialFailure>>,
 ) -> Result<BoxedIo, DialFailure> {
-    let trail = Trail::new(&endpoint);
+    let trail = Trail::new(request.endpoint());
     let won = race(candidates.await?, |_, candidate| candidate.connect, &trail).await;
     won.ok_or_else(|| trail.all_failed())
 }
@@ -82,19 +88,19 @@ pub(super) async fn named(
     lookups: &Lookups,
     host: &str,
     port: u16,
-    endpoint: &Endpoint,
+    request: &ConnectRequest,
 ) -> Result<Vec<Candidate>, DialFailure> {
     let addresses = lookups.addresses(host, port).await;
     addresses
-        .map(|all| tcp(all, endpoint))
-        .map_err(|cause| failure(DialStep::Resolve, endpoint, &cause))
+        .map(|all| tcp(all, request))
+        .map_err(|cause| failure(DialStep::Resolve, request.endpoint(), &cause))
 }
 
 /// Those of the addresses whose zones are there; none: the first one's failure.
 async fn zoned(
     lookups: &Lookups,
     all: &[(String, u16)],
-    endpoint: &Endpoint,
+    request: &ConnectRequest,
 ) -> Result<Vec<Candidate>, DialFailure> {
     let (mut found, mut missing) = (Vec::new(), None);
     for (host, port) in all {
@@ -104,13 +110,15 @@ async fn zoned(
         }
     }
     match missing {
-        Some(cause) if found.is_empty() => Err(failure(DialStep::Resolve, endpoint, &cause)),
-        _ => Ok(tcp(found, endpoint)),
+        Some(cause) if found.is_empty() => {
+            Err(failure(DialStep::Resolve, request.endpoint(), &cause))
+        }
+        _ => Ok(tcp(found, request)),
     }
 }
 
-fn tcp(addresses: Vec<SocketAddr>, endpoint: &Endpoint) -> Vec<Candidate> {
-    let user_timeout = endpoint.user_timeout;
+fn tcp(addresses: Vec<SocketAddr>, request: &ConnectRequest) -> Vec<Candidate> {
+    let user_timeout = request.user_timeout();
     let connect = move |address| async move {
         let stream =
             TcpStream::connect(address).await.and_then(|stream| tune(stream, user_timeout));
@@ -122,20 +130,21 @@ fn tcp(addresses: Vec<SocketAddr>, endpoint: &Endpoint) -> Vec<Candidate> {
 }
 
 #[cfg(unix)]
-fn unix(path: std::path::PathBuf, endpoint: &Endpoint) -> Vec<Candidate> {
-    let endpoint = endpoint.clone();
-    let connect = Box::pin(async move {
+fn unix(path: std::path::PathBuf, request: &ConnectRequest) -> Vec<Candidate> {
+    let endpoint = request.endpoint().clone();
+    let connect = async move {
         let stream: io::Result<_> = tokio::net::UnixStream::connect(path).await;
         stream
             .map(|stream| Box::new(stream) as BoxedIo)
             .map_err(|error| failure(DialStep::Connect, &endpoint, &error))
-    });
-    vec![Candidate { address: None, connect }]
+    };
+    vec![Candidate::unnamed(connect)]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transport::Endpoint;
     use std::time::Duration;
 
     #[tokio::test(start_paused = true)]
@@ -143,14 +152,15 @@ mod tests {
         let (_never, answer) = std::sync::mpsc::channel::<Vec<SocketAddr>>();
         let answer = parking_lot::Mutex::new(answer);
         let lookups = Lookups::new(move |_| answer.lock().recv().map_err(io::Error::other));
-        let configured = Arc::new(config::Target::Host { host: "queue".into(), port: 7 });
-        let connector = NetConnector { target: configured, lookups: Arc::new(lookups) };
-        let endpoint = Endpoint { host: "queue".into(), port: 7, user_timeout: None };
+        let target = Arc::new(Target::Host { host: "queue".into(), port: 7 });
+        let connector = NetConnector { target, lookups: Arc::new(lookups) };
+        let queue = Endpoint::new("queue", 7);
         let timeout = Duration::from_secs(20);
         for said in ["20.0 s", "40.0 s"] {
-            let dial = connector.candidates(&endpoint);
+            let request = ConnectRequest::new(queue.clone());
+            let dial = connector.candidates(&request);
             assert!(tokio::time::timeout(timeout, dial).await.is_err());
-            let failure = Trail::new(&endpoint).cut_off(timeout, connector.progress());
+            let failure = Trail::new(&queue).cut_off(timeout, request.progress());
             assert_eq!((failure.step, failure.timed_out), (DialStep::Resolve, true));
             let words =
                 format!("cannot resolve queue:7: the lookup of queue has not answered for {said}");

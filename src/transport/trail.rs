@@ -2,7 +2,7 @@
 //! the step that it failed at and the reason, in one sentence; and whether a wrong peer answered at
 //! every one.
 
-use super::connector::{Endpoint, failure};
+use super::{connect_request::Endpoint, connector::failure};
 use crate::model::{DialFailure, DialStep};
 use parking_lot::Mutex;
 use std::time::Duration;
@@ -13,7 +13,7 @@ const NAMED: usize = 8;
 /// The dial under way.
 #[derive(Debug)]
 pub(super) struct Trail {
-    endpoint: String,
+    target: String,
     state: Mutex<State>,
 }
 
@@ -42,9 +42,9 @@ enum Outcome {
 }
 
 impl Trail {
-    pub(super) fn new(endpoint: &Endpoint) -> Self {
+    pub(super) fn new(target: &Endpoint) -> Self {
         let state = State { before: DialStep::Resolve, tried: Vec::new(), left: 0 };
-        Self { endpoint: endpoint.to_string(), state: Mutex::new(state) }
+        Self { target: target.to_string(), state: Mutex::new(state) }
     }
 
     /// What the dial does before it knows its addresses.
@@ -105,7 +105,7 @@ impl Trail {
         let state = self.state.lock();
         let within =
             format!("within connect_timeout ({} s)", timeout.unwrap_or_default().as_secs_f64());
-        let endpoint = &self.endpoint;
+        let target = &self.target;
         if state.tried.is_empty() {
             let reason = match (timeout, state.before, progress) {
                 (None, ..) => "the name has no address".into(),
@@ -115,21 +115,21 @@ impl Trail {
             };
             return DialFailure {
                 timed_out: timeout.is_some(),
-                ..failure(state.before, endpoint, &reason)
+                ..failure(state.before, target, &reason)
             };
         }
         if let [Tried { address, outcome: Outcome::Failed(failure), .. }] = &state.tried[..]
             && state.left == 0
-            && address.as_ref().is_none_or(|address| address == endpoint)
+            && address.as_ref().is_none_or(|address| address == target)
         {
-            // Its own sentence names the endpoint already.
+            // Its own sentence names the target already.
             return failure.clone();
         }
         let progress = progress.map_or(String::new(), |progress| format!(": {progress}"));
         let sentence = |tried: &Tried| match &tried.outcome {
             Outcome::Failed(failure) => failure.reason.clone(),
             Outcome::Runs(step) => {
-                let named = tried.address.as_ref().filter(|address| *address != endpoint);
+                let named = tried.address.as_ref().filter(|address| *address != target);
                 let named = named.map_or(String::new(), |address| format!("{address}: "));
                 let progress = if *step == DialStep::Connect { &*progress } else { "" };
                 format!("{named}{} {within}{progress}", missing(*step))
@@ -145,7 +145,7 @@ impl Trail {
         let furthest = state.tried.iter().map(Tried::step).max();
         DialFailure {
             step: furthest.unwrap_or(DialStep::Connect),
-            reason: format!("cannot dial {endpoint}: {}", each.join("; ")),
+            reason: format!("cannot dial {target}: {}", each.join("; ")),
             timed_out: timeout.is_some(),
         }
     }
@@ -175,7 +175,7 @@ mod tests {
     const TIMEOUT: Duration = Duration::from_secs(20);
 
     fn trail() -> Trail {
-        Trail::new(&Endpoint { host: "queue".into(), port: 7, user_timeout: None })
+        Trail::new(&Endpoint::new("queue", 7))
     }
 
     fn refused(address: &str) -> DialFailure {

@@ -10,7 +10,7 @@ use std::{sync::Arc, time::Duration};
 use tonic_supervisor::{
     CallOptions, DialFailure, DialStep, Fact, Supervisor,
     testing::{MemoryNetwork, Misbehaviour, PlayingPeer, RawPeer, ScriptedServer},
-    transport::{BoxedIo, Candidate, Connector, Target},
+    transport::{BoxedIo, Candidate, ConnectRequest, Connector},
 };
 
 const A: &str = "10.0.0.1:50051";
@@ -234,11 +234,14 @@ async fn e19_over_tcp_a_mute_or_rude_address_does_not_shadow_the_good_one() {
 struct NoAnswer;
 
 impl Connector for NoAnswer {
-    fn connect(&self, _: &Target) -> BoxFuture<'static, Result<BoxedIo, DialFailure>> {
+    fn connect(&self, _: &ConnectRequest) -> BoxFuture<'static, Result<BoxedIo, DialFailure>> {
         std::future::pending().boxed()
     }
 
-    fn candidates(&self, _: &Target) -> BoxFuture<'static, Result<Vec<Candidate>, DialFailure>> {
+    fn candidates(
+        &self,
+        _: &ConnectRequest,
+    ) -> BoxFuture<'static, Result<Vec<Candidate>, DialFailure>> {
         std::future::pending().boxed()
     }
 }

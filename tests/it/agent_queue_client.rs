@@ -16,11 +16,8 @@ use tonic_supervisor::{
         SubmitTaskRequest, SubmitTaskResponse, TaskChange, TaskType, WatchQueueRequest,
         WatchQueueResponse,
     },
-    proto::{
-        AGENT_QUEUE_DESCRIPTORS,
-        agent_queue::{
-            CreateQueueRequest, CreateQueueResponse, agent_queue_client::AgentQueueClient,
-        },
+    proto::agent_queue::{
+        CreateQueueRequest, CreateQueueResponse, agent_queue_client::AgentQueueClient,
     },
     testing::{Answer, Arrival, Script},
 };
@@ -32,12 +29,7 @@ async fn a_generated_client_retries_and_reconnects_by_itself() {
     let answer = Answer::message(CreateQueueResponse { already_exists: true }.encode_to_vec());
     let thrice = vec![Answer::status(Code::Unavailable); 3];
     stage.server.on("/agent_queue.v1.AgentQueue/CreateQueue", Script::sequence(thrice, answer));
-    let channel = stage
-        .supervisor
-        .channel()
-        .with_descriptor_set(AGENT_QUEUE_DESCRIPTORS)
-        .expect("descriptors");
-    let mut queue = AgentQueueClient::new(channel);
+    let mut queue = AgentQueueClient::new(stage.supervisor.channel());
     let request = CreateQueueRequest { agent_id: "agent_001".into() };
     let response = queue.create_queue(request.clone()).await.expect("the fourth attempt");
     assert!(response.into_inner().already_exists);

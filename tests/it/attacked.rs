@@ -410,7 +410,7 @@ async fn a_ping_that_is_owed_between_pieces_of_headers_ends_no_link() {
     let supervisor =
         supervise(&network, config().keepalive_time(secs(10)).keepalive_timeout(secs(5)));
     let call =
-        start(&supervisor.channel(), "x", CallOptions::new().no_retry().timeout(secs(10_000)));
+        start(&supervisor.channel(), "x", CallOptions::new().retry(false).timeout(secs(10_000)));
     let mut link = peer.accept().await;
     link.acknowledge_pings(false).send_settings(&[]).await;
     let (stream, _) = link.next_whole_request().await.expect("a call");

@@ -13,7 +13,7 @@ use tonic::{Code, Request, Status, client::Grpc};
 use tonic_prost::ProstCodec;
 use tonic_supervisor::{
     CallOptions, DialFailure, Fact, Supervisor,
-    transport::{BoxedIo, Connector, Target},
+    transport::{BoxedIo, ConnectRequest, Connector},
 };
 
 /// What a peer answers to every call.
@@ -31,7 +31,7 @@ struct Said {
 struct Peer(Arc<Said>);
 
 impl Connector for Peer {
-    fn connect(&self, _: &Target) -> BoxFuture<'static, Result<BoxedIo, DialFailure>> {
+    fn connect(&self, _: &ConnectRequest) -> BoxFuture<'static, Result<BoxedIo, DialFailure>> {
         let (near, far) = tokio::io::duplex(1 << 16);
         tokio::spawn(serve(far, self.0.clone()));
         Box::pin(async move { Ok(Box::new(near) as BoxedIo) })
@@ -196,7 +196,7 @@ async fn ask(said: Said) -> Result<Vec<Code>, String> {
     let builder = Supervisor::builder(
         config().max_retry_attempts(1).timeout(secs(50)).build().expect("valid"),
     );
-    let supervisor = builder.connector(Arc::new(Peer(Arc::new(said)))).seed(1).spawn();
+    let supervisor = builder.connector(Arc::new(Peer(Arc::new(said)))).rng_seed(1).spawn();
     let mut events = supervisor.events();
     let path = || PathAndQuery::from_static(SAY);
     let codec = ProstCodec::<String, String>::default;

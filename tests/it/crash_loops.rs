@@ -157,7 +157,7 @@ async fn linked(network: &MemoryNetwork) -> (ActorRef<()>, Heard, Supervisor) {
     let (parent, _) = Actor::spawn(None, Parent, heard.clone()).await.expect("starts");
     let builder = Supervisor::builder(config().build().expect("valid"))
         .connector(network.connector())
-        .seed(1);
+        .rng_seed(1);
     let supervisor = builder.spawn_linked(parent.get_cell()).await.expect("starts");
     (parent, heard, supervisor)
 }

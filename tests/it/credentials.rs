@@ -11,7 +11,7 @@ use std::{
 use tokio::time::Instant;
 use tonic::{Code, Request, Status, metadata::MetadataMap};
 use tonic_supervisor::{
-    Builder, Child, Config, ConfigBuilder, Supervisor,
+    Child, Config, ConfigBuilder, Supervisor, SupervisorBuilder,
     testing::{MemoryNetwork, Script, ScriptedServer},
 };
 
@@ -39,10 +39,10 @@ impl World {
         Config::builder().host("queue").port(1)
     }
 
-    fn builder(&self, config: ConfigBuilder) -> Builder {
+    fn builder(&self, config: ConfigBuilder) -> SupervisorBuilder {
         Supervisor::builder(config.build().expect("valid"))
             .connector(self.network.connector())
-            .allow_plaintext()
+            .allow_plaintext(true)
     }
 
     fn tokens(&self) -> Vec<String> {

@@ -25,7 +25,7 @@ async fn above_max_draining_links_the_oldest_ends_and_says_why() {
         let (stream, body) = link.next_whole_request().await.expect("a call");
         link.answer(stream, &body[5..]).await;
         assert!(answered.await.expect("no panic").1.is_ok());
-        kept.push(start(&channel, "kept", CallOptions::new().no_retry().timeout(secs(10_000))));
+        kept.push(start(&channel, "kept", CallOptions::new().retry(false).timeout(secs(10_000))));
         let (stream, _) = link.next_whole_request().await.expect("a call");
         link.goaway(stream, 0, "").await;
         links.push((link, stream));

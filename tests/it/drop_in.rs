@@ -4,7 +4,7 @@
 use crate::{
     log::Log,
     rig::descriptors,
-    stage::{ECHO, Events, LONG, echo, report, seconds, stage, timed},
+    stage::{ADDRESS, ECHO, Events, LONG, described, echo, report, stage, supervised, timed},
     tonic_echo::TonicServer,
 };
 use bytes::Bytes;
@@ -23,9 +23,10 @@ use tonic::{
 };
 use tonic_prost::ProstCodec;
 use tonic_supervisor::{
-    CallOptions, Cause, Config, ConfigBuilder, Fact, Phase, SupervisedChannel, Supervisor,
+    CallKind, CallOptions, Cause, Config, ConfigBuilder, Fact, Phase, SupervisedChannel,
+    Supervisor,
     config::MethodOptions,
-    testing::{Answer, Script},
+    testing::{Answer, MemoryNetwork, Script, ScriptedServer},
 };
 use tower::{Layer, util::MapRequestLayer};
 
@@ -168,6 +169,7 @@ async fn an_interceptors_refusal_and_a_method_that_is_not_there_are_told_as_ever
 /// How many attempts a call has on a server that is unavailable once, and whether it succeeds then.
 async fn attempts<T>(
     config: ConfigBuilder,
+    descriptors_say: Option<CallKind>,
     dress: impl FnOnce(SupervisedChannel) -> T,
     request: Request<String>,
 ) -> (usize, bool)
@@ -176,63 +178,55 @@ where
     T::ResponseBody: HttpBody<Data = Bytes> + Send + 'static,
     <T::ResponseBody as HttpBody>::Error: Into<StdError> + Send,
 {
-    let stage = stage(config).await;
-    stage.server.script(Script::fail_times(1, Code::Unavailable));
-    let outcome = say(dress(stage.supervisor.channel()), request).await;
-    (stage.server.arrivals().len(), outcome.is_ok())
-}
-
-fn described(streaming: bool) -> impl Fn(SupervisedChannel) -> SupervisedChannel {
-    move |channel| {
-        channel.with_descriptor_set(&descriptors("stage", streaming)).expect("a descriptor set")
-    }
+    let network = MemoryNetwork::new();
+    let server = ScriptedServer::on_memory(&network, ADDRESS).await;
+    server.script(Script::fail_times(1, Code::Unavailable));
+    let set = descriptors_say.map(|kind| descriptors("stage", kind == CallKind::Streaming));
+    let supervisor = match set {
+        Some(set) => described(config, &network, &set),
+        None => supervised(config, &network),
+    };
+    let outcome = say(dress(supervisor.channel()), request).await;
+    (server.arrivals().len(), outcome.is_ok())
 }
 
 #[tokio::test(start_paused = true)]
 async fn descriptors_a_marker_or_configuration_each_make_a_call_retryable() {
     let plain = |channel| channel;
+    let (unary, streams) = (Some(CallKind::Unary), Some(CallKind::Streaming));
     let (retried, not_retried) = ((2, true), (1, false));
     // Without the kind for methods that nobody described.
     let config = || Config::builder().retry_undescribed(false);
-    assert_eq!(attempts(config(), plain, text()).await, not_retried, "nobody said");
-    assert_eq!(attempts(config(), described(false), text()).await, retried);
-    assert_eq!(attempts(config(), plain, marked(CallOptions::new().unary())).await, retried);
+    assert_eq!(attempts(config(), None, plain, text()).await, not_retried, "nobody said");
+    assert_eq!(attempts(config(), unary, plain, text()).await, retried);
+    let marked_unary = || marked(CallOptions::new().unary());
+    assert_eq!(attempts(config(), None, plain, marked_unary()).await, retried);
     for pattern in ["stage.Echo/Say", "stage.Echo/*", "*"] {
         let configured = config().method(pattern, MethodOptions::new().unary());
-        assert_eq!(attempts(configured, plain, text()).await, retried, "{pattern}");
+        assert_eq!(attempts(configured, None, plain, text()).await, retried, "{pattern}");
     }
     let marking = |mut request: Request<()>| {
         request.extensions_mut().insert(CallOptions::new().unary());
         Ok(request)
     };
     let intercepted = |channel| InterceptedService::new(channel, marking);
-    assert_eq!(attempts(config(), intercepted, text()).await, retried, "marked by an interceptor");
+    let by_interceptor = attempts(config(), None, intercepted, text()).await;
+    assert_eq!(by_interceptor, retried, "marked by an interceptor");
 
     // Who knows better: descriptors, then configuration, then the marker.
-    assert_eq!(
-        attempts(Config::builder(), described(true), marked(CallOptions::new().unary())).await,
-        not_retried
-    );
+    let defaults = Config::builder;
+    assert_eq!(attempts(defaults(), streams, plain, marked_unary()).await, not_retried);
     let streaming = || Config::builder().method("stage.Echo/Say", MethodOptions::new().streaming());
-    assert_eq!(attempts(streaming(), plain, marked(CallOptions::new().unary())).await, not_retried);
-    assert_eq!(attempts(streaming(), described(false), text()).await, retried);
-    assert_eq!(
-        attempts(Config::builder(), plain, marked(CallOptions::new().unary().no_retry())).await,
-        not_retried
-    );
+    assert_eq!(attempts(streaming(), None, plain, marked_unary()).await, not_retried);
+    assert_eq!(attempts(streaming(), unary, plain, text()).await, retried);
+    let never = marked(CallOptions::new().unary().retry(false));
+    assert_eq!(attempts(defaults(), None, plain, never).await, not_retried);
 }
 
-#[tokio::test(start_paused = true)]
-async fn descriptors_help_calls_of_methods_that_were_called_before_and_of_other_channels() {
-    let stage = stage(Config::builder()).await;
-    let before = stage.supervisor.channel();
-    say(before.clone(), text()).await.expect("answered");
-    let wrong = before.clone().with_descriptor_set(b"\xff\xff");
+#[test]
+fn what_is_no_descriptor_set_is_refused_with_what_to_give() {
+    let wrong = Supervisor::builder(Config::default()).descriptor_set(b"\xff\xff");
     assert!(wrong.expect_err("no descriptors").to_string().contains("FileDescriptorSet"));
-    described(false)(stage.supervisor.channel());
-    stage.server.script(Script::fail_times(3, Code::Unavailable));
-    say(before, text()).await.expect("the fourth attempt");
-    assert_eq!(stage.arrivals_at(), seconds(&[0.0, 0.0, 1.0, 3.0, 7.0]));
 }
 
 /// One attempt by policy; what the server certainly did not process is sent again all the same.
@@ -251,13 +245,13 @@ async fn with_retry_undescribed_off_a_call_nobody_described_gets_one_attempt_and
     assert_eq!((snapshot.retries, snapshot.transparent_retries, stage.server.refused()), (0, 1, 1));
     assert!(stage.previous_attempts().iter().all(Option::is_none));
 
-    let hints = log.saying("with_descriptor_set");
+    let hints = log.saying("descriptor_set(..)");
     assert_eq!(
         hints.iter().map(|hint| hint.field("method")).collect::<Vec<_>>(),
         ["stage.Echo/Say"]
     );
     echo(&stage.supervisor.channel(), "unary by construction").await.expect("answered");
-    assert_eq!(log.saying("with_descriptor_set").len(), 1);
+    assert_eq!(log.saying("descriptor_set(..)").len(), 1);
 }
 
 // --- errors and deadlines

@@ -66,9 +66,9 @@ async fn live(config: ConfigBuilder, options: CallOptions, wait: Duration) -> Re
     let config = config.build().map_err(|error| error.to_string())?;
     let network = MemoryNetwork::new();
     let server = ScriptedServer::on_memory(&network, ADDRESS).await;
-    let builder = Supervisor::builder(config).connector(network.connector()).seed(1);
+    let builder = Supervisor::builder(config).connector(network.connector()).rng_seed(1);
     let hook = |_| async { Ok(tonic::metadata::MetadataMap::new()) };
-    let supervisor = builder.call_credentials(hook).allow_plaintext().spawn();
+    let supervisor = builder.call_credentials(hook).allow_plaintext(true).spawn();
     let log = Log::of(&supervisor);
     let channel = supervisor.channel();
     let scripts = [

@@ -196,8 +196,10 @@ fn fullest_bin(times: &[Duration], start: Duration) -> usize {
 async fn fleet(network: &MemoryNetwork, size: usize, spread: Duration) -> Vec<Supervisor> {
     let config = config().reconnect_spread(spread).build().expect("valid");
     let one = |seed| {
-        let supervisor =
-            Supervisor::builder(config.clone()).connector(network.connector()).seed(seed).spawn();
+        let supervisor = Supervisor::builder(config.clone())
+            .connector(network.connector())
+            .rng_seed(seed)
+            .spawn();
         async move {
             echo(&supervisor.channel(), CallOptions::new()).await.expect("the server echoes");
             supervisor
@@ -244,7 +246,8 @@ async fn after_ten_minutes(seed: u64) -> (MemoryNetwork, ScriptedServer, Supervi
     let network = MemoryNetwork::new();
     let server = ScriptedServer::on_memory(&network, ADDRESS).await;
     let config = config().build().expect("valid");
-    let supervisor = Supervisor::builder(config).connector(network.connector()).seed(seed).spawn();
+    let supervisor =
+        Supervisor::builder(config).connector(network.connector()).rng_seed(seed).spawn();
     echo(&supervisor.channel(), CallOptions::new()).await.expect("the server echoes");
     server.kill().await;
     tokio::time::sleep(secs(600) + ms(seed * 937)).await;
@@ -355,7 +358,7 @@ async fn pain_22_connected_but_the_peer_never_spoke_http2() {
 #[tokio::test]
 async fn pain_22_a_tcp_sink_is_no_link() {
     let sink = RawPeer::on_tcp().await.black_hole();
-    let supervisor = supervise_tcp(config_for(&sink.target()).connect_timeout(ms(200)));
+    let supervisor = supervise_tcp(config_for(&sink.endpoint()).connect_timeout(ms(200)));
     let mut events = Events::of(&supervisor).await;
     events.until_state(ConnectivityState::TransientFailure).await;
     events.until_state(ConnectivityState::Connecting).await;

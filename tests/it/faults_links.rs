@@ -29,9 +29,9 @@ async fn pain_01_peer_vanishes_without_fin_and_every_rider_is_released_when_keep
     let mut events = Events::of(&supervisor).await;
 
     server.script(Script::sequence(vec![Answer::hang(); 50], Answer::echo()));
-    let riders = echoes(&channel, CallOptions::new().no_retry(), 50);
+    let riders = echoes(&channel, CallOptions::new().retry(false), 50);
     server.arrived(51).await;
-    let queued = echoes(&channel, CallOptions::new().no_retry(), 10);
+    let queued = echoes(&channel, CallOptions::new().retry(false), 10);
     network.freeze_all();
 
     for (took, answer) in join(riders).await {
@@ -73,7 +73,7 @@ async fn pain_01_peer_vanishes_behind_a_real_socket() {
     echo(&channel, CallOptions::new()).await.expect("the path is whole");
     let mut events = Events::of(&supervisor).await;
     proxy.freeze().await;
-    let call = echoes(&channel, CallOptions::new().no_retry(), 1);
+    let call = echoes(&channel, CallOptions::new().retry(false), 1);
     events.until(|fact| matches!(fact, Fact::KeepaliveLost { .. })).await;
     assert_eq!(
         join(call).await[0].1.as_ref().expect_err("its link is gone").code(),
@@ -114,7 +114,7 @@ async fn pain_02_planned_goaways_reach_no_caller_and_execute_no_call_twice() {
         .script(slow)
         .on_tcp()
         .await;
-    let supervisor = supervise_tcp(config_for(&server.target()));
+    let supervisor = supervise_tcp(config_for(&server.endpoint()));
     let calls = call_often(&supervisor, 8, 300).await;
     let snapshot = supervisor.snapshot();
     assert_eq!((server.handled(), snapshot.retries), (calls, 0));
@@ -143,7 +143,7 @@ async fn pain_02_calls_that_a_goaway_excludes_are_sent_again_for_free() {
     let handled = Arc::new(AtomicUsize::new(0));
     let count = handled.clone();
     let peer = RawPeer::on_tcp().await;
-    let config = config_for(&peer.target()).reconnect_spread(ms(1));
+    let config = config_for(&peer.endpoint()).reconnect_spread(ms(1));
     // Answers four calls, excludes the fifth and whatever follows.
     let peer = peer.play(move |mut link| {
         let count = count.clone();

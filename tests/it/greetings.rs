@@ -9,11 +9,11 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
 };
-use tonic_supervisor::{DialFailure, DialStep, Fact, Supervisor, transport::Target};
+use tonic_supervisor::{DialFailure, DialStep, Fact, Supervisor, transport::Endpoint};
 
 /// A peer that reads our greeting, says `words` in pieces of `size`, and then neither speaks nor
 /// hangs up.
-async fn peer(words: &'static [u8], size: usize) -> Target {
+async fn peer(words: &'static [u8], size: usize) -> Endpoint {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let port = listener.local_addr().expect("an address").port();
     tokio::spawn(async move {
@@ -30,7 +30,7 @@ async fn peer(words: &'static [u8], size: usize) -> Target {
             }));
         }
     });
-    Target { host: "127.0.0.1".into(), port, user_timeout: None }
+    Endpoint::new("127.0.0.1", port)
 }
 
 /// How the first dial fails.
@@ -62,7 +62,7 @@ async fn a_stranger_on_the_port_fails_the_dial_at_once_and_is_named() {
                 (DialStep::Handshake, false),
                 "{failure}"
             );
-            let begins = format!("cannot speak HTTP/2 with 127.0.0.1:{}: ", target.port);
+            let begins = format!("cannot speak HTTP/2 with 127.0.0.1:{}: ", target.port());
             assert!(
                 failure.reason.starts_with(&begins) && failure.reason.contains(words),
                 "{failure}"

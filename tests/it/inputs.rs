@@ -141,7 +141,7 @@ async fn peer(
 fn supervise(network: &MemoryNetwork) -> Supervisor {
     let config =
         Config::builder().host("server").port(50_051).max_retry_attempts(1).build().expect("valid");
-    Supervisor::builder(config).connector(network.connector()).seed(1).spawn()
+    Supervisor::builder(config).connector(network.connector()).rng_seed(1).spawn()
 }
 
 async fn unary(channel: &SupervisedChannel) -> Result<String, Status> {

@@ -125,7 +125,7 @@ async fn fields_of_the_connection_are_left_out_of_what_credentials_give() {
     let server = ScriptedServer::on_memory(&network, ADDRESS).await;
     let builder =
         Supervisor::builder(config().build().expect("valid")).connector(network.connector());
-    let supervisor = builder.call_credentials(odd).allow_plaintext().spawn();
+    let supervisor = builder.call_credentials(odd).allow_plaintext(true).spawn();
     say(&supervisor.channel(), "x", CallOptions::new()).await.expect("answered");
     let arrival = &server.arrivals()[0];
     assert!(
@@ -414,7 +414,7 @@ async fn an_answer_that_comes_before_the_request_is_sent_is_the_answer() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_peer_that_answers_and_resets_at_the_headers_costs_no_link() {
     let peer = RawPeer::on_tcp().await;
-    let config = config_for(&peer.target());
+    let config = config_for(&peer.endpoint());
     let peer = peer.play(|mut link| async move {
         link.send_settings(&[]).await;
         while let Some(Frame { stream, .. }) = link.next_request().await {

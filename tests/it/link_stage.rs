@@ -11,20 +11,22 @@ use tokio::task::JoinHandle;
 use tonic::Status;
 use tonic_supervisor::{
     CallOptions, Config, ConfigBuilder, ConnectivityState, Event, EventItem, EventStream, Fact,
-    Snapshot, SupervisedChannel, Supervisor, transport::Target,
+    Snapshot, SupervisedChannel, Supervisor, transport::Endpoint,
 };
 
 /// Longer than anything that shall happen at all.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(100);
 
 /// The defaults, aimed at `target`.
-pub(crate) fn config_for(target: &Target) -> ConfigBuilder {
-    Config::builder().host(&*target.host).port(target.port)
+pub(crate) fn config_for(target: &Endpoint) -> ConfigBuilder {
+    Config::builder().host(target.host()).port(target.port())
 }
 
 /// A supervisor on TCP.
 pub(crate) fn supervise_tcp(config: ConfigBuilder) -> Supervisor {
-    Supervisor::builder(config.build().expect("a test's configuration is valid")).seed(1).spawn()
+    Supervisor::builder(config.build().expect("a test's configuration is valid"))
+        .rng_seed(1)
+        .spawn()
 }
 
 /// One unary call; its answer.

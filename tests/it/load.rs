@@ -157,10 +157,10 @@ async fn a_hundred_thousand_parked_calls_are_all_answered_in_the_order_of_their_
 async fn a_hundred_thousand_calls_at_once_on_a_ready_channel_over_tcp_are_all_answered() {
     const CALLS: usize = 100_000;
     let server = ScriptedServer::builder().without_arrivals().on_tcp().await;
-    let target = server.target();
+    let target = server.endpoint();
     let config = Config::builder()
-        .host(&*target.host)
-        .port(target.port)
+        .host(target.host())
+        .port(target.port())
         .timeout(secs(600))
         .build()
         .expect("valid");

@@ -58,7 +58,10 @@ impl House {
     pub(crate) fn client(&self, name: &'static str) -> PrivateAgentTasksQueue {
         let network = self.network(name);
         PrivateAgentTasksQueue::over(
-            Supervisor::builder(Config::default()).connector(network.connector()).seed(1).spawn(),
+            Supervisor::builder(Config::default())
+                .connector(network.connector())
+                .rng_seed(1)
+                .spawn(),
         )
     }
 

@@ -53,7 +53,7 @@ pub(crate) fn descriptors(package: &str, server_streaming: bool) -> Vec<u8> {
 /// A supervisor that dials over `network`, with dice that always fall the same.
 pub(crate) fn supervise(network: &MemoryNetwork, config: ConfigBuilder) -> Supervisor {
     let config = config.build().expect("a test's configuration is valid");
-    Supervisor::builder(config).connector(network.connector()).seed(1).spawn()
+    Supervisor::builder(config).connector(network.connector()).rng_seed(1).spawn()
 }
 
 /// One unary call.

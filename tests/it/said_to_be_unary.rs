@@ -4,6 +4,7 @@
 use crate::{
     log::Log,
     rig::{ADDRESS, SAY, config, descriptors, ms, report, secs, supervise, timed},
+    stage::described,
 };
 use bytes::Bytes;
 use http::uri::PathAndQuery;
@@ -20,7 +21,7 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::{Code, Request, Status, Streaming, client::Grpc};
 use tonic_prost::ProstCodec;
 use tonic_supervisor::{
-    CallOptions, ConfigBuilder, MethodOptions, SupervisedChannel,
+    CallOptions, ConfigBuilder, MethodOptions, SupervisedChannel, Supervisor,
     testing::{Answer, MemoryNetwork, PlayingPeer, RawPeer, Script, ScriptedServer},
 };
 
@@ -256,43 +257,46 @@ async fn an_answer_that_ends_within_1_s_is_retried() {
     assert_eq!((status.code(), calls.load(Relaxed)), (Code::Unavailable, 4));
 }
 
-/// Descriptors are no guess: the answer is read to its end, and what was learned is forgotten.
+/// Descriptors are no guess: the answer is read to its end, and nothing is learned from it. Of two
+/// sets that name the method the later one holds.
 #[tokio::test(start_paused = true)]
-async fn descriptors_win_over_what_an_answer_showed() {
-    let network = MemoryNetwork::new();
-    let (_peer, _) = peer(&network, vec![hello(), Act::Wait(secs(3)), Act::End("0")]).await;
-    let supervisor = supervise(&network, config());
-    supervisor.wait_ready(secs(10)).await.expect("Ready");
-    let channel = supervisor.channel();
-    let took = async |channel: &SupervisedChannel| {
-        let (took, answer) = timed(stream(channel, said())).await;
-        let mut answer = answer.expect("it begins");
-        while answer.message().await.expect("OK").is_some() {}
-        took.as_secs()
-    };
-    assert_eq!([took(&channel).await, took(&channel).await], [1, 0]);
-    let channel = channel.with_descriptor_set(&descriptors("other", false)).expect("descriptors");
-    assert_eq!(took(&channel).await, 0, "of another method");
-    let channel = channel.with_descriptor_set(&descriptors("test", false)).expect("descriptors");
-    assert_eq!([took(&channel).await, took(&channel).await], [3, 3]);
-    let channel = channel.with_descriptor_set(&descriptors("test", true)).expect("descriptors");
-    assert_eq!(took(&channel).await, 0);
+async fn descriptors_win_over_what_an_answer_shows() {
+    let (unary, streams) = (descriptors("test", false), descriptors("test", true));
+    let other = descriptors("other", false);
+    let cases = [
+        (vec![], [1, 0]),
+        (vec![&other], [1, 0]),
+        (vec![&unary], [3, 3]),
+        (vec![&unary, &streams], [0, 0]),
+    ];
+    for (sets, times) in cases {
+        let network = MemoryNetwork::new();
+        let (_peer, _) = peer(&network, vec![hello(), Act::Wait(secs(3)), Act::End("0")]).await;
+        let config = config().build().expect("valid");
+        let builder = Supervisor::builder(config).connector(network.connector()).rng_seed(1);
+        let builder = sets.iter().try_fold(builder, |builder, set| builder.descriptor_set(set));
+        let supervisor = builder.expect("descriptors").spawn();
+        supervisor.wait_ready(secs(10)).await.expect("Ready");
+        for expected in times {
+            let (took, answer) = timed(stream(&supervisor.channel(), said())).await;
+            let mut answer = answer.expect("it begins");
+            while answer.message().await.expect("OK").is_some() {}
+            assert_eq!(took.as_secs(), expected, "{} sets", sets.len());
+        }
+    }
 }
 
 /// The request's end comes a moment after its message: where descriptors say unary, it is waited
 /// for, and the call is retried; where only somebody says so, the request goes on.
 #[tokio::test(start_paused = true)]
 async fn the_end_of_a_request_is_waited_for_where_descriptors_say_unary() {
-    for (described, attempts) in [(true, 4), (false, 1)] {
+    for (known, attempts) in [(true, 4), (false, 1)] {
         let network = MemoryNetwork::new();
         let server = ScriptedServer::on_memory(&network, ADDRESS).await;
         server.script(Script::always(Code::Unavailable));
-        let supervisor = supervise(&network, config());
-        let mut channel = supervisor.channel();
-        if described {
-            channel =
-                channel.with_descriptor_set(&descriptors("test", false)).expect("descriptors");
-        }
+        let package = if known { "test" } else { "other" };
+        let supervisor = described(config(), &network, &descriptors(package, false));
+        let channel = supervisor.channel();
         let (speak, spoken) = mpsc::unbounded_channel();
         let mut request = Request::new(UnboundedReceiverStream::new(spoken));
         request.extensions_mut().insert(said());
@@ -308,7 +312,7 @@ async fn the_end_of_a_request_is_waited_for_where_descriptors_say_unary() {
         assert_eq!(
             (status.code(), server.arrivals().len()),
             (Code::Unavailable, attempts),
-            "described: {described}"
+            "described: {known}"
         );
     }
 }
@@ -319,9 +323,8 @@ async fn a_described_unary_request_that_goes_on_is_passed_through() {
     let network = MemoryNetwork::new();
     let server = ScriptedServer::on_memory(&network, ADDRESS).await;
     server.script(Answer::echo_stream());
-    let supervisor = supervise(&network, config());
-    let channel =
-        supervisor.channel().with_descriptor_set(&descriptors("test", false)).expect("descriptors");
+    let supervisor = described(config(), &network, &descriptors("test", false));
+    let channel = supervisor.channel();
     let (speak, spoken) = mpsc::unbounded_channel();
     speak.send("0".to_owned()).expect("open");
     let says_more = tokio::spawn(async move {

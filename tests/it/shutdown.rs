@@ -154,7 +154,7 @@ async fn end(during: ConnectivityState, by: By) {
     let before = tasks();
     let builder = Supervisor::builder(config().build().expect("valid"))
         .connector(network.connector())
-        .seed(1);
+        .rng_seed(1);
     let (parent, _) = Actor::spawn(None, Parent, ()).await.expect("starts");
     let supervisor = match by {
         By::Parent => builder.spawn_linked(parent.get_cell()).await.expect("starts"),

@@ -37,9 +37,16 @@ pub(crate) fn supervised(config: ConfigBuilder, network: &MemoryNetwork) -> Supe
     spawned(config.build().expect("a valid configuration"), network)
 }
 
+/// The same, which knows methods by these descriptors.
+pub(crate) fn described(config: ConfigBuilder, network: &MemoryNetwork, set: &[u8]) -> Supervisor {
+    let config = config.build().expect("a valid configuration");
+    let builder = Supervisor::builder(config).connector(network.connector()).rng_seed(1);
+    builder.descriptor_set(set).expect("a descriptor set").spawn()
+}
+
 /// The same, from a configuration that is checked already.
 pub(crate) fn spawned(config: Config, network: &MemoryNetwork) -> Supervisor {
-    Supervisor::builder(config).connector(network.connector()).seed(1).spawn()
+    Supervisor::builder(config).connector(network.connector()).rng_seed(1).spawn()
 }
 
 impl Stage {

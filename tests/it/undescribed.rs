@@ -143,7 +143,7 @@ async fn a_whole_request_is_retried_until_its_answer_begins() {
         stage.attempts(Answer::status(Code::NotFound), CallOptions::new()).await,
         NOT_RETRIED
     );
-    assert_eq!(stage.attempts(unavailable(), CallOptions::new().no_retry()).await, NOT_RETRIED);
+    assert_eq!(stage.attempts(unavailable(), CallOptions::new().retry(false)).await, NOT_RETRIED);
     assert_eq!(
         stage.attempts(unavailable(), CallOptions::new().idempotent(false)).await,
         NOT_RETRIED
@@ -275,7 +275,7 @@ async fn one_key_switches_it_off_and_a_log_line_says_how_to_tell() {
     for _ in 0..2 {
         assert_eq!(stage.attempts(unavailable(), CallOptions::new()).await, NOT_RETRIED);
     }
-    assert_eq!(log.saying("with_descriptor_set").len(), 1);
+    assert_eq!(log.saying("descriptor_set(..)").len(), 1);
     assert_eq!(
         stage.attempts(unavailable(), CallOptions::new().kind(CallKind::Auto)).await,
         RETRIED

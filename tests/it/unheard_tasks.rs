@@ -64,7 +64,7 @@ async fn a_task_that_reads_an_answer_or_asks_for_credentials_and_panics_ends_its
     let hook = |_: CredentialsRequest| async { Ok(MetadataMap::new()) };
     let builder = Supervisor::builder(config().max_retry_attempts(0).build().expect("valid"));
     let supervisor =
-        builder.connector(network.connector()).call_credentials(hook).allow_plaintext().spawn();
+        builder.connector(network.connector()).call_credentials(hook).allow_plaintext(true).spawn();
     for task in ["Runner", "Credentials"] {
         assert_eq!(
             said(post(&supervisor.mailbox(), "x", CallOptions::new()).await.expect("an answer"))

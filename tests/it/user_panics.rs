@@ -22,7 +22,7 @@ use tonic_supervisor::{
     CallOptions, Cause, ConfigBuilder, CredentialsRequest, DialFailure, DialStep, Fact, LinkEnd,
     Supervisor,
     testing::{Answer, MemoryNetwork, PanicSpot, PanickingConnector, Script, ScriptedServer},
-    transport::{BoxedIo, Connector, Target},
+    transport::{BoxedIo, ConnectRequest, Connector},
 };
 
 const INJECTED: &str = "injected by a test";
@@ -48,7 +48,7 @@ async fn world_armed(config: ConfigBuilder, armed: &[(PanicSpot, u32)]) -> World
     armed.iter().for_each(|(spot, times)| connector.arm(*spot, *times));
     let builder =
         Supervisor::builder(config.build().expect("valid")).connector(Arc::new(connector.clone()));
-    let supervisor = builder.seed(1).spawn();
+    let supervisor = builder.rng_seed(1).spawn();
     let log = Log::of(&supervisor);
     World { network, server, connector, supervisor, log }
 }
@@ -138,7 +138,7 @@ async fn a_stream_that_panics_is_a_link_lost_with_its_words_and_its_calls_are_re
             assert_eq!(answer.expect("answered"), "in flight", "{spot:?}");
         }
         assert_eq!(said(posted.await.expect("answered")).expect("well"), "posted");
-        assert_eq!((world.connector.struck(), world.children_failed()), (vec![spot], 0));
+        assert_eq!((world.connector.injected(), world.children_failed()), (vec![spot], 0));
         let lost = world.links_lost();
         let words = format!("the byte stream panicked: {INJECTED} into the connector at {spot:?}");
         assert!(matches!(&lost[..], [LinkEnd::Io { text, .. }] if *text == words), "{lost:?}");
@@ -171,7 +171,7 @@ async fn a_stream_that_panics_at_its_end_holds_up_no_end() {
         world.network.reset_all();
         world.says("third").await;
         bounded("it is closed", world.supervisor.shutdown(secs(1))).await;
-        assert!(!world.connector.struck().is_empty() && world.children_failed() == 0, "{spot:?}");
+        assert!(!world.connector.injected().is_empty() && world.children_failed() == 0, "{spot:?}");
         drop(world);
         eventually("no task is left", || Handle::current().metrics().num_alive_tasks() <= before)
             .await;
@@ -210,9 +210,9 @@ async fn a_stream_that_says_it_wrote_more_than_it_was_given_is_a_link_lost() {
     impl Connector for Boasts {
         fn connect(
             &self,
-            target: &Target,
+            request: &ConnectRequest,
         ) -> futures::future::BoxFuture<'static, Result<BoxedIo, DialFailure>> {
-            let dialling = self.0.connect(target);
+            let dialling = self.0.connect(request);
             Box::pin(async move { Ok(Box::new(Boaster(dialling.await?)) as BoxedIo) })
         }
     }
@@ -277,7 +277,7 @@ async fn a_credentials_hook_that_panics_anywhere_fails_its_attempt_with_its_word
             config().max_retry_attempts(0).credentials_timeout(secs(1)).build().expect("valid");
         let builder =
             Supervisor::builder(config).connector(network.connector()).call_credentials(hook);
-        let supervisor = builder.allow_plaintext().spawn();
+        let supervisor = builder.allow_plaintext(true).spawn();
         for _ in 0..3 {
             let options = CallOptions::new().timeout(secs(5));
             let ended = bounded("it ends", start(&supervisor.channel(), "x", options))

@@ -154,7 +154,7 @@ fn waits_for_ever(network: &MemoryNetwork, config: ConfigBuilder) -> Supervisor 
     let config = config.build().expect("valid");
     let builder = Supervisor::builder(config).connector(network.connector());
     let hook = |_| std::future::pending::<Result<MetadataMap, Status>>();
-    builder.seed(1).allow_plaintext().call_credentials(hook).spawn()
+    builder.rng_seed(1).allow_plaintext(true).call_credentials(hook).spawn()
 }
 
 fn limited() -> CallOptions {
@@ -264,7 +264,7 @@ async fn a_call_says_why_no_retry_followed_and_keeps_its_last_status() {
         (busy().pushback("7500"), four, 0, "a wait of 7.5 s would outlive the deadline"),
         (busy().pushback("-1"), options(), 0, "the server said that the call must not be retried"),
         (busy(), options(), 3, "all 3 retries were made (max_retry_attempts)"),
-        (busy(), options().no_retry(), 0, "retries are turned off for the call"),
+        (busy(), options().retry(false), 0, "retries are turned off for the call"),
         (busy(), once, 0, harm),
     ];
     for (answer, options, retries, words) in cases {

@@ -123,7 +123,7 @@ fn status(code: Code, message: &str) -> Option<EchoStatus> {
 /// Its codes may be in the retry list.
 fn once<T>(message: T) -> Request<T> {
     let mut request = Request::new(message);
-    request.extensions_mut().insert(CallOptions::new().no_retry());
+    request.extensions_mut().insert(CallOptions::new().retry(false));
     request
 }
 

@@ -147,7 +147,7 @@ async fn the_seeds_30_seconds_with_idle_pings_settle_after_the_first_complaint_o
     let seed = seed.keepalive_timeout(Duration::from_secs(5)).keepalive_permit_without_calls(true);
     let supervisor = Supervisor::builder(seed.build().expect("valid"))
         .connector(network.connector())
-        .seed(1)
+        .rng_seed(1)
         .spawn();
     let mut events = supervisor.events();
     let told = |fact: &Fact| match fact {

@@ -24,8 +24,9 @@ const LONG: Duration = Duration::from_secs(20);
 
 fn connect(address: SocketAddr) -> (Supervisor, AgentQueueClient<SupervisedChannel>) {
     let config = Config::builder().host("127.0.0.1").port(address.port()).build().expect("valid");
-    let supervisor = Supervisor::spawn(config);
-    let channel = supervisor.channel().with_descriptor_set(DESCRIPTORS).expect("descriptors");
+    let builder = Supervisor::builder(config).descriptor_set(DESCRIPTORS).expect("descriptors");
+    let supervisor = builder.spawn();
+    let channel = supervisor.channel();
     (supervisor, AgentQueueClient::new(channel))
 }
 

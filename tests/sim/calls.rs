@@ -347,7 +347,7 @@ fn options(call: &Call) -> CallOptions {
     if let Some(timeout) = call.attempt_timeout {
         options = options.attempt_timeout(timeout);
     }
-    if call.no_retry { options.no_retry() } else { options }
+    if call.no_retry { options.retry(false) } else { options }
 }
 
 /// What a call says, and hears when all is well.

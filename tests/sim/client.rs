@@ -62,9 +62,11 @@ pub(crate) async fn run(
     let connector = PanickingConnector::new(Arc::new(network.clone()));
     let builder = Supervisor::builder(script.config.clone())
         .connector(Arc::new(connector.clone()))
-        .seed(script.seed);
+        .rng_seed(script.seed);
     let supervisor = match script.credentials {
-        Some(credentials) => builder.call_credentials(hook(credentials)).allow_plaintext().spawn(),
+        Some(credentials) => {
+            builder.call_credentials(hook(credentials)).allow_plaintext(true).spawn()
+        }
         None => builder.spawn(),
     };
     if let Some(outside) = outside {

@@ -16,7 +16,7 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tonic_supervisor::{
     DialFailure, DialStep,
-    transport::{BoxedIo, Connector, Target},
+    transport::{BoxedIo, ConnectRequest, Connector},
 };
 use turmoil::net::TcpStream;
 
@@ -54,16 +54,15 @@ impl Network {
 }
 
 impl Connector for Network {
-    fn connect(&self, _: &Target) -> BoxFuture<'static, Result<BoxedIo, DialFailure>> {
+    fn connect(&self, _: &ConnectRequest) -> BoxFuture<'static, Result<BoxedIo, DialFailure>> {
         let (used, clog) = (self.used(), self.clog.clone());
         Box::pin(async move {
             match TcpStream::connect((SERVER, PORT)).await {
                 Ok(stream) => Ok(Box::new(Stream { stream, clog, _used: used }) as BoxedIo),
-                Err(error) => Err(DialFailure {
-                    step: DialStep::Connect,
-                    reason: format!("cannot connect: {error}"),
-                    timed_out: false,
-                }),
+                Err(error) => {
+                    let reason = format!("cannot connect: {error}");
+                    Err(DialFailure::new(DialStep::Connect, reason))
+                }
             }
         })
     }

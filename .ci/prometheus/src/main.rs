@@ -32,7 +32,7 @@ async fn scene() -> Result<(), Box<dyn Error>> {
     let network = MemoryNetwork::new();
     let server = ScriptedServer::on_memory(&network, "queue:50051").await;
     let config = Config::builder().host("queue").port(50_051).queue_max_calls(1).build()?;
-    let supervisor = Supervisor::builder(config).connector(network.connector()).seed(1).spawn();
+    let supervisor = Supervisor::builder(config).connector(network.connector()).rng_seed(1).spawn();
     let call = async || {
         let channel = supervisor.channel();
         let request = Request::new("hello".to_owned());

@@ -192,7 +192,7 @@ impl Session {
         let timeout = core.config.keepalive.timeout;
         let liveness = |time| Liveness::new(time, timeout, keepalive.while_idle());
         let dial = Dial {
-            endpoint: core.endpoint(),
+            request: core.connect_request(),
             incarnation,
             timeout: core.config.connect_timeout,
             keepalive: keepalive.time().map(liveness),

@@ -1,51 +1,55 @@
-//! What a channel announces, in words for people and in fields for programs.
+//! A fact as JSON for programs, and which facts the demo's readers can do without.
 
 use serde_json::{Value, json};
-use tonic_supervisor::Fact;
+use tonic_supervisor::{Fact, FieldValue};
 
-/// A fact in words, and whether people can do without it.
-pub(crate) fn words(fact: &Fact) -> (String, bool) {
-    let quiet = matches!(
+/// Whether the demo's readers can do without it: dials and waits are drawn, not read.
+pub(crate) fn is_quiet(fact: &Fact) -> bool {
+    matches!(
         fact,
         Fact::DialStarted { .. }
             | Fact::DialFailed { .. }
             | Fact::LinkEstablished { .. }
             | Fact::BackoffStarted { .. }
-    );
-    (fact.to_string(), quiet)
+    )
 }
 
-/// A fact's numbers and words, for programs.
+/// A fact's fields as an object.
 pub(crate) fn fields(fact: &Fact) -> Value {
-    match fact {
-        Fact::StateChanged { from, to, cause, incarnation } => {
-            json!({ "from": from.as_str(), "to": to.as_str(), "cause": **cause, "incarnation": incarnation.0 })
+    fact.fields().iter().map(|field| (field.name().to_owned(), value(field.value()))).collect()
+}
+
+fn value(value: &FieldValue<'_>) -> Value {
+    match value {
+        FieldValue::Flag(flag) => json!(flag),
+        FieldValue::Number(number) => json!(number),
+        FieldValue::Text(text) => json!(text),
+        _ => Value::Null,
+    }
+}
+
+#[cfg(all(test, feature = "test-util"))]
+mod tests {
+    use super::*;
+    use tonic_supervisor::testing::every_fact;
+
+    #[test]
+    fn every_fact_has_all_its_fields_in_json_with_their_types() {
+        for fact in every_fact() {
+            let json = fields(&fact);
+            let object = json.as_object().expect("an object");
+            assert!(!object.is_empty(), "{fact:?}");
+            assert_eq!(object.len(), fact.fields().len(), "{fact:?}: two fields of one name");
+            for field in fact.fields() {
+                let same = match (field.value(), &object[field.name()]) {
+                    (FieldValue::None, json) => json.is_null(),
+                    (FieldValue::Flag(flag), json) => json.as_bool() == Some(*flag),
+                    (FieldValue::Number(number), json) => json.as_u64() == Some(*number),
+                    (FieldValue::Text(text), json) => json.as_str() == Some(text),
+                    _ => false,
+                };
+                assert!(same, "{}: {field:?} {json}", fact.name());
+            }
         }
-        Fact::DialStarted { incarnation, failures } => {
-            json!({ "incarnation": incarnation.0, "failures": failures })
-        }
-        Fact::DialFailed { incarnation, failure } => {
-            json!({ "incarnation": incarnation.0, "cause": failure.reason })
-        }
-        Fact::LinkEstablished { incarnation, took, .. } => {
-            json!({ "incarnation": incarnation.0, "took_ms": took.as_millis() as u64 })
-        }
-        Fact::GoAwayReceived { incarnation, goaway } => {
-            json!({ "incarnation": incarnation.0, "last_stream_id": goaway.last_stream_id, "code": goaway.code, "debug": goaway.debug })
-        }
-        Fact::KeepaliveLost { incarnation } | Fact::BackoffReset { incarnation } => {
-            json!({ "incarnation": incarnation.0 })
-        }
-        Fact::LinkLost { incarnation, end, lived, current } => json!({
-            "incarnation": incarnation.0, "cause": end.to_string(), "lived_ms": lived.as_millis() as u64, "current": current,
-        }),
-        Fact::BackoffStarted { delay, attempt, calls_waiting } => {
-            json!({ "delay_ms": delay.as_millis() as u64, "attempt": attempt, "calls_waiting": calls_waiting })
-        }
-        Fact::RetryScheduled { method, code, cause, retry, of, delay } => json!({
-            "method": **method, "code": i32::from(*code), "cause": **cause, "retry": retry, "of": of,
-            "delay_ms": delay.as_millis() as u64,
-        }),
-        _ => json!({}),
     }
 }

@@ -15,7 +15,7 @@ use tonic_supervisor::{
     CallKind, CallOptions, CallReport, Cause, Config, ConfigBuilder, ConnectivityState, EventItem,
     EventStream, Fact, Origin, Phase, Scope, SupervisedChannel, Supervisor,
     testing::{MemoryNetwork, Misbehaviour, RawLink, RawPeer},
-    transport::Target,
+    transport::Endpoint,
 };
 
 /// The status that ends every second attempt: no list of codes has it, so the call ends with it.
@@ -91,10 +91,10 @@ async fn check<F: Future<Output = RawPeer>>(row: &Row, door: Door, peer: impl Fn
 
 /// No link comes to be: a fail-fast call hears why, one that waits hears it at its deadline.
 async fn check_dial(row: &Row, door: Door, fault: Misbehaviour, peer: RawPeer, fail_fast: bool) {
-    let (target, connector) = (peer.target(), peer.connector());
+    let (target, connector) = (peer.endpoint(), peer.connector());
     let _peer = peer.misbehave(fault, usize::MAX);
     let config = config(&target).connect_timeout(CONNECT_TIMEOUT).build().expect("valid");
-    let supervisor = Supervisor::builder(config).connector(connector).seed(1).spawn();
+    let supervisor = Supervisor::builder(config).connector(connector).rng_seed(1).spawn();
     let mut states = States::of(&supervisor);
     let options = match fail_fast {
         true => CallOptions::new().wait_for_ready(false).timeout(CONNECT_TIMEOUT * 20),
@@ -128,12 +128,12 @@ async fn check_dial(row: &Row, door: Door, fault: Misbehaviour, peer: RawPeer, f
 /// The first attempt meets the fault; a second one is answered with [`END`], so that the report has
 /// both.
 async fn check_call(row: &Row, door: Door, fault: Misbehaviour, peer: RawPeer, idempotent: bool) {
-    let (target, connector) = (peer.target(), peer.connector());
+    let (target, connector) = (peer.endpoint(), peer.connector());
     let struck = Arc::new(AtomicBool::new(false));
     let _peer = peer.play(move |link| serve(link, fault, struck.clone()));
     let supervisor = {
         let config = configured(config(&target), fault, door).build().expect("valid");
-        Supervisor::builder(config).connector(connector).seed(1).spawn()
+        Supervisor::builder(config).connector(connector).rng_seed(1).spawn()
     };
     let mut states = States::of(&supervisor);
     let channel = supervisor.channel();
@@ -232,10 +232,10 @@ fn waits_in_vain(fault: Misbehaviour) -> bool {
     matches!(fault, Misbehaviour::Streams(0) | Misbehaviour::NoWindow | Misbehaviour::NoAnswer)
 }
 
-fn config(target: &Target) -> ConfigBuilder {
+fn config(target: &Endpoint) -> ConfigBuilder {
     Config::builder()
-        .host(&*target.host)
-        .port(target.port)
+        .host(target.host())
+        .port(target.port())
         .initial_backoff(BACKOFF)
         .max_retry_attempts(1)
 }

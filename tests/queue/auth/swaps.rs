@@ -101,8 +101,10 @@ async fn a_token_is_replaced_under_a_thousand_calls_and_none_fails() {
         .host("127.0.0.1")
         .port(port)
         .credentials_token_file(file.display().to_string());
-    let supervisor = Supervisor::spawn(config.build().expect("valid"));
-    let channel = supervisor.channel().with_descriptor_set(DESCRIPTORS).expect("descriptors");
+    let config = config.build().expect("valid");
+    let builder = Supervisor::builder(config).descriptor_set(DESCRIPTORS).expect("descriptors");
+    let supervisor = builder.spawn();
+    let channel = supervisor.channel();
     let mut client = AgentQueueClient::new(channel);
     client.create_queue(CreateQueueRequest { agent_id: "a".into() }).await.expect("made");
 

@@ -57,8 +57,9 @@ pub(super) fn supervise(address: SocketAddr) -> (Supervisor, Client) {
         .initial_backoff(Duration::from_millis(100))
         .build()
         .expect("valid");
-    let supervisor = Supervisor::spawn(config);
-    let channel = supervisor.channel().with_descriptor_set(DESCRIPTORS).expect("descriptors");
+    let builder = Supervisor::builder(config).descriptor_set(DESCRIPTORS).expect("descriptors");
+    let supervisor = builder.spawn();
+    let channel = supervisor.channel();
     (supervisor, AgentQueueClient::new(channel))
 }
 

@@ -106,8 +106,9 @@ async fn postgres_itself_crashes_under_load_and_no_call_fails_and_nothing_is_los
         .max_retry_attempts(10)
         .build()
         .expect("valid");
-    let supervisor = Supervisor::spawn(config);
-    let channel = supervisor.channel().with_descriptor_set(DESCRIPTORS).expect("descriptors");
+    let builder = Supervisor::builder(config).descriptor_set(DESCRIPTORS).expect("descriptors");
+    let supervisor = builder.spawn();
+    let channel = supervisor.channel();
     let mut client = AgentQueueClient::new(channel);
     client.create_queue(CreateQueueRequest { agent_id: "a".into() }).await.expect("made");
 

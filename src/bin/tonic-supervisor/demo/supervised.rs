@@ -48,11 +48,11 @@ pub(super) fn start(
         .keepalive_timeout(Duration::from_millis(500))
         .build()
         .map_err(|error| Trouble::Config(error.to_string()))?;
-    let supervisor = Supervisor::spawn(config);
-    let channel = supervisor
-        .channel()
-        .with_descriptor_set(DESCRIPTORS)
-        .map_err(Trouble::failed("cannot read the service's descriptors"))?;
+    let supervisor = Supervisor::builder(config)
+        .descriptor_set(DESCRIPTORS)
+        .map_err(Trouble::failed("cannot read the service's descriptors"))?
+        .spawn();
+    let channel = supervisor.channel();
     let events = tokio::spawn(tell(agent, supervisor.events(), report.clone()));
     Ok((channel, Side { supervisor, events }))
 }
@@ -101,10 +101,10 @@ async fn tell(
                 {
                     states.push((report.now(), *to));
                 }
-                let (text, quiet) = facts::words(&fact);
                 let mut fields = facts::fields(&fact);
                 fields["seq"] = json!(seq);
-                report.event(agent, fact.name(), &text, fields, quiet);
+                let quiet = facts::is_quiet(&fact);
+                report.event(agent, fact.name(), &fact.to_string(), fields, quiet);
             }
             EventItem::Lagged(missed) => {
                 let text = format!("{missed} events were missed");

@@ -123,11 +123,11 @@ pub(crate) fn run(
     let config = builder.build().map_err(|error| Trouble::Config(error.to_string()))?;
     let runtime = runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(Trouble::failed("cannot start the runtime"))?.block_on(async {
-        let supervisor = Supervisor::spawn(config);
-        let channel = supervisor.channel().with_descriptor_set(DESCRIPTORS);
-        let channel = channel.map_err(Trouble::failed("cannot read the service's descriptors"))?;
-        let mut desk =
-            Desk { client: AgentQueueClient::new(channel), terminal: Terminal::new(), json };
+        let builder = Supervisor::builder(config).descriptor_set(DESCRIPTORS);
+        let builder = builder.map_err(Trouble::failed("cannot read the service's descriptors"))?;
+        let supervisor = builder.spawn();
+        let client = AgentQueueClient::new(supervisor.channel());
+        let mut desk = Desk { client, terminal: Terminal::new(), json };
         let done = desk.act(action).await;
         supervisor.shutdown(CLOSING).await;
         done

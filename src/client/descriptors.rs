@@ -1,0 +1,37 @@
+//! Which methods are unary, as descriptors say it: read once, when a supervisor is built.
+
+use crate::model::CallKind;
+use prost::Message as _;
+use std::fmt;
+
+/// The bytes given to [`SupervisorBuilder::descriptor_set`](crate::SupervisorBuilder::descriptor_set)
+/// are not an encoded `FileDescriptorSet`. `{}` says in a sentence what is wrong and what to give.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DescriptorError(String);
+
+/// The kinds of all methods in an encoded `FileDescriptorSet`, by `pkg.Service/Method`.
+pub(super) fn kinds(encoded: &[u8]) -> Result<Vec<(String, CallKind)>, DescriptorError> {
+    let set = prost_types::FileDescriptorSet::decode(encoded)
+        .map_err(|error| DescriptorError(error.to_string()))?;
+    let mut kinds = Vec::new();
+    for file in &set.file {
+        let dot = if file.package().is_empty() { "" } else { "." };
+        for service in &file.service {
+            for method in &service.method {
+                let streaming = method.client_streaming() || method.server_streaming();
+                let kind = if streaming { CallKind::Streaming } else { CallKind::Unary };
+                let name = format!("{}{dot}{}/{}", file.package(), service.name(), method.name());
+                kinds.push((name, kind));
+            }
+        }
+    }
+    Ok(kinds)
+}
+
+impl fmt::Display for DescriptorError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "not an encoded FileDescriptorSet: {}", self.0)
+    }
+}
+
+impl std::error::Error for DescriptorError {}

@@ -1,0 +1,78 @@
+//! One example of each fact, for tests of what is made of facts.
+
+use super::{
+    cause::ShedReason,
+    event::Fact,
+    ids::Incarnation,
+    link::{DialFailure, DialStep, GoAway, LinkEnd},
+    state::ConnectivityState,
+};
+use std::{sync::Arc, time::Duration};
+use tonic::Code;
+
+/// One example of each [`Fact`], to test a program's own handling of them: it cannot make facts
+/// itself, since later versions may add fields.
+pub fn every_fact() -> Vec<Fact> {
+    let incarnation = Incarnation(3);
+    let method: Arc<str> = "pkg.Service/Method".into();
+    let code = Code::Unavailable;
+    let refused = "cannot connect to queue:50051: connection refused";
+    vec![
+        Fact::StateChanged {
+            from: ConnectivityState::Ready,
+            to: ConnectivityState::TransientFailure,
+            cause: "the peer closed the connection".into(),
+            incarnation,
+        },
+        Fact::DialStarted { incarnation, failures: 2 },
+        Fact::DialFailed {
+            incarnation,
+            failure: DialFailure {
+                step: DialStep::Connect,
+                reason: refused.into(),
+                timed_out: false,
+            },
+        },
+        Fact::TlsMaterialRejected {
+            incarnation,
+            cause: "ca.pem (grpc.tls.ca) has no certificate".into(),
+        },
+        Fact::LinkEstablished {
+            incarnation,
+            took: Duration::from_millis(12),
+            max_concurrent_streams: Some(100),
+        },
+        Fact::BackoffReset { incarnation },
+        Fact::GoAwayReceived {
+            incarnation,
+            goaway: GoAway { last_stream_id: 7, code: 0, debug: "max_age".into() },
+        },
+        Fact::KeepaliveLost { incarnation },
+        Fact::KeepaliveBackedOff { keepalive_time: Duration::from_secs(60), while_idle: false },
+        Fact::LinkLost {
+            incarnation,
+            end: LinkEnd::KeepaliveTimeout,
+            lived: Duration::from_secs(90),
+            current: true,
+        },
+        Fact::BackoffStarted {
+            delay: Duration::from_millis(2_100),
+            attempt: 1,
+            calls_waiting: true,
+        },
+        Fact::ChildFailed { child: "request", error: "index out of bounds".into() },
+        Fact::IntensityReached { failures: 6, period: Duration::from_secs(10) },
+        Fact::CallShed { method: method.clone(), reason: ShedReason::TooManyCalls },
+        Fact::RetryScheduled {
+            method: method.clone(),
+            code,
+            cause: "busy".into(),
+            retry: 1,
+            of: Some(3),
+            delay: Duration::from_secs(1),
+        },
+        Fact::RetryThrottled { method, code },
+        Fact::DrainStarted { grace: Some(Duration::from_secs(30)) },
+        Fact::Closed { cause: None },
+    ]
+}

@@ -1,0 +1,140 @@
+//! The table of facts: the level, the sentence and the fields of each, written down once.
+//!
+//! Log lines, [`EventLines`](crate::EventLines), `--json` and `docs/events.md` are made from it.
+//! A row is: the fact with all its fields, its level, and its sentence as `format!` takes it. A
+//! variant without a row does not compile.
+
+use super::{
+    cause::RUNTIME_ENDED,
+    code::code_name,
+    event::Fact,
+    field::{AsFields, Field, Names},
+    level::Level::{self, Debug, Error, Info, Warn},
+    link::GoAway,
+    text::spelled,
+};
+use std::{fmt, sync::Arc, time::Duration};
+
+macro_rules! facts {
+    ($($name:ident { $($field:ident),+ } $level:expr, $($sentence:expr),+;)+) => {
+        impl Fact {
+            /// The variant's name, as it stands in log lines and in JSON.
+            pub fn name(&self) -> &'static str {
+                match self {
+                    $(Self::$name { .. } => stringify!($name),)+
+                }
+            }
+
+            /// How much it matters. Facts that a peer or a caller can cause at will are written
+            /// at this level only now and then, and at DEBUG otherwise.
+            #[allow(unused_variables, reason = "few levels depend on the fields")]
+            pub fn level(&self) -> Level {
+                match self {
+                    $(Self::$name { $($field),+ } => $level,)+
+                }
+            }
+
+            /// Its fields, always the same names in the same order for each kind of fact.
+            ///
+            /// ```
+            /// # use tonic_supervisor::{Fact, FieldValue};
+            /// fn print(fact: &Fact) {
+            ///     print!("{}", fact.name());
+            ///     for field in fact.fields() {
+            ///         print!(" {}={}", field.name(), field.value());
+            ///     }
+            /// }
+            /// ```
+            pub fn fields(&self) -> Vec<Field<'_>> {
+                let mut all = Vec::new();
+                match self {
+                    $(Self::$name { $($field),+ } => {$(
+                        let names = Names {
+                            plain: stringify!($field),
+                            ms: concat!(stringify!($field), "_ms"),
+                        };
+                        $field.put(names, &mut all);
+                    )+})+
+                }
+                all
+            }
+
+            /// The names of all facts.
+            #[cfg(test)]
+            pub(crate) const NAMES: &[&str] = &[$(stringify!($name)),+];
+        }
+
+        impl fmt::Display for Fact {
+            #[allow(unused_variables, reason = "few sentences have all fields")]
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match self {
+                    $(Self::$name { $($field),+ } => write!(f, $($sentence),+),)+
+                }
+            }
+        }
+    };
+}
+
+facts! {
+    StateChanged { from, to, cause, incarnation }
+        Debug, "{from} -> {to}: {cause}";
+    DialStarted { incarnation, failures }
+        Debug, "dials, link {incarnation}";
+    DialFailed { incarnation, failure }
+        Debug, "{failure}";
+    TlsMaterialRejected { incarnation, cause }
+        Warn, "TLS files rejected, the former ones stay in use: {cause}";
+    LinkEstablished { incarnation, took, max_concurrent_streams }
+        Debug, "link {incarnation} is up after {}", spelled(*took);
+    BackoffReset { incarnation }
+        Debug, "link {incarnation} is proven: the waits between dials start over";
+    GoAwayReceived { incarnation, goaway }
+        if goaway.code == GoAway::NO_ERROR { Info } else { Warn }, "{goaway}";
+    KeepaliveLost { incarnation }
+        Debug, "link {incarnation} is given up: no answer to a keepalive ping";
+    KeepaliveBackedOff { keepalive_time, while_idle }
+        Warn, "the peer wants fewer keepalive pings: keepalive_time is {} from now on",
+        spelled(*keepalive_time);
+    LinkLost { incarnation, end, lived, current }
+        Debug, "link {incarnation} ended after {}: {end}", spelled(*lived);
+    BackoffStarted { delay, attempt, calls_waiting }
+        Debug, "dials again in {}", spelled(*delay);
+    ChildFailed { child, error }
+        Error, "an actor failed and is restarted ({child}): {error}";
+    IntensityReached { failures, period }
+        Error, "actors keep failing, {failures} times in {}: restarts go on at the slowest pace",
+        spelled(*period);
+    CallShed { method, reason }
+        Warn, "call refused: {reason}: {method}";
+    RetryScheduled { method, code, cause, retry, of, delay }
+        Info, "retry scheduled, {} in {}: {method}, {}: {cause}",
+        numbered(*retry, *of), spelled(*delay), code_name(*code);
+    RetryThrottled { method, code }
+        Warn, "retry throttled, retries are at their share of calls: {method}, {}",
+        code_name(*code);
+    DrainStarted { grace }
+        Info, "draining: {}", allowed(*grace);
+    Closed { cause }
+        closed_level(cause.as_deref()), "closed{}", because(cause);
+}
+
+/// `1 of 3`; alone where there is no limit.
+fn numbered(retry: u32, of: Option<u32>) -> String {
+    of.map_or_else(|| retry.to_string(), |of| format!("{retry} of {of}"))
+}
+
+fn allowed(grace: Option<Duration>) -> String {
+    match grace {
+        Some(grace) => format!("what runs may take {} more", spelled(grace)),
+        None => "what runs may finish".to_owned(),
+    }
+}
+
+fn because(cause: &Option<Arc<str>>) -> String {
+    cause.as_ref().map_or_else(String::new, |cause| format!(": {cause}"))
+}
+
+/// A program that returns from `main` drops its runtime: that is no failure.
+fn closed_level(cause: Option<&str>) -> Level {
+    if cause.is_none_or(|cause| cause == RUNTIME_ENDED) { Info } else { Error }
+}
