@@ -30,6 +30,7 @@ mod frame;
 pub use frame::{Frame, FrameKind};
 mod behaviour;
 pub use behaviour::PlayingPeer;
+mod misbehave;
 mod misbehaviour;
 pub use misbehaviour::{Misbehaviour, Moment};
 

@@ -30,12 +30,14 @@ mod meters;
 pub mod postgres;
 mod queues;
 pub mod record;
+mod remembered;
 mod requests;
 mod sample;
 mod service;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod store;
+mod waiting;
 mod watch;
 
 pub use answers::Measured;

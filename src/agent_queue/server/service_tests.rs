@@ -5,7 +5,7 @@ use super::*;
 use crate::agent_queue::server::{MemoryStore, Settings};
 use agent_queue_server::AgentQueue as _;
 use futures::StreamExt as _;
-use std::sync::OnceLock;
+use std::{sync::OnceLock, time::Instant};
 use tonic::Code;
 
 const LEASE: Duration = Duration::from_secs(30);

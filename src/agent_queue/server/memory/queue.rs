@@ -70,9 +70,11 @@ impl Queue {
     pub(super) fn put(&mut self, number: i64, held: Held) {
         let task = &held.record.task;
         match task.status() {
-            TaskStatus::Pending => drop(self.pending.insert((Reverse(task.priority), number))),
+            TaskStatus::Pending => {
+                self.pending.insert((Reverse(task.priority), number));
+            }
             TaskStatus::Processing => {
-                drop(self.leased.insert((millis(task.lease_until.as_ref()), number)))
+                self.leased.insert((millis(task.lease_until.as_ref()), number));
             }
             _ => {}
         }

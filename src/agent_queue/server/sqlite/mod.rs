@@ -3,7 +3,9 @@
 
 mod damage;
 mod file;
+mod names;
 mod read;
+mod remove;
 mod rows;
 mod schema;
 mod worker;
