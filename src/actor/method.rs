@@ -90,9 +90,8 @@ impl Method {
                 info,
                 method = %self.name,
                 "nobody said whether this method is unary, and retry_undescribed is false, so its \
-                 calls are \
-                 not retried by policy: give channel().with_descriptor_set(..), `methods:` in the \
-                 configuration, or CallOptions::new().unary() on the request"
+                 calls are not retried by policy: give channel().with_descriptor_set(..), \
+                 `methods:` in the configuration, or CallOptions::new().unary() on the request"
             );
         }
         self.otherwise
@@ -114,17 +113,15 @@ impl Method {
                 warn,
                 method = %self.name,
                 "this method is said to be unary, but its answer goes on after its first message: \
-                 it \
-                 is passed on as it comes, without the configured timeout, and later calls are \
-                 taken \
-                 for streams; say `kind: streaming` in `methods:`, or give with_descriptor_set(..)"
+                 it is passed on as it comes, without the configured timeout, and later calls are \
+                 taken for streams; say `kind: streaming` in `methods:`, or give \
+                 with_descriptor_set(..)"
             ),
             false => log_line!(
                 info,
                 method = %self.name,
                 "a call of this method was seen to stream, so its calls are not retried by policy \
-                 from \
-                 now on; where it is unary, give with_descriptor_set(..)"
+                 from now on; where it is unary, give with_descriptor_set(..)"
             ),
         }
     }
@@ -141,9 +138,9 @@ impl Method {
                 warn,
                 method = %self.name,
                 "a call of this method has waited {} s for its answer, and nothing ends that: \
-                 nobody said \
-                 whether the method is unary, so `timeout` does not bound it on the wire; give \
-                 with_descriptor_set(..), `kind` in `methods:`, `attempt_timeout`, or a deadline",
+                 nobody said whether the method is unary, so `timeout` does not bound it on the \
+                 wire; give with_descriptor_set(..), `kind` in `methods:`, `attempt_timeout`, or a \
+                 deadline",
                 wait.as_secs()
             );
         }
@@ -235,8 +232,7 @@ impl Methods {
             warn,
             target = %self.target,
             "{REMEMBERED} methods were called, which is as many as a channel remembers: further \
-             ones \
-             are served, and counted as `other`"
+             ones are served, and counted as `other`"
         );
         made("other".into())
     }

@@ -54,8 +54,8 @@ pub struct Builder {
 
 /// What a spawn says that no runtime would run.
 const OUTSIDE: &str = "a supervisor needs a tokio runtime to live on, and there is none here: \
-                       spawn it in an async fn \
-                       (under #[tokio::main], say), or after `let _guard = runtime.enter();`";
+                       spawn it in an async fn (under #[tokio::main], say), or after `let _guard = \
+                       runtime.enter();`";
 
 /// Keeps the supervisor alive; its drop begins the drain.
 pub(super) struct Handle {

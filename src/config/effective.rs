@@ -52,7 +52,8 @@ impl Config {
     /// use tonic_supervisor::Config;
     /// let config = Config::builder().max_in_flight(100).build()?;
     /// let lines: Vec<String> = config.effective().iter().map(|one| one.to_string()).collect();
-    /// assert!(lines.contains(&"grpc.max_in_flight is 100 (builder method max_in_flight(..))".into()));
+    /// let line = "grpc.max_in_flight is 100 (builder method max_in_flight(..))";
+    /// assert!(lines.contains(&line.into()));
     /// assert!(lines.contains(&"grpc.max_backoff is 10.0 (default)".into()));
     /// # Ok::<(), tonic_supervisor::ConfigError>(())
     /// ```

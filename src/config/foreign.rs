@@ -127,8 +127,8 @@ const WORDS: &[(&str, Meant)] = &[
     ("type methodtype calltype", Key("kind")),
     (
         "method methodconfig methodconfigs",
-        Say("write `methods:` with an entry for each, such as \
-             `\"pkg.Service/Method\": {kind: unary}`"),
+        Say("write `methods:` with an entry for each, such as `\"pkg.Service/Method\": {kind: \
+             unary}`"),
     ),
     (
         "retrypolicy retryoptions keepalive backoff client channel channelargs channeloptions \

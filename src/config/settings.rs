@@ -19,7 +19,11 @@ use std::{
 /// ```
 /// use std::time::Duration;
 /// use tonic_supervisor::Config;
-/// let config = Config::builder().host("queue.internal").max_retry_attempts(5).initial_backoff(Duration::from_secs(2)).build()?;
+/// let config = Config::builder()
+///     .host("queue.internal")
+///     .max_retry_attempts(5)
+///     .initial_backoff(Duration::from_secs(2))
+///     .build()?;
 /// assert_eq!(config.host(), "queue.internal");
 /// assert_eq!(config.keepalive().timeout(), Duration::from_secs(5));
 /// # Ok::<(), tonic_supervisor::ConfigError>(())

@@ -121,8 +121,7 @@ fn missing() -> Option<&'static str> {
             || rustls::crypto::CryptoProvider::get_default().is_some();
         (!provided).then_some(
             "no cryptography is there for it: enable the feature `tls-ring` or `tls-aws-lc`, or \
-             install a default \
-             CryptoProvider of rustls first",
+             install a default CryptoProvider of rustls first",
         )
     }
 }

@@ -279,7 +279,9 @@ into_value! {
     Option<Duration>: value => value.map_or(Self::Null, Self::Time);
     Option<usize>: value => value.map_or(Self::Null, Self::from);
     RetryLimit: value => value.count().map_or(Self::Text("unlimited".into()), Self::from);
-    Vec<Code>: value => Self::List(value.into_iter().map(|code| Self::Text(code_name(code).into())).collect());
+    Vec<Code>: value => {
+        Self::List(value.into_iter().map(|code| Self::Text(code_name(code).into())).collect())
+    };
     CallKind: value => Self::Text(format!("{value:?}").to_lowercase());
 }
 

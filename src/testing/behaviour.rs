@@ -18,7 +18,9 @@ use tokio::{task::JoinHandle, time::Instant};
 /// // Accepts, and never says a word.
 /// let hole = RawPeer::on_tcp().await.black_hole();
 /// // Anything else: play(), with what to do with each connection.
-/// let rude = RawPeer::on_tcp().await.play(|mut link| async move { link.answer_http1("400 Bad Request").await });
+/// let rude = RawPeer::on_tcp()
+///     .await
+///     .play(|mut link| async move { link.answer_http1("400 Bad Request").await });
 /// # let _ = (hole.address(), rude.address());
 /// # });
 /// ```

@@ -40,7 +40,8 @@ impl Direction {
 /// use tokio::io::{AsyncReadExt, AsyncWriteExt};
 /// use tonic_supervisor::{testing::MemoryNetwork, transport::Target};
 ///
-/// # tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap().block_on(async {
+/// # let mut runtime = tokio::runtime::Builder::new_current_thread();
+/// # runtime.enable_all().start_paused(true).build().unwrap().block_on(async {
 /// let network = MemoryNetwork::new();
 /// let queue = Target { host: "queue".into(), port: 50051, user_timeout: None };
 /// assert!(network.connector().connect(&queue).await.is_err(), "nobody listens yet");

@@ -11,7 +11,8 @@ use std::time::Duration;
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
 /// for fault in Misbehaviour::all() {
 ///     let peer = RawPeer::on_tcp().await.misbehave(fault, 1);
-///     // ... let your agent call peer.address(): its first call meets the fault, the others are echoed ...
+///     // ... let your agent call peer.address(): its first call meets the fault, the others
+///     // are echoed ...
 /// #   let _ = peer.address();
 /// }
 /// # });

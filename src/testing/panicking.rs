@@ -58,10 +58,12 @@ impl PanicSpot {
 ///
 /// ```no_run
 /// # use std::sync::Arc;
-/// # use tonic_supervisor::{Config, Supervisor, testing::{MemoryNetwork, PanicSpot, PanickingConnector}};
+/// # use tonic_supervisor::testing::{MemoryNetwork, PanicSpot, PanickingConnector};
+/// # use tonic_supervisor::{Config, Supervisor};
 /// let network = MemoryNetwork::new();
 /// let connector = PanickingConnector::new(network.connector());
-/// let supervisor = Supervisor::builder(Config::default()).connector(Arc::new(connector.clone())).spawn();
+/// let supervisor =
+///     Supervisor::builder(Config::default()).connector(Arc::new(connector.clone())).spawn();
 /// connector.arm(PanicSpot::Read, 1); // the link is lost at its next read, and dialled again
 /// ```
 #[derive(Clone)]

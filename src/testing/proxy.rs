@@ -319,7 +319,9 @@ async fn pump(
             ready = writable(to, due), if flows && due.is_some() => {
                 ready?;
                 let weather = weather.borrow();
-                if let (false, Some((_, piece))) = (weather.stalled[direction as usize], queue.front_mut()) {
+                if !weather.stalled[direction as usize]
+                    && let Some((_, piece)) = queue.front_mut()
+                {
                     if half_closed.load(Ordering::SeqCst) {
                         piece.clear();
                     } else if piece.is_empty() {
@@ -339,7 +341,8 @@ async fn pump(
                     && let Some(count) = unless_blocked(from.try_read(&mut buffer))?
                 {
                     ended = count == 0;
-                    queue.push_back((Instant::now() + weather.delay, Bytes::copy_from_slice(&buffer[..count])));
+                    let piece = Bytes::copy_from_slice(&buffer[..count]);
+                    queue.push_back((Instant::now() + weather.delay, piece));
                 }
             }
         }

@@ -34,7 +34,10 @@ impl Meters {
             "claims lost before their result was taken"
         );
         let queue = label(agent_id);
-        let reported = |status: &'static str| counter!("tonic_supervisor.worker.reported", "queue" => queue.clone(), "status" => status);
+        let reported = |status: &'static str| {
+            let name = "tonic_supervisor.worker.reported";
+            counter!(name, "queue" => queue.clone(), "status" => status)
+        };
         let meters = Self {
             running: gauge!("tonic_supervisor.worker.running", "queue" => queue.clone()),
             claimed: counter!("tonic_supervisor.worker.claimed", "queue" => queue.clone()),

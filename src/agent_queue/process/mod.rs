@@ -162,8 +162,10 @@ where
         };
         tokio::select! {
             () = work => {}
-            () = end => log_line!(warn, agent = self.queue.agent_id(), "not everything could be \
-                                                                        given back in time"),
+            () = end => {
+                let agent = self.queue.agent_id();
+                log_line!(warn, agent, "not everything could be given back in time");
+            }
         }
         failure.map_or_else(|| Ok(tally.done()), Err)
     }

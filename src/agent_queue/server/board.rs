@@ -205,7 +205,9 @@ impl Turn {
             match looks_at {
                 Some(at) => tokio::select! {
                     () = self.told.notified() => {}
-                    () = time::sleep_until(at.into()) => self.line(|line, number| line.due(number, clock::now())),
+                    () = time::sleep_until(at.into()) => {
+                        self.line(|line, number| line.due(number, clock::now()));
+                    }
                 },
                 None => self.told.notified().await,
             }

@@ -128,8 +128,8 @@ impl Budget {
         counter!("tonic_supervisor.queue.messages_refused", "kind" => self.kind).increment(1);
         let most = self.limits.bytes;
         Status::resource_exhausted(format!(
-            "what has not been read yet takes up all that max-answer-bytes allows ({most}, half \
-             of it for one connection): read answers sooner, or send and ask for less at once"
+            "what has not been read yet takes up all that max-answer-bytes allows ({most}, half of \
+             it for one connection): read answers sooner, or send and ask for less at once"
         ))
     }
 

@@ -31,7 +31,8 @@ async fn timed<T>(
         Err(_) => "refused",
     };
     let took = clock::now().saturating_duration_since(began).as_secs_f64();
-    histogram!("tonic_supervisor.queue.store.duration", "operation" => operation, "outcome" => outcome).record(took);
+    let name = "tonic_supervisor.queue.store.duration";
+    histogram!(name, "operation" => operation, "outcome" => outcome).record(took);
     answer
 }
 

@@ -64,9 +64,19 @@ impl Meters {
 
 impl QueueMeters {
     fn begin(queue: &SharedString) -> Self {
-        let claims = |result: &'static str| counter!("tonic_supervisor.queue.claims", "queue" => queue.clone(), "result" => result);
-        let finished = |status: &'static str| counter!("tonic_supervisor.queue.finished", "queue" => queue.clone(), "status" => status);
-        let tasks = |status: &'static str| gauge!("tonic_supervisor.queue.tasks", "queue" => queue.clone(), "status" => status);
+        let claims = |result: &'static str| {
+            let name = "tonic_supervisor.queue.claims";
+            counter!(name, "queue" => queue.clone(), "result" => result)
+        };
+        let finished = |status: &'static str| {
+            let name = "tonic_supervisor.queue.finished";
+            counter!(name, "queue" => queue.clone(), "status" => status)
+        };
+        let tasks = |status: &'static str| {
+            let name = "tonic_supervisor.queue.tasks";
+            gauge!(name, "queue" => queue.clone(), "status" => status)
+        };
+        let gauge = |name: &'static str| gauge!(name, "queue" => queue.clone());
         let meters = Self {
             submitted: counter!("tonic_supervisor.queue.submitted", "queue" => queue.clone()),
             retried: counter!("tonic_supervisor.queue.retried", "queue" => queue.clone()),
@@ -82,10 +92,10 @@ impl QueueMeters {
             wait: histogram!("tonic_supervisor.queue.wait", "queue" => queue.clone()),
             run: histogram!("tonic_supervisor.queue.run", "queue" => queue.clone()),
             tasks: ["pending", "processing", "completed", "failed", "cancelled"].map(tasks),
-            oldest_pending: gauge!("tonic_supervisor.queue.oldest_pending", "queue" => queue.clone()),
-            oldest_processing: gauge!("tonic_supervisor.queue.oldest_processing", "queue" => queue.clone()),
-            claims_waiting: gauge!("tonic_supervisor.queue.claims_waiting", "queue" => queue.clone()),
-            watches: gauge!("tonic_supervisor.queue.watches", "queue" => queue.clone()),
+            oldest_pending: gauge("tonic_supervisor.queue.oldest_pending"),
+            oldest_processing: gauge("tonic_supervisor.queue.oldest_processing"),
+            claims_waiting: gauge("tonic_supervisor.queue.claims_waiting"),
+            watches: gauge("tonic_supervisor.queue.watches"),
         };
         for counter in [
             &meters.submitted,

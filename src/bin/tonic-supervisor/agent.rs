@@ -9,6 +9,7 @@ use crate::{
     terminal::Tone,
     voice::Voice,
 };
+use clap::builder::{RangedU64ValueParser, TypedValueParser};
 use serde_json::{Value, json};
 use std::{
     path::Path,
@@ -34,21 +35,20 @@ otherwise as a JSON string. Another exit code than 0 fails the task with the end
 error. It is killed, with all of its process group, when the task is no longer the agent's: \
 cancelled, deleted, or out of reach for longer than its lease.
 
-The task ends with the command. Where what it has started holds its output open, that is read \
-for 2 seconds more. Then whatever is left in its process group gets a SIGTERM, and 2 seconds \
-later a SIGKILL; the same when the agent itself has been killed. A helper that made a process \
-group or session of its own (setsid, a daemon) lives on.
+The task ends with the command. Where what it has started holds its output open, that is read for \
+2 seconds more. Then whatever is left in its process group gets a SIGTERM, and 2 seconds later a \
+SIGKILL; the same when the agent itself has been killed. A helper that made a process group or \
+session of its own (setsid, a daemon) lives on.
 
 A command that cannot be started (its file is gone, no file descriptors or memory are left) does \
-not fail its task: the task is given back, which does not count towards the server's \
---max-claims, and the agent pauses, half a second growing to 10, and tries one task at a time \
-until \
-one can be started. It says so once, as an ERROR on standard error. A shell that finds no \
-command (codes 126 and 127) was started, and fails the task.
+not fail its task: the task is given back, which does not count towards the server's --max-claims, \
+and the agent pauses, half a second growing to 10, and tries one task at a time until one can be \
+started. It says so once, as an ERROR on standard error. A shell that finds no command (codes 126 \
+and 127) was started, and fails the task.
 
 On SIGTERM or Ctrl-C nothing more is claimed, what runs may finish within --grace, and what does \
-not is killed and given back. A second signal ends the agent at once; its commands are ended, \
-and its tasks come back when their leases end.
+not is killed and given back. A second signal ends the agent at once; its commands are ended, and \
+its tasks come back when their leases end.
 
 Exit codes: 0 it was asked to end and has, 1 it failed or gave up, 2 wrong usage, 3 the \
 configuration is not valid, 130 interrupted twice.";
@@ -59,7 +59,7 @@ pub(crate) struct AgentArguments {
     #[arg(long, value_name = "AGENT_ID")]
     queue: String,
     /// How many tasks at a time.
-    #[arg(long, default_value_t = 1, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1024))]
+    #[arg(long, default_value_t = 1, value_parser = concurrency())]
     concurrency: usize,
     /// How many seconds what runs may take to finish, once the agent is to end.
     #[arg(long, default_value_t = 30, value_name = "SECONDS")]
@@ -70,6 +70,10 @@ pub(crate) struct AgentArguments {
     /// The command to run for each task, with its arguments.
     #[arg(last = true, required = true)]
     command: Vec<String>,
+}
+
+fn concurrency() -> impl TypedValueParser<Value = usize> {
+    RangedU64ValueParser::new().range(1..=1024)
 }
 
 /// Works until it is told to end. The server is the one of `config`, overruled by the environment.
@@ -125,11 +129,12 @@ async fn work(arguments: AgentArguments, config: Config, voice: Voice) -> Result
         () = async {
             tokio::select! {
                 name = signals.next() => {
-                    voice.tell("end", Tone::Notice, "agent", &format!("{name}: what runs may \
-                                                                       finish"), json!({ "signal": name }));
+                    let text = format!("{name}: what runs may finish");
+                    voice.tell("end", Tone::Notice, "agent", &text, json!({ "signal": name }));
                 }
                 why = starts.given_up() => {
-                    voice.tell("end", Tone::Bad, "agent", &format!("gives up: {why}"), json!({ "reason": why }));
+                    let text = format!("gives up: {why}");
+                    voice.tell("end", Tone::Bad, "agent", &text, json!({ "reason": why }));
                     gave_up = Some(why);
                 }
             }
@@ -149,7 +154,10 @@ async fn work(arguments: AgentArguments, config: Config, voice: Voice) -> Result
         Trouble::Failed(format!("{:?}: {}{story}", status.code(), printable(status.message())))
     })?;
     let Processed { completed, failed, given_back, lost, left, .. } = done;
-    let fields = json!({ "completed": completed, "failed": failed, "given_back": given_back, "lost": lost, "left": left });
+    let fields = json!({
+        "completed": completed, "failed": failed, "given_back": given_back, "lost": lost,
+        "left": left,
+    });
     voice.tell("summary", Tone::Quiet, "agent", &done.to_string(), fields);
     gave_up.map_or(Ok(()), |why| Err(Trouble::Failed(format!("gave up: {why}"))))
 }

@@ -89,7 +89,10 @@ fn effective(config: &Config, file: &str, json: bool) {
         let Some((name, sections)) = path.split_last() else { continue };
         if json {
             let key = path.join(".");
-            let line = json!({ "kind": "setting", "file": file, "key": key, "value": one.value(), "from": one.place() });
+            let line = json!({
+                "kind": "setting", "file": file, "key": key, "value": one.value(),
+                "from": one.place(),
+            });
             terminal.line(&line.to_string());
             continue;
         }

@@ -19,7 +19,10 @@ pub(crate) fn words(fact: &Fact) -> (String, bool) {
 pub(crate) fn fields(fact: &Fact) -> Value {
     match fact {
         Fact::StateChanged { from, to, cause, incarnation } => {
-            json!({ "from": from.as_str(), "to": to.as_str(), "cause": **cause, "incarnation": incarnation.0 })
+            json!({
+                "from": from.as_str(), "to": to.as_str(), "cause": **cause,
+                "incarnation": incarnation.0,
+            })
         }
         Fact::DialStarted { incarnation, failures } => {
             json!({ "incarnation": incarnation.0, "failures": failures })
@@ -30,21 +33,24 @@ pub(crate) fn fields(fact: &Fact) -> Value {
         Fact::LinkEstablished { incarnation, took, .. } => {
             json!({ "incarnation": incarnation.0, "took_ms": took.as_millis() as u64 })
         }
-        Fact::GoAwayReceived { incarnation, goaway } => {
-            json!({ "incarnation": incarnation.0, "last_stream_id": goaway.last_stream_id, "code": goaway.code, "debug": goaway.debug })
-        }
+        Fact::GoAwayReceived { incarnation, goaway } => json!({
+            "incarnation": incarnation.0, "last_stream_id": goaway.last_stream_id,
+            "code": goaway.code, "debug": goaway.debug,
+        }),
         Fact::KeepaliveLost { incarnation } | Fact::BackoffReset { incarnation } => {
             json!({ "incarnation": incarnation.0 })
         }
         Fact::LinkLost { incarnation, end, lived, current } => json!({
-            "incarnation": incarnation.0, "cause": end.to_string(), "lived_ms": lived.as_millis() as u64, "current": current,
+            "incarnation": incarnation.0, "cause": end.to_string(),
+            "lived_ms": lived.as_millis() as u64, "current": current,
         }),
-        Fact::BackoffStarted { delay, attempt, calls_waiting } => {
-            json!({ "delay_ms": delay.as_millis() as u64, "attempt": attempt, "calls_waiting": calls_waiting })
-        }
+        Fact::BackoffStarted { delay, attempt, calls_waiting } => json!({
+            "delay_ms": delay.as_millis() as u64, "attempt": attempt,
+            "calls_waiting": calls_waiting,
+        }),
         Fact::RetryScheduled { method, code, cause, retry, of, delay } => json!({
-            "method": **method, "code": i32::from(*code), "cause": **cause, "retry": retry, "of": of,
-            "delay_ms": delay.as_millis() as u64,
+            "method": **method, "code": i32::from(*code), "cause": **cause, "retry": retry,
+            "of": of, "delay_ms": delay.as_millis() as u64,
         }),
         _ => json!({}),
     }

@@ -49,13 +49,14 @@ use std::{
 };
 use tracing_subscriber::EnvFilter;
 
-const EXIT_CODES: &str = "Exit codes: 0 it worked, 1 it failed, 2 wrong usage, 3 the \
-                          configuration is not valid, 130 interrupted.";
+const EXIT_CODES: &str = "Exit codes: 0 it worked, 1 it failed, 2 wrong usage, 3 the configuration \
+                          is not valid, 130 interrupted.";
 
 /// Keeps gRPC connections alive, and shows that it does. Log lines go to standard error, as
 /// RUST_LOG says; an agent's and a server's errors always do.
 #[derive(Debug, Parser)]
-#[command(name = "tonic-supervisor", version, after_help = EXIT_CODES, arg_required_else_help = true)]
+#[command(name = "tonic-supervisor", version)]
+#[command(after_help = EXIT_CODES, arg_required_else_help = true)]
 #[command(max_term_width = 80)]
 struct Arguments {
     #[command(subcommand)]
@@ -198,9 +199,7 @@ fn run() -> Result<(), Trouble> {
         Command::Serve(server) => serve::run(&server, config.as_deref(), json),
         #[cfg(all(unix, not(feature = "serve")))]
         Command::Serve(_) => Err(Trouble::Usage(
-            "serve is not in this build: build or install the program with \
-                                --features serve"
-                .into(),
+            "serve is not in this build: build or install the program with --features serve".into(),
         )),
         #[cfg(feature = "serve")]
         Command::Token(token) => token::run(&token, json),

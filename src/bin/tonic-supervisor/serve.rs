@@ -193,7 +193,11 @@ async fn serve<S: Store>(
     let sampler = service.clone();
     tokio::spawn(async move { sampler.sample().await });
     let line = match json {
-        true => json!({ "kind": "serving", "address": address.to_string(), "tls": over_tls, "auth": auth, "store": spec.to_string() }).to_string(),
+        true => json!({
+            "kind": "serving", "address": address.to_string(), "tls": over_tls, "auth": auth,
+            "store": spec.to_string(),
+        })
+        .to_string(),
         false => format!(
             "serves the agent queue on {address}{}, kept in {spec}{}",
             if over_tls { " over TLS" } else { "" },

@@ -35,9 +35,8 @@ pub(crate) fn run(arguments: &TokenArguments, json: bool) -> Result<(), Trouble>
         }
         false => format!(
             "{}\n\n# The line above is the token. It is shown this once: keep it in a file that \
-             only its user can read\n# \
-             (grpc.credentials.token_file). For the file of serve --auth:\nauth:\n  \
-             identities:\n{lines}",
+             only its user can read\n# (grpc.credentials.token_file). For the file of serve \
+             --auth:\nauth:\n  identities:\n{lines}",
             token.reveal()
         ),
     };

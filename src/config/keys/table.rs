@@ -125,8 +125,8 @@ keys! {
         keepalive_time(impl Into<Option<Duration>> as Option<Duration>):
             "keepalive_time", TIME_OR_ZERO.or_none(), default "30",
             because "seed: with `keepalive_timeout`, a dead link is known after 35 s. Servers of \
-                grpc-go, grpc-java and C-core ask for 300 s and say so with a GOAWAY; the \
-                time then doubles until they are content, up to 4 h";
+                grpc-go, grpc-java and C-core ask for 300 s and say so with a GOAWAY; the time \
+                then doubles until they are content, up to 4 h";
         /// How long to wait for the sign of life before the link is taken for dead. Needs
         /// `keepalive_time`.
         keepalive_timeout(Duration): "keepalive_timeout", TIME, default "5",
@@ -159,7 +159,7 @@ keys! {
             because "`host` and `port` say it";
     }
     "TLS: on with `use_tls`, any key below `tls`, or an `https` target; the server is always \
-        verified" {
+     verified" {
         /// Whether links are encrypted, and the server proves who it is.
         use_tls(bool): "use_tls", SWITCH, default "false",
             because "plaintext works on one machine at once";
@@ -231,8 +231,8 @@ keys! {
         wait_for_ready(bool): "wait_for_ready", SWITCH, default "true", also MethodOptions,
             because "an agent would rather be late than fail; an outage longer than all retries \
                 costs no call. The default does not wait for [a wrong peer before the first \
-                link](decisions/0052-a-wrong-peer-before-the-first-link.md), which no \
-                waiting mends; the same value written out does";
+                link](decisions/0052-a-wrong-peer-before-the-first-link.md), which no waiting \
+                mends; the same value written out does";
         /// Whether a call of a method that nobody described is of kind `auto`: it is retried until
         /// its answer begins, and `timeout` bounds the time that it is not on the wire. A method
         /// that was seen to stream is streaming from then on. `false`: such calls are not retried.
@@ -326,8 +326,8 @@ keys! {
         /// one more it says so and goes on slowly.
         intensity_restarts(u32): "intensity.restarts", whole(0, 1_000_000, "failures"), default "5",
             because "OTP's idea: generous for a bug met by chance, quick to tell for a bug met \
-                always; after it restarts go on slowly, since a supervisor that gives up \
-                helps nobody";
+                always; after it restarts go on slowly, since a supervisor that gives up helps \
+                nobody";
         /// The time within which `intensity.restarts` counts.
         intensity_period(Duration): "intensity.period", TIME, default "10",
             because "as `intensity.restarts`";

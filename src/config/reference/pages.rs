@@ -7,28 +7,32 @@ use std::fmt::Write;
 const CONFIGURATION: &str = "\
 # Configuration
 
-All keys stand under `grpc:` in a YAML file ([`config/grpc.yaml`](../config/grpc.yaml) shows each with its default); other
-sections of the file are left alone. An empty file means defaults. Authority, from least to most:
+All keys stand under `grpc:` in a YAML file ([`config/grpc.yaml`](../config/grpc.yaml) shows each
+with its default); other sections of the file are left alone. An empty file means defaults.
+Authority, from least to most:
 
 1. the defaults below; [why they are what they are](defaults.md);
 2. the file: `Config::load(path)`, or `.file(path)` on the builder;
 3. the environment: `TONIC_SUPERVISOR_GRPC_` and the key in capitals, `__` between section and key
    (`{VARIABLE}`), commas between the items of a list;
-4. the builder: one method per key, named like it, with `_` between section and key (`reconnect_max_backoff`).
+4. the builder: one method per key, named like it, with `_` between section and key
+   (`reconnect_max_backoff`).
 
-Times are seconds (`10`, `0.5`) or text such as `250ms` or `1m30s`; sizes are bytes or text such as `64KiB` or `4MiB`;
-`none` turns off what may be off. What is wrong is reported all at once, in the order of the file, each with its place, key,
-value and rule, or with what to write instead:
+Times are seconds (`10`, `0.5`) or text such as `250ms` or `1m30s`; sizes are bytes or text such as
+`64KiB` or `4MiB`; `none` turns off what may be off. What is wrong is reported all at once, in the
+order of the file, each with its place, key, value and rule, or with what to write instead:
 
 ```text
-grpc.yaml:4:3: grpc.max_backoff is 0.5, but must not be below grpc.initial_backoff, which is 1.0 (default)
+grpc.yaml:4:3: grpc.max_backoff is 0.5, but must not be below grpc.initial_backoff, \
+which is 1.0 (default)
 grpc.yaml:6:7: grpc.retryable_status_codes has \"UNAVAILABEL\", which is not a gRPC status code; \
-                                                 did you mean `UNAVAILABLE`?
+did you mean `UNAVAILABLE`?
 grpc.yaml:7:3: grpc.ca_cert is not a key that is known; write `tls: {ca: \"ca.pem\"}`
 ```
 
-What is allowed but probably not meant is a warning: see `Config::warnings`; the supervisor logs them when it starts. What is
-worth a thought when a file is written is a note (`Config::notes`), which only `check-config` prints.
+What is allowed but probably not meant is a warning: see `Config::warnings`; the supervisor logs
+them when it starts. What is worth knowing when a file is written is a note (`Config::notes`), which
+only `check-config` prints.
 
 | command | what it does |
 |---|---|
@@ -41,9 +45,9 @@ worth a thought when a file is written is a note (`Config::notes`), which only `
 const METHODS: &str = "
 ## Methods
 
-Rules for some methods stand under `grpc.methods`, named `pkg.Service/Method`, `pkg.Service/*` or `*`. For each key the narrowest
-pattern that sets it holds, then the key for all calls. In code: `.method(pattern, MethodOptions::new()...)`. There are no
-variables for them.
+Rules for some methods stand under `grpc.methods`, named `pkg.Service/Method`, `pkg.Service/*` or
+`*`. For each key the narrowest pattern that sets it holds, then the key for all calls. In code:
+`.method(pattern, MethodOptions::new()...)`. There are no variables for them.
 
 | key | default | unit | meaning |
 |---|---|---|---|
@@ -52,8 +56,8 @@ variables for them.
 const DEFAULTS: &str = "\
 # Why the defaults are what they are
 
-What each key means is in [configuration](configuration.md). *Seed* is the retry and reconnect mechanism that this crate began as: its keys keep their
-names, values and meaning.
+What each key means is in [configuration](configuration.md). *Seed* is the retry and reconnect
+mechanism that this crate began as: its keys keep their names, values and meaning.
 
 | key | default | reason |
 |---|---|---|

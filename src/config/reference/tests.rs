@@ -223,9 +223,11 @@ fn faults(yaml: &str) -> Vec<String> {
 #[test]
 fn the_schema_takes_the_template_and_what_the_pages_show() {
     let long = "grpc: \
-                {timeout: 5m, attempt_timeout: none, max_retry_attempts: unlimited, retryable_status_codes: [14, ABORTED], queue: }";
+                {timeout: 5m, attempt_timeout: none, max_retry_attempts: unlimited, \
+                retryable_status_codes: [14, ABORTED], queue: }";
     let rules = "grpc: \
-                 {methods: {'a.B/*': {kind: unary, timeout: 1m30s, idempotent: no}}, max_replay_bytes: 64KiB}";
+                 {methods: {'a.B/*': {kind: unary, timeout: 1m30s, idempotent: no}}, \
+                 max_replay_bytes: 64KiB}";
     for text in [&*yaml::page(), "grpc:", "web: {port: 80}\ngrpc: {port: 1}", long, rules] {
         assert_eq!(faults(text), Vec::<String>::new(), "{text}");
         assert!(Config::from_yaml(text).is_ok(), "{text}");

@@ -269,7 +269,10 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn a_pattern_made_from_a_name_means_that_name(name in "[a*b]{0,12}", cuts in proptest::collection::vec(0..13usize, 0..4)) {
+        fn a_pattern_made_from_a_name_means_that_name(
+            name in "[a*b]{0,12}",
+            cuts in proptest::collection::vec(0..13usize, 0..4),
+        ) {
             let mut pattern: Vec<char> = name.chars().collect();
             cuts.iter().for_each(|cut| pattern.insert((*cut).min(pattern.len()), '*'));
             proptest::prop_assert!(matches(&pattern.iter().collect::<String>(), &name));

@@ -21,11 +21,15 @@ const SILENCE: Duration = Duration::from_secs(20);
 
 /// What a session is told. A server that dies with its machine must not keep its locks, and no
 /// statement waits forever.
-const SESSION: &str = "SET enable_seqscan = off; SET lock_timeout = '10s'; SET statement_timeout \
-                       = '60s'; \
-    SET idle_in_transaction_session_timeout = '20s'; SET tcp_keepalives_idle = 10; SET \
-    tcp_keepalives_interval = 5; \
-    SET tcp_keepalives_count = 2; SET synchronous_commit = on; SET client_min_messages = error";
+const SESSION: &str = "SET enable_seqscan = off; \
+                       SET lock_timeout = '10s'; \
+                       SET statement_timeout = '60s'; \
+                       SET idle_in_transaction_session_timeout = '20s'; \
+                       SET tcp_keepalives_idle = 10; \
+                       SET tcp_keepalives_interval = 5; \
+                       SET tcp_keepalives_count = 2; \
+                       SET synchronous_commit = on; \
+                       SET client_min_messages = error";
 
 /// Why PostgreSQL could not be opened. It says nothing of the DSN's password.
 #[derive(Debug)]

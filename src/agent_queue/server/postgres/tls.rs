@@ -343,7 +343,8 @@ mod tests {
     #[test]
     fn words_of_tls_are_taken_out_of_both_kinds_of_dsn() {
         let (found, rest) = Asked::take(
-            "postgres://me:p%3Dw@host/db?connect_timeout=3&sslmode=verify-full&sslrootcert=%2Fetc%2Fca.pem",
+            "postgres://me:p%3Dw@host/db?connect_timeout=3&sslmode=verify-full&\
+             sslrootcert=%2Fetc%2Fca.pem",
         );
         assert_eq!(
             (found, &*rest),

@@ -72,8 +72,8 @@ fn names_a_file(path: &Path) -> Result<(), String> {
     let text = path.as_os_str().as_encoded_bytes();
     if text.is_empty() || text == b":memory:" || text.starts_with(b"file:") {
         return Err(
-            "it must be a path: for queues in memory use the store `memory`, and URIs are \
-                    not taken (a file whose name begins with `file:` is `./file:...`)"
+            "it must be a path: for queues in memory use the store `memory`, and URIs are not \
+             taken (a file whose name begins with `file:` is `./file:...`)"
                 .into(),
         );
     }

@@ -31,9 +31,10 @@ impl Work<'_> {
     ) -> Outcome<bool> {
         let queue = self.look(agent_id)?;
         let mut select = self.sql.prepare_cached(
-            "SELECT EXISTS (SELECT 1 FROM tasks WHERE queue = ?1 AND status = 2 AND lease_until \
-             <= ?2) \
-             OR EXISTS (SELECT 1 FROM tasks WHERE queue = ?1 AND status = 2 AND lease_until > ?3)",
+            "SELECT EXISTS (\
+             SELECT 1 FROM tasks WHERE queue = ?1 AND status = 2 AND lease_until <= ?2) \
+             OR EXISTS (\
+             SELECT 1 FROM tasks WHERE queue = ?1 AND status = 2 AND lease_until > ?3)",
         )?;
         Ok(select.query_row([queue, now, latest_lease_end(settings, now)], |row| row.get(0))?)
     }
@@ -119,16 +120,16 @@ impl Work<'_> {
     pub(super) fn stats(&self, agent_id: &str, now: Millis) -> Outcome<GetTaskStatsResponse> {
         let queue = self.look(agent_id)?;
         let mut kinds = self.sql.prepare_cached(
-            "SELECT type, count(*) FROM tasks INDEXED BY tasks_by_status WHERE queue = ?1 GROUP \
-             BY type ORDER BY type",
+            "SELECT type, count(*) FROM tasks INDEXED BY tasks_by_status WHERE queue = ?1 \
+             GROUP BY type ORDER BY type",
         )?;
         let types = kinds
             .query_map([queue], |row| Ok(TypeCount { r#type: row.get(0)?, tasks: row.get(1)? }))?
             .collect::<Result<_, _>>()?;
         let mut times = self.sql.prepare_cached(
             "SELECT min(created_at) FILTER (WHERE status = 1), \
-             avg(max(claimed_at - created_at, 0)), avg(max(finished_at - claimed_at, 0)) FROM \
-             tasks WHERE queue = ?1",
+             avg(max(claimed_at - created_at, 0)), avg(max(finished_at - claimed_at, 0)) \
+             FROM tasks WHERE queue = ?1",
         )?;
         let (oldest, wait, run) = times.query_row([queue], |row| {
             Ok((

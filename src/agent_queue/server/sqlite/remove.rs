@@ -31,9 +31,8 @@ impl Work<'_> {
         let numbers: Vec<i64> = {
             let condition = if status.is_some() { "status = ?2" } else { "?2 IS NULL" };
             let mut select = self.sql.prepare_cached(&format!(
-                "SELECT number FROM tasks WHERE queue = ?1 AND {condition} AND number > ?3 AND \
-                 number <= ?4 \
-                 ORDER BY number LIMIT ?5"
+                "SELECT number FROM tasks WHERE queue = ?1 AND {condition} \
+                 AND number > ?3 AND number <= ?4 ORDER BY number LIMIT ?5"
             ))?;
             let values = params![queue, status, going.after, going.until, most as i64];
             select.query_map(values, |row| row.get(0))?.collect::<Result<_, _>>()?
@@ -74,8 +73,8 @@ impl Work<'_> {
             let gone = self
                 .sql
                 .prepare_cached(&format!(
-                    "DELETE FROM {table} WHERE queue = ?1 AND {key} IN (SELECT {key} FROM {table} \
-                     WHERE queue = ?1 LIMIT ?2)"
+                    "DELETE FROM {table} WHERE queue = ?1 AND {key} IN \
+                     (SELECT {key} FROM {table} WHERE queue = ?1 LIMIT ?2)"
                 ))?
                 .execute([queue, self.room as i64])?;
             self.room = self.room.saturating_sub(gone);
@@ -123,8 +122,8 @@ impl Work<'_> {
 
     /// Whether the task was there.
     fn delete(&mut self, agent_id: &str, queue: i64, number: i64, now: Millis) -> Outcome<bool> {
-        const NAMES: &str = "SELECT request_id, claim_id, retry_of <> '' FROM tasks WHERE number \
-                             = ?1 AND queue = ?2";
+        const NAMES: &str = "SELECT request_id, claim_id, retry_of <> '' FROM tasks \
+                             WHERE number = ?1 AND queue = ?2";
         let names = self.sql.prepare_cached(NAMES)?.query_row([number, queue], |row| {
             Ok((row.get::<_, String>(0)?, row.get::<_, Option<String>>(1)?, row.get::<_, bool>(2)?))
         });
@@ -137,7 +136,7 @@ impl Work<'_> {
         let changed = self.next_cursor();
         let mut insert = self.sql.prepare_cached(
             "INSERT INTO requests (queue, name, operation, at, answer, \
-                                     number, changed) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+             number, changed) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         )?;
         insert.execute(params![
             queue,
@@ -157,12 +156,12 @@ impl Work<'_> {
     pub(super) fn prune(&mut self, cutoff: Millis, step: i64) -> Outcome<bool> {
         let mut most = 0;
         for sql in [
-            "DELETE FROM tasks WHERE number IN (SELECT number FROM tasks WHERE finished_at < ?1 \
-             LIMIT ?2)",
-            "DELETE FROM requests WHERE (queue, name) IN (SELECT queue, name FROM requests WHERE \
-             at < ?1 LIMIT ?2)",
-            "DELETE FROM claims WHERE (queue, claim_id) IN (SELECT queue, claim_id FROM claims \
-             WHERE at < ?1 LIMIT ?2)",
+            "DELETE FROM tasks WHERE number IN \
+             (SELECT number FROM tasks WHERE finished_at < ?1 LIMIT ?2)",
+            "DELETE FROM requests WHERE (queue, name) IN \
+             (SELECT queue, name FROM requests WHERE at < ?1 LIMIT ?2)",
+            "DELETE FROM claims WHERE (queue, claim_id) IN \
+             (SELECT queue, claim_id FROM claims WHERE at < ?1 LIMIT ?2)",
         ] {
             most = most.max(self.sql.prepare_cached(sql)?.execute([cutoff, step])? as i64);
         }

@@ -9,8 +9,8 @@ use rusqlite::{OptionalExtension, Params, Row, params};
 
 /// The columns that [`record`] reads.
 pub(super) const COLUMNS: &str = "number, type, priority, status, created_at, claimed_at, \
-                                  finished_at, lease_until, \
-    claims, lost, request_id, claim_id, retry_of, custom_type, error_message, result, payload";
+                                  finished_at, lease_until, claims, lost, request_id, claim_id, \
+                                  retry_of, custom_type, error_message, result, payload";
 
 /// The row of a `SELECT` of [`COLUMNS`].
 pub(super) fn record(row: &Row<'_>, agent_id: &str) -> rusqlite::Result<Record> {
@@ -63,8 +63,7 @@ impl Work<'_> {
         let task = &record.task;
         let mut insert = self.sql.prepare_cached(
             "INSERT INTO tasks (number, queue, changed, type, priority, status, created_at, \
-             claims, lost, request_id, \
-             retry_of, custom_type, error_message, result, payload) \
+             claims, lost, request_id, retry_of, custom_type, error_message, result, payload) \
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, 0, ?8, ?9, ?10, '', '', ?11)",
         )?;
         insert.execute(params![
@@ -91,8 +90,8 @@ impl Work<'_> {
         let claim_id = Some(&record.claim_id).filter(|id| !id.is_empty());
         let mut update = self.sql.prepare_cached(
             "UPDATE tasks SET changed = ?2, status = ?3, claimed_at = ?4, finished_at = ?5, \
-             lease_until = ?6, claims = ?7, \
-             lost = ?8, claim_id = ?9, error_message = ?10, result = ?11 WHERE number = ?1",
+             lease_until = ?6, claims = ?7, lost = ?8, claim_id = ?9, error_message = ?10, \
+             result = ?11 WHERE number = ?1",
         )?;
         update.execute(params![
             number(record),

@@ -137,8 +137,8 @@ impl Work<'_> {
         const NEXT: &str = "queue = ?1 AND status = 1 ORDER BY priority DESC, number";
         let Some(mut record) = self.first(agent_id, NEXT, [queue])? else {
             let mut select = self.sql.prepare_cached(
-                "SELECT lease_until FROM tasks WHERE queue = ?1 AND status = 2 ORDER BY \
-                 lease_until LIMIT 1",
+                "SELECT lease_until FROM tasks WHERE queue = ?1 AND status = 2 \
+                 ORDER BY lease_until LIMIT 1",
             )?;
             let next_lease_end = select.query_row([queue], |row| row.get(0)).optional()?;
             return Ok(Claimed { answer: GetTaskResponse::default(), next_lease_end });

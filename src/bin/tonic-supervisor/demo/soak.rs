@@ -221,7 +221,8 @@ impl Soaked {
             FAULTS.into_iter().zip(self.faults).map(|(name, n)| (name.into(), n.into())).collect();
         json!({
             "kind": "soak", "minutes": self.rounds, "seed": self.seed, "faults": faults,
-            "calls": self.calls, "failed": self.failed, "lost": self.lost, "executed_twice": self.executed_twice,
+            "calls": self.calls, "failed": self.failed, "lost": self.lost,
+            "executed_twice": self.executed_twice,
             "retries": self.counts.retries, "transparent_retries": self.counts.transparent_retries,
             "dials": self.counts.dials, "reconnects": self.counts.reconnects,
             "memory_kib": { "start": self.start.memory, "end": self.end.memory },

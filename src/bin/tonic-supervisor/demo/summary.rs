@@ -82,7 +82,10 @@ impl Summary {
                 "supervised": supervised.to_json(), "plain": plain.to_json(),
             })
         });
-        let summary = json!({ "kind": "summary", "supervised": self.supervised.to_json(), "plain": self.plain.to_json() });
+        let summary = json!({
+            "kind": "summary", "supervised": self.supervised.to_json(),
+            "plain": self.plain.to_json(),
+        });
         outages.chain([summary]).collect()
     }
 

@@ -88,7 +88,9 @@ pub(super) struct CancelArguments {
 }
 
 #[derive(Debug, clap::Args)]
-#[command(group(clap::ArgGroup::new("what").required(true).args(["tasks", "all_tasks", "everything"])))]
+#[command(group(
+    clap::ArgGroup::new("what").required(true).args(["tasks", "all_tasks", "everything"])
+))]
 pub(super) struct RmArguments {
     /// Whose queue.
     queue: String,
@@ -168,8 +170,10 @@ impl Desk {
                 let verb = if dry_run { "would be" } else { "are" };
                 self.line(&cut(&format!("{tasks} tasks {verb} retried: {text}"), WIDTH));
                 self.line(&cut(&format!("looked at {words} of {queue}"), WIDTH));
-                self.object(&json!({ "kind": "group", "group": id, "tasks": group.tasks.len(), "text": group.text,
-                    "dry_run": dry_run }));
+                self.object(&json!({
+                    "kind": "group", "group": id, "tasks": group.tasks.len(), "text": group.text,
+                    "dry_run": dry_run,
+                }));
                 if dry_run {
                     return Ok(());
                 }
@@ -282,7 +286,9 @@ impl Desk {
                 .deleted
         };
         self.line(&format!("{} tasks of {} are deleted", count(deleted), printable(&agent_id)));
-        self.object(&json!({ "kind": "deleted", "agent_id": agent_id, "tasks": deleted, "queue": everything }));
+        self.object(&json!({
+            "kind": "deleted", "agent_id": agent_id, "tasks": deleted, "queue": everything,
+        }));
         Ok(())
     }
 
@@ -310,8 +316,10 @@ impl Desk {
                 Err(status) if of_the_task(status.code()) => {
                     refusals += 1;
                     let said = format!("cannot {verb} {task}: {}", status.message());
-                    self.object(&json!({ "kind": "refused", "task_id": task, "code": format!("{:?}", status.code()),
-                        "text": status.message() }));
+                    self.object(&json!({
+                        "kind": "refused", "task_id": task,
+                        "code": format!("{:?}", status.code()), "text": status.message(),
+                    }));
                     // Whoever closed standard error does not want to know.
                     let _ = writeln!(io::stderr(), "tonic-supervisor: {}", printable(&said));
                 }

@@ -25,7 +25,8 @@ pub(super) struct FailuresArguments {
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub(super) struct LookArguments {
     /// How many failed tasks to look at: those submitted last.
-    #[arg(long, value_name = "TASKS", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    #[arg(long, value_name = "TASKS", default_value_t = 10_000)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     look: u64,
 }
 
@@ -105,8 +106,9 @@ impl Desk {
         for group in &looked.groups {
             let newest = group.tasks.last().map_or("", String::as_str);
             self.object(&json!({
-                "kind": "group", "group": group.id(), "tasks": group.tasks.len(), "text": group.text,
-                "first_seconds_ago": group.first, "last_seconds_ago": group.last, "newest": newest,
+                "kind": "group", "group": group.id(), "tasks": group.tasks.len(),
+                "text": group.text, "first_seconds_ago": group.first,
+                "last_seconds_ago": group.last, "newest": newest,
             }));
             let tasks = count(group.tasks.len() as u64);
             self.line(&cut(&format!("{tasks:>9} x {}", group.text), WIDTH));

@@ -200,8 +200,9 @@ impl Desk {
             .iter()
             .map(|kind| json!({ "type": words::type_name(kind.r#type), "tasks": kind.tasks }));
         self.object(&json!({
-            "kind": "stats", "agent_id": agent_id, "tasks": words::counts(&tasks), "types": kinds.collect::<Vec<_>>(),
-            "oldest_pending": oldest_pending, "average_wait": average_wait, "average_run": average_run,
+            "kind": "stats", "agent_id": agent_id, "tasks": words::counts(&tasks),
+            "types": kinds.collect::<Vec<_>>(), "oldest_pending": oldest_pending,
+            "average_wait": average_wait, "average_run": average_run,
         }));
         let figures = [
             ("PENDING", tasks.pending),

@@ -35,9 +35,8 @@ use tonic_supervisor::{
 
 pub(crate) const HELP: &str = "\
 The server is the one of --config, overruled by TONIC_SUPERVISOR_GRPC_... in the environment and \
-by \
---target. Calls are retried as the configuration says, for at most --timeout. Tables have at most \
-80 columns; what does not fit is cut, and whole with --json. What servers say is escaped.
+by --target. Calls are retried as the configuration says, for at most --timeout. Tables have at \
+most 80 columns; what does not fit is cut, and whole with --json. What servers say is escaped.
 
 retry, cancel and rm of tasks can be given twice: the second time does nothing.
 
@@ -54,7 +53,8 @@ pub(crate) struct QueueArguments {
     #[arg(long, global = true, value_name = "URI")]
     target: Option<String>,
     /// How many seconds each call may take, retries and the wait for a connection included.
-    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 10.0, value_parser = seconds)]
+    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 10.0)]
+    #[arg(value_parser = seconds)]
     timeout: f64,
     #[command(subcommand)]
     action: Action,

@@ -183,8 +183,12 @@ fn describe() {
 
 fn refused(reason: &'static str, error: &dyn std::fmt::Display) {
     counter!("tonic_supervisor.queue.connections_refused", "reason" => reason).increment(1);
-    tracing::debug!(target: "tonic_supervisor", %error, reason, "a connection was closed before \
-                                                                 its first call");
+    tracing::debug!(
+        target: "tonic_supervisor",
+        %error,
+        reason,
+        "a connection was closed before its first call"
+    );
 }
 
 impl Transport {

@@ -33,7 +33,10 @@ pub(super) async fn live() {
 
 fn tell(state: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(state) {
-        tracing::warn!(target: "tonic_supervisor", %error, "systemd could not be told how the \
-                                                            server is (NOTIFY_SOCKET)");
+        tracing::warn!(
+            target: "tonic_supervisor",
+            %error,
+            "systemd could not be told how the server is (NOTIFY_SOCKET)"
+        );
     }
 }

@@ -157,15 +157,14 @@ impl Terms {
         if grants.have_tokens() && !self.encrypted && !address.ip().is_loopback() {
             return Err(Trouble::Config(format!(
                 "{file} has tokens, and {address} is plaintext beyond this machine, where anybody \
-                 on the way can read \
-                 them: serve over TLS (--config with grpc.tls), or on a loopback address"
+                 on the way can read them: serve over TLS (--config with grpc.tls), or on a \
+                 loopback address"
             )));
         }
         if grants.have_certificates() && !self.certificates {
             return Err(Trouble::Config(format!(
                 "{file} has certificates, and clients are asked for none: set grpc.tls.ca in the \
-                 file of --config, or \
-                 use tokens"
+                 file of --config, or use tokens"
             )));
         }
         Ok(grants)
