@@ -1,10 +1,10 @@
-//! What a channel announces, in words for people and in fields for programs.
+//! The events of a channel: as text for people and as fields for programs.
 
 use serde_json::{Value, json};
 use tonic_supervisor::Fact;
 
-/// A fact in words, and whether people can do without it.
-pub(crate) fn words(fact: &Fact) -> (String, bool) {
+/// A fact as a sentence, and whether it is left out for people.
+pub(crate) fn describe(fact: &Fact) -> (String, bool) {
     let quiet = matches!(
         fact,
         Fact::DialStarted { .. }
@@ -15,7 +15,7 @@ pub(crate) fn words(fact: &Fact) -> (String, bool) {
     (fact.to_string(), quiet)
 }
 
-/// A fact's numbers and words, for programs.
+/// A fact's fields, for programs.
 pub(crate) fn fields(fact: &Fact) -> Value {
     match fact {
         Fact::StateChanged { from, to, cause, incarnation } => {

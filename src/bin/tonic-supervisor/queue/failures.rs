@@ -1,14 +1,15 @@
-//! Failed tasks, grouped by what went wrong: three groups say more than two thousand rows.
+//! Failed tasks, grouped by what went wrong, because a few groups are read more easily than
+//! thousands of rows.
 //!
-//! The server knows nothing of groups; the newest failures are read and grouped here. So it works
-//! with any server, and says how much it looked at.
+//! The server knows nothing of groups; the newest failures are read and grouped here. So this works
+//! with any server, and prints how many tasks it has read.
 
 use super::{
-    Desk,
+    QueueCli,
     signature::{group_id, signature},
     table::{WIDTH, age, count, cut, since},
 };
-use crate::Trouble;
+use crate::CliError;
 use serde_json::json;
 use std::{cmp::Reverse, collections::HashMap};
 use tonic_supervisor::agent_queue::{Task, TaskStatus};
@@ -43,7 +44,7 @@ pub(super) struct Group {
 
 /// What was looked at.
 #[derive(Debug, Default)]
-pub(super) struct Looked {
+pub(super) struct FailureGroups {
     pub(super) groups: Vec<Group>,
     tasks: u64,
     /// How many failed tasks there are.
@@ -63,9 +64,9 @@ impl Group {
     }
 }
 
-impl Looked {
+impl FailureGroups {
     /// `looked at the newest 10,000 of 54,321 failed tasks`.
-    pub(super) fn words(&self) -> String {
+    pub(super) fn describe(&self) -> String {
         match self.tasks < self.total {
             true => {
                 format!("the newest {} of {} failed tasks", count(self.tasks), count(self.total))
@@ -75,13 +76,13 @@ impl Looked {
     }
 }
 
-impl Desk {
+impl QueueCli {
     /// The newest failures in groups, the largest first.
     pub(super) async fn group(
         &mut self,
         queue: &str,
         look: LookArguments,
-    ) -> Result<Looked, Trouble> {
+    ) -> Result<FailureGroups, CliError> {
         let (mut groups, mut tasks) = (HashMap::<String, Group>::new(), 0);
         let total =
             self.page_through(queue, Some(TaskStatus::Failed), look.look, true, |_, task| {
@@ -97,10 +98,10 @@ impl Desk {
         groups.sort_by(|a, b| {
             (Reverse(a.tasks.len()), &a.text).cmp(&(Reverse(b.tasks.len()), &b.text))
         });
-        Ok(Looked { groups, tasks, total })
+        Ok(FailureGroups { groups, tasks, total })
     }
 
-    pub(super) async fn failures(&mut self, arguments: FailuresArguments) -> Result<(), Trouble> {
+    pub(super) async fn failures(&mut self, arguments: FailuresArguments) -> Result<(), CliError> {
         let FailuresArguments { queue, look } = arguments;
         let looked = self.group(&queue, look).await?;
         for group in &looked.groups {
@@ -121,7 +122,7 @@ impl Desk {
             self.line(&cut(&format!("{:12}{more}", ""), WIDTH));
         }
         self.object(&json!({ "kind": "looked", "tasks": looked.tasks, "total": looked.total }));
-        self.line(&cut(&format!("looked at {} of {queue}", looked.words()), WIDTH));
+        self.line(&cut(&format!("looked at {} of {queue}", looked.describe()), WIDTH));
         Ok(())
     }
 }

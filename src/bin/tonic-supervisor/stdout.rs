@@ -19,11 +19,11 @@ pub(crate) enum Tone {
 
 /// Standard output.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Terminal {
+pub(crate) struct Stdout {
     colours: bool,
 }
 
-impl Terminal {
+impl Stdout {
     /// Looks at standard output and at `NO_COLOR`.
     pub(crate) fn new() -> Self {
         Self { colours: wants_colours(&io::stdout()) }
