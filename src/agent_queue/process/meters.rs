@@ -14,7 +14,7 @@ pub(super) struct Meters {
 }
 
 /// A handler runs, for as long as this lives.
-pub(super) struct Runs(Gauge);
+pub(super) struct RunningGauge(Gauge);
 
 impl Meters {
     /// They begin at 0.
@@ -72,13 +72,13 @@ impl Meters {
         self.lost.increment(1);
     }
 
-    pub(super) fn runs(&self) -> Runs {
+    pub(super) fn runs(&self) -> RunningGauge {
         self.running.increment(1.0);
-        Runs(self.running.clone())
+        RunningGauge(self.running.clone())
     }
 }
 
-impl Drop for Runs {
+impl Drop for RunningGauge {
     fn drop(&mut self) {
         self.0.decrement(1.0);
     }

@@ -2,8 +2,8 @@
 //! than they may remain unread.
 //!
 //! hyper hands a whole piece to HTTP/2 as soon as the caller takes one byte more. Therefore a large
-//! message goes out in small pieces:
-//! what is kept of it is here, where it is counted and can be thrown away.
+//! message goes out in small pieces: what is kept of it is here, where it is counted and can be
+//! thrown away.
 
 use super::{
     Budget,

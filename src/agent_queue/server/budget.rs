@@ -1,11 +1,10 @@
 //! What requests and answers may take up in memory: answers until their callers have read them.
 //!
 //! A caller that asks for much and reads nothing makes the server keep it. So an answer takes its
-//! share of a budget before the store is
-//! asked, and gives it back when it has been handed to the connection. Who finds no room waits. A
-//! connection has a budget of its own,
-//! which is half of the whole, so that one that reads nothing does not stop the others; and what is
-//! not read in time is thrown away.
+//! share of a budget before the store is asked, and gives it back when it has been handed to the
+//! connection. Who finds no room waits. A connection has a budget of its own, which is half of the
+//! whole, so that one that reads nothing does not stop the others; and what is not read in time is
+//! thrown away.
 
 use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
 use std::{sync::Arc, time::Duration};

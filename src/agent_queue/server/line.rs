@@ -1,8 +1,7 @@
 //! The claims that wait for a task of one queue, in the order in which they came. Pure.
 //!
 //! A claim rests here, or looks at the store. Each task that comes wakes one claim that rests, the
-//! oldest, and no other: thousands may
-//! wait. Nothing is left lying:
+//! oldest, and no other: thousands may wait. Nothing is left lying:
 //!
 //! - a claim that was woken and went away without a task passes its wake on to the next;
 //! - a wake that comes while all claims look is kept for the first that finds nothing;

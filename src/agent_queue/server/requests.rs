@@ -2,9 +2,8 @@
 //! whole in time.
 //!
 //! A caller that begins thousands of large requests and ends none makes the server keep what it has
-//! sent. A request that finds no room
-//! is refused: were it left unread, it would take up the connection's window, and those that have
-//! room could not come whole.
+//! sent. A request that finds no room is refused: were it left unread, it would take up the
+//! connection's window, and those that have room could not come whole.
 
 use super::budget::{Budget, Caller, SMALL, Share};
 use bytes::Bytes;

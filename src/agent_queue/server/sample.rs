@@ -40,8 +40,8 @@ impl Samples {
     /// Looks at every queue and sets the gauges. Where the store cannot answer they stay as they
     /// are.
     ///
-    /// Each queue has the time of its own look: by an old one, a lease that was renewed since
-    /// would be taken for one that a wrong clock made too long, and shortened.
+    /// Each queue has the time of its own look: by an old one, a lease that was renewed since would
+    /// be taken for one that a wrong clock made too long, and shortened.
     pub(super) async fn look<S: Store>(
         &mut self,
         store: &S,

@@ -106,8 +106,8 @@ pub struct Changes<C = u64> {
 ///
 /// - **Requests are valid.** The service checks them first; a store looks only at what it keeps.
 /// - **`now` is an argument.** The service passes [`Store::now`]. A lease that ends later than one
-///   that begins now was written by
-///   another clock, and is shortened to that ([`Record::shorten`](super::record::Record::shorten)).
+///   that begins now was written by another clock, and is shortened to that
+///   ([`Record::shorten`](super::record::Record::shorten)).
 /// - **An answer is durable**, where the store is: it goes out after the commit. A call whose
 ///   future is dropped may have been carried out all the same; nothing is half done.
 /// - **Leases end on time.** An operation on a queue first gives back what is overdue at `now`
@@ -200,8 +200,7 @@ pub trait Store: Send + Sync + 'static {
     /// Deletes the tasks of a queue that are there when it begins, or those of one status.
     ///
     /// In steps of at most 500, between which others work. Where it is cut off some are deleted and
-    /// others not; its name is remembered
-    /// when all are.
+    /// others not; its name is remembered when all are.
     fn clear_queue(
         &self,
         request: ClearQueueRequest,

@@ -56,7 +56,9 @@ impl Tls {
         })
         .await;
         let unread = |error: JoinError| match error.try_into_panic() {
-            Ok(panic) => Err(format!("reading its files panicked: {}", unwind::words(&*panic))),
+            Ok(panic) => {
+                Err(format!("reading its files panicked: {}", unwind::panic_message(&*panic)))
+            }
             Err(_) => Err("reading its files was broken off".into()),
         };
         match (read.unwrap_or_else(unread), kept) {

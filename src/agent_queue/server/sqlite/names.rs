@@ -1,4 +1,5 @@
-//! What the names of a queue stand for: requests with their first answers, and claims that are over.
+//! What the names of a queue stand for: requests with their first answers, and claims that are
+//! over.
 
 use super::{
     super::{

@@ -29,8 +29,8 @@ impl Work<'_> {
     }
 
     /// Gives back what is overdue in a queue, if it is there, and shortens leases that another
-    /// clock made too long. Returns whether all
-    /// is done; otherwise the transaction has no more room.
+    /// clock made too long. Returns whether all is done; otherwise the transaction has no more
+    /// room.
     pub(super) fn expire(
         &mut self,
         agent_id: &str,
