@@ -1,6 +1,6 @@
 //! A store whose operations are timed: another store, with a clock beside it.
 
-use super::{Board, Changes, Claimed, Millis, Store};
+use super::{Changes, Claimed, Millis, Notifier, Store};
 use crate::{clock, proto::agent_queue::*};
 use metrics::histogram;
 use std::future::Future;
@@ -39,8 +39,8 @@ async fn timed<T>(
 impl<S: Store> Store for Metered<S> {
     type Cursor = S::Cursor;
 
-    fn board(&self) -> &Board {
-        self.0.board()
+    fn notifier(&self) -> &Notifier {
+        self.0.notifier()
     }
 
     fn now(&self) -> Millis {

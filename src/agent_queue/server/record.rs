@@ -13,8 +13,8 @@
 
 use super::store::{Millis, Settings};
 pub use super::{
-    happened::Happened,
-    remembered::{Operation, Remembered},
+    remembered::{Operation, RememberedAnswer},
+    task_event::TaskEvent,
 };
 use crate::proto::agent_queue::{
     CancelTaskRequest, GetTaskResponse, NewTask, Task, TaskStatus, UpdateTaskStatusRequest,
@@ -35,12 +35,12 @@ pub struct Record {
     /// How many of its claims were lost, and not given back.
     pub lost: u32,
     /// What became of it last, since it was read; not kept.
-    pub happened: Option<Happened>,
+    pub event: Option<TaskEvent>,
 }
 
 /// Why a claim is over that did not end its task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Over {
+pub enum ClaimEnd {
     /// Its lease ended.
     Lost = 1,
     /// It gave the task back.
@@ -55,7 +55,7 @@ pub struct PastClaim {
     /// The task.
     pub task_id: String,
     /// Why it is over.
-    pub over: Over,
+    pub end: ClaimEnd,
 }
 
 /// What an update made of a task.
@@ -65,7 +65,7 @@ pub enum Updated {
     Unchanged,
     /// It is to be kept as it is now.
     Changed,
-    /// It is to be kept as it is now, and its claim is to be remembered as [`Over::Released`].
+    /// It is to be kept as it is now, and its claim is to be remembered as [`ClaimEnd::Released`].
     Released,
 }
 
@@ -119,8 +119,8 @@ impl Record {
             created_at: Some(timestamp(now)),
             ..Task::default()
         };
-        let happened = Some(Happened::Submitted);
-        Self { task, request_id: new.client_request_id, happened, ..Self::default() }
+        let event = Some(TaskEvent::Submitted);
+        Self { task, request_id: new.client_request_id, event, ..Self::default() }
     }
 
     /// A new task with this one's work, which must have FAILED.
@@ -141,7 +141,7 @@ impl Record {
         };
         let mut record = Self::new(number, &self.task.agent_id, new, now);
         record.task.retry_of = self.task.task_id.clone();
-        record.happened = Some(Happened::Retried);
+        record.event = Some(TaskEvent::Retried);
         Ok(record)
     }
 
@@ -153,7 +153,7 @@ impl Record {
         self.task.claimed_at = Some(timestamp(now));
         self.renew(settings, now);
         let waited = now.saturating_sub(millis(self.task.created_at.as_ref())).max(0);
-        self.happened = Some(Happened::Claimed((self.task.claims == 1).then_some(waited)));
+        self.event = Some(TaskEvent::Claimed((self.task.claims == 1).then_some(waited)));
     }
 
     /// The lease starts anew.
@@ -180,17 +180,17 @@ impl Record {
     /// than `max_claims` times.
     ///
     /// What it becomes does not depend on when this is noticed. The claim is to be remembered as
-    /// [`Over::Lost`].
+    /// [`ClaimEnd::Lost`].
     pub fn lose(&mut self, settings: &Settings) {
         let ended_at = self.task.lease_until.take();
         self.lost += 1;
         self.claim_id.clear();
-        self.happened = Some(Happened::Lost);
+        self.event = Some(TaskEvent::Lost);
         if self.lost <= settings.max_claims {
             self.task.set_status(TaskStatus::Pending);
             return;
         }
-        self.happened = Some(Happened::Dead);
+        self.event = Some(TaskEvent::Dead);
         self.task.set_status(TaskStatus::Failed);
         self.task.error_message = poisoned(self.lost);
         self.task.finished_at = ended_at;
@@ -223,8 +223,8 @@ impl Record {
         let (was, to) = (self.task.status(), request.status());
         if self.claim_id != request.claim_id || self.claim_id.is_empty() {
             let here = past.filter(|past| past.task_id == self.task.task_id);
-            return match here.map(|past| past.over) {
-                Some(Over::Released) if to == TaskStatus::Pending => Ok(Updated::Unchanged),
+            return match here.map(|past| past.end) {
+                Some(ClaimEnd::Released) if to == TaskStatus::Pending => Ok(Updated::Unchanged),
                 over => Err(not_held(&request.task_id, &request.claim_id, over)),
             };
         }
@@ -243,7 +243,7 @@ impl Record {
                 self.task.set_status(TaskStatus::Pending);
                 self.task.lease_until = None;
                 self.claim_id.clear();
-                self.happened = Some(Happened::GivenBack);
+                self.event = Some(TaskEvent::GivenBack);
                 return Ok(Updated::Released);
             }
             _ => self.end(to, &request.error_message, now),
@@ -271,7 +271,7 @@ impl Record {
         self.task.error_message = error_message.into();
         self.task.finished_at = Some(timestamp(now));
         self.task.lease_until = None;
-        self.happened = Some(Happened::Ended(status, ran));
+        self.event = Some(TaskEvent::GrantEnd(status, ran));
     }
 
     fn ended(&self, to: TaskStatus) -> Status {
@@ -282,16 +282,16 @@ impl Record {
     }
 
     /// What is remembered of its submission's name when it is deleted.
-    pub fn remembered(&self) -> Remembered {
+    pub fn remembered(&self) -> RememberedAnswer {
         let retry = !self.task.retry_of.is_empty();
-        Remembered::submission(self.task.task_id.clone(), retry)
+        RememberedAnswer::submission(self.task.task_id.clone(), retry)
     }
 }
 
-impl Over {
+impl ClaimEnd {
     /// As it is kept.
     pub fn from_number(number: i64) -> Option<Self> {
-        [Self::Lost, Self::Released, Self::Deleted].into_iter().find(|over| *over as i64 == number)
+        [Self::Lost, Self::Released, Self::Deleted].into_iter().find(|end| *end as i64 == number)
     }
 }
 
@@ -313,11 +313,11 @@ pub fn no_task(agent_id: &str, task_id: &str) -> Status {
 }
 
 /// The claim does not hold the task.
-pub fn not_held(task_id: &str, claim_id: &str, over: Option<Over>) -> Status {
-    let why = match over {
-        Some(Over::Lost) => "its lease ended",
-        Some(Over::Released) => "it gave the task back",
-        Some(Over::Deleted) => "the task was deleted",
+pub fn not_held(task_id: &str, claim_id: &str, end: Option<ClaimEnd>) -> Status {
+    let why = match end {
+        Some(ClaimEnd::Lost) => "its lease ended",
+        Some(ClaimEnd::Released) => "it gave the task back",
+        Some(ClaimEnd::Deleted) => "the task was deleted",
         None => "another claim does, or none",
     };
     Status::failed_precondition(format!("claim_id: {claim_id:?} does not hold {task_id}: {why}"))

@@ -22,7 +22,7 @@ pub enum Operation {
 
 /// The first answer to a named request.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Remembered {
+pub struct RememberedAnswer {
     /// What was asked.
     pub operation: Operation,
     /// The answer, encoded: of a submission or retry its [`SubmitTaskResponse`], otherwise the
@@ -37,7 +37,7 @@ impl Operation {
         all.into_iter().find(|operation| *operation as i64 == number)
     }
 
-    fn words(self) -> &'static str {
+    fn describe(self) -> &'static str {
         match self {
             Self::Submit => "a submission",
             Self::Retry => "a retry",
@@ -48,7 +48,7 @@ impl Operation {
     }
 }
 
-impl Remembered {
+impl RememberedAnswer {
     /// Of a task's own submission, or retry.
     pub fn submission(task_id: String, retry: bool) -> Self {
         let operation = if retry { Operation::Retry } else { Operation::Submit };
@@ -80,7 +80,7 @@ impl Remembered {
         name: &str,
     ) -> Result<T, Status> {
         if self.operation != operation {
-            let (was, is) = (self.operation.words(), operation.words());
+            let (was, is) = (self.operation.describe(), operation.describe());
             let text = format!(
                 "client_request_id: {name:?} named {was} in this queue and cannot name {is}"
             );

@@ -34,7 +34,7 @@ use tonic_supervisor::agent_queue::{
     DESCRIPTORS,
     agent_queue_server::AgentQueueServer,
     server::{
-        Budget, Identified, Measured, MemoryStore, Metered, PostgresStore, Service, Settings,
+        Authenticated, Budget, Budgeted, MemoryStore, Metered, PostgresStore, Service, Settings,
         SqliteStore, Store,
     },
 };
@@ -178,8 +178,8 @@ async fn serve<S: Store>(
     };
     let (reporter, health) = tonic_health::server::health_reporter();
     let router = builder
-        .add_service(Identified::new(
-            Measured::new(AgentQueueServer::new(service.clone()), budget),
+        .add_service(Authenticated::new(
+            Budgeted::new(AgentQueueServer::new(service.clone()), budget),
             authorizer,
         ))
         .add_service(health)

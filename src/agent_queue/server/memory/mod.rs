@@ -1,20 +1,20 @@
 //! The queues in memory; with a journal they outlive the process.
 
+mod journaled;
 mod operations;
 mod queue;
 mod read;
-mod recorded;
 mod state;
 
 use super::{
-    Board, Changes, Claimed, Entry, JournalError, Millis, Settings, Store,
+    Changes, Claimed, Entry, JournalError, Millis, Notifier, Settings, Store,
     journal::{Durable, Journal},
-    store::{STEP, Step},
+    store::{ClearStep, STEP},
 };
 use crate::proto::agent_queue::*;
+use journaled::{JournaledRequest, replay, update_word};
 use parking_lot::Mutex;
 use prost::Message;
-use recorded::{Asked, replay, update_word};
 use state::State;
 use std::path::Path;
 use tonic::Status;
@@ -26,7 +26,7 @@ use tonic::Status;
 pub struct MemoryStore {
     state: Mutex<State>,
     journal: Option<Journal>,
-    board: Board,
+    notifier: Notifier,
     settings: Settings,
 }
 
@@ -36,7 +36,7 @@ impl MemoryStore {
         Self {
             state: Mutex::new(State::new(settings)),
             journal: None,
-            board: Board::default(),
+            notifier: Notifier::default(),
             settings,
         }
     }
@@ -52,11 +52,11 @@ impl MemoryStore {
                 JournalError::new(path, &format!("is damaged in line {}", index + 1), &error)
             })?;
         }
-        drop((state.take_mark(), state.take_happened()));
+        drop((state.take_change(), state.take_events()));
         Ok(Self {
             state: Mutex::new(state),
             journal: Some(journal),
-            board: Board::default(),
+            notifier: Notifier::default(),
             settings,
         })
     }
@@ -66,57 +66,65 @@ impl MemoryStore {
     ///
     /// The lock covers the append too, so that the journal has the state's order. Dropped in
     /// between, the change stays.
-    async fn carry_out<R: Message, T>(
+    async fn execute<R: Message, T>(
         &self,
-        asked: Asked<'_, R>,
+        journaled: JournaledRequest<'_, R>,
         operation: impl FnOnce(&mut State) -> Result<T, Status>,
     ) -> Result<T, Status> {
-        let (answer, durable, marks, happened) = {
+        let (answer, durable, changes, events) = {
             let mut state = self.state.lock();
-            let overdue = self.notice(&mut state, asked.agent_id, asked.now);
+            let overdue = self.expire_leases(&mut state, journaled.agent_id, journaled.now);
             let answer = operation(&mut state);
-            let mark = state.take_mark();
+            let change = state.take_change();
             (
                 answer,
-                self.append(mark.map(|_| asked.entry())),
-                [overdue, mark],
-                state.take_happened(),
+                self.append(change.map(|_| journaled.entry())),
+                [overdue, change],
+                state.take_events(),
             )
         };
         if let Some(durable) = durable {
             durable.wait().await.map_err(|error| Status::unavailable(error.to_string()))?;
         }
-        happened.into_iter().for_each(|happened| self.board.happened(asked.agent_id, happened));
-        marks.into_iter().flatten().for_each(|mark| self.board.mark(asked.agent_id, mark));
+        events.into_iter().for_each(|event| self.notifier.count(journaled.agent_id, event));
+        changes
+            .into_iter()
+            .flatten()
+            .for_each(|change| self.notifier.notify(journaled.agent_id, change));
         answer
     }
 
     /// Looks at a queue as it is now.
-    fn look<T>(
+    fn read<T>(
         &self,
         agent_id: &str,
         now: Millis,
         read: impl FnOnce(&State) -> Result<T, Status>,
     ) -> Result<T, Status> {
         let mut state = self.state.lock();
-        let overdue = self.notice(&mut state, agent_id, now);
+        let overdue = self.expire_leases(&mut state, agent_id, now);
         let answer = read(&state);
-        let happened = state.take_happened();
+        let events = state.take_events();
         drop(state);
-        happened.into_iter().for_each(|happened| self.board.happened(agent_id, happened));
-        overdue.into_iter().for_each(|mark| self.board.mark(agent_id, mark));
+        events.into_iter().for_each(|event| self.notifier.count(agent_id, event));
+        overdue.into_iter().for_each(|change| self.notifier.notify(agent_id, change));
         answer
     }
 
     /// Gives back what is overdue. The journal need not wait for it: it comes out the same whenever
     /// it is noticed.
-    fn notice(&self, state: &mut State, agent_id: &str, now: Millis) -> Option<super::Mark> {
+    fn expire_leases(
+        &self,
+        state: &mut State,
+        agent_id: &str,
+        now: Millis,
+    ) -> Option<super::QueueChange> {
         state.expire(agent_id, now);
-        let mark = state.take_mark()?;
+        let change = state.take_change()?;
         drop(self.append(Some(
-            Asked { operation: "expire", agent_id, name: "", request: &(), now }.entry(),
+            JournaledRequest { operation: "expire", agent_id, name: "", request: &(), now }.entry(),
         )));
-        Some(mark)
+        Some(change)
     }
 
     fn append(&self, entry: Option<Entry>) -> Option<Durable> {
@@ -127,8 +135,8 @@ impl MemoryStore {
 impl Store for MemoryStore {
     type Cursor = u64;
 
-    fn board(&self) -> &Board {
-        &self.board
+    fn notifier(&self) -> &Notifier {
+        &self.notifier
     }
 
     async fn health(&self) -> Result<String, Status> {
@@ -144,8 +152,14 @@ impl Store for MemoryStore {
         now: Millis,
     ) -> Result<CreateQueueResponse, Status> {
         let agent_id = &request.agent_id;
-        let asked = Asked { operation: "create", agent_id, name: agent_id, request: &request, now };
-        self.carry_out(asked, |state| Ok(state.create_queue(&request, now))).await
+        let journaled = JournaledRequest {
+            operation: "create",
+            agent_id,
+            name: agent_id,
+            request: &request,
+            now,
+        };
+        self.execute(journaled, |state| Ok(state.create_queue(&request, now))).await
     }
 
     async fn queue_exists(
@@ -161,7 +175,7 @@ impl Store for MemoryStore {
         now: Millis,
     ) -> Result<GetQueueInfoResponse, Status> {
         let agent_id = &request.agent_id;
-        self.look(agent_id, now, |state| Ok(state.queue(agent_id)?.info(agent_id)))
+        self.read(agent_id, now, |state| Ok(state.queue(agent_id)?.info(agent_id)))
     }
 
     async fn queue_names(&self, after: &str, limit: usize) -> Result<Vec<String>, Status> {
@@ -174,7 +188,7 @@ impl Store for MemoryStore {
         now: Millis,
     ) -> Result<Vec<QueueSummary>, Status> {
         let summary =
-            |id: &String| self.look(id, now, |state| Ok(state.queue(id)?.summary(id, now)));
+            |id: &String| self.read(id, now, |state| Ok(state.queue(id)?.summary(id, now)));
         Ok(agent_ids.iter().filter_map(|id| summary(id).ok()).collect())
     }
 
@@ -186,16 +200,17 @@ impl Store for MemoryStore {
         let agent_id = &request.agent_id;
         // A journal holds whole operations.
         let most = if self.journal.is_some() { usize::MAX } else { STEP };
-        let mut going = None;
+        let mut progress = None;
         loop {
             let name = &request.client_request_id;
-            let asked = Asked { operation: "clear", agent_id, name, request: &request, now };
+            let journaled =
+                JournaledRequest { operation: "clear", agent_id, name, request: &request, now };
             match self
-                .carry_out(asked, |state| state.clear_queue(&request, going, most, now))
+                .execute(journaled, |state| state.clear_queue(&request, progress, most, now))
                 .await?
             {
-                Step::Done(answer) => return Ok(answer),
-                Step::More(clearing) => going = Some(clearing),
+                ClearStep::Done(answer) => return Ok(answer),
+                ClearStep::More(clearing) => progress = Some(clearing),
             }
             tokio::task::yield_now().await;
         }
@@ -207,10 +222,15 @@ impl Store for MemoryStore {
         now: Millis,
     ) -> Result<DeleteQueueResponse, Status> {
         let agent_id = &request.agent_id;
-        let asked =
-            Asked { operation: "delete queue", agent_id, name: agent_id, request: &request, now };
+        let journaled = JournaledRequest {
+            operation: "delete queue",
+            agent_id,
+            name: agent_id,
+            request: &request,
+            now,
+        };
         let (answer, queue) =
-            self.carry_out(asked, |state| Ok(state.delete_queue(&request))).await?;
+            self.execute(journaled, |state| Ok(state.delete_queue(&request))).await?;
         tokio::task::spawn_blocking(|| drop(queue));
         Ok(answer)
     }
@@ -221,21 +241,26 @@ impl Store for MemoryStore {
         now: Millis,
     ) -> Result<BatchSubmitTasksResponse, Status> {
         let agent_id = &request.agent_id;
-        let asked = Asked {
+        let journaled = JournaledRequest {
             operation: "submit",
             agent_id,
             name: first_name(&request),
             request: &request,
             now,
         };
-        self.carry_out(asked, |state| state.submit(&request, now)).await
+        self.execute(journaled, |state| state.submit(&request, now)).await
     }
 
     async fn claim(&self, request: GetTaskRequest, now: Millis) -> Result<Claimed, Status> {
         let agent_id = &request.agent_id;
-        let asked =
-            Asked { operation: "claim", agent_id, name: &request.claim_id, request: &request, now };
-        self.carry_out(asked, |state| state.claim(&request, now)).await
+        let journaled = JournaledRequest {
+            operation: "claim",
+            agent_id,
+            name: &request.claim_id,
+            request: &request,
+            now,
+        };
+        self.execute(journaled, |state| state.claim(&request, now)).await
     }
 
     async fn update(
@@ -244,14 +269,14 @@ impl Store for MemoryStore {
         now: Millis,
     ) -> Result<UpdateTaskStatusResponse, Status> {
         let agent_id = &request.agent_id;
-        let asked = Asked {
+        let journaled = JournaledRequest {
             operation: update_word(request.status()),
             agent_id,
             name: &request.task_id,
             request: &request,
             now,
         };
-        self.carry_out(asked, |state| state.update(&request, now)).await
+        self.execute(journaled, |state| state.update(&request, now)).await
     }
 
     async fn query(
@@ -259,7 +284,7 @@ impl Store for MemoryStore {
         request: QueryTaskRequest,
         now: Millis,
     ) -> Result<QueryTaskResponse, Status> {
-        self.look(&request.agent_id, now, |state| state.query(&request))
+        self.read(&request.agent_id, now, |state| state.query(&request))
     }
 
     async fn delete_tasks(
@@ -268,14 +293,14 @@ impl Store for MemoryStore {
         now: Millis,
     ) -> Result<BatchDeleteTasksResponse, Status> {
         let agent_id = &request.agent_id;
-        let asked = Asked {
+        let journaled = JournaledRequest {
             operation: "delete",
             agent_id,
             name: &request.client_request_id,
             request: &request,
             now,
         };
-        self.carry_out(asked, |state| state.delete_tasks(&request, now)).await
+        self.execute(journaled, |state| state.delete_tasks(&request, now)).await
     }
 
     async fn cancel(
@@ -284,14 +309,14 @@ impl Store for MemoryStore {
         now: Millis,
     ) -> Result<CancelTaskResponse, Status> {
         let agent_id = &request.agent_id;
-        let asked = Asked {
+        let journaled = JournaledRequest {
             operation: "cancel",
             agent_id,
             name: &request.client_request_id,
             request: &request,
             now,
         };
-        self.carry_out(asked, |state| state.cancel(&request, now)).await
+        self.execute(journaled, |state| state.cancel(&request, now)).await
     }
 
     async fn retry(
@@ -300,14 +325,14 @@ impl Store for MemoryStore {
         now: Millis,
     ) -> Result<RetryTaskResponse, Status> {
         let agent_id = &request.agent_id;
-        let asked = Asked {
+        let journaled = JournaledRequest {
             operation: "retry",
             agent_id,
             name: &request.client_request_id,
             request: &request,
             now,
         };
-        self.carry_out(asked, |state| state.retry(&request, now)).await
+        self.execute(journaled, |state| state.retry(&request, now)).await
     }
 
     async fn list(
@@ -315,7 +340,7 @@ impl Store for MemoryStore {
         request: ListTasksRequest,
         now: Millis,
     ) -> Result<ListTasksResponse, Status> {
-        self.look(&request.agent_id, now, |state| {
+        self.read(&request.agent_id, now, |state| {
             Ok(state.queue(&request.agent_id)?.list(&request))
         })
     }
@@ -325,7 +350,7 @@ impl Store for MemoryStore {
         request: GetTaskStatsRequest,
         now: Millis,
     ) -> Result<GetTaskStatsResponse, Status> {
-        self.look(&request.agent_id, now, |state| Ok(state.queue(&request.agent_id)?.stats(now)))
+        self.read(&request.agent_id, now, |state| Ok(state.queue(&request.agent_id)?.stats(now)))
     }
 
     async fn changes(
@@ -334,7 +359,7 @@ impl Store for MemoryStore {
         cursor: Option<u64>,
         now: Millis,
     ) -> Result<Changes, Status> {
-        self.look(agent_id, now, |state| state.changes(agent_id, cursor))
+        self.read(agent_id, now, |state| state.changes(agent_id, cursor))
     }
 
     async fn prune(&self, now: Millis) -> Result<bool, Status> {
@@ -342,9 +367,18 @@ impl Store for MemoryStore {
         let mut state = self.state.lock();
         let cutoff = now.saturating_sub(kept);
         state.prune(cutoff);
-        drop(self.append(Some(
-            Asked { operation: "prune", agent_id: "", name: "", request: &(), now: cutoff }.entry(),
-        )));
+        drop(
+            self.append(Some(
+                JournaledRequest {
+                    operation: "prune",
+                    agent_id: "",
+                    name: "",
+                    request: &(),
+                    now: cutoff,
+                }
+                .entry(),
+            )),
+        );
         Ok(false)
     }
 }

@@ -2,14 +2,14 @@
 
 use super::{
     super::{
-        Claimed, Mark, Millis,
+        Claimed, Millis, QueueChange,
         record::{
-            Happened, Operation, Over, PastClaim, Record, Remembered, Updated, not_held,
+            ClaimEnd, Operation, PastClaim, Record, RememberedAnswer, TaskEvent, Updated, not_held,
             task_number,
         },
-        store::{Clearing, Step},
+        store::{ClearProgress, ClearStep},
     },
-    queue::{Claim, Held, Queue},
+    queue::{Claim, Queue, StoredTask},
     state::State,
 };
 use crate::proto::agent_queue::*;
@@ -26,7 +26,7 @@ impl State {
         if !already_exists {
             self.queues
                 .insert(request.agent_id.clone(), Queue { created_at: now, ..Queue::default() });
-            self.note(Mark::Changed);
+            self.note(QueueChange::Changed);
         }
         CreateQueueResponse { already_exists }
     }
@@ -35,40 +35,48 @@ impl State {
     pub(super) fn clear_queue(
         &mut self,
         request: &ClearQueueRequest,
-        going: Option<Clearing>,
+        progress: Option<ClearProgress>,
         most: usize,
         now: Millis,
-    ) -> Result<Step, Status> {
-        let going = going.unwrap_or(Clearing { until: self.last_task, after: 0, deleted: 0 });
+    ) -> Result<ClearStep, Status> {
+        let progress =
+            progress.unwrap_or(ClearProgress { until: self.last_task, after: 0, deleted: 0 });
         let queue = self.queue(&request.agent_id)?;
         if let Some(named) = queue.names.get(&request.client_request_id) {
-            return Ok(Step::Done(
+            return Ok(ClearStep::Done(
                 named.remembered.answer(Operation::Clear, &request.client_request_id)?,
             ));
         }
-        let wanted =
-            |held: &&Held| request.status.is_none_or(|status| status == held.record.task.status);
-        let left =
-            queue.tasks.range(going.after + 1..).take_while(|(number, _)| **number <= going.until);
-        let numbers: Vec<i64> =
-            left.map(|(_, held)| held).filter(wanted).filter_map(Held::number).take(most).collect();
+        let wanted = |stored: &&StoredTask| {
+            request.status.is_none_or(|status| status == stored.record.task.status)
+        };
+        let left = queue
+            .tasks
+            .range(progress.after + 1..)
+            .take_while(|(number, _)| **number <= progress.until);
+        let numbers: Vec<i64> = left
+            .map(|(_, stored)| stored)
+            .filter(wanted)
+            .filter_map(StoredTask::number)
+            .take(most)
+            .collect();
         for number in &numbers {
             self.delete(&request.agent_id, *number, now);
         }
-        let going = going.went_on(&numbers);
+        let progress = progress.after_deleting(&numbers);
         if numbers.len() >= most {
-            return Ok(Step::More(going));
+            return Ok(ClearStep::More(progress));
         }
-        let deleted = going.deleted;
+        let deleted = progress.deleted;
         if deleted > 0 {
             self.remember(
                 &request.agent_id,
                 &request.client_request_id,
-                Remembered::clearing(deleted),
+                RememberedAnswer::clearing(deleted),
                 now,
             );
         }
-        Ok(Step::Done(ClearQueueResponse { deleted }))
+        Ok(ClearStep::Done(ClearQueueResponse { deleted }))
     }
 
     /// Gives the queue out: to free its memory takes a while.
@@ -79,7 +87,7 @@ impl State {
         let Some(queue) = self.queues.remove(&request.agent_id) else {
             return (DeleteQueueResponse::default(), None);
         };
-        self.note(Mark::Any);
+        self.note(QueueChange::Any);
         (DeleteQueueResponse { existed: true, deleted: queue.tasks.len() as u64 }, Some(queue))
     }
 
@@ -125,7 +133,7 @@ impl State {
         let queue = self.queue(&request.agent_id)?;
         let number = match queue.claims.get(&request.claim_id) {
             Some(Claim::Past(past, _)) => {
-                return Err(not_held(&past.task_id, &request.claim_id, Some(past.over)));
+                return Err(not_held(&past.task_id, &request.claim_id, Some(past.end)));
             }
             Some(Claim::Of(number)) => {
                 let number = *number;
@@ -134,7 +142,7 @@ impl State {
                         record.renew(&settings, now)
                     });
                 }
-                self.happened.push(Happened::ClaimedAgain);
+                self.events.push(TaskEvent::ClaimedAgain);
                 number
             }
             None => {
@@ -169,7 +177,8 @@ impl State {
         if updated != Updated::Unchanged {
             self.change(&request.agent_id, number, |queue, kept| {
                 if updated == Updated::Released {
-                    let past = PastClaim { task_id: request.task_id.clone(), over: Over::Released };
+                    let past =
+                        PastClaim { task_id: request.task_id.clone(), end: ClaimEnd::Released };
                     queue.claims.insert(request.claim_id.clone(), Claim::Past(past, now));
                 }
                 *kept = record;
@@ -196,7 +205,7 @@ impl State {
             }
         }
         if answer.deleted > 0 {
-            let remembered = Remembered::new(Operation::Delete, &answer);
+            let remembered = RememberedAnswer::new(Operation::Delete, &answer);
             self.remember(&request.agent_id, &request.client_request_id, remembered, now);
         }
         Ok(answer)
@@ -217,7 +226,7 @@ impl State {
         }
         let (number, mut record) = self.find(&request.agent_id, &request.task_id)?;
         record.cancel(request, now)?;
-        let remembered = Remembered::cancellation(&record.task);
+        let remembered = RememberedAnswer::cancellation(&record.task);
         let answer = CancelTaskResponse { task: Some(record.task.clone()) };
         self.change(&request.agent_id, number, |_, kept| *kept = record);
         self.remember(&request.agent_id, &request.client_request_id, remembered, now);

@@ -3,14 +3,14 @@
 
 use super::{
     super::{
-        Changes, Mark, Millis, Settings,
+        Changes, Millis, QueueChange, Settings,
         record::{
-            Happened, Over, PastClaim, Record, Remembered, latest_lease_end, no_queue, no_task,
-            task_id, task_number,
+            ClaimEnd, PastClaim, Record, RememberedAnswer, TaskEvent, latest_lease_end, no_queue,
+            no_task, task_id, task_number,
         },
-        store::{MAX_CHANGES, Room},
+        store::{MAX_CHANGES, PageRoom},
     },
-    queue::{Claim, Held, Named, Queue},
+    queue::{Claim, NamedRequest, Queue, StoredTask},
 };
 use crate::proto::agent_queue::*;
 use prost::Message as _;
@@ -26,8 +26,8 @@ pub(super) struct State {
     /// Counts changes, over all queues.
     cursor: u64,
     /// What the operation at hand changed.
-    mark: Option<Mark>,
-    pub(super) happened: Vec<Happened>,
+    queue_change: Option<QueueChange>,
+    pub(super) events: Vec<TaskEvent>,
 }
 
 impl State {
@@ -37,19 +37,19 @@ impl State {
             queues: BTreeMap::new(),
             last_task: 0,
             cursor: 0,
-            mark: None,
-            happened: Vec::new(),
+            queue_change: None,
+            events: Vec::new(),
         }
     }
 
     /// What has changed since this was asked last.
-    pub(super) fn take_mark(&mut self) -> Option<Mark> {
-        self.mark.take()
+    pub(super) fn take_change(&mut self) -> Option<QueueChange> {
+        self.queue_change.take()
     }
 
     /// What became of tasks since this was asked last.
-    pub(super) fn take_happened(&mut self) -> Vec<Happened> {
-        mem::take(&mut self.happened)
+    pub(super) fn take_events(&mut self) -> Vec<TaskEvent> {
+        mem::take(&mut self.events)
     }
 
     pub(super) fn queue(&self, agent_id: &str) -> Result<&Queue, Status> {
@@ -81,7 +81,7 @@ impl State {
                 return;
             }
             self.change(agent_id, number, |queue, record| {
-                let past = PastClaim { task_id: record.task.task_id.clone(), over: Over::Lost };
+                let past = PastClaim { task_id: record.task.task_id.clone(), end: ClaimEnd::Lost };
                 queue.claims.insert(record.claim_id.clone(), Claim::Past(past, until));
                 record.lose(&settings);
             });
@@ -100,10 +100,10 @@ impl State {
     pub(super) fn changes(&self, agent_id: &str, cursor: Option<u64>) -> Result<Changes, Status> {
         let queue = self.queue(agent_id)?;
         let mut answer = Changes { changes: Vec::new(), cursor: cursor.unwrap_or(self.cursor) };
-        let mut room = Room::new();
+        let mut room = PageRoom::new();
         let Some(after) = answer.cursor.checked_add(1) else { return Ok(answer) };
         for (cursor, (number, _)) in queue.changed.range(after..).take(MAX_CHANGES) {
-            let task = queue.tasks.get(number).map(|held| held.record.task.clone());
+            let task = queue.tasks.get(number).map(|stored| stored.record.task.clone());
             let change = TaskChange { task_id: task_id(*number), task };
             if !room.take(change.encoded_len()) {
                 break;
@@ -133,16 +133,16 @@ impl State {
     }
 
     pub(super) fn add(&mut self, agent_id: &str, mut record: Record) -> String {
-        self.happened.extend(record.happened.take());
+        self.events.extend(record.event.take());
         self.last_task += 1;
         let (number, id) = (self.last_task, record.task.task_id.clone());
-        let named = Named { remembered: record.remembered(), at: None };
+        let named = NamedRequest { remembered: record.remembered(), at: None };
         self.cursor += 1;
         let cursor = self.cursor;
         if let Some(queue) = self.queues.get_mut(agent_id) {
             queue.names.insert(record.request_id.clone(), named);
-            queue.put(number, Held { record, cursor });
-            self.note(Mark::Claimable(1));
+            queue.put(number, StoredTask { record, cursor });
+            self.note(QueueChange::Claimable(1));
         }
         id
     }
@@ -155,30 +155,30 @@ impl State {
         edit: impl FnOnce(&mut Queue, &mut Record),
     ) {
         let Some(queue) = self.queues.get_mut(agent_id) else { return };
-        let Some(mut held) = queue.take(number) else { return };
-        edit(queue, &mut held.record);
-        self.happened.extend(held.record.happened.take());
+        let Some(mut stored) = queue.take(number) else { return };
+        edit(queue, &mut stored.record);
+        self.events.extend(stored.record.event.take());
         self.cursor += 1;
-        held.cursor = self.cursor;
-        let claimable = held.record.task.status() == TaskStatus::Pending;
-        queue.put(number, held);
-        self.note(if claimable { Mark::Claimable(1) } else { Mark::Changed });
+        stored.cursor = self.cursor;
+        let claimable = stored.record.task.status() == TaskStatus::Pending;
+        queue.put(number, stored);
+        self.note(if claimable { QueueChange::Claimable(1) } else { QueueChange::Changed });
     }
 
     /// To be told, with what else the operation changed.
-    pub(super) fn note(&mut self, mark: Mark) {
-        self.mark = Some(self.mark.map_or(mark, |known| known.and(mark)));
+    pub(super) fn note(&mut self, change: QueueChange) {
+        self.queue_change = Some(self.queue_change.map_or(change, |known| known.merge(change)));
     }
 
     /// Whether the task was there.
     pub(super) fn delete(&mut self, agent_id: &str, number: i64, now: Millis) -> bool {
         let Ok(queue) = self.queue_mut(agent_id) else { return false };
-        let Some(Held { record, .. }) = queue.take(number) else { return false };
+        let Some(StoredTask { record, .. }) = queue.take(number) else { return false };
         if let Some(named) = queue.names.get_mut(&record.request_id) {
             named.at = Some(now);
         }
         if !record.claim_id.is_empty() {
-            let past = PastClaim { task_id: record.task.task_id, over: Over::Deleted };
+            let past = PastClaim { task_id: record.task.task_id, end: ClaimEnd::Deleted };
             queue.claims.insert(record.claim_id, Claim::Past(past, now));
         }
         self.cursor += 1;
@@ -186,7 +186,7 @@ impl State {
         if let Ok(queue) = self.queue_mut(agent_id) {
             queue.changed.insert(cursor, (number, Some(now)));
         }
-        self.note(Mark::Changed);
+        self.note(QueueChange::Changed);
         true
     }
 
@@ -194,11 +194,11 @@ impl State {
         &mut self,
         agent_id: &str,
         name: &str,
-        remembered: Remembered,
+        remembered: RememberedAnswer,
         now: Millis,
     ) {
         if let Some(queue) = self.queues.get_mut(agent_id) {
-            queue.names.insert(name.into(), Named { remembered, at: Some(now) });
+            queue.names.insert(name.into(), NamedRequest { remembered, at: Some(now) });
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     super::{
-        Mark, Millis,
+        Millis, QueueChange,
         record::{age, timestamp},
     },
     failure::Failure,
@@ -17,7 +17,7 @@ pub(super) async fn queue_names(
     transaction: Transaction,
     after: &str,
     limit: usize,
-) -> Result<(Vec<String>, Option<Mark>), Failure> {
+) -> Result<(Vec<String>, Option<QueueChange>), Failure> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let rows = transaction.rows(sql::NAMES, [&after, &limit]).await?;
     let names = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
@@ -32,7 +32,7 @@ pub(super) async fn summaries(
     transaction: Transaction,
     agent_ids: &[String],
     now: Millis,
-) -> Result<(Summaries, Option<Mark>), Failure> {
+) -> Result<(Summaries, Option<QueueChange>), Failure> {
     let (mut found, mut overdue) = (HashMap::new(), BTreeSet::new());
     for row in transaction.rows(sql::SUMMARIES, [&agent_ids, &now]).await? {
         let agent_id: String = row.try_get(0)?;

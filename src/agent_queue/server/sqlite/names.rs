@@ -4,25 +4,25 @@
 use super::{
     super::{
         Millis,
-        record::{Operation, Over, PastClaim, Remembered, task_id},
+        record::{ClaimEnd, Operation, PastClaim, RememberedAnswer, task_id},
     },
-    worker::Work,
-    write::Outcome,
+    worker::JobContext,
+    write::JobResult,
 };
 use rusqlite::{OptionalExtension, params};
 
-impl Work<'_> {
+impl JobContext<'_> {
     /// What a name of this queue named: a task that is there, or anything else.
     pub(super) fn remembered(
         &self,
         agent_id: &str,
         queue: i64,
         name: &str,
-    ) -> Outcome<Option<Remembered>> {
+    ) -> JobResult<Option<RememberedAnswer>> {
         const TASK: &str =
             "SELECT number, retry_of <> '' FROM tasks WHERE queue = ?1 AND request_id = ?2";
         let task = self.sql.prepare_cached(TASK)?.query_row(params![queue, name], |row| {
-            Ok(Remembered::submission(task_id(row.get(0)?), row.get(1)?))
+            Ok(RememberedAnswer::submission(task_id(row.get(0)?), row.get(1)?))
         });
         if let Some(task) = task.optional()? {
             return Ok(Some(task));
@@ -35,7 +35,7 @@ impl Work<'_> {
         let Some((operation, answer)) = request.optional()? else { return Ok(None) };
         let damaged =
             || tonic::Status::data_loss(format!("{agent_id:?}: the name {name:?} is damaged"));
-        Ok(Some(Remembered {
+        Ok(Some(RememberedAnswer {
             operation: Operation::from_number(operation).ok_or_else(damaged)?,
             answer,
         }))
@@ -45,9 +45,9 @@ impl Work<'_> {
         &mut self,
         queue: i64,
         name: &str,
-        remembered: &Remembered,
+        remembered: &RememberedAnswer,
         now: Millis,
-    ) -> Outcome<()> {
+    ) -> JobResult<()> {
         let mut insert = self.sql.prepare_cached(
             "INSERT INTO requests (queue, name, operation, at, answer) VALUES (?1, ?2, ?3, ?4, ?5)",
         )?;
@@ -61,11 +61,11 @@ impl Work<'_> {
         Ok(())
     }
 
-    pub(super) fn past_claim(&self, queue: i64, claim_id: &str) -> Outcome<Option<PastClaim>> {
+    pub(super) fn past_claim(&self, queue: i64, claim_id: &str) -> JobResult<Option<PastClaim>> {
         const PAST: &str = "SELECT number, over FROM claims WHERE queue = ?1 AND claim_id = ?2";
         let found = self.sql.prepare_cached(PAST)?.query_row(params![queue, claim_id], |row| {
-            let over = Over::from_number(row.get(1)?).unwrap_or(Over::Lost);
-            Ok(PastClaim { task_id: task_id(row.get(0)?), over })
+            let end = ClaimEnd::from_number(row.get(1)?).unwrap_or(ClaimEnd::Lost);
+            Ok(PastClaim { task_id: task_id(row.get(0)?), end })
         });
         Ok(found.optional()?)
     }
@@ -75,13 +75,13 @@ impl Work<'_> {
         queue: i64,
         claim_id: &str,
         number: i64,
-        over: Over,
+        end: ClaimEnd,
         at: Millis,
-    ) -> Outcome<()> {
+    ) -> JobResult<()> {
         let mut insert = self.sql.prepare_cached(
             "INSERT INTO claims (queue, claim_id, number, over, at) VALUES (?1, ?2, ?3, ?4, ?5)",
         )?;
-        insert.execute(params![queue, claim_id, number, over as i64, at])?;
+        insert.execute(params![queue, claim_id, number, end as i64, at])?;
         Ok(())
     }
 }

@@ -2,30 +2,31 @@
 
 use super::{
     super::{
-        Mark, Millis,
-        record::{Operation, Over, Remembered, task_id, task_number},
-        store::{Clearing, Step, hidden},
+        Millis, QueueChange,
+        record::{ClaimEnd, Operation, RememberedAnswer, task_id, task_number},
+        store::{ClearProgress, ClearStep, hidden},
     },
-    worker::Work,
-    write::Outcome,
+    worker::JobContext,
+    write::JobResult,
 };
 use crate::proto::agent_queue::*;
 use rusqlite::{OptionalExtension, params};
 use std::collections::HashSet;
 
-impl Work<'_> {
+impl JobContext<'_> {
     /// A step of a clearing; `going` where it is not the first.
     pub(super) fn clear_queue(
         &mut self,
         request: &ClearQueueRequest,
-        going: Option<Clearing>,
+        progress: Option<ClearProgress>,
         now: Millis,
-    ) -> Outcome<Step> {
+    ) -> JobResult<ClearStep> {
         let ClearQueueRequest { agent_id, client_request_id: name, status, .. } = request;
         let queue = self.enter(agent_id)?;
-        let going = going.unwrap_or(Clearing { until: self.meta.last_task, after: 0, deleted: 0 });
+        let progress =
+            progress.unwrap_or(ClearProgress { until: self.meta.last_task, after: 0, deleted: 0 });
         if let Some(first) = self.remembered(agent_id, queue, name)? {
-            return Ok(Step::Done(first.answer(Operation::Clear, name)?));
+            return Ok(ClearStep::Done(first.answer(Operation::Clear, name)?));
         }
         let most = self.room;
         let numbers: Vec<i64> = {
@@ -34,7 +35,7 @@ impl Work<'_> {
                 "SELECT number FROM tasks WHERE queue = ?1 AND {condition} \
                  AND number > ?3 AND number <= ?4 ORDER BY number LIMIT ?5"
             ))?;
-            let values = params![queue, status, going.after, going.until, most as i64];
+            let values = params![queue, status, progress.after, progress.until, most as i64];
             select.query_map(values, |row| row.get(0))?.collect::<Result<_, _>>()?
         };
         for number in &numbers {
@@ -43,18 +44,22 @@ impl Work<'_> {
         self.room -= numbers.len();
         if numbers.len() == most {
             // Where there was no room at all nothing was looked at.
-            return Ok(Step::More(if most == 0 { going } else { going.went_on(&numbers) }));
+            return Ok(ClearStep::More(if most == 0 {
+                progress
+            } else {
+                progress.after_deleting(&numbers)
+            }));
         }
-        let deleted = going.went_on(&numbers).deleted;
+        let deleted = progress.after_deleting(&numbers).deleted;
         if deleted > 0 {
-            self.remember(queue, name, &Remembered::clearing(deleted), now)?;
+            self.remember(queue, name, &RememberedAnswer::clearing(deleted), now)?;
         }
-        Ok(Step::Done(ClearQueueResponse { deleted }))
+        Ok(ClearStep::Done(ClearQueueResponse { deleted }))
     }
 
     /// Puts a queue out of sight; returns its number and how many tasks it has, if it was there.
     /// They are deleted afterwards, in steps.
-    pub(super) fn hide_queue(&mut self, agent_id: &str) -> Outcome<Option<(i64, u64)>> {
+    pub(super) fn hide_queue(&mut self, agent_id: &str) -> JobResult<Option<(i64, u64)>> {
         let Some(queue) = self.queue(agent_id)? else { return Ok(None) };
         let mut count = self.sql.prepare_cached(
             "SELECT count(*) FROM tasks INDEXED BY tasks_by_age WHERE queue = ?1",
@@ -63,12 +68,12 @@ impl Work<'_> {
         let mut update =
             self.sql.prepare_cached("UPDATE queues SET agent_id = ?2 WHERE id = ?1")?;
         update.execute(params![queue, format!("{}{queue}", hidden())])?;
-        self.mark(agent_id, Mark::Any);
+        self.notify(agent_id, QueueChange::Any);
         Ok(Some((queue, tasks)))
     }
 
     /// A step of deleting what a queue out of sight holds; returns whether there may be more.
-    pub(super) fn empty_queue(&mut self, queue: i64) -> Outcome<bool> {
+    pub(super) fn empty_queue(&mut self, queue: i64) -> JobResult<bool> {
         for (table, key) in [("tasks", "number"), ("requests", "name"), ("claims", "claim_id")] {
             let gone = self
                 .sql
@@ -86,7 +91,7 @@ impl Work<'_> {
     }
 
     /// A queue that was put out of sight and not emptied: its deletion was cut off.
-    pub(super) fn hidden_queue(&self) -> Outcome<Option<i64>> {
+    pub(super) fn hidden_queue(&self) -> JobResult<Option<i64>> {
         let mut select =
             self.sql.prepare_cached("SELECT id FROM queues WHERE agent_id GLOB ?1 LIMIT 1")?;
         Ok(select.query_row([format!("{}*", hidden())], |row| row.get(0)).optional()?)
@@ -96,7 +101,7 @@ impl Work<'_> {
         &mut self,
         request: &BatchDeleteTasksRequest,
         now: Millis,
-    ) -> Outcome<BatchDeleteTasksResponse> {
+    ) -> JobResult<BatchDeleteTasksResponse> {
         let BatchDeleteTasksRequest { agent_id, task_ids, client_request_id: name } = request;
         let queue = self.enter(agent_id)?;
         if let Some(first) = self.remembered(agent_id, queue, name)? {
@@ -115,13 +120,13 @@ impl Work<'_> {
             }
         }
         if answer.deleted > 0 {
-            self.remember(queue, name, &Remembered::new(Operation::Delete, &answer), now)?;
+            self.remember(queue, name, &RememberedAnswer::new(Operation::Delete, &answer), now)?;
         }
         Ok(answer)
     }
 
     /// Whether the task was there.
-    fn delete(&mut self, agent_id: &str, queue: i64, number: i64, now: Millis) -> Outcome<bool> {
+    fn delete(&mut self, agent_id: &str, queue: i64, number: i64, now: Millis) -> JobResult<bool> {
         const NAMES: &str = "SELECT request_id, claim_id, retry_of <> '' FROM tasks \
                              WHERE number = ?1 AND queue = ?2";
         let names = self.sql.prepare_cached(NAMES)?.query_row([number, queue], |row| {
@@ -130,9 +135,10 @@ impl Work<'_> {
         let Some((request_id, claim_id, retry)) = names.optional()? else { return Ok(false) };
         self.sql.prepare_cached("DELETE FROM tasks WHERE number = ?1")?.execute([number])?;
         if let Some(claim_id) = claim_id {
-            self.claim_is_over(queue, &claim_id, number, Over::Deleted, now)?;
+            self.claim_is_over(queue, &claim_id, number, ClaimEnd::Deleted, now)?;
         }
-        let Remembered { operation, answer } = Remembered::submission(task_id(number), retry);
+        let RememberedAnswer { operation, answer } =
+            RememberedAnswer::submission(task_id(number), retry);
         let changed = self.next_cursor();
         let mut insert = self.sql.prepare_cached(
             "INSERT INTO requests (queue, name, operation, at, answer, \
@@ -147,13 +153,13 @@ impl Work<'_> {
             number,
             changed
         ])?;
-        self.mark(agent_id, Mark::Changed);
+        self.notify(agent_id, QueueChange::Changed);
         Ok(true)
     }
 
     /// Forgets at most `step` of each that were over before `cutoff`; returns whether there may be
     /// more.
-    pub(super) fn prune(&mut self, cutoff: Millis, step: i64) -> Outcome<bool> {
+    pub(super) fn prune(&mut self, cutoff: Millis, step: i64) -> JobResult<bool> {
         let mut most = 0;
         for sql in [
             "DELETE FROM tasks WHERE number IN \

@@ -2,7 +2,7 @@
 
 use super::{
     super::record::{Record, millis, task_id, task_number, timestamp},
-    worker::{Trouble, Work},
+    worker::{JobContext, JobError},
 };
 use crate::proto::agent_queue::Task;
 use rusqlite::{OptionalExtension, Params, Row, params};
@@ -35,7 +35,7 @@ pub(super) fn record(row: &Row<'_>, agent_id: &str) -> rusqlite::Result<Record> 
     };
     let claim_id: Option<String> = row.get(11)?;
     let (request_id, claim_id) = (row.get(10)?, claim_id.unwrap_or_default());
-    Ok(Record { task, lost: row.get(9)?, request_id, claim_id, happened: None })
+    Ok(Record { task, lost: row.get(9)?, request_id, claim_id, event: None })
 }
 
 /// The record's row in its queue.
@@ -43,7 +43,7 @@ pub(super) fn number(record: &Record) -> i64 {
     task_number(&record.task.task_id).unwrap_or_default()
 }
 
-impl Work<'_> {
+impl JobContext<'_> {
     /// The first task of a queue for which `condition` holds.
     pub(super) fn first(
         &self,
@@ -58,7 +58,7 @@ impl Work<'_> {
     }
 
     /// A new row.
-    pub(super) fn insert(&mut self, queue: i64, record: &Record) -> Result<(), Trouble> {
+    pub(super) fn insert(&mut self, queue: i64, record: &Record) -> Result<(), JobError> {
         let changed = self.next_cursor();
         let task = &record.task;
         let mut insert = self.sql.prepare_cached(
@@ -83,7 +83,7 @@ impl Work<'_> {
     }
 
     /// What may change of a row, as it is now.
-    pub(super) fn save(&mut self, record: &Record) -> Result<(), Trouble> {
+    pub(super) fn save(&mut self, record: &Record) -> Result<(), JobError> {
         let changed = self.next_cursor();
         let task = &record.task;
         let time = |at: &Option<_>| at.as_ref().map(|at| millis(Some(at)));

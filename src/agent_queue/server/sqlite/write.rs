@@ -2,24 +2,24 @@
 
 use super::{
     super::{
-        Claimed, Mark, Millis, Settings,
+        Claimed, Millis, QueueChange, Settings,
         record::{
-            Happened, Operation, Over, Record, Remembered, Updated, latest_lease_end, millis,
-            no_queue, no_task, not_held, task_number,
+            ClaimEnd, Operation, Record, RememberedAnswer, TaskEvent, Updated, latest_lease_end,
+            millis, no_queue, no_task, not_held, task_number,
         },
     },
     rows::number,
-    worker::{Trouble, Work},
+    worker::{JobContext, JobError},
 };
 use crate::proto::agent_queue::*;
 use rusqlite::{OptionalExtension, params};
 use std::collections::HashSet;
 
-pub(super) type Outcome<T> = Result<T, Trouble>;
+pub(super) type JobResult<T> = Result<T, JobError>;
 
-impl Work<'_> {
+impl JobContext<'_> {
     /// The queue's number. What is overdue in it was given back before the operation.
-    pub(super) fn enter(&self, agent_id: &str) -> Outcome<i64> {
+    pub(super) fn enter(&self, agent_id: &str) -> JobResult<i64> {
         Ok(self.queue(agent_id)?.ok_or_else(|| no_queue(agent_id))?)
     }
 
@@ -36,7 +36,7 @@ impl Work<'_> {
         agent_id: &str,
         settings: &Settings,
         now: Millis,
-    ) -> Outcome<bool> {
+    ) -> JobResult<bool> {
         const OVERDUE: &str =
             "queue = ?1 AND status = 2 AND lease_until <= ?2 ORDER BY lease_until";
         const TOO_LONG: &str =
@@ -48,7 +48,7 @@ impl Work<'_> {
             }
             self.room -= 1;
             let ended_at = millis(record.task.lease_until.as_ref());
-            self.claim_is_over(queue, &record.claim_id, number(&record), Over::Lost, ended_at)?;
+            self.claim_is_over(queue, &record.claim_id, number(&record), ClaimEnd::Lost, ended_at)?;
             record.lose(settings);
             self.keep(&record)?;
         }
@@ -68,7 +68,7 @@ impl Work<'_> {
         &mut self,
         request: &CreateQueueRequest,
         now: Millis,
-    ) -> Outcome<CreateQueueResponse> {
+    ) -> JobResult<CreateQueueResponse> {
         let mut insert = self.sql.prepare_cached(
             "INSERT INTO queues (agent_id, created_at) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
         )?;
@@ -80,7 +80,7 @@ impl Work<'_> {
         &mut self,
         request: BatchSubmitTasksRequest,
         now: Millis,
-    ) -> Outcome<BatchSubmitTasksResponse> {
+    ) -> JobResult<BatchSubmitTasksResponse> {
         let BatchSubmitTasksRequest { agent_id, tasks } = request;
         let queue = self.enter(&agent_id)?;
         // A name of another operation refuses the whole batch, so all are looked up before the
@@ -117,7 +117,7 @@ impl Work<'_> {
         request: &GetTaskRequest,
         settings: &Settings,
         now: Millis,
-    ) -> Outcome<Claimed> {
+    ) -> JobResult<Claimed> {
         let GetTaskRequest { agent_id, claim_id, .. } = request;
         let queue = self.enter(agent_id)?;
         const OF_CLAIM: &str = "queue = ?1 AND claim_id = ?2";
@@ -128,11 +128,11 @@ impl Work<'_> {
                 record.renew(settings, now);
                 self.keep(&record)?;
             }
-            self.note(agent_id, Some(Happened::ClaimedAgain));
+            self.note(agent_id, Some(TaskEvent::ClaimedAgain));
             return Ok(answered(&record));
         }
         if let Some(past) = self.past_claim(queue, claim_id)? {
-            return Err(not_held(&past.task_id, claim_id, Some(past.over)).into());
+            return Err(not_held(&past.task_id, claim_id, Some(past.end)).into());
         }
         const NEXT: &str = "queue = ?1 AND status = 1 ORDER BY priority DESC, number";
         let Some(mut record) = self.first(agent_id, NEXT, [queue])? else {
@@ -153,7 +153,7 @@ impl Work<'_> {
         request: &UpdateTaskStatusRequest,
         settings: &Settings,
         now: Millis,
-    ) -> Outcome<UpdateTaskStatusResponse> {
+    ) -> JobResult<UpdateTaskStatusResponse> {
         let UpdateTaskStatusRequest { agent_id, task_id, claim_id, .. } = request;
         let queue = self.enter(agent_id)?;
         let mut record = self.find(agent_id, queue, task_id)?;
@@ -161,7 +161,7 @@ impl Work<'_> {
             if record.claim_id == *claim_id { None } else { self.past_claim(queue, claim_id)? };
         let updated = record.update(request, past.as_ref(), settings, now)?;
         if updated == Updated::Released {
-            self.claim_is_over(queue, claim_id, number(&record), Over::Released, now)?;
+            self.claim_is_over(queue, claim_id, number(&record), ClaimEnd::Released, now)?;
         }
         if updated != Updated::Unchanged {
             self.keep(&record)?;
@@ -173,7 +173,7 @@ impl Work<'_> {
         &mut self,
         request: &CancelTaskRequest,
         now: Millis,
-    ) -> Outcome<CancelTaskResponse> {
+    ) -> JobResult<CancelTaskResponse> {
         let CancelTaskRequest { agent_id, task_id, client_request_id: name, .. } = request;
         let queue = self.enter(agent_id)?;
         if let Some(first) = self.remembered(agent_id, queue, name)? {
@@ -181,14 +181,14 @@ impl Work<'_> {
             let id = first.task.as_ref().map(|task| &*task.task_id).unwrap_or_default();
             return match self.find(agent_id, queue, id) {
                 Ok(record) => Ok(CancelTaskResponse { task: Some(record.task) }),
-                Err(Trouble::Refused(_)) => Ok(first),
+                Err(JobError::Refused(_)) => Ok(first),
                 Err(error) => Err(error),
             };
         }
         let mut record = self.find(agent_id, queue, task_id)?;
         record.cancel(request, now)?;
         self.keep(&record)?;
-        self.remember(queue, name, &Remembered::cancellation(&record.task), now)?;
+        self.remember(queue, name, &RememberedAnswer::cancellation(&record.task), now)?;
         Ok(CancelTaskResponse { task: Some(record.task) })
     }
 
@@ -196,7 +196,7 @@ impl Work<'_> {
         &mut self,
         request: RetryTaskRequest,
         now: Millis,
-    ) -> Outcome<RetryTaskResponse> {
+    ) -> JobResult<RetryTaskResponse> {
         let RetryTaskRequest { agent_id, task_id, client_request_id: name } = request;
         let queue = self.enter(&agent_id)?;
         if let Some(first) = self.remembered(&agent_id, queue, &name)? {
@@ -207,7 +207,7 @@ impl Work<'_> {
         Ok(RetryTaskResponse { task_id: self.add(queue, &record)? })
     }
 
-    pub(super) fn find(&self, agent_id: &str, queue: i64, id: &str) -> Outcome<Record> {
+    pub(super) fn find(&self, agent_id: &str, queue: i64, id: &str) -> JobResult<Record> {
         const THIS: &str = "number = ?1 AND queue = ?2";
         let record = match task_number(id) {
             Some(number) => self.first(agent_id, THIS, [number, queue])?,
@@ -216,21 +216,21 @@ impl Work<'_> {
         Ok(record.ok_or_else(|| no_task(agent_id, id))?)
     }
 
-    fn add(&mut self, queue: i64, record: &Record) -> Outcome<String> {
+    fn add(&mut self, queue: i64, record: &Record) -> JobResult<String> {
         self.meta.last_task += 1;
         self.insert(queue, record)?;
-        self.note(&record.task.agent_id, record.happened);
-        self.mark(&record.task.agent_id, Mark::Claimable(1));
+        self.note(&record.task.agent_id, record.event);
+        self.notify(&record.task.agent_id, QueueChange::Claimable(1));
         Ok(record.task.task_id.clone())
     }
 
-    fn keep(&mut self, record: &Record) -> Outcome<()> {
+    fn keep(&mut self, record: &Record) -> JobResult<()> {
         self.save(record)?;
-        self.note(&record.task.agent_id, record.happened);
+        self.note(&record.task.agent_id, record.event);
         let claimable = record.task.status() == TaskStatus::Pending;
-        self.mark(
+        self.notify(
             &record.task.agent_id,
-            if claimable { Mark::Claimable(1) } else { Mark::Changed },
+            if claimable { QueueChange::Claimable(1) } else { QueueChange::Changed },
         );
         Ok(())
     }

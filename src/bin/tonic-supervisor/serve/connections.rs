@@ -28,7 +28,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tonic::transport::server::Connected;
-use tonic_supervisor::agent_queue::server::{Budget, Caller};
+use tonic_supervisor::agent_queue::server::{Budget, ConnectionInfo};
 
 /// HTTP/2's first bytes: the preface, and the head of the SETTINGS frame.
 const FIRST_BYTES: usize = 24 + 9;
@@ -49,7 +49,7 @@ pub(super) struct Connection {
     stream: Transport,
     /// Until its first bytes have come.
     first_bytes: Option<FirstBytes>,
-    caller: Caller,
+    info: ConnectionInfo,
     _slot: Slot,
 }
 
@@ -151,8 +151,8 @@ impl Acceptor {
         };
         let first_bytes =
             Some(FirstBytes { deadline: Box::pin(time::sleep_until(deadline)), received: 0 });
-        let caller = self.budget.caller().with_certificate_names(stream.certificate_names());
-        let connection = Connection { stream, first_bytes, caller, _slot: slot };
+        let info = self.budget.new_connection().with_certificate_names(stream.certificate_names());
+        let connection = Connection { stream, first_bytes, info, _slot: slot };
         // Nobody takes it any more: the server drains.
         let _ = sender.send(connection).await;
     }
@@ -224,10 +224,10 @@ impl Drop for Slot {
 
 impl Connected for Connection {
     /// Stands in the extensions of its requests.
-    type ConnectInfo = Caller;
+    type ConnectInfo = ConnectionInfo;
 
-    fn connect_info(&self) -> Caller {
-        self.caller.clone()
+    fn connect_info(&self) -> ConnectionInfo {
+        self.info.clone()
     }
 }
 

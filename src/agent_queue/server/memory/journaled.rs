@@ -12,7 +12,7 @@ use prost::Message;
 use std::fmt::Write as _;
 
 /// A request that may change something, and how it stands in the journal.
-pub(super) struct Asked<'a, R> {
+pub(super) struct JournaledRequest<'a, R> {
     pub(super) operation: &'static str,
     pub(super) agent_id: &'a str,
     pub(super) name: &'a str,
@@ -20,7 +20,7 @@ pub(super) struct Asked<'a, R> {
     pub(super) now: Millis,
 }
 
-impl<R: Message> Asked<'_, R> {
+impl<R: Message> JournaledRequest<'_, R> {
     pub(super) fn entry(&self) -> Entry {
         let mut request = String::new();
         for byte in self.request.encode_to_vec() {

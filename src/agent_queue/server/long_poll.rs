@@ -2,9 +2,9 @@
 //! may not claim any more.
 
 use super::{
-    Board, Claimed, Millis, Service, Store,
-    auth::gate::{Admitted, Ended},
-    budget::{Share, TASK},
+    Claimed, Millis, Notifier, Service, Store,
+    auth::authorized_store::{AuthorizedRequest, GrantEnd},
+    budget::{Reservation, TASK},
     record::millis,
 };
 use crate::{
@@ -22,60 +22,61 @@ impl<S: Store> Service<S> {
     /// claimed: the claim id finds it again.
     pub(super) async fn claim(
         &self,
-        admitted: Admitted<GetTaskRequest, S>,
+        admitted: AuthorizedRequest<GetTaskRequest, S>,
         end: Instant,
-    ) -> Result<(GetTaskResponse, Share), Status> {
-        let Admitted { request, store, caller, grant } = admitted;
+    ) -> Result<(GetTaskResponse, Reservation), Status> {
+        let AuthorizedRequest { request, store, connection, grant } = admitted;
         let mut draining = self.subscribe_to_drain();
-        // In line before it looks, so that nothing falls between the two.
-        let mut turn = (clock::now() < end).then(|| store.board().line_up(&request.agent_id));
+        // It waits before it checks, so that no task is missed between the two.
+        let mut waiting =
+            (clock::now() < end).then(|| store.notifier().wait_for_task(&request.agent_id));
         loop {
             let stop = *draining.borrow_and_update() || clock::now() >= end;
             // A claim that waits takes nothing of the budget.
-            let share = self.budget().take(caller.as_ref(), TASK).await?;
+            let reservation = self.budget().reserve(connection.as_ref(), TASK).await?;
             // Both that and the wait for a task may have been long.
             if let Err(ended) = grant.check() {
                 return without_a_task(ended);
             }
             let claimed = store.claim(request.clone(), self.now()).await?;
-            self.tell_of_leases(store.board(), &request.agent_id, &claimed);
+            self.schedule_checks(store.notifier(), &request.agent_id, &claimed);
             if claimed.answer.task.is_some() {
-                if let Some(turn) = turn {
-                    turn.served();
+                if let Some(waiting) = waiting {
+                    waiting.served();
                 }
-                return Ok((claimed.answer, share));
+                return Ok((claimed.answer, reservation));
             }
-            let Some(turn) = turn.as_mut().filter(|_| !stop) else {
-                return Ok((claimed.answer, share));
+            let Some(waiting) = waiting.as_mut().filter(|_| !stop) else {
+                return Ok((claimed.answer, reservation));
             };
-            drop(share);
-            // A task, a lease's end, the drain, or the time: the loop looks for itself which. A
-            // grant that ended is its end.
+            drop(reservation);
+            // A task, a lease's end, the drain, or the timeout: the loop finds out which. A grant
+            // that ended ends the claim.
             tokio::select! {
                 ended = grant.ended() => return without_a_task(ended),
-                () = turn.come() => {}
+                () = waiting.woken() => {}
                 _ = draining.changed() => {}
                 () = time::sleep_until(end.into()) => {}
             }
-            turn.look();
+            waiting.check();
         }
     }
 
-    /// Who waits for this queue looks when its next lease ends.
-    fn tell_of_leases(&self, board: &Board, agent_id: &str, claimed: &Claimed) {
+    /// The claims that wait for this queue check when its next lease ends.
+    fn schedule_checks(&self, notifier: &Notifier, agent_id: &str, claimed: &Claimed) {
         let held = claimed.answer.task.as_ref().and_then(|task| task.lease_until.as_ref());
         if let Some(at) = claimed.next_lease_end.or_else(|| held.map(|at| millis(Some(at)))) {
-            board.look_by(agent_id, clock::now() + until(at, self.now()));
+            notifier.check_by(agent_id, clock::now() + until(at, self.now()));
         }
     }
 }
 
 /// The end of a claim whose grant ended while it waited. Whoever must prove its identity anew
 /// claims again.
-fn without_a_task(ended: Ended) -> Result<(GetTaskResponse, Share), Status> {
+fn without_a_task(ended: GrantEnd) -> Result<(GetTaskResponse, Reservation), Status> {
     match ended {
-        Ended::Unproved => Ok((GetTaskResponse::default(), Share::none())),
-        Ended::Refused(status) => Err(status),
+        GrantEnd::Unproved => Ok((GetTaskResponse::default(), Reservation::none())),
+        GrantEnd::Refused(status) => Err(status),
     }
 }
 
