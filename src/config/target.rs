@@ -1,5 +1,5 @@
-//! Where the server is, as gRPC names it: `target` read into a [`Target`], without looking
-//! anything up.
+//! Where the server is, as gRPC names it: `target` read into a [`Target`], without looking anything
+//! up.
 //!
 //! | written | read |
 //! |---|---|

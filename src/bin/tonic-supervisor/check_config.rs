@@ -91,7 +91,7 @@ fn effective(config: &Config, file: &str, json: bool) {
             let key = path.join(".");
             let line = json!({
                 "kind": "setting", "file": file, "key": key, "value": one.value(),
-                "from": one.place(),
+                "from": one.location(),
             });
             stdout.line(&line.to_string());
             continue;
@@ -103,7 +103,7 @@ fn effective(config: &Config, file: &str, json: bool) {
             stdout.line(&printable(&format!("{}{section}:", "  ".repeat(depth))));
         }
         let setting = format!("{}{name}: {}", "  ".repeat(sections.len()), one.value());
-        stdout.line(&printable(&format!("{setting:<44} # {}", one.place())));
+        stdout.line(&printable(&format!("{setting:<44} # {}", one.location())));
         before = sections.to_vec();
     }
 }

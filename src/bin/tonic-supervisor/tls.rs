@@ -40,7 +40,7 @@ impl Tls {
 
     /// For both ends of the demo, which show the same certificate and demand the other's.
     pub(crate) fn for_both_ends(file: Option<&Path>) -> Result<Option<Self>, CliError> {
-        let all = |tls: &config::Tls| {
+        let all = |tls: &config::TlsConfig| {
             tls.ca().is_some() && tls.certificate().is_some() && tls.key().is_some()
         };
         Self::read(file, all, "ca, grpc.tls.certificate and grpc.tls.key")
@@ -48,7 +48,7 @@ impl Tls {
 
     fn read(
         file: Option<&Path>,
-        suffices: impl FnOnce(&config::Tls) -> bool,
+        suffices: impl FnOnce(&config::TlsConfig) -> bool,
         needed: &str,
     ) -> Result<Option<Self>, CliError> {
         let Some(file) = file else { return Ok(None) };

@@ -8,7 +8,7 @@ const HEX: usize = 8;
 /// The first line of an error, with each number as one `#`: `connect to 10.0.3.7:80 timed out`
 /// gives `connect to #:# timed out`.
 pub(super) fn signature(error: &str) -> String {
-    let line = error.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("(no render)");
+    let line = error.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("(no words)");
     let (mut folded, mut letters, mut rest) = (String::new(), 0, line);
     let mut in_word = false;
     while let Some(letter) = rest.chars().next() {
@@ -77,7 +77,7 @@ mod tests {
             ("deadbeef1 x", "# x"),
             ("v1.2.3: 7 of 12.", "v#: # of #."),
             ("\n\n  exit code 2\nTraceback ...", "exit code #"),
-            ("", "(no render)"),
+            ("", "(no words)"),
             ("第3行出错", "第#行出错"),
         ] {
             assert_eq!(signature(error), expected, "{error:?}");
