@@ -66,41 +66,41 @@ pub struct MemoryNetwork {
 
 #[derive(Debug)]
 struct Inner {
-    born: Instant,
+    created: Instant,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    places: BTreeMap<Arc<str>, Place>,
+    addresses: BTreeMap<Arc<str>, AddressState>,
     names: BTreeMap<Arc<str>, Vec<Arc<str>>>,
-    /// How dials fare to addresses of which nothing else was said.
-    weather: Weather,
+    /// The faults of dials to addresses without faults of their own.
+    dial_faults: DialFaults,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Weather {
+struct DialFaults {
     black_hole: bool,
     dial_takes: Duration,
 }
 
-/// All that is known of one address.
+/// The state of one address.
 #[derive(Debug)]
-struct Place {
+struct AddressState {
     listener: Option<mpsc::UnboundedSender<MemoryStream>>,
     pipes: Vec<Pipe>,
     dials: Vec<Duration>,
-    weather: Weather,
+    dial_faults: DialFaults,
 }
 
 impl State {
-    fn place(&mut self, address: &Arc<str>) -> &mut Place {
-        let weather = self.weather;
-        self.places.entry(address.clone()).or_insert_with(|| Place {
+    fn address_state(&mut self, address: &Arc<str>) -> &mut AddressState {
+        let dial_faults = self.dial_faults;
+        self.addresses.entry(address.clone()).or_insert_with(|| AddressState {
             listener: None,
             pipes: Vec::new(),
             dials: Vec::new(),
-            weather,
+            dial_faults,
         })
     }
 }
@@ -114,7 +114,7 @@ impl Default for MemoryNetwork {
 impl MemoryNetwork {
     /// An empty network: every dial is refused until somebody listens.
     pub fn new() -> Self {
-        let inner = Inner { born: Instant::now(), state: Mutex::default() };
+        let inner = Inner { created: Instant::now(), state: Mutex::default() };
         Self { inner: Arc::new(inner), only: None }
     }
 
@@ -130,10 +130,10 @@ impl MemoryNetwork {
     pub fn listen(&self, address: &str) -> MemoryListener {
         let (sender, incoming) = mpsc::unbounded_channel();
         let mut state = self.inner.state.lock();
-        let place = state.place(&address.into());
-        let taken = place.listener.as_ref().is_some_and(|listener| !listener.is_closed());
+        let state_here = state.address_state(&address.into());
+        let taken = state_here.listener.as_ref().is_some_and(|listener| !listener.is_closed());
         assert!(!taken, "somebody listens at {address} already");
-        place.listener = Some(sender);
+        state_here.listener = Some(sender);
         MemoryListener { incoming, address: address.into(), _network: self.inner.clone() }
     }
 
@@ -154,19 +154,19 @@ impl MemoryNetwork {
     ///
     /// A dial that already hangs stays so, until its future is dropped.
     pub fn black_hole(&self, on: bool) {
-        self.each_weather(|weather| weather.black_hole = on);
+        self.each_dial_faults(|dial_faults| dial_faults.black_hole = on);
     }
 
     /// From now on a dial takes this long to succeed or to be refused.
     pub fn dial_takes(&self, time: Duration) {
-        self.each_weather(|weather| weather.dial_takes = time);
+        self.each_dial_faults(|dial_faults| dial_faults.dial_takes = time);
     }
 
     /// When each dial began, counted from the network's creation, in order; refused and swallowed
     /// ones included.
     pub fn dials(&self) -> Vec<Duration> {
         let mut dials = Vec::new();
-        self.each_place(|place| dials.extend_from_slice(&place.dials));
+        self.each_address(|state_here| dials.extend_from_slice(&state_here.dials));
         dials.sort_unstable();
         dials
     }
@@ -207,25 +207,25 @@ impl MemoryNetwork {
     fn dial(&self, address: Arc<str>) -> BoxFuture<'static, Result<BoxedIo, DialFailure>> {
         let inner = self.inner.clone();
         Box::pin(async move {
-            let weather = {
+            let dial_faults = {
                 let mut state = inner.state.lock();
-                let place = state.place(&address);
-                place.dials.push(inner.born.elapsed());
-                place.weather
+                let state_here = state.address_state(&address);
+                state_here.dials.push(inner.created.elapsed());
+                state_here.dial_faults
             };
-            if weather.black_hole {
+            if dial_faults.black_hole {
                 std::future::pending::<()>().await;
             }
-            if !weather.dial_takes.is_zero() {
-                tokio::time::sleep(weather.dial_takes).await;
+            if !dial_faults.dial_takes.is_zero() {
+                tokio::time::sleep(dial_faults.dial_takes).await;
             }
             let (pipe, client, server) = Pipe::new();
             let mut state = inner.state.lock();
-            let place = state.place(&address);
-            match place.listener.as_ref().map(|listener| listener.send(server)) {
+            let state_here = state.address_state(&address);
+            match state_here.listener.as_ref().map(|listener| listener.send(server)) {
                 Some(Ok(())) => {
-                    place.pipes.retain(Pipe::is_open);
-                    place.pipes.push(pipe);
+                    state_here.pipes.retain(Pipe::is_open);
+                    state_here.pipes.push(pipe);
                     Ok(Box::new(client) as BoxedIo)
                 }
                 _ => Err(DialFailure {
@@ -237,26 +237,29 @@ impl MemoryNetwork {
         })
     }
 
-    fn each_place(&self, mut act: impl FnMut(&mut Place)) {
+    fn each_address(&self, mut act: impl FnMut(&mut AddressState)) {
         let mut state = self.inner.state.lock();
         let chosen = |address: &Arc<str>| self.only.as_ref().is_none_or(|only| only == address);
-        for (_, place) in state.places.iter_mut().filter(|(address, _)| chosen(address)) {
-            place.pipes.retain(Pipe::is_open);
-            act(place);
+        for (_, state_here) in state.addresses.iter_mut().filter(|(address, _)| chosen(address)) {
+            state_here.pipes.retain(Pipe::is_open);
+            act(state_here);
         }
     }
 
     fn each_pipe(&self, mut act: impl FnMut(&Pipe)) {
-        self.each_place(|place| place.pipes.iter().for_each(&mut act));
+        self.each_address(|state_here| state_here.pipes.iter().for_each(&mut act));
     }
 
-    fn each_weather(&self, mut change: impl FnMut(&mut Weather)) {
+    fn each_dial_faults(&self, mut change: impl FnMut(&mut DialFaults)) {
         let mut state = self.inner.state.lock();
         match &self.only {
-            Some(only) => change(&mut state.place(only).weather),
+            Some(only) => change(&mut state.address_state(only).dial_faults),
             None => {
-                change(&mut state.weather);
-                state.places.values_mut().for_each(|place| change(&mut place.weather));
+                change(&mut state.dial_faults);
+                state
+                    .addresses
+                    .values_mut()
+                    .for_each(|state_here| change(&mut state_here.dial_faults));
             }
         }
     }

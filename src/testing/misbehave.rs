@@ -21,9 +21,9 @@ impl RawPeer {
         self.play(move |link| {
             let left = left.clone();
             async move {
-                let strikes =
+                let misbehaves_now =
                     || left.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok();
-                let Some(mut link) = (if fault.befalls_greeting() && strikes() {
+                let Some(mut link) = (if fault.affects_greeting() && misbehaves_now() {
                     link.greet(fault).await
                 } else {
                     link.greet_well().await
@@ -31,7 +31,7 @@ impl RawPeer {
                     return;
                 };
                 while let Some((stream, body)) = link.next_whole_request().await {
-                    if fault.befalls_greeting() || !strikes() {
+                    if fault.affects_greeting() || !misbehaves_now() {
                         let message = body.get(5..).unwrap_or_default();
                         link.answer(stream, message).await;
                         continue;

@@ -183,7 +183,7 @@ impl Misbehaviour {
 impl Misbehaviour {
     /// Whether it takes the place of, or comes with, the connection's greeting; else it befalls a
     /// call.
-    pub fn befalls_greeting(self) -> bool {
+    pub fn affects_greeting(self) -> bool {
         let silent_or_rude =
             [Self::Refuse, Self::BlackHole, Self::AcceptThenClose, Self::AcceptThenReset];
         let other_words =
