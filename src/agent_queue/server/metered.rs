@@ -62,12 +62,8 @@ impl<S: Store> Store for Metered<S> {
         timed("queue_names", self.0.queue_names(after, limit)).await
     }
 
-    async fn summaries(
-        &self,
-        agent_ids: Vec<String>,
-        now: Millis,
-    ) -> Result<Vec<QueueSummary>, Status> {
-        timed("summaries", self.0.summaries(agent_ids, now)).await
+    async fn summary(&self, agent_id: &str, now: Millis) -> Result<Option<QueueSummary>, Status> {
+        timed("summaries", self.0.summary(agent_id, now)).await
     }
 
     async fn claim(&self, request: GetTaskRequest, now: Millis) -> Result<Claimed, Status> {

@@ -53,7 +53,7 @@ impl Samples {
             let Some(last) = names.last().cloned() else { break };
             after = last;
             for name in names {
-                for queue in store.summaries(vec![name], clock()).await? {
+                if let Some(queue) = store.summary(&name, clock()).await? {
                     found.entry(label(&queue.agent_id)).or_default().add(&queue);
                 }
             }

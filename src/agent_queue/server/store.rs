@@ -176,12 +176,12 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> impl Future<Output = Result<Vec<String>, Status>> + Send;
 
-    /// How these queues stand, in their order; those that are not there are left out.
-    fn summaries(
+    /// The counts of a queue and the ages of its oldest tasks; none where it is not there.
+    fn summary(
         &self,
-        agent_ids: Vec<String>,
+        agent_id: &str,
         now: Millis,
-    ) -> impl Future<Output = Result<Vec<QueueSummary>, Status>> + Send;
+    ) -> impl Future<Output = Result<Option<QueueSummary>, Status>> + Send;
 
     /// A page of the queues for which `visible` holds. It tells nothing of the others, neither that
     /// they are there nor how many they are.

@@ -182,14 +182,11 @@ impl Store for MemoryStore {
         Ok(self.state.lock().queue_names(after, limit))
     }
 
-    async fn summaries(
-        &self,
-        agent_ids: Vec<String>,
-        now: Millis,
-    ) -> Result<Vec<QueueSummary>, Status> {
+    async fn summary(&self, agent_id: &str, now: Millis) -> Result<Option<QueueSummary>, Status> {
         let summary =
-            |id: &String| self.read(id, now, |state| Ok(state.queue(id)?.summary(id, now)));
-        Ok(agent_ids.iter().filter_map(|id| summary(id).ok()).collect())
+            self.read(agent_id, now, |state| Ok(state.queue(agent_id)?.summary(agent_id, now)));
+        // Its only error is that there is no such queue.
+        Ok(summary.ok())
     }
 
     async fn clear_queue(

@@ -216,23 +216,17 @@ impl Store for PostgresStore {
         self.execute("", 0, |transaction| summary::queue_names(transaction, after, limit)).await
     }
 
-    async fn summaries(
-        &self,
-        agent_ids: Vec<String>,
-        now: Millis,
-    ) -> Result<Vec<QueueSummary>, Status> {
+    async fn summary(&self, agent_id: &str, now: Millis) -> Result<Option<QueueSummary>, Status> {
         let mut tries = 0;
         loop {
-            let read = |transaction| summary::summaries(transaction, &agent_ids, now);
-            let (found, overdue) = self.execute("", now, read).await?;
+            let read = |transaction| summary::summary(transaction, agent_id, now);
+            let (found, overdue) = self.execute(agent_id, now, read).await?;
             tries += 1;
             // Counts that are a moment old are better than none where leases end without pause.
-            if overdue.is_empty() || tries == TRIES {
+            if !overdue || tries == TRIES {
                 return Ok(found);
             }
-            for agent_id in &overdue {
-                while in_time(self.give_back(agent_id, now)).await?? {}
-            }
+            while in_time(self.give_back(agent_id, now)).await?? {}
         }
     }
 

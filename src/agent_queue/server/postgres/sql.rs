@@ -81,13 +81,13 @@ statements! {
     /// longer names than an id may have.
     NAMES = "SELECT agent_id FROM agent_queue.queue WHERE agent_id COLLATE \"C\" > $1 \
         AND octet_length(agent_id) <= 256 ORDER BY agent_id COLLATE \"C\" LIMIT $2";
-    /// The queues $1: a row for each status that its tasks have, with the oldest of them; and
-    /// whether leases are over at $2 or end after $3.
-    SUMMARIES = "SELECT q.agent_id, q.created_at, coalesce(t.status, 0::smallint), \
+    /// A row for each status that the queue's tasks have, with the oldest of them; and whether leases
+    /// are over at $2.
+    SUMMARY = "SELECT q.created_at, coalesce(t.status, 0::smallint), \
         count(t.number), min(t.created_at), min(t.claimed_at), \
         coalesce(bool_or(t.status = 2 AND t.lease_until <= $2), false) \
         FROM agent_queue.queue q LEFT JOIN agent_queue.task t ON t.queue = q.id \
-        WHERE q.agent_id = ANY($1::text[]) GROUP BY q.id, t.status";
+        WHERE q.agent_id = $1 GROUP BY q.id, t.status";
     /// Gives a queue the name $2 and its number, which no request can have: nothing is added to it
     /// from here on.
     HIDE = "UPDATE agent_queue.queue SET agent_id = $2 || id WHERE agent_id = $1 RETURNING id";

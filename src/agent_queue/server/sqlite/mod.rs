@@ -226,26 +226,15 @@ impl Store for SqliteStore {
         self.reader.run(move |context| context.queue_names(&after, limit)).await
     }
 
-    async fn summaries(
-        &self,
-        agent_ids: Vec<String>,
-        now: Millis,
-    ) -> Result<Vec<QueueSummary>, Status> {
-        let mut found = Vec::with_capacity(agent_ids.len());
-        // Each is a job of its own, so that others who count have their turns.
-        for id in agent_ids {
-            match self
-                .read(&self.counter, &id, now, move |context, agent_id| {
-                    context.summary(agent_id, now)
-                })
-                .await
-            {
-                Ok(summary) => found.push(summary),
-                Err(status) if status.code() == Code::NotFound => {}
-                Err(status) => return Err(status),
-            }
+    async fn summary(&self, agent_id: &str, now: Millis) -> Result<Option<QueueSummary>, Status> {
+        let summary = self.read(&self.counter, agent_id, now, move |context, agent_id| {
+            context.summary(agent_id, now)
+        });
+        match summary.await {
+            Ok(summary) => Ok(Some(summary)),
+            Err(status) if status.code() == Code::NotFound => Ok(None),
+            Err(status) => Err(status),
         }
-        Ok(found)
     }
 
     async fn clear_queue(
