@@ -16,7 +16,7 @@ pub(crate) fn provider() -> Result<Arc<CryptoProvider>, String> {
     #[cfg(all(feature = "tls-aws-lc", not(feature = "tls-ring")))]
     return Ok(Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
     #[cfg(not(any(feature = "tls-ring", feature = "tls-aws-lc")))]
-    Err("no cryptography provider: enable the feature tls-ring or tls-aws-lc, \
-         or install a default one"
+    Err("no cryptography provider: enable the feature tls-ring or tls-aws-lc, or install a default \
+         one"
         .into())
 }

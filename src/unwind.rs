@@ -1,8 +1,7 @@
-//! Panics of other people's code: caught where it runs in a task of ours, and put in words. One
-//! place for both.
+//! Panics of code that is not ours: how they are caught, and the message that they carry.
 //!
-//! What a panic left half done is thrown away by whoever caught it, which is why nothing here asks
-//! for `UnwindSafe`.
+//! Whoever catches a panic throws away what it left half done, which is why nothing here asks for
+//! `UnwindSafe`.
 
 use futures::{FutureExt as _, future::CatchUnwind};
 use std::{
@@ -11,15 +10,15 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-/// What a panic said.
-pub(crate) fn words(panic: &(dyn Any + Send)) -> &str {
+/// The message of a panic.
+pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> &str {
     let owned = || panic.downcast_ref::<String>().map(String::as_str);
     panic.downcast_ref::<&str>().copied().or_else(owned).unwrap_or("a panic without words")
 }
 
-/// Runs `code`; an error is what its panic said.
+/// Runs `code`; the error is the message of its panic.
 pub(crate) fn caught<T>(code: impl FnOnce() -> T) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(code)).map_err(|panic| words(&*panic).to_owned())
+    catch_unwind(AssertUnwindSafe(code)).map_err(|panic| panic_message(&*panic).to_owned())
 }
 
 /// The same for a future.

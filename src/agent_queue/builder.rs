@@ -58,10 +58,12 @@ settings! {
     grpc_initial_backoff(f64) = "initial_backoff" initial_backoff;
     grpc_max_backoff(f64) = "max_backoff" max_backoff;
     grpc_backoff_multiplier(f64) = "backoff_multiplier" backoff_multiplier;
-    grpc_retryable_status_codes(impl Into<Vec<Code>> as Vec<Code>) = "retryable_status_codes" retryable_status_codes;
+    grpc_retryable_status_codes(impl Into<Vec<Code>> as Vec<Code>) =
+        "retryable_status_codes" retryable_status_codes;
     grpc_keepalive_time(impl Into<Option<f64>> as Option<f64>) = "keepalive_time" keepalive_time;
     grpc_keepalive_timeout(f64) = "keepalive_timeout" keepalive_timeout;
-    grpc_keepalive_permit_without_calls(bool) = "keepalive_permit_without_calls" keepalive_permit_without_calls;
+    grpc_keepalive_permit_without_calls(bool) =
+        "keepalive_permit_without_calls" keepalive_permit_without_calls;
 }
 
 impl QueueBuilder {
@@ -81,7 +83,8 @@ impl QueueBuilder {
     ///
     /// ```
     /// # use tonic_supervisor::agent_queue::PrivateAgentTasksQueue;
-    /// let builder = PrivateAgentTasksQueue::builder().configure(|grpc| grpc.queue_max_calls(1_000));
+    /// let builder =
+    ///     PrivateAgentTasksQueue::builder().configure(|grpc| grpc.queue_max_calls(1_000));
     /// # drop(builder);
     /// ```
     pub fn configure(mut self, change: impl FnOnce(ConfigBuilder) -> ConfigBuilder) -> Self {

@@ -111,14 +111,14 @@ impl PrivateAgentTasksQueue {
         &self,
         agent_id: impl Into<String>,
     ) -> Result<CreateQueueResponse, Status> {
-        let wish = CreateQueueRequest { agent_id: agent_id.into() };
-        self.client().create_queue(request(wish)).await.map(Response::into_inner)
+        let message = CreateQueueRequest { agent_id: agent_id.into() };
+        self.client().create_queue(request(message)).await.map(Response::into_inner)
     }
 
     /// Whether an agent has a queue.
     pub async fn queue_exists(&self, agent_id: impl Into<String>) -> Result<bool, Status> {
-        let wish = QueueExistsRequest { agent_id: agent_id.into() };
-        Ok(self.client().queue_exists(request(wish)).await?.into_inner().exists)
+        let message = QueueExistsRequest { agent_id: agent_id.into() };
+        Ok(self.client().queue_exists(request(message)).await?.into_inner().exists)
     }
 
     /// A page of the queues that this client may look at, in the order of their ids' bytes: at most
@@ -133,8 +133,8 @@ impl PrivateAgentTasksQueue {
         after: impl Into<String>,
         limit: impl Into<Option<u32>>,
     ) -> Result<ListQueuesResponse, Status> {
-        let wish = ListQueuesRequest { after: after.into(), limit: limit.into() };
-        self.client().list_queues(request(wish)).await.map(Response::into_inner)
+        let message = ListQueuesRequest { after: after.into(), limit: limit.into() };
+        self.client().list_queues(request(message)).await.map(Response::into_inner)
     }
 
     /// Deletes a queue with all its tasks, if `confirm` is true. A queue that is not there is
@@ -144,8 +144,8 @@ impl PrivateAgentTasksQueue {
         agent_id: impl Into<String>,
         confirm: bool,
     ) -> Result<DeleteQueueResponse, Status> {
-        let wish = DeleteQueueRequest { agent_id: agent_id.into(), confirm };
-        self.client().delete_queue(request(wish)).await.map(Response::into_inner)
+        let message = DeleteQueueRequest { agent_id: agent_id.into(), confirm };
+        self.client().delete_queue(request(message)).await.map(Response::into_inner)
     }
 
     /// The queue of an agent, made if it is not there and `create_if_not_exists` says so; else that

@@ -6,9 +6,9 @@
 //! here as well, and the client speaks in them. Under `agent-queue-server`, `server` has the
 //! service itself.
 
-mod answer;
 mod builder;
 mod client;
+mod error_class;
 mod labels;
 mod process;
 mod queue;

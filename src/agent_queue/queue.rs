@@ -2,8 +2,8 @@
 
 use super::{
     Claim, Outcome, PrivateAgentTasksQueue, Process, QueueWatch, Update,
-    answer::lease_of,
     client::{new_name, request, with_options},
+    error_class::lease_of,
 };
 use crate::{
     clock,
@@ -38,9 +38,9 @@ pub struct AgentQueue {
 }
 
 /// What came of asking for a task.
-pub(super) enum Claimed {
+pub(super) enum ClaimAnswer {
     /// This task.
-    Held(Box<Claim>),
+    Task(Box<Claim>),
     /// A task that this claim held once: the answer was so long on its way that the lease has
     /// ended, or somebody has ended the task. Another claim is needed.
     Over,
@@ -65,8 +65,8 @@ impl AgentQueue {
 
     /// How many tasks the queue holds, by status.
     pub async fn get_queue_info(&self) -> Result<GetQueueInfoResponse, Status> {
-        let wish = GetQueueInfoRequest { agent_id: self.agent_id.clone() };
-        self.client.client().get_queue_info(request(wish)).await.map(Response::into_inner)
+        let message = GetQueueInfoRequest { agent_id: self.agent_id.clone() };
+        self.client.client().get_queue_info(request(message)).await.map(Response::into_inner)
     }
 
     /// Deletes the tasks of this status, or all, if `confirm` is true. Claims on them are over. How
@@ -76,13 +76,13 @@ impl AgentQueue {
         status: impl Into<Option<TaskStatus>>,
         confirm: bool,
     ) -> Result<u64, Status> {
-        let wish = ClearQueueRequest {
+        let message = ClearQueueRequest {
             agent_id: self.agent_id.clone(),
             status: status.into().map(Into::into),
             confirm,
             client_request_id: new_name(),
         };
-        Ok(self.client.client().clear_queue(request(wish)).await?.into_inner().deleted)
+        Ok(self.client.client().clear_queue(request(message)).await?.into_inner().deleted)
     }
 
     /// Adds a task. One without a `client_request_id` is given one, so that a retry does not add it
@@ -99,8 +99,9 @@ impl AgentQueue {
     /// # Ok(()) }
     /// ```
     pub async fn submit_task(&self, task: NewTask) -> Result<SubmitTaskResponse, Status> {
-        let wish = SubmitTaskRequest { agent_id: self.agent_id.clone(), task: Some(named(task)) };
-        self.client.client().submit_task(request(wish)).await.map(Response::into_inner)
+        let message =
+            SubmitTaskRequest { agent_id: self.agent_id.clone(), task: Some(named(task)) };
+        self.client.client().submit_task(request(message)).await.map(Response::into_inner)
     }
 
     /// Adds 1 to 1,000 tasks of at most 3 MiB together, all or none; the answers are in their
@@ -110,8 +111,8 @@ impl AgentQueue {
         tasks: impl IntoIterator<Item = NewTask>,
     ) -> Result<BatchSubmitTasksResponse, Status> {
         let tasks = tasks.into_iter().map(named).collect();
-        let wish = BatchSubmitTasksRequest { agent_id: self.agent_id.clone(), tasks };
-        self.client.client().batch_submit_tasks(request(wish)).await.map(Response::into_inner)
+        let message = BatchSubmitTasksRequest { agent_id: self.agent_id.clone(), tasks };
+        self.client.client().batch_submit_tasks(request(message)).await.map(Response::into_inner)
     }
 
     /// Claims the task of highest priority, the oldest of these first; waits for one up to `wait`.
@@ -130,9 +131,9 @@ impl AgentQueue {
             let asked = clock::now();
             let left = wait.saturating_sub(asked - began);
             match self.claim(&claim_id, left).await? {
-                Claimed::Held(claim) => return Ok(Some(*claim)),
-                Claimed::Over => claim_id = new_name(),
-                Claimed::Nothing => {}
+                ClaimAnswer::Task(claim) => return Ok(Some(*claim)),
+                ClaimAnswer::Over => claim_id = new_name(),
+                ClaimAnswer::Nothing => {}
             }
             let answered = clock::now();
             // Timers are precise to a millisecond.
@@ -144,21 +145,29 @@ impl AgentQueue {
     }
 
     /// One call that claims. Repeated with the same `claim_id` it gives the same task.
-    pub(super) async fn claim(&self, claim_id: &str, wait: Duration) -> Result<Claimed, Status> {
+    pub(super) async fn claim(
+        &self,
+        claim_id: &str,
+        wait: Duration,
+    ) -> Result<ClaimAnswer, Status> {
         let wait = wait.min(LONGEST_WAIT);
         let (agent_id, claim_id) = (self.agent_id.clone(), claim_id.to_owned());
-        let wish =
+        let message =
             GetTaskRequest { agent_id, claim_id: claim_id.clone(), timeout: wait.as_secs_f64() };
-        let call = with_options(wish, CallOptions::new().long_poll(wait));
+        let call = with_options(message, CallOptions::new().long_poll(wait));
         let GetTaskResponse { task, lease } = match self.client.client().get_task(call).await {
             Ok(answer) => answer.into_inner(),
-            Err(status) if status.code() == Code::FailedPrecondition => return Ok(Claimed::Over),
+            Err(status) if status.code() == Code::FailedPrecondition => {
+                return Ok(ClaimAnswer::Over);
+            }
             Err(status) => return Err(status),
         };
         Ok(match task {
-            None => Claimed::Nothing,
-            Some(task) if task.status() != TaskStatus::Processing => Claimed::Over,
-            Some(task) => Claimed::Held(Box::new(Claim { task, claim_id, lease: lease_of(lease) })),
+            None => ClaimAnswer::Nothing,
+            Some(task) if task.status() != TaskStatus::Processing => ClaimAnswer::Over,
+            Some(task) => {
+                ClaimAnswer::Task(Box::new(Claim { task, claim_id, lease: lease_of(lease) }))
+            }
         })
     }
 
@@ -181,7 +190,7 @@ impl AgentQueue {
             Update::Failed(text) | Update::Cancelled(text) => (String::new(), text),
             Update::Processing | Update::Pending => Default::default(),
         };
-        let wish = UpdateTaskStatusRequest {
+        let message = UpdateTaskStatusRequest {
             agent_id: self.agent_id.clone(),
             task_id: claim.task.task_id.clone(),
             claim_id: claim.claim_id.clone(),
@@ -189,23 +198,23 @@ impl AgentQueue {
             result,
             error_message,
         };
-        self.client.client().update_task_status(request(wish)).await.map(Response::into_inner)
+        self.client.client().update_task_status(request(message)).await.map(Response::into_inner)
     }
 
     /// One task as it stands now.
     pub async fn query_task(&self, task_id: impl Into<String>) -> Result<Task, Status> {
-        let wish = QueryTaskRequest { agent_id: self.agent_id.clone(), task_id: task_id.into() };
-        task_of(self.client.client().query_task(request(wish)).await?.into_inner().task)
+        let message = QueryTaskRequest { agent_id: self.agent_id.clone(), task_id: task_id.into() };
+        task_of(self.client.client().query_task(request(message)).await?.into_inner().task)
     }
 
     /// Deletes a task. A claim on it is over.
     pub async fn delete_task(&self, task_id: impl Into<String>) -> Result<(), Status> {
-        let wish = DeleteTaskRequest {
+        let message = DeleteTaskRequest {
             agent_id: self.agent_id.clone(),
             task_id: task_id.into(),
             client_request_id: new_name(),
         };
-        self.client.client().delete_task(request(wish)).await.map(drop)
+        self.client.client().delete_task(request(message)).await.map(drop)
     }
 
     /// Deletes 1 to 1,000 tasks; the answer names those that were not there.
@@ -213,12 +222,12 @@ impl AgentQueue {
         &self,
         task_ids: impl IntoIterator<Item = impl Into<String>>,
     ) -> Result<BatchDeleteTasksResponse, Status> {
-        let wish = BatchDeleteTasksRequest {
+        let message = BatchDeleteTasksRequest {
             agent_id: self.agent_id.clone(),
             task_ids: task_ids.into_iter().map(Into::into).collect(),
             client_request_id: new_name(),
         };
-        self.client.client().batch_delete_tasks(request(wish)).await.map(Response::into_inner)
+        self.client.client().batch_delete_tasks(request(message)).await.map(Response::into_inner)
     }
 
     /// Gives up a task that is PENDING or PROCESSING, for this reason. Its holder hears so at its
@@ -228,23 +237,23 @@ impl AgentQueue {
         task_id: impl Into<String>,
         reason: impl Into<String>,
     ) -> Result<Task, Status> {
-        let wish = CancelTaskRequest {
+        let message = CancelTaskRequest {
             agent_id: self.agent_id.clone(),
             task_id: task_id.into(),
             reason: reason.into(),
             client_request_id: new_name(),
         };
-        task_of(self.client.client().cancel_task(request(wish)).await?.into_inner().task)
+        task_of(self.client.client().cancel_task(request(message)).await?.into_inner().task)
     }
 
     /// Adds a new task with the work of one that failed; its id.
     pub async fn retry_task(&self, task_id: impl Into<String>) -> Result<String, Status> {
-        let wish = RetryTaskRequest {
+        let message = RetryTaskRequest {
             agent_id: self.agent_id.clone(),
             task_id: task_id.into(),
             client_request_id: new_name(),
         };
-        Ok(self.client.client().retry_task(request(wish)).await?.into_inner().task_id)
+        Ok(self.client.client().retry_task(request(message)).await?.into_inner().task_id)
     }
 
     /// A page of the tasks of this status, or of all, oldest first: at most `limit` (1 to 1,000;
@@ -256,13 +265,13 @@ impl AgentQueue {
         offset: u64,
     ) -> Result<ListTasksResponse, Status> {
         let status = status.into().map(Into::into);
-        let wish = ListTasksRequest {
+        let message = ListTasksRequest {
             agent_id: self.agent_id.clone(),
             status,
             limit: limit.into(),
             offset,
         };
-        self.client.client().list_tasks(request(wish)).await.map(Response::into_inner)
+        self.client.client().list_tasks(request(message)).await.map(Response::into_inner)
     }
 
     /// The same for one status.
@@ -273,14 +282,14 @@ impl AgentQueue {
         offset: u64,
     ) -> Result<ListTasksResponse, Status> {
         let (agent_id, status) = (self.agent_id.clone(), status.into());
-        let wish = GetTasksByStatusRequest { agent_id, status, limit: limit.into(), offset };
-        self.client.client().get_tasks_by_status(request(wish)).await.map(Response::into_inner)
+        let message = GetTasksByStatusRequest { agent_id, status, limit: limit.into(), offset };
+        self.client.client().get_tasks_by_status(request(message)).await.map(Response::into_inner)
     }
 
     /// What the queue did: counts and times.
     pub async fn get_task_stats(&self) -> Result<GetTaskStatsResponse, Status> {
-        let wish = GetTaskStatsRequest { agent_id: self.agent_id.clone() };
-        self.client.client().get_task_stats(request(wish)).await.map(Response::into_inner)
+        let message = GetTaskStatsRequest { agent_id: self.agent_id.clone() };
+        self.client.client().get_task_stats(request(message)).await.map(Response::into_inner)
     }
 
     /// Every change of the queue's tasks, from now on, or from after the answer that had this

@@ -3,8 +3,8 @@
 
 use super::{
     AgentQueue,
-    answer::{Verdict, pause, verdict},
     client::request,
+    error_class::{ErrorClass, classify, pause},
 };
 use crate::proto::agent_queue::{WatchQueueRequest, WatchQueueResponse};
 use futures::{
@@ -72,10 +72,12 @@ impl Watching {
                 }
                 // The server ended the stream: it drains.
                 Ok(None) => {}
-                Err(status) => match verdict(&status) {
-                    Verdict::Closed => return None,
-                    Verdict::Later => log_line!(debug, %status, "a watch is asked for again"),
-                    Verdict::Final => {
+                Err(status) => match classify(&status) {
+                    ErrorClass::ClientClosed => return None,
+                    ErrorClass::Transient => {
+                        log_line!(debug, %status, "a watch is asked for again")
+                    }
+                    ErrorClass::Permanent => {
                         self.over = true;
                         return Some(Err(status));
                     }
@@ -93,12 +95,12 @@ impl Watching {
         let stream = match &mut self.stream {
             Some(stream) => stream,
             none => {
-                let wish = WatchQueueRequest {
+                let message = WatchQueueRequest {
                     agent_id: self.queue.agent_id().to_owned(),
                     cursor: self.cursor,
                 };
                 none.insert(
-                    self.queue.client().client().watch_queue(request(wish)).await?.into_inner(),
+                    self.queue.client().client().watch_queue(request(message)).await?.into_inner(),
                 )
             }
         };

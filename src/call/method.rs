@@ -112,17 +112,15 @@ impl Method {
                 warn,
                 method = %self.name,
                 "this method is said to be unary, but its answer goes on after its first message: \
-                 it \
-                 is passed on as it comes, without the configured timeout, and later calls are \
-                 taken \
-                 for streams; say `kind: streaming` in `methods:`, or give descriptor_set(..)"
+                 it is passed on as it comes, without the configured timeout, and later calls are \
+                 taken for streams; say `kind: streaming` in `methods:`, or give \
+                 descriptor_set(..)"
             ),
             false => log_line!(
                 info,
                 method = %self.name,
                 "a call of this method was seen to stream, so its calls are not retried by policy \
-                 from \
-                 now on; where it is unary, give descriptor_set(..)"
+                 from now on; where it is unary, give descriptor_set(..)"
             ),
         }
     }
@@ -139,9 +137,9 @@ impl Method {
                 warn,
                 method = %self.name,
                 "a call of this method has waited {} s for its answer, and nothing ends that: \
-                 nobody said \
-                 whether the method is unary, so `timeout` does not bound it on the wire; give \
-                 descriptor_set(..), `kind` in `methods:`, `attempt_timeout`, or a deadline",
+                 nobody said whether the method is unary, so `timeout` does not bound it on the \
+                 wire; give descriptor_set(..), `kind` in `methods:`, `attempt_timeout`, or a \
+                 deadline",
                 wait.as_secs()
             );
         }
@@ -233,8 +231,7 @@ impl Methods {
             warn,
             target = %self.target,
             "{REMEMBERED} methods were called, which is as many as a channel remembers: further \
-             ones \
-             are served, and counted as `other`"
+             ones are served, and counted as `other`"
         );
         made("other".into())
     }

@@ -142,7 +142,8 @@ impl Calls {
                 .or(rule.and_then(|rule| rule.idempotent))
                 .unwrap_or(true),
             wait_for_ready,
-            told_to_wait: wait_for_ready && (said.is_some() || self.config.told.wait_for_ready),
+            told_to_wait: wait_for_ready
+                && (said.is_some() || self.config.provenance.wait_for_ready),
             deadline,
             deadline_is_said: is_stated,
             patience,

@@ -6,7 +6,7 @@
 //! (`start` answers for that).
 
 use super::shared::Calls;
-use crate::unwind::{catching, words};
+use crate::unwind::{catching, panic_message};
 use futures::FutureExt as _;
 use std::{future::Future, marker::PhantomData};
 use tokio::{runtime::Handle, task::AbortHandle};
@@ -31,8 +31,8 @@ where
     let told = Told(Some(told), PhantomData);
     // Not `async move`: an async block has room for what it awaits twice, and some of these tasks
     // stay.
-    let work =
-        catching(work).map(move |end| told.tell(end.map_err(|panic| words(&*panic).to_owned())));
+    let work = catching(work)
+        .map(move |end| told.tell(end.map_err(|panic| panic_message(&*panic).to_owned())));
     runtime.spawn(work).abort_handle()
 }
 

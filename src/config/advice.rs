@@ -1,10 +1,10 @@
-//! What to write in place of a key that nobody knows: the key with the same letters, whatever the
-//! case and the unit in its name (`maxBackoffMs`); the one that another program's word stands for;
-//! or the nearest in spelling.
+//! What to write in place of an unknown key: the key with the same letters, whatever the case and
+//! the unit in its name (`maxBackoffMs`); the one that another program's name stands for; or the
+//! nearest in spelling.
 
 use super::{
-    foreign::{self, Meant},
     keys::{KEYS, Key, Shape, find, method_keys},
+    other_names::{self, Meaning},
     suggest::did_you_mean,
     value::Value,
 };
@@ -43,8 +43,8 @@ pub(super) fn for_key(section: &str, name: &str, value: &Value) -> String {
     if section == "tls" && ["enabled", "enable"].contains(&letters(name).as_str()) {
         return write("use_tls", value, None);
     }
-    if let Some(said) = said(name, value, &keys) {
-        return said;
+    if let Some(advice) = known_advice(name, value, &keys) {
+        return advice;
     }
     did_you_mean(name, inside)
 }
@@ -52,8 +52,8 @@ pub(super) fn for_key(section: &str, name: &str, value: &Value) -> String {
 /// The end of the sentence about `name` in the rule for a method.
 pub(super) fn for_method_key(name: &str, value: &Value) -> String {
     let keys: Vec<&Key> = method_keys().collect();
-    match said(name, value, &keys) {
-        Some(said) => said,
+    match known_advice(name, value, &keys) {
+        Some(advice) => advice,
         None if find(name).is_some() => {
             "; it holds for all calls: write it directly under `grpc:`".into()
         }
@@ -64,17 +64,17 @@ pub(super) fn for_method_key(name: &str, value: &Value) -> String {
 /// Whether `name` says by its letters what it means, without any guess at its spelling.
 pub(super) fn is_known(name: &str) -> bool {
     let keys: Vec<&Key> = KEYS.iter().collect();
-    name.starts_with("grpc.") && said(name, &Value::Null, &keys).is_some()
+    name.starts_with("grpc.") && known_advice(name, &Value::Null, &keys).is_some()
 }
 
 /// Whether `name` is a section whose keys stand one level higher here.
 pub(super) fn is_flat(name: &str, value: &Value) -> bool {
-    let known = foreign::meant(&letters(name));
-    is_section(value) && matches!(known, Some(Meant::Flat | Meant::Key(_)))
+    let known = other_names::meaning(&letters(name));
+    is_section(value) && matches!(known, Some(Meaning::Flat | Meaning::Key(_)))
 }
 
 /// What is certain about `name` among `keys`.
-fn said(name: &str, value: &Value, keys: &[&Key]) -> Option<String> {
+fn known_advice(name: &str, value: &Value, keys: &[&Key]) -> Option<String> {
     if name == "<<" {
         return Some(
             ", but a merge key of YAML, which is not read: write the keys themselves here".into(),
@@ -91,16 +91,16 @@ fn said(name: &str, value: &Value, keys: &[&Key]) -> Option<String> {
     if let Some(key) = whole(&bare) {
         return Some(write(key.path, value, None));
     }
-    if let Some(meant) = foreign::meant(&bare) {
-        return Some(foreign_word(meant, value, keys));
+    if let Some(meaning) = other_names::meaning(&bare) {
+        return Some(advice_for_other_name(meaning, value, keys));
     }
     if let Some(key) = elsewhere(&bare) {
         return Some(write(key.path, value, None));
     }
     UNITS.iter().find_map(|(ending, unit)| {
         let stem = bare.strip_suffix(ending)?;
-        let key = match foreign::meant(stem) {
-            Some(Meant::Key(path)) => find(path),
+        let key = match other_names::meaning(stem) {
+            Some(Meaning::Key(path)) => find(path),
             _ => whole(stem).or_else(|| elsewhere(stem)),
         };
         let key = key.filter(|key| matches!(key.kind.shape, Shape::Time { .. }))?;
@@ -120,29 +120,29 @@ fn last(path: &str) -> &str {
     path.rsplit('.').next().unwrap_or(path)
 }
 
-fn foreign_word(meant: Meant, value: &Value, keys: &[&Key]) -> String {
+fn advice_for_other_name(meaning: Meaning, value: &Value, keys: &[&Key]) -> String {
     let retries = "max_retry_attempts";
-    match (meant, value) {
-        (Meant::Say(words), _) => format!("; {words}"),
-        (Meant::Flat, _) => "; its keys stand one level higher here".into(),
-        (Meant::Key(_), value) if is_section(value) => {
+    match (meaning, value) {
+        (Meaning::Advice(words), _) => format!("; {words}"),
+        (Meaning::Flat, _) => "; its keys stand one level higher here".into(),
+        (Meaning::Key(_), value) if is_section(value) => {
             "; its keys stand one level higher here".into()
         }
-        (Meant::Key(path), Value::Bool(false)) if path == retries => {
+        (Meaning::Key(path), Value::Bool(false)) if path == retries => {
             "; write `max_retry_attempts: 0`".into()
         }
-        (Meant::Key(path), _) if keys.iter().all(|key| key.path != path) => {
+        (Meaning::Key(path), _) if keys.iter().all(|key| key.path != path) => {
             format!(
                 "; it holds for all calls: {} directly under `grpc:`",
                 &write(path, value, None)[2..]
             )
         }
-        (Meant::Key(path), _) => write(path, value, None),
-        (Meant::Attempts, Value::Integer(attempts)) => {
+        (Meaning::Key(path), _) => write(path, value, None),
+        (Meaning::Attempts, Value::Integer(attempts)) => {
             let number = Value::Integer(attempts.saturating_sub(1).max(0));
             format!("{}, which does not count the first attempt", write(retries, &number, None))
         }
-        (Meant::Attempts, _) => {
+        (Meaning::Attempts, _) => {
             "; write `max_retry_attempts`, which does not count the first attempt".into()
         }
     }

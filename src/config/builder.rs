@@ -5,8 +5,8 @@ use super::{
     error::{ConfigError, Problem},
     keys::PREFIX,
     layers::{KeyPath, Layers, Source},
+    location::Location,
     method::MethodOptions,
-    place::Place,
     settings::Config,
     value::Value,
 };
@@ -73,9 +73,9 @@ impl ConfigBuilder {
                     self.environment.insert(name, value);
                 }
                 Err(_) => {
-                    let place = Place::Variable(name);
+                    let location = Location::Variable(name);
                     self.unreadable.push(Problem {
-                        place,
+                        location,
                         key: None,
                         text: "is not UTF-8 text".into(),
                     });

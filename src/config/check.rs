@@ -1,22 +1,23 @@
 //! The rules: settings in, a configuration or every problem out.
 
 use super::{
-    doubts, effective,
+    effective,
     error::{ConfigError, Problem},
     host,
     layers::Layers,
     method::{self, MethodRule},
     placeholders,
     scope::Scope,
-    settings::{Config, Keepalive, Queue, Reconnect, Told},
+    settings::{Config, Keepalive, Provenance, Queue, Reconnect},
     target::{self, ParsedTarget, Target},
     tls,
     value::{Value, is_token},
+    warnings,
 };
 use crate::policy::{Backoff, Intensity, RetryLimit, RetryPolicy, ThrottleRule};
 use std::{path::PathBuf, time::Duration};
 
-/// Checks everything that was said.
+/// Checks all settings.
 pub(super) fn config(mut layers: Layers) -> Result<Config, ConfigError> {
     placeholders::refuse(&mut layers);
     let mut problems = layers.problems.clone();
@@ -54,12 +55,17 @@ pub(super) fn config(mut layers: Layers) -> Result<Config, ConfigError> {
         },
         throttle: throttle(&mut scope),
         methods: Vec::new(),
-        told: Told::default(),
+        provenance: Provenance::default(),
     };
-    config.told = Told {
-        said: effective::said(&layers),
-        warnings: layers.remarks.iter().cloned().chain(doubts::warnings(&scope, &config)).collect(),
-        notes: doubts::notes(&scope, &config),
+    config.provenance = Provenance {
+        explicit: effective::explicit(&layers),
+        warnings: layers
+            .remarks
+            .iter()
+            .cloned()
+            .chain(warnings::warnings(&scope, &config))
+            .collect(),
+        notes: warnings::notes(&scope, &config),
         wait_for_ready: scope.explicit("wait_for_ready"),
     };
     for (pattern, source) in &layers.methods {
@@ -68,7 +74,7 @@ pub(super) fn config(mut layers: Layers) -> Result<Config, ConfigError> {
                 config.methods.push(rule(&mut Scope::new(&layers, chain, &mut problems), pattern))
             }
             None => problems.push(Problem {
-                place: source.section_place(pattern),
+                location: source.section_location(pattern),
                 key: Some(format!("grpc.methods.{pattern:?}")),
                 text: format!(
                     "is not a pattern: it must be `pkg.Service/Method`, `pkg.Service/*` or `*`{}",
@@ -83,7 +89,7 @@ pub(super) fn config(mut layers: Layers) -> Result<Config, ConfigError> {
     Ok(config)
 }
 
-/// `target`, or `host` and `port`: whichever has more authority.
+/// `target`, or `host` and `port`: whichever has more precedence.
 fn read_target(scope: &mut Scope<'_>) -> ParsedTarget {
     let target = scope.read_with("target", |value| match value.is_none() {
         true => Ok(None),
@@ -93,13 +99,13 @@ fn read_target(scope: &mut Scope<'_>) -> ParsedTarget {
         Target::Host { host: scope.read_with("host", host_alone), port: scope.read("port") };
     let parts = ParsedTarget { target: parts, tls: None };
     let Some(target) = target else { return parts };
-    let said = scope.authority("target");
+    let said = scope.precedence("target");
     for key in ["host", "port"] {
-        if scope.explicit(key) && scope.authority(key) == said {
+        if scope.explicit(key) && scope.precedence(key) == said {
             scope.conflict("target", "cannot stand beside", key);
         }
     }
-    if scope.authority("host").max(scope.authority("port")) > said { parts } else { target }
+    if scope.precedence("host").max(scope.precedence("port")) > said { parts } else { target }
 }
 
 /// The file with the token, which only goes where nobody on the way can read it.
@@ -163,9 +169,9 @@ fn keepalive(scope: &mut Scope<'_>) -> Keepalive {
         permit_without_calls: scope.read("keepalive_permit_without_calls"),
         floor: scope.read("keepalive_floor"),
     };
-    // What a source of less authority said is merely overruled.
+    // A setting of less precedence is merely overruled.
     let dead = |scope: &Scope<'_>, key| {
-        scope.explicit(key) && scope.authority(key) >= scope.authority("keepalive_time")
+        scope.explicit(key) && scope.precedence(key) >= scope.precedence("keepalive_time")
     };
     for key in ["keepalive_timeout", "keepalive_permit_without_calls"] {
         if keepalive.time.is_none() && dead(scope, key) {

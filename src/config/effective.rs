@@ -1,22 +1,23 @@
-//! What holds for each key, and who said so: for people who ask why a program behaves as it does.
+//! The effective value of each key, and where it comes from: for people who ask why a program
+//! behaves as it does.
 
 #[cfg(feature = "tls")]
 use super::error::Problem;
 use super::{
     keys::{self, KEYS, Shape},
     layers::{KeyPath, Layers, Setting},
-    place::Place,
+    location::Location,
     settings::Config,
     value::Value,
 };
 use std::fmt;
 
-/// A key, the value that holds for it, and who said so.
+/// A key, its effective value, and where the value comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Effective {
     key: KeyPath,
     value: String,
-    place: Place,
+    location: Location,
 }
 
 impl Effective {
@@ -30,71 +31,72 @@ impl Effective {
         &self.value
     }
 
-    /// Who said it: `grpc.yaml:4:3` (file, line, column), the name of a variable, a builder
+    /// Where it comes from: `grpc.yaml:4:3` (file, line, column), the name of a variable, a builder
     /// method, or `default`.
-    pub fn place(&self) -> String {
-        self.place.to_string()
+    pub fn location(&self) -> String {
+        self.location.to_string()
     }
 }
 
 impl fmt::Display for Effective {
     /// `grpc.max_backoff is 10.0 (default)`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} is {} ({})", self.key, self.value, self.place)
+        write!(f, "{} is {} ({})", self.key, self.value, self.location)
     }
 }
 
 impl Config {
-    /// Every key with the value that holds for it and who said so; then what was said for methods,
+    /// Every key with its effective value and where that comes from; then what was set for methods,
     /// the narrowest pattern first.
     ///
     /// ```
     /// use tonic_supervisor::Config;
     /// let config = Config::builder().max_in_flight(100).build()?;
     /// let lines: Vec<String> = config.effective().iter().map(|one| one.to_string()).collect();
-    /// assert!(lines.contains(&"grpc.max_in_flight is 100 (builder method max_in_flight(..))".into()));
+    /// let line = "grpc.max_in_flight is 100 (builder method max_in_flight(..))";
+    /// assert!(lines.contains(&line.into()));
     /// assert!(lines.contains(&"grpc.max_backoff is 10.0 (default)".into()));
     /// # Ok::<(), tonic_supervisor::ConfigError>(())
     /// ```
     pub fn effective(&self) -> Vec<Effective> {
         let everywhere = KEYS.iter().map(|key| {
             let path = KeyPath { method: None, path: key.path };
-            match self.told.said.iter().find(|said| said.key == path) {
+            match self.provenance.explicit.iter().find(|said| said.key == path) {
                 Some(said) => said.clone(),
-                None => Effective { key: path, value: default(key), place: Place::Default },
+                None => Effective { key: path, value: default(key), location: Location::Default },
             }
         });
         let for_methods = self.methods.iter().flat_map(|rule| {
             let ours =
                 |said: &&Effective| said.key.method.as_deref() == Some(rule.pattern.as_str());
-            self.told.said.iter().filter(ours).cloned()
+            self.provenance.explicit.iter().filter(ours).cloned()
         });
         everywhere.chain(for_methods).collect()
     }
 
-    /// A problem with what was said at `path`.
+    /// A problem with the value of the key at `path`.
     #[cfg(feature = "tls")]
     pub(crate) fn problem_with(&self, path: &str, rule: &str) -> Problem {
         let of_all = |said: &&Effective| said.key.method.is_none() && said.key.path == path;
-        let said = self.told.said.iter().find(of_all);
-        let (value, place) = match said {
-            Some(said) => (said.value.as_str(), said.place.clone()),
-            None => ("none", Place::Default),
+        let said = self.provenance.explicit.iter().find(of_all);
+        let (value, location) = match said {
+            Some(said) => (said.value.as_str(), said.location.clone()),
+            None => ("none", Location::Default),
         };
         Problem {
-            place,
+            location,
             key: Some(format!("grpc.{path}")),
             text: format!("is {value}, but {rule}"),
         }
     }
 }
 
-/// What somebody said, with the places found: the files themselves are not kept.
-pub(super) fn said(layers: &Layers) -> Vec<Effective> {
+/// The settings that are not defaults, with their locations: the files themselves are not kept.
+pub(super) fn explicit(layers: &Layers) -> Vec<Effective> {
     let one = |(key, setting): (&KeyPath, &Setting)| Effective {
         key: key.clone(),
         value: yaml(&setting.value),
-        place: setting.source.place(key, None),
+        location: setting.source.location(key, None),
     };
     layers.settings.iter().map(one).collect()
 }

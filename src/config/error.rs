@@ -1,13 +1,13 @@
 //! What is wrong with a configuration: every problem at once, each one sentence that names its
 //! place, key, value and rule.
 
-use super::place::Place;
+use super::location::Location;
 use std::fmt::{self, Write as _};
 
 /// One thing that is wrong.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Problem {
-    pub(crate) place: Place,
+    pub(crate) location: Location,
     pub(crate) key: Option<String>,
     pub(crate) text: String,
 }
@@ -22,10 +22,10 @@ pub struct ConfigError {
 }
 
 impl Problem {
-    /// Where it was said: `grpc.yaml:4:3` (file, line, column), the name of a variable, or a
+    /// Where the setting stands: `grpc.yaml:4:3` (file, line, column), the name of a variable, or a
     /// builder method.
-    pub fn place(&self) -> String {
-        self.place.to_string()
+    pub fn location(&self) -> String {
+        self.location.to_string()
     }
 
     /// The key's whole path, such as `grpc.max_backoff`; none where the problem is not about a key.
@@ -39,7 +39,7 @@ impl fmt::Display for Problem {
         let key = self.key.as_ref().map_or(String::new(), |key| format!("{key} "));
         // Keys and places are what files and environments say: no control character of theirs
         // reaches a terminal.
-        for letter in format!("{}: {key}{}", self.place, self.text).chars() {
+        for letter in format!("{}: {key}{}", self.location, self.text).chars() {
             match letter.is_control() {
                 true => write!(f, "{}", letter.escape_default())?,
                 false => f.write_char(letter)?,
@@ -58,7 +58,7 @@ impl fmt::Debug for Problem {
 impl ConfigError {
     /// An error, if there are problems.
     pub(crate) fn check(mut problems: Vec<Problem>) -> Result<(), Self> {
-        problems.sort_by(|a, b| a.place.cmp(&b.place));
+        problems.sort_by(|a, b| a.location.cmp(&b.location));
         if problems.is_empty() { Ok(()) } else { Err(Self { problems }) }
     }
 
@@ -68,8 +68,8 @@ impl ConfigError {
         Self { problems: vec![problem] }
     }
 
-    /// All problems that were found, by their places: files from the top down, then variables,
-    /// then builder methods.
+    /// All problems that were found, by their places: files from the top down, then variables, then
+    /// builder methods.
     pub fn problems(&self) -> &[Problem] {
         &self.problems
     }
@@ -103,8 +103,8 @@ mod tests {
     use super::*;
 
     fn problem(at: (usize, usize), text: &str) -> Problem {
-        let place = Place::File { name: "grpc.yaml".into(), at: Some(at) };
-        Problem { place, key: Some("grpc.max_backoff".into()), text: text.into() }
+        let location = Location::File { name: "grpc.yaml".into(), at: Some(at) };
+        Problem { location, key: Some("grpc.max_backoff".into()), text: text.into() }
     }
 
     #[test]

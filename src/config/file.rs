@@ -6,7 +6,7 @@ use super::{
     error::Problem,
     keys::{KEYS, method_keys},
     layers::{KeyPath, Layers, Source},
-    place::Place,
+    location::Location,
     suggest::distance,
     value::Value,
     yaml::File,
@@ -17,7 +17,7 @@ use std::{path::Path, sync::Arc};
 pub(super) fn open(path: &Path) -> Result<File, Problem> {
     let name = path.display().to_string();
     let problem = |at, text: String| Problem {
-        place: Place::File { name: name.clone(), at },
+        location: Location::File { name: name.clone(), at },
         key: None,
         text,
     };
@@ -44,7 +44,7 @@ pub(super) fn open(path: &Path) -> Result<File, Problem> {
 pub(super) fn add(layers: &mut Layers, file: File, whole: bool) {
     match file.parse("grpc") {
         Ok(root) => Section { layers, file: Arc::new(file) }.root(root, whole),
-        Err((place, text)) => layers.problem(place, None, text),
+        Err((location, text)) => layers.problem(location, None, text),
     }
 }
 
@@ -166,7 +166,7 @@ impl Section<'_> {
             "<<" => self.wrong(&steps, &format!("is not a key{hint}")),
             _ => self.wrong(&steps, &format!("is not a key that is known{hint}")),
         }
-        // Its keys are told what they should be as well.
+        // There is advice for its keys as well.
         let Value::Map(entries) = value else { return };
         if section.is_empty() && advice::is_flat(name, value) {
             for (child, value) in
@@ -211,9 +211,9 @@ impl Section<'_> {
             [] => None,
             steps => Some(steps.join(".")),
         };
-        let place =
-            if steps.is_empty() { self.file.at(None) } else { self.file.place(steps, None) };
-        self.layers.problem(place, key, text);
+        let location =
+            if steps.is_empty() { self.file.at(None) } else { self.file.location(steps, None) };
+        self.layers.problem(location, key, text);
     }
 }
 

@@ -58,26 +58,22 @@ fn name(name: &str) -> Result<(), String> {
         _ if name.is_empty() => Err("must not be empty".into()),
         Some('@') => Err("must not name a user: write what stands behind the @".into()),
         Some(c) if c.is_whitespace() || c.is_control() => {
-            Err("must not have spaces or control characters: write a name such as \
-                 queue.internal"
+            Err("must not have spaces or control characters: write a name such as queue.internal"
                 .into())
         }
-        Some(c) if !c.is_ascii() => Err(format!(
-            "must not have {c:?}: write the name in ASCII, as \
-                                                 xn--..."
-        )),
-        Some(c) => Err(format!(
-            "must not have {c:?}: a name has letters, digits, `-`, `_` and \
-                                dots"
-        )),
+        Some(c) if !c.is_ascii() => {
+            Err(format!("must not have {c:?}: write the name in ASCII, as xn--..."))
+        }
+        Some(c) => {
+            Err(format!("must not have {c:?}: a name has letters, digits, `-`, `_` and dots"))
+        }
         None if rooted.split('.').any(str::is_empty) => {
             Err("must not have an empty part before, after or between its dots: write a name such \
                  as queue.internal"
                 .into())
         }
         None if too_long => Err(format!(
-            "must have {LONGEST} characters at most, and \
-                                         {LONGEST_PART} between two dots"
+            "must have {LONGEST} characters at most, and {LONGEST_PART} between two dots"
         )),
         None => Ok(()),
     }

@@ -1,10 +1,9 @@
-//! What was said and by whom: settings from all sources, of which for each key only the one with
-//! most authority is kept.
+//! Settings from all sources. For each key only the one with the highest precedence is kept.
 
 use super::{
     error::Problem,
     keys::{KEYS, Key, PREFIX, variable},
-    place::Place,
+    location::Location,
     suggest::did_you_mean,
     value::Value,
 };
@@ -12,10 +11,10 @@ use std::collections::BTreeMap;
 #[cfg(feature = "yaml")]
 use std::sync::Arc;
 
-/// Who said it.
+/// Where a setting comes from.
 #[derive(Clone, Debug)]
 pub(super) enum Source {
-    /// Nobody.
+    /// It is the default.
     Default,
     /// A line of a file.
     #[cfg(feature = "yaml")]
@@ -28,7 +27,7 @@ pub(super) enum Source {
 
 impl Source {
     /// Later sources overrule earlier ones.
-    pub(super) fn authority(&self) -> u8 {
+    pub(super) fn precedence(&self) -> u8 {
         match self {
             Self::Default => 0,
             #[cfg(feature = "yaml")]
@@ -38,24 +37,24 @@ impl Source {
         }
     }
 
-    /// Where `key` was said, and which `item` of it.
-    pub(super) fn place(&self, key: &KeyPath, item: Option<usize>) -> Place {
+    /// Where `key` was set, or one `item` of its list.
+    pub(super) fn location(&self, key: &KeyPath, item: Option<usize>) -> Location {
         let _ = (key, item);
         match self {
-            Self::Default => Place::Default,
+            Self::Default => Location::Default,
             #[cfg(feature = "yaml")]
-            Self::File(file) => file.place(&key.steps(), item),
-            Self::Variable(name) => Place::Variable(name.clone()),
-            Self::Builder(method) => Place::Builder(method.clone()),
+            Self::File(file) => file.location(&key.steps(), item),
+            Self::Variable(name) => Location::Variable(name.clone()),
+            Self::Builder(method) => Location::Builder(method.clone()),
         }
     }
 
     /// Where the method `pattern` was mentioned.
-    pub(super) fn section_place(&self, pattern: &str) -> Place {
+    pub(super) fn section_location(&self, pattern: &str) -> Location {
         match self {
             #[cfg(feature = "yaml")]
-            Self::File(file) => file.place(&["grpc", "methods", pattern], None),
-            other => other.place(&KeyPath { method: Some(pattern.to_owned()), path: "" }, None),
+            Self::File(file) => file.location(&["grpc", "methods", pattern], None),
+            other => other.location(&KeyPath { method: Some(pattern.to_owned()), path: "" }, None),
         }
     }
 }
@@ -98,18 +97,23 @@ pub(super) struct Layers {
     /// Patterns that were mentioned, with or without keys.
     pub(super) methods: BTreeMap<String, Source>,
     pub(super) problems: Vec<Problem>,
-    /// What is told as a warning.
+    /// Remarks that become warnings.
     pub(super) remarks: Vec<String>,
 }
 
 impl Layers {
-    /// Sources must come in the order of their authority.
+    /// Sources must come in the order of their precedence.
     pub(super) fn set(&mut self, key: KeyPath, value: Value, source: Source) {
         self.settings.insert(key, Setting { value, source });
     }
 
-    pub(super) fn problem(&mut self, place: Place, key: Option<String>, text: impl Into<String>) {
-        self.problems.push(Problem { place, key, text: text.into() });
+    pub(super) fn problem(
+        &mut self,
+        location: Location,
+        key: Option<String>,
+        text: impl Into<String>,
+    ) {
+        self.problems.push(Problem { location, key, text: text.into() });
     }
 
     /// The variables of `environment` that concern us.
@@ -122,7 +126,7 @@ impl Layers {
                 }
                 None if name.starts_with(&variable("methods")) => {
                     self.problem(
-                        Place::Variable(name.clone()),
+                        Location::Variable(name.clone()),
                         None,
                         "is not a variable: methods can be configured in files and by the builder \
                          only",
@@ -131,8 +135,8 @@ impl Layers {
                 None => {
                     let names: Vec<String> = KEYS.iter().map(|key| variable(key.path)).collect();
                     let hint = did_you_mean(name, names.iter().map(String::as_str));
-                    let place = Place::Variable(name.clone());
-                    self.problem(place, None, format!("is not a variable that is known{hint}"));
+                    let location = Location::Variable(name.clone());
+                    self.problem(location, None, format!("is not a variable that is known{hint}"));
                 }
             }
         }

@@ -112,7 +112,8 @@ pub(super) fn instead_of(pattern: &str) -> String {
 /// use tonic_supervisor::{Config, MethodOptions};
 /// let once = MethodOptions::new().unary().idempotent(false);
 /// let config = Config::builder().method("queue.Tasks/Submit", once).build()?;
-/// assert_eq!(config.method("/queue.Tasks/Submit").and_then(|rule| rule.idempotent()), Some(false));
+/// let rule = config.method("/queue.Tasks/Submit");
+/// assert_eq!(rule.and_then(|rule| rule.idempotent()), Some(false));
 /// # Ok::<(), tonic_supervisor::ConfigError>(())
 /// ```
 #[derive(Clone, Debug, Default)]

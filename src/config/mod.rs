@@ -1,40 +1,40 @@
 //! The wishes: YAML, environment and builder become one checked [`Config`], or an error that names
 //! every problem.
 //!
-//! The way: each source becomes settings (`layers`), the settings with most authority are read
-//! (`scope`) under the rules (`check`). The keys are said once, in `keys`. Nothing here panics,
+//! Each source becomes settings (`layers`), and the settings with the highest precedence are read
+//! (`scope`) under the rules (`check`). The keys are defined once, in `keys`. Nothing here panics,
 //! whatever is written in a file.
 
 #[cfg(feature = "yaml")]
 mod advice;
 mod builder;
 mod check;
-mod doubts;
 mod effective;
 mod error;
 #[cfg(feature = "yaml")]
 mod file;
-#[cfg(feature = "yaml")]
-mod foreign;
 mod host;
 mod keys;
 mod layers;
+mod location;
 mod method;
-mod place;
+#[cfg(feature = "yaml")]
+mod other_names;
 mod placeholders;
 #[cfg(all(test, feature = "yaml"))]
 mod reference;
 mod scope;
 mod settings;
-#[cfg(feature = "yaml")]
-mod slips;
 pub(crate) mod small_file;
 mod suggest;
 mod target;
 mod tls;
 mod value;
+mod warnings;
 #[cfg(feature = "yaml")]
 mod yaml;
+#[cfg(feature = "yaml")]
+mod yaml_mistakes;
 
 pub use builder::ConfigBuilder;
 pub use effective::Effective;
@@ -46,7 +46,7 @@ pub use settings::{Config, Keepalive, Queue, Reconnect};
 #[cfg(feature = "auth-file")]
 pub(crate) use suggest::did_you_mean;
 pub use target::Target;
-pub use tls::{Roots, Tls};
+pub use tls::{Roots, TlsConfig};
 #[cfg(feature = "agent-queue")]
 pub(crate) use value::Value;
 #[cfg(feature = "auth-file")]

@@ -15,8 +15,8 @@ pub(super) fn refuse(layers: &mut Layers) {
         None => true,
         Some(rule) => {
             let text = format!("is {}, but {rule}", setting.value);
-            let place = setting.source.place(key, None);
-            problems.push(Problem { place, key: Some(key.to_string()), text });
+            let location = setting.source.location(key, None);
+            problems.push(Problem { location, key: Some(key.to_string()), text });
             false
         }
     });

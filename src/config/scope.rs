@@ -1,5 +1,5 @@
-//! Reading settings: each key from whoever has most authority, for all calls or for the methods of
-//! a pattern.
+//! Reading settings: each key from the source with the highest precedence, for all calls or for the
+//! methods of a pattern.
 //!
 //! A value that breaks its rule is noted and read as the default, so that one reading finds every
 //! problem.
@@ -102,33 +102,33 @@ impl<'a> Scope<'a> {
         {
             return;
         }
-        let place = |key: &KeyPath, setting: &Setting| setting.source.place(key, None);
-        let (said, other_said) = (place(&key, &setting), place(&other_key, &other));
+        let location = |key: &KeyPath, setting: &Setting| setting.source.location(key, None);
+        let (said, other_said) = (location(&key, &setting), location(&other_key, &other));
         let own = format!("is {}", show(&setting));
         let text =
             format!("{own}, but {rule} {other_key}, which is {} ({other_said})", show(&other));
         // Where the first is a default, the second is what a person can change.
-        let place = if self.explicit(first) { said } else { other_said };
-        self.push(Problem { place, key: Some(key.to_string()), text });
+        let location = if self.explicit(first) { said } else { other_said };
+        self.push(Problem { location, key: Some(key.to_string()), text });
     }
 
-    /// Notes that what was said cannot be had, for the reason given.
+    /// Notes that a setting is not possible, for the reason given.
     pub(super) fn refuse(&mut self, path: &'static str, reason: &str) {
         let (key, setting) = self.find(path);
         self.note(&key, &setting, None, format!("is {}, but {reason}", show(&setting)));
     }
 
-    /// Whether somebody said it.
+    /// Whether it is set anywhere.
     pub(super) fn explicit(&self, path: &'static str) -> bool {
-        self.authority(path) > Source::Default.authority()
+        self.precedence(path) > Source::Default.precedence()
     }
 
-    /// The authority of who said it.
-    pub(super) fn authority(&self, path: &'static str) -> u8 {
-        self.find(path).1.source.authority()
+    /// The precedence of the source that set it.
+    pub(super) fn precedence(&self, path: &'static str) -> u8 {
+        self.find(path).1.source.precedence()
     }
 
-    /// A sentence about a key, at the place where it was said.
+    /// A sentence about a key, at the location where it is set.
     pub(super) fn sentence(&self, path: &'static str, text: &str) -> String {
         let (key, setting) = self.find(path);
         Self::sentence_about(&key, &setting, text)
@@ -136,13 +136,17 @@ impl<'a> Scope<'a> {
 
     /// A sentence about a setting, at its place.
     pub(super) fn sentence_about(key: &KeyPath, setting: &Setting, text: &str) -> String {
-        let place = setting.source.place(key, None);
-        Problem { place, key: Some(key.to_string()), text: format!("is {}, {text}", show(setting)) }
-            .to_string()
+        let location = setting.source.location(key, None);
+        Problem {
+            location,
+            key: Some(key.to_string()),
+            text: format!("is {}, {text}", show(setting)),
+        }
+        .to_string()
     }
 
-    /// Everything that somebody said, in the order of the keys' names.
-    pub(super) fn said(&self) -> impl Iterator<Item = (&KeyPath, &Setting)> {
+    /// Everything that is set, in the order of the keys' names.
+    pub(super) fn explicit_settings(&self) -> impl Iterator<Item = (&KeyPath, &Setting)> {
         self.layers.settings.iter()
     }
 
@@ -161,7 +165,7 @@ impl<'a> Scope<'a> {
 
     fn note(&mut self, key: &KeyPath, setting: &Setting, item: Option<usize>, text: String) {
         self.push(Problem {
-            place: setting.source.place(key, item),
+            location: setting.source.location(key, item),
             key: Some(key.to_string()),
             text,
         });

@@ -1,11 +1,11 @@
-//! The checked configuration: what every other chapter reads. It cannot be built otherwise than
-//! through the checks.
+//! The checked configuration that every other chapter reads. It can only be built through the
+//! checks.
 
 #[cfg(feature = "yaml")]
 use super::error::ConfigError;
 use super::{
     builder::ConfigBuilder, effective::Effective, keys::key_doc, layers::Layers,
-    method::MethodRule, target::Target, tls::Tls,
+    method::MethodRule, target::Target, tls::TlsConfig,
 };
 use crate::policy::{Backoff, Intensity, RetryPolicy, ThrottleRule};
 use std::{
@@ -19,7 +19,11 @@ use std::{
 /// ```
 /// use std::time::Duration;
 /// use tonic_supervisor::Config;
-/// let config = Config::builder().host("queue.internal").max_retry_attempts(5).initial_backoff(Duration::from_secs(2)).build()?;
+/// let config = Config::builder()
+///     .host("queue.internal")
+///     .max_retry_attempts(5)
+///     .initial_backoff(Duration::from_secs(2))
+///     .build()?;
 /// assert_eq!(config.host(), "queue.internal");
 /// assert_eq!(config.keepalive().timeout(), Duration::from_secs(5));
 /// # Ok::<(), tonic_supervisor::ConfigError>(())
@@ -27,7 +31,7 @@ use std::{
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     pub(crate) target: Target,
-    pub(crate) tls: Option<Tls>,
+    pub(crate) tls: Option<TlsConfig>,
     pub(crate) token_file: Option<PathBuf>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) attempt_timeout: Option<Duration>,
@@ -49,28 +53,28 @@ pub struct Config {
     pub(crate) intensity: Intensity,
     pub(crate) throttle: ThrottleRule,
     pub(crate) methods: Vec<MethodRule>,
-    pub(crate) told: Told,
+    pub(crate) provenance: Provenance,
 }
 
-/// What is told about a configuration beside what it is: configurations with the same values are
-/// equal, whoever said them.
+/// Where a configuration's values come from, and the remarks about them. It plays no part in
+/// equality: configurations with the same values are equal.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Told {
-    /// What somebody said; every other key has its default.
-    pub(super) said: Vec<Effective>,
+pub(crate) struct Provenance {
+    /// The settings that are not defaults.
+    pub(super) explicit: Vec<Effective>,
     pub(super) warnings: Vec<String>,
     pub(super) notes: Vec<String>,
-    /// Whether somebody said `wait_for_ready`.
+    /// Whether `wait_for_ready` is set anywhere.
     pub(crate) wait_for_ready: bool,
 }
 
-impl PartialEq for Told {
+impl PartialEq for Provenance {
     fn eq(&self, _: &Self) -> bool {
         true
     }
 }
 
-/// When a silent link is asked for a sign of life.
+/// When keepalive pings are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Keepalive {
     pub(crate) time: Option<Duration>,
@@ -89,7 +93,7 @@ pub struct Reconnect {
     pub(crate) stable_after: Duration,
 }
 
-/// How much the waiting room takes.
+/// How many calls may wait for a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Queue {
     pub(crate) max_calls: usize,
@@ -143,7 +147,7 @@ impl Config {
     }
 
     /// How links are encrypted; none: they are not, the default.
-    pub fn tls(&self) -> Option<&Tls> {
+    pub fn tls(&self) -> Option<&TlsConfig> {
         self.tls.as_ref()
     }
 
@@ -158,7 +162,7 @@ impl Config {
         &self.retry
     }
 
-    /// When a silent link is asked for a sign of life.
+    /// When keepalive pings are sent.
     pub fn keepalive(&self) -> &Keepalive {
         &self.keepalive
     }
@@ -173,7 +177,7 @@ impl Config {
         &self.reconnect
     }
 
-    /// How much the waiting room takes.
+    /// How many calls may wait for a link.
     pub fn queue(&self) -> &Queue {
         &self.queue
     }
@@ -194,15 +198,15 @@ impl Config {
         &self.methods
     }
 
-    /// What is allowed but probably not meant, one sentence each. A supervisor logs them when it
+    /// What is allowed but probably not intended, one sentence each. A supervisor logs them when it
     /// starts.
     pub fn warnings(&self) -> &[String] {
-        &self.told.warnings
+        &self.provenance.warnings
     }
 
-    /// What is worth a thought when a configuration is written, one sentence each; never logged.
+    /// What the author of a configuration should know, one sentence each; never logged.
     pub fn notes(&self) -> &[String] {
-        &self.told.notes
+        &self.provenance.notes
     }
 }
 

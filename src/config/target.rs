@@ -1,5 +1,5 @@
-//! Where the server is, as gRPC names it: `target` read into a [`Target`], without looking
-//! anything up.
+//! Where the server is, as gRPC names it: `target` read into a [`Target`], without looking anything
+//! up.
 //!
 //! | written | read |
 //! |---|---|
@@ -48,8 +48,7 @@ pub(super) struct ParsedTarget {
 }
 
 const RULE: &str = "must be host:port, dns:///host:port, ipv4:address:port, ipv6:[address]:port, \
-                    unix:path, \
-                    unix-abstract:name or http(s)://host:port";
+                    unix:path, unix-abstract:name or http(s)://host:port";
 
 /// Reads a target; the error is the rule that it breaks, to follow "is ..., but".
 pub(super) fn parse(text: &str) -> Result<ParsedTarget, String> {

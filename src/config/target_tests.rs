@@ -156,7 +156,8 @@ proptest::proptest! {
         if let Ok(target) = parse(&format!("{scheme}{host}{port}")) {
             let authority = target.target.authority();
             let read = http::uri::Authority::try_from(authority.as_str());
-            proptest::prop_assert!(read.is_ok_and(|read| read == authority && !authority.contains('@')), "{authority}");
+            let whole = read.is_ok_and(|read| read == authority && !authority.contains('@'));
+            proptest::prop_assert!(whole, "{authority}");
         }
     }
 }

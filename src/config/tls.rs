@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// How the server is authenticated, and who this side says it is. Verification cannot be switched
 /// off.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tls {
+pub struct TlsConfig {
     pub(crate) ca: Option<PathBuf>,
     pub(crate) identity: Option<(PathBuf, PathBuf)>,
     pub(crate) server_name: Option<String>,
@@ -26,7 +26,7 @@ pub enum Roots {
     File,
 }
 
-impl Tls {
+impl TlsConfig {
     /// The file with the authorities to trust.
     pub fn ca(&self) -> Option<&Path> {
         self.ca.as_deref()
@@ -55,9 +55,9 @@ impl Tls {
 
 const KEYS: [&str; 5] = ["tls.ca", "tls.certificate", "tls.key", "tls.server_name", "tls.roots"];
 
-/// What was said about TLS; none: plaintext. `scheme` is what the target's says, if it is the
-/// target that holds.
-pub(super) fn read(scope: &mut Scope<'_>, scheme: Option<bool>) -> Option<Tls> {
+/// The settings of TLS; none: plaintext. `scheme` is what the target's scheme says, if the target
+/// is used.
+pub(super) fn read(scope: &mut Scope<'_>, scheme: Option<bool>) -> Option<TlsConfig> {
     let wanted = scope.read::<bool>("use_tls");
     let ca = scope.read_with("tls.ca", file);
     let certificate = scope.read_with("tls.certificate", file);
@@ -75,8 +75,8 @@ pub(super) fn read(scope: &mut Scope<'_>, scheme: Option<bool>) -> Option<Tls> {
 
     let refused = scope.explicit("use_tls") && !wanted;
     match (part, scheme) {
-        // What has less authority than `use_tls` is merely overruled.
-        (Some(part), _) if refused && scope.authority(part) >= scope.authority("use_tls") => {
+        // What has less precedence than `use_tls` is merely overruled.
+        (Some(part), _) if refused && scope.precedence(part) >= scope.precedence("use_tls") => {
             scope.conflict("use_tls", "contradicts", part);
         }
         (Some(part), Some(false)) if !refused => {
@@ -106,7 +106,7 @@ pub(super) fn read(scope: &mut Scope<'_>, scheme: Option<bool>) -> Option<Tls> {
         scope.refuse(said, missing);
     }
     let roots = chosen.unwrap_or(if ca.is_some() { Roots::File } else { Roots::Platform });
-    Some(Tls { ca, identity: certificate.zip(key), server_name, roots })
+    Some(TlsConfig { ca, identity: certificate.zip(key), server_name, roots })
 }
 
 /// Why this program cannot speak TLS at all.
@@ -121,8 +121,7 @@ fn missing() -> Option<&'static str> {
             || rustls::crypto::CryptoProvider::get_default().is_some();
         (!provided).then_some(
             "no cryptography is there for it: enable the feature `tls-ring` or `tls-aws-lc`, or \
-             install a default \
-             CryptoProvider of rustls first",
+             install a default CryptoProvider of rustls first",
         )
     }
 }

@@ -26,7 +26,7 @@ pub(crate) enum Value {
 
 /// Nobody waits longer: what is longer still counts as this, so that no sum of times overflows. 100
 /// years.
-pub(super) const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+pub(super) const MAX_TIME: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 const TIME: &str = "must be a time: seconds (10 or 0.5) or text such as \"250ms\" or \"1m30s\"";
 const SIZE: &str = "must be a size: bytes (65536) or text such as \"64KiB\" or \"4MiB\"";
@@ -117,10 +117,10 @@ impl Value {
         })
     }
 
-    /// A time from 0 on; no longer than [`LONGEST`].
+    /// A time from 0 on; no longer than [`MAX_TIME`].
     pub(super) fn time(&self) -> Result<Duration, String> {
         match self {
-            Self::Time(time) => Ok((*time).min(LONGEST)),
+            Self::Time(time) => Ok((*time).min(MAX_TIME)),
             Self::Integer(seconds) => seconds_to_time(*seconds as f64),
             Self::Float(seconds) => seconds_to_time(*seconds),
             Self::Text(text) => time_from_text(text),
@@ -168,7 +168,7 @@ fn seconds_to_time(seconds: f64) -> Result<Duration, String> {
     if seconds < 0.0 {
         return Err("must not be negative".into());
     }
-    Ok(Duration::try_from_secs_f64(seconds).unwrap_or(LONGEST).min(LONGEST))
+    Ok(Duration::try_from_secs_f64(seconds).unwrap_or(MAX_TIME).min(MAX_TIME))
 }
 
 /// `10`, `0.5`, `250ms`, `1m30s`.
@@ -279,7 +279,9 @@ into_value! {
     Option<Duration>: value => value.map_or(Self::Null, Self::Time);
     Option<usize>: value => value.map_or(Self::Null, Self::from);
     RetryLimit: value => value.count().map_or(Self::Text("unlimited".into()), Self::from);
-    Vec<Code>: value => Self::List(value.into_iter().map(|code| Self::Text(code_name(code).into())).collect());
+    Vec<Code>: value => {
+        Self::List(value.into_iter().map(|code| Self::Text(code_name(code).into())).collect())
+    };
     CallKind: value => Self::Text(format!("{value:?}").to_lowercase());
 }
 
@@ -325,7 +327,7 @@ mod tests {
             Value::Integer(i128::MAX),
             Value::Text("9e99".into()),
         ];
-        assert!(long.iter().all(|value| value.time() == Ok(LONGEST)));
+        assert!(long.iter().all(|value| value.time() == Ok(MAX_TIME)));
     }
 
     #[test]

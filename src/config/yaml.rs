@@ -4,7 +4,7 @@
 //! locations only in its errors, so to find one the text is walked again and the walk fails on
 //! purpose where the key stands.
 
-use super::{place::Place, slips, value::Value};
+use super::{location::Location, value::Value, yaml_mistakes};
 use serde::{
     Deserializer,
     de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor},
@@ -21,8 +21,8 @@ pub(crate) struct File {
 impl File {
     /// The whole text, with all sections but this one left out as empty; or what is wrong with it,
     /// and where.
-    pub(crate) fn parse(&self, section: &str) -> Result<Value, (Place, String)> {
-        if is_bracket_bomb(&self.text) {
+    pub(crate) fn parse(&self, section: &str) -> Result<Value, (Location, String)> {
+        if has_too_many_brackets(&self.text) {
             let text = format!("has more than {MOST_BRACKETS} brackets open at once");
             return Err((self.at(None), text));
         }
@@ -30,22 +30,22 @@ impl File {
         seed.deserialize(serde_yaml::Deserializer::from_str(&self.text)).map_err(|error| {
             let stopped = error.location().map(|at| (at.line(), at.column()));
             let text = error.to_string();
-            if let Some((at, text)) = slips::explain(&self.text, &text, stopped) {
+            if let Some((at, text)) = yaml_mistakes::explain(&self.text, &text, stopped) {
                 return (self.at(Some(at)), text);
             }
-            let place = self.at(stopped);
-            (place, text.split(" at line ").next().unwrap_or_default().replace('\n', " "))
+            let location = self.at(stopped);
+            (location, text.split(" at line ").next().unwrap_or_default().replace('\n', " "))
         })
     }
 
     /// This file, at a line and column.
-    pub(crate) fn at(&self, at: Option<(usize, usize)>) -> Place {
-        Place::File { name: self.name.clone(), at }
+    pub(crate) fn at(&self, at: Option<(usize, usize)>) -> Location {
+        Location::File { name: self.name.clone(), at }
     }
 
     /// The line and column of the key that `steps` lead to, or of one `item` of its list. On the
     /// way a step may be the number of an item.
-    pub(crate) fn place(&self, steps: &[&str], item: Option<usize>) -> Place {
+    pub(crate) fn location(&self, steps: &[&str], item: Option<usize>) -> Location {
         let found =
             Walk { steps, item }.deserialize(serde_yaml::Deserializer::from_str(&self.text));
         self.at(found.err().and_then(|error| error.location()).map(|at| (at.line(), at.column())))
@@ -56,7 +56,7 @@ impl File {
 /// hundred thousand are too many.
 const MOST_BRACKETS: usize = 1_000;
 
-fn is_bracket_bomb(text: &str) -> bool {
+fn has_too_many_brackets(text: &str) -> bool {
     let mut open = 0usize;
     text.bytes().any(|byte| {
         match byte {
@@ -273,23 +273,23 @@ mod tests {
             "other: {a: 1}\ngrpc:\n  host: x\n  queue:\n    max_calls: 1\n  codes:\n    - A\n    \
              - B\n  flow: [1, 2]\n",
         );
-        assert_eq!(file.place(&["grpc"], None).to_string(), "f:2:1");
-        assert_eq!(file.place(&["grpc", "host"], None).to_string(), "f:3:3");
-        assert_eq!(file.place(&["grpc", "queue", "max_calls"], None).to_string(), "f:5:5");
-        assert_eq!(file.place(&["grpc", "codes"], Some(1)).to_string(), "f:8:7");
-        assert_eq!(file.place(&["grpc", "flow"], Some(1)).to_string(), "f:9:13");
-        assert_eq!(file.place(&["grpc", "nowhere"], None).to_string(), "f");
+        assert_eq!(file.location(&["grpc"], None).to_string(), "f:2:1");
+        assert_eq!(file.location(&["grpc", "host"], None).to_string(), "f:3:3");
+        assert_eq!(file.location(&["grpc", "queue", "max_calls"], None).to_string(), "f:5:5");
+        assert_eq!(file.location(&["grpc", "codes"], Some(1)).to_string(), "f:8:7");
+        assert_eq!(file.location(&["grpc", "flow"], Some(1)).to_string(), "f:9:13");
+        assert_eq!(file.location(&["grpc", "nowhere"], None).to_string(), "f");
         let file = self::file("auth:\n  all:\n    - name: a\n    - name: b\n      may: [x, y]\n");
-        let place = |steps: &[&str], item| file.place(steps, item).to_string();
-        assert_eq!(place(&["auth", "all", "1"], None), "f:4:7");
-        assert_eq!(place(&["auth", "all", "1", "may"], None), "f:5:7");
-        assert_eq!(place(&["auth", "all", "1", "may"], Some(1)), "f:5:16");
+        let location = |steps: &[&str], item| file.location(steps, item).to_string();
+        assert_eq!(location(&["auth", "all", "1"], None), "f:4:7");
+        assert_eq!(location(&["auth", "all", "1", "may"], None), "f:5:7");
+        assert_eq!(location(&["auth", "all", "1", "may"], Some(1)), "f:5:16");
     }
 
     #[test]
     fn a_key_that_stands_twice_is_an_error_where_it_stands_again() {
-        let (place, text) = file("grpc:\n  port: 1\n  port: 2\n").parse("grpc").unwrap_err();
-        assert_eq!(place.to_string(), "f:3:3");
+        let (location, text) = file("grpc:\n  port: 1\n  port: 2\n").parse("grpc").unwrap_err();
+        assert_eq!(location.to_string(), "f:3:3");
         assert!(text.contains("`port` stands here a second time"), "{text}");
     }
 
@@ -312,10 +312,10 @@ mod tests {
             "grpc: !x 1",
             "? {a: 1}\n: 2",
         ] {
-            let (place, message) = file(text).parse("grpc").unwrap_err();
+            let (location, message) = file(text).parse("grpc").unwrap_err();
             assert!(
-                place.to_string().starts_with('f') && !message.is_empty(),
-                "{text:?} {place} {message}"
+                location.to_string().starts_with('f') && !message.is_empty(),
+                "{text:?} {location} {message}"
             );
         }
     }

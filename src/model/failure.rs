@@ -115,8 +115,7 @@ impl Failure {
     pub fn head_too_large(size: usize, limit: usize) -> Self {
         let text = format!(
             "the request's metadata make a head of {size} bytes, and the peer takes {limit} (its \
-             MAX_HEADER_LIST_SIZE): \
-             send less metadata"
+             MAX_HEADER_LIST_SIZE): send less metadata"
         );
         Self::new(
             Code::ResourceExhausted,

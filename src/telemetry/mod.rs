@@ -147,8 +147,10 @@ impl Telemetry {
         if took > SLOW {
             let _ = caught(|| metrics::slow_handler(&self.canonical, child));
             let target = &self.target;
-            log::line!(warn, %target, child, message, ?took, "an actor was slow to handle a \
-                                                              message");
+            log::line!(
+                warn, %target, child, message, ?took,
+                "an actor was slow to handle a message"
+            );
         }
     }
 

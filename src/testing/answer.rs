@@ -19,8 +19,12 @@ use tonic::Code;
 /// use std::time::Duration;
 /// use tonic_supervisor::testing::Answer;
 ///
-/// let busy = Answer::status(tonic::Code::Unavailable).text("busy").pushback("700").after(Duration::from_millis(20));
-/// let half = Answer::message("first part").then_reset(8); // headers, one message, RST_STREAM CANCEL
+/// let busy = Answer::status(tonic::Code::Unavailable)
+///     .text("busy")
+///     .pushback("700")
+///     .after(Duration::from_millis(20));
+/// // Headers, one message, RST_STREAM CANCEL.
+/// let half = Answer::message("first part").then_reset(8);
 /// # let _ = (busy, half);
 /// ```
 #[derive(Clone, Debug)]

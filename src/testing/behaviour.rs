@@ -1,7 +1,7 @@
-//! Ready-made misbehaviour: a raw peer that plays one part with every connection, in the
+//! Ready-made misbehaviour: a raw peer that behaves in one way on every connection, in the
 //! background.
 
-use super::{Frame, FrameKind, RawLink, RawPeer, socket::Place};
+use super::{Frame, FrameKind, RawLink, RawPeer, socket::ListenAddress};
 use crate::transport::{Connector, Endpoint};
 use bytes::BytesMut;
 use futures::{StreamExt, stream::FuturesUnordered};
@@ -9,78 +9,80 @@ use parking_lot::Mutex;
 use std::{collections::HashMap, future::Future, sync::Arc, time::Duration};
 use tokio::{task::JoinHandle, time::Instant};
 
-/// A [`RawPeer`] that plays a part by itself. It ends when dropped.
+/// A [`RawPeer`] that behaves in one way by itself, in the background. It ends when dropped.
 ///
 /// ```
 /// use tonic_supervisor::testing::RawPeer;
 ///
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
-/// // Accepts, and never says a word.
+/// // Accepts, and never sends a byte.
 /// let hole = RawPeer::on_tcp().await.black_hole();
 /// // Anything else: play(), with what to do with each connection.
-/// let rude = RawPeer::on_tcp().await.play(|mut link| async move { link.answer_http1("400 Bad Request").await });
+/// let rude = RawPeer::on_tcp()
+///     .await
+///     .play(|mut link| async move { link.answer_http1("400 Bad Request").await });
 /// # let _ = (hole.address(), rude.address());
 /// # });
 /// ```
 #[derive(Debug)]
 pub struct PlayingPeer {
-    place: Place,
-    seen: Arc<Seen>,
+    listen_address: ListenAddress,
+    recorded: Arc<Recorded>,
     task: JoinHandle<()>,
 }
 
-/// What a playing peer remembers.
+/// What a playing peer has recorded.
 #[derive(Debug)]
-struct Seen {
-    born: Instant,
+struct Recorded {
+    created: Instant,
     accepts: Mutex<Vec<Duration>>,
     pings: Mutex<Vec<Duration>>,
     goaways: Mutex<Vec<Duration>>,
 }
 
-impl Seen {
+impl Recorded {
     fn new() -> Arc<Self> {
         let (accepts, pings, goaways) = Default::default();
-        Arc::new(Self { born: Instant::now(), accepts, pings, goaways })
+        Arc::new(Self { created: Instant::now(), accepts, pings, goaways })
     }
 
     fn note(&self, list: &Mutex<Vec<Duration>>) {
-        list.lock().push(self.born.elapsed());
+        list.lock().push(self.created.elapsed());
     }
 }
 
 impl PlayingPeer {
     /// `host:port`.
     pub fn address(&self) -> String {
-        self.place.address()
+        self.listen_address.address()
     }
 
     /// What to dial.
     pub fn endpoint(&self) -> Endpoint {
-        self.place.endpoint()
+        self.listen_address.endpoint()
     }
 
     /// What to dial it with.
     pub fn connector(&self) -> Arc<dyn Connector> {
-        self.place.connector()
+        self.listen_address.connector()
     }
 
-    /// When each connection was accepted, counted from the play's beginning.
+    /// When each connection was accepted, counted from the peer's start.
     pub fn accepts(&self) -> Vec<Duration> {
-        self.seen.accepts.lock().clone()
+        self.recorded.accepts.lock().clone()
     }
 
-    /// When each PING came, counted from the play's beginning, for the parts that read frames.
+    /// When each PING came, counted from the peer's start, for the behaviours that read frames.
     pub fn pings(&self) -> Vec<Duration> {
-        self.seen.pings.lock().clone()
+        self.recorded.pings.lock().clone()
     }
 
-    /// When each GOAWAY was sent, counted from the play's beginning, for the parts that send any.
+    /// When each GOAWAY was sent, counted from the peer's start, for the behaviours that send any.
     pub fn goaways(&self) -> Vec<Duration> {
-        self.seen.goaways.lock().clone()
+        self.recorded.goaways.lock().clone()
     }
 
-    /// Ends the play: the listener and all connections are closed when this returns.
+    /// Ends it: the listener and all connections are closed when this returns.
     pub async fn stop(mut self) {
         self.task.abort();
         (&mut self.task).await.unwrap_or_default();
@@ -95,48 +97,48 @@ impl Drop for PlayingPeer {
 
 impl RawPeer {
     /// Does this with every connection, all at once. The connection closes when the future ends.
-    pub fn play<F>(self, part: impl Fn(RawLink) -> F + Send + 'static) -> PlayingPeer
+    pub fn play<F>(self, behaviour: impl Fn(RawLink) -> F + Send + 'static) -> PlayingPeer
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        self.play_seen(move |link, _| part(link))
+        self.play_recorded(move |link, _| behaviour(link))
     }
 
-    fn play_seen<F>(
+    fn play_recorded<F>(
         mut self,
-        part: impl Fn(RawLink, Arc<Seen>) -> F + Send + 'static,
+        behaviour: impl Fn(RawLink, Arc<Recorded>) -> F + Send + 'static,
     ) -> PlayingPeer
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let seen = Seen::new();
-        let place = self.place.clone();
-        let memory = seen.clone();
+        let recorded = Recorded::new();
+        let listen_address = self.listen_address.clone();
+        let recorder = recorded.clone();
         let task = tokio::spawn(async move {
             let mut links = FuturesUnordered::new();
             loop {
                 tokio::select! {
                     link = self.accept() => {
-                        memory.note(&memory.accepts);
-                        links.push(part(link, memory.clone()));
+                        recorder.note(&recorder.accepts);
+                        links.push(behaviour(link, recorder.clone()));
                     }
                     Some(()) = links.next() => {}
                 }
             }
         });
-        PlayingPeer { place, seen, task }
+        PlayingPeer { listen_address, recorded, task }
     }
 
     /// Refuses every dial, as when nobody listens; the port stays taken.
     pub fn refuse(self) -> PlayingPeer {
-        let Self { place, acceptor } = self;
+        let Self { listen_address, acceptor } = self;
         drop(acceptor);
-        let held = place.hold().expect("the port was ours a moment ago");
+        let held = listen_address.reserve().expect("the port was ours a moment ago");
         let task = tokio::spawn(async move {
             std::future::pending::<()>().await;
             drop(held);
         });
-        PlayingPeer { place, seen: Seen::new(), task }
+        PlayingPeer { listen_address, recorded: Recorded::new(), task }
     }
 
     /// Accepts, reads nothing and says nothing.
@@ -159,46 +161,54 @@ impl RawPeer {
 
     /// Speaks good HTTP/2, acknowledges PINGs, and answers no call: a proxy before a dead server.
     pub fn never_answer(self) -> PlayingPeer {
-        self.play_seen(|link, seen| serve(link, seen, Part { answers: false, ..Part::default() }))
+        self.play_recorded(|link, recorded| {
+            serve(link, recorded, Behaviour { answers: false, ..Behaviour::default() })
+        })
     }
 
     /// Echoes calls but acknowledges no PING.
     pub fn never_pong(self) -> PlayingPeer {
-        self.play_seen(|link, seen| serve(link, seen, Part { pongs: false, ..Part::default() }))
+        self.play_recorded(|link, recorded| {
+            serve(link, recorded, Behaviour { pongs: false, ..Behaviour::default() })
+        })
     }
 
     /// Echoes calls, and counts PINGs.
     pub fn echo(self) -> PlayingPeer {
-        self.play_seen(|link, seen| serve(link, seen, Part::default()))
+        self.play_recorded(|link, recorded| serve(link, recorded, Behaviour::default()))
     }
 
-    /// Echoes calls, and sends GOAWAY ENHANCE_YOUR_CALM "too_many_pings" and closes
-    /// at the `strikes`-th PING that comes sooner than `min` after the one before. (Servers in the
-    /// field: 3rd, 5 minutes.)
-    pub fn police_pings(self, min: Duration, strikes: usize) -> PlayingPeer {
-        self.play_seen(move |link, seen| {
-            serve(link, seen, Part { police: Some((min, strikes)), ..Part::default() })
+    /// Echoes calls, and sends GOAWAY ENHANCE_YOUR_CALM "too_many_pings" and closes at the
+    /// `strikes`-th PING that comes sooner than `min` after the one before. (Servers in the field:
+    /// 3rd, 5 minutes.)
+    pub fn enforce_ping_interval(self, min: Duration, strikes: usize) -> PlayingPeer {
+        self.play_recorded(move |link, recorded| {
+            serve(
+                link,
+                recorded,
+                Behaviour { min_ping_interval: Some((min, strikes)), ..Behaviour::default() },
+            )
         })
     }
 }
 
 #[derive(Clone, Copy)]
-struct Part {
+struct Behaviour {
     answers: bool,
     pongs: bool,
-    police: Option<(Duration, usize)>,
+    min_ping_interval: Option<(Duration, usize)>,
 }
 
-impl Default for Part {
+impl Default for Behaviour {
     fn default() -> Self {
-        Self { answers: true, pongs: true, police: None }
+        Self { answers: true, pongs: true, min_ping_interval: None }
     }
 }
 
-/// Speaks good HTTP/2 but for what its part says.
-async fn serve(mut link: RawLink, seen: Arc<Seen>, part: Part) {
+/// Speaks good HTTP/2 but for what its behaviour says.
+async fn serve(mut link: RawLink, recorded: Arc<Recorded>, behaviour: Behaviour) {
     const ENHANCE_YOUR_CALM: u32 = 11;
-    link.acknowledge_pings(part.pongs).send_settings(&[]).await;
+    link.acknowledge_pings(behaviour.pongs).send_settings(&[]).await;
     let mut bodies: HashMap<u32, BytesMut> = HashMap::new();
     let (mut last_stream, mut strikes, mut last_ping) = (0, 0, None);
     while let Ok(Some(frame)) = link.next_frame().await {
@@ -210,13 +220,15 @@ async fn serve(mut link: RawLink, seen: Arc<Seen>, part: Part) {
             FrameKind::Data => read_data(&mut link, &mut bodies, &frame).await,
             FrameKind::RstStream => drop(bodies.remove(&frame.stream)),
             FrameKind::Ping if !frame.is_ack() => {
-                seen.note(&seen.pings);
+                recorded.note(&recorded.pings);
                 let now = link.age();
-                if let (Some((min, most)), Some(last)) = (part.police, last_ping.replace(now)) {
+                if let (Some((min, most)), Some(last)) =
+                    (behaviour.min_ping_interval, last_ping.replace(now))
+                {
                     strikes += usize::from(now - last < min);
                     if strikes >= most {
                         link.goaway(last_stream, ENHANCE_YOUR_CALM, "too_many_pings").await;
-                        seen.note(&seen.goaways);
+                        recorded.note(&recorded.goaways);
                         return link.close().await;
                     }
                 }
@@ -224,7 +236,7 @@ async fn serve(mut link: RawLink, seen: Arc<Seen>, part: Part) {
             _ => {}
         }
         if frame.is_end_stream()
-            && part.answers
+            && behaviour.answers
             && let Some(body) = bodies.remove(&frame.stream)
         {
             link.answer_head(frame.stream).await;

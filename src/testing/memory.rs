@@ -43,7 +43,8 @@ impl Direction {
 ///     transport::{ConnectRequest, Endpoint},
 /// };
 ///
-/// # tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap().block_on(async {
+/// # let mut runtime = tokio::runtime::Builder::new_current_thread();
+/// # runtime.enable_all().start_paused(true).build().unwrap().block_on(async {
 /// let network = MemoryNetwork::new();
 /// let queue = ConnectRequest::new(Endpoint::new("queue", 50051));
 /// assert!(network.connector().connect(&queue).await.is_err(), "nobody listens yet");
@@ -68,41 +69,41 @@ pub struct MemoryNetwork {
 
 #[derive(Debug)]
 struct Inner {
-    born: Instant,
+    created: Instant,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    places: BTreeMap<Arc<str>, Place>,
+    addresses: BTreeMap<Arc<str>, AddressState>,
     names: BTreeMap<Arc<str>, Vec<Arc<str>>>,
-    /// How dials fare to addresses of which nothing else was said.
-    weather: Weather,
+    /// The faults of dials to addresses without faults of their own.
+    dial_faults: DialFaults,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Weather {
+struct DialFaults {
     black_hole: bool,
     dial_takes: Duration,
 }
 
-/// All that is known of one address.
+/// The state of one address.
 #[derive(Debug)]
-struct Place {
+struct AddressState {
     listener: Option<mpsc::UnboundedSender<MemoryStream>>,
     pipes: Vec<Pipe>,
     dials: Vec<Duration>,
-    weather: Weather,
+    dial_faults: DialFaults,
 }
 
 impl State {
-    fn place(&mut self, address: &Arc<str>) -> &mut Place {
-        let weather = self.weather;
-        self.places.entry(address.clone()).or_insert_with(|| Place {
+    fn address_state(&mut self, address: &Arc<str>) -> &mut AddressState {
+        let dial_faults = self.dial_faults;
+        self.addresses.entry(address.clone()).or_insert_with(|| AddressState {
             listener: None,
             pipes: Vec::new(),
             dials: Vec::new(),
-            weather,
+            dial_faults,
         })
     }
 }
@@ -116,7 +117,7 @@ impl Default for MemoryNetwork {
 impl MemoryNetwork {
     /// An empty network: every dial is refused until somebody listens.
     pub fn new() -> Self {
-        let inner = Inner { born: Instant::now(), state: Mutex::default() };
+        let inner = Inner { created: Instant::now(), state: Mutex::default() };
         Self { inner: Arc::new(inner), only: None }
     }
 
@@ -132,10 +133,10 @@ impl MemoryNetwork {
     pub fn listen(&self, address: &str) -> MemoryListener {
         let (sender, incoming) = mpsc::unbounded_channel();
         let mut state = self.inner.state.lock();
-        let place = state.place(&address.into());
-        let taken = place.listener.as_ref().is_some_and(|listener| !listener.is_closed());
+        let state_here = state.address_state(&address.into());
+        let taken = state_here.listener.as_ref().is_some_and(|listener| !listener.is_closed());
         assert!(!taken, "somebody listens at {address} already");
-        place.listener = Some(sender);
+        state_here.listener = Some(sender);
         MemoryListener { incoming, address: address.into(), _network: self.inner.clone() }
     }
 
@@ -156,19 +157,19 @@ impl MemoryNetwork {
     ///
     /// A dial that already hangs stays so, until its future is dropped.
     pub fn black_hole(&self, on: bool) {
-        self.each_weather(|weather| weather.black_hole = on);
+        self.each_dial_faults(|dial_faults| dial_faults.black_hole = on);
     }
 
     /// From now on a dial takes this long to succeed or to be refused.
     pub fn dial_takes(&self, time: Duration) {
-        self.each_weather(|weather| weather.dial_takes = time);
+        self.each_dial_faults(|dial_faults| dial_faults.dial_takes = time);
     }
 
     /// When each dial began, counted from the network's creation, in order; refused and swallowed
     /// ones included.
     pub fn dials(&self) -> Vec<Duration> {
         let mut dials = Vec::new();
-        self.each_place(|place| dials.extend_from_slice(&place.dials));
+        self.each_address(|state_here| dials.extend_from_slice(&state_here.dials));
         dials.sort_unstable();
         dials
     }
@@ -209,25 +210,25 @@ impl MemoryNetwork {
     fn dial(&self, address: Arc<str>) -> BoxFuture<'static, Result<BoxedIo, DialFailure>> {
         let inner = self.inner.clone();
         Box::pin(async move {
-            let weather = {
+            let dial_faults = {
                 let mut state = inner.state.lock();
-                let place = state.place(&address);
-                place.dials.push(inner.born.elapsed());
-                place.weather
+                let state_here = state.address_state(&address);
+                state_here.dials.push(inner.created.elapsed());
+                state_here.dial_faults
             };
-            if weather.black_hole {
+            if dial_faults.black_hole {
                 std::future::pending::<()>().await;
             }
-            if !weather.dial_takes.is_zero() {
-                tokio::time::sleep(weather.dial_takes).await;
+            if !dial_faults.dial_takes.is_zero() {
+                tokio::time::sleep(dial_faults.dial_takes).await;
             }
             let (pipe, client, server) = Pipe::new();
             let mut state = inner.state.lock();
-            let place = state.place(&address);
-            match place.listener.as_ref().map(|listener| listener.send(server)) {
+            let state_here = state.address_state(&address);
+            match state_here.listener.as_ref().map(|listener| listener.send(server)) {
                 Some(Ok(())) => {
-                    place.pipes.retain(Pipe::is_open);
-                    place.pipes.push(pipe);
+                    state_here.pipes.retain(Pipe::is_open);
+                    state_here.pipes.push(pipe);
                     Ok(Box::new(client) as BoxedIo)
                 }
                 _ => Err(DialFailure {
@@ -239,26 +240,29 @@ impl MemoryNetwork {
         })
     }
 
-    fn each_place(&self, mut act: impl FnMut(&mut Place)) {
+    fn each_address(&self, mut act: impl FnMut(&mut AddressState)) {
         let mut state = self.inner.state.lock();
         let chosen = |address: &Arc<str>| self.only.as_ref().is_none_or(|only| only == address);
-        for (_, place) in state.places.iter_mut().filter(|(address, _)| chosen(address)) {
-            place.pipes.retain(Pipe::is_open);
-            act(place);
+        for (_, state_here) in state.addresses.iter_mut().filter(|(address, _)| chosen(address)) {
+            state_here.pipes.retain(Pipe::is_open);
+            act(state_here);
         }
     }
 
     fn each_pipe(&self, mut act: impl FnMut(&Pipe)) {
-        self.each_place(|place| place.pipes.iter().for_each(&mut act));
+        self.each_address(|state_here| state_here.pipes.iter().for_each(&mut act));
     }
 
-    fn each_weather(&self, mut change: impl FnMut(&mut Weather)) {
+    fn each_dial_faults(&self, mut change: impl FnMut(&mut DialFaults)) {
         let mut state = self.inner.state.lock();
         match &self.only {
-            Some(only) => change(&mut state.place(only).weather),
+            Some(only) => change(&mut state.address_state(only).dial_faults),
             None => {
-                change(&mut state.weather);
-                state.places.values_mut().for_each(|place| change(&mut place.weather));
+                change(&mut state.dial_faults);
+                state
+                    .addresses
+                    .values_mut()
+                    .for_each(|state_here| change(&mut state_here.dial_faults));
             }
         }
     }
@@ -324,87 +328,5 @@ impl MemoryListener {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use tokio::{
-        io::{AsyncReadExt, AsyncWriteExt},
-        time::timeout,
-    };
-
-    fn target(host: &str) -> ConnectRequest {
-        ConnectRequest::new(Endpoint::new(host, 1))
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_dial_is_refused_at_once_until_somebody_listens_and_again_when_he_has_gone() {
-        let network = MemoryNetwork::new();
-        let failure = network.connect(&target("a")).await.err().unwrap();
-        assert_eq!(failure.step, DialStep::Connect);
-        assert_eq!(failure.reason, "cannot connect to a:1: connection refused");
-        tokio::time::advance(Duration::from_secs(2)).await;
-        let listener = network.listen("a:1");
-        let mut client = network.connect(&target("a")).await.unwrap();
-        drop(listener);
-        assert_eq!(client.read(&mut [0]).await.unwrap(), 0, "it was never accepted");
-        assert!(network.connect(&target("a")).await.is_err());
-        assert_eq!(network.dials(), [0, 2, 2].map(Duration::from_secs));
-        let _second = network.listen("a:1");
-        assert!(network.connect(&target("a")).await.is_ok());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_black_hole_swallows_dials_and_counts_them() {
-        let network = MemoryNetwork::new();
-        let _listener = network.listen("a:1");
-        network.black_hole(true);
-        assert!(timeout(Duration::from_secs(9999), network.connect(&target("a"))).await.is_err());
-        network.black_hole(false);
-        assert!(network.connect(&target("a")).await.is_ok());
-        assert_eq!(network.dials().len(), 2);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_slow_dial_takes_exactly_its_time() {
-        let network = MemoryNetwork::new();
-        let _listener = network.listen("a:1");
-        network.dial_takes(Duration::from_millis(70));
-        let began = Instant::now();
-        network.connect(&target("a")).await.unwrap();
-        assert_eq!(began.elapsed(), Duration::from_millis(70));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn faults_through_a_restricted_handle_touch_one_address_only() {
-        let network = MemoryNetwork::new();
-        let (mut a, mut b) = (network.listen("a:1"), network.listen("b:1"));
-        let mut to_a = network.connect(&target("a")).await.unwrap();
-        let mut to_b = network.connect(&target("b")).await.unwrap();
-        let (_from_a, mut from_b) = (a.accept().await, b.accept().await);
-        network.only("a:1").cut_all();
-        assert_eq!(to_a.read(&mut [0]).await.unwrap(), 0);
-        from_b.write_all(b"x").await.unwrap();
-        assert_eq!(to_b.read_u8().await.unwrap(), b'x');
-        assert_eq!((network.connections(), network.only("b:1").dials().len()), (1, 1));
-        network.only("b:1").black_hole(true);
-        assert!(network.connect(&target("a")).await.is_ok());
-        assert!(timeout(Duration::from_secs(60), network.connect(&target("b"))).await.is_err());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_frozen_network_is_silent_until_it_thaws() {
-        let network = MemoryNetwork::new();
-        let mut listener = network.listen("a:1");
-        let mut client = network.connect(&target("a")).await.unwrap();
-        let mut server = listener.accept().await;
-        network.freeze_all();
-        client.write_all(b"x").await.unwrap();
-        server.write_all(b"y").await.unwrap();
-        assert!(timeout(Duration::from_secs(60), client.read_u8()).await.is_err());
-        assert!(timeout(Duration::from_secs(60), server.read_u8()).await.is_err());
-        network.thaw_all();
-        assert_eq!(
-            (server.read_u8().await.unwrap(), client.read_u8().await.unwrap()),
-            (b'x', b'y')
-        );
-    }
-}
+#[path = "memory_tests.rs"]
+mod tests;

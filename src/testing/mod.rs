@@ -1,5 +1,5 @@
-//! The stage: servers, peers and networks that fail on command, for testing this crate and your own
-//! agent.
+//! A test kit: servers, peers and networks that fail on command, for testing this crate and your
+//! own agent.
 //!
 //! | to test against | use | over |
 //! |---|---|---|
@@ -9,8 +9,8 @@
 //! | a bad network before a real server | [`FaultProxy`] | TCP |
 //! | bugs in a connector, or in its streams | [`PanickingConnector`] | any other connector |
 //!
-//! The law of the place: a control holds when it returns, and nothing outlives the tool that
-//! started it.
+//! Two rules hold for all of them: a fault holds when its method returns, and nothing outlives the
+//! tool that started it.
 
 mod memory;
 pub use memory::{Direction, MemoryListener, MemoryNetwork};
@@ -30,6 +30,7 @@ mod frame;
 pub use frame::{Frame, FrameKind};
 mod behaviour;
 pub use behaviour::PlayingPeer;
+mod misbehave;
 mod misbehaviour;
 pub use misbehaviour::{Misbehaviour, Moment};
 

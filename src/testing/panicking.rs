@@ -1,5 +1,5 @@
-//! A connector whose code panics on command, and so does that of the streams it opens: for what a
-//! supervisor makes of bugs in other people's connectors.
+//! A connector that panics on command, as do the streams it opens: to test how a supervisor handles
+//! bugs in other people's connectors.
 
 use crate::{
     model::DialFailure,
@@ -53,15 +53,16 @@ impl PanicSpot {
     }
 }
 
-/// Opens what another connector opens, and panics where it was told to. Clones are the same
-/// connector.
+/// Opens what another connector opens, and panics where it is armed. Clones are the same connector.
 ///
 /// ```no_run
 /// # use std::sync::Arc;
-/// # use tonic_supervisor::{Config, Supervisor, testing::{MemoryNetwork, PanicSpot, PanickingConnector}};
+/// # use tonic_supervisor::testing::{MemoryNetwork, PanicSpot, PanickingConnector};
+/// # use tonic_supervisor::{Config, Supervisor};
 /// let network = MemoryNetwork::new();
 /// let connector = PanickingConnector::new(network.connector());
-/// let supervisor = Supervisor::builder(Config::default()).connector(Arc::new(connector.clone())).spawn();
+/// let supervisor =
+///     Supervisor::builder(Config::default()).connector(Arc::new(connector.clone())).spawn();
 /// connector.arm(PanicSpot::Read, 1); // the link is lost at its next read, and dialled again
 /// ```
 #[derive(Clone)]
@@ -77,7 +78,7 @@ struct Switch(Arc<Mutex<Spots>>);
 struct Spots {
     /// Panics to come.
     armed: Vec<(PanicSpot, u32)>,
-    injected: Vec<PanicSpot>,
+    panics: Vec<PanicSpot>,
 }
 
 impl PanickingConnector {
@@ -99,13 +100,13 @@ impl PanickingConnector {
     }
 
     /// The panics so far, in order.
-    pub fn injected(&self) -> Vec<PanicSpot> {
-        self.switch.0.lock().injected.clone()
+    pub fn panics(&self) -> Vec<PanicSpot> {
+        self.switch.0.lock().panics.clone()
     }
 }
 
 impl Switch {
-    fn strike(&self, spot: PanicSpot) {
+    fn panic_if_armed(&self, spot: PanicSpot) {
         let mut spots = self.0.lock();
         let Some((_, left)) =
             spots.armed.iter_mut().find(|(armed, left)| *armed == spot && *left > 0)
@@ -113,7 +114,7 @@ impl Switch {
             return;
         };
         *left -= 1;
-        spots.injected.push(spot);
+        spots.panics.push(spot);
         drop(spots);
         panic!("injected by a test into the connector at {spot:?}");
     }
@@ -124,17 +125,17 @@ impl Connector for PanickingConnector {
         &self,
         request: &ConnectRequest,
     ) -> BoxFuture<'static, Result<BoxedIo, DialFailure>> {
-        self.switch.strike(PanicSpot::Connect);
+        self.switch.panic_if_armed(PanicSpot::Connect);
         let inner = ConnectRequest::new(request.endpoint().clone())
             .with_user_timeout(request.user_timeout());
         let (dialling, switch) = (self.inner.connect(&inner), self.switch.clone());
         request.report_progress(move || {
-            switch.strike(PanicSpot::Progress);
+            switch.panic_if_armed(PanicSpot::Progress);
             inner.progress()
         });
         let switch = self.switch.clone();
         Box::pin(async move {
-            switch.strike(PanicSpot::Dialling);
+            switch.panic_if_armed(PanicSpot::Dialling);
             let io = dialling.await?;
             Ok(Box::new(PanickingIo { io, switch }) as BoxedIo)
         })
@@ -152,7 +153,7 @@ impl AsyncRead for PanickingIo {
         cx: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.switch.strike(PanicSpot::Read);
+        self.switch.panic_if_armed(PanicSpot::Read);
         Pin::new(&mut self.io).poll_read(cx, into)
     }
 }
@@ -163,17 +164,17 @@ impl AsyncWrite for PanickingIo {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.switch.strike(PanicSpot::Write);
+        self.switch.panic_if_armed(PanicSpot::Write);
         Pin::new(&mut self.io).poll_write(cx, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.switch.strike(PanicSpot::Flush);
+        self.switch.panic_if_armed(PanicSpot::Flush);
         Pin::new(&mut self.io).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.switch.strike(PanicSpot::Shutdown);
+        self.switch.panic_if_armed(PanicSpot::Shutdown);
         Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }
@@ -182,7 +183,7 @@ impl Drop for PanickingIo {
     fn drop(&mut self) {
         // A second panic during a first would end the process.
         if !panicking() {
-            self.switch.strike(PanicSpot::Drop);
+            self.switch.panic_if_armed(PanicSpot::Drop);
         }
     }
 }

@@ -1,7 +1,8 @@
-//! One in-memory connection: two ends, two lanes of bytes, and the faults that can befall them.
+//! One in-memory connection: two ends, a buffer for each direction, and the faults that can be
+//! injected.
 //!
-//! A fault holds from the moment its method returns: the lanes are behind one lock, so no byte
-//! slips past it.
+//! A fault holds when its method returns: the buffers are behind one lock, so no byte passes after
+//! that.
 
 use super::Direction;
 use bytes::{Buf, BytesMut};
@@ -14,20 +15,20 @@ use std::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// How many bytes a lane holds before its writer has to wait, as a socket's buffers do.
+/// How many bytes a buffer holds before its writer has to wait, as a socket's buffers do.
 const CAPACITY: usize = 256 * 1024;
 
 /// What has become of the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
-    Whole,
+enum ConnectionState {
+    Open,
     Cut,
     Reset,
 }
 
 /// One direction of the connection.
 #[derive(Debug, Default)]
-struct Lane {
+struct Buffer {
     bytes: BytesMut,
     stalled: bool,
     writer_gone: bool,
@@ -36,7 +37,7 @@ struct Lane {
     writer: Option<Waker>,
 }
 
-impl Lane {
+impl Buffer {
     fn wake(&mut self) {
         for waker in [self.reader.take(), self.writer.take()].into_iter().flatten() {
             waker.wake();
@@ -46,9 +47,9 @@ impl Lane {
 
 #[derive(Debug)]
 struct State {
-    fate: Fate,
+    connection: ConnectionState,
     /// Indexed by [`Direction`].
-    lanes: [Lane; 2],
+    buffers: [Buffer; 2],
 }
 
 /// The connection as the outside sees it: something to break.
@@ -58,8 +59,10 @@ pub(super) struct Pipe(Arc<Mutex<State>>);
 impl Pipe {
     /// A new connection: the handle to break it with, the dialler's end, the listener's end.
     pub(super) fn new() -> (Self, MemoryStream, MemoryStream) {
-        let pipe =
-            Self(Arc::new(Mutex::new(State { fate: Fate::Whole, lanes: Default::default() })));
+        let pipe = Self(Arc::new(Mutex::new(State {
+            connection: ConnectionState::Open,
+            buffers: Default::default(),
+        })));
         let end = |writes| MemoryStream { pipe: pipe.clone(), writes };
         let (client, server) = (end(Direction::ToServer), end(Direction::ToClient));
         (pipe, client, server)
@@ -68,15 +71,16 @@ impl Pipe {
     /// Whether an end is still held by somebody.
     pub(super) fn is_open(&self) -> bool {
         let state = self.0.lock();
-        state.fate == Fate::Whole && !state.lanes.iter().all(|lane| lane.reader_gone)
+        state.connection == ConnectionState::Open
+            && !state.buffers.iter().all(|buffer| buffer.reader_gone)
     }
 
     /// Ends the connection as a FIN both ways does: what was written before still arrives, then
     /// both ends read their end.
     pub(super) fn cut(&self) {
         self.change(|state| {
-            if state.fate == Fate::Whole {
-                state.fate = Fate::Cut;
+            if state.connection == ConnectionState::Open {
+                state.connection = ConnectionState::Cut;
             }
         });
     }
@@ -84,19 +88,19 @@ impl Pipe {
     /// Ends the connection as an RST both ways does: bytes under way are lost, and every read and
     /// write fails.
     pub(super) fn reset(&self) {
-        self.change(|state| state.fate = Fate::Reset);
+        self.change(|state| state.connection = ConnectionState::Reset);
     }
 
     /// Stops (or lets go on) the bytes of one direction. The writer goes on until its buffer is
     /// full; nobody hears an end.
     pub(super) fn stall(&self, direction: Direction, stalled: bool) {
-        self.change(|state| state.lanes[direction as usize].stalled = stalled);
+        self.change(|state| state.buffers[direction as usize].stalled = stalled);
     }
 
     fn change(&self, change: impl FnOnce(&mut State)) {
         let mut state = self.0.lock();
         change(&mut state);
-        state.lanes.iter_mut().for_each(Lane::wake);
+        state.buffers.iter_mut().for_each(Buffer::wake);
     }
 }
 
@@ -122,25 +126,25 @@ impl AsyncRead for MemoryStream {
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let mut state = self.pipe.0.lock();
-        let fate = state.fate;
-        if fate == Fate::Reset {
+        let connection = state.connection;
+        if connection == ConnectionState::Reset {
             return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
         }
-        let lane = &mut state.lanes[self.writes.other() as usize];
-        let held_back = lane.stalled && fate == Fate::Whole;
-        if !held_back && !lane.bytes.is_empty() {
-            let count = lane.bytes.len().min(into.remaining());
-            into.put_slice(&lane.bytes[..count]);
-            lane.bytes.advance(count);
-            if let Some(writer) = lane.writer.take() {
+        let buffer = &mut state.buffers[self.writes.other() as usize];
+        let held_back = buffer.stalled && connection == ConnectionState::Open;
+        if !held_back && !buffer.bytes.is_empty() {
+            let count = buffer.bytes.len().min(into.remaining());
+            into.put_slice(&buffer.bytes[..count]);
+            buffer.bytes.advance(count);
+            if let Some(writer) = buffer.writer.take() {
                 writer.wake();
             }
             return Poll::Ready(Ok(()));
         }
-        if !held_back && (lane.writer_gone || fate == Fate::Cut) {
+        if !held_back && (buffer.writer_gone || connection == ConnectionState::Cut) {
             return Poll::Ready(Ok(()));
         }
-        lane.reader = Some(cx.waker().clone());
+        buffer.reader = Some(cx.waker().clone());
         Poll::Pending
     }
 }
@@ -152,23 +156,25 @@ impl AsyncWrite for MemoryStream {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let mut state = self.pipe.0.lock();
-        match state.fate {
-            Fate::Whole => {}
-            Fate::Cut => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
-            Fate::Reset => return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
+        match state.connection {
+            ConnectionState::Open => {}
+            ConnectionState::Cut => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+            ConnectionState::Reset => {
+                return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+            }
         }
-        let lane = &mut state.lanes[self.writes as usize];
-        if lane.writer_gone || (lane.reader_gone && !lane.stalled) {
+        let buffer = &mut state.buffers[self.writes as usize];
+        if buffer.writer_gone || (buffer.reader_gone && !buffer.stalled) {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
-        let room = CAPACITY.saturating_sub(lane.bytes.len());
+        let room = CAPACITY.saturating_sub(buffer.bytes.len());
         if room == 0 && !bytes.is_empty() {
-            lane.writer = Some(cx.waker().clone());
+            buffer.writer = Some(cx.waker().clone());
             return Poll::Pending;
         }
         let count = bytes.len().min(room);
-        lane.bytes.extend_from_slice(&bytes[..count]);
-        if let Some(reader) = lane.reader.take() {
+        buffer.bytes.extend_from_slice(&bytes[..count]);
+        if let Some(reader) = buffer.reader.take() {
             reader.wake();
         }
         Poll::Ready(Ok(count))
@@ -180,9 +186,9 @@ impl AsyncWrite for MemoryStream {
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut state = self.pipe.0.lock();
-        let lane = &mut state.lanes[self.writes as usize];
-        lane.writer_gone = true;
-        lane.wake();
+        let buffer = &mut state.buffers[self.writes as usize];
+        buffer.writer_gone = true;
+        buffer.wake();
         Poll::Ready(Ok(()))
     }
 }
@@ -190,8 +196,8 @@ impl AsyncWrite for MemoryStream {
 impl Drop for MemoryStream {
     fn drop(&mut self) {
         self.pipe.change(|state| {
-            state.lanes[self.writes as usize].writer_gone = true;
-            state.lanes[self.writes.other() as usize].reader_gone = true;
+            state.buffers[self.writes as usize].writer_gone = true;
+            state.buffers[self.writes.other() as usize].reader_gone = true;
         });
     }
 }
@@ -234,7 +240,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_full_lane_makes_its_writer_wait_until_somebody_reads() {
+    async fn a_full_buffer_makes_its_writer_wait_until_somebody_reads() {
         let (_pipe, mut client, mut server) = Pipe::new();
         let writer =
             tokio::spawn(
@@ -247,7 +253,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_stalled_lane_holds_its_bytes_and_even_the_end_until_it_is_let_go() {
+    async fn a_stalled_buffer_holds_its_bytes_and_even_the_end_until_it_is_let_go() {
         let (pipe, mut client, mut server) = Pipe::new();
         pipe.stall(Direction::ToServer, true);
         client.write_all(b"x").await.unwrap();

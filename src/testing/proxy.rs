@@ -1,9 +1,9 @@
-//! A TCP proxy that spoils the network between a client and a real server.
+//! A TCP proxy that injects network faults between a client and a real server.
 //!
-//! Each pump asks for the weather and moves its bytes under one lock, so once a control has
-//! returned no byte slips past it.
+//! Each pump reads the faults in force and moves its bytes under one lock, so no byte passes once a
+//! fault's method has returned.
 
-use super::{Direction, socket::Place};
+use super::{Direction, socket::ListenAddress};
 use bytes::{Buf, Bytes};
 use parking_lot::Mutex;
 use std::{
@@ -52,12 +52,12 @@ const PIECES: usize = 1024;
 pub struct FaultProxy {
     address: SocketAddr,
     shared: Arc<Shared>,
-    door: tokio::sync::Mutex<Door>,
+    port: tokio::sync::Mutex<Port>,
 }
 
 /// Who holds the port.
 #[derive(Debug, Default)]
-struct Door {
+struct Port {
     /// The task that accepts.
     accepting: Option<Task>,
     /// While dials are refused: a socket that is bound but does not listen, so that the port stays
@@ -86,15 +86,15 @@ impl Drop for Task {
 #[derive(Debug)]
 struct Shared {
     upstream: Mutex<SocketAddr>,
-    weather: watch::Sender<Weather>,
+    faults: watch::Sender<Faults>,
     /// How many connections were accepted, and how many reached the server.
     counts: watch::Sender<(usize, usize)>,
-    links: Mutex<BTreeMap<usize, (Arc<Link>, Task)>>,
+    connections: Mutex<BTreeMap<usize, (Arc<Connection>, Task)>>,
 }
 
-/// What holds for all bytes now.
+/// The faults in force for all bytes.
 #[derive(Clone, Copy, Debug, Default)]
-struct Weather {
+struct Faults {
     /// Indexed by [`Direction`].
     stalled: [bool; 2],
     delay: Duration,
@@ -107,12 +107,12 @@ impl FaultProxy {
         let address = listener.local_addr().expect("a bound socket has an address");
         let shared = Arc::new(Shared {
             upstream: Mutex::new(upstream),
-            weather: watch::Sender::default(),
+            faults: watch::Sender::default(),
             counts: watch::Sender::default(),
-            links: Mutex::default(),
+            connections: Mutex::default(),
         });
         let accepting = Some(Task(tokio::spawn(accept(listener, shared.clone()))));
-        Self { address, shared, door: tokio::sync::Mutex::new(Door { accepting, held: None }) }
+        Self { address, shared, port: tokio::sync::Mutex::new(Port { accepting, held: None }) }
     }
 
     /// Where clients dial it.
@@ -127,7 +127,7 @@ impl FaultProxy {
 
     /// How many connections it carries now.
     pub fn open(&self) -> usize {
-        self.shared.links.lock().len()
+        self.shared.connections.lock().len()
     }
 
     /// Waits until this many connections, ever, have been connected through to the server.
@@ -147,70 +147,71 @@ impl FaultProxy {
 
     /// Closes every connection on both sides (FIN).
     pub async fn cut(&self) {
-        self.end_links(Link::close).await;
+        self.end_connections(Connection::close).await;
     }
 
     /// Resets every connection on both sides (RST).
     pub async fn reset(&self) {
-        self.end_links(Link::reset).await;
+        self.end_connections(Connection::reset).await;
     }
 
     /// Lets no byte through, either way, and no end either: as when the cable is pulled.
     pub async fn freeze(&self) {
-        self.shared.weather.send_modify(|weather| weather.stalled = [true; 2]);
+        self.shared.faults.send_modify(|faults| faults.stalled = [true; 2]);
     }
 
     /// Undoes `freeze` and `stall`: what was sent meanwhile arrives now.
     pub async fn thaw(&self) {
-        self.shared.weather.send_modify(|weather| weather.stalled = [false; 2]);
+        self.shared.faults.send_modify(|faults| faults.stalled = [false; 2]);
     }
 
     /// Lets no byte through in one direction.
     pub async fn stall(&self, direction: Direction) {
-        self.shared.weather.send_modify(|weather| weather.stalled[direction as usize] = true);
+        self.shared.faults.send_modify(|faults| faults.stalled[direction as usize] = true);
     }
 
     /// Ends one direction of every connection (FIN), and swallows what is still sent that way.
     pub async fn half_close(&self, direction: Direction) {
-        for (link, _) in self.shared.links.lock().values() {
-            link.half_close(direction);
+        for (connection, _) in self.shared.connections.lock().values() {
+            connection.half_close(direction);
         }
     }
 
     /// From now on every byte arrives this much later, in both directions.
     pub async fn delay(&self, delay: Duration) {
-        self.shared.weather.send_modify(|weather| weather.delay = delay);
+        self.shared.faults.send_modify(|faults| faults.delay = delay);
     }
 
     /// `true`: from now on dials are refused, as when nobody listens; connections stay. `false`:
     /// they are accepted again.
     pub async fn refuse(&self, on: bool) {
-        let mut door = self.door.lock().await;
+        let mut port = self.port.lock().await;
         if on {
-            if let Some(task) = door.accepting.take() {
+            if let Some(task) = port.accepting.take() {
                 task.end().await;
-                door.held =
-                    Place::Tcp(self.address).hold().expect("the port was ours a moment ago");
+                port.held = ListenAddress::Tcp(self.address)
+                    .reserve()
+                    .expect("the port was ours a moment ago");
             }
-        } else if let Some(socket) = door.held.take() {
+        } else if let Some(socket) = port.held.take() {
             let listener = socket.listen(1024).expect("the port is ours");
-            door.accepting = Some(Task(tokio::spawn(accept(listener, self.shared.clone()))));
+            port.accepting = Some(Task(tokio::spawn(accept(listener, self.shared.clone()))));
         }
     }
 
-    async fn end_links(&self, end: impl Fn(&Link)) {
-        let links = std::mem::take(&mut *self.shared.links.lock());
-        for (link, task) in links.into_values() {
+    async fn end_connections(&self, end: impl Fn(&Connection)) {
+        let connections = std::mem::take(&mut *self.shared.connections.lock());
+        for (connection, task) in connections.into_values() {
             task.end().await;
-            end(&link);
+            end(&connection);
         }
     }
 }
 
 impl Drop for FaultProxy {
     fn drop(&mut self) {
-        self.door.get_mut().accepting = None;
-        self.shared.links.lock().clear();
+        self.port.get_mut().accepting = None;
+        self.shared.connections.lock().clear();
     }
 }
 
@@ -220,45 +221,45 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
         shared.counts.send_modify(|(accepted, _)| *accepted += 1);
         let upstream = *shared.upstream.lock();
         match TcpStream::connect(upstream).await {
-            Ok(server) => start(Link::new(client, server), &shared),
+            Ok(server) => start(Connection::new(client, server), &shared),
             // The client should see a server that is not there.
             Err(_) => client.set_zero_linger().unwrap_or_default(),
         }
     }
 }
 
-fn start(link: Link, shared: &Arc<Shared>) {
-    let link = Arc::new(link);
+fn start(connection: Connection, shared: &Arc<Shared>) {
+    let connection = Arc::new(connection);
     // The lock keeps the task from leaving the table before it has entered it.
-    let mut links = shared.links.lock();
+    let mut connections = shared.connections.lock();
     let number = shared.counts.borrow().1 + 1;
-    let (carried, home) = (link.clone(), shared.clone());
+    let (carried, task_shared) = (connection.clone(), shared.clone());
     let task = tokio::spawn(async move {
-        let weather = home.weather.subscribe();
+        let faults = task_shared.faults.subscribe();
         let outcome = tokio::try_join!(
-            pump(&carried, Direction::ToServer, weather.clone()),
-            pump(&carried, Direction::ToClient, weather)
+            pump(&carried, Direction::ToServer, faults.clone()),
+            pump(&carried, Direction::ToClient, faults)
         );
         if outcome.is_err() {
             carried.reset();
         }
-        home.links.lock().remove(&number);
+        task_shared.connections.lock().remove(&number);
     });
-    links.insert(number, (link, Task(task)));
-    drop(links);
+    connections.insert(number, (connection, Task(task)));
+    drop(connections);
     shared.counts.send_modify(|(_, connected)| *connected = number);
 }
 
 /// One connection through the proxy.
 #[derive(Debug)]
-struct Link {
+struct Connection {
     client: TcpStream,
     server: TcpStream,
     /// Indexed by [`Direction`].
     half_closed: [AtomicBool; 2],
 }
 
-impl Link {
+impl Connection {
     fn new(client: TcpStream, server: TcpStream) -> Self {
         for stream in [&client, &server] {
             stream.set_nodelay(true).unwrap_or_default();
@@ -298,28 +299,30 @@ fn finish(stream: &TcpStream) {
     socket2::SockRef::from(stream).shutdown(Shutdown::Write).unwrap_or_default();
 }
 
-/// Carries one direction's bytes, and at last its end, as the weather allows.
+/// Carries one direction's bytes, and at last its end, as far as the faults in force allow.
 async fn pump(
-    link: &Link,
+    connection: &Connection,
     direction: Direction,
-    mut weather: watch::Receiver<Weather>,
+    mut faults: watch::Receiver<Faults>,
 ) -> io::Result<()> {
-    let (from, to) = link.ends(direction);
-    let half_closed = &link.half_closed[direction as usize];
+    let (from, to) = connection.ends(direction);
+    let half_closed = &connection.half_closed[direction as usize];
     // Pieces and when they are due; an empty one is the end.
     let mut queue: VecDeque<(Instant, Bytes)> = VecDeque::new();
     let mut ended = false;
     let mut buffer = vec![0; 64 * 1024];
     while !ended || !queue.is_empty() {
-        let flows = !weather.borrow_and_update().stalled[direction as usize];
+        let flows = !faults.borrow_and_update().stalled[direction as usize];
         let due = queue.front().map(|(due, _)| *due);
         tokio::select! {
             biased;
-            changed = weather.changed() => if changed.is_err() { break },
+            changed = faults.changed() => if changed.is_err() { break },
             ready = writable(to, due), if flows && due.is_some() => {
                 ready?;
-                let weather = weather.borrow();
-                if let (false, Some((_, piece))) = (weather.stalled[direction as usize], queue.front_mut()) {
+                let faults = faults.borrow();
+                if !faults.stalled[direction as usize]
+                    && let Some((_, piece)) = queue.front_mut()
+                {
                     if half_closed.load(Ordering::SeqCst) {
                         piece.clear();
                     } else if piece.is_empty() {
@@ -334,12 +337,13 @@ async fn pump(
             }
             ready = from.readable(), if flows && !ended && queue.len() < PIECES => {
                 ready?;
-                let weather = weather.borrow();
-                if !weather.stalled[direction as usize]
+                let faults = faults.borrow();
+                if !faults.stalled[direction as usize]
                     && let Some(count) = unless_blocked(from.try_read(&mut buffer))?
                 {
                     ended = count == 0;
-                    queue.push_back((Instant::now() + weather.delay, Bytes::copy_from_slice(&buffer[..count])));
+                    let piece = Bytes::copy_from_slice(&buffer[..count]);
+                    queue.push_back((Instant::now() + faults.delay, piece));
                 }
             }
         }

@@ -4,7 +4,7 @@ use super::{
     Frame, FrameKind, MemoryNetwork,
     frame::PREFACE,
     serve,
-    socket::{Acceptor, Place, Socket},
+    socket::{Acceptor, ListenAddress, Socket},
 };
 use crate::transport::{Connector, Endpoint};
 use bytes::{Buf, Bytes, BytesMut};
@@ -36,39 +36,39 @@ use tokio::{
 /// ```
 #[derive(Debug)]
 pub struct RawPeer {
-    pub(super) place: Place,
+    pub(super) listen_address: ListenAddress,
     pub(super) acceptor: Acceptor,
 }
 
 impl RawPeer {
     /// Listens on some free port of 127.0.0.1.
     pub async fn on_tcp() -> Self {
-        Self::at(Place::any_port()).await
+        Self::at(ListenAddress::any_port()).await
     }
 
     /// Listens at this address (`host:port`) of a network in memory.
     pub async fn on_memory(network: &MemoryNetwork, address: &str) -> Self {
-        Self::at(Place::Memory(network.clone(), address.to_owned())).await
+        Self::at(ListenAddress::Memory(network.clone(), address.to_owned())).await
     }
 
-    async fn at(place: Place) -> Self {
-        let (acceptor, place) = place.listen().await;
-        Self { place, acceptor }
+    async fn at(listen_address: ListenAddress) -> Self {
+        let (acceptor, listen_address) = listen_address.listen().await;
+        Self { listen_address, acceptor }
     }
 
     /// `host:port`.
     pub fn address(&self) -> String {
-        self.place.address()
+        self.listen_address.address()
     }
 
     /// What to dial.
     pub fn endpoint(&self) -> Endpoint {
-        self.place.endpoint()
+        self.listen_address.endpoint()
     }
 
     /// What to dial it with.
     pub fn connector(&self) -> Arc<dyn Connector> {
-        self.place.connector()
+        self.listen_address.connector()
     }
 
     /// Waits for the next connection. Nothing is sent or read of its own accord.

@@ -176,7 +176,7 @@ async fn in_memory(play: impl FnOnce(RawPeer) -> PlayingPeer) -> (MemoryNetwork,
 async fn a_policing_peer_sends_away_those_who_ping_too_often_and_only_them() {
     for (interval, goaways) in [(300, 1), (400, 0)] {
         let (_network, peer) =
-            in_memory(|peer| peer.police_pings(Duration::from_millis(400), 2)).await;
+            in_memory(|peer| peer.enforce_ping_interval(Duration::from_millis(400), 2)).await;
         let (send, mut connection) = dial(peer.connector(), peer.endpoint()).await;
         let mut pinger = connection.ping_pong().unwrap();
         let connection = tokio::spawn(connection);

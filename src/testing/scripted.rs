@@ -3,8 +3,8 @@
 
 use super::{
     Answer, MemoryNetwork, Script,
-    serve::{Options, SendAway, Wishes, serve},
-    socket::{Acceptor, Place},
+    serve::{GoAwayRequests, GoAwaySent, Options, serve},
+    socket::{Acceptor, ListenAddress},
 };
 use crate::transport::{Connector, Endpoint, Io};
 use bytes::Bytes;
@@ -43,7 +43,7 @@ pub struct Arrival {
     pub stream: u32,
 }
 
-/// How often what happened.
+/// How many connections and calls there were.
 #[derive(Clone, Copy, Debug, Default)]
 struct Counts {
     connections: usize,
@@ -56,12 +56,12 @@ struct Counts {
 /// What the server and its connections share.
 #[derive(Debug)]
 pub(super) struct Shared {
-    pub(super) born: Instant,
+    pub(super) created: Instant,
     pub(super) options: Options,
     scripts: Mutex<(Script, HashMap<String, Script>)>,
     arrivals: Mutex<Vec<Arrival>>,
     counts: watch::Sender<Counts>,
-    open: Mutex<BTreeMap<usize, mpsc::UnboundedSender<SendAway>>>,
+    open: Mutex<BTreeMap<usize, mpsc::UnboundedSender<GoAwaySent>>>,
 }
 
 impl Shared {
@@ -96,10 +96,10 @@ impl Shared {
     }
 
     /// Enters a connection whose HTTP/2 handshake is done.
-    pub(super) fn open(&self, number: usize) -> Wishes<'_> {
-        let (sender, wishes) = mpsc::unbounded_channel();
+    pub(super) fn open(&self, number: usize) -> GoAwayRequests<'_> {
+        let (sender, goaway_requests) = mpsc::unbounded_channel();
         self.open.lock().insert(number, sender);
-        Wishes { wishes, shared: self, number }
+        GoAwayRequests { goaway_requests, shared: self, number }
     }
 
     pub(super) fn close(&self, number: usize) {
@@ -128,7 +128,7 @@ impl Shared {
 #[derive(Debug)]
 pub struct ScriptedServer {
     shared: Arc<Shared>,
-    place: Place,
+    listen_address: ListenAddress,
     /// The one task that is the whole server: without it no socket of the server's is open.
     task: Mutex<Option<JoinHandle<()>>>,
 }
@@ -161,17 +161,17 @@ impl ScriptedServer {
 
     /// `host:port`.
     pub fn address(&self) -> String {
-        self.place.address()
+        self.listen_address.address()
     }
 
     /// What to dial.
     pub fn endpoint(&self) -> Endpoint {
-        self.place.endpoint()
+        self.listen_address.endpoint()
     }
 
     /// What to dial it with.
     pub fn connector(&self) -> Arc<dyn Connector> {
-        self.place.connector()
+        self.listen_address.connector()
     }
 
     /// All calls so far, in order, those it refused included.
@@ -223,9 +223,9 @@ impl ScriptedServer {
     /// when it has left. Calls that run are answered; then the connection closes.
     pub async fn goaway(&self) -> usize {
         let mut acks = Vec::new();
-        for wishes in self.shared.open.lock().values() {
+        for goaway_requests in self.shared.open.lock().values() {
             let (ack, acked) = oneshot::channel();
-            if wishes.send(ack).is_ok() {
+            if goaway_requests.send(ack).is_ok() {
                 acks.push(acked);
             }
         }
@@ -248,7 +248,7 @@ impl ScriptedServer {
     /// on.
     pub async fn restart(&self) {
         self.kill().await;
-        let (acceptor, _) = self.place.listen().await;
+        let (acceptor, _) = self.listen_address.listen().await;
         *self.task.lock() = Some(tokio::spawn(run(acceptor, self.shared.clone())));
     }
 
@@ -338,18 +338,18 @@ impl ScriptedServerBuilder {
 
     /// Listens on some free port of 127.0.0.1.
     pub async fn on_tcp(self) -> ScriptedServer {
-        self.start(Place::any_port()).await
+        self.start(ListenAddress::any_port()).await
     }
 
     /// Listens at this address (`host:port`) of a network in memory.
     pub async fn on_memory(self, network: &MemoryNetwork, address: &str) -> ScriptedServer {
-        self.start(Place::Memory(network.clone(), address.to_owned())).await
+        self.start(ListenAddress::Memory(network.clone(), address.to_owned())).await
     }
 
-    async fn start(self, place: Place) -> ScriptedServer {
-        let (acceptor, place) = place.listen().await;
+    async fn start(self, listen_address: ListenAddress) -> ScriptedServer {
+        let (acceptor, listen_address) = listen_address.listen().await;
         let shared = Arc::new(Shared {
-            born: Instant::now(),
+            created: Instant::now(),
             options: self.options,
             scripts: Mutex::new((self.script.unwrap_or_else(Script::echo), HashMap::new())),
             arrivals: Mutex::default(),
@@ -357,7 +357,7 @@ impl ScriptedServerBuilder {
             open: Mutex::default(),
         });
         let task = Mutex::new(Some(tokio::spawn(run(acceptor, shared.clone()))));
-        ScriptedServer { shared, place, task }
+        ScriptedServer { shared, listen_address, task }
     }
 }
 

@@ -17,8 +17,8 @@ use std::{future::poll_fn, time::Duration};
 use tokio::sync::{mpsc, oneshot};
 use tonic::Code;
 
-/// A wish that this connection be sent away, with where to say that the GOAWAY has left.
-pub(super) type SendAway = oneshot::Sender<()>;
+/// A request that this connection send a GOAWAY, with where to report that it has left.
+pub(super) type GoAwaySent = oneshot::Sender<()>;
 
 /// How a server's connections are set up.
 #[derive(Clone, Debug, Default)]
@@ -35,8 +35,8 @@ pub(super) async fn serve(socket: impl Io, number: usize, shared: &Shared) {
     let Ok(mut connection) = builder(&shared.options).handshake::<_, Bytes>(socket).await else {
         return;
     };
-    let mut wishes = shared.open(number);
-    let mut acks: Vec<SendAway> = Vec::new();
+    let mut goaway_requests = shared.open(number);
+    let mut acks: Vec<GoAwaySent> = Vec::new();
     let mut calls = FuturesUnordered::new();
     let (cut, mut cuts) = mpsc::unbounded_channel();
     let age = shared.options.goaway_every.map(tokio::time::sleep);
@@ -45,7 +45,7 @@ pub(super) async fn serve(socket: impl Io, number: usize, shared: &Shared) {
     loop {
         tokio::select! {
             biased;
-            Some(ack) = wishes.recv() => {
+            Some(ack) = goaway_requests.recv() => {
                 connection.graceful_shutdown();
                 acks.push(ack);
             }
@@ -109,7 +109,7 @@ async fn answer(
     }
     let text = |name: &str| Some(head.headers.get(name)?.to_str().ok()?.to_owned());
     let arrival = Arrival {
-        at: shared.born.elapsed(),
+        at: shared.created.elapsed(),
         path: head.uri.path().to_owned(),
         grpc_timeout: text("grpc-timeout"),
         previous_attempts: text("grpc-previous-rpc-attempts"),
@@ -297,20 +297,20 @@ impl Messages {
     }
 }
 
-/// The receiving end of the wishes a server has for one of its connections.
-pub(super) struct Wishes<'a> {
-    pub(super) wishes: mpsc::UnboundedReceiver<SendAway>,
+/// The receiving end of the requests for a GOAWAY that a server has for one of its connections.
+pub(super) struct GoAwayRequests<'a> {
+    pub(super) goaway_requests: mpsc::UnboundedReceiver<GoAwaySent>,
     pub(super) shared: &'a Shared,
     pub(super) number: usize,
 }
 
-impl Wishes<'_> {
-    async fn recv(&mut self) -> Option<SendAway> {
-        self.wishes.recv().await
+impl GoAwayRequests<'_> {
+    async fn recv(&mut self) -> Option<GoAwaySent> {
+        self.goaway_requests.recv().await
     }
 }
 
-impl Drop for Wishes<'_> {
+impl Drop for GoAwayRequests<'_> {
     fn drop(&mut self) {
         self.shared.close(self.number);
     }

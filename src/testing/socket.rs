@@ -1,4 +1,5 @@
-//! Where a tool of the stage listens, and what it accepts: TCP or memory, with the same faults.
+//! The addresses that these tools listen at and the connections they accept, over TCP or in memory,
+//! with the same faults.
 
 use super::{MemoryListener, MemoryNetwork, MemoryStream};
 use crate::transport::{Connector, Endpoint, TcpConnector};
@@ -16,12 +17,12 @@ use tokio::{
 
 /// A place to listen at, again and again.
 #[derive(Clone, Debug)]
-pub(super) enum Place {
+pub(super) enum ListenAddress {
     Tcp(SocketAddr),
     Memory(MemoryNetwork, String),
 }
 
-impl Place {
+impl ListenAddress {
     /// Some free port of the loopback interface.
     pub(super) fn any_port() -> Self {
         Self::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)))
@@ -42,7 +43,7 @@ impl Place {
     }
 
     /// Takes the place without listening at it, so that nobody else does: dials are refused.
-    pub(super) fn hold(&self) -> io::Result<Option<TcpSocket>> {
+    pub(super) fn reserve(&self) -> io::Result<Option<TcpSocket>> {
         let Self::Tcp(address) = self else { return Ok(None) };
         let socket = TcpSocket::new_v4()?;
         socket.set_reuseaddr(true)?;
@@ -165,12 +166,14 @@ mod tests {
     #[tokio::test]
     async fn a_place_can_be_listened_at_again_and_resets_are_resets_on_both_kinds() {
         let network = MemoryNetwork::new();
-        for place in [Place::any_port(), Place::Memory(network.clone(), "queue:1".into())] {
-            let (acceptor, place) = place.listen().await;
+        for listen_address in
+            [ListenAddress::any_port(), ListenAddress::Memory(network.clone(), "queue:1".into())]
+        {
+            let (acceptor, listen_address) = listen_address.listen().await;
             drop(acceptor);
-            let (mut acceptor, _) = place.listen().await;
-            let mut client =
-                place.connector().connect(&ConnectRequest::new(place.endpoint())).await.unwrap();
+            let (mut acceptor, _) = listen_address.listen().await;
+            let request = ConnectRequest::new(listen_address.endpoint());
+            let mut client = listen_address.connector().connect(&request).await.unwrap();
             let mut server = acceptor.accept().await;
             client.write_all(b"x").await.unwrap();
             assert_eq!(server.read_u8().await.unwrap(), b'x');

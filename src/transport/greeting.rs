@@ -151,8 +151,7 @@ impl Greeting {
             let speaks = if kind == Kind::Http1 { "HTTP/1" } else { "HTTP/2" };
             return format!(
                 "the server does not speak TLS on this port but {speaks}: this looks like a \
-                 plaintext server: use http:// \
-                 or use_tls: false"
+                 plaintext server: use http:// or use_tls: false"
             );
         }
         let plain = self.expected == Expected::Settings;
@@ -160,9 +159,8 @@ impl Greeting {
             Kind::Tls if plain => "this looks like a TLS server: use https:// or use_tls: true",
             Kind::Tls => "this looks like a TLS server behind a proxy that has ended TLS already",
             _ if plain => {
-                "this looks like an HTTP/1 server, and gRPC needs HTTP/2: is the port right? \
-                 (Some TLS servers answer so, \
-                 too: then use https:// or use_tls: true)"
+                "this looks like an HTTP/1 server, and gRPC needs HTTP/2: is the port right? (Some \
+                 TLS servers answer so, too: then use https:// or use_tls: true)"
             }
             _ => "this looks like an HTTP/1 server, and gRPC needs HTTP/2: is the port right?",
         }

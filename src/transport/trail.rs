@@ -217,10 +217,8 @@ mod tests {
         assert_eq!(
             cut_off.reason,
             "cannot dial queue:7: 1.1.1.1:7: connected, but the TLS handshake was not finished \
-             within connect_timeout \
-             (20 s); cannot connect to 2.2.2.2:7: refused; 3.3.3.3:7: not connected within \
-             connect_timeout (20 s); 4 \
-             more were not tried"
+             within connect_timeout (20 s); cannot connect to 2.2.2.2:7: refused; 3.3.3.3:7: not \
+             connected within connect_timeout (20 s); 4 more were not tried"
         );
     }
 

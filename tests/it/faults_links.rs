@@ -321,7 +321,7 @@ async fn open_call(supervisor: &tonic_supervisor::Supervisor) -> tonic::Status {
 #[tokio::test(start_paused = true)]
 async fn pain_13_keepalive_too_eager_an_idle_client_settles_after_one_goaway() {
     let network = MemoryNetwork::new();
-    let peer = RawPeer::on_memory(&network, ADDRESS).await.police_pings(ms(400), 2);
+    let peer = RawPeer::on_memory(&network, ADDRESS).await.enforce_ping_interval(ms(400), 2);
     let supervisor = supervise(&network, pinging(config(), ms(100)));
     let mut events = Events::of(&supervisor).await;
     let backed_off = events.until(|fact| matches!(fact, Fact::KeepaliveBackedOff { .. })).await;
@@ -342,7 +342,7 @@ async fn pain_13_keepalive_too_eager_an_idle_client_settles_after_one_goaway() {
 async fn pain_13_keepalive_too_eager_with_a_call_open_the_interval_doubles_until_the_peer_is_content()
  {
     let network = MemoryNetwork::new();
-    let peer = RawPeer::on_memory(&network, ADDRESS).await.police_pings(ms(400), 2);
+    let peer = RawPeer::on_memory(&network, ADDRESS).await.enforce_ping_interval(ms(400), 2);
     let supervisor = supervise(&network, pinging(config(), ms(100)));
     let mut events = Events::of(&supervisor).await;
     let opener = supervisor.clone();

@@ -138,7 +138,7 @@ async fn a_stream_that_panics_is_a_link_lost_with_its_words_and_its_calls_are_re
             assert_eq!(answer.expect("answered"), "in flight", "{spot:?}");
         }
         assert_eq!(said(posted.await.expect("answered")).expect("well"), "posted");
-        assert_eq!((world.connector.injected(), world.children_failed()), (vec![spot], 0));
+        assert_eq!((world.connector.panics(), world.children_failed()), (vec![spot], 0));
         let lost = world.links_lost();
         let words = format!("the byte stream panicked: {INJECTED} into the connector at {spot:?}");
         assert!(matches!(&lost[..], [LinkEnd::Io { text, .. }] if *text == words), "{lost:?}");
@@ -171,7 +171,7 @@ async fn a_stream_that_panics_at_its_end_holds_up_no_end() {
         world.network.reset_all();
         world.says("third").await;
         bounded("it is closed", world.supervisor.shutdown(secs(1))).await;
-        assert!(!world.connector.injected().is_empty() && world.children_failed() == 0, "{spot:?}");
+        assert!(!world.connector.panics().is_empty() && world.children_failed() == 0, "{spot:?}");
         drop(world);
         eventually("no task is left", || Handle::current().metrics().num_alive_tasks() <= before)
             .await;

@@ -141,8 +141,9 @@ async fn idle_both_complain_once_and_are_pinged_no_more_without_a_call() {
 async fn the_seeds_30_seconds_with_idle_pings_settle_after_the_first_complaint_of_a_server_with_default_rules()
  {
     let network = MemoryNetwork::new();
-    let peer =
-        RawPeer::on_memory(&network, "queue:50051").await.police_pings(Duration::from_secs(300), 3);
+    let peer = RawPeer::on_memory(&network, "queue:50051")
+        .await
+        .enforce_ping_interval(Duration::from_secs(300), 3);
     let seed = Config::builder().host("queue").keepalive_time(Duration::from_secs(30));
     let seed = seed.keepalive_timeout(Duration::from_secs(5)).keepalive_permit_without_calls(true);
     let supervisor = Supervisor::builder(seed.build().expect("valid"))

@@ -14,7 +14,7 @@ pub(super) struct Meters {
 }
 
 /// A handler runs, for as long as this lives.
-pub(super) struct Runs(Gauge);
+pub(super) struct RunningGauge(Gauge);
 
 impl Meters {
     /// They begin at 0.
@@ -34,7 +34,10 @@ impl Meters {
             "claims lost before their result was taken"
         );
         let queue = label(agent_id);
-        let reported = |status: &'static str| counter!("tonic_supervisor.worker.reported", "queue" => queue.clone(), "status" => status);
+        let reported = |status: &'static str| {
+            let name = "tonic_supervisor.worker.reported";
+            counter!(name, "queue" => queue.clone(), "status" => status)
+        };
         let meters = Self {
             running: gauge!("tonic_supervisor.worker.running", "queue" => queue.clone()),
             claimed: counter!("tonic_supervisor.worker.claimed", "queue" => queue.clone()),
@@ -69,13 +72,13 @@ impl Meters {
         self.lost.increment(1);
     }
 
-    pub(super) fn runs(&self) -> Runs {
+    pub(super) fn runs(&self) -> RunningGauge {
         self.running.increment(1.0);
-        Runs(self.running.clone())
+        RunningGauge(self.running.clone())
     }
 }
 
-impl Drop for Runs {
+impl Drop for RunningGauge {
     fn drop(&mut self) {
         self.0.decrement(1.0);
     }

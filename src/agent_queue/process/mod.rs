@@ -5,13 +5,13 @@
 //! |---|---|---|
 //! | Work | claim | runs |
 //! | Finish, for at most the grace | claim nothing more | may finish; its result is reported |
-//! | GiveBack, for at most [`LAST_WORDS`] | give back | is stopped; its task is given back |
+//! | GiveBack, for at most [`GIVE_BACK_TIMEOUT`] | give back | is stopped; its task is given back |
 
+mod claim_backoff;
 mod lease;
 mod meters;
 mod outcome;
-mod running;
-mod setbacks;
+mod running_handler;
 mod tally;
 mod worker;
 
@@ -19,12 +19,12 @@ pub use outcome::Outcome;
 pub use tally::Processed;
 
 use super::{AgentQueue, Task};
+use claim_backoff::ClaimBackoff;
 use futures::{
     StreamExt as _,
     future::{BoxFuture, pending},
     stream::FuturesUnordered,
 };
-use setbacks::Setbacks;
 use std::{
     fmt,
     panic::resume_unwind,
@@ -40,10 +40,10 @@ use tokio::{
     time::sleep,
 };
 use tonic::Status;
-use worker::Shop;
+use worker::WorkerContext;
 
 /// How long what is left may be given back, once the grace is over.
-const LAST_WORDS: Duration = Duration::from_secs(5);
+const GIVE_BACK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How far the end has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,7 +59,8 @@ enum Phase {
 /// or [`until`](Self::until)'s future resolves. Then nothing more is claimed; what runs may finish
 /// within the [`grace`](Self::grace), and is reported; what does not is stopped and its task given
 /// back, so that another agent can have it at once. 5 seconds after the grace it has ended,
-/// whatever the network does; what could not be said by then, the end of the leases says.
+/// whatever the network does; tasks that could not be given back by then come back when their
+/// leases end.
 ///
 /// **In an outage**, of any length, it waits: results are kept until the server is back, and claims
 /// are made again. A handler whose lease could not be renewed in time is stopped, since its task
@@ -126,23 +127,24 @@ where
     async fn run(self) -> Result<Processed, Status> {
         let _runs = self.queue.client().loop_runs();
         let (phase, tally) = (watch::Sender::new(Phase::Work), Tally::of(self.queue.agent_id()));
-        let shop = Shop {
+        let context = WorkerContext {
             queue: &self.queue,
             handler: Arc::new(self.handler),
             phases: Phases(phase.subscribe()),
             tally: &tally,
-            setbacks: Setbacks::default(),
+            claim_backoff: ClaimBackoff::default(),
             turn: Mutex::new(()),
         };
         let mut failure = None;
         let work = async {
-            let open = shop.open().await;
+            let open = context.open().await;
             let concurrency = if matches!(open, Ok(true)) { self.concurrency } else { 0 };
             failure = open.err();
-            let mut workers: FuturesUnordered<_> = (0..concurrency).map(|_| shop.work()).collect();
+            let mut workers: FuturesUnordered<_> =
+                (0..concurrency).map(|_| context.work()).collect();
             while let Some(ended) = workers.next().await {
                 if let Err(status) = ended {
-                    // The other workers would hear the same.
+                    // The other workers would get the same error.
                     advance(&phase, Phase::Finish);
                     failure = Some(status);
                 }
@@ -153,17 +155,19 @@ where
             tokio::select! {
                 () = self.until => {}
                 () = closing => {}
-                () = shop.phases.reached(Phase::Finish) => {}
+                () = context.phases.reached(Phase::Finish) => {}
             }
             advance(&phase, Phase::Finish);
             sleep(self.grace).await;
             advance(&phase, Phase::GiveBack);
-            sleep(LAST_WORDS).await;
+            sleep(GIVE_BACK_TIMEOUT).await;
         };
         tokio::select! {
             () = work => {}
-            () = end => log_line!(warn, agent = self.queue.agent_id(), "not everything could be \
-                                                                        given back in time"),
+            () = end => {
+                let agent = self.queue.agent_id();
+                log_line!(warn, agent, "not everything could be given back in time");
+            }
         }
         failure.map_or_else(|| Ok(tally.done()), Err)
     }
@@ -178,7 +182,7 @@ fn advance(phase: &watch::Sender<Phase>, to: Phase) {
     });
 }
 
-/// How a worker hears of the phases.
+/// How a worker is notified of the phases.
 struct Phases(watch::Receiver<Phase>);
 
 impl Phases {

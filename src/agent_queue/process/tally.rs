@@ -1,6 +1,6 @@
 //! What a worker loop did so far, and what it holds.
 
-use super::meters::{Meters, Runs};
+use super::meters::{Meters, RunningGauge};
 use crate::agent_queue::Update;
 use parking_lot::Mutex;
 use std::fmt;
@@ -41,7 +41,7 @@ impl Tally {
     }
 
     /// A handler runs, for as long as what this gives lives.
-    pub(super) fn runs(&self) -> Runs {
+    pub(super) fn runs(&self) -> RunningGauge {
         self.meters.runs()
     }
 

@@ -1,15 +1,17 @@
-//! A worker: claims a task, has it done, keeps its lease meanwhile, reports, and begins anew.
+//! A worker: claims a task, runs the handler, renews the lease meanwhile, reports, and starts over.
 
 use super::{
-    LAST_WORDS, Outcome, Phase, Phases, lease::Lease, running::Running, setbacks::Setbacks,
-    tally::Tally,
+    GIVE_BACK_TIMEOUT, Outcome, Phase, Phases, claim_backoff::ClaimBackoff, lease::Lease,
+    running_handler::RunningHandler, tally::Tally,
 };
 use crate::{
     agent_queue::{
         AgentQueue, Claim, Task, Update,
-        answer::{Reach, Verdict, lease_of, pause, reach, refuses_the_words, verdict},
         client::new_name,
-        queue::{Claimed, LONGEST_WAIT, PACE},
+        error_class::{
+            Delivery, ErrorClass, classify, delivery_of, lease_of, pause, refuses_the_content,
+        },
+        queue::{ClaimAnswer, LONGEST_WAIT, PACE},
     },
     clock,
     model::{ConnectivityState, printable},
@@ -31,25 +33,25 @@ const LATE: Duration = Duration::from_secs(10);
 const LATE_LINKS: u32 = 3;
 
 /// What the workers of one loop share.
-pub(super) struct Shop<'a, H> {
+pub(super) struct WorkerContext<'a, H> {
     pub(super) queue: &'a AgentQueue,
     pub(super) handler: Arc<H>,
     pub(super) phases: Phases,
     pub(super) tally: &'a Tally,
-    pub(super) setbacks: Setbacks,
+    pub(super) claim_backoff: ClaimBackoff,
     /// Where there is nothing to do, one worker waits for all: the one whose turn it is.
     pub(super) turn: Mutex<()>,
 }
 
 /// A claimed task.
-struct Held {
+struct ClaimedTask {
     claim: Box<Claim>,
     lease: Lease,
-    /// How many setbacks there were when it was claimed.
-    setbacks: u32,
+    /// How many tasks in a row had been claimed in vain when it was claimed.
+    failed_claims: u32,
 }
 
-impl<H, F> Shop<'_, H>
+impl<H, F> WorkerContext<'_, H>
 where
     H: Fn(Task) -> F + Send + Sync + 'static,
     F: Future<Output: Into<Outcome>> + Send + 'static,
@@ -60,10 +62,10 @@ where
             for failures in 0.. {
                 match self.queue.client().create_queue(self.queue.agent_id()).await {
                     Ok(_) => return Ok(true),
-                    Err(status) => match verdict(&status) {
-                        Verdict::Final => return Err(status),
-                        Verdict::Closed => return Ok(false),
-                        Verdict::Later => {
+                    Err(status) => match classify(&status) {
+                        ErrorClass::Permanent => return Err(status),
+                        ErrorClass::ClientClosed => return Ok(false),
+                        ErrorClass::Transient => {
                             self.rest(failures, "the queue could not be made", &status).await
                         }
                     },
@@ -78,24 +80,25 @@ where
         }
     }
 
-    /// One worker's life. Fails where asking for tasks again would not help.
+    /// Claims and processes tasks until it is time to end. Fails where asking for tasks again would
+    /// not help.
     pub(super) async fn work(&self) -> Result<(), Status> {
         let mut busy = false;
-        while let Some(held) = self.next(&mut busy).await? {
+        while let Some(claimed) = self.next(&mut busy).await? {
             self.tally.claimed();
-            self.process(held).await;
+            self.process(claimed).await;
         }
         Ok(())
     }
 
     /// The next task; none when it is time to end.
-    async fn next(&self, busy: &mut bool) -> Result<Option<Held>, Status> {
+    async fn next(&self, busy: &mut bool) -> Result<Option<ClaimedTask>, Status> {
         let mut asked = None;
         tokio::select! {
             // A task that comes when it is time to end is not begun any more.
             biased;
             () = self.phases.reached(Phase::Finish) => {}
-            held = self.claim(busy, &mut asked) => return held,
+            claimed = self.claim(busy, &mut asked) => return claimed,
         }
         if let Some(claim_id) = asked {
             self.abandon(&claim_id).await;
@@ -110,37 +113,37 @@ where
         &self,
         busy: &mut bool,
         asked: &mut Option<String>,
-    ) -> Result<Option<Held>, Status> {
+    ) -> Result<Option<ClaimedTask>, Status> {
         let (mut turn, mut failures) = (None, 0);
         loop {
             // Where there was work there may be more, so everyone asks; where there was none, or it
             // came to nothing, one does for all.
-            *busy &= self.setbacks.len() == 0;
+            *busy &= self.claim_backoff.len() == 0;
             if !*busy && turn.is_none() {
                 turn = Some(self.turn.lock().await);
-                self.setbacks.pause(self.queue.agent_id()).await;
+                self.claim_backoff.pause(self.queue.agent_id()).await;
             }
             let wait = if *busy { Duration::ZERO } else { LONGEST_WAIT };
             let began = clock::now();
             let answer = self.queue.claim(asked.get_or_insert_with(new_name), wait).await;
             let answered = clock::now();
             match answer {
-                Ok(Claimed::Held(claim)) => {
+                Ok(ClaimAnswer::Task(claim)) => {
                     *busy = true;
-                    return Ok(Some(self.held(claim, began, answered)));
+                    return Ok(Some(self.claimed_task(claim, began, answered)));
                 }
-                Ok(Claimed::Nothing) if mem::take(busy) => {}
-                Ok(claimed) => {
-                    if matches!(claimed, Claimed::Over) {
+                Ok(ClaimAnswer::Nothing) if mem::take(busy) => {}
+                Ok(answer) => {
+                    if matches!(answer, ClaimAnswer::Over) {
                         *asked = None;
                     }
                     sleep(PACE.saturating_sub(answered - began)).await;
                 }
                 Err(status) => {
-                    match verdict(&status) {
-                        Verdict::Final => return Err(status),
-                        Verdict::Closed => return Ok(None),
-                        Verdict::Later => {
+                    match classify(&status) {
+                        ErrorClass::Permanent => return Err(status),
+                        ErrorClass::ClientClosed => return Ok(None),
+                        ErrorClass::Transient => {
                             self.rest(failures, "no task could be claimed", &status).await
                         }
                     }
@@ -155,44 +158,45 @@ where
     /// Gives back what a claim without an answer may have claimed, or claims now.
     async fn abandon(&self, claim_id: &str) {
         let asked = clock::now();
-        let answer = timeout(LAST_WORDS, self.queue.claim(claim_id, Duration::ZERO)).await;
-        if let Ok(Ok(Claimed::Held(claim))) = answer {
+        let answer = timeout(GIVE_BACK_TIMEOUT, self.queue.claim(claim_id, Duration::ZERO)).await;
+        if let Ok(Ok(ClaimAnswer::Task(claim))) = answer {
             self.tally.claimed();
-            self.report(&self.held(claim, asked, clock::now()), Update::Pending).await;
+            self.report(&self.claimed_task(claim, asked, clock::now()), Update::Pending).await;
         }
     }
 
-    fn held(&self, claim: Box<Claim>, asked: Instant, answered: Instant) -> Held {
+    fn claimed_task(&self, claim: Box<Claim>, asked: Instant, answered: Instant) -> ClaimedTask {
         let lease = Lease::claimed(asked, answered, claim.lease);
-        Held { claim, lease, setbacks: self.setbacks.len() }
+        ClaimedTask { claim, lease, failed_claims: self.claim_backoff.len() }
     }
 
-    /// Has a task done, and says what came out.
-    async fn process(&self, mut held: Held) {
-        let mut running = Running::start(&self.handler, held.claim.task.clone(), self.tally.runs());
+    /// RunningGauge the handler on a task, and reports the outcome.
+    async fn process(&self, mut claimed: ClaimedTask) {
+        let mut running =
+            RunningHandler::start(&self.handler, claimed.claim.task.clone(), self.tally.runs());
         let lost = tokio::select! {
             // What is done is reported, even if the lease ends in the same moment: the server
             // decides.
             biased;
-            outcome = running.ended() => return self.ended(&held, outcome).await,
-            lost = self.keep(&held.claim, &mut held.lease) => Some(lost),
+            outcome = running.ended() => return self.ended(&claimed, outcome).await,
+            lost = self.keep(&claimed.claim, &mut claimed.lease) => Some(lost),
             () = self.phases.reached(Phase::GiveBack) => None,
         };
         match (running.stop().await, lost) {
-            (None, Some(why)) => self.lose(&held, &why),
-            (outcome, _) => self.ended(&held, outcome).await,
+            (None, Some(why)) => self.lose(&claimed, &why),
+            (outcome, _) => self.ended(&claimed, outcome).await,
         }
     }
 
     /// The handler has ended, or was stopped.
-    async fn ended(&self, held: &Held, outcome: Option<Outcome>) {
+    async fn ended(&self, claimed: &ClaimedTask, outcome: Option<Outcome>) {
         if let Some(Outcome::GivenBack(reason)) = &outcome {
-            self.setbacks.given_back(held.setbacks, self.queue.agent_id(), reason);
+            self.claim_backoff.given_back(claimed.failed_claims, self.queue.agent_id(), reason);
         }
-        let gets_on = matches!(outcome, Some(Outcome::Completed(_) | Outcome::Failed(_)));
-        let taken = self.report(held, outcome.map_or(Update::Pending, Update::from)).await;
-        if taken && gets_on {
-            self.setbacks.end();
+        let progressed = matches!(outcome, Some(Outcome::Completed(_) | Outcome::Failed(_)));
+        let taken = self.report(claimed, outcome.map_or(Update::Pending, Update::from)).await;
+        if taken && progressed {
+            self.claim_backoff.reset();
         }
     }
 
@@ -208,9 +212,9 @@ where
                 Ok(Ok(answer)) => {
                     *lease = Lease::renewed(asked, lease_of(answer.lease));
                     failures = 0;
-                    self.setbacks.end();
+                    self.claim_backoff.reset();
                 }
-                Ok(Err(status)) if verdict(&status) == Verdict::Later => {
+                Ok(Err(status)) if classify(&status) == ErrorClass::Transient => {
                     lease.renewal = again(failures).min(lease.over);
                     failures += 1;
                 }
@@ -219,41 +223,41 @@ where
         }
     }
 
-    /// Says what became of a task until the server has taken it, which is true, or there is no use
-    /// in saying it any more.
-    async fn report(&self, held: &Held, update: Update) -> bool {
+    /// Reports the outcome of a task until the server has accepted it, which returns true, or
+    /// another report would not help.
+    async fn report(&self, claimed: &ClaimedTask, update: Update) -> bool {
         let (mut update, mut late_links) = (update.within_limits(), 0);
         for failures in 0.. {
-            let until = held.lease.over.max(clock::now() + LATE);
-            let answer = self.queue.update_task_status(&held.claim, update.clone());
-            let (status, reach) = match timeout_at(until.into(), answer).await {
+            let until = claimed.lease.over.max(clock::now() + LATE);
+            let answer = self.queue.update_task_status(&claimed.claim, update.clone());
+            let (status, delivery) = match timeout_at(until.into(), answer).await {
                 Ok(Ok(_)) => {
                     self.tally.taken(&update);
                     return true;
                 }
                 Ok(Err(status)) => {
-                    let reach = reach(&status);
-                    (status, reach)
+                    let delivery = delivery_of(&status);
+                    (status, delivery)
                 }
                 Err(_) => (
-                    Status::deadline_exceeded("no answer came while the lease held"),
-                    self.reach_now(),
+                    Status::deadline_exceeded("no answer came while the lease claimed"),
+                    self.delivery_now(),
                 ),
             };
-            match verdict(&status) {
-                Verdict::Later => {
-                    let over = clock::now() >= held.lease.over;
-                    late_links += u32::from(over && reach == Reach::Unknown);
-                    if over && (reach == Reach::Peer || late_links > LATE_LINKS) {
-                        self.give_up(held, &status);
+            match classify(&status) {
+                ErrorClass::Transient => {
+                    let over = clock::now() >= claimed.lease.over;
+                    late_links += u32::from(over && delivery == Delivery::Unknown);
+                    if over && (delivery == Delivery::Reached || late_links > LATE_LINKS) {
+                        self.give_up(claimed, &status);
                         return false;
                     }
                     self.rest(failures, "a result could not be reported", &status).await;
                 }
-                Verdict::Final if refuses_the_words(&status) => {
+                ErrorClass::Permanent if refuses_the_content(&status) => {
                     match update.plainer(status.message()) {
                         Some(plainer) => {
-                            let task = &held.claim.task.task_id;
+                            let task = &claimed.claim.task.task_id;
                             log_line!(
                                 warn,
                                 agent = self.queue.agent_id(),
@@ -264,13 +268,13 @@ where
                             update = plainer;
                         }
                         None => {
-                            self.lose(held, status.message());
+                            self.lose(claimed, status.message());
                             return false;
                         }
                     }
                 }
-                Verdict::Final | Verdict::Closed => {
-                    self.lose(held, status.message());
+                ErrorClass::Permanent | ErrorClass::ClientClosed => {
+                    self.lose(claimed, status.message());
                     return false;
                 }
             }
@@ -279,16 +283,16 @@ where
     }
 
     /// How far a request can have come that hangs now.
-    fn reach_now(&self) -> Reach {
+    fn delivery_now(&self) -> Delivery {
         match self.queue.client().supervisor().state() {
-            ConnectivityState::Ready => Reach::Peer,
-            _ => Reach::Nowhere,
+            ConnectivityState::Ready => Delivery::Reached,
+            _ => Delivery::NotSent,
         }
     }
 
     /// Nobody takes what became of a task, though the server is there, and its lease is over.
-    fn give_up(&self, held: &Held, status: &Status) {
-        let (code, said, task) = (status.code(), status.message(), &held.claim.task.task_id);
+    fn give_up(&self, claimed: &ClaimedTask, status: &Status) {
+        let (code, said, task) = (status.code(), status.message(), &claimed.claim.task.task_id);
         let agent = self.queue.agent_id();
         log_line!(
             error,
@@ -298,13 +302,13 @@ where
             said,
             "a result is given up: its lease is over and nobody takes it"
         );
-        self.lose(held, "what became of it could not be reported");
+        self.lose(claimed, "what became of it could not be reported");
     }
 
-    fn lose(&self, held: &Held, why: &str) {
+    fn lose(&self, claimed: &ClaimedTask, why: &str) {
         self.tally.lost();
-        self.setbacks.add(held.setbacks);
-        let task = &held.claim.task.task_id;
+        self.claim_backoff.add(claimed.failed_claims);
+        let task = &claimed.claim.task.task_id;
         log_line!(warn, agent = self.queue.agent_id(), task, why, "a claim is lost");
     }
 

@@ -1,13 +1,13 @@
-//! Answers on their way out: large ones in pieces, with their share of the budget, and no longer
-//! than they may remain unread.
+//! The bodies of answers: large ones go out in pieces, hold their part of the budget until then,
+//! and are thrown away when they remain unread for too long.
 //!
 //! hyper hands a whole piece to HTTP/2 as soon as the caller takes one byte more. Therefore a large
-//! message goes out in small pieces:
-//! what is kept of it is here, where it is counted and can be thrown away.
+//! message goes out in small pieces: what is kept of it is here, where it is counted and can be
+//! thrown away.
 
 use super::{
     Budget,
-    budget::{SMALL, Share, caller},
+    budget::{Reservation, SMALL, connection_info},
     requests,
 };
 use bytes::Bytes;
@@ -30,26 +30,26 @@ use tower_service::Service;
 /// The agent queue's service, whose large requests and answers are counted. It goes between tonic
 /// and the generated service.
 #[derive(Clone, Debug)]
-pub struct Measured<S> {
+pub struct Budgeted<S> {
     inner: S,
     budget: Budget,
-    /// Of its own: an answer may have to wait while its request has its share.
+    /// Of its own: an answer may have to wait while its request holds its reservation.
     requests: Budget,
 }
 
 /// The body of a counted answer.
 #[derive(Debug)]
-struct Counted {
-    kept: Arc<Mutex<Kept>>,
+struct BudgetedBody {
+    unread: Arc<Mutex<UnreadAnswer>>,
     read_within: Duration,
 }
 
 #[derive(Debug)]
-struct Kept {
+struct UnreadAnswer {
     state: State,
     /// What has not been handed over of the last message.
     rest: Bytes,
-    share: Option<Arc<Share>>,
+    reservation: Option<Arc<Reservation>>,
     /// How many large messages have begun.
     messages: u64,
 }
@@ -62,7 +62,7 @@ enum State {
     Over,
 }
 
-impl<S> Measured<S> {
+impl<S> Budgeted<S> {
     /// Counts the answers of `inner`, whose [`Service`](super::Service) has the same budget;
     /// requests have another of the same size.
     pub fn new(inner: S, budget: Budget) -> Self {
@@ -70,11 +70,11 @@ impl<S> Measured<S> {
     }
 }
 
-impl<S: NamedService> NamedService for Measured<S> {
+impl<S: NamedService> NamedService for Budgeted<S> {
     const NAME: &'static str = S::NAME;
 }
 
-impl<S> Service<Request<Body>> for Measured<S>
+impl<S> Service<Request<Body>> for Budgeted<S>
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
     S::Future: Send + 'static,
@@ -88,34 +88,41 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let (held, read_within) = (requests::Held::default(), self.budget.read_within());
-        let (budget, caller) =
-            (self.requests.clone(), caller(request.extensions()).map(|caller| caller.requests()));
-        let request = request
-            .map(|body| Body::new(requests::Counted::new(body, budget, caller, held.clone())));
+        let (held, read_within) = (requests::HeldReservation::default(), self.budget.read_within());
+        let (budget, connection) = (
+            self.requests.clone(),
+            connection_info(request.extensions()).map(|connection| connection.requests()),
+        );
+        let request = request.map(|body| {
+            Body::new(requests::RequestBody::new(body, budget, connection, held.clone()))
+        });
         let answer = self.inner.call(request);
         Box::pin(async move {
             let answer = answer.await;
             drop(held);
             let mut answer = answer?;
-            // Its operation put its share there.
-            let Some(share) = answer.extensions_mut().remove::<Arc<Share>>() else {
+            // Its operation put its reservation there.
+            let Some(reservation) = answer.extensions_mut().remove::<Arc<Reservation>>() else {
                 return Ok(answer);
             };
-            Ok(answer.map(|body| Body::new(Counted::new(body, share, read_within))))
+            Ok(answer.map(|body| Body::new(BudgetedBody::new(body, reservation, read_within))))
         })
     }
 }
 
-impl Counted {
-    fn new(body: Body, share: Arc<Share>, read_within: Duration) -> Self {
-        let kept =
-            Kept { state: State::Going(body), rest: Bytes::new(), share: Some(share), messages: 0 };
-        Self { kept: Arc::new(Mutex::new(kept)), read_within }
+impl BudgetedBody {
+    fn new(body: Body, reservation: Arc<Reservation>, read_within: Duration) -> Self {
+        let unread = UnreadAnswer {
+            state: State::Going(body),
+            rest: Bytes::new(),
+            reservation: Some(reservation),
+            messages: 0,
+        };
+        Self { unread: Arc::new(Mutex::new(unread)), read_within }
     }
 }
 
-impl http_body::Body for Counted {
+impl http_body::Body for BudgetedBody {
     type Data = Bytes;
     type Error = Status;
 
@@ -123,14 +130,14 @@ impl http_body::Body for Counted {
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let mut kept = self.kept.lock();
-        if !kept.rest.is_empty() {
-            return Poll::Ready(Some(Ok(Frame::data(kept.piece()))));
+        let mut unread = self.unread.lock();
+        if !unread.rest.is_empty() {
+            return Poll::Ready(Some(Ok(Frame::data(unread.piece()))));
         }
-        let body = match &mut kept.state {
+        let body = match &mut unread.state {
             State::Going(body) => body,
             State::ThrownAway => {
-                kept.state = State::Over;
+                unread.state = State::Over;
                 return Poll::Ready(Some(thrown_away().map(Frame::trailers)));
             }
             State::Over => return Poll::Ready(None),
@@ -138,14 +145,14 @@ impl http_body::Body for Counted {
         let frame = ready!(Pin::new(body).poll_frame(context));
         Poll::Ready(match frame.map(|frame| frame.map(Frame::into_data)) {
             Some(Ok(Ok(data))) if data.len() > SMALL => {
-                kept.messages += 1;
-                kept.rest = data;
+                unread.messages += 1;
+                unread.rest = data;
                 tokio::spawn(throw_away(
-                    Arc::downgrade(&self.kept),
-                    kept.messages,
+                    Arc::downgrade(&self.unread),
+                    unread.messages,
                     self.read_within,
                 ));
-                Some(Ok(Frame::data(kept.piece())))
+                Some(Ok(Frame::data(unread.piece())))
             }
             Some(Ok(Ok(data))) => Some(Ok(Frame::data(data))),
             Some(Ok(Err(other))) => Some(Ok(other)),
@@ -155,9 +162,9 @@ impl http_body::Body for Counted {
     }
 
     fn is_end_stream(&self) -> bool {
-        let kept = self.kept.lock();
-        match &kept.state {
-            State::Going(body) => kept.rest.is_empty() && body.is_end_stream(),
+        let unread = self.unread.lock();
+        match &unread.state {
+            State::Going(body) => unread.rest.is_empty() && body.is_end_stream(),
             State::ThrownAway => false,
             State::Over => true,
         }
@@ -168,11 +175,11 @@ impl http_body::Body for Counted {
     }
 }
 
-impl Kept {
+impl UnreadAnswer {
     fn piece(&mut self) -> Bytes {
         let piece = self.rest.split_to(self.rest.len().min(SMALL));
         if self.rest.is_empty() {
-            self.share = None;
+            self.reservation = None;
         }
         piece
     }
@@ -188,15 +195,15 @@ fn thrown_away() -> Result<HeaderMap, Status> {
 }
 
 /// Throws an answer away, if this message of it is still unread by then.
-async fn throw_away(kept: Weak<Mutex<Kept>>, message: u64, read_within: Duration) {
+async fn throw_away(unread: Weak<Mutex<UnreadAnswer>>, message: u64, read_within: Duration) {
     time::sleep(read_within).await;
-    let Some(kept) = kept.upgrade() else { return };
-    let mut kept = kept.lock();
-    if kept.messages == message && !kept.rest.is_empty() {
+    let Some(unread) = unread.upgrade() else { return };
+    let mut unread = unread.lock();
+    if unread.messages == message && !unread.rest.is_empty() {
         counter!("tonic_supervisor.queue.answers_thrown_away").increment(1);
-        kept.state = State::ThrownAway;
-        kept.rest = Bytes::new();
-        kept.share = None;
+        unread.state = State::ThrownAway;
+        unread.rest = Bytes::new();
+        unread.reservation = None;
     }
 }
 
@@ -205,25 +212,25 @@ mod tests {
     use super::*;
     use http_body_util::{BodyExt as _, Full};
 
-    fn body(bytes: usize) -> (Counted, Weak<Share>) {
-        let share = Arc::new(Share::none());
-        let weak = Arc::downgrade(&share);
+    fn body(bytes: usize) -> (BudgetedBody, Weak<Reservation>) {
+        let reservation = Arc::new(Reservation::none());
+        let weak = Arc::downgrade(&reservation);
         let body = Body::new(Full::new(Bytes::from(vec![7; bytes])));
-        (Counted::new(body, share, Duration::from_secs(60)), weak)
+        (BudgetedBody::new(body, reservation, Duration::from_secs(60)), weak)
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_large_answer_goes_out_in_pieces_and_whole() {
-        let (mut body, share) = body(100_000);
+        let (mut body, reservation) = body(100_000);
         let mut bytes = 0;
         while let Some(frame) = body.frame().await {
             let data = frame.expect("a frame").into_data().expect("data");
             assert!(data.len() <= SMALL);
             bytes += data.len();
             assert_eq!(
-                share.upgrade().is_none(),
+                reservation.upgrade().is_none(),
                 bytes == 100_000,
-                "the share is held until the last piece"
+                "the reservation is held until the last piece"
             );
         }
         assert_eq!(bytes, 100_000);
@@ -231,12 +238,12 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_answer_that_is_not_read_in_time_is_thrown_away_and_says_so() {
-        let (mut body, share) = body(100_000);
+        let (mut body, reservation) = body(100_000);
         body.frame().await.expect("a frame").expect("data");
         time::sleep(Duration::from_secs(59)).await;
-        assert!(share.upgrade().is_some());
+        assert!(reservation.upgrade().is_some());
         time::sleep(Duration::from_secs(2)).await;
-        assert!(share.upgrade().is_none() && body.kept.lock().rest.is_empty());
+        assert!(reservation.upgrade().is_none() && body.unread.lock().rest.is_empty());
         let last = body
             .frame()
             .await

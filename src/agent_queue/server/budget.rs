@@ -1,11 +1,10 @@
 //! What requests and answers may take up in memory: answers until their callers have read them.
 //!
 //! A caller that asks for much and reads nothing makes the server keep it. So an answer takes its
-//! share of a budget before the store is
-//! asked, and gives it back when it has been handed to the connection. Who finds no room waits. A
-//! connection has a budget of its own,
-//! which is half of the whole, so that one that reads nothing does not stop the others; and what is
-//! not read in time is thrown away.
+//! part of a budget before the store is asked, and gives it back when it has been handed to the
+//! connection. Who finds no room waits. A connection has a budget of its own, which is half of the
+//! whole, so that one that reads nothing does not stop the others; and what is not read in time is
+//! thrown away.
 
 use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
 use std::{sync::Arc, time::Duration};
@@ -52,7 +51,7 @@ pub struct Budget {
 /// A connection: its own budget, and what its client's certificate says. A transport puts it into
 /// the extensions of the connection's requests.
 #[derive(Clone, Debug)]
-pub struct Caller {
+pub struct ConnectionInfo {
     answers: Arc<Semaphore>,
     requests: Arc<Semaphore>,
     names: Arc<[String]>,
@@ -60,7 +59,7 @@ pub struct Caller {
 
 /// An answer's part of the budget.
 #[derive(Debug)]
-pub(super) struct Share {
+pub(super) struct Reservation {
     all: Option<OwnedSemaphorePermit>,
     own: Option<OwnedSemaphorePermit>,
 }
@@ -74,9 +73,9 @@ impl Budget {
     }
 
     /// The budget of a new connection.
-    pub fn caller(&self) -> Caller {
+    pub fn new_connection(&self) -> ConnectionInfo {
         let half = || Arc::new(Semaphore::new(self.limits.bytes / UNIT / 2));
-        Caller { answers: half(), requests: half(), names: Arc::default() }
+        ConnectionInfo { answers: half(), requests: half(), names: Arc::default() }
     }
 
     /// One of the same size for requests.
@@ -90,46 +89,50 @@ impl Budget {
 
     /// Waits for room; RESOURCE_EXHAUSTED where there is none for as long as an answer may remain
     /// unread.
-    pub(super) async fn take(
+    pub(super) async fn reserve(
         &self,
-        caller: Option<&Caller>,
+        connection: Option<&ConnectionInfo>,
         bytes: usize,
-    ) -> Result<Share, Status> {
+    ) -> Result<Reservation, Status> {
         let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX);
         let room = async {
             // The own part first: who waits for that holds nothing of the others'.
-            let own = match caller {
-                Some(Caller { answers: own, .. }) => {
+            let own = match connection {
+                Some(ConnectionInfo { answers: own, .. }) => {
                     Some(own.clone().acquire_many_owned(units).await)
                 }
                 None => None,
             };
             let own = own.transpose().ok()?;
             let all = self.all.clone().acquire_many_owned(units).await.ok()?;
-            Some(Share { all: Some(all), own })
+            Some(Reservation { all: Some(all), own })
         };
-        let share = time::timeout(self.limits.read_within, room).await.ok().flatten();
+        let reservation = time::timeout(self.limits.read_within, room).await.ok().flatten();
         self.measure();
-        share.ok_or_else(|| self.refusal())
+        reservation.ok_or_else(|| self.refusal())
     }
 
     /// Room at once, or RESOURCE_EXHAUSTED.
-    pub(super) fn take_now(&self, caller: Option<&Caller>, bytes: usize) -> Result<Share, Status> {
+    pub(super) fn try_reserve(
+        &self,
+        connection: Option<&ConnectionInfo>,
+        bytes: usize,
+    ) -> Result<Reservation, Status> {
         let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX);
-        let own = caller
-            .map(|Caller { answers: own, .. }| own.clone().try_acquire_many_owned(units))
+        let own = connection
+            .map(|ConnectionInfo { answers: own, .. }| own.clone().try_acquire_many_owned(units))
             .transpose();
         let all = self.all.clone().try_acquire_many_owned(units);
         self.measure();
-        own.and_then(|own| Ok(Share { all: Some(all?), own })).map_err(|_| self.refusal())
+        own.and_then(|own| Ok(Reservation { all: Some(all?), own })).map_err(|_| self.refusal())
     }
 
     fn refusal(&self) -> Status {
         counter!("tonic_supervisor.queue.messages_refused", "kind" => self.kind).increment(1);
         let most = self.limits.bytes;
         Status::resource_exhausted(format!(
-            "what has not been read yet takes up all that max-answer-bytes allows ({most}, half \
-             of it for one connection): read answers sooner, or send and ask for less at once"
+            "what has not been read yet takes up all that max-answer-bytes allows ({most}, half of \
+             it for one connection): read answers sooner, or send and ask for less at once"
         ))
     }
 
@@ -170,7 +173,7 @@ impl Default for Budget {
     }
 }
 
-impl Share {
+impl Reservation {
     /// Gives back what an answer of this size does not need; nothing remains for a small one.
     pub(super) fn shrink(&mut self, bytes: usize) {
         let needed = if bytes <= SMALL { 0 } else { bytes.div_ceil(UNIT) };
@@ -190,7 +193,7 @@ impl Share {
     }
 }
 
-impl Caller {
+impl ConnectionInfo {
     /// The same, whose client has shown a certificate with these URIs and DNS names among its
     /// subject alternative names. It must have been verified.
     pub fn with_certificate_names(self, names: impl IntoIterator<Item = String>) -> Self {
@@ -209,7 +212,7 @@ impl Caller {
 }
 
 /// The connection that a request came on, where its transport says so.
-pub(super) fn caller(extensions: &Extensions) -> Option<Caller> {
+pub(super) fn connection_info(extensions: &Extensions) -> Option<ConnectionInfo> {
     extensions.get().cloned()
 }
 
@@ -222,11 +225,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_finds_no_room_waits_and_is_refused_in_the_end() {
         let budget = Budget::new(AnswerLimits { bytes: 8 * MIB, ..AnswerLimits::default() });
-        let mut first = budget.take(None, 6 * MIB).await.expect("room");
-        let refused = budget.take(None, 3 * MIB).await.expect_err("no room");
+        let mut first = budget.reserve(None, 6 * MIB).await.expect("room");
+        let refused = budget.reserve(None, 3 * MIB).await.expect_err("no room");
         assert!(refused.message().contains("max-answer-bytes"), "{refused}");
         first.shrink(5 * MIB);
-        let second = budget.take(None, 3 * MIB).await.expect("room again");
+        let second = budget.reserve(None, 3 * MIB).await.expect("room again");
         first.shrink(SMALL);
         assert!(first.is_empty(), "a small answer is free");
         drop(second);
@@ -236,13 +239,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_connection_that_reads_nothing_leaves_half_to_the_others() {
         let budget = Budget::new(AnswerLimits { bytes: 8 * MIB, ..AnswerLimits::default() });
-        let (deaf, other) = (budget.caller(), budget.caller());
-        let held = budget.take(Some(&deaf), 3 * MIB).await.expect("room");
+        let (deaf, other) = (budget.new_connection(), budget.new_connection());
+        let held = budget.reserve(Some(&deaf), 3 * MIB).await.expect("room");
         let begun = crate::clock::now();
-        assert!(budget.take(Some(&deaf), 3 * MIB).await.is_err());
+        assert!(budget.reserve(Some(&deaf), 3 * MIB).await.is_err());
         assert!(crate::clock::now() > begun);
         let begun = crate::clock::now();
-        budget.take(Some(&other), 3 * MIB).await.expect("room");
+        budget.reserve(Some(&other), 3 * MIB).await.expect("room");
         assert_eq!(crate::clock::now(), begun, "at once");
         drop(held);
     }

@@ -1,6 +1,6 @@
 //! A store whose operations are timed: another store, with a clock beside it.
 
-use super::{Board, Changes, Claimed, Millis, Store};
+use super::{Changes, Claimed, Millis, Notifier, Store};
 use crate::{clock, proto::agent_queue::*};
 use metrics::histogram;
 use std::future::Future;
@@ -31,15 +31,16 @@ async fn timed<T>(
         Err(_) => "refused",
     };
     let took = clock::now().saturating_duration_since(began).as_secs_f64();
-    histogram!("tonic_supervisor.queue.store.duration", "operation" => operation, "outcome" => outcome).record(took);
+    let name = "tonic_supervisor.queue.store.duration";
+    histogram!(name, "operation" => operation, "outcome" => outcome).record(took);
     answer
 }
 
 impl<S: Store> Store for Metered<S> {
     type Cursor = S::Cursor;
 
-    fn board(&self) -> &Board {
-        self.0.board()
+    fn notifier(&self) -> &Notifier {
+        self.0.notifier()
     }
 
     fn now(&self) -> Millis {
@@ -61,12 +62,8 @@ impl<S: Store> Store for Metered<S> {
         timed("queue_names", self.0.queue_names(after, limit)).await
     }
 
-    async fn summaries(
-        &self,
-        agent_ids: Vec<String>,
-        now: Millis,
-    ) -> Result<Vec<QueueSummary>, Status> {
-        timed("summaries", self.0.summaries(agent_ids, now)).await
+    async fn summary(&self, agent_id: &str, now: Millis) -> Result<Option<QueueSummary>, Status> {
+        timed("summaries", self.0.summary(agent_id, now)).await
     }
 
     async fn claim(&self, request: GetTaskRequest, now: Millis) -> Result<Claimed, Status> {

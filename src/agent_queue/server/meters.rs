@@ -3,7 +3,7 @@
 //! A queue's metrics begin at 0 together, when something is first known of it: a counter that
 //! appears with its first event would hide that event from whoever looks at increases.
 
-use super::{Millis, record::Happened};
+use super::{Millis, record::TaskEvent};
 use crate::{
     agent_queue::labels::label,
     proto::agent_queue::{TaskCounts, TaskStatus},
@@ -41,7 +41,7 @@ pub(super) struct QueueMeters {
 }
 
 /// One more, for as long as it lives.
-pub(super) struct Counted(Gauge);
+pub(super) struct GaugeGuard(Gauge);
 
 impl Default for Meters {
     fn default() -> Self {
@@ -64,9 +64,19 @@ impl Meters {
 
 impl QueueMeters {
     fn begin(queue: &SharedString) -> Self {
-        let claims = |result: &'static str| counter!("tonic_supervisor.queue.claims", "queue" => queue.clone(), "result" => result);
-        let finished = |status: &'static str| counter!("tonic_supervisor.queue.finished", "queue" => queue.clone(), "status" => status);
-        let tasks = |status: &'static str| gauge!("tonic_supervisor.queue.tasks", "queue" => queue.clone(), "status" => status);
+        let claims = |result: &'static str| {
+            let name = "tonic_supervisor.queue.claims";
+            counter!(name, "queue" => queue.clone(), "result" => result)
+        };
+        let finished = |status: &'static str| {
+            let name = "tonic_supervisor.queue.finished";
+            counter!(name, "queue" => queue.clone(), "status" => status)
+        };
+        let tasks = |status: &'static str| {
+            let name = "tonic_supervisor.queue.tasks";
+            gauge!(name, "queue" => queue.clone(), "status" => status)
+        };
+        let gauge = |name: &'static str| gauge!(name, "queue" => queue.clone());
         let meters = Self {
             submitted: counter!("tonic_supervisor.queue.submitted", "queue" => queue.clone()),
             retried: counter!("tonic_supervisor.queue.retried", "queue" => queue.clone()),
@@ -82,10 +92,10 @@ impl QueueMeters {
             wait: histogram!("tonic_supervisor.queue.wait", "queue" => queue.clone()),
             run: histogram!("tonic_supervisor.queue.run", "queue" => queue.clone()),
             tasks: ["pending", "processing", "completed", "failed", "cancelled"].map(tasks),
-            oldest_pending: gauge!("tonic_supervisor.queue.oldest_pending", "queue" => queue.clone()),
-            oldest_processing: gauge!("tonic_supervisor.queue.oldest_processing", "queue" => queue.clone()),
-            claims_waiting: gauge!("tonic_supervisor.queue.claims_waiting", "queue" => queue.clone()),
-            watches: gauge!("tonic_supervisor.queue.watches", "queue" => queue.clone()),
+            oldest_pending: gauge("tonic_supervisor.queue.oldest_pending"),
+            oldest_processing: gauge("tonic_supervisor.queue.oldest_processing"),
+            claims_waiting: gauge("tonic_supervisor.queue.claims_waiting"),
+            watches: gauge("tonic_supervisor.queue.watches"),
         };
         for counter in [
             &meters.submitted,
@@ -109,23 +119,23 @@ impl QueueMeters {
     }
 
     /// Counts what became of a task.
-    pub(super) fn happened(&self, happened: Happened) {
-        match happened {
-            Happened::Submitted => self.submitted.increment(1),
-            Happened::Retried => self.retried.increment(1),
-            Happened::Claimed(waited) => {
+    pub(super) fn count(&self, event: TaskEvent) {
+        match event {
+            TaskEvent::Submitted => self.submitted.increment(1),
+            TaskEvent::Retried => self.retried.increment(1),
+            TaskEvent::Claimed(waited) => {
                 self.claimed.increment(1);
                 waited.into_iter().for_each(|waited| self.wait.record(seconds(waited)));
             }
-            Happened::ClaimedAgain => self.claimed_again.increment(1),
-            Happened::GivenBack => self.given_back.increment(1),
-            Happened::Lost => self.leases_lost.increment(1),
-            Happened::Dead => {
+            TaskEvent::ClaimedAgain => self.claimed_again.increment(1),
+            TaskEvent::GivenBack => self.given_back.increment(1),
+            TaskEvent::Lost => self.leases_lost.increment(1),
+            TaskEvent::Dead => {
                 self.leases_lost.increment(1);
                 self.dead.increment(1);
                 self.failed.increment(1);
             }
-            Happened::Ended(status, ran) => {
+            TaskEvent::GrantEnd(status, ran) => {
                 match status {
                     TaskStatus::Completed => self.completed.increment(1),
                     TaskStatus::Failed => self.failed.increment(1),
@@ -142,7 +152,12 @@ impl QueueMeters {
     }
 
     /// How the queue stood when somebody looked.
-    pub(super) fn stands(&self, tasks: &TaskCounts, oldest_pending: f64, oldest_processing: f64) {
+    pub(super) fn set_totals(
+        &self,
+        tasks: &TaskCounts,
+        oldest_pending: f64,
+        oldest_processing: f64,
+    ) {
         let TaskCounts { pending, processing, completed, failed, cancelled } = *tasks;
         for (gauge, count) in
             self.tasks.iter().zip([pending, processing, completed, failed, cancelled])
@@ -154,14 +169,14 @@ impl QueueMeters {
     }
 }
 
-impl Counted {
+impl GaugeGuard {
     pub(super) fn new(gauge: &Gauge) -> Self {
         gauge.increment(1.0);
         Self(gauge.clone())
     }
 }
 
-impl Drop for Counted {
+impl Drop for GaugeGuard {
     fn drop(&mut self) {
         self.0.decrement(1.0);
     }
@@ -237,8 +252,8 @@ impl fmt::Debug for Meters {
     }
 }
 
-impl fmt::Debug for Counted {
+impl fmt::Debug for GaugeGuard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Counted")
+        f.write_str("GaugeGuard")
     }
 }

@@ -3,50 +3,52 @@
 //!
 //! | place | what it is |
 //! |---|---|
-//! | `check` | what a request must be like, before any store sees it |
+//! | `check` | the rules for requests, checked before any store sees one |
 //! | [`record`] | a task as a store keeps it, and what may become of it: pure, and the same for every store |
 //! | [`Store`] | what every store can do |
 //! | [`MemoryStore`] | the queues in memory, with a journal on disk if wanted |
 //! | `SqliteStore` | the queues in a SQLite file (feature `sqlite`) |
 //! | `PostgresStore` | the queues in PostgreSQL, for any number of servers (feature `postgres`) |
-//! | [`Board`] | tells who waits that a queue has news |
-//! | [`Budget`], [`Measured`] | what requests and answers may take up until they are read |
-//! | [`Authorizer`], [`Identified`] | who may do what: asked before a body is read, and before the store |
+//! | [`Notifier`] | notifies waiting claims and watches of changes |
+//! | [`Budget`], [`Budgeted`] | what requests and answers may take up until they are read |
+//! | [`Authorizer`], [`Authenticated`] | who may do what: checked before a body is read |
 //! | [`Metered`] | a store whose operations are timed |
 //! | [`Service`] | the operations over gRPC: waiting claims, watches, drain |
 
 mod answers;
 mod auth;
-mod board;
 mod budget;
 mod check;
-mod happened;
 mod journal;
-mod line;
+mod long_poll;
 mod memory;
 mod metered;
 mod meters;
+mod notifier;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 mod queues;
 pub mod record;
+mod remembered;
 mod requests;
 mod sample;
 mod service;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod store;
+mod task_event;
+mod waiting_claims;
 mod watch;
 
-pub use answers::Measured;
-pub use auth::{Action, Authorizer, Identified, Identity};
+pub use answers::Budgeted;
+pub use auth::{Action, Authenticated, Authorizer, Identity};
 #[cfg(feature = "auth-file")]
 pub use auth::{Grants, LiveGrants, Token, TokenHash};
-pub use board::{Board, Mark, News, Turn};
-pub use budget::{AnswerLimits, Budget, Caller};
+pub use budget::{AnswerLimits, Budget, ConnectionInfo};
 pub use journal::{Entry, JournalError, read};
 pub use memory::MemoryStore;
 pub use metered::Metered;
+pub use notifier::{ChangeSubscription, Notifier, QueueChange, WaitingClaim};
 #[cfg(feature = "postgres")]
 pub use postgres::PostgresStore;
 pub use service::Service;

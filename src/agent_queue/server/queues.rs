@@ -38,8 +38,8 @@ pub(super) async fn page<S: Store>(
     let next_after = names.last().filter(|_| more).cloned();
     let mut queues = Vec::with_capacity(names.len());
     // Each with the time of its own look, as in `sample`.
-    for name in names {
-        queues.extend(store.summaries(vec![name], clock()).await?);
+    for name in &names {
+        queues.extend(store.summary(name, clock()).await?);
     }
     Ok(ListQueuesResponse { queues, next_after })
 }

@@ -11,11 +11,13 @@
 //! | PROCESSING | FAILED | the end of the lease, more than `max_claims` times |
 //! | COMPLETED, FAILED, CANCELLED | - | |
 
-pub use super::happened::Happened;
 use super::store::{Millis, Settings};
+pub use super::{
+    remembered::{Operation, RememberedAnswer},
+    task_event::TaskEvent,
+};
 use crate::proto::agent_queue::{
-    CancelTaskRequest, CancelTaskResponse, ClearQueueResponse, GetTaskResponse, NewTask,
-    RetryTaskResponse, SubmitTaskResponse, Task, TaskStatus, UpdateTaskStatusRequest,
+    CancelTaskRequest, GetTaskResponse, NewTask, Task, TaskStatus, UpdateTaskStatusRequest,
     UpdateTaskStatusResponse,
 };
 use prost_types::Timestamp;
@@ -33,12 +35,12 @@ pub struct Record {
     /// How many of its claims were lost, and not given back.
     pub lost: u32,
     /// What became of it last, since it was read; not kept.
-    pub happened: Option<Happened>,
+    pub event: Option<TaskEvent>,
 }
 
 /// Why a claim is over that did not end its task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Over {
+pub enum ClaimEnd {
     /// Its lease ended.
     Lost = 1,
     /// It gave the task back.
@@ -53,7 +55,7 @@ pub struct PastClaim {
     /// The task.
     pub task_id: String,
     /// Why it is over.
-    pub over: Over,
+    pub end: ClaimEnd,
 }
 
 /// What an update made of a task.
@@ -63,33 +65,8 @@ pub enum Updated {
     Unchanged,
     /// It is to be kept as it is now.
     Changed,
-    /// It is to be kept as it is now, and its claim is to be remembered as [`Over::Released`].
+    /// It is to be kept as it is now, and its claim is to be remembered as [`ClaimEnd::Released`].
     Released,
-}
-
-/// What a `client_request_id` named.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Operation {
-    /// A submission.
-    Submit = 1,
-    /// A retry of a failed task.
-    Retry = 2,
-    /// A queue's clearing.
-    Clear = 3,
-    /// A deletion of tasks.
-    Delete = 4,
-    /// A cancellation.
-    Cancel = 5,
-}
-
-/// The first answer to a named request.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Remembered {
-    /// What was asked.
-    pub operation: Operation,
-    /// The answer, encoded: of a submission or retry its [`SubmitTaskResponse`], otherwise the
-    /// operation's own. Of a cancellation without payload and result.
-    pub answer: Vec<u8>,
 }
 
 /// The id of the task with this number.
@@ -142,8 +119,8 @@ impl Record {
             created_at: Some(timestamp(now)),
             ..Task::default()
         };
-        let happened = Some(Happened::Submitted);
-        Self { task, request_id: new.client_request_id, happened, ..Self::default() }
+        let event = Some(TaskEvent::Submitted);
+        Self { task, request_id: new.client_request_id, event, ..Self::default() }
     }
 
     /// A new task with this one's work, which must have FAILED.
@@ -164,7 +141,7 @@ impl Record {
         };
         let mut record = Self::new(number, &self.task.agent_id, new, now);
         record.task.retry_of = self.task.task_id.clone();
-        record.happened = Some(Happened::Retried);
+        record.event = Some(TaskEvent::Retried);
         Ok(record)
     }
 
@@ -176,7 +153,7 @@ impl Record {
         self.task.claimed_at = Some(timestamp(now));
         self.renew(settings, now);
         let waited = now.saturating_sub(millis(self.task.created_at.as_ref())).max(0);
-        self.happened = Some(Happened::Claimed((self.task.claims == 1).then_some(waited)));
+        self.event = Some(TaskEvent::Claimed((self.task.claims == 1).then_some(waited)));
     }
 
     /// The lease starts anew.
@@ -203,17 +180,17 @@ impl Record {
     /// than `max_claims` times.
     ///
     /// What it becomes does not depend on when this is noticed. The claim is to be remembered as
-    /// [`Over::Lost`].
+    /// [`ClaimEnd::Lost`].
     pub fn lose(&mut self, settings: &Settings) {
         let ended_at = self.task.lease_until.take();
         self.lost += 1;
         self.claim_id.clear();
-        self.happened = Some(Happened::Lost);
+        self.event = Some(TaskEvent::Lost);
         if self.lost <= settings.max_claims {
             self.task.set_status(TaskStatus::Pending);
             return;
         }
-        self.happened = Some(Happened::Dead);
+        self.event = Some(TaskEvent::Dead);
         self.task.set_status(TaskStatus::Failed);
         self.task.error_message = poisoned(self.lost);
         self.task.finished_at = ended_at;
@@ -246,8 +223,8 @@ impl Record {
         let (was, to) = (self.task.status(), request.status());
         if self.claim_id != request.claim_id || self.claim_id.is_empty() {
             let here = past.filter(|past| past.task_id == self.task.task_id);
-            return match here.map(|past| past.over) {
-                Some(Over::Released) if to == TaskStatus::Pending => Ok(Updated::Unchanged),
+            return match here.map(|past| past.end) {
+                Some(ClaimEnd::Released) if to == TaskStatus::Pending => Ok(Updated::Unchanged),
                 over => Err(not_held(&request.task_id, &request.claim_id, over)),
             };
         }
@@ -266,7 +243,7 @@ impl Record {
                 self.task.set_status(TaskStatus::Pending);
                 self.task.lease_until = None;
                 self.claim_id.clear();
-                self.happened = Some(Happened::GivenBack);
+                self.event = Some(TaskEvent::GivenBack);
                 return Ok(Updated::Released);
             }
             _ => self.end(to, &request.error_message, now),
@@ -294,7 +271,7 @@ impl Record {
         self.task.error_message = error_message.into();
         self.task.finished_at = Some(timestamp(now));
         self.task.lease_until = None;
-        self.happened = Some(Happened::Ended(status, ran));
+        self.event = Some(TaskEvent::GrantEnd(status, ran));
     }
 
     fn ended(&self, to: TaskStatus) -> Status {
@@ -305,83 +282,16 @@ impl Record {
     }
 
     /// What is remembered of its submission's name when it is deleted.
-    pub fn remembered(&self) -> Remembered {
+    pub fn remembered(&self) -> RememberedAnswer {
         let retry = !self.task.retry_of.is_empty();
-        Remembered::submission(self.task.task_id.clone(), retry)
+        RememberedAnswer::submission(self.task.task_id.clone(), retry)
     }
 }
 
-impl Over {
+impl ClaimEnd {
     /// As it is kept.
     pub fn from_number(number: i64) -> Option<Self> {
-        [Self::Lost, Self::Released, Self::Deleted].into_iter().find(|over| *over as i64 == number)
-    }
-}
-
-impl Operation {
-    /// As it is kept.
-    pub fn from_number(number: i64) -> Option<Self> {
-        let all = [Self::Submit, Self::Retry, Self::Clear, Self::Delete, Self::Cancel];
-        all.into_iter().find(|operation| *operation as i64 == number)
-    }
-
-    fn words(self) -> &'static str {
-        match self {
-            Self::Submit => "a submission",
-            Self::Retry => "a retry",
-            Self::Clear => "a queue's clearing",
-            Self::Delete => "a deletion",
-            Self::Cancel => "a cancellation",
-        }
-    }
-}
-
-impl Remembered {
-    /// Of a task's own submission, or retry.
-    pub fn submission(task_id: String, retry: bool) -> Self {
-        let operation = if retry { Operation::Retry } else { Operation::Submit };
-        Self::new(operation, &SubmitTaskResponse { task_id, already_submitted: true })
-    }
-
-    /// Of a cancellation: what was answered, without the large parts.
-    pub fn cancellation(task: &Task) -> Self {
-        let mut task = task.clone();
-        task.payload.clear();
-        task.result.clear();
-        Self::new(Operation::Cancel, &CancelTaskResponse { task: Some(task) })
-    }
-
-    /// Of a clearing.
-    pub fn clearing(deleted: u64) -> Self {
-        Self::new(Operation::Clear, &ClearQueueResponse { deleted })
-    }
-
-    /// Of any operation.
-    pub fn new(operation: Operation, answer: &impl prost::Message) -> Self {
-        Self { operation, answer: answer.encode_to_vec() }
-    }
-
-    /// The first answer, if `operation` was what `name` named.
-    pub fn answer<T: prost::Message + Default>(
-        &self,
-        operation: Operation,
-        name: &str,
-    ) -> Result<T, Status> {
-        if self.operation != operation {
-            let (was, is) = (self.operation.words(), operation.words());
-            let text = format!(
-                "client_request_id: {name:?} named {was} in this queue and cannot name {is}"
-            );
-            return Err(Status::invalid_argument(text));
-        }
-        T::decode(&*self.answer)
-            .map_err(|error| Status::data_loss(format!("a remembered answer is damaged: {error}")))
-    }
-
-    /// The first answer to a retry.
-    pub fn retried(&self, name: &str) -> Result<RetryTaskResponse, Status> {
-        let SubmitTaskResponse { task_id, .. } = self.answer(Operation::Retry, name)?;
-        Ok(RetryTaskResponse { task_id })
+        [Self::Lost, Self::Released, Self::Deleted].into_iter().find(|end| *end as i64 == number)
     }
 }
 
@@ -403,11 +313,11 @@ pub fn no_task(agent_id: &str, task_id: &str) -> Status {
 }
 
 /// The claim does not hold the task.
-pub fn not_held(task_id: &str, claim_id: &str, over: Option<Over>) -> Status {
-    let why = match over {
-        Some(Over::Lost) => "its lease ended",
-        Some(Over::Released) => "it gave the task back",
-        Some(Over::Deleted) => "the task was deleted",
+pub fn not_held(task_id: &str, claim_id: &str, end: Option<ClaimEnd>) -> Status {
+    let why = match end {
+        Some(ClaimEnd::Lost) => "its lease ended",
+        Some(ClaimEnd::Released) => "it gave the task back",
+        Some(ClaimEnd::Deleted) => "the task was deleted",
         None => "another claim does, or none",
     };
     Status::failed_precondition(format!("claim_id: {claim_id:?} does not hold {task_id}: {why}"))

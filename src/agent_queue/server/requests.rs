@@ -1,12 +1,11 @@
-//! Requests on their way in: a large one has its share of a budget before it is read, and comes
-//! whole in time.
+//! The bodies of requests: a large one reserves its part of a budget before it is read, and must
+//! arrive whole in time.
 //!
 //! A caller that begins thousands of large requests and ends none makes the server keep what it has
-//! sent. A request that finds no room
-//! is refused: were it left unread, it would take up the connection's window, and those that have
-//! room could not come whole.
+//! sent. A request that finds no room is refused: were it left unread, it would take up the
+//! connection's window, and those that have room could not come whole.
 
-use super::budget::{Budget, Caller, SMALL, Share};
+use super::budget::{Budget, ConnectionInfo, Reservation, SMALL};
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 use parking_lot::Mutex;
@@ -25,34 +24,39 @@ const LARGEST: usize = 4 * 1024 * 1024;
 /// gRPC's prefix of a message: a flag and four bytes of length.
 const PREFIX: usize = 5;
 
-/// A request's share, which lives as long as its call.
-pub(super) type Held = Arc<Mutex<Option<Share>>>;
+/// A request's reservation, which is held as long as its call.
+pub(super) type HeldReservation = Arc<Mutex<Option<Reservation>>>;
 
 /// The body of a request with one message.
-pub(super) struct Counted {
+pub(super) struct RequestBody {
     body: Body,
     budget: Budget,
-    caller: Option<Caller>,
-    held: Held,
+    connection: Option<ConnectionInfo>,
+    held: HeldReservation,
     /// How much of the prefix has come, and the length it says so far.
     prefix: (usize, usize),
     late: Option<Pin<Box<Sleep>>>,
 }
 
-impl Counted {
-    pub(super) fn new(body: Body, budget: Budget, caller: Option<Caller>, held: Held) -> Self {
-        Self { body, budget, caller, held, prefix: (0, 0), late: None }
+impl RequestBody {
+    pub(super) fn new(
+        body: Body,
+        budget: Budget,
+        connection: Option<ConnectionInfo>,
+        held: HeldReservation,
+    ) -> Self {
+        Self { body, budget, connection, held, prefix: (0, 0), late: None }
     }
 
     /// The message's length, when the prefix has just become whole.
     fn length(&mut self, data: &[u8]) -> Option<usize> {
-        let (heard, length) = &mut self.prefix;
-        for byte in data.iter().take(PREFIX - *heard) {
-            if *heard > 0 {
+        let (read, length) = &mut self.prefix;
+        for byte in data.iter().take(PREFIX - *read) {
+            if *read > 0 {
                 *length = *length << 8 | usize::from(*byte);
             }
-            *heard += 1;
-            if *heard == PREFIX {
+            *read += 1;
+            if *read == PREFIX {
                 return Some(*length);
             }
         }
@@ -66,13 +70,13 @@ impl Counted {
             _ => None,
         };
         if let Some(length) = length.filter(|length| (SMALL..=LARGEST).contains(length)) {
-            *self.held.lock() = Some(self.budget.take_now(self.caller.as_ref(), length)?);
+            *self.held.lock() = Some(self.budget.try_reserve(self.connection.as_ref(), length)?);
         }
         Poll::Ready(frame)
     }
 }
 
-impl http_body::Body for Counted {
+impl http_body::Body for RequestBody {
     type Data = Bytes;
     type Error = Status;
 
@@ -108,13 +112,21 @@ mod tests {
     use std::time::Duration;
 
     /// A body of these pieces, which then says no more.
-    fn request(budget: &Budget, pieces: Vec<Vec<u8>>) -> (Counted, Held) {
+    fn request(budget: &Budget, pieces: Vec<Vec<u8>>) -> (RequestBody, HeldReservation) {
         let pieces =
             pieces.into_iter().map(|piece| Ok::<_, Status>(Frame::data(Bytes::from(piece))));
         let stream =
             futures::StreamExt::chain(futures::stream::iter(pieces), futures::stream::pending());
-        let held = Held::default();
-        (Counted::new(Body::new(StreamBody::new(stream)), budget.clone(), None, held.clone()), held)
+        let held = HeldReservation::default();
+        (
+            RequestBody::new(
+                Body::new(StreamBody::new(stream)),
+                budget.clone(),
+                None,
+                held.clone(),
+            ),
+            held,
+        )
     }
 
     fn prefixed(length: u32) -> Vec<u8> {
@@ -136,7 +148,7 @@ mod tests {
             body.frame().await.expect("a frame").expect("data").into_data().expect("data"),
             large[3..]
         );
-        assert!(held.lock().as_ref().is_some_and(|share| !share.is_empty()));
+        assert!(held.lock().as_ref().is_some_and(|reservation| !reservation.is_empty()));
 
         let (mut body, held) = request(&budget, vec![prefixed(1000)]);
         body.frame().await.expect("a frame").expect("data");

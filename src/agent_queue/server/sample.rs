@@ -1,4 +1,4 @@
-//! How the queues stand, for gauges: read from the store now and then, not at every change.
+//! The gauges of tasks and their ages: read from the store now and then, not at every change.
 //!
 //! Counting is cheap for a few queues and not for millions of tasks; so the pause after a look is
 //! at least twenty times as long as the look took.
@@ -21,11 +21,11 @@ const PAGE: usize = 100;
 
 /// What the gauges show.
 #[derive(Debug, Default)]
-pub(super) struct Samples(HashMap<SharedString, Standing>);
+pub(super) struct Samples(HashMap<SharedString, LabelTotals>);
 
 /// How the queues of one label stand together.
 #[derive(Clone, Copy, Debug, Default)]
-struct Standing {
+struct LabelTotals {
     tasks: TaskCounts,
     oldest_pending: f64,
     oldest_processing: f64,
@@ -40,31 +40,35 @@ impl Samples {
     /// Looks at every queue and sets the gauges. Where the store cannot answer they stay as they
     /// are.
     ///
-    /// Each queue has the time of its own look: by an old one, a lease that was renewed since
-    /// would be taken for one that a wrong clock made too long, and shortened.
+    /// Each queue has the time of its own look: by an old one, a lease that was renewed since would
+    /// be taken for one that a wrong clock made too long, and shortened.
     pub(super) async fn look<S: Store>(
         &mut self,
         store: &S,
         clock: impl Fn() -> Millis,
     ) -> Result<(), Status> {
-        let (mut found, mut after) = (HashMap::<SharedString, Standing>::new(), String::new());
+        let (mut found, mut after) = (HashMap::<SharedString, LabelTotals>::new(), String::new());
         loop {
             let names = store.queue_names(&after, PAGE).await?;
             let Some(last) = names.last().cloned() else { break };
             after = last;
             for name in names {
-                for queue in store.summaries(vec![name], clock()).await? {
+                if let Some(queue) = store.summary(&name, clock()).await? {
                     found.entry(label(&queue.agent_id)).or_default().add(&queue);
                 }
             }
         }
         // A queue that is gone has no tasks.
         for gone in self.0.keys().filter(|label| !found.contains_key(*label)) {
-            store.board().meters().labelled(gone.clone()).stands(&TaskCounts::default(), 0.0, 0.0);
+            store.notifier().meters().labelled(gone.clone()).set_totals(
+                &TaskCounts::default(),
+                0.0,
+                0.0,
+            );
         }
-        for (label, standing) in &found {
-            let Standing { tasks, oldest_pending, oldest_processing } = standing;
-            store.board().meters().labelled(label.clone()).stands(
+        for (label, totals) in &found {
+            let LabelTotals { tasks, oldest_pending, oldest_processing } = totals;
+            store.notifier().meters().labelled(label.clone()).set_totals(
                 tasks,
                 *oldest_pending,
                 *oldest_processing,
@@ -75,7 +79,7 @@ impl Samples {
     }
 }
 
-impl Standing {
+impl LabelTotals {
     fn add(&mut self, queue: &QueueSummary) {
         let more = queue.tasks.unwrap_or_default();
         let tasks = &mut self.tasks;

@@ -1,23 +1,16 @@
-//! The operations over gRPC: admit the request, ask the store, answer. Claims wait here, and hear
-//! of the drain.
+//! The operations over gRPC: admit the request, ask the store, answer.
 
 use super::{
-    Authorizer, Board, Budget, Caller, Claimed, Millis, Store,
-    auth::gate::{Admitted, Ended, Gate, Grant},
-    budget::{PAGE, Share, TASK},
-    record::millis,
+    Authorizer, Budget, ConnectionInfo, Millis, Store,
+    auth::authorized_store::{AuthorizedRequest, AuthorizedStore, Grant},
+    budget::{PAGE, Reservation, TASK},
     sample::{self, Samples},
     watch,
 };
 use crate::{clock, proto::agent_queue::*};
 use futures::Stream;
 use prost::Message;
-use std::{
-    fmt,
-    pin::Pin,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{fmt, pin::Pin, sync::Arc, time::Duration};
 use tokio::{sync::watch as flag, time};
 use tonic::{Request, Response, Status};
 
@@ -30,7 +23,7 @@ const PRUNE_PAUSE: Duration = Duration::from_millis(100);
 
 /// The service over a store. Clones share it.
 pub struct Service<S> {
-    gate: Gate<S>,
+    store: AuthorizedStore<S>,
     /// In tests; the store's own otherwise.
     clock: Option<fn() -> Millis>,
     draining: flag::Sender<bool>,
@@ -43,7 +36,12 @@ impl<S: Store> Service<S> {
     /// Serves the queues of `store`.
     pub fn new(store: S) -> Self {
         let draining = flag::Sender::new(false);
-        Self { gate: Gate::new(store), clock: None, draining, budget: Budget::default() }
+        Self {
+            store: AuthorizedStore::new(store),
+            clock: None,
+            draining,
+            budget: Budget::default(),
+        }
     }
 
     /// The same, where `clock` says what time it is: for tests.
@@ -51,15 +49,15 @@ impl<S: Store> Service<S> {
         Self { clock: Some(clock), ..Self::new(store) }
     }
 
-    /// Answers are counted in `budget`, until [`Measured`](super::Measured) has handed them out.
+    /// Answers are counted in `budget`, until [`Budgeted`](super::Budgeted) has handed them out.
     pub fn with_budget(self, budget: Budget) -> Self {
         Self { budget, ..self }
     }
 
     /// Only who may, by `authorizer`. It must also be asked who a caller is
-    /// ([`Identified`](super::Identified)): until then every call is UNAUTHENTICATED.
+    /// ([`Authenticated`](super::Authenticated)): until then every call is UNAUTHENTICATED.
     pub fn with_authorizer(self, authorizer: Arc<dyn Authorizer>) -> Self {
-        Self { gate: self.gate.guarded_by(authorizer), ..self }
+        Self { store: self.store.with_authorizer(authorizer), ..self }
     }
 
     pub(super) fn budget(&self) -> &Budget {
@@ -68,7 +66,12 @@ impl<S: Store> Service<S> {
 
     /// What time it is.
     pub(super) fn now(&self) -> Millis {
-        self.clock.map_or_else(|| self.gate.now(), |clock| clock())
+        self.clock.map_or_else(|| self.store.now(), |clock| clock())
+    }
+
+    /// Whether the service drains, now and later.
+    pub(super) fn subscribe_to_drain(&self) -> flag::Receiver<bool> {
+        self.draining.subscribe()
     }
 
     /// Waiting claims are answered empty from now on, and watches end.
@@ -81,7 +84,7 @@ impl<S: Store> Service<S> {
     /// A store that does not say so in 5 s cannot.
     pub async fn health(&self) -> Result<String, Status> {
         let late = |_| Err(Status::unavailable("the store does not answer"));
-        time::timeout(HEALTH, self.gate.health()).await.unwrap_or_else(late)
+        time::timeout(HEALTH, self.store.health()).await.unwrap_or_else(late)
     }
 
     /// Forgets what has been over for long enough, in small steps, until the service drains. Cancel
@@ -91,7 +94,7 @@ impl<S: Store> Service<S> {
     pub async fn prune(&self) {
         let mut draining = self.draining.subscribe();
         while !*draining.borrow_and_update() {
-            let more = self.gate.prune(self.now()).await.unwrap_or(false);
+            let more = self.store.prune(self.now()).await.unwrap_or(false);
             let pause = if more { PRUNE_PAUSE } else { PRUNE_EVERY };
             let _ = time::timeout(pause, draining.changed()).await;
         }
@@ -105,7 +108,7 @@ impl<S: Store> Service<S> {
             let began = clock::now();
             tokio::select! {
                 // A store that cannot answer is asked again later.
-                _ = self.gate.sample(&mut samples, || self.now()) => {}
+                _ = self.store.sample(&mut samples, || self.now()) => {}
                 _ = draining.wait_for(|draining| *draining) => return,
             }
             let pause = sample::pause(clock::now().saturating_duration_since(began));
@@ -117,91 +120,22 @@ impl<S: Store> Service<S> {
     /// again.
     async fn room(
         &self,
-        caller: Option<&Caller>,
+        connection: Option<&ConnectionInfo>,
         bytes: usize,
         grant: &Grant,
-    ) -> Result<Share, Status> {
-        let share = self.budget.take(caller, bytes).await?;
+    ) -> Result<Reservation, Status> {
+        let reservation = self.budget.reserve(connection, bytes).await?;
         grant.check()?;
-        Ok(share)
+        Ok(reservation)
     }
-
-    /// Claims a task, and waits for one until `end`.
-    ///
-    /// Dropped while it waits, it leaves no trace; dropped while the store works, the task may be
-    /// claimed: the claim id finds it again.
-    async fn claim(
-        &self,
-        admitted: Admitted<GetTaskRequest, S>,
-        end: Instant,
-    ) -> Result<(GetTaskResponse, Share), Status> {
-        let Admitted { request, store, caller, grant } = admitted;
-        let mut draining = self.draining.subscribe();
-        // In line before it looks, so that nothing falls between the two.
-        let mut turn = (clock::now() < end).then(|| store.board().line_up(&request.agent_id));
-        loop {
-            let stop = *draining.borrow_and_update() || clock::now() >= end;
-            // A claim that waits takes nothing of the budget.
-            let share = self.budget.take(caller.as_ref(), TASK).await?;
-            // Both that and the wait for a task may have been long.
-            if let Err(ended) = grant.check() {
-                return without_a_task(ended);
-            }
-            let claimed = store.claim(request.clone(), self.now()).await?;
-            self.tell_of_leases(store.board(), &request.agent_id, &claimed);
-            if claimed.answer.task.is_some() {
-                if let Some(turn) = turn {
-                    turn.served();
-                }
-                return Ok((claimed.answer, share));
-            }
-            let Some(turn) = turn.as_mut().filter(|_| !stop) else {
-                return Ok((claimed.answer, share));
-            };
-            drop(share);
-            // A task, a lease's end, the drain, or the time: the loop looks for itself which. A
-            // grant that ended is its end.
-            tokio::select! {
-                ended = grant.ended() => return without_a_task(ended),
-                () = turn.come() => {}
-                _ = draining.changed() => {}
-                () = time::sleep_until(end.into()) => {}
-            }
-            turn.look();
-        }
-    }
-
-    /// Who waits for this queue looks when its next lease ends.
-    fn tell_of_leases(&self, board: &Board, agent_id: &str, claimed: &Claimed) {
-        let held = claimed.answer.task.as_ref().and_then(|task| task.lease_until.as_ref());
-        if let Some(at) = claimed.next_lease_end.or_else(|| held.map(|at| millis(Some(at)))) {
-            board.look_by(agent_id, clock::now() + until(at, self.now()));
-        }
-    }
-}
-
-/// The end of a claim whose grant ended while it waited. Whoever must prove its identity anew
-/// claims again.
-fn without_a_task(ended: Ended) -> Result<(GetTaskResponse, Share), Status> {
-    match ended {
-        Ended::Unproved => Ok((GetTaskResponse::default(), Share::none())),
-        Ended::Refused(status) => Err(status),
-    }
-}
-
-/// How long until a moment of the wall clock: at least a millisecond, the clock's grain, and at
-/// most a day, whatever a store says.
-fn until(at: Millis, now: Millis) -> Duration {
-    const DAY: Millis = 24 * 60 * 60 * 1000;
-    Duration::from_millis(at.saturating_sub(now).clamp(1, DAY).unsigned_abs())
 }
 
 /// The answer, with what it takes of the budget.
-fn with_share<T: Message>(mut share: Share, answer: T) -> Response<T> {
-    share.shrink(answer.encoded_len());
+fn with_reservation<T: Message>(mut reservation: Reservation, answer: T) -> Response<T> {
+    reservation.shrink(answer.encoded_len());
     let mut response = Response::new(answer);
-    if !share.is_empty() {
-        response.extensions_mut().insert(Arc::new(share));
+    if !reservation.is_empty() {
+        response.extensions_mut().insert(Arc::new(reservation));
     }
     response
 }
@@ -214,7 +148,7 @@ impl<S: Store> agent_queue_server::AgentQueue for Service<S> {
         &self,
         request: Request<HealthCheckRequest>,
     ) -> Answer<HealthCheckResponse> {
-        self.gate.known(&request)?;
+        self.store.known(&request)?;
         let health = self.health().await;
         let healthy = health.is_ok();
         let message = health.unwrap_or_else(|status| status.message().to_owned());
@@ -229,7 +163,7 @@ impl<S: Store> agent_queue_server::AgentQueue for Service<S> {
         &self,
         request: Request<CreateQueueRequest>,
     ) -> Answer<CreateQueueResponse> {
-        let Admitted { request, store, .. } = self.gate.admit(request)?;
+        let AuthorizedRequest { request, store, .. } = self.store.authorize(request)?;
         Ok(Response::new(store.create_queue(request, self.now()).await?))
     }
 
@@ -237,7 +171,7 @@ impl<S: Store> agent_queue_server::AgentQueue for Service<S> {
         &self,
         request: Request<QueueExistsRequest>,
     ) -> Answer<QueueExistsResponse> {
-        let Admitted { request, store, .. } = self.gate.admit(request)?;
+        let AuthorizedRequest { request, store, .. } = self.store.authorize(request)?;
         Ok(Response::new(store.queue_exists(request).await?))
     }
 
@@ -245,21 +179,22 @@ impl<S: Store> agent_queue_server::AgentQueue for Service<S> {
         &self,
         request: Request<GetQueueInfoRequest>,
     ) -> Answer<GetQueueInfoResponse> {
-        let Admitted { request, store, .. } = self.gate.admit(request)?;
+        let AuthorizedRequest { request, store, .. } = self.store.authorize(request)?;
         Ok(Response::new(store.queue_info(request, self.now()).await?))
     }
 
     async fn list_queues(&self, request: Request<ListQueuesRequest>) -> Answer<ListQueuesResponse> {
-        let Admitted { request, store, caller, grant } = self.gate.admit_listing(request)?;
-        let share = self.budget.take(caller.as_ref(), PAGE).await?;
+        let AuthorizedRequest { request, store, connection, grant } =
+            self.store.authorize_listing(request)?;
+        let reservation = self.budget.reserve(connection.as_ref(), PAGE).await?;
         // It may have waited for room.
         grant.check()?;
         let page = store.list_queues(request, |queue| grant.shows(queue), || self.now());
-        Ok(with_share(share, page.await?))
+        Ok(with_reservation(reservation, page.await?))
     }
 
     async fn clear_queue(&self, request: Request<ClearQueueRequest>) -> Answer<ClearQueueResponse> {
-        let Admitted { request, store, .. } = self.gate.admit(request)?;
+        let AuthorizedRequest { request, store, .. } = self.store.authorize(request)?;
         Ok(Response::new(store.clear_queue(request, self.now()).await?))
     }
 
@@ -267,13 +202,13 @@ impl<S: Store> agent_queue_server::AgentQueue for Service<S> {
         &self,
         request: Request<DeleteQueueRequest>,
     ) -> Answer<DeleteQueueResponse> {
-        let Admitted { request, store, .. } = self.gate.admit(request)?;
+        let AuthorizedRequest { request, store, .. } = self.store.authorize(request)?;
         Ok(Response::new(store.delete_queue(request, self.now()).await?))
     }
 
     async fn submit_task(&self, request: Request<SubmitTaskRequest>) -> Answer<SubmitTaskResponse> {
-        let Admitted { request: SubmitTaskRequest { agent_id, task }, store, .. } =
-            self.gate.admit(request)?;
+        let AuthorizedRequest { request: SubmitTaskRequest { agent_id, task }, store, .. } =
+            self.store.authorize(request)?;
         let batch = BatchSubmitTasksRequest { agent_id, tasks: Vec::from_iter(task) };
         let answer = store.submit(batch, self.now()).await?.tasks.pop();
         Ok(Response::new(
@@ -285,38 +220,40 @@ impl<S: Store> agent_queue_server::AgentQueue for Service<S> {
         &self,
         request: Request<BatchSubmitTasksRequest>,
     ) -> Answer<BatchSubmitTasksResponse> {
-        let Admitted { request, store, .. } = self.gate.admit(request)?;
+        let AuthorizedRequest { request, store, .. } = self.store.authorize(request)?;
         Ok(Response::new(store.submit(request, self.now()).await?))
     }
 
     async fn get_task(&self, request: Request<GetTaskRequest>) -> Answer<GetTaskResponse> {
-        let admitted = self.gate.admit(request)?;
+        let admitted = self.store.authorize(request)?;
         let (agent_id, store) = (admitted.request.agent_id.clone(), admitted.store.clone());
         let end = clock::now() + Duration::from_secs_f64(admitted.request.timeout);
-        let (answer, share) = self.claim(admitted, end).await?;
+        let (answer, reservation) = self.claim(admitted, end).await?;
         if answer.task.is_none() {
-            store.board().meters().of(&agent_id).claimed_nothing();
+            store.notifier().meters().of(&agent_id).claimed_nothing();
         }
-        Ok(with_share(share, answer))
+        Ok(with_reservation(reservation, answer))
     }
 
     async fn update_task_status(
         &self,
         request: Request<UpdateTaskStatusRequest>,
     ) -> Answer<UpdateTaskStatusResponse> {
-        let Admitted { request, store, caller, grant } = self.gate.admit(request)?;
-        let share = self.room(caller.as_ref(), TASK, &grant).await?;
-        Ok(with_share(share, store.update(request, self.now()).await?))
+        let AuthorizedRequest { request, store, connection, grant } =
+            self.store.authorize(request)?;
+        let reservation = self.room(connection.as_ref(), TASK, &grant).await?;
+        Ok(with_reservation(reservation, store.update(request, self.now()).await?))
     }
 
     async fn query_task(&self, request: Request<QueryTaskRequest>) -> Answer<QueryTaskResponse> {
-        let Admitted { request, store, caller, grant } = self.gate.admit(request)?;
-        let share = self.room(caller.as_ref(), TASK, &grant).await?;
-        Ok(with_share(share, store.query(request, self.now()).await?))
+        let AuthorizedRequest { request, store, connection, grant } =
+            self.store.authorize(request)?;
+        let reservation = self.room(connection.as_ref(), TASK, &grant).await?;
+        Ok(with_reservation(reservation, store.query(request, self.now()).await?))
     }
 
     async fn delete_task(&self, request: Request<DeleteTaskRequest>) -> Answer<DeleteTaskResponse> {
-        let Admitted { request, store, .. } = self.gate.admit(request)?;
+        let AuthorizedRequest { request, store, .. } = self.store.authorize(request)?;
         let DeleteTaskRequest { agent_id, task_id, client_request_id } = request;
         let missing = super::record::no_task(&agent_id, &task_id);
         let one = BatchDeleteTasksRequest { agent_id, task_ids: vec![task_id], client_request_id };
@@ -330,43 +267,46 @@ impl<S: Store> agent_queue_server::AgentQueue for Service<S> {
         &self,
         request: Request<BatchDeleteTasksRequest>,
     ) -> Answer<BatchDeleteTasksResponse> {
-        let Admitted { request, store, .. } = self.gate.admit(request)?;
+        let AuthorizedRequest { request, store, .. } = self.store.authorize(request)?;
         Ok(Response::new(store.delete_tasks(request, self.now()).await?))
     }
 
     async fn cancel_task(&self, request: Request<CancelTaskRequest>) -> Answer<CancelTaskResponse> {
-        let Admitted { request, store, caller, grant } = self.gate.admit(request)?;
-        let share = self.room(caller.as_ref(), TASK, &grant).await?;
-        Ok(with_share(share, store.cancel(request, self.now()).await?))
+        let AuthorizedRequest { request, store, connection, grant } =
+            self.store.authorize(request)?;
+        let reservation = self.room(connection.as_ref(), TASK, &grant).await?;
+        Ok(with_reservation(reservation, store.cancel(request, self.now()).await?))
     }
 
     async fn retry_task(&self, request: Request<RetryTaskRequest>) -> Answer<RetryTaskResponse> {
-        let Admitted { request, store, .. } = self.gate.admit(request)?;
+        let AuthorizedRequest { request, store, .. } = self.store.authorize(request)?;
         Ok(Response::new(store.retry(request, self.now()).await?))
     }
 
     async fn list_tasks(&self, request: Request<ListTasksRequest>) -> Answer<ListTasksResponse> {
-        let Admitted { request, store, caller, grant } = self.gate.admit(request)?;
-        let share = self.room(caller.as_ref(), PAGE, &grant).await?;
-        Ok(with_share(share, store.list(request, self.now()).await?))
+        let AuthorizedRequest { request, store, connection, grant } =
+            self.store.authorize(request)?;
+        let reservation = self.room(connection.as_ref(), PAGE, &grant).await?;
+        Ok(with_reservation(reservation, store.list(request, self.now()).await?))
     }
 
     async fn get_tasks_by_status(
         &self,
         request: Request<GetTasksByStatusRequest>,
     ) -> Answer<ListTasksResponse> {
-        let Admitted { request, store, caller, grant } = self.gate.admit(request)?;
+        let AuthorizedRequest { request, store, connection, grant } =
+            self.store.authorize(request)?;
         let GetTasksByStatusRequest { agent_id, status, limit, offset } = request;
         let list = ListTasksRequest { agent_id, status: Some(status), limit, offset };
-        let share = self.room(caller.as_ref(), PAGE, &grant).await?;
-        Ok(with_share(share, store.list(list, self.now()).await?))
+        let reservation = self.room(connection.as_ref(), PAGE, &grant).await?;
+        Ok(with_reservation(reservation, store.list(list, self.now()).await?))
     }
 
     async fn get_task_stats(
         &self,
         request: Request<GetTaskStatsRequest>,
     ) -> Answer<GetTaskStatsResponse> {
-        let Admitted { request, store, .. } = self.gate.admit(request)?;
+        let AuthorizedRequest { request, store, .. } = self.store.authorize(request)?;
         Ok(Response::new(store.stats(request, self.now()).await?))
     }
 
@@ -374,11 +314,11 @@ impl<S: Store> agent_queue_server::AgentQueue for Service<S> {
         &self,
         request: Request<WatchQueueRequest>,
     ) -> Answer<Self::WatchQueueStream> {
-        let admitted = self.gate.admit(request)?;
-        let answers = watch::answers(self.clone(), admitted, self.draining.subscribe());
+        let admitted = self.store.authorize(request)?;
+        let answers = watch::answers(self.clone(), admitted, self.subscribe_to_drain());
         let mut response: Response<Self::WatchQueueStream> = Response::new(Box::pin(answers));
-        // Each of its answers takes a share of its own.
-        response.extensions_mut().insert(Arc::new(Share::none()));
+        // Each of its answers has a reservation of its own.
+        response.extensions_mut().insert(Arc::new(Reservation::none()));
         Ok(response)
     }
 }
@@ -386,7 +326,7 @@ impl<S: Store> agent_queue_server::AgentQueue for Service<S> {
 impl<S> Clone for Service<S> {
     fn clone(&self) -> Self {
         Self {
-            gate: self.gate.clone(),
+            store: self.store.clone(),
             clock: self.clock,
             draining: self.draining.clone(),
             budget: self.budget.clone(),
@@ -396,7 +336,7 @@ impl<S> Clone for Service<S> {
 
 impl<S: fmt::Debug> fmt::Debug for Service<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Service").field("gate", &self.gate).finish_non_exhaustive()
+        f.debug_struct("Service").field("store", &self.store).finish_non_exhaustive()
     }
 }
 

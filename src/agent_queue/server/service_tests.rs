@@ -5,7 +5,7 @@ use super::*;
 use crate::agent_queue::server::{MemoryStore, Settings};
 use agent_queue_server::AgentQueue as _;
 use futures::StreamExt as _;
-use std::sync::OnceLock;
+use std::{sync::OnceLock, time::Instant};
 use tonic::Code;
 
 const LEASE: Duration = Duration::from_secs(30);
@@ -151,8 +151,7 @@ async fn a_watch_tells_what_changed_and_goes_on_from_its_cursor() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn deleting_one_task_that_is_not_there_is_not_found_and_deleting_one_twice_by_one_name_is_not()
- {
+async fn deleting_a_task_that_is_not_there_is_not_found_but_a_repeated_deletion_is() {
     let service = service().await;
     let task_id =
         service.submit_task(submission("r")).await.expect("submitted").into_inner().task_id;

@@ -1,6 +1,6 @@
 //! The one trait of all stores: what a queue's keeper can do, in the service's own messages.
 
-use super::{Board, queues};
+use super::{Notifier, queues};
 use crate::proto::agent_queue::{
     BatchDeleteTasksRequest, BatchDeleteTasksResponse, BatchSubmitTasksRequest,
     BatchSubmitTasksResponse, CancelTaskRequest, CancelTaskResponse, ClearQueueRequest,
@@ -34,7 +34,7 @@ pub(super) fn hidden() -> String {
 
 /// How far the clearing of a queue has come.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Clearing {
+pub(super) struct ClearProgress {
     /// It takes the tasks up to this number: those that were there when it began.
     pub(super) until: i64,
     /// It has looked at the tasks up to this one.
@@ -43,9 +43,9 @@ pub(super) struct Clearing {
     pub(super) deleted: u64,
 }
 
-impl Clearing {
+impl ClearProgress {
     /// After a step that deleted these tasks.
-    pub(super) fn went_on(self, numbers: &[i64]) -> Self {
+    pub(super) fn after_deleting(self, numbers: &[i64]) -> Self {
         let after = numbers.last().copied().unwrap_or(self.until);
         Self { after, deleted: self.deleted + numbers.len() as u64, ..self }
     }
@@ -53,9 +53,9 @@ impl Clearing {
 
 /// What one step of a clearing gave.
 #[derive(Debug)]
-pub(super) enum Step {
+pub(super) enum ClearStep {
     /// There may be more.
-    More(Clearing),
+    More(ClearProgress),
     /// This is the answer.
     Done(ClearQueueResponse),
 }
@@ -106,8 +106,8 @@ pub struct Changes<C = u64> {
 ///
 /// - **Requests are valid.** The service checks them first; a store looks only at what it keeps.
 /// - **`now` is an argument.** The service passes [`Store::now`]. A lease that ends later than one
-///   that begins now was written by
-///   another clock, and is shortened to that ([`Record::shorten`](super::record::Record::shorten)).
+///   that begins now was written by another clock, and is shortened to that
+///   ([`Record::shorten`](super::record::Record::shorten)).
 /// - **An answer is durable**, where the store is: it goes out after the commit. A call whose
 ///   future is dropped may have been carried out all the same; nothing is half done.
 /// - **Leases end on time.** An operation on a queue first gives back what is overdue at `now`
@@ -117,11 +117,11 @@ pub struct Changes<C = u64> {
 ///   [`record`](super::record), never by the store.
 /// - **Names.** A `client_request_id` seen before gets its first answer, whatever else the request
 ///   says; one that named another operation is INVALID_ARGUMENT
-///   ([`Remembered`](super::record::Remembered)). A task keeps its own; when it is deleted its name
-///   is remembered on its own. A request that failed, or found nothing to change, need not be
-///   remembered. Claim ids have a room of their own: a task keeps the id of the claim that holds or
-///   ended it, and a claim that is over otherwise is remembered with the reason
-///   ([`Over`](super::record::Over)).
+///   ([`RememberedAnswer`](super::record::RememberedAnswer)). A task keeps its own; when it is
+///   deleted its name is remembered on its own. A request that failed, or found nothing to change,
+///   need not be remembered. Claim ids have a room of their own: a task keeps the id of the claim
+///   that holds or ended it, and a claim that is over otherwise is remembered with the reason
+///   ([`ClaimEnd`](super::record::ClaimEnd)).
 /// - **Ids.** A task's id is [`task_id`](super::record::task_id) of a number that grows with each
 ///   submission and is never given twice, not even after a queue was deleted. Older means a lower
 ///   number; batches keep their order.
@@ -129,7 +129,7 @@ pub struct Changes<C = u64> {
 ///   illegal move or a claim that does not hold, INVALID_ARGUMENT for a name of another operation,
 ///   UNAVAILABLE when the store cannot answer now; never ABORTED, INTERNAL or another code that a
 ///   client retries in vain.
-/// - **News.** After the commit of a change the store marks its [`Board`].
+/// - **Notifications.** After the commit of a change the store notifies its [`Notifier`].
 pub trait Store: Send + Sync + 'static {
     /// How far a watch has come. In the service's messages it is a number; the store that made it
     /// may know more, and tell less twice.
@@ -137,7 +137,7 @@ pub trait Store: Send + Sync + 'static {
 
     /// Where changes are marked: those made here, and those of other servers where the store is
     /// shared.
-    fn board(&self) -> &Board;
+    fn notifier(&self) -> &Notifier;
 
     /// What time it is for this store: one clock for all servers that share it. Nobody sets it
     /// while the store is open.
@@ -176,12 +176,12 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> impl Future<Output = Result<Vec<String>, Status>> + Send;
 
-    /// How these queues stand, in their order; those that are not there are left out.
-    fn summaries(
+    /// The counts of a queue and the ages of its oldest tasks; none where it is not there.
+    fn summary(
         &self,
-        agent_ids: Vec<String>,
+        agent_id: &str,
         now: Millis,
-    ) -> impl Future<Output = Result<Vec<QueueSummary>, Status>> + Send;
+    ) -> impl Future<Output = Result<Option<QueueSummary>, Status>> + Send;
 
     /// A page of the queues for which `visible` holds. It tells nothing of the others, neither that
     /// they are there nor how many they are.
@@ -200,8 +200,7 @@ pub trait Store: Send + Sync + 'static {
     /// Deletes the tasks of a queue that are there when it begins, or those of one status.
     ///
     /// In steps of at most 500, between which others work. Where it is cut off some are deleted and
-    /// others not; its name is remembered
-    /// when all are.
+    /// others not; its name is remembered when all are.
     fn clear_queue(
         &self,
         request: ClearQueueRequest,
@@ -306,9 +305,9 @@ pub trait Store: Send + Sync + 'static {
 
 /// The room on a page: what comes first always fits.
 #[derive(Debug)]
-pub(super) struct Room(Option<usize>);
+pub(super) struct PageRoom(Option<usize>);
 
-impl Room {
+impl PageRoom {
     /// An empty page.
     pub(super) fn new() -> Self {
         Self(None)

@@ -2,9 +2,9 @@
 //! or the server stops.
 
 use super::{
-    News, Service, Store,
-    auth::gate::{Admitted, Ended},
-    budget::{PAGE, Share},
+    ChangeSubscription, Service, Store,
+    auth::authorized_store::{AuthorizedRequest, GrantEnd},
+    budget::{PAGE, Reservation},
 };
 use crate::proto::agent_queue::{WatchQueueRequest, WatchQueueResponse};
 use futures::{Stream, stream};
@@ -12,16 +12,16 @@ use prost::Message as _;
 use tokio::sync::watch;
 use tonic::Status;
 
-/// One watch's place.
+/// The state of one watch.
 struct Watch<S: Store> {
     service: Service<S>,
-    admitted: Admitted<WatchQueueRequest, S>,
+    admitted: AuthorizedRequest<WatchQueueRequest, S>,
     /// The last answer's, until the next is asked for.
-    share: Share,
+    reservation: Reservation,
     cursor: Option<S::Cursor>,
-    news: News,
+    subscription: ChangeSubscription,
     draining: watch::Receiver<bool>,
-    told: bool,
+    answered: bool,
 }
 
 /// The answers of a watch; it ends with a status: NOT_FOUND when the queue is gone,
@@ -29,13 +29,14 @@ struct Watch<S: Store> {
 /// the caller must prove anew who it is.
 pub(super) fn answers<S: Store>(
     service: Service<S>,
-    admitted: Admitted<WatchQueueRequest, S>,
+    admitted: AuthorizedRequest<WatchQueueRequest, S>,
     draining: watch::Receiver<bool>,
 ) -> impl Stream<Item = Result<WatchQueueResponse, Status>> {
     // Subscribed before the first look, so that nothing falls between the two.
-    let news = admitted.store.board().subscribe(&admitted.request.agent_id);
-    let (share, cursor) = (Share::none(), admitted.request.cursor.map(S::Cursor::from));
-    let watch = Watch { service, admitted, share, cursor, news, draining, told: false };
+    let subscription = admitted.store.notifier().subscribe(&admitted.request.agent_id);
+    let (reservation, cursor) = (Reservation::none(), admitted.request.cursor.map(S::Cursor::from));
+    let watch =
+        Watch { service, admitted, reservation, cursor, subscription, draining, answered: false };
     stream::unfold(Some(watch), |watch| async {
         let mut watch = watch?;
         match watch.next().await {
@@ -45,19 +46,19 @@ pub(super) fn answers<S: Store>(
     })
 }
 
-fn last_word(ended: Ended) -> Status {
+fn end_status(ended: GrantEnd) -> Status {
     match ended {
-        Ended::Unproved => Status::unavailable(
+        GrantEnd::Unproved => Status::unavailable(
             "what proved the identity is not known any more; watch again from the last cursor",
         ),
-        Ended::Refused(status) => status,
+        GrantEnd::Refused(status) => status,
     }
 }
 
 impl<S: Store> Watch<S> {
     /// The next answer: the first at once, the others when there is something to tell.
     async fn next(&mut self) -> Result<WatchQueueResponse, Status> {
-        self.share = Share::none();
+        self.reservation = Reservation::none();
         let WatchQueueRequest { agent_id, .. } = &self.admitted.request;
         let (store, grant) = (&self.admitted.store, &self.admitted.grant);
         loop {
@@ -66,29 +67,29 @@ impl<S: Store> Watch<S> {
                     "the server is stopping; watch again from the last cursor",
                 ));
             }
-            let room = self.service.budget().take(self.admitted.caller.as_ref(), PAGE);
-            let mut share = tokio::select! {
-                share = room => share?,
-                ended = grant.ended() => return Err(last_word(ended)),
+            let room = self.service.budget().reserve(self.admitted.connection.as_ref(), PAGE);
+            let mut reservation = tokio::select! {
+                reservation = room => reservation?,
+                ended = grant.ended() => return Err(end_status(ended)),
                 _ = self.draining.wait_for(|draining| *draining) => continue,
             };
-            self.news.catch_up();
+            self.subscription.catch_up();
             let now = self.service.now();
             let found = store.changes(agent_id, self.cursor.clone(), now).await?;
             self.cursor = Some(found.cursor.clone());
-            grant.check().map_err(last_word)?;
-            if !found.changes.is_empty() || !self.told {
-                self.told = true;
+            grant.check().map_err(end_status)?;
+            if !found.changes.is_empty() || !self.answered {
+                self.answered = true;
                 let answer =
                     WatchQueueResponse { changes: found.changes, cursor: found.cursor.into() };
-                share.shrink(answer.encoded_len());
-                self.share = share;
+                reservation.shrink(answer.encoded_len());
+                self.reservation = reservation;
                 return Ok(answer);
             }
-            drop(share);
+            drop(reservation);
             tokio::select! {
-                ended = grant.ended() => return Err(last_word(ended)),
-                () = self.news.come() => {}
+                ended = grant.ended() => return Err(end_status(ended)),
+                () = self.subscription.changed() => {}
                 _ = self.draining.wait_for(|draining| *draining) => {}
             }
         }

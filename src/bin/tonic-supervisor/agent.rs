@@ -2,13 +2,13 @@
 //! outage, and ends cleanly on SIGTERM and Ctrl-C: what runs may finish, the rest is given back.
 
 use crate::{
-    Trouble, facts,
-    job::{self, NotStarted, Recipe},
+    CliError, facts,
+    job::{self, NotStarted, TaskCommand},
+    reporter::Reporter,
     starts::Starts,
-    terminal::Terminal,
-    terminal::Tone,
-    voice::Voice,
+    stdout::{Stdout, Tone},
 };
+use clap::builder::{RangedU64ValueParser, TypedValueParser};
 use serde_json::{Value, json};
 use std::{
     path::Path,
@@ -34,21 +34,20 @@ otherwise as a JSON string. Another exit code than 0 fails the task with the end
 error. It is killed, with all of its process group, when the task is no longer the agent's: \
 cancelled, deleted, or out of reach for longer than its lease.
 
-The task ends with the command. Where what it has started holds its output open, that is read \
-for 2 seconds more. Then whatever is left in its process group gets a SIGTERM, and 2 seconds \
-later a SIGKILL; the same when the agent itself has been killed. A helper that made a process \
-group or session of its own (setsid, a daemon) lives on.
+The task ends with the command. Where what it has started holds its output open, that is read for \
+2 seconds more. Then whatever is left in its process group gets a SIGTERM, and 2 seconds later a \
+SIGKILL; the same when the agent itself has been killed. A helper that made a process group or \
+session of its own (setsid, a daemon) lives on.
 
 A command that cannot be started (its file is gone, no file descriptors or memory are left) does \
-not fail its task: the task is given back, which does not count towards the server's \
---max-claims, and the agent pauses, half a second growing to 10, and tries one task at a time \
-until \
-one can be started. It says so once, as an ERROR on standard error. A shell that finds no \
-command (codes 126 and 127) was started, and fails the task.
+not fail its task: the task is given back, which does not count towards the server's --max-claims, \
+and the agent pauses, half a second growing to 10, and tries one task at a time until one can be \
+started. It says so once, as an ERROR on standard error. A shell that finds no command (codes 126 \
+and 127) was started, and fails the task.
 
 On SIGTERM or Ctrl-C nothing more is claimed, what runs may finish within --grace, and what does \
-not is killed and given back. A second signal ends the agent at once; its commands are ended, \
-and its tasks come back when their leases end.
+not is killed and given back. A second signal ends the agent at once; its commands are ended, and \
+its tasks come back when their leases end.
 
 Exit codes: 0 it was asked to end and has, 1 it failed or gave up, 2 wrong usage, 3 the \
 configuration is not valid, 130 interrupted twice.";
@@ -59,7 +58,7 @@ pub(crate) struct AgentArguments {
     #[arg(long, value_name = "AGENT_ID")]
     queue: String,
     /// How many tasks at a time.
-    #[arg(long, default_value_t = 1, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1024))]
+    #[arg(long, default_value_t = 1, value_parser = concurrency())]
     concurrency: usize,
     /// How many seconds what runs may take to finish, once the agent is to end.
     #[arg(long, default_value_t = 30, value_name = "SECONDS")]
@@ -72,19 +71,23 @@ pub(crate) struct AgentArguments {
     command: Vec<String>,
 }
 
+fn concurrency() -> impl TypedValueParser<Value = usize> {
+    RangedU64ValueParser::new().range(1..=1024)
+}
+
 /// Works until it is told to end. The server is the one of `config`, overruled by the environment.
 pub(crate) fn run(
     arguments: AgentArguments,
     config: Option<&Path>,
     json: bool,
-) -> Result<(), Trouble> {
+) -> Result<(), CliError> {
     let mut builder = Config::builder().environment();
     if let Some(file) = config {
         builder = builder.file(file);
     }
-    let config = builder.build().map_err(|error| Trouble::Config(error.to_string()))?;
+    let config = builder.build().map_err(|error| CliError::Config(error.to_string()))?;
     if !job::can_be_run(&arguments.command[0]) {
-        return Err(Trouble::Usage(format!(
+        return Err(CliError::Usage(format!(
             "there is no command {:?} that can be run",
             arguments.command[0]
         )));
@@ -92,25 +95,29 @@ pub(crate) fn run(
     runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(Trouble::failed("cannot start the runtime"))?
-        .block_on(work(arguments, config, Voice::by_the_clock(Terminal::new(), json)))
+        .map_err(CliError::failed("cannot start the runtime"))?
+        .block_on(work(arguments, config, Reporter::time_of_day(Stdout::new(), json)))
 }
 
-async fn work(arguments: AgentArguments, config: Config, voice: Voice) -> Result<(), Trouble> {
+async fn work(
+    arguments: AgentArguments,
+    config: Config,
+    reporter: Reporter,
+) -> Result<(), CliError> {
     let AgentArguments { queue: agent, concurrency, grace, give_up, command } = arguments;
-    let recipe =
-        Recipe::new(command).map_err(Trouble::failed("cannot find this program's own file"))?;
+    let task_command = TaskCommand::new(command)
+        .map_err(CliError::failed("cannot find this program's own file"))?;
     let mut signals = Signals::new()?;
     let supervisor = Supervisor::spawn(config);
-    let events = tokio::spawn(tell(supervisor.events(), voice));
+    let events = tokio::spawn(report_events(supervisor.events(), reporter));
     let client = PrivateAgentTasksQueue::over(supervisor);
 
     let starts = Arc::new(Starts::new(give_up.map(|seconds| Duration::from_secs(seconds.into()))));
     let handler = {
         let starts = starts.clone();
         move |task: Task| {
-            let (recipe, starts) = (recipe.clone(), starts.clone());
-            async move { do_task(voice, &recipe, &starts, &task).await }
+            let (task_command, starts) = (task_command.clone(), starts.clone());
+            async move { do_task(reporter, &task_command, &starts, &task).await }
         }
     };
     let (stop, stopped) = oneshot::channel::<()>();
@@ -125,11 +132,12 @@ async fn work(arguments: AgentArguments, config: Config, voice: Voice) -> Result
         () = async {
             tokio::select! {
                 name = signals.next() => {
-                    voice.tell("end", Tone::Notice, "agent", &format!("{name}: what runs may \
-                                                                       finish"), json!({ "signal": name }));
+                    let text = format!("{name}: what runs may finish");
+                    reporter.report("end", Tone::Notice, "agent", &text, json!({ "signal": name }));
                 }
                 why = starts.given_up() => {
-                    voice.tell("end", Tone::Bad, "agent", &format!("gives up: {why}"), json!({ "reason": why }));
+                    let text = format!("gives up: {why}");
+                    reporter.report("end", Tone::Bad, "agent", &text, json!({ "reason": why }));
                     gave_up = Some(why);
                 }
             }
@@ -137,7 +145,7 @@ async fn work(arguments: AgentArguments, config: Config, voice: Voice) -> Result
             drop(stop);
             tokio::select! {
                 done = processing => done,
-                _ = signals.next() => return Err(Trouble::Interrupted),
+                _ = signals.next() => return Err(CliError::Interrupted),
             }
         }
     };
@@ -146,18 +154,26 @@ async fn work(arguments: AgentArguments, config: Config, voice: Voice) -> Result
     let _ = events.await;
     let done = done.map_err(|status| {
         let story = CallReport::of(&status).map_or(String::new(), |report| format!("; {report}"));
-        Trouble::Failed(format!("{:?}: {}{story}", status.code(), printable(status.message())))
+        CliError::Failed(format!("{:?}: {}{story}", status.code(), printable(status.message())))
     })?;
     let Processed { completed, failed, given_back, lost, left, .. } = done;
-    let fields = json!({ "completed": completed, "failed": failed, "given_back": given_back, "lost": lost, "left": left });
-    voice.tell("summary", Tone::Quiet, "agent", &done.to_string(), fields);
-    gave_up.map_or(Ok(()), |why| Err(Trouble::Failed(format!("gave up: {why}"))))
+    let fields = json!({
+        "completed": completed, "failed": failed, "given_back": given_back, "lost": lost,
+        "left": left,
+    });
+    reporter.report("summary", Tone::Quiet, "agent", &done.to_string(), fields);
+    gave_up.map_or(Ok(()), |why| Err(CliError::Failed(format!("gave up: {why}"))))
 }
 
 /// Has one task done by the command.
-async fn do_task(voice: Voice, recipe: &Recipe, starts: &Starts, task: &Task) -> Outcome {
-    let told = Told::begun(voice, task);
-    let outcome = match recipe.start(task).await {
+async fn do_task(
+    reporter: Reporter,
+    task_command: &TaskCommand,
+    starts: &Starts,
+    task: &Task,
+) -> Outcome {
+    let report = TaskReport::begun(reporter, task);
+    let outcome = match task_command.start(task).await {
         Ok(job) => {
             starts.worked();
             job.finish().await.into()
@@ -168,7 +184,7 @@ async fn do_task(voice: Voice, recipe: &Recipe, starts: &Starts, task: &Task) ->
             Outcome::GivenBack(why)
         }
     };
-    told.ended(&outcome);
+    report.ended(&outcome);
     outcome
 }
 
@@ -178,8 +194,8 @@ struct Signals {
 }
 
 impl Signals {
-    fn new() -> Result<Self, Trouble> {
-        let listen = |kind| signal(kind).map_err(Trouble::failed("cannot listen for signals"));
+    fn new() -> Result<Self, CliError> {
+        let listen = |kind| signal(kind).map_err(CliError::failed("cannot listen for signals"));
         Ok(Self {
             terminate: listen(SignalKind::terminate())?,
             interrupt: listen(SignalKind::interrupt())?,
@@ -195,22 +211,22 @@ impl Signals {
     }
 }
 
-/// Tells what becomes of the connection, until it is closed: every event for programs, and the
-/// log's choice of them for people.
-async fn tell(mut events: EventStream, voice: Voice) {
+/// Reports the events of the connection until it is closed: every event for programs, and those
+/// that the log would show for people.
+async fn report_events(mut events: EventStream, reporter: Reporter) {
     let mut lines = EventLines::default();
     while let Some(item) = events.next().await {
-        if voice.json() {
-            let (text, fields) = told(item);
-            voice.tell("event", Tone::Quiet, "channel", &text, fields);
+        if reporter.json() {
+            let (text, fields) = describe(item);
+            reporter.report("event", Tone::Quiet, "channel", &text, fields);
         } else if let Some(line) = lines.line(&item) {
-            voice.tell("event", Tone::Quiet, "channel", &line, json!({}));
+            reporter.report("event", Tone::Quiet, "channel", &line, json!({}));
         }
     }
 }
 
-/// An item in words and in fields.
-fn told(item: EventItem) -> (String, Value) {
+/// An item as text for people, and as fields for programs.
+fn describe(item: EventItem) -> (String, Value) {
     let (name, text, mut fields) = match item {
         EventItem::Snapshot(now) => {
             let text = format!("{} is {}", now.target, now.state);
@@ -229,46 +245,50 @@ fn told(item: EventItem) -> (String, Value) {
     (text, fields)
 }
 
-/// Tells how a task ends, even where its handler is stopped.
-struct Told {
-    voice: Voice,
+/// Reports how a task ends, even where its handler is stopped.
+struct TaskReport {
+    reporter: Reporter,
     task_id: String,
     begun: Instant,
-    told: bool,
+    reported: bool,
 }
 
-impl Told {
-    fn begun(voice: Voice, task: &Task) -> Self {
-        let told =
-            Self { voice, task_id: task.task_id.clone(), begun: Instant::now(), told: false };
-        told.tell("begun", Tone::Quiet, "begun");
-        told
+impl TaskReport {
+    fn begun(reporter: Reporter, task: &Task) -> Self {
+        let report = Self {
+            reporter,
+            task_id: task.task_id.clone(),
+            begun: Instant::now(),
+            reported: false,
+        };
+        report.step("begun", Tone::Quiet, "begun");
+        report
     }
 
     fn ended(mut self, outcome: &Outcome) {
-        self.told = true;
+        self.reported = true;
         let took = self.begun.elapsed().as_millis();
         match outcome {
-            Outcome::Completed(_) => self.tell("done", Tone::Good, &format!("done in {took} ms")),
+            Outcome::Completed(_) => self.step("done", Tone::Good, &format!("done in {took} ms")),
             Outcome::Failed(why) => {
-                self.tell("failed", Tone::Bad, &format!("failed after {took} ms: {why}"))
+                self.step("failed", Tone::Bad, &format!("failed after {took} ms: {why}"))
             }
             Outcome::GivenBack(why) => {
-                self.tell("given back", Tone::Notice, &format!("given back: {why}"))
+                self.step("given back", Tone::Notice, &format!("given back: {why}"))
             }
         }
     }
 
-    fn tell(&self, step: &str, tone: Tone, text: &str) {
+    fn step(&self, step: &str, tone: Tone, text: &str) {
         let fields = json!({ "task": self.task_id, "step": step });
-        self.voice.tell("task", tone, &self.task_id, text, fields);
+        self.reporter.report("task", tone, &self.task_id, text, fields);
     }
 }
 
-impl Drop for Told {
+impl Drop for TaskReport {
     fn drop(&mut self) {
-        if !self.told {
-            self.tell("stopped", Tone::Notice, "stopped before its end");
+        if !self.reported {
+            self.step("stopped", Tone::Notice, "stopped before its end");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! `check-config`: says what is wrong with a configuration file, or that nothing is; and what a
 //! file may hold (`--template`, `--schema`) and what holds in the end (`--show-effective`).
 
-use crate::{Trouble, terminal::Terminal};
+use crate::{CliError, stdout::Stdout};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use tonic_supervisor::{Config, ConfigError, printable, transport::check_tls_files};
@@ -30,29 +30,29 @@ pub(crate) fn run(
     arguments: CheckArguments,
     config: Option<PathBuf>,
     json: bool,
-) -> Result<(), Trouble> {
-    let terminal = Terminal::new();
+) -> Result<(), CliError> {
+    let stdout = Stdout::new();
     if arguments.template || arguments.schema {
         let text = if arguments.schema { SCHEMA.to_owned() } else { template() };
-        text.lines().for_each(|line| terminal.line(line));
+        text.lines().for_each(|line| stdout.line(line));
         return Ok(());
     }
-    let missing = || Trouble::Usage("check-config needs a file".into());
+    let missing = || CliError::Usage("check-config needs a file".into());
     let file = arguments.file.or(config).ok_or_else(missing)?;
     check(&file, arguments.show_effective, json)
 }
 
-fn check(file: &Path, show: bool, json: bool) -> Result<(), Trouble> {
-    let terminal = Terminal::new();
+fn check(file: &Path, show: bool, json: bool) -> Result<(), CliError> {
+    let stdout = Stdout::new();
     let name = file.display().to_string();
     let object = |kind: &str, text: &str| {
-        terminal.line(&json!({ "kind": kind, "file": name, "text": text }).to_string());
+        stdout.line(&json!({ "kind": kind, "file": name, "text": text }).to_string());
     };
     let refused = |error: ConfigError| {
         if json {
             error.problems().iter().for_each(|problem| object("problem", &problem.to_string()));
         }
-        Trouble::Config(error.to_string())
+        CliError::Config(error.to_string())
     };
     let config =
         Config::builder().file(file).require_section().environment().build().map_err(refused)?;
@@ -72,9 +72,9 @@ fn check(file: &Path, show: bool, json: bool) -> Result<(), Trouble> {
     check_tls_files(&config).map_err(refused)?;
     match (json, show) {
         (true, _) => {
-            terminal.line(&json!({ "kind": "config", "file": name, "valid": true }).to_string())
+            stdout.line(&json!({ "kind": "config", "file": name, "valid": true }).to_string())
         }
-        (false, false) => terminal.line(&format!("{} is valid", printable(&name))),
+        (false, false) => stdout.line(&format!("{} is valid", printable(&name))),
         (false, true) => {}
     }
     Ok(())
@@ -82,25 +82,28 @@ fn check(file: &Path, show: bool, json: bool) -> Result<(), Trouble> {
 
 /// Every key, as a file that says the same, with who said it behind each.
 fn effective(config: &Config, file: &str, json: bool) {
-    let terminal = Terminal::new();
+    let stdout = Stdout::new();
     let mut before: Vec<String> = Vec::new();
     for one in config.effective() {
         let path: Vec<String> = one.path().iter().map(|name| (*name).to_owned()).collect();
         let Some((name, sections)) = path.split_last() else { continue };
         if json {
             let key = path.join(".");
-            let line = json!({ "kind": "setting", "file": file, "key": key, "value": one.value(), "from": one.place() });
-            terminal.line(&line.to_string());
+            let line = json!({
+                "kind": "setting", "file": file, "key": key, "value": one.value(),
+                "from": one.location(),
+            });
+            stdout.line(&line.to_string());
             continue;
         }
         let shared = sections.iter().zip(&before).take_while(|(a, b)| a == b).count();
         for (depth, section) in sections.iter().enumerate().skip(shared) {
             // A pattern for methods has letters that mean something to YAML.
             let section = if depth == 2 { format!("{section:?}") } else { section.clone() };
-            terminal.line(&printable(&format!("{}{section}:", "  ".repeat(depth))));
+            stdout.line(&printable(&format!("{}{section}:", "  ".repeat(depth))));
         }
         let setting = format!("{}{name}: {}", "  ".repeat(sections.len()), one.value());
-        terminal.line(&printable(&format!("{setting:<44} # {}", one.place())));
+        stdout.line(&printable(&format!("{setting:<44} # {}", one.location())));
         before = sections.to_vec();
     }
 }

@@ -1,7 +1,7 @@
-//! One task done by a command: payload in, result out. A keeper process of this same program runs
-//! it; dropped, the job has the keeper kill the command and all that the command has started.
+//! One task done by a command: payload in, result out. A wrapper process of this same program runs
+//! it; dropped, the job has the wrapper kill the command and all that the command has started.
 
-use crate::keeper::{END, KILL, Word};
+use crate::wrapper::{END, KILL, WrapperMessage};
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde::de::IgnoredAny;
 use std::{
@@ -26,17 +26,17 @@ use tonic_supervisor::agent_queue::Task;
 
 /// The longest result that the server takes, in bytes.
 const LONGEST_RESULT: u64 = 1 << 20;
-/// So much of the end of the standard error is told, in bytes.
+/// How much of the end of the standard error is reported, in bytes.
 const TAIL: usize = 4 << 10;
 /// No server gives a task such a long name, kind or agent, in bytes; a longer one fits no
 /// environment.
 const LONGEST_NAME: usize = 4 << 10;
-/// A keeper that has not started the command by then never will.
+/// A wrapper that has not started the command by then never will.
 const START: Duration = Duration::from_secs(60);
 /// How long the command's pipes may be open after its end, for what it has written last.
 const PIPES: Duration = Duration::from_secs(2);
-/// A keeper ends its group, and itself, in less than this.
-const KEEPER: Duration = Duration::from_secs(5);
+/// A wrapper ends its group, and itself, in less than this.
+const WRAPPER_END: Duration = Duration::from_secs(5);
 
 /// Why a command was not run.
 #[derive(Debug, PartialEq, Eq)]
@@ -61,17 +61,17 @@ pub(crate) fn can_be_run(program: &str) -> bool {
 
 /// The command for each task, and the program that keeps it.
 #[derive(Clone, Debug)]
-pub(crate) struct Recipe {
+pub(crate) struct TaskCommand {
     command: Arc<[String]>,
-    keeper: Arc<Path>,
+    wrapper: Arc<Path>,
 }
 
-impl Recipe {
+impl TaskCommand {
     pub(crate) fn new(command: Vec<String>) -> io::Result<Self> {
         // Linux finds the running program by this name even when its file was replaced or removed.
         let itself = PathBuf::from("/proc/self/exe");
-        let keeper = if itself.exists() { itself } else { env::current_exe()? };
-        Ok(Self { command: command.into(), keeper: keeper.into() })
+        let wrapper = if itself.exists() { itself } else { env::current_exe()? };
+        Ok(Self { command: command.into(), wrapper: wrapper.into() })
     }
 
     /// Starts the command for `task`.
@@ -91,7 +91,8 @@ impl Recipe {
     }
 }
 
-/// What the command is told of its task beside the payload; or what no environment can hold.
+/// What the command gets of its task beside the payload, as environment variables; or which part no
+/// environment can hold.
 fn environment(task: &Task) -> Result<[(&'static str, String); 6], String> {
     let texts = [
         ("AGENT_ID", task.agent_id.clone()),
@@ -113,62 +114,65 @@ fn environment(task: &Task) -> Result<[(&'static str, String); 6], String> {
     }
 }
 
-/// A running command. Its keeper leads a process group of its own: a Ctrl-C for the agent is not
+/// A running command. Its wrapper leads a process group of its own: a Ctrl-C for the agent is not
 /// for it.
 pub(crate) struct Job {
     /// None once it is left to end by itself.
-    keeper: Option<Child>,
+    wrapper: Option<Child>,
     socket: BufReader<UnixStream>,
-    /// Whether the keeper has the payload, and hears what comes after it.
+    /// Whether the wrapper has the payload, and reads what comes after it.
     fed: bool,
     pipes: Option<(ChildStdout, ChildStderr)>,
 }
 
 impl Job {
-    fn spawn(recipe: &Recipe, environment: [(&'static str, String); 6]) -> io::Result<Self> {
+    fn spawn(
+        task_command: &TaskCommand,
+        environment: [(&'static str, String); 6],
+    ) -> io::Result<Self> {
         let (ours, its) = net::UnixStream::pair()?;
         ours.set_nonblocking(true)?;
-        let mut keeper = process::Command::new(&*recipe.keeper);
-        keeper
+        let mut wrapper = process::Command::new(&*task_command.wrapper);
+        wrapper
             .arg0("tonic-supervisor")
             .args(["keep", "--"])
-            .args(&*recipe.command)
+            .args(&*task_command.command)
             .envs(environment);
-        keeper
+        wrapper
             .stdin(OwnedFd::from(its))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0);
-        let mut keeper = Command::from(keeper).spawn()?;
-        let pipes = keeper.stdout.take().zip(keeper.stderr.take());
+        let mut wrapper = Command::from(wrapper).spawn()?;
+        let pipes = wrapper.stdout.take().zip(wrapper.stderr.take());
         let socket = BufReader::new(UnixStream::from_std(ours)?);
-        Ok(Self { keeper: Some(keeper), socket, fed: false, pipes })
+        Ok(Self { wrapper: Some(wrapper), socket, fed: false, pipes })
     }
 
-    /// Gives the keeper the payload; returns when the command runs, or may have run.
+    /// Gives the wrapper the payload; returns when the command runs, or may have run.
     async fn begin(&mut self, payload: &str) -> Result<(), String> {
-        // A keeper that has gone is noticed by its silence.
+        // A wrapper that has gone is noticed by its silence.
         let fed = async {
             self.socket.write_u64(payload.len() as u64).await?;
             self.socket.write_all(payload.as_bytes()).await
         };
         self.fed = fed.await.is_ok();
-        match self.hear().await {
-            Some(Word::Starting) => {}
+        match self.next_message().await {
+            Some(WrapperMessage::Starting) => {}
             _ => return Err(self.silence().await),
         }
-        match self.hear().await {
-            Some(Word::CannotStart(why)) => Err(why),
-            // A keeper that has gone by now may have started it: how it ended is told by `finish`.
+        match self.next_message().await {
+            Some(WrapperMessage::CannotStart(why)) => Err(why),
+            // A wrapper that has gone by now may have started it: `finish` reports how it ended.
             _ => Ok(()),
         }
     }
 
-    /// What the keeper says next; none when it has gone.
-    async fn hear(&mut self) -> Option<Word> {
+    /// The wrapper's next message; none when it has gone.
+    async fn next_message(&mut self) -> Option<WrapperMessage> {
         let mut line = String::new();
         self.socket.read_line(&mut line).await.ok()?;
-        Word::of(line.trim_end_matches('\n'))
+        WrapperMessage::of(line.trim_end_matches('\n'))
     }
 
     /// The result of the command as JSON text, or why it failed. All that it started has ended
@@ -186,7 +190,7 @@ impl Job {
             };
             tokio::pin!(reading);
             tokio::select! {
-                ended = self.hear() => {
+                ended = self.next_message() => {
                     // What else holds the pipes, a helper say, is not waited for.
                     if let Ok(read) = timeout(PIPES, reading).await {
                         read?;
@@ -195,21 +199,21 @@ impl Job {
                 }
                 read = &mut reading => {
                     read?;
-                    self.hear().await
+                    self.next_message().await
                 }
             }
         };
         let how = match ended {
-            Some(Word::Exited(code)) => format!("exited with code {code}"),
-            Some(Word::Killed(signal)) => format!("was ended by signal {signal}"),
+            Some(WrapperMessage::Exited(code)) => format!("exited with code {code}"),
+            Some(WrapperMessage::Killed(signal)) => format!("was ended by signal {signal}"),
             _ => return Err(self.silence().await),
         };
-        self.say(END);
-        if let Some(keeper) = self.keeper.take() {
-            gone(keeper).await;
+        self.send(END);
+        if let Some(wrapper) = self.wrapper.take() {
+            gone(wrapper).await;
         }
         match ended {
-            Some(Word::Exited(0)) => Ok(as_json(&output)),
+            Some(WrapperMessage::Exited(0)) => Ok(as_json(&output)),
             _ => Err(format!(
                 "the command {how}: {}",
                 String::from_utf8_lossy(&complaints).trim_end()
@@ -217,54 +221,55 @@ impl Job {
         }
     }
 
-    /// Why the keeper is silent: it has ended, or is ended here, and its group with it.
+    /// Why the wrapper is silent: it has ended, or is ended here, and its group with it.
     async fn silence(&mut self) -> String {
-        let Some(mut keeper) = self.keeper.take() else { return "it has no keeper".into() };
+        let Some(mut wrapper) = self.wrapper.take() else { return "it has no keeper".into() };
         // It is not reaped, so the number of its group is nobody else's.
-        kill_group(&keeper);
-        let ended = keeper.wait().await;
+        kill_group(&wrapper);
+        let ended = wrapper.wait().await;
         let mut complaints = Vec::new();
         if let Some((_, mut stderr)) = self.pipes.take() {
             let _ = timeout(PIPES, read_tail(&mut stderr, &mut complaints)).await;
         }
-        let how = ended.map_or_else(|error| error.to_string(), words);
+        let how = ended.map_or_else(|error| error.to_string(), describe_exit);
         format!("its keeper {how}: {}", String::from_utf8_lossy(&complaints).trim_end())
     }
 
-    /// Says a word to the keeper, without waiting: so little always has room.
-    fn say(&self, word: u8) {
+    /// Sends one byte to the wrapper, without waiting: so little always has room.
+    fn send(&self, byte: u8) {
         if self.fed {
-            let _ = rustix::io::write(self.socket.get_ref(), &[word]);
+            let _ = rustix::io::write(self.socket.get_ref(), &[byte]);
         }
     }
 }
 
 impl Drop for Job {
     fn drop(&mut self) {
-        let Some(keeper) = self.keeper.take() else { return };
-        self.say(KILL);
-        // Without a runtime the agent is at its end; the keeper sees that, and is reaped by others.
+        let Some(wrapper) = self.wrapper.take() else { return };
+        self.send(KILL);
+        // Without a runtime the agent is at its end; the wrapper sees that, and is reaped by
+        // others.
         if let Ok(runtime) = Handle::try_current() {
-            runtime.spawn(gone(keeper));
+            runtime.spawn(gone(wrapper));
         }
     }
 }
 
-/// Reaps a keeper that ends by itself, or ends it: it may be frozen.
-async fn gone(mut keeper: Child) {
+/// Reaps a wrapper that ends by itself, or ends it: it may be frozen.
+async fn gone(mut wrapper: Child) {
     let ended = tokio::select! {
-        ended = keeper.wait() => ended.is_ok(),
-        () = sleep(KEEPER) => false,
+        ended = wrapper.wait() => ended.is_ok(),
+        () = sleep(WRAPPER_END) => false,
     };
     if !ended {
-        kill_group(&keeper);
-        let _ = keeper.wait().await;
+        kill_group(&wrapper);
+        let _ = wrapper.wait().await;
     }
 }
 
-/// Kills the group of a keeper that is not reaped.
-fn kill_group(keeper: &Child) {
-    let group = keeper.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+/// Kills the group of a wrapper that is not reaped.
+fn kill_group(wrapper: &Child) {
+    let group = wrapper.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
     if let Some(group) = group {
         // A group that is gone already needs no kill.
         let _ = kill_process_group(group, Signal::KILL);
@@ -297,7 +302,7 @@ async fn read_tail(mut stderr: impl AsyncRead + Unpin, tail: &mut Vec<u8>) -> Re
     }
 }
 
-fn words(ended: ExitStatus) -> String {
+fn describe_exit(ended: ExitStatus) -> String {
     match (ended.code(), ended.signal()) {
         (Some(code), _) => format!("exited with code {code}"),
         (_, Some(signal)) => format!("was ended by signal {signal}"),

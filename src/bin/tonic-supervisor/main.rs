@@ -1,5 +1,5 @@
-//! The command `tonic-supervisor`: reads the arguments, runs one subcommand, says how it went by
-//! its exit code.
+//! The command `tonic-supervisor`: reads the arguments, runs one subcommand, and ends with an exit
+//! code.
 //!
 //! | code | meaning |
 //! |---|---|
@@ -9,7 +9,7 @@
 //! | 3 | the configuration is not valid |
 //! | 130 | interrupted |
 
-// A command lives in real time.
+// A command runs in real time, so the clock of the tests does not apply to it.
 #![allow(clippy::disallowed_methods)]
 
 #[cfg(unix)]
@@ -23,22 +23,22 @@ mod demo;
 mod facts;
 #[cfg(unix)]
 mod job;
-#[cfg(unix)]
-mod keeper;
 mod queue;
+#[cfg(unix)]
+mod reporter;
 #[cfg(all(unix, feature = "serve"))]
 mod serve;
 #[cfg(unix)]
 mod starts;
+mod stdout;
 #[cfg(all(unix, feature = "serve"))]
 mod store;
-mod terminal;
 #[cfg(unix)]
 mod tls;
 #[cfg(feature = "serve")]
 mod token;
 #[cfg(unix)]
-mod voice;
+mod wrapper;
 
 use clap::{Parser, Subcommand};
 use std::{
@@ -49,13 +49,14 @@ use std::{
 };
 use tracing_subscriber::EnvFilter;
 
-const EXIT_CODES: &str = "Exit codes: 0 it worked, 1 it failed, 2 wrong usage, 3 the \
-                          configuration is not valid, 130 interrupted.";
+const EXIT_CODES: &str = "Exit codes: 0 it worked, 1 it failed, 2 wrong usage, 3 the configuration \
+                          is not valid, 130 interrupted.";
 
 /// Keeps gRPC connections alive, and shows that it does. Log lines go to standard error, as
 /// RUST_LOG says; an agent's and a server's errors always do.
 #[derive(Debug, Parser)]
-#[command(name = "tonic-supervisor", version, after_help = EXIT_CODES, arg_required_else_help = true)]
+#[command(name = "tonic-supervisor", version)]
+#[command(after_help = EXIT_CODES, arg_required_else_help = true)]
 #[command(max_term_width = 80)]
 struct Arguments {
     #[command(subcommand)]
@@ -86,7 +87,7 @@ enum Command {
     /// Serve the agent queue. Not in this build: it needs the feature `serve`.
     #[cfg(all(unix, not(feature = "serve")))]
     #[command(disable_help_flag = true)]
-    Serve(Absent),
+    Serve(NotInThisBuild),
     /// Make a token for an identity of `serve --auth`, and show it once.
     #[cfg(feature = "serve")]
     #[command(after_help = EXIT_CODES)]
@@ -104,13 +105,13 @@ enum Command {
     /// These are not in this build: they need a Unix system.
     #[cfg(not(unix))]
     #[command(disable_help_flag = true, aliases = ["soak", "serve", "agent"])]
-    Demo(Absent),
+    Demo(NotInThisBuild),
 }
 
 /// The arguments of a command that is not in this build, whatever they are.
 #[cfg(not(all(unix, feature = "serve")))]
 #[derive(Debug, clap::Args)]
-struct Absent {
+struct NotInThisBuild {
     #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]
     _any: Vec<std::ffi::OsString>,
 }
@@ -120,9 +121,9 @@ struct Absent {
 #[cfg(unix)]
 #[derive(Debug, Parser)]
 #[command(name = "tonic-supervisor")]
-enum Own {
+enum InternalCommand {
     /// Run one task's command for `agent`, and end what it has started.
-    Keep(keeper::KeepArguments),
+    Keep(wrapper::WrapperArguments),
     /// The server of the demo.
     DemoServer(demo::ServerArguments),
 }
@@ -144,7 +145,7 @@ impl Command {
 
 /// Why a command ended without doing its work.
 #[derive(Debug)]
-enum Trouble {
+enum CliError {
     /// It did not work; one sentence.
     Failed(String),
     /// It was called wrongly; one sentence.
@@ -158,16 +159,16 @@ enum Trouble {
 fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
-        Err(trouble) => {
-            let (code, text) = match trouble {
-                Trouble::Failed(text) => (1, text),
-                Trouble::Usage(text) => (2, text),
-                Trouble::Config(text) => (3, text),
-                Trouble::Interrupted => (130, "interrupted".into()),
+        Err(error) => {
+            let (code, text) = match error {
+                CliError::Failed(text) => (1, text),
+                CliError::Usage(text) => (2, text),
+                CliError::Config(text) => (3, text),
+                CliError::Interrupted => (130, "interrupted".into()),
             };
             let lines: Vec<_> = text.lines().map(tonic_supervisor::printable).collect();
-            // Whoever closed standard error does not want to know.
-            // A problem of a configuration begins with its file, line and column.
+            // Whoever closed standard error does not want to know. A problem of a configuration
+            // begins with its file, line and column.
             let name = if code == 3 { "" } else { "tonic-supervisor: " };
             let _ = writeln!(io::stderr(), "{name}{}", lines.join("\n"));
             ExitCode::from(code)
@@ -175,13 +176,16 @@ fn main() -> ExitCode {
     }
 }
 
-fn run() -> Result<(), Trouble> {
+fn run() -> Result<(), CliError> {
     #[cfg(unix)]
-    if env::args_os().nth(1).is_some_and(|first| first.to_str().is_some_and(Own::has_subcommand)) {
-        return match Own::parse() {
-            // A keeper never logs: its standard error is the command's.
-            Own::Keep(keeper) => keeper::run(&keeper),
-            Own::DemoServer(server) => {
+    if env::args_os()
+        .nth(1)
+        .is_some_and(|first| first.to_str().is_some_and(InternalCommand::has_subcommand))
+    {
+        return match InternalCommand::parse() {
+            // A wrapper never logs: its standard error is the command's.
+            InternalCommand::Keep(wrapper) => wrapper::run(&wrapper),
+            InternalCommand::DemoServer(server) => {
                 log(env::var_os("RUST_LOG").map(|_| EnvFilter::from_default_env()));
                 demo::serve(&server)
             }
@@ -197,10 +201,8 @@ fn run() -> Result<(), Trouble> {
         #[cfg(all(unix, feature = "serve"))]
         Command::Serve(server) => serve::run(&server, config.as_deref(), json),
         #[cfg(all(unix, not(feature = "serve")))]
-        Command::Serve(_) => Err(Trouble::Usage(
-            "serve is not in this build: build or install the program with \
-                                --features serve"
-                .into(),
+        Command::Serve(_) => Err(CliError::Usage(
+            "serve is not in this build: build or install the program with --features serve".into(),
         )),
         #[cfg(feature = "serve")]
         Command::Token(token) => token::run(&token, json),
@@ -208,7 +210,7 @@ fn run() -> Result<(), Trouble> {
         Command::Agent(agent) => agent::run(agent, config.as_deref(), json),
         Command::Queue(action) => queue::run(action, config.as_deref(), json),
         #[cfg(not(unix))]
-        Command::Demo(_) => Err(Trouble::Usage(
+        Command::Demo(_) => Err(CliError::Usage(
             "demo, soak, serve and agent start processes and send them signals, so they need a \
              Unix system"
                 .into(),
@@ -220,7 +222,7 @@ fn run() -> Result<(), Trouble> {
 /// Logs to standard error what `filter` lets through.
 fn log(filter: Option<EnvFilter>) {
     if let Some(filter) = filter {
-        let colours = terminal::wants_colours(&io::stderr());
+        let colours = stdout::wants_colours(&io::stderr());
         tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_ansi(colours)
@@ -229,8 +231,8 @@ fn log(filter: Option<EnvFilter>) {
     }
 }
 
-impl Trouble {
-    /// What happened, in words.
+impl CliError {
+    /// What happened, as a sentence.
     #[cfg(all(unix, feature = "serve"))]
     fn text(&self) -> &str {
         match self {
@@ -239,7 +241,7 @@ impl Trouble {
         }
     }
 
-    /// For `map_err`: what was tried, and the error's own words.
+    /// For `map_err`: what was tried, and the error's own text.
     fn failed<E: std::fmt::Display>(what: &str) -> impl FnOnce(E) -> Self {
         move |error| Self::Failed(format!("{what}: {error}"))
     }

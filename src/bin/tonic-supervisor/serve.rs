@@ -4,17 +4,17 @@
 mod connections;
 mod limits;
 mod notify;
-mod reread;
+mod reload;
 
 use crate::{
-    Trouble,
+    CliError,
     address::Address,
+    stdout::Stdout,
     store::{StoreArgument, StoreSpec},
-    terminal::Terminal,
 };
-use connections::Door;
+use connections::Acceptor;
 use limits::Limits;
-use reread::Reread;
+use reload::ReloadedFiles;
 use serde_json::json;
 use std::{
     io,
@@ -34,7 +34,7 @@ use tonic_supervisor::agent_queue::{
     DESCRIPTORS,
     agent_queue_server::AgentQueueServer,
     server::{
-        Budget, Identified, Measured, MemoryStore, Metered, PostgresStore, Service, Settings,
+        Authenticated, Budget, Budgeted, MemoryStore, Metered, PostgresStore, Service, Settings,
         SqliteStore, Store,
     },
 };
@@ -88,11 +88,11 @@ pub(crate) fn run(
     arguments: &ServeArguments,
     config: Option<&Path>,
     json: bool,
-) -> Result<(), Trouble> {
+) -> Result<(), CliError> {
     runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(Trouble::failed("cannot start the runtime"))?
+        .map_err(CliError::failed("cannot start the runtime"))?
         .block_on(open(arguments, config, json))
 }
 
@@ -100,19 +100,19 @@ async fn open(
     arguments: &ServeArguments,
     config: Option<&Path>,
     json: bool,
-) -> Result<(), Trouble> {
+) -> Result<(), CliError> {
     // Before the signals have handlers: a lookup that takes its time can be ended by them.
-    let trouble = format!("cannot listen on {}", arguments.addr);
-    let listener = listen(&arguments.addr).await.map_err(Trouble::failed(&trouble))?;
-    let address = listener.local_addr().map_err(Trouble::failed(&trouble))?;
+    let error = format!("cannot listen on {}", arguments.addr);
+    let listener = listen(&arguments.addr).await.map_err(CliError::failed(&error))?;
+    let address = listener.local_addr().map_err(CliError::failed(&error))?;
     // Nothing else runs yet, so it may block.
-    let files = Reread::open(arguments.auth.as_deref(), config, address)?;
+    let files = ReloadedFiles::open(arguments.auth.as_deref(), config, address)?;
     let settings = Settings {
         lease: Duration::from_secs_f64(arguments.lease),
         max_claims: arguments.max_claims,
         keep_finished: Duration::from_secs(arguments.keep_finished * DAY),
     };
-    let spec = arguments.store.read().map_err(Trouble::Usage)?;
+    let spec = arguments.store.read().map_err(CliError::Usage)?;
     match &spec {
         StoreSpec::Memory => {
             serve(arguments, MemoryStore::new(settings), &spec, files, listener, json).await
@@ -121,14 +121,14 @@ async fn open(
             let path = path.clone();
             let store = task::spawn_blocking(move || SqliteStore::open(&path, settings))
                 .await
-                .map_err(Trouble::failed("cannot open the database"))?
-                .map_err(|error| Trouble::Failed(error.to_string()))?;
+                .map_err(CliError::failed("cannot open the database"))?
+                .map_err(|error| CliError::Failed(error.to_string()))?;
             serve(arguments, store, &spec, files, listener, json).await
         }
         StoreSpec::Postgres(dsn) => {
             let store = PostgresStore::open(dsn, settings)
                 .await
-                .map_err(|error| Trouble::Failed(error.to_string()))?;
+                .map_err(|error| CliError::Failed(error.to_string()))?;
             serve(arguments, store, &spec, files, listener, json).await
         }
     }
@@ -138,15 +138,15 @@ async fn serve<S: Store>(
     arguments: &ServeArguments,
     store: S,
     spec: &StoreSpec,
-    files: Reread,
+    files: ReloadedFiles,
     listener: TcpListener,
     json: bool,
-) -> Result<(), Trouble> {
-    let trouble = "cannot listen on the address";
-    let address = listener.local_addr().map_err(Trouble::failed(trouble))?;
-    let trouble = "cannot listen for signals";
-    let mut terminate = signal(SignalKind::terminate()).map_err(Trouble::failed(trouble))?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(Trouble::failed(trouble))?;
+) -> Result<(), CliError> {
+    let error = "cannot listen on the address";
+    let address = listener.local_addr().map_err(CliError::failed(error))?;
+    let error = "cannot listen for signals";
+    let mut terminate = signal(SignalKind::terminate()).map_err(CliError::failed(error))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(CliError::failed(error))?;
     files.on_hangup()?;
     let limits = &arguments.limits;
     let budget = Budget::new(limits.answers());
@@ -158,7 +158,7 @@ async fn serve<S: Store>(
     };
     let (tls, auth) = (files.acceptor(), authorizer.is_some());
     let over_tls = tls.is_some();
-    let door = Door {
+    let door = Acceptor {
         tls,
         handshake: limits.handshake(),
         connections: limits.connections(),
@@ -170,7 +170,7 @@ async fn serve<S: Store>(
         .http2_keepalive_interval(Some(keepalive_time))
         .http2_keepalive_timeout(Some(keepalive_timeout))
         .max_concurrent_streams(limits.streams());
-    let trouble = "cannot read the service's descriptors";
+    let error = "cannot read the service's descriptors";
     let reflection = || {
         let builder = tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(DESCRIPTORS);
@@ -178,29 +178,33 @@ async fn serve<S: Store>(
     };
     let (reporter, health) = tonic_health::server::health_reporter();
     let router = builder
-        .add_service(Identified::new(
-            Measured::new(AgentQueueServer::new(service.clone()), budget),
+        .add_service(Authenticated::new(
+            Budgeted::new(AgentQueueServer::new(service.clone()), budget),
             authorizer,
         ))
         .add_service(health)
-        .add_service(reflection().build_v1().map_err(Trouble::failed(trouble))?)
-        .add_service(reflection().build_v1alpha().map_err(Trouble::failed(trouble))?);
+        .add_service(reflection().build_v1().map_err(CliError::failed(error))?)
+        .add_service(reflection().build_v1alpha().map_err(CliError::failed(error))?);
 
-    let (told, mut draining) = watch::channel(false);
+    let (drain, mut draining) = watch::channel(false);
     let watched = tokio::spawn(watch_health(service.clone(), reporter, draining.clone()));
     let pruner = service.clone();
     tokio::spawn(async move { pruner.prune().await });
     let sampler = service.clone();
     tokio::spawn(async move { sampler.sample().await });
     let line = match json {
-        true => json!({ "kind": "serving", "address": address.to_string(), "tls": over_tls, "auth": auth, "store": spec.to_string() }).to_string(),
+        true => json!({
+            "kind": "serving", "address": address.to_string(), "tls": over_tls, "auth": auth,
+            "store": spec.to_string(),
+        })
+        .to_string(),
         false => format!(
             "serves the agent queue on {address}{}, kept in {spec}{}",
             if over_tls { " over TLS" } else { "" },
             if auth { ", for those whom --auth names" } else { "" }
         ),
     };
-    Terminal::new().line(&line);
+    Stdout::new().line(&line);
     notify::ready(address);
     tokio::spawn(notify::live());
 
@@ -210,7 +214,7 @@ async fn serve<S: Store>(
             _ = interrupt.recv() => {}
         }
         notify::stopping();
-        told.send_replace(true);
+        drain.send_replace(true);
         // Says NOT_SERVING before the GOAWAY goes out.
         let _ = watched.await;
         service.drain();
@@ -221,7 +225,7 @@ async fn serve<S: Store>(
         time::sleep(DRAIN).await;
     };
     tokio::select! {
-        ended = server => ended.map_err(Trouble::failed("the server failed")),
+        ended = server => ended.map_err(CliError::failed("the server failed")),
         () = overdue => Ok(()),
     }
 }
@@ -239,17 +243,17 @@ async fn watch_health<S: Store>(
 ) {
     use tonic_health::ServingStatus::{NotServing, Serving};
     const NAMES: [&str; 2] = ["", "agent_queue.v1.AgentQueue"];
-    let tell = async |status| {
+    let set_status = async |status| {
         for name in NAMES {
             reporter.set_service_status(name, status).await;
         }
     };
     loop {
-        tell(if service.health().await.is_ok() { Serving } else { NotServing }).await;
+        set_status(if service.health().await.is_ok() { Serving } else { NotServing }).await;
         let stopped =
             time::timeout(HEALTH_EVERY, draining.wait_for(|draining| *draining)).await.is_ok();
         if stopped {
-            return tell(NotServing).await;
+            return set_status(NotServing).await;
         }
     }
 }

@@ -11,8 +11,8 @@ pub(crate) enum StoreSpec {
     Postgres(String),
 }
 
-/// The argument as it was given. Read later than the others: the words of a usage error would show
-/// it.
+/// The argument as it was given. It is parsed later than the others, because the text of a usage
+/// error would show it.
 #[derive(Clone)]
 pub(crate) struct StoreArgument(String);
 

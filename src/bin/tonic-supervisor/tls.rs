@@ -4,7 +4,7 @@
 //! With `ca` a server demands a client certificate of that authority, or where there are tokens
 //! takes one.
 
-use crate::Trouble;
+use crate::CliError;
 #[cfg(feature = "serve")]
 use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
@@ -30,7 +30,7 @@ pub(crate) struct Tls {
 impl Tls {
     /// For a server, as the file says; none: plaintext.
     #[cfg(feature = "serve")]
-    pub(crate) fn for_a_server(file: Option<&Path>) -> Result<Option<Self>, Trouble> {
+    pub(crate) fn for_a_server(file: Option<&Path>) -> Result<Option<Self>, CliError> {
         Self::read(
             file,
             |tls| tls.certificate().is_some() && tls.key().is_some(),
@@ -39,8 +39,8 @@ impl Tls {
     }
 
     /// For both ends of the demo, which show the same certificate and demand the other's.
-    pub(crate) fn for_both_ends(file: Option<&Path>) -> Result<Option<Self>, Trouble> {
-        let all = |tls: &config::Tls| {
+    pub(crate) fn for_both_ends(file: Option<&Path>) -> Result<Option<Self>, CliError> {
+        let all = |tls: &config::TlsConfig| {
             tls.ca().is_some() && tls.certificate().is_some() && tls.key().is_some()
         };
         Self::read(file, all, "ca, grpc.tls.certificate and grpc.tls.key")
@@ -48,23 +48,23 @@ impl Tls {
 
     fn read(
         file: Option<&Path>,
-        suffices: impl FnOnce(&config::Tls) -> bool,
+        suffices: impl FnOnce(&config::TlsConfig) -> bool,
         needed: &str,
-    ) -> Result<Option<Self>, Trouble> {
+    ) -> Result<Option<Self>, CliError> {
         let Some(file) = file else { return Ok(None) };
         let config = Config::builder()
             .file(file)
             .build()
-            .map_err(|error| Trouble::Config(error.to_string()))?;
+            .map_err(|error| CliError::Config(error.to_string()))?;
         let Some(tls) = config.tls() else { return Ok(None) };
         if !suffices(tls) {
-            return Err(Trouble::Config(format!("over TLS the server needs grpc.tls.{needed}")));
+            return Err(CliError::Config(format!("over TLS the server needs grpc.tls.{needed}")));
         }
         // tonic chooses for itself, and cannot where more than one is there. A choice made before
         // holds.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let read = |path: &Path| {
-            fs::read(path).map_err(Trouble::failed(&format!("cannot read {}", path.display())))
+            fs::read(path).map_err(CliError::failed(&format!("cannot read {}", path.display())))
         };
         warn_of_readers(tls.key());
         Ok(Some(Self {
@@ -84,27 +84,29 @@ impl Tls {
     /// The server's end for an accept loop of its own. Clients must show a certificate, or `may`
     /// where there is another way to say who they are; what they show is verified.
     #[cfg(feature = "serve")]
-    pub(crate) fn acceptor(&self, may: bool) -> Result<TlsAcceptor, Trouble> {
-        let trouble = "cannot serve over TLS";
+    pub(crate) fn acceptor(&self, may: bool) -> Result<TlsAcceptor, CliError> {
+        let error = "cannot serve over TLS";
         let builder = rustls::ServerConfig::builder();
         let builder = match &self.ca {
             None => builder.with_no_client_auth(),
             Some(ca) => {
                 let mut roots = rustls::RootCertStore::empty();
                 for authority in chain("grpc.tls.ca", ca)? {
-                    roots.add(authority).map_err(Trouble::failed("grpc.tls.ca is no authority"))?;
+                    roots
+                        .add(authority)
+                        .map_err(CliError::failed("grpc.tls.ca is no authority"))?;
                 }
                 let verifier = WebPkiClientVerifier::builder(roots.into());
                 let verifier = if may { verifier.allow_unauthenticated() } else { verifier };
                 builder
-                    .with_client_cert_verifier(verifier.build().map_err(Trouble::failed(trouble))?)
+                    .with_client_cert_verifier(verifier.build().map_err(CliError::failed(error))?)
             }
         };
         // What is wrong inside is not repeated: it may be part of the key.
         let key = PrivateKeyDer::from_pem_slice(&self.key)
-            .map_err(|_| Trouble::Failed("grpc.tls.key has no whole private key in PEM".into()))?;
+            .map_err(|_| CliError::Failed("grpc.tls.key has no whole private key in PEM".into()))?;
         let chain = chain("grpc.tls.certificate", &self.certificate)?;
-        let mut config = builder.with_single_cert(chain, key).map_err(Trouble::failed(trouble))?;
+        let mut config = builder.with_single_cert(chain, key).map_err(CliError::failed(error))?;
         config.alpn_protocols = vec![b"h2".to_vec()];
         Ok(Arc::new(config).into())
     }
@@ -134,11 +136,11 @@ impl Tls {
 }
 
 #[cfg(feature = "serve")]
-fn chain(key: &str, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Trouble> {
+fn chain(key: &str, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, CliError> {
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     match chain {
         Ok(chain) if !chain.is_empty() => Ok(chain),
-        _ => Err(Trouble::Failed(format!("{key} has no whole certificate in PEM"))),
+        _ => Err(CliError::Failed(format!("{key} has no whole certificate in PEM"))),
     }
 }
 

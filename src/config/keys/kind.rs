@@ -1,4 +1,4 @@
-//! What values a key takes: said once in the table, and used to read a value, to explain the key
+//! What values a key takes: defined once in the table, and used to read a value, to explain the key
 //! and to write the JSON schema.
 
 use crate::{
@@ -68,7 +68,7 @@ pub(super) const fn sizes(least: usize, most: usize) -> Kind {
     Kind::of(Shape::Size { least, most })
 }
 
-pub(super) const fn words(words: &'static [&'static str]) -> Kind {
+pub(super) const fn one_of(words: &'static [&'static str]) -> Kind {
     Kind::of(Shape::Word(words))
 }
 

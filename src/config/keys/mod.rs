@@ -19,7 +19,7 @@ pub(super) struct Key {
     pub(super) group: &'static str,
     /// What values it takes.
     pub(super) kind: Kind,
-    /// What holds when nobody says anything, as a user would write it.
+    /// The default, as a user would write it.
     pub(super) default: &'static str,
     /// Why that is the default.
     pub(super) reason: &'static str,

@@ -9,7 +9,7 @@ use super::{
     Key,
     kind::{
         CODES, FACTOR, FILE, RETRIES, SHARE, SIZE, SWITCH, TEXT, TIME, TIME_OR_ZERO, numbers,
-        sizes, whole, words,
+        one_of, sizes, whole,
     },
 };
 use crate::{
@@ -75,7 +75,7 @@ keys! {
     "Methods" {
         /// `unary`, `streaming` (never retried), or `auto`: what the caller says, or else retried
         /// until the answer begins. Descriptors stand above it.
-        kind(CallKind): "kind", words(&["unary", "streaming", "auto"]), default "none",
+        kind(CallKind): "kind", one_of(&["unary", "streaming", "auto"]), default "none",
             because "what the caller says, or else as `retry_undescribed` has it";
         /// Whether running the call twice does no harm; `false`: it is repeated only when the
         /// server certainly did not process it.
@@ -184,7 +184,7 @@ keys! {
         /// `tls.ca`. The first two trust `tls.ca` as well. `none` means `file` where there is a
         /// `tls.ca`, else `platform`.
         tls_roots(impl Into<String> as String):
-            "tls.roots", words(&["platform", "webpki", "file"]).or_none(), default "none",
+            "tls.roots", one_of(&["platform", "webpki", "file"]).or_none(), default "none",
             because "as other programs of the system";
     }
     "Credentials" {

@@ -10,7 +10,10 @@ use serde_json::{Map, Value, json};
 /// `pkg.Service/Method`, `pkg.Service/*` or `*`.
 const PATTERN: &str = r"^(\*|[^/*\s]+/(\*|[^/*\s]+))$";
 /// `250ms`, `1m30s`.
-const TIME: &str = r"^\s*([0-9]+\.?[0-9]*|\.[0-9]+)(\s*(ns|us|ms|s|m|h|d)\s*(([0-9]+\.?[0-9]*|\.[0-9]+)\s*(ns|us|ms|s|m|h|d)\s*)*)?$";
+const TIME: &str = concat!(
+    r"^\s*([0-9]+\.?[0-9]*|\.[0-9]+)",
+    r"(\s*(ns|us|ms|s|m|h|d)\s*(([0-9]+\.?[0-9]*|\.[0-9]+)\s*(ns|us|ms|s|m|h|d)\s*)*)?$",
+);
 /// `64KiB`, `4 MiB`.
 const SIZE: &str = r"^\s*[0-9]+\s*([bB]|[kKmMgG][iI]?[bB])?\s*$";
 

@@ -102,7 +102,7 @@ fn every_value_that_makes_no_sense_is_an_error_that_names_its_key() {
             Some(format!("grpc.{}", key.path).as_str()),
             "{error}"
         );
-        assert!(error.problems()[0].place().starts_with("yaml:1:"), "{error}");
+        assert!(error.problems()[0].location().starts_with("yaml:1:"), "{error}");
         let error = Config::builder().environment_from([(variable(key.path), " ".into())]).build();
         if !matches!(key.kind.shape, Shape::Codes) {
             assert!(
@@ -119,7 +119,7 @@ fn every_key_has_a_value_and_somebody_who_said_it() {
     let config = Config::default();
     let all = config.effective();
     assert_eq!(all.len(), KEYS.len());
-    assert!(all.iter().all(|one| one.place() == "default" && one.path()[0] == "grpc"));
+    assert!(all.iter().all(|one| one.location() == "default" && one.path()[0] == "grpc"));
     let yaml = "grpc:\n  host: 'a'\n  queue:\n    max_calls: 7\n  methods:\n    a.B/C: \
                 {kind: unary}\n    '*': {timeout: 9}\n";
     let builder = Config::builder().yaml(yaml).environment_from([(variable("host"), "b".into())]);
@@ -223,9 +223,11 @@ fn faults(yaml: &str) -> Vec<String> {
 #[test]
 fn the_schema_takes_the_template_and_what_the_pages_show() {
     let long = "grpc: \
-                {timeout: 5m, attempt_timeout: none, max_retry_attempts: unlimited, retryable_status_codes: [14, ABORTED], queue: }";
+                {timeout: 5m, attempt_timeout: none, max_retry_attempts: unlimited, \
+                retryable_status_codes: [14, ABORTED], queue: }";
     let rules = "grpc: \
-                 {methods: {'a.B/*': {kind: unary, timeout: 1m30s, idempotent: no}}, max_replay_bytes: 64KiB}";
+                 {methods: {'a.B/*': {kind: unary, timeout: 1m30s, idempotent: no}}, \
+                 max_replay_bytes: 64KiB}";
     for text in [&*yaml::page(), "grpc:", "web: {port: 80}\ngrpc: {port: 1}", long, rules] {
         assert_eq!(faults(text), Vec::<String>::new(), "{text}");
         assert!(Config::from_yaml(text).is_ok(), "{text}");

@@ -4,7 +4,7 @@
 
 use super::pem;
 use crate::{
-    config::{Roots, Tls},
+    config::{Roots, TlsConfig},
     model::Secret,
 };
 use rustls::{
@@ -40,7 +40,7 @@ struct Files {
 impl Material {
     /// Reads everything; `before` is given back if nothing changed.
     pub(super) fn read(
-        settings: &Tls,
+        settings: &TlsConfig,
         provider: Arc<CryptoProvider>,
         before: Option<Arc<Self>>,
     ) -> Result<Arc<Self>, String> {
@@ -84,7 +84,7 @@ impl Material {
 }
 
 impl Files {
-    fn read(settings: &Tls) -> Result<Self, String> {
+    fn read(settings: &TlsConfig) -> Result<Self, String> {
         let open = |key: &str, path: Option<&Path>| {
             let read = |path: &Path| {
                 fs::read(path)
@@ -105,7 +105,7 @@ impl Files {
     }
 }
 
-fn roots(settings: &Tls, files: &Files) -> Result<RootCertStore, String> {
+fn roots(settings: &TlsConfig, files: &Files) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(
         files.system.iter().map(|der| CertificateDer::from(der.as_slice())),
@@ -127,7 +127,7 @@ fn roots(settings: &Tls, files: &Files) -> Result<RootCertStore, String> {
 
 type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
-fn identity(settings: &Tls, files: &Files) -> Result<Option<Identity>, String> {
+fn identity(settings: &TlsConfig, files: &Files) -> Result<Option<Identity>, String> {
     let (Some(certificate), Some(key)) = (&files.certificate, &files.key) else { return Ok(None) };
     let (Some(certificate_path), Some(key_path)) = (settings.certificate(), settings.key()) else {
         return Ok(None);
@@ -148,7 +148,10 @@ fn authorities(bytes: &[u8], roots: &mut RootCertStore) -> Result<(), String> {
 }
 
 /// Each key of `tls` whose file cannot be used, with the rule that the file breaks.
-pub(super) fn faults(settings: &Tls, provider: Arc<CryptoProvider>) -> Vec<(&'static str, String)> {
+pub(super) fn faults(
+    settings: &TlsConfig,
+    provider: Arc<CryptoProvider>,
+) -> Vec<(&'static str, String)> {
     let mut faults = Vec::new();
     let mut open = |key: &'static str, path: Option<&Path>| {
         let read = fs::read(path?).map_err(|error| format!("the file cannot be read: {error}"));
@@ -189,13 +192,13 @@ pub(super) fn faults(settings: &Tls, provider: Arc<CryptoProvider>) -> Vec<(&'st
     faults
 }
 
-fn names(settings: &Tls) -> String {
+fn names(settings: &TlsConfig) -> String {
     let name =
         |path: Option<&Path>| path.map(|path| path.display().to_string()).unwrap_or_default();
     format!("tls.certificate {} and tls.key {}", name(settings.certificate()), name(settings.key()))
 }
 
-fn trusted(settings: &Tls) -> String {
+fn trusted(settings: &TlsConfig) -> String {
     let own = settings.ca().map(|path| path.display().to_string());
     let given = match settings.roots {
         Roots::Platform => Some("the system's authorities"),

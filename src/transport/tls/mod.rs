@@ -34,13 +34,13 @@ type Secured = Result<(Checked, Verdict), Refused>;
 
 /// How one channel speaks TLS, and the material it read last.
 pub(crate) struct Tls {
-    settings: config::Tls,
+    settings: config::TlsConfig,
     server_name: String,
     kept: Mutex<Option<Arc<Material>>>,
 }
 
 impl Tls {
-    pub(crate) fn new(settings: config::Tls, target: &config::Target) -> Self {
+    pub(crate) fn new(settings: config::TlsConfig, target: &config::Target) -> Self {
         let server_name = settings.server_name.clone().unwrap_or_else(|| target.server_name());
         Self { settings, server_name, kept: Mutex::new(None) }
     }
@@ -59,7 +59,9 @@ impl Tls {
         })
         .await;
         let unread = |error: JoinError| match error.try_into_panic() {
-            Ok(panic) => Err(format!("reading its files panicked: {}", unwind::words(&*panic))),
+            Ok(panic) => {
+                Err(format!("reading its files panicked: {}", unwind::panic_message(&*panic)))
+            }
             Err(_) => Err("reading its files was broken off".into()),
         };
         match (read.unwrap_or_else(unread), kept) {

@@ -165,8 +165,9 @@ impl About {
             Alert::UnknownCA => own("it does not know the authority that signed it"),
             Alert::CertificateExpired => own("it has expired"),
             Alert::CertificateRevoked => own("it is revoked"),
-            Alert::UnsupportedCertificate => own("it is of a kind that the server does not \
-                                                  support"),
+            Alert::UnsupportedCertificate => {
+                own("it is of a kind that the server does not support")
+            }
             Alert::BadCertificate | Alert::CertificateUnknown | Alert::DecryptError => {
                 own("it is not accepted")
             }
@@ -175,16 +176,15 @@ impl About {
             Alert::UnrecognisedName => {
                 format!("the server does not know the name {:?}", self.server_name)
             }
-            Alert::ProtocolVersion => "the server supports no TLS version that this side does \
-                                       (1.2 and 1.3)"
-                .into(),
+            Alert::ProtocolVersion => {
+                "the server supports no TLS version that this side does (1.2 and 1.3)".into()
+            }
             Alert::HandshakeFailure => match self.has_certificate {
                 true => "the server refused the handshake: no cipher in common, or our client \
                      certificate refused"
                     .into(),
                 false => "the server refused the handshake: no cipher in common, or it requires a \
-                          client certificate \
-                          and none is configured (tls.certificate, tls.key)"
+                          client certificate and none is configured (tls.certificate, tls.key)"
                     .into(),
             },
             other => format!("the server ended TLS with the alert {other:?}"),

@@ -138,7 +138,7 @@ async fn check_call(row: &Row, door: Door, fault: Misbehaviour, peer: RawPeer, i
     let mut states = States::of(&supervisor);
     let channel = supervisor.channel();
     let options =
-        match waits_in_vain(fault) && (fault.befalls_greeting() || door == Door::Streaming) {
+        match waits_in_vain(fault) && (fault.affects_greeting() || door == Door::Streaming) {
             true => CallOptions::new().timeout(IMPATIENCE),
             false => CallOptions::new(),
         };
@@ -152,7 +152,7 @@ async fn check_call(row: &Row, door: Door, fault: Misbehaviour, peer: RawPeer, i
         Fate::Answered => assert!(outcome.is_ok(), "{name}"),
         fate => check_failure(row, fate, &outcome.expect_err(&name), idempotent, &name),
     }
-    if fault.befalls_greeting() && waits_in_vain(fault) {
+    if fault.affects_greeting() && waits_in_vain(fault) {
         assert_eq!(
             (states.now(), supervisor.state()),
             (Vec::new(), ConnectivityState::Ready),
@@ -254,7 +254,7 @@ fn configured(config: ConfigBuilder, fault: Misbehaviour, door: Door) -> ConfigB
 async fn serve(link: RawLink, fault: Misbehaviour, struck: Arc<AtomicBool>) {
     let Some(mut link) = link.greet(fault).await else { return };
     while let Some((stream, body)) = link.next_whole_request().await {
-        if fault.befalls_greeting() {
+        if fault.affects_greeting() {
             link.answer(stream, body.get(5..).unwrap_or_default()).await;
             continue;
         }

@@ -19,12 +19,12 @@ use tonic_supervisor::agent_queue::{
     agent_queue_client::AgentQueueClient,
     agent_queue_server::AgentQueueServer,
     server::{
-        Budget, Grants, Identified, LiveGrants, Measured, MemoryStore, Service, Settings, Token,
+        Authenticated, Budget, Budgeted, Grants, LiveGrants, MemoryStore, Service, Settings, Token,
     },
 };
 
 /// The service as `serve` builds it, without a network.
-pub(crate) type Server = Identified<Measured<AgentQueueServer<Service<MemoryStore>>>>;
+pub(crate) type Server = Authenticated<Budgeted<AgentQueueServer<Service<MemoryStore>>>>;
 
 pub(crate) fn token(number: u8) -> Token {
     Token::new([number; 32])
@@ -59,7 +59,7 @@ pub(crate) fn server(live: &Arc<LiveGrants>) -> Server {
     let budget = Budget::default();
     let service = Service::new(MemoryStore::new(Settings::default())).with_budget(budget.clone());
     let service = service.with_authorizer(live.clone());
-    Identified::new(Measured::new(AgentQueueServer::new(service), budget), Some(live.clone()))
+    Authenticated::new(Budgeted::new(AgentQueueServer::new(service), budget), Some(live.clone()))
 }
 
 /// A generated client whose every request has this header.

@@ -26,7 +26,7 @@ use tonic_supervisor::{
         agent_queue_client::AgentQueueClient,
         agent_queue_server::AgentQueueServer,
         server::{
-            Action, Authorizer, Identified, Identity, LiveGrants, MemoryStore, Service, Settings,
+            Action, Authenticated, Authorizer, Identity, LiveGrants, MemoryStore, Service, Settings,
         },
     },
 };
@@ -86,7 +86,7 @@ async fn a_token_is_replaced_under_a_thousand_calls_and_none_fails() {
     });
     let service =
         Service::new(MemoryStore::new(Settings::default())).with_authorizer(authorizer.clone());
-    let service = Identified::new(AgentQueueServer::new(service), Some(authorizer.clone()));
+    let service = Authenticated::new(AgentQueueServer::new(service), Some(authorizer.clone()));
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let port = listener.local_addr().expect("bound").port();
     let incoming = TcpListenerStream::new(listener);

@@ -65,7 +65,7 @@ pub(crate) fn what_becomes_of_tasks_is_counted_once<S: Store>(open: impl AsyncFn
         let store = open().await;
         store.create_queue(CreateQueueRequest { agent_id: "a".into() }, 0).await.expect("made");
         // Begins the queue's metrics here: what other threads count is then counted here.
-        assert!(store.board().line_up("a").come().now_or_never().is_none());
+        assert!(store.notifier().wait_for_task("a").woken().now_or_never().is_none());
         play(&store).await;
         let counted = recorded(&snapshotter, "tonic_supervisor.queue.");
         for (name, expected) in [

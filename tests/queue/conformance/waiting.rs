@@ -7,18 +7,18 @@ use tokio::time::timeout;
 use tonic_supervisor::agent_queue::{
     BatchSubmitTasksRequest, CreateQueueRequest, DeleteQueueRequest, TaskStatus,
     UpdateTaskStatusRequest,
-    server::{Board, Store},
+    server::{Notifier, Store},
 };
 
 /// Claims that wait at a board.
 struct Waiting(Vec<Pin<Box<dyn Future<Output = usize>>>>);
 
 impl Waiting {
-    fn line_up(board: &Board, count: usize) -> Self {
+    fn wait_for_task(notifier: &Notifier, count: usize) -> Self {
         let wait = |number| {
-            let mut turn = board.line_up("a");
+            let mut turn = notifier.wait_for_task("a");
             let waits: Pin<Box<dyn Future<Output = usize>>> = Box::pin(async move {
-                turn.come().await;
+                turn.woken().await;
                 turn.served();
                 number
             });
@@ -46,8 +46,8 @@ impl Waiting {
 /// The place must be new, and the store must not hear of others' news during the test.
 pub(crate) async fn as_many_waiting_claims_wake_as_tasks_come(store: impl Store) {
     store.create_queue(CreateQueueRequest { agent_id: "a".into() }, 0).await.expect("made");
-    let board = store.board().clone();
-    let mut waiting = Waiting::line_up(&board, 100);
+    let notifier = store.notifier().clone();
+    let mut waiting = Waiting::wait_for_task(&notifier, 100);
     store.submit(submission("one"), 1).await.expect("submitted");
     assert_eq!(waiting.woken(), [0], "one task, one claim");
     let tasks = (0..3).flat_map(|number| submission(&format!("batch-{number}")).tasks).collect();

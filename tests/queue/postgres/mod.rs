@@ -58,7 +58,7 @@ async fn worker_loops_over_postgres_whose_leases_are_lost_by_kills_run_no_claim_
 async fn as_many_waiting_claims_wake_as_tasks_come() {
     let store = open(&Database::new()).await;
     // When it begins to listen it wakes everybody, once.
-    store.board().subscribe("a").come().await;
+    store.notifier().subscribe("a").changed().await;
     conformance::as_many_waiting_claims_wake_as_tasks_come(store).await;
 }
 

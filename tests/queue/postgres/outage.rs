@@ -64,10 +64,10 @@ async fn while_the_database_is_away_answers_are_unavailable_and_afterwards_all_i
     let database = Database::new();
     let (store, other) = (open(&database).await, open(&database).await);
     store.create_queue(CreateQueueRequest { agent_id: "a".into() }, 0).await.expect("made");
-    let mut news = store.board().subscribe("a");
+    let mut news = store.notifier().subscribe("a");
     // Both listen; what they said when they began is heard.
     other.submit(submission("first"), 0).await.expect("submitted");
-    timeout(Duration::from_secs(20), news.come()).await.expect("told by the other server");
+    timeout(Duration::from_secs(20), news.changed()).await.expect("told by the other server");
 
     go_away(&database).await;
     let health = until(async || store.health().await, |answer| answer.is_err()).await;
@@ -83,11 +83,11 @@ async fn while_the_database_is_away_answers_are_unavailable_and_afterwards_all_i
     until(async || other.health().await, |answer| answer.is_ok()).await.expect("back");
 
     // News come again too, without a word from here: the store listens, and then looks.
-    timeout(Duration::from_secs(20), news.come()).await.expect("looks by itself");
+    timeout(Duration::from_secs(20), news.changed()).await.expect("looks by itself");
     let again = async || {
         news.catch_up();
         other.submit(submission("third"), 0).await.expect("submitted");
-        timeout(Duration::from_secs(2), news.come())
+        timeout(Duration::from_secs(2), news.changed())
             .await
             .map_err(|_| Status::unavailable("not told"))
     };

@@ -45,7 +45,7 @@ async fn over_tls_everything_works_and_every_connection_is_encrypted() {
         let dsn = format!("{}?sslmode={mode}&sslrootcert={authority}", database.dsn);
         let store = PostgresStore::open(&dsn, conformance::settings()).await.expect("opened");
         // It listens, too.
-        store.board().subscribe("a").come().await;
+        store.notifier().subscribe("a").changed().await;
         store.create_queue(CreateQueueRequest { agent_id: "a".into() }, 0).await.expect("made");
         store.submit(submission("r"), 1).await.expect("submitted");
         assert!(store.claim(claim("c", 0.0), 2).await.expect("claimed").answer.task.is_some());

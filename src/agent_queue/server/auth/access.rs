@@ -1,7 +1,7 @@
 //! Which operation needs which action on which queue: one table of all requests that name a queue.
 //!
-//! Only [`gate`](super::gate) gives a store, and it takes no request that is missing here: an
-//! operation that was forgotten does not compile.
+//! Only [`authorized_store`](super::authorized_store) gives a store, and it takes no request that
+//! is missing here: an operation that was forgotten does not compile.
 
 use super::Action;
 use crate::proto::agent_queue::*;

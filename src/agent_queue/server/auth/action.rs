@@ -40,7 +40,7 @@ impl Action {
     }
 
     /// To stand between "may not" and "queue".
-    pub(super) fn words(self) -> &'static str {
+    pub(super) fn verb_phrase(self) -> &'static str {
         match self {
             Self::Submit => "submit to",
             Self::Work => "work on",

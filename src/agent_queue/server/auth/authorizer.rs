@@ -14,12 +14,12 @@ const ASK_AGAIN: Duration = Duration::from_secs(10);
 /// file; write your own for tokens that somebody else signs, or for rules that somebody else keeps.
 ///
 /// Give it to [`Service::with_authorizer`](crate::agent_queue::server::Service::with_authorizer)
-/// and to [`Identified`](super::Identified), which goes around the generated service. With the
-/// first alone every call is UNAUTHENTICATED.
+/// and to [`Authenticated`](super::Authenticated), which goes around the generated service. With
+/// the first alone every call is UNAUTHENTICATED.
 pub trait Authorizer: Send + Sync + 'static {
     /// Who asks, by the head of the request: its body has not been read. A connection's own facts
     /// are in the extensions, such as the names of its certificate
-    /// ([`Caller`](crate::agent_queue::server::Caller)).
+    /// ([`ConnectionInfo`](crate::agent_queue::server::ConnectionInfo)).
     ///
     /// UNAUTHENTICATED where that is not known. The status goes to the caller as it is: put no
     /// secret into it. After 10 s the call ends with UNAVAILABLE. Dropped when the caller gives up.

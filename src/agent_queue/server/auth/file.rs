@@ -45,8 +45,8 @@ impl Grants {
         match text {
             Ok(text) => Self::parse(&name, text.trim_start_matches('\u{feff}')),
             Err(text) => {
-                let place = YamlFile { name, text: String::new() }.at(None);
-                Err(ConfigError::of(Problem { place, key: None, text }))
+                let location = YamlFile { name, text: String::new() }.at(None);
+                Err(ConfigError::of(Problem { location, key: None, text }))
             }
         }
     }
@@ -56,7 +56,9 @@ impl Grants {
         let file = YamlFile { name: name.into(), text: text.into() };
         let root = match file.parse("auth") {
             Ok(root) => root,
-            Err((place, text)) => return Err(ConfigError::of(Problem { place, key: None, text })),
+            Err((location, text)) => {
+                return Err(ConfigError::of(Problem { location, key: None, text }));
+            }
         };
         let mut reading = Reading { file, ..Reading::default() };
         let identities = reading.root(&root);
@@ -300,10 +302,10 @@ impl Reading {
                 Err(_) => key.push_str(&format!(".{step}")),
             }
         }
-        let place =
-            if steps.is_empty() { self.file.at(None) } else { self.file.place(steps, None) };
+        let location =
+            if steps.is_empty() { self.file.at(None) } else { self.file.location(steps, None) };
         let key = (!key.is_empty()).then_some(key);
-        self.problems.push(Problem { place, key, text: text.into() });
+        self.problems.push(Problem { location, key, text: text.into() });
     }
 }
 

@@ -43,13 +43,12 @@ fn each_mistake_is_named_with_its_place_key_and_rule() {
         ("auth: 7\n".into(), "f:1:1: auth must be a section of keys"),
         (
             "auth: {identities: []}\n".into(),
-            "f:1:8: auth.identities must be a list of at least \
-                                             one",
+            "f:1:8: auth.identities must be a list of at least one",
         ),
         (
             format!(
                 "auth: {{identity: [], identities: [{{name: a, token_sha256: \
-                     \"{HASH}\"}}]}}\n"
+                 \"{HASH}\"}}]}}\n"
             ),
             "f:1:8: auth.identity is not a key that is known",
         ),
@@ -57,71 +56,64 @@ fn each_mistake_is_named_with_its_place_key_and_rule() {
         (one("name: a"), "f:3:7: auth.identities[0] must have `token_sha256` or `certificate`"),
         (
             one("name: 7, token_sha256: \"HASH\""),
-            "f:3:9: auth.identities[0].name is 7, but must \
-                                                  be text",
+            "f:3:9: auth.identities[0].name is 7, but must be text",
         ),
         (
             one("name: \" a\", token_sha256: \"HASH\""),
             "auth.identities[0].name is \" a\", but must have 1 to 256 bytes",
         ),
-        (one("name: a, token: x"), "auth.identities[0].token is not a key that is known"),
+        (
+            one("name: a, certificate: b, token: x"),
+            "auth.identities[0].token is not a key that is known",
+        ),
         (
             one("name: a, token_sha256: []"),
-            "auth.identities[0].token_sha256 must be one hash, or \
-                                            a list of two",
+            "auth.identities[0].token_sha256 must be one hash, or a list of two",
         ),
         (one("name: a, token_sha256: [x, y, z]"), "must be one hash, or a list of two"),
         (
             one("name: a, token_sha256: \"aqt_secret\""),
-            "must be the SHA-256 of a token, 64 \
-                                                        hexadecimal digits",
+            "must be the SHA-256 of a token, 64 hexadecimal digits",
         ),
         (one("name: a, token_sha256: [HASH, HASH]"), "has a hash that stands here a second time"),
         (
             one("name: a, certificate: \"*.internal\""),
-            "must be a URI or DNS name of the \
-                                                       certificate's subject",
+            "must be a URI or DNS name of the certificate's subject",
         ),
         (
             one("name: a, certificate: \"CN=a b\""),
-            "must be a URI or DNS name of the certificate's \
-                                                   subject",
+            "must be a URI or DNS name of the certificate's subject",
         ),
         (
             one("name: a, certificate: b, grants: []"),
-            "auth.identities[0].grants must be a list of \
-                                                      at least one",
+            "auth.identities[0].grants must be a list of at least one",
         ),
         (
             one("name: a, certificate: b, grants: [{may: [look]}]"),
-            "grants[0] must have `queues` \
-                                                                   and `may`",
+            "grants[0] must have `queues` and `may`",
         ),
         (
             one("name: a, certificate: b, grants: [{queues: a, may: look}]"),
-            "may must be a list of \
-                                                                            at least one",
+            "may must be a list of at least one",
         ),
         (
             one("name: a, certificate: b, grants: [{queues: a, may: [lok]}]"),
             "f:3:55: auth.identities[0].grants[0].may has \"lok\", but must have some of submit, \
-             work, look, cancel, \
-             delete, operate; did you mean `look`?",
+             work, look, cancel, delete, operate; did you mean `look`?",
         ),
         (
             one("name: a, certificate: b, deny: x"),
-            "auth.identities[0].deny is not a key that is \
-                                                   known",
+            "auth.identities[0].deny is not a key that is known",
         ),
         (
-            "auth:\n  identities:\n    - {name: a, certificate: b}\n    - \
-             {name: a, certificate: c}\n"
+            "auth:\n  identities:\n    - {name: a, certificate: b}\n    - {name: a, certificate: \
+             c}\n"
                 .into(),
             "f:4:8: auth.identities[1].name is \"a\", which stands here a second time",
         ),
         (
-            "auth:\n  identities:\n    - {name: a, certificate: b}\n    - \
-             {name: c, certificate: b}\n"
+            "auth:\n  identities:\n    - {name: a, certificate: b}\n    - {name: c, certificate: \
+             b}\n"
                 .into(),
             "f:4:17: auth.identities[1].certificate is \"b\", which stands here a second time",
         ),
@@ -142,8 +134,8 @@ fn each_mistake_is_named_with_its_place_key_and_rule() {
 
 #[test]
 fn all_mistakes_are_named_at_once() {
-    let text = "auth:\n  identities:\n    - {name: 1}\n    - \
-                {certificate: b, grants: [{queues: a, may: [x, y]}]}\n";
+    let text = "auth:\n  identities:\n    - {name: 1}\n    - {certificate: b, grants: [{queues: a, \
+                may: [x, y]}]}\n";
     assert_eq!(problems(text).len(), 5, "{:#?}", problems(text));
 }
 
@@ -183,7 +175,8 @@ proptest::proptest! {
 
     #[test]
     fn no_shape_makes_the_reading_panic(
-        shape in "(\\{name: [a7]|\\[|\\]|\\{|\\}|, |token_sha256: |grants: |queues: |may: |look|\"x\"| ){0,20}",
+        shape in "(\\{name: [a7]|\\[|\\]|\\{|\\}|, |token_sha256: |grants: |queues: |may: \
+                 |look|\"x\"| ){0,20}",
     ) {
         let _ = Grants::parse("f", &format!("auth: {{identities: {shape}}}"));
     }

@@ -32,7 +32,7 @@ pub(super) struct Grant {
 
 /// What a caller shows.
 #[derive(Clone, Copy)]
-pub(super) struct Shown<'a> {
+pub(super) struct Credentials<'a> {
     /// Its token's hash.
     pub(super) token: Option<TokenHash>,
     /// The URIs and DNS names of its certificate.
@@ -49,7 +49,7 @@ pub(super) enum Proof {
 
 /// Why it is not known who asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unknown {
+pub(super) enum IdentifyError {
     Nothing,
     Token,
     Certificate,
@@ -71,18 +71,24 @@ impl Grants {
     }
 
     /// Who shows this. A token that is not known is not made good by a certificate.
-    pub(super) fn identify(&self, shown: Shown<'_>) -> Result<(&Arc<str>, Proof), Unknown> {
+    pub(super) fn identify(
+        &self,
+        shown: Credentials<'_>,
+    ) -> Result<(&Arc<str>, Proof), IdentifyError> {
         let mut named = self.identities.iter().filter_map(|(name, rules)| {
             let certificate = rules.certificate.as_ref()?;
             shown.names.contains(certificate).then_some((name, certificate))
         });
         let certified = match (named.next(), named.next()) {
-            (Some(_), Some(_)) => return Err(Unknown::Several),
+            (Some(_), Some(_)) => return Err(IdentifyError::Several),
             (certified, _) => certified,
         };
         let Some(token) = shown.token else {
-            let unknown =
-                if shown.names.is_empty() { Unknown::Nothing } else { Unknown::Certificate };
+            let unknown = if shown.names.is_empty() {
+                IdentifyError::Nothing
+            } else {
+                IdentifyError::Certificate
+            };
             return certified
                 .map(|(name, proof)| (name, Proof::Certificate(proof.clone())))
                 .ok_or(unknown);
@@ -93,9 +99,9 @@ impl Grants {
                 true => Some(name),
                 false => found,
             });
-        let name = found.ok_or(Unknown::Token)?;
+        let name = found.ok_or(IdentifyError::Token)?;
         match certified {
-            Some((other, _)) if other != name => Err(Unknown::Different),
+            Some((other, _)) if other != name => Err(IdentifyError::Different),
             _ => Ok((name, Proof::Token(token))),
         }
     }
@@ -171,10 +177,10 @@ mod tests {
         }
     }
 
-    fn who(token: Option<u8>, names: &[&str]) -> Result<String, Unknown> {
+    fn who(token: Option<u8>, names: &[&str]) -> Result<String, IdentifyError> {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         grants()
-            .identify(Shown { token: token.map(hash), names: &names })
+            .identify(Credentials { token: token.map(hash), names: &names })
             .map(|(name, _)| name.to_string())
     }
 
@@ -195,12 +201,12 @@ mod tests {
     #[test]
     fn a_wrong_token_is_not_made_good_by_a_certificate() {
         for (token, names, unknown) in [
-            (Some(9), &["front.internal"][..], Unknown::Token),
-            (Some(1), &["front.internal"], Unknown::Different),
-            (None, &["front.internal", "spiffe://prod/agent/002"], Unknown::Several),
-            (None, &["Front.internal"], Unknown::Certificate),
-            (None, &["front.internal.evil"], Unknown::Certificate),
-            (None, &[], Unknown::Nothing),
+            (Some(9), &["front.internal"][..], IdentifyError::Token),
+            (Some(1), &["front.internal"], IdentifyError::Different),
+            (None, &["front.internal", "spiffe://prod/agent/002"], IdentifyError::Several),
+            (None, &["Front.internal"], IdentifyError::Certificate),
+            (None, &["front.internal.evil"], IdentifyError::Certificate),
+            (None, &[], IdentifyError::Nothing),
         ] {
             assert_eq!(who(token, names), Err(unknown), "{token:?} {names:?}");
         }
@@ -269,7 +275,10 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn a_pattern_made_from_a_name_means_that_name(name in "[a*b]{0,12}", cuts in proptest::collection::vec(0..13usize, 0..4)) {
+        fn a_pattern_made_from_a_name_means_that_name(
+            name in "[a*b]{0,12}",
+            cuts in proptest::collection::vec(0..13usize, 0..4),
+        ) {
             let mut pattern: Vec<char> = name.chars().collect();
             cuts.iter().for_each(|cut| pattern.insert((*cut).min(pattern.len()), '*'));
             proptest::prop_assert!(matches(&pattern.iter().collect::<String>(), &name));

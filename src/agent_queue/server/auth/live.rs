@@ -2,9 +2,9 @@
 
 use super::{
     Action, Authorizer, Grants, Identity, TokenHash,
-    grants::{Proof, Shown, Unknown},
+    grants::{Credentials, IdentifyError, Proof},
 };
-use crate::agent_queue::server::Caller;
+use crate::agent_queue::server::ConnectionInfo;
 use arc_swap::ArcSwap;
 use futures::future::{self, BoxFuture};
 use http::{HeaderMap, header::AUTHORIZATION, request::Parts};
@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tonic::Status;
 
 /// [`Grants`] that decide who a caller is and what they may: by the bearer token in
-/// `authorization`, else by the names of the client's certificate ([`Caller`]).
+/// `authorization`, else by the names of the client's certificate ([`ConnectionInfo`]).
 pub struct LiveGrants {
     grants: ArcSwap<Grants>,
     replaced: watch::Sender<()>,
@@ -38,9 +38,12 @@ impl LiveGrants {
 
     fn who(&self, head: &Parts) -> Result<Identity, Status> {
         let token = bearer(&head.headers)?.map(TokenHash::of);
-        let names = head.extensions.get::<Caller>().map_or(&[][..], Caller::certificate_names);
+        let names = head
+            .extensions
+            .get::<ConnectionInfo>()
+            .map_or(&[][..], ConnectionInfo::certificate_names);
         let grants = self.grants.load();
-        let (name, proof) = grants.identify(Shown { token, names }).map_err(refusal)?;
+        let (name, proof) = grants.identify(Credentials { token, names }).map_err(refusal)?;
         Ok(Identity::new(name.clone()).with_proof(proof))
     }
 }
@@ -94,16 +97,18 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&[u8]>, Status> {
     }
 }
 
-fn refusal(unknown: Unknown) -> Status {
+fn refusal(unknown: IdentifyError) -> Status {
     Status::unauthenticated(match unknown {
-        Unknown::Nothing => {
+        IdentifyError::Nothing => {
             "nobody is known here without proof: send `authorization: Bearer TOKEN`, or show a \
              client certificate"
         }
-        Unknown::Token => "the token is not known here",
-        Unknown::Certificate => "no URI or DNS name of the client certificate is known here",
-        Unknown::Several => "the client certificate has the names of several identities",
-        Unknown::Different => "the token and the client certificate are of different identities",
+        IdentifyError::Token => "the token is not known here",
+        IdentifyError::Certificate => "no URI or DNS name of the client certificate is known here",
+        IdentifyError::Several => "the client certificate has the names of several identities",
+        IdentifyError::Different => {
+            "the token and the client certificate are of different identities"
+        }
     })
 }
 

@@ -1,19 +1,22 @@
 //! The queues in memory; with a journal they outlive the process.
 
+mod journaled;
+mod operations;
 mod queue;
 mod read;
 mod state;
 
 use super::{
-    Board, Changes, Claimed, Entry, JournalError, Millis, Settings, Store,
+    Changes, Claimed, Entry, JournalError, Millis, Notifier, Settings, Store,
     journal::{Durable, Journal},
-    store::{STEP, Step},
+    store::{ClearStep, STEP},
 };
 use crate::proto::agent_queue::*;
+use journaled::{JournaledRequest, replay, update_word};
 use parking_lot::Mutex;
 use prost::Message;
 use state::State;
-use std::{fmt::Write as _, path::Path};
+use std::path::Path;
 use tonic::Status;
 
 /// A store in memory: everything is gone with the process, unless it keeps a journal.
@@ -23,17 +26,8 @@ use tonic::Status;
 pub struct MemoryStore {
     state: Mutex<State>,
     journal: Option<Journal>,
-    board: Board,
+    notifier: Notifier,
     settings: Settings,
-}
-
-/// A request that may change something, and how it stands in the journal.
-struct Asked<'a, R> {
-    operation: &'static str,
-    agent_id: &'a str,
-    name: &'a str,
-    request: &'a R,
-    now: Millis,
 }
 
 impl MemoryStore {
@@ -42,7 +36,7 @@ impl MemoryStore {
         Self {
             state: Mutex::new(State::new(settings)),
             journal: None,
-            board: Board::default(),
+            notifier: Notifier::default(),
             settings,
         }
     }
@@ -58,11 +52,11 @@ impl MemoryStore {
                 JournalError::new(path, &format!("is damaged in line {}", index + 1), &error)
             })?;
         }
-        drop((state.take_mark(), state.take_happened()));
+        drop((state.take_change(), state.take_events()));
         Ok(Self {
             state: Mutex::new(state),
             journal: Some(journal),
-            board: Board::default(),
+            notifier: Notifier::default(),
             settings,
         })
     }
@@ -72,57 +66,65 @@ impl MemoryStore {
     ///
     /// The lock covers the append too, so that the journal has the state's order. Dropped in
     /// between, the change stays.
-    async fn carry_out<R: Message, T>(
+    async fn execute<R: Message, T>(
         &self,
-        asked: Asked<'_, R>,
+        journaled: JournaledRequest<'_, R>,
         operation: impl FnOnce(&mut State) -> Result<T, Status>,
     ) -> Result<T, Status> {
-        let (answer, durable, marks, happened) = {
+        let (answer, durable, changes, events) = {
             let mut state = self.state.lock();
-            let overdue = self.notice(&mut state, asked.agent_id, asked.now);
+            let overdue = self.expire_leases(&mut state, journaled.agent_id, journaled.now);
             let answer = operation(&mut state);
-            let mark = state.take_mark();
+            let change = state.take_change();
             (
                 answer,
-                self.append(mark.map(|_| asked.entry())),
-                [overdue, mark],
-                state.take_happened(),
+                self.append(change.map(|_| journaled.entry())),
+                [overdue, change],
+                state.take_events(),
             )
         };
         if let Some(durable) = durable {
             durable.wait().await.map_err(|error| Status::unavailable(error.to_string()))?;
         }
-        happened.into_iter().for_each(|happened| self.board.happened(asked.agent_id, happened));
-        marks.into_iter().flatten().for_each(|mark| self.board.mark(asked.agent_id, mark));
+        events.into_iter().for_each(|event| self.notifier.count(journaled.agent_id, event));
+        changes
+            .into_iter()
+            .flatten()
+            .for_each(|change| self.notifier.notify(journaled.agent_id, change));
         answer
     }
 
     /// Looks at a queue as it is now.
-    fn look<T>(
+    fn read<T>(
         &self,
         agent_id: &str,
         now: Millis,
         read: impl FnOnce(&State) -> Result<T, Status>,
     ) -> Result<T, Status> {
         let mut state = self.state.lock();
-        let overdue = self.notice(&mut state, agent_id, now);
+        let overdue = self.expire_leases(&mut state, agent_id, now);
         let answer = read(&state);
-        let happened = state.take_happened();
+        let events = state.take_events();
         drop(state);
-        happened.into_iter().for_each(|happened| self.board.happened(agent_id, happened));
-        overdue.into_iter().for_each(|mark| self.board.mark(agent_id, mark));
+        events.into_iter().for_each(|event| self.notifier.count(agent_id, event));
+        overdue.into_iter().for_each(|change| self.notifier.notify(agent_id, change));
         answer
     }
 
     /// Gives back what is overdue. The journal need not wait for it: it comes out the same whenever
     /// it is noticed.
-    fn notice(&self, state: &mut State, agent_id: &str, now: Millis) -> Option<super::Mark> {
+    fn expire_leases(
+        &self,
+        state: &mut State,
+        agent_id: &str,
+        now: Millis,
+    ) -> Option<super::QueueChange> {
         state.expire(agent_id, now);
-        let mark = state.take_mark()?;
+        let change = state.take_change()?;
         drop(self.append(Some(
-            Asked { operation: "expire", agent_id, name: "", request: &(), now }.entry(),
+            JournaledRequest { operation: "expire", agent_id, name: "", request: &(), now }.entry(),
         )));
-        Some(mark)
+        Some(change)
     }
 
     fn append(&self, entry: Option<Entry>) -> Option<Durable> {
@@ -133,8 +135,8 @@ impl MemoryStore {
 impl Store for MemoryStore {
     type Cursor = u64;
 
-    fn board(&self) -> &Board {
-        &self.board
+    fn notifier(&self) -> &Notifier {
+        &self.notifier
     }
 
     async fn health(&self) -> Result<String, Status> {
@@ -150,8 +152,14 @@ impl Store for MemoryStore {
         now: Millis,
     ) -> Result<CreateQueueResponse, Status> {
         let agent_id = &request.agent_id;
-        let asked = Asked { operation: "create", agent_id, name: agent_id, request: &request, now };
-        self.carry_out(asked, |state| Ok(state.create_queue(&request, now))).await
+        let journaled = JournaledRequest {
+            operation: "create",
+            agent_id,
+            name: agent_id,
+            request: &request,
+            now,
+        };
+        self.execute(journaled, |state| Ok(state.create_queue(&request, now))).await
     }
 
     async fn queue_exists(
@@ -167,21 +175,18 @@ impl Store for MemoryStore {
         now: Millis,
     ) -> Result<GetQueueInfoResponse, Status> {
         let agent_id = &request.agent_id;
-        self.look(agent_id, now, |state| Ok(state.queue(agent_id)?.info(agent_id)))
+        self.read(agent_id, now, |state| Ok(state.queue(agent_id)?.info(agent_id)))
     }
 
     async fn queue_names(&self, after: &str, limit: usize) -> Result<Vec<String>, Status> {
         Ok(self.state.lock().queue_names(after, limit))
     }
 
-    async fn summaries(
-        &self,
-        agent_ids: Vec<String>,
-        now: Millis,
-    ) -> Result<Vec<QueueSummary>, Status> {
+    async fn summary(&self, agent_id: &str, now: Millis) -> Result<Option<QueueSummary>, Status> {
         let summary =
-            |id: &String| self.look(id, now, |state| Ok(state.queue(id)?.summary(id, now)));
-        Ok(agent_ids.iter().filter_map(|id| summary(id).ok()).collect())
+            self.read(agent_id, now, |state| Ok(state.queue(agent_id)?.summary(agent_id, now)));
+        // Its only error is that there is no such queue.
+        Ok(summary.ok())
     }
 
     async fn clear_queue(
@@ -192,16 +197,17 @@ impl Store for MemoryStore {
         let agent_id = &request.agent_id;
         // A journal holds whole operations.
         let most = if self.journal.is_some() { usize::MAX } else { STEP };
-        let mut going = None;
+        let mut progress = None;
         loop {
             let name = &request.client_request_id;
-            let asked = Asked { operation: "clear", agent_id, name, request: &request, now };
+            let journaled =
+                JournaledRequest { operation: "clear", agent_id, name, request: &request, now };
             match self
-                .carry_out(asked, |state| state.clear_queue(&request, going, most, now))
+                .execute(journaled, |state| state.clear_queue(&request, progress, most, now))
                 .await?
             {
-                Step::Done(answer) => return Ok(answer),
-                Step::More(clearing) => going = Some(clearing),
+                ClearStep::Done(answer) => return Ok(answer),
+                ClearStep::More(clearing) => progress = Some(clearing),
             }
             tokio::task::yield_now().await;
         }
@@ -213,10 +219,15 @@ impl Store for MemoryStore {
         now: Millis,
     ) -> Result<DeleteQueueResponse, Status> {
         let agent_id = &request.agent_id;
-        let asked =
-            Asked { operation: "delete queue", agent_id, name: agent_id, request: &request, now };
+        let journaled = JournaledRequest {
+            operation: "delete queue",
+            agent_id,
+            name: agent_id,
+            request: &request,
+            now,
+        };
         let (answer, queue) =
-            self.carry_out(asked, |state| Ok(state.delete_queue(&request))).await?;
+            self.execute(journaled, |state| Ok(state.delete_queue(&request))).await?;
         tokio::task::spawn_blocking(|| drop(queue));
         Ok(answer)
     }
@@ -227,21 +238,26 @@ impl Store for MemoryStore {
         now: Millis,
     ) -> Result<BatchSubmitTasksResponse, Status> {
         let agent_id = &request.agent_id;
-        let asked = Asked {
+        let journaled = JournaledRequest {
             operation: "submit",
             agent_id,
             name: first_name(&request),
             request: &request,
             now,
         };
-        self.carry_out(asked, |state| state.submit(&request, now)).await
+        self.execute(journaled, |state| state.submit(&request, now)).await
     }
 
     async fn claim(&self, request: GetTaskRequest, now: Millis) -> Result<Claimed, Status> {
         let agent_id = &request.agent_id;
-        let asked =
-            Asked { operation: "claim", agent_id, name: &request.claim_id, request: &request, now };
-        self.carry_out(asked, |state| state.claim(&request, now)).await
+        let journaled = JournaledRequest {
+            operation: "claim",
+            agent_id,
+            name: &request.claim_id,
+            request: &request,
+            now,
+        };
+        self.execute(journaled, |state| state.claim(&request, now)).await
     }
 
     async fn update(
@@ -250,14 +266,14 @@ impl Store for MemoryStore {
         now: Millis,
     ) -> Result<UpdateTaskStatusResponse, Status> {
         let agent_id = &request.agent_id;
-        let asked = Asked {
+        let journaled = JournaledRequest {
             operation: update_word(request.status()),
             agent_id,
             name: &request.task_id,
             request: &request,
             now,
         };
-        self.carry_out(asked, |state| state.update(&request, now)).await
+        self.execute(journaled, |state| state.update(&request, now)).await
     }
 
     async fn query(
@@ -265,7 +281,7 @@ impl Store for MemoryStore {
         request: QueryTaskRequest,
         now: Millis,
     ) -> Result<QueryTaskResponse, Status> {
-        self.look(&request.agent_id, now, |state| state.query(&request))
+        self.read(&request.agent_id, now, |state| state.query(&request))
     }
 
     async fn delete_tasks(
@@ -274,14 +290,14 @@ impl Store for MemoryStore {
         now: Millis,
     ) -> Result<BatchDeleteTasksResponse, Status> {
         let agent_id = &request.agent_id;
-        let asked = Asked {
+        let journaled = JournaledRequest {
             operation: "delete",
             agent_id,
             name: &request.client_request_id,
             request: &request,
             now,
         };
-        self.carry_out(asked, |state| state.delete_tasks(&request, now)).await
+        self.execute(journaled, |state| state.delete_tasks(&request, now)).await
     }
 
     async fn cancel(
@@ -290,14 +306,14 @@ impl Store for MemoryStore {
         now: Millis,
     ) -> Result<CancelTaskResponse, Status> {
         let agent_id = &request.agent_id;
-        let asked = Asked {
+        let journaled = JournaledRequest {
             operation: "cancel",
             agent_id,
             name: &request.client_request_id,
             request: &request,
             now,
         };
-        self.carry_out(asked, |state| state.cancel(&request, now)).await
+        self.execute(journaled, |state| state.cancel(&request, now)).await
     }
 
     async fn retry(
@@ -306,14 +322,14 @@ impl Store for MemoryStore {
         now: Millis,
     ) -> Result<RetryTaskResponse, Status> {
         let agent_id = &request.agent_id;
-        let asked = Asked {
+        let journaled = JournaledRequest {
             operation: "retry",
             agent_id,
             name: &request.client_request_id,
             request: &request,
             now,
         };
-        self.carry_out(asked, |state| state.retry(&request, now)).await
+        self.execute(journaled, |state| state.retry(&request, now)).await
     }
 
     async fn list(
@@ -321,7 +337,7 @@ impl Store for MemoryStore {
         request: ListTasksRequest,
         now: Millis,
     ) -> Result<ListTasksResponse, Status> {
-        self.look(&request.agent_id, now, |state| {
+        self.read(&request.agent_id, now, |state| {
             Ok(state.queue(&request.agent_id)?.list(&request))
         })
     }
@@ -331,7 +347,7 @@ impl Store for MemoryStore {
         request: GetTaskStatsRequest,
         now: Millis,
     ) -> Result<GetTaskStatsResponse, Status> {
-        self.look(&request.agent_id, now, |state| Ok(state.queue(&request.agent_id)?.stats(now)))
+        self.read(&request.agent_id, now, |state| Ok(state.queue(&request.agent_id)?.stats(now)))
     }
 
     async fn changes(
@@ -340,7 +356,7 @@ impl Store for MemoryStore {
         cursor: Option<u64>,
         now: Millis,
     ) -> Result<Changes, Status> {
-        self.look(agent_id, now, |state| state.changes(agent_id, cursor))
+        self.read(agent_id, now, |state| state.changes(agent_id, cursor))
     }
 
     async fn prune(&self, now: Millis) -> Result<bool, Status> {
@@ -348,116 +364,22 @@ impl Store for MemoryStore {
         let mut state = self.state.lock();
         let cutoff = now.saturating_sub(kept);
         state.prune(cutoff);
-        drop(self.append(Some(
-            Asked { operation: "prune", agent_id: "", name: "", request: &(), now: cutoff }.entry(),
-        )));
+        drop(
+            self.append(Some(
+                JournaledRequest {
+                    operation: "prune",
+                    agent_id: "",
+                    name: "",
+                    request: &(),
+                    now: cutoff,
+                }
+                .entry(),
+            )),
+        );
         Ok(false)
     }
 }
 
-impl<R: Message> Asked<'_, R> {
-    fn entry(&self) -> Entry {
-        let mut request = String::new();
-        for byte in self.request.encode_to_vec() {
-            let _ = write!(request, "{byte:02x}");
-        }
-        let Self { operation, agent_id, name, now, .. } = *self;
-        Entry {
-            at_ms: now,
-            operation: operation.into(),
-            agent_id: agent_id.into(),
-            name: name.into(),
-            request,
-        }
-    }
-}
-
-/// Carries out a recorded request again. What was refused then is refused again.
-fn replay(state: &mut State, entry: &Entry) -> Result<(), String> {
-    let now = entry.at_ms;
-    match &*entry.operation {
-        "prune" => state.prune(now),
-        "expire" => state.expire(&entry.agent_id, now),
-        "create" => drop(state.create_queue(&decode(entry)?, now)),
-        "clear" => drop(state.clear_queue(&decode(entry)?, None, usize::MAX, now)),
-        "delete queue" => drop(state.delete_queue(&decode(entry)?)),
-        "submit" => drop(state.submit(&decode(entry)?, now)),
-        "claim" => drop(state.claim(&decode(entry)?, now)),
-        "renew" | "release" | "end" => drop(state.update(&decode(entry)?, now)),
-        "delete" => drop(state.delete_tasks(&decode(entry)?, now)),
-        "cancel" => drop(state.cancel(&decode(entry)?, now)),
-        "retry" => drop(state.retry(&decode(entry)?, now)),
-        other => return Err(format!("{other:?} is no operation")),
-    }
-    Ok(())
-}
-
-fn decode<R: Message + Default>(entry: &Entry) -> Result<R, String> {
-    let digits = entry.request.as_bytes();
-    let digit = |byte: u8| char::from(byte).to_digit(16);
-    let pairs = digits.chunks(2).map(|pair| match pair {
-        [high, low] => Some((digit(*high)? * 16 + digit(*low)?) as u8),
-        _ => None,
-    });
-    let bytes: Vec<u8> =
-        pairs.collect::<Option<_>>().ok_or("the request is not in hexadecimal digits")?;
-    R::decode(&*bytes).map_err(|error| error.to_string())
-}
-
 fn first_name(request: &BatchSubmitTasksRequest) -> &str {
     request.tasks.first().map_or("", |task| &task.client_request_id)
-}
-
-fn update_word(status: TaskStatus) -> &'static str {
-    match status {
-        TaskStatus::Processing => "renew",
-        TaskStatus::Pending => "release",
-        _ => "end",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn submission(name: &str) -> BatchSubmitTasksRequest {
-        let task = NewTask {
-            r#type: TaskType::ApiCall as i32,
-            payload: "{}".into(),
-            client_request_id: name.into(),
-            ..NewTask::default()
-        };
-        BatchSubmitTasksRequest { agent_id: "a".into(), tasks: vec![task] }
-    }
-
-    fn claim(id: &str) -> GetTaskRequest {
-        GetTaskRequest { agent_id: "a".into(), claim_id: id.into(), timeout: 0.0 }
-    }
-
-    #[tokio::test]
-    async fn a_store_read_back_from_its_journal_goes_on_where_it_was() {
-        let folder = tempfile::tempdir().expect("folder");
-        let path = folder.path().join("journal");
-        let settings = Settings::default();
-        let store = MemoryStore::with_journal(&path, settings).expect("opened");
-        store.create_queue(CreateQueueRequest { agent_id: "a".into() }, 0).await.expect("made");
-        for name in ["r1", "r2", "r3"] {
-            store.submit(submission(name), 1).await.expect("submitted");
-        }
-        let first = store.claim(claim("c1"), 2).await.expect("claimed").answer.task.expect("task");
-        store.claim(claim("c2"), 60_001).await.expect("claimed");
-        // The first lease ends unnoticed by any change of its own.
-        let list = ListTasksRequest { agent_id: "a".into(), ..ListTasksRequest::default() };
-        let before = store.list(list.clone(), 60_002).await.expect("listed");
-        drop(store);
-
-        let store = MemoryStore::with_journal(&path, settings).expect("opened again");
-        assert_eq!(store.list(list, 60_002).await.expect("listed"), before);
-        let again = store.submit(submission("r1"), 60_003).await.expect("known").tasks;
-        assert_eq!((&again[0].task_id, again[0].already_submitted), (&first.task_id, true));
-        let late = store.claim(claim("c1"), 60_003).await.expect_err("its lease ended");
-        assert_eq!(late.code(), tonic::Code::FailedPrecondition);
-        let next = store.submit(submission("r4"), 60_003).await.expect("submitted").tasks;
-        assert_eq!(next[0].task_id, "task-4", "numbers go on");
-    }
 }

@@ -4,7 +4,7 @@ use super::{
     super::{
         Millis,
         record::{age, millis, timestamp},
-        store::Room,
+        store::PageRoom,
     },
     queue::Queue,
 };
@@ -25,7 +25,7 @@ impl Queue {
     }
 
     pub(super) fn summary(&self, agent_id: &str, now: Millis) -> QueueSummary {
-        let task = |number: i64| self.tasks.get(&number).map(|held| &held.record.task);
+        let task = |number: i64| self.tasks.get(&number).map(|stored| &stored.record.task);
         let pending = self.pending.iter().map(|(_, number)| *number).min().and_then(task);
         let processing =
             self.leased.iter().filter_map(|(_, number)| task(*number)?.claimed_at.as_ref());
@@ -46,7 +46,7 @@ impl Queue {
         let total = wanted().count() as u64;
         let offset = usize::try_from(request.offset).unwrap_or(usize::MAX);
         let limit = request.limit.unwrap_or(100) as usize;
-        let mut room = Room::new();
+        let mut room = PageRoom::new();
         let page =
             wanted().skip(offset).take(limit).take_while(|task| room.take(task.encoded_len()));
         let tasks: Vec<Task> = page.cloned().collect();
@@ -80,7 +80,7 @@ impl Queue {
     }
 
     fn all(&self) -> impl Iterator<Item = &Task> + Clone {
-        self.tasks.values().map(|held| &held.record.task)
+        self.tasks.values().map(|stored| &stored.record.task)
     }
 
     fn counts(&self) -> TaskCounts {

@@ -7,9 +7,9 @@
 
 use super::{
     super::{
-        Changes, Mark, Millis,
+        Changes, Millis, QueueChange,
         record::task_id,
-        store::{MAX_CHANGES, MAX_PAGE, Room},
+        store::{MAX_CHANGES, MAX_PAGE, PageRoom},
     },
     failure::{Failure, unavailable},
     row, sql,
@@ -64,7 +64,7 @@ pub(super) async fn changes(
     agent_id: &str,
     cursor: Option<&Cursor>,
     now: Millis,
-) -> Result<(Changes<Cursor>, Option<Mark>), Failure> {
+) -> Result<(Changes<Cursor>, Option<QueueChange>), Failure> {
     // The snapshot is older than what is read after it: what is committed in between is told twice
     // rather than never.
     let head = row::head(&transaction, agent_id, now);
@@ -100,7 +100,7 @@ pub(super) async fn changes(
     let mut tasks =
         tasks(&transaction, agent_id, found.iter().map(|(_, number)| *number).collect()).await?;
     let mut changes = Vec::with_capacity(found.len());
-    let mut room = Room::new();
+    let mut room = PageRoom::new();
     for (changed, number) in &found {
         let change = TaskChange { task_id: task_id(*number), task: tasks.remove(number) };
         if !room.take(change.encoded_len()) {

@@ -2,8 +2,8 @@
 
 use super::{
     super::{
-        Claimed, Mark, Millis, Settings,
-        record::{Happened, Over, Updated, millis, no_task, not_held, task_number},
+        Claimed, Millis, QueueChange, Settings,
+        record::{ClaimEnd, TaskEvent, Updated, millis, no_task, not_held, task_number},
     },
     failure::Failure,
     row, sql,
@@ -22,7 +22,7 @@ pub(super) async fn claim(
     request: &GetTaskRequest,
     settings: &Settings,
     now: Millis,
-) -> Result<(Claimed, Option<Mark>), Failure> {
+) -> Result<(Claimed, Option<QueueChange>), Failure> {
     let (agent_id, claim_id) = (&*request.agent_id, &*request.claim_id);
     // A claim that is repeated while its first try is at work waits for that one, and finds what it
     // took.
@@ -32,13 +32,13 @@ pub(super) async fn claim(
         transaction.row(sql::PICK, [&agent_id])
     )?;
     if let Some(past) = known.past {
-        return Err(not_held(&past.task_id, claim_id, Some(past.over)).into());
+        return Err(not_held(&past.task_id, claim_id, Some(past.end)).into());
     }
     let record = if let Some(number) = known.task {
         let held = row::lock(&transaction, agent_id, number).await?;
         let mut record =
             held.filter(|record| record.claim_id == *claim_id).ok_or(Failure::Again)?;
-        transaction.note(Happened::ClaimedAgain);
+        transaction.note(TaskEvent::ClaimedAgain);
         if record.task.status() != TaskStatus::Processing {
             return Ok((Claimed { answer: record.claimed(now), next_lease_end: None }, None));
         }
@@ -56,7 +56,7 @@ pub(super) async fn claim(
         return Ok((Claimed { answer: GetTaskResponse::default(), next_lease_end }, None));
     };
     transaction.commit_after(row::save(&transaction, &record)).await?;
-    Ok((Claimed { answer: record.claimed(now), next_lease_end: None }, Some(Mark::Changed)))
+    Ok((Claimed { answer: record.claimed(now), next_lease_end: None }, Some(QueueChange::Changed)))
 }
 
 pub(super) async fn update(
@@ -64,7 +64,7 @@ pub(super) async fn update(
     request: &UpdateTaskStatusRequest,
     settings: &Settings,
     now: Millis,
-) -> Result<(UpdateTaskStatusResponse, Option<Mark>), Failure> {
+) -> Result<(UpdateTaskStatusResponse, Option<QueueChange>), Failure> {
     let (agent_id, claim_id) = (&*request.agent_id, &*request.claim_id);
     let number = task_number(&request.task_id).unwrap_or_default();
     // The task is locked before its claim is looked up, so that the two belong together.
@@ -76,18 +76,18 @@ pub(super) async fn update(
         Updated::Unchanged => Ok((record.updated(now), None)),
         Updated::Changed => {
             transaction.commit_after(row::save(&transaction, &record)).await?;
-            Ok((record.updated(now), Some(Mark::Changed)))
+            Ok((record.updated(now), Some(QueueChange::Changed)))
         }
         Updated::Released => {
             let writes = async {
                 let save = row::save(&transaction, &record);
                 futures::try_join!(
                     save,
-                    row::over(&transaction, &record, claim_id, Over::Released, now)
+                    row::end_claim(&transaction, &record, claim_id, ClaimEnd::Released, now)
                 )
             };
             transaction.commit_after(writes).await?;
-            Ok((record.updated(now), Some(Mark::Claimable(1))))
+            Ok((record.updated(now), Some(QueueChange::Claimable(1))))
         }
     }
 }
@@ -99,10 +99,10 @@ pub(super) async fn lose(
     agent_id: &str,
     settings: &Settings,
     now: Millis,
-) -> Result<(bool, Option<Mark>), Failure> {
+) -> Result<(bool, Option<QueueChange>), Failure> {
     let latest = transaction.latest_lease_end(now);
     let rows = transaction.rows(sql::LOCK_OVERDUE, [&agent_id, &now, &latest]).await?;
-    let mut mark: Option<Mark> = None;
+    let mut change: Option<QueueChange> = None;
     let mut records = Vec::with_capacity(rows.len());
     for row in &rows {
         let mut record = row::record(row, agent_id)?;
@@ -115,8 +115,8 @@ pub(super) async fn lose(
             }
         };
         let claimable = record.task.status() == TaskStatus::Pending;
-        let one = if claimable { Mark::Claimable(1) } else { Mark::Changed };
-        mark = Some(mark.map_or(one, |known| known.and(one)));
+        let one = if claimable { QueueChange::Claimable(1) } else { QueueChange::Changed };
+        change = Some(change.map_or(one, |known| known.merge(one)));
         records.push((record, lost));
     }
     let writes = records.iter().map(async |(record, lost)| {
@@ -124,11 +124,12 @@ pub(super) async fn lose(
         match lost {
             None => save.await,
             Some((claim_id, ended_at)) => {
-                let over = row::over(&transaction, record, claim_id, Over::Lost, *ended_at);
+                let over =
+                    row::end_claim(&transaction, record, claim_id, ClaimEnd::Lost, *ended_at);
                 futures::try_join!(save, over).map(drop)
             }
         }
     });
     transaction.commit_after(futures::future::try_join_all(writes)).await?;
-    Ok((!rows.is_empty(), mark))
+    Ok((!rows.is_empty(), change))
 }

@@ -6,7 +6,7 @@ use super::{
     super::Millis,
     failure::Failure,
     sql,
-    transaction::{Noted, Transaction},
+    transaction::{TaskEvents, Transaction},
 };
 use crate::clock;
 use deadpool_postgres::Pool;
@@ -63,7 +63,7 @@ impl Drop for DatabaseClock {
 
 /// How far the database's clock is ahead of this server's, and how long the answer took.
 async fn ask(pool: &Pool) -> Result<(Millis, Millis), Failure> {
-    let transaction = Transaction::begin(pool, 0, Noted::default()).await?;
+    let transaction = Transaction::begin(pool, 0, TaskEvents::default()).await?;
     let asked = clock::steady_millis();
     let there: Millis = transaction.one(sql::CLOCK, []).await?.try_get(0)?;
     let took = clock::steady_millis().saturating_sub(asked);

@@ -1,9 +1,9 @@
 //! Connections: where they lead, how long they may be silent, and how many there are.
 
 use super::{
-    failure::{Failure, Sentence},
+    failure::{ErrorText, Failure},
     sql,
-    tls::{self, Asked, Connector},
+    tls::{self, Connector, TlsOptions},
 };
 use deadpool_postgres::{
     Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime, Timeouts,
@@ -21,11 +21,15 @@ const SILENCE: Duration = Duration::from_secs(20);
 
 /// What a session is told. A server that dies with its machine must not keep its locks, and no
 /// statement waits forever.
-const SESSION: &str = "SET enable_seqscan = off; SET lock_timeout = '10s'; SET statement_timeout \
-                       = '60s'; \
-    SET idle_in_transaction_session_timeout = '20s'; SET tcp_keepalives_idle = 10; SET \
-    tcp_keepalives_interval = 5; \
-    SET tcp_keepalives_count = 2; SET synchronous_commit = on; SET client_min_messages = error";
+const SESSION: &str = "SET enable_seqscan = off; \
+                       SET lock_timeout = '10s'; \
+                       SET statement_timeout = '60s'; \
+                       SET idle_in_transaction_session_timeout = '20s'; \
+                       SET tcp_keepalives_idle = 10; \
+                       SET tcp_keepalives_interval = 5; \
+                       SET tcp_keepalives_count = 2; \
+                       SET synchronous_commit = on; \
+                       SET client_min_messages = error";
 
 /// Why PostgreSQL could not be opened. It says nothing of the DSN's password.
 #[derive(Debug)]
@@ -47,7 +51,7 @@ impl std::error::Error for OpenError {}
 
 impl From<tokio_postgres::Error> for OpenError {
     fn from(error: tokio_postgres::Error) -> Self {
-        Self(Sentence(&error).to_string())
+        Self(ErrorText(&error).to_string())
     }
 }
 
@@ -62,12 +66,12 @@ impl From<Failure> for OpenError {
 
 /// Where connections lead, and how they are made.
 #[derive(Clone)]
-pub(super) struct Target {
+pub(super) struct Database {
     pub(super) config: Config,
     tls: Connector,
 }
 
-impl Target {
+impl Database {
     /// How its connections are made.
     #[allow(clippy::clone_on_copy, reason = "without the feature `tls` it is one")]
     pub(super) fn tls(&self) -> Connector {
@@ -76,8 +80,8 @@ impl Target {
 }
 
 /// Reads a DSN: a URL, or words as libpq takes them.
-pub(super) fn target(dsn: &str) -> Result<Target, OpenError> {
-    let (asked, rest) = Asked::take(dsn);
+pub(super) fn database(dsn: &str) -> Result<Database, OpenError> {
+    let (asked, rest) = TlsOptions::take(dsn);
     let mut config: Config = rest.parse()?;
     let (tls, encrypted) = tls::connector(&asked)?;
     config.ssl_mode(if encrypted { SslMode::Require } else { SslMode::Disable });
@@ -93,11 +97,11 @@ pub(super) fn target(dsn: &str) -> Result<Target, OpenError> {
         .keepalives_interval(SILENCE / 4)
         .keepalives_retries(2);
     config.tcp_user_timeout(SILENCE);
-    Ok(Target { config, tls })
+    Ok(Database { config, tls })
 }
 
 /// Connections that are made when they are needed, and made anew when they broke.
-pub(super) fn pool(Target { config, tls }: Target) -> Result<Pool, OpenError> {
+pub(super) fn pool(Database { config, tls }: Database) -> Result<Pool, OpenError> {
     let manager = ManagerConfig { recycling_method: RecyclingMethod::Fast };
     let prepare = Hook::async_fn(|client, _| {
         Box::pin(async move {

@@ -33,7 +33,7 @@ impl From<tokio_postgres::Error> for Failure {
         ];
         match error.code() {
             Some(code) if again.contains(code) => Self::Again,
-            _ => Self::Answer(unavailable(&Sentence(&error))),
+            _ => Self::Answer(unavailable(&ErrorText(&error))),
         }
     }
 }
@@ -44,7 +44,7 @@ impl From<PoolError> for Failure {
             PoolError::Timeout(TimeoutType::Wait) => unavailable(&"all connections are busy"),
             PoolError::Timeout(_) => unavailable(&"it does not answer"),
             PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)) => {
-                unavailable(&Sentence(error))
+                unavailable(&ErrorText(error))
             }
             error => unavailable(error),
         };
@@ -58,9 +58,9 @@ pub(super) fn unavailable(why: &dyn fmt::Display) -> Status {
 }
 
 /// An error of the driver in one line: what happened, and why. It holds nothing of the DSN.
-pub(super) struct Sentence<'a>(pub(super) &'a tokio_postgres::Error);
+pub(super) struct ErrorText<'a>(pub(super) &'a tokio_postgres::Error);
 
-impl fmt::Display for Sentence<'_> {
+impl fmt::Display for ErrorText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.0.as_db_error(), self.0.source()) {
             (Some(said), _) => write!(f, "{} (SQLSTATE {})", said.message(), said.code().code()),

@@ -9,7 +9,7 @@
 //! | `row` | what the rows mean |
 //! | `submit`, `claim`, `remove`, `read`, `summary`, `changes` | the operations |
 //! | `clock` | the database's time |
-//! | `news` | LISTEN and NOTIFY |
+//! | `notify_channel` | LISTEN and NOTIFY |
 //! | `failure` | what is answered, tried again, or UNAVAILABLE |
 
 mod changes;
@@ -17,7 +17,7 @@ mod claim;
 mod clock;
 mod connect;
 mod failure;
-mod news;
+mod notify_channel;
 mod read;
 mod remove;
 mod row;
@@ -32,19 +32,19 @@ pub use changes::Cursor;
 pub use connect::OpenError;
 
 use super::{
-    Board, Changes, Claimed, Mark, Millis, Settings, Store,
+    Changes, Claimed, Millis, Notifier, QueueChange, Settings, Store,
     record::lease_millis,
-    store::{Step, hidden},
+    store::{ClearStep, hidden},
 };
 use crate::proto::agent_queue::*;
 use clock::DatabaseClock;
 use deadpool_postgres::Pool;
 use failure::{Failure, unavailable};
-use news::News;
+use notify_channel::NotifyChannel;
 use std::{fmt, future::Future, time::Duration};
 use tokio::time;
 use tonic::Status;
-use transaction::{Noted, Transaction};
+use transaction::{TaskEvents, Transaction};
 
 /// How often an operation is tried that other transactions come between.
 const TRIES: usize = 20;
@@ -54,12 +54,12 @@ const LIMIT: Duration = Duration::from_secs(90);
 
 /// The queues in PostgreSQL 13 or newer.
 ///
-/// It has up to 16 connections, and one more that listens for news of the other servers. While the
-/// database is away its answers are UNAVAILABLE; it connects again by itself.
+/// It has up to 16 connections, and one more that listens for changes of the other servers. While
+/// the database is away its answers are UNAVAILABLE; it connects again by itself.
 pub struct PostgresStore {
     pool: Pool,
     clock: DatabaseClock,
-    news: News,
+    channel: NotifyChannel,
     settings: Settings,
 }
 
@@ -70,7 +70,7 @@ impl fmt::Debug for PostgresStore {
 }
 
 /// What an operation answers, and what it makes known after its commit.
-type Done<T> = Result<(T, Option<Mark>), Failure>;
+type Done<T> = Result<(T, Option<QueueChange>), Failure>;
 
 impl PostgresStore {
     /// Opens the database that `dsn` names: `postgres://user:password@host:5432/database`, or words
@@ -80,22 +80,22 @@ impl PostgresStore {
     /// date. Refuses a schema that a newer version made. The database's encoding must be UTF8.
     /// Needs a tokio runtime for as long as it lives.
     pub async fn open(dsn: &str, settings: Settings) -> Result<Self, OpenError> {
-        let target = connect::target(dsn)?;
-        let (mut client, connection) = target.config.connect(target.tls()).await?;
+        let database = connect::database(dsn)?;
+        let (mut client, connection) = database.config.connect(database.tls()).await?;
         let connection = tokio::spawn(connection);
         let migrated = schema::migrate(&mut client).await;
         connection.abort();
         migrated?;
-        let pool = connect::pool(target.clone())?;
+        let pool = connect::pool(database.clone())?;
         // The first connection prepares every statement: whatever is wrong with the tables is known
         // now.
         let clock = DatabaseClock::start(pool.clone()).await?;
-        Ok(Self { pool, clock, news: News::start(target), settings })
+        Ok(Self { pool, clock, channel: NotifyChannel::start(database), settings })
     }
 
     /// Carries out an operation in a transaction, again where others came between, and makes known
     /// what it changed.
-    async fn carry_out<T, F: Future<Output = Done<T>>>(
+    async fn execute<T, F: Future<Output = Done<T>>>(
         &self,
         agent_id: &str,
         now: Millis,
@@ -120,20 +120,20 @@ impl PostgresStore {
         agent_id: &str,
         operation: impl Fn(Transaction) -> F,
     ) -> Result<T, Failure> {
-        let happened = Noted::default();
+        let events = TaskEvents::default();
         let transaction =
-            Transaction::begin(&self.pool, lease_millis(&self.settings), happened.clone()).await?;
-        let (answer, mark) = operation(transaction).await?;
-        happened.lock().drain(..).for_each(|happened| self.board().happened(agent_id, happened));
-        if let Some(mark) = mark {
-            self.news.tell(agent_id, mark);
+            Transaction::begin(&self.pool, lease_millis(&self.settings), events.clone()).await?;
+        let (answer, change) = operation(transaction).await?;
+        events.lock().drain(..).for_each(|event| self.notifier().count(agent_id, event));
+        if let Some(change) = change {
+            self.channel.notify(agent_id, change);
         }
         Ok(answer)
     }
 
     /// Deletes what a queue out of sight holds.
     async fn empty_queue(&self, queue: i64) -> Result<(), Status> {
-        while self.carry_out("", 0, |transaction| remove::empty_queue(transaction, queue)).await? {}
+        while self.execute("", 0, |transaction| remove::empty_queue(transaction, queue)).await? {}
         Ok(())
     }
 
@@ -161,8 +161,8 @@ async fn in_time<T>(step: impl Future<Output = T>) -> Result<T, Status> {
 impl Store for PostgresStore {
     type Cursor = Cursor;
 
-    fn board(&self) -> &Board {
-        self.news.board()
+    fn notifier(&self) -> &Notifier {
+        self.channel.notifier()
     }
 
     fn now(&self) -> Millis {
@@ -170,7 +170,7 @@ impl Store for PostgresStore {
     }
 
     async fn health(&self) -> Result<String, Status> {
-        let asked = self.carry_out("", 0, async |transaction: Transaction| {
+        let asked = self.execute("", 0, async |transaction: Transaction| {
             let row = transaction.one(sql::HEALTH, []).await?;
             Ok(((row.try_get::<_, String>(0)?, row.try_get::<_, bool>(1)?), None))
         });
@@ -185,7 +185,7 @@ impl Store for PostgresStore {
         request: CreateQueueRequest,
         now: Millis,
     ) -> Result<CreateQueueResponse, Status> {
-        self.carry_out(&request.agent_id, now, |transaction| {
+        self.execute(&request.agent_id, now, |transaction| {
             read::create_queue(transaction, &request, now)
         })
         .await
@@ -197,7 +197,7 @@ impl Store for PostgresStore {
     ) -> Result<QueueExistsResponse, Status> {
         let agent_id = &*request.agent_id;
         let exists =
-            self.carry_out(agent_id, 0, |transaction| read::queue_exists(transaction, agent_id));
+            self.execute(agent_id, 0, |transaction| read::queue_exists(transaction, agent_id));
         Ok(QueueExistsResponse { exists: exists.await? })
     }
 
@@ -206,33 +206,27 @@ impl Store for PostgresStore {
         request: GetQueueInfoRequest,
         now: Millis,
     ) -> Result<GetQueueInfoResponse, Status> {
-        self.carry_out(&request.agent_id, now, |transaction| {
+        self.execute(&request.agent_id, now, |transaction| {
             read::queue_info(transaction, &request, now)
         })
         .await
     }
 
     async fn queue_names(&self, after: &str, limit: usize) -> Result<Vec<String>, Status> {
-        self.carry_out("", 0, |transaction| summary::queue_names(transaction, after, limit)).await
+        self.execute("", 0, |transaction| summary::queue_names(transaction, after, limit)).await
     }
 
-    async fn summaries(
-        &self,
-        agent_ids: Vec<String>,
-        now: Millis,
-    ) -> Result<Vec<QueueSummary>, Status> {
+    async fn summary(&self, agent_id: &str, now: Millis) -> Result<Option<QueueSummary>, Status> {
         let mut tries = 0;
         loop {
-            let read = |transaction| summary::summaries(transaction, &agent_ids, now);
-            let (found, overdue) = self.carry_out("", now, read).await?;
+            let read = |transaction| summary::summary(transaction, agent_id, now);
+            let (found, overdue) = self.execute(agent_id, now, read).await?;
             tries += 1;
             // Counts that are a moment old are better than none where leases end without pause.
-            if overdue.is_empty() || tries == TRIES {
+            if !overdue || tries == TRIES {
                 return Ok(found);
             }
-            for agent_id in &overdue {
-                while in_time(self.give_back(agent_id, now)).await?? {}
-            }
+            while in_time(self.give_back(agent_id, now)).await?? {}
         }
     }
 
@@ -241,12 +235,12 @@ impl Store for PostgresStore {
         request: ClearQueueRequest,
         now: Millis,
     ) -> Result<ClearQueueResponse, Status> {
-        let mut going = None;
+        let mut progress = None;
         loop {
-            let step = |transaction| remove::clear_queue(transaction, &request, going, now);
-            match self.carry_out(&request.agent_id, now, step).await? {
-                Step::Done(answer) => return Ok(answer),
-                Step::More(clearing) => going = Some(clearing),
+            let step = |transaction| remove::clear_queue(transaction, &request, progress, now);
+            match self.execute(&request.agent_id, now, step).await? {
+                ClearStep::Done(answer) => return Ok(answer),
+                ClearStep::More(clearing) => progress = Some(clearing),
             }
         }
     }
@@ -258,7 +252,7 @@ impl Store for PostgresStore {
     ) -> Result<DeleteQueueResponse, Status> {
         let (agent_id, hidden) = (&*request.agent_id, hidden());
         let hide = |transaction| read::hide_queue(transaction, agent_id, &hidden);
-        let Some((queue, deleted)) = self.carry_out(agent_id, now, hide).await? else {
+        let Some((queue, deleted)) = self.execute(agent_id, now, hide).await? else {
             return Ok(DeleteQueueResponse::default());
         };
         self.empty_queue(queue).await?;
@@ -270,7 +264,7 @@ impl Store for PostgresStore {
         request: BatchSubmitTasksRequest,
         now: Millis,
     ) -> Result<BatchSubmitTasksResponse, Status> {
-        self.carry_out(&request.agent_id, now, |transaction| {
+        self.execute(&request.agent_id, now, |transaction| {
             submit::submit(transaction, &request, now)
         })
         .await
@@ -278,7 +272,7 @@ impl Store for PostgresStore {
 
     async fn claim(&self, request: GetTaskRequest, now: Millis) -> Result<Claimed, Status> {
         let settings = &self.settings;
-        self.carry_out(&request.agent_id, now, |transaction| {
+        self.execute(&request.agent_id, now, |transaction| {
             claim::claim(transaction, &request, settings, now)
         })
         .await
@@ -290,7 +284,7 @@ impl Store for PostgresStore {
         now: Millis,
     ) -> Result<UpdateTaskStatusResponse, Status> {
         let settings = &self.settings;
-        self.carry_out(&request.agent_id, now, |transaction| {
+        self.execute(&request.agent_id, now, |transaction| {
             claim::update(transaction, &request, settings, now)
         })
         .await
@@ -301,10 +295,8 @@ impl Store for PostgresStore {
         request: QueryTaskRequest,
         now: Millis,
     ) -> Result<QueryTaskResponse, Status> {
-        self.carry_out(&request.agent_id, now, |transaction| {
-            read::query(transaction, &request, now)
-        })
-        .await
+        self.execute(&request.agent_id, now, |transaction| read::query(transaction, &request, now))
+            .await
     }
 
     async fn delete_tasks(
@@ -312,7 +304,7 @@ impl Store for PostgresStore {
         request: BatchDeleteTasksRequest,
         now: Millis,
     ) -> Result<BatchDeleteTasksResponse, Status> {
-        self.carry_out(&request.agent_id, now, |transaction| {
+        self.execute(&request.agent_id, now, |transaction| {
             remove::delete_tasks(transaction, &request, now)
         })
         .await
@@ -323,7 +315,7 @@ impl Store for PostgresStore {
         request: CancelTaskRequest,
         now: Millis,
     ) -> Result<CancelTaskResponse, Status> {
-        self.carry_out(&request.agent_id, now, |transaction| {
+        self.execute(&request.agent_id, now, |transaction| {
             remove::cancel(transaction, &request, now)
         })
         .await
@@ -334,7 +326,7 @@ impl Store for PostgresStore {
         request: RetryTaskRequest,
         now: Millis,
     ) -> Result<RetryTaskResponse, Status> {
-        self.carry_out(&request.agent_id, now, |transaction| {
+        self.execute(&request.agent_id, now, |transaction| {
             submit::retry(transaction, &request, now)
         })
         .await
@@ -345,7 +337,7 @@ impl Store for PostgresStore {
         request: ListTasksRequest,
         now: Millis,
     ) -> Result<ListTasksResponse, Status> {
-        self.carry_out(&request.agent_id, now, |transaction| read::list(transaction, &request, now))
+        self.execute(&request.agent_id, now, |transaction| read::list(transaction, &request, now))
             .await
     }
 
@@ -354,10 +346,8 @@ impl Store for PostgresStore {
         request: GetTaskStatsRequest,
         now: Millis,
     ) -> Result<GetTaskStatsResponse, Status> {
-        self.carry_out(&request.agent_id, now, |transaction| {
-            read::stats(transaction, &request, now)
-        })
-        .await
+        self.execute(&request.agent_id, now, |transaction| read::stats(transaction, &request, now))
+            .await
     }
 
     async fn changes(
@@ -366,18 +356,18 @@ impl Store for PostgresStore {
         cursor: Option<Cursor>,
         now: Millis,
     ) -> Result<Changes<Cursor>, Status> {
-        self.carry_out(agent_id, now, |transaction| {
+        self.execute(agent_id, now, |transaction| {
             changes::changes(transaction, agent_id, cursor.as_ref(), now)
         })
         .await
     }
 
     async fn prune(&self, now: Millis) -> Result<bool, Status> {
-        if let Some(queue) = self.carry_out("", now, remove::hidden_queue).await? {
+        if let Some(queue) = self.execute("", now, remove::hidden_queue).await? {
             self.empty_queue(queue).await?;
         }
         let kept = i64::try_from(self.settings.keep_finished.as_millis()).unwrap_or(i64::MAX);
         let cutoff = now.saturating_sub(kept);
-        self.carry_out("", now, |transaction| remove::prune(transaction, cutoff)).await
+        self.execute("", now, |transaction| remove::prune(transaction, cutoff)).await
     }
 }

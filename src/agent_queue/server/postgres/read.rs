@@ -2,9 +2,9 @@
 
 use super::{
     super::{
-        Mark, Millis,
+        Millis, QueueChange,
         record::{age, no_task, task_number, timestamp},
-        store::{MAX_PAGE, Room},
+        store::{MAX_PAGE, PageRoom},
     },
     failure::Failure,
     row, sql,
@@ -21,18 +21,18 @@ pub(super) async fn create_queue(
     transaction: Transaction,
     request: &CreateQueueRequest,
     now: Millis,
-) -> Result<(CreateQueueResponse, Option<Mark>), Failure> {
+) -> Result<(CreateQueueResponse, Option<QueueChange>), Failure> {
     let made = transaction
         .commit_after(transaction.execute(sql::CREATE, [&request.agent_id, &now]))
         .await?
         > 0;
-    Ok((CreateQueueResponse { already_exists: !made }, made.then_some(Mark::Changed)))
+    Ok((CreateQueueResponse { already_exists: !made }, made.then_some(QueueChange::Changed)))
 }
 
 pub(super) async fn queue_exists(
     transaction: Transaction,
     agent_id: &str,
-) -> Result<(bool, Option<Mark>), Failure> {
+) -> Result<(bool, Option<QueueChange>), Failure> {
     Ok((transaction.row(sql::HEAD, [&agent_id, &Millis::MIN, &Millis::MAX]).await?.is_some(), None))
 }
 
@@ -40,7 +40,7 @@ pub(super) async fn queue_info(
     transaction: Transaction,
     request: &GetQueueInfoRequest,
     now: Millis,
-) -> Result<(GetQueueInfoResponse, Option<Mark>), Failure> {
+) -> Result<(GetQueueInfoResponse, Option<QueueChange>), Failure> {
     let agent_id = &*request.agent_id;
     let head = row::head(&transaction, agent_id, now);
     let (head, counted) = futures::try_join!(head, transaction.rows(sql::STATS, [&agent_id]))?;
@@ -57,7 +57,7 @@ pub(super) async fn hide_queue(
     transaction: Transaction,
     agent_id: &str,
     hidden: &str,
-) -> Result<(Option<(i64, u64)>, Option<Mark>), Failure> {
+) -> Result<(Option<(i64, u64)>, Option<QueueChange>), Failure> {
     let any: Option<i16> = None;
     let count = transaction.one(sql::COUNT, [&agent_id, &any]);
     let hide = transaction.row(sql::HIDE, [&agent_id, &hidden]);
@@ -65,14 +65,14 @@ pub(super) async fn hide_queue(
     let Some(hide) = hide else { return Ok((None, None)) };
     let (queue, deleted) = (hide.try_get::<_, i64>(0)?, count.try_get::<_, i64>(0)?);
     transaction.commit().await?;
-    Ok((Some((queue, deleted.unsigned_abs())), Some(Mark::Any)))
+    Ok((Some((queue, deleted.unsigned_abs())), Some(QueueChange::Any)))
 }
 
 pub(super) async fn query(
     transaction: Transaction,
     request: &QueryTaskRequest,
     now: Millis,
-) -> Result<(QueryTaskResponse, Option<Mark>), Failure> {
+) -> Result<(QueryTaskResponse, Option<QueueChange>), Failure> {
     let agent_id = &*request.agent_id;
     let number = task_number(&request.task_id).unwrap_or_default();
     let head = row::head(&transaction, agent_id, now);
@@ -85,7 +85,7 @@ pub(super) async fn list(
     transaction: Transaction,
     request: &ListTasksRequest,
     now: Millis,
-) -> Result<(ListTasksResponse, Option<Mark>), Failure> {
+) -> Result<(ListTasksResponse, Option<QueueChange>), Failure> {
     let agent_id = &*request.agent_id;
     let status = request.status.map(row::small::<i32>);
     let limit = i64::from(request.limit.unwrap_or(100));
@@ -96,7 +96,7 @@ pub(super) async fn list(
         transaction.rows(sql::PAGE, [&agent_id, &status, &limit, &offset, &(MAX_PAGE as i64)])
     )?;
     let total = total.try_get::<_, i64>(0)?.unsigned_abs();
-    let mut room = Room::new();
+    let mut room = PageRoom::new();
     let mut tasks = Vec::new();
     for row in &page {
         let task = row::record(row, agent_id)?.task;
@@ -113,7 +113,7 @@ pub(super) async fn stats(
     transaction: Transaction,
     request: &GetTaskStatsRequest,
     now: Millis,
-) -> Result<(GetTaskStatsResponse, Option<Mark>), Failure> {
+) -> Result<(GetTaskStatsResponse, Option<QueueChange>), Failure> {
     let agent_id = &*request.agent_id;
     let head = row::head(&transaction, agent_id, now);
     let (_, rows) = futures::try_join!(head, transaction.rows(sql::STATS, [&agent_id]))?;

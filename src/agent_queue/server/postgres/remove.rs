@@ -2,9 +2,9 @@
 
 use super::{
     super::{
-        Mark, Millis,
-        record::{Operation, Remembered, no_task, task_number},
-        store::{Clearing, STEP, Step, hidden},
+        Millis, QueueChange,
+        record::{Operation, RememberedAnswer, no_task, task_number},
+        store::{ClearProgress, ClearStep, STEP, hidden},
     },
     failure::Failure,
     row, sql,
@@ -20,48 +20,48 @@ use std::collections::HashSet;
 pub(super) async fn clear_queue(
     transaction: Transaction,
     request: &ClearQueueRequest,
-    going: Option<Clearing>,
+    progress: Option<ClearProgress>,
     now: Millis,
-) -> Result<(Step, Option<Mark>), Failure> {
+) -> Result<(ClearStep, Option<QueueChange>), Failure> {
     let (agent_id, name) = (&*request.agent_id, &*request.client_request_id);
     let (head, remembered) = named(&transaction, agent_id, name, now).await?;
     if let Some(remembered) = remembered {
-        return Ok((Step::Done(remembered.answer(Operation::Clear, name)?), None));
+        return Ok((ClearStep::Done(remembered.answer(Operation::Clear, name)?), None));
     }
-    let going = match going {
-        Some(going) => going,
+    let progress = match progress {
+        Some(progress) => progress,
         None => {
             let last: Option<i64> =
                 transaction.one(sql::LAST_TASK, [&agent_id]).await?.try_get(0)?;
-            Clearing { until: last.unwrap_or_default(), after: 0, deleted: 0 }
+            ClearProgress { until: last.unwrap_or_default(), after: 0, deleted: 0 }
         }
     };
     let (status, most) = (request.status.map(row::small::<i32>), STEP as i64);
     let row = transaction
-        .one(sql::CLEAR, [&agent_id, &going.after, &going.until, &status, &now, &most])
+        .one(sql::CLEAR, [&agent_id, &progress.after, &progress.until, &status, &now, &most])
         .await?;
     let numbers = row.try_get::<_, Option<Vec<i64>>>(0)?.unwrap_or_default();
-    let mark = (!numbers.is_empty()).then_some(Mark::Changed);
-    let going = going.went_on(&numbers);
+    let change = (!numbers.is_empty()).then_some(QueueChange::Changed);
+    let progress = progress.after_deleting(&numbers);
     if numbers.len() == STEP {
         transaction.commit().await?;
-        return Ok((Step::More(going), mark));
+        return Ok((ClearStep::More(progress), change));
     }
-    let deleted = going.deleted;
+    let deleted = progress.deleted;
     if deleted > 0 {
-        let remembered = Remembered::clearing(deleted);
+        let remembered = RememberedAnswer::clearing(deleted);
         transaction
             .commit_after(remember(&transaction, head.queue, name, &remembered, now))
             .await?;
     }
-    Ok((Step::Done(ClearQueueResponse { deleted }), mark))
+    Ok((ClearStep::Done(ClearQueueResponse { deleted }), change))
 }
 
 /// A step of deleting what a queue out of sight holds; returns whether there may be more.
 pub(super) async fn empty_queue(
     transaction: Transaction,
     queue: i64,
-) -> Result<(bool, Option<Mark>), Failure> {
+) -> Result<(bool, Option<QueueChange>), Failure> {
     let mut room = STEP as i64;
     for statement in [sql::EMPTY_TASKS, sql::EMPTY_NAMES, sql::EMPTY_CLAIMS] {
         let gone = transaction.execute(statement, [&queue, &room]).await?;
@@ -77,7 +77,7 @@ pub(super) async fn empty_queue(
 /// A queue that was put out of sight and not emptied: its deletion was cut off.
 pub(super) async fn hidden_queue(
     transaction: Transaction,
-) -> Result<(Option<i64>, Option<Mark>), Failure> {
+) -> Result<(Option<i64>, Option<QueueChange>), Failure> {
     let row = transaction.row(sql::HIDDEN, [&hidden()]).await?;
     Ok((row.map(|row| row.try_get(0)).transpose()?, None))
 }
@@ -86,7 +86,7 @@ pub(super) async fn delete_tasks(
     transaction: Transaction,
     request: &BatchDeleteTasksRequest,
     now: Millis,
-) -> Result<(BatchDeleteTasksResponse, Option<Mark>), Failure> {
+) -> Result<(BatchDeleteTasksResponse, Option<QueueChange>), Failure> {
     let (agent_id, name) = (&*request.agent_id, &*request.client_request_id);
     let (head, remembered) = named(&transaction, agent_id, name, now).await?;
     if let Some(remembered) = remembered {
@@ -103,16 +103,16 @@ pub(super) async fn delete_tasks(
     if gone.is_empty() {
         return Ok((answer, None));
     }
-    let remembered = Remembered::new(Operation::Delete, &answer);
+    let remembered = RememberedAnswer::new(Operation::Delete, &answer);
     transaction.commit_after(remember(&transaction, head.queue, name, &remembered, now)).await?;
-    Ok((answer, Some(Mark::Changed)))
+    Ok((answer, Some(QueueChange::Changed)))
 }
 
 pub(super) async fn cancel(
     transaction: Transaction,
     request: &CancelTaskRequest,
     now: Millis,
-) -> Result<(CancelTaskResponse, Option<Mark>), Failure> {
+) -> Result<(CancelTaskResponse, Option<QueueChange>), Failure> {
     let (agent_id, name) = (&*request.agent_id, &*request.client_request_id);
     let (head, remembered) = named(&transaction, agent_id, name, now).await?;
     if let Some(remembered) = remembered {
@@ -129,20 +129,20 @@ pub(super) async fn cancel(
             .await?;
     let mut record = locked.ok_or_else(|| no_task(agent_id, &request.task_id))?;
     record.cancel(request, now)?;
-    let remembered = Remembered::cancellation(&record.task);
+    let remembered = RememberedAnswer::cancellation(&record.task);
     let writes = async {
         let save = row::save(&transaction, &record);
         futures::try_join!(save, remember(&transaction, head.queue, name, &remembered, now))
     };
     transaction.commit_after(writes).await?;
-    Ok((CancelTaskResponse { task: Some(record.task) }, Some(Mark::Changed)))
+    Ok((CancelTaskResponse { task: Some(record.task) }, Some(QueueChange::Changed)))
 }
 
 /// Forgets some of what was over before `cutoff`; returns whether there may be more.
 pub(super) async fn prune(
     transaction: Transaction,
     cutoff: Millis,
-) -> Result<(bool, Option<Mark>), Failure> {
+) -> Result<(bool, Option<QueueChange>), Failure> {
     let mut more = false;
     for statement in [sql::PRUNE_TASKS, sql::PRUNE_NAMES, sql::PRUNE_CLAIMS] {
         more |= transaction.execute(statement, [&cutoff]).await? > 0;
@@ -158,7 +158,7 @@ async fn named(
     agent_id: &str,
     name: &str,
     now: Millis,
-) -> Result<(row::Head, Option<Remembered>), Failure> {
+) -> Result<(row::QueueHead, Option<RememberedAnswer>), Failure> {
     let names = [name];
     let names = names.as_slice();
     let (_, head, named, named_task) = futures::try_join!(
@@ -186,7 +186,7 @@ async fn remember(
     transaction: &Transaction,
     queue: i64,
     name: &str,
-    remembered: &Remembered,
+    remembered: &RememberedAnswer,
     now: Millis,
 ) -> Result<(), Failure> {
     let operation = remembered.operation as i16;

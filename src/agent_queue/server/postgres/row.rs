@@ -4,8 +4,8 @@ use super::{
     super::{
         Millis,
         record::{
-            Operation, Over, PastClaim, Record, Remembered, millis, no_queue, task_id, task_number,
-            timestamp,
+            ClaimEnd, Operation, PastClaim, Record, RememberedAnswer, millis, no_queue, task_id,
+            task_number, timestamp,
         },
     },
     failure::{Failure, unavailable},
@@ -39,7 +39,7 @@ pub(super) fn record(row: &Row, agent_id: &str) -> Result<Record, Failure> {
         request_id: row.try_get(1)?,
         claim_id: row.try_get::<_, Option<String>>(2)?.unwrap_or_default(),
         lost: unsigned(row.try_get::<_, i32>(3)?),
-        happened: None,
+        event: None,
     })
 }
 
@@ -56,8 +56,8 @@ pub(super) async fn lock(
 
 /// Keeps what became of a task that is locked.
 pub(super) async fn save(transaction: &Transaction, record: &Record) -> Result<(), Failure> {
-    let Record { task, claim_id, lost, happened, .. } = record;
-    happened.iter().for_each(|happened| transaction.note(*happened));
+    let Record { task, claim_id, lost, event, .. } = record;
+    event.iter().for_each(|event| transaction.note(*event));
     let moment = |at: &Option<_>| at.as_ref().map(|at| millis(Some(at)));
     let claim_id = Some(claim_id).filter(|id| !id.is_empty());
     let (number, status, lost, claims) =
@@ -89,21 +89,21 @@ pub(super) fn number(record: &Record) -> i64 {
 }
 
 /// Remembers that a claim is over.
-pub(super) async fn over(
+pub(super) async fn end_claim(
     transaction: &Transaction,
     record: &Record,
     claim_id: &str,
-    over: Over,
+    end: ClaimEnd,
     at: Millis,
 ) -> Result<(), Failure> {
-    let (number, over) = (number(record), over as i16);
-    transaction.execute(sql::OVER, [&record.task.agent_id, &claim_id, &number, &over, &at]).await?;
+    let (number, end) = (number(record), end as i16);
+    transaction.execute(sql::OVER, [&record.task.agent_id, &claim_id, &number, &end, &at]).await?;
     Ok(())
 }
 
 /// A queue that is there and has nothing overdue.
 #[derive(Debug)]
-pub(super) struct Head {
+pub(super) struct QueueHead {
     pub(super) queue: i64,
     pub(super) created_at: Millis,
 }
@@ -114,23 +114,23 @@ pub(super) async fn head(
     transaction: &Transaction,
     agent_id: &str,
     now: Millis,
-) -> Result<Head, Failure> {
+) -> Result<QueueHead, Failure> {
     let row =
         transaction.row(sql::HEAD, [&agent_id, &now, &transaction.latest_lease_end(now)]).await?;
     read_head(row.as_ref(), agent_id)
 }
 
-fn read_head(row: Option<&Row>, agent_id: &str) -> Result<Head, Failure> {
+fn read_head(row: Option<&Row>, agent_id: &str) -> Result<QueueHead, Failure> {
     let row = row.ok_or_else(|| no_queue(agent_id))?;
     if row.try_get(2)? {
         return Err(Failure::Overdue);
     }
-    Ok(Head { queue: row.try_get(0)?, created_at: row.try_get(1)? })
+    Ok(QueueHead { queue: row.try_get(0)?, created_at: row.try_get(1)? })
 }
 
 /// What is known of a claim.
 #[derive(Debug)]
-pub(super) struct Known {
+pub(super) struct KnownClaim {
     /// The number of the task that it holds or ended.
     pub(super) task: Option<i64>,
     /// Why it is over otherwise.
@@ -143,7 +143,7 @@ pub(super) async fn claim_head(
     agent_id: &str,
     claim_id: &str,
     now: Millis,
-) -> Result<Known, Failure> {
+) -> Result<KnownClaim, Failure> {
     let row = transaction
         .row(sql::CLAIM_HEAD, [&agent_id, &now, &transaction.latest_lease_end(now), &claim_id])
         .await?;
@@ -151,21 +151,24 @@ pub(super) async fn claim_head(
     let row = row.ok_or_else(|| no_queue(agent_id))?;
     let past = match (row.try_get::<_, Option<i64>>(4)?, row.try_get::<_, Option<i16>>(5)?) {
         (Some(number), Some(over)) => {
-            let over = Over::from_number(over.into()).ok_or_else(|| damaged("past_claim.over"))?;
-            Some(PastClaim { task_id: task_id(number), over })
+            let end =
+                ClaimEnd::from_number(over.into()).ok_or_else(|| damaged("past_claim.over"))?;
+            Some(PastClaim { task_id: task_id(number), end })
         }
         _ => None,
     };
-    Ok(Known { task: row.try_get(3)?, past })
+    Ok(KnownClaim { task: row.try_get(3)?, past })
 }
 
 /// The name and the first answer of a row of [`sql::NAMED`] or [`sql::NAMED_TASKS`].
-pub(super) fn remembered(row: &Row) -> Result<(String, Remembered), Failure> {
+pub(super) fn remembered(row: &Row) -> Result<(String, RememberedAnswer), Failure> {
     let operation = Operation::from_number(row.try_get::<_, i16>(1)?.into())
         .ok_or_else(|| damaged("name.operation"))?;
     let remembered = match row.try_get::<_, Option<i64>>(3)? {
-        Some(number) => Remembered::submission(task_id(number), operation == Operation::Retry),
-        None => Remembered {
+        Some(number) => {
+            RememberedAnswer::submission(task_id(number), operation == Operation::Retry)
+        }
+        None => RememberedAnswer {
             operation,
             answer: row.try_get::<_, Option<Vec<u8>>>(2)?.unwrap_or_default(),
         },

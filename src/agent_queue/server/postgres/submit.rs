@@ -2,8 +2,8 @@
 
 use super::{
     super::{
-        Mark, Millis,
-        record::{Happened, Operation, Record, Remembered, no_task, task_id, task_number},
+        Millis, QueueChange,
+        record::{Operation, Record, RememberedAnswer, TaskEvent, no_task, task_id, task_number},
     },
     failure::Failure,
     row, sql,
@@ -19,15 +19,15 @@ pub(super) async fn submit(
     transaction: Transaction,
     request: &BatchSubmitTasksRequest,
     now: Millis,
-) -> Result<(BatchSubmitTasksResponse, Option<Mark>), Failure> {
+) -> Result<(BatchSubmitTasksResponse, Option<QueueChange>), Failure> {
     let agent_id = &*request.agent_id;
     let mut added = add(&transaction, agent_id, &request.tasks, "", now).await?;
     let mut tasks = Vec::with_capacity(request.tasks.len());
     for NewTask { client_request_id: name, .. } in &request.tasks {
         tasks.push(if let Some(number) = added.new.remove(name) {
             // Named again in the same batch, it is submitted already.
-            added.known.insert(name.clone(), Remembered::submission(task_id(number), false));
-            transaction.note(Happened::Submitted);
+            added.known.insert(name.clone(), RememberedAnswer::submission(task_id(number), false));
+            transaction.note(TaskEvent::Submitted);
             SubmitTaskResponse { task_id: task_id(number), already_submitted: false }
         } else {
             // A task that was there a moment ago and is gone now: its name is remembered by now.
@@ -36,15 +36,15 @@ pub(super) async fn submit(
     }
     transaction.commit().await?;
     // Also when all were there before: whoever added them may have died before it told.
-    let mark = Mark::Claimable(u32::try_from(tasks.len()).unwrap_or(u32::MAX));
-    Ok((BatchSubmitTasksResponse { tasks }, Some(mark)))
+    let change = QueueChange::Claimable(u32::try_from(tasks.len()).unwrap_or(u32::MAX));
+    Ok((BatchSubmitTasksResponse { tasks }, Some(change)))
 }
 
 pub(super) async fn retry(
     transaction: Transaction,
     request: &RetryTaskRequest,
     now: Millis,
-) -> Result<(RetryTaskResponse, Option<Mark>), Failure> {
+) -> Result<(RetryTaskResponse, Option<QueueChange>), Failure> {
     let (agent_id, name) = (&*request.agent_id, &request.client_request_id);
     let number = task_number(&request.task_id).unwrap_or_default();
     let names = std::slice::from_ref(name);
@@ -55,7 +55,7 @@ pub(super) async fn retry(
         transaction.row(sql::TASK, [&agent_id, &number])
     )?;
     if let Some(row) = named.or(named_task) {
-        return Ok((row::remembered(&row)?.1.retried(name)?, Some(Mark::Claimable(1))));
+        return Ok((row::remembered(&row)?.1.retried(name)?, Some(QueueChange::Claimable(1))));
     }
     let failed = failed.ok_or_else(|| no_task(agent_id, &request.task_id))?;
     // Its number is given when it is added.
@@ -69,9 +69,9 @@ pub(super) async fn retry(
     };
     let added = add(&transaction, agent_id, &[again], &task.retry_of, now).await?;
     let number = added.new.get(name).copied().ok_or(Failure::Again)?;
-    transaction.note(Happened::Retried);
+    transaction.note(TaskEvent::Retried);
     transaction.commit().await?;
-    Ok((RetryTaskResponse { task_id: task_id(number) }, Some(Mark::Claimable(1))))
+    Ok((RetryTaskResponse { task_id: task_id(number) }, Some(QueueChange::Claimable(1))))
 }
 
 /// What became of the names of new tasks.
@@ -80,7 +80,7 @@ struct Added {
     /// The tasks that were added.
     new: HashMap<String, i64>,
     /// What the other names named before.
-    known: HashMap<String, Remembered>,
+    known: HashMap<String, RememberedAnswer>,
 }
 
 /// Adds those tasks whose names are new.

@@ -1,8 +1,8 @@
-//! Which queues there are, and how many of them stand.
+//! Which queues there are, and the summary of one.
 
 use super::{
     super::{
-        Mark, Millis,
+        Millis, QueueChange,
         record::{age, timestamp},
     },
     failure::Failure,
@@ -11,51 +11,45 @@ use super::{
     transaction::Transaction,
 };
 use crate::proto::agent_queue::{QueueSummary, TaskStatus};
-use std::collections::{BTreeSet, HashMap};
 
 pub(super) async fn queue_names(
     transaction: Transaction,
     after: &str,
     limit: usize,
-) -> Result<(Vec<String>, Option<Mark>), Failure> {
+) -> Result<(Vec<String>, Option<QueueChange>), Failure> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let rows = transaction.rows(sql::NAMES, [&after, &limit]).await?;
     let names = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
     Ok((names, None))
 }
 
-/// Queues, in the order they were asked for; and those of which leases are overdue, whose counts
-/// are not true yet.
-type Summaries = (Vec<QueueSummary>, BTreeSet<String>);
-
-pub(super) async fn summaries(
+/// A queue's summary, if it is there; and whether leases of it are overdue, so that its counts are
+/// not true yet.
+pub(super) async fn summary(
     transaction: Transaction,
-    agent_ids: &[String],
+    agent_id: &str,
     now: Millis,
-) -> Result<(Summaries, Option<Mark>), Failure> {
-    let (mut found, mut overdue) = (HashMap::new(), BTreeSet::new());
-    for row in transaction.rows(sql::SUMMARIES, [&agent_ids, &now]).await? {
-        let agent_id: String = row.try_get(0)?;
-        let summary = found.entry(agent_id.clone()).or_insert_with(|| QueueSummary {
-            agent_id: agent_id.clone(),
+) -> Result<((Option<QueueSummary>, bool), Option<QueueChange>), Failure> {
+    let (mut found, mut overdue) = (None, false);
+    for row in transaction.rows(sql::SUMMARY, [&agent_id, &now]).await? {
+        let summary = found.get_or_insert_with(|| QueueSummary {
+            agent_id: agent_id.to_owned(),
             tasks: Some(Default::default()),
             ..QueueSummary::default()
         });
-        summary.created_at = Some(timestamp(row.try_get(1)?));
-        let status = TaskStatus::try_from(i32::from(row.try_get::<_, i16>(2)?)).unwrap_or_default();
-        let tasks = row.try_get::<_, i64>(3)?.unsigned_abs();
+        summary.created_at = Some(timestamp(row.try_get(0)?));
+        let status = TaskStatus::try_from(i32::from(row.try_get::<_, i16>(1)?)).unwrap_or_default();
+        let tasks = row.try_get::<_, i64>(2)?.unsigned_abs();
         add(summary.tasks.get_or_insert_default(), status, tasks);
         let oldest = |index| {
             Ok::<_, Failure>(row.try_get::<_, Option<Millis>>(index)?.map(|at| age(at, now)))
         };
         match status {
-            TaskStatus::Pending => summary.oldest_pending = oldest(4)?,
-            TaskStatus::Processing => summary.oldest_processing = oldest(5)?,
+            TaskStatus::Pending => summary.oldest_pending = oldest(3)?,
+            TaskStatus::Processing => summary.oldest_processing = oldest(4)?,
             _ => {}
         }
-        if row.try_get(6)? {
-            overdue.insert(agent_id);
-        }
+        overdue |= row.try_get::<_, bool>(5)?;
     }
-    Ok(((agent_ids.iter().filter_map(|id| found.remove(id)).collect(), overdue), None))
+    Ok(((found, overdue), None))
 }

@@ -12,14 +12,14 @@ use super::OpenError;
 
 /// What the DSN says of TLS.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Asked {
+pub(super) struct TlsOptions {
     mode: Option<String>,
     root: Option<String>,
     certificate: Option<String>,
     key: Option<String>,
 }
 
-impl Asked {
+impl TlsOptions {
     /// Takes those words out of a DSN; the rest is for the driver, which also says what is wrong
     /// with it.
     pub(super) fn take(dsn: &str) -> (Self, String) {
@@ -36,7 +36,7 @@ impl Asked {
             }
             _ if dsn.contains("://") => dsn.to_owned(),
             _ => {
-                let words = words(dsn);
+                let words = dsn_options(dsn);
                 let others: Vec<_> =
                     words.iter().filter(|word| !asked.takes(&word.key, &word.value)).collect();
                 others.iter().map(|word| word.text).collect::<Vec<_>>().join(" ")
@@ -83,19 +83,19 @@ impl Asked {
 }
 
 /// One word of libpq's kind, `key=value`.
-struct Word<'a> {
+struct DsnOption<'a> {
     key: String,
     value: String,
     text: &'a str,
 }
 
 /// Reads words; what follows one that is not right is one word, for the driver to refuse.
-fn words(dsn: &str) -> Vec<Word<'_>> {
+fn dsn_options(dsn: &str) -> Vec<DsnOption<'_>> {
     let mut words = Vec::new();
     let mut rest = dsn.trim_start();
     while !rest.is_empty() {
         let Some((word, after)) = word(rest) else {
-            words.push(Word { key: String::new(), value: String::new(), text: rest });
+            words.push(DsnOption { key: String::new(), value: String::new(), text: rest });
             break;
         };
         words.push(word);
@@ -104,7 +104,7 @@ fn words(dsn: &str) -> Vec<Word<'_>> {
     words
 }
 
-fn word(text: &str) -> Option<(Word<'_>, &str)> {
+fn word(text: &str) -> Option<(DsnOption<'_>, &str)> {
     let (key, after) = text.split_once('=')?;
     let after = after.trim_start();
     let quoted = after.starts_with('\'');
@@ -131,8 +131,8 @@ fn word(text: &str) -> Option<(Word<'_>, &str)> {
     (!quoted).then(|| ended(text, key, value, ""))
 }
 
-fn ended<'a>(text: &'a str, key: &str, value: String, after: &'a str) -> (Word<'a>, &'a str) {
-    (Word { key: key.trim().into(), value, text: &text[..text.len() - after.len()] }, after)
+fn ended<'a>(text: &'a str, key: &str, value: String, after: &'a str) -> (DsnOption<'a>, &'a str) {
+    (DsnOption { key: key.trim().into(), value, text: &text[..text.len() - after.len()] }, after)
 }
 
 /// Text with `%41` for `A`; none where it is not right.
@@ -159,12 +159,12 @@ pub(super) use rustls_connector::{Connector, connector};
 /// Without the feature `tls`.
 #[cfg(not(feature = "tls"))]
 mod plain {
-    use super::{Asked, OpenError};
+    use super::{OpenError, TlsOptions};
 
     pub(in super::super) type Connector = tokio_postgres::NoTls;
 
     /// What opens connections, and whether they are encrypted.
-    pub(in super::super) fn connector(asked: &Asked) -> Result<(Connector, bool), OpenError> {
+    pub(in super::super) fn connector(asked: &TlsOptions) -> Result<(Connector, bool), OpenError> {
         if asked.encrypted()? {
             return Err(OpenError::refused(
                 "this program was built without TLS (features `tls` and `tls-ring`)".into(),
@@ -176,7 +176,7 @@ mod plain {
 
 #[cfg(feature = "tls")]
 mod rustls_connector {
-    use super::{Asked, OpenError};
+    use super::{OpenError, TlsOptions};
     use crate::crypto;
     use rustls::{
         ClientConfig, RootCertStore,
@@ -202,13 +202,13 @@ mod rustls_connector {
     pub(in super::super) struct Connector(Option<Arc<ClientConfig>>);
 
     /// What opens connections, and whether they are encrypted. Files are read now, once.
-    pub(in super::super) fn connector(asked: &Asked) -> Result<(Connector, bool), OpenError> {
+    pub(in super::super) fn connector(asked: &TlsOptions) -> Result<(Connector, bool), OpenError> {
         let encrypted = asked.encrypted()?;
         let config = encrypted.then(|| config(asked).map_err(OpenError::refused)).transpose()?;
         Ok((Connector(config.map(Arc::new)), encrypted))
     }
 
-    fn config(asked: &Asked) -> Result<ClientConfig, String> {
+    fn config(asked: &TlsOptions) -> Result<ClientConfig, String> {
         let builder = ClientConfig::builder_with_provider(crypto::provider()?)
             .with_safe_default_protocol_versions()
             .map_err(|error| format!("the cryptography provider cannot do TLS: {error}"))?
@@ -336,30 +336,31 @@ mod rustls_connector {
 mod tests {
     use super::*;
 
-    fn asked(mode: &str, root: &str) -> Asked {
-        Asked { mode: Some(mode.into()), root: Some(root.into()), ..Asked::default() }
+    fn asked(mode: &str, root: &str) -> TlsOptions {
+        TlsOptions { mode: Some(mode.into()), root: Some(root.into()), ..TlsOptions::default() }
     }
 
     #[test]
     fn words_of_tls_are_taken_out_of_both_kinds_of_dsn() {
-        let (found, rest) = Asked::take(
-            "postgres://me:p%3Dw@host/db?connect_timeout=3&sslmode=verify-full&sslrootcert=%2Fetc%2Fca.pem",
+        let (found, rest) = TlsOptions::take(
+            "postgres://me:p%3Dw@host/db?connect_timeout=3&sslmode=verify-full&\
+             sslrootcert=%2Fetc%2Fca.pem",
         );
         assert_eq!(
             (found, &*rest),
             (asked("verify-full", "/etc/ca.pem"), "postgres://me:p%3Dw@host/db?connect_timeout=3")
         );
-        let (found, rest) = Asked::take(
+        let (found, rest) = TlsOptions::take(
             r"host=x password='it''s' sslmode = require sslrootcert='/a b\'c.pem' user=me",
         );
         assert_eq!(
             (found, &*rest),
             (
-                Asked::default(),
+                TlsOptions::default(),
                 r"host=x password='it''s' sslmode = require sslrootcert='/a b\'c.pem' user=me"
             )
         );
-        let (found, rest) = Asked::take(
+        let (found, rest) = TlsOptions::take(
             r"host=x password='it\'s' sslmode=require sslrootcert='/a b\'c.pem' user=me",
         );
         assert_eq!(
@@ -367,14 +368,14 @@ mod tests {
             (asked("require", "/a b'c.pem"), r"host=x password='it\'s' user=me")
         );
         for untouched in ["postgres://host/db", "host=x port=5", "nonsense", "password='open", ""] {
-            assert_eq!(Asked::take(untouched), (Asked::default(), untouched.to_owned()));
+            assert_eq!(TlsOptions::take(untouched), (TlsOptions::default(), untouched.to_owned()));
         }
     }
 
     #[test]
     fn files_without_tls_and_unknown_modes_are_refused() {
         let encrypted = |mode: Option<&str>| {
-            Asked { mode: mode.map(str::to_owned), ..Asked::default() }.encrypted()
+            TlsOptions { mode: mode.map(str::to_owned), ..TlsOptions::default() }.encrypted()
         };
         assert!(
             encrypted(None).is_ok_and(|yes| !yes)

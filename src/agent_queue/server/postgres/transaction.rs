@@ -2,7 +2,7 @@
 //! together.
 
 use super::{
-    super::{Millis, record::Happened},
+    super::{Millis, record::TaskEvent},
     failure::{Failure, unavailable},
 };
 use deadpool_postgres::{Object, Pool};
@@ -29,28 +29,28 @@ pub(super) struct Transaction {
     client: Object,
     open: AtomicBool,
     lease: Millis,
-    happened: Noted,
+    events: TaskEvents,
 }
 
 /// What became of tasks in a transaction, to be counted when it is committed.
-pub(super) type Noted = Arc<Mutex<Vec<Happened>>>;
+pub(super) type TaskEvents = Arc<Mutex<Vec<TaskEvent>>>;
 
 impl Transaction {
     /// Begins one. The message goes out with the first statement's.
     pub(super) async fn begin(
         pool: &Pool,
         lease: Millis,
-        happened: Noted,
+        events: TaskEvents,
     ) -> Result<Self, Failure> {
         let transaction =
-            Self { client: pool.get().await?, open: AtomicBool::new(true), lease, happened };
+            Self { client: pool.get().await?, open: AtomicBool::new(true), lease, events };
         transaction.send("BEGIN");
         Ok(transaction)
     }
 
     /// Something became of a task.
-    pub(super) fn note(&self, happened: Happened) {
-        self.happened.lock().push(happened);
+    pub(super) fn note(&self, event: TaskEvent) {
+        self.events.lock().push(event);
     }
 
     /// When a lease ends that begins now.

@@ -13,12 +13,12 @@ const HEADER: &[u8; 16] = b"SQLite format 3\0";
 
 /// The file that was opened.
 #[derive(Clone, Debug)]
-pub(super) struct Place {
+pub(super) struct DatabaseFile {
     path: PathBuf,
     identity: Option<(u64, u64)>,
 }
 
-impl Place {
+impl DatabaseFile {
     /// Makes the file where there is none, for its owner alone. An error is a sentence.
     pub(super) fn make(path: &Path) -> Result<Self, String> {
         names_a_file(path)?;
@@ -72,8 +72,8 @@ fn names_a_file(path: &Path) -> Result<(), String> {
     let text = path.as_os_str().as_encoded_bytes();
     if text.is_empty() || text == b":memory:" || text.starts_with(b"file:") {
         return Err(
-            "it must be a path: for queues in memory use the store `memory`, and URIs are \
-                    not taken (a file whose name begins with `file:` is `./file:...`)"
+            "it must be a path: for queues in memory use the store `memory`, and URIs are not \
+             taken (a file whose name begins with `file:` is `./file:...`)"
                 .into(),
         );
     }
@@ -114,10 +114,10 @@ mod tests {
     #[test]
     fn names_that_sqlite_takes_for_something_else_are_refused() {
         for path in ["", ":memory:", "file:x.db", "file::memory:?cache=shared"] {
-            let refused = Place::make(Path::new(path)).expect_err(path);
+            let refused = DatabaseFile::make(Path::new(path)).expect_err(path);
             assert!(refused.contains("it must be a path"), "{refused}");
         }
-        let refused = Place::make(Path::new("/dev/null")).expect_err("a device");
+        let refused = DatabaseFile::make(Path::new("/dev/null")).expect_err("a device");
         assert!(refused.contains("not a file"), "{refused}");
     }
 
@@ -125,10 +125,11 @@ mod tests {
     fn a_file_that_was_replaced_removed_or_overwritten_is_noticed() {
         let folder = tempfile::tempdir().expect("folder");
         let path = folder.path().join("queue.db");
-        let place = Place::make(&path).expect("made");
+        let place = DatabaseFile::make(&path).expect("made");
         fs::write(&path, [HEADER.as_slice(), &[0; 100]].concat()).expect("written");
         place.still_there().expect("as it was");
-        let words = |place: &Place| place.still_there().expect_err("noticed").message().to_owned();
+        let words =
+            |place: &DatabaseFile| place.still_there().expect_err("noticed").message().to_owned();
         fs::write(&path, [7; 100]).expect("written");
         assert!(words(&place).contains("damaged"));
         fs::write(&path, []).expect("written");

@@ -3,20 +3,22 @@
 
 mod damage;
 mod file;
+mod names;
 mod read;
+mod remove;
 mod rows;
 mod schema;
 mod worker;
 mod write;
 
-use super::{Board, Changes, Claimed, Millis, Settings, Store, store::Step};
+use super::{Changes, Claimed, Millis, Notifier, Settings, Store, store::ClearStep};
 use crate::proto::agent_queue::*;
 use damage::{Damage, Inspector};
-use file::Place;
+use file::DatabaseFile;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use std::{fmt, path::Path, thread, time::Duration};
 use tonic::{Code, Status};
-use worker::{Trouble, Work, Worker};
+use worker::{JobContext, JobError, Worker};
 
 /// How long the file may be held by another process before a call is UNAVAILABLE.
 const BUSY: Duration = Duration::from_secs(5);
@@ -33,9 +35,9 @@ const PRUNE_STEP: i64 = 200;
 /// that process makes a change.
 #[derive(Debug)]
 pub struct SqliteStore {
-    place: Place,
+    place: DatabaseFile,
     settings: Settings,
-    board: Board,
+    notifier: Notifier,
     damage: Damage,
     // Dropped in this order: the writer is the last, because only it can leave the file whole, with
     // nothing beside it.
@@ -56,7 +58,7 @@ impl SqliteStore {
         let trouble = |error: &dyn fmt::Display| {
             SqliteError(format!("the database {} cannot be used: {error}", path.display()))
         };
-        let place = Place::make(path).map_err(|error| trouble(&error))?;
+        let place = DatabaseFile::make(path).map_err(|error| trouble(&error))?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut writer =
             Connection::open_with_flags(path, flags).map_err(|error| trouble(&error))?;
@@ -70,9 +72,9 @@ impl SqliteStore {
             reader.set_prepared_statement_cache_capacity(64);
             Ok(reader)
         };
-        let (board, damage) = (Board::default(), Damage::default());
+        let (notifier, damage) = (Notifier::default(), Damage::default());
         let worker = |name, connection, behavior| {
-            Worker::start(name, connection, behavior, board.clone(), damage.clone())
+            Worker::start(name, connection, behavior, notifier.clone(), damage.clone())
                 .map_err(|error| trouble(&error))
         };
         Ok(Self {
@@ -83,7 +85,7 @@ impl SqliteStore {
             reader: worker("sqlite-reader", reader()?, TransactionBehavior::Deferred)?,
             counter: worker("sqlite-counter", reader()?, TransactionBehavior::Deferred)?,
             writer: worker("sqlite-writer", writer, TransactionBehavior::Immediate)?,
-            board,
+            notifier,
             damage,
         })
     }
@@ -93,15 +95,16 @@ impl SqliteStore {
         &self,
         agent_id: &str,
         now: Millis,
-        mut job: impl FnOnce(&mut Work<'_>, &Settings) -> Result<T, Trouble> + Send + 'static,
+        mut job: impl FnOnce(&mut JobContext<'_>, &Settings) -> Result<T, JobError> + Send + 'static,
     ) -> Result<T, Status> {
         loop {
             let (settings, agent_id) = (self.settings, agent_id.to_owned());
-            let tried =
-                self.writer.run(move |work| match work.expire(&agent_id, &settings, now)? {
-                    true => job(work, &settings).map(Ok),
+            let tried = self.writer.run(move |context| {
+                match context.expire(&agent_id, &settings, now)? {
+                    true => job(context, &settings).map(Ok),
                     false => Ok(Err(job)),
-                });
+                }
+            });
             match tried.await? {
                 Ok(answer) => return Ok(answer),
                 // Others have their turn before it goes on.
@@ -117,14 +120,15 @@ impl SqliteStore {
         reader: &Worker,
         agent_id: &str,
         now: Millis,
-        mut job: impl FnOnce(&Work<'_>, &str) -> Result<T, Trouble> + Send + 'static,
+        mut job: impl FnOnce(&JobContext<'_>, &str) -> Result<T, JobError> + Send + 'static,
     ) -> Result<T, Status> {
         loop {
             let (settings, agent) = (self.settings, agent_id.to_owned());
-            let looked = reader.run(move |work| match work.overdue(&agent, &settings, now)? {
-                true => Ok(Err(job)),
-                false => job(work, &agent).map(Ok),
-            });
+            let looked =
+                reader.run(move |context| match context.overdue(&agent, &settings, now)? {
+                    true => Ok(Err(job)),
+                    false => job(context, &agent).map(Ok),
+                });
             match looked.await? {
                 Ok(answer) => return Ok(answer),
                 Err(again) => job = again,
@@ -135,7 +139,7 @@ impl SqliteStore {
 
     /// Deletes what a queue out of sight holds.
     async fn empty_queue(&self, queue: i64) -> Result<(), Status> {
-        while self.writer.run(move |work| work.empty_queue(queue)).await? {}
+        while self.writer.run(move |context| context.empty_queue(queue)).await? {}
         Ok(())
     }
 }
@@ -175,15 +179,17 @@ fn write_ahead(connection: &Connection) -> rusqlite::Result<()> {
 impl Store for SqliteStore {
     type Cursor = u64;
 
-    fn board(&self) -> &Board {
-        &self.board
+    fn notifier(&self) -> &Notifier {
+        &self.notifier
     }
 
     async fn health(&self) -> Result<String, Status> {
         self.damage.check()?;
         let place = self.place.clone();
-        self.reader.run(move |work| Ok(place.still_there().and(Ok(work.answers()?))?)).await?;
-        self.writer.run(|work| work.answers()).await?;
+        self.reader
+            .run(move |context| Ok(place.still_there().and(Ok(context.answers()?))?))
+            .await?;
+        self.writer.run(|context| context.answers()).await?;
         Ok(format!("SQLite {}", rusqlite::version()))
     }
 
@@ -192,7 +198,7 @@ impl Store for SqliteStore {
         request: CreateQueueRequest,
         now: Millis,
     ) -> Result<CreateQueueResponse, Status> {
-        self.writer.run(move |work| work.create_queue(&request, now)).await
+        self.writer.run(move |context| context.create_queue(&request, now)).await
     }
 
     async fn queue_exists(
@@ -200,8 +206,8 @@ impl Store for SqliteStore {
         request: QueueExistsRequest,
     ) -> Result<QueueExistsResponse, Status> {
         self.reader
-            .run(move |work| {
-                Ok(QueueExistsResponse { exists: work.queue(&request.agent_id)?.is_some() })
+            .run(move |context| {
+                Ok(QueueExistsResponse { exists: context.queue(&request.agent_id)?.is_some() })
             })
             .await
     }
@@ -211,32 +217,24 @@ impl Store for SqliteStore {
         request: GetQueueInfoRequest,
         now: Millis,
     ) -> Result<GetQueueInfoResponse, Status> {
-        self.read(&self.counter, &request.agent_id, now, |work, agent_id| work.info(agent_id)).await
+        self.read(&self.counter, &request.agent_id, now, |context, agent_id| context.info(agent_id))
+            .await
     }
 
     async fn queue_names(&self, after: &str, limit: usize) -> Result<Vec<String>, Status> {
         let after = after.to_owned();
-        self.reader.run(move |work| work.queue_names(&after, limit)).await
+        self.reader.run(move |context| context.queue_names(&after, limit)).await
     }
 
-    async fn summaries(
-        &self,
-        agent_ids: Vec<String>,
-        now: Millis,
-    ) -> Result<Vec<QueueSummary>, Status> {
-        let mut found = Vec::with_capacity(agent_ids.len());
-        // Each is a job of its own, so that others who count have their turns.
-        for id in agent_ids {
-            match self
-                .read(&self.counter, &id, now, move |work, agent_id| work.summary(agent_id, now))
-                .await
-            {
-                Ok(summary) => found.push(summary),
-                Err(status) if status.code() == Code::NotFound => {}
-                Err(status) => return Err(status),
-            }
+    async fn summary(&self, agent_id: &str, now: Millis) -> Result<Option<QueueSummary>, Status> {
+        let summary = self.read(&self.counter, agent_id, now, move |context, agent_id| {
+            context.summary(agent_id, now)
+        });
+        match summary.await {
+            Ok(summary) => Ok(Some(summary)),
+            Err(status) if status.code() == Code::NotFound => Ok(None),
+            Err(status) => Err(status),
         }
-        Ok(found)
     }
 
     async fn clear_queue(
@@ -244,14 +242,15 @@ impl Store for SqliteStore {
         request: ClearQueueRequest,
         now: Millis,
     ) -> Result<ClearQueueResponse, Status> {
-        let mut going = None;
+        let mut progress = None;
         loop {
             let step = request.clone();
-            let step = self
-                .write(&request.agent_id, now, move |work, _| work.clear_queue(&step, going, now));
+            let step = self.write(&request.agent_id, now, move |context, _| {
+                context.clear_queue(&step, progress, now)
+            });
             match step.await? {
-                Step::Done(answer) => return Ok(answer),
-                Step::More(clearing) => going = Some(clearing),
+                ClearStep::Done(answer) => return Ok(answer),
+                ClearStep::More(clearing) => progress = Some(clearing),
             }
         }
     }
@@ -261,7 +260,7 @@ impl Store for SqliteStore {
         request: DeleteQueueRequest,
         _: Millis,
     ) -> Result<DeleteQueueResponse, Status> {
-        let hidden = self.writer.run(move |work| work.hide_queue(&request.agent_id)).await?;
+        let hidden = self.writer.run(move |context| context.hide_queue(&request.agent_id)).await?;
         let Some((queue, deleted)) = hidden else { return Ok(DeleteQueueResponse::default()) };
         self.empty_queue(queue).await?;
         Ok(DeleteQueueResponse { existed: true, deleted })
@@ -273,12 +272,13 @@ impl Store for SqliteStore {
         now: Millis,
     ) -> Result<BatchSubmitTasksResponse, Status> {
         let agent_id = request.agent_id.clone();
-        self.write(&agent_id, now, move |work, _| work.submit(request, now)).await
+        self.write(&agent_id, now, move |context, _| context.submit(request, now)).await
     }
 
     async fn claim(&self, request: GetTaskRequest, now: Millis) -> Result<Claimed, Status> {
         let agent_id = request.agent_id.clone();
-        self.write(&agent_id, now, move |work, settings| work.claim(&request, settings, now)).await
+        self.write(&agent_id, now, move |context, settings| context.claim(&request, settings, now))
+            .await
     }
 
     async fn update(
@@ -287,7 +287,8 @@ impl Store for SqliteStore {
         now: Millis,
     ) -> Result<UpdateTaskStatusResponse, Status> {
         let agent_id = request.agent_id.clone();
-        self.write(&agent_id, now, move |work, settings| work.update(&request, settings, now)).await
+        self.write(&agent_id, now, move |context, settings| context.update(&request, settings, now))
+            .await
     }
 
     async fn query(
@@ -296,7 +297,7 @@ impl Store for SqliteStore {
         now: Millis,
     ) -> Result<QueryTaskResponse, Status> {
         let agent_id = request.agent_id.clone();
-        self.read(&self.reader, &agent_id, now, move |work, _| work.query(&request)).await
+        self.read(&self.reader, &agent_id, now, move |context, _| context.query(&request)).await
     }
 
     async fn delete_tasks(
@@ -305,7 +306,7 @@ impl Store for SqliteStore {
         now: Millis,
     ) -> Result<BatchDeleteTasksResponse, Status> {
         let agent_id = request.agent_id.clone();
-        self.write(&agent_id, now, move |work, _| work.delete_tasks(&request, now)).await
+        self.write(&agent_id, now, move |context, _| context.delete_tasks(&request, now)).await
     }
 
     async fn cancel(
@@ -314,7 +315,7 @@ impl Store for SqliteStore {
         now: Millis,
     ) -> Result<CancelTaskResponse, Status> {
         let agent_id = request.agent_id.clone();
-        self.write(&agent_id, now, move |work, _| work.cancel(&request, now)).await
+        self.write(&agent_id, now, move |context, _| context.cancel(&request, now)).await
     }
 
     async fn retry(
@@ -323,7 +324,7 @@ impl Store for SqliteStore {
         now: Millis,
     ) -> Result<RetryTaskResponse, Status> {
         let agent_id = request.agent_id.clone();
-        self.write(&agent_id, now, move |work, _| work.retry(request, now)).await
+        self.write(&agent_id, now, move |context, _| context.retry(request, now)).await
     }
 
     async fn list(
@@ -332,7 +333,7 @@ impl Store for SqliteStore {
         now: Millis,
     ) -> Result<ListTasksResponse, Status> {
         let agent_id = request.agent_id.clone();
-        self.read(&self.counter, &agent_id, now, move |work, _| work.list(&request)).await
+        self.read(&self.counter, &agent_id, now, move |context, _| context.list(&request)).await
     }
 
     async fn stats(
@@ -340,8 +341,8 @@ impl Store for SqliteStore {
         request: GetTaskStatsRequest,
         now: Millis,
     ) -> Result<GetTaskStatsResponse, Status> {
-        self.read(&self.counter, &request.agent_id, now, move |work, agent_id| {
-            work.stats(agent_id, now)
+        self.read(&self.counter, &request.agent_id, now, move |context, agent_id| {
+            context.stats(agent_id, now)
         })
         .await
     }
@@ -352,16 +353,18 @@ impl Store for SqliteStore {
         cursor: Option<u64>,
         now: Millis,
     ) -> Result<Changes, Status> {
-        self.read(&self.reader, agent_id, now, move |work, agent_id| work.changes(agent_id, cursor))
-            .await
+        self.read(&self.reader, agent_id, now, move |context, agent_id| {
+            context.changes(agent_id, cursor)
+        })
+        .await
     }
 
     async fn prune(&self, now: Millis) -> Result<bool, Status> {
-        if let Some(queue) = self.writer.run(|work| work.hidden_queue()).await? {
+        if let Some(queue) = self.writer.run(|context| context.hidden_queue()).await? {
             self.empty_queue(queue).await?;
         }
         let kept = i64::try_from(self.settings.keep_finished.as_millis()).unwrap_or(i64::MAX);
-        self.writer.run(move |work| work.prune(now.saturating_sub(kept), PRUNE_STEP)).await
+        self.writer.run(move |context| context.prune(now.saturating_sub(kept), PRUNE_STEP)).await
     }
 }
 

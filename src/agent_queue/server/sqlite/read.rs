@@ -4,21 +4,21 @@ use super::{
     super::{
         Changes, Millis, Settings,
         record::{age, latest_lease_end, no_queue, task_id, timestamp},
-        store::{MAX_CHANGES, Room},
+        store::{MAX_CHANGES, PageRoom},
     },
     rows::{COLUMNS, record},
-    worker::{Trouble, Work},
+    worker::{JobContext, JobError},
 };
 use crate::proto::agent_queue::*;
 use prost::Message as _;
 use rusqlite::{OptionalExtension, params};
 use std::collections::BTreeMap;
 
-type Outcome<T> = Result<T, Trouble>;
+type JobResult<T> = Result<T, JobError>;
 
-impl Work<'_> {
+impl JobContext<'_> {
     /// The queue's number.
-    fn look(&self, agent_id: &str) -> Outcome<i64> {
+    fn look(&self, agent_id: &str) -> JobResult<i64> {
         Ok(self.queue(agent_id)?.ok_or_else(|| no_queue(agent_id))?)
     }
 
@@ -28,17 +28,18 @@ impl Work<'_> {
         agent_id: &str,
         settings: &Settings,
         now: Millis,
-    ) -> Outcome<bool> {
+    ) -> JobResult<bool> {
         let queue = self.look(agent_id)?;
         let mut select = self.sql.prepare_cached(
-            "SELECT EXISTS (SELECT 1 FROM tasks WHERE queue = ?1 AND status = 2 AND lease_until \
-             <= ?2) \
-             OR EXISTS (SELECT 1 FROM tasks WHERE queue = ?1 AND status = 2 AND lease_until > ?3)",
+            "SELECT EXISTS (\
+             SELECT 1 FROM tasks WHERE queue = ?1 AND status = 2 AND lease_until <= ?2) \
+             OR EXISTS (\
+             SELECT 1 FROM tasks WHERE queue = ?1 AND status = 2 AND lease_until > ?3)",
         )?;
         Ok(select.query_row([queue, now, latest_lease_end(settings, now)], |row| row.get(0))?)
     }
 
-    pub(super) fn info(&self, agent_id: &str) -> Outcome<GetQueueInfoResponse> {
+    pub(super) fn info(&self, agent_id: &str) -> JobResult<GetQueueInfoResponse> {
         let queue = self.look(agent_id)?;
         let mut select = self.sql.prepare_cached("SELECT created_at FROM queues WHERE id = ?1")?;
         let created_at = select.query_row([queue], |row| row.get(0))?;
@@ -51,7 +52,7 @@ impl Work<'_> {
     }
 
     /// Queues that are not being deleted: those have longer names than an id may have.
-    pub(super) fn queue_names(&self, after: &str, limit: usize) -> Outcome<Vec<String>> {
+    pub(super) fn queue_names(&self, after: &str, limit: usize) -> JobResult<Vec<String>> {
         let mut select = self.sql.prepare_cached(
             "SELECT agent_id FROM queues WHERE agent_id > ?1 AND octet_length(agent_id) <= 256 \
              ORDER BY agent_id LIMIT ?2",
@@ -62,7 +63,7 @@ impl Work<'_> {
 
     /// Finds the oldest by their numbers, or among the few that are claimed: no task is read that
     /// is only counted.
-    pub(super) fn summary(&self, agent_id: &str, now: Millis) -> Outcome<QueueSummary> {
+    pub(super) fn summary(&self, agent_id: &str, now: Millis) -> JobResult<QueueSummary> {
         let queue = self.look(agent_id)?;
         let GetQueueInfoResponse { created_at, tasks, .. } = self.info(agent_id)?;
         let mut pending = self.sql.prepare_cached(
@@ -82,14 +83,14 @@ impl Work<'_> {
         })
     }
 
-    pub(super) fn query(&self, request: &QueryTaskRequest) -> Outcome<QueryTaskResponse> {
+    pub(super) fn query(&self, request: &QueryTaskRequest) -> JobResult<QueryTaskResponse> {
         let queue = self.look(&request.agent_id)?;
         Ok(QueryTaskResponse {
             task: Some(self.find(&request.agent_id, queue, &request.task_id)?.task),
         })
     }
 
-    pub(super) fn list(&self, request: &ListTasksRequest) -> Outcome<ListTasksResponse> {
+    pub(super) fn list(&self, request: &ListTasksRequest) -> JobResult<ListTasksResponse> {
         let queue = self.look(&request.agent_id)?;
         let condition = match request.status {
             Some(_) => "queue = ?1 AND status = ?2",
@@ -104,7 +105,7 @@ impl Work<'_> {
         let limit = request.limit.unwrap_or(100);
         let offset = i64::try_from(request.offset).unwrap_or(i64::MAX);
         let mut rows = select.query(params![queue, request.status, limit, offset])?;
-        let (mut tasks, mut room) = (Vec::new(), Room::new());
+        let (mut tasks, mut room) = (Vec::new(), PageRoom::new());
         while let Some(row) = rows.next()? {
             let task = record(row, &request.agent_id)?.task;
             if !room.take(task.encoded_len()) {
@@ -116,19 +117,19 @@ impl Work<'_> {
         Ok(ListTasksResponse { tasks, total, next_offset: (next < total).then_some(next) })
     }
 
-    pub(super) fn stats(&self, agent_id: &str, now: Millis) -> Outcome<GetTaskStatsResponse> {
+    pub(super) fn stats(&self, agent_id: &str, now: Millis) -> JobResult<GetTaskStatsResponse> {
         let queue = self.look(agent_id)?;
         let mut kinds = self.sql.prepare_cached(
-            "SELECT type, count(*) FROM tasks INDEXED BY tasks_by_status WHERE queue = ?1 GROUP \
-             BY type ORDER BY type",
+            "SELECT type, count(*) FROM tasks INDEXED BY tasks_by_status WHERE queue = ?1 \
+             GROUP BY type ORDER BY type",
         )?;
         let types = kinds
             .query_map([queue], |row| Ok(TypeCount { r#type: row.get(0)?, tasks: row.get(1)? }))?
             .collect::<Result<_, _>>()?;
         let mut times = self.sql.prepare_cached(
             "SELECT min(created_at) FILTER (WHERE status = 1), \
-             avg(max(claimed_at - created_at, 0)), avg(max(finished_at - claimed_at, 0)) FROM \
-             tasks WHERE queue = ?1",
+             avg(max(claimed_at - created_at, 0)), avg(max(finished_at - claimed_at, 0)) \
+             FROM tasks WHERE queue = ?1",
         )?;
         let (oldest, wait, run) = times.query_row([queue], |row| {
             Ok((
@@ -146,7 +147,7 @@ impl Work<'_> {
         })
     }
 
-    pub(super) fn changes(&self, agent_id: &str, cursor: Option<u64>) -> Outcome<Changes> {
+    pub(super) fn changes(&self, agent_id: &str, cursor: Option<u64>) -> JobResult<Changes> {
         let queue = self.look(agent_id)?;
         let Some(after) = cursor else {
             return Ok(Changes { changes: Vec::new(), cursor: self.meta.cursor.unsigned_abs() });
@@ -169,7 +170,7 @@ impl Work<'_> {
                 found.insert(row.get::<_, i64>(0)?, row.get::<_, i64>(1)?);
             }
         }
-        let mut room = Room::new();
+        let mut room = PageRoom::new();
         for (changed, number) in found.into_iter().take(MAX_CHANGES) {
             let task = self
                 .first(agent_id, "number = ?1 AND queue = ?2", [number, queue])?
@@ -184,12 +185,12 @@ impl Work<'_> {
         Ok(answer)
     }
 
-    pub(super) fn answers(&self) -> Outcome<()> {
+    pub(super) fn answers(&self) -> JobResult<()> {
         self.sql.prepare_cached("SELECT 1 FROM meta")?.query_row([], |_| Ok(())).optional()?;
         Ok(())
     }
 
-    fn counts(&self, queue: i64) -> Outcome<TaskCounts> {
+    fn counts(&self, queue: i64) -> JobResult<TaskCounts> {
         let mut select = self.sql.prepare_cached(
             "SELECT status, count(*) FROM tasks WHERE queue = ?1 GROUP BY status",
         )?;

@@ -2,15 +2,15 @@
 
 use super::{
     super::record::{Record, millis, task_id, task_number, timestamp},
-    worker::{Trouble, Work},
+    worker::{JobContext, JobError},
 };
 use crate::proto::agent_queue::Task;
 use rusqlite::{OptionalExtension, Params, Row, params};
 
 /// The columns that [`record`] reads.
 pub(super) const COLUMNS: &str = "number, type, priority, status, created_at, claimed_at, \
-                                  finished_at, lease_until, \
-    claims, lost, request_id, claim_id, retry_of, custom_type, error_message, result, payload";
+                                  finished_at, lease_until, claims, lost, request_id, claim_id, \
+                                  retry_of, custom_type, error_message, result, payload";
 
 /// The row of a `SELECT` of [`COLUMNS`].
 pub(super) fn record(row: &Row<'_>, agent_id: &str) -> rusqlite::Result<Record> {
@@ -35,7 +35,7 @@ pub(super) fn record(row: &Row<'_>, agent_id: &str) -> rusqlite::Result<Record> 
     };
     let claim_id: Option<String> = row.get(11)?;
     let (request_id, claim_id) = (row.get(10)?, claim_id.unwrap_or_default());
-    Ok(Record { task, lost: row.get(9)?, request_id, claim_id, happened: None })
+    Ok(Record { task, lost: row.get(9)?, request_id, claim_id, event: None })
 }
 
 /// The record's row in its queue.
@@ -43,7 +43,7 @@ pub(super) fn number(record: &Record) -> i64 {
     task_number(&record.task.task_id).unwrap_or_default()
 }
 
-impl Work<'_> {
+impl JobContext<'_> {
     /// The first task of a queue for which `condition` holds.
     pub(super) fn first(
         &self,
@@ -58,13 +58,12 @@ impl Work<'_> {
     }
 
     /// A new row.
-    pub(super) fn insert(&mut self, queue: i64, record: &Record) -> Result<(), Trouble> {
+    pub(super) fn insert(&mut self, queue: i64, record: &Record) -> Result<(), JobError> {
         let changed = self.next_cursor();
         let task = &record.task;
         let mut insert = self.sql.prepare_cached(
             "INSERT INTO tasks (number, queue, changed, type, priority, status, created_at, \
-             claims, lost, request_id, \
-             retry_of, custom_type, error_message, result, payload) \
+             claims, lost, request_id, retry_of, custom_type, error_message, result, payload) \
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, 0, ?8, ?9, ?10, '', '', ?11)",
         )?;
         insert.execute(params![
@@ -84,15 +83,15 @@ impl Work<'_> {
     }
 
     /// What may change of a row, as it is now.
-    pub(super) fn save(&mut self, record: &Record) -> Result<(), Trouble> {
+    pub(super) fn save(&mut self, record: &Record) -> Result<(), JobError> {
         let changed = self.next_cursor();
         let task = &record.task;
         let time = |at: &Option<_>| at.as_ref().map(|at| millis(Some(at)));
         let claim_id = Some(&record.claim_id).filter(|id| !id.is_empty());
         let mut update = self.sql.prepare_cached(
             "UPDATE tasks SET changed = ?2, status = ?3, claimed_at = ?4, finished_at = ?5, \
-             lease_until = ?6, claims = ?7, \
-             lost = ?8, claim_id = ?9, error_message = ?10, result = ?11 WHERE number = ?1",
+             lease_until = ?6, claims = ?7, lost = ?8, claim_id = ?9, error_message = ?10, \
+             result = ?11 WHERE number = ?1",
         )?;
         update.execute(params![
             number(record),

@@ -2,7 +2,7 @@
 //! many commits become one.
 
 use super::{
-    super::{Board, Mark, record::Happened, store::STEP},
+    super::{Notifier, QueueChange, record::TaskEvent, store::STEP},
     damage::Damage,
 };
 use rusqlite::{Connection, TransactionBehavior};
@@ -20,7 +20,7 @@ const BATCH: usize = 256;
 
 /// Why a job has no answer.
 #[derive(Debug)]
-pub(super) enum Trouble {
+pub(super) enum JobError {
     /// It was refused, and changed nothing.
     Refused(Status),
     /// The database failed it.
@@ -29,11 +29,11 @@ pub(super) enum Trouble {
 
 /// What a job works with: the transaction that it shares, and what is told after the commit.
 #[derive(Debug)]
-pub(super) struct Work<'a> {
+pub(super) struct JobContext<'a> {
     pub(super) sql: &'a Connection,
     pub(super) meta: Meta,
-    pub(super) news: HashMap<String, Mark>,
-    pub(super) happened: Vec<(String, Happened)>,
+    pub(super) changes: HashMap<String, QueueChange>,
+    pub(super) events: Vec<(String, TaskEvent)>,
     /// How many rows the long operations of this transaction may still change.
     pub(super) room: usize,
 }
@@ -46,7 +46,7 @@ pub(super) struct Meta {
 }
 
 /// Runs within the transaction, and returns what is done once it is over.
-type Job = Box<dyn FnOnce(&mut Work<'_>) -> Result<Done, Trouble> + Send>;
+type Job = Box<dyn FnOnce(&mut JobContext<'_>) -> Result<Done, JobError> + Send>;
 /// Sends the answer, if there was no error.
 type Done = Box<dyn FnOnce() + Send>;
 
@@ -63,11 +63,11 @@ impl Worker {
         name: &str,
         connection: Connection,
         behavior: TransactionBehavior,
-        board: Board,
+        notifier: Notifier,
         damage: Damage,
     ) -> std::io::Result<Self> {
         let (jobs, inbox) = mpsc::channel(QUEUE);
-        let run = move || run(connection, behavior, inbox, &board, &damage);
+        let run = move || run(connection, behavior, inbox, &notifier, &damage);
         let thread = thread::Builder::new().name(name.into()).spawn(run)?;
         Ok(Self { jobs: Some(jobs), thread: Some(thread) })
     }
@@ -78,13 +78,13 @@ impl Worker {
     /// not stop it.
     pub(super) async fn run<T: Send + 'static>(
         &self,
-        job: impl FnOnce(&mut Work<'_>) -> Result<T, Trouble> + Send + 'static,
+        job: impl FnOnce(&mut JobContext<'_>) -> Result<T, JobError> + Send + 'static,
     ) -> Result<T, Status> {
         let gone = || Status::unavailable("the database's thread has ended");
         let (answer, mut answered) = oneshot::channel();
         let (failed, failure) = oneshot::channel();
-        let job: Job = Box::new(move |work| {
-            let found = job(work)?;
+        let job: Job = Box::new(move |context| {
+            let found = job(context)?;
             // A caller that went away is not told.
             Ok(Box::new(move || drop(answer.send(found))))
         });
@@ -112,7 +112,7 @@ fn run(
     mut connection: Connection,
     behavior: TransactionBehavior,
     mut inbox: mpsc::Receiver<(Job, oneshot::Sender<Status>)>,
-    board: &Board,
+    notifier: &Notifier,
     damage: &Damage,
 ) {
     let mut batch = Vec::with_capacity(BATCH);
@@ -120,11 +120,9 @@ fn run(
     while inbox.blocking_recv_many(&mut batch, BATCH) > 0 {
         let (jobs, failures): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
         match transact(&mut connection, behavior, jobs) {
-            Ok((outcomes, news, happened)) => {
-                happened
-                    .iter()
-                    .for_each(|(agent_id, happened)| board.happened(agent_id, *happened));
-                news.iter().for_each(|(agent_id, mark)| board.mark(agent_id, *mark));
+            Ok((outcomes, changes, events)) => {
+                events.iter().for_each(|(agent_id, event)| notifier.count(agent_id, *event));
+                changes.iter().for_each(|(agent_id, change)| notifier.notify(agent_id, *change));
                 for (outcome, failure) in outcomes.into_iter().zip(failures) {
                     match outcome {
                         Ok(done) => done(),
@@ -162,7 +160,7 @@ fn close(connection: Connection) {
     }
 }
 
-type Outcomes = (Vec<Result<Done, Status>>, HashMap<String, Mark>, Vec<(String, Happened)>);
+type Outcomes = (Vec<Result<Done, Status>>, HashMap<String, QueueChange>, Vec<(String, TaskEvent)>);
 
 /// One transaction with all these jobs. A refused job has changed nothing; one that the database
 /// fails takes all with it.
@@ -175,32 +173,32 @@ fn transact(
     let read = |row: &rusqlite::Row<'_>| Ok(Meta { cursor: row.get(0)?, last_task: row.get(1)? });
     let before =
         transaction.prepare_cached("SELECT cursor, last_task FROM meta")?.query_row([], read)?;
-    let mut work = Work {
+    let mut context = JobContext {
         sql: &transaction,
         meta: before,
-        news: HashMap::new(),
-        happened: Vec::new(),
+        changes: HashMap::new(),
+        events: Vec::new(),
         room: STEP,
     };
     let mut outcomes = Vec::with_capacity(jobs.len());
     for job in jobs {
-        outcomes.push(match job(&mut work) {
+        outcomes.push(match job(&mut context) {
             Ok(done) => Ok(done),
-            Err(Trouble::Refused(status)) => Err(status),
-            Err(Trouble::Sql(error)) => return Err(error),
+            Err(JobError::Refused(status)) => Err(status),
+            Err(JobError::Sql(error)) => return Err(error),
         });
     }
-    let Work { meta, news, happened, .. } = work;
+    let JobContext { meta, changes, events, .. } = context;
     if meta != before {
         let mut update =
             transaction.prepare_cached("UPDATE meta SET cursor = ?1, last_task = ?2")?;
         update.execute([meta.cursor, meta.last_task])?;
     }
     transaction.commit()?;
-    Ok((outcomes, news, happened))
+    Ok((outcomes, changes, events))
 }
 
-impl Work<'_> {
+impl JobContext<'_> {
     /// The cursor of a change made now.
     pub(super) fn next_cursor(&mut self) -> i64 {
         self.meta.cursor += 1;
@@ -208,26 +206,26 @@ impl Work<'_> {
     }
 
     /// To be counted after the commit.
-    pub(super) fn note(&mut self, agent_id: &str, happened: Option<Happened>) {
-        self.happened.extend(happened.map(|happened| (agent_id.to_owned(), happened)));
+    pub(super) fn note(&mut self, agent_id: &str, event: Option<TaskEvent>) {
+        self.events.extend(event.map(|event| (agent_id.to_owned(), event)));
     }
 
     /// To be told after the commit.
-    pub(super) fn mark(&mut self, agent_id: &str, mark: Mark) {
-        match self.news.get_mut(agent_id) {
-            Some(known) => *known = known.and(mark),
-            None => drop(self.news.insert(agent_id.to_owned(), mark)),
+    pub(super) fn notify(&mut self, agent_id: &str, change: QueueChange) {
+        match self.changes.get_mut(agent_id) {
+            Some(known) => *known = known.merge(change),
+            None => drop(self.changes.insert(agent_id.to_owned(), change)),
         }
     }
 }
 
-impl From<rusqlite::Error> for Trouble {
+impl From<rusqlite::Error> for JobError {
     fn from(error: rusqlite::Error) -> Self {
         Self::Sql(error)
     }
 }
 
-impl From<Status> for Trouble {
+impl From<Status> for JobError {
     fn from(status: Status) -> Self {
         Self::Refused(status)
     }

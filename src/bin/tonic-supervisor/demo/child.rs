@@ -1,7 +1,7 @@
 //! The server process, seen from outside: start, kill, freeze, replace. Dropping it kills the
 //! process.
 
-use crate::Trouble;
+use crate::CliError;
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
     env,
@@ -41,9 +41,9 @@ struct Process {
 
 impl Child {
     /// Starts a server on a free port and waits until it serves.
-    pub(super) async fn start(journal: &Path, config: Option<&Path>) -> Result<Self, Trouble> {
+    pub(super) async fn start(journal: &Path, config: Option<&Path>) -> Result<Self, CliError> {
         let (port, address) =
-            reserve().map_err(Trouble::failed("cannot reserve a port on 127.0.0.1"))?;
+            reserve().map_err(CliError::failed("cannot reserve a port on 127.0.0.1"))?;
         let mut process = Process::start(journal, config, address)?;
         process.says("serving").await?;
         Ok(Self {
@@ -60,30 +60,30 @@ impl Child {
     }
 
     /// `kill -9`: no goodbye.
-    pub(super) async fn kill(&mut self) -> Result<(), Trouble> {
+    pub(super) async fn kill(&mut self) -> Result<(), CliError> {
         self.process.signal(Signal::KILL)?;
         self.process.ended().await
     }
 
     /// Starts a new process on the same port and waits until it serves.
-    pub(super) async fn start_again(&mut self) -> Result<(), Trouble> {
+    pub(super) async fn start_again(&mut self) -> Result<(), CliError> {
         self.process = Process::start(&self.journal, self.config.as_deref(), self.address)?;
         self.process.says("serving").await
     }
 
     /// The process stands still; its sockets stay open.
-    pub(super) fn freeze(&self) -> Result<(), Trouble> {
+    pub(super) fn freeze(&self) -> Result<(), CliError> {
         self.process.signal(Signal::STOP)
     }
 
     /// The process goes on.
-    pub(super) fn thaw(&self) -> Result<(), Trouble> {
+    pub(super) fn thaw(&self) -> Result<(), CliError> {
         self.process.signal(Signal::CONT)
     }
 
     /// A successor listens before the old process is asked to drain, and serves when the old one
     /// has ended.
-    pub(super) async fn replace(&mut self) -> Result<(), Trouble> {
+    pub(super) async fn replace(&mut self) -> Result<(), CliError> {
         let mut successor = Process::start(&self.journal, self.config.as_deref(), self.address)?;
         successor.says("listening").await?;
         let mut old = std::mem::replace(&mut self.process, successor);
@@ -93,23 +93,23 @@ impl Child {
     }
 
     /// Every call is refused with UNAVAILABLE for so many seconds.
-    pub(super) async fn refuse_calls(&mut self, seconds: u32) -> Result<(), Trouble> {
+    pub(super) async fn refuse_calls(&mut self, seconds: u32) -> Result<(), CliError> {
         let command = format!("unavailable {seconds}\n");
         let written = self.process.commands.write_all(command.as_bytes()).await;
-        written.map_err(Trouble::failed("cannot talk to the server process"))
+        written.map_err(CliError::failed("cannot talk to the server process"))
     }
 
     /// Asks the process to end, and waits.
-    pub(super) async fn stop(&mut self) -> Result<(), Trouble> {
+    pub(super) async fn stop(&mut self) -> Result<(), CliError> {
         self.process.signal(Signal::TERM)?;
         self.process.ended().await
     }
 }
 
 impl Process {
-    fn start(journal: &Path, config: Option<&Path>, address: SocketAddr) -> Result<Self, Trouble> {
+    fn start(journal: &Path, config: Option<&Path>, address: SocketAddr) -> Result<Self, CliError> {
         let itself =
-            env::current_exe().map_err(Trouble::failed("cannot find the program's own file"))?;
+            env::current_exe().map_err(CliError::failed("cannot find the program's own file"))?;
         let mut process = Command::new(itself)
             .arg("demo-server")
             .arg("--journal")
@@ -121,26 +121,26 @@ impl Process {
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
-            .map_err(Trouble::failed("cannot start the server process"))?;
+            .map_err(CliError::failed("cannot start the server process"))?;
         let pipes = (process.stdin.take(), process.stdout.take());
         let (Some(commands), Some(said)) = pipes else {
-            return Err(Trouble::Failed("the server process has no pipes".into()));
+            return Err(CliError::Failed("the server process has no pipes".into()));
         };
         Ok(Self { process, commands, said: BufReader::new(said).lines() })
     }
 
     /// Waits for a line of the process.
-    async fn says(&mut self, word: &str) -> Result<(), Trouble> {
+    async fn says(&mut self, word: &str) -> Result<(), CliError> {
         let heard = async {
             while let Ok(Some(line)) = self.said.next_line().await {
                 if line == word {
                     return Ok(());
                 }
             }
-            Err(Trouble::Failed(format!("the server process ended before it was {word}")))
+            Err(CliError::Failed(format!("the server process ended before it was {word}")))
         };
         let late = || {
-            Trouble::Failed(format!(
+            CliError::Failed(format!(
                 "the server process was not {word} within {} s",
                 PATIENCE.as_secs()
             ))
@@ -148,22 +148,22 @@ impl Process {
         timeout(PATIENCE, heard).await.map_err(|_| late())?
     }
 
-    fn signal(&self, signal: Signal) -> Result<(), Trouble> {
+    fn signal(&self, signal: Signal) -> Result<(), CliError> {
         let id = self.process.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
         let id =
-            id.ok_or_else(|| Trouble::Failed("the server process has ended by itself".into()))?;
-        kill_process(id, signal).map_err(Trouble::failed("cannot signal the server process"))
+            id.ok_or_else(|| CliError::Failed("the server process has ended by itself".into()))?;
+        kill_process(id, signal).map_err(CliError::failed("cannot signal the server process"))
     }
 
-    async fn ended(&mut self) -> Result<(), Trouble> {
+    async fn ended(&mut self) -> Result<(), CliError> {
         let late = || {
-            Trouble::Failed(format!(
+            CliError::Failed(format!(
                 "the server process did not end within {} s",
                 PATIENCE.as_secs()
             ))
         };
         let ended = timeout(PATIENCE, self.process.wait()).await.map_err(|_| late())?;
-        ended.map(drop).map_err(Trouble::failed("cannot wait for the server process"))
+        ended.map(drop).map_err(CliError::failed("cannot wait for the server process"))
     }
 }
 

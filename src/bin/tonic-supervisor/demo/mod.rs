@@ -6,11 +6,11 @@
 
 mod agent;
 mod child;
-mod folder;
-mod ink;
+mod colours;
 mod outages;
 mod picture;
 mod plain;
+mod process_stats;
 mod report;
 mod script;
 mod server;
@@ -19,19 +19,18 @@ mod summary;
 mod supervised;
 mod table;
 mod tally;
-mod vitals;
+mod temp_folder;
 
 pub(crate) use server::{ServerArguments, serve};
 pub(crate) use soak::{SoakArguments, run as soak};
 
-use crate::{Trouble, terminal::Terminal, tls::Tls};
+use crate::{CliError, stdout::Stdout, tls::Tls};
 use agent::Agent;
 use child::Child;
-use folder::Folder;
 use outages::Outages;
 use picture::Picture;
 use report::Report;
-use script::Stage;
+use script::ChaosRun;
 use std::{
     fs,
     future::Future,
@@ -40,6 +39,7 @@ use std::{
     time::Duration,
 };
 use summary::{Judge, Summary};
+use temp_folder::TempFolder;
 use tokio::{
     runtime,
     signal::unix::{SignalKind, signal},
@@ -61,28 +61,28 @@ pub(crate) fn run(
     arguments: &DemoArguments,
     json: bool,
     config: Option<&Path>,
-) -> Result<(), Trouble> {
+) -> Result<(), CliError> {
     let file = arguments.report.as_deref();
     file.map_or(Ok(()), can_be_written)?;
     let runtime = runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
-        .map_err(Trouble::failed("cannot start the runtime"))?;
+        .map_err(CliError::failed("cannot start the runtime"))?;
     // On this thread: the child dies with the thread that started it.
     let summary = runtime.block_on(async {
         let interrupted = interrupted()?;
         tokio::select! {
             summary = play(json, config, file) => summary,
-            () = interrupted => Err(Trouble::Interrupted),
+            () = interrupted => Err(CliError::Interrupted),
         }
     })?;
-    summary.verdict().map_err(Trouble::Failed)
+    summary.verdict().map_err(CliError::Failed)
 }
 
-async fn play(json: bool, config: Option<&Path>, file: Option<&Path>) -> Result<Summary, Trouble> {
-    let report = Arc::new(Report::new(Terminal::new(), json));
-    let folder = Folder::new()?;
+async fn play(json: bool, config: Option<&Path>, file: Option<&Path>) -> Result<Summary, CliError> {
+    let report = Arc::new(Report::new(Stdout::new(), json));
+    let folder = TempFolder::new()?;
     let tls = Tls::for_both_ends(config)?;
     let mut child = Child::start(&folder.journal(), config).await?;
     report.started(child.address());
@@ -94,8 +94,8 @@ async fn play(json: bool, config: Option<&Path>, file: Option<&Path>) -> Result<
 
     let tallies = [left.tally().clone(), right.tally().clone()];
     let progress = report.clone().progress(tallies.clone());
-    let stage = Stage { report: &report, tallies: &tallies, outages: Outages::default() };
-    let outages = stage.play(&mut child).await?;
+    let run = ChaosRun { report: &report, tallies: &tallies, outages: Outages::default() };
+    let outages = run.run(&mut child).await?;
 
     // Both agents finish what they began, side by side.
     tokio::join!(left.finish(FINISH), right.finish(FINISH));
@@ -118,7 +118,7 @@ async fn play(json: bool, config: Option<&Path>, file: Option<&Path>) -> Result<
         }
         .svg()?;
         fs::write(file, svg)
-            .map_err(Trouble::failed(&format!("cannot write {}", file.display())))?;
+            .map_err(CliError::failed(&format!("cannot write {}", file.display())))?;
         report.drawn(file);
         Ok(())
     });
@@ -127,18 +127,18 @@ async fn play(json: bool, config: Option<&Path>, file: Option<&Path>) -> Result<
 }
 
 /// Whether there is a folder to put the picture in: said before the demo, not after it.
-fn can_be_written(file: &Path) -> Result<(), Trouble> {
+fn can_be_written(file: &Path) -> Result<(), CliError> {
     let folder =
         file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let name = file.display();
     if !folder.is_dir() {
-        return Err(Trouble::Usage(format!(
+        return Err(CliError::Usage(format!(
             "--report {name}: there is no folder {}",
             folder.display()
         )));
     }
     if file.is_dir() {
-        return Err(Trouble::Usage(format!(
+        return Err(CliError::Usage(format!(
             "--report {name}: that is a folder; name a file in it"
         )));
     }
@@ -146,10 +146,10 @@ fn can_be_written(file: &Path) -> Result<(), Trouble> {
 }
 
 /// Completes on Ctrl-C, or when somebody asks the process to end.
-fn interrupted() -> Result<impl Future<Output = ()>, Trouble> {
-    let trouble = "cannot listen for signals";
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(Trouble::failed(trouble))?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(Trouble::failed(trouble))?;
+fn interrupted() -> Result<impl Future<Output = ()>, CliError> {
+    let error = "cannot listen for signals";
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(CliError::failed(error))?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(CliError::failed(error))?;
     Ok(async move {
         tokio::select! {
             _ = interrupt.recv() => {}

@@ -1,5 +1,5 @@
-//! The outages as they came: what each was, when it began, and when it was over. Says which of them
-//! a call has to thank for its trouble.
+//! The outages of a demo: what each was, when it began and when it was over, and which of them made
+//! a call fail or wait.
 
 use std::time::Duration;
 

@@ -2,15 +2,15 @@
 //! outages, and the states of the supervised channel.
 
 use super::{
-    ink::{
-        ANSWERED, CONNECTING, FAILED, FAILING, FAINT, GRID, Ink, OUTAGE, PAPER, READY, TEXT,
+    colours::{
+        ANSWERED, CONNECTING, Colour, FAILED, FAILING, FAINT, GRID, OUTAGE, PAPER, READY, TEXT,
         with_dark_colours,
     },
     outages::Outage,
     supervised::StateSince,
     tally::Call,
 };
-use crate::Trouble;
+use crate::CliError;
 use plotters::{
     coord::Shift,
     prelude::*,
@@ -49,10 +49,10 @@ pub(super) struct Picture<'a> {
 
 impl Picture<'_> {
     /// The picture as SVG.
-    pub(super) fn svg(&self) -> Result<String, Trouble> {
+    pub(super) fn svg(&self) -> Result<String, CliError> {
         let mut svg = String::new();
         self.draw(&SVGBackend::with_string(&mut svg, SIZE).into_drawing_area())
-            .map_err(Trouble::failed("cannot draw the picture"))?;
+            .map_err(CliError::failed("cannot draw the picture"))?;
         Ok(with_dark_colours(&svg))
     }
 
@@ -97,7 +97,7 @@ impl Picture<'_> {
             for (state, from, to) in self.spans() {
                 let (top, bottom) = ((HEADING + NAMES) as i32, (above - 4) as i32);
                 let corners = [(x(from), top), (x(to).max(x(from) + 1), bottom)];
-                area.draw(&Rectangle::new(corners, ink_of(state).light.filled()))?;
+                area.draw(&Rectangle::new(corners, colour_of(state).light.filled()))?;
             }
         }
         chart.draw_series(self.outages.iter().map(|outage| {
@@ -166,7 +166,7 @@ fn legend(page: &Area, y: i32) -> Drawn {
             34 + words.chars().map(|letter| if letter.is_uppercase() { 9 } else { 7 }).sum::<i32>();
         Ok(())
     };
-    let bar = |ink: Ink| {
+    let bar = |ink: Colour| {
         move |x: i32| {
             page.draw(&Rectangle::new([(x - 6, y - 5), (x + 6, y + 5)], ink.light.filled()))
         }
@@ -180,12 +180,12 @@ fn legend(page: &Area, y: i32) -> Drawn {
         ConnectivityState::Connecting,
         ConnectivityState::TransientFailure,
     ] {
-        entry(state.as_str(), &bar(ink_of(state)))?;
+        entry(state.as_str(), &bar(colour_of(state)))?;
     }
     Ok(())
 }
 
-fn ink_of(state: ConnectivityState) -> Ink {
+fn colour_of(state: ConnectivityState) -> Colour {
     match state {
         ConnectivityState::Ready => READY,
         ConnectivityState::Connecting => CONNECTING,
@@ -203,7 +203,7 @@ fn cross<C>(place: C) -> Cross<C, i32> {
 }
 
 /// Writes to the right of a place, or around it; `size` is that of the letters, in pixels.
-fn write(area: &Area, words: &str, place: (i32, i32), size: u32, ink: Ink, side: HPos) -> Drawn {
+fn write(area: &Area, words: &str, place: (i32, i32), size: u32, ink: Colour, side: HPos) -> Drawn {
     let style = TextStyle::from(("sans-serif", points(size)))
         .color(&ink.light)
         .pos(Pos::new(side, VPos::Center));

@@ -2,7 +2,7 @@
 //! that counts.
 
 use super::{report::Report, tally::Counts};
-use crate::{Trouble, tls::Tls};
+use crate::{CliError, tls::Tls};
 use hyper_util::rt::TokioIo;
 use serde_json::json;
 use std::{
@@ -31,14 +31,14 @@ pub(super) fn start(
     address: SocketAddr,
     tls: Option<&Tls>,
     report: &Arc<Report>,
-) -> Result<(Channel, Side), Trouble> {
+) -> Result<(Channel, Side), CliError> {
     let scheme = if tls.is_some() { "https" } else { "http" };
     let mut endpoint = Endpoint::from_shared(format!("{scheme}://{address}"))
-        .map_err(Trouble::failed("cannot name the server"))?
+        .map_err(CliError::failed("cannot name the server"))?
         .connect_timeout(Duration::from_secs(30))
         .timeout(Duration::from_secs(30));
     if let Some(tls) = tls {
-        endpoint = endpoint.tls_config(tls.client()).map_err(Trouble::failed("cannot use TLS"))?;
+        endpoint = endpoint.tls_config(tls.client()).map_err(CliError::failed("cannot use TLS"))?;
     }
     let connector =
         Connector { agent, report: report.clone(), dials: Arc::default(), links: Arc::default() };

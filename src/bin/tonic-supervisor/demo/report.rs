@@ -1,9 +1,9 @@
-//! What the demo says while it runs: lines for people, or one JSON object per line.
+//! What the demo prints while it runs: lines for people, or one JSON object per line.
 
 use super::{summary::Summary, tally::Tally};
 use crate::{
-    terminal::{Terminal, Tone},
-    voice::{Voice, merge},
+    reporter::{Reporter, merge},
+    stdout::{Stdout, Tone},
 };
 use serde_json::{Map, Value, json};
 use std::{
@@ -18,29 +18,33 @@ use tonic::Status;
 /// How wide the demo's lines are at most.
 const COLUMNS: usize = 80;
 
-/// Where everything that happens is told.
+/// Reports everything that happens in the demo.
 #[derive(Debug)]
 pub(super) struct Report {
-    voice: Voice,
+    reporter: Reporter,
     start_ms: i64,
     failures_only: bool,
 }
 
 impl Report {
-    pub(super) fn new(terminal: Terminal, json: bool) -> Self {
+    pub(super) fn new(stdout: Stdout, json: bool) -> Self {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let start_ms = i64::try_from(since.as_millis()).unwrap_or_default();
-        Self { voice: Voice::new(terminal, json).within(COLUMNS), start_ms, failures_only: false }
+        Self {
+            reporter: Reporter::new(stdout, json).within(COLUMNS),
+            start_ms,
+            failures_only: false,
+        }
     }
 
     /// Tells of failed calls and nothing else.
-    pub(super) fn of_failures(terminal: Terminal, json: bool) -> Self {
-        Self { failures_only: true, ..Self::new(terminal, json) }
+    pub(super) fn of_failures(stdout: Stdout, json: bool) -> Self {
+        Self { failures_only: true, ..Self::new(stdout, json) }
     }
 
     /// How long the demo has run.
     pub(super) fn now(&self) -> Duration {
-        self.voice.elapsed()
+        self.reporter.elapsed()
     }
 
     /// When it started, in milliseconds since 1970.
@@ -50,20 +54,26 @@ impl Report {
 
     pub(super) fn started(&self, address: SocketAddr) {
         let text = format!("an agent queue serves on {address}, for two agents");
-        self.tell("start", Tone::Quiet, "server", &text, json!({ "address": address.to_string() }));
+        self.report(
+            "start",
+            Tone::Quiet,
+            "server",
+            &text,
+            json!({ "address": address.to_string() }),
+        );
     }
 
     /// What the script does to the server.
     pub(super) fn chaos(&self, fault: &str, step: &str, text: &str) {
-        self.tell("chaos", Tone::Notice, "chaos", text, json!({ "fault": fault, "step": step }));
+        self.report("chaos", Tone::Notice, "chaos", text, json!({ "fault": fault, "step": step }));
     }
 
     /// What an agent's channel saw; `fields` go into the JSON only. People are not shown what is
     /// `quiet`.
     pub(super) fn event(&self, agent: &str, event: &str, text: &str, fields: Value, quiet: bool) {
-        if self.voice.json() || !quiet {
+        if self.reporter.json() || !quiet {
             let fields = merge(json!({ "agent": agent, "event": event }), fields);
-            self.tell("event", Tone::Quiet, agent, text, fields);
+            self.report("event", Tone::Quiet, agent, text, fields);
         }
     }
 
@@ -72,14 +82,14 @@ impl Report {
         let code = status.code();
         let text = format!("calls fail: {code:?}: {}", status.message());
         let fields = json!({ "agent": agent, "event": "CallFailed", "code": i32::from(code) });
-        self.tell("event", Tone::Bad, agent, &text, fields);
+        self.report("event", Tone::Bad, agent, &text, fields);
     }
 
     /// The first call of an agent that worked after a fault.
     pub(super) fn recovered(&self, agent: &str, took: Duration) {
         let text = format!("calls work, {} ms after the fault", took.as_millis());
         let fields = json!({ "agent": agent, "event": "Recovered", "took_ms": took.as_millis() });
-        self.tell("event", Tone::Good, agent, &text, fields);
+        self.report("event", Tone::Good, agent, &text, fields);
     }
 
     /// Tells the numbers once a second, until it is aborted.
@@ -97,7 +107,7 @@ impl Report {
                     let numbers = json!({ "calls": now.calls, "ok": now.ok, "failed": now.failed });
                     fields.insert(tally.agent.into(), numbers);
                 }
-                self.tell("progress", Tone::Quiet, "", &texts.join(" | "), fields.into());
+                self.report("progress", Tone::Quiet, "", &texts.join(" | "), fields.into());
             }
         })
     }
@@ -105,20 +115,23 @@ impl Report {
     /// A picture was drawn.
     pub(super) fn drawn(&self, file: &Path) {
         let file = file.display().to_string();
-        self.tell("report", Tone::Quiet, "report", &file, json!({ "file": file }));
+        self.report("report", Tone::Quiet, "report", &file, json!({ "file": file }));
     }
 
     pub(super) fn summary(&self, summary: &Summary) {
-        if self.voice.json() {
-            summary.to_json().iter().for_each(|line| self.voice.terminal().line(&line.to_string()));
+        if self.reporter.json() {
+            summary
+                .to_json()
+                .iter()
+                .for_each(|line| self.reporter.stdout().line(&line.to_string()));
         } else {
-            self.voice.terminal().line(&format!("\n{}", summary.table(self.voice.terminal())));
+            self.reporter.stdout().line(&format!("\n{}", summary.table(self.reporter.stdout())));
         }
     }
 
-    fn tell(&self, kind: &str, tone: Tone, who: &str, text: &str, fields: Value) {
+    fn report(&self, kind: &str, tone: Tone, who: &str, text: &str, fields: Value) {
         if !self.failures_only || matches!(tone, Tone::Bad) {
-            self.voice.tell(kind, tone, who, text, fields);
+            self.reporter.report(kind, tone, who, text, fields);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The chaos script: about fifteen seconds, the same for both agents.
 
 use super::{child::Child, outages::Outages, report::Report, tally::Tally};
-use crate::Trouble;
+use crate::CliError;
 use std::{sync::Arc, time::Duration};
 use tokio::time::sleep;
 
@@ -12,16 +12,16 @@ const DOWN: Duration = Duration::from_millis(700);
 const FROZEN: Duration = Duration::from_millis(2_500);
 const REFUSING: u32 = 3;
 
-/// Who must know what happens.
-pub(super) struct Stage<'a> {
+/// A run of the script: who records what happens.
+pub(super) struct ChaosRun<'a> {
     pub(super) report: &'a Report,
     pub(super) tallies: &'a [Arc<Tally>],
     pub(super) outages: Outages,
 }
 
-impl Stage<'_> {
-    /// Plays the script on the server; the outages as they came.
-    pub(super) async fn play(mut self, server: &mut Child) -> Result<Outages, Trouble> {
+impl ChaosRun<'_> {
+    /// Runs the script on the server, and returns the outages.
+    pub(super) async fn run(mut self, server: &mut Child) -> Result<Outages, CliError> {
         let [kill, freeze, restart, unavailable] = FAULTS;
         calm(1_000).await;
 

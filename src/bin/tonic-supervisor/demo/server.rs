@@ -3,7 +3,7 @@
 //! It says `listening` and `serving` on standard output, takes `unavailable SECONDS` on standard
 //! input, drains on SIGTERM, and ends when standard input does: with its parent.
 
-use crate::{Trouble, address::Address, tls::Tls};
+use crate::{CliError, address::Address, tls::Tls};
 use parking_lot::Mutex;
 use std::{
     future::Future,
@@ -63,19 +63,19 @@ struct Slow<S>(S);
 struct Refusal(Arc<Mutex<Option<Instant>>>);
 
 /// Serves, over TLS where the configuration says so.
-pub(crate) fn serve(arguments: &ServerArguments) -> Result<(), Trouble> {
+pub(crate) fn serve(arguments: &ServerArguments) -> Result<(), CliError> {
     let tls = Tls::for_both_ends(arguments.config.as_deref())?;
     // A frozen process does not see its standard input end.
     #[cfg(target_os = "linux")]
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
-        .map_err(Trouble::failed("cannot tie the server to its parent"))?;
+        .map_err(CliError::failed("cannot tie the server to its parent"))?;
     let refusal = Refusal::default();
     let commands = refusal.clone();
     thread::spawn(move || obey(&commands));
     runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(Trouble::failed("cannot start the runtime"))?
+        .map_err(CliError::failed("cannot start the runtime"))?
         .block_on(serve_until_terminated(arguments, tls, refusal))
 }
 
@@ -83,14 +83,14 @@ async fn serve_until_terminated(
     arguments: &ServerArguments,
     tls: Option<Tls>,
     refusal: Refusal,
-) -> Result<(), Trouble> {
-    let trouble = "cannot listen for signals";
-    let mut terminate = signal(SignalKind::terminate()).map_err(Trouble::failed(trouble))?;
+) -> Result<(), CliError> {
+    let error = "cannot listen for signals";
+    let mut terminate = signal(SignalKind::terminate()).map_err(CliError::failed(error))?;
     // Ctrl-C goes to the whole terminal; the parent decides what it means.
-    let _ignored = signal(SignalKind::interrupt()).map_err(Trouble::failed(trouble))?;
+    let _ignored = signal(SignalKind::interrupt()).map_err(CliError::failed(error))?;
 
-    let trouble = format!("cannot listen on {}", arguments.listen);
-    let listener = listen(&arguments.listen).await.map_err(Trouble::failed(&trouble))?;
+    let error = format!("cannot listen on {}", arguments.listen);
+    let listener = listen(&arguments.listen).await.map_err(CliError::failed(&error))?;
     say("listening");
     // Waits for a predecessor to let go of the journal; connections that come meanwhile wait in the
     // backlog.
@@ -98,8 +98,8 @@ async fn serve_until_terminated(
     let settings = Settings { lease: LEASE, ..Settings::default() };
     let store = task::spawn_blocking(move || MemoryStore::with_journal(&journal, settings))
         .await
-        .map_err(Trouble::failed("cannot open the journal"))?
-        .map_err(|error| Trouble::Failed(error.to_string()))?;
+        .map_err(CliError::failed("cannot open the journal"))?
+        .map_err(|error| CliError::Failed(error.to_string()))?;
     let service = Service::new(store);
     say("serving");
 
@@ -114,7 +114,7 @@ async fn serve_until_terminated(
     let mut builder = Server::builder();
     if let Some(tls) = tls {
         builder =
-            builder.tls_config(tls.server()).map_err(Trouble::failed("cannot serve over TLS"))?;
+            builder.tls_config(tls.server()).map_err(CliError::failed("cannot serve over TLS"))?;
     }
     let server = builder.add_service(Slow(guarded)).serve_with_incoming_shutdown(
         TcpIncoming::from(listener).with_nodelay(Some(true)),
@@ -125,7 +125,7 @@ async fn serve_until_terminated(
         time::sleep(DRAIN).await;
     };
     tokio::select! {
-        ended = server => ended.map_err(Trouble::failed("the server failed")),
+        ended = server => ended.map_err(CliError::failed("the server failed")),
         () = overdue => Ok(()),
     }
 }

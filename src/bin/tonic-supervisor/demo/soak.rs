@@ -1,21 +1,22 @@
-//! `soak`: the demo's supervised agent for as long as one likes, through faults drawn from a seed.
+//! `soak`: runs the demo's supervised agent for minutes or hours, through random faults drawn from
+//! a seed.
 //!
-//! It goes in rounds of a minute. One supervisor lives through all of them; each has a new ledger,
-//! so that neither the server nor the judgement grows with time. Between rounds, when no call is
-//! open, the process is weighed: the first time is the start.
+//! It goes in rounds of a minute. One supervisor serves all of them; each has a new ledger, so that
+//! neither the server nor the judgement grows with time. Between rounds, when no call is open, the
+//! process is weighed: the first time is the start.
 
 use super::{
-    Child, FINISH, Folder, Report,
+    Child, FINISH, Report, TempFolder,
     agent::Agent,
     interrupted,
     outages::Outages,
+    process_stats::ProcessStats,
     script::FAULTS,
     summary::{Judge, Outcome},
     supervised,
     tally::Counts,
-    vitals::Vitals,
 };
-use crate::{Trouble, terminal::Terminal};
+use crate::{CliError, stdout::Stdout};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use serde_json::{Map, Value, json};
 use std::{
@@ -49,7 +50,7 @@ pub(crate) struct SoakArguments {
 /// Everything that happened, in numbers.
 #[derive(Debug)]
 struct Soaked {
-    seed: u64,
+    rng_seed: u64,
     rounds: u32,
     faults: [u64; FAULTS.len()],
     calls: u64,
@@ -57,8 +58,8 @@ struct Soaked {
     lost: u64,
     executed_twice: u64,
     counts: Counts,
-    start: Vitals,
-    end: Vitals,
+    start: ProcessStats,
+    end: ProcessStats,
 }
 
 /// Soaks. It succeeds when nothing failed, was lost, was executed twice or leaked.
@@ -66,39 +67,39 @@ pub(crate) fn run(
     arguments: &SoakArguments,
     json: bool,
     config: Option<&Path>,
-) -> Result<(), Trouble> {
-    let seed = arguments.seed.unwrap_or_else(rand::random);
+) -> Result<(), CliError> {
+    let rng_seed = arguments.seed.unwrap_or_else(rand::random);
     let runtime = runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
-        .map_err(Trouble::failed("cannot start the runtime"))?;
+        .map_err(CliError::failed("cannot start the runtime"))?;
     let soaked = runtime.block_on(async {
         let interrupted = interrupted()?;
         tokio::select! {
-            soaked = soak(arguments.minutes, seed, json, config) => soaked,
-            () = interrupted => Err(Trouble::Interrupted),
+            soaked = soak(arguments.minutes, rng_seed, json, config) => soaked,
+            () = interrupted => Err(CliError::Interrupted),
         }
     })?;
     let line = if json { soaked.to_json().to_string() } else { soaked.to_string() };
-    Terminal::new().line(&line);
-    soaked.verdict().map_err(Trouble::Failed)
+    Stdout::new().line(&line);
+    soaked.verdict().map_err(CliError::Failed)
 }
 
 async fn soak(
     rounds: u32,
-    seed: u64,
+    rng_seed: u64,
     json: bool,
     config: Option<&Path>,
-) -> Result<Soaked, Trouble> {
-    let report = Arc::new(Report::of_failures(Terminal::new(), json));
-    let folder = Folder::new()?;
+) -> Result<Soaked, CliError> {
+    let report = Arc::new(Report::of_failures(Stdout::new(), json));
+    let folder = TempFolder::new()?;
     let mut child = Child::start(&folder.journal(), config).await?;
     let (channel, side) = supervised::start("soak", child.address(), config, &report)?;
-    let mut dice = StdRng::seed_from_u64(seed);
-    let now = Vitals::now();
+    let mut rng = StdRng::seed_from_u64(rng_seed);
+    let now = ProcessStats::now();
     let mut soaked = Soaked {
-        seed,
+        rng_seed,
         rounds,
         faults: Default::default(),
         calls: 0,
@@ -114,7 +115,7 @@ async fn soak(
         let over = Instant::now() + ROUND;
         while Instant::now() < over {
             agent.tally().fault_begins();
-            soaked.faults[fault(&mut child, &mut dice).await?] += 1;
+            soaked.faults[fault(&mut child, &mut rng).await?] += 1;
         }
         agent.finish(FINISH).await;
         child.stop().await?;
@@ -128,10 +129,10 @@ async fn soak(
         soaked.count(&judge.outcome(agent.tally())?);
         drop(agent);
         fs::remove_file(folder.journal())
-            .map_err(Trouble::failed("cannot remove the journal of a round"))?;
+            .map_err(CliError::failed("cannot remove the journal of a round"))?;
         child.start_again().await?;
         if !side.ready(READY).await {
-            return Err(Trouble::Failed(format!(
+            return Err(CliError::Failed(format!(
                 "after round {round} the channel was not Ready for {READY:?}"
             )));
         }
@@ -152,10 +153,10 @@ async fn soak(
 }
 
 /// The process when at most `tasks` run, or when those that end have had time to.
-async fn settled(tasks: u64) -> Vitals {
+async fn settled(tasks: u64) -> ProcessStats {
     let patience = Instant::now() + SETTLE;
     loop {
-        let now = Vitals::now();
+        let now = ProcessStats::now();
         if now.tasks <= tasks || Instant::now() >= patience {
             return now;
         }
@@ -164,10 +165,10 @@ async fn settled(tasks: u64) -> Vitals {
 }
 
 /// A pause long enough for calls to recover, then a fault; which one of `FAULTS`.
-async fn fault(child: &mut Child, dice: &mut StdRng) -> Result<usize, Trouble> {
-    sleep(Duration::from_millis(dice.random_range(2_000..6_000))).await;
-    let which = dice.random_range(0..FAULTS.len());
-    let length = Duration::from_millis(dice.random_range(100..3_500));
+async fn fault(child: &mut Child, rng: &mut StdRng) -> Result<usize, CliError> {
+    sleep(Duration::from_millis(rng.random_range(2_000..6_000))).await;
+    let which = rng.random_range(0..FAULTS.len());
+    let length = Duration::from_millis(rng.random_range(100..3_500));
     match FAULTS[which] {
         "kill" => {
             child.kill().await?;
@@ -181,7 +182,7 @@ async fn fault(child: &mut Child, dice: &mut StdRng) -> Result<usize, Trouble> {
         }
         "restart" => child.replace().await?,
         _ => {
-            let seconds = dice.random_range(1..=3);
+            let seconds = rng.random_range(1..=3);
             child.refuse_calls(seconds).await?;
             sleep(Duration::from_secs(seconds.into())).await;
         }
@@ -220,8 +221,9 @@ impl Soaked {
         let faults: Map<_, _> =
             FAULTS.into_iter().zip(self.faults).map(|(name, n)| (name.into(), n.into())).collect();
         json!({
-            "kind": "soak", "minutes": self.rounds, "seed": self.seed, "faults": faults,
-            "calls": self.calls, "failed": self.failed, "lost": self.lost, "executed_twice": self.executed_twice,
+            "kind": "soak", "minutes": self.rounds, "seed": self.rng_seed, "faults": faults,
+            "calls": self.calls, "failed": self.failed, "lost": self.lost,
+            "executed_twice": self.executed_twice,
             "retries": self.counts.retries, "transparent_retries": self.counts.transparent_retries,
             "dials": self.counts.dials, "reconnects": self.counts.reconnects,
             "memory_kib": { "start": self.start.memory, "end": self.end.memory },
@@ -232,13 +234,13 @@ impl Soaked {
 
 impl std::fmt::Display for Soaked {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let kib = |vitals: Vitals| vitals.memory.map_or("?".into(), |kib| kib.to_string());
+        let kib = |vitals: ProcessStats| vitals.memory.map_or("?".into(), |kib| kib.to_string());
         write!(
             f,
             "soak: {} minutes, seed {}, {} faults, {} calls, {} failed, {} lost, {} executed \
              twice, memory {} -> {} KiB, tasks {} -> {}",
             self.rounds,
-            self.seed,
+            self.rng_seed,
             self.faults.iter().sum::<u64>(),
             self.calls,
             self.failed,
@@ -257,9 +259,9 @@ mod tests {
     use super::*;
 
     fn soaked(start: (u64, u64), end: (u64, u64)) -> Soaked {
-        let vitals = |(memory, tasks)| Vitals { memory: Some(memory), tasks };
+        let vitals = |(memory, tasks)| ProcessStats { memory: Some(memory), tasks };
         Soaked {
-            seed: 1,
+            rng_seed: 1,
             rounds: 2,
             faults: [1, 2, 3, 4],
             calls: 10,

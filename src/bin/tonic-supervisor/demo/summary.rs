@@ -6,7 +6,7 @@ use super::{
     table::table,
     tally::{Call, Counts, Tally},
 };
-use crate::{Trouble, terminal::Terminal};
+use crate::{CliError, stdout::Stdout};
 use serde_json::{Map, Value, json};
 use std::{collections::HashMap, path::Path, time::Duration};
 use tonic_supervisor::agent_queue::server::{Entry, read};
@@ -50,7 +50,7 @@ impl Summary {
         judge: &Judge,
         tallies: [&Tally; 2],
         counts: [Counts; 2],
-    ) -> Result<Self, Trouble> {
+    ) -> Result<Self, CliError> {
         let [left, right] = tallies;
         let [supervised, plain] = counts;
         Ok(Self {
@@ -82,14 +82,17 @@ impl Summary {
                 "supervised": supervised.to_json(), "plain": plain.to_json(),
             })
         });
-        let summary = json!({ "kind": "summary", "supervised": self.supervised.to_json(), "plain": self.plain.to_json() });
+        let summary = json!({
+            "kind": "summary", "supervised": self.supervised.to_json(),
+            "plain": self.plain.to_json(),
+        });
         outages.chain([summary]).collect()
     }
 
     /// The table for people.
-    pub(super) fn table(&self, terminal: Terminal) -> String {
+    pub(super) fn table(&self, stdout: Stdout) -> String {
         let faults: Vec<_> = self.outages.iter().map(|outage| outage.fault).collect();
-        table(terminal, &faults, &self.supervised, &self.plain, self.verdict().is_ok())
+        table(stdout, &faults, &self.supervised, &self.plain, self.verdict().is_ok())
     }
 }
 
@@ -105,8 +108,8 @@ pub(super) struct Judge<'a> {
 }
 
 impl Judge<'_> {
-    pub(super) fn outcome(&self, tally: &Tally) -> Result<Outcome, Trouble> {
-        let entries = read(self.journal).map_err(|error| Trouble::Failed(error.to_string()))?;
+    pub(super) fn outcome(&self, tally: &Tally) -> Result<Outcome, CliError> {
+        let entries = read(self.journal).map_err(|error| CliError::Failed(error.to_string()))?;
         Ok(self.weigh(&entries, tally.agent, &tally.calls(), &tally.tasks()))
     }
 

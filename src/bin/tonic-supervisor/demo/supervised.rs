@@ -2,7 +2,7 @@
 //! come.
 
 use super::{report::Report, tally::Counts};
-use crate::{Trouble, facts};
+use crate::{CliError, facts};
 use serde_json::json;
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 use tokio::{task::JoinHandle, time::timeout};
@@ -32,7 +32,7 @@ pub(super) fn start(
     address: SocketAddr,
     config: Option<&Path>,
     report: &Arc<Report>,
-) -> Result<(SupervisedChannel, Side), Trouble> {
+) -> Result<(SupervisedChannel, Side), CliError> {
     let mut builder = Config::builder();
     if let Some(file) = config {
         builder = builder.file(file);
@@ -47,13 +47,13 @@ pub(super) fn start(
         .keepalive_time(Duration::from_millis(500))
         .keepalive_timeout(Duration::from_millis(500))
         .build()
-        .map_err(|error| Trouble::Config(error.to_string()))?;
+        .map_err(|error| CliError::Config(error.to_string()))?;
     let supervisor = Supervisor::builder(config)
         .descriptor_set(DESCRIPTORS)
-        .map_err(Trouble::failed("cannot read the service's descriptors"))?
+        .map_err(CliError::failed("cannot read the service's descriptors"))?
         .spawn();
     let channel = supervisor.channel();
-    let events = tokio::spawn(tell(agent, supervisor.events(), report.clone()));
+    let events = tokio::spawn(report_events(agent, supervisor.events(), report.clone()));
     Ok((channel, Side { supervisor, events }))
 }
 
@@ -87,7 +87,7 @@ impl Side {
     }
 }
 
-async fn tell(
+async fn report_events(
     agent: &'static str,
     mut events: EventStream,
     report: Arc<Report>,

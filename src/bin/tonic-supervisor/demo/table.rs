@@ -4,11 +4,11 @@ use super::{
     summary::{Harm, Outcome},
     tally::Counts,
 };
-use crate::terminal::{Terminal, Tone};
+use crate::stdout::{Stdout, Tone};
 
 /// The table, a line on each side's work, and the verdict.
 pub(super) fn table(
-    terminal: Terminal,
+    stdout: Stdout,
     faults: &[&str],
     supervised: &Outcome,
     plain: &Outcome,
@@ -29,9 +29,9 @@ pub(super) fn table(
     lines.push(format!("plain:      {}", work(plain, false)));
     lines.push(String::new());
     lines.push(match well {
-        true => terminal
+        true => stdout
             .paint(Tone::Good, "Supervised: no call failed, no task was lost, nothing ran twice."),
-        false => terminal.paint(Tone::Bad, "The supervised channel did not keep its promise."),
+        false => stdout.paint(Tone::Bad, "The supervised channel did not keep its promise."),
     });
     lines.join("\n")
 }
@@ -83,7 +83,7 @@ mod tests {
             Outcome { calls: 9_999, ok: 9_999, all: harm, outages: vec![harm; 4], counts };
         let faults = ["kill", "freeze", "restart", "unavailable"];
         for well in [true, false] {
-            let text = table(Terminal::plain(), &faults, &outcome, &outcome, well);
+            let text = table(Stdout::plain(), &faults, &outcome, &outcome, well);
             assert!(text.lines().all(|line| line.len() <= 80), "{text}");
             let last = text
                 .lines()

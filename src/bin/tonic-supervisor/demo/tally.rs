@@ -1,5 +1,5 @@
-//! What one agent lived through: each of its calls with its time and end, and each task it was
-//! promised.
+//! What one agent did: each of its calls with its time and outcome, and each task that the server
+//! accepted from it.
 
 use super::report::Report;
 use parking_lot::Mutex;

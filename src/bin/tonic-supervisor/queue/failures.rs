@@ -1,14 +1,15 @@
-//! Failed tasks, grouped by what went wrong: three groups say more than two thousand rows.
+//! Failed tasks, grouped by what went wrong, because a few groups are read more easily than
+//! thousands of rows.
 //!
-//! The server knows nothing of groups; the newest failures are read and grouped here. So it works
-//! with any server, and says how much it looked at.
+//! The server knows nothing of groups; the newest failures are read and grouped here. So this works
+//! with any server, and prints how many tasks it has read.
 
 use super::{
-    Desk,
+    QueueCli,
     signature::{group_id, signature},
     table::{WIDTH, age, count, cut, since},
 };
-use crate::Trouble;
+use crate::CliError;
 use serde_json::json;
 use std::{cmp::Reverse, collections::HashMap};
 use tonic_supervisor::agent_queue::{Task, TaskStatus};
@@ -25,7 +26,8 @@ pub(super) struct FailuresArguments {
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub(super) struct LookArguments {
     /// How many failed tasks to look at: those submitted last.
-    #[arg(long, value_name = "TASKS", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    #[arg(long, value_name = "TASKS", default_value_t = 10_000)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     look: u64,
 }
 
@@ -42,7 +44,7 @@ pub(super) struct Group {
 
 /// What was looked at.
 #[derive(Debug, Default)]
-pub(super) struct Looked {
+pub(super) struct FailureGroups {
     pub(super) groups: Vec<Group>,
     tasks: u64,
     /// How many failed tasks there are.
@@ -62,9 +64,9 @@ impl Group {
     }
 }
 
-impl Looked {
+impl FailureGroups {
     /// `looked at the newest 10,000 of 54,321 failed tasks`.
-    pub(super) fn words(&self) -> String {
+    pub(super) fn describe(&self) -> String {
         match self.tasks < self.total {
             true => {
                 format!("the newest {} of {} failed tasks", count(self.tasks), count(self.total))
@@ -74,13 +76,13 @@ impl Looked {
     }
 }
 
-impl Desk {
+impl QueueCli {
     /// The newest failures in groups, the largest first.
     pub(super) async fn group(
         &mut self,
         queue: &str,
         look: LookArguments,
-    ) -> Result<Looked, Trouble> {
+    ) -> Result<FailureGroups, CliError> {
         let (mut groups, mut tasks) = (HashMap::<String, Group>::new(), 0);
         let total =
             self.page_through(queue, Some(TaskStatus::Failed), look.look, true, |_, task| {
@@ -96,17 +98,18 @@ impl Desk {
         groups.sort_by(|a, b| {
             (Reverse(a.tasks.len()), &a.text).cmp(&(Reverse(b.tasks.len()), &b.text))
         });
-        Ok(Looked { groups, tasks, total })
+        Ok(FailureGroups { groups, tasks, total })
     }
 
-    pub(super) async fn failures(&mut self, arguments: FailuresArguments) -> Result<(), Trouble> {
+    pub(super) async fn failures(&mut self, arguments: FailuresArguments) -> Result<(), CliError> {
         let FailuresArguments { queue, look } = arguments;
         let looked = self.group(&queue, look).await?;
         for group in &looked.groups {
             let newest = group.tasks.last().map_or("", String::as_str);
             self.object(&json!({
-                "kind": "group", "group": group.id(), "tasks": group.tasks.len(), "text": group.text,
-                "first_seconds_ago": group.first, "last_seconds_ago": group.last, "newest": newest,
+                "kind": "group", "group": group.id(), "tasks": group.tasks.len(),
+                "text": group.text, "first_seconds_ago": group.first,
+                "last_seconds_ago": group.last, "newest": newest,
             }));
             let tasks = count(group.tasks.len() as u64);
             self.line(&cut(&format!("{tasks:>9} x {}", group.text), WIDTH));
@@ -119,7 +122,7 @@ impl Desk {
             self.line(&cut(&format!("{:12}{more}", ""), WIDTH));
         }
         self.object(&json!({ "kind": "looked", "tasks": looked.tasks, "total": looked.total }));
-        self.line(&cut(&format!("looked at {} of {queue}", looked.words()), WIDTH));
+        self.line(&cut(&format!("looked at {} of {queue}", looked.describe()), WIDTH));
         Ok(())
     }
 }

@@ -3,25 +3,25 @@
 //! | place | what it is |
 //! |---|---|
 //! | `table` | columns, numbers, ages and times for people |
-//! | `words` | tasks and queues as JSON, and the names of statuses and kinds |
-//! | `look` | `ls`, `show`, `list`, `stats` |
+//! | `render` | tasks and queues as JSON, and the names of statuses and kinds |
+//! | `read` | `ls`, `show`, `list`, `stats` |
 //! | `signature` | which failures are of one kind |
 //! | `failures` | `failures`, and the tasks of one of its groups |
-//! | `act` | `submit`, `retry`, `cancel`, `rm` |
+//! | `change` | `submit`, `retry`, `cancel`, `rm` |
 //!
 //! Every action carries a name that is made of what it is done to, so that a command that is given
 //! twice does nothing the second time.
 
-mod act;
+mod change;
 mod failures;
-mod look;
+mod read;
+mod render;
 mod signature;
 mod table;
-mod words;
 
 use crate::{
-    Trouble,
-    terminal::{Terminal, plain_json},
+    CliError,
+    stdout::{Stdout, plain_json},
 };
 use serde_json::Value;
 use std::{path::Path, time::Duration};
@@ -35,9 +35,8 @@ use tonic_supervisor::{
 
 pub(crate) const HELP: &str = "\
 The server is the one of --config, overruled by TONIC_SUPERVISOR_GRPC_... in the environment and \
-by \
---target. Calls are retried as the configuration says, for at most --timeout. Tables have at most \
-80 columns; what does not fit is cut, and whole with --json. What servers say is escaped.
+by --target. Calls are retried as the configuration says, for at most --timeout. Tables have at \
+most 80 columns; what does not fit is cut, and whole with --json. What servers say is escaped.
 
 retry, cancel and rm of tasks can be given twice: the second time does nothing.
 
@@ -54,7 +53,8 @@ pub(crate) struct QueueArguments {
     #[arg(long, global = true, value_name = "URI")]
     target: Option<String>,
     /// How many seconds each call may take, retries and the wait for a connection included.
-    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 10.0, value_parser = seconds)]
+    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 10.0)]
+    #[arg(value_parser = seconds)]
     timeout: f64,
     #[command(subcommand)]
     action: Action,
@@ -72,9 +72,9 @@ enum Action {
         task: String,
     },
     /// Add a task.
-    Submit(act::SubmitArguments),
+    Submit(change::SubmitArguments),
     /// The tasks of a queue, oldest first.
-    List(look::ListArguments),
+    List(read::ListArguments),
     /// What a queue holds, and how long its tasks wait and run.
     Stats {
         /// Whose queue.
@@ -83,11 +83,11 @@ enum Action {
     /// Failed tasks, grouped by what went wrong.
     Failures(failures::FailuresArguments),
     /// Do the work of failed tasks again, as new tasks.
-    Retry(act::RetryArguments),
+    Retry(change::RetryArguments),
     /// Give up tasks that are PENDING or PROCESSING.
-    Cancel(act::CancelArguments),
+    Cancel(change::CancelArguments),
     /// Delete tasks, or a whole queue.
-    Rm(act::RmArguments),
+    Rm(change::RmArguments),
 }
 
 fn seconds(text: &str) -> Result<f64, String> {
@@ -98,10 +98,10 @@ fn seconds(text: &str) -> Result<f64, String> {
     Ok(seconds)
 }
 
-/// Where a command asks, and where it answers.
-struct Desk {
+/// The server that a command asks, and the output that it writes to.
+struct QueueCli {
     client: AgentQueueClient<SupervisedChannel>,
-    terminal: Terminal,
+    stdout: Stdout,
     json: bool,
 }
 
@@ -110,7 +110,7 @@ pub(crate) fn run(
     arguments: QueueArguments,
     config: Option<&Path>,
     json: bool,
-) -> Result<(), Trouble> {
+) -> Result<(), CliError> {
     let QueueArguments { target, timeout, action } = arguments;
     let mut builder = Config::builder().environment();
     if let Some(file) = config {
@@ -120,22 +120,22 @@ pub(crate) fn run(
         builder = builder.target(target);
     }
     let builder = builder.timeout(Duration::from_secs_f64(timeout));
-    let config = builder.build().map_err(|error| Trouble::Config(error.to_string()))?;
+    let config = builder.build().map_err(|error| CliError::Config(error.to_string()))?;
     let runtime = runtime::Builder::new_current_thread().enable_all().build();
-    runtime.map_err(Trouble::failed("cannot start the runtime"))?.block_on(async {
+    runtime.map_err(CliError::failed("cannot start the runtime"))?.block_on(async {
         let builder = Supervisor::builder(config).descriptor_set(DESCRIPTORS);
-        let builder = builder.map_err(Trouble::failed("cannot read the service's descriptors"))?;
+        let builder = builder.map_err(CliError::failed("cannot read the service's descriptors"))?;
         let supervisor = builder.spawn();
         let client = AgentQueueClient::new(supervisor.channel());
-        let mut desk = Desk { client, terminal: Terminal::new(), json };
-        let done = desk.act(action).await;
+        let mut cli = QueueCli { client, stdout: Stdout::new(), json };
+        let done = cli.run(action).await;
         supervisor.shutdown(CLOSING).await;
         done
     })
 }
 
-impl Desk {
-    async fn act(&mut self, action: Action) -> Result<(), Trouble> {
+impl QueueCli {
+    async fn run(&mut self, action: Action) -> Result<(), CliError> {
         match action {
             Action::Ls => self.ls().await,
             Action::Show { queue, task } => self.show(queue, task).await,
@@ -152,14 +152,14 @@ impl Desk {
     /// A line for people; nothing where programs read.
     fn line(&self, text: &str) {
         if !self.json {
-            self.terminal.line(text);
+            self.stdout.line(text);
         }
     }
 
     /// An object for programs; nothing where people read.
     fn object(&self, value: &Value) {
         if self.json {
-            self.terminal.line(&plain_json(&value.to_string()));
+            self.stdout.line(&plain_json(&value.to_string()));
         }
     }
 }
@@ -172,10 +172,10 @@ fn request<M>(message: M) -> Request<M> {
 }
 
 /// For `map_err`: what could not be done, and why, in one sentence.
-fn refused(what: &str) -> impl FnOnce(Status) -> Trouble {
+fn refused(what: &str) -> impl FnOnce(Status) -> CliError {
     move |status| {
         let said = printable(status.message());
-        Trouble::Failed(match status.code() {
+        CliError::Failed(match status.code() {
             Code::Unimplemented => format!(
                 "{what}: the server does not know this operation; it is older than this command, \
                  or another program ({said})"

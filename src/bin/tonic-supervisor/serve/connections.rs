@@ -1,11 +1,11 @@
-//! The server's connections: how many there are, and how long a new one may take to say something.
+//! The server's connections: how many there may be, and how long a new one may take to begin
+//! HTTP/2.
 //!
 //! A client that connects costs a file and some memory, whether it speaks or not. So each
-//! connection has one of a limited number of
-//! slots; TLS and HTTP/2's first words have a deadline, after which the slot is free again. Later
-//! silence is met by HTTP/2's own pings.
-//! Where the system has no more files accepting fails at once, again and again: then there is a
-//! pause.
+//! connection has one of a limited number of slots; TLS and HTTP/2's first bytes have a deadline,
+//! after which the slot is free again. A connection that falls silent later is found by HTTP/2's
+//! own pings. Where the system has no more files accepting fails at once, again and again: then
+//! there is a pause.
 
 use arc_swap::ArcSwap;
 use futures::{Stream, stream};
@@ -28,15 +28,15 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tonic::transport::server::Connected;
-use tonic_supervisor::agent_queue::server::{Budget, Caller};
+use tonic_supervisor::agent_queue::server::{Budget, ConnectionInfo};
 
-/// HTTP/2's first words: the preface, and the head of the SETTINGS frame.
-const FIRST_WORDS: usize = 24 + 9;
+/// HTTP/2's first bytes: the preface, and the head of the SETTINGS frame.
+const FIRST_BYTES: usize = 24 + 9;
 /// How long to wait after an error of accepting, at first and at most.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
 /// What all connections of a server share.
-pub(super) struct Door {
+pub(super) struct Acceptor {
     /// Which may be replaced: each new connection takes the present one.
     pub(super) tls: Option<Arc<ArcSwap<TlsAcceptor>>>,
     pub(super) handshake: Duration,
@@ -47,15 +47,15 @@ pub(super) struct Door {
 /// One client's connection.
 pub(super) struct Connection {
     stream: Transport,
-    /// Until its first words have come.
-    greeting: Option<Greeting>,
-    caller: Caller,
+    /// Until its first bytes have come.
+    first_bytes: Option<FirstBytes>,
+    info: ConnectionInfo,
     _slot: Slot,
 }
 
-struct Greeting {
+struct FirstBytes {
     deadline: Pin<Box<Sleep>>,
-    heard: usize,
+    received: usize,
 }
 
 enum Transport {
@@ -66,26 +66,26 @@ enum Transport {
 /// One of the connections that may be open at once.
 struct Slot(#[allow(dead_code, reason = "it is given back when dropped")] OwnedSemaphorePermit);
 
-impl Door {
+impl Acceptor {
     /// The connections that come, until the stream is dropped.
     pub(super) fn open(self, listener: TcpListener) -> impl Stream<Item = io::Result<Connection>> {
         describe();
-        let (come, mut coming) = mpsc::channel(1);
-        tokio::spawn(self.accept(listener, come));
+        let (sender, mut receiver) = mpsc::channel(1);
+        tokio::spawn(self.accept(listener, sender));
         stream::poll_fn(move |context| {
-            coming.poll_recv(context).map(|connection| connection.map(Ok))
+            receiver.poll_recv(context).map(|connection| connection.map(Ok))
         })
     }
 
-    async fn accept(self, listener: TcpListener, come: mpsc::Sender<Connection>) {
+    async fn accept(self, listener: TcpListener, sender: mpsc::Sender<Connection>) {
         let slots = Arc::new(Semaphore::new(self.connections));
         let full = Arc::new(AtomicBool::new(false));
-        let door = Arc::new(self);
+        let acceptor = Arc::new(self);
         let mut pause = PAUSE.0;
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
-                () = come.closed() => return,
+                () = sender.closed() => return,
             };
             let stream = match accepted {
                 Ok((stream, _)) => stream,
@@ -116,7 +116,7 @@ impl Door {
                 counter!("tonic_supervisor.queue.connections_refused", "reason" => "limit")
                     .increment(1);
                 if !full.swap(true, Relaxed) {
-                    let most = door.connections;
+                    let most = acceptor.connections;
                     tracing::warn!(
                         target: "tonic_supervisor",
                         "{most} connections are open, as many as max-connections allows: more are \
@@ -125,19 +125,19 @@ impl Door {
                 }
                 continue;
             };
-            if slots.available_permits() > door.connections / 10 {
+            if slots.available_permits() > acceptor.connections / 10 {
                 full.store(false, Relaxed);
             }
-            tokio::spawn(door.clone().welcome(stream, Slot::new(slot), come.clone()));
+            tokio::spawn(acceptor.clone().set_up(stream, Slot::new(slot), sender.clone()));
         }
     }
 
     /// TLS, where it is spoken; then the connection is the server's.
-    async fn welcome(
+    async fn set_up(
         self: Arc<Self>,
         stream: TcpStream,
         slot: Slot,
-        come: mpsc::Sender<Connection>,
+        sender: mpsc::Sender<Connection>,
     ) {
         let deadline = Instant::now() + self.handshake;
         let _ = stream.set_nodelay(true);
@@ -149,11 +149,12 @@ impl Door {
                 Err(late) => return refused("deadline", &late),
             },
         };
-        let greeting = Some(Greeting { deadline: Box::pin(time::sleep_until(deadline)), heard: 0 });
-        let caller = self.budget.caller().with_certificate_names(stream.certificate_names());
-        let connection = Connection { stream, greeting, caller, _slot: slot };
+        let first_bytes =
+            Some(FirstBytes { deadline: Box::pin(time::sleep_until(deadline)), received: 0 });
+        let info = self.budget.new_connection().with_certificate_names(stream.certificate_names());
+        let connection = Connection { stream, first_bytes, info, _slot: slot };
         // Nobody takes it any more: the server drains.
-        let _ = come.send(connection).await;
+        let _ = sender.send(connection).await;
     }
 }
 
@@ -183,8 +184,12 @@ fn describe() {
 
 fn refused(reason: &'static str, error: &dyn std::fmt::Display) {
     counter!("tonic_supervisor.queue.connections_refused", "reason" => reason).increment(1);
-    tracing::debug!(target: "tonic_supervisor", %error, reason, "a connection was closed before \
-                                                                 its first call");
+    tracing::debug!(
+        target: "tonic_supervisor",
+        %error,
+        reason,
+        "a connection was closed before its first call"
+    );
 }
 
 impl Transport {
@@ -219,10 +224,10 @@ impl Drop for Slot {
 
 impl Connected for Connection {
     /// Stands in the extensions of its requests.
-    type ConnectInfo = Caller;
+    type ConnectInfo = ConnectionInfo;
 
-    fn connect_info(&self) -> Caller {
-        self.caller.clone()
+    fn connect_info(&self) -> ConnectionInfo {
+        self.info.clone()
     }
 }
 
@@ -237,11 +242,11 @@ impl AsyncRead for Connection {
             Transport::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
             Transport::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
         };
-        let Some(greeting) = &mut self.greeting else { return read };
-        greeting.heard += buffer.filled().len() - before;
-        if greeting.heard >= FIRST_WORDS {
-            self.greeting = None;
-        } else if read.is_pending() && greeting.deadline.as_mut().poll(context).is_ready() {
+        let Some(first_bytes) = &mut self.first_bytes else { return read };
+        first_bytes.received += buffer.filled().len() - before;
+        if first_bytes.received >= FIRST_BYTES {
+            self.first_bytes = None;
+        } else if read.is_pending() && first_bytes.deadline.as_mut().poll(context).is_ready() {
             let late =
                 io::Error::new(io::ErrorKind::TimedOut, "it did not begin with HTTP/2 in time");
             refused("deadline", &late);

@@ -11,10 +11,12 @@ const OTHER_FILES: u64 = 48;
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct Limits {
     /// How many connections may be open at once; one more is closed at once.
-    #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    #[arg(long, default_value_t = 1024)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     max_connections: u32,
     /// How many calls may be under way on one connection; the others wait at the client.
-    #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    #[arg(long, default_value_t = 1024)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     max_streams: u32,
     /// How many seconds a new connection has for TLS and for HTTP/2's first words.
     #[arg(long, default_value_t = 10.0, value_parser = seconds)]
@@ -26,7 +28,8 @@ pub(super) struct Limits {
     #[arg(long, default_value_t = 20.0, value_parser = seconds)]
     keepalive_timeout: f64,
     /// How many bytes of answers may wait to be read, all together; one connection has half of it.
-    #[arg(long, default_value_t = 134_217_728, value_parser = clap::value_parser!(u64).range(8_388_608..=1_099_511_627_776))]
+    #[arg(long, default_value_t = 134_217_728)]
+    #[arg(value_parser = clap::value_parser!(u64).range(8_388_608..=1_099_511_627_776))]
     max_answer_bytes: u64,
     /// How many seconds a large answer may remain unread before it is thrown away.
     #[arg(long, default_value_t = 60.0, value_parser = seconds)]

@@ -1,8 +1,8 @@
 //! Tells systemd how the server is (`sd_notify`): READY when it serves, STOPPING when it drains,
-//! and signs of life where the unit asks for them (`WatchdogSec=`). Elsewhere nothing is told.
+//! and watchdog messages where the unit asks for them (`WatchdogSec=`). Elsewhere nothing is sent.
 //!
-//! A sign of life says that this process carries out its tasks, and no more: a database that is
-//! away comes back by itself, and a restart would not help it. Of that health tells.
+//! A watchdog message says that this process carries out its tasks, and no more: a database that is
+//! away comes back by itself, and a restart would not help it. The health service reports that.
 
 use sd_notify::NotifyState;
 use std::{net::SocketAddr, time::Duration};
@@ -10,12 +10,12 @@ use tokio::time;
 
 /// It serves.
 pub(super) fn ready(address: SocketAddr) {
-    tell(&[NotifyState::Ready, NotifyState::Status(&format!("serves on {address}"))]);
+    notify_systemd(&[NotifyState::Ready, NotifyState::Status(&format!("serves on {address}"))]);
 }
 
 /// It drains.
 pub(super) fn stopping() {
-    tell(&[NotifyState::Stopping, NotifyState::Status("lets calls in flight finish")]);
+    notify_systemd(&[NotifyState::Stopping, NotifyState::Status("lets calls in flight finish")]);
 }
 
 /// Gives signs of life, twice as often as they are waited for, until it is dropped.
@@ -24,16 +24,19 @@ pub(super) async fn live() {
     else {
         return;
     };
-    let mut signs = time::interval((patience / 2).max(Duration::from_millis(1)));
+    let mut watchdog = time::interval((patience / 2).max(Duration::from_millis(1)));
     loop {
-        signs.tick().await;
-        tell(&[NotifyState::Watchdog]);
+        watchdog.tick().await;
+        notify_systemd(&[NotifyState::Watchdog]);
     }
 }
 
-fn tell(state: &[NotifyState<'_>]) {
+fn notify_systemd(state: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(state) {
-        tracing::warn!(target: "tonic_supervisor", %error, "systemd could not be told how the \
-                                                            server is (NOTIFY_SOCKET)");
+        tracing::warn!(
+            target: "tonic_supervisor",
+            %error,
+            "systemd could not be told how the server is (NOTIFY_SOCKET)"
+        );
     }
 }

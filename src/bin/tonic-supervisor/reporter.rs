@@ -1,7 +1,7 @@
-//! Tells what happens as it happens: a line with its time for people, or one JSON object for
+//! Reports what happens as it happens: a line with its time for people, or one JSON object for
 //! programs.
 
-use crate::terminal::{Terminal, Tone, plain_json};
+use crate::stdout::{Stdout, Tone, plain_json};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 use tonic_supervisor::printable;
@@ -10,24 +10,24 @@ use tracing_subscriber::fmt::{
     time::{FormatTime, SystemTime},
 };
 
-/// Where everything is told; time counts from its making.
+/// Writes reports to standard output. Times count from its creation.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Voice {
-    terminal: Terminal,
+pub(crate) struct Reporter {
+    stdout: Stdout,
     json: bool,
     /// How wide a line for people may be; none: as wide as it is.
     columns: Option<usize>,
     started: Instant,
     /// Whether people read the time of day, rather than the seconds since the start.
-    by_the_clock: bool,
+    time_of_day: bool,
 }
 
 /// What stands before the text: the time and who.
 const BEFORE: usize = 21;
 
-impl Voice {
-    pub(crate) fn new(terminal: Terminal, json: bool) -> Self {
-        Self { terminal, json, columns: None, started: Instant::now(), by_the_clock: false }
+impl Reporter {
+    pub(crate) fn new(stdout: Stdout, json: bool) -> Self {
+        Self { stdout, json, columns: None, started: Instant::now(), time_of_day: false }
     }
 
     /// Lines for people are folded between words, to at most so many columns.
@@ -36,12 +36,12 @@ impl Voice {
     }
 
     /// For what runs for days: with the time of day, as in the log.
-    pub(crate) fn by_the_clock(terminal: Terminal, json: bool) -> Self {
-        Self { by_the_clock: true, ..Self::new(terminal, json) }
+    pub(crate) fn time_of_day(stdout: Stdout, json: bool) -> Self {
+        Self { time_of_day: true, ..Self::new(stdout, json) }
     }
 
-    pub(crate) fn terminal(&self) -> Terminal {
-        self.terminal
+    pub(crate) fn stdout(&self) -> Stdout {
+        self.stdout
     }
 
     /// How long ago it was made.
@@ -49,29 +49,29 @@ impl Voice {
         self.started.elapsed()
     }
 
-    /// Whether programs listen.
+    /// Whether it writes for programs.
     pub(crate) fn json(&self) -> bool {
         self.json
     }
 
     /// `who` and `text` for people; `fields` go into the JSON only.
-    pub(crate) fn tell(&self, kind: &str, tone: Tone, who: &str, text: &str, fields: Value) {
+    pub(crate) fn report(&self, kind: &str, tone: Tone, who: &str, text: &str, fields: Value) {
         let at = self.elapsed().as_secs_f64();
         if self.json {
             let at = (at * 1_000.0).round() / 1_000.0;
             let mut line = json!({ "kind": kind, "at": at, "text": text });
-            if self.by_the_clock {
+            if self.time_of_day {
                 line["time"] = json!(clock());
             }
             let line = merge(line, fields);
-            self.terminal.line(&plain_json(&line.to_string()));
+            self.stdout.line(&plain_json(&line.to_string()));
         } else {
-            let who = self.terminal.paint(tone, &format!("{:<10}", printable(who)));
+            let who = self.stdout.paint(tone, &format!("{:<10}", printable(who)));
             let text = printable(text);
             let text =
                 self.columns.map_or(text.to_string(), |columns| fold(&text, columns - BEFORE));
-            let at = if self.by_the_clock { clock() } else { format!("{at:6.2}s") };
-            self.terminal.line(&format!("{at}  {who}  {text}"));
+            let at = if self.time_of_day { clock() } else { format!("{at:6.2}s") };
+            self.stdout.line(&format!("{at}  {who}  {text}"));
         }
     }
 }

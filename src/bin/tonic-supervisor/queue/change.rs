@@ -4,13 +4,14 @@
 //! pressing twice, or going on after a break, does nothing twice.
 
 use super::{
-    Desk,
+    QueueCli,
     failures::LookArguments,
-    refused, request,
+    refused,
+    render::{StatusName, type_named},
+    request,
     table::{WIDTH, count, cut},
-    words::{StatusName, type_named},
 };
-use crate::Trouble;
+use crate::CliError;
 use futures::{StreamExt as _, stream};
 use serde_json::{Value, json};
 use std::{
@@ -88,7 +89,9 @@ pub(super) struct CancelArguments {
 }
 
 #[derive(Debug, clap::Args)]
-#[command(group(clap::ArgGroup::new("what").required(true).args(["tasks", "all_tasks", "everything"])))]
+#[command(group(
+    clap::ArgGroup::new("what").required(true).args(["tasks", "all_tasks", "everything"])
+))]
 pub(super) struct RmArguments {
     /// Whose queue.
     queue: String,
@@ -110,10 +113,10 @@ pub(super) struct RmArguments {
 }
 
 /// What was done to a task: a sentence, and an object.
-type Deed = (String, Value);
+type ActionResult = (String, Value);
 
-impl Desk {
-    pub(super) async fn submit(&mut self, arguments: SubmitArguments) -> Result<(), Trouble> {
+impl QueueCli {
+    pub(super) async fn submit(&mut self, arguments: SubmitArguments) -> Result<(), CliError> {
         let SubmitArguments { queue, payload, kind, custom, priority, request_id, create } =
             arguments;
         let payload = read(payload)?;
@@ -145,31 +148,33 @@ impl Desk {
         Ok(())
     }
 
-    pub(super) async fn retry(&mut self, arguments: RetryArguments) -> Result<(), Trouble> {
+    pub(super) async fn retry(&mut self, arguments: RetryArguments) -> Result<(), CliError> {
         let RetryArguments { queue, tasks, group, look, dry_run } = arguments;
         let tasks = match group {
             None => tasks,
             Some(id) => {
                 let looked = self.group(&queue, look).await?;
-                let words = looked.words();
+                let described = looked.describe();
                 let mut groups = looked.groups.into_iter().filter(|group| group.id() == id);
                 let Some(group) = groups.next() else {
-                    return Err(Trouble::Failed(format!(
-                        "no group {id} is among {words} of {queue}"
+                    return Err(CliError::Failed(format!(
+                        "no group {id} is among {described} of {queue}"
                     )));
                 };
                 // An id is short, and whoever works on a queue writes the errors.
                 if groups.next().is_some() {
-                    return Err(Trouble::Failed(format!(
+                    return Err(CliError::Failed(format!(
                         "several groups of {queue} have the id {id}: name the tasks"
                     )));
                 }
                 let (tasks, text) = (count(group.tasks.len() as u64), &group.text);
                 let verb = if dry_run { "would be" } else { "are" };
                 self.line(&cut(&format!("{tasks} tasks {verb} retried: {text}"), WIDTH));
-                self.line(&cut(&format!("looked at {words} of {queue}"), WIDTH));
-                self.object(&json!({ "kind": "group", "group": id, "tasks": group.tasks.len(), "text": group.text,
-                    "dry_run": dry_run }));
+                self.line(&cut(&format!("looked at {described} of {queue}"), WIDTH));
+                self.object(&json!({
+                    "kind": "group", "group": id, "tasks": group.tasks.len(), "text": group.text,
+                    "dry_run": dry_run,
+                }));
                 if dry_run {
                     return Ok(());
                 }
@@ -180,32 +185,32 @@ impl Desk {
         let act = |task_id: String| {
             let mut client = client.clone();
             let client_request_id = format!("retry:{task_id}");
-            let wish = RetryTaskRequest {
+            let message = RetryTaskRequest {
                 agent_id: queue.clone(),
                 task_id: task_id.clone(),
                 client_request_id,
             };
             async move {
-                let again = client.retry_task(request(wish)).await?.into_inner().task_id;
+                let again = client.retry_task(request(message)).await?.into_inner().task_id;
                 let object = json!({ "kind": "retried", "task_id": task_id, "as": again });
-                Ok::<Deed, Status>((format!("{task_id} is retried as {again}"), object))
+                Ok::<ActionResult, Status>((format!("{task_id} is retried as {again}"), object))
             }
         };
         self.each("retry", tasks, act).await
     }
 
-    pub(super) async fn cancel(&mut self, arguments: CancelArguments) -> Result<(), Trouble> {
+    pub(super) async fn cancel(&mut self, arguments: CancelArguments) -> Result<(), CliError> {
         let CancelArguments { queue, tasks, reason } = arguments;
         let client = self.client.clone();
         let act = |task_id: String| {
             let mut client = client.clone();
             let (agent_id, reason) = (queue.clone(), reason.clone());
             let client_request_id = format!("cancel:{task_id}");
-            let wish =
+            let message =
                 CancelTaskRequest { agent_id, task_id: task_id.clone(), reason, client_request_id };
             async move {
-                client.cancel_task(request(wish)).await?;
-                Ok::<Deed, Status>((
+                client.cancel_task(request(message)).await?;
+                Ok::<ActionResult, Status>((
                     format!("{task_id} is cancelled"),
                     json!({ "kind": "cancelled", "task_id": task_id }),
                 ))
@@ -214,7 +219,7 @@ impl Desk {
         self.each("cancel", tasks, act).await
     }
 
-    pub(super) async fn rm(&mut self, arguments: RmArguments) -> Result<(), Trouble> {
+    pub(super) async fn rm(&mut self, arguments: RmArguments) -> Result<(), CliError> {
         let RmArguments { queue, tasks, all_tasks, status, everything, yes } = arguments;
         if all_tasks || everything {
             return self.rm_many(queue, status.map(TaskStatus::from), everything, yes).await;
@@ -223,14 +228,14 @@ impl Desk {
         let act = |task_id: String| {
             let mut client = client.clone();
             let client_request_id = format!("delete:{task_id}");
-            let wish = DeleteTaskRequest {
+            let message = DeleteTaskRequest {
                 agent_id: queue.clone(),
                 task_id: task_id.clone(),
                 client_request_id,
             };
             async move {
-                client.delete_task(request(wish)).await?;
-                Ok::<Deed, Status>((
+                client.delete_task(request(message)).await?;
+                Ok::<ActionResult, Status>((
                     format!("{task_id} is deleted"),
                     json!({ "kind": "deleted", "task_id": task_id }),
                 ))
@@ -245,7 +250,7 @@ impl Desk {
         status: Option<TaskStatus>,
         everything: bool,
         yes: bool,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), CliError> {
         let what = format!("cannot delete from {agent_id}");
         if !yes {
             let info = self
@@ -258,7 +263,7 @@ impl Desk {
             let all = all.into_iter().fold(0, u64::saturating_add);
             let all =
                 format!("{agent_id} has {} tasks; what is deleted does not come back", count(all));
-            return Err(Trouble::Usage(format!("{all}: repeat the command with --yes")));
+            return Err(CliError::Usage(format!("{all}: repeat the command with --yes")));
         }
         let deleted = if everything {
             let gone = self.client.delete_queue(request(DeleteQueueRequest {
@@ -268,32 +273,34 @@ impl Desk {
             gone.await.map_err(refused(&what))?.into_inner().deleted
         } else {
             let (status, client_request_id) = (status.map(Into::into), new_name());
-            let wish = ClearQueueRequest {
+            let message = ClearQueueRequest {
                 agent_id: agent_id.clone(),
                 status,
                 confirm: true,
                 client_request_id,
             };
             self.client
-                .clear_queue(request(wish))
+                .clear_queue(request(message))
                 .await
                 .map_err(refused(&what))?
                 .into_inner()
                 .deleted
         };
         self.line(&format!("{} tasks of {} are deleted", count(deleted), printable(&agent_id)));
-        self.object(&json!({ "kind": "deleted", "agent_id": agent_id, "tasks": deleted, "queue": everything }));
+        self.object(&json!({
+            "kind": "deleted", "agent_id": agent_id, "tasks": deleted, "queue": everything,
+        }));
         Ok(())
     }
 
     /// Does the same to each task. One that refuses does not hold up the others; a server that
     /// cannot answer does.
-    async fn each<F: Future<Output = Result<Deed, Status>>>(
+    async fn each<F: Future<Output = Result<ActionResult, Status>>>(
         &self,
         verb: &str,
         tasks: Vec<String>,
         act: impl Fn(String) -> F,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), CliError> {
         let (all, mut done, mut refusals) = (tasks.len(), 0, 0);
         let mut deeds = stream::iter(tasks.into_iter().map(|task| {
             let deed = act(task.clone());
@@ -310,8 +317,10 @@ impl Desk {
                 Err(status) if of_the_task(status.code()) => {
                     refusals += 1;
                     let said = format!("cannot {verb} {task}: {}", status.message());
-                    self.object(&json!({ "kind": "refused", "task_id": task, "code": format!("{:?}", status.code()),
-                        "text": status.message() }));
+                    self.object(&json!({
+                        "kind": "refused", "task_id": task,
+                        "code": format!("{:?}", status.code()), "text": status.message(),
+                    }));
                     // Whoever closed standard error does not want to know.
                     let _ = writeln!(io::stderr(), "tonic-supervisor: {}", printable(&said));
                 }
@@ -326,7 +335,7 @@ impl Desk {
         }
         match refusals {
             0 => Ok(()),
-            _ => Err(Trouble::Failed(format!("{refusals} of {all} tasks were refused"))),
+            _ => Err(CliError::Failed(format!("{refusals} of {all} tasks were refused"))),
         }
     }
 }
@@ -337,7 +346,7 @@ fn of_the_task(code: Code) -> bool {
 }
 
 /// A payload, from where it is.
-fn read(payload: String) -> Result<String, Trouble> {
+fn read(payload: String) -> Result<String, CliError> {
     let mut text = String::new();
     let read = match payload.strip_prefix('@') {
         _ if payload == "-" => io::stdin().take(LARGEST).read_to_string(&mut text),
@@ -346,7 +355,7 @@ fn read(payload: String) -> Result<String, Trouble> {
         }
         None => return Ok(payload),
     };
-    read.map(|_| text).map_err(Trouble::failed(&format!("cannot read the payload {payload}")))
+    read.map(|_| text).map_err(CliError::failed(&format!("cannot read the payload {payload}")))
 }
 
 /// A name nobody else has.

@@ -1,4 +1,4 @@
-//! What an error means for a loop that goes on: ask again later, stop asking, or it is over.
+//! What an error means for a loop that goes on: ask again later, stop asking, or end.
 
 use crate::{
     model::{CallReport, Cause},
@@ -7,26 +7,26 @@ use crate::{
 use std::time::Duration;
 use tonic::{Code, Status};
 
-/// What to do about an error.
+/// Whether it is worth asking again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum ErrorClass {
     /// It may be different later.
-    Later,
+    Transient,
     /// Asking again gives the same answer.
-    Final,
+    Permanent,
     /// The client is closed: nothing can be asked any more.
-    Closed,
+    ClientClosed,
 }
 
 /// How far a request came that was not answered well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reach {
+pub(super) enum Delivery {
     /// It was not sent: there was no link, or no room on it.
-    Nowhere,
+    NotSent,
     /// The link ended under it: nobody knows whether it arrived.
     Unknown,
     /// It was answered, or could have been.
-    Peer,
+    Reached,
 }
 
 /// No lease is taken to be shorter than this: it must be possible to renew it.
@@ -39,10 +39,10 @@ const LONGEST_LEASE: Duration = Duration::from_secs(24 * 60 * 60);
 const PAUSES: Backoff =
     Backoff { initial: Duration::from_millis(500), multiplier: 2.0, max: Duration::from_secs(10) };
 
-pub(super) fn verdict(status: &Status) -> Verdict {
+pub(super) fn classify(status: &Status) -> ErrorClass {
     match cause(status) {
-        Some(Cause::Shutdown) => return Verdict::Closed,
-        Some(Cause::TooLarge(_)) => return Verdict::Final,
+        Some(Cause::Shutdown) => return ErrorClass::ClientClosed,
+        Some(Cause::TooLarge(_)) => return ErrorClass::Permanent,
         _ => {}
     }
     match status.code() {
@@ -53,23 +53,26 @@ pub(super) fn verdict(status: &Status) -> Verdict {
         | Code::OutOfRange
         | Code::Unimplemented
         | Code::PermissionDenied
-        | Code::Unauthenticated => Verdict::Final,
-        _ => Verdict::Later,
+        | Code::Unauthenticated => ErrorClass::Permanent,
+        _ => ErrorClass::Transient,
     }
 }
 
-/// Whether this is about what the request says, so that a request that says less may be taken.
-pub(super) fn refuses_the_words(status: &Status) -> bool {
+/// Whether the content of the request was refused, so that a request with less in it may be
+/// accepted.
+pub(super) fn refuses_the_content(status: &Status) -> bool {
     matches!(status.code(), Code::InvalidArgument | Code::OutOfRange)
         || matches!(cause(status), Some(Cause::TooLarge(_)))
 }
 
 /// How far the request came that ended so.
-pub(super) fn reach(status: &Status) -> Reach {
+pub(super) fn delivery_of(status: &Status) -> Delivery {
     match cause(status) {
-        Some(Cause::NotConnected(_) | Cause::Deadline(Some(_)) | Cause::Shed(_)) => Reach::Nowhere,
-        Some(Cause::LinkLost(_) | Cause::GoAway(_)) => Reach::Unknown,
-        _ => Reach::Peer,
+        Some(Cause::NotConnected(_) | Cause::Deadline(Some(_)) | Cause::Shed(_)) => {
+            Delivery::NotSent
+        }
+        Some(Cause::LinkLost(_) | Cause::GoAway(_)) => Delivery::Unknown,
+        _ => Delivery::Reached,
     }
 }
 
@@ -77,7 +80,8 @@ fn cause(status: &Status) -> Option<&Cause> {
     CallReport::of(status).map(|report| &report.outcome.cause)
 }
 
-/// The wait after so many failures in a row, counted from 0; `unit` is a die in `0.0..1.0`.
+/// The wait after so many failures in a row, counted from 0; `unit` is a random number in
+/// `0.0..1.0`.
 pub(super) fn pause(failures: u32, unit: f64) -> Duration {
     jittered(PAUSES.delay(failures), 0.2, unit)
 }
@@ -101,12 +105,12 @@ mod tests {
             Code::Cancelled,
             Code::Aborted,
         ] {
-            assert_eq!(verdict(&Status::new(code, "")), Verdict::Later, "{code:?}");
+            assert_eq!(classify(&Status::new(code, "")), ErrorClass::Transient, "{code:?}");
         }
         for code in
             [Code::InvalidArgument, Code::NotFound, Code::FailedPrecondition, Code::Unauthenticated]
         {
-            assert_eq!(verdict(&Status::new(code, "")), Verdict::Final, "{code:?}");
+            assert_eq!(classify(&Status::new(code, "")), ErrorClass::Permanent, "{code:?}");
         }
     }
 

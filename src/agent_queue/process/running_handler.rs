@@ -1,15 +1,15 @@
 //! A handler at work, in a task of its own, so that its panics are its own and it can be stopped.
 
-use super::{Outcome, meters::Runs};
-use crate::{agent_queue::Task, unwind::words};
+use super::{Outcome, meters::RunningGauge};
+use crate::{agent_queue::Task, unwind};
 use std::sync::Arc;
 use tokio::task::{JoinError, JoinHandle};
 
 /// A handler at work. Dropping it stops it.
-pub(super) struct Running(JoinHandle<Outcome>);
+pub(super) struct RunningHandler(JoinHandle<Outcome>);
 
-impl Running {
-    pub(super) fn start<H, F>(handler: &Arc<H>, task: Task, runs: Runs) -> Self
+impl RunningHandler {
+    pub(super) fn start<H, F>(handler: &Arc<H>, task: Task, runs: RunningGauge) -> Self
     where
         H: Fn(Task) -> F + Send + Sync + 'static,
         F: Future<Output: Into<Outcome>> + Send + 'static,
@@ -37,7 +37,7 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for RunningHandler {
     fn drop(&mut self) {
         self.0.abort();
     }
@@ -45,5 +45,5 @@ impl Drop for Running {
 
 fn panicked(error: JoinError) -> Option<Outcome> {
     let panic = error.try_into_panic().ok()?;
-    Some(Outcome::Failed(format!("the handler panicked: {}", words(&*panic))))
+    Some(Outcome::Failed(format!("the handler panicked: {}", unwind::panic_message(&*panic))))
 }

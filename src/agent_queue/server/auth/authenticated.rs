@@ -23,28 +23,28 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The agent queue's service behind an [`Authorizer`]: a request whose identity is not known is
 /// answered without reading its body. It goes around
-/// [`Measured`](crate::agent_queue::server::Measured), or around the generated service.
+/// [`Budgeted`](crate::agent_queue::server::Budgeted), or around the generated service.
 ///
 /// The others go on with their [`Identity`] in their extensions, and without `authorization`, which
 /// nobody further in needs.
 #[derive(Clone)]
-pub struct Identified<S> {
+pub struct Authenticated<S> {
     inner: S,
     authorizer: Option<Arc<dyn Authorizer>>,
 }
 
-impl<S> Identified<S> {
+impl<S> Authenticated<S> {
     /// Asks `authorizer`; none: whoever comes may come.
     pub fn new(inner: S, authorizer: Option<Arc<dyn Authorizer>>) -> Self {
         Self { inner, authorizer }
     }
 }
 
-impl<S: NamedService> NamedService for Identified<S> {
+impl<S: NamedService> NamedService for Authenticated<S> {
     const NAME: &'static str = S::NAME;
 }
 
-impl<S> Service<Request<Body>> for Identified<S>
+impl<S> Service<Request<Body>> for Authenticated<S>
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>
         + Clone
@@ -90,8 +90,8 @@ async fn identify(authorizer: &dyn Authorizer, head: &Parts) -> Result<Identity,
     time::timeout(PATIENCE, authorizer.identify(head)).await.unwrap_or_else(late)
 }
 
-impl<S: fmt::Debug> fmt::Debug for Identified<S> {
+impl<S: fmt::Debug> fmt::Debug for Authenticated<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Identified").field("inner", &self.inner).finish_non_exhaustive()
+        f.debug_struct("Authenticated").field("inner", &self.inner).finish_non_exhaustive()
     }
 }

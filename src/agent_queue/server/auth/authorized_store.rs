@@ -1,10 +1,10 @@
-//! The way to the store: through a request's own rules and the check of who may.
+//! The store behind the checks: a request gets it only when it is valid and its caller may.
 //!
-//! Nothing else gives an operation the store, so that one without a check does not compile.
+//! Nothing else gives an operation the store, so an operation without a check does not compile.
 
 use super::{Action, Authorizer, Identity, access::Access};
 use crate::agent_queue::server::{
-    Caller, Millis, Store, budget::caller, check::Check, sample::Samples,
+    ConnectionInfo, Millis, Store, budget::connection_info, check::Check, sample::Samples,
 };
 use futures::future;
 use metrics::counter;
@@ -12,32 +12,32 @@ use std::{fmt, sync::Arc};
 use tonic::{Request, Status};
 
 /// A store, and who decides about its queues. Clones share it.
-pub(in crate::agent_queue::server) struct Gate<S> {
+pub(in crate::agent_queue::server) struct AuthorizedStore<S> {
     store: Arc<S>,
     /// None: everybody may do everything.
     authorizer: Option<Arc<dyn Authorizer>>,
 }
 
 /// A request that may go on.
-pub(in crate::agent_queue::server) struct Admitted<T, S, G = Grant> {
+pub(in crate::agent_queue::server) struct AuthorizedRequest<T, S, G = Grant> {
     pub(in crate::agent_queue::server) request: T,
     pub(in crate::agent_queue::server) store: Arc<S>,
-    pub(in crate::agent_queue::server) caller: Option<Caller>,
+    pub(in crate::agent_queue::server) connection: Option<ConnectionInfo>,
     /// To be asked again where the call waits.
     pub(in crate::agent_queue::server) grant: G,
 }
 
-/// Who may see which queues of a list.
+/// Which queues of a list a caller may see.
 pub(in crate::agent_queue::server) struct View(Option<(Arc<dyn Authorizer>, Identity)>);
 
-/// What lets a call go on.
-pub(in crate::agent_queue::server) struct Grant(Option<Asked>);
+/// The permission that a call needs, which may end while the call waits.
+pub(in crate::agent_queue::server) struct Grant(Option<GrantRequest>);
 
 /// Who decides, and who asks.
 type Known<'a> = Option<(&'a Arc<dyn Authorizer>, &'a Identity)>;
 
 /// Why a call may not go on.
-pub(in crate::agent_queue::server) enum Ended {
+pub(in crate::agent_queue::server) enum GrantEnd {
     /// What its identity was proved by is gone: it must be proved anew, for which there is a new
     /// call.
     Unproved,
@@ -45,19 +45,19 @@ pub(in crate::agent_queue::server) enum Ended {
     Refused(Status),
 }
 
-struct Asked {
+struct GrantRequest {
     authorizer: Arc<dyn Authorizer>,
     identity: Identity,
     needs: &'static [Action],
     queue: String,
 }
 
-impl<S: Store> Gate<S> {
+impl<S: Store> AuthorizedStore<S> {
     pub(in crate::agent_queue::server) fn new(store: S) -> Self {
         Self { store: Arc::new(store), authorizer: None }
     }
 
-    pub(in crate::agent_queue::server) fn guarded_by(
+    pub(in crate::agent_queue::server) fn with_authorizer(
         self,
         authorizer: Arc<dyn Authorizer>,
     ) -> Self {
@@ -66,11 +66,11 @@ impl<S: Store> Gate<S> {
 
     /// INVALID_ARGUMENT where the request breaks its own rules, UNAUTHENTICATED without an
     /// identity, PERMISSION_DENIED where that may not.
-    pub(in crate::agent_queue::server) fn admit<T: Check + Access>(
+    pub(in crate::agent_queue::server) fn authorize<T: Check + Access>(
         &self,
         request: Request<T>,
-    ) -> Result<Admitted<T, S>, Status> {
-        let caller = caller(request.extensions());
+    ) -> Result<AuthorizedRequest<T, S>, Status> {
+        let connection = connection_info(request.extensions());
         let known = self
             .known(&request)?
             .map(|(authorizer, identity)| (authorizer.clone(), identity.clone()));
@@ -78,25 +78,25 @@ impl<S: Store> Gate<S> {
         request.check()?;
         let grant = Grant(known.map(|(authorizer, identity)| {
             let queue = request.queue().to_owned();
-            Asked { authorizer, identity, needs: T::NEEDS, queue }
+            GrantRequest { authorizer, identity, needs: T::NEEDS, queue }
         }));
         grant.check()?;
-        Ok(Admitted { request, store: self.store.clone(), caller, grant })
+        Ok(AuthorizedRequest { request, store: self.store.clone(), connection, grant })
     }
 
     /// The same for a request for a list of queues: everybody may ask, and sees the queues that
     /// they may look at.
-    pub(in crate::agent_queue::server) fn admit_listing<T: Check>(
+    pub(in crate::agent_queue::server) fn authorize_listing<T: Check>(
         &self,
         request: Request<T>,
-    ) -> Result<Admitted<T, S, View>, Status> {
-        let caller = caller(request.extensions());
+    ) -> Result<AuthorizedRequest<T, S, View>, Status> {
+        let connection = connection_info(request.extensions());
         let known = self.known(&request)?;
         let view = View(known.map(|(authorizer, identity)| (authorizer.clone(), identity.clone())));
         let request = request.into_inner();
         request.check()?;
         view.check()?;
-        Ok(Admitted { request, store: self.store.clone(), caller, grant: view })
+        Ok(AuthorizedRequest { request, store: self.store.clone(), connection, grant: view })
     }
 
     /// Who decides, and who asks; UNAUTHENTICATED where that is not known. None: nobody decides.
@@ -138,9 +138,9 @@ impl<S: Store> Gate<S> {
 
 impl View {
     /// Whether what proved the identity still holds.
-    pub(in crate::agent_queue::server) fn check(&self) -> Result<(), Ended> {
+    pub(in crate::agent_queue::server) fn check(&self) -> Result<(), GrantEnd> {
         match &self.0 {
-            Some((authorizer, identity)) if !authorizer.knows(identity) => Err(Ended::Unproved),
+            Some((authorizer, identity)) if !authorizer.knows(identity) => Err(GrantEnd::Unproved),
             _ => Ok(()),
         }
     }
@@ -155,28 +155,31 @@ impl View {
 
 impl Grant {
     /// Whether it holds. A refusal does not say whether the queue exists.
-    pub(in crate::agent_queue::server) fn check(&self) -> Result<(), Ended> {
-        let Some(Asked { authorizer, identity, needs, queue }) = &self.0 else { return Ok(()) };
+    pub(in crate::agent_queue::server) fn check(&self) -> Result<(), GrantEnd> {
+        let Some(GrantRequest { authorizer, identity, needs, queue }) = &self.0 else {
+            return Ok(());
+        };
         if !authorizer.knows(identity) {
-            return Err(Ended::Unproved);
+            return Err(GrantEnd::Unproved);
         }
         if needs.iter().any(|action| authorizer.may(identity, *action, queue)) {
             return Ok(());
         }
         counter!("tonic_supervisor.queue.calls_refused", "reason" => "grant").increment(1);
-        let needed = needs.iter().map(|action| action.words()).collect::<Vec<_>>().join(" or ");
+        let needed =
+            needs.iter().map(|action| action.verb_phrase()).collect::<Vec<_>>().join(" or ");
         let name = identity.name();
         let words = format!("identity {name:?} may not {needed} queue {queue:?}");
-        Err(Ended::Refused(Status::permission_denied(words)))
+        Err(GrantEnd::Refused(Status::permission_denied(words)))
     }
 
     /// Ends when it does not hold any more. Cancel safe.
-    pub(in crate::agent_queue::server) async fn ended(&self) -> Ended {
+    pub(in crate::agent_queue::server) async fn ended(&self) -> GrantEnd {
         loop {
             let changed = match &self.0 {
                 None => return future::pending().await,
                 // Listened for before it is asked, so that nothing falls between the two.
-                Some(asked) => asked.authorizer.changed(),
+                Some(request) => request.authorizer.changed(),
             };
             if let Err(ended) = self.check() {
                 return ended;
@@ -186,26 +189,26 @@ impl Grant {
     }
 }
 
-impl From<Ended> for Status {
+impl From<GrantEnd> for Status {
     /// Of a call that did not begin.
-    fn from(ended: Ended) -> Self {
+    fn from(ended: GrantEnd) -> Self {
         match ended {
-            Ended::Unproved => {
+            GrantEnd::Unproved => {
                 Self::unauthenticated("what proved the identity is not known any more")
             }
-            Ended::Refused(status) => status,
+            GrantEnd::Refused(status) => status,
         }
     }
 }
 
-impl<S> Clone for Gate<S> {
+impl<S> Clone for AuthorizedStore<S> {
     fn clone(&self) -> Self {
         Self { store: self.store.clone(), authorizer: self.authorizer.clone() }
     }
 }
 
-impl<S: fmt::Debug> fmt::Debug for Gate<S> {
+impl<S: fmt::Debug> fmt::Debug for AuthorizedStore<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Gate").field("store", &self.store).finish_non_exhaustive()
+        f.debug_struct("AuthorizedStore").field("store", &self.store).finish_non_exhaustive()
     }
 }

@@ -19,11 +19,11 @@ pub(crate) enum Tone {
 
 /// Standard output.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Terminal {
+pub(crate) struct Stdout {
     colours: bool,
 }
 
-impl Terminal {
+impl Stdout {
     /// Looks at standard output and at `NO_COLOR`.
     pub(crate) fn new() -> Self {
         Self { colours: wants_colours(&io::stdout()) }
@@ -83,7 +83,8 @@ pub(crate) fn plain_json(line: &str) -> Cow<'_, str> {
 /// Controls; and what breaks lines, hides itself, or turns the direction of text around.
 fn acts(letter: char) -> bool {
     letter.is_control()
-        || matches!(letter, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+        || matches!(letter, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
+        || matches!(letter, '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 #[cfg(test)]

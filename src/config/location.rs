@@ -1,11 +1,11 @@
-//! Where something was said, in the order in which problems are told: files by line and column,
+//! Where a setting stands. Locations are ordered as problems are listed: files by line and column,
 //! then variables, then the builder.
 
 use std::fmt;
 
-/// Where something was said.
+/// Where a setting stands.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Place {
+pub(crate) enum Location {
     /// In a file; `at` is the line and the column, from 1.
     #[cfg_attr(not(feature = "yaml"), allow(dead_code))]
     File { name: String, at: Option<(usize, usize)> },
@@ -13,11 +13,11 @@ pub(crate) enum Place {
     Variable(String),
     /// By the builder method of this name.
     Builder(String),
-    /// Nobody said it.
+    /// It is the default.
     Default,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File { name, at: Some((line, column)) } => write!(f, "{name}:{line}:{column}"),
@@ -35,16 +35,16 @@ mod tests {
 
     #[test]
     fn places_are_in_the_order_in_which_a_person_looks_for_them() {
-        let file = |at| Place::File { name: "grpc.yaml".into(), at };
-        let variable = Place::Variable("TONIC_SUPERVISOR_GRPC_PORT".into());
+        let file = |at| Location::File { name: "grpc.yaml".into(), at };
+        let variable = Location::Variable("TONIC_SUPERVISOR_GRPC_PORT".into());
         let order = [
             file(None),
             file(Some((2, 3))),
             file(Some((10, 1))),
             variable,
-            Place::Builder("port(..)".into()),
+            Location::Builder("port(..)".into()),
         ];
         assert!(order.is_sorted(), "{order:?}");
-        assert_eq!(order.map(|place| place.to_string())[2], "grpc.yaml:10:1");
+        assert_eq!(order.map(|location| location.to_string())[2], "grpc.yaml:10:1");
     }
 }

@@ -5,14 +5,14 @@ use tokio::runtime::Handle;
 
 /// This process, at one moment.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Vitals {
+pub(super) struct ProcessStats {
     /// Resident memory in KiB; none where the system does not tell.
     pub(super) memory: Option<u64>,
     /// Tasks that the runtime holds.
     pub(super) tasks: u64,
 }
 
-impl Vitals {
+impl ProcessStats {
     pub(super) fn now() -> Self {
         let status = fs::read_to_string("/proc/self/status").ok();
         Self {

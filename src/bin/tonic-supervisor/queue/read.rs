@@ -1,11 +1,10 @@
 //! Looking: queues, tasks, and what a queue did.
 
 use super::{
-    Desk, refused, request,
+    QueueCli, refused, render, request,
     table::{Column, WIDTH, age, age_of, brief, count, cut, moment, row},
-    words,
 };
-use crate::Trouble;
+use crate::CliError;
 use serde_json::json;
 use tonic_supervisor::{
     agent_queue::{
@@ -43,7 +42,7 @@ pub(super) struct ListArguments {
     queue: String,
     /// Only tasks of this status.
     #[arg(long, value_enum, ignore_case = true)]
-    status: Option<words::StatusName>,
+    status: Option<render::StatusName>,
     /// How many tasks at most.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
     limit: u64,
@@ -52,16 +51,16 @@ pub(super) struct ListArguments {
     newest: bool,
 }
 
-impl Desk {
-    pub(super) async fn ls(&mut self) -> Result<(), Trouble> {
+impl QueueCli {
+    pub(super) async fn ls(&mut self) -> Result<(), CliError> {
         self.line(&row(
             QUEUES,
             ["QUEUE", "PENDING", "OLDEST", "PROCESSING", "COMPLETED", "FAILED", "CANCELLED"],
         ));
         let mut after = String::new();
         loop {
-            let wish = ListQueuesRequest { after: after.clone(), limit: Some(PAGE) };
-            let page = self.client.list_queues(request(wish)).await;
+            let message = ListQueuesRequest { after: after.clone(), limit: Some(PAGE) };
+            let page = self.client.list_queues(request(message)).await;
             let page = page.map_err(refused("cannot list the queues"))?.into_inner();
             page.queues.iter().for_each(|queue| self.queue(queue));
             match page.next_after {
@@ -73,7 +72,7 @@ impl Desk {
     }
 
     fn queue(&self, queue: &QueueSummary) {
-        self.object(&words::queue(queue));
+        self.object(&render::queue(queue));
         let tasks = queue.tasks.unwrap_or_default();
         let numbers =
             [tasks.pending, tasks.processing, tasks.completed, tasks.failed, tasks.cancelled]
@@ -87,12 +86,12 @@ impl Desk {
         ));
     }
 
-    pub(super) async fn show(&mut self, agent_id: String, task_id: String) -> Result<(), Trouble> {
+    pub(super) async fn show(&mut self, agent_id: String, task_id: String) -> Result<(), CliError> {
         let what = format!("cannot show {task_id}");
         let answer = self.client.query_task(request(QueryTaskRequest { agent_id, task_id })).await;
-        let nothing = || Trouble::Failed(format!("{what}: the server's answer has no task"));
+        let nothing = || CliError::Failed(format!("{what}: the server's answer has no task"));
         let task = answer.map_err(refused(&what))?.into_inner().task.ok_or_else(nothing)?;
-        let mut object = words::task(&task);
+        let mut object = render::task(&task);
         object["payload"] = json!(task.payload);
         object["result"] = json!(task.result);
         self.object(&object);
@@ -100,8 +99,8 @@ impl Desk {
         for (name, value) in [
             ("task", task.task_id.clone()),
             ("queue", task.agent_id.clone()),
-            ("status", words::status(&task)),
-            ("kind", words::kind(&task)),
+            ("status", render::status(&task)),
+            ("kind", render::kind(&task)),
             ("priority", task.priority.to_string()),
             ("claims", task.claims.to_string()),
             ("retry of", task.retry_of.clone()),
@@ -120,22 +119,19 @@ impl Desk {
         Ok(())
     }
 
-    pub(super) async fn list(&mut self, arguments: ListArguments) -> Result<(), Trouble> {
+    pub(super) async fn list(&mut self, arguments: ListArguments) -> Result<(), CliError> {
         let ListArguments { queue, status, limit, newest } = arguments;
         let status = status.map(TaskStatus::from);
         self.line(&row(TASKS, ["TASK", "STATUS", "KIND", "P", "CLAIMS", "AGE", "ERROR"]));
         let mut shown = 0;
-        let total = self.page_through(&queue, status, limit, newest, |desk, task| {
+        let total = self.page_through(&queue, status, limit, newest, |cli, task| {
             shown += 1;
-            desk.object(&words::task(&task));
+            cli.object(&render::task(&task));
             let (status, kind, priority) =
-                (words::status(&task), words::kind(&task), task.priority.to_string());
+                (render::status(&task), render::kind(&task), task.priority.to_string());
             let (claims, age) = (task.claims.to_string(), age_of(&task));
             let error = task.error_message.lines().next().unwrap_or_default();
-            desk.line(&row(
-                TASKS,
-                [&task.task_id, &status, &kind, &priority, &claims, &age, error],
-            ));
+            cli.line(&row(TASKS, [&task.task_id, &status, &kind, &priority, &claims, &age, error]));
         });
         let total = total.await?;
         if shown < total {
@@ -157,7 +153,7 @@ impl Desk {
         limit: u64,
         newest: bool,
         mut take: impl FnMut(&Self, Task),
-    ) -> Result<u64, Trouble> {
+    ) -> Result<u64, CliError> {
         let (mut left, mut total) = (limit, 0);
         let mut next = Some(match newest {
             true => self.page(queue, status, 1, 0).await?.total.saturating_sub(limit),
@@ -180,14 +176,15 @@ impl Desk {
         status: Option<TaskStatus>,
         limit: u32,
         offset: u64,
-    ) -> Result<ListTasksResponse, Trouble> {
+    ) -> Result<ListTasksResponse, CliError> {
         let status = status.map(Into::into);
-        let wish = ListTasksRequest { agent_id: queue.into(), status, limit: Some(limit), offset };
-        let page = self.client.list_tasks(request(wish)).await;
+        let message =
+            ListTasksRequest { agent_id: queue.into(), status, limit: Some(limit), offset };
+        let page = self.client.list_tasks(request(message)).await;
         Ok(page.map_err(refused(&format!("cannot list the tasks of {queue}")))?.into_inner())
     }
 
-    pub(super) async fn stats(&mut self, agent_id: String) -> Result<(), Trouble> {
+    pub(super) async fn stats(&mut self, agent_id: String) -> Result<(), CliError> {
         let what = format!("cannot count the tasks of {agent_id}");
         let answer = self
             .client
@@ -198,10 +195,11 @@ impl Desk {
         let tasks = tasks.unwrap_or_default();
         let kinds = types
             .iter()
-            .map(|kind| json!({ "type": words::type_name(kind.r#type), "tasks": kind.tasks }));
+            .map(|kind| json!({ "type": render::type_name(kind.r#type), "tasks": kind.tasks }));
         self.object(&json!({
-            "kind": "stats", "agent_id": agent_id, "tasks": words::counts(&tasks), "types": kinds.collect::<Vec<_>>(),
-            "oldest_pending": oldest_pending, "average_wait": average_wait, "average_run": average_run,
+            "kind": "stats", "agent_id": agent_id, "tasks": render::counts(&tasks),
+            "types": kinds.collect::<Vec<_>>(), "oldest_pending": oldest_pending,
+            "average_wait": average_wait, "average_run": average_run,
         }));
         let figures = [
             ("PENDING", tasks.pending),
@@ -210,7 +208,7 @@ impl Desk {
             ("FAILED", tasks.failed),
             ("CANCELLED", tasks.cancelled),
         ];
-        let kinds = types.iter().map(|kind| (words::type_name(kind.r#type), kind.tasks));
+        let kinds = types.iter().map(|kind| (render::type_name(kind.r#type), kind.tasks));
         self.line(&cut(&agent_id, WIDTH));
         for (name, tasks) in
             figures.map(|(name, tasks)| (name.to_owned(), tasks)).into_iter().chain(kinds)

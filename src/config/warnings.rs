@@ -1,5 +1,5 @@
-//! What is allowed but probably not meant. Warnings say that something will not work as it reads,
-//! and are logged by each supervisor; notes are for whoever writes a configuration.
+//! What is allowed but probably not intended. Warnings say that something will not work as it
+//! reads, and are logged by each supervisor; notes are for the author of a configuration.
 
 use super::{
     keys::{self, Shape},
@@ -13,7 +13,7 @@ use std::time::Duration;
 /// The shortest keepalive time that gRPC allows (A8).
 const KEEPALIVE_FLOOR: Duration = Duration::from_secs(10);
 
-/// A keepalive time that servers accept unless told otherwise (A8).
+/// A keepalive time that servers accept by default (A8).
 const KEEPALIVE_WELCOME: Duration = Duration::from_secs(300);
 
 /// From here on a time without a unit was probably meant in milliseconds: nobody waits for 16
@@ -62,7 +62,7 @@ pub(super) fn notes(scope: &Scope<'_>, config: &Config) -> Vec<String> {
 
 /// Times that were written as a bare number, as large as only milliseconds are.
 fn milliseconds(scope: &Scope<'_>) -> Vec<String> {
-    let doubtful = scope.said().filter(|(key, setting)| {
+    let doubtful = scope.explicit_settings().filter(|(key, setting)| {
         let takes_time =
             keys::find(key.path).is_some_and(|key| matches!(key.kind.shape, Shape::Time { .. }));
         takes_time && bare_number(setting).is_some_and(|number| number >= PERHAPS_MILLISECONDS)

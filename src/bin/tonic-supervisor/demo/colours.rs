@@ -5,26 +5,26 @@ use plotters::style::RGBColor;
 
 /// A colour on white paper, and on a dark screen.
 #[derive(Clone, Copy)]
-pub(super) struct Ink {
+pub(super) struct Colour {
     pub(super) light: RGBColor,
     dark: RGBColor,
 }
 
-pub(super) const PAPER: Ink = Ink::new(0xFF_FF_FF, 0x0D_11_17);
-pub(super) const TEXT: Ink = Ink::new(0x1F_23_28, 0xE6_ED_F3);
-pub(super) const FAINT: Ink = Ink::new(0x57_60_6A, 0x9D_A7_B3);
-pub(super) const GRID: Ink = Ink::new(0xD8_DE_E4, 0x2A_31_3A);
-pub(super) const ANSWERED: Ink = Ink::new(0x09_69_DA, 0x58_A6_FF);
-pub(super) const FAILED: Ink = Ink::new(0xCF_22_2E, 0xFF_6A_69);
-pub(super) const OUTAGE: Ink = Ink::new(0xF0_D9_8C, 0x4A_3A_10);
-pub(super) const READY: Ink = Ink::new(0x2D_A4_4E, 0x3F_B9_50);
-pub(super) const CONNECTING: Ink = Ink::new(0xBF_87_00, 0xE3_B3_41);
-pub(super) const FAILING: Ink = Ink::new(0x82_50_DF, 0xBC_8C_FF);
+pub(super) const PAPER: Colour = Colour::new(0xFF_FF_FF, 0x0D_11_17);
+pub(super) const TEXT: Colour = Colour::new(0x1F_23_28, 0xE6_ED_F3);
+pub(super) const FAINT: Colour = Colour::new(0x57_60_6A, 0x9D_A7_B3);
+pub(super) const GRID: Colour = Colour::new(0xD8_DE_E4, 0x2A_31_3A);
+pub(super) const ANSWERED: Colour = Colour::new(0x09_69_DA, 0x58_A6_FF);
+pub(super) const FAILED: Colour = Colour::new(0xCF_22_2E, 0xFF_6A_69);
+pub(super) const OUTAGE: Colour = Colour::new(0xF0_D9_8C, 0x4A_3A_10);
+pub(super) const READY: Colour = Colour::new(0x2D_A4_4E, 0x3F_B9_50);
+pub(super) const CONNECTING: Colour = Colour::new(0xBF_87_00, 0xE3_B3_41);
+pub(super) const FAILING: Colour = Colour::new(0x82_50_DF, 0xBC_8C_FF);
 
-const ALL: [Ink; 10] =
+const ALL: [Colour; 10] =
     [PAPER, TEXT, FAINT, GRID, ANSWERED, FAILED, OUTAGE, READY, CONNECTING, FAILING];
 
-impl Ink {
+impl Colour {
     const fn new(light: u32, dark: u32) -> Self {
         Self { light: rgb(light), dark: rgb(dark) }
     }
@@ -43,7 +43,7 @@ fn name(RGBColor(red, green, blue): RGBColor) -> String {
 /// The drawing with the style sheet at its beginning.
 pub(super) fn with_dark_colours(svg: &str) -> String {
     let rules: String = ALL
-        .map(|Ink { light, dark }| {
+        .map(|Colour { light, dark }| {
             let (light, dark) = (name(light), name(dark));
             format!("[fill=\"{light}\"]{{fill:{dark}}}[stroke=\"{light}\"]{{stroke:{dark}}}\n")
         })

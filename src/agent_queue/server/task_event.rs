@@ -5,7 +5,7 @@ use crate::proto::agent_queue::TaskStatus;
 
 /// What became of a task, for those who count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Happened {
+pub enum TaskEvent {
     /// It was submitted.
     Submitted,
     /// It was made to do the work of a failed one again.
@@ -21,5 +21,5 @@ pub enum Happened {
     /// The same, and it was lost too often: it is FAILED.
     Dead,
     /// It ended with this status, so long after its last claim.
-    Ended(TaskStatus, Option<Millis>),
+    GrantEnd(TaskStatus, Option<Millis>),
 }

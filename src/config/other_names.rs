@@ -1,29 +1,29 @@
-//! Words that other programs have for our keys: gRPC's service config and channel arguments, other
+//! Names that other programs have for our keys: gRPC's service config and channel arguments, other
 //! clients' options, and what people write by habit. A row lists words by their letters alone, so
 //! that `maxAttempts`, `max_attempts` and `max-attempts` are one word.
 
-/// What is to be done about a word.
+/// What a name of another program means here.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Meant {
+pub(super) enum Meaning {
     /// It is the key at this path.
     Key(&'static str),
     /// It counts attempts; ours counts retries.
     Attempts,
     /// It is a section whose keys stand one level higher here.
     Flat,
-    /// It needs words of its own.
-    Say(&'static str),
+    /// It needs advice of its own.
+    Advice(&'static str),
 }
 
-use Meant::{Attempts, Flat, Key, Say};
+use Meaning::{Advice, Attempts, Flat, Key};
 
 /// What `letters`, without case and punctuation, mean.
-pub(super) fn meant(letters: &str) -> Option<Meant> {
+pub(super) fn meaning(letters: &str) -> Option<Meaning> {
     let row = WORDS.iter().find(|(words, _)| words.split(' ').any(|word| word == letters));
-    row.map(|(_, meant)| *meant)
+    row.map(|(_, meaning)| *meaning)
 }
 
-const WORDS: &[(&str, Meant)] = &[
+const WORDS: &[(&str, Meaning)] = &[
     // The server.
     (
         "url uri address addr endpoint endpoints server servers serveraddress serveraddr hostport \
@@ -59,20 +59,22 @@ const WORDS: &[(&str, Meant)] = &[
         "insecureskipverify skipverify tlsskipverify insecureskiptlsverify verify verifyssl \
          tlsverify sslverify verifyserver noverify tlsinsecureskipverify acceptinvalidcerts \
          dangeracceptinvalidcerts tlsverifyserver allowinvalidcertificates",
-        Say(
+        Advice(
             "the server is always verified: name its authority with `tls: {ca: FILE}`, or the name \
              in its certificate with `tls: {server_name: NAME}`",
         ),
     ),
     (
         "insecure plaintext useplaintext notls disabletls tlsinsecure",
-        Say("links are plaintext unless `use_tls: true`, a key below `tls` or an `https` target \
-             says otherwise: leave it out"),
+        Advice(
+            "links are plaintext unless `use_tls: true`, a key below `tls` or an `https` target \
+             says otherwise: leave it out",
+        ),
     ),
     // Retries.
     ("retry retries maxretries retrycount numretries retrylimit", Key("max_retry_attempts")),
     ("maxattempts attempts retrymaxattempts", Attempts),
-    ("enableretries retryenabled", Say("to turn retries off write `max_retry_attempts: 0`")),
+    ("enableretries retryenabled", Advice("to turn retries off write `max_retry_attempts: 0`")),
     ("basedelay basebackoff initialdelay minbackoff retrydelay", Key("initial_backoff")),
     ("maxdelay maxretrydelay", Key("max_backoff")),
     ("multiplier backofffactor exponentialbase", Key("backoff_multiplier")),
@@ -82,8 +84,8 @@ const WORDS: &[(&str, Meant)] = &[
          retryablestatuses",
         Key("retryable_status_codes"),
     ),
-    ("retrythrottling throttling throttle", Say("write `retry_throttle:`")),
-    ("hedging hedgingpolicy", Say("no call is hedged: leave it out")),
+    ("retrythrottling throttling throttle", Advice("write `retry_throttle:`")),
+    ("hedging hedgingpolicy", Advice("no call is hedged: leave it out")),
     // Times.
     ("deadline requesttimeout calltimeout rpctimeout", Key("timeout")),
     ("perattempttimeout perattemptrecvtimeout pertrytimeout", Key("attempt_timeout")),
@@ -127,8 +129,10 @@ const WORDS: &[(&str, Meant)] = &[
     ("type methodtype calltype", Key("kind")),
     (
         "method methodconfig methodconfigs",
-        Say("write `methods:` with an entry for each, such as \
-             `\"pkg.Service/Method\": {kind: unary}`"),
+        Advice(
+            "write `methods:` with an entry for each, such as `\"pkg.Service/Method\": {kind: \
+             unary}`",
+        ),
     ),
     (
         "retrypolicy retryoptions keepalive backoff client channel channelargs channeloptions \
@@ -138,17 +142,20 @@ const WORDS: &[(&str, Meant)] = &[
     // What there is not.
     (
         "loadbalancing loadbalancingconfig loadbalancingpolicy lbpolicy lbpolicyname balancer",
-        Say("one target is one connection, and nothing is balanced: leave it out"),
+        Advice("one target is one connection, and nothing is balanced: leave it out"),
     ),
-    ("healthcheck healthcheckconfig", Say("the server's health is not asked for: leave it out")),
+    ("healthcheck healthcheckconfig", Advice("the server's health is not asked for: leave it out")),
     (
         "headers metadata token auth authorization credentials bearertoken apikey username \
          password",
-        Say("metadata is given in code: see `call_credentials` of the supervisor's builder"),
+        Advice("metadata is given in code: see `call_credentials` of the supervisor's builder"),
     ),
-    ("compression gzip", Say("it is set on the generated client, in code")),
-    ("proxy httpproxy httpsproxy enablehttpproxy", Say("HTTP CONNECT proxies are not supported")),
-    ("log loglevel logging", Say("the program that uses the channel chooses the log")),
+    ("compression gzip", Advice("it is set on the generated client, in code")),
+    (
+        "proxy httpproxy httpsproxy enablehttpproxy",
+        Advice("HTTP CONNECT proxies are not supported"),
+    ),
+    ("log loglevel logging", Advice("the program that uses the channel chooses the log")),
 ];
 
 #[cfg(test)]
@@ -160,7 +167,7 @@ mod tests {
     #[test]
     fn every_word_is_listed_once_and_leads_to_a_key_that_exists() {
         let mut seen = BTreeSet::new();
-        for (words, meant) in WORDS {
+        for (words, meaning) in WORDS {
             for word in words.split(' ') {
                 assert!(seen.insert(word), "{word} stands twice");
                 assert!(
@@ -168,7 +175,7 @@ mod tests {
                     "{word}"
                 );
             }
-            if let Key(path) = meant {
+            if let Key(path) = meaning {
                 assert!(keys::find(path).is_some(), "{path}");
             }
         }

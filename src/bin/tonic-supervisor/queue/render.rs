@@ -1,4 +1,4 @@
-//! The messages of the service in words: names of statuses and kinds, and objects for programs.
+//! The service's messages for output: the names of statuses and kinds, and objects for programs.
 
 use super::table::moment;
 use serde_json::{Value, json};

@@ -4,17 +4,17 @@
 //!
 //! Its standard input is a socket to the agent; output and error are the command's own.
 //!
-//! | the agent says | the keeper |
+//! | the agent sends | the wrapper |
 //! |---|---|
 //! | the payload, its length before it | starts the command and writes the payload to it |
 //! | [`END`], or nothing more: it has gone | ends the group: SIGTERM, and after [`GRACE`] SIGKILL |
 //! | [`KILL`] | ends the group at once: SIGKILL |
 //!
-//! The keeper says a line when it is about to start the command, when it has, when it could not,
-//! and when the command has ended. It signals the group before it reaps the command: until then the
-//! command's number, and that of a group of its own, can be nobody else's.
+//! The wrapper sends a line when it is about to start the command, when it has started it, when it
+//! could not, and when the command has ended. It signals the group before it reaps the command:
+//! until then the command's number, and that of a group of its own, can be nobody else's.
 
-use crate::Trouble;
+use crate::CliError;
 use rustix::{
     io as raw,
     process::{
@@ -46,14 +46,14 @@ use tokio::{
 const GRACE: Duration = Duration::from_secs(2);
 /// A command that was killed has ended by then, unless the kernel holds it.
 const REAPED: Duration = Duration::from_secs(1);
-/// Says that the command's group is to end.
+/// The byte that asks the wrapper to end the command's group.
 pub(crate) const END: u8 = b'E';
-/// Says that the command's group is to be killed at once.
+/// The byte that asks the wrapper to kill the command's group at once.
 pub(crate) const KILL: u8 = b'K';
 
-/// What the keeper says.
+/// What the wrapper reports to the agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Word {
+pub(crate) enum WrapperMessage {
     /// From now on it may be that the command runs.
     Starting,
     /// It runs.
@@ -67,64 +67,64 @@ pub(crate) enum Word {
 }
 
 #[derive(Debug, clap::Args)]
-pub(crate) struct KeepArguments {
+pub(crate) struct WrapperArguments {
     #[arg(last = true, required = true)]
     command: Vec<String>,
 }
 
 /// Runs the command, until it and its group have ended.
-pub(crate) fn run(arguments: &KeepArguments) -> Result<(), Trouble> {
+pub(crate) fn run(arguments: &WrapperArguments) -> Result<(), CliError> {
     if getpgrp() != getpid() {
-        return Err(Trouble::Usage("keep is started by the command agent, for each task".into()));
+        return Err(CliError::Usage("keep is started by the command agent, for each task".into()));
     }
     runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .and_then(|runtime| runtime.block_on(keep(&arguments.command)))
-        .map_err(Trouble::failed("cannot keep the command"))
+        .map_err(CliError::failed("cannot keep the command"))
 }
 
 async fn keep(command: &[String]) -> io::Result<()> {
     outlive_signals()?;
     adopt_orphans()?;
     let children = signal(SignalKind::child())?;
-    let (mut hear, mut say) = agent()?.into_split();
-    let Some(payload) = payload(&mut hear).await? else {
+    let (mut from_agent, mut to_agent) = agent()?.into_split();
+    let Some(payload) = payload(&mut from_agent).await? else {
         return Ok(());
     };
     let nowhere = OpenOptions::new().read(true).write(true).open("/dev/null")?;
-    tell(&mut say, &Word::Starting).await;
+    send(&mut to_agent, &WrapperMessage::Starting).await;
     let mut child =
         match Command::new(&command[0]).args(&command[1..]).stdin(Stdio::piped()).spawn() {
             Ok(child) => child,
             Err(error) => {
-                tell(&mut say, &Word::CannotStart(error.to_string())).await;
+                send(&mut to_agent, &WrapperMessage::CannotStart(error.to_string())).await;
                 return Ok(());
             }
         };
-    let mut kept = Kept { command: number(&child), children };
+    let mut wrapped = WrappedCommand { command: number(&child), children };
     // The pipes are the command's: that it has closed them must be seen. Open files can be
     // replaced.
     let _ = stdio::dup2_stdout(&nowhere).and_then(|()| stdio::dup2_stderr(&nowhere));
-    tell(&mut say, &Word::Started).await;
+    send(&mut to_agent, &WrapperMessage::Started).await;
     feed(&mut child, payload);
     let kill = tokio::select! {
-        kill = asked(&mut hear) => kill,
-        ended = kept.ended() => {
-            tell(&mut say, &ended).await;
-            asked(&mut hear).await
+        kill = kill_requested(&mut from_agent) => kill,
+        ended = wrapped.ended() => {
+            send(&mut to_agent, &ended).await;
+            kill_requested(&mut from_agent).await
         }
     };
     if !kill {
-        kept.end().await;
+        wrapped.end().await;
     }
-    let _ = timeout(REAPED, kept.kill_command()).await;
-    // This is the end of the keeper, too.
-    kept.signal(Signal::KILL);
+    let _ = timeout(REAPED, wrapped.kill_command()).await;
+    // This is the end of the wrapper, too.
+    wrapped.signal(Signal::KILL);
     Ok(())
 }
 
-/// What a script sends to its group (`kill 0`) is not for the keeper. The command begins with the
+/// What a script sends to its group (`kill 0`) is not for the wrapper. The command begins with the
 /// signals' own meanings: only handlers that are set to "ignore" are inherited.
 fn outlive_signals() -> io::Result<()> {
     let kinds = [
@@ -140,7 +140,7 @@ fn outlive_signals() -> io::Result<()> {
     kinds.into_iter().try_for_each(|kind| signal(kind).map(drop))
 }
 
-/// Makes helpers that outlive their parents the keeper's children: it sees whether any is left. On
+/// Makes helpers that outlive their parents the wrapper's children: it sees whether any is left. On
 /// other systems than Linux they are not, and are killed without a grace.
 fn adopt_orphans() -> io::Result<()> {
     #[cfg(target_os = "linux")]
@@ -156,18 +156,18 @@ fn agent() -> io::Result<UnixStream> {
 }
 
 /// What the command is to read; none if the agent has gone before it was all here.
-async fn payload(hear: &mut OwnedReadHalf) -> io::Result<Option<Vec<u8>>> {
-    let Ok(len) = hear.read_u64().await else {
+async fn payload(from_agent: &mut OwnedReadHalf) -> io::Result<Option<Vec<u8>>> {
+    let Ok(len) = from_agent.read_u64().await else {
         return Ok(None);
     };
     let mut payload = Vec::new();
-    hear.take(len).read_to_end(&mut payload).await?;
+    from_agent.take(len).read_to_end(&mut payload).await?;
     Ok((payload.len() as u64 == len).then_some(payload))
 }
 
-/// An agent that has gone is noticed where it is listened to.
-async fn tell(say: &mut OwnedWriteHalf, word: &Word) {
-    let _ = say.write_all(word.line().as_bytes()).await;
+/// An agent that has gone is noticed where its bytes are read.
+async fn send(to_agent: &mut OwnedWriteHalf, message: &WrapperMessage) {
+    let _ = to_agent.write_all(message.line().as_bytes()).await;
 }
 
 /// Writes the payload to the command, which may end without reading it.
@@ -181,20 +181,20 @@ fn number(child: &Child) -> Pid {
 }
 
 /// Returns when the group is to end: whether at once.
-async fn asked(hear: &mut OwnedReadHalf) -> bool {
-    hear.read_u8().await.is_ok_and(|word| word == KILL)
+async fn kill_requested(from_agent: &mut OwnedReadHalf) -> bool {
+    from_agent.read_u8().await.is_ok_and(|message| message == KILL)
 }
 
-/// The command and its group, which is the keeper's own.
-struct Kept {
+/// The command and its group, which is the wrapper's own.
+struct WrappedCommand {
     command: Pid,
     /// Tells that a child has ended.
     children: Signals,
 }
 
-impl Kept {
+impl WrappedCommand {
     /// How the command ended. It is not reaped yet.
-    async fn ended(&mut self) -> Word {
+    async fn ended(&mut self) -> WrapperMessage {
         loop {
             if let Some(ended) = self.look() {
                 return ended;
@@ -203,17 +203,23 @@ impl Kept {
         }
     }
 
-    fn look(&self) -> Option<Word> {
+    fn look(&self) -> Option<WrapperMessage> {
         let here = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         loop {
             if let Ok(Some(status)) = waitid(WaitId::Pid(self.command), here) {
-                return Some(Word::end(status.exit_status(), status.terminating_signal()));
+                return Some(WrapperMessage::end(
+                    status.exit_status(),
+                    status.terminating_signal(),
+                ));
             }
             // Helpers whose parents have ended are reaped here.
             match wait(WaitOptions::NOHANG) {
                 // It ended between the two looks.
                 Ok(Some((pid, status))) if pid == self.command => {
-                    return Some(Word::end(status.exit_status(), status.terminating_signal()));
+                    return Some(WrapperMessage::end(
+                        status.exit_status(),
+                        status.terminating_signal(),
+                    ));
                 }
                 Ok(Some(_)) => {}
                 Ok(None) | Err(_) => return None,
@@ -235,7 +241,7 @@ impl Kept {
     }
 
     /// Kills the command, if it still runs, and reaps it: where the agent is a container's first
-    /// process, nobody would do so after the keeper.
+    /// process, nobody would do so after the wrapper.
     async fn kill_command(&mut self) {
         let ended = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
         // While it is a child that has not been reaped, its number is its own.
@@ -275,7 +281,7 @@ impl Kept {
     }
 }
 
-impl Word {
+impl WrapperMessage {
     fn end(code: Option<i32>, signal: Option<i32>) -> Self {
         match (code, signal) {
             (Some(code), _) => Self::Exited(code),
@@ -293,7 +299,7 @@ impl Word {
         }
     }
 
-    /// The word of a line; none if the keeper says no such thing.
+    /// The message of a line; none if it is no message of a wrapper.
     pub(crate) fn of(line: &str) -> Option<Self> {
         match line {
             "starting" => Some(Self::Starting),
@@ -315,19 +321,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_word_is_a_line_that_is_read_as_it_was_meant() {
+    fn each_message_is_a_line_that_is_read_as_it_was_meant() {
         let why = "No such file or directory (os error 2)".to_owned();
-        for word in [
-            Word::Starting,
-            Word::Started,
-            Word::CannotStart(why),
-            Word::Exited(-1),
-            Word::Killed(9),
+        for message in [
+            WrapperMessage::Starting,
+            WrapperMessage::Started,
+            WrapperMessage::CannotStart(why),
+            WrapperMessage::Exited(-1),
+            WrapperMessage::Killed(9),
         ] {
-            let line = word.line();
-            assert_eq!(Word::of(line.trim_end_matches('\n')), Some(word));
+            let line = message.line();
+            assert_eq!(WrapperMessage::of(line.trim_end_matches('\n')), Some(message));
         }
-        assert_eq!(Word::of("exited"), None);
-        assert_eq!(Word::CannotStart("a\nb".into()).line().matches('\n').count(), 1);
+        assert_eq!(WrapperMessage::of("exited"), None);
+        assert_eq!(WrapperMessage::CannotStart("a\nb".into()).line().matches('\n').count(), 1);
     }
 }

@@ -3,7 +3,7 @@
 //! What cannot be read again changes nothing: what was read before holds, and an ERROR and a metric
 //! say so.
 
-use crate::{Trouble, tls::Tls};
+use crate::{CliError, tls::Tls};
 use arc_swap::ArcSwap;
 use metrics::{Unit, counter, describe_counter};
 use std::{
@@ -23,8 +23,8 @@ use tonic_supervisor::agent_queue::server::{Authorizer, Grants, LiveGrants};
 
 /// Where the files lie, and what is in force of them. Clones share it.
 #[derive(Clone)]
-pub(super) struct Reread {
-    terms: Terms,
+pub(super) struct ReloadedFiles {
+    terms: GrantRequirements,
     /// Whether clients are asked for certificates by what is in force.
     asks: Arc<AtomicBool>,
     grants: Option<(PathBuf, Arc<LiveGrants>)>,
@@ -33,23 +33,23 @@ pub(super) struct Reread {
 
 /// What the grants must suit.
 #[derive(Clone, Copy)]
-struct Terms {
+struct GrantRequirements {
     address: SocketAddr,
     encrypted: bool,
     /// Whether clients are asked for certificates.
     certificates: bool,
 }
 
-impl Reread {
+impl ReloadedFiles {
     /// Reads them; a server does not start with what is wrong. Blocking.
     pub(super) fn open(
         auth: Option<&Path>,
         config: Option<&Path>,
         address: SocketAddr,
-    ) -> Result<Self, Trouble> {
+    ) -> Result<Self, CliError> {
         let tls = Tls::for_a_server(config)?;
         let certificates = tls.as_ref().is_some_and(Tls::asks_clients);
-        let terms = Terms { address, encrypted: tls.is_some(), certificates };
+        let terms = GrantRequirements { address, encrypted: tls.is_some(), certificates };
         let grants = auth.map(|path| terms.read(path)).transpose()?;
         let acceptor = tls
             .map(|tls| tls.acceptor(grants.as_ref().is_some_and(Grants::have_tokens)))
@@ -78,7 +78,7 @@ impl Reread {
 
     /// Reads them again at each SIGHUP from now on. Without such files that signal ends the
     /// process, as is usual.
-    pub(super) fn on_hangup(&self) -> Result<(), Trouble> {
+    pub(super) fn on_hangup(&self) -> Result<(), CliError> {
         if self.grants.is_none() && self.tls.is_none() {
             return Ok(());
         }
@@ -95,7 +95,7 @@ impl Reread {
             }
         }
         let mut hangup =
-            signal(SignalKind::hangup()).map_err(Trouble::failed("cannot listen for signals"))?;
+            signal(SignalKind::hangup()).map_err(CliError::failed("cannot listen for signals"))?;
         let files = self.clone();
         tokio::spawn(async move {
             while hangup.recv().await.is_some() {
@@ -110,7 +110,7 @@ impl Reread {
     /// Each kind for itself: a bad certificate does not keep a token in force that was taken away.
     fn again(&self) {
         let tls = self.tls.as_ref().map(|(config, _)| {
-            let gone = || Trouble::Config("TLS cannot be turned off while the server runs".into());
+            let gone = || CliError::Config("TLS cannot be turned off while the server runs".into());
             Tls::for_a_server(Some(config))?.ok_or_else(gone)
         });
         if let Some((path, live)) = &self.grants {
@@ -118,7 +118,7 @@ impl Reread {
                 Some(Ok(tls)) => tls.asks_clients(),
                 _ => self.asks.load(Relaxed),
             };
-            let terms = Terms { certificates, ..self.terms };
+            let terms = GrantRequirements { certificates, ..self.terms };
             say("grants", terms.read(path).map(|grants| live.replace(grants)));
         }
         if let (Some((_, live)), Some(tls)) = (&self.tls, tls) {
@@ -133,7 +133,7 @@ impl Reread {
     }
 }
 
-fn say(files: &'static str, read: Result<(), Trouble>) {
+fn say(files: &'static str, read: Result<(), CliError>) {
     let result = if read.is_ok() { "ok" } else { "failed" };
     counter!("tonic_supervisor.queue.rereads", "files" => files, "result" => result).increment(1);
     match read {
@@ -141,31 +141,30 @@ fn say(files: &'static str, read: Result<(), Trouble>) {
             tracing::info!(target: "tonic_supervisor", "the {files} were read again, and hold \
                                                         from now on")
         }
-        Err(trouble) => {
-            let cause = trouble.text().replace('\n', "; ");
+        Err(error) => {
+            let cause = error.text().replace('\n', "; ");
             tracing::error!(target: "tonic_supervisor", "the {files} could not be read again, and \
                                                          those read before hold: {cause}");
         }
     }
 }
 
-impl Terms {
+impl GrantRequirements {
     /// The grants of a file, if they suit.
-    fn read(self, path: &Path) -> Result<Grants, Trouble> {
-        let grants = Grants::read(path).map_err(|error| Trouble::Config(error.to_string()))?;
+    fn read(self, path: &Path) -> Result<Grants, CliError> {
+        let grants = Grants::read(path).map_err(|error| CliError::Config(error.to_string()))?;
         let (file, address) = (path.display(), self.address);
         if grants.have_tokens() && !self.encrypted && !address.ip().is_loopback() {
-            return Err(Trouble::Config(format!(
+            return Err(CliError::Config(format!(
                 "{file} has tokens, and {address} is plaintext beyond this machine, where anybody \
-                 on the way can read \
-                 them: serve over TLS (--config with grpc.tls), or on a loopback address"
+                 on the way can read them: serve over TLS (--config with grpc.tls), or on a \
+                 loopback address"
             )));
         }
         if grants.have_certificates() && !self.certificates {
-            return Err(Trouble::Config(format!(
+            return Err(CliError::Config(format!(
                 "{file} has certificates, and clients are asked for none: set grpc.tls.ca in the \
-                 file of --config, or \
-                 use tokens"
+                 file of --config, or use tokens"
             )));
         }
         Ok(grants)

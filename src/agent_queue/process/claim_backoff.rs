@@ -1,13 +1,14 @@
-//! Tasks that were claimed in vain, in a row: given back because this machine cannot do them, or
-//! lost. The more there are, the longer the loop pauses before it claims the next. A task that gets
-//! on ends the row: its result was taken, or its lease was renewed.
+//! The backoff between claims. Tasks that were claimed in vain (given back because this machine
+//! cannot do them, or lost) make the loop pause before it claims the next, the longer the more of
+//! them come in a row. A task that makes progress ends the row: its result was accepted, or its
+//! lease was renewed.
 
-use crate::agent_queue::answer::pause;
+use crate::agent_queue::error_class::pause;
 use tokio::{sync::watch, time::sleep};
 
-/// The setbacks of a loop, which its workers share.
+/// The tasks that a loop claimed in vain, in a row. Its workers share it.
 #[derive(Debug, Default)]
-pub(super) struct Setbacks(watch::Sender<Row>);
+pub(super) struct ClaimBackoff(watch::Sender<Row>);
 
 #[derive(Debug, Default)]
 struct Row {
@@ -17,19 +18,19 @@ struct Row {
     reason: Option<String>,
 }
 
-impl Setbacks {
+impl ClaimBackoff {
     /// How many there are now. A claim made now belongs to this number.
     pub(super) fn len(&self) -> u32 {
         self.0.borrow().len
     }
 
-    /// A task that was claimed when there were `before` setbacks is one, too.
+    /// A task was claimed in vain; there were `before` such tasks when it was claimed.
     pub(super) fn add(&self, before: u32) {
         self.0.send_modify(|row| row.add(before));
     }
 
     /// The same, where the handler gave the task back. Logged once for each reason until a task
-    /// gets on.
+    /// makes progress.
     pub(super) fn given_back(&self, before: u32, agent: &str, reason: &str) {
         let mut news = false;
         self.0.send_modify(|row| {
@@ -44,8 +45,8 @@ impl Setbacks {
         }
     }
 
-    /// A task gets on.
-    pub(super) fn end(&self) {
+    /// A task makes progress: the row is over.
+    pub(super) fn reset(&self) {
         self.0.send_if_modified(|row| {
             let any = row.len > 0;
             *row = Row::default();
@@ -53,7 +54,8 @@ impl Setbacks {
         });
     }
 
-    /// The pause before the next claim; none where there was no setback. It ends with the row.
+    /// The pause before the next claim; none where no task was claimed in vain. It ends with the
+    /// row.
     pub(super) async fn pause(&self, agent: &str) {
         let Some(before) = self.len().checked_sub(1) else { return };
         let delay = pause(before, rand::random());
@@ -81,24 +83,24 @@ mod tests {
 
     #[test]
     fn setbacks_of_tasks_claimed_at_the_same_time_count_once() {
-        let setbacks = Setbacks::default();
-        (0..8).for_each(|_| setbacks.add(0));
-        assert_eq!(setbacks.len(), 1);
-        setbacks.add(1);
-        assert_eq!(setbacks.len(), 2);
-        setbacks.end();
-        setbacks.add(2);
-        assert_eq!(setbacks.len(), 1, "claimed in a row that is over");
+        let claim_backoff = ClaimBackoff::default();
+        (0..8).for_each(|_| claim_backoff.add(0));
+        assert_eq!(claim_backoff.len(), 1);
+        claim_backoff.add(1);
+        assert_eq!(claim_backoff.len(), 2);
+        claim_backoff.reset();
+        claim_backoff.add(2);
+        assert_eq!(claim_backoff.len(), 1, "claimed in a row that is over");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_pause_ends_when_a_task_gets_on() {
-        let setbacks = Setbacks::default();
-        (0..8).for_each(|before| setbacks.add(before));
+        let claim_backoff = ClaimBackoff::default();
+        (0..8).for_each(|before| claim_backoff.add(before));
         let began = tokio::time::Instant::now();
-        tokio::join!(setbacks.pause("a"), async {
+        tokio::join!(claim_backoff.pause("a"), async {
             sleep(std::time::Duration::from_secs(1)).await;
-            setbacks.end();
+            claim_backoff.reset();
         });
         assert_eq!(began.elapsed().as_secs(), 1);
     }

@@ -1,14 +1,14 @@
-//! Text that is no YAML: what its author probably did. libyaml says where it could not go on, which
-//! is often lines below the slip.
+//! Text that is no YAML: the mistake that its author probably made. libyaml reports where it could
+//! not go on, which is often lines below the mistake.
 
-/// The line and column of the slip, from 1, and the words for it; none if it is of no known kind.
-/// `error` is what the parser said, `stopped` where.
+/// The line and column of the mistake, from 1, and the text about it; none if it is of no known
+/// kind. `error` is the parser's message, `stopped` where it stopped.
 pub(super) fn explain(
     text: &str,
     error: &str,
     stopped: Option<(usize, usize)>,
 ) -> Option<((usize, usize), String)> {
-    // Our own words need no explanation.
+    // Our own message needs no explanation.
     if error.contains("stands here a second time") {
         return None;
     }
