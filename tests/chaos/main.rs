@@ -17,8 +17,8 @@ mod network;
 mod processes;
 mod server;
 #[allow(dead_code, reason = "shared with the other suites")]
-#[path = "../it/tonic_echo.rs"]
-mod tonic_echo;
+#[path = "../it/support/tonic_server.rs"]
+mod tonic_server;
 mod watch;
 
 use load::Load;

@@ -1,7 +1,7 @@
 //! The server: this test program as another process, which a test may kill, freeze, and put into a
 //! namespace.
 
-use super::{namespace::Namespace, tonic_echo::Echo};
+use super::{namespace::Namespace, tonic_server::Echo};
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
     env,

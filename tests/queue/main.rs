@@ -8,8 +8,6 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 mod auth;
-#[cfg(unix)]
-mod by_hand;
 #[allow(dead_code, reason = "shared with the other suites")]
 #[path = "../it/tls/certificates.rs"]
 mod certificates;
@@ -24,6 +22,8 @@ mod memory;
 mod postgres;
 #[cfg(unix)]
 mod process;
+#[cfg(unix)]
+mod queue_command;
 #[cfg(unix)]
 mod serve;
 mod sqlite;

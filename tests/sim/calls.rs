@@ -3,7 +3,7 @@
 use crate::{
     events::{GRAIN, Story},
     script::{Call, Fate, Fault, Kind, Script, ms},
-    world::{World, now, path_of},
+    shared::{Shared, now, path_of},
 };
 use http::uri::PathAndQuery;
 use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
@@ -23,7 +23,7 @@ use tonic_supervisor::{
 #[derive(Clone)]
 pub(crate) struct Caller {
     pub(crate) script: Arc<Script>,
-    pub(crate) world: World,
+    pub(crate) shared: Shared,
     pub(crate) story: Rc<RefCell<Story>>,
     /// None once all handles are dropped.
     pub(crate) supervisor: Rc<RefCell<Option<Supervisor>>>,
@@ -52,7 +52,7 @@ impl Caller {
         let begun = now();
         let answer = self.answer(n, call).await;
         let took = now() - begun;
-        self.world.note(format_args!(
+        self.shared.note(format_args!(
             "client: call {n} ended after {:.6}: {}",
             took.as_secs_f64(),
             words(&answer)
@@ -117,57 +117,59 @@ impl Caller {
     }
 
     fn judge(&self, n: usize, call: &Call, took: Duration, answer: &Answer) {
-        let world = &self.world;
+        let shared = &self.shared;
         match answer {
             Answer::Nobody | Answer::GivenUp => return,
             Answer::Dropped => {
-                return world.accuse(format_args!(
+                return shared.violated(format_args!(
                     "call {n}: its reply port was dropped without an answer"
                 ));
             }
             Answer::Missing => {
-                return world.accuse(format_args!("call {n}: no answer, long after its deadline"));
+                return shared
+                    .violated(format_args!("call {n}: no answer, long after its deadline"));
             }
             Answer::Came(_) => {}
         }
         let Answer::Came(answer) = answer else { return };
         let longest = match answer.as_ref().err().and_then(CallReport::of) {
-            Some(report) if world.answer_began(n).is_none() => {
+            Some(report) if shared.answer_began(n).is_none() => {
                 self.script.longest_until(call, report.attempts_made)
             }
             _ => self.script.longest_of(call),
         };
-        world.hold(took <= longest + self.lateness(), || {
+        shared.require(took <= longest + self.lateness(), || {
             format!("call {n} of {longest:?} ended after {took:?}")
         });
         match answer {
             Ok(text) => {
-                let executed = world.arrivals(n).iter().any(|came| came.executed);
-                world.hold(executed, || {
+                let executed = shared.arrivals(n).iter().any(|came| came.executed);
+                shared.require(executed, || {
                     format!("call {n} is answered with OK, and the server never saw it")
                 });
                 let big = call.fates.iter().any(|fate| matches!(fate, Fate::Big(_)));
                 let own = big || !call.is_unary() || *text == text_of(n, call);
-                world.hold(own, || format!("call {n} got the answer of another: {text:?}"));
+                shared.require(own, || format!("call {n} got the answer of another: {text:?}"));
             }
             Err(status) => match CallReport::of(status) {
                 Some(report) => self.judge_failure(n, call, took, report),
-                None => world.hold(!call.is_unary() && world.answer_began(n).is_some(), || {
-                    format!("call {n} failed without a report: {status:?}")
-                }),
+                None => shared
+                    .require(!call.is_unary() && shared.answer_began(n).is_some(), || {
+                        format!("call {n} failed without a report: {status:?}")
+                    }),
             },
         }
     }
 
     fn judge_failure(&self, n: usize, call: &Call, took: Duration, report: &CallReport) {
-        let (world, story) = (&self.world, self.story.borrow());
+        let (shared, story) = (&self.shared, self.story.borrow());
         let said = || format!("call {n}: {report}");
         let cause = &report.outcome.cause;
         let sent_again = report.retries + report.transparent_retries;
         // The last retry may have been waited for in vain; nothing else is counted that was not
         // made.
         let made = report.attempts_made;
-        world.hold(made == sent_again || made == sent_again + 1, || {
+        shared.require(made == sent_again || made == sent_again + 1, || {
             format!(
                 "{} ({made} attempts, {} retries, {} resent)",
                 said(),
@@ -175,7 +177,7 @@ impl Caller {
                 report.transparent_retries
             )
         });
-        world.hold(report.retries as usize == story.retries(n).len(), || {
+        shared.require(report.retries as usize == story.retries(n).len(), || {
             format!(
                 "{}; it counts {} retries, {} were announced",
                 said(),
@@ -184,20 +186,19 @@ impl Caller {
             )
         });
         match cause {
-            Cause::Deadline(_) => world.hold(took + GRAIN >= self.script.timeout_of(call), || {
-                format!("{}, before its deadline", said())
-            }),
-            Cause::NotConnected(_) => {
-                world.hold(!call.wait_for_ready, || format!("{}, and it waits for a link", said()))
-            }
+            Cause::Deadline(_) => shared
+                .require(took + GRAIN >= self.script.timeout_of(call), || {
+                    format!("{}, before its deadline", said())
+                }),
+            Cause::NotConnected(_) => shared
+                .require(!call.wait_for_ready, || format!("{}, and it waits for a link", said())),
             Cause::Shutdown => {
-                world.hold(story.draining, || format!("{}, and nobody shut down", said()))
+                shared.require(story.draining, || format!("{}, and nobody shut down", said()))
             }
-            Cause::Shed(_) => {
-                world.hold(story.shed.contains(&n), || format!("{}, and nobody said so", said()))
-            }
-            Cause::Cancelled | Cause::Supervision(_) => world.accuse(said()),
-            _ => world.hold(!self.was_worth_a_retry(n, took, report, &story), || {
+            Cause::Shed(_) => shared
+                .require(story.shed.contains(&n), || format!("{}, and nobody said so", said())),
+            Cause::Cancelled | Cause::Supervision(_) => shared.violated(said()),
+            _ => shared.require(!self.was_worth_a_retry(n, took, report, &story), || {
                 format!("{}, and no retry followed", said())
             }),
         }
@@ -207,7 +208,7 @@ impl Caller {
             .iter()
             .filter(|attempt| attempt.transparent && attempt.phase() > Phase::Unsent);
         let (free, goaways) = (excluded.count(), story.orderly_goaways);
-        world.hold(free <= 1 + goaways, || {
+        shared.require(free <= 1 + goaways, || {
             format!(
                 "{}; it was excluded and sent again for free {free} times, over {goaways} \
                      orderly GOAWAYs",
@@ -215,8 +216,8 @@ impl Caller {
             )
         });
         let unseen = report.certainly_unprocessed();
-        let seen = world.arrivals(n).iter().any(|came| came.executed);
-        world.hold(!(unseen && seen), || format!("{}; the server did process it", said()));
+        let seen = shared.arrivals(n).iter().any(|came| came.executed);
+        shared.require(!(unseen && seen), || format!("{}; the server did process it", said()));
     }
 
     /// Whether the policy asks for one more attempt after the last failure.
@@ -236,7 +237,7 @@ impl Caller {
         // What is larger is sent once; the prefix and the field's head come on top.
         let kept = call.size + 16 <= self.script.config.max_replay_bytes();
         let harmless = call.idempotent || report.outcome.phase < Phase::MaybeProcessed;
-        let by_policy = !call.is_known_to_stream() && self.world.answer_began(n).is_none();
+        let by_policy = !call.is_known_to_stream() && self.shared.answer_began(n).is_none();
         let may = by_policy && !call.no_retry && kept && harmless && !special;
         let in_time =
             took + retry.backoff.delay(report.retries) + GRAIN < self.script.timeout_of(call);
@@ -258,7 +259,7 @@ impl Caller {
         let mut grpc = Grpc::new(channel);
         grpc.ready().await?;
         let answer = grpc.server_streaming(request, path, ProstCodec::default()).await?;
-        self.world.begin_answer(n);
+        self.shared.begin_answer(n);
         whole(answer.into_inner()).await
     }
 
@@ -284,46 +285,46 @@ impl Caller {
         let mut grpc = Grpc::new(channel);
         grpc.ready().await?;
         let answer = grpc.streaming(request, path, ProstCodec::default()).await?;
-        self.world.begin_answer(n);
+        self.shared.begin_answer(n);
         whole(answer.into_inner()).await
     }
 
     /// What the server saw of call `n`, once all is over.
     pub(crate) fn judge_arrivals(&self, n: usize) {
         let (call, arrivals, story) =
-            (&self.script.calls[n], self.world.arrivals(n), self.story.borrow());
+            (&self.script.calls[n], self.shared.arrivals(n), self.story.borrow());
         let retries = story.retries(n);
         let executed = arrivals.iter().filter(|came| came.executed);
         let times = executed.clone().count();
-        self.world.hold((call.idempotent && !call.is_known_to_stream()) || times <= 1, || {
+        self.shared.require((call.idempotent && !call.is_known_to_stream()) || times <= 1, || {
             format!("call {n} was executed {times} times")
         });
         // What a call costs the others: each attempt may end a link, and one more that was free.
         let cut = arrivals.iter().filter(|came| came.cut).count();
-        self.world.hold(cut <= 2 + retries.len(), || {
+        self.shared.require(cut <= 2 + retries.len(), || {
             format!("call {n} ended {cut} links with {} retries", retries.len())
         });
         let refused = arrivals.iter().filter(|came| !came.executed).count();
-        self.world.hold(refused <= 2 + retries.len(), || {
+        self.shared.require(refused <= 2 + retries.len(), || {
             format!("call {n} was refused {refused} times with {} retries", retries.len())
         });
         for attempt in 0..=retries.len() as u32 {
             let times = executed.clone().filter(|came| came.previous == attempt).count();
-            self.world.hold(times <= 1, || {
+            self.shared.require(times <= 1, || {
                 format!("attempt {attempt} of call {n} was executed {times} times")
             });
         }
         for came in &arrivals {
             let Some(last) = came.previous.checked_sub(1) else { continue };
             match retries.get(last as usize) {
-                None => self.world.accuse(format_args!(
+                None => self.shared.violated(format_args!(
                     "call {n} arrived as retry {}, which nobody announced",
                     came.previous
                 )),
                 Some(retry) => {
                     let due = retry.at + retry.delay;
                     let (earliest, at) = (due.saturating_sub(self.script.tick + GRAIN), came.at);
-                    self.world.hold(at >= earliest, || {
+                    self.shared.require(at >= earliest, || {
                         format!(
                             "retry {} of call {n} came at {at:?}, due at {due:?}",
                             came.previous

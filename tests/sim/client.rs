@@ -6,7 +6,7 @@ use crate::{
     events::{GRAIN, Story},
     network::Network,
     script::{Credentials, End, Fault, Script, ms, secs},
-    world::{World, now},
+    shared::{Shared, now},
 };
 use std::{
     cell::{Cell, RefCell},
@@ -39,7 +39,7 @@ const TASKS: usize = 64;
 
 struct Client {
     script: Arc<Script>,
-    world: World,
+    shared: Shared,
     story: Rc<RefCell<Story>>,
     supervisor: Rc<RefCell<Option<Supervisor>>>,
     network: Network,
@@ -54,7 +54,7 @@ struct Client {
 /// supervisor's.
 pub(crate) async fn run(
     script: Arc<Script>,
-    world: World,
+    shared: Shared,
     network: Network,
     orders: Orders,
     outside: Outside,
@@ -75,12 +75,12 @@ pub(crate) async fn run(
     if let Some(mutation) = script.mutation {
         supervisor.mutations().commit(mutation);
     }
-    let story = Rc::new(RefCell::new(Story::new(world.clone(), script.clone())));
-    let events = spawn_local(listen(supervisor.events(), world.clone(), story.clone()));
+    let story = Rc::new(RefCell::new(Story::new(shared.clone(), script.clone())));
+    let events = spawn_local(listen(supervisor.events(), shared.clone(), story.clone()));
     let supervisor = Rc::new(RefCell::new(Some(supervisor)));
     let client = Client {
         script,
-        world,
+        shared,
         story,
         supervisor,
         network,
@@ -114,7 +114,7 @@ fn hook(credentials: Credentials) -> impl CallCredentials {
 
 async fn listen(
     mut events: tonic_supervisor::EventStream,
-    world: World,
+    shared: Shared,
     story: Rc<RefCell<Story>>,
 ) {
     while let Some(item) = events.next().await {
@@ -122,7 +122,7 @@ async fn listen(
             EventItem::Snapshot(snapshot) => story.borrow_mut().seq = snapshot.seq,
             EventItem::Event(event) => story.borrow_mut().hear(&event),
             EventItem::Lagged(missed) => {
-                world.accuse(format_args!("{missed} events were not read in time"))
+                shared.violated(format_args!("{missed} events were not read in time"))
             }
         }
     }
@@ -132,7 +132,7 @@ impl Client {
     async fn live(self, mut orders: Orders) {
         let caller = Caller {
             script: self.script.clone(),
-            world: self.world.clone(),
+            shared: self.shared.clone(),
             story: self.story.clone(),
             supervisor: self.supervisor.clone(),
         };
@@ -212,13 +212,13 @@ impl Client {
         let tight = config.max_in_flight().min(config.queue().max_calls()) <= 10;
         let patience = patience + if tight { self.longest() } else { Duration::ZERO };
         let well = is_served(supervisor.channel(), patience).await;
-        self.world.hold(well, || {
+        self.shared.require(well, || {
             format!("no call succeeded within {patience:?} after all faults were over")
         });
     }
 
     async fn end(&self, end: End) {
-        self.world.note(format_args!("client: {end:?}"));
+        self.shared.note(format_args!("client: {end:?}"));
         let begun = now();
         let supervisor = self.supervisor.borrow().clone();
         let allowed = match end {
@@ -231,8 +231,9 @@ impl Client {
                     .await
                     .is_err()
                 {
-                    self.world
-                        .accuse(format_args!("a shutdown with a grace of {grace:?} does not end"));
+                    self.shared.violated(format_args!(
+                        "a shutdown with a grace of {grace:?} does not end"
+                    ));
                 }
                 allowed
             }
@@ -246,14 +247,14 @@ impl Client {
                     + self.silence()
                     + self.replacements();
                 if !self.is_over_within(allowed + secs(5)).await {
-                    self.world
-                        .accuse("the last handle was dropped, and the supervisor does not end");
+                    self.shared
+                        .violated("the last handle was dropped, and the supervisor does not end");
                 }
                 allowed
             }
         };
         let took = now() - begun;
-        self.world.hold(took <= allowed, || format!("{end:?} took {took:?}"));
+        self.shared.require(took <= allowed, || format!("{end:?} took {took:?}"));
     }
 
     /// Whether the last event is announced within this time.
@@ -286,47 +287,48 @@ impl Client {
 
     /// The laws of every moment.
     fn look(&self) {
-        let (world, story) = (&self.world, self.story.borrow());
+        let (shared, story) = (&self.shared, self.story.borrow());
         let stuck = !matches!(story.state, ConnectivityState::Ready | ConnectivityState::Shutdown)
             && now() > story.way_on_by + GRAIN;
-        world.hold(!stuck, || format!("a dead end: {} since {:?}", story.state, story.way_on_by));
+        shared
+            .require(!stuck, || format!("a dead end: {} since {:?}", story.state, story.way_on_by));
         let supervisor = self.supervisor.borrow();
         let Some(supervisor) = &*supervisor else { return };
         let (snapshot, config) = (supervisor.snapshot(), &self.script.config);
         let same = snapshot.seq != story.seq || snapshot.state == story.state;
-        world.hold(same, || {
+        shared.require(same, || {
             format!("the snapshot says {}, the events say {}", snapshot.state, story.state)
         });
         let calls = [snapshot.calls_waiting, snapshot.calls_open, config.queue().max_calls()];
         // A call that was given up this very moment is open no more, and its actor has yet to hear
         // of it.
         self.unsound.set(if calls.is_sorted() { 0 } else { self.unsound.get() + 1 });
-        world.hold(self.unsound.get() < 10, || {
+        shared.require(self.unsound.get() < 10, || {
             format!("calls waiting, open and allowed: {calls:?}")
         });
         let streams = [snapshot.streams, config.max_in_flight()];
-        world.hold(streams.is_sorted(), || format!("streams open and allowed: {streams:?}"));
+        shared.require(streams.is_sorted(), || format!("streams open and allowed: {streams:?}"));
         let tasks = tasks();
-        world.hold(tasks <= TASKS + 2 * snapshot.calls_open, || {
+        shared.require(tasks <= TASKS + 2 * snapshot.calls_open, || {
             format!("{tasks} tasks for {calls:?} calls")
         });
     }
 
     /// The laws of the end.
     async fn look_back(self, caller: &Caller) {
-        let world = &self.world;
-        world.hold(self.is_over_within(secs(1)).await, || "Closed was never announced".into());
+        let shared = &self.shared;
+        shared.require(self.is_over_within(secs(1)).await, || "Closed was never announced".into());
         // A moment, for what was told to end.
         tokio::time::sleep(ms(5)).await;
         if let Some(supervisor) = &*self.supervisor.borrow() {
             let snapshot = supervisor.snapshot();
             let left = (snapshot.calls_open, snapshot.calls_waiting, snapshot.streams);
-            world.hold(left == (0, 0, 0), || {
+            shared.require(left == (0, 0, 0), || {
                 format!("calls open, waiting and streams after the end: {left:?}")
             });
         }
         let left = (tasks(), self.network.in_use());
-        world.hold(left == (0, 0), || format!("tasks and connections after the end: {left:?}"));
+        shared.require(left == (0, 0), || format!("tasks and connections after the end: {left:?}"));
         (0..self.script.calls.len()).for_each(|n| caller.judge_arrivals(n));
     }
 }

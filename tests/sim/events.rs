@@ -2,7 +2,7 @@
 
 use crate::{
     script::{Call, Script, ms},
-    world::{World, call_of, now},
+    shared::{Shared, call_of, now},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,7 +16,7 @@ pub(crate) const GRAIN: Duration = ms(2);
 
 /// What the events told so far.
 pub(crate) struct Story {
-    world: World,
+    shared: Shared,
     script: Arc<Script>,
     pub(crate) seq: u64,
     pub(crate) state: ConnectivityState,
@@ -51,9 +51,9 @@ pub(crate) struct Retry {
 }
 
 impl Story {
-    pub(crate) fn new(world: World, script: Arc<Script>) -> Self {
+    pub(crate) fn new(shared: Shared, script: Arc<Script>) -> Self {
         Self {
-            world,
+            shared,
             script,
             seq: 0,
             state: ConnectivityState::Idle,
@@ -94,23 +94,23 @@ impl Story {
     /// Takes the next event.
     pub(crate) fn hear(&mut self, event: &Event) {
         let Event { seq, since_spawn: at, fact, .. } = event;
-        let world = self.world.clone();
-        world.note(format_args!("#{seq} at {:.6}: {fact:?}", at.as_secs_f64()));
-        world.hold(*seq == self.seq + 1, || format!("event {seq} follows event {}", self.seq));
-        world.hold(*at >= self.last_at || world.is_called_from_outside(), || {
+        let shared = self.shared.clone();
+        shared.note(format_args!("#{seq} at {:.6}: {fact:?}", at.as_secs_f64()));
+        shared.require(*seq == self.seq + 1, || format!("event {seq} follows event {}", self.seq));
+        shared.require(*at >= self.last_at || shared.is_called_from_outside(), || {
             format!("event {seq} is older than the one before")
         });
-        world.hold(!self.closed, || format!("{} was announced after Closed", fact.name()));
+        shared.require(!self.closed, || format!("{} was announced after Closed", fact.name()));
         (self.seq, self.last_at) = (*seq, *at);
         self.tell(fact);
     }
 
     fn tell(&mut self, fact: &Fact) {
-        let (world, now) = (self.world.clone(), now());
+        let (shared, now) = (self.shared.clone(), now());
         let reconnect = *self.script.config.reconnect();
         match fact {
             Fact::StateChanged { from, to, incarnation, .. } => {
-                world.hold(*from == self.state && from.can_become(*to), || {
+                shared.require(*from == self.state && from.can_become(*to), || {
                     format!("the state went from {from} to {to}, and was {}", self.state)
                 });
                 self.state = *to;
@@ -118,7 +118,7 @@ impl Story {
                 self.way_on_by = self.dialling.get(incarnation).copied().unwrap_or(now);
             }
             Fact::DialStarted { incarnation, failures } => {
-                world.hold(*incarnation > self.last_dial, || {
+                shared.require(*incarnation > self.last_dial, || {
                     format!("dial {incarnation} follows {}", self.last_dial)
                 });
                 self.dial_started(*failures, now);
@@ -127,13 +127,13 @@ impl Story {
                 self.dialling.insert(*incarnation, self.way_on_by);
             }
             Fact::DialFailed { incarnation, .. } => {
-                world.hold(self.dialling.remove(incarnation).is_some(), || {
+                shared.require(self.dialling.remove(incarnation).is_some(), || {
                     format!("{incarnation} failed and was not dialled")
                 });
                 self.way_on_by = now;
             }
             Fact::LinkEstablished { incarnation, .. } => {
-                world.hold(self.dialling.remove(incarnation).is_some(), || {
+                shared.require(self.dialling.remove(incarnation).is_some(), || {
                     format!("{incarnation} is up and was not dialled")
                 });
                 self.links.insert(*incarnation);
@@ -144,7 +144,7 @@ impl Story {
                 self.orderly_goaways += usize::from(orderly);
             }
             Fact::LinkLost { incarnation, .. } => {
-                world.hold(self.links.remove(incarnation), || {
+                shared.require(self.links.remove(incarnation), || {
                     format!("{incarnation} was lost and was not up")
                 });
             }
@@ -153,7 +153,7 @@ impl Story {
                 self.redial_not_before = Some(now + *delay);
             }
             Fact::ChildFailed { child, error } => {
-                world.hold(!error.starts_with("a dead end"), || {
+                shared.require(!error.starts_with("a dead end"), || {
                     format!("the watchdog found {error}")
                 });
                 self.way_on_by = self.way_on_by.max(now + reconnect.waiting().max);
@@ -169,16 +169,16 @@ impl Story {
             Fact::RetryThrottled { method, .. } => self.throttled.extend(call_of(method)),
             Fact::CallShed { method, .. } => self.shed.extend(call_of(method)),
             Fact::DrainStarted { .. } => {
-                world.hold(!self.draining, || "DrainStarted was announced twice".into());
+                shared.require(!self.draining, || "DrainStarted was announced twice".into());
                 self.draining = true;
             }
             Fact::Closed { cause } => {
                 self.closed = true;
-                world.hold(cause.is_none(), || format!("it closed by itself: {cause:?}"));
-                world.hold(self.links.is_empty(), || {
+                shared.require(cause.is_none(), || format!("it closed by itself: {cause:?}"));
+                shared.require(self.links.is_empty(), || {
                     format!("it closed, and {:?} were not told lost", self.links)
                 });
-                world.hold(self.state == ConnectivityState::Shutdown, || {
+                shared.require(self.state == ConnectivityState::Shutdown, || {
                     format!("it closed in {}", self.state)
                 });
             }
@@ -195,7 +195,7 @@ impl Story {
             return;
         }
         if let Some(not_before) = not_before {
-            self.world.hold(now + GRAIN >= not_before, || {
+            self.shared.require(now + GRAIN >= not_before, || {
                 format!("a dial came before its wait was over, {not_before:?}")
             });
         }
@@ -206,7 +206,7 @@ impl Story {
                 .delay(n)
                 .min(reconnect.idle().delay(n))
                 .mul_f64(1.0 - reconnect.jitter());
-            self.world.hold(now + GRAIN >= before + least, || {
+            self.shared.require(now + GRAIN >= before + least, || {
                 format!(
                     "the dial after {failures} failures came {:?} after the one before, not \
                      {least:?}",
@@ -217,24 +217,24 @@ impl Story {
     }
 
     fn retry_scheduled(&mut self, method: &str, number: u32, delay: Duration, now: Duration) {
-        let (world, script) = (self.world.clone(), self.script.clone());
+        let (shared, script) = (self.shared.clone(), self.script.clone());
         let Some(n) = call_of(method) else { return };
         let call = &script.calls[n];
         let retries = self.retries.entry(n).or_default();
         retries.push(Retry { at: now, delay });
-        world.hold(number as usize == retries.len(), || {
+        shared.require(number as usize == retries.len(), || {
             format!("call {n}: retry {number} is announced as number {}", retries.len())
         });
-        world.hold(!call.is_known_to_stream() && !call.no_retry, || {
+        shared.require(!call.is_known_to_stream() && !call.no_retry, || {
             format!("call {n} is retried, being {:?}", call.kind)
         });
-        world.hold(world.answer_began(n).is_none(), || {
+        shared.require(shared.answer_began(n).is_none(), || {
             format!("call {n} is retried, and its answer has begun")
         });
-        world.hold(script.config.retry().limit.allows(number - 1), || {
+        shared.require(script.config.retry().limit.allows(number - 1), || {
             format!("call {n}: retry {number} is one too many")
         });
-        world.hold(is_scheduled(&script, call, number, delay), || {
+        shared.require(is_scheduled(&script, call, number, delay), || {
             format!("call {n}: retry {number} waits {delay:?}")
         });
     }

@@ -10,17 +10,17 @@
 
 mod calls;
 mod client;
+mod determinism;
 mod draw;
 mod events;
-#[path = "../it/hush.rs"]
-mod hush;
 mod mutations;
 mod network;
-mod replay;
+#[path = "../it/support/panic_hook.rs"]
+mod panic_hook;
 mod run;
 mod runtime_ends;
 mod script;
 mod seeds;
 mod server;
-mod stories;
-mod world;
+mod shared;
+mod written_scripts;

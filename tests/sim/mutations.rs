@@ -3,7 +3,7 @@
 
 use crate::{
     draw,
-    hush::hush_injected_panics,
+    panic_hook::hush_injected_panics,
     run::run,
     script::{Fault, Script, ms, secs},
     seeds::say,

@@ -5,7 +5,7 @@ use crate::{
     network::Network,
     script::{CLIENT, Fault, SERVER, Script, ServerFault, secs},
     server,
-    world::World,
+    shared::Shared,
 };
 use std::{cell::RefCell, net::IpAddr, rc::Rc, sync::Arc, time::Duration};
 use tokio::sync::mpsc;
@@ -23,7 +23,7 @@ pub(crate) struct Outcome {
 }
 
 /// The network, and the server's host.
-fn stage(script: &Script, world: &World, orders: &server::Orders) -> Sim<'static> {
+fn stage(script: &Script, shared: &Shared, orders: &server::Orders) -> Sim<'static> {
     let mut sim = turmoil::Builder::new()
         .rng_seed(script.seed)
         .tick_duration(script.tick)
@@ -32,8 +32,8 @@ fn stage(script: &Script, world: &World, orders: &server::Orders) -> Sim<'static
         .tcp_capacity(1_024)
         .simulation_duration(secs(600))
         .build();
-    let (world, orders) = (world.clone(), orders.clone());
-    sim.host(SERVER, move || server::run(world.clone(), orders.clone()));
+    let (shared, orders) = (shared.clone(), orders.clone());
+    sim.host(SERVER, move || server::run(shared.clone(), orders.clone()));
     sim
 }
 
@@ -43,19 +43,20 @@ pub(crate) fn run_until_the_runtime_ends<T>(
     script: Script,
     at: Duration,
     before: impl FnOnce(&Supervisor) -> T,
-    then: impl FnOnce(&World, Supervisor, T),
+    then: impl FnOnce(&Shared, Supervisor, T),
 ) -> Outcome {
     let script = Arc::new(script);
-    let (world, orders, network) =
-        (World::new(script.clone()), server::Orders::default(), Network::default());
-    let mut sim = stage(&script, &world, &orders);
+    let (shared, orders, network) =
+        (Shared::new(script.clone()), server::Orders::default(), Network::default());
+    let mut sim = stage(&script, &shared, &orders);
     let (client, client_orders) = mpsc::unbounded_channel();
     let kept = Rc::new(RefCell::new(None));
-    let first = (script.clone(), world.clone(), network.clone(), client_orders, Some(kept.clone()));
+    let first =
+        (script.clone(), shared.clone(), network.clone(), client_orders, Some(kept.clone()));
     let first = RefCell::new(Some(first));
     sim.host(CLIENT, move || {
-        let (script, world, network, orders, outside) = first.take().expect("it boots once");
-        client::run(script, world, network, orders, outside)
+        let (script, shared, network, orders, outside) = first.take().expect("it boots once");
+        client::run(script, shared, network, orders, outside)
     });
     let mut faults = script.faults.iter().copied().peekable();
     let mut before = Some(before);
@@ -65,33 +66,33 @@ pub(crate) fn run_until_the_runtime_ends<T>(
             happen(&mut sim, &network, fault, &orders, &client);
         }
         if let Err(error) = sim.step() {
-            world.accuse(format_args!("the simulation failed: {error}"));
+            shared.violated(format_args!("the simulation failed: {error}"));
         }
         if sim.elapsed() >= at
             && let Some(before) = before.take()
         {
-            world.call_from_outside();
+            shared.call_from_outside();
             seen = kept.borrow().as_ref().map(before);
         }
     }
     let _ = sim.step();
     sim.crash(CLIENT);
     if let (Some(supervisor), Some(seen)) = (kept.borrow_mut().take(), seen) {
-        then(&world, supervisor, seen);
+        then(&shared, supervisor, seen);
     }
-    Outcome { broken: world.broken(), trace: world.trace(), lasted: sim.elapsed() }
+    Outcome { broken: shared.broken(), trace: shared.trace(), lasted: sim.elapsed() }
 }
 
 pub(crate) fn run(script: Script) -> Outcome {
     let script = Arc::new(script);
-    let world = World::new(script.clone());
+    let shared = Shared::new(script.clone());
     let orders = server::Orders::default();
-    let mut sim = stage(&script, &world, &orders);
+    let mut sim = stage(&script, &shared, &orders);
     let (client, client_orders) = mpsc::unbounded_channel();
     let network = Network::default();
     sim.client(
         CLIENT,
-        client::run(script.clone(), world.clone(), network.clone(), client_orders, None),
+        client::run(script.clone(), shared.clone(), network.clone(), client_orders, None),
     );
     let mut faults = script.faults.iter().copied().filter(|(at, _)| *at < script.healed).peekable();
     let mut healed = false;
@@ -107,15 +108,15 @@ pub(crate) fn run(script: Script) -> Outcome {
         }
         match sim.step() {
             Ok(true) => break,
-            Ok(false) if world.broken().is_some() => break,
+            Ok(false) if shared.broken().is_some() => break,
             Ok(false) => {}
             Err(error) => {
-                world.accuse(format_args!("the simulation failed: {error}"));
+                shared.violated(format_args!("the simulation failed: {error}"));
                 break;
             }
         }
     }
-    Outcome { broken: world.broken(), trace: world.trace(), lasted: sim.elapsed() }
+    Outcome { broken: shared.broken(), trace: shared.trace(), lasted: sim.elapsed() }
 }
 
 fn happen(
@@ -127,7 +128,7 @@ fn happen(
 ) {
     let (here, there): (IpAddr, IpAddr) = (sim.lookup(CLIENT), sim.lookup(SERVER));
     match fault {
-        Fault::BlackHole => sim.hold(here, there),
+        Fault::BlackHole => sim.require(here, there),
         Fault::Partition => sim.partition(here, there),
         Fault::Deaf => sim.partition_oneway(there, here),
         Fault::Dumb => sim.partition_oneway(here, there),

@@ -3,11 +3,11 @@
 
 use crate::{
     draw,
-    hush::hush_injected_panics,
+    panic_hook::hush_injected_panics,
     run::run_until_the_runtime_ends,
     script::{Fault, Script, ms, secs},
     seeds::say,
-    world::World,
+    shared::Shared,
 };
 use futures::{FutureExt as _, executor::block_on};
 use tokio::sync::oneshot;
@@ -39,9 +39,10 @@ fn whenever_the_runtime_ends_every_call_outside_is_answered() {
             .faults
             .retain(|(_, fault)| !matches!(fault, Fault::Shutdown { .. } | Fault::DropHandles));
         let at = moment(&script);
-        let outcome = run_until_the_runtime_ends(script, at, call, |world, supervisor, outside| {
-            judge(world, &supervisor, outside);
-        });
+        let outcome =
+            run_until_the_runtime_ends(script, at, call, |shared, supervisor, outside| {
+                judge(shared, &supervisor, outside);
+            });
         if let Some(law) = outcome.broken {
             say(&format!("seed {seed}, its runtime ended at {at:?}, breaks a law: {law}"));
             broken.push(seed);
@@ -69,22 +70,22 @@ fn call(supervisor: &Supervisor) -> Outside {
     Outside { answers: answers.collect(), events: supervisor.events() }
 }
 
-fn judge(world: &World, supervisor: &Supervisor, mut outside: Outside) {
+fn judge(shared: &Shared, supervisor: &Supervisor, mut outside: Outside) {
     let (state, now) = (supervisor.state(), supervisor.snapshot());
-    world.hold(state == ConnectivityState::Shutdown, || {
+    shared.require(state == ConnectivityState::Shutdown, || {
         format!("it shows {state} when its runtime has ended")
     });
     let left = (now.calls_open, now.calls_waiting, now.streams);
-    world.hold(left == (0, 0, 0), || {
+    shared.require(left == (0, 0, 0), || {
         format!("calls open, waiting and streams without a runtime: {left:?}")
     });
     for answer in &mut outside.answers {
         match answer.try_recv() {
             Ok(Ok(_)) => {}
             Ok(Err(status)) => {
-                world.hold(is_told(&status), || format!("a message ended with {status:?}"))
+                shared.require(is_told(&status), || format!("a message ended with {status:?}"))
             }
-            Err(error) => world.accuse(format_args!("a message has no answer: {error}")),
+            Err(error) => shared.violated(format_args!("a message has no answer: {error}")),
         }
     }
     let late = block_on(
@@ -93,24 +94,26 @@ fn judge(world: &World, supervisor: &Supervisor, mut outside: Outside) {
             .unary::<String, String>("/sim.Calls/Late", Request::new(String::new())),
     );
     match late {
-        Ok(_) => world.accuse("a call without a runtime was answered"),
+        Ok(_) => shared.violated("a call without a runtime was answered"),
         Err(status) => {
-            world.hold(is_told(&status), || format!("a late call ended with {status:?}"))
+            shared.require(is_told(&status), || format!("a late call ended with {status:?}"))
         }
     }
-    world.hold(supervisor.closed().now_or_never().is_some(), || "closed() waits".into());
-    world.hold(supervisor.shutdown(ms(0)).now_or_never().is_some(), || "shutdown() waits".into());
+    shared.require(supervisor.closed().now_or_never().is_some(), || "closed() waits".into());
+    shared
+        .require(supervisor.shutdown(ms(0)).now_or_never().is_some(), || "shutdown() waits".into());
     let mut last = None;
     loop {
         match outside.events.next().now_or_never() {
             Some(Some(EventItem::Event(event))) => last = Some(event.fact),
             Some(Some(_)) => {}
             Some(None) => break,
-            None => return world.accuse("the events do not end"),
+            None => return shared.violated("the events do not end"),
         }
     }
-    world
-        .hold(matches!(last, Some(Fact::Closed { .. })), || format!("the last event was {last:?}"));
+    shared.require(matches!(last, Some(Fact::Closed { .. })), || {
+        format!("the last event was {last:?}")
+    });
 }
 
 /// The end of the runtime is named; or the call had failed by policy before.

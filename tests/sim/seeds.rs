@@ -1,6 +1,6 @@
 //! Runs the scripts of many seeds, as many at once as there are processors, and says how many.
 
-use crate::{draw, hush::hush_injected_panics, run::run};
+use crate::{draw, panic_hook::hush_injected_panics, run::run};
 use std::{
     io::Write as _,
     num::NonZero,

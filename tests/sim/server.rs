@@ -3,7 +3,7 @@
 
 use crate::{
     script::{Fate, PORT, ServerFault},
-    world::World,
+    shared::Shared,
 };
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -59,11 +59,11 @@ enum Door {
 }
 
 /// The software of the server's host, from one boot to the next crash.
-pub(crate) async fn run(world: World, orders: Orders) -> turmoil::Result {
+pub(crate) async fn run(shared: Shared, orders: Orders) -> turmoil::Result {
     orders.forget();
     let mood = Arc::new(Mutex::new(Mood::default()));
     // The last one takes new connections; those of the others live on.
-    let mut wings = vec![Wing::open(&world, &mood, Kind::Plain).await];
+    let mut wings = vec![Wing::open(&shared, &mood, Kind::Plain).await];
     let mut excluding = JoinSet::new();
     let mut listener = Some(listen().await?);
     let mut door = Door::Open;
@@ -87,9 +87,9 @@ pub(crate) async fn run(world: World, orders: Orders) -> turmoil::Result {
                 ServerFault::Slam => door = Door::Slam,
                 ServerFault::Babble => door = Door::Babble,
                 ServerFault::Exclude(code) => door = Door::Exclude(code),
-                ServerFault::Hasty => wings.push(Wing::open(&world, &mood, Kind::Hasty).await),
+                ServerFault::Hasty => wings.push(Wing::open(&shared, &mood, Kind::Hasty).await),
                 ServerFault::Limit(streams) => {
-                    wings.push(Wing::open(&world, &mood, Kind::Limited(streams)).await);
+                    wings.push(Wing::open(&shared, &mood, Kind::Limited(streams)).await);
                 }
                 ServerFault::Slow(time) => mood.lock().slow = time,
                 ServerFault::Burst(code) => mood.lock().burst = Some(code),
@@ -99,7 +99,7 @@ pub(crate) async fn run(world: World, orders: Orders) -> turmoil::Result {
                     // What has few streams will never have more.
                     wings.retain(|wing| wing.kind == Kind::Plain);
                     excluding.shutdown().await;
-                    wings.push(Wing::open(&world, &mood, Kind::Plain).await);
+                    wings.push(Wing::open(&shared, &mood, Kind::Plain).await);
                     if listener.is_none() {
                         listener = Some(listen().await?);
                     }
@@ -177,8 +177,8 @@ struct Wing {
 }
 
 impl Wing {
-    async fn open(world: &World, mood: &Arc<Mutex<Mood>>, kind: Kind) -> Self {
-        let server = scripted(world, mood, kind).await;
+    async fn open(shared: &Shared, mood: &Arc<Mutex<Mood>>, kind: Kind) -> Self {
+        let server = scripted(shared, mood, kind).await;
         Self { server, connections: JoinSet::new(), kind }
     }
 
@@ -212,18 +212,18 @@ async fn accept(listener: &Option<TcpListener>) -> std::io::Result<TcpStream> {
 }
 
 /// A server that listens nowhere that anybody knows of: it is given its connections.
-async fn scripted(world: &World, mood: &Arc<Mutex<Mood>>, kind: Kind) -> ScriptedServer {
+async fn scripted(shared: &Shared, mood: &Arc<Mutex<Mood>>, kind: Kind) -> ScriptedServer {
     let mut server = ScriptedServer::builder();
     match kind {
         Kind::Plain => {}
         Kind::Limited(streams) => server = server.max_concurrent_streams(streams),
         Kind::Hasty => server = server.goaway_after_calls(1),
     }
-    let (world, mood) = (world.clone(), mood.clone());
+    let (shared, mood) = (shared.clone(), mood.clone());
     let script = move |arrival: &_| {
         let Mood { slow, burst } = *mood.lock();
         let burst = burst.map(|code| Fate::Status { after: slow, code, pushback: None });
-        match world.arrived(arrival, burst) {
+        match shared.arrived(arrival, burst) {
             Fate::Echo { after } => Fate::Echo { after: after + slow },
             fate => fate,
         }

@@ -3,8 +3,9 @@
 
 use super::{
     certificates::{Authority, FUTURE, Identity, NOW, PAST},
-    front::{Front, Offer},
-    refused, showing, trusting,
+    refused, showing,
+    terminator::{Offer, TlsTerminator},
+    trusting,
 };
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use std::{fs, path::Path, time::Duration};
@@ -74,8 +75,8 @@ impl World {
         self.ours.server("127.0.0.1", NOW)
     }
 
-    async fn front(&self, offer: Offer<'_>) -> Front {
-        Front::start(self.server.address(), offer.config()).await
+    async fn terminator(&self, offer: Offer<'_>) -> TlsTerminator {
+        TlsTerminator::start(self.server.address(), offer.config()).await
     }
 
     /// The dial fails at `step`, and event, status and metric say so.
@@ -113,13 +114,14 @@ async fn a_server_that_is_not_who_it_should_be_is_refused_with_the_reason() {
         ("not for servers", world.ours.client("127.0.0.1", NOW), "is not for servers"),
     ];
     for (fault, identity, words) in cases {
-        let front = world.front(Offer::of(&identity)).await;
-        let config = trusting(world.path(), format!("https://{}", front.address));
+        let terminator = world.terminator(Offer::of(&identity)).await;
+        let config = trusting(world.path(), format!("https://{}", terminator.address));
         world.expect(fault, config, DialStep::Tls, words).await;
     }
     let good = world.good();
-    let front = world.front(Offer::of(&good)).await;
-    let config = trusting(world.path(), front.address.to_string()).tls_server_name("queue.example");
+    let terminator = world.terminator(Offer::of(&good)).await;
+    let config =
+        trusting(world.path(), terminator.address.to_string()).tls_server_name("queue.example");
     world.expect("configured name", config, DialStep::Tls, "is not for \"queue.example\"").await;
 }
 
@@ -131,8 +133,8 @@ async fn a_client_that_is_not_who_it_should_be_learns_what_the_server_wants() {
     static TLS12: &[&rustls::SupportedProtocolVersion] = &[&rustls::version::TLS12];
     for versions in [TLS13, TLS12] {
         let offer = || Offer { clients: Some(&world.ours), versions, ..Offer::of(&good) };
-        let front = world.front(offer()).await;
-        let target = format!("https://{}", front.address);
+        let terminator = world.terminator(offer()).await;
+        let target = format!("https://{}", terminator.address);
         let config = trusting(world.path(), &*target);
         world
             .expect("no certificate", config, DialStep::Tls, "requires a client certificate")
@@ -168,8 +170,8 @@ async fn a_server_without_http2_by_alpn_is_refused() {
             "does not offer HTTP/2 by ALPN (it may speak HTTP/1 only)",
         ),
     ] {
-        let front = world.front(Offer { alpn, ..Offer::of(&good) }).await;
-        let config = trusting(world.path(), format!("https://{}", front.address));
+        let terminator = world.terminator(Offer { alpn, ..Offer::of(&good) }).await;
+        let config = trusting(world.path(), format!("https://{}", terminator.address));
         world.expect(fault, config, DialStep::Tls, words).await;
     }
 }
@@ -197,8 +199,8 @@ async fn a_peer_without_tls_or_manners_is_told_apart() {
 async fn files_that_cannot_be_used_are_named_with_what_is_wrong() {
     let world = World::new().await;
     let good = world.good();
-    let front = world.front(Offer::of(&good)).await;
-    let target = front.address.to_string();
+    let terminator = world.terminator(Offer::of(&good)).await;
+    let target = terminator.address.to_string();
     let there = |name: &str| world.path().join(name);
     world.ours.client("agent", NOW).write(world.path(), "client");
     let config = || showing(world.path(), trusting(world.path(), &*target));

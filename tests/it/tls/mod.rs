@@ -1,13 +1,13 @@
 //! TLS against real peers: every way in which it goes wrong, rotation under load, and files that
 //! are not whole.
 
+mod addresses;
 mod certificates;
 #[cfg(all(feature = "cli", unix))]
 mod demo;
 mod faults;
-mod front;
-mod race;
 mod rotation;
+mod terminator;
 #[cfg(unix)]
 mod unix;
 mod wrong_peer;

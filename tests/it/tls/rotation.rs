@@ -3,8 +3,9 @@
 use super::{
     call,
     certificates::{Authority, NOW},
-    front::{Front, Offer, certificate},
-    showing, trusting,
+    showing,
+    terminator::{Offer, TlsTerminator, certificate},
+    trusting,
 };
 use std::{fs, path::Path, time::Duration};
 use tonic_supervisor::{
@@ -47,8 +48,9 @@ async fn rotating_server_and_client_certificates_under_500_calls_a_second_loses_
         let _ = number;
         Offer { clients: Some(&authority), ..Offer::of(identity) }.config()
     };
-    let front = Front::start(server.address(), offer(0, &authority.server("127.0.0.1", NOW))).await;
-    let config = showing(folder.path(), trusting(folder.path(), front.address.to_string()));
+    let terminator =
+        TlsTerminator::start(server.address(), offer(0, &authority.server("127.0.0.1", NOW))).await;
+    let config = showing(folder.path(), trusting(folder.path(), terminator.address.to_string()));
     let supervisor = Supervisor::spawn(config.max_retry_attempts(0).build().expect("valid"));
     supervisor.wait_ready(Duration::from_secs(10)).await.expect("Ready");
     let mut events = supervisor.events();
@@ -72,12 +74,12 @@ async fn rotating_server_and_client_certificates_under_500_calls_a_second_loses_
     });
     for number in 1..=ROTATIONS {
         tokio::time::sleep(Duration::from_millis(400)).await;
-        front.present(offer(number, &authority.server("127.0.0.1", NOW)));
+        terminator.present(offer(number, &authority.server("127.0.0.1", NOW)));
         let current = write(folder.path(), &authority, number);
         supervisor.reconnect_now();
         until(&mut events, is_up).await;
         assert_eq!(
-            front.last_client(),
+            terminator.last_client(),
             Some(certificate(&current)),
             "the new certificate is shown"
         );
@@ -99,8 +101,8 @@ async fn a_half_written_file_keeps_the_old_material_and_the_next_dial_reads_agai
     let server = ScriptedServer::on_tcp().await;
     let identity = authority.server("127.0.0.1", NOW);
     let offer = Offer { clients: Some(&authority), ..Offer::of(&identity) };
-    let front = Front::start(server.address(), offer.config()).await;
-    let config = showing(folder.path(), trusting(folder.path(), front.address.to_string()));
+    let terminator = TlsTerminator::start(server.address(), offer.config()).await;
+    let config = showing(folder.path(), trusting(folder.path(), terminator.address.to_string()));
     let supervisor = Supervisor::spawn(config.build().expect("valid"));
     let mut events = supervisor.events();
     until(&mut events, is_up).await;
@@ -116,7 +118,7 @@ async fn a_half_written_file_keeps_the_old_material_and_the_next_dial_reads_agai
                 .await;
             until(&mut events, is_up).await;
             assert_eq!(
-                front.last_client(),
+                terminator.last_client(),
                 Some(certificate(&first)),
                 "the old certificate is shown"
             );
@@ -136,7 +138,7 @@ async fn a_half_written_file_keeps_the_old_material_and_the_next_dial_reads_agai
     })
     .await;
     assert_eq!(
-        front.last_client(),
+        terminator.last_client(),
         Some(certificate(&second.certificate)),
         "the new certificate is shown"
     );
@@ -152,13 +154,13 @@ async fn a_successor_that_cannot_be_dialled_leaves_the_link_as_it_is() {
     let _guard = metrics::set_default_local_recorder(&recorder);
     let server = ScriptedServer::on_tcp().await;
     let offer = |authority: &Authority| Offer::of(&authority.server("127.0.0.1", NOW)).config();
-    let front = Front::start(server.address(), offer(&authority)).await;
+    let terminator = TlsTerminator::start(server.address(), offer(&authority)).await;
     let supervisor = Supervisor::spawn(
-        trusting(folder.path(), front.address.to_string()).build().expect("valid"),
+        trusting(folder.path(), terminator.address.to_string()).build().expect("valid"),
     );
     let mut events = supervisor.events();
     until(&mut events, is_up).await;
-    front.present(offer(&stranger));
+    terminator.present(offer(&stranger));
     supervisor.reconnect_now();
     until(&mut events, |fact| {
         assert!(!matches!(fact, Fact::StateChanged { to, .. } if *to != tonic_supervisor::ConnectivityState::Ready));
@@ -167,7 +169,7 @@ async fn a_successor_that_cannot_be_dialled_leaves_the_link_as_it_is() {
     })
     .await;
     call(&supervisor).await.expect("the old link carries on");
-    front.present(offer(&authority));
+    terminator.present(offer(&authority));
     supervisor.reconnect_now();
     until(&mut events, is_up).await;
     call(&supervisor).await.expect("the new link carries on");
@@ -189,9 +191,9 @@ async fn call_credentials_go_out_over_tls_without_further_leave() {
     fs::write(folder.path().join("ca.pem"), &authority.pem).expect("written");
     let server = ScriptedServer::on_tcp().await;
     let identity = authority.server("127.0.0.1", NOW);
-    let front = Front::start(server.address(), Offer::of(&identity).config()).await;
-    let config = trusting(folder.path(), front.address.to_string()).build().expect("valid");
-    let audience = format!("https://{}/test.Echo", front.address);
+    let terminator = TlsTerminator::start(server.address(), Offer::of(&identity).config()).await;
+    let config = trusting(folder.path(), terminator.address.to_string()).build().expect("valid");
+    let audience = format!("https://{}/test.Echo", terminator.address);
     let hook = move |request: tonic_supervisor::CredentialsRequest| {
         assert_eq!(request.service_url, audience);
         async {

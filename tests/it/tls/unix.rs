@@ -3,8 +3,9 @@
 use super::{
     call,
     certificates::{Authority, NOW},
-    front::{Front, Offer},
-    refused, trusting,
+    refused,
+    terminator::{Offer, TlsTerminator},
+    trusting,
 };
 use std::{fs, path::Path};
 use tokio::{
@@ -22,7 +23,8 @@ fn socket(path: &Path, upstream: String) -> JoinSet<()> {
         while let Ok((mut client, _)) = listener.accept().await {
             let upstream = upstream.clone();
             links.spawn(async move {
-                let mut server = TcpStream::connect(upstream).await.expect("the front listens");
+                let mut server =
+                    TcpStream::connect(upstream).await.expect("the terminator listens");
                 let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
             });
         }
@@ -38,8 +40,8 @@ async fn a_unix_socket_speaks_tls_and_the_servers_name_is_checked() {
     fs::write(folder.path().join("ca.pem"), &authority.pem).expect("written");
     let server = ScriptedServer::on_tcp().await;
     let identity = authority.server("queue.internal", NOW);
-    let front = Front::start(server.address(), Offer::of(&identity).config()).await;
-    let _socket = socket(&path, front.address.to_string());
+    let terminator = TlsTerminator::start(server.address(), Offer::of(&identity).config()).await;
+    let _socket = socket(&path, terminator.address.to_string());
     let config = trusting(folder.path(), format!("unix:{}", path.display()));
 
     let supervisor =

@@ -5,7 +5,7 @@
 use super::{
     call,
     certificates::{Authority, NOW, PAST},
-    front::{Front, Offer},
+    terminator::{Offer, TlsTerminator},
     trusting,
 };
 use std::{fs, time::Duration};
@@ -30,8 +30,8 @@ async fn the_second_dial_to_a_server_with_a_wrong_certificate_or_alpn_ends_the_c
         (Offer { clients: Some(&ours), ..Offer::of(&good) }, None),
     ];
     for (offer, words) in cases {
-        let front = Front::start(server.address(), offer.config()).await;
-        let config = trusting(folder.path(), format!("https://{}", front.address));
+        let terminator = TlsTerminator::start(server.address(), offer.config()).await;
+        let config = trusting(folder.path(), format!("https://{}", terminator.address));
         let supervisor = Supervisor::spawn(config.build().expect("a valid configuration"));
         let mut request = Request::new(());
         // Whoever is waited for is dialled many times meanwhile.
@@ -60,11 +60,11 @@ async fn a_certificate_that_turns_wrong_after_the_first_link_is_waited_for() {
     fs::write(folder.path().join("ca.pem"), &ours.pem).expect("written");
     let server = ScriptedServer::on_tcp().await;
     let (good, wrong) = (ours.server("127.0.0.1", NOW), theirs.server("127.0.0.1", NOW));
-    let front = Front::start(server.address(), Offer::of(&good).config()).await;
-    let config = trusting(folder.path(), format!("https://{}", front.address));
+    let terminator = TlsTerminator::start(server.address(), Offer::of(&good).config()).await;
+    let config = trusting(folder.path(), format!("https://{}", terminator.address));
     let supervisor = Supervisor::spawn(config.build().expect("a valid configuration"));
     call(&supervisor).await.expect("answered");
-    front.present(Offer::of(&wrong).config());
+    terminator.present(Offer::of(&wrong).config());
     server.goaway().await;
     while supervisor.state() == ConnectivityState::Ready {
         tokio::time::sleep(Duration::from_millis(1)).await;
@@ -75,7 +75,7 @@ async fn a_certificate_that_turns_wrong_after_the_first_link_is_waited_for() {
         while supervisor.snapshot().dials < 3 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        front.present(Offer::of(&good).config());
+        terminator.present(Offer::of(&good).config());
     };
     tokio::select! {
         answer = &mut waiting => panic!("it ended before its time: {answer:?}"),

@@ -1,0 +1,11 @@
+//! Actors: panics, restarts, mailboxes, and how a supervisor and its runtime end.
+
+mod crash_loops;
+mod found_by_simulation;
+mod mailbox;
+mod panics;
+mod ractor;
+mod runtimes;
+mod shutdown;
+mod task_panics;
+mod user_code_panics;

@@ -1,0 +1,490 @@
+//! Panics of other people's code: a connector, its streams, a credentials hook, a recorder in our
+//! tasks; codecs, interceptors and bodies in the caller's own. None takes the channel down, none
+//! leaves a call open, and each is told in its own words.
+
+use crate::{
+    support::panic_hook::hush_injected_panics,
+    support::rig::{
+        ADDRESS, Log, SAY, bounded, cause, config, eventually, ms, post, said, say, secs, start,
+    },
+};
+use futures::StreamExt as _;
+use http::uri::PathAndQuery;
+use std::sync::Arc;
+use tokio::{runtime::Handle, time::Instant};
+use tonic::{
+    Code, Request, Status,
+    client::Grpc,
+    codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
+};
+use tonic_prost::ProstCodec;
+use tonic_supervisor::{
+    CallOptions, Cause, ConfigBuilder, CredentialsRequest, DialFailure, DialStep, Fact, LinkEnd,
+    Supervisor,
+    testing::{Answer, MemoryNetwork, PanicSpot, PanickingConnector, Script, ScriptedServer},
+    transport::{BoxedIo, ConnectRequest, Connector},
+};
+
+const INJECTED: &str = "injected by a test";
+
+struct World {
+    network: MemoryNetwork,
+    server: ScriptedServer,
+    connector: PanickingConnector,
+    supervisor: Supervisor,
+    log: Log,
+}
+
+async fn world(config: ConfigBuilder) -> World {
+    world_armed(config, &[]).await
+}
+
+/// With these panics from the first dial on.
+async fn world_armed(config: ConfigBuilder, armed: &[(PanicSpot, u32)]) -> World {
+    hush_injected_panics();
+    let network = MemoryNetwork::new();
+    let server = ScriptedServer::on_memory(&network, ADDRESS).await;
+    let connector = PanickingConnector::new(network.connector());
+    armed.iter().for_each(|(spot, times)| connector.arm(*spot, *times));
+    let builder =
+        Supervisor::builder(config.build().expect("valid")).connector(Arc::new(connector.clone()));
+    let supervisor = builder.rng_seed(1).spawn();
+    let log = Log::of(&supervisor);
+    World { network, server, connector, supervisor, log }
+}
+
+impl World {
+    fn dials_failed(&self) -> Vec<DialFailure> {
+        let failed = |fact: &Fact| match fact {
+            Fact::DialFailed { failure, .. } => Some(failure.clone()),
+            _ => None,
+        };
+        self.log.all(failed).into_iter().map(|(_, failure)| failure).collect()
+    }
+
+    fn links_lost(&self) -> Vec<LinkEnd> {
+        let lost = |fact: &Fact| match fact {
+            Fact::LinkLost { end, .. } => Some(end.clone()),
+            _ => None,
+        };
+        self.log.all(lost).into_iter().map(|(_, end)| end).collect()
+    }
+
+    fn children_failed(&self) -> usize {
+        self.log.count(|fact| matches!(fact, Fact::ChildFailed { .. }))
+    }
+
+    async fn says(&self, text: &str) {
+        let channel = self.supervisor.channel();
+        let call = say(&channel, text, CallOptions::new());
+        assert_eq!(bounded("a call is answered", call).await.expect("answered"), text);
+        assert_eq!(self.supervisor.snapshot().calls_open, 0);
+    }
+}
+
+// --- in tasks of the supervisor's
+// -------------------------------------------------------------------------------
+
+/// The issue: CONNECTING for ever.
+#[tokio::test(start_paused = true)]
+async fn a_connector_that_panics_is_a_dial_that_failed_with_its_words_and_backoff() {
+    for spot in [PanicSpot::Connect, PanicSpot::Dialling] {
+        let world = world_armed(config(), &[(spot, 3)]).await;
+        world.says("after three panics").await;
+        let failed = world.dials_failed();
+        assert_eq!((failed.len(), world.children_failed()), (3, 0), "{spot:?}");
+        for failure in failed {
+            let words =
+                format!("the connector panicked: {INJECTED} into the connector at {spot:?}");
+            assert!(failure.reason.contains(&words), "{}", failure.reason);
+            assert!(failure.step == DialStep::Connect && !failure.timed_out);
+        }
+        assert!(world.log.count(|fact| matches!(fact, Fact::BackoffStarted { .. })) >= 3);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_progress_that_panics_is_part_of_the_words_of_the_dial_that_timed_out() {
+    let world = world(config().connect_timeout(secs(1))).await;
+    world.says("first").await;
+    world.network.black_hole(true);
+    world.connector.arm(PanicSpot::Progress, 1);
+    world.network.reset_all();
+    eventually("the dial is cut off", || !world.dials_failed().is_empty()).await;
+    let failure = world.dials_failed().remove(0);
+    assert!(failure.timed_out && failure.reason.contains(INJECTED), "{failure:?}");
+    world.network.black_hole(false);
+    world.says("again").await;
+}
+
+/// The issue: READY for ever on a dead link. h2 writes under a lock: calls in flight must not meet
+/// it poisoned.
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_panics_is_a_link_lost_with_its_words_and_its_calls_are_repeated() {
+    for spot in [PanicSpot::Read, PanicSpot::Write, PanicSpot::Flush] {
+        let world = world(config().initial_backoff(ms(20))).await;
+        world.says("first").await;
+        world.server.script(Script::delay(ms(300)));
+        let mut calls: Vec<_> = (0..10)
+            .map(|_| start(&world.supervisor.channel(), "in flight", CallOptions::new()))
+            .collect();
+        let posted = post(&world.supervisor.mailbox(), "posted", CallOptions::new());
+        world.server.arrived(12).await;
+        world.connector.arm(spot, 1);
+        calls.push(start(&world.supervisor.channel(), "in flight", CallOptions::new()));
+        for call in calls {
+            let (_, answer) =
+                bounded("it is repeated", call).await.expect("no panic in the caller's task");
+            assert_eq!(answer.expect("answered"), "in flight", "{spot:?}");
+        }
+        assert_eq!(said(posted.await.expect("answered")).expect("well"), "posted");
+        assert_eq!((world.connector.panics(), world.children_failed()), (vec![spot], 0));
+        let lost = world.links_lost();
+        let words = format!("the byte stream panicked: {INJECTED} into the connector at {spot:?}");
+        assert!(matches!(&lost[..], [LinkEnd::Io { text, .. }] if *text == words), "{lost:?}");
+        assert_eq!(world.supervisor.snapshot().calls_open, 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_panics_in_the_handshake_is_a_dial_that_failed() {
+    for spot in [PanicSpot::Read, PanicSpot::Write, PanicSpot::Flush] {
+        let world = world_armed(config(), &[(spot, 2)]).await;
+        world.says("after two panics").await;
+        let failed = world.dials_failed();
+        assert!(
+            failed.len() == 2 && failed.iter().all(|failure| failure.reason.contains(INJECTED)),
+            "{failed:?}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_panics_at_its_end_holds_up_no_end() {
+    for spot in [PanicSpot::Shutdown, PanicSpot::Drop] {
+        let before = Handle::current().metrics().num_alive_tasks();
+        let world = world(config()).await;
+        world.says("first").await;
+        world.connector.arm(spot, u32::MAX);
+        world.server.goaway().await;
+        world.says("second").await;
+        world.network.reset_all();
+        world.says("third").await;
+        bounded("it is closed", world.supervisor.shutdown(secs(1))).await;
+        assert!(!world.connector.panics().is_empty() && world.children_failed() == 0, "{spot:?}");
+        drop(world);
+        eventually("no task is left", || Handle::current().metrics().num_alive_tasks() <= before)
+            .await;
+    }
+}
+
+/// Every spot for ever, one after another: whatever panics, calls end by their deadline, and dials
+/// keep their distance.
+#[tokio::test(start_paused = true)]
+async fn a_connector_that_never_ceases_to_panic_costs_calls_their_deadline_and_no_more() {
+    for spot in PanicSpot::all() {
+        let world = world(config()).await;
+        world.says("first").await;
+        world.connector.arm(*spot, u32::MAX);
+        world.network.reset_all();
+        let began = Instant::now();
+        let ended =
+            say(&world.supervisor.channel(), "x", CallOptions::new().timeout(secs(30))).await;
+        assert!(began.elapsed() <= secs(30) + ms(2), "{spot:?}: {:?}", began.elapsed());
+        let dials = world.log.count(|fact| matches!(fact, Fact::DialStarted { .. }));
+        assert!(dials <= 60, "{spot:?}: {dials} dials in 30 s");
+        if let Err(status) = ended {
+            assert!(status.message().contains(INJECTED), "{spot:?}: {status:?}");
+        }
+        world.connector.disarm();
+        world.says("mended").await;
+    }
+}
+
+/// Nonsense from a stream is as bad as a panic: h2 would take a count that cannot be true for its
+/// own bug.
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_says_it_wrote_more_than_it_was_given_is_a_link_lost() {
+    struct Boasts(Arc<dyn Connector>);
+    struct Boaster(BoxedIo);
+    impl Connector for Boasts {
+        fn connect(
+            &self,
+            request: &ConnectRequest,
+        ) -> futures::future::BoxFuture<'static, Result<BoxedIo, DialFailure>> {
+            let dialling = self.0.connect(request);
+            Box::pin(async move { Ok(Box::new(Boaster(dialling.await?)) as BoxedIo) })
+        }
+    }
+    use std::{io, pin::Pin, task::*};
+    impl tokio::io::AsyncRead for Boaster {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            into: &mut tokio::io::ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.0).poll_read(cx, into)
+        }
+    }
+    impl tokio::io::AsyncWrite for Boaster {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(bytes.len() + 1))
+        }
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+    let network = MemoryNetwork::new();
+    let _server = ScriptedServer::on_memory(&network, ADDRESS).await;
+    let builder = Supervisor::builder(config().build().expect("valid"));
+    let supervisor = builder.connector(Arc::new(Boasts(network.connector()))).spawn();
+    let options = CallOptions::new().timeout(secs(5));
+    let status = say(&supervisor.channel(), "x", options).await.expect_err("it cannot work");
+    assert!(status.message().contains("the byte stream says that it wrote"), "{status:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_credentials_hook_that_panics_anywhere_fails_its_attempt_with_its_words() {
+    hush_injected_panics();
+    struct Thorn;
+    impl Drop for Thorn {
+        fn drop(&mut self) {
+            if !std::thread::panicking() {
+                panic!("{INJECTED} into a hook's drop");
+            }
+        }
+    }
+    for place in ["call", "future", "drop"] {
+        let hook = move |_: CredentialsRequest| {
+            assert!(place != "call", "{INJECTED} into a hook's call");
+            async move {
+                assert!(place != "future", "{INJECTED} into a hook's future");
+                let _thorn = (place == "drop").then_some(Thorn);
+                std::future::pending::<()>().await;
+                Ok(tonic::metadata::MetadataMap::new())
+            }
+        };
+        let network = MemoryNetwork::new();
+        let server = ScriptedServer::on_memory(&network, ADDRESS).await;
+        let config =
+            config().max_retry_attempts(0).credentials_timeout(secs(1)).build().expect("valid");
+        let builder =
+            Supervisor::builder(config).connector(network.connector()).call_credentials(hook);
+        let supervisor = builder.allow_plaintext(true).spawn();
+        for _ in 0..3 {
+            let options = CallOptions::new().timeout(secs(5));
+            let ended = bounded("it ends", start(&supervisor.channel(), "x", options))
+                .await
+                .expect("no panic here");
+            let status = ended.1.expect_err("no credentials");
+            assert!(matches!(cause(&status), Cause::Credentials(_)), "{place}: {status:?}");
+            assert!(ended.0 <= secs(1) + ms(2), "{place}: after {:?}", ended.0);
+            assert_eq!(status.code(), Code::Internal, "{place}: {status:?}");
+        }
+        let seen = supervisor.snapshot();
+        assert_eq!(
+            (seen.calls_open, seen.streams, server.handled()),
+            (0, 0, 0),
+            "the places are given back"
+        );
+    }
+}
+
+/// A subscriber that panics at every line: whoever announces is not to blame.
+#[tokio::test(start_paused = true)]
+async fn a_log_subscriber_that_panics_at_every_line_takes_nothing_down() {
+    use tracing::{Event, Metadata, Subscriber, span};
+    struct Furious;
+    impl Subscriber for Furious {
+        fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+            metadata.target().starts_with("tonic_supervisor::telemetry")
+        }
+        fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+            span::Id::from_u64(1)
+        }
+        fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+        fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+        fn event(&self, _: &Event<'_>) {
+            panic!("{INJECTED} into a subscriber");
+        }
+        fn enter(&self, _: &span::Id) {}
+        fn exit(&self, _: &span::Id) {}
+    }
+    hush_injected_panics();
+    let _listening = tracing::subscriber::set_default(Furious);
+    let world = world(config().initial_backoff(ms(20))).await;
+    world.says("first").await;
+    world.network.reset_all();
+    world.says("second").await;
+    assert_eq!(world.children_failed(), 0);
+    bounded("it is closed", world.supervisor.shutdown(secs(1))).await;
+    world.log.until("closed", 1, |fact| matches!(fact, Fact::Closed { .. })).await;
+}
+
+// --- in the caller's own task
+// -------------------------------------------------------------------------------
+
+/// Panics while it encodes or decodes.
+struct Wild {
+    encoding: bool,
+}
+
+impl Codec for Wild {
+    type Encode = String;
+    type Decode = String;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        Self { encoding: self.encoding }
+    }
+
+    fn decoder(&mut self) -> Self {
+        Self { encoding: self.encoding }
+    }
+}
+
+impl Encoder for Wild {
+    type Item = String;
+    type Error = Status;
+
+    fn encode(&mut self, text: String, into: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        assert!(!self.encoding, "{INJECTED} into an encoder");
+        prost::Message::encode(&text, into).map_err(|error| Status::internal(error.to_string()))
+    }
+}
+
+impl Decoder for Wild {
+    type Item = String;
+    type Error = Status;
+
+    fn decode(&mut self, _: &mut DecodeBuf<'_>) -> Result<Option<String>, Status> {
+        panic!("{INJECTED} into a decoder");
+    }
+}
+
+fn path() -> PathAndQuery {
+    PathAndQuery::from_static(SAY)
+}
+
+fn marked(unary: bool) -> Request<String> {
+    let mut request = Request::new("x".to_owned());
+    if unary {
+        request.extensions_mut().insert(CallOptions::new().unary());
+    }
+    request
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_codec_that_panics_in_the_callers_task_leaves_no_call_open_and_the_link_alone() {
+    let world = world(config()).await;
+    world.says("first").await;
+    for encoding in [true, false] {
+        for unary in [true, false] {
+            for streams in [false, true] {
+                world.server.script(if streams { Answer::echo_stream() } else { Answer::echo() });
+                let channel = world.supervisor.channel();
+                let call = tokio::spawn(async move {
+                    let mut grpc = Grpc::new(channel);
+                    match streams {
+                        false => drop(grpc.unary(marked(unary), path(), Wild { encoding }).await),
+                        true => {
+                            let answer = grpc
+                                .server_streaming(marked(unary), path(), Wild { encoding })
+                                .await;
+                            drop(answer.expect("it begins").into_inner().message().await);
+                        }
+                    }
+                });
+                let ended = bounded("the caller's task ends", call).await;
+                assert!(ended.expect_err("the caller's own panic").is_panic());
+                eventually("no call is open", || world.supervisor.snapshot().calls_open == 0).await;
+                eventually("no stream is open", || world.supervisor.snapshot().streams == 0).await;
+            }
+        }
+    }
+    world.server.script(Answer::echo());
+    world.says("last").await;
+    assert_eq!(
+        (world.server.connections(), world.links_lost().len(), world.children_failed()),
+        (1, 0, 0)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_interceptor_that_panics_leaves_no_call_open() {
+    let world = world(config()).await;
+    let refuse = |_: Request<()>| -> Result<Request<()>, Status> {
+        panic!("{INJECTED} into an interceptor")
+    };
+    let channel =
+        tonic::service::interceptor::InterceptedService::new(world.supervisor.channel(), refuse);
+    let call = tokio::spawn(async move {
+        let mut grpc = Grpc::new(channel);
+        grpc.unary(marked(true), path(), ProstCodec::<String, String>::default()).await.map(drop)
+    });
+    assert!(call.await.expect_err("the caller's own panic").is_panic());
+    world.says("after").await;
+}
+
+/// Before the answer's head the caller's task polls the request; after it a task of ours does.
+#[tokio::test(start_paused = true)]
+async fn a_request_that_panics_ends_its_call_alone_before_and_after_the_answers_head() {
+    let world = world(config()).await;
+    world.says("first").await;
+    world.server.script(Answer::echo_stream());
+    let channel = world.supervisor.channel();
+    let codec = ProstCodec::<String, String>::default;
+    let broken = |wait| {
+        futures::stream::iter(["a".to_owned()]).chain(futures::stream::once(async move {
+            tokio::time::sleep(wait).await;
+            panic!("{INJECTED} into a request")
+        }))
+    };
+    let mut grpc = Grpc::new(channel.clone());
+    let early = tokio::spawn(async move {
+        grpc.streaming(Request::new(broken(ms(0))), path(), codec()).await.map(drop)
+    });
+    assert!(
+        bounded("it ends", early).await.is_err_and(|ended| ended.is_panic()),
+        "the caller's own panic"
+    );
+    eventually("no call is open", || world.supervisor.snapshot().calls_open == 0).await;
+
+    let mut grpc = Grpc::new(channel);
+    let answer =
+        grpc.streaming(Request::new(broken(secs(1))), path(), codec()).await.expect("it begins");
+    let mut heard = answer.into_inner();
+    assert_eq!(heard.message().await.expect("echoed"), Some("a".into()));
+    let status =
+        bounded("the caller hears", heard.message()).await.expect_err("the request panicked");
+    assert_eq!(status.code(), Code::Internal);
+    assert!(status.message().contains(INJECTED), "{status:?}");
+    assert!(matches!(cause(&status), Cause::RequestBody(_)));
+    drop(heard);
+
+    // One that only fails after the head is told in its own words, too.
+    let (speak, said) = tokio::sync::mpsc::unbounded_channel();
+    speak.send("a".to_owned()).expect("open");
+    let said = tokio_stream::wrappers::UnboundedReceiverStream::new(said);
+    let mut grpc = Grpc::new(world.supervisor.channel()).max_encoding_message_size(10);
+    let mut heard =
+        grpc.streaming(Request::new(said), path(), codec()).await.expect("it begins").into_inner();
+    assert_eq!(heard.message().await.expect("echoed"), Some("a".into()));
+    speak.send("far too long for this".to_owned()).expect("open");
+    let status =
+        bounded("the caller hears", heard.message()).await.expect_err("the request failed");
+    assert_eq!(status.code(), Code::OutOfRange, "{status:?}");
+    drop(heard);
+    eventually("no stream is open", || world.supervisor.snapshot().streams == 0).await;
+    world.server.script(Answer::echo());
+    world.says("last").await;
+    assert_eq!((world.server.connections(), world.supervisor.snapshot().streams), (1, 0));
+}

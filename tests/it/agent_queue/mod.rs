@@ -1,0 +1,8 @@
+//! The agent queue's client and worker loop, against a scripted server and against the real service.
+
+mod client;
+#[cfg(feature = "agent-queue-server")]
+mod service;
+mod worker_loop;
+#[cfg(feature = "agent-queue-server")]
+mod worker_loop_faults;

@@ -1,0 +1,432 @@
+//! The channel in the place of tonic's own: clients, interceptors and layers work unchanged on it,
+//! and calls that are known to be unary are retried.
+
+use crate::{
+    support::log_lines::Log,
+    support::rig::descriptors,
+    support::stage::{ECHO, Events, LONG, echo, report, seconds, stage, timed},
+    support::tonic_server::TonicServer,
+};
+use bytes::Bytes;
+use futures::StreamExt;
+use http::uri::PathAndQuery;
+use http_body::Body as HttpBody;
+use prost::Message;
+use std::{error::Error, time::Duration};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::UnboundedReceiverStream;
+use tonic::{
+    Code, Request, Response, Status,
+    body::Body,
+    client::{Grpc, GrpcService},
+    service::interceptor::InterceptedService,
+};
+use tonic_prost::ProstCodec;
+use tonic_supervisor::{
+    CallKind, CallOptions, Cause, Config, ConfigBuilder, Fact, Phase, SupervisedChannel,
+    Supervisor,
+    config::MethodOptions,
+    testing::{Answer, MemoryNetwork, Script, ScriptedServer},
+};
+use tower::{Layer, util::MapRequestLayer};
+
+type StdError = Box<dyn Error + Send + Sync>;
+
+fn codec() -> ProstCodec<String, String> {
+    ProstCodec::default()
+}
+
+fn path(method: &'static str) -> PathAndQuery {
+    PathAndQuery::from_static(method)
+}
+
+/// One unary call, as generated code makes it.
+async fn say<T>(service: T, request: Request<String>) -> Result<Response<String>, Status>
+where
+    T: GrpcService<Body>,
+    T::ResponseBody: HttpBody<Data = Bytes> + Send + 'static,
+    <T::ResponseBody as HttpBody>::Error: Into<StdError> + Send,
+{
+    let mut grpc = Grpc::new(service);
+    grpc.ready().await.map_err(|error| Status::unknown(error.into().to_string()))?;
+    grpc.unary(request, path(ECHO), codec()).await
+}
+
+fn text() -> Request<String> {
+    Request::new("hello".to_owned())
+}
+
+fn marked(options: CallOptions) -> Request<String> {
+    let mut request = text();
+    request.extensions_mut().insert(options);
+    request
+}
+
+// --- all kinds of calls
+// -------------------------------------------------------------------------------
+
+/// One call of each kind, with the bounds that generated clients have.
+async fn all_four_kinds<T>(service: T) -> Result<(), Status>
+where
+    T: GrpcService<Body> + Clone,
+    T::ResponseBody: HttpBody<Data = Bytes> + Send + 'static,
+    <T::ResponseBody as HttpBody>::Error: Into<StdError> + Send,
+{
+    assert_eq!(say(service.clone(), text()).await?.into_inner(), "hello");
+
+    let mut grpc = Grpc::new(service);
+    let ready = |error: T::Error| Status::unknown(error.into().to_string());
+    grpc.ready().await.map_err(ready)?;
+    let words = grpc
+        .server_streaming(Request::new("a b c".to_owned()), path("/stage.Echo/Repeat"), codec())
+        .await?;
+    let words: Vec<_> = words.into_inner().map(|word| word.expect("a word")).collect().await;
+    assert_eq!(words, ["a", "b", "c"]);
+
+    grpc.ready().await.map_err(ready)?;
+    let words = Request::new(tokio_stream::iter(words));
+    assert_eq!(
+        grpc.client_streaming(words, path("/stage.Echo/Join"), codec()).await?.into_inner(),
+        "a b c"
+    );
+
+    // Each text is said only when the one before was heard.
+    grpc.ready().await.map_err(ready)?;
+    let (speak, said) = mpsc::unbounded_channel();
+    let said = Request::new(UnboundedReceiverStream::new(said));
+    let mut heard = grpc.streaming(said, path("/stage.Echo/Chat"), codec()).await?.into_inner();
+    for n in 0..100 {
+        speak.send(n.to_string()).expect("the call is open");
+        assert_eq!(heard.message().await?, Some(n.to_string()));
+    }
+    drop(speak);
+    assert_eq!(heard.message().await?, None);
+    Ok(())
+}
+
+/// A server of tonic's own on loopback, and a supervisor of a channel to it.
+async fn over_tcp() -> (TonicServer, Supervisor) {
+    let server = TonicServer::start().await;
+    let config = Config::builder().port(server.port).build().expect("a valid configuration");
+    (server, Supervisor::spawn(config))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_works_unchanged_for_unary_and_streaming_calls() {
+    let (_server, supervisor) = over_tcp().await;
+    all_four_kinds(supervisor.channel()).await.expect("all four kinds");
+}
+
+#[tokio::test]
+async fn a_client_works_unchanged_on_a_current_thread_runtime() {
+    let (_server, supervisor) = over_tcp().await;
+    all_four_kinds(supervisor.channel()).await.expect("all four kinds");
+}
+
+#[tokio::test]
+async fn a_client_works_unchanged_inside_an_interceptor() {
+    let (_server, supervisor) = over_tcp().await;
+    let sign = |mut request: Request<()>| {
+        request.metadata_mut().insert("x-from", "interceptor".parse().expect("ascii"));
+        Ok(request)
+    };
+    let service = InterceptedService::new(supervisor.channel(), sign);
+    all_four_kinds(service.clone()).await.expect("all four kinds");
+    let answer = say(service, text()).await.expect("answered");
+    assert_eq!(answer.metadata().get("x-from").expect("the server saw it"), "interceptor");
+}
+
+#[tokio::test]
+async fn a_client_works_unchanged_inside_a_tower_layer() {
+    let (_server, supervisor) = over_tcp().await;
+    let sign = |mut request: http::Request<Body>| {
+        request.headers_mut().insert("x-from", "layer".parse().expect("ascii"));
+        request
+    };
+    let service = MapRequestLayer::new(sign).layer(supervisor.channel());
+    all_four_kinds(service.clone()).await.expect("all four kinds");
+    let answer = say(service, text()).await.expect("answered");
+    assert_eq!(answer.metadata().get("x-from").expect("the server saw it"), "layer");
+}
+
+#[tokio::test]
+async fn an_interceptors_refusal_and_a_method_that_is_not_there_are_told_as_ever() {
+    let (_server, supervisor) = over_tcp().await;
+    let refuse = |_: Request<()>| Err(Status::unauthenticated("no token"));
+    let status = say(InterceptedService::new(supervisor.channel(), refuse), text())
+        .await
+        .expect_err("refused");
+    assert_eq!((status.code(), status.message()), (Code::Unauthenticated, "no token"));
+    let mut grpc = Grpc::new(supervisor.channel());
+    let unknown =
+        grpc.unary::<String, String, _>(text(), path("/stage.Echo/Nothing"), codec()).await;
+    assert_eq!(unknown.expect_err("no such method").code(), Code::Unimplemented);
+}
+
+// --- known to be unary
+// -------------------------------------------------------------------------------
+
+/// How many attempts a call has on a server that is unavailable once, and whether it succeeds then.
+async fn attempts<T>(
+    config: ConfigBuilder,
+    descriptors_say: Option<CallKind>,
+    dress: impl FnOnce(SupervisedChannel) -> T,
+    request: Request<String>,
+) -> (usize, bool)
+where
+    T: GrpcService<Body>,
+    T::ResponseBody: HttpBody<Data = Bytes> + Send + 'static,
+    <T::ResponseBody as HttpBody>::Error: Into<StdError> + Send,
+{
+    let network = MemoryNetwork::new();
+    let server = ScriptedServer::on_memory(&network, ADDRESS).await;
+    server.script(Script::fail_times(1, Code::Unavailable));
+    let set = descriptors_say.map(|kind| descriptors("stage", kind == CallKind::Streaming));
+    let supervisor = match set {
+        Some(set) => described(config, &network, &set),
+        None => supervised(config, &network),
+    };
+    let outcome = say(dress(supervisor.channel()), request).await;
+    (server.arrivals().len(), outcome.is_ok())
+}
+
+#[tokio::test(start_paused = true)]
+async fn descriptors_a_marker_or_configuration_each_make_a_call_retryable() {
+    let plain = |channel| channel;
+    let (unary, streams) = (Some(CallKind::Unary), Some(CallKind::Streaming));
+    let (retried, not_retried) = ((2, true), (1, false));
+    // Without the kind for methods that nobody described.
+    let config = || Config::builder().retry_undescribed(false);
+    assert_eq!(attempts(config(), None, plain, text()).await, not_retried, "nobody said");
+    assert_eq!(attempts(config(), unary, plain, text()).await, retried);
+    let marked_unary = || marked(CallOptions::new().unary());
+    assert_eq!(attempts(config(), None, plain, marked_unary()).await, retried);
+    for pattern in ["stage.Echo/Say", "stage.Echo/*", "*"] {
+        let configured = config().method(pattern, MethodOptions::new().unary());
+        assert_eq!(attempts(configured, None, plain, text()).await, retried, "{pattern}");
+    }
+    let marking = |mut request: Request<()>| {
+        request.extensions_mut().insert(CallOptions::new().unary());
+        Ok(request)
+    };
+    let intercepted = |channel| InterceptedService::new(channel, marking);
+    let by_interceptor = attempts(config(), None, intercepted, text()).await;
+    assert_eq!(by_interceptor, retried, "marked by an interceptor");
+
+    // Who knows better: descriptors, then configuration, then the marker.
+    let defaults = Config::builder;
+    assert_eq!(attempts(defaults(), streams, plain, marked_unary()).await, not_retried);
+    let streaming = || Config::builder().method("stage.Echo/Say", MethodOptions::new().streaming());
+    assert_eq!(attempts(streaming(), None, plain, marked_unary()).await, not_retried);
+    assert_eq!(attempts(streaming(), unary, plain, text()).await, retried);
+    let never = marked(CallOptions::new().unary().retry(false));
+    assert_eq!(attempts(defaults(), None, plain, never).await, not_retried);
+}
+
+#[test]
+fn what_is_no_descriptor_set_is_refused_with_what_to_give() {
+    let wrong = Supervisor::builder(Config::default()).descriptor_set(b"\xff\xff");
+    assert!(wrong.expect_err("no descriptors").to_string().contains("FileDescriptorSet"));
+}
+
+/// One attempt by policy; what the server certainly did not process is sent again all the same.
+#[tokio::test(start_paused = true)]
+async fn with_retry_undescribed_off_a_call_nobody_described_gets_one_attempt_and_a_hint() {
+    let log = Log::listen();
+    let stage = stage(Config::builder().retry_undescribed(false)).await;
+    for first in [Answer::status(Code::Unavailable), Answer::cut_after_processing()] {
+        stage.server.script(Script::sequence(vec![first], Answer::echo()));
+        let status = say(stage.supervisor.channel(), text()).await.expect_err("one attempt");
+        assert_eq!((status.code(), report(&status).attempts_made), (Code::Unavailable, 1));
+    }
+    stage.server.script(Script::sequence(vec![Answer::reset(7)], Answer::echo()));
+    say(stage.supervisor.channel(), text()).await.expect("sent again");
+    let snapshot = stage.supervisor.snapshot();
+    assert_eq!((snapshot.retries, snapshot.transparent_retries, stage.server.refused()), (0, 1, 1));
+    assert!(stage.previous_attempts().iter().all(Option::is_none));
+
+    let hints = log.saying("descriptor_set(..)");
+    assert_eq!(
+        hints.iter().map(|hint| hint.field("method")).collect::<Vec<_>>(),
+        ["stage.Echo/Say"]
+    );
+    echo(&stage.supervisor.channel(), "unary by construction").await.expect("answered");
+    assert_eq!(log.saying("descriptor_set(..)").len(), 1);
+}
+
+// --- errors and deadlines
+// -------------------------------------------------------------------------------
+
+#[tokio::test(start_paused = true)]
+async fn the_last_attempts_error_comes_intact_and_the_calls_report_is_its_source() {
+    let stage = stage(Config::builder().max_retry_attempts(2)).await;
+    // Trailers only, and trailers after headers; the details are "one", "two", "three" in base64.
+    let first =
+        Answer::status(Code::Unavailable).text("first").trailer("grpc-status-details-bin", "b25l");
+    let second = Answer::headers_then_error(Code::Aborted)
+        .text("second")
+        .trailer("grpc-status-details-bin", "dHdv");
+    let third = Answer::headers_then_error(Code::Internal)
+        .text("the%20third%20%E9%94%99")
+        .trailer("grpc-status-details-bin", "dGhyZWU")
+        .trailer("x-why", "because");
+    stage.server.script(Script::sequence(vec![first, second], third));
+    let status = say(stage.supervisor.channel(), marked(CallOptions::new().unary()))
+        .await
+        .expect_err("all fail");
+    assert_eq!(
+        (status.code(), status.message(), status.details()),
+        (Code::Internal, "the third 错", &b"three"[..])
+    );
+    assert_eq!(status.metadata().get("x-why").expect("kept"), "because");
+
+    let report = report(&status);
+    let attempts: Vec<_> = report
+        .attempts
+        .iter()
+        .map(|attempt| {
+            (attempt.attempt, attempt.code(), attempt.phase(), attempt.elapsed.as_secs())
+        })
+        .collect();
+    let processed = |n, code, at| (n, code, Phase::Processed, at);
+    let expected = [
+        processed(0, Code::Unavailable, 0),
+        processed(1, Code::Aborted, 1),
+        processed(2, Code::Internal, 3),
+    ];
+    assert_eq!(attempts, expected);
+    assert_eq!(
+        (report.method.as_str(), report.attempts_made, report.retries),
+        ("stage.Echo/Say", 3, 2)
+    );
+    assert_eq!((&report.outcome.cause, report.maybe_processed), (&Cause::Status, true));
+}
+
+/// A stream that fails in the middle: its messages, then the peer's status once, as from tonic's
+/// own channel.
+#[tokio::test(start_paused = true)]
+async fn a_streams_error_comes_intact_after_its_messages() {
+    let stage = stage(Config::builder()).await;
+    let messages = ["a", "b"].map(|text| text.to_owned().encode_to_vec());
+    stage.server.script(
+        Answer::stream(messages, Code::DataLoss).text("page torn").trailer("x-why", "because"),
+    );
+    let mut grpc = Grpc::new(stage.supervisor.channel());
+    let stream = grpc
+        .server_streaming::<String, String, _>(text(), path(ECHO), codec())
+        .await
+        .expect("it begins");
+    let mut stream = stream.into_inner();
+    for text in ["a", "b"] {
+        assert_eq!(stream.message().await.expect("a message").as_deref(), Some(text));
+    }
+    let status = stream.message().await.expect_err("torn");
+    assert_eq!((status.code(), status.message()), (Code::DataLoss, "page torn"));
+    assert_eq!(status.metadata().get("x-why").expect("kept"), "because");
+    assert!(stream.message().await.expect("no second error").is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_requests_timeout_bounds_queue_attempts_and_waits() {
+    let two = Duration::from_secs(2);
+    let stage = stage(Config::builder()).await;
+    let mut request = marked(CallOptions::new().unary());
+    request.set_timeout(two);
+    stage.server.script(Script::hang());
+    let (took, outcome) = timed(say(stage.supervisor.channel(), request)).await;
+    let status = outcome.expect_err("no answer");
+    assert_eq!(
+        (took, status.code(), &report(&status).outcome.cause),
+        (two, Code::DeadlineExceeded, &Cause::Deadline(None))
+    );
+    stage.server.given_up(1).await;
+
+    // While it waits for a link, the message says for which.
+    stage.server.kill().await;
+    Events::of(&stage.supervisor).first(|fact| matches!(fact, Fact::DialFailed { .. })).await;
+    let mut request = text();
+    request.set_timeout(two);
+    let (took, outcome) = timed(say(stage.supervisor.channel(), request)).await;
+    let status = outcome.expect_err("no server");
+    assert_eq!(
+        (took, status.code(), report(&status).maybe_processed),
+        (two, Code::DeadlineExceeded, false)
+    );
+    assert!(status.message().contains("connection refused"), "{}", status.message());
+}
+
+/// `timeout` is for unary calls: a stream obeys its own timeout, and without one lives as long as
+/// it likes.
+#[tokio::test(start_paused = true)]
+async fn a_stream_obeys_only_its_own_timeout_also_between_its_messages() {
+    let stage = stage(Config::builder()).await;
+    let texts = vec!["a".to_owned().encode_to_vec(); 100];
+    stage.server.script(Answer::stream(texts, Code::Ok).every(Duration::from_secs(3)));
+    for (timeout, messages) in [(Some(Duration::from_secs(10)), 3), (None, 100)] {
+        let mut request = text();
+        timeout.into_iter().for_each(|timeout| request.set_timeout(timeout));
+        let mut grpc = Grpc::new(stage.supervisor.channel());
+        let (took, (read, end)) = timed(async {
+            let stream =
+                grpc.server_streaming::<String, String, _>(request, path(ECHO), codec()).await;
+            let mut stream = stream.expect("it begins").into_inner();
+            let mut read = 0;
+            loop {
+                match stream.message().await {
+                    Ok(Some(_)) => read += 1,
+                    Ok(None) => break (read, Code::Ok),
+                    Err(status) => break (read, status.code()),
+                }
+            }
+        })
+        .await;
+        let code = if timeout.is_some() { Code::DeadlineExceeded } else { Code::Ok };
+        assert_eq!(
+            (read, end, took),
+            (messages, code, timeout.unwrap_or(Duration::from_secs(300)))
+        );
+    }
+}
+
+// --- giving up
+// -------------------------------------------------------------------------------
+
+/// Dropping the future, or the stream of answers, ends the call on the wire at once.
+#[tokio::test(start_paused = true)]
+async fn a_dropped_call_is_reset_on_the_wire_at_once() {
+    let stage = stage(Config::builder()).await;
+    stage.server.script(Script::hang());
+    let call = tokio::spawn(say(stage.supervisor.channel(), marked(CallOptions::new().unary())));
+    stage.server.arrived(1).await;
+    call.abort();
+    assert_eq!(timed(stage.server.given_up(1)).await.0, Duration::ZERO);
+
+    stage.server.script(Answer::message("a".to_owned().encode_to_vec()).then_hang());
+    let mut grpc = Grpc::new(stage.supervisor.channel());
+    let stream = grpc
+        .server_streaming::<String, String, _>(text(), path(ECHO), codec())
+        .await
+        .expect("it begins");
+    let mut stream = stream.into_inner();
+    assert_eq!(stream.message().await.expect("a message").as_deref(), Some("a"));
+    drop(stream);
+    assert_eq!(timed(stage.server.given_up(2)).await.0, Duration::ZERO);
+    assert_eq!(stage.supervisor.snapshot().calls_open, 0);
+    stage.supervisor.wait_ready(LONG).await.expect("Ready");
+    assert_eq!(stage.server.connections(), 1, "the link is none the worse");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_call_that_waits_leaves_the_queue_at_once() {
+    let stage = stage(Config::builder()).await;
+    stage.server.kill().await;
+    let call = tokio::spawn(say(stage.supervisor.channel(), marked(CallOptions::new().unary())));
+    Events::of(&stage.supervisor).first(|fact| matches!(fact, Fact::DialFailed { .. })).await;
+    assert_eq!(
+        (stage.supervisor.snapshot().calls_open, stage.supervisor.snapshot().calls_waiting),
+        (1, 1)
+    );
+    call.abort();
+    call.await.expect_err("aborted");
+    assert_eq!(stage.supervisor.snapshot().calls_open, 0);
+}

@@ -1,0 +1,14 @@
+//! Calls, from the request to the one answer: kinds, deadlines, cancellation, credentials, reports.
+
+mod cancellation;
+mod credentials;
+mod edge_cases;
+mod ended_while_waiting;
+mod extreme_times;
+mod generated_clients;
+mod isolation;
+mod kind_auto;
+mod load;
+mod reports;
+mod timeouts;
+mod wrongly_declared_unary;

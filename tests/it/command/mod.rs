@@ -1,0 +1,7 @@
+//! The command `tonic-supervisor`, from outside.
+
+#[cfg(all(unix, feature = "test-util"))]
+mod agent;
+#[cfg(all(target_os = "linux", feature = "test-util"))]
+mod agent_processes;
+mod cli;

@@ -1,0 +1,3 @@
+//! Configuration: keys, sources, rules.
+
+pub(crate) mod keys;

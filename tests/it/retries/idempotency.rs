@@ -1,0 +1,244 @@
+//! The CHECKs of the pains about calls: what is sent again and what never is, and what happens
+//! before the server is there.
+
+use crate::support::stage::{
+    ADDRESS, ECHO, Events, echo, echo_with, report, stage, supervised, timed,
+};
+use bytes::{Buf, BufMut, Bytes};
+use futures::future::join_all;
+use http::uri::PathAndQuery;
+use prost::{
+    DecodeError, Message,
+    encoding::{DecodeContext, WireType},
+};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+use tokio::time::sleep;
+use tonic::{Code, Request, client::Grpc};
+use tonic_prost::ProstCodec;
+use tonic_supervisor::{
+    CallOptions, Cause, Config, ConnectivityState, Fact, SupervisedChannel,
+    testing::{Answer, Arrival, MemoryNetwork, Script, ScriptedServer},
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn once() -> CallOptions {
+    CallOptions::new().idempotent(false)
+}
+
+// --- 5: retry cannot be added
+// -------------------------------------------------------------------------------
+
+/// Bytes that know how often they were encoded.
+#[derive(Debug, Default)]
+struct Counted {
+    bytes: Vec<u8>,
+    encoded: Arc<AtomicUsize>,
+}
+
+impl Message for Counted {
+    fn encode_raw(&self, buf: &mut impl BufMut) {
+        self.encoded.fetch_add(1, Relaxed);
+        self.bytes.encode_raw(buf);
+    }
+
+    fn merge_field(
+        &mut self,
+        tag: u32,
+        wire_type: WireType,
+        buf: &mut impl Buf,
+        context: DecodeContext,
+    ) -> Result<(), DecodeError> {
+        self.bytes.merge_field(tag, wire_type, buf, context)
+    }
+
+    fn encoded_len(&self) -> usize {
+        self.bytes.encoded_len()
+    }
+
+    fn clear(&mut self) {
+        self.bytes.clear();
+    }
+}
+
+/// CHECK 5: unary call of 1 MiB failing twice: encode count 1, payload bytes identical on 3
+/// attempts, metadata on each, previous-attempts header absent, 1, 2.
+#[tokio::test(start_paused = true)]
+async fn pain_05_retry_cannot_be_added_but_a_call_of_1_mib_is_encoded_once_and_sent_thrice_alike() {
+    for generated in [false, true] {
+        let stage = stage(Config::builder()).await;
+        let twice = vec![Answer::status(Code::Unavailable); 2];
+        stage.server.script(Script::sequence(twice, Answer::message(Bytes::new())));
+        let encoded = Arc::default();
+        let bytes: Vec<u8> = (0..1 << 20).map(|n: u32| n.to_le_bytes()[n as usize % 3]).collect();
+        let mut request =
+            Request::new(Counted { bytes: bytes.clone(), encoded: Arc::clone(&encoded) });
+        request.metadata_mut().insert("x-tenant", "blue".parse().expect("ascii"));
+        let channel = stage.supervisor.channel();
+        if generated {
+            request.extensions_mut().insert(CallOptions::new().unary());
+            let codec = ProstCodec::<Counted, String>::default();
+            let mut client = Grpc::new(channel);
+            client
+                .unary(request, PathAndQuery::from_static(ECHO), codec)
+                .await
+                .expect("the third attempt");
+        } else {
+            channel.unary::<_, String>(ECHO, request).await.expect("the third attempt");
+        }
+        assert_eq!(encoded.load(Relaxed), 1, "generated client: {generated}");
+        let header = |n: &str| Some(n.to_owned());
+        assert_eq!(stage.previous_attempts(), [None, header("1"), header("2")]);
+        for arrival in stage.server.arrivals() {
+            assert!(arrival.message == bytes.encode_to_vec(), "the payload differs");
+            assert_eq!(arrival.metadata["x-tenant"], "blue");
+        }
+    }
+}
+
+// --- 7: writes executed twice
+// -------------------------------------------------------------------------------
+
+/// CHECK 7: the server executes, then cuts the connection before it replies.
+#[tokio::test(start_paused = true)]
+async fn pain_07_writes_are_not_executed_twice_200_calls_once_each_with_200_errors_that_say_maybe()
+{
+    let stage = stage(Config::builder()).await;
+    stage.server.script(Answer::cut_after_processing());
+    let channel = stage.supervisor.channel();
+    for _ in 0..200 {
+        let status = echo_with(&channel, "pay", once()).await.expect_err("the reply is cut off");
+        let report = report(&status);
+        assert_eq!(
+            (status.code(), report.attempts_made, report.retries),
+            (Code::Unavailable, 1, 0)
+        );
+        assert!(report.maybe_processed && !report.certainly_unprocessed(), "{report}");
+    }
+    assert_eq!((stage.server.handled(), stage.supervisor.snapshot().retries), (200, 0));
+}
+
+/// The same with many calls at once on each link that is cut: whatever was on it is not sent again.
+#[tokio::test(start_paused = true)]
+async fn pain_07_writes_are_not_executed_twice_by_many_callers_on_one_link_either() {
+    let stage = stage(Config::builder()).await;
+    stage.server.script(Answer::cut_after_processing());
+    let channel = stage.supervisor.channel();
+    let calls = (0..200).map(|n| {
+        let channel = channel.clone();
+        async move { echo_with(&channel, &format!("pay {n}"), once()).await }
+    });
+    for outcome in join_all(calls).await {
+        let status = outcome.expect_err("the reply is cut off");
+        assert!(report(&status).maybe_processed, "{status:?}");
+    }
+    let mut executed: Vec<_> =
+        stage.server.arrivals().into_iter().map(|arrival| arrival.message).collect();
+    let all = executed.len();
+    executed.sort_unstable();
+    executed.dedup();
+    assert_eq!(executed.len(), all, "none arrived twice");
+}
+
+/// CHECK 7, second half: idempotent calls are repeated until they are answered.
+#[tokio::test(start_paused = true)]
+async fn pain_07_idempotent_calls_are_repeated_when_the_reply_is_cut_off() {
+    let stage = stage(Config::builder()).await;
+    stage.server.script(|call: &Arrival| match call.previous_attempts {
+        None => Answer::cut_after_processing(),
+        Some(_) => Answer::echo(),
+    });
+    let channel = stage.supervisor.channel();
+    for n in 0..200 {
+        let text = format!("pay {n}");
+        assert_eq!(echo(&channel, &text).await.expect("repeated"), text);
+    }
+    assert_eq!(stage.server.handled(), 400);
+}
+
+/// CHECK 7, third half: what was never sent is always repeated.
+#[tokio::test(start_paused = true)]
+async fn pain_07_a_call_that_must_not_run_twice_is_repeated_while_the_port_is_refused() {
+    let network = MemoryNetwork::new();
+    let supervisor = supervised(Config::builder(), &network);
+    let channel = supervisor.channel();
+    let call = tokio::spawn(async move { timed(echo_with(&channel, "pay", once())).await });
+    sleep(5 * SECOND).await;
+    assert!(network.dials().len() > 3 && !call.is_finished());
+    let server = ScriptedServer::on_memory(&network, ADDRESS).await;
+    let (took, outcome) = call.await.expect("no panic");
+    assert_eq!(outcome.expect("sent when the port was open"), "pay");
+    assert!(took < Duration::from_millis(6_300), "{took:?}");
+    assert_eq!((server.handled(), supervisor.snapshot().retries), (1, 0));
+}
+
+// --- 10: start-up order
+// -------------------------------------------------------------------------------
+
+/// CHECK 10: spawn with no listener, 20 calls at once, listener at +2 s.
+#[tokio::test(start_paused = true)]
+async fn pain_10_startup_order_does_not_matter_20_calls_wait_for_the_server_and_spend_no_retries() {
+    let network = MemoryNetwork::new();
+    let supervisor = supervised(Config::builder(), &network);
+    let calls: Vec<_> = (0..20)
+        .map(|n| {
+            let channel = supervisor.channel();
+            tokio::spawn(async move { timed(echo(&channel, &n.to_string())).await })
+        })
+        .collect();
+    sleep(2 * SECOND).await;
+    let server = ScriptedServer::on_memory(&network, ADDRESS).await;
+    for (n, call) in calls.into_iter().enumerate() {
+        let (took, outcome) = call.await.expect("no panic");
+        assert_eq!(outcome.expect("answered"), n.to_string());
+        assert!(took <= Duration::from_millis(2_000 + 1_200 + 100), "{took:?}");
+    }
+    assert_eq!((server.handled(), supervisor.snapshot().retries), (20, 0));
+}
+
+/// CHECK 10, fail-fast: UNAVAILABLE right after the first failed dial, with its cause; and at once
+/// from then on.
+#[tokio::test(start_paused = true)]
+async fn pain_10_startup_order_a_fail_fast_call_hears_the_cause_right_after_the_first_failed_dial()
+{
+    let network = MemoryNetwork::new();
+    let dial = Duration::from_millis(300);
+    network.dial_takes(dial);
+    let supervisor = supervised(Config::builder(), &network);
+    let (channel, events) = (supervisor.channel(), Events::of(&supervisor));
+    assert_eq!(fail_fast(&channel).await, dial);
+    events.nth(2, |fact| matches!(fact, Fact::DialStarted { .. })).await;
+    assert_eq!(supervisor.state(), ConnectivityState::Connecting);
+    assert_eq!(fail_fast(&channel).await, Duration::ZERO, "also while it redials");
+
+    let refused = supervised(Config::builder(), &MemoryNetwork::new());
+    sleep(Duration::from_millis(100)).await;
+    assert_eq!(refused.state(), ConnectivityState::TransientFailure);
+    assert_eq!(fail_fast(&refused.channel()).await, Duration::ZERO, "and while it waits to redial");
+}
+
+/// How long a call that does not wait takes to say why it failed.
+async fn fail_fast(channel: &SupervisedChannel) -> Duration {
+    let (took, outcome) =
+        timed(echo_with(channel, "x", CallOptions::new().wait_for_ready(false))).await;
+    let status = outcome.expect_err("nobody listens");
+    assert_eq!(status.code(), Code::Unavailable);
+    assert!(
+        status.message().contains("127.0.0.1:50051: connection refused"),
+        "{}",
+        status.message()
+    );
+    let report = report(&status);
+    assert!(
+        matches!(report.outcome.cause, Cause::NotConnected(_)) && !report.maybe_processed,
+        "{report:?}"
+    );
+    assert_eq!((report.attempts_made, report.retries), (0, 0));
+    took
+}

@@ -1,0 +1,158 @@
+//! The real service of the agent queue over its store in memory, in one process: each client on a
+//! network of its own, so that one can be cut off alone. Time is tokio's, the service's clock too.
+
+use crate::support::stage::ADDRESS;
+use futures::stream::unfold;
+use parking_lot::Mutex;
+use std::{
+    cell::OnceCell,
+    collections::HashMap,
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    task::JoinHandle,
+    time::Instant,
+};
+use tonic::transport::{Server, server::Connected};
+use tonic_supervisor::{
+    Config, Supervisor,
+    agent_queue::{
+        PrivateAgentTasksQueue,
+        agent_queue_server::AgentQueueServer,
+        server::{MemoryStore, Service, Settings},
+    },
+    testing::{MemoryNetwork, MemoryStream},
+};
+
+/// One service, and a network to it for each client.
+pub(crate) struct House {
+    service: Service<MemoryStore>,
+    doors: Mutex<HashMap<&'static str, Door>>,
+}
+
+struct Door {
+    network: MemoryNetwork,
+    serving: Option<JoinHandle<()>>,
+}
+
+/// How long a claim holds.
+pub(crate) fn lease() -> Duration {
+    Settings::default().lease
+}
+
+impl House {
+    pub(crate) async fn open() -> Self {
+        // Claims that are lost by mishap are no reason to fail a task here.
+        let settings = Settings { max_claims: 1_000, ..Settings::default() };
+        Self {
+            service: Service::with_clock(MemoryStore::new(settings), millis),
+            doors: Mutex::default(),
+        }
+    }
+
+    /// A client with all defaults, on the network of this name.
+    pub(crate) fn client(&self, name: &'static str) -> PrivateAgentTasksQueue {
+        let network = self.network(name);
+        PrivateAgentTasksQueue::over(
+            Supervisor::builder(Config::default())
+                .connector(network.connector())
+                .rng_seed(1)
+                .spawn(),
+        )
+    }
+
+    /// The network of this name, with the service at its end.
+    pub(crate) fn network(&self, name: &'static str) -> MemoryNetwork {
+        if let Some(door) = self.doors.lock().get(name) {
+            return door.network.clone();
+        }
+        let network = MemoryNetwork::new();
+        self.doors.lock().insert(name, Door { network: network.clone(), serving: None });
+        self.start(name);
+        network
+    }
+
+    /// The service is gone from this network, as by a crash of a front: its connections are reset,
+    /// and dials refused.
+    pub(crate) async fn stop(&self, name: &'static str) {
+        let serving = self.doors.lock().get_mut(name).and_then(|door| door.serving.take());
+        if let Some(serving) = serving {
+            serving.abort();
+            serving.await.unwrap_or_default();
+        }
+        self.network(name).reset_all();
+    }
+
+    /// It is there again.
+    pub(crate) fn start(&self, name: &'static str) {
+        let mut doors = self.doors.lock();
+        let door = doors.get_mut(name).expect("a network in use");
+        let incoming = unfold(door.network.listen(ADDRESS), |mut listener| async move {
+            let stream = listener.accept().await;
+            Some((Ok::<_, io::Error>(Served(stream)), listener))
+        });
+        let serving = Server::builder().add_service(AgentQueueServer::new(self.service.clone()));
+        door.serving = Some(tokio::spawn(async move {
+            serving.serve_with_incoming(incoming).await.expect("it serves")
+        }));
+    }
+}
+
+impl Drop for House {
+    fn drop(&mut self) {
+        self.doors
+            .get_mut()
+            .values_mut()
+            .filter_map(|door| door.serving.take())
+            .for_each(|serving| serving.abort());
+    }
+}
+
+/// The wall clock, which is tokio's clock: every test has a thread of its own.
+fn millis() -> i64 {
+    thread_local!(static BEGAN: OnceCell<Instant> = const { OnceCell::new() });
+    BEGAN.with(|began| {
+        1_700_000_000_000 + began.get_or_init(Instant::now).elapsed().as_millis() as i64
+    })
+}
+
+/// A stream of the network, as tonic's server wants it.
+struct Served(MemoryStream);
+
+impl Connected for Served {
+    type ConnectInfo = ();
+
+    fn connect_info(&self) {}
+}
+
+impl AsyncRead for Served {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Served {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,466 @@
+//! Odd requests, odd bodies, odd answers, odd goodbyes: each ends its own call with one answer, and
+//! costs no other call and no link.
+
+use crate::{
+    support::link_stage::supervise_tcp,
+    support::rig::{ADDRESS, bounded, config, ms, report, say, secs, start, supervise},
+    support::tonic_server::TonicServer,
+};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, uri::PathAndQuery};
+use http_body::Frame as Part;
+use http_body_util::{BodyExt as _, Full};
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    task::{Context, Poll},
+};
+use tonic::{Code, Request, Status, body::Body};
+use tonic_supervisor::{
+    CallOptions, Config, SupervisedChannel, Supervisor,
+    testing::{Frame, FrameKind, MemoryNetwork, PlayingPeer, RawPeer},
+};
+use tower::Service as _;
+
+/// A method of the real server.
+const ECHO: &str = "/stage.Echo/Say";
+/// "x", as a message with its prefix.
+const MESSAGE: &[u8] = b"\0\0\0\0\x03\n\x01x";
+
+/// A request as no generated client makes it; the code that its call ends with.
+async fn ask(channel: &SupervisedChannel, request: http::Request<Body>) -> Code {
+    let mut channel = channel.clone();
+    let asking = async {
+        poll_fn(|cx| channel.poll_ready(cx)).await?;
+        let answer = channel.call(request).await?.into_body().collect().await?;
+        let trailers = answer.trailers().cloned().unwrap_or_default();
+        Ok::<_, Status>(Status::from_header_map(&trailers).map_or(Code::Ok, |status| status.code()))
+    };
+    bounded("an answer", asking).await.unwrap_or_else(|status| status.code())
+}
+
+fn request(path: &str) -> http::Request<Body> {
+    let body = Full::new(Bytes::from_static(MESSAGE)).map_err(|never| match never {});
+    let mut request = http::Request::new(Body::new(body));
+    *request.uri_mut() = Uri::from(path.parse::<PathAndQuery>().expect("a path"));
+    *request.method_mut() = Method::POST;
+    request
+}
+
+/// A real server, and a channel to it that retries nothing.
+async fn real() -> (TonicServer, Supervisor) {
+    let server = TonicServer::start().await;
+    let supervisor = supervise_tcp(Config::builder().port(server.port).max_retry_attempts(0));
+    (server, supervisor)
+}
+
+/// A call as it should be is answered, on the first link, and nothing is left of those before it.
+async fn all_is_well(supervisor: &Supervisor, after: &str) {
+    let channel = supervisor.channel();
+    let call = channel.unary::<String, String>(ECHO, Request::new("good".to_owned()));
+    let answer = bounded("a good call", call)
+        .await
+        .unwrap_or_else(|status| panic!("after {after}: {status}"));
+    assert_eq!(answer.into_inner(), "good");
+    let now = supervisor.snapshot();
+    assert_eq!((now.links, now.transparent_retries, now.calls_open), (1, 0, 0), "after {after}");
+}
+
+// --- requests ---
+
+#[tokio::test]
+async fn odd_paths_end_their_call_alone() {
+    let (_server, supervisor) = real().await;
+    let long = format!("/{}", "a".repeat(60_000));
+    let paths = ["/", "*", "//", "?a", "/%00", "/\u{fc}ber/\u{1F600}", "/stage.Echo/Say/"];
+    for path in paths {
+        assert_eq!(ask(&supervisor.channel(), request(path)).await, Code::Unimplemented, "{path}");
+        all_is_well(&supervisor, path).await;
+    }
+    assert_eq!(ask(&supervisor.channel(), request(&long)).await, Code::ResourceExhausted);
+    all_is_well(&supervisor, "a long path").await;
+}
+
+/// gRPC is POST over HTTP/2 to the channel's own target, whatever a request says.
+#[tokio::test]
+async fn method_version_authority_and_extensions_of_a_request_do_not_count() {
+    let (_server, supervisor) = real().await;
+    for method in [Method::GET, Method::CONNECT, Method::HEAD, Method::OPTIONS] {
+        for version in [Version::HTTP_09, Version::HTTP_11, Version::HTTP_3] {
+            let mut odd = request(ECHO);
+            *odd.method_mut() = method.clone();
+            *odd.version_mut() = version;
+            *odd.uri_mut() = format!("https://other:99{ECHO}").parse().expect("a URI");
+            odd.extensions_mut().insert(h2::ext::Protocol::from_static("websocket"));
+            assert_eq!(ask(&supervisor.channel(), odd).await, Code::Ok, "{method} {version:?}");
+        }
+    }
+    let mut authority_alone = request(ECHO);
+    *authority_alone.uri_mut() = "other:99".parse().expect("a URI");
+    assert_eq!(ask(&supervisor.channel(), authority_alone).await, Code::Internal);
+    all_is_well(&supervisor, "odd requests").await;
+}
+
+#[tokio::test]
+async fn odd_metadata_ends_its_call_alone() {
+    let (_server, supervisor) = real().await;
+    let long = "y".repeat(8_000);
+    let fields = [
+        ("content-length", "5", Code::Internal),
+        ("content-length", "-1", Code::Internal),
+        ("content-length", "99999999999999999999999", Code::Internal),
+        ("host", "other", Code::Ok),
+        ("expect", "100-continue", Code::Ok),
+        ("trailer", "x", Code::Ok),
+        ("te", "gzip", Code::Ok),
+        ("http2-settings", "x", Code::Ok),
+        ("grpc-encoding", "gzip", Code::Unimplemented),
+        ("grpc-accept-encoding", "nonsense", Code::Ok),
+        ("grpc-status", "5", Code::Ok),
+        ("grpc-message", "%", Code::Ok),
+        ("grpc-timeout", "0n", Code::DeadlineExceeded),
+        ("grpc-timeout", "99999999H", Code::Ok),
+        ("x-bin", "###", Code::Ok),
+        ("x-long", &long, Code::Ok),
+    ];
+    for (name, value, code) in fields {
+        let mut odd = request(ECHO);
+        odd.headers_mut()
+            .append(HeaderName::from_static(name), HeaderValue::from_str(value).expect("a value"));
+        assert_eq!(ask(&supervisor.channel(), odd).await, code, "{name}: {value}");
+        all_is_well(&supervisor, name).await;
+    }
+}
+
+// --- bodies ---
+
+/// What a body has, and where it lets others go first.
+type Parts = Vec<Option<Part<Bytes>>>;
+
+/// How a body ends.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    Well,
+    InError,
+    Never,
+}
+
+struct OddBody(std::vec::IntoIter<Option<Part<Bytes>>>, End);
+
+impl http_body::Body for OddBody {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Part<Bytes>, Status>>> {
+        match (self.0.next(), self.1) {
+            (Some(Some(part)), _) => Poll::Ready(Some(Ok(part))),
+            (Some(None), _) => {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            (None, End::Well) => Poll::Ready(None),
+            (None, End::InError) => Poll::Ready(Some(Err(Status::data_loss("the body broke")))),
+            (None, End::Never) => Poll::Pending,
+        }
+    }
+}
+
+fn data(bytes: &'static [u8]) -> Option<Part<Bytes>> {
+    Some(Part::data(Bytes::from_static(bytes)))
+}
+
+fn trailers() -> Option<Part<Bytes>> {
+    Some(Part::trailers(HeaderMap::from_iter([(
+        HeaderName::from_static("x-trailer"),
+        HeaderValue::from_static("1"),
+    )])))
+}
+
+/// Each body, and what it comes to where it ends well.
+fn bodies() -> Vec<(&'static str, Parts, Code)> {
+    vec![
+        ("nothing", vec![], Code::Internal),
+        ("late nothing", vec![None, None], Code::Internal),
+        (
+            "empty parts",
+            vec![data(b""), None, data(b""), data(b""), None, data(b"")],
+            Code::Internal,
+        ),
+        ("trailers last", vec![data(MESSAGE), trailers()], Code::Ok),
+        ("trailers first", vec![trailers(), data(MESSAGE)], Code::Ok),
+        ("late trailers", vec![None, data(MESSAGE), None, trailers(), None], Code::Ok),
+        ("garbage", vec![data(b"\xff\xff\xff\xff\xff\xff"), None, data(b"zzz")], Code::Internal),
+        ("half a message", vec![data(&MESSAGE[..7])], Code::Internal),
+        (
+            "byte by byte",
+            MESSAGE.chunks(1).map(|byte| Some(Part::data(Bytes::from_static(byte)))).collect(),
+            Code::Ok,
+        ),
+    ]
+}
+
+#[tokio::test]
+async fn odd_bodies_end_their_call_alone() {
+    let (_server, supervisor) = real().await;
+    for options in [CallOptions::new(), CallOptions::new().unary()] {
+        for end in [End::Well, End::InError, End::Never] {
+            for (name, parts, code) in bodies() {
+                let mut odd = request(ECHO);
+                odd.extensions_mut().insert(options.timeout(if matches!(end, End::Never) {
+                    ms(30)
+                } else {
+                    secs(60)
+                }));
+                *odd.body_mut() = Body::new(OddBody(parts.into_iter(), end));
+                let ended = ask(&supervisor.channel(), odd).await;
+                let right = match end {
+                    End::Well => ended == code,
+                    End::InError => ended == Code::DataLoss || ended == code && code != Code::Ok,
+                    End::Never => ended != Code::Ok,
+                };
+                assert!(right, "{name}, {end:?}: {ended:?}");
+                all_is_well(&supervisor, name).await;
+            }
+        }
+    }
+}
+
+/// Always ready with a part that says nothing; the first may be a message.
+struct Endless(Option<Part<Bytes>>, fn() -> Option<Part<Bytes>>);
+
+impl http_body::Body for Endless {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Part<Bytes>, Status>>> {
+        let part = self.0.take().or_else(self.1);
+        Poll::Ready(part.map(Ok))
+    }
+}
+
+/// It would keep its thread for ever: the caller's, or the supervisor's once the answer has begun.
+#[tokio::test]
+async fn a_body_that_never_ends_and_says_nothing_holds_nobody_up() {
+    let (_server, supervisor) = real().await;
+    for options in [CallOptions::new(), CallOptions::new().unary()] {
+        for parts in [|| data(b""), trailers] {
+            for first in [None, data(MESSAGE)] {
+                let mut odd = request("/stage.Echo/Chat");
+                odd.extensions_mut().insert(options.timeout(ms(30)));
+                *odd.body_mut() = Body::new(Endless(first, parts));
+                let ended = ask(&supervisor.channel(), odd).await;
+                assert_eq!(ended, Code::DeadlineExceeded);
+                all_is_well(&supervisor, "an endless body").await;
+            }
+        }
+    }
+}
+
+// --- answers ---
+
+fn head(stream: u32) -> Frame {
+    Frame::headers(stream, &[(":status", "200"), ("content-type", "application/grpc")], false)
+}
+
+fn message(stream: u32) -> Frame {
+    Frame::data(stream, MESSAGE.to_vec(), false)
+}
+
+fn ok(stream: u32) -> Frame {
+    Frame::headers(stream, &[("grpc-status", "0")], true)
+}
+
+/// What a peer does on a stream, and what a unary call makes of it.
+type Odd = (&'static str, fn(u32) -> Vec<Frame>, Code);
+
+fn headers(stream: u32, fields: &[(&str, &str)], last: bool) -> Frame {
+    Frame::headers(stream, fields, last)
+}
+
+fn after(mut first: Vec<Frame>, stream: u32) -> Vec<Frame> {
+    first.extend([head(stream), message(stream), ok(stream)]);
+    first
+}
+
+fn before(stream: u32, last: Frame) -> Vec<Frame> {
+    vec![head(stream), message(stream), ok(stream), last]
+}
+
+/// A good answer with frames between its own.
+fn between(stream: u32, first: Frame, second: Frame) -> Vec<Frame> {
+    vec![first, head(stream), second, message(stream), ok(stream)]
+}
+
+/// A message and OK behind an odd head.
+fn behind(stream: u32, odd: &[(&str, &str)]) -> Vec<Frame> {
+    vec![headers(stream, odd, false), message(stream), ok(stream)]
+}
+
+const EARLY: &[(&str, &str)] = &[(":status", "103"), ("grpc-status", "5")];
+
+const ODD: &[Odd] = &[
+    ("data ends it", |s| vec![head(s), Frame::data(s, MESSAGE, true)], Code::Unknown),
+    ("a reset after the end", |s| before(s, Frame::reset(s, 8)), Code::Ok),
+    ("data after the end", |s| before(s, message(s)), Code::Ok),
+    ("trailers after the end", |s| before(s, ok(s)), Code::Ok),
+    ("early heads", |s| after(vec![headers(s, EARLY, false); 50], s), Code::Ok),
+    ("an early head that ends it", |s| vec![headers(s, EARLY, true)], Code::Internal),
+    ("two heads", |s| after(vec![head(s)], s), Code::Internal),
+    ("trailers alone", |s| vec![ok(s)], Code::Internal),
+    ("a head without its status", |s| behind(s, &[("grpc-status", "0")]), Code::Internal),
+    ("no content-type", |s| behind(s, &[(":status", "200")]), Code::Ok),
+    (
+        "a wrong length",
+        |s| behind(s, &[(":status", "200"), ("content-length", "3")]),
+        Code::Internal,
+    ),
+    ("no length", |s| behind(s, &[(":status", "200"), ("content-length", "x")]), Code::Internal),
+    ("HTTP 204", |s| vec![headers(s, &[(":status", "204")], true)], Code::Unknown),
+    ("HTTP 999", |s| vec![headers(s, &[(":status", "999")], true)], Code::Unknown),
+    ("no error", |s| vec![head(s), Frame::reset(s, 0)], Code::Internal),
+    ("an unknown error", |s| vec![Frame::reset(s, u32::MAX)], Code::Internal),
+    ("refused in the midst", |s| vec![head(s), message(s), Frame::reset(s, 7)], Code::Unavailable),
+    (
+        "frames of no meaning",
+        |s| {
+            between(
+                s,
+                Frame::new(FrameKind::Other(77), 255, s, "zz"),
+                Frame::new(FrameKind::Priority, 0, 99, "\0\0\0\0\0"),
+            )
+        },
+        Code::Ok,
+    ),
+    (
+        "SETTINGS that change",
+        |s| {
+            between(
+                s,
+                Frame::settings(&[(4, 0), (1, 0), (5, 16_777_215)]),
+                Frame::settings(&[(4, 65_535), (1, 4_096)]),
+            )
+        },
+        Code::Ok,
+    ),
+    (
+        "limits that come and go",
+        |s| {
+            between(
+                s,
+                Frame::settings(&[(3, 0), (6, 0)]),
+                Frame::settings(&[(3, 100), (6, 1 << 20)]),
+            )
+        },
+        Code::Ok,
+    ),
+    (
+        "SETTINGS of no meaning",
+        |s| between(s, Frame::settings(&[(99, 1), (8, 1)]), Frame::settings(&[(0, 0)])),
+        Code::Ok,
+    ),
+];
+
+async fn odd_peer(network: &MemoryNetwork, odd: fn(u32) -> Vec<Frame>) -> PlayingPeer {
+    RawPeer::on_memory(network, ADDRESS).await.play(move |mut link| async move {
+        link.send_settings(&[]).await;
+        while let Some((stream, body)) = link.next_whole_request().await {
+            if body.ends_with(b"odd") {
+                let bytes: Vec<u8> =
+                    odd(stream).iter().flat_map(|frame| frame.to_bytes()).collect();
+                link.send_bytes(&bytes).await;
+            } else {
+                link.answer(stream, &body[5..]).await;
+            }
+        }
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn odd_answers_end_their_call_alone() {
+    for (name, odd, code) in ODD {
+        let network = MemoryNetwork::new();
+        let _peer = odd_peer(&network, *odd).await;
+        let supervisor = supervise(&network, config().max_retry_attempts(0));
+        let channel = supervisor.channel();
+        for _ in 0..3 {
+            let ended = bounded(name, say(&channel, "odd", CallOptions::new())).await;
+            assert_eq!(ended.map_or_else(|status| status.code(), |_| Code::Ok), *code, "{name}");
+            let good = bounded(name, say(&channel, "good", CallOptions::new())).await;
+            assert_eq!(good.as_deref().ok(), Some("good"), "after {name}");
+            assert_eq!(
+                (supervisor.snapshot().links, supervisor.snapshot().transparent_retries),
+                (1, 0),
+                "{name}"
+            );
+        }
+    }
+}
+
+/// Its headers come in pieces, one between two PINGs: h2 cannot be given an acknowledgement there.
+#[tokio::test(start_paused = true)]
+async fn a_ping_that_is_owed_between_pieces_of_headers_ends_no_link() {
+    let network = MemoryNetwork::new();
+    let mut peer = RawPeer::on_memory(&network, ADDRESS).await;
+    let supervisor =
+        supervise(&network, config().keepalive_time(secs(10)).keepalive_timeout(secs(5)));
+    let call =
+        start(&supervisor.channel(), "x", CallOptions::new().retry(false).timeout(secs(10_000)));
+    let mut link = peer.accept().await;
+    link.acknowledge_pings(false).send_settings(&[]).await;
+    let (stream, _) = link.next_whole_request().await.expect("a call");
+    let block = head(stream).payload;
+    link.send(Frame::new(FrameKind::Headers, 0, stream, block.slice(..1))).await;
+    for at in 1..block.len() {
+        tokio::time::sleep(secs(12)).await;
+        link.send(Frame::new(FrameKind::Continuation, 0, stream, block.slice(at..=at))).await;
+    }
+    link.send(Frame::new(FrameKind::Continuation, Frame::END_HEADERS, stream, "")).await;
+    link.send(message(stream)).await;
+    link.send(ok(stream)).await;
+    assert_eq!(call.await.expect("no panic").1.as_deref().ok(), Some("x"));
+    assert_eq!(supervisor.snapshot().links, 1);
+}
+
+// --- goodbyes ---
+
+/// Excludes each call by GOAWAY, once or with a second one that takes it back, and answers it
+/// nevertheless.
+async fn excludes_and_answers(network: &MemoryNetwork, takes_back: bool) -> PlayingPeer {
+    RawPeer::on_memory(network, ADDRESS).await.play(move |mut link| async move {
+        link.send_settings(&[]).await;
+        let Some((stream, _)) = link.next_whole_request().await else { return };
+        let mut bytes = Frame::goaway(0, 0, b"not you").to_bytes().to_vec();
+        if takes_back {
+            bytes.extend_from_slice(&Frame::goaway(stream, 0, b"or you").to_bytes());
+        }
+        for frame in [head(stream), message(stream), ok(stream)] {
+            bytes.extend_from_slice(&frame.to_bytes());
+        }
+        link.send_bytes(&bytes).await;
+        while link.next_frame().await.is_ok_and(|frame| frame.is_some()) {}
+    })
+}
+
+/// Nobody hears an answer on a stream that is excluded: it shows no link in good order, and the
+/// call is not sent again without end.
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_excludes_each_call_and_answers_it_is_not_asked_without_end() {
+    for takes_back in [false, true] {
+        let network = MemoryNetwork::new();
+        let peer = excludes_and_answers(&network, takes_back).await;
+        let supervisor = supervise(&network, config());
+        let status =
+            say(&supervisor.channel(), "x", CallOptions::new()).await.expect_err("excluded");
+        let report = report(&status);
+        assert_eq!((status.code(), report.attempts_made), (Code::Unavailable, 5), "{report}");
+        assert_eq!((report.transparent_retries, report.retries), (1, 3), "{report}");
+        assert!(status.message().contains("you"), "{}", status.message());
+        assert!(peer.accepts().len() <= 7, "{:?}", peer.accepts());
+    }
+}

@@ -1,0 +1,118 @@
+//! Answers in very small pieces: they come whole and in order, and the peer gets room only for what
+//! was read.
+
+use crate::support::rig::{ADDRESS, SAY, config, say, secs, supervise};
+use http::uri::PathAndQuery;
+use tonic::{Request, Streaming, client::Grpc};
+use tonic_prost::ProstCodec;
+use tonic_supervisor::{
+    CallOptions, Supervisor,
+    testing::{Frame, FrameKind, MemoryNetwork, RawPeer},
+};
+
+async fn open(supervisor: &Supervisor) -> Streaming<String> {
+    let mut grpc = Grpc::new(supervisor.channel());
+    let codec = ProstCodec::<String, String>::default();
+    let call = grpc
+        .server_streaming(Request::new("hello".to_owned()), PathAndQuery::from_static(SAY), codec)
+        .await;
+    call.expect("a head").into_inner()
+}
+
+fn message(text: &str) -> Vec<u8> {
+    let length = text.len() as u8;
+    [&[0, 0, 0, 0, length + 2, 10, length], text.as_bytes()].concat()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_reader_gets_every_message_whole_and_in_order_however_it_is_cut() {
+    const MESSAGES: usize = 3_000;
+    for size in [1, 2, 7, 300] {
+        let network = MemoryNetwork::new();
+        let peer = RawPeer::on_memory(&network, ADDRESS).await;
+        let _peer = peer.play(move |mut link| async move {
+            link.send_settings(&[]).await;
+            while let Some((stream, _)) = link.next_whole_request().await {
+                link.answer_head(stream).await;
+                let all: Vec<u8> = (0..MESSAGES).flat_map(|n| message(&n.to_string())).collect();
+                for piece in all.chunks(size) {
+                    link.send(Frame::data(stream, piece.to_vec(), false)).await;
+                }
+                link.trailers(stream, &[("grpc-status", "0")]).await;
+            }
+        });
+        let supervisor = supervise(&network, config());
+        let mut stream = open(&supervisor).await;
+        for n in 0..MESSAGES {
+            if n % 500 == 0 {
+                tokio::time::sleep(secs(1)).await;
+            }
+            assert_eq!(
+                stream.message().await.expect("well").as_deref(),
+                Some(&*n.to_string()),
+                "{size}"
+            );
+        }
+        assert_eq!(stream.message().await.expect("OK"), None);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_unary_answer_byte_by_byte_is_whole() {
+    let network = MemoryNetwork::new();
+    let peer = RawPeer::on_memory(&network, ADDRESS).await;
+    let _peer = peer.play(|mut link| async move {
+        link.send_settings(&[]).await;
+        while let Some((stream, body)) = link.next_whole_request().await {
+            link.answer_head(stream).await;
+            for byte in body {
+                link.send(Frame::data(stream, vec![byte], false)).await;
+            }
+            link.trailers(stream, &[("grpc-status", "0")]).await;
+        }
+    });
+    let supervisor = supervise(&network, config());
+    let text = "0123456789".repeat(2_000);
+    let answer = say(&supervisor.channel(), &text, CallOptions::new()).await;
+    assert!(answer.expect("whole") == text);
+}
+
+/// The peer is given room for what the reader took, and for no more.
+#[tokio::test(start_paused = true)]
+async fn room_is_given_for_what_was_read_only() {
+    const TAKEN: i64 = 2 << 20;
+    let network = MemoryNetwork::new();
+    let mut peer = RawPeer::on_memory(&network, ADDRESS).await;
+    let supervisor = supervise(&network, config());
+    let opening = open(&supervisor);
+    let answering = async {
+        let mut link = peer.accept().await;
+        link.send_settings(&[]).await;
+        let (stream, _) = link.next_whole_request().await.expect("a call");
+        link.answer_head(stream).await;
+        (link, stream)
+    };
+    let (mut reader, (mut link, stream)) = tokio::join!(opening, answering);
+    let one = message("x");
+    let mut sent = 0i64;
+    let mut send = async |link: &mut tonic_supervisor::testing::RawLink, most: i64| {
+        while sent + (one.len() as i64) < most {
+            link.send(Frame::data(stream, one.clone(), false)).await;
+            sent += one.len() as i64;
+        }
+    };
+    send(&mut link, TAKEN / 2).await;
+    for _ in 0..100 {
+        assert_eq!(reader.message().await.expect("well").as_deref(), Some("x"));
+    }
+    send(&mut link, TAKEN).await;
+    tokio::time::sleep(secs(1)).await;
+    let mut room = 0i64;
+    while let Ok(Ok(Some(frame))) = tokio::time::timeout(secs(1), link.next_frame()).await {
+        if frame.kind == FrameKind::WindowUpdate && frame.stream == stream {
+            room +=
+                i64::from(u32::from_be_bytes(frame.payload[..4].try_into().expect("four bytes")));
+        }
+    }
+    assert_eq!(room, 0, "a hundred messages are less than half a window");
+}

@@ -1,0 +1,73 @@
+//! Scripts written by hand: how one is made, and that the stage does what they say.
+
+use crate::{
+    panic_hook::hush_injected_panics,
+    run::{Outcome, run},
+    script::{Call, Fate, Fault, Kind, Script, ServerFault, ms, secs},
+};
+use tonic::Code;
+use tonic_supervisor::Child;
+
+/// Runs a script, which breaks no law.
+fn told(script: Script) -> Outcome {
+    hush_injected_panics();
+    let outcome = run(script);
+    assert_eq!(outcome.broken, None, "{:#?}", outcome.trace);
+    outcome
+}
+
+/// How many lines of the trace speak of all these words.
+fn lines(outcome: &Outcome, words: &[&str]) -> usize {
+    outcome.trace.iter().filter(|line| words.iter().all(|word| line.contains(word))).count()
+}
+
+#[test]
+fn a_call_waits_out_a_black_hole_that_keepalive_finds() {
+    let story = Script::quiet(1)
+        .call(Call::unary(ms(100)))
+        .at(ms(200), Fault::BlackHole)
+        .call(Call::unary(ms(300)))
+        .at(secs(6), Fault::Mend);
+    let outcome = told(story);
+    assert_eq!(
+        lines(&outcome, &["client: call 0 ended after 0.0", "OK"]),
+        1,
+        "{:#?}",
+        outcome.trace
+    );
+    assert_eq!(lines(&outcome, &["KeepaliveLost"]), 1);
+    assert_eq!(lines(&outcome, &["client: call 1 ended after", "OK"]), 1, "{:#?}", outcome.trace);
+}
+
+#[test]
+fn a_rolling_goaway_costs_no_call_and_executes_none_twice() {
+    let calls = (0..50).map(|n| Call::unary(ms(20 * n)).once().answered([Fate::echo(ms(30))]));
+    let story = calls.fold(Script::quiet(2), Script::call);
+    let story =
+        (1..=10).fold(story, |story, n| story.at(ms(100 * n), Fault::Server(ServerFault::GoAway)));
+    let outcome = told(story);
+    assert_eq!(lines(&outcome, &["client: call", "OK"]), 50);
+    assert_eq!(lines(&outcome, &["server: /sim.Calls/n", "retry 0"]), 50);
+}
+
+#[test]
+fn a_crash_a_burst_and_a_panic_in_one_life() {
+    let story = Script::quiet(3)
+        .call(Call::unary(ms(100)).answered([Fate::Cut, Fate::status(Code::Unavailable)]))
+        .call(Call::of(Kind::Message, ms(2_100)))
+        .at(secs(2), Fault::Crash)
+        .at(ms(2_500), Fault::Boot)
+        .at(ms(2_200), Fault::Panic(Child::Supervisor, "LinkUp", 1))
+        .at(secs(4), Fault::Server(ServerFault::Burst(Code::Unavailable)))
+        .call(Call::unary(ms(4_100)).once())
+        .at(secs(5), Fault::Server(ServerFault::Well));
+    let outcome = told(story);
+    assert_eq!(lines(&outcome, &["client: call 0", "OK"]), 1, "two retries later");
+    assert_eq!(lines(&outcome, &["client: call 1", "OK"]), 1, "it waited for the next boot");
+    assert_eq!(
+        lines(&outcome, &["client: call 2", "Unavailable"]),
+        1,
+        "to try again might do harm"
+    );
+    assert_eq!(lines(&outcome, &["ChildFailed", "LinkUp"]), 1);
+}
