@@ -14,7 +14,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport;
 
 /// The method that it serves.
-pub(crate) const SAY: &str = "/stage.Echo/Say";
+pub(crate) const SAY: &str = "/test.Echo/Say";
 /// Where the process shall listen.
 const LISTEN: &str = "CHAOS_LISTEN";
 const SERVES: &str = "serves on ";

@@ -1,6 +1,6 @@
 //! A seed tells one story only: what happens does not depend on the process it happens in.
 
-use crate::{draw, panic_hook::hush_injected_panics, run::run, seeds::say};
+use crate::{draw, panic_hook::hide_injected_panics, run::run, seeds::say};
 use std::{env, process::Command};
 
 const SEEDS: u64 = 100;
@@ -21,7 +21,7 @@ fn told_by_a_fresh_process() -> String {
 #[test]
 #[ignore = "a part of another test"]
 fn prints_its_trace() {
-    hush_injected_panics();
+    hide_injected_panics();
     for seed in 0..SEEDS {
         say(&format!("=== seed {seed}"));
         run(draw::script(seed)).trace.iter().for_each(|line| say(line));

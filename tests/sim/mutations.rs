@@ -3,7 +3,7 @@
 
 use crate::{
     draw,
-    panic_hook::hush_injected_panics,
+    panic_hook::hide_injected_panics,
     run::run,
     script::{Fault, Script, ms, secs},
     seeds::say,
@@ -20,7 +20,7 @@ fn is_found(mutation: Mutation, words: &[&str]) {
 }
 
 fn is_found_by(mut scripts: impl Iterator<Item = Script>, mutation: Mutation, words: &[&str]) {
-    hush_injected_panics();
+    hide_injected_panics();
     let found = scripts.find_map(|script| Some((script.seed, run(script.with(mutation)).broken?)));
     let (seed, law) = found.unwrap_or_else(|| panic!("{mutation:?} is not found"));
     say(&format!("{mutation:?} is found by seed {seed}: {law}"));

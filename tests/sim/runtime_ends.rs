@@ -3,7 +3,7 @@
 
 use crate::{
     draw,
-    panic_hook::hush_injected_panics,
+    panic_hook::hide_injected_panics,
     run::run_until_the_runtime_ends,
     script::{Fault, Script, ms, secs},
     seeds::say,
@@ -31,7 +31,7 @@ struct Outside {
 
 #[test]
 fn whenever_the_runtime_ends_every_call_outside_is_answered() {
-    hush_injected_panics();
+    hide_injected_panics();
     let mut broken = Vec::new();
     for seed in 0..SEEDS {
         let mut script = draw::script(seed);

@@ -1,6 +1,6 @@
 //! Runs the scripts of many seeds, as many at once as there are processors, and says how many.
 
-use crate::{draw, panic_hook::hush_injected_panics, run::run};
+use crate::{draw, panic_hook::hide_injected_panics, run::run};
 use std::{
     io::Write as _,
     num::NonZero,
@@ -15,7 +15,7 @@ const SEEDS: u64 = 2_000;
 
 #[test]
 fn whatever_happens_the_laws_hold() {
-    hush_injected_panics();
+    hide_injected_panics();
     if let Some(seed) = variable("SIM_SEED") {
         return replay(seed);
     }

@@ -1,7 +1,7 @@
 //! Scripts written by hand: how one is made, and that the stage does what they say.
 
 use crate::{
-    panic_hook::hush_injected_panics,
+    panic_hook::hide_injected_panics,
     run::{Outcome, run},
     script::{Call, Fate, Fault, Kind, Script, ServerFault, ms, secs},
 };
@@ -10,7 +10,7 @@ use tonic_supervisor::Child;
 
 /// Runs a script, which breaks no law.
 fn told(script: Script) -> Outcome {
-    hush_injected_panics();
+    hide_injected_panics();
     let outcome = run(script);
     assert_eq!(outcome.broken, None, "{:#?}", outcome.trace);
     outcome

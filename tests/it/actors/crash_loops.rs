@@ -1,20 +1,14 @@
 //! Actors that fail again and again: paced, announced once, and back by themselves; linked under a
 //! user's supervisor, it hears of it.
 
-use crate::{
-    support::panic_hook::hush_injected_panics,
-    support::rig::{
-        ADDRESS, Log, assert_shut_down, bounded, cause, config, ms, post, said, say, secs, start,
-        supervise,
-    },
+use crate::support::{
+    ADDRESS, EventLog, assert_shut_down, bounded, cause, config, hide_injected_panics, linked, ms,
+    post, said, say, secs, start, supervise,
 };
-use parking_lot::Mutex;
-use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
-use std::sync::Arc;
 use tokio::time::Instant;
 use tonic::{Code, Status};
 use tonic_supervisor::{
-    CallOptions, Cause, Child, ConnectivityState, Fact, Supervisor,
+    CallOptions, Cause, Child, ConnectivityState, Fact,
     testing::{MemoryNetwork, ScriptedServer},
 };
 
@@ -22,13 +16,13 @@ use tonic_supervisor::{
 /// makes redials quick.
 #[tokio::test(start_paused = true)]
 async fn pain_19_an_endless_crash_loop_is_paced_announced_once_and_left_without_help() {
-    hush_injected_panics();
+    hide_injected_panics();
     for calls_wait in [true, false] {
         let network = MemoryNetwork::new();
         let _server = ScriptedServer::on_memory(&network, ADDRESS).await;
         network.dial_takes(ms(3));
         let supervisor = supervise(&network, config().timeout(secs(3_600)));
-        let log = Log::of(&supervisor);
+        let log = EventLog::of(&supervisor);
         supervisor.panics().arm(Child::Connection, "Dialled", u32::MAX);
         let waiting = calls_wait.then(|| start(&supervisor.channel(), "x", CallOptions::new()));
         tokio::time::sleep(secs(300)).await;
@@ -54,11 +48,11 @@ async fn pain_19_an_endless_crash_loop_is_paced_announced_once_and_left_without_
 #[tokio::test(start_paused = true)]
 async fn pain_19_a_request_actor_that_keeps_failing_is_restarted_once_a_second_and_its_calls_are_carried_out()
  {
-    hush_injected_panics();
+    hide_injected_panics();
     let network = MemoryNetwork::new();
     let _server = ScriptedServer::on_memory(&network, ADDRESS).await;
     let supervisor = supervise(&network, config().timeout(secs(3_600)));
-    let log = Log::of(&supervisor);
+    let log = EventLog::of(&supervisor);
     supervisor.wait_ready(secs(1)).await.expect("Ready");
     supervisor.panics().arm(Child::Request, "Adopt", u32::MAX);
     supervisor.panics().arm(Child::Request, "Submit", 1);
@@ -81,11 +75,11 @@ async fn pain_19_a_request_actor_that_keeps_failing_is_restarted_once_a_second_a
 /// Past its intensity a supervisor of its own goes on at the slowest pace, and recovers by itself.
 #[tokio::test(start_paused = true)]
 async fn a_supervisor_actor_that_keeps_failing_goes_on_and_no_call_is_lost() {
-    hush_injected_panics();
+    hide_injected_panics();
     let network = MemoryNetwork::new();
     let _server = ScriptedServer::on_memory(&network, ADDRESS).await;
     let supervisor = supervise(&network, config());
-    let log = Log::of(&supervisor);
+    let log = EventLog::of(&supervisor);
     supervisor.panics().arm(Child::Supervisor, "LinkUp", u32::MAX);
     let calls: Vec<_> =
         (0..50).map(|_| start(&supervisor.channel(), "x", CallOptions::new())).collect();
@@ -107,11 +101,11 @@ async fn a_supervisor_actor_that_keeps_failing_goes_on_and_no_call_is_lost() {
 /// dead link is ready.
 #[tokio::test(start_paused = true)]
 async fn a_failure_of_the_supervisor_actor_shows_at_once_even_if_it_starts_over_later() {
-    hush_injected_panics();
+    hide_injected_panics();
     let network = MemoryNetwork::new();
     let _server = ScriptedServer::on_memory(&network, ADDRESS).await;
     let supervisor = supervise(&network, config().intensity_restarts(0));
-    let log = Log::of(&supervisor);
+    let log = EventLog::of(&supervisor);
     supervisor.wait_ready(secs(1)).await.expect("Ready");
     supervisor.panics().arm(Child::Supervisor, "ResetBackoff", 1);
     supervisor.reconnect_now();
@@ -125,43 +119,6 @@ async fn a_failure_of_the_supervisor_actor_shows_at_once_even_if_it_starts_over_
     supervisor.wait_ready(ms(200)).await.expect("and comes back by itself");
 }
 
-/// A user's actor that keeps what it is told of its children.
-struct Parent;
-
-type Heard = Arc<Mutex<Vec<String>>>;
-
-impl Actor for Parent {
-    type Msg = ();
-    type State = Heard;
-    type Arguments = Heard;
-
-    async fn pre_start(&self, _: ActorRef<()>, heard: Heard) -> Result<Heard, ActorProcessingErr> {
-        Ok(heard)
-    }
-
-    async fn handle_supervisor_evt(
-        &self,
-        _: ActorRef<()>,
-        event: SupervisionEvent,
-        heard: &mut Heard,
-    ) -> Result<(), ActorProcessingErr> {
-        if let SupervisionEvent::ActorFailed(_, error) = event {
-            heard.lock().push(error.to_string());
-        }
-        Ok(())
-    }
-}
-
-async fn linked(network: &MemoryNetwork) -> (ActorRef<()>, Heard, Supervisor) {
-    let heard = Heard::default();
-    let (parent, _) = Actor::spawn(None, Parent, heard.clone()).await.expect("starts");
-    let builder = Supervisor::builder(config().build().expect("valid"))
-        .connector(network.connector())
-        .rng_seed(1);
-    let supervisor = builder.spawn_linked(parent.get_cell()).await.expect("starts");
-    (parent, heard, supervisor)
-}
-
 #[track_caller]
 fn assert_supervision_ended(answer: Result<String, Status>) {
     let status = answer.expect_err("nobody is left to carry it out");
@@ -173,11 +130,11 @@ fn assert_supervision_ended(answer: Result<String, Status>) {
 /// announced.
 #[tokio::test(start_paused = true)]
 async fn a_linked_supervisor_that_keeps_failing_fails_upward_and_every_call_is_answered() {
-    hush_injected_panics();
+    hide_injected_panics();
     let network = MemoryNetwork::new();
     let _server = ScriptedServer::on_memory(&network, ADDRESS).await;
-    let (_parent, heard, supervisor) = linked(&network).await;
-    let log = Log::of(&supervisor);
+    let (_parent, heard, supervisor) = linked(&network, config()).await;
+    let log = EventLog::of(&supervisor);
     supervisor.panics().arm(Child::Supervisor, "LinkUp", u32::MAX);
     let call = start(&supervisor.channel(), "x", CallOptions::new());
     let posted = post(&supervisor.mailbox(), "x", CallOptions::new());
@@ -197,10 +154,10 @@ async fn a_linked_supervisor_that_keeps_failing_fails_upward_and_every_call_is_a
 /// Up to its intensity a linked supervisor helps itself, and the parent hears nothing.
 #[tokio::test(start_paused = true)]
 async fn a_linked_supervisor_that_fails_now_and_then_does_not_trouble_its_parent() {
-    hush_injected_panics();
+    hide_injected_panics();
     let network = MemoryNetwork::new();
     let _server = ScriptedServer::on_memory(&network, ADDRESS).await;
-    let (parent, heard, supervisor) = linked(&network).await;
+    let (parent, heard, supervisor) = linked(&network, config()).await;
     supervisor.panics().arm(Child::Supervisor, "LinkUp", 5);
     assert_eq!(say(&supervisor.channel(), "x", CallOptions::new()).await.expect("answered"), "x");
     assert!(supervisor.panics().injected().len() == 5 && heard.lock().is_empty());

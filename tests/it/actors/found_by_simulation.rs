@@ -1,11 +1,9 @@
 //! What the simulation found, each in as few words as it takes. The seeds are of the day they were
 //! found.
 
-use crate::{
-    support::panic_hook::hush_injected_panics,
-    support::rig::{
-        ADDRESS, Log, bounded, config, eventually, ms, post, say, secs, start, supervise, timed,
-    },
+use crate::support::{
+    ADDRESS, EventLog, bounded, config, eventually, hide_injected_panics, ms, post, say, secs,
+    start, supervise, timed,
 };
 use tonic::Code;
 use tonic_supervisor::{
@@ -16,7 +14,7 @@ use tonic_supervisor::{
 /// Seeds 50 and 863: calls ended up to a second late.
 #[tokio::test(start_paused = true)]
 async fn a_deadline_holds_while_a_dead_supervisor_actor_waits_to_be_replaced() {
-    hush_injected_panics();
+    hide_injected_panics();
     let network = MemoryNetwork::new();
     let _server = ScriptedServer::on_memory(&network, ADDRESS).await;
     let supervisor = supervise(&network, config().intensity_restarts(0));
@@ -35,13 +33,13 @@ async fn a_deadline_holds_while_a_dead_supervisor_actor_waits_to_be_replaced() {
 /// after SHUTDOWN.
 #[tokio::test(start_paused = true)]
 async fn shutdown_is_announced_once_even_if_the_supervisor_actor_dies_in_it() {
-    hush_injected_panics();
+    hide_injected_panics();
     for message in ["Drain", "GraceDue"] {
         let network = MemoryNetwork::new();
         let server =
             ScriptedServer::builder().script(Script::hang()).on_memory(&network, ADDRESS).await;
         let supervisor = supervise(&network, config());
-        let log = Log::of(&supervisor);
+        let log = EventLog::of(&supervisor);
         let call = start(&supervisor.channel(), "x", CallOptions::new());
         server.arrived(1).await;
         supervisor.panics().arm(Child::Supervisor, message, 1);
@@ -74,7 +72,7 @@ async fn a_drained_link_whose_goodbye_cannot_be_written_is_cut() {
     let _server = ScriptedServer::on_memory(&network, ADDRESS).await;
     // Keepalive would find out, where it may ask.
     let supervisor = supervise(&network, config().keepalive_permit_without_calls(false));
-    let log = Log::of(&supervisor);
+    let log = EventLog::of(&supervisor);
     supervisor.wait_ready(secs(1)).await.expect("Ready");
     network.freeze_all();
     // More than the wire holds.
@@ -101,7 +99,7 @@ async fn a_dead_link_on_which_calls_wait_for_room_is_found_out() {
         .keepalive_timeout(secs(5))
         .keepalive_permit_without_calls(false);
     let supervisor = supervise(&network, config);
-    let log = Log::of(&supervisor);
+    let log = EventLog::of(&supervisor);
     supervisor.wait_ready(secs(1)).await.expect("Ready");
     network.freeze_all();
     server.kill().await;
@@ -120,7 +118,7 @@ async fn a_dead_link_on_which_calls_wait_for_room_is_found_out() {
 /// and so did the look at overdue calls, twice: the answer came 40 ms late.
 #[tokio::test(start_paused = true)]
 async fn a_deadline_that_passes_on_the_wire_waits_for_no_actor() {
-    hush_injected_panics();
+    hide_injected_panics();
     let network = MemoryNetwork::new();
     let server = ScriptedServer::on_memory(&network, ADDRESS).await;
     server.script(Script::delay(secs(3_600)));

@@ -1,7 +1,7 @@
 //! The mailbox: unary calls as messages, from any actor, each answered exactly once.
 
-use crate::support::stage::{
-    ADDRESS, ECHO, Events, LONG, Stage, echo, millis, report, stage, supervised, timed,
+use crate::support::{
+    ADDRESS, EventLog, LONG, Rig, SAY, config, echo, millis, report, supervise, timed,
 };
 use ractor::{
     Actor, ActorProcessingErr, ActorRef, RactorErr, RpcReplyPort, call, call_t, cast, forward,
@@ -13,7 +13,7 @@ use tokio::{
 };
 use tonic::{Code, metadata::MetadataMap};
 use tonic_supervisor::{
-    CallOptions, Cause, Config, Fact, Mailbox, ShedReason, UnaryCall, UnaryResult,
+    CallOptions, Cause, Fact, Mailbox, ShedReason, UnaryCall, UnaryResult,
     testing::{Answer, MemoryNetwork, Script, ScriptedServer},
 };
 
@@ -53,13 +53,13 @@ impl Actor for Agent {
     ) -> Result<(), ActorProcessingErr> {
         let mailbox = &notes.mailbox;
         match message {
-            Do::Call(text) => notes.heard.send(call!(mailbox, UnaryCall::new, ECHO, &text)?)?,
+            Do::Call(text) => notes.heard.send(call!(mailbox, UnaryCall::new, SAY, &text)?)?,
             Do::CallWithin(text, ms) => {
-                notes.heard.send(call_t!(mailbox, UnaryCall::new, ms, ECHO, &text)?)?
+                notes.heard.send(call_t!(mailbox, UnaryCall::new, ms, SAY, &text)?)?
             }
-            Do::Cast(text) => cast!(mailbox, UnaryCall::one_way(ECHO, &text))?,
+            Do::Cast(text) => cast!(mailbox, UnaryCall::one_way(SAY, &text))?,
             Do::Forward(text) => {
-                forward!(mailbox, |port| UnaryCall::new(ECHO, &text, port), me, Do::Hear)?
+                forward!(mailbox, |port| UnaryCall::new(SAY, &text, port), me, Do::Hear)?
             }
             Do::Hear(result) => notes.heard.send(result)?,
         }
@@ -71,7 +71,7 @@ impl Actor for Agent {
 fn send(mailbox: &Mailbox, text: &str, options: CallOptions) -> oneshot::Receiver<UnaryResult> {
     let (port, answer) = oneshot::channel();
     let call =
-        UnaryCall::new(ECHO, &text.to_owned(), RpcReplyPort::from(port)).with_options(options);
+        UnaryCall::new(SAY, &text.to_owned(), RpcReplyPort::from(port)).with_options(options);
     mailbox.send_message(call).expect("what cannot be sent is answered");
     answer
 }
@@ -90,9 +90,9 @@ fn texts(server: &ScriptedServer) -> Vec<String> {
 
 #[tokio::test(start_paused = true)]
 async fn an_actor_calls_casts_and_forwards_through_it_with_ractors_own_macros() {
-    let stage = stage(Config::builder()).await;
+    let rig = Rig::new(config()).await;
     let (heard, mut answers) = mpsc::unbounded_channel();
-    let notes = Notes { mailbox: stage.supervisor.mailbox(), heard };
+    let notes = Notes { mailbox: rig.supervisor.mailbox(), heard };
     let (agent, ended) = Actor::spawn(None, Agent, notes).await.expect("the agent starts");
     for ask in [
         Do::Call("a".into()),
@@ -105,7 +105,7 @@ async fn an_actor_calls_casts_and_forwards_through_it_with_ractors_own_macros() 
     for expected in ["a", "b", "d"] {
         assert_eq!(text(answers.recv().await.expect("an answer")), expected);
     }
-    assert_eq!(texts(&stage.server), ["a", "b", "c", "d"]);
+    assert_eq!(texts(&rig.server), ["a", "b", "c", "d"]);
     agent.stop(None);
     ended.await.expect("the agent never failed");
     assert!(answers.recv().await.is_none(), "a second answer");
@@ -113,23 +113,22 @@ async fn an_actor_calls_casts_and_forwards_through_it_with_ractors_own_macros() 
 
 #[tokio::test(start_paused = true)]
 async fn a_message_carries_metadata_and_options_and_its_answer_metadata_and_trailers() {
-    let stage = stage(Config::builder()).await;
-    stage.server.script(Answer::echo().header("x-from", "head").trailer("x-cost", "7"));
+    let rig = Rig::new(config()).await;
+    rig.server.script(Answer::echo().header("x-from", "head").trailer("x-cost", "7"));
     let mut metadata = MetadataMap::new();
     metadata.insert("x-tenant", "blue".parse().expect("ascii"));
     let options = CallOptions::new().timeout(Duration::from_secs(7));
     let ask = |port| {
-        UnaryCall::new(ECHO, &"a".to_owned(), port).with_metadata(metadata).with_options(options)
+        UnaryCall::new(SAY, &"a".to_owned(), port).with_metadata(metadata).with_options(options)
     };
-    let reply =
-        call!(stage.supervisor.mailbox(), ask).expect("an answer").expect("answered with OK");
+    let reply = call!(rig.supervisor.mailbox(), ask).expect("an answer").expect("answered with OK");
     assert_eq!(reply.decode::<String>().expect("a string"), "a");
     let answered = reply.metadata().clone().into_headers();
     assert_eq!(
         (answered["x-from"].as_bytes(), answered["x-cost"].as_bytes()),
         (&b"head"[..], &b"7"[..])
     );
-    let arrival = stage.server.arrivals().remove(0);
+    let arrival = rig.server.arrivals().remove(0);
     assert_eq!(arrival.metadata["x-tenant"], "blue");
     assert_eq!(arrival.grpc_timeout.as_deref(), Some("7000m"));
 }
@@ -137,9 +136,9 @@ async fn a_message_carries_metadata_and_options_and_its_answer_metadata_and_trai
 /// The seed's policy holds for messages as for channel calls.
 #[tokio::test(start_paused = true)]
 async fn a_message_is_retried_like_any_unary_call() {
-    let stage = stage(Config::builder()).await;
-    stage.server.script(Script::always(Code::Unavailable));
-    let (took, answer) = timed(send(&stage.supervisor.mailbox(), "a", CallOptions::new())).await;
+    let rig = Rig::new(config()).await;
+    rig.server.script(Script::always(Code::Unavailable));
+    let (took, answer) = timed(send(&rig.supervisor.mailbox(), "a", CallOptions::new())).await;
     let status = answer.expect("an answer").expect_err("the server fails every call");
     assert_eq!(
         (status.code(), took, report(&status).retries),
@@ -147,29 +146,29 @@ async fn a_message_is_retried_like_any_unary_call() {
     );
 }
 
-/// Through deaths and restarts of the server, with calls in every stage.
+/// Through deaths and restarts of the server, with calls in every rig.
 #[tokio::test(start_paused = true)]
 async fn each_message_gets_exactly_one_answer_whatever_the_server_does() {
-    let stage = stage(Config::builder()).await;
-    stage.server.script(Script::delay(Duration::from_millis(70)));
-    let mailbox = stage.supervisor.mailbox();
+    let rig = Rig::new(config()).await;
+    rig.server.script(Script::delay(Duration::from_millis(70)));
+    let mailbox = rig.supervisor.mailbox();
     let mut answers = Vec::new();
     for n in 0..300 {
         answers.push(send(&mailbox, &n.to_string(), CallOptions::new()));
         tokio::time::sleep(Duration::from_millis(5)).await;
         match n % 100 {
-            30 => stage.server.restart().await,
-            60 => stage.network.reset_all(),
-            90 => drop(stage.server.goaway().await),
+            30 => rig.server.restart().await,
+            60 => rig.network.reset_all(),
+            90 => drop(rig.server.goaway().await),
             _ => {}
         }
     }
     for (n, answer) in answers.into_iter().enumerate() {
         assert_eq!(text(answer.await.expect("an answer")), n.to_string());
     }
-    let snapshot = stage.supervisor.snapshot();
+    let snapshot = rig.supervisor.snapshot();
     assert_eq!((snapshot.calls_open, snapshot.calls_waiting), (0, 0));
-    assert!(snapshot.retries > 0 && stage.server.connections() > 6, "{snapshot:?}");
+    assert!(snapshot.retries > 0 && rig.server.connections() > 6, "{snapshot:?}");
 }
 
 // --- admission
@@ -177,9 +176,9 @@ async fn each_message_gets_exactly_one_answer_whatever_the_server_does() {
 
 #[tokio::test(start_paused = true)]
 async fn a_full_queue_refuses_at_once_and_says_why() {
-    let small = Config::builder().queue_max_calls(3).queue_max_bytes(100);
-    let supervisor = supervised(small, &MemoryNetwork::new());
-    let (mailbox, events) = (supervisor.mailbox(), Events::of(&supervisor));
+    let small = config().queue_max_calls(3).queue_max_bytes(100);
+    let supervisor = supervise(&MemoryNetwork::new(), small);
+    let (mailbox, events) = (supervisor.mailbox(), EventLog::of(&supervisor));
     let large = "x".repeat(60);
     let waiting = send(&mailbox, &large, CallOptions::new());
     refused(send(&mailbox, &large, CallOptions::new()), ShedReason::TooManyBytes);
@@ -189,7 +188,7 @@ async fn a_full_queue_refuses_at_once_and_says_why() {
         Fact::CallShed { reason, .. } => Some(*reason),
         _ => None,
     };
-    assert_eq!(events.all(reason).await, [ShedReason::TooManyBytes, ShedReason::TooManyCalls]);
+    assert_eq!(events.facts(reason).await, [ShedReason::TooManyBytes, ShedReason::TooManyCalls]);
     assert_eq!(supervisor.snapshot().calls_open, 3);
 
     // A channel's calls stand in the same queue.
@@ -211,8 +210,8 @@ fn refused(mut answer: oneshot::Receiver<UnaryResult>, reason: ShedReason) {
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_makes_room_in_the_queue() {
-    let stage = stage(Config::builder().queue_max_calls(1)).await;
-    let mailbox = stage.supervisor.mailbox();
+    let rig = Rig::new(config().queue_max_calls(1)).await;
+    let mailbox = rig.supervisor.mailbox();
     let first = send(&mailbox, "1", CallOptions::new());
     refused(send(&mailbox, "2", CallOptions::new()), ShedReason::TooManyCalls);
     assert_eq!(text(first.await.expect("an answer")), "1");
@@ -223,9 +222,9 @@ async fn an_answer_makes_room_in_the_queue() {
 // -------------------------------------------------------------------------------
 
 /// How long after now the server hears that the only call on it was given up.
-async fn reset_after(stage: &Stage) -> Duration {
+async fn reset_after(rig: &Rig) -> Duration {
     let dropped = Instant::now();
-    stage.server.given_up(1).await;
+    rig.server.given_up(1).await;
     millis(dropped.elapsed())
 }
 
@@ -233,24 +232,24 @@ async fn reset_after(stage: &Stage) -> Duration {
 async fn a_dropped_reply_port_is_noticed_within_100_ms_and_the_servers_stream_is_reset() {
     // Dropped at any time between two looks.
     for after in [0, 1, 20, 79, 80, 81, 1_000] {
-        let stage = stage(Config::builder()).await;
-        stage.server.script(Script::hang());
-        let answer = send(&stage.supervisor.mailbox(), "a", CallOptions::new());
-        stage.server.arrived(1).await;
+        let rig = Rig::new(config()).await;
+        rig.server.script(Script::hang());
+        let answer = send(&rig.supervisor.mailbox(), "a", CallOptions::new());
+        rig.server.arrived(1).await;
         tokio::time::sleep(Duration::from_millis(after)).await;
         drop(answer);
-        let took = reset_after(&stage).await;
+        let took = reset_after(&rig).await;
         assert!(
             took <= Duration::from_millis(100),
             "dropped after {after} ms, heard {took:?} later"
         );
-        assert_eq!(stage.supervisor.snapshot().calls_open, 0);
+        assert_eq!(rig.supervisor.snapshot().calls_open, 0);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_dropped_reply_port_frees_the_place_of_a_call_that_waits() {
-    let supervisor = supervised(Config::builder().queue_max_calls(2), &MemoryNetwork::new());
+    let supervisor = supervise(&MemoryNetwork::new(), config().queue_max_calls(2));
     let answers = [(); 2].map(|()| send(&supervisor.mailbox(), "a", CallOptions::new()));
     tokio::time::sleep(Duration::from_millis(33)).await;
     drop(answers);
@@ -260,14 +259,14 @@ async fn a_dropped_reply_port_frees_the_place_of_a_call_that_waits() {
 
 #[tokio::test(start_paused = true)]
 async fn call_t_gives_up_at_its_time_and_so_does_the_call() {
-    let stage = stage(Config::builder()).await;
-    stage.server.script(Script::hang());
-    let mailbox = stage.supervisor.mailbox();
+    let rig = Rig::new(config()).await;
+    rig.server.script(Script::hang());
+    let mailbox = rig.supervisor.mailbox();
     let (took, outcome) =
-        timed(async { call_t!(mailbox, UnaryCall::new, 500, ECHO, &"a".to_owned()) }).await;
+        timed(async { call_t!(mailbox, UnaryCall::new, 500, SAY, &"a".to_owned()) }).await;
     assert!(matches!(outcome, Err(RactorErr::Timeout)), "{outcome:?}");
     assert_eq!(took, Duration::from_millis(500));
-    assert!(reset_after(&stage).await <= Duration::from_millis(100));
+    assert!(reset_after(&rig).await <= Duration::from_millis(100));
 }
 
 // --- the end
@@ -283,27 +282,27 @@ fn shut_down(result: UnaryResult) {
 
 #[tokio::test(start_paused = true)]
 async fn after_shutdown_it_answers_cancelled_and_calls_it_had_are_answered_too() {
-    let stage = stage(Config::builder()).await;
-    stage.server.script(Script::hang());
-    let mailbox = stage.supervisor.mailbox();
+    let rig = Rig::new(config()).await;
+    rig.server.script(Script::hang());
+    let mailbox = rig.supervisor.mailbox();
     let running = send(&mailbox, "a", CallOptions::new());
-    stage.server.arrived(1).await;
+    rig.server.arrived(1).await;
     let grace = Duration::from_secs(2);
-    let (took, ()) = timed(stage.supervisor.shutdown(grace)).await;
+    let (took, ()) = timed(rig.supervisor.shutdown(grace)).await;
     assert!((grace..=grace + Duration::from_millis(200)).contains(&took), "{took:?}");
     shut_down(running.await.expect("an answer"));
     shut_down(send(&mailbox, "b", CallOptions::new()).try_recv().expect("answered at once"));
-    assert_eq!(texts(&stage.server), ["a"]);
+    assert_eq!(texts(&rig.server), ["a"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn it_does_not_keep_the_supervisor_alive_and_answers_when_that_is_gone() {
-    let Stage { server, supervisor, .. } = stage(Config::builder()).await;
-    let (mailbox, events) = (supervisor.mailbox(), Events::of(&supervisor));
+    let Rig { server, supervisor, .. } = Rig::new(config()).await;
+    let (mailbox, events) = (supervisor.mailbox(), EventLog::of(&supervisor));
     supervisor.wait_ready(LONG).await.expect("Ready");
     drop(supervisor);
     events.first(|fact| matches!(fact, Fact::Closed { cause: None })).await;
-    shut_down(call!(mailbox, UnaryCall::new, ECHO, &"a".to_owned()).expect("an answer"));
+    shut_down(call!(mailbox, UnaryCall::new, SAY, &"a".to_owned()).expect("an answer"));
     assert_eq!(server.handled(), 0);
 }
 
@@ -314,7 +313,7 @@ async fn it_does_not_keep_the_supervisor_alive_and_answers_when_that_is_gone() {
 #[tokio::test(start_paused = true)]
 async fn the_order_of_arrival_is_kept_over_parking() {
     let network = MemoryNetwork::new();
-    let supervisor = supervised(Config::builder().max_in_flight(7), &network);
+    let supervisor = supervise(&network, config().max_in_flight(7));
     let mailbox = supervisor.mailbox();
     let send = |n: usize| send(&mailbox, &n.to_string(), CallOptions::new());
     let mut answers: Vec<_> = (0..500).map(send).collect();
@@ -333,9 +332,9 @@ async fn the_order_of_arrival_is_kept_over_parking() {
 /// A call that comes just when an answer makes room does not take that room from an older one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_order_of_arrival_is_kept_while_calls_come_and_go_at_once() {
-    let stage = stage(Config::builder().max_in_flight(3)).await;
-    let mailbox = stage.supervisor.mailbox();
-    stage.supervisor.wait_ready(LONG).await.expect("Ready");
+    let rig = Rig::new(config().max_in_flight(3)).await;
+    let mailbox = rig.supervisor.mailbox();
+    rig.supervisor.wait_ready(LONG).await.expect("Ready");
     let mut answers = Vec::new();
     for n in 0..5_000 {
         answers.push(send(&mailbox, &n.to_string(), CallOptions::new()));
@@ -345,7 +344,7 @@ async fn the_order_of_arrival_is_kept_while_calls_come_and_go_at_once() {
         answer.await.expect("an answer").expect("answered with OK");
     }
     // Streams are numbered in the order they were opened in.
-    let mut arrivals = stage.server.arrivals();
+    let mut arrivals = rig.server.arrivals();
     arrivals.sort_by_key(|arrival| arrival.stream);
     let started: Vec<String> = arrivals.iter().map(|arrival| decode(&arrival.message)).collect();
     let expected: Vec<String> = (0..5_000).map(|n| n.to_string()).collect();

@@ -1,11 +1,8 @@
 //! A panic of any actor at any message costs no call its answer, and nobody has to come and help.
 
-use crate::{
-    support::panic_hook::hush_injected_panics,
-    support::rig::{
-        ADDRESS, Ended, Log, assert_shut_down, bounded, cause, config, eventually, ms, post, said,
-        say, secs, start, supervise,
-    },
+use crate::support::{
+    ADDRESS, Ended, EventLog, assert_shut_down, bounded, cause, config, eventually,
+    hide_injected_panics, ms, post, said, say, secs, start, supervise,
 };
 use parking_lot::Mutex;
 use std::{sync::Arc, time::Duration};
@@ -75,7 +72,7 @@ impl Traffic {
 /// Traffic through a life in which every message comes up: a late server, GOAWAY, a lost link, an
 /// outage, a shutdown in vain.
 async fn survives(child: Child, message: &'static str) {
-    hush_injected_panics();
+    hide_injected_panics();
     let network = MemoryNetwork::new();
     let config = config()
         .max_in_flight(3)
@@ -85,7 +82,7 @@ async fn survives(child: Child, message: &'static str) {
         .retry_throttle_enabled(false);
     let before = Handle::current().metrics().num_alive_tasks();
     let supervisor = supervise(&network, config);
-    let log = Log::of(&supervisor);
+    let log = EventLog::of(&supervisor);
     let restarts_go_slow = message == "RestartDue";
     supervisor.panics().arm(child, message, 1);
     match message {
@@ -138,7 +135,7 @@ async fn ends_with_calls_open(
     network: &MemoryNetwork,
     server: &ScriptedServer,
     supervisor: Supervisor,
-    log: &Log,
+    log: &EventLog,
 ) {
     let options = CallOptions::new().timeout(DEADLINE);
     server.script(Script::always(Code::Unavailable));
@@ -201,14 +198,14 @@ async fn pain_16_a_panic_of_the_supervisor_actor_at_any_message_loses_no_call() 
 #[tokio::test(start_paused = true)]
 async fn pain_16_twenty_panics_of_the_connection_actor_in_ten_seconds_leave_every_call_its_one_answer()
  {
-    hush_injected_panics();
+    hide_injected_panics();
     let network = MemoryNetwork::new();
     let server = ScriptedServer::builder().script(flaky()).on_memory(&network, ADDRESS).await;
     let before = Handle::current().metrics().num_alive_tasks();
     let config = config().intensity_restarts(100).max_retry_attempts(10).initial_backoff(ms(20));
     let config = config.reconnect_stable_after(ms(100)).retry_throttle_enabled(false);
     let supervisor = supervise(&network, config);
-    let log = Log::of(&supervisor);
+    let log = EventLog::of(&supervisor);
     supervisor.wait_ready(secs(1)).await.expect("Ready");
     let traffic = Traffic::of(&supervisor);
     for message in ["GoAwayReceived", "Ended", "Dialled", "StableDue"].into_iter().cycle().take(20)
@@ -249,12 +246,12 @@ async fn pain_16_twenty_panics_of_the_connection_actor_in_ten_seconds_leave_ever
 /// finish.
 #[tokio::test(start_paused = true)]
 async fn a_panic_while_draining_changes_nothing_about_the_drain() {
-    hush_injected_panics();
+    hide_injected_panics();
     for (child, message) in [(Child::Request, "Drain"), (Child::Request, "Adopt")] {
         let network = MemoryNetwork::new();
         let server = ScriptedServer::on_memory(&network, ADDRESS).await;
         let supervisor = supervise(&network, config());
-        let log = Log::of(&supervisor);
+        let log = EventLog::of(&supervisor);
         server.script(Script::always(Code::Unavailable));
         let asleep = start(&supervisor.channel(), "asleep", CallOptions::new());
         log.until("it is asleep", 1, |fact| matches!(fact, Fact::RetryScheduled { .. })).await;
@@ -280,14 +277,14 @@ async fn a_panic_while_draining_changes_nothing_about_the_drain() {
 /// call in flight from its end.
 #[tokio::test(start_paused = true)]
 async fn a_request_actor_that_keeps_failing_while_draining_is_paced() {
-    hush_injected_panics();
+    hide_injected_panics();
     let network = MemoryNetwork::new();
     let server = ScriptedServer::builder()
         .script(Script::delay(ms(3_500)))
         .on_memory(&network, ADDRESS)
         .await;
     let supervisor = supervise(&network, config());
-    let log = Log::of(&supervisor);
+    let log = EventLog::of(&supervisor);
     let in_flight = start(&supervisor.channel(), "in flight", CallOptions::new());
     server.arrived(1).await;
     supervisor.panics().arm(Child::Request, "Drain", 1);

@@ -9,10 +9,7 @@ use ractor::{
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::oneshot, time::Instant};
 
-use crate::{
-    support::panic_hook::hush_injected_panics,
-    support::rig::{config, ms, secs, supervise},
-};
+use crate::support::{config, hide_injected_panics, ms, secs, supervise};
 use tonic_supervisor::testing::MemoryNetwork;
 
 /// What an actor is told.
@@ -144,7 +141,7 @@ async fn worker(boss: ActorCell) -> (ActorRef<Order>, JoinHandle<()>, Arc<Mutex<
 
 #[tokio::test(start_paused = true)]
 async fn a_panic_and_an_error_are_failures_a_stop_and_a_kill_are_ends_that_hand_the_state_over() {
-    hush_injected_panics();
+    hide_injected_panics();
     let (boss, _, seen) = boss().await;
     for order in [Order::Panic, Order::Fail] {
         let (worker, ended, dropped) = worker(boss.get_cell()).await;
@@ -183,7 +180,7 @@ async fn a_start_that_fails_after_pre_start_is_a_failure_of_the_child_and_no_err
 
 #[tokio::test(start_paused = true)]
 async fn a_death_takes_the_mailbox_with_it_and_later_messages_come_back_to_the_sender() {
-    hush_injected_panics();
+    hide_injected_panics();
     let (boss, _, _) = boss().await;
     for order in [Some(Order::Panic), None] {
         let (worker, ended, _) = worker(boss.get_cell()).await;
@@ -222,7 +219,7 @@ async fn a_kill_interrupts_a_handler_and_a_stop_waits_for_it() {
 
 #[tokio::test(start_paused = true)]
 async fn the_children_of_one_that_panics_or_is_killed_end_with_it() {
-    hush_injected_panics();
+    hide_injected_panics();
     for kill in [false, true] {
         let (boss, ended, _) = boss().await;
         let (child, child_ended, dropped) = worker(boss.get_cell()).await;

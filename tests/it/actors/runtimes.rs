@@ -2,9 +2,8 @@
 //! when the supervisor's ends. A deadline hangs on nobody's life. Real clocks and threads: paused
 //! time belongs to a single runtime.
 
-use crate::support::rig::{ADDRESS, SAY, cause, config, ms, post, report, said, say, secs};
+use crate::support::{ADDRESS, SAY, cause, codec, config, ms, path, post, report, said, say, secs};
 use futures::executor::block_on;
-use http::uri::PathAndQuery;
 use prost::Message as _;
 use ractor::{call, call_t};
 use std::{
@@ -19,7 +18,6 @@ use tokio::{
     sync::oneshot,
 };
 use tonic::{Code, Request, Status, client::Grpc};
-use tonic_prost::ProstCodec;
 use tonic_supervisor::{
     CallOptions, Cause, ConfigBuilder, ConnectivityState, EventItem, Fact, Supervisor, UnaryCall,
     testing::{Answer, MemoryNetwork, Script, ScriptedServer},
@@ -32,14 +30,6 @@ const HOUR: Duration = Duration::from_secs(3_600);
 
 fn runtime() -> Runtime {
     Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")
-}
-
-fn codec() -> ProstCodec<String, String> {
-    ProstCodec::default()
-}
-
-fn path() -> PathAndQuery {
-    PathAndQuery::from_static(SAY)
 }
 
 /// A runtime of its own for a supervisor, of either flavour, and how it is ended.

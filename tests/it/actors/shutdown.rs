@@ -1,27 +1,21 @@
 //! However a supervisor ends, and whatever it was doing: every call is answered, the server sees a
 //! clean end, nothing stays behind.
 
-use crate::support::rig::{
-    ADDRESS, Ended, Log, SAY, assert_shut_down, assert_time, bounded, cause, config, eventually,
-    ms, post, said, secs, start, supervise, timed,
+use crate::support::{
+    ADDRESS, EventLog, SAY, assert_shut_down, assert_time, bounded, cause, config, eventually,
+    join, linked, ms, post, said, secs, start, supervise, timed,
 };
 use prost::Message as _;
-use ractor::{Actor, ActorProcessingErr, ActorRef};
-use tokio::{runtime::Handle, task::JoinHandle, time::Instant};
+use tokio::{runtime::Handle, time::Instant};
 use tonic::{Code, Request, Streaming, client::Grpc};
 use tonic_prost::ProstCodec;
 use tonic_supervisor::{
-    CallOptions, Cause, ConnectivityState, Fact, SupervisedChannel, Supervisor,
+    CallOptions, Cause, ConnectivityState, Fact, SupervisedChannel,
     testing::{Answer, FrameKind, MemoryNetwork, RawPeer, Script, ScriptedServer},
 };
 
 fn tasks() -> usize {
     Handle::current().metrics().num_alive_tasks()
-}
-
-async fn joined(calls: Vec<JoinHandle<Ended>>) -> Vec<Ended> {
-    let all = bounded("every call ends", futures::future::join_all(calls)).await;
-    all.into_iter().map(|call| call.expect("calls do not panic")).collect()
 }
 
 /// A server whose calls take as long as their text says, in milliseconds; "busy" is answered with
@@ -46,7 +40,7 @@ async fn pain_23_shutdown_loses_no_call_in_flight_and_waits_for_no_retry() {
     let server = server(&network).await;
     let before = tasks();
     let supervisor = supervise(&network, config().max_in_flight(10));
-    let log = Log::of(&supervisor);
+    let log = EventLog::of(&supervisor);
     supervisor.wait_ready(secs(1)).await.expect("Ready");
     let channel = supervisor.channel();
     let calls = |count: usize, text: &str| {
@@ -61,14 +55,14 @@ async fn pain_23_shutdown_loses_no_call_in_flight_and_waits_for_no_retry() {
     eventually("they are queued", || supervisor.snapshot().calls_waiting == 50).await;
     let asked = Instant::now();
     let (took, waited_for) = tokio::join!(timed(supervisor.shutdown(secs(2))), async {
-        let ended = joined(queued.into_iter().chain(asleep).collect()).await;
+        let ended = join(queued.into_iter().chain(asleep).collect()).await;
         (asked.elapsed(), ended)
     });
     let (at, ended) = waited_for;
     assert!(at <= ms(1), "those that wait end at once, not after {at:?}");
     assert_eq!(ended.len(), 70);
     ended.iter().for_each(|(_, answer)| assert_shut_down(answer));
-    for (took, answer) in joined(in_flight).await {
+    for (took, answer) in join(in_flight).await {
         assert_eq!(answer.expect("it had the grace"), "1000");
         assert_time(took, secs(1));
     }
@@ -113,18 +107,6 @@ enum By {
     Parent,
 }
 
-struct Parent;
-
-impl Actor for Parent {
-    type Msg = ();
-    type State = ();
-    type Arguments = ();
-
-    async fn pre_start(&self, _: ActorRef<()>, (): ()) -> Result<(), ActorProcessingErr> {
-        Ok(())
-    }
-}
-
 /// Every way to end, in every state: what was asked is answered, the end is announced, and nothing
 /// runs any more.
 #[tokio::test(start_paused = true)]
@@ -152,15 +134,14 @@ async fn end(during: ConnectivityState, by: By) {
     let server = if ready { Some(server(&network).await) } else { None };
     network.black_hole(during == ConnectivityState::Connecting);
     let before = tasks();
-    let builder = Supervisor::builder(config().build().expect("valid"))
-        .connector(network.connector())
-        .rng_seed(1);
-    let (parent, _) = Actor::spawn(None, Parent, ()).await.expect("starts");
-    let supervisor = match by {
-        By::Parent => builder.spawn_linked(parent.get_cell()).await.expect("starts"),
-        _ => builder.spawn(),
+    let (parent, supervisor) = match by {
+        By::Parent => {
+            let (parent, _, supervisor) = linked(&network, config()).await;
+            (Some(parent), supervisor)
+        }
+        _ => (None, supervise(&network, config())),
     };
-    let log = Log::of(&supervisor);
+    let log = EventLog::of(&supervisor);
     if during != ConnectivityState::Idle {
         eventually(&story, || supervisor.state() == during).await;
     }
@@ -179,7 +160,7 @@ async fn end(during: ConnectivityState, by: By) {
     let asked = Instant::now();
     match by {
         By::Shutdown(grace) => supervisor.shutdown(ms(grace)).await,
-        By::Parent => parent.kill(),
+        By::Parent => parent.as_ref().expect("it has one").kill(),
         By::LastHandle => drop(supervisor),
         By::LastHandleWhileACallRuns => {
             drop(supervisor);
@@ -217,7 +198,7 @@ async fn end(during: ConnectivityState, by: By) {
     assert_shut_down(
         &post(&mailbox, "0", CallOptions::new()).await.expect("a port gets an answer"),
     );
-    parent.stop(None);
+    drop(parent);
     eventually(&format!("{story}: its tasks end"), || tasks() == before).await;
     assert!(
         asked.elapsed() <= expected + ms(10),
@@ -234,7 +215,7 @@ async fn a_second_shutdown_adds_nothing_and_of_several_the_shortest_grace_holds(
         let network = MemoryNetwork::new();
         let server = server(&network).await;
         let supervisor = supervise(&network, config());
-        let log = Log::of(&supervisor);
+        let log = EventLog::of(&supervisor);
         let call = start(&supervisor.channel(), "60000", CallOptions::new());
         server.arrived(1).await;
         let [first, second] = graces.map(ms);
@@ -346,7 +327,7 @@ async fn after_the_last_handle_calls_in_flight_finish_waiting_ones_are_cancelled
     server.arrived(2).await;
     let queued = post(&mailbox, "0", CallOptions::new());
     eventually("it is queued", || supervisor.snapshot().calls_waiting == 1).await;
-    let log = Log::of(&supervisor);
+    let log = EventLog::of(&supervisor);
     let dropped = Instant::now();
     drop(supervisor);
     assert_shut_down(&queued.await.expect("a port gets an answer"));
@@ -367,7 +348,7 @@ async fn a_stream_outlives_the_last_handle() {
     let script = Answer::stream(vec![part; 5], Code::Ok).every(secs(100)).early();
     let server = ScriptedServer::builder().script(script).on_memory(&network, ADDRESS).await;
     let supervisor = supervise(&network, config());
-    let log = Log::of(&supervisor);
+    let log = EventLog::of(&supervisor);
     let mut stream = open_stream(supervisor.channel()).await;
     drop(supervisor);
     for _ in 0..5 {

@@ -1,11 +1,9 @@
 //! No task dies unheard: whatever is killed in whichever task, the channel goes on, and every call
 //! has its one answer.
 
-use crate::{
-    support::panic_hook::hush_injected_panics,
-    support::rig::{
-        ADDRESS, Log, bounded, config, eventually, ms, post, said, say, secs, start, supervise,
-    },
+use crate::support::{
+    ADDRESS, EventLog, bounded, config, eventually, hide_injected_panics, ms, post, said, say,
+    secs, start, supervise,
 };
 use tokio::runtime::Handle;
 use tonic::{Code, metadata::MetadataMap};
@@ -14,22 +12,14 @@ use tonic_supervisor::{
     testing::{MemoryNetwork, RawPeer, Script, ScriptedServer},
 };
 
-fn ends(log: &Log) -> Vec<LinkEnd> {
-    let lost = |fact: &Fact| match fact {
-        Fact::LinkLost { end, .. } => Some(end.clone()),
-        _ => None,
-    };
-    log.all(lost).into_iter().map(|(_, end)| end).collect()
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_driver_that_panics_is_a_link_lost_with_its_words_and_a_redial() {
-    hush_injected_panics();
+    hide_injected_panics();
     let network = MemoryNetwork::new();
     let server =
         ScriptedServer::builder().script(Script::delay(ms(200))).on_memory(&network, ADDRESS).await;
     let supervisor = supervise(&network, config().initial_backoff(ms(20)));
-    let log = Log::of(&supervisor);
+    let log = EventLog::of(&supervisor);
     say(&supervisor.channel(), "first", CallOptions::new()).await.expect("answered");
     let calls: Vec<_> =
         (0..5).map(|_| start(&supervisor.channel(), "in flight", CallOptions::new())).collect();
@@ -39,7 +29,7 @@ async fn a_driver_that_panics_is_a_link_lost_with_its_words_and_a_redial() {
         let (_, answer) = bounded("it is repeated", call).await.expect("no panic here");
         assert_eq!(answer.expect("answered"), "in flight");
     }
-    let lost = ends(&log);
+    let lost = log.links_lost();
     let told = |end: &LinkEnd| matches!(end, LinkEnd::ActorFailed(text) if text.starts_with("its driver panicked: injected"));
     assert!(lost.len() == 1 && told(&lost[0]), "{lost:?}");
     assert_eq!(log.count(|fact| matches!(fact, Fact::ChildFailed { .. })), 0);
@@ -47,11 +37,11 @@ async fn a_driver_that_panics_is_a_link_lost_with_its_words_and_a_redial() {
 
 #[tokio::test(start_paused = true)]
 async fn a_dial_task_that_panics_again_and_again_fails_dials_and_nothing_else() {
-    hush_injected_panics();
+    hide_injected_panics();
     let network = MemoryNetwork::new();
     let _server = ScriptedServer::on_memory(&network, ADDRESS).await;
     let supervisor = supervise(&network, config());
-    let log = Log::of(&supervisor);
+    let log = EventLog::of(&supervisor);
     supervisor.panics().arm(Child::Task, "Dial", 5);
     say(&supervisor.channel(), "x", CallOptions::new()).await.expect("answered");
     assert_eq!(log.count(|fact| matches!(fact, Fact::DialFailed { .. })), 5);
@@ -60,7 +50,7 @@ async fn a_dial_task_that_panics_again_and_again_fails_dials_and_nothing_else() 
 
 #[tokio::test(start_paused = true)]
 async fn a_task_that_reads_an_answer_or_asks_for_credentials_and_panics_ends_its_call_with_words() {
-    hush_injected_panics();
+    hide_injected_panics();
     let network = MemoryNetwork::new();
     let _server = ScriptedServer::on_memory(&network, ADDRESS).await;
     let hook = |_: CredentialsRequest| async { Ok(MetadataMap::new()) };
@@ -86,7 +76,7 @@ async fn a_task_that_reads_an_answer_or_asks_for_credentials_and_panics_ends_its
 /// The watch that ends overdue calls while their actor waits to be replaced.
 #[tokio::test(start_paused = true)]
 async fn a_watch_over_deadlines_that_panics_goes_on_watching() {
-    hush_injected_panics();
+    hide_injected_panics();
     let network = MemoryNetwork::new();
     let server = ScriptedServer::on_memory(&network, ADDRESS).await;
     let supervisor = supervise(&network, config());
@@ -106,7 +96,7 @@ async fn a_watch_over_deadlines_that_panics_goes_on_watching() {
 /// Every task, again and again, under calls of both kinds.
 #[tokio::test(start_paused = true)]
 async fn panics_of_every_task_under_calls_lose_no_answer_and_leave_no_task() {
-    hush_injected_panics();
+    hide_injected_panics();
     let network = MemoryNetwork::new();
     let server =
         ScriptedServer::builder().script(Script::delay(ms(5))).on_memory(&network, ADDRESS).await;
@@ -158,7 +148,7 @@ async fn a_hundred_complaints_of_too_many_pings_stop_at_four_hours_and_the_chann
     });
     for (configured, most) in [(secs(30), secs(4 * 3_600)), (secs(30 * 3_600), secs(30 * 3_600))] {
         let supervisor = supervise(&network, config().keepalive_time(configured));
-        let log = Log::of(&supervisor);
+        let log = EventLog::of(&supervisor);
         for n in 1..=100 {
             say(&supervisor.channel(), "x", CallOptions::new()).await.expect("answered");
             log.until("it is heard", n, |fact| matches!(fact, Fact::KeepaliveBackedOff { .. }))

@@ -2,14 +2,11 @@
 //! tasks; codecs, interceptors and bodies in the caller's own. None takes the channel down, none
 //! leaves a call open, and each is told in its own words.
 
-use crate::{
-    support::panic_hook::hush_injected_panics,
-    support::rig::{
-        ADDRESS, Log, SAY, bounded, cause, config, eventually, ms, post, said, say, secs, start,
-    },
+use crate::support::{
+    ADDRESS, EventLog, bounded, cause, codec, config, eventually, hide_injected_panics, ms, path,
+    post, request, said, say, secs, start,
 };
 use futures::StreamExt as _;
-use http::uri::PathAndQuery;
 use std::sync::Arc;
 use tokio::{runtime::Handle, time::Instant};
 use tonic::{
@@ -27,47 +24,31 @@ use tonic_supervisor::{
 
 const INJECTED: &str = "injected by a test";
 
-struct World {
+struct PanicRig {
     network: MemoryNetwork,
     server: ScriptedServer,
     connector: PanickingConnector,
     supervisor: Supervisor,
-    log: Log,
+    log: EventLog,
 }
 
-async fn world(config: ConfigBuilder) -> World {
-    world_armed(config, &[]).await
-}
-
-/// With these panics from the first dial on.
-async fn world_armed(config: ConfigBuilder, armed: &[(PanicSpot, u32)]) -> World {
-    hush_injected_panics();
-    let network = MemoryNetwork::new();
-    let server = ScriptedServer::on_memory(&network, ADDRESS).await;
-    let connector = PanickingConnector::new(network.connector());
-    armed.iter().for_each(|(spot, times)| connector.arm(*spot, *times));
-    let builder =
-        Supervisor::builder(config.build().expect("valid")).connector(Arc::new(connector.clone()));
-    let supervisor = builder.rng_seed(1).spawn();
-    let log = Log::of(&supervisor);
-    World { network, server, connector, supervisor, log }
-}
-
-impl World {
-    fn dials_failed(&self) -> Vec<DialFailure> {
-        let failed = |fact: &Fact| match fact {
-            Fact::DialFailed { failure, .. } => Some(failure.clone()),
-            _ => None,
-        };
-        self.log.all(failed).into_iter().map(|(_, failure)| failure).collect()
+impl PanicRig {
+    async fn new(config: ConfigBuilder) -> Self {
+        Self::armed(config, &[]).await
     }
 
-    fn links_lost(&self) -> Vec<LinkEnd> {
-        let lost = |fact: &Fact| match fact {
-            Fact::LinkLost { end, .. } => Some(end.clone()),
-            _ => None,
-        };
-        self.log.all(lost).into_iter().map(|(_, end)| end).collect()
+    /// With these panics from the first dial on.
+    async fn armed(config: ConfigBuilder, armed: &[(PanicSpot, u32)]) -> Self {
+        hide_injected_panics();
+        let network = MemoryNetwork::new();
+        let server = ScriptedServer::on_memory(&network, ADDRESS).await;
+        let connector = PanickingConnector::new(network.connector());
+        armed.iter().for_each(|(spot, times)| connector.arm(*spot, *times));
+        let builder = Supervisor::builder(config.build().expect("valid"))
+            .connector(Arc::new(connector.clone()));
+        let supervisor = builder.seed(1).spawn();
+        let log = EventLog::of(&supervisor);
+        Self { network, server, connector, supervisor, log }
     }
 
     fn children_failed(&self) -> usize {
@@ -89,32 +70,32 @@ impl World {
 #[tokio::test(start_paused = true)]
 async fn a_connector_that_panics_is_a_dial_that_failed_with_its_words_and_backoff() {
     for spot in [PanicSpot::Connect, PanicSpot::Dialling] {
-        let world = world_armed(config(), &[(spot, 3)]).await;
-        world.says("after three panics").await;
-        let failed = world.dials_failed();
-        assert_eq!((failed.len(), world.children_failed()), (3, 0), "{spot:?}");
+        let rig = PanicRig::armed(config(), &[(spot, 3)]).await;
+        rig.says("after three panics").await;
+        let failed = rig.log.dials_failed();
+        assert_eq!((failed.len(), rig.children_failed()), (3, 0), "{spot:?}");
         for failure in failed {
             let words =
                 format!("the connector panicked: {INJECTED} into the connector at {spot:?}");
             assert!(failure.reason.contains(&words), "{}", failure.reason);
             assert!(failure.step == DialStep::Connect && !failure.timed_out);
         }
-        assert!(world.log.count(|fact| matches!(fact, Fact::BackoffStarted { .. })) >= 3);
+        assert!(rig.log.count(|fact| matches!(fact, Fact::BackoffStarted { .. })) >= 3);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_progress_that_panics_is_part_of_the_words_of_the_dial_that_timed_out() {
-    let world = world(config().connect_timeout(secs(1))).await;
-    world.says("first").await;
-    world.network.black_hole(true);
-    world.connector.arm(PanicSpot::Progress, 1);
-    world.network.reset_all();
-    eventually("the dial is cut off", || !world.dials_failed().is_empty()).await;
-    let failure = world.dials_failed().remove(0);
+    let rig = PanicRig::new(config().connect_timeout(secs(1))).await;
+    rig.says("first").await;
+    rig.network.black_hole(true);
+    rig.connector.arm(PanicSpot::Progress, 1);
+    rig.network.reset_all();
+    eventually("the dial is cut off", || !rig.log.dials_failed().is_empty()).await;
+    let failure = rig.log.dials_failed().remove(0);
     assert!(failure.timed_out && failure.reason.contains(INJECTED), "{failure:?}");
-    world.network.black_hole(false);
-    world.says("again").await;
+    rig.network.black_hole(false);
+    rig.says("again").await;
 }
 
 /// The issue: READY for ever on a dead link. h2 writes under a lock: calls in flight must not meet
@@ -122,36 +103,36 @@ async fn a_progress_that_panics_is_part_of_the_words_of_the_dial_that_timed_out(
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_panics_is_a_link_lost_with_its_words_and_its_calls_are_repeated() {
     for spot in [PanicSpot::Read, PanicSpot::Write, PanicSpot::Flush] {
-        let world = world(config().initial_backoff(ms(20))).await;
-        world.says("first").await;
-        world.server.script(Script::delay(ms(300)));
+        let rig = PanicRig::new(config().initial_backoff(ms(20))).await;
+        rig.says("first").await;
+        rig.server.script(Script::delay(ms(300)));
         let mut calls: Vec<_> = (0..10)
-            .map(|_| start(&world.supervisor.channel(), "in flight", CallOptions::new()))
+            .map(|_| start(&rig.supervisor.channel(), "in flight", CallOptions::new()))
             .collect();
-        let posted = post(&world.supervisor.mailbox(), "posted", CallOptions::new());
-        world.server.arrived(12).await;
-        world.connector.arm(spot, 1);
-        calls.push(start(&world.supervisor.channel(), "in flight", CallOptions::new()));
+        let posted = post(&rig.supervisor.mailbox(), "posted", CallOptions::new());
+        rig.server.arrived(12).await;
+        rig.connector.arm(spot, 1);
+        calls.push(start(&rig.supervisor.channel(), "in flight", CallOptions::new()));
         for call in calls {
             let (_, answer) =
                 bounded("it is repeated", call).await.expect("no panic in the caller's task");
             assert_eq!(answer.expect("answered"), "in flight", "{spot:?}");
         }
         assert_eq!(said(posted.await.expect("answered")).expect("well"), "posted");
-        assert_eq!((world.connector.panics(), world.children_failed()), (vec![spot], 0));
-        let lost = world.links_lost();
+        assert_eq!((rig.connector.injected(), rig.children_failed()), (vec![spot], 0));
+        let lost = rig.log.links_lost();
         let words = format!("the byte stream panicked: {INJECTED} into the connector at {spot:?}");
         assert!(matches!(&lost[..], [LinkEnd::Io { text, .. }] if *text == words), "{lost:?}");
-        assert_eq!(world.supervisor.snapshot().calls_open, 0);
+        assert_eq!(rig.supervisor.snapshot().calls_open, 0);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_panics_in_the_handshake_is_a_dial_that_failed() {
     for spot in [PanicSpot::Read, PanicSpot::Write, PanicSpot::Flush] {
-        let world = world_armed(config(), &[(spot, 2)]).await;
-        world.says("after two panics").await;
-        let failed = world.dials_failed();
+        let rig = PanicRig::armed(config(), &[(spot, 2)]).await;
+        rig.says("after two panics").await;
+        let failed = rig.log.dials_failed();
         assert!(
             failed.len() == 2 && failed.iter().all(|failure| failure.reason.contains(INJECTED)),
             "{failed:?}"
@@ -163,16 +144,16 @@ async fn a_stream_that_panics_in_the_handshake_is_a_dial_that_failed() {
 async fn a_stream_that_panics_at_its_end_holds_up_no_end() {
     for spot in [PanicSpot::Shutdown, PanicSpot::Drop] {
         let before = Handle::current().metrics().num_alive_tasks();
-        let world = world(config()).await;
-        world.says("first").await;
-        world.connector.arm(spot, u32::MAX);
-        world.server.goaway().await;
-        world.says("second").await;
-        world.network.reset_all();
-        world.says("third").await;
-        bounded("it is closed", world.supervisor.shutdown(secs(1))).await;
-        assert!(!world.connector.panics().is_empty() && world.children_failed() == 0, "{spot:?}");
-        drop(world);
+        let rig = PanicRig::new(config()).await;
+        rig.says("first").await;
+        rig.connector.arm(spot, u32::MAX);
+        rig.server.goaway().await;
+        rig.says("second").await;
+        rig.network.reset_all();
+        rig.says("third").await;
+        bounded("it is closed", rig.supervisor.shutdown(secs(1))).await;
+        assert!(!rig.connector.injected().is_empty() && rig.children_failed() == 0, "{spot:?}");
+        drop(rig);
         eventually("no task is left", || Handle::current().metrics().num_alive_tasks() <= before)
             .await;
     }
@@ -183,21 +164,20 @@ async fn a_stream_that_panics_at_its_end_holds_up_no_end() {
 #[tokio::test(start_paused = true)]
 async fn a_connector_that_never_ceases_to_panic_costs_calls_their_deadline_and_no_more() {
     for spot in PanicSpot::all() {
-        let world = world(config()).await;
-        world.says("first").await;
-        world.connector.arm(*spot, u32::MAX);
-        world.network.reset_all();
+        let rig = PanicRig::new(config()).await;
+        rig.says("first").await;
+        rig.connector.arm(*spot, u32::MAX);
+        rig.network.reset_all();
         let began = Instant::now();
-        let ended =
-            say(&world.supervisor.channel(), "x", CallOptions::new().timeout(secs(30))).await;
+        let ended = say(&rig.supervisor.channel(), "x", CallOptions::new().timeout(secs(30))).await;
         assert!(began.elapsed() <= secs(30) + ms(2), "{spot:?}: {:?}", began.elapsed());
-        let dials = world.log.count(|fact| matches!(fact, Fact::DialStarted { .. }));
+        let dials = rig.log.count(|fact| matches!(fact, Fact::DialStarted { .. }));
         assert!(dials <= 60, "{spot:?}: {dials} dials in 30 s");
         if let Err(status) = ended {
             assert!(status.message().contains(INJECTED), "{spot:?}: {status:?}");
         }
-        world.connector.disarm();
-        world.says("mended").await;
+        rig.connector.disarm();
+        rig.says("mended").await;
     }
 }
 
@@ -252,7 +232,7 @@ async fn a_stream_that_says_it_wrote_more_than_it_was_given_is_a_link_lost() {
 
 #[tokio::test(start_paused = true)]
 async fn a_credentials_hook_that_panics_anywhere_fails_its_attempt_with_its_words() {
-    hush_injected_panics();
+    hide_injected_panics();
     struct Thorn;
     impl Drop for Thorn {
         fn drop(&mut self) {
@@ -317,15 +297,15 @@ async fn a_log_subscriber_that_panics_at_every_line_takes_nothing_down() {
         fn enter(&self, _: &span::Id) {}
         fn exit(&self, _: &span::Id) {}
     }
-    hush_injected_panics();
+    hide_injected_panics();
     let _listening = tracing::subscriber::set_default(Furious);
-    let world = world(config().initial_backoff(ms(20))).await;
-    world.says("first").await;
-    world.network.reset_all();
-    world.says("second").await;
-    assert_eq!(world.children_failed(), 0);
-    bounded("it is closed", world.supervisor.shutdown(secs(1))).await;
-    world.log.until("closed", 1, |fact| matches!(fact, Fact::Closed { .. })).await;
+    let rig = PanicRig::new(config().initial_backoff(ms(20))).await;
+    rig.says("first").await;
+    rig.network.reset_all();
+    rig.says("second").await;
+    assert_eq!(rig.children_failed(), 0);
+    bounded("it is closed", rig.supervisor.shutdown(secs(1))).await;
+    rig.log.until("closed", 1, |fact| matches!(fact, Fact::Closed { .. })).await;
 }
 
 // --- in the caller's own task
@@ -370,34 +350,32 @@ impl Decoder for Wild {
     }
 }
 
-fn path() -> PathAndQuery {
-    PathAndQuery::from_static(SAY)
-}
-
-fn marked(unary: bool) -> Request<String> {
-    let mut request = Request::new("x".to_owned());
-    if unary {
-        request.extensions_mut().insert(CallOptions::new().unary());
-    }
-    request
+fn kind(unary: bool) -> CallOptions {
+    if unary { CallOptions::new().unary() } else { CallOptions::new() }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_codec_that_panics_in_the_callers_task_leaves_no_call_open_and_the_link_alone() {
-    let world = world(config()).await;
-    world.says("first").await;
+    let rig = PanicRig::new(config()).await;
+    rig.says("first").await;
     for encoding in [true, false] {
         for unary in [true, false] {
             for streams in [false, true] {
-                world.server.script(if streams { Answer::echo_stream() } else { Answer::echo() });
-                let channel = world.supervisor.channel();
+                rig.server.script(if streams { Answer::echo_stream() } else { Answer::echo() });
+                let channel = rig.supervisor.channel();
                 let call = tokio::spawn(async move {
                     let mut grpc = Grpc::new(channel);
                     match streams {
-                        false => drop(grpc.unary(marked(unary), path(), Wild { encoding }).await),
+                        false => drop(
+                            grpc.unary(request("x", kind(unary)), path(), Wild { encoding }).await,
+                        ),
                         true => {
                             let answer = grpc
-                                .server_streaming(marked(unary), path(), Wild { encoding })
+                                .server_streaming(
+                                    request("x", kind(unary)),
+                                    path(),
+                                    Wild { encoding },
+                                )
                                 .await;
                             drop(answer.expect("it begins").into_inner().message().await);
                         }
@@ -405,42 +383,42 @@ async fn a_codec_that_panics_in_the_callers_task_leaves_no_call_open_and_the_lin
                 });
                 let ended = bounded("the caller's task ends", call).await;
                 assert!(ended.expect_err("the caller's own panic").is_panic());
-                eventually("no call is open", || world.supervisor.snapshot().calls_open == 0).await;
-                eventually("no stream is open", || world.supervisor.snapshot().streams == 0).await;
+                eventually("no call is open", || rig.supervisor.snapshot().calls_open == 0).await;
+                eventually("no stream is open", || rig.supervisor.snapshot().streams == 0).await;
             }
         }
     }
-    world.server.script(Answer::echo());
-    world.says("last").await;
+    rig.server.script(Answer::echo());
+    rig.says("last").await;
     assert_eq!(
-        (world.server.connections(), world.links_lost().len(), world.children_failed()),
+        (rig.server.connections(), rig.log.links_lost().len(), rig.children_failed()),
         (1, 0, 0)
     );
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_interceptor_that_panics_leaves_no_call_open() {
-    let world = world(config()).await;
+    let rig = PanicRig::new(config()).await;
     let refuse = |_: Request<()>| -> Result<Request<()>, Status> {
         panic!("{INJECTED} into an interceptor")
     };
     let channel =
-        tonic::service::interceptor::InterceptedService::new(world.supervisor.channel(), refuse);
+        tonic::service::interceptor::InterceptedService::new(rig.supervisor.channel(), refuse);
     let call = tokio::spawn(async move {
         let mut grpc = Grpc::new(channel);
-        grpc.unary(marked(true), path(), ProstCodec::<String, String>::default()).await.map(drop)
+        grpc.unary(request("x", kind(true)), path(), codec()).await.map(drop)
     });
     assert!(call.await.expect_err("the caller's own panic").is_panic());
-    world.says("after").await;
+    rig.says("after").await;
 }
 
 /// Before the answer's head the caller's task polls the request; after it a task of ours does.
 #[tokio::test(start_paused = true)]
 async fn a_request_that_panics_ends_its_call_alone_before_and_after_the_answers_head() {
-    let world = world(config()).await;
-    world.says("first").await;
-    world.server.script(Answer::echo_stream());
-    let channel = world.supervisor.channel();
+    let rig = PanicRig::new(config()).await;
+    rig.says("first").await;
+    rig.server.script(Answer::echo_stream());
+    let channel = rig.supervisor.channel();
     let codec = ProstCodec::<String, String>::default;
     let broken = |wait| {
         futures::stream::iter(["a".to_owned()]).chain(futures::stream::once(async move {
@@ -456,7 +434,7 @@ async fn a_request_that_panics_ends_its_call_alone_before_and_after_the_answers_
         bounded("it ends", early).await.is_err_and(|ended| ended.is_panic()),
         "the caller's own panic"
     );
-    eventually("no call is open", || world.supervisor.snapshot().calls_open == 0).await;
+    eventually("no call is open", || rig.supervisor.snapshot().calls_open == 0).await;
 
     let mut grpc = Grpc::new(channel);
     let answer =
@@ -474,7 +452,7 @@ async fn a_request_that_panics_ends_its_call_alone_before_and_after_the_answers_
     let (speak, said) = tokio::sync::mpsc::unbounded_channel();
     speak.send("a".to_owned()).expect("open");
     let said = tokio_stream::wrappers::UnboundedReceiverStream::new(said);
-    let mut grpc = Grpc::new(world.supervisor.channel()).max_encoding_message_size(10);
+    let mut grpc = Grpc::new(rig.supervisor.channel()).max_encoding_message_size(10);
     let mut heard =
         grpc.streaming(Request::new(said), path(), codec()).await.expect("it begins").into_inner();
     assert_eq!(heard.message().await.expect("echoed"), Some("a".into()));
@@ -483,8 +461,8 @@ async fn a_request_that_panics_ends_its_call_alone_before_and_after_the_answers_
         bounded("the caller hears", heard.message()).await.expect_err("the request failed");
     assert_eq!(status.code(), Code::OutOfRange, "{status:?}");
     drop(heard);
-    eventually("no stream is open", || world.supervisor.snapshot().streams == 0).await;
-    world.server.script(Answer::echo());
-    world.says("last").await;
-    assert_eq!((world.server.connections(), world.supervisor.snapshot().streams), (1, 0));
+    eventually("no stream is open", || rig.supervisor.snapshot().streams == 0).await;
+    rig.server.script(Answer::echo());
+    rig.says("last").await;
+    assert_eq!((rig.server.connections(), rig.supervisor.snapshot().streams), (1, 0));
 }

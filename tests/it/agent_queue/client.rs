@@ -1,16 +1,11 @@
 //! The agent queue's client: a generated client, untouched, on the supervised channel, and the
 //! seed's own above it. Time is virtual.
 
-use crate::{
-    support::queue_desk::{AGENT, Desk},
-    support::rig::{bounded, secs},
-    support::stage::{LONG, seconds, stage, timed},
-};
+use crate::support::{AGENT, LONG, Rig, ScriptedQueue, bounded, config, seconds, secs, timed};
 use prost::Message;
 use std::collections::HashSet;
 use tonic::{Code, Request};
 use tonic_supervisor::{
-    Config,
     agent_queue::{
         BatchSubmitTasksRequest, NewTask, PrivateAgentTasksQueue, QueueExistsResponse,
         SubmitTaskRequest, SubmitTaskResponse, TaskChange, TaskType, WatchQueueRequest,
@@ -25,28 +20,30 @@ use tonic_supervisor::{
 /// The seed's own example: the two lines that change are the supervisor's and the channel's.
 #[tokio::test(start_paused = true)]
 async fn a_generated_client_retries_and_reconnects_by_itself() {
-    let stage = stage(Config::builder()).await;
+    let rig = Rig::new(config()).await;
     let answer = Answer::message(CreateQueueResponse { already_exists: true }.encode_to_vec());
     let thrice = vec![Answer::status(Code::Unavailable); 3];
-    stage.server.on("/agent_queue.v1.AgentQueue/CreateQueue", Script::sequence(thrice, answer));
-    let mut queue = AgentQueueClient::new(stage.supervisor.channel());
+    rig.server.on("/agent_queue.v1.AgentQueue/CreateQueue", Script::sequence(thrice, answer));
+    let channel =
+        rig.supervisor.channel().with_descriptor_set(AGENT_QUEUE_DESCRIPTORS).expect("descriptors");
+    let mut queue = AgentQueueClient::new(channel);
     let request = CreateQueueRequest { agent_id: "agent_001".into() };
     let response = queue.create_queue(request.clone()).await.expect("the fourth attempt");
     assert!(response.into_inner().already_exists);
-    assert_eq!(stage.arrivals_at(), seconds(&[0.0, 1.0, 3.0, 7.0]));
+    assert_eq!(rig.arrivals_at(), seconds(&[0.0, 1.0, 3.0, 7.0]));
 
-    stage.server.restart().await;
+    rig.server.restart().await;
     queue.create_queue(Request::new(request)).await.expect("over the new link");
-    assert_eq!(stage.server.arrivals().last().map(|arrival| arrival.connection), Some(2));
-    stage.supervisor.wait_ready(LONG).await.expect("Ready");
+    assert_eq!(rig.server.arrivals().last().map(|arrival| arrival.connection), Some(2));
+    rig.supervisor.wait_ready(LONG).await.expect("Ready");
 }
 
 /// The seed: `queue = PrivateAgentTasksQueue(); response = queue.create_queue("agent_001")`.
 #[tokio::test(start_paused = true)]
 async fn the_seeds_client_retries_by_itself() {
-    let desk = Desk::open().await;
-    desk.book.answer_wrongly("CreateQueue", vec![Answer::status(Code::Unavailable); 3]);
-    let (took, response) = timed(desk.client.create_queue(AGENT)).await;
+    let rig = ScriptedQueue::start().await;
+    rig.tasks.answer_wrongly("CreateQueue", vec![Answer::status(Code::Unavailable); 3]);
+    let (took, response) = timed(rig.client.create_queue(AGENT)).await;
     assert!(!response.expect("the fourth attempt").already_exists);
     assert_eq!(took, secs(7));
 }
@@ -115,29 +112,29 @@ async fn a_client_is_configured_by_the_seeds_file() {
 
 #[tokio::test(start_paused = true)]
 async fn a_waiting_claims_deadline_is_its_wait_plus_the_timeout() {
-    let desk = Desk::open_for(Config::builder().timeout(secs(5)).attempt_timeout(secs(2))).await;
-    let queue = desk.client.queue(AGENT);
+    let rig = ScriptedQueue::start_with(config().timeout(secs(5)).attempt_timeout(secs(2))).await;
+    let queue = rig.client.queue(AGENT);
     let (took, claim) = timed(queue.get_task(secs(8))).await;
     assert!(claim.expect("the attempt's timeout counts after the wait").is_none());
     assert_eq!(took, secs(8));
-    let arrival = desk.server.arrivals().pop().expect("one call");
+    let arrival = rig.server.arrivals().pop().expect("one call");
     let deadline = arrival.grpc_timeout.expect("a deadline");
     let millis: u64 = deadline.trim_end_matches('m').parse().expect("in milliseconds");
     // The attempt may take its wait and 2 s; the call 3 s more, for attempts after it.
     assert!((9_990..=13_000).contains(&millis), "{deadline}");
 
-    desk.book.answer_wrongly("GetTask", vec![Answer::hang(); 9]);
+    rig.tasks.answer_wrongly("GetTask", vec![Answer::hang(); 9]);
     let (took, claim) = timed(queue.get_task(secs(8))).await;
     assert_eq!((claim.expect_err("no answer").code(), took), (Code::DeadlineExceeded, secs(13)));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_long_wait_is_several_calls_under_one_claims_name() {
-    let desk = Desk::open().await;
-    let (took, claim) = timed(desk.client.queue(AGENT).get_task(secs(50))).await;
+    let rig = ScriptedQueue::start().await;
+    let (took, claim) = timed(rig.client.queue(AGENT).get_task(secs(50))).await;
     assert!(claim.expect("answers").is_none());
     assert_eq!(took, secs(50));
-    let asked = desk.book.asked();
+    let asked = rig.tasks.asked();
     assert_eq!(
         asked.iter().map(|request| request.timeout.round()).collect::<Vec<_>>(),
         [20.0, 20.0, 10.0]
@@ -147,32 +144,32 @@ async fn a_long_wait_is_several_calls_under_one_claims_name() {
 
 #[tokio::test(start_paused = true)]
 async fn without_a_wait_one_call_says_whether_there_is_a_task() {
-    let desk = Desk::open().await;
-    let queue = desk.client.queue(AGENT);
+    let rig = ScriptedQueue::start().await;
+    let queue = rig.client.queue(AGENT);
     assert!(queue.get_task(secs(0)).await.expect("an answer").is_none());
-    desk.book.put(&["a"]);
+    rig.tasks.put(&["a"]);
     let claim = queue.get_task(secs(0)).await.expect("an answer").expect("a task");
     assert_eq!((claim.task.task_id.as_str(), claim.lease), ("a", secs(30)));
-    assert_eq!(desk.calls("GetTask"), 2);
+    assert_eq!(rig.calls("GetTask"), 2);
 }
 
 /// A submission is named before it is first sent, so that every retry carries the same name.
 #[tokio::test(start_paused = true)]
 async fn the_client_names_each_submission_itself_and_retries_keep_the_name() {
-    let stage = stage(Config::builder()).await;
+    let rig = Rig::new(config()).await;
     let taken = Answer::message(
         SubmitTaskResponse { task_id: "t".into(), already_submitted: false }.encode_to_vec(),
     );
-    stage.server.script(Script::sequence(
+    rig.server.script(Script::sequence(
         vec![Answer::cut_after_processing(), Answer::status(Code::Internal)],
         taken,
     ));
-    let queue = PrivateAgentTasksQueue::over(stage.supervisor.clone()).queue(AGENT);
+    let queue = PrivateAgentTasksQueue::over(rig.supervisor.clone()).queue(AGENT);
     let task = || NewTask::new(TaskType::TextAnalysis, "{}").with_priority(9);
     queue.submit_task(task()).await.expect("the third attempt");
     queue.submit_task(task()).await.expect("at once");
     queue.submit_task(task().with_request_id("mine")).await.expect("at once");
-    let sent = stage.server.arrivals();
+    let sent = rig.server.arrivals();
     let names: Vec<_> = sent
         .iter()
         .map(|call| {
@@ -187,10 +184,10 @@ async fn the_client_names_each_submission_itself_and_retries_keep_the_name() {
         (TaskType::TextAnalysis, Some(9), "{}")
     );
 
-    stage.server.script(Answer::message(Vec::<u8>::new()));
+    rig.server.script(Answer::message(Vec::<u8>::new()));
     queue.batch_submit_tasks([task(), NewTask::custom("thumbnail", "[]")]).await.expect("answered");
     let batch =
-        BatchSubmitTasksRequest::decode(&*stage.server.arrivals().pop().unwrap().message).unwrap();
+        BatchSubmitTasksRequest::decode(&*rig.server.arrivals().pop().unwrap().message).unwrap();
     assert_ne!(batch.tasks[0].client_request_id, batch.tasks[1].client_request_id);
     assert_eq!(
         (batch.tasks[1].r#type(), batch.tasks[1].custom_type.as_str()),
@@ -202,26 +199,26 @@ async fn the_client_names_each_submission_itself_and_retries_keep_the_name() {
 #[tokio::test(start_paused = true)]
 async fn every_operation_is_retried_even_where_methods_are_not_idempotent_by_configuration() {
     let careful = tonic_supervisor::MethodOptions::new().idempotent(false);
-    let stage = stage(Config::builder().method("*", careful)).await;
+    let rig = Rig::new(config().method("*", careful)).await;
     let exists = Answer::message(QueueExistsResponse { exists: true }.encode_to_vec());
-    stage.server.script(Script::sequence(vec![Answer::cut_after_processing()], exists));
-    let client = PrivateAgentTasksQueue::over(stage.supervisor.clone());
+    rig.server.script(Script::sequence(vec![Answer::cut_after_processing()], exists));
+    let client = PrivateAgentTasksQueue::over(rig.supervisor.clone());
     assert!(client.queue_exists(AGENT).await.expect("the second attempt"));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_queue_that_is_not_there_is_made_only_if_asked_for() {
-    let desk = Desk::open().await;
+    let rig = ScriptedQueue::start().await;
     let missing = Answer::message(QueueExistsResponse { exists: false }.encode_to_vec());
-    desk.book.answer_wrongly("QueueExists", vec![missing]);
-    let error = desk.client.get_queue(AGENT, false).await.expect_err("not there");
+    rig.tasks.answer_wrongly("QueueExists", vec![missing]);
+    let error = rig.client.get_queue(AGENT, false).await.expect_err("not there");
     assert_eq!(
         (error.code(), error.message()),
         (Code::NotFound, r#"agent_id: "agent_001" has no queue"#)
     );
-    assert_eq!(desk.calls("CreateQueue"), 0);
-    let queue = desk.client.get_queue(AGENT, true).await.expect("made");
-    assert_eq!((queue.agent_id(), desk.calls("CreateQueue")), (AGENT, 1));
+    assert_eq!(rig.calls("CreateQueue"), 0);
+    let queue = rig.client.get_queue(AGENT, true).await.expect("made");
+    assert_eq!((queue.agent_id(), rig.calls("CreateQueue")), (AGENT, 1));
 }
 
 const WATCH: &str = "/agent_queue.v1.AgentQueue/WatchQueue";
@@ -244,8 +241,8 @@ fn watcher(ending: impl Fn(Answer, u64) -> Answer + Send + Sync + 'static) -> Sc
 
 #[tokio::test(start_paused = true)]
 async fn a_watch_goes_on_from_its_cursor_however_its_streams_end() {
-    let stage = stage(Config::builder()).await;
-    stage.server.on(
+    let rig = Rig::new(config()).await;
+    rig.server.on(
         WATCH,
         watcher(|answer, next| match next {
             1 => answer.then_cut(),
@@ -255,7 +252,7 @@ async fn a_watch_goes_on_from_its_cursor_however_its_streams_end() {
             _ => answer.then_hang(),
         }),
     );
-    let client = PrivateAgentTasksQueue::over(stage.supervisor.clone());
+    let client = PrivateAgentTasksQueue::over(rig.supervisor.clone());
     let mut watch = client.queue(AGENT).watch_queue(None);
     for cursor in 1..=5 {
         let answer =
@@ -273,23 +270,23 @@ async fn a_watch_goes_on_from_its_cursor_however_its_streams_end() {
 
 #[tokio::test(start_paused = true)]
 async fn a_watch_waits_out_an_outage_and_ends_with_an_error_that_stays() {
-    let stage = stage(Config::builder()).await;
-    stage.server.on(WATCH, watcher(|answer, _| answer.then_hang()));
-    let client = PrivateAgentTasksQueue::over(stage.supervisor.clone());
+    let rig = Rig::new(config()).await;
+    rig.server.on(WATCH, watcher(|answer, _| answer.then_hang()));
+    let client = PrivateAgentTasksQueue::over(rig.supervisor.clone());
     let mut watch = client.queue(AGENT).watch_queue(41);
     assert_eq!(bounded("a change", watch.next()).await.unwrap().unwrap().cursor, 42);
-    stage.server.kill().await;
+    rig.server.kill().await;
     let next = tokio::spawn(async move {
         let next = watch.next().await;
         (next, watch)
     });
     tokio::time::sleep(secs(3_600)).await;
-    stage.server.restart().await;
+    rig.server.restart().await;
     let (answer, mut watch) = bounded("the next change", next).await.unwrap();
     assert_eq!(answer.unwrap().unwrap().cursor, 43);
 
-    stage.server.on(WATCH, Answer::status(Code::NotFound).text("the queue was deleted"));
-    stage.server.restart().await;
+    rig.server.on(WATCH, Answer::status(Code::NotFound).text("the queue was deleted"));
+    rig.server.restart().await;
     let error = bounded("the end", watch.next()).await.expect("told").expect_err("an error");
     assert_eq!((error.code(), error.message()), (Code::NotFound, "the queue was deleted"));
     assert!(watch.next().await.is_none());

@@ -1,11 +1,7 @@
 //! The agent queue's client against the real service, in one process and in virtual time: every
 //! operation, and worker loops in trouble.
 
-use crate::{
-    support::queue_house::{House, lease},
-    support::rig::{bounded, eventually, secs},
-    support::stage::LONG,
-};
+use crate::support::{AGENT, LONG, QueueService, bounded, eventually, lease, secs};
 use parking_lot::Mutex;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use std::{collections::BTreeMap, sync::Arc};
@@ -17,8 +13,6 @@ use tonic::Code;
 use tonic_supervisor::agent_queue::{
     AgentQueue, NewTask, PrivateAgentTasksQueue, Processed, Task, TaskStatus, TaskType, Update,
 };
-
-const AGENT: &str = "agent_001";
 
 fn work(kind: TaskType) -> NewTask {
     NewTask::new(kind, r#"{"rows": 100}"#)
@@ -38,8 +32,8 @@ async fn status(queue: &AgentQueue, task_id: &str) -> TaskStatus {
 
 #[tokio::test(start_paused = true)]
 async fn queues_are_made_described_and_deleted() {
-    let house = House::open().await;
-    let client = house.client(AGENT);
+    let service = QueueService::start().await;
+    let client = service.client(AGENT);
     assert!(client.health_check().await.unwrap().healthy);
     assert!(!client.queue_exists(AGENT).await.unwrap());
     assert_eq!(client.get_queue(AGENT, false).await.unwrap_err().code(), Code::NotFound);
@@ -62,8 +56,8 @@ async fn queues_are_made_described_and_deleted() {
 
 #[tokio::test(start_paused = true)]
 async fn a_task_goes_from_submission_to_completion() {
-    let house = House::open().await;
-    let queue = queue(&house.client(AGENT)).await;
+    let service = QueueService::start().await;
+    let queue = queue(&service.client(AGENT)).await;
     let low = queue.submit_task(work(TaskType::FileUpload).with_priority(0)).await.unwrap().task_id;
     let high = queue
         .submit_task(work(TaskType::ApiCall).with_priority(9).with_request_id("r"))
@@ -106,8 +100,8 @@ async fn a_task_goes_from_submission_to_completion() {
 
 #[tokio::test(start_paused = true)]
 async fn tasks_are_listed_counted_and_deleted() {
-    let house = House::open().await;
-    let queue = queue(&house.client(AGENT)).await;
+    let service = QueueService::start().await;
+    let queue = queue(&service.client(AGENT)).await;
     let batch =
         (0..5).map(|_| work(TaskType::TextAnalysis)).chain([NewTask::custom("thumbnail", "[]")]);
     let ids: Vec<_> = queue
@@ -143,9 +137,9 @@ async fn tasks_are_listed_counted_and_deleted() {
 
 #[tokio::test(start_paused = true)]
 async fn a_waiting_claim_is_answered_as_soon_as_there_is_a_task() {
-    let house = House::open().await;
-    let waiting = queue(&house.client(AGENT)).await;
-    let submitter = queue(&house.client("submitter")).await;
+    let service = QueueService::start().await;
+    let waiting = queue(&service.client(AGENT)).await;
+    let submitter = queue(&service.client("submitter")).await;
     let began = Instant::now();
     let claim = tokio::spawn(async move { waiting.get_task(secs(300)).await });
     sleep(secs(100)).await;
@@ -156,8 +150,8 @@ async fn a_waiting_claim_is_answered_as_soon_as_there_is_a_task() {
 
 #[tokio::test(start_paused = true)]
 async fn a_watch_tells_the_life_of_a_task_and_goes_on_over_a_cut() {
-    let house = House::open().await;
-    let queue = queue(&house.client(AGENT)).await;
+    let service = QueueService::start().await;
+    let queue = queue(&service.client(AGENT)).await;
     let mut watch = queue.watch_queue(None);
     let first = bounded("the first answer", watch.next()).await.unwrap().unwrap();
     assert!(first.changes.is_empty());
@@ -178,14 +172,14 @@ async fn a_watch_tells_the_life_of_a_task_and_goes_on_over_a_cut() {
         seen.lock().last() == Some(&(id.clone(), Some(TaskStatus::Pending)))
     })
     .await;
-    house.network(AGENT).reset_all();
+    service.network(AGENT).reset_all();
     let claim = queue.get_task(secs(0)).await.unwrap().unwrap();
     eventually("it is told", || {
         seen.lock().last() == Some(&(id.clone(), Some(TaskStatus::Processing)))
     })
     .await;
-    house.stop(AGENT).await;
-    house.start(AGENT);
+    service.stop(AGENT).await;
+    service.resume(AGENT);
     queue.update_task_status(&claim, Update::Completed("1".into())).await.unwrap();
     eventually("it is told", || {
         seen.lock().last() == Some(&(id.clone(), Some(TaskStatus::Completed)))
@@ -216,7 +210,7 @@ impl Drop for Run {
 
 /// A worker loop of `agent` on its own link, in the background.
 fn agent(
-    house: &House,
+    service: &QueueService,
     name: &'static str,
     runs: &Runs,
     seconds: u64,
@@ -232,30 +226,30 @@ fn agent(
         }
     };
     let stopped = async move { drop(stop.wait_for(|stop| *stop).await) };
-    let client = house.client(name);
+    let client = service.client(name);
     let process = client.queue(AGENT).process(handler, 3).until(stopped).grace(secs(5));
     tokio::spawn(async move { process.await.expect("no failure") })
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_task_whose_agent_was_cut_off_never_runs_twice_at_once() {
-    let house = House::open().await;
+    let service = QueueService::start().await;
     let (runs, stop) = (Runs::default(), watch::Sender::new(false));
-    let first = agent(&house, "first", &runs, 100, &stop);
-    let id = submit(&queue(&house.client("submitter")).await).await;
+    let first = agent(&service, "first", &runs, 100, &stop);
+    let id = submit(&queue(&service.client("submitter")).await).await;
     eventually("it has begun", || runs.lock().len() == 1).await;
-    let second = agent(&house, "second", &runs, 100, &stop);
+    let second = agent(&service, "second", &runs, 100, &stop);
     // Nothing passes, in neither direction, and nobody is told.
-    house.network("first").freeze_all();
-    house.network("first").black_hole(true);
+    service.network("first").freeze_all();
+    service.network("first").black_hole(true);
     eventually("the other has begun", || runs.lock().len() == 2).await;
     let begun = runs.lock().clone();
     let ended = begun[0].3.expect("the first was stopped");
     assert!(begun[0].0 == "first" && begun[1].0 == "second" && ended <= begun[1].2, "{begun:?}");
-    house.network("first").thaw_all();
-    house.network("first").black_hole(false);
+    service.network("first").thaw_all();
+    service.network("first").black_hole(false);
 
-    let queue = queue(&house.client("submitter")).await;
+    let queue = queue(&service.client("submitter")).await;
     sleep(secs(101)).await;
     assert_eq!(status(&queue, &id).await, TaskStatus::Completed);
     stop.send_replace(true);
@@ -266,10 +260,10 @@ async fn a_task_whose_agent_was_cut_off_never_runs_twice_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn a_cancelled_or_deleted_task_stops_its_handler_by_the_next_renewal() {
-    let house = House::open().await;
+    let service = QueueService::start().await;
     let (runs, stop) = (Runs::default(), watch::Sender::new(false));
-    let running = agent(&house, "first", &runs, 10_000, &stop);
-    let queue = queue(&house.client("submitter")).await;
+    let running = agent(&service, "first", &runs, 10_000, &stop);
+    let queue = queue(&service.client("submitter")).await;
     let ids = [submit(&queue).await, submit(&queue).await];
     eventually("both have begun", || runs.lock().len() == 2).await;
     queue.cancel_task(&ids[0], "not needed").await.unwrap();
@@ -284,13 +278,13 @@ async fn a_cancelled_or_deleted_task_stops_its_handler_by_the_next_renewal() {
 
 #[tokio::test(start_paused = true)]
 async fn an_agent_that_ends_leaves_nothing_behind() {
-    let house = House::open().await;
-    let queue = queue(&house.client("submitter")).await;
+    let service = QueueService::start().await;
+    let queue = queue(&service.client("submitter")).await;
     let (runs, stop) = (Runs::default(), watch::Sender::new(false));
     for _ in 0..6 {
         submit(&queue).await;
     }
-    let running = agent(&house, "first", &runs, 1_000, &stop);
+    let running = agent(&service, "first", &runs, 1_000, &stop);
     eventually("three have begun", || runs.lock().len() == 3).await;
     stop.send_replace(true);
     let done = bounded("the end", running).await.unwrap();
@@ -303,16 +297,16 @@ async fn an_agent_that_ends_leaves_nothing_behind() {
 #[tokio::test(start_paused = true)]
 async fn every_task_is_completed_whatever_happens_to_the_links() {
     const TASKS: usize = 200;
-    let house = House::open().await;
+    let service = QueueService::start().await;
     let (runs, stop) = (Runs::default(), watch::Sender::new(false));
     let names = ["first", "second", "third"];
-    let agents: Vec<_> = names.iter().map(|name| agent(&house, name, &runs, 7, &stop)).collect();
-    let client = house.client("submitter");
+    let agents: Vec<_> = names.iter().map(|name| agent(&service, name, &runs, 7, &stop)).collect();
+    let client = service.client("submitter");
     // One claim is certain to be lost: whoever has the first task is cut off until well after its
     // lease.
     submit(&queue(&client).await).await;
     eventually("it has begun", || runs.lock().len() == 1).await;
-    let network = house.network(runs.lock()[0].0);
+    let network = service.network(runs.lock()[0].0);
     network.freeze_all();
     network.black_hole(true);
     sleep(lease() * 2).await;
@@ -331,7 +325,7 @@ async fn every_task_is_completed_whatever_happens_to_the_links() {
     let mut dice = StdRng::seed_from_u64(4);
     while !submitting.is_finished() {
         let name = ["first", "second", "third", "submitter"][dice.random_range(0..4)];
-        let network = house.network(name);
+        let network = service.network(name);
         match dice.random_range(0..4) {
             0 => network.reset_all(),
             1 => network.cut_all(),
@@ -344,14 +338,14 @@ async fn every_task_is_completed_whatever_happens_to_the_links() {
                 network.thaw_all();
             }
             _ => {
-                house.stop(name).await;
+                service.stop(name).await;
                 sleep(secs(dice.random_range(0..30))).await;
-                house.start(name);
+                service.resume(name);
             }
         }
         sleep(secs(dice.random_range(1..10))).await;
     }
-    let queue = queue(&house.client("reader")).await;
+    let queue = queue(&service.client("reader")).await;
     let ended = async {
         loop {
             let counts = queue.get_queue_info().await.unwrap().tasks.unwrap();

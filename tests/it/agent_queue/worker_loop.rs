@@ -1,11 +1,8 @@
 //! The worker loop: every task is done and reported, whatever happens between its claim and its
 //! report. Time is virtual.
 
-use crate::{
-    support::panic_hook::hush_injected_panics,
-    support::queue_desk::{AGENT, Desk, LEASE},
-    support::rig::{bounded, eventually, ms, secs},
-    support::stage::timed,
+use crate::support::{
+    AGENT, LEASE, ScriptedQueue, bounded, config, eventually, hide_injected_panics, ms, secs, timed,
 };
 use futures::future::BoxFuture;
 use std::{
@@ -22,7 +19,6 @@ use tokio::{
 };
 use tonic::{Code, Status};
 use tonic_supervisor::{
-    Config,
     agent_queue::{Processed, Task, TaskStatus},
     testing::Answer,
 };
@@ -79,11 +75,15 @@ impl Work {
 }
 
 /// A loop in the background with one worker, and how to end it.
-fn start(desk: &Desk, work: &Work, seconds: u64) -> (oneshot::Sender<()>, JoinHandle<Ended>) {
+fn start(
+    rig: &ScriptedQueue,
+    work: &Work,
+    seconds: u64,
+) -> (oneshot::Sender<()>, JoinHandle<Ended>) {
     let (stop, stopped) = oneshot::channel();
     let stopped = async { stopped.await.unwrap_or_default() };
     let process =
-        desk.client.queue(AGENT).process(work.taking(seconds), 1).grace(secs(10)).until(stopped);
+        rig.client.queue(AGENT).process(work.taking(seconds), 1).grace(secs(10)).until(stopped);
     (stop, tokio::spawn(async move { process.await }))
 }
 
@@ -98,9 +98,9 @@ fn counts(done: Processed) -> [u64; 5] {
 
 #[tokio::test(start_paused = true)]
 async fn every_task_is_done_once_and_no_more_at_a_time_than_was_said() {
-    let desk = Desk::open().await;
+    let rig = ScriptedQueue::start().await;
     let ids: Vec<String> = (0..20).map(|n| format!("t{n}")).collect();
-    desk.book.put(&ids.iter().map(String::as_str).collect::<Vec<_>>());
+    rig.tasks.put(&ids.iter().map(String::as_str).collect::<Vec<_>>());
     let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let (now, high) = (running.clone(), most.clone());
     let handler = move |task: Task| {
@@ -112,12 +112,12 @@ async fn every_task_is_done_once_and_no_more_at_a_time_than_was_said() {
             Ok::<_, Status>(format!("{:?}", task.task_id))
         }
     };
-    let book = desk.book.clone();
-    let all = async move { eventually("all are reported", || book.outcomes().len() == 20).await };
-    let done = desk.client.queue(AGENT).process(handler, 3).until(all).await.unwrap();
+    let tasks = rig.tasks.clone();
+    let all = async move { eventually("all are reported", || tasks.outcomes().len() == 20).await };
+    let done = rig.client.queue(AGENT).process(handler, 3).until(all).await.unwrap();
     assert_eq!(counts(done), [20, 0, 0, 0, 0]);
     assert_eq!(most.load(SeqCst), 3);
-    let outcomes = desk.book.outcomes();
+    let outcomes = rig.tasks.outcomes();
     assert!(
         outcomes.iter().all(
             |(id, status, text)| *status == TaskStatus::Completed && *text == format!("{id:?}")
@@ -128,26 +128,26 @@ async fn every_task_is_done_once_and_no_more_at_a_time_than_was_said() {
 
 #[tokio::test(start_paused = true)]
 async fn each_claim_has_a_name_of_its_own_that_nobody_can_guess() {
-    let desk = Desk::open().await;
-    desk.book.put(&["a", "b", "c"]);
+    let rig = ScriptedQueue::start().await;
+    rig.tasks.put(&["a", "b", "c"]);
     let work = Work::default();
-    let running = start(&desk, &work, 1);
+    let running = start(&rig, &work, 1);
     eventually("all are done", || work.ended() == 3).await;
     finish(running).await;
-    let asked = desk.book.asked();
+    let asked = rig.tasks.asked();
     let names: HashSet<_> = asked.iter().map(|request| &request.claim_id).collect();
     assert!(names.len() >= 3 && names.iter().all(|name| name.len() == 32), "{names:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_lease_is_renewed_at_each_third_while_the_handler_runs() {
-    let desk = Desk::open().await;
-    desk.book.put(&["a"]);
+    let rig = ScriptedQueue::start().await;
+    rig.tasks.put(&["a"]);
     let work = Work::default();
-    let running = start(&desk, &work, 35);
-    eventually("it is reported", || !desk.book.outcomes().is_empty()).await;
+    let running = start(&rig, &work, 35);
+    eventually("it is reported", || !rig.tasks.outcomes().is_empty()).await;
     assert_eq!(counts(finish(running).await), [1, 0, 0, 0, 0]);
-    let renewals = desk.book.renewals();
+    let renewals = rig.tasks.renewals();
     assert_eq!(
         renewals.iter().map(|at| at.round()).collect::<Vec<_>>(),
         [10.0, 20.0, 30.0],
@@ -157,9 +157,9 @@ async fn the_lease_is_renewed_at_each_third_while_the_handler_runs() {
 
 #[tokio::test(start_paused = true)]
 async fn an_error_and_a_panic_of_the_handler_fail_the_task_with_their_text() {
-    hush_injected_panics();
-    let desk = Desk::open().await;
-    desk.book.put(&["error", "panic", "early", "good"]);
+    hide_injected_panics();
+    let rig = ScriptedQueue::start().await;
+    rig.tasks.put(&["error", "panic", "early", "good"]);
     let handler = |task: Task| {
         assert!(task.task_id != "early", "injected by a test: before any future");
         async move {
@@ -170,9 +170,9 @@ async fn an_error_and_a_panic_of_the_handler_fail_the_task_with_their_text() {
             }
         }
     };
-    let book = desk.book.clone();
-    let all = async move { eventually("all are reported", || book.outcomes().len() == 4).await };
-    let done = desk.client.queue(AGENT).process(handler, 1).until(all).await.unwrap();
+    let tasks = rig.tasks.clone();
+    let all = async move { eventually("all are reported", || tasks.outcomes().len() == 4).await };
+    let done = rig.client.queue(AGENT).process(handler, 1).until(all).await.unwrap();
     assert_eq!(counts(done), [1, 3, 0, 0, 0]);
     let expected = [
         ("error", TaskStatus::Failed, "the disk is full"),
@@ -185,115 +185,115 @@ async fn an_error_and_a_panic_of_the_handler_fail_the_task_with_their_text() {
         ("good", TaskStatus::Completed, "1"),
     ];
     assert_eq!(
-        desk.book.outcomes(),
+        rig.tasks.outcomes(),
         expected.map(|(id, status, text)| (id.to_owned(), status, text.to_owned()))
     );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_task_that_was_cancelled_stops_its_handler_and_is_not_reported() {
-    let desk = Desk::open().await;
-    desk.book.put(&["a"]);
-    desk.book.refuse(TaskStatus::Processing, Code::FailedPrecondition, "the task is CANCELLED");
+    let rig = ScriptedQueue::start().await;
+    rig.tasks.put(&["a"]);
+    rig.tasks.refuse(TaskStatus::Processing, Code::FailedPrecondition, "the task is CANCELLED");
     let work = Work::default();
-    let running = start(&desk, &work, 1_000);
+    let running = start(&rig, &work, 1_000);
     eventually("it is stopped", || work.over() == 1).await;
     assert_eq!((work.begun(), work.ended()), (1, 0));
     let done = finish(running).await;
     assert_eq!(counts(done), [0, 0, 0, 1, 0]);
-    assert_eq!(desk.book.outcomes(), []);
-    assert_eq!(desk.book.renewals().len(), 1, "it hears so at the first renewal");
+    assert_eq!(rig.tasks.outcomes(), []);
+    assert_eq!(rig.tasks.renewals().len(), 1, "it hears so at the first renewal");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_handler_is_stopped_when_an_outage_outlasts_its_lease_and_work_goes_on_after_it() {
-    let desk = Desk::open().await;
-    desk.book.put(&["a"]);
+    let rig = ScriptedQueue::start().await;
+    rig.tasks.put(&["a"]);
     let work = Work::default();
-    let running = start(&desk, &work, 100);
+    let running = start(&rig, &work, 100);
     eventually("it has begun", || work.begun() == 1).await;
-    desk.server.kill().await;
+    rig.server.kill().await;
     let (took, ()) = timed(eventually("it is stopped", || work.over() == 1)).await;
     assert!(
         took <= LEASE && took >= LEASE - ms(100),
         "the lease ends before the handler: {took:?}"
     );
     sleep(secs(3_600)).await;
-    desk.book.put(&["b"]);
-    desk.server.restart().await;
+    rig.tasks.put(&["b"]);
+    rig.server.restart().await;
     eventually("the next has begun", || work.begun() == 2).await;
-    eventually("it is reported", || desk.book.outcomes().len() == 1).await;
+    eventually("it is reported", || rig.tasks.outcomes().len() == 1).await;
     assert_eq!(counts(finish(running).await), [1, 0, 0, 1, 0]);
-    assert_eq!(desk.book.outcomes()[0].0, "b");
+    assert_eq!(rig.tasks.outcomes()[0].0, "b");
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_outage_shorter_than_the_lease_costs_nothing() {
-    let desk = Desk::open().await;
-    desk.book.put(&["a"]);
+    let rig = ScriptedQueue::start().await;
+    rig.tasks.put(&["a"]);
     let work = Work::default();
-    let running = start(&desk, &work, 60);
+    let running = start(&rig, &work, 60);
     eventually("it has begun", || work.begun() == 1).await;
     for _ in 0..2 {
         sleep(secs(5)).await;
-        desk.server.kill().await;
+        rig.server.kill().await;
         sleep(secs(15)).await;
-        desk.server.restart().await;
+        rig.server.restart().await;
     }
-    eventually("it is reported", || !desk.book.outcomes().is_empty()).await;
+    eventually("it is reported", || !rig.tasks.outcomes().is_empty()).await;
     assert_eq!(counts(finish(running).await), [1, 0, 0, 0, 0]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_result_waits_out_an_outage_of_hours() {
-    let desk = Desk::open().await;
-    desk.book.put(&["a"]);
+    let rig = ScriptedQueue::start().await;
+    rig.tasks.put(&["a"]);
     let work = Work::default();
-    let running = start(&desk, &work, 5);
+    let running = start(&rig, &work, 5);
     eventually("it has begun", || work.begun() == 1).await;
-    desk.server.kill().await;
+    rig.server.kill().await;
     sleep(secs(7_200)).await;
     assert_eq!(work.ended(), 1);
-    desk.server.restart().await;
-    eventually("it is reported", || !desk.book.outcomes().is_empty()).await;
+    rig.server.restart().await;
+    eventually("it is reported", || !rig.tasks.outcomes().is_empty()).await;
     assert_eq!(counts(finish(running).await), [1, 0, 0, 0, 0]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_claim_whose_answer_was_lost_is_made_again_under_its_name() {
-    let desk = Desk::open_for(Config::builder().max_retry_attempts(0)).await;
-    desk.book.put(&["a", "b"]);
-    desk.book.answer_wrongly(
+    let rig = ScriptedQueue::start_with(config().max_retry_attempts(0)).await;
+    rig.tasks.put(&["a", "b"]);
+    rig.tasks.answer_wrongly(
         "GetTask",
         vec![Answer::status(Code::Unavailable), Answer::cut_after_processing()],
     );
     let work = Work::default();
-    let running = start(&desk, &work, 1);
-    eventually("both are reported", || desk.book.outcomes().len() == 2).await;
+    let running = start(&rig, &work, 1);
+    eventually("both are reported", || rig.tasks.outcomes().len() == 2).await;
     assert_eq!(counts(finish(running).await), [2, 0, 0, 0, 0]);
-    let names: Vec<_> = desk.book.asked().into_iter().map(|request| request.claim_id).collect();
+    let names: Vec<_> = rig.tasks.asked().into_iter().map(|request| request.claim_id).collect();
     assert_eq!([&names[1], &names[2]], [&names[0]; 2]);
     assert_eq!(
-        desk.book.outcomes().iter().map(|(id, ..)| id.as_str()).collect::<Vec<_>>(),
+        rig.tasks.outcomes().iter().map(|(id, ..)| id.as_str()).collect::<Vec<_>>(),
         ["a", "b"]
     );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_claim_whose_answer_was_lost_for_longer_than_its_lease_is_made_under_a_new_name() {
-    let desk = Desk::open().await;
-    desk.book.put(&["a"]);
-    desk.book.answer_wrongly("GetTask", vec![Answer::cut_after_processing()]);
+    let rig = ScriptedQueue::start().await;
+    rig.tasks.put(&["a"]);
+    rig.tasks.answer_wrongly("GetTask", vec![Answer::cut_after_processing()]);
     let work = Work::default();
-    let running = start(&desk, &work, 1);
-    eventually("it is claimed", || desk.book.asked().len() == 1).await;
-    desk.server.kill().await;
+    let running = start(&rig, &work, 1);
+    eventually("it is claimed", || rig.tasks.asked().len() == 1).await;
+    rig.server.kill().await;
     sleep(LEASE).await;
-    desk.book.end_leases();
-    desk.server.restart().await;
-    eventually("it is reported", || desk.book.outcomes().len() == 1).await;
+    rig.tasks.end_leases();
+    rig.server.restart().await;
+    eventually("it is reported", || rig.tasks.outcomes().len() == 1).await;
     assert_eq!(counts(finish(running).await), [1, 0, 0, 0, 0]);
-    let asked = desk.book.asked();
+    let asked = rig.tasks.asked();
     assert!(
         asked[0].claim_id == asked[1].claim_id && asked[1].claim_id != asked[2].claim_id,
         "{asked:?}"
@@ -302,62 +302,62 @@ async fn a_claim_whose_answer_was_lost_for_longer_than_its_lease_is_made_under_a
 
 #[tokio::test(start_paused = true)]
 async fn a_report_whose_answer_was_lost_is_made_again() {
-    let desk = Desk::open_for(Config::builder().max_retry_attempts(0)).await;
-    desk.book.put(&["a"]);
-    desk.book.answer_wrongly(
+    let rig = ScriptedQueue::start_with(config().max_retry_attempts(0)).await;
+    rig.tasks.put(&["a"]);
+    rig.tasks.answer_wrongly(
         "UpdateTaskStatus",
         vec![Answer::cut_after_processing(), Answer::status(Code::Internal)],
     );
     let work = Work::default();
-    let running = start(&desk, &work, 1);
-    eventually("it is reported", || desk.book.outcomes().len() == 3).await;
+    let running = start(&rig, &work, 1);
+    eventually("it is reported", || rig.tasks.outcomes().len() == 3).await;
     assert_eq!(counts(finish(running).await), [1, 0, 0, 0, 0]);
-    let outcomes = desk.book.outcomes();
+    let outcomes = rig.tasks.outcomes();
     assert!(outcomes.iter().all(|outcome| *outcome == outcomes[0]), "{outcomes:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_report_that_comes_too_late_counts_as_lost() {
-    let desk = Desk::open().await;
-    desk.book.put(&["a"]);
-    desk.book.refuse(TaskStatus::Completed, Code::FailedPrecondition, "the claim is over");
+    let rig = ScriptedQueue::start().await;
+    rig.tasks.put(&["a"]);
+    rig.tasks.refuse(TaskStatus::Completed, Code::FailedPrecondition, "the claim is over");
     let work = Work::default();
-    let running = start(&desk, &work, 1);
-    eventually("it is reported", || desk.book.outcomes().len() == 1).await;
+    let running = start(&rig, &work, 1);
+    eventually("it is reported", || rig.tasks.outcomes().len() == 1).await;
     assert_eq!(counts(finish(running).await), [0, 0, 0, 1, 0]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_result_that_the_server_refuses_fails_the_task() {
-    let desk = Desk::open().await;
-    desk.book.put(&["a"]);
-    desk.book.refuse(TaskStatus::Completed, Code::InvalidArgument, "result is not JSON");
+    let rig = ScriptedQueue::start().await;
+    rig.tasks.put(&["a"]);
+    rig.tasks.refuse(TaskStatus::Completed, Code::InvalidArgument, "result is not JSON");
     let work = Work::default();
-    let running = start(&desk, &work, 1);
-    eventually("both are said", || desk.book.outcomes().len() == 2).await;
+    let running = start(&rig, &work, 1);
+    eventually("both are said", || rig.tasks.outcomes().len() == 2).await;
     assert_eq!(counts(finish(running).await), [0, 1, 0, 0, 0]);
-    assert_eq!(desk.book.outcomes()[1].2, "the result was refused: result is not JSON");
+    assert_eq!(rig.tasks.outcomes()[1].2, "the result was refused: result is not JSON");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_handler_that_is_done_as_its_lease_ends_is_reported() {
-    let desk = Desk::open_for(Config::builder().max_retry_attempts(0)).await;
-    desk.book.put(&["a"]);
+    let rig = ScriptedQueue::start_with(config().max_retry_attempts(0)).await;
+    rig.tasks.put(&["a"]);
     // No renewal comes through, and the handler ends in the millisecond in which the lease does.
-    desk.book.answer_wrongly("UpdateTaskStatus", vec![Answer::hang()]);
+    rig.tasks.answer_wrongly("UpdateTaskStatus", vec![Answer::hang()]);
     let work = Work::default();
-    let running = start(&desk, &work, LEASE.as_secs());
-    eventually("it is reported", || !desk.book.outcomes().is_empty()).await;
-    assert_eq!(desk.book.outcomes()[0].1, TaskStatus::Completed);
+    let running = start(&rig, &work, LEASE.as_secs());
+    eventually("it is reported", || !rig.tasks.outcomes().is_empty()).await;
+    assert_eq!(rig.tasks.outcomes()[0].1, TaskStatus::Completed);
     assert_eq!(counts(finish(running).await), [1, 0, 0, 0, 0]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn at_the_end_what_runs_may_finish_within_the_grace() {
-    let desk = Desk::open().await;
-    desk.book.put(&["a", "b"]);
+    let rig = ScriptedQueue::start().await;
+    rig.tasks.put(&["a", "b"]);
     let work = Work::default();
-    let running = start(&desk, &work, 8);
+    let running = start(&rig, &work, 8);
     eventually("it has begun", || work.begun() == 1).await;
     let (took, done) = timed(finish(running)).await;
     assert!(took >= secs(7) && took <= secs(9), "{took:?}");
@@ -367,44 +367,44 @@ async fn at_the_end_what_runs_may_finish_within_the_grace() {
 
 #[tokio::test(start_paused = true)]
 async fn what_does_not_finish_within_the_grace_is_stopped_and_given_back() {
-    let desk = Desk::open().await;
-    desk.book.put(&["a"]);
+    let rig = ScriptedQueue::start().await;
+    rig.tasks.put(&["a"]);
     let work = Work::default();
-    let running = start(&desk, &work, 1_000);
+    let running = start(&rig, &work, 1_000);
     eventually("it has begun", || work.begun() == 1).await;
     let (took, done) = timed(finish(running)).await;
     assert!(took >= secs(10) && took <= secs(11), "{took:?}");
     assert_eq!(counts(done), [0, 0, 1, 0, 0]);
     assert_eq!((work.ended(), work.over()), (0, 1));
-    assert_eq!(desk.book.outcomes(), [("a".into(), TaskStatus::Pending, String::new())]);
+    assert_eq!(rig.tasks.outcomes(), [("a".into(), TaskStatus::Pending, String::new())]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_task_claimed_as_the_loop_ends_is_given_back_and_not_begun() {
-    let desk = Desk::open().await;
-    // The desk hands out the task, and its answer is on its way for as long as it takes.
-    desk.book.put(&["a"]);
-    desk.book.answer_wrongly("GetTask", vec![Answer::hang()]);
+    let rig = ScriptedQueue::start().await;
+    // The rig hands out the task, and its answer is on its way for as long as it takes.
+    rig.tasks.put(&["a"]);
+    rig.tasks.answer_wrongly("GetTask", vec![Answer::hang()]);
     let work = Work::default();
-    let running = start(&desk, &work, 1);
-    eventually("it is claimed", || desk.book.asked().len() == 1).await;
+    let running = start(&rig, &work, 1);
+    eventually("it is claimed", || rig.tasks.asked().len() == 1).await;
     let (took, done) = timed(finish(running)).await;
     assert!(took <= secs(1), "{took:?}");
     assert_eq!(counts(done), [0, 0, 1, 0, 0]);
     assert_eq!(work.begun(), 0);
-    assert_eq!(desk.book.outcomes(), [("a".into(), TaskStatus::Pending, String::new())]);
-    let names: HashSet<_> = desk.book.asked().into_iter().map(|request| request.claim_id).collect();
+    assert_eq!(rig.tasks.outcomes(), [("a".into(), TaskStatus::Pending, String::new())]);
+    let names: HashSet<_> = rig.tasks.asked().into_iter().map(|request| request.claim_id).collect();
     assert_eq!(names.len(), 1, "it is found again by the name of its claim");
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_end_comes_in_time_even_in_an_outage() {
-    let desk = Desk::open().await;
-    desk.book.put(&["a"]);
+    let rig = ScriptedQueue::start().await;
+    rig.tasks.put(&["a"]);
     let work = Work::default();
-    let running = start(&desk, &work, 1_000);
+    let running = start(&rig, &work, 1_000);
     eventually("it has begun", || work.begun() == 1).await;
-    desk.server.kill().await;
+    rig.server.kill().await;
     let (took, done) = timed(finish(running)).await;
     assert!(took <= secs(15) + ms(10), "grace and 5 seconds: {took:?}");
     assert_eq!(counts(done), [0, 0, 0, 0, 1], "its lease gives it back");
@@ -413,10 +413,10 @@ async fn the_end_comes_in_time_even_in_an_outage() {
 
 #[tokio::test(start_paused = true)]
 async fn a_loop_with_nothing_to_do_ends_at_once() {
-    let desk = Desk::open().await;
+    let rig = ScriptedQueue::start().await;
     let work = Work::default();
-    let running = start(&desk, &work, 1);
-    eventually("it waits for a task", || desk.book.asked().len() == 1).await;
+    let running = start(&rig, &work, 1);
+    eventually("it waits for a task", || rig.tasks.asked().len() == 1).await;
     let (took, done) = timed(finish(running)).await;
     assert!(took <= ms(100), "{took:?}");
     assert_eq!(done, Processed::default());
@@ -424,109 +424,109 @@ async fn a_loop_with_nothing_to_do_ends_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn closing_the_client_ends_its_loops_cleanly() {
-    let desk = Desk::open().await;
-    desk.book.put(&["a"]);
+    let rig = ScriptedQueue::start().await;
+    rig.tasks.put(&["a"]);
     let work = Work::default();
-    let (_stop, ended) = start(&desk, &work, 5);
+    let (_stop, ended) = start(&rig, &work, 5);
     eventually("it has begun", || work.begun() == 1).await;
-    desk.client.close().await;
-    assert_eq!(desk.book.outcomes().len(), 1, "close waits for the report");
+    rig.client.close().await;
+    assert_eq!(rig.tasks.outcomes().len(), 1, "close waits for the report");
     let done = ended.await.expect("no panic").expect("no failure");
     assert_eq!(counts(done), [1, 0, 0, 0, 0]);
-    let after = desk.client.queue(AGENT).process(work.taking(1), 1).await;
+    let after = rig.client.queue(AGENT).process(work.taking(1), 1).await;
     assert_eq!(after.expect("it ends at once"), Processed::default());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_supervisor_that_is_shut_down_under_it_ends_the_loop() {
-    let desk = Desk::open().await;
+    let rig = ScriptedQueue::start().await;
     let work = Work::default();
-    let (_stop, ended) = start(&desk, &work, 1);
-    eventually("it waits for a task", || desk.book.asked().len() == 1).await;
-    desk.client.supervisor().shutdown(secs(0)).await;
+    let (_stop, ended) = start(&rig, &work, 1);
+    eventually("it waits for a task", || rig.tasks.asked().len() == 1).await;
+    rig.client.supervisor().shutdown(secs(0)).await;
     let done = bounded("the loop ends", ended).await.expect("no panic").expect("no failure");
     assert_eq!(done, Processed::default());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_queue_that_was_deleted_ends_the_loop_with_the_servers_words() {
-    let desk = Desk::open().await;
-    desk.book.answer_wrongly("GetTask", vec![Answer::status(Code::NotFound).text("no queue"); 4]);
-    let ended = desk.client.queue(AGENT).process(Work::default().taking(1), 4).await;
+    let rig = ScriptedQueue::start().await;
+    rig.tasks.answer_wrongly("GetTask", vec![Answer::status(Code::NotFound).text("no queue"); 4]);
+    let ended = rig.client.queue(AGENT).process(Work::default().taking(1), 4).await;
     let status = ended.expect_err("nothing more to do");
     assert_eq!((status.code(), status.message()), (Code::NotFound, "no queue"));
 }
 
 #[tokio::test(start_paused = true)]
 async fn where_there_is_nothing_to_do_one_worker_waits_for_all() {
-    let desk = Desk::open().await;
+    let rig = ScriptedQueue::start().await;
     let work = Work::default();
     let (stop, stopped) = oneshot::channel::<()>();
     let stopped = async { stopped.await.unwrap_or_default() };
-    let process = desk.client.queue(AGENT).process(work.taking(1), 16).until(stopped);
+    let process = rig.client.queue(AGENT).process(work.taking(1), 16).until(stopped);
     let ended = tokio::spawn(async move { process.await });
     sleep(secs(100)).await;
-    let asked = desk.book.asked();
+    let asked = rig.tasks.asked();
     assert!(asked.len() <= 6 && asked.iter().all(|request| request.timeout == 20.0), "{asked:?}");
-    desk.book.put(&["a", "b", "c", "d"]);
+    rig.tasks.put(&["a", "b", "c", "d"]);
     eventually("all are at work", || work.begun() == 4).await;
     finish((stop, ended)).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_server_that_answers_waits_at_once_is_not_asked_without_end() {
-    let desk = Desk::open().await;
+    let rig = ScriptedQueue::start().await;
     let empty = Answer::message(Vec::<u8>::new());
-    desk.book.answer_wrongly("GetTask", vec![empty; 1_000]);
-    let running = start(&desk, &Work::default(), 1);
+    rig.tasks.answer_wrongly("GetTask", vec![empty; 1_000]);
+    let running = start(&rig, &Work::default(), 1);
     sleep(secs(60)).await;
-    assert!(desk.calls("GetTask") <= 62, "{}", desk.calls("GetTask"));
+    assert!(rig.calls("GetTask") <= 62, "{}", rig.calls("GetTask"));
     finish(running).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_server_that_is_not_there_yet_is_waited_for() {
-    let desk = Desk::open().await;
-    desk.server.kill().await;
-    desk.book.put(&["a"]);
+    let rig = ScriptedQueue::start().await;
+    rig.server.kill().await;
+    rig.tasks.put(&["a"]);
     let work = Work::default();
-    let running = start(&desk, &work, 1);
+    let running = start(&rig, &work, 1);
     sleep(secs(7_200)).await;
-    desk.server.restart().await;
+    rig.server.restart().await;
     eventually("it is done", || work.ended() == 1).await;
-    eventually("it is reported", || desk.book.outcomes().len() == 1).await;
+    eventually("it is reported", || rig.tasks.outcomes().len() == 1).await;
     assert_eq!(counts(finish(running).await), [1, 0, 0, 0, 0]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_dropped_loop_stops_its_handlers_at_once() {
-    let desk = Desk::open().await;
-    desk.book.put(&["a"]);
+    let rig = ScriptedQueue::start().await;
+    rig.tasks.put(&["a"]);
     let work = Work::default();
-    let (_stop, ended) = start(&desk, &work, 1_000);
+    let (_stop, ended) = start(&rig, &work, 1_000);
     eventually("it has begun", || work.begun() == 1).await;
     ended.abort();
     eventually("it is stopped", || work.over() == 1).await;
-    assert_eq!(desk.book.outcomes(), [], "its lease gives it back");
-    bounded("the client closes", desk.client.close()).await;
+    assert_eq!(rig.tasks.outcomes(), [], "its lease gives it back");
+    bounded("the client closes", rig.client.close()).await;
 }
 
 /// Renewals do not depend on whoever awaits the loop.
 #[tokio::test(start_paused = true)]
 async fn a_loop_works_on_while_nobody_polls_it() {
-    let desk = Desk::open().await;
-    desk.book.put(&["a"]);
+    let rig = ScriptedQueue::start().await;
+    rig.tasks.put(&["a"]);
     let work = Work::default();
     let go = Arc::new(Notify::new());
     let gone = go.clone();
-    let process = desk
+    let process = rig
         .client
         .queue(AGENT)
         .process(work.taking(50), 1)
         .until(async move { gone.notified().await });
     let processing = process.into_future();
-    eventually("it is reported", || desk.book.outcomes().len() == 1).await;
-    assert_eq!(desk.book.renewals().len(), 4);
+    eventually("it is reported", || rig.tasks.outcomes().len() == 1).await;
+    assert_eq!(rig.tasks.renewals().len(), 4);
     go.notify_one();
     assert_eq!(counts(processing.await.unwrap()), [1, 0, 0, 0, 0]);
 }

@@ -2,12 +2,9 @@
 //! between: no worker is held, no work is done in vain again and again, nothing panics. Virtual
 //! time.
 
-use crate::{
-    support::log_lines::Log,
-    support::panic_hook::hush_injected_panics,
-    support::queue_desk::{AGENT, Desk, LEASE},
-    support::rig::{bounded, eventually, secs},
-    support::stage::timed,
+use crate::support::{
+    AGENT, LEASE, LogLines, ScriptedQueue, bounded, config, eventually, hide_injected_panics, secs,
+    timed,
 };
 use std::sync::{
     Arc,
@@ -17,7 +14,6 @@ use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle, time::sleep};
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Code, Status, transport::Server};
 use tonic_supervisor::{
-    Config,
     agent_queue::{
         NewTask, Outcome, PrivateAgentTasksQueue, Processed, Task, TaskStatus,
         agent_queue_server::AgentQueueServer,
@@ -36,7 +32,7 @@ struct Loop {
 impl Loop {
     /// Whose handler takes so many seconds and then says this of its task.
     fn start(
-        desk: &Desk,
+        rig: &ScriptedQueue,
         workers: usize,
         seconds: u64,
         outcome: impl Fn(&Task) -> Outcome + Clone + Send + Sync + 'static,
@@ -54,7 +50,7 @@ impl Loop {
         let (stop, stopped) = oneshot::channel();
         let stopped = async { stopped.await.unwrap_or_default() };
         let process =
-            desk.client.queue(AGENT).process(handler, workers).grace(secs(1)).until(stopped);
+            rig.client.queue(AGENT).process(handler, workers).grace(secs(1)).until(stopped);
         Self { begun, stop, ended: tokio::spawn(async move { process.await }) }
     }
 
@@ -76,17 +72,17 @@ fn ids(many: usize) -> Vec<String> {
     (0..many).map(|n| format!("t{n}")).collect()
 }
 
-fn put(desk: &Desk, many: usize) {
-    desk.book.put(&ids(many).iter().map(String::as_str).collect::<Vec<_>>());
+fn put(rig: &ScriptedQueue, many: usize) {
+    rig.tasks.put(&ids(many).iter().map(String::as_str).collect::<Vec<_>>());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_machine_that_cannot_work_gives_back_and_pauses_until_it_can() {
-    let (log, desk) = (Log::listen(), Desk::open().await);
-    put(&desk, 200);
+    let (log, rig) = (LogLines::listen(), ScriptedQueue::start().await);
+    put(&rig, 200);
     let sick = Arc::new(AtomicBool::new(true));
     let state = sick.clone();
-    let running = Loop::start(&desk, 16, 0, move |_| match state.load(SeqCst) {
+    let running = Loop::start(&rig, 16, 0, move |_| match state.load(SeqCst) {
         true => Outcome::GivenBack("no files are left".into()),
         false => Outcome::Completed("1".into()),
     });
@@ -94,7 +90,7 @@ async fn a_machine_that_cannot_work_gives_back_and_pauses_until_it_can() {
     let tried = running.begun();
     // At most one for each worker before the first pause, and then one in ten seconds.
     assert!((50..16 + 90).contains(&tried), "{tried} in ten minutes");
-    let outcomes = desk.book.outcomes();
+    let outcomes = rig.tasks.outcomes();
     assert!(
         outcomes.iter().all(|(_, status, text)| *status == TaskStatus::Pending && text.is_empty())
     );
@@ -110,7 +106,7 @@ async fn a_machine_that_cannot_work_gives_back_and_pauses_until_it_can() {
     assert!(took <= secs(13), "{took:?}");
     sleep(secs(1)).await;
     sick.store(true, SeqCst);
-    desk.book.put(&["last"]);
+    rig.tasks.put(&["last"]);
     eventually("it is tried", || running.begun() > tried + 200).await;
     sleep(secs(1)).await;
     assert_eq!(log.saying("tasks are given back").len(), 2, "it had worked in between");
@@ -121,10 +117,10 @@ async fn a_machine_that_cannot_work_gives_back_and_pauses_until_it_can() {
 
 #[tokio::test(start_paused = true)]
 async fn another_reason_is_an_error_of_its_own() {
-    let (log, desk) = (Log::listen(), Desk::open().await);
-    desk.book.put(&["a"]);
+    let (log, rig) = (LogLines::listen(), ScriptedQueue::start().await);
+    rig.tasks.put(&["a"]);
     let tries = Arc::new(AtomicUsize::new(0));
-    let running = Loop::start(&desk, 1, 0, move |_| {
+    let running = Loop::start(&rig, 1, 0, move |_| {
         let reason = if tries.fetch_add(1, SeqCst) < 3 { "no files" } else { "no memory" };
         Outcome::GivenBack(reason.into())
     });
@@ -143,9 +139,9 @@ async fn another_reason_is_an_error_of_its_own() {
 
 #[tokio::test(start_paused = true)]
 async fn the_end_does_not_wait_for_a_pause() {
-    let desk = Desk::open().await;
-    desk.book.put(&["a"]);
-    let running = Loop::start(&desk, 4, 0, |_| Outcome::GivenBack("no files".into()));
+    let rig = ScriptedQueue::start().await;
+    rig.tasks.put(&["a"]);
+    let running = Loop::start(&rig, 4, 0, |_| Outcome::GivenBack("no files".into()));
     eventually("it was tried often", || running.begun() >= 8).await;
     let (took, ended) = timed(running.finish()).await;
     assert!(took <= secs(1) && ended.left == 0, "{took:?}, {ended}");
@@ -154,13 +150,13 @@ async fn the_end_does_not_wait_for_a_pause() {
 #[tokio::test(start_paused = true)]
 async fn leases_without_end_panic_nothing() {
     for seconds in [1e19, 1e300, f64::INFINITY] {
-        let desk = Desk::open().await;
-        desk.book.say_leases(seconds);
-        desk.book.put(&["a"]);
+        let rig = ScriptedQueue::start().await;
+        rig.tasks.say_leases(seconds);
+        rig.tasks.put(&["a"]);
         // At a third of a day it is renewed, and so the answer to that is read, too.
-        let running = Loop::start(&desk, 1, 9 * 3_600, done);
+        let running = Loop::start(&rig, 1, 9 * 3_600, done);
         sleep(secs(10 * 3_600)).await;
-        assert_eq!(desk.book.renewals().len(), 1, "{seconds}");
+        assert_eq!(rig.tasks.renewals().len(), 1, "{seconds}");
         assert_eq!(running.finish().await.completed, 1, "{seconds}");
     }
 }
@@ -168,12 +164,12 @@ async fn leases_without_end_panic_nothing() {
 #[tokio::test(start_paused = true)]
 async fn leases_of_nothing_are_a_second_and_the_work_goes_on() {
     for seconds in [0.0, -1.0, f64::NAN, f64::NEG_INFINITY, 1e-9] {
-        let desk = Desk::open().await;
-        desk.book.say_leases(seconds);
-        desk.book.put(&["a"]);
-        let running = Loop::start(&desk, 1, 10, done);
+        let rig = ScriptedQueue::start().await;
+        rig.tasks.say_leases(seconds);
+        rig.tasks.put(&["a"]);
+        let running = Loop::start(&rig, 1, 10, done);
         sleep(secs(12)).await;
-        assert!(desk.book.renewals().len() <= 31, "{seconds}: {:?}", desk.book.renewals());
+        assert!(rig.tasks.renewals().len() <= 31, "{seconds}: {:?}", rig.tasks.renewals());
         assert_eq!(running.begun(), 1, "{seconds}");
         assert_eq!(running.finish().await.completed, 1, "{seconds}");
     }
@@ -181,11 +177,11 @@ async fn leases_of_nothing_are_a_second_and_the_work_goes_on() {
 
 #[tokio::test(start_paused = true)]
 async fn after_a_lost_claim_the_loop_pauses() {
-    let desk = Desk::open().await;
-    desk.book.say_leases(-1.0);
-    desk.book.refuse(TaskStatus::Processing, Code::FailedPrecondition, "its lease ended");
-    put(&desk, 10_000);
-    let running = Loop::start(&desk, 16, 1_000, done);
+    let rig = ScriptedQueue::start().await;
+    rig.tasks.say_leases(-1.0);
+    rig.tasks.refuse(TaskStatus::Processing, Code::FailedPrecondition, "its lease ended");
+    put(&rig, 10_000);
+    let running = Loop::start(&rig, 16, 1_000, done);
     sleep(secs(600)).await;
     assert!(running.begun() <= 16 + 80, "{} in ten minutes", running.begun());
     running.finish().await;
@@ -193,7 +189,7 @@ async fn after_a_lost_claim_the_loop_pauses() {
 
 #[tokio::test(start_paused = true)]
 async fn an_error_with_a_nul_fails_its_task_after_one_run() {
-    hush_injected_panics();
+    hide_injected_panics();
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("bound");
     let service = Service::new(MemoryStore::new(Settings::default()));
@@ -239,32 +235,32 @@ async fn an_error_with_a_nul_fails_its_task_after_one_run() {
 
 #[tokio::test(start_paused = true)]
 async fn a_refused_error_text_is_left_out() {
-    let desk = Desk::open().await;
-    desk.book.put(&["a"]);
+    let rig = ScriptedQueue::start().await;
+    rig.tasks.put(&["a"]);
     let refusal = |code| Answer::status(code).text("the text is not welcome");
     let refusals = vec![refusal(Code::InvalidArgument), refusal(Code::OutOfRange)];
-    desk.book.answer_wrongly("UpdateTaskStatus", refusals);
-    let running = Loop::start(&desk, 1, 1, |_| Outcome::Failed("why".into()));
-    eventually("it is said in fewer words", || desk.book.outcomes().len() == 3).await;
+    rig.tasks.answer_wrongly("UpdateTaskStatus", refusals);
+    let running = Loop::start(&rig, 1, 1, |_| Outcome::Failed("why".into()));
+    eventually("it is said in fewer words", || rig.tasks.outcomes().len() == 3).await;
     assert_eq!(running.finish().await.failed, 1);
     let said: Vec<_> =
-        desk.book.outcomes().into_iter().map(|(_, status, text)| (status, text)).collect();
+        rig.tasks.outcomes().into_iter().map(|(_, status, text)| (status, text)).collect();
     let texts = ["why", "the server refused the text that says why", ""];
     assert_eq!(said, texts.map(|text| (TaskStatus::Failed, text.to_owned())));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_result_that_is_too_large_for_the_way_fails_its_task_at_once() {
-    let desk = Desk::open_for(Config::builder().max_request_message_bytes(1_000)).await;
-    desk.book.put(&["a"]);
+    let rig = ScriptedQueue::start_with(config().max_request_message_bytes(1_000)).await;
+    rig.tasks.put(&["a"]);
     let running =
-        Loop::start(&desk, 1, 1, |_| Outcome::Completed(format!("{:?}", "x".repeat(2_000))));
-    eventually("it is reported", || desk.book.outcomes().len() == 1).await;
+        Loop::start(&rig, 1, 1, |_| Outcome::Completed(format!("{:?}", "x".repeat(2_000))));
+    eventually("it is reported", || rig.tasks.outcomes().len() == 1).await;
     assert_eq!(running.finish().await.failed, 1);
     assert!(
-        desk.book.outcomes()[0].2.starts_with("the result was refused: "),
+        rig.tasks.outcomes()[0].2.starts_with("the result was refused: "),
         "{:?}",
-        desk.book.outcomes()
+        rig.tasks.outcomes()
     );
 }
 
@@ -274,10 +270,10 @@ async fn a_proxy_holds_no_worker(
     proxy: Answer,
     within: u64,
 ) {
-    let (log, desk) = (Log::listen(), Desk::open_for(config).await);
-    desk.book.put(&["large", "small"]);
-    desk.book.answer_wrongly("UpdateTaskStatus", vec![proxy; 1_000]);
-    let running = Loop::start(&desk, 1, 1, done);
+    let (log, rig) = (LogLines::listen(), ScriptedQueue::start_with(config).await);
+    rig.tasks.put(&["large", "small"]);
+    rig.tasks.answer_wrongly("UpdateTaskStatus", vec![proxy; 1_000]);
+    let running = Loop::start(&rig, 1, 1, done);
     let (took, ()) = timed(eventually("the next has begun", || running.begun() == 2)).await;
     assert!(took >= LEASE && took <= LEASE + secs(within), "{took:?}");
     let given_up = log.saying("a result is given up");
@@ -293,31 +289,31 @@ async fn a_result_that_is_answered_with_an_error_for_good_is_given_up_after_its_
     for code in
         [Code::Unknown, Code::Internal, Code::Unavailable, Code::ResourceExhausted, Code::Aborted]
     {
-        a_proxy_holds_no_worker(Config::builder(), Answer::status(code), 35).await;
+        a_proxy_holds_no_worker(config(), Answer::status(code), 35).await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_result_that_is_never_answered_is_given_up_after_its_lease() {
-    a_proxy_holds_no_worker(Config::builder(), Answer::hang(), 75).await;
-    a_proxy_holds_no_worker(Config::builder().timeout(None), Answer::hang(), 35).await;
+    a_proxy_holds_no_worker(config(), Answer::hang(), 75).await;
+    a_proxy_holds_no_worker(config().timeout(None), Answer::hang(), 35).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_result_whose_link_is_cut_for_good_is_given_up_after_its_lease() {
-    a_proxy_holds_no_worker(Config::builder(), Answer::cut_after_processing(), 90).await;
+    a_proxy_holds_no_worker(config(), Answer::cut_after_processing(), 90).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_refusal_for_good_is_not_tried_again() {
     for code in [Code::PermissionDenied, Code::NotFound, Code::Unimplemented, Code::Unauthenticated]
     {
-        let desk = Desk::open().await;
-        desk.book.put(&["a"]);
-        desk.book.refuse(TaskStatus::Completed, code, "no");
-        let running = Loop::start(&desk, 1, 1, done);
+        let rig = ScriptedQueue::start().await;
+        rig.tasks.put(&["a"]);
+        rig.tasks.refuse(TaskStatus::Completed, code, "no");
+        let running = Loop::start(&rig, 1, 1, done);
         sleep(secs(100)).await;
-        assert_eq!(desk.book.outcomes().len(), 1, "{code:?}");
+        assert_eq!(rig.tasks.outcomes().len(), 1, "{code:?}");
         assert_eq!(running.finish().await.lost, 1, "{code:?}");
     }
 }

@@ -1,9 +1,9 @@
 //! Dropping a call's future ends the call everywhere at once, wherever it is: nothing of it stays
 //! in the queue, in the window, on the wire or in the counts.
 
-use crate::support::rig::{
-    ADDRESS, Log, SAY, assert_time, bounded, config, eventually, ms, post, say, secs, start,
-    supervise,
+use crate::support::{
+    ADDRESS, EventLog, Rig, SAY, assert_time, bounded, config, eventually, ms, post, say, secs,
+    start, supervise,
 };
 use futures::FutureExt as _;
 use prost::Message as _;
@@ -12,21 +12,9 @@ use tokio::time::Instant;
 use tonic::{Code, Request, client::Grpc};
 use tonic_prost::ProstCodec;
 use tonic_supervisor::{
-    CallOptions, ConfigBuilder, Fact, Supervisor,
+    CallOptions, Fact, Supervisor,
     testing::{Answer, MemoryNetwork, Script, ScriptedServer},
 };
-
-/// A server that answers by `script`, and a supervisor with a link to it.
-async fn stage(
-    script: impl Into<Script>,
-    config: ConfigBuilder,
-) -> (MemoryNetwork, ScriptedServer, Supervisor) {
-    let network = MemoryNetwork::new();
-    let server = ScriptedServer::builder().script(script).on_memory(&network, ADDRESS).await;
-    let supervisor = supervise(&network, config);
-    supervisor.wait_ready(secs(1)).await.expect("Ready");
-    (network, server, supervisor)
-}
 
 /// Waits until nothing of any call is left, and says how long that took.
 async fn gone(supervisor: &Supervisor) -> Duration {
@@ -66,7 +54,7 @@ async fn a_call_that_waits_for_a_link_is_forgotten_at_once() {
 #[tokio::test(start_paused = true)]
 async fn a_call_whose_future_moves_to_another_task_is_answered_or_timed_out_there() {
     let script = Script::sequence(vec![Answer::echo().after(secs(2))], Answer::hang());
-    let (_network, server, supervisor) = stage(script, config()).await;
+    let Rig { server, supervisor, .. } = Rig::with_script(script, config()).await.ready().await;
     for (handled, outcome, took) in
         [(1, Ok("x".to_owned()), 2), (2, Err(Code::DeadlineExceeded), 5)]
     {
@@ -89,7 +77,8 @@ async fn a_call_whose_future_moves_to_another_task_is_answered_or_timed_out_ther
 
 #[tokio::test(start_paused = true)]
 async fn a_call_that_waits_for_room_is_forgotten_at_once_and_never_sent() {
-    let (_network, server, supervisor) = stage(hang(), config().max_in_flight(1)).await;
+    let Rig { server, supervisor, .. } =
+        Rig::with_script(hang(), config().max_in_flight(1)).await.ready().await;
     let first = start(&supervisor.channel(), "first", CallOptions::new());
     server.arrived(1).await;
     let second = start(&supervisor.channel(), "second", CallOptions::new());
@@ -105,8 +94,9 @@ async fn a_call_that_waits_for_room_is_forgotten_at_once_and_never_sent() {
 
 #[tokio::test(start_paused = true)]
 async fn a_call_that_waits_for_its_retry_is_forgotten_at_once_and_never_sent_again() {
-    let (_network, server, supervisor) = stage(Script::always(Code::Unavailable), config()).await;
-    let log = Log::of(&supervisor);
+    let Rig { server, supervisor, .. } =
+        Rig::with_script(Script::always(Code::Unavailable), config()).await.ready().await;
+    let log = EventLog::of(&supervisor);
     let call = start(&supervisor.channel(), "x", CallOptions::new());
     log.until("it failed", 1, |fact| matches!(fact, Fact::RetryScheduled { .. })).await;
     call.abort();
@@ -120,9 +110,9 @@ async fn a_call_that_waits_for_its_retry_is_forgotten_at_once_and_never_sent_aga
 #[tokio::test(start_paused = true)]
 async fn a_call_that_is_dropped_as_its_retry_falls_due_is_not_sent_again() {
     for drop_armed_first in [false, true] {
-        let (_network, server, supervisor) =
-            stage(Script::always(Code::Unavailable), config()).await;
-        let log = Log::of(&supervisor);
+        let Rig { server, supervisor, .. } =
+            Rig::with_script(Script::always(Code::Unavailable), config()).await.ready().await;
+        let log = EventLog::of(&supervisor);
         let channel = supervisor.channel();
         let retry = Instant::now() + secs(1);
         let caller = tokio::spawn(async move {
@@ -145,7 +135,8 @@ async fn a_call_that_is_dropped_as_its_retry_falls_due_is_not_sent_again() {
 
 #[tokio::test(start_paused = true)]
 async fn a_call_that_waits_for_headers_is_reset_on_the_wire_and_its_place_is_free() {
-    let (_network, server, supervisor) = stage(hang(), config().max_in_flight(1)).await;
+    let Rig { server, supervisor, .. } =
+        Rig::with_script(hang(), config().max_in_flight(1)).await.ready().await;
     let call = start(&supervisor.channel(), "x", CallOptions::new());
     server.arrived(1).await;
     let dropped = Instant::now();
@@ -164,7 +155,8 @@ async fn a_call_that_waits_for_headers_is_reset_on_the_wire_and_its_place_is_fre
 #[tokio::test(start_paused = true)]
 async fn a_unary_call_is_reset_in_the_middle_of_its_answer_too() {
     let half = Answer::message("half an answer".to_owned().encode_to_vec()).then_hang();
-    let (_network, server, supervisor) = stage(half, config().max_in_flight(1)).await;
+    let Rig { server, supervisor, .. } =
+        Rig::with_script(half, config().max_in_flight(1)).await.ready().await;
     let call = start(&supervisor.channel(), "x", CallOptions::new());
     server.arrived(1).await;
     tokio::time::sleep(ms(10)).await;
@@ -177,7 +169,8 @@ async fn a_unary_call_is_reset_in_the_middle_of_its_answer_too() {
 async fn a_streaming_answer_that_is_dropped_midway_is_reset_and_its_place_is_free() {
     let part = "part".to_owned().encode_to_vec();
     let endless = Answer::stream(vec![part; 3], Code::Ok).then_hang().early();
-    let (_network, server, supervisor) = stage(endless, config().max_in_flight(1)).await;
+    let Rig { server, supervisor, .. } =
+        Rig::with_script(endless, config().max_in_flight(1)).await.ready().await;
     let mut client = Grpc::new(supervisor.channel());
     client.ready().await.expect("always");
     let codec = ProstCodec::<String, String>::default();
@@ -202,7 +195,8 @@ async fn a_streaming_answer_that_is_dropped_midway_is_reset_and_its_place_is_fre
 #[tokio::test(start_paused = true)]
 async fn a_dropped_reply_port_is_noticed_within_100_ms_wherever_the_call_is() {
     // In flight.
-    let (_network, server, supervisor) = stage(hang(), config().max_in_flight(1)).await;
+    let Rig { server, supervisor, .. } =
+        Rig::with_script(hang(), config().max_in_flight(1)).await.ready().await;
     let in_flight = post(&supervisor.mailbox(), "x", CallOptions::new());
     server.arrived(1).await;
     // Waiting for room.
@@ -230,7 +224,8 @@ async fn a_dropped_reply_port_is_noticed_within_100_ms_wherever_the_call_is() {
 /// A message whose answer nobody waits for is no call that was given up.
 #[tokio::test(start_paused = true)]
 async fn a_message_without_a_reply_port_is_carried_out() {
-    let (_network, server, supervisor) = stage(Script::delay(ms(500)), config()).await;
+    let Rig { server, supervisor, .. } =
+        Rig::with_script(Script::delay(ms(500)), config()).await.ready().await;
     let call = tonic_supervisor::UnaryCall::one_way(SAY, &"x".to_owned());
     supervisor.mailbox().cast(call).expect("taken");
     let began = Instant::now();
@@ -269,7 +264,8 @@ fn hang_mostly() -> Script {
 
 #[tokio::test(start_paused = true)]
 async fn a_storm_of_ten_thousand_cancelled_calls_does_not_kill_the_link() {
-    let (_network, server, supervisor) = stage(hang_mostly(), config()).await;
+    let Rig { server, supervisor, .. } =
+        Rig::with_script(hang_mostly(), config()).await.ready().await;
     storm(&server, &supervisor).await;
 }
 

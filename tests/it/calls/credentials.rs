@@ -1,6 +1,7 @@
 //! Call credentials: anew for each attempt, never in clear unless asked for, and whatever the hook
 //! does, the call gets an answer.
 
+use crate::support::{ADDRESS, call_empty, config};
 use std::{
     sync::{
         Arc,
@@ -11,7 +12,7 @@ use std::{
 use tokio::time::Instant;
 use tonic::{Code, Request, Status, metadata::MetadataMap};
 use tonic_supervisor::{
-    Child, Config, ConfigBuilder, Supervisor, SupervisorBuilder,
+    Builder, Child, ConfigBuilder, Supervisor,
     testing::{MemoryNetwork, Script, ScriptedServer},
 };
 
@@ -23,23 +24,20 @@ fn token(text: &str) -> MetadataMap {
     metadata
 }
 
-struct World {
+/// A server, and builders of supervisors that may send it tokens in plaintext.
+struct TokenRig {
     network: MemoryNetwork,
     server: ScriptedServer,
 }
 
-impl World {
+impl TokenRig {
     async fn new() -> Self {
         let network = MemoryNetwork::new();
-        let server = ScriptedServer::on_memory(&network, "queue:1").await;
+        let server = ScriptedServer::on_memory(&network, ADDRESS).await;
         Self { network, server }
     }
 
-    fn config(&self) -> ConfigBuilder {
-        Config::builder().host("queue").port(1)
-    }
-
-    fn builder(&self, config: ConfigBuilder) -> SupervisorBuilder {
+    fn builder(&self, config: ConfigBuilder) -> Builder {
         Supervisor::builder(config.build().expect("valid"))
             .connector(self.network.connector())
             .allow_plaintext(true)
@@ -52,10 +50,6 @@ impl World {
         };
         arrivals.iter().map(|arrival| token(&arrival.metadata)).collect()
     }
-}
-
-async fn call(supervisor: &Supervisor) -> Result<(), Status> {
-    supervisor.channel().unary::<(), ()>("/test.Echo/Say", Request::new(())).await.map(drop)
 }
 
 /// Asks a counter, and fails or grants as `answer` says.
@@ -76,10 +70,10 @@ fn counting(
 
 #[tokio::test(start_paused = true)]
 async fn every_attempt_gets_its_own_token_and_the_hook_knows_what_for() {
-    let world = World::new().await;
-    world.server.script(Script::fail_times(2, Code::Unavailable));
-    let supervisor = world
-        .builder(world.config())
+    let rig = TokenRig::new().await;
+    rig.server.script(Script::fail_times(2, Code::Unavailable));
+    let supervisor = rig
+        .builder(config())
         .call_credentials(|request: tonic_supervisor::CredentialsRequest| async move {
             assert_eq!(
                 (&*request.method, &*request.service_url),
@@ -89,24 +83,24 @@ async fn every_attempt_gets_its_own_token_and_the_hook_knows_what_for() {
             Ok(token(&format!("Bearer {}", request.attempt)))
         })
         .spawn();
-    call(&supervisor).await.expect("answered");
-    assert_eq!(world.tokens(), ["Bearer 0", "Bearer 1", "Bearer 2"]);
+    call_empty(&supervisor).await.expect("answered");
+    assert_eq!(rig.tokens(), ["Bearer 0", "Bearer 1", "Bearer 2"]);
     assert_eq!(supervisor.snapshot().retries, 2);
 }
 
 #[tokio::test(start_paused = true)]
 async fn over_plaintext_nothing_is_sent_and_nobody_is_asked_unless_it_is_allowed() {
-    let world = World::new().await;
+    let rig = TokenRig::new().await;
     let (asked, hook) = counting(|_| Ok(token("secret")));
-    let config = world.config().build().expect("valid");
+    let config = config().build().expect("valid");
     let supervisor = Supervisor::builder(config)
-        .connector(world.network.connector())
+        .connector(rig.network.connector())
         .call_credentials(hook)
         .spawn();
-    let status = call(&supervisor).await.expect_err("refused");
+    let status = call_empty(&supervisor).await.expect_err("refused");
     assert_eq!(status.code(), Code::Unauthenticated);
     assert!(status.message().contains("not sent over plaintext"), "{status}");
-    assert_eq!((asked.load(SeqCst), world.server.handled()), (0, 0));
+    assert_eq!((asked.load(SeqCst), rig.server.handled()), (0, 0));
 }
 
 /// A54, and the seed's waits: 1 + 2 + 4 s.
@@ -119,11 +113,11 @@ async fn a_hook_that_fails_ends_the_attempt_as_it_says_and_policy_decides() {
         (Code::NotFound, Code::Internal, 4),
         (Code::Ok, Code::Internal, 4),
     ] {
-        let world = World::new().await;
+        let rig = TokenRig::new().await;
         let (asked, hook) = counting(move |_| Err(Status::new(code, "the issuer says no")));
-        let supervisor = world.builder(world.config()).call_credentials(hook).spawn();
+        let supervisor = rig.builder(config()).call_credentials(hook).spawn();
         let start = Instant::now();
-        let status = call(&supervisor).await.expect_err("no credentials");
+        let status = call_empty(&supervisor).await.expect_err("no credentials");
         assert_eq!(status.code(), surfaces_as, "{status}");
         assert!(status.message().contains("the issuer says no"), "{status}");
         assert_eq!(asked.load(SeqCst), asked_times, "{code:?}");
@@ -133,7 +127,7 @@ async fn a_hook_that_fails_ends_the_attempt_as_it_says_and_policy_decides() {
             "{code:?}: {:?}",
             start.elapsed()
         );
-        assert_eq!(world.server.handled(), 0);
+        assert_eq!(rig.server.handled(), 0);
         let report = std::error::Error::source(&status)
             .and_then(|source| source.downcast_ref::<tonic_supervisor::CallReport>());
         let report = report.expect("a report");
@@ -143,12 +137,11 @@ async fn a_hook_that_fails_ends_the_attempt_as_it_says_and_policy_decides() {
 
 #[tokio::test(start_paused = true)]
 async fn a_hook_that_hangs_is_cut_off_by_its_own_limit_or_by_the_calls_deadline() {
-    let world = World::new().await;
+    let rig = TokenRig::new().await;
     let forever = |_| std::future::pending::<Result<MetadataMap, Status>>();
-    let supervisor =
-        world.builder(world.config().max_retry_attempts(0)).call_credentials(forever).spawn();
+    let supervisor = rig.builder(config().max_retry_attempts(0)).call_credentials(forever).spawn();
     let start = Instant::now();
-    let status = call(&supervisor).await.expect_err("too long");
+    let status = call_empty(&supervisor).await.expect_err("too long");
     assert_eq!((status.code(), start.elapsed().as_secs()), (Code::Unavailable, 10));
     assert!(status.message().contains("longer than credentials_timeout (10 s)"), "{status}");
     let mut request = Request::new(());
@@ -169,7 +162,7 @@ async fn a_dropped_caller_drops_the_hooks_future_and_gives_its_place_back() {
             self.0.fetch_add(1, SeqCst);
         }
     }
-    let world = World::new().await;
+    let rig = TokenRig::new().await;
     let (dropped, asked) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
     let hook = {
         let (dropped, asked) = (dropped.clone(), asked.clone());
@@ -185,42 +178,41 @@ async fn a_dropped_caller_drops_the_hooks_future_and_gives_its_place_back() {
             }
         }
     };
-    let supervisor = world.builder(world.config().max_in_flight(1)).call_credentials(hook).spawn();
-    assert!(tokio::time::timeout(SECOND, call(&supervisor)).await.is_err(), "the hook hangs");
-    call(&supervisor).await.expect("the only place on the link is free again");
-    assert_eq!((dropped.load(SeqCst), asked.load(SeqCst), world.server.handled()), (2, 2, 1));
+    let supervisor = rig.builder(config().max_in_flight(1)).call_credentials(hook).spawn();
+    assert!(tokio::time::timeout(SECOND, call_empty(&supervisor)).await.is_err(), "the hook hangs");
+    call_empty(&supervisor).await.expect("the only place on the link is free again");
+    assert_eq!((dropped.load(SeqCst), asked.load(SeqCst), rig.server.handled()), (2, 2, 1));
     assert_eq!(supervisor.snapshot().calls_open, 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_panic_of_the_hook_is_an_error_of_that_attempt_alone() {
-    let world = World::new().await;
+    let rig = TokenRig::new().await;
     let (asked, hook) =
         counting(|number| if number == 0 { panic!("no idea") } else { Ok(token("t")) });
-    let supervisor = world.builder(world.config()).call_credentials(hook).spawn();
-    call(&supervisor).await.expect("retried");
+    let supervisor = rig.builder(config()).call_credentials(hook).spawn();
+    call_empty(&supervisor).await.expect("retried");
     assert_eq!((asked.load(SeqCst), supervisor.snapshot().retries), (2, 1));
     let (_, hook) = counting(|_| panic!("no idea"));
-    let supervisor =
-        world.builder(world.config().max_retry_attempts(0)).call_credentials(hook).spawn();
-    let status = call(&supervisor).await.expect_err("panicked");
+    let supervisor = rig.builder(config().max_retry_attempts(0)).call_credentials(hook).spawn();
+    let status = call_empty(&supervisor).await.expect_err("panicked");
     assert_eq!(status.code(), Code::Internal);
     assert!(status.message().contains("the hook panicked: no idea"), "{status}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_request_actors_panic_loses_no_call_that_waits_for_its_token() {
-    let world = World::new().await;
+    let rig = TokenRig::new().await;
     let (asked, hook) = counting(|_| Ok(token("t")));
-    let supervisor = world.builder(world.config()).call_credentials(hook).spawn();
+    let supervisor = rig.builder(config()).call_credentials(hook).spawn();
     supervisor.wait_ready(SECOND).await.expect("Ready");
     for message in ["CredentialsFetched", "Submit", "RoomFreed"] {
-        let before = world.server.handled();
+        let before = rig.server.handled();
         supervisor.panics().arm(Child::Request, message, 1);
-        let calls = (0..10).map(|_| call(&supervisor));
+        let calls = (0..10).map(|_| call_empty(&supervisor));
         let answers = futures::future::join_all(calls).await;
         assert!(answers.iter().all(Result::is_ok), "{message}: {answers:?}");
-        assert_eq!(world.server.handled() - before, 10, "{message}");
+        assert_eq!(rig.server.handled() - before, 10, "{message}");
         assert!(
             message == "RoomFreed"
                 || supervisor.panics().injected().contains(&(Child::Request, message))
@@ -232,27 +224,27 @@ async fn the_request_actors_panic_loses_no_call_that_waits_for_its_token() {
 
 #[tokio::test(start_paused = true)]
 async fn a_token_is_asked_for_again_when_its_link_was_lost_meanwhile() {
-    let world = World::new().await;
+    let rig = TokenRig::new().await;
     let hook = |_| async {
         tokio::time::sleep(SECOND).await;
         Ok(token("t"))
     };
-    let supervisor = world.builder(world.config()).call_credentials(hook).spawn();
-    let calling = call(&supervisor);
+    let supervisor = rig.builder(config()).call_credentials(hook).spawn();
+    let calling = call_empty(&supervisor);
     let cutting = async {
         tokio::time::sleep(SECOND / 2).await;
-        world.network.cut_all();
+        rig.network.cut_all();
     };
     let (answer, ()) = tokio::join!(calling, cutting);
     answer.expect("answered");
-    assert_eq!((world.server.handled(), supervisor.snapshot().links), (1, 2));
+    assert_eq!((rig.server.handled(), supervisor.snapshot().links), (1, 2));
 }
 
 #[tokio::test(start_paused = true)]
 async fn shutdown_ends_calls_that_wait_for_their_token_at_once() {
-    let world = World::new().await;
+    let rig = TokenRig::new().await;
     let forever = |_| std::future::pending::<Result<MetadataMap, Status>>();
-    let supervisor = world.builder(world.config()).call_credentials(forever).spawn();
+    let supervisor = rig.builder(config()).call_credentials(forever).spawn();
     supervisor.wait_ready(SECOND).await.expect("Ready");
     let start = Instant::now();
     let ending = async {
@@ -260,7 +252,7 @@ async fn shutdown_ends_calls_that_wait_for_their_token_at_once() {
         tokio::time::sleep(Duration::from_millis(5)).await;
         supervisor.shutdown(5 * SECOND).await;
     };
-    let (answer, ()) = tokio::join!(call(&supervisor), ending);
+    let (answer, ()) = tokio::join!(call_empty(&supervisor), ending);
     assert_eq!(answer.expect_err("ended").code(), Code::Cancelled);
     assert!(start.elapsed() < SECOND, "{:?}", start.elapsed());
 }

@@ -1,18 +1,15 @@
 //! Calls at the edges of what a client may do: large ones, ones whose sides end at different times,
 //! ones that are not what they were said to be.
 
-use crate::{
-    support::stage::{ECHO, Stage, echo_with, report, stage, timed},
-    support::tonic_server::TonicServer,
+use crate::support::{
+    Rig, SAY, TonicServer, codec, config, echo, path, report, request, say, timed,
 };
-use http::uri::PathAndQuery;
 use prost::Message;
 use ractor::call;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::{Code, Request, Status, client::Grpc};
-use tonic_prost::ProstCodec;
 use tonic_supervisor::{
     CallOptions, Config, SupervisedChannel, Supervisor, UnaryCall,
     testing::{Answer, Script},
@@ -20,21 +17,7 @@ use tonic_supervisor::{
 
 const MIB: usize = 1 << 20;
 
-fn codec() -> ProstCodec<String, String> {
-    ProstCodec::default()
-}
-
-fn path() -> PathAndQuery {
-    PathAndQuery::from_static(ECHO)
-}
-
-fn marked(text: String) -> Request<String> {
-    let mut request = Request::new(text);
-    request.extensions_mut().insert(CallOptions::new().unary());
-    request
-}
-
-async fn say(channel: SupervisedChannel, request: Request<String>) -> Result<String, Status> {
+async fn generated(channel: SupervisedChannel, request: Request<String>) -> Result<String, Status> {
     Grpc::new(channel).unary(request, path(), codec()).await.map(tonic::Response::into_inner)
 }
 
@@ -56,31 +39,34 @@ async fn large_messages_go_both_ways() {
     );
     for size in [64 << 10, MIB - 100, MIB, 4 * MIB - 100] {
         let text = "x".repeat(size);
-        for request in [marked(text.clone()), Request::new(text.clone())] {
-            assert!(say(supervisor.channel(), request).await.expect("echoed") == text, "{size}");
+        for request in [request(&text, CallOptions::new().unary()), Request::new(text.clone())] {
+            assert!(
+                generated(supervisor.channel(), request).await.expect("echoed") == text,
+                "{size}"
+            );
         }
-        assert!(
-            crate::support::stage::echo(&supervisor.channel(), &text).await.expect("echoed")
-                == text,
-            "{size}"
-        );
-        let reply = call!(supervisor.mailbox(), UnaryCall::new, ECHO, &text)
+        assert!(echo(&supervisor.channel(), &text).await.expect("echoed") == text, "{size}");
+        let reply = call!(supervisor.mailbox(), UnaryCall::new, SAY, &text)
             .expect("an answer")
             .expect("echoed");
         assert!(reply.decode::<String>().expect("a string") == text, "{size}");
     }
-    let status = say(supervisor.channel(), marked("x".repeat(5 * MIB)))
-        .await
-        .expect_err("above the server's limit");
+    let status =
+        generated(supervisor.channel(), request(&"x".repeat(5 * MIB), CallOptions::new().unary()))
+            .await
+            .expect_err("above the server's limit");
     assert_eq!(status.code(), Code::OutOfRange, "{status:?}");
 }
 
 /// CHECK 14: a call above the client's own limit: no attempt, an error that names the sizes.
 #[tokio::test(start_paused = true)]
 async fn pain_14_a_message_above_the_clients_own_limit_never_leaves() {
-    let stage = stage(Config::builder()).await;
-    for request in [marked("x".repeat(5 * MIB)), Request::new("x".repeat(5 * MIB))] {
-        let mut grpc = Grpc::new(stage.supervisor.channel()).max_encoding_message_size(4 * MIB);
+    let rig = Rig::new(config()).await;
+    for request in [
+        request(&"x".repeat(5 * MIB), CallOptions::new().unary()),
+        Request::new("x".repeat(5 * MIB)),
+    ] {
+        let mut grpc = Grpc::new(rig.supervisor.channel()).max_encoding_message_size(4 * MIB);
         let (took, outcome) =
             timed(grpc.unary::<String, String, _>(request, path(), codec())).await;
         let status = outcome.expect_err("too large");
@@ -91,23 +77,24 @@ async fn pain_14_a_message_above_the_clients_own_limit_never_leaves() {
             status.message()
         );
     }
-    assert_eq!((stage.server.arrivals().len(), stage.supervisor.snapshot().calls_open), (0, 0));
+    assert_eq!((rig.server.arrivals().len(), rig.supervisor.snapshot().calls_open), (0, 0));
 }
 
 /// An answer above 4 MiB, as in tonic's decoder; it is no reason for another attempt.
 #[tokio::test(start_paused = true)]
 async fn an_answer_above_the_limit_is_out_of_range_after_one_attempt() {
-    let stage = stage(Config::builder()).await;
-    stage.server.script(Answer::big(5 * MIB));
-    let typed = crate::support::stage::echo(&stage.supervisor.channel(), "x").await;
-    let message = call!(stage.supervisor.mailbox(), UnaryCall::new, ECHO, &"x".to_owned())
-        .expect("an answer");
-    let generated = say(stage.supervisor.channel(), marked("x".into())).await;
-    for outcome in [typed.map(drop), message.map(drop), generated.map(drop)] {
+    let rig = Rig::new(config()).await;
+    rig.server.script(Answer::big(5 * MIB));
+    let typed = echo(&rig.supervisor.channel(), "x").await;
+    let message =
+        call!(rig.supervisor.mailbox(), UnaryCall::new, SAY, &"x".to_owned()).expect("an answer");
+    let by_generated =
+        generated(rig.supervisor.channel(), request("x", CallOptions::new().unary())).await;
+    for outcome in [typed.map(drop), message.map(drop), by_generated.map(drop)] {
         assert_eq!(outcome.expect_err("too large").code(), Code::OutOfRange);
     }
-    assert_eq!((stage.server.handled(), stage.supervisor.snapshot().retries), (3, 0));
-    assert_eq!(stage.supervisor.snapshot().calls_open, 0);
+    assert_eq!((rig.server.handled(), rig.supervisor.snapshot().retries), (3, 0));
+    assert_eq!(rig.supervisor.snapshot().calls_open, 0);
 }
 
 // --- sides that end at different times
@@ -119,26 +106,26 @@ async fn a_server_that_ends_a_stream_early_is_heard_while_the_request_goes_on() 
         (Answer::status(Code::Unavailable), Code::Unavailable),
         (Answer::message("").then_status(Code::Aborted), Code::Aborted),
     ] {
-        let stage = stage(Config::builder()).await;
-        stage.server.script(early.early());
+        let rig = Rig::new(config()).await;
+        rig.server.script(early.early());
         let (speak, said) = mpsc::unbounded_channel();
         speak.send("a".to_owned()).expect("open");
-        let mut grpc = Grpc::new(stage.supervisor.channel());
+        let mut grpc = Grpc::new(rig.supervisor.channel());
         let status =
             grpc.client_streaming(endless(said), path(), codec()).await.expect_err("ended early");
-        assert_eq!((status.code(), stage.server.arrivals().len()), (code, 1));
-        assert_eq!(stage.supervisor.snapshot().calls_open, 0);
+        assert_eq!((status.code(), rig.server.arrivals().len()), (code, 1));
+        assert_eq!(rig.supervisor.snapshot().calls_open, 0);
         drop(speak);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_request_goes_on_after_the_answers_head_and_ends_the_call_when_dropped() {
-    let stage = stage(Config::builder()).await;
-    stage.server.script(Answer::echo_stream());
+    let rig = Rig::new(config()).await;
+    rig.server.script(Answer::echo_stream());
     let (speak, said) = mpsc::unbounded_channel();
     speak.send("0".to_owned()).expect("open");
-    let mut grpc = Grpc::new(stage.supervisor.channel());
+    let mut grpc = Grpc::new(rig.supervisor.channel());
     let mut heard =
         grpc.streaming(endless(said), path(), codec()).await.expect("it begins").into_inner();
     for n in 0..1_000 {
@@ -149,25 +136,25 @@ async fn a_request_goes_on_after_the_answers_head_and_ends_the_call_when_dropped
         }
     }
     drop(heard);
-    stage.server.given_up(1).await;
+    rig.server.given_up(1).await;
     speak.closed().await;
-    assert_eq!((stage.supervisor.snapshot().calls_open, stage.server.connections()), (0, 1));
+    assert_eq!((rig.supervisor.snapshot().calls_open, rig.server.connections()), (0, 1));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_request_that_fails_by_itself_ends_its_call_and_nothing_else() {
-    let stage = stage(Config::builder()).await;
-    let mut grpc = Grpc::new(stage.supervisor.channel()).max_encoding_message_size(10);
+    let rig = Rig::new(config()).await;
+    let mut grpc = Grpc::new(rig.supervisor.channel()).max_encoding_message_size(10);
     let (speak, said) = mpsc::unbounded_channel();
     speak.send("a".to_owned()).expect("open");
     let call =
         tokio::spawn(async move { grpc.client_streaming(endless(said), path(), codec()).await });
-    stage.server.arrived(1).await;
+    rig.server.arrived(1).await;
     speak.send("far too long for this".to_owned()).expect("open");
     let status = call.await.expect("no panic").expect_err("the request failed");
     assert_eq!(status.code(), Code::OutOfRange, "{status:?}");
-    stage.server.given_up(1).await;
-    assert_eq!((stage.server.connections(), report(&status).retries), (1, 0));
+    rig.server.given_up(1).await;
+    assert_eq!((rig.server.connections(), report(&status).retries), (1, 0));
 }
 
 // --- not what they were said to be
@@ -181,11 +168,11 @@ async fn a_stream_that_was_said_to_be_unary_still_works_and_is_not_retried() {
         request.extensions_mut().insert(CallOptions::new().unary());
         request
     };
-    let stage = stage(Config::builder()).await;
-    stage.server.script(Answer::echo_stream());
+    let rig = Rig::new(config()).await;
+    rig.server.script(Answer::echo_stream());
     let (speak, said) = mpsc::unbounded_channel();
     speak.send("0".to_owned()).expect("open");
-    let mut grpc = Grpc::new(stage.supervisor.channel());
+    let mut grpc = Grpc::new(rig.supervisor.channel());
     let begun = grpc.streaming(unary(endless(said)), path(), codec());
     let begun =
         tokio::time::timeout(Duration::from_secs(3_600), begun).await.expect("it does not hang");
@@ -196,19 +183,19 @@ async fn a_stream_that_was_said_to_be_unary_still_works_and_is_not_retried() {
     }
     drop(heard);
 
-    stage.server.script(Script::always(Code::Unavailable));
+    rig.server.script(Script::always(Code::Unavailable));
     for messages in [0, 2] {
         let (speak, said) = mpsc::unbounded_channel();
         (0..messages).for_each(|n: u32| speak.send(n.to_string()).expect("open"));
         drop(speak);
-        let before = stage.server.arrivals().len();
-        let mut grpc = Grpc::new(stage.supervisor.channel());
+        let before = rig.server.arrivals().len();
+        let mut grpc = Grpc::new(rig.supervisor.channel());
         let status = grpc
             .client_streaming(unary(endless(said)), path(), codec())
             .await
             .expect_err("unavailable");
         assert_eq!(
-            (status.code(), attempts_since(&stage, before)),
+            (status.code(), attempts_since(&rig, before)),
             (Code::Unavailable, 1),
             "{messages} messages"
         );
@@ -219,11 +206,11 @@ async fn a_stream_that_was_said_to_be_unary_still_works_and_is_not_retried() {
 /// shutdown are heard meanwhile.
 #[tokio::test(start_paused = true)]
 async fn a_unary_call_whose_message_never_comes_ends_at_its_deadline_or_with_a_shutdown() {
-    let stage = stage(Config::builder()).await;
+    let rig = Rig::new(config()).await;
     let silent = |options: CallOptions| {
         let mut request = Request::new(futures::stream::pending::<String>());
         request.extensions_mut().insert(options.unary());
-        let mut grpc = Grpc::new(stage.supervisor.channel());
+        let mut grpc = Grpc::new(rig.supervisor.channel());
         async move { grpc.streaming::<_, String, String, _>(request, path(), codec()).await.map(drop) }
     };
     for (options, expected) in
@@ -238,8 +225,8 @@ async fn a_unary_call_whose_message_never_comes_ends_at_its_deadline_or_with_a_s
     let (speak, said) = mpsc::unbounded_channel();
     let mut late = endless(said);
     late.extensions_mut().insert(CallOptions::new().unary().timeout(Duration::from_secs(10)));
-    stage.server.script(Script::hang());
-    let mut grpc = Grpc::new(stage.supervisor.channel());
+    rig.server.script(Script::hang());
+    let mut grpc = Grpc::new(rig.supervisor.channel());
     let begun =
         timed(async { grpc.client_streaming::<_, String, String, _>(late, path(), codec()).await });
     let ((took, outcome), ()) = tokio::join!(begun, async {
@@ -251,12 +238,12 @@ async fn a_unary_call_whose_message_never_comes_ends_at_its_deadline_or_with_a_s
         (outcome.expect_err("no answer").code(), took.as_secs()),
         (Code::DeadlineExceeded, 10)
     );
-    assert_eq!(stage.server.arrivals()[0].grpc_timeout.as_deref(), Some("6000m"));
+    assert_eq!(rig.server.arrivals()[0].grpc_timeout.as_deref(), Some("6000m"));
 
     let call = silent(CallOptions::new());
     let (outcome, ()) = tokio::join!(timed(call), async {
         tokio::time::sleep(Duration::from_secs(3)).await;
-        stage.supervisor.shutdown(Duration::from_secs(60)).await;
+        rig.supervisor.shutdown(Duration::from_secs(60)).await;
     });
     assert_eq!(
         (outcome.0.as_secs(), outcome.1.expect_err("shut down").code()),
@@ -264,33 +251,32 @@ async fn a_unary_call_whose_message_never_comes_ends_at_its_deadline_or_with_a_s
     );
 }
 
-fn attempts_since(stage: &Stage, before: usize) -> usize {
-    stage.server.arrivals().len() - before
+fn attempts_since(rig: &Rig, before: usize) -> usize {
+    rig.server.arrivals().len() - before
 }
 
 /// gRPC A6: the header is ours to send. And the application's own user agent goes before ours, as
 /// tonic has it.
 #[tokio::test(start_paused = true)]
 async fn a_forged_attempt_count_is_not_passed_on_and_a_user_agent_is() {
-    let stage = stage(Config::builder()).await;
-    let mut request = marked("x".into());
+    let rig = Rig::new(config()).await;
+    let mut request = request("x", CallOptions::new().unary());
     request.metadata_mut().insert("grpc-previous-rpc-attempts", "7".parse().expect("ascii"));
     request.metadata_mut().insert("user-agent", "agent_001/2.0".parse().expect("ascii"));
-    say(stage.supervisor.channel(), request).await.expect("echoed");
-    assert_eq!(stage.previous_attempts(), [None]);
-    let agent =
-        stage.server.arrivals()[0].metadata["user-agent"].to_str().expect("ascii").to_owned();
+    generated(rig.supervisor.channel(), request).await.expect("echoed");
+    assert_eq!(rig.previous_attempts(), [None]);
+    let agent = rig.server.arrivals()[0].metadata["user-agent"].to_str().expect("ascii").to_owned();
     assert!(agent.starts_with("agent_001/2.0 tonic-supervisor/"), "{agent}");
-    assert_eq!(stage.server.arrivals()[0].message, "x".to_owned().encode_to_vec());
+    assert_eq!(rig.server.arrivals()[0].message, "x".to_owned().encode_to_vec());
 }
 
 /// The longest times there are mean for ever, and break nothing.
 #[tokio::test(start_paused = true)]
 async fn timeouts_and_a_grace_beyond_the_clocks_end_are_none() {
-    let stage = stage(Config::builder().timeout(None)).await;
-    let channel = stage.supervisor.channel();
+    let rig = Rig::new(config().timeout(None)).await;
+    let channel = rig.supervisor.channel();
     let options = CallOptions::new().timeout(Duration::MAX).attempt_timeout(Duration::MAX);
-    assert_eq!(echo_with(&channel, "for ever", options).await.expect("OK"), "for ever");
-    assert!(stage.server.arrivals()[0].grpc_timeout.is_none());
-    stage.supervisor.shutdown(Duration::MAX).await;
+    assert_eq!(say(&channel, "for ever", options).await.expect("OK"), "for ever");
+    assert!(rig.server.arrivals()[0].grpc_timeout.is_none());
+    rig.supervisor.shutdown(Duration::MAX).await;
 }

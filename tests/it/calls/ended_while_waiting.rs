@@ -2,11 +2,7 @@
 //! failed, how. A deadline's words are the same whoever notices it first: the request actor (a call
 //! that came as a message), the caller's own future, or the watch while the request actor is dead.
 
-use crate::{
-    support::link_stage::{PATIENCE, settle},
-    support::panic_hook::hush_injected_panics,
-    support::rig::*,
-};
+use crate::support::*;
 use std::time::Duration;
 use tonic::{Code, Status, metadata::MetadataMap};
 use tonic_supervisor::{
@@ -101,7 +97,7 @@ impl Reason {
                 Credentials => waits_for_ever(&network, config),
                 _ => supervise(&network, config),
             };
-            supervisor.wait_ready(PATIENCE).await.expect("Ready");
+            supervisor.wait_ready(LONG).await.expect("Ready");
             if self == AfterRetry {
                 tokio::spawn(async move {
                     server.arrived(1).await;
@@ -137,7 +133,7 @@ impl Reason {
             let _kept = peer;
             while let Ok(Some(_)) = link.next_frame().await {}
         });
-        supervisor.wait_ready(PATIENCE).await.expect("Ready");
+        supervisor.wait_ready(LONG).await.expect("Ready");
         if matches!(self, PeersRoom | FewerRoom | OwnRoom) {
             for _ in 0..2 {
                 kept.push(Box::new(start(&supervisor.channel(), "fills", CallOptions::new())));
@@ -211,7 +207,7 @@ async fn a_hook_that_is_too_late_for_the_call_is_no_failed_attempt() {
 
 #[tokio::test(start_paused = true)]
 async fn a_deadline_is_named_also_while_the_request_actor_is_dead() {
-    hush_injected_panics();
+    hide_injected_panics();
     let (supervisor, _kept) = Refused.staged().await;
     supervisor.panics().arm(Child::Request, "Submit", 1);
     supervisor.panics().arm(Child::Request, "Adopt", u32::MAX);
@@ -305,7 +301,7 @@ async fn a_request_larger_than_the_whole_queue_is_too_large_and_not_refused_as_f
     let network = MemoryNetwork::new();
     let _server = ScriptedServer::on_memory(&network, ADDRESS).await;
     let supervisor = supervise(&network, config().queue_max_bytes(100));
-    let log = Log::of(&supervisor);
+    let log = EventLog::of(&supervisor);
     let large = "x".repeat(200);
     let said = say(&supervisor.channel(), &large, CallOptions::new()).await.expect_err("too large");
     let answer = post(&supervisor.mailbox(), &large, CallOptions::new());

@@ -1,10 +1,9 @@
 //! Times at the edge of what can be written in a file or said by a caller or a peer: nothing
 //! overflows, whatever adds them up.
 
-use crate::support::rig::{ADDRESS, Log, SAY, config, ms, post, secs};
+use crate::support::{ADDRESS, EventLog, SAY, config, ms, paused_runtime, post, secs};
 use proptest::{prelude::*, sample::select};
 use std::time::Duration;
-use tokio::runtime::Builder;
 use tonic::{Code, Request, Status};
 use tonic_supervisor::{
     CallOptions, ConfigBuilder, Fact, SupervisedChannel, Supervisor,
@@ -68,8 +67,8 @@ async fn live(config: ConfigBuilder, options: CallOptions, wait: Duration) -> Re
     let server = ScriptedServer::on_memory(&network, ADDRESS).await;
     let builder = Supervisor::builder(config).connector(network.connector()).rng_seed(1);
     let hook = |_| async { Ok(tonic::metadata::MetadataMap::new()) };
-    let supervisor = builder.call_credentials(hook).allow_plaintext(true).spawn();
-    let log = Log::of(&supervisor);
+    let supervisor = builder.call_credentials(hook).allow_plaintext().spawn();
+    let log = EventLog::of(&supervisor);
     let channel = supervisor.channel();
     let scripts = [
         Script::echo(),
@@ -110,12 +109,6 @@ async fn live(config: ConfigBuilder, options: CallOptions, wait: Duration) -> Re
     }
 }
 
-fn run(config: ConfigBuilder, options: CallOptions, wait: Duration) -> Result<(), String> {
-    let runtime =
-        Builder::new_current_thread().enable_all().start_paused(true).build().expect("a runtime");
-    runtime.block_on(live(config, options, wait))
-}
-
 /// Everything as long as it can be.
 #[test]
 fn a_channel_whose_times_are_all_as_long_as_can_be_spawns_fails_and_redials() {
@@ -134,7 +127,7 @@ fn a_channel_whose_times_are_all_as_long_as_can_be_spawns_fails_and_redials() {
         .reconnect_jitter(1.0)
         .reconnect_stable_after(longest);
     let options = CallOptions::new().timeout(longest).attempt_timeout(longest).long_poll(longest);
-    run(config, options, secs(100_000)).expect("no panic");
+    paused_runtime().block_on(live(config, options, secs(100_000))).expect("no panic");
 }
 
 proptest! {
@@ -148,7 +141,7 @@ proptest! {
         long_poll in time(),
     ) {
         let options = CallOptions::new().timeout(timeout).attempt_timeout(attempt).long_poll(long_poll);
-        if let Err(problem) = run(config, options, ms(200)) {
+        if let Err(problem) = paused_runtime().block_on(live(config, options, ms(200))) {
             prop_assert!(false, "{problem}");
         }
     }

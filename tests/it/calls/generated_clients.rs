@@ -1,11 +1,9 @@
 //! The channel in the place of tonic's own: clients, interceptors and layers work unchanged on it,
 //! and calls that are known to be unary are retried.
 
-use crate::{
-    support::log_lines::Log,
-    support::rig::descriptors,
-    support::stage::{ECHO, Events, LONG, echo, report, seconds, stage, timed},
-    support::tonic_server::TonicServer,
+use crate::support::{
+    EventLog, LONG, LogLines, Rig, TonicServer, codec, config, descriptors, echo, path, report,
+    request, seconds, timed,
 };
 use bytes::Bytes;
 use futures::StreamExt;
@@ -21,7 +19,6 @@ use tonic::{
     client::{Grpc, GrpcService},
     service::interceptor::InterceptedService,
 };
-use tonic_prost::ProstCodec;
 use tonic_supervisor::{
     CallKind, CallOptions, Cause, Config, ConfigBuilder, Fact, Phase, SupervisedChannel,
     Supervisor,
@@ -32,14 +29,6 @@ use tower::{Layer, util::MapRequestLayer};
 
 type StdError = Box<dyn Error + Send + Sync>;
 
-fn codec() -> ProstCodec<String, String> {
-    ProstCodec::default()
-}
-
-fn path(method: &'static str) -> PathAndQuery {
-    PathAndQuery::from_static(method)
-}
-
 /// One unary call, as generated code makes it.
 async fn say<T>(service: T, request: Request<String>) -> Result<Response<String>, Status>
 where
@@ -49,17 +38,11 @@ where
 {
     let mut grpc = Grpc::new(service);
     grpc.ready().await.map_err(|error| Status::unknown(error.into().to_string()))?;
-    grpc.unary(request, path(ECHO), codec()).await
+    grpc.unary(request, path(), codec()).await
 }
 
 fn text() -> Request<String> {
     Request::new("hello".to_owned())
-}
-
-fn marked(options: CallOptions) -> Request<String> {
-    let mut request = text();
-    request.extensions_mut().insert(options);
-    request
 }
 
 // --- all kinds of calls
@@ -78,7 +61,11 @@ where
     let ready = |error: T::Error| Status::unknown(error.into().to_string());
     grpc.ready().await.map_err(ready)?;
     let words = grpc
-        .server_streaming(Request::new("a b c".to_owned()), path("/stage.Echo/Repeat"), codec())
+        .server_streaming(
+            Request::new("a b c".to_owned()),
+            PathAndQuery::from_static("/test.Echo/Repeat"),
+            codec(),
+        )
         .await?;
     let words: Vec<_> = words.into_inner().map(|word| word.expect("a word")).collect().await;
     assert_eq!(words, ["a", "b", "c"]);
@@ -86,7 +73,9 @@ where
     grpc.ready().await.map_err(ready)?;
     let words = Request::new(tokio_stream::iter(words));
     assert_eq!(
-        grpc.client_streaming(words, path("/stage.Echo/Join"), codec()).await?.into_inner(),
+        grpc.client_streaming(words, PathAndQuery::from_static("/test.Echo/Join"), codec())
+            .await?
+            .into_inner(),
         "a b c"
     );
 
@@ -94,7 +83,10 @@ where
     grpc.ready().await.map_err(ready)?;
     let (speak, said) = mpsc::unbounded_channel();
     let said = Request::new(UnboundedReceiverStream::new(said));
-    let mut heard = grpc.streaming(said, path("/stage.Echo/Chat"), codec()).await?.into_inner();
+    let mut heard = grpc
+        .streaming(said, PathAndQuery::from_static("/test.Echo/Chat"), codec())
+        .await?
+        .into_inner();
     for n in 0..100 {
         speak.send(n.to_string()).expect("the call is open");
         assert_eq!(heard.message().await?, Some(n.to_string()));
@@ -158,8 +150,13 @@ async fn an_interceptors_refusal_and_a_method_that_is_not_there_are_told_as_ever
         .expect_err("refused");
     assert_eq!((status.code(), status.message()), (Code::Unauthenticated, "no token"));
     let mut grpc = Grpc::new(supervisor.channel());
-    let unknown =
-        grpc.unary::<String, String, _>(text(), path("/stage.Echo/Nothing"), codec()).await;
+    let unknown = grpc
+        .unary::<String, String, _>(
+            text(),
+            PathAndQuery::from_static("/test.Echo/Nothing"),
+            codec(),
+        )
+        .await;
     assert_eq!(unknown.expect_err("no such method").code(), Code::Unimplemented);
 }
 
@@ -178,16 +175,16 @@ where
     T::ResponseBody: HttpBody<Data = Bytes> + Send + 'static,
     <T::ResponseBody as HttpBody>::Error: Into<StdError> + Send,
 {
-    let network = MemoryNetwork::new();
-    let server = ScriptedServer::on_memory(&network, ADDRESS).await;
-    server.script(Script::fail_times(1, Code::Unavailable));
-    let set = descriptors_say.map(|kind| descriptors("stage", kind == CallKind::Streaming));
-    let supervisor = match set {
-        Some(set) => described(config, &network, &set),
-        None => supervised(config, &network),
-    };
-    let outcome = say(dress(supervisor.channel()), request).await;
-    (server.arrivals().len(), outcome.is_ok())
+    let rig = Rig::new(config).await;
+    rig.server.script(Script::fail_times(1, Code::Unavailable));
+    let outcome = say(dress(rig.supervisor.channel()), request).await;
+    (rig.server.arrivals().len(), outcome.is_ok())
+}
+
+fn described(streaming: bool) -> impl Fn(SupervisedChannel) -> SupervisedChannel {
+    move |channel| {
+        channel.with_descriptor_set(&descriptors("rig", streaming)).expect("a descriptor set")
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -196,12 +193,14 @@ async fn descriptors_a_marker_or_configuration_each_make_a_call_retryable() {
     let (unary, streams) = (Some(CallKind::Unary), Some(CallKind::Streaming));
     let (retried, not_retried) = ((2, true), (1, false));
     // Without the kind for methods that nobody described.
-    let config = || Config::builder().retry_undescribed(false);
-    assert_eq!(attempts(config(), None, plain, text()).await, not_retried, "nobody said");
-    assert_eq!(attempts(config(), unary, plain, text()).await, retried);
-    let marked_unary = || marked(CallOptions::new().unary());
-    assert_eq!(attempts(config(), None, plain, marked_unary()).await, retried);
-    for pattern in ["stage.Echo/Say", "stage.Echo/*", "*"] {
+    let config = || config().retry_undescribed(false);
+    assert_eq!(attempts(config(), plain, text()).await, not_retried, "nobody said");
+    assert_eq!(attempts(config(), described(false), text()).await, retried);
+    assert_eq!(
+        attempts(config(), plain, request("hello", CallOptions::new().unary())).await,
+        retried
+    );
+    for pattern in ["test.Echo/Say", "test.Echo/*", "*"] {
         let configured = config().method(pattern, MethodOptions::new().unary());
         assert_eq!(attempts(configured, None, plain, text()).await, retried, "{pattern}");
     }
@@ -214,44 +213,58 @@ async fn descriptors_a_marker_or_configuration_each_make_a_call_retryable() {
     assert_eq!(by_interceptor, retried, "marked by an interceptor");
 
     // Who knows better: descriptors, then configuration, then the marker.
-    let defaults = Config::builder;
-    assert_eq!(attempts(defaults(), streams, plain, marked_unary()).await, not_retried);
-    let streaming = || Config::builder().method("stage.Echo/Say", MethodOptions::new().streaming());
-    assert_eq!(attempts(streaming(), None, plain, marked_unary()).await, not_retried);
-    assert_eq!(attempts(streaming(), unary, plain, text()).await, retried);
-    let never = marked(CallOptions::new().unary().retry(false));
-    assert_eq!(attempts(defaults(), None, plain, never).await, not_retried);
+    assert_eq!(
+        attempts(config(), described(true), request("hello", CallOptions::new().unary())).await,
+        not_retried
+    );
+    let streaming = || config().method("test.Echo/Say", MethodOptions::new().streaming());
+    assert_eq!(
+        attempts(streaming(), plain, request("hello", CallOptions::new().unary())).await,
+        not_retried
+    );
+    assert_eq!(attempts(streaming(), described(false), text()).await, retried);
+    assert_eq!(
+        attempts(config(), plain, request("hello", CallOptions::new().unary().no_retry())).await,
+        not_retried
+    );
 }
 
-#[test]
-fn what_is_no_descriptor_set_is_refused_with_what_to_give() {
-    let wrong = Supervisor::builder(Config::default()).descriptor_set(b"\xff\xff");
+#[tokio::test(start_paused = true)]
+async fn descriptors_help_calls_of_methods_that_were_called_before_and_of_other_channels() {
+    let rig = Rig::new(config()).await;
+    let before = rig.supervisor.channel();
+    say(before.clone(), text()).await.expect("answered");
+    let wrong = before.clone().with_descriptor_set(b"\xff\xff");
     assert!(wrong.expect_err("no descriptors").to_string().contains("FileDescriptorSet"));
+    described(false)(rig.supervisor.channel());
+    rig.server.script(Script::fail_times(3, Code::Unavailable));
+    say(before, text()).await.expect("the fourth attempt");
+    assert_eq!(rig.arrivals_at(), seconds(&[0.0, 0.0, 1.0, 3.0, 7.0]));
 }
 
 /// One attempt by policy; what the server certainly did not process is sent again all the same.
 #[tokio::test(start_paused = true)]
 async fn with_retry_undescribed_off_a_call_nobody_described_gets_one_attempt_and_a_hint() {
-    let log = Log::listen();
-    let stage = stage(Config::builder().retry_undescribed(false)).await;
+    let log = LogLines::listen();
+    let rig = Rig::new(config().retry_undescribed(false)).await;
     for first in [Answer::status(Code::Unavailable), Answer::cut_after_processing()] {
-        stage.server.script(Script::sequence(vec![first], Answer::echo()));
-        let status = say(stage.supervisor.channel(), text()).await.expect_err("one attempt");
+        rig.server.script(Script::sequence(vec![first], Answer::echo()));
+        let status = say(rig.supervisor.channel(), text()).await.expect_err("one attempt");
         assert_eq!((status.code(), report(&status).attempts_made), (Code::Unavailable, 1));
     }
-    stage.server.script(Script::sequence(vec![Answer::reset(7)], Answer::echo()));
-    say(stage.supervisor.channel(), text()).await.expect("sent again");
-    let snapshot = stage.supervisor.snapshot();
-    assert_eq!((snapshot.retries, snapshot.transparent_retries, stage.server.refused()), (0, 1, 1));
-    assert!(stage.previous_attempts().iter().all(Option::is_none));
+    rig.server.script(Script::sequence(vec![Answer::reset(7)], Answer::echo()));
+    say(rig.supervisor.channel(), text()).await.expect("sent again");
+    let snapshot = rig.supervisor.snapshot();
+    assert_eq!((snapshot.retries, snapshot.transparent_retries, rig.server.refused()), (0, 1, 1));
+    assert!(rig.previous_attempts().iter().all(Option::is_none));
 
     let hints = log.saying("descriptor_set(..)");
     assert_eq!(
         hints.iter().map(|hint| hint.field("method")).collect::<Vec<_>>(),
-        ["stage.Echo/Say"]
+        ["test.Echo/Say"]
     );
-    echo(&stage.supervisor.channel(), "unary by construction").await.expect("answered");
-    assert_eq!(log.saying("descriptor_set(..)").len(), 1);
+    echo(&rig.supervisor.channel(), "unary by construction").await.expect("answered");
+    assert_eq!(log.saying("with_descriptor_set").len(), 1);
 }
 
 // --- errors and deadlines
@@ -259,7 +272,7 @@ async fn with_retry_undescribed_off_a_call_nobody_described_gets_one_attempt_and
 
 #[tokio::test(start_paused = true)]
 async fn the_last_attempts_error_comes_intact_and_the_calls_report_is_its_source() {
-    let stage = stage(Config::builder().max_retry_attempts(2)).await;
+    let rig = Rig::new(config().max_retry_attempts(2)).await;
     // Trailers only, and trailers after headers; the details are "one", "two", "three" in base64.
     let first =
         Answer::status(Code::Unavailable).text("first").trailer("grpc-status-details-bin", "b25l");
@@ -270,8 +283,8 @@ async fn the_last_attempts_error_comes_intact_and_the_calls_report_is_its_source
         .text("the%20third%20%E9%94%99")
         .trailer("grpc-status-details-bin", "dGhyZWU")
         .trailer("x-why", "because");
-    stage.server.script(Script::sequence(vec![first, second], third));
-    let status = say(stage.supervisor.channel(), marked(CallOptions::new().unary()))
+    rig.server.script(Script::sequence(vec![first, second], third));
+    let status = say(rig.supervisor.channel(), request("hello", CallOptions::new().unary()))
         .await
         .expect_err("all fail");
     assert_eq!(
@@ -297,7 +310,7 @@ async fn the_last_attempts_error_comes_intact_and_the_calls_report_is_its_source
     assert_eq!(attempts, expected);
     assert_eq!(
         (report.method.as_str(), report.attempts_made, report.retries),
-        ("stage.Echo/Say", 3, 2)
+        ("test.Echo/Say", 3, 2)
     );
     assert_eq!((&report.outcome.cause, report.maybe_processed), (&Cause::Status, true));
 }
@@ -306,14 +319,14 @@ async fn the_last_attempts_error_comes_intact_and_the_calls_report_is_its_source
 /// own channel.
 #[tokio::test(start_paused = true)]
 async fn a_streams_error_comes_intact_after_its_messages() {
-    let stage = stage(Config::builder()).await;
+    let rig = Rig::new(config()).await;
     let messages = ["a", "b"].map(|text| text.to_owned().encode_to_vec());
-    stage.server.script(
+    rig.server.script(
         Answer::stream(messages, Code::DataLoss).text("page torn").trailer("x-why", "because"),
     );
-    let mut grpc = Grpc::new(stage.supervisor.channel());
+    let mut grpc = Grpc::new(rig.supervisor.channel());
     let stream = grpc
-        .server_streaming::<String, String, _>(text(), path(ECHO), codec())
+        .server_streaming::<String, String, _>(text(), path(), codec())
         .await
         .expect("it begins");
     let mut stream = stream.into_inner();
@@ -329,24 +342,24 @@ async fn a_streams_error_comes_intact_after_its_messages() {
 #[tokio::test(start_paused = true)]
 async fn a_requests_timeout_bounds_queue_attempts_and_waits() {
     let two = Duration::from_secs(2);
-    let stage = stage(Config::builder()).await;
-    let mut request = marked(CallOptions::new().unary());
+    let rig = Rig::new(config()).await;
+    let mut request = request("hello", CallOptions::new().unary());
     request.set_timeout(two);
-    stage.server.script(Script::hang());
-    let (took, outcome) = timed(say(stage.supervisor.channel(), request)).await;
+    rig.server.script(Script::hang());
+    let (took, outcome) = timed(say(rig.supervisor.channel(), request)).await;
     let status = outcome.expect_err("no answer");
     assert_eq!(
         (took, status.code(), &report(&status).outcome.cause),
         (two, Code::DeadlineExceeded, &Cause::Deadline(None))
     );
-    stage.server.given_up(1).await;
+    rig.server.given_up(1).await;
 
     // While it waits for a link, the message says for which.
-    stage.server.kill().await;
-    Events::of(&stage.supervisor).first(|fact| matches!(fact, Fact::DialFailed { .. })).await;
+    rig.server.kill().await;
+    EventLog::of(&rig.supervisor).first(|fact| matches!(fact, Fact::DialFailed { .. })).await;
     let mut request = text();
     request.set_timeout(two);
-    let (took, outcome) = timed(say(stage.supervisor.channel(), request)).await;
+    let (took, outcome) = timed(say(rig.supervisor.channel(), request)).await;
     let status = outcome.expect_err("no server");
     assert_eq!(
         (took, status.code(), report(&status).maybe_processed),
@@ -359,16 +372,15 @@ async fn a_requests_timeout_bounds_queue_attempts_and_waits() {
 /// it likes.
 #[tokio::test(start_paused = true)]
 async fn a_stream_obeys_only_its_own_timeout_also_between_its_messages() {
-    let stage = stage(Config::builder()).await;
+    let rig = Rig::new(config()).await;
     let texts = vec!["a".to_owned().encode_to_vec(); 100];
-    stage.server.script(Answer::stream(texts, Code::Ok).every(Duration::from_secs(3)));
+    rig.server.script(Answer::stream(texts, Code::Ok).every(Duration::from_secs(3)));
     for (timeout, messages) in [(Some(Duration::from_secs(10)), 3), (None, 100)] {
         let mut request = text();
         timeout.into_iter().for_each(|timeout| request.set_timeout(timeout));
-        let mut grpc = Grpc::new(stage.supervisor.channel());
+        let mut grpc = Grpc::new(rig.supervisor.channel());
         let (took, (read, end)) = timed(async {
-            let stream =
-                grpc.server_streaming::<String, String, _>(request, path(ECHO), codec()).await;
+            let stream = grpc.server_streaming::<String, String, _>(request, path(), codec()).await;
             let mut stream = stream.expect("it begins").into_inner();
             let mut read = 0;
             loop {
@@ -394,39 +406,41 @@ async fn a_stream_obeys_only_its_own_timeout_also_between_its_messages() {
 /// Dropping the future, or the stream of answers, ends the call on the wire at once.
 #[tokio::test(start_paused = true)]
 async fn a_dropped_call_is_reset_on_the_wire_at_once() {
-    let stage = stage(Config::builder()).await;
-    stage.server.script(Script::hang());
-    let call = tokio::spawn(say(stage.supervisor.channel(), marked(CallOptions::new().unary())));
-    stage.server.arrived(1).await;
+    let rig = Rig::new(config()).await;
+    rig.server.script(Script::hang());
+    let call =
+        tokio::spawn(say(rig.supervisor.channel(), request("hello", CallOptions::new().unary())));
+    rig.server.arrived(1).await;
     call.abort();
-    assert_eq!(timed(stage.server.given_up(1)).await.0, Duration::ZERO);
+    assert_eq!(timed(rig.server.given_up(1)).await.0, Duration::ZERO);
 
-    stage.server.script(Answer::message("a".to_owned().encode_to_vec()).then_hang());
-    let mut grpc = Grpc::new(stage.supervisor.channel());
+    rig.server.script(Answer::message("a".to_owned().encode_to_vec()).then_hang());
+    let mut grpc = Grpc::new(rig.supervisor.channel());
     let stream = grpc
-        .server_streaming::<String, String, _>(text(), path(ECHO), codec())
+        .server_streaming::<String, String, _>(text(), path(), codec())
         .await
         .expect("it begins");
     let mut stream = stream.into_inner();
     assert_eq!(stream.message().await.expect("a message").as_deref(), Some("a"));
     drop(stream);
-    assert_eq!(timed(stage.server.given_up(2)).await.0, Duration::ZERO);
-    assert_eq!(stage.supervisor.snapshot().calls_open, 0);
-    stage.supervisor.wait_ready(LONG).await.expect("Ready");
-    assert_eq!(stage.server.connections(), 1, "the link is none the worse");
+    assert_eq!(timed(rig.server.given_up(2)).await.0, Duration::ZERO);
+    assert_eq!(rig.supervisor.snapshot().calls_open, 0);
+    rig.supervisor.wait_ready(LONG).await.expect("Ready");
+    assert_eq!(rig.server.connections(), 1, "the link is none the worse");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_dropped_call_that_waits_leaves_the_queue_at_once() {
-    let stage = stage(Config::builder()).await;
-    stage.server.kill().await;
-    let call = tokio::spawn(say(stage.supervisor.channel(), marked(CallOptions::new().unary())));
-    Events::of(&stage.supervisor).first(|fact| matches!(fact, Fact::DialFailed { .. })).await;
+    let rig = Rig::new(config()).await;
+    rig.server.kill().await;
+    let call =
+        tokio::spawn(say(rig.supervisor.channel(), request("hello", CallOptions::new().unary())));
+    EventLog::of(&rig.supervisor).first(|fact| matches!(fact, Fact::DialFailed { .. })).await;
     assert_eq!(
-        (stage.supervisor.snapshot().calls_open, stage.supervisor.snapshot().calls_waiting),
+        (rig.supervisor.snapshot().calls_open, rig.supervisor.snapshot().calls_waiting),
         (1, 1)
     );
     call.abort();
     call.await.expect_err("aborted");
-    assert_eq!(stage.supervisor.snapshot().calls_open, 0);
+    assert_eq!(rig.supervisor.snapshot().calls_open, 0);
 }

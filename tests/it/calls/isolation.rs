@@ -1,12 +1,9 @@
 //! One call's fault stays with that call: it is answered, and neither its link nor any other call
 //! suffers for it.
 
-use crate::{
-    support::link_stage::{config_for, join, ms, secs, supervise_tcp},
-    support::rig::{
-        ADDRESS, Log, SAY, bounded, cause, config, post, report, say, start, supervise,
-    },
-    support::tonic_server::TonicServer,
+use crate::support::{
+    ADDRESS, EventLog, SAY, TonicServer, bounded, cause, config, config_for, join, ms, post,
+    report, say, secs, start, supervise, supervise_tcp, with_tonic_server,
 };
 use http::uri::PathAndQuery;
 use parking_lot::Mutex;
@@ -27,7 +24,7 @@ use tonic_supervisor::{
 };
 
 /// A method that the real server does not have.
-const MISSING: &str = "/stage.Echo/Missing";
+const MISSING: &str = "/test.Echo/Missing";
 
 fn metadata(fields: &[(&'static str, &str)]) -> MetadataMap {
     let mut metadata = MetadataMap::new();
@@ -60,13 +57,6 @@ async fn generated(
     grpc.unary(request, PathAndQuery::from_static(path), codec)
         .await
         .map(tonic::Response::into_inner)
-}
-
-/// A channel to a real server.
-async fn real() -> (TonicServer, Supervisor) {
-    let server = TonicServer::start().await;
-    let supervisor = supervise_tcp(Config::builder().port(server.port));
-    (server, supervisor)
 }
 
 // --- what HTTP/2 would refuse
@@ -161,7 +151,7 @@ async fn a_call_with_too_many_fields_of_metadata_ends_alone_and_unsent() {
 /// tonic's server announces that it takes 16 KiB, and ends the connection of whoever sends more.
 #[tokio::test]
 async fn a_head_above_the_peers_limit_ends_unsent_and_costs_no_other_call() {
-    let (_server, supervisor) = real().await;
+    let (_server, supervisor) = with_tonic_server(config()).await;
     let channel = supervisor.channel();
     supervisor.wait_ready(secs(10)).await.expect("Ready");
     let others: Vec<_> = (0..4)
@@ -169,7 +159,7 @@ async fn a_head_above_the_peers_limit_ends_unsent_and_costs_no_other_call() {
             let channel = channel.clone();
             tokio::spawn(async move {
                 for _ in 0..50 {
-                    with_metadata(&channel, "/stage.Echo/Say", MetadataMap::new())
+                    with_metadata(&channel, "/test.Echo/Say", MetadataMap::new())
                         .await
                         .expect("answered");
                 }
@@ -179,7 +169,7 @@ async fn a_head_above_the_peers_limit_ends_unsent_and_costs_no_other_call() {
     for size in [20_000, 100_000, 300_000] {
         let large = metadata(&[("x-large", &"y".repeat(size))]);
         let status =
-            with_metadata(&channel, "/stage.Echo/Say", large.clone()).await.expect_err("too large");
+            with_metadata(&channel, "/test.Echo/Say", large.clone()).await.expect_err("too large");
         assert_eq!(status.code(), Code::ResourceExhausted);
         assert_eq!(
             (report(&status).outcome.phase, report(&status).retries),
@@ -189,13 +179,13 @@ async fn a_head_above_the_peers_limit_ends_unsent_and_costs_no_other_call() {
         assert!(
             status.message().contains("MAX_HEADER_LIST_SIZE") && status.message().contains("16384")
         );
-        let status = generated(&channel, "/stage.Echo/Say", large).await.expect_err("too large");
+        let status = generated(&channel, "/test.Echo/Say", large).await.expect_err("too large");
         assert_eq!(status.code(), Code::ResourceExhausted);
     }
     join(others).await;
     assert_eq!(supervisor.snapshot().links, 1);
     let fits = metadata(&[("x-large", &"y".repeat(15_000))]);
-    with_metadata(&channel, "/stage.Echo/Say", fits).await.expect("below the limit");
+    with_metadata(&channel, "/test.Echo/Say", fits).await.expect("below the limit");
 }
 
 /// A peer that ends its connection whenever it reads "poison", and answers everything else.
@@ -493,7 +483,7 @@ async fn a_link_that_only_began_an_answer_is_not_proven() {
         link.close().await;
     });
     let supervisor = supervise(&network, config());
-    let log = Log::of(&supervisor);
+    let log = EventLog::of(&supervisor);
     let calls: Vec<_> =
         (0..50).map(|_| post(&supervisor.mailbox(), "x", CallOptions::new())).collect();
     for answer in calls {
@@ -511,7 +501,7 @@ async fn a_whole_message_proves_the_link_before_its_stream_ends() {
     let server = ScriptedServer::on_memory(&network, ADDRESS).await;
     server.script(Answer::message("\n\u{5}hello").then_hang());
     let supervisor = supervise(&network, config());
-    let log = Log::of(&supervisor);
+    let log = EventLog::of(&supervisor);
     let mut grpc = tonic::client::Grpc::new(supervisor.channel());
     let (path, codec) = (PathAndQuery::from_static(SAY), ProstCodec::<String, String>::default());
     let stream =

@@ -3,80 +3,32 @@
 
 use crate::{
     calls::wrongly_declared_unary::{Act, hello, peer},
-    support::log_lines::Log,
-    support::rig::{
-        ADDRESS, SAY, assert_time, config, eventually, ms, report, secs, supervise, timed,
+    support::{
+        LogLines, Rig, assert_time, codec, config, eventually, generated_stream, generated_unary,
+        ms, path, report, secs, supervise, timed,
     },
 };
-use http::uri::PathAndQuery;
 use prost::Message as _;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::UnboundedReceiverStream;
-use tonic::{Code, Request, Status, Streaming, client::Grpc};
-use tonic_prost::ProstCodec;
+use tonic::{Code, Request, client::Grpc};
 use tonic_supervisor::{
-    CallKind, CallOptions, Cause, ConfigBuilder, MethodOptions, NotRetried, SupervisedChannel,
-    Supervisor,
-    testing::{Answer, MemoryNetwork, Script, ScriptedServer},
+    CallKind, CallOptions, Cause, ConfigBuilder, MethodOptions, NotRetried,
+    testing::{Answer, MemoryNetwork, Script},
 };
 
 /// A server, and a supervisor with a link to it.
-struct Stage {
-    server: ScriptedServer,
-    supervisor: Supervisor,
+async fn ready(config: ConfigBuilder) -> Rig {
+    Rig::new(config).await.ready().await
 }
 
-async fn stage(config: ConfigBuilder) -> Stage {
-    let network = MemoryNetwork::new();
-    let server = ScriptedServer::on_memory(&network, ADDRESS).await;
-    let supervisor = supervise(&network, config);
-    supervisor.wait_ready(secs(10)).await.expect("READY");
-    Stage { server, supervisor }
-}
-
-impl Stage {
-    fn channel(&self) -> SupervisedChannel {
-        self.supervisor.channel()
-    }
-
-    /// How many attempts a call has that is answered so at first, and whether it succeeds then.
-    async fn attempts(&self, first: Answer, options: CallOptions) -> (usize, bool) {
-        let before = self.server.arrivals().len();
-        self.server.script(Script::sequence(vec![first], Answer::echo()));
-        let outcome = say(&self.channel(), options).await;
-        (self.server.arrivals().len() - before, outcome.is_ok())
-    }
-}
-
-fn path() -> PathAndQuery {
-    PathAndQuery::from_static(SAY)
-}
-
-fn codec() -> ProstCodec<String, String> {
-    ProstCodec::default()
-}
-
-fn request(options: CallOptions) -> Request<String> {
-    let mut request = Request::new("hello".to_owned());
-    request.extensions_mut().insert(options);
-    request
-}
-
-/// A unary call, as generated code makes it.
-async fn say(channel: &SupervisedChannel, options: CallOptions) -> Result<String, Status> {
-    Grpc::new(channel.clone())
-        .unary(request(options), path(), codec())
-        .await
-        .map(tonic::Response::into_inner)
-}
-
-/// A server-streaming call, as generated code makes it, up to its answer's head.
-async fn stream(channel: &SupervisedChannel) -> Result<Streaming<String>, Status> {
-    let answer = Grpc::new(channel.clone())
-        .server_streaming(request(CallOptions::new()), path(), codec())
-        .await;
-    answer.map(tonic::Response::into_inner)
+/// How many attempts a call has that is answered so at first, and whether it succeeds then.
+async fn attempts(rig: &Rig, first: Answer, options: CallOptions) -> (usize, bool) {
+    let before = rig.server.arrivals().len();
+    rig.server.script(Script::sequence(vec![first], Answer::echo()));
+    let outcome = generated_unary(&rig.channel(), options).await;
+    (rig.server.arrivals().len() - before, outcome.is_ok())
 }
 
 /// A stream's messages, which say something different each.
@@ -98,36 +50,36 @@ const SEEN: &str = "was seen to stream";
 /// The README's two lines, and nothing else: the issue's own experiment.
 #[tokio::test(start_paused = true)]
 async fn forty_calls_over_a_restart_are_all_answered_with_the_two_lines_alone() {
-    let stage = stage(config()).await;
-    stage.server.script(Answer::echo().after(ms(500)));
+    let rig = ready(config()).await;
+    rig.server.script(Answer::echo().after(ms(500)));
     let calls: Vec<_> = (0..40)
         .map(|n| {
-            let channel = stage.channel();
+            let channel = rig.channel();
             tokio::spawn(async move {
                 tokio::time::sleep(ms(75 * n)).await;
-                say(&channel, CallOptions::new()).await
+                generated_unary(&channel, CallOptions::new()).await
             })
         })
         .collect();
     tokio::time::sleep(ms(1_050)).await;
-    let cut = stage.server.arrivals().len();
-    stage.server.kill().await;
+    let cut = rig.server.arrivals().len();
+    rig.server.kill().await;
     tokio::time::sleep(secs(1)).await;
-    stage.server.restart().await;
+    rig.server.restart().await;
     let mut answered = 0;
     for call in calls {
         answered += usize::from(call.await.expect("no panic").is_ok());
     }
-    assert!(cut > 10 && stage.supervisor.snapshot().retries > 3, "some were on the wire");
+    assert!(cut > 10 && rig.supervisor.snapshot().retries > 3, "some were on the wire");
     assert_eq!(answered, 40);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_whole_request_is_retried_until_its_answer_begins() {
-    let stage = stage(config()).await;
+    let rig = ready(config()).await;
     // Nothing has begun: a status in the only head, a lost link, a proxy's error.
     for first in [unavailable(), Answer::cut_after_processing(), Answer::reset(2)] {
-        assert_eq!(stage.attempts(first.clone(), CallOptions::new()).await, RETRIED, "{first:?}");
+        assert_eq!(attempts(&rig, first.clone(), CallOptions::new()).await, RETRIED, "{first:?}");
     }
     // The head is there: the caller has it.
     for first in [
@@ -135,35 +87,35 @@ async fn a_whole_request_is_retried_until_its_answer_begins() {
         Answer::stream(messages(1), Code::Unavailable),
     ] {
         assert_eq!(
-            stage.attempts(first.clone(), CallOptions::new()).await,
+            attempts(&rig, first.clone(), CallOptions::new()).await,
             NOT_RETRIED,
             "{first:?}"
         );
     }
     // What policy says holds as for unary calls.
     assert_eq!(
-        stage.attempts(Answer::status(Code::NotFound), CallOptions::new()).await,
+        attempts(&rig, Answer::status(Code::NotFound), CallOptions::new()).await,
         NOT_RETRIED
     );
-    assert_eq!(stage.attempts(unavailable(), CallOptions::new().retry(false)).await, NOT_RETRIED);
+    assert_eq!(attempts(&rig, unavailable(), CallOptions::new().no_retry()).await, NOT_RETRIED);
     assert_eq!(
-        stage.attempts(unavailable(), CallOptions::new().idempotent(false)).await,
+        attempts(&rig, unavailable(), CallOptions::new().idempotent(false)).await,
         NOT_RETRIED
     );
 }
 
 #[tokio::test(start_paused = true)]
 async fn retries_follow_the_schedule_and_the_last_status_comes_with_its_report() {
-    let stage = stage(config()).await;
-    stage.server.script(Script::always(Code::Unavailable));
-    let (took, outcome) = timed(say(&stage.channel(), CallOptions::new())).await;
+    let rig = ready(config()).await;
+    rig.server.script(Script::always(Code::Unavailable));
+    let (took, outcome) = timed(generated_unary(&rig.channel(), CallOptions::new())).await;
     let status = outcome.expect_err("unavailable");
     let report = report(&status);
     assert_eq!((status.code(), report.retries, report.attempts_made), (Code::Unavailable, 3, 4));
     assert_eq!(report.not_retried, Some(NotRetried::LimitReached(3)));
     assert_time(took, secs(7));
     let previous: Vec<_> =
-        stage.server.arrivals().into_iter().map(|came| came.previous_attempts).collect();
+        rig.server.arrivals().into_iter().map(|came| came.previous_attempts).collect();
     assert_eq!(previous, [None, Some("1".into()), Some("2".into()), Some("3".into())]);
 }
 
@@ -171,23 +123,23 @@ async fn retries_follow_the_schedule_and_the_last_status_comes_with_its_report()
 #[tokio::test(start_paused = true)]
 async fn a_request_that_is_not_one_whole_message_has_one_attempt() {
     for said in [1, 2] {
-        let stage = stage(config()).await;
-        stage.server.script(unavailable().early());
+        let rig = ready(config()).await;
+        rig.server.script(unavailable().early());
         let (speak, spoken) = mpsc::unbounded_channel();
         (0..said).for_each(|_| speak.send("hello".to_owned()).expect("open"));
         let open = (said < 2).then_some(speak);
         let request = Request::new(UnboundedReceiverStream::new(spoken));
-        let status = Grpc::new(stage.channel()).client_streaming(request, path(), codec()).await;
+        let status = Grpc::new(rig.channel()).client_streaming(request, path(), codec()).await;
         assert_eq!(status.expect_err("unavailable").code(), Code::Unavailable);
-        assert_eq!(stage.server.arrivals().len(), 1, "{said} messages");
+        assert_eq!(rig.server.arrivals().len(), 1, "{said} messages");
         drop(open);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_request_above_max_replay_bytes_is_sent_once() {
-    let stage = stage(config().max_replay_bytes(8)).await;
-    assert_eq!(stage.attempts(unavailable(), CallOptions::new()).await, NOT_RETRIED);
+    let rig = ready(config().max_replay_bytes(8)).await;
+    assert_eq!(attempts(&rig, unavailable(), CallOptions::new()).await, NOT_RETRIED);
 }
 
 // --- streams
@@ -195,11 +147,11 @@ async fn a_request_above_max_replay_bytes_is_sent_once() {
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_has_begun_is_passed_on_at_once() {
-    let stage = stage(config()).await;
-    stage.server.script(Answer::stream(messages(3), Code::Ok).every(secs(70)));
+    let rig = ready(config()).await;
+    rig.server.script(Answer::stream(messages(3), Code::Ok).every(secs(70)));
     for _ in 0..2 {
-        // The stage's first message comes with the head, the others 70 s apart.
-        let (took, answer) = timed(stream(&stage.channel())).await;
+        // The first message comes with the head, the others 70 s apart.
+        let (took, answer) = timed(generated_stream(&rig.channel(), CallOptions::new())).await;
         let mut answer = answer.expect("it begins");
         let begun = took;
         for (n, seconds) in [(0, 70), (1, 70), (2, 70)] {
@@ -209,8 +161,11 @@ async fn an_answer_that_has_begun_is_passed_on_at_once() {
         }
         assert_eq!((begun.as_millis(), answer.message().await.expect("OK")), (0, None));
     }
-    stage.server.script(Answer::stream(messages(1), Code::Ok).then_hang());
-    let (took, answer) = timed(async { stream(&stage.channel()).await?.message().await }).await;
+    rig.server.script(Answer::stream(messages(1), Code::Ok).then_hang());
+    let (took, answer) = timed(async {
+        generated_stream(&rig.channel(), CallOptions::new()).await?.message().await
+    })
+    .await;
     assert_eq!((took.as_millis(), answer.expect("passed on").as_deref()), (0, Some("0")));
 }
 
@@ -219,11 +174,12 @@ async fn a_method_that_was_seen_to_stream_is_not_retried_from_then_on() {
     let two = Answer::stream(messages(2), Code::Ok);
     let open = Answer::stream(messages(1), Code::Ok).then_hang();
     for shown in [two, open] {
-        let stage = stage(config()).await;
-        let log = Log::listen();
-        assert_eq!(stage.attempts(unavailable(), CallOptions::new()).await, RETRIED, "before");
-        stage.server.script(shown);
-        let mut answer = stream(&stage.channel()).await.expect("it begins");
+        let rig = ready(config()).await;
+        let log = LogLines::listen();
+        assert_eq!(attempts(&rig, unavailable(), CallOptions::new()).await, RETRIED, "before");
+        rig.server.script(shown);
+        let mut answer =
+            generated_stream(&rig.channel(), CallOptions::new()).await.expect("it begins");
         assert!(answer.message().await.expect("passed on").is_some());
         // Only now is it seen.
         assert_eq!(log.saying(SEEN).len(), 0);
@@ -234,7 +190,7 @@ async fn a_method_that_was_seen_to_stream_is_not_retried_from_then_on() {
         );
         for _ in 0..2 {
             assert_eq!(
-                stage.attempts(unavailable(), CallOptions::new()).await,
+                attempts(&rig, unavailable(), CallOptions::new()).await,
                 NOT_RETRIED,
                 "after"
             );
@@ -245,10 +201,10 @@ async fn a_method_that_was_seen_to_stream_is_not_retried_from_then_on() {
 
 #[tokio::test(start_paused = true)]
 async fn a_request_of_two_messages_shows_that_its_method_streams() {
-    let stage = stage(config()).await;
+    let rig = ready(config()).await;
     let request = Request::new(tokio_stream::iter(["a".to_owned(), "b".to_owned()]));
-    Grpc::new(stage.channel()).client_streaming(request, path(), codec()).await.expect("answered");
-    assert_eq!(stage.attempts(unavailable(), CallOptions::new()).await, NOT_RETRIED);
+    Grpc::new(rig.channel()).client_streaming(request, path(), codec()).await.expect("answered");
+    assert_eq!(attempts(&rig, unavailable(), CallOptions::new()).await, NOT_RETRIED);
 }
 
 #[tokio::test(start_paused = true)]
@@ -257,9 +213,10 @@ async fn an_answer_that_ends_within_a_second_of_its_message_is_no_stream() {
         let network = MemoryNetwork::new();
         let (_peer, _) = peer(&network, vec![hello(), Act::Wait(ms(millis)), Act::End("0")]).await;
         let supervisor = supervise(&network, config());
-        let log = Log::listen();
+        let log = LogLines::listen();
         for _ in 0..2 {
-            let (took, answer) = timed(say(&supervisor.channel(), CallOptions::new())).await;
+            let (took, answer) =
+                timed(generated_unary(&supervisor.channel(), CallOptions::new())).await;
             assert_eq!(answer.as_deref().ok(), Some("hello"));
             assert_time(took, ms(millis));
         }
@@ -272,14 +229,14 @@ async fn an_answer_that_ends_within_a_second_of_its_message_is_no_stream() {
 
 #[tokio::test(start_paused = true)]
 async fn one_key_switches_it_off_and_a_log_line_says_how_to_tell() {
-    let stage = stage(config().retry_undescribed(false)).await;
-    let log = Log::listen();
+    let rig = ready(config().retry_undescribed(false)).await;
+    let log = LogLines::listen();
     for _ in 0..2 {
-        assert_eq!(stage.attempts(unavailable(), CallOptions::new()).await, NOT_RETRIED);
+        assert_eq!(attempts(&rig, unavailable(), CallOptions::new()).await, NOT_RETRIED);
     }
     assert_eq!(log.saying("descriptor_set(..)").len(), 1);
     assert_eq!(
-        stage.attempts(unavailable(), CallOptions::new().kind(CallKind::Auto)).await,
+        attempts(&rig, unavailable(), CallOptions::new().kind(CallKind::Auto)).await,
         RETRIED
     );
 }
@@ -292,28 +249,28 @@ async fn a_method_or_a_call_may_be_said_to_be_auto_or_streaming() {
     let options = CallOptions::new;
     let begun = || Answer::headers_then_error(Code::Unavailable);
 
-    let auto = stage(rule(CallKind::Auto)).await;
-    assert_eq!(auto.attempts(unavailable(), options()).await, RETRIED);
-    assert_eq!(auto.attempts(begun(), options()).await, NOT_RETRIED);
+    let auto = ready(rule(CallKind::Auto)).await;
+    assert_eq!(attempts(&auto, unavailable(), options()).await, RETRIED);
+    assert_eq!(attempts(&auto, begun(), options()).await, NOT_RETRIED);
     // `auto` leaves it to the call.
-    assert_eq!(auto.attempts(begun(), options().unary()).await, RETRIED);
+    assert_eq!(attempts(&auto, begun(), options().unary()).await, RETRIED);
     assert_eq!(
-        auto.attempts(unavailable(), options().kind(CallKind::Streaming)).await,
+        attempts(&auto, unavailable(), options().kind(CallKind::Streaming)).await,
         NOT_RETRIED
     );
 
-    let streaming = stage(rule(CallKind::Streaming)).await;
+    let streaming = ready(rule(CallKind::Streaming)).await;
     assert_eq!(
-        streaming.attempts(unavailable(), options().kind(CallKind::Auto)).await,
+        attempts(&streaming, unavailable(), options().kind(CallKind::Auto)).await,
         NOT_RETRIED
     );
 
-    let undescribed = stage(config()).await;
+    let undescribed = ready(config()).await;
     assert_eq!(
-        undescribed.attempts(unavailable(), options().kind(CallKind::Streaming)).await,
+        attempts(&undescribed, unavailable(), options().kind(CallKind::Streaming)).await,
         NOT_RETRIED
     );
-    assert_eq!(undescribed.attempts(unavailable(), options()).await, RETRIED);
+    assert_eq!(attempts(&undescribed, unavailable(), options()).await, RETRIED);
 }
 
 // --- time
@@ -324,14 +281,14 @@ async fn a_method_or_a_call_may_be_said_to_be_auto_or_streaming() {
 #[tokio::test(start_paused = true)]
 async fn the_timeout_does_not_run_on_the_wire_and_one_line_tells_of_a_long_wait() {
     for timeout in [Some(secs(60)), Some(secs(5)), None] {
-        let stage = stage(config().timeout(timeout)).await;
-        let log = Log::listen();
+        let rig = ready(config().timeout(timeout)).await;
+        let log = LogLines::listen();
         let waited =
             |seconds: u64| log.saying(&format!("has waited {seconds} s for its answer")).len();
-        stage.server.script(Answer::echo().after(secs(300)));
+        rig.server.script(Answer::echo().after(secs(300)));
         let call = tokio::spawn({
-            let channel = stage.channel();
-            async move { timed(say(&channel, CallOptions::new())).await }
+            let channel = rig.channel();
+            async move { timed(generated_unary(&channel, CallOptions::new())).await }
         });
         tokio::time::sleep(secs(59)).await;
         assert_eq!(waited(60), 0);
@@ -340,9 +297,9 @@ async fn the_timeout_does_not_run_on_the_wire_and_one_line_tells_of_a_long_wait(
         let (took, answer) = call.await.expect("no panic");
         assert_eq!(answer.as_deref().ok(), Some("hello"));
         assert_time(took, secs(300));
-        say(&stage.channel(), CallOptions::new()).await.expect("answered");
+        generated_unary(&rig.channel(), CallOptions::new()).await.expect("answered");
         assert_eq!(waited(60), 1, "once per method");
-        let arrivals = stage.server.arrivals();
+        let arrivals = rig.server.arrivals();
         assert!(
             arrivals.iter().all(|came| came.grpc_timeout.is_none()),
             "no grpc-timeout is made up"
@@ -352,7 +309,7 @@ async fn the_timeout_does_not_run_on_the_wire_and_one_line_tells_of_a_long_wait(
 
 #[tokio::test(start_paused = true)]
 async fn the_timeout_bounds_the_sum_of_all_that_is_not_on_the_wire() {
-    let stage = stage(
+    let rig = ready(
         config()
             .timeout(secs(20))
             .max_retry_attempts(10)
@@ -361,8 +318,8 @@ async fn the_timeout_bounds_the_sum_of_all_that_is_not_on_the_wire() {
     )
     .await;
     // 100 s on the wire, 6 s of wait, three times; a fourth wait would come to 24 s.
-    stage.server.script(unavailable().after(secs(100)));
-    let (took, outcome) = timed(say(&stage.channel(), CallOptions::new())).await;
+    rig.server.script(unavailable().after(secs(100)));
+    let (took, outcome) = timed(generated_unary(&rig.channel(), CallOptions::new())).await;
     let status = outcome.expect_err("unavailable");
     let story = report(&status);
     assert_eq!((status.code(), story.attempts_made), (Code::Unavailable, 4));
@@ -371,12 +328,12 @@ async fn the_timeout_bounds_the_sum_of_all_that_is_not_on_the_wire() {
 
     // 6 s of wait, then 14 s for a link.
     let call = tokio::spawn({
-        let channel = stage.channel();
-        async move { timed(say(&channel, CallOptions::new())).await }
+        let channel = rig.channel();
+        async move { timed(generated_unary(&channel, CallOptions::new())).await }
     });
-    stage.server.arrived(5).await;
+    rig.server.arrived(5).await;
     tokio::time::sleep(secs(30)).await;
-    stage.server.kill().await;
+    rig.server.kill().await;
     let (took, outcome) = call.await.expect("no panic");
     let status = outcome.expect_err("no server");
     assert_eq!((status.code(), report(&status).attempts_made), (Code::DeadlineExceeded, 1));
@@ -393,7 +350,7 @@ async fn without_a_server_a_call_of_any_kind_ends_after_the_timeout() {
     let supervisor = supervise(&network, config());
     let channel = supervisor.channel();
     for kind in [CallKind::Auto, CallKind::Streaming, CallKind::Unary] {
-        let (took, outcome) = timed(say(&channel, CallOptions::new().kind(kind))).await;
+        let (took, outcome) = timed(generated_unary(&channel, CallOptions::new().kind(kind))).await;
         let status = outcome.expect_err("no server");
         assert_eq!(
             (status.code(), report(&status).maybe_processed),
@@ -411,35 +368,38 @@ async fn without_a_server_a_call_of_any_kind_ends_after_the_timeout() {
 
 #[tokio::test(start_paused = true)]
 async fn attempt_timeout_and_the_callers_own_deadline_bind_on_the_wire() {
-    let stage = stage(config()).await;
-    stage.server.script(Script::sequence(vec![Answer::hang()], Answer::echo()));
+    let rig = ready(config()).await;
+    rig.server.script(Script::sequence(vec![Answer::hang()], Answer::echo()));
     let (took, answer) =
-        timed(say(&stage.channel(), CallOptions::new().attempt_timeout(secs(5)))).await;
+        timed(generated_unary(&rig.channel(), CallOptions::new().attempt_timeout(secs(5)))).await;
     assert_eq!(answer.as_deref().ok(), Some("hello"), "the second attempt");
     assert_time(took, secs(6));
 
     // Only up to the head.
-    stage.server.script(Answer::stream(messages(1), Code::Ok).every(secs(30)));
-    let answer = say(&stage.channel(), CallOptions::new().attempt_timeout(secs(5))).await;
+    rig.server.script(Answer::stream(messages(1), Code::Ok).every(secs(30)));
+    let answer = generated_unary(&rig.channel(), CallOptions::new().attempt_timeout(secs(5))).await;
     assert_eq!(answer.as_deref().ok(), Some("0"));
 
-    let log = Log::listen();
-    stage.server.script(Script::hang());
-    let (took, outcome) = timed(say(&stage.channel(), CallOptions::new().timeout(secs(90)))).await;
+    let log = LogLines::listen();
+    rig.server.script(Script::hang());
+    let (took, outcome) =
+        timed(generated_unary(&rig.channel(), CallOptions::new().timeout(secs(90)))).await;
     assert_eq!(outcome.expect_err("no answer").code(), Code::DeadlineExceeded);
     assert_time(took, secs(90));
     assert_eq!(log.saying("has waited 60 s").len(), 1);
-    eventually("the server hears of it", || stage.server.cancelled() == 2).await;
+    eventually("the server hears of it", || rig.server.cancelled() == 2).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_dropped_undescribed_call_ends_everywhere_at_once() {
-    let stage = stage(config()).await;
-    stage.server.script(Script::hang());
-    let call =
-        tokio::time::timeout(Duration::from_secs(1), say(&stage.channel(), CallOptions::new()))
-            .await;
+    let rig = ready(config()).await;
+    rig.server.script(Script::hang());
+    let call = tokio::time::timeout(
+        Duration::from_secs(1),
+        generated_unary(&rig.channel(), CallOptions::new()),
+    )
+    .await;
     call.expect_err("given up");
-    eventually("the server hears of it", || stage.server.cancelled() == 1).await;
-    assert_eq!(stage.supervisor.snapshot().calls_open, 0);
+    eventually("the server hears of it", || rig.server.cancelled() == 1).await;
+    assert_eq!(rig.supervisor.snapshot().calls_open, 0);
 }

@@ -1,8 +1,8 @@
 //! More calls than a server takes, or than there is room for: bounded, refused at once, carried out
 //! in order, and the actors stay at hand.
 
-use crate::support::rig::{
-    ADDRESS, Log, assert_time, bounded, cause, config, eventually, ms, post, said, say, secs,
+use crate::support::{
+    ADDRESS, EventLog, assert_time, bounded, cause, config, eventually, ms, post, said, say, secs,
     start, supervise, timed,
 };
 use prost::Message as _;
@@ -63,7 +63,7 @@ async fn pain_17_a_full_queue_refuses_at_once_and_every_queued_call_ends_at_its_
 async fn a_queue_that_is_full_by_bytes_refuses_what_does_not_fit_and_takes_what_does() {
     let network = MemoryNetwork::new();
     let supervisor = supervise(&network, config().queue_max_bytes(10_000));
-    let log = Log::of(&supervisor);
+    let log = EventLog::of(&supervisor);
     let channel = supervisor.channel();
     let call = |len: usize| start(&channel, &"x".repeat(len), CallOptions::new());
     let kept = [call(4_000), call(4_000)];
@@ -109,7 +109,7 @@ async fn pain_18_a_peer_that_never_answers_blocks_no_actor() {
         .unary::<String, String>("/test.Echo/Live", Request::new("live".to_owned()))
         .await;
     assert_eq!(live.map(Response::into_inner).expect("answered"), "live");
-    let log = Log::of(&supervisor);
+    let log = EventLog::of(&supervisor);
     network.only(ADDRESS).black_hole(true);
     server.goaway().await;
     eventually("it dials again", || supervisor.state() == ConnectivityState::Connecting).await;

@@ -1,10 +1,12 @@
 //! Every end has its report and its true status: what fails on this side, after the server's OK or
 //! before anything was sent, is told and counted as what it is.
 
-use crate::support::rig::{ADDRESS, SAY, config, ms, post, report, said, secs, supervise, timed};
+use crate::support::{
+    ADDRESS, HELLO, LogLines, SAY, config, framed, ms, post, record, report, said, secs, supervise,
+    timed,
+};
 use bytes::Bytes;
 use http::uri::PathAndQuery;
-use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use std::{
     future::Future,
     sync::{
@@ -29,14 +31,6 @@ struct Said {
 fn said_so(body: impl Into<Bytes>) -> Said {
     Said { body: body.into(), status: Some("0") }
 }
-
-/// A message with its prefix.
-fn framed(flag: u8, announced: usize, message: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(announced).expect("it fits").to_be_bytes();
-    [&[flag], &length[..], message].concat()
-}
-
-const HELLO: &[u8] = b"\n\x05hello";
 
 /// Answers every call so; how many calls came, and how many were reset by the client.
 async fn peer(
@@ -69,22 +63,15 @@ async fn peer(
 }
 
 /// The statuses that calls and attempts were counted under.
-fn counted(scene: impl Future<Output = ()>) -> Vec<String> {
-    let recorder = DebuggingRecorder::new();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .start_paused(true)
-        .build()
-        .expect("a runtime");
-    metrics::with_local_recorder(&recorder, || runtime.block_on(scene));
+fn counted(test: impl Future<Output = ()>) -> Vec<String> {
     let mut counted = Vec::new();
-    for (key, _, _, value) in recorder.snapshotter().snapshot().into_vec() {
-        let name = key.key().name().to_owned();
-        let status = key.key().labels().find(|label| label.key() == "grpc.status");
-        if let (Some(status), DebugValue::Histogram(values)) = (status, value)
+    for (key, values) in record(|| test) {
+        let (name, labels) = key.trim_end_matches('}').split_once('{').expect("labels");
+        let status = labels.split(',').find_map(|label| label.strip_prefix("grpc.status="));
+        if let Some(status) = status
             && name.ends_with(".duration")
         {
-            counted.extend(values.iter().map(|_| format!("{name} {}", status.value())));
+            counted.extend(values.iter().map(|_| format!("{name} {status}")));
         }
     }
     counted.sort();
@@ -226,7 +213,7 @@ async fn a_typed_call_waits_for_a_late_status_but_not_behind_a_second_message() 
     let network = MemoryNetwork::new();
     let (_peer, ..) = peer(&network, Said { body: one.repeat(2).into(), status: None }).await;
     let supervisor = supervise(&network, config());
-    let log = crate::support::log_lines::Log::listen();
+    let log = LogLines::listen();
     for by_message in [false, true] {
         let (took, status) = timed(async {
             match by_message {
@@ -244,7 +231,7 @@ async fn a_typed_call_waits_for_a_late_status_but_not_behind_a_second_message() 
     let network = MemoryNetwork::new();
     let (_peer, ..) = peer(&network, Said { body: one.into(), status: None }).await;
     let supervisor = supervise(&network, config());
-    let log = crate::support::log_lines::Log::listen();
+    let log = LogLines::listen();
     for _ in 0..2 {
         let (took, status) = timed(typed(&supervisor, CallOptions::new().timeout(secs(7)))).await;
         assert_eq!((took.as_secs(), status.code()), (7, Code::DeadlineExceeded), "{status:?}");

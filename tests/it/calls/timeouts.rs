@@ -2,14 +2,14 @@
 //! `grpc-timeout` say, of these the shorter; else the method's; else the file's. The last two are
 //! for unary calls only.
 
-use crate::support::stage::{ECHO, Stage, echo_with, report, stage, timed};
+use crate::support::{Rig, SAY, config, report, say, secs, timed};
 use http::uri::PathAndQuery;
 use ractor::call;
 use std::time::Duration;
 use tonic::{Code, Request, Status, client::Grpc};
 use tonic_prost::ProstCodec;
 use tonic_supervisor::{
-    CallOptions, Config, UnaryCall,
+    CallOptions, UnaryCall,
     config::MethodOptions,
     testing::{Answer, Script},
 };
@@ -29,10 +29,6 @@ struct Said {
 
 /// The file says 60 s; nobody else says anything.
 const FILE: Said = Said::nothing(Some(secs(60)));
-
-const fn secs(seconds: u64) -> Duration {
-    Duration::from_secs(seconds)
-}
 
 impl Said {
     const fn nothing(file: Option<Duration>) -> Self {
@@ -55,14 +51,14 @@ impl Said {
         Self { wait: secs(seconds), ..self }
     }
 
-    async fn stage(self) -> Stage {
-        let mut config = Config::builder().timeout(self.file);
+    async fn stage(self) -> Rig {
+        let mut config = config().timeout(self.file);
         if let Some(timeout) = self.method {
-            config = config.method("stage.Echo/Say", MethodOptions::new().timeout(timeout));
+            config = config.method("test.Echo/Say", MethodOptions::new().timeout(timeout));
         }
-        let stage = stage(config).await;
-        stage.server.script(Script::delay(secs(ANSWERED)));
-        stage
+        let rig = Rig::new(config).await;
+        rig.server.script(Script::delay(secs(ANSWERED)));
+        rig
     }
 
     fn request(self) -> Request<String> {
@@ -128,17 +124,17 @@ async fn the_timeout_stated_nearest_to_a_unary_call_holds_be_it_longer_or_shorte
         (FILE.options(300).waits(10), Some(300)),
         (FILE.header("5S").waits(10), Some(5)),
     ] {
-        let stage = said.stage().await;
-        let (channel, mailbox) = (stage.supervisor.channel(), stage.supervisor.mailbox());
-        let typed = async { channel.unary::<String, String>(ECHO, said.request()).await.map(drop) };
+        let rig = said.stage().await;
+        let (channel, mailbox) = (rig.supervisor.channel(), rig.supervisor.mailbox());
+        let typed = async { channel.unary::<String, String>(SAY, said.request()).await.map(drop) };
         let message = async {
             let (metadata, extensions, text) = said.request().into_parts();
             let options = *extensions.get::<CallOptions>().expect("just put there");
-            let ask = |port| UnaryCall::new(ECHO, &text, port).with_metadata(metadata);
+            let ask = |port| UnaryCall::new(SAY, &text, port).with_metadata(metadata);
             call!(mailbox, |port| ask(port).with_options(options)).expect("an answer").map(drop)
         };
         tokio::join!(ends(typed, expected, said), ends(message, expected, said));
-        let arrivals = stage.server.arrivals();
+        let arrivals = rig.server.arrivals();
         let told: Vec<_> = arrivals.into_iter().map(|arrival| arrival.grpc_timeout).collect();
         let expected = expected.map(|seconds| format!("{seconds}000m"));
         assert_eq!(told, [expected.clone(), expected], "{said:?}");
@@ -156,9 +152,9 @@ async fn a_stream_has_the_timeout_that_it_states_itself_and_no_other() {
         (FILE.options(300).header("200S"), Some(200)),
         (FILE.options(200).header("300S"), Some(200)),
     ] {
-        let stage = said.stage().await;
-        let mut grpc = Grpc::new(stage.supervisor.channel());
-        let path = PathAndQuery::from_static(ECHO);
+        let rig = said.stage().await;
+        let mut grpc = Grpc::new(rig.supervisor.channel());
+        let path = PathAndQuery::from_static(SAY);
         let codec = ProstCodec::<String, String>::default();
         let begun = async { grpc.server_streaming(said.request(), path, codec).await.map(drop) };
         ends(begun, expected, said).await;
@@ -179,21 +175,21 @@ async fn the_attempt_timeout_stated_nearest_to_a_call_holds() {
         (CallOptions::new().long_poll(secs(9)), Some(2), none, 1),
         (options(2).long_poll(secs(9)), Some(20), none, 2),
     ] {
-        let mut config = Config::builder().attempt_timeout(file.map(secs));
+        let mut config = config().attempt_timeout(file.map(secs));
         if let Some(seconds) = method {
             let rule = MethodOptions::new().attempt_timeout(secs(seconds));
-            config = config.method("stage.Echo/Say", rule);
+            config = config.method("test.Echo/Say", rule);
         }
-        let stage = stage(config).await;
-        stage.server.script(Script::sequence(vec![Answer::echo().after(secs(10))], Answer::echo()));
-        echo_with(&stage.supervisor.channel(), "x", call).await.expect("echoed");
-        assert_eq!(stage.server.arrivals().len(), attempts, "{call:?}, {method:?}, {file:?}");
+        let rig = Rig::new(config).await;
+        rig.server.script(Script::sequence(vec![Answer::echo().after(secs(10))], Answer::echo()));
+        say(&rig.supervisor.channel(), "x", call).await.expect("echoed");
+        assert_eq!(rig.server.arrivals().len(), attempts, "{call:?}, {method:?}, {file:?}");
     }
     // However long an attempt may take, the call ends at its deadline.
-    let stage = stage(Config::builder()).await;
-    stage.server.script(Script::hang());
+    let rig = Rig::new(config()).await;
+    rig.server.script(Script::hang());
     let call = options(300).timeout(secs(5));
-    let (took, outcome) = timed(echo_with(&stage.supervisor.channel(), "x", call)).await;
+    let (took, outcome) = timed(say(&rig.supervisor.channel(), "x", call)).await;
     let status = outcome.expect_err("no answer");
     assert_eq!((took, status.code()), (secs(5), Code::DeadlineExceeded));
     assert_eq!(report(&status).attempts_made, 1);

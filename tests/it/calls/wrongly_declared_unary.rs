@@ -1,12 +1,11 @@
 //! A method that somebody said to be unary, and that streams: its answer is passed on, and the
 //! method is streaming from then on. Descriptors are no such word: they know.
 
-use crate::{
-    support::log_lines::Log,
-    support::rig::{ADDRESS, SAY, config, descriptors, ms, report, secs, supervise, timed},
+use crate::support::{
+    ADDRESS, HELLO, LogLines, codec, config, descriptors, generated_stream, generated_unary, ms,
+    path, report, request, secs, supervise, timed,
 };
 use bytes::Bytes;
-use http::uri::PathAndQuery;
 use prost::Message as _;
 use std::{
     sync::{
@@ -17,8 +16,7 @@ use std::{
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::UnboundedReceiverStream;
-use tonic::{Code, Request, Status, Streaming, client::Grpc};
-use tonic_prost::ProstCodec;
+use tonic::{Code, Request, client::Grpc};
 use tonic_supervisor::{
     CallOptions, ConfigBuilder, MethodOptions, SupervisedChannel, Supervisor,
     testing::{Answer, MemoryNetwork, PlayingPeer, RawPeer, Script, ScriptedServer},
@@ -33,7 +31,7 @@ pub(crate) enum Act {
 }
 
 pub(crate) fn hello() -> Act {
-    Act::Say(Bytes::from_static(b"\n\x05hello"))
+    Act::Say(Bytes::from_static(HELLO))
 }
 
 /// Answers every call so; how many came. An answer without an end stays open.
@@ -66,42 +64,6 @@ pub(crate) async fn peer(
     (peer, calls)
 }
 
-fn codec() -> ProstCodec<String, String> {
-    ProstCodec::default()
-}
-
-fn path() -> PathAndQuery {
-    PathAndQuery::from_static(SAY)
-}
-
-fn request(options: CallOptions) -> Request<String> {
-    let mut request = Request::new("hello".to_owned());
-    request.extensions_mut().insert(options);
-    request
-}
-
-/// A server-streaming call through a generated client, up to its answer's head.
-async fn stream(
-    channel: &SupervisedChannel,
-    options: CallOptions,
-) -> Result<Streaming<String>, Status> {
-    let answer =
-        Grpc::new(channel.clone()).server_streaming(request(options), path(), codec()).await;
-    answer.map(tonic::Response::into_inner)
-}
-
-/// A unary call through a generated client.
-async fn unary(channel: &SupervisedChannel, options: CallOptions) -> Result<String, Status> {
-    Grpc::new(channel.clone())
-        .unary(request(options), path(), codec())
-        .await
-        .map(tonic::Response::into_inner)
-}
-
-fn said() -> CallOptions {
-    CallOptions::new().unary()
-}
-
 fn configured() -> ConfigBuilder {
     config().method("test.Echo/Say", MethodOptions::new().unary())
 }
@@ -111,16 +73,18 @@ const WARNING: &str = "is said to be unary, but its answer goes on";
 /// The first call waits 1 s, to see whether the answer ends; the next ones do not.
 #[tokio::test(start_paused = true)]
 async fn an_answer_open_1_s_after_its_message_is_passed_on_and_the_next_one_at_once() {
-    for (config, options) in [(configured(), CallOptions::new()), (config(), said())] {
+    for (config, options) in
+        [(configured(), CallOptions::new()), (config(), CallOptions::new().unary())]
+    {
         let network = MemoryNetwork::new();
         let (_peer, calls) =
             peer(&network, vec![hello(), Act::Wait(secs(100)), hello(), Act::End("0")]).await;
         let supervisor = supervise(&network, config);
         let channel = supervisor.channel();
         supervisor.wait_ready(secs(10)).await.expect("Ready");
-        let log = Log::listen();
+        let log = LogLines::listen();
         for (call, seconds) in [(1, 1), (2, 0), (3, 0)] {
-            let (took, answer) = timed(stream(&channel, options)).await;
+            let (took, answer) = timed(generated_stream(&channel, options)).await;
             let mut answer = answer.expect("it begins");
             assert_eq!(took.as_secs(), seconds, "call {call}");
             let (took, first) = timed(answer.message()).await;
@@ -153,7 +117,8 @@ async fn a_second_message_is_passed_on_at_once() {
     let supervisor = supervise(&network, configured());
     supervisor.wait_ready(secs(10)).await.expect("Ready");
     for expected in [300, 0] {
-        let (took, answer) = timed(stream(&supervisor.channel(), CallOptions::new())).await;
+        let (took, answer) =
+            timed(generated_stream(&supervisor.channel(), CallOptions::new())).await;
         assert_eq!(took.as_millis(), expected);
         let mut answer = answer.expect("it begins");
         for _ in 0..2 {
@@ -167,11 +132,11 @@ async fn a_second_message_is_passed_on_at_once() {
 #[tokio::test(start_paused = true)]
 async fn a_deadline_that_the_call_states_stays() {
     let by_header = {
-        let mut request = request(said());
+        let mut request = request("hello", CallOptions::new().unary());
         request.set_timeout(secs(7));
         request
     };
-    for request in [request(said().timeout(secs(7))), by_header] {
+    for request in [request("hello", CallOptions::new().unary().timeout(secs(7))), by_header] {
         let network = MemoryNetwork::new();
         let (_peer, _) = peer(&network, vec![hello()]).await;
         let supervisor = supervise(&network, config());
@@ -196,8 +161,11 @@ async fn a_short_attempt_timeout_does_not_hide_a_stream() {
     let (_peer, calls) = peer(&network, vec![hello(), Act::Wait(secs(100)), Act::End("0")]).await;
     let supervisor = supervise(&network, config());
     supervisor.wait_ready(secs(10)).await.expect("Ready");
-    let (took, answer) =
-        timed(stream(&supervisor.channel(), said().attempt_timeout(ms(400)))).await;
+    let (took, answer) = timed(generated_stream(
+        &supervisor.channel(),
+        CallOptions::new().unary().attempt_timeout(ms(400)),
+    ))
+    .await;
     assert_eq!((took.as_millis(), calls.load(Relaxed)), (400, 1));
     let mut answer = answer.expect("it begins");
     assert_eq!(answer.message().await.expect("passed on").as_deref(), Some("hello"));
@@ -219,9 +187,9 @@ async fn a_stream_that_begins_with_a_large_message_loses_its_timeout_too() {
         ];
         let (_peer, _) = peer(&network, acts).await;
         let supervisor = supervise(&network, configured());
-        let log = Log::listen();
+        let log = LogLines::listen();
         let mut answer =
-            stream(&supervisor.channel(), CallOptions::new()).await.expect("it begins");
+            generated_stream(&supervisor.channel(), CallOptions::new()).await.expect("it begins");
         for _ in 0..2 {
             assert!(answer.message().await.expect("passed on").is_some());
         }
@@ -238,7 +206,8 @@ async fn a_unary_answer_whose_status_is_late_keeps_its_status() {
         let (_peer, _) = peer(&network, vec![hello(), Act::Wait(secs(3)), Act::End(status)]).await;
         let supervisor = supervise(&network, config().max_retry_attempts(0));
         for _ in 0..2 {
-            let (took, answer) = timed(unary(&supervisor.channel(), said())).await;
+            let (took, answer) =
+                timed(generated_unary(&supervisor.channel(), CallOptions::new().unary())).await;
             assert_eq!(took.as_secs(), 3);
             assert_eq!(answer.map_or_else(|status| status.code(), |_| Code::Ok), code);
         }
@@ -252,37 +221,33 @@ async fn an_answer_that_ends_within_1_s_is_retried() {
     let network = MemoryNetwork::new();
     let (_peer, calls) = peer(&network, vec![hello(), Act::Wait(ms(900)), Act::End("14")]).await;
     let supervisor = supervise(&network, configured());
-    let status = unary(&supervisor.channel(), CallOptions::new()).await.expect_err("unavailable");
+    let status =
+        generated_unary(&supervisor.channel(), CallOptions::new()).await.expect_err("unavailable");
     assert_eq!((status.code(), calls.load(Relaxed)), (Code::Unavailable, 4));
 }
 
 /// Descriptors are no guess: the answer is read to its end, and nothing is learned from it. Of two
 /// sets that name the method the later one holds.
 #[tokio::test(start_paused = true)]
-async fn descriptors_win_over_what_an_answer_shows() {
-    let (unary, streams) = (descriptors("test", false), descriptors("test", true));
-    let other = descriptors("other", false);
-    let cases = [
-        (vec![], [1, 0]),
-        (vec![&other], [1, 0]),
-        (vec![&unary], [3, 3]),
-        (vec![&unary, &streams], [0, 0]),
-    ];
-    for (sets, times) in cases {
-        let network = MemoryNetwork::new();
-        let (_peer, _) = peer(&network, vec![hello(), Act::Wait(secs(3)), Act::End("0")]).await;
-        let config = config().build().expect("valid");
-        let builder = Supervisor::builder(config).connector(network.connector()).rng_seed(1);
-        let builder = sets.iter().try_fold(builder, |builder, set| builder.descriptor_set(set));
-        let supervisor = builder.expect("descriptors").spawn();
-        supervisor.wait_ready(secs(10)).await.expect("Ready");
-        for expected in times {
-            let (took, answer) = timed(stream(&supervisor.channel(), said())).await;
-            let mut answer = answer.expect("it begins");
-            while answer.message().await.expect("OK").is_some() {}
-            assert_eq!(took.as_secs(), expected, "{} sets", sets.len());
-        }
-    }
+async fn descriptors_win_over_what_an_answer_showed() {
+    let network = MemoryNetwork::new();
+    let (_peer, _) = peer(&network, vec![hello(), Act::Wait(secs(3)), Act::End("0")]).await;
+    let supervisor = supervise(&network, config());
+    supervisor.wait_ready(secs(10)).await.expect("Ready");
+    let channel = supervisor.channel();
+    let took = async |channel: &SupervisedChannel| {
+        let (took, answer) = timed(generated_stream(channel, CallOptions::new().unary())).await;
+        let mut answer = answer.expect("it begins");
+        while answer.message().await.expect("OK").is_some() {}
+        took.as_secs()
+    };
+    assert_eq!([took(&channel).await, took(&channel).await], [1, 0]);
+    let channel = channel.with_descriptor_set(&descriptors("other", false)).expect("descriptors");
+    assert_eq!(took(&channel).await, 0, "of another method");
+    let channel = channel.with_descriptor_set(&descriptors("test", false)).expect("descriptors");
+    assert_eq!([took(&channel).await, took(&channel).await], [3, 3]);
+    let channel = channel.with_descriptor_set(&descriptors("test", true)).expect("descriptors");
+    assert_eq!(took(&channel).await, 0);
 }
 
 /// The request's end comes a moment after its message: where descriptors say unary, it is waited
@@ -298,7 +263,7 @@ async fn the_end_of_a_request_is_waited_for_where_descriptors_say_unary() {
         let channel = supervisor.channel();
         let (speak, spoken) = mpsc::unbounded_channel();
         let mut request = Request::new(UnboundedReceiverStream::new(spoken));
-        request.extensions_mut().insert(said());
+        request.extensions_mut().insert(CallOptions::new().unary());
         speak.send("hello".to_owned()).expect("open");
         tokio::spawn(async move {
             tokio::time::sleep(ms(50)).await;

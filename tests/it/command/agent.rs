@@ -1,7 +1,7 @@
 //! `tonic-supervisor agent`, from outside: a real process that works through a real service's
 //! queue, one command per task.
 
-use crate::support::rig::{eventually, secs};
+use crate::support::{AGENT, eventually, secs};
 use parking_lot::Mutex;
 use serde_json::Value;
 use std::{
@@ -23,21 +23,20 @@ use tonic_supervisor::{
     testing::FaultProxy,
 };
 
-pub(crate) const AGENT: &str = "agent_001";
-
 /// A service on loopback, a queue of it, and a proxy that the agent comes through.
-pub(crate) struct Desk {
+pub(crate) struct QueueBehindProxy {
     proxy: FaultProxy,
     pub(crate) queue: AgentQueue,
     serving: JoinHandle<()>,
 }
 
-impl Desk {
-    async fn open() -> Self {
-        Self::open_with(Settings { lease: secs(3), max_claims: 1_000, ..Settings::default() }).await
+impl QueueBehindProxy {
+    async fn start() -> Self {
+        Self::start_with(Settings { lease: secs(3), max_claims: 1_000, ..Settings::default() })
+            .await
     }
 
-    pub(crate) async fn open_with(settings: Settings) -> Self {
+    pub(crate) async fn start_with(settings: Settings) -> Self {
         let service = Service::new(MemoryStore::new(settings));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound");
@@ -80,20 +79,20 @@ impl Desk {
     }
 }
 
-impl Drop for Desk {
+impl Drop for QueueBehindProxy {
     fn drop(&mut self) {
         self.serving.abort();
     }
 }
 
-/// `tonic-supervisor agent` on `desk`'s queue, with its outputs as pipes.
-pub(crate) fn spawned(desk: &Desk, options: &[&str], command: &[&str]) -> Child {
+/// `tonic-supervisor agent` on `rig`'s queue, with its outputs as pipes.
+pub(crate) fn spawned(rig: &QueueBehindProxy, options: &[&str], command: &[&str]) -> Child {
     Command::new(env!("CARGO_BIN_EXE_tonic-supervisor"))
         .args(["agent", "--queue", AGENT])
         .args(options)
         .arg("--")
         .args(command)
-        .env("TONIC_SUPERVISOR_GRPC_PORT", desk.port())
+        .env("TONIC_SUPERVISOR_GRPC_PORT", rig.port())
         .env_remove("RUST_LOG")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -111,14 +110,14 @@ pub(crate) struct Agent {
 
 impl Agent {
     /// Runs `script` for each task.
-    fn start(desk: &Desk, options: &[&str], script: &str) -> Self {
-        Self::run(desk, options, &["sh", "-c", script])
+    fn start(rig: &QueueBehindProxy, options: &[&str], script: &str) -> Self {
+        Self::run(rig, options, &["sh", "-c", script])
     }
 
     /// Runs `command` for each task.
-    pub(crate) fn run(desk: &Desk, options: &[&str], command: &[&str]) -> Self {
+    pub(crate) fn run(rig: &QueueBehindProxy, options: &[&str], command: &[&str]) -> Self {
         let options = [&["--json"], options].concat();
-        let mut process = spawned(desk, &options, command);
+        let mut process = spawned(rig, &options, command);
         let said = Arc::<Mutex<Vec<Value>>>::default();
         let (lines, out) = (said.clone(), BufReader::new(process.stdout.take().expect("piped")));
         thread::spawn(move || {
@@ -178,7 +177,7 @@ impl Drop for Agent {
 
 #[tokio::test]
 async fn each_task_is_a_run_of_the_command_and_sigterm_ends_the_agent() {
-    let desk = Desk::open().await;
+    let rig = QueueBehindProxy::start().await;
     let script = r#"
         case "$(cat)" in
             '"json"') echo "{\"id\": \"$TASK_ID\", \"kind\": \"$TASK_TYPE/$TASK_CUSTOM_TYPE\", \"claims\": $TASK_CLAIMS}" ;;
@@ -188,17 +187,17 @@ async fn each_task_is_a_run_of_the_command_and_sigterm_ends_the_agent() {
         esac"#;
     let mut ids = Vec::new();
     for payload in [r#""json""#, r#""text""#, r#""fail""#, r#""kill""#] {
-        ids.push(desk.submit(payload).await);
+        ids.push(rig.submit(payload).await);
     }
-    let mut agent = Agent::start(&desk, &["--concurrency", "2"], script);
+    let mut agent = Agent::start(&rig, &["--concurrency", "2"], script);
     let [json, text, fail, kill] = [0, 1, 2, 3].map(|n: usize| ids[n].clone());
     let expected = format!(r#"{{"id": "{json}", "kind": "CUSTOM/script", "claims": 1}}"#);
-    assert_eq!(desk.ended(&json).await.result, expected);
-    assert_eq!(desk.ended(&text).await.result, r#""two\nlines""#);
-    let failed = desk.ended(&fail).await;
+    assert_eq!(rig.ended(&json).await.result, expected);
+    assert_eq!(rig.ended(&text).await.result, r#""two\nlines""#);
+    let failed = rig.ended(&fail).await;
     assert_eq!(failed.status(), TaskStatus::Failed);
     assert_eq!(failed.error_message, "the command exited with code 3: cannot: no disk");
-    assert!(desk.ended(&kill).await.error_message.starts_with("the command was ended by signal 9"));
+    assert!(rig.ended(&kill).await.error_message.starts_with("the command was ended by signal 9"));
 
     agent.signal("-TERM");
     assert_eq!(agent.exit().await, Some(0));
@@ -215,7 +214,7 @@ async fn each_task_is_a_run_of_the_command_and_sigterm_ends_the_agent() {
 
 #[tokio::test]
 async fn at_the_end_what_runs_may_finish_and_what_does_not_is_killed_and_given_back() {
-    let desk = Desk::open().await;
+    let rig = QueueBehindProxy::start().await;
     let folder = tempfile::tempdir().expect("folder");
     let survivor = folder.path().join("survivor");
     // A child of the command's own, which would tell if it lived on.
@@ -223,10 +222,10 @@ async fn at_the_end_what_runs_may_finish_and_what_does_not_is_killed_and_given_b
         "read seconds; (sleep $((seconds + 1)); touch {}) & sleep \"$seconds\"; echo 1",
         survivor.display()
     );
-    let (short, long) = (desk.submit("1\n").await, desk.submit("6\n").await);
-    let mut agent = Agent::start(&desk, &["--concurrency", "2", "--grace", "3"], &script);
-    desk.until(&short, |status| status == TaskStatus::Processing).await;
-    desk.until(&long, |status| status == TaskStatus::Processing).await;
+    let (short, long) = (rig.submit("1\n").await, rig.submit("6\n").await);
+    let mut agent = Agent::start(&rig, &["--concurrency", "2", "--grace", "3"], &script);
+    rig.until(&short, |status| status == TaskStatus::Processing).await;
+    rig.until(&long, |status| status == TaskStatus::Processing).await;
     agent.signal("-INT");
     assert_eq!(agent.exit().await, Some(0));
     let summary = agent.summary().await;
@@ -235,7 +234,7 @@ async fn at_the_end_what_runs_may_finish_and_what_does_not_is_killed_and_given_b
         [Some(1), Some(1)],
         "{summary}"
     );
-    assert_eq!(desk.queue.query_task(&long).await.unwrap().status(), TaskStatus::Pending);
+    assert_eq!(rig.queue.query_task(&long).await.unwrap().status(), TaskStatus::Pending);
     std::fs::remove_file(&survivor).expect("the short one's child lived to tell");
     tokio::time::sleep(secs(6)).await;
     assert!(!survivor.exists(), "the long one's child was killed with it");
@@ -243,12 +242,12 @@ async fn at_the_end_what_runs_may_finish_and_what_does_not_is_killed_and_given_b
 
 #[tokio::test]
 async fn a_cancelled_tasks_command_is_killed_and_the_next_task_is_done() {
-    let desk = Desk::open().await;
-    let (endless, next) = (desk.submit("1000\n").await, desk.submit("0\n").await);
-    let mut agent = Agent::start(&desk, &[], "read seconds; sleep \"$seconds\"; echo 1");
-    desk.until(&endless, |status| status == TaskStatus::Processing).await;
-    desk.queue.cancel_task(&endless, "not needed").await.unwrap();
-    assert_eq!(desk.ended(&next).await.status(), TaskStatus::Completed);
+    let rig = QueueBehindProxy::start().await;
+    let (endless, next) = (rig.submit("1000\n").await, rig.submit("0\n").await);
+    let mut agent = Agent::start(&rig, &[], "read seconds; sleep \"$seconds\"; echo 1");
+    rig.until(&endless, |status| status == TaskStatus::Processing).await;
+    rig.queue.cancel_task(&endless, "not needed").await.unwrap();
+    assert_eq!(rig.ended(&next).await.status(), TaskStatus::Completed);
     assert!(agent.has_said("step", "stopped"));
     agent.signal("-TERM");
     assert_eq!(agent.exit().await, Some(0));
@@ -256,16 +255,16 @@ async fn a_cancelled_tasks_command_is_killed_and_the_next_task_is_done() {
 
 #[tokio::test]
 async fn the_agent_outlives_an_outage() {
-    let desk = Desk::open().await;
-    let mut agent = Agent::start(&desk, &[], "cat");
-    let before = desk.submit("1").await;
-    assert_eq!(desk.ended(&before).await.result, "1");
-    desk.proxy.refuse(true).await;
-    desk.proxy.reset().await;
+    let rig = QueueBehindProxy::start().await;
+    let mut agent = Agent::start(&rig, &[], "cat");
+    let before = rig.submit("1").await;
+    assert_eq!(rig.ended(&before).await.result, "1");
+    rig.proxy.refuse(true).await;
+    rig.proxy.reset().await;
     eventually("it has noticed", || agent.has_said("to", "TRANSIENT_FAILURE")).await;
-    let after = desk.submit("2").await;
-    desk.proxy.refuse(false).await;
-    assert_eq!(desk.ended(&after).await.result, "2");
+    let after = rig.submit("2").await;
+    rig.proxy.refuse(false).await;
+    assert_eq!(rig.ended(&after).await.result, "2");
     agent.signal("-TERM");
     assert_eq!(agent.exit().await, Some(0));
     assert_eq!(agent.summary().await["completed"], 2);
@@ -274,10 +273,10 @@ async fn the_agent_outlives_an_outage() {
 /// The log's choice of events, as sentences; colours only on a terminal, which a pipe is not.
 #[tokio::test]
 async fn people_are_told_of_an_outage_in_a_few_sentences_with_the_time_of_day() {
-    let desk = Desk::open().await;
+    let rig = QueueBehindProxy::start().await;
     let mut process = Command::new(env!("CARGO_BIN_EXE_tonic-supervisor"))
         .args(["agent", "--queue", AGENT, "--", "cat"])
-        .env("TONIC_SUPERVISOR_GRPC_PORT", desk.port())
+        .env("TONIC_SUPERVISOR_GRPC_PORT", rig.port())
         .env("RUST_LOG", "tonic_supervisor=info")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -294,12 +293,12 @@ async fn people_are_told_of_an_outage_in_a_few_sentences_with_the_time_of_day() 
         move || err.lines().map_while(Result::ok).collect::<Vec<_>>()
     });
     let has_said = |text: &str| said.lock().iter().any(|line| line.contains(text));
-    let before = desk.submit("1").await;
-    desk.ended(&before).await;
-    desk.proxy.refuse(true).await;
-    desk.proxy.reset().await;
+    let before = rig.submit("1").await;
+    rig.ended(&before).await;
+    rig.proxy.refuse(true).await;
+    rig.proxy.reset().await;
     eventually("it goes on", || has_said("still not connected after ")).await;
-    desk.proxy.refuse(false).await;
+    rig.proxy.refuse(false).await;
     eventually("its end", || has_said("connected again after ")).await;
     let sent =
         Command::new("kill").args(["-TERM", &process.id().to_string()]).status().expect("kill");
@@ -334,11 +333,11 @@ async fn people_are_told_of_an_outage_in_a_few_sentences_with_the_time_of_day() 
 
 #[tokio::test]
 async fn a_deleted_queue_ends_the_agent_with_exit_code_1() {
-    let desk = Desk::open().await;
-    let mut agent = Agent::start(&desk, &[], "cat");
-    let task = desk.submit("1").await;
-    desk.ended(&task).await;
-    desk.queue.client().delete_queue(AGENT, true).await.expect("deleted");
+    let rig = QueueBehindProxy::start().await;
+    let mut agent = Agent::start(&rig, &[], "cat");
+    let task = rig.submit("1").await;
+    rig.ended(&task).await;
+    rig.queue.client().delete_queue(AGENT, true).await.expect("deleted");
     assert_eq!(agent.exit().await, Some(1));
 }
 

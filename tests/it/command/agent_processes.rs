@@ -2,8 +2,8 @@
 //! task, and whatever ends, nothing of a command is left running.
 
 use crate::{
-    command::agent::{Agent, Desk, spawned},
-    support::rig::secs,
+    command::agent::{Agent, QueueBehindProxy, spawned},
+    support::secs,
 };
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use std::{
@@ -63,17 +63,18 @@ fn script(path: &Path, text: &str) {
     fs::rename(beside, path).expect("renamed");
 }
 
-/// A desk whose tasks may be lost once.
-async fn strict() -> Desk {
-    Desk::open_with(Settings { lease: secs(30), max_claims: 1, ..Settings::default() }).await
+/// Its tasks may be lost once.
+async fn start_with_one_claim() -> QueueBehindProxy {
+    QueueBehindProxy::start_with(Settings { lease: secs(30), max_claims: 1, ..Settings::default() })
+        .await
 }
 
-async fn desk() -> Desk {
-    Desk::open_with(Settings { lease: secs(30), ..Settings::default() }).await
+async fn start() -> QueueBehindProxy {
+    QueueBehindProxy::start_with(Settings { lease: secs(30), ..Settings::default() }).await
 }
 
-async fn counts(desk: &Desk) -> [u64; 5] {
-    let counts = desk.queue.get_queue_info().await.expect("told").tasks.expect("counted");
+async fn counts(rig: &QueueBehindProxy) -> [u64; 5] {
+    let counts = rig.queue.get_queue_info().await.expect("told").tasks.expect("counted");
     [counts.pending, counts.processing, counts.completed, counts.failed, counts.cancelled]
 }
 
@@ -84,16 +85,16 @@ async fn ended_well(mut agent: Agent) {
 
 #[tokio::test]
 async fn a_script_that_is_removed_fails_no_task_and_they_are_done_when_it_is_back() {
-    let (desk, folder) = (strict().await, tempfile::tempdir().expect("folder"));
+    let (rig, folder) = (start_with_one_claim().await, tempfile::tempdir().expect("folder"));
     let path = folder.path().join("work");
     script(&path, "#!/bin/sh\ncat");
-    let agent = Agent::run(&desk, &["--concurrency", "4"], &[path.to_str().expect("text")]);
-    let first = desk.submit("1").await;
-    assert_eq!(desk.ended(&first).await.result, "1");
+    let agent = Agent::run(&rig, &["--concurrency", "4"], &[path.to_str().expect("text")]);
+    let first = rig.submit("1").await;
+    assert_eq!(rig.ended(&first).await.result, "1");
 
     fs::remove_file(&path).expect("removed");
     for _ in 0..50 {
-        desk.submit("2").await;
+        rig.submit("2").await;
     }
     within(30, "it is told", || !agent.logged("ERROR").is_empty()).await;
     // More often than a task may be lost.
@@ -101,11 +102,11 @@ async fn a_script_that_is_removed_fails_no_task_and_they_are_done_when_it_is_bac
     let began = Instant::now();
     while claims < 4 {
         assert!(began.elapsed() < secs(60), "{claims} claims");
-        let tasks = desk.queue.list_tasks(None, 1_000, 0).await.expect("listed").tasks;
+        let tasks = rig.queue.list_tasks(None, 1_000, 0).await.expect("listed").tasks;
         claims = tasks.iter().map(|task| task.claims).max().unwrap_or_default();
         sleep(Duration::from_millis(50)).await;
     }
-    assert_eq!(counts(&desk).await[2..], [1, 0, 0]);
+    assert_eq!(counts(&rig).await[2..], [1, 0, 0]);
     assert!(agent.has_said("step", "given back"));
     let errors = agent.logged("ERROR");
     assert!(errors.len() == 1 && errors[0].contains("No such file or directory"), "{errors:?}");
@@ -113,8 +114,8 @@ async fn a_script_that_is_removed_fails_no_task_and_they_are_done_when_it_is_bac
 
     script(&path, "#!/bin/sh\ncat");
     let began = Instant::now();
-    while counts(&desk).await != [0, 0, 51, 0, 0] {
-        assert!(began.elapsed() < secs(60), "{:?}", counts(&desk).await);
+    while counts(&rig).await != [0, 0, 51, 0, 0] {
+        assert!(began.elapsed() < secs(60), "{:?}", counts(&rig).await);
         sleep(Duration::from_millis(50)).await;
     }
     ended_well(agent).await;
@@ -122,10 +123,10 @@ async fn a_script_that_is_removed_fails_no_task_and_they_are_done_when_it_is_bac
 
 #[tokio::test]
 async fn without_file_descriptors_no_task_fails() {
-    let desk = strict().await;
-    let agent = Agent::run(&desk, &["--concurrency", "4"], &["cat"]);
-    let first = desk.submit("1").await;
-    desk.ended(&first).await;
+    let rig = start_with_one_claim().await;
+    let agent = Agent::run(&rig, &["--concurrency", "4"], &["cat"]);
+    let first = rig.submit("1").await;
+    rig.ended(&first).await;
     let pid = Pid::from_raw(i32::try_from(agent.process.id()).expect("a number"));
     let open =
         fs::read_dir(format!("/proc/{}/fd", agent.process.id())).expect("its files").count() as u64;
@@ -133,18 +134,18 @@ async fn without_file_descriptors_no_task_fails() {
         prlimit(pid, Resource::Nofile, Rlimit { current: Some(open + 1), maximum: Some(4_096) });
     let before = before.expect("limited");
     for _ in 0..20 {
-        desk.submit("2").await;
+        rig.submit("2").await;
     }
     within(30, "it is told", || {
         agent.logged("ERROR").iter().any(|line| line.contains("os error 24"))
     })
     .await;
-    assert_eq!(counts(&desk).await[2..], [1, 0, 0]);
+    assert_eq!(counts(&rig).await[2..], [1, 0, 0]);
     let raised = Rlimit { current: Some(1_024), maximum: before.maximum.map(|_| 4_096) };
     prlimit(pid, Resource::Nofile, raised).expect("raised");
     let began = Instant::now();
-    while counts(&desk).await != [0, 0, 21, 0, 0] {
-        assert!(began.elapsed() < secs(60), "{:?}", counts(&desk).await);
+    while counts(&rig).await != [0, 0, 21, 0, 0] {
+        assert!(began.elapsed() < secs(60), "{:?}", counts(&rig).await);
         sleep(Duration::from_millis(50)).await;
     }
     ended_well(agent).await;
@@ -152,22 +153,22 @@ async fn without_file_descriptors_no_task_fails() {
 
 #[tokio::test]
 async fn an_agent_that_cannot_start_commands_gives_up_where_it_was_told_to() {
-    let (desk, folder) = (strict().await, tempfile::tempdir().expect("folder"));
+    let (rig, folder) = (start_with_one_claim().await, tempfile::tempdir().expect("folder"));
     let path = folder.path().join("work");
     script(&path, "#!/no/such/interpreter");
-    let mut agent = Agent::run(&desk, &["--give-up", "2"], &[path.to_str().expect("text")]);
-    desk.submit("1").await;
+    let mut agent = Agent::run(&rig, &["--give-up", "2"], &[path.to_str().expect("text")]);
+    rig.submit("1").await;
     assert_eq!(agent.exit().await, Some(1));
     within(10, "it says why", || {
         !agent.logged("gave up: no command could be started for").is_empty()
     })
     .await;
-    assert_eq!(counts(&desk).await, [1, 0, 0, 0, 0]);
+    assert_eq!(counts(&rig).await, [1, 0, 0, 0, 0]);
 }
 
 #[tokio::test]
 async fn a_task_ends_with_its_command_and_the_helpers_end_with_it() {
-    let desk = desk().await;
+    let rig = start().await;
     let mark = mark();
     let scripts = [
         format!("sleep {mark} & echo 1"),
@@ -179,10 +180,10 @@ async fn a_task_ends_with_its_command_and_the_helpers_end_with_it() {
         format!("(sleep {mark} & exit 0) & wait; echo 1"),
     ];
     for script in scripts {
-        let agent = Agent::run(&desk, &[], &["sh", "-c", &script]);
+        let agent = Agent::run(&rig, &[], &["sh", "-c", &script]);
         let began = Instant::now();
-        let task = desk.submit("1").await;
-        assert_eq!(desk.ended(&task).await.result, "1", "{script}");
+        let task = rig.submit("1").await;
+        assert_eq!(rig.ended(&task).await.result, "1", "{script}");
         assert!(began.elapsed() < secs(30), "{script}: {:?}", began.elapsed());
         assert!(running(&mark).is_empty(), "{script}: its end is the end of all");
         ended_well(agent).await;
@@ -191,11 +192,11 @@ async fn a_task_ends_with_its_command_and_the_helpers_end_with_it() {
 
 #[tokio::test]
 async fn a_helper_with_a_session_of_its_own_does_not_hold_its_task_and_lives_on() {
-    let desk = desk().await;
+    let rig = start().await;
     let mark = mark();
-    let agent = Agent::run(&desk, &[], &["sh", "-c", &format!("setsid sleep {mark} & echo 1")]);
-    let task = desk.submit("1").await;
-    assert_eq!(desk.ended(&task).await.result, "1");
+    let agent = Agent::run(&rig, &[], &["sh", "-c", &format!("setsid sleep {mark} & echo 1")]);
+    let task = rig.submit("1").await;
+    assert_eq!(rig.ended(&task).await.result, "1");
     ended_well(agent).await;
     let left = running(&mark);
     assert_eq!(left.len(), 1, "as is documented");
@@ -216,10 +217,10 @@ fn marked<'a>(command: &[&str], mark: &str) -> Vec<&'a str> {
 #[tokio::test]
 async fn no_command_outlives_an_agent_that_is_killed() {
     for command in COMMANDS {
-        let (desk, mark) = (desk().await, mark());
-        let mut agent = Agent::run(&desk, &["--concurrency", "2"], &marked(command, &mark));
-        desk.submit("1").await;
-        desk.submit("2").await;
+        let (rig, mark) = (start().await, mark());
+        let mut agent = Agent::run(&rig, &["--concurrency", "2"], &marked(command, &mark));
+        rig.submit("1").await;
+        rig.submit("2").await;
         within(30, "both run", || running(&mark).len() >= 2).await;
         agent.process.kill().expect("it lives");
         within(20, "all have ended", || running(&mark).is_empty()).await;
@@ -229,28 +230,26 @@ async fn no_command_outlives_an_agent_that_is_killed() {
 #[tokio::test]
 async fn no_command_outlives_an_agent_that_is_told_to_end() {
     for command in COMMANDS {
-        let (desk, mark) = (desk().await, mark());
-        let mut agent = Agent::run(&desk, &["--grace", "1"], &marked(command, &mark));
-        let task = desk.submit("1").await;
+        let (rig, mark) = (start().await, mark());
+        let mut agent = Agent::run(&rig, &["--grace", "1"], &marked(command, &mark));
+        let task = rig.submit("1").await;
         within(30, "it runs", || !running(&mark).is_empty()).await;
         agent.signal("-TERM");
         assert_eq!(agent.exit().await, Some(0));
         within(20, "it has ended", || running(&mark).is_empty()).await;
-        assert_eq!(
-            desk.queue.query_task(&task).await.expect("there").status(),
-            TaskStatus::Pending
-        );
+        assert_eq!(rig.queue.query_task(&task).await.expect("there").status(), TaskStatus::Pending);
     }
 }
 
 #[tokio::test]
 async fn a_cancelled_tasks_command_ends_even_in_a_group_of_its_own() {
-    let desk = Desk::open_with(Settings { lease: secs(3), ..Settings::default() }).await;
+    let rig =
+        QueueBehindProxy::start_with(Settings { lease: secs(3), ..Settings::default() }).await;
     let mark = mark();
-    let agent = Agent::run(&desk, &[], &["timeout", "60000", "sleep", &mark]);
-    let task = desk.submit("1").await;
+    let agent = Agent::run(&rig, &[], &["timeout", "60000", "sleep", &mark]);
+    let task = rig.submit("1").await;
     within(30, "it runs", || running(&mark).len() >= 2).await;
-    desk.queue.cancel_task(&task, "not needed").await.expect("cancelled");
+    rig.queue.cancel_task(&task, "not needed").await.expect("cancelled");
     within(20, "it has ended", || running(&mark).is_empty()).await;
     ended_well(agent).await;
 }
@@ -272,16 +271,17 @@ fn has_child(parent: u32, name: &str) -> bool {
 #[tokio::test]
 async fn a_command_that_is_killed_is_reaped_by_its_keeper() {
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).expect("it is allowed");
-    let desk = Desk::open_with(Settings { lease: secs(3), ..Settings::default() }).await;
+    let rig =
+        QueueBehindProxy::start_with(Settings { lease: secs(3), ..Settings::default() }).await;
     let folder = tempfile::tempdir().expect("folder");
     let name = format!("kept{}", std::process::id());
     let path = folder.path().join(&name);
     script(&path, "#!/bin/sh\ntrap '' TERM\nwhile :; do sleep 1; done");
-    let agent = Agent::run(&desk, &[], &[path.to_str().expect("text")]);
-    let task = desk.submit("1").await;
+    let agent = Agent::run(&rig, &[], &[path.to_str().expect("text")]);
+    let task = rig.submit("1").await;
     let path = path.to_str().expect("text").to_owned();
     within(30, "it runs", || !running(&path).is_empty()).await;
-    desk.queue.cancel_task(&task, "not needed").await.expect("cancelled");
+    rig.queue.cancel_task(&task, "not needed").await.expect("cancelled");
     within(20, "it has ended", || running(&path).is_empty()).await;
     ended_well(agent).await;
     assert!(!has_child(std::process::id(), &name), "nobody has reaped it");
@@ -289,14 +289,14 @@ async fn a_command_that_is_killed_is_reaped_by_its_keeper() {
 
 #[tokio::test]
 async fn a_command_whose_keeper_is_killed_ends_and_fails_its_task() {
-    let desk = desk().await;
+    let rig = start().await;
     let mark = mark();
-    let agent = Agent::run(&desk, &[], &["sh", "-c", &format!("sleep {mark} & sleep {mark}")]);
-    let task = desk.submit("1").await;
+    let agent = Agent::run(&rig, &[], &["sh", "-c", &format!("sleep {mark} & sleep {mark}")]);
+    let task = rig.submit("1").await;
     within(30, "both run", || running(&mark).len() == 2).await;
     let keeper = parent(parent(running(&mark)[0]));
     kill_process(keeper, Signal::KILL).expect("it lives");
-    let ended = desk.ended(&task).await;
+    let ended = rig.ended(&task).await;
     // The kernel takes a moment for it.
     within(30, "both ended", || running(&mark).is_empty()).await;
     assert_eq!(ended.status(), TaskStatus::Failed);
@@ -310,7 +310,7 @@ async fn a_command_whose_keeper_is_killed_ends_and_fails_its_task() {
 
 #[tokio::test]
 async fn a_script_may_signal_its_group_and_its_parent() {
-    let desk = desk().await;
+    let rig = start().await;
     // The keeper is in the group, and the parent.
     for (script, why) in [
         ("trap '' TERM; kill 0; kill -HUP 0; echo 1", ""),
@@ -320,8 +320,8 @@ async fn a_script_may_signal_its_group_and_its_parent() {
         ("kill -KILL 0", "its keeper was ended by signal 9"),
     ] {
         let script = script.replace("kill -HUP 0", "trap '' HUP; kill -HUP 0");
-        let agent = Agent::run(&desk, &[], &["sh", "-c", &script]);
-        let task = desk.ended(&desk.submit("1").await).await;
+        let agent = Agent::run(&rig, &[], &["sh", "-c", &script]);
+        let task = rig.ended(&rig.submit("1").await).await;
         if why.is_empty() {
             assert_eq!((task.result.as_str(), task.error_message.as_str()), ("1", ""), "{script}");
         } else {
@@ -333,31 +333,31 @@ async fn a_script_may_signal_its_group_and_its_parent() {
 
 #[tokio::test]
 async fn a_large_payload_that_nobody_reads_and_a_large_result_are_no_trouble() {
-    let desk = desk().await;
+    let rig = start().await;
     let payload = format!("{:?}", "x".repeat(1_000_000));
-    let unread = Agent::run(&desk, &[], &["echo", "1"]);
-    assert_eq!(desk.ended(&desk.submit(&payload).await).await.result, "1");
+    let unread = Agent::run(&rig, &[], &["echo", "1"]);
+    assert_eq!(rig.ended(&rig.submit(&payload).await).await.result, "1");
     ended_well(unread).await;
-    let echoed = Agent::run(&desk, &[], &["cat"]);
-    assert_eq!(desk.ended(&desk.submit(&payload).await).await.result, payload);
+    let echoed = Agent::run(&rig, &[], &["cat"]);
+    assert_eq!(rig.ended(&rig.submit(&payload).await).await.result, payload);
     ended_well(echoed).await;
 }
 
 #[tokio::test]
 async fn a_complaint_with_a_nul_fails_its_task_after_one_run() {
-    let desk = desk().await;
-    let agent = Agent::run(&desk, &[], &["sh", "-c", r"printf 'a\0b' >&2; exit 3"]);
-    let task = desk.ended(&desk.submit("1").await).await;
+    let rig = start().await;
+    let agent = Agent::run(&rig, &[], &["sh", "-c", r"printf 'a\0b' >&2; exit 3"]);
+    let task = rig.ended(&rig.submit("1").await).await;
     assert_eq!((task.status(), task.claims), (TaskStatus::Failed, 1));
     assert_eq!(task.error_message, "the command exited with code 3: a\u{fffd}b");
     ended_well(agent).await;
 }
 
 /// What an agent prints for people, while it does this task.
-async fn printed(desk: &Desk, json: bool, script: &str) -> String {
+async fn printed(rig: &QueueBehindProxy, json: bool, script: &str) -> String {
     let options: &[&str] = if json { &["--json"] } else { &[] };
-    let agent = spawned(desk, options, &["sh", "-c", script]);
-    desk.ended(&desk.submit("1").await).await;
+    let agent = spawned(rig, options, &["sh", "-c", script]);
+    rig.ended(&rig.submit("1").await).await;
     let pid = Pid::from_raw(i32::try_from(agent.id()).expect("a number")).expect("a process");
     kill_process(pid, Signal::TERM).expect("it lives");
     let output = agent.wait_with_output().expect("it ends");
@@ -367,11 +367,11 @@ async fn printed(desk: &Desk, json: bool, script: &str) -> String {
 
 #[tokio::test]
 async fn a_complaint_cannot_act_on_the_terminal() {
-    let desk = desk().await;
+    let rig = start().await;
     let script =
         r"printf '\033[2J\033]0;title\007\r\177\302\233 ende\n2.00s  agent  forged' >&2; exit 3";
     for json in [false, true] {
-        let printed = printed(&desk, json, script).await;
+        let printed = printed(&rig, json, script).await;
         let acts = |letter: char| letter.is_control() && letter != '\n';
         assert!(!printed.contains(acts), "{printed:?}");
         assert!(printed.contains("[2J") && printed.contains("ende"), "{printed}");

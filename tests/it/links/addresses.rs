@@ -1,9 +1,8 @@
 //! A target with several addresses (design E19): one bad address never shadows a good one, wherever
 //! its dial ends, and those that lose leave nothing behind.
 
-use crate::{
-    support::link_stage::{Events, PATIENCE, echo, settle},
-    support::rig::{ADDRESS, Log, assert_time, config, ms, secs, supervise},
+use crate::support::{
+    ADDRESS, EventLog, EventReader, LONG, assert_time, config, ms, say, secs, settle, supervise,
 };
 use futures::future::{BoxFuture, FutureExt as _};
 use std::{sync::Arc, time::Duration};
@@ -78,7 +77,7 @@ async fn bad_first(network: &MemoryNetwork, bad: Bad) -> Option<PlayingPeer> {
 }
 
 /// How many dials failed and how many links came up, so far.
-fn counted(log: &Log) -> (usize, usize) {
+fn counted(log: &EventLog) -> (usize, usize) {
     let failed = log.count(|fact| matches!(fact, Fact::DialFailed { .. }));
     (failed, log.count(|fact| matches!(fact, Fact::LinkEstablished { .. })))
 }
@@ -95,12 +94,12 @@ async fn e19_one_bad_address_does_not_shadow_the_good_one_wherever_its_dial_ends
             }
             let server = ScriptedServer::on_memory(&network, B).await;
             let supervisor = supervise(&network, config());
-            let log = Log::of(&supervisor);
+            let log = EventLog::of(&supervisor);
             // Every time: the second dial and the third fare as the first.
             for round in 1..=3 {
-                let mut events = Events::of(&supervisor).await;
+                let mut events = EventReader::of(&supervisor).await;
                 let began = tokio::time::Instant::now();
-                assert!(supervisor.wait_ready(PATIENCE).await.is_ok(), "{bad:?}");
+                assert!(supervisor.wait_ready(LONG).await.is_ok(), "{bad:?}");
                 // A bad address costs its own dial's 10 ms or the head start, then B's dial takes
                 // 10 ms.
                 let bound = if good_first { ms(10) } else { ms(10).max(ms(head_start)) + ms(10) };
@@ -110,7 +109,7 @@ async fn e19_one_bad_address_does_not_shadow_the_good_one_wherever_its_dial_ends
                     "{bad:?}: {:?}",
                     began.elapsed()
                 );
-                echo(&supervisor.channel(), CallOptions::new()).await.expect("answered");
+                say(&supervisor.channel(), "hello", CallOptions::new()).await.expect("answered");
                 assert_eq!(counted(&log), (0, round), "{bad:?}: only the winner is heard of");
                 // A peer that reads nothing keeps its end of a connection that is closed here.
                 let reads = !matches!(bad, Bad::Peer(Misbehaviour::BlackHole));
@@ -130,7 +129,7 @@ async fn e19_when_every_address_is_bad_one_failure_names_each_with_its_reason() 
         let network = MemoryNetwork::new();
         let _peer = bad_first(&network, bad).await;
         let supervisor = supervise(&network, config().connect_timeout(secs(2)));
-        let log = Log::of(&supervisor);
+        let log = EventLog::of(&supervisor);
         log.until("the first failure", 1, |fact| matches!(fact, Fact::DialFailed { .. })).await;
         let failures = log.all(|fact| match fact {
             Fact::DialFailed { failure, .. } => Some(failure.clone()),
@@ -160,7 +159,7 @@ async fn e19_connect_timeout_bounds_the_race_as_a_whole() {
     network.name(ADDRESS, &addresses.iter().map(String::as_str).collect::<Vec<_>>());
     network.black_hole(true);
     let supervisor = supervise(&network, config().connect_timeout(secs(1)));
-    let mut events = Events::of(&supervisor).await;
+    let mut events = EventReader::of(&supervisor).await;
     let event = events.until(|fact| matches!(fact, Fact::DialFailed { .. })).await;
     assert_time(event.since_spawn, secs(1));
     let Fact::DialFailed { failure, .. } = event.fact else { unreachable!("it was looked for") };
@@ -182,9 +181,9 @@ async fn e19_an_address_that_greets_with_goaway_and_hangs_up_is_a_loser_without_
     });
     let _server = ScriptedServer::on_memory(&network, B).await;
     let supervisor = supervise(&network, config());
-    let log = Log::of(&supervisor);
-    supervisor.wait_ready(PATIENCE).await.expect("Ready");
-    echo(&supervisor.channel(), CallOptions::new()).await.expect("answered");
+    let log = EventLog::of(&supervisor);
+    supervisor.wait_ready(LONG).await.expect("Ready");
+    say(&supervisor.channel(), "hello", CallOptions::new()).await.expect("answered");
     let heard = log.count(|fact| matches!(fact, Fact::GoAwayReceived { .. }));
     assert_eq!((heard, counted(&log)), (0, (0, 1)), "a GOAWAY of a link that never was");
 }
@@ -197,7 +196,7 @@ async fn e19_losers_leave_no_task_behind() {
         network.only(A).black_hole(true);
         let _server = ScriptedServer::on_memory(&network, B).await;
         let supervisor = supervise(&network, config());
-        supervisor.wait_ready(PATIENCE).await.expect("Ready");
+        supervisor.wait_ready(LONG).await.expect("Ready");
         settle().await;
         let alive = tokio::runtime::Handle::current().metrics().num_alive_tasks();
         supervisor.shutdown(Duration::ZERO).await;
@@ -225,7 +224,7 @@ async fn e19_over_tcp_a_mute_or_rude_address_does_not_shadow_the_good_one() {
                 supervisor.wait_ready(secs(10)).await.is_ok(),
                 "{fault:?}: connect_timeout is 20 s"
             );
-            echo(&supervisor.channel(), CallOptions::new()).await.expect("answered");
+            say(&supervisor.channel(), "hello", CallOptions::new()).await.expect("answered");
         }
     }
 }
@@ -250,7 +249,7 @@ impl Connector for NoAnswer {
 async fn a_lookup_that_never_answers_is_a_failure_of_the_step_resolve() {
     let config = config().connect_timeout(secs(2)).build().expect("valid");
     let supervisor = Supervisor::builder(config).connector(Arc::new(NoAnswer)).spawn();
-    let mut events = Events::of(&supervisor).await;
+    let mut events = EventReader::of(&supervisor).await;
     let event = events.until(|fact| matches!(fact, Fact::DialFailed { .. })).await;
     let Fact::DialFailed { failure, .. } = event.fact else { unreachable!("it was looked for") };
     assert_eq!((failure.step, failure.timed_out), (DialStep::Resolve, true));

@@ -1,6 +1,6 @@
 //! Faults.md, the pains of dials: black holes, storms, herds, long waits, peers that never speak.
 
-use crate::support::link_stage::*;
+use crate::support::*;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -17,7 +17,7 @@ async fn pain_06_timeouts_cover_connecting_100_calls_end_with_one_dial() {
     let network = MemoryNetwork::new();
     network.black_hole(true);
     let supervisor = supervise(&network, config().connect_timeout(secs(1)));
-    let calls = echoes(&supervisor.channel(), CallOptions::new().wait_for_ready(false), 100);
+    let calls = start_many(&supervisor.channel(), CallOptions::new().wait_for_ready(false), 100);
     for (took, answer) in join(calls).await {
         assert_time(took, secs(1));
         let status = answer.expect_err("nobody is there");
@@ -38,14 +38,14 @@ async fn ready(
     let network = MemoryNetwork::new();
     let server = ScriptedServer::builder().script(script).on_memory(&network, ADDRESS).await;
     let supervisor = supervise(&network, config);
-    supervisor.wait_ready(PATIENCE).await.expect("Ready");
+    supervisor.wait_ready(LONG).await.expect("Ready");
     (server, supervisor)
 }
 
 /// A call with a deadline of 500 ms ends then, and nothing else ends it.
 async fn ends_at_its_deadline(supervisor: &Supervisor, phase: Phase) -> tonic::Status {
     let (took, answer) =
-        timed_echo(&supervisor.channel(), CallOptions::new().timeout(ms(500))).await;
+        timed(say(&supervisor.channel(), "hello", CallOptions::new().timeout(ms(500)))).await;
     let status = answer.expect_err("there is no answer");
     assert_time(took, ms(500));
     let outcome = &report(&status).outcome;
@@ -70,7 +70,7 @@ async fn pain_06_a_deadline_holds_while_there_is_no_link() {
 #[tokio::test(start_paused = true)]
 async fn pain_06_a_deadline_holds_in_every_phase_on_a_link() {
     let (server, supervisor) = ready(Script::hang(), config().max_in_flight(1)).await;
-    let first = echoes(&supervisor.channel(), CallOptions::new().timeout(secs(100)), 1);
+    let first = start_many(&supervisor.channel(), CallOptions::new().timeout(secs(100)), 1);
     server.arrived(1).await;
     ends_at_its_deadline(&supervisor, Phase::Unsent).await;
     first[0].abort();
@@ -94,7 +94,7 @@ async fn pain_06_a_deadline_holds_in_every_phase_on_a_link() {
 async fn pain_06_a_backoff_that_would_outlive_the_deadline_is_not_slept() {
     let (_server, supervisor) = ready(Script::always(Code::Unavailable), config()).await;
     let (took, answer) =
-        timed_echo(&supervisor.channel(), CallOptions::new().timeout(ms(500))).await;
+        timed(say(&supervisor.channel(), "hello", CallOptions::new().timeout(ms(500)))).await;
     assert_eq!(answer.expect_err("the server is busy").code(), Code::Unavailable);
     assert_time(took, Duration::ZERO);
 }
@@ -135,7 +135,7 @@ async fn dials_in_a_minute(
                 loop {
                     // Each peer fails calls in its own way; the caller tries again, and is not
                     // paced by anything else.
-                    let _ = echo(&channel, CallOptions::new()).await;
+                    let _ = say(&channel, "hello", CallOptions::new()).await;
                 }
             })
         })
@@ -203,7 +203,9 @@ async fn fleet(network: &MemoryNetwork, size: usize, spread: Duration) -> Vec<Su
             .rng_seed(seed)
             .spawn();
         async move {
-            echo(&supervisor.channel(), CallOptions::new()).await.expect("the server echoes");
+            say(&supervisor.channel(), "hello", CallOptions::new())
+                .await
+                .expect("the server echoes");
             supervisor
         }
     };
@@ -248,9 +250,8 @@ async fn after_ten_minutes(seed: u64) -> (MemoryNetwork, ScriptedServer, Supervi
     let network = MemoryNetwork::new();
     let server = ScriptedServer::on_memory(&network, ADDRESS).await;
     let config = config().build().expect("valid");
-    let supervisor =
-        Supervisor::builder(config).connector(network.connector()).rng_seed(seed).spawn();
-    echo(&supervisor.channel(), CallOptions::new()).await.expect("the server echoes");
+    let supervisor = Supervisor::builder(config).connector(network.connector()).seed(seed).spawn();
+    say(&supervisor.channel(), "hello", CallOptions::new()).await.expect("the server echoes");
     server.kill().await;
     tokio::time::sleep(secs(600) + ms(seed * 937)).await;
     assert_eq!(supervisor.snapshot().links, 1);
@@ -265,16 +266,16 @@ async fn pain_09_server_is_back_and_nobody_waits_out_a_long_backoff() {
         let (_network, server, supervisor) = after_ten_minutes(seed).await;
         server.restart().await;
         let back = Instant::now();
-        supervisor.wait_ready(PATIENCE).await.expect("Ready");
+        supervisor.wait_ready(LONG).await.expect("Ready");
         assert!(back.elapsed() <= secs(12), "{:?}", back.elapsed());
 
         let (_network, server, supervisor) = after_ten_minutes(seed).await;
         server.restart().await;
-        let (took, answer) = timed_echo(&supervisor.channel(), CallOptions::new()).await;
+        let (took, answer) = timed(say(&supervisor.channel(), "hello", CallOptions::new())).await;
         assert!(answer.is_ok() && took <= ms(1_202), "{took:?}");
 
         let (_network, server, supervisor) = after_ten_minutes(seed).await;
-        let waiting = echoes(&supervisor.channel(), CallOptions::new().timeout(secs(50)), 1);
+        let waiting = start_many(&supervisor.channel(), CallOptions::new().timeout(secs(50)), 1);
         tokio::time::sleep(secs(20)).await;
         server.restart().await;
         let back = Instant::now();
@@ -288,7 +289,7 @@ async fn pain_09_server_is_back_and_nobody_waits_out_a_long_backoff() {
         server.restart().await;
         let back = Instant::now();
         supervisor.reconnect_now();
-        supervisor.wait_ready(PATIENCE).await.expect("Ready");
+        supervisor.wait_ready(LONG).await.expect("Ready");
         assert_time(back.elapsed(), Duration::ZERO);
     }
 }
@@ -358,7 +359,7 @@ async fn pain_22_connected_but_the_peer_never_spoke_http2() {
         let network = MemoryNetwork::new();
         let _peer = play(RawPeer::on_memory(&network, ADDRESS).await);
         let supervisor = supervise(&network, config().connect_timeout(secs(1)));
-        let mut events = Events::of(&supervisor).await;
+        let mut events = EventReader::of(&supervisor).await;
         let failed = events.until(|fact| matches!(fact, Fact::DialFailed { .. })).await;
         let Fact::DialFailed { incarnation: Incarnation(1), failure } = failed.fact else {
             panic!("{failed:?}")
@@ -371,7 +372,8 @@ async fn pain_22_connected_but_the_peer_never_spoke_http2() {
         assert_time(failed.since_spawn, fails_at);
         let state = events.until_state(ConnectivityState::TransientFailure).await;
         assert_time(state.since_spawn, fails_at);
-        let call = echo(&supervisor.channel(), CallOptions::new().wait_for_ready(false)).await;
+        let call =
+            say(&supervisor.channel(), "hello", CallOptions::new().wait_for_ready(false)).await;
         assert_eq!(call.expect_err("there is no link").code(), Code::Unavailable, "{name}");
         tokio::time::sleep(secs(60)).await;
         assert!(!events.states().await.contains(&ConnectivityState::Ready), "{name}");
@@ -391,8 +393,8 @@ async fn pain_22_connected_but_the_peer_never_spoke_http2() {
 #[tokio::test]
 async fn pain_22_a_tcp_sink_is_no_link() {
     let sink = RawPeer::on_tcp().await.black_hole();
-    let supervisor = supervise_tcp(config_for(&sink.endpoint()).connect_timeout(ms(200)));
-    let mut events = Events::of(&supervisor).await;
+    let supervisor = supervise_tcp(config_for(&sink.target()).connect_timeout(ms(200)));
+    let mut events = EventReader::of(&supervisor).await;
     events.until_state(ConnectivityState::TransientFailure).await;
     events.until_state(ConnectivityState::Connecting).await;
     assert!(!events.states().await.contains(&ConnectivityState::Ready));

@@ -1,7 +1,7 @@
 //! Links that only finish their calls are bounded: a peer that says GOAWAY on every link and
 //! finishes none keeps the newest.
 
-use crate::support::rig::{ADDRESS, Log, bounded, cause, config, report, secs, start, supervise};
+use crate::support::{ADDRESS, EventLog, bounded, cause, config, report, secs, start, supervise};
 use tonic::Code;
 use tonic_supervisor::{
     CallOptions, Cause, Fact, LinkEnd, Phase,
@@ -16,7 +16,7 @@ async fn above_max_draining_links_the_oldest_ends_and_says_why() {
     let network = MemoryNetwork::new();
     let mut peer = RawPeer::on_memory(&network, ADDRESS).await;
     let supervisor = supervise(&network, config().max_draining_links(MOST));
-    let (channel, events) = (supervisor.channel(), Log::of(&supervisor));
+    let (channel, events) = (supervisor.channel(), EventLog::of(&supervisor));
     let (mut kept, mut links) = (Vec::new(), Vec::new());
     for n in 0..LINKS {
         let mut link = peer.accept().await;

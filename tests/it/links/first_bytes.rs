@@ -1,10 +1,7 @@
 //! What a peer says first, over real sockets: a wrong port, or TLS on one side only, fails the dial
 //! at once and is named.
 
-use crate::{
-    support::link_stage::{Events, config_for, supervise_tcp},
-    support::rig::secs,
-};
+use crate::support::{EventReader, config_for, secs, supervise_tcp};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -35,7 +32,7 @@ async fn peer(words: &'static [u8], size: usize) -> Endpoint {
 
 /// How the first dial fails.
 async fn first_failure(supervisor: &Supervisor) -> DialFailure {
-    let mut events = Events::of(supervisor).await;
+    let mut events = EventReader::of(supervisor).await;
     let event = events.until(|fact| matches!(fact, Fact::DialFailed { .. })).await;
     let Fact::DialFailed { failure, .. } = event.fact else { unreachable!("it was looked for") };
     failure

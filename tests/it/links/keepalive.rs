@@ -1,13 +1,11 @@
 //! Keepalive as gRPC A8 has it: any byte is life, whatever becomes of PINGs; and nobody is taken
 //! for dead whose answer lies in the socket.
 
-use crate::support::rig::{
-    ADDRESS, Log, assert_time, bounded, config, say, secs, start, supervise,
-};
+use crate::support::{EventLog, assert_time, bounded, config, raw_link, say, secs, start};
 use std::time::Duration;
 use tonic_supervisor::{
     CallOptions, ConfigBuilder, ConnectivityState, Fact, Supervisor,
-    testing::{Frame, FrameKind, MemoryNetwork, RawLink, RawPeer},
+    testing::{Frame, FrameKind, RawLink, RawPeer},
 };
 
 const TIME: Duration = Duration::from_secs(10);
@@ -19,12 +17,8 @@ fn pinging() -> ConfigBuilder {
 
 /// A link to a peer that acknowledges no PING.
 async fn linked(config: ConfigBuilder) -> (Supervisor, RawPeer, RawLink) {
-    let network = MemoryNetwork::new();
-    let mut peer = RawPeer::on_memory(&network, ADDRESS).await;
-    let supervisor = supervise(&network, config);
-    let mut link = peer.accept().await;
-    link.acknowledge_pings(false).send_settings(&[]).await;
-    supervisor.wait_ready(secs(1)).await.expect("Ready");
+    let (supervisor, peer, mut link) = raw_link(config, &[]).await;
+    link.acknowledge_pings(false);
     (supervisor, peer, link)
 }
 
@@ -37,7 +31,7 @@ async fn next_ping(link: &mut RawLink) -> Frame {
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_acknowledges_no_ping_but_says_something_lives_until_it_is_silent() {
     let (supervisor, _peer, mut link) = linked(pinging()).await;
-    let log = Log::of(&supervisor);
+    let log = EventLog::of(&supervisor);
     let mut pings = 0;
     while link.age() < secs(3_600) {
         next_ping(&mut link).await;
@@ -110,7 +104,7 @@ async fn a_call_after_a_long_rest_is_asked_for_before_its_link_is_given_up() {
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_stops_within_a_frame_is_found_dead_in_time() {
     let (supervisor, _peer, mut link) = linked(pinging()).await;
-    let log = Log::of(&supervisor);
+    let log = EventLog::of(&supervisor);
     next_ping(&mut link).await;
     link.send_bytes(&Frame::ping(*b"anything").to_bytes()[..12]).await;
     let silent = tokio::time::Instant::now();

@@ -1,6 +1,6 @@
 //! Faults.md, the pains of links: lost, frozen, sent away, misnamed, silent, full.
 
-use crate::support::link_stage::*;
+use crate::support::*;
 use std::{
     sync::{
         Arc,
@@ -25,13 +25,13 @@ async fn pain_01_peer_vanishes_without_fin_and_every_rider_is_released_when_keep
         config().keepalive_floor(secs(1)).keepalive_time(secs(1)).keepalive_timeout(secs(1));
     let supervisor = supervise(&network, keepalive.max_in_flight(50));
     let channel = supervisor.channel();
-    echo(&channel, CallOptions::new()).await.expect("the link is proven");
-    let mut events = Events::of(&supervisor).await;
+    say(&channel, "hello", CallOptions::new()).await.expect("the link is proven");
+    let mut events = EventReader::of(&supervisor).await;
 
     server.script(Script::sequence(vec![Answer::hang(); 50], Answer::echo()));
-    let riders = echoes(&channel, CallOptions::new().retry(false), 50);
+    let riders = start_many(&channel, CallOptions::new().no_retry(), 50);
     server.arrived(51).await;
-    let queued = echoes(&channel, CallOptions::new().retry(false), 10);
+    let queued = start_many(&channel, CallOptions::new().no_retry(), 10);
     network.freeze_all();
 
     for (took, answer) in join(riders).await {
@@ -47,7 +47,7 @@ async fn pain_01_peer_vanishes_without_fin_and_every_rider_is_released_when_keep
     for (took, answer) in join(queued).await {
         assert!(answer.is_ok() && took <= ms(2_025), "{took:?} {answer:?}");
     }
-    let (took, answer) = timed_echo(&channel, CallOptions::new()).await;
+    let (took, answer) = timed(say(&channel, "hello", CallOptions::new())).await;
     assert!(answer.is_ok() && took <= ms(2), "{took:?} {answer:?}");
 
     let lost = events.until(|fact| matches!(fact, Fact::KeepaliveLost { .. })).await;
@@ -70,17 +70,17 @@ async fn pain_01_peer_vanishes_behind_a_real_socket() {
         config.keepalive_floor(ms(1)).keepalive_time(ms(300)).keepalive_timeout(ms(300));
     let supervisor = supervise_tcp(keepalive);
     let channel = supervisor.channel();
-    echo(&channel, CallOptions::new()).await.expect("the path is whole");
-    let mut events = Events::of(&supervisor).await;
+    say(&channel, "hello", CallOptions::new()).await.expect("the path is whole");
+    let mut events = EventReader::of(&supervisor).await;
     proxy.freeze().await;
-    let call = echoes(&channel, CallOptions::new().retry(false), 1);
+    let call = start_many(&channel, CallOptions::new().no_retry(), 1);
     events.until(|fact| matches!(fact, Fact::KeepaliveLost { .. })).await;
     assert_eq!(
         join(call).await[0].1.as_ref().expect_err("its link is gone").code(),
         Code::Unavailable
     );
     proxy.thaw().await;
-    assert!(echo(&channel, CallOptions::new()).await.is_ok());
+    assert!(say(&channel, "hello", CallOptions::new()).await.is_ok());
 }
 
 async fn call_often(
@@ -93,7 +93,9 @@ async fn call_often(
         tokio::spawn(async move {
             let mut errors = Vec::new();
             for _ in 0..each {
-                errors.extend(echo(&channel, CallOptions::new().idempotent(false)).await.err());
+                errors.extend(
+                    say(&channel, "hello", CallOptions::new().idempotent(false)).await.err(),
+                );
             }
             errors
         })
@@ -209,7 +211,7 @@ async fn pain_03_wrong_codes_a_stream_that_breaks_is_classified_too() {
             "{outcome}"
         );
         server.script(Script::echo());
-        assert!(echo(&supervisor.channel(), CallOptions::new()).await.is_ok());
+        assert!(say(&supervisor.channel(), "hello", CallOptions::new()).await.is_ok());
         assert_eq!(supervisor.snapshot().links, links, "{outcome}");
     }
 }
@@ -239,8 +241,8 @@ async fn pain_30_one_connection_saturates_and_calls_wait_their_turn() {
         .on_memory(&network, ADDRESS)
         .await;
     let supervisor = supervise(&network, config());
-    supervisor.wait_ready(PATIENCE).await.expect("Ready");
-    let calls = echoes(&supervisor.channel(), CallOptions::new(), 500);
+    supervisor.wait_ready(LONG).await.expect("Ready");
+    let calls = start_many(&supervisor.channel(), CallOptions::new(), 500);
     settle().await;
     let snapshot = supervisor.snapshot();
     assert_eq!((snapshot.streams, snapshot.calls_waiting, snapshot.calls_open), (100, 400, 500));
@@ -259,10 +261,10 @@ async fn pain_30_a_peer_that_allows_no_stream_is_ready_and_calls_end_at_their_de
     let server =
         ScriptedServer::builder().max_concurrent_streams(0).on_memory(&network, ADDRESS).await;
     let supervisor = supervise(&network, config());
-    supervisor.wait_ready(PATIENCE).await.expect("Ready");
+    supervisor.wait_ready(LONG).await.expect("Ready");
     let mut calls = Vec::new();
     for time in [100, 700, 5_000] {
-        calls.extend(echoes(&supervisor.channel(), CallOptions::new().timeout(ms(time)), 20));
+        calls.extend(start_many(&supervisor.channel(), CallOptions::new().timeout(ms(time)), 20));
     }
     for (n, (took, answer)) in join(calls).await.into_iter().enumerate() {
         assert_time(took, ms([100, 700, 5_000][n / 20]));
@@ -284,8 +286,8 @@ async fn pain_30_a_peer_without_progress_hangs_no_call_past_its_deadline() {
     let few = ScriptedServer::builder().max_concurrent_streams(3).script(Script::hang());
     let server = few.on_memory(&network, ADDRESS).await;
     let supervisor = supervise(&network, config().max_retry_attempts(0));
-    supervisor.wait_ready(PATIENCE).await.expect("Ready");
-    let calls = echoes(&supervisor.channel(), CallOptions::new().timeout(secs(2)), 50);
+    supervisor.wait_ready(LONG).await.expect("Ready");
+    let calls = start_many(&supervisor.channel(), CallOptions::new().timeout(secs(2)), 50);
     for (n, (took, answer)) in join(calls).await.into_iter().enumerate() {
         assert_time(took, secs(2));
         let status = answer.expect_err("no answer comes");
@@ -323,7 +325,7 @@ async fn pain_13_keepalive_too_eager_an_idle_client_settles_after_one_goaway() {
     let network = MemoryNetwork::new();
     let peer = RawPeer::on_memory(&network, ADDRESS).await.enforce_ping_interval(ms(400), 2);
     let supervisor = supervise(&network, pinging(config(), ms(100)));
-    let mut events = Events::of(&supervisor).await;
+    let mut events = EventReader::of(&supervisor).await;
     let backed_off = events.until(|fact| matches!(fact, Fact::KeepaliveBackedOff { .. })).await;
     let Fact::KeepaliveBackedOff { keepalive_time, while_idle } = backed_off.fact else {
         panic!("{backed_off:?}")
@@ -333,7 +335,7 @@ async fn pain_13_keepalive_too_eager_an_idle_client_settles_after_one_goaway() {
     tokio::time::sleep(secs(60)).await;
     assert_eq!((peer.goaways().len(), peer.pings().len()), (1, sent));
     assert_eq!(supervisor.snapshot().keepalive_time, Some(ms(200)));
-    assert!(echo(&supervisor.channel(), CallOptions::new()).await.is_ok());
+    assert!(say(&supervisor.channel(), "hello", CallOptions::new()).await.is_ok());
 }
 
 /// CHECK 13: with a call open, pings go on, each time half as often, until the peer is content;
@@ -344,7 +346,7 @@ async fn pain_13_keepalive_too_eager_with_a_call_open_the_interval_doubles_until
     let network = MemoryNetwork::new();
     let peer = RawPeer::on_memory(&network, ADDRESS).await.enforce_ping_interval(ms(400), 2);
     let supervisor = supervise(&network, pinging(config(), ms(100)));
-    let mut events = Events::of(&supervisor).await;
+    let mut events = EventReader::of(&supervisor).await;
     let opener = supervisor.clone();
     let open = tokio::spawn(async move {
         loop {
@@ -358,7 +360,7 @@ async fn pain_13_keepalive_too_eager_with_a_call_open_the_interval_doubles_until
             panic!("{event:?}")
         };
         times.push((keepalive_time, while_idle));
-        assert!(echo(&supervisor.channel(), CallOptions::new()).await.is_ok());
+        assert!(say(&supervisor.channel(), "hello", CallOptions::new()).await.is_ok());
     }
     assert_eq!(times, [(ms(200), true), (ms(400), true)]);
     events.until_state(ConnectivityState::Ready).await;
@@ -378,7 +380,7 @@ async fn pain_25_keepalive_silently_off_pings_are_counted() {
     let network = MemoryNetwork::new();
     let peer = RawPeer::on_memory(&network, ADDRESS).await.echo();
     let supervisor = supervise(&network, pinging(config(), secs(1)));
-    supervisor.wait_ready(PATIENCE).await.expect("Ready");
+    supervisor.wait_ready(LONG).await.expect("Ready");
     tokio::time::sleep(ms(20_500)).await;
     let pings = peer.pings();
     assert_eq!(pings.len(), 20);
@@ -391,8 +393,8 @@ async fn pain_25_keepalive_silently_off_pings_are_counted() {
     let peer = RawPeer::on_memory(&network, ADDRESS).await.echo();
     let silent = pinging(config(), secs(1)).keepalive_permit_without_calls(false);
     let supervisor = supervise(&network, silent);
-    supervisor.wait_ready(PATIENCE).await.expect("Ready");
-    assert!(echo(&supervisor.channel(), CallOptions::new()).await.is_ok());
+    supervisor.wait_ready(LONG).await.expect("Ready");
+    assert!(say(&supervisor.channel(), "hello", CallOptions::new()).await.is_ok());
     tokio::time::sleep(secs(20)).await;
     assert!(peer.pings().is_empty());
     let opener = supervisor.clone();

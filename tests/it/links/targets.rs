@@ -1,16 +1,13 @@
 //! Targets as gRPC names them, over real sockets: many addresses in one dial, and Unix sockets with
 //! the same life as TCP's.
 
+use crate::support::call_empty;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tonic::{Request, Status};
+use tonic::Request;
 use tonic_supervisor::{
     Config, DialStep, EventItem, EventStream, Fact, Supervisor, testing::ScriptedServer,
 };
-
-async fn call(supervisor: &Supervisor) -> Result<(), Status> {
-    supervisor.channel().unary::<(), ()>("/test.Echo/Say", Request::new(())).await.map(drop)
-}
 
 fn supervise(target: &str) -> Supervisor {
     let config = Config::builder().target(target).keepalive_floor(Duration::from_millis(100));
@@ -57,7 +54,7 @@ async fn a_name_and_each_form_of_an_address_reach_the_server() {
         format!("ipv4:{},{address}", nobody().await),
     ] {
         let supervisor = supervise(&target);
-        call(&supervisor).await.expect(&target);
+        call_empty(&supervisor).await.expect(&target);
         supervisor.shutdown(Duration::ZERO).await;
     }
     assert_eq!(server.handled(), 6);
@@ -93,7 +90,7 @@ async fn a_dial_that_fails_names_every_address_with_its_reason() {
 #[cfg(unix)]
 mod unix {
     use super::*;
-    use crate::support::tonic_server::TonicServer;
+    use crate::support::TonicServer;
     use std::path::Path;
     use tokio::{
         net::{TcpStream, UnixListener},
@@ -153,7 +150,7 @@ mod unix {
         assert_eq!(&*supervisor.snapshot().target, format!("unix:{}", path.display()));
 
         let front = Front::start(&path, server.address());
-        call(&supervisor).await.expect("answered");
+        call_empty(&supervisor).await.expect("answered");
         front.frozen.send_replace(true);
         let lost = |fact: &Fact| matches!(fact, Fact::KeepaliveLost { .. }).then_some(());
         first(&mut events, lost).await;
@@ -167,9 +164,9 @@ mod unix {
         let lost = |fact: &Fact| matches!(fact, Fact::LinkLost { .. }).then_some(());
         first(&mut events, lost).await;
         let _front = Front::start(&path, server.address());
-        call(&supervisor).await.expect("answered");
+        call_empty(&supervisor).await.expect("answered");
         server.goaway().await;
-        call(&supervisor).await.expect("answered");
+        call_empty(&supervisor).await.expect("answered");
         assert_eq!(server.handled(), 3);
     }
 
@@ -181,7 +178,7 @@ mod unix {
         let server = ScriptedServer::on_tcp().await;
         let _front = Front::start(&folder.path().join("q"), server.address());
         let supervisor = supervise(&format!("unix:{}", relative.display()));
-        call(&supervisor).await.expect("answered");
+        call_empty(&supervisor).await.expect("answered");
     }
 
     /// How long one call takes, in microseconds: the median of 1,000.
@@ -192,7 +189,7 @@ mod unix {
             let request = Request::new("hello".to_owned());
             supervisor
                 .channel()
-                .unary::<String, String>("/stage.Echo/Say", request)
+                .unary::<String, String>("/test.Echo/Say", request)
                 .await
                 .expect("answered");
             times.push(began.elapsed().as_micros());
@@ -224,7 +221,7 @@ mod unix {
         let server = ScriptedServer::on_tcp().await;
         let _front = Front::start(Path::new(&format!("\0{name}")), server.address());
         let supervisor = supervise(&format!("unix-abstract:{name}"));
-        call(&supervisor).await.expect("answered");
+        call_empty(&supervisor).await.expect("answered");
     }
 }
 
@@ -275,7 +272,7 @@ async fn an_address_in_a_zone_is_dialled_through_its_interface_and_the_zone_is_n
     ] {
         let supervisor = supervise(&target);
         assert!(supervisor.wait_ready(Duration::from_secs(10)).await.is_ok(), "{target}");
-        let status = call(&supervisor).await.expect_err("the server knows no method");
+        let status = call_empty(&supervisor).await.expect_err("the server knows no method");
         assert_eq!(status.code(), tonic::Code::Unimplemented, "{target}: {status}");
         assert_eq!(sent_to.recv().await, Some(format!("[{address}]:{port}")), "{target}");
     }

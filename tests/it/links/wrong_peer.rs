@@ -2,12 +2,7 @@
 //! further one, ends the calls that wait, unless somebody said that they shall wait. Everything
 //! else is waited for, and after the first link everything is.
 
-use crate::{
-    support::link_stage::{PATIENCE, settle},
-    support::log_lines,
-    support::panic_hook::hush_injected_panics,
-    support::rig::*,
-};
+use crate::support::*;
 use http::uri::PathAndQuery;
 use std::{
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
@@ -37,7 +32,7 @@ async fn says(network: &MemoryNetwork, address: &str, words: &'static [u8]) -> P
 }
 
 /// When the dials failed, since the supervisor was spawned.
-fn failures(log: &Log) -> Vec<Duration> {
+fn failures(log: &EventLog) -> Vec<Duration> {
     let failed = log.all(|fact| matches!(fact, Fact::DialFailed { .. }).then_some(()));
     failed.into_iter().map(|(at, ())| at).collect()
 }
@@ -74,7 +69,7 @@ async fn the_second_dial_to_a_wrong_peer_ends_the_calls_that_wait_whatever_their
         let network = MemoryNetwork::new();
         let _peer = says(&network, ADDRESS, words).await;
         let supervisor = supervise(&network, config());
-        let log = Log::of(&supervisor);
+        let log = EventLog::of(&supervisor);
         let posted = post(&supervisor.mailbox(), "x", CallOptions::new());
         let streams = async {
             let mut grpc = Grpc::new(supervisor.channel());
@@ -101,7 +96,7 @@ async fn each_further_dial_ends_the_calls_that_came_since_the_last_one() {
     let network = MemoryNetwork::new();
     let _peer = says(&network, ADDRESS, HTTP1).await;
     let supervisor = supervise(&network, config());
-    let log = Log::of(&supervisor);
+    let log = EventLog::of(&supervisor);
     for round in 2..6 {
         let (_, status) = called(&supervisor, CallOptions::new()).await;
         assert_wrong_peer(&status, "HTTP/1");
@@ -161,7 +156,7 @@ async fn a_peer_that_is_down_or_speaks_http2_badly_is_waited_for() {
             _ => Some(says(&network, ADDRESS, GOAWAY).await),
         };
         let supervisor = supervise(&network, config().connect_timeout(secs(2)));
-        let log = Log::of(&supervisor);
+        let log = EventLog::of(&supervisor);
         let (_, status) = called(&supervisor, CallOptions::new()).await;
         assert_waited(&status);
         assert!(failures(&log).len() > 2, "{fault}: {:?}", failures(&log));
@@ -209,7 +204,7 @@ async fn every_address_must_have_a_wrong_peer() {
 
 #[tokio::test(start_paused = true)]
 async fn after_the_first_link_calls_wait_for_a_wrong_peer_even_over_a_crash() {
-    hush_injected_panics();
+    hide_injected_panics();
     let network = MemoryNetwork::new();
     let turn = AtomicUsize::new(0);
     let peer = RawPeer::on_memory(&network, ADDRESS).await;
@@ -225,8 +220,8 @@ async fn after_the_first_link_calls_wait_for_a_wrong_peer_even_over_a_crash() {
         }
     });
     let supervisor = supervise(&network, config());
-    let log = Log::of(&supervisor);
-    supervisor.wait_ready(PATIENCE).await.expect("Ready");
+    let log = EventLog::of(&supervisor);
+    supervisor.wait_ready(LONG).await.expect("Ready");
     eventually("the link is lost", || supervisor.state() != ConnectivityState::Ready).await;
     supervisor.panics().arm(Child::Supervisor, "RedialDue", 1);
     let (_, status) = called(&supervisor, CallOptions::new()).await;
@@ -238,7 +233,7 @@ async fn after_the_first_link_calls_wait_for_a_wrong_peer_even_over_a_crash() {
 /// The mistake is put right: the next call goes through, and the log has told it in two lines.
 #[tokio::test(start_paused = true)]
 async fn the_first_failure_is_one_warning_and_the_first_link_one_line() {
-    let lines = log_lines::Log::listen();
+    let lines = LogLines::listen();
     let network = MemoryNetwork::new();
     let peer = says(&network, ADDRESS, HTTP1).await;
     let supervisor = supervise(&network, config());
@@ -256,7 +251,7 @@ async fn the_first_failure_is_one_warning_and_the_first_link_one_line() {
     server.kill().await;
     eventually("it is noticed", || supervisor.state() != ConnectivityState::Ready).await;
     server.restart().await;
-    supervisor.wait_ready(PATIENCE).await.expect("Ready");
+    supervisor.wait_ready(LONG).await.expect("Ready");
     let levels = |text: &str| {
         let lines =
             lines.saying(text).into_iter().filter(|line| line.field("message").starts_with(text));

@@ -1,8 +1,8 @@
 //! What the pages for people promise about themselves: README's length, the tests that it names,
 //! words that are explained, and the times in the recipes, which must fit together.
 
-use crate::pages::reference::read;
-use std::{fs, path::Path};
+use super::{pages, read, root};
+use std::fs;
 
 #[test]
 fn readme_has_at_most_140_lines() {
@@ -14,8 +14,7 @@ fn readme_has_at_most_140_lines() {
 
 #[test]
 fn every_test_that_readme_names_is_there() {
-    let (mut sources, mut folders) =
-        (String::new(), vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it")]);
+    let (mut sources, mut folders) = (String::new(), vec![root().join("tests/it")]);
     while let Some(folder) = folders.pop() {
         for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
             match path.is_dir() {
@@ -33,23 +32,6 @@ fn every_test_that_readme_names_is_there() {
     assert!(missing.is_empty(), "{missing:?}");
 }
 
-/// The name and text of every page: README, the changelog, and all below `docs/`.
-fn pages() -> Vec<(String, String)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut names = ["README.md", "README.zh-CN.md", "CHANGELOG.md"].map(str::to_owned).to_vec();
-    let mut folders = vec![root.join("docs")];
-    while let Some(folder) = folders.pop() {
-        for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "md") {
-                names.push(path.strip_prefix(root).unwrap().to_string_lossy().into_owned());
-            }
-        }
-    }
-    names.into_iter().map(|name| (name.clone(), read(&name))).collect()
-}
-
 /// "The seed" is a word of ours: each page that says it says what it is, or links its first use to
 /// the glossary.
 #[test]
@@ -59,8 +41,7 @@ fn every_page_that_says_the_seed_says_what_it_is() {
     let unexplained = |text: &str| {
         ours.iter().any(|word| text.contains(word)) && !explained.iter().any(|it| text.contains(it))
     };
-    let faults: Vec<_> =
-        pages().into_iter().filter(|(_, text)| unexplained(text)).map(|(name, _)| name).collect();
+    let faults: Vec<_> = pages().into_iter().filter(|page| unexplained(&read(page))).collect();
     assert!(faults.is_empty(), "{faults:?}");
 }
 

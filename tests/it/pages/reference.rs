@@ -1,15 +1,67 @@
 //! The lists in `docs/` name what is in the code: every metric with its labels, every feature; and
 //! links lead somewhere.
 
+use super::{pages, read, root};
 use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
 };
 
-pub(crate) fn read(path: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
-    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+/// The variants of `Fact` with their fields, as `src/model/event.rs` has them.
+fn facts() -> BTreeMap<String, BTreeSet<String>> {
+    let source = read("src/model/event.rs");
+    let body = source
+        .split("pub enum Fact {")
+        .nth(1)
+        .and_then(|rest| rest.split("\n}").next())
+        .expect("enum Fact");
+    let mut facts = BTreeMap::<String, BTreeSet<String>>::new();
+    let mut last = String::new();
+    for line in body.lines().filter(|line| !line.trim_start().starts_with("//")) {
+        let text = line.trim();
+        match line.len() - line.trim_start().len() {
+            4 if text.ends_with('{') || text.ends_with(',') && !text.starts_with('}') => {
+                last = text.trim_end_matches([' ', '{', ',']).to_owned();
+                facts.insert(last.clone(), BTreeSet::new());
+            }
+            8 => {
+                let field = text.split(':').next().expect("a field").to_owned();
+                facts.get_mut(&last).expect("a variant came before").insert(field);
+            }
+            _ => {}
+        }
+    }
+    facts
+}
+
+/// The headings `### Name` of `docs/events.md` with the fields in their tables.
+fn documented_facts() -> BTreeMap<String, BTreeSet<String>> {
+    let text = read("docs/events.md");
+    text.split("\n### ")
+        .skip(1)
+        .map(|section| {
+            let (heading, rest) = section.split_once('\n').expect("a heading and a text");
+            let fields =
+                rest.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+            (heading.trim_matches('`').to_owned(), fields.map(str::to_owned).collect())
+        })
+        .collect()
+}
+
+#[test]
+fn every_event_is_described_with_all_its_fields() {
+    let facts = facts();
+    assert!(facts.len() > 10, "{facts:?}");
+    assert_eq!(documented_facts(), facts);
+}
+
+#[test]
+fn every_event_has_its_variants_name() {
+    let source = read("src/model/event.rs");
+    for name in facts().keys() {
+        assert!(source.contains(&format!("Self::{name} {{ .. }} => \"{name}\"")), "{name}");
+    }
 }
 
 /// What is recorded anywhere in `src/`: kind and name.
@@ -82,27 +134,6 @@ fn every_metric_is_told_to_recorders_with_its_unit() {
         sources.map(read).concat().replace("Unit::", "").split_whitespace().collect();
     let missing: Vec<_> = rows.filter(|row| !source.contains(row)).collect();
     assert!(missing.is_empty(), "{missing:#?}");
-}
-
-/// README, changelog and everything in `docs/`, as paths in the package.
-fn pages() -> Vec<String> {
-    let (mut pages, mut folders) = (vec![], vec!["docs".to_owned()]);
-    pages.extend(["README.md", "README.zh-CN.md", "CHANGELOG.md"].map(String::from));
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(root().join(&folder)).unwrap().map(|entry| entry.unwrap()) {
-            let path = format!("{folder}/{}", entry.file_name().into_string().unwrap());
-            if entry.path().is_dir() {
-                folders.push(path);
-            } else if path.ends_with(".md") {
-                pages.push(path);
-            }
-        }
-    }
-    pages
-}
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// Links and pictures of a page that name no host: the path in the package, and the heading. An

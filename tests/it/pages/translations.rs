@@ -5,7 +5,7 @@
 //! compared, and numbers only where they are written as digits. `docs/zh/guide.md` is no
 //! translation: it is for readers of the original mechanism.
 
-use crate::pages::reference::read;
+use super::read;
 use std::collections::BTreeSet;
 
 /// The English page, and the Chinese one.

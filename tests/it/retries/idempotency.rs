@@ -1,9 +1,7 @@
 //! The CHECKs of the pains about calls: what is sent again and what never is, and what happens
 //! before the server is there.
 
-use crate::support::stage::{
-    ADDRESS, ECHO, Events, echo, echo_with, report, stage, supervised, timed,
-};
+use crate::support::{ADDRESS, EventLog, Rig, SAY, config, echo, report, say, supervise, timed};
 use bytes::{Buf, BufMut, Bytes};
 use futures::future::join_all;
 use http::uri::PathAndQuery;
@@ -22,7 +20,7 @@ use tokio::time::sleep;
 use tonic::{Code, Request, client::Grpc};
 use tonic_prost::ProstCodec;
 use tonic_supervisor::{
-    CallOptions, Cause, Config, ConnectivityState, Fact, SupervisedChannel,
+    CallOptions, Cause, ConnectivityState, Fact, SupervisedChannel,
     testing::{Answer, Arrival, MemoryNetwork, Script, ScriptedServer},
 };
 
@@ -72,30 +70,30 @@ impl Message for Counted {
 #[tokio::test(start_paused = true)]
 async fn pain_05_retry_cannot_be_added_but_a_call_of_1_mib_is_encoded_once_and_sent_thrice_alike() {
     for generated in [false, true] {
-        let stage = stage(Config::builder()).await;
+        let rig = Rig::new(config()).await;
         let twice = vec![Answer::status(Code::Unavailable); 2];
-        stage.server.script(Script::sequence(twice, Answer::message(Bytes::new())));
+        rig.server.script(Script::sequence(twice, Answer::message(Bytes::new())));
         let encoded = Arc::default();
         let bytes: Vec<u8> = (0..1 << 20).map(|n: u32| n.to_le_bytes()[n as usize % 3]).collect();
         let mut request =
             Request::new(Counted { bytes: bytes.clone(), encoded: Arc::clone(&encoded) });
         request.metadata_mut().insert("x-tenant", "blue".parse().expect("ascii"));
-        let channel = stage.supervisor.channel();
+        let channel = rig.supervisor.channel();
         if generated {
             request.extensions_mut().insert(CallOptions::new().unary());
             let codec = ProstCodec::<Counted, String>::default();
             let mut client = Grpc::new(channel);
             client
-                .unary(request, PathAndQuery::from_static(ECHO), codec)
+                .unary(request, PathAndQuery::from_static(SAY), codec)
                 .await
                 .expect("the third attempt");
         } else {
-            channel.unary::<_, String>(ECHO, request).await.expect("the third attempt");
+            channel.unary::<_, String>(SAY, request).await.expect("the third attempt");
         }
         assert_eq!(encoded.load(Relaxed), 1, "generated client: {generated}");
         let header = |n: &str| Some(n.to_owned());
-        assert_eq!(stage.previous_attempts(), [None, header("1"), header("2")]);
-        for arrival in stage.server.arrivals() {
+        assert_eq!(rig.previous_attempts(), [None, header("1"), header("2")]);
+        for arrival in rig.server.arrivals() {
             assert!(arrival.message == bytes.encode_to_vec(), "the payload differs");
             assert_eq!(arrival.metadata["x-tenant"], "blue");
         }
@@ -109,11 +107,11 @@ async fn pain_05_retry_cannot_be_added_but_a_call_of_1_mib_is_encoded_once_and_s
 #[tokio::test(start_paused = true)]
 async fn pain_07_writes_are_not_executed_twice_200_calls_once_each_with_200_errors_that_say_maybe()
 {
-    let stage = stage(Config::builder()).await;
-    stage.server.script(Answer::cut_after_processing());
-    let channel = stage.supervisor.channel();
+    let rig = Rig::new(config()).await;
+    rig.server.script(Answer::cut_after_processing());
+    let channel = rig.supervisor.channel();
     for _ in 0..200 {
-        let status = echo_with(&channel, "pay", once()).await.expect_err("the reply is cut off");
+        let status = say(&channel, "pay", once()).await.expect_err("the reply is cut off");
         let report = report(&status);
         assert_eq!(
             (status.code(), report.attempts_made, report.retries),
@@ -121,25 +119,25 @@ async fn pain_07_writes_are_not_executed_twice_200_calls_once_each_with_200_erro
         );
         assert!(report.maybe_processed && !report.certainly_unprocessed(), "{report}");
     }
-    assert_eq!((stage.server.handled(), stage.supervisor.snapshot().retries), (200, 0));
+    assert_eq!((rig.server.handled(), rig.supervisor.snapshot().retries), (200, 0));
 }
 
 /// The same with many calls at once on each link that is cut: whatever was on it is not sent again.
 #[tokio::test(start_paused = true)]
 async fn pain_07_writes_are_not_executed_twice_by_many_callers_on_one_link_either() {
-    let stage = stage(Config::builder()).await;
-    stage.server.script(Answer::cut_after_processing());
-    let channel = stage.supervisor.channel();
+    let rig = Rig::new(config()).await;
+    rig.server.script(Answer::cut_after_processing());
+    let channel = rig.supervisor.channel();
     let calls = (0..200).map(|n| {
         let channel = channel.clone();
-        async move { echo_with(&channel, &format!("pay {n}"), once()).await }
+        async move { say(&channel, &format!("pay {n}"), once()).await }
     });
     for outcome in join_all(calls).await {
         let status = outcome.expect_err("the reply is cut off");
         assert!(report(&status).maybe_processed, "{status:?}");
     }
     let mut executed: Vec<_> =
-        stage.server.arrivals().into_iter().map(|arrival| arrival.message).collect();
+        rig.server.arrivals().into_iter().map(|arrival| arrival.message).collect();
     let all = executed.len();
     executed.sort_unstable();
     executed.dedup();
@@ -149,26 +147,26 @@ async fn pain_07_writes_are_not_executed_twice_by_many_callers_on_one_link_eithe
 /// CHECK 7, second half: idempotent calls are repeated until they are answered.
 #[tokio::test(start_paused = true)]
 async fn pain_07_idempotent_calls_are_repeated_when_the_reply_is_cut_off() {
-    let stage = stage(Config::builder()).await;
-    stage.server.script(|call: &Arrival| match call.previous_attempts {
+    let rig = Rig::new(config()).await;
+    rig.server.script(|call: &Arrival| match call.previous_attempts {
         None => Answer::cut_after_processing(),
         Some(_) => Answer::echo(),
     });
-    let channel = stage.supervisor.channel();
+    let channel = rig.supervisor.channel();
     for n in 0..200 {
         let text = format!("pay {n}");
         assert_eq!(echo(&channel, &text).await.expect("repeated"), text);
     }
-    assert_eq!(stage.server.handled(), 400);
+    assert_eq!(rig.server.handled(), 400);
 }
 
 /// CHECK 7, third half: what was never sent is always repeated.
 #[tokio::test(start_paused = true)]
 async fn pain_07_a_call_that_must_not_run_twice_is_repeated_while_the_port_is_refused() {
     let network = MemoryNetwork::new();
-    let supervisor = supervised(Config::builder(), &network);
+    let supervisor = supervise(&network, config());
     let channel = supervisor.channel();
-    let call = tokio::spawn(async move { timed(echo_with(&channel, "pay", once())).await });
+    let call = tokio::spawn(async move { timed(say(&channel, "pay", once())).await });
     sleep(5 * SECOND).await;
     assert!(network.dials().len() > 3 && !call.is_finished());
     let server = ScriptedServer::on_memory(&network, ADDRESS).await;
@@ -185,7 +183,7 @@ async fn pain_07_a_call_that_must_not_run_twice_is_repeated_while_the_port_is_re
 #[tokio::test(start_paused = true)]
 async fn pain_10_startup_order_does_not_matter_20_calls_wait_for_the_server_and_spend_no_retries() {
     let network = MemoryNetwork::new();
-    let supervisor = supervised(Config::builder(), &network);
+    let supervisor = supervise(&network, config());
     let calls: Vec<_> = (0..20)
         .map(|n| {
             let channel = supervisor.channel();
@@ -210,14 +208,14 @@ async fn pain_10_startup_order_a_fail_fast_call_hears_the_cause_right_after_the_
     let network = MemoryNetwork::new();
     let dial = Duration::from_millis(300);
     network.dial_takes(dial);
-    let supervisor = supervised(Config::builder(), &network);
-    let (channel, events) = (supervisor.channel(), Events::of(&supervisor));
+    let supervisor = supervise(&network, config());
+    let (channel, events) = (supervisor.channel(), EventLog::of(&supervisor));
     assert_eq!(fail_fast(&channel).await, dial);
     events.nth(2, |fact| matches!(fact, Fact::DialStarted { .. })).await;
     assert_eq!(supervisor.state(), ConnectivityState::Connecting);
     assert_eq!(fail_fast(&channel).await, Duration::ZERO, "also while it redials");
 
-    let refused = supervised(Config::builder(), &MemoryNetwork::new());
+    let refused = supervise(&MemoryNetwork::new(), config());
     sleep(Duration::from_millis(100)).await;
     assert_eq!(refused.state(), ConnectivityState::TransientFailure);
     assert_eq!(fail_fast(&refused.channel()).await, Duration::ZERO, "and while it waits to redial");
@@ -225,8 +223,7 @@ async fn pain_10_startup_order_a_fail_fast_call_hears_the_cause_right_after_the_
 
 /// How long a call that does not wait takes to say why it failed.
 async fn fail_fast(channel: &SupervisedChannel) -> Duration {
-    let (took, outcome) =
-        timed(echo_with(channel, "x", CallOptions::new().wait_for_ready(false))).await;
+    let (took, outcome) = timed(say(channel, "x", CallOptions::new().wait_for_ready(false))).await;
     let status = outcome.expect_err("nobody listens");
     assert_eq!(status.code(), Code::Unavailable);
     assert!(

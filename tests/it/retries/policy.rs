@@ -1,7 +1,9 @@
 //! The CHECKs of the pains about retries: their budget, their deadline, the server's word on them,
 //! their count.
 
-use crate::support::stage::{ECHO, Events, Stage, echo, report, seconds, stage, timed};
+use crate::support::{
+    ADDRESS, EventLog, Rig, SAY, config, echo, report, seconds, supervise, timed,
+};
 use prost::Message;
 use std::{
     sync::{
@@ -16,7 +18,7 @@ use tokio::{
 };
 use tonic::{Code, Request};
 use tonic_supervisor::{
-    CallOptions, Cause, Config, Fact, MethodOptions, Origin, UnaryCall,
+    CallOptions, Cause, Fact, MethodOptions, Origin, UnaryCall,
     policy::RetryLimit,
     testing::{Answer, Arrival, Frame, MemoryNetwork, RawPeer, Script},
 };
@@ -42,41 +44,43 @@ const CALLS: usize = 6_000;
 #[tokio::test(start_paused = true)]
 async fn pain_11_retry_amplification_a_storm_is_held_near_a_fifth_more_and_the_budget_is_full_ten_seconds_later()
  {
-    let stage = stage(Config::builder()).await;
-    stage.server.script(Script::always(Code::Unavailable));
-    let events = Events::of(&stage.supervisor);
+    let rig = Rig::new(config()).await;
+    rig.server.script(Script::always(Code::Unavailable));
+    let events = EventLog::of(&rig.supervisor);
     let mut tick = interval(STORM / CALLS as u32);
     for _ in 0..CALLS {
         tick.tick().await;
-        spawn_call(&stage);
+        spawn_call(&rig);
     }
-    let attempts = stage.server.arrivals().len();
+    let attempts = rig.server.arrivals().len();
     let allowed = CALLS * 12 / 10 + 10 * STORM.as_secs() as usize + 50;
     assert!(attempts <= allowed, "{attempts} attempts");
     assert!(attempts > CALLS + 1_000, "retries go on within their budget: {attempts} attempts");
-    let (granted, refused) = (events.all(retried).await.len(), events.all(throttled).await.len());
+    let (granted, refused) =
+        (events.facts(retried).await.len(), events.facts(throttled).await.len());
     assert!(
         granted >= attempts - CALLS && refused > granted,
         "{granted} granted, {refused} refused"
     );
-    let snapshot = stage.supervisor.snapshot();
+    let snapshot = rig.supervisor.snapshot();
     assert_eq!((snapshot.retries, snapshot.transparent_retries), (granted as u64, 0));
 
-    stage.server.script(Script::echo());
+    rig.server.script(Script::echo());
     sleep(10 * SECOND).await;
-    stage.server.script(Script::always(Code::Unavailable));
-    let (before, refused) = (events.all(retried).await.len(), events.all(throttled).await.len());
+    rig.server.script(Script::always(Code::Unavailable));
+    let (before, refused) =
+        (events.facts(retried).await.len(), events.facts(throttled).await.len());
     let burst = 150;
-    (0..burst).for_each(|_| spawn_call(&stage));
+    (0..burst).for_each(|_| spawn_call(&rig));
     events.nth(refused + 1, |fact| throttled(fact).is_some()).await;
-    let granted = events.all(retried).await.len() - before;
+    let granted = events.facts(retried).await.len() - before;
     // Nothing is owed any more: each call of the burst has its first retry, and then they owe more
     // than fifty.
     assert_eq!(granted, burst);
 }
 
-fn spawn_call(stage: &Stage) {
-    let channel = stage.supervisor.channel();
+fn spawn_call(rig: &Rig) {
+    let channel = rig.supervisor.channel();
     tokio::spawn(async move { echo(&channel, "x").await });
 }
 
@@ -86,13 +90,13 @@ fn spawn_call(stage: &Stage) {
 async fn pain_11_a_thousand_calls_at_once_that_each_fail_once_all_succeed() {
     let calls = 1_000;
     for (actors, fails, expected) in [(1, 1, calls), (4, 1, calls), (1, 2, 0)] {
-        let stage = stage(Config::builder().request_actors(actors)).await;
-        stage.server.script(move |arrival: &Arrival| {
+        let rig = Rig::new(config().request_actors(actors)).await;
+        rig.server.script(move |arrival: &Arrival| {
             let before = arrival.previous_attempts.as_deref().unwrap_or("0");
             let before: usize = before.parse().expect("a number");
             if before < fails { Answer::status(Code::Unavailable) } else { Answer::echo() }
         });
-        let (channel, mailbox) = (stage.supervisor.channel(), stage.supervisor.mailbox());
+        let (channel, mailbox) = (rig.supervisor.channel(), rig.supervisor.mailbox());
         let mut running = JoinSet::new();
         for n in 0..calls {
             let (channel, mailbox) = (channel.clone(), mailbox.clone());
@@ -101,12 +105,12 @@ async fn pain_11_a_thousand_calls_at_once_that_each_fail_once_all_succeed() {
                     return echo(&channel, "x").await.is_ok();
                 }
                 let text = "x".to_string();
-                let answer = ractor::call!(mailbox, UnaryCall::new, ECHO, &text);
+                let answer = ractor::call!(mailbox, UnaryCall::new, SAY, &text);
                 answer.expect("an answer").is_ok()
             });
         }
         let succeeded = running.join_all().await.into_iter().filter(|succeeded| *succeeded).count();
-        let requests = stage.server.handled();
+        let requests = rig.server.handled();
         assert_eq!(
             (succeeded, requests),
             (expected, 2 * calls),
@@ -118,76 +122,72 @@ async fn pain_11_a_thousand_calls_at_once_that_each_fail_once_all_succeed() {
 /// CHECK 11: a client of one call a minute always gets its three retries.
 #[tokio::test(start_paused = true)]
 async fn pain_11_retry_amplification_a_quiet_client_always_gets_its_three_retries() {
-    let stage = stage(Config::builder()).await;
-    stage.server.script(Script::always(Code::Unavailable));
+    let rig = Rig::new(config()).await;
+    rig.server.script(Script::always(Code::Unavailable));
     let mut minute = interval(60 * SECOND);
     for minutes in 1..=10 {
         minute.tick().await;
         let status =
-            echo(&stage.supervisor.channel(), "x").await.expect_err("the server fails every call");
-        assert_eq!((report(&status).retries, stage.server.handled()), (3, 4 * minutes));
+            echo(&rig.supervisor.channel(), "x").await.expect_err("the server fails every call");
+        assert_eq!((report(&status).retries, rig.server.handled()), (3, 4 * minutes));
     }
 }
 
 /// CHECK 11's "must": the throttle sees statuses only; lost links are paced by dials.
 #[tokio::test(start_paused = true)]
 async fn pain_11_retry_amplification_lost_links_neither_spend_the_budget_nor_are_stopped_by_it() {
-    let one =
-        Config::builder().retry_throttle_ratio(0.0).retry_throttle_floor(0.1).max_retry_attempts(6);
-    let stage = stage(one).await;
-    let channel = stage.supervisor.channel();
-    stage.server.script(Script::sequence(vec![Answer::cut_after_processing(); 5], Answer::echo()));
+    let one = config().retry_throttle_ratio(0.0).retry_throttle_floor(0.1).max_retry_attempts(6);
+    let rig = Rig::new(one).await;
+    let channel = rig.supervisor.channel();
+    rig.server.script(Script::sequence(vec![Answer::cut_after_processing(); 5], Answer::echo()));
     echo(&channel, "x").await.expect("the sixth attempt");
-    stage.server.script(Script::sequence(vec![Answer::status(Code::Unavailable)], Answer::echo()));
+    rig.server.script(Script::sequence(vec![Answer::status(Code::Unavailable)], Answer::echo()));
     echo(&channel, "x").await.expect("the one retry of the budget is still there");
-    let events = Events::of(&stage.supervisor);
-    stage.server.script(Script::always(Code::Unavailable));
+    let events = EventLog::of(&rig.supervisor);
+    rig.server.script(Script::always(Code::Unavailable));
     let (took, outcome) = timed(echo(&channel, "x")).await;
     assert_eq!(
         (took, outcome.expect_err("now it is spent").code()),
         (Duration::ZERO, Code::Unavailable)
     );
-    assert_eq!((events.all(retried).await.len(), events.all(throttled).await.len()), (0, 1));
+    assert_eq!((events.facts(retried).await.len(), events.facts(throttled).await.len()), (0, 1));
 }
 
 // --- 12: deadline confusion
 // -------------------------------------------------------------------------------
 
-/// A stage with attempts of 1 s and a first backoff of 0.1 s, whose server sleeps 3 s twice and
+/// A rig with attempts of 1 s and a first backoff of 0.1 s, whose server sleeps 3 s twice and
 /// then answers.
-async fn sleepy(timeout: Duration) -> Stage {
+async fn sleepy(timeout: Duration) -> Rig {
     let first = Duration::from_millis(100);
-    let stage =
-        stage(Config::builder().timeout(timeout).attempt_timeout(SECOND).initial_backoff(first))
-            .await;
-    stage
-        .server
-        .script(Script::sequence(vec![Answer::echo().after(3 * SECOND); 2], Answer::echo()));
-    stage
+    let rig =
+        Rig::new(config().timeout(timeout).attempt_timeout(SECOND).initial_backoff(first)).await;
+    rig.server.script(Script::sequence(vec![Answer::echo().after(3 * SECOND); 2], Answer::echo()));
+    rig
 }
 
 /// CHECK 12: overall 5 s, attempt 1 s: OK at 2 s + backoff; grpc-timeout strictly decreasing.
 #[tokio::test(start_paused = true)]
 async fn pain_12_deadline_confusion_a_slow_attempt_is_given_up_and_the_next_gets_what_remains() {
-    let stage = sleepy(5 * SECOND).await;
-    let (took, outcome) = timed(echo(&stage.supervisor.channel(), "x")).await;
+    let rig = sleepy(5 * SECOND).await;
+    let (took, outcome) = timed(echo(&rig.supervisor.channel(), "x")).await;
     assert_eq!(
         (outcome.expect("the third attempt"), took),
         ("x".into(), Duration::from_millis(2_300))
     );
-    assert_eq!(stage.arrivals_at(), seconds(&[0.0, 1.1, 2.3]));
+    assert_eq!(rig.arrivals_at(), seconds(&[0.0, 1.1, 2.3]));
     let timeouts: Vec<_> =
-        stage.server.arrivals().into_iter().filter_map(|arrival| arrival.grpc_timeout).collect();
+        rig.server.arrivals().into_iter().filter_map(|arrival| arrival.grpc_timeout).collect();
     assert_eq!(timeouts, ["5000m", "3900m", "2700m"]);
-    stage.server.given_up(2).await;
+    rig.server.given_up(2).await;
 }
 
 /// CHECK 12: overall 2.5 s: DEADLINE_EXCEEDED at 2.5 s with the attempts listed.
 #[tokio::test(start_paused = true)]
 async fn pain_12_deadline_confusion_the_overall_deadline_ends_the_call_with_every_attempt_listed() {
-    let stage = sleepy(Duration::from_millis(2_500)).await;
-    stage.server.script(Script::delay(3 * SECOND));
-    let (took, outcome) = timed(echo(&stage.supervisor.channel(), "x")).await;
+    let rig = sleepy(Duration::from_millis(2_500)).await;
+    rig.server.script(Script::delay(3 * SECOND));
+    let (took, outcome) = timed(echo(&rig.supervisor.channel(), "x")).await;
     let status = outcome.expect_err("no attempt is answered");
     assert_eq!((status.code(), took), (Code::DeadlineExceeded, Duration::from_millis(2_500)));
     let report = report(&status);
@@ -211,9 +211,9 @@ async fn pain_12_deadline_confusion_the_overall_deadline_ends_the_call_with_ever
 /// CHECK 12: where the next wait would outlive the deadline, the last real status at once.
 #[tokio::test(start_paused = true)]
 async fn pain_12_deadline_confusion_a_pointless_wait_gives_the_last_real_status_at_once() {
-    let stage = stage(Config::builder().timeout(Duration::from_millis(2_500))).await;
-    stage.server.script(Answer::status(Code::Aborted).text("row locked"));
-    let (took, outcome) = timed(echo(&stage.supervisor.channel(), "x")).await;
+    let rig = Rig::new(config().timeout(Duration::from_millis(2_500))).await;
+    rig.server.script(Answer::status(Code::Aborted).text("row locked"));
+    let (took, outcome) = timed(echo(&rig.supervisor.channel(), "x")).await;
     let status = outcome.expect_err("the server fails every call");
     assert_eq!((status.code(), status.message(), took), (Code::Aborted, "row locked", SECOND));
 }
@@ -221,18 +221,18 @@ async fn pain_12_deadline_confusion_a_pointless_wait_gives_the_last_real_status_
 /// CHECK 12: other calls on the connection are unaffected.
 #[tokio::test(start_paused = true)]
 async fn pain_12_deadline_confusion_a_slow_call_takes_neither_the_link_nor_other_calls_down() {
-    let stage = sleepy(5 * SECOND).await;
-    stage.server.on("/stage.Echo/Patient", Script::delay(4 * SECOND));
+    let rig = sleepy(5 * SECOND).await;
+    rig.server.on("/test.Echo/Patient", Script::delay(4 * SECOND));
     let mut patient = Request::new(String::from("p"));
     patient.extensions_mut().insert(CallOptions::new().attempt_timeout(5 * SECOND));
-    let channel = stage.supervisor.channel();
+    let channel = rig.supervisor.channel();
     let beside = tokio::spawn(async move {
-        timed(channel.unary::<String, String>("/stage.Echo/Patient", patient)).await
+        timed(channel.unary::<String, String>("/test.Echo/Patient", patient)).await
     });
-    echo(&stage.supervisor.channel(), "x").await.expect("the third attempt");
+    echo(&rig.supervisor.channel(), "x").await.expect("the third attempt");
     let (took, outcome) = beside.await.expect("no panic");
     assert_eq!((outcome.expect("answered").into_inner(), took), ("p".into(), 4 * SECOND));
-    assert_eq!(stage.server.connections(), 1);
+    assert_eq!(rig.server.connections(), 1);
 }
 
 // --- 14: pushback
@@ -250,11 +250,11 @@ async fn pain_14_pushback_is_obeyed_to_the_millisecond_and_a_negative_one_forbid
         ("99999999999", &[0.0]),
     ];
     for (pushback, arrivals) in cases {
-        let stage = stage(Config::builder()).await;
-        stage.server.script(Script::pushback(Code::ResourceExhausted, pushback));
+        let rig = Rig::new(config()).await;
+        rig.server.script(Script::pushback(Code::ResourceExhausted, pushback));
         let status =
-            echo(&stage.supervisor.channel(), "x").await.expect_err("the server fails every call");
-        assert_eq!(stage.arrivals_at(), seconds(arrivals), "pushback {pushback}");
+            echo(&rig.supervisor.channel(), "x").await.expect_err("the server fails every call");
+        assert_eq!(rig.arrivals_at(), seconds(arrivals), "pushback {pushback}");
         assert_eq!(status.code(), Code::ResourceExhausted);
     }
 }
@@ -263,14 +263,13 @@ async fn pain_14_pushback_is_obeyed_to_the_millisecond_and_a_negative_one_forbid
 /// too.
 #[tokio::test(start_paused = true)]
 async fn pain_14_pushback_starts_the_waits_over() {
-    let stage = stage(Config::builder().max_retry_attempts(4)).await;
+    let rig = Rig::new(config().max_retry_attempts(4)).await;
     let busy = Answer::status(Code::Unavailable);
     let push = Answer::headers_then_error(Code::Unavailable).pushback("700");
-    stage
-        .server
+    rig.server
         .script(Script::sequence(vec![busy.clone(), busy.clone(), push, busy], Answer::echo()));
-    echo(&stage.supervisor.channel(), "x").await.expect("the fifth attempt");
-    assert_eq!(stage.arrivals_at(), seconds(&[0.0, 1.0, 3.0, 3.7, 4.7]));
+    echo(&rig.supervisor.channel(), "x").await.expect("the fifth attempt");
+    assert_eq!(rig.arrivals_at(), seconds(&[0.0, 1.0, 3.0, 3.7, 4.7]));
 }
 
 /// `google.rpc.RetryInfo` among the status's details: the same, where the header does not say
@@ -282,15 +281,14 @@ async fn pain_14_retry_info_is_obeyed_like_pushback_and_yields_to_it() {
         (700, Some("200"), &[0.0, 0.2, 0.4, 0.6]),
         (700, Some("-1"), &[0.0]),
     ] {
-        let stage = stage(Config::builder()).await;
+        let rig = Rig::new(config()).await;
         let busy =
             Answer::status(Code::ResourceExhausted).retry_info(Duration::from_millis(millis));
-        stage
-            .server
+        rig.server
             .script(pushback.map_or(busy.clone(), |pushback| busy.clone().pushback(pushback)));
         let status =
-            echo(&stage.supervisor.channel(), "x").await.expect_err("the server fails every call");
-        assert_eq!(stage.arrivals_at(), seconds(arrivals), "{pushback:?}");
+            echo(&rig.supervisor.channel(), "x").await.expect_err("the server fails every call");
+        assert_eq!(rig.arrivals_at(), seconds(arrivals), "{pushback:?}");
         assert!(!status.details().is_empty(), "the details reach the caller");
     }
 }
@@ -301,14 +299,14 @@ async fn pain_14_a_retry_info_beyond_the_deadline_or_the_clocks_end_ends_the_cal
     for (timeout, wait) in
         [(Some(60 * SECOND), 60 * SECOND), (None, Duration::from_secs(i64::MAX as u64))]
     {
-        let stage = stage(Config::builder().timeout(timeout)).await;
-        stage.server.script(Answer::status(Code::Unavailable).retry_info(wait));
-        let (took, outcome) = timed(echo(&stage.supervisor.channel(), "x")).await;
+        let rig = Rig::new(config().timeout(timeout)).await;
+        rig.server.script(Answer::status(Code::Unavailable).retry_info(wait));
+        let (took, outcome) = timed(echo(&rig.supervisor.channel(), "x")).await;
         assert_eq!(
             (outcome.expect_err("it fails").code(), took),
             (Code::Unavailable, Duration::ZERO)
         );
-        assert_eq!(stage.server.handled(), 1);
+        assert_eq!(rig.server.handled(), 1);
     }
 }
 
@@ -336,14 +334,11 @@ async fn pain_14_a_message_that_is_too_large_for_the_peer_is_sent_once() {
         (Code::ResourceExhausted, "out of memory", 4),
         (Code::Unavailable, "a queue larger than max", 4),
     ] {
-        let stage = stage(Config::builder()).await;
-        stage.server.script(Answer::status(code).text(text));
+        let rig = Rig::new(config()).await;
+        rig.server.script(Answer::status(code).text(text));
         let status =
-            echo(&stage.supervisor.channel(), "x").await.expect_err("the server fails every call");
-        assert_eq!(
-            (stage.server.handled(), status.code(), status.message()),
-            (attempts, code, text)
-        );
+            echo(&rig.supervisor.channel(), "x").await.expect_err("the server fails every call");
+        assert_eq!((rig.server.handled(), status.code(), status.message()), (attempts, code, text));
         let report = report(&status);
         assert_eq!(matches!(report.outcome.cause, Cause::TooLarge(_)), attempts == 1, "{report}");
     }
@@ -353,14 +348,14 @@ async fn pain_14_a_message_that_is_too_large_for_the_peer_is_sent_once() {
 /// mailbox is no way around it.
 #[tokio::test(start_paused = true)]
 async fn pain_14_a_message_above_the_configured_limit_never_leaves() {
-    let stage = stage(Config::builder().max_request_message_bytes(4 << 20)).await;
+    let rig = Rig::new(config().max_request_message_bytes(4 << 20)).await;
     let (fits, large) = ("x".repeat((4 << 20) - 5), "x".repeat(5 << 20));
     assert_eq!(
-        echo(&stage.supervisor.channel(), &fits).await.expect("a message of exactly the limit"),
+        echo(&rig.supervisor.channel(), &fits).await.expect("a message of exactly the limit"),
         fits
     );
-    let (took, typed) = timed(echo(&stage.supervisor.channel(), &large)).await;
-    let message = ractor::call!(stage.supervisor.mailbox(), UnaryCall::new, ECHO, &large);
+    let (took, typed) = timed(echo(&rig.supervisor.channel(), &large)).await;
+    let message = ractor::call!(rig.supervisor.mailbox(), UnaryCall::new, SAY, &large);
     for status in
         [typed.expect_err("too large"), message.expect("an answer").expect_err("too large")]
     {
@@ -379,24 +374,24 @@ async fn pain_14_a_message_above_the_configured_limit_never_leaves() {
                 .all(|part| status.message().contains(part))
         );
     }
-    assert_eq!((stage.server.handled(), stage.supervisor.snapshot().calls_open), (1, 0));
+    assert_eq!((rig.server.handled(), rig.supervisor.snapshot().calls_open), (1, 0));
 }
 
 /// The other way: `max_response_message_bytes` bounds what is gathered of an answer, and `none`
 /// lifts the bound.
 #[tokio::test(start_paused = true)]
 async fn pain_14_an_answer_above_the_configured_limit_is_given_up_after_one_attempt() {
-    let raise = |limit| Config::builder().max_response_message_bytes(limit);
+    let raise = |limit| config().max_response_message_bytes(limit);
     for (limit, size, fits) in
         [(Some(1_000), 997, true), (Some(1_000), 998, false), (None, 9 << 20, true)]
     {
-        let stage = stage(raise(limit)).await;
+        let rig = Rig::new(raise(limit)).await;
         // A string of so many bytes is a message of three more.
-        stage.server.script(Answer::message("x".repeat(size).encode_to_vec()));
-        let mailbox = stage.supervisor.mailbox();
+        rig.server.script(Answer::message("x".repeat(size).encode_to_vec()));
+        let mailbox = rig.supervisor.mailbox();
         let typed =
-            stage.supervisor.channel().unary::<(), String>(ECHO, Request::new(())).await.map(drop);
-        let message = ractor::call!(mailbox, UnaryCall::new, ECHO, &()).expect("an answer");
+            rig.supervisor.channel().unary::<(), String>(SAY, Request::new(())).await.map(drop);
+        let message = ractor::call!(mailbox, UnaryCall::new, SAY, &()).expect("an answer");
         for outcome in [typed, message.map(drop)] {
             assert_eq!(
                 outcome.as_ref().err().map(tonic::Status::code),
@@ -410,7 +405,7 @@ async fn pain_14_an_answer_above_the_configured_limit_is_given_up_after_one_atte
                 );
             }
         }
-        assert_eq!((stage.server.handled(), stage.supervisor.snapshot().calls_open), (2, 0));
+        assert_eq!((rig.server.handled(), rig.supervisor.snapshot().calls_open), (2, 0));
     }
 }
 
@@ -418,7 +413,7 @@ async fn pain_14_an_answer_above_the_configured_limit_is_given_up_after_one_atte
 #[tokio::test(start_paused = true)]
 async fn pain_14_a_proxys_retry_after_is_obeyed() {
     let network = MemoryNetwork::new();
-    let peer = RawPeer::on_memory(&network, crate::support::stage::ADDRESS).await;
+    let peer = RawPeer::on_memory(&network, ADDRESS).await;
     let refused = Arc::new(AtomicBool::new(false));
     let _peer = peer.play(move |mut link| {
         let refused = refused.clone();
@@ -435,7 +430,7 @@ async fn pain_14_a_proxys_retry_after_is_obeyed() {
             }
         }
     });
-    let supervisor = crate::support::stage::supervised(Config::builder(), &network);
+    let supervisor = supervise(&network, config());
     let (took, outcome) = timed(echo(&supervisor.channel(), "x")).await;
     assert_eq!((outcome.expect("the second attempt"), took), ("x".into(), 7 * SECOND));
 }
@@ -451,16 +446,16 @@ async fn pain_15_a_handlers_bug_is_retried_where_the_list_says_so_and_nowhere_el
     let for_method = MethodOptions::new().retryable_status_codes(network);
     for code in [Code::Unknown, Code::Internal] {
         for (config, attempts) in [
-            (Config::builder(), 4),
-            (Config::builder().retryable_status_codes(network), 1),
-            (Config::builder().method("stage.Echo/Say", for_method.clone()), 1),
-            (Config::builder().method("stage.Other/*", for_method.clone()), 4),
+            (config(), 4),
+            (config().retryable_status_codes(network), 1),
+            (config().method("test.Echo/Say", for_method.clone()), 1),
+            (config().method("test.Other/*", for_method.clone()), 4),
         ] {
-            let stage = stage(config).await;
-            stage.server.script(Script::always(code));
+            let rig = Rig::new(config).await;
+            rig.server.script(Script::always(code));
             let status =
-                echo(&stage.supervisor.channel(), "x").await.expect_err("the handler panics");
-            assert_eq!((status.code(), stage.server.handled()), (code, attempts));
+                echo(&rig.supervisor.channel(), "x").await.expect_err("the handler panics");
+            assert_eq!((status.code(), rig.server.handled()), (code, attempts));
         }
     }
 }
@@ -470,17 +465,16 @@ async fn pain_15_a_handlers_bug_is_retried_where_the_list_says_so_and_nowhere_el
 /// retried; maybe processed is UNAVAILABLE, and in the list or not.
 #[tokio::test(start_paused = true)]
 async fn pain_15_a_local_fault_is_never_unknown_and_follows_its_phase() {
-    let stage =
-        stage(Config::builder().retryable_status_codes([Code::Unknown, Code::Internal])).await;
-    let channel = stage.supervisor.channel();
-    stage.server.script(Answer::cut_after_processing());
+    let rig = Rig::new(config().retryable_status_codes([Code::Unknown, Code::Internal])).await;
+    let channel = rig.supervisor.channel();
+    rig.server.script(Answer::cut_after_processing());
     let status = echo(&channel, "x").await.expect_err("lost, and UNAVAILABLE is not in the list");
     assert_eq!((status.code(), report(&status).attempts_made), (Code::Unavailable, 1));
     assert_eq!(report(&status).outcome.origin, Origin::Local);
     let once = Answer::reset(7);
-    stage.server.script(Script::sequence(vec![once], Answer::echo()));
+    rig.server.script(Script::sequence(vec![once], Answer::echo()));
     assert_eq!(echo(&channel, "x").await.expect("refused, so sent again"), "x");
-    assert_eq!((stage.server.refused(), stage.supervisor.snapshot().retries), (1, 0));
+    assert_eq!((rig.server.refused(), rig.supervisor.snapshot().retries), (1, 0));
 }
 
 // --- 24: retry count rules
@@ -495,12 +489,12 @@ async fn pain_24_retry_counts_are_what_they_say_without_a_hidden_clamp() {
     for (limit, attempts) in
         [(at_most(0), 1), (at_most(3), 4), (at_most(10), 11), (unlimited, 5 + 58)]
     {
-        let stage = stage(Config::builder().timeout(600 * SECOND).max_retry_attempts(limit)).await;
-        stage.server.script(Script::always(Code::Unavailable));
-        let (took, outcome) = timed(echo(&stage.supervisor.channel(), "x")).await;
+        let rig = Rig::new(config().timeout(600 * SECOND).max_retry_attempts(limit)).await;
+        rig.server.script(Script::always(Code::Unavailable));
+        let (took, outcome) = timed(echo(&rig.supervisor.channel(), "x")).await;
         let status = outcome.expect_err("the server fails every call");
         assert_eq!(
-            (stage.server.handled(), report(&status).attempts_made as usize),
+            (rig.server.handled(), report(&status).attempts_made as usize),
             (attempts, attempts),
             "{limit:?}"
         );
@@ -512,22 +506,22 @@ async fn pain_24_retry_counts_are_what_they_say_without_a_hidden_clamp() {
 /// them left.
 #[tokio::test(start_paused = true)]
 async fn pain_24_retry_counts_are_not_spent_while_there_is_no_link() {
-    let stage = stage(Config::builder()).await;
-    stage.server.script(Script::fail_times(3, Code::Unavailable));
-    let channel = stage.supervisor.channel();
+    let rig = Rig::new(config()).await;
+    rig.server.script(Script::fail_times(3, Code::Unavailable));
+    let channel = rig.supervisor.channel();
     let call = tokio::spawn(async move { echo(&channel, "x").await });
-    stage.server.arrived(1).await;
-    stage.server.kill().await;
+    rig.server.arrived(1).await;
+    rig.server.kill().await;
     sleep(30 * SECOND).await;
-    assert_eq!((stage.server.handled(), call.is_finished()), (1, false));
-    stage.server.restart().await;
+    assert_eq!((rig.server.handled(), call.is_finished()), (1, false));
+    rig.server.restart().await;
     assert_eq!(call.await.expect("no panic").expect("the fourth attempt"), "x");
-    assert_eq!((stage.server.handled(), stage.supervisor.snapshot().retries), (4, 3));
+    assert_eq!((rig.server.handled(), rig.supervisor.snapshot().retries), (4, 3));
 }
 
 #[test]
 fn pain_24_unlimited_retries_without_a_deadline_are_an_error_that_names_the_key() {
-    let endless = Config::builder().timeout(None).max_retry_attempts(RetryLimit::Unlimited).build();
+    let endless = config().timeout(None).max_retry_attempts(RetryLimit::Unlimited).build();
     let error = endless.expect_err("nothing would ever end such a call").to_string();
     assert!(error.contains("grpc.max_retry_attempts") && error.contains("timeout"), "{error}");
 }

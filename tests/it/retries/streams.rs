@@ -1,38 +1,25 @@
 //! The CHECK of the pain about streams: they are not retried, and to subscribe again is one loop.
 
-use crate::support::link_stage::*;
+use crate::support::*;
 use parking_lot::Mutex;
 use prost::Message;
 use std::{ops::ControlFlow, sync::Arc};
 use tokio::time::Instant;
 use tonic::Code;
 use tonic_supervisor::{
-    ConnectivityState, Incarnation, Supervisor,
-    testing::{Answer, MemoryNetwork, Script, ScriptedServer},
+    ConnectivityState, Incarnation,
+    testing::{Answer, Script, ScriptedServer},
 };
 
 #[path = "../../../examples/watcher.rs"]
 mod watcher;
-
-struct Scene {
-    network: MemoryNetwork,
-    server: ScriptedServer,
-    supervisor: Supervisor,
-}
-
-async fn scene(script: impl Into<Script>) -> Scene {
-    let network = MemoryNetwork::new();
-    let server = ScriptedServer::builder().script(script).on_memory(&network, ADDRESS).await;
-    let supervisor = supervise(&network, config());
-    Scene { network, server, supervisor }
-}
 
 /// CHECK 28: the example watcher survives 20 restarts of the server, of all lengths, with exactly
 /// 21 subscriptions and 21 messages: it waits for links, and for nothing else.
 #[tokio::test(start_paused = true)]
 async fn pain_28_streams_die_silently_but_a_watcher_survives_20_restarts_with_exactly_21_subscriptions()
  {
-    let Scene { server, supervisor, .. } = scene(watcher::news()).await;
+    let Rig { server, supervisor, .. } = Rig::with_script(watcher::news(), config()).await;
     let told: Arc<Mutex<Vec<Incarnation>>> = Arc::default();
     let (watched, noted) = (supervisor.clone(), told.clone());
     let watching =
@@ -63,7 +50,7 @@ async fn pain_28_a_goaway_lets_the_stream_finish_and_subscribes_once_on_the_succ
     let long =
         Answer::stream(["a", "b", "c"].map(|text| text.to_owned().encode_to_vec()), Code::Ok)
             .every(secs(10));
-    let Scene { server, supervisor, .. } = scene(long).await;
+    let Rig { server, supervisor, .. } = Rig::with_script(long, config()).await;
     let runs: Arc<Mutex<Vec<Incarnation>>> = Arc::default();
     let (watched, noted) = (supervisor.clone(), runs.clone());
     tokio::spawn(async move { watcher::watch(&watched, |link, _| noted.lock().push(link)).await });
@@ -85,7 +72,8 @@ async fn pain_28_a_goaway_lets_the_stream_finish_and_subscribes_once_on_the_succ
 #[tokio::test(start_paused = true)]
 async fn pain_28_a_stream_that_ends_on_a_living_link_is_subscribed_again_after_the_waits_of_the_retry_schedule()
  {
-    let Scene { server, supervisor, .. } = scene(Script::always(Code::Unavailable)).await;
+    let Rig { server, supervisor, .. } =
+        Rig::with_script(Script::always(Code::Unavailable), config()).await;
     let watched = supervisor.clone();
     tokio::spawn(async move { watcher::watch(&watched, |_, _| {}).await });
     tokio::time::sleep(secs(36)).await;
@@ -103,7 +91,7 @@ async fn pain_28_a_stream_that_ends_on_a_living_link_is_subscribed_again_after_t
 
 #[tokio::test(start_paused = true)]
 async fn the_loop_ends_with_a_value_or_with_the_supervisor_and_hears_every_link() {
-    let Scene { network, server, supervisor } = scene(watcher::news()).await;
+    let Rig { network, server, supervisor } = Rig::with_script(watcher::news(), config()).await;
     let mut links = supervisor.watch_incarnation();
     assert_eq!(*links.borrow(), None);
     let first = *bounded("a link", links.wait_for(Option::is_some)).await.expect("it lives");

@@ -15,7 +15,7 @@ use tracing::{
 
 /// One line: its level, and its fields as text; the text itself is `message`.
 #[derive(Clone, Debug)]
-pub(crate) struct Line {
+pub(crate) struct LogLine {
     pub(crate) level: Level,
     /// What filters go by.
     pub(crate) target: String,
@@ -24,7 +24,7 @@ pub(crate) struct Line {
     pub(crate) fields: BTreeMap<&'static str, String>,
 }
 
-impl Line {
+impl LogLine {
     /// The field's text; empty where it is missing.
     pub(crate) fn field(&self, name: &str) -> &str {
         self.fields.get(name).map_or("", String::as_str)
@@ -37,12 +37,12 @@ impl Line {
 static SECOND: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(Listener::default()));
 
 /// All lines since this was made, until it is dropped.
-pub(crate) struct Log {
-    lines: Arc<Mutex<Vec<Line>>>,
+pub(crate) struct LogLines {
+    lines: Arc<Mutex<Vec<LogLine>>>,
     _listening: DefaultGuard,
 }
 
-impl Log {
+impl LogLines {
     pub(crate) fn listen() -> Self {
         LazyLock::force(&SECOND);
         let lines = Arc::default();
@@ -51,7 +51,7 @@ impl Log {
     }
 
     /// The lines whose text contains `text`.
-    pub(crate) fn saying(&self, text: &str) -> Vec<Line> {
+    pub(crate) fn saying(&self, text: &str) -> Vec<LogLine> {
         let lines = self.lines.lock().expect("no reader panics");
         lines.iter().filter(|line| line.field("message").contains(text)).cloned().collect()
     }
@@ -59,7 +59,7 @@ impl Log {
 
 #[derive(Default)]
 struct Listener {
-    lines: Arc<Mutex<Vec<Line>>>,
+    lines: Arc<Mutex<Vec<LogLine>>>,
     /// The names of all spans, by their ids.
     spans: Mutex<Vec<&'static str>>,
     /// Those that are entered now.
@@ -94,7 +94,7 @@ impl Subscriber for Listener {
             (false, parent) => parent.map(|id| self.name(id.into_u64())).into_iter().collect(),
         };
         let (level, target) = (*event.metadata().level(), event.metadata().target().to_owned());
-        let mut line = Line { level, target, spans, fields: BTreeMap::new() };
+        let mut line = LogLine { level, target, spans, fields: BTreeMap::new() };
         event.record(&mut line);
         self.lines.lock().expect("no reader panics").push(line);
     }
@@ -111,7 +111,7 @@ impl Subscriber for Listener {
     }
 }
 
-impl Visit for Line {
+impl Visit for LogLine {
     fn record_str(&mut self, field: &Field, value: &str) {
         self.fields.insert(field.name(), value.to_owned());
     }

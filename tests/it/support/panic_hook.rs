@@ -1,4 +1,4 @@
-//! Quiet where panics are part of the play.
+//! Panics that tests inject stay out of the output.
 
 use std::{
     panic::{set_hook, take_hook},
@@ -6,7 +6,7 @@ use std::{
 };
 
 /// Keeps the panics that tests inject out of the output; every other one is shown.
-pub(crate) fn hush_injected_panics() {
+pub(crate) fn hide_injected_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let shown = take_hook();

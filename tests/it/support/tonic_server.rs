@@ -24,7 +24,7 @@ pub(crate) struct TonicServer {
 }
 
 impl TonicServer {
-    /// Serves `service` beside a method of each kind: `/stage.Echo/Say`, `Repeat`, `Join` and
+    /// Serves `service` beside a method of each kind: `/test.Echo/Say`, `Repeat`, `Join` and
     /// `Chat`.
     pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -54,12 +54,12 @@ impl Drop for TonicServer {
 type Answer<T> = Result<Response<T>, Status>;
 type Texts = BoxStream<'static, Result<String, Status>>;
 
-/// The service. `/stage.Echo/Say` answers with what it was told.
+/// The service. `/test.Echo/Say` answers with what it was told.
 #[derive(Clone)]
 pub(crate) struct Echo;
 
 impl NamedService for Echo {
-    const NAME: &'static str = "stage.Echo";
+    const NAME: &'static str = "test.Echo";
 }
 
 impl Service<http::Request<Body>> for Echo {
@@ -75,10 +75,10 @@ impl Service<http::Request<Body>> for Echo {
         Box::pin(async move {
             let mut grpc = Grpc::new(ProstCodec::<String, String>::default());
             Ok(match request.uri().path() {
-                "/stage.Echo/Say" => grpc.unary(service_fn(say), request).await,
-                "/stage.Echo/Repeat" => grpc.server_streaming(service_fn(repeat), request).await,
-                "/stage.Echo/Join" => grpc.client_streaming(service_fn(join), request).await,
-                "/stage.Echo/Chat" => grpc.streaming(service_fn(chat), request).await,
+                "/test.Echo/Say" => grpc.unary(service_fn(say), request).await,
+                "/test.Echo/Repeat" => grpc.server_streaming(service_fn(repeat), request).await,
+                "/test.Echo/Join" => grpc.client_streaming(service_fn(join), request).await,
+                "/test.Echo/Chat" => grpc.streaming(service_fn(chat), request).await,
                 path => Status::unimplemented(path.to_owned()).into_http(),
             })
         })

@@ -1,12 +1,12 @@
 //! What a supervisor tells of itself: states, events in order, snapshots; and what GOAWAY and
 //! changing limits look like.
 
-use crate::support::link_stage::*;
+use crate::support::*;
 use ConnectivityState::{Connecting, Ready, Shutdown, TransientFailure};
 use tonic::Code;
 use tonic_supervisor::{
     CallOptions, ConnectivityState, Event, EventItem, Fact, Incarnation, LinkEnd, UnaryCall,
-    testing::{FrameKind, MemoryNetwork, RawLink, RawPeer, Script, ScriptedServer},
+    testing::{FrameKind, MemoryNetwork, RawLink, Script, ScriptedServer},
 };
 
 fn names(facts: &[Fact]) -> Vec<&'static str> {
@@ -34,19 +34,19 @@ async fn pain_04_state_can_be_seen_kill_and_restart_while_idle() {
     let network = MemoryNetwork::new();
     let server = ScriptedServer::on_memory(&network, ADDRESS).await;
     let supervisor = supervise(&network, config());
-    let mut events = Events::of(&supervisor).await;
+    let mut events = EventReader::of(&supervisor).await;
     assert_eq!(
         (events.snapshot.state, events.snapshot.incarnation),
         (ConnectivityState::Idle, Incarnation(0))
     );
-    supervisor.wait_ready(PATIENCE).await.expect("Ready");
-    echo(&supervisor.channel(), CallOptions::new()).await.expect("the server echoes");
+    supervisor.wait_ready(LONG).await.expect("Ready");
+    say(&supervisor.channel(), "hello", CallOptions::new()).await.expect("the server echoes");
     settle().await;
     let first = ["StateChanged", "DialStarted", "LinkEstablished", "StateChanged", "BackoffReset"];
     assert_eq!(names(&events.facts().await), first);
     check_history(ConnectivityState::Idle, 0, &events.seen);
 
-    let (mut events, before) = (Events::of(&supervisor).await, events.seen.len() as u64);
+    let (mut events, before) = (EventReader::of(&supervisor).await, events.seen.len() as u64);
     assert_eq!((events.snapshot.state, events.snapshot.seq), (Ready, before));
     let killed = tokio::time::Instant::now();
     server.kill().await;
@@ -60,7 +60,7 @@ async fn pain_04_state_can_be_seen_kill_and_restart_while_idle() {
     events.until_state(TransientFailure).await;
     events.until(|fact| matches!(fact, Fact::DialFailed { .. })).await;
     events.until(|fact| matches!(fact, Fact::BackoffStarted { .. })).await;
-    let late = Events::of(&supervisor).await.snapshot;
+    let late = EventReader::of(&supervisor).await.snapshot;
     assert_eq!(
         (late.state, late.dials, late.links, late.incarnation),
         (TransientFailure, 2, 1, Incarnation(2))
@@ -145,12 +145,12 @@ async fn the_state_can_be_watched_and_awaited() {
     supervisor.wait_ready(secs(2)).await.expect("Ready");
     assert_time(began.elapsed(), secs(3));
     assert_eq!((supervisor.state(), *watch.borrow_and_update()), (Ready, Ready));
-    echo(&supervisor.channel(), CallOptions::new()).await.expect("the link is proven");
+    say(&supervisor.channel(), "hello", CallOptions::new()).await.expect("the link is proven");
     network.reset_all();
     watch.changed().await.expect("the supervisor lives");
     assert_eq!(*watch.borrow_and_update(), TransientFailure);
     supervisor.shutdown(secs(0)).await;
-    let why = supervisor.wait_ready(PATIENCE).await.expect_err("at once");
+    let why = supervisor.wait_ready(LONG).await.expect_err("at once");
     assert_eq!((why.now.state, why.waited), (Shutdown, secs(0)));
     assert_eq!(*watch.borrow_and_update(), Shutdown);
 }
@@ -200,16 +200,16 @@ async fn a_goaway_shows_connecting_and_the_old_link_finishes_its_calls() {
     let server = ScriptedServer::on_memory(&network, ADDRESS).await;
     let supervisor = supervise(&network, config());
     let channel = supervisor.channel();
-    echo(&channel, CallOptions::new()).await.expect("the link is proven");
-    let mut events = Events::of(&supervisor).await;
+    say(&channel, "hello", CallOptions::new()).await.expect("the link is proven");
+    let mut events = EventReader::of(&supervisor).await;
     server.script(Script::delay(ms(500)));
-    let rider = echoes(&channel, CallOptions::new(), 1);
+    let rider = start_many(&channel, CallOptions::new(), 1);
     server.arrived(2).await;
     assert_eq!(server.goaway().await, 1);
     events.until_state(Connecting).await;
     events.until_state(Ready).await;
     server.script(Script::echo());
-    assert!(echo(&channel, CallOptions::new()).await.is_ok());
+    assert!(say(&channel, "hello", CallOptions::new()).await.is_ok());
     assert_eq!(
         server.arrivals()[2].connection,
         2,
@@ -244,8 +244,8 @@ async fn a_goaway_is_seen_at_once_while_idle() {
     let network = MemoryNetwork::new();
     let server = ScriptedServer::on_memory(&network, ADDRESS).await;
     let supervisor = supervise(&network, config());
-    echo(&supervisor.channel(), CallOptions::new()).await.expect("the link is proven");
-    let mut events = Events::of(&supervisor).await;
+    say(&supervisor.channel(), "hello", CallOptions::new()).await.expect("the link is proven");
+    let mut events = EventReader::of(&supervisor).await;
     let sent = tokio::time::Instant::now();
     server.goaway().await;
     events.until(|fact| matches!(fact, Fact::GoAwayReceived { .. })).await;
@@ -254,17 +254,6 @@ async fn a_goaway_is_seen_at_once_while_idle() {
     events.until_state(Ready).await;
     assert!(sent.elapsed() <= ms(22), "{:?}", sent.elapsed());
     assert_eq!(events.states().await, [Connecting, Ready]);
-}
-
-/// A peer whose frames the test sends itself, and its Ready supervisor.
-async fn raw(settings: &[(u16, u32)]) -> (RawPeer, RawLink, tonic_supervisor::Supervisor) {
-    let network = MemoryNetwork::new();
-    let mut peer = RawPeer::on_memory(&network, ADDRESS).await;
-    let supervisor = supervise(&network, config());
-    let mut link = peer.accept().await;
-    link.send_settings(settings).await;
-    supervisor.wait_ready(PATIENCE).await.expect("Ready");
-    (peer, link, supervisor)
 }
 
 /// Reads until a request has arrived whole, whatever else is under way; its stream.
@@ -277,19 +266,17 @@ async fn request(link: &mut RawLink) -> u32 {
     end.expect("the client is there").stream
 }
 
-const HELLO: &[u8] = b"\n\x05hello";
-
 /// gRPC's graceful pair: the first GOAWAY promises all streams, the second takes the promise back
 /// for those above its last id.
 #[tokio::test(start_paused = true)]
 async fn a_goaway_in_two_steps_lets_the_promised_calls_finish_and_moves_the_others() {
-    let (mut peer, mut old, supervisor) = raw(&[]).await;
-    let proof = echoes(&supervisor.channel(), CallOptions::new(), 1);
+    let (supervisor, mut peer, mut old) = raw_link(config(), &[]).await;
+    let proof = start_many(&supervisor.channel(), CallOptions::new(), 1);
     let stream = request(&mut old).await;
     old.answer(stream, HELLO).await;
     assert!(join(proof).await[0].1.is_ok(), "the link is proven");
-    let mut events = Events::of(&supervisor).await;
-    let calls = echoes(&supervisor.channel(), CallOptions::new().idempotent(false), 2);
+    let mut events = EventReader::of(&supervisor).await;
+    let calls = start_many(&supervisor.channel(), CallOptions::new().idempotent(false), 2);
     assert_eq!((request(&mut old).await, request(&mut old).await), (3, 5));
     old.goaway(0x7fff_ffff, 0, "").await;
     let mut new = peer.accept().await;
@@ -312,8 +299,8 @@ async fn a_goaway_in_two_steps_lets_the_promised_calls_finish_and_moves_the_othe
 #[tokio::test(start_paused = true)]
 async fn a_changed_limit_of_streams_changes_how_many_calls_start() {
     const MAX_CONCURRENT_STREAMS: u16 = 3;
-    let (_peer, mut link, supervisor) = raw(&[(MAX_CONCURRENT_STREAMS, 2)]).await;
-    let calls = echoes(&supervisor.channel(), CallOptions::new(), 8);
+    let (supervisor, _peer, mut link) = raw_link(config(), &[(MAX_CONCURRENT_STREAMS, 2)]).await;
+    let calls = start_many(&supervisor.channel(), CallOptions::new(), 8);
     let state = |supervisor: &tonic_supervisor::Supervisor| {
         let snapshot = supervisor.snapshot();
         (snapshot.streams, snapshot.calls_waiting)
@@ -353,7 +340,7 @@ async fn a_proven_link_resets_the_backoff_and_an_unproven_one_does_not() {
     let network = MemoryNetwork::new();
     let server = ScriptedServer::on_memory(&network, ADDRESS).await;
     let supervisor = supervise(&network, config());
-    let mut events = Events::of(&supervisor).await;
+    let mut events = EventReader::of(&supervisor).await;
     let failures = |event: Event| match event.fact {
         Fact::DialStarted { failures, .. } => failures,
         fact => panic!("{fact:?}"),
@@ -373,7 +360,7 @@ async fn a_proven_link_resets_the_backoff_and_an_unproven_one_does_not() {
     let dial = events.until(|fact| matches!(fact, Fact::DialStarted { .. })).await;
     assert_eq!(failures(dial), 0);
     let up = events.until_state(Ready).await;
-    echo(&supervisor.channel(), CallOptions::new()).await.expect("the server echoes");
+    say(&supervisor.channel(), "hello", CallOptions::new()).await.expect("the server echoes");
     let reset = events.until(|fact| matches!(fact, Fact::BackoffReset { .. })).await;
     assert_time(reset.since_spawn - up.since_spawn, ms(0));
     assert_eq!((server.handled(), server.connections()), (1, 6));
@@ -385,15 +372,15 @@ async fn the_event_stream_ends_after_closed_also_for_who_comes_later() {
     let network = MemoryNetwork::new();
     let _server = ScriptedServer::on_memory(&network, ADDRESS).await;
     let supervisor = supervise(&network, config());
-    supervisor.wait_ready(PATIENCE).await.expect("Ready");
-    let mut events = Events::of(&supervisor).await;
+    supervisor.wait_ready(LONG).await.expect("Ready");
+    let mut events = EventReader::of(&supervisor).await;
     supervisor.shutdown(secs(1)).await;
     while events.next().await.is_some() {}
     let facts: Vec<_> = events.seen.iter().map(|event| event.fact.clone()).collect();
     assert_eq!(names(&facts), ["DrainStarted", "StateChanged", "LinkLost", "Closed"]);
     assert!(matches!(&facts[2], Fact::LinkLost { end: LinkEnd::HungUp, .. }), "{:?}", facts[2]);
     assert!(matches!(&facts[3], Fact::Closed { cause: None }));
-    let mut late = Events::of(&supervisor).await;
+    let mut late = EventReader::of(&supervisor).await;
     assert_eq!(late.snapshot.state, Shutdown);
     assert!(late.next().await.is_none());
 }
@@ -403,11 +390,11 @@ async fn neither_a_mailbox_nor_an_event_stream_keeps_the_supervisor_alive() {
     let network = MemoryNetwork::new();
     let server = ScriptedServer::on_memory(&network, ADDRESS).await;
     let supervisor = supervise(&network, config());
-    supervisor.wait_ready(PATIENCE).await.expect("Ready");
-    let (mailbox, mut events) = (supervisor.mailbox(), Events::of(&supervisor).await);
+    supervisor.wait_ready(LONG).await.expect("Ready");
+    let (mailbox, mut events) = (supervisor.mailbox(), EventReader::of(&supervisor).await);
     let channel = supervisor.channel();
     drop(supervisor);
-    assert!(echo(&channel, CallOptions::new()).await.is_ok(), "a channel does");
+    assert!(say(&channel, "hello", CallOptions::new()).await.is_ok(), "a channel does");
     drop(channel);
     while events.next().await.is_some() {}
     assert!(matches!(events.seen.last().expect("events").fact, Fact::Closed { cause: None }));

@@ -1,66 +1,16 @@
 //! What is counted, under gRPC's names (A66 calls and attempts, A94 links, A96 retries) and ours,
 //! with which labels.
 
-use crate::{support::link_stage::*, support::log_lines::Log};
-use metrics_util::debugging::{DebugValue, DebuggingRecorder};
-use std::collections::BTreeMap;
+use crate::support::*;
+use metrics_util::debugging::DebuggingRecorder;
 use tonic::Code;
 use tonic_supervisor::{
-    CallOptions, ConfigBuilder, ConnectivityState, Fact, Supervisor,
+    CallOptions, ConnectivityState, Fact,
     testing::{Answer, MemoryNetwork, RawPeer, Script, ScriptedServer},
 };
 
-/// All that was recorded: `name{label=value,...}`, labels in order, to its value; a histogram's
-/// values in order.
-type Recorded = BTreeMap<String, Vec<f64>>;
-
-/// Plays `scene` on a runtime of its own, with paused time, and returns what it recorded.
-fn record<F: Future<Output = ()>>(scene: impl FnOnce() -> F) -> Recorded {
-    let recorder = DebuggingRecorder::new();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .start_paused(true)
-        .build()
-        .expect("a runtime");
-    metrics::with_local_recorder(&recorder, || runtime.block_on(scene()));
-    let recorded = recorder.snapshotter().snapshot().into_vec();
-    let entry = |(key, value): (metrics_util::CompositeKey, DebugValue)| {
-        let mut labels: Vec<_> =
-            key.key().labels().map(|label| format!("{}={}", label.key(), label.value())).collect();
-        labels.sort();
-        let values = match value {
-            DebugValue::Counter(count) => vec![count as f64],
-            DebugValue::Gauge(value) => vec![value.into_inner()],
-            DebugValue::Histogram(values) => values.into_iter().map(f64::from).collect(),
-        };
-        (format!("{}{{{}}}", key.key().name(), labels.join(",")), values)
-    };
-    recorded.into_iter().map(|(key, _, _, value)| entry((key, value))).collect()
-}
-
 const TARGET: &str = "grpc.target=dns:///server:50051";
 const METHOD: &str = "grpc.method=test.Echo/Say,";
-
-/// A Ready supervisor and its server.
-struct Scene {
-    network: MemoryNetwork,
-    server: ScriptedServer,
-    supervisor: Supervisor,
-}
-
-impl Scene {
-    async fn of(config: ConfigBuilder) -> Self {
-        let network = MemoryNetwork::new();
-        let server = ScriptedServer::on_memory(&network, ADDRESS).await;
-        let supervisor = supervise(&network, config);
-        supervisor.wait_ready(PATIENCE).await.expect("Ready");
-        Self { network, server, supervisor }
-    }
-
-    async fn call(&self, options: CallOptions) -> Result<String, tonic::Status> {
-        echo(&self.supervisor.channel(), options).await
-    }
-}
 
 /// The value of a metric; the labels are those of `extra` and the target's.
 #[track_caller]
@@ -84,14 +34,13 @@ fn seconds_of(values: &[f64], expected: &[f64]) {
 #[test]
 fn calls_and_attempts_are_counted_under_grpcs_names() {
     let recorded = record(|| async {
-        let scene = Scene::of(config()).await;
+        let rig = Rig::new(config()).await.ready().await;
         let busy = Answer::status(Code::Unavailable);
-        scene
-            .server
+        rig.server
             .script(Script::sequence(vec![busy.clone(), Answer::reset(7), busy], Answer::echo()));
-        scene.call(CallOptions::new()).await.expect("the fourth attempt is answered");
-        scene.server.script(Script::always(Code::NotFound));
-        scene.call(CallOptions::new()).await.expect_err("nothing is there");
+        rig.call(CallOptions::new()).await.expect("the fourth attempt is answered");
+        rig.server.script(Script::always(Code::NotFound));
+        rig.call(CallOptions::new()).await.expect_err("nothing is there");
     });
     let of = |name, status| value(&recorded, name, &format!("{METHOD}{status}"));
     assert_eq!(of("grpc.client.attempt.started", ""), [5.0]);
@@ -122,7 +71,7 @@ fn calls_and_attempts_are_counted_under_grpcs_names() {
 #[test]
 fn what_can_be_counted_is_there_at_0_when_a_supervisor_is_spawned() {
     let recorded = record(|| async {
-        Scene::of(config()).await;
+        Rig::new(config()).await.ready().await;
     });
     for (name, label, values) in [
         ("grpc.subchannel.connection_attempts_failed", "", &[""][..]),
@@ -165,15 +114,15 @@ fn every_metric_that_is_recorded_has_a_unit_and_a_description() {
     let recorder = DebuggingRecorder::new();
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
-    let scene = async {
-        let scene = Scene::of(config()).await;
-        scene.server.script(Script::sequence(
+    let test = async {
+        let rig = Rig::new(config()).await.ready().await;
+        rig.server.script(Script::sequence(
             vec![Answer::status(Code::Unavailable), Answer::reset(7)],
             Answer::echo(),
         ));
-        scene.call(CallOptions::new()).await.expect("an echo");
+        rig.call(CallOptions::new()).await.expect("an echo");
     };
-    metrics::with_local_recorder(&recorder, || runtime.expect("a runtime").block_on(scene));
+    metrics::with_local_recorder(&recorder, || runtime.expect("a runtime").block_on(test));
     let recorded = recorder.snapshotter().snapshot().into_vec();
     assert!(recorded.len() > 50, "{}", recorded.len());
     for (key, unit, description, _) in recorded {
@@ -185,10 +134,10 @@ fn every_metric_that_is_recorded_has_a_unit_and_a_description() {
 /// metrics, not the log.
 #[test]
 fn past_1000_methods_a_channel_remembers_no_more_of_them() {
-    let log = Log::listen();
+    let log = LogLines::listen();
     let recorded = record(|| async {
-        let scene = Scene::of(config().retry_undescribed(false)).await;
-        let mut grpc = tonic::client::Grpc::new(scene.supervisor.channel());
+        let rig = Rig::new(config().retry_undescribed(false)).await.ready().await;
+        let mut grpc = tonic::client::Grpc::new(rig.supervisor.channel());
         for n in 0..1_500 {
             let path = format!("/test.Echo/M{n}").parse().expect("a path");
             grpc.ready().await.expect("ready");
@@ -221,20 +170,20 @@ fn past_1000_methods_a_channel_remembers_no_more_of_them() {
 fn links_are_counted_under_grpcs_names() {
     let recorded = record(|| async {
         let keepalive = config().keepalive_time(secs(30)).keepalive_timeout(secs(5));
-        let scene = Scene::of(keepalive).await;
-        let mut events = Events::of(&scene.supervisor).await;
-        scene.call(CallOptions::new()).await.expect("the link is proven");
-        scene.server.kill().await;
+        let rig = Rig::new(keepalive).await.ready().await;
+        let mut events = EventReader::of(&rig.supervisor).await;
+        rig.call(CallOptions::new()).await.expect("the link is proven");
+        rig.server.kill().await;
         events.until(|fact| matches!(fact, Fact::DialFailed { .. })).await;
-        scene.server.restart().await;
+        rig.server.restart().await;
         events.until_state(ConnectivityState::Ready).await;
-        scene.call(CallOptions::new()).await.expect("the link is proven");
-        scene.server.goaway().await;
+        rig.call(CallOptions::new()).await.expect("the link is proven");
+        rig.server.goaway().await;
         events.until_state(ConnectivityState::Ready).await;
-        scene.network.freeze_all();
+        rig.network.freeze_all();
         events.until(|fact| matches!(fact, Fact::KeepaliveLost { .. })).await;
         events.until_state(ConnectivityState::Ready).await;
-        scene.network.reset_all();
+        rig.network.reset_all();
         events.until(|fact| matches!(fact, Fact::LinkLost { .. })).await;
         events.until_state(ConnectivityState::Ready).await;
     });
@@ -258,16 +207,16 @@ fn refusals_and_throttled_retries_are_counted_and_a_shutdown_leaves_no_link_open
     let recorded = record(|| async {
         let throttled =
             config().retry_throttle_ratio(0.0).retry_throttle_floor(0.1).queue_max_calls(1);
-        let scene = Scene::of(throttled).await;
-        scene.server.script(Script::always(Code::Unavailable));
-        let busy = scene.call(CallOptions::new()).await.expect_err("the server is busy");
+        let rig = Rig::new(throttled).await.ready().await;
+        rig.server.script(Script::always(Code::Unavailable));
+        let busy = rig.call(CallOptions::new()).await.expect_err("the server is busy");
         assert_eq!(report(&busy).retries, 1, "the throttle allows one");
-        scene.server.script(Script::hang());
-        let first = echoes(&scene.supervisor.channel(), CallOptions::new(), 1);
+        rig.server.script(Script::hang());
+        let first = start_many(&rig.supervisor.channel(), CallOptions::new(), 1);
         settle().await;
-        let refused = scene.call(CallOptions::new()).await.expect_err("one call is open already");
+        let refused = rig.call(CallOptions::new()).await.expect_err("one call is open already");
         assert_eq!(refused.code(), Code::ResourceExhausted);
-        scene.supervisor.shutdown(secs(0)).await;
+        rig.supervisor.shutdown(secs(0)).await;
         assert_eq!(join(first).await[0].1.as_ref().expect_err("shut down").code(), Code::Cancelled);
     });
     let of = |name, extra| value(&recorded, name, extra);
@@ -289,8 +238,8 @@ fn pain_16_late_messages_about_a_former_incarnation_are_dropped_and_counted() {
         let network = MemoryNetwork::new();
         let mut peer = RawPeer::on_memory(&network, ADDRESS).await;
         let supervisor = supervise(&network, config().reconnect_initial_backoff(ms(1)));
-        let mut events = Events::of(&supervisor).await;
-        let call = echoes(&supervisor.channel(), CallOptions::new(), 1);
+        let mut events = EventReader::of(&supervisor).await;
+        let call = start_many(&supervisor.channel(), CallOptions::new(), 1);
         let mut first = peer.accept().await;
         first.send_settings(&[]).await;
         let (stream, _) = first.next_whole_request().await.expect("the call");
@@ -312,16 +261,16 @@ fn pain_16_late_messages_about_a_former_incarnation_are_dropped_and_counted() {
 #[tokio::test(start_paused = true)]
 async fn pain_29_blind_operation_an_outage_of_ten_minutes_is_at_most_ten_warnings_and_one_line_at_its_end()
  {
-    let log = Log::listen();
+    let log = LogLines::listen();
     let network = MemoryNetwork::new();
     let server = ScriptedServer::on_memory(&network, ADDRESS).await;
     let steady = config().reconnect_initial_backoff(secs(10)).reconnect_jitter(0.0);
     let supervisor = supervise(&network, steady);
-    supervisor.wait_ready(PATIENCE).await.expect("Ready");
+    supervisor.wait_ready(LONG).await.expect("Ready");
     server.kill().await;
     tokio::time::sleep(secs(600)).await;
     server.restart().await;
-    let mut events = Events::of(&supervisor).await;
+    let mut events = EventReader::of(&supervisor).await;
     events.until_state(ConnectivityState::Ready).await;
     settle().await;
     assert!(network.dials().len() > 60, "{} dials", network.dials().len());

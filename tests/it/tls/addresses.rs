@@ -2,12 +2,12 @@
 //! handshake, does not shadow a good one, and the files are read once for all of them.
 
 use super::{
-    call,
     certificates::{Authority, NOW},
     refused,
     terminator::{Offer, TlsTerminator},
     trusting,
 };
+use crate::support::call_empty;
 use std::{fs, time::Duration};
 use tonic_supervisor::{
     DialStep, EventItem, Fact, Supervisor,
@@ -50,7 +50,7 @@ async fn e19_over_tls_a_bad_address_does_not_shadow_the_good_one() {
             let config = trusting(folder.path(), target).connect_timeout(Duration::from_secs(20));
             let supervisor = Supervisor::spawn(config.build().expect("a valid configuration"));
             assert!(supervisor.wait_ready(Duration::from_secs(10)).await.is_ok(), "{fault}");
-            call(&supervisor).await.expect(fault);
+            call_empty(&supervisor).await.expect(fault);
             supervisor.shutdown(Duration::ZERO).await;
         }
         let nobody = "127.0.0.1:1";
@@ -74,7 +74,7 @@ async fn files_that_cannot_be_used_any_more_are_told_of_once_for_all_addresses()
     let a = RawPeer::on_tcp().await.misbehave(Misbehaviour::AcceptThenClose, usize::MAX);
     let config = trusting(folder.path(), format!("ipv4:{},{}", a.address(), b.address));
     let supervisor = Supervisor::spawn(config.build().expect("a valid configuration"));
-    call(&supervisor).await.expect("answered");
+    call_empty(&supervisor).await.expect("answered");
 
     fs::write(folder.path().join("ca.pem"), "half a file").expect("written");
     let mut events = supervisor.events();

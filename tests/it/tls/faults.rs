@@ -52,14 +52,14 @@ async fn peer(peer: Peer) -> String {
     address.to_string()
 }
 
-struct World {
+struct TlsRig {
     folder: tempfile::TempDir,
     ours: Authority,
     theirs: Authority,
     server: ScriptedServer,
 }
 
-impl World {
+impl TlsRig {
     async fn new() -> Self {
         let folder = tempfile::tempdir().expect("folder");
         let (ours, theirs) = (Authority::new("our authority"), Authority::new("their authority"));
@@ -101,67 +101,65 @@ impl World {
 
 #[tokio::test]
 async fn a_server_that_is_not_who_it_should_be_is_refused_with_the_reason() {
-    let world = World::new().await;
+    let rig = TlsRig::new().await;
     let cases = [
-        ("wrong name", world.ours.server("other.example", NOW), "is not for \"127.0.0.1\" but for"),
+        ("wrong name", rig.ours.server("other.example", NOW), "is not for \"127.0.0.1\" but for"),
         (
             "unknown authority",
-            world.theirs.server("127.0.0.1", NOW),
+            rig.theirs.server("127.0.0.1", NOW),
             "signed by an unknown authority",
         ),
-        ("expired", world.ours.server("127.0.0.1", PAST), "the server's certificate expired"),
-        ("not yet valid", world.ours.server("127.0.0.1", FUTURE), "not valid yet"),
-        ("not for servers", world.ours.client("127.0.0.1", NOW), "is not for servers"),
+        ("expired", rig.ours.server("127.0.0.1", PAST), "the server's certificate expired"),
+        ("not yet valid", rig.ours.server("127.0.0.1", FUTURE), "not valid yet"),
+        ("not for servers", rig.ours.client("127.0.0.1", NOW), "is not for servers"),
     ];
     for (fault, identity, words) in cases {
-        let terminator = world.terminator(Offer::of(&identity)).await;
-        let config = trusting(world.path(), format!("https://{}", terminator.address));
-        world.expect(fault, config, DialStep::Tls, words).await;
+        let terminator = rig.terminator(Offer::of(&identity)).await;
+        let config = trusting(rig.path(), format!("https://{}", terminator.address));
+        rig.expect(fault, config, DialStep::Tls, words).await;
     }
-    let good = world.good();
-    let terminator = world.terminator(Offer::of(&good)).await;
+    let good = rig.good();
+    let terminator = rig.terminator(Offer::of(&good)).await;
     let config =
-        trusting(world.path(), terminator.address.to_string()).tls_server_name("queue.example");
-    world.expect("configured name", config, DialStep::Tls, "is not for \"queue.example\"").await;
+        trusting(rig.path(), terminator.address.to_string()).tls_server_name("queue.example");
+    rig.expect("configured name", config, DialStep::Tls, "is not for \"queue.example\"").await;
 }
 
 #[tokio::test]
 async fn a_client_that_is_not_who_it_should_be_learns_what_the_server_wants() {
-    let world = World::new().await;
-    let good = world.good();
+    let rig = TlsRig::new().await;
+    let good = rig.good();
     static TLS13: &[&rustls::SupportedProtocolVersion] = &[&rustls::version::TLS13];
     static TLS12: &[&rustls::SupportedProtocolVersion] = &[&rustls::version::TLS12];
     for versions in [TLS13, TLS12] {
-        let offer = || Offer { clients: Some(&world.ours), versions, ..Offer::of(&good) };
-        let terminator = world.terminator(offer()).await;
+        let offer = || Offer { clients: Some(&rig.ours), versions, ..Offer::of(&good) };
+        let terminator = rig.terminator(offer()).await;
         let target = format!("https://{}", terminator.address);
-        let config = trusting(world.path(), &*target);
-        world
-            .expect("no certificate", config, DialStep::Tls, "requires a client certificate")
-            .await;
+        let config = trusting(rig.path(), &*target);
+        rig.expect("no certificate", config, DialStep::Tls, "requires a client certificate").await;
         for (fault, identity, words) in [
             (
                 "unknown authority",
-                world.theirs.client("agent", NOW),
+                rig.theirs.client("agent", NOW),
                 "refused our client certificate",
             ),
             (
                 "expired",
-                world.ours.client("agent", PAST),
+                rig.ours.client("agent", PAST),
                 "refused our client certificate (tls.certificate): it has expired",
             ),
         ] {
-            identity.write(world.path(), "client");
-            let config = showing(world.path(), trusting(world.path(), &*target));
-            world.expect(fault, config, DialStep::Tls, words).await;
+            identity.write(rig.path(), "client");
+            let config = showing(rig.path(), trusting(rig.path(), &*target));
+            rig.expect(fault, config, DialStep::Tls, words).await;
         }
     }
 }
 
 #[tokio::test]
 async fn a_server_without_http2_by_alpn_is_refused() {
-    let world = World::new().await;
-    let good = world.good();
+    let rig = TlsRig::new().await;
+    let good = rig.good();
     for (fault, alpn, words) in [
         ("no ALPN", &[][..], "did not choose HTTP/2 by ALPN"),
         (
@@ -170,15 +168,15 @@ async fn a_server_without_http2_by_alpn_is_refused() {
             "does not offer HTTP/2 by ALPN (it may speak HTTP/1 only)",
         ),
     ] {
-        let terminator = world.terminator(Offer { alpn, ..Offer::of(&good) }).await;
-        let config = trusting(world.path(), format!("https://{}", terminator.address));
-        world.expect(fault, config, DialStep::Tls, words).await;
+        let terminator = rig.terminator(Offer { alpn, ..Offer::of(&good) }).await;
+        let config = trusting(rig.path(), format!("https://{}", terminator.address));
+        rig.expect(fault, config, DialStep::Tls, words).await;
     }
 }
 
 #[tokio::test]
 async fn a_peer_without_tls_or_manners_is_told_apart() {
-    let world = World::new().await;
+    let rig = TlsRig::new().await;
     for (fault, how, words) in [
         ("text protocol", Peer::Greets, "does not speak TLS on this port"),
         ("dropped", Peer::Closes, "closed the connection during the TLS handshake"),
@@ -186,39 +184,35 @@ async fn a_peer_without_tls_or_manners_is_told_apart() {
         ("hangs", Peer::Hangs, "the TLS handshake was not finished within connect_timeout (0.5 s)"),
     ] {
         let config =
-            trusting(world.path(), peer(how).await).connect_timeout(Duration::from_millis(500));
-        world.expect(fault, config, DialStep::Tls, words).await;
+            trusting(rig.path(), peer(how).await).connect_timeout(Duration::from_millis(500));
+        rig.expect(fault, config, DialStep::Tls, words).await;
     }
-    let config = trusting(world.path(), world.server.address());
-    world
-        .expect("plaintext HTTP/2", config, DialStep::Tls, "does not speak TLS on this port")
-        .await;
+    let config = trusting(rig.path(), rig.server.address());
+    rig.expect("plaintext HTTP/2", config, DialStep::Tls, "does not speak TLS on this port").await;
 }
 
 #[tokio::test]
 async fn files_that_cannot_be_used_are_named_with_what_is_wrong() {
-    let world = World::new().await;
-    let good = world.good();
-    let terminator = world.terminator(Offer::of(&good)).await;
+    let rig = TlsRig::new().await;
+    let good = rig.good();
+    let terminator = rig.terminator(Offer::of(&good)).await;
     let target = terminator.address.to_string();
-    let there = |name: &str| world.path().join(name);
-    world.ours.client("agent", NOW).write(world.path(), "client");
-    let config = || showing(world.path(), trusting(world.path(), &*target));
+    let there = |name: &str| rig.path().join(name);
+    rig.ours.client("agent", NOW).write(rig.path(), "client");
+    let config = || showing(rig.path(), trusting(rig.path(), &*target));
 
     let missing = config().tls_ca(there("nowhere.pem").display().to_string());
-    world
-        .expect("no such file", missing, DialStep::Tls, "nowhere.pem cannot be read: No such file")
+    rig.expect("no such file", missing, DialStep::Tls, "nowhere.pem cannot be read: No such file")
         .await;
     fs::write(there("empty.pem"), "").expect("written");
     let empty = config().tls_ca(there("empty.pem").display().to_string());
-    world.expect("empty", empty, DialStep::Tls, "empty.pem has no certificate in PEM").await;
+    rig.expect("empty", empty, DialStep::Tls, "empty.pem has no certificate in PEM").await;
 
-    let key = world.ours.client("agent", NOW).key;
+    let key = rig.ours.client("agent", NOW).key;
     fs::write(there("client.key"), &key).expect("written");
-    world.expect("another key", config(), DialStep::Tls, "do not belong together").await;
+    rig.expect("another key", config(), DialStep::Tls, "do not belong together").await;
     fs::write(there("client.key"), &key[..key.len() / 2]).expect("written");
-    world
-        .expect("half a key", config(), DialStep::Tls, "client.key has no whole private key in PEM")
+    rig.expect("half a key", config(), DialStep::Tls, "client.key has no whole private key in PEM")
         .await;
     let secret = key.lines().nth(1).expect("a line of the key");
     let (status, failure) = refused(config()).await;

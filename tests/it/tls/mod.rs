@@ -12,8 +12,9 @@ mod terminator;
 mod unix;
 mod wrong_peer;
 
+use crate::support::call_empty;
 use std::{path::Path, time::Duration};
-use tonic::{Request, Status};
+use tonic::Status;
 use tonic_supervisor::{Config, ConfigBuilder, DialFailure, EventItem, Fact, Supervisor};
 
 /// A configuration for the server at `target`, trusting `ca.pem` in `folder`.
@@ -30,18 +31,14 @@ fn showing(folder: &Path, builder: ConfigBuilder) -> ConfigBuilder {
     builder.tls_certificate(path("client.pem")).tls_key(path("client.key"))
 }
 
-/// One call that does not wait for better times.
-async fn call(supervisor: &Supervisor) -> Result<(), Status> {
-    supervisor.channel().unary::<(), ()>("/test.Echo/Say", Request::new(())).await.map(drop)
-}
-
 /// What a call to a server that cannot be reached ends with, and why the first dial failed.
 async fn refused(config: ConfigBuilder) -> (Status, DialFailure) {
     let supervisor =
         Supervisor::spawn(config.wait_for_ready(false).build().expect("a valid configuration"));
     let mut events = supervisor.events();
-    let status =
-        tokio::time::timeout(Duration::from_secs(10), call(&supervisor)).await.expect("no hang");
+    let status = tokio::time::timeout(Duration::from_secs(10), call_empty(&supervisor))
+        .await
+        .expect("no hang");
     let failure = loop {
         match events.next().await {
             Some(EventItem::Event(event)) => {

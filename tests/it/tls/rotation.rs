@@ -1,12 +1,12 @@
 //! Certificates change while calls go on: no call fails, and the new ones are in use afterwards.
 
 use super::{
-    call,
     certificates::{Authority, NOW},
     showing,
     terminator::{Offer, TlsTerminator, certificate},
     trusting,
 };
+use crate::support::call_empty;
 use std::{fs, path::Path, time::Duration};
 use tonic_supervisor::{
     CallOptions, EventItem, EventStream, Fact, Supervisor, testing::ScriptedServer,
@@ -122,7 +122,7 @@ async fn a_half_written_file_keeps_the_old_material_and_the_next_dial_reads_agai
                 Some(certificate(&first)),
                 "the old certificate is shown"
             );
-            call(&supervisor).await.expect("calls go on");
+            call_empty(&supervisor).await.expect("calls go on");
         }
         fs::write(folder.path().join(name), whole).expect("written");
         if name == "client.pem" {
@@ -142,7 +142,7 @@ async fn a_half_written_file_keeps_the_old_material_and_the_next_dial_reads_agai
         Some(certificate(&second.certificate)),
         "the new certificate is shown"
     );
-    call(&supervisor).await.expect("calls go on");
+    call_empty(&supervisor).await.expect("calls go on");
 }
 
 #[tokio::test]
@@ -168,11 +168,11 @@ async fn a_successor_that_cannot_be_dialled_leaves_the_link_as_it_is() {
                                                                                     authority"))
     })
     .await;
-    call(&supervisor).await.expect("the old link carries on");
+    call_empty(&supervisor).await.expect("the old link carries on");
     terminator.present(offer(&authority));
     supervisor.reconnect_now();
     until(&mut events, is_up).await;
-    call(&supervisor).await.expect("the new link carries on");
+    call_empty(&supervisor).await.expect("the new link carries on");
     assert_eq!((supervisor.snapshot().links, server.connections()), (2, 2));
     let encrypted = recorder.snapshotter().snapshot().into_vec().into_iter().any(|(key, ..)| {
         let mut labels = key.key().labels();
@@ -203,6 +203,6 @@ async fn call_credentials_go_out_over_tls_without_further_leave() {
         }
     };
     let supervisor = Supervisor::builder(config).call_credentials(hook).spawn();
-    call(&supervisor).await.expect("answered");
+    call_empty(&supervisor).await.expect("answered");
     assert_eq!(server.arrivals()[0].metadata["authorization"], "Bearer t");
 }

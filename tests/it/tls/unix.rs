@@ -1,12 +1,12 @@
 //! TLS over a Unix socket: the server is verified by the name that the configuration gives.
 
 use super::{
-    call,
     certificates::{Authority, NOW},
     refused,
     terminator::{Offer, TlsTerminator},
     trusting,
 };
+use crate::support::call_empty;
 use std::{fs, path::Path};
 use tokio::{
     net::{TcpStream, UnixListener},
@@ -46,7 +46,7 @@ async fn a_unix_socket_speaks_tls_and_the_servers_name_is_checked() {
 
     let supervisor =
         Supervisor::spawn(config.clone().tls_server_name("queue.internal").build().expect("valid"));
-    call(&supervisor).await.expect("answered");
+    call_empty(&supervisor).await.expect("answered");
     assert_eq!(server.handled(), 1);
 
     let (status, failure) = refused(config.tls_server_name("another.internal")).await;

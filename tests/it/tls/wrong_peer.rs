@@ -3,11 +3,11 @@
 //! expired, or a client's that is refused, is waited for.
 
 use super::{
-    call,
     certificates::{Authority, NOW, PAST},
     terminator::{Offer, TlsTerminator},
     trusting,
 };
+use crate::support::call_empty;
 use std::{fs, time::Duration};
 use tonic::{Code, Request};
 use tonic_supervisor::testing::ScriptedServer;
@@ -63,13 +63,13 @@ async fn a_certificate_that_turns_wrong_after_the_first_link_is_waited_for() {
     let terminator = TlsTerminator::start(server.address(), Offer::of(&good).config()).await;
     let config = trusting(folder.path(), format!("https://{}", terminator.address));
     let supervisor = Supervisor::spawn(config.build().expect("a valid configuration"));
-    call(&supervisor).await.expect("answered");
+    call_empty(&supervisor).await.expect("answered");
     terminator.present(Offer::of(&wrong).config());
     server.goaway().await;
     while supervisor.state() == ConnectivityState::Ready {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    let waiting = call(&supervisor);
+    let waiting = call_empty(&supervisor);
     tokio::pin!(waiting);
     let failed = async {
         while supervisor.snapshot().dials < 3 {

@@ -1,14 +1,13 @@
 //! What goes up to tonic is clean: whatever heads, bodies and trailers a peer sends, a generated
 //! client gets one answer, and no panic in its own task.
 
-use crate::support::rig::{SAY, config, post, say, secs};
+use crate::support::{SAY, config, paused_runtime, post, say, secs};
 use bytes::Bytes;
 use futures::{StreamExt as _, future::BoxFuture};
 use h2::server::SendResponse;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, uri::PathAndQuery};
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use std::{future::Future, sync::Arc, time::Duration};
-use tokio::runtime::Builder;
 use tonic::{Code, Request, Status, client::Grpc};
 use tonic_prost::ProstCodec;
 use tonic_supervisor::{
@@ -270,12 +269,6 @@ async fn ask(said: Said) -> Result<Vec<Code>, String> {
     Ok(codes)
 }
 
-fn run(said: Said) -> Result<Vec<Code>, String> {
-    let runtime =
-        Builder::new_current_thread().enable_all().start_paused(true).build().expect("a runtime");
-    runtime.block_on(ask(said))
-}
-
 fn headers(fields: &[(&'static str, &[u8])]) -> HeaderMap {
     let value = |bytes: &[u8]| HeaderValue::from_bytes(bytes).expect("a value");
     fields.iter().map(|(name, bytes)| (HeaderName::from_static(name), value(bytes))).collect()
@@ -294,13 +287,13 @@ fn details_that_are_not_base64_cost_no_answer_its_code_wherever_they_stand() {
                 trailers: Some(end.clone()),
                 ..Said::default()
             };
-            let ended = run(whole).expect("no panic");
+            let ended = paused_runtime().block_on(ask(whole)).expect("no panic");
             if !body.is_empty() || expected != Code::Ok {
                 assert_eq!(ended, [expected; 6], "in trailers, with {} messages", body.len());
             }
         }
         let only = Said { status: 200, head: end.clone(), head_only: true, ..Said::default() };
-        let ended = run(only).expect("no panic");
+        let ended = paused_runtime().block_on(ask(only)).expect("no panic");
         if expected != Code::Ok {
             assert_eq!(ended, [expected; 6], "in a head that is all");
         }
@@ -311,7 +304,14 @@ fn details_that_are_not_base64_cost_no_answer_its_code_wherever_they_stand() {
         ("grpc-encoding", b"\xff"),
     ]);
     let end = Some(headers(&[("grpc-status", b"0")]));
-    run(Said { status: 200, head: beside, body: message, trailers: end, ..Said::default() })
+    paused_runtime()
+        .block_on(ask(Said {
+            status: 200,
+            head: beside,
+            body: message,
+            trailers: end,
+            ..Said::default()
+        }))
         .expect("no panic");
 }
 
@@ -321,7 +321,10 @@ fn a_message_that_is_not_utf_8_keeps_the_code_of_every_kind_of_call() {
     for message in [&b"caf\xe9"[..], b"caf%E9", b"%ff%fe%fd"] {
         let end = headers(&[("grpc-status", b"9"), ("grpc-message", message)]);
         let said = Said { status: 200, trailers: Some(end), ..Said::default() };
-        assert_eq!(run(said).expect("no panic"), [Code::FailedPrecondition; 6]);
+        assert_eq!(
+            paused_runtime().block_on(ask(said)).expect("no panic"),
+            [Code::FailedPrecondition; 6]
+        );
     }
 }
 
@@ -330,7 +333,7 @@ proptest! {
 
     #[test]
     fn whatever_a_peer_answers_a_client_gets_one_answer_and_no_panic(said in said()) {
-        if let Err(problem) = run(said) {
+        if let Err(problem) = paused_runtime().block_on(ask(said)) {
             prop_assert!(false, "{problem}");
         }
     }

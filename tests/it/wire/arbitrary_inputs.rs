@@ -1,10 +1,10 @@
 //! Whatever comes in, from files, environment, callers or peers: no panic, no hang, and every error
 //! is a sentence.
 
+use crate::support::{ADDRESS, LONG, config, paused_runtime, supervise};
 use bytes::Bytes;
 use proptest::{collection::vec, prelude::*};
 use std::{cell::Cell, sync::Once, time::Duration};
-use tokio::runtime;
 use tonic::{Code, Request, Status, client::Grpc};
 use tonic_prost::ProstCodec;
 use tonic_supervisor::{
@@ -12,7 +12,6 @@ use tonic_supervisor::{
     testing::{Frame, FrameKind, MemoryNetwork, RawLink, RawPeer},
 };
 
-const SERVER: &str = "server:50051";
 const PATH: &str = "/input.Any/Thing";
 /// No call of these tests may take longer.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -97,9 +96,9 @@ thread_local! {
     static PANICS: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Plays a scene on a runtime of its own, with paused time; no task in it may panic, and it may not
+/// Runs `test` on a runtime of its own, with paused time; no task in it may panic, and it may not
 /// outlast an hour.
-fn scene<F: Future<Output = T>, T>(scene: F) -> T {
+fn run<F: Future<Output = T>, T>(test: F) -> T {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let shown = std::panic::take_hook();
@@ -109,13 +108,7 @@ fn scene<F: Future<Output = T>, T>(scene: F) -> T {
         }));
     });
     let before = PANICS.with(Cell::get);
-    let runtime = runtime::Builder::new_current_thread()
-        .enable_all()
-        .start_paused(true)
-        .build()
-        .expect("a runtime");
-    let ended =
-        runtime.block_on(async { tokio::time::timeout(Duration::from_secs(3_600), scene).await });
+    let ended = paused_runtime().block_on(async { tokio::time::timeout(LONG, test).await });
     assert_eq!(PANICS.with(Cell::get), before, "a task panicked");
     ended.expect("it does not hang")
 }
@@ -125,7 +118,7 @@ async fn peer(
     network: &MemoryNetwork,
     what: impl Fn(u32) -> Bytes + Clone + Send + 'static,
 ) -> impl Drop {
-    RawPeer::on_memory(network, SERVER).await.play(move |mut link: RawLink| {
+    RawPeer::on_memory(network, ADDRESS).await.play(move |mut link: RawLink| {
         let what = what.clone();
         async move {
             link.send_settings(&[]).await;
@@ -136,12 +129,6 @@ async fn peer(
             }
         }
     })
-}
-
-fn supervise(network: &MemoryNetwork) -> Supervisor {
-    let config =
-        Config::builder().host("server").port(50_051).max_retry_attempts(1).build().expect("valid");
-    Supervisor::builder(config).connector(network.connector()).rng_seed(1).spawn()
 }
 
 async fn unary(channel: &SupervisedChannel) -> Result<String, Status> {
@@ -233,20 +220,20 @@ proptest! {
     #[test]
     fn any_sequence_of_frames_leaves_every_call_its_answer_in_time(frames in vec(frame(), 0..12)) {
         let bytes: Bytes = frames.iter().flat_map(Frame::to_bytes).collect();
-        scene(async {
+        run(async {
             let network = MemoryNetwork::new();
             let _peer = peer(&network, move |_| bytes.clone()).await;
-            calls_end(&supervise(&network)).await
+            calls_end(&supervise(&network, config().max_retry_attempts(1))).await
         })?;
     }
 
     #[test]
     fn any_bytes_leave_every_call_its_answer_in_time(bytes in vec(any::<u8>(), 0..200)) {
-        scene(async {
+        run(async {
             let network = MemoryNetwork::new();
             let bytes: Bytes = bytes.into();
             let _peer = peer(&network, move |_| bytes.clone()).await;
-            calls_end(&supervise(&network)).await
+            calls_end(&supervise(&network, config().max_retry_attempts(1))).await
         })?;
     }
 
@@ -258,7 +245,7 @@ proptest! {
         pushback in "[-+0-9a-z ]{0,12}",
         details in "[A-Za-z0-9+/=]{0,40}",
     ) {
-        scene(async {
+        run(async {
             let network = MemoryNetwork::new();
             let trailers = move |stream| {
                 let fields = [
@@ -272,7 +259,7 @@ proptest! {
                 Frame::headers(stream, &fields, true).to_bytes()
             };
             let _peer = peer(&network, trailers).await;
-            calls_end(&supervise(&network)).await
+            calls_end(&supervise(&network, config().max_retry_attempts(1))).await
         })?;
     }
 
@@ -286,7 +273,7 @@ proptest! {
                 byte => format!("%{byte:02X}"),
             })
             .collect();
-        let told = scene(async {
+        let told = run(async {
             let network = MemoryNetwork::new();
             let answer = move |stream| {
                 let head = [(":status", "200"), ("content-type", "application/grpc")];
@@ -294,7 +281,7 @@ proptest! {
                 Frame::headers(stream, &[head, status].concat(), true).to_bytes()
             };
             let _peer = peer(&network, answer).await;
-            unary(&supervise(&network).channel()).await.expect_err("the peer says so")
+            unary(&supervise(&network, config().max_retry_attempts(1)).channel()).await.expect_err("the peer says so")
         });
         // A header's value has no blanks at its ends.
         prop_assert_eq!((told.code(), told.message().trim()), (Code::FailedPrecondition, text.trim()));
@@ -303,9 +290,9 @@ proptest! {
     /// A caller's `grpc-timeout`, well written or not: a deadline, or none of its own.
     #[test]
     fn any_timeout_of_a_caller_ends_the_call_in_time_or_is_ignored(text in "[0-9]{0,9}[HMSmunx]?") {
-        scene(async {
+        run(async {
             let network = MemoryNetwork::new();
-            let supervisor = supervise(&network);
+            let supervisor = supervise(&network, config().max_retry_attempts(1));
             let mut request = Request::new("hello".to_owned());
             request.extensions_mut().insert(CallOptions::new().timeout(TIMEOUT));
             request.metadata_mut().insert("grpc-timeout", text.parse().expect("ascii"));

@@ -1,7 +1,7 @@
 //! DATA frames without a byte: h2 takes a hundred of them in a connection's life. The link is
 //! replaced before that.
 
-use crate::support::rig::{ADDRESS, Log, config, say, secs, supervise};
+use crate::support::{ADDRESS, EventLog, config, say, secs, supervise};
 use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering::SeqCst},
@@ -45,7 +45,7 @@ async fn a_server_that_sends_an_empty_frame_with_each_answer_costs_no_call() {
         let network = MemoryNetwork::new();
         let _peer = peer(&network, frame).await;
         let supervisor = supervise(&network, config());
-        let log = Log::of(&supervisor);
+        let log = EventLog::of(&supervisor);
         assert_eq!(links_of_500_calls(&supervisor).await, 1 + 500 / 80);
         let states = log.all(|fact| match fact {
             Fact::StateChanged { to, .. } => Some(to.to_string()),

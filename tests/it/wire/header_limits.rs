@@ -1,10 +1,10 @@
 //! Heads and trailers above a limit: the call fails alone, for good, and says which limit it was.
 //! The link and its other calls go on.
 
-use crate::support::rig::{ADDRESS, SAY, cause, config, report, say, secs, start, supervise};
-use http::uri::PathAndQuery;
-use tonic::{Code, Request, Status, client::Grpc};
-use tonic_prost::ProstCodec;
+use crate::support::{
+    ADDRESS, cause, config, generated_stream, report, say, secs, start, supervise,
+};
+use tonic::{Code, Status, Streaming};
 use tonic_supervisor::{
     CallOptions, Cause, Phase, SupervisedChannel,
     testing::{Frame, FrameKind, MemoryNetwork, RawLink, RawPeer},
@@ -131,13 +131,8 @@ async fn headers_within_the_configured_limit_pass() {
 }
 
 /// A server-streaming call, as far as its head.
-async fn open(
-    channel: SupervisedChannel,
-) -> Result<tonic::Response<tonic::Streaming<String>>, Status> {
-    let codec = ProstCodec::<String, String>::default();
-    let mut request = Request::new("hello".to_owned());
-    request.extensions_mut().insert(CallOptions::new().timeout(secs(60)));
-    Grpc::new(channel).server_streaming(request, PathAndQuery::from_static(SAY), codec).await
+async fn open(channel: SupervisedChannel) -> Result<Streaming<String>, Status> {
+    generated_stream(&channel, CallOptions::new().timeout(secs(60))).await
 }
 
 /// 600 streams that stay open, each with a head of 32 KiB: those that together hold more than 16

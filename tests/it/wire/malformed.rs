@@ -1,10 +1,8 @@
 //! Odd requests, odd bodies, odd answers, odd goodbyes: each ends its own call with one answer, and
 //! costs no other call and no link.
 
-use crate::{
-    support::link_stage::supervise_tcp,
-    support::rig::{ADDRESS, bounded, config, ms, report, say, secs, start, supervise},
-    support::tonic_server::TonicServer,
+use crate::support::{
+    ADDRESS, SAY, bounded, config, ms, report, say, secs, start, supervise, with_tonic_server,
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, uri::PathAndQuery};
@@ -17,13 +15,11 @@ use std::{
 };
 use tonic::{Code, Request, Status, body::Body};
 use tonic_supervisor::{
-    CallOptions, Config, SupervisedChannel, Supervisor,
+    CallOptions, SupervisedChannel, Supervisor,
     testing::{Frame, FrameKind, MemoryNetwork, PlayingPeer, RawPeer},
 };
 use tower::Service as _;
 
-/// A method of the real server.
-const ECHO: &str = "/stage.Echo/Say";
 /// "x", as a message with its prefix.
 const MESSAGE: &[u8] = b"\0\0\0\0\x03\n\x01x";
 
@@ -47,17 +43,10 @@ fn request(path: &str) -> http::Request<Body> {
     request
 }
 
-/// A real server, and a channel to it that retries nothing.
-async fn real() -> (TonicServer, Supervisor) {
-    let server = TonicServer::start().await;
-    let supervisor = supervise_tcp(Config::builder().port(server.port).max_retry_attempts(0));
-    (server, supervisor)
-}
-
 /// A call as it should be is answered, on the first link, and nothing is left of those before it.
 async fn all_is_well(supervisor: &Supervisor, after: &str) {
     let channel = supervisor.channel();
-    let call = channel.unary::<String, String>(ECHO, Request::new("good".to_owned()));
+    let call = channel.unary::<String, String>(SAY, Request::new("good".to_owned()));
     let answer = bounded("a good call", call)
         .await
         .unwrap_or_else(|status| panic!("after {after}: {status}"));
@@ -70,9 +59,9 @@ async fn all_is_well(supervisor: &Supervisor, after: &str) {
 
 #[tokio::test]
 async fn odd_paths_end_their_call_alone() {
-    let (_server, supervisor) = real().await;
+    let (_server, supervisor) = with_tonic_server(config().max_retry_attempts(0)).await;
     let long = format!("/{}", "a".repeat(60_000));
-    let paths = ["/", "*", "//", "?a", "/%00", "/\u{fc}ber/\u{1F600}", "/stage.Echo/Say/"];
+    let paths = ["/", "*", "//", "?a", "/%00", "/\u{fc}ber/\u{1F600}", "/test.Echo/Say/"];
     for path in paths {
         assert_eq!(ask(&supervisor.channel(), request(path)).await, Code::Unimplemented, "{path}");
         all_is_well(&supervisor, path).await;
@@ -84,18 +73,18 @@ async fn odd_paths_end_their_call_alone() {
 /// gRPC is POST over HTTP/2 to the channel's own target, whatever a request says.
 #[tokio::test]
 async fn method_version_authority_and_extensions_of_a_request_do_not_count() {
-    let (_server, supervisor) = real().await;
+    let (_server, supervisor) = with_tonic_server(config().max_retry_attempts(0)).await;
     for method in [Method::GET, Method::CONNECT, Method::HEAD, Method::OPTIONS] {
         for version in [Version::HTTP_09, Version::HTTP_11, Version::HTTP_3] {
-            let mut odd = request(ECHO);
+            let mut odd = request(SAY);
             *odd.method_mut() = method.clone();
             *odd.version_mut() = version;
-            *odd.uri_mut() = format!("https://other:99{ECHO}").parse().expect("a URI");
+            *odd.uri_mut() = format!("https://other:99{SAY}").parse().expect("a URI");
             odd.extensions_mut().insert(h2::ext::Protocol::from_static("websocket"));
             assert_eq!(ask(&supervisor.channel(), odd).await, Code::Ok, "{method} {version:?}");
         }
     }
-    let mut authority_alone = request(ECHO);
+    let mut authority_alone = request(SAY);
     *authority_alone.uri_mut() = "other:99".parse().expect("a URI");
     assert_eq!(ask(&supervisor.channel(), authority_alone).await, Code::Internal);
     all_is_well(&supervisor, "odd requests").await;
@@ -103,7 +92,7 @@ async fn method_version_authority_and_extensions_of_a_request_do_not_count() {
 
 #[tokio::test]
 async fn odd_metadata_ends_its_call_alone() {
-    let (_server, supervisor) = real().await;
+    let (_server, supervisor) = with_tonic_server(config().max_retry_attempts(0)).await;
     let long = "y".repeat(8_000);
     let fields = [
         ("content-length", "5", Code::Internal),
@@ -124,7 +113,7 @@ async fn odd_metadata_ends_its_call_alone() {
         ("x-long", &long, Code::Ok),
     ];
     for (name, value, code) in fields {
-        let mut odd = request(ECHO);
+        let mut odd = request(SAY);
         odd.headers_mut()
             .append(HeaderName::from_static(name), HeaderValue::from_str(value).expect("a value"));
         assert_eq!(ask(&supervisor.channel(), odd).await, code, "{name}: {value}");
@@ -204,11 +193,11 @@ fn bodies() -> Vec<(&'static str, Parts, Code)> {
 
 #[tokio::test]
 async fn odd_bodies_end_their_call_alone() {
-    let (_server, supervisor) = real().await;
+    let (_server, supervisor) = with_tonic_server(config().max_retry_attempts(0)).await;
     for options in [CallOptions::new(), CallOptions::new().unary()] {
         for end in [End::Well, End::InError, End::Never] {
             for (name, parts, code) in bodies() {
-                let mut odd = request(ECHO);
+                let mut odd = request(SAY);
                 odd.extensions_mut().insert(options.timeout(if matches!(end, End::Never) {
                     ms(30)
                 } else {
@@ -247,11 +236,11 @@ impl http_body::Body for Endless {
 /// It would keep its thread for ever: the caller's, or the supervisor's once the answer has begun.
 #[tokio::test]
 async fn a_body_that_never_ends_and_says_nothing_holds_nobody_up() {
-    let (_server, supervisor) = real().await;
+    let (_server, supervisor) = with_tonic_server(config().max_retry_attempts(0)).await;
     for options in [CallOptions::new(), CallOptions::new().unary()] {
         for parts in [|| data(b""), trailers] {
             for first in [None, data(MESSAGE)] {
-                let mut odd = request("/stage.Echo/Chat");
+                let mut odd = request("/test.Echo/Chat");
                 odd.extensions_mut().insert(options.timeout(ms(30)));
                 *odd.body_mut() = Body::new(Endless(first, parts));
                 let ended = ask(&supervisor.channel(), odd).await;

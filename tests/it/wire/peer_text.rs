@@ -1,9 +1,8 @@
 //! What others say is text: whatever it holds, it stands on one line of bounded length in reports,
 //! events and the log. The status that the caller gets is the peer's own, unchanged.
 
-use crate::{
-    support::log_lines,
-    support::rig::{ADDRESS, Log, config, ms, report, say, secs, start, supervise},
+use crate::support::{
+    ADDRESS, EventLog, LogLine, LogLines, config, ms, report, say, secs, start, supervise,
 };
 use futures::future::BoxFuture;
 use std::{
@@ -30,7 +29,7 @@ fn assert_harmless(text: &str) {
 }
 
 /// The lines of this crate that contain `text`; h2 writes some of its own.
-fn ours(lines: &log_lines::Log, text: &str) -> Vec<log_lines::Line> {
+fn ours(lines: &LogLines, text: &str) -> Vec<LogLine> {
     let lines = lines.saying(text);
     lines.into_iter().filter(|line| !line.field("target").is_empty()).collect()
 }
@@ -43,7 +42,7 @@ fn shown(lines: &log::Log, text: &str) -> Vec<log::Line> {
 
 /// All that was announced and logged.
 #[track_caller]
-fn assert_all_harmless(events: &Log, lines: &log_lines::Log) {
+fn assert_all_harmless(events: &EventLog, lines: &LogLines) {
     let facts = events.all(|fact| match fact {
         Fact::StateChanged { cause, .. } | Fact::RetryScheduled { cause, .. } => {
             Some(cause.to_string())
@@ -63,7 +62,7 @@ fn assert_all_harmless(events: &Log, lines: &log_lines::Log) {
 
 #[tokio::test(start_paused = true)]
 async fn a_peers_words_reach_reports_events_and_log_as_one_harmless_line() {
-    let (network, lines) = (MemoryNetwork::new(), log_lines::Log::listen());
+    let (network, lines) = (MemoryNetwork::new(), LogLines::listen());
     let peer = RawPeer::on_memory(&network, ADDRESS).await;
     let _peer = peer.play(|mut link| async move {
         link.send_settings(&[]).await;
@@ -84,7 +83,7 @@ async fn a_peers_words_reach_reports_events_and_log_as_one_harmless_line() {
         link.close().await;
     });
     let supervisor = supervise(&network, config().max_retry_attempts(1).initial_backoff(ms(10)));
-    let (channel, events) = (supervisor.channel(), Log::of(&supervisor));
+    let (channel, events) = (supervisor.channel(), EventLog::of(&supervisor));
 
     let status = say(&channel, "hello", CallOptions::new()).await.expect_err("UNAVAILABLE");
     assert_eq!(
@@ -175,11 +174,11 @@ impl AsyncWrite for RudeStream {
 #[tokio::test(start_paused = true)]
 async fn a_connectors_words_reach_calls_events_and_log_as_one_harmless_line() {
     for step in [DialStep::Connect, DialStep::Handshake] {
-        let lines = log_lines::Log::listen();
+        let lines = LogLines::listen();
         let config = config().build().expect("valid");
         let supervisor =
-            Supervisor::builder(config).connector(Arc::new(Rude(step))).rng_seed(1).spawn();
-        let (channel, events) = (supervisor.channel(), Log::of(&supervisor));
+            Supervisor::builder(config).connector(Arc::new(Rude(step))).seed(1).spawn();
+        let (channel, events) = (supervisor.channel(), EventLog::of(&supervisor));
         tokio::time::sleep(secs(1)).await;
         for options in
             [CallOptions::new().wait_for_ready(false), CallOptions::new().timeout(secs(3))]
@@ -197,7 +196,7 @@ async fn a_connectors_words_reach_calls_events_and_log_as_one_harmless_line() {
 /// filter by is the crate's name, not the file that a line stands in.
 #[tokio::test(start_paused = true)]
 async fn log_lines_have_one_target_and_stand_in_no_actors_span() {
-    let (network, lines) = (MemoryNetwork::new(), log_lines::Log::listen());
+    let (network, lines) = (MemoryNetwork::new(), LogLines::listen());
     let server = ScriptedServer::on_memory(&network, ADDRESS).await;
     let supervisor = supervise(
         &network,
@@ -248,7 +247,7 @@ async fn log_lines_have_one_target_and_stand_in_no_actors_span() {
 /// two, four...
 #[tokio::test(start_paused = true)]
 async fn a_flood_of_refused_calls_is_a_few_warnings() {
-    let (network, lines) = (MemoryNetwork::new(), log_lines::Log::listen());
+    let (network, lines) = (MemoryNetwork::new(), LogLines::listen());
     let server = ScriptedServer::on_memory(&network, ADDRESS).await;
     server.script(Script::hang());
     let supervisor = supervise(&network, config().queue_max_calls(1));
@@ -270,7 +269,7 @@ async fn a_flood_of_refused_calls_is_a_few_warnings() {
 #[tokio::test(start_paused = true)]
 async fn a_flood_of_goaways_or_of_throttled_retries_is_a_few_lines() {
     for (text, goaway) in [("the peer sent GOAWAY", true), ("retry throttled", false)] {
-        let (network, lines) = (MemoryNetwork::new(), log_lines::Log::listen());
+        let (network, lines) = (MemoryNetwork::new(), LogLines::listen());
         let peer = RawPeer::on_memory(&network, ADDRESS).await;
         let _peer = peer.play(move |mut link| async move {
             link.send_settings(&[]).await;
@@ -284,7 +283,7 @@ async fn a_flood_of_goaways_or_of_throttled_retries_is_a_few_lines() {
             }
         });
         let supervisor = supervise(&network, config().initial_backoff(ms(1)).backoff_jitter(0.0));
-        let (channel, events) = (supervisor.channel(), Log::of(&supervisor));
+        let (channel, events) = (supervisor.channel(), EventLog::of(&supervisor));
         for _ in 0..200 {
             let _ = say(&channel, "hello", CallOptions::new()).await;
         }

@@ -1,27 +1,16 @@
 //! Answers in very small pieces: they come whole and in order, and the peer gets room only for what
 //! was read.
 
-use crate::support::rig::{ADDRESS, SAY, config, say, secs, supervise};
-use http::uri::PathAndQuery;
-use tonic::{Request, Streaming, client::Grpc};
-use tonic_prost::ProstCodec;
+use crate::support::{ADDRESS, config, framed, generated_stream, say, secs, supervise};
+use prost::Message as _;
 use tonic_supervisor::{
-    CallOptions, Supervisor,
+    CallOptions,
     testing::{Frame, FrameKind, MemoryNetwork, RawPeer},
 };
 
-async fn open(supervisor: &Supervisor) -> Streaming<String> {
-    let mut grpc = Grpc::new(supervisor.channel());
-    let codec = ProstCodec::<String, String>::default();
-    let call = grpc
-        .server_streaming(Request::new("hello".to_owned()), PathAndQuery::from_static(SAY), codec)
-        .await;
-    call.expect("a head").into_inner()
-}
-
 fn message(text: &str) -> Vec<u8> {
-    let length = text.len() as u8;
-    [&[0, 0, 0, 0, length + 2, 10, length], text.as_bytes()].concat()
+    let message = text.to_owned().encode_to_vec();
+    framed(0, message.len(), &message)
 }
 
 #[tokio::test(start_paused = true)]
@@ -42,7 +31,8 @@ async fn a_slow_reader_gets_every_message_whole_and_in_order_however_it_is_cut()
             }
         });
         let supervisor = supervise(&network, config());
-        let mut stream = open(&supervisor).await;
+        let mut stream =
+            generated_stream(&supervisor.channel(), CallOptions::new()).await.expect("a head");
         for n in 0..MESSAGES {
             if n % 500 == 0 {
                 tokio::time::sleep(secs(1)).await;
@@ -84,7 +74,8 @@ async fn room_is_given_for_what_was_read_only() {
     let network = MemoryNetwork::new();
     let mut peer = RawPeer::on_memory(&network, ADDRESS).await;
     let supervisor = supervise(&network, config());
-    let opening = open(&supervisor);
+    let channel = supervisor.channel();
+    let opening = generated_stream(&channel, CallOptions::new());
     let answering = async {
         let mut link = peer.accept().await;
         link.send_settings(&[]).await;
@@ -92,7 +83,8 @@ async fn room_is_given_for_what_was_read_only() {
         link.answer_head(stream).await;
         (link, stream)
     };
-    let (mut reader, (mut link, stream)) = tokio::join!(opening, answering);
+    let (reader, (mut link, stream)) = tokio::join!(opening, answering);
+    let mut reader = reader.expect("a head");
     let one = message("x");
     let mut sent = 0i64;
     let mut send = async |link: &mut tonic_supervisor::testing::RawLink, most: i64| {

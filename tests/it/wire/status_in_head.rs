@@ -1,7 +1,7 @@
 //! Where an answer's status stands: only a head with END_STREAM is its own trailers. In any other
 //! head a `grpc-status` says nothing, and what the trailers say counts.
 
-use crate::support::rig::{ADDRESS, SAY, config, say, supervise};
+use crate::support::{ADDRESS, SAY, config, generated_stream, say, supervise};
 use http::uri::PathAndQuery;
 use tonic::{Code, Request, client::Grpc};
 use tonic_prost::ProstCodec;
@@ -71,13 +71,8 @@ impl Answer {
 
 /// A server-streaming call: its messages, and the status they end with.
 async fn stream(channel: &SupervisedChannel) -> (usize, Code) {
-    let mut grpc = Grpc::new(channel.clone());
-    let codec = ProstCodec::<String, String>::default();
-    let call = grpc
-        .server_streaming(Request::new("hello".to_owned()), PathAndQuery::from_static(SAY), codec)
-        .await;
-    let mut answer = match call {
-        Ok(answer) => answer.into_inner(),
+    let mut answer = match generated_stream(channel, CallOptions::new()).await {
+        Ok(answer) => answer,
         Err(status) => return (0, status.code()),
     };
     let mut messages = 0;

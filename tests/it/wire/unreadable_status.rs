@@ -1,7 +1,7 @@
 //! What cannot be read never changes what could: a status keeps its code beside words that are no
 //! text, a code that is none is UNKNOWN and named, and an HTTP error is not hidden by it.
 
-use crate::support::rig::{ADDRESS, SAY, config, ms, post, report, said, say, supervise, timed};
+use crate::support::{ADDRESS, SAY, config, ms, post, report, said, say, supervise, timed};
 use http::uri::PathAndQuery;
 use std::sync::{
     Arc,

@@ -1,8 +1,8 @@
 //! A scripted server of the agent queue for the tests of its client: it hands out tasks, keeps
-//! their claims, writes down all that is said of them, and can be told to refuse, to fail and to
+//! their claims, notes all that is said of them, and can be told to refuse, to fail and to
 //! lose answers.
 
-use crate::support::stage::{ADDRESS, supervised};
+use crate::support::{ADDRESS, config, supervise};
 use parking_lot::Mutex;
 use prost::Message;
 use std::{
@@ -13,7 +13,7 @@ use std::{
 use tokio::time::Instant;
 use tonic::Code;
 use tonic_supervisor::{
-    Config, ConfigBuilder,
+    ConfigBuilder,
     agent_queue::{
         CreateQueueResponse, GetTaskRequest, GetTaskResponse, PrivateAgentTasksQueue, Task,
         TaskStatus, UpdateTaskStatusRequest, UpdateTaskStatusResponse,
@@ -25,27 +25,27 @@ use tonic_supervisor::{
 pub(crate) const LEASE: Duration = Duration::from_secs(30);
 pub(crate) const AGENT: &str = "agent_001";
 
-/// The desk, and a client that comes to it.
-pub(crate) struct Desk {
+/// The server, its client, and the tasks behind it.
+pub(crate) struct ScriptedQueue {
     pub(crate) server: ScriptedServer,
     pub(crate) client: PrivateAgentTasksQueue,
-    pub(crate) book: Arc<Book>,
+    pub(crate) tasks: Arc<Tasks>,
 }
 
-/// What the desk knows.
-pub(crate) struct Book {
-    opened: Instant,
-    pages: Mutex<Pages>,
+/// What the server knows of its tasks.
+pub(crate) struct Tasks {
+    started: Instant,
+    state: Mutex<State>,
 }
 
 #[derive(Default)]
-struct Pages {
-    /// What the desk says that a claim holds, in seconds, in place of the truth.
+struct State {
+    /// What the server says that a claim holds, in seconds, in place of the truth.
     lease: Option<f64>,
     waiting: VecDeque<Task>,
     claims: HashMap<String, Task>,
     asked: Vec<GetTaskRequest>,
-    told: Vec<Told>,
+    updates: Vec<Update>,
     /// Claims whose leases have ended.
     over: HashSet<String>,
     /// Answers in place of the right ones, by method; what was asked is done all the same.
@@ -56,28 +56,28 @@ struct Pages {
 
 /// What an agent said of a task.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Told {
-    /// When, in seconds since the desk opened.
+pub(crate) struct Update {
+    /// When, in seconds since the server started.
     pub(crate) at: f64,
     pub(crate) task: String,
     pub(crate) status: TaskStatus,
     pub(crate) text: String,
 }
 
-impl Desk {
-    pub(crate) async fn open() -> Self {
-        Self::open_for(Config::builder()).await
+impl ScriptedQueue {
+    pub(crate) async fn start() -> Self {
+        Self::start_with(config()).await
     }
 
-    /// A desk whose client is configured so.
-    pub(crate) async fn open_for(config: ConfigBuilder) -> Self {
+    /// Its client is configured so.
+    pub(crate) async fn start_with(config: ConfigBuilder) -> Self {
         let network = MemoryNetwork::new();
         let server = ScriptedServer::on_memory(&network, ADDRESS).await;
-        let book = Arc::new(Book { opened: Instant::now(), pages: Mutex::default() });
-        let script = book.clone();
+        let tasks = Arc::new(Tasks { started: Instant::now(), state: Mutex::default() });
+        let script = tasks.clone();
         server.script(move |call: &Arrival| script.answer(call));
-        let client = PrivateAgentTasksQueue::over(supervised(config, &network));
-        Self { server, client, book }
+        let client = PrivateAgentTasksQueue::over(supervise(&network, config));
+        Self { server, client, tasks }
     }
 
     /// How many calls of this method have arrived.
@@ -86,7 +86,7 @@ impl Desk {
     }
 }
 
-impl Book {
+impl Tasks {
     /// Puts tasks of these ids in the queue.
     pub(crate) fn put(&self, ids: &[&str]) {
         let task = |id: &&str| Task {
@@ -94,79 +94,81 @@ impl Book {
             agent_id: AGENT.into(),
             ..Task::default()
         };
-        self.pages.lock().waiting.extend(ids.iter().map(task));
+        self.state.lock().waiting.extend(ids.iter().map(task));
     }
 
     /// The next answers to `method` are these, whatever the right ones were.
     pub(crate) fn answer_wrongly(&self, method: &'static str, answers: Vec<Answer>) {
-        self.pages.lock().wrong.entry(method).or_default().extend(answers);
+        self.state.lock().wrong.entry(method).or_default().extend(answers);
     }
 
     /// From now on, updates to `status` are refused.
     pub(crate) fn refuse(&self, status: TaskStatus, code: Code, text: &'static str) {
-        self.pages.lock().refused.insert(status, (code, text));
+        self.state.lock().refused.insert(status, (code, text));
     }
 
     /// From now on, leases are said to last so many seconds.
     pub(crate) fn say_leases(&self, seconds: f64) {
-        self.pages.lock().lease = Some(seconds);
+        self.state.lock().lease = Some(seconds);
     }
 
     /// All leases end: the tasks go back to the queue.
     pub(crate) fn end_leases(&self) {
-        let mut pages = self.pages.lock();
-        let ended: Vec<_> = pages.claims.drain().collect();
+        let mut state = self.state.lock();
+        let ended: Vec<_> = state.claims.drain().collect();
         for (claim_id, task) in ended {
-            pages.over.insert(claim_id);
-            pages.waiting.push_back(task);
+            state.over.insert(claim_id);
+            state.waiting.push_back(task);
         }
     }
 
     /// All that was said of tasks, in order.
-    pub(crate) fn told(&self) -> Vec<Told> {
-        self.pages.lock().told.clone()
+    pub(crate) fn updates(&self) -> Vec<Update> {
+        self.state.lock().updates.clone()
     }
 
     /// The same without times and renewals.
     pub(crate) fn outcomes(&self) -> Vec<(String, TaskStatus, String)> {
-        let said = self.told().into_iter().filter(|told| told.status != TaskStatus::Processing);
-        said.map(|told| (told.task, told.status, told.text)).collect()
+        let said =
+            self.updates().into_iter().filter(|update| update.status != TaskStatus::Processing);
+        said.map(|update| (update.task, update.status, update.text)).collect()
     }
 
     /// When leases were renewed.
     pub(crate) fn renewals(&self) -> Vec<f64> {
-        let told = self.told();
-        told.iter()
-            .filter(|told| told.status == TaskStatus::Processing)
-            .map(|told| told.at)
+        let updates = self.updates();
+        updates
+            .iter()
+            .filter(|update| update.status == TaskStatus::Processing)
+            .map(|update| update.at)
             .collect()
     }
 
     /// All that was asked for.
     pub(crate) fn asked(&self) -> Vec<GetTaskRequest> {
-        self.pages.lock().asked.clone()
+        self.state.lock().asked.clone()
     }
 
     fn answer(&self, call: &Arrival) -> Answer {
         let method = call.path.rsplit('/').next().unwrap_or_default();
-        let mut pages = self.pages.lock();
+        let mut state = self.state.lock();
         let right = match method {
             "CreateQueue" => {
                 Answer::message(CreateQueueResponse { already_exists: false }.encode_to_vec())
             }
-            "GetTask" => pages.claim(GetTaskRequest::decode(&*call.message).expect("a claim")),
+            "GetTask" => state.claim(GetTaskRequest::decode(&*call.message).expect("a claim")),
             "UpdateTaskStatus" => {
                 let update = UpdateTaskStatusRequest::decode(&*call.message).expect("an update");
-                pages.update(update, self.opened.elapsed())
+                state.update(update, self.started.elapsed())
             }
             other => Answer::status(Code::Unimplemented).text(other),
         };
-        let wrong = pages.wrong.iter_mut().find(|(name, _)| **name == method);
+        let wrong = state.wrong.iter_mut().find(|(name, _)| **name == method);
         wrong.and_then(|(_, answers)| answers.pop_front()).unwrap_or(right)
     }
 }
 
-impl Pages {
+impl State {
     fn lease(&self) -> f64 {
         self.lease.unwrap_or(LEASE.as_secs_f64())
     }
@@ -191,7 +193,7 @@ impl Pages {
     fn update(&mut self, update: UpdateTaskStatusRequest, at: Duration) -> Answer {
         let status = update.status();
         let text = format!("{}{}", update.result, update.error_message);
-        self.told.push(Told {
+        self.updates.push(Update {
             at: at.as_millis() as f64 / 1e3,
             task: update.task_id,
             status,

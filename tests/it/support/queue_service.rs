@@ -1,7 +1,7 @@
 //! The real service of the agent queue over its store in memory, in one process: each client on a
 //! network of its own, so that one can be cut off alone. Time is tokio's, the service's clock too.
 
-use crate::support::stage::ADDRESS;
+use crate::support::{ADDRESS, config, supervise};
 use futures::stream::unfold;
 use parking_lot::Mutex;
 use std::{
@@ -19,7 +19,6 @@ use tokio::{
 };
 use tonic::transport::{Server, server::Connected};
 use tonic_supervisor::{
-    Config, Supervisor,
     agent_queue::{
         PrivateAgentTasksQueue,
         agent_queue_server::AgentQueueServer,
@@ -29,12 +28,12 @@ use tonic_supervisor::{
 };
 
 /// One service, and a network to it for each client.
-pub(crate) struct House {
+pub(crate) struct QueueService {
     service: Service<MemoryStore>,
-    doors: Mutex<HashMap<&'static str, Door>>,
+    networks: Mutex<HashMap<&'static str, Served>>,
 }
 
-struct Door {
+struct Served {
     network: MemoryNetwork,
     serving: Option<JoinHandle<()>>,
 }
@@ -44,42 +43,37 @@ pub(crate) fn lease() -> Duration {
     Settings::default().lease
 }
 
-impl House {
-    pub(crate) async fn open() -> Self {
+impl QueueService {
+    pub(crate) async fn start() -> Self {
         // Claims that are lost by mishap are no reason to fail a task here.
         let settings = Settings { max_claims: 1_000, ..Settings::default() };
         Self {
             service: Service::with_clock(MemoryStore::new(settings), millis),
-            doors: Mutex::default(),
+            networks: Mutex::default(),
         }
     }
 
     /// A client with all defaults, on the network of this name.
     pub(crate) fn client(&self, name: &'static str) -> PrivateAgentTasksQueue {
         let network = self.network(name);
-        PrivateAgentTasksQueue::over(
-            Supervisor::builder(Config::default())
-                .connector(network.connector())
-                .rng_seed(1)
-                .spawn(),
-        )
+        PrivateAgentTasksQueue::over(supervise(&network, config()))
     }
 
     /// The network of this name, with the service at its end.
     pub(crate) fn network(&self, name: &'static str) -> MemoryNetwork {
-        if let Some(door) = self.doors.lock().get(name) {
-            return door.network.clone();
+        if let Some(served) = self.networks.lock().get(name) {
+            return served.network.clone();
         }
         let network = MemoryNetwork::new();
-        self.doors.lock().insert(name, Door { network: network.clone(), serving: None });
-        self.start(name);
+        self.networks.lock().insert(name, Served { network: network.clone(), serving: None });
+        self.resume(name);
         network
     }
 
-    /// The service is gone from this network, as by a crash of a front: its connections are reset,
+    /// The service is gone from this network, as by a crash of a proxy: its connections are reset,
     /// and dials refused.
     pub(crate) async fn stop(&self, name: &'static str) {
-        let serving = self.doors.lock().get_mut(name).and_then(|door| door.serving.take());
+        let serving = self.networks.lock().get_mut(name).and_then(|served| served.serving.take());
         if let Some(serving) = serving {
             serving.abort();
             serving.await.unwrap_or_default();
@@ -88,26 +82,26 @@ impl House {
     }
 
     /// It is there again.
-    pub(crate) fn start(&self, name: &'static str) {
-        let mut doors = self.doors.lock();
-        let door = doors.get_mut(name).expect("a network in use");
-        let incoming = unfold(door.network.listen(ADDRESS), |mut listener| async move {
+    pub(crate) fn resume(&self, name: &'static str) {
+        let mut networks = self.networks.lock();
+        let served = networks.get_mut(name).expect("a network in use");
+        let incoming = unfold(served.network.listen(ADDRESS), |mut listener| async move {
             let stream = listener.accept().await;
-            Some((Ok::<_, io::Error>(Served(stream)), listener))
+            Some((Ok::<_, io::Error>(ServedStream(stream)), listener))
         });
         let serving = Server::builder().add_service(AgentQueueServer::new(self.service.clone()));
-        door.serving = Some(tokio::spawn(async move {
+        served.serving = Some(tokio::spawn(async move {
             serving.serve_with_incoming(incoming).await.expect("it serves")
         }));
     }
 }
 
-impl Drop for House {
+impl Drop for QueueService {
     fn drop(&mut self) {
-        self.doors
+        self.networks
             .get_mut()
             .values_mut()
-            .filter_map(|door| door.serving.take())
+            .filter_map(|served| served.serving.take())
             .for_each(|serving| serving.abort());
     }
 }
@@ -121,15 +115,15 @@ fn millis() -> i64 {
 }
 
 /// A stream of the network, as tonic's server wants it.
-struct Served(MemoryStream);
+struct ServedStream(MemoryStream);
 
-impl Connected for Served {
+impl Connected for ServedStream {
     type ConnectInfo = ();
 
     fn connect_info(&self) {}
 }
 
-impl AsyncRead for Served {
+impl AsyncRead for ServedStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -139,7 +133,7 @@ impl AsyncRead for Served {
     }
 }
 
-impl AsyncWrite for Served {
+impl AsyncWrite for ServedStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
