@@ -232,7 +232,7 @@ fn tiny_frames_that_nobody_reads_are_bounded_by_the_links_end() {
 }
 
 #[test]
-fn a_hundred_thousand_waiting_calls_take_two_kibibytes_each_as_messages_and_six_with_a_task() {
+fn a_waiting_call_takes_two_kibibytes_as_a_message_and_six_with_a_task() {
     paused(waiting_calls());
 }
 

@@ -27,7 +27,7 @@ async fn a_server_cut_off_while_idle_is_detected_by_keepalive() {
 }
 
 #[tokio::test]
-async fn a_server_cut_off_with_writes_unacknowledged_is_detected_by_the_kernel_and_costs_no_call() {
+async fn a_server_cut_off_with_unacknowledged_writes_is_noticed_and_costs_no_call() {
     let namespace = Namespace::new();
     let server = Server::start_in(&namespace);
     let (supervisor, watch) = supervise(&server);

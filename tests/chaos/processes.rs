@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 const AT_ONCE: Duration = Duration::from_millis(100);
 
 #[tokio::test]
-async fn a_killed_server_is_noticed_at_once_and_its_successor_is_found_by_the_dial_that_was_due() {
+async fn a_killed_server_is_noticed_at_once_and_the_next_due_dial_finds_its_successor() {
     let mut server = Server::start();
     let (supervisor, watch) = supervise(&server);
     let load = load(&supervisor).await;

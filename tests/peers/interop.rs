@@ -262,8 +262,7 @@ async fn status_code_and_message_and_special_status_message() {
 }
 
 #[tokio::test]
-async fn unimplemented_method_and_unimplemented_service_are_told_apart_from_trouble_and_not_retried()
- {
+async fn unimplemented_methods_and_services_are_told_apart_and_not_retried() {
     let server = serve("0", &[]);
     let supervisor = spawn(config(&server.said));
     for method in [
@@ -279,7 +278,7 @@ async fn unimplemented_method_and_unimplemented_service_are_told_apart_from_trou
 }
 
 #[tokio::test]
-async fn timeout_on_sleeping_server_and_cancellation_before_and_during_a_stream_reach_the_server() {
+async fn timeouts_and_cancellation_before_and_during_a_stream_reach_the_server() {
     let server = serve("0", &[]);
     let supervisor = spawn(config(&server.said));
 
@@ -357,8 +356,7 @@ fn load(supervisor: &Supervisor, options: CallOptions) -> Load {
 /// CANCELLED when its grace is over. That is the peer's word, and CANCELLED is not in the seed's
 /// list: who restarts such a server adds it.
 #[tokio::test]
-async fn a_server_that_restarts_five_times_under_load_costs_no_call_where_its_cancelled_is_retried()
-{
+async fn five_restarts_under_load_cost_no_call_where_cancelled_is_retried() {
     const RETRYABLE: [Code; 7] = [
         Code::Unavailable,
         Code::DeadlineExceeded,

@@ -125,7 +125,7 @@ async fn etcd_with_a_call_open_complains_at_most_four_times_each_an_event_then_n
 }
 
 #[tokio::test]
-async fn idle_both_complain_once_and_are_pinged_no_more_without_a_call() {
+async fn both_servers_complain_once_while_idle_and_are_pinged_no_more() {
     let folder = tempfile::tempdir().expect("folder");
     let (core, (_go, port)) = (grpcio(), go(&folder));
     let (first, second) = (eager(&core.said), eager(&port));
@@ -138,8 +138,7 @@ async fn idle_both_complain_once_and_are_pinged_no_more_without_a_call() {
 /// The seed pings idle links every 30 s. Servers allow it every 5 minutes, and hang up at the third
 /// PING that comes sooner.
 #[tokio::test(start_paused = true)]
-async fn the_seeds_30_seconds_with_idle_pings_settle_after_the_first_complaint_of_a_server_with_default_rules()
- {
+async fn idle_pings_every_30_seconds_settle_after_a_default_servers_first_complaint() {
     let network = MemoryNetwork::new();
     let peer = RawPeer::on_memory(&network, "queue:50051")
         .await

@@ -123,7 +123,7 @@ async fn a_task_is_submitted_found_and_shown_from_a_shell() {
 }
 
 #[tokio::test]
-async fn failures_are_grouped_by_error_and_a_group_is_retried_once_however_often_it_is_asked_for() {
+async fn failures_are_grouped_by_error_and_a_group_is_retried_once() {
     let server = Serve::start("memory", &[]);
     let client = client(server.address);
     let timeouts =

@@ -49,8 +49,7 @@ fn claim(id: &str, timeout: f64) -> GetTaskRequest {
 }
 
 #[tokio::test]
-async fn a_waiting_claim_is_woken_by_a_submission_and_answered_empty_when_the_server_is_told_to_stop()
- {
+async fn a_waiting_claim_is_woken_by_a_submission_and_empty_when_the_server_stops() {
     let server = Serve::start("memory", &[]);
     let (supervisor, mut client) = connect(server.address);
     queue(&mut client).await;
@@ -139,8 +138,7 @@ async fn health_is_told_by_grpc_health_v1_and_by_the_service_itself() {
 }
 
 #[tokio::test]
-async fn a_task_whose_agent_dies_is_handed_out_anew_after_its_lease_and_fails_after_more_than_max_claims()
- {
+async fn a_task_whose_agent_dies_is_handed_out_again_and_fails_after_max_claims() {
     let server = Serve::start("memory", &["--lease", "1", "--max-claims", "2"]);
     let (supervisor, mut client) = connect(server.address);
     queue(&mut client).await;

@@ -39,7 +39,7 @@ async fn two_servers_on_one_file_that_are_killed_in_turn_lose_and_repeat_nothing
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn worker_loops_over_sqlite_run_every_task_once_however_often_their_server_is_killed() {
+async fn worker_loops_over_sqlite_run_every_task_once_while_servers_are_killed() {
     let folder = tempfile::tempdir().expect("folder");
     kills::worker_loops_end_every_task_as_its_work_says(&store(&folder), Leases::Long).await;
 }

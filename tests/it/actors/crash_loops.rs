@@ -12,10 +12,10 @@ use tonic_supervisor::{
     testing::{MemoryNetwork, ScriptedServer},
 };
 
-/// CHECK 19: it panics after each successful connect, for five minutes, while calls wait, which
+/// Scenario 19: it panics after each successful connect, for five minutes, while calls wait, which
 /// makes redials quick.
 #[tokio::test(start_paused = true)]
-async fn pain_19_an_endless_crash_loop_is_paced_announced_once_and_left_without_help() {
+async fn scenario_19_a_crash_loop_is_paced_announced_once_and_left_without_help() {
     hide_injected_panics();
     for calls_wait in [true, false] {
         let network = MemoryNetwork::new();
@@ -46,8 +46,7 @@ async fn pain_19_an_endless_crash_loop_is_paced_announced_once_and_left_without_
 /// The request actor in the same plight: whatever its calls wait for comes a second late at the
 /// most, their deadlines 20 ms.
 #[tokio::test(start_paused = true)]
-async fn pain_19_a_request_actor_that_keeps_failing_is_restarted_once_a_second_and_its_calls_are_carried_out()
- {
+async fn scenario_19_a_failing_request_actor_restarts_once_a_second_and_keeps_its_calls() {
     hide_injected_panics();
     let network = MemoryNetwork::new();
     let _server = ScriptedServer::on_memory(&network, ADDRESS).await;

@@ -177,27 +177,26 @@ async fn survives_each(child: Child, except: &[&str]) {
 
 /// The issue: a panic injected at any message of any actor under 200 calls/s.
 #[tokio::test(start_paused = true)]
-async fn pain_16_a_panic_of_the_connection_actor_at_any_message_loses_no_call() {
+async fn scenario_16_a_panic_of_the_connection_actor_at_any_message_loses_no_call() {
     survives_each(Child::Connection, &[]).await;
 }
 
 /// All but `CredentialsFetched` and `WrongPeer`, which have tests of their own.
 #[tokio::test(start_paused = true)]
-async fn pain_16_a_panic_of_the_request_actor_at_any_message_loses_no_call() {
+async fn scenario_16_a_panic_of_the_request_actor_at_any_message_loses_no_call() {
     survives_each(Child::Request, &["CredentialsFetched", "WrongPeer"]).await;
 }
 
 /// All but `LinkRetired`, which comes after 2^30 calls on one link, `LinkWornOut`, for which a peer
 /// has to misbehave, and `LookDue`, for which a link's end has to go unreported.
 #[tokio::test(start_paused = true)]
-async fn pain_16_a_panic_of_the_supervisor_actor_at_any_message_loses_no_call() {
+async fn scenario_16_a_panic_of_the_supervisor_actor_at_any_message_loses_no_call() {
     survives_each(Child::Supervisor, &["LinkRetired", "LinkWornOut", "LookDue"]).await;
 }
 
-/// CHECK 16: 20 panics in 10 s, at all the messages that a link's life brings.
+/// Scenario 16: 20 panics in 10 s, at all the messages that a link's life brings.
 #[tokio::test(start_paused = true)]
-async fn pain_16_twenty_panics_of_the_connection_actor_in_ten_seconds_leave_every_call_its_one_answer()
- {
+async fn scenario_16_twenty_panics_in_ten_seconds_leave_every_call_its_one_answer() {
     hide_injected_panics();
     let network = MemoryNetwork::new();
     let server = ScriptedServer::builder().script(flaky()).on_memory(&network, ADDRESS).await;

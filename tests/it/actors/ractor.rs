@@ -140,7 +140,7 @@ async fn worker(boss: ActorCell) -> (ActorRef<Order>, JoinHandle<()>, Arc<Mutex<
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_and_an_error_are_failures_a_stop_and_a_kill_are_ends_that_hand_the_state_over() {
+async fn panics_and_errors_are_failures_stops_and_kills_hand_the_state_over() {
     hide_injected_panics();
     let (boss, _, seen) = boss().await;
     for order in [Order::Panic, Order::Fail] {
@@ -169,7 +169,7 @@ async fn a_panic_and_an_error_are_failures_a_stop_and_a_kill_are_ends_that_hand_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_start_that_fails_after_pre_start_is_a_failure_of_the_child_and_no_error_of_the_spawn() {
+async fn a_start_that_fails_after_pre_start_fails_the_child_and_not_the_spawn() {
     let (boss, _, seen) = boss().await;
     let failing = Worker { fails_at_start: true };
     let spawned = Actor::spawn_linked(None, failing, Arc::default(), boss.get_cell()).await;

@@ -248,7 +248,7 @@ fn calls_on_a_supervisor_whose_runtime_nobody_drives_end_at_their_deadline() {
 /// `Handle::drop`, cancelled calls and dropped streams on threads and at times that have no
 /// runtime.
 #[test]
-fn handles_and_calls_may_be_dropped_anywhere_before_and_after_the_end_of_the_runtime() {
+fn handles_and_calls_may_be_dropped_before_and_after_the_runtime_ends() {
     let home = runtime();
     let supervisor = home.block_on(async { Supervisor::spawn(config().build().expect("valid")) });
     let (channel, mailbox) = (supervisor.channel(), supervisor.mailbox());

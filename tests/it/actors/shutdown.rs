@@ -32,10 +32,10 @@ async fn server(network: &MemoryNetwork) -> ScriptedServer {
     ScriptedServer::builder().script(script).on_memory(network, ADDRESS).await
 }
 
-/// CHECK 23: 10 in flight for 1 s, 50 queued behind a full window, 20 asleep before their retry,
+/// Scenario 23: 10 in flight for 1 s, 50 queued behind a full window, 20 asleep before their retry,
 /// grace 2 s.
 #[tokio::test(start_paused = true)]
-async fn pain_23_shutdown_loses_no_call_in_flight_and_waits_for_no_retry() {
+async fn scenario_23_shutdown_loses_no_call_in_flight_and_waits_for_no_retry() {
     let network = MemoryNetwork::new();
     let server = server(&network).await;
     let before = tasks();
@@ -73,7 +73,7 @@ async fn pain_23_shutdown_loses_no_call_in_flight_and_waits_for_no_retry() {
     assert!(asked.elapsed() <= secs(1) + ms(5), "they ended after {:?}", asked.elapsed());
 }
 
-/// CHECK 23: the server is told, rather than cut off.
+/// Scenario 23: the server is told, rather than cut off.
 #[tokio::test(start_paused = true)]
 async fn the_server_reads_a_goaway_before_the_end() {
     for by_drop in [false, true] {
@@ -317,8 +317,7 @@ async fn a_stream_that_runs_ends_with_cancelled_when_the_grace_is_over() {
 /// The last handle is gone: what runs finishes, however long it takes, what waits ends; then the
 /// link closes.
 #[tokio::test(start_paused = true)]
-async fn after_the_last_handle_calls_in_flight_finish_waiting_ones_are_cancelled_and_the_link_closes_with_the_last_stream()
- {
+async fn the_last_handles_drop_finishes_calls_in_flight_and_cancels_waiting_ones() {
     let network = MemoryNetwork::new();
     let server = server(&network).await;
     let supervisor = supervise(&network, config().max_in_flight(2));

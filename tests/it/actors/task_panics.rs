@@ -49,7 +49,7 @@ async fn a_dial_task_that_panics_again_and_again_fails_dials_and_nothing_else() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_task_that_reads_an_answer_or_asks_for_credentials_and_panics_ends_its_call_with_words() {
+async fn a_panic_while_reading_an_answer_or_asking_for_credentials_ends_that_call() {
     hide_injected_panics();
     let network = MemoryNetwork::new();
     let _server = ScriptedServer::on_memory(&network, ADDRESS).await;

@@ -197,7 +197,7 @@ async fn the_client_names_each_submission_itself_and_retries_keep_the_name() {
 
 /// Whatever the configuration says of methods in general: this service can be asked twice.
 #[tokio::test(start_paused = true)]
-async fn every_operation_is_retried_even_where_methods_are_not_idempotent_by_configuration() {
+async fn every_operation_is_retried_even_where_the_file_says_not_idempotent() {
     let careful = tonic_supervisor::MethodOptions::new().idempotent(false);
     let rig = Rig::new(config().method("*", careful)).await;
     let exists = Answer::message(QueueExistsResponse { exists: true }.encode_to_vec());

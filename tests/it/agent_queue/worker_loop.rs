@@ -206,7 +206,7 @@ async fn a_task_that_was_cancelled_stops_its_handler_and_is_not_reported() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handler_is_stopped_when_an_outage_outlasts_its_lease_and_work_goes_on_after_it() {
+async fn a_handler_whose_lease_ends_in_an_outage_is_stopped_and_work_goes_on_later() {
     let rig = ScriptedQueue::start().await;
     rig.tasks.put(&["a"]);
     let work = Work::default();
@@ -280,7 +280,7 @@ async fn a_claim_whose_answer_was_lost_is_made_again_under_its_name() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_claim_whose_answer_was_lost_for_longer_than_its_lease_is_made_under_a_new_name() {
+async fn a_claim_whose_answer_is_lost_beyond_its_lease_is_made_under_a_new_name() {
     let rig = ScriptedQueue::start().await;
     rig.tasks.put(&["a"]);
     rig.tasks.answer_wrongly("GetTask", vec![Answer::cut_after_processing()]);

@@ -58,9 +58,9 @@ async fn large_messages_go_both_ways() {
     assert_eq!(status.code(), Code::OutOfRange, "{status:?}");
 }
 
-/// CHECK 14: a call above the client's own limit: no attempt, an error that names the sizes.
+/// Scenario 14: a call above the client's own limit: no attempt, an error that names the sizes.
 #[tokio::test(start_paused = true)]
-async fn pain_14_a_message_above_the_clients_own_limit_never_leaves() {
+async fn scenario_14_a_message_above_the_clients_own_limit_never_leaves() {
     let rig = Rig::new(config()).await;
     for request in [
         request(&"x".repeat(5 * MIB), CallOptions::new().unary()),

@@ -14,9 +14,9 @@ use tonic_supervisor::{
     testing::{Answer, MemoryNetwork, ScriptedServer},
 };
 
-/// CHECK 17: no server, room for 1,000 calls, 200,000 calls of 1 KiB as messages.
+/// Scenario 17: no server, room for 1,000 calls, 200,000 calls of 1 KiB as messages.
 #[tokio::test(start_paused = true)]
-async fn pain_17_a_full_queue_refuses_at_once_and_every_queued_call_ends_at_its_deadline() {
+async fn scenario_17_a_full_queue_refuses_at_once_and_queued_calls_end_at_their_deadline() {
     let network = MemoryNetwork::new();
     let supervisor = supervise(&network, config().queue_max_calls(1_000).timeout(secs(30)));
     let mailbox = supervisor.mailbox();
@@ -86,9 +86,9 @@ async fn a_queue_that_is_full_by_bytes_refuses_what_does_not_fit_and_takes_what_
     assert_eq!(supervisor.snapshot().calls_waiting, 0);
 }
 
-/// CHECK 18: 500 calls without an answer keep no actor from its work.
+/// Scenario 18: 500 calls without an answer keep no actor from its work.
 #[tokio::test(start_paused = true)]
-async fn pain_18_a_peer_that_never_answers_blocks_no_actor() {
+async fn scenario_18_a_peer_that_never_answers_blocks_no_actor() {
     let network = MemoryNetwork::new();
     let server =
         ScriptedServer::builder().script(Answer::hang()).on_memory(&network, ADDRESS).await;
@@ -216,9 +216,9 @@ async fn calls_of_channels_and_mailboxes_share_one_queue() {
     }
 }
 
-/// CHECK 17: the waiting room itself. A quadratic step would take this test hours.
+/// Scenario 17: the waiting room itself. A quadratic step would take this test hours.
 #[test]
-fn pain_17_a_million_waiting_calls_leave_in_order_of_arrival_or_of_their_deadlines() {
+fn scenario_17_a_million_waiting_calls_leave_in_order_of_arrival_or_deadline() {
     const CALLS: u64 = 1_000_000;
     let start = std::time::Instant::now();
     let at = |n: u64| start + std::time::Duration::from_micros(n);

@@ -344,7 +344,7 @@ async fn a_large_payload_that_nobody_reads_and_a_large_result_are_no_trouble() {
 }
 
 #[tokio::test]
-async fn a_complaint_with_a_nul_fails_its_task_after_one_run() {
+async fn standard_error_with_a_nul_fails_its_task_after_one_run() {
     let rig = start().await;
     let agent = Agent::run(&rig, &[], &["sh", "-c", r"printf 'a\0b' >&2; exit 3"]);
     let task = rig.ended(&rig.submit("1").await).await;
@@ -366,7 +366,7 @@ async fn printed(rig: &QueueBehindProxy, json: bool, script: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_complaint_cannot_act_on_the_terminal() {
+async fn standard_error_of_a_command_cannot_act_on_the_terminal() {
     let rig = start().await;
     let script =
         r"printf '\033[2J\033]0;title\007\r\177\302\233 ende\n2.00s  agent  forged' >&2; exit 3";

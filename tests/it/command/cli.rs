@@ -129,7 +129,7 @@ fn a_file_without_the_section_is_not_valid() {
 }
 
 #[test]
-fn what_holds_is_shown_with_who_said_it() {
+fn the_configuration_that_holds_is_shown_with_its_sources() {
     let text = "grpc:\n  queue:\n    max_calls: 7\n  methods:\n    a.B/C: {kind: unary}\n";
     let (code, said, _) = checked(text, &["--show-effective"]);
     assert_eq!(code, Some(0));

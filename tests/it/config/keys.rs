@@ -125,7 +125,7 @@ fn the_seeds_custom_and_disabled_examples_work_in_code() {
     assert!(!disabled.retry().limit.allows(0));
 }
 
-/// Pain 24: no hidden clamp, 0 is off, `unlimited` only with a deadline.
+/// Scenario 24: no hidden clamp, 0 is off, `unlimited` only with a deadline.
 #[test]
 fn retry_counts_are_not_clamped_and_unlimited_needs_a_deadline() {
     for n in [0, 3, 10, 4_000_000_000] {
@@ -149,7 +149,7 @@ fn retry_counts_are_not_clamped_and_unlimited_needs_a_deadline() {
     assert!(text.contains("grpc.methods.\"a/b\".timeout"), "{text}");
 }
 
-/// Pain 25: keepalive keys that together do nothing are an error.
+/// Scenario 25: keepalive keys that together do nothing are an error.
 #[test]
 fn keepalive_keys_that_together_do_nothing_are_an_error() {
     for off in ["none", "0", "0.0", "null"] {
@@ -561,7 +561,7 @@ fn every_key_of_the_checked_in_file_is_read() {
 }
 
 #[test]
-fn text_that_explodes_when_read_is_refused() {
+fn yaml_whose_aliases_multiply_is_refused() {
     let mut bomb = "grpc:\n  a0: &a0 [x, x, x, x, x, x, x, x]\n".to_owned();
     for n in 1..12 {
         let before = format!("*a{}", n - 1);

@@ -55,9 +55,9 @@ impl Door {
     }
 }
 
-/// CHECK 3: every row of the table, over exact links.
+/// Scenario 3: every row of the table, over exact links.
 #[tokio::test(start_paused = true)]
-async fn pain_03_wrong_codes_each_failure_has_its_own_name_in_memory() {
+async fn scenario_03_each_fault_has_its_own_code_and_cause_in_memory() {
     for row in rows() {
         for door in Door::ALL {
             check(&row, door, async || {
@@ -68,9 +68,9 @@ async fn pain_03_wrong_codes_each_failure_has_its_own_name_in_memory() {
     }
 }
 
-/// CHECK 3: every row of the table, over TCP.
+/// Scenario 3: every row of the table, over TCP.
 #[tokio::test]
-async fn pain_03_wrong_codes_each_failure_has_its_own_name_over_tcp() {
+async fn scenario_03_each_fault_has_its_own_code_and_cause_over_tcp() {
     let rows = rows();
     for door in Door::ALL {
         join_all(rows.iter().map(|row| check(row, door, RawPeer::on_tcp))).await;

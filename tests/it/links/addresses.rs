@@ -1,4 +1,4 @@
-//! A target with several addresses (design E19): one bad address never shadows a good one, wherever
+//! A target with several addresses (scenario E19): one bad address never shadows a good one, wherever
 //! its dial ends, and those that lose leave nothing behind.
 
 use crate::support::{
@@ -83,7 +83,7 @@ fn counted(log: &EventLog) -> (usize, usize) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn e19_one_bad_address_does_not_shadow_the_good_one_wherever_its_dial_ends() {
+async fn scenario_e19_one_bad_address_does_not_shadow_the_good_one() {
     for (bad, head_start, _) in BAD {
         for good_first in [false, true] {
             let network = MemoryNetwork::new();
@@ -124,7 +124,7 @@ async fn e19_one_bad_address_does_not_shadow_the_good_one_wherever_its_dial_ends
 }
 
 #[tokio::test(start_paused = true)]
-async fn e19_when_every_address_is_bad_one_failure_names_each_with_its_reason() {
+async fn scenario_e19_when_every_address_is_bad_one_failure_names_each_with_its_reason() {
     for (bad, _, words) in BAD {
         let network = MemoryNetwork::new();
         let _peer = bad_first(&network, bad).await;
@@ -153,7 +153,7 @@ async fn e19_when_every_address_is_bad_one_failure_names_each_with_its_reason() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn e19_connect_timeout_bounds_the_race_as_a_whole() {
+async fn scenario_e19_connect_timeout_bounds_the_race_as_a_whole() {
     let network = MemoryNetwork::new();
     let addresses: Vec<_> = (1..=20).map(|n| format!("10.0.0.{n}:50051")).collect();
     network.name(ADDRESS, &addresses.iter().map(String::as_str).collect::<Vec<_>>());
@@ -169,7 +169,7 @@ async fn e19_connect_timeout_bounds_the_race_as_a_whole() {
 /// A GOAWAY and FIN right behind its SETTINGS: the loser's GOAWAY is nobody's business, and B is
 /// tried at once.
 #[tokio::test(start_paused = true)]
-async fn e19_an_address_that_greets_with_goaway_and_hangs_up_is_a_loser_without_events() {
+async fn scenario_e19_an_address_that_says_goaway_and_hangs_up_loses_without_events() {
     let network = MemoryNetwork::new();
     network.name(ADDRESS, &[A, B]);
     let _peer = RawPeer::on_memory(&network, A).await.play(|mut link| async move {
@@ -189,7 +189,7 @@ async fn e19_an_address_that_greets_with_goaway_and_hangs_up_is_a_loser_without_
 }
 
 #[tokio::test(start_paused = true)]
-async fn e19_losers_leave_no_task_behind() {
+async fn scenario_e19_dials_that_lose_the_race_leave_no_task_behind() {
     let tasks = |addresses: &'static [&'static str]| async move {
         let network = MemoryNetwork::new();
         network.name(ADDRESS, addresses);
@@ -209,7 +209,7 @@ async fn e19_losers_leave_no_task_behind() {
 
 /// The whole dial over sockets: A accepts and is mute, or closes, or speaks HTTP/1; B serves.
 #[tokio::test]
-async fn e19_over_tcp_a_mute_or_rude_address_does_not_shadow_the_good_one() {
+async fn scenario_e19_over_tcp_a_silent_address_does_not_shadow_the_good_one() {
     for fault in
         [Misbehaviour::BlackHole, Misbehaviour::AcceptThenClose, Misbehaviour::Http1Greeting]
     {

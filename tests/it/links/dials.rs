@@ -11,9 +11,9 @@ use tonic_supervisor::{
     testing::{Answer, MemoryNetwork, PlayingPeer, RawPeer, Script, ScriptedServer},
 };
 
-/// CHECK 6: 100 fail-fast calls share one dial into a black hole, and all end when it does.
+/// Scenario 6: 100 fail-fast calls share one dial into a black hole, and all end when it does.
 #[tokio::test(start_paused = true)]
-async fn pain_06_timeouts_cover_connecting_100_calls_end_with_one_dial() {
+async fn scenario_06_100_fail_fast_calls_share_one_dial_and_end_with_it() {
     let network = MemoryNetwork::new();
     network.black_hole(true);
     let supervisor = supervise(&network, config().connect_timeout(secs(1)));
@@ -54,9 +54,9 @@ async fn ends_at_its_deadline(supervisor: &Supervisor, phase: Phase) -> tonic::S
     status
 }
 
-/// CHECK 6: the deadline holds while dialling and while the next dial is waited for.
+/// Scenario 6: the deadline holds while dialling and while the next dial is waited for.
 #[tokio::test(start_paused = true)]
-async fn pain_06_a_deadline_holds_while_there_is_no_link() {
+async fn scenario_06_a_deadline_holds_while_there_is_no_link() {
     let network = MemoryNetwork::new();
     let refused = supervise(&network, config());
     let status = ends_at_its_deadline(&refused, Phase::Unsent).await;
@@ -65,10 +65,10 @@ async fn pain_06_a_deadline_holds_while_there_is_no_link() {
     ends_at_its_deadline(&supervise(&network, config()), Phase::Unsent).await;
 }
 
-/// CHECK 6: the deadline holds behind a full window, while headers are waited for, and in the
+/// Scenario 6: the deadline holds behind a full window, while headers are waited for, and in the
 /// middle of a body.
 #[tokio::test(start_paused = true)]
-async fn pain_06_a_deadline_holds_in_every_phase_on_a_link() {
+async fn scenario_06_a_deadline_holds_in_every_phase_on_a_link() {
     let (server, supervisor) = ready(Script::hang(), config().max_in_flight(1)).await;
     let first = start_many(&supervisor.channel(), CallOptions::new().timeout(secs(100)), 1);
     server.arrived(1).await;
@@ -88,10 +88,10 @@ async fn pain_06_a_deadline_holds_in_every_phase_on_a_link() {
     assert_eq!((report(&status).attempts_made, server.handled()), (2, 2));
 }
 
-/// CHECK 6, as decided: a wait that would outlive the deadline ends the call at once, with the last
+/// Scenario 6, as decided: a wait that would outlive the deadline ends the call at once, with the last
 /// real status.
 #[tokio::test(start_paused = true)]
-async fn pain_06_a_backoff_that_would_outlive_the_deadline_is_not_slept() {
+async fn scenario_06_a_backoff_that_would_outlive_the_deadline_is_not_slept() {
     let (_server, supervisor) = ready(Script::always(Code::Unavailable), config()).await;
     let (took, answer) =
         timed(say(&supervisor.channel(), "hello", CallOptions::new().timeout(ms(500)))).await;
@@ -99,9 +99,9 @@ async fn pain_06_a_backoff_that_would_outlive_the_deadline_is_not_slept() {
     assert_time(took, Duration::ZERO);
 }
 
-/// CHECK 6: the deadline that a stream's caller set ends it in the middle of its body.
+/// Scenario 6: the deadline that a stream's caller set ends it in the middle of its body.
 #[tokio::test(start_paused = true)]
-async fn pain_06_a_deadline_ends_a_stream_in_the_middle_of_its_body() {
+async fn scenario_06_a_deadline_ends_a_stream_in_the_middle_of_its_body() {
     let (server, supervisor) = ready(Answer::message("\n\u{5}hello").then_hang(), config()).await;
     let began = Instant::now();
     let mut client = tonic::client::Grpc::new(supervisor.channel());
@@ -145,9 +145,9 @@ async fn dials_in_a_minute(
     network.dials().len() - before
 }
 
-/// CHECK 8: a minute before a peer that is not there, that hangs up, or that greets and hangs up.
+/// Scenario 8: a minute before a peer that is not there, that hangs up, or that greets and hangs up.
 #[tokio::test(start_paused = true)]
-async fn pain_08_no_backoff_reconnect_storms_dials_are_rare_whatever_the_peer_does() {
+async fn scenario_08_dials_are_rare_whatever_the_peer_does() {
     type Play = fn(RawPeer) -> PlayingPeer;
     let greets_and_hangs_up: Play = |peer| {
         peer.play(|mut link| async move {
@@ -212,10 +212,10 @@ async fn fleet(network: &MemoryNetwork, size: usize, spread: Duration) -> Vec<Su
     futures::future::join_all((0..size as u64).map(one)).await
 }
 
-/// CHECK 8: 1,000 supervisors lose one server at once. The first redials fill the spread evenly;
+/// Scenario 8: 1,000 supervisors lose one server at once. The first redials fill the spread evenly;
 /// with the default spread it is the second ones that jitter keeps apart.
 #[tokio::test(start_paused = true)]
-async fn pain_08_herds_do_not_dial_as_one() {
+async fn scenario_08_a_thousand_clients_do_not_dial_at_one_moment() {
     const SIZE: usize = 1_000;
     let network = MemoryNetwork::new();
     let server = ScriptedServer::on_memory(&network, ADDRESS).await;
@@ -258,10 +258,10 @@ async fn after_ten_minutes(seed: u64) -> (MemoryNetwork, ScriptedServer, Supervi
     (network, server, supervisor)
 }
 
-/// CHECK 9: after an outage of ten minutes the channel is Ready within one longest wait; at once
+/// Scenario 9: after an outage of ten minutes the channel is Ready within one longest wait; at once
 /// when asked; within 1.2 s when a call waits, even if it began to wait only then.
 #[tokio::test(start_paused = true)]
-async fn pain_09_server_is_back_and_nobody_waits_out_a_long_backoff() {
+async fn scenario_09_a_server_that_is_back_is_dialled_within_the_longest_wait() {
     for seed in 0..10 {
         let (_network, server, supervisor) = after_ten_minutes(seed).await;
         server.restart().await;
@@ -294,10 +294,10 @@ async fn pain_09_server_is_back_and_nobody_waits_out_a_long_backoff() {
     }
 }
 
-/// CHECK 9: `reconnect_now` in the middle of a dial that then fails is followed by another dial at
+/// Scenario 9: `reconnect_now` in the middle of a dial that then fails is followed by another dial at
 /// once.
 #[tokio::test(start_paused = true)]
-async fn pain_09_reconnect_now_during_a_dial_makes_the_next_one_follow_at_once() {
+async fn scenario_09_reconnect_now_during_a_dial_makes_the_next_one_follow_at_once() {
     let network = MemoryNetwork::new();
     network.dial_takes(secs(3));
     let supervisor = supervise(&network, config().reconnect_initial_backoff(secs(9)));
@@ -308,10 +308,10 @@ async fn pain_09_reconnect_now_during_a_dial_makes_the_next_one_follow_at_once()
     assert_time(network.dials()[1], secs(3));
 }
 
-/// CHECK 9: in 100,000 random histories there is never a dead end: not Ready and not Shutdown means
+/// Scenario 9: in 100,000 random histories there is never a dead end: not Ready and not Shutdown means
 /// that a dial runs or a wait is on, and the wait is never longer than the longest one.
 #[test]
-fn pain_09_no_history_leaves_the_channel_stuck() {
+fn scenario_09_no_history_leaves_the_channel_without_a_dial_or_a_timer() {
     let backoff = |initial, max| Backoff { initial: ms(initial), multiplier: 2.0, max: ms(max) };
     let (idle, waiting) = (backoff(1_000, 10_000), backoff(50, 1_000));
     let schedules = Schedules { idle, waiting, jitter: 0.2, spread: ms(20) };
@@ -339,11 +339,11 @@ fn pain_09_no_history_leaves_the_channel_stuck() {
     }
 }
 
-/// CHECK 22: peers that accept and never speak HTTP/2 never make the channel Ready. The dial of a
+/// Scenario 22: peers that accept and never speak HTTP/2 never make the channel Ready. The dial of a
 /// silent one fails at `connect_timeout`, in its handshake; that of one whose first frame is
 /// another than SETTINGS fails as soon as that is read. Dials follow the backoff.
 #[tokio::test(start_paused = true)]
-async fn pain_22_connected_but_the_peer_never_spoke_http2() {
+async fn scenario_22_a_peer_that_never_speaks_http2_never_makes_the_channel_ready() {
     type Play = fn(RawPeer) -> PlayingPeer;
     let no_settings: Play = |peer| {
         peer.play(|mut link| async move {
@@ -389,9 +389,9 @@ async fn pain_22_connected_but_the_peer_never_spoke_http2() {
     }
 }
 
-/// CHECK 22, over TCP: where bare tonic says connected after half a millisecond.
+/// Scenario 22, over TCP: where bare tonic says connected after half a millisecond.
 #[tokio::test]
-async fn pain_22_a_tcp_sink_is_no_link() {
+async fn scenario_22_a_socket_that_only_accepts_is_no_link() {
     let sink = RawPeer::on_tcp().await.black_hole();
     let supervisor = supervise_tcp(config_for(&sink.target()).connect_timeout(ms(200)));
     let mut events = EventReader::of(&supervisor).await;

@@ -49,7 +49,7 @@ const STRANGERS: [(&[u8], &str); 6] = [
 ];
 
 #[tokio::test]
-async fn a_stranger_on_the_port_fails_the_dial_at_once_and_is_named() {
+async fn another_protocol_on_the_port_fails_the_dial_at_once_and_is_named() {
     for (greeting, words) in STRANGERS {
         for size in [1, greeting.len()] {
             let target = peer(greeting, size).await;

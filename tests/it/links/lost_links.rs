@@ -14,11 +14,11 @@ use tonic_supervisor::{
     testing::{Answer, FaultProxy, Frame, MemoryNetwork, RawPeer, Script, ScriptedServer},
 };
 
-/// CHECK 1: 50 calls in flight and 10 queued on a link whose peer vanished: all are released when
+/// Scenario 1: 50 calls in flight and 10 queued on a link whose peer vanished: all are released when
 /// keepalive gives it up, at 1 s + 1 s, the queued ones go out on the next link, and so does the
 /// next call.
 #[tokio::test(start_paused = true)]
-async fn pain_01_peer_vanishes_without_fin_and_every_rider_is_released_when_keepalive_says_so() {
+async fn scenario_01_a_vanished_peers_calls_are_released_when_keepalive_expires() {
     let network = MemoryNetwork::new();
     let server = ScriptedServer::on_memory(&network, ADDRESS).await;
     let keepalive =
@@ -60,9 +60,9 @@ async fn pain_01_peer_vanishes_without_fin_and_every_rider_is_released_when_keep
     assert_time(failed.since_spawn, secs(2));
 }
 
-/// CHECK 1, over TCP: half-open is seen although the kernel still takes every byte.
+/// Scenario 1, over TCP: half-open is seen although the kernel still takes every byte.
 #[tokio::test]
-async fn pain_01_peer_vanishes_behind_a_real_socket() {
+async fn scenario_01_a_peer_that_vanishes_behind_a_real_socket_is_found_by_keepalive() {
     let server = ScriptedServer::on_tcp().await;
     let proxy = FaultProxy::to(server.address().parse().expect("an address")).await;
     let config = config().host("127.0.0.1").port(proxy.addr().port());
@@ -105,10 +105,10 @@ async fn call_often(
     callers * each
 }
 
-/// CHECK 2: GOAWAY every 20 ms under 8 callers: no call of 2,400 fails, none is executed twice,
+/// Scenario 2: GOAWAY every 20 ms under 8 callers: no call of 2,400 fails, none is executed twice,
 /// none is counted as a retry.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn pain_02_planned_goaways_reach_no_caller_and_execute_no_call_twice() {
+async fn scenario_02_planned_goaways_reach_no_caller_and_execute_no_call_twice() {
     let slow = Script::delay(ms(2));
     let server = ScriptedServer::builder()
         .goaway_every(ms(20))
@@ -123,9 +123,9 @@ async fn pain_02_planned_goaways_reach_no_caller_and_execute_no_call_twice() {
     assert!(server.connections() > 10, "{} links", server.connections());
 }
 
-/// CHECK 2, where bare tonic fails 29 % of calls: a GOAWAY follows each answer.
+/// Scenario 2, where bare tonic fails 29 % of calls: a GOAWAY follows each answer.
 #[tokio::test(start_paused = true)]
-async fn pain_02_a_goaway_after_each_answer_fails_no_call() {
+async fn scenario_02_a_goaway_after_each_answer_fails_no_call() {
     let network = MemoryNetwork::new();
     let server = ScriptedServer::builder().goaway_after_calls(1).on_memory(&network, ADDRESS).await;
     let supervisor = supervise(&network, config());
@@ -138,10 +138,10 @@ async fn pain_02_a_goaway_after_each_answer_fails_no_call() {
     assert_eq!((server.handled(), supervisor.snapshot().retries), (calls, 0));
 }
 
-/// CHECK 2, the hard way: GOAWAYs that exclude calls already sent. The excluded ones are sent
+/// Scenario 2, the hard way: GOAWAYs that exclude calls already sent. The excluded ones are sent
 /// again, uncounted.
 #[tokio::test]
-async fn pain_02_calls_that_a_goaway_excludes_are_sent_again_for_free() {
+async fn scenario_02_calls_that_a_goaway_excludes_are_sent_again_for_free() {
     let handled = Arc::new(AtomicUsize::new(0));
     let count = handled.clone();
     let peer = RawPeer::on_tcp().await;
@@ -184,9 +184,9 @@ async fn stream_that_began(supervisor: &Supervisor) -> Streaming<String> {
     stream
 }
 
-/// CHECK 3, for streams: what breaks one after its first message has the same names, and a report.
+/// Scenario 3, for streams: what breaks one after its first message has the same names, and a report.
 #[tokio::test(start_paused = true)]
-async fn pain_03_wrong_codes_a_stream_that_breaks_is_classified_too() {
+async fn scenario_03_a_stream_that_breaks_is_classified_too() {
     let network = MemoryNetwork::new();
     let server = ScriptedServer::on_memory(&network, ADDRESS).await;
     let supervisor = supervise(&network, config());
@@ -219,7 +219,7 @@ async fn pain_03_wrong_codes_a_stream_that_breaks_is_classified_too() {
 /// The peer's own status comes as tonic's channel would bring it, without a report: nothing was
 /// retried.
 #[tokio::test(start_paused = true)]
-async fn pain_03_wrong_codes_a_stream_that_ends_with_a_status_says_it_once() {
+async fn scenario_03_a_stream_that_ends_with_a_status_says_it_once() {
     let network = MemoryNetwork::new();
     let server = ScriptedServer::on_memory(&network, ADDRESS).await;
     let supervisor = supervise(&network, config());
@@ -230,9 +230,9 @@ async fn pain_03_wrong_codes_a_stream_that_ends_with_a_status_says_it_once() {
     assert_eq!(supervisor.snapshot().calls_open, 0);
 }
 
-/// CHECK 30, first part: 500 calls of 200 ms share one link of 100 streams: five rounds, no error.
+/// Scenario 30, first part: 500 calls of 200 ms share one link of 100 streams: five rounds, no error.
 #[tokio::test(start_paused = true)]
-async fn pain_30_one_connection_saturates_and_calls_wait_their_turn() {
+async fn scenario_30_calls_beyond_the_stream_limit_wait_their_turn() {
     let network = MemoryNetwork::new();
     let slow = Script::delay(ms(200));
     let server = ScriptedServer::builder()
@@ -254,9 +254,9 @@ async fn pain_30_one_connection_saturates_and_calls_wait_their_turn() {
     assert_eq!((server.connections(), server.handled()), (1, 500));
 }
 
-/// CHECK 30: a peer that allows no stream is READY, and each call ends at its deadline.
+/// Scenario 30: a peer that allows no stream is READY, and each call ends at its deadline.
 #[tokio::test(start_paused = true)]
-async fn pain_30_a_peer_that_allows_no_stream_is_ready_and_calls_end_at_their_deadlines() {
+async fn scenario_30_a_peer_that_allows_no_stream_is_ready_and_calls_meet_deadlines() {
     let network = MemoryNetwork::new();
     let server =
         ScriptedServer::builder().max_concurrent_streams(0).on_memory(&network, ADDRESS).await;
@@ -278,10 +278,10 @@ async fn pain_30_a_peer_that_allows_no_stream_is_ready_and_calls_end_at_their_de
     assert_eq!(supervisor.state(), ConnectivityState::Ready);
 }
 
-/// CHECK 30: a peer that allows a few streams and makes no progress on them: who holds one and who
+/// Scenario 30: a peer that allows a few streams and makes no progress on them: who holds one and who
 /// waits for one end alike.
 #[tokio::test(start_paused = true)]
-async fn pain_30_a_peer_without_progress_hangs_no_call_past_its_deadline() {
+async fn scenario_30_a_peer_without_progress_hangs_no_call_past_its_deadline() {
     let network = MemoryNetwork::new();
     let few = ScriptedServer::builder().max_concurrent_streams(3).script(Script::hang());
     let server = few.on_memory(&network, ADDRESS).await;
@@ -318,10 +318,10 @@ async fn open_call(supervisor: &tonic_supervisor::Supervisor) -> tonic::Status {
     client.client_streaming(endless, path, codec).await.expect_err("nobody answers before the end")
 }
 
-/// CHECK 13, the part about links: a peer that polices PINGs while no call is open is asked no more
+/// Scenario 13, the part about links: a peer that polices PINGs while no call is open is asked no more
 /// after one GOAWAY.
 #[tokio::test(start_paused = true)]
-async fn pain_13_keepalive_too_eager_an_idle_client_settles_after_one_goaway() {
+async fn scenario_13_an_idle_client_settles_after_one_goaway_for_too_many_pings() {
     let network = MemoryNetwork::new();
     let peer = RawPeer::on_memory(&network, ADDRESS).await.enforce_ping_interval(ms(400), 2);
     let supervisor = supervise(&network, pinging(config(), ms(100)));
@@ -338,11 +338,10 @@ async fn pain_13_keepalive_too_eager_an_idle_client_settles_after_one_goaway() {
     assert!(say(&supervisor.channel(), "hello", CallOptions::new()).await.is_ok());
 }
 
-/// CHECK 13: with a call open, pings go on, each time half as often, until the peer is content;
+/// Scenario 13: with a call open, pings go on, each time half as often, until the peer is content;
 /// other calls notice nothing.
 #[tokio::test(start_paused = true)]
-async fn pain_13_keepalive_too_eager_with_a_call_open_the_interval_doubles_until_the_peer_is_content()
- {
+async fn scenario_13_with_a_call_open_the_ping_interval_doubles_until_the_peer_agrees() {
     let network = MemoryNetwork::new();
     let peer = RawPeer::on_memory(&network, ADDRESS).await.enforce_ping_interval(ms(400), 2);
     let supervisor = supervise(&network, pinging(config(), ms(100)));
@@ -373,10 +372,10 @@ async fn pain_13_keepalive_too_eager_with_a_call_open_the_interval_doubles_until
     open.abort();
 }
 
-/// CHECK 25: with permission an idle link sends one PING per interval; without, none while idle,
+/// Scenario 25: with permission an idle link sends one PING per interval; without, none while idle,
 /// and some while a call is open.
 #[tokio::test(start_paused = true)]
-async fn pain_25_keepalive_silently_off_pings_are_counted() {
+async fn scenario_25_an_idle_link_sends_one_ping_per_interval_where_permitted() {
     let network = MemoryNetwork::new();
     let peer = RawPeer::on_memory(&network, ADDRESS).await.echo();
     let supervisor = supervise(&network, pinging(config(), secs(1)));

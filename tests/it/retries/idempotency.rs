@@ -65,10 +65,10 @@ impl Message for Counted {
     }
 }
 
-/// CHECK 5: unary call of 1 MiB failing twice: encode count 1, payload bytes identical on 3
+/// Scenario 5: unary call of 1 MiB failing twice: encode count 1, payload bytes identical on 3
 /// attempts, metadata on each, previous-attempts header absent, 1, 2.
 #[tokio::test(start_paused = true)]
-async fn pain_05_retry_cannot_be_added_but_a_call_of_1_mib_is_encoded_once_and_sent_thrice_alike() {
+async fn scenario_05_a_call_of_1_mib_is_encoded_once_and_sent_three_times_alike() {
     for generated in [false, true] {
         let rig = Rig::new(config()).await;
         let twice = vec![Answer::status(Code::Unavailable); 2];
@@ -103,10 +103,9 @@ async fn pain_05_retry_cannot_be_added_but_a_call_of_1_mib_is_encoded_once_and_s
 // --- 7: writes executed twice
 // -------------------------------------------------------------------------------
 
-/// CHECK 7: the server executes, then cuts the connection before it replies.
+/// Scenario 7: the server executes, then cuts the connection before it replies.
 #[tokio::test(start_paused = true)]
-async fn pain_07_writes_are_not_executed_twice_200_calls_once_each_with_200_errors_that_say_maybe()
-{
+async fn scenario_07_calls_that_must_not_repeat_run_once_and_their_errors_say_maybe() {
     let rig = Rig::new(config()).await;
     rig.server.script(Answer::cut_after_processing());
     let channel = rig.supervisor.channel();
@@ -124,7 +123,7 @@ async fn pain_07_writes_are_not_executed_twice_200_calls_once_each_with_200_erro
 
 /// The same with many calls at once on each link that is cut: whatever was on it is not sent again.
 #[tokio::test(start_paused = true)]
-async fn pain_07_writes_are_not_executed_twice_by_many_callers_on_one_link_either() {
+async fn scenario_07_many_callers_on_one_link_execute_no_call_twice_either() {
     let rig = Rig::new(config()).await;
     rig.server.script(Answer::cut_after_processing());
     let channel = rig.supervisor.channel();
@@ -144,9 +143,9 @@ async fn pain_07_writes_are_not_executed_twice_by_many_callers_on_one_link_eithe
     assert_eq!(executed.len(), all, "none arrived twice");
 }
 
-/// CHECK 7, second half: idempotent calls are repeated until they are answered.
+/// Scenario 7, second half: idempotent calls are repeated until they are answered.
 #[tokio::test(start_paused = true)]
-async fn pain_07_idempotent_calls_are_repeated_when_the_reply_is_cut_off() {
+async fn scenario_07_idempotent_calls_are_repeated_when_the_reply_is_cut_off() {
     let rig = Rig::new(config()).await;
     rig.server.script(|call: &Arrival| match call.previous_attempts {
         None => Answer::cut_after_processing(),
@@ -160,9 +159,9 @@ async fn pain_07_idempotent_calls_are_repeated_when_the_reply_is_cut_off() {
     assert_eq!(rig.server.handled(), 400);
 }
 
-/// CHECK 7, third half: what was never sent is always repeated.
+/// Scenario 7, third half: what was never sent is always repeated.
 #[tokio::test(start_paused = true)]
-async fn pain_07_a_call_that_must_not_run_twice_is_repeated_while_the_port_is_refused() {
+async fn scenario_07_a_call_that_must_run_once_is_repeated_while_the_port_is_refused() {
     let network = MemoryNetwork::new();
     let supervisor = supervise(&network, config());
     let channel = supervisor.channel();
@@ -179,9 +178,9 @@ async fn pain_07_a_call_that_must_not_run_twice_is_repeated_while_the_port_is_re
 // --- 10: start-up order
 // -------------------------------------------------------------------------------
 
-/// CHECK 10: spawn with no listener, 20 calls at once, listener at +2 s.
+/// Scenario 10: spawn with no listener, 20 calls at once, listener at +2 s.
 #[tokio::test(start_paused = true)]
-async fn pain_10_startup_order_does_not_matter_20_calls_wait_for_the_server_and_spend_no_retries() {
+async fn scenario_10_calls_wait_for_a_server_that_starts_later_and_spend_no_retries() {
     let network = MemoryNetwork::new();
     let supervisor = supervise(&network, config());
     let calls: Vec<_> = (0..20)
@@ -200,11 +199,10 @@ async fn pain_10_startup_order_does_not_matter_20_calls_wait_for_the_server_and_
     assert_eq!((server.handled(), supervisor.snapshot().retries), (20, 0));
 }
 
-/// CHECK 10, fail-fast: UNAVAILABLE right after the first failed dial, with its cause; and at once
+/// Scenario 10, fail-fast: UNAVAILABLE right after the first failed dial, with its cause; and at once
 /// from then on.
 #[tokio::test(start_paused = true)]
-async fn pain_10_startup_order_a_fail_fast_call_hears_the_cause_right_after_the_first_failed_dial()
-{
+async fn scenario_10_a_fail_fast_call_hears_the_cause_after_the_first_failed_dial() {
     let network = MemoryNetwork::new();
     let dial = Duration::from_millis(300);
     network.dial_takes(dial);

@@ -39,11 +39,10 @@ fn throttled(fact: &Fact) -> Option<()> {
 const STORM: Duration = Duration::from_secs(30);
 const CALLS: usize = 6_000;
 
-/// CHECK 11: 200 calls a second for 30 s, all answered UNAVAILABLE: wire attempts <= 1.2 x calls +
+/// Scenario 11: 200 calls a second for 30 s, all answered UNAVAILABLE: wire attempts <= 1.2 x calls +
 /// the floor (ten a second, and the fifty saved up); ten seconds later the budget is full again.
 #[tokio::test(start_paused = true)]
-async fn pain_11_retry_amplification_a_storm_is_held_near_a_fifth_more_and_the_budget_is_full_ten_seconds_later()
- {
+async fn scenario_11_retries_add_a_fifth_in_a_storm_and_are_all_there_10_s_later() {
     let rig = Rig::new(config()).await;
     rig.server.script(Script::always(Code::Unavailable));
     let events = EventLog::of(&rig.supervisor);
@@ -87,7 +86,7 @@ fn spawn_call(rig: &Rig) {
 /// One failure of the server that befalls all open calls costs none of them: each has its first
 /// retry. A second one is a storm.
 #[tokio::test(start_paused = true)]
-async fn pain_11_a_thousand_calls_at_once_that_each_fail_once_all_succeed() {
+async fn scenario_11_a_thousand_calls_at_once_that_each_fail_once_all_succeed() {
     let calls = 1_000;
     for (actors, fails, expected) in [(1, 1, calls), (4, 1, calls), (1, 2, 0)] {
         let rig = Rig::new(config().request_actors(actors)).await;
@@ -119,9 +118,9 @@ async fn pain_11_a_thousand_calls_at_once_that_each_fail_once_all_succeed() {
     }
 }
 
-/// CHECK 11: a client of one call a minute always gets its three retries.
+/// Scenario 11: a client of one call a minute always gets its three retries.
 #[tokio::test(start_paused = true)]
-async fn pain_11_retry_amplification_a_quiet_client_always_gets_its_three_retries() {
+async fn scenario_11_a_quiet_client_always_gets_its_three_retries() {
     let rig = Rig::new(config()).await;
     rig.server.script(Script::always(Code::Unavailable));
     let mut minute = interval(60 * SECOND);
@@ -133,9 +132,9 @@ async fn pain_11_retry_amplification_a_quiet_client_always_gets_its_three_retrie
     }
 }
 
-/// CHECK 11's "must": the throttle sees statuses only; lost links are paced by dials.
+/// Scenario 11's "must": the throttle sees statuses only; lost links are paced by dials.
 #[tokio::test(start_paused = true)]
-async fn pain_11_retry_amplification_lost_links_neither_spend_the_budget_nor_are_stopped_by_it() {
+async fn scenario_11_lost_links_neither_use_the_throttle_nor_are_stopped_by_it() {
     let one = config().retry_throttle_ratio(0.0).retry_throttle_floor(0.1).max_retry_attempts(6);
     let rig = Rig::new(one).await;
     let channel = rig.supervisor.channel();
@@ -166,9 +165,9 @@ async fn sleepy(timeout: Duration) -> Rig {
     rig
 }
 
-/// CHECK 12: overall 5 s, attempt 1 s: OK at 2 s + backoff; grpc-timeout strictly decreasing.
+/// Scenario 12: overall 5 s, attempt 1 s: OK at 2 s + backoff; grpc-timeout strictly decreasing.
 #[tokio::test(start_paused = true)]
-async fn pain_12_deadline_confusion_a_slow_attempt_is_given_up_and_the_next_gets_what_remains() {
+async fn scenario_12_a_slow_attempt_is_given_up_and_the_next_gets_what_remains() {
     let rig = sleepy(5 * SECOND).await;
     let (took, outcome) = timed(echo(&rig.supervisor.channel(), "x")).await;
     assert_eq!(
@@ -182,9 +181,9 @@ async fn pain_12_deadline_confusion_a_slow_attempt_is_given_up_and_the_next_gets
     rig.server.given_up(2).await;
 }
 
-/// CHECK 12: overall 2.5 s: DEADLINE_EXCEEDED at 2.5 s with the attempts listed.
+/// Scenario 12: overall 2.5 s: DEADLINE_EXCEEDED at 2.5 s with the attempts listed.
 #[tokio::test(start_paused = true)]
-async fn pain_12_deadline_confusion_the_overall_deadline_ends_the_call_with_every_attempt_listed() {
+async fn scenario_12_the_overall_deadline_ends_the_call_with_every_attempt_listed() {
     let rig = sleepy(Duration::from_millis(2_500)).await;
     rig.server.script(Script::delay(3 * SECOND));
     let (took, outcome) = timed(echo(&rig.supervisor.channel(), "x")).await;
@@ -208,9 +207,9 @@ async fn pain_12_deadline_confusion_the_overall_deadline_ends_the_call_with_ever
     assert_eq!((report.attempts_made, report.retries, report.maybe_processed), (3, 2, true));
 }
 
-/// CHECK 12: where the next wait would outlive the deadline, the last real status at once.
+/// Scenario 12: where the next wait would outlive the deadline, the last real status at once.
 #[tokio::test(start_paused = true)]
-async fn pain_12_deadline_confusion_a_pointless_wait_gives_the_last_real_status_at_once() {
+async fn scenario_12_a_pointless_wait_gives_the_last_real_status_at_once() {
     let rig = Rig::new(config().timeout(Duration::from_millis(2_500))).await;
     rig.server.script(Answer::status(Code::Aborted).text("row locked"));
     let (took, outcome) = timed(echo(&rig.supervisor.channel(), "x")).await;
@@ -218,9 +217,9 @@ async fn pain_12_deadline_confusion_a_pointless_wait_gives_the_last_real_status_
     assert_eq!((status.code(), status.message(), took), (Code::Aborted, "row locked", SECOND));
 }
 
-/// CHECK 12: other calls on the connection are unaffected.
+/// Scenario 12: other calls on the connection are unaffected.
 #[tokio::test(start_paused = true)]
-async fn pain_12_deadline_confusion_a_slow_call_takes_neither_the_link_nor_other_calls_down() {
+async fn scenario_12_a_slow_call_takes_neither_the_link_nor_other_calls_down() {
     let rig = sleepy(5 * SECOND).await;
     rig.server.on("/test.Echo/Patient", Script::delay(4 * SECOND));
     let mut patient = Request::new(String::from("p"));
@@ -238,10 +237,10 @@ async fn pain_12_deadline_confusion_a_slow_call_takes_neither_the_link_nor_other
 // --- 14: pushback
 // -------------------------------------------------------------------------------
 
-/// CHECK 14: pushback 700 ms: the second attempt at 700 ms; -1: one attempt. What is not a number
+/// Scenario 14: pushback 700 ms: the second attempt at 700 ms; -1: one attempt. What is not a number
 /// forbids retries, too (A6).
 #[tokio::test(start_paused = true)]
-async fn pain_14_pushback_is_obeyed_to_the_millisecond_and_a_negative_one_forbids_retries() {
+async fn scenario_14_pushback_is_obeyed_exactly_and_a_negative_one_forbids_retries() {
     let cases: [(&str, &[f64]); 5] = [
         ("700", &[0.0, 0.7, 1.4, 2.1]),
         ("0", &[0.0; 4]),
@@ -262,7 +261,7 @@ async fn pain_14_pushback_is_obeyed_to_the_millisecond_and_a_negative_one_forbid
 /// After a pushback the waits start over; an answer with headers before its status may push back,
 /// too.
 #[tokio::test(start_paused = true)]
-async fn pain_14_pushback_starts_the_waits_over() {
+async fn scenario_14_pushback_starts_the_waits_over() {
     let rig = Rig::new(config().max_retry_attempts(4)).await;
     let busy = Answer::status(Code::Unavailable);
     let push = Answer::headers_then_error(Code::Unavailable).pushback("700");
@@ -275,7 +274,7 @@ async fn pain_14_pushback_starts_the_waits_over() {
 /// `google.rpc.RetryInfo` among the status's details: the same, where the header does not say
 /// otherwise.
 #[tokio::test(start_paused = true)]
-async fn pain_14_retry_info_is_obeyed_like_pushback_and_yields_to_it() {
+async fn scenario_14_retry_info_is_obeyed_like_pushback_and_yields_to_it() {
     for (millis, pushback, arrivals) in [
         (700, None, &[0.0, 0.7, 1.4, 2.1][..]),
         (700, Some("200"), &[0.0, 0.2, 0.4, 0.6]),
@@ -295,7 +294,7 @@ async fn pain_14_retry_info_is_obeyed_like_pushback_and_yields_to_it() {
 
 /// A wait that would outlive the deadline, or the clock, ends the call at once.
 #[tokio::test(start_paused = true)]
-async fn pain_14_a_retry_info_beyond_the_deadline_or_the_clocks_end_ends_the_call_at_once() {
+async fn scenario_14_a_retry_info_beyond_the_deadline_ends_the_call_at_once() {
     for (timeout, wait) in
         [(Some(60 * SECOND), 60 * SECOND), (None, Duration::from_secs(i64::MAX as u64))]
     {
@@ -310,10 +309,10 @@ async fn pain_14_a_retry_info_beyond_the_deadline_or_the_clocks_end_ends_the_cal
     }
 }
 
-/// CHECK 14: the peer's own words that a message is too large, as servers of four languages say it:
+/// Scenario 14: the peer's own words that a message is too large, as servers of four languages say it:
 /// one attempt, whatever the list.
 #[tokio::test(start_paused = true)]
-async fn pain_14_a_message_that_is_too_large_for_the_peer_is_sent_once() {
+async fn scenario_14_a_message_that_is_too_large_for_the_peer_is_sent_once() {
     for (code, text, attempts) in [
         (
             Code::ResourceExhausted,
@@ -344,10 +343,10 @@ async fn pain_14_a_message_that_is_too_large_for_the_peer_is_sent_once() {
     }
 }
 
-/// CHECK 14: `max_request_message_bytes`: no attempt, at once, an error that names the sizes; the
+/// Scenario 14: `max_request_message_bytes`: no attempt, at once, an error that names the sizes; the
 /// mailbox is no way around it.
 #[tokio::test(start_paused = true)]
-async fn pain_14_a_message_above_the_configured_limit_never_leaves() {
+async fn scenario_14_a_message_above_the_configured_limit_never_leaves() {
     let rig = Rig::new(config().max_request_message_bytes(4 << 20)).await;
     let (fits, large) = ("x".repeat((4 << 20) - 5), "x".repeat(5 << 20));
     assert_eq!(
@@ -380,7 +379,7 @@ async fn pain_14_a_message_above_the_configured_limit_never_leaves() {
 /// The other way: `max_response_message_bytes` bounds what is gathered of an answer, and `none`
 /// lifts the bound.
 #[tokio::test(start_paused = true)]
-async fn pain_14_an_answer_above_the_configured_limit_is_given_up_after_one_attempt() {
+async fn scenario_14_an_answer_above_the_configured_limit_is_given_up_after_one_attempt() {
     let raise = |limit| config().max_response_message_bytes(limit);
     for (limit, size, fits) in
         [(Some(1_000), 997, true), (Some(1_000), 998, false), (None, 9 << 20, true)]
@@ -411,7 +410,7 @@ async fn pain_14_an_answer_above_the_configured_limit_is_given_up_after_one_atte
 
 /// A proxy that says `retry-after` in seconds is obeyed, too.
 #[tokio::test(start_paused = true)]
-async fn pain_14_a_proxys_retry_after_is_obeyed() {
+async fn scenario_14_a_proxys_retry_after_is_obeyed() {
     let network = MemoryNetwork::new();
     let peer = RawPeer::on_memory(&network, ADDRESS).await;
     let refused = Arc::new(AtomicBool::new(false));
@@ -438,10 +437,10 @@ async fn pain_14_a_proxys_retry_after_is_obeyed() {
 // --- 15: bugs of handlers, and faults of this side
 // -------------------------------------------------------------------------------
 
-/// CHECK 15: a handler that panics (UNKNOWN, INTERNAL): four attempts under the seed's list; one
+/// Scenario 15: a handler that panics (UNKNOWN, INTERNAL): four attempts under the seed's list; one
 /// where the list, or the method's own, omits the code.
 #[tokio::test(start_paused = true)]
-async fn pain_15_a_handlers_bug_is_retried_where_the_list_says_so_and_nowhere_else() {
+async fn scenario_15_a_handlers_bug_is_retried_where_the_list_says_so_and_nowhere_else() {
     let network = [Code::Unavailable];
     let for_method = MethodOptions::new().retryable_status_codes(network);
     for code in [Code::Unknown, Code::Internal] {
@@ -460,11 +459,11 @@ async fn pain_15_a_handlers_bug_is_retried_where_the_list_says_so_and_nowhere_el
     }
 }
 
-/// CHECK 15, the reverse: what breaks on this side or on the way is never UNKNOWN, and follows its
+/// Scenario 15, the reverse: what breaks on this side or on the way is never UNKNOWN, and follows its
 /// phase, not the handler's list: certainly unprocessed is sent again even where nothing may be
 /// retried; maybe processed is UNAVAILABLE, and in the list or not.
 #[tokio::test(start_paused = true)]
-async fn pain_15_a_local_fault_is_never_unknown_and_follows_its_phase() {
+async fn scenario_15_a_local_fault_is_never_unknown_and_follows_its_phase() {
     let rig = Rig::new(config().retryable_status_codes([Code::Unknown, Code::Internal])).await;
     let channel = rig.supervisor.channel();
     rig.server.script(Answer::cut_after_processing());
@@ -480,9 +479,9 @@ async fn pain_15_a_local_fault_is_never_unknown_and_follows_its_phase() {
 // --- 24: retry count rules
 // -------------------------------------------------------------------------------
 
-/// CHECK 24: 0 -> 1, 3 -> 4, 10 -> 11 wire attempts; unlimited: as many as the deadline allows.
+/// Scenario 24: 0 -> 1, 3 -> 4, 10 -> 11 wire attempts; unlimited: as many as the deadline allows.
 #[tokio::test(start_paused = true)]
-async fn pain_24_retry_counts_are_what_they_say_without_a_hidden_clamp() {
+async fn scenario_24_retry_counts_are_what_they_say_without_a_hidden_clamp() {
     let unlimited = RetryLimit::Unlimited;
     let at_most = RetryLimit::AtMost;
     // Unlimited within 600 s: 1, 2, 4, 8 s, then every 10 s while there is time.
@@ -505,7 +504,7 @@ async fn pain_24_retry_counts_are_what_they_say_without_a_hidden_clamp() {
 /// Time without a link spends no retries: a call that was due while the server was away has all of
 /// them left.
 #[tokio::test(start_paused = true)]
-async fn pain_24_retry_counts_are_not_spent_while_there_is_no_link() {
+async fn scenario_24_retry_counts_are_not_spent_while_there_is_no_link() {
     let rig = Rig::new(config()).await;
     rig.server.script(Script::fail_times(3, Code::Unavailable));
     let channel = rig.supervisor.channel();
@@ -520,7 +519,7 @@ async fn pain_24_retry_counts_are_not_spent_while_there_is_no_link() {
 }
 
 #[test]
-fn pain_24_unlimited_retries_without_a_deadline_are_an_error_that_names_the_key() {
+fn scenario_24_unlimited_retries_without_a_deadline_are_an_error_with_the_key() {
     let endless = config().timeout(None).max_retry_attempts(RetryLimit::Unlimited).build();
     let error = endless.expect_err("nothing would ever end such a call").to_string();
     assert!(error.contains("grpc.max_retry_attempts") && error.contains("timeout"), "{error}");

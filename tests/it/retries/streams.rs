@@ -14,11 +14,10 @@ use tonic_supervisor::{
 #[path = "../../../examples/watcher.rs"]
 mod watcher;
 
-/// CHECK 28: the example watcher survives 20 restarts of the server, of all lengths, with exactly
+/// Scenario 28: the example watcher survives 20 restarts of the server, of all lengths, with exactly
 /// 21 subscriptions and 21 messages: it waits for links, and for nothing else.
 #[tokio::test(start_paused = true)]
-async fn pain_28_streams_die_silently_but_a_watcher_survives_20_restarts_with_exactly_21_subscriptions()
- {
+async fn scenario_28_a_watcher_survives_20_restarts_with_exactly_21_subscriptions() {
     let Rig { server, supervisor, .. } = Rig::with_script(watcher::news(), config()).await;
     let told: Arc<Mutex<Vec<Incarnation>>> = Arc::default();
     let (watched, noted) = (supervisor.clone(), told.clone());
@@ -46,7 +45,7 @@ async fn pain_28_streams_die_silently_but_a_watcher_survives_20_restarts_with_ex
 /// A planned end loses nothing either: the old link's stream may finish while the successor is up
 /// already.
 #[tokio::test(start_paused = true)]
-async fn pain_28_a_goaway_lets_the_stream_finish_and_subscribes_once_on_the_successor() {
+async fn scenario_28_a_goaway_lets_the_stream_finish_and_subscribes_once_more() {
     let long =
         Answer::stream(["a", "b", "c"].map(|text| text.to_owned().encode_to_vec()), Code::Ok)
             .every(secs(10));
@@ -70,8 +69,7 @@ async fn pain_28_a_goaway_lets_the_stream_finish_and_subscribes_once_on_the_succ
 /// A stream that the server ends alone is subscribed again on the same link, at the pace of the
 /// retry schedule: no busy loop.
 #[tokio::test(start_paused = true)]
-async fn pain_28_a_stream_that_ends_on_a_living_link_is_subscribed_again_after_the_waits_of_the_retry_schedule()
- {
+async fn scenario_28_a_stream_that_ends_on_a_living_link_is_subscribed_after_a_wait() {
     let Rig { server, supervisor, .. } =
         Rig::with_script(Script::always(Code::Unavailable), config()).await;
     let watched = supervisor.clone();

@@ -27,10 +27,10 @@ fn check_history(mut state: ConnectivityState, mut seq: u64, events: &[Event]) {
     }
 }
 
-/// CHECK 4: the server is killed and restarted while no call is made; every step is told at once,
+/// Scenario 4: the server is killed and restarted while no call is made; every step is told at once,
 /// with its cause, attempt and delay.
 #[tokio::test(start_paused = true)]
-async fn pain_04_state_can_be_seen_kill_and_restart_while_idle() {
+async fn scenario_04_a_kill_and_a_restart_while_idle_are_announced_step_by_step() {
     let network = MemoryNetwork::new();
     let server = ScriptedServer::on_memory(&network, ADDRESS).await;
     let supervisor = supervise(&network, config());
@@ -111,10 +111,10 @@ async fn pain_04_state_can_be_seen_kill_and_restart_while_idle() {
     assert!((ms(799)..=ms(1_200)).contains(&delay), "{delay:?}");
 }
 
-/// CHECK 4: a reader that sleeps through 10,000 transitions is told how many events it missed; what
+/// Scenario 4: a reader that sleeps through 10,000 transitions is told how many events it missed; what
 /// follows is complete.
 #[tokio::test(start_paused = true)]
-async fn pain_04_a_stalled_reader_is_told_what_it_missed_and_costs_no_memory() {
+async fn scenario_04_a_stalled_reader_is_told_what_it_missed_and_costs_no_memory() {
     let network = MemoryNetwork::new();
     let quick = config().reconnect_initial_backoff(ms(1)).reconnect_max_backoff(ms(1));
     let supervisor = supervise(&network, quick.reconnect_jitter(0.0));

@@ -42,7 +42,7 @@ async fn a_crash_of_the_supervisor_actor_announces_the_end_of_the_links_it_takes
     assert_eq!(left_open(events).await, BTreeSet::new());
 }
 
-/// semantics, decision 11: under `spawn_linked` an exhausted restart intensity fails upward,
+/// Under `spawn_linked` an exhausted restart intensity fails upward,
 /// whichever actor exhausted it.
 #[tokio::test(start_paused = true)]
 async fn a_linked_supervisor_whose_connection_actors_keep_failing_fails_upward() {

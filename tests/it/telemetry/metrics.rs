@@ -230,10 +230,10 @@ fn refusals_and_throttled_retries_are_counted_and_a_shutdown_leaves_no_link_open
     assert_eq!(of("tonic_supervisor.channel.state", ""), [4.0], "SHUTDOWN");
 }
 
-/// CHECK 16: what a former incarnation still says changes nothing, and is counted. A link that
+/// Scenario 16: what a former incarnation still says changes nothing, and is counted. A link that
 /// drains proves itself late.
 #[test]
-fn pain_16_late_messages_about_a_former_incarnation_are_dropped_and_counted() {
+fn scenario_16_late_messages_about_a_former_incarnation_are_dropped_and_counted() {
     let recorded = record(|| async {
         let network = MemoryNetwork::new();
         let mut peer = RawPeer::on_memory(&network, ADDRESS).await;
@@ -256,11 +256,10 @@ fn pain_16_late_messages_about_a_former_incarnation_are_dropped_and_counted() {
     assert_eq!(value(&recorded, "tonic_supervisor.messages.stale", "message=LinkProven"), [1.0]);
 }
 
-/// CHECK 29: an outage of ten minutes, at a dial every ten seconds: at most ten lines of warning,
+/// Scenario 29: an outage of ten minutes, at a dial every ten seconds: at most ten lines of warning,
 /// one of recovery with its length and its dials.
 #[tokio::test(start_paused = true)]
-async fn pain_29_blind_operation_an_outage_of_ten_minutes_is_at_most_ten_warnings_and_one_line_at_its_end()
- {
+async fn scenario_29_an_outage_of_ten_minutes_is_ten_warnings_at_most_and_one_last_line() {
     let log = LogLines::listen();
     let network = MemoryNetwork::new();
     let server = ScriptedServer::on_memory(&network, ADDRESS).await;

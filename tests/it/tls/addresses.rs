@@ -15,7 +15,7 @@ use tonic_supervisor::{
 };
 
 #[tokio::test]
-async fn e19_over_tls_a_bad_address_does_not_shadow_the_good_one() {
+async fn scenario_e19_over_tls_a_bad_address_does_not_shadow_the_good_one() {
     let folder = tempfile::tempdir().expect("folder");
     let (ours, theirs) = (Authority::new("our authority"), Authority::new("their authority"));
     fs::write(folder.path().join("ca.pem"), &ours.pem).expect("written");

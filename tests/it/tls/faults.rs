@@ -175,7 +175,7 @@ async fn a_server_without_http2_by_alpn_is_refused() {
 }
 
 #[tokio::test]
-async fn a_peer_without_tls_or_manners_is_told_apart() {
+async fn a_peer_that_speaks_no_tls_is_told_apart_from_one_that_hangs_up() {
     let rig = TlsRig::new().await;
     for (fault, how, words) in [
         ("text protocol", Peer::Greets, "does not speak TLS on this port"),

@@ -57,7 +57,7 @@ async fn a_server_that_sends_an_empty_frame_with_each_answer_costs_no_call() {
 
 /// The first three dials of each successor fail.
 #[tokio::test(start_paused = true)]
-async fn a_worn_link_whose_successor_cannot_be_dialled_is_replaced_by_the_next() {
+async fn a_link_near_its_limit_of_empty_frames_is_replaced_after_a_failed_dial_too() {
     let network = MemoryNetwork::new();
     let peer = RawPeer::on_memory(&network, ADDRESS).await;
     let dials = Arc::new(AtomicUsize::new(0));
@@ -81,7 +81,7 @@ async fn a_worn_link_whose_successor_cannot_be_dialled_is_replaced_by_the_next()
 }
 
 #[tokio::test(start_paused = true)]
-async fn frames_with_data_or_an_end_wear_no_link_out() {
+async fn frames_with_data_or_an_end_replace_no_link() {
     let network = MemoryNetwork::new();
     let peer = RawPeer::on_memory(&network, ADDRESS).await;
     let _peer = peer.play(move |mut link| async move {

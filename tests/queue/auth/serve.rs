@@ -82,8 +82,7 @@ fn a_new_token_is_shown_once_with_the_lines_that_let_it_in() {
 }
 
 #[tokio::test]
-async fn tokens_and_certificates_share_a_port_and_a_wrong_token_is_not_made_good_by_a_certificate()
-{
+async fn tokens_and_certificates_share_a_port_and_no_certificate_mends_a_wrong_token() {
     let folder = tempfile::tempdir().expect("a folder");
     let authority = Authority::new("authority");
     fs::write(folder.path().join("ca.pem"), &authority.pem).expect("written");

@@ -101,7 +101,7 @@ async fn claims(after: &[Line<'_>]) -> (Result<bool, Code>, Result<bool, Code>) 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_waiting_claim_whose_token_is_taken_away_is_answered_empty_and_the_next_has_the_task() {
+async fn a_waiting_claim_whose_token_is_revoked_is_empty_and_the_next_has_the_task() {
     assert_eq!(claims(&[("a", &[1], ""), ("b", &[3], LOOK)]).await, (Ok(false), Ok(true)));
 }
 

@@ -45,7 +45,7 @@ async fn two_servers_on_one_database_that_are_killed_in_turn_lose_and_repeat_not
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn worker_loops_over_postgres_run_every_task_once_however_often_their_server_is_killed() {
+async fn worker_loops_over_postgres_run_every_task_once_while_servers_are_killed() {
     kills::worker_loops_end_every_task_as_its_work_says(&Database::new().dsn, Leases::Long).await;
 }
 

@@ -60,7 +60,7 @@ async fn until<T>(
 }
 
 #[tokio::test]
-async fn while_the_database_is_away_answers_are_unavailable_and_afterwards_all_is_well_again() {
+async fn while_the_database_is_away_calls_are_unavailable_and_later_all_is_well() {
     let database = Database::new();
     let (store, other) = (open(&database).await, open(&database).await);
     store.create_queue(CreateQueueRequest { agent_id: "a".into() }, 0).await.expect("made");
