@@ -3,9 +3,9 @@
 //! `calls` and `client` hold.
 //!
 //! ```text
-//! cargo test --features sim --test sim                    2,000 seeds, and that deliberate bugs are found
-//! SIM_SEEDS=100000 cargo test --features sim --test sim   a long run
-//! SIM_SEED=1234 cargo test --features sim --test sim      one seed again, with all that happened
+//! cargo test --features sim --test sim                    2,000 seeds, and that deliberate bugs
+//! are found SIM_SEEDS=100000 cargo test --features sim --test sim   a long run SIM_SEED=1234 cargo
+//! test --features sim --test sim      one seed again, with all that happened
 //! ```
 
 mod calls;

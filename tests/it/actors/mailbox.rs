@@ -171,8 +171,7 @@ async fn each_message_gets_exactly_one_answer_whatever_the_server_does() {
     assert!(snapshot.retries > 0 && rig.server.connections() > 6, "{snapshot:?}");
 }
 
-// --- admission
-// -------------------------------------------------------------------------------
+// --- admission ---
 
 #[tokio::test(start_paused = true)]
 async fn a_full_queue_refuses_at_once_and_says_why() {
@@ -218,8 +217,7 @@ async fn an_answer_makes_room_in_the_queue() {
     assert_eq!(text(send(&mailbox, "3", CallOptions::new()).await.expect("an answer")), "3");
 }
 
-// --- giving up
-// -------------------------------------------------------------------------------
+// --- giving up ---
 
 /// How long after now the server hears that the only call on it was given up.
 async fn reset_after(rig: &Rig) -> Duration {
@@ -269,8 +267,7 @@ async fn call_t_gives_up_at_its_time_and_so_does_the_call() {
     assert!(reset_after(&rig).await <= Duration::from_millis(100));
 }
 
-// --- the end
-// -------------------------------------------------------------------------------
+// --- the end ---
 
 fn shut_down(result: UnaryResult) {
     let status = result.expect_err("the supervisor is shut down");
@@ -306,8 +303,7 @@ async fn it_does_not_keep_the_supervisor_alive_and_answers_when_that_is_gone() {
     assert_eq!(server.handled(), 0);
 }
 
-// --- order
-// -------------------------------------------------------------------------------
+// --- order ---
 
 /// Calls that come while older ones are still parked go behind them.
 #[tokio::test(start_paused = true)]

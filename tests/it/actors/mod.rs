@@ -1,8 +1,10 @@
 //! Actors: panics, restarts, mailboxes, and how a supervisor and its runtime end.
 
+mod caller_panics;
 mod crash_loops;
 mod found_by_simulation;
 mod mailbox;
+mod no_runtime;
 mod panics;
 mod ractor;
 mod runtimes;

@@ -23,14 +23,14 @@ use tonic_supervisor::{
     testing::Answer,
 };
 
-type Ended = Result<Processed, Status>;
+pub(super) type Ended = Result<Processed, Status>;
 
 /// What a handler did to its tasks: so many begun, so many ended by themselves.
 #[derive(Clone, Default)]
-struct Work {
-    begun: Arc<AtomicUsize>,
-    ended: Arc<AtomicUsize>,
-    dropped: Arc<AtomicUsize>,
+pub(super) struct Work {
+    pub(super) begun: Arc<AtomicUsize>,
+    pub(super) ended: Arc<AtomicUsize>,
+    pub(super) dropped: Arc<AtomicUsize>,
 }
 
 struct OnDrop(Arc<AtomicUsize>);
@@ -43,7 +43,7 @@ impl Drop for OnDrop {
 
 impl Work {
     /// A handler that takes so many seconds.
-    fn taking(
+    pub(super) fn taking(
         &self,
         seconds: u64,
     ) -> impl Fn(Task) -> BoxFuture<'static, Result<String, String>> + use<> {
@@ -60,22 +60,22 @@ impl Work {
         }
     }
 
-    fn begun(&self) -> usize {
+    pub(super) fn begun(&self) -> usize {
         self.begun.load(SeqCst)
     }
 
-    fn ended(&self) -> usize {
+    pub(super) fn ended(&self) -> usize {
         self.ended.load(SeqCst)
     }
 
     /// How many are over, by themselves or not.
-    fn over(&self) -> usize {
+    pub(super) fn over(&self) -> usize {
         self.dropped.load(SeqCst)
     }
 }
 
 /// A loop in the background with one worker, and how to end it.
-fn start(
+pub(super) fn start(
     rig: &ScriptedQueue,
     work: &Work,
     seconds: u64,
@@ -87,12 +87,12 @@ fn start(
     (stop, tokio::spawn(async move { process.await }))
 }
 
-async fn finish((stop, ended): (oneshot::Sender<()>, JoinHandle<Ended>)) -> Processed {
+pub(super) async fn finish((stop, ended): (oneshot::Sender<()>, JoinHandle<Ended>)) -> Processed {
     stop.send(()).expect("it runs");
     bounded("the loop ends", ended).await.expect("no panic").expect("no failure")
 }
 
-fn counts(done: Processed) -> [u64; 5] {
+pub(super) fn counts(done: Processed) -> [u64; 5] {
     [done.completed, done.failed, done.given_back, done.lost, done.left]
 }
 
@@ -353,111 +353,6 @@ async fn a_handler_that_is_done_as_its_lease_ends_is_reported() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn at_the_end_what_runs_may_finish_within_the_grace() {
-    let rig = ScriptedQueue::start().await;
-    rig.tasks.put(&["a", "b"]);
-    let work = Work::default();
-    let running = start(&rig, &work, 8);
-    eventually("it has begun", || work.begun() == 1).await;
-    let (took, done) = timed(finish(running)).await;
-    assert!(took >= secs(7) && took <= secs(9), "{took:?}");
-    assert_eq!(counts(done), [1, 0, 0, 0, 0]);
-    assert_eq!(work.begun(), 1, "nothing new is begun");
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_does_not_finish_within_the_grace_is_stopped_and_given_back() {
-    let rig = ScriptedQueue::start().await;
-    rig.tasks.put(&["a"]);
-    let work = Work::default();
-    let running = start(&rig, &work, 1_000);
-    eventually("it has begun", || work.begun() == 1).await;
-    let (took, done) = timed(finish(running)).await;
-    assert!(took >= secs(10) && took <= secs(11), "{took:?}");
-    assert_eq!(counts(done), [0, 0, 1, 0, 0]);
-    assert_eq!((work.ended(), work.over()), (0, 1));
-    assert_eq!(rig.tasks.outcomes(), [("a".into(), TaskStatus::Pending, String::new())]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_task_claimed_as_the_loop_ends_is_given_back_and_not_begun() {
-    let rig = ScriptedQueue::start().await;
-    // The rig hands out the task, and its answer is on its way for as long as it takes.
-    rig.tasks.put(&["a"]);
-    rig.tasks.answer_wrongly("GetTask", vec![Answer::hang()]);
-    let work = Work::default();
-    let running = start(&rig, &work, 1);
-    eventually("it is claimed", || rig.tasks.asked().len() == 1).await;
-    let (took, done) = timed(finish(running)).await;
-    assert!(took <= secs(1), "{took:?}");
-    assert_eq!(counts(done), [0, 0, 1, 0, 0]);
-    assert_eq!(work.begun(), 0);
-    assert_eq!(rig.tasks.outcomes(), [("a".into(), TaskStatus::Pending, String::new())]);
-    let names: HashSet<_> = rig.tasks.asked().into_iter().map(|request| request.claim_id).collect();
-    assert_eq!(names.len(), 1, "it is found again by the name of its claim");
-}
-
-#[tokio::test(start_paused = true)]
-async fn the_end_comes_in_time_even_in_an_outage() {
-    let rig = ScriptedQueue::start().await;
-    rig.tasks.put(&["a"]);
-    let work = Work::default();
-    let running = start(&rig, &work, 1_000);
-    eventually("it has begun", || work.begun() == 1).await;
-    rig.server.kill().await;
-    let (took, done) = timed(finish(running)).await;
-    assert!(took <= secs(15) + ms(10), "grace and 5 seconds: {took:?}");
-    assert_eq!(counts(done), [0, 0, 0, 0, 1], "its lease gives it back");
-    assert_eq!(work.over(), 1);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_loop_with_nothing_to_do_ends_at_once() {
-    let rig = ScriptedQueue::start().await;
-    let work = Work::default();
-    let running = start(&rig, &work, 1);
-    eventually("it waits for a task", || rig.tasks.asked().len() == 1).await;
-    let (took, done) = timed(finish(running)).await;
-    assert!(took <= ms(100), "{took:?}");
-    assert_eq!(done, Processed::default());
-}
-
-#[tokio::test(start_paused = true)]
-async fn closing_the_client_ends_its_loops_cleanly() {
-    let rig = ScriptedQueue::start().await;
-    rig.tasks.put(&["a"]);
-    let work = Work::default();
-    let (_stop, ended) = start(&rig, &work, 5);
-    eventually("it has begun", || work.begun() == 1).await;
-    rig.client.close().await;
-    assert_eq!(rig.tasks.outcomes().len(), 1, "close waits for the report");
-    let done = ended.await.expect("no panic").expect("no failure");
-    assert_eq!(counts(done), [1, 0, 0, 0, 0]);
-    let after = rig.client.queue(AGENT).process(work.taking(1), 1).await;
-    assert_eq!(after.expect("it ends at once"), Processed::default());
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_supervisor_that_is_shut_down_under_it_ends_the_loop() {
-    let rig = ScriptedQueue::start().await;
-    let work = Work::default();
-    let (_stop, ended) = start(&rig, &work, 1);
-    eventually("it waits for a task", || rig.tasks.asked().len() == 1).await;
-    rig.client.supervisor().shutdown(secs(0)).await;
-    let done = bounded("the loop ends", ended).await.expect("no panic").expect("no failure");
-    assert_eq!(done, Processed::default());
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_queue_that_was_deleted_ends_the_loop_with_the_servers_words() {
-    let rig = ScriptedQueue::start().await;
-    rig.tasks.answer_wrongly("GetTask", vec![Answer::status(Code::NotFound).text("no queue"); 4]);
-    let ended = rig.client.queue(AGENT).process(Work::default().taking(1), 4).await;
-    let status = ended.expect_err("nothing more to do");
-    assert_eq!((status.code(), status.message()), (Code::NotFound, "no queue"));
-}
-
-#[tokio::test(start_paused = true)]
 async fn where_there_is_nothing_to_do_one_worker_waits_for_all() {
     let rig = ScriptedQueue::start().await;
     let work = Work::default();
@@ -496,19 +391,6 @@ async fn a_server_that_is_not_there_yet_is_waited_for() {
     eventually("it is done", || work.ended() == 1).await;
     eventually("it is reported", || rig.tasks.outcomes().len() == 1).await;
     assert_eq!(counts(finish(running).await), [1, 0, 0, 0, 0]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_dropped_loop_stops_its_handlers_at_once() {
-    let rig = ScriptedQueue::start().await;
-    rig.tasks.put(&["a"]);
-    let work = Work::default();
-    let (_stop, ended) = start(&rig, &work, 1_000);
-    eventually("it has begun", || work.begun() == 1).await;
-    ended.abort();
-    eventually("it is stopped", || work.over() == 1).await;
-    assert_eq!(rig.tasks.outcomes(), [], "its lease gives it back");
-    bounded("the client closes", rig.client.close()).await;
 }
 
 /// Renewals do not depend on whoever awaits the loop.

@@ -1,7 +1,7 @@
 //! Call credentials: anew for each attempt, never in clear unless asked for, and whatever the hook
 //! does, the call gets an answer.
 
-use crate::support::{ADDRESS, call_empty, config};
+use crate::support::{ADDRESS, SECOND, call_empty, config};
 use std::{
     sync::{
         Arc,
@@ -15,8 +15,6 @@ use tonic_supervisor::{
     Builder, Child, ConfigBuilder, Supervisor,
     testing::{MemoryNetwork, Script, ScriptedServer},
 };
-
-const SECOND: Duration = Duration::from_secs(1);
 
 fn token(text: &str) -> MetadataMap {
     let mut metadata = MetadataMap::new();
@@ -77,7 +75,7 @@ async fn every_attempt_gets_its_own_token_and_the_hook_knows_what_for() {
         .call_credentials(|request: tonic_supervisor::CredentialsRequest| async move {
             assert_eq!(
                 (&*request.method, &*request.service_url),
-                ("test.Echo/Say", "http://queue:1/test.Echo")
+                ("test.Echo/Say", "http://server:50051/test.Echo")
             );
             tokio::time::sleep(Duration::from_millis(30)).await;
             Ok(token(&format!("Bearer {}", request.attempt)))

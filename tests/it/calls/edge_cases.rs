@@ -26,8 +26,7 @@ fn endless(said: mpsc::UnboundedReceiver<String>) -> Request<UnboundedReceiverSt
     Request::new(UnboundedReceiverStream::new(said))
 }
 
-// --- large calls
-// -------------------------------------------------------------------------------
+// --- large calls ---
 
 /// Over tonic's own server and its windows of 64 KiB, with what is kept for a retry (4 MiB) and
 /// what is not passed on before its end (1 MiB) between the sizes.
@@ -97,8 +96,7 @@ async fn an_answer_above_the_limit_is_out_of_range_after_one_attempt() {
     assert_eq!(rig.supervisor.snapshot().calls_open, 0);
 }
 
-// --- sides that end at different times
-// -------------------------------------------------------------------------------
+// --- sides that end at different times ---
 
 #[tokio::test(start_paused = true)]
 async fn a_server_that_ends_a_stream_early_is_heard_while_the_request_goes_on() {
@@ -157,8 +155,7 @@ async fn a_request_that_fails_by_itself_ends_its_call_and_nothing_else() {
     assert_eq!((rig.server.connections(), report(&status).retries), (1, 0));
 }
 
-// --- not what they were said to be
-// -------------------------------------------------------------------------------
+// --- not what they were said to be ---
 
 /// An interceptor may mark every call as unary. One that streams is passed through, whatever was
 /// said of it.

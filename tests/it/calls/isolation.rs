@@ -1,9 +1,10 @@
 //! One call's fault stays with that call: it is answered, and neither its link nor any other call
 //! suffers for it.
 
+use super::metadata::{MISSING, with_metadata};
 use crate::support::{
-    ADDRESS, EventLog, SAY, TonicServer, bounded, cause, config, config_for, join, ms, post,
-    report, say, secs, start, supervise, supervise_tcp, with_tonic_server,
+    ADDRESS, SAY, TonicServer, config, config_for, join, ms, report, say, secs, start, supervise,
+    supervise_tcp,
 };
 use http::uri::PathAndQuery;
 use parking_lot::Mutex;
@@ -12,181 +13,14 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering::SeqCst},
 };
 use tokio::time::Instant;
-use tonic::{
-    Code, Request, Status,
-    metadata::{AsciiMetadataKey, MetadataMap},
-};
+use tonic::{Code, Request, metadata::MetadataMap};
 use tonic_prost::ProstCodec;
 use tonic_supervisor::{
-    CallKind, CallOptions, Cause, Config, ConnectivityState, CredentialsRequest, Fact, Phase,
-    SupervisedChannel, Supervisor, UnaryCall,
-    testing::{Answer, Frame, MemoryNetwork, PlayingPeer, RawLink, RawPeer, ScriptedServer},
+    CallKind, CallOptions, Config,
+    testing::{Frame, MemoryNetwork, PlayingPeer, RawLink, RawPeer},
 };
 
-/// A method that the real server does not have.
-const MISSING: &str = "/test.Echo/Missing";
-
-fn metadata(fields: &[(&'static str, &str)]) -> MetadataMap {
-    let mut metadata = MetadataMap::new();
-    for (name, value) in fields {
-        metadata.append(AsciiMetadataKey::from_static(name), value.parse().expect("a value"));
-    }
-    metadata
-}
-
-async fn with_metadata(
-    channel: &SupervisedChannel,
-    path: &str,
-    metadata: MetadataMap,
-) -> Result<String, Status> {
-    let mut request = Request::new("x".to_owned());
-    *request.metadata_mut() = metadata;
-    channel.unary::<String, String>(path, request).await.map(tonic::Response::into_inner)
-}
-
-/// The same through a generated client, of kind `auto`.
-async fn generated(
-    channel: &SupervisedChannel,
-    path: &'static str,
-    metadata: MetadataMap,
-) -> Result<String, Status> {
-    let mut request = Request::new("x".to_owned());
-    *request.metadata_mut() = metadata;
-    let codec = ProstCodec::<String, String>::default();
-    let mut grpc = tonic::client::Grpc::new(channel.clone());
-    grpc.unary(request, PathAndQuery::from_static(path), codec)
-        .await
-        .map(tonic::Response::into_inner)
-}
-
-// --- what HTTP/2 would refuse
-// -------------------------------------------------------------------------------
-
-const HOPS: &[(&str, &str)] = &[
-    ("connection", "keep-alive, x-hop"),
-    ("keep-alive", "timeout=5"),
-    ("proxy-connection", "close"),
-    ("transfer-encoding", "chunked"),
-    ("upgrade", "h2c"),
-];
-
-#[tokio::test]
-async fn fields_of_the_connection_are_left_out_and_the_call_goes_on() {
-    let network = MemoryNetwork::new();
-    let server = ScriptedServer::on_memory(&network, ADDRESS).await;
-    let supervisor = supervise(&network, config());
-    let channel = supervisor.channel();
-    for (name, value) in HOPS {
-        let odd = metadata(&[(name, value), ("te", "gzip"), ("x-hop", "1"), ("x-kept", "2")]);
-        with_metadata(&channel, SAY, odd.clone())
-            .await
-            .unwrap_or_else(|status| panic!("{name}: {status}"));
-        generated(&channel, SAY, odd.clone())
-            .await
-            .unwrap_or_else(|status| panic!("{name}: {status}"));
-        let (reply, answer) = tokio::sync::oneshot::channel();
-        let call = UnaryCall::new(SAY, &"x".to_owned(), reply.into()).with_metadata(odd);
-        supervisor.mailbox().send_message(call).expect("a mailbox takes every message");
-        answer.await.expect("an answer").unwrap_or_else(|status| panic!("{name}: {status}"));
-    }
-    for arrival in server.arrivals() {
-        assert!(
-            HOPS.iter().all(|(name, _)| !arrival.metadata.contains_key(*name)),
-            "{:?}",
-            arrival.metadata
-        );
-        assert_eq!(arrival.metadata["x-kept"], "2");
-        assert_eq!(arrival.metadata["te"], "trailers");
-    }
-    assert_eq!((server.arrivals().len(), server.connections()), (3 * HOPS.len(), 1));
-    assert_eq!(supervisor.snapshot().transparent_retries, 0);
-}
-
-#[tokio::test]
-async fn fields_of_the_connection_are_left_out_of_what_credentials_give() {
-    async fn odd(_: CredentialsRequest) -> Result<MetadataMap, Status> {
-        Ok([metadata(HOPS), metadata(&[("authorization", "Bearer x")])].into_iter().fold(
-            MetadataMap::new(),
-            |mut all, more| {
-                all.as_mut().extend(more.into_headers());
-                all
-            },
-        ))
-    }
-    let network = MemoryNetwork::new();
-    let server = ScriptedServer::on_memory(&network, ADDRESS).await;
-    let builder =
-        Supervisor::builder(config().build().expect("valid")).connector(network.connector());
-    let supervisor = builder.call_credentials(odd).allow_plaintext(true).spawn();
-    say(&supervisor.channel(), "x", CallOptions::new()).await.expect("answered");
-    let arrival = &server.arrivals()[0];
-    assert!(
-        arrival.metadata.contains_key("authorization")
-            && !arrival.metadata.contains_key("connection")
-    );
-}
-
-/// More metadata than a map of headers holds would be a panic of whoever adds one more field.
-#[tokio::test(start_paused = true)]
-async fn a_call_with_too_many_fields_of_metadata_ends_alone_and_unsent() {
-    let network = MemoryNetwork::new();
-    let server = ScriptedServer::on_memory(&network, ADDRESS).await;
-    let supervisor = supervise(&network, config());
-    let names: Vec<AsciiMetadataKey> = (0..24_500)
-        .map(|n| AsciiMetadataKey::from_bytes(format!("x-{n}").as_bytes()).expect("a name"))
-        .collect();
-    let mut many = MetadataMap::new();
-    names.into_iter().for_each(|name| drop(many.insert(name, "1".parse().expect("a value"))));
-    let status = with_metadata(&supervisor.channel(), SAY, many).await.expect_err("refused");
-    assert!(matches!(cause(&status), Cause::BadRequest(_)), "{status:?}");
-    assert_eq!((status.code(), report(&status).attempts_made), (Code::Internal, 0));
-    assert!(status.message().contains("24500 fields"), "{}", status.message());
-    say(&supervisor.channel(), "x", CallOptions::new()).await.expect("the next is answered");
-    assert_eq!((server.arrivals().len(), server.connections()), (1, 1));
-}
-
-// --- what the peer cannot take
-// -------------------------------------------------------------------------------
-
-/// tonic's server announces that it takes 16 KiB, and ends the connection of whoever sends more.
-#[tokio::test]
-async fn a_head_above_the_peers_limit_ends_unsent_and_costs_no_other_call() {
-    let (_server, supervisor) = with_tonic_server(config()).await;
-    let channel = supervisor.channel();
-    supervisor.wait_ready(secs(10)).await.expect("Ready");
-    let others: Vec<_> = (0..4)
-        .map(|_| {
-            let channel = channel.clone();
-            tokio::spawn(async move {
-                for _ in 0..50 {
-                    with_metadata(&channel, "/test.Echo/Say", MetadataMap::new())
-                        .await
-                        .expect("answered");
-                }
-            })
-        })
-        .collect();
-    for size in [20_000, 100_000, 300_000] {
-        let large = metadata(&[("x-large", &"y".repeat(size))]);
-        let status =
-            with_metadata(&channel, "/test.Echo/Say", large.clone()).await.expect_err("too large");
-        assert_eq!(status.code(), Code::ResourceExhausted);
-        assert_eq!(
-            (report(&status).outcome.phase, report(&status).retries),
-            (Phase::Unsent, 0),
-            "{status:?}"
-        );
-        assert!(
-            status.message().contains("MAX_HEADER_LIST_SIZE") && status.message().contains("16384")
-        );
-        let status = generated(&channel, "/test.Echo/Say", large).await.expect_err("too large");
-        assert_eq!(status.code(), Code::ResourceExhausted);
-    }
-    join(others).await;
-    assert_eq!(supervisor.snapshot().links, 1);
-    let fits = metadata(&[("x-large", &"y".repeat(15_000))]);
-    with_metadata(&channel, "/test.Echo/Say", fits).await.expect("below the limit");
-}
+// --- what the peer cannot take ---
 
 /// A peer that ends its connection whenever it reads "poison", and answers everything else.
 async fn allergic(network: &MemoryNetwork, poisoned: Arc<AtomicUsize>) -> PlayingPeer {
@@ -237,8 +71,7 @@ async fn a_call_that_ends_its_link_costs_the_others_no_more_than_its_attempts() 
     assert_eq!(supervisor.snapshot().links, 5, "one more than it ended");
 }
 
-// --- what the peer excludes
-// -------------------------------------------------------------------------------
+// --- what the peer excludes ---
 
 /// A peer that plays `part` at the first call of each connection.
 async fn at_each_call<F: Future<Output = RawLink> + Send>(
@@ -363,8 +196,7 @@ async fn an_excluded_call_goes_behind_those_that_wait() {
     assert_eq!(*arrived.lock(), order, "the good calls came before the bad one came again");
 }
 
-// --- answers that come early
-// -------------------------------------------------------------------------------
+// --- answers that come early ---
 
 /// A missing method: the server answers at the headers and resets the stream, often before the
 /// message is queued.
@@ -427,85 +259,4 @@ async fn a_peer_that_answers_and_resets_at_the_headers_costs_no_link() {
     join(callers.collect()).await;
     let now = supervisor.snapshot();
     assert_eq!((peer.accepts().len(), now.transparent_retries, now.retries), (1, 0, 0));
-}
-
-// --- what proves a link
-// -------------------------------------------------------------------------------
-
-fn whole_answer(stream: u32) -> Vec<u8> {
-    let head = [(":status", "200"), ("content-type", "application/grpc")];
-    let frames = [
-        Frame::headers(stream, &head, false),
-        Frame::data(stream, b"\0\0\0\0\x03\n\x01x".to_vec(), false),
-        Frame::headers(stream, &[("grpc-status", "0")], true),
-    ];
-    frames.iter().flat_map(|frame| frame.to_bytes()).collect()
-}
-
-/// Each connection answers one call; answer, GOAWAY and FIN come in one write.
-#[tokio::test(start_paused = true)]
-async fn an_answer_proves_the_link_although_its_end_comes_with_it() {
-    for goaway in [true, false] {
-        let network = MemoryNetwork::new();
-        let peer = RawPeer::on_memory(&network, ADDRESS).await.play(move |mut link| async move {
-            link.send_settings(&[]).await;
-            let Some((stream, _)) = link.next_whole_request().await else { return };
-            let mut bytes = whole_answer(stream);
-            if goaway {
-                bytes.extend_from_slice(&Frame::goaway(stream, 0, b"").to_bytes());
-            }
-            link.send_bytes(&bytes).await;
-            link.close().await;
-        });
-        let supervisor = supervise(&network, config());
-        let began = Instant::now();
-        for n in 0..50 {
-            assert_eq!(
-                say(&supervisor.channel(), "x", CallOptions::new()).await.expect("answered"),
-                "x",
-                "call {n}"
-            );
-        }
-        assert!(began.elapsed() < ms(50 * 25), "{:?} for 50 calls", began.elapsed());
-        assert!((50..=51).contains(&peer.accepts().len()));
-    }
-}
-
-/// A head alone is no answer: the waits between dials grow.
-#[tokio::test(start_paused = true)]
-async fn a_link_that_only_began_an_answer_is_not_proven() {
-    let network = MemoryNetwork::new();
-    let peer = RawPeer::on_memory(&network, ADDRESS).await.play(|mut link| async move {
-        link.send_settings(&[]).await;
-        let Some((stream, _)) = link.next_whole_request().await else { return };
-        link.answer_head(stream).await;
-        link.send(Frame::data(stream, b"\0\0\0".to_vec(), false)).await;
-        link.close().await;
-    });
-    let supervisor = supervise(&network, config());
-    let log = EventLog::of(&supervisor);
-    let calls: Vec<_> =
-        (0..50).map(|_| post(&supervisor.mailbox(), "x", CallOptions::new())).collect();
-    for answer in calls {
-        bounded("an answer", answer).await.expect("an answer").expect_err("never answered");
-    }
-    assert_eq!(log.count(|fact| matches!(fact, Fact::BackoffReset { .. })), 0);
-    assert!(peer.accepts().len() <= 20, "{:?}", peer.accepts());
-    assert_ne!(supervisor.state(), ConnectivityState::Idle);
-}
-
-/// A stream's first message is proof, long before the stream ends.
-#[tokio::test(start_paused = true)]
-async fn a_whole_message_proves_the_link_before_its_stream_ends() {
-    let network = MemoryNetwork::new();
-    let server = ScriptedServer::on_memory(&network, ADDRESS).await;
-    server.script(Answer::message("\n\u{5}hello").then_hang());
-    let supervisor = supervise(&network, config());
-    let log = EventLog::of(&supervisor);
-    let mut grpc = tonic::client::Grpc::new(supervisor.channel());
-    let (path, codec) = (PathAndQuery::from_static(SAY), ProstCodec::<String, String>::default());
-    let stream =
-        grpc.server_streaming(Request::new("x".to_owned()), path, codec).await.expect("it begins");
-    log.until("the proof", 1, |fact| matches!(fact, Fact::BackoffReset { .. })).await;
-    drop(stream);
 }

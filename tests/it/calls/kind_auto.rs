@@ -44,8 +44,7 @@ const RETRIED: (usize, bool) = (2, true);
 const NOT_RETRIED: (usize, bool) = (1, false);
 const SEEN: &str = "was seen to stream";
 
-// --- retries
-// -------------------------------------------------------------------------------
+// --- retries ---
 
 /// The README's two lines, and nothing else: the issue's own experiment.
 #[tokio::test(start_paused = true)]
@@ -142,8 +141,7 @@ async fn a_request_above_max_replay_bytes_is_sent_once() {
     assert_eq!(attempts(&rig, unavailable(), CallOptions::new()).await, NOT_RETRIED);
 }
 
-// --- streams
-// -------------------------------------------------------------------------------
+// --- streams ---
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_has_begun_is_passed_on_at_once() {
@@ -224,8 +222,7 @@ async fn an_answer_that_ends_within_a_second_of_its_message_is_no_stream() {
     }
 }
 
-// --- what decides
-// -------------------------------------------------------------------------------
+// --- what decides ---
 
 #[tokio::test(start_paused = true)]
 async fn one_key_switches_it_off_and_a_log_line_says_how_to_tell() {
@@ -273,8 +270,7 @@ async fn a_method_or_a_call_may_be_said_to_be_auto_or_streaming() {
     assert_eq!(attempts(&undescribed, unavailable(), options()).await, RETRIED);
 }
 
-// --- time
-// -------------------------------------------------------------------------------
+// --- time ---
 
 /// Neither this client nor, told by it, the server ends a call that is on the wire. One line tells
 /// of the method.

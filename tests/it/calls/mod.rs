@@ -1,5 +1,6 @@
 //! Calls, from the request to the one answer: kinds, deadlines, cancellation, credentials, reports.
 
+mod broken_streams;
 mod cancellation;
 mod credentials;
 mod edge_cases;
@@ -8,7 +9,9 @@ mod extreme_times;
 mod generated_clients;
 mod isolation;
 mod kind_auto;
+mod known_unary;
 mod load;
+mod metadata;
 mod reports;
 mod timeouts;
 mod wrongly_declared_unary;

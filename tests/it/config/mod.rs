@@ -1,3 +1,5 @@
 //! Configuration: keys, sources, rules.
 
 pub(crate) mod keys;
+mod problems;
+mod sources;

@@ -1,5 +1,5 @@
-//! A target with several addresses (scenario E19): one bad address never shadows a good one, wherever
-//! its dial ends, and those that lose leave nothing behind.
+//! A target with several addresses (scenario E19): one bad address never shadows a good one,
+//! wherever its dial ends, and those that lose leave nothing behind.
 
 use crate::support::{
     ADDRESS, EventLog, EventReader, LONG, assert_time, config, ms, say, secs, settle, supervise,

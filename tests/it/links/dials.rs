@@ -88,8 +88,8 @@ async fn scenario_06_a_deadline_holds_in_every_phase_on_a_link() {
     assert_eq!((report(&status).attempts_made, server.handled()), (2, 2));
 }
 
-/// Scenario 6, as decided: a wait that would outlive the deadline ends the call at once, with the last
-/// real status.
+/// Scenario 6, as decided: a wait that would outlive the deadline ends the call at once, with the
+/// last real status.
 #[tokio::test(start_paused = true)]
 async fn scenario_06_a_backoff_that_would_outlive_the_deadline_is_not_slept() {
     let (_server, supervisor) = ready(Script::always(Code::Unavailable), config()).await;
@@ -145,7 +145,8 @@ async fn dials_in_a_minute(
     network.dials().len() - before
 }
 
-/// Scenario 8: a minute before a peer that is not there, that hangs up, or that greets and hangs up.
+/// Scenario 8: a minute before a peer that is not there, that hangs up, or that greets and hangs
+/// up.
 #[tokio::test(start_paused = true)]
 async fn scenario_08_dials_are_rare_whatever_the_peer_does() {
     type Play = fn(RawPeer) -> PlayingPeer;
@@ -294,8 +295,8 @@ async fn scenario_09_a_server_that_is_back_is_dialled_within_the_longest_wait() 
     }
 }
 
-/// Scenario 9: `reconnect_now` in the middle of a dial that then fails is followed by another dial at
-/// once.
+/// Scenario 9: `reconnect_now` in the middle of a dial that then fails is followed by another dial
+/// at once.
 #[tokio::test(start_paused = true)]
 async fn scenario_09_reconnect_now_during_a_dial_makes_the_next_one_follow_at_once() {
     let network = MemoryNetwork::new();
@@ -308,8 +309,8 @@ async fn scenario_09_reconnect_now_during_a_dial_makes_the_next_one_follow_at_on
     assert_time(network.dials()[1], secs(3));
 }
 
-/// Scenario 9: in 100,000 random histories there is never a dead end: not Ready and not Shutdown means
-/// that a dial runs or a wait is on, and the wait is never longer than the longest one.
+/// Scenario 9: in 100,000 random histories there is never a dead end: not Ready and not Shutdown
+/// means that a dial runs or a wait is on, and the wait is never longer than the longest one.
 #[test]
 fn scenario_09_no_history_leaves_the_channel_without_a_dial_or_a_timer() {
     let backoff = |initial, max| Backoff { initial: ms(initial), multiplier: 2.0, max: ms(max) };
@@ -339,8 +340,8 @@ fn scenario_09_no_history_leaves_the_channel_without_a_dial_or_a_timer() {
     }
 }
 
-/// Scenario 22: peers that accept and never speak HTTP/2 never make the channel Ready. The dial of a
-/// silent one fails at `connect_timeout`, in its handshake; that of one whose first frame is
+/// Scenario 22: peers that accept and never speak HTTP/2 never make the channel Ready. The dial of
+/// a silent one fails at `connect_timeout`, in its handshake; that of one whose first frame is
 /// another than SETTINGS fails as soon as that is read. Dials follow the backoff.
 #[tokio::test(start_paused = true)]
 async fn scenario_22_a_peer_that_never_speaks_http2_never_makes_the_channel_ready() {

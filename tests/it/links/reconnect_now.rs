@@ -1,8 +1,7 @@
 //! `reconnect_now()` while Ready: the successor is up before the old link drains, whatever happens
 //! to either meanwhile.
 
-use crate::support::{Rig, SAY, config};
-use std::time::Duration;
+use crate::support::{Rig, SAY, SECOND, config};
 use tokio::time::{Instant, sleep};
 use tonic::Status;
 use tonic_supervisor::{
@@ -10,8 +9,6 @@ use tonic_supervisor::{
     ConnectivityState::{Connecting, Ready},
     testing::Answer,
 };
-
-const SECOND: Duration = Duration::from_secs(1);
 
 /// Ready, and from now on a dial takes a second.
 async fn ready() -> Rig {

@@ -1,7 +1,6 @@
-//! The CHECKs of the pains about calls: what is sent again and what never is, and what happens
-//! before the server is there.
+//! What is sent again and what never is: idempotency, and how much of a call was processed.
 
-use crate::support::{ADDRESS, EventLog, Rig, SAY, config, echo, report, say, supervise, timed};
+use crate::support::{ADDRESS, Rig, SAY, SECOND, config, echo, report, say, supervise, timed};
 use bytes::{Buf, BufMut, Bytes};
 use futures::future::join_all;
 use http::uri::PathAndQuery;
@@ -20,18 +19,15 @@ use tokio::time::sleep;
 use tonic::{Code, Request, client::Grpc};
 use tonic_prost::ProstCodec;
 use tonic_supervisor::{
-    CallOptions, Cause, ConnectivityState, Fact, SupervisedChannel,
+    CallOptions,
     testing::{Answer, Arrival, MemoryNetwork, Script, ScriptedServer},
 };
-
-const SECOND: Duration = Duration::from_secs(1);
 
 fn once() -> CallOptions {
     CallOptions::new().idempotent(false)
 }
 
-// --- 5: retry cannot be added
-// -------------------------------------------------------------------------------
+// --- 5: retry cannot be added ---
 
 /// Bytes that know how often they were encoded.
 #[derive(Debug, Default)]
@@ -100,8 +96,7 @@ async fn scenario_05_a_call_of_1_mib_is_encoded_once_and_sent_three_times_alike(
     }
 }
 
-// --- 7: writes executed twice
-// -------------------------------------------------------------------------------
+// --- 7: writes executed twice ---
 
 /// Scenario 7: the server executes, then cuts the connection before it replies.
 #[tokio::test(start_paused = true)]
@@ -173,67 +168,4 @@ async fn scenario_07_a_call_that_must_run_once_is_repeated_while_the_port_is_ref
     assert_eq!(outcome.expect("sent when the port was open"), "pay");
     assert!(took < Duration::from_millis(6_300), "{took:?}");
     assert_eq!((server.handled(), supervisor.snapshot().retries), (1, 0));
-}
-
-// --- 10: start-up order
-// -------------------------------------------------------------------------------
-
-/// Scenario 10: spawn with no listener, 20 calls at once, listener at +2 s.
-#[tokio::test(start_paused = true)]
-async fn scenario_10_calls_wait_for_a_server_that_starts_later_and_spend_no_retries() {
-    let network = MemoryNetwork::new();
-    let supervisor = supervise(&network, config());
-    let calls: Vec<_> = (0..20)
-        .map(|n| {
-            let channel = supervisor.channel();
-            tokio::spawn(async move { timed(echo(&channel, &n.to_string())).await })
-        })
-        .collect();
-    sleep(2 * SECOND).await;
-    let server = ScriptedServer::on_memory(&network, ADDRESS).await;
-    for (n, call) in calls.into_iter().enumerate() {
-        let (took, outcome) = call.await.expect("no panic");
-        assert_eq!(outcome.expect("answered"), n.to_string());
-        assert!(took <= Duration::from_millis(2_000 + 1_200 + 100), "{took:?}");
-    }
-    assert_eq!((server.handled(), supervisor.snapshot().retries), (20, 0));
-}
-
-/// Scenario 10, fail-fast: UNAVAILABLE right after the first failed dial, with its cause; and at once
-/// from then on.
-#[tokio::test(start_paused = true)]
-async fn scenario_10_a_fail_fast_call_hears_the_cause_after_the_first_failed_dial() {
-    let network = MemoryNetwork::new();
-    let dial = Duration::from_millis(300);
-    network.dial_takes(dial);
-    let supervisor = supervise(&network, config());
-    let (channel, events) = (supervisor.channel(), EventLog::of(&supervisor));
-    assert_eq!(fail_fast(&channel).await, dial);
-    events.nth(2, |fact| matches!(fact, Fact::DialStarted { .. })).await;
-    assert_eq!(supervisor.state(), ConnectivityState::Connecting);
-    assert_eq!(fail_fast(&channel).await, Duration::ZERO, "also while it redials");
-
-    let refused = supervise(&MemoryNetwork::new(), config());
-    sleep(Duration::from_millis(100)).await;
-    assert_eq!(refused.state(), ConnectivityState::TransientFailure);
-    assert_eq!(fail_fast(&refused.channel()).await, Duration::ZERO, "and while it waits to redial");
-}
-
-/// How long a call that does not wait takes to say why it failed.
-async fn fail_fast(channel: &SupervisedChannel) -> Duration {
-    let (took, outcome) = timed(say(channel, "x", CallOptions::new().wait_for_ready(false))).await;
-    let status = outcome.expect_err("nobody listens");
-    assert_eq!(status.code(), Code::Unavailable);
-    assert!(
-        status.message().contains("127.0.0.1:50051: connection refused"),
-        "{}",
-        status.message()
-    );
-    let report = report(&status);
-    assert!(
-        matches!(report.outcome.cause, Cause::NotConnected(_)) && !report.maybe_processed,
-        "{report:?}"
-    );
-    assert_eq!((report.attempts_made, report.retries), (0, 0));
-    took
 }

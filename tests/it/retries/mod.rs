@@ -1,6 +1,11 @@
 //! Retries: what is sent again, when, and how often.
 
+mod codes;
+mod counts;
+mod deadlines;
 mod idempotency;
-mod policy;
+mod message_sizes;
+mod pushback;
 mod seed;
 mod streams;
+mod throttle;

@@ -45,8 +45,7 @@ fn became(state: ConnectivityState) -> impl Fn(&Fact) -> bool {
     move |fact| matches!(fact, Fact::StateChanged { to, .. } if *to == state)
 }
 
-// --- retries
-// -------------------------------------------------------------------------------
+// --- retries ---
 
 /// 指数退避策略, max_retry_attempts: 3, min(initial_backoff * multiplier^attempt, max_backoff)
 #[tokio::test(start_paused = true)]
@@ -128,8 +127,7 @@ async fn every_retry_is_logged_with_method_code_attempt_delay_and_cause() {
     assert!(lines.iter().all(|line| line.level <= tracing::Level::INFO), "shown by default");
 }
 
-// --- reconnecting
-// -------------------------------------------------------------------------------
+// --- reconnecting ---
 
 /// Keepalive 检测: keepalive_time 30, keepalive_timeout 5, permitted without calls
 #[tokio::test(start_paused = true)]
@@ -182,8 +180,7 @@ async fn redials_back_off_exponentially() {
     }
 }
 
-// --- notes
-// -------------------------------------------------------------------------------
+// --- notes ---
 
 #[derive(Clone, Copy, Debug)]
 enum Streaming {
@@ -299,8 +296,7 @@ async fn by_default_a_call_that_is_never_answered_ends_after_a_minute() {
     );
 }
 
-// --- configuration
-// -------------------------------------------------------------------------------
+// --- configuration ---
 
 /// The seed's two texts, as they stand there; and with values changed, so that they are seen to
 /// act.

@@ -14,8 +14,8 @@ use tonic_supervisor::{
 #[path = "../../../examples/watcher.rs"]
 mod watcher;
 
-/// Scenario 28: the example watcher survives 20 restarts of the server, of all lengths, with exactly
-/// 21 subscriptions and 21 messages: it waits for links, and for nothing else.
+/// Scenario 28: the example watcher survives 20 restarts of the server, of all lengths, with
+/// exactly 21 subscriptions and 21 messages: it waits for links, and for nothing else.
 #[tokio::test(start_paused = true)]
 async fn scenario_28_a_watcher_survives_20_restarts_with_exactly_21_subscriptions() {
     let Rig { server, supervisor, .. } = Rig::with_script(watcher::news(), config()).await;

@@ -161,3 +161,17 @@ impl EventReader {
         self.facts().await.iter().filter_map(to).collect()
     }
 }
+
+/// The laws of every history: no number is left out, states follow from one another along legal
+/// edges.
+pub(crate) fn check_history(mut state: ConnectivityState, mut seq: u64, events: &[Event]) {
+    for event in events {
+        assert_eq!(event.seq, seq + 1, "{events:#?}");
+        seq = event.seq;
+        if let Fact::StateChanged { from, to, cause, .. } = &event.fact {
+            assert!(*from == state && from.can_become(*to), "{from} -> {to} after {state}");
+            assert!(!cause.is_empty());
+            state = *to;
+        }
+    }
+}

@@ -1,9 +1,9 @@
 //! A peer whose frames the test sends itself, and what stands in them.
 
-use super::{ADDRESS, LONG, supervise};
+use super::{ADDRESS, LONG, bounded, supervise};
 use tonic_supervisor::{
     ConfigBuilder, Supervisor,
-    testing::{MemoryNetwork, RawLink, RawPeer},
+    testing::{FrameKind, MemoryNetwork, RawLink, RawPeer},
 };
 
 /// The message `hello`, without its prefix.
@@ -27,4 +27,10 @@ pub(crate) async fn raw_link(
     link.send_settings(settings).await;
     supervisor.wait_ready(LONG).await.expect("Ready");
     (supervisor, peer, link)
+}
+
+/// Reads until a request has arrived whole, whatever else is under way; its stream.
+pub(crate) async fn next_request(link: &mut RawLink) -> u32 {
+    let end = link.skip_to(|frame| frame.kind == FrameKind::Data && frame.is_end_stream());
+    bounded("a request", end).await.expect("the client is there").stream
 }

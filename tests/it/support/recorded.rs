@@ -10,8 +10,9 @@ pub(crate) type Recorded = BTreeMap<String, Vec<f64>>;
 
 /// Runs `test` on a runtime of its own, with paused time, and returns what it recorded.
 pub(crate) fn record<F: Future<Output = ()>>(test: impl FnOnce() -> F) -> Recorded {
-    let recorder = DebuggingRecorder::new();
-    metrics::with_local_recorder(&recorder, || paused_runtime().block_on(test()));
+    // The runtime lives on until all is read: what ends with it is not counted.
+    let (recorder, runtime) = (DebuggingRecorder::new(), paused_runtime());
+    metrics::with_local_recorder(&recorder, || runtime.block_on(test()));
     let recorded = recorder.snapshotter().snapshot().into_vec();
     let entry = |(key, value): (metrics_util::CompositeKey, DebugValue)| {
         let mut labels: Vec<_> =

@@ -10,6 +10,8 @@ use tokio::{
 /// No wait of a test is longer.
 pub(crate) const LONG: Duration = Duration::from_secs(3_600);
 
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
+
 pub(crate) const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }

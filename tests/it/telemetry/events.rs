@@ -1,34 +1,19 @@
-//! What a supervisor tells of itself: states, events in order, snapshots; and what GOAWAY and
-//! changing limits look like.
+//! What a supervisor tells of itself: states, events in order, snapshots.
 
 use crate::support::*;
 use ConnectivityState::{Connecting, Ready, Shutdown, TransientFailure};
 use tonic::Code;
 use tonic_supervisor::{
     CallOptions, ConnectivityState, Event, EventItem, Fact, Incarnation, LinkEnd, UnaryCall,
-    testing::{FrameKind, MemoryNetwork, RawLink, Script, ScriptedServer},
+    testing::{MemoryNetwork, ScriptedServer},
 };
 
 fn names(facts: &[Fact]) -> Vec<&'static str> {
     facts.iter().map(Fact::name).collect()
 }
 
-/// The laws of every history: no number is left out, states follow from one another along legal
-/// edges.
-fn check_history(mut state: ConnectivityState, mut seq: u64, events: &[Event]) {
-    for event in events {
-        assert_eq!(event.seq, seq + 1, "{events:#?}");
-        seq = event.seq;
-        if let Fact::StateChanged { from, to, cause, .. } = &event.fact {
-            assert!(*from == state && from.can_become(*to), "{from} -> {to} after {state}");
-            assert!(!cause.is_empty());
-            state = *to;
-        }
-    }
-}
-
-/// Scenario 4: the server is killed and restarted while no call is made; every step is told at once,
-/// with its cause, attempt and delay.
+/// Scenario 4: the server is killed and restarted while no call is made; every step is told at
+/// once, with its cause, attempt and delay.
 #[tokio::test(start_paused = true)]
 async fn scenario_04_a_kill_and_a_restart_while_idle_are_announced_step_by_step() {
     let network = MemoryNetwork::new();
@@ -111,8 +96,8 @@ async fn scenario_04_a_kill_and_a_restart_while_idle_are_announced_step_by_step(
     assert!((ms(799)..=ms(1_200)).contains(&delay), "{delay:?}");
 }
 
-/// Scenario 4: a reader that sleeps through 10,000 transitions is told how many events it missed; what
-/// follows is complete.
+/// Scenario 4: a reader that sleeps through 10,000 transitions is told how many events it missed;
+/// what follows is complete.
 #[tokio::test(start_paused = true)]
 async fn scenario_04_a_stalled_reader_is_told_what_it_missed_and_costs_no_memory() {
     let network = MemoryNetwork::new();
@@ -190,148 +175,6 @@ async fn a_wait_for_ready_that_is_given_up_says_why_and_what_to_do() {
         (expected.into(), expected.into()),
         "as main prints it"
     );
-}
-
-/// Decisions 2 and 3: while a GOAWAY'd link drains, the channel is Connecting, then Ready again;
-/// its call finishes there.
-#[tokio::test(start_paused = true)]
-async fn a_goaway_shows_connecting_and_the_old_link_finishes_its_calls() {
-    let network = MemoryNetwork::new();
-    let server = ScriptedServer::on_memory(&network, ADDRESS).await;
-    let supervisor = supervise(&network, config());
-    let channel = supervisor.channel();
-    say(&channel, "hello", CallOptions::new()).await.expect("the link is proven");
-    let mut events = EventReader::of(&supervisor).await;
-    server.script(Script::delay(ms(500)));
-    let rider = start_many(&channel, CallOptions::new(), 1);
-    server.arrived(2).await;
-    assert_eq!(server.goaway().await, 1);
-    events.until_state(Connecting).await;
-    events.until_state(Ready).await;
-    server.script(Script::echo());
-    assert!(say(&channel, "hello", CallOptions::new()).await.is_ok());
-    assert_eq!(
-        server.arrivals()[2].connection,
-        2,
-        "new calls go out on the successor while the old link drains"
-    );
-    let answered = join(rider).await;
-    assert_time(answered[0].0, ms(500));
-    assert!(answered[0].1.is_ok());
-    let lost = events.until(|fact| matches!(fact, Fact::LinkLost { .. })).await;
-    let Fact::LinkLost {
-        incarnation: Incarnation(1),
-        current: false,
-        end: LinkEnd::GoAway(goaway),
-        ..
-    } = lost.fact
-    else {
-        panic!("{lost:?}")
-    };
-    assert_eq!((goaway.code, server.handled()), (0, 3));
-    assert_eq!(events.states().await, [Connecting, Ready]);
-    let heard = events.seen.iter().find(|event| matches!(event.fact, Fact::GoAwayReceived { .. }));
-    assert!(matches!(
-        heard.expect("it was told").fact,
-        Fact::GoAwayReceived { incarnation: Incarnation(1), .. }
-    ));
-    assert_eq!(supervisor.snapshot().transparent_retries, 0);
-    check_history(Ready, events.snapshot.seq, &events.seen);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_goaway_is_seen_at_once_while_idle() {
-    let network = MemoryNetwork::new();
-    let server = ScriptedServer::on_memory(&network, ADDRESS).await;
-    let supervisor = supervise(&network, config());
-    say(&supervisor.channel(), "hello", CallOptions::new()).await.expect("the link is proven");
-    let mut events = EventReader::of(&supervisor).await;
-    let sent = tokio::time::Instant::now();
-    server.goaway().await;
-    events.until(|fact| matches!(fact, Fact::GoAwayReceived { .. })).await;
-    assert_time(sent.elapsed(), ms(0));
-    events.until_state(Connecting).await;
-    events.until_state(Ready).await;
-    assert!(sent.elapsed() <= ms(22), "{:?}", sent.elapsed());
-    assert_eq!(events.states().await, [Connecting, Ready]);
-}
-
-/// Reads until a request has arrived whole, whatever else is under way; its stream.
-async fn request(link: &mut RawLink) -> u32 {
-    let end = bounded(
-        "a request",
-        link.skip_to(|frame| frame.kind == FrameKind::Data && frame.is_end_stream()),
-    )
-    .await;
-    end.expect("the client is there").stream
-}
-
-/// gRPC's graceful pair: the first GOAWAY promises all streams, the second takes the promise back
-/// for those above its last id.
-#[tokio::test(start_paused = true)]
-async fn a_goaway_in_two_steps_lets_the_promised_calls_finish_and_moves_the_others() {
-    let (supervisor, mut peer, mut old) = raw_link(config(), &[]).await;
-    let proof = start_many(&supervisor.channel(), CallOptions::new(), 1);
-    let stream = request(&mut old).await;
-    old.answer(stream, HELLO).await;
-    assert!(join(proof).await[0].1.is_ok(), "the link is proven");
-    let mut events = EventReader::of(&supervisor).await;
-    let calls = start_many(&supervisor.channel(), CallOptions::new().idempotent(false), 2);
-    assert_eq!((request(&mut old).await, request(&mut old).await), (3, 5));
-    old.goaway(0x7fff_ffff, 0, "").await;
-    let mut new = peer.accept().await;
-    new.send_settings(&[]).await;
-    events.until_state(Ready).await;
-    old.goaway(3, 0, "max_age").await;
-    let moved = request(&mut new).await;
-    new.answer(moved, HELLO).await;
-    old.answer(3, HELLO).await;
-    for (_, answer) in join(calls).await {
-        assert_eq!(answer.expect("no call is lost"), "hello");
-    }
-    let snapshot = supervisor.snapshot();
-    assert_eq!((snapshot.retries, snapshot.transparent_retries, snapshot.links), (0, 1, 2));
-    assert!(old.next_frame().await.is_ok(), "the client says goodbye on a drained link");
-    assert_eq!(events.states().await, [Connecting, Ready]);
-}
-
-/// The peer's MAX_CONCURRENT_STREAMS is obeyed as it changes, up and down.
-#[tokio::test(start_paused = true)]
-async fn a_changed_limit_of_streams_changes_how_many_calls_start() {
-    const MAX_CONCURRENT_STREAMS: u16 = 3;
-    let (supervisor, _peer, mut link) = raw_link(config(), &[(MAX_CONCURRENT_STREAMS, 2)]).await;
-    let calls = start_many(&supervisor.channel(), CallOptions::new(), 8);
-    let state = |supervisor: &tonic_supervisor::Supervisor| {
-        let snapshot = supervisor.snapshot();
-        (snapshot.streams, snapshot.calls_waiting)
-    };
-    assert_eq!((request(&mut link).await, request(&mut link).await), (1, 3));
-    settle().await;
-    assert_eq!(state(&supervisor), (2, 6));
-
-    link.send_settings(&[(MAX_CONCURRENT_STREAMS, 4)]).await;
-    assert_eq!((request(&mut link).await, request(&mut link).await), (5, 7));
-    settle().await;
-    assert_eq!(state(&supervisor), (4, 4));
-
-    link.send_settings(&[(MAX_CONCURRENT_STREAMS, 1)]).await;
-    settle().await;
-    for stream in [1, 3, 5] {
-        link.answer(stream, HELLO).await;
-        settle().await;
-    }
-    assert_eq!(
-        state(&supervisor),
-        (1, 4),
-        "none starts while the one that is left fills the limit"
-    );
-    for (answered, started) in [(7, 9), (9, 11), (11, 13), (13, 15)] {
-        link.answer(answered, HELLO).await;
-        assert_eq!(request(&mut link).await, started);
-    }
-    link.answer(15, HELLO).await;
-    assert!(join(calls).await.iter().all(|(_, answer)| answer.is_ok()));
-    assert_eq!(supervisor.snapshot().links, 1);
 }
 
 /// A link is proven by its first answer, or by `stable_after`; only that starts the backoff over.

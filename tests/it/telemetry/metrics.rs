@@ -256,8 +256,8 @@ fn scenario_16_late_messages_about_a_former_incarnation_are_dropped_and_counted(
     assert_eq!(value(&recorded, "tonic_supervisor.messages.stale", "message=LinkProven"), [1.0]);
 }
 
-/// Scenario 29: an outage of ten minutes, at a dial every ten seconds: at most ten lines of warning,
-/// one of recovery with its length and its dials.
+/// Scenario 29: an outage of ten minutes, at a dial every ten seconds: at most ten lines of
+/// warning, one of recovery with its length and its dials.
 #[tokio::test(start_paused = true)]
 async fn scenario_29_an_outage_of_ten_minutes_is_ten_warnings_at_most_and_one_last_line() {
     let log = LogLines::listen();

@@ -71,8 +71,7 @@ async fn reply(
     }
 }
 
-// --- what is drawn
-// -------------------------------------------------------------------------------
+// --- what is drawn ---
 
 fn value() -> impl Strategy<Value = Vec<u8>> {
     let interesting: Vec<&[u8]> = vec![
@@ -178,8 +177,7 @@ fn said() -> impl Strategy<Value = Said> {
         })
 }
 
-// --- what is asked
-// -------------------------------------------------------------------------------
+// --- what is asked ---
 
 async fn answered<T: Send + 'static>(
     what: &str,

@@ -17,8 +17,7 @@ const PATH: &str = "/input.Any/Thing";
 const TIMEOUT: Duration = Duration::from_secs(5);
 const HUNDRED_YEARS: Duration = Duration::from_secs(100 * 366 * 86_400);
 
-// --- configuration
-// -------------------------------------------------------------------------------
+// --- configuration ---
 
 /// One line for each problem: where, which key, and what the rule is.
 fn is_sentences(error: &ConfigError) -> bool {
@@ -89,8 +88,7 @@ fn a_yaml_bomb_is_an_error() {
     }
 }
 
-// --- peers and callers
-// -------------------------------------------------------------------------------
+// --- peers and callers ---
 
 thread_local! {
     static PANICS: Cell<usize> = const { Cell::new(0) };

@@ -5,6 +5,7 @@ mod arbitrary_inputs;
 mod empty_frames;
 mod header_limits;
 mod malformed;
+mod malformed_requests;
 mod peer_text;
 mod small_frames;
 mod status_in_head;

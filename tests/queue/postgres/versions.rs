@@ -13,7 +13,8 @@ async fn a_schema_of_version_1_opens_with_all_that_was_promised_for_it() {
     open(&database).await;
 }
 
-/// `.ci/postgres cargo test --features serve --test queue -- --ignored made_by_this_program --nocapture`
+/// `.ci/postgres cargo test --features serve --test queue -- --ignored made_by_this_program
+/// --nocapture`
 #[tokio::test]
 #[ignore = "makes the dump of a new version"]
 async fn a_schema_made_by_this_program() {
