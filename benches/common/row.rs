@@ -55,9 +55,9 @@ impl Row {
         let [ratio, least, most] = self.ratios.map_or([f64::NAN; 3], |ratios| ratios).map(number);
         let Self { bench, measure, payload, in_flight, peer, unit, value, .. } = self;
         format!(
-            "{{\"bench\":\"{bench}\",\"measure\":\"{measure}\",\"payload\":{payload},\"in_flight\":{in_flight},\
-             \"connections\":1,\"peer\":\"{peer}\",\"value\":{},\"unit\":\"{unit}\",\"ratio\":{ratio},\
-             \"ratio_min\":{least},\"ratio_max\":{most}}}",
+            "{{\"bench\":\"{bench}\",\"measure\":\"{measure}\",\"payload\":{payload},\
+             \"in_flight\":{in_flight},\"connections\":1,\"peer\":\"{peer}\",\"value\":{},\
+             \"unit\":\"{unit}\",\"ratio\":{ratio},\"ratio_min\":{least},\"ratio_max\":{most}}}",
             number(*value)
         )
     }

@@ -48,7 +48,8 @@ async fn mutual_tls_works_and_a_rotated_certificate_is_shown_from_the_next_link_
     let mut events = supervisor.events();
     supervisor.reconnect_now();
     while let Some(item) = events.next().await {
-        if matches!(item, EventItem::Event(event) if matches!(event.fact, Fact::LinkEstablished { .. }))
+        if let EventItem::Event(event) = item
+            && matches!(event.fact, Fact::LinkEstablished { .. })
         {
             break;
         }

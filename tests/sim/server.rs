@@ -112,8 +112,8 @@ pub(crate) async fn run(shared: Shared, orders: Orders) -> turmoil::Result {
                 (Door::Exclude(code), stream) => drop(excluding.spawn(exclude(stream, code))),
                 (Door::Babble, mut stream) => {
                     // Whoever dialled may be gone.
-                    let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: \
-                                               0\r\n\r\n").await;
+                    let refusal = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n";
+                    let _ = stream.write_all(refusal).await;
                 }
             },
         }

@@ -3,7 +3,7 @@
 //! time belongs to a single runtime.
 
 use crate::support::{ADDRESS, cause, codec, config, ms, path, post, report, said, say, secs};
-use futures::executor::block_on;
+use futures::{StreamExt as _, executor::block_on, stream};
 use std::{future::Future, ops::ControlFlow, thread, time::Duration};
 use tokio::{
     runtime::{Builder, Runtime},
@@ -110,7 +110,8 @@ fn the_end_answers_everything(threads: usize, in_background: bool) {
             let channel = supervisor.channel();
             let called = tokio::spawn(async move { say(&channel, "x", CallOptions::new()).await });
             let posted = post(&supervisor.mailbox(), "x", CallOptions::new());
-            let posted = tokio::spawn(async move { said(posted.await.expect("a port gets its answer")) });
+            let answered = async move { said(posted.await.expect("a port gets its answer")) };
+            let posted = tokio::spawn(answered);
             calls.extend([(what, called), (what, posted)]);
         };
         server.script(Script::always(Code::Unavailable));
@@ -123,19 +124,21 @@ fn the_end_answers_everything(threads: usize, in_background: bool) {
         server.arrived(4).await;
         let limited = CallOptions::new().attempt_timeout(HOUR);
         let channel = supervisor.channel();
-        calls.push(("in flight with a limit", tokio::spawn(async move { say(&channel, "x", limited).await })));
+        let call = tokio::spawn(async move { say(&channel, "x", limited).await });
+        calls.push(("in flight with a limit", call));
         server.arrived(5).await;
         server.script(Answer::echo_stream());
-        let endless = futures::StreamExt::chain(futures::stream::iter(["a".to_owned()]), futures::stream::pending());
+        let endless = stream::iter(["a".to_owned()]).chain(stream::pending());
         let mut grpc = Grpc::new(supervisor.channel());
-        let mut heard = grpc.streaming(Request::new(endless), path(), codec()).await.expect("it begins").into_inner();
+        let heard = grpc.streaming(Request::new(endless), path(), codec()).await;
+        let mut heard = heard.expect("it begins").into_inner();
         assert_eq!(heard.message().await.expect("echoed"), Some("a".into()));
         let mut events = supervisor.events();
         let looping = supervisor.clone();
-        let subscribing =
-            tokio::spawn(
-                async move { looping.for_each_incarnation(|_| async { ControlFlow::<()>::Continue(()) }).await },
-            );
+        let subscribing = tokio::spawn(async move {
+            let go_on = |_| async { ControlFlow::<()>::Continue(()) };
+            looping.for_each_incarnation(go_on).await
+        });
         let hoping = waiting.clone();
         let hoping = tokio::spawn(async move { hoping.wait_ready(HOUR).await });
 
@@ -152,22 +155,23 @@ fn the_end_answers_everything(threads: usize, in_background: bool) {
             while let Some(item) = events.next().await {
                 last = Some(item);
             }
-            assert!(
-                matches!(last, Some(EventItem::Event(event)) if matches!(event.fact, Fact::Closed { cause: Some(_) }))
-            );
+            let Some(EventItem::Event(last)) = last else { panic!("no event: {last:?}") };
+            assert!(matches!(last.fact, Fact::Closed { cause: Some(_) }), "{last:?}");
         })
         .await;
         assert_eq!(soon("the loop over links", subscribing).await.expect("no panic"), None);
         assert!(soon("wait_ready", hoping).await.expect("no panic").is_err());
         for ended in [&supervisor, &waiting] {
             assert_eq!(ended.state(), ConnectivityState::Shutdown);
-            assert_eq!((ended.snapshot().calls_open, *ended.watch_incarnation().borrow()), (0, None));
+            assert_eq!(ended.snapshot().calls_open, 0);
+            assert_eq!(*ended.watch_incarnation().borrow(), None);
             let late = soon("a late call", say(&ended.channel(), "x", CallOptions::new())).await;
             assert_gone("a late call", &late.expect_err("nobody is there"));
-            let late = soon("a late message", post(&ended.mailbox(), "x", CallOptions::new())).await;
-            assert_gone("a late message", &said(late.expect("answered")).expect_err("nobody is \
-                                                                                     there"));
-            let late = Grpc::new(ended.channel()).unary(Request::new("x".to_owned()), path(), codec()).await;
+            let late = post(&ended.mailbox(), "x", CallOptions::new());
+            let late = said(soon("a late message", late).await.expect("answered"));
+            assert_gone("a late message", &late.expect_err("nobody is there"));
+            let late = Request::new("x".to_owned());
+            let late = Grpc::new(ended.channel()).unary(late, path(), codec()).await;
             assert_gone("a late call of a client", &late.expect_err("nobody is there"));
             soon("shutdown", ended.shutdown(HOUR)).await;
             soon("closed", ended.closed()).await;

@@ -30,7 +30,10 @@ async fn a_driver_that_panics_is_a_link_lost_with_its_words_and_a_redial() {
         assert_eq!(answer.expect("answered"), "in flight");
     }
     let lost = log.links_lost();
-    let told = |end: &LinkEnd| matches!(end, LinkEnd::ActorFailed(text) if text.starts_with("its driver panicked: injected"));
+    let told = |end: &LinkEnd| match end {
+        LinkEnd::ActorFailed(text) => text.starts_with("its driver panicked: injected"),
+        _ => false,
+    };
     assert!(lost.len() == 1 && told(&lost[0]), "{lost:?}");
     assert_eq!(log.count(|fact| matches!(fact, Fact::ChildFailed { .. })), 0);
 }

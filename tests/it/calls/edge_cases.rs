@@ -208,7 +208,10 @@ async fn a_unary_call_whose_message_never_comes_ends_at_its_deadline_or_with_a_s
         let mut request = Request::new(futures::stream::pending::<String>());
         request.extensions_mut().insert(options.unary());
         let mut grpc = Grpc::new(rig.supervisor.channel());
-        async move { grpc.streaming::<_, String, String, _>(request, path(), codec()).await.map(drop) }
+        async move {
+            let call = grpc.streaming::<_, String, String, _>(request, path(), codec());
+            call.await.map(drop)
+        }
     };
     for (options, expected) in
         [(CallOptions::new().timeout(Duration::from_secs(7)), 7), (CallOptions::new(), 60)]

@@ -140,7 +140,8 @@ proptest! {
         attempt in time(),
         long_poll in time(),
     ) {
-        let options = CallOptions::new().timeout(timeout).attempt_timeout(attempt).long_poll(long_poll);
+        let options = CallOptions::new().timeout(timeout).attempt_timeout(attempt);
+        let options = options.long_poll(long_poll);
         if let Err(problem) = paused_runtime().block_on(live(config, options, ms(200))) {
             prop_assert!(false, "{problem}");
         }

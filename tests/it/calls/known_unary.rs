@@ -9,7 +9,7 @@ use crate::support::{
 use bytes::Bytes;
 use http_body::Body as HttpBody;
 use prost::Message;
-use std::{error::Error, time::Duration};
+use std::time::Duration;
 use tonic::{
     Code, Request,
     body::Body,

@@ -180,7 +180,9 @@ async fn each_task_is_a_run_of_the_command_and_sigterm_ends_the_agent() {
     let rig = QueueBehindProxy::start().await;
     let script = r#"
         case "$(cat)" in
-            '"json"') echo "{\"id\": \"$TASK_ID\", \"kind\": \"$TASK_TYPE/$TASK_CUSTOM_TYPE\", \"claims\": $TASK_CLAIMS}" ;;
+            '"json"')
+                kind="$TASK_TYPE/$TASK_CUSTOM_TYPE"
+                echo "{\"id\": \"$TASK_ID\", \"kind\": \"$kind\", \"claims\": $TASK_CLAIMS}" ;;
             '"text"') printf 'two\nlines\n' ;;
             '"fail"') echo "cannot: no disk" >&2; exit 3 ;;
             '"kill"') kill -KILL $$ ;;

@@ -247,19 +247,31 @@ fn no_slip_of_one_character_in_the_seeds_file_panics() {
 
 proptest! {
     #[test]
-    fn garbage_is_an_error_or_a_configuration_but_never_a_panic(text in "\\PC*", line in "[-a-z_0-9:.,{}\\[\\]&*!|>'\"#% \n]{0,80}") {
+    fn garbage_is_an_error_or_a_configuration_but_never_a_panic(
+        text in "\\PC*",
+        line in "[-a-z_0-9:.,{}\\[\\]&*!|>'\"#% \n]{0,80}",
+    ) {
         let _ = Config::from_yaml(&text);
         let _ = Config::from_yaml(&format!("grpc:\n  {line}"));
         let _ = Config::from_yaml(&format!("grpc: {{methods: {{{line}}}}}"));
-        let _ = Config::builder().host(text.as_str()).environment_from(variables(&[("MAX_BACKOFF", &text), ("PORT", &line)])).build();
+        let environment = variables(&[("MAX_BACKOFF", &text), ("PORT", &line)]);
+        let _ = Config::builder().host(text.as_str()).environment_from(environment).build();
     }
 
     #[test]
-    fn whatever_is_accepted_keeps_the_rules(initial in any::<f64>(), max in any::<f64>(), multiplier in any::<f64>(), jitter in -0.5..1.5) {
+    fn whatever_is_accepted_keeps_the_rules(
+        initial in any::<f64>(),
+        max in any::<f64>(),
+        multiplier in any::<f64>(),
+        jitter in -0.5..1.5,
+    ) {
         let yaml = format!("grpc: {{initial_backoff: {initial:?}, max_backoff: {max:?}}}");
-        if let Ok(config) = Config::builder().yaml(yaml).backoff_multiplier(multiplier).backoff_jitter(jitter).build() {
+        let builder = Config::builder().yaml(yaml);
+        let builder = builder.backoff_multiplier(multiplier).backoff_jitter(jitter);
+        if let Ok(config) = builder.build() {
             let retry = config.retry();
-            prop_assert!(retry.backoff.initial <= retry.backoff.max && retry.backoff.multiplier >= 1.0);
+            prop_assert!(retry.backoff.initial <= retry.backoff.max);
+            prop_assert!(retry.backoff.multiplier >= 1.0);
             prop_assert!((0.0..=1.0).contains(&retry.jitter));
             prop_assert!(retry.delay(u32::MAX, 0.999) <= retry.backoff.max * 2);
         }

@@ -148,8 +148,8 @@ fn an_empty_list_of_codes_retries_nothing() {
 
 #[test]
 fn huge_times_and_exponents_saturate() {
-    let yaml = "grpc: \
-                {timeout: 1e300, max_backoff: 1e300, backoff_multiplier: 1e300, keepalive_time: 1e300}";
+    let yaml = "grpc: {timeout: 1e300, max_backoff: 1e300, backoff_multiplier: 1e300, \
+                keepalive_time: 1e300}";
     let config = Config::from_yaml(yaml).unwrap();
     assert!(config.timeout() > Some(SECOND * 60 * 60 * 24 * 365 * 99));
     assert_eq!(config.retry().delay(u32::MAX, 0.5), config.retry().backoff.max);

@@ -74,13 +74,15 @@ fn every_builder_method_means_its_key() {
         .retry_throttle_token_ratio(0.1);
     let written = "
 grpc:
-  {host: h, port: 1, timeout: 1m30s, attempt_timeout: 700ms, connect_timeout: 0.8, max_retry_attempts: 7,
-   initial_backoff: 900ms, max_backoff: 9, backoff_multiplier: 3, backoff_jitter: 0.5, retryable_status_codes: [10],
-   keepalive_time: 40, keepalive_timeout: 6s, keepalive_permit_without_calls: no, keepalive_floor: 11,
+  {host: h, port: 1, timeout: 1m30s, attempt_timeout: 700ms, connect_timeout: 0.8,
+   max_retry_attempts: 7, initial_backoff: 900ms, max_backoff: 9, backoff_multiplier: 3,
+   backoff_jitter: 0.5, retryable_status_codes: [10], keepalive_time: 40, keepalive_timeout: 6s,
+   keepalive_permit_without_calls: no, keepalive_floor: 11,
    wait_for_ready: false, max_replay_bytes: 10, max_in_flight: 11, request_actors: 2,
    queue: {max_calls: 12, max_bytes: 13B},
-   reconnect: {initial_backoff: 2, backoff_multiplier: 2.5, max_backoff: 12, waiting_initial_backoff: 60ms,
-     waiting_backoff_multiplier: 4, waiting_max_backoff: 2, jitter: 0.3, spread: 0.03, stable_after: 14},
+   reconnect: {initial_backoff: 2, backoff_multiplier: 2.5, max_backoff: 12,
+     waiting_initial_backoff: 60ms, waiting_backoff_multiplier: 4, waiting_max_backoff: 2,
+     jitter: 0.3, spread: 0.03, stable_after: 14},
    intensity: {restarts: 6, period: 15},
    retry_throttle: {enabled: true, ratio: 0.3, floor: 12, max_tokens: 100, token_ratio: 0.1}}
 ";

@@ -246,7 +246,11 @@ fn scenario_16_late_messages_about_a_former_incarnation_are_dropped_and_counted(
         first.goaway(stream, 0, "").await;
         let mut second = peer.accept().await;
         second.send_settings(&[]).await;
-        events.until(|fact| matches!(fact, Fact::LinkEstablished { incarnation, .. } if incarnation.0 == 2)).await;
+        let second = |fact: &Fact| match fact {
+            Fact::LinkEstablished { incarnation, .. } => incarnation.0 == 2,
+            _ => false,
+        };
+        events.until(second).await;
         first.answer(stream, b"\n\x02hi").await;
         assert!(join(call).await[0].1.is_ok());
         settle().await;

@@ -47,22 +47,28 @@ proptest! {
     }
 
     #[test]
-    fn any_environment_is_a_configuration_or_sentences(key in "[A-Z_]{0,20}", value in any::<String>()) {
-        let known = ["MAX_BACKOFF", "PORT", "HOST", "TARGET", "KEEPALIVE_TIME", "QUEUE__MAX_BYTES", "RETRYABLE_STATUS_CODES", &key];
-        for key in known {
+    fn any_environment_is_a_configuration_or_sentences(
+        key in "[A-Z_]{0,20}",
+        value in any::<String>(),
+    ) {
+        let known = ["MAX_BACKOFF", "PORT", "HOST", "TARGET", "KEEPALIVE_TIME"];
+        for key in known.into_iter().chain(["QUEUE__MAX_BYTES", "RETRYABLE_STATUS_CODES", &key]) {
             let variable = (format!("TONIC_SUPERVISOR_GRPC_{key}"), value.clone());
             well_said(Config::builder().environment_from([variable]).build())?;
         }
     }
 
     #[test]
-    fn any_duration_is_between_the_least_and_a_hundred_years_or_a_sentence(text in "[-+]?[0-9.e \
-                                                                                    ]{0,12}(ns|us|ms|s|m|h|d|y)?", float in any::<f64>()) {
+    fn any_duration_is_between_the_least_and_a_hundred_years_or_a_sentence(
+        text in "[-+]?[0-9.e ]{0,12}(ns|us|ms|s|m|h|d|y)?",
+        float in any::<f64>(),
+    ) {
         for value in [format!("{text:?}"), format!("{float:?}")] {
             match Config::from_yaml(&format!("grpc: {{connect_timeout: {value}}}")) {
                 Ok(config) => {
                     let time = config.connect_timeout();
-                    prop_assert!(time >= Duration::from_millis(1) && time <= HUNDRED_YEARS, "{value}: {time:?}");
+                    let whole = Duration::from_millis(1)..=HUNDRED_YEARS;
+                    prop_assert!(whole.contains(&time), "{value}: {time:?}");
                 }
                 Err(error) => prop_assert!(is_sentences(&error), "{error}"),
             }
@@ -279,10 +285,12 @@ proptest! {
                 Frame::headers(stream, &[head, status].concat(), true).to_bytes()
             };
             let _peer = peer(&network, answer).await;
-            unary(&supervise(&network, config().max_retry_attempts(1)).channel()).await.expect_err("the peer says so")
+            let supervisor = supervise(&network, config().max_retry_attempts(1));
+            unary(&supervisor.channel()).await.expect_err("the peer says so")
         });
         // A header's value has no blanks at its ends.
-        prop_assert_eq!((told.code(), told.message().trim()), (Code::FailedPrecondition, text.trim()));
+        prop_assert_eq!(told.code(), Code::FailedPrecondition);
+        prop_assert_eq!(told.message().trim(), text.trim());
     }
 
     /// A caller's `grpc-timeout`, well written or not: a deadline, or none of its own.
@@ -295,11 +303,13 @@ proptest! {
             request.extensions_mut().insert(CallOptions::new().timeout(TIMEOUT));
             request.metadata_mut().insert("grpc-timeout", text.parse().expect("ascii"));
             let began = tokio::time::Instant::now();
-            let status = supervisor.channel().unary::<String, String>(PATH, request).await.expect_err("nobody listens");
+            let channel = supervisor.channel();
+            let outcome = channel.unary::<String, String>(PATH, request).await;
+            let status = outcome.expect_err("nobody listens");
             prop_assert_eq!(status.code(), Code::DeadlineExceeded);
-            let asked = tonic_supervisor::policy::parse_timeout(&text).unwrap_or(TIMEOUT).min(TIMEOUT);
-            prop_assert!(began.elapsed().abs_diff(asked) <= Duration::from_millis(2), "{text}: \
-                                                                                       {:?}", began.elapsed());
+            let asked = tonic_supervisor::policy::parse_timeout(&text).unwrap_or(TIMEOUT);
+            let (took, asked) = (began.elapsed(), asked.min(TIMEOUT));
+            prop_assert!(took.abs_diff(asked) <= Duration::from_millis(2), "{text}: {took:?}");
             Ok(())
         })?;
     }

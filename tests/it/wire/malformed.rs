@@ -2,7 +2,6 @@
 //! link.
 
 use crate::support::{ADDRESS, SAY, bounded, config, report, say, secs, start, supervise};
-use http_body_util::BodyExt as _;
 use tonic::{Code, Request};
 use tonic_supervisor::{
     CallOptions, Supervisor,

@@ -87,11 +87,11 @@ async fn tokens_and_certificates_share_a_port_and_no_certificate_mends_a_wrong_t
     let authority = Authority::new("authority");
     fs::write(folder.path().join("ca.pem"), &authority.pem).expect("written");
     authority.server("127.0.0.1", NOW).write(folder.path(), "server");
-    let keys = "grpc: \
-                {tls: {ca: FOLDER/ca.pem, certificate: FOLDER/server.pem, key: FOLDER/server.key}}\n";
+    let keys = "grpc: {tls: {ca: FOLDER/ca.pem, certificate: FOLDER/server.pem, \
+                key: FOLDER/server.key}}\n";
     let config = write(&folder, "grpc.yaml", &keys.replace("FOLDER", said(folder.path())));
-    let certified = "    - { name: a, certificate: \"spiffe://prod/agent/a\" }\n    - \
-                     { name: host, certificate: host.a }\n";
+    let certified = "    - { name: a, certificate: \"spiffe://prod/agent/a\" }\n\
+                     \x20   - { name: host, certificate: host.a }\n";
     let auth = write(
         &folder,
         "auth.yaml",

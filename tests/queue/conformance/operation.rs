@@ -161,15 +161,20 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(agent, tasks)| Step::Submit { agent, tasks }),
         14 => (agent(), claim()).prop_map(|(agent, claim)| Step::Claim { agent, claim }),
         10 => (agent(), task(), claim(), status(), 0..2usize)
-            .prop_map(|(agent, task, claim, status, word)| Step::Update { agent, task, claim, status, word }),
+            .prop_map(|(agent, task, claim, status, word)| {
+                Step::Update { agent, task, claim, status, word }
+            }),
         10 => (agent(), 0..4usize, status(), 0..2usize)
             .prop_map(|(agent, nth, status, word)| Step::UpdateHeld { agent, nth, status, word }),
-        3 => (agent(), 0..4usize, name()).prop_map(|(agent, nth, name)| Step::RetryFailed { agent, nth, name }),
+        3 => (agent(), 0..4usize, name())
+            .prop_map(|(agent, nth, name)| Step::RetryFailed { agent, nth, name }),
         2 => (agent(), task()).prop_map(|(agent, task)| Step::Query { agent, task }),
         3 => (agent(), prop::collection::vec(task(), 1..4), name())
             .prop_map(|(agent, tasks, name)| Step::Delete { agent, tasks, name }),
-        9 => (agent(), task(), name()).prop_map(|(agent, task, name)| Step::Cancel { agent, task, name }),
-        4 => (agent(), task(), name()).prop_map(|(agent, task, name)| Step::Retry { agent, task, name }),
+        9 => (agent(), task(), name())
+            .prop_map(|(agent, task, name)| Step::Cancel { agent, task, name }),
+        4 => (agent(), task(), name())
+            .prop_map(|(agent, task, name)| Step::Retry { agent, task, name }),
         2 => (agent(), proptest::option::of(status()), proptest::option::of(1..5u32), 0..5u64)
             .prop_map(|(agent, status, limit, offset)| Step::List { agent, status, limit, offset }),
         1 => agent().prop_map(|agent| Step::Stats { agent }),
