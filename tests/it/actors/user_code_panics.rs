@@ -111,7 +111,7 @@ async fn a_stream_that_panics_is_a_link_lost_with_its_words_and_its_calls_are_re
             assert_eq!(answer.expect("answered"), "in flight", "{spot:?}");
         }
         assert_eq!(said(posted.await.expect("answered")).expect("well"), "posted");
-        assert_eq!((rig.connector.injected(), rig.children_failed()), (vec![spot], 0));
+        assert_eq!((rig.connector.struck(), rig.children_failed()), (vec![spot], 0));
         let lost = rig.log.links_lost();
         let words = format!("the byte stream panicked: {INJECTED} into the connector at {spot:?}");
         assert!(matches!(&lost[..], [LinkEnd::Io { text, .. }] if *text == words), "{lost:?}");
@@ -144,7 +144,7 @@ async fn a_stream_that_panics_at_its_end_holds_up_no_end() {
         rig.network.reset_all();
         rig.says("third").await;
         bounded("it is closed", rig.supervisor.shutdown(secs(1))).await;
-        assert!(!rig.connector.injected().is_empty() && rig.children_failed() == 0, "{spot:?}");
+        assert!(!rig.connector.struck().is_empty() && rig.children_failed() == 0, "{spot:?}");
         drop(rig);
         eventually("no task is left", || Handle::current().metrics().num_alive_tasks() <= before)
             .await;

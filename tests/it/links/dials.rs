@@ -1,13 +1,11 @@
 //! Faults.md, the pains of dials: black holes, storms, herds, long waits, peers that never speak.
 
 use crate::support::*;
-use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use std::time::Duration;
 use tokio::time::Instant;
 use tonic::{Code, Request};
 use tonic_supervisor::{
     CallOptions, Cause, ConnectivityState, DialStep, Fact, Incarnation, Phase, Supervisor,
-    policy::{Backoff, Input, Schedules, Subchannel},
     testing::{Answer, MemoryNetwork, PlayingPeer, RawPeer, Script, ScriptedServer},
 };
 
@@ -307,37 +305,6 @@ async fn scenario_09_reconnect_now_during_a_dial_makes_the_next_one_follow_at_on
     tokio::time::sleep(secs(3)).await;
     assert_eq!(network.dials().len(), 2);
     assert_time(network.dials()[1], secs(3));
-}
-
-/// Scenario 9: in 100,000 random histories there is never a dead end: not Ready and not Shutdown
-/// means that a dial runs or a wait is on, and the wait is never longer than the longest one.
-#[test]
-fn scenario_09_no_history_leaves_the_channel_without_a_dial_or_a_timer() {
-    let backoff = |initial, max| Backoff { initial: ms(initial), multiplier: 2.0, max: ms(max) };
-    let (idle, waiting) = (backoff(1_000, 10_000), backoff(50, 1_000));
-    let schedules = Schedules { idle, waiting, jitter: 0.2, spread: ms(20) };
-    let mut dice = StdRng::seed_from_u64(9);
-    for _ in 0..100_000 {
-        let (mut subchannel, mut now) = (Subchannel::new(schedules), std::time::Instant::now());
-        for _ in 0..30 {
-            let inputs = [
-                Input::Connect,
-                Input::Established,
-                Input::DialFailed,
-                Input::Proven,
-                Input::Lost,
-                Input::GoAway,
-                Input::RedialDue,
-                Input::ResetBackoff,
-                Input::CallsWaiting(dice.random()),
-            ];
-            let input = inputs[dice.random_range(0..inputs.len())];
-            now += ms(dice.random_range(0..3_000));
-            subchannel.on(input, now, dice.random());
-            assert!(subchannel.has_a_way_on(), "{subchannel:?} after {input:?}");
-            assert!(subchannel.next_dial().is_none_or(|at| at <= now + secs(12)), "{subchannel:?}");
-        }
-    }
 }
 
 /// Scenario 22: peers that accept and never speak HTTP/2 never make the channel Ready. The dial of

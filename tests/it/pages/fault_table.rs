@@ -7,41 +7,41 @@ use tonic_supervisor::{ConnectivityState, Origin, Phase, policy::code_name};
 const INTRO: &str = "\
 # Faults
 
-What a supervised call makes of a peer that misbehaves. This page is written by a test
-(`UPDATE=1 cargo test --features test-util`) from the table that the suite plays row by row, in
-memory and over TCP, for idempotent calls and others; `.ci/run` plays it once more without tonic's
-`server` feature. `testing::Misbehaviour` plays each row against your own agent.
+What happens to a supervised call when its peer misbehaves. A test writes this page (`UPDATE=1 cargo
+test --features test-util`) from a table of which the tests play each row, in memory and over TCP,
+for idempotent calls and others; `.ci/run` plays it once more without tonic's `server` feature. With
+`testing::Misbehaviour` you can play each row against your own agent.
 
-- **Sent**: *never*, it did not leave this process; *unprocessed*, the server certainly did not act
-  on it; *maybe*, it may have; *answered*, it did.
-- **Then**, under the default list of codes: *ends*, the call fails with it; *retried*, a retry that
-  counts, and none where the call is `idempotent(false)`; *sent again*, free of charge, idempotent
-  or not.
+- **Sent**: *never*, the call did not leave this process; *unprocessed*, the server certainly did
+  not act on it; *maybe*, it may have; *answered*, it did.
+- **Then**, under the default list of codes: *ends*, the call fails with this status; *retried*, a
+  retry that counts, and none where the call is `idempotent(false)`; *sent again*, a transparent
+  retry, idempotent or not.
 - **Kinds**: descriptors, configuration or the call say *unary* or *streaming*; *auto* is a unary
-  call of a generated client whose method nobody described: once its answer has begun, with the
-  headers, the answer is the caller's, and nothing is retried.
-- **Link**: *kept*, only the call's stream is concerned; *lost*, everything on it is, and it is
-  dialled again; *replaced*, what runs on it finishes while a successor is dialled; *never up*, no
-  call leaves: one that waits for a link ends at its deadline with DEADLINE_EXCEEDED and the dial's
-  error, one that does not ends as the row says.
-- **Headers**: a head or trailers above `max_response_header_bytes` (16 KiB) end their call alone.
-  The link survives headers of 15 MiB in frames of 128 KiB, the largest that are taken, and of 2.5
-  MiB in frames of 16 KiB: h2 ends the link at a block of more than 160 frames without END_HEADERS,
-  and at one above 64 MiB. Between 16 MiB and that the call ends with INTERNAL. The heads of a
-  link's open calls hold at most 16 MiB together; above that the newest call fails.
-- **DATA frames without a byte** that do not end their stream: h2 takes 100 in a connection's life.
-  After 80 the link is replaced as by `reconnect_now()`: a successor is dialled while it goes on,
-  and what runs on it finishes.
+  call of a generated client whose method nobody described. Once the headers of its answer are
+  there, the answer goes to the caller, and nothing is retried.
+- **Link**: *kept*, only the call's stream ends; *lost*, all its calls fail, and a redial follows;
+  *replaced*, its calls may finish while a successor is dialled; *never up*, no call is sent: one
+  that waits for a link ends at its deadline with DEADLINE_EXCEEDED and the dial's error, one that
+  does not wait ends as the row says.
+- **Headers**: headers or trailers above `max_response_header_bytes` (16 KiB) end only their call.
+  The link survives headers of 15 MiB in frames of 128 KiB, the largest that are taken, and of
+  2.5 MiB in frames of 16 KiB: h2 ends the link at a block of more than 160 frames without
+  END_HEADERS, and at one above 64 MiB. Between 16 MiB and that the call ends with INTERNAL. The
+  headers of a link's open calls take at most 16 MiB together; above that the newest call fails.
+- **DATA frames without a byte** that do not end their stream: h2 takes 100 on one connection. After
+  80 the link is replaced as by `reconnect_now()`: a successor is dialled, and calls on the old link
+  may finish.
 - **Answers in tiny pieces** are copied together while they wait to be read, and padding is not
   kept. Of DATA frames below 256 bytes that nobody has read, a link holds what h2 counts as 66 MB:
-  260,000 of one byte, for which it takes some 140 MB. One more ends the link. Frames of 19 bytes or
-  more never come that far: the windows (2 MiB a stream, 5 MiB a link) are full before.
-- **Links that only finish their calls**: at most `max_draining_links` (16). The oldest above that
-  is ended, and its calls fail with LinkLost, which says so.
-- **Keepalive**: any byte is life. A peer that acknowledges no PING but says something is asked
-  again, `keepalive_time` after its last byte; one that is silent is dead after `keepalive_time` +
-  `keepalive_timeout`, and the link is read once more before.
-- A *local* fault is this side's or the path's, a *peer* fault is the peer's own word.
+  260,000 of one byte, for which it takes some 140 MB. One more ends the link. With frames of 19
+  bytes or more the windows (2 MiB a stream, 5 MiB a link) are full before.
+- **Links that only finish their calls**: at most `max_draining_links` (16). Above that the oldest
+  is closed, and its calls fail with LinkLost, which says so.
+- **Keepalive**: any byte from the peer shows that it is alive. A peer that acknowledges no PING but
+  sends something is asked again, `keepalive_time` after its last byte. A link whose peer is silent
+  ends after `keepalive_time` + `keepalive_timeout`; before that it is read once more.
+- A *local* fault comes from this side or from the network, a *peer* fault from the peer.
 
 ";
 
