@@ -5,6 +5,7 @@ mod fault_table;
 mod generated_code;
 mod readme;
 mod reference;
+mod scenarios;
 mod translations;
 
 use std::{fs, path::Path};
