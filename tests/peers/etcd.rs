@@ -155,14 +155,14 @@ pub(crate) fn free_port() -> String {
 }
 
 /// etcd, its folder and a supervised channel to it.
-struct Stage {
+struct Rig {
     _server: Foreign,
     _folder: tempfile::TempDir,
     supervisor: Supervisor,
 }
 
-impl Stage {
-    fn set() -> Self {
+impl Rig {
+    fn new() -> Self {
         let (folder, port) = (tempfile::tempdir().expect("folder"), free_port());
         let server = serve(folder.path(), &port, &[]);
         Self { _server: server, _folder: folder, supervisor: spawn(config(&port)) }
@@ -182,7 +182,7 @@ async fn get(supervisor: &Supervisor, key: &str) -> Result<Vec<u8>, Status> {
 
 #[tokio::test]
 async fn empty_and_large_calls_and_metadata_that_it_does_not_know() {
-    let stage = Stage::set();
+    let rig = Rig::new();
     let mut empty = Request::new(());
     empty.metadata_mut().insert(
         "x-grpc-test-echo-initial",
@@ -192,13 +192,13 @@ async fn empty_and_large_calls_and_metadata_that_it_does_not_know() {
         .metadata_mut()
         .insert_bin("x-grpc-test-echo-trailing-bin", MetadataValue::from_bytes(&[0xab; 3]));
     let status: StatusResponse =
-        unary(&stage.supervisor, STATUS, empty).await.expect("answered").into_inner();
+        unary(&rig.supervisor, STATUS, empty).await.expect("answered").into_inner();
     assert!(status.version.starts_with("3."), "{status:?}");
     for size in [271_828, 314_159] {
         let value: Vec<u8> = (0..size).map(|n| n as u8).collect();
-        put(&stage.supervisor, "large", value.clone()).await.expect("put");
+        put(&rig.supervisor, "large", value.clone()).await.expect("put");
         assert!(
-            get(&stage.supervisor, "large").await.expect("got") == value,
+            get(&rig.supervisor, "large").await.expect("got") == value,
             "{size} bytes came back changed"
         );
     }
@@ -206,31 +206,31 @@ async fn empty_and_large_calls_and_metadata_that_it_does_not_know() {
 
 #[tokio::test]
 async fn unimplemented_methods_and_services_and_a_status_message_with_percent_signs() {
-    let stage = Stage::set();
+    let rig = Rig::new();
     let words = [
         ("/etcdserverpb.KV/Juggle", "unknown method Juggle for service etcdserverpb.KV"),
         ("/etcdserverpb.KV/100%25", "unknown method 100%25 for service etcdserverpb.KV"),
         ("/circus.Tent/Juggle", "unknown service circus.Tent"),
     ];
     for (method, message) in words {
-        let error = unary::<(), ()>(&stage.supervisor, method, Request::new(()))
+        let error = unary::<(), ()>(&rig.supervisor, method, Request::new(()))
             .await
             .expect_err("nobody serves it");
         assert_eq!((error.code(), error.message()), (Code::Unimplemented, message));
     }
-    let error = put(&stage.supervisor, "", Vec::new()).await.expect_err("no key");
+    let error = put(&rig.supervisor, "", Vec::new()).await.expect_err("no key");
     assert_eq!(
         (error.code(), error.message()),
         (Code::InvalidArgument, "etcdserver: key is not provided")
     );
-    assert_eq!((stage.supervisor.snapshot().retries, stage.supervisor.snapshot().links), (0, 1));
+    assert_eq!((rig.supervisor.snapshot().retries, rig.supervisor.snapshot().links), (0, 1));
 }
 
 /// A lock that somebody holds is a call that blocks.
 #[tokio::test]
 async fn deadline_and_cancellation_before_and_during_a_call_end_it_on_the_server_too() {
-    let stage = Stage::set();
-    let supervisor = &stage.supervisor;
+    let rig = Rig::new();
+    let supervisor = &rig.supervisor;
     let lock = || LockRequest { name: b"tent".into(), lease: 0 };
     let held: LockResponse =
         unary(supervisor, LOCK, Request::new(lock())).await.expect("free").into_inner();
@@ -257,8 +257,8 @@ async fn deadline_and_cancellation_before_and_during_a_call_end_it_on_the_server
 
 #[tokio::test]
 async fn ping_pong_on_a_lease_and_a_watch() {
-    let stage = Stage::set();
-    let supervisor = &stage.supervisor;
+    let rig = Rig::new();
+    let supervisor = &rig.supervisor;
     let grant = Request::new(GrantRequest { ttl: 60 });
     let lease: Lease = unary(supervisor, GRANT, grant).await.expect("granted").into_inner();
     let (say, requests) = mpsc::channel(1);
@@ -294,13 +294,12 @@ async fn ping_pong_on_a_lease_and_a_watch() {
 
 #[tokio::test]
 async fn server_streaming_a_snapshot_of_a_few_megabytes() {
-    let stage = Stage::set();
+    let rig = Rig::new();
     for n in 0..3 {
-        put(&stage.supervisor, &format!("large-{n}"), vec![n; 1 << 20]).await.expect("put");
+        put(&rig.supervisor, &format!("large-{n}"), vec![n; 1 << 20]).await.expect("put");
     }
-    let parts = server_streaming::<_, SnapshotResponse>(&stage.supervisor, SNAPSHOT, ())
-        .await
-        .expect("open");
+    let parts =
+        server_streaming::<_, SnapshotResponse>(&rig.supervisor, SNAPSHOT, ()).await.expect("open");
     let parts: Vec<_> = parts.try_collect().await.expect("whole");
     let bytes: usize = parts.iter().map(|part| part.blob.len()).sum();
     assert!(bytes > 3 << 20 && parts.len() > 10, "{bytes} bytes in {} parts", parts.len());

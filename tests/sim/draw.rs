@@ -11,46 +11,46 @@ use tonic_supervisor::{Child, Config, testing::PanicSpot};
 
 /// The script of a seed.
 pub(crate) fn script(seed: u64) -> Script {
-    let mut dice = Dice(StdRng::seed_from_u64(seed));
-    let fastest = dice.one(&[Duration::ZERO, ms(1), ms(5)]);
-    let slowest = fastest + dice.one(&[Duration::ZERO, ms(2), ms(20), ms(100)]);
+    let mut draw = Draw(StdRng::seed_from_u64(seed));
+    let fastest = draw.one(&[Duration::ZERO, ms(1), ms(5)]);
+    let slowest = fastest + draw.one(&[Duration::ZERO, ms(2), ms(20), ms(100)]);
     // Most lives are short, so that there can be many.
-    let healed = secs(dice.one(&[3, 5, 8, 12, 20, 40]));
+    let healed = secs(draw.one(&[3, 5, 8, 12, 20, 40]));
     let tick = if healed < secs(10) {
-        dice.one(&[ms(1), ms(2), ms(5)])
+        draw.one(&[ms(1), ms(2), ms(5)])
     } else {
-        dice.one(&[ms(5), ms(10)])
+        draw.one(&[ms(5), ms(10)])
     };
-    let (calls, episodes) = (dice.up_to(40), dice.up_to(6));
+    let (calls, episodes) = (draw.up_to(40), draw.up_to(6));
     let mut script = Script {
         seed,
         tick,
         latency: [fastest, slowest],
-        config: dice.config(),
-        credentials: dice.credentials(),
-        calls: (0..calls).map(|_| dice.call(healed)).collect(),
-        faults: (0..episodes).flat_map(|_| dice.episode(healed)).collect(),
+        config: draw.config(),
+        credentials: draw.credentials(),
+        calls: (0..calls).map(|_| draw.call(healed)).collect(),
+        faults: (0..episodes).flat_map(|_| draw.episode(healed)).collect(),
         healed,
-        end: dice.end(),
+        end: draw.end(),
         mutation: None,
     };
-    if dice.happens(0.35) {
-        let fault = match dice.end() {
+    if draw.happens(0.35) {
+        let fault = match draw.end() {
             End::Shutdown { grace } => Fault::Shutdown { grace },
             End::DropHandles => Fault::DropHandles,
         };
-        script.faults.push((dice.time(Duration::ZERO, healed), fault));
+        script.faults.push((draw.time(Duration::ZERO, healed), fault));
     }
-    if dice.happens(0.3) {
-        dice.clump(&mut script);
+    if draw.happens(0.3) {
+        draw.clump(&mut script);
     }
     script.faults.sort_by_key(|(at, _)| *at);
     script
 }
 
-struct Dice(StdRng);
+struct Draw(StdRng);
 
-impl Dice {
+impl Draw {
     fn one<T: Copy>(&mut self, of: &[T]) -> T {
         of[self.0.random_range(0..of.len())]
     }

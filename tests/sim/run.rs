@@ -23,7 +23,7 @@ pub(crate) struct Outcome {
 }
 
 /// The network, and the server's host.
-fn stage(script: &Script, shared: &Shared, orders: &server::Orders) -> Sim<'static> {
+fn simulate(script: &Script, shared: &Shared, orders: &server::Orders) -> Sim<'static> {
     let mut sim = turmoil::Builder::new()
         .rng_seed(script.seed)
         .tick_duration(script.tick)
@@ -48,7 +48,7 @@ pub(crate) fn run_until_the_runtime_ends<T>(
     let script = Arc::new(script);
     let (shared, orders, network) =
         (Shared::new(script.clone()), server::Orders::default(), Network::default());
-    let mut sim = stage(&script, &shared, &orders);
+    let mut sim = simulate(&script, &shared, &orders);
     let (client, client_orders) = mpsc::unbounded_channel();
     let kept = Rc::new(RefCell::new(None));
     let first =
@@ -87,7 +87,7 @@ pub(crate) fn run(script: Script) -> Outcome {
     let script = Arc::new(script);
     let shared = Shared::new(script.clone());
     let orders = server::Orders::default();
-    let mut sim = stage(&script, &shared, &orders);
+    let mut sim = simulate(&script, &shared, &orders);
     let (client, client_orders) = mpsc::unbounded_channel();
     let network = Network::default();
     sim.client(
@@ -128,7 +128,7 @@ fn happen(
 ) {
     let (here, there): (IpAddr, IpAddr) = (sim.lookup(CLIENT), sim.lookup(SERVER));
     match fault {
-        Fault::BlackHole => sim.require(here, there),
+        Fault::BlackHole => sim.hold(here, there),
         Fault::Partition => sim.partition(here, there),
         Fault::Deaf => sim.partition_oneway(there, here),
         Fault::Dumb => sim.partition_oneway(here, there),

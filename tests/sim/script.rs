@@ -27,7 +27,7 @@ const MOST_ATTEMPTS: u32 = 30;
 /// One simulated life.
 #[derive(Clone, Debug)]
 pub(crate) struct Script {
-    /// Of the network's dice and the supervisor's.
+    /// Of the random numbers of the network and the supervisor.
     pub(crate) seed: u64,
     /// The network's grain: bytes arrive, and faults begin, at multiples of it.
     pub(crate) tick: Duration,

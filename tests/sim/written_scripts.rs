@@ -1,4 +1,4 @@
-//! Scripts written by hand: how one is made, and that the stage does what they say.
+//! Scripts written by hand: how one is made, and that the simulation does what they say.
 
 use crate::{
     panic_hook::hide_injected_panics,

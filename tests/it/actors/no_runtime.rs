@@ -179,9 +179,9 @@ impl tracing::Subscriber for Complaints {
 #[test]
 fn a_program_that_returns_from_main_complains_of_nothing() {
     let complaints = Complaints::default();
-    let stage = runtime();
+    let servers = runtime();
     let network = MemoryNetwork::new();
-    let server = stage.block_on(ScriptedServer::on_memory(&network, ADDRESS));
+    let server = servers.block_on(ScriptedServer::on_memory(&network, ADDRESS));
     let _here = tracing::subscriber::set_default(complaints.clone());
     for run in 0..300 {
         let there = complaints.clone();
@@ -216,5 +216,5 @@ fn a_program_that_returns_from_main_complains_of_nothing() {
     }
     let complaints = complaints.0.lock().expect("no panic");
     assert!(complaints.is_empty(), "{complaints:?}");
-    stage.block_on(async move { drop(server) });
+    servers.block_on(async move { drop(server) });
 }

@@ -94,9 +94,9 @@ pub(super) fn assert_gone(what: &str, status: &Status) {
 
 /// Calls of every kind in every state, made in another runtime; then the supervisor's ends.
 fn the_end_answers_everything(threads: usize, in_background: bool) {
-    let (stage, callers) = (runtime(), runtime());
+    let (servers, callers) = (runtime(), runtime());
     let network = MemoryNetwork::new();
-    let server = stage.block_on(ScriptedServer::on_memory(&network, ADDRESS));
+    let server = servers.block_on(ScriptedServer::on_memory(&network, ADDRESS));
     let config =
         || config().initial_backoff(HOUR).max_backoff(HOUR).timeout(2 * HOUR).keepalive_time(None);
     let (mut home, supervisor) = Home::of(&network, config(), threads, in_background);
@@ -179,7 +179,7 @@ fn the_end_answers_everything(threads: usize, in_background: bool) {
         }
         drop((supervisor, waiting));
     });
-    stage.block_on(async move { drop(server) });
+    servers.block_on(async move { drop(server) });
 }
 
 #[test]
@@ -200,9 +200,9 @@ fn the_end_of_a_current_thread_runtime_answers_every_open_and_later_call_elsewhe
 
 #[test]
 fn a_shutdown_under_way_returns_when_the_runtime_ends_before_it() {
-    let (stage, callers) = (runtime(), runtime());
+    let (servers, callers) = (runtime(), runtime());
     let network = MemoryNetwork::new();
-    let server = stage.block_on(async {
+    let server = servers.block_on(async {
         ScriptedServer::builder().script(Script::delay(HOUR)).on_memory(&network, ADDRESS).await
     });
     let (mut home, supervisor) = Home::of(&network, config(), 2, false);
@@ -218,7 +218,7 @@ fn a_shutdown_under_way_returns_when_the_runtime_ends_before_it() {
         let status = soon("the call", call).await.expect("no panic").expect_err("it was cut short");
         assert_eq!((status.code(), cause(&status)), (Code::Cancelled, &Cause::Shutdown));
     });
-    stage.block_on(async move { drop((server, supervisor)) });
+    servers.block_on(async move { drop((server, supervisor)) });
 }
 
 /// Nothing moves there, links neither. Deadlines do.

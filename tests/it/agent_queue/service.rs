@@ -322,28 +322,28 @@ async fn every_task_is_completed_whatever_happens_to_the_links() {
             sleep(secs(2)).await;
         }
     });
-    let mut dice = StdRng::seed_from_u64(4);
+    let mut rng = StdRng::seed_from_u64(4);
     while !submitting.is_finished() {
-        let name = ["first", "second", "third", "submitter"][dice.random_range(0..4)];
+        let name = ["first", "second", "third", "submitter"][rng.random_range(0..4)];
         let network = service.network(name);
-        match dice.random_range(0..4) {
+        match rng.random_range(0..4) {
             0 => network.reset_all(),
             1 => network.cut_all(),
             2 => {
                 // Longer than a lease, at times.
                 network.freeze_all();
                 network.black_hole(true);
-                sleep(secs(dice.random_range(1..150))).await;
+                sleep(secs(rng.random_range(1..150))).await;
                 network.black_hole(false);
                 network.thaw_all();
             }
             _ => {
                 service.stop(name).await;
-                sleep(secs(dice.random_range(0..30))).await;
+                sleep(secs(rng.random_range(0..30))).await;
                 service.resume(name);
             }
         }
-        sleep(secs(dice.random_range(1..10))).await;
+        sleep(secs(rng.random_range(1..10))).await;
     }
     let queue = queue(&service.client("reader")).await;
     let ended = async {

@@ -77,7 +77,7 @@ impl Reason {
     }
 
     /// A supervisor whose next call waits for this reason, and what has to live as long.
-    async fn staged(self) -> (Supervisor, Vec<Box<dyn std::any::Any>>) {
+    async fn set_up(self) -> (Supervisor, Vec<Box<dyn std::any::Any>>) {
         let (network, mut kept) = (MemoryNetwork::new(), Vec::<Box<dyn std::any::Any>>::new());
         let limit = if self == OwnRoom { 2 } else { 1_000 };
         let config = config().max_in_flight(limit).initial_backoff(ms(1_000));
@@ -172,7 +172,7 @@ async fn a_deadline_names_what_the_call_waited_for_to_its_future_and_to_a_port_a
     for reason in all() {
         let mut heard = Vec::new();
         for as_message in [false, true] {
-            let (supervisor, _kept) = reason.staged().await;
+            let (supervisor, _kept) = reason.set_up().await;
             let (took, answer) = timed(async {
                 if !as_message {
                     return say(&supervisor.channel(), "x", limited()).await.map(drop);
@@ -198,7 +198,7 @@ async fn a_deadline_names_what_the_call_waited_for_to_its_future_and_to_a_port_a
 /// The hook sees the call's deadline too; whichever ends first, no attempt has failed.
 #[tokio::test(start_paused = true)]
 async fn a_hook_that_is_too_late_for_the_call_is_no_failed_attempt() {
-    let (supervisor, _kept) = Credentials.staged().await;
+    let (supervisor, _kept) = Credentials.set_up().await;
     let answer = post(&supervisor.mailbox(), "x", limited());
     let status = bounded("an answer", answer).await.expect("sent").expect_err("the hook hangs");
     let report = report(&status);
@@ -208,7 +208,7 @@ async fn a_hook_that_is_too_late_for_the_call_is_no_failed_attempt() {
 #[tokio::test(start_paused = true)]
 async fn a_deadline_is_named_also_while_the_request_actor_is_dead() {
     hide_injected_panics();
-    let (supervisor, _kept) = Refused.staged().await;
+    let (supervisor, _kept) = Refused.set_up().await;
     supervisor.panics().arm(Child::Request, "Submit", 1);
     supervisor.panics().arm(Child::Request, "Adopt", u32::MAX);
     let answer = post(&supervisor.mailbox(), "x", limited());
@@ -220,7 +220,7 @@ async fn a_deadline_is_named_also_while_the_request_actor_is_dead() {
 #[tokio::test(start_paused = true)]
 async fn a_shutdown_names_what_the_calls_that_it_ends_were_waiting_for() {
     for reason in NO_LINK.into_iter().chain(NO_ROOM) {
-        let (supervisor, _kept) = reason.staged().await;
+        let (supervisor, _kept) = reason.set_up().await;
         let answer = post(&supervisor.mailbox(), "x", CallOptions::new());
         tokio::time::sleep(secs(1)).await;
         supervisor.shutdown(Duration::ZERO).await;
@@ -239,7 +239,7 @@ async fn a_shutdown_names_the_hook_or_the_retry_that_a_call_was_waiting_for() {
     let hook = "(Builder::call_credentials) was asked 0.4 s before, and has not answered";
     let cases = [(Credentials, hook), (AfterRetry, &retry)];
     for (reason, words) in cases {
-        let (supervisor, _kept) = reason.staged().await;
+        let (supervisor, _kept) = reason.set_up().await;
         let answer = post(&supervisor.mailbox(), "x", CallOptions::new());
         tokio::time::sleep(ms(400)).await;
         supervisor.shutdown(Duration::ZERO).await;

@@ -51,7 +51,7 @@ impl Said {
         Self { wait: secs(seconds), ..self }
     }
 
-    async fn stage(self) -> Rig {
+    async fn rig(self) -> Rig {
         let mut config = config().timeout(self.file);
         if let Some(timeout) = self.method {
             config = config.method("test.Echo/Say", MethodOptions::new().timeout(timeout));
@@ -124,7 +124,7 @@ async fn the_timeout_stated_nearest_to_a_unary_call_holds_be_it_longer_or_shorte
         (FILE.options(300).waits(10), Some(300)),
         (FILE.header("5S").waits(10), Some(5)),
     ] {
-        let rig = said.stage().await;
+        let rig = said.rig().await;
         let (channel, mailbox) = (rig.supervisor.channel(), rig.supervisor.mailbox());
         let typed = async { channel.unary::<String, String>(SAY, said.request()).await.map(drop) };
         let message = async {
@@ -152,7 +152,7 @@ async fn a_stream_has_the_timeout_that_it_states_itself_and_no_other() {
         (FILE.options(300).header("200S"), Some(200)),
         (FILE.options(200).header("300S"), Some(200)),
     ] {
-        let rig = said.stage().await;
+        let rig = said.rig().await;
         let mut grpc = Grpc::new(rig.supervisor.channel());
         let path = PathAndQuery::from_static(SAY);
         let codec = ProstCodec::<String, String>::default();

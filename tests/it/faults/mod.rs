@@ -349,7 +349,7 @@ fn answers() -> Vec<Row> {
     ]
 }
 
-/// No misbehaviour of the stage is missing from the table.
+/// No misbehaviour that the kit knows is missing from the table.
 #[test]
 fn every_misbehaviour_has_its_row() {
     let rows = rows();

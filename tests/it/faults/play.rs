@@ -31,7 +31,7 @@ const KEEPALIVE: Duration = Duration::from_millis(500);
 
 /// Which way a call goes in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Door {
+enum Entry {
     /// `SupervisedChannel::unary`.
     Typed,
     /// A generated client's unary method.
@@ -42,7 +42,7 @@ enum Door {
     Streaming,
 }
 
-impl Door {
+impl Entry {
     const ALL: [Self; 4] = [Self::Typed, Self::Generated, Self::Auto, Self::Streaming];
 
     fn fate(self, row: &Row) -> Fate {
@@ -59,8 +59,8 @@ impl Door {
 #[tokio::test(start_paused = true)]
 async fn scenario_03_each_fault_has_its_own_code_and_cause_in_memory() {
     for row in rows() {
-        for door in Door::ALL {
-            check(&row, door, async || {
+        for entry in Entry::ALL {
+            check(&row, entry, async || {
                 RawPeer::on_memory(&MemoryNetwork::new(), "server:50051").await
             })
             .await;
@@ -72,26 +72,26 @@ async fn scenario_03_each_fault_has_its_own_code_and_cause_in_memory() {
 #[tokio::test]
 async fn scenario_03_each_fault_has_its_own_code_and_cause_over_tcp() {
     let rows = rows();
-    for door in Door::ALL {
-        join_all(rows.iter().map(|row| check(row, door, RawPeer::on_tcp))).await;
+    for entry in Entry::ALL {
+        join_all(rows.iter().map(|row| check(row, entry, RawPeer::on_tcp))).await;
     }
 }
 
 /// Lets each of the row's faults befall a call. `peer` gives a fresh peer each time it is asked.
-async fn check<F: Future<Output = RawPeer>>(row: &Row, door: Door, peer: impl Fn() -> F) {
+async fn check<F: Future<Output = RawPeer>>(row: &Row, entry: Entry, peer: impl Fn() -> F) {
     for fault in &row.faults {
         for yes in [true, false] {
             match row.link {
-                Link::NeverUp => check_dial(row, door, *fault, peer().await, yes).await,
-                _ => check_call(row, door, *fault, peer().await, yes).await,
+                Link::NeverUp => check_dial(row, entry, *fault, peer().await, yes).await,
+                _ => check_call(row, entry, *fault, peer().await, yes).await,
             }
         }
     }
 }
 
 /// No link comes to be: a fail-fast call hears why, one that waits hears it at its deadline.
-async fn check_dial(row: &Row, door: Door, fault: Misbehaviour, peer: RawPeer, fail_fast: bool) {
-    let (target, connector) = (peer.endpoint(), peer.connector());
+async fn check_dial(row: &Row, entry: Entry, fault: Misbehaviour, peer: RawPeer, fail_fast: bool) {
+    let (target, connector) = (peer.target(), peer.connector());
     let _peer = peer.misbehave(fault, usize::MAX);
     let config = config(&target).connect_timeout(CONNECT_TIMEOUT).build().expect("valid");
     let supervisor = Supervisor::builder(config).connector(connector).rng_seed(1).spawn();
@@ -101,10 +101,10 @@ async fn check_dial(row: &Row, door: Door, fault: Misbehaviour, peer: RawPeer, f
         // Said: for a wrong peer the default does not wait.
         false => CallOptions::new().wait_for_ready(true).timeout(CONNECT_TIMEOUT * 2),
     };
-    let status = call(&supervisor.channel(), door, options).await.expect_err(&row.name);
+    let status = call(&supervisor.channel(), entry, options).await.expect_err(&row.name);
     let report =
         CallReport::of(&status).unwrap_or_else(|| panic!("{}: no report in {status:?}", row.name));
-    let name = format!("{}, {fault:?}, {door:?}, fail fast: {fail_fast}: {report}", row.name);
+    let name = format!("{}, {fault:?}, {entry:?}, fail fast: {fail_fast}: {report}", row.name);
     assert!(report.attempts.is_empty() && report.certainly_unprocessed(), "{name}");
     let outcome = &report.outcome;
     if fail_fast {
@@ -114,7 +114,7 @@ async fn check_dial(row: &Row, door: Door, fault: Misbehaviour, peer: RawPeer, f
             phase: outcome.phase,
             then: Then::Ends,
         };
-        assert_eq!(found, door.fate(row), "{name}");
+        assert_eq!(found, entry.fate(row), "{name}");
         assert!(matches!(&outcome.cause, Cause::NotConnected(why) if !why.is_empty()), "{name}");
     } else {
         let whole = (outcome.code, outcome.origin, outcome.phase);
@@ -127,18 +127,18 @@ async fn check_dial(row: &Row, door: Door, fault: Misbehaviour, peer: RawPeer, f
 
 /// The first attempt meets the fault; a second one is answered with [`END`], so that the report has
 /// both.
-async fn check_call(row: &Row, door: Door, fault: Misbehaviour, peer: RawPeer, idempotent: bool) {
-    let (target, connector) = (peer.endpoint(), peer.connector());
+async fn check_call(row: &Row, entry: Entry, fault: Misbehaviour, peer: RawPeer, idempotent: bool) {
+    let (target, connector) = (peer.target(), peer.connector());
     let struck = Arc::new(AtomicBool::new(false));
     let _peer = peer.play(move |link| serve(link, fault, struck.clone()));
     let supervisor = {
-        let config = configured(config(&target), fault, door).build().expect("valid");
-        Supervisor::builder(config).connector(connector).rng_seed(1).spawn()
+        let config = configured(config(&target), fault, entry).build().expect("valid");
+        Supervisor::builder(config).connector(connector).seed(1).spawn()
     };
     let mut states = States::of(&supervisor);
     let channel = supervisor.channel();
     let options =
-        match waits_in_vain(fault) && (fault.affects_greeting() || door == Door::Streaming) {
+        match waits_in_vain(fault) && (fault.befalls_greeting() || entry == Entry::Streaming) {
             true => CallOptions::new().timeout(IMPATIENCE),
             false => CallOptions::new(),
         };
@@ -146,9 +146,9 @@ async fn check_call(row: &Row, door: Door, fault: Misbehaviour, peer: RawPeer, i
         // The dial shall not use up the time that the call has, however busy the machine is.
         assert!(supervisor.wait_ready(PATIENCE).await.is_ok(), "{}: it dials", row.name);
     }
-    let outcome = call(&channel, door, options.idempotent(idempotent)).await;
-    let name = format!("{}, {fault:?}, {door:?}, idempotent: {idempotent}: {outcome:?}", row.name);
-    match door.fate(row) {
+    let outcome = call(&channel, entry, options.idempotent(idempotent)).await;
+    let name = format!("{}, {fault:?}, {entry:?}, idempotent: {idempotent}: {outcome:?}", row.name);
+    match entry.fate(row) {
         Fate::Answered => assert!(outcome.is_ok(), "{name}"),
         fate => check_failure(row, fate, &outcome.expect_err(&name), idempotent, &name),
     }
@@ -160,7 +160,7 @@ async fn check_call(row: &Row, door: Door, fault: Misbehaviour, peer: RawPeer, i
         );
         return;
     }
-    let after = call(&channel, door, CallOptions::new().timeout(PATIENCE)).await;
+    let after = call(&channel, entry, CallOptions::new().timeout(PATIENCE)).await;
     assert!(
         after.as_ref().err().is_none_or(|status| status.code() == END),
         "{name}, and then {after:?}"
@@ -240,9 +240,9 @@ fn config(target: &Endpoint) -> ConfigBuilder {
         .max_retry_attempts(1)
 }
 
-fn configured(config: ConfigBuilder, fault: Misbehaviour, door: Door) -> ConfigBuilder {
+fn configured(config: ConfigBuilder, fault: Misbehaviour, entry: Entry) -> ConfigBuilder {
     match fault {
-        Misbehaviour::NoAnswer if door != Door::Streaming => config.attempt_timeout(IMPATIENCE),
+        Misbehaviour::NoAnswer if entry != Entry::Streaming => config.attempt_timeout(IMPATIENCE),
         Misbehaviour::NoPingAck => {
             config.keepalive_floor(KEEPALIVE).keepalive_time(KEEPALIVE).keepalive_timeout(KEEPALIVE)
         }
@@ -269,20 +269,24 @@ async fn serve(link: RawLink, fault: Misbehaviour, struck: Arc<AtomicBool>) {
     }
 }
 
-async fn call(channel: &SupervisedChannel, door: Door, options: CallOptions) -> Result<(), Status> {
+async fn call(
+    channel: &SupervisedChannel,
+    entry: Entry,
+    options: CallOptions,
+) -> Result<(), Status> {
     let mut request = Request::new("hello".to_owned());
     let path = http::uri::PathAndQuery::from_static(PATH);
     let codec = ProstCodec::<String, String>::default();
-    if door == Door::Streaming {
+    if entry == Entry::Streaming {
         request.extensions_mut().insert(options.kind(CallKind::Streaming));
         let mut answer =
             Grpc::new(channel.clone()).server_streaming(request, path, codec).await?.into_inner();
         while answer.message().await?.is_some() {}
         return Ok(());
     }
-    request.extensions_mut().insert(if door == Door::Auto { options } else { options.unary() });
-    match door {
-        Door::Typed => channel.unary::<String, String>(PATH, request).await.map(drop),
+    request.extensions_mut().insert(if entry == Entry::Auto { options } else { options.unary() });
+    match entry {
+        Entry::Typed => channel.unary::<String, String>(PATH, request).await.map(drop),
         _ => Grpc::new(channel.clone()).unary(request, path, codec).await.map(drop),
     }
 }

@@ -1,4 +1,5 @@
-//! Faults.md, the pains of dials: black holes, storms, herds, long waits, peers that never speak.
+//! Dials: to peers that drop packets, hang up or never speak, after outages, and of many clients at
+//! once.
 
 use crate::support::*;
 use std::time::Duration;

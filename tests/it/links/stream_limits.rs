@@ -46,7 +46,7 @@ async fn a_changed_limit_of_streams_changes_how_many_calls_start() {
     assert_eq!(supervisor.snapshot().links, 1);
 }
 
-/// Scenario 30, first part: 500 calls of 200 ms share one link of 100 streams: five rounds, no
+/// Scenario 30: 500 calls of 200 ms share one link of 100 streams: five rounds, no
 /// error.
 #[tokio::test(start_paused = true)]
 async fn scenario_30_calls_beyond_the_stream_limit_wait_their_turn() {

@@ -138,7 +138,7 @@ async fn scenario_07_many_callers_on_one_link_execute_no_call_twice_either() {
     assert_eq!(executed.len(), all, "none arrived twice");
 }
 
-/// Scenario 7, second half: idempotent calls are repeated until they are answered.
+/// Scenario 7: idempotent calls are repeated until they are answered.
 #[tokio::test(start_paused = true)]
 async fn scenario_07_idempotent_calls_are_repeated_when_the_reply_is_cut_off() {
     let rig = Rig::new(config()).await;
@@ -154,7 +154,7 @@ async fn scenario_07_idempotent_calls_are_repeated_when_the_reply_is_cut_off() {
     assert_eq!(rig.server.handled(), 400);
 }
 
-/// Scenario 7, third half: what was never sent is always repeated.
+/// Scenario 7: what was never sent is always repeated.
 #[tokio::test(start_paused = true)]
 async fn scenario_07_a_call_that_must_run_once_is_repeated_while_the_port_is_refused() {
     let network = MemoryNetwork::new();

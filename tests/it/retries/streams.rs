@@ -1,4 +1,4 @@
-//! The CHECK of the pain about streams: they are not retried, and to subscribe again is one loop.
+//! Streams are not retried; to subscribe again is one loop.
 
 use crate::support::*;
 use parking_lot::Mutex;

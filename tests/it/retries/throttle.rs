@@ -117,7 +117,7 @@ async fn scenario_11_a_quiet_client_always_gets_its_three_retries() {
     }
 }
 
-/// Scenario 11's "must": the throttle sees statuses only; lost links are paced by dials.
+/// Scenario 11: the throttle sees statuses only; lost links are paced by dials.
 #[tokio::test(start_paused = true)]
 async fn scenario_11_lost_links_neither_use_the_throttle_nor_are_stopped_by_it() {
     let one = config().retry_throttle_ratio(0.0).retry_throttle_floor(0.1).max_retry_attempts(6);

@@ -58,7 +58,7 @@ const TABLE: [(&str, &str); 20] = [
 ];
 
 /// A server of its own, with the two queues and a task in each.
-async fn stage() -> Server {
+async fn start() -> Server {
     let everything = "{ queues: \"*\", may: [submit, work] }";
     let live = Arc::new(LiveGrants::new(grants(&[("maker", &[9], everything)])));
     let server = server(&live);
@@ -174,7 +174,7 @@ async fn ask(
 
 #[tokio::test]
 async fn a_list_shows_the_queues_that_whoever_asks_may_look_at() {
-    let server = stage().await;
+    let server = start().await;
     let seen =
         [&["agent_001"][..], &[], &["agent_001"], &["agent_001", "other"], &["agent_001", "other"]];
     for ((name, tokens, _), seen) in IDENTITIES.iter().zip(seen) {
@@ -193,7 +193,7 @@ async fn every_operation_is_refused_to_whom_no_grant_allows_it_and_to_nobody_els
         for ((name, tokens, _), cells) in IDENTITIES.iter().zip(row.split(' ')) {
             let mut refusals = BTreeSet::new();
             for (queue, cell) in QUEUES.iter().zip(cells.chars()) {
-                let mut client = client(stage().await, bearer(tokens[0]));
+                let mut client = client(start().await, bearer(tokens[0]));
                 let said = ask(&mut client, operation, queue).await;
                 let code = said.as_ref().map_or_else(Status::code, |()| Code::Ok);
                 let as_told = match cell {
@@ -226,7 +226,7 @@ async fn without_an_identity_every_operation_is_unauthenticated() {
     let wrong = ["Bearer aqt_wrong", "Bearer ", "Basic eDp5"].map(|value| Some(value.to_owned()));
     for (operation, _) in TABLE {
         for authorization in [None].into_iter().chain(wrong.clone()) {
-            let mut client = client(stage().await, authorization.clone());
+            let mut client = client(start().await, authorization.clone());
             for queue in QUEUES {
                 let refused = ask(&mut client, operation, queue).await.expect_err("nobody");
                 assert_eq!(
@@ -250,7 +250,7 @@ fn the_table_has_every_operation_of_the_service() {
 
 #[tokio::test]
 async fn a_refusal_names_identity_action_and_queue_and_changes_nothing() {
-    let server = stage().await;
+    let server = start().await;
     let mut auditor = client(server.clone(), bearer(4));
     for (operation, words) in [
         ("CreateQueue", r#"identity "auditor" may not work on or submit to queue "missing""#),
@@ -270,7 +270,7 @@ async fn a_refusal_names_identity_action_and_queue_and_changes_nothing() {
 
 #[tokio::test]
 async fn a_request_that_breaks_its_own_rules_is_told_so_before_who_may() {
-    let mut agent = client(stage().await, bearer(1));
+    let mut agent = client(start().await, bearer(1));
     let request =
         GetTaskRequest { agent_id: "other".into(), claim_id: String::new(), timeout: 0.0 };
     let refused = agent.get_task(request).await.expect_err("refused");
@@ -298,6 +298,6 @@ async fn the_body_of_a_request_without_identity_is_not_read() {
         .header("authorization", "Bearer x");
     let request = request.body(Body::new(Untouched)).expect("a request");
     let answer =
-        tower_service::Service::call(&mut stage().await, request).await.expect("an answer");
+        tower_service::Service::call(&mut start().await, request).await.expect("an answer");
     assert_eq!(answer.headers()["grpc-status"], (Code::Unauthenticated as i32).to_string());
 }

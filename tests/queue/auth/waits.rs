@@ -13,7 +13,7 @@ use tonic_supervisor::agent_queue::{
 const LOOK: &str = "{ queues: a, may: [look, submit] }";
 const BEFORE: [Line<'static>; 2] = [("a", &[1, 2], ""), ("b", &[3], LOOK)];
 
-async fn stage() -> (Arc<LiveGrants>, Server) {
+async fn start() -> (Arc<LiveGrants>, Server) {
     let live = Arc::new(LiveGrants::new(grants(&BEFORE)));
     let server = server(&live);
     client(server.clone(), bearer(1))
@@ -53,7 +53,7 @@ async fn a_watch_ends_when_its_grant_ends_and_the_others_go_on() {
         ),
     ];
     for (after, code) in losses {
-        let (live, server) = stage().await;
+        let (live, server) = start().await;
         let (mut loses, mut keeps) =
             (client(server.clone(), bearer(3)), client(server.clone(), bearer(1)));
         let (mut lost, mut kept) = (watch(&mut loses).await, watch(&mut keeps).await);
@@ -69,7 +69,7 @@ async fn a_watch_ends_when_its_grant_ends_and_the_others_go_on() {
 
 #[tokio::test(start_paused = true)]
 async fn a_watch_whose_grant_ended_is_told_nothing_of_what_happened_since() {
-    let (live, server) = stage().await;
+    let (live, server) = start().await;
     let (mut b, mut a) = (client(server.clone(), bearer(3)), client(server, bearer(1)));
     let mut watch = watch(&mut b).await;
     // It is not polled between the two.
@@ -82,7 +82,7 @@ async fn a_watch_whose_grant_ended_is_told_nothing_of_what_happened_since() {
 /// An old claim waits, and a new one behind it; then the old one loses what it has, and a task
 /// comes.
 async fn claims(after: &[Line<'_>]) -> (Result<bool, Code>, Result<bool, Code>) {
-    let (live, server) = stage().await;
+    let (live, server) = start().await;
     let claim =
         |id: &str| GetTaskRequest { agent_id: "a".into(), claim_id: id.into(), timeout: 60.0 };
     let (mut old, mut new) = (client(server.clone(), bearer(2)), client(server.clone(), bearer(1)));

@@ -99,7 +99,7 @@ pub(crate) async fn worker_loops_end_every_task_as_its_work_says(store: &str, le
     assert!(
         wrong.is_empty() && submitted.len() > WORKERS,
         "{}\n{}",
-        trial.dice(),
+        trial.seed_hint(),
         wrong.join("\n")
     );
     client.close().await;
@@ -111,16 +111,16 @@ async fn submit(
     seed: u64,
     stopped: watch::Receiver<bool>,
 ) -> HashMap<String, &'static str> {
-    let (mut dice, mut submitted) = (Party::dice(seed, 0), HashMap::new());
+    let (mut rng, mut submitted) = (Party::rng(seed, 0), HashMap::new());
     while !*stopped.borrow() {
         if counts(&queue).await.pending >= BACKLOG {
             sleep(PAUSE).await;
             continue;
         }
-        let kinds: Vec<_> = (0..BACKLOG).map(|_| kind(dice.random_range(0..400))).collect();
+        let kinds: Vec<_> = (0..BACKLOG).map(|_| kind(rng.random_range(0..400))).collect();
         let tasks = kinds
             .iter()
-            .map(|kind| NewTask::custom(*kind, "{}").with_priority(dice.random_range(0..10)));
+            .map(|kind| NewTask::custom(*kind, "{}").with_priority(rng.random_range(0..10)));
         let answer = queue.batch_submit_tasks(tasks).await.expect("submitted");
         for (answer, kind) in answer.tasks.into_iter().zip(kinds) {
             assert_eq!(submitted.insert(answer.task_id, kind), None, "two tasks have one id");

@@ -2,7 +2,7 @@
 //! nothing of it.
 //!
 //! `QUEUE_KILLS` says how many kills (5), `QUEUE_LOOP_KILLS` how many of worker loops' servers
-//! (10), `QUEUE_SEED` repeats a run's dice.
+//! (10), `QUEUE_SEED` repeats a run with the same random numbers.
 
 mod ledger;
 mod loops;
@@ -73,11 +73,11 @@ impl Trial {
     fn announce(&self) {
         // Without the part that may hold a password.
         let kind = self.store.split(':').next().unwrap_or_default();
-        println!("{kind}, {} server(s), {} kills; {}", self.servers, self.kills, self.dice());
+        println!("{kind}, {} server(s), {} kills; {}", self.servers, self.kills, self.seed_hint());
     }
 
-    /// What repeats its dice.
-    fn dice(&self) -> String {
+    /// How to repeat it with the same random numbers.
+    fn seed_hint(&self) -> String {
         format!("QUEUE_SEED={}", self.seed)
     }
 
@@ -114,18 +114,18 @@ impl Trial {
         if wrong.is_empty() && tasks > 0 {
             return Ok(());
         }
-        let mut report = format!("{tasks} tasks; {}", self.dice());
+        let mut report = format!("{tasks} tasks; {}", self.seed_hint());
         wrong.iter().for_each(|sentence| _ = write!(report, "\n  {sentence}"));
         Err(report)
     }
 
     async fn kill(&self, servers: &mut [Serve]) {
-        let mut dice = StdRng::seed_from_u64(self.seed);
+        let mut rng = StdRng::seed_from_u64(self.seed);
         for number in 0..self.kills {
-            sleep(BETWEEN + BETWEEN.mul_f64(dice.random())).await;
+            sleep(BETWEEN + BETWEEN.mul_f64(rng.random())).await;
             let server = &mut servers[number % self.servers];
             block_in_place(|| server.kill());
-            sleep(GONE.mul_f64(dice.random())).await;
+            sleep(GONE.mul_f64(rng.random())).await;
             block_in_place(|| server.restart());
         }
         sleep(BETWEEN).await;
@@ -164,7 +164,7 @@ impl Fleet {
                 name: format!("{kind}-{number}"),
                 queue: fleet.queues[queue].clone(),
                 client: client.clone(),
-                dice: Party::dice(seed, number),
+                rng: Party::rng(seed, number),
                 world: fleet.world.clone(),
                 room: fleet.rooms[queue].clone(),
             };

@@ -41,7 +41,7 @@ pub(super) struct Party {
     pub(super) name: String,
     pub(super) queue: String,
     pub(super) client: Client,
-    pub(super) dice: StdRng,
+    pub(super) rng: StdRng,
     pub(super) world: Arc<World>,
     /// Room for tasks that wait in the queue: a submitter takes a place, a completion gives one.
     pub(super) room: Arc<Semaphore>,
@@ -90,7 +90,7 @@ pub(super) async fn tasks_of(client: &mut Client, agent_id: &str) -> Result<Vec<
 
 impl Party {
     /// Dice of one's own: what one party throws does not depend on when the others do.
-    pub(super) fn dice(seed: u64, number: usize) -> StdRng {
+    pub(super) fn rng(seed: u64, number: usize) -> StdRng {
         StdRng::seed_from_u64(seed ^ (number as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15))
     }
 
@@ -105,7 +105,7 @@ impl Party {
             let task = NewTask {
                 r#type: TaskType::DataProcessing as i32,
                 payload: payload.clone(),
-                priority: Some(self.dice.random_range(0..10)),
+                priority: Some(self.rng.random_range(0..10)),
                 client_request_id: name,
                 ..NewTask::default()
             };
@@ -153,7 +153,7 @@ impl Party {
             claim_id,
             ..UpdateTaskStatusRequest::default()
         };
-        if self.dice.random_bool(0.25) {
+        if self.rng.random_bool(0.25) {
             report.set_status(TaskStatus::Processing);
             self.report(report.clone()).await?;
         }
@@ -174,6 +174,6 @@ impl Party {
     }
 
     async fn pause(&mut self, longest: Duration) {
-        sleep(longest.mul_f64(self.dice.random())).await;
+        sleep(longest.mul_f64(self.rng.random())).await;
     }
 }
