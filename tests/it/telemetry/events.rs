@@ -15,7 +15,7 @@ fn names(facts: &[Fact]) -> Vec<&'static str> {
 /// Scenario 4: the server is killed and restarted while no call is made; every step is told at
 /// once, with its cause, attempt and delay.
 #[tokio::test(start_paused = true)]
-async fn scenario_04_a_kill_and_a_restart_while_idle_are_announced_step_by_step() {
+async fn scenario_04_kill_and_restart_while_idle_can_be_seen() {
     let network = MemoryNetwork::new();
     let server = ScriptedServer::on_memory(&network, ADDRESS).await;
     let supervisor = supervise(&network, config());
