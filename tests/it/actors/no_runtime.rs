@@ -175,7 +175,7 @@ impl tracing::Subscriber for Complaints {
     fn exit(&self, _: &tracing::span::Id) {}
 }
 
-/// The issue: 5 of 200 runs printed "an actor failed and is restarted: actor_task_cancelled".
+/// Once, 5 of 200 runs printed "an actor failed and is restarted: actor_task_cancelled".
 #[test]
 fn a_program_that_returns_from_main_complains_of_nothing() {
     let complaints = Complaints::default();

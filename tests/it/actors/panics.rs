@@ -175,7 +175,7 @@ async fn survives_each(child: Child, except: &[&str]) {
     }
 }
 
-/// The issue: a panic injected at any message of any actor under 200 calls/s.
+/// A panic injected at any message of any actor under 200 calls/s.
 #[tokio::test(start_paused = true)]
 async fn scenario_16_a_panic_of_the_connection_actor_at_any_message_loses_no_call() {
     survives_each(Child::Connection, &[]).await;

@@ -138,7 +138,7 @@ async fn panics_of_every_task_under_calls_lose_no_answer_and_leave_no_task() {
     eventually("no task is left", || Handle::current().metrics().num_alive_tasks() < before).await;
 }
 
-/// The issue: 59 complaints in a row doubled keepalive past the clock's end. Now it stops at 4 h.
+/// 59 complaints in a row doubled keepalive past the clock's end. Now it stops at 4 h.
 #[tokio::test(start_paused = true)]
 async fn a_hundred_complaints_of_too_many_pings_stop_at_four_hours_and_the_channel_lives() {
     let network = MemoryNetwork::new();

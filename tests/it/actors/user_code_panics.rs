@@ -58,7 +58,7 @@ impl PanicRig {
 
 // --- in tasks of the supervisor's ---
 
-/// The issue: CONNECTING for ever.
+/// It was CONNECTING for ever once.
 #[tokio::test(start_paused = true)]
 async fn a_connector_that_panics_is_a_dial_that_failed_with_its_words_and_backoff() {
     for spot in [PanicSpot::Connect, PanicSpot::Dialling] {
@@ -90,7 +90,7 @@ async fn a_progress_that_panics_is_part_of_the_words_of_the_dial_that_timed_out(
     rig.says("again").await;
 }
 
-/// The issue: READY for ever on a dead link. h2 writes under a lock: calls in flight must not meet
+/// It was READY for ever on a dead link once. h2 writes under a lock: calls in flight must not meet
 /// it poisoned.
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_panics_is_a_link_lost_with_its_words_and_its_calls_are_repeated() {

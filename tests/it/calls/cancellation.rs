@@ -50,7 +50,7 @@ async fn a_call_that_waits_for_a_link_is_forgotten_at_once() {
     assert_eq!(server.handled(), 0, "nothing of them was sent");
 }
 
-/// The stream that was opened for it knows the first task's waker only (decision 17).
+/// The stream that was opened for it knows the first task's waker only (`docs/decisions/0017`).
 #[tokio::test(start_paused = true)]
 async fn a_call_whose_future_moves_to_another_task_is_answered_or_timed_out_there() {
     let script = Script::sequence(vec![Answer::echo().after(secs(2))], Answer::hang());

@@ -46,7 +46,7 @@ const SEEN: &str = "was seen to stream";
 
 // --- retries ---
 
-/// The README's two lines, and nothing else: the issue's own experiment.
+/// The README's two lines, and nothing else.
 #[tokio::test(start_paused = true)]
 async fn forty_calls_over_a_restart_are_all_answered_with_the_two_lines_alone() {
     let rig = ready(config()).await;

@@ -13,7 +13,7 @@ use tonic_supervisor::{
     testing::{Frame, MemoryNetwork, RawPeer, Script, ScriptedServer},
 };
 
-/// Decisions 2 and 3: while a GOAWAY'd link drains, the channel is Connecting, then Ready again;
+/// While a GOAWAY'd link drains, the channel is Connecting, then Ready again;
 /// its call finishes there.
 #[tokio::test(start_paused = true)]
 async fn a_goaway_shows_connecting_and_the_old_link_finishes_its_calls() {

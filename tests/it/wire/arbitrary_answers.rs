@@ -273,7 +273,7 @@ fn headers(fields: &[(&'static str, &[u8])]) -> HeaderMap {
     fields.iter().map(|(name, bytes)| (HeaderName::from_static(name), value(bytes))).collect()
 }
 
-/// The issue: details that are not base64, wherever they stand, with whatever code.
+/// Details that are not base64, wherever they stand, with whatever code.
 #[test]
 fn details_that_are_not_base64_cost_no_answer_its_code_wherever_they_stand() {
     let message = vec![Bytes::from_static(b"\0\0\0\0\x03\n\x01x")];
