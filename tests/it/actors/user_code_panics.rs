@@ -12,7 +12,7 @@ use tonic_supervisor::{
     CallOptions, Cause, ConfigBuilder, CredentialsRequest, DialFailure, DialStep, Fact, LinkEnd,
     Supervisor,
     testing::{MemoryNetwork, PanicSpot, PanickingConnector, Script, ScriptedServer},
-    transport::{BoxedIo, Connector, Target},
+    transport::{BoxedIo, ConnectRequest, Connector},
 };
 
 pub(super) const INJECTED: &str = "injected by a test";
@@ -39,7 +39,7 @@ impl PanicRig {
         armed.iter().for_each(|(spot, times)| connector.arm(*spot, *times));
         let builder = Supervisor::builder(config.build().expect("valid"))
             .connector(Arc::new(connector.clone()));
-        let supervisor = builder.seed(1).spawn();
+        let supervisor = builder.rng_seed(1).spawn();
         let log = EventLog::of(&supervisor);
         Self { network, server, connector, supervisor, log }
     }
@@ -111,7 +111,7 @@ async fn a_stream_that_panics_is_a_link_lost_with_its_words_and_its_calls_are_re
             assert_eq!(answer.expect("answered"), "in flight", "{spot:?}");
         }
         assert_eq!(said(posted.await.expect("answered")).expect("well"), "posted");
-        assert_eq!((rig.connector.struck(), rig.children_failed()), (vec![spot], 0));
+        assert_eq!((rig.connector.panics(), rig.children_failed()), (vec![spot], 0));
         let lost = rig.log.links_lost();
         let words = format!("the byte stream panicked: {INJECTED} into the connector at {spot:?}");
         assert!(matches!(&lost[..], [LinkEnd::Io { text, .. }] if *text == words), "{lost:?}");
@@ -144,7 +144,7 @@ async fn a_stream_that_panics_at_its_end_holds_up_no_end() {
         rig.network.reset_all();
         rig.says("third").await;
         bounded("it is closed", rig.supervisor.shutdown(secs(1))).await;
-        assert!(!rig.connector.struck().is_empty() && rig.children_failed() == 0, "{spot:?}");
+        assert!(!rig.connector.panics().is_empty() && rig.children_failed() == 0, "{spot:?}");
         drop(rig);
         eventually("no task is left", || Handle::current().metrics().num_alive_tasks() <= before)
             .await;

@@ -24,9 +24,7 @@ async fn a_generated_client_retries_and_reconnects_by_itself() {
     let answer = Answer::message(CreateQueueResponse { already_exists: true }.encode_to_vec());
     let thrice = vec![Answer::status(Code::Unavailable); 3];
     rig.server.on("/agent_queue.v1.AgentQueue/CreateQueue", Script::sequence(thrice, answer));
-    let channel =
-        rig.supervisor.channel().with_descriptor_set(AGENT_QUEUE_DESCRIPTORS).expect("descriptors");
-    let mut queue = AgentQueueClient::new(channel);
+    let mut queue = AgentQueueClient::new(rig.supervisor.channel());
     let request = CreateQueueRequest { agent_id: "agent_001".into() };
     let response = queue.create_queue(request.clone()).await.expect("the fourth attempt");
     assert!(response.into_inner().already_exists);

@@ -12,7 +12,7 @@ use std::{
 use tokio::time::Instant;
 use tonic::{Code, Request, Status, metadata::MetadataMap};
 use tonic_supervisor::{
-    Builder, Child, ConfigBuilder, Supervisor,
+    Child, ConfigBuilder, Supervisor, SupervisorBuilder,
     testing::{MemoryNetwork, Script, ScriptedServer},
 };
 
@@ -35,7 +35,7 @@ impl TokenRig {
         Self { network, server }
     }
 
-    fn builder(&self, config: ConfigBuilder) -> Builder {
+    fn builder(&self, config: ConfigBuilder) -> SupervisorBuilder {
         Supervisor::builder(config.build().expect("valid"))
             .connector(self.network.connector())
             .allow_plaintext(true)

@@ -67,7 +67,7 @@ async fn live(config: ConfigBuilder, options: CallOptions, wait: Duration) -> Re
     let server = ScriptedServer::on_memory(&network, ADDRESS).await;
     let builder = Supervisor::builder(config).connector(network.connector()).rng_seed(1);
     let hook = |_| async { Ok(tonic::metadata::MetadataMap::new()) };
-    let supervisor = builder.call_credentials(hook).allow_plaintext().spawn();
+    let supervisor = builder.call_credentials(hook).allow_plaintext(true).spawn();
     let log = EventLog::of(&supervisor);
     let channel = supervisor.channel();
     let scripts = [

@@ -96,7 +96,7 @@ async fn a_whole_request_is_retried_until_its_answer_begins() {
         attempts(&rig, Answer::status(Code::NotFound), CallOptions::new()).await,
         NOT_RETRIED
     );
-    assert_eq!(attempts(&rig, unavailable(), CallOptions::new().no_retry()).await, NOT_RETRIED);
+    assert_eq!(attempts(&rig, unavailable(), CallOptions::new().retry(false)).await, NOT_RETRIED);
     assert_eq!(
         attempts(&rig, unavailable(), CallOptions::new().idempotent(false)).await,
         NOT_RETRIED

@@ -3,8 +3,8 @@
 
 use super::generated_clients::{StdError, say, text};
 use crate::support::{
-    EventLog, LONG, LogLines, Rig, codec, config, descriptors, echo, path, report, request,
-    seconds, timed,
+    ADDRESS, EventLog, LONG, LogLines, Rig, codec, config, described, descriptors, echo, path,
+    report, request, supervise, timed,
 };
 use bytes::Bytes;
 use http_body::Body as HttpBody;
@@ -17,14 +17,16 @@ use tonic::{
     service::interceptor::InterceptedService,
 };
 use tonic_supervisor::{
-    CallOptions, Cause, ConfigBuilder, Fact, Phase, SupervisedChannel,
+    CallKind, CallOptions, Cause, Config, ConfigBuilder, Fact, Phase, SupervisedChannel,
+    Supervisor,
     config::MethodOptions,
-    testing::{Answer, Script},
+    testing::{Answer, MemoryNetwork, Script, ScriptedServer},
 };
 
 /// How many attempts a call has on a server that is unavailable once, and whether it succeeds then.
 async fn attempts<T>(
     config: ConfigBuilder,
+    descriptors_say: Option<CallKind>,
     dress: impl FnOnce(SupervisedChannel) -> T,
     request: Request<String>,
 ) -> (usize, bool)
@@ -33,69 +35,56 @@ where
     T::ResponseBody: HttpBody<Data = Bytes> + Send + 'static,
     <T::ResponseBody as HttpBody>::Error: Into<StdError> + Send,
 {
-    let rig = Rig::new(config).await;
-    rig.server.script(Script::fail_times(1, Code::Unavailable));
-    let outcome = say(dress(rig.supervisor.channel()), request).await;
-    (rig.server.arrivals().len(), outcome.is_ok())
-}
-
-fn described(streaming: bool) -> impl Fn(SupervisedChannel) -> SupervisedChannel {
-    move |channel| {
-        channel.with_descriptor_set(&descriptors("test", streaming)).expect("a descriptor set")
-    }
+    let network = MemoryNetwork::new();
+    let server = ScriptedServer::on_memory(&network, ADDRESS).await;
+    server.script(Script::fail_times(1, Code::Unavailable));
+    let set = descriptors_say.map(|kind| descriptors("test", kind == CallKind::Streaming));
+    let supervisor = match set {
+        Some(set) => described(&network, config, &set),
+        None => supervise(&network, config),
+    };
+    let outcome = say(dress(supervisor.channel()), request).await;
+    (server.arrivals().len(), outcome.is_ok())
 }
 
 #[tokio::test(start_paused = true)]
 async fn descriptors_a_marker_or_configuration_each_make_a_call_retryable() {
     let plain = |channel| channel;
+    let (unary, streams) = (Some(CallKind::Unary), Some(CallKind::Streaming));
     let (retried, not_retried) = ((2, true), (1, false));
     // Without the kind for methods that nobody described.
     let config = || config().retry_undescribed(false);
-    assert_eq!(attempts(config(), plain, text()).await, not_retried, "nobody said");
-    assert_eq!(attempts(config(), described(false), text()).await, retried);
-    assert_eq!(
-        attempts(config(), plain, request("hello", CallOptions::new().unary())).await,
-        retried
-    );
+    assert_eq!(attempts(config(), None, plain, text()).await, not_retried, "nobody said");
+    assert_eq!(attempts(config(), unary, plain, text()).await, retried);
+    let marked_unary = || request("hello", CallOptions::new().unary());
+    assert_eq!(attempts(config(), None, plain, marked_unary()).await, retried);
     for pattern in ["test.Echo/Say", "test.Echo/*", "*"] {
         let configured = config().method(pattern, MethodOptions::new().unary());
-        assert_eq!(attempts(configured, plain, text()).await, retried, "{pattern}");
+        assert_eq!(attempts(configured, None, plain, text()).await, retried, "{pattern}");
     }
     let marking = |mut request: Request<()>| {
         request.extensions_mut().insert(CallOptions::new().unary());
         Ok(request)
     };
     let intercepted = |channel| InterceptedService::new(channel, marking);
-    assert_eq!(attempts(config(), intercepted, text()).await, retried, "marked by an interceptor");
+    let by_interceptor = attempts(config(), None, intercepted, text()).await;
+    assert_eq!(by_interceptor, retried, "marked by an interceptor");
 
     // Who knows better: descriptors, then configuration, then the marker.
-    assert_eq!(
-        attempts(config(), described(true), request("hello", CallOptions::new().unary())).await,
-        not_retried
-    );
-    let streaming = || config().method("test.Echo/Say", MethodOptions::new().streaming());
-    assert_eq!(
-        attempts(streaming(), plain, request("hello", CallOptions::new().unary())).await,
-        not_retried
-    );
-    assert_eq!(attempts(streaming(), described(false), text()).await, retried);
-    assert_eq!(
-        attempts(config(), plain, request("hello", CallOptions::new().unary().no_retry())).await,
-        not_retried
-    );
+    let defaults = crate::support::config;
+    assert_eq!(attempts(defaults(), streams, plain, marked_unary()).await, not_retried);
+    let streaming =
+        || crate::support::config().method("test.Echo/Say", MethodOptions::new().streaming());
+    assert_eq!(attempts(streaming(), None, plain, marked_unary()).await, not_retried);
+    assert_eq!(attempts(streaming(), unary, plain, text()).await, retried);
+    let never = request("hello", CallOptions::new().unary().retry(false));
+    assert_eq!(attempts(defaults(), None, plain, never).await, not_retried);
 }
 
-#[tokio::test(start_paused = true)]
-async fn descriptors_help_calls_of_methods_that_were_called_before_and_of_other_channels() {
-    let rig = Rig::new(config()).await;
-    let before = rig.supervisor.channel();
-    say(before.clone(), text()).await.expect("answered");
-    let wrong = before.clone().with_descriptor_set(b"\xff\xff");
+#[test]
+fn what_is_no_descriptor_set_is_refused_with_what_to_give() {
+    let wrong = Supervisor::builder(Config::default()).descriptor_set(b"\xff\xff");
     assert!(wrong.expect_err("no descriptors").to_string().contains("FileDescriptorSet"));
-    described(false)(rig.supervisor.channel());
-    rig.server.script(Script::fail_times(3, Code::Unavailable));
-    say(before, text()).await.expect("the fourth attempt");
-    assert_eq!(rig.arrivals_at(), seconds(&[0.0, 0.0, 1.0, 3.0, 7.0]));
 }
 
 /// One attempt by policy; what the server certainly did not process is sent again all the same.
@@ -114,13 +103,13 @@ async fn with_retry_undescribed_off_a_call_nobody_described_gets_one_attempt_and
     assert_eq!((snapshot.retries, snapshot.transparent_retries, rig.server.refused()), (0, 1, 1));
     assert!(rig.previous_attempts().iter().all(Option::is_none));
 
-    let hints = log.saying("with_descriptor_set");
+    let hints = log.saying("descriptor_set(..)");
     assert_eq!(
         hints.iter().map(|hint| hint.field("method")).collect::<Vec<_>>(),
         ["test.Echo/Say"]
     );
     echo(&rig.supervisor.channel(), "unary by construction").await.expect("answered");
-    assert_eq!(log.saying("with_descriptor_set").len(), 1);
+    assert_eq!(log.saying("descriptor_set(..)").len(), 1);
 }
 
 #[tokio::test(start_paused = true)]

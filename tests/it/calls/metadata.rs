@@ -106,7 +106,7 @@ async fn fields_of_the_connection_are_left_out_of_what_credentials_give() {
     let server = ScriptedServer::on_memory(&network, ADDRESS).await;
     let builder =
         Supervisor::builder(config().build().expect("valid")).connector(network.connector());
-    let supervisor = builder.call_credentials(odd).allow_plaintext().spawn();
+    let supervisor = builder.call_credentials(odd).allow_plaintext(true).spawn();
     say(&supervisor.channel(), "x", CallOptions::new()).await.expect("answered");
     let arrival = &server.arrivals()[0];
     assert!(

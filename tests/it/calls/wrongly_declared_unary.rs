@@ -2,8 +2,8 @@
 //! method is streaming from then on. Descriptors are no such word: they know.
 
 use crate::support::{
-    ADDRESS, HELLO, LogLines, codec, config, descriptors, generated_stream, generated_unary, ms,
-    path, report, request, secs, supervise, timed,
+    ADDRESS, HELLO, LogLines, codec, config, described, descriptors, generated_stream,
+    generated_unary, ms, path, report, request, secs, supervise, timed,
 };
 use bytes::Bytes;
 use prost::Message as _;
@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::{Code, Request, client::Grpc};
 use tonic_supervisor::{
-    CallOptions, ConfigBuilder, MethodOptions, SupervisedChannel, Supervisor,
+    CallOptions, ConfigBuilder, MethodOptions, Supervisor,
     testing::{Answer, MemoryNetwork, PlayingPeer, RawPeer, Script, ScriptedServer},
 };
 
@@ -229,25 +229,31 @@ async fn an_answer_that_ends_within_1_s_is_retried() {
 /// Descriptors are no guess: the answer is read to its end, and nothing is learned from it. Of two
 /// sets that name the method the later one holds.
 #[tokio::test(start_paused = true)]
-async fn descriptors_win_over_what_an_answer_showed() {
-    let network = MemoryNetwork::new();
-    let (_peer, _) = peer(&network, vec![hello(), Act::Wait(secs(3)), Act::End("0")]).await;
-    let supervisor = supervise(&network, config());
-    supervisor.wait_ready(secs(10)).await.expect("Ready");
-    let channel = supervisor.channel();
-    let took = async |channel: &SupervisedChannel| {
-        let (took, answer) = timed(generated_stream(channel, CallOptions::new().unary())).await;
-        let mut answer = answer.expect("it begins");
-        while answer.message().await.expect("OK").is_some() {}
-        took.as_secs()
-    };
-    assert_eq!([took(&channel).await, took(&channel).await], [1, 0]);
-    let channel = channel.with_descriptor_set(&descriptors("other", false)).expect("descriptors");
-    assert_eq!(took(&channel).await, 0, "of another method");
-    let channel = channel.with_descriptor_set(&descriptors("test", false)).expect("descriptors");
-    assert_eq!([took(&channel).await, took(&channel).await], [3, 3]);
-    let channel = channel.with_descriptor_set(&descriptors("test", true)).expect("descriptors");
-    assert_eq!(took(&channel).await, 0);
+async fn descriptors_win_over_what_an_answer_shows() {
+    let (unary, streams) = (descriptors("test", false), descriptors("test", true));
+    let other = descriptors("other", false);
+    let cases = [
+        (vec![], [1, 0]),
+        (vec![&other], [1, 0]),
+        (vec![&unary], [3, 3]),
+        (vec![&unary, &streams], [0, 0]),
+    ];
+    for (sets, times) in cases {
+        let network = MemoryNetwork::new();
+        let (_peer, _) = peer(&network, vec![hello(), Act::Wait(secs(3)), Act::End("0")]).await;
+        let config = config().build().expect("valid");
+        let builder = Supervisor::builder(config).connector(network.connector()).rng_seed(1);
+        let builder = sets.iter().try_fold(builder, |builder, set| builder.descriptor_set(set));
+        let supervisor = builder.expect("descriptors").spawn();
+        supervisor.wait_ready(secs(10)).await.expect("Ready");
+        for expected in times {
+            let (took, answer) =
+                timed(generated_stream(&supervisor.channel(), CallOptions::new().unary())).await;
+            let mut answer = answer.expect("it begins");
+            while answer.message().await.expect("OK").is_some() {}
+            assert_eq!(took.as_secs(), expected, "{} sets", sets.len());
+        }
+    }
 }
 
 /// The request's end comes a moment after its message: where descriptors say unary, it is waited
@@ -259,7 +265,7 @@ async fn the_end_of_a_request_is_waited_for_where_descriptors_say_unary() {
         let server = ScriptedServer::on_memory(&network, ADDRESS).await;
         server.script(Script::always(Code::Unavailable));
         let package = if known { "test" } else { "other" };
-        let supervisor = described(config(), &network, &descriptors(package, false));
+        let supervisor = described(&network, config(), &descriptors(package, false));
         let channel = supervisor.channel();
         let (speak, spoken) = mpsc::unbounded_channel();
         let mut request = Request::new(UnboundedReceiverStream::new(spoken));
@@ -287,7 +293,7 @@ async fn a_described_unary_request_that_goes_on_is_passed_through() {
     let network = MemoryNetwork::new();
     let server = ScriptedServer::on_memory(&network, ADDRESS).await;
     server.script(Answer::echo_stream());
-    let supervisor = described(config(), &network, &descriptors("test", false));
+    let supervisor = described(&network, config(), &descriptors("test", false));
     let channel = supervisor.channel();
     let (speak, spoken) = mpsc::unbounded_channel();
     speak.send("0".to_owned()).expect("open");

@@ -91,7 +91,7 @@ async fn check<F: Future<Output = RawPeer>>(row: &Row, entry: Entry, peer: impl 
 
 /// No link comes to be: a fail-fast call hears why, one that waits hears it at its deadline.
 async fn check_dial(row: &Row, entry: Entry, fault: Misbehaviour, peer: RawPeer, fail_fast: bool) {
-    let (target, connector) = (peer.target(), peer.connector());
+    let (target, connector) = (peer.endpoint(), peer.connector());
     let _peer = peer.misbehave(fault, usize::MAX);
     let config = config(&target).connect_timeout(CONNECT_TIMEOUT).build().expect("valid");
     let supervisor = Supervisor::builder(config).connector(connector).rng_seed(1).spawn();
@@ -128,17 +128,17 @@ async fn check_dial(row: &Row, entry: Entry, fault: Misbehaviour, peer: RawPeer,
 /// The first attempt meets the fault; a second one is answered with [`END`], so that the report has
 /// both.
 async fn check_call(row: &Row, entry: Entry, fault: Misbehaviour, peer: RawPeer, idempotent: bool) {
-    let (target, connector) = (peer.target(), peer.connector());
+    let (target, connector) = (peer.endpoint(), peer.connector());
     let struck = Arc::new(AtomicBool::new(false));
     let _peer = peer.play(move |link| serve(link, fault, struck.clone()));
     let supervisor = {
         let config = configured(config(&target), fault, entry).build().expect("valid");
-        Supervisor::builder(config).connector(connector).seed(1).spawn()
+        Supervisor::builder(config).connector(connector).rng_seed(1).spawn()
     };
     let mut states = States::of(&supervisor);
     let channel = supervisor.channel();
     let options =
-        match waits_in_vain(fault) && (fault.befalls_greeting() || entry == Entry::Streaming) {
+        match waits_in_vain(fault) && (fault.affects_greeting() || entry == Entry::Streaming) {
             true => CallOptions::new().timeout(IMPATIENCE),
             false => CallOptions::new(),
         };

@@ -250,7 +250,8 @@ async fn after_ten_minutes(seed: u64) -> (MemoryNetwork, ScriptedServer, Supervi
     let network = MemoryNetwork::new();
     let server = ScriptedServer::on_memory(&network, ADDRESS).await;
     let config = config().build().expect("valid");
-    let supervisor = Supervisor::builder(config).connector(network.connector()).seed(seed).spawn();
+    let supervisor =
+        Supervisor::builder(config).connector(network.connector()).rng_seed(seed).spawn();
     say(&supervisor.channel(), "hello", CallOptions::new()).await.expect("the server echoes");
     server.kill().await;
     tokio::time::sleep(secs(600) + ms(seed * 937)).await;
@@ -362,7 +363,7 @@ async fn scenario_22_a_peer_that_never_speaks_http2_never_makes_the_channel_read
 #[tokio::test]
 async fn scenario_22_a_socket_that_only_accepts_is_no_link() {
     let sink = RawPeer::on_tcp().await.black_hole();
-    let supervisor = supervise_tcp(config_for(&sink.target()).connect_timeout(ms(200)));
+    let supervisor = supervise_tcp(config_for(&sink.endpoint()).connect_timeout(ms(200)));
     let mut events = EventReader::of(&supervisor).await;
     events.until_state(ConnectivityState::TransientFailure).await;
     events.until_state(ConnectivityState::Connecting).await;

@@ -30,7 +30,7 @@ async fn open_call(supervisor: &tonic_supervisor::Supervisor) -> tonic::Status {
 #[tokio::test(start_paused = true)]
 async fn scenario_13_an_idle_client_settles_after_one_goaway_for_too_many_pings() {
     let network = MemoryNetwork::new();
-    let peer = RawPeer::on_memory(&network, ADDRESS).await.police_pings(ms(400), 2);
+    let peer = RawPeer::on_memory(&network, ADDRESS).await.enforce_ping_interval(ms(400), 2);
     let supervisor = supervise(&network, pinging(config(), ms(100)));
     let mut events = EventReader::of(&supervisor).await;
     let backed_off = events.until(|fact| matches!(fact, Fact::KeepaliveBackedOff { .. })).await;
@@ -50,7 +50,7 @@ async fn scenario_13_an_idle_client_settles_after_one_goaway_for_too_many_pings(
 #[tokio::test(start_paused = true)]
 async fn scenario_13_with_a_call_open_the_ping_interval_doubles_until_the_peer_agrees() {
     let network = MemoryNetwork::new();
-    let peer = RawPeer::on_memory(&network, ADDRESS).await.police_pings(ms(400), 2);
+    let peer = RawPeer::on_memory(&network, ADDRESS).await.enforce_ping_interval(ms(400), 2);
     let supervisor = supervise(&network, pinging(config(), ms(100)));
     let mut events = EventReader::of(&supervisor).await;
     let opener = supervisor.clone();

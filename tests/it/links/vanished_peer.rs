@@ -23,9 +23,9 @@ async fn scenario_01_a_vanished_peers_calls_are_released_when_keepalive_expires(
     let mut events = EventReader::of(&supervisor).await;
 
     server.script(Script::sequence(vec![Answer::hang(); 50], Answer::echo()));
-    let riders = start_many(&channel, CallOptions::new().no_retry(), 50);
+    let riders = start_many(&channel, CallOptions::new().retry(false), 50);
     server.arrived(51).await;
-    let queued = start_many(&channel, CallOptions::new().no_retry(), 10);
+    let queued = start_many(&channel, CallOptions::new().retry(false), 10);
     network.freeze_all();
 
     for (took, answer) in join(riders).await {
@@ -67,7 +67,7 @@ async fn scenario_01_a_peer_that_vanishes_behind_a_real_socket_is_found_by_keepa
     say(&channel, "hello", CallOptions::new()).await.expect("the path is whole");
     let mut events = EventReader::of(&supervisor).await;
     proxy.freeze().await;
-    let call = start_many(&channel, CallOptions::new().no_retry(), 1);
+    let call = start_many(&channel, CallOptions::new().retry(false), 1);
     events.until(|fact| matches!(fact, Fact::KeepaliveLost { .. })).await;
     assert_eq!(
         join(call).await[0].1.as_ref().expect_err("its link is gone").code(),

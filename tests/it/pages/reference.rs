@@ -8,62 +8,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The variants of `Fact` with their fields, as `src/model/event.rs` has them.
-fn facts() -> BTreeMap<String, BTreeSet<String>> {
-    let source = read("src/model/event.rs");
-    let body = source
-        .split("pub enum Fact {")
-        .nth(1)
-        .and_then(|rest| rest.split("\n}").next())
-        .expect("enum Fact");
-    let mut facts = BTreeMap::<String, BTreeSet<String>>::new();
-    let mut last = String::new();
-    for line in body.lines().filter(|line| !line.trim_start().starts_with("//")) {
-        let text = line.trim();
-        match line.len() - line.trim_start().len() {
-            4 if text.ends_with('{') || text.ends_with(',') && !text.starts_with('}') => {
-                last = text.trim_end_matches([' ', '{', ',']).to_owned();
-                facts.insert(last.clone(), BTreeSet::new());
-            }
-            8 => {
-                let field = text.split(':').next().expect("a field").to_owned();
-                facts.get_mut(&last).expect("a variant came before").insert(field);
-            }
-            _ => {}
-        }
-    }
-    facts
-}
-
-/// The headings `### Name` of `docs/events.md` with the fields in their tables.
-fn documented_facts() -> BTreeMap<String, BTreeSet<String>> {
-    let text = read("docs/events.md");
-    text.split("\n### ")
-        .skip(1)
-        .map(|section| {
-            let (heading, rest) = section.split_once('\n').expect("a heading and a text");
-            let fields =
-                rest.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
-            (heading.trim_matches('`').to_owned(), fields.map(str::to_owned).collect())
-        })
-        .collect()
-}
-
-#[test]
-fn every_event_is_described_with_all_its_fields() {
-    let facts = facts();
-    assert!(facts.len() > 10, "{facts:?}");
-    assert_eq!(documented_facts(), facts);
-}
-
-#[test]
-fn every_event_has_its_variants_name() {
-    let source = read("src/model/event.rs");
-    for name in facts().keys() {
-        assert!(source.contains(&format!("Self::{name} {{ .. }} => \"{name}\"")), "{name}");
-    }
-}
-
 /// What is recorded anywhere in `src/`: kind and name.
 fn metrics() -> BTreeSet<(String, String)> {
     let (mut found, mut folders) =

@@ -120,7 +120,7 @@ async fn every_retry_is_logged_with_method_code_attempt_delay_and_cause() {
     let said = |names: [&str; 6]| {
         lines.iter().map(|line| names.map(|name| line.field(name).to_owned())).collect::<Vec<_>>()
     };
-    let expected = [("1", "1s"), ("2", "2s"), ("3", "4s")].map(|(retry, delay)| {
+    let expected = [("1", "1000"), ("2", "2000"), ("3", "4000")].map(|(retry, delay)| {
         ["test.Echo/Say", "ABORTED", retry, "3", delay, "try later"].map(str::to_owned)
     });
     assert_eq!(said(["method", "code_name", "retry", "of", "delay_ms", "cause"]), expected);

@@ -41,7 +41,7 @@ pub(crate) async fn linked(
     let (parent, _) = Actor::spawn(None, Parent, heard.clone()).await.expect("starts");
     let builder = Supervisor::builder(config.build().expect("a test's configuration is valid"))
         .connector(network.connector())
-        .seed(1);
+        .rng_seed(1);
     let supervisor = builder.spawn_linked(parent.get_cell()).await.expect("starts");
     (parent, heard, supervisor)
 }

@@ -11,7 +11,7 @@ use tonic::Status;
 use tonic_supervisor::{
     CallOptions, Config, ConfigBuilder, SupervisedChannel, Supervisor,
     testing::{MemoryNetwork, Script, ScriptedServer},
-    transport::Target,
+    transport::Endpoint,
 };
 
 /// Where servers in memory listen.
@@ -25,8 +25,8 @@ pub(crate) fn config() -> ConfigBuilder {
 }
 
 /// The defaults, aimed at `target`.
-pub(crate) fn config_for(target: &Target) -> ConfigBuilder {
-    Config::builder().host(&*target.host).port(target.port)
+pub(crate) fn config_for(target: &Endpoint) -> ConfigBuilder {
+    Config::builder().host(target.host()).port(target.port())
 }
 
 /// A supervisor that dials over `network`, whose random numbers are always the same.
@@ -36,12 +36,21 @@ pub(crate) fn supervise(network: &MemoryNetwork, config: ConfigBuilder) -> Super
 
 /// The same, from a configuration that is checked already.
 pub(crate) fn supervise_checked(network: &MemoryNetwork, config: Config) -> Supervisor {
-    Supervisor::builder(config).connector(network.connector()).seed(1).spawn()
+    Supervisor::builder(config).connector(network.connector()).rng_seed(1).spawn()
+}
+
+/// The same as [`supervise`], which knows methods by these descriptors.
+pub(crate) fn described(network: &MemoryNetwork, config: ConfigBuilder, set: &[u8]) -> Supervisor {
+    let config = config.build().expect("a test's configuration is valid");
+    let builder = Supervisor::builder(config).connector(network.connector()).rng_seed(1);
+    builder.descriptor_set(set).expect("a descriptor set").spawn()
 }
 
 /// A supervisor that dials over TCP.
 pub(crate) fn supervise_tcp(config: ConfigBuilder) -> Supervisor {
-    Supervisor::builder(config.build().expect("a test's configuration is valid")).seed(1).spawn()
+    Supervisor::builder(config.build().expect("a test's configuration is valid"))
+        .rng_seed(1)
+        .spawn()
 }
 
 /// A real server on loopback, and a supervisor that dials it.

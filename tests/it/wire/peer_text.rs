@@ -35,8 +35,8 @@ fn ours(lines: &LogLines, text: &str) -> Vec<LogLine> {
 }
 
 /// Those of them that are shown by default: the others repeat the words at DEBUG.
-fn shown(lines: &log::Log, text: &str) -> Vec<log::Line> {
-    let shown = |line: &log::Line| line.level <= tracing::Level::INFO;
+fn shown(lines: &LogLines, text: &str) -> Vec<LogLine> {
+    let shown = |line: &LogLine| line.level <= tracing::Level::INFO;
     ours(lines, text).into_iter().filter(shown).collect()
 }
 
@@ -177,7 +177,7 @@ async fn a_connectors_words_reach_calls_events_and_log_as_one_harmless_line() {
         let lines = LogLines::listen();
         let config = config().build().expect("valid");
         let supervisor =
-            Supervisor::builder(config).connector(Arc::new(Rude(step))).seed(1).spawn();
+            Supervisor::builder(config).connector(Arc::new(Rude(step))).rng_seed(1).spawn();
         let (channel, events) = (supervisor.channel(), EventLog::of(&supervisor));
         tokio::time::sleep(secs(1)).await;
         for options in
