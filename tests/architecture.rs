@@ -6,6 +6,8 @@
 
 #[path = "architecture/circles.rs"]
 mod circles;
+#[path = "architecture/lines.rs"]
+mod lines;
 
 use std::{
     collections::BTreeSet,
@@ -240,4 +242,13 @@ fn names_after_crate_are_found_alone_and_in_groups() {
                 crate::Supervisor::new()";
     let names: Vec<_> = names_after_crate(code).into_iter().collect();
     assert_eq!(names, ["Supervisor", "clock", "model", "policy", "telemetry"]);
+}
+
+/// Two files may need each other; three that do are one idea in three files.
+#[test]
+fn no_circle_of_more_than_two_files_stands_inside_a_chapter() {
+    let files: Vec<_> = code_files().into_iter().map(|file| (file.name, file.code)).collect();
+    let circles: Vec<_> =
+        circles::circles(&files).iter().map(|circle| circle.join(" -> ")).collect();
+    assert!(circles.is_empty(), "\n{}", circles.join("\n"));
 }
