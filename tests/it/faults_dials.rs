@@ -327,7 +327,7 @@ async fn pain_22_connected_but_the_peer_never_spoke_http2() {
         let supervisor = supervise(&network, config().connect_timeout(secs(1)));
         let mut events = Events::of(&supervisor).await;
         let failed = events.until(|fact| matches!(fact, Fact::DialFailed { .. })).await;
-        let Fact::DialFailed { incarnation: Incarnation(1), failure } = failed.fact else {
+        let Fact::DialFailed { incarnation: Incarnation(1), failure, .. } = failed.fact else {
             panic!("{failed:?}")
         };
         assert_eq!(

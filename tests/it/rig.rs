@@ -159,9 +159,9 @@ impl Log {
         tokio::spawn(async move {
             while let Some(item) = stream.next().await {
                 match item {
-                    EventItem::Snapshot(_) => {}
                     EventItem::Event(event) => seen.lock().push(event),
                     EventItem::Lagged(missed) => panic!("the test missed {missed} events"),
+                    _ => {}
                 }
             }
         });

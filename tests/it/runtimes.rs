@@ -169,7 +169,7 @@ fn the_end_answers_everything(threads: usize, in_background: bool) {
                 last = Some(item);
             }
             assert!(
-                matches!(last, Some(EventItem::Event(event)) if matches!(event.fact, Fact::Closed { cause: Some(_) }))
+                matches!(last, Some(EventItem::Event(event)) if matches!(event.fact, Fact::Closed { cause: Some(_), .. }))
             );
         })
         .await;
@@ -177,7 +177,7 @@ fn the_end_answers_everything(threads: usize, in_background: bool) {
         assert!(soon("wait_ready", hoping).await.expect("no panic").is_err());
         for ended in [&supervisor, &waiting] {
             assert_eq!(ended.state(), ConnectivityState::Shutdown);
-            assert_eq!((ended.snapshot().calls_open, *ended.watch_incarnation().borrow()), (0, None));
+            assert_eq!((ended.snapshot().calls_open, ended.watch_links().borrow().newest()), (0, None));
             let late = soon("a late call", say(&ended.channel(), "x", CallOptions::new())).await;
             assert_gone("a late call", &late.expect_err("nobody is there"));
             let late = soon("a late message", post(&ended.mailbox(), "x", CallOptions::new())).await;

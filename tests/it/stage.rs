@@ -115,9 +115,9 @@ impl Events {
         tokio::spawn(async move {
             while let Some(item) = stream.next().await {
                 seen.send_modify(|seen| match item {
-                    EventItem::Snapshot(_) => {}
                     EventItem::Event(event) => seen.events.push(event),
                     EventItem::Lagged(missed) => seen.missed += missed,
+                    _ => {}
                 });
             }
         });
