@@ -1,14 +1,15 @@
-//! Numbers that tell two lives of the same thing apart, so that a late message can be recognised.
+//! The numbers of links and calls, so that a late message about a former one can be recognised.
 
 use std::fmt;
 
-/// The n-th life of the link to an endpoint, from 1. A redial is a new incarnation.
+/// The number of a link of one supervisor, from 1, in the order of the dials. A redial is a new
+/// incarnation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Incarnation(pub u64);
 
 /// A call's place in the order of arrival at its supervisor.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct CallId(pub u64);
+pub(crate) struct CallId(pub(crate) u64);
 
 impl fmt::Display for Incarnation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

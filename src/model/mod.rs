@@ -1,5 +1,6 @@
-//! The nouns: what every other chapter talks about, free of behaviour that needs a clock, dice or a
-//! runtime.
+//! Plain values that all other chapters use: ids, states, facts, failures, reports.
+//!
+//! Nothing here needs a clock, random numbers, I/O or a runtime.
 
 mod call;
 mod cause;
@@ -13,6 +14,7 @@ mod field;
 mod ids;
 mod level;
 mod link;
+mod links;
 mod report;
 mod secret;
 mod snapshot;
@@ -28,12 +30,14 @@ pub use event::{Event, Fact};
 pub use examples::every_fact;
 pub use failure::{Failure, Origin, Phase, Scope};
 pub use field::{Field, FieldValue};
-pub use ids::{CallId, Incarnation};
+pub(crate) use ids::CallId;
+pub use ids::Incarnation;
 pub use level::Level;
 pub use link::{DialFailure, DialStep, GoAway, LinkEnd};
+pub use links::LinksInUse;
 pub use report::{AttemptReport, CallReport, NotRetried};
 pub(crate) use secret::Secret;
 pub use snapshot::Snapshot;
 pub use state::ConnectivityState;
 pub use text::printable;
-pub(crate) use text::spelled;
+pub(crate) use text::readable;

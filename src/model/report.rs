@@ -1,5 +1,6 @@
-//! The story of a failed call: every attempt with its code, cause and time, as the source of the
-//! `Status` it ends with.
+//! The report of a failed call: every attempt with its code, cause and time.
+//!
+//! It is the source of the `Status` that the call ends with.
 
 use super::{
     cause::Cause,
@@ -11,6 +12,7 @@ use tonic::Code;
 
 /// One attempt of a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct AttemptReport {
     /// Its number, from 0; transparent retries are numbered too.
     pub attempt: u32,
@@ -43,6 +45,7 @@ pub enum NotRetried {
 /// `{:?}` prints what `{}` does: a [`tonic::Status`] shows its source by `Debug`, so `{status}`
 /// ends with the story in words.
 #[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct CallReport {
     /// `pkg.Service/Method`.
     pub method: String,

@@ -156,7 +156,7 @@ fn the_end_answers_everything(threads: usize, in_background: bool) {
                 last = Some(item);
             }
             let Some(EventItem::Event(last)) = last else { panic!("no event: {last:?}") };
-            assert!(matches!(last.fact, Fact::Closed { cause: Some(_) }), "{last:?}");
+            assert!(matches!(last.fact, Fact::Closed { cause: Some(_), .. }), "{last:?}");
         })
         .await;
         assert_eq!(soon("the loop over links", subscribing).await.expect("no panic"), None);
@@ -164,7 +164,7 @@ fn the_end_answers_everything(threads: usize, in_background: bool) {
         for ended in [&supervisor, &waiting] {
             assert_eq!(ended.state(), ConnectivityState::Shutdown);
             assert_eq!(ended.snapshot().calls_open, 0);
-            assert_eq!(*ended.watch_incarnation().borrow(), None);
+            assert_eq!(ended.watch_links().borrow().newest(), None);
             let late = soon("a late call", say(&ended.channel(), "x", CallOptions::new())).await;
             assert_gone("a late call", &late.expect_err("nobody is there"));
             let late = post(&ended.mailbox(), "x", CallOptions::new());
