@@ -34,7 +34,7 @@ pub(crate) struct Desk {
 
 impl Desk {
     async fn open() -> Self {
-        Self::open_with(Settings { lease: secs(3), max_claims: 1_000, ..Settings::default() }).await
+        Self::open_with(Settings::default().with_lease(secs(3)).with_max_claims(1_000)).await
     }
 
     pub(crate) async fn open_with(settings: Settings) -> Self {

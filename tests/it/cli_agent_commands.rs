@@ -65,11 +65,11 @@ fn script(path: &Path, text: &str) {
 
 /// A desk whose tasks may be lost once.
 async fn strict() -> Desk {
-    Desk::open_with(Settings { lease: secs(30), max_claims: 1, ..Settings::default() }).await
+    Desk::open_with(Settings::default().with_lease(secs(30)).with_max_claims(1)).await
 }
 
 async fn desk() -> Desk {
-    Desk::open_with(Settings { lease: secs(30), ..Settings::default() }).await
+    Desk::open_with(Settings::default().with_lease(secs(30))).await
 }
 
 async fn counts(desk: &Desk) -> [u64; 5] {
@@ -245,7 +245,7 @@ async fn no_command_outlives_an_agent_that_is_told_to_end() {
 
 #[tokio::test]
 async fn a_cancelled_tasks_command_ends_even_in_a_group_of_its_own() {
-    let desk = Desk::open_with(Settings { lease: secs(3), ..Settings::default() }).await;
+    let desk = Desk::open_with(Settings::default().with_lease(secs(3))).await;
     let mark = mark();
     let agent = Agent::run(&desk, &[], &["timeout", "60000", "sleep", &mark]);
     let task = desk.submit("1").await;
@@ -272,7 +272,7 @@ fn has_child(parent: u32, name: &str) -> bool {
 #[tokio::test]
 async fn a_command_that_is_killed_is_reaped_by_its_keeper() {
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).expect("it is allowed");
-    let desk = Desk::open_with(Settings { lease: secs(3), ..Settings::default() }).await;
+    let desk = Desk::open_with(Settings::default().with_lease(secs(3))).await;
     let folder = tempfile::tempdir().expect("folder");
     let name = format!("kept{}", std::process::id());
     let path = folder.path().join(&name);

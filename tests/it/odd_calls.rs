@@ -119,7 +119,7 @@ async fn a_server_that_ends_a_stream_early_is_heard_while_the_request_goes_on() 
         (Answer::message("").then_status(Code::Aborted), Code::Aborted),
     ] {
         let stage = stage(Config::builder()).await;
-        stage.server.script(early.early());
+        stage.server.script(early.early(true));
         let (speak, said) = mpsc::unbounded_channel();
         speak.send("a".to_owned()).expect("open");
         let mut grpc = Grpc::new(stage.supervisor.channel());
