@@ -53,8 +53,9 @@ impl ConfigBuilder {
         self
     }
 
-    /// Whether a file without the section `grpc` is an error. Otherwise, which is the default, every
-    /// key has its default then, and a file that is not empty is a [warning](Config::warnings).
+    /// Whether a file without the section `grpc` is an error. Otherwise, which is the default,
+    /// every key has its default then, and a file that is not empty is a
+    /// [warning](Config::warnings).
     #[cfg(feature = "yaml")]
     pub fn require_section(mut self, required: bool) -> Self {
         self.section_required = required;

@@ -139,8 +139,8 @@ impl Answer {
         self
     }
 
-    /// Whether to answer without waiting for the request's end, as a server that ends a stream on its
-    /// own does. No by default.
+    /// Whether to answer without waiting for the request's end, as a server that ends a stream on
+    /// its own does. No by default.
     pub fn early(mut self, early: bool) -> Self {
         self.early = early;
         self

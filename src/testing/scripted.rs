@@ -335,8 +335,8 @@ impl ScriptedServerBuilder {
         self
     }
 
-    /// Whether to keep each call for [`ScriptedServer::arrivals`], as is the default. Without it only
-    /// counts are kept, for runs of millions of calls.
+    /// Whether to keep each call for [`ScriptedServer::arrivals`], as is the default. Without it
+    /// only counts are kept, for runs of millions of calls.
     pub fn record_arrivals(mut self, record: bool) -> Self {
         self.options.unrecorded = !record;
         self
