@@ -84,7 +84,7 @@ async fn park_and_drain(server: &mut server::Child, calls: usize) -> (f64, f64) 
 /// its submission to its answer.
 async fn back_off(calls: usize) -> f64 {
     let script = Script::fail_times(calls, Code::Unavailable);
-    let server = ScriptedServer::builder().script(script).without_arrivals().on_tcp().await;
+    let server = ScriptedServer::builder().script(script).record_arrivals(false).on_tcp().await;
     let address: SocketAddr = server.address().parse().expect("an address");
     let config =
         Config::builder().host("127.0.0.1").port(address.port()).retry_throttle_enabled(false);

@@ -30,7 +30,7 @@ async fn run(how: Run) -> Vec<Row> {
 async fn storm(every: Duration, outage: Duration) -> f64 {
     let server = ScriptedServer::builder()
         .script(Script::always(Code::Unavailable))
-        .without_arrivals()
+        .record_arrivals(false)
         .on_tcp()
         .await;
     let address = server.address().parse().expect("an address");

@@ -270,7 +270,8 @@ async fn waiting_calls() {
     all_wait(&supervisor).await;
     let task = per_call(before);
     println!("{task} bytes for each call that waits with a task of its own");
-    let server = ScriptedServer::builder().without_arrivals().on_memory(&network, ADDRESS).await;
+    let server =
+        ScriptedServer::builder().record_arrivals(false).on_memory(&network, ADDRESS).await;
     for task in tasks {
         task.await.expect("no panic").expect("OK");
     }

@@ -26,7 +26,7 @@ use tonic::Code;
 /// # drop(queue); Ok(()) }
 /// ```
 #[derive(Clone, Debug, Default)]
-#[must_use]
+#[must_use = "a builder does nothing until `build`"]
 pub struct QueueBuilder {
     config: ConfigBuilder,
 }

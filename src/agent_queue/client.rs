@@ -37,9 +37,16 @@ const CLOSING: Duration = Duration::from_secs(5);
 /// request and each claim, so that the server knows a repeated one. Calls wait for a link, for at
 /// most the configured `timeout`.
 ///
-/// Cheap to clone; clones are the same client. **Cancel safety**: dropping an operation's future
-/// ends its call; the server may have done it all the same. **Errors** are the server's [`Status`],
-/// with a [`CallReport`](crate::CallReport) as their source.
+/// Cheap to clone; clones are the same client.
+///
+/// # Errors
+///
+/// Those of its operations are the server's [`Status`], with a [`CallReport`](crate::CallReport) as
+/// their source.
+///
+/// # Cancel safety
+///
+/// Dropping an operation's future ends its call; the server may have done it all the same.
 #[derive(Clone)]
 pub struct PrivateAgentTasksQueue {
     shared: Arc<Shared>,
@@ -176,7 +183,9 @@ impl PrivateAgentTasksQueue {
     /// own grace; watches end; calls that run get 5 seconds, and nothing new is accepted. Returns
     /// when all has ended.
     ///
-    /// Cancel safety: once asked for, worker loops and watches end even if this future is dropped;
+    /// # Cancel safety
+    ///
+    /// Once asked for, worker loops and watches end even if this future is dropped;
     /// the supervisor stays.
     pub async fn close(&self) {
         self.shared.closing.send_replace(true);

@@ -122,7 +122,9 @@ impl AgentQueue {
     /// [`process`](Self::process), which does. The call's deadline is its wait plus the configured
     /// `timeout`; a wait of more than 20 s is several calls.
     ///
-    /// Cancel safety: a claim that was made when the future is dropped, or whose answer never
+    /// # Cancel safety
+    ///
+    /// A claim that was made when the future is dropped, or whose answer never
     /// comes, is handed out again when its lease ends.
     pub async fn get_task(&self, wait: Duration) -> Result<Option<Claim>, Status> {
         let began = clock::now();

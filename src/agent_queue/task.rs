@@ -12,6 +12,7 @@ const REFUSED: &str = "the server refused the text that says why";
 
 /// A task that this client holds, for as long as the lease goes.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Claim {
     /// The task as it was claimed. Its `claims` grows with each claim of it, so it can fence off an
     /// older holder's effects elsewhere.
@@ -25,6 +26,7 @@ pub struct Claim {
 
 /// What the holder of a claim says of its task.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Update {
     /// The work goes on: the lease starts anew.
     Processing,

@@ -45,7 +45,11 @@ impl QueueWatch {
         Self { answers: Box::pin(unfold(watching, Watching::next)) }
     }
 
-    /// The next answer; none at the end. Cancel safe.
+    /// The next answer; none at the end.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: an answer that was not returned comes next time.
     pub async fn next(&mut self) -> Option<Result<WatchQueueResponse, Status>> {
         std::future::poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
     }

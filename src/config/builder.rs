@@ -23,7 +23,7 @@ pub struct ConfigBuilder {
     #[cfg(feature = "yaml")]
     files: Vec<Input>,
     #[cfg(feature = "yaml")]
-    whole: bool,
+    section_required: bool,
     environment: BTreeMap<String, String>,
     unreadable: Vec<Problem>,
     settings: Vec<(KeyPath, Value, Source)>,
@@ -53,11 +53,12 @@ impl ConfigBuilder {
         self
     }
 
-    /// Takes a file without the section `grpc` for an error. Else everything has its default then,
-    /// and a file that is not empty is a [warning](Config::warnings).
+    /// Whether a file without the section `grpc` is an error. Otherwise, which is the default,
+    /// every key has its default then, and a file that is not empty is a
+    /// [warning](Config::warnings).
     #[cfg(feature = "yaml")]
-    pub fn require_section(mut self) -> Self {
-        self.whole = true;
+    pub fn require_section(mut self, required: bool) -> Self {
+        self.section_required = required;
         self
     }
 
@@ -120,7 +121,7 @@ impl ConfigBuilder {
                 Input::Text(text) => Ok(File { name: "yaml".into(), text }),
             };
             match opened {
-                Ok(file) => file::add(&mut layers, file, self.whole),
+                Ok(file) => file::add(&mut layers, file, self.section_required),
                 Err(problem) => layers.problems.push(problem),
             }
         }

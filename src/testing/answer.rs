@@ -139,10 +139,10 @@ impl Answer {
         self
     }
 
-    /// Answers without waiting for the request's end, as a server that ends a stream on its own
-    /// does.
-    pub fn early(mut self) -> Self {
-        self.early = true;
+    /// Whether to answer without waiting for the request's end, as a server that ends a stream on
+    /// its own does. No by default.
+    pub fn early(mut self, early: bool) -> Self {
+        self.early = early;
         self
     }
 

@@ -7,6 +7,7 @@ pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// The type of a frame (RFC 9113, section 6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum FrameKind {
     /// 0: part of a body.
     Data,
@@ -69,6 +70,7 @@ impl FrameKind {
 
 /// One frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Frame {
     /// Its type.
     pub kind: FrameKind,

@@ -129,6 +129,7 @@ impl MemoryNetwork {
     /// Listens at `address`, written `host:port` as the dialler has it.
     ///
     /// # Panics
+    ///
     /// When somebody listens there already.
     pub fn listen(&self, address: &str) -> MemoryListener {
         let (sender, incoming) = mpsc::unbounded_channel();

@@ -111,6 +111,7 @@ pub enum Misbehaviour {
 
 /// A moment of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum Moment {
     /// Before anything of it.
     BeforeHeaders,
@@ -124,8 +125,8 @@ pub enum Moment {
 
 impl Moment {
     /// All of them, in order.
-    pub const ALL: [Self; 4] =
-        [Self::BeforeHeaders, Self::AfterHeaders, Self::MidMessage, Self::AfterMessage];
+    pub const ALL: &'static [Self] =
+        &[Self::BeforeHeaders, Self::AfterHeaders, Self::MidMessage, Self::AfterMessage];
 }
 
 impl Misbehaviour {
@@ -153,7 +154,8 @@ impl Misbehaviour {
         let bytes = [Self::Garbage, Self::TruncatedFrame, Self::OversizeFrame, Self::Http1];
         let goaways =
             (0..14).flat_map(|code| [Self::GoAwayBelow(code), Self::GoAwayThenClose(code)]);
-        let resets = (0..14).flat_map(|code| Moment::ALL.map(|moment| Self::Reset(code, moment)));
+        let resets = (0..14)
+            .flat_map(|code| Moment::ALL.iter().map(move |moment| Self::Reset(code, *moment)));
         let statuses = [
             Self::NoTrailers,
             Self::NoStatus,

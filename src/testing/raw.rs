@@ -130,10 +130,14 @@ impl RawLink {
         self.born.elapsed()
     }
 
-    /// The client's next frame; `None` when it has closed the connection. Cancel safe, but for
-    /// acknowledgements.
+    /// The client's next frame; `None` when it has closed the connection.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe, but an acknowledgement may be lost.
     ///
     /// # Errors
+    ///
     /// When the connection fails, or the client speaks no HTTP/2.
     pub async fn next_frame(&mut self) -> io::Result<Option<Frame>> {
         loop {

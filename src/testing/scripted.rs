@@ -24,6 +24,7 @@ use tokio::{
 
 /// One call as the server saw it.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Arrival {
     /// When its first message was complete, counted from the server's start.
     pub at: Duration,
@@ -72,7 +73,7 @@ impl Shared {
             scripts.1.get(&arrival.path).unwrap_or(&scripts.0).clone()
         };
         let answer = script.answer(&arrival);
-        if !self.options.without_arrivals {
+        if !self.options.unrecorded {
             self.arrivals.lock().push(arrival);
         }
         self.counts.send_modify(|counts| {
@@ -253,7 +254,11 @@ impl ScriptedServer {
     }
 
     /// Serves a byte stream that somebody else accepted, such as one of a simulated network, until
-    /// it ends. Cancel safe: a future that is dropped closes the stream.
+    /// it ends.
+    ///
+    /// # Cancel safety
+    ///
+    /// A future that is dropped closes the stream.
     pub fn serve(&self, io: impl Io) -> impl Future<Output = ()> + Send + 'static {
         let shared = self.shared.clone();
         async move {
@@ -323,16 +328,17 @@ impl ScriptedServerBuilder {
         self
     }
 
-    /// Asks the script as soon as a call's headers are there; `Arrival::message` is empty then. For
-    /// streams whose client speaks late.
-    pub fn answer_at_headers(mut self) -> Self {
-        self.options.answer_at_headers = true;
+    /// Whether to ask the script as soon as a call's headers are there; `Arrival::message` is empty
+    /// then. For streams whose client sends late. No by default.
+    pub fn answer_at_headers(mut self, at_headers: bool) -> Self {
+        self.options.answer_at_headers = at_headers;
         self
     }
 
-    /// Keeps only counts, for runs of millions of calls.
-    pub fn without_arrivals(mut self) -> Self {
-        self.options.without_arrivals = true;
+    /// Whether to keep each call for [`ScriptedServer::arrivals`], as is the default. Without it
+    /// only counts are kept, for runs of millions of calls.
+    pub fn record_arrivals(mut self, record: bool) -> Self {
+        self.options.unrecorded = !record;
         self
     }
 

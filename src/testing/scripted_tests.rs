@@ -232,7 +232,7 @@ async fn big_answers_and_ten_thousand_small_calls_pass() {
 #[tokio::test(start_paused = true)]
 async fn streams_are_echoed_message_by_message_and_scripted_streams_keep_their_pace() {
     let (_network, server) =
-        in_memory(ScriptedServer::builder().script(Answer::echo_stream()).answer_at_headers())
+        in_memory(ScriptedServer::builder().script(Answer::echo_stream()).answer_at_headers(true))
             .await;
     let mut client = dial(&server).await;
     let (response, mut request) = client.open(&[]).await.unwrap();

@@ -27,7 +27,7 @@ pub(super) struct Options {
     pub(super) goaway_every: Option<Duration>,
     pub(super) goaway_after_calls: Option<usize>,
     pub(super) answer_at_headers: bool,
-    pub(super) without_arrivals: bool,
+    pub(super) unrecorded: bool,
 }
 
 /// Serves one connection until it ends.

@@ -78,11 +78,15 @@ enum Phase {
 /// agent, and at most `concurrency` handlers run. Across agents a task can run again when its
 /// holder was cut off: make the work repeatable, or fence it with the task's `claims`.
 ///
-/// **Errors**: a status that asking again does not mend, such as NOT_FOUND for a queue deleted
-/// meanwhile, or PERMISSION_DENIED. What runs is finished first.
+/// # Errors
 ///
-/// **Cancel safety**: dropped, it stops at once, handlers too; what they held is handed out again
-/// when the leases end.
+/// A status that asking again does not change, such as NOT_FOUND for a queue deleted meanwhile, or
+/// PERMISSION_DENIED. Handlers that run are finished first.
+///
+/// # Cancel safety
+///
+/// Dropped, it stops at once, and so do the handlers; their tasks are handed out again when the
+/// leases end.
 #[must_use = "a worker loop does nothing unless awaited"]
 pub struct Process<H> {
     queue: AgentQueue,
@@ -95,6 +99,7 @@ pub struct Process<H> {
 /// A running worker loop: the future of a [`Process`]. It works on in a task of its own, however
 /// seldom this is polled.
 #[derive(Debug)]
+#[must_use = "a worker loop ends when this is dropped"]
 pub struct Processing {
     task: JoinHandle<Result<Processed, Status>>,
 }

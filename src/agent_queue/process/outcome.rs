@@ -6,6 +6,7 @@ use std::fmt::Display;
 /// What came of a task. A handler may return this, or a `Result`: `Ok` is the result of a completed
 /// task, `Err` is why it failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Outcome {
     /// It is done, with this result: JSON text of at most 1 MiB.
     Completed(String),

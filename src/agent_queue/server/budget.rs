@@ -26,11 +26,22 @@ const UNIT: usize = 1024;
 
 /// The limits of a server for what it keeps of answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "limits do nothing until a budget is made of them"]
 pub struct AnswerLimits {
-    /// Bytes of all answers under way. 128 MiB; at least 8 MiB.
-    pub bytes: usize,
-    /// How long an answer may remain unread before it is thrown away. 60 s.
-    pub read_within: Duration,
+    bytes: usize,
+    read_within: Duration,
+}
+
+impl AnswerLimits {
+    /// Bytes of all answers under way: at least 8 MiB, 128 MiB by default.
+    pub fn with_bytes(self, bytes: usize) -> Self {
+        Self { bytes, ..self }
+    }
+
+    /// How long an answer may remain unread before it is thrown away. 60 s by default.
+    pub fn with_read_within(self, read_within: Duration) -> Self {
+        Self { read_within, ..self }
+    }
 }
 
 impl Default for AnswerLimits {

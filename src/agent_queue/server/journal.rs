@@ -17,7 +17,8 @@ use tokio::sync::oneshot;
 
 /// A request that changed something. Carried out again, in order, requests give the same queues
 /// again.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Default)]
+#[non_exhaustive]
 pub struct Entry {
     /// When it was carried out, in milliseconds since 1970.
     pub at_ms: i64,

@@ -15,6 +15,7 @@ use tokio::{
 
 /// How a queue changed. Every change wakes its watches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum QueueChange {
     /// Something changed that no claim waits for.
     Changed,

@@ -25,6 +25,7 @@ use tonic::Status;
 
 /// A task, and what its owner is not shown.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct Record {
     /// As its owner sees it.
     pub task: Task,
@@ -40,6 +41,7 @@ pub struct Record {
 
 /// Why a claim is over that did not end its task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ClaimEnd {
     /// Its lease ended.
     Lost = 1,
@@ -51,6 +53,7 @@ pub enum ClaimEnd {
 
 /// A claim that is over, and the task it held.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct PastClaim {
     /// The task.
     pub task_id: String,
@@ -60,6 +63,7 @@ pub struct PastClaim {
 
 /// What an update made of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Updated {
     /// Nothing: it was so already.
     Unchanged,
@@ -285,6 +289,13 @@ impl Record {
     pub fn remembered(&self) -> RememberedAnswer {
         let retry = !self.task.retry_of.is_empty();
         RememberedAnswer::submission(self.task.task_id.clone(), retry)
+    }
+}
+
+impl PastClaim {
+    /// A claim that held this task, and is over for this reason.
+    pub fn new(task_id: String, end: ClaimEnd) -> Self {
+        Self { task_id, end }
     }
 }
 

@@ -7,6 +7,7 @@ use tonic::Status;
 
 /// What a `client_request_id` named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Operation {
     /// A submission.
     Submit = 1,
@@ -22,6 +23,7 @@ pub enum Operation {
 
 /// The first answer to a named request.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct RememberedAnswer {
     /// What was asked.
     pub operation: Operation,
@@ -66,6 +68,11 @@ impl RememberedAnswer {
     /// Of a clearing.
     pub fn clearing(deleted: u64) -> Self {
         Self::new(Operation::Clear, &ClearQueueResponse { deleted })
+    }
+
+    /// As it is kept: the operation, and the encoded answer.
+    pub fn from_parts(operation: Operation, answer: Vec<u8>) -> Self {
+        Self { operation, answer }
     }
 
     /// Of any operation.

@@ -169,8 +169,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_request_that_finds_no_room_is_refused_and_has_room_when_another_is_done() {
-        let budget =
-            Budget::new(AnswerLimits { bytes: 8 * 1024 * 1024, ..AnswerLimits::default() });
+        let budget = Budget::new(AnswerLimits::default().with_bytes(8 * 1024 * 1024));
         let (mut first, held) = request(&budget, vec![prefixed(4_000_000)]);
         first.frame().await.expect("a frame").expect("data");
         let (mut second, _) = request(&budget, vec![prefixed(4_194_304)]);

@@ -87,10 +87,13 @@ impl<S: Store> Service<S> {
         time::timeout(HEALTH, self.store.health()).await.unwrap_or_else(late)
     }
 
-    /// Forgets what has been over for long enough, in small steps, until the service drains. Cancel
-    /// safe.
+    /// Forgets what has been over for long enough, in small steps, until the service drains.
     ///
     /// A store that cannot answer is asked again later.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: it forgets in whole steps.
     pub async fn prune(&self) {
         let mut draining = self.draining.subscribe();
         while !*draining.borrow_and_update() {
@@ -101,7 +104,11 @@ impl<S: Store> Service<S> {
     }
 
     /// Keeps the gauges of tasks and their ages, until the service drains: looks at the store every
-    /// 15 s, and less often where a look takes long. Cancel safe.
+    /// 15 s, and less often where a look takes long.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: the gauges keep their values.
     pub async fn sample(&self) {
         let (mut draining, mut samples) = (self.draining.subscribe(), Samples::default());
         while !*draining.borrow_and_update() {

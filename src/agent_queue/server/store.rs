@@ -60,15 +60,45 @@ pub(super) enum ClearStep {
     Done(ClearQueueResponse),
 }
 
-/// What a store is told when it is opened.
+/// The settings of a store, which it gets when it is opened.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[must_use = "settings do nothing until a store is opened with them"]
 pub struct Settings {
-    /// How long a claim holds before its task is PENDING again. 60 s.
-    pub lease: Duration,
-    /// How many times a task may be claimed and lost; once more, and it is FAILED. 5.
-    pub max_claims: u32,
-    /// How long finished tasks and remembered names are kept; at least 7 days. 30 days.
-    pub keep_finished: Duration,
+    pub(crate) lease: Duration,
+    pub(crate) max_claims: u32,
+    pub(crate) keep_finished: Duration,
+}
+
+impl Settings {
+    /// How long a claim holds before its task is PENDING again. 60 s by default.
+    pub fn with_lease(self, lease: Duration) -> Self {
+        Self { lease, ..self }
+    }
+
+    /// How many times a task may be claimed and lost; once more, and it is FAILED. 5 by default.
+    pub fn with_max_claims(self, max_claims: u32) -> Self {
+        Self { max_claims, ..self }
+    }
+
+    /// How long finished tasks and remembered names are kept; at least 7 days. 30 days by default.
+    pub fn with_keep_finished(self, keep_finished: Duration) -> Self {
+        Self { keep_finished, ..self }
+    }
+
+    /// How long a claim holds.
+    pub fn lease(&self) -> Duration {
+        self.lease
+    }
+
+    /// How many times a task may be claimed and lost.
+    pub fn max_claims(&self) -> u32 {
+        self.max_claims
+    }
+
+    /// How long finished tasks and remembered names are kept.
+    pub fn keep_finished(&self) -> Duration {
+        self.keep_finished
+    }
 }
 
 impl Default for Settings {
@@ -84,6 +114,7 @@ impl Default for Settings {
 
 /// A claim's answer, and when it is worth asking again.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct Claimed {
     /// With a task, or without.
     pub answer: GetTaskResponse,
@@ -91,13 +122,28 @@ pub struct Claimed {
     pub next_lease_end: Option<Millis>,
 }
 
+impl Claimed {
+    /// This answer; and, where it has no task, when the first lease of the queue ends.
+    pub fn new(answer: GetTaskResponse, next_lease_end: Option<Millis>) -> Self {
+        Self { answer, next_lease_end }
+    }
+}
+
 /// What changed in a queue.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct Changes<C = u64> {
     /// Each task that changed, once, as it is now.
     pub changes: Vec<TaskChange>,
     /// Where to go on.
     pub cursor: C,
+}
+
+impl<C> Changes<C> {
+    /// These changes, up to this cursor.
+    pub fn new(changes: Vec<TaskChange>, cursor: C) -> Self {
+        Self { changes, cursor }
+    }
 }
 
 /// Keeps the queues of all agents.

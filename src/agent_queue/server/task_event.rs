@@ -5,6 +5,7 @@ use crate::proto::agent_queue::TaskStatus;
 
 /// What became of a task, for those who count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum TaskEvent {
     /// It was submitted.
     Submitted,

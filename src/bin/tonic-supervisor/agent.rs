@@ -277,6 +277,7 @@ impl TaskReport {
             Outcome::GivenBack(why) => {
                 self.step("given back", Tone::Notice, &format!("given back: {why}"))
             }
+            _ => self.step("ended", Tone::Quiet, &format!("ended after {took} ms")),
         }
     }
 

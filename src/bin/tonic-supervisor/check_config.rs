@@ -54,8 +54,12 @@ fn check(file: &Path, show: bool, json: bool) -> Result<(), CliError> {
         }
         CliError::Config(error.to_string())
     };
-    let config =
-        Config::builder().file(file).require_section().environment().build().map_err(refused)?;
+    let config = Config::builder()
+        .file(file)
+        .require_section(true)
+        .environment()
+        .build()
+        .map_err(refused)?;
     if show {
         effective(&config, &name, json);
     }

@@ -107,11 +107,10 @@ async fn open(
     let address = listener.local_addr().map_err(CliError::failed(&error))?;
     // Nothing else runs yet, so it may block.
     let files = ReloadedFiles::open(arguments.auth.as_deref(), config, address)?;
-    let settings = Settings {
-        lease: Duration::from_secs_f64(arguments.lease),
-        max_claims: arguments.max_claims,
-        keep_finished: Duration::from_secs(arguments.keep_finished * DAY),
-    };
+    let settings = Settings::default()
+        .with_lease(Duration::from_secs_f64(arguments.lease))
+        .with_max_claims(arguments.max_claims)
+        .with_keep_finished(Duration::from_secs(arguments.keep_finished * DAY));
     let spec = arguments.store.read().map_err(CliError::Usage)?;
     match &spec {
         StoreSpec::Memory => {

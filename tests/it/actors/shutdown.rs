@@ -293,7 +293,7 @@ async fn open_stream(channel: SupervisedChannel) -> Streaming<String> {
 async fn a_stream_that_runs_ends_with_cancelled_when_the_grace_is_over() {
     let network = MemoryNetwork::new();
     let part = "part".to_owned().encode_to_vec();
-    let script = Answer::stream(vec![part; 100], Code::Ok).every(ms(100)).early();
+    let script = Answer::stream(vec![part; 100], Code::Ok).every(ms(100)).early(true);
     let server = ScriptedServer::builder().script(script).on_memory(&network, ADDRESS).await;
     let supervisor = supervise(&network, config());
     let mut stream = open_stream(supervisor.channel()).await;
@@ -344,7 +344,7 @@ async fn the_last_handles_drop_finishes_calls_in_flight_and_cancels_waiting_ones
 async fn a_stream_outlives_the_last_handle() {
     let network = MemoryNetwork::new();
     let part = "part".to_owned().encode_to_vec();
-    let script = Answer::stream(vec![part; 5], Code::Ok).every(secs(100)).early();
+    let script = Answer::stream(vec![part; 5], Code::Ok).every(secs(100)).early(true);
     let server = ScriptedServer::builder().script(script).on_memory(&network, ADDRESS).await;
     let supervisor = supervise(&network, config());
     let log = EventLog::of(&supervisor);

@@ -233,7 +233,7 @@ fn watcher(ending: impl Fn(Answer, u64) -> Answer + Send + Sync + 'static) -> Sc
             .unwrap()
             .cursor
             .map_or(1, |cursor| cursor + 1);
-        ending(Answer::stream([change(next)], Code::Ok).early(), next)
+        ending(Answer::stream([change(next)], Code::Ok).early(true), next)
     })
 }
 

@@ -168,7 +168,7 @@ async fn a_unary_call_is_reset_in_the_middle_of_its_answer_too() {
 #[tokio::test(start_paused = true)]
 async fn a_streaming_answer_that_is_dropped_midway_is_reset_and_its_place_is_free() {
     let part = "part".to_owned().encode_to_vec();
-    let endless = Answer::stream(vec![part; 3], Code::Ok).then_hang().early();
+    let endless = Answer::stream(vec![part; 3], Code::Ok).then_hang().early(true);
     let Rig { server, supervisor, .. } =
         Rig::with_script(endless, config().max_in_flight(1)).await.ready().await;
     let mut client = Grpc::new(supervisor.channel());

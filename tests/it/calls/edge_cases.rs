@@ -105,7 +105,7 @@ async fn a_server_that_ends_a_stream_early_is_heard_while_the_request_goes_on() 
         (Answer::message("").then_status(Code::Aborted), Code::Aborted),
     ] {
         let rig = Rig::new(config()).await;
-        rig.server.script(early.early());
+        rig.server.script(early.early(true));
         let (speak, said) = mpsc::unbounded_channel();
         speak.send("a".to_owned()).expect("open");
         let mut grpc = Grpc::new(rig.supervisor.channel());

@@ -123,7 +123,7 @@ async fn retries_follow_the_schedule_and_the_last_status_comes_with_its_report()
 async fn a_request_that_is_not_one_whole_message_has_one_attempt() {
     for said in [1, 2] {
         let rig = ready(config()).await;
-        rig.server.script(unavailable().early());
+        rig.server.script(unavailable().early(true));
         let (speak, spoken) = mpsc::unbounded_channel();
         (0..said).for_each(|_| speak.send("hello".to_owned()).expect("open"));
         let open = (said < 2).then_some(speak);

@@ -155,7 +155,7 @@ async fn a_hundred_thousand_parked_calls_are_all_answered_in_the_order_of_their_
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hundred_thousand_calls_at_once_on_a_ready_channel_over_tcp_are_all_answered() {
     const CALLS: usize = 100_000;
-    let server = ScriptedServer::builder().without_arrivals().on_tcp().await;
+    let server = ScriptedServer::builder().record_arrivals(false).on_tcp().await;
     let target = server.endpoint();
     let config = Config::builder()
         .host(target.host())

@@ -32,8 +32,7 @@ pub(crate) struct QueueBehindProxy {
 
 impl QueueBehindProxy {
     async fn start() -> Self {
-        Self::start_with(Settings { lease: secs(3), max_claims: 1_000, ..Settings::default() })
-            .await
+        Self::start_with(Settings::default().with_lease(secs(3)).with_max_claims(1_000)).await
     }
 
     pub(crate) async fn start_with(settings: Settings) -> Self {

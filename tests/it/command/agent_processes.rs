@@ -65,12 +65,11 @@ fn script(path: &Path, text: &str) {
 
 /// Its tasks may be lost once.
 async fn start_with_one_claim() -> QueueBehindProxy {
-    QueueBehindProxy::start_with(Settings { lease: secs(30), max_claims: 1, ..Settings::default() })
-        .await
+    QueueBehindProxy::start_with(Settings::default().with_lease(secs(30)).with_max_claims(1)).await
 }
 
 async fn start() -> QueueBehindProxy {
-    QueueBehindProxy::start_with(Settings { lease: secs(30), ..Settings::default() }).await
+    QueueBehindProxy::start_with(Settings::default().with_lease(secs(30))).await
 }
 
 async fn counts(rig: &QueueBehindProxy) -> [u64; 5] {
@@ -243,8 +242,7 @@ async fn no_command_outlives_an_agent_that_is_told_to_end() {
 
 #[tokio::test]
 async fn a_cancelled_tasks_command_ends_even_in_a_group_of_its_own() {
-    let rig =
-        QueueBehindProxy::start_with(Settings { lease: secs(3), ..Settings::default() }).await;
+    let rig = QueueBehindProxy::start_with(Settings::default().with_lease(secs(3))).await;
     let mark = mark();
     let agent = Agent::run(&rig, &[], &["timeout", "60000", "sleep", &mark]);
     let task = rig.submit("1").await;
@@ -271,8 +269,7 @@ fn has_child(parent: u32, name: &str) -> bool {
 #[tokio::test]
 async fn a_command_that_is_killed_is_reaped_by_its_keeper() {
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).expect("it is allowed");
-    let rig =
-        QueueBehindProxy::start_with(Settings { lease: secs(3), ..Settings::default() }).await;
+    let rig = QueueBehindProxy::start_with(Settings::default().with_lease(secs(3))).await;
     let folder = tempfile::tempdir().expect("folder");
     let name = format!("kept{}", std::process::id());
     let path = folder.path().join(&name);

@@ -229,7 +229,9 @@ fn goaways() -> Vec<Row> {
 fn resets() -> Vec<Row> {
     let any_moment = |codes: &[u32]| {
         let codes = codes.iter();
-        codes.flat_map(|code| Moment::ALL.map(|moment| Reset(*code, moment))).collect::<Vec<_>>()
+        codes
+            .flat_map(|code| Moment::ALL.iter().map(move |moment| Reset(*code, *moment)))
+            .collect::<Vec<_>>()
     };
     const OTHERS: [u32; 10] = [0, 1, 2, 3, 4, 5, 6, 9, 10, 13];
     let began = [Moment::AfterHeaders, Moment::MidMessage, Moment::AfterMessage];

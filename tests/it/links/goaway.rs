@@ -135,7 +135,7 @@ async fn scenario_02_planned_goaways_reach_no_caller_and_execute_no_call_twice()
     let slow = Script::delay(ms(2));
     let server = ScriptedServer::builder()
         .goaway_every(ms(20))
-        .without_arrivals()
+        .record_arrivals(false)
         .script(slow)
         .on_tcp()
         .await;

@@ -40,13 +40,13 @@ struct Served {
 
 /// How long a claim holds.
 pub(crate) fn lease() -> Duration {
-    Settings::default().lease
+    Settings::default().lease()
 }
 
 impl QueueService {
     pub(crate) async fn start() -> Self {
         // Claims that are lost by mishap are no reason to fail a task here.
-        let settings = Settings { max_claims: 1_000, ..Settings::default() };
+        let settings = Settings::default().with_max_claims(1_000);
         Self {
             service: Service::with_clock(MemoryStore::new(settings), millis),
             networks: Mutex::default(),

@@ -38,11 +38,10 @@ use tonic_supervisor::agent_queue::{
 /// The settings of every run; short and few, so that everything happens.
 pub(crate) fn settings() -> Settings {
     use std::time::Duration;
-    Settings {
-        lease: Duration::from_secs(10),
-        max_claims: 1,
-        keep_finished: Duration::from_secs(7 * 24 * 60 * 60),
-    }
+    Settings::default()
+        .with_lease(Duration::from_secs(10))
+        .with_max_claims(1)
+        .with_keep_finished(Duration::from_secs(7 * 24 * 60 * 60))
 }
 
 /// A place for stores: opened again, it gives the same queues again, if it lasts.

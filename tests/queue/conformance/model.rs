@@ -68,9 +68,9 @@ fn of(at: &Option<Timestamp>) -> i64 {
 impl Model {
     pub(crate) fn new(settings: Settings) -> Self {
         Self {
-            lease: settings.lease.as_millis() as i64,
-            max_claims: settings.max_claims,
-            keep: settings.keep_finished.as_millis() as i64,
+            lease: settings.lease().as_millis() as i64,
+            max_claims: settings.max_claims(),
+            keep: settings.keep_finished().as_millis() as i64,
             made: 0,
             queues: BTreeMap::new(),
         }

@@ -131,7 +131,7 @@ pub(crate) async fn thousands_of_leases_that_end_at_once_are_given_back_before_a
         let claims = join_all(names.iter().map(|name| store.claim(claim(name, 0.0), 2))).await;
         assert!(claims.into_iter().all(|claimed| claimed.expect("claimed").answer.task.is_some()));
     }
-    let later = 2 + i64::try_from(settings().lease.as_millis()).expect("in range");
+    let later = 2 + i64::try_from(settings().lease().as_millis()).expect("in range");
     let before = counts(&store, later - 1).await;
     assert_eq!((before.pending, before.processing), (0, 2500));
     let claimed = store.claim(claim("next", 0.0), later).await.expect("claimed").answer.task;
@@ -145,7 +145,8 @@ pub(crate) async fn a_clock_that_is_set_back_holds_no_task_for_longer_than_a_lea
     store: impl Store,
 ) {
     const HOUR: i64 = 60 * 60 * 1000;
-    let (now, lease) = (10 * HOUR, i64::try_from(settings().lease.as_millis()).expect("in range"));
+    let (now, lease) =
+        (10 * HOUR, i64::try_from(settings().lease().as_millis()).expect("in range"));
     queue(&store, "a").await;
     store.submit(submission("r"), now + HOUR).await.expect("submitted");
     store.claim(claim("dies", 0.0), now + HOUR).await.expect("claimed");

@@ -70,7 +70,7 @@ pub(crate) async fn as_many_waiting_claims_wake_as_tasks_come(store: impl Store)
     };
     store.update(back, 3).await.expect("given back");
     assert_eq!(waiting.woken(), [4], "a task that was given back");
-    let later = 2 + i64::try_from(settings().lease.as_millis()).expect("in range");
+    let later = 2 + i64::try_from(settings().lease().as_millis()).expect("in range");
     store.claim(claim("c3", 0.0), later).await.expect("claimed");
     assert_eq!(waiting.woken(), [5], "a task whose lease ended");
 

@@ -2,6 +2,7 @@
 
 /// Something that an identity may do with a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum Action {
     /// Add tasks, also the work of one that failed anew, and make the queue.
     Submit,
@@ -19,8 +20,8 @@ pub enum Action {
 
 impl Action {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Submit, Self::Work, Self::Look, Self::Cancel, Self::Delete, Self::Operate];
+    pub const ALL: &'static [Self] =
+        &[Self::Submit, Self::Work, Self::Look, Self::Cancel, Self::Delete, Self::Operate];
 
     /// As a file names it.
     pub fn name(self) -> &'static str {
@@ -36,7 +37,7 @@ impl Action {
 
     /// The action of this name.
     pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|action| action.name() == name)
+        Self::ALL.iter().copied().find(|action| action.name() == name)
     }
 
     /// To stand between "may not" and "queue".

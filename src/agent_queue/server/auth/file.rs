@@ -233,6 +233,7 @@ impl Reading {
 
     fn actions(&mut self, at: &Steps<'_>, value: &Value) -> Vec<Action> {
         let mut actions = Vec::new();
+        let names: Vec<_> = Action::ALL.iter().map(|action| action.name()).collect();
         for item in self.items(at, Some(value)).iter() {
             match item {
                 Value::Text(name) if Action::named(name).is_some() => {
@@ -240,10 +241,10 @@ impl Reading {
                 }
                 other => {
                     let hint = match other {
-                        Value::Text(name) => did_you_mean(name, Action::ALL.map(Action::name)),
+                        Value::Text(name) => did_you_mean(name, names.iter().copied()),
                         _ => String::new(),
                     };
-                    let all = Action::ALL.map(Action::name).join(", ");
+                    let all = names.join(", ");
                     self.wrong(at, &format!("has {other}, but must have some of {all}{hint}"));
                 }
             }

@@ -214,7 +214,7 @@ mod tests {
 
     #[test]
     fn without_grants_an_identity_may_do_all_but_operate_on_the_queue_of_its_name() {
-        for action in Action::ALL {
+        for &action in Action::ALL {
             let own = grants().may("agent_001", action, "agent_001");
             assert_eq!(own, action != Action::Operate, "{action:?}");
             for queue in ["agent_002", "agent_0011", "Agent_001", "", "*"] {

@@ -81,8 +81,8 @@ statements! {
     /// longer names than an id may have.
     NAMES = "SELECT agent_id FROM agent_queue.queue WHERE agent_id COLLATE \"C\" > $1 \
         AND octet_length(agent_id) <= 256 ORDER BY agent_id COLLATE \"C\" LIMIT $2";
-    /// A row for each status that the queue's tasks have, with the oldest of them; and whether leases
-    /// are over at $2.
+    /// A row for each status that the queue's tasks have, with the oldest of them; and whether
+    /// leases are over at $2.
     SUMMARY = "SELECT q.created_at, coalesce(t.status, 0::smallint), \
         count(t.number), min(t.created_at), min(t.claimed_at), \
         coalesce(bool_or(t.status = 2 AND t.lease_until <= $2), false) \

@@ -95,7 +95,7 @@ async fn serve_until_terminated(
     // Waits for a predecessor to let go of the journal; connections that come meanwhile wait in the
     // backlog.
     let journal = arguments.journal.clone();
-    let settings = Settings { lease: LEASE, ..Settings::default() };
+    let settings = Settings::default().with_lease(LEASE);
     let store = task::spawn_blocking(move || MemoryStore::with_journal(&journal, settings))
         .await
         .map_err(CliError::failed("cannot open the journal"))?

@@ -207,13 +207,12 @@ mod tests {
 
     fn ended(task: &str, second: i64) -> Entry {
         let operation = "end".into();
-        Entry {
-            at_ms: 1_000 * second,
-            operation,
-            agent_id: "a".into(),
-            name: task.into(),
-            request: String::new(),
-        }
+        let mut entry = Entry::default();
+        entry.at_ms = 1_000 * second;
+        entry.operation = operation;
+        entry.agent_id = "a".into();
+        entry.name = task.into();
+        entry
     }
 
     fn call(began: u64, ended: u64, ok: bool) -> Call {
@@ -258,7 +257,8 @@ mod tests {
 
     #[test]
     fn a_request_with_two_entries_was_executed_twice_and_other_agents_do_not_count() {
-        let other = Entry { agent_id: "b".into(), ..ended("t9", 11) };
+        let mut other = ended("t9", 11);
+        other.agent_id = "b".into();
         let entries = [
             ended("t1", 9),
             other.clone(),

@@ -80,7 +80,9 @@ impl Limits {
 
     pub(super) fn answers(&self) -> AnswerLimits {
         let bytes = usize::try_from(self.max_answer_bytes).unwrap_or(usize::MAX);
-        AnswerLimits { bytes, read_within: Duration::from_secs_f64(self.answer_timeout) }
+        AnswerLimits::default()
+            .with_bytes(bytes)
+            .with_read_within(Duration::from_secs_f64(self.answer_timeout))
     }
 }
 
