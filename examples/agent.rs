@@ -46,6 +46,7 @@ async fn tell(mut events: EventStream) {
                 }
                 _ => {}
             },
+            _ => {}
         }
     }
 }

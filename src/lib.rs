@@ -41,7 +41,7 @@
 //! | the agent queue, and the loop of a long-running agent | `agent_queue::PrivateAgentTasksQueue`, `AgentQueue::process` |
 //! | configuration | [`Config`], [`ConfigBuilder`] |
 //! | byte streams other than TCP | [`transport::Connector`] |
-//! | the decisions, without clock or network | [`policy`] |
+//! | what a configuration says of waits and retries | [`policy`] |
 //!
 //! # Features
 //!
@@ -107,9 +107,9 @@ pub use client::{
 };
 pub use config::{Config, ConfigBuilder, ConfigError, MethodOptions};
 pub use model::{
-    AttemptReport, CallId, CallKind, CallOptions, CallReport, Cause, ConnectivityState,
-    DialFailure, DialStep, Event, Fact, Failure, Field, FieldValue, GoAway, Incarnation, Level,
-    LinkEnd, NotRetried, Origin, Phase, Scope, ShedReason, Snapshot, printable,
+    AttemptReport, CallKind, CallOptions, CallReport, Cause, ConnectivityState, DialFailure,
+    DialStep, Event, Fact, Failure, Field, FieldValue, GoAway, Incarnation, Level, LinkEnd,
+    LinksInUse, NotRetried, Origin, Phase, Scope, ShedReason, Snapshot, printable,
 };
 pub use telemetry::{EventItem, EventLines, EventStream};
 

@@ -6,7 +6,7 @@ use crate::{
     call::{Calls, Credentials, Picker},
     clock,
     config::{Config, Target},
-    model::{Fact, Incarnation},
+    model::{Fact, Incarnation, LinksInUse},
     policy::{FirstDials, Keepalive},
     telemetry::Telemetry,
     transport::{ConnectRequest, Connector, Endpoint},
@@ -37,7 +37,8 @@ pub(crate) struct Core {
     pub(crate) mutations: Mutations,
     rng: Mutex<StdRng>,
     last_incarnation: AtomicU64,
-    incarnation: watch::Sender<Option<Incarnation>>,
+    /// The links that take new calls.
+    links: watch::Sender<LinksInUse>,
     supervisor: OnceLock<ActorRef<SupervisorMsg>>,
 }
 
@@ -68,7 +69,7 @@ impl Core {
             mutations: Mutations::default(),
             rng: Mutex::new(rng),
             last_incarnation: AtomicU64::new(0),
-            incarnation: watch::Sender::default(),
+            links: watch::Sender::default(),
             supervisor: OnceLock::new(),
             #[cfg(feature = "tls")]
             tls: config
@@ -124,23 +125,22 @@ impl Core {
         if incarnation.is_some() || self.calls.shutdown.drain().is_none() {
             self.calls.show_picker(picker);
         }
-        self.show_incarnation(incarnation);
+        self.show_links(LinksInUse::one(incarnation));
     }
 
     /// All is over: no link is shown any more.
     pub(super) fn clear_picker(&self) {
         self.calls.show_picker(Picker::default());
-        self.show_incarnation(None);
+        self.show_links(LinksInUse::default());
     }
 
-    fn show_incarnation(&self, incarnation: Option<Incarnation>) {
-        self.incarnation
-            .send_if_modified(|shown| std::mem::replace(shown, incarnation) != incarnation);
+    fn show_links(&self, links: LinksInUse) {
+        self.links.send_if_modified(|shown| std::mem::replace(shown, links.clone()) != links);
     }
 
-    /// The incarnation of the link in use, and every later one.
-    pub(crate) fn watch_incarnation(&self) -> watch::Receiver<Option<Incarnation>> {
-        self.incarnation.subscribe()
+    /// The links that take new calls, and every later set of them.
+    pub(crate) fn watch_links(&self) -> watch::Receiver<LinksInUse> {
+        self.links.subscribe()
     }
 
     /// How many streams are open on the link in use.

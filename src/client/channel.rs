@@ -24,13 +24,17 @@ use tonic::{Request, Response, Status};
 /// their answer begins ([`CallKind`](crate::CallKind)). Cheap to clone; every clone keeps the
 /// supervisor alive.
 ///
-/// **Cancel safety**: dropping a call's future, or its answer's body, ends the call everywhere at
-/// once: in the queue, between retries, and on the wire (RST_STREAM CANCEL).
+/// As a tower service it is always ready: calls wait and are refused after `call`, not before it.
+/// tower's layers can be put around it.
 ///
-/// **As a tower service** it is always ready: calls wait and are refused after `call`, not before
-/// it. tower's layers can be put around it.
+/// # Errors
 ///
-/// **Errors** are [`tonic::Status`], with a [`CallReport`](crate::CallReport) as their source.
+/// Calls end with a [`tonic::Status`], with a [`CallReport`](crate::CallReport) as its source.
+///
+/// # Cancel safety
+///
+/// Cancel safe: dropping a call's future, or its answer's body, ends the call everywhere at once: in
+/// the queue, between retries, and on the wire (RST_STREAM CANCEL).
 #[derive(Clone)]
 pub struct SupervisedChannel {
     handle: Arc<Handle>,
@@ -42,7 +46,16 @@ impl SupervisedChannel {
     }
 
     /// Makes a unary call without a generated client; `path` is `/pkg.Service/Method`. Being unary
-    /// by construction, it may be retried. Cancel safe, as every call of a channel.
+    /// by construction, it may be retried.
+    ///
+    /// # Errors
+    ///
+    /// The status that the call ended with, with a [`CallReport`](crate::CallReport) as its source;
+    /// INTERNAL where `path` is no path, or the answer no message of type `R`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: dropped, the call is cancelled.
     pub async fn unary<M: Message, R: Message + Default>(
         &self,
         path: &str,

@@ -1,47 +1,53 @@
-//! New links, as users who keep streams open see them: a watch of the link in use, and a loop that
-//! subscribes on each.
+//! New links, as users who keep streams open see them: a watch of the links in use, and a loop that
+//! subscribes again when they changed.
 
 use super::supervisor::Supervisor;
 use crate::{
     call::within,
     clock,
-    model::{ConnectivityState, Incarnation},
+    model::{ConnectivityState, Incarnation, LinksInUse},
 };
 use std::{future::Future, ops::ControlFlow, time::Duration};
 use tokio::sync::watch;
 
 impl Supervisor {
-    /// The incarnation of the link that new calls go out on, and every later one; none while there
-    /// is no link. Quick changes may coalesce.
+    /// The links that new calls go out on, and every later set of them; empty while there is no
+    /// link. Quick changes may coalesce.
     ///
     /// Streams are never repeated by this crate: what was said on them is the application's to
-    /// know. Here it learns when to subscribe again;
-    /// [`for_each_incarnation`](Self::for_each_incarnation) is the loop around it.
-    pub fn watch_incarnation(&self) -> watch::Receiver<Option<Incarnation>> {
-        self.core().watch_incarnation()
+    /// know. Here it learns when to subscribe again: when the set changed, a stream that ended may
+    /// have ended with its link. [`for_each_incarnation`](Self::for_each_incarnation) is the loop
+    /// around it. Copy what you borrow: as long as it is borrowed, the supervisor cannot go on.
+    pub fn watch_links(&self) -> watch::Receiver<LinksInUse> {
+        self.core().watch_links()
     }
 
-    /// Subscribes on each link: waits until one is up, runs `subscribe`, and when that returns
-    /// `Continue`, runs it again on the next link. `Break(value)` ends the loop with `Some(value)`;
-    /// a shutdown ends it with `None`, once `subscribe` has returned.
+    /// Keeps a stream subscribed over links: waits until there is a link, runs `subscribe` with the
+    /// newest one, and when that returns `Continue`, runs it again. `Break(value)` ends the loop with
+    /// `Some(value)`; a shutdown ends it with `None`, once `subscribe` has returned.
     ///
     /// `subscribe` opens its stream and reads it to its end. It is not interrupted: a stream of a
-    /// link that drains may finish. Where it returns although its link is still in use, as when the
-    /// server ends the stream alone, it is run again on that link after `initial_backoff`, then
-    /// after the longer waits of the retry schedule; they start over on a new link, and after a run
-    /// that outlasted `max_backoff`.
+    /// link that drains may finish. When it returns, it is run again at once if a link came or went
+    /// since it began. Otherwise the server ended the stream alone: it is run again after
+    /// `initial_backoff`, then after the longer waits of the retry schedule; they start over with a
+    /// change of the links, and after a run that outlasted `max_backoff`.
+    ///
+    /// # Cancel safety
     ///
     /// Cancel safe: dropped, `subscribe`'s own future is dropped with it, and with that its stream.
     ///
     /// ```no_run
     /// # use tonic_supervisor::{Config, Supervisor};
-    /// # async fn open(_: tonic_supervisor::SupervisedChannel) -> Result<tonic::Streaming<String>, tonic::Status> { unimplemented!() }
+    /// # type Opened = Result<tonic::Streaming<String>, tonic::Status>;
+    /// # async fn open(_: tonic_supervisor::SupervisedChannel) -> Opened { unimplemented!() }
     /// # async fn watch(supervisor: Supervisor) {
     /// use std::ops::ControlFlow;
     ///
     /// let end: Option<String> = supervisor
     ///     .for_each_incarnation(|_incarnation| async {
-    ///         let Ok(mut stream) = open(supervisor.channel()).await else { return ControlFlow::Continue(()) };
+    ///         let Ok(mut stream) = open(supervisor.channel()).await else {
+    ///             return ControlFlow::Continue(());
+    ///         };
     ///         while let Ok(Some(news)) = stream.message().await {
     ///             if news == "the end" {
     ///                 return ControlFlow::Break(news);
@@ -59,12 +65,13 @@ impl Supervisor {
         let schedule = self.core().config.retry.backoff;
         let (mut last, mut runs, mut wait) = (None, 0, Duration::ZERO);
         loop {
-            let link = self.next_link(last, wait).await?;
-            if last.replace(link) != Some(link) {
+            let (links, newest) = self.next_links(last.as_ref(), wait).await?;
+            if last.as_ref() != Some(&links) {
                 runs = 0;
             }
+            last = Some(links);
             let began = clock::now();
-            if let ControlFlow::Break(value) = subscribe(link).await {
+            if let ControlFlow::Break(value) = subscribe(newest).await {
                 return Some(value);
             }
             if clock::now().saturating_duration_since(began) > schedule.max {
@@ -75,24 +82,32 @@ impl Supervisor {
         }
     }
 
-    /// Another link than the `last` one, as soon as there is one; after `wait` that one, too, if it
-    /// is still in use. None once there will be no more.
-    async fn next_link(&self, last: Option<Incarnation>, wait: Duration) -> Option<Incarnation> {
-        let (mut links, mut state) = (self.watch_incarnation(), self.watch_state());
-        let link = async {
-            let another = links.wait_for(|link| link.is_some() && *link != last);
-            let another = within(&self.core().calls.runtime, wait, another)
+    /// The links in use with the newest of them, as soon as they are others than the `last` ones;
+    /// after `wait` whichever they are. None once there will be no more.
+    async fn next_links(
+        &self,
+        last: Option<&LinksInUse>,
+        wait: Duration,
+    ) -> Option<(LinksInUse, Incarnation)> {
+        let (mut links, mut state) = (self.watch_links(), self.watch_state());
+        let found = async {
+            let others = links.wait_for(|links| !links.is_empty() && Some(links) != last);
+            let others = within(&self.core().calls.runtime, wait, others)
                 .await
-                .map(|found| found.map(|link| *link));
-            match another {
+                .map(|found| found.map(|links| links.clone()));
+            match others {
                 Some(found) => found,
-                None => links.wait_for(Option::is_some).await.map(|link| *link),
+                None => links.wait_for(|links| !links.is_empty()).await.map(|links| links.clone()),
             }
         };
         tokio::select! {
             biased;
             _ = state.wait_for(|state| *state == ConnectivityState::Shutdown) => None,
-            link = link => link.ok().flatten(),
+            found = found => {
+                let links = found.ok()?;
+                let newest = links.newest()?;
+                Some((links, newest))
+            }
         }
     }
 }

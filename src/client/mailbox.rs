@@ -40,7 +40,10 @@ impl Mailbox {
     /// Sends a call. Its reply port gets exactly one answer; dropping the port's other end cancels
     /// the call within 100 ms.
     ///
-    /// Never fails: what cannot be sent is answered with a status that says why.
+    /// # Errors
+    ///
+    /// None: what cannot be sent is answered with a status that says why. The result is what
+    /// ractor's macros take.
     pub fn send_message(&self, call: UnaryCall) -> Result<(), MessagingErr<UnaryCall>> {
         let UnaryCall { path, metadata, body, options, reply } = call;
         let path = match codec::path(&path) {
@@ -69,12 +72,24 @@ impl Mailbox {
     }
 
     /// The same, under the name that `ractor::cast!` uses.
+    ///
+    /// # Errors
+    ///
+    /// None, as [`send_message`](Self::send_message).
     pub fn cast(&self, call: UnaryCall) -> Result<(), MessagingErr<UnaryCall>> {
         self.send_message(call)
     }
 
-    /// Sends a call and waits for its answer; what `ractor::call!` and `call_t!` use. Cancel safe:
-    /// dropped, the call is cancelled.
+    /// Sends a call and waits for its answer; what `ractor::call!` and `call_t!` use.
+    ///
+    /// # Errors
+    ///
+    /// None. A `timeout` that ran out is `CallResult::Timeout`; how the call itself ended is in the
+    /// answer.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: dropped, the call is cancelled.
     pub async fn call<R>(
         &self,
         message: impl FnOnce(RpcReplyPort<R>) -> UnaryCall,
@@ -99,6 +114,10 @@ impl Mailbox {
     /// Sends a call and forwards its answer to another actor as a message of its own; what
     /// `ractor::forward!` uses. Returns at once, while the macro waits for the answer: in an
     /// actor's handler, call this.
+    ///
+    /// # Errors
+    ///
+    /// None. What became of the answer is the value of the task.
     pub fn call_and_forward<R: Send + 'static, F: ractor::Message>(
         &self,
         message: impl FnOnce(RpcReplyPort<R>) -> UnaryCall,
@@ -157,13 +176,13 @@ impl UnaryCall {
         }
     }
 
-    /// With request metadata.
+    /// The same call with request metadata.
     pub fn with_metadata(mut self, metadata: MetadataMap) -> Self {
         self.metadata = metadata;
         self
     }
 
-    /// With options.
+    /// The same call with options.
     pub fn with_options(mut self, options: CallOptions) -> Self {
         self.options = options;
         self
@@ -181,7 +200,12 @@ impl UnaryReply {
         &self.message
     }
 
-    /// The message, decoded. The call has ended well by then: an error here has no report.
+    /// The message, decoded.
+    ///
+    /// # Errors
+    ///
+    /// INTERNAL where the bytes are no message of type `M`. The call has ended well by then: this
+    /// status has no report.
     pub fn decode<M: Message + Default>(&self) -> Result<M, Status> {
         codec::decode(self.message.clone()).map_err(Status::internal)
     }

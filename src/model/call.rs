@@ -4,6 +4,7 @@ use std::time::Duration;
 
 /// Whether a call is one message each way, which decides how far it is retried by policy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum CallKind {
     /// One request message, one response message: retried until its status is known (seed).
     Unary,

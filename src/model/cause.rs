@@ -11,6 +11,7 @@ use std::{fmt, sync::Arc};
 
 /// Why a call was refused or dropped while it waited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum ShedReason {
     /// `queue.max_calls` calls are open already.
     TooManyCalls,
@@ -20,6 +21,7 @@ pub enum ShedReason {
 
 /// Why an attempt, or the call as a whole, failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Cause {
     /// The peer sent this status.
     Status,

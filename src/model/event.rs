@@ -15,6 +15,7 @@ use tonic::Code;
 
 /// One announced fact.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Event {
     /// Its place in the supervisor's history, from 1, without gaps.
     pub seq: u64,
@@ -32,6 +33,7 @@ pub struct Event {
 #[non_exhaustive]
 pub enum Fact {
     /// The connectivity state changed.
+    #[non_exhaustive]
     StateChanged {
         /// The state before.
         from: ConnectivityState,
@@ -44,6 +46,7 @@ pub enum Fact {
     },
     /// A dial began: name lookup; connection, TLS and HTTP/2 handshake, at each address of the
     /// target until one gives a link.
+    #[non_exhaustive]
     DialStarted {
         /// The link to be.
         incarnation: Incarnation,
@@ -53,6 +56,7 @@ pub enum Fact {
     /// A dial gave no link. `BackoffStarted` follows. Before the first `LinkEstablished`, the
     /// second dial in a row that found a wrong peer at every address, and each further one, also
     /// ends the calls that wait.
+    #[non_exhaustive]
     DialFailed {
         /// The link that did not come to be.
         incarnation: Incarnation,
@@ -63,6 +67,7 @@ pub enum Fact {
     /// The TLS files cannot be used as they are now (half-written, not PEM, certificate and key
     /// that do not belong together): the dial goes on with what was read before, and the next one
     /// reads again. Where there is nothing from before, the dial fails instead.
+    #[non_exhaustive]
     TlsMaterialRejected {
         /// The link to be.
         incarnation: Incarnation,
@@ -70,6 +75,7 @@ pub enum Fact {
         cause: Arc<str>,
     },
     /// The peer's SETTINGS were read: calls can start.
+    #[non_exhaustive]
     LinkEstablished {
         /// The link.
         incarnation: Incarnation,
@@ -81,12 +87,14 @@ pub enum Fact {
     },
     /// The link is proven: it answered a call, or lived for `reconnect.stable_after`. The waits
     /// between dials start over.
+    #[non_exhaustive]
     BackoffReset {
         /// The link.
         incarnation: Incarnation,
     },
     /// The peer said GOAWAY: no new calls on this link, those in flight may finish, a successor is
     /// dialled.
+    #[non_exhaustive]
     GoAwayReceived {
         /// The link.
         incarnation: Incarnation,
@@ -94,12 +102,14 @@ pub enum Fact {
         goaway: GoAway,
     },
     /// No byte came within `keepalive_timeout` of a PING. `LinkLost` follows.
+    #[non_exhaustive]
     KeepaliveLost {
         /// The link.
         incarnation: Incarnation,
     },
     /// The peer complained of too many pings (GOAWAY ENHANCE_YOUR_CALM, `too_many_pings`): they go
     /// out more rarely from now on (gRPC A8).
+    #[non_exhaustive]
     KeepaliveBackedOff {
         /// The new keepalive time for this target.
         keepalive_time: Duration,
@@ -108,6 +118,7 @@ pub enum Fact {
     },
     /// A link ended, for whatever reason: lost, drained after a GOAWAY, or closed by this side
     /// (also because more than `max_draining_links` were finishing their calls).
+    #[non_exhaustive]
     LinkLost {
         /// The link.
         incarnation: Incarnation,
@@ -119,6 +130,7 @@ pub enum Fact {
         current: bool,
     },
     /// The next dial waits. Announced again when the first call to wait cuts a longer wait short.
+    #[non_exhaustive]
     BackoffStarted {
         /// From now until the dial.
         delay: Duration,
@@ -130,6 +142,7 @@ pub enum Fact {
     /// One of the actors panicked or returned an error: a bug, not the network. It is restarted,
     /// and no call is lost by it. A panic of your connector, its streams or a hook is none: it is
     /// `DialFailed`, `LinkLost` or a failed attempt. Nor is the end of the runtime.
+    #[non_exhaustive]
     ChildFailed {
         /// `supervisor`, `connection` or `request`.
         child: &'static str,
@@ -139,6 +152,7 @@ pub enum Fact {
     /// Actors failed more often than `intensity` allows. Announced once; restarts go on at the
     /// slowest pace. Under `spawn_linked` the supervisor ends here, and your actor gets a
     /// `SupervisionEvent`.
+    #[non_exhaustive]
     IntensityReached {
         /// How many failures were counted.
         failures: u32,
@@ -146,6 +160,7 @@ pub enum Fact {
         period: Duration,
     },
     /// A call was refused at once with RESOURCE_EXHAUSTED, because the queue is full.
+    #[non_exhaustive]
     CallShed {
         /// `pkg.Service/Method`.
         method: Arc<str>,
@@ -153,6 +168,7 @@ pub enum Fact {
         reason: ShedReason,
     },
     /// An attempt failed and will be retried by policy.
+    #[non_exhaustive]
     RetryScheduled {
         /// `pkg.Service/Method`.
         method: Arc<str>,
@@ -169,6 +185,7 @@ pub enum Fact {
     },
     /// A retry was due by policy, but the retry throttle forbade it: too many are owed. The call
     /// ends with the attempt's status.
+    #[non_exhaustive]
     RetryThrottled {
         /// `pkg.Service/Method`.
         method: Arc<str>,
@@ -177,11 +194,13 @@ pub enum Fact {
     },
     /// `shutdown` was called, or the last handle was dropped: nothing new is accepted, and what
     /// waits ends with CANCELLED.
+    #[non_exhaustive]
     DrainStarted {
         /// How long calls in flight may take; none: as long as they need.
         grace: Option<Duration>,
     },
     /// The supervisor is gone, and every call is answered. The last event.
+    #[non_exhaustive]
     Closed {
         /// Why, where nobody asked for it: under `spawn_linked`, say, the actor above ended.
         cause: Option<Arc<str>>,

@@ -29,6 +29,7 @@ use tonic::Code;
 
 /// Whose fault an attempt's failure is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Origin {
     /// This side, or the path between the two.
     Local,
@@ -38,6 +39,7 @@ pub enum Origin {
 
 /// How far the failed attempt can have come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum Phase {
     /// It never left this process.
     Unsent,
@@ -51,6 +53,7 @@ pub enum Phase {
 
 /// What the failure takes down with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Scope {
     /// Only this call's stream.
     Stream,
@@ -60,6 +63,7 @@ pub enum Scope {
 
 /// A failed attempt, classified.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Failure {
     /// The gRPC code it surfaces with.
     pub code: Code,
@@ -79,12 +83,12 @@ impl Failure {
     }
 
     /// The peer sent `code` as the call's status.
-    pub fn status(code: Code) -> Self {
+    pub(crate) fn status(code: Code) -> Self {
         Self::new(code, Origin::Peer, Phase::Processed, Scope::Stream, Cause::Status)
     }
 
     /// The peer answered with HTTP status `status` and no `grpc-status` (gRPC's HTTP mapping).
-    pub fn http(status: u16, text: String) -> Self {
+    pub(crate) fn http(status: u16, text: String) -> Self {
         let code = match status {
             400 => Code::Internal,
             401 => Code::Unauthenticated,
@@ -101,7 +105,7 @@ impl Failure {
     }
 
     /// HTTP/2 cannot send this request; nothing was sent, and no other call is concerned.
-    pub fn bad_request(text: String) -> Self {
+    pub(crate) fn bad_request(text: String) -> Self {
         Self::new(
             Code::Internal,
             Origin::Local,
@@ -112,7 +116,7 @@ impl Failure {
     }
 
     /// The request's head is larger than the peer's SETTINGS say that it takes; nothing was sent.
-    pub fn head_too_large(size: usize, limit: usize) -> Self {
+    pub(crate) fn head_too_large(size: usize, limit: usize) -> Self {
         let text = format!(
             "the request's metadata make a head of {size} bytes, and the peer takes {limit} (its \
              MAX_HEADER_LIST_SIZE): send less metadata"
@@ -127,7 +131,7 @@ impl Failure {
     }
 
     /// The peer sent RST_STREAM with the HTTP/2 error code `reason` (gRPC's RST mapping).
-    pub fn reset(reason: u32) -> Self {
+    pub(crate) fn reset(reason: u32) -> Self {
         let code = match reason {
             7 => Code::Unavailable,
             8 => Code::Cancelled,
@@ -140,7 +144,7 @@ impl Failure {
     }
 
     /// The stream's id lies above the last one a GOAWAY promised to serve.
-    pub fn goaway(goaway: Arc<GoAway>) -> Self {
+    pub(crate) fn goaway(goaway: Arc<GoAway>) -> Self {
         Self::new(
             Code::Unavailable,
             Origin::Peer,
@@ -151,43 +155,43 @@ impl Failure {
     }
 
     /// The link ended; `phase` says how far the attempt had come.
-    pub fn link_lost(end: Arc<LinkEnd>, phase: Phase) -> Self {
+    pub(crate) fn link_lost(end: Arc<LinkEnd>, phase: Phase) -> Self {
         Self::new(Code::Unavailable, Origin::Local, phase, Scope::Link, Cause::LinkLost(end))
     }
 
     /// The call does not wait for a link and none is up.
-    pub fn not_connected(last_error: Arc<str>) -> Self {
+    pub(crate) fn not_connected(last_error: Arc<str>) -> Self {
         let cause = Cause::NotConnected(last_error);
         Self::new(Code::Unavailable, Origin::Local, Phase::Unsent, Scope::Link, cause)
     }
 
     /// The peer's answer is not valid gRPC.
-    pub fn protocol(text: String) -> Self {
+    pub(crate) fn protocol(text: String) -> Self {
         let cause = Cause::Protocol(text);
         Self::new(Code::Internal, Origin::Peer, Phase::MaybeProcessed, Scope::Stream, cause)
     }
 
     /// The peer said OK, but its last message is not whole.
-    pub fn breaks_off() -> Self {
+    pub(crate) fn breaks_off() -> Self {
         Self::protocol("the peer said OK, but its message breaks off".into())
     }
 
     /// The peer ended the stream without a `grpc-status`.
-    pub fn no_status(text: String) -> Self {
+    pub(crate) fn no_status(text: String) -> Self {
         let cause = Cause::Protocol(text);
         Self::new(Code::Unknown, Origin::Peer, Phase::MaybeProcessed, Scope::Stream, cause)
     }
 
     /// The peer answered, but this side cannot take the answer: too large, compressed, or not one
     /// message.
-    pub fn unusable_answer(code: Code, text: String) -> Self {
+    pub(crate) fn unusable_answer(code: Code, text: String) -> Self {
         let cause = Cause::Protocol(text);
         Self::new(code, Origin::Local, Phase::Processed, Scope::Stream, cause)
     }
 
     /// The request's message is larger than this side may send (as tonic's encoder has it); nothing
     /// was sent.
-    pub fn request_too_large(size: usize, limit: usize, whose: &str) -> Self {
+    pub(crate) fn request_too_large(size: usize, limit: usize, whose: &str) -> Self {
         let text = format!("the request's message of {size} bytes is larger than {whose}, {limit}");
         Self::new(
             Code::OutOfRange,
@@ -199,7 +203,7 @@ impl Failure {
     }
 
     /// The answer's message is larger than this side takes (as tonic's decoder has it).
-    pub fn answer_too_large(limit: usize) -> Self {
+    pub(crate) fn answer_too_large(limit: usize) -> Self {
         let text =
             format!("the answer's message is larger than max_response_message_bytes, {limit}");
         Self {
@@ -210,7 +214,12 @@ impl Failure {
 
     /// The head or the trailers of the answer are larger than this side takes; `status` is what
     /// they say, if they say one.
-    pub fn headers_too_large(what: &str, size: usize, limit: usize, status: Option<Code>) -> Self {
+    pub(crate) fn headers_too_large(
+        what: &str,
+        size: usize,
+        limit: usize,
+        status: Option<Code>,
+    ) -> Self {
         let mut text = format!(
             "the answer's {what} of {size} bytes are larger than max_response_header_bytes, {limit}"
         );
@@ -222,7 +231,7 @@ impl Failure {
     }
 
     /// The heads of the answers that are open on one link are larger together than this side takes.
-    pub fn open_headers_too_large(limit: usize) -> Self {
+    pub(crate) fn open_headers_too_large(limit: usize) -> Self {
         let text = format!(
             "the headers of the answers that are open on this link would be larger than {limit} \
              bytes together; a smaller max_response_header_bytes or max_in_flight keeps them below"
@@ -232,7 +241,7 @@ impl Failure {
     }
 
     /// The peer's status says that a message is too large for it.
-    pub fn too_large_for_peer(code: Code, text: &str) -> Self {
+    pub(crate) fn too_large_for_peer(code: Code, text: &str) -> Self {
         Self {
             cause: Cause::TooLarge(format!("the peer says that a message is too large: {text}")),
             ..Self::status(code)
@@ -241,19 +250,19 @@ impl Failure {
 
     /// The same, once the peer has begun to answer: whatever it says then, it may have acted on the
     /// call.
-    pub fn after_answer_began(mut self) -> Self {
+    pub(crate) fn after_answer_began(mut self) -> Self {
         self.phase = self.phase.max(Phase::MaybeProcessed);
         self
     }
 
     /// The request's body failed with `code` before it was sent whole.
-    pub fn request_body(code: Code, text: String) -> Self {
+    pub(crate) fn request_body(code: Code, text: String) -> Self {
         let cause = Cause::RequestBody(text);
         Self::new(code, Origin::Local, Phase::MaybeProcessed, Scope::Stream, cause)
     }
 
     /// The call's credentials could not be had; nothing was sent.
-    pub fn credentials(code: Code, text: &str) -> Self {
+    pub(crate) fn credentials(code: Code, text: &str) -> Self {
         Self::new(
             code,
             Origin::Local,
@@ -264,12 +273,12 @@ impl Failure {
     }
 
     /// `attempt_timeout` ran out.
-    pub fn attempt_timeout() -> Self {
+    pub(crate) fn attempt_timeout() -> Self {
         Self::deadline_like(Cause::AttemptTimeout, Phase::MaybeProcessed)
     }
 
     /// The call's deadline passed in `phase`, while it waited for `what`, if for anything.
-    pub fn deadline(phase: Phase, what: Option<Arc<str>>) -> Self {
+    pub(crate) fn deadline(phase: Phase, what: Option<Arc<str>>) -> Self {
         Self::deadline_like(Cause::Deadline(what), phase)
     }
 
@@ -278,23 +287,23 @@ impl Failure {
     }
 
     /// The caller went away.
-    pub fn cancelled(phase: Phase) -> Self {
+    pub(crate) fn cancelled(phase: Phase) -> Self {
         Self::new(Code::Cancelled, Origin::Local, phase, Scope::Stream, Cause::Cancelled)
     }
 
     /// The supervisor was shut down while the call was in `phase`.
-    pub fn shutdown(phase: Phase) -> Self {
+    pub(crate) fn shutdown(phase: Phase) -> Self {
         Self::new(Code::Cancelled, Origin::Local, phase, Scope::Stream, Cause::Shutdown)
     }
 
     /// The waiting room is full.
-    pub fn shed(reason: ShedReason) -> Self {
+    pub(crate) fn shed(reason: ShedReason) -> Self {
         let cause = Cause::Shed(reason);
         Self::new(Code::ResourceExhausted, Origin::Local, Phase::Unsent, Scope::Stream, cause)
     }
 
     /// Supervision itself ended, for the reason given.
-    pub fn supervision(reason: Arc<str>, phase: Phase) -> Self {
+    pub(crate) fn supervision(reason: Arc<str>, phase: Phase) -> Self {
         let cause = Cause::Supervision(reason);
         Self::new(Code::Unavailable, Origin::Local, phase, Scope::Link, cause)
     }

@@ -8,7 +8,7 @@ pub struct Incarnation(pub u64);
 
 /// A call's place in the order of arrival at its supervisor.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct CallId(pub u64);
+pub(crate) struct CallId(pub(crate) u64);
 
 impl fmt::Display for Incarnation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

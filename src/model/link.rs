@@ -5,12 +5,14 @@ use std::{fmt, io};
 
 /// Why a link is gone. The first cause seen wins.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum LinkEnd {
     /// No byte arrived within `keepalive_timeout` of a PING (gRPC A8).
     KeepaliveTimeout,
     /// The peer closed the connection without a GOAWAY.
     Closed,
     /// Reading or writing failed.
+    #[non_exhaustive]
     Io {
         /// What kind of failure the operating system reported.
         kind: io::ErrorKind,
@@ -32,6 +34,7 @@ pub enum LinkEnd {
 
 /// A GOAWAY frame, as the peer sent it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct GoAway {
     /// Streams above this id were certainly not processed.
     pub last_stream_id: u32,
@@ -44,6 +47,7 @@ pub struct GoAway {
 /// What a dial was doing when it failed; the furthest, where it failed at several addresses. In the
 /// order of a dial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum DialStep {
     /// Looking the host up.
     Resolve,
@@ -57,6 +61,7 @@ pub enum DialStep {
 
 /// Why a dial produced no link.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct DialFailure {
     /// The step that failed.
     pub step: DialStep,

@@ -11,6 +11,7 @@ use tonic::Code;
 
 /// One attempt of a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct AttemptReport {
     /// Its number, from 0; transparent retries are numbered too.
     pub attempt: u32,
@@ -43,6 +44,7 @@ pub enum NotRetried {
 /// `{:?}` prints what `{}` does: a [`tonic::Status`] shows its source by `Debug`, so `{status}`
 /// ends with the story in words.
 #[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct CallReport {
     /// `pkg.Service/Method`.
     pub method: String,

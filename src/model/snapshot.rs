@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 /// A picture of a supervised channel, taken at one moment.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct Snapshot {
     /// The connectivity state.
     pub state: ConnectivityState,

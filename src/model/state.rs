@@ -11,7 +11,7 @@
 
 use std::fmt;
 
-/// What a channel can do for a call right now.
+/// What a channel can do for a call right now. gRPC has these five states; there will be no others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum ConnectivityState {
     /// Nothing has been dialled yet: only before the first dial.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 /// An exponential schedule of waits.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Backoff {
     /// The wait before retry 0.
     pub initial: Duration,
@@ -34,7 +35,7 @@ impl Backoff {
 
 /// Spreads `delay` evenly over `delay * (1 - jitter) ..= delay * (1 + jitter)`; `unit` is a die in
 /// `0.0..1.0`.
-pub fn jittered(delay: Duration, jitter: f64, unit: f64) -> Duration {
+pub(crate) fn jittered(delay: Duration, jitter: f64, unit: f64) -> Duration {
     scaled(delay, 1.0 + jitter * (2.0 * unit - 1.0))
 }
 
@@ -50,15 +51,15 @@ pub(super) fn scaled(delay: Duration, factor: f64) -> Duration {
 
 /// The two redial schedules and what goes with them.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Schedules {
+pub(crate) struct Schedules {
     /// While no call waits.
-    pub idle: Backoff,
+    pub(crate) idle: Backoff,
     /// While calls wait.
-    pub waiting: Backoff,
+    pub(crate) waiting: Backoff,
     /// The share by which a wait may vary.
-    pub jitter: f64,
+    pub(crate) jitter: f64,
     /// The first redial after losing a proven link comes within this time.
-    pub spread: Duration,
+    pub(crate) spread: Duration,
 }
 
 #[cfg(test)]

@@ -146,11 +146,6 @@ impl Channel {
     pub fn hold_until(&mut self, at: Instant) -> Option<Instant> {
         self.subchannel.hold_until(at)
     }
-
-    /// When the next dial is due, while one is waited for.
-    pub fn next_dial(&self) -> Option<Instant> {
-        self.subchannel.next_dial()
-    }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::{
 
 /// At most `restarts` failures in `period` are restarted at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Intensity {
     /// How many.
     pub restarts: u32,
@@ -16,7 +17,7 @@ pub struct Intensity {
 
 /// The failures of the last period.
 #[derive(Debug)]
-pub struct Restarts {
+pub(crate) struct Restarts {
     rule: Intensity,
     pace: Duration,
     failures: VecDeque<Instant>,
@@ -25,7 +26,7 @@ pub struct Restarts {
 
 /// What to do about a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// Restart at once.
     Restart,
     /// The intensity was reached just now: say so, and restart at the slowest pace.
@@ -36,13 +37,13 @@ pub enum Verdict {
 
 impl Restarts {
     /// Nothing has failed yet; a slow restart comes `pace` after its failure.
-    pub fn new(rule: Intensity, pace: Duration) -> Self {
+    pub(crate) fn new(rule: Intensity, pace: Duration) -> Self {
         Self { rule, pace, failures: VecDeque::new(), reached: false }
     }
 
     /// Counts a failure at `now`. Once reached, the intensity is announced again only after a child
     /// has lived for a whole period: the pause before a slow restart is no sign of health.
-    pub fn failed(&mut self, now: Instant) -> Verdict {
+    pub(crate) fn failed(&mut self, now: Instant) -> Verdict {
         let since = |at: &Instant| now.saturating_duration_since(*at);
         if self
             .failures
@@ -71,7 +72,7 @@ impl Restarts {
     }
 
     /// How many failures are in the window.
-    pub fn count(&self) -> u32 {
+    pub(crate) fn count(&self) -> u32 {
         self.failures.len() as u32
     }
 }

@@ -1,31 +1,49 @@
-//! The decisions, pure: the time and random numbers are arguments; nothing here waits, spawns, logs
-//! or asks the time.
+//! The rules: pure decisions. `now` and random numbers are arguments; nothing here waits, spawns,
+//! logs or asks the time.
+//!
+//! Public is only what [`Config`](crate::Config) hands out. The machines are for this crate:
+//! `benches/policy.rs` compiles this chapter by itself.
 
 mod backoff;
-mod call;
-mod channel;
 mod codes;
-mod deadline;
-mod first_dials;
 mod intensity;
-mod keepalive;
-mod liveness;
-mod pending;
 mod retry;
-mod subchannel;
 mod throttle;
 
-pub use backoff::{Backoff, Schedules, jittered};
-pub use call::{CallMachine, Decision, Place, Pushback, Rules, place_after};
-pub use channel::{Channel, Step};
+// What is `pub` in a machine is for the other chapters, as in a crate of its own.
+#[allow(unreachable_pub)]
+mod call;
+#[allow(unreachable_pub)]
+mod channel;
+#[allow(unreachable_pub)]
+mod deadline;
+#[allow(unreachable_pub)]
+mod first_dials;
+#[allow(unreachable_pub)]
+mod keepalive;
+#[allow(unreachable_pub)]
+mod liveness;
+#[allow(unreachable_pub)]
+mod pending;
+#[allow(unreachable_pub)]
+mod subchannel;
+
+pub use backoff::Backoff;
 pub use codes::{CodeSet, code_from_name, code_name, code_names};
-pub(crate) use deadline::after;
-pub use deadline::{TimeoutText, earliest, format_timeout, nearest_timeout, parse_timeout};
-pub use first_dials::FirstDials;
-pub use intensity::{Intensity, Restarts, Verdict};
-pub use keepalive::Keepalive;
-pub use liveness::{Liveness, Next};
-pub use pending::{Due, Pending};
+pub use intensity::Intensity;
 pub use retry::{RetryLimit, RetryPolicy};
-pub use subchannel::{Input, Output, Subchannel};
-pub use throttle::{Throttle, ThrottleRule};
+pub use throttle::ThrottleRule;
+
+pub(crate) use backoff::{Schedules, jittered};
+pub(crate) use call::{CallMachine, Decision, Place, Pushback, Rules, place_after};
+pub(crate) use channel::Channel;
+pub(crate) use deadline::{
+    TimeoutText, after, earliest, format_timeout, nearest_timeout, parse_timeout,
+};
+pub(crate) use first_dials::FirstDials;
+pub(crate) use intensity::{Restarts, Verdict};
+pub(crate) use keepalive::Keepalive;
+pub(crate) use liveness::{Liveness, Next};
+pub(crate) use pending::{Due, Pending};
+pub(crate) use subchannel::{Input, Output};
+pub(crate) use throttle::Throttle;

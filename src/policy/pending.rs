@@ -231,4 +231,22 @@ mod tests {
         assert_eq!(pending.remove(id(1)), Some(1));
         assert_eq!((pending.next_timer(), pending.contains(id(1))), (None, false));
     }
+
+    /// CHECK 17: the waiting room itself. A quadratic step would take this test hours.
+    #[test]
+    fn pain_17_a_million_waiting_calls_leave_in_order_of_arrival_or_of_their_deadlines() {
+        const CALLS: u64 = 1_000_000;
+        let start = Instant::now();
+        let at = |n: u64| start + Duration::from_micros(n);
+        let mut room = Pending::default();
+        // From the latest to the earliest.
+        (0..CALLS).rev().for_each(|n| room.park(CallId(n), n, Some(at(n))));
+        for n in 0..CALLS / 2 {
+            assert_eq!(room.due(at(n)), Some(Due::Expired(n)));
+        }
+        for n in CALLS / 2..CALLS {
+            assert_eq!(room.pop(), Some((CallId(n), n)));
+        }
+        assert_eq!((room.parked(), room.next_timer()), (0, None));
+    }
 }

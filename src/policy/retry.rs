@@ -8,6 +8,7 @@ use std::time::Duration;
 
 /// How many policy retries a call may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum RetryLimit {
     /// At most this many retries after the first attempt; 0 turns them off (seed:
     /// `max_retry_attempts`).
@@ -18,6 +19,7 @@ pub enum RetryLimit {
 
 /// When a failed attempt is tried again.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct RetryPolicy {
     /// How many retries.
     pub limit: RetryLimit,

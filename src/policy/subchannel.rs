@@ -280,6 +280,7 @@ impl Subchannel {
     }
 
     /// When the next dial is due, while one is waited for.
+    #[cfg(test)]
     pub fn next_dial(&self) -> Option<Instant> {
         match self.stage {
             Stage::Waiting { wait, .. } => Some(wait.at),

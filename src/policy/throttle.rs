@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 /// Which throttle, with its numbers.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum ThrottleRule {
     /// Retries are not throttled.
     Off,
@@ -46,7 +47,7 @@ const ONE: i64 = 1_000;
 
 /// A throttle at work, shared by all calls of a channel.
 #[derive(Debug)]
-pub struct Throttle {
+pub(crate) struct Throttle {
     rule: ThrottleRule,
     /// What retries have cost and nothing has repaid yet (`Share`).
     owed: i64,
@@ -58,7 +59,7 @@ pub struct Throttle {
 
 impl Throttle {
     /// Starts with nothing owed, or with a full bucket.
-    pub fn new(rule: ThrottleRule, now: Instant) -> Self {
+    pub(crate) fn new(rule: ThrottleRule, now: Instant) -> Self {
         let tokens = match rule {
             ThrottleRule::Bucket { max_tokens, .. } => milli(max_tokens),
             ThrottleRule::Off | ThrottleRule::Share { .. } => 0,
@@ -67,21 +68,21 @@ impl Throttle {
     }
 
     /// A call was submitted.
-    pub fn call_started(&mut self) {
+    pub(crate) fn call_started(&mut self) {
         if let ThrottleRule::Share { ratio, .. } = self.rule {
             self.repay(milli(ratio));
         }
     }
 
     /// A call succeeded.
-    pub fn call_succeeded(&mut self) {
+    pub(crate) fn call_succeeded(&mut self) {
         if let ThrottleRule::Bucket { max_tokens, token_ratio } = self.rule {
             self.tokens = self.tokens.saturating_add(milli(token_ratio)).min(milli(max_tokens));
         }
     }
 
     /// The peer answered with a retryable status, or forbade retries by pushback (A6 charges both).
-    pub fn peer_failed(&mut self) {
+    pub(crate) fn peer_failed(&mut self) {
         if let ThrottleRule::Bucket { .. } = self.rule {
             self.tokens = (self.tokens - ONE).max(0);
         }
@@ -89,7 +90,7 @@ impl Throttle {
 
     /// Whether a retry may go now, the call's first or a later one, while so many calls are open;
     /// if so, it is owed.
-    pub fn take(&mut self, now: Instant, first: bool, open_calls: usize) -> bool {
+    pub(crate) fn take(&mut self, now: Instant, first: bool, open_calls: usize) -> bool {
         match self.rule {
             ThrottleRule::Off => true,
             ThrottleRule::Bucket { max_tokens, .. } => self.tokens > milli(max_tokens) / 2,

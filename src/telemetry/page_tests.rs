@@ -45,7 +45,7 @@ const SECTIONS: &[(&str, &str, &[&str])] = &[
         "Dials and links",
         "\
 Who only wants to know that there is a new link, to subscribe streams again, has an easier way
-than events: `supervisor.for_each_incarnation(..)`, and `watch_incarnation()` below it
+than events: `supervisor.for_each_incarnation(..)`, and `watch_links()` below it
 ([guide](guide.md#streams-that-outlive-a-link)).",
         &[
             "DialStarted",
@@ -160,7 +160,7 @@ fn comments(variant: &str) -> (String, Vec<(String, String)>) {
             fields.push((field.to_owned(), std::mem::take(&mut comment)));
         } else if line == format!("{variant} {{") {
             text = Some(std::mem::take(&mut comment));
-        } else {
+        } else if line != "#[non_exhaustive]" {
             comment.clear();
         }
     }

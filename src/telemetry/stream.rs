@@ -12,6 +12,7 @@ use tokio::sync::broadcast::{self, error::RecvError};
 
 /// What an event stream yields.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum EventItem {
     /// How things stood when the stream was opened: the first item.
     Snapshot(Box<Snapshot>),
@@ -42,7 +43,11 @@ impl EventStream {
         Self { snapshot: Some(Box::new(snapshot)), next }
     }
 
-    /// The next item; none once the supervisor is closed. Cancel safe.
+    /// The next item; none once the supervisor is closed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: no event is lost by it.
     pub async fn next(&mut self) -> Option<EventItem> {
         std::future::poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
     }

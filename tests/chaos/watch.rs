@@ -29,6 +29,7 @@ impl Watch {
                     }
                     EventItem::Lagged(missed) => panic!("the test missed {missed} events"),
                     _ => {}
+                    _ => {}
                 }
             }
         });

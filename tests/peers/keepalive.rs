@@ -57,7 +57,7 @@ async fn complaints(
     let mut events = supervisor.events();
     let pick = |fact: &Fact| match fact {
         Fact::GoAwayReceived { goaway, .. } if goaway.is_too_many_pings() => Some(None),
-        Fact::KeepaliveBackedOff { keepalive_time, while_idle } => {
+        Fact::KeepaliveBackedOff { keepalive_time, while_idle, .. } => {
             Some(Some((*keepalive_time, *while_idle)))
         }
         _ => None,

@@ -124,6 +124,7 @@ async fn listen(
             EventItem::Lagged(missed) => {
                 shared.violated(format_args!("{missed} events were not read in time"))
             }
+            _ => {}
         }
     }
 }

@@ -117,7 +117,7 @@ impl Story {
                 // It may be the dial of a successor that becomes the dial.
                 self.way_on_by = self.dialling.get(incarnation).copied().unwrap_or(now);
             }
-            Fact::DialStarted { incarnation, failures } => {
+            Fact::DialStarted { incarnation, failures, .. } => {
                 shared.require(*incarnation > self.last_dial, || {
                     format!("dial {incarnation} follows {}", self.last_dial)
                 });
@@ -138,8 +138,8 @@ impl Story {
                 });
                 self.links.insert(*incarnation);
             }
-            Fact::BackoffReset { incarnation } => drop(self.proven.insert(*incarnation)),
-            Fact::GoAwayReceived { incarnation, goaway } => {
+            Fact::BackoffReset { incarnation, .. } => drop(self.proven.insert(*incarnation)),
+            Fact::GoAwayReceived { incarnation, goaway, .. } => {
                 let orderly = goaway.code == 0 && self.proven.contains(incarnation);
                 self.orderly_goaways += usize::from(orderly);
             }
@@ -152,7 +152,7 @@ impl Story {
                 self.way_on_by = now + *delay;
                 self.redial_not_before = Some(now + *delay);
             }
-            Fact::ChildFailed { child, error } => {
+            Fact::ChildFailed { child, error, .. } => {
                 shared.require(!error.starts_with("a dead end"), || {
                     format!("the watchdog found {error}")
                 });
@@ -172,7 +172,7 @@ impl Story {
                 shared.require(!self.draining, || "DrainStarted was announced twice".into());
                 self.draining = true;
             }
-            Fact::Closed { cause } => {
+            Fact::Closed { cause, .. } => {
                 self.closed = true;
                 shared.require(cause.is_none(), || format!("it closed by itself: {cause:?}"));
                 shared.require(self.links.is_empty(), || {

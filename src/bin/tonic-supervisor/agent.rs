@@ -240,6 +240,7 @@ fn describe(item: EventItem) -> (String, Value) {
             fields["seq"] = json!(seq);
             (fact.name(), fact.to_string(), fields)
         }
+        _ => ("Unknown", "something that this version does not know".to_owned(), json!({})),
     };
     fields["event"] = json!(name);
     (text, fields)

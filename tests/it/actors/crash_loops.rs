@@ -145,7 +145,7 @@ async fn a_linked_supervisor_that_keeps_failing_fails_upward_and_every_call_is_a
     let heard = heard.lock().clone();
     assert!(heard.len() == 1 && heard[0].contains("keeps failing"), "{heard:?}");
     assert_eq!(log.count(|fact| matches!(fact, Fact::IntensityReached { .. })), 1);
-    assert_eq!(log.count(|fact| matches!(fact, Fact::Closed { cause: Some(_) })), 1);
+    assert_eq!(log.count(|fact| matches!(fact, Fact::Closed { cause: Some(_), .. })), 1);
     assert_eq!(supervisor.state(), ConnectivityState::Shutdown);
     assert_shut_down(&say(&supervisor.channel(), "late", CallOptions::new()).await);
 }

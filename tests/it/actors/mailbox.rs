@@ -298,7 +298,7 @@ async fn it_does_not_keep_the_supervisor_alive_and_answers_when_that_is_gone() {
     let (mailbox, events) = (supervisor.mailbox(), EventLog::of(&supervisor));
     supervisor.wait_ready(LONG).await.expect("Ready");
     drop(supervisor);
-    events.first(|fact| matches!(fact, Fact::Closed { cause: None })).await;
+    events.first(|fact| matches!(fact, Fact::Closed { cause: None, .. })).await;
     shut_down(call!(mailbox, UnaryCall::new, SAY, &"a".to_owned()).expect("an answer"));
     assert_eq!(server.handled(), 0);
 }

@@ -115,7 +115,7 @@ async fn survives(child: Child, message: &'static str) {
     eventually("no call is left", || supervisor.snapshot().calls_open == 0).await;
     ends_with_calls_open(&network, &server, supervisor, &log).await;
     let struck = log.all(|fact| match fact {
-        Fact::ChildFailed { child, error } => Some((*child, error.to_string())),
+        Fact::ChildFailed { child, error, .. } => Some((*child, error.to_string())),
         _ => None,
     });
     let expected = format!("injected by a test into {child:?} at {message}");
@@ -164,7 +164,7 @@ async fn ends_with_calls_open(
         let lost = matches!(cause(&status), Cause::LinkLost(_));
         assert!(lost || matches!(cause(&status), Cause::Shutdown), "{status:?}");
     }
-    log.until("closed", 1, |fact| matches!(fact, Fact::Closed { cause: None })).await;
+    log.until("closed", 1, |fact| matches!(fact, Fact::Closed { cause: None, .. })).await;
     assert_eq!(supervisor.state(), ConnectivityState::Shutdown);
 }
 

@@ -156,7 +156,7 @@ fn the_end_answers_everything(threads: usize, in_background: bool) {
                 last = Some(item);
             }
             let Some(EventItem::Event(last)) = last else { panic!("no event: {last:?}") };
-            assert!(matches!(last.fact, Fact::Closed { cause: Some(_) }), "{last:?}");
+            assert!(matches!(last.fact, Fact::Closed { cause: Some(_), .. }), "{last:?}");
         })
         .await;
         assert_eq!(soon("the loop over links", subscribing).await.expect("no panic"), None);

@@ -336,7 +336,7 @@ async fn the_last_handles_drop_finishes_calls_in_flight_and_cancels_waiting_ones
     assert_eq!(said(long.await.expect("answered")).expect("it finishes"), "3000");
     eventually("the link is closed", || network.connections() == 0).await;
     assert_time(dropped.elapsed(), secs(3));
-    log.until("closed", 1, |fact| matches!(fact, Fact::Closed { cause: None })).await;
+    log.until("closed", 1, |fact| matches!(fact, Fact::Closed { cause: None, .. })).await;
 }
 
 /// A stream does not keep the supervisor alive, but a drain without grace waits for it.
@@ -354,7 +354,7 @@ async fn a_stream_outlives_the_last_handle() {
         assert_eq!(stream.message().await.expect("it goes on").as_deref(), Some("part"));
     }
     assert_eq!(stream.message().await.expect("it ends well"), None);
-    log.until("closed", 1, |fact| matches!(fact, Fact::Closed { cause: None })).await;
+    log.until("closed", 1, |fact| matches!(fact, Fact::Closed { cause: None, .. })).await;
     assert_eq!((server.handled(), server.cancelled(), network.connections()), (1, 0, 0));
 }
 

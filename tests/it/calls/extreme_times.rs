@@ -98,7 +98,7 @@ async fn live(config: ConfigBuilder, options: CallOptions, wait: Duration) -> Re
     server.script(Script::echo());
     let plain = say(&channel, CallOptions::new().timeout(secs(2))).await;
     let failed = log.all(|fact| match fact {
-        Fact::ChildFailed { child, error } => Some(format!("{child}: {error}")),
+        Fact::ChildFailed { child, error, .. } => Some(format!("{child}: {error}")),
         _ => None,
     });
     supervisor.shutdown(secs(1)).await;

@@ -9,8 +9,7 @@ use prost::Message as _;
 use tokio::{sync::oneshot, task::JoinSet, time::Instant};
 use tonic::{Code, Request, Response};
 use tonic_supervisor::{
-    CallId, CallOptions, Cause, Config, ConnectivityState, Fact, ShedReason, Supervisor,
-    policy::{Due, Pending},
+    CallOptions, Cause, Config, ConnectivityState, Fact, ShedReason, Supervisor,
     testing::{Answer, MemoryNetwork, ScriptedServer},
 };
 
@@ -214,22 +213,4 @@ async fn calls_of_channels_and_mailboxes_share_one_queue() {
     for answer in answers {
         said(answer.await.expect("answered")).expect("OK");
     }
-}
-
-/// Scenario 17: the waiting room itself. A quadratic step would take this test hours.
-#[test]
-fn scenario_17_a_million_waiting_calls_leave_in_order_of_arrival_or_deadline() {
-    const CALLS: u64 = 1_000_000;
-    let start = std::time::Instant::now();
-    let at = |n: u64| start + std::time::Duration::from_micros(n);
-    let mut room = Pending::default();
-    // From the latest to the earliest.
-    (0..CALLS).rev().for_each(|n| room.park(CallId(n), n, Some(at(n))));
-    for n in 0..CALLS / 2 {
-        assert_eq!(room.due(at(n)), Some(Due::Expired(n)));
-    }
-    for n in CALLS / 2..CALLS {
-        assert_eq!(room.pop(), Some((CallId(n), n)));
-    }
-    assert_eq!((room.parked(), room.next_timer()), (0, None));
 }

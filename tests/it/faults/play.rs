@@ -342,8 +342,8 @@ impl States {
                     self.seen.push(to);
                 }
             }
-            EventItem::Snapshot(_) => {}
             EventItem::Lagged(missed) => panic!("{missed} events missed"),
+            _ => {}
         }
     }
 }

@@ -331,7 +331,7 @@ async fn scenario_22_a_peer_that_never_speaks_http2_never_makes_the_channel_read
         let supervisor = supervise(&network, config().connect_timeout(secs(1)));
         let mut events = EventReader::of(&supervisor).await;
         let failed = events.until(|fact| matches!(fact, Fact::DialFailed { .. })).await;
-        let Fact::DialFailed { incarnation: Incarnation(1), failure } = failed.fact else {
+        let Fact::DialFailed { incarnation: Incarnation(1), failure, .. } = failed.fact else {
             panic!("{failed:?}")
         };
         assert_eq!(

@@ -34,7 +34,7 @@ async fn scenario_13_an_idle_client_settles_after_one_goaway_for_too_many_pings(
     let supervisor = supervise(&network, pinging(config(), ms(100)));
     let mut events = EventReader::of(&supervisor).await;
     let backed_off = events.until(|fact| matches!(fact, Fact::KeepaliveBackedOff { .. })).await;
-    let Fact::KeepaliveBackedOff { keepalive_time, while_idle } = backed_off.fact else {
+    let Fact::KeepaliveBackedOff { keepalive_time, while_idle, .. } = backed_off.fact else {
         panic!("{backed_off:?}")
     };
     assert_eq!((keepalive_time, while_idle), (ms(200), false));
@@ -62,7 +62,7 @@ async fn scenario_13_with_a_call_open_the_ping_interval_doubles_until_the_peer_a
     let mut times = Vec::new();
     for _ in 0..2 {
         let event = events.until(|fact| matches!(fact, Fact::KeepaliveBackedOff { .. })).await;
-        let Fact::KeepaliveBackedOff { keepalive_time, while_idle } = event.fact else {
+        let Fact::KeepaliveBackedOff { keepalive_time, while_idle, .. } = event.fact else {
             panic!("{event:?}")
         };
         times.push((keepalive_time, while_idle));

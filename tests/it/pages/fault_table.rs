@@ -98,12 +98,14 @@ fn cells(fate: Fate) -> (String, String) {
     let origin = match origin {
         Origin::Local => "local",
         Origin::Peer => "peer",
+        _ => "somebody",
     };
     let sent = match phase {
         Phase::Unsent => "never",
         Phase::Unprocessed => "unprocessed",
         Phase::MaybeProcessed => "maybe",
         Phase::Processed => "answered",
+        _ => "unknown",
     };
     let then = match then {
         Then::Ends => "ends",

@@ -67,12 +67,12 @@ fn every_metric_is_told_to_recorders_with_its_unit() {
         Some(format!("describe_{kind}!(\"{}\",{},", cells[0].trim_end_matches('`'), told(cells[2])))
     });
     let sources = [
-        "src/telemetry/described.rs",
+        "src/telemetry/metric_list.rs",
         "src/agent_queue/process/meters.rs",
         "src/agent_queue/server/budget.rs",
         "src/agent_queue/server/meters.rs",
         "src/bin/tonic-supervisor/serve/connections.rs",
-        "src/bin/tonic-supervisor/serve/reread.rs",
+        "src/bin/tonic-supervisor/serve/reload.rs",
     ];
     let source: String =
         sources.map(read).concat().replace("Unit::", "").split_whitespace().collect();

@@ -7,7 +7,7 @@ use std::{ops::ControlFlow, sync::Arc};
 use tokio::time::Instant;
 use tonic::Code;
 use tonic_supervisor::{
-    ConnectivityState, Incarnation,
+    ConnectivityState, Incarnation, LinksInUse,
     testing::{Answer, Script, ScriptedServer},
 };
 
@@ -90,19 +90,20 @@ async fn scenario_28_a_stream_that_ends_on_a_living_link_is_subscribed_after_a_w
 #[tokio::test(start_paused = true)]
 async fn the_loop_ends_with_a_value_or_with_the_supervisor_and_hears_every_link() {
     let Rig { network, server, supervisor } = Rig::with_script(watcher::news(), config()).await;
-    let mut links = supervisor.watch_incarnation();
-    assert_eq!(*links.borrow(), None);
-    let first = *bounded("a link", links.wait_for(Option::is_some)).await.expect("it lives");
+    let mut links = supervisor.watch_links();
+    assert_eq!(*links.borrow(), LinksInUse::default());
+    let some = |links: &LinksInUse| links.newest().is_some();
+    let first = bounded("a link", links.wait_for(some)).await.expect("it lives").newest();
     let began = Instant::now();
     let found =
         supervisor.for_each_incarnation(|link| async move { ControlFlow::Break(link) }).await;
     assert_eq!((found, began.elapsed()), (first, ms(0)));
     network.cut_all();
-    bounded("no link", links.wait_for(Option::is_none)).await.expect("it lives");
-    let next = *bounded("a link", links.wait_for(Option::is_some)).await.expect("it lives");
+    bounded("no link", links.wait_for(LinksInUse::is_empty)).await.expect("it lives");
+    let next = bounded("a link", links.wait_for(some)).await.expect("it lives").newest();
     assert!(next > first, "{next:?}");
     drop(server);
-    bounded("no link", links.wait_for(Option::is_none)).await.expect("it lives");
+    bounded("no link", links.wait_for(LinksInUse::is_empty)).await.expect("it lives");
     let ended = tokio::join!(
         supervisor.for_each_incarnation(|_| async { ControlFlow::Break(()) }),
         supervisor.shutdown(secs(0))

@@ -27,9 +27,9 @@ impl EventLog {
         tokio::spawn(async move {
             while let Some(item) = stream.next().await {
                 seen.send_modify(|seen| match item {
-                    EventItem::Snapshot(_) => {}
                     EventItem::Event(event) => seen.events.push(event),
                     EventItem::Lagged(missed) => seen.missed += missed,
+                    _ => {}
                 });
             }
         });

@@ -88,7 +88,7 @@ async fn scenario_04_kill_and_restart_while_idle_can_be_seen() {
         _ => None,
     };
     assert_eq!(facts.iter().filter_map(about).collect::<Vec<_>>(), [1, 2, 2, 2, 3, 3, 3]);
-    let Fact::BackoffStarted { delay, attempt: 0, calls_waiting: false } = facts[2] else {
+    let Fact::BackoffStarted { delay, attempt: 0, calls_waiting: false, .. } = facts[2] else {
         panic!("{:?}", facts[2])
     };
     assert!(delay <= ms(20), "{delay:?}");
@@ -222,7 +222,7 @@ async fn the_event_stream_ends_after_closed_also_for_who_comes_later() {
     let facts: Vec<_> = events.seen.iter().map(|event| event.fact.clone()).collect();
     assert_eq!(names(&facts), ["DrainStarted", "StateChanged", "LinkLost", "Closed"]);
     assert!(matches!(&facts[2], Fact::LinkLost { end: LinkEnd::HungUp, .. }), "{:?}", facts[2]);
-    assert!(matches!(&facts[3], Fact::Closed { cause: None }));
+    assert!(matches!(&facts[3], Fact::Closed { cause: None, .. }));
     let mut late = EventReader::of(&supervisor).await;
     assert_eq!(late.snapshot.state, Shutdown);
     assert!(late.next().await.is_none());
@@ -240,7 +240,7 @@ async fn neither_a_mailbox_nor_an_event_stream_keeps_the_supervisor_alive() {
     assert!(say(&channel, "hello", CallOptions::new()).await.is_ok(), "a channel does");
     drop(channel);
     while events.next().await.is_some() {}
-    assert!(matches!(events.seen.last().expect("events").fact, Fact::Closed { cause: None }));
+    assert!(matches!(events.seen.last().expect("events").fact, Fact::Closed { cause: None, .. }));
     let hello = "hello".to_owned();
     let answer =
         ractor::call!(mailbox, |port| UnaryCall::new(SAY, &hello, port)).expect("an answer");
