@@ -1,7 +1,6 @@
 //! How a supervisor is spawned: its configuration, and what only code can give.
 //!
-//! What a configuration file cannot hold stands here: a connector, credentials, descriptors, and the
-//! seed of random numbers.
+//! A configuration file cannot hold a connector, credentials or descriptors.
 
 use super::{
     descriptors::{self, DescriptorError},
@@ -59,7 +58,8 @@ impl SupervisorBuilder {
     /// # #[cfg(feature = "agent-queue")]
     /// # async fn example() -> Result<(), tonic_supervisor::DescriptorError> {
     /// # use tonic_supervisor::{Config, Supervisor, agent_queue::DESCRIPTORS};
-    /// let supervisor = Supervisor::builder(Config::default()).descriptor_set(DESCRIPTORS)?.spawn();
+    /// let builder = Supervisor::builder(Config::default()).descriptor_set(DESCRIPTORS)?;
+    /// let supervisor = builder.spawn();
     /// # Ok(()) }
     /// ```
     ///

@@ -33,8 +33,8 @@ use tonic::{Request, Response, Status};
 ///
 /// # Cancel safety
 ///
-/// Cancel safe: dropping a call's future, or its answer's body, ends the call everywhere at once: in
-/// the queue, between retries, and on the wire (RST_STREAM CANCEL).
+/// Cancel safe: dropping a call's future, or its answer's body, ends the call everywhere at once:
+/// in the queue, between retries, and on the wire (RST_STREAM CANCEL).
 #[derive(Clone)]
 pub struct SupervisedChannel {
     handle: Arc<Handle>,

@@ -4,8 +4,8 @@ use crate::model::CallKind;
 use prost::Message as _;
 use std::fmt;
 
-/// The bytes given to [`SupervisorBuilder::descriptor_set`](crate::SupervisorBuilder::descriptor_set)
-/// are not an encoded `FileDescriptorSet`. `{}` says in a sentence what is wrong and what to give.
+/// The bytes that a builder was given as descriptors are not an encoded `FileDescriptorSet`. `{}`
+/// says so, with the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DescriptorError(String);
 

@@ -23,8 +23,8 @@ impl Supervisor {
     }
 
     /// Keeps a stream subscribed over links: waits until there is a link, runs `subscribe` with the
-    /// newest one, and when that returns `Continue`, runs it again. `Break(value)` ends the loop with
-    /// `Some(value)`; a shutdown ends it with `None`, once `subscribe` has returned.
+    /// newest one, and when that returns `Continue`, runs it again. `Break(value)` ends the loop
+    /// with `Some(value)`; a shutdown ends it with `None`, once `subscribe` has returned.
     ///
     /// `subscribe` opens its stream and reads it to its end. It is not interrupted: a stream of a
     /// link that drains may finish. When it returns, it is run again at once if a link came or went

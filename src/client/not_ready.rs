@@ -1,6 +1,6 @@
 //! Why a wait for a link was given up.
 
-use crate::model::{ConnectivityState, Snapshot, spelled};
+use crate::model::{ConnectivityState, Snapshot, readable};
 use std::{error::Error, fmt, time::Duration};
 
 /// The channel was not Ready in time. `{}` and `{:?}` print why, and what to do, as one sentence.
@@ -25,7 +25,7 @@ impl fmt::Display for NotReady {
         write!(
             f,
             "the channel to {target} is not ready after {}, but {state}: ",
-            spelled(self.waited)
+            readable(self.waited)
         )?;
         let Some(why) = last_error else {
             return f.write_str(
@@ -34,7 +34,7 @@ impl fmt::Display for NotReady {
         };
         write!(f, "{why}. {dials} dial{} so far", if *dials == 1 { "" } else { "s" })?;
         if let Some(wait) = next_dial {
-            write!(f, ", the next in {}", spelled(*wait))?;
+            write!(f, ", the next in {}", readable(*wait))?;
         }
         f.write_str(". Check that the server runs there; dialling goes on, and calls wait for it")
     }

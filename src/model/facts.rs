@@ -11,7 +11,7 @@ use super::{
     field::{AsFields, Field, Names},
     level::Level::{self, Debug, Error, Info, Warn},
     link::GoAway,
-    text::spelled,
+    text::readable,
 };
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -85,7 +85,7 @@ facts! {
     TlsMaterialRejected { incarnation, cause }
         Warn, "TLS files rejected, the former ones stay in use: {cause}";
     LinkEstablished { incarnation, took, max_concurrent_streams }
-        Debug, "link {incarnation} is up after {}", spelled(*took);
+        Debug, "link {incarnation} is up after {}", readable(*took);
     BackoffReset { incarnation }
         Debug, "link {incarnation} is proven: the waits between dials start over";
     GoAwayReceived { incarnation, goaway }
@@ -94,21 +94,21 @@ facts! {
         Debug, "link {incarnation} is given up: no answer to a keepalive ping";
     KeepaliveBackedOff { keepalive_time, while_idle }
         Warn, "the peer wants fewer keepalive pings: keepalive_time is {} from now on",
-        spelled(*keepalive_time);
+        readable(*keepalive_time);
     LinkLost { incarnation, end, lived, current }
-        Debug, "link {incarnation} ended after {}: {end}", spelled(*lived);
+        Debug, "link {incarnation} ended after {}: {end}", readable(*lived);
     BackoffStarted { delay, attempt, calls_waiting }
-        Debug, "dials again in {}", spelled(*delay);
+        Debug, "dials again in {}", readable(*delay);
     ChildFailed { child, error }
         Error, "an actor failed and is restarted ({child}): {error}";
     IntensityReached { failures, period }
         Error, "actors keep failing, {failures} times in {}: restarts go on at the slowest pace",
-        spelled(*period);
+        readable(*period);
     CallShed { method, reason }
         Warn, "call refused: {reason}: {method}";
     RetryScheduled { method, code, cause, retry, of, delay }
         Info, "retry scheduled, {} in {}: {method}, {}: {cause}",
-        numbered(*retry, *of), spelled(*delay), code_name(*code);
+        numbered(*retry, *of), readable(*delay), code_name(*code);
     RetryThrottled { method, code }
         Warn, "retry throttled, retries are at their share of calls: {method}, {}",
         code_name(*code);
@@ -125,7 +125,7 @@ fn numbered(retry: u32, of: Option<u32>) -> String {
 
 fn allowed(grace: Option<Duration>) -> String {
     match grace {
-        Some(grace) => format!("what runs may take {} more", spelled(grace)),
+        Some(grace) => format!("what runs may take {} more", readable(grace)),
         None => "what runs may finish".to_owned(),
     }
 }

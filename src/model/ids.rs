@@ -1,8 +1,9 @@
-//! Numbers that tell two lives of the same thing apart, so that a late message can be recognised.
+//! The numbers of links and calls, so that a late message about a former one can be recognised.
 
 use std::fmt;
 
-/// The n-th life of the link to an endpoint, from 1. A redial is a new incarnation.
+/// The number of a link of one supervisor, from 1, in the order of the dials. A redial is a new
+/// incarnation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Incarnation(pub u64);
 

@@ -1,5 +1,6 @@
-//! The nouns: what every other chapter talks about, free of behaviour that needs a clock, dice or a
-//! runtime.
+//! Plain values that all other chapters use: ids, states, facts, failures, reports.
+//!
+//! Nothing here needs a clock, random numbers, I/O or a runtime.
 
 mod call;
 mod cause;
@@ -39,4 +40,4 @@ pub(crate) use secret::Secret;
 pub use snapshot::Snapshot;
 pub use state::ConnectivityState;
 pub use text::printable;
-pub(crate) use text::spelled;
+pub(crate) use text::readable;

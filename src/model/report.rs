@@ -1,5 +1,6 @@
-//! The story of a failed call: every attempt with its code, cause and time, as the source of the
-//! `Status` it ends with.
+//! The report of a failed call: every attempt with its code, cause and time.
+//!
+//! It is the source of the `Status` that the call ends with.
 
 use super::{
     cause::Cause,

@@ -1,4 +1,4 @@
-//! What must not be printed.
+//! A wrapper for values that must not be printed, such as keys and tokens.
 
 use std::fmt;
 

@@ -3,7 +3,7 @@
 use super::{ids::Incarnation, state::ConnectivityState};
 use std::{sync::Arc, time::Duration};
 
-/// A picture of a supervised channel, taken at one moment.
+/// The state and counts of a supervised channel at one moment.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Snapshot {

@@ -43,7 +43,7 @@ pub fn printable(text: &str) -> Cow<'_, str> {
 }
 
 /// A time as people say it: `250 ms`, `12.3 s`, `13 min 20 s`, `2 h 13 min`.
-pub(crate) fn spelled(time: Duration) -> String {
+pub(crate) fn readable(time: Duration) -> String {
     let seconds = time.as_secs();
     match seconds {
         0 => format!("{} ms", time.as_millis()),

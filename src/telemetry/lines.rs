@@ -9,10 +9,10 @@
 //! level is INFO or above: every retry is one, as the seed promises.
 
 use super::EventItem;
-use crate::model::{ConnectivityState, Fact, Level, Snapshot, spelled};
+use crate::model::{ConnectivityState, Fact, Level, Snapshot, readable};
 use std::time::Duration;
 
-/// After so long without a fact of a kind, its lines are counted anew.
+/// After this long without a fact of a kind, its lines are counted anew.
 const QUIET: Duration = Duration::from_secs(60);
 
 /// While facts of a kind go on, there is a line of them at least so often.
@@ -195,12 +195,12 @@ impl Line {
             (Self::StillNotConnected { failed_dials, outage }, _) => {
                 format!(
                     "still not connected after {} and {}: {fact}",
-                    spelled(outage),
+                    readable(outage),
                     failed(failed_dials)
                 )
             }
             (Self::ConnectedAgain { failed_dials, outage }, _) => {
-                format!("connected again after {} and {}", spelled(outage), failed(failed_dials))
+                format!("connected again after {} and {}", readable(outage), failed(failed_dials))
             }
             (Self::Repeated { times }, _) if times > 1 => format!("{fact} ({times} times by now)"),
             _ => fact.to_string(),

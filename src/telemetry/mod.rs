@@ -1,20 +1,20 @@
 //! Where facts go: one [`Fact`] in; event stream, state watch, snapshot, metrics and log lines out.
 //!
 //! [`Telemetry::announce`] is the only way to say that something happened. It numbers the fact,
-//! folds it into the picture that snapshots are taken from, and hands it on, all under one lock: so
-//! a subscriber sees a snapshot and then every later event, in order.
+//! adds it to the summary that snapshots are taken from, and hands it on, all under one lock: so a
+//! subscriber sees a snapshot and then every later event, in order.
 
 mod calls;
-mod described;
 #[cfg(test)]
 mod facts_tests;
 mod lines;
 mod log;
+mod metric_list;
 mod metrics;
 #[cfg(test)]
 mod page_tests;
-mod picture;
 mod stream;
+mod summary;
 
 pub(crate) use calls::{AttemptEnd, CallEnd, MethodMetrics};
 pub use lines::EventLines;
@@ -26,7 +26,6 @@ use crate::{
     unwind::caught,
 };
 use parking_lot::Mutex;
-use picture::Picture;
 use std::{
     sync::{
         Arc,
@@ -34,6 +33,7 @@ use std::{
     },
     time::{Duration, Instant, SystemTime},
 };
+use summary::Summary;
 use tokio::sync::{broadcast, watch};
 
 /// How many events a reader may be behind before it is told `Lagged`. The room for them, 16 KiB, is
@@ -75,7 +75,7 @@ struct Inner {
     closed: bool,
     /// None until somebody reads.
     events: Option<broadcast::Sender<Arc<Event>>>,
-    picture: Picture,
+    summary: Summary,
     lines: EventLines,
 }
 
@@ -88,9 +88,9 @@ impl Telemetry {
     ) -> Self {
         let now = clock::now();
         // A recorder is other people's code, here and below.
-        let _ = caught(|| described::begin(&canonical, security));
-        let (picture, lines) = (Picture::new(now, keepalive_time), EventLines::default());
-        let inner = Inner { seq: 0, closed: false, events: None, picture, lines };
+        let _ = caught(|| metric_list::begin(&canonical, security));
+        let (summary, lines) = (Summary::new(now, keepalive_time), EventLines::default());
+        let inner = Inner { seq: 0, closed: false, events: None, summary, lines };
         Self {
             spawned: now,
             target,
@@ -112,10 +112,10 @@ impl Telemetry {
         }
         inner.seq += 1;
         inner.closed |= matches!(fact, Fact::Closed { .. });
-        inner.picture.fold(&fact, now);
+        inner.summary.fold(&fact, now);
         let since_spawn = now.saturating_duration_since(self.spawned);
         let line = inner.lines.choose(&fact, since_spawn);
-        let state = inner.picture.state;
+        let state = inner.summary.state;
         self.state.send_if_modified(|shown| std::mem::replace(shown, state) != state);
         if let Some(events) = &inner.events {
             let event =
@@ -131,17 +131,16 @@ impl Telemetry {
         let _ = caught(|| log::write(&fact, line, &self.target));
     }
 
-    /// Announces the end of every link that is still told to be up: their actors are gone without a
-    /// word.
+    /// Announces the end of every link that was announced and not ended: their actors have failed.
     pub(crate) fn links_gone(&self, end: &LinkEnd) {
-        let open = self.inner.lock().picture.open_links(clock::now());
+        let open = self.inner.lock().summary.open_links(clock::now());
         for (incarnation, lived) in open {
             self.announce(Fact::LinkLost { incarnation, end: end.clone(), lived, current: true });
         }
     }
 
     /// An actor handled a message in the time since `begun`. No handler waits for anything, so one
-    /// that takes long is a bug, or a machine without air.
+    /// that takes long is a bug, or an overloaded machine.
     pub(crate) fn handled(&self, child: &'static str, message: &'static str, begun: Instant) {
         let took = clock::now().saturating_duration_since(begun);
         if took > SLOW {
@@ -175,9 +174,9 @@ impl Telemetry {
         self.state.subscribe()
     }
 
-    /// A picture of the moment.
+    /// The channel at this moment.
     pub(crate) fn snapshot(&self) -> Snapshot {
-        self.picture(&self.inner.lock())
+        self.snapshot_of(&self.inner.lock())
     }
 
     /// A snapshot, and every event after it; none after the last.
@@ -187,10 +186,10 @@ impl Telemetry {
         let events = open.then(|| {
             inner.events.get_or_insert_with(|| broadcast::Sender::new(EVENTS_KEPT)).subscribe()
         });
-        EventStream::new(self.picture(&inner), events)
+        EventStream::new(self.snapshot_of(&inner), events)
     }
 
-    fn picture(&self, inner: &Inner) -> Snapshot {
+    fn snapshot_of(&self, inner: &Inner) -> Snapshot {
         let round_trip = self.counts.round_trip.load(Relaxed);
         Snapshot {
             target: self.target.clone(),
@@ -199,7 +198,7 @@ impl Telemetry {
             transparent_retries: self.counts.transparent.load(Relaxed),
             round_trip: (round_trip > 0).then(|| Duration::from_nanos(round_trip)),
             seq: inner.seq,
-            ..inner.picture.snapshot(clock::now())
+            ..inner.summary.snapshot(clock::now())
         }
     }
 }

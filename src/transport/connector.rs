@@ -1,5 +1,6 @@
-//! The seam under the link: who opens the byte stream to an endpoint. TCP, Unix sockets and tests plug
-//! in here; TLS, where it is configured, is spoken over whatever stream comes out.
+//! Who opens the byte stream to an endpoint: TCP, Unix sockets, networks of tests, your own.
+//!
+//! TLS, where it is configured, is spoken over whatever stream comes out.
 
 use super::{connect_request::ConnectRequest, lookup::Lookups, net};
 use crate::model::{DialFailure, DialStep};

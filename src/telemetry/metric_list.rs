@@ -1,5 +1,6 @@
-//! What the metrics are, told to the recorder when a supervisor is spawned: unit and meaning of
-//! each; and all series whose labels are known beforehand, at 0, so that a first failure is a rise
+//! The list of metrics: unit and meaning of each, as recorders get them with every spawn.
+//!
+//! All series whose labels are known beforehand begin at 0 there, so that a first failure is a rise
 //! and not a series that was not there.
 
 use crate::model::{GoAway, LinkEnd, ShedReason};
@@ -128,7 +129,7 @@ fn links() {
     describe_counter!(
         "tonic_supervisor.goaways",
         Unit::Count,
-        "GOAWAY frames heard, by HTTP/2 error code."
+        "GOAWAY frames received, by HTTP/2 error code."
     );
     describe_counter!(
         "tonic_supervisor.keepalive.lost",

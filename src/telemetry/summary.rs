@@ -1,4 +1,6 @@
-//! The channel as the facts so far paint it: a fold over the event history.
+//! What all facts so far add up to: the state, the counts and the open links that snapshots show.
+//!
+//! It is a pure fold of the facts, so a snapshot never contradicts the events before it.
 
 use crate::model::{ConnectivityState, Fact, Incarnation, Snapshot};
 use std::{
@@ -8,7 +10,7 @@ use std::{
 
 /// What the facts add up to.
 #[derive(Clone, Debug)]
-pub(super) struct Picture {
+pub(super) struct Summary {
     pub(super) state: ConnectivityState,
     since: Instant,
     incarnation: Incarnation,
@@ -21,7 +23,7 @@ pub(super) struct Picture {
     open_links: Vec<(Incarnation, Instant)>,
 }
 
-impl Picture {
+impl Summary {
     pub(super) fn new(now: Instant, keepalive_time: Option<Duration>) -> Self {
         Self {
             state: ConnectivityState::Idle,
