@@ -1,5 +1,5 @@
-//! Around every message that an actor handles: the switch by which tests make it panic, and a clock.
-//! No handler waits for anything, so one that takes long is worth a warning.
+//! Around every message that an actor handles: the switch by which tests make it panic, and a
+//! clock. No handler waits for anything, so one that takes long is worth a warning.
 
 use super::{core::Core, message::Named};
 use crate::{call::Child, clock};

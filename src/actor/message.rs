@@ -62,8 +62,8 @@ messages! {
         LinkProven(Incarnation),
         /// A link can take no new streams although nobody said GOAWAY.
         LinkRetired(Incarnation),
-        /// A link takes no more calls, for whatever reason. News of the reason follow, or the link's
-        /// actor is in trouble.
+        /// A link takes no more calls, for whatever reason. News of the reason follow, or the
+        /// link's actor is in trouble.
         LinkShut,
         /// The news of a link that shut are due.
         LookDue,

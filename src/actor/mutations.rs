@@ -1,8 +1,8 @@
 //! Deliberate bugs, by which the simulation shows that it would find such bugs. Compiled to nothing
 //! without the feature `sim`.
 //!
-//! They enter at two places: where it is decided what follows on a failed attempt, and where a timer
-//! is set.
+//! They enter at two places: where it is decided what follows on a failed attempt, and where a
+//! timer is set.
 
 use crate::{
     model::{Cause, Failure, GoAway, LinkEnd},

@@ -1,7 +1,7 @@
 //! Asks the credentials hook, before an attempt is sent.
 //!
-//! The hook runs in a task of its own, with the place on the link already taken; what comes of it is
-//! put into the call and then reported to its queue, so that no panic of an actor loses it. Its
+//! The hook runs in a task of its own, with the place on the link already taken; what comes of it
+//! is put into the call and then reported to its queue, so that no panic of an actor loses it. Its
 //! failures count as failed attempts and are retried by policy, never transparently.
 
 use super::{

@@ -1,8 +1,8 @@
 //! Who decides about calls: queues them, starts their attempts and retries them.
 //!
 //! A call's life below knows no actor. What it has to say to whoever runs the queue are these four
-//! messages. None of them waits, and each may be lost: whoever takes over a queue finds its calls in
-//! the ledger, with what happened to them.
+//! messages. None of them waits, and each may be lost: whoever takes over a queue finds its calls
+//! in the ledger, with what happened to them.
 
 use super::state::Call;
 use std::sync::Arc;

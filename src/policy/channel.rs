@@ -165,7 +165,7 @@ mod tests {
     const TWO: Incarnation = Incarnation(2);
     const LOST: Input = Input::Lost { link: TWO, goaway: false };
 
-    /// faults.md 9.
+    /// Scenario 9.
     #[test]
     fn a_channel_that_shall_connect_is_stuck_without_a_dial_or_a_redial_due() {
         let (mut channel, now, cause) = (channel(), Instant::now(), "refused".into());

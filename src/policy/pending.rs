@@ -232,7 +232,7 @@ mod tests {
         assert_eq!((pending.next_timer(), pending.contains(id(1))), (None, false));
     }
 
-    /// CHECK 17: the waiting room itself. A quadratic step would take this test hours.
+    /// Scenario 17: the waiting room itself. A quadratic step would take this test hours.
     #[test]
     fn pain_17_a_million_waiting_calls_leave_in_order_of_arrival_or_of_their_deadlines() {
         const CALLS: u64 = 1_000_000;

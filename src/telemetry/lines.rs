@@ -257,7 +257,7 @@ mod tests {
         Duration::from_secs(seconds)
     }
 
-    /// faults.md 29: ten minutes of outage at a dial every ten seconds.
+    /// Scenario 29: ten minutes of outage at a dial every ten seconds.
     #[test]
     fn an_outage_of_ten_minutes_is_at_most_ten_lines_and_one_at_its_end() {
         let mut log = EventLines { connected: true, ..EventLines::default() };

@@ -7,7 +7,6 @@
 use super::lines::{Counts, Line};
 use crate::model::{Fact, Field, FieldValue, Level};
 use std::{cell::LazyCell, sync::Arc};
-use tracing::field::{DisplayValue, display};
 
 /// A line in no span: those of the actor that happens to write it say nothing to whoever reads.
 macro_rules! line {
@@ -63,9 +62,9 @@ fn value<'a>(fields: &'a [Field<'_>], name: &str) -> Option<&'a FieldValue<'a>> 
     fields.iter().find(|field| field.name() == name).map(Field::value)
 }
 
-fn text<'a>(fields: &'a [Field<'_>], name: &str) -> Option<DisplayValue<&'a str>> {
+fn text<'a>(fields: &'a [Field<'_>], name: &str) -> Option<tracing::field::DisplayValue<&'a str>> {
     match value(fields, name)? {
-        FieldValue::Text(text) => Some(display(text)),
+        FieldValue::Text(text) => Some(tracing::field::display(text)),
         _ => None,
     }
 }

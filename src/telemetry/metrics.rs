@@ -130,9 +130,9 @@ mod tests {
     use metrics_util::debugging::{DebugValue, DebuggingRecorder};
     use std::time::Duration;
 
-    /// faults.md 29: each fact that is counted raises its own counter by one, and no other.
+    /// Scenario 29: each fact that is counted raises its own counter by one, and no other.
     #[test]
-    fn pain_29_blind_operation_every_counter_counts_its_fact() {
+    fn scenario_29_every_counter_counts_its_fact() {
         let incarnation = Incarnation(1);
         let second = Duration::from_secs(1);
         let failure =

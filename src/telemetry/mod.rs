@@ -208,7 +208,7 @@ mod tests {
     use super::*;
     use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 
-    /// faults.md 18.
+    /// Scenario 18.
     #[tokio::test(start_paused = true)]
     async fn a_handler_that_takes_more_than_50_ms_raises_a_metric() {
         let recorder = DebuggingRecorder::new();

@@ -2,14 +2,13 @@
 //!
 //! TLS, where it is configured, is spoken over whatever stream comes out.
 
-use super::{connect_request::ConnectRequest, lookup::Lookups, net};
+use super::connect_request::ConnectRequest;
 use crate::model::{DialFailure, DialStep};
 use futures::future::BoxFuture;
 use std::{
     fmt,
     future::{Future, ready},
     io,
-    sync::{Arc, LazyLock},
     time::Duration,
 };
 use tokio::{
@@ -83,34 +82,6 @@ impl Candidate {
         connect: impl Future<Output = Result<BoxedIo, DialFailure>> + Send + 'static,
     ) -> Self {
         Self { address: None, connect: Box::pin(connect) }
-    }
-}
-
-/// The lookups of all plain TCP connectors.
-static LOOKUPS: LazyLock<Arc<Lookups>> = LazyLock::new(Arc::default);
-
-/// Plain TCP: looks the host up anew at each dial and tries all its addresses within one dial, 250
-/// ms apart, families in turn.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct TcpConnector;
-
-impl Connector for TcpConnector {
-    fn connect(
-        &self,
-        request: &ConnectRequest,
-    ) -> BoxFuture<'static, Result<BoxedIo, DialFailure>> {
-        Box::pin(net::connect_to_any(request.clone(), self.candidates(request)))
-    }
-
-    fn candidates(
-        &self,
-        request: &ConnectRequest,
-    ) -> BoxFuture<'static, Result<Vec<Candidate>, DialFailure>> {
-        let (request, lookups) = (request.clone(), LOOKUPS.clone());
-        Box::pin(async move {
-            let endpoint = request.endpoint();
-            net::named(&lookups, endpoint.host(), endpoint.port(), &request).await
-        })
     }
 }
 

@@ -12,7 +12,8 @@ use super::{
     greeting::Expected,
     limits::TAKEN_BY_H2,
     link::Link,
-    tap::{Tap, Tapped},
+    tap::Tap,
+    tapped::Tapped,
     trail::Trail,
 };
 use crate::model::{DialFailure, DialStep, Incarnation, LinkEnd};

@@ -2,11 +2,7 @@
 //! plain future: who owns it owns the socket.
 
 use super::{
-    connector::BoxedIo,
-    event::LinkEvent,
-    greeted::Greeted,
-    link::Link,
-    tap::{Tap, Tapped},
+    connector::BoxedIo, event::LinkEvent, greeted::Greeted, link::Link, tap::Tap, tapped::Tapped,
 };
 use crate::{
     clock,

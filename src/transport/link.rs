@@ -7,6 +7,7 @@ use super::{
     event::{LinkEvent, LinkListener},
     limits::{HeaderLimits, size_of_request},
     tap::Tap,
+    window::{Room, Window},
 };
 use crate::model::{Failure, GoAway, Incarnation, LinkEnd, Phase};
 use bytes::Bytes;
@@ -19,7 +20,7 @@ use std::{
         Arc,
         atomic::{
             AtomicBool, AtomicUsize,
-            Ordering::{AcqRel, Acquire, Relaxed, SeqCst},
+            Ordering::{AcqRel, Acquire, Relaxed},
         },
     },
     task::Waker,
@@ -39,10 +40,7 @@ pub(crate) struct Link {
     /// What was heard of the peer before h2 read it.
     tap: Arc<Tap>,
     accepting: AtomicBool,
-    window: usize,
-    peer_limit: AtomicUsize,
-    in_flight: AtomicUsize,
-    room_wanted: AtomicBool,
+    window: Window,
     proven: AtomicBool,
     small_requests: AtomicUsize,
     ended_streams: EndedStreams,
@@ -59,18 +57,6 @@ pub(crate) struct Permit {
     link: Arc<Link>,
     /// What its answer's head counts for among the link's; given back as well.
     pub(super) head: usize,
-}
-
-/// Whether a link has room for one more stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Room {
-    /// It has.
-    Free,
-    /// The peer's MAX_CONCURRENT_STREAMS is 0.
-    PeerAllowsNone,
-    /// `open` streams are, and only `limit` may be.
-    /// `by_peer`: by the peer's limit, and not by `max_in_flight`.
-    Taken { open: usize, limit: usize, by_peer: bool },
 }
 
 /// An open stream: what is needed to read the answer, and to go on sending if the request was not
@@ -94,10 +80,7 @@ impl Link {
             sender: Mutex::new(Some(sender)),
             tap,
             accepting: AtomicBool::new(true),
-            window,
-            peer_limit: AtomicUsize::new(usize::MAX),
-            in_flight: AtomicUsize::new(0),
-            room_wanted: AtomicBool::new(false),
+            window: Window::new(window),
             proven: AtomicBool::new(false),
             small_requests: AtomicUsize::new(0),
             ended_streams: EndedStreams::default(),
@@ -121,69 +104,48 @@ impl Link {
 
     /// How many streams are open.
     pub(crate) fn in_flight(&self) -> usize {
-        self.in_flight.load(Relaxed)
+        self.window.open()
     }
 
     /// How many calls need to know whether the link lives: those on it, or one where all others
     /// wait for room.
     pub(super) fn calls(&self) -> usize {
-        self.in_flight().max(self.room_wanted.load(Relaxed).into())
+        self.in_flight().max(self.window.is_wanted().into())
     }
 
     /// A place for one stream within the window and the peer's MAX_CONCURRENT_STREAMS; if there is
     /// none, the link reports when there is (`HasRoom`).
     pub(crate) fn reserve(self: &Arc<Self>) -> Option<Permit> {
-        if let Some(permit) = self.try_reserve() {
-            return Some(permit);
-        }
-        if !self.room_wanted.swap(true, SeqCst) {
-            // Whoever waits for room on a dead link wants to hear of it.
-            self.driver.wake();
-        }
-        // A stream that ended before it could see the wish has made room already.
-        let permit = self.try_reserve();
-        if permit.is_some() {
-            self.room_wanted.store(false, SeqCst);
-        }
-        permit
-    }
-
-    fn try_reserve(self: &Arc<Self>) -> Option<Permit> {
-        let limit = self.window.min(self.peer_limit.load(Relaxed));
-        let room = |open: usize| (open < limit).then_some(open + 1);
-        self.in_flight.fetch_update(SeqCst, SeqCst, room).ok()?;
-        Some(Permit { link: self.clone(), head: 0 })
+        // Whoever waits for room on a dead link depends on keepalive: the driver may be asleep.
+        let reserved = self.window.reserve(|| self.driver.wake());
+        reserved.then(|| Permit { link: self.clone(), head: 0 })
     }
 
     /// Whether there is room for one more stream, for whoever has to say why there was none.
     pub(crate) fn room(&self) -> Room {
-        let (open, peer) = (self.in_flight(), self.peer_limit.load(Relaxed));
-        match self.window.min(peer) {
-            0 => Room::PeerAllowsNone,
-            limit if open < limit => Room::Free,
-            limit => Room::Taken { open, limit, by_peer: peer <= self.window },
-        }
+        self.window.room()
     }
 
     /// The peer's MAX_CONCURRENT_STREAMS, if it set one.
     pub(crate) fn peer_limit(&self) -> Option<u32> {
-        u32::try_from(self.peer_limit.load(Relaxed)).ok()
+        self.window.peer_limit()
     }
 
     /// Takes note of the peer's MAX_CONCURRENT_STREAMS.
     pub(super) fn set_peer_limit(&self, limit: usize) {
-        self.peer_limit.store(limit, SeqCst);
-        self.offer_room();
-    }
-
-    fn offer_room(&self) {
-        if self.room_wanted.swap(false, SeqCst) {
+        if self.window.set_peer_limit(limit) {
             self.report(LinkEvent::HasRoom);
         }
     }
 
     /// Lets no new stream in. Streams that are open go on; once they have ended the connection
     /// closes by itself.
+    ///
+    /// The swap releases what was written before it, and `is_accepting` acquires it: who finds the
+    /// link closed finds why (`end`, the tap's GOAWAY), since that is recorded first. The sender
+    /// and the ended streams are let go because h2 keeps a connection open for as long as anybody
+    /// holds one of its handles; the driver is woken because h2 does not tell it that the last one
+    /// has gone.
     pub(crate) fn drain(&self) {
         let shuts = self.accepting.swap(false, AcqRel);
         self.sender.lock().take();
@@ -261,12 +223,14 @@ impl Link {
         self.end.wait().await.clone()
     }
 
-    /// How many small requests were opened so far: the driver gathers them.
+    /// How many small requests were opened so far: the driver writes them together. A hint, which
+    /// orders nothing.
     pub(super) fn small_requests(&self) -> usize {
         self.small_requests.load(Relaxed)
     }
 
-    /// The peer answered a call.
+    /// The peer answered a call. The swap decides who reports it; the load before it only spares
+    /// the many calls that come after the first an atomic write.
     pub(super) fn prove(&self) {
         if !self.proven.load(Relaxed) && !self.proven.swap(true, AcqRel) {
             self.report(LinkEvent::Proven);
@@ -391,8 +355,9 @@ fn has_no_ids(error: &h2::Error) -> bool {
 impl Drop for Permit {
     fn drop(&mut self) {
         self.link.headers.release(self.head);
-        self.link.in_flight.fetch_sub(1, SeqCst);
-        self.link.offer_room();
+        if self.link.window.release() {
+            self.link.report(LinkEvent::HasRoom);
+        }
     }
 }
 

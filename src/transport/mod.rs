@@ -2,8 +2,8 @@
 //! speaks HTTP/2 over them.
 //!
 //! A dial gives a `Link` (what callers open streams on) and a `Driver` (the future that owns the
-//! socket). The driver first lets no more calls in and reports second, so no call is ever started on a
-//! link that is known to be ending.
+//! socket). The driver first lets no more calls in and reports second, so no call is ever started
+//! on a link that is known to be ending.
 
 mod answer;
 mod body;
@@ -32,25 +32,30 @@ mod pump;
 mod pushback;
 pub(crate) mod status;
 mod tap;
+mod tapped;
+mod tcp;
 #[cfg(feature = "tls")]
 mod tls;
 mod trail;
+mod window;
 
 pub(crate) use body::ResponseBody;
 pub use connect_request::{ConnectRequest, Endpoint};
-pub use connector::{BoxedIo, Candidate, Connector, Io, TcpConnector};
+pub use connector::{BoxedIo, Candidate, Connector, Io};
 pub(crate) use dial::{Dial, Dialled, FailedDial, dial_panicked};
 pub(crate) use event::{LinkEvent, LinkListener};
 pub(crate) use exchange::{AttemptFailure, Hold, Outcome, read_head, read_unary};
 pub(crate) use framing::{PREFIX, begins_with_a_message, is_one_message, payload};
 pub(crate) use guarded::GuardedConnector;
 pub(crate) use limits::bound_without_metadata;
-pub(crate) use link::{Link, OpenStream, Permit, Room};
+pub(crate) use link::{Link, OpenStream, Permit};
 pub(crate) use net::NetConnector;
 pub(crate) use pump::{Beside, OpenBody, Pump, Sent, beside};
 #[cfg(feature = "test-util")]
 pub(crate) use pushback::details_with_retry_info;
+pub use tcp::TcpConnector;
 #[cfg(feature = "tls")]
 pub(crate) use tls::Tls;
 #[cfg(feature = "tls")]
 pub use tls::check_tls_files;
+pub(crate) use window::Room;

@@ -136,7 +136,8 @@ mod tests {
         ) {
             of_status(&status(bytes.clone()), &HeaderMap::new());
             let delay = prost_types::Duration { seconds, nanos };
-            let asked = of_status(&status(details("x/google.rpc.RetryInfo", delay)), &HeaderMap::new());
+            let retry_info = status(details("x/google.rpc.RetryInfo", delay));
+            let asked = of_status(&retry_info, &HeaderMap::new());
             prop_assert!(!matches!(asked, Some(Pushback::Never)));
             if let Ok(value) = http::HeaderValue::from_bytes(&bytes) {
                 of_http(&HeaderMap::from_iter([(RETRY_AFTER, value.clone())]));

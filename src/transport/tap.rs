@@ -1,23 +1,20 @@
-//! Listens in on the bytes the peer sends, and so knows what h2 does not tell: that SETTINGS came
-//! and how large a head may be, what a GOAWAY said, whether an answer came, when the last byte
+//! Reads along with the bytes the peer sends, and so knows what h2 does not tell: that SETTINGS
+//! came and how large a head may be, what a GOAWAY said, whether an answer came, when the last byte
 //! arrived, and whether the end was FIN or an error.
 //!
-//! It hears of a frame before h2 does, and so before any call that the frame concerns.
+//! It sees a frame before h2 does, and so before any call that the frame concerns.
 
 use super::proof::Proof;
 use crate::{clock, model::GoAway};
 use parking_lot::Mutex;
 use std::{
     io,
-    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
-    task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 const FRAME_HEADER: usize = 9;
 const DATA: u8 = 0;
@@ -32,21 +29,19 @@ const MAX_HEADER_LIST_SIZE: u16 = 6;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 const PADDED: u8 = 8;
-/// An acknowledgement of h2's own PING: it has the same payload each time.
-const PONG: &[u8] = &[0, 0, 8, 6, ACK, 0, 0, 0, 0, 0x3b, 0x7c, 0xdb, 0x7a, 0x0b, 0x87, 0x16, 0xb4];
 /// As much of a GOAWAY as is kept: ids and code, and this much debug data.
 const GOAWAY_KEPT: usize = 8 + 256;
 
-/// So many bytes of headers are read in one turn of the driver. Then the calls have theirs, and
-/// read what has come, before h2 unpacks more: it holds what is unpacked, and that may be a hundred
-/// times as much.
-const HEADERS_IN_A_TURN: usize = 256 << 10;
-
-/// What was overheard.
+/// What was seen.
+///
+/// The driver's task writes all of it, while it reads from the socket, and reads most of it right
+/// after. Others read it once the link was closed to new calls (`Link::drain`), which orders what
+/// they read after what was written before. So relaxed loads and stores are enough, and a counter
+/// that one task changes needs no atomic addition.
 #[derive(Debug)]
 pub(super) struct Tap {
-    since: Instant,
-    last_read: AtomicU64,
+    pub(super) since: Instant,
+    pub(super) last_read: AtomicU64,
     settings: AtomicBool,
     /// The largest head that the peer takes; what it did not limit is `u32::MAX`.
     max_head: AtomicU32,
@@ -57,11 +52,11 @@ pub(super) struct Tap {
     /// DATA frames that say nothing: no byte but padding, and not their stream's end.
     empty_data: AtomicUsize,
     /// Whether what was read last is the end of a frame that any other frame may follow.
-    between_frames: AtomicBool,
-    pong_owed: AtomicBool,
+    pub(super) between_frames: AtomicBool,
+    pub(super) pong_owed: AtomicBool,
     /// Bytes of headers read in this turn.
-    headers: AtomicUsize,
-    closed: AtomicBool,
+    pub(super) headers: AtomicUsize,
+    pub(super) closed: AtomicBool,
     error: Mutex<Option<(io::ErrorKind, String)>>,
 }
 
@@ -149,40 +144,14 @@ impl Tap {
         self.error.lock().clone()
     }
 
-    fn failed(&self, error: &io::Error) {
+    pub(super) fn failed(&self, error: &io::Error) {
         self.error.lock().get_or_insert_with(|| (error.kind(), error.to_string()));
-    }
-}
-
-/// A byte stream with a tap on it.
-pub(super) struct Tapped<T> {
-    io: T,
-    tap: Arc<Tap>,
-    scanner: Scanner,
-    /// What is still to be read of an acknowledgement that the peer did not send.
-    pong: &'static [u8],
-}
-
-impl<T> Tapped<T> {
-    pub(super) fn new(io: T, tap: Arc<Tap>) -> Self {
-        Self { io, tap, scanner: Scanner::default(), pong: &[] }
-    }
-
-    fn reads_pong(&mut self, buffer: &mut ReadBuf<'_>) -> bool {
-        if self.tap.pong_owed.load(Relaxed) {
-            self.tap.pong_owed.store(false, Relaxed);
-            self.pong = PONG;
-        }
-        let (now, later) = self.pong.split_at(self.pong.len().min(buffer.remaining()));
-        buffer.put_slice(now);
-        self.pong = later;
-        !now.is_empty()
     }
 }
 
 /// Where in the sequence of frames the last read ended.
 #[derive(Default)]
-struct Scanner {
+pub(super) struct Scanner {
     header: [u8; FRAME_HEADER],
     header_filled: usize,
     payload_left: usize,
@@ -198,7 +167,7 @@ struct Scanner {
 }
 
 impl Scanner {
-    fn scan(&mut self, mut bytes: &[u8], tap: &Tap) {
+    pub(super) fn scan(&mut self, mut bytes: &[u8], tap: &Tap) {
         while !bytes.is_empty() {
             if self.header_filled < FRAME_HEADER {
                 let take = bytes.len().min(FRAME_HEADER - self.header_filled);
@@ -278,7 +247,7 @@ impl Scanner {
         !self.proof.has_answered() && !excluded
     }
 
-    fn is_between_frames(&self) -> bool {
+    pub(super) fn is_between_frames(&self) -> bool {
         self.header_filled == 0 && !self.headers_open
     }
 
@@ -332,74 +301,6 @@ fn parse_goaway(payload: &[u8]) -> Option<GoAway> {
         code: number(4),
         debug: String::from_utf8_lossy(debug).into_owned(),
     })
-}
-
-impl<T: AsyncRead + Unpin> AsyncRead for Tapped<T> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let me = &mut *self;
-        if me.reads_pong(buffer) {
-            return Poll::Ready(Ok(()));
-        }
-        if me.tap.headers.load(Relaxed) > HEADERS_IN_A_TURN {
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        let before = buffer.filled().len();
-        let room = buffer.remaining() > 0;
-        let result = ready!(Pin::new(&mut me.io).poll_read(cx, buffer));
-        match &result {
-            Err(error) => me.tap.failed(error),
-            Ok(()) if buffer.filled().len() == before => {
-                if room {
-                    me.tap.closed.store(true, Relaxed);
-                }
-            }
-            Ok(()) => {
-                let age = clock::now().saturating_duration_since(me.tap.since);
-                me.tap.last_read.store(age.as_nanos() as u64, Relaxed);
-                me.scanner.scan(&buffer.filled()[before..], &me.tap);
-                me.tap.between_frames.store(me.scanner.is_between_frames(), Relaxed);
-            }
-        }
-        Poll::Ready(result)
-    }
-}
-
-impl<T: AsyncWrite + Unpin> AsyncWrite for Tapped<T> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let result = ready!(Pin::new(&mut self.io).poll_write(cx, bytes));
-        Poll::Ready(result.inspect_err(|error| self.tap.failed(error)))
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let result = ready!(Pin::new(&mut self.io).poll_write_vectored(cx, slices));
-        Poll::Ready(result.inspect_err(|error| self.tap.failed(error)))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let result = ready!(Pin::new(&mut self.io).poll_flush(cx));
-        Poll::Ready(result.inspect_err(|error| self.tap.failed(error)))
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
-    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,11 @@
 //! What the tap hears of frames, however their bytes are cut.
 
-use super::*;
+use super::{super::tapped::Tapped, *};
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+use tokio::io::{AsyncRead as _, ReadBuf};
 
 fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
     let length = (payload.len() as u32).to_be_bytes();

@@ -12,7 +12,7 @@ const COLUMNS: usize = 100;
 
 /// Whether a line is too long and could be shorter.
 fn is_too_long(line: &str) -> bool {
-    let text = line.trim_start();
+    let text = line.trim_start().trim_start_matches(['/', '!']).trim_start();
     line.chars().count() > COLUMNS && !text.starts_with('|') && can_be_broken(line)
 }
 

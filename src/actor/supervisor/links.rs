@@ -102,13 +102,18 @@ impl Session {
 
     /// The link takes no more calls, or the dial ends. What runs on it goes on.
     pub(super) fn drain_link(&mut self, incarnation: Incarnation) {
+        let draining = self.draining;
         let Some(connection) = self.connection(incarnation) else { return };
         match &connection.link {
-            // The driver has closed it to new calls where the peer said GOAWAY.
-            Some(link) if link.is_accepting() => link.drain(),
-            Some(_) => {}
-            // One that has ended already has nothing to end.
-            None => drop(connection.actor.cast(ConnectionMsg::Drain)),
+            // At once: calls go to another link from now on. Where the peer said GOAWAY, the
+            // driver has closed it to new calls already.
+            Some(link) if !draining => {
+                if link.is_accepting() {
+                    link.drain();
+                }
+            }
+            // An actor that has ended has nothing to end.
+            _ => drop(connection.actor.cast(ConnectionMsg::Drain)),
         }
         self.bound_draining();
     }

@@ -1,6 +1,6 @@
-//! The supervisor actor, session after session: when it fails it starts over in place, as a supervisor of
-//! its own would restart it. Its children end with the session that failed, the calls wait in the
-//! ledger for the next.
+//! The supervisor actor, session after session: when it fails it starts over in place, as a
+//! supervisor of its own would restart it. Its children end with the session that failed, the calls
+//! wait in the ledger for the next.
 
 use super::{
     super::{
@@ -29,7 +29,8 @@ pub(in crate::actor) struct Restarter {
     /// Whether a failure past the restart intensity goes upward.
     linked: bool,
     restarts: Restarts,
-    /// None until `Begin` is handled. Messages that come before are a former session's, and dropped.
+    /// None until `Begin` is handled. Messages that come before are a former session's, and
+    /// dropped.
     session: Option<Session>,
     /// The wait for the next session.
     rest: Option<(Timer, Watch)>,

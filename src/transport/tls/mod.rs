@@ -45,8 +45,8 @@ impl Tls {
         Self { settings, server_name, kept: Mutex::new(None) }
     }
 
-    /// What the files hold now. Where they cannot be used and there was something before, that, which is
-    /// reported.
+    /// What the files hold now. Where they cannot be used and there was something before, that,
+    /// which is reported.
     pub(super) async fn material(
         &self,
         listener: &dyn LinkListener,

@@ -148,10 +148,10 @@ fn check(before: &Subchannel, input: Input, outputs: &[Output], after: &Subchann
     assert!(dials <= 1 && (dials == 0 || before.dialling().is_none()), "{input:?}: {outputs:?}");
 }
 
-/// CHECK 9: in 100,000 random histories there is never a dead end, and no wait is longer than the
-/// longest one.
+/// Scenario 9: in 100,000 random histories there is never a dead end, and no wait is longer than
+/// the longest one.
 #[test]
-fn pain_09_no_history_leaves_the_channel_stuck() {
+fn scenario_09_no_history_leaves_the_channel_without_a_dial_or_a_timer() {
     let mut rng = StdRng::seed_from_u64(9);
     for _ in 0..100_000 {
         let (mut machine, mut now) = (Numbered::new(), Instant::now());
@@ -189,7 +189,7 @@ fn ready(now: Instant) -> Numbered {
     machine
 }
 
-/// faults.md 8: the count starts over only when a link is proven.
+/// Scenario 8: the count starts over only when a link is proven.
 #[test]
 fn a_server_that_greets_and_hangs_up_is_waited_for_longer_each_time() {
     let (mut machine, mut now) = (Numbered::new(), Instant::now());

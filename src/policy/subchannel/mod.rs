@@ -23,6 +23,10 @@
 //! Each link and dial has an incarnation, and an input about a link says which one. An input about
 //! any other than the machine's own comes late: it changes nothing, and says so.
 
+mod input;
+
+pub use input::{Input, Output};
+
 use super::{
     backoff::{Schedules, jittered, scaled},
     deadline::after,
@@ -32,52 +36,6 @@ use crate::model::{
     Incarnation,
 };
 use std::time::Instant;
-
-/// What can happen to a subchannel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Input {
-    /// Dial for the first time.
-    Connect,
-    /// A dial gave a link: the peer's SETTINGS were read.
-    Established(Incarnation),
-    /// A dial failed.
-    DialFailed(Incarnation),
-    /// A link answered a call, or has lived long enough.
-    Proven(Incarnation),
-    /// A link is gone, or the dial that was to give it.
-    Lost {
-        /// Which.
-        link: Incarnation,
-        /// Whether the peer said GOAWAY.
-        goaway: bool,
-    },
-    /// A link takes no more calls, and finishes those it has: the peer said GOAWAY, or its stream
-    /// ids are used up.
-    GoAway(Incarnation),
-    /// A link takes calls, but not for much longer.
-    WornOut(Incarnation),
-    /// The wait is over.
-    RedialDue,
-    /// The user wants to be connected now (gRPC `reset_connect_backoff`).
-    ResetBackoff,
-    /// Calls began, or ceased, to wait for this subchannel.
-    CallsWaiting(bool),
-    /// Close for good.
-    Shutdown,
-}
-
-/// What to do about it.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Output {
-    /// Send calls on this link.
-    Use(Incarnation),
-    /// Start no calls on this link, and close it once those on it have ended; end this dial.
-    Drain(Incarnation),
-    /// Start a dial.
-    Dial(Incarnation),
-    /// Send `RedialDue` at this time, instead of at any earlier agreed one.
-    WaitUntil(Instant),
-}
 
 /// The machine.
 #[derive(Clone, Debug)]
@@ -420,5 +378,5 @@ impl InUse {
 }
 
 #[cfg(test)]
-#[path = "subchannel_tests.rs"]
+#[path = "machine_tests.rs"]
 mod tests;

@@ -1,0 +1,168 @@
+//! How many streams may be open on a link at once: within our own limit and the peer's
+//! MAX_CONCURRENT_STREAMS; and whether somebody waits for room.
+//!
+//! Streams are reserved by request actors and given back wherever a call ends, at the same time and
+//! without a lock. Nobody may wait for room that is there. The argument: who finds no room sets
+//! `wanted` and then looks once more; who makes room changes the numbers and then takes `wanted`.
+//! Both do so by one atomic swap of the same flag, so one of the two swaps comes second, and its
+//! side sees all that the other side did before its own. If the one who wants room is second, its
+//! second look finds the room. If the one who makes room is second, it finds `wanted` set, and
+//! reports the room. The same holds for a change of the peer's limit.
+
+use std::sync::atomic::{
+    AtomicBool, AtomicUsize,
+    Ordering::{Relaxed, SeqCst},
+};
+
+/// The places for streams on one link.
+#[derive(Debug)]
+pub(super) struct Window {
+    own_limit: usize,
+    peer_limit: AtomicUsize,
+    open: AtomicUsize,
+    wanted: AtomicBool,
+}
+
+/// Whether there is room for one more stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Room {
+    /// There is.
+    Free,
+    /// The peer's MAX_CONCURRENT_STREAMS is 0.
+    PeerAllowsNone,
+    /// `open` streams are, and only `limit` may be.
+    /// `by_peer`: by the peer's limit, and not by `max_in_flight`.
+    Taken { open: usize, limit: usize, by_peer: bool },
+}
+
+impl Window {
+    /// No stream is open, and the peer has set no limit yet.
+    pub(super) fn new(own_limit: usize) -> Self {
+        Self {
+            own_limit,
+            peer_limit: AtomicUsize::new(usize::MAX),
+            open: AtomicUsize::new(0),
+            wanted: AtomicBool::new(false),
+        }
+    }
+
+    /// Takes a place; false if there is none. Then whoever makes room finds that one is wanted.
+    /// `begins_to_want` is called where nobody wanted one before.
+    pub(super) fn reserve(&self, begins_to_want: impl FnOnce()) -> bool {
+        if self.try_reserve() {
+            return true;
+        }
+        if !self.wanted.swap(true, SeqCst) {
+            begins_to_want();
+        }
+        let reserved = self.try_reserve();
+        if reserved {
+            self.wanted.store(false, SeqCst);
+        }
+        reserved
+    }
+
+    fn try_reserve(&self) -> bool {
+        // `wanted` orders this load after the store of a new limit, where that matters.
+        let limit = self.own_limit.min(self.peer_limit.load(Relaxed));
+        let room = |open: usize| (open < limit).then_some(open + 1);
+        self.open.fetch_update(SeqCst, SeqCst, room).is_ok()
+    }
+
+    /// Gives a place back; true if one is wanted, which is to be reported.
+    pub(super) fn release(&self) -> bool {
+        self.open.fetch_sub(1, SeqCst);
+        self.wanted.swap(false, SeqCst)
+    }
+
+    /// Takes note of the peer's limit; true if a place is wanted, which is to be reported.
+    pub(super) fn set_peer_limit(&self, limit: usize) -> bool {
+        self.peer_limit.store(limit, SeqCst);
+        self.wanted.swap(false, SeqCst)
+    }
+
+    /// The peer's limit, if it set one.
+    pub(super) fn peer_limit(&self) -> Option<u32> {
+        u32::try_from(self.peer_limit.load(Relaxed)).ok()
+    }
+
+    /// How many streams are open. A moment's number: it may be another one already.
+    pub(super) fn open(&self) -> usize {
+        self.open.load(Relaxed)
+    }
+
+    /// Whether somebody waits for room.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.wanted.load(Relaxed)
+    }
+
+    /// Whether there is room, for whoever has to say why there was none.
+    pub(super) fn room(&self) -> Room {
+        let (open, peer) = (self.open(), self.peer_limit.load(Relaxed));
+        match self.own_limit.min(peer) {
+            0 => Room::PeerAllowsNone,
+            limit if open < limit => Room::Free,
+            limit => Room::Taken { open, limit, by_peer: peer <= self.own_limit },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{sync::Arc, thread};
+
+    #[test]
+    fn a_place_that_was_wanted_is_reported_once_when_there_is_room() {
+        let window = Window::new(1);
+        assert!(window.reserve(|| panic!("there is room")));
+        let mut wanted = 0;
+        for _ in 0..2 {
+            assert!(!window.reserve(|| wanted += 1));
+        }
+        assert_eq!((wanted, window.is_wanted()), (1, true));
+        assert!(window.release() && !window.is_wanted());
+        assert!(window.reserve(|| panic!("there is room")));
+        assert!(!window.release(), "nobody wants it");
+    }
+
+    #[test]
+    fn a_higher_limit_of_the_peer_is_room() {
+        let window = Window::new(10);
+        assert!(!window.set_peer_limit(0) && window.room() == Room::PeerAllowsNone);
+        assert!(!window.reserve(|| {}));
+        assert!(window.set_peer_limit(1) && window.reserve(|| {}));
+        assert_eq!(window.room(), Room::Taken { open: 1, limit: 1, by_peer: true });
+    }
+
+    /// Threads take and give back one place: nobody who found none misses the report.
+    #[test]
+    fn nobody_waits_for_room_that_is_there() {
+        const TURNS: usize = 20_000;
+        let window = Arc::new(Window::new(1));
+        let (report, reported) = std::sync::mpsc::sync_channel::<()>(1);
+        let other = {
+            let window = window.clone();
+            thread::spawn(move || {
+                for _ in 0..TURNS {
+                    while !window.reserve(|| {}) {
+                        thread::yield_now();
+                    }
+                    if window.release() {
+                        let _ = report.try_send(());
+                    }
+                }
+            })
+        };
+        let mut taken = 0;
+        while taken < TURNS && !other.is_finished() {
+            if window.reserve(|| {}) {
+                taken += 1;
+                window.release();
+            } else if reported.recv_timeout(std::time::Duration::from_secs(20)).is_err() {
+                assert!(other.is_finished(), "a report was missed");
+            }
+        }
+        other.join().expect("no panic");
+    }
+}
