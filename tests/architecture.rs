@@ -139,6 +139,29 @@ fn every_file_introduces_itself_and_stays_on_its_page() {
     assert!(faults.is_empty(), "\n{}", faults.join("\n"));
 }
 
+/// The table in `docs/architecture.md`: few files answer what a newcomer asks first.
+#[test]
+fn each_question_of_a_newcomer_takes_at_most_six_files_and_1300_lines() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("docs/architecture.md")).expect("the page");
+    let rows: Vec<&str> = page
+        .lines()
+        .skip_while(|line| *line != "| question | files, in this order |")
+        .skip(2)
+        .take_while(|line| line.starts_with('|'))
+        .collect();
+    assert_eq!(rows.len(), 3, "a call retried, a link redialled, a panic survived");
+    for row in rows {
+        let names: Vec<&str> = row.split('`').skip(1).step_by(2).collect();
+        let lines = |name: &&str| {
+            let text = fs::read_to_string(root.join("src").join(name));
+            text.unwrap_or_else(|error| panic!("{name}: {error}")).lines().count()
+        };
+        let total: usize = names.iter().map(lines).sum();
+        assert!(names.len() <= 6 && total <= 1_300, "{} files, {total} lines: {row}", names.len());
+    }
+}
+
 /// One file of `src/`.
 struct File {
     /// Its path below `src/`, with `/`.
