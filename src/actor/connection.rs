@@ -1,4 +1,4 @@
-//! The connection actor: one life of one link. It dials in a task, owns the task that drives the
+//! The connection actor: one link, from its dial to its end. It dials in a task, owns the task that drives the
 //! connection, passes on what that notices, and ends when the link does; a redial is another actor.
 
 use super::{

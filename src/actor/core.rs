@@ -31,7 +31,7 @@ pub(crate) struct Core {
     pub(super) requests: Arc<RequestActors>,
     pub(super) connector: Arc<dyn Connector>,
     #[cfg(feature = "tls")]
-    pub(super) tls: Option<Arc<crate::transport::Tls>>,
+    pub(super) tls: Option<Arc<crate::transport::TlsClient>>,
     pub(super) keepalive: Mutex<Keepalive>,
     pub(super) first_dials: Mutex<FirstDials>,
     pub(crate) mutations: Mutations,
@@ -72,9 +72,9 @@ impl Core {
             links: watch::Sender::default(),
             supervisor: OnceLock::new(),
             #[cfg(feature = "tls")]
-            tls: config
-                .tls()
-                .map(|tls| Arc::new(crate::transport::Tls::new(tls.clone(), config.target()))),
+            tls: config.tls().map(|tls| {
+                Arc::new(crate::transport::TlsClient::new(tls.clone(), config.target()))
+            }),
             requests,
             connector,
             config,

@@ -1,5 +1,5 @@
-//! What comes later, unless its owner goes first: a message, or the end of calls that nobody else
-//! watches.
+//! Timers: a message that is sent later, unless the timer is dropped before; and a watch that ends
+//! overdue calls while the actor that would do so is being replaced.
 
 use super::{core::Core, message::Named};
 use crate::call;

@@ -1,4 +1,4 @@
-//! A time limit that hangs on nobody's life. Its timer is on the runtime that polls it; on a thread
+//! A time limit that works in whatever runtime polls it. Its timer is on the runtime that polls it; on a thread
 //! without one, in a task on the supervisor's. So a call may wait in another runtime than the
 //! supervisor's, or in none, and move between them.
 //!

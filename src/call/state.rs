@@ -1,4 +1,4 @@
-//! One call's page in the ledger: what was asked, how far it is, and the one place its answer goes
+//! One call as the ledger keeps it: what was asked, how far it is, and the one place its answer goes
 //! to.
 //!
 //! A call is run by its *runner*: the caller's own future, or a task where the call came as a

@@ -1,5 +1,5 @@
 //! Is the peer still there? Keepalive as gRPC A8 has it: silence is measured from the last byte
-//! read, any byte is life, and a PING goes out only when silence has lasted `time`.
+//! read, any byte shows that it lives, and a PING goes out only when silence has lasted `time`.
 
 use super::deadline::after;
 use std::time::{Duration, Instant};

@@ -1,5 +1,5 @@
 //! The retry throttle: keeps retries a fraction of calls, so that a struggling server is not
-//! buried.
+//! overloaded.
 //!
 //! Two rules. *Share*, the default: a retry is a debt of 1; each call repays `ratio` of it, each
 //! second `floor`. A retry goes while the debt, with it, is at most what five seconds repay. A

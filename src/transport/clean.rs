@@ -1,4 +1,4 @@
-//! What goes up to tonic is clean. tonic reads a status by itself from the heads and trailers it is
+//! Cleans heads and trailers before tonic reads them. tonic reads a status by itself from the heads and trailers it is
 //! handed, takes details that are not base64 for a bug of its own process and panics, in the
 //! caller's task; a message that is not UTF-8 costs it the code; and of several codes it takes the
 //! first.
@@ -48,7 +48,7 @@ fn mend_code(headers: &mut HeaderMap) {
     let is_silent = headers.get(MESSAGE).is_none_or(HeaderValue::is_empty);
     if code.is_none()
         && is_silent
-        && let Ok(words) = HeaderValue::try_from(percent_encoded(&code::words(headers)))
+        && let Ok(words) = HeaderValue::try_from(percent_encoded(&code::describe(headers)))
     {
         headers.insert(MESSAGE, words);
     }

@@ -43,7 +43,7 @@ pub(super) fn is_plain(value: &HeaderValue) -> bool {
 }
 
 /// What stands in `headers` in place of a code.
-pub(super) fn words(headers: &HeaderMap) -> String {
+pub(super) fn describe(headers: &HeaderMap) -> String {
     let quoted = |value: &HeaderValue| {
         let text: String =
             String::from_utf8_lossy(value.as_bytes()).chars().take(NAMED_CHARS).collect();
@@ -110,11 +110,13 @@ mod tests {
 
     #[test]
     fn the_words_name_what_came_and_stay_short() {
-        assert!(words(&said(&["abc"])).ends_with("but \"abc\""));
-        assert!(words(&said(&["0", "7"])).ends_with("but \"0\", \"7\""));
+        assert!(describe(&said(&["abc"])).ends_with("but \"abc\""));
+        assert!(describe(&said(&["0", "7"])).ends_with("but \"0\", \"7\""));
         let long = "x".repeat(9_000);
-        assert!(words(&said(&[long.as_str(); 9])).len() < 400);
+        assert!(describe(&said(&[long.as_str(); 9])).len() < 400);
         let odd = HeaderValue::from_bytes(b"a\xff\tb").expect("a value");
-        assert!(words(&HeaderMap::from_iter([(STATUS, odd)])).ends_with("but \"a\u{fffd}\\tb\""));
+        assert!(
+            describe(&HeaderMap::from_iter([(STATUS, odd)])).ends_with("but \"a\u{fffd}\\tb\"")
+        );
     }
 }

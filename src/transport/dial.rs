@@ -51,7 +51,7 @@ pub(crate) struct Dial {
     pub(crate) window: usize,
     pub(crate) max_header_bytes: usize,
     #[cfg(feature = "tls")]
-    pub(crate) tls: Option<Arc<super::tls::Tls>>,
+    pub(crate) tls: Option<Arc<super::tls::TlsClient>>,
 }
 
 /// A link that is up, and the driver that keeps it so: spawn it at once.
@@ -103,7 +103,7 @@ pub(crate) fn dial_panicked(endpoint: &Endpoint, words: &str) -> DialFailure {
 }
 /// How TLS is spoken, with what its files hold now.
 #[cfg(feature = "tls")]
-type Secure = (Arc<super::tls::Tls>, Arc<super::tls::Material>);
+type Secure = (Arc<super::tls::TlsClient>, Arc<super::tls::Material>);
 
 impl Dial {
     /// Dials. Cancel safe: dropped, it leaves nothing behind.

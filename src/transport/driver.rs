@@ -20,8 +20,8 @@ use std::{
 };
 use tokio::time::Sleep;
 
-/// A link that takes no calls and has none left is cut at this pace, if it cannot write its
-/// goodbye.
+/// A link that takes no calls and has none left is cut at this pace, if it cannot write what is
+/// left.
 const CLOSE_EVERY: Duration = Duration::from_secs(1);
 
 /// h2 takes 100 DATA frames without a byte in a connection's life, and ends it at the next one
@@ -257,7 +257,8 @@ impl Future for Driver {
         if calls > 0 && me.tap.has_proof() {
             me.link.prove();
         }
-        // First the link closes its door, then the owner hears of it.
+        // The link takes no more calls before anybody is told: a call that is started because of
+        // that news must not come back to this link.
         me.on_goaway(calls);
         me.on_peer_limit();
         me.on_wear();

@@ -44,7 +44,7 @@ impl From<Failure> for AttemptFailure {
 
 impl AttemptFailure {
     /// The peer's own words, where it spoke.
-    pub(crate) fn words(&self) -> Arc<str> {
+    pub(crate) fn message(&self) -> Arc<str> {
         match self.status.message() {
             "" => self.failure.to_string().into(),
             message => message.into(),

@@ -86,7 +86,7 @@ impl Greeting {
             self.first.extend_from_slice(now);
             bytes = later;
             let Some(needed) = self.is_right() else {
-                return Heard::Wrong(self.words());
+                return Heard::Wrong(self.describe());
             };
             if self.first.len() < needed {
                 return Heard::More;
@@ -132,7 +132,7 @@ impl Greeting {
     }
 
     /// What this looks like instead.
-    fn words(&self) -> String {
+    fn describe(&self) -> String {
         let looks = match recognise(&self.first) {
             Some(Kind::Other(what)) => format!("this looks like {what}: is the port right?"),
             Some(kind) => return self.advice(kind),

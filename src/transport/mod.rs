@@ -55,7 +55,7 @@ pub(crate) use pump::{Beside, OpenBody, Pump, Sent, beside};
 pub(crate) use pushback::details_with_retry_info;
 pub use tcp::TcpConnector;
 #[cfg(feature = "tls")]
-pub(crate) use tls::Tls;
+pub(crate) use tls::TlsClient;
 #[cfg(feature = "tls")]
 pub use tls::check_tls_files;
 pub(crate) use window::Room;

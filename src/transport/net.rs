@@ -1,4 +1,4 @@
-//! The connector of everyday: dials the configured target over TCP or a Unix socket.
+//! The default connector: dials the configured target over TCP or a Unix socket.
 
 use super::{
     connect_request::ConnectRequest,

@@ -50,7 +50,7 @@ impl RequestState {
                 state.stage = Stage::Waiting { until: Some(at) };
                 state.place = place_after(&ended.failure);
                 state.waited += delay;
-                let (cause, limit) = (ended.words(), call.waits_until(&state));
+                let (cause, limit) = (ended.message(), call.waits_until(&state));
                 state.retried_after = Some(cause.clone());
                 drop(state);
                 self.core.telemetry.announce(Fact::RetryScheduled {

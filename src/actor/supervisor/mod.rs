@@ -1,4 +1,4 @@
-//! The supervisor actor: owns the channel's lifecycle. Its thoughts are `policy::Channel` (when to
+//! The supervisor actor: owns the channel's lifecycle. Its decisions are those of `policy::Channel` (when to
 //! dial, what state to show) and `policy::Restarts` (what to make of failing children). A lost link
 //! is a clean end and gets backoff; a panic counts against the restart intensity.
 
@@ -36,8 +36,8 @@ const CANCELLED: &str = "actor_task_cancelled";
 /// way.
 const NEWS_TAKE: Duration = Duration::from_secs(5);
 
-/// After the grace, so long for goodbyes to be written before links are cut.
-const FAREWELL: Duration = Duration::from_millis(100);
+/// After the grace, links have this long to write what is left before they are cut.
+const CUT_AFTER: Duration = Duration::from_millis(100);
 
 /// What the actor knows, until it fails. Nothing here waits: children, whose start takes an
 /// `await`, are started after each event.
@@ -287,12 +287,12 @@ impl Session {
         }
     }
 
-    /// What still runs is answered, links say goodbye, and are cut if they cannot.
+    /// What still runs is answered, links are closed, and are cut if they cannot be.
     fn grace_over(&mut self) {
         self.core.calls.end_all(self.core.calls.ledger.open(|_| true), Failure::shutdown);
         for connection in self.connections.iter_mut() {
             connection.cut =
-                Some(Timer::new(&self.core, &connection.actor, FAREWELL, ConnectionMsg::HangUp));
+                Some(Timer::new(&self.core, &connection.actor, CUT_AFTER, ConnectionMsg::HangUp));
         }
     }
 }

@@ -1,6 +1,5 @@
-//! The supervisor actor, session after session: when it fails it starts over in place, as a
-//! supervisor of its own would restart it. Its children end with the session that failed, the calls
-//! wait in the ledger for the next.
+//! Restarts the supervisor actor in place when it fails, as a supervisor of its own would. Its
+//! children end with the session that failed, and the calls wait in the ledger for the next one.
 
 use super::{
     super::{

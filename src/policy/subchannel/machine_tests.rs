@@ -1,4 +1,4 @@
-//! The subchannel's machine: every history of six inputs, over its links too, and the time lines
+//! The subchannel's machine: every history of seven inputs, over its links too, and the time lines
 //! that matter.
 
 use super::{super::backoff::Backoff, *};
@@ -79,14 +79,14 @@ fn inputs(last: u64) -> Vec<Input> {
     inputs
 }
 
-/// Walks every sequence of six inputs, each step 100 ms after the last.
+/// Walks every sequence of seven inputs, each step 100 ms after the last.
 #[test]
 fn no_history_breaks_the_rules_or_ends_in_a_dead_end() {
     let start = Instant::now();
     let (mut walks, mut late) = (0_u32, 0_u32);
     let mut todo = vec![(Numbered::new(), 0_u32)];
     while let Some((before, depth)) = todo.pop() {
-        if depth == 6 {
+        if depth == 7 {
             walks += 1;
             continue;
         }
@@ -102,7 +102,7 @@ fn no_history_breaks_the_rules_or_ends_in_a_dead_end() {
             todo.push((after, depth + 1));
         }
     }
-    assert!(walks > 500_000 && late > 100_000, "{walks} walks, {late} late inputs");
+    assert!(walks > 300_000 && late > 300_000, "{walks} walks, {late} late inputs");
 }
 
 /// What holds for each step.

@@ -46,9 +46,9 @@ pub struct Subchannel {
     calls_waiting: bool,
 }
 
-/// A dial, and the link that comes of it.
+/// What is kept of a dial, and of the link that comes of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Link {
+struct LinkRecord {
     incarnation: Incarnation,
     dial_started: Instant,
 }
@@ -60,7 +60,7 @@ enum Stage {
     /// There is no link and no dial.
     Waiting { shows: ConnectivityState, wait: Wait },
     /// `again`: if this dial fails, another follows at once.
-    Dialling { dial: Link, again: bool },
+    Dialling { dial: LinkRecord, again: bool },
     /// A link takes calls.
     Ready(InUse),
     /// Over. `link`: the link or dial that there was then.
@@ -70,11 +70,11 @@ enum Stage {
 /// The link that takes calls.
 #[derive(Clone, Copy, Debug)]
 struct InUse {
-    link: Link,
+    link: LinkRecord,
     /// Whether it has answered a call or lived long enough; it is on trial until then.
     proven: bool,
     /// The dial of the link to take its place.
-    successor: Option<Link>,
+    successor: Option<LinkRecord>,
     /// Whether one more such dial follows.
     again: bool,
 }
@@ -280,13 +280,13 @@ impl Subchannel {
     }
 
     fn dial(&mut self, next: Incarnation, now: Instant) -> Vec<Output> {
-        let dial = Link { incarnation: next, dial_started: now };
+        let dial = LinkRecord { incarnation: next, dial_started: now };
         self.stage = Stage::Dialling { dial, again: false };
         vec![Output::Dial(next)]
     }
 
     fn dial_successor(&mut self, ready: InUse, next: Incarnation, now: Instant) -> Vec<Output> {
-        let successor = Some(Link { incarnation: next, dial_started: now });
+        let successor = Some(LinkRecord { incarnation: next, dial_started: now });
         self.stage = Stage::Ready(InUse { successor, again: false, ..ready });
         vec![Output::Dial(next)]
     }
@@ -335,7 +335,7 @@ impl Subchannel {
     fn back_off(
         &mut self,
         shows: ConnectivityState,
-        dial: Link,
+        dial: LinkRecord,
         again: bool,
         now: Instant,
         unit: f64,
@@ -372,7 +372,7 @@ impl Subchannel {
 }
 
 impl InUse {
-    fn on_trial(link: Link) -> Self {
+    fn on_trial(link: LinkRecord) -> Self {
         Self { link, proven: false, successor: None, again: false }
     }
 }

@@ -4,10 +4,10 @@
 //! A session is never resumed: each link's certificates are verified in full, against the files as
 //! they are then.
 
+mod describe;
 mod material;
 mod pem;
 mod stream;
-mod words;
 
 use super::{
     connector::BoxedIo,
@@ -19,27 +19,27 @@ use crate::{
     config::{self, Config, ConfigError},
     crypto, unwind,
 };
+use describe::About;
+pub(super) use describe::Refused;
 pub(super) use material::Material;
 use parking_lot::Mutex;
 use rustls::pki_types::ServerName;
 use std::sync::{Arc, OnceLock};
-use stream::{Checked, Verdict};
+use stream::{Checked, ServerRefusal};
 use tokio::task::JoinError;
 use tokio_rustls::TlsConnector;
-use words::About;
-pub(super) use words::Refused;
 
 /// A stream inside TLS, and what the server may say later against this side; or why there is none.
-type Secured = Result<(Checked, Verdict), Refused>;
+type Secured = Result<(Checked, ServerRefusal), Refused>;
 
 /// How one channel speaks TLS, and the material it read last.
-pub(crate) struct Tls {
+pub(crate) struct TlsClient {
     settings: config::TlsConfig,
     server_name: String,
     kept: Mutex<Option<Arc<Material>>>,
 }
 
-impl Tls {
+impl TlsClient {
     pub(crate) fn new(settings: config::TlsConfig, target: &config::Target) -> Self {
         let server_name = settings.server_name.clone().unwrap_or_else(|| target.server_name());
         Self { settings, server_name, kept: Mutex::new(None) }

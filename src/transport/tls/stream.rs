@@ -1,9 +1,9 @@
 //! A TLS stream that says in an operator's words why the server ended it, and takes a missing
-//! goodbye for an end.
+//! close_notify for an end.
 
 use super::{
     super::{connector::BoxedIo, greeted::Greeted},
-    words::{About, inside},
+    describe::{About, inside},
 };
 use std::{
     io,
@@ -15,18 +15,22 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::client::TlsStream;
 
 /// What the server said against this side, once it has.
-pub(crate) type Verdict = Arc<OnceLock<String>>;
+pub(crate) type ServerRefusal = Arc<OnceLock<String>>;
 
 /// The stream.
 pub(crate) struct Checked {
     io: TlsStream<Greeted<BoxedIo>>,
     about: About,
-    verdict: Verdict,
+    verdict: ServerRefusal,
     heard: bool,
 }
 
 impl Checked {
-    pub(super) fn new(io: TlsStream<Greeted<BoxedIo>>, about: About, verdict: Verdict) -> Self {
+    pub(super) fn new(
+        io: TlsStream<Greeted<BoxedIo>>,
+        about: About,
+        verdict: ServerRefusal,
+    ) -> Self {
         Self { io, about, verdict, heard: false }
     }
 
@@ -67,7 +71,7 @@ impl AsyncRead for Checked {
     ) -> Poll<io::Result<()>> {
         let before = into.filled().len();
         let read = match ready!(Pin::new(&mut self.io).poll_read(cx, into)) {
-            // Many peers close without TLS's goodbye; HTTP/2 knows by itself what was cut off.
+            // Many peers close without TLS's close_notify; HTTP/2 knows by itself what was cut off.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(()),
             Err(error) => Err(self.explain(error)),
             Ok(()) => Ok(()),

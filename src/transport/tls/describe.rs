@@ -49,10 +49,10 @@ impl About {
     /// Why the handshake failed.
     pub(super) fn handshake(&self, error: &io::Error) -> Refused {
         let wrong_peer = inside(error).is_some_and(names_wrong_peer);
-        Refused { words: self.words(error), wrong_peer }
+        Refused { words: self.describe(error), wrong_peer }
     }
 
-    fn words(&self, error: &io::Error) -> String {
+    fn describe(&self, error: &io::Error) -> String {
         match (inside(error), error.kind()) {
             (Some(error), _) => self.tls(error),
             (None, io::ErrorKind::UnexpectedEof) => {
