@@ -15,11 +15,10 @@ use crate::{
     model::{CallKind, Failure, Phase},
     policy::{after, earliest},
     transport::{
-        AttemptFailure, Beside, Hold, OpenBody, OpenStream, Outcome, PREFIX, Pump, ResponseBody,
-        beside, is_one_message, read_head, read_unary,
+        AttemptFailure, Beside, Hold, OpenBody, OpenStream, Outcome, Pump, ResponseBody, beside,
+        read_head, read_unary, unframe,
     },
 };
-use bytes::{Buf as _, Bytes};
 use std::{
     future::{Future, poll_fn},
     pin::{Pin, pin},
@@ -332,18 +331,6 @@ fn judge(
     let mut metadata = MetadataMap::from_headers(head.headers);
     metadata.as_mut().extend(trailers);
     Ok(UnaryReply { metadata, message })
-}
-
-/// The one message that an answer's data holds.
-fn unframe(mut whole: Bytes) -> Result<Bytes, String> {
-    if !is_one_message(&whole) {
-        return Err(format!("the answer's {} bytes are not one gRPC message", whole.len()));
-    }
-    if whole[0] != 0 {
-        return Err("the answer is compressed, and no compression was offered".into());
-    }
-    whole.advance(PREFIX);
-    Ok(whole)
 }
 
 /// Ends the call when its future is dropped.

@@ -36,6 +36,10 @@ const TOLD_AGAIN: usize = 4;
 pub(super) type Wire = Tapped<Greeted<BoxedIo>>;
 
 /// The connection's task. Ends with why; a driver dropped before that leaves `HungUp` behind.
+///
+/// It is woken by h2, for what comes from the socket and for room to write; by its timers; and by
+/// the link, where h2 would not: when the link is drained, and when a call waits for room on a link
+/// whose keepalive rests. It wakes itself once, to write several small requests at once.
 pub(crate) struct Driver {
     connection: Connection<Wire, Bytes>,
     tap: Arc<Tap>,

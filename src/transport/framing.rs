@@ -1,6 +1,6 @@
 //! Where gRPC's messages begin and end in a body, however it is cut into frames.
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 
 /// The bytes before a message: whether it is compressed, and its length.
 pub(crate) const PREFIX: usize = 5;
@@ -91,6 +91,18 @@ pub(crate) fn begins_with_a_message(body: &Bytes) -> bool {
 fn first_message(body: &Bytes) -> Option<usize> {
     let length = <[u8; 4]>::try_from(body.get(1..PREFIX)?).ok()?;
     Some(PREFIX + u32::from_be_bytes(length) as usize)
+}
+
+/// The one message that an answer's data holds.
+pub(crate) fn unframe(mut whole: Bytes) -> Result<Bytes, String> {
+    if !is_one_message(&whole) {
+        return Err(format!("the answer's {} bytes are not one gRPC message", whole.len()));
+    }
+    if whole[0] != 0 {
+        return Err("the answer is compressed, and no compression was offered".into());
+    }
+    whole.advance(PREFIX);
+    Ok(whole)
 }
 
 #[cfg(test)]

@@ -45,7 +45,7 @@ pub use connector::{BoxedIo, Candidate, Connector, Io};
 pub(crate) use dial::{Dial, Dialled, FailedDial, dial_panicked};
 pub(crate) use event::{LinkEvent, LinkListener};
 pub(crate) use exchange::{AttemptFailure, Hold, Outcome, read_head, read_unary};
-pub(crate) use framing::{PREFIX, begins_with_a_message, is_one_message, payload};
+pub(crate) use framing::{PREFIX, begins_with_a_message, is_one_message, payload, unframe};
 pub(crate) use guarded::GuardedConnector;
 pub(crate) use limits::bound_without_metadata;
 pub(crate) use link::{Link, OpenStream, Permit};
