@@ -1,9 +1,12 @@
-//! The builder: collects what files, environment and code say, and has it checked.
+//! The builder: collects settings from files, the environment and code, and has them checked.
+//!
+//! It stands above the rules, the settings and the configuration, and is the one way to a
+//! [`Config`]: that is why the functions that make one are here, too.
 
 use super::{
     check,
     error::{ConfigError, Problem},
-    keys::PREFIX,
+    keys::{PREFIX, key_doc, key_setters, setter},
     layers::{KeyPath, Layers, Source},
     location::Location,
     method::MethodOptions,
@@ -11,9 +14,10 @@ use super::{
     value::Value,
 };
 use crate::policy::RetryLimit;
-use std::collections::BTreeMap;
 #[cfg(feature = "yaml")]
 use std::path::PathBuf;
+use std::{collections::BTreeMap, time::Duration};
+use tonic::Code;
 
 /// Builds a [`Config`]: defaults, overruled by files, overruled by the environment, overruled by
 /// methods of this builder, in whatever order they are called.
@@ -38,7 +42,7 @@ enum Input {
 }
 
 impl ConfigBuilder {
-    /// Reads the section `grpc` of a YAML file; where several files speak of one key, the last one
+    /// Reads the section `grpc` of a YAML file; where several files set one key, the last one
     /// holds.
     #[cfg(feature = "yaml")]
     pub fn file(mut self, path: impl Into<PathBuf>) -> Self {
@@ -139,6 +143,36 @@ impl ConfigBuilder {
         let source = Source::Builder(format!("{method}(..)"));
         self.settings.push((KeyPath { method: None, path }, value, source));
         self
+    }
+}
+
+/// A method for each key of the table.
+impl ConfigBuilder {
+    key_setters! { each key }
+}
+
+impl Config {
+    /// Starts from the defaults.
+    pub fn builder() -> ConfigBuilder {
+        ConfigBuilder::default()
+    }
+
+    /// The file at `path`, overruled by the environment (`TONIC_SUPERVISOR_GRPC_...`).
+    #[cfg(feature = "yaml")]
+    pub fn load(path: impl Into<PathBuf>) -> Result<Self, ConfigError> {
+        Self::builder().file(path).environment().build()
+    }
+
+    /// The text of a file, and nothing else.
+    #[cfg(feature = "yaml")]
+    pub fn from_yaml(text: &str) -> Result<Self, ConfigError> {
+        Self::builder().yaml(text).build()
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        check::config(Layers::default()).expect("defaults keep the rules")
     }
 }
 

@@ -1,14 +1,14 @@
 //! The rules: settings in, a configuration or every problem out.
 
 use super::{
-    effective,
+    effective::{self, Provenance},
     error::{ConfigError, Problem},
     host,
     layers::Layers,
     method::{self, MethodRule},
     placeholders,
     scope::Scope,
-    settings::{Config, Keepalive, Provenance, Queue, Reconnect},
+    settings::{Config, Keepalive, Queue, Reconnect},
     target::{self, ParsedTarget, Target},
     tls,
     value::{Value, is_token},
@@ -99,13 +99,14 @@ fn read_target(scope: &mut Scope<'_>) -> ParsedTarget {
         Target::Host { host: scope.read_with("host", host_alone), port: scope.read("port") };
     let parts = ParsedTarget { target: parts, tls: None };
     let Some(target) = target else { return parts };
-    let said = scope.precedence("target");
+    let precedence = scope.precedence("target");
     for key in ["host", "port"] {
-        if scope.explicit(key) && scope.precedence(key) == said {
+        if scope.explicit(key) && scope.precedence(key) == precedence {
             scope.conflict("target", "cannot stand beside", key);
         }
     }
-    if scope.precedence("host").max(scope.precedence("port")) > said { parts } else { target }
+    let of_parts = scope.precedence("host").max(scope.precedence("port"));
+    if of_parts > precedence { parts } else { target }
 }
 
 /// The file with the token, which only goes where nobody on the way can read it.

@@ -1,5 +1,7 @@
-//! The effective value of each key, and where it comes from: for people who ask why a program
-//! behaves as it does.
+//! The effective value of each key, and where it comes from.
+//!
+//! It is for people who ask why a program behaves as it does, and for messages about values that
+//! turn out to be wrong only when they are used.
 
 #[cfg(feature = "tls")]
 use super::error::Problem;
@@ -7,7 +9,7 @@ use super::{
     keys::{self, KEYS, Shape},
     layers::{KeyPath, Layers, Setting},
     location::Location,
-    settings::Config,
+    method::MethodRule,
     value::Value,
 };
 use std::fmt;
@@ -45,42 +47,49 @@ impl fmt::Display for Effective {
     }
 }
 
-impl Config {
-    /// Every key with its effective value and where that comes from; then what was set for methods,
-    /// the narrowest pattern first.
-    ///
-    /// ```
-    /// use tonic_supervisor::Config;
-    /// let config = Config::builder().max_in_flight(100).build()?;
-    /// let lines: Vec<String> = config.effective().iter().map(|one| one.to_string()).collect();
-    /// let line = "grpc.max_in_flight is 100 (builder method max_in_flight(..))";
-    /// assert!(lines.contains(&line.into()));
-    /// assert!(lines.contains(&"grpc.max_backoff is 10.0 (default)".into()));
-    /// # Ok::<(), tonic_supervisor::ConfigError>(())
-    /// ```
-    pub fn effective(&self) -> Vec<Effective> {
+/// Where a configuration's values come from, and the remarks about them. It plays no part in
+/// equality: configurations with the same values are equal.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Provenance {
+    /// The settings that are not defaults.
+    pub(super) explicit: Vec<Effective>,
+    pub(super) warnings: Vec<String>,
+    pub(super) notes: Vec<String>,
+    /// Whether `wait_for_ready` is set anywhere.
+    pub(crate) wait_for_ready: bool,
+}
+
+impl PartialEq for Provenance {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Provenance {
+    /// Every key with its effective value; then what was set for `methods`.
+    pub(super) fn effective(&self, methods: &[MethodRule]) -> Vec<Effective> {
         let everywhere = KEYS.iter().map(|key| {
             let path = KeyPath { method: None, path: key.path };
-            match self.provenance.explicit.iter().find(|said| said.key == path) {
-                Some(said) => said.clone(),
+            match self.explicit.iter().find(|setting| setting.key == path) {
+                Some(setting) => setting.clone(),
                 None => Effective { key: path, value: default(key), location: Location::Default },
             }
         });
-        let for_methods = self.methods.iter().flat_map(|rule| {
-            let ours =
-                |said: &&Effective| said.key.method.as_deref() == Some(rule.pattern.as_str());
-            self.provenance.explicit.iter().filter(ours).cloned()
+        let for_methods = methods.iter().flat_map(|rule| {
+            let ours = |setting: &&Effective| setting.key.method.as_deref() == Some(rule.pattern());
+            self.explicit.iter().filter(ours).cloned()
         });
         everywhere.chain(for_methods).collect()
     }
 
     /// A problem with the value of the key at `path`.
     #[cfg(feature = "tls")]
-    pub(crate) fn problem_with(&self, path: &str, rule: &str) -> Problem {
-        let of_all = |said: &&Effective| said.key.method.is_none() && said.key.path == path;
-        let said = self.provenance.explicit.iter().find(of_all);
-        let (value, location) = match said {
-            Some(said) => (said.value.as_str(), said.location.clone()),
+    pub(super) fn problem_with(&self, path: &str, rule: &str) -> Problem {
+        let for_all =
+            |setting: &&Effective| setting.key.method.is_none() && setting.key.path == path;
+        let setting = self.explicit.iter().find(for_all);
+        let (value, location) = match setting {
+            Some(setting) => (setting.value.as_str(), setting.location.clone()),
             None => ("none", Location::Default),
         };
         Problem {

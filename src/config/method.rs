@@ -1,8 +1,17 @@
-//! What holds for some methods only: the rule that was checked, and the options to say it with.
+//! What holds for some methods only: the checked rule, and the options that set it in code.
+//!
+//! Patterns of methods are read here, too, since a rule is found by its pattern.
 
-use super::value::Value;
-use crate::{model::CallKind, policy::RetryPolicy};
+use super::{
+    keys::{key_doc, key_setters, method_key_doc, method_key_setters, setter},
+    value::Value,
+};
+use crate::{
+    model::CallKind,
+    policy::{RetryLimit, RetryPolicy},
+};
 use std::time::Duration;
+use tonic::Code;
 
 /// What holds for the methods that a pattern names. A key that the pattern does not set comes from
 /// the next wider pattern that does, and then from the configuration for all calls.
@@ -106,7 +115,7 @@ pub(super) fn instead_of(pattern: &str) -> String {
     advice.unwrap_or_default()
 }
 
-/// What the builder says about some methods. It has a method for each key that methods may set.
+/// What is set in code for some methods. It has a method for each key that methods may set.
 ///
 /// ```
 /// use tonic_supervisor::{Config, MethodOptions};
@@ -123,7 +132,7 @@ pub struct MethodOptions {
 }
 
 impl MethodOptions {
-    /// Says nothing yet.
+    /// Sets nothing yet.
     pub fn new() -> Self {
         Self::default()
     }
@@ -143,6 +152,12 @@ impl MethodOptions {
         self.settings.push((key, value));
         self
     }
+}
+
+/// A method for each key of the table that methods may set.
+impl MethodOptions {
+    method_key_setters! { each key }
+    key_setters! { each key for methods }
 }
 
 #[cfg(test)]

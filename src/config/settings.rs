@@ -1,11 +1,16 @@
-//! The checked configuration that every other chapter reads. It can only be built through the
-//! checks.
+//! The checked configuration that every other chapter reads.
+//!
+//! It can only be made by the builder, which checks it: whoever has one need not check a value
+//! again.
 
-#[cfg(feature = "yaml")]
-use super::error::ConfigError;
+#[cfg(feature = "tls")]
+use super::error::Problem;
 use super::{
-    builder::ConfigBuilder, effective::Effective, keys::key_doc, layers::Layers,
-    method::MethodRule, target::Target, tls::TlsConfig,
+    effective::{Effective, Provenance},
+    keys::key_doc,
+    method::MethodRule,
+    target::Target,
+    tls::TlsConfig,
 };
 use crate::policy::{Backoff, Intensity, RetryPolicy, ThrottleRule};
 use std::{
@@ -13,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-/// How a channel behaves. Every key has a default; see [`ConfigBuilder`] for how to change them,
+/// How a channel behaves. Every key has a default; see [`ConfigBuilder`](super::ConfigBuilder) for how to change them,
 /// and `docs/configuration.md` for all keys with their units and reasons.
 ///
 /// ```
@@ -56,24 +61,6 @@ pub struct Config {
     pub(crate) provenance: Provenance,
 }
 
-/// Where a configuration's values come from, and the remarks about them. It plays no part in
-/// equality: configurations with the same values are equal.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Provenance {
-    /// The settings that are not defaults.
-    pub(super) explicit: Vec<Effective>,
-    pub(super) warnings: Vec<String>,
-    pub(super) notes: Vec<String>,
-    /// Whether `wait_for_ready` is set anywhere.
-    pub(crate) wait_for_ready: bool,
-}
-
-impl PartialEq for Provenance {
-    fn eq(&self, _: &Self) -> bool {
-        true
-    }
-}
-
 /// When keepalive pings are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Keepalive {
@@ -101,23 +88,6 @@ pub struct Queue {
 }
 
 impl Config {
-    /// Starts from the defaults.
-    pub fn builder() -> ConfigBuilder {
-        ConfigBuilder::default()
-    }
-
-    /// The file at `path`, overruled by the environment (`TONIC_SUPERVISOR_GRPC_...`).
-    #[cfg(feature = "yaml")]
-    pub fn load(path: impl Into<std::path::PathBuf>) -> Result<Self, ConfigError> {
-        Self::builder().file(path).environment().build()
-    }
-
-    /// The text of a file, and nothing else.
-    #[cfg(feature = "yaml")]
-    pub fn from_yaml(text: &str) -> Result<Self, ConfigError> {
-        Self::builder().yaml(text).build()
-    }
-
     /// The rule for a method, named `pkg.Service/Method` with or without a leading slash: its own,
     /// else that of `pkg.Service/*`, else that of `*`.
     pub fn method(&self, name: &str) -> Option<&MethodRule> {
@@ -198,6 +168,28 @@ impl Config {
         &self.methods
     }
 
+    /// Every key with its effective value and where that comes from; then what was set for methods,
+    /// the narrowest pattern first.
+    ///
+    /// ```
+    /// use tonic_supervisor::Config;
+    /// let config = Config::builder().max_in_flight(100).build()?;
+    /// let lines: Vec<String> = config.effective().iter().map(|one| one.to_string()).collect();
+    /// let line = "grpc.max_in_flight is 100 (builder method max_in_flight(..))";
+    /// assert!(lines.contains(&line.into()));
+    /// assert!(lines.contains(&"grpc.max_backoff is 10.0 (default)".into()));
+    /// # Ok::<(), tonic_supervisor::ConfigError>(())
+    /// ```
+    pub fn effective(&self) -> Vec<Effective> {
+        self.provenance.effective(&self.methods)
+    }
+
+    /// A problem with the value of the key at `path`.
+    #[cfg(feature = "tls")]
+    pub(crate) fn problem_with(&self, path: &str, rule: &str) -> Problem {
+        self.provenance.problem_with(path, rule)
+    }
+
     /// What is allowed but probably not intended, one sentence each. A supervisor logs them when it
     /// starts.
     pub fn warnings(&self) -> &[String] {
@@ -207,12 +199,6 @@ impl Config {
     /// What the author of a configuration should know, one sentence each; never logged.
     pub fn notes(&self) -> &[String] {
         &self.provenance.notes
-    }
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        super::check::config(Layers::default()).expect("defaults keep the rules")
     }
 }
 

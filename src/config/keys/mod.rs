@@ -1,13 +1,17 @@
-//! The keys: what is known of each, and how it is found. The keys themselves stand in `table`, each
-//! written down once; setters, getters' documentation, variables, pages, JSON schema and errors all
-//! come from there.
+//! The keys of the configuration: what is known of each, and how it is found by its path.
+//!
+//! The keys themselves stand in `table`, each written down once. Setters, the getters'
+//! documentation, variables, pages, the JSON schema and errors are all made from there, so that
+//! they cannot differ.
 
 mod kind;
 mod table;
 
 pub(super) use kind::{Kind, Read, Shape};
 pub(crate) use table::key_doc;
-pub(super) use table::{KEYS, METHOD_ONLY};
+pub(super) use table::{
+    KEYS, METHOD_ONLY, key_setters, method_key_doc, method_key_setters, setter,
+};
 
 /// One key below `grpc:`, or of a method. What explains it is read by the tests that write the
 /// pages about it.

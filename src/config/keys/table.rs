@@ -1,6 +1,10 @@
-//! The table of keys. A row says everything about one: its meaning, its method on the builder with
-//! the type that it takes, its path below `grpc:`, the values it may have (`kind`), its default and
-//! the reason for that. `also MethodOptions`: a method may set it for itself.
+//! The table of keys: each key of the configuration is one row.
+//!
+//! A row has the key's meaning, its method on the builder with the type that it takes, its path
+//! below `grpc:`, the values it may have (`kind`), its default and the reason for that. `also for
+//! methods`: a method may set it for itself. All else that depends on the list of keys is made of
+//! these rows, so that nothing about a key is written twice. The table knows no builder: builders
+//! have their methods made where they stand (`builder`, `method`).
 //!
 //! A new key is a new row, a field where it is read (`settings`), and its reading (`check`); the
 //! tests then ask for the generated pages to be written anew, with UPDATE=1.
@@ -12,38 +16,32 @@ use super::{
         one_of, sizes, whole,
     },
 };
-use crate::{
-    config::{builder::ConfigBuilder, method::MethodOptions, value::Value},
-    model::CallKind,
-    policy::RetryLimit,
-};
-use std::time::Duration;
-use tonic::Code;
 
 /// As many as anybody wants.
 const MANY: u64 = u32::MAX as u64;
 
-/// A method of a builder that sets a key. None of them fails: what is wrong with a value is said
-/// when everything is checked.
+/// A method of a builder that sets a key. It never fails: a value that breaks its rule is reported
+/// when everything is checked. `methods` is the mark of a key that methods may set, and changes
+/// nothing here.
 macro_rules! setter {
-    ($docs:ident, $builder:ident, $method:ident, $path:literal, ($type:ty $(as $target:ty)?)) => {
-        impl $builder {
-            #[doc = $docs!($method)]
-            pub fn $method(self, value: $type) -> Self {
-                $(let value: $target = value.into();)?
-                self.set($path, stringify!($method), Value::from(value))
-            }
+    ($docs:ident, $method:ident, $path:literal, ($type:ty $(as $target:ty)?) $(, methods)?) => {
+        #[doc = $docs!($method)]
+        pub fn $method(self, value: $type) -> Self {
+            $(let value: $target = value.into();)?
+            self.set($path, stringify!($method), Value::from(value))
         }
     };
 }
+pub(in crate::config) use setter;
 
-/// Makes, of the rows: `$table`, the list of keys; for each a method of `$builder`; and `$docs`, a
-/// macro with a key's documentation for whatever else sets or reads it.
+/// Makes three things of the rows: `$table`, the list of keys; `$docs`, a macro with a key's
+/// documentation for whatever sets or reads it; and `$setters`, a macro that stands in the `impl`
+/// of a builder and makes a method for each key, or for each that is `also for methods`.
 macro_rules! keys {
-    ($table:ident for $builder:ident, documented by $docs:ident: $($group:literal { $(
+    ($table:ident, documented by $docs:ident, set by $setters:ident: $($group:literal { $(
         $(#[doc = $doc:literal])+
         $method:ident $type:tt: $path:literal, $kind:expr, default $default:literal,
-            $(also $also:ident,)? because $reason:literal;
+            $(also for $also:ident,)? because $reason:literal;
     )+ })+) => {
         pub(in crate::config) const $table: &[Key] = &[$($(Key {
             path: $path,
@@ -60,18 +58,20 @@ macro_rules! keys {
                 concat!($($doc, "\n",)+ "\nKey `", $path, "`; default `", $default, "`.")
             };)+)+
         }
-        #[allow(unused_imports)]
         pub(crate) use $docs;
 
-        $($(
-            setter! { $docs, $builder, $method, $path, $type }
-            $(setter! { $docs, $also, $method, $path, $type })?
-        )+)+
+        macro_rules! $setters {
+            (each key) => { $($(setter! { $docs, $method, $path, $type })+)+ };
+            (each key for methods) => { $($(
+                $(setter! { $docs, $method, $path, $type, $also })?
+            )+)+ };
+        }
+        pub(in crate::config) use $setters;
     };
 }
 
 keys! {
-    METHOD_ONLY for MethodOptions, documented by method_key_doc:
+    METHOD_ONLY, documented by method_key_doc, set by method_key_setters:
     "Methods" {
         /// `unary`, `streaming` (never retried), or `auto`: what the caller says, or else retried
         /// until the answer begins. Descriptors stand above it.
@@ -85,36 +85,36 @@ keys! {
 }
 
 keys! {
-    KEYS for ConfigBuilder, documented by key_doc:
+    KEYS, documented by key_doc, set by key_setters:
     "Retries" {
         /// How often a failed call is tried again: 3 means at most 4 attempts, 0 turns
         /// retries off, `unlimited` means until `timeout`, which must then be set. Calls that the
         /// server certainly did not process are sent again without being counted.
         max_retry_attempts(impl Into<RetryLimit> as RetryLimit): "max_retry_attempts", RETRIES,
-            default "3", also MethodOptions,
+            default "3", also for methods,
             because "seed: three retries, four attempts. They cover 7 s of errors";
         /// The wait before the first retry. Retry n, counted from 0, waits `min(initial_backoff *
         /// backoff_multiplier^n, max_backoff)`.
         initial_backoff(Duration): "initial_backoff", TIME_OR_ZERO,
-            default "1.0", also MethodOptions,
+            default "1.0", also for methods,
             because "seed: waits of 1, 2, 4, 8, 10, 10 s";
         /// No wait between attempts is longer; at least `initial_backoff`.
-        max_backoff(Duration): "max_backoff", TIME_OR_ZERO, default "10.0", also MethodOptions,
+        max_backoff(Duration): "max_backoff", TIME_OR_ZERO, default "10.0", also for methods,
             because "seed: waits of 1, 2, 4, 8, 10, 10 s";
         /// What each wait is multiplied by to give the next; at least 1.
-        backoff_multiplier(f64): "backoff_multiplier", FACTOR, default "2.0", also MethodOptions,
+        backoff_multiplier(f64): "backoff_multiplier", FACTOR, default "2.0", also for methods,
             because "seed: waits of 1, 2, 4, 8, 10, 10 s";
         /// The status codes after which a call is retried, by name in any case or by number; with
         /// an empty list nothing is retried.
         retryable_status_codes(impl Into<Vec<Code>> as Vec<Code>): "retryable_status_codes", CODES,
             default "UNAVAILABLE, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, ABORTED, INTERNAL, \
                 UNKNOWN",
-            also MethodOptions,
+            also for methods,
             because "seed. INTERNAL and UNKNOWN may be final errors of some servers; then take \
                 them out";
         /// The share by which a wait may vary to either side, 0 to 1. With 0 waits follow the
         /// formula exactly; 0.2 is better for many agents on one server.
-        backoff_jitter(f64): "backoff_jitter", SHARE, default "0.0", also MethodOptions,
+        backoff_jitter(f64): "backoff_jitter", SHARE, default "0.0", also for methods,
             because "[exactly the seed's \
                 formula](decisions/0009-retries-without-jitter-reconnects-with.md); 0.2 for many \
                 agents on one server";
@@ -203,14 +203,14 @@ keys! {
         /// has its own instead. Keep it above `keepalive_time` + `keepalive_timeout`, so that a
         /// call caught on a dead link still has time.
         timeout(impl Into<Option<Duration>> as Option<Duration>): "timeout", TIME.or_none(),
-            default "60", also MethodOptions,
+            default "60", also for methods,
             because "above 35 s, so that a call caught on a dead link still has time on the next \
                 one; above the 7 s of all retries";
         /// The time one attempt may take before it ends with DEADLINE_EXCEEDED and is retried;
         /// never beyond `timeout`. Of kind `auto`: up to the answer's head. Streams have no such
         /// limit.
         attempt_timeout(impl Into<Option<Duration>> as Option<Duration>):
-            "attempt_timeout", TIME.or_none(), default "none", also MethodOptions,
+            "attempt_timeout", TIME.or_none(), default "none", also for methods,
             because "off, as in gRPC: no general value is right. Set it where an answer is known \
                 to come fast";
         /// The time one dial may take, from the name's lookup over the TLS handshake to the
@@ -228,7 +228,7 @@ keys! {
         /// authority or for another name, no HTTP/2 by ALPN, or another protocol, at every address,
         /// end the calls that wait then with UNAVAILABLE, and so does each further one. Where
         /// `true` is written out, calls wait all the same.
-        wait_for_ready(bool): "wait_for_ready", SWITCH, default "true", also MethodOptions,
+        wait_for_ready(bool): "wait_for_ready", SWITCH, default "true", also for methods,
             because "a late call is better for an agent than a failed one; an outage longer than \
                 all retries fails no call. By default calls do not wait for [a wrong peer before \
                 the first link](decisions/0052-a-wrong-peer-before-the-first-link.md), since \
