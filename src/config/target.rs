@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `host:port`, `dns:host:port`, `dns:///host:port` | a name, looked up anew at each dial |
 //! | `ipv4:a:p[,b:q]`, `ipv6:[a]:p[,..]` | these addresses |
-//! | any of these with `[fe80::1%eth0]:port` | an IPv6 address in a zone, which is looked up at each dial |
+//! | any of these with `[fe80::1%eth0]:port` | an IPv6 address in a zone, found at each dial |
 //! | `unix:path`, `unix:///absolute/path` | a Unix socket |
 //! | `unix-abstract:name` | a Unix socket without a file (Linux) |
 //! | `http://host[:port]`, `https://host[:port]` | a name; `https` asks for TLS |
