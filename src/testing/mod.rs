@@ -4,7 +4,7 @@
 //! | to test against | use | over |
 //! |---|---|---|
 //! | a gRPC server that fails by script | [`ScriptedServer`] | memory or TCP |
-//! | a peer that breaks HTTP/2 or gRPC | [`RawPeer`], and [`Misbehaviour`] for what to break | memory or TCP |
+//! | a peer that breaks HTTP/2 or gRPC | [`RawPeer`] with a [`Misbehaviour`] | memory or TCP |
 //! | a network with exact, paused time | [`MemoryNetwork`] | memory |
 //! | a bad network before a real server | [`FaultProxy`] | TCP |
 //! | bugs in a connector, or in its streams | [`PanickingConnector`] | any other connector |
@@ -19,10 +19,13 @@ pub use pipe::MemoryStream;
 mod socket;
 
 mod scripted;
-pub use scripted::{Arrival, ScriptedServer, ScriptedServerBuilder};
+pub use scripted::{ScriptedServer, ScriptedServerBuilder};
+mod arrival;
+pub use arrival::Arrival;
 mod answer;
 pub use answer::{Answer, Script};
 mod serve;
+mod server_state;
 
 mod raw;
 pub use raw::{RawLink, RawPeer};

@@ -1,112 +1,17 @@
-//! A gRPC server that answers by script, remembers all it was asked, and can be told to go away,
-//! die and come back.
+//! A gRPC server that answers by script and records all calls, and that a test can have send
+//! GOAWAY, end as a crash does, and come back.
 
 use super::{
-    Answer, MemoryNetwork, Script,
-    serve::{GoAwayRequests, GoAwaySent, Options, serve},
+    Arrival, MemoryNetwork, Script,
+    serve::serve,
+    server_state::{Counts, Options, ServerState},
     socket::{Acceptor, ListenAddress},
 };
 use crate::transport::{Connector, Endpoint, Io};
-use bytes::Bytes;
 use futures::{StreamExt, stream::FuturesUnordered};
-use http::HeaderMap;
 use parking_lot::Mutex;
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-    time::Duration,
-};
-use tokio::{
-    sync::{mpsc, oneshot, watch},
-    task::JoinHandle,
-    time::Instant,
-};
-
-/// One call as the server saw it.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Arrival {
-    /// When its first message was complete, counted from the server's start.
-    pub at: Duration,
-    /// `/package.Service/Method`.
-    pub path: String,
-    /// All its headers.
-    pub metadata: HeaderMap,
-    /// The header `grpc-timeout`.
-    pub grpc_timeout: Option<String>,
-    /// The header `grpc-previous-rpc-attempts`.
-    pub previous_attempts: Option<String>,
-    /// Its first message, without the length prefix.
-    pub message: Bytes,
-    /// Which connection it came over, from 1, counted through restarts.
-    pub connection: usize,
-    /// Its HTTP/2 stream id.
-    pub stream: u32,
-}
-
-/// How many connections and calls there were.
-#[derive(Clone, Copy, Debug, Default)]
-struct Counts {
-    connections: usize,
-    arrived: usize,
-    handled: usize,
-    refused: usize,
-    cancelled: usize,
-}
-
-/// What the server and its connections share.
-#[derive(Debug)]
-pub(super) struct Shared {
-    pub(super) created: Instant,
-    pub(super) options: Options,
-    scripts: Mutex<(Script, HashMap<String, Script>)>,
-    arrivals: Mutex<Vec<Arrival>>,
-    counts: watch::Sender<Counts>,
-    open: Mutex<BTreeMap<usize, mpsc::UnboundedSender<GoAwaySent>>>,
-}
-
-impl Shared {
-    /// The script's answer to a call, which is remembered.
-    pub(super) fn ask(&self, arrival: Arrival) -> Answer {
-        let script = {
-            let scripts = self.scripts.lock();
-            scripts.1.get(&arrival.path).unwrap_or(&scripts.0).clone()
-        };
-        let answer = script.answer(&arrival);
-        if !self.options.unrecorded {
-            self.arrivals.lock().push(arrival);
-        }
-        self.counts.send_modify(|counts| {
-            counts.arrived += 1;
-            match answer.refuses() {
-                true => counts.refused += 1,
-                false => counts.handled += 1,
-            }
-        });
-        answer
-    }
-
-    /// Counts a connection; its number.
-    fn accepted(&self) -> usize {
-        self.counts.send_modify(|counts| counts.connections += 1);
-        self.counts.borrow().connections
-    }
-
-    pub(super) fn note_cancelled(&self) {
-        self.counts.send_modify(|counts| counts.cancelled += 1);
-    }
-
-    /// Enters a connection whose HTTP/2 handshake is done.
-    pub(super) fn open(&self, number: usize) -> GoAwayRequests<'_> {
-        let (sender, goaway_requests) = mpsc::unbounded_channel();
-        self.open.lock().insert(number, sender);
-        GoAwayRequests { goaway_requests, shared: self, number }
-    }
-
-    pub(super) fn close(&self, number: usize) {
-        self.open.lock().remove(&number);
-    }
-}
+use std::{sync::Arc, time::Duration};
+use tokio::{sync::oneshot, task::JoinHandle};
 
 /// A gRPC server driven by a script. Without one it echoes. It ends when dropped.
 ///
@@ -128,7 +33,7 @@ impl Shared {
 /// ```
 #[derive(Debug)]
 pub struct ScriptedServer {
-    shared: Arc<Shared>,
+    state: Arc<ServerState>,
     listen_address: ListenAddress,
     /// The one task that is the whole server: without it no socket of the server's is open.
     task: Mutex<Option<JoinHandle<()>>>,
@@ -152,12 +57,12 @@ impl ScriptedServer {
 
     /// From now on calls without a script of their own are answered by this one.
     pub fn script(&self, script: impl Into<Script>) {
-        self.shared.scripts.lock().0 = script.into();
+        self.state.scripts.lock().0 = script.into();
     }
 
     /// From now on calls of this path (`/package.Service/Method`) are answered by this script.
     pub fn on(&self, path: &str, script: impl Into<Script>) {
-        self.shared.scripts.lock().1.insert(path.to_owned(), script.into());
+        self.state.scripts.lock().1.insert(path.to_owned(), script.into());
     }
 
     /// `host:port`.
@@ -177,32 +82,32 @@ impl ScriptedServer {
 
     /// All calls so far, in order, those it refused included.
     pub fn arrivals(&self) -> Vec<Arrival> {
-        self.shared.arrivals.lock().clone()
+        self.state.arrivals.lock().clone()
     }
 
     /// How many calls it has processed, whatever it answered.
     pub fn handled(&self) -> usize {
-        self.shared.counts.borrow().handled
+        self.state.counts.borrow().handled
     }
 
-    /// How many calls it has refused unprocessed ([`Answer::reset`]).
+    /// How many calls it has refused unprocessed ([`Answer::reset`](super::Answer::reset)).
     pub fn refused(&self) -> usize {
-        self.shared.counts.borrow().refused
+        self.state.counts.borrow().refused
     }
 
     /// How many calls the client has reset before their answer was out.
     pub fn cancelled(&self) -> usize {
-        self.shared.counts.borrow().cancelled
+        self.state.counts.borrow().cancelled
     }
 
     /// How many connections it has accepted, ever.
     pub fn connections(&self) -> usize {
-        self.shared.counts.borrow().connections
+        self.state.counts.borrow().connections
     }
 
     /// How many connections speak HTTP/2 with it now.
     pub fn open_connections(&self) -> usize {
-        self.shared.open.lock().len()
+        self.state.open.lock().len()
     }
 
     /// Waits until this many calls have arrived, ever.
@@ -224,7 +129,7 @@ impl ScriptedServer {
     /// when it has left. Calls that run are answered; then the connection closes.
     pub async fn goaway(&self) -> usize {
         let mut acks = Vec::new();
-        for goaway_requests in self.shared.open.lock().values() {
+        for goaway_requests in self.state.open.lock().values() {
             let (ack, acked) = oneshot::channel();
             if goaway_requests.send(ack).is_ok() {
                 acks.push(acked);
@@ -250,7 +155,7 @@ impl ScriptedServer {
     pub async fn restart(&self) {
         self.kill().await;
         let (acceptor, _) = self.listen_address.listen().await;
-        *self.task.lock() = Some(tokio::spawn(run(acceptor, self.shared.clone())));
+        *self.task.lock() = Some(tokio::spawn(run(acceptor, self.state.clone())));
     }
 
     /// Serves a byte stream that somebody else accepted, such as one of a simulated network, until
@@ -260,15 +165,15 @@ impl ScriptedServer {
     ///
     /// A future that is dropped closes the stream.
     pub fn serve(&self, io: impl Io) -> impl Future<Output = ()> + Send + 'static {
-        let shared = self.shared.clone();
+        let state = self.state.clone();
         async move {
-            let number = shared.accepted();
-            serve(io, number, &shared).await;
+            let number = state.accepted();
+            serve(io, number, &state).await;
         }
     }
 
     async fn until(&self, reached: impl FnMut(&Counts) -> bool) {
-        let mut counts = self.shared.counts.subscribe();
+        let mut counts = self.state.counts.subscribe();
         counts.wait_for(reached).await.map(drop).expect("this server holds the sender");
     }
 }
@@ -281,14 +186,14 @@ impl Drop for ScriptedServer {
     }
 }
 
-async fn run(mut acceptor: Acceptor, shared: Arc<Shared>) {
+async fn run(mut acceptor: Acceptor, state: Arc<ServerState>) {
     let mut connections = FuturesUnordered::new();
     loop {
         tokio::select! {
             biased;
             socket = acceptor.accept() => {
-                let number = shared.accepted();
-                connections.push(serve(socket, number, &shared));
+                let number = state.accepted();
+                connections.push(serve(socket, number, &state));
             }
             Some(()) = connections.next() => {}
         }
@@ -354,16 +259,10 @@ impl ScriptedServerBuilder {
 
     async fn start(self, listen_address: ListenAddress) -> ScriptedServer {
         let (acceptor, listen_address) = listen_address.listen().await;
-        let shared = Arc::new(Shared {
-            created: Instant::now(),
-            options: self.options,
-            scripts: Mutex::new((self.script.unwrap_or_else(Script::echo), HashMap::new())),
-            arrivals: Mutex::default(),
-            counts: watch::Sender::default(),
-            open: Mutex::default(),
-        });
-        let task = Mutex::new(Some(tokio::spawn(run(acceptor, shared.clone()))));
-        ScriptedServer { shared, listen_address, task }
+        let script = self.script.unwrap_or_else(Script::echo);
+        let state = Arc::new(ServerState::new(self.options, script));
+        let task = Mutex::new(Some(tokio::spawn(run(acceptor, state.clone()))));
+        ScriptedServer { state, listen_address, task }
     }
 }
 

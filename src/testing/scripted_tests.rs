@@ -2,12 +2,16 @@
 
 use super::*;
 use crate::{
-    testing::serve::{frame, unframe},
+    testing::{
+        Answer,
+        serve::{frame, unframe},
+    },
     transport::ConnectRequest,
 };
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use h2::client::SendRequest;
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
+use tokio::time::Instant;
 use tonic::Code;
 
 /// What came back: HTTP headers, messages, trailers.

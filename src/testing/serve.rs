@@ -1,9 +1,9 @@
-//! One connection of a scripted server: HTTP/2 in, the script's answers out.
+//! One connection of a scripted server: reads calls over HTTP/2 and sends the script's answers.
 
 use super::{
     Answer, Arrival,
     answer::{Body, Ending},
-    scripted::Shared,
+    server_state::{GoAwaySent, Options, ServerState},
 };
 use crate::transport::Io;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -14,32 +14,19 @@ use h2::{
 };
 use http::{HeaderMap, HeaderValue, Request, Response};
 use std::{future::poll_fn, time::Duration};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tonic::Code;
 
-/// A request that this connection send a GOAWAY, with where to report that it has left.
-pub(super) type GoAwaySent = oneshot::Sender<()>;
-
-/// How a server's connections are set up.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Options {
-    pub(super) max_concurrent_streams: Option<u32>,
-    pub(super) goaway_every: Option<Duration>,
-    pub(super) goaway_after_calls: Option<usize>,
-    pub(super) answer_at_headers: bool,
-    pub(super) unrecorded: bool,
-}
-
 /// Serves one connection until it ends.
-pub(super) async fn serve(socket: impl Io, number: usize, shared: &Shared) {
-    let Ok(mut connection) = builder(&shared.options).handshake::<_, Bytes>(socket).await else {
+pub(super) async fn serve(socket: impl Io, number: usize, state: &ServerState) {
+    let Ok(mut connection) = builder(&state.options).handshake::<_, Bytes>(socket).await else {
         return;
     };
-    let mut goaway_requests = shared.open(number);
+    let mut goaway_requests = state.open(number);
     let mut acks: Vec<GoAwaySent> = Vec::new();
     let mut calls = FuturesUnordered::new();
     let (cut, mut cuts) = mpsc::unbounded_channel();
-    let age = shared.options.goaway_every.map(tokio::time::sleep);
+    let age = state.options.goaway_every.map(tokio::time::sleep);
     let mut age = std::pin::pin!(futures::future::OptionFuture::from(age));
     let (mut aged, mut cutting, mut accepted_calls) = (false, false, 0);
     loop {
@@ -67,9 +54,9 @@ pub(super) async fn serve(socket: impl Io, number: usize, shared: &Shared) {
                 polled
             }) => {
                 let Some(Ok((request, respond))) = accepted else { return };
-                calls.push(answer(request, respond, number, cut.clone(), shared));
+                calls.push(answer(request, respond, number, cut.clone(), state));
                 accepted_calls += 1;
-                if shared.options.goaway_after_calls == Some(accepted_calls) {
+                if state.options.goaway_after_calls == Some(accepted_calls) {
                     connection.graceful_shutdown();
                 }
             }
@@ -93,23 +80,23 @@ fn builder(options: &Options) -> Builder {
     builder
 }
 
-/// Reads one call, asks the script, and does what it says.
+/// Reads one call, has the script choose the answer, and sends it.
 async fn answer(
     request: Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
     connection: usize,
     cut: mpsc::UnboundedSender<()>,
-    shared: &Shared,
+    state: &ServerState,
 ) {
     let (head, body) = request.into_parts();
     let mut messages = Messages { body, buffer: BytesMut::new(), broken: false };
-    let first = if shared.options.answer_at_headers { None } else { messages.next().await };
+    let first = if state.options.answer_at_headers { None } else { messages.next().await };
     if messages.broken {
-        return shared.note_cancelled();
+        return state.note_cancelled();
     }
     let text = |name: &str| Some(head.headers.get(name)?.to_str().ok()?.to_owned());
     let arrival = Arrival {
-        at: shared.created.elapsed(),
+        at: state.created.elapsed(),
         path: head.uri.path().to_owned(),
         grpc_timeout: text("grpc-timeout"),
         previous_attempts: text("grpc-previous-rpc-attempts"),
@@ -118,15 +105,15 @@ async fn answer(
         connection,
         stream: respond.stream_id().as_u32(),
     };
-    let answer = shared.ask(arrival);
+    let answer = state.ask(arrival);
     let early = match answer.body {
         Body::Echo => false,
         Body::EchoStream => true,
-        _ => answer.early || shared.options.answer_at_headers,
+        _ => answer.early || state.options.answer_at_headers,
     };
     let delivery = Delivery { answer: &answer, early, first, cut, messages: &mut messages };
     if delivery.run(&mut respond).await.is_err() {
-        shared.note_cancelled();
+        state.note_cancelled();
     }
 }
 
@@ -294,24 +281,5 @@ impl Messages {
             self.body.flow_control().release_capacity(chunk.len()).unwrap_or_default();
             self.buffer.unsplit(chunk.into());
         }
-    }
-}
-
-/// The receiving end of the requests for a GOAWAY that a server has for one of its connections.
-pub(super) struct GoAwayRequests<'a> {
-    pub(super) goaway_requests: mpsc::UnboundedReceiver<GoAwaySent>,
-    pub(super) shared: &'a Shared,
-    pub(super) number: usize,
-}
-
-impl GoAwayRequests<'_> {
-    async fn recv(&mut self) -> Option<GoAwaySent> {
-        self.goaway_requests.recv().await
-    }
-}
-
-impl Drop for GoAwayRequests<'_> {
-    fn drop(&mut self) {
-        self.shared.close(self.number);
     }
 }
