@@ -8,6 +8,7 @@ mod agent;
 mod child;
 mod colours;
 mod outages;
+mod outcome;
 mod picture;
 mod plain;
 mod process_stats;
@@ -39,6 +40,7 @@ use std::{
     time::Duration,
 };
 use summary::{Judge, Summary};
+use tally::report_progress;
 use temp_folder::TempFolder;
 use tokio::{
     runtime,
@@ -93,7 +95,7 @@ async fn play(json: bool, config: Option<&Path>, file: Option<&Path>) -> Result<
     let mut right = Agent::start("plain", channel, &report);
 
     let tallies = [left.tally().clone(), right.tally().clone()];
-    let progress = report.clone().progress(tallies.clone());
+    let progress = report_progress(report.clone(), tallies.clone());
     let run = ChaosRun { report: &report, tallies: &tallies, outages: Outages::default() };
     let outages = run.run(&mut child).await?;
 
@@ -122,7 +124,7 @@ async fn play(json: bool, config: Option<&Path>, file: Option<&Path>) -> Result<
         report.drawn(file);
         Ok(())
     });
-    report.summary(&summary);
+    summary.print(report.reporter());
     drawn.map(|()| summary)
 }
 

@@ -1,18 +1,17 @@
 //! What the demo prints while it runs: lines for people, or one JSON object per line.
+//!
+//! Agents, channels and the script report here; it knows none of them.
 
-use super::{summary::Summary, tally::Tally};
 use crate::{
     reporter::{Reporter, merge},
     stdout::{Stdout, Tone},
 };
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::{
     net::SocketAddr,
     path::Path,
-    sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
-use tokio::{task::JoinHandle, time};
 use tonic::Status;
 
 /// How wide the demo's lines are at most.
@@ -37,7 +36,7 @@ impl Report {
         }
     }
 
-    /// Tells of failed calls and nothing else.
+    /// Reports failed calls and nothing else.
     pub(super) fn of_failures(stdout: Stdout, json: bool) -> Self {
         Self { failures_only: true, ..Self::new(stdout, json) }
     }
@@ -92,24 +91,9 @@ impl Report {
         self.report("event", Tone::Good, agent, &text, fields);
     }
 
-    /// Tells the numbers once a second, until it is aborted.
-    pub(super) fn progress(self: Arc<Self>, tallies: [Arc<Tally>; 2]) -> JoinHandle<()> {
-        tokio::spawn(async move {
-            let mut second = time::interval(Duration::from_secs(1));
-            second.tick().await;
-            loop {
-                second.tick().await;
-                let mut fields = Map::new();
-                let mut texts = Vec::new();
-                for tally in &tallies {
-                    let now = tally.numbers();
-                    texts.push(format!("{} {} ok, {} failed", tally.agent, now.ok, now.failed));
-                    let numbers = json!({ "calls": now.calls, "ok": now.ok, "failed": now.failed });
-                    fields.insert(tally.agent.into(), numbers);
-                }
-                self.report("progress", Tone::Quiet, "", &texts.join(" | "), fields.into());
-            }
-        })
+    /// How far both agents are; `fields` go into the JSON only.
+    pub(super) fn progress(&self, text: &str, fields: Value) {
+        self.report("progress", Tone::Quiet, "", text, fields);
     }
 
     /// A picture was drawn.
@@ -118,15 +102,8 @@ impl Report {
         self.report("report", Tone::Quiet, "report", &file, json!({ "file": file }));
     }
 
-    pub(super) fn summary(&self, summary: &Summary) {
-        if self.reporter.json() {
-            summary
-                .to_json()
-                .iter()
-                .for_each(|line| self.reporter.stdout().line(&line.to_string()));
-        } else {
-            self.reporter.stdout().line(&format!("\n{}", summary.table(self.reporter.stdout())));
-        }
+    pub(super) fn reporter(&self) -> Reporter {
+        self.reporter
     }
 
     fn report(&self, kind: &str, tone: Tone, who: &str, text: &str, fields: Value) {

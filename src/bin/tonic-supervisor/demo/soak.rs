@@ -6,14 +6,8 @@
 //! process is weighed: the first time is the start.
 
 use super::{
-    Child, FINISH, Report, TempFolder,
-    agent::Agent,
-    interrupted,
-    outages::Outages,
-    process_stats::ProcessStats,
-    script::FAULTS,
-    summary::{Judge, Outcome},
-    supervised,
+    Child, FINISH, Report, TempFolder, agent::Agent, interrupted, outages::Outages,
+    outcome::Outcome, process_stats::ProcessStats, script::FAULTS, summary::Judge, supervised,
     tally::Counts,
 };
 use crate::{CliError, stdout::Stdout};

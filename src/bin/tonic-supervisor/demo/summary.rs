@@ -1,13 +1,14 @@
-//! The end of the demo: what each agent asked for, held against what the journal says was done, as
-//! a whole and for each outage.
+//! The end of the demo: compares what each agent asked for with what was done according to the
+//! journal, in all and for each outage.
 
 use super::{
     outages::{Outage, Outages},
+    outcome::{Harm, Outcome},
     table::table,
     tally::{Call, Counts, Tally},
 };
-use crate::{CliError, stdout::Stdout};
-use serde_json::{Map, Value, json};
+use crate::{CliError, reporter::Reporter, stdout::Stdout};
+use serde_json::{Value, json};
 use std::{collections::HashMap, path::Path, time::Duration};
 use tonic_supervisor::agent_queue::server::{Entry, read};
 
@@ -17,31 +18,6 @@ pub(super) struct Summary {
     outages: Vec<Outage>,
     supervised: Outcome,
     plain: Outcome,
-}
-
-/// One agent's results.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Outcome {
-    pub(super) calls: u64,
-    pub(super) ok: u64,
-    /// What came to harm in all.
-    pub(super) all: Harm,
-    /// What came to harm in each outage, and between it and the next.
-    pub(super) outages: Vec<Harm>,
-    pub(super) counts: Counts,
-}
-
-/// What came to harm.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Harm {
-    /// Calls that failed or had no answer.
-    pub(super) failed: u64,
-    /// Tasks that were accepted and not completed.
-    pub(super) lost: u64,
-    /// Requests that were carried out more than once.
-    pub(super) executed_twice: u64,
-    /// How long the call took that took longest, however it ended.
-    pub(super) longest: Duration,
 }
 
 impl Summary {
@@ -72,8 +48,18 @@ impl Summary {
         ))
     }
 
+    /// Prints it: lines of JSON for programs, a table for people.
+    pub(super) fn print(&self, reporter: Reporter) {
+        let stdout = reporter.stdout();
+        if reporter.json() {
+            self.to_json().iter().for_each(|line| stdout.line(&line.to_string()));
+        } else {
+            stdout.line(&format!("\n{}", self.table(stdout)));
+        }
+    }
+
     /// The last lines of `--json`: one for each outage, then the summary.
-    pub(super) fn to_json(&self) -> Vec<Value> {
+    fn to_json(&self) -> Vec<Value> {
         let harms = self.supervised.outages.iter().zip(&self.plain.outages);
         let outages = self.outages.iter().zip(harms).map(|(outage, (supervised, plain))| {
             json!({
@@ -90,7 +76,7 @@ impl Summary {
     }
 
     /// The table for people.
-    pub(super) fn table(&self, stdout: Stdout) -> String {
+    fn table(&self, stdout: Stdout) -> String {
         let faults: Vec<_> = self.outages.iter().map(|outage| outage.fault).collect();
         table(stdout, &faults, &self.supervised, &self.plain, self.verdict().is_ok())
     }
@@ -146,50 +132,13 @@ impl Judge<'_> {
                 outcome.harm(self.outages.of(at, at), |harm| harm.executed_twice += 1);
             }
         }
-        for (_, heard) in
+        for (_, seen) in
             tasks.iter().filter(|(task, _)| !executions.contains_key(&("end", task.as_str())))
         {
-            // The outage that came after it was last heard of.
-            outcome.harm(self.outages.of(*heard, Duration::MAX), |harm| harm.lost += 1);
+            // The outage that came after the server last answered about it.
+            outcome.harm(self.outages.of(*seen, Duration::MAX), |harm| harm.lost += 1);
         }
         outcome
-    }
-}
-
-impl Outcome {
-    /// Adds to the whole, and to one outage if there is one.
-    fn harm(&mut self, outage: Option<usize>, add: impl Fn(&mut Harm)) {
-        add(&mut self.all);
-        if let Some(one) = outage.and_then(|place| self.outages.get_mut(place)) {
-            add(one);
-        }
-    }
-
-    fn to_json(&self) -> Value {
-        let mut fields: Map<_, _> = self.all.to_json();
-        let Counts { retries, transparent_retries, dials, reconnects } = self.counts;
-        let numbers = [
-            ("calls", self.calls),
-            ("ok", self.ok),
-            ("retries", retries),
-            ("transparent_retries", transparent_retries),
-            ("dials", dials),
-            ("reconnects", reconnects),
-        ];
-        fields.extend(numbers.map(|(name, number)| (name.into(), number.into())));
-        fields.into()
-    }
-}
-
-impl Harm {
-    fn to_json(self) -> Map<String, Value> {
-        let numbers = [
-            ("failed", self.failed),
-            ("lost", self.lost),
-            ("executed_twice", self.executed_twice),
-            ("longest_wait_ms", self.longest.as_millis() as u64),
-        ];
-        numbers.map(|(name, number)| (name.into(), number.into())).into_iter().collect()
     }
 }
 
@@ -226,7 +175,7 @@ mod tests {
         outages.begins("freeze", s(30));
         outages.is_over(s(40));
         let judge = Judge { journal: Path::new(""), outages: &outages, start_ms: 0, now: s(60) };
-        let tasks = tasks.iter().map(|(task, heard)| (task.to_string(), s(*heard))).collect();
+        let tasks = tasks.iter().map(|(task, seen)| (task.to_string(), s(*seen))).collect();
         judge.weigh(entries, "a", calls, &tasks)
     }
 
@@ -248,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn accepted_tasks_that_were_not_completed_are_lost_in_the_outage_after_they_were_heard_of() {
+    fn accepted_tasks_that_were_not_completed_are_lost_in_the_outage_that_follows() {
         let outcome =
             weigh(&[ended("t1", 5), ended("t3", 6)], &[], &[("t1", 5), ("t2", 21), ("t3", 5)]);
         assert_eq!((outcome.all.lost, outcome.all.executed_twice), (1, 0));

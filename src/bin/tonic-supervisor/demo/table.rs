@@ -1,7 +1,7 @@
 //! The demo's table: what each outage cost either agent, in at most 80 columns.
 
 use super::{
-    summary::{Harm, Outcome},
+    outcome::{Harm, Outcome},
     tally::Counts,
 };
 use crate::stdout::{Stdout, Tone};

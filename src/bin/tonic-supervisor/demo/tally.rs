@@ -3,6 +3,7 @@
 
 use super::report::Report;
 use parking_lot::Mutex;
+use serde_json::{Map, json};
 use std::{
     collections::HashMap,
     future::Future,
@@ -12,6 +13,7 @@ use std::{
     },
     time::Duration,
 };
+use tokio::{task::JoinHandle, time};
 use tonic::{Response, Status};
 
 /// Writes down one agent's calls.
@@ -20,7 +22,7 @@ pub(super) struct Tally {
     pub(super) agent: &'static str,
     report: Arc<Report>,
     calls: Mutex<Vec<Call>>,
-    /// Each task that the server took on, and when it was last heard of.
+    /// Each task that the server took on, and when the server last answered about it.
     tasks: Mutex<HashMap<String, Duration>>,
     /// Whether a failure of the present fault was shown already.
     shown: AtomicBool,
@@ -39,10 +41,10 @@ pub(super) struct Call {
 
 /// The numbers at one moment.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Numbers {
-    pub(super) calls: u64,
-    pub(super) ok: u64,
-    pub(super) failed: u64,
+struct Numbers {
+    calls: u64,
+    ok: u64,
+    failed: u64,
 }
 
 /// What one side did below its calls.
@@ -104,8 +106,8 @@ impl Tally {
 
     /// The server handed a task out.
     pub(super) fn claimed(&self, task_id: &str) {
-        if let Some(heard) = self.tasks.lock().get_mut(task_id) {
-            *heard = self.report.now();
+        if let Some(seen) = self.tasks.lock().get_mut(task_id) {
+            *seen = self.report.now();
         }
     }
 
@@ -117,7 +119,7 @@ impl Tally {
         *self.over.lock() = Some(now);
     }
 
-    pub(super) fn numbers(&self) -> Numbers {
+    fn numbers(&self) -> Numbers {
         let calls = self.calls.lock();
         let count =
             |ok| calls.iter().filter(|call| call.ended.is_some() && call.ok == ok).count() as u64;
@@ -128,8 +130,28 @@ impl Tally {
         self.calls.lock().clone()
     }
 
-    /// Each task that the server took on, and when it was last heard of.
+    /// Each task that the server took on, and when the server last answered about it.
     pub(super) fn tasks(&self) -> HashMap<String, Duration> {
         self.tasks.lock().clone()
     }
+}
+
+/// Reports the numbers of both agents once a second, until it is aborted.
+pub(super) fn report_progress(report: Arc<Report>, tallies: [Arc<Tally>; 2]) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let mut second = time::interval(Duration::from_secs(1));
+        second.tick().await;
+        loop {
+            second.tick().await;
+            let mut fields = Map::new();
+            let mut texts = Vec::new();
+            for tally in &tallies {
+                let now = tally.numbers();
+                texts.push(format!("{} {} ok, {} failed", tally.agent, now.ok, now.failed));
+                let numbers = json!({ "calls": now.calls, "ok": now.ok, "failed": now.failed });
+                fields.insert(tally.agent.into(), numbers);
+            }
+            report.progress(&texts.join(" | "), fields.into());
+        }
+    })
 }
