@@ -61,7 +61,7 @@ pub(super) fn for_method_key(name: &str, value: &Value) -> String {
     }
 }
 
-/// Whether `name` says by its letters what it means, without any guess at its spelling.
+/// Whether the letters of `name` are known, without any guess at its spelling.
 pub(super) fn is_known(name: &str) -> bool {
     let keys: Vec<&Key> = KEYS.iter().collect();
     name.starts_with("grpc.") && known_advice(name, &Value::Null, &keys).is_some()

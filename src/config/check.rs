@@ -1,4 +1,6 @@
-//! The rules: settings in, a configuration or every problem out.
+//! The rules: makes a configuration of all settings, or lists every problem with them.
+//!
+//! All are checked before anything is reported, so that one run shows all that must be changed.
 
 use super::{
     effective::{self, Provenance},

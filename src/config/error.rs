@@ -37,7 +37,7 @@ impl Problem {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let key = self.key.as_ref().map_or(String::new(), |key| format!("{key} "));
-        // Keys and places are what files and environments say: no control character of theirs
+        // Keys and places come from files and environments: no control character of theirs
         // reaches a terminal.
         for letter in format!("{}: {key}{}", self.location, self.text).chars() {
             match letter.is_control() {

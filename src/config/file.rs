@@ -40,7 +40,7 @@ pub(super) fn open(path: &Path) -> Result<File, Problem> {
     }
 }
 
-/// Adds everything that `file` says. If `whole`, it must have our section.
+/// Adds all settings of `file`. If `whole`, it must have our section.
 pub(super) fn add(layers: &mut Layers, file: File, whole: bool) {
     match file.parse("grpc") {
         Ok(root) => Section { layers, file: Arc::new(file) }.root(root, whole),

@@ -1,4 +1,4 @@
-//! What stands in files and is no key: told where it stands and with what to write instead.
+//! Unknown keys in files are reported with where they stand and what to write instead.
 
 use super::*;
 

@@ -1,5 +1,5 @@
 //! What a host may be: a name or an address that can stand in a request's `:authority`, and, behind
-//! an IPv6 address, the zone that says which interface it is reached by (`fe80::1%eth0`). A zone
+//! an IPv6 address, the zone that names the interface it is reached by (`fe80::1%eth0`). A zone
 //! means something on this machine only: it is dialled, and sent to nobody.
 
 use std::net::{IpAddr, Ipv6Addr};
@@ -123,8 +123,8 @@ mod tests {
             (&long, "253 characters"),
             (&part, "63 between two dots"),
         ] {
-            let said = read(host).expect_err(host);
-            assert!(said.contains(rule) && said.starts_with("must"), "{host}: {said}");
+            let refused = read(host).expect_err(host);
+            assert!(refused.contains(rule) && refused.starts_with("must"), "{host}: {refused}");
         }
     }
 
@@ -149,8 +149,8 @@ mod tests {
             ("queue%eth0", "must not have a %"),
             ("queue%20x", "must not have a %"),
         ] {
-            let said = read(host).expect_err(host);
-            assert!(said.contains(rule), "{host}: {said}");
+            let refused = read(host).expect_err(host);
+            assert!(refused.contains(rule), "{host}: {refused}");
         }
     }
 }

@@ -165,7 +165,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_pattern_is_told_what_to_write() {
+    fn what_is_no_pattern_gets_advice_on_what_to_write() {
         for (wrong, advice) in [
             ("/a.B/C", "; write `a.B/C`"),
             (".a.B/C", "; write `a.B/C`"),

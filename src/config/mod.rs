@@ -1,5 +1,5 @@
-//! The wishes: YAML, environment and builder become one checked [`Config`], or an error that names
-//! every problem.
+//! The configuration: YAML, environment and builder become one checked [`Config`], or an error
+//! that names every problem.
 //!
 //! Each source becomes settings (`layers`), and the settings with the highest precedence are read
 //! (`scope`) under the rules (`check`). The keys are defined once, in `keys`. Nothing here panics,

@@ -50,7 +50,7 @@ impl<'a> Scope<'a> {
         })
     }
 
-    /// The value of a key, if a pattern says it.
+    /// The value of a key, if a pattern sets it.
     pub(super) fn read_own<T: Read>(&mut self, path: &'static str) -> Option<T> {
         let (key, setting) = self.find(path);
         key.method.as_ref()?;
@@ -103,12 +103,13 @@ impl<'a> Scope<'a> {
             return;
         }
         let location = |key: &KeyPath, setting: &Setting| setting.source.location(key, None);
-        let (said, other_said) = (location(&key, &setting), location(&other_key, &other));
+        let (own_location, other_location) =
+            (location(&key, &setting), location(&other_key, &other));
         let own = format!("is {}", show(&setting));
         let text =
-            format!("{own}, but {rule} {other_key}, which is {} ({other_said})", show(&other));
+            format!("{own}, but {rule} {other_key}, which is {} ({other_location})", show(&other));
         // Where the first is a default, the second is what a person can change.
-        let location = if self.explicit(first) { said } else { other_said };
+        let location = if self.explicit(first) { own_location } else { other_location };
         self.push(Problem { location, key: Some(key.to_string()), text });
     }
 
@@ -153,9 +154,9 @@ impl<'a> Scope<'a> {
     fn find(&self, path: &'static str) -> (KeyPath, Setting) {
         let scopes = self.patterns.iter().cloned().map(Some).chain([None]);
         let mut keys = scopes.map(|method| KeyPath { method, path });
-        let said = keys
+        let found = keys
             .find_map(|key| self.layers.settings.get(&key).map(|setting| (key, setting.clone())));
-        said.unwrap_or_else(|| {
+        found.unwrap_or_else(|| {
             (
                 KeyPath { method: None, path },
                 Setting { value: default(path), source: Source::Default },

@@ -18,8 +18,8 @@ use std::{
     time::Duration,
 };
 
-/// How a channel behaves. Every key has a default; see [`ConfigBuilder`](super::ConfigBuilder) for how to change them,
-/// and `docs/configuration.md` for all keys with their units and reasons.
+/// How a channel behaves. Every key has a default; see [`ConfigBuilder`](super::ConfigBuilder) for
+/// how to change them, and `docs/configuration.md` for all keys with their units and reasons.
 ///
 /// ```
 /// use std::time::Duration;

@@ -43,7 +43,7 @@ pub enum Target {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ParsedTarget {
     pub(super) target: Target,
-    /// What the scheme says about TLS: `https` yes, `http` no.
+    /// Whether the scheme asks for TLS: `https` yes, `http` no; none: it leaves that open.
     pub(super) tls: Option<bool>,
 }
 
@@ -236,7 +236,7 @@ impl Target {
         }
     }
 
-    /// Whose name a server's certificate must have, unless told otherwise.
+    /// Whose name a server's certificate must have, where no other is configured.
     #[cfg(feature = "tls")]
     pub(crate) fn server_name(&self) -> String {
         match self {

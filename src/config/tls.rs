@@ -55,8 +55,8 @@ impl TlsConfig {
 
 const KEYS: [&str; 5] = ["tls.ca", "tls.certificate", "tls.key", "tls.server_name", "tls.roots"];
 
-/// The settings of TLS; none: plaintext. `scheme` is what the target's scheme says, if the target
-/// is used.
+/// The settings of TLS; none: plaintext. `scheme` is whether the target's scheme asks for TLS, if
+/// the target is used and has one that decides it.
 pub(super) fn read(scope: &mut Scope<'_>, scheme: Option<bool>) -> Option<TlsConfig> {
     let wanted = scope.read::<bool>("use_tls");
     let ca = scope.read_with("tls.ca", file);
@@ -71,7 +71,7 @@ pub(super) fn read(scope: &mut Scope<'_>, scheme: Option<bool>) -> Option<TlsCon
         server_name.is_some(),
         chosen.is_some(),
     ];
-    let part = KEYS.into_iter().zip(parts).find_map(|(key, said)| said.then_some(key));
+    let part = KEYS.into_iter().zip(parts).find_map(|(key, is_set)| is_set.then_some(key));
 
     let refused = scope.explicit("use_tls") && !wanted;
     match (part, scheme) {
@@ -102,8 +102,8 @@ pub(super) fn read(scope: &mut Scope<'_>, scheme: Option<bool>) -> Option<TlsCon
         scope.conflict("tls.roots", "needs", "tls.ca");
     }
     if let Some(missing) = missing() {
-        let said = part.unwrap_or(if wanted { "use_tls" } else { "target" });
-        scope.refuse(said, missing);
+        let cause = part.unwrap_or(if wanted { "use_tls" } else { "target" });
+        scope.refuse(cause, missing);
     }
     let roots = chosen.unwrap_or(if ca.is_some() { Roots::File } else { Roots::Platform });
     Some(TlsConfig { ca, identity: certificate.zip(key), server_name, roots })

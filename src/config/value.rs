@@ -52,7 +52,7 @@ const SIZE_UNITS: [(&str, u64); 8] = [
 ];
 
 impl Value {
-    /// Whether it says "none".
+    /// Whether it is `none`.
     pub(super) fn is_none(&self) -> bool {
         match self {
             Self::Null => true,

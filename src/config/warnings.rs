@@ -1,5 +1,7 @@
-//! What is allowed but probably not intended. Warnings say that something will not work as it
-//! reads, and are logged by each supervisor; notes are for the author of a configuration.
+//! What is allowed but probably not intended.
+//!
+//! Warnings are about what will not work as it reads, and are logged by each supervisor; notes are
+//! for the author of a configuration, and never logged.
 
 use super::{
     keys::{self, Shape},

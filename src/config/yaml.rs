@@ -1,6 +1,6 @@
 //! YAML: text to values, and the line and column of a key. The only file that knows the YAML crate.
 //!
-//! Below the top only one section is read: the others belong to other programs. The crate tells
+//! Below the top only one section is read: the others belong to other programs. The crate gives
 //! locations only in its errors, so to find one the text is walked again and the walk fails on
 //! purpose where the key stands.
 

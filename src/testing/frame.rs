@@ -1,4 +1,4 @@
-//! HTTP/2 frames as bytes: just enough to say and hear anything, right or wrong.
+//! HTTP/2 frames as bytes: just enough to send and read any frame, valid or not.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 

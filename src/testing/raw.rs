@@ -1,4 +1,4 @@
-//! A peer that speaks HTTP/2 frame by frame and breaks whatever rule it is told to break.
+//! A peer that speaks HTTP/2 frame by frame, so that a test can break any rule.
 
 use super::{
     Frame, FrameKind, MemoryNetwork,

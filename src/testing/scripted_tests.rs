@@ -96,7 +96,7 @@ async fn it_echoes_over_tcp_and_over_memory() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_fails_as_often_as_it_was_told_and_remembers_each_call() {
+async fn it_fails_as_often_as_its_script_has_it_and_records_each_call() {
     let (_network, server) = in_memory(ScriptedServer::builder()).await;
     server.script(Script::fail_times(2, Code::Unavailable));
     let mut client = dial(&server).await;

@@ -75,7 +75,7 @@ fn concurrency() -> impl TypedValueParser<Value = usize> {
     RangedU64ValueParser::new().range(1..=1024)
 }
 
-/// Works until it is told to end. The server is the one of `config`, overruled by the environment.
+/// Works until a signal ends it. The server is the one of `config`, overruled by the environment.
 pub(crate) fn run(
     arguments: AgentArguments,
     config: Option<&Path>,

@@ -1,5 +1,5 @@
-//! `check-config`: says what is wrong with a configuration file, or that nothing is; and what a
-//! file may hold (`--template`, `--schema`) and what holds in the end (`--show-effective`).
+//! `check-config`: prints what is wrong with a configuration file, or that it is valid; what a file
+//! may have in it (`--template`, `--schema`); and the values in force (`--show-effective`).
 
 use crate::{CliError, stdout::Stdout};
 use serde_json::json;
@@ -84,7 +84,7 @@ fn check(file: &Path, show: bool, json: bool) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Every key, as a file that says the same, with who said it behind each.
+/// Every key with its value, as in a file, and behind each where the value comes from.
 fn effective(config: &Config, file: &str, json: bool) {
     let stdout = Stdout::new();
     let mut before: Vec<String> = Vec::new();

@@ -83,7 +83,7 @@ fn lease(text: &str) -> Result<f64, String> {
     Ok(seconds)
 }
 
-/// Serves until it is told to stop; over TLS where `config` says so.
+/// Serves until a signal ends it; over TLS where `config` has it.
 pub(crate) fn run(
     arguments: &ServeArguments,
     config: Option<&Path>,

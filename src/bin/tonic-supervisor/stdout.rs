@@ -1,6 +1,8 @@
 //! Writing to people and programs: colours only on a terminal that wants them, and no panic when
-//! the reader has gone. What servers and commands say is text: nothing in it moves the cursor,
-//! changes colours or ends a line.
+//! the reader has gone.
+//!
+//! What comes from servers and commands is text: nothing in it moves the cursor, changes colours or
+//! ends a line.
 
 use std::{
     borrow::Cow,

@@ -16,7 +16,7 @@ mod yaml;
 use super::keys::{Kind, Shape};
 use std::{fs, path::Path};
 
-/// What a key's values are counted in, or may be, in words.
+/// What a key's values are counted in, or may be, as text.
 fn unit(kind: Kind) -> String {
     let unit = match kind.shape {
         Shape::Switch => "true or false".into(),

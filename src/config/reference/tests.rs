@@ -1,4 +1,4 @@
-//! The generated files are what the table says, and say what the reader does.
+//! The generated files agree with the table of keys, and with what the reader takes.
 
 use super::{held, pages, schema, yaml};
 use crate::config::{

@@ -1,4 +1,4 @@
-//! The server process, seen from outside: start, kill, freeze, replace. Dropping it kills the
+//! The server process, as its parent starts, kills, freezes and replaces it. Dropping it kills the
 //! process.
 
 use crate::CliError;
@@ -36,7 +36,7 @@ pub(super) struct Child {
 struct Process {
     process: process::Child,
     commands: ChildStdin,
-    said: Lines<BufReader<ChildStdout>>,
+    output: Lines<BufReader<ChildStdout>>,
 }
 
 impl Child {
@@ -45,7 +45,7 @@ impl Child {
         let (port, address) =
             reserve().map_err(CliError::failed("cannot reserve a port on 127.0.0.1"))?;
         let mut process = Process::start(journal, config, address)?;
-        process.says("serving").await?;
+        process.wait_for_line("serving").await?;
         Ok(Self {
             journal: journal.into(),
             config: config.map(Into::into),
@@ -68,7 +68,7 @@ impl Child {
     /// Starts a new process on the same port and waits until it serves.
     pub(super) async fn start_again(&mut self) -> Result<(), CliError> {
         self.process = Process::start(&self.journal, self.config.as_deref(), self.address)?;
-        self.process.says("serving").await
+        self.process.wait_for_line("serving").await
     }
 
     /// The process stands still; its sockets stay open.
@@ -85,11 +85,11 @@ impl Child {
     /// has ended.
     pub(super) async fn replace(&mut self) -> Result<(), CliError> {
         let mut successor = Process::start(&self.journal, self.config.as_deref(), self.address)?;
-        successor.says("listening").await?;
+        successor.wait_for_line("listening").await?;
         let mut old = std::mem::replace(&mut self.process, successor);
         old.signal(Signal::TERM)?;
         old.ended().await?;
-        self.process.says("serving").await
+        self.process.wait_for_line("serving").await
     }
 
     /// Every call is refused with UNAVAILABLE for so many seconds.
@@ -123,29 +123,29 @@ impl Process {
             .spawn()
             .map_err(CliError::failed("cannot start the server process"))?;
         let pipes = (process.stdin.take(), process.stdout.take());
-        let (Some(commands), Some(said)) = pipes else {
+        let (Some(commands), Some(output)) = pipes else {
             return Err(CliError::Failed("the server process has no pipes".into()));
         };
-        Ok(Self { process, commands, said: BufReader::new(said).lines() })
+        Ok(Self { process, commands, output: BufReader::new(output).lines() })
     }
 
-    /// Waits for a line of the process.
-    async fn says(&mut self, word: &str) -> Result<(), CliError> {
-        let heard = async {
-            while let Ok(Some(line)) = self.said.next_line().await {
-                if line == word {
+    /// Waits until the process prints the line `expected`.
+    async fn wait_for_line(&mut self, expected: &str) -> Result<(), CliError> {
+        let line = async {
+            while let Ok(Some(line)) = self.output.next_line().await {
+                if line == expected {
                     return Ok(());
                 }
             }
-            Err(CliError::Failed(format!("the server process ended before it was {word}")))
+            Err(CliError::Failed(format!("the server process ended before it was {expected}")))
         };
         let late = || {
             CliError::Failed(format!(
-                "the server process was not {word} within {} s",
+                "the server process was not {expected} within {} s",
                 PATIENCE.as_secs()
             ))
         };
-        timeout(PATIENCE, heard).await.map_err(|_| late())?
+        timeout(PATIENCE, line).await.map_err(|_| late())?
     }
 
     fn signal(&self, signal: Signal) -> Result<(), CliError> {

@@ -1,4 +1,4 @@
-//! `demo`: two agents do the same work through the same trouble, one on a supervised channel and
+//! `demo`: two agents do the same work through the same outages, one on a supervised channel and
 //! one on a plain one.
 //!
 //! The server is a child process with a journal on disk; what was really executed is read from
@@ -39,7 +39,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use summary::{Judge, Summary};
+use summary::{Comparison, Summary};
 use tally::report_progress;
 use temp_folder::TempFolder;
 use tokio::{
@@ -79,7 +79,7 @@ pub(crate) fn run(
             () = interrupted => Err(CliError::Interrupted),
         }
     })?;
-    summary.verdict().map_err(CliError::Failed)
+    summary.check().map_err(CliError::Failed)
 }
 
 async fn play(json: bool, config: Option<&Path>, file: Option<&Path>) -> Result<Summary, CliError> {
@@ -107,9 +107,13 @@ async fn play(json: bool, config: Option<&Path>, file: Option<&Path>) -> Result<
     let (states, ()) = tokio::join!(supervised.close(), plain.close());
     child.stop().await?;
 
-    let judge =
-        Judge { journal: &folder.journal(), outages: &outages, start_ms: report.start_ms(), now };
-    let summary = Summary::new(&judge, [left.tally(), right.tally()], counts)?;
+    let comparison = Comparison {
+        journal: &folder.journal(),
+        outages: &outages,
+        start_ms: report.start_ms(),
+        now,
+    };
+    let summary = Summary::new(&comparison, [left.tally(), right.tally()], counts)?;
     let drawn = file.map_or(Ok(()), |file| {
         let calls = [left.tally().calls(), right.tally().calls()];
         let svg = Picture {

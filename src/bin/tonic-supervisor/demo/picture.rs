@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn words_are_escaped() {
+    fn text_in_the_picture_is_escaped() {
         let svg = picture("<b a=\"1\" & '\u{1b}'>");
         assert!(svg.contains("&lt;b a=&quot;1&quot; &amp; &apos;\\u{1b}&apos;&gt;"), "{svg}");
         assert!(!svg.contains('\u{1b}') && !svg.contains("<b"));

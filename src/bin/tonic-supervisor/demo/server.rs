@@ -1,6 +1,6 @@
-//! `demo-server`: the child process, a real agent queue on loopback that can be told to misbehave.
+//! `demo-server`: the child process, a real agent queue on loopback that refuses calls on command.
 //!
-//! It says `listening` and `serving` on standard output, takes `unavailable SECONDS` on standard
+//! It prints `listening` and `serving` on standard output, takes `unavailable SECONDS` on standard
 //! input, drains on SIGTERM, and ends when standard input does: with its parent.
 
 use crate::{CliError, address::Address, tls::Tls};
@@ -62,7 +62,7 @@ struct Slow<S>(S);
 #[derive(Clone, Debug, Default)]
 struct Refusal(Arc<Mutex<Option<Instant>>>);
 
-/// Serves, over TLS where the configuration says so.
+/// Serves, over TLS where the configuration has it.
 pub(crate) fn serve(arguments: &ServerArguments) -> Result<(), CliError> {
     let tls = Tls::for_both_ends(arguments.config.as_deref())?;
     // A frozen process does not see its standard input end.
@@ -91,7 +91,7 @@ async fn serve_until_terminated(
 
     let error = format!("cannot listen on {}", arguments.listen);
     let listener = listen(&arguments.listen).await.map_err(CliError::failed(&error))?;
-    say("listening");
+    print_line("listening");
     // Waits for a predecessor to let go of the journal; connections that come meanwhile wait in the
     // backlog.
     let journal = arguments.journal.clone();
@@ -101,7 +101,7 @@ async fn serve_until_terminated(
         .map_err(CliError::failed("cannot open the journal"))?
         .map_err(|error| CliError::Failed(error.to_string()))?;
     let service = Service::new(store);
-    say("serving");
+    print_line("serving");
 
     let guarded =
         AgentQueueServer::with_interceptor(service.clone(), move |request| refusal.check(request));
@@ -151,10 +151,10 @@ fn obey(refusal: &Refusal) {
     process::exit(0);
 }
 
-fn say(word: &str) {
+fn print_line(line: &str) {
     let mut out = io::stdout().lock();
-    // A parent that does not listen is gone, and standard input says so.
-    let _ = writeln!(out, "{word}").and_then(|()| out.flush());
+    // A parent that does not listen is gone, and standard input ends then.
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
 
 impl Refusal {

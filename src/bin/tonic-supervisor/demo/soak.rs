@@ -1,13 +1,13 @@
 //! `soak`: runs the demo's supervised agent for minutes or hours, through random faults drawn from
 //! a seed.
 //!
-//! It goes in rounds of a minute. One supervisor serves all of them; each has a new ledger, so that
-//! neither the server nor the judgement grows with time. Between rounds, when no call is open, the
-//! process is weighed: the first time is the start.
+//! It goes in rounds of a minute. One supervisor serves all of them; each has a new journal, so
+//! that neither the server nor the comparison grows with time. Between rounds, when no call is
+//! open, the memory and tasks of the process are read: the first reading is the start.
 
 use super::{
     Child, FINISH, Report, TempFolder, agent::Agent, interrupted, outages::Outages,
-    outcome::Outcome, process_stats::ProcessStats, script::FAULTS, summary::Judge, supervised,
+    outcome::Outcome, process_stats::ProcessStats, script::FAULTS, summary::Comparison, supervised,
     tally::Counts,
 };
 use crate::{CliError, stdout::Stdout};
@@ -77,7 +77,7 @@ pub(crate) fn run(
     })?;
     let line = if json { soaked.to_json().to_string() } else { soaked.to_string() };
     Stdout::new().line(&line);
-    soaked.verdict().map_err(CliError::Failed)
+    soaked.check().map_err(CliError::Failed)
 }
 
 async fn soak(
@@ -114,13 +114,13 @@ async fn soak(
         agent.finish(FINISH).await;
         child.stop().await?;
         let (journal, outages) = (folder.journal(), Outages::default());
-        let judge = Judge {
+        let comparison = Comparison {
             journal: &journal,
             outages: &outages,
             start_ms: report.start_ms(),
             now: report.now(),
         };
-        soaked.count(&judge.outcome(agent.tally())?);
+        soaked.count(&comparison.outcome(agent.tally())?);
         drop(agent);
         fs::remove_file(folder.journal())
             .map_err(CliError::failed("cannot remove the journal of a round"))?;
@@ -193,7 +193,7 @@ impl Soaked {
     }
 
     /// Fails with a sentence where the supervisor did not keep its promises.
-    fn verdict(&self) -> Result<(), String> {
+    fn check(&self) -> Result<(), String> {
         let Self { failed, lost, executed_twice, start, end, .. } = self;
         if self.calls == 0 || failed + lost + executed_twice > 0 {
             let calls = self.calls;
@@ -271,14 +271,14 @@ mod tests {
     #[test]
     fn harm_to_a_call_and_every_leak_is_a_failure_with_a_sentence() {
         let well = || soaked((20_000, 9), (21_000, 9));
-        assert_eq!(well().verdict(), Ok(()));
-        let says = |soaked: Soaked| soaked.verdict().expect_err("a failure");
-        assert!(says(Soaked { failed: 1, ..well() }).contains("1 failed"));
-        assert!(says(Soaked { lost: 2, ..well() }).contains("2 were lost"));
-        assert!(says(Soaked { executed_twice: 3, ..well() }).contains("3 were executed twice"));
-        assert!(says(Soaked { calls: 0, ..well() }).starts_with("of 0 calls"));
-        assert!(says(soaked((20_000, 9), (20_000 + LEAK_KIB + 1, 9))).contains("memory grew"));
-        assert!(says(soaked((20_000, 9), (20_000, 10))).contains("1 tasks were left over"));
+        assert_eq!(well().check(), Ok(()));
+        let failure = |soaked: Soaked| soaked.check().expect_err("a failure");
+        assert!(failure(Soaked { failed: 1, ..well() }).contains("1 failed"));
+        assert!(failure(Soaked { lost: 2, ..well() }).contains("2 were lost"));
+        assert!(failure(Soaked { executed_twice: 3, ..well() }).contains("3 were executed twice"));
+        assert!(failure(Soaked { calls: 0, ..well() }).starts_with("of 0 calls"));
+        assert!(failure(soaked((20_000, 9), (20_000 + LEAK_KIB + 1, 9))).contains("memory grew"));
+        assert!(failure(soaked((20_000, 9), (20_000, 10))).contains("1 tasks were left over"));
     }
 
     #[test]

@@ -23,21 +23,21 @@ pub(super) struct Summary {
 impl Summary {
     /// Reads the journal; both arrays are supervised, plain.
     pub(super) fn new(
-        judge: &Judge,
+        comparison: &Comparison,
         tallies: [&Tally; 2],
         counts: [Counts; 2],
     ) -> Result<Self, CliError> {
         let [left, right] = tallies;
         let [supervised, plain] = counts;
         Ok(Self {
-            outages: judge.outages.all().to_vec(),
-            supervised: Outcome { counts: supervised, ..judge.outcome(left)? },
-            plain: Outcome { counts: plain, ..judge.outcome(right)? },
+            outages: comparison.outages.all().to_vec(),
+            supervised: Outcome { counts: supervised, ..comparison.outcome(left)? },
+            plain: Outcome { counts: plain, ..comparison.outcome(right)? },
         })
     }
 
     /// Fails with a sentence where the supervised agent came to harm.
-    pub(super) fn verdict(&self) -> Result<(), String> {
+    pub(super) fn check(&self) -> Result<(), String> {
         let Harm { failed, lost, executed_twice, .. } = self.supervised.all;
         if failed + lost + executed_twice == 0 && self.supervised.ok > 0 {
             return Ok(());
@@ -78,13 +78,13 @@ impl Summary {
     /// The table for people.
     fn table(&self, stdout: Stdout) -> String {
         let faults: Vec<_> = self.outages.iter().map(|outage| outage.fault).collect();
-        table(stdout, &faults, &self.supervised, &self.plain, self.verdict().is_ok())
+        table(stdout, &faults, &self.supervised, &self.plain, self.check().is_ok())
     }
 }
 
-/// What agents' calls are held against.
+/// What agents' calls are compared with.
 #[derive(Debug)]
-pub(super) struct Judge<'a> {
+pub(super) struct Comparison<'a> {
     pub(super) journal: &'a Path,
     pub(super) outages: &'a Outages,
     /// The demo's start, in milliseconds since 1970.
@@ -93,13 +93,13 @@ pub(super) struct Judge<'a> {
     pub(super) now: Duration,
 }
 
-impl Judge<'_> {
+impl Comparison<'_> {
     pub(super) fn outcome(&self, tally: &Tally) -> Result<Outcome, CliError> {
         let entries = read(self.journal).map_err(|error| CliError::Failed(error.to_string()))?;
-        Ok(self.weigh(&entries, tally.agent, &tally.calls(), &tally.tasks()))
+        Ok(self.compare(&entries, tally.agent, &tally.calls(), &tally.tasks()))
     }
 
-    fn weigh(
+    fn compare(
         &self,
         entries: &[Entry],
         agent: &str,
@@ -168,15 +168,16 @@ mod tests {
         Call { began: s(began), ended: Some(s(ended)), ok }
     }
 
-    fn weigh(entries: &[Entry], calls: &[Call], tasks: &[(&str, u64)]) -> Outcome {
+    fn compare(entries: &[Entry], calls: &[Call], tasks: &[(&str, u64)]) -> Outcome {
         let mut outages = Outages::default();
         outages.begins("kill", s(10));
         outages.is_over(s(20));
         outages.begins("freeze", s(30));
         outages.is_over(s(40));
-        let judge = Judge { journal: Path::new(""), outages: &outages, start_ms: 0, now: s(60) };
+        let comparison =
+            Comparison { journal: Path::new(""), outages: &outages, start_ms: 0, now: s(60) };
         let tasks = tasks.iter().map(|(task, seen)| (task.to_string(), s(*seen))).collect();
-        judge.weigh(entries, "a", calls, &tasks)
+        comparison.compare(entries, "a", calls, &tasks)
     }
 
     #[test]
@@ -189,7 +190,7 @@ mod tests {
             call(38, 41, true),
             unanswered,
         ];
-        let outcome = weigh(&[], &calls, &[]);
+        let outcome = compare(&[], &calls, &[]);
         let [kill, freeze] = [outcome.outages[0], outcome.outages[1]];
         assert_eq!((kill.failed, kill.longest), (1, s(4)));
         assert_eq!((freeze.failed, freeze.longest), (1, s(25)), "what has no answer has failed");
@@ -199,7 +200,7 @@ mod tests {
     #[test]
     fn accepted_tasks_that_were_not_completed_are_lost_in_the_outage_that_follows() {
         let outcome =
-            weigh(&[ended("t1", 5), ended("t3", 6)], &[], &[("t1", 5), ("t2", 21), ("t3", 5)]);
+            compare(&[ended("t1", 5), ended("t3", 6)], &[], &[("t1", 5), ("t2", 21), ("t3", 5)]);
         assert_eq!((outcome.all.lost, outcome.all.executed_twice), (1, 0));
         assert_eq!(outcome.outages.iter().map(|harm| harm.lost).collect::<Vec<_>>(), [0, 1]);
     }
@@ -216,7 +217,7 @@ mod tests {
             other,
             ended("t1", 13),
         ];
-        let outcome = weigh(&entries, &[], &[]);
+        let outcome = compare(&entries, &[], &[]);
         assert_eq!(outcome.all.executed_twice, 1);
         assert_eq!(
             outcome.outages.iter().map(|harm| harm.executed_twice).collect::<Vec<_>>(),
@@ -232,9 +233,9 @@ mod tests {
             ..Outcome::default()
         };
         let summary = |supervised, plain| Summary { outages: Vec::new(), supervised, plain };
-        assert!(summary(outcome(3, 0), outcome(1, 2)).verdict().is_ok());
-        let sentence = summary(outcome(1, 2), outcome(3, 0)).verdict().expect_err("it failed");
+        assert!(summary(outcome(3, 0), outcome(1, 2)).check().is_ok());
+        let sentence = summary(outcome(1, 2), outcome(3, 0)).check().expect_err("it failed");
         assert!(sentence.contains("2 calls failed"), "{sentence}");
-        assert!(summary(outcome(0, 0), outcome(3, 0)).verdict().is_err(), "no call is no success");
+        assert!(summary(outcome(0, 0), outcome(3, 0)).check().is_err(), "no call is no success");
     }
 }

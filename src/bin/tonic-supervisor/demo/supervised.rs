@@ -26,7 +26,7 @@ pub(super) struct Side {
     events: JoinHandle<Vec<StateSince>>,
 }
 
-/// A channel to `address`; its retries are as `config` says, or the defaults.
+/// A channel to `address`; its retries are as in `config`, or the defaults.
 pub(super) fn start(
     agent: &'static str,
     address: SocketAddr,
@@ -73,7 +73,7 @@ impl Side {
         }
     }
 
-    /// Closes the channel; its last events are still told. Returns the states it was in.
+    /// Closes the channel; its last events are still reported. Returns the states it was in.
     pub(super) async fn close(self) -> Vec<StateSince> {
         self.supervisor.shutdown(GRACE).await;
         let abort = self.events.abort_handle();

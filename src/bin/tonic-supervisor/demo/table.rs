@@ -6,7 +6,7 @@ use super::{
 };
 use crate::stdout::{Stdout, Tone};
 
-/// The table, a line on each side's work, and the verdict.
+/// The table, a line on each side's work, and whether the supervised side came to harm.
 pub(super) fn table(
     stdout: Stdout,
     faults: &[&str],

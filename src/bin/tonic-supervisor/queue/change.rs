@@ -1,4 +1,4 @@
-//! Acting: tasks are added, retried, given up and deleted.
+//! The commands that change queues: tasks are added, retried, cancelled and deleted.
 //!
 //! The server knows a request again by its name. The names here are made of the task's id, so that
 //! pressing twice, or going on after a break, does nothing twice.
@@ -316,13 +316,13 @@ impl QueueCli {
                 }
                 Err(status) if of_the_task(status.code()) => {
                     refusals += 1;
-                    let said = format!("cannot {verb} {task}: {}", status.message());
+                    let refusal = format!("cannot {verb} {task}: {}", status.message());
                     self.object(&json!({
                         "kind": "refused", "task_id": task,
                         "code": format!("{:?}", status.code()), "text": status.message(),
                     }));
                     // Whoever closed standard error does not want to know.
-                    let _ = writeln!(io::stderr(), "tonic-supervisor: {}", printable(&said));
+                    let _ = writeln!(io::stderr(), "tonic-supervisor: {}", printable(&refusal));
                 }
                 Err(status) => {
                     let how_far = format!(
@@ -340,7 +340,7 @@ impl QueueCli {
     }
 }
 
-/// Whether it is said of the task, and another may be taken.
+/// Whether the refusal is about this task only, so that others may still be taken.
 fn of_the_task(code: Code) -> bool {
     matches!(code, Code::NotFound | Code::FailedPrecondition | Code::InvalidArgument)
 }

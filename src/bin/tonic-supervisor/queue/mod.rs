@@ -174,13 +174,13 @@ fn request<M>(message: M) -> Request<M> {
 /// For `map_err`: what could not be done, and why, in one sentence.
 fn refused(what: &str) -> impl FnOnce(Status) -> CliError {
     move |status| {
-        let said = printable(status.message());
+        let cause = printable(status.message());
         CliError::Failed(match status.code() {
             Code::Unimplemented => format!(
                 "{what}: the server does not know this operation; it is older than this command, \
-                 or another program ({said})"
+                 or another program ({cause})"
             ),
-            code => format!("{what}: {code:?}: {said}"),
+            code => format!("{what}: {code:?}: {cause}"),
         })
     }
 }

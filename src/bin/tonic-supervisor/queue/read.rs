@@ -1,4 +1,4 @@
-//! Looking: queues, tasks, and what a queue did.
+//! The commands that only read: queues, tasks, and the statistics of a queue.
 
 use super::{
     QueueCli, refused, render, request,

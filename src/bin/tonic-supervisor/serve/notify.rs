@@ -1,8 +1,8 @@
 //! Tells systemd how the server is (`sd_notify`): READY when it serves, STOPPING when it drains,
 //! and watchdog messages where the unit asks for them (`WatchdogSec=`). Elsewhere nothing is sent.
 //!
-//! A watchdog message says that this process carries out its tasks, and no more: a database that is
-//! away comes back by itself, and a restart would not help it. The health service reports that.
+//! A watchdog message means that this process carries out its tasks, and no more: a database that
+//! is away comes back by itself, and a restart would not help it. The health service reports that.
 
 use sd_notify::NotifyState;
 use std::{net::SocketAddr, time::Duration};

@@ -1,7 +1,7 @@
 //! The files that decide who may come and what they may: read at the start, and again on SIGHUP.
 //!
 //! What cannot be read again changes nothing: what was read before holds, and an ERROR and a metric
-//! say so.
+//! report it.
 
 use crate::{CliError, tls::Tls};
 use arc_swap::ArcSwap;
@@ -119,7 +119,7 @@ impl ReloadedFiles {
                 _ => self.asks.load(Relaxed),
             };
             let terms = GrantRequirements { certificates, ..self.terms };
-            say("grants", terms.read(path).map(|grants| live.replace(grants)));
+            report("grants", terms.read(path).map(|grants| live.replace(grants)));
         }
         if let (Some((_, live)), Some(tls)) = (&self.tls, tls) {
             let tokens = self.grants.as_ref().is_some_and(|(_, grants)| grants.now().have_tokens());
@@ -128,12 +128,12 @@ impl ReloadedFiles {
                 live.store(Arc::new(acceptor));
                 self.asks.store(asks, Relaxed);
             });
-            say("tls", taken);
+            report("tls", taken);
         }
     }
 }
 
-fn say(files: &'static str, read: Result<(), CliError>) {
+fn report(files: &'static str, read: Result<(), CliError>) {
     let result = if read.is_ok() { "ok" } else { "failed" };
     counter!("tonic_supervisor.queue.rereads", "files" => files, "result" => result).increment(1);
     match read {
