@@ -66,7 +66,7 @@ messages! {
         /// link's actor is in trouble.
         LinkShut,
         /// The news of a link that shut are due.
-        LookDue,
+        LinkCheckDue,
         /// h2 will end the link soon; it still takes calls.
         LinkWornOut(Incarnation),
         /// The wait before the next dial is over.

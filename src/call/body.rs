@@ -39,12 +39,12 @@ struct Open {
     deadline: Option<Pin<Box<Alarm>>>,
     pump: Option<AbortHandle>,
     /// No descriptors say what the method is, and the answer may still show that it streams.
-    doubtful: bool,
+    may_stream: bool,
     /// When it has been open for too long after its first message to be a unary call's; made when
     /// it is awaited behind that.
     open_too_long: Option<Pin<Box<Alarm>>>,
     /// The link went with the supervisor's runtime; the call's answer is on its way.
-    orphaned: bool,
+    supervisor_gone: bool,
 }
 
 impl SupervisedBody {
@@ -62,9 +62,16 @@ impl SupervisedBody {
     ) -> Self {
         let deadline = call.deadline_now().map(|at| Box::pin(Alarm::at(at)));
         let pump = pump.map(|pump| pump_on(&calls, &call, pump));
-        let doubtful = call.may_stream();
-        let open =
-            Open { calls, call, deadline, pump, doubtful, open_too_long: None, orphaned: false };
+        let may_stream = call.may_stream();
+        let open = Open {
+            calls,
+            call,
+            deadline,
+            pump,
+            may_stream,
+            open_too_long: None,
+            supervisor_gone: false,
+        };
         Self { body, open: Some(Box::new(open)) }
     }
 
@@ -81,7 +88,7 @@ impl SupervisedBody {
         };
         ready!(deadline.as_mut().poll_rung(&open.calls.runtime, cx));
         // A large answer was passed on before its first message was whole.
-        let lifted = open.doubtful && !open.call.deadline_is_said;
+        let lifted = open.may_stream && !open.call.deadline_is_said;
         if lifted && self.body.framing().is_some_and(|framing| framing.whole() > 0) {
             open.found_to_stream();
             return Poll::Pending;
@@ -105,7 +112,7 @@ impl SupervisedBody {
     fn count(&mut self, frame: Frame<Bytes>) -> Frame<Bytes> {
         if let (Some(open), Some(framing)) = (&mut self.open, self.body.framing()) {
             open.call.state.lock().received = framing.payload();
-            if open.doubtful && framing.goes_on() {
+            if open.may_stream && framing.goes_on() {
                 open.found_to_stream();
             }
         }
@@ -114,7 +121,7 @@ impl SupervisedBody {
 
     /// Nothing comes: an answer that stays open after its first message is a stream's.
     fn note_open(&mut self, cx: &mut Context<'_>) {
-        if let Some(open) = self.open.as_mut().filter(|open| open.doubtful)
+        if let Some(open) = self.open.as_mut().filter(|open| open.may_stream)
             && self.body.framing().is_some_and(|framing| framing.whole() > 0)
         {
             let late = || Box::pin(Alarm::at(after(clock::now(), OPEN_AFTER_MESSAGE)));
@@ -132,7 +139,7 @@ impl SupervisedBody {
             && matches!(failure.cause, Cause::LinkLost(_))
             && open.calls.runtime_has_ended()
         {
-            open.orphaned = true;
+            open.supervisor_gone = true;
             return Poll::Pending;
         }
         Poll::Ready(self.ended(failure, None))
@@ -169,7 +176,7 @@ impl Body for SupervisedBody {
             me.body = ResponseBody::empty();
             return Poll::Ready(Some(Err(status)));
         }
-        if me.open.as_ref().is_some_and(|open| open.orphaned) {
+        if me.open.as_ref().is_some_and(|open| open.supervisor_gone) {
             return Poll::Pending;
         }
         let frame = match me.body.poll_frame(cx) {
@@ -227,7 +234,7 @@ fn pump_on(calls: &Arc<Calls>, call: &Arc<Call>, pump: Box<Pump>) -> AbortHandle
 impl Open {
     /// The call is a stream after all: only a deadline of its own still holds.
     fn found_to_stream(&mut self) {
-        self.doubtful = false;
+        self.may_stream = false;
         self.open_too_long = None;
         self.call.found_to_stream();
         self.deadline = self.deadline.take().filter(|_| self.call.deadline_now().is_some());

@@ -198,12 +198,12 @@ async fn exchange(
     ends: Option<Instant>,
 ) -> Outcome {
     if call.kind == CallKind::Unary {
-        let mut patience = Patience { calls, call, hold, ends, alarm: None, is_over: false };
-        let outcome = read_unary(stream, hold, |cx| patience.poll_over(cx)).await;
+        let mut waiting = EndOfAnswerWait { calls, call, hold, ends, alarm: None, is_over: false };
+        let outcome = read_unary(stream, hold, |cx| waiting.poll_over(cx)).await;
         if hold == Hold::EndUnlessItStreams
             && let Ok(response) = &outcome
             && let Some(framing) = response.body().framing()
-            && (patience.is_over || framing.goes_on())
+            && (waiting.is_over || framing.goes_on())
         {
             call.found_to_stream();
         }
@@ -231,7 +231,7 @@ async fn exchange(
 }
 
 /// Waits for the end of an answer whose first message is there. Costs nothing until then.
-struct Patience<'a> {
+struct EndOfAnswerWait<'a> {
     calls: &'a Calls,
     call: &'a Call,
     hold: Hold,
@@ -240,7 +240,7 @@ struct Patience<'a> {
     is_over: bool,
 }
 
-impl Patience<'_> {
+impl EndOfAnswerWait<'_> {
     /// Whether it has been long enough: 1 s. Where the answer is then passed on, it is not longer
     /// than the attempt may take.
     fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {

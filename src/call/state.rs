@@ -52,7 +52,7 @@ pub(crate) struct Call {
     pub(crate) idempotent: bool,
     pub(crate) wait_for_ready: bool,
     /// Whether somebody said so: then it waits for a wrong peer, too.
-    pub(crate) told_to_wait: bool,
+    pub(crate) wait_is_explicit: bool,
     pub(crate) deadline: Option<Instant>,
     /// Whether the deadline is the caller's own, rather than configured for unary calls.
     pub(crate) deadline_is_said: bool,

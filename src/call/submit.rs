@@ -142,7 +142,7 @@ impl Calls {
                 .or(rule.and_then(|rule| rule.idempotent))
                 .unwrap_or(true),
             wait_for_ready,
-            told_to_wait: wait_for_ready
+            wait_is_explicit: wait_for_ready
                 && (said.is_some() || self.config.provenance.wait_for_ready),
             deadline,
             deadline_is_said: is_stated,

@@ -110,7 +110,7 @@ impl Pushback {
 }
 
 impl CallMachine {
-    /// Decides what follows a failed attempt; `unit` is a die in `0.0..1.0`.
+    /// Decides what follows a failed attempt; `unit` is a random number in `0.0..1.0`.
     pub fn failed(
         &mut self,
         failure: &Failure,

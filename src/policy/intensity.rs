@@ -26,7 +26,7 @@ pub(crate) struct Restarts {
 
 /// What to do about a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum RestartDecision {
     /// Restart at once.
     Restart,
     /// The intensity was reached just now: say so, and restart at the slowest pace.
@@ -43,7 +43,7 @@ impl Restarts {
 
     /// Counts a failure at `now`. Once reached, the intensity is announced again only after a child
     /// has lived for a whole period: the pause before a slow restart is no sign of health.
-    pub(crate) fn failed(&mut self, now: Instant) -> Verdict {
+    pub(crate) fn failed(&mut self, now: Instant) -> RestartDecision {
         let since = |at: &Instant| now.saturating_duration_since(*at);
         if self
             .failures
@@ -62,13 +62,13 @@ impl Restarts {
         }
         self.failures.push_back(now);
         if self.reached {
-            return Verdict::Slow;
+            return RestartDecision::Slow;
         }
         if self.failures.len() <= self.rule.restarts as usize {
-            return Verdict::Restart;
+            return RestartDecision::Restart;
         }
         self.reached = true;
-        Verdict::Reached
+        RestartDecision::Reached
     }
 
     /// How many failures are in the window.
@@ -88,14 +88,14 @@ mod tests {
         let start = Instant::now();
         let at = |seconds: u64| start + Duration::from_secs(seconds);
         for second in 0..5 {
-            assert_eq!(restarts.failed(at(second)), Verdict::Restart);
+            assert_eq!(restarts.failed(at(second)), RestartDecision::Restart);
         }
-        assert_eq!(restarts.failed(at(5)), Verdict::Reached);
+        assert_eq!(restarts.failed(at(5)), RestartDecision::Reached);
         for second in 6..300 {
-            assert_eq!(restarts.failed(at(second)), Verdict::Slow);
+            assert_eq!(restarts.failed(at(second)), RestartDecision::Slow);
             assert!(restarts.count() <= 7);
         }
-        assert_eq!(restarts.failed(at(299 + 12)), Verdict::Restart);
+        assert_eq!(restarts.failed(at(299 + 12)), RestartDecision::Restart);
     }
 
     #[test]
@@ -103,9 +103,12 @@ mod tests {
         let rule = Intensity { restarts: 0, period: Duration::from_secs(10) };
         let mut restarts = Restarts::new(rule, Duration::from_secs(10));
         let start = Instant::now();
-        assert_eq!(restarts.failed(start), Verdict::Reached);
+        assert_eq!(restarts.failed(start), RestartDecision::Reached);
         for n in 1..30 {
-            assert_eq!(restarts.failed(start + Duration::from_millis(10_100) * n), Verdict::Slow);
+            assert_eq!(
+                restarts.failed(start + Duration::from_millis(10_100) * n),
+                RestartDecision::Slow
+            );
         }
     }
 
@@ -115,7 +118,10 @@ mod tests {
         let mut restarts = Restarts::new(rule, Duration::ZERO);
         let start = Instant::now();
         for n in 0..100 {
-            assert_eq!(restarts.failed(start + Duration::from_secs(2 * n)), Verdict::Restart);
+            assert_eq!(
+                restarts.failed(start + Duration::from_secs(2 * n)),
+                RestartDecision::Restart
+            );
         }
     }
 }

@@ -41,7 +41,7 @@ pub(crate) use deadline::{
     TimeoutText, after, earliest, format_timeout, nearest_timeout, parse_timeout,
 };
 pub(crate) use first_dials::FirstDials;
-pub(crate) use intensity::{Restarts, Verdict};
+pub(crate) use intensity::{RestartDecision, Restarts};
 pub(crate) use keepalive::Keepalive;
 pub(crate) use liveness::{Liveness, Next};
 pub(crate) use pending::{Due, Pending};

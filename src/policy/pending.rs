@@ -234,7 +234,7 @@ mod tests {
 
     /// Scenario 17: the waiting room itself. A quadratic step would take this test hours.
     #[test]
-    fn pain_17_a_million_waiting_calls_leave_in_order_of_arrival_or_of_their_deadlines() {
+    fn scenario_17_a_million_waiting_calls_leave_in_order_of_arrival_or_deadline() {
         const CALLS: u64 = 1_000_000;
         let start = Instant::now();
         let at = |n: u64| start + Duration::from_micros(n);

@@ -50,7 +50,7 @@ impl RetryLimit {
 }
 
 impl RetryPolicy {
-    /// The wait before the retry with exponent `n`; `unit` is a die in `0.0..1.0`.
+    /// The wait before the retry with exponent `n`; `unit` is a random number in `0.0..1.0`.
     pub fn delay(&self, n: u32, unit: f64) -> Duration {
         jittered(self.backoff.delay(n), self.jitter, unit)
     }

@@ -163,12 +163,10 @@ pub struct QueueSummary {
     /// Its tasks.
     #[prost(message, optional, tag = "3")]
     pub tasks: ::core::option::Option<TaskCounts>,
-    /// How long ago the oldest pending task was submitted, in seconds; absent where none is
-    /// pending.
+    /// How long ago the oldest pending task was submitted, in seconds; absent where none is pending.
     #[prost(double, optional, tag = "4")]
     pub oldest_pending: ::core::option::Option<f64>,
-    /// How long ago the oldest claim of those that hold was made, in seconds; absent where none
-    /// holds.
+    /// How long ago the oldest claim of those that hold was made, in seconds; absent where none holds.
     #[prost(double, optional, tag = "5")]
     pub oldest_processing: ::core::option::Option<f64>,
 }
@@ -306,8 +304,7 @@ pub struct UpdateTaskStatusRequest {
     /// The claim that it is held by.
     #[prost(string, tag = "3")]
     pub claim_id: ::prost::alloc::string::String,
-    /// PROCESSING to keep the claim; PENDING to give it back; COMPLETED, FAILED or CANCELLED to end
-    /// the work.
+    /// PROCESSING to keep the claim; PENDING to give it back; COMPLETED, FAILED or CANCELLED to end the work.
     #[prost(enumeration = "TaskStatus", tag = "4")]
     pub status: i32,
     /// The result, as JSON text of at most 1 MiB; only with COMPLETED.
@@ -487,8 +484,7 @@ pub struct GetTaskStatsResponse {
     /// Its tasks by kind.
     #[prost(message, repeated, tag = "2")]
     pub types: ::prost::alloc::vec::Vec<TypeCount>,
-    /// How long ago the oldest pending task was submitted, in seconds; absent where none is
-    /// pending.
+    /// How long ago the oldest pending task was submitted, in seconds; absent where none is pending.
     #[prost(double, optional, tag = "3")]
     pub oldest_pending: ::core::option::Option<f64>,
     /// From submission to the last claim, on average, in seconds; absent where no task was claimed.
@@ -520,8 +516,7 @@ pub struct WatchQueueRequest {
 }
 /// What changed. The first answer comes at once, empty if nothing did.
 ///
-/// A task's last change is its state; changes in quick succession may be told as one, and one may
-/// be told twice.
+/// A task's last change is its state; changes in quick succession may be told as one, and one may be told twice.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct WatchQueueResponse {
     /// The changes.
@@ -664,14 +659,12 @@ pub mod agent_queue_client {
     use tonic::codegen::http::Uri;
     /// The queues of all agents.
     ///
-    /// Bad input is INVALID_ARGUMENT and names the field, the value and the rule; an unknown agent
-    /// or task is NOT_FOUND; a move that the task's status does not allow is FAILED_PRECONDITION; a
-    /// store that cannot answer now is UNAVAILABLE.
+    /// Bad input is INVALID_ARGUMENT and names the field, the value and the rule; an unknown agent or task is NOT_FOUND;
+    /// a move that the task's status does not allow is FAILED_PRECONDITION; a store that cannot answer now is UNAVAILABLE.
     ///
-    /// Every request that changes something can be sent again, by one rule: it carries a name that
-    /// its sender chose once (client_request_id, or claim_id for a claim), and a name seen before
-    /// gets the first answer again and changes nothing. Names are unique within a queue. They are
-    /// remembered while the queue exists, at least 7 days after their work is done.
+    /// Every request that changes something can be sent again, by one rule: it carries a name that its sender chose once
+    /// (client_request_id, or claim_id for a claim), and a name seen before gets the first answer again and changes nothing.
+    /// Names are unique within a queue. They are remembered while the queue exists, at least 7 days after their work is done.
     #[derive(Debug, Clone)]
     pub struct AgentQueueClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -841,8 +834,7 @@ pub mod agent_queue_client {
                 .insert(GrpcMethod::new("agent_queue.v1.AgentQueue", "GetQueueInfo"));
             self.inner.unary(req, path, codec).await
         }
-        /// The queues that the caller may look at, in the order of their agent_id's bytes, page by
-        /// page.
+        /// The queues that the caller may look at, in the order of their agent_id's bytes, page by page.
         pub async fn list_queues(
             &mut self,
             request: impl tonic::IntoRequest<super::ListQueuesRequest>,
@@ -969,13 +961,11 @@ pub mod agent_queue_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// Claims the task of highest priority, the oldest of these first; waits for one if there
-        /// is none.
+        /// Claims the task of highest priority, the oldest of these first; waits for one if there is none.
         ///
-        /// A claim is a lease: it holds for the answer's `lease` seconds, and UpdateTaskStatus with
-        /// PROCESSING starts them anew. When they are over the task is PENDING again, and what the
-        /// old holder says of it is refused. A task that was claimed and lost more than
-        /// `max_claims` times becomes FAILED.
+        /// A claim is a lease: it holds for the answer's `lease` seconds, and UpdateTaskStatus with PROCESSING starts them anew. When
+        /// they are over the task is PENDING again, and what the old holder says of it is refused. A task that was claimed and lost
+        /// more than `max_claims` times becomes FAILED.
         pub async fn get_task(
             &mut self,
             request: impl tonic::IntoRequest<super::GetTaskRequest>,
@@ -1104,8 +1094,7 @@ pub mod agent_queue_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// Gives up a task that is PENDING or PROCESSING. A claim on it is over: its holder hears
-        /// so at its next update.
+        /// Gives up a task that is PENDING or PROCESSING. A claim on it is over: its holder hears so at its next update.
         pub async fn cancel_task(
             &mut self,
             request: impl tonic::IntoRequest<super::CancelTaskRequest>,
@@ -1232,8 +1221,7 @@ pub mod agent_queue_client {
                 .insert(GrpcMethod::new("agent_queue.v1.AgentQueue", "GetTaskStats"));
             self.inner.unary(req, path, codec).await
         }
-        /// Tells every change of a queue's tasks, from now on or from a cursor on, until the caller
-        /// or the server ends it.
+        /// Tells every change of a queue's tasks, from now on or from a cursor on, until the caller or the server ends it.
         pub async fn watch_queue(
             &mut self,
             request: impl tonic::IntoRequest<super::WatchQueueRequest>,
@@ -1270,8 +1258,7 @@ pub mod agent_queue_server {
         clippy::let_unit_value,
     )]
     use tonic::codegen::*;
-    /// Generated trait containing gRPC methods that should be implemented for use with
-    /// AgentQueueServer.
+    /// Generated trait containing gRPC methods that should be implemented for use with AgentQueueServer.
     #[async_trait]
     pub trait AgentQueue: std::marker::Send + std::marker::Sync + 'static {
         /// Whether the server can do its work now: its store answers.
@@ -1306,8 +1293,7 @@ pub mod agent_queue_server {
             tonic::Response<super::GetQueueInfoResponse>,
             tonic::Status,
         >;
-        /// The queues that the caller may look at, in the order of their agent_id's bytes, page by
-        /// page.
+        /// The queues that the caller may look at, in the order of their agent_id's bytes, page by page.
         async fn list_queues(
             &self,
             request: tonic::Request<super::ListQueuesRequest>,
@@ -1347,13 +1333,11 @@ pub mod agent_queue_server {
             tonic::Response<super::BatchSubmitTasksResponse>,
             tonic::Status,
         >;
-        /// Claims the task of highest priority, the oldest of these first; waits for one if there
-        /// is none.
+        /// Claims the task of highest priority, the oldest of these first; waits for one if there is none.
         ///
-        /// A claim is a lease: it holds for the answer's `lease` seconds, and UpdateTaskStatus with
-        /// PROCESSING starts them anew. When they are over the task is PENDING again, and what the
-        /// old holder says of it is refused. A task that was claimed and lost more than
-        /// `max_claims` times becomes FAILED.
+        /// A claim is a lease: it holds for the answer's `lease` seconds, and UpdateTaskStatus with PROCESSING starts them anew. When
+        /// they are over the task is PENDING again, and what the old holder says of it is refused. A task that was claimed and lost
+        /// more than `max_claims` times becomes FAILED.
         async fn get_task(
             &self,
             request: tonic::Request<super::GetTaskRequest>,
@@ -1390,8 +1374,7 @@ pub mod agent_queue_server {
             tonic::Response<super::BatchDeleteTasksResponse>,
             tonic::Status,
         >;
-        /// Gives up a task that is PENDING or PROCESSING. A claim on it is over: its holder hears
-        /// so at its next update.
+        /// Gives up a task that is PENDING or PROCESSING. A claim on it is over: its holder hears so at its next update.
         async fn cancel_task(
             &self,
             request: tonic::Request<super::CancelTaskRequest>,
@@ -1437,8 +1420,7 @@ pub mod agent_queue_server {
             >
             + std::marker::Send
             + 'static;
-        /// Tells every change of a queue's tasks, from now on or from a cursor on, until the caller
-        /// or the server ends it.
+        /// Tells every change of a queue's tasks, from now on or from a cursor on, until the caller or the server ends it.
         async fn watch_queue(
             &self,
             request: tonic::Request<super::WatchQueueRequest>,
@@ -1446,14 +1428,12 @@ pub mod agent_queue_server {
     }
     /// The queues of all agents.
     ///
-    /// Bad input is INVALID_ARGUMENT and names the field, the value and the rule; an unknown agent
-    /// or task is NOT_FOUND; a move that the task's status does not allow is FAILED_PRECONDITION; a
-    /// store that cannot answer now is UNAVAILABLE.
+    /// Bad input is INVALID_ARGUMENT and names the field, the value and the rule; an unknown agent or task is NOT_FOUND;
+    /// a move that the task's status does not allow is FAILED_PRECONDITION; a store that cannot answer now is UNAVAILABLE.
     ///
-    /// Every request that changes something can be sent again, by one rule: it carries a name that
-    /// its sender chose once (client_request_id, or claim_id for a claim), and a name seen before
-    /// gets the first answer again and changes nothing. Names are unique within a queue. They are
-    /// remembered while the queue exists, at least 7 days after their work is done.
+    /// Every request that changes something can be sent again, by one rule: it carries a name that its sender chose once
+    /// (client_request_id, or claim_id for a claim), and a name seen before gets the first answer again and changes nothing.
+    /// Names are unique within a queue. They are remembered while the queue exists, at least 7 days after their work is done.
     #[derive(Debug)]
     pub struct AgentQueueServer<T> {
         inner: Arc<T>,

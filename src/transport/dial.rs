@@ -5,6 +5,7 @@
 use super::{
     connect_request::{ConnectRequest, Endpoint},
     connector::{BoxedIo, Candidate, Connector, failure},
+    dial_record::DialRecord,
     driver::Driver,
     event::LinkListener,
     eyeballs::race,
@@ -14,7 +15,6 @@ use super::{
     link::Link,
     tap::Tap,
     tapped::Tapped,
-    trail::Trail,
 };
 use crate::model::{DialFailure, DialStep, Incarnation, LinkEnd};
 use crate::policy::Liveness;
@@ -79,19 +79,19 @@ impl From<DialFailure> for FailedDial {
 /// One address's part of the dial.
 #[derive(Clone, Copy)]
 struct Part<'a> {
-    trail: &'a Trail,
+    record: &'a DialRecord,
     number: usize,
 }
 
 impl Part<'_> {
     fn reached(self, step: DialStep) {
-        self.trail.reached(self.number, step);
+        self.record.reached(self.number, step);
     }
 
     /// The peer there is `wrong`, or it may be the right one.
     fn judged(self, wrong: bool) {
         if wrong {
-            self.trail.is_wrong(self.number);
+            self.record.is_wrong(self.number);
         }
     }
 }
@@ -112,18 +112,18 @@ impl Dial {
         connector: Arc<dyn Connector>,
         listener: Arc<dyn LinkListener>,
     ) -> Result<Dialled, FailedDial> {
-        let trail = Trail::new(self.request.endpoint());
-        let dialling = self.race(&*connector, listener, &trail);
+        let record = DialRecord::new(self.request.endpoint());
+        let dialling = self.race(&*connector, listener, &record);
         match tokio::time::timeout(self.timeout, dialling).await {
             Ok(result) => result.map_err(|failure| {
-                let wrong_peer = trail.is_wrong_everywhere();
+                let wrong_peer = record.is_wrong_everywhere();
                 FailedDial { failure, wrong_peer }
             }),
             Err(_) => {
                 let progress = caught(|| self.request.progress());
                 let progress = progress
                     .unwrap_or_else(|words| Some(format!("its progress panicked: {words}")));
-                Err(trail.cut_off(self.timeout, progress).into())
+                Err(record.cut_off(self.timeout, progress).into())
             }
         }
     }
@@ -132,10 +132,10 @@ impl Dial {
         &self,
         connector: &dyn Connector,
         listener: Arc<dyn LinkListener>,
-        trail: &Trail,
+        record: &DialRecord,
     ) -> Result<Dialled, DialFailure> {
         #[cfg(feature = "tls")]
-        let secure = self.secure(&*listener, trail).await?;
+        let secure = self.secure(&*listener, record).await?;
         let candidates = connector.candidates(&self.request).await?;
         let dial = |number, candidate| {
             self.one(
@@ -143,11 +143,11 @@ impl Dial {
                 #[cfg(feature = "tls")]
                 secure.as_ref(),
                 listener.clone(),
-                Part { trail, number },
+                Part { record, number },
             )
         };
-        let won = race(candidates, dial, trail).await;
-        let mut dialled = won.ok_or_else(|| trail.all_failed())?;
+        let won = race(candidates, dial, record).await;
+        let mut dialled = won.ok_or_else(|| record.all_failed())?;
         dialled.driver.begin_to_report();
         Ok(dialled)
     }
@@ -158,15 +158,15 @@ impl Dial {
     async fn secure(
         &self,
         listener: &dyn LinkListener,
-        trail: &Trail,
+        record: &DialRecord,
     ) -> Result<Option<Secure>, DialFailure> {
         let Some(tls) = &self.tls else { return Ok(None) };
-        trail.before(DialStep::Tls);
+        record.before(DialStep::Tls);
         let material = tls
             .material(listener)
             .await
             .map_err(|cause| failure(DialStep::Tls, self.request.endpoint(), &cause))?;
-        trail.before(DialStep::Resolve);
+        record.before(DialStep::Resolve);
         Ok(Some((tls.clone(), material)))
     }
 

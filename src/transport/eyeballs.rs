@@ -2,7 +2,7 @@
 //! when one fails or 250 ms later, families in turn; the first whose whole dial succeeds wins, and
 //! the others are dropped.
 
-use super::{connector::Candidate, trail::Trail};
+use super::{connector::Candidate, dial_record::DialRecord};
 use crate::model::DialFailure;
 use futures::stream::{FuturesUnordered, StreamExt};
 use std::{future::Future, net::SocketAddr, time::Duration};
@@ -25,12 +25,12 @@ pub(super) fn in_turn(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     }
 }
 
-/// Tries the candidates with `dial`, which is told each one's number on the trail. None: all
-/// failed, and `trail` says how. Cancel safe, if `dial` is.
+/// Tries the candidates with `dial`, which is told each one's number on the record. None: all
+/// failed, and `record` says how. Cancel safe, if `dial` is.
 pub(super) async fn race<T, F>(
     candidates: Vec<Candidate>,
     dial: impl Fn(usize, Candidate) -> F,
-    trail: &Trail,
+    record: &DialRecord,
 ) -> Option<T>
 where
     F: Future<Output = Result<T, DialFailure>>,
@@ -39,14 +39,14 @@ where
     let mut running = FuturesUnordered::new();
     loop {
         if let Some(candidate) = next.next() {
-            let number = trail.begin(candidate.address.clone(), next.len());
+            let number = record.begin(candidate.address.clone(), next.len());
             let dialling = dial(number, candidate);
             running.push(async move { (number, dialling.await) });
         }
         tokio::select! {
             ended = running.next() => match ended? {
                 (_, Ok(won)) => return Some(won),
-                (number, Err(failure)) => trail.failed(number, failure),
+                (number, Err(failure)) => record.failed(number, failure),
             },
             () = tokio::time::sleep(HEAD_START), if next.len() > 0 => {}
         }
@@ -72,8 +72,8 @@ mod tests {
         all.iter().map(one).collect()
     }
 
-    fn trail() -> Trail {
-        Trail::new(&Endpoint::new("queue", 1))
+    fn record() -> DialRecord {
+        DialRecord::new(&Endpoint::new("queue", 1))
     }
 
     #[test]
@@ -88,7 +88,7 @@ mod tests {
     /// (answers at 400).
     #[tokio::test(start_paused = true)]
     async fn the_next_starts_after_250_ms_or_when_one_fails_and_the_first_answer_wins() {
-        let (start, trail) = (Instant::now(), trail());
+        let (start, record) = (Instant::now(), record());
         let begun = Mutex::new(Vec::new());
         let won = race(
             candidates(&["1.1.1.1:1", "2.2.2.2:1", "3.3.3.3:1", "4.4.4.4:1"]),
@@ -108,7 +108,7 @@ mod tests {
                     }
                 }
             },
-            &trail,
+            &record,
         );
         assert_eq!(won.await.expect("one answers"), "3.3.3.3:1");
         assert_eq!(*begun.lock(), [0, 250, 300]);
@@ -116,7 +116,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn when_all_fail_each_is_named_with_its_reason() {
-        let trail = trail();
+        let record = record();
         let refuse = |_, candidate: Candidate| async move {
             Err::<(), _>(failure(
                 DialStep::Connect,
@@ -124,9 +124,9 @@ mod tests {
                 &"refused",
             ))
         };
-        assert_eq!(race(candidates(&["[::1]:7", "1.1.1.1:7"]), refuse, &trail).await, None);
+        assert_eq!(race(candidates(&["[::1]:7", "1.1.1.1:7"]), refuse, &record).await, None);
         let words = "cannot dial queue:1: cannot connect to [::1]:7: refused; cannot connect to \
                      1.1.1.1:7: refused";
-        assert_eq!(trail.all_failed().reason, words);
+        assert_eq!(record.all_failed().reason, words);
     }
 }

@@ -1,7 +1,7 @@
 //! A byte stream whose beginning is judged: with the first byte that the expected protocol cannot
 //! send, reading fails.
 
-use super::greeting::{Expected, Greeting, Heard};
+use super::greeting::{Expected, FirstBytes, Greeting};
 use std::{
     io,
     pin::Pin,
@@ -38,13 +38,13 @@ impl<T> Greeted<T> {
 
     fn judge(&mut self, read: &[u8]) -> io::Result<()> {
         let Some(greeting) = &mut self.greeting else { return Ok(()) };
-        match greeting.hear(read) {
-            Heard::More => Ok(()),
-            Heard::Right => {
+        match greeting.check(read) {
+            FirstBytes::More => Ok(()),
+            FirstBytes::Right => {
                 self.greeting = None;
                 Ok(())
             }
-            Heard::Wrong(words) => {
+            FirstBytes::Wrong(words) => {
                 let wrong_peer = !greeting.may_be_expected();
                 let wrong = self.wrong.get_or_init(|| WrongGreeting { words, wrong_peer });
                 Err(io::Error::new(io::ErrorKind::InvalidData, wrong.words.clone()))

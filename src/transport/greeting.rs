@@ -28,9 +28,9 @@ pub(super) enum Expected {
     Tls,
 }
 
-/// What was heard so far.
+/// What was checked so far.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Heard {
+pub(super) enum FirstBytes {
     /// Too little to tell.
     More,
     /// What was expected.
@@ -80,19 +80,19 @@ impl Greeting {
 
     /// Reads on. However the bytes are cut, what cannot be right is wrong with its first wrong
     /// byte.
-    pub(super) fn hear(&mut self, mut bytes: &[u8]) -> Heard {
+    pub(super) fn check(&mut self, mut bytes: &[u8]) -> FirstBytes {
         loop {
             let (now, later) = bytes.split_at(bytes.len().min(KEPT - self.first.len()));
             self.first.extend_from_slice(now);
             bytes = later;
             let Some(needed) = self.is_right() else {
-                return Heard::Wrong(self.describe());
+                return FirstBytes::Wrong(self.describe());
             };
             if self.first.len() < needed {
-                return Heard::More;
+                return FirstBytes::More;
             }
             if !self.is_acknowledgement() {
-                return Heard::Right;
+                return FirstBytes::Right;
             }
             // A peer may acknowledge our SETTINGS before it sends its own.
             self.first.drain(..HEADER);
@@ -115,7 +115,7 @@ impl Greeting {
         }
     }
 
-    /// Whether what was heard may be the expected protocol, although it begins wrongly: some frame
+    /// Whether what was checked may be the expected protocol, although it begins wrongly: some frame
     /// of HTTP/2, such as a GOAWAY, in place of SETTINGS.
     pub(super) fn may_be_expected(&self) -> bool {
         let kind_is_known = self.first.get(3).is_none_or(|kind| frame_name(*kind).is_some());

@@ -2,18 +2,18 @@
 
 use super::*;
 
-/// What is heard of `bytes`, cut into pieces of `size`, and after how many.
-fn hear(expected: Expected, bytes: &[u8], size: usize) -> (Heard, usize) {
+/// What is checked of `bytes`, cut into pieces of `size`, and after how many.
+fn check(expected: Expected, bytes: &[u8], size: usize) -> (FirstBytes, usize) {
     let mut greeting = Greeting::new(expected);
     let mut read = 0;
     for piece in bytes.chunks(size) {
         read += piece.len();
-        match greeting.hear(piece) {
-            Heard::More => {}
+        match greeting.check(piece) {
+            FirstBytes::More => {}
             decided => return (decided, read),
         }
     }
-    (Heard::More, read)
+    (FirstBytes::More, read)
 }
 
 const EMPTY: &[u8] = b"\0\0\0\x04\0\0\0\0\0";
@@ -27,13 +27,13 @@ fn settings_are_right_however_they_are_cut() {
     let odd: &[u8] = b"\0\0\0\x04\xfe\x80\0\0\0";
     for (greeting, needed) in [(EMPTY, 9), (ONE, 9), (odd, 9), (&first_an_acknowledgement, 27)] {
         for size in 1..=greeting.len() {
-            let (heard, read) = hear(Expected::Settings, greeting, size);
-            assert_eq!(heard, Heard::Right, "{greeting:?} in pieces of {size}");
+            let (checked, read) = check(Expected::Settings, greeting, size);
+            assert_eq!(checked, FirstBytes::Right, "{greeting:?} in pieces of {size}");
             assert!(read < needed + size);
         }
         assert_eq!(
-            hear(Expected::Settings, &greeting[..needed - 1], 1).0,
-            Heard::More,
+            check(Expected::Settings, &greeting[..needed - 1], 1).0,
+            FirstBytes::More,
             "{greeting:?}"
         );
     }
@@ -56,9 +56,9 @@ fn what_cannot_begin_settings_is_wrong_with_its_first_wrong_byte() {
         (b"ZZZ\x1b[2J", 1, "its first bytes are \"Z"),
     ] {
         for size in 1..=bytes.len() {
-            let (heard, read) = hear(Expected::Settings, bytes, size);
-            let Heard::Wrong(said) = heard else {
-                panic!("{bytes:?} in pieces of {size}: {heard:?}")
+            let (checked, read) = check(Expected::Settings, bytes, size);
+            let FirstBytes::Wrong(said) = checked else {
+                panic!("{bytes:?} in pieces of {size}: {checked:?}")
             };
             assert!(said.contains(words), "{bytes:?}: {said}");
             assert!(!said.contains(char::is_control) && said.len() < 200, "{said}");
@@ -68,10 +68,14 @@ fn what_cannot_begin_settings_is_wrong_with_its_first_wrong_byte() {
                 "{bytes:?} in pieces of {size}"
             );
         }
-        assert_eq!(hear(Expected::Settings, &bytes[..wrong_at - 1], 1).0, Heard::More, "{bytes:?}");
+        assert_eq!(
+            check(Expected::Settings, &bytes[..wrong_at - 1], 1).0,
+            FirstBytes::More,
+            "{bytes:?}"
+        );
     }
     let goaway = b"\0\0\x0c\x07\0\0\0\0\0\0\0\0\0\0\0\0\x0bbusy";
-    let Heard::Wrong(said) = hear(Expected::Settings, goaway, goaway.len()).0 else {
+    let FirstBytes::Wrong(said) = check(Expected::Settings, goaway, goaway.len()).0 else {
         panic!("it is wrong")
     };
     assert_eq!(said, "its first frame is GOAWAY ENHANCE_YOUR_CALM instead of SETTINGS");
@@ -99,16 +103,16 @@ fn other_protocols_are_recognised_by_what_they_say_first() {
         (b"-ERR unknown command 'PRI'\r\n", "this looks like a Redis or mail server"),
     ] {
         for size in 1..=greeting.len() {
-            let (heard, read) = hear(Expected::Settings, greeting, size);
-            let Heard::Wrong(said) = heard else {
-                panic!("{greeting:?} in pieces of {size}: {heard:?}")
+            let (checked, read) = check(Expected::Settings, greeting, size);
+            let FirstBytes::Wrong(said) = checked else {
+                panic!("{greeting:?} in pieces of {size}: {checked:?}")
             };
             assert!(said.contains(words), "{greeting:?} in pieces of {size}: {said}");
             assert_eq!(read, size, "the first byte is wrong");
         }
     }
-    let (heard, _) = hear(Expected::Settings, b"2x0 what is this", 9);
-    assert!(matches!(heard, Heard::Wrong(wrong) if wrong.contains("2x0")));
+    let (checked, _) = check(Expected::Settings, b"2x0 what is this", 9);
+    assert!(matches!(checked, FirstBytes::Wrong(wrong) if wrong.contains("2x0")));
 }
 
 #[cfg(feature = "tls")]
@@ -125,9 +129,9 @@ fn where_tls_is_expected_a_plaintext_server_is_recognised() {
         (b"\xff\xff\xff", "its first bytes are"),
     ] {
         for size in 1..=greeting.len() {
-            let (heard, read) = hear(Expected::Tls, greeting, size);
-            let Heard::Wrong(said) = heard else {
-                panic!("{greeting:?} in pieces of {size}: {heard:?}")
+            let (checked, read) = check(Expected::Tls, greeting, size);
+            let FirstBytes::Wrong(said) = checked else {
+                panic!("{greeting:?} in pieces of {size}: {checked:?}")
             };
             assert!(
                 said.contains(words) && said.contains("does not speak TLS on this port"),
@@ -137,7 +141,7 @@ fn where_tls_is_expected_a_plaintext_server_is_recognised() {
         }
     }
     for greeting in [&b"\x15\x03\x01\0\x02\x02\x46"[..], b"\x16\x03\x03\0\x7a\x02"] {
-        assert_eq!(hear(Expected::Tls, greeting, 1), (Heard::Right, 2));
+        assert_eq!(check(Expected::Tls, greeting, 1), (FirstBytes::Right, 2));
     }
 }
 
@@ -145,10 +149,10 @@ fn where_tls_is_expected_a_plaintext_server_is_recognised() {
 #[test]
 fn inside_tls_nobody_is_told_to_use_tls() {
     for greeting in [&b"\x15\x03\x01\0\x02\x02\x46"[..], b"HTTP/1.1 400 Bad Request\r\n"] {
-        let Heard::Wrong(said) = hear(Expected::SettingsInTls, greeting, 7).0 else {
+        let FirstBytes::Wrong(said) = check(Expected::SettingsInTls, greeting, 7).0 else {
             panic!("it is wrong")
         };
         assert!(said.starts_with("this looks like") && !said.contains("use_tls"), "{said}");
     }
-    assert_eq!(hear(Expected::SettingsInTls, ONE, 4).0, Heard::Right);
+    assert_eq!(check(Expected::SettingsInTls, ONE, 4).0, FirstBytes::Right);
 }

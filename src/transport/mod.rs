@@ -13,6 +13,7 @@ mod code;
 mod connect_request;
 mod connector;
 mod dial;
+mod dial_record;
 mod driver;
 mod ended_streams;
 mod event;
@@ -36,7 +37,6 @@ mod tapped;
 mod tcp;
 #[cfg(feature = "tls")]
 mod tls;
-mod trail;
 mod window;
 
 pub(crate) use body::ResponseBody;

@@ -3,9 +3,9 @@
 use super::{
     connect_request::ConnectRequest,
     connector::{BoxedIo, Candidate, Connector, failure, tune},
+    dial_record::DialRecord,
     eyeballs::{in_turn, race},
     lookup::Lookups,
-    trail::Trail,
 };
 use crate::{
     config::Target,
@@ -78,9 +78,9 @@ pub(super) async fn connect_to_any(
     request: ConnectRequest,
     candidates: impl Future<Output = Result<Vec<Candidate>, DialFailure>>,
 ) -> Result<BoxedIo, DialFailure> {
-    let trail = Trail::new(request.endpoint());
-    let won = race(candidates.await?, |_, candidate| candidate.connect, &trail).await;
-    won.ok_or_else(|| trail.all_failed())
+    let record = DialRecord::new(request.endpoint());
+    let won = race(candidates.await?, |_, candidate| candidate.connect, &record).await;
+    won.ok_or_else(|| record.all_failed())
 }
 
 /// What a name or an address stands for.
@@ -160,7 +160,7 @@ mod tests {
             let request = ConnectRequest::new(queue.clone());
             let dial = connector.candidates(&request);
             assert!(tokio::time::timeout(timeout, dial).await.is_err());
-            let failure = Trail::new(&queue).cut_off(timeout, request.progress());
+            let failure = DialRecord::new(&queue).cut_off(timeout, request.progress());
             assert_eq!((failure.step, failure.timed_out), (DialStep::Resolve, true));
             let words =
                 format!("cannot resolve queue:7: the lookup of queue has not answered for {said}");

@@ -291,8 +291,7 @@ impl Client {
         let (shared, story) = (&self.shared, self.story.borrow());
         let stuck = !matches!(story.state, ConnectivityState::Ready | ConnectivityState::Shutdown)
             && now() > story.way_on_by + GRAIN;
-        shared
-            .require(!stuck, || format!("a dead end: {} since {:?}", story.state, story.way_on_by));
+        shared.require(!stuck, || format!("stuck: {} since {:?}", story.state, story.way_on_by));
         let supervisor = self.supervisor.borrow();
         let Some(supervisor) = &*supervisor else { return };
         let (snapshot, config) = (supervisor.snapshot(), &self.script.config);

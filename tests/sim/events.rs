@@ -153,7 +153,7 @@ impl Story {
                 self.redial_not_before = Some(now + *delay);
             }
             Fact::ChildFailed { child, error, .. } => {
-                shared.require(!error.starts_with("a dead end"), || {
+                shared.require(!error.starts_with("stuck: "), || {
                     format!("the watchdog found {error}")
                 });
                 self.way_on_by = self.way_on_by.max(now + reconnect.waiting().max);

@@ -37,7 +37,7 @@ fn a_dropped_reply_is_found() {
 
 #[test]
 fn a_forgotten_redial_timer_is_found() {
-    is_found(Mutation::ForgetRedialTimer, &["a dead end"]);
+    is_found(Mutation::ForgetRedialTimer, &["stuck: "]);
 }
 
 #[test]

@@ -51,7 +51,7 @@ pub(super) struct RequestState {
     last_timeout: LastTimeout,
     draining: bool,
     /// How many parked calls the supervisor and the counts know of.
-    told_waiting: usize,
+    reported_waiting: usize,
 }
 
 impl Actor for RequestActor {
@@ -75,7 +75,7 @@ impl Actor for RequestActor {
             sweep: None,
             last_timeout: LastTimeout::default(),
             draining,
-            told_waiting: 0,
+            reported_waiting: 0,
         })
     }
 
@@ -93,7 +93,7 @@ impl Actor for RequestActor {
             RequestMsg::AttemptFailed(call) => state.decide(call),
             RequestMsg::CredentialsFetched(call) => state.authorized(call),
             RequestMsg::PickerChanged(picker) => state.picker_changed(picker),
-            RequestMsg::WrongPeer(why) => state.refuse_parked(&why, |call| !call.told_to_wait),
+            RequestMsg::WrongPeer(why) => state.refuse_parked(&why, |call| !call.wait_is_explicit),
             RequestMsg::RoomFreed => {}
             RequestMsg::TimerDue => state.timer_due(),
             RequestMsg::SweepDue => state.sweep(),
@@ -101,7 +101,7 @@ impl Actor for RequestActor {
         }
         state.pump();
         state.arm(&me);
-        state.tell_waiting(&me);
+        state.report_waiting(&me);
         handling.end(&state.core);
         Ok(())
     }
@@ -323,12 +323,12 @@ impl RequestState {
     }
 
     /// The supervisor dials more eagerly while calls wait.
-    fn tell_waiting(&mut self, me: &ActorRef<RequestMsg>) {
-        let (before, now) = (self.told_waiting, self.pending.parked());
+    fn report_waiting(&mut self, me: &ActorRef<RequestMsg>) {
+        let (before, now) = (self.reported_waiting, self.pending.parked());
         if before == now {
             return;
         }
-        self.told_waiting = now;
+        self.reported_waiting = now;
         self.core.telemetry.waiting_changed(before, now);
         if (before == 0) != (now == 0) {
             self.core.tell_supervisor(SupervisorMsg::CallsWaiting {
@@ -341,6 +341,6 @@ impl RequestState {
 
 impl Drop for RequestState {
     fn drop(&mut self) {
-        self.core.telemetry.waiting_changed(self.told_waiting, 0);
+        self.core.telemetry.waiting_changed(self.reported_waiting, 0);
     }
 }

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     clock,
     model::{Fact, Incarnation},
-    policy::{Input, Verdict},
+    policy::{Input, RestartDecision},
     transport::{FailedDial, Link},
 };
 use ractor::{Actor, ActorId, ActorRef};
@@ -38,7 +38,7 @@ impl Connection {
 
 /// The place of a request actor.
 #[derive(Default)]
-pub(super) struct Shard {
+pub(super) struct RequestActorSlot {
     actor: Option<ActorId>,
     calls_wait: bool,
     /// The wait for the next actor.
@@ -129,8 +129,8 @@ impl Session {
     }
 
     fn request_actor_failed(&mut self, shard: usize, words: &str) {
-        self.shards[shard] = Shard::default();
-        let at_once = self.child_failed("request", words) == Verdict::Restart;
+        self.shards[shard] = RequestActorSlot::default();
+        let at_once = self.child_failed("request", words) == RestartDecision::Restart;
         if self.draining && self.connections.is_empty() {
             // No call is in flight that needs someone to decide for it.
             return;
@@ -164,14 +164,14 @@ impl Session {
         self.shards.iter().any(|shard| shard.calls_wait)
     }
 
-    pub(super) fn child_failed(&mut self, child: &'static str, words: &str) -> Verdict {
+    pub(super) fn child_failed(&mut self, child: &'static str, words: &str) -> RestartDecision {
         self.core.telemetry.announce(Fact::ChildFailed { child, error: words.into() });
-        let verdict = self.restarts.failed(clock::now());
-        if verdict == Verdict::Reached {
+        let decision = self.restarts.failed(clock::now());
+        if decision == RestartDecision::Reached {
             self.exhausted = true;
             let (failures, period) = (self.restarts.count(), self.core.config.intensity.period);
             self.core.telemetry.announce(Fact::IntensityReached { failures, period });
         }
-        verdict
+        decision
     }
 }

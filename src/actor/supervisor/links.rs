@@ -6,7 +6,7 @@ use super::{super::message::ConnectionMsg, Session, children::Connection};
 use crate::{
     clock,
     model::{Fact, GoAway, Incarnation, LinkEnd},
-    policy::{Input, Verdict, after},
+    policy::{Input, RestartDecision, after},
     transport::Link,
 };
 use std::{sync::Arc, time::Duration};
@@ -164,10 +164,10 @@ impl Session {
     }
 
     pub(super) fn connection_failed(&mut self, connection: &Connection, error: &str) {
-        let verdict = self.child_failed("connection", error);
+        let decision = self.child_failed("connection", error);
         let end = LinkEnd::ActorFailed(error.into());
         self.link_lost(connection, end, Duration::ZERO);
-        if verdict != Verdict::Restart {
+        if decision != RestartDecision::Restart {
             let at = after(clock::now(), self.core.config.reconnect.idle.max);
             if let Some(at) = self.channel.hold_until(at) {
                 self.wait(at, clock::now());

@@ -22,7 +22,7 @@ use crate::{
     policy::{Channel, Input, Liveness, Output, Restarts, Schedules},
     transport::{Dial, Link},
 };
-use children::{Connection, PendingChild, Shard};
+use children::{Connection, PendingChild, RequestActorSlot};
 use ractor::{ActorRef, SupervisionEvent};
 use std::{
     sync::Arc,
@@ -34,7 +34,7 @@ const CANCELLED: &str = "actor_task_cancelled";
 
 /// So long a link may be shown as Ready although it takes no calls: the news of its end are under
 /// way.
-const NEWS_TAKE: Duration = Duration::from_secs(5);
+const END_REPORT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// After the grace, links have this long to write what is left before they are cut.
 const CUT_AFTER: Duration = Duration::from_millis(100);
@@ -49,13 +49,13 @@ struct Session {
     /// In the order of their incarnations.
     connections: Vec<Connection>,
     /// The request actors' places.
-    shards: Box<[Shard]>,
+    shards: Box<[RequestActorSlot]>,
     /// Children to be started.
     pending_children: Vec<PendingChild>,
     redial: Option<Timer>,
     grace: Option<Timer>,
     /// Since when Ready is shown without a link that takes calls, and the timer to look again.
-    doubt: Option<(Instant, Timer)>,
+    ready_without_link: Option<(Instant, Timer)>,
     draining: bool,
     /// Whether the children reached the restart intensity.
     exhausted: bool,
@@ -87,11 +87,11 @@ impl Session {
             channel,
             restarts,
             connections: Vec::new(),
-            shards: (0..shards).map(|_| Shard::default()).collect(),
+            shards: (0..shards).map(|_| RequestActorSlot::default()).collect(),
             pending_children: (0..shards).map(PendingChild::Request).collect(),
             redial: None,
             grace: None,
-            doubt: None,
+            ready_without_link: None,
             draining: false,
             exhausted: false,
         };
@@ -129,7 +129,7 @@ impl Session {
             SupervisorMsg::Drain => self.drain(),
             SupervisorMsg::GraceDue => self.grace_over(),
             // The watchdog looks after each message.
-            SupervisorMsg::LinkShut | SupervisorMsg::LookDue => {}
+            SupervisorMsg::LinkShut | SupervisorMsg::LinkCheckDue => {}
         }
         handling.end(&self.core);
     }
@@ -222,7 +222,7 @@ impl Session {
     ///
     /// It looks after each event. Where there is none it looks all the same: a link that shuts says
     /// so by itself (`LinkShut`), whatever became of its driver and its actor; and if their news do
-    /// not follow, `LookDue` does.
+    /// not follow, `LinkCheckDue` does.
     fn check_progress(&mut self) -> Option<String> {
         let state = self.channel.state();
         let dial = self.channel.dialling();
@@ -234,17 +234,17 @@ impl Session {
             self.redial.as_ref().is_some_and(Timer::is_running),
             open,
         ) {
-            self.doubt = None;
+            self.ready_without_link = None;
             return None;
         }
         if state != ConnectivityState::Ready {
-            return Some(format!("a dead end: {state} with neither a dial nor a redial due"));
+            return Some(format!("stuck: {state} with neither a dial nor a redial due"));
         }
         let (core, me, now) = (&self.core, &self.me, clock::now());
-        let look = || (now, Timer::new(core, me, NEWS_TAKE, SupervisorMsg::LookDue));
-        let (since, _) = self.doubt.get_or_insert_with(look);
-        let over = now.saturating_duration_since(*since) >= NEWS_TAKE;
-        over.then(|| format!("a dead end: {state} without a link that takes calls"))
+        let look = || (now, Timer::new(core, me, END_REPORT_TIMEOUT, SupervisorMsg::LinkCheckDue));
+        let (since, _) = self.ready_without_link.get_or_insert_with(look);
+        let over = now.saturating_duration_since(*since) >= END_REPORT_TIMEOUT;
+        over.then(|| format!("stuck: {state} without a link that takes calls"))
     }
 
     /// Tells everybody where calls go out.

@@ -14,7 +14,7 @@ use crate::{
     call::Child,
     clock,
     model::{ConnectivityState, Fact, Incarnation, LinkEnd},
-    policy::{Restarts, Verdict},
+    policy::{RestartDecision, Restarts},
     unwind::caught,
 };
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
@@ -32,7 +32,7 @@ pub(in crate::actor) struct Restarter {
     /// dropped.
     session: Option<Session>,
     /// The wait for the next session.
-    rest: Option<(Timer, Watch)>,
+    slow_restart: Option<(Timer, Watch)>,
 }
 
 enum Event {
@@ -52,7 +52,7 @@ impl Actor for SupervisorActor {
     ) -> Result<Restarter, ActorProcessingErr> {
         core.set_supervisor(me);
         let restarts = Restarts::new(core.config.intensity, core.config.reconnect.waiting.max);
-        Ok(Restarter { core, linked, restarts, session: None, rest: None })
+        Ok(Restarter { core, linked, restarts, session: None, slow_restart: None })
     }
 
     async fn post_start(
@@ -69,8 +69,8 @@ impl Actor for SupervisorActor {
         message: SupervisorMsg,
         restarter: &mut Restarter,
     ) -> Result<(), ActorProcessingErr> {
-        restarter.live(&me, Event::Message(message))?;
-        restarter.settle(&me).await
+        restarter.handle_event(&me, Event::Message(message))?;
+        restarter.start_children_and_check(&me).await
     }
 
     async fn handle_supervisor_evt(
@@ -79,13 +79,13 @@ impl Actor for SupervisorActor {
         event: SupervisionEvent,
         restarter: &mut Restarter,
     ) -> Result<(), ActorProcessingErr> {
-        restarter.live(&me, Event::OfChild(event))?;
-        restarter.settle(&me).await
+        restarter.handle_event(&me, Event::OfChild(event))?;
+        restarter.start_children_and_check(&me).await
     }
 }
 
 impl Restarter {
-    fn live(
+    fn handle_event(
         &mut self,
         me: &ActorRef<SupervisorMsg>,
         event: Event,
@@ -108,7 +108,7 @@ impl Restarter {
         match (&mut self.session, event) {
             (None, Event::Message(SupervisorMsg::Begin)) => {
                 let _ = Handling::begin(&self.core, Child::Supervisor, &SupervisorMsg::Begin);
-                self.rest = None;
+                self.slow_restart = None;
                 self.session = Some(Session::begin(self.core.clone(), me.clone()));
             }
             (None, _) => {}
@@ -118,7 +118,10 @@ impl Restarter {
     }
 
     /// What follows an event: children to be started are, and the watchdog looks.
-    async fn settle(&mut self, me: &ActorRef<SupervisorMsg>) -> Result<(), ActorProcessingErr> {
+    async fn start_children_and_check(
+        &mut self,
+        me: &ActorRef<SupervisorMsg>,
+    ) -> Result<(), ActorProcessingErr> {
         let Some(session) = &mut self.session else { return Ok(()) };
         if !session.pending_children.is_empty() {
             // Boxed: the actor's own future, which stays, would have room for it.
@@ -141,11 +144,11 @@ impl Restarter {
         self.core
             .telemetry
             .announce(Fact::ChildFailed { child: "supervisor", error: error.into() });
-        let verdict = self.restarts.failed(clock::now());
-        if verdict == Verdict::Restart {
+        let decision = self.restarts.failed(clock::now());
+        if decision == RestartDecision::Restart {
             return Ok(me.cast(SupervisorMsg::Begin)?);
         }
-        if verdict == Verdict::Reached {
+        if decision == RestartDecision::Reached {
             let (failures, period) = (self.restarts.count(), self.core.config.intensity.period);
             self.core.telemetry.announce(Fact::IntensityReached { failures, period });
         }
@@ -154,7 +157,7 @@ impl Restarter {
         }
         // Calls wait for it: the slowest pace is that of a channel with calls waiting.
         let pace = self.core.config.reconnect.waiting.max;
-        self.rest = Some((
+        self.slow_restart = Some((
             Timer::new(&self.core, me, pace, SupervisorMsg::Begin),
             Watch::new(self.core.clone()),
         ));

@@ -157,7 +157,7 @@ async fn serve<S: Store>(
     };
     let (tls, auth) = (files.acceptor(), authorizer.is_some());
     let over_tls = tls.is_some();
-    let door = Acceptor {
+    let acceptor = Acceptor {
         tls,
         handshake: limits.handshake(),
         connections: limits.connections(),
@@ -218,7 +218,7 @@ async fn serve<S: Store>(
         let _ = watched.await;
         service.drain();
     };
-    let server = router.serve_with_incoming_shutdown(door.open(listener), terminated);
+    let server = router.serve_with_incoming_shutdown(acceptor.open(listener), terminated);
     let overdue = async {
         let _ = draining.wait_for(|draining| *draining).await;
         time::sleep(DRAIN).await;

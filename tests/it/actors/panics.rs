@@ -188,10 +188,10 @@ async fn scenario_16_a_panic_of_the_request_actor_at_any_message_loses_no_call()
 }
 
 /// All but `LinkRetired`, which comes after 2^30 calls on one link, `LinkWornOut`, for which a peer
-/// has to misbehave, and `LookDue`, for which a link's end has to go unreported.
+/// has to misbehave, and `LinkCheckDue`, for which a link's end has to go unreported.
 #[tokio::test(start_paused = true)]
 async fn scenario_16_a_panic_of_the_supervisor_actor_at_any_message_loses_no_call() {
-    survives_each(Child::Supervisor, &["LinkRetired", "LinkWornOut", "LookDue"]).await;
+    survives_each(Child::Supervisor, &["LinkRetired", "LinkWornOut", "LinkCheckDue"]).await;
 }
 
 /// Scenario 16: 20 panics in 10 s, at all the messages that a link's life brings.

@@ -78,7 +78,7 @@ fn every_scenario_that_is_cited_is_on_the_page() {
 #[test]
 fn the_page_of_scenarios_lists_the_tests_that_bear_their_numbers() {
     let mut tests = Scenarios::new();
-    for text in sources("tests") {
+    for text in ["tests", "src"].into_iter().flat_map(sources) {
         for (number, names) in named(&text) {
             tests.entry(number).or_default().extend(names);
         }

@@ -12,7 +12,7 @@ const NAMED: usize = 8;
 
 /// The dial under way.
 #[derive(Debug)]
-pub(super) struct Trail {
+pub(super) struct DialRecord {
     target: String,
     state: Mutex<State>,
 }
@@ -41,7 +41,7 @@ enum Outcome {
     Failed(DialFailure),
 }
 
-impl Trail {
+impl DialRecord {
     pub(super) fn new(target: &Endpoint) -> Self {
         let state = State { before: DialStep::Resolve, tried: Vec::new(), left: 0 };
         Self { target: target.to_string(), state: Mutex::new(state) }
@@ -174,8 +174,8 @@ mod tests {
 
     const TIMEOUT: Duration = Duration::from_secs(20);
 
-    fn trail() -> Trail {
-        Trail::new(&Endpoint::new("queue", 7))
+    fn record() -> DialRecord {
+        DialRecord::new(&Endpoint::new("queue", 7))
     }
 
     fn refused(address: &str) -> DialFailure {
@@ -185,34 +185,34 @@ mod tests {
     #[test]
     fn a_lone_address_that_is_the_target_is_not_named_twice() {
         for address in [None, Some("queue:7".into())] {
-            let trail = trail();
-            let number = trail.begin(address, 0);
+            let record = record();
+            let number = record.begin(address, 0);
             assert_eq!(
-                trail.cut_off(TIMEOUT, None).reason,
+                record.cut_off(TIMEOUT, None).reason,
                 "cannot dial queue:7: not connected within connect_timeout (20 s)"
             );
-            trail.reached(number, DialStep::Handshake);
-            let cut_off = trail.cut_off(TIMEOUT, Some("the connector's words".into()));
+            record.reached(number, DialStep::Handshake);
+            let cut_off = record.cut_off(TIMEOUT, Some("the connector's words".into()));
             assert_eq!((cut_off.step, cut_off.timed_out), (DialStep::Handshake, true));
             assert_eq!(
                 cut_off.reason,
                 "cannot dial queue:7: connected, but the peer sent no HTTP/2 SETTINGS within \
                  connect_timeout (20 s)"
             );
-            trail.failed(number, refused("queue:7"));
-            assert_eq!(trail.all_failed(), refused("queue:7"));
+            record.failed(number, refused("queue:7"));
+            assert_eq!(record.all_failed(), refused("queue:7"));
         }
     }
 
     #[test]
     fn each_address_is_named_with_its_reason_and_the_step_is_the_furthest() {
-        let trail = trail();
+        let record = record();
         for address in ["1.1.1.1:7", "2.2.2.2:7", "3.3.3.3:7"] {
-            trail.begin(Some(address.into()), 4);
+            record.begin(Some(address.into()), 4);
         }
-        trail.reached(0, DialStep::Tls);
-        trail.failed(1, refused("2.2.2.2:7"));
-        let cut_off = trail.cut_off(TIMEOUT, None);
+        record.reached(0, DialStep::Tls);
+        record.failed(1, refused("2.2.2.2:7"));
+        let cut_off = record.cut_off(TIMEOUT, None);
         assert_eq!((cut_off.step, cut_off.timed_out), (DialStep::Tls, true));
         assert_eq!(
             cut_off.reason,
@@ -224,34 +224,34 @@ mod tests {
 
     #[test]
     fn a_dial_is_wrong_everywhere_if_each_address_was_tried_and_has_a_wrong_peer() {
-        let trail = trail();
-        assert!(!trail.is_wrong_everywhere(), "nobody answered");
-        let first = trail.begin(Some("1.1.1.1:7".into()), 1);
-        let second = trail.begin(Some("2.2.2.2:7".into()), 0);
-        trail.is_wrong(first);
-        trail.failed(first, refused("1.1.1.1:7"));
-        trail.is_wrong(second);
-        assert!(!trail.is_wrong_everywhere(), "the second still runs");
-        trail.failed(second, refused("2.2.2.2:7"));
-        assert!(trail.is_wrong_everywhere());
-        let third = trail.begin(Some("3.3.3.3:7".into()), 1);
-        trail.is_wrong(third);
-        trail.failed(third, refused("3.3.3.3:7"));
-        assert!(!trail.is_wrong_everywhere(), "one was not tried");
-        let fourth = trail.begin(Some("4.4.4.4:7".into()), 0);
-        trail.failed(fourth, refused("4.4.4.4:7"));
-        assert!(!trail.is_wrong_everywhere(), "the fourth refused");
+        let record = record();
+        assert!(!record.is_wrong_everywhere(), "nobody answered");
+        let first = record.begin(Some("1.1.1.1:7".into()), 1);
+        let second = record.begin(Some("2.2.2.2:7".into()), 0);
+        record.is_wrong(first);
+        record.failed(first, refused("1.1.1.1:7"));
+        record.is_wrong(second);
+        assert!(!record.is_wrong_everywhere(), "the second still runs");
+        record.failed(second, refused("2.2.2.2:7"));
+        assert!(record.is_wrong_everywhere());
+        let third = record.begin(Some("3.3.3.3:7".into()), 1);
+        record.is_wrong(third);
+        record.failed(third, refused("3.3.3.3:7"));
+        assert!(!record.is_wrong_everywhere(), "one was not tried");
+        let fourth = record.begin(Some("4.4.4.4:7".into()), 0);
+        record.failed(fourth, refused("4.4.4.4:7"));
+        assert!(!record.is_wrong_everywhere(), "the fourth refused");
     }
 
     #[test]
     fn a_name_with_hundreds_of_addresses_makes_no_endless_sentence() {
-        let trail = trail();
+        let record = record();
         for n in 0..500 {
             let address = format!("10.0.0.{n}:7");
-            let number = trail.begin(Some(address.clone()), 0);
-            trail.failed(number, refused(&address));
+            let number = record.begin(Some(address.clone()), 0);
+            record.failed(number, refused(&address));
         }
-        let failure = trail.all_failed();
+        let failure = record.all_failed();
         assert!(
             failure.reason.len() < 1_000 && failure.reason.ends_with("; 492 more addresses"),
             "{failure}"
@@ -261,19 +261,19 @@ mod tests {
 
     #[test]
     fn what_comes_before_the_addresses_has_its_own_step_and_words() {
-        let trail = trail();
-        let cut_off = trail.cut_off(TIMEOUT, None);
+        let record = record();
+        let cut_off = record.cut_off(TIMEOUT, None);
         assert_eq!((cut_off.step, cut_off.timed_out), (DialStep::Resolve, true));
         let words =
             "cannot resolve queue:7: the lookup has not answered within connect_timeout (20 s)";
         assert_eq!(cut_off.reason, words);
-        let none = trail.all_failed();
+        let none = record.all_failed();
         assert_eq!((none.step, none.timed_out), (DialStep::Resolve, false));
         assert_eq!(none.reason, "cannot resolve queue:7: the name has no address");
         #[cfg(feature = "tls")]
         {
-            trail.before(DialStep::Tls);
-            let files = trail.cut_off(TIMEOUT, None);
+            record.before(DialStep::Tls);
+            let files = record.cut_off(TIMEOUT, None);
             assert_eq!(files.step, DialStep::Tls);
             let words = "the files of TLS were not read within connect_timeout";
             assert!(files.reason.contains(words), "{files}");
