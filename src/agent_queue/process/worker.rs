@@ -1,8 +1,12 @@
 //! A worker: claims a task, runs the handler, renews the lease meanwhile, reports, and starts over.
 
 use super::{
-    GIVE_BACK_TIMEOUT, Outcome, Phase, Phases, claim_backoff::ClaimBackoff, lease::Lease,
-    running_handler::RunningHandler, tally::Tally,
+    Outcome,
+    claim_backoff::ClaimBackoff,
+    lease::Lease,
+    phase::{GIVE_BACK_TIMEOUT, Phase, Phases},
+    running_handler::RunningHandler,
+    tally::Tally,
 };
 use crate::{
     agent_queue::{
