@@ -9,7 +9,7 @@ mod state;
 use super::{
     Changes, Claimed, Entry, JournalError, Millis, Notifier, Settings, Store,
     journal::{Durable, Journal},
-    store::{ClearStep, STEP},
+    steps::{ClearStep, STEP},
 };
 use crate::proto::agent_queue::*;
 use journaled::{JournaledRequest, replay, update_word};

@@ -7,7 +7,7 @@ use super::{
             ClaimEnd, Operation, PastClaim, Record, RememberedAnswer, TaskEvent, Updated, not_held,
             task_number,
         },
-        store::{ClearProgress, ClearStep},
+        steps::{ClearProgress, ClearStep},
     },
     queue::{Claim, Queue, StoredTask},
     state::State,

@@ -34,7 +34,7 @@ pub use connect::OpenError;
 use super::{
     Changes, Claimed, Millis, Notifier, QueueChange, Settings, Store,
     record::lease_millis,
-    store::{ClearStep, hidden},
+    steps::{ClearStep, hidden},
 };
 use crate::proto::agent_queue::*;
 use clock::DatabaseClock;

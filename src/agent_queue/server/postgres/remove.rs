@@ -4,7 +4,7 @@ use super::{
     super::{
         Millis, QueueChange,
         record::{Operation, RememberedAnswer, no_task, task_number},
-        store::{ClearProgress, ClearStep, STEP, hidden},
+        steps::{ClearProgress, ClearStep, STEP, hidden},
     },
     failure::Failure,
     row, sql,

@@ -11,7 +11,7 @@ mod schema;
 mod worker;
 mod write;
 
-use super::{Changes, Claimed, Millis, Notifier, Settings, Store, store::ClearStep};
+use super::{Changes, Claimed, Millis, Notifier, Settings, Store, steps::ClearStep};
 use crate::proto::agent_queue::*;
 use damage::{Damage, Inspector};
 use file::DatabaseFile;

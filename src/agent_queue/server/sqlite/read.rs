@@ -3,8 +3,8 @@
 use super::{
     super::{
         Changes, Millis, Settings,
+        page::{MAX_CHANGES, PageRoom},
         record::{age, latest_lease_end, no_queue, task_id, timestamp},
-        store::{MAX_CHANGES, PageRoom},
     },
     rows::{COLUMNS, record},
     worker::{JobContext, JobError},

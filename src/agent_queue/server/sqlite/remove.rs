@@ -4,7 +4,7 @@ use super::{
     super::{
         Millis, QueueChange,
         record::{ClaimEnd, Operation, RememberedAnswer, task_id, task_number},
-        store::{ClearProgress, ClearStep, hidden},
+        steps::{ClearProgress, ClearStep, hidden},
     },
     worker::JobContext,
     write::JobResult,

@@ -2,7 +2,7 @@
 //! many commits become one.
 
 use super::{
-    super::{Notifier, QueueChange, record::TaskEvent, store::STEP},
+    super::{Notifier, QueueChange, record::TaskEvent, steps::STEP},
     damage::Damage,
 };
 use rusqlite::{Connection, TransactionBehavior};
