@@ -161,7 +161,9 @@ fn paths(code: &str, here: &[String], modules: &BTreeMap<Words, &str>) -> Vec<Wo
     for start in ["crate::", "super::", "self::"] {
         for (at, _) in rest.match_indices(start) {
             let before = rest[..at].chars().next_back();
-            if before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':') {
+            let is_part = before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':');
+            // `pub(in super::super)` says who may use something, and uses nothing.
+            if is_part || rest[..at].ends_with("pub(in ") {
                 continue;
             }
             found.extend(expand(&rest[at..]).into_iter().filter_map(|path| rooted(&path, here)));
@@ -248,7 +250,7 @@ fn imports_are_followed_to_the_file_that_a_name_comes_from() {
         ("a/c.rs", "use crate::a::B;\nfn f() -> super::d::D {}"),
         ("a/d/mod.rs", "pub use self::e::E;\nmod e;"),
         ("a/d/e.rs", "use super::super::{c, b::{B, Other}};"),
-        ("a/d/f.rs", "use super::{super::{c::C, B}, e::E};"),
+        ("a/d/f.rs", "use super::{super::{c::C, B}, e::E};\npub(in super::super) fn f() {}"),
         ("z.rs", "use crate::a::B;"),
     ]);
     let imports = imports(&files);
