@@ -7,14 +7,12 @@ use super::{
         record::{age, latest_lease_end, no_queue, task_id, timestamp},
     },
     rows::{COLUMNS, record},
-    worker::{JobContext, JobError},
+    worker::{JobContext, JobResult},
 };
 use crate::proto::agent_queue::*;
 use prost::Message as _;
 use rusqlite::{OptionalExtension, params};
 use std::collections::BTreeMap;
-
-type JobResult<T> = Result<T, JobError>;
 
 impl JobContext<'_> {
     /// The queue's number.
