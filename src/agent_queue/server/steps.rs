@@ -1,4 +1,5 @@
-//! The steps in which a whole queue is cleared or deleted, so that other operations come in between.
+//! The steps in which a whole queue is cleared or deleted, so that other operations come between
+//! them.
 
 use crate::proto::agent_queue::ClearQueueResponse;
 

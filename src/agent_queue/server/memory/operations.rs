@@ -31,7 +31,7 @@ impl State {
         CreateQueueResponse { already_exists }
     }
 
-    /// A step of at most `most` tasks; `going` where it is not the first.
+    /// A step of at most `most` tasks; `progress` where it is not the first.
     pub(super) fn clear_queue(
         &mut self,
         request: &ClearQueueRequest,

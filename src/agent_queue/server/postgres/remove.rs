@@ -16,7 +16,7 @@ use crate::proto::agent_queue::{
 };
 use std::collections::HashSet;
 
-/// A step of a clearing; `going` where it is not the first.
+/// A step of a clearing; `progress` where it is not the first.
 pub(super) async fn clear_queue(
     transaction: Transaction,
     request: &ClearQueueRequest,

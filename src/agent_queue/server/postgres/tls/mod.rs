@@ -3,8 +3,9 @@
 //! | `sslmode` | the connection is |
 //! |---|---|
 //! | none, `disable`, `allow`, `prefer` | not encrypted |
-//! | `require`, `verify-ca`, `verify-full` | TLS; the certificate's chain, validity and name are verified |
+//! | `require`, `verify-ca`, `verify-full` | TLS; the server's certificate is verified in full |
 //!
+//! In full means its chain of authorities, its validity and the server's name in it.
 //! `sslrootcert` names a file with the authorities (`system`, or none: the system's); `sslcert` and
 //! `sslkey` what this side shows.
 
