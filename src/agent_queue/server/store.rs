@@ -1,4 +1,4 @@
-//! The one trait of all stores: what a queue's keeper can do, in the service's own messages.
+//! The one trait of all stores: what each of them can do, in the service's own messages.
 
 use super::{Millis, Notifier, queues};
 use crate::proto::agent_queue::{
