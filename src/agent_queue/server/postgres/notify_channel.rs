@@ -149,8 +149,8 @@ async fn listen(database: &Database, shared: &Shared, session: &AtomicI32) -> St
 
 /// Sends the gathered changes to the other servers.
 ///
-/// What comes while it sends, or pauses, is gathered and leaves one permit in `more`, which lets the
-/// next wait return at once: no change stays behind.
+/// What comes while it sends, or pauses, is gathered and leaves one permit in `more`, which lets
+/// the next wait return at once: no change stays behind.
 async fn publish(client: &Client, shared: &Shared) -> Result<(), Error> {
     loop {
         shared.more.notified().await;

@@ -117,8 +117,8 @@ impl Transaction {
     }
 
     /// Sends a command and does not wait: the connection carries out in order, and what comes after
-    /// it fails if it does. The driver hands a command to the connection when it is polled first, so
-    /// it is sent although its answer is thrown away.
+    /// it fails if it does. The driver hands a command to the connection when it is polled first,
+    /// so it is sent although its answer is thrown away.
     fn send(&self, command: &str) {
         let _ = self.client.batch_execute(command).now_or_never();
     }
