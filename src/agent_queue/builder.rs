@@ -31,6 +31,25 @@ pub struct QueueBuilder {
     config: ConfigBuilder,
 }
 
+/// Clients configured by a file, or in code.
+impl PrivateAgentTasksQueue {
+    /// A client configured by a YAML file, overruled by the environment
+    /// (`TONIC_SUPERVISOR_GRPC_...`). Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// Every problem of the file at once, with line, key and rule.
+    #[cfg(feature = "yaml")]
+    pub fn from_config(path: impl Into<PathBuf>) -> Result<Self, ConfigError> {
+        Self::builder().file(path).environment().build()
+    }
+
+    /// To configure in code.
+    pub fn builder() -> QueueBuilder {
+        QueueBuilder::default()
+    }
+}
+
 macro_rules! settings {
     ($($method:ident($type:ty $(as $target:ty)?) = $path:literal $key:ident;)+) => {
         /// The seed's settings. None of them fails: what is wrong with a value is said by

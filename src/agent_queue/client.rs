@@ -1,6 +1,5 @@
 //! The seed's client: all agents' queues on one supervised channel.
 
-use super::{AgentQueue, QueueBuilder};
 use crate::{
     client::{SupervisedChannel, Supervisor},
     config::Config,
@@ -32,7 +31,7 @@ const CLOSING: Duration = Duration::from_secs(5);
 /// # drop(response); Ok(()) }
 /// ```
 ///
-/// Operations on queues are here, those on tasks at the [`AgentQueue`] that
+/// Operations on queues are here, those on tasks at the [`AgentQueue`](super::AgentQueue) that
 /// [`get_queue`](Self::get_queue) gives. Every one is safe to repeat: the client itself names each
 /// request and each claim, so that the server knows a repeated one. Calls wait for a link, for at
 /// most the configured `timeout`.
@@ -69,24 +68,6 @@ impl PrivateAgentTasksQueue {
     #[allow(clippy::new_without_default, reason = "it starts to dial, and needs a runtime")]
     pub fn new() -> Self {
         Self::over(Supervisor::spawn(Config::default()))
-    }
-
-    /// A client configured by a YAML file, overruled by the environment
-    /// (`TONIC_SUPERVISOR_GRPC_...`). Must be called within a tokio runtime.
-    ///
-    /// # Errors
-    ///
-    /// Every problem of the file at once, with line, key and rule.
-    #[cfg(feature = "yaml")]
-    pub fn from_config(
-        path: impl Into<std::path::PathBuf>,
-    ) -> Result<Self, crate::config::ConfigError> {
-        Self::builder().file(path).environment().build()
-    }
-
-    /// To configure in code.
-    pub fn builder() -> QueueBuilder {
-        QueueBuilder::default()
     }
 
     /// A client over a supervisor that was spawned elsewhere: with a connector or credentials of
@@ -153,30 +134,6 @@ impl PrivateAgentTasksQueue {
     ) -> Result<DeleteQueueResponse, Status> {
         let message = DeleteQueueRequest { agent_id: agent_id.into(), confirm };
         self.client().delete_queue(request(message)).await.map(Response::into_inner)
-    }
-
-    /// The queue of an agent, made if it is not there and `create_if_not_exists` says so; else that
-    /// is NOT_FOUND.
-    pub async fn get_queue(
-        &self,
-        agent_id: impl Into<String>,
-        create_if_not_exists: bool,
-    ) -> Result<AgentQueue, Status> {
-        let queue = self.queue(agent_id);
-        if create_if_not_exists {
-            self.create_queue(queue.agent_id()).await?;
-        } else if !self.queue_exists(queue.agent_id()).await? {
-            return Err(Status::not_found(format!(
-                "agent_id: {:?} has no queue",
-                queue.agent_id()
-            )));
-        }
-        Ok(queue)
-    }
-
-    /// The queue of an agent, without asking whether it is there.
-    pub fn queue(&self, agent_id: impl Into<String>) -> AgentQueue {
-        AgentQueue::new(self.clone(), agent_id.into())
     }
 
     /// Closes for good. Worker loops end as [`Process`](super::Process) describes, each within its

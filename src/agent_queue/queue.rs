@@ -1,7 +1,10 @@
 //! The queue of one agent: one method per operation on its tasks.
+//!
+//! The worker loop and the watch are made of these operations, and stand in files of their own
+//! above this one.
 
 use super::{
-    Claim, Outcome, PrivateAgentTasksQueue, Process, QueueWatch, Update,
+    Claim, PrivateAgentTasksQueue, Update,
     client::{new_name, request, with_options},
     error_class::lease_of,
 };
@@ -48,11 +51,34 @@ pub(super) enum ClaimAnswer {
     Nothing,
 }
 
-impl AgentQueue {
-    pub(super) fn new(client: PrivateAgentTasksQueue, agent_id: String) -> Self {
-        Self { client, agent_id }
+/// The queues of agents.
+impl PrivateAgentTasksQueue {
+    /// The queue of an agent, made if it is not there and `create_if_not_exists` says so; else that
+    /// is NOT_FOUND.
+    pub async fn get_queue(
+        &self,
+        agent_id: impl Into<String>,
+        create_if_not_exists: bool,
+    ) -> Result<AgentQueue, Status> {
+        let queue = self.queue(agent_id);
+        if create_if_not_exists {
+            self.create_queue(queue.agent_id()).await?;
+        } else if !self.queue_exists(queue.agent_id()).await? {
+            return Err(Status::not_found(format!(
+                "agent_id: {:?} has no queue",
+                queue.agent_id()
+            )));
+        }
+        Ok(queue)
     }
 
+    /// The queue of an agent, without asking whether it is there.
+    pub fn queue(&self, agent_id: impl Into<String>) -> AgentQueue {
+        AgentQueue { client: self.clone(), agent_id: agent_id.into() }
+    }
+}
+
+impl AgentQueue {
     /// Whose queue it is.
     pub fn agent_id(&self) -> &str {
         &self.agent_id
@@ -292,43 +318,6 @@ impl AgentQueue {
     pub async fn get_task_stats(&self) -> Result<GetTaskStatsResponse, Status> {
         let message = GetTaskStatsRequest { agent_id: self.agent_id.clone() };
         self.client.client().get_task_stats(request(message)).await.map(Response::into_inner)
-    }
-
-    /// Every change of the queue's tasks, from now on, or from after the answer that had this
-    /// cursor.
-    pub fn watch_queue(&self, cursor: impl Into<Option<u64>>) -> QueueWatch {
-        QueueWatch::new(self.clone(), cursor.into())
-    }
-
-    /// Works through the queue: claims tasks, hands each to `handler`, `concurrency` (at least 1)
-    /// at a time, keeps their leases and reports what came out. Await what it returns; see there
-    /// for how it ends.
-    ///
-    /// What the handler returns is the task's result as JSON text, or why it failed; or an
-    /// [`Outcome`], which can also give the task back. A panic is a failure, too.
-    ///
-    /// ```no_run
-    /// use tonic_supervisor::agent_queue::{PrivateAgentTasksQueue, Task};
-    ///
-    /// async fn work(task: Task) -> Result<String, std::io::Error> {
-    ///     println!("{}: {}", task.task_id, task.payload);
-    ///     Ok(r#"{"ok": true}"#.into())
-    /// }
-    ///
-    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-    /// let client = PrivateAgentTasksQueue::new();
-    /// let interrupted = async { tokio::signal::ctrl_c().await.unwrap_or_default() };
-    /// let done = client.queue("agent_001").process(work, 4).until(interrupted).await?;
-    /// println!("{done}");
-    /// client.close().await;
-    /// # Ok(()) }
-    /// ```
-    pub fn process<H, F>(&self, handler: H, concurrency: usize) -> Process<H>
-    where
-        H: Fn(Task) -> F + Send + Sync + 'static,
-        F: Future<Output: Into<Outcome>> + Send + 'static,
-    {
-        Process::new(self.clone(), handler, concurrency)
     }
 }
 

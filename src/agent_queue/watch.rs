@@ -39,8 +39,16 @@ struct Watching {
     over: bool,
 }
 
+impl AgentQueue {
+    /// Every change of the queue's tasks, from now on, or from after the answer that had this
+    /// cursor.
+    pub fn watch_queue(&self, cursor: impl Into<Option<u64>>) -> QueueWatch {
+        QueueWatch::new(self.clone(), cursor.into())
+    }
+}
+
 impl QueueWatch {
-    pub(super) fn new(queue: AgentQueue, cursor: Option<u64>) -> Self {
+    fn new(queue: AgentQueue, cursor: Option<u64>) -> Self {
         let watching = Watching { queue, cursor, stream: None, failures: 0, over: false };
         Self { answers: Box::pin(unfold(watching, Watching::next)) }
     }

@@ -82,28 +82,47 @@ fn module(name: &str) -> Words {
     path.trim_end_matches("/mod").split('/').map(str::to_owned).collect()
 }
 
-/// The statements `pub use ...;` of a `mod.rs`, and what is left of its code without them.
+/// The trees of the statements `pub use ...;` of a `mod.rs`, and what is left of its code.
 fn split_passing_on(code: &str) -> (Vec<String>, String) {
-    let (mut passing, mut rest) = (Vec::new(), String::new());
+    split_statements(code, |line| after_pub(line)?.strip_prefix("use "))
+}
+
+/// The trees of all statements `use ...;`, and what is left of the code. A `super::` inside a tree
+/// goes on from where its group stands, so trees are read as a whole.
+fn split_uses(code: &str) -> (Vec<String>, String) {
+    split_statements(code, |line| {
+        let line = line.trim_start();
+        after_pub(line).unwrap_or(line).strip_prefix("use ")
+    })
+}
+
+/// What follows `pub`, `pub(super)` and the like.
+fn after_pub(line: &str) -> Option<&str> {
+    let after = line.strip_prefix("pub")?;
+    let limited =
+        after.strip_prefix('(').map(|limit| limit.split_once(')').map_or("", |all| all.1));
+    Some(limited.unwrap_or(after).trim_start())
+}
+
+/// The statements that begin in a line where `beginning` gives the text after their first words,
+/// each from there to its end, and the other lines.
+fn split_statements(code: &str, beginning: impl Fn(&str) -> Option<&str>) -> (Vec<String>, String) {
+    let (mut statements, mut rest) = (Vec::new(), String::new());
     let mut lines = code.lines();
     while let Some(line) = lines.next() {
-        let public = line.strip_prefix("pub").map(|after| match after.strip_prefix('(') {
-            Some(limited) => limited.split_once(')').map_or("", |(_, after)| after).trim_start(),
-            None => after.trim_start(),
-        });
-        if !public.is_some_and(|after| after.starts_with("use ")) {
+        let Some(first) = beginning(line) else {
             rest.push_str(line);
             rest.push('\n');
             continue;
-        }
-        let mut statement = public.unwrap_or_default().to_owned();
+        };
+        let mut statement = first.to_owned();
         while !statement.contains(';') {
             let Some(line) = lines.next() else { break };
             statement.push_str(line);
         }
-        passing.push(statement);
+        statements.push(statement);
     }
-    (passing, rest)
+    (statements, rest)
 }
 
 fn without_passing_on(name: &str, code: &str) -> String {
@@ -117,8 +136,7 @@ fn without_passing_on(name: &str, code: &str) -> String {
 fn passed_on(here: &[String], code: &str) -> BTreeMap<String, Words> {
     let mut names = BTreeMap::new();
     for statement in split_passing_on(code).0 {
-        let tree = statement.trim_start_matches("use ");
-        for path in expand(tree) {
+        for path in expand(&statement) {
             let Some(name) = path.last().cloned() else { continue };
             let words = path.iter().skip_while(|word| *word == "self").cloned();
             names.insert(name, here.iter().cloned().chain(words).collect());
@@ -129,21 +147,26 @@ fn passed_on(here: &[String], code: &str) -> BTreeMap<String, Words> {
 
 /// Every path in `code` that leads into the crate, from its root.
 fn paths(code: &str, here: &[String], modules: &BTreeMap<Words, &str>) -> Vec<Words> {
+    let (uses, rest) = split_uses(code);
     let mut found = Vec::new();
-    for start in ["crate::", "super::", "self::"] {
-        for (at, _) in code.match_indices(start) {
-            let before = code[..at].chars().next_back();
-            if before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':') {
-                continue;
-            }
-            found.extend(expand(&code[at..]).into_iter().filter_map(|path| rooted(&path, here)));
+    for path in uses.iter().flat_map(|tree| expand(tree)) {
+        let Some(first) = path.first() else { continue };
+        let child: Words = here.iter().cloned().chain([first.clone()]).collect();
+        if ["crate", "super", "self"].contains(&&**first) {
+            found.extend(rooted(&path, here));
+        } else if modules.contains_key(&child) {
+            found.push(here.iter().cloned().chain(path).collect());
         }
     }
-    for statement in code.split("use ").skip(1) {
-        let child: Words = here.iter().cloned().chain([first_word(statement)]).collect();
-        if modules.contains_key(&child) {
-            let own = |path: Words| here.iter().cloned().chain(path).collect();
-            found.extend(expand(statement).into_iter().map(own));
+    for start in ["crate::", "super::", "self::"] {
+        for (at, _) in rest.match_indices(start) {
+            let before = rest[..at].chars().next_back();
+            let is_part = before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':');
+            // `pub(in super::super)` says who may use something, and uses nothing.
+            if is_part || rest[..at].ends_with("pub(in ") {
+                continue;
+            }
+            found.extend(expand(&rest[at..]).into_iter().filter_map(|path| rooted(&path, here)));
         }
     }
     found
@@ -227,6 +250,7 @@ fn imports_are_followed_to_the_file_that_a_name_comes_from() {
         ("a/c.rs", "use crate::a::B;\nfn f() -> super::d::D {}"),
         ("a/d/mod.rs", "pub use self::e::E;\nmod e;"),
         ("a/d/e.rs", "use super::super::{c, b::{B, Other}};"),
+        ("a/d/f.rs", "use super::{super::{c::C, B}, e::E};\npub(in super::super) fn f() {}"),
         ("z.rs", "use crate::a::B;"),
     ]);
     let imports = imports(&files);
@@ -236,6 +260,7 @@ fn imports_are_followed_to_the_file_that_a_name_comes_from() {
     assert_eq!(of("a/c.rs"), ["a/b.rs", "a/d/mod.rs"]);
     assert_eq!(of("a/d/mod.rs"), [""; 0]);
     assert_eq!(of("a/d/e.rs"), ["a/b.rs", "a/c.rs"]);
+    assert_eq!(of("a/d/f.rs"), ["a/b.rs", "a/c.rs", "a/d/e.rs"]);
     assert_eq!(of("z.rs"), [""; 0]);
 }
 

@@ -1,16 +1,11 @@
 //! The worker loop: what a long-running agent writes. This file starts and ends it; `worker` does
-//! one task after the other.
-//!
-//! | phase | workers | what runs |
-//! |---|---|---|
-//! | Work | claim | runs |
-//! | Finish, for at most the grace | claim nothing more | may finish; its result is reported |
-//! | GiveBack, for at most [`GIVE_BACK_TIMEOUT`] | give back | is stopped; its task is given back |
+//! one task after the other, and `phase` says how far the end has come.
 
 mod claim_backoff;
 mod lease;
 mod meters;
 mod outcome;
+mod phase;
 mod running_handler;
 mod tally;
 mod worker;
@@ -25,6 +20,7 @@ use futures::{
     future::{BoxFuture, pending},
     stream::FuturesUnordered,
 };
+use phase::{GIVE_BACK_TIMEOUT, Phase, Phases, advance};
 use std::{
     fmt,
     panic::resume_unwind,
@@ -41,17 +37,6 @@ use tokio::{
 };
 use tonic::Status;
 use worker::WorkerContext;
-
-/// How long what is left may be given back, once the grace is over.
-const GIVE_BACK_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How far the end has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Phase {
-    Work,
-    Finish,
-    GiveBack,
-}
 
 /// A worker loop to be, from [`AgentQueue::process`]. Await it to run it.
 ///
@@ -104,8 +89,41 @@ pub struct Processing {
     task: JoinHandle<Result<Processed, Status>>,
 }
 
+impl AgentQueue {
+    /// Works through the queue: claims tasks, hands each to `handler`, `concurrency` (at least 1)
+    /// at a time, keeps their leases and reports what came out. Await what it returns; see there
+    /// for how it ends.
+    ///
+    /// What the handler returns is the task's result as JSON text, or why it failed; or an
+    /// [`Outcome`], which can also give the task back. A panic is a failure, too.
+    ///
+    /// ```no_run
+    /// use tonic_supervisor::agent_queue::{PrivateAgentTasksQueue, Task};
+    ///
+    /// async fn work(task: Task) -> Result<String, std::io::Error> {
+    ///     println!("{}: {}", task.task_id, task.payload);
+    ///     Ok(r#"{"ok": true}"#.into())
+    /// }
+    ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let client = PrivateAgentTasksQueue::new();
+    /// let interrupted = async { tokio::signal::ctrl_c().await.unwrap_or_default() };
+    /// let done = client.queue("agent_001").process(work, 4).until(interrupted).await?;
+    /// println!("{done}");
+    /// client.close().await;
+    /// # Ok(()) }
+    /// ```
+    pub fn process<H, F>(&self, handler: H, concurrency: usize) -> Process<H>
+    where
+        H: Fn(Task) -> F + Send + Sync + 'static,
+        F: Future<Output: Into<Outcome>> + Send + 'static,
+    {
+        Process::new(self.clone(), handler, concurrency)
+    }
+}
+
 impl<H> Process<H> {
-    pub(super) fn new(queue: AgentQueue, handler: H, concurrency: usize) -> Self {
+    fn new(queue: AgentQueue, handler: H, concurrency: usize) -> Self {
         let (concurrency, grace) = (concurrency.max(1), Duration::from_secs(30));
         Self { queue, handler, concurrency, grace, until: Box::pin(pending()) }
     }
@@ -175,26 +193,6 @@ where
             }
         }
         failure.map_or_else(|| Ok(tally.done()), Err)
-    }
-}
-
-/// Moves on, never back.
-fn advance(phase: &watch::Sender<Phase>, to: Phase) {
-    phase.send_if_modified(|phase| {
-        let later = *phase < to;
-        *phase = (*phase).max(to);
-        later
-    });
-}
-
-/// How a worker is notified of the phases.
-struct Phases(watch::Receiver<Phase>);
-
-impl Phases {
-    /// Resolves when this phase, or a later one, has come.
-    async fn reached(&self, phase: Phase) {
-        // It fails only when the loop is gone, and this with it.
-        let _ = self.0.clone().wait_for(|now| *now >= phase).await;
     }
 }
 

@@ -1,8 +1,12 @@
 //! A worker: claims a task, runs the handler, renews the lease meanwhile, reports, and starts over.
 
 use super::{
-    GIVE_BACK_TIMEOUT, Outcome, Phase, Phases, claim_backoff::ClaimBackoff, lease::Lease,
-    running_handler::RunningHandler, tally::Tally,
+    Outcome,
+    claim_backoff::ClaimBackoff,
+    lease::Lease,
+    phase::{GIVE_BACK_TIMEOUT, Phase, Phases},
+    running_handler::RunningHandler,
+    tally::Tally,
 };
 use crate::{
     agent_queue::{
@@ -170,7 +174,7 @@ where
         ClaimedTask { claim, lease, failed_claims: self.claim_backoff.len() }
     }
 
-    /// RunningGauge the handler on a task, and reports the outcome.
+    /// Runs the handler on a task, and reports the outcome.
     async fn process(&self, mut claimed: ClaimedTask) {
         let mut running =
             RunningHandler::start(&self.handler, claimed.claim.task.clone(), self.tally.runs());
@@ -201,6 +205,11 @@ where
     }
 
     /// Renews the lease over and over; resolves when the claim is lost, with the reason.
+    ///
+    /// A renewed lease counts from when it was asked for, because the server cannot have begun it
+    /// earlier: so this side stops no later than the server gives the task to somebody else. A
+    /// renewal that fails is tried until the lease is over, since nobody else can have the task
+    /// before that.
     async fn keep(&self, claim: &Claim, lease: &mut Lease) -> String {
         let mut failures = 0;
         loop {
@@ -225,6 +234,11 @@ where
 
     /// Reports the outcome of a task until the server has accepted it, which returns true, or
     /// another report would not help.
+    ///
+    /// While there is no link it waits, however long: the server may have taken the report before
+    /// the link was lost, and says so when it is asked again. Where the server answers, but with an
+    /// error, and the lease is over, asking on would only keep this worker from other tasks. A link
+    /// that breaks under the report may have been broken by it, so that is tried a few times.
     async fn report(&self, claimed: &ClaimedTask, update: Update) -> bool {
         let (mut update, mut late_links) = (update.within_limits(), 0);
         for failures in 0.. {

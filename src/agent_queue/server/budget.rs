@@ -20,7 +20,7 @@ pub(super) const SMALL: usize = 16 * 1024;
 /// What one task may take: its payload and its result, 1 MiB each, and words.
 pub(super) const TASK: usize = 2 * 1024 * 1024 + 64 * 1024;
 /// What a page may take.
-pub(super) const PAGE: usize = super::store::MAX_PAGE + 64 * 1024;
+pub(super) const PAGE: usize = super::page::MAX_PAGE + 64 * 1024;
 /// The budget is counted in these.
 const UNIT: usize = 1024;
 

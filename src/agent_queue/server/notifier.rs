@@ -211,6 +211,9 @@ impl WaitingClaim {
             GaugeGuard::new(&self.notifier.meters().of(&self.agent_id).claims_waiting)
         });
         self.waiting(|claims, number| claims.sleep(number));
+        // A wake that comes between the look below and the wait leaves its permit in `notify`, so
+        // the wait returns at once. A permit may also be an old one, or say only that the time of
+        // the check is another: therefore it looks again each time.
         loop {
             let (sleeps, checks_at) =
                 self.waiting(|claims, number| (claims.sleeps(number), claims.checks_at(number)));

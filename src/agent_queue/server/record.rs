@@ -11,8 +11,9 @@
 //! | PROCESSING | FAILED | the end of the lease, more than `max_claims` times |
 //! | COMPLETED, FAILED, CANCELLED | - | |
 
-use super::store::{Millis, Settings};
+use super::{Millis, Settings};
 pub use super::{
+    moment::{age, millis, timestamp},
     remembered::{Operation, RememberedAnswer},
     task_event::TaskEvent,
 };
@@ -20,7 +21,6 @@ use crate::proto::agent_queue::{
     CancelTaskRequest, GetTaskResponse, NewTask, Task, TaskStatus, UpdateTaskStatusRequest,
     UpdateTaskStatusResponse,
 };
-use prost_types::Timestamp;
 use tonic::Status;
 
 /// A task, and what its owner is not shown.
@@ -82,21 +82,6 @@ pub fn task_id(number: i64) -> String {
 pub fn task_number(id: &str) -> Option<i64> {
     let number = id.strip_prefix("task-")?.parse().ok()?;
     (task_id(number) == id).then_some(number)
-}
-
-/// A moment in the service's messages.
-pub fn timestamp(at: Millis) -> Timestamp {
-    Timestamp { seconds: at.div_euclid(1000), nanos: (at.rem_euclid(1000) * 1_000_000) as i32 }
-}
-
-/// The moment a message names; 0 where it names none.
-pub fn millis(at: Option<&Timestamp>) -> Millis {
-    at.map_or(0, |at| at.seconds * 1000 + i64::from(at.nanos) / 1_000_000)
-}
-
-/// How long before `now` something was, in seconds; 0 where clocks disagree.
-pub fn age(at: Millis, now: Millis) -> f64 {
-    now.saturating_sub(at).max(0) as f64 / 1000.0
 }
 
 /// A lease's length.

@@ -1,6 +1,6 @@
-//! The one trait of all stores: what a queue's keeper can do, in the service's own messages.
+//! The one trait of all stores: what each of them can do, in the service's own messages.
 
-use super::{Notifier, queues};
+use super::{Millis, Notifier, queues};
 use crate::proto::agent_queue::{
     BatchDeleteTasksRequest, BatchDeleteTasksResponse, BatchSubmitTasksRequest,
     BatchSubmitTasksResponse, CancelTaskRequest, CancelTaskResponse, ClearQueueRequest,
@@ -11,106 +11,8 @@ use crate::proto::agent_queue::{
     QueueExistsRequest, QueueExistsResponse, QueueSummary, RetryTaskRequest, RetryTaskResponse,
     TaskChange, UpdateTaskStatusRequest, UpdateTaskStatusResponse,
 };
-use std::{future::Future, time::Duration};
+use std::future::Future;
 use tonic::Status;
-
-/// A moment of the wall clock, in milliseconds since 1970.
-pub type Millis = i64;
-
-/// The longest page of tasks or changes, in encoded bytes; one task always fits.
-pub(super) const MAX_PAGE: usize = 3 * 1024 * 1024;
-/// How many changes [`Store::changes`] tells at once.
-pub(super) const MAX_CHANGES: usize = 1000;
-
-/// How many rows an operation changes before it lets others in between.
-pub(super) const STEP: usize = 500;
-
-/// How the name of a queue begins that is being deleted. No request can have it: it is longer than
-/// an id may be.
-#[cfg(any(feature = "sqlite", feature = "postgres"))]
-pub(super) fn hidden() -> String {
-    format!("{}:", "deleted".repeat(40))
-}
-
-/// How far the clearing of a queue has come.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct ClearProgress {
-    /// It takes the tasks up to this number: those that were there when it began.
-    pub(super) until: i64,
-    /// It has looked at the tasks up to this one.
-    pub(super) after: i64,
-    /// So many of them are deleted.
-    pub(super) deleted: u64,
-}
-
-impl ClearProgress {
-    /// After a step that deleted these tasks.
-    pub(super) fn after_deleting(self, numbers: &[i64]) -> Self {
-        let after = numbers.last().copied().unwrap_or(self.until);
-        Self { after, deleted: self.deleted + numbers.len() as u64, ..self }
-    }
-}
-
-/// What one step of a clearing gave.
-#[derive(Debug)]
-pub(super) enum ClearStep {
-    /// There may be more.
-    More(ClearProgress),
-    /// This is the answer.
-    Done(ClearQueueResponse),
-}
-
-/// The settings of a store, which it gets when it is opened.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[must_use = "settings do nothing until a store is opened with them"]
-pub struct Settings {
-    pub(crate) lease: Duration,
-    pub(crate) max_claims: u32,
-    pub(crate) keep_finished: Duration,
-}
-
-impl Settings {
-    /// How long a claim holds before its task is PENDING again. 60 s by default.
-    pub fn with_lease(self, lease: Duration) -> Self {
-        Self { lease, ..self }
-    }
-
-    /// How many times a task may be claimed and lost; once more, and it is FAILED. 5 by default.
-    pub fn with_max_claims(self, max_claims: u32) -> Self {
-        Self { max_claims, ..self }
-    }
-
-    /// How long finished tasks and remembered names are kept; at least 7 days. 30 days by default.
-    pub fn with_keep_finished(self, keep_finished: Duration) -> Self {
-        Self { keep_finished, ..self }
-    }
-
-    /// How long a claim holds.
-    pub fn lease(&self) -> Duration {
-        self.lease
-    }
-
-    /// How many times a task may be claimed and lost.
-    pub fn max_claims(&self) -> u32 {
-        self.max_claims
-    }
-
-    /// How long finished tasks and remembered names are kept.
-    pub fn keep_finished(&self) -> Duration {
-        self.keep_finished
-    }
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        const DAY: u64 = 24 * 60 * 60;
-        Self {
-            lease: Duration::from_secs(60),
-            max_claims: 5,
-            keep_finished: Duration::from_secs(30 * DAY),
-        }
-    }
-}
 
 /// A claim's answer, and when it is worth asking again.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -347,25 +249,4 @@ pub trait Store: Send + Sync + 'static {
     /// `keep_finished` ago; returns whether there may be more. What is forgotten is no change to
     /// tell.
     fn prune(&self, now: Millis) -> impl Future<Output = Result<bool, Status>> + Send;
-}
-
-/// The room on a page: what comes first always fits.
-#[derive(Debug)]
-pub(super) struct PageRoom(Option<usize>);
-
-impl PageRoom {
-    /// An empty page.
-    pub(super) fn new() -> Self {
-        Self(None)
-    }
-
-    /// Takes so many bytes, if they fit.
-    pub(super) fn take(&mut self, bytes: usize) -> bool {
-        let used = self.0.unwrap_or(0) + bytes;
-        let fits = self.0.is_none() || used <= MAX_PAGE;
-        if fits {
-            self.0 = Some(used);
-        }
-        fits
-    }
 }

@@ -9,7 +9,7 @@
 //! | `authorized_store` | gives a request the store, after the checks |
 //! | [`Grants`] | identities and what they may, as a file says it (feature `auth-file`) |
 //! | [`Token`], [`TokenHash`] | a bearer token, and what is kept of it (feature `auth-file`) |
-//! | [`LiveGrants`] | the grants in force, which can be replaced while calls run (feature `auth-file`) |
+//! | [`LiveGrants`] | the grants in force, replaced while calls run (feature `auth-file`) |
 
 mod access;
 mod action;

@@ -9,7 +9,7 @@ mod state;
 use super::{
     Changes, Claimed, Entry, JournalError, Millis, Notifier, Settings, Store,
     journal::{Durable, Journal},
-    store::{ClearStep, STEP},
+    steps::{ClearStep, STEP},
 };
 use crate::proto::agent_queue::*;
 use journaled::{JournaledRequest, replay, update_word};
@@ -52,6 +52,7 @@ impl MemoryStore {
                 JournalError::new(path, &format!("is damaged in line {}", index + 1), &error)
             })?;
         }
+        // Nobody waits yet, and an earlier process has counted these.
         drop((state.take_change(), state.take_events()));
         Ok(Self {
             state: Mutex::new(state),
@@ -64,8 +65,12 @@ impl MemoryStore {
     /// Carries out an operation of one queue and returns its answer once everything it rests on is
     /// on disk.
     ///
-    /// The lock covers the append too, so that the journal has the state's order. Dropped in
-    /// between, the change stays.
+    /// The lock covers the append too, so that the journal has the state's order. An operation that
+    /// changed nothing waits for the disk as well, because its answer may tell of a change whose
+    /// own call still waits. Where the disk fails, the state is ahead of the journal from then on:
+    /// all these answers are UNAVAILABLE until the store is opened anew.
+    ///
+    /// Dropped in between, the change stays.
     async fn execute<R: Message, T>(
         &self,
         journaled: JournaledRequest<'_, R>,

@@ -7,7 +7,7 @@ use super::{
             ClaimEnd, Operation, PastClaim, Record, RememberedAnswer, TaskEvent, Updated, not_held,
             task_number,
         },
-        store::{ClearProgress, ClearStep},
+        steps::{ClearProgress, ClearStep},
     },
     queue::{Claim, Queue, StoredTask},
     state::State,
@@ -31,7 +31,7 @@ impl State {
         CreateQueueResponse { already_exists }
     }
 
-    /// A step of at most `most` tasks; `going` where it is not the first.
+    /// A step of at most `most` tasks; `progress` where it is not the first.
     pub(super) fn clear_queue(
         &mut self,
         request: &ClearQueueRequest,

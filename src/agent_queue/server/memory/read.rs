@@ -3,8 +3,8 @@
 use super::{
     super::{
         Millis,
+        page::PageRoom,
         record::{age, millis, timestamp},
-        store::PageRoom,
     },
     queue::Queue,
 };

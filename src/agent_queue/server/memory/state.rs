@@ -4,11 +4,11 @@
 use super::{
     super::{
         Changes, Millis, QueueChange, Settings,
+        page::{MAX_CHANGES, PageRoom},
         record::{
             ClaimEnd, PastClaim, Record, RememberedAnswer, TaskEvent, latest_lease_end, no_queue,
             no_task, task_id, task_number,
         },
-        store::{MAX_CHANGES, PageRoom},
     },
     queue::{Claim, NamedRequest, Queue, StoredTask},
 };

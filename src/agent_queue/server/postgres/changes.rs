@@ -8,8 +8,8 @@
 use super::{
     super::{
         Changes, Millis, QueueChange,
+        page::{MAX_CHANGES, MAX_PAGE, PageRoom},
         record::task_id,
-        store::{MAX_CHANGES, MAX_PAGE, PageRoom},
     },
     failure::{Failure, unavailable},
     row, sql,

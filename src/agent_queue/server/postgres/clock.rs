@@ -27,6 +27,8 @@ const TOO_LATE: Millis = 1000;
 /// Dropping it ends the asking.
 #[derive(Debug)]
 pub(super) struct DatabaseClock {
+    /// Stands alone: whoever reads it reads nothing else that was written with it, so `Relaxed` is
+    /// enough.
     ahead: Arc<AtomicI64>,
     task: JoinHandle<()>,
 }
@@ -67,5 +69,7 @@ async fn ask(pool: &Pool) -> Result<(Millis, Millis), Failure> {
     let asked = clock::steady_millis();
     let there: Millis = transaction.one(sql::CLOCK, []).await?.try_get(0)?;
     let took = clock::steady_millis().saturating_sub(asked);
+    // The database looked at its clock at some time between the two; the middle is wrong by half of
+    // that at most. `TOO_LATE` limits this for all answers but the first.
     Ok((there.saturating_sub(asked.saturating_add(took / 2)), took))
 }

@@ -1,16 +1,14 @@
 //! Connections: where they lead, how long they may be silent, and how many there are.
 
 use super::{
-    failure::{ErrorText, Failure},
-    sql,
+    OpenError, sql,
     tls::{self, Connector, TlsOptions},
 };
 use deadpool_postgres::{
     Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime, Timeouts,
 };
-use std::{fmt, time::Duration};
+use std::time::Duration;
 use tokio_postgres::{Config, config::SslMode};
-use tonic::Status;
 
 /// How many connections a server has at most, beside the one that listens.
 const CONNECTIONS: usize = 16;
@@ -30,39 +28,6 @@ const SESSION: &str = "SET enable_seqscan = off; \
                        SET tcp_keepalives_count = 2; \
                        SET synchronous_commit = on; \
                        SET client_min_messages = error";
-
-/// Why PostgreSQL could not be opened. It says nothing of the DSN's password.
-#[derive(Debug)]
-pub struct OpenError(String);
-
-impl OpenError {
-    pub(super) fn refused(why: String) -> Self {
-        Self(why)
-    }
-}
-
-impl fmt::Display for OpenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot open the queues in PostgreSQL: {}", self.0)
-    }
-}
-
-impl std::error::Error for OpenError {}
-
-impl From<tokio_postgres::Error> for OpenError {
-    fn from(error: tokio_postgres::Error) -> Self {
-        Self(ErrorText(&error).to_string())
-    }
-}
-
-impl From<Failure> for OpenError {
-    fn from(failure: Failure) -> Self {
-        match failure {
-            Failure::Answer(status) => Self(status.message().into()),
-            other => Self(format!("{other:?}")),
-        }
-    }
-}
 
 /// Where connections lead, and how they are made.
 #[derive(Clone)]
@@ -122,11 +87,5 @@ pub(super) fn pool(Database { config, tls }: Database) -> Result<Pool, OpenError
         .runtime(Runtime::Tokio1)
         .post_create(prepare)
         .build()
-        .map_err(|error| OpenError(error.to_string()))
-}
-
-impl From<Status> for OpenError {
-    fn from(status: Status) -> Self {
-        Self(status.message().into())
-    }
+        .map_err(|error| OpenError::refused(error.to_string()))
 }

@@ -10,7 +10,7 @@
 //! | `submit`, `claim`, `remove`, `read`, `summary`, `changes` | the operations |
 //! | `clock` | the database's time |
 //! | `notify_channel` | LISTEN and NOTIFY |
-//! | `failure` | what is answered, tried again, or UNAVAILABLE |
+//! | `failure`, `open_error` | what is answered, tried again, or UNAVAILABLE; why it cannot open |
 
 mod changes;
 mod claim;
@@ -18,6 +18,7 @@ mod clock;
 mod connect;
 mod failure;
 mod notify_channel;
+mod open_error;
 mod read;
 mod remove;
 mod row;
@@ -29,12 +30,12 @@ mod tls;
 mod transaction;
 
 pub use changes::Cursor;
-pub use connect::OpenError;
+pub use open_error::OpenError;
 
 use super::{
     Changes, Claimed, Millis, Notifier, QueueChange, Settings, Store,
     record::lease_millis,
-    store::{ClearStep, hidden},
+    steps::{ClearStep, hidden},
 };
 use crate::proto::agent_queue::*;
 use clock::DatabaseClock;

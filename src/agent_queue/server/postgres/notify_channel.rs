@@ -118,16 +118,23 @@ async fn keep_listening(database: Database, shared: Arc<Shared>) {
 
 /// Listens over one connection until it fails, and returns why. `session` is its number, once it
 /// listens.
+///
+/// The two halves run in one task, one at a time, so the order of memory between them is that of
+/// the program: `Relaxed` is enough. `session` is atomic because both borrow it.
 async fn listen(database: &Database, shared: &Shared, session: &AtomicI32) -> String {
     let (client, connection) = match database.config.connect(database.tls()).await {
         Ok(connected) => connected,
         Err(error) => return ErrorText(&error).to_string(),
     };
     let publishing = async {
+        // Known before LISTEN, so that `receive` can tell which notifications are this server's.
         let number: i32 = client.query_one("SELECT pg_backend_pid()", &[]).await?.try_get(0)?;
         session.store(number, Ordering::Relaxed);
         client.batch_execute(LISTEN).await?;
-        // Nobody was notified of what happened before, here and elsewhere.
+        // Nobody was notified of what happened before, here and elsewhere. Only from here on can
+        // nothing be missed, so everybody looks now and not earlier: a change that comes between
+        // the LISTEN and this is told twice. What `publish` had taken when its connection broke is
+        // sent again by this, too.
         *shared.unsent.lock() = Unsent::All;
         shared.more.notify_one();
         shared.notifier.notify_all();
@@ -141,6 +148,9 @@ async fn listen(database: &Database, shared: &Shared, session: &AtomicI32) -> St
 }
 
 /// Sends the gathered changes to the other servers.
+///
+/// What comes while it sends, or pauses, is gathered and leaves one permit in `more`, which lets
+/// the next wait return at once: no change stays behind.
 async fn publish(client: &Client, shared: &Shared) -> Result<(), Error> {
     loop {
         shared.more.notified().await;

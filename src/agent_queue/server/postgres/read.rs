@@ -3,8 +3,8 @@
 use super::{
     super::{
         Millis, QueueChange,
+        page::{MAX_PAGE, PageRoom},
         record::{age, no_task, task_number, timestamp},
-        store::{MAX_PAGE, PageRoom},
     },
     failure::Failure,
     row, sql,

@@ -4,7 +4,7 @@ use super::{
     super::{
         Millis, QueueChange,
         record::{Operation, RememberedAnswer, no_task, task_number},
-        store::{ClearProgress, ClearStep, STEP, hidden},
+        steps::{ClearProgress, ClearStep, STEP, hidden},
     },
     failure::Failure,
     row, sql,
@@ -16,7 +16,7 @@ use crate::proto::agent_queue::{
 };
 use std::collections::HashSet;
 
-/// A step of a clearing; `going` where it is not the first.
+/// A step of a clearing; `progress` where it is not the first.
 pub(super) async fn clear_queue(
     transaction: Transaction,
     request: &ClearQueueRequest,

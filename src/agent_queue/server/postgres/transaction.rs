@@ -98,7 +98,9 @@ impl Transaction {
     }
 
     /// Commits after these last statements; all goes out together. Where one of them fails nothing
-    /// is committed.
+    /// is committed: PostgreSQL carries out no more of a transaction that has failed, and its
+    /// COMMIT rolls back. Dropped before the answer, it may have committed or not; a ROLLBACK after
+    /// a COMMIT changes nothing.
     pub(super) async fn commit_after<T>(
         &self,
         last: impl Future<Output = Result<T, Failure>>,
@@ -115,7 +117,8 @@ impl Transaction {
     }
 
     /// Sends a command and does not wait: the connection carries out in order, and what comes after
-    /// it fails if it does.
+    /// it fails if it does. The driver hands a command to the connection when it is polled first,
+    /// so it is sent although its answer is thrown away.
     fn send(&self, command: &str) {
         let _ = self.client.batch_execute(command).now_or_never();
     }

@@ -11,14 +11,14 @@ mod schema;
 mod worker;
 mod write;
 
-use super::{Changes, Claimed, Millis, Notifier, Settings, Store, store::ClearStep};
+use super::{Changes, Claimed, Millis, Notifier, Settings, Store, steps::ClearStep};
 use crate::proto::agent_queue::*;
 use damage::{Damage, Inspector};
 use file::DatabaseFile;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use std::{fmt, path::Path, thread, time::Duration};
 use tonic::{Code, Status};
-use worker::{JobContext, JobError, Worker};
+use worker::{JobContext, JobResult, Worker};
 
 /// How long the file may be held by another process before a call is UNAVAILABLE.
 const BUSY: Duration = Duration::from_secs(5);
@@ -95,7 +95,7 @@ impl SqliteStore {
         &self,
         agent_id: &str,
         now: Millis,
-        mut job: impl FnOnce(&mut JobContext<'_>, &Settings) -> Result<T, JobError> + Send + 'static,
+        mut job: impl FnOnce(&mut JobContext<'_>, &Settings) -> JobResult<T> + Send + 'static,
     ) -> Result<T, Status> {
         loop {
             let (settings, agent_id) = (self.settings, agent_id.to_owned());
@@ -120,7 +120,7 @@ impl SqliteStore {
         reader: &Worker,
         agent_id: &str,
         now: Millis,
-        mut job: impl FnOnce(&JobContext<'_>, &str) -> Result<T, JobError> + Send + 'static,
+        mut job: impl FnOnce(&JobContext<'_>, &str) -> JobResult<T> + Send + 'static,
     ) -> Result<T, Status> {
         loop {
             let (settings, agent) = (self.settings, agent_id.to_owned());

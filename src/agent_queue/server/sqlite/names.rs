@@ -6,8 +6,7 @@ use super::{
         Millis,
         record::{ClaimEnd, Operation, PastClaim, RememberedAnswer, task_id},
     },
-    worker::JobContext,
-    write::JobResult,
+    worker::{JobContext, JobResult},
 };
 use rusqlite::{OptionalExtension, params};
 

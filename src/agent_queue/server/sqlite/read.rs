@@ -3,18 +3,16 @@
 use super::{
     super::{
         Changes, Millis, Settings,
+        page::{MAX_CHANGES, PageRoom},
         record::{age, latest_lease_end, no_queue, task_id, timestamp},
-        store::{MAX_CHANGES, PageRoom},
     },
     rows::{COLUMNS, record},
-    worker::{JobContext, JobError},
+    worker::{JobContext, JobResult},
 };
 use crate::proto::agent_queue::*;
 use prost::Message as _;
 use rusqlite::{OptionalExtension, params};
 use std::collections::BTreeMap;
-
-type JobResult<T> = Result<T, JobError>;
 
 impl JobContext<'_> {
     /// The queue's number.

@@ -4,17 +4,16 @@ use super::{
     super::{
         Millis, QueueChange,
         record::{ClaimEnd, Operation, RememberedAnswer, task_id, task_number},
-        store::{ClearProgress, ClearStep, hidden},
+        steps::{ClearProgress, ClearStep, hidden},
     },
-    worker::JobContext,
-    write::JobResult,
+    worker::{JobContext, JobResult},
 };
 use crate::proto::agent_queue::*;
 use rusqlite::{OptionalExtension, params};
 use std::collections::HashSet;
 
 impl JobContext<'_> {
-    /// A step of a clearing; `going` where it is not the first.
+    /// A step of a clearing; `progress` where it is not the first.
     pub(super) fn clear_queue(
         &mut self,
         request: &ClearQueueRequest,

@@ -2,7 +2,7 @@
 
 use super::{
     super::record::{Record, millis, task_id, task_number, timestamp},
-    worker::{JobContext, JobError},
+    worker::{JobContext, JobResult},
 };
 use crate::proto::agent_queue::Task;
 use rusqlite::{OptionalExtension, Params, Row, params};
@@ -58,7 +58,7 @@ impl JobContext<'_> {
     }
 
     /// A new row.
-    pub(super) fn insert(&mut self, queue: i64, record: &Record) -> Result<(), JobError> {
+    pub(super) fn insert(&mut self, queue: i64, record: &Record) -> JobResult<()> {
         let changed = self.next_cursor();
         let task = &record.task;
         let mut insert = self.sql.prepare_cached(
@@ -83,7 +83,7 @@ impl JobContext<'_> {
     }
 
     /// What may change of a row, as it is now.
-    pub(super) fn save(&mut self, record: &Record) -> Result<(), JobError> {
+    pub(super) fn save(&mut self, record: &Record) -> JobResult<()> {
         let changed = self.next_cursor();
         let task = &record.task;
         let time = |at: &Option<_>| at.as_ref().map(|at| millis(Some(at)));

@@ -2,7 +2,7 @@
 //! many commits become one.
 
 use super::{
-    super::{Notifier, QueueChange, record::TaskEvent, store::STEP},
+    super::{Notifier, QueueChange, record::TaskEvent, steps::STEP},
     damage::Damage,
 };
 use rusqlite::{Connection, TransactionBehavior};
@@ -27,6 +27,9 @@ pub(super) enum JobError {
     Sql(rusqlite::Error),
 }
 
+/// What a job gives.
+pub(super) type JobResult<T> = Result<T, JobError>;
+
 /// What a job works with: the transaction that it shares, and what is told after the commit.
 #[derive(Debug)]
 pub(super) struct JobContext<'a> {
@@ -46,7 +49,7 @@ pub(super) struct Meta {
 }
 
 /// Runs within the transaction, and returns what is done once it is over.
-type Job = Box<dyn FnOnce(&mut JobContext<'_>) -> Result<Done, JobError> + Send>;
+type Job = Box<dyn FnOnce(&mut JobContext<'_>) -> JobResult<Done> + Send>;
 /// Sends the answer, if there was no error.
 type Done = Box<dyn FnOnce() + Send>;
 
@@ -78,7 +81,7 @@ impl Worker {
     /// not stop it.
     pub(super) async fn run<T: Send + 'static>(
         &self,
-        job: impl FnOnce(&mut JobContext<'_>) -> Result<T, JobError> + Send + 'static,
+        job: impl FnOnce(&mut JobContext<'_>) -> JobResult<T> + Send + 'static,
     ) -> Result<T, Status> {
         let gone = || Status::unavailable("the database's thread has ended");
         let (answer, mut answered) = oneshot::channel();

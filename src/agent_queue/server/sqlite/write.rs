@@ -9,13 +9,11 @@ use super::{
         },
     },
     rows::number,
-    worker::{JobContext, JobError},
+    worker::{JobContext, JobError, JobResult},
 };
 use crate::proto::agent_queue::*;
 use rusqlite::{OptionalExtension, params};
 use std::collections::HashSet;
-
-pub(super) type JobResult<T> = Result<T, JobError>;
 
 impl JobContext<'_> {
     /// The queue's number. What is overdue in it was given back before the operation.
