@@ -1,5 +1,6 @@
-//! The connection actor: one link, from its dial to its end. It dials in a task, owns the task that drives the
-//! connection, passes on what that notices, and ends when the link does; a redial is another actor.
+//! The connection actor: one link, from its dial to its end. It dials in a task, owns the task that
+//! drives the connection, passes on what that notices, and ends when the link does; a redial is
+//! another actor.
 
 use super::{
     core::Core,

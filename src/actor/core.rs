@@ -122,7 +122,8 @@ impl Core {
     pub(super) fn show_picker(&self, picker: Picker) {
         let incarnation = picker.link().map(|link| link.incarnation());
         // In a drain the last link stays to be seen: calls are told whether it had room.
-        if incarnation.is_some() || self.calls.shutdown.drain().is_none() {
+        let draining = self.calls.shutdown.drain().is_some();
+        if incarnation.is_some() || !draining || self.calls.link().is_none() {
             self.calls.show_picker(picker);
         }
         self.show_links(LinksInUse::one(incarnation));

@@ -6,7 +6,7 @@ use super::{
     message::{ConnectionMsg, RequestMsg, SupervisorMsg},
 };
 use crate::{
-    model::{Fact, Incarnation},
+    model::Incarnation,
     transport::{LinkEvent, LinkListener},
 };
 use ractor::ActorRef;
@@ -41,7 +41,8 @@ impl LinkListener for LinkEvents {
             #[cfg(feature = "tls")]
             LinkEvent::TlsMaterialRejected(cause) => {
                 let cause = cause.into();
-                core.telemetry.announce(Fact::TlsMaterialRejected { incarnation, cause });
+                let fact = crate::model::Fact::TlsMaterialRejected { incarnation, cause };
+                core.telemetry.announce(fact);
             }
         }
     }

@@ -1,6 +1,6 @@
-//! A time limit that works in whatever runtime polls it. Its timer is on the runtime that polls it; on a thread
-//! without one, in a task on the supervisor's. So a call may wait in another runtime than the
-//! supervisor's, or in none, and move between them.
+//! A time limit that works in whatever runtime polls it. Its timer is on the runtime that polls it;
+//! on a thread without one, in a task on the supervisor's. So a call may wait in another runtime
+//! than the supervisor's, or in none, and move between them.
 //!
 //! No timer is polled outside the runtime it was made in: tokio panics where that runtime has
 //! ended.

@@ -1,5 +1,5 @@
-//! One call as the ledger keeps it: what was asked, how far it is, and the one place its answer goes
-//! to.
+//! One call as the ledger keeps it: what was asked, how far it is, and the one place its answer
+//! goes to.
 //!
 //! A call is run by its *runner*: the caller's own future, or a task where the call came as a
 //! message. The request actor makes the runner offers: an open stream to read the answer from, or

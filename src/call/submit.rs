@@ -184,7 +184,7 @@ impl Calls {
         TimeLimits { deadline, is_stated, patience }
     }
 
-    /// A request that is larger than the whole waiting room, or one message and larger than may be
+    /// A request that is larger than the whole queue, or one message and larger than may be
     /// sent.
     fn too_large(&self, body: Option<&Bytes>) -> Option<Failure> {
         let (size, room) = (body?.len(), self.config.queue.max_bytes);

@@ -1,9 +1,9 @@
-//! Tasks whose end is always reported. A task that dies alone leaves whoever waits for it waiting for
-//! ever, so every task whose end matters is spawned here, with what is to be done about that end:
-//! with what it gave, or with what its panic said.
+//! Tasks whose end is always reported. A task that dies alone leaves whoever waits for it waiting
+//! for ever, so every task whose end matters is spawned here, with what is to be done about that
+//! end: with what it gave, or with what its panic said.
 //!
-//! Two ends are not reported, because nobody waits then: its owner aborted it, or the runtime has ended
-//! (`start` answers for that).
+//! Two ends are not reported, because nobody waits then: its owner aborted it, or the runtime has
+//! ended (`start` answers for that).
 
 use super::shared::Calls;
 use crate::unwind::{catching, panic_message};

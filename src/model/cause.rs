@@ -56,7 +56,7 @@ pub enum Cause {
     Cancelled,
     /// The supervisor was shut down.
     Shutdown,
-    /// The waiting room is full.
+    /// The queue is full.
     Shed(ShedReason),
     /// The supervisor itself failed for good.
     Supervision(Arc<str>),
@@ -95,8 +95,8 @@ impl fmt::Display for Cause {
 impl fmt::Display for ShedReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::TooManyCalls => "the waiting room is full: queue.max_calls calls are open",
-            Self::TooManyBytes => "the waiting room is full: queue.max_bytes of requests are open",
+            Self::TooManyCalls => "the queue is full: queue.max_calls calls are open",
+            Self::TooManyBytes => "the queue is full: queue.max_bytes of requests are open",
         })
     }
 }

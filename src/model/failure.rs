@@ -296,7 +296,7 @@ impl Failure {
         Self::new(Code::Cancelled, Origin::Local, phase, Scope::Stream, Cause::Shutdown)
     }
 
-    /// The waiting room is full.
+    /// The queue is full.
     pub(crate) fn shed(reason: ShedReason) -> Self {
         let cause = Cause::Shed(reason);
         Self::new(Code::ResourceExhausted, Origin::Local, Phase::Unsent, Scope::Stream, cause)

@@ -33,8 +33,8 @@ impl Backoff {
     }
 }
 
-/// Spreads `delay` evenly over `delay * (1 - jitter) ..= delay * (1 + jitter)`; `unit` is a random number in
-/// `0.0..1.0`.
+/// Spreads `delay` evenly over `delay * (1 - jitter) ..= delay * (1 + jitter)`; `unit` is a random
+/// number in `0.0..1.0`.
 pub(crate) fn jittered(delay: Duration, jitter: f64, unit: f64) -> Duration {
     scaled(delay, 1.0 + jitter * (2.0 * unit - 1.0))
 }

@@ -1,4 +1,4 @@
-//! The waiting room: calls parked for a link, oldest first, and calls asleep until their retry,
+//! The calls that wait: parked for a link, oldest first, and calls asleep until their retry,
 //! with one sorted set of timers.
 //!
 //! A parked call stands at its own place, or behind those that were parked when it came.
@@ -232,7 +232,7 @@ mod tests {
         assert_eq!((pending.next_timer(), pending.contains(id(1))), (None, false));
     }
 
-    /// Scenario 17: the waiting room itself. A quadratic step would take this test hours.
+    /// Scenario 17: the queue itself. A quadratic step would take this test hours.
     #[test]
     fn scenario_17_a_million_waiting_calls_leave_in_order_of_arrival_or_deadline() {
         const CALLS: u64 = 1_000_000;

@@ -1,7 +1,7 @@
-//! Cleans heads and trailers before tonic reads them. tonic reads a status by itself from the heads and trailers it is
-//! handed, takes details that are not base64 for a bug of its own process and panics, in the
-//! caller's task; a message that is not UTF-8 costs it the code; and of several codes it takes the
-//! first.
+//! Cleans heads and trailers before tonic reads them. tonic reads a status by itself from the heads
+//! and trailers it is handed, takes details that are not base64 for a bug of its own process and
+//! panics, in the caller's task; a message that is not UTF-8 costs it the code; and of several
+//! codes it takes the first.
 
 use super::code::{self, STATUS};
 use http::{HeaderMap, HeaderName, HeaderValue};

@@ -85,9 +85,12 @@ impl ConnectRequest {
 
     /// Gives what describes this dial while it looks for addresses, or connects to one: `describe`
     /// is called when `connect_timeout` cuts the dial off, and what it returns stands in the
-    /// failure. It replaces what was given before. A panic of it is part of the failure's text.
+    /// failure. It replaces what was given before. A panic of it is part of the failure's text. It
+    /// must not hold a clone of this request, which would then never be freed.
     pub fn report_progress(&self, describe: impl Fn() -> Option<String> + Send + Sync + 'static) {
-        *self.progress.lock() = Some(Arc::new(describe));
+        let former = self.progress.lock().replace(Arc::new(describe));
+        // What it holds is other people's, too: it is not dropped under the lock.
+        drop(former);
     }
 
     /// What the dial is doing now, as the connector describes it; none where it does not.

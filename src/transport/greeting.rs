@@ -115,8 +115,8 @@ impl Greeting {
         }
     }
 
-    /// Whether what was checked may be the expected protocol, although it begins wrongly: some frame
-    /// of HTTP/2, such as a GOAWAY, in place of SETTINGS.
+    /// Whether what was checked may be the expected protocol, although it begins wrongly: some
+    /// frame of HTTP/2, such as a GOAWAY, in place of SETTINGS.
     pub(super) fn may_be_expected(&self) -> bool {
         let kind_is_known = self.first.get(3).is_none_or(|kind| frame_name(*kind).is_some());
         let some_frame = self.first.first() == Some(&0) && kind_is_known;

@@ -1,6 +1,6 @@
 //! The request actor: queues calls, parks them while there is no link, starts attempts oldest first
-//! within the link's window, and retries by message. Its decisions are those of `policy::Pending` and each
-//! call's `policy::CallMachine`.
+//! within the link's window, and retries by message. Its decisions are those of `policy::Pending`
+//! and each call's `policy::CallMachine`.
 //!
 //! Nothing here waits: opening a stream only queues frames, and the answer is read by the call's
 //! runner.

@@ -39,7 +39,11 @@ impl Session {
     pub(super) fn proven(&mut self, incarnation: Incarnation) {
         let input = Input::Proven(incarnation);
         if self.channel.is_late(input) {
-            return self.core.telemetry.stale("LinkProven");
+            // In a shutdown the link may still prove itself: that is not late, and of no use.
+            if self.channel.subject() != Some(incarnation) {
+                self.core.telemetry.stale("LinkProven");
+            }
+            return;
         }
         let before = self.channel.is_proven();
         self.step(input, "the link is proven");
@@ -115,16 +119,12 @@ impl Session {
             // An actor that has ended has nothing to end.
             _ => drop(connection.actor.cast(ConnectionMsg::Drain)),
         }
-        self.bound_draining();
     }
 
     /// Ends the oldest links that only finish their calls, where there are more of them than
     /// `max_draining_links`: a peer that says GOAWAY on each link and finishes no call would keep
     /// them all.
-    fn bound_draining(&mut self) {
-        if self.draining {
-            return;
-        }
+    pub(super) fn bound_draining(&mut self) {
         let limit = self.core.config.max_draining_links;
         let draining = |connection: &&Connection| {
             let link = connection.link.as_ref();

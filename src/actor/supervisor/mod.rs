@@ -1,6 +1,6 @@
-//! The supervisor actor: owns the channel's lifecycle. Its decisions are those of `policy::Channel` (when to
-//! dial, what state to show) and `policy::Restarts` (what to make of failing children). A lost link
-//! is a clean end and gets backoff; a panic counts against the restart intensity.
+//! The supervisor actor: owns the channel's lifecycle. Its decisions are those of `policy::Channel`
+//! (when to dial, what state to show) and `policy::Restarts` (what to make of failing children). A
+//! lost link is a clean end and gets backoff; a panic counts against the restart intensity.
 
 mod children;
 mod links;
@@ -169,6 +169,7 @@ impl Session {
         if used || step.changed.is_some() || failing != self.channel.last_error().cloned() {
             self.publish_picker();
         }
+        let drains = step.outputs.iter().any(|output| matches!(output, Output::Drain(_)));
         for output in step.outputs {
             match output {
                 // Published.
@@ -180,6 +181,9 @@ impl Session {
                 }
                 Output::WaitUntil(at) => self.wait(at, now),
             }
+        }
+        if drains && !self.draining {
+            self.bound_draining();
         }
     }
 

@@ -135,7 +135,7 @@ impl QueueMeters {
                 self.dead.increment(1);
                 self.failed.increment(1);
             }
-            TaskEvent::GrantEnd(status, ran) => {
+            TaskEvent::Ended(status, ran) => {
                 match status {
                     TaskStatus::Completed => self.completed.increment(1),
                     TaskStatus::Failed => self.failed.increment(1),

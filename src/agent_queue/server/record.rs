@@ -260,7 +260,7 @@ impl Record {
         self.task.error_message = error_message.into();
         self.task.finished_at = Some(timestamp(now));
         self.task.lease_until = None;
-        self.event = Some(TaskEvent::GrantEnd(status, ran));
+        self.event = Some(TaskEvent::Ended(status, ran));
     }
 
     fn ended(&self, to: TaskStatus) -> Status {

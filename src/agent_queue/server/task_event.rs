@@ -22,5 +22,5 @@ pub enum TaskEvent {
     /// The same, and it was lost too often: it is FAILED.
     Dead,
     /// It ended with this status, so long after its last claim.
-    GrantEnd(TaskStatus, Option<Millis>),
+    Ended(TaskStatus, Option<Millis>),
 }

@@ -257,8 +257,7 @@ async fn a_flood_of_refused_calls_is_a_few_warnings() {
     for _ in 0..1_000 {
         say(&channel, "hello", CallOptions::new()).await.expect_err("no room");
     }
-    let refused =
-        shown(&lines, "call refused: the waiting room is full: queue.max_calls calls are open");
+    let refused = shown(&lines, "call refused: the queue is full: queue.max_calls calls are open");
     let told: Vec<_> =
         refused.iter().map(|line| (line.level, line.field("times").to_owned())).collect();
     let expected = (0..10).map(|n| (tracing::Level::WARN, (1_u64 << n).to_string()));
