@@ -153,7 +153,7 @@ mod tests {
                         break;
                     }
                     let waiting = reports.lock().expect("no panic");
-                    let (_, late) = reported
+                    let (_waiting, late) = reported
                         .wait_timeout_while(waiting, Duration::from_secs(20), |now| *now == seen)
                         .expect("no panic");
                     assert!(!late.timed_out(), "a report was missed");
