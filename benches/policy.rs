@@ -7,10 +7,10 @@
 mod common;
 
 // The two pure chapters, compiled as part of this bench: what they have is not public.
-#[allow(dead_code, missing_docs, unreachable_pub, unused_imports)]
+#[allow(dead_code, missing_docs, unreachable_pub, unused_imports, clippy::disallowed_methods)]
 #[path = "../src/model/mod.rs"]
 mod model;
-#[allow(dead_code, missing_docs, unreachable_pub, unused_imports)]
+#[allow(dead_code, missing_docs, unreachable_pub, unused_imports, clippy::disallowed_methods)]
 #[path = "../src/policy/mod.rs"]
 mod policy;
 

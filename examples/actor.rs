@@ -1,7 +1,8 @@
-//! An actor that makes unary calls by message: no client, no future to hold, answers come as messages of its own.
+//! An actor that makes unary calls by message: no client, no future to hold, answers come as
+//! messages of its own.
 //!
-//! `cargo run --features agent-queue --example actor`; without a server on 127.0.0.1:50051 the calls fail after 10 s,
-//! with one the actor claims three tasks.
+//! `cargo run --features agent-queue --example actor`; without a server on 127.0.0.1:50051 the
+//! calls fail after 10 s, with one the actor claims three tasks.
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, call};
 use std::{error::Error, time::Duration};
@@ -28,7 +29,8 @@ enum ClaimerMsg {
     Answered(UnaryResult),
 }
 
-// Needed where `ractor/cluster` is on anywhere in the build; without it, ractor does this for every type.
+// Needed where `ractor/cluster` is on anywhere in the build; without it, ractor does this for every
+// type.
 #[cfg(feature = "ractor-cluster")]
 impl ractor::Message for ClaimerMsg {}
 
@@ -61,7 +63,8 @@ impl Actor for Claimer {
                     claim_id: format!("{AGENT}-{}-{}", std::process::id(), claims.made),
                     timeout: 1.0,
                 };
-                // The handler does not wait, as `ractor::forward!` would: the answer comes as a message.
+                // The handler does not wait, as `ractor::forward!` would: the answer comes as a
+                // message.
                 let call = |reply| UnaryCall::new(GET_TASK, &claim, reply).with_options(patience());
                 claims.mailbox.call_and_forward(call, &me, ClaimerMsg::Answered, None)?;
             }

@@ -1,6 +1,8 @@
-//! A long-running agent: it works through its queue, says what becomes of the connection, and ends cleanly at Ctrl-C.
+//! A long-running agent: it works through its queue, says what becomes of the connection, and ends
+//! cleanly at Ctrl-C.
 //!
-//! `cargo run --features agent-queue --example agent [grpc.yaml]`; it does not matter whether a server is up yet.
+//! `cargo run --features agent-queue --example agent [grpc.yaml]`; it does not matter whether a
+//! server is up yet.
 
 use std::{env, error::Error, time::Duration};
 use tokio::time::sleep;
@@ -26,7 +28,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Does one task; its result is JSON text. It may run again elsewhere, if this agent is cut off for longer than its lease.
+/// Does one task; its result is JSON text. It may run again elsewhere, if this agent is cut off for
+/// longer than its lease.
 async fn work(task: Task) -> Result<String, Box<dyn Error + Send + Sync>> {
     println!("works on {}: {}", task.task_id, task.payload);
     sleep(Duration::from_millis(100)).await;

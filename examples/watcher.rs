@@ -1,7 +1,8 @@
-//! A watcher that lives longer than its server: one loop subscribes again on every new link, and on nothing else.
+//! A watcher that lives longer than its server: one loop subscribes again on every new link, and on
+//! nothing else.
 //!
-//! `cargo run --features test-util --example watcher`: a server of the stage is restarted three times, and the watcher prints its
-//! four subscriptions.
+//! `cargo run --features test-util --example watcher`: a server of the stage is restarted three
+//! times, and the watcher prints its four subscriptions.
 
 use std::{ops::ControlFlow, time::Duration};
 use tonic::{Request, client::Grpc};

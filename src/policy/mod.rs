@@ -34,7 +34,9 @@ pub use intensity::Intensity;
 pub use retry::{RetryLimit, RetryPolicy};
 pub use throttle::ThrottleRule;
 
-pub(crate) use backoff::{Schedules, jittered};
+pub(crate) use backoff::Schedules;
+#[cfg(feature = "agent-queue")]
+pub(crate) use backoff::jittered;
 pub(crate) use call::{CallMachine, Decision, Place, Pushback, Rules, place_after};
 pub(crate) use channel::Channel;
 pub(crate) use deadline::{

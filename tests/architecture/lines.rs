@@ -34,11 +34,13 @@ fn is_generated(text: &str) -> bool {
 fn files(root: &Path) -> Vec<PathBuf> {
     let (mut found, mut folders) = (Vec::new(), vec![root.to_owned()]);
     while let Some(folder) = folders.pop() {
-        for path in fs::read_dir(&folder).expect("a folder").map(|entry| entry.unwrap().path()) {
+        for path in
+            fs::read_dir(&folder).expect("a folder").map(|entry| entry.expect("an entry").path())
+        {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let extension = path.extension().unwrap_or_default();
             if folder == root && path.is_dir() {
-                if ["src", "tests", "benches", "docs"].contains(&&*name) {
+                if ["src", "tests", "benches", "examples", "docs"].contains(&&*name) {
                     folders.push(path);
                 }
             } else if folder == root {
@@ -47,10 +49,12 @@ fn files(root: &Path) -> Vec<PathBuf> {
                 }
             } else if path.is_dir() {
                 folders.push(path);
-            } else if extension == "md" && path.starts_with(root.join("docs")) {
-                found.push(path);
-            } else if extension == "rs" && !path.starts_with(root.join("src/proto")) {
-                found.push(path);
+            } else {
+                let page = extension == "md" && path.starts_with(root.join("docs"));
+                let code = extension == "rs" && !path.starts_with(root.join("src/proto"));
+                if page || code {
+                    found.push(path);
+                }
             }
         }
     }

@@ -29,7 +29,6 @@ impl Watch {
                     }
                     EventItem::Lagged(missed) => panic!("the test missed {missed} events"),
                     _ => {}
-                    _ => {}
                 }
             }
         });

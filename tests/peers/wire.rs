@@ -85,7 +85,6 @@ pub(crate) async fn facts<T>(
                 EventItem::Event(event) => picked.extend(pick(&event.fact)),
                 EventItem::Lagged(missed) => panic!("the test missed {missed} events"),
                 _ => {}
-                _ => {}
             }
         }
     };
