@@ -83,7 +83,8 @@ impl Mutations {
         }
     }
 
-    /// The second place: whether the timer of this message is forgotten.
+    /// The second place: whether the timer of this message is forgotten. Messages are known by
+    /// name here; under another name the simulation would not find the bug, and its test fails.
     pub(super) fn forgets(&self, message: &str) -> bool {
         match message {
             "RedialDue" => self.has(Mutation::ForgetRedialTimer),

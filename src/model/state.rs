@@ -5,7 +5,7 @@
 //! |---|---|
 //! | Idle | Connecting |
 //! | Connecting | Ready, TransientFailure |
-//! | Ready | TransientFailure (link lost), Connecting (GOAWAY, the successor is not up yet) |
+//! | Ready | TransientFailure (link lost), Connecting (GOAWAY, or a successor is being dialled) |
 //! | TransientFailure | Connecting |
 //! | any but Shutdown | Shutdown |
 

@@ -65,6 +65,7 @@ impl RequestState {
                 self.pending.sleep(call.id, call.clone(), at, limit);
             }
             Decision::Surface | Decision::Throttled => {
+                // From now on nobody else decides about it; `conclude` ends it below.
                 state.stage = Stage::Running;
                 drop(state);
                 if decision == Decision::Throttled {

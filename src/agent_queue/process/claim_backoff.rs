@@ -1,4 +1,7 @@
-//! The backoff between claims. Tasks that were claimed in vain (given back because this machine
+//! The pause between claims after tasks that were claimed in vain: without it a machine that cannot
+//! do its tasks would claim and give back the whole queue in a loop.
+//!
+//! Tasks that were claimed in vain (given back because this machine
 //! cannot do them, or lost) make the loop pause before it claims the next, the longer the more of
 //! them come in a row. A task that makes progress ends the row: its result was accepted, or its
 //! lease was renewed.

@@ -1,4 +1,4 @@
-//! The worker loop: what a long-running agent writes. This file starts and ends it; `worker` does
+//! The worker loop behind `AgentQueue::process`. This file starts and ends it; `worker` does
 //! one task after the other, and `phase` says how far the end has come.
 
 mod claim_backoff;

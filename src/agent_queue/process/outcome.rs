@@ -1,4 +1,4 @@
-//! What a handler says of its task at its end.
+//! What a handler returns: its task is completed, failed, or given back.
 
 use crate::agent_queue::Update;
 use std::fmt::Display;

@@ -1,5 +1,6 @@
 //! The journal of a [`MemoryStore`](super::MemoryStore): an append-only file of the requests that
-//! changed something, one JSON object per line.
+//! changed something, one JSON object per line. Requests and not states are kept, because the same
+//! requests in the same order give the same queues.
 //!
 //! Its thread writes what has gathered and calls `fsync` once for all of it (group commit). One
 //! process holds the file at a time.

@@ -1,7 +1,7 @@
 //! The server of the agent queue: a [`Service`] that speaks gRPC, and behind it a [`Store`] that
 //! keeps the queues.
 //!
-//! | place | what it is |
+//! | item | what it is |
 //! |---|---|
 //! | `check` | the rules for requests, checked before any store sees one |
 //! | [`record`] | a task as a store keeps it, and what may become of it: one rule for all stores |

@@ -21,7 +21,7 @@ pub struct Token(Secret<String>);
 pub struct TokenHash([u8; 32]);
 
 impl Token {
-    /// Of these bits, which must be random: the system's own dice.
+    /// Of these bits, which must come from the system's source of random numbers.
     pub fn new(bits: [u8; 32]) -> Self {
         Self(Secret::new(format!("{PREFIX}{}", hexadecimal(&bits))))
     }

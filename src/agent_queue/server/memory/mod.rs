@@ -1,4 +1,7 @@
-//! The queues in memory; with a journal they outlive the process.
+//! `MemoryStore`: the store that keeps the queues in memory, and on disk if it has a journal.
+//!
+//! One lock covers a change and its line in the journal, so that both have one order. Leases that
+//! have ended are noticed at the next operation on their queue.
 
 mod journaled;
 mod operations;

@@ -1,4 +1,4 @@
-//! The files that decide who may come and what they may: read at the start, and again on SIGHUP.
+//! Reads the grants of `--auth` and the TLS files of `--config`: at the start, and again on SIGHUP.
 //!
 //! What cannot be read again changes nothing: what was read before holds, and an ERROR and a metric
 //! report it.
