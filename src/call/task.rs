@@ -11,46 +11,46 @@ use futures::FutureExt as _;
 use std::{future::Future, marker::PhantomData};
 use tokio::{runtime::Handle, task::AbortHandle};
 
-/// Runs `work` on the supervisor's runtime, and then `told`. Tests know the task by its `name`.
-pub(crate) fn spawn<T, W, F>(calls: &Calls, name: &'static str, work: W, told: F) -> AbortHandle
+/// Runs `work` on the supervisor's runtime, and then `on_end`. Tests know the task by its `name`.
+pub(crate) fn spawn<T, W, F>(calls: &Calls, name: &'static str, work: W, on_end: F) -> AbortHandle
 where
     T: 'static,
     W: Future<Output = T> + Send + 'static,
     F: FnOnce(Result<T, String>) + Send + 'static,
 {
-    spawn_on(&calls.runtime, calls.panics.at_work(name, work), told)
+    spawn_on(&calls.runtime, calls.panics.at_work(name, work), on_end)
 }
 
-/// Runs `work` on `runtime`, and then `told`.
-pub(crate) fn spawn_on<T, W, F>(runtime: &Handle, work: W, told: F) -> AbortHandle
+/// Runs `work` on `runtime`, and then `on_end`.
+pub(crate) fn spawn_on<T, W, F>(runtime: &Handle, work: W, on_end: F) -> AbortHandle
 where
     T: 'static,
     W: Future<Output = T> + Send + 'static,
     F: FnOnce(Result<T, String>) + Send + 'static,
 {
-    let told = Told(Some(told), PhantomData);
+    let on_end = OnEnd(Some(on_end), PhantomData);
     // Not `async move`: an async block has room for what it awaits twice, and some of these tasks
     // stay.
     let work = catching(work)
-        .map(move |end| told.tell(end.map_err(|panic| panic_message(&*panic).to_owned())));
+        .map(move |end| on_end.run(end.map_err(|panic| panic_message(&*panic).to_owned())));
     runtime.spawn(work).abort_handle()
 }
 
-/// Whom the end is told. Where the work panics while it is dropped, the drop of this tells.
-struct Told<T, F: FnOnce(Result<T, String>)>(Option<F>, PhantomData<fn(T)>);
+/// What is done at the end, once. Where the work panics while it is dropped, the drop of this does it.
+struct OnEnd<T, F: FnOnce(Result<T, String>)>(Option<F>, PhantomData<fn(T)>);
 
-impl<T, F: FnOnce(Result<T, String>)> Told<T, F> {
-    fn tell(mut self, end: Result<T, String>) {
-        if let Some(told) = self.0.take() {
-            told(end);
+impl<T, F: FnOnce(Result<T, String>)> OnEnd<T, F> {
+    fn run(mut self, end: Result<T, String>) {
+        if let Some(on_end) = self.0.take() {
+            on_end(end);
         }
     }
 }
 
-impl<T, F: FnOnce(Result<T, String>)> Drop for Told<T, F> {
+impl<T, F: FnOnce(Result<T, String>)> Drop for OnEnd<T, F> {
     fn drop(&mut self) {
-        if let Some(told) = self.0.take().filter(|_| std::thread::panicking()) {
-            told(Err("it panicked while it was dropped".into()));
+        if let Some(on_end) = self.0.take().filter(|_| std::thread::panicking()) {
+            on_end(Err("it panicked while it was dropped".into()));
         }
     }
 }

@@ -1,6 +1,7 @@
 //! How a raw peer carries out each [`Misbehaviour`].
 
-use super::{Frame, FrameKind, Misbehaviour, Moment, PlayingPeer, RawLink, RawPeer, serve};
+use super::{Frame, FrameKind, Misbehaviour, Moment, PlayingPeer, RawLink, RawPeer};
+use crate::transport::frame;
 use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering::SeqCst},
@@ -173,7 +174,7 @@ impl RawLink {
         }
         match fault {
             Misbehaviour::NoTrailers => {
-                return self.send(Frame::data(stream, serve::frame(HELLO), true)).await;
+                return self.send(Frame::data(stream, frame(HELLO), true)).await;
             }
             Misbehaviour::TruncatedMessage => self.truncated_message(stream, HELLO, 8, false).await,
             Misbehaviour::BadFlag => self.flagged_message(stream, 7).await,
@@ -225,7 +226,7 @@ impl RawLink {
     }
 
     async fn flagged_message(&mut self, stream: u32, flag: u8) {
-        let mut framed = serve::frame(HELLO).to_vec();
+        let mut framed = frame(HELLO).to_vec();
         framed[0] = flag;
         self.send(Frame::data(stream, framed, false)).await;
     }

@@ -3,10 +3,9 @@
 use super::{
     Frame, FrameKind, MemoryNetwork,
     frame::PREFACE,
-    serve,
     socket::{Acceptor, ListenAddress, Socket},
 };
-use crate::transport::{Connector, Endpoint};
+use crate::transport::{Connector, Endpoint, frame};
 use bytes::{Buf, Bytes, BytesMut};
 use std::{collections::HashMap, io, sync::Arc, time::Duration};
 use tokio::{
@@ -293,7 +292,7 @@ impl RawLink {
 
     /// Sends one message, length prefix and all, as the client gives room for it.
     pub async fn message(&mut self, stream: u32, message: &[u8]) {
-        self.body(stream, serve::frame(message)).await;
+        self.body(stream, frame(message)).await;
     }
 
     /// Sends a message that ends after `sent` bytes, its prefix included, and ends the stream or
@@ -305,7 +304,7 @@ impl RawLink {
         sent: usize,
         end_stream: bool,
     ) {
-        self.send(Frame::data(stream, serve::frame(message).slice(..sent), end_stream)).await;
+        self.send(Frame::data(stream, frame(message).slice(..sent), end_stream)).await;
     }
 
     /// Sends trailers. Without `grpc-status` among them the status is missing.

@@ -29,7 +29,7 @@ async fn call(send: SendRequest<Bytes>) -> Result<(u16, Bytes, Option<HeaderMap>
     let mut send = send.ready().await?;
     let (response, mut body) =
         send.send_request(Request::post("http://queue/svc/Method").body(()).unwrap(), false)?;
-    body.send_data(serve::frame(b"hello"), true)?;
+    body.send_data(frame(b"hello"), true)?;
     let (head, mut body) = response.await?.into_parts();
     let mut read = BytesMut::new();
     while let Some(chunk) = body.data().await {
@@ -52,12 +52,12 @@ async fn it_answers_frame_by_frame() {
     let reply = tokio::spawn(call(send));
     link.send_settings(&[(3, 100)]).await;
     let (stream, body) = link.next_whole_request().await.unwrap();
-    assert_eq!((stream, body), (1, serve::frame(b"hello")));
+    assert_eq!((stream, body), (1, frame(b"hello")));
     link.answer(stream, b"world").await;
     let (status, body, trailers) = reply.await.unwrap().unwrap();
     assert_eq!(
         (status, body, &trailers.unwrap()["grpc-status"]),
-        (200, serve::frame(b"world"), &"0".parse().unwrap())
+        (200, frame(b"world"), &"0".parse().unwrap())
     );
 }
 
@@ -78,7 +78,7 @@ async fn it_answers_in_plain_http_without_status_and_half() {
     let stream = link.next_request().await.unwrap().stream;
     link.answer_head(stream).await;
     link.truncated_message(stream, b"world", 7, true).await;
-    assert_eq!(reply.await.unwrap().unwrap().1, serve::frame(b"world").slice(..7));
+    assert_eq!(reply.await.unwrap().unwrap().1, frame(b"world").slice(..7));
 }
 
 #[tokio::test(start_paused = true)]
@@ -180,7 +180,7 @@ async fn a_policing_peer_sends_away_those_who_ping_too_often_and_only_them() {
         let (send, mut connection) = dial(peer.connector(), peer.endpoint()).await;
         let mut pinger = connection.ping_pong().unwrap();
         let connection = tokio::spawn(connection);
-        assert_eq!(call(send.clone()).await.unwrap().1, serve::frame(b"hello"));
+        assert_eq!(call(send.clone()).await.unwrap().1, frame(b"hello"));
         for _ in 0..10 {
             tokio::time::sleep(Duration::from_millis(interval)).await;
             if timeout(Duration::from_millis(1), pinger.ping(h2::Ping::opaque())).await.is_err() {

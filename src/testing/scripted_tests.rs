@@ -2,11 +2,8 @@
 
 use super::*;
 use crate::{
-    testing::{
-        Answer,
-        serve::{frame, unframe},
-    },
-    transport::ConnectRequest,
+    testing::Answer,
+    transport::{ConnectRequest, frame, take_message},
 };
 use bytes::{Bytes, BytesMut};
 use h2::client::SendRequest;
@@ -74,7 +71,7 @@ async fn collect(response: Response<h2::RecvStream>) -> Result<Reply, h2::Error>
         let chunk = chunk?;
         body.flow_control().release_capacity(chunk.len())?;
         buffer.extend_from_slice(&chunk);
-        messages.extend(std::iter::from_fn(|| unframe(&mut buffer)));
+        messages.extend(std::iter::from_fn(|| take_message(&mut buffer)));
     }
     let trailers = body.trailers().await?.unwrap_or(head.headers);
     Ok(Reply { messages, trailers })

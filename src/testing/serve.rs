@@ -5,8 +5,8 @@ use super::{
     answer::{Body, Ending},
     server_state::{GoAwaySent, Options, ServerState},
 };
-use crate::transport::Io;
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use crate::transport::{Io, frame, take_message};
+use bytes::{Bytes, BytesMut};
 use futures::{StreamExt, stream::FuturesUnordered};
 use h2::{
     RecvStream, SendStream,
@@ -240,25 +240,6 @@ fn status(code: Code, trailers: &HeaderMap) -> HeaderMap {
     trailers
 }
 
-/// A message with gRPC's length prefix.
-pub(super) fn frame(message: &[u8]) -> Bytes {
-    let mut framed = BytesMut::with_capacity(5 + message.len());
-    framed.put_u8(0);
-    framed.put_u32(u32::try_from(message.len()).expect("a message is shorter than 4 GiB"));
-    framed.extend_from_slice(message);
-    framed.freeze()
-}
-
-/// Takes the first whole message off the front of `buffer`, if there is one.
-pub(super) fn unframe(buffer: &mut BytesMut) -> Option<Bytes> {
-    let len = buffer.get(1..5)?.get_u32() as usize;
-    if buffer.len() < 5 + len {
-        return None;
-    }
-    buffer.advance(5);
-    Some(buffer.split_to(len).freeze())
-}
-
 /// The messages of a request body.
 struct Messages {
     body: RecvStream,
@@ -271,7 +252,7 @@ impl Messages {
     /// The next message; `None` when the request has ended or was given up.
     async fn next(&mut self) -> Option<Bytes> {
         loop {
-            if let Some(message) = unframe(&mut self.buffer) {
+            if let Some(message) = take_message(&mut self.buffer) {
                 return Some(message);
             }
             let Ok(chunk) = self.body.data().await? else {

@@ -1,6 +1,8 @@
 //! Where gRPC's messages begin and end in a body, however it is cut into frames.
 
 use bytes::{Buf as _, Bytes};
+#[cfg(feature = "test-util")]
+use bytes::{BufMut as _, BytesMut};
 
 /// The bytes before a message: whether it is compressed, and its length.
 pub(crate) const PREFIX: usize = 5;
@@ -103,6 +105,27 @@ pub(crate) fn unframe(mut whole: Bytes) -> Result<Bytes, String> {
     }
     whole.advance(PREFIX);
     Ok(whole)
+}
+
+/// A message with gRPC's length prefix.
+#[cfg(feature = "test-util")]
+pub(crate) fn frame(message: &[u8]) -> Bytes {
+    let mut framed = BytesMut::with_capacity(PREFIX + message.len());
+    framed.put_u8(0);
+    framed.put_u32(u32::try_from(message.len()).expect("a message is shorter than 4 GiB"));
+    framed.extend_from_slice(message);
+    framed.freeze()
+}
+
+/// Takes the first whole message off the front of `buffer`, if there is one.
+#[cfg(feature = "test-util")]
+pub(crate) fn take_message(buffer: &mut BytesMut) -> Option<Bytes> {
+    let len = buffer.get(1..PREFIX)?.get_u32() as usize;
+    if buffer.len() < PREFIX + len {
+        return None;
+    }
+    buffer.advance(PREFIX);
+    Some(buffer.split_to(len).freeze())
 }
 
 #[cfg(test)]

@@ -46,6 +46,8 @@ pub(crate) use dial::{Dial, Dialled, FailedDial, dial_panicked};
 pub(crate) use event::{LinkEvent, LinkListener};
 pub(crate) use exchange::{AttemptFailure, Hold, Outcome, read_head, read_unary};
 pub(crate) use framing::{PREFIX, begins_with_a_message, is_one_message, payload, unframe};
+#[cfg(feature = "test-util")]
+pub(crate) use framing::{frame, take_message};
 pub(crate) use guarded::GuardedConnector;
 pub(crate) use limits::bound_without_metadata;
 pub(crate) use link::{Link, OpenStream, Permit};
