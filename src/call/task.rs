@@ -36,7 +36,8 @@ where
     runtime.spawn(work).abort_handle()
 }
 
-/// What is done at the end, once. Where the work panics while it is dropped, the drop of this does it.
+/// What is done at the end, once. Where the work panics while it is dropped, the drop of this does
+/// it.
 struct OnEnd<T, F: FnOnce(Result<T, String>)>(Option<F>, PhantomData<fn(T)>);
 
 impl<T, F: FnOnce(Result<T, String>)> OnEnd<T, F> {
