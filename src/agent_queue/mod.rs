@@ -1,4 +1,5 @@
-//! The agent queue: the seed's client, and the messages and generated client beneath it.
+//! The agent queue: a client for the tasks of agents, its messages, and, under the feature
+//! `agent-queue-server`, the service itself.
 //!
 //! [`PrivateAgentTasksQueue`] is what a program holds; it gives an [`AgentQueue`], the queue of one
 //! agent. A long-running agent writes [`AgentQueue::process`] and nothing else. The messages and

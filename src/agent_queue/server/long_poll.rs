@@ -1,5 +1,5 @@
-//! A claim that waits for a task: until one comes, its time is up, the server drains, or its caller
-//! may not claim any more.
+//! `GetTask`: claims a task, or waits for one until its timeout, the drain or the end of its grant.
+//! It registers its wait before it looks, so that it misses no task, and holds no budget meanwhile.
 
 use super::{
     Claimed, Millis, Notifier, Service, Store,

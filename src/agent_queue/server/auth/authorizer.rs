@@ -1,4 +1,5 @@
-//! Who asks, and what they may: the trait that a server asks, and the identity that it is told.
+//! `Authorizer` says who a caller is (an `Identity`) and what it may do. It also says when to ask
+//! again, because a watch or a waiting claim can outlast its permission.
 
 use super::Action;
 use futures::future::BoxFuture;

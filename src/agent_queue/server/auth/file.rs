@@ -1,4 +1,4 @@
-//! The file of `--auth`: YAML becomes [`Grants`], or every problem with its place, key and rule.
+//! Reads the file of `--auth`: YAML becomes [`Grants`], or a list of at most 100 problems.
 //!
 //! ```yaml
 //! auth:
@@ -10,7 +10,8 @@
 //!       grants: [{ queues: "agent_*", may: [submit, look, cancel] }]
 //! ```
 //!
-//! What stands at `token_sha256` is never repeated: it might be a token.
+//! What stands at `token_sha256` is never repeated: it might be a token. On Unix only the owner may
+//! be able to write the file: whoever can write it can let themselves in.
 
 use super::{
     Action, Grants, TokenHash,

@@ -1,4 +1,7 @@
 //! The grants in force: an [`Authorizer`] over [`Grants`] that can be replaced while calls run.
+//!
+//! A token that was taken away must stop working at once: each check reads the newest grants, and a
+//! replacement wakes watches and waiting claims, which then check again.
 
 use super::{
     Action, Authorizer, Grants, Identity, TokenHash,

@@ -1,7 +1,7 @@
-//! `MemoryStore`: the store that keeps the queues in memory, and on disk if it has a journal.
+//! `MemoryStore`: the queues in memory, and with a journal also their requests on disk, to replay.
 //!
 //! One lock covers a change and its line in the journal, so that both have one order. Leases that
-//! have ended are noticed at the next operation on their queue.
+//! have ended are noticed when their queue is next used: the result is the same whenever that is.
 
 mod journaled;
 mod operations;

@@ -1,4 +1,5 @@
-//! Which failures are of one kind: those whose errors differ in numbers only.
+//! Two failures are of one kind if the first lines of their errors differ in numbers only. Ids and
+//! times differ from task to task: without this nearly each task would be a group of its own.
 
 /// How many letters of an error tell its kind.
 const LONGEST: usize = 160;
