@@ -1,7 +1,7 @@
 //! What a scripted server answers, and the scripts that choose it.
 //!
-//! Nothing here does I/O: `serve` sends the answer. So an answer can be cloned for many calls, and a
-//! script is any function from an [`Arrival`] to an answer.
+//! Nothing here does I/O: `serve` sends the answer. So an answer can be cloned for many calls, and
+//! a script is any function from an [`Arrival`] to an answer.
 
 use super::Arrival;
 use bytes::Bytes;

@@ -1,7 +1,7 @@
 //! What a worker loop does, as metrics of its queue.
 //!
-//! All begin at 0 when the loop is made: a counter that appears with its first event would hide that
-//! event from whoever looks at increases.
+//! All begin at 0 when the loop is made: a counter that appears with its first event would hide
+//! that event from whoever looks at increases.
 
 use crate::agent_queue::{Update, labels::label};
 use metrics::{Counter, Gauge, Unit, counter, describe_counter, describe_gauge, gauge};
