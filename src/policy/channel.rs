@@ -46,11 +46,6 @@ impl Channel {
         Self::of(Subchannel::after_shutdown(schedules), last)
     }
 
-    #[cfg(test)]
-    fn schedules(&self) -> Schedules {
-        self.subchannel.schedules()
-    }
-
     fn of(subchannel: Subchannel, last: Incarnation) -> Self {
         Self { subchannel, last, last_error: None, lost: None }
     }
@@ -154,11 +149,14 @@ mod tests {
     use crate::policy::Backoff;
     use std::time::Duration;
 
-    fn channel() -> Channel {
+    fn schedules() -> Schedules {
         let second = Duration::from_secs(1);
         let backoff = Backoff { initial: second, multiplier: 1.0, max: second };
-        let spread = Duration::ZERO;
-        Channel::new(Schedules { idle: backoff, waiting: backoff, jitter: 0.0, spread })
+        Schedules { idle: backoff, waiting: backoff, jitter: 0.0, spread: Duration::ZERO }
+    }
+
+    fn channel() -> Channel {
+        Channel::new(schedules())
     }
 
     const ONE: Incarnation = Incarnation(1);
@@ -240,7 +238,7 @@ mod tests {
     #[test]
     fn incarnations_go_on_after_a_crash() {
         let (now, cause) = (Instant::now(), "a crash".into());
-        let mut channel = Channel::after_a_crash(channel().schedules(), now, Incarnation(7));
+        let mut channel = Channel::after_a_crash(schedules(), now, Incarnation(7));
         let step = channel.on(Input::RedialDue, &cause, now, || 0.5).expect("not late");
         assert_eq!(step.outputs, [Output::Dial(Incarnation(8))]);
     }

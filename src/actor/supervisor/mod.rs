@@ -74,7 +74,7 @@ impl Session {
         let last = core.last_incarnation();
         let channel = match core.telemetry.state() {
             ConnectivityState::Idle => Channel::new(schedules),
-            // It died while it drained: Shutdown is final, and was said.
+            // It failed while it drained: Shutdown is final, and was announced.
             ConnectivityState::Shutdown => Channel::after_shutdown(schedules, last),
             _ => Channel::after_a_crash(schedules, clock::now(), last),
         };
@@ -231,8 +231,7 @@ impl Session {
         let state = self.channel.state();
         let dial = self.channel.dialling();
         let dialling = self.connections.iter().any(|one| Some(one.incarnation) == dial);
-        let link = self.channel.link().and_then(|incarnation| self.link(incarnation));
-        let open = link.is_some_and(|link| link.is_accepting());
+        let open = self.link_in_use().is_some_and(|link| link.is_accepting());
         if !self.channel.is_stuck(
             dialling,
             self.redial.as_ref().is_some_and(Timer::is_running),
@@ -253,13 +252,13 @@ impl Session {
 
     /// Tells everybody where calls go out.
     fn publish_picker(&self) {
-        self.core.show_picker(self.picker());
-        self.core.requests.tell_all(|| RequestMsg::PickerChanged(self.picker()));
+        let picker = self.picker();
+        self.core.show_picker(picker.clone());
+        self.core.requests.tell_all(|| RequestMsg::PickerChanged(picker.clone()));
     }
 
     fn picker(&self) -> Picker {
-        let link = self.channel.link().and_then(|incarnation| self.link(incarnation));
-        match link {
+        match self.link_in_use() {
             Some(link) => Picker::One(link.clone()),
             None => Picker::None(NoLink {
                 failing: self.channel.last_error().cloned(),
@@ -268,7 +267,9 @@ impl Session {
         }
     }
 
-    fn link(&self, incarnation: Incarnation) -> Option<&Arc<Link>> {
+    /// The link that the machine sends calls on.
+    fn link_in_use(&self) -> Option<&Arc<Link>> {
+        let incarnation = self.channel.link()?;
         let mut connections = self.connections.iter();
         connections.find(|connection| connection.incarnation == incarnation)?.link.as_ref()
     }

@@ -180,11 +180,6 @@ impl Subchannel {
         })
     }
 
-    #[cfg(test)]
-    pub(super) fn schedules(&self) -> Schedules {
-        self.schedules
-    }
-
     /// The state to show.
     pub fn state(&self) -> ConnectivityState {
         match self.stage {
