@@ -46,7 +46,7 @@ async fn subscribe(channel: SupervisedChannel) -> Result<tonic::Streaming<String
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let server = ScriptedServer::on_tcp().await;
     server.script(news());
-    let target = server.endpoint();
+    let target = server.dial_address();
     let supervisor =
         Supervisor::spawn(Config::builder().host(target.host()).port(target.port()).build()?);
     let watched = supervisor.clone();

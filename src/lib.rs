@@ -105,11 +105,12 @@ pub use call::{Child, Panics};
 pub use client::{
     DescriptorError, Mailbox, NotReady, SupervisedChannel, Supervisor, SupervisorBuilder,
 };
-pub use config::{Config, ConfigBuilder, ConfigError, MethodOptions};
+pub use config::{Config, ConfigBuilder, ConfigError, InvalidAddress, MethodOptions};
 pub use model::{
-    AttemptReport, CallKind, CallOptions, CallReport, Cause, ConnectivityState, DialFailure,
-    DialStep, Event, Fact, Failure, Field, FieldValue, GoAway, Incarnation, Level, LinkEnd,
-    LinksInUse, NotRetried, Origin, Phase, Scope, ShedReason, Snapshot, printable,
+    Address, AttemptReport, CallKind, CallOptions, CallReport, Cause, ConnectivityState,
+    DialFailure, DialStep, Endpoint, EndpointId, EndpointSnapshot, Event, Fact, Failure, Field,
+    FieldValue, GoAway, Incarnation, Level, LinkEnd, LinkSnapshot, LinksInUse, NotRetried, Origin,
+    Phase, Scope, ShedReason, Snapshot, printable,
 };
 pub use telemetry::{EventItem, EventLines, EventStream};
 

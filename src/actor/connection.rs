@@ -74,10 +74,10 @@ impl Actor for ConnectionActor {
             incarnation,
             connection: me.clone(),
         });
-        let endpoint = dial.request.endpoint().clone();
+        let name = dial.name.clone();
         let dialling =
             call::spawn(&core.calls, "Dial", dial.run(connector, events.clone()), move |dialled| {
-                let panicked = |words: String| Err(dial_panicked(&endpoint, &words).into());
+                let panicked = |words: String| Err(dial_panicked(&name, &words).into());
                 let dialled = dialled.unwrap_or_else(panicked);
                 let _ = me.cast(ConnectionMsg::Dialled(Box::new(dialled)));
             });

@@ -5,11 +5,11 @@ use super::{message::SupervisorMsg, mutations::Mutations, requests::RequestActor
 use crate::{
     call::{Calls, Credentials, Picker},
     clock,
-    config::{Config, Target},
-    model::{Fact, Incarnation, LinksInUse},
-    policy::{FirstDials, Keepalive},
+    config::{Balancing, Config},
+    model::{Endpoint, EndpointId, Fact, Incarnation, LinksInUse},
+    policy::{EndpointList, FirstDials, Keepalive, ListChange},
     telemetry::Telemetry,
-    transport::{ConnectRequest, Connector, Endpoint},
+    transport::Connector,
 };
 use parking_lot::Mutex;
 use ractor::ActorRef;
@@ -23,6 +23,9 @@ use std::{
 };
 use tokio::sync::watch;
 
+/// Whole lists of endpoints, of which the last counts.
+pub(crate) type GivenEndpoints = watch::Receiver<Arc<[Endpoint]>>;
+
 /// The shared core of one supervisor.
 pub(crate) struct Core {
     pub(crate) config: Arc<Config>,
@@ -34,6 +37,9 @@ pub(crate) struct Core {
     pub(super) tls: Option<Arc<crate::transport::TlsClient>>,
     pub(super) keepalive: Mutex<Keepalive>,
     pub(super) first_dials: Mutex<FirstDials>,
+    pub(super) endpoints: Mutex<EndpointList>,
+    /// The lists that the user gives; none: the target's endpoints never change.
+    given: Option<GivenEndpoints>,
     pub(crate) mutations: Mutations,
     rng: Mutex<StdRng>,
     last_incarnation: AtomicU64,
@@ -48,6 +54,7 @@ impl Core {
         config: Config,
         connector: Arc<dyn Connector>,
         credentials: Option<Credentials>,
+        given: Option<GivenEndpoints>,
         rng_seed: Option<u64>,
     ) -> Self {
         let target: Arc<str> = config.target().to_string().into();
@@ -60,12 +67,19 @@ impl Core {
         let queue = requests.clone();
         let calls = Calls::new(config.clone(), telemetry.clone(), credentials, queue);
         let while_idle = config.keepalive.permit_without_calls;
+        let list = given.as_ref().map(|given| given.borrow().clone());
+        let list = list.unwrap_or_else(|| config.target_endpoints().into());
+        let mut endpoints = EndpointList::default();
+        endpoints.update(&one_if_pick_first(&config, list));
+        telemetry.list(endpoints.listed());
         let rng =
             rng_seed.map_or_else(|| StdRng::from_rng(&mut rand::rng()), StdRng::seed_from_u64);
         Self {
             calls: Arc::new(calls),
             keepalive: Mutex::new(Keepalive::new(time, while_idle)),
             first_dials: Mutex::default(),
+            endpoints: Mutex::new(endpoints),
+            given,
             mutations: Mutations::default(),
             rng: Mutex::new(rng),
             last_incarnation: AtomicU64::new(0),
@@ -96,15 +110,35 @@ impl Core {
         self.last_incarnation.store(last.0, Relaxed);
     }
 
-    /// What to dial.
-    pub(super) fn connect_request(&self) -> ConnectRequest {
-        let keepalive = self.keepalive.lock().time();
-        let endpoint = match self.config.target() {
-            Target::Host { host, port } => Endpoint::new(host.as_str(), *port),
-            whole => Endpoint::new(whole.to_string(), 0),
-        };
-        let user_timeout = keepalive.map(|_| self.config.keepalive.timeout);
-        ConnectRequest::new(endpoint).with_user_timeout(user_timeout)
+    /// The endpoints that are listed now.
+    pub(super) fn listed(&self) -> Vec<(EndpointId, Endpoint)> {
+        self.endpoints.lock().listed().to_vec()
+    }
+
+    /// The addresses of an endpoint that is listed, as events have them.
+    pub(super) fn addresses_of(&self, id: EndpointId) -> Arc<str> {
+        self.endpoints.lock().get(id).map_or_else(String::new, Endpoint::to_string).into()
+    }
+
+    /// What failures call an endpoint: the target, if it is all there is.
+    pub(super) fn name_of(&self, endpoint: &Endpoint) -> Arc<str> {
+        match self.config.target_endpoints().as_slice() {
+            [_] if self.given.is_none() => self.config.target().to_string().into(),
+            _ if endpoint.addresses().is_empty() => "an endpoint without addresses".into(),
+            _ => endpoint.to_string().into(),
+        }
+    }
+
+    /// The lists that the user gives, if any.
+    pub(super) fn given(&self) -> Option<GivenEndpoints> {
+        self.given.clone()
+    }
+
+    /// Takes in the list that was given last; what it changes.
+    pub(super) fn take_given(&self) -> ListChange {
+        let Some(given) = &self.given else { return ListChange::default() };
+        let list = given.borrow().clone();
+        self.endpoints.lock().update(&one_if_pick_first(&self.config, list))
     }
 
     pub(super) fn set_supervisor(&self, actor: ActorRef<SupervisorMsg>) {
@@ -120,13 +154,13 @@ impl Core {
 
     /// Shows where calls go out to whoever wants to look at it.
     pub(super) fn show_picker(&self, picker: Picker) {
-        let incarnation = picker.link().map(|link| link.incarnation());
-        // In a drain the last link stays to be seen: calls are told whether it had room.
+        let links = LinksInUse::of(picker.links().map(|link| link.incarnation()));
+        // In a drain the last links stay to be seen: calls are told whether they had room.
         let draining = self.calls.shutdown.drain().is_some();
-        if incarnation.is_some() || !draining || self.calls.link().is_none() {
+        if !links.is_empty() || !draining || !self.calls.shows_links() {
             self.calls.show_picker(picker);
         }
-        self.show_links(LinksInUse::one(incarnation));
+        self.show_links(links);
     }
 
     /// All is over: no link is shown any more.
@@ -144,11 +178,6 @@ impl Core {
         self.links.subscribe()
     }
 
-    /// How many streams are open on the link in use.
-    pub(crate) fn streams(&self) -> usize {
-        self.calls.link().map_or(0, |link| link.in_flight())
-    }
-
     /// Asks for a drain; of several, the shortest grace holds.
     pub(crate) fn begin_drain(&self, grace: Option<Duration>) {
         let shutdown = &self.calls.shutdown;
@@ -158,4 +187,13 @@ impl Core {
         }
         self.tell_supervisor(SupervisorMsg::Drain);
     }
+}
+
+/// Under `pick_first` all addresses are one endpoint, whose dials race them.
+fn one_if_pick_first(config: &Config, list: Arc<[Endpoint]>) -> Arc<[Endpoint]> {
+    if config.balancing != Balancing::PickFirst || list.len() < 2 {
+        return list;
+    }
+    let all = list.iter().flat_map(|endpoint| endpoint.addresses().iter().cloned());
+    [Endpoint::of(all)].into()
 }

@@ -69,6 +69,8 @@ messages! {
         LinkCheckDue,
         /// h2 will end the link soon; it still takes calls.
         LinkWornOut(Incarnation),
+        /// Another list of endpoints was given.
+        EndpointsGiven,
         /// The wait before the next dial is over.
         RedialDue,
         /// A request actor may be restarted.

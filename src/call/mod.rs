@@ -12,6 +12,7 @@
 
 mod admission;
 mod alarm;
+mod avoid;
 mod body;
 mod credentials;
 mod fetch;
@@ -24,6 +25,7 @@ mod panics;
 mod picker;
 mod queue;
 mod reply;
+mod round_robin;
 mod runner;
 mod shared;
 mod shutdown;
@@ -33,6 +35,7 @@ mod task;
 mod waiting;
 
 pub(crate) use alarm::{Alarm, within};
+pub(crate) use avoid::Avoid;
 pub(crate) use credentials::Credentials;
 pub use credentials::{CallCredentials, CredentialsRequest};
 pub(crate) use fetch::fetch;
@@ -45,6 +48,7 @@ pub(crate) use picker::{NoLink, Picker};
 pub(crate) use queue::CallQueue;
 pub(crate) use reply::Reply;
 pub use reply::{UnaryReply, UnaryResult};
+pub(crate) use round_robin::RoundRobin;
 pub(crate) use runner::{run, run_typed, spawn_attempt};
 pub(crate) use shared::Calls;
 pub(crate) use state::{Call, Stage};

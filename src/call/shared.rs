@@ -10,9 +10,7 @@ use super::{
     queue::CallQueue,
     shutdown::Shutdown,
 };
-use crate::{
-    clock, config::Config, model::CallKind, policy::Throttle, telemetry::Telemetry, transport::Link,
-};
+use crate::{clock, config::Config, model::CallKind, policy::Throttle, telemetry::Telemetry};
 use arc_swap::ArcSwap;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use parking_lot::Mutex;
@@ -84,9 +82,9 @@ impl Calls {
         self.picker.load_full()
     }
 
-    /// The link in use.
-    pub(crate) fn link(&self) -> Option<Arc<Link>> {
-        self.picker.load().link().cloned()
+    /// Whether a link is shown.
+    pub(crate) fn shows_links(&self) -> bool {
+        self.picker.load().links().next().is_some()
     }
 
     /// Whether the runtime takes no more tasks: it ends with all that runs on it.

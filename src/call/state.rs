@@ -7,12 +7,15 @@
 
 use super::{
     admission::Admission,
+    avoid::Avoid,
     head::{LastTimeout, complete, head},
     method::Method,
     reply::Reply,
 };
 use crate::{
-    model::{AttemptReport, CallId, CallKind, CallReport, Cause, Failure, Phase},
+    model::{
+        AttemptReport, CallId, CallKind, CallReport, Cause, EndpointId, Failure, LinkEnd, Phase,
+    },
     policy::{CallMachine, Place, RetryPolicy, after},
     telemetry::AttemptEnd,
     transport::{AttemptFailure, OpenStream, Permit},
@@ -88,6 +91,10 @@ pub(crate) struct CallState {
     /// How many bytes of the answer's messages came so far.
     pub(crate) received: usize,
     pub(crate) attempt_started: Instant,
+    /// Where its last attempt went.
+    pub(crate) endpoint: EndpointId,
+    /// Where its next one goes only if nobody else has room.
+    pub(crate) avoid: Avoid,
     /// How long its failed attempts were on the wire.
     pub(crate) on_wire: Duration,
     pub(crate) waited: Duration,
@@ -164,6 +171,8 @@ impl CallState {
             measured: 0,
             received: 0,
             attempt_started: now,
+            endpoint: EndpointId::default(),
+            avoid: Avoid::default(),
             on_wire: Duration::ZERO,
             waited: Duration::ZERO,
             history: Vec::new(),
@@ -219,6 +228,16 @@ impl CallState {
         is_open.then_some(AttemptEnd { took, sent, received })
     }
 
+    /// The attempt under way failed: the next one shall go elsewhere. After a GOAWAY there is
+    /// nothing to avoid: the link is gone, and another server may be behind the next.
+    pub(crate) fn avoid_endpoint_of(&mut self, failure: &Failure) {
+        let goaway =
+            matches!(&failure.cause, Cause::LinkLost(end) if matches!(**end, LinkEnd::GoAway(_)));
+        if !goaway {
+            self.avoid.add(self.endpoint);
+        }
+    }
+
     /// Notes how an attempt ended.
     pub(crate) fn record(&mut self, failure: &Failure, submitted: Instant, now: Instant) {
         if self.history.len() == CallReport::KEPT {
@@ -229,6 +248,7 @@ impl CallState {
         }
         self.history.push(AttemptReport {
             attempt: self.attempts.saturating_sub(1),
+            endpoint: self.endpoint,
             failure: failure.clone(),
             elapsed: now.saturating_duration_since(submitted),
             transparent: false,
@@ -291,6 +311,7 @@ impl Call {
     /// not wait for one: it is over, or a former request actor, not quite dead yet, was quicker.
     pub(crate) fn begin_attempt(
         &self,
+        endpoint: EndpointId,
         now: Instant,
         last: &mut LastTimeout,
     ) -> Option<(http::Request<()>, Option<Bytes>)> {
@@ -301,6 +322,7 @@ impl Call {
         state.stage = Stage::Running;
         state.attempts += 1;
         state.attempt_started = now;
+        state.endpoint = endpoint;
         let remaining = self.deadline.map(|deadline| deadline.saturating_duration_since(now));
         let headers = state.ready_made.take().unwrap_or_else(|| self.copy_headers());
         Some((

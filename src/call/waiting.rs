@@ -47,27 +47,57 @@ impl Calls {
     /// Why no attempt of a call that may start has started.
     fn no_attempt(&self) -> String {
         // A link that is being drained is shown for as long as calls are told why they waited.
-        let open = |link: &Arc<Link>| self.shutdown.drain().is_some() || link.is_accepting();
-        let Some(link) = self.link().filter(open) else {
-            return format!("for a link: {}", self.picker().why_no_link());
-        };
-        let peer = "MAX_CONCURRENT_STREAMS";
-        match link.room() {
-            Room::Free => "for its turn, which came too late: the link has room".into(),
-            Room::PeerAllowsNone => {
-                format!("for room: the peer allows no calls on this link (its {peer} is 0)")
+        let open = |link: &&Arc<Link>| self.shutdown.drain().is_some() || link.is_accepting();
+        let picker = self.picker();
+        let rooms: Vec<_> = picker.links().filter(open).map(|link| link.room()).collect();
+        match rooms[..] {
+            [] => format!("for a link: {}", picker.why_no_link()),
+            [room] => no_room(room),
+            _ => no_room_on_any(&rooms),
+        }
+    }
+}
+
+/// Why a call that may start has not, where there is one link.
+fn no_room(room: Room) -> String {
+    let peer = "MAX_CONCURRENT_STREAMS";
+    match room {
+        Room::Free => "for its turn, which came too late: the link has room".into(),
+        Room::PeerAllowsNone => {
+            format!("for room: the peer allows no calls on this link (its {peer} is 0)")
+        }
+        Room::Taken { open, limit, by_peer } => {
+            let own = "max_in_flight".to_owned();
+            let whose = if by_peer { format!("the peer's {peer}") } else { own };
+            if open > limit {
+                let may = format!("{limit} may be ({whose})");
+                return format!("for room: {open} streams are open, and {may}");
             }
-            Room::Taken { open, limit, by_peer } => {
-                let own = "max_in_flight".to_owned();
-                let whose = if by_peer { format!("the peer's {peer}") } else { own };
-                if open > limit {
-                    let may = format!("{limit} may be ({whose})");
-                    return format!("for room: {open} streams are open, and {may}");
-                }
-                format!("for room: {open} of {limit} streams are open ({whose})")
+            format!("for room: {open} of {limit} streams are open ({whose})")
+        }
+    }
+}
+
+/// The same where there are several.
+fn no_room_on_any(rooms: &[Room]) -> String {
+    let (mut open, mut limit, mut by) = (0, 0, (false, false));
+    for room in rooms {
+        match *room {
+            Room::Free => return "for its turn, which came too late: a link has room".into(),
+            Room::PeerAllowsNone => by.0 = true,
+            Room::Taken { open: taken, limit: of, by_peer } => {
+                (open, limit) = (open + taken, limit + of);
+                by = (by.0 || by_peer, by.1 || !by_peer);
             }
         }
     }
+    let whose = match by {
+        (true, false) => "the peers' MAX_CONCURRENT_STREAMS",
+        (false, _) => "max_in_flight",
+        (true, true) => "the peers' MAX_CONCURRENT_STREAMS and max_in_flight",
+    };
+    let links = rooms.len();
+    format!("for room: {open} of {limit} streams are open on {links} links ({whose})")
 }
 
 /// Which retry is next.

@@ -11,12 +11,12 @@ use crate::{
     actor::{self, Core},
     call::{CallCredentials, Credentials},
     config::Config,
-    model::CallKind,
+    model::{CallKind, Endpoint},
     transport::{Connector, GuardedConnector, NetConnector},
 };
 use ractor::{ActorCell, SpawnErr};
 use std::{fmt, sync::Arc};
-use tokio::runtime;
+use tokio::{runtime, sync::watch};
 
 /// Spawns a [`Supervisor`] with more than its configuration; see [`Supervisor::builder`].
 #[must_use = "a builder does nothing until `spawn`"]
@@ -26,6 +26,7 @@ pub struct SupervisorBuilder {
     credentials: Option<Arc<dyn CallCredentials>>,
     allow_plaintext: bool,
     described: Vec<(String, CallKind)>,
+    endpoints: Option<watch::Receiver<Arc<[Endpoint]>>>,
     rng_seed: Option<u64>,
 }
 
@@ -42,6 +43,7 @@ impl SupervisorBuilder {
             credentials: None,
             allow_plaintext: false,
             described: Vec::new(),
+            endpoints: None,
             rng_seed: None,
         }
     }
@@ -94,6 +96,33 @@ impl SupervisorBuilder {
         self
     }
 
+    /// Takes the endpoints from lists of yours, for discovery of your own: whole lists, of which the
+    /// last counts. An endpoint that a list lacks gets no new calls, and its links close when those
+    /// they have are over; an empty list means that there is none, and calls wait. When the sender
+    /// is dropped, the last list holds on.
+    ///
+    /// The target of the configuration stays what calls are addressed to (`:authority`), what
+    /// certificates are for, and what metrics call the channel; it is not dialled.
+    ///
+    /// ```
+    /// use tokio::sync::watch;
+    /// use tonic_supervisor::{Address, Config, Endpoint, Supervisor, config::Balancing};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tonic_supervisor::ConfigError> {
+    /// let (lists, given) = watch::channel([Endpoint::from(Address::new("10.0.0.7", 50051))].into());
+    /// let config = Config::builder().balancing_policy(Balancing::RoundRobin).build()?;
+    /// let supervisor = Supervisor::builder(config).endpoints(given).spawn();
+    /// let more = ["10.0.0.7", "10.0.0.8"].map(|host| Endpoint::from(Address::new(host, 50051)));
+    /// lists.send_replace(more.into());
+    /// # drop(supervisor);
+    /// # Ok(()) }
+    /// ```
+    pub fn endpoints(mut self, lists: watch::Receiver<Arc<[Endpoint]>>) -> Self {
+        self.endpoints = Some(lists);
+        self
+    }
+
     /// Seeds the random numbers for jitter and spread, for tests that must repeat. By default the
     /// seed is random.
     pub fn rng_seed(mut self, seed: u64) -> Self {
@@ -137,10 +166,11 @@ impl SupervisorBuilder {
             log_line!(warn, "{warning}");
         }
         // Where a connector of the caller's goes is not known here.
-        let stays = self.connector.is_none() && self.config.target().is_on_this_machine();
+        let own = self.connector.is_none() && self.endpoints.is_none();
+        let stays = own && self.config.target().is_on_this_machine();
         let connector: Arc<dyn Connector> = match self.connector {
             Some(connector) => Arc::new(GuardedConnector(connector)),
-            None => Arc::new(NetConnector::new(self.config.target().clone())),
+            None => Arc::new(NetConnector::default()),
         };
         let credentials = match (self.credentials, self.config.token_file()) {
             (Some(hook), _) => Some(Credentials { hook, allow_plaintext: self.allow_plaintext }),
@@ -150,7 +180,7 @@ impl SupervisorBuilder {
             }
             (None, None) => None,
         };
-        let core = Core::new(self.config, connector, credentials, self.rng_seed);
+        let core = Core::new(self.config, connector, credentials, self.endpoints, self.rng_seed);
         core.calls.describe(self.described);
         Arc::new(core)
     }

@@ -70,7 +70,7 @@ async fn a_channel_that_is_ready_without_a_link_that_takes_calls_is_found_and_st
     // It keeps the link's driver busy, so that nobody has news of an end.
     let first = tokio::spawn(say(supervisor.clone()));
     sleep(Duration::from_secs(1)).await;
-    supervisor.core().calls.link().expect("it is up").drain();
+    supervisor.core().calls.picker().links().next().expect("it is up").drain();
     let second = tokio::spawn(say(supervisor.clone()));
     let began = tokio::time::Instant::now();
     let failed = async {

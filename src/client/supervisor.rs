@@ -18,7 +18,7 @@ use crate::{
     telemetry::EventStream,
 };
 use ractor::{ActorCell, SpawnErr};
-use std::{fmt, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 use tokio::sync::watch;
 
 /// A supervised channel's owner.
@@ -168,7 +168,18 @@ impl Supervisor {
 
     /// The supervisor at this moment.
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot { streams: self.core().streams(), ..self.core().telemetry.snapshot() }
+        let mut snapshot = self.core().telemetry.snapshot();
+        let picker = self.core().calls.picker();
+        snapshot.streams = picker.links().map(|link| link.in_flight()).sum();
+        let links = snapshot.endpoints.iter_mut().flat_map(|endpoint| &mut endpoint.links);
+        let shown: BTreeMap<_, _> = picker.links().map(|link| (link.incarnation(), link)).collect();
+        for link in links {
+            let Some(now) = shown.get(&link.incarnation) else { continue };
+            link.streams = now.in_flight();
+            link.max_concurrent_streams = now.peer_limit();
+            link.proven = now.is_proven();
+        }
+        snapshot
     }
 
     /// Starts the backoff over: a wait ends now, and a dial that fails is followed by another at

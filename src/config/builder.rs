@@ -10,7 +10,7 @@ use super::{
     layers::{KeyPath, Layers, Source},
     location::Location,
     method::MethodOptions,
-    settings::Config,
+    settings::{Balancing, Config},
     value::Value,
 };
 use crate::policy::RetryLimit;

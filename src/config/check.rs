@@ -33,6 +33,8 @@ pub(super) fn config(mut layers: Layers) -> Result<Config, ConfigError> {
         token_file: token_file(&mut scope, tls.is_some() || target.is_on_this_machine()),
         target,
         tls,
+        balancing: scope.read("balancing.policy"),
+        connections: scope.read("connections"),
         timeout: scope.read("timeout"),
         attempt_timeout: scope.read("attempt_timeout"),
         connect_timeout: scope.read("connect_timeout"),
@@ -91,8 +93,26 @@ pub(super) fn config(mut layers: Layers) -> Result<Config, ConfigError> {
     Ok(config)
 }
 
-/// `target`, or `host` and `port`: whichever has more precedence.
+/// `endpoints`, `target`, or `host` and `port`: whichever has more precedence.
 fn read_target(scope: &mut Scope<'_>) -> ParsedTarget {
+    let one = read_one_target(scope);
+    let Some(endpoints) = scope.read_addresses("endpoints") else { return one };
+    let precedence = scope.precedence("endpoints");
+    let others = ["target", "host", "port"];
+    for key in others {
+        if scope.explicit(key) && scope.precedence(key) == precedence {
+            scope.conflict("endpoints", "cannot stand beside", key);
+        }
+    }
+    let of_others = others.map(|key| scope.precedence(key)).into_iter().max();
+    if of_others > Some(precedence) {
+        return one;
+    }
+    ParsedTarget { target: Target::Endpoints(endpoints), tls: None }
+}
+
+/// `target`, or `host` and `port`: whichever has more precedence.
+fn read_one_target(scope: &mut Scope<'_>) -> ParsedTarget {
     let target = scope.read_with("target", |value| match value.is_none() {
         true => Ok(None),
         false => target::parse(value.text()?).map(Some),

@@ -5,6 +5,7 @@
 //! (`scope`) under the rules (`check`). The keys are defined once, in `keys`. Nothing here panics,
 //! whatever is written in a file.
 
+mod address;
 #[cfg(feature = "yaml")]
 mod advice;
 mod builder;
@@ -36,16 +37,19 @@ mod yaml;
 #[cfg(feature = "yaml")]
 mod yaml_mistakes;
 
+pub use address::InvalidAddress;
 pub use builder::ConfigBuilder;
 pub use effective::Effective;
 pub use error::{ConfigError, Problem};
 #[cfg(feature = "agent-queue")]
 pub(crate) use keys::key_doc;
 pub use method::{MethodOptions, MethodRule};
-pub use settings::{Config, Keepalive, Queue, Reconnect};
+pub use settings::{Balancing, Config, Keepalive, Queue, Reconnect};
 #[cfg(feature = "auth-file")]
 pub(crate) use suggest::did_you_mean;
 pub use target::Target;
+#[cfg(feature = "tls")]
+pub(crate) use target::certificate_name;
 pub use tls::{Roots, TlsConfig};
 #[cfg(feature = "agent-queue")]
 pub(crate) use value::Value;

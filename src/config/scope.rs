@@ -5,14 +5,19 @@
 //! problem.
 
 use super::{
+    address,
     error::Problem,
     keys::{self, Read},
     layers::{KeyPath, Layers, Setting, Source},
     suggest::did_you_mean,
     value::Value,
 };
+use crate::model::Address;
 use crate::policy::{CodeSet, code_from_name, code_names};
 use tonic::Code;
+
+/// The longest list of addresses.
+const MOST_ADDRESSES: usize = 10_000;
 
 /// A view on the settings.
 pub(super) struct Scope<'a> {
@@ -88,6 +93,33 @@ impl<'a> Scope<'a> {
             self.note(&key, &setting, item, text);
         }
         codes
+    }
+
+    /// A list of addresses; none where there is none.
+    pub(super) fn read_addresses(&mut self, path: &'static str) -> Option<Vec<Address>> {
+        let items: Vec<Value> = self.read::<Option<_>>(path)?;
+        let (key, setting) = self.find(path);
+        if items.is_empty() || items.len() > MOST_ADDRESSES {
+            let text =
+                format!("has {} addresses, but must have 1 to {MOST_ADDRESSES}", items.len());
+            self.note(&key, &setting, None, text);
+        }
+        let mut addresses = Vec::new();
+        for (n, item) in items.iter().enumerate() {
+            let text = match item.text().and_then(address::read) {
+                Err(rule) => format!("has {item}, but each {rule}"),
+                Ok(address) if addresses.contains(&address) => {
+                    format!("has {item}, which is in the list already")
+                }
+                Ok(address) => {
+                    addresses.push(address);
+                    continue;
+                }
+            };
+            let item = matches!(setting.value, Value::List(_)).then_some(n);
+            self.note(&key, &setting, item, text);
+        }
+        Some(addresses).filter(|addresses| !addresses.is_empty())
     }
 
     /// Notes that `first` breaks a `rule` about it and `second`, such as "must not be below".

@@ -12,6 +12,7 @@ use super::{
     target::Target,
     tls::TlsConfig,
 };
+use crate::model::Endpoint;
 use crate::policy::{Backoff, Intensity, RetryPolicy, ThrottleRule};
 use std::{
     path::{Path, PathBuf},
@@ -36,6 +37,8 @@ use std::{
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     pub(crate) target: Target,
+    pub(crate) balancing: Balancing,
+    pub(crate) connections: usize,
     pub(crate) tls: Option<TlsConfig>,
     pub(crate) token_file: Option<PathBuf>,
     pub(crate) timeout: Option<Duration>,
@@ -59,6 +62,28 @@ pub struct Config {
     pub(crate) throttle: ThrottleRule,
     pub(crate) methods: Vec<MethodRule>,
     pub(crate) provenance: Provenance,
+}
+
+/// Which endpoint a call goes to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Balancing {
+    /// All calls go to one server: all addresses are one endpoint, and each dial races them (gRPC
+    /// A61). The default.
+    #[default]
+    PickFirst,
+    /// Each endpoint has its links, and calls go to those that are Ready in turn.
+    RoundRobin,
+}
+
+impl Balancing {
+    /// Its name in the configuration, which is gRPC's.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::PickFirst => "pick_first",
+            Self::RoundRobin => "round_robin",
+        }
+    }
 }
 
 /// When keepalive pings are sent.
@@ -98,6 +123,16 @@ impl Config {
     /// Where the server is: `target`, or `host` and `port`.
     pub fn target(&self) -> &Target {
         &self.target
+    }
+
+    /// The endpoints that the target names: one of all its addresses under `pick_first`, else one
+    /// for each address.
+    pub(crate) fn target_endpoints(&self) -> Vec<Endpoint> {
+        let addresses = self.target.addresses();
+        match self.balancing {
+            Balancing::PickFirst => vec![Endpoint::of(addresses)],
+            Balancing::RoundRobin => addresses.into_iter().map(Endpoint::from).collect(),
+        }
     }
 
     /// The server's name or address, without scheme or port; empty where the target has none.
@@ -247,6 +282,8 @@ getters! {
         max_request_message_bytes: Option<usize> = max_request_message_bytes;
         max_response_message_bytes: Option<usize> = max_response_message_bytes;
         max_response_header_bytes: usize = max_response_header_bytes;
+        balancing: Balancing = balancing_policy;
+        connections: usize = connections;
         max_in_flight: usize = max_in_flight;
         max_draining_links: usize = max_draining_links;
         request_actors: usize = request_actors;

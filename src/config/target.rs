@@ -11,6 +11,7 @@
 //! | `http://host[:port]`, `https://host[:port]` | a name; `https` asks for TLS |
 
 use super::host::{self, without_zone};
+use crate::model::{Address, Endpoint};
 use std::{
     fmt,
     net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6},
@@ -37,6 +38,9 @@ pub enum Target {
     Unix(PathBuf),
     /// The Unix socket with this name and no file (Linux).
     UnixAbstract(String),
+    /// These addresses, at least one, each of a server of its own: the key `endpoints`. Requests
+    /// are addressed to the first.
+    Endpoints(Vec<Address>),
 }
 
 /// A target, read.
@@ -205,6 +209,7 @@ impl Target {
                 .map(|(host, port)| with_port(without_zone(host), *port))
                 .unwrap_or_default(),
             Self::Unix(_) | Self::UnixAbstract(_) => "localhost".into(),
+            Self::Endpoints(all) => all.first().map(authority).unwrap_or_default(),
         }
     }
 
@@ -217,38 +222,82 @@ impl Target {
             }
             Self::Unix(path) if path.is_absolute() => format!("unix://{}", path.display()),
             Self::Zoned(_) => self.to_string().replace('%', "%25"),
+            Self::Endpoints(_) => self.to_string().replace('%', "%25"),
             Self::Addresses(_) | Self::Unix(_) | Self::UnixAbstract(_) => self.to_string(),
         }
+    }
+
+    /// All addresses that it names, in order.
+    pub(crate) fn addresses(&self) -> Vec<Address> {
+        match self {
+            Self::Host { host, port } => vec![Address::new(host.as_str(), *port)],
+            Self::Addresses(all) => all.iter().copied().map(Address::from).collect(),
+            Self::Zoned(all) => {
+                all.iter().map(|(host, port)| Address::new(host.as_str(), *port)).collect()
+            }
+            Self::Unix(_) | Self::UnixAbstract(_) => vec![Address::new(self.to_string(), 0)],
+            Self::Endpoints(all) => all.clone(),
+        }
+    }
+
+    /// Its first address, for a target that has one.
+    pub(super) fn to_address(&self) -> Address {
+        self.addresses().swap_remove(0)
     }
 
     /// Whether nothing sent there leaves this machine: a Unix socket, a loopback address,
     /// `localhost`.
     pub(crate) fn is_on_this_machine(&self) -> bool {
         match self {
-            Self::Host { host, .. } => match host.parse::<IpAddr>() {
-                Ok(address) => address.is_loopback(),
-                // No resolver may take the name for anything else (RFC 6761).
-                Err(_) => host.strip_suffix('.').unwrap_or(host).eq_ignore_ascii_case("localhost"),
-            },
+            Self::Host { host, .. } => is_this_machine(host),
             Self::Addresses(addresses) => addresses.iter().all(|one| one.ip().is_loopback()),
             Self::Zoned(_) => false,
             Self::Unix(_) | Self::UnixAbstract(_) => true,
+            Self::Endpoints(all) => {
+                all.iter().all(|one| is_socket(one) || is_this_machine(one.host()))
+            }
         }
     }
 
-    /// Whose name a server's certificate must have, where no other is configured.
+    /// Whose name a server's certificate must have, where no other is configured; none: that of the
+    /// address which is dialled.
     #[cfg(feature = "tls")]
-    pub(crate) fn server_name(&self) -> String {
+    pub(crate) fn server_name(&self) -> Option<String> {
         match self {
-            Self::Host { host, .. } => without_zone(host).to_owned(),
-            Self::Addresses(addresses) => {
-                addresses.first().map(|one| one.ip().to_string()).unwrap_or_default()
-            }
-            Self::Zoned(all) => {
-                all.first().map(|(host, _)| without_zone(host).to_owned()).unwrap_or_default()
-            }
-            Self::Unix(_) | Self::UnixAbstract(_) => "localhost".into(),
+            Self::Endpoints(_) => None,
+            _ => Some(certificate_name(&self.to_address())),
         }
+    }
+}
+
+/// Whether a host is a loopback address or `localhost`, which no resolver may take for anything
+/// else (RFC 6761).
+fn is_this_machine(host: &str) -> bool {
+    match host.parse::<IpAddr>() {
+        Ok(address) => address.is_loopback(),
+        Err(_) => host.strip_suffix('.').unwrap_or(host).eq_ignore_ascii_case("localhost"),
+    }
+}
+
+/// Whether it is a Unix socket: they have no port.
+fn is_socket(address: &Address) -> bool {
+    address.port() == 0
+}
+
+/// What HTTP/2 requests to this address are addressed to.
+fn authority(address: &Address) -> String {
+    match is_socket(address) {
+        true => "localhost".into(),
+        false => with_port(without_zone(address.host()), address.port()),
+    }
+}
+
+/// Whose name the certificate of the server at this address must have.
+#[cfg(feature = "tls")]
+pub(crate) fn certificate_name(address: &Address) -> String {
+    match is_socket(address) {
+        true => "localhost".into(),
+        false => without_zone(address.host()).to_owned(),
     }
 }
 
@@ -283,6 +332,7 @@ impl fmt::Display for Target {
             }
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
             Self::UnixAbstract(name) => write!(f, "unix-abstract:{name}"),
+            Self::Endpoints(all) => write!(f, "endpoints:{}", Endpoint::of(all.iter().cloned())),
         }
     }
 }

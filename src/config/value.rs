@@ -3,6 +3,7 @@
 //! Every reader answers with the value or with the rule that was broken, worded to follow "`key` is
 //! `value`, but ".
 
+use super::{settings::Balancing, suggest::did_you_mean};
 use crate::{
     model::CallKind,
     policy::{RetryLimit, code_name},
@@ -148,15 +149,30 @@ impl Value {
         }
     }
 
+    pub(super) fn balancing(&self, words: &[&str]) -> Result<Balancing, String> {
+        let word = match self {
+            Self::Text(text) => text.trim().to_ascii_lowercase(),
+            _ => String::new(),
+        };
+        match word.as_str() {
+            "pick_first" => Ok(Balancing::PickFirst),
+            "round_robin" => Ok(Balancing::RoundRobin),
+            other => {
+                let hint = did_you_mean(other, words.iter().copied());
+                Err(format!("must be `pick_first` or `round_robin`{hint}"))
+            }
+        }
+    }
+
     /// The items of a list; text is a list with commas.
-    pub(super) fn list(&self) -> Result<Vec<Value>, String> {
+    pub(super) fn list(&self, of: &str) -> Result<Vec<Value>, String> {
         match self {
             Self::List(items) => Ok(items.clone()),
             Self::Text(text) if text.trim().is_empty() => Ok(Vec::new()),
             Self::Text(text) => {
                 Ok(text.split(',').map(|item| Self::Text(item.trim().to_owned())).collect())
             }
-            _ => Err("must be a list of gRPC status codes".into()),
+            _ => Err(format!("must be a list of {of}")),
         }
     }
 }
@@ -282,6 +298,7 @@ into_value! {
     Vec<Code>: value => {
         Self::List(value.into_iter().map(|code| Self::Text(code_name(code).into())).collect())
     };
+    Balancing: value => Self::Text(value.as_str().into());
     CallKind: value => Self::Text(format!("{value:?}").to_lowercase());
 }
 

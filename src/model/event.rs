@@ -5,6 +5,7 @@
 
 use super::{
     cause::ShedReason,
+    endpoint::EndpointId,
     ids::Incarnation,
     link::{DialFailure, GoAway, LinkEnd},
     state::ConnectivityState,
@@ -44,12 +45,46 @@ pub enum Fact {
         /// The link it is about; on the way to CONNECTING the former one, 0 where there is none.
         incarnation: Incarnation,
     },
+    /// The state of one endpoint changed, where there are several.
+    #[non_exhaustive]
+    SubchannelChanged {
+        /// Which endpoint.
+        endpoint: EndpointId,
+        /// Its addresses, with commas between.
+        addresses: Arc<str>,
+        /// The state before.
+        from: ConnectivityState,
+        /// The state now.
+        to: ConnectivityState,
+        /// Why, in a sentence.
+        cause: Arc<str>,
+    },
+    /// An endpoint was listed: it is dialled. An only endpoint that was there from the start is not
+    /// announced.
+    #[non_exhaustive]
+    EndpointAdded {
+        /// Its number.
+        endpoint: EndpointId,
+        /// Its addresses, with commas between.
+        addresses: Arc<str>,
+    },
+    /// An endpoint is listed no more: it gets no new calls, and its links close when those they
+    /// have are over.
+    #[non_exhaustive]
+    EndpointRemoved {
+        /// Its number, which it has again if it comes back.
+        endpoint: EndpointId,
+        /// Its addresses, with commas between.
+        addresses: Arc<str>,
+    },
     /// A dial began: name lookup; connection, TLS and HTTP/2 handshake, at each address of the
     /// target until one gives a link.
     #[non_exhaustive]
     DialStarted {
         /// The link to be.
         incarnation: Incarnation,
+        /// Which endpoint.
+        endpoint: EndpointId,
         /// How many dials failed, or links were lost unproven, since a link was last proven.
         failures: u32,
     },
@@ -60,6 +95,8 @@ pub enum Fact {
     DialFailed {
         /// The link that did not come to be.
         incarnation: Incarnation,
+        /// Which endpoint.
+        endpoint: EndpointId,
         /// The step that failed (the furthest, of several addresses), a sentence with each address,
         /// and whether `connect_timeout` ran out.
         failure: DialFailure,
@@ -79,6 +116,8 @@ pub enum Fact {
     LinkEstablished {
         /// The link.
         incarnation: Incarnation,
+        /// Which endpoint.
+        endpoint: EndpointId,
         /// From the start of the dial.
         took: Duration,
         /// The peer's MAX_CONCURRENT_STREAMS, if it set one; as many calls run on the link as the
@@ -98,6 +137,8 @@ pub enum Fact {
     GoAwayReceived {
         /// The link.
         incarnation: Incarnation,
+        /// Which endpoint.
+        endpoint: EndpointId,
         /// The last stream id, the HTTP/2 error code and the peer's debug text.
         goaway: GoAway,
     },
@@ -106,6 +147,8 @@ pub enum Fact {
     KeepaliveLost {
         /// The link.
         incarnation: Incarnation,
+        /// Which endpoint.
+        endpoint: EndpointId,
     },
     /// The peer complained of too many pings (GOAWAY ENHANCE_YOUR_CALM, `too_many_pings`): they go
     /// out more rarely from now on (gRPC A8).
@@ -122,6 +165,8 @@ pub enum Fact {
     LinkLost {
         /// The link.
         incarnation: Incarnation,
+        /// Which endpoint.
+        endpoint: EndpointId,
         /// Why: a sentence, and the label of gRPC A94's `grpc.disconnect_error`.
         end: LinkEnd,
         /// How long it lived.
@@ -132,6 +177,8 @@ pub enum Fact {
     /// The next dial waits. Announced again when the first call to wait cuts a longer wait short.
     #[non_exhaustive]
     BackoffStarted {
+        /// Which endpoint.
+        endpoint: EndpointId,
         /// From now until the dial.
         delay: Duration,
         /// Which wait this is since a link was last proven, from 0.
@@ -172,6 +219,9 @@ pub enum Fact {
     RetryScheduled {
         /// `pkg.Service/Method`.
         method: Arc<str>,
+        /// The endpoint where the attempt failed; the retry goes to another one that has room, if
+        /// there is one. 0: it never got a link.
+        endpoint: EndpointId,
         /// The code the attempt failed with.
         code: Code,
         /// Why: the peer's own words, where it sent some.
@@ -211,6 +261,13 @@ impl Fact {
     /// The same fact with all text from outside made printable, before anyone reads it.
     pub(crate) fn cleaned(mut self) -> Self {
         match &mut self {
+            Self::EndpointAdded { addresses, .. } | Self::EndpointRemoved { addresses, .. } => {
+                clean_shared(addresses);
+            }
+            Self::SubchannelChanged { addresses, cause, .. } => {
+                clean_shared(addresses);
+                clean_shared(cause);
+            }
             Self::StateChanged { cause, .. }
             | Self::TlsMaterialRejected { cause, .. }
             | Self::RetryScheduled { cause, .. }

@@ -2,6 +2,7 @@
 
 use super::{
     cause::ShedReason,
+    endpoint::EndpointId,
     event::Fact,
     ids::Incarnation,
     link::{DialFailure, DialStep, GoAway, LinkEnd},
@@ -14,6 +15,7 @@ use tonic::Code;
 /// itself, since later versions may add fields.
 pub fn every_fact() -> Vec<Fact> {
     let incarnation = Incarnation(3);
+    let (endpoint, addresses) = (EndpointId(2), Arc::<str>::from("10.0.0.7:50051"));
     let method: Arc<str> = "pkg.Service/Method".into();
     let code = Code::Unavailable;
     let refused = "cannot connect to queue:50051: connection refused";
@@ -24,9 +26,19 @@ pub fn every_fact() -> Vec<Fact> {
             cause: "the peer closed the connection".into(),
             incarnation,
         },
-        Fact::DialStarted { incarnation, failures: 2 },
+        Fact::SubchannelChanged {
+            endpoint,
+            addresses: addresses.clone(),
+            from: ConnectivityState::Connecting,
+            to: ConnectivityState::TransientFailure,
+            cause: refused.into(),
+        },
+        Fact::EndpointAdded { endpoint, addresses: addresses.clone() },
+        Fact::EndpointRemoved { endpoint, addresses },
+        Fact::DialStarted { incarnation, endpoint, failures: 2 },
         Fact::DialFailed {
             incarnation,
+            endpoint,
             failure: DialFailure {
                 step: DialStep::Connect,
                 reason: refused.into(),
@@ -39,23 +51,27 @@ pub fn every_fact() -> Vec<Fact> {
         },
         Fact::LinkEstablished {
             incarnation,
+            endpoint,
             took: Duration::from_millis(12),
             max_concurrent_streams: Some(100),
         },
         Fact::BackoffReset { incarnation },
         Fact::GoAwayReceived {
             incarnation,
+            endpoint,
             goaway: GoAway { last_stream_id: 7, code: 0, debug: "max_age".into() },
         },
-        Fact::KeepaliveLost { incarnation },
+        Fact::KeepaliveLost { incarnation, endpoint },
         Fact::KeepaliveBackedOff { keepalive_time: Duration::from_secs(60), while_idle: false },
         Fact::LinkLost {
             incarnation,
+            endpoint,
             end: LinkEnd::KeepaliveTimeout,
             lived: Duration::from_secs(90),
             current: true,
         },
         Fact::BackoffStarted {
+            endpoint,
             delay: Duration::from_millis(2_100),
             attempt: 1,
             calls_waiting: true,
@@ -65,6 +81,7 @@ pub fn every_fact() -> Vec<Fact> {
         Fact::CallShed { method: method.clone(), reason: ShedReason::TooManyCalls },
         Fact::RetryScheduled {
             method: method.clone(),
+            endpoint,
             code,
             cause: "busy".into(),
             retry: 1,

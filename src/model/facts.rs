@@ -78,26 +78,32 @@ macro_rules! facts {
 facts! {
     StateChanged { from, to, cause, incarnation }
         Debug, "{from} -> {to}: {cause}";
-    DialStarted { incarnation, failures }
+    SubchannelChanged { endpoint, addresses, from, to, cause }
+        Debug, "endpoint {addresses}: {from} -> {to}: {cause}";
+    EndpointAdded { endpoint, addresses }
+        Info, "endpoint {endpoint} is listed: {addresses}";
+    EndpointRemoved { endpoint, addresses }
+        Info, "endpoint {endpoint} is listed no more: {addresses}";
+    DialStarted { incarnation, endpoint, failures }
         Debug, "dials, link {incarnation}";
-    DialFailed { incarnation, failure }
+    DialFailed { incarnation, endpoint, failure }
         Debug, "{failure}";
     TlsMaterialRejected { incarnation, cause }
         Warn, "TLS files rejected, the former ones stay in use: {cause}";
-    LinkEstablished { incarnation, took, max_concurrent_streams }
+    LinkEstablished { incarnation, endpoint, took, max_concurrent_streams }
         Debug, "link {incarnation} is up after {}", readable(*took);
     BackoffReset { incarnation }
         Debug, "link {incarnation} is proven: the waits between dials start over";
-    GoAwayReceived { incarnation, goaway }
+    GoAwayReceived { incarnation, endpoint, goaway }
         if goaway.code == GoAway::NO_ERROR { Info } else { Warn }, "{goaway}";
-    KeepaliveLost { incarnation }
+    KeepaliveLost { incarnation, endpoint }
         Debug, "link {incarnation} is given up: no answer to a keepalive ping";
     KeepaliveBackedOff { keepalive_time, while_idle }
         Warn, "the peer wants fewer keepalive pings: keepalive_time is {} from now on",
         readable(*keepalive_time);
-    LinkLost { incarnation, end, lived, current }
+    LinkLost { incarnation, endpoint, end, lived, current }
         Debug, "link {incarnation} ended after {}: {end}", readable(*lived);
-    BackoffStarted { delay, attempt, calls_waiting }
+    BackoffStarted { endpoint, delay, attempt, calls_waiting }
         Debug, "dials again in {}", readable(*delay);
     ChildFailed { child, error }
         Error, "an actor failed and is restarted ({child}): {error}";
@@ -106,7 +112,7 @@ facts! {
         readable(*period);
     CallShed { method, reason }
         Warn, "call refused: {reason}: {method}";
-    RetryScheduled { method, code, cause, retry, of, delay }
+    RetryScheduled { method, endpoint, code, cause, retry, of, delay }
         Info, "retry scheduled, {} in {}: {method}, {}: {cause}",
         numbered(*retry, *of), readable(*delay), code_name(*code);
     RetryThrottled { method, code }

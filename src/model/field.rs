@@ -6,6 +6,7 @@
 use super::{
     cause::ShedReason,
     code::code_name,
+    endpoint::EndpointId,
     ids::Incarnation,
     link::{DialFailure, GoAway, LinkEnd},
     state::ConnectivityState,
@@ -108,6 +109,12 @@ impl AsFields for u32 {
 impl AsFields for Incarnation {
     fn put<'a>(&'a self, names: Names, all: &mut Vec<Field<'a>>) {
         one(names, FieldValue::Number(self.0), all);
+    }
+}
+
+impl AsFields for EndpointId {
+    fn put<'a>(&'a self, names: Names, all: &mut Vec<Field<'a>>) {
+        one(names, FieldValue::Number(self.0.into()), all);
     }
 }
 

@@ -12,8 +12,8 @@ use std::sync::Arc;
 pub struct LinksInUse(Arc<[Incarnation]>);
 
 impl LinksInUse {
-    pub(crate) fn one(link: Option<Incarnation>) -> Self {
-        Self(link.into_iter().collect())
+    pub(crate) fn of(links: impl Iterator<Item = Incarnation>) -> Self {
+        Self(links.collect())
     }
 
     /// The link that was established last; none while there is no link.

@@ -5,6 +5,7 @@
 mod call;
 mod cause;
 mod code;
+mod endpoint;
 mod event;
 #[cfg(any(test, feature = "test-util"))]
 mod examples;
@@ -25,6 +26,7 @@ pub use call::{CallKind, CallOptions};
 pub(crate) use cause::RUNTIME_ENDED;
 pub use cause::{Cause, ShedReason};
 pub use code::{code_name, code_names};
+pub use endpoint::{Address, Endpoint, EndpointId};
 pub use event::{Event, Fact};
 #[cfg(any(test, feature = "test-util"))]
 pub use examples::every_fact;
@@ -37,7 +39,8 @@ pub use link::{DialFailure, DialStep, GoAway, LinkEnd};
 pub use links::LinksInUse;
 pub use report::{AttemptReport, CallReport, NotRetried};
 pub(crate) use secret::Secret;
-pub use snapshot::Snapshot;
+pub use snapshot::{EndpointSnapshot, LinkSnapshot, Snapshot};
 pub use state::ConnectivityState;
+pub(crate) use text::clean;
 pub use text::printable;
 pub(crate) use text::readable;

@@ -4,6 +4,7 @@
 
 use super::{
     cause::Cause,
+    endpoint::EndpointId,
     failure::{Failure, Phase},
     text::printable,
 };
@@ -16,6 +17,8 @@ use tonic::Code;
 pub struct AttemptReport {
     /// Its number, from 0; transparent retries are numbered too.
     pub attempt: u32,
+    /// Where it went; 0 if it never got a link.
+    pub endpoint: EndpointId,
     /// The failure it ended with.
     pub failure: Failure,
     /// When it ended, counted from the call's submission.

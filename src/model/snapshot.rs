@@ -1,6 +1,6 @@
 //! The supervisor at one moment.
 
-use super::{ids::Incarnation, state::ConnectivityState};
+use super::{endpoint::EndpointId, ids::Incarnation, state::ConnectivityState};
 use std::{sync::Arc, time::Duration};
 
 /// The state and counts of a supervised channel at one moment.
@@ -27,7 +27,7 @@ pub struct Snapshot {
     pub calls_open: usize,
     /// Calls of those that wait for a link or for room on it.
     pub calls_waiting: usize,
-    /// Streams open on the current link.
+    /// Streams open on the links in use.
     pub streams: usize,
     /// Policy retries scheduled since spawn.
     pub retries: u64,
@@ -37,6 +37,44 @@ pub struct Snapshot {
     pub keepalive_time: Option<Duration>,
     /// The last measured round trip of a keepalive PING.
     pub round_trip: Option<Duration>,
+    /// The endpoints, in the order of their numbers.
+    pub endpoints: Vec<EndpointSnapshot>,
     /// The number of the last event.
     pub seq: u64,
+}
+
+/// One endpoint at one moment.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct EndpointSnapshot {
+    /// Its number.
+    pub endpoint: EndpointId,
+    /// Its addresses, with commas between.
+    pub addresses: Arc<str>,
+    /// Its state: READY while one of its links takes calls.
+    pub state: ConnectivityState,
+    /// How long it has been in it.
+    pub since: Duration,
+    /// Why it is not Ready, if it is not.
+    pub last_error: Option<Arc<str>>,
+    /// Until its next dial, while one is waited for.
+    pub next_dial: Option<Duration>,
+    /// Its links that take calls, the oldest first.
+    pub links: Vec<LinkSnapshot>,
+}
+
+/// One link at one moment.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct LinkSnapshot {
+    /// Its number.
+    pub incarnation: Incarnation,
+    /// How long it has lived.
+    pub age: Duration,
+    /// Streams open on it.
+    pub streams: usize,
+    /// The peer's MAX_CONCURRENT_STREAMS, if it set one.
+    pub max_concurrent_streams: Option<u32>,
+    /// Whether it has answered a call.
+    pub proven: bool,
 }

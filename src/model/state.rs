@@ -3,10 +3,10 @@
 //!
 //! | from | to |
 //! |---|---|
-//! | Idle | Connecting |
+//! | Idle | Connecting; TransientFailure (there is no endpoint) |
 //! | Connecting | Ready, TransientFailure |
 //! | Ready | TransientFailure (link lost), Connecting (GOAWAY, or a successor is being dialled) |
-//! | TransientFailure | Connecting |
+//! | TransientFailure | Connecting; Ready (of several endpoints, all of which had failed) |
 //! | any but Shutdown | Shutdown |
 
 use std::fmt;
@@ -33,10 +33,10 @@ impl ConnectivityState {
         use ConnectivityState::*;
         matches!(
             (self, next),
-            (Idle, Connecting)
+            (Idle, Connecting | TransientFailure)
                 | (Connecting, Ready | TransientFailure)
                 | (Ready, TransientFailure | Connecting)
-                | (TransientFailure, Connecting)
+                | (TransientFailure, Connecting | Ready)
         ) || (self != Shutdown && next == Shutdown)
     }
 

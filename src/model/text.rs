@@ -54,7 +54,7 @@ pub(crate) fn readable(time: Duration) -> String {
 }
 
 /// [`printable`], in place.
-pub(super) fn clean(text: &mut String) {
+pub(crate) fn clean(text: &mut String) {
     if let Cow::Owned(clean) = printable(text) {
         *text = clean;
     }

@@ -1,245 +1,408 @@
-//! A channel's state, made of its subchannels' (one, for now), what a fail-fast call is told
-//! while none is up, and why none is.
+//! A channel's state, made of its endpoints' subchannels; what a fail-fast call is told while none is
+//! up, and why none is.
+//!
+//! | its subchannels | the channel (gRPC, "Aggregated Connectivity States") |
+//! |---|---|
+//! | one | that one's state, redials included |
+//! | several, any Ready | Ready |
+//! | several, none Ready, any that has not failed since it was Ready | Connecting |
+//! | several, all failing | TransientFailure, until one is Ready: redials do not show |
+//! | none: the list is empty | TransientFailure |
 
 use super::{
     backoff::Schedules,
     subchannel::{Input, Output, Subchannel},
 };
-use crate::model::{ConnectivityState, Incarnation};
+use crate::model::{ConnectivityState, EndpointId, Incarnation};
+use ConnectivityState::{Connecting, Idle, Ready, Shutdown, TransientFailure};
 use std::{sync::Arc, time::Instant};
+
+/// Why there is no link where the list is empty.
+pub const NO_ENDPOINTS: &str = "there is no endpoint: the list is empty";
 
 /// The machine of the supervisor actor.
 #[derive(Clone, Debug)]
 pub struct Channel {
-    subchannel: Subchannel,
+    schedules: Schedules,
+    /// How many links each endpoint shall have.
+    connections: usize,
+    stage: Stage,
+    /// In the order of their endpoints' numbers.
+    subchannels: Vec<(EndpointId, Record)>,
     /// The last link or dial there was.
     last: Incarnation,
+    /// The last failure of any subchannel.
+    last_failure: Option<Arc<str>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Idle,
+    Connects,
+    /// `link`: a link or dial that there was then.
+    Shutdown {
+        link: Option<Incarnation>,
+    },
+}
+
+/// A subchannel, and why it has no link.
+#[derive(Clone, Debug)]
+struct Record {
+    subchannel: Subchannel,
+    /// Whether it has failed since it was last Ready.
+    failing: bool,
+    /// The last connect error, since it was last Ready.
     last_error: Option<Arc<str>>,
+    /// What ended its last link, other than a failure.
     lost: Option<Arc<str>>,
 }
 
+impl Record {
+    fn new(subchannel: Subchannel) -> Self {
+        Self { subchannel, failing: false, last_error: None, lost: None }
+    }
+}
+
 /// What a step did.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Step {
     /// What to do, in this order.
-    pub outputs: Vec<Output>,
+    pub outputs: Vec<(EndpointId, Output)>,
     /// The state before and after, if it changed.
     pub changed: Option<(ConnectivityState, ConnectivityState)>,
-    /// The link or dial that it is about: the one there is now, else the one there was.
+    /// The same of each endpoint, where there are several.
+    pub endpoints: Vec<(EndpointId, ConnectivityState, ConnectivityState)>,
+    /// The link or dial that it is about: that of the input, else the one there is now, else the
+    /// one there was.
     pub about: Incarnation,
 }
 
 impl Channel {
-    /// Idle.
-    pub fn new(schedules: Schedules) -> Self {
-        Self::of(Subchannel::new(schedules), Incarnation::default())
+    /// Idle, without endpoints. Each endpoint shall have `connections` links.
+    pub fn new(schedules: Schedules, connections: usize, last: Incarnation) -> Self {
+        Self {
+            schedules,
+            connections,
+            stage: Stage::Idle,
+            subchannels: Vec::new(),
+            last,
+            last_failure: None,
+        }
     }
 
-    /// As after a failure, with a redial due at once: what a restarted supervisor begins with.
-    /// `last` was the last link or dial before.
-    pub fn after_a_crash(schedules: Schedules, now: Instant, last: Incarnation) -> Self {
-        Self::of(Subchannel::after_a_crash(schedules, now), last)
+    /// As after a failure, with a redial of each endpoint due at once: what a restarted supervisor
+    /// begins with. `last` was the last link or dial before.
+    pub fn after_a_crash(
+        schedules: Schedules,
+        connections: usize,
+        endpoints: impl IntoIterator<Item = EndpointId>,
+        now: Instant,
+        last: Incarnation,
+    ) -> Self {
+        let mut channel = Self::new(schedules, connections, last);
+        channel.stage = Stage::Connects;
+        for id in endpoints {
+            let subchannel = Subchannel::after_a_crash(schedules, connections, now);
+            channel.insert(id, Record { failing: true, ..Record::new(subchannel) });
+        }
+        channel
     }
 
     /// As after a shutdown: what a supervisor begins with that was restarted in the midst of it.
     pub fn after_shutdown(schedules: Schedules, last: Incarnation) -> Self {
-        Self::of(Subchannel::after_shutdown(schedules), last)
-    }
-
-    fn of(subchannel: Subchannel, last: Incarnation) -> Self {
-        Self { subchannel, last, last_error: None, lost: None }
+        let stage = Stage::Shutdown { link: None };
+        Self { stage, ..Self::new(schedules, 1, last) }
     }
 
     /// Takes one step; none if the input comes late, and is about a link that is no longer this
-    /// channel's. `cause` explains a failure, `random` gives a number in `0.0..1.0`.
+    /// channel's. `cause` explains a failure, `random` gives numbers in `0.0..1.0`.
     pub fn on(
         &mut self,
         input: Input,
         cause: &Arc<str>,
         now: Instant,
-        random: impl FnOnce() -> f64,
+        mut random: impl FnMut() -> f64,
     ) -> Option<Step> {
-        use ConnectivityState::{Connecting, Ready, TransientFailure};
-        let (from, before) = (self.state(), self.subject());
+        let at: Vec<usize> = match about(input) {
+            Some(link) => vec![self.owner(link)?],
+            None if input == Input::RedialDue => self.due(now),
+            None => (0..self.subchannels.len()).collect(),
+        };
+        let before = self.before();
+        match input {
+            Input::Connect if self.stage == Stage::Idle => self.stage = Stage::Connects,
+            Input::Shutdown if !matches!(self.stage, Stage::Shutdown { .. }) => {
+                self.stage = Stage::Shutdown { link: self.subject() };
+            }
+            _ => {}
+        }
+        let mut step = Step::default();
+        for place in at {
+            self.step(place, input, cause, now, &mut random, &mut step)?;
+        }
+        self.finish(before, about(input), step)
+    }
+
+    /// Takes a change of the list: endpoints that came are dialled, the links of those that went
+    /// are drained.
+    pub fn on_list(
+        &mut self,
+        added: impl IntoIterator<Item = EndpointId>,
+        removed: impl IntoIterator<Item = EndpointId>,
+        cause: &Arc<str>,
+        now: Instant,
+        mut random: impl FnMut() -> f64,
+    ) -> Step {
+        let (before, mut step) = (self.before(), Step::default());
+        if matches!(self.stage, Stage::Shutdown { .. }) {
+            return step;
+        }
+        for id in added {
+            let subchannel = Subchannel::new(self.schedules, self.connections);
+            let place = self.insert(id, Record::new(subchannel));
+            if self.stage == Stage::Connects {
+                let _ = self.step(place, Input::Connect, cause, now, &mut random, &mut step);
+            }
+        }
+        // Those that came are dialled first: a channel is never without an endpoint in between.
+        for id in removed {
+            let Ok(place) = self.place(id) else { continue };
+            let _ = self.step(place, Input::Shutdown, cause, now, &mut random, &mut step);
+            self.subchannels.remove(place);
+        }
+        self.finish(before, None, step).unwrap_or_default()
+    }
+
+    /// The state and the link that it is about.
+    fn before(&self) -> (ConnectivityState, Option<Incarnation>) {
+        (self.state(), self.subject())
+    }
+
+    fn step(
+        &mut self,
+        place: usize,
+        input: Input,
+        cause: &Arc<str>,
+        now: Instant,
+        random: &mut impl FnMut() -> f64,
+        step: &mut Step,
+    ) -> Option<()> {
+        let several = self.subchannels.len() > 1;
         let next = Incarnation(self.last.0 + 1);
-        let outputs = self.subchannel.on(input, now, random, next)?;
+        let (id, record) = &mut self.subchannels[place];
+        let from = record.subchannel.state();
+        let outputs = record.subchannel.on(input, now, random, next)?;
         if outputs.contains(&Output::Dial(next)) {
             self.last = next;
         }
-        let to = self.state();
-        let changed = (from != to).then_some((from, to));
-        match changed {
-            Some((_, TransientFailure)) => self.last_error = Some(cause.clone()),
-            Some((Ready, Connecting)) => self.lost = Some(cause.clone()),
-            Some((_, Ready)) => (self.last_error, self.lost) = (None, None),
+        let to = record.subchannel.state();
+        match (from, to) {
+            _ if from == to => {}
+            (_, TransientFailure) => {
+                record.failing = true;
+                record.last_error = Some(cause.clone());
+                self.last_failure = Some(cause.clone());
+            }
+            (Ready, Connecting) => record.lost = Some(cause.clone()),
+            (_, Ready) => *record = Record::new(record.subchannel.clone()),
             _ => {}
         }
-        Some(Step { outputs, changed, about: self.subject().or(before).unwrap_or_default() })
+        if several && from != to && to != Shutdown {
+            step.endpoints.push((*id, from, to));
+        }
+        step.outputs.extend(outputs.into_iter().map(|output| (*id, output)));
+        Some(())
     }
 
-    /// The link or dial that the state is about; after a shutdown, the one that there was then.
+    fn finish(
+        &self,
+        (from, before): (ConnectivityState, Option<Incarnation>),
+        about: Option<Incarnation>,
+        mut step: Step,
+    ) -> Option<Step> {
+        let to = self.state();
+        step.changed = (from != to).then_some((from, to));
+        // Of one endpoint the state is about the link or dial that there is then.
+        let about = about.filter(|_| self.subchannels.len() > 1);
+        step.about = about.or(self.subject()).or(before).unwrap_or_default();
+        Some(step)
+    }
+
+    fn insert(&mut self, id: EndpointId, record: Record) -> usize {
+        match self.place(id) {
+            Ok(place) => {
+                self.subchannels[place].1 = record;
+                place
+            }
+            Err(place) => {
+                self.subchannels.insert(place, (id, record));
+                place
+            }
+        }
+    }
+
+    fn place(&self, id: EndpointId) -> Result<usize, usize> {
+        self.subchannels.binary_search_by_key(&id, |(one, _)| *one)
+    }
+
+    fn owner(&self, link: Incarnation) -> Option<usize> {
+        self.subchannels.iter().position(|(_, record)| record.subchannel.owns(link))
+    }
+
+    fn due(&self, now: Instant) -> Vec<usize> {
+        let is_due = |(_, (_, record)): &(usize, &(EndpointId, Record))| {
+            record.subchannel.next_dial().is_some_and(|at| at <= now)
+        };
+        self.subchannels.iter().enumerate().filter(is_due).map(|(place, _)| place).collect()
+    }
+
+    /// The link or dial that the state is about, the newest link of several; after a shutdown, one
+    /// that there was then.
     pub fn subject(&self) -> Option<Incarnation> {
-        self.subchannel.subject()
+        match self.stage {
+            Stage::Shutdown { link } => link,
+            _ => {
+                let dial = || self.subchannels.iter().filter_map(|(_, it)| it.subchannel.subject());
+                self.links().map(|(_, link)| link).max().or_else(|| dial().max())
+            }
+        }
+    }
+
+    /// Whether a link or dial is still this channel's.
+    pub fn owns(&self, link: Incarnation) -> bool {
+        self.owner(link).is_some()
     }
 
     /// Whether an input is about a link that is no longer this channel's.
     pub fn is_late(&self, input: Input) -> bool {
-        self.subchannel.is_late(input)
+        about(input).is_some_and(|link| {
+            self.owner(link).is_none_or(|place| self.subchannels[place].1.subchannel.is_late(input))
+        })
     }
 
-    /// The link to send calls on.
-    pub fn link(&self) -> Option<Incarnation> {
-        self.subchannel.link()
+    /// The links to send calls on, with their endpoints, in the order of the endpoints.
+    pub fn links(&self) -> impl Iterator<Item = (EndpointId, Incarnation)> {
+        self.subchannels
+            .iter()
+            .flat_map(|(id, record)| record.subchannel.links().map(move |link| (*id, link)))
     }
 
-    /// The dial under way, while there is no link.
-    pub fn dialling(&self) -> Option<Incarnation> {
-        self.subchannel.dialling()
+    /// When the next dial is due that is waited for.
+    pub fn next_dial(&self) -> Option<Instant> {
+        self.subchannels.iter().filter_map(|(_, record)| record.subchannel.next_dial()).min()
     }
 
     /// The channel's connectivity state.
     pub fn state(&self) -> ConnectivityState {
-        self.subchannel.state()
+        match (self.stage, &self.subchannels[..]) {
+            (Stage::Shutdown { .. }, _) => Shutdown,
+            (Stage::Idle, _) => Idle,
+            (Stage::Connects, []) => TransientFailure,
+            (Stage::Connects, [(_, record)]) => record.subchannel.state(),
+            (Stage::Connects, several) => {
+                if several.iter().any(|(_, record)| record.subchannel.state() == Ready) {
+                    Ready
+                } else if several.iter().any(|(_, record)| !record.failing) {
+                    Connecting
+                } else {
+                    TransientFailure
+                }
+            }
+        }
+    }
+
+    /// How many endpoints there are, and how many of them have failed since they were last Ready.
+    fn failing(&self) -> (usize, usize) {
+        let failing = self.subchannels.iter().filter(|(_, record)| record.failing);
+        (self.subchannels.len(), failing.count())
     }
 
     /// The last connect error, if no link has been Ready since: what a fail-fast call fails with,
     /// redialling or not.
-    pub fn last_error(&self) -> Option<&Arc<str>> {
-        self.last_error.as_ref()
+    pub fn last_error(&self) -> Option<Arc<str>> {
+        match (self.failing(), &self.subchannels[..]) {
+            ((1, _), [(_, record)]) => record.last_error.clone(),
+            ((all, failing), _) if all == failing && self.stage == Stage::Connects => {
+                self.failures_in_words(all, failing)
+            }
+            _ => None,
+        }
     }
 
     /// Why there is no link: the last connect error or, while none followed, what ended the last
     /// link. None: no dial has ended yet.
-    pub fn why_no_link(&self) -> Option<&Arc<str>> {
-        self.last_error.as_ref().or(self.lost.as_ref())
-    }
-
-    /// The subchannel's count of failures.
-    pub fn failures(&self) -> u32 {
-        self.subchannel.failures()
-    }
-
-    /// Whether the link has answered a call or lived long enough.
-    pub fn is_proven(&self) -> bool {
-        self.subchannel.is_proven()
-    }
-
-    /// Whether nothing will ever move it again: it shall connect, but no dial runs and no redial is
-    /// due; or it is Ready, but the link takes no calls. True for longer than news take, it is a
-    /// bug.
-    pub fn is_stuck(&self, dialling: bool, redial_due: bool, link_open: bool) -> bool {
-        match self.state() {
-            ConnectivityState::Connecting | ConnectivityState::TransientFailure => {
-                !dialling && !redial_due
-            }
-            ConnectivityState::Ready => !link_open,
-            ConnectivityState::Idle | ConnectivityState::Shutdown => false,
+    pub fn why_no_link(&self) -> Option<Arc<str>> {
+        let lost = || self.subchannels.iter().find_map(|(_, record)| record.lost.clone());
+        match (self.failing(), &self.subchannels[..]) {
+            ((1, _), [(_, record)]) => record.last_error.clone().or_else(lost),
+            ((_, 0), [_, ..]) => lost(),
+            ((all, failing), _) => self.failures_in_words(all, failing),
         }
     }
 
-    /// Makes a wait that is on last until `at`, whatever calls wait; its end.
-    pub fn hold_until(&mut self, at: Instant) -> Option<Instant> {
-        self.subchannel.hold_until(at)
+    fn failures_in_words(&self, all: usize, failing: usize) -> Option<Arc<str>> {
+        if all == 0 {
+            return Some(NO_ENDPOINTS.into());
+        }
+        let last = self.last_failure.as_ref()?;
+        Some(format!("{failing} of {all} endpoints have failed, the last one so: {last}").into())
+    }
+
+    /// An endpoint's count of failures.
+    pub fn failures(&self, id: EndpointId) -> u32 {
+        self.place(id).map_or(0, |place| self.subchannels[place].1.subchannel.failures())
+    }
+
+    /// Whether this link has answered a call or lived long enough.
+    pub fn is_proven(&self, link: Incarnation) -> bool {
+        self.subchannels.iter().any(|(_, record)| record.subchannel.is_proven(link))
+    }
+
+    /// Whether nothing will ever move it again: an endpoint shall connect, but no dial of it runs
+    /// and no redial is due; or it is Ready, but none of its links takes calls (then the state is
+    /// Ready). True for longer than news take, it is a bug. `is_running` knows whose dial runs,
+    /// `is_open` which link takes calls.
+    pub fn is_stuck(
+        &self,
+        is_running: impl Fn(Incarnation) -> bool,
+        redial_due: bool,
+        is_open: impl Fn(Incarnation) -> bool,
+    ) -> Option<ConnectivityState> {
+        let stuck = |record: &Record| {
+            let machine = &record.subchannel;
+            let dials = machine.dialling().is_some_and(&is_running);
+            let waits = machine.next_dial().is_some() && redial_due;
+            match machine.state() {
+                Connecting | TransientFailure => !dials && !waits,
+                Ready => !machine.links().any(&is_open),
+                Idle | Shutdown => false,
+            }
+        };
+        let mut all = self.subchannels.iter().map(|(_, record)| record);
+        all.find(|record| stuck(record)).map(|record| record.subchannel.state())
+    }
+
+    /// Makes the wait of an endpoint last until `at`, whatever calls wait; its end.
+    pub fn hold_until(&mut self, id: EndpointId, at: Instant) -> Option<Instant> {
+        let place = self.place(id).ok()?;
+        self.subchannels[place].1.subchannel.hold_until(at)
+    }
+}
+
+/// The link or dial that an input is about.
+fn about(input: Input) -> Option<Incarnation> {
+    match input {
+        Input::Established(link)
+        | Input::DialFailed(link)
+        | Input::Proven(link)
+        | Input::Lost { link, .. }
+        | Input::GoAway(link)
+        | Input::WornOut(link) => Some(link),
+        Input::Connect | Input::RedialDue | Input::ResetBackoff => None,
+        Input::CallsWaiting(_) | Input::Shutdown => None,
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::policy::Backoff;
-    use std::time::Duration;
-
-    fn schedules() -> Schedules {
-        let second = Duration::from_secs(1);
-        let backoff = Backoff { initial: second, multiplier: 1.0, max: second };
-        Schedules { idle: backoff, waiting: backoff, jitter: 0.0, spread: Duration::ZERO }
-    }
-
-    fn channel() -> Channel {
-        Channel::new(schedules())
-    }
-
-    const ONE: Incarnation = Incarnation(1);
-    const TWO: Incarnation = Incarnation(2);
-    const LOST: Input = Input::Lost { link: TWO, goaway: false };
-
-    /// Scenario 9.
-    #[test]
-    fn a_channel_that_shall_connect_is_stuck_without_a_dial_or_a_redial_due() {
-        let (mut channel, now, cause) = (channel(), Instant::now(), "refused".into());
-        let stuck = |channel: &Channel| {
-            [(false, false), (true, false), (false, true)]
-                .map(|(dialling, due)| channel.is_stuck(dialling, due, true))
-        };
-        assert_eq!(stuck(&channel), [false; 3], "idle");
-        for (input, first) in [
-            (Input::Connect, true),
-            (Input::DialFailed(ONE), true),
-            (Input::ResetBackoff, true),
-            (Input::Established(TWO), false),
-            (LOST, true),
-            (Input::Shutdown, false),
-        ] {
-            assert!(channel.on(input, &cause, now, || 0.5).is_some(), "{input:?} is late");
-            assert_eq!(stuck(&channel), [first, false, false], "{input:?}");
-            let ready = channel.state() == ConnectivityState::Ready;
-            assert_eq!(channel.is_stuck(true, true, false), ready, "{input:?}, no calls taken");
-        }
-    }
-
-    #[test]
-    fn a_fail_fast_call_hears_the_last_error_until_a_link_is_ready_again() {
-        let (mut channel, now) = (channel(), Instant::now());
-        let refused = Arc::<str>::from("refused");
-        channel.on(Input::Connect, &refused, now, || 0.5);
-        assert_eq!(channel.last_error(), None);
-        channel.on(Input::DialFailed(ONE), &refused, now, || 0.5);
-        assert_eq!(channel.last_error(), Some(&refused));
-        channel.on(Input::RedialDue, &refused, now + Duration::from_secs(1), || 0.5);
-        assert_eq!(channel.state(), ConnectivityState::Connecting);
-        assert_eq!(channel.last_error(), Some(&refused), "redialling does not clear it");
-        channel.on(Input::Established(TWO), &refused, now, || 0.5);
-        assert_eq!(channel.last_error(), None);
-    }
-
-    #[test]
-    fn why_there_is_no_link_is_the_last_connect_error_or_what_ended_the_last_link() {
-        let (mut channel, now) = (channel(), Instant::now());
-        let mut on = |input, cause: &str| {
-            assert!(channel.on(input, &cause.into(), now, || 0.5).is_some(), "{input:?} is late");
-            channel.why_no_link().map(|why| why.to_string())
-        };
-        assert_eq!(on(Input::Connect, "spawned"), None, "no dial has ended");
-        assert_eq!(on(Input::Established(ONE), "up"), None);
-        assert_eq!(on(Input::GoAway(ONE), "goaway").as_deref(), Some("goaway"));
-        // Another dial explains nothing.
-        assert_eq!(on(Input::ResetBackoff, "asked").as_deref(), Some("goaway"));
-        assert_eq!(on(Input::DialFailed(TWO), "refused").as_deref(), Some("refused"));
-        assert_eq!(on(Input::ResetBackoff, "asked").as_deref(), Some("refused"));
-        assert_eq!(on(Input::Established(Incarnation(3)), "up"), None);
-    }
-
-    #[test]
-    fn a_step_is_about_the_link_there_is_then_or_else_the_one_there_was() {
-        let (mut channel, now, cause) = (channel(), Instant::now(), "a cause".into());
-        let mut about =
-            |input| channel.on(input, &cause, now, || 0.5).map(|step| (step.about.0, step.outputs));
-        let at = Output::WaitUntil(now);
-        assert_eq!(about(Input::Connect), Some((1, vec![Output::Dial(ONE)])));
-        assert_eq!(about(Input::Established(ONE)), Some((1, vec![Output::Use(ONE)])));
-        assert_eq!(about(Input::Proven(ONE)), Some((1, vec![])));
-        assert_eq!(about(Input::GoAway(ONE)), Some((1, vec![Output::Drain(ONE), at])));
-        assert_eq!(about(Input::Lost { link: ONE, goaway: true }), None, "late");
-        assert_eq!(about(Input::RedialDue), Some((2, vec![Output::Dial(TWO)])));
-        assert_eq!(about(Input::Shutdown), Some((2, vec![Output::Drain(TWO)])));
-        assert_eq!(about(LOST), None, "late");
-    }
-
-    #[test]
-    fn incarnations_go_on_after_a_crash() {
-        let (now, cause) = (Instant::now(), "a crash".into());
-        let mut channel = Channel::after_a_crash(schedules(), now, Incarnation(7));
-        let step = channel.on(Input::RedialDue, &cause, now, || 0.5).expect("not late");
-        assert_eq!(step.outputs, [Output::Dial(Incarnation(8))]);
-    }
-}
+#[path = "channel_tests.rs"]
+mod tests;

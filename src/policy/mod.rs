@@ -18,6 +18,8 @@ mod channel;
 #[allow(unreachable_pub)]
 mod deadline;
 #[allow(unreachable_pub)]
+mod endpoints;
+#[allow(unreachable_pub)]
 mod first_dials;
 #[allow(unreachable_pub)]
 mod keepalive;
@@ -38,10 +40,11 @@ pub(crate) use backoff::Schedules;
 #[cfg(feature = "agent-queue")]
 pub(crate) use backoff::jittered;
 pub(crate) use call::{CallMachine, Decision, Place, Pushback, Rules, place_after};
-pub(crate) use channel::Channel;
+pub(crate) use channel::{Channel, NO_ENDPOINTS, Step};
 pub(crate) use deadline::{
     TimeoutText, after, earliest, format_timeout, nearest_timeout, parse_timeout,
 };
+pub(crate) use endpoints::{EndpointList, ListChange};
 pub(crate) use first_dials::FirstDials;
 pub(crate) use intensity::{RestartDecision, Restarts};
 pub(crate) use keepalive::Keepalive;

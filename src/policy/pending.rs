@@ -92,7 +92,12 @@ impl<T> Pending<T> {
         self.asleep.insert(id, entry);
     }
 
-    /// The oldest parked call.
+    /// The oldest parked call, which stays where it is.
+    pub fn oldest(&self) -> Option<&T> {
+        self.parked.first_key_value().map(|(_, entry)| &entry.item)
+    }
+
+    /// Takes the oldest parked call.
     pub fn pop(&mut self) -> Option<(CallId, T)> {
         let (_, entry) = self.parked.pop_first()?;
         self.behind.remove(&entry.id);

@@ -134,7 +134,8 @@ fn the_line_for_people_is_the_log_line() {
 #[test]
 fn a_line_about_an_outage_or_a_repeat_has_its_numbers_beside_the_facts_fields() {
     let all = every_fact();
-    let (changed, shed) = (&all[0], &all[13]);
+    let named = |name| all.iter().find(|fact| fact.name() == name).expect("an example of it");
+    let (changed, shed) = (named("StateChanged"), named("CallShed"));
     let outage = Duration::from_millis(2_500);
     let (at, fields) = written(changed, Some(Line::ConnectedAgain { failed_dials: 2, outage }));
     assert_eq!(at, tracing::Level::INFO);

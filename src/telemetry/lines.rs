@@ -1,7 +1,7 @@
 //! Which events are worth a line to a person, and what it says: for the log, and for programs that
 //! write lines of their own.
 //!
-//! An outage is one line at its start, thinned repeats, and one line at its end with its length;
+//! An outage of the channel is one line at its start, thinned repeats, and one line at its end with its length;
 //! until the first link it begins with the first dial that fails, and the first link is a line of
 //! its own. What a peer or a caller can cause at will (GOAWAY, refused calls, throttled retries) is
 //! thinned in the same way, until it has been quiet for a minute. Thinned is: the 1st, 2nd, 4th,
@@ -9,14 +9,17 @@
 //! level is INFO or above: every retry is one, as the seed promises.
 
 use super::EventItem;
-use crate::model::{ConnectivityState, Fact, Level, Snapshot, readable};
-use std::time::Duration;
+use crate::model::{ConnectivityState, EndpointId, Fact, Level, Snapshot, readable};
+use std::{collections::BTreeMap, time::Duration};
 
 /// After this long without a fact of a kind, its lines are counted anew.
 const QUIET: Duration = Duration::from_secs(60);
 
 /// While facts of a kind go on, there is a line of them at least so often.
 const LONGEST: Duration = Duration::from_secs(5 * 60);
+
+/// While so many endpoints are out, the loss of a further one is thinned, too.
+const LOST_TOGETHER: usize = 8;
 
 /// Turns what an [`EventStream`](super::EventStream) yields into lines for people: the same events
 /// as in the log, thinned in the same way, as sentences.
@@ -37,6 +40,10 @@ const LONGEST: Duration = Duration::from_secs(5 * 60);
 pub struct EventLines {
     /// The outage under way: its dials that failed, and when it began.
     outage: Option<(Thinned, Duration)>,
+    /// The same of single endpoints, where there are several.
+    endpoints: BTreeMap<EndpointId, (Thinned, Duration)>,
+    lost_together: Thinned,
+    listed: Thinned,
     /// Whether there was a link.
     connected: bool,
     goaways: Thinned,
@@ -68,6 +75,12 @@ pub(super) enum Line {
     StillNotConnected { failed_dials: u64, outage: Duration },
     /// It ended.
     ConnectedAgain { failed_dials: u64, outage: Duration },
+    /// An endpoint of several is out.
+    EndpointLost,
+    /// It still is.
+    EndpointStillLost { failed_dials: u64, outage: Duration },
+    /// It is back.
+    EndpointBack { failed_dials: u64, outage: Duration },
     /// Its own sentence, for this many of its kind.
     Repeated { times: u64 },
 }
@@ -117,6 +130,7 @@ impl EventLines {
             EventItem::Lagged(missed) => {
                 // The end of an outage may be among them. One that goes on is told of anew.
                 self.outage = None;
+                self.endpoints.clear();
                 Some(format!("{missed} events were missed: they came faster than they were read"))
             }
             EventItem::Event(event) => {
@@ -145,6 +159,22 @@ impl EventLines {
                 *outage = Some((Thinned::begin(failed_dials, now), now));
                 Some(if self.connected { Line::ConnectionLost } else { Line::NotConnectedYet })
             }
+            (Fact::EndpointAdded { .. } | Fact::EndpointRemoved { .. }, _) => {
+                if let Fact::EndpointRemoved { endpoint, .. } = fact {
+                    self.endpoints.remove(endpoint);
+                }
+                self.listed.repeat(now)
+            }
+            (Fact::SubchannelChanged { endpoint, to, .. }, _) => {
+                self.endpoint_changed(*endpoint, *to, now)
+            }
+            (Fact::DialFailed { endpoint, .. }, None) if self.endpoints.contains_key(endpoint) => {
+                let (dials, since) = self.endpoints.get_mut(endpoint)?;
+                dials.is_due(now).then_some(Line::EndpointStillLost {
+                    failed_dials: dials.times,
+                    outage: now.saturating_sub(*since),
+                })
+            }
             (Fact::DialFailed { .. }, Some((dials, since))) => {
                 dials.is_due(now).then_some(Line::StillNotConnected {
                     failed_dials: dials.times,
@@ -167,15 +197,44 @@ impl EventLines {
     }
 }
 
+impl EventLines {
+    fn endpoint_changed(
+        &mut self,
+        endpoint: EndpointId,
+        to: ConnectivityState,
+        now: Duration,
+    ) -> Option<Line> {
+        match to {
+            ConnectivityState::TransientFailure if !self.endpoints.contains_key(&endpoint) => {
+                let many = self.endpoints.len() >= LOST_TOGETHER;
+                self.endpoints.insert(endpoint, (Thinned::begin(0, now), now));
+                if many {
+                    return self.lost_together.repeat(now).map(|_| Line::EndpointLost);
+                }
+                Some(Line::EndpointLost)
+            }
+            ConnectivityState::Ready => {
+                let (dials, since) = self.endpoints.remove(&endpoint)?;
+                let outage = now.saturating_sub(since);
+                Some(Line::EndpointBack { failed_dials: dials.times, outage })
+            }
+            _ => None,
+        }
+    }
+}
+
 impl Line {
     /// The level of the line for `fact`.
     pub(super) fn level(self, fact: &Fact) -> Level {
         match self {
             Self::Plain | Self::Repeated { .. } => fact.level(),
-            Self::Connected { .. } | Self::ConnectedAgain { .. } => Level::Info,
+            Self::Connected { .. } | Self::ConnectedAgain { .. } | Self::EndpointBack { .. } => {
+                Level::Info
+            }
             Self::NotConnectedYet | Self::ConnectionLost | Self::StillNotConnected { .. } => {
                 Level::Warn
             }
+            Self::EndpointLost | Self::EndpointStillLost { .. } => Level::Warn,
         }
     }
 
@@ -202,6 +261,20 @@ impl Line {
             (Self::ConnectedAgain { failed_dials, outage }, _) => {
                 format!("connected again after {} and {}", readable(outage), failed(failed_dials))
             }
+            (Self::EndpointLost, Fact::SubchannelChanged { addresses, cause, .. }) => {
+                format!("endpoint {addresses} is lost: {cause}")
+            }
+            (Self::EndpointStillLost { failed_dials, outage }, _) => {
+                let (outage, dials) = (readable(outage), failed(failed_dials));
+                format!("an endpoint is still lost after {outage} and {dials}: {fact}")
+            }
+            (
+                Self::EndpointBack { failed_dials, outage },
+                Fact::SubchannelChanged { addresses, .. },
+            ) => {
+                let (outage, dials) = (readable(outage), failed(failed_dials));
+                format!("endpoint {addresses} is back after {outage} and {dials}")
+            }
             (Self::Repeated { times }, _) if times > 1 => format!("{fact} ({times} times by now)"),
             _ => fact.to_string(),
         }
@@ -211,12 +284,16 @@ impl Line {
     pub(super) fn counts(self) -> Counts {
         let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         match self {
-            Self::Plain | Self::NotConnectedYet | Self::ConnectionLost => Counts::default(),
+            Self::Plain | Self::NotConnectedYet | Self::ConnectionLost | Self::EndpointLost => {
+                Counts::default()
+            }
             Self::Connected { failed_dials } => {
                 Counts { failed_dials: Some(failed_dials), ..Counts::default() }
             }
             Self::StillNotConnected { failed_dials, outage }
-            | Self::ConnectedAgain { failed_dials, outage } => Counts {
+            | Self::ConnectedAgain { failed_dials, outage }
+            | Self::EndpointStillLost { failed_dials, outage }
+            | Self::EndpointBack { failed_dials, outage } => Counts {
                 failed_dials: Some(failed_dials),
                 outage_ms: Some(ms(outage)),
                 times: None,
@@ -250,7 +327,7 @@ mod tests {
     fn dial_failed() -> Fact {
         let failure =
             DialFailure { step: DialStep::Connect, reason: "refused".into(), timed_out: false };
-        Fact::DialFailed { incarnation: Incarnation(1), failure }
+        Fact::DialFailed { incarnation: Incarnation(1), endpoint: EndpointId(1), failure }
     }
 
     fn secs(seconds: u64) -> Duration {
@@ -318,7 +395,8 @@ mod tests {
     #[test]
     fn what_a_peer_can_cause_at_will_is_said_at_the_first_second_and_fourth_time() {
         let goaway = GoAway { last_stream_id: 0, code: 0, debug: String::new() };
-        let goaway = Fact::GoAwayReceived { incarnation: Incarnation(1), goaway };
+        let goaway =
+            Fact::GoAwayReceived { incarnation: Incarnation(1), endpoint: EndpointId(1), goaway };
         let throttled =
             Fact::RetryThrottled { method: "pkg.Svc/Do".into(), code: tonic::Code::Unavailable };
         let mut log = EventLines::default();

@@ -79,7 +79,10 @@ pub(super) fn record(fact: &Fact, target: &Arc<str>, security: &'static str) {
         Fact::RetryThrottled { .. } => {
             counter!("tonic_supervisor.retries.throttled", "grpc.target" => target()).increment(1);
         }
-        Fact::BackoffStarted { .. }
+        Fact::SubchannelChanged { .. }
+        | Fact::EndpointAdded { .. }
+        | Fact::EndpointRemoved { .. }
+        | Fact::BackoffStarted { .. }
         | Fact::BackoffReset { .. }
         | Fact::RetryScheduled { .. }
         | Fact::DrainStarted { .. }
@@ -126,38 +129,50 @@ fn state_number(state: ConnectivityState) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{DialFailure, DialStep, GoAway, Incarnation, LinkEnd, ShedReason};
+    use crate::model::{
+        DialFailure, DialStep, EndpointId, GoAway, Incarnation, LinkEnd, ShedReason,
+    };
     use metrics_util::debugging::{DebugValue, DebuggingRecorder};
     use std::time::Duration;
 
     /// Scenario 29: each fact that is counted raises its own counter by one, and no other.
     #[test]
     fn scenario_29_every_counter_counts_its_fact() {
-        let incarnation = Incarnation(1);
+        let (incarnation, endpoint) = (Incarnation(1), EndpointId(1));
         let second = Duration::from_secs(1);
         let failure =
             DialFailure { step: DialStep::Connect, reason: "refused".into(), timed_out: false };
         let goaway = GoAway { last_stream_id: 0, code: 0, debug: String::new() };
-        let lost =
-            Fact::LinkLost { incarnation, end: LinkEnd::HungUp, lived: second, current: true };
+        let lost = Fact::LinkLost {
+            incarnation,
+            endpoint,
+            end: LinkEnd::HungUp,
+            lived: second,
+            current: true,
+        };
         let method: Arc<str> = "pkg.Svc/Method".into();
         let counted: [(Fact, &str); 12] = [
-            (Fact::DialStarted { incarnation, failures: 0 }, "tonic_supervisor.dials"),
+            (Fact::DialStarted { incarnation, endpoint, failures: 0 }, "tonic_supervisor.dials"),
             (
-                Fact::DialFailed { incarnation, failure },
+                Fact::DialFailed { incarnation, endpoint, failure },
                 "grpc.subchannel.connection_attempts_failed",
             ),
             (
-                Fact::LinkEstablished { incarnation, took: second, max_concurrent_streams: None },
+                Fact::LinkEstablished {
+                    incarnation,
+                    endpoint,
+                    took: second,
+                    max_concurrent_streams: None,
+                },
                 "grpc.subchannel.connection_attempts_succeeded",
             ),
             (lost, "grpc.subchannel.disconnections"),
-            (Fact::KeepaliveLost { incarnation }, "tonic_supervisor.keepalive.lost"),
+            (Fact::KeepaliveLost { incarnation, endpoint }, "tonic_supervisor.keepalive.lost"),
             (
                 Fact::KeepaliveBackedOff { keepalive_time: second, while_idle: true },
                 "tonic_supervisor.keepalive.backed_off",
             ),
-            (Fact::GoAwayReceived { incarnation, goaway }, "tonic_supervisor.goaways"),
+            (Fact::GoAwayReceived { incarnation, endpoint, goaway }, "tonic_supervisor.goaways"),
             (
                 Fact::TlsMaterialRejected { incarnation, cause: "not PEM".into() },
                 "tonic_supervisor.tls.material_rejected",

@@ -22,7 +22,7 @@ pub use stream::{EventItem, EventStream};
 
 use crate::{
     clock,
-    model::{ConnectivityState, Event, Fact, LinkEnd, Snapshot},
+    model::{ConnectivityState, Endpoint, EndpointId, Event, Fact, LinkEnd, Snapshot, clean},
     unwind::caught,
 };
 use parking_lot::Mutex;
@@ -131,11 +131,23 @@ impl Telemetry {
         let _ = caught(|| log::write(&fact, line, &self.target));
     }
 
+    /// The endpoints there are from the start, for snapshots.
+    pub(crate) fn list(&self, endpoints: &[(EndpointId, Endpoint)]) {
+        let text = |(id, endpoint): &(EndpointId, Endpoint)| {
+            let mut addresses = endpoint.to_string();
+            clean(&mut addresses);
+            (*id, addresses.into())
+        };
+        let endpoints: Vec<_> = endpoints.iter().map(text).collect();
+        self.inner.lock().summary.list(&endpoints, clock::now());
+    }
+
     /// Announces the end of every link that was announced and not ended: their actors have failed.
     pub(crate) fn links_gone(&self, end: &LinkEnd) {
         let open = self.inner.lock().summary.open_links(clock::now());
-        for (incarnation, lived) in open {
-            self.announce(Fact::LinkLost { incarnation, end: end.clone(), lived, current: true });
+        for (incarnation, endpoint, lived) in open {
+            let (end, current) = (end.clone(), true);
+            self.announce(Fact::LinkLost { incarnation, endpoint, end, lived, current });
         }
     }
 

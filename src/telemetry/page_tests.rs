@@ -48,6 +48,9 @@ Who only wants to know that there is a new link, to subscribe streams again, has
 than events: `supervisor.for_each_incarnation(..)`, and `watch_links()` below it
 ([guide](guide.md#streams-that-outlive-a-link)).",
         &[
+            "SubchannelChanged",
+            "EndpointAdded",
+            "EndpointRemoved",
             "DialStarted",
             "DialFailed",
             "TlsMaterialRejected",

@@ -2,7 +2,9 @@
 //!
 //! It is a pure fold of the facts, so a snapshot never contradicts the events before it.
 
-use crate::model::{ConnectivityState, Fact, Incarnation, Snapshot};
+use crate::model::{
+    ConnectivityState, EndpointId, EndpointSnapshot, Fact, Incarnation, LinkSnapshot, Snapshot,
+};
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -18,9 +20,47 @@ pub(super) struct Summary {
     dials: u64,
     links: u64,
     retries: u64,
-    next_dial: Option<Instant>,
     keepalive_time: Option<Duration>,
-    open_links: Vec<(Incarnation, Instant)>,
+    /// Every link that was announced and not ended.
+    open_links: Vec<OpenLink>,
+    /// In the order of their numbers.
+    endpoints: Vec<EndpointSummary>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct OpenLink {
+    incarnation: Incarnation,
+    endpoint: EndpointId,
+    since: Instant,
+    /// Whether it takes no more calls since the peer said GOAWAY.
+    draining: bool,
+}
+
+/// What the facts about one endpoint add up to.
+#[derive(Clone, Debug)]
+struct EndpointSummary {
+    id: EndpointId,
+    addresses: Arc<str>,
+    state: ConnectivityState,
+    since: Instant,
+    last_error: Option<Arc<str>>,
+    next_dial: Option<Instant>,
+}
+
+impl EndpointSummary {
+    fn new(id: EndpointId, addresses: Arc<str>, now: Instant) -> Self {
+        let (state, last_error) = (ConnectivityState::Idle, None);
+        Self { id, addresses, state, since: now, last_error, next_dial: None }
+    }
+
+    fn state_changed(&mut self, to: ConnectivityState, cause: &Arc<str>, now: Instant) {
+        (self.state, self.since) = (to, now);
+        match to {
+            ConnectivityState::Ready => self.last_error = None,
+            ConnectivityState::TransientFailure => self.last_error = Some(cause.clone()),
+            _ => {}
+        }
+    }
 }
 
 impl Summary {
@@ -33,15 +73,19 @@ impl Summary {
             dials: 0,
             links: 0,
             retries: 0,
-            next_dial: None,
             keepalive_time,
             open_links: Vec::new(),
+            endpoints: Vec::new(),
         }
     }
 
     pub(super) fn fold(&mut self, fact: &Fact, now: Instant) {
         match fact {
             Fact::StateChanged { to, cause, .. } => {
+                // Of an only endpoint the channel's state is its own.
+                if let [only] = &mut self.endpoints[..] {
+                    only.state_changed(*to, cause, now);
+                }
                 self.state = *to;
                 self.since = now;
                 match to {
@@ -50,37 +94,104 @@ impl Summary {
                     _ => {}
                 }
             }
-            Fact::DialStarted { incarnation, .. } => {
+            Fact::SubchannelChanged { endpoint, to, cause, .. } => {
+                self.endpoint(*endpoint)
+                    .into_iter()
+                    .for_each(|it| it.state_changed(*to, cause, now));
+            }
+            Fact::EndpointAdded { endpoint, addresses } => {
+                self.add(EndpointSummary::new(*endpoint, addresses.clone(), now));
+            }
+            Fact::EndpointRemoved { endpoint, .. } => {
+                self.endpoints.retain(|one| one.id != *endpoint);
+            }
+            Fact::DialStarted { incarnation, endpoint, .. } => {
                 self.dials += 1;
                 self.incarnation = *incarnation;
-                self.next_dial = None;
+                self.endpoint(*endpoint).into_iter().for_each(|it| it.next_dial = None);
             }
-            Fact::LinkEstablished { incarnation, .. } => {
+            Fact::LinkEstablished { incarnation, endpoint, .. } => {
                 self.links += 1;
-                self.open_links.push((*incarnation, now));
+                let (incarnation, endpoint) = (*incarnation, *endpoint);
+                let link = OpenLink { incarnation, endpoint, since: now, draining: false };
+                self.open_links.push(link);
+            }
+            Fact::GoAwayReceived { incarnation, .. } => {
+                let mut links = self.open_links.iter_mut();
+                let link = links.find(|link| link.incarnation == *incarnation);
+                link.into_iter().for_each(|link| link.draining = true);
             }
             Fact::LinkLost { incarnation, .. } => {
-                self.open_links.retain(|(open, _)| open != incarnation)
+                self.open_links.retain(|open| open.incarnation != *incarnation)
             }
-            Fact::BackoffStarted { delay, .. } => self.next_dial = Some(now + *delay),
+            Fact::BackoffStarted { endpoint, delay, .. } => {
+                self.endpoint(*endpoint)
+                    .into_iter()
+                    .for_each(|it| it.next_dial = Some(now + *delay));
+            }
             Fact::RetryScheduled { .. } => self.retries += 1,
             Fact::KeepaliveBackedOff { keepalive_time, .. } => {
                 self.keepalive_time = Some(*keepalive_time)
             }
-            Fact::DrainStarted { .. } => self.next_dial = None,
+            Fact::DrainStarted { .. } => {
+                self.endpoints.iter_mut().for_each(|endpoint| endpoint.next_dial = None)
+            }
             _ => {}
         }
     }
 
     /// The links that were announced and not ended yet, and how long they have lived.
-    pub(super) fn open_links(&self, now: Instant) -> Vec<(Incarnation, Duration)> {
+    pub(super) fn open_links(&self, now: Instant) -> Vec<(Incarnation, EndpointId, Duration)> {
         self.open_links
             .iter()
-            .map(|(link, since)| (*link, now.saturating_duration_since(*since)))
+            .map(|link| {
+                let lived = now.saturating_duration_since(link.since);
+                (link.incarnation, link.endpoint, lived)
+            })
             .collect()
     }
 
+    /// The endpoints that there are, none of which was announced.
+    pub(super) fn list(&mut self, endpoints: &[(EndpointId, Arc<str>)], now: Instant) {
+        self.endpoints.clear();
+        for (id, addresses) in endpoints {
+            self.add(EndpointSummary::new(*id, addresses.clone(), now));
+        }
+    }
+
+    fn add(&mut self, endpoint: EndpointSummary) {
+        match self.endpoints.binary_search_by_key(&endpoint.id, |one| one.id) {
+            Ok(place) => self.endpoints[place] = endpoint,
+            Err(place) => self.endpoints.insert(place, endpoint),
+        }
+    }
+
+    fn endpoint(&mut self, id: EndpointId) -> Option<&mut EndpointSummary> {
+        let place = self.endpoints.binary_search_by_key(&id, |one| one.id).ok()?;
+        self.endpoints.get_mut(place)
+    }
+
+    fn endpoint_snapshot(&self, endpoint: &EndpointSummary, now: Instant) -> EndpointSnapshot {
+        let takes_calls = |link: &&OpenLink| link.endpoint == endpoint.id && !link.draining;
+        let link = |link: &OpenLink| LinkSnapshot {
+            incarnation: link.incarnation,
+            age: now.saturating_duration_since(link.since),
+            ..LinkSnapshot::default()
+        };
+        EndpointSnapshot {
+            endpoint: endpoint.id,
+            addresses: endpoint.addresses.clone(),
+            state: endpoint.state,
+            since: now.saturating_duration_since(endpoint.since),
+            last_error: endpoint.last_error.clone(),
+            next_dial: endpoint.next_dial.map(|at| at.saturating_duration_since(now)),
+            links: self.open_links.iter().filter(takes_calls).map(link).collect(),
+        }
+    }
+
     pub(super) fn snapshot(&self, now: Instant) -> Snapshot {
+        let next_dial = self.endpoints.iter().filter_map(|endpoint| endpoint.next_dial).min();
+        let endpoints = self.endpoints.iter().map(|one| self.endpoint_snapshot(one, now)).collect();
         Snapshot {
             state: self.state,
             since: now.saturating_duration_since(self.since),
@@ -88,7 +199,8 @@ impl Summary {
             last_error: self.last_error.clone(),
             dials: self.dials,
             links: self.links,
-            next_dial: self.next_dial.map(|at| at.saturating_duration_since(now)),
+            next_dial: next_dial.map(|at| at.saturating_duration_since(now)),
+            endpoints,
             retries: self.retries,
             keepalive_time: self.keepalive_time,
             ..Snapshot::default()

@@ -2,7 +2,7 @@
 //! background.
 
 use super::{Frame, FrameKind, RawLink, RawPeer, socket::ListenAddress};
-use crate::transport::{Connector, Endpoint};
+use crate::{model::Address, transport::Connector};
 use bytes::BytesMut;
 use futures::{StreamExt, stream::FuturesUnordered};
 use parking_lot::Mutex;
@@ -58,8 +58,8 @@ impl PlayingPeer {
     }
 
     /// What to dial.
-    pub fn endpoint(&self) -> Endpoint {
-        self.listen_address.endpoint()
+    pub fn dial_address(&self) -> Address {
+        self.listen_address.to_dial()
     }
 
     /// What to dial it with.

@@ -3,8 +3,8 @@
 
 use super::pipe::{MemoryStream, Pipe};
 use crate::{
-    model::{DialFailure, DialStep},
-    transport::{BoxedIo, Candidate, ConnectRequest, Connector, Endpoint},
+    model::{Address, DialFailure, DialStep},
+    transport::{BoxedIo, Candidate, ConnectRequest, Connector},
 };
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
@@ -39,14 +39,15 @@ impl Direction {
 /// ```
 /// use tokio::io::{AsyncReadExt, AsyncWriteExt};
 /// use tonic_supervisor::{
+///     Address,
 ///     testing::MemoryNetwork,
-///     transport::{ConnectRequest, Endpoint},
+///     transport::ConnectRequest,
 /// };
 ///
 /// # let mut runtime = tokio::runtime::Builder::new_current_thread();
 /// # runtime.enable_all().start_paused(true).build().unwrap().block_on(async {
 /// let network = MemoryNetwork::new();
-/// let queue = ConnectRequest::new(Endpoint::new("queue", 50051));
+/// let queue = ConnectRequest::new(Address::new("queue", 50051));
 /// assert!(network.connector().connect(&queue).await.is_err(), "nobody listens yet");
 ///
 /// let mut listener = network.listen("queue:50051");
@@ -274,7 +275,7 @@ fn stall_both(pipe: &Pipe, stalled: bool) {
     pipe.stall(Direction::ToClient, stalled);
 }
 
-fn address_of(endpoint: &Endpoint) -> Arc<str> {
+fn address_of(endpoint: &Address) -> Arc<str> {
     format!("{}:{}", endpoint.host(), endpoint.port()).into()
 }
 
@@ -283,14 +284,14 @@ impl Connector for MemoryNetwork {
         &self,
         request: &ConnectRequest,
     ) -> BoxFuture<'static, Result<BoxedIo, DialFailure>> {
-        self.dial(address_of(request.endpoint()))
+        self.dial(address_of(request.address()))
     }
 
     fn candidates(
         &self,
         request: &ConnectRequest,
     ) -> BoxFuture<'static, Result<Vec<Candidate>, DialFailure>> {
-        let named = self.inner.state.lock().names.get(&address_of(request.endpoint())).cloned();
+        let named = self.inner.state.lock().names.get(&address_of(request.address())).cloned();
         let candidates = match named {
             None => vec![Candidate::unnamed(self.connect(request))],
             Some(addresses) => {

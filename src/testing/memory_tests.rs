@@ -7,7 +7,7 @@ use tokio::{
 };
 
 fn request(host: &str) -> ConnectRequest {
-    ConnectRequest::new(Endpoint::new(host, 1))
+    ConnectRequest::new(Address::new(host, 1))
 }
 
 #[tokio::test(start_paused = true)]

@@ -127,7 +127,7 @@ impl Connector for PanickingConnector {
         request: &ConnectRequest,
     ) -> BoxFuture<'static, Result<BoxedIo, DialFailure>> {
         self.switch.panic_if_armed(PanicSpot::Connect);
-        let inner = ConnectRequest::new(request.endpoint().clone())
+        let inner = ConnectRequest::new(request.address().clone())
             .with_user_timeout(request.user_timeout());
         let (dialling, switch) = (self.inner.connect(&inner), self.switch.clone());
         request.report_progress(move || {

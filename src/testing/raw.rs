@@ -5,7 +5,10 @@ use super::{
     frame::PREFACE,
     socket::{Acceptor, ListenAddress, Socket},
 };
-use crate::transport::{Connector, Endpoint, frame};
+use crate::{
+    model::Address,
+    transport::{Connector, frame},
+};
 use bytes::{Buf, Bytes, BytesMut};
 use std::{collections::HashMap, io, sync::Arc, time::Duration};
 use tokio::{
@@ -61,8 +64,8 @@ impl RawPeer {
     }
 
     /// What to dial.
-    pub fn endpoint(&self) -> Endpoint {
-        self.listen_address.endpoint()
+    pub fn dial_address(&self) -> Address {
+        self.listen_address.to_dial()
     }
 
     /// What to dial it with.

@@ -10,7 +10,7 @@ type Io = crate::transport::BoxedIo;
 
 async fn dial(
     connector: Arc<dyn Connector>,
-    endpoint: Endpoint,
+    endpoint: Address,
 ) -> (SendRequest<Bytes>, Connection<Io, Bytes>) {
     let io = connector.connect(&ConnectRequest::new(endpoint)).await.unwrap();
     h2::client::handshake(io).await.unwrap()
@@ -19,7 +19,7 @@ async fn dial(
 /// Dials and lets the connection run; the handle says how it ended.
 async fn running(
     connector: Arc<dyn Connector>,
-    endpoint: Endpoint,
+    endpoint: Address,
 ) -> (SendRequest<Bytes>, JoinHandle<Result<(), h2::Error>>) {
     let (send, connection) = dial(connector, endpoint).await;
     (send, tokio::spawn(connection))
@@ -42,7 +42,7 @@ async fn call(send: SendRequest<Bytes>) -> Result<(u16, Bytes, Option<HeaderMap>
 async fn pair() -> (RawLink, SendRequest<Bytes>, JoinHandle<Result<(), h2::Error>>) {
     let network = MemoryNetwork::new();
     let mut peer = RawPeer::on_memory(&network, "queue:1").await;
-    let (send, connection) = running(peer.connector(), peer.endpoint()).await;
+    let (send, connection) = running(peer.connector(), peer.dial_address()).await;
     (peer.accept().await, send, connection)
 }
 
@@ -117,7 +117,7 @@ async fn pings_are_counted_with_their_times_and_acknowledged_or_not() {
     for acknowledged in [true, false] {
         let network = MemoryNetwork::new();
         let mut peer = RawPeer::on_memory(&network, "queue:1").await;
-        let (_send, mut connection) = dial(peer.connector(), peer.endpoint()).await;
+        let (_send, mut connection) = dial(peer.connector(), peer.dial_address()).await;
         let mut pinger = connection.ping_pong().unwrap();
         let _connection = tokio::spawn(connection);
         let mut link = peer.accept().await;
@@ -137,7 +137,8 @@ async fn a_client_without_http2_is_an_error_and_a_gone_one_an_end() {
     let network = MemoryNetwork::new();
     let mut peer = RawPeer::on_memory(&network, "queue:1").await;
     for (said, ok) in [("GET / HTTP/1.1\r\nhost: queue\r\n\r\n", false), ("", true)] {
-        let mut io = peer.connector().connect(&ConnectRequest::new(peer.endpoint())).await.unwrap();
+        let mut io =
+            peer.connector().connect(&ConnectRequest::new(peer.dial_address())).await.unwrap();
         io.write_all(said.as_bytes()).await.unwrap();
         drop(io);
         let frame = peer.accept().await.next_frame().await;
@@ -151,7 +152,7 @@ async fn garbage_http1_close_and_reset_end_a_client_on_both_kinds_of_network() {
     let network = MemoryNetwork::new();
     for mut peer in [RawPeer::on_tcp().await, RawPeer::on_memory(&network, "queue:1").await] {
         for fault in 0..4 {
-            let (_send, connection) = running(peer.connector(), peer.endpoint()).await;
+            let (_send, connection) = running(peer.connector(), peer.dial_address()).await;
             let mut link = peer.accept().await;
             assert_eq!(link.next_frame().await.unwrap().unwrap().kind, FrameKind::Settings);
             match fault {
@@ -177,7 +178,7 @@ async fn a_policing_peer_sends_away_those_who_ping_too_often_and_only_them() {
     for (interval, goaways) in [(300, 1), (400, 0)] {
         let (_network, peer) =
             in_memory(|peer| peer.enforce_ping_interval(Duration::from_millis(400), 2)).await;
-        let (send, mut connection) = dial(peer.connector(), peer.endpoint()).await;
+        let (send, mut connection) = dial(peer.connector(), peer.dial_address()).await;
         let mut pinger = connection.ping_pong().unwrap();
         let connection = tokio::spawn(connection);
         assert_eq!(call(send.clone()).await.unwrap().1, frame(b"hello"));
@@ -209,13 +210,13 @@ async fn a_policing_peer_sends_away_those_who_ping_too_often_and_only_them() {
 async fn the_ready_made_parts_do_what_their_names_say() {
     let minute = Duration::from_secs(60);
     let (_network, peer) = in_memory(RawPeer::accept_then_close).await;
-    running(peer.connector(), peer.endpoint()).await.1.await.unwrap().ok();
+    running(peer.connector(), peer.dial_address()).await.1.await.unwrap().ok();
     assert_eq!(peer.accepts().len(), 1);
     let (_network, peer) = in_memory(RawPeer::accept_then_reset).await;
-    assert!(running(peer.connector(), peer.endpoint()).await.1.await.unwrap().is_err());
+    assert!(running(peer.connector(), peer.dial_address()).await.1.await.unwrap().is_err());
     for silent in [RawPeer::black_hole, RawPeer::never_answer] {
         let (network, peer) = in_memory(silent).await;
-        let (send, _connection) = running(peer.connector(), peer.endpoint()).await;
+        let (send, _connection) = running(peer.connector(), peer.dial_address()).await;
         assert!(timeout(minute, call(send)).await.is_err());
         assert_eq!((peer.accepts().len(), network.connections()), (1, 1));
     }
@@ -223,7 +224,7 @@ async fn the_ready_made_parts_do_what_their_names_say() {
         [(RawPeer::echo as fn(RawPeer) -> PlayingPeer, true), (RawPeer::never_pong, false)]
     {
         let (_network, peer) = in_memory(part).await;
-        let (send, mut connection) = dial(peer.connector(), peer.endpoint()).await;
+        let (send, mut connection) = dial(peer.connector(), peer.dial_address()).await;
         let mut pinger = connection.ping_pong().unwrap();
         let _connection = tokio::spawn(connection);
         assert_eq!(call(send.clone()).await.unwrap().0, 200);
@@ -236,7 +237,7 @@ async fn the_ready_made_parts_do_what_their_names_say() {
 #[tokio::test(start_paused = true)]
 async fn a_stopped_player_closes_its_connections_and_listens_no_more() {
     let (network, peer) = in_memory(RawPeer::black_hole).await;
-    let (connector, endpoint) = (peer.connector(), peer.endpoint());
+    let (connector, endpoint) = (peer.connector(), peer.dial_address());
     let (_send, connection) = running(connector.clone(), endpoint.clone()).await;
     tokio::time::sleep(Duration::from_millis(1)).await;
     peer.stop().await;

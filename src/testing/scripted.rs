@@ -7,7 +7,10 @@ use super::{
     server_state::{Counts, Options, ServerState},
     socket::{Acceptor, ListenAddress},
 };
-use crate::transport::{Connector, Endpoint, Io};
+use crate::{
+    model::Address,
+    transport::{Connector, Io},
+};
 use futures::{StreamExt, stream::FuturesUnordered};
 use parking_lot::Mutex;
 use std::{sync::Arc, time::Duration};
@@ -71,8 +74,8 @@ impl ScriptedServer {
     }
 
     /// What to dial.
-    pub fn endpoint(&self) -> Endpoint {
-        self.listen_address.endpoint()
+    pub fn dial_address(&self) -> Address {
+        self.listen_address.to_dial()
     }
 
     /// What to dial it with.

@@ -29,7 +29,7 @@ struct Client {
 }
 
 async fn dial(server: &ScriptedServer) -> Client {
-    let io = server.connector().connect(&ConnectRequest::new(server.endpoint())).await.unwrap();
+    let io = server.connector().connect(&ConnectRequest::new(server.dial_address())).await.unwrap();
     let (send, connection) = h2::client::Builder::new().handshake(io).await.unwrap();
     let connection = tokio::spawn(connection);
     Client { send: send.ready().await.unwrap(), connection }
@@ -306,7 +306,9 @@ async fn a_killed_server_refuses_and_a_restarted_one_answers_at_the_same_address
         server.kill().await;
         assert_eq!(server.open_connections(), 0);
         assert!(client.call(b"x").await.is_err());
-        assert!(server.connector().connect(&ConnectRequest::new(server.endpoint())).await.is_err());
+        assert!(
+            server.connector().connect(&ConnectRequest::new(server.dial_address())).await.is_err()
+        );
         server.restart().await;
         assert_eq!(dial(&server).await.call(b"x").await.unwrap().code(), 0);
         assert_eq!(

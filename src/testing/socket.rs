@@ -2,7 +2,10 @@
 //! with the same faults.
 
 use super::{MemoryListener, MemoryNetwork, MemoryStream};
-use crate::transport::{Connector, Endpoint, TcpConnector};
+use crate::{
+    model::Address,
+    transport::{Connector, TcpConnector},
+};
 use std::{
     io,
     net::SocketAddr,
@@ -52,7 +55,7 @@ impl ListenAddress {
     }
 
     /// What a dialler has to dial.
-    pub(super) fn endpoint(&self) -> Endpoint {
+    pub(super) fn to_dial(&self) -> Address {
         let (host, port) = match self {
             Self::Tcp(address) => (address.ip().to_string(), address.port()),
             Self::Memory(_, address) => {
@@ -61,7 +64,7 @@ impl ListenAddress {
                 (host.to_owned(), port.parse().expect("the port is a number"))
             }
         };
-        Endpoint::new(host, port)
+        Address::new(host, port)
     }
 
     /// What dials it.
@@ -172,7 +175,7 @@ mod tests {
             let (acceptor, listen_address) = listen_address.listen().await;
             drop(acceptor);
             let (mut acceptor, _) = listen_address.listen().await;
-            let request = ConnectRequest::new(listen_address.endpoint());
+            let request = ConnectRequest::new(listen_address.to_dial());
             let mut client = listen_address.connector().connect(&request).await.unwrap();
             let mut server = acceptor.accept().await;
             client.write_all(b"x").await.unwrap();

@@ -2,43 +2,9 @@
 //!
 //! It is a struct of its own, made by functions, so that a later version can tell connectors more.
 
+use crate::model::Address;
 use parking_lot::Mutex;
 use std::{fmt, sync::Arc, time::Duration};
-
-/// Where a server is: a host and a port, as they are configured.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Endpoint {
-    host: Arc<str>,
-    port: u16,
-}
-
-impl Endpoint {
-    /// `host` is a name or an address; where there are no host and port, all of the target, such as
-    /// `unix:/run/queue.sock`, and `port` is 0.
-    pub fn new(host: impl Into<Arc<str>>, port: u16) -> Self {
-        Self { host: host.into(), port }
-    }
-
-    /// A name or an address; where the target has no host and port, all of it.
-    pub fn host(&self) -> &str {
-        &self.host
-    }
-
-    /// The port; 0 where the target has none.
-    pub fn port(&self) -> u16 {
-        self.port
-    }
-}
-
-impl fmt::Display for Endpoint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&*self.host, self.port) {
-            (host, 0) => f.write_str(host),
-            (host, port) if host.contains(':') => write!(f, "[{host}]:{port}"),
-            (host, port) => write!(f, "{host}:{port}"),
-        }
-    }
-}
 
 /// Says what a dial is doing at the moment when it is asked.
 type Describe = dyn Fn() -> Option<String> + Send + Sync;
@@ -46,23 +12,23 @@ type Describe = dyn Fn() -> Option<String> + Send + Sync;
 /// What a [`Connector`](super::Connector) is asked to open. Clones belong to the same dial.
 ///
 /// ```
-/// use tonic_supervisor::transport::{ConnectRequest, Endpoint};
+/// use tonic_supervisor::{Address, transport::ConnectRequest};
 ///
-/// let request = ConnectRequest::new(Endpoint::new("queue", 50051));
+/// let request = ConnectRequest::new(Address::new("queue", 50051));
 /// request.report_progress(|| Some("the tunnel is being built".to_owned()));
 /// assert_eq!(request.progress().as_deref(), Some("the tunnel is being built"));
 /// ```
 #[derive(Clone)]
 pub struct ConnectRequest {
-    endpoint: Endpoint,
+    address: Address,
     user_timeout: Option<Duration>,
     progress: Arc<Mutex<Option<Arc<Describe>>>>,
 }
 
 impl ConnectRequest {
-    /// A dial of `endpoint`, to call a connector in a test or from another connector.
-    pub fn new(endpoint: Endpoint) -> Self {
-        Self { endpoint, user_timeout: None, progress: Arc::default() }
+    /// A dial of `address`, to call a connector in a test or from another connector.
+    pub fn new(address: Address) -> Self {
+        Self { address, user_timeout: None, progress: Arc::default() }
     }
 
     /// The same with [`user_timeout`](Self::user_timeout).
@@ -73,8 +39,8 @@ impl ConnectRequest {
     }
 
     /// What to dial.
-    pub fn endpoint(&self) -> &Endpoint {
-        &self.endpoint
+    pub fn address(&self) -> &Address {
+        &self.address
     }
 
     /// After this long without an acknowledgement of sent bytes the connection is dead (gRPC A18),
@@ -104,7 +70,7 @@ impl ConnectRequest {
 impl fmt::Debug for ConnectRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ConnectRequest")
-            .field("endpoint", &self.endpoint)
+            .field("address", &self.address)
             .field("user_timeout", &self.user_timeout)
             .finish_non_exhaustive()
     }

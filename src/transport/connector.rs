@@ -1,4 +1,4 @@
-//! Who opens the byte stream to an endpoint: TCP, Unix sockets, networks of tests, your own.
+//! Who opens the byte stream to an address: TCP, Unix sockets, networks of tests, your own.
 //!
 //! TLS, where it is configured, is spoken over whatever stream comes out.
 
@@ -28,7 +28,7 @@ pub type BoxedIo = Box<dyn Io>;
 ///
 /// What its dials are doing it says through [`ConnectRequest::report_progress`].
 pub trait Connector: Send + Sync + 'static {
-    /// Opens a stream to the request's endpoint.
+    /// Opens a stream to the request's address.
     ///
     /// # Errors
     ///
@@ -41,9 +41,10 @@ pub trait Connector: Send + Sync + 'static {
     fn connect(&self, request: &ConnectRequest)
     -> BoxFuture<'static, Result<BoxedIo, DialFailure>>;
 
-    /// The addresses of the request's endpoint, in the order in which to try them: each with a
-    /// whole dial of its own, TLS and HTTP/2's greeting included, 250 ms apart or as soon as one
-    /// fails; the first link wins. By default there is one: what [`connect`](Self::connect) opens.
+    /// What the request's address stands for, a name's IP addresses say, in the order in which to
+    /// try them: each with a whole dial of its own, TLS and HTTP/2's greeting included, 250 ms
+    /// apart or as soon as one fails; the first link wins. By default there is one: what
+    /// [`connect`](Self::connect) opens.
     ///
     /// # Errors
     ///
@@ -60,11 +61,13 @@ pub trait Connector: Send + Sync + 'static {
     }
 }
 
-/// One of an endpoint's addresses.
+/// One of the places that an address stands for.
 pub struct Candidate {
-    /// How failures name it; none where there is only the endpoint itself.
+    /// How failures name it; none where there is only the address itself.
     pub(super) address: Option<String>,
     pub(super) connect: BoxFuture<'static, Result<BoxedIo, DialFailure>>,
+    /// Which of the endpoint's addresses it is of.
+    pub(super) server: usize,
 }
 
 impl Candidate {
@@ -74,14 +77,14 @@ impl Candidate {
         address: impl Into<String>,
         connect: impl Future<Output = Result<BoxedIo, DialFailure>> + Send + 'static,
     ) -> Self {
-        Self { address: Some(address.into()), connect: Box::pin(connect) }
+        Self { address: Some(address.into()), connect: Box::pin(connect), server: 0 }
     }
 
-    /// The endpoint's only address, which failures name like the endpoint.
+    /// The only one, which failures name like the address.
     pub fn unnamed(
         connect: impl Future<Output = Result<BoxedIo, DialFailure>> + Send + 'static,
     ) -> Self {
-        Self { address: None, connect: Box::pin(connect) }
+        Self { address: None, connect: Box::pin(connect), server: 0 }
     }
 }
 

@@ -3,12 +3,12 @@
 //! wins.
 
 use super::{
-    connect_request::{ConnectRequest, Endpoint},
+    connect_request::ConnectRequest,
     connector::{BoxedIo, Candidate, Connector, failure},
     dial_record::DialRecord,
     driver::Driver,
     event::LinkListener,
-    eyeballs::race,
+    eyeballs::{Found, endpoint_in_turn, race},
     greeted::Greeted,
     greeting::Expected,
     limits::TAKEN_BY_H2,
@@ -16,7 +16,7 @@ use super::{
     tap::Tap,
     tapped::Tapped,
 };
-use crate::model::{DialFailure, DialStep, Incarnation, LinkEnd};
+use crate::model::{Address, DialFailure, DialStep, Endpoint, EndpointId, Incarnation, LinkEnd};
 use crate::policy::Liveness;
 use crate::unwind::caught;
 use bytes::Bytes;
@@ -44,7 +44,13 @@ const UNREAD_TINY_FRAMES: usize = 260_000 * 256;
 /// What to dial, and how the link shall live.
 #[derive(Clone)]
 pub(crate) struct Dial {
-    pub(crate) request: ConnectRequest,
+    /// What failures call the place.
+    pub(crate) name: Arc<str>,
+    /// Who is dialled.
+    pub(crate) endpoint: Endpoint,
+    pub(crate) id: EndpointId,
+    /// See [`ConnectRequest::user_timeout`].
+    pub(crate) user_timeout: Option<Duration>,
     pub(crate) incarnation: Incarnation,
     pub(crate) timeout: Duration,
     pub(crate) keepalive: Option<Liveness>,
@@ -97,8 +103,8 @@ impl Part<'_> {
 }
 
 /// A dial ended in a panic, which is the connector's or of what it gave.
-pub(crate) fn dial_panicked(endpoint: &Endpoint, words: &str) -> DialFailure {
-    let reason = format!("cannot dial {endpoint}: the connector panicked: {words}");
+pub(crate) fn dial_panicked(name: &str, words: &str) -> DialFailure {
+    let reason = format!("cannot dial {name}: the connector panicked: {words}");
     DialFailure { step: DialStep::Connect, reason, timed_out: false }
 }
 /// How TLS is spoken, with what its files hold now.
@@ -112,15 +118,23 @@ impl Dial {
         connector: Arc<dyn Connector>,
         listener: Arc<dyn LinkListener>,
     ) -> Result<Dialled, FailedDial> {
-        let record = DialRecord::new(self.request.endpoint());
-        let dialling = self.race(&*connector, listener, &record);
+        let record = DialRecord::new((*self.name).to_owned());
+        let request =
+            |address: Address| ConnectRequest::new(address).with_user_timeout(self.user_timeout);
+        let addresses = endpoint_in_turn(self.endpoint.addresses());
+        let requests: Vec<_> = addresses.into_iter().map(request).collect();
+        let dialling = self.race(&*connector, &requests, listener, &record);
         match tokio::time::timeout(self.timeout, dialling).await {
             Ok(result) => result.map_err(|failure| {
                 let wrong_peer = record.is_wrong_everywhere();
                 FailedDial { failure, wrong_peer }
             }),
             Err(_) => {
-                let progress = caught(|| self.request.progress());
+                // Of several addresses each is named with what is known of it.
+                let progress = match &requests[..] {
+                    [one] => caught(|| one.progress()),
+                    _ => Ok(None),
+                };
                 let progress = progress
                     .unwrap_or_else(|words| Some(format!("its progress panicked: {words}")));
                 Err(record.cut_off(self.timeout, progress).into())
@@ -131,14 +145,22 @@ impl Dial {
     async fn race(
         &self,
         connector: &dyn Connector,
+        requests: &[ConnectRequest],
         listener: Arc<dyn LinkListener>,
         record: &DialRecord,
     ) -> Result<Dialled, DialFailure> {
         #[cfg(feature = "tls")]
         let secure = self.secure(&*listener, record).await?;
-        let candidates = connector.candidates(&self.request).await?;
-        let dial = |number, candidate| {
+        let found = match requests {
+            [one] => Found::all(connector.candidates(one).await?),
+            many => {
+                record.looks_up(many.iter().map(|one| one.address().to_string()).collect());
+                Found::of(many.iter().map(|one| connector.candidates(one)))
+            }
+        };
+        let dial = |number, candidate: Candidate| {
             self.one(
+                requests[candidate.server].address(),
                 candidate,
                 #[cfg(feature = "tls")]
                 secure.as_ref(),
@@ -146,7 +168,7 @@ impl Dial {
                 Part { record, number },
             )
         };
-        let won = race(candidates, dial, record).await;
+        let won = race(found, dial, record).await;
         let mut dialled = won.ok_or_else(|| record.all_failed())?;
         dialled.driver.begin_to_report();
         Ok(dialled)
@@ -165,7 +187,7 @@ impl Dial {
         let material = tls
             .material(listener)
             .await
-            .map_err(|cause| failure(DialStep::Tls, self.request.endpoint(), &cause))?;
+            .map_err(|cause| failure(DialStep::Tls, &self.name, &cause))?;
         record.before(DialStep::Resolve);
         Ok(Some((tls.clone(), material)))
     }
@@ -173,18 +195,19 @@ impl Dial {
     /// A whole dial to one address.
     async fn one(
         &self,
+        address: &Address,
         candidate: Candidate,
         #[cfg(feature = "tls")] secure: Option<&Secure>,
         listener: Arc<dyn LinkListener>,
         part: Part<'_>,
     ) -> Result<Dialled, DialFailure> {
-        let place = candidate.address.unwrap_or_else(|| self.request.endpoint().to_string());
+        let place = candidate.address.unwrap_or_else(|| address.to_string());
         let io = candidate.connect.await?;
         #[cfg(feature = "tls")]
         if let Some((tls, material)) = secure {
             part.reached(DialStep::Tls);
             let failed = |cause: &str| failure(DialStep::Tls, &place, &cause);
-            let (io, verdict) = tls.secure(io, material).await.map_err(|refused| {
+            let (io, verdict) = tls.secure(io, material, address).await.map_err(|refused| {
                 part.judged(refused.wrong_peer);
                 failed(&refused.words)
             })?;
@@ -227,7 +250,7 @@ impl Dial {
             .handshake::<_, Bytes>(Tapped::new(io, tap.clone()))
             .await
             .map_err(|error| failed(&error.to_string()))?;
-        let link = Link::new(self.incarnation, sender, tap.clone(), self.window, listener);
+        let link = Link::new(self.incarnation, self.id, sender, tap.clone(), self.window, listener);
         let link = Arc::new(link.with_header_limit(self.max_header_bytes));
         let mut driver = Driver::new(connection, tap, link.clone(), self.keepalive);
         let settled = poll_fn(|cx| match Pin::new(&mut driver).poll(cx) {

@@ -2,7 +2,7 @@
 //! the step that it failed at and the reason, in one sentence; and whether a wrong peer answered at
 //! every one.
 
-use super::{connect_request::Endpoint, connector::failure};
+use super::connector::failure;
 use crate::model::{DialFailure, DialStep};
 use parking_lot::Mutex;
 use std::time::Duration;
@@ -24,6 +24,8 @@ struct State {
     tried: Vec<Tried>,
     /// How many addresses were not tried yet.
     left: usize,
+    /// Of several addresses those that are still looked up, by their places among them.
+    looked_up: Vec<Option<String>>,
 }
 
 #[derive(Debug)]
@@ -42,9 +44,28 @@ enum Outcome {
 }
 
 impl DialRecord {
-    pub(super) fn new(target: &Endpoint) -> Self {
-        let state = State { before: DialStep::Resolve, tried: Vec::new(), left: 0 };
-        Self { target: target.to_string(), state: Mutex::new(state) }
+    pub(super) fn new(target: String) -> Self {
+        let (tried, looked_up) = (Vec::new(), Vec::new());
+        let state = State { before: DialStep::Resolve, tried, left: 0, looked_up };
+        Self { target, state: Mutex::new(state) }
+    }
+
+    /// These addresses of one endpoint are looked up, all at once.
+    pub(super) fn looks_up(&self, addresses: Vec<String>) {
+        self.state.lock().looked_up = addresses.into_iter().map(Some).collect();
+    }
+
+    /// The lookup of one of them has ended.
+    pub(super) fn looked_up(&self, place: usize) {
+        if let Some(address) = self.state.lock().looked_up.get_mut(place) {
+            *address = None;
+        }
+    }
+
+    /// An address stands for nothing that could be tried.
+    pub(super) fn not_found(&self, failure: DialFailure) {
+        let outcome = Outcome::Failed(failure);
+        self.state.lock().tried.push(Tried { address: None, outcome, wrong_peer: false });
     }
 
     /// What the dial does before it knows its addresses.
@@ -81,7 +102,8 @@ impl DialRecord {
     pub(super) fn is_wrong_everywhere(&self) -> bool {
         let state = self.state.lock();
         let wrong = |tried: &Tried| tried.wrong_peer && matches!(tried.outcome, Outcome::Failed(_));
-        state.left == 0 && !state.tried.is_empty() && state.tried.iter().all(wrong)
+        let all = state.left == 0 && state.looked_up.iter().all(Option::is_none);
+        all && !state.tried.is_empty() && state.tried.iter().all(wrong)
     }
 
     fn end(&self, number: usize, outcome: Outcome) {
@@ -106,7 +128,8 @@ impl DialRecord {
         let within =
             format!("within connect_timeout ({} s)", timeout.unwrap_or_default().as_secs_f64());
         let target = &self.target;
-        if state.tried.is_empty() {
+        let unanswered: Vec<_> = state.looked_up.iter().flatten().collect();
+        if state.tried.is_empty() && unanswered.len() < 2 {
             let reason = match (timeout, state.before, progress) {
                 (None, ..) => "the name has no address".into(),
                 (_, DialStep::Tls, _) => format!("the files of TLS were not read {within}"),
@@ -120,6 +143,7 @@ impl DialRecord {
         }
         if let [Tried { address, outcome: Outcome::Failed(failure), .. }] = &state.tried[..]
             && state.left == 0
+            && unanswered.is_empty()
             && address.as_ref().is_none_or(|address| address == target)
         {
             // Its own sentence names the target already.
@@ -135,16 +159,20 @@ impl DialRecord {
                 format!("{named}{} {within}{progress}", missing(*step))
             }
         };
-        let mut each: Vec<_> = state.tried.iter().take(NAMED).map(sentence).collect();
-        if state.tried.len() > NAMED {
-            each.push(format!("{} more addresses", state.tried.len() - NAMED));
+        let mute =
+            |name: &&String| format!("cannot resolve {name}: the lookup has not answered {within}");
+        let mute = unanswered.iter().copied().map(|name| mute(&name));
+        let count = state.tried.len() + unanswered.len();
+        let mut each: Vec<_> = state.tried.iter().map(sentence).chain(mute).take(NAMED).collect();
+        if count > NAMED {
+            each.push(format!("{} more addresses", count - NAMED));
         }
         if state.left > 0 {
             each.push(format!("{} more were not tried", state.left));
         }
         let furthest = state.tried.iter().map(Tried::step).max();
         DialFailure {
-            step: furthest.unwrap_or(DialStep::Connect),
+            step: furthest.unwrap_or(DialStep::Resolve),
             reason: format!("cannot dial {target}: {}", each.join("; ")),
             timed_out: timeout.is_some(),
         }
@@ -175,7 +203,7 @@ mod tests {
     const TIMEOUT: Duration = Duration::from_secs(20);
 
     fn record() -> DialRecord {
-        DialRecord::new(&Endpoint::new("queue", 7))
+        DialRecord::new("queue:7".into())
     }
 
     fn refused(address: &str) -> DialFailure {

@@ -29,6 +29,7 @@ impl EndedStreams {
 
 #[cfg(test)]
 mod tests {
+    use crate::model::EndpointId;
     use crate::{
         model::Incarnation,
         transport::{
@@ -73,7 +74,14 @@ mod tests {
             });
             ended.await.expect("a clean end");
         });
-        let link = Link::new(Incarnation(1), sender, Arc::new(Tap::new()), 10, Arc::new(Ignores));
+        let link = Link::new(
+            Incarnation(1),
+            EndpointId(1),
+            sender,
+            Arc::new(Tap::new()),
+            10,
+            Arc::new(Ignores),
+        );
         (Arc::new(link), polls, driving)
     }
 

@@ -1,20 +1,47 @@
-//! One dial to a name with many addresses (happy eyeballs, gRPC A61): one after another, the next
-//! when one fails or 250 ms later, families in turn; the first whose whole dial succeeds wins, and
-//! the others are dropped.
+//! One dial to many addresses (happy eyeballs, gRPC A61): one after another, the next when one fails
+//! or 250 ms later, families in turn; the first whose whole dial succeeds wins, and the others are
+//! dropped.
+//!
+//! Names are looked up meanwhile, all at once: one that nobody answers for holds up no other
+//! address.
 
 use super::{connector::Candidate, dial_record::DialRecord};
-use crate::model::DialFailure;
-use futures::stream::{FuturesUnordered, StreamExt};
-use std::{future::Future, net::SocketAddr, time::Duration};
+use crate::model::{Address, DialFailure};
+use futures::{
+    FutureExt as _,
+    future::BoxFuture,
+    stream::{FuturesUnordered, StreamExt},
+};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    future::Future,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+use tokio::time::{Instant, sleep_until};
 
 /// So long the next address waits for the one before it.
 const HEAD_START: Duration = Duration::from_millis(250);
 
 /// The same addresses, one family after the other in turn, beginning with the first's.
 pub(super) fn in_turn(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
-    let first_is_v4 = addresses.first().is_some_and(SocketAddr::is_ipv4);
+    by_turns(addresses, SocketAddr::is_ipv4)
+}
+
+/// The same for the addresses of an endpoint. Where one is a name, nobody knows its family yet, and
+/// they stay as they were written.
+pub(super) fn endpoint_in_turn(addresses: &[Address]) -> Vec<Address> {
+    let ip = |one: &Address| one.host().split('%').next()?.parse::<IpAddr>().ok();
+    if addresses.iter().any(|one| ip(one).is_none()) {
+        return addresses.to_vec();
+    }
+    by_turns(addresses.to_vec(), |one| ip(one).is_some_and(|ip| ip.is_ipv4()))
+}
+
+fn by_turns<T>(addresses: Vec<T>, is_v4: impl Fn(&T) -> bool) -> Vec<T> {
+    let first_is_v4 = addresses.first().is_some_and(&is_v4);
     let (ours, others): (Vec<_>, Vec<_>) =
-        addresses.into_iter().partition(|one| one.is_ipv4() == first_is_v4);
+        addresses.into_iter().partition(|one| is_v4(one) == first_is_v4);
     let (mut ours, mut others) = (ours.into_iter(), others.into_iter());
     let mut all = Vec::new();
     loop {
@@ -25,30 +52,101 @@ pub(super) fn in_turn(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     }
 }
 
+/// What a lookup of an endpoint's address, by its place among them, gives.
+type Lookup = BoxFuture<'static, (usize, Result<Vec<Candidate>, DialFailure>)>;
+
+/// The candidates of one dial: those that are known, and the lookups that go on.
+pub(super) struct Found {
+    known: BTreeMap<usize, VecDeque<Candidate>>,
+    lookups: FuturesUnordered<Lookup>,
+}
+
+impl Found {
+    /// These, and no others.
+    pub(super) fn all(candidates: Vec<Candidate>) -> Self {
+        Self { known: BTreeMap::from([(0, candidates.into())]), lookups: FuturesUnordered::new() }
+    }
+
+    /// What these lookups will give, one for each address of an endpoint.
+    pub(super) fn of(
+        lookups: impl Iterator<Item = BoxFuture<'static, Result<Vec<Candidate>, DialFailure>>>,
+    ) -> Self {
+        let numbered =
+            |(n, lookup): (usize, BoxFuture<'static, _>)| async move { (n, lookup.await) }.boxed();
+        Self { known: BTreeMap::new(), lookups: lookups.enumerate().map(numbered).collect() }
+    }
+
+    /// Takes in what has been found by now.
+    fn look(&mut self, record: &DialRecord) {
+        while let Some(Some(answer)) = self.lookups.next().now_or_never() {
+            self.add(answer, record);
+        }
+    }
+
+    fn add(
+        &mut self,
+        (server, answer): (usize, Result<Vec<Candidate>, DialFailure>),
+        record: &DialRecord,
+    ) {
+        record.looked_up(server);
+        match answer {
+            Ok(candidates) => {
+                let of = |candidate| Candidate { server, ..candidate };
+                self.known.insert(server, candidates.into_iter().map(of).collect());
+            }
+            Err(failure) => record.not_found(failure),
+        }
+    }
+
+    /// The next candidate to be tried: those of an earlier address go first.
+    fn next(&mut self) -> Option<Candidate> {
+        self.known.retain(|_, candidates| !candidates.is_empty());
+        self.known.first_entry()?.get_mut().pop_front()
+    }
+
+    /// How many are known and were not tried.
+    fn left(&self) -> usize {
+        self.known.values().map(VecDeque::len).sum()
+    }
+}
+
 /// Tries the candidates with `dial`, which is told each one's number on the record. None: all
 /// failed, and `record` says how. Cancel safe, if `dial` is.
 pub(super) async fn race<T, F>(
-    candidates: Vec<Candidate>,
+    mut found: Found,
     dial: impl Fn(usize, Candidate) -> F,
     record: &DialRecord,
 ) -> Option<T>
 where
     F: Future<Output = Result<T, DialFailure>>,
 {
-    let mut next = candidates.into_iter();
     let mut running = FuturesUnordered::new();
+    // From when on the next one may start.
+    let mut next_at = Instant::now();
     loop {
-        if let Some(candidate) = next.next() {
-            let number = record.begin(candidate.address.clone(), next.len());
+        found.look(record);
+        if next_at <= Instant::now()
+            && let Some(candidate) = found.next()
+        {
+            next_at = Instant::now() + HEAD_START;
+            let number = record.begin(candidate.address.clone(), found.left());
             let dialling = dial(number, candidate);
             running.push(async move { (number, dialling.await) });
         }
+        let (lookups, left) = (!found.lookups.is_empty(), found.left() > 0);
+        if running.is_empty() && !lookups && !left {
+            return None;
+        }
         tokio::select! {
-            ended = running.next() => match ended? {
+            Some(ended) = running.next() => match ended {
                 (_, Ok(won)) => return Some(won),
-                (number, Err(failure)) => record.failed(number, failure),
+                (number, Err(failure)) => {
+                    record.failed(number, failure);
+                    next_at = Instant::now();
+                }
             },
-            () = tokio::time::sleep(HEAD_START), if next.len() > 0 => {}
+            Some(answer) = found.lookups.next() => found.add(answer, record),
+            () = sleep_until(next_at), if left => {}
         }
     }
 }
@@ -56,24 +154,21 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        model::DialStep,
-        transport::{connect_request::Endpoint, connector::failure},
-    };
+    use crate::{model::DialStep, transport::connector::failure};
     use parking_lot::Mutex;
-    use tokio::time::{Instant, sleep};
+    use tokio::time::sleep;
 
     fn addresses(all: &[&str]) -> Vec<SocketAddr> {
         all.iter().map(|one| one.parse().expect("an address")).collect()
     }
 
-    fn candidates(all: &[&str]) -> Vec<Candidate> {
+    fn candidates(all: &[&str]) -> Found {
         let one = |one: &&str| Candidate::new(one.to_string(), std::future::pending());
-        all.iter().map(one).collect()
+        Found::all(all.iter().map(one).collect())
     }
 
     fn record() -> DialRecord {
-        DialRecord::new(&Endpoint::new("queue", 1))
+        DialRecord::new("queue:1".into())
     }
 
     #[test]
@@ -128,5 +223,49 @@ mod tests {
         let words = "cannot dial queue:1: cannot connect to [::1]:7: refused; cannot connect to \
                      1.1.1.1:7: refused";
         assert_eq!(record.all_failed().reason, words);
+    }
+
+    #[test]
+    fn an_endpoints_families_take_turns_unless_one_of_its_addresses_is_a_name() {
+        let of = |all: &[&str]| -> Vec<Address> {
+            all.iter().map(|one| Address::new(*one, 1)).collect()
+        };
+        let turns = endpoint_in_turn(&of(&["fe80::1%eth0", "::2", "1.1.1.1"]));
+        assert_eq!(turns, of(&["fe80::1%eth0", "1.1.1.1", "::2"]));
+        let named = of(&["::1", "::2", "queue"]);
+        assert_eq!(endpoint_in_turn(&named), named);
+    }
+
+    /// Time line: the first name is never answered for; the second has an address after 100 ms,
+    /// which is tried when its turn comes, at 250; the third is an address, which hangs.
+    #[tokio::test(start_paused = true)]
+    async fn a_name_that_nobody_answers_for_holds_up_no_other_address() {
+        let record = record();
+        let one = |text: &'static str| Ok(vec![Candidate::new(text, std::future::pending())]);
+        let lookups = [
+            std::future::pending().boxed(),
+            sleep(Duration::from_millis(100)).map(move |()| one("2.2.2.2:1")).boxed(),
+            std::future::ready(one("3.3.3.3:1")).boxed(),
+        ];
+        record.looks_up(["a:1".into(), "b:1".into(), "3.3.3.3:1".into()].into());
+        let (start, begun) = (Instant::now(), Mutex::new(Vec::new()));
+        let won = race(
+            Found::of(lookups.into_iter()),
+            |_, candidate| {
+                begun.lock().push((start.elapsed().as_millis(), candidate.server));
+                async move {
+                    match candidate.server {
+                        1 => Ok(()),
+                        _ => candidate.connect.await.map(drop),
+                    }
+                }
+            },
+            &record,
+        );
+        assert_eq!(won.await, Some(()));
+        assert_eq!(*begun.lock(), [(0, 2), (250, 1)]);
+        let words = record.cut_off(Duration::from_secs(1), None).reason;
+        let mute = "cannot resolve a:1: the lookup has not answered within connect_timeout (1 s)";
+        assert!(words.contains(mute), "{words}");
     }
 }

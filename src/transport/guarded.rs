@@ -35,9 +35,10 @@ impl Connector for GuardedConnector {
         request: &ConnectRequest,
     ) -> BoxFuture<'static, Result<Vec<Candidate>, DialFailure>> {
         let finding = self.0.candidates(request);
-        let guard = |Candidate { address, connect }: Candidate| Candidate {
-            address,
-            connect: Box::pin(async move { connect.await.map(guarded) }),
+        let guard = |candidate: Candidate| {
+            let connect = candidate.connect;
+            let connect = Box::pin(async move { connect.await.map(guarded) });
+            Candidate { connect, ..candidate }
         };
         Box::pin(async move { Ok(finding.await?.into_iter().map(guard).collect()) })
     }

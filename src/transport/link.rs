@@ -9,7 +9,7 @@ use super::{
     tap::Tap,
     window::{Room, Window},
 };
-use crate::model::{Failure, GoAway, Incarnation, LinkEnd, Phase};
+use crate::model::{EndpointId, Failure, GoAway, Incarnation, LinkEnd, Phase};
 use bytes::Bytes;
 use futures::task::AtomicWaker;
 use h2::{RecvStream, SendStream, client::SendRequest};
@@ -36,6 +36,7 @@ const MAX_BODY: usize = (1 << 31) - 1;
 /// One live HTTP/2 connection.
 pub(crate) struct Link {
     incarnation: Incarnation,
+    endpoint: EndpointId,
     sender: Mutex<Option<SendRequest<Bytes>>>,
     /// What was heard of the peer before h2 read it.
     tap: Arc<Tap>,
@@ -70,6 +71,7 @@ pub(crate) struct OpenStream {
 impl Link {
     pub(super) fn new(
         incarnation: Incarnation,
+        endpoint: EndpointId,
         sender: SendRequest<Bytes>,
         tap: Arc<Tap>,
         window: usize,
@@ -77,6 +79,7 @@ impl Link {
     ) -> Self {
         Self {
             incarnation,
+            endpoint,
             sender: Mutex::new(Some(sender)),
             tap,
             accepting: AtomicBool::new(true),
@@ -95,6 +98,11 @@ impl Link {
     /// Which link it is.
     pub(crate) fn incarnation(&self) -> Incarnation {
         self.incarnation
+    }
+
+    /// Which endpoint it leads to.
+    pub(crate) fn endpoint(&self) -> EndpointId {
+        self.endpoint
     }
 
     /// Whether new streams may be opened: not draining, not ended.
@@ -119,6 +127,11 @@ impl Link {
         // Whoever waits for room on a dead link depends on keepalive: the driver may be asleep.
         let reserved = self.window.reserve(|| self.driver.wake());
         reserved.then(|| Permit { link: self.clone(), head: 0 })
+    }
+
+    /// The same without a word to the link: nobody hears of it when there is room.
+    pub(crate) fn try_reserve(self: &Arc<Self>) -> Option<Permit> {
+        self.window.try_reserve().then(|| Permit { link: self.clone(), head: 0 })
     }
 
     /// Whether there is room for one more stream, for whoever has to say why there was none.

@@ -40,7 +40,7 @@ mod tls;
 mod window;
 
 pub(crate) use body::ResponseBody;
-pub use connect_request::{ConnectRequest, Endpoint};
+pub use connect_request::ConnectRequest;
 pub use connector::{BoxedIo, Candidate, Connector, Io};
 pub(crate) use dial::{Dial, Dialled, FailedDial, dial_panicked};
 pub(crate) use event::{LinkEvent, LinkListener};

@@ -32,8 +32,8 @@ impl Connector for TcpConnector {
     ) -> BoxFuture<'static, Result<Vec<Candidate>, DialFailure>> {
         let (request, lookups) = (request.clone(), LOOKUPS.clone());
         Box::pin(async move {
-            let endpoint = request.endpoint();
-            net::named(&lookups, endpoint.host(), endpoint.port(), &request).await
+            let address = request.address();
+            net::named(&lookups, address.host(), address.port(), &request).await
         })
     }
 }

@@ -62,7 +62,8 @@ impl Window {
         self.try_reserve()
     }
 
-    fn try_reserve(&self) -> bool {
+    /// Takes a place, or leaves everything as it is.
+    pub(super) fn try_reserve(&self) -> bool {
         // `wanted` orders this load after the store of a new limit, where that matters.
         let limit = self.own_limit.min(self.peer_limit.load(Relaxed));
         let room = |open: usize| (open < limit).then_some(open + 1);

@@ -14,7 +14,7 @@ use super::{
     timer::Timer,
 };
 use crate::{
-    call::{self, Call, Child, LastTimeout, Picker, Reply, Stage, spawn_attempt},
+    call::{self, Avoid, Call, Child, LastTimeout, Picker, Reply, Stage, spawn_attempt},
     clock,
     model::{Failure, Phase},
     policy::{Due, Pending, Place},
@@ -157,7 +157,7 @@ impl RequestState {
             return self.core.calls.conclude(&call, Failure::shutdown(Phase::Unsent).into());
         }
         if self.pending.parked() == 0
-            && let Some(permit) = self.picker.pick()
+            && let Some(permit) = self.picker.pick(|| call.state.lock().avoid)
         {
             return self.start(call, permit);
         }
@@ -179,7 +179,9 @@ impl RequestState {
     /// Starts parked calls, oldest first, while the link has room.
     fn pump(&mut self) {
         while self.pending.parked() > 0 {
-            let Some(permit) = self.picker.pick() else { return };
+            let oldest = self.pending.oldest();
+            let avoid = || oldest.map_or_else(Avoid::default, |call| call.state.lock().avoid);
+            let Some(permit) = self.picker.pick(avoid) else { return };
             let Some((_, call)) = self.pending.pop() else { return };
             self.start(call, permit);
         }
@@ -216,7 +218,8 @@ impl RequestState {
         credentials: Option<HeaderMap>,
         now: Instant,
     ) {
-        let begun = call.begin_attempt(now, &mut self.last_timeout);
+        let endpoint = permit.link().endpoint();
+        let begun = call.begin_attempt(endpoint, now, &mut self.last_timeout);
         let Some((mut head, body)) = begun else { return };
         let bound = (call.plain && credentials.is_none()).then_some(call.method.plain_head);
         credentials.into_iter().for_each(|more| head.headers_mut().extend(more));

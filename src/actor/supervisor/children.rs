@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     clock,
-    model::{Fact, Incarnation},
+    model::{EndpointId, Fact, Incarnation},
     policy::{Input, RestartDecision},
     transport::{FailedDial, Link},
 };
@@ -22,6 +22,7 @@ use std::{sync::Arc, time::Duration};
 /// A connection actor.
 pub(super) struct Connection {
     pub(super) incarnation: Incarnation,
+    pub(super) endpoint: EndpointId,
     pub(super) actor: ActorRef<ConnectionMsg>,
     pub(super) link: Option<Arc<Link>>,
     pub(super) keepalive_time: Option<Duration>,
@@ -59,13 +60,14 @@ impl Session {
             let myself = self.me.get_cell();
             match child {
                 PendingChild::Connection { args, keepalive_time } => {
-                    let incarnation = args.dial.incarnation;
+                    let (incarnation, endpoint) = (args.dial.incarnation, args.dial.id);
                     if let Ok((actor, _)) =
                         Actor::spawn_linked(None, ConnectionActor, args, myself).await
                     {
                         let (link, goaway_announced, cut) = (None, false, None);
                         let connection = Connection {
                             incarnation,
+                            endpoint,
                             actor,
                             link,
                             keepalive_time,
@@ -105,10 +107,12 @@ impl Session {
         match end {
             Some(ConnectionEnd::DialFailed(FailedDial { failure, wrong_peer })) => {
                 let cause = failure.to_string();
-                let incarnation = connection.incarnation;
-                self.core.telemetry.announce(Fact::DialFailed { incarnation, failure });
+                let (incarnation, endpoint) = (connection.incarnation, connection.endpoint);
+                let fact = Fact::DialFailed { incarnation, endpoint, failure };
+                self.core.telemetry.announce(fact);
                 self.step(Input::DialFailed(incarnation), &cause);
-                if self.core.first_dials.lock().failed(wrong_peer) {
+                let listed = self.core.listed().into_iter().map(|(id, _)| id);
+                if self.core.first_dials.lock().failed(endpoint, wrong_peer, listed) {
                     self.tell_of_wrong_peer(cause.into());
                 }
             }

@@ -5,7 +5,7 @@
 use super::{super::message::ConnectionMsg, Session, children::Connection};
 use crate::{
     clock,
-    model::{Fact, GoAway, Incarnation, LinkEnd},
+    model::{EndpointId, Fact, GoAway, Incarnation, LinkEnd},
     policy::{Input, RestartDecision, after},
     transport::Link,
 };
@@ -19,12 +19,13 @@ impl Session {
             return link.drain();
         }
         self.core.first_dials.lock().succeeded();
-        let max_concurrent_streams = link.peer_limit();
+        let (endpoint, max_concurrent_streams) = (link.endpoint(), link.peer_limit());
         if let Some(connection) = self.connection(incarnation) {
             connection.link = Some(link);
         }
         self.core.telemetry.announce(Fact::LinkEstablished {
             incarnation,
+            endpoint,
             took,
             max_concurrent_streams,
         });
@@ -32,7 +33,8 @@ impl Session {
     }
 
     pub(super) fn connection(&mut self, incarnation: Incarnation) -> Option<&mut Connection> {
-        self.connections.iter_mut().find(|connection| connection.incarnation == incarnation)
+        let place = self.connection_at(incarnation)?;
+        self.connections.get_mut(place)
     }
 
     /// A link answered a call, or has lived long enough.
@@ -45,7 +47,7 @@ impl Session {
             }
             return;
         }
-        let before = self.channel.is_proven();
+        let before = self.channel.is_proven(incarnation);
         self.step(input, "the link is proven");
         if !before {
             self.core.telemetry.announce(Fact::BackoffReset { incarnation });
@@ -55,7 +57,7 @@ impl Session {
     /// Its end, or its GOAWAY, may come before the news that a link was proven; how soon the next
     /// dial follows depends on it.
     fn prove_late(&mut self, incarnation: Incarnation, proven: bool) {
-        if proven && self.channel.link() == Some(incarnation) {
+        if proven && self.channel.links().any(|(_, link)| link == incarnation) {
             self.proven(incarnation);
         }
     }
@@ -68,22 +70,22 @@ impl Session {
         connection.goaway_announced = true;
         let proven = connection.is_proven();
         let idle = connection.link.as_ref().is_none_or(|link| link.idle_at_goaway());
-        let had = connection.keepalive_time;
+        let (endpoint, had) = (connection.endpoint, connection.keepalive_time);
         let cause = goaway.to_string();
-        self.announce_goaway(incarnation, goaway, had, idle);
+        self.announce_goaway((incarnation, endpoint), goaway, had, idle);
         self.prove_late(incarnation, proven);
         self.step(Input::GoAway(incarnation), &cause);
     }
 
     fn announce_goaway(
         &self,
-        incarnation: Incarnation,
+        (incarnation, endpoint): (Incarnation, EndpointId),
         goaway: GoAway,
         had: Option<Duration>,
         idle: bool,
     ) {
         let too_many_pings = goaway.is_too_many_pings();
-        self.core.telemetry.announce(Fact::GoAwayReceived { incarnation, goaway });
+        self.core.telemetry.announce(Fact::GoAwayReceived { incarnation, endpoint, goaway });
         let Some(had) = had.filter(|_| too_many_pings) else { return };
         let mut keepalive = self.core.keepalive.lock();
         keepalive.complained(had, idle);
@@ -141,24 +143,26 @@ impl Session {
     }
 
     pub(super) fn link_lost(&mut self, connection: &Connection, end: LinkEnd, lived: Duration) {
-        let incarnation = connection.incarnation;
+        let (incarnation, endpoint) = (connection.incarnation, connection.endpoint);
         let cause = end.to_string();
         let input = Input::Lost { link: incarnation, goaway: matches!(end, LinkEnd::GoAway(_)) };
         match &end {
             LinkEnd::KeepaliveTimeout => {
-                self.core.telemetry.announce(Fact::KeepaliveLost { incarnation })
+                self.core.telemetry.announce(Fact::KeepaliveLost { incarnation, endpoint })
             }
             LinkEnd::GoAway(goaway) if !connection.goaway_announced => {
                 let idle = connection.link.as_ref().is_none_or(|link| link.idle_at_goaway());
                 let had = connection.keepalive_time;
-                self.announce_goaway(incarnation, goaway.clone(), had, idle);
+                self.announce_goaway((incarnation, endpoint), goaway.clone(), had, idle);
             }
             _ => {}
         }
         self.prove_late(incarnation, connection.is_proven());
         if connection.link.is_some() {
-            let current = self.channel.subject() == Some(incarnation);
-            self.core.telemetry.announce(Fact::LinkLost { incarnation, end, lived, current });
+            let current =
+                self.channel.owns(incarnation) || self.channel.subject() == Some(incarnation);
+            let fact = Fact::LinkLost { incarnation, endpoint, end, lived, current };
+            self.core.telemetry.announce(fact);
         }
         self.step(input, &cause);
     }
@@ -169,8 +173,10 @@ impl Session {
         self.link_lost(connection, end, Duration::ZERO);
         if decision != RestartDecision::Restart {
             let at = after(clock::now(), self.core.config.reconnect.idle.max);
-            if let Some(at) = self.channel.hold_until(at) {
-                self.wait(at, clock::now());
+            let endpoint = connection.endpoint;
+            if let Some(at) = self.channel.hold_until(endpoint, at) {
+                self.announce_wait(endpoint, at, clock::now());
+                self.arm_redial(clock::now());
             }
         }
     }

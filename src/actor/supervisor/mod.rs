@@ -3,6 +3,7 @@
 //! lost link is a clean end and gets backoff; a panic counts against the restart intensity.
 
 mod children;
+mod endpoints;
 mod links;
 mod restarter;
 
@@ -16,13 +17,14 @@ use super::{
     timer::Timer,
 };
 use crate::{
-    call::{Child, NoLink, Picker},
+    call::Child,
     clock,
-    model::{ConnectivityState, Fact, Failure, Incarnation},
-    policy::{Channel, Input, Liveness, Output, Restarts, Schedules},
-    transport::{Dial, Link},
+    model::{ConnectivityState, EndpointId, Fact, Failure, Incarnation},
+    policy::{Channel, Input, Liveness, Output, Restarts, Schedules, Step},
+    transport::Dial,
 };
 use children::{Connection, PendingChild, RequestActorSlot};
+use endpoints::GivenWatch;
 use ractor::{ActorRef, SupervisionEvent};
 use std::{
     sync::Arc,
@@ -52,7 +54,10 @@ struct Session {
     shards: Box<[RequestActorSlot]>,
     /// Children to be started.
     pending_children: Vec<PendingChild>,
-    redial: Option<Timer>,
+    /// The timer for the next dial that is due, of whichever endpoint.
+    redial: Option<(Instant, Timer)>,
+    /// Tells of lists of endpoints that are given, if any are.
+    _given: Option<GivenWatch>,
     grace: Option<Timer>,
     /// Since when Ready is shown without a link that takes calls, and the timer to look again.
     ready_without_link: Option<(Instant, Timer)>,
@@ -71,17 +76,21 @@ impl Session {
             jitter: reconnect.jitter,
             spread: reconnect.spread,
         };
-        let last = core.last_incarnation();
+        let (last, connections) = (core.last_incarnation(), core.config.connections);
         let channel = match core.telemetry.state() {
-            ConnectivityState::Idle => Channel::new(schedules),
+            ConnectivityState::Idle => Channel::new(schedules, connections, last),
             // It failed while it drained: Shutdown is final, and was announced.
             ConnectivityState::Shutdown => Channel::after_shutdown(schedules, last),
-            _ => Channel::after_a_crash(schedules, clock::now(), last),
+            _ => {
+                let listed = core.listed().into_iter().map(|(id, _)| id);
+                Channel::after_a_crash(schedules, connections, listed, clock::now(), last)
+            }
         };
         let pace = reconnect.idle.max.max(reconnect.waiting.max);
         let (restarts, shards) =
             (Restarts::new(core.config.intensity, pace), core.requests.shards());
         let mut session = Self {
+            _given: GivenWatch::new(&core),
             core,
             me,
             channel,
@@ -97,10 +106,12 @@ impl Session {
         };
         match (session.core.calls.shutdown.drain(), session.channel.state()) {
             (Some(_), _) => session.drain(),
-            (None, ConnectivityState::Idle) => {
-                session.step(Input::Connect, "the supervisor was spawned")
+            (None, ConnectivityState::Idle) => session.begin_with_list(),
+            (None, _) => {
+                session.step(Input::RedialDue, "the supervisor actor starts over");
+                // A list that came meanwhile.
+                session.endpoints_given();
             }
-            (None, _) => session.step(Input::RedialDue, "the supervisor actor starts over"),
         }
         session
     }
@@ -118,6 +129,7 @@ impl Session {
             SupervisorMsg::LinkProven(incarnation) => self.proven(incarnation),
             SupervisorMsg::LinkRetired(incarnation) => self.retired(incarnation),
             SupervisorMsg::LinkWornOut(incarnation) => self.worn_out(incarnation),
+            SupervisorMsg::EndpointsGiven => self.endpoints_given(),
             SupervisorMsg::RedialDue => {
                 // Whoever still has to wait gets another timer.
                 self.redial = None;
@@ -155,48 +167,68 @@ impl Session {
 
     /// Takes one step and carries out what follows; nothing, if the input comes late.
     fn step(&mut self, input: Input, cause: &str) {
+        self.take_step(cause, |channel, cause, now, random| channel.on(input, cause, now, random));
+    }
+
+    /// The same for whatever makes a step of the machine.
+    fn take_step(
+        &mut self,
+        cause: &str,
+        make: impl FnOnce(&mut Channel, &Arc<str>, Instant, &mut dyn FnMut() -> f64) -> Option<Step>,
+    ) {
         let cause: Arc<str> = cause.into();
         let now = clock::now();
-        let failing = self.channel.last_error().cloned();
-        let random = || self.core.random();
-        let Some(step) = self.channel.on(input, &cause, now, random) else { return };
-        if let Some((from, to)) = step.changed {
-            let incarnation = step.about;
-            self.core.telemetry.announce(Fact::StateChanged { from, to, cause, incarnation });
-        }
-        let used = step.outputs.iter().any(|output| matches!(output, Output::Use(_)));
-        // Before a link is drained: calls go to the new one from then on.
-        if used || step.changed.is_some() || failing != self.channel.last_error().cloned() {
+        let before = self.where_calls_go();
+        let mut random = || self.core.random();
+        let Some(step) = make(&mut self.channel, &cause, now, &mut random) else { return };
+        self.announce_changes(&step, &cause);
+        // Before a link is drained: calls go to another one from then on.
+        if step.changed.is_some() || before != self.where_calls_go() {
             self.publish_picker();
         }
-        let drains = step.outputs.iter().any(|output| matches!(output, Output::Drain(_)));
-        for output in step.outputs {
+        let drains = step.outputs.iter().any(|(_, output)| matches!(output, Output::Drain(_)));
+        for (endpoint, output) in step.outputs {
             match output {
                 // Published.
                 Output::Use(_) => {}
                 Output::Drain(incarnation) => self.drain_link(incarnation),
-                Output::Dial(incarnation) => {
-                    self.redial = None;
-                    self.dial(incarnation);
-                }
-                Output::WaitUntil(at) => self.wait(at, now),
+                Output::Dial(incarnation) => self.dial(endpoint, incarnation),
+                Output::WaitUntil(at) => self.announce_wait(endpoint, at, now),
             }
         }
         if drains && !self.draining {
             self.bound_draining();
         }
+        self.arm_redial(now);
     }
 
-    fn dial(&mut self, incarnation: Incarnation) {
+    fn announce_changes(&self, step: &Step, cause: &Arc<str>) {
+        for (endpoint, from, to) in step.endpoints.iter().copied() {
+            let (cause, addresses) = (cause.clone(), self.core.addresses_of(endpoint));
+            let fact = Fact::SubchannelChanged { endpoint, addresses, from, to, cause };
+            self.core.telemetry.announce(fact);
+        }
+        if let Some((from, to)) = step.changed {
+            let (cause, incarnation) = (cause.clone(), step.about);
+            self.core.telemetry.announce(Fact::StateChanged { from, to, cause, incarnation });
+        }
+    }
+
+    fn dial(&mut self, endpoint: EndpointId, incarnation: Incarnation) {
         let core = &self.core;
+        // An endpoint that is listed no more is not dialled: the machine knows only those that are.
+        let Some(listed) = core.endpoints.lock().get(endpoint).cloned() else { return };
         core.set_last_incarnation(incarnation);
-        core.telemetry
-            .announce(Fact::DialStarted { incarnation, failures: self.channel.failures() });
+        let failures = self.channel.failures(endpoint);
+        core.telemetry.announce(Fact::DialStarted { incarnation, endpoint, failures });
         let keepalive = *core.keepalive.lock();
         let timeout = core.config.keepalive.timeout;
         let liveness = |time| Liveness::new(time, timeout, keepalive.while_idle());
         let dial = Dial {
-            request: core.connect_request(),
+            name: core.name_of(&listed),
+            endpoint: listed,
+            id: endpoint,
+            user_timeout: keepalive.time().map(|_| timeout),
             incarnation,
             timeout: core.config.connect_timeout,
             keepalive: keepalive.time().map(liveness),
@@ -211,14 +243,25 @@ impl Session {
             .push(PendingChild::Connection { args, keepalive_time: keepalive.time() });
     }
 
-    fn wait(&mut self, at: Instant, now: Instant) {
-        let delay = at.saturating_duration_since(now);
+    fn announce_wait(&self, endpoint: EndpointId, at: Instant, now: Instant) {
         self.core.telemetry.announce(Fact::BackoffStarted {
-            delay,
-            attempt: self.channel.failures().saturating_sub(1),
+            endpoint,
+            delay: at.saturating_duration_since(now),
+            attempt: self.channel.failures(endpoint).saturating_sub(1),
             calls_waiting: self.calls_wait(),
         });
-        self.redial = Some(Timer::new(&self.core, &self.me, delay, SupervisorMsg::RedialDue));
+    }
+
+    /// One timer, for the earliest dial that is due.
+    fn arm_redial(&mut self, now: Instant) {
+        let next = self.channel.next_dial().filter(|_| !self.draining);
+        if self.redial.as_ref().map(|(at, _)| *at) == next {
+            return;
+        }
+        self.redial = next.map(|at| {
+            let delay = at.saturating_duration_since(now);
+            (at, Timer::new(&self.core, &self.me, delay, SupervisorMsg::RedialDue))
+        });
     }
 
     /// The watchdog: an actor that nothing would move again fails aloud, and starts over with a
@@ -228,18 +271,13 @@ impl Session {
     /// so by itself (`LinkShut`), whatever became of its driver and its actor; and if their news do
     /// not follow, `LinkCheckDue` does.
     fn check_progress(&mut self) -> Option<String> {
-        let state = self.channel.state();
-        let dial = self.channel.dialling();
-        let dialling = self.connections.iter().any(|one| Some(one.incarnation) == dial);
-        let open = self.link_in_use().is_some_and(|link| link.is_accepting());
-        if !self.channel.is_stuck(
-            dialling,
-            self.redial.as_ref().is_some_and(Timer::is_running),
-            open,
-        ) {
+        let redial_due = self.redial.as_ref().is_some_and(|(_, timer)| timer.is_running());
+        let runs = |dial| self.connection_at(dial).is_some();
+        let takes_calls = |link| self.link(link).is_some_and(|link| link.is_accepting());
+        let Some(state) = self.channel.is_stuck(runs, redial_due, takes_calls) else {
             self.ready_without_link = None;
             return None;
-        }
+        };
         if state != ConnectivityState::Ready {
             return Some(format!("stuck: {state} with neither a dial nor a redial due"));
         }
@@ -248,30 +286,6 @@ impl Session {
         let (since, _) = self.ready_without_link.get_or_insert_with(look);
         let over = now.saturating_duration_since(*since) >= END_REPORT_TIMEOUT;
         over.then(|| format!("stuck: {state} without a link that takes calls"))
-    }
-
-    /// Tells everybody where calls go out.
-    fn publish_picker(&self) {
-        let picker = self.picker();
-        self.core.show_picker(picker.clone());
-        self.core.requests.tell_all(|| RequestMsg::PickerChanged(picker.clone()));
-    }
-
-    fn picker(&self) -> Picker {
-        match self.link_in_use() {
-            Some(link) => Picker::One(link.clone()),
-            None => Picker::None(NoLink {
-                failing: self.channel.last_error().cloned(),
-                why: self.channel.why_no_link().cloned(),
-            }),
-        }
-    }
-
-    /// The link that the machine sends calls on.
-    fn link_in_use(&self) -> Option<&Arc<Link>> {
-        let incarnation = self.channel.link()?;
-        let mut connections = self.connections.iter();
-        connections.find(|connection| connection.incarnation == incarnation)?.link.as_ref()
     }
 
     // The end.

@@ -2,7 +2,10 @@
 //! and to write the JSON schema.
 
 use crate::{
-    config::value::{Value, size_text},
+    config::{
+        settings::Balancing,
+        value::{Value, size_text},
+    },
     model::CallKind,
     policy::RetryLimit,
 };
@@ -40,6 +43,8 @@ pub(in crate::config) enum Shape {
     Word(&'static [&'static str]),
     /// A list of status codes.
     Codes,
+    /// A list of addresses.
+    Addresses,
 }
 
 /// What must take time takes at least this: with less, something would spin.
@@ -53,6 +58,7 @@ pub(super) const SIZE: Kind = sizes(0, usize::MAX);
 pub(super) const TEXT: Kind = Kind::of(Shape::Text);
 pub(super) const FILE: Kind = Kind::of(Shape::File);
 pub(super) const CODES: Kind = Kind::of(Shape::Codes);
+pub(super) const ADDRESSES: Kind = Kind::of(Shape::Addresses);
 pub(super) const FACTOR: Kind = numbers(1.0, f64::MAX, "factor");
 pub(super) const SHARE: Kind = numbers(0.0, 1.0, "share");
 
@@ -141,7 +147,11 @@ read! {
     } }
     CallKind: value, { Shape::Word(_) => value.call_kind() }
     // A list of what is to be read one by one.
-    Vec<Value>: value, { Shape::Codes => value.list() }
+    Vec<Value>: value, {
+        Shape::Codes => value.list("gRPC status codes"),
+        Shape::Addresses => value.list("addresses"),
+    }
+    Balancing: value, { Shape::Word(words) => value.balancing(words) }
 }
 
 fn in_range(bytes: usize, least: usize, most: usize) -> Result<usize, String> {

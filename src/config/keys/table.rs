@@ -12,8 +12,8 @@
 use super::{
     Key,
     kind::{
-        CODES, FACTOR, FILE, RETRIES, SHARE, SIZE, SWITCH, TEXT, TIME, TIME_OR_ZERO, numbers,
-        one_of, sizes, whole,
+        ADDRESSES, CODES, FACTOR, FILE, RETRIES, SHARE, SIZE, SWITCH, TEXT, TIME, TIME_OR_ZERO,
+        numbers, one_of, sizes, whole,
     },
 };
 
@@ -24,6 +24,13 @@ const MANY: u64 = u32::MAX as u64;
 /// when everything is checked. `methods` is the mark of a key that methods may set, and changes
 /// nothing here.
 macro_rules! setter {
+    ($docs:ident, $method:ident, $path:literal, (list of $type:ty)) => {
+        #[doc = $docs!($method)]
+        pub fn $method(self, list: impl IntoIterator<Item = $type>) -> Self {
+            let list = list.into_iter().map(|one| Value::Text(one.into())).collect();
+            self.set($path, stringify!($method), Value::List(list))
+        }
+    };
     ($docs:ident, $method:ident, $path:literal, ($type:ty $(as $target:ty)?) $(, methods)?) => {
         #[doc = $docs!($method)]
         pub fn $method(self, value: $type) -> Self {
@@ -157,6 +164,25 @@ keys! {
         /// variables such as `HTTPS_PROXY` are not read.
         target(impl Into<String> as String): "target", TEXT.or_none(), default "none",
             because "`host` and `port` say it";
+    }
+    "Several servers" {
+        /// The addresses of several servers, in place of `target`, `host` and `port`: `host:port`,
+        /// `[IPv6 address]:port`, `unix:path` or `unix-abstract:name`, at most 10,000. Under
+        /// `pick_first` they are tried in this order. Requests are addressed to the first; a
+        /// server's certificate must be for its own address, or for `tls.server_name`.
+        endpoints(list of impl Into<String>): "endpoints", ADDRESSES.or_none(), default "none",
+            because "most channels have one server";
+        /// Which server a call goes to. `pick_first`: all calls to one, the first address that can
+        /// be connected to. `round_robin`: to all that are connected in turn; a retry goes to
+        /// another one, if one has room.
+        balancing_policy(Balancing): "balancing.policy",
+            one_of(&["pick_first", "round_robin"]), default "pick_first",
+            because "gRPC's default: the order of the addresses may mean something";
+        /// How many links each server shall have. Under `pick_first` they go to the one address
+        /// that was chosen for each. More than one raises the throughput of one client, and the
+        /// number of calls that may be under way.
+        connections(usize): "connections", whole(1, 64, "links"), default "1",
+            because "one link carries a thousand calls at once, and every further one costs the                 server memory";
     }
     "TLS: on with `use_tls`, any key below `tls`, or an `https` target; the server is always \
         verified" {

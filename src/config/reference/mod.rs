@@ -31,6 +31,7 @@ fn unit(kind: Kind) -> String {
             words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
         }
         Shape::Codes => "status codes".into(),
+        Shape::Addresses => "addresses".into(),
     };
     if kind.none { format!("{unit}, or `none`") } else { unit }
 }

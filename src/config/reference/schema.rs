@@ -105,6 +105,13 @@ fn values(kind: Kind) -> Value {
         }
         Shape::Text | Shape::File => vec![json!({ "type": "string", "minLength": 1 })],
         Shape::Word(words) => vec![json!({ "enum": words })],
+        Shape::Addresses => {
+            let address = json!({ "type": "string", "minLength": 1 });
+            vec![
+                json!({ "type": "array", "items": address, "minItems": 1, "uniqueItems": true }),
+                json!({ "type": "string", "minLength": 1 }),
+            ]
+        }
         Shape::Codes => {
             let code = json!({ "anyOf": [
                 { "enum": code_names()[1..] },

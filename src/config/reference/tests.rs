@@ -45,6 +45,7 @@ fn changed(key: &Key) -> Option<&'static str> {
         ("backoff_multiplier" | "reconnect.waiting_backoff_multiplier", _) => "3",
         ("reconnect.waiting_initial_backoff", _) => "0.5",
         ("max_backoff" | "reconnect.max_backoff", _) => "11",
+        (_, Shape::Addresses) => "elsewhere:1, nowhere:2",
         (_, Shape::Codes) => "ABORTED,unavailable",
         (_, Shape::Switch) => "false",
         (_, Shape::Number { most, .. }) if most <= 1.0 => "0.1",
@@ -74,10 +75,9 @@ fn every_word_that_the_table_lists_is_read() {
         for word in words {
             let name = key.path.rsplit('.').next().unwrap();
             let text = match key.path.split_once('.') {
-                Some((section, _)) if cfg!(feature = "tls-ring") => {
-                    format!("{{{section}: {{{name}: {word}, ca: x}}}}")
-                }
-                Some(_) => continue,
+                Some(("tls", _)) if cfg!(not(feature = "tls-ring")) => continue,
+                Some(("tls", _)) => format!("{{tls: {{{name}: {word}, ca: x}}}}"),
+                Some((section, _)) => format!("{{{section}: {{{name}: {word}}}}}"),
                 None => format!("{{methods: {{a/b: {{{name}: {word}}}}}}}"),
             };
             let read = Config::from_yaml(&format!("grpc: {text}"));
@@ -186,6 +186,9 @@ fn broken(schema: &Value, value: &Value, at: &str) -> Vec<String> {
                 let known = |name: &String| schema["properties"].get(name).is_some();
                 schema.get("patternProperties").is_some()
                     || value.as_object().is_none_or(|object| object.keys().all(known))
+            }
+            "minItems" => {
+                value.as_array().is_none_or(|items| items.len() as u64 >= rule.as_u64().unwrap())
             }
             "$schema" | "title" | "description" | "default" | "pattern" => true,
             other => panic!("`{other}` is not a word that this test knows"),

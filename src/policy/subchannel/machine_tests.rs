@@ -21,7 +21,12 @@ struct Numbered {
 
 impl Numbered {
     fn new() -> Self {
-        Self { machine: Subchannel::new(schedules()), last: 0 }
+        Self::wanting(1)
+    }
+
+    /// It shall have so many links.
+    fn wanting(links: usize) -> Self {
+        Self { machine: Subchannel::new(schedules(), links), last: 0 }
     }
 
     fn on(&mut self, input: Input, now: Instant) -> Option<Vec<Output>> {
@@ -49,6 +54,14 @@ impl Numbered {
             other => panic!("{input:?} must wait: {other:?}"),
         }
     }
+}
+
+fn dials(outputs: Option<Vec<Output>>) -> Vec<u64> {
+    let dial = |output: &Output| match output {
+        Output::Dial(dial) => Some(dial.0),
+        _ => None,
+    };
+    outputs.expect("not late").iter().filter_map(dial).collect()
 }
 
 fn lost(link: Incarnation) -> Input {
@@ -82,11 +95,30 @@ fn inputs(last: u64) -> Vec<Input> {
 /// Walks every sequence of seven inputs, each step 100 ms after the last.
 #[test]
 fn no_history_breaks_the_rules_or_ends_in_a_dead_end() {
+    let (walks, late) = walk(Numbered::new(), 7);
+    assert!(walks > 300_000 && late > 300_000, "{walks} walks, {late} late inputs");
+}
+
+/// The same for several links, with sequences of six.
+#[test]
+fn no_history_of_several_links_breaks_the_rules_or_ends_in_a_dead_end() {
+    for wanted in [2, 3] {
+        let mut up = Numbered::wanting(wanted);
+        up.on(Input::Connect, Instant::now());
+        up.on(Input::Established(Incarnation(1)), Instant::now());
+        let (walks, _) = walk(up, 6);
+        assert!(walks > 300_000, "{walks} walks");
+    }
+}
+
+/// Every sequence of `longest` inputs from there; how many there were, and how many inputs came
+/// late.
+fn walk(from: Numbered, longest: u32) -> (u32, u32) {
     let start = Instant::now();
     let (mut walks, mut late) = (0_u32, 0_u32);
-    let mut todo = vec![(Numbered::new(), 0_u32)];
+    let mut todo = vec![(from, 0_u32)];
     while let Some((before, depth)) = todo.pop() {
-        if depth == 7 {
+        if depth == longest {
             walks += 1;
             continue;
         }
@@ -102,7 +134,7 @@ fn no_history_breaks_the_rules_or_ends_in_a_dead_end() {
             todo.push((after, depth + 1));
         }
     }
-    assert!(walks > 300_000 && late > 300_000, "{walks} walks, {late} late inputs");
+    (walks, late)
 }
 
 /// What holds for each step.
@@ -110,15 +142,23 @@ fn check(before: &Subchannel, input: Input, outputs: &[Output], after: &Subchann
     let (from, to) = (before.state(), after.state());
     assert!(from == to || from.can_become(to), "{from} -> {to} on {input:?}");
     // No dead end: what shall connect has a dial under way, or a wait on.
-    let ways = (after.link(), after.dialling(), after.next_dial());
+    let links: Vec<_> = after.links().collect();
+    let ways = (links.len(), after.dialling(), after.next_dial());
     match to {
-        Ready => assert!(matches!(ways, (Some(_), None, None)), "{input:?}: {after:?}"),
+        Ready => {
+            let on = ways.1.is_some() || ways.2.is_some();
+            let enough = links.len() >= after.wanted;
+            assert!(!links.is_empty() && (enough || on), "{input:?}: {after:?}");
+            assert!(!(enough && ways.2.is_some()), "waits for one too many: {after:?}");
+            assert!(ways.1.is_none() || ways.2.is_none(), "{input:?}: {after:?}");
+            assert!(links.len() <= after.wanted, "{input:?}: {after:?}");
+        }
         Connecting => {
             let on = ways.1.is_some() != ways.2.is_some();
-            assert!(on && ways.0.is_none(), "{input:?}: {after:?}");
+            assert!(on && links.is_empty(), "{input:?}: {after:?}");
         }
-        TransientFailure => assert!(matches!(ways, (None, None, Some(_))), "{input:?}: {after:?}"),
-        _ => assert_eq!(ways, (None, None, None), "{input:?}"),
+        TransientFailure => assert!(matches!(ways, (0, None, Some(_))), "{input:?}: {after:?}"),
+        _ => assert_eq!(ways, (0, None, None), "{input:?}"),
     }
     if from == ConnectivityState::Shutdown {
         assert_eq!(outputs, [], "{input:?}");
@@ -126,26 +166,34 @@ fn check(before: &Subchannel, input: Input, outputs: &[Output], after: &Subchann
     for output in outputs {
         match *output {
             Output::Use(link) => {
-                assert_eq!((input, after.link()), (Input::Established(link), Some(link)));
+                assert_eq!(input, Input::Established(link));
+                assert!(
+                    after.links().any(|one| one == link) && !before.links().any(|one| one == link)
+                );
             }
             // Make before break: a link is given up with another in its place, or because it takes
             // no more calls.
             Output::Drain(link) => {
-                assert!(after.link() != Some(link) && before.subject() != after.link());
-                let replaced = matches!(input, Input::Established(_)) && after.link().is_some();
+                assert!(!after.owns(link) && before.owns(link));
+                let replaced = matches!(input, Input::Established(_)) && !links.is_empty();
                 let ending = [Input::GoAway(link), Input::Shutdown].contains(&input);
                 assert!(replaced || ending, "{input:?} drains {link:?}");
             }
-            // One dial at a time: the only one, or that of a successor beside a link.
-            Output::Dial(dial) => match to {
-                Ready => assert_eq!(successor(after), Some(dial), "{input:?}"),
-                _ => assert_eq!(after.dialling(), Some(dial), "{input:?}"),
-            },
+            Output::Dial(dial) => assert_eq!(after.dialling(), Some(dial), "{input:?}"),
             Output::WaitUntil(at) => assert_eq!(after.next_dial(), Some(at), "{input:?}"),
         }
     }
+    // One dial at a time: the only one, or one beside the links.
     let dials = outputs.iter().filter(|output| matches!(output, Output::Dial(_))).count();
-    assert!(dials <= 1 && (dials == 0 || before.dialling().is_none()), "{input:?}: {outputs:?}");
+    let ended = matches!(input, Input::Established(_) | Input::DialFailed(_) | Input::Lost { .. });
+    let free = before.dialling().is_none() || ended;
+    assert!(dials <= 1 && (dials == 0 || free), "{input:?}: {outputs:?}");
+    // Every link that was there is there, was drained or is gone.
+    for link in before.links() {
+        let drained = outputs.contains(&Output::Drain(link));
+        let gone = matches!(input, Input::Lost { link: lost, .. } if lost == link);
+        assert!(after.links().any(|one| one == link) || drained || gone, "{input:?}: {link}");
+    }
 }
 
 /// Scenario 9: in 100,000 random histories there is never a dead end, and no wait is longer than
@@ -171,13 +219,6 @@ fn scenario_09_no_history_leaves_the_channel_without_a_dial_or_a_timer() {
             let longest = now + Duration::from_secs(12);
             assert!(machine.machine.next_dial().is_none_or(|at| at <= longest), "{machine:?}");
         }
-    }
-}
-
-fn successor(machine: &Subchannel) -> Option<Incarnation> {
-    match machine.stage {
-        Stage::Ready(InUse { successor, .. }) => successor.map(|dial| dial.incarnation),
-        _ => None,
     }
 }
 
@@ -232,13 +273,13 @@ fn a_ready_link_stays_until_its_successor_is_up_and_stays_if_that_fails() {
     let mut up = beside.clone();
     let swapped = vec![Output::Use(second), Output::Drain(first)];
     assert_eq!(up.on(Input::Established(second), now), Some(swapped.clone()));
-    assert_eq!((up.machine.state(), up.machine.is_proven()), (Ready, false));
+    assert_eq!((up.machine.state(), up.machine.is_proven(second)), (Ready, false));
     for ended in [Input::DialFailed(second), lost(second)] {
         let mut failed = beside.clone();
         assert_eq!(failed.takes(ended, now), None);
         let Subchannel { failures, .. } = failed.machine;
         assert_eq!(
-            (failed.machine.link(), failed.machine.is_proven(), failures),
+            (failed.machine.subject(), failed.machine.is_proven(first), failures),
             (Some(first), true, 0)
         );
     }
@@ -296,4 +337,79 @@ fn news_of_a_link_that_was_given_up_come_late() {
     machine.on(Input::RedialDue, now + Duration::from_secs(1));
     assert_eq!(machine.on(Input::Established(first), now), None);
     assert_eq!(machine.machine.dialling(), Some(Incarnation(2)));
+}
+
+fn links(machine: &Numbered) -> Vec<u64> {
+    machine.machine.links().map(|link| link.0).collect()
+}
+
+#[test]
+fn further_links_are_dialled_one_after_another_until_there_are_enough() {
+    let (mut machine, now) = (Numbered::wanting(3), Instant::now());
+    assert_eq!(dials(machine.on(Input::Connect, now)), [1]);
+    assert_eq!(dials(machine.on(Input::Established(Incarnation(1)), now)), [2]);
+    assert_eq!(machine.on(Input::RedialDue, now), Some(vec![]), "one dial at a time");
+    assert_eq!(dials(machine.on(Input::Established(Incarnation(2)), now)), [3]);
+    assert_eq!(dials(machine.on(Input::Established(Incarnation(3)), now)), Vec::<u64>::new());
+    assert_eq!((links(&machine), machine.machine.state()), (vec![1, 2, 3], Ready));
+}
+
+/// A server that serves one connection and refuses a second is asked ever more rarely, and calls go
+/// on over the first.
+#[test]
+fn a_further_link_that_is_refused_backs_off_and_the_first_serves_on() {
+    let (mut machine, mut now) = (Numbered::wanting(2), Instant::now());
+    machine.on(Input::Connect, now);
+    machine.on(Input::Established(Incarnation(1)), now);
+    machine.on(Input::Proven(Incarnation(1)), now);
+    for seconds in [1.0, 1.6, 2.56, 4.096, 6.5536, 10.0, 10.0] {
+        let at = machine.waits(Input::DialFailed(machine.newest()), now);
+        assert!((at - now).abs_diff(Duration::from_secs_f64(seconds)) < Duration::from_micros(1));
+        assert_eq!((links(&machine), machine.machine.state()), (vec![1], Ready));
+        now = at;
+        assert_eq!(dials(machine.on(Input::RedialDue, now)).len(), 1);
+    }
+    // The link is lost while the other is dialled: that dial is the dial now.
+    assert_eq!(machine.on(lost(Incarnation(1)), now), Some(vec![]));
+    assert_eq!(machine.machine.state(), Connecting);
+    // Its failure counts as that of a first dial.
+    let at = machine.waits(Input::DialFailed(machine.newest()), now);
+    assert_eq!(at - now, Duration::from_secs(1));
+}
+
+#[test]
+fn a_lost_link_of_several_is_dialled_again_within_the_spread_while_the_others_serve() {
+    let (mut machine, now) = (Numbered::wanting(2), Instant::now());
+    let (first, second) = (Incarnation(1), Incarnation(2));
+    machine.on(Input::Connect, now);
+    for link in [first, second] {
+        machine.on(Input::Established(link), now);
+        machine.on(Input::Proven(link), now);
+    }
+    let soon = now + Duration::from_millis(10);
+    for ended in [lost(first), Input::GoAway(first)] {
+        let mut machine = machine.clone();
+        let outputs = machine.on(ended, now).expect("not late");
+        assert_eq!(outputs.last(), Some(&Output::WaitUntil(soon)), "{ended:?}");
+        assert_eq!((links(&machine), machine.machine.state()), (vec![2], Ready));
+        assert_eq!(dials(machine.on(Input::RedialDue, soon)), [3]);
+        // The last one goes while that dial runs.
+        assert_eq!(machine.on(lost(second), soon), Some(vec![]));
+        assert_eq!(machine.machine.dialling(), Some(Incarnation(3)));
+    }
+}
+
+#[test]
+fn asked_to_connect_anew_it_replaces_one_link_after_another() {
+    let (mut machine, now) = (Numbered::wanting(2), Instant::now());
+    machine.on(Input::Connect, now);
+    machine.on(Input::Established(Incarnation(1)), now);
+    machine.on(Input::Established(Incarnation(2)), now);
+    assert_eq!(dials(machine.on(Input::ResetBackoff, now)), [3]);
+    let outputs = machine.on(Input::Established(Incarnation(3)), now).expect("not late");
+    let (third, first) = (Output::Use(Incarnation(3)), Output::Drain(Incarnation(1)));
+    assert_eq!(outputs, [third, first, Output::Dial(Incarnation(4))]);
+    let outputs = machine.on(Input::Established(Incarnation(4)), now).expect("not late");
+    assert_eq!(outputs, [Output::Use(Incarnation(4)), Output::Drain(Incarnation(2))]);
+    assert_eq!(links(&machine), [3, 4]);
 }

@@ -1,28 +1,32 @@
-//! One endpoint's links and backoff: when to dial, which link to use, how long to wait.
+//! One endpoint's links and backoff: when to dial, which links to use, how long to wait.
 //!
 //! | stage | input | next stage | outputs |
 //! |---|---|---|---|
 //! | idle | Connect | dialling | Dial |
 //! | waiting | RedialDue, ResetBackoff | dialling | Dial |
 //! | waiting | CallsWaiting | waiting | WaitUntil(earlier), if the quick schedule is earlier |
-//! | dialling | Established | ready, on trial | Use |
+//! | dialling | Established | ready, with a link on trial | Use |
 //! | dialling | DialFailed, Lost | waiting | WaitUntil(backoff from the dial's start) |
-//! | ready | Proven | ready, proven | - (the count of failures starts over) |
-//! | ready, proven | Lost, GoAway | waiting | WaitUntil(now + a little spread) |
-//! | ready, on trial | Lost, GoAway | waiting | WaitUntil(backoff from the dial's start) |
-//! | ready | ResetBackoff, WornOut | ready, with a successor's dial | Dial |
-//! | ready, with a successor's dial | Established (it) | ready, on trial | Use (it), Drain (the other) |
-//! | ready, with a successor's dial | DialFailed, Lost (it) | ready | - |
-//! | ready, with a successor's dial | Lost, GoAway (the link) | dialling | - (that dial is the dial now) |
+//! | ready | Proven | ready, the link is proven | - (the counts of failures start over) |
+//! | ready | Lost, GoAway (a link of several) | ready, without it | - |
+//! | ready | Lost, GoAway (the last link, proven) | waiting | WaitUntil(now + a little spread) |
+//! | ready | Lost, GoAway (the last link, on trial) | waiting | WaitUntil(backoff from its dial) |
+//! | ready, with a dial beside | Lost, GoAway (the last link) | dialling | - (that is the dial now) |
 //! | any | Shutdown | shutdown | Drain (each link and dial) |
 //!
 //! While it waits it shows CONNECTING after a GOAWAY, and TRANSIENT_FAILURE after a failure. GoAway
-//! has the link drained as well. The dial of a successor is made beside the link in use (make
-//! before break), so that a link is only given up once there is another.
+//! has the link drained as well.
+//!
+//! While it is ready, one more dial may run beside the links (`beside`): of a link to take the place
+//! of one that shall go (ResetBackoff, WornOut), which is drained only when the other is up (make
+//! before break); or of a further link, where there are fewer than wanted. A replacement that fails
+//! leaves the link that is there; a further link that fails is waited for with a backoff of its own:
+//! a server may refuse a second connection and serve the first.
 //!
 //! Each link and dial has an incarnation, and an input about a link says which one. An input about
 //! any other than the machine's own comes late: it changes nothing, and says so.
 
+mod beside;
 mod input;
 
 pub use input::{Input, Output};
@@ -35,14 +39,19 @@ use crate::model::{
     ConnectivityState::{self, Connecting, Ready, TransientFailure},
     Incarnation,
 };
+use beside::{Beside, InUse};
 use std::time::Instant;
 
 /// The machine.
 #[derive(Clone, Debug)]
 pub struct Subchannel {
     schedules: Schedules,
+    /// How many links there shall be.
+    wanted: usize,
     stage: Stage,
     failures: u32,
+    /// Of dials beside links that work.
+    further_failures: u32,
     calls_waiting: bool,
 }
 
@@ -53,7 +62,7 @@ struct LinkRecord {
     dial_started: Instant,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Stage {
     /// Nothing was tried yet.
     Idle,
@@ -61,22 +70,10 @@ enum Stage {
     Waiting { shows: ConnectivityState, wait: Wait },
     /// `again`: if this dial fails, another follows at once.
     Dialling { dial: LinkRecord, again: bool },
-    /// A link takes calls.
+    /// Links take calls.
     Ready(InUse),
-    /// Over. `link`: the link or dial that there was then.
+    /// Over. `link`: a link or dial that there was then.
     Shutdown { link: Option<Incarnation> },
-}
-
-/// The link that takes calls.
-#[derive(Clone, Copy, Debug)]
-struct InUse {
-    link: LinkRecord,
-    /// Whether it has answered a call or lived long enough; it is on trial until then.
-    proven: bool,
-    /// The dial of the link to take its place.
-    successor: Option<LinkRecord>,
-    /// Whether one more such dial follows.
-    again: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -97,22 +94,32 @@ struct Step {
     dial_started: Instant,
 }
 
+/// The moment of one step: the time, its random number, and the number of a dial that it starts.
+#[derive(Clone, Copy)]
+struct Moment {
+    now: Instant,
+    unit: f64,
+    next: Incarnation,
+}
+
 impl Subchannel {
-    /// Idle, with nothing tried yet.
-    pub fn new(schedules: Schedules) -> Self {
-        Self { schedules, stage: Stage::Idle, failures: 0, calls_waiting: false }
+    /// Idle, with nothing tried yet; it shall have `wanted` links, at least one.
+    pub fn new(schedules: Schedules, wanted: usize) -> Self {
+        Self {
+            schedules,
+            wanted: wanted.max(1),
+            stage: Stage::Idle,
+            failures: 0,
+            further_failures: 0,
+            calls_waiting: false,
+        }
     }
 
     /// As after a failure, with a redial due at once: what a restarted supervisor begins with.
-    pub fn after_a_crash(schedules: Schedules, now: Instant) -> Self {
+    pub fn after_a_crash(schedules: Schedules, wanted: usize, now: Instant) -> Self {
         let wait = Wait { at: now, backoff: None };
         let stage = Stage::Waiting { shows: TransientFailure, wait };
-        Self { stage, ..Self::new(schedules) }
-    }
-
-    /// As after a shutdown: what a supervisor begins with that was restarted in the midst of it.
-    pub fn after_shutdown(schedules: Schedules) -> Self {
-        Self { stage: Stage::Shutdown { link: None }, ..Self::new(schedules) }
+        Self { stage, ..Self::new(schedules, wanted) }
     }
 
     /// Takes one step; none if the input comes late. `random` gives a number in `0.0..1.0`, and is
@@ -128,56 +135,49 @@ impl Subchannel {
         if self.is_late(input) {
             return None;
         }
-        if matches!(input, Input::Proven(_)) && self.is_proven() {
+        if matches!(input, Input::Proven(link) if self.is_proven(link)) {
             return Some(Vec::new());
         }
-        let unit = random();
-        Some(match (self.stage, input) {
-            (Stage::Shutdown { .. }, _) => Vec::new(),
-            (_, Input::Shutdown) => self.shut_down(),
-            (_, Input::CallsWaiting(waiting)) => self.calls_waiting(waiting, now),
-            (Stage::Idle, Input::Connect) => self.dial(next, now),
-            (Stage::Waiting { wait, .. }, Input::RedialDue) if wait.at > now => {
-                vec![Output::WaitUntil(wait.at)]
+        let moment = Moment { now, unit: random(), next };
+        let stage = std::mem::replace(&mut self.stage, Stage::Idle);
+        let (stage, outputs) = self.step(stage, input, moment);
+        self.stage = stage;
+        Some(outputs)
+    }
+
+    fn step(&mut self, stage: Stage, input: Input, moment: Moment) -> (Stage, Vec<Output>) {
+        let now = moment.now;
+        match (stage, input) {
+            (over @ Stage::Shutdown { .. }, _) => (over, Vec::new()),
+            (stage, Input::Shutdown) => shut_down(stage),
+            (stage, Input::CallsWaiting(waiting)) => {
+                self.calls_waiting = waiting;
+                self.wait_less(stage, now)
             }
-            (Stage::Waiting { .. }, Input::RedialDue) => self.dial(next, now),
+            (Stage::Idle, Input::Connect) => dial(moment),
+            (stage @ Stage::Waiting { wait: Wait { at, .. }, .. }, Input::RedialDue)
+                if at > now =>
+            {
+                (stage, vec![Output::WaitUntil(at)])
+            }
+            (Stage::Waiting { .. }, Input::RedialDue) => dial(moment),
             (Stage::Waiting { .. }, Input::ResetBackoff) => {
                 self.failures = 0;
-                self.dial(next, now)
+                dial(moment)
             }
             (Stage::Dialling { dial, .. }, Input::ResetBackoff) => {
                 self.failures = 0;
-                self.become_stage(Stage::Dialling { dial, again: true })
+                (Stage::Dialling { dial, again: true }, Vec::new())
             }
             (Stage::Dialling { dial, .. }, Input::Established(_)) => {
-                self.stage = Stage::Ready(InUse::on_trial(dial));
-                vec![Output::Use(dial.incarnation)]
+                self.go_on(InUse::first(dial), vec![Output::Use(dial.incarnation)], moment)
             }
             (Stage::Dialling { dial, again }, Input::DialFailed(_) | Input::Lost { .. }) => {
-                self.back_off(TransientFailure, dial, again, now, unit)
+                self.back_off(TransientFailure, dial, again, moment)
             }
-            (Stage::Ready(ready), Input::Proven(_)) => {
-                self.failures = 0;
-                self.become_stage(Stage::Ready(InUse { proven: true, ..ready }))
-            }
-            (Stage::Ready(ready), Input::ResetBackoff | Input::WornOut(_)) => {
-                match ready.successor {
-                    // That dial may have read what has changed since: one more follows it.
-                    Some(_) => self.become_stage(Stage::Ready(InUse { again: true, ..ready })),
-                    None => self.dial_successor(ready, next, now),
-                }
-            }
-            (Stage::Ready(ready), Input::Established(_) | Input::DialFailed(_)) => {
-                self.successor_ended(ready, input, next, now)
-            }
-            (Stage::Ready(ready), Input::Lost { link, .. }) if link != ready.link.incarnation => {
-                self.successor_ended(ready, input, next, now)
-            }
-            (Stage::Ready(ready), Input::Lost { .. } | Input::GoAway(_)) => {
-                self.link_ended(ready, input, now, unit)
-            }
-            _ => Vec::new(),
-        })
+            (Stage::Ready(in_use), input) => self.step_ready(in_use, input, moment),
+            (stage, _) => (stage, Vec::new()),
+        }
     }
 
     /// The state to show.
@@ -191,171 +191,135 @@ impl Subchannel {
         }
     }
 
-    /// The link to use.
-    pub fn link(&self) -> Option<Incarnation> {
-        match self.stage {
-            Stage::Ready(InUse { link, .. }) => Some(link.incarnation),
-            _ => None,
-        }
+    /// The links to use, the oldest first.
+    pub fn links(&self) -> impl Iterator<Item = Incarnation> {
+        let links = match &self.stage {
+            Stage::Ready(in_use) => &in_use.links[..],
+            _ => &[],
+        };
+        links.iter().map(|link| link.record.incarnation)
     }
 
-    /// The dial under way, while there is no link.
+    /// The dial under way: the only one while there is no link, or one beside the links.
     pub fn dialling(&self) -> Option<Incarnation> {
-        match self.stage {
+        match &self.stage {
             Stage::Dialling { dial, .. } => Some(dial.incarnation),
+            Stage::Ready(InUse { beside: Beside::Dialling { dial, .. }, .. }) => {
+                Some(dial.incarnation)
+            }
             _ => None,
         }
     }
 
-    /// The link or dial that the state is about; after a shutdown, the one that there was then.
+    /// The link or dial that the state is about, the newest link of several; after a shutdown, one
+    /// that there was then.
     pub fn subject(&self) -> Option<Incarnation> {
         match self.stage {
             Stage::Shutdown { link } => link,
-            _ => self.link().or(self.dialling()),
+            _ => self.links().last().or(self.dialling()),
         }
+    }
+
+    /// Whether a link or dial is the machine's.
+    pub fn owns(&self, link: Incarnation) -> bool {
+        self.links().any(|one| one == link) || self.dialling() == Some(link)
     }
 
     /// How many dials failed, or links were lost unproven, since a link was last proven.
     pub fn failures(&self) -> u32 {
-        self.failures
+        match self.stage {
+            Stage::Ready(_) => self.further_failures,
+            _ => self.failures,
+        }
     }
 
-    /// Whether the link in use has answered a call or lived long enough.
-    pub fn is_proven(&self) -> bool {
-        matches!(self.stage, Stage::Ready(InUse { proven: true, .. }))
+    /// Whether this link in use has answered a call or lived long enough.
+    pub fn is_proven(&self, link: Incarnation) -> bool {
+        match &self.stage {
+            Stage::Ready(in_use) => {
+                in_use.links.iter().any(|one| one.record.incarnation == link && one.proven)
+            }
+            _ => false,
+        }
     }
 
     /// Makes a wait that is on last until `at`, whatever calls wait; its end.
     pub fn hold_until(&mut self, at: Instant) -> Option<Instant> {
-        let Stage::Waiting { wait, .. } = &mut self.stage else { return None };
+        let wait = self.wait_mut()?;
         *wait = Wait { at: wait.at.max(at), backoff: None };
         Some(wait.at)
     }
 
     /// When the next dial is due, while one is waited for.
-    #[cfg(test)]
     pub fn next_dial(&self) -> Option<Instant> {
-        match self.stage {
+        match &self.stage {
             Stage::Waiting { wait, .. } => Some(wait.at),
+            Stage::Ready(InUse { beside: Beside::Waiting(wait), .. }) => Some(wait.at),
             _ => None,
         }
     }
 
     /// Whether it is about a link or dial that is not the machine's, or no longer is.
     pub fn is_late(&self, input: Input) -> bool {
-        let (link, dial) = match self.stage {
-            Stage::Dialling { dial, .. } => (None, Some(dial.incarnation)),
-            Stage::Ready(InUse { link, successor, .. }) => {
-                (Some(link.incarnation), successor.map(|dial| dial.incarnation))
-            }
-            Stage::Idle | Stage::Waiting { .. } | Stage::Shutdown { .. } => (None, None),
-        };
+        let in_use = |one| self.links().any(|link| link == one);
         match input {
-            Input::Established(one) | Input::DialFailed(one) => dial != Some(one),
-            Input::Proven(one) | Input::GoAway(one) | Input::WornOut(one) => link != Some(one),
-            Input::Lost { link: one, .. } => link != Some(one) && dial != Some(one),
+            Input::Established(one) | Input::DialFailed(one) => self.dialling() != Some(one),
+            Input::Proven(one) | Input::GoAway(one) | Input::WornOut(one) => !in_use(one),
+            Input::Lost { link, .. } => !self.owns(link),
             Input::Connect | Input::RedialDue | Input::ResetBackoff => false,
             Input::CallsWaiting(_) | Input::Shutdown => false,
         }
     }
 
-    fn become_stage(&mut self, stage: Stage) -> Vec<Output> {
-        self.stage = stage;
-        Vec::new()
+    fn wait_mut(&mut self) -> Option<&mut Wait> {
+        match &mut self.stage {
+            Stage::Waiting { wait, .. } => Some(wait),
+            Stage::Ready(InUse { beside: Beside::Waiting(wait), .. }) => Some(wait),
+            _ => None,
+        }
     }
 
-    fn shut_down(&mut self) -> Vec<Output> {
-        let open = match self.stage {
-            Stage::Dialling { dial, .. } => [Some(dial), None],
-            Stage::Ready(InUse { link, successor, .. }) => [Some(link), successor],
-            Stage::Idle | Stage::Waiting { .. } | Stage::Shutdown { .. } => [None, None],
-        };
-        self.stage = Stage::Shutdown { link: open[0].map(|link| link.incarnation) };
-        open.into_iter().flatten().map(|link| Output::Drain(link.incarnation)).collect()
-    }
-
-    fn dial(&mut self, next: Incarnation, now: Instant) -> Vec<Output> {
-        let dial = LinkRecord { incarnation: next, dial_started: now };
-        self.stage = Stage::Dialling { dial, again: false };
-        vec![Output::Dial(next)]
-    }
-
-    fn dial_successor(&mut self, ready: InUse, next: Incarnation, now: Instant) -> Vec<Output> {
-        let successor = Some(LinkRecord { incarnation: next, dial_started: now });
-        self.stage = Stage::Ready(InUse { successor, again: false, ..ready });
-        vec![Output::Dial(next)]
-    }
-
-    /// The dial of a successor ended, with a link or without.
-    fn successor_ended(
-        &mut self,
-        ready: InUse,
-        input: Input,
-        next: Incarnation,
-        now: Instant,
-    ) -> Vec<Output> {
-        let (in_use, mut outputs) = match (input, ready.successor) {
-            (Input::Established(_), Some(dial)) => {
-                let former = Output::Drain(ready.link.incarnation);
-                (InUse::on_trial(dial), vec![Output::Use(dial.incarnation), former])
-            }
-            _ => (InUse { successor: None, ..ready }, Vec::new()),
-        };
-        outputs.extend(match ready.again {
-            true => self.dial_successor(in_use, next, now),
-            false => self.become_stage(Stage::Ready(in_use)),
-        });
-        outputs
-    }
-
-    /// The link in use takes no more calls, or is gone. A successor's dial is the dial now.
-    fn link_ended(&mut self, ready: InUse, input: Input, now: Instant, unit: f64) -> Vec<Output> {
-        let InUse { link, proven, successor, again } = ready;
-        let (shows, mut outputs) = match input {
-            Input::GoAway(_) => (Connecting, vec![Output::Drain(link.incarnation)]),
-            Input::Lost { goaway: true, .. } => (Connecting, Vec::new()),
-            _ => (TransientFailure, Vec::new()),
-        };
-        outputs.extend(match successor {
-            Some(dial) => self.become_stage(Stage::Dialling { dial, again }),
-            None if proven => {
-                let at = after(now, scaled(self.schedules.spread, unit));
-                self.wait(shows, Wait { at, backoff: None })
-            }
-            None => self.back_off(shows, link, again, now, unit),
-        });
-        outputs
-    }
-
+    /// There is no link any more, and no dial: waits for the next one.
     fn back_off(
         &mut self,
         shows: ConnectivityState,
         dial: LinkRecord,
         again: bool,
-        now: Instant,
-        unit: f64,
-    ) -> Vec<Output> {
-        let step = Step { n: self.failures, unit, dial_started: dial.dial_started };
-        self.failures = self.failures.saturating_add(1);
-        let at = if again { now } else { self.due(step, now) };
-        self.wait(shows, Wait { at, backoff: Some(step) })
+        moment: Moment,
+    ) -> (Stage, Vec<Output>) {
+        let n = self.failures;
+        self.failures = n.saturating_add(1);
+        waiting(shows, self.backoff(n, dial, again, moment))
     }
 
-    fn wait(&mut self, shows: ConnectivityState, wait: Wait) -> Vec<Output> {
-        self.stage = Stage::Waiting { shows, wait };
-        vec![Output::WaitUntil(wait.at)]
+    /// The wait after a dial, or a link on trial, that failed as the `n`th in a row.
+    fn backoff(&self, n: u32, dial: LinkRecord, again: bool, moment: Moment) -> Wait {
+        let step = Step { n, unit: moment.unit, dial_started: dial.dial_started };
+        let at = if again { moment.now } else { self.due(step, moment.now) };
+        Wait { at, backoff: Some(step) }
     }
 
-    fn calls_waiting(&mut self, waiting: bool, now: Instant) -> Vec<Output> {
-        self.calls_waiting = waiting;
-        let Stage::Waiting { shows, wait: Wait { at, backoff: Some(step) } } = self.stage else {
-            return Vec::new();
+    /// The wait after a proven link: servers that restart are not dialled by all at once.
+    fn spread(&self, moment: Moment) -> Wait {
+        let at = after(moment.now, scaled(self.schedules.spread, moment.unit));
+        Wait { at, backoff: None }
+    }
+
+    /// Where calls wait now, the quick schedule may be earlier.
+    fn wait_less(&mut self, mut stage: Stage, now: Instant) -> (Stage, Vec<Output>) {
+        let wait = match &mut stage {
+            Stage::Waiting { wait, .. } => wait,
+            Stage::Ready(InUse { beside: Beside::Waiting(wait), .. }) => wait,
+            _ => return (stage, Vec::new()),
         };
-        let sooner = self.due(step, now);
-        if !waiting || sooner >= at {
-            return Vec::new();
+        let sooner = wait.backoff.filter(|_| self.calls_waiting).map(|step| self.due(step, now));
+        match sooner.filter(|sooner| *sooner < wait.at) {
+            Some(sooner) => {
+                wait.at = sooner;
+                (stage, vec![Output::WaitUntil(sooner)])
+            }
+            None => (stage, Vec::new()),
         }
-        self.wait(shows, Wait { at: sooner, backoff: Some(step) })
     }
 
     fn due(&self, step: Step, now: Instant) -> Instant {
@@ -366,10 +330,23 @@ impl Subchannel {
     }
 }
 
-impl InUse {
-    fn on_trial(link: LinkRecord) -> Self {
-        Self { link, proven: false, successor: None, again: false }
-    }
+fn dial(moment: Moment) -> (Stage, Vec<Output>) {
+    let dial = LinkRecord { incarnation: moment.next, dial_started: moment.now };
+    (Stage::Dialling { dial, again: false }, vec![Output::Dial(moment.next)])
+}
+
+fn waiting(shows: ConnectivityState, wait: Wait) -> (Stage, Vec<Output>) {
+    (Stage::Waiting { shows, wait }, vec![Output::WaitUntil(wait.at)])
+}
+
+fn shut_down(stage: Stage) -> (Stage, Vec<Output>) {
+    let open: Vec<_> = match stage {
+        Stage::Dialling { dial, .. } => vec![dial.incarnation],
+        Stage::Ready(in_use) => in_use.open().collect(),
+        Stage::Idle | Stage::Waiting { .. } | Stage::Shutdown { .. } => Vec::new(),
+    };
+    let over = Stage::Shutdown { link: open.first().copied() };
+    (over, open.into_iter().map(Output::Drain).collect())
 }
 
 #[cfg(test)]

@@ -17,7 +17,9 @@ use super::{
 };
 use crate::{
     config::{self, Config, ConfigError},
-    crypto, unwind,
+    crypto,
+    model::Address,
+    unwind,
 };
 use describe::About;
 pub(super) use describe::Refused;
@@ -35,13 +37,14 @@ type Secured = Result<(Checked, ServerRefusal), Refused>;
 /// How one channel speaks TLS, and the material it read last.
 pub(crate) struct TlsClient {
     settings: config::TlsConfig,
-    server_name: String,
+    /// Whose certificate it must be; none: that of the address which is dialled.
+    server_name: Option<String>,
     kept: Mutex<Option<Arc<Material>>>,
 }
 
 impl TlsClient {
     pub(crate) fn new(settings: config::TlsConfig, target: &config::Target) -> Self {
-        let server_name = settings.server_name.clone().unwrap_or_else(|| target.server_name());
+        let server_name = settings.server_name.clone().or_else(|| target.server_name());
         Self { settings, server_name, kept: Mutex::new(None) }
     }
 
@@ -79,15 +82,21 @@ impl TlsClient {
 
     /// The handshake. What the server says of our certificate may come only later: the stream keeps
     /// it as its verdict.
-    pub(super) async fn secure(&self, io: BoxedIo, material: &Material) -> Secured {
+    pub(super) async fn secure(
+        &self,
+        io: BoxedIo,
+        material: &Material,
+        address: &Address,
+    ) -> Secured {
         let refused = |words: String, wrong_peer| Refused { words, wrong_peer };
-        let name = ServerName::try_from(self.server_name.clone()).map_err(|_| {
-            let name = &self.server_name;
+        let server_name =
+            self.server_name.clone().unwrap_or_else(|| config::certificate_name(address));
+        let name = ServerName::try_from(server_name.clone()).map_err(|_| {
             let rule = "is not a name that a certificate could have: set tls.server_name";
-            refused(format!("{name:?} {rule}"), false)
+            refused(format!("{server_name:?} {rule}"), false)
         })?;
         let about = About {
-            server_name: self.server_name.clone(),
+            server_name,
             trusted: material.trusted(),
             has_certificate: self.settings.identity.is_some(),
         };

@@ -272,7 +272,7 @@ async fn a_storm_of_ten_thousand_cancelled_calls_does_not_kill_the_link() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_storm_of_cancelled_calls_does_not_kill_the_link_over_tcp_with_two_threads() {
     let server = ScriptedServer::builder().script(hang_mostly()).on_tcp().await;
-    let target = server.endpoint();
+    let target = server.dial_address();
     let config = config().host(target.host()).port(target.port()).build().expect("valid");
     let supervisor = Supervisor::builder(config).rng_seed(1).spawn();
     supervisor.wait_ready(secs(10)).await.expect("Ready");

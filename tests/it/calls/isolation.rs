@@ -238,7 +238,7 @@ async fn an_answer_that_comes_before_the_request_is_sent_is_the_answer() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_peer_that_answers_and_resets_at_the_headers_costs_no_link() {
     let peer = RawPeer::on_tcp().await;
-    let config = config_for(&peer.endpoint());
+    let config = config_for(&peer.dial_address());
     let peer = peer.play(|mut link| async move {
         link.send_settings(&[]).await;
         while let Some(Frame { stream, .. }) = link.next_request().await {

@@ -156,7 +156,7 @@ async fn a_hundred_thousand_parked_calls_are_all_answered_in_the_order_of_their_
 async fn a_hundred_thousand_calls_at_once_on_a_ready_channel_over_tcp_are_all_answered() {
     const CALLS: usize = 100_000;
     let server = ScriptedServer::builder().record_arrivals(false).on_tcp().await;
-    let target = server.endpoint();
+    let target = server.dial_address();
     let config = Config::builder()
         .host(target.host())
         .port(target.port())

@@ -12,10 +12,9 @@ use std::{
 use tonic::{Code, Request, Status, client::Grpc};
 use tonic_prost::ProstCodec;
 use tonic_supervisor::{
-    CallKind, CallOptions, CallReport, Cause, Config, ConfigBuilder, ConnectivityState, EventItem,
-    EventStream, Fact, Origin, Phase, Scope, SupervisedChannel, Supervisor,
+    Address, CallKind, CallOptions, CallReport, Cause, Config, ConfigBuilder, ConnectivityState,
+    EventItem, EventStream, Fact, Origin, Phase, Scope, SupervisedChannel, Supervisor,
     testing::{MemoryNetwork, Misbehaviour, RawLink, RawPeer},
-    transport::Endpoint,
 };
 
 /// The status that ends every second attempt: no list of codes has it, so the call ends with it.
@@ -91,7 +90,7 @@ async fn check<F: Future<Output = RawPeer>>(row: &Row, entry: Entry, peer: impl 
 
 /// No link comes to be: a fail-fast call hears why, one that waits hears it at its deadline.
 async fn check_dial(row: &Row, entry: Entry, fault: Misbehaviour, peer: RawPeer, fail_fast: bool) {
-    let (target, connector) = (peer.endpoint(), peer.connector());
+    let (target, connector) = (peer.dial_address(), peer.connector());
     let _peer = peer.misbehave(fault, usize::MAX);
     let config = config(&target).connect_timeout(CONNECT_TIMEOUT).build().expect("valid");
     let supervisor = Supervisor::builder(config).connector(connector).rng_seed(1).spawn();
@@ -128,7 +127,7 @@ async fn check_dial(row: &Row, entry: Entry, fault: Misbehaviour, peer: RawPeer,
 /// The first attempt meets the fault; a second one is answered with [`END`], so that the report has
 /// both.
 async fn check_call(row: &Row, entry: Entry, fault: Misbehaviour, peer: RawPeer, idempotent: bool) {
-    let (target, connector) = (peer.endpoint(), peer.connector());
+    let (target, connector) = (peer.dial_address(), peer.connector());
     let struck = Arc::new(AtomicBool::new(false));
     let _peer = peer.play(move |link| serve(link, fault, struck.clone()));
     let supervisor = {
@@ -232,7 +231,7 @@ fn waits_in_vain(fault: Misbehaviour) -> bool {
     matches!(fault, Misbehaviour::Streams(0) | Misbehaviour::NoWindow | Misbehaviour::NoAnswer)
 }
 
-fn config(target: &Endpoint) -> ConfigBuilder {
+fn config(target: &Address) -> ConfigBuilder {
     Config::builder()
         .host(target.host())
         .port(target.port())

@@ -363,7 +363,7 @@ async fn scenario_22_a_peer_that_never_speaks_http2_never_makes_the_channel_read
 #[tokio::test]
 async fn scenario_22_a_socket_that_only_accepts_is_no_link() {
     let sink = RawPeer::on_tcp().await.black_hole();
-    let supervisor = supervise_tcp(config_for(&sink.endpoint()).connect_timeout(ms(200)));
+    let supervisor = supervise_tcp(config_for(&sink.dial_address()).connect_timeout(ms(200)));
     let mut events = EventReader::of(&supervisor).await;
     events.until_state(ConnectivityState::TransientFailure).await;
     events.until_state(ConnectivityState::Connecting).await;

@@ -6,11 +6,11 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
 };
-use tonic_supervisor::{DialFailure, DialStep, Fact, Supervisor, transport::Endpoint};
+use tonic_supervisor::{Address, DialFailure, DialStep, Fact, Supervisor};
 
 /// A peer that reads our greeting, says `words` in pieces of `size`, and then neither speaks nor
 /// hangs up.
-async fn peer(words: &'static [u8], size: usize) -> Endpoint {
+async fn peer(words: &'static [u8], size: usize) -> Address {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let port = listener.local_addr().expect("an address").port();
     tokio::spawn(async move {
@@ -27,7 +27,7 @@ async fn peer(words: &'static [u8], size: usize) -> Endpoint {
             }));
         }
     });
-    Endpoint::new("127.0.0.1", port)
+    Address::new("127.0.0.1", port)
 }
 
 /// How the first dial fails.

@@ -139,7 +139,7 @@ async fn scenario_02_planned_goaways_reach_no_caller_and_execute_no_call_twice()
         .script(slow)
         .on_tcp()
         .await;
-    let supervisor = supervise_tcp(config_for(&server.endpoint()));
+    let supervisor = supervise_tcp(config_for(&server.dial_address()));
     let calls = call_often(&supervisor, 8, 300).await;
     let snapshot = supervisor.snapshot();
     assert_eq!((server.handled(), snapshot.retries), (calls, 0));
@@ -168,7 +168,7 @@ async fn scenario_02_calls_that_a_goaway_excludes_are_sent_again_for_free() {
     let handled = Arc::new(AtomicUsize::new(0));
     let count = handled.clone();
     let peer = RawPeer::on_tcp().await;
-    let config = config_for(&peer.endpoint()).reconnect_spread(ms(1));
+    let config = config_for(&peer.dial_address()).reconnect_spread(ms(1));
     // Answers four calls, excludes the fifth and whatever follows.
     let peer = peer.play(move |mut link| {
         let count = count.clone();

@@ -132,7 +132,7 @@ async fn a_program_that_stood_still_reads_once_more_before_it_gives_a_link_up() 
 async fn a_keepalive_of_any_length_fails_no_dial() {
     for time in [secs(2_592_000), Duration::MAX] {
         let server = tonic_supervisor::testing::ScriptedServer::on_tcp().await;
-        let target = server.endpoint();
+        let target = server.dial_address();
         let config = config()
             .host(target.host())
             .port(target.port())

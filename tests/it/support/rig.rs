@@ -9,9 +9,8 @@ use prost_types::{
 use std::time::Duration;
 use tonic::Status;
 use tonic_supervisor::{
-    CallOptions, Config, ConfigBuilder, SupervisedChannel, Supervisor,
+    Address, CallOptions, Config, ConfigBuilder, SupervisedChannel, Supervisor,
     testing::{MemoryNetwork, Script, ScriptedServer},
-    transport::Endpoint,
 };
 
 /// Where servers in memory listen.
@@ -25,7 +24,7 @@ pub(crate) fn config() -> ConfigBuilder {
 }
 
 /// The defaults, aimed at `target`.
-pub(crate) fn config_for(target: &Endpoint) -> ConfigBuilder {
+pub(crate) fn config_for(target: &Address) -> ConfigBuilder {
     Config::builder().host(target.host()).port(target.port())
 }
 

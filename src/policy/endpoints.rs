@@ -1,0 +1,147 @@
+//! The list of a channel's endpoints: which are new, which are gone, and what their numbers are.
+//!
+//! A list replaces the former one whole. An endpoint is known by the set of its addresses, and one
+//! that comes back has the number that it had.
+
+use crate::model::{Address, Endpoint, EndpointId};
+use std::collections::{BTreeMap, VecDeque};
+
+/// So many endpoints that are gone keep their numbers.
+const REMEMBERED: usize = 4_096;
+
+/// The endpoints of one channel.
+#[derive(Clone, Debug, Default)]
+pub struct EndpointList {
+    /// In the order of the last list.
+    listed: Vec<(EndpointId, Endpoint)>,
+    /// Those that are gone.
+    former: BTreeMap<Box<[Address]>, EndpointId>,
+    /// The former ones, the one that went first in front.
+    order: VecDeque<Box<[Address]>>,
+    last: u32,
+}
+
+/// What a new list changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListChange {
+    /// In the order of the list.
+    pub added: Vec<(EndpointId, Endpoint)>,
+    /// In the order of the former list.
+    pub removed: Vec<(EndpointId, Endpoint)>,
+}
+
+impl EndpointList {
+    /// Takes a list in the place of the former one. What is listed twice counts once.
+    pub fn update(&mut self, list: &[Endpoint]) -> ListChange {
+        let mut before: BTreeMap<_, _> = std::mem::take(&mut self.listed)
+            .into_iter()
+            .enumerate()
+            .map(|(place, (id, endpoint))| (endpoint.key(), (place, id, endpoint)))
+            .collect();
+        let (mut change, mut seen) = (ListChange::default(), BTreeMap::new());
+        for endpoint in list {
+            let key = endpoint.key();
+            if seen.insert(key.clone(), ()).is_some() {
+                continue;
+            }
+            let id = match before.remove(&key) {
+                Some((_, id, _)) => id,
+                None => {
+                    let id = self.number(&key);
+                    change.added.push((id, endpoint.clone()));
+                    id
+                }
+            };
+            // Its addresses may be in another order now, which the next dial follows.
+            self.listed.push((id, endpoint.clone()));
+        }
+        let mut gone: Vec<_> = before.into_iter().collect();
+        gone.sort_by_key(|(_, (place, ..))| *place);
+        for (key, (_, id, endpoint)) in gone {
+            self.remember(key, id);
+            change.removed.push((id, endpoint));
+        }
+        change
+    }
+
+    /// The endpoints, in the order of the last list.
+    pub fn listed(&self) -> &[(EndpointId, Endpoint)] {
+        &self.listed
+    }
+
+    /// An endpoint of the last list.
+    pub fn get(&self, id: EndpointId) -> Option<&Endpoint> {
+        self.listed.iter().find(|(one, _)| *one == id).map(|(_, endpoint)| endpoint)
+    }
+
+    fn number(&mut self, key: &[Address]) -> EndpointId {
+        if let Some(id) = self.former.remove(key) {
+            self.order.retain(|one| **one != *key);
+            return id;
+        }
+        self.last += 1;
+        EndpointId(self.last)
+    }
+
+    fn remember(&mut self, key: Box<[Address]>, id: EndpointId) {
+        self.order.push_back(key.clone());
+        self.former.insert(key, id);
+        if self.order.len() > REMEMBERED
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.former.remove(&oldest);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoint(name: &str) -> Endpoint {
+        Endpoint::of(name.chars().map(|host| Address::new(host.to_string(), 1)))
+    }
+
+    fn list(names: &[&str]) -> Vec<Endpoint> {
+        names.iter().map(|name| endpoint(name)).collect()
+    }
+
+    fn ids(of: &[(EndpointId, Endpoint)]) -> Vec<u32> {
+        of.iter().map(|(id, _)| id.0).collect()
+    }
+
+    #[test]
+    fn a_list_adds_what_is_new_and_removes_what_it_lacks() {
+        let mut endpoints = EndpointList::default();
+        let change = endpoints.update(&list(&["a", "b", "a"]));
+        assert_eq!((ids(&change.added), ids(&change.removed)), (vec![1, 2], vec![]));
+        let change = endpoints.update(&list(&["c", "b"]));
+        assert_eq!((ids(&change.added), ids(&change.removed)), (vec![3], vec![1]));
+        assert_eq!(ids(endpoints.listed()), [3, 2]);
+        assert_eq!(endpoints.update(&list(&["b", "c"])), ListChange::default());
+        assert_eq!(endpoints.get(EndpointId(2)), Some(&endpoint("b")));
+        assert_eq!(endpoints.get(EndpointId(1)), None);
+    }
+
+    #[test]
+    fn an_endpoint_that_comes_back_has_its_number_and_is_known_by_its_set_of_addresses() {
+        let mut endpoints = EndpointList::default();
+        endpoints.update(&list(&["ab", "c"]));
+        endpoints.update(&list(&["c"]));
+        let change = endpoints.update(&list(&["c", "ba", "d"]));
+        assert_eq!(ids(&change.added), [1, 3]);
+        // The order in which its addresses are dialled is the last list's.
+        assert_eq!(endpoints.get(EndpointId(1)).expect("listed").addresses()[0].host(), "b");
+    }
+
+    #[test]
+    fn what_is_remembered_of_endpoints_that_are_gone_is_bounded() {
+        let mut endpoints = EndpointList::default();
+        for n in 0..2 * REMEMBERED {
+            endpoints.update(&[Address::new(format!("h{n}"), 1).into()]);
+        }
+        assert_eq!((endpoints.former.len(), endpoints.order.len()), (REMEMBERED, REMEMBERED));
+        endpoints.update(&[Address::new(format!("h{}", 2 * REMEMBERED - 2), 1).into()]);
+        assert_eq!(endpoints.listed()[0].0, EndpointId(2 * REMEMBERED as u32 - 1));
+    }
+}
