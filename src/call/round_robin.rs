@@ -4,9 +4,9 @@
 //! No call may wait while one of the links has room. Looking at the links one after another is no
 //! proof that all are full: room may be made on the first while the last is looked at. So where all
 //! looked full, each is asked for room once more with `reserve`, which leaves word on the link that
-//! room is wanted before it looks (`transport::window` has the argument for one link). Each link has
-//! the word then, so room that is made on any of them from its look on is reported. The word costs
-//! an atomic write on every link, and is left only where all are full.
+//! room is wanted before it looks (`transport::window` has the argument for one link). Each link
+//! has the word then, so room that is made on any of them from its look on is reported. The word
+//! costs an atomic write on every link, and is left only where all are full.
 
 use super::avoid::Avoid;
 use crate::transport::{Link, Permit};

@@ -110,7 +110,8 @@ impl SupervisorBuilder {
     ///
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), tonic_supervisor::ConfigError> {
-    /// let (lists, given) = watch::channel([Endpoint::from(Address::new("10.0.0.7", 50051))].into());
+    /// let first = Endpoint::from(Address::new("10.0.0.7", 50051));
+    /// let (lists, given) = watch::channel([first].into());
     /// let config = Config::builder().balancing_policy(Balancing::RoundRobin).build()?;
     /// let supervisor = Supervisor::builder(config).endpoints(given).spawn();
     /// let more = ["10.0.0.7", "10.0.0.8"].map(|host| Endpoint::from(Address::new(host, 50051)));

@@ -4,13 +4,14 @@
 //! [`Config`]: that is why the functions that make one are here, too.
 
 use super::{
+    balancing::Balancing,
     check,
     error::{ConfigError, Problem},
     keys::{PREFIX, key_doc, key_setters, setter},
     layers::{KeyPath, Layers, Source},
     location::Location,
     method::MethodOptions,
-    settings::{Balancing, Config},
+    settings::Config,
     value::Value,
 };
 use crate::policy::RetryLimit;

@@ -8,6 +8,7 @@
 mod address;
 #[cfg(feature = "yaml")]
 mod advice;
+mod balancing;
 mod builder;
 mod check;
 mod effective;
@@ -38,13 +39,14 @@ mod yaml;
 mod yaml_mistakes;
 
 pub use address::InvalidAddress;
+pub use balancing::Balancing;
 pub use builder::ConfigBuilder;
 pub use effective::Effective;
 pub use error::{ConfigError, Problem};
 #[cfg(feature = "agent-queue")]
 pub(crate) use keys::key_doc;
 pub use method::{MethodOptions, MethodRule};
-pub use settings::{Balancing, Config, Keepalive, Queue, Reconnect};
+pub use settings::{Config, Keepalive, Queue, Reconnect};
 #[cfg(feature = "auth-file")]
 pub(crate) use suggest::did_you_mean;
 pub use target::Target;

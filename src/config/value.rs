@@ -3,7 +3,7 @@
 //! Every reader answers with the value or with the rule that was broken, worded to follow "`key` is
 //! `value`, but ".
 
-use super::{settings::Balancing, suggest::did_you_mean};
+use super::{balancing::Balancing, suggest::did_you_mean};
 use crate::{
     model::CallKind,
     policy::{RetryLimit, code_name},

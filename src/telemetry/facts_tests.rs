@@ -1,7 +1,7 @@
 //! A walk over all facts: what the table says of each is what the log, the lines for people and the
 //! fields say.
 
-use super::{EventLines, lines::Line, log};
+use super::{EventLines, line::Line, log};
 use crate::model::{Fact, FieldValue, Level, every_fact};
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -4,7 +4,7 @@
 //! `tracing` wants the names of fields when it is compiled. So all names that facts have stand in
 //! `fact_line`, and those that a fact has not stay empty; a test holds that none is missing.
 
-use super::lines::{Counts, Line};
+use super::line::{Counts, Line};
 use crate::model::{Fact, Field, FieldValue, Level};
 use std::{cell::LazyCell, sync::Arc};
 

@@ -7,6 +7,7 @@
 mod calls;
 #[cfg(test)]
 mod facts_tests;
+mod line;
 mod lines;
 mod log;
 mod metric_list;

@@ -3,6 +3,7 @@
 //!
 //! | to test against | use | over |
 //! |---|---|---|
+//! | several servers, listed and not | [`Fleet`] | memory or TCP |
 //! | a gRPC server that fails by script | [`ScriptedServer`] | memory or TCP |
 //! | a peer that breaks HTTP/2 or gRPC | [`RawPeer`] with a [`Misbehaviour`] | memory or TCP |
 //! | a network with exact, paused time | [`MemoryNetwork`] | memory |
@@ -24,8 +25,10 @@ mod arrival;
 pub use arrival::Arrival;
 mod answer;
 pub use answer::{Answer, Script};
+mod fleet;
 mod serve;
 mod server_state;
+pub use fleet::Fleet;
 
 mod raw;
 pub use raw::{RawLink, RawPeer};

@@ -13,6 +13,8 @@ mod calls;
 mod command;
 mod config;
 #[cfg(feature = "test-util")]
+mod endpoints;
+#[cfg(feature = "test-util")]
 mod faults;
 #[cfg(feature = "test-util")]
 mod links;

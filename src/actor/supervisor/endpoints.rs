@@ -1,5 +1,5 @@
-//! The supervisor's endpoints: lists of them that are given, and where calls go out, given the links
-//! there are.
+//! The supervisor's endpoints: lists of them that are given, and where calls go out with the links
+//! that there are.
 
 use super::{
     super::{

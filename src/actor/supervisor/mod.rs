@@ -41,6 +41,9 @@ const END_REPORT_TIMEOUT: Duration = Duration::from_secs(5);
 /// After the grace, links have this long to write what is left before they are cut.
 const CUT_AFTER: Duration = Duration::from_millis(100);
 
+/// Gives a number in `0.0..1.0` each time.
+type Random<'a> = &'a mut dyn FnMut() -> f64;
+
 /// What the actor knows, until it fails. Nothing here waits: children, whose start takes an
 /// `await`, are started after each event.
 struct Session {
@@ -174,7 +177,7 @@ impl Session {
     fn take_step(
         &mut self,
         cause: &str,
-        make: impl FnOnce(&mut Channel, &Arc<str>, Instant, &mut dyn FnMut() -> f64) -> Option<Step>,
+        make: impl FnOnce(&mut Channel, &Arc<str>, Instant, Random<'_>) -> Option<Step>,
     ) {
         let cause: Arc<str> = cause.into();
         let now = clock::now();

@@ -3,7 +3,7 @@
 
 use crate::{
     config::{
-        settings::Balancing,
+        balancing::Balancing,
         value::{Value, size_text},
     },
     model::CallKind,

@@ -78,7 +78,11 @@ impl Subchannel {
         match (input, in_use.beside) {
             (Input::Proven(link), _) => {
                 in_use.link(link).into_iter().for_each(|link| link.proven = true);
-                (self.failures, self.further_failures) = (0, 0);
+                self.failures = 0;
+                // Of the only link it says nothing about further ones.
+                if in_use.links.len() > 1 {
+                    self.further_failures = 0;
+                }
             }
             (Input::ResetBackoff, beside) => {
                 self.further_failures = 0;
@@ -223,3 +227,7 @@ impl Subchannel {
         (Stage::Ready(in_use), outputs)
     }
 }
+
+#[cfg(test)]
+#[path = "beside_tests.rs"]
+mod tests;

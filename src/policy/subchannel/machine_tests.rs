@@ -14,8 +14,8 @@ fn schedules() -> Schedules {
 
 /// A machine with the number of its last dial, as a channel keeps it.
 #[derive(Clone, Debug)]
-struct Numbered {
-    machine: Subchannel,
+pub(super) struct Numbered {
+    pub(super) machine: Subchannel,
     last: u64,
 }
 
@@ -25,11 +25,11 @@ impl Numbered {
     }
 
     /// It shall have so many links.
-    fn wanting(links: usize) -> Self {
+    pub(super) fn wanting(links: usize) -> Self {
         Self { machine: Subchannel::new(schedules(), links), last: 0 }
     }
 
-    fn on(&mut self, input: Input, now: Instant) -> Option<Vec<Output>> {
+    pub(super) fn on(&mut self, input: Input, now: Instant) -> Option<Vec<Output>> {
         let next = Incarnation(self.last + 1);
         let outputs = self.machine.on(input, now, || 0.5, next)?;
         self.last += u64::from(outputs.contains(&Output::Dial(next)));
@@ -37,7 +37,7 @@ impl Numbered {
     }
 
     /// The newest link or dial.
-    fn newest(&self) -> Incarnation {
+    pub(super) fn newest(&self) -> Incarnation {
         Incarnation(self.last)
     }
 
@@ -48,7 +48,7 @@ impl Numbered {
         outputs.first().copied()
     }
 
-    fn waits(&mut self, input: Input, now: Instant) -> Instant {
+    pub(super) fn waits(&mut self, input: Input, now: Instant) -> Instant {
         match self.takes(input, now) {
             Some(Output::WaitUntil(at)) => at,
             other => panic!("{input:?} must wait: {other:?}"),
@@ -56,15 +56,7 @@ impl Numbered {
     }
 }
 
-fn dials(outputs: Option<Vec<Output>>) -> Vec<u64> {
-    let dial = |output: &Output| match output {
-        Output::Dial(dial) => Some(dial.0),
-        _ => None,
-    };
-    outputs.expect("not late").iter().filter_map(dial).collect()
-}
-
-fn lost(link: Incarnation) -> Input {
+pub(super) fn lost(link: Incarnation) -> Input {
     Input::Lost { link, goaway: false }
 }
 
@@ -337,79 +329,4 @@ fn news_of_a_link_that_was_given_up_come_late() {
     machine.on(Input::RedialDue, now + Duration::from_secs(1));
     assert_eq!(machine.on(Input::Established(first), now), None);
     assert_eq!(machine.machine.dialling(), Some(Incarnation(2)));
-}
-
-fn links(machine: &Numbered) -> Vec<u64> {
-    machine.machine.links().map(|link| link.0).collect()
-}
-
-#[test]
-fn further_links_are_dialled_one_after_another_until_there_are_enough() {
-    let (mut machine, now) = (Numbered::wanting(3), Instant::now());
-    assert_eq!(dials(machine.on(Input::Connect, now)), [1]);
-    assert_eq!(dials(machine.on(Input::Established(Incarnation(1)), now)), [2]);
-    assert_eq!(machine.on(Input::RedialDue, now), Some(vec![]), "one dial at a time");
-    assert_eq!(dials(machine.on(Input::Established(Incarnation(2)), now)), [3]);
-    assert_eq!(dials(machine.on(Input::Established(Incarnation(3)), now)), Vec::<u64>::new());
-    assert_eq!((links(&machine), machine.machine.state()), (vec![1, 2, 3], Ready));
-}
-
-/// A server that serves one connection and refuses a second is asked ever more rarely, and calls go
-/// on over the first.
-#[test]
-fn a_further_link_that_is_refused_backs_off_and_the_first_serves_on() {
-    let (mut machine, mut now) = (Numbered::wanting(2), Instant::now());
-    machine.on(Input::Connect, now);
-    machine.on(Input::Established(Incarnation(1)), now);
-    machine.on(Input::Proven(Incarnation(1)), now);
-    for seconds in [1.0, 1.6, 2.56, 4.096, 6.5536, 10.0, 10.0] {
-        let at = machine.waits(Input::DialFailed(machine.newest()), now);
-        assert!((at - now).abs_diff(Duration::from_secs_f64(seconds)) < Duration::from_micros(1));
-        assert_eq!((links(&machine), machine.machine.state()), (vec![1], Ready));
-        now = at;
-        assert_eq!(dials(machine.on(Input::RedialDue, now)).len(), 1);
-    }
-    // The link is lost while the other is dialled: that dial is the dial now.
-    assert_eq!(machine.on(lost(Incarnation(1)), now), Some(vec![]));
-    assert_eq!(machine.machine.state(), Connecting);
-    // Its failure counts as that of a first dial.
-    let at = machine.waits(Input::DialFailed(machine.newest()), now);
-    assert_eq!(at - now, Duration::from_secs(1));
-}
-
-#[test]
-fn a_lost_link_of_several_is_dialled_again_within_the_spread_while_the_others_serve() {
-    let (mut machine, now) = (Numbered::wanting(2), Instant::now());
-    let (first, second) = (Incarnation(1), Incarnation(2));
-    machine.on(Input::Connect, now);
-    for link in [first, second] {
-        machine.on(Input::Established(link), now);
-        machine.on(Input::Proven(link), now);
-    }
-    let soon = now + Duration::from_millis(10);
-    for ended in [lost(first), Input::GoAway(first)] {
-        let mut machine = machine.clone();
-        let outputs = machine.on(ended, now).expect("not late");
-        assert_eq!(outputs.last(), Some(&Output::WaitUntil(soon)), "{ended:?}");
-        assert_eq!((links(&machine), machine.machine.state()), (vec![2], Ready));
-        assert_eq!(dials(machine.on(Input::RedialDue, soon)), [3]);
-        // The last one goes while that dial runs.
-        assert_eq!(machine.on(lost(second), soon), Some(vec![]));
-        assert_eq!(machine.machine.dialling(), Some(Incarnation(3)));
-    }
-}
-
-#[test]
-fn asked_to_connect_anew_it_replaces_one_link_after_another() {
-    let (mut machine, now) = (Numbered::wanting(2), Instant::now());
-    machine.on(Input::Connect, now);
-    machine.on(Input::Established(Incarnation(1)), now);
-    machine.on(Input::Established(Incarnation(2)), now);
-    assert_eq!(dials(machine.on(Input::ResetBackoff, now)), [3]);
-    let outputs = machine.on(Input::Established(Incarnation(3)), now).expect("not late");
-    let (third, first) = (Output::Use(Incarnation(3)), Output::Drain(Incarnation(1)));
-    assert_eq!(outputs, [third, first, Output::Dial(Incarnation(4))]);
-    let outputs = machine.on(Input::Established(Incarnation(4)), now).expect("not late");
-    assert_eq!(outputs, [Output::Use(Incarnation(4)), Output::Drain(Incarnation(2))]);
-    assert_eq!(links(&machine), [3, 4]);
 }

@@ -6,10 +6,10 @@ use crate::support::{
 };
 use parking_lot::Mutex;
 use std::{sync::Arc, time::Duration};
-use tokio::{runtime::Handle, task::JoinHandle, time::Instant};
+use tokio::{runtime::Handle, sync::watch, task::JoinHandle, time::Instant};
 use tonic::Code;
 use tonic_supervisor::{
-    CallOptions, Cause, Child, ConnectivityState, Fact, Supervisor,
+    Address, CallOptions, Cause, Child, ConnectivityState, Endpoint, Fact, Supervisor,
     testing::{Answer, MemoryNetwork, Script, ScriptedServer},
 };
 
@@ -69,6 +69,11 @@ impl Traffic {
     }
 }
 
+/// Where the server listens.
+fn address() -> Address {
+    ADDRESS.parse().expect("an address")
+}
+
 /// Traffic through a life in which every message comes up: a late server, GOAWAY, a lost link, an
 /// outage, a shutdown in vain.
 async fn survives(child: Child, message: &'static str) {
@@ -81,7 +86,11 @@ async fn survives(child: Child, message: &'static str) {
         .reconnect_stable_after(ms(300))
         .retry_throttle_enabled(false);
     let before = Handle::current().metrics().num_alive_tasks();
-    let supervisor = supervise(&network, config);
+    let list: Arc<[Endpoint]> = [address().into()].into();
+    let (lists, given) = watch::channel(list.clone());
+    let config = config.build().expect("a valid configuration");
+    let supervisor =
+        Supervisor::builder(config).connector(network.connector()).endpoints(given).spawn();
     let log = EventLog::of(&supervisor);
     let restarts_go_slow = message == "RestartDue";
     supervisor.panics().arm(child, message, 1);
@@ -102,6 +111,7 @@ async fn survives(child: Child, message: &'static str) {
     server.kill().await;
     tokio::time::sleep(ms(200)).await;
     supervisor.reconnect_now();
+    lists.send_replace(list);
     tokio::time::sleep(ms(200)).await;
     server.restart().await;
     tokio::time::sleep(ms(800)).await;
