@@ -18,13 +18,13 @@ use crate::CliError;
 use rustix::{
     io as raw,
     process::{
-        Pid, Signal, WaitId, WaitIdOptions, WaitOptions, getpgrp, getpid,
+        Pid, Signal, WaitId, WaitIdOptions, WaitOptions, getpgid, getpgrp, getpid,
         kill_current_process_group, kill_process, kill_process_group, wait, waitid,
     },
     stdio,
 };
 use std::{
-    fs::OpenOptions,
+    fs::{self, OpenOptions},
     io,
     os::{fd::AsFd, unix::net},
     process::{Child, Command, Stdio},
@@ -118,6 +118,7 @@ async fn keep(command: &[String]) -> io::Result<()> {
     if !kill {
         wrapped.end().await;
     }
+    let _ = timeout(REAPED, wrapped.kill_children()).await;
     let _ = timeout(REAPED, wrapped.kill_command()).await;
     // This is the end of the wrapper, too.
     wrapped.signal(Signal::KILL);
@@ -240,6 +241,22 @@ impl WrappedCommand {
         }
     }
 
+    /// Kills the group's children one by one, and reaps them. The last signal to the group ends the
+    /// wrapper with them, and a process that was killed lives on until the kernel gets to it: the
+    /// agent, which sees the wrapper's end, would report the task too early.
+    async fn kill_children(&mut self) {
+        while self.any_left() {
+            // While they are children that have not been reaped, their numbers are their own.
+            for child in children() {
+                let group = getpgid(Some(child));
+                if group.is_ok_and(|group| group == getpgrp() || group == self.command) {
+                    let _ = kill_process(child, Signal::KILL);
+                }
+            }
+            self.children.recv().await;
+        }
+    }
+
     /// Kills the command, if it still runs, and reaps it: where the agent is a container's first
     /// process, nobody would do so after the wrapper.
     async fn kill_command(&mut self) {
@@ -279,6 +296,15 @@ impl WrappedCommand {
         let [own, its] = [None, Some(self.command)].map(lives);
         own || its
     }
+}
+
+/// This process's children, those that it adopted among them; none where the system does not say.
+fn children() -> Vec<Pid> {
+    let threads = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let of = |thread: fs::DirEntry| fs::read_to_string(thread.path().join("children"));
+    let numbers: Vec<String> = threads.filter_map(|thread| of(thread).ok()).collect();
+    let numbers = numbers.iter().flat_map(|text| text.split_whitespace());
+    numbers.filter_map(|number| Pid::from_raw(number.parse().ok()?)).collect()
 }
 
 impl WrapperMessage {
