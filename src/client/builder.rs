@@ -96,8 +96,8 @@ impl SupervisorBuilder {
         self
     }
 
-    /// Takes the endpoints from lists of yours, for discovery of your own: whole lists, of which the
-    /// last counts. An endpoint that a list lacks gets no new calls, and its links close when those
+    /// Takes the endpoints from lists of yours, for discovery of your own: whole lists, of which
+    /// the last counts. An endpoint that a list lacks gets no new calls, and its links close when those
     /// they have are over; an empty list means that there is none, and calls wait. When the sender
     /// is dropped, the last list holds on.
     ///

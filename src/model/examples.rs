@@ -31,7 +31,7 @@ pub fn every_fact() -> Vec<Fact> {
             addresses: addresses.clone(),
             from: ConnectivityState::Connecting,
             to: ConnectivityState::TransientFailure,
-            cause: refused.into(),
+            cause: "no answer to a PING".into(),
         },
         Fact::EndpointAdded { endpoint, addresses: addresses.clone() },
         Fact::EndpointRemoved { endpoint, addresses },

@@ -1,5 +1,5 @@
-//! A channel's endpoints, a subchannel for each: an input goes to the one that it is about, and each
-//! dial has a number of its own. How their states add up stands in `aggregate`.
+//! A channel's endpoints, a subchannel for each: an input goes to the one that it is about, and
+//! each dial has a number of its own. How their states add up stands in `aggregate`.
 
 mod aggregate;
 
@@ -317,5 +317,5 @@ fn about(input: Input) -> Option<Incarnation> {
 }
 
 #[cfg(test)]
-#[path = "channel/tests.rs"]
+#[path = "channel/machine_tests.rs"]
 mod tests;

@@ -3,9 +3,11 @@
 //! lost link is a clean end and gets backoff; a panic counts against the restart intensity.
 
 mod children;
+mod drain;
 mod endpoints;
 mod links;
 mod restarter;
+mod watchdog;
 
 pub(super) use restarter::SupervisorActor;
 
@@ -13,33 +15,23 @@ use super::{
     connection::{ConnectionArgs, ConnectionState},
     core::Core,
     handling::Handling,
-    message::{ConnectionMsg, RequestMsg, SupervisorMsg},
+    message::SupervisorMsg,
     timer::Timer,
 };
 use crate::{
     call::Child,
     clock,
-    model::{ConnectivityState, EndpointId, Fact, Failure, Incarnation},
+    model::{ConnectivityState, EndpointId, Fact, Incarnation},
     policy::{Channel, Input, Liveness, Output, Restarts, Schedules, Step},
     transport::Dial,
 };
 use children::{Connection, PendingChild, RequestActorSlot};
 use endpoints::GivenWatch;
 use ractor::{ActorRef, SupervisionEvent};
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
 /// What ractor says of an actor whose task was dropped. Nobody but its runtime does that.
 const CANCELLED: &str = "actor_task_cancelled";
-
-/// So long a link may be shown as Ready although it takes no calls: the news of its end are under
-/// way.
-const END_REPORT_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// After the grace, links have this long to write what is left before they are cut.
-const CUT_AFTER: Duration = Duration::from_millis(100);
 
 /// Gives a number in `0.0..1.0` each time.
 type Random<'a> = &'a mut dyn FnMut() -> f64;
@@ -265,56 +257,5 @@ impl Session {
             let delay = at.saturating_duration_since(now);
             (at, Timer::new(&self.core, &self.me, delay, SupervisorMsg::RedialDue))
         });
-    }
-
-    /// The watchdog: an actor that nothing would move again fails aloud, and starts over with a
-    /// dial.
-    ///
-    /// It looks after each event. Where there is none it looks all the same: a link that shuts says
-    /// so by itself (`LinkShut`), whatever became of its driver and its actor; and if their news do
-    /// not follow, `LinkCheckDue` does.
-    fn check_progress(&mut self) -> Option<String> {
-        let redial_due = self.redial.as_ref().is_some_and(|(_, timer)| timer.is_running());
-        let runs = |dial| self.connection_at(dial).is_some();
-        let takes_calls = |link| self.link(link).is_some_and(|link| link.is_accepting());
-        let Some(state) = self.channel.is_stuck(runs, redial_due, takes_calls) else {
-            self.ready_without_link = None;
-            return None;
-        };
-        if state != ConnectivityState::Ready {
-            return Some(format!("stuck: {state} with neither a dial nor a redial due"));
-        }
-        let (core, me, now) = (&self.core, &self.me, clock::now());
-        let look = || (now, Timer::new(core, me, END_REPORT_TIMEOUT, SupervisorMsg::LinkCheckDue));
-        let (since, _) = self.ready_without_link.get_or_insert_with(look);
-        let over = now.saturating_duration_since(*since) >= END_REPORT_TIMEOUT;
-        over.then(|| format!("stuck: {state} without a link that takes calls"))
-    }
-
-    // The end.
-
-    fn drain(&mut self) {
-        let until = self.core.calls.shutdown.drain().and_then(|closing| closing.until);
-        if !std::mem::replace(&mut self.draining, true) {
-            self.redial = None;
-            self.core.requests.tell_all(|| RequestMsg::Drain);
-            self.step(Input::Shutdown, "the supervisor is shutting down");
-        }
-        if self.connections.is_empty() {
-            return self.me.stop(None);
-        }
-        if let Some(until) = until {
-            let grace = until.saturating_duration_since(clock::now());
-            self.grace = Some(Timer::new(&self.core, &self.me, grace, SupervisorMsg::GraceDue));
-        }
-    }
-
-    /// What still runs is answered, links are closed, and are cut if they cannot be.
-    fn grace_over(&mut self) {
-        self.core.calls.end_all(self.core.calls.ledger.open(|_| true), Failure::shutdown);
-        for connection in self.connections.iter_mut() {
-            connection.cut =
-                Some(Timer::new(&self.core, &connection.actor, CUT_AFTER, ConnectionMsg::HangUp));
-        }
     }
 }

@@ -182,7 +182,8 @@ keys! {
         /// that was chosen for each. More than one raises the throughput of one client, and the
         /// number of calls that may be under way.
         connections(usize): "connections", whole(1, 64, "links"), default "1",
-            because "one link carries a thousand calls at once, and every further one costs the                 server memory";
+            because "one link carries a thousand calls at once, and every further one costs the \
+                server memory";
     }
     "TLS: on with `use_tls`, any key below `tls`, or an `https` target; the server is always \
         verified" {

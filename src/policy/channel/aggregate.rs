@@ -1,5 +1,5 @@
-//! What the endpoints' states add up to: the channel's state, what a fail-fast call is told while no
-//! endpoint is up, why none is, and whether anything will ever move.
+//! What the endpoints' states add up to: the channel's state, what a fail-fast call is told while
+//! no endpoint is up, why none is, and whether anything will ever move.
 //!
 //! | its subchannels | the channel (gRPC, "Aggregated Connectivity States") |
 //! |---|---|
