@@ -5,19 +5,19 @@ use super::{message::SupervisorMsg, mutations::Mutations, requests::RequestActor
 use crate::{
     call::{Calls, Credentials, Picker},
     clock,
-    config::{Balancing, Config},
+    config::{Balancing, Config, Shuffle},
     model::{Endpoint, EndpointId, Fact, Incarnation, LinksInUse},
-    policy::{EndpointList, FirstDials, Keepalive, ListChange},
+    policy::{EndpointList, FirstDials, Keepalive, ListChange, subset},
     telemetry::Telemetry,
-    transport::Connector,
+    transport::{Connector, Resolver},
 };
 use parking_lot::Mutex;
 use ractor::ActorRef;
-use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
 use std::{
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -25,6 +25,17 @@ use tokio::sync::watch;
 
 /// Whole lists of endpoints, of which the last counts.
 pub(crate) type GivenEndpoints = watch::Receiver<Arc<[Endpoint]>>;
+
+/// Where a channel's endpoints come from.
+pub(crate) enum EndpointSource {
+    /// The target names them, and they never change.
+    Target,
+    /// The user gives lists.
+    Given(GivenEndpoints),
+    /// The target, or whatever the resolver asks, is looked up.
+    /// `by_dial`: until the first answer the target itself is dialled, which looks it up as well.
+    Resolver { resolver: Arc<dyn Resolver>, by_dial: bool },
+}
 
 /// The shared core of one supervisor.
 pub(crate) struct Core {
@@ -40,6 +51,10 @@ pub(crate) struct Core {
     pub(super) endpoints: Mutex<EndpointList>,
     /// The lists that the user gives; none: the target's endpoints never change.
     given: Option<GivenEndpoints>,
+    /// Looks the target's name up; none: the target has none.
+    resolver: Option<Arc<dyn Resolver>>,
+    /// Whether the resolver has answered.
+    is_resolved: AtomicBool,
     pub(crate) mutations: Mutations,
     rng: Mutex<StdRng>,
     last_incarnation: AtomicU64,
@@ -54,9 +69,15 @@ impl Core {
         config: Config,
         connector: Arc<dyn Connector>,
         credentials: Option<Credentials>,
-        given: Option<GivenEndpoints>,
+        endpoints: EndpointSource,
         rng_seed: Option<u64>,
     ) -> Self {
+        let (given, resolver) = match endpoints {
+            EndpointSource::Target => (None, None),
+            EndpointSource::Given(lists) => (Some(lists), None),
+            EndpointSource::Resolver { resolver, by_dial } => (None, Some((resolver, by_dial))),
+        };
+        let unknown = matches!(resolver, Some((_, false)));
         let target: Arc<str> = config.target().to_string().into();
         let canonical: Arc<str> = config.target().canonical().into();
         let security = if config.tls().is_some() { "privacy_and_integrity" } else { "none" };
@@ -68,18 +89,24 @@ impl Core {
         let calls = Calls::new(config.clone(), telemetry.clone(), credentials, queue);
         let while_idle = config.keepalive.permit_without_calls;
         let list = given.as_ref().map(|given| given.borrow().clone());
-        let list = list.unwrap_or_else(|| config.target_endpoints().into());
-        let mut endpoints = EndpointList::default();
-        endpoints.update(&one_if_pick_first(&config, list));
-        telemetry.list(endpoints.listed());
-        let rng =
+        let list = match list {
+            Some(list) => list.to_vec(),
+            None if unknown => Vec::new(),
+            None => config.target_endpoints(),
+        };
+        let mut rng =
             rng_seed.map_or_else(|| StdRng::from_rng(&mut rand::rng()), StdRng::seed_from_u64);
+        let mut endpoints = EndpointList::default();
+        take(&mut endpoints, &config, list, false, &mut rng);
+        telemetry.list(endpoints.listed());
         Self {
             calls: Arc::new(calls),
             keepalive: Mutex::new(Keepalive::new(time, while_idle)),
             first_dials: Mutex::default(),
             endpoints: Mutex::new(endpoints),
             given,
+            resolver: resolver.map(|(resolver, _)| resolver),
+            is_resolved: AtomicBool::new(false),
             mutations: Mutations::default(),
             rng: Mutex::new(rng),
             last_incarnation: AtomicU64::new(0),
@@ -138,7 +165,44 @@ impl Core {
     pub(super) fn take_given(&self) -> ListChange {
         let Some(given) = &self.given else { return ListChange::default() };
         let list = given.borrow().clone();
-        self.endpoints.lock().update(&one_if_pick_first(&self.config, list))
+        self.take_list(list.to_vec(), false)
+    }
+
+    /// Takes a list of endpoints in the place of the former one; what it changes. `shuffle`: the
+    /// order of a name's addresses means nothing, unless the configuration says that it does.
+    pub(super) fn take_list(&self, list: Vec<Endpoint>, shuffle: bool) -> ListChange {
+        take(&mut self.endpoints.lock(), &self.config, list, shuffle, &mut self.rng.lock())
+    }
+
+    /// What looks the channel's name up, if it has one.
+    pub(super) fn resolver(&self) -> Option<Arc<dyn Resolver>> {
+        self.resolver.clone()
+    }
+
+    /// By what a dial that looks the name up itself shuffles what it finds; none: it does not.
+    pub(super) fn shuffle_seed(&self) -> Option<u64> {
+        let shuffles = match self.config.shuffle {
+            Shuffle::Always => true,
+            Shuffle::Auto => self.resolver.is_some(),
+            Shuffle::Never => false,
+        };
+        shuffles.then(|| self.rng.lock().random())
+    }
+
+    /// Notes that the resolver has answered; whether it had before.
+    pub(super) fn set_resolved(&self) -> bool {
+        self.is_resolved.swap(true, Relaxed)
+    }
+
+    /// Whether there is a list of endpoints, or the target to be dialled in its place.
+    pub(super) fn has_list(&self) -> bool {
+        let resolved = self.is_resolved.load(Relaxed) || self.resolver.is_none();
+        resolved || !self.listed().is_empty()
+    }
+
+    /// Whether the name has been looked up, or there is none.
+    pub(super) fn is_resolved(&self) -> bool {
+        self.is_resolved.load(Relaxed)
     }
 
     pub(super) fn set_supervisor(&self, actor: ActorRef<SupervisorMsg>) {
@@ -189,11 +253,23 @@ impl Core {
     }
 }
 
-/// Under `pick_first` all addresses are one endpoint, whose dials race them.
-fn one_if_pick_first(config: &Config, list: Arc<[Endpoint]>) -> Arc<[Endpoint]> {
-    if config.balancing != Balancing::PickFirst || list.len() < 2 {
-        return list;
+/// Takes a list in the place of the former one. Under `pick_first` all addresses are one endpoint,
+/// whose dials race them; otherwise it may be that not all are to be used.
+fn take(
+    endpoints: &mut EndpointList,
+    config: &Config,
+    mut list: Vec<Endpoint>,
+    shuffle: bool,
+    rng: &mut StdRng,
+) -> ListChange {
+    if config.balancing != Balancing::PickFirst {
+        if let Some(size) = config.subset {
+            list = subset(list, size, endpoints.seed(|| rng.random()));
+        }
+        return endpoints.update(&list);
     }
-    let all = list.iter().flat_map(|endpoint| endpoint.addresses().iter().cloned());
-    [Endpoint::of(all)].into()
+    if config.shuffle == Shuffle::Always || (config.shuffle == Shuffle::Auto && shuffle) {
+        list.shuffle(rng);
+    }
+    endpoints.update_one(&list)
 }

@@ -6,7 +6,7 @@ use crate::call::Child;
 use crate::{
     call::{Call, Picker, UnaryResult},
     model::{CallId, CallOptions, GoAway, Incarnation, LinkEnd},
-    transport::{Dialled, FailedDial, Link},
+    transport::{Dialled, FailedDial, Link, Resolution},
 };
 use bytes::Bytes;
 use ractor::{ActorId, RpcReplyPort};
@@ -71,6 +71,10 @@ messages! {
         LinkWornOut(Incarnation),
         /// Another list of endpoints was given.
         EndpointsGiven,
+        /// A lookup of the name ended.
+        Resolved(Box<Result<Resolution, String>>),
+        /// The name is to be looked up again.
+        LookupDue,
         /// The wait before the next dial is over.
         RedialDue,
         /// A request actor may be restarted.

@@ -24,7 +24,7 @@ mod start;
 mod supervisor;
 mod timer;
 
-pub(crate) use self::core::Core;
+pub(crate) use self::core::{Core, EndpointSource};
 pub(crate) use message::SupervisorMsg;
 pub use message::UnaryCall;
 #[cfg(feature = "sim")]

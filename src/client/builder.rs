@@ -8,14 +8,14 @@ use super::{
     token_file::TokenFile,
 };
 use crate::{
-    actor::{self, Core},
+    actor::{self, Core, EndpointSource},
     call::{CallCredentials, Credentials},
-    config::Config,
+    config::{Balancing, Config, Target},
     model::{CallKind, Endpoint},
-    transport::{Connector, GuardedConnector, NetConnector},
+    transport::{Connector, GuardedConnector, NetConnector, Resolver},
 };
 use ractor::{ActorCell, SpawnErr};
-use std::{fmt, sync::Arc};
+use std::{fmt, net::IpAddr, sync::Arc};
 use tokio::{runtime, sync::watch};
 
 /// Spawns a [`Supervisor`] with more than its configuration; see [`Supervisor::builder`].
@@ -27,6 +27,7 @@ pub struct SupervisorBuilder {
     allow_plaintext: bool,
     described: Vec<(String, CallKind)>,
     endpoints: Option<watch::Receiver<Arc<[Endpoint]>>>,
+    resolver: Option<Arc<dyn Resolver>>,
     rng_seed: Option<u64>,
 }
 
@@ -44,6 +45,7 @@ impl SupervisorBuilder {
             allow_plaintext: false,
             described: Vec::new(),
             endpoints: None,
+            resolver: None,
             rng_seed: None,
         }
     }
@@ -97,9 +99,9 @@ impl SupervisorBuilder {
     }
 
     /// Takes the endpoints from lists of yours, for discovery of your own: whole lists, of which
-    /// the last counts. An endpoint that a list lacks gets no new calls, and its links close when those
-    /// they have are over; an empty list means that there is none, and calls wait. When the sender
-    /// is dropped, the last list holds on.
+    /// the last counts. An endpoint that a list lacks gets no new calls, and its links close when
+    /// those they have are over; an empty list means that there is none, and calls wait. When the
+    /// sender is dropped, the last list holds on.
     ///
     /// The target of the configuration stays what calls are addressed to (`:authority`), what
     /// certificates are for, and what metrics call the channel; it is not dialled.
@@ -121,6 +123,17 @@ impl SupervisorBuilder {
     /// ```
     pub fn endpoints(mut self, lists: watch::Receiver<Arc<[Endpoint]>>) -> Self {
         self.endpoints = Some(lists);
+        self
+    }
+
+    /// Looks the servers up with `resolver` instead of taking them from the target: at the start,
+    /// at times, and when links are lost; see the keys below `resolve`. Goes before
+    /// [`endpoints`](Self::endpoints).
+    ///
+    /// The target of the configuration stays what calls are addressed to (`:authority`), what
+    /// certificates are for, and what metrics call the channel; it is not dialled.
+    pub fn resolver(mut self, resolver: impl Resolver) -> Self {
+        self.resolver = Some(Arc::new(resolver));
         self
     }
 
@@ -167,11 +180,21 @@ impl SupervisorBuilder {
             log_line!(warn, "{warning}");
         }
         // Where a connector of the caller's goes is not known here.
-        let own = self.connector.is_none() && self.endpoints.is_none();
+        let own = self.connector.is_none() && self.endpoints.is_none() && self.resolver.is_none();
         let stays = own && self.config.target().is_on_this_machine();
+        let mut named = EndpointSource::Target;
         let connector: Arc<dyn Connector> = match self.connector {
             Some(connector) => Arc::new(GuardedConnector(connector)),
-            None => Arc::new(NetConnector::default()),
+            None => {
+                let connector = NetConnector::default();
+                named = name(&self.config, &connector);
+                Arc::new(connector)
+            }
+        };
+        let endpoints = match (self.resolver, self.endpoints) {
+            (Some(resolver), _) => EndpointSource::Resolver { resolver, by_dial: false },
+            (None, Some(lists)) => EndpointSource::Given(lists),
+            (None, None) => named,
         };
         let credentials = match (self.credentials, self.config.token_file()) {
             (Some(hook), _) => Some(Credentials { hook, allow_plaintext: self.allow_plaintext }),
@@ -181,9 +204,22 @@ impl SupervisorBuilder {
             }
             (None, None) => None,
         };
-        let core = Core::new(self.config, connector, credentials, self.endpoints, self.rng_seed);
+        let core = Core::new(self.config, connector, credentials, endpoints, self.rng_seed);
         core.calls.describe(self.described);
         Arc::new(core)
+    }
+}
+
+/// The target's servers, which are looked up where it is a name. A connector of the user's is given
+/// the name.
+fn name(config: &Config, connector: &NetConnector) -> EndpointSource {
+    match config.target() {
+        Target::Host { host, port } if host.parse::<IpAddr>().is_err() && !host.contains('%') => {
+            let resolver = Arc::new(connector.resolver(host, *port));
+            let by_dial = config.balancing() == Balancing::PickFirst;
+            EndpointSource::Resolver { resolver, by_dial }
+        }
+        _ => EndpointSource::Target,
     }
 }
 

@@ -175,6 +175,7 @@ impl Supervisor {
         let shown: BTreeMap<_, _> = picker.links().map(|link| (link.incarnation(), link)).collect();
         for link in links {
             let Some(now) = shown.get(&link.incarnation) else { continue };
+            link.peer = Some(now.peer().clone());
             link.streams = now.in_flight();
             link.max_concurrent_streams = now.peer_limit();
             link.proven = now.is_proven();

@@ -11,6 +11,7 @@ use super::{
     layers::{KeyPath, Layers, Source},
     location::Location,
     method::MethodOptions,
+    resolve::{Period, Shuffle},
     settings::Config,
     value::Value,
 };

@@ -3,12 +3,14 @@
 //! All are checked before anything is reported, so that one run shows all that must be changed.
 
 use super::{
+    balancing::Balancing,
     effective::{self, Provenance},
     error::{ConfigError, Problem},
     host,
     layers::Layers,
     method::{self, MethodRule},
     placeholders,
+    resolve::{Period, Resolve},
     scope::Scope,
     settings::{Config, Keepalive, Queue, Reconnect},
     target::{self, ParsedTarget, Target},
@@ -34,7 +36,10 @@ pub(super) fn config(mut layers: Layers) -> Result<Config, ConfigError> {
         target,
         tls,
         balancing: scope.read("balancing.policy"),
+        shuffle: scope.read("balancing.shuffle"),
+        subset: subset(&mut scope),
         connections: scope.read("connections"),
+        resolve: resolve(&mut scope),
         timeout: scope.read("timeout"),
         attempt_timeout: scope.read("attempt_timeout"),
         connect_timeout: scope.read("connect_timeout"),
@@ -91,6 +96,28 @@ pub(super) fn config(mut layers: Layers) -> Result<Config, ConfigError> {
     config.methods.sort_by_key(width);
     ConfigError::check(problems)?;
     Ok(config)
+}
+
+fn subset(scope: &mut Scope<'_>) -> Option<usize> {
+    let (subset, policy) = ("balancing.subset", "balancing.policy");
+    let size: Option<usize> = scope.read(subset);
+    if size.is_some() && scope.read::<Balancing>(policy) == Balancing::PickFirst {
+        scope.conflict(subset, "does nothing with", policy);
+    }
+    size
+}
+
+fn resolve(scope: &mut Scope<'_>) -> Resolve {
+    let (period, least) = ("resolve.period", "resolve.min_interval");
+    let resolve = Resolve {
+        period: scope.read(period),
+        min_interval: scope.read(least),
+        absent: scope.read("resolve.absent"),
+    };
+    if matches!(resolve.period, Period::Every(time) if time < resolve.min_interval) {
+        scope.conflict(period, "must not be below", least);
+    }
+    resolve
 }
 
 /// `endpoints`, `target`, or `host` and `port`: whichever has more precedence.

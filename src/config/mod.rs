@@ -25,6 +25,7 @@ mod other_names;
 mod placeholders;
 #[cfg(all(test, feature = "yaml"))]
 mod reference;
+mod resolve;
 mod scope;
 mod settings;
 pub(crate) mod small_file;
@@ -46,6 +47,7 @@ pub use error::{ConfigError, Problem};
 #[cfg(feature = "agent-queue")]
 pub(crate) use keys::key_doc;
 pub use method::{MethodOptions, MethodRule};
+pub use resolve::{Period, Resolve, Shuffle};
 pub use settings::{Config, Keepalive, Queue, Reconnect};
 #[cfg(feature = "auth-file")]
 pub(crate) use suggest::did_you_mean;

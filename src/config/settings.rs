@@ -10,6 +10,7 @@ use super::{
     effective::{Effective, Provenance},
     keys::key_doc,
     method::MethodRule,
+    resolve::{Period, Resolve, Shuffle},
     target::Target,
     tls::TlsConfig,
 };
@@ -39,7 +40,10 @@ use std::{
 pub struct Config {
     pub(crate) target: Target,
     pub(crate) balancing: Balancing,
+    pub(crate) shuffle: Shuffle,
+    pub(crate) subset: Option<usize>,
     pub(crate) connections: usize,
+    pub(crate) resolve: Resolve,
     pub(crate) tls: Option<TlsConfig>,
     pub(crate) token_file: Option<PathBuf>,
     pub(crate) timeout: Option<Duration>,
@@ -156,6 +160,11 @@ impl Config {
         self.keepalive.effective_time()
     }
 
+    /// When names are looked up.
+    pub fn resolve(&self) -> &Resolve {
+        &self.resolve
+    }
+
     /// When to dial again.
     pub fn reconnect(&self) -> &Reconnect {
         &self.reconnect
@@ -262,10 +271,17 @@ getters! {
         max_response_message_bytes: Option<usize> = max_response_message_bytes;
         max_response_header_bytes: usize = max_response_header_bytes;
         balancing: Balancing = balancing_policy;
+        shuffle: Shuffle = balancing_shuffle;
+        subset: Option<usize> = balancing_subset;
         connections: usize = connections;
         max_in_flight: usize = max_in_flight;
         max_draining_links: usize = max_draining_links;
         request_actors: usize = request_actors;
+    }
+    Resolve {
+        period: Period = resolve_period;
+        min_interval: Duration = resolve_min_interval;
+        absent: u32 = resolve_absent;
     }
     Keepalive {
         time: Option<Duration> = keepalive_time;

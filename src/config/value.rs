@@ -3,7 +3,11 @@
 //! Every reader answers with the value or with the rule that was broken, worded to follow "`key` is
 //! `value`, but ".
 
-use super::{balancing::Balancing, suggest::did_you_mean};
+use super::{
+    balancing::Balancing,
+    resolve::{Period, Shuffle},
+    suggest::did_you_mean,
+};
 use crate::{
     model::CallKind,
     policy::{RetryLimit, code_name},
@@ -60,6 +64,11 @@ impl Value {
             Self::Text(text) => text.trim().eq_ignore_ascii_case("none"),
             _ => false,
         }
+    }
+
+    /// Whether it is `auto`.
+    pub(super) fn is_auto(&self) -> bool {
+        matches!(self, Self::Text(text) if text.trim().eq_ignore_ascii_case("auto"))
     }
 
     pub(super) fn text(&self) -> Result<&str, String> {
@@ -297,6 +306,16 @@ into_value! {
     RetryLimit: value => value.count().map_or(Self::Text("unlimited".into()), Self::from);
     Vec<Code>: value => {
         Self::List(value.into_iter().map(|code| Self::Text(code_name(code).into())).collect())
+    };
+    Period: value => match value {
+        Period::Auto => Self::Text("auto".into()),
+        Period::Never => Self::Null,
+        Period::Every(time) => Self::Time(time),
+    };
+    Shuffle: value => match value {
+        Shuffle::Auto => Self::Text("auto".into()),
+        Shuffle::Always => Self::Bool(true),
+        Shuffle::Never => Self::Bool(false),
     };
     Balancing: value => Self::Text(value.as_str().into());
     CallKind: value => Self::Text(format!("{value:?}").to_lowercase());

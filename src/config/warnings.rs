@@ -4,10 +4,13 @@
 //! for the author of a configuration, and never logged.
 
 use super::{
+    balancing::Balancing,
     keys::{self, Shape},
     layers::Setting,
+    resolve::Period,
     scope::Scope,
     settings::Config,
+    target::Target,
     value::Value,
 };
 use std::time::Duration;
@@ -24,6 +27,12 @@ const PERHAPS_MILLISECONDS: f64 = 1_000.0;
 
 pub(super) fn warnings(scope: &Scope<'_>, config: &Config) -> Vec<String> {
     let mut warnings = milliseconds(scope);
+    let looks_up = matches!(config.target, Target::Host { .. });
+    let spreads = config.balancing != Balancing::PickFirst;
+    if looks_up && spreads && config.resolve.period == Period::Never {
+        let text = "so new servers are noticed only when a link is lost";
+        warnings.push(scope.sentence("resolve.period", text));
+    }
     let keepalive = &config.keepalive;
     if keepalive.floor < KEEPALIVE_FLOOR {
         warnings.push(scope.sentence(

@@ -77,6 +77,15 @@ pub enum Fact {
         /// Its addresses, with commas between.
         addresses: Arc<str>,
     },
+    /// A lookup of the channel's name failed, was empty or had no answer: the list of endpoints
+    /// stays as it is. Before the first answer there is none, and `DialFailed` says it.
+    #[non_exhaustive]
+    ResolveFailed {
+        /// Why.
+        cause: Arc<str>,
+        /// How many in a row have failed.
+        failures: u32,
+    },
     /// A dial began: name lookup; connection, TLS and HTTP/2 handshake, at each address of the
     /// target until one gives a link.
     #[non_exhaustive]
@@ -269,6 +278,7 @@ impl Fact {
                 clean_shared(cause);
             }
             Self::StateChanged { cause, .. }
+            | Self::ResolveFailed { cause, .. }
             | Self::TlsMaterialRejected { cause, .. }
             | Self::RetryScheduled { cause, .. }
             | Self::ChildFailed { error: cause, .. }

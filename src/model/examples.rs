@@ -35,6 +35,7 @@ pub fn every_fact() -> Vec<Fact> {
         },
         Fact::EndpointAdded { endpoint, addresses: addresses.clone() },
         Fact::EndpointRemoved { endpoint, addresses },
+        Fact::ResolveFailed { cause: "cannot resolve queue: timed out".into(), failures: 4 },
         Fact::DialStarted { incarnation, endpoint, failures: 2 },
         Fact::DialFailed {
             incarnation,

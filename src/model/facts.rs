@@ -84,6 +84,8 @@ facts! {
         Info, "endpoint {endpoint} is listed: {addresses}";
     EndpointRemoved { endpoint, addresses }
         Info, "endpoint {endpoint} is listed no more: {addresses}";
+    ResolveFailed { cause, failures }
+        Warn, "the name was not looked up, its last addresses stay in use: {cause}";
     DialStarted { incarnation, endpoint, failures }
         Debug, "dials, link {incarnation}";
     DialFailed { incarnation, endpoint, failure }

@@ -1,6 +1,10 @@
 //! The supervisor at one moment.
 
-use super::{endpoint::EndpointId, ids::Incarnation, state::ConnectivityState};
+use super::{
+    endpoint::{Address, EndpointId},
+    ids::Incarnation,
+    state::ConnectivityState,
+};
 use std::{sync::Arc, time::Duration};
 
 /// The state and counts of a supervised channel at one moment.
@@ -69,6 +73,8 @@ pub struct EndpointSnapshot {
 pub struct LinkSnapshot {
     /// Its number.
     pub incarnation: Incarnation,
+    /// The address it was connected to.
+    pub peer: Option<Address>,
     /// How long it has lived.
     pub age: Duration,
     /// Streams open on it.

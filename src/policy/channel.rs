@@ -2,6 +2,7 @@
 //! each dial has a number of its own. How their states add up stands in `aggregate`.
 
 mod aggregate;
+mod dials;
 
 pub use aggregate::NO_ENDPOINTS;
 
@@ -26,6 +27,16 @@ pub struct Channel {
     last: Incarnation,
     /// The last failure of any subchannel.
     last_failure: Option<Arc<str>>,
+    lookup: Lookup,
+}
+
+/// Whether the list of endpoints is known: it may have to be looked up first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Lookup {
+    Done,
+    UnderWay,
+    /// The first one failed, for this reason.
+    Failed(Arc<str>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +91,24 @@ impl Channel {
             subchannels: Vec::new(),
             last,
             last_failure: None,
+            lookup: Lookup::Done,
         }
+    }
+
+    /// The same, whose list is not known yet.
+    #[must_use]
+    pub fn unresolved(mut self) -> Self {
+        self.lookup = Lookup::UnderWay;
+        self
+    }
+
+    /// The list was not to be had, and none was there before.
+    pub fn on_lookup_failed(&mut self, cause: &Arc<str>) -> Step {
+        let before = self.before();
+        if self.lookup != Lookup::Done {
+            self.lookup = Lookup::Failed(cause.clone());
+        }
+        self.finish(before, None, Step::default()).unwrap_or_default()
     }
 
     /// As after a failure, with a redial of each endpoint due at once: what a restarted supervisor
@@ -131,8 +159,11 @@ impl Channel {
         }
         let mut step = Step::default();
         for place in at {
-            self.step(place, input, cause, now, &mut random, &mut step)?;
+            if !(starts_dial(input) && self.is_full()) {
+                self.step(place, input, cause, now, &mut random, &mut step)?;
+            }
         }
+        self.dial_next(cause, now, &mut random, &mut step);
         self.finish(before, about(input), step)
     }
 
@@ -150,10 +181,11 @@ impl Channel {
         if matches!(self.stage, Stage::Shutdown { .. }) {
             return step;
         }
+        self.lookup = Lookup::Done;
         for id in added {
             let subchannel = Subchannel::new(self.schedules, self.connections);
             let place = self.insert(id, Record::new(subchannel));
-            if self.stage == Stage::Connects {
+            if self.stage == Stage::Connects && !self.is_full() {
                 let _ = self.step(place, Input::Connect, cause, now, &mut random, &mut step);
             }
         }
@@ -163,6 +195,7 @@ impl Channel {
             let _ = self.step(place, Input::Shutdown, cause, now, &mut random, &mut step);
             self.subchannels.remove(place);
         }
+        self.dial_next(cause, now, &mut random, &mut step);
         self.finish(before, None, step).unwrap_or_default()
     }
 
@@ -280,11 +313,6 @@ impl Channel {
             .flat_map(|(id, record)| record.subchannel.links().map(move |link| (*id, link)))
     }
 
-    /// When the next dial is due that is waited for.
-    pub fn next_dial(&self) -> Option<Instant> {
-        self.subchannels.iter().filter_map(|(_, record)| record.subchannel.next_dial()).min()
-    }
-
     /// An endpoint's count of failures.
     pub fn failures(&self, id: EndpointId) -> u32 {
         self.place(id).map_or(0, |place| self.subchannels[place].1.subchannel.failures())
@@ -302,6 +330,11 @@ impl Channel {
     }
 }
 
+/// Whether all that an input does is to start a dial.
+fn starts_dial(input: Input) -> bool {
+    matches!(input, Input::Connect | Input::RedialDue)
+}
+
 /// The link or dial that an input is about.
 fn about(input: Input) -> Option<Incarnation> {
     match input {
@@ -311,7 +344,7 @@ fn about(input: Input) -> Option<Incarnation> {
         | Input::Lost { link, .. }
         | Input::GoAway(link)
         | Input::WornOut(link) => Some(link),
-        Input::Connect | Input::RedialDue | Input::ResetBackoff => None,
+        Input::Connect | Input::RedialDue | Input::ResetBackoff | Input::Moved => None,
         Input::CallsWaiting(_) | Input::Shutdown => None,
     }
 }

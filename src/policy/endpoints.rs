@@ -1,7 +1,8 @@
 //! The list of a channel's endpoints: which are new, which are gone, and what their numbers are.
 //!
 //! A list replaces the former one whole. An endpoint is known by the set of its addresses, and one
-//! that comes back has the number that it had.
+//! that comes back has the number that it had. Under `pick_first` all addresses are one endpoint,
+//! which stays the same whatever its addresses are.
 
 use crate::model::{Address, Endpoint, EndpointId};
 use std::collections::{BTreeMap, VecDeque};
@@ -19,6 +20,8 @@ pub struct EndpointList {
     /// The former ones, the one that went first in front.
     order: VecDeque<Box<[Address]>>,
     last: u32,
+    /// What its subset is chosen by, once it was asked for.
+    seed: Option<u64>,
 }
 
 /// What a new list changed.
@@ -28,24 +31,47 @@ pub struct ListChange {
     pub added: Vec<(EndpointId, Endpoint)>,
     /// In the order of the former list.
     pub removed: Vec<(EndpointId, Endpoint)>,
+    /// The one endpoint there is, with its addresses, which are others now.
+    pub moved: Option<(EndpointId, Endpoint)>,
 }
 
 impl EndpointList {
     /// Takes a list in the place of the former one. What is listed twice counts once.
     pub fn update(&mut self, list: &[Endpoint]) -> ListChange {
+        self.update_by(list, Endpoint::key)
+    }
+
+    /// The same where all addresses are one endpoint.
+    pub fn update_one(&mut self, list: &[Endpoint]) -> ListChange {
+        let all = list.iter().flat_map(|endpoint| endpoint.addresses().iter().cloned());
+        let one = Endpoint::of(all);
+        let list: &[Endpoint] = if list.is_empty() { &[] } else { &[one] };
+        self.update_by(list, |_| Box::default())
+    }
+
+    fn update_by(
+        &mut self,
+        list: &[Endpoint],
+        key: impl Fn(&Endpoint) -> Box<[Address]>,
+    ) -> ListChange {
         let mut before: BTreeMap<_, _> = std::mem::take(&mut self.listed)
             .into_iter()
             .enumerate()
-            .map(|(place, (id, endpoint))| (endpoint.key(), (place, id, endpoint)))
+            .map(|(place, (id, endpoint))| (key(&endpoint), (place, id, endpoint)))
             .collect();
         let (mut change, mut seen) = (ListChange::default(), BTreeMap::new());
         for endpoint in list {
-            let key = endpoint.key();
+            let key = key(endpoint);
             if seen.insert(key.clone(), ()).is_some() {
                 continue;
             }
             let id = match before.remove(&key) {
-                Some((_, id, _)) => id,
+                Some((_, id, before)) => {
+                    if before != *endpoint {
+                        change.moved = Some((id, endpoint.clone()));
+                    }
+                    id
+                }
                 None => {
                     let id = self.number(&key);
                     change.added.push((id, endpoint.clone()));
@@ -62,6 +88,11 @@ impl EndpointList {
             change.removed.push((id, endpoint));
         }
         change
+    }
+
+    /// What a subset is chosen by: the same number each time, made at the first.
+    pub fn seed(&mut self, make: impl FnOnce() -> u64) -> u64 {
+        *self.seed.get_or_insert_with(make)
     }
 
     /// The endpoints, in the order of the last list.
@@ -132,6 +163,17 @@ mod tests {
         assert_eq!(ids(&change.added), [1, 3]);
         // The order in which its addresses are dialled is the last list's.
         assert_eq!(endpoints.get(EndpointId(1)).expect("listed").addresses()[0].host(), "b");
+    }
+
+    #[test]
+    fn where_all_addresses_are_one_endpoint_it_stays_the_same_and_moves() {
+        let mut endpoints = EndpointList::default();
+        assert_eq!(ids(&endpoints.update_one(&list(&["a", "b"])).added), [1]);
+        assert_eq!(endpoints.update_one(&list(&["b", "a"])), ListChange::default());
+        let change = endpoints.update_one(&list(&["b", "c"]));
+        assert_eq!((change.moved.map(|(id, _)| id.0), change.added.len()), (Some(1), 0));
+        assert_eq!(ids(&endpoints.update_one(&[]).removed), [1]);
+        assert_eq!(ids(&endpoints.update_one(&list(&["d"])).added), [1], "it comes back");
     }
 
     #[test]

@@ -28,7 +28,11 @@ mod liveness;
 #[allow(unreachable_pub)]
 mod pending;
 #[allow(unreachable_pub)]
+mod resolve;
+#[allow(unreachable_pub)]
 mod subchannel;
+#[allow(unreachable_pub)]
+mod subset;
 
 pub use backoff::Backoff;
 pub use codes::{CodeSet, code_from_name, code_name, code_names};
@@ -50,5 +54,7 @@ pub(crate) use intensity::{RestartDecision, Restarts};
 pub(crate) use keepalive::Keepalive;
 pub(crate) use liveness::{Liveness, Next};
 pub(crate) use pending::{Due, Pending};
+pub(crate) use resolve::{Resolve, ResolveRule};
 pub(crate) use subchannel::{Input, Output};
+pub(crate) use subset::subset;
 pub(crate) use throttle::Throttle;

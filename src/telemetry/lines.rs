@@ -1,12 +1,12 @@
 //! Which events are worth a line to a person, and what it says: for the log, and for programs that
 //! write lines of their own.
 //!
-//! An outage of the channel is one line at its start, thinned repeats, and one line at its end with its length;
-//! until the first link it begins with the first dial that fails, and the first link is a line of
-//! its own. What a peer or a caller can cause at will (GOAWAY, refused calls, throttled retries) is
-//! thinned in the same way, until it has been quiet for a minute. Thinned is: the 1st, 2nd, 4th,
-//! 8th ... time, and at the latest one in five minutes. Of other facts each is a line whose
-//! level is INFO or above: every retry is one, as the seed promises.
+//! An outage of the channel is one line at its start, thinned repeats, and one line at its end with
+//! its length; until the first link it begins with the first dial that fails, and the first link is
+//! a line of its own. What a peer or a caller can cause at will (GOAWAY, refused calls, throttled
+//! retries) is thinned in the same way, until it has been quiet for a minute. Thinned is: the 1st,
+//! 2nd, 4th, 8th ... time, and at the latest one in five minutes. Of other facts each is a line
+//! whose level is INFO or above: every retry is one, as the seed promises.
 
 use super::{EventItem, line::Line};
 use crate::model::{ConnectivityState, EndpointId, Fact, Level, Snapshot};
@@ -131,6 +131,10 @@ impl EventLines {
                     self.endpoints.remove(endpoint);
                 }
                 self.listed.repeat(now)
+            }
+            // The 1st, 2nd, 4th and so on in a row.
+            (Fact::ResolveFailed { failures, .. }, _) => {
+                failures.is_power_of_two().then_some(Line::Plain)
             }
             (Fact::SubchannelChanged { endpoint, to, .. }, _) => {
                 self.endpoint_changed(*endpoint, *to, now)

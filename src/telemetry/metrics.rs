@@ -82,6 +82,7 @@ pub(super) fn record(fact: &Fact, target: &Arc<str>, security: &'static str) {
         Fact::SubchannelChanged { .. }
         | Fact::EndpointAdded { .. }
         | Fact::EndpointRemoved { .. }
+        | Fact::ResolveFailed { .. }
         | Fact::BackoffStarted { .. }
         | Fact::BackoffReset { .. }
         | Fact::RetryScheduled { .. }

@@ -51,6 +51,7 @@ than events: `supervisor.for_each_incarnation(..)`, and `watch_links()` below it
             "SubchannelChanged",
             "EndpointAdded",
             "EndpointRemoved",
+            "ResolveFailed",
             "DialStarted",
             "DialFailed",
             "TlsMaterialRejected",

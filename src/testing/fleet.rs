@@ -3,12 +3,13 @@
 
 use super::{
     MemoryNetwork, Misbehaviour, PlayingPeer, RawPeer, ScriptedServer, ScriptedServerBuilder,
+    fleet_names::{FleetNames, NameAnswer},
 };
 use crate::{
     model::{Address, Endpoint},
-    transport::Connector,
+    transport::{Connector, Resolver},
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tokio::sync::watch;
 
 /// Several [`ScriptedServer`]s, and the list of endpoints that a supervisor is given. They end when
@@ -34,6 +35,7 @@ pub struct Fleet {
     network: Option<MemoryNetwork>,
     options: ScriptedServerBuilder,
     lists: watch::Sender<Arc<[Endpoint]>>,
+    names: FleetNames,
 }
 
 impl Fleet {
@@ -63,7 +65,8 @@ impl Fleet {
         options: ScriptedServerBuilder,
     ) -> Self {
         let lists = watch::Sender::new([].into());
-        let mut fleet = Self { servers: Vec::new(), network, options, lists };
+        let names = FleetNames::new(lists.subscribe());
+        let mut fleet = Self { servers: Vec::new(), network, options, lists, names };
         for _ in 0..servers {
             fleet.grow().await;
         }
@@ -120,6 +123,22 @@ impl Fleet {
     /// The lists, for [`SupervisorBuilder::endpoints`](crate::SupervisorBuilder::endpoints).
     pub fn endpoints(&self) -> watch::Receiver<Arc<[Endpoint]>> {
         self.lists.subscribe()
+    }
+
+    /// A resolver whose answer is what is listed, for
+    /// [`SupervisorBuilder::resolver`](crate::SupervisorBuilder::resolver).
+    pub fn resolver(&self) -> impl Resolver {
+        self.names.clone()
+    }
+
+    /// From now on lookups by [`resolver`](Self::resolver) end so.
+    pub fn name_answers(&self, answer: NameAnswer) {
+        self.names.answer_with(answer);
+    }
+
+    /// When each lookup by [`resolver`](Self::resolver) began, counted from the fleet's start.
+    pub fn lookups(&self) -> Vec<Duration> {
+        self.names.asked()
     }
 
     /// What to dial them with.

@@ -29,6 +29,8 @@ mod fleet;
 mod serve;
 mod server_state;
 pub use fleet::Fleet;
+mod fleet_names;
+pub use fleet_names::NameAnswer;
 
 mod raw;
 pub use raw::{RawLink, RawPeer};

@@ -8,7 +8,7 @@ use super::{
     dial_record::DialRecord,
     driver::Driver,
     event::LinkListener,
-    eyeballs::{Found, endpoint_in_turn, race},
+    eyeballs::{Found, endpoint_in_turn, race, shuffled},
     greeted::Greeted,
     greeting::Expected,
     limits::TAKEN_BY_H2,
@@ -22,6 +22,7 @@ use crate::unwind::caught;
 use bytes::Bytes;
 use std::{
     future::{Future, poll_fn},
+    net::SocketAddr,
     pin::Pin,
     sync::Arc,
     task::Poll,
@@ -49,6 +50,8 @@ pub(crate) struct Dial {
     /// Who is dialled.
     pub(crate) endpoint: Endpoint,
     pub(crate) id: EndpointId,
+    /// By what the addresses of a name are shuffled; none: they are not.
+    pub(crate) shuffle: Option<u64>,
     /// See [`ConnectRequest::user_timeout`].
     pub(crate) user_timeout: Option<Duration>,
     pub(crate) incarnation: Incarnation,
@@ -102,6 +105,14 @@ impl Part<'_> {
     }
 }
 
+/// Who is dialled in one part of the dial.
+#[derive(Clone)]
+struct Place<'a> {
+    /// As failures name it.
+    name: &'a str,
+    peer: Address,
+}
+
 /// A dial ended in a panic, which is the connector's or of what it gave.
 pub(crate) fn dial_panicked(name: &str, words: &str) -> DialFailure {
     let reason = format!("cannot dial {name}: the connector panicked: {words}");
@@ -152,7 +163,13 @@ impl Dial {
         #[cfg(feature = "tls")]
         let secure = self.secure(&*listener, record).await?;
         let found = match requests {
-            [one] => Found::all(connector.candidates(one).await?),
+            [one] => {
+                let candidates = connector.candidates(one).await?;
+                Found::all(match self.shuffle {
+                    Some(seed) => shuffled(candidates, seed),
+                    None => candidates,
+                })
+            }
             many => {
                 record.looks_up(many.iter().map(|one| one.address().to_string()).collect());
                 Found::of(many.iter().map(|one| connector.candidates(one)))
@@ -201,19 +218,22 @@ impl Dial {
         listener: Arc<dyn LinkListener>,
         part: Part<'_>,
     ) -> Result<Dialled, DialFailure> {
+        let resolved = candidate.address.as_deref().and_then(|text| text.parse().ok());
+        let peer = resolved.map_or_else(|| address.clone(), |ip: SocketAddr| ip.into());
         let place = candidate.address.unwrap_or_else(|| address.to_string());
+        let place = Place { name: &place, peer };
         let io = candidate.connect.await?;
         #[cfg(feature = "tls")]
         if let Some((tls, material)) = secure {
             part.reached(DialStep::Tls);
-            let failed = |cause: &str| failure(DialStep::Tls, &place, &cause);
+            let failed = |cause: &str| failure(DialStep::Tls, &place.name, &cause);
             let (io, verdict) = tls.secure(io, material, address).await.map_err(|refused| {
                 part.judged(refused.wrong_peer);
                 failed(&refused.words)
             })?;
             part.reached(DialStep::Handshake);
             let (io, expected) = (Box::new(io), Expected::SettingsInTls);
-            let greeted = self.handshake(io, expected, listener, &place, part).await;
+            let greeted = self.handshake(io, expected, listener, place.clone(), part).await;
             // A server judges our certificate after its own part of the handshake is over (TLS
             // 1.3).
             return greeted.map_err(|failure| match verdict.get() {
@@ -222,7 +242,7 @@ impl Dial {
             });
         }
         part.reached(DialStep::Handshake);
-        self.handshake(io, Expected::Settings, listener, &place, part).await
+        self.handshake(io, Expected::Settings, listener, place, part).await
     }
 
     async fn handshake(
@@ -230,10 +250,10 @@ impl Dial {
         io: BoxedIo,
         expected: Expected,
         listener: Arc<dyn LinkListener>,
-        place: &str,
+        place: Place<'_>,
         part: Part<'_>,
     ) -> Result<Dialled, DialFailure> {
-        let failed = |cause: &str| failure(DialStep::Handshake, &place, &cause);
+        let failed = |cause: &str| failure(DialStep::Handshake, &place.name, &cause);
         let tap = Arc::new(Tap::new());
         let (io, wrong) = Greeted::new(io, expected);
         let (sender, connection) = h2::client::Builder::new()
@@ -250,7 +270,14 @@ impl Dial {
             .handshake::<_, Bytes>(Tapped::new(io, tap.clone()))
             .await
             .map_err(|error| failed(&error.to_string()))?;
-        let link = Link::new(self.incarnation, self.id, sender, tap.clone(), self.window, listener);
+        let link = Link::new(
+            self.incarnation,
+            (self.id, place.peer),
+            sender,
+            tap.clone(),
+            self.window,
+            listener,
+        );
         let link = Arc::new(link.with_header_limit(self.max_header_bytes));
         let mut driver = Driver::new(connection, tap, link.clone(), self.keepalive);
         let settled = poll_fn(|cx| match Pin::new(&mut driver).poll(cx) {

@@ -29,7 +29,7 @@ impl EndedStreams {
 
 #[cfg(test)]
 mod tests {
-    use crate::model::EndpointId;
+    use crate::model::{Address, EndpointId};
     use crate::{
         model::Incarnation,
         transport::{
@@ -76,7 +76,7 @@ mod tests {
         });
         let link = Link::new(
             Incarnation(1),
-            EndpointId(1),
+            (EndpointId(1), Address::new("peer", 1)),
             sender,
             Arc::new(Tap::new()),
             10,

@@ -1,6 +1,6 @@
-//! One dial to many addresses (happy eyeballs, gRPC A61): one after another, the next when one fails
-//! or 250 ms later, families in turn; the first whose whole dial succeeds wins, and the others are
-//! dropped.
+//! One dial to many addresses (happy eyeballs, gRPC A61): one after another, the next when one
+//! fails or 250 ms later, families in turn; the first whose whole dial succeeds wins, and the
+//! others are dropped.
 //!
 //! Names are looked up meanwhile, all at once: one that nobody answers for holds up no other
 //! address.
@@ -12,6 +12,7 @@ use futures::{
     future::BoxFuture,
     stream::{FuturesUnordered, StreamExt},
 };
+use rand::{SeedableRng as _, rngs::SmallRng, seq::SliceRandom as _};
 use std::{
     collections::{BTreeMap, VecDeque},
     future::Future,
@@ -36,6 +37,16 @@ pub(super) fn endpoint_in_turn(addresses: &[Address]) -> Vec<Address> {
         return addresses.to_vec();
     }
     by_turns(addresses.to_vec(), |one| ip(one).is_some_and(|ip| ip.is_ipv4()))
+}
+
+/// The same candidates in a random order, families in turn.
+pub(super) fn shuffled(mut candidates: Vec<Candidate>, seed: u64) -> Vec<Candidate> {
+    candidates.shuffle(&mut SmallRng::seed_from_u64(seed));
+    let is_v4 = |one: &Candidate| {
+        let address = one.address.as_deref().and_then(|text| text.parse::<SocketAddr>().ok());
+        address.is_some_and(|address| address.is_ipv4())
+    };
+    by_turns(candidates, is_v4)
 }
 
 fn by_turns<T>(addresses: Vec<T>, is_v4: impl Fn(&T) -> bool) -> Vec<T> {

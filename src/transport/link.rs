@@ -9,7 +9,7 @@ use super::{
     tap::Tap,
     window::{Room, Window},
 };
-use crate::model::{EndpointId, Failure, GoAway, Incarnation, LinkEnd, Phase};
+use crate::model::{Address, EndpointId, Failure, GoAway, Incarnation, LinkEnd, Phase};
 use bytes::Bytes;
 use futures::task::AtomicWaker;
 use h2::{RecvStream, SendStream, client::SendRequest};
@@ -37,6 +37,7 @@ const MAX_BODY: usize = (1 << 31) - 1;
 pub(crate) struct Link {
     incarnation: Incarnation,
     endpoint: EndpointId,
+    peer: Address,
     sender: Mutex<Option<SendRequest<Bytes>>>,
     /// What was heard of the peer before h2 read it.
     tap: Arc<Tap>,
@@ -71,7 +72,7 @@ pub(crate) struct OpenStream {
 impl Link {
     pub(super) fn new(
         incarnation: Incarnation,
-        endpoint: EndpointId,
+        (endpoint, peer): (EndpointId, Address),
         sender: SendRequest<Bytes>,
         tap: Arc<Tap>,
         window: usize,
@@ -80,6 +81,7 @@ impl Link {
         Self {
             incarnation,
             endpoint,
+            peer,
             sender: Mutex::new(Some(sender)),
             tap,
             accepting: AtomicBool::new(true),
@@ -103,6 +105,11 @@ impl Link {
     /// Which endpoint it leads to.
     pub(crate) fn endpoint(&self) -> EndpointId {
         self.endpoint
+    }
+
+    /// The address of that endpoint which was connected to, without a name if it was looked up.
+    pub(crate) fn peer(&self) -> &Address {
+        &self.peer
     }
 
     /// Whether new streams may be opened: not draining, not ended.

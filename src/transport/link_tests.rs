@@ -32,7 +32,14 @@ async fn a_link_whose_stream_ids_are_used_up_retires_and_loses_no_call() {
     let driving = tokio::spawn(connection);
     let retired = Arc::new(Retirements::default());
     let tap = Arc::new(Tap::new());
-    let link = Arc::new(Link::new(Incarnation(7), EndpointId(1), sender, tap, 10, retired.clone()));
+    let link = Arc::new(Link::new(
+        Incarnation(7),
+        (EndpointId(1), Address::new("peer", 1)),
+        sender,
+        tap,
+        10,
+        retired.clone(),
+    ));
     let open = || link.reserve().expect("room").open(request(), Some(Bytes::new()), None);
     let last = open().expect("one id is left");
     let refused = open().err().expect("none is left");
@@ -53,7 +60,7 @@ async fn a_request_that_http2_refuses_ends_alone_and_leaves_the_link_alone() {
     let retired = Arc::new(Retirements::default());
     let link = Arc::new(Link::new(
         Incarnation(7),
-        EndpointId(1),
+        (EndpointId(1), Address::new("peer", 1)),
         sender,
         Arc::new(Tap::new()),
         10,

@@ -31,6 +31,7 @@ mod net;
 mod proof;
 mod pump;
 mod pushback;
+mod resolver;
 pub(crate) mod status;
 mod tap;
 mod tapped;
@@ -55,6 +56,7 @@ pub(crate) use net::NetConnector;
 pub(crate) use pump::{Beside, OpenBody, Pump, Sent, beside};
 #[cfg(feature = "test-util")]
 pub(crate) use pushback::details_with_retry_info;
+pub use resolver::{Resolution, Resolver};
 pub use tcp::TcpConnector;
 #[cfg(feature = "tls")]
 pub(crate) use tls::TlsClient;

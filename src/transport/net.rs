@@ -6,6 +6,7 @@ use super::{
     dial_record::DialRecord,
     eyeballs::{Found, in_turn, race},
     lookup::Lookups,
+    resolver::NameResolver,
 };
 use crate::model::{Address, DialFailure, DialStep};
 use futures::future::BoxFuture;
@@ -24,6 +25,11 @@ pub(crate) struct NetConnector {
 }
 
 impl NetConnector {
+    /// Looks up the servers of a name, together with the dials.
+    pub(crate) fn resolver(&self, host: &str, port: u16) -> NameResolver {
+        NameResolver::new(host, port, self.lookups.clone())
+    }
+
     /// A dial that is cut off says for how long its name server has not answered: over several
     /// dials, where one lookup outlives them.
     fn report_lookup(&self, request: &ConnectRequest) {

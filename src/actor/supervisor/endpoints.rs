@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     call::{NoLink, Picker, RoundRobin},
-    model::{EndpointId, Fact, Incarnation},
+    model::{Fact, Incarnation},
     policy::{Input, ListChange, NO_ENDPOINTS},
     transport::Link,
 };
@@ -52,12 +52,15 @@ impl Session {
         self.core.telemetry.list(&listed);
         let ids: Vec<_> = listed.iter().map(|(id, _)| *id).collect();
         if ids.len() > 1 {
-            self.announce_list(&ListChange { added: listed, removed: Vec::new() });
+            self.announce_list(&ListChange { added: listed, ..ListChange::default() });
         }
-        let cause = if ids.is_empty() { NO_ENDPOINTS } else { "the supervisor was spawned" };
-        self.take_step(cause, |channel, cause, now, random| {
-            Some(channel.on_list(ids, [], cause, now, random))
-        });
+        let empty = ids.is_empty() && self.core.has_list();
+        let cause = if empty { NO_ENDPOINTS } else { "the supervisor was spawned" };
+        if self.core.has_list() {
+            self.take_step(cause, |channel, cause, now, random| {
+                Some(channel.on_list(ids, [], cause, now, random))
+            });
+        }
         self.step(Input::Connect, cause);
     }
 
@@ -67,20 +70,12 @@ impl Session {
             return;
         }
         let change = self.core.take_given();
-        if change == ListChange::default() {
-            return;
-        }
-        self.announce_list(&change);
-        let ids = |of: &[(EndpointId, _)]| of.iter().map(|(id, _)| *id).collect::<Vec<_>>();
-        let (added, removed) = (ids(&change.added), ids(&change.removed));
         let empty = self.core.listed().is_empty();
         let cause = if empty { NO_ENDPOINTS } else { "another list of endpoints was given" };
-        self.take_step(cause, |channel, cause, now, random| {
-            Some(channel.on_list(added, removed, cause, now, random))
-        });
+        self.apply(change, false, cause);
     }
 
-    fn announce_list(&self, change: &ListChange) {
+    pub(super) fn announce_list(&self, change: &ListChange) {
         for (endpoint, of) in change.added.iter().cloned() {
             let addresses = of.to_string().into();
             self.core.telemetry.announce(Fact::EndpointAdded { endpoint, addresses });

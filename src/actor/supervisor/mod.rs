@@ -6,6 +6,7 @@ mod children;
 mod drain;
 mod endpoints;
 mod links;
+mod names;
 mod restarter;
 mod watchdog;
 
@@ -27,6 +28,7 @@ use crate::{
 };
 use children::{Connection, PendingChild, RequestActorSlot};
 use endpoints::GivenWatch;
+use names::Names;
 use ractor::{ActorRef, SupervisionEvent};
 use std::{sync::Arc, time::Instant};
 
@@ -51,6 +53,8 @@ struct Session {
     pending_children: Vec<PendingChild>,
     /// The timer for the next dial that is due, of whichever endpoint.
     redial: Option<(Instant, Timer)>,
+    /// The name that is looked up, if there is one.
+    names: Option<Names>,
     /// Tells of lists of endpoints that are given, if any are.
     _given: Option<GivenWatch>,
     grace: Option<Timer>,
@@ -81,11 +85,13 @@ impl Session {
                 Channel::after_a_crash(schedules, connections, listed, clock::now(), last)
             }
         };
+        let channel = if core.has_list() { channel } else { channel.unresolved() };
         let pace = reconnect.idle.max.max(reconnect.waiting.max);
         let (restarts, shards) =
             (Restarts::new(core.config.intensity, pace), core.requests.shards());
         let mut session = Self {
             _given: GivenWatch::new(&core),
+            names: Names::new(&core, schedules),
             core,
             me,
             channel,
@@ -108,6 +114,7 @@ impl Session {
                 session.endpoints_given();
             }
         }
+        session.look_up_now();
         session
     }
 
@@ -125,6 +132,8 @@ impl Session {
             SupervisorMsg::LinkRetired(incarnation) => self.retired(incarnation),
             SupervisorMsg::LinkWornOut(incarnation) => self.worn_out(incarnation),
             SupervisorMsg::EndpointsGiven => self.endpoints_given(),
+            SupervisorMsg::Resolved(answer) => self.resolved(*answer),
+            SupervisorMsg::LookupDue => self.lookup_due(),
             SupervisorMsg::RedialDue => {
                 // Whoever still has to wait gets another timer.
                 self.redial = None;
@@ -132,7 +141,10 @@ impl Session {
             }
             SupervisorMsg::RestartDue { shard } => self.restart_due(shard),
             SupervisorMsg::CallsWaiting { actor, waiting } => self.calls_waiting(actor, waiting),
-            SupervisorMsg::ResetBackoff => self.step(Input::ResetBackoff, "asked to reconnect now"),
+            SupervisorMsg::ResetBackoff => {
+                self.look_up_now();
+                self.step(Input::ResetBackoff, "asked to reconnect now");
+            }
             SupervisorMsg::Drain => self.drain(),
             SupervisorMsg::GraceDue => self.grace_over(),
             // The watchdog looks after each message.
@@ -163,6 +175,10 @@ impl Session {
     /// Takes one step and carries out what follows; nothing, if the input comes late.
     fn step(&mut self, input: Input, cause: &str) {
         self.take_step(cause, |channel, cause, now, random| channel.on(input, cause, now, random));
+        if matches!(input, Input::Lost { .. } | Input::GoAway(_) | Input::DialFailed(_)) {
+            // Perhaps the server has moved.
+            self.look_up_soon();
+        }
     }
 
     /// The same for whatever makes a step of the machine.
@@ -221,6 +237,7 @@ impl Session {
         let liveness = |time| Liveness::new(time, timeout, keepalive.while_idle());
         let dial = Dial {
             name: core.name_of(&listed),
+            shuffle: core.shuffle_seed(),
             endpoint: listed,
             id: endpoint,
             user_timeout: keepalive.time().map(|_| timeout),

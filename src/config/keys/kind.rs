@@ -4,6 +4,7 @@
 use crate::{
     config::{
         balancing::Balancing,
+        resolve::{Period, Shuffle},
         value::{Value, size_text},
     },
     model::CallKind,
@@ -45,6 +46,10 @@ pub(in crate::config) enum Shape {
     Codes,
     /// A list of addresses.
     Addresses,
+    /// A time, or `auto`.
+    Period { least: Duration },
+    /// True, false or `auto`.
+    Shuffle,
 }
 
 /// What must take time takes at least this: with less, something would spin.
@@ -59,8 +64,15 @@ pub(super) const TEXT: Kind = Kind::of(Shape::Text);
 pub(super) const FILE: Kind = Kind::of(Shape::File);
 pub(super) const CODES: Kind = Kind::of(Shape::Codes);
 pub(super) const ADDRESSES: Kind = Kind::of(Shape::Addresses);
+pub(super) const PERIOD: Kind =
+    Kind { shape: Shape::Period { least: Duration::from_secs(1) }, none: true };
+pub(super) const SHUFFLE: Kind = Kind::of(Shape::Shuffle);
 pub(super) const FACTOR: Kind = numbers(1.0, f64::MAX, "factor");
 pub(super) const SHARE: Kind = numbers(0.0, 1.0, "share");
+
+pub(super) const fn times_from(least: Duration) -> Kind {
+    Kind::of(Shape::Time { least })
+}
 
 pub(super) const fn whole(least: u64, most: u64, unit: &'static str) -> Kind {
     Kind::of(Shape::Whole { least, most, unit })
@@ -151,7 +163,32 @@ read! {
         Shape::Codes => value.list("gRPC status codes"),
         Shape::Addresses => value.list("addresses"),
     }
+    Shuffle: value, { Shape::Shuffle => match value.is_auto() {
+        true => Ok(Self::Auto),
+        false => {
+            let always = value.bool().map_err(|_| "must be true, false or `auto`".to_owned())?;
+            Ok(always.into())
+        }
+    } }
     Balancing: value, { Shape::Word(words) => value.balancing(words) }
+}
+
+impl Read for Period {
+    fn read(shape: Shape, value: &Value) -> Result<Self, String> {
+        let Shape::Period { least } = shape else { unreachable!("{shape:?} is not a period") };
+        if value.is_auto() {
+            return Ok(Self::Auto);
+        }
+        match value.time() {
+            Ok(time) if time < least => Err(format!("must be at least {least:?}, or `auto`")),
+            Ok(time) => Ok(Self::Every(time)),
+            Err(rule) => Err(format!("{rule}, or `auto`")),
+        }
+    }
+
+    fn none() -> Option<Self> {
+        Some(Self::Never)
+    }
 }
 
 fn in_range(bytes: usize, least: usize, most: usize) -> Result<usize, String> {

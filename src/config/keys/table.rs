@@ -12,70 +12,16 @@
 use super::{
     Key,
     kind::{
-        ADDRESSES, CODES, FACTOR, FILE, RETRIES, SHARE, SIZE, SWITCH, TEXT, TIME, TIME_OR_ZERO,
-        numbers, one_of, sizes, whole,
+        ADDRESSES, CODES, FACTOR, FILE, PERIOD, RETRIES, SHARE, SHUFFLE, SIZE, SWITCH, TEXT, TIME,
+        TIME_OR_ZERO, numbers, one_of, sizes, times_from, whole,
     },
 };
 
+use super::rows::keys;
+use std::time::Duration;
+
 /// As many as anybody wants.
 const MANY: u64 = u32::MAX as u64;
-
-/// A method of a builder that sets a key. It never fails: a value that breaks its rule is reported
-/// when everything is checked. `methods` is the mark of a key that methods may set, and changes
-/// nothing here.
-macro_rules! setter {
-    ($docs:ident, $method:ident, $path:literal, (list of $type:ty)) => {
-        #[doc = $docs!($method)]
-        pub fn $method(self, list: impl IntoIterator<Item = $type>) -> Self {
-            let list = list.into_iter().map(|one| Value::Text(one.into())).collect();
-            self.set($path, stringify!($method), Value::List(list))
-        }
-    };
-    ($docs:ident, $method:ident, $path:literal, ($type:ty $(as $target:ty)?) $(, methods)?) => {
-        #[doc = $docs!($method)]
-        pub fn $method(self, value: $type) -> Self {
-            $(let value: $target = value.into();)?
-            self.set($path, stringify!($method), Value::from(value))
-        }
-    };
-}
-pub(in crate::config) use setter;
-
-/// Makes three things of the rows: `$table`, the list of keys; `$docs`, a macro with a key's
-/// documentation for whatever sets or reads it; and `$setters`, a macro that stands in the `impl`
-/// of a builder and makes a method for each key, or for each that is `also for methods`.
-macro_rules! keys {
-    ($table:ident, documented by $docs:ident, set by $setters:ident: $($group:literal { $(
-        $(#[doc = $doc:literal])+
-        $method:ident $type:tt: $path:literal, $kind:expr, default $default:literal,
-            $(also for $also:ident,)? because $reason:literal;
-    )+ })+) => {
-        pub(in crate::config) const $table: &[Key] = &[$($(Key {
-            path: $path,
-            group: $group,
-            kind: $kind,
-            default: $default,
-            reason: $reason,
-            doc: concat!($($doc),+),
-            for_methods: !(&[$(stringify!($also)),*] as &[&str]).is_empty(),
-        }),+),+];
-
-        macro_rules! $docs {
-            $($(($method) => {
-                concat!($($doc, "\n",)+ "\nKey `", $path, "`; default `", $default, "`.")
-            };)+)+
-        }
-        pub(crate) use $docs;
-
-        macro_rules! $setters {
-            (each key) => { $($(setter! { $docs, $method, $path, $type })+)+ };
-            (each key for methods) => { $($(
-                $(setter! { $docs, $method, $path, $type, $also })?
-            )+)+ };
-        }
-        pub(in crate::config) use $setters;
-    };
-}
 
 keys! {
     METHOD_ONLY, documented by method_key_doc, set by method_key_setters:
@@ -178,12 +124,38 @@ keys! {
         balancing_policy(Balancing): "balancing.policy",
             one_of(&["pick_first", "round_robin"]), default "pick_first",
             because "gRPC's default: the order of the addresses may mean something";
+        /// Whether the order of addresses is random, under `pick_first`: `true`, `false`, or
+        /// `auto`, which shuffles what a name gave and keeps what a person wrote.
+        balancing_shuffle(impl Into<Shuffle> as Shuffle): "balancing.shuffle", SHUFFLE,
+            default "auto",
+            because "the system sorts a name's addresses: without it all clients would take the \
+                same server";
+        /// How many servers are used of all that a name or a list gives; `none`: all. Channels
+        /// choose differently, and keep their choice. Not with `pick_first`.
+        balancing_subset(impl Into<Option<usize>> as Option<usize>): "balancing.subset",
+            whole(1, 10_000, "servers").or_none(), default "none",
+            because "a subset spreads less evenly; above a few hundred servers it saves links";
         /// How many links each server shall have. Under `pick_first` they go to the one address
         /// that was chosen for each. More than one raises the throughput of one client, and the
         /// number of calls that may be under way.
         connections(usize): "connections", whole(1, 64, "links"), default "1",
             because "one link carries a thousand calls at once, and every further one costs the \
                 server memory";
+    }
+    "Names: looked up at the start, now and then, and when a link is lost" {
+        /// The time from one lookup to the next while all is well, a fifth more or less; `auto`: 30
+        /// s where several servers share the calls, 300 s where one has them all; `none`: only when
+        /// a link is lost or a dial fails. At least 1 s.
+        resolve_period(impl Into<Period> as Period): "resolve.period", PERIOD, default "auto",
+            because "new servers are found without a loss; a lookup costs a thread for a moment";
+        /// The time from an answer to the next lookup that has a reason.
+        resolve_min_interval(Duration): "resolve.min_interval",
+            times_from(Duration::from_millis(100)), default "1",
+            because "a server that has moved is found at once; an outage is one lookup a second";
+        /// How many answers in a row must lack a server that is in use, before its link is given
+        /// up. One that is not connected goes with the first.
+        resolve_absent(u32): "resolve.absent", whole(1, 100, "answers"), default "2",
+            because "one server of names that lags behind closes no link";
     }
     "TLS: on with `use_tls`, any key below `tls`, or an `https` target; the server is always \
         verified" {

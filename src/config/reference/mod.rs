@@ -32,6 +32,8 @@ fn unit(kind: Kind) -> String {
         }
         Shape::Codes => "status codes".into(),
         Shape::Addresses => "addresses".into(),
+        Shape::Period { .. } => "seconds, or `auto`".into(),
+        Shape::Shuffle => "true, false or `auto`".into(),
     };
     if kind.none { format!("{unit}, or `none`") } else { unit }
 }

@@ -105,6 +105,17 @@ fn values(kind: Kind) -> Value {
         }
         Shape::Text | Shape::File => vec![json!({ "type": "string", "minLength": 1 })],
         Shape::Word(words) => vec![json!({ "enum": words })],
+        Shape::Shuffle => {
+            vec![
+                json!({ "type": "boolean" }),
+                json!({ "enum": ["auto", "yes", "no", "on", "off"] }),
+            ]
+        }
+        Shape::Period { least } => vec![
+            json!({ "type": "number", "minimum": least.as_secs_f64() }),
+            json!({ "const": "auto" }),
+            json!({ "type": "string", "pattern": TIME }),
+        ],
         Shape::Addresses => {
             let address = json!({ "type": "string", "minLength": 1 });
             vec![

@@ -45,6 +45,8 @@ fn changed(key: &Key) -> Option<&'static str> {
         ("backoff_multiplier" | "reconnect.waiting_backoff_multiplier", _) => "3",
         ("reconnect.waiting_initial_backoff", _) => "0.5",
         ("max_backoff" | "reconnect.max_backoff", _) => "11",
+        (_, Shape::Shuffle) => "false",
+        ("balancing.subset", _) => return None,
         (_, Shape::Addresses) => "elsewhere:1, nowhere:2",
         (_, Shape::Codes) => "ABORTED,unavailable",
         (_, Shape::Switch) => "false",

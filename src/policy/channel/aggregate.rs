@@ -7,9 +7,10 @@
 //! | several, any Ready | Ready |
 //! | several, none Ready, any that has not failed since it was Ready | Connecting |
 //! | several, all failing | TransientFailure, until one is Ready: redials do not show |
-//! | none: the list is empty | TransientFailure |
+//! | none: the list is empty, or its first lookup failed | TransientFailure |
+//! | none: the list is being looked up for the first time | Connecting |
 
-use super::{Channel, Record, Stage};
+use super::{Channel, Lookup, Record, Stage};
 use crate::model::{
     ConnectivityState::{self, Connecting, Idle, Ready, Shutdown, TransientFailure},
     Incarnation,
@@ -25,6 +26,7 @@ impl Channel {
         match (self.stage, &self.subchannels[..]) {
             (Stage::Shutdown { .. }, _) => Shutdown,
             (Stage::Idle, _) => Idle,
+            (Stage::Connects, []) if self.lookup == Lookup::UnderWay => Connecting,
             (Stage::Connects, []) => TransientFailure,
             (Stage::Connects, [(_, record)]) => record.subchannel.state(),
             (Stage::Connects, several) => {
@@ -70,7 +72,11 @@ impl Channel {
 
     fn failures_in_words(&self, all: usize, failing: usize) -> Option<Arc<str>> {
         if all == 0 {
-            return Some(NO_ENDPOINTS.into());
+            return match &self.lookup {
+                Lookup::Done => Some(NO_ENDPOINTS.into()),
+                Lookup::UnderWay => None,
+                Lookup::Failed(cause) => Some(cause.clone()),
+            };
         }
         let last = self.last_failure.as_ref()?;
         Some(format!("{failing} of {all} endpoints have failed, the last one so: {last}").into())
@@ -86,10 +92,11 @@ impl Channel {
         redial_due: bool,
         is_open: impl Fn(Incarnation) -> bool,
     ) -> Option<ConnectivityState> {
+        let full = self.is_full();
         let stuck = |record: &Record| {
             let machine = &record.subchannel;
             let dials = machine.dialling().is_some_and(&is_running);
-            let waits = machine.next_dial().is_some() && redial_due;
+            let waits = machine.next_dial().is_some() && (redial_due || full);
             match machine.state() {
                 Connecting | TransientFailure => !dials && !waits,
                 Ready => !machine.links().any(&is_open),

@@ -174,3 +174,41 @@ fn a_redial_is_that_of_the_endpoint_whose_wait_is_over() {
     assert_eq!(step.outputs.len(), 2, "{step:?}");
     assert_eq!(step.endpoints.len(), 2, "each of several says how its state changed");
 }
+
+/// E10: a thousand endpoints are not dialled all at once, and all of them are in the end.
+#[test]
+fn at_most_64_dials_are_under_way_and_every_endpoint_has_its_turn() {
+    let (mut channel, now, cause) = (channel_of(1_000), Instant::now(), "a cause".into());
+    let mut under_way: Vec<Incarnation> = Vec::new();
+    let begun = |step: Step| -> Vec<Incarnation> {
+        let dial = |(_, output)| match output {
+            Output::Dial(dial) => Some(dial),
+            _ => None,
+        };
+        step.outputs.into_iter().filter_map(dial).collect()
+    };
+    under_way.extend(begun(channel.on(Input::Connect, &cause, now, || 0.5).expect("not late")));
+    assert_eq!((under_way.len(), channel.next_dial()), (64, None));
+    let (mut up, mut failed) = (0, Vec::new());
+    while let Some(dial) = under_way.pop() {
+        // Every tenth fails.
+        let input = match dial.0 % 10 {
+            0 => Input::DialFailed(dial),
+            _ => Input::Established(dial),
+        };
+        under_way.extend(begun(channel.on(input, &cause, now, || 0.5).expect("not late")));
+        assert!(under_way.len() <= 64);
+        match input {
+            Input::DialFailed(_) => failed.push(dial),
+            _ => up += 1,
+        }
+    }
+    assert_eq!((up, failed.len(), channel.links().count()), (900, 100, 900));
+    // The hundred that failed are due at once, and go through the same door.
+    let later = now + Duration::from_secs(1);
+    let dials = begun(channel.on(Input::RedialDue, &cause, later, || 0.5).expect("not late"));
+    assert_eq!((dials.len(), channel.next_dial()), (64, None));
+    assert_eq!(channel.is_stuck(|_| true, false, |_| true), None, "36 wait for an end of one");
+    let step = channel.on(Input::Established(dials[0]), &cause, later, || 0.5).expect("not late");
+    assert_eq!(begun(step).len(), 1);
+}

@@ -1,5 +1,5 @@
-//! The part of the machine that has links: they are lost, replaced and added to, with one dial beside
-//! them at a time.
+//! The part of the machine that has links: they are lost, replaced and added to, with one dial
+//! beside them at a time.
 
 use super::{Input, LinkRecord, Moment, Output, Stage, Subchannel, Wait, waiting};
 use crate::model::{
@@ -123,6 +123,9 @@ impl Subchannel {
             (Input::Lost { link, .. } | Input::GoAway(link), _) => {
                 return self.link_ended(in_use, link, input, moment);
             }
+            (Input::Moved, Beside::Dialling { dial, replaces, .. }) => {
+                in_use.beside = Beside::Dialling { dial, replaces, again: true };
+            }
             (Input::RedialDue, Beside::Waiting(wait)) if wait.at > moment.now => {
                 outputs.push(Output::WaitUntil(wait.at));
             }
@@ -203,8 +206,8 @@ impl Subchannel {
         self.go_on(in_use, outputs, moment)
     }
 
-    /// Starts the next dial beside the links, if there is to be one: links that shall go come before
-    /// further ones.
+    /// Starts the next dial beside the links, if there is to be one: links that shall go come
+    /// before further ones.
     pub(super) fn go_on(
         &mut self,
         mut in_use: InUse,

@@ -4,6 +4,7 @@ use super::super::{
     tests::{Numbered, lost},
     *,
 };
+use ConnectivityState::{Connecting, Ready};
 use std::time::{Duration, Instant};
 
 fn dials(outputs: Option<Vec<Output>>) -> Vec<u64> {

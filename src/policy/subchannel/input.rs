@@ -33,6 +33,8 @@ pub enum Input {
     RedialDue,
     /// The user wants to be connected now (gRPC `reset_connect_backoff`).
     ResetBackoff,
+    /// Its addresses are others now.
+    Moved,
     /// Calls began, or ceased, to wait for this subchannel.
     CallsWaiting(bool),
     /// Close for good.

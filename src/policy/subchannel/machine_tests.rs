@@ -2,6 +2,7 @@
 //! that matter.
 
 use super::{super::backoff::Backoff, *};
+use ConnectivityState::{Connecting, Ready};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::IndexedRandom as _};
 use std::time::Duration;
 
@@ -67,6 +68,7 @@ fn inputs(last: u64) -> Vec<Input> {
         Input::RedialDue,
         Input::ResetBackoff,
         Input::CallsWaiting(true),
+        Input::Moved,
         Input::Shutdown,
     ];
     for number in last.saturating_sub(2).max(1)..=last {
@@ -168,7 +170,7 @@ fn check(before: &Subchannel, input: Input, outputs: &[Output], after: &Subchann
             Output::Drain(link) => {
                 assert!(!after.owns(link) && before.owns(link));
                 let replaced = matches!(input, Input::Established(_)) && !links.is_empty();
-                let ending = [Input::GoAway(link), Input::Shutdown].contains(&input);
+                let ending = [Input::GoAway(link), Input::Shutdown, Input::Moved].contains(&input);
                 assert!(replaced || ending, "{input:?} drains {link:?}");
             }
             Output::Dial(dial) => assert_eq!(after.dialling(), Some(dial), "{input:?}"),
@@ -177,7 +179,10 @@ fn check(before: &Subchannel, input: Input, outputs: &[Output], after: &Subchann
     }
     // One dial at a time: the only one, or one beside the links.
     let dials = outputs.iter().filter(|output| matches!(output, Output::Dial(_))).count();
-    let ended = matches!(input, Input::Established(_) | Input::DialFailed(_) | Input::Lost { .. });
+    let ended = matches!(
+        input,
+        Input::Established(_) | Input::DialFailed(_) | Input::Lost { .. } | Input::Moved
+    );
     let free = before.dialling().is_none() || ended;
     assert!(dials <= 1 && (dials == 0 || free), "{input:?}: {outputs:?}");
     // Every link that was there is there, was drained or is gone.

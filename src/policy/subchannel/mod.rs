@@ -7,27 +7,29 @@
 //! | waiting | CallsWaiting | waiting | WaitUntil(earlier), if the quick schedule is earlier |
 //! | dialling | Established | ready, with a link on trial | Use |
 //! | dialling | DialFailed, Lost | waiting | WaitUntil(backoff from the dial's start) |
+//! | waiting, dialling | Moved | dialling | Dial, and Drain (the dial there was) |
 //! | ready | Proven | ready, the link is proven | - (the counts of failures start over) |
 //! | ready | Lost, GoAway (a link of several) | ready, without it | - |
 //! | ready | Lost, GoAway (the last link, proven) | waiting | WaitUntil(now + a little spread) |
 //! | ready | Lost, GoAway (the last link, on trial) | waiting | WaitUntil(backoff from its dial) |
-//! | ready, with a dial beside | Lost, GoAway (the last link) | dialling | - (that is the dial now) |
+//! | ready, with a dial beside | Lost, GoAway (the last link) | dialling | - (the dial now) |
 //! | any | Shutdown | shutdown | Drain (each link and dial) |
 //!
 //! While it waits it shows CONNECTING after a GOAWAY, and TRANSIENT_FAILURE after a failure. GoAway
 //! has the link drained as well.
 //!
-//! While it is ready, one more dial may run beside the links (`beside`): of a link to take the place
-//! of one that shall go (ResetBackoff, WornOut), which is drained only when the other is up (make
-//! before break); or of a further link, where there are fewer than wanted. A replacement that fails
-//! leaves the link that is there; a further link that fails is waited for with a backoff of its own:
-//! a server may refuse a second connection and serve the first.
+//! While it is ready, one more dial may run beside the links (`beside`): of a link to take the
+//! place of one that shall go (ResetBackoff, WornOut), which is drained only when the other is up
+//! (make before break); or of a further link, where there are fewer than wanted. A replacement that
+//! fails leaves the link that is there; a further link that fails is waited for with a backoff of
+//! its own: a server may refuse a second connection and serve the first.
 //!
 //! Each link and dial has an incarnation, and an input about a link says which one. An input about
 //! any other than the machine's own comes late: it changes nothing, and says so.
 
 mod beside;
 mod input;
+mod now;
 
 pub use input::{Input, Output};
 
@@ -36,7 +38,7 @@ use super::{
     deadline::after,
 };
 use crate::model::{
-    ConnectivityState::{self, Connecting, Ready, TransientFailure},
+    ConnectivityState::{self, TransientFailure},
     Incarnation,
 };
 use beside::{Beside, InUse};
@@ -175,71 +177,15 @@ impl Subchannel {
             (Stage::Dialling { dial, again }, Input::DialFailed(_) | Input::Lost { .. }) => {
                 self.back_off(TransientFailure, dial, again, moment)
             }
+            (Stage::Waiting { .. }, Input::Moved) => dial(moment),
+            (Stage::Dialling { dial: former, .. }, Input::Moved) => {
+                // It counts neither way: nobody listens there any more, perhaps.
+                let (stage, mut outputs) = dial(moment);
+                outputs.push(Output::Drain(former.incarnation));
+                (stage, outputs)
+            }
             (Stage::Ready(in_use), input) => self.step_ready(in_use, input, moment),
             (stage, _) => (stage, Vec::new()),
-        }
-    }
-
-    /// The state to show.
-    pub fn state(&self) -> ConnectivityState {
-        match self.stage {
-            Stage::Idle => ConnectivityState::Idle,
-            Stage::Waiting { shows, .. } => shows,
-            Stage::Dialling { .. } => Connecting,
-            Stage::Ready(_) => Ready,
-            Stage::Shutdown { .. } => ConnectivityState::Shutdown,
-        }
-    }
-
-    /// The links to use, the oldest first.
-    pub fn links(&self) -> impl Iterator<Item = Incarnation> {
-        let links = match &self.stage {
-            Stage::Ready(in_use) => &in_use.links[..],
-            _ => &[],
-        };
-        links.iter().map(|link| link.record.incarnation)
-    }
-
-    /// The dial under way: the only one while there is no link, or one beside the links.
-    pub fn dialling(&self) -> Option<Incarnation> {
-        match &self.stage {
-            Stage::Dialling { dial, .. } => Some(dial.incarnation),
-            Stage::Ready(InUse { beside: Beside::Dialling { dial, .. }, .. }) => {
-                Some(dial.incarnation)
-            }
-            _ => None,
-        }
-    }
-
-    /// The link or dial that the state is about, the newest link of several; after a shutdown, one
-    /// that there was then.
-    pub fn subject(&self) -> Option<Incarnation> {
-        match self.stage {
-            Stage::Shutdown { link } => link,
-            _ => self.links().last().or(self.dialling()),
-        }
-    }
-
-    /// Whether a link or dial is the machine's.
-    pub fn owns(&self, link: Incarnation) -> bool {
-        self.links().any(|one| one == link) || self.dialling() == Some(link)
-    }
-
-    /// How many dials failed, or links were lost unproven, since a link was last proven.
-    pub fn failures(&self) -> u32 {
-        match self.stage {
-            Stage::Ready(_) => self.further_failures,
-            _ => self.failures,
-        }
-    }
-
-    /// Whether this link in use has answered a call or lived long enough.
-    pub fn is_proven(&self, link: Incarnation) -> bool {
-        match &self.stage {
-            Stage::Ready(in_use) => {
-                in_use.links.iter().any(|one| one.record.incarnation == link && one.proven)
-            }
-            _ => false,
         }
     }
 
@@ -248,27 +194,6 @@ impl Subchannel {
         let wait = self.wait_mut()?;
         *wait = Wait { at: wait.at.max(at), backoff: None };
         Some(wait.at)
-    }
-
-    /// When the next dial is due, while one is waited for.
-    pub fn next_dial(&self) -> Option<Instant> {
-        match &self.stage {
-            Stage::Waiting { wait, .. } => Some(wait.at),
-            Stage::Ready(InUse { beside: Beside::Waiting(wait), .. }) => Some(wait.at),
-            _ => None,
-        }
-    }
-
-    /// Whether it is about a link or dial that is not the machine's, or no longer is.
-    pub fn is_late(&self, input: Input) -> bool {
-        let in_use = |one| self.links().any(|link| link == one);
-        match input {
-            Input::Established(one) | Input::DialFailed(one) => self.dialling() != Some(one),
-            Input::Proven(one) | Input::GoAway(one) | Input::WornOut(one) => !in_use(one),
-            Input::Lost { link, .. } => !self.owns(link),
-            Input::Connect | Input::RedialDue | Input::ResetBackoff => false,
-            Input::CallsWaiting(_) | Input::Shutdown => false,
-        }
     }
 
     fn wait_mut(&mut self) -> Option<&mut Wait> {

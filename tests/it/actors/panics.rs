@@ -4,6 +4,7 @@ use crate::support::{
     ADDRESS, Ended, EventLog, assert_shut_down, bounded, cause, config, eventually,
     hide_injected_panics, ms, post, said, say, secs, start, supervise,
 };
+use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use std::{sync::Arc, time::Duration};
 use tokio::{runtime::Handle, sync::watch, task::JoinHandle, time::Instant};
@@ -11,6 +12,7 @@ use tonic::Code;
 use tonic_supervisor::{
     Address, CallOptions, Cause, Child, ConnectivityState, Endpoint, Fact, Supervisor,
     testing::{Answer, MemoryNetwork, Script, ScriptedServer},
+    transport::{Resolution, Resolver},
 };
 
 /// No call takes longer.
@@ -69,6 +71,15 @@ impl Traffic {
     }
 }
 
+/// The name of the one server.
+struct OneServer;
+
+impl Resolver for OneServer {
+    fn resolve(&self) -> BoxFuture<'static, Result<Resolution, String>> {
+        Box::pin(async { Ok(Resolution::new([address().into()])) })
+    }
+}
+
 /// Where the server listens.
 fn address() -> Address {
     ADDRESS.parse().expect("an address")
@@ -89,8 +100,13 @@ async fn survives(child: Child, message: &'static str) {
     let list: Arc<[Endpoint]> = [address().into()].into();
     let (lists, given) = watch::channel(list.clone());
     let config = config.build().expect("a valid configuration");
-    let supervisor =
-        Supervisor::builder(config).connector(network.connector()).endpoints(given).spawn();
+    let builder = Supervisor::builder(config).connector(network.connector());
+    let supervisor = match message {
+        // These are about a name.
+        "Resolved" | "LookupDue" => builder.resolver(OneServer),
+        _ => builder.endpoints(given),
+    };
+    let supervisor = supervisor.spawn();
     let log = EventLog::of(&supervisor);
     let restarts_go_slow = message == "RestartDue";
     supervisor.panics().arm(child, message, 1);

@@ -155,7 +155,8 @@ async fn addresses_of_the_configuration_are_endpoints_of_their_own_under_round_r
     assert_eq!(fleet.handled(), [10, 10, 10]);
 }
 
-/// Under pick_first the same list is one endpoint: the first that can be connected to has all calls.
+/// Under pick_first the same list is one endpoint: the first that can be connected to has all
+/// calls.
 #[tokio::test(start_paused = true)]
 async fn under_pick_first_all_addresses_are_one_endpoint_whose_dial_races_them() {
     let network = MemoryNetwork::new();

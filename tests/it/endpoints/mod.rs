@@ -4,6 +4,7 @@
 mod balanced;
 mod connections;
 mod given;
+mod names;
 mod retries;
 mod states;
 
