@@ -47,6 +47,7 @@ fn changed(key: &Key) -> Option<&'static str> {
         ("max_backoff" | "reconnect.max_backoff", _) => "11",
         (_, Shape::Shuffle) => "false",
         ("balancing.subset", _) => return None,
+        ("resolve.absent", _) => "3",
         (_, Shape::Addresses) => "elsewhere:1, nowhere:2",
         (_, Shape::Codes) => "ABORTED,unavailable",
         (_, Shape::Switch) => "false",
