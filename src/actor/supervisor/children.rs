@@ -111,7 +111,9 @@ impl Session {
                 let fact = Fact::DialFailed { incarnation, endpoint, failure };
                 self.core.telemetry.announce(fact);
                 self.step(Input::DialFailed(incarnation), &cause);
-                let listed = self.core.listed().into_iter().map(|(id, _)| id);
+                // Only a wrong peer is of interest; the list may be long.
+                let listed = if wrong_peer { self.core.listed() } else { Vec::new() };
+                let listed = listed.into_iter().map(|(id, _)| id);
                 if self.core.first_dials.lock().failed(endpoint, wrong_peer, listed) {
                     self.tell_of_wrong_peer(cause.into());
                 }

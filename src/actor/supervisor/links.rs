@@ -123,16 +123,17 @@ impl Session {
         }
     }
 
-    /// Ends the oldest links that only finish their calls, where there are more of them than
-    /// `max_draining_links`: a peer that says GOAWAY on each link and finishes no call would keep
-    /// them all.
-    pub(super) fn bound_draining(&mut self) {
+    /// Ends the oldest links to an endpoint that only finish their calls, where there are more of
+    /// them than `max_draining_links`: a peer that says GOAWAY on each link and finishes no call
+    /// would keep them all.
+    pub(super) fn bound_draining(&mut self, endpoint: EndpointId) {
         let limit = self.core.config.max_draining_links;
         let draining = |connection: &&Connection| {
             let link = connection.link.as_ref();
-            link.is_some_and(|link| {
-                !link.is_accepting() && link.end().is_none() && link.in_flight() > 0
-            })
+            connection.endpoint == endpoint
+                && link.is_some_and(|link| {
+                    !link.is_accepting() && link.end().is_none() && link.in_flight() > 0
+                })
         };
         let above = self.connections.iter().filter(draining).count().saturating_sub(limit);
         for connection in self.connections.iter().filter(draining).take(above) {

@@ -197,18 +197,19 @@ impl Session {
         if step.changed.is_some() || before != self.where_calls_go() {
             self.publish_picker();
         }
-        let drains = step.outputs.iter().any(|(_, output)| matches!(output, Output::Drain(_)));
         for (endpoint, output) in step.outputs {
             match output {
                 // Published.
                 Output::Use(_) => {}
-                Output::Drain(incarnation) => self.drain_link(incarnation),
+                Output::Drain(incarnation) => {
+                    self.drain_link(incarnation);
+                    if !self.draining {
+                        self.bound_draining(endpoint);
+                    }
+                }
                 Output::Dial(incarnation) => self.dial(endpoint, incarnation),
                 Output::WaitUntil(at) => self.announce_wait(endpoint, at, now),
             }
-        }
-        if drains && !self.draining {
-            self.bound_draining();
         }
         self.arm_redial(now);
     }

@@ -266,8 +266,8 @@ keys! {
         max_in_flight(usize): "max_in_flight", whole(1, MANY, "calls"), default "1024",
             because "measured: more only adds memory. It also limits how many calls one lost link \
                 ends";
-        /// How many links may finish their calls beside the one in use, after a GOAWAY; above it
-        /// the oldest is ended, and its calls with it.
+        /// How many links to a server may finish their calls beside those in use, after a GOAWAY;
+        /// above it the oldest is ended, and its calls with it.
         max_draining_links(usize): "max_draining_links", whole(1, 100_000, "links"), default "16",
             because "a server that restarts often keeps two or three; each holds a socket and its \
                 calls";
