@@ -53,6 +53,8 @@ pub(crate) struct Core {
     given: Option<GivenEndpoints>,
     /// Looks the target's name up; none: the target has none.
     resolver: Option<Arc<dyn Resolver>>,
+    /// Whether the one endpoint there is, is the target.
+    is_target: bool,
     /// Whether the resolver has answered.
     is_resolved: AtomicBool,
     pub(crate) mutations: Mutations,
@@ -78,6 +80,7 @@ impl Core {
             EndpointSource::Resolver { resolver, by_dial } => (None, Some((resolver, by_dial))),
         };
         let unknown = matches!(resolver, Some((_, false)));
+        let is_target = given.is_none() && !unknown && config.balancing == Balancing::PickFirst;
         let target: Arc<str> = config.target().to_string().into();
         let canonical: Arc<str> = config.target().canonical().into();
         let security = if config.tls().is_some() { "privacy_and_integrity" } else { "none" };
@@ -106,6 +109,7 @@ impl Core {
             endpoints: Mutex::new(endpoints),
             given,
             resolver: resolver.map(|(resolver, _)| resolver),
+            is_target,
             is_resolved: AtomicBool::new(false),
             mutations: Mutations::default(),
             rng: Mutex::new(rng),
@@ -149,9 +153,11 @@ impl Core {
 
     /// What failures call an endpoint: the target, if it is all there is.
     pub(super) fn name_of(&self, endpoint: &Endpoint) -> Arc<str> {
-        match self.config.target_endpoints().as_slice() {
-            [_] if self.given.is_none() => self.config.target().to_string().into(),
-            _ if endpoint.addresses().is_empty() => "an endpoint without addresses".into(),
+        if self.is_target {
+            return self.config.target().to_string().into();
+        }
+        match endpoint.addresses() {
+            [] => "an endpoint without addresses".into(),
             _ => endpoint.to_string().into(),
         }
     }

@@ -171,11 +171,14 @@ impl Supervisor {
         let mut snapshot = self.core().telemetry.snapshot();
         let picker = self.core().calls.picker();
         snapshot.streams = picker.links().map(|link| link.in_flight()).sum();
-        let links = snapshot.endpoints.iter_mut().flat_map(|endpoint| &mut endpoint.links);
         let shown: BTreeMap<_, _> = picker.links().map(|link| (link.incarnation(), link)).collect();
-        for link in links {
+        for endpoint in &mut snapshot.endpoints {
+            // Others only finish their calls.
+            endpoint.links.retain(|link| shown.contains_key(&link.incarnation));
+        }
+        for link in snapshot.endpoints.iter_mut().flat_map(|endpoint| &mut endpoint.links) {
             let Some(now) = shown.get(&link.incarnation) else { continue };
-            link.peer = Some(now.peer().clone());
+            link.peer = Some(now.peer().address().clone());
             link.streams = now.in_flight();
             link.max_concurrent_streams = now.peer_limit();
             link.proven = now.is_proven();

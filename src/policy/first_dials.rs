@@ -31,7 +31,7 @@ impl FirstDials {
         &mut self,
         endpoint: EndpointId,
         wrong_peer: bool,
-        mut listed: impl Iterator<Item = EndpointId>,
+        listed: &[EndpointId],
     ) -> bool {
         if self.over {
             return false;
@@ -42,7 +42,10 @@ impl FirstDials {
         }
         let count = self.wrong_in_a_row.entry(endpoint).or_default();
         *count = count.saturating_add(1);
-        listed.all(|one| self.wrong_in_a_row.get(&one).is_some_and(|count| *count >= IN_A_ROW))
+        self.wrong_in_a_row.retain(|one, _| listed.contains(one));
+        listed
+            .iter()
+            .all(|one| self.wrong_in_a_row.get(one).is_some_and(|count| *count >= IN_A_ROW))
     }
 
     /// A dial gave a link.
@@ -62,7 +65,7 @@ mod tests {
     fn ends(dials: &[Option<bool>]) -> Vec<bool> {
         let mut first = FirstDials::default();
         let one = |dial: &Option<bool>| match dial {
-            Some(wrong_peer) => first.failed(ONE, *wrong_peer, [ONE].into_iter()),
+            Some(wrong_peer) => first.failed(ONE, *wrong_peer, &[ONE]),
             None => {
                 first.succeeded();
                 false
@@ -93,7 +96,7 @@ mod tests {
     #[test]
     fn of_several_endpoints_each_must_have_found_a_wrong_peer_twice_in_a_row() {
         let (mut first, two) = (FirstDials::default(), EndpointId(2));
-        let mut failed = |endpoint, wrong| first.failed(endpoint, wrong, [ONE, two].into_iter());
+        let mut failed = |endpoint, wrong| first.failed(endpoint, wrong, &[ONE, two]);
         let ends = [(ONE, true), (two, true), (ONE, true), (two, false), (two, true), (two, true)]
             .map(|(endpoint, wrong)| failed(endpoint, wrong));
         assert_eq!(ends, [false, false, false, false, false, true]);

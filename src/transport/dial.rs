@@ -12,7 +12,7 @@ use super::{
     greeted::Greeted,
     greeting::Expected,
     limits::TAKEN_BY_H2,
-    link::Link,
+    link::{Link, Peer},
     tap::Tap,
     tapped::Tapped,
 };
@@ -110,7 +110,7 @@ impl Part<'_> {
 struct Place<'a> {
     /// As failures name it.
     name: &'a str,
-    peer: Address,
+    peer: Peer,
 }
 
 /// A dial ended in a panic, which is the connector's or of what it gave.
@@ -218,8 +218,9 @@ impl Dial {
         listener: Arc<dyn LinkListener>,
         part: Part<'_>,
     ) -> Result<Dialled, DialFailure> {
-        let resolved = candidate.address.as_deref().and_then(|text| text.parse().ok());
-        let peer = resolved.map_or_else(|| address.clone(), |ip: SocketAddr| ip.into());
+        let found = candidate.address.as_deref().and_then(|text| text.parse::<SocketAddr>().ok());
+        let found = found.map(Address::from).filter(|found| found != address);
+        let peer = Peer { listed: address.clone(), found };
         let place = candidate.address.unwrap_or_else(|| address.to_string());
         let place = Place { name: &place, peer };
         let io = candidate.connect.await?;

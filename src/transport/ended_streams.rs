@@ -35,6 +35,7 @@ mod tests {
         transport::{
             Link, LinkEvent, LinkListener, OpenStream,
             exchange::{Hold, read_unary},
+            link::Peer,
             tap::Tap,
         },
     };
@@ -76,7 +77,7 @@ mod tests {
         });
         let link = Link::new(
             Incarnation(1),
-            (EndpointId(1), Address::new("peer", 1)),
+            (EndpointId(1), Peer { listed: Address::new("peer", 1), found: None }),
             sender,
             Arc::new(Tap::new()),
             10,

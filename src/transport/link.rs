@@ -37,7 +37,7 @@ const MAX_BODY: usize = (1 << 31) - 1;
 pub(crate) struct Link {
     incarnation: Incarnation,
     endpoint: EndpointId,
-    peer: Address,
+    peer: Peer,
     sender: Mutex<Option<SendRequest<Bytes>>>,
     /// What was heard of the peer before h2 read it.
     tap: Arc<Tap>,
@@ -52,6 +52,22 @@ pub(crate) struct Link {
     /// The driver, which h2 does not wake while it cannot write.
     driver: AtomicWaker,
     listener: Arc<dyn LinkListener>,
+}
+
+/// Where a link leads.
+#[derive(Clone, Debug)]
+pub(crate) struct Peer {
+    /// The endpoint's address, as it is listed.
+    pub(crate) listed: Address,
+    /// What it was found to be, if it is a name.
+    pub(crate) found: Option<Address>,
+}
+
+impl Peer {
+    /// The address that was connected to.
+    pub(crate) fn address(&self) -> &Address {
+        self.found.as_ref().unwrap_or(&self.listed)
+    }
 }
 
 /// The right to open one stream; gives its place back when dropped.
@@ -72,7 +88,7 @@ pub(crate) struct OpenStream {
 impl Link {
     pub(super) fn new(
         incarnation: Incarnation,
-        (endpoint, peer): (EndpointId, Address),
+        (endpoint, peer): (EndpointId, Peer),
         sender: SendRequest<Bytes>,
         tap: Arc<Tap>,
         window: usize,
@@ -107,8 +123,8 @@ impl Link {
         self.endpoint
     }
 
-    /// The address of that endpoint which was connected to, without a name if it was looked up.
-    pub(crate) fn peer(&self) -> &Address {
+    /// Where it leads.
+    pub(crate) fn peer(&self) -> &Peer {
         &self.peer
     }
 

@@ -113,8 +113,8 @@ impl Session {
                 self.step(Input::DialFailed(incarnation), &cause);
                 // Only a wrong peer is of interest; the list may be long.
                 let listed = if wrong_peer { self.core.listed() } else { Vec::new() };
-                let listed = listed.into_iter().map(|(id, _)| id);
-                if self.core.first_dials.lock().failed(endpoint, wrong_peer, listed) {
+                let listed: Vec<_> = listed.into_iter().map(|(id, _)| id).collect();
+                if self.core.first_dials.lock().failed(endpoint, wrong_peer, &listed) {
                     self.tell_of_wrong_peer(cause.into());
                 }
             }

@@ -143,7 +143,7 @@ impl Session {
     /// The addresses that links lead to.
     fn peers(&self) -> BTreeSet<Address> {
         let links = self.channel.links().filter_map(|(_, link)| self.link(link));
-        links.map(|link| link.peer().clone()).collect()
+        links.map(|link| link.peer().address().clone()).collect()
     }
 
     /// Takes a list into use.
@@ -161,7 +161,11 @@ impl Session {
         }
         let Some((_, moved)) = change.moved else { return };
         let links = self.channel.links().filter_map(|(_, link)| self.link(link));
-        let gone = links.filter(|link| !moved.addresses().contains(link.peer()));
+        let listed = |address: &Address| moved.addresses().contains(address);
+        let gone = links.filter(|link| {
+            let peer = link.peer();
+            !listed(&peer.listed) && !listed(peer.address())
+        });
         let gone: Vec<_> = gone.map(|link| link.incarnation()).collect();
         for link in gone {
             self.step(Input::WornOut(link), cause);

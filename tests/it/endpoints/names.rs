@@ -30,7 +30,7 @@ async fn e01_a_server_that_is_added_has_its_share_within_a_period() {
     links_up(&supervisor, 3).await;
     let log = EventLog::of(&supervisor);
     let channel = supervisor.channel();
-    let traffic = tokio::spawn(async move { calls_at(&channel, 500, secs(40)).await });
+    let traffic = tokio::spawn(async move { calls_at(&channel, 500, secs(26)).await });
     tokio::time::sleep(secs(3)).await;
     let added = fleet.grow().await;
     fleet.list([0, 1, 2, added]);
@@ -129,7 +129,7 @@ async fn e08_ten_minutes_without_names_fail_no_call() {
         let log = EventLog::of(&supervisor);
         fleet.name_answers(answer.clone());
         let channel = supervisor.channel();
-        let traffic = tokio::spawn(async move { calls_at(&channel, 20, secs(600)).await });
+        let traffic = tokio::spawn(async move { calls_at(&channel, 4, secs(600)).await });
         tokio::time::sleep(secs(300)).await;
         // Even a link that is lost meanwhile comes back, at the address that is known.
         fleet.server(0).restart().await;
