@@ -17,7 +17,10 @@ use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
 use std::{
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        atomic::{
+            AtomicBool, AtomicU64,
+            Ordering::{AcqRel, Relaxed, Release},
+        },
     },
     time::Duration,
 };
@@ -37,6 +40,12 @@ pub(crate) enum EndpointSource {
     Resolver { resolver: Arc<dyn Resolver>, by_dial: bool },
 }
 
+/// A channel has no more endpoints; a longer list is cut.
+const MOST_ENDPOINTS: usize = 10_000;
+
+/// Above this number it is worth a warning that a subset of the endpoints might do.
+const MANY_ENDPOINTS: usize = 256;
+
 /// The shared core of one supervisor.
 pub(crate) struct Core {
     pub(crate) config: Arc<Config>,
@@ -55,6 +64,9 @@ pub(crate) struct Core {
     resolver: Option<Arc<dyn Resolver>>,
     /// Whether the one endpoint there is, is the target.
     is_target: bool,
+    /// Whether the supervisor was told of a list that it has not taken in yet.
+    given_told: AtomicBool,
+    warned_of_many: AtomicBool,
     /// Whether the resolver has answered.
     is_resolved: AtomicBool,
     pub(crate) mutations: Mutations,
@@ -110,6 +122,8 @@ impl Core {
             given,
             resolver: resolver.map(|(resolver, _)| resolver),
             is_target,
+            given_told: AtomicBool::new(false),
+            warned_of_many: AtomicBool::new(false),
             is_resolved: AtomicBool::new(false),
             mutations: Mutations::default(),
             rng: Mutex::new(rng),
@@ -165,6 +179,32 @@ impl Core {
     /// The lists that the user gives, if any.
     pub(super) fn given(&self) -> Option<GivenEndpoints> {
         self.given.clone()
+    }
+
+    /// Tells the supervisor that another list was given, unless it has not taken in the last yet.
+    pub(super) fn tell_of_given(&self) {
+        if !self.given_told.swap(true, AcqRel) {
+            self.tell_supervisor(SupervisorMsg::EndpointsGiven);
+        }
+    }
+
+    /// From now on the supervisor is to be told of the next list. It looks at the list afterwards:
+    /// so each list is either seen by it, or told of.
+    pub(super) fn given_heard(&self) {
+        self.given_told.store(false, Release);
+    }
+
+    /// Says once that there are many endpoints, all of which are connected to.
+    pub(super) fn warn_of_many(&self) {
+        let many = self.endpoints.lock().listed().len();
+        let all = self.config.subset.is_none();
+        if all && many > MANY_ENDPOINTS && !self.warned_of_many.swap(true, Relaxed) {
+            let target = self.config.target();
+            log_line!(
+                warn, %target, endpoints = many,
+                "this channel connects to {many} endpoints: grpc.balancing.subset limits that"
+            );
+        }
     }
 
     /// Takes in the list that was given last; what it changes.
@@ -268,12 +308,16 @@ fn take(
     shuffle: bool,
     rng: &mut StdRng,
 ) -> ListChange {
+    // What a resolver or a user gives has no other limit.
+    list.truncate(MOST_ENDPOINTS);
     if config.balancing != Balancing::PickFirst {
         if let Some(size) = config.subset {
             list = subset(list, size, endpoints.seed(|| rng.random()));
         }
         return endpoints.update(&list);
     }
+    let addresses = list.iter().flat_map(|endpoint| endpoint.addresses());
+    let mut list: Vec<Endpoint> = addresses.cloned().map(Endpoint::from).collect();
     if config.shuffle == Shuffle::Always || (config.shuffle == Shuffle::Auto && shuffle) {
         list.shuffle(rng);
     }

@@ -76,7 +76,8 @@ impl SupervisorBuilder {
     }
 
     /// Opens byte streams with `connector` instead of dialling the target. TLS, where configured,
-    /// is spoken over them.
+    /// is spoken over them. A name is given to it as it is, and not looked up: under `round_robin`
+    /// it is one server then, unless there is a [`resolver`](Self::resolver).
     pub fn connector(mut self, connector: Arc<dyn Connector>) -> Self {
         self.connector = Some(connector);
         self

@@ -103,6 +103,7 @@ impl<'a> Scope<'a> {
             let text =
                 format!("has {} addresses, but must have 1 to {MOST_ADDRESSES}", items.len());
             self.note(&key, &setting, None, text);
+            return None;
         }
         let mut addresses = Vec::new();
         for (n, item) in items.iter().enumerate() {

@@ -59,8 +59,8 @@ pub enum Fact {
         /// Why, in a sentence.
         cause: Arc<str>,
     },
-    /// An endpoint was listed: it is dialled. An only endpoint that was there from the start is not
-    /// announced.
+    /// An endpoint was listed: it is dialled. Or, under `pick_first`, the one endpoint has other
+    /// addresses. An only endpoint that was there from the start is not announced.
     #[non_exhaustive]
     EndpointAdded {
         /// Its number.
@@ -78,7 +78,8 @@ pub enum Fact {
         addresses: Arc<str>,
     },
     /// A lookup of the channel's name failed, was empty or had no answer: the list of endpoints
-    /// stays as it is. Before the first answer there is none, and `DialFailed` says it.
+    /// stays as it is. Where the name is dialled until it is known, as under `pick_first`, it is
+    /// `DialFailed` that says so before the first answer.
     #[non_exhaustive]
     ResolveFailed {
         /// Why.

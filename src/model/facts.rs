@@ -85,7 +85,7 @@ facts! {
     EndpointRemoved { endpoint, addresses }
         Info, "endpoint {endpoint} is listed no more: {addresses}";
     ResolveFailed { cause, failures }
-        Warn, "the name was not looked up, its last addresses stay in use: {cause}";
+        Warn, "no new addresses, and those known before stay in use: {cause}";
     DialStarted { incarnation, endpoint, failures }
         Debug, "dials, link {incarnation}";
     DialFailed { incarnation, endpoint, failure }

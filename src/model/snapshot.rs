@@ -15,7 +15,8 @@ pub struct Snapshot {
     pub state: ConnectivityState,
     /// How long the channel has been in it.
     pub since: Duration,
-    /// What is dialled: `host:port`, `ipv4:address:port`, `unix:path`.
+    /// The target: `host:port`, `ipv4:address:port`, `unix:path`. It is what is dialled, unless
+    /// endpoints are given or a resolver is asked.
     pub target: Arc<str>,
     /// The current link's incarnation, or the last one's; 0 before the first dial.
     pub incarnation: Incarnation,

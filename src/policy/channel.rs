@@ -25,6 +25,9 @@ pub struct Channel {
     subchannels: Vec<(EndpointId, Record)>,
     /// The last link or dial there was.
     last: Incarnation,
+    /// How many dials are under way.
+    dials: usize,
+    calls_waiting: bool,
     /// The last failure of any subchannel.
     last_failure: Option<Arc<str>>,
     lookup: Lookup,
@@ -76,6 +79,8 @@ pub struct Step {
     pub changed: Option<(ConnectivityState, ConnectivityState)>,
     /// The same of each endpoint, where there are several.
     pub endpoints: Vec<(EndpointId, ConnectivityState, ConnectivityState)>,
+    /// Why the state changed, where that is not the cause of the step.
+    pub cause: Option<Arc<str>>,
     /// The link or dial that it is about: that of the input, else the one there is now, else the
     /// one there was.
     pub about: Incarnation,
@@ -90,16 +95,17 @@ impl Channel {
             stage: Stage::Idle,
             subchannels: Vec::new(),
             last,
+            dials: 0,
+            calls_waiting: false,
             last_failure: None,
             lookup: Lookup::Done,
         }
     }
 
-    /// The same, whose list is not known yet.
+    /// The same, whose list is not known yet; why not, if a lookup has failed.
     #[must_use]
-    pub fn unresolved(mut self) -> Self {
-        self.lookup = Lookup::UnderWay;
-        self
+    pub fn unresolved(self, why: Option<Arc<str>>) -> Self {
+        Self { lookup: why.map_or(Lookup::UnderWay, Lookup::Failed), ..self }
     }
 
     /// The list was not to be had, and none was there before.
@@ -144,14 +150,16 @@ impl Channel {
         now: Instant,
         mut random: impl FnMut() -> f64,
     ) -> Option<Step> {
-        let at: Vec<usize> = match about(input) {
-            Some(link) => vec![self.owner(link)?],
-            None if input == Input::RedialDue => self.due(now),
-            None => (0..self.subchannels.len()).collect(),
+        let at: Vec<usize> = match (about(input), input) {
+            (Some(link), _) => vec![self.owner(link)?],
+            // `dial_next` knows whose turn it is.
+            (None, Input::Connect | Input::RedialDue) => Vec::new(),
+            (None, _) => (0..self.subchannels.len()).collect(),
         };
-        let before = self.before();
+        let (before, was_full) = (self.before(), self.is_full());
         match input {
             Input::Connect if self.stage == Stage::Idle => self.stage = Stage::Connects,
+            Input::CallsWaiting(waiting) => self.calls_waiting = waiting,
             Input::Shutdown if !matches!(self.stage, Stage::Shutdown { .. }) => {
                 self.stage = Stage::Shutdown { link: self.subject() };
             }
@@ -159,11 +167,10 @@ impl Channel {
         }
         let mut step = Step::default();
         for place in at {
-            if !(starts_dial(input) && self.is_full()) {
-                self.step(place, input, cause, now, &mut random, &mut step)?;
-            }
+            self.step(place, input, cause, now, &mut random, &mut step)?;
         }
-        self.dial_next(cause, now, &mut random, &mut step);
+        let redials = was_full || input == Input::RedialDue;
+        self.dial_next(redials, cause, now, &mut random, &mut step);
         self.finish(before, about(input), step)
     }
 
@@ -184,19 +191,23 @@ impl Channel {
         self.lookup = Lookup::Done;
         for id in added {
             let subchannel = Subchannel::new(self.schedules, self.connections);
-            let place = self.insert(id, Record::new(subchannel));
-            if self.stage == Stage::Connects && !self.is_full() {
-                let _ = self.step(place, Input::Connect, cause, now, &mut random, &mut step);
-            }
+            self.insert(id, Record::new(subchannel.while_calls_wait(self.calls_waiting)));
         }
+        let was_full = self.is_full();
+        self.dial_next(was_full, cause, now, &mut random, &mut step);
         // Those that came are dialled first: a channel is never without an endpoint in between.
         for id in removed {
             let Ok(place) = self.place(id) else { continue };
             let _ = self.step(place, Input::Shutdown, cause, now, &mut random, &mut step);
             self.subchannels.remove(place);
         }
-        self.dial_next(cause, now, &mut random, &mut step);
-        self.finish(before, None, step).unwrap_or_default()
+        self.dial_next(was_full, cause, now, &mut random, &mut step);
+        let mut step = self.finish(before, None, step).unwrap_or_default();
+        if matches!(step.changed, Some((_, TransientFailure))) {
+            // The list is not to blame for what its endpoints are like.
+            step.cause = self.why_no_link();
+        }
+        step
     }
 
     /// The state and the link that it is about.
@@ -215,12 +226,17 @@ impl Channel {
     ) -> Option<()> {
         let several = self.subchannels.len() > 1;
         let next = Incarnation(self.last.0 + 1);
+        let full = self.is_full();
         let (id, record) = &mut self.subchannels[place];
-        let from = record.subchannel.state();
-        let outputs = record.subchannel.on(input, now, random, next)?;
+        let (from, dialled) = (record.subchannel.state(), record.subchannel.dialling().is_some());
+        // One dial may follow on another of the same endpoint.
+        let may_dial = (!full || dialled).then_some(next);
+        let outputs = record.subchannel.on(input, now, random, may_dial)?;
         if outputs.contains(&Output::Dial(next)) {
             self.last = next;
         }
+        self.dials -= usize::from(dialled);
+        self.dials += usize::from(record.subchannel.dialling().is_some());
         let to = record.subchannel.state();
         match (from, to) {
             _ if from == to => {}
@@ -254,16 +270,9 @@ impl Channel {
         Some(step)
     }
 
-    fn insert(&mut self, id: EndpointId, record: Record) -> usize {
-        match self.place(id) {
-            Ok(place) => {
-                self.subchannels[place].1 = record;
-                place
-            }
-            Err(place) => {
-                self.subchannels.insert(place, (id, record));
-                place
-            }
+    fn insert(&mut self, id: EndpointId, record: Record) {
+        if let Err(place) = self.place(id) {
+            self.subchannels.insert(place, (id, record));
         }
     }
 
@@ -273,13 +282,6 @@ impl Channel {
 
     fn owner(&self, link: Incarnation) -> Option<usize> {
         self.subchannels.iter().position(|(_, record)| record.subchannel.owns(link))
-    }
-
-    fn due(&self, now: Instant) -> Vec<usize> {
-        let is_due = |(_, (_, record)): &(usize, &(EndpointId, Record))| {
-            record.subchannel.next_dial().is_some_and(|at| at <= now)
-        };
-        self.subchannels.iter().enumerate().filter(is_due).map(|(place, _)| place).collect()
     }
 
     /// The link or dial that the state is about, the newest link of several; after a shutdown, one
@@ -328,11 +330,6 @@ impl Channel {
         let place = self.place(id).ok()?;
         self.subchannels[place].1.subchannel.hold_until(at)
     }
-}
-
-/// Whether all that an input does is to start a dial.
-fn starts_dial(input: Input) -> bool {
-    matches!(input, Input::Connect | Input::RedialDue)
 }
 
 /// The link or dial that an input is about.

@@ -5,7 +5,7 @@
 //! which stays the same whatever its addresses are.
 
 use crate::model::{Address, Endpoint, EndpointId};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 /// So many endpoints that are gone keep their numbers.
 const REMEMBERED: usize = 4_096;
@@ -16,9 +16,9 @@ pub struct EndpointList {
     /// In the order of the last list.
     listed: Vec<(EndpointId, Endpoint)>,
     /// Those that are gone.
-    former: BTreeMap<Box<[Address]>, EndpointId>,
-    /// The former ones, the one that went first in front.
-    order: VecDeque<Box<[Address]>>,
+    former: BTreeMap<Box<[Address]>, (EndpointId, u64)>,
+    /// The former ones, in the order in which they went.
+    order: BTreeMap<u64, Box<[Address]>>,
     last: u32,
     /// What its subset is chosen by, once it was asked for.
     seed: Option<u64>,
@@ -31,8 +31,19 @@ pub struct ListChange {
     pub added: Vec<(EndpointId, Endpoint)>,
     /// In the order of the former list.
     pub removed: Vec<(EndpointId, Endpoint)>,
-    /// The one endpoint there is, with its addresses, which are others now.
-    pub moved: Option<(EndpointId, Endpoint)>,
+    /// The one endpoint there is has other addresses.
+    pub moved: Option<Moved>,
+}
+
+/// An endpoint whose addresses changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Moved {
+    /// Which.
+    pub id: EndpointId,
+    /// What its addresses were.
+    pub before: Endpoint,
+    /// What they are.
+    pub now: Endpoint,
 }
 
 impl EndpointList {
@@ -68,7 +79,7 @@ impl EndpointList {
             let id = match before.remove(&key) {
                 Some((_, id, before)) => {
                     if before != *endpoint {
-                        change.moved = Some((id, endpoint.clone()));
+                        change.moved = Some(Moved { id, before, now: endpoint.clone() });
                     }
                     id
                 }
@@ -106,8 +117,8 @@ impl EndpointList {
     }
 
     fn number(&mut self, key: &[Address]) -> EndpointId {
-        if let Some(id) = self.former.remove(key) {
-            self.order.retain(|one| **one != *key);
+        if let Some((id, went)) = self.former.remove(key) {
+            self.order.remove(&went);
             return id;
         }
         self.last += 1;
@@ -115,10 +126,11 @@ impl EndpointList {
     }
 
     fn remember(&mut self, key: Box<[Address]>, id: EndpointId) {
-        self.order.push_back(key.clone());
-        self.former.insert(key, id);
+        let went = self.order.last_key_value().map_or(0, |(last, _)| last + 1);
+        self.order.insert(went, key.clone());
+        self.former.insert(key, (id, went));
         if self.order.len() > REMEMBERED
-            && let Some(oldest) = self.order.pop_front()
+            && let Some((_, oldest)) = self.order.pop_first()
         {
             self.former.remove(&oldest);
         }
@@ -171,7 +183,7 @@ mod tests {
         assert_eq!(ids(&endpoints.update_one(&list(&["a", "b"])).added), [1]);
         assert_eq!(endpoints.update_one(&list(&["b", "a"])), ListChange::default());
         let change = endpoints.update_one(&list(&["b", "c"]));
-        assert_eq!((change.moved.map(|(id, _)| id.0), change.added.len()), (Some(1), 0));
+        assert_eq!((change.moved.map(|moved| moved.id.0), change.added.len()), (Some(1), 0));
         assert_eq!(ids(&endpoints.update_one(&[]).removed), [1]);
         assert_eq!(ids(&endpoints.update_one(&list(&["d"])).added), [1], "it comes back");
     }

@@ -48,7 +48,7 @@ pub(crate) use channel::{Channel, NO_ENDPOINTS, Step};
 pub(crate) use deadline::{
     TimeoutText, after, earliest, format_timeout, nearest_timeout, parse_timeout,
 };
-pub(crate) use endpoints::{EndpointList, ListChange};
+pub(crate) use endpoints::{EndpointList, ListChange, Moved};
 pub(crate) use first_dials::FirstDials;
 pub(crate) use intensity::{RestartDecision, Restarts};
 pub(crate) use keepalive::Keepalive;

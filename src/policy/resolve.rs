@@ -48,7 +48,8 @@ pub struct Resolve {
     under_way: bool,
     /// Somebody asked while a lookup was under way.
     wanted: bool,
-    answered: Option<Instant>,
+    /// When the last lookup ended, whatever came of it.
+    ended: Option<Instant>,
     failures: u32,
     due: Option<Instant>,
     known: Vec<Known>,
@@ -71,7 +72,7 @@ impl Resolve {
             schedules,
             under_way: false,
             wanted: false,
-            answered: None,
+            ended: None,
             failures: 0,
             due: None,
             known: Vec::new(),
@@ -90,12 +91,23 @@ impl Resolve {
             self.wanted = true;
             return false;
         }
-        let soonest = self.answered.map_or(now, |at| after(at, self.rule.min_interval));
+        let soonest = self.soonest().unwrap_or(now);
         if soonest > now {
             self.due = earliest(self.due, Some(soonest));
             return false;
         }
         self.begin(true)
+    }
+
+    /// Calls began to wait: a lookup that has failed is not waited for any longer than it must be.
+    /// Whether one is to begin.
+    pub fn hurry(&mut self, now: Instant) -> bool {
+        self.failures > 0 && !self.under_way && self.ask(now)
+    }
+
+    /// When the next one may begin that has a reason.
+    fn soonest(&self) -> Option<Instant> {
+        self.ended.map(|at| after(at, self.rule.min_interval))
     }
 
     /// The time that was agreed may have come; whether a lookup is to begin.
@@ -120,7 +132,7 @@ impl Resolve {
     /// The lookup failed, for how many times in a row; the list stays. `calls_wait` makes the waits
     /// short, as it does between dials.
     pub fn failed(&mut self, calls_wait: bool, now: Instant, unit: f64) -> u32 {
-        (self.under_way, self.wanted) = (false, false);
+        (self.under_way, self.wanted, self.ended) = (false, false, Some(now));
         let schedule = if calls_wait { self.schedules.waiting } else { self.schedules.idle };
         let wait = jittered(schedule.delay(self.failures), self.schedules.jitter, unit);
         self.due = Some(after(now, wait.max(self.rule.min_interval)));
@@ -138,7 +150,7 @@ impl Resolve {
         now: Instant,
         unit: f64,
     ) -> Option<Vec<Endpoint>> {
-        (self.under_way, self.failures, self.answered) = (false, 0, Some(now));
+        (self.under_way, self.failures, self.ended) = (false, 0, Some(now));
         let least = self.rule.min_interval;
         let period = fresh_for.map(|time| time.max(least)).or(self.rule.period);
         self.due = period.map(|period| after(now, jittered(period, JITTER, unit)));

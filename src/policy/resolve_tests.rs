@@ -78,6 +78,13 @@ fn failures_wait_longer_each_time_and_keep_the_list() {
     machine.ask_now();
     machine.failed(true, now, 0.5);
     assert_eq!(machine.next(), Some(now + SECOND), "calls wait, but not a lookup each moment");
+    // Nor is there one for each dial that fails meanwhile.
+    assert!(!machine.ask(now) && !machine.ask(now + SECOND / 2) && machine.ask(now + SECOND));
+    for _ in 0..5 {
+        machine.failed(false, now, 0.5);
+    }
+    assert!(!machine.hurry(now + SECOND / 2), "calls began to wait");
+    assert_eq!(machine.next(), Some(now + SECOND));
 }
 
 /// E9: answers that flap close no link.

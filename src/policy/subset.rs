@@ -5,10 +5,15 @@
 //! at most one of them.
 
 use crate::model::{Address, Endpoint};
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::{
+    collections::BTreeSet,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+};
 
 /// At most `size` of the endpoints, in their order.
 pub fn subset(list: Vec<Endpoint>, size: usize, seed: u64) -> Vec<Endpoint> {
+    let mut seen = BTreeSet::new();
+    let list: Vec<_> = list.into_iter().filter(|one| seen.insert(one.key())).collect();
     if list.len() <= size {
         return list;
     }

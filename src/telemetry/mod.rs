@@ -134,13 +134,21 @@ impl Telemetry {
 
     /// The endpoints there are from the start, for snapshots.
     pub(crate) fn list(&self, endpoints: &[(EndpointId, Endpoint)]) {
-        let text = |(id, endpoint): &(EndpointId, Endpoint)| {
-            let mut addresses = endpoint.to_string();
-            clean(&mut addresses);
-            (*id, addresses.into())
-        };
-        let endpoints: Vec<_> = endpoints.iter().map(text).collect();
-        self.inner.lock().summary.list(&endpoints, clock::now());
+        self.inner.lock().summary.list(&cleaned(endpoints), clock::now());
+    }
+
+    /// Shows these addresses of endpoints that are listed already.
+    pub(crate) fn show_addresses(&self, endpoints: &[(EndpointId, Endpoint)]) {
+        self.inner.lock().summary.show_addresses(&cleaned(endpoints));
+    }
+
+    /// Announces that every endpoint, of several, has failed.
+    pub(crate) fn endpoints_gone(&self, cause: &str) {
+        let up = self.inner.lock().summary.endpoints_up();
+        for (endpoint, addresses, from) in up {
+            let (cause, to) = (cause.into(), ConnectivityState::TransientFailure);
+            self.announce(Fact::SubchannelChanged { endpoint, addresses, from, to, cause });
+        }
     }
 
     /// Announces the end of every link that was announced and not ended: their actors have failed.
@@ -214,6 +222,15 @@ impl Telemetry {
             ..inner.summary.snapshot(clock::now())
         }
     }
+}
+
+fn cleaned(endpoints: &[(EndpointId, Endpoint)]) -> Vec<(EndpointId, Arc<str>)> {
+    let text = |(id, endpoint): &(EndpointId, Endpoint)| {
+        let mut addresses = endpoint.to_string();
+        clean(&mut addresses);
+        (*id, addresses.into())
+    };
+    endpoints.iter().map(text).collect()
 }
 
 #[cfg(test)]

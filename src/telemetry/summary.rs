@@ -86,6 +86,9 @@ impl Summary {
                 if let [only] = &mut self.endpoints[..] {
                     only.state_changed(*to, cause, now);
                 }
+                if *to == ConnectivityState::Shutdown {
+                    self.endpoints.iter_mut().for_each(|one| one.state_changed(*to, cause, now));
+                }
                 self.state = *to;
                 self.since = now;
                 match to {
@@ -159,9 +162,24 @@ impl Summary {
         }
     }
 
+    /// Those endpoints, of several, that are Ready or connecting.
+    pub(super) fn endpoints_up(&self) -> Vec<(EndpointId, Arc<str>, ConnectivityState)> {
+        use ConnectivityState::{Connecting, Ready};
+        let several = self.endpoints.iter().filter(|_| self.endpoints.len() > 1);
+        let up = several.filter(|one| matches!(one.state, Ready | Connecting));
+        up.map(|one| (one.id, one.addresses.clone(), one.state)).collect()
+    }
+
+    pub(super) fn show_addresses(&mut self, endpoints: &[(EndpointId, Arc<str>)]) {
+        for (id, addresses) in endpoints {
+            self.endpoint(*id).into_iter().for_each(|one| one.addresses = addresses.clone());
+        }
+    }
+
     fn add(&mut self, endpoint: EndpointSummary) {
         match self.endpoints.binary_search_by_key(&endpoint.id, |one| one.id) {
-            Ok(place) => self.endpoints[place] = endpoint,
+            // It has other addresses.
+            Ok(place) => self.endpoints[place].addresses = endpoint.addresses,
             Err(place) => self.endpoints.insert(place, endpoint),
         }
     }

@@ -52,6 +52,16 @@ pub(super) enum PendingChild {
     Request(usize),
 }
 
+impl PendingChild {
+    /// The link that it is to dial.
+    pub(super) fn incarnation(&self) -> Option<Incarnation> {
+        match self {
+            Self::Connection { args, .. } => Some(args.dial.incarnation),
+            Self::Request(_) => None,
+        }
+    }
+}
+
 impl Session {
     /// Starting is local. It fails only if this actor is being stopped, and then there is nothing
     /// to start anyone for.
@@ -161,8 +171,15 @@ impl Session {
         let Some(shard) = self.shard_of(actor) else {
             return self.core.telemetry.stale("CallsWaiting");
         };
+        let before = self.calls_wait();
         self.shards[shard].calls_wait = waiting;
-        self.step(Input::CallsWaiting(self.calls_wait()), "calls wait");
+        let now = self.calls_wait();
+        if before != now {
+            self.step(Input::CallsWaiting(now), "calls wait");
+        }
+        if now && !before {
+            self.look_up_for_calls();
+        }
     }
 
     /// Whether calls wait at any request actor.

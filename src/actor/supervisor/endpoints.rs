@@ -2,20 +2,21 @@
 //! that there are.
 
 use super::{
-    super::{
-        core::Core,
-        message::{RequestMsg, SupervisorMsg},
-    },
+    super::{core::Core, message::RequestMsg},
     Session,
 };
 use crate::{
     call::{NoLink, Picker, RoundRobin},
-    model::{Fact, Incarnation},
-    policy::{Input, ListChange, NO_ENDPOINTS},
+    clock,
+    model::{Address, ConnectivityState, Endpoint, EndpointId, Fact, Incarnation},
+    policy::{Input, ListChange, Moved, NO_ENDPOINTS},
     transport::Link,
 };
 use std::sync::Arc;
 use tokio::task::AbortHandle;
+
+/// The links, what fail-fast calls fail with, and what calls are told that wait.
+pub(super) type WhereCallsGo = (Vec<Incarnation>, Option<Arc<str>>, Option<Arc<str>>);
 
 /// Tells the supervisor when another list is given. Ends when it is dropped, and with whoever gives
 /// lists: the last one holds on.
@@ -30,7 +31,7 @@ impl GivenWatch {
         let watching = async move {
             while given.changed().await.is_ok() {
                 let Some(core) = core.upgrade() else { return };
-                core.tell_supervisor(SupervisorMsg::EndpointsGiven);
+                core.tell_of_given();
             }
         };
         Some(Self(tokio::spawn(watching).abort_handle()))
@@ -52,7 +53,7 @@ impl Session {
         self.core.telemetry.list(&listed);
         let ids: Vec<_> = listed.iter().map(|(id, _)| *id).collect();
         if ids.len() > 1 {
-            self.announce_list(&ListChange { added: listed, ..ListChange::default() });
+            self.announce_list(&ListChange { added: listed, ..ListChange::default() }, true);
         }
         let empty = ids.is_empty() && self.core.has_list();
         let cause = if empty { NO_ENDPOINTS } else { "the supervisor was spawned" };
@@ -66,6 +67,7 @@ impl Session {
 
     /// A list was given: endpoints that are new are dialled, links of those that it lacks drain.
     pub(super) fn endpoints_given(&mut self) {
+        self.core.given_heard();
         if self.draining {
             return;
         }
@@ -75,9 +77,68 @@ impl Session {
         self.apply(change, false, cause);
     }
 
-    pub(super) fn announce_list(&self, change: &ListChange) {
+    /// Takes a list into use. `first`: nothing but the target's own name was listed before.
+    pub(super) fn apply(&mut self, change: ListChange, first: bool, cause: &str) {
+        if change == ListChange::default() {
+            return;
+        }
+        self.announce_list(&change, first);
+        self.core.telemetry.show_addresses(&self.core.listed());
+        self.core.warn_of_many();
+        let ids = |of: &[(EndpointId, Endpoint)]| of.iter().map(|(id, _)| *id).collect::<Vec<_>>();
+        let (added, removed) = (ids(&change.added), ids(&change.removed));
+        if !(added.is_empty() && removed.is_empty()) {
+            self.take_step(cause, |channel, cause, now, random| {
+                Some(channel.on_list(added, removed, cause, now, random))
+            });
+        }
+        if let Some(moved) = change.moved {
+            self.moved(&moved, first, cause);
+        }
+    }
+
+    /// The one endpoint has other addresses. A dial is cut and a wait ends only if that may help, and
+    /// once in a while: however often addresses change, a dial must have the time that it takes.
+    fn moved(&mut self, moved: &Moved, first: bool, cause: &str) {
+        let (now, pace) = (clock::now(), self.core.config.resolve.min_interval);
+        let lately = self.moved.is_some_and(|at| now.saturating_duration_since(at) < pace);
+        let lacks = |one: &Endpoint, other: &Endpoint| {
+            one.addresses().iter().any(|address| !other.addresses().contains(address))
+        };
+        let helps = match self.channel.state() {
+            // The first dial looks the name up by itself: it has what the first answer has.
+            ConnectivityState::Connecting if first => false,
+            ConnectivityState::Connecting => lacks(&moved.before, &moved.now),
+            _ => lacks(&moved.now, &moved.before),
+        };
+        if helps && !lately {
+            self.moved = Some(now);
+            self.step(Input::Moved, cause);
+        }
+        let links: Vec<_> = self.channel.links().map(|(_, link)| link).collect();
+        links.into_iter().for_each(|link| self.replace_if_gone(link));
+    }
+
+    /// Where a link leads to an address that is not its endpoint's any more, another takes its place.
+    pub(super) fn replace_if_gone(&mut self, incarnation: Incarnation) {
+        let Some(link) = self.link(incarnation) else { return };
+        let endpoints = self.core.endpoints.lock();
+        let Some(endpoint) = endpoints.get(link.endpoint()) else { return };
+        let listed = |address: &Address| endpoint.addresses().contains(address);
+        let gone = !listed(&link.peer().listed) && !listed(link.peer().address());
+        drop(endpoints);
+        if gone {
+            self.step(Input::WornOut(incarnation), "its address is listed no more");
+        }
+    }
+
+    pub(super) fn announce_list(&self, change: &ListChange, first: bool) {
         for (endpoint, of) in change.added.iter().cloned() {
             let addresses = of.to_string().into();
+            self.core.telemetry.announce(Fact::EndpointAdded { endpoint, addresses });
+        }
+        if let Some(moved) = change.moved.as_ref().filter(|_| !first) {
+            let (endpoint, addresses) = (moved.id, moved.now.to_string().into());
             self.core.telemetry.announce(Fact::EndpointAdded { endpoint, addresses });
         }
         for (endpoint, of) in change.removed.iter().cloned() {
@@ -86,9 +147,11 @@ impl Session {
         }
     }
 
-    /// What the picker is made of: the links, and what fail-fast calls fail with.
-    pub(super) fn where_calls_go(&self) -> (Vec<Incarnation>, Option<Arc<str>>) {
-        (self.channel.links().map(|(_, link)| link).collect(), self.channel.last_error())
+    /// What the picker is made of.
+    pub(super) fn where_calls_go(&self) -> WhereCallsGo {
+        let links: Vec<_> = self.channel.links().map(|(_, link)| link).collect();
+        let why = links.is_empty().then(|| self.channel.why_no_link()).flatten();
+        (links, self.channel.last_error(), why)
     }
 
     /// Tells everybody where calls go out.

@@ -2,7 +2,11 @@
 //! and end. What follows is the machine's to say; here is what has to be announced, and in which
 //! order.
 
-use super::{super::message::ConnectionMsg, Session, children::Connection};
+use super::{
+    super::message::ConnectionMsg,
+    Session,
+    children::{Connection, PendingChild},
+};
 use crate::{
     clock,
     model::{EndpointId, Fact, GoAway, Incarnation, LinkEnd},
@@ -30,6 +34,8 @@ impl Session {
             max_concurrent_streams,
         });
         self.step(input, "the peer's SETTINGS were read");
+        // Its endpoint may have moved meanwhile.
+        self.replace_if_gone(incarnation);
     }
 
     pub(super) fn connection(&mut self, incarnation: Incarnation) -> Option<&mut Connection> {
@@ -109,6 +115,9 @@ impl Session {
     /// The link takes no more calls, or the dial ends. What runs on it goes on.
     pub(super) fn drain_link(&mut self, incarnation: Incarnation) {
         let draining = self.draining;
+        // A dial that has not begun need not.
+        let begins = |child: &PendingChild| child.incarnation() == Some(incarnation);
+        self.pending_children.retain(|child| !begins(child));
         let Some(connection) = self.connection(incarnation) else { return };
         match &connection.link {
             // At once: calls go to another link from now on. Where the peer said GOAWAY, the

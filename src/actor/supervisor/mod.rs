@@ -30,7 +30,7 @@ use children::{Connection, PendingChild, RequestActorSlot};
 use endpoints::GivenWatch;
 use names::Names;
 use ractor::{ActorRef, SupervisionEvent};
-use std::{sync::Arc, time::Instant};
+use std::{collections::BTreeSet, sync::Arc, time::Instant};
 
 /// What ractor says of an actor whose task was dropped. Nobody but its runtime does that.
 const CANCELLED: &str = "actor_task_cancelled";
@@ -59,7 +59,9 @@ struct Session {
     _given: Option<GivenWatch>,
     grace: Option<Timer>,
     /// Since when Ready is shown without a link that takes calls, and the timer to look again.
-    ready_without_link: Option<(Instant, Timer)>,
+    ready_without_link: Option<(EndpointId, Instant, Timer)>,
+    /// When a change of addresses last made it dial anew.
+    moved: Option<Instant>,
     draining: bool,
     /// Whether the children reached the restart intensity.
     exhausted: bool,
@@ -85,7 +87,11 @@ impl Session {
                 Channel::after_a_crash(schedules, connections, listed, clock::now(), last)
             }
         };
-        let channel = if core.has_list() { channel } else { channel.unresolved() };
+        let channel = match (core.has_list(), core.telemetry.state()) {
+            (true, _) => channel,
+            (false, ConnectivityState::Idle) => channel.unresolved(None),
+            (false, _) => channel.unresolved(Some("the supervisor actor failed".into())),
+        };
         let pace = reconnect.idle.max.max(reconnect.waiting.max);
         let (restarts, shards) =
             (Restarts::new(core.config.intensity, pace), core.requests.shards());
@@ -102,6 +108,7 @@ impl Session {
             redial: None,
             grace: None,
             ready_without_link: None,
+            moved: None,
             draining: false,
             exhausted: false,
         };
@@ -197,19 +204,21 @@ impl Session {
         if step.changed.is_some() || before != self.where_calls_go() {
             self.publish_picker();
         }
+        let mut drained = BTreeSet::new();
         for (endpoint, output) in step.outputs {
             match output {
                 // Published.
                 Output::Use(_) => {}
                 Output::Drain(incarnation) => {
                     self.drain_link(incarnation);
-                    if !self.draining {
-                        self.bound_draining(endpoint);
-                    }
+                    drained.insert(endpoint);
                 }
                 Output::Dial(incarnation) => self.dial(endpoint, incarnation),
                 Output::WaitUntil(at) => self.announce_wait(endpoint, at, now),
             }
+        }
+        if !self.draining && self.connections.len() > self.core.config.max_draining_links {
+            drained.into_iter().for_each(|endpoint| self.bound_draining(endpoint));
         }
         self.arm_redial(now);
     }
@@ -221,7 +230,7 @@ impl Session {
             self.core.telemetry.announce(fact);
         }
         if let Some((from, to)) = step.changed {
-            let (cause, incarnation) = (cause.clone(), step.about);
+            let (cause, incarnation) = (step.cause.as_ref().unwrap_or(cause).clone(), step.about);
             self.core.telemetry.announce(Fact::StateChanged { from, to, cause, incarnation });
         }
     }

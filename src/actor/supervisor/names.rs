@@ -8,9 +8,9 @@ use super::{
 use crate::{
     call, clock,
     config::{Balancing, Period},
-    model::{Address, ConnectivityState, Endpoint, Fact},
-    policy::{Input, ListChange, Resolve, ResolveRule, Schedules},
-    transport::{Resolution, Resolver},
+    model::{Address, Endpoint, Fact},
+    policy::{Resolve, ResolveRule, Schedules},
+    transport::{Link, Resolution, Resolver},
 };
 use std::{
     collections::BTreeSet,
@@ -70,6 +70,12 @@ impl Session {
         self.look_up(|machine| machine.ask(now));
     }
 
+    /// Calls began to wait: a lookup that failed is not waited for as long as while none did.
+    pub(super) fn look_up_for_calls(&mut self) {
+        let now = clock::now();
+        self.look_up(|machine| machine.hurry(now));
+    }
+
     pub(super) fn lookup_due(&mut self) {
         let now = clock::now();
         if let Some(names) = &mut self.names {
@@ -106,9 +112,12 @@ impl Session {
         let (now, unit, calls_wait) = (clock::now(), self.core.random(), self.calls_wait());
         let Some(names) = self.names.as_mut().filter(|_| !self.draining) else { return };
         names.lookup = None;
-        let answer = answer.and_then(|answer| match answer.endpoints.is_empty() {
-            true => Err("the answer has no addresses".to_owned()),
-            false => Ok(answer),
+        let answer = answer.and_then(|mut answer| {
+            answer.endpoints.retain(|endpoint| !endpoint.addresses().is_empty());
+            match answer.endpoints.is_empty() {
+                true => Err("the answer has no addresses".to_owned()),
+                false => Ok(answer),
+            }
         });
         match answer {
             Err(cause) => {
@@ -140,41 +149,14 @@ impl Session {
         self.core.telemetry.announce(Fact::ResolveFailed { cause, failures });
     }
 
-    /// The addresses that links lead to.
+    /// The addresses that links lead to, as they are listed and as they were found.
     fn peers(&self) -> BTreeSet<Address> {
         let links = self.channel.links().filter_map(|(_, link)| self.link(link));
-        links.map(|link| link.peer().address().clone()).collect()
-    }
-
-    /// Takes a list into use.
-    pub(super) fn apply(&mut self, change: ListChange, first: bool, cause: &str) {
-        if change == ListChange::default() {
-            return;
-        }
-        self.announce_list(&change);
-        let ids = |of: &[(_, _)]| of.iter().map(|(id, _): &(_, Endpoint)| *id).collect::<Vec<_>>();
-        let (added, removed) = (ids(&change.added), ids(&change.removed));
-        if !(added.is_empty() && removed.is_empty()) {
-            self.take_step(cause, |channel, cause, now, random| {
-                Some(channel.on_list(added, removed, cause, now, random))
-            });
-        }
-        let Some((_, moved)) = change.moved else { return };
-        let links = self.channel.links().filter_map(|(_, link)| self.link(link));
-        let listed = |address: &Address| moved.addresses().contains(address);
-        let gone = links.filter(|link| {
+        let both = |link: &Arc<Link>| {
             let peer = link.peer();
-            !listed(&peer.listed) && !listed(peer.address())
-        });
-        let gone: Vec<_> = gone.map(|link| link.incarnation()).collect();
-        for link in gone {
-            self.step(Input::WornOut(link), cause);
-        }
-        // The first dial looks the name up by itself: it has what the first answer has.
-        let dials = self.channel.state() == ConnectivityState::Connecting;
-        if !(first && dials) {
-            self.step(Input::Moved, cause);
-        }
+            [peer.listed.clone(), peer.address().clone()]
+        };
+        links.flat_map(both).collect()
     }
 
     fn arm_lookup(&mut self) {

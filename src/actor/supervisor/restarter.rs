@@ -169,6 +169,7 @@ impl Restarter {
         let telemetry = &self.core.telemetry;
         telemetry.links_gone(&LinkEnd::ActorFailed("the supervisor actor failed".into()));
         let (from, to) = (telemetry.state(), ConnectivityState::TransientFailure);
+        telemetry.endpoints_gone("the supervisor actor failed");
         if from.can_become(to) {
             let (cause, incarnation) =
                 ("the supervisor actor failed".into(), Incarnation::default());

@@ -21,17 +21,27 @@ impl Session {
         let redial_due = self.redial.as_ref().is_some_and(|(_, timer)| timer.is_running());
         let runs = |dial| self.connection_at(dial).is_some();
         let takes_calls = |link| self.link(link).is_some_and(|link| link.is_accepting());
-        let Some(state) = self.channel.is_stuck(runs, redial_due, takes_calls) else {
-            self.ready_without_link = None;
-            return None;
-        };
-        if state != ConnectivityState::Ready {
-            return Some(format!("stuck: {state} with neither a dial nor a redial due"));
+        let watched = self.ready_without_link.as_ref().map(|(endpoint, ..)| *endpoint);
+        let (mut first, mut still) = (None, false);
+        for (endpoint, state) in self.channel.stuck(runs, redial_due, takes_calls) {
+            if state != ConnectivityState::Ready {
+                return Some(format!("stuck: {state} with neither a dial nor a redial due"));
+            }
+            still |= watched == Some(endpoint);
+            first = first.or(Some(endpoint));
         }
+        // The clock is one endpoint's: of many, another may be so at every moment, and none long.
+        if !still {
+            self.ready_without_link = None;
+        }
+        let endpoint = first?;
         let (core, me, now) = (&self.core, &self.me, clock::now());
-        let look = || (now, Timer::new(core, me, END_REPORT_TIMEOUT, SupervisorMsg::LinkCheckDue));
-        let (since, _) = self.ready_without_link.get_or_insert_with(look);
+        let look = || {
+            let timer = Timer::new(core, me, END_REPORT_TIMEOUT, SupervisorMsg::LinkCheckDue);
+            (endpoint, now, timer)
+        };
+        let (_, since, _) = self.ready_without_link.get_or_insert_with(look);
         let over = now.saturating_duration_since(*since) >= END_REPORT_TIMEOUT;
-        over.then(|| format!("stuck: {state} without a link that takes calls"))
+        over.then(|| "stuck: READY without a link that takes calls".to_owned())
     }
 }

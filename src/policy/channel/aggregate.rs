@@ -13,7 +13,7 @@
 use super::{Channel, Lookup, Record, Stage};
 use crate::model::{
     ConnectivityState::{self, Connecting, Idle, Ready, Shutdown, TransientFailure},
-    Incarnation,
+    EndpointId, Incarnation,
 };
 use std::sync::Arc;
 
@@ -28,7 +28,11 @@ impl Channel {
             (Stage::Idle, _) => Idle,
             (Stage::Connects, []) if self.lookup == Lookup::UnderWay => Connecting,
             (Stage::Connects, []) => TransientFailure,
-            (Stage::Connects, [(_, record)]) => record.subchannel.state(),
+            (Stage::Connects, [(_, record)]) => match record.subchannel.state() {
+                // Its dial's turn comes.
+                Idle => Connecting,
+                state => state,
+            },
             (Stage::Connects, several) => {
                 if several.iter().any(|(_, record)| record.subchannel.state() == Ready) {
                     Ready
@@ -82,28 +86,29 @@ impl Channel {
         Some(format!("{failing} of {all} endpoints have failed, the last one so: {last}").into())
     }
 
-    /// Whether nothing will ever move it again: an endpoint shall connect, but no dial of it runs
-    /// and no redial is due; or it is Ready, but none of its links takes calls (then the state is
-    /// Ready). True for longer than news take, it is a bug. `is_running` knows whose dial runs,
-    /// `is_open` which link takes calls.
-    pub fn is_stuck(
+    /// The endpoints that nothing will ever move again, with their states: one shall connect, but no
+    /// dial of it runs and no redial is due; or it is Ready, but none of its links takes calls. True
+    /// for longer than news take, it is a bug. `is_running` knows whose dial runs, `is_open` which
+    /// link takes calls.
+    pub fn stuck(
         &self,
         is_running: impl Fn(Incarnation) -> bool,
         redial_due: bool,
         is_open: impl Fn(Incarnation) -> bool,
-    ) -> Option<ConnectivityState> {
+    ) -> impl Iterator<Item = (EndpointId, ConnectivityState)> {
         let full = self.is_full();
-        let stuck = |record: &Record| {
+        let stuck = move |record: &Record| {
             let machine = &record.subchannel;
             let dials = machine.dialling().is_some_and(&is_running);
             let waits = machine.next_dial().is_some() && (redial_due || full);
             match machine.state() {
                 Connecting | TransientFailure => !dials && !waits,
                 Ready => !machine.links().any(&is_open),
-                Idle | Shutdown => false,
+                Idle => self.stage == Stage::Connects && !full,
+                Shutdown => false,
             }
         };
-        let mut all = self.subchannels.iter().map(|(_, record)| record);
-        all.find(|record| stuck(record)).map(|record| record.subchannel.state())
+        let all = self.subchannels.iter().filter(move |(_, record)| stuck(record));
+        all.map(|(id, record)| (*id, record.subchannel.state()))
     }
 }

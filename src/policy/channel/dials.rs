@@ -2,8 +2,11 @@
 //! neither this machine nor the servers have to take all of them at the same moment. The others
 //! have their turn when one ends.
 
-use super::{Channel, Stage, Step};
-use crate::{model::ConnectivityState, policy::subchannel::Input};
+use super::{Channel, Record, Stage, Step};
+use crate::{
+    model::{ConnectivityState, EndpointId},
+    policy::subchannel::Input,
+};
 use std::{sync::Arc, time::Instant};
 
 /// As many dials of a channel are under way at once.
@@ -12,31 +15,30 @@ const MOST_DIALS: usize = 64;
 impl Channel {
     /// Whether as many dials run as may.
     pub(super) fn is_full(&self) -> bool {
-        let dials = self.subchannels.iter().filter(|(_, it)| it.subchannel.dialling().is_some());
-        dials.count() >= MOST_DIALS
+        self.dials >= MOST_DIALS
     }
 
-    /// Starts the dials that had to wait because too many were under way.
+    /// Starts the dials that may start: those of endpoints that were never dialled before all
+    /// others, then those that have waited longest, so that endpoints which do not answer keep
+    /// nobody from their turn. `redials`: whether this is the moment for those that are due, too.
     pub(super) fn dial_next(
         &mut self,
+        redials: bool,
         cause: &Arc<str>,
         now: Instant,
         random: &mut impl FnMut() -> f64,
         step: &mut Step,
     ) {
-        if self.stage != Stage::Connects || self.subchannels.len() < MOST_DIALS {
-            return;
-        }
-        for place in 0..self.subchannels.len() {
-            let subchannel = &self.subchannels[place].1.subchannel;
-            let input = match subchannel.next_dial() {
-                None if subchannel.state() == ConnectivityState::Idle => Input::Connect,
-                Some(at) if at <= now => Input::RedialDue,
-                _ => continue,
+        while self.stage == Stage::Connects && !self.is_full() {
+            let wants = |(place, (_, record)): (usize, &(EndpointId, Record))| {
+                let waits = record.subchannel.state() != ConnectivityState::Idle
+                    && record.subchannel.next_dial().is_some();
+                let since = record.subchannel.wants_dial(now).filter(|_| redials || !waits)?;
+                Some((since, place))
             };
-            if self.is_full() {
-                return;
-            }
+            let next = self.subchannels.iter().enumerate().filter_map(wants).min();
+            let Some((since, place)) = next else { return };
+            let input = if since.is_none() { Input::Connect } else { Input::RedialDue };
             let _ = self.step(place, input, cause, now, random, step);
         }
     }

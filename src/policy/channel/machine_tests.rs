@@ -32,7 +32,7 @@ fn a_channel_that_shall_connect_is_stuck_without_a_dial_or_a_redial_due() {
     let (mut channel, now, cause) = (channel(), Instant::now(), "refused".into());
     let stuck = |channel: &Channel| {
         [(false, false), (true, false), (false, true)]
-            .map(|(dialling, due)| channel.is_stuck(|_| dialling, due, |_| true).is_some())
+            .map(|(dialling, due)| channel.stuck(|_| dialling, due, |_| true).next().is_some())
     };
     assert_eq!(stuck(&channel), [false; 3], "idle");
     let (dials, waits, rests) = ([true, false, true], [true, true, false], [false; 3]);
@@ -47,7 +47,7 @@ fn a_channel_that_shall_connect_is_stuck_without_a_dial_or_a_redial_due() {
         assert!(channel.on(input, &cause, now, || 0.5).is_some(), "{input:?} is late");
         assert_eq!(stuck(&channel), expected, "{input:?}");
         let ready = (channel.state() == Ready).then_some(Ready);
-        let stuck = channel.is_stuck(|_| true, true, |_| false);
+        let stuck = channel.stuck(|_| true, true, |_| false).next().map(|(_, state)| state);
         assert_eq!(stuck, ready, "{input:?}, no calls taken");
     }
 }
@@ -156,7 +156,7 @@ fn endpoints_that_come_are_dialled_and_the_links_of_those_that_go_are_drained() 
     assert_eq!(step.changed, Some((Ready, TransientFailure)));
     assert_eq!(channel.last_error().as_deref(), Some(NO_ENDPOINTS));
     assert_eq!(channel.why_no_link().as_deref(), Some(NO_ENDPOINTS));
-    assert_eq!(channel.is_stuck(|_| true, false, |_| true), None);
+    assert_eq!(channel.stuck(|_| true, false, |_| true).next(), None);
 }
 
 #[test]
@@ -208,7 +208,73 @@ fn at_most_64_dials_are_under_way_and_every_endpoint_has_its_turn() {
     let later = now + Duration::from_secs(1);
     let dials = begun(channel.on(Input::RedialDue, &cause, later, || 0.5).expect("not late"));
     assert_eq!((dials.len(), channel.next_dial()), (64, None));
-    assert_eq!(channel.is_stuck(|_| true, false, |_| true), None, "36 wait for an end of one");
+    let stuck = channel.stuck(|_| true, false, |_| true).next();
+    assert_eq!(stuck, None, "36 wait for an end of one");
     let step = channel.on(Input::Established(dials[0]), &cause, later, || 0.5).expect("not late");
     assert_eq!(begun(step).len(), 1);
+}
+
+fn begun(step: Option<Step>) -> Vec<Incarnation> {
+    let dial = |(_, output)| match output {
+        Output::Dial(dial) => Some(dial),
+        _ => None,
+    };
+    step.expect("not late").outputs.into_iter().filter_map(dial).collect()
+}
+
+/// Endpoints whose dials last for long and are due again at once keep nobody from their turn.
+#[test]
+fn endpoints_that_do_not_answer_keep_no_other_from_being_dialled() {
+    let (mut channel, mut now, cause) = (channel_of(100), Instant::now(), "silent".into());
+    let mut under_way = begun(channel.on(Input::Connect, &cause, now, || 0.5));
+    // The first 64 time out, again and again.
+    now += Duration::from_secs(20);
+    let mut more = Vec::new();
+    for dial in under_way.drain(..) {
+        more.extend(begun(channel.on(Input::DialFailed(dial), &cause, now, || 0.5)));
+    }
+    let endpoint = |dial: &Incarnation| {
+        let of = channel.subchannels.iter().find(|(_, one)| one.subchannel.owns(*dial));
+        of.map(|(id, _)| id.0)
+    };
+    let turns: Vec<_> = more.iter().filter_map(endpoint).collect();
+    assert!((65..=100).all(|id| turns.contains(&id)), "{turns:?}");
+    assert_eq!(channel.dials, 64);
+}
+
+#[test]
+fn endpoints_whose_turn_had_not_come_are_dialled_when_the_list_gets_short() {
+    let (mut channel, now, cause) = (channel_of(100), Instant::now(), "listed".into());
+    channel.on(Input::Connect, &cause, now, || 0.5);
+    let step = channel.on_list([], (1..=64).map(EndpointId), &cause, now, || 0.5);
+    assert_eq!(begun(Some(step)).len(), 36);
+    assert_eq!((channel.dials, channel.state()), (36, Connecting));
+}
+
+#[test]
+fn asked_to_connect_anew_no_more_links_are_dialled_at_once_than_otherwise() {
+    let (mut channel, now, cause) = (channel_of(100), Instant::now(), "asked".into());
+    let mut under_way = begun(channel.on(Input::Connect, &cause, now, || 0.5));
+    while let Some(dial) = under_way.pop() {
+        under_way.extend(begun(channel.on(Input::Established(dial), &cause, now, || 0.5)));
+    }
+    let mut under_way = begun(channel.on(Input::ResetBackoff, &cause, now, || 0.5));
+    let mut replaced = 0;
+    while let Some(dial) = under_way.pop() {
+        replaced += 1;
+        under_way.extend(begun(channel.on(Input::Established(dial), &cause, now, || 0.5)));
+        assert!(under_way.len() <= 64 && channel.dials <= 64);
+    }
+    assert_eq!((replaced, channel.links().count()), (100, 100));
+}
+
+#[test]
+fn an_endpoint_that_comes_while_calls_wait_is_redialled_as_quickly_as_the_others() {
+    let (mut channel, now, cause) = (channel_of(1), Instant::now(), "refused".into());
+    channel.schedules.waiting.initial = Duration::from_millis(50);
+    channel.on(Input::Connect, &cause, now, || 0.5);
+    channel.on(Input::CallsWaiting(true), &cause, now, || 0.5);
+    channel.on_list([EndpointId(2)], [], &cause, now, || 0.5);
+    channel.on(Input::DialFailed(TWO), &cause, now, || 0.5);
+    assert_eq!(channel.next_dial(), Some(now + Duration::from_millis(50)));
 }

@@ -22,7 +22,17 @@ pub(super) struct LinkInUse {
     /// Whether it has answered a call or lived long enough; it is on trial until then.
     pub(super) proven: bool,
     /// Whether another shall take its place.
-    pub(super) replace: bool,
+    pub(super) replace: Replace,
+}
+
+/// Whether a link is to be replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Replace {
+    No,
+    /// If a dial succeeds; one that fails leaves it as it is.
+    Once,
+    /// It shall go, however many dials that takes.
+    Must,
 }
 
 /// What goes on beside the links.
@@ -33,7 +43,7 @@ pub(super) enum Beside {
     /// `again`: it may have read what has changed since, so one more follows it.
     Dialling {
         dial: LinkRecord,
-        replaces: Option<Incarnation>,
+        replaces: Option<(Incarnation, Replace)>,
         again: bool,
     },
     /// The wait before the next dial of a further link.
@@ -43,7 +53,7 @@ pub(super) enum Beside {
 impl InUse {
     /// The first link there is.
     pub(super) fn first(record: LinkRecord) -> Self {
-        let link = LinkInUse { record, proven: false, replace: false };
+        let link = LinkInUse { record, proven: false, replace: Replace::No };
         Self { links: vec![link], beside: Beside::Nothing }
     }
 
@@ -54,6 +64,12 @@ impl InUse {
             Beside::Nothing | Beside::Waiting(_) => None,
         };
         self.links.iter().map(|link| link.record.incarnation).chain(dial)
+    }
+
+    /// Whether a dial beside the links is to start.
+    pub(super) fn wants_dial(&self, wanted: usize) -> bool {
+        let replaced = self.links.iter().any(|link| link.replace != Replace::No);
+        matches!(self.beside, Beside::Nothing) && (replaced || self.links.len() < wanted)
     }
 
     fn link(&mut self, link: Incarnation) -> Option<&mut LinkInUse> {
@@ -86,7 +102,11 @@ impl Subchannel {
             }
             (Input::ResetBackoff, beside) => {
                 self.further_failures = 0;
-                in_use.links.iter_mut().for_each(|link| link.replace = true);
+                in_use.links.iter_mut().for_each(|link| {
+                    if link.replace == Replace::No {
+                        link.replace = Replace::Once;
+                    }
+                });
                 in_use.beside = match beside {
                     Beside::Dialling { dial, replaces, .. } => {
                         Beside::Dialling { dial, replaces, again: true }
@@ -95,20 +115,25 @@ impl Subchannel {
                 };
             }
             (Input::WornOut(link), beside) => {
-                let replaced = matches!(beside, Beside::Dialling { replaces, .. }
-                    if replaces == Some(link));
-                in_use.link(link).into_iter().for_each(|link| link.replace = !replaced);
+                let replaced = matches!(
+                    beside,
+                    Beside::Dialling { replaces: Some((former, _)), .. } if former == link
+                );
+                if !replaced {
+                    in_use.link(link).into_iter().for_each(|link| link.replace = Replace::Must);
+                }
                 if matches!(beside, Beside::Waiting(_)) {
                     // The worn link cannot wait for as long as a further one has to.
                     in_use.beside = Beside::Nothing;
                 }
             }
             (Input::Established(_), Beside::Dialling { dial, replaces, again }) => {
-                let link = LinkInUse { record: dial, proven: false, replace: again };
+                let replace = if again { Replace::Once } else { Replace::No };
+                let link = LinkInUse { record: dial, proven: false, replace };
                 in_use.links.push(link);
                 in_use.beside = Beside::Nothing;
                 outputs.push(Output::Use(dial.incarnation));
-                if let Some(former) = replaces.and_then(|former| in_use.remove(former)) {
+                if let Some(former) = replaces.and_then(|(former, _)| in_use.remove(former)) {
                     outputs.push(Output::Drain(former.record.incarnation));
                 }
             }
@@ -139,9 +164,16 @@ impl Subchannel {
     fn dial_failed(&mut self, in_use: &mut InUse, outputs: &mut Vec<Output>, moment: Moment) {
         let Beside::Dialling { dial, replaces, again } = in_use.beside else { return };
         in_use.beside = Beside::Nothing;
-        if let Some(former) = replaces {
-            // What is there stays, unless somebody asked once more.
-            in_use.link(former).into_iter().for_each(|link| link.replace = again);
+        if let Some((former, replace)) = replaces {
+            // What is there stays for now.
+            let replace = match (replace, again) {
+                (Replace::Once, false) => Replace::No,
+                (replace, _) => replace,
+            };
+            in_use.link(former).into_iter().for_each(|link| link.replace = replace);
+            if replace == Replace::Must && !again {
+                self.wait_beside(in_use, dial, outputs, moment);
+            }
         } else if !again {
             self.wait_beside(in_use, dial, outputs, moment);
         }
@@ -177,7 +209,7 @@ impl Subchannel {
         };
         let Some(ended) = in_use.remove(link) else { return (Stage::Ready(in_use), outputs) };
         if let Beside::Dialling { replaces, .. } = &mut in_use.beside
-            && *replaces == Some(link)
+            && replaces.is_some_and(|(former, _)| former == link)
         {
             // Nothing is left to be replaced: it is a link like any other.
             *replaces = None;
@@ -214,19 +246,16 @@ impl Subchannel {
         mut outputs: Vec<Output>,
         moment: Moment,
     ) -> (Stage, Vec<Output>) {
-        if !matches!(in_use.beside, Beside::Nothing) {
+        let Some(next) = moment.next.filter(|_| in_use.wants_dial(self.wanted)) else {
             return (Stage::Ready(in_use), outputs);
-        }
-        let former = in_use.links.iter_mut().find(|link| link.replace);
+        };
+        let former = in_use.links.iter_mut().find(|link| link.replace != Replace::No);
         let replaces = former.map(|link| {
-            link.replace = false;
-            link.record.incarnation
+            (link.record.incarnation, std::mem::replace(&mut link.replace, Replace::No))
         });
-        if replaces.is_some() || in_use.links.len() < self.wanted {
-            let dial = LinkRecord { incarnation: moment.next, dial_started: moment.now };
-            in_use.beside = Beside::Dialling { dial, replaces, again: false };
-            outputs.push(Output::Dial(moment.next));
-        }
+        let dial = LinkRecord { incarnation: next, dial_started: moment.now };
+        in_use.beside = Beside::Dialling { dial, replaces, again: false };
+        outputs.push(Output::Dial(next));
         (Stage::Ready(in_use), outputs)
     }
 }

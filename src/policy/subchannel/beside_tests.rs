@@ -89,3 +89,23 @@ fn asked_to_connect_anew_it_replaces_one_link_after_another() {
     assert_eq!(outputs, [Output::Use(Incarnation(4)), Output::Drain(Incarnation(2))]);
     assert_eq!(links(&machine), [3, 4]);
 }
+
+/// A link that has to go is replaced although a dial fails, with waits between.
+#[test]
+fn a_worn_link_is_dialled_for_until_another_is_up() {
+    let (mut machine, mut now) = (Numbered::wanting(1), Instant::now());
+    machine.on(Input::Connect, now);
+    machine.on(Input::Established(Incarnation(1)), now);
+    machine.on(Input::Proven(Incarnation(1)), now);
+    assert_eq!(dials(machine.on(Input::WornOut(Incarnation(1)), now)), [2]);
+    for seconds in [1.0, 1.6] {
+        let at = machine.waits(Input::DialFailed(machine.newest()), now);
+        assert!((at - now).abs_diff(Duration::from_secs_f64(seconds)) < Duration::from_micros(1));
+        assert_eq!((links(&machine), machine.machine.state()), (vec![1], Ready));
+        now = at;
+        assert_eq!(dials(machine.on(Input::RedialDue, now)).len(), 1);
+    }
+    let up = machine.newest();
+    let outputs = machine.on(Input::Established(up), now).expect("not late");
+    assert_eq!(outputs, [Output::Use(up), Output::Drain(Incarnation(1))]);
+}

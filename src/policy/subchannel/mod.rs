@@ -101,7 +101,8 @@ struct Step {
 struct Moment {
     now: Instant,
     unit: f64,
-    next: Incarnation,
+    /// None: no dial may start now; who asks comes back.
+    next: Option<Incarnation>,
 }
 
 impl Subchannel {
@@ -117,6 +118,12 @@ impl Subchannel {
         }
     }
 
+    /// Whether calls wait, where that was heard before it was there.
+    #[must_use]
+    pub fn while_calls_wait(self, calls_waiting: bool) -> Self {
+        Self { calls_waiting, ..self }
+    }
+
     /// As after a failure, with a redial due at once: what a restarted supervisor begins with.
     pub fn after_a_crash(schedules: Schedules, wanted: usize, now: Instant) -> Self {
         let wait = Wait { at: now, backoff: None };
@@ -126,13 +133,13 @@ impl Subchannel {
 
     /// Takes one step; none if the input comes late. `random` gives a number in `0.0..1.0`, and is
     /// asked once for each input that does not. A dial that is to be started is the incarnation
-    /// `next`.
+    /// `next`; without one, it stays to be started (`wants_dial`).
     pub fn on(
         &mut self,
         input: Input,
         now: Instant,
         random: impl FnOnce() -> f64,
-        next: Incarnation,
+        next: Option<Incarnation>,
     ) -> Option<Vec<Output>> {
         if self.is_late(input) {
             return None;
@@ -156,16 +163,17 @@ impl Subchannel {
                 self.calls_waiting = waiting;
                 self.wait_less(stage, now)
             }
-            (Stage::Idle, Input::Connect) => dial(moment),
+            (stage @ Stage::Idle, Input::Connect) => dial_from(stage, moment),
             (stage @ Stage::Waiting { wait: Wait { at, .. }, .. }, Input::RedialDue)
                 if at > now =>
             {
                 (stage, vec![Output::WaitUntil(at)])
             }
-            (Stage::Waiting { .. }, Input::RedialDue) => dial(moment),
-            (Stage::Waiting { .. }, Input::ResetBackoff) => {
+            (stage @ Stage::Waiting { .. }, Input::RedialDue) => dial_from(stage, moment),
+            (Stage::Waiting { shows, .. }, Input::ResetBackoff) => {
                 self.failures = 0;
-                dial(moment)
+                let wait = Wait { at: now, backoff: None };
+                dial_from(Stage::Waiting { shows, wait }, moment)
             }
             (Stage::Dialling { dial, .. }, Input::ResetBackoff) => {
                 self.failures = 0;
@@ -177,13 +185,19 @@ impl Subchannel {
             (Stage::Dialling { dial, again }, Input::DialFailed(_) | Input::Lost { .. }) => {
                 self.back_off(TransientFailure, dial, again, moment)
             }
-            (Stage::Waiting { .. }, Input::Moved) => dial(moment),
-            (Stage::Dialling { dial: former, .. }, Input::Moved) => {
-                // It counts neither way: nobody listens there any more, perhaps.
-                let (stage, mut outputs) = dial(moment);
-                outputs.push(Output::Drain(former.incarnation));
-                (stage, outputs)
+            // A wait without a backoff is short, or is meant to be kept.
+            (Stage::Waiting { shows, wait: Wait { backoff: Some(step), .. } }, Input::Moved) => {
+                let wait = Wait { at: now, backoff: Some(step) };
+                dial_from(Stage::Waiting { shows, wait }, moment)
             }
+            (Stage::Dialling { dial, again }, Input::Moved) => match moment.next {
+                None => (Stage::Dialling { dial, again }, Vec::new()),
+                // It counts neither way: nobody listens there any more, perhaps.
+                Some(next) => {
+                    let (stage, outputs) = start_dial(next, now);
+                    (stage, [outputs, vec![Output::Drain(dial.incarnation)]].concat())
+                }
+            },
             (Stage::Ready(in_use), input) => self.step_ready(in_use, input, moment),
             (stage, _) => (stage, Vec::new()),
         }
@@ -255,9 +269,17 @@ impl Subchannel {
     }
 }
 
-fn dial(moment: Moment) -> (Stage, Vec<Output>) {
-    let dial = LinkRecord { incarnation: moment.next, dial_started: moment.now };
-    (Stage::Dialling { dial, again: false }, vec![Output::Dial(moment.next)])
+/// Starts a dial, if one may start; else it stays as it is.
+fn dial_from(stage: Stage, moment: Moment) -> (Stage, Vec<Output>) {
+    match moment.next {
+        Some(next) => start_dial(next, moment.now),
+        None => (stage, Vec::new()),
+    }
+}
+
+fn start_dial(next: Incarnation, now: Instant) -> (Stage, Vec<Output>) {
+    let dial = LinkRecord { incarnation: next, dial_started: now };
+    (Stage::Dialling { dial, again: false }, vec![Output::Dial(next)])
 }
 
 fn waiting(shows: ConnectivityState, wait: Wait) -> (Stage, Vec<Output>) {

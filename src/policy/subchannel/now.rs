@@ -84,6 +84,15 @@ impl Subchannel {
         }
     }
 
+    /// Whether a dial shall start by `now`, and since when; no time: nothing was tried yet.
+    pub fn wants_dial(&self, now: Instant) -> Option<Option<Instant>> {
+        match &self.stage {
+            Stage::Idle => Some(None),
+            Stage::Ready(in_use) if in_use.wants_dial(self.wanted) => Some(Some(now)),
+            _ => self.next_dial().filter(|at| *at <= now).map(Some),
+        }
+    }
+
     /// Whether it is about a link or dial that is not the machine's, or no longer is.
     pub fn is_late(&self, input: Input) -> bool {
         let in_use = |one| self.links().any(|link| link == one);
