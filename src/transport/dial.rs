@@ -12,7 +12,8 @@ use super::{
     greeted::Greeted,
     greeting::Expected,
     limits::TAKEN_BY_H2,
-    link::{Link, Peer},
+    link::Link,
+    peer::Peer,
     tap::Tap,
     tapped::Tapped,
 };

@@ -35,7 +35,7 @@ mod tests {
         transport::{
             Link, LinkEvent, LinkListener, OpenStream,
             exchange::{Hold, read_unary},
-            link::Peer,
+            peer::Peer,
             tap::Tap,
         },
     };

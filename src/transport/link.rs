@@ -6,10 +6,11 @@ use super::{
     ended_streams::EndedStreams,
     event::{LinkEvent, LinkListener},
     limits::{HeaderLimits, size_of_request},
+    peer::Peer,
     tap::Tap,
     window::{Room, Window},
 };
-use crate::model::{Address, EndpointId, Failure, GoAway, Incarnation, LinkEnd, Phase};
+use crate::model::{EndpointId, Failure, GoAway, Incarnation, LinkEnd, Phase};
 use bytes::Bytes;
 use futures::task::AtomicWaker;
 use h2::{RecvStream, SendStream, client::SendRequest};
@@ -52,22 +53,6 @@ pub(crate) struct Link {
     /// The driver, which h2 does not wake while it cannot write.
     driver: AtomicWaker,
     listener: Arc<dyn LinkListener>,
-}
-
-/// Where a link leads.
-#[derive(Clone, Debug)]
-pub(crate) struct Peer {
-    /// The endpoint's address, as it is listed.
-    pub(crate) listed: Address,
-    /// What it was found to be, if it is a name.
-    pub(crate) found: Option<Address>,
-}
-
-impl Peer {
-    /// The address that was connected to.
-    pub(crate) fn address(&self) -> &Address {
-        self.found.as_ref().unwrap_or(&self.listed)
-    }
 }
 
 /// The right to open one stream; gives its place back when dropped.

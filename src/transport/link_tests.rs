@@ -1,6 +1,7 @@
 //! Streams that cannot be opened: what that means for their link.
 
 use super::*;
+use crate::model::Address;
 use std::sync::atomic::AtomicUsize;
 
 /// How often it was reported that the link retired.

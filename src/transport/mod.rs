@@ -28,6 +28,7 @@ mod limits;
 mod link;
 mod lookup;
 mod net;
+mod peer;
 mod proof;
 mod pump;
 mod pushback;

@@ -97,8 +97,9 @@ impl Session {
         }
     }
 
-    /// The one endpoint has other addresses. A dial is cut and a wait ends only if that may help, and
-    /// once in a while: however often addresses change, a dial must have the time that it takes.
+    /// The one endpoint has other addresses. A dial is cut and a wait ends only if that may help,
+    /// and once in a while: however often addresses change, a dial must have the time that it
+    /// takes.
     fn moved(&mut self, moved: &Moved, first: bool, cause: &str) {
         let (now, pace) = (clock::now(), self.core.config.resolve.min_interval);
         let lately = self.moved.is_some_and(|at| now.saturating_duration_since(at) < pace);
@@ -119,7 +120,8 @@ impl Session {
         links.into_iter().for_each(|link| self.replace_if_gone(link));
     }
 
-    /// Where a link leads to an address that is not its endpoint's any more, another takes its place.
+    /// Where a link leads to an address that is not its endpoint's any more, another takes its
+    /// place.
     pub(super) fn replace_if_gone(&mut self, incarnation: Incarnation) {
         let Some(link) = self.link(incarnation) else { return };
         let endpoints = self.core.endpoints.lock();

@@ -136,8 +136,8 @@ keys! {
             whole(1, 10_000, "servers").or_none(), default "none",
             because "a subset spreads less evenly; above a few hundred servers it saves links";
         /// How many links each server shall have. Under `pick_first` each is dialled by itself, so
-        /// with several addresses they may lead to several servers. More than one raises the throughput of one client, and the
-        /// number of calls that may be under way.
+        /// with several addresses they may lead to several servers. More than one raises the
+        /// throughput of one client, and the number of calls that may be under way.
         connections(usize): "connections", whole(1, 64, "links"), default "1",
             because "one link carries a thousand calls at once, and every further one costs the \
                 server memory";

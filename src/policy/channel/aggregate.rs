@@ -86,10 +86,10 @@ impl Channel {
         Some(format!("{failing} of {all} endpoints have failed, the last one so: {last}").into())
     }
 
-    /// The endpoints that nothing will ever move again, with their states: one shall connect, but no
-    /// dial of it runs and no redial is due; or it is Ready, but none of its links takes calls. True
-    /// for longer than news take, it is a bug. `is_running` knows whose dial runs, `is_open` which
-    /// link takes calls.
+    /// The endpoints that nothing will ever move again, with their states: one shall connect, but
+    /// no dial of it runs and no redial is due; or it is Ready, but none of its links takes calls.
+    /// True for longer than news take, it is a bug. `is_running` knows whose dial runs, `is_open`
+    /// which link takes calls.
     pub fn stuck(
         &self,
         is_running: impl Fn(Incarnation) -> bool,

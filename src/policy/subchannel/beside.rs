@@ -72,6 +72,12 @@ impl InUse {
         matches!(self.beside, Beside::Nothing) && (replaced || self.links.len() < wanted)
     }
 
+    /// Whether a link shall go however many dials that takes.
+    #[cfg(test)]
+    pub(super) fn must_replace(&self) -> bool {
+        self.links.iter().any(|link| link.replace == Replace::Must)
+    }
+
     fn link(&mut self, link: Incarnation) -> Option<&mut LinkInUse> {
         self.links.iter_mut().find(|one| one.record.incarnation == link)
     }

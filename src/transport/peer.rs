@@ -1,0 +1,20 @@
+//! Where a link leads: a list of endpoints may have a name, and the link has one of the addresses
+//! that it stood for. Whether a new list still has the server is asked of both.
+
+use crate::model::Address;
+
+/// Where a link leads.
+#[derive(Clone, Debug)]
+pub(crate) struct Peer {
+    /// The endpoint's address, as it is listed.
+    pub(crate) listed: Address,
+    /// What it was found to be, if it is a name.
+    pub(crate) found: Option<Address>,
+}
+
+impl Peer {
+    /// The address that was connected to.
+    pub(crate) fn address(&self) -> &Address {
+        self.found.as_ref().unwrap_or(&self.listed)
+    }
+}
