@@ -13,7 +13,7 @@ pub(super) struct Served {
     pub(super) address: SocketAddr,
     /// As the supervised channel sees it at the end.
     pub(super) state: ConnectivityState,
-    /// How long it was in another state than Ready, since it first was.
+    /// How long it was in another state than Ready, since it first was, or always.
     pub(super) away: Duration,
     /// Calls answered: supervised, plain.
     pub(super) calls: [u64; 2],
@@ -29,7 +29,7 @@ impl Served {
     ) -> Self {
         let until_end: Vec<_> = states.iter().filter(|(at, _)| *at <= end).collect();
         let ready = |(_, state): &&StateSince| *state == ConnectivityState::Ready;
-        let first = until_end.iter().position(ready).unwrap_or(until_end.len());
+        let first = until_end.iter().position(ready).unwrap_or_default();
         let since = &until_end[first..];
         let ends = since.iter().skip(1).map(|(at, _)| *at).chain([end]);
         let spans = since.iter().zip(ends).filter(|(state, _)| !ready(state));
@@ -99,7 +99,7 @@ mod tests {
         let closed = served(&[(1, Ready), (11, Shutdown)]);
         assert_eq!((closed.away, closed.is_back()), (Duration::ZERO, true));
         let never = served(&[(0, Connecting), (9, TransientFailure)]);
-        assert_eq!((never.away, never.is_back()), (Duration::ZERO, false));
+        assert_eq!((never.away, never.is_back()), (Duration::from_secs(10), false));
     }
 
     #[test]
