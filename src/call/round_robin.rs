@@ -39,17 +39,26 @@ impl RoundRobin {
     }
 
     /// A place on a link that takes calls.
+    ///
+    /// Endpoints that are passed over, because they are avoided or have no room, have had their
+    /// turn. Else it would always fall to the same one, the next in the list, which would have
+    /// twice the calls of the others.
     pub(crate) fn pick(&self, avoid: Avoid) -> Option<Permit> {
         let turn = self.turn.fetch_add(1, Relaxed) % self.endpoints.len().max(1);
         let (before, from) = self.endpoints.split_at(turn);
-        let in_turn = || from.iter().chain(before);
+        let in_turn = || from.iter().chain(before).enumerate();
         let of = |avoided: bool| {
             let mut endpoints =
-                in_turn().filter(move |links| avoid.contains(links[0].endpoint()) == avoided);
-            endpoints.find_map(|links| place(links, Link::try_reserve))
+                in_turn().filter(move |(_, links)| avoid.contains(links[0].endpoint()) == avoided);
+            endpoints.find_map(|(passed, links)| Some((passed, place(links, Link::try_reserve)?)))
         };
-        let wanted = || in_turn().find_map(|links| place(links, Link::reserve));
-        of(false).or_else(|| of(true)).or_else(wanted)
+        let wanted =
+            || in_turn().find_map(|(passed, links)| Some((passed, place(links, Link::reserve)?)));
+        let (passed, place) = of(false).or_else(|| of(true)).or_else(wanted)?;
+        if passed > 0 {
+            self.turn.fetch_add(passed, Relaxed);
+        }
+        Some(place)
     }
 }
 

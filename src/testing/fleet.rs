@@ -116,8 +116,12 @@ impl Fleet {
 
     /// Lists the servers at these places, and no others.
     pub fn list(&self, places: impl IntoIterator<Item = usize>) {
-        let list = places.into_iter().map(|place| self.endpoint(place)).collect();
-        self.lists.send_replace(list);
+        self.list_endpoints(places.into_iter().map(|place| self.endpoint(place)));
+    }
+
+    /// Lists these endpoints, and no others: for those with several addresses.
+    pub fn list_endpoints(&self, endpoints: impl IntoIterator<Item = Endpoint>) {
+        self.lists.send_replace(endpoints.into_iter().collect());
     }
 
     /// The lists, for [`SupervisorBuilder::endpoints`](crate::SupervisorBuilder::endpoints).

@@ -89,6 +89,22 @@ async fn e03_one_of_three_that_cannot_be_connected_to_fails_no_call() {
     }
 }
 
+/// What one endpoint cannot take does not all fall to the next in the list.
+#[tokio::test(start_paused = true)]
+async fn the_calls_that_an_endpoint_has_no_room_for_are_spread_evenly_over_the_others() {
+    let network = MemoryNetwork::new();
+    let fleet = Fleet::on_memory(&network, 4).await;
+    let _peer = fleet.misbehave(1, Misbehaviour::Streams(0)).await;
+    let supervisor = supervise_fleet(&fleet, round_robin());
+    links_up(&supervisor, 4).await;
+    let channel = supervisor.channel();
+    for _ in 0..300 {
+        echo(&channel, "x").await.expect("answered");
+    }
+    let even = |place: &usize| fleet.handled()[*place].abs_diff(100) <= 1;
+    assert!([0, 2, 3].iter().all(even), "{:?}", fleet.handled());
+}
+
 /// One is killed, one freezes, the third serves on.
 #[tokio::test(start_paused = true)]
 async fn one_of_three_is_killed_and_one_freezes_and_no_call_fails() {

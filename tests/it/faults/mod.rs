@@ -5,9 +5,12 @@
 //! and calls of kind `auto`, idempotent or not (`play.rs`). It needs nothing of the peer but
 //! `tonic_supervisor::testing`, and nothing of tonic but its client, so that a package that builds
 //! tonic without its server plays the same rows: what a failure is called must not depend on
-//! tonic's cargo features. `docs/faults.md` is this table, rendered.
+//! tonic's cargo features. `docs/faults.md` is this table, rendered, and below it the one of
+//! `fleet.rs`: what befalls one of several endpoints.
 
+pub(crate) mod fleet;
 mod play;
+pub(crate) mod play_fleet;
 
 use std::time::Duration;
 use tonic::Code::{self, *};

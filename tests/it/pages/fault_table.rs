@@ -1,7 +1,13 @@
-//! `docs/faults.md` is the fault matrix, rendered. `UPDATE=1` rewrites it.
+//! `docs/faults.md` is the fault matrix, rendered, and below it what befalls a fleet of endpoints.
+//! `UPDATE=1` rewrites it.
 
-use crate::faults::{Fate, Link, Row, Then, rows};
-use std::{env, fmt::Write, fs, path::Path};
+use crate::faults::{
+    Fate, Link, Row, Then,
+    fleet::FleetFault,
+    play_fleet::{self as fleet, PLAYED, Played},
+    rows,
+};
+use std::{collections::BTreeMap, env, fmt::Write, fs, path::Path, time::Duration};
 use tonic_supervisor::{ConnectivityState, Origin, Phase, policy::code_name};
 
 const INTRO: &str = "\
@@ -51,11 +57,87 @@ call | sent, then | link | state events |
 |---|---|---|---|---|---|---|---|---|
 ";
 
+const FLEET_HEAD: &str = "\
+| what befalls | failed | retries | transparent | channel | endpoints | answered by each | at the \
+end | longest | what happens |
+|---|---|---|---|---|---|---|---|---|---|
+";
+
+type IsOf = fn(FleetFault) -> bool;
+const FLEET_TABLES: [(&str, IsOf); 3] = [
+    ("One endpoint of three", |fault| matches!(fault, FleetFault::One(_))),
+    ("All three at once", |fault| matches!(fault, FleetFault::All(_))),
+    ("Another list of endpoints", |fault| matches!(fault, FleetFault::Listed(_))),
+];
+
+/// What the second table is of, with the numbers of those who played it.
+fn fleet_intro() -> String {
+    let s = |time: Duration| time.as_secs();
+    let total = s(fleet::BEFORE + fleet::LASTING + fleet::AFTER) as u32 * fleet::PER_SECOND;
+    format!(
+        "
+## A fleet of endpoints
+
+What happens to the calls of one channel to three endpoints under `balancing.policy: round_robin`
+while one of them, all of them, or the list of them comes to harm: {} idempotent unary calls a
+second, {total} in all, each of which a healthy server answers after {} ms; {} s after the first the
+fault begins, {} s later it ends. The configuration is the default, but for `keepalive_time` {} s.
+With `testing::Fleet` you can play each row against your own agent. Time is virtual, so the numbers
+are exact.
+
+- **Failed**: calls, and with what; **retries**: those that count; **transparent**: calls that were
+  sent again without being counted.
+- **Channel**, **endpoints**: the states that the snapshot shows just before the fault ends.
+- **Answered by each**: the calls that began while the fault lasted, by the endpoint that answered
+  them; **at the end**: the same for the last {} s.
+- **Longest**: the time of the slowest call that was answered.
+",
+        fleet::PER_SECOND,
+        fleet::ANSWER.as_millis(),
+        s(fleet::BEFORE),
+        s(fleet::LASTING),
+        s(fleet::KEEPALIVE_TIME),
+        s(fleet::LAST),
+    )
+}
+
+fn fleet_line(played: &Played) -> String {
+    let Played { row, retries, transparent_retries, state, .. } = played;
+    let mut codes: BTreeMap<&str, usize> = BTreeMap::new();
+    played.failed.iter().for_each(|code| *codes.entry(code_name(*code)).or_default() += 1);
+    let codes: Vec<_> = codes.iter().map(|(code, calls)| format!("{calls} {code}")).collect();
+    let failed = if codes.is_empty() { "0".into() } else { codes.join(", ") };
+    let states: Vec<_> = played.endpoints.iter().map(ConnectivityState::to_string).collect();
+    let states = if states.is_empty() { "none".into() } else { states.join(", ") };
+    let places = match row.fault {
+        FleetFault::Listed(places) => places.iter().max().map_or(fleet::LISTED, |last| last + 1),
+        _ => fleet::LISTED,
+    };
+    let shares = |answered: &[usize], places: usize| {
+        answered[..places].iter().map(usize::to_string).collect::<Vec<_>>().join(", ")
+    };
+    let answered = shares(&played.answered, places.max(fleet::LISTED));
+    let at_the_end = shares(&played.answered_last, fleet::LISTED);
+    let longest = played.longest.as_millis() as f64 / 1_000.0;
+    format!(
+        "| {} | {failed} | {retries} | {transparent_retries} | {state} | {states} | {answered} | \
+         {at_the_end} | {longest:.2} s | {} |",
+        row.name, row.says
+    )
+}
+
 #[test]
 fn the_page_of_faults_is_the_table() {
     let mut page = format!("{INTRO}{HEAD}");
     for row in rows() {
         writeln!(page, "{}", line(&row)).expect("a string takes all");
+    }
+    page.push_str(&fleet_intro());
+    for (heading, of) in FLEET_TABLES {
+        write!(page, "\n### {heading}\n\n{FLEET_HEAD}").expect("a string takes all");
+        for played in PLAYED.iter().filter(|played| of(played.row.fault)) {
+            writeln!(page, "{}", fleet_line(played)).expect("a string takes all");
+        }
     }
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/faults.md");
     if env::var_os("UPDATE").is_some() {

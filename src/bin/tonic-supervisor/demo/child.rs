@@ -1,11 +1,11 @@
-//! The server process, as its parent starts, kills, freezes and replaces it. Dropping it kills the
+//! A server process, as its parent starts, kills, freezes and replaces it. Dropping it kills the
 //! process.
 
 use crate::CliError;
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
     env,
-    ffi::OsStr,
+    ffi::{OsStr, OsString},
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::Stdio,
@@ -21,10 +21,20 @@ use tokio::{
 /// No step of a healthy server takes longer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Where a server keeps its queues.
+#[derive(Clone, Debug)]
+pub(super) enum Keeps {
+    /// In its own memory, every change in this file.
+    Journal(PathBuf),
+    /// It keeps nothing: it hands all calls on to the server at this address, and signs the answers
+    /// with its own number.
+    HandsOn { backend: SocketAddr, number: usize },
+}
+
 /// The server, whichever process plays it at the moment.
 #[derive(Debug)]
 pub(super) struct Child {
-    journal: PathBuf,
+    keeps: Keeps,
     config: Option<PathBuf>,
     address: SocketAddr,
     /// Bound and never listening: the port stays ours while no server runs.
@@ -41,18 +51,12 @@ struct Process {
 
 impl Child {
     /// Starts a server on a free port and waits until it serves.
-    pub(super) async fn start(journal: &Path, config: Option<&Path>) -> Result<Self, CliError> {
+    pub(super) async fn start(keeps: Keeps, config: Option<&Path>) -> Result<Self, CliError> {
         let (port, address) =
             reserve().map_err(CliError::failed("cannot reserve a port on 127.0.0.1"))?;
-        let mut process = Process::start(journal, config, address)?;
+        let mut process = Process::start(&keeps, config, address)?;
         process.wait_for_line("serving").await?;
-        Ok(Self {
-            journal: journal.into(),
-            config: config.map(Into::into),
-            address,
-            _port: port,
-            process,
-        })
+        Ok(Self { keeps, config: config.map(Into::into), address, _port: port, process })
     }
 
     pub(super) fn address(&self) -> SocketAddr {
@@ -67,7 +71,7 @@ impl Child {
 
     /// Starts a new process on the same port and waits until it serves.
     pub(super) async fn start_again(&mut self) -> Result<(), CliError> {
-        self.process = Process::start(&self.journal, self.config.as_deref(), self.address)?;
+        self.process = Process::start(&self.keeps, self.config.as_deref(), self.address)?;
         self.process.wait_for_line("serving").await
     }
 
@@ -84,7 +88,7 @@ impl Child {
     /// A successor listens before the old process is asked to drain, and serves when the old one
     /// has ended.
     pub(super) async fn replace(&mut self) -> Result<(), CliError> {
-        let mut successor = Process::start(&self.journal, self.config.as_deref(), self.address)?;
+        let mut successor = Process::start(&self.keeps, self.config.as_deref(), self.address)?;
         successor.wait_for_line("listening").await?;
         let mut old = std::mem::replace(&mut self.process, successor);
         old.signal(Signal::TERM)?;
@@ -106,14 +110,28 @@ impl Child {
     }
 }
 
+impl Keeps {
+    /// As `demo-server` reads it.
+    fn arguments(&self) -> Vec<OsString> {
+        match self {
+            Self::Journal(journal) => vec!["--journal".into(), journal.into()],
+            Self::HandsOn { backend, number } => vec![
+                "--backend".into(),
+                backend.to_string().into(),
+                "--number".into(),
+                number.to_string().into(),
+            ],
+        }
+    }
+}
+
 impl Process {
-    fn start(journal: &Path, config: Option<&Path>, address: SocketAddr) -> Result<Self, CliError> {
+    fn start(keeps: &Keeps, config: Option<&Path>, address: SocketAddr) -> Result<Self, CliError> {
         let itself =
             env::current_exe().map_err(CliError::failed("cannot find the program's own file"))?;
         let mut process = Command::new(itself)
             .arg("demo-server")
-            .arg("--journal")
-            .arg(journal)
+            .args(keeps.arguments())
             .arg("--listen")
             .arg(address.to_string())
             .args(config.into_iter().flat_map(|file| [OsStr::new("--config"), file.as_os_str()]))

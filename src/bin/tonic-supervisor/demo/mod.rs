@@ -2,11 +2,13 @@
 //! one on a plain one.
 //!
 //! The server is a child process with a journal on disk; what was really executed is read from
-//! there at the end.
+//! there at the end. With `--servers` several are called in turns, and the outages befall one of
+//! them after another.
 
 mod agent;
 mod child;
 mod colours;
+mod forward;
 mod outages;
 mod outcome;
 mod picture;
@@ -14,7 +16,9 @@ mod plain;
 mod process_stats;
 mod report;
 mod script;
+mod served;
 mod server;
+mod servers;
 mod soak;
 mod summary;
 mod supervised;
@@ -27,11 +31,12 @@ pub(crate) use soak::{SoakArguments, run as soak};
 
 use crate::{CliError, stdout::Stdout, tls::Tls};
 use agent::Agent;
-use child::Child;
 use outages::Outages;
 use picture::Picture;
 use report::Report;
 use script::ChaosRun;
+use served::Served;
+use servers::Servers;
 use std::{
     fs,
     future::Future,
@@ -56,6 +61,10 @@ pub(crate) struct DemoArguments {
     /// Draw every call of both channels over time, and write the picture to this file, as SVG.
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
+    /// How many servers both channels call in turns; the outages befall one after another.
+    #[arg(long, value_name = "N", default_value_t = 1, hide_default_value = true)]
+    #[arg(value_parser = clap::value_parser!(u8).range(1..=8))]
+    servers: u8,
 }
 
 /// Runs the demo. It succeeds when the supervised agent lost nothing.
@@ -75,29 +84,35 @@ pub(crate) fn run(
     let summary = runtime.block_on(async {
         let interrupted = interrupted()?;
         tokio::select! {
-            summary = play(json, config, file) => summary,
+            summary = play(usize::from(arguments.servers), json, config, file) => summary,
             () = interrupted => Err(CliError::Interrupted),
         }
     })?;
     summary.check().map_err(CliError::Failed)
 }
 
-async fn play(json: bool, config: Option<&Path>, file: Option<&Path>) -> Result<Summary, CliError> {
+async fn play(
+    servers: usize,
+    json: bool,
+    config: Option<&Path>,
+    file: Option<&Path>,
+) -> Result<Summary, CliError> {
     let report = Arc::new(Report::new(Stdout::new(), json));
     let folder = TempFolder::new()?;
     let tls = Tls::for_both_ends(config)?;
-    let mut child = Child::start(&folder.journal(), config).await?;
-    report.started(child.address());
+    let mut servers = Servers::start(servers, &folder, config).await?;
+    let addresses = servers.addresses();
+    report.started(&addresses);
 
-    let (channel, supervised) = supervised::start("supervised", child.address(), config, &report)?;
+    let (channel, supervised) = supervised::start("supervised", &addresses, config, &report)?;
     let mut left = Agent::start("supervised", channel, &report);
-    let (channel, plain) = plain::start("plain", child.address(), tls.as_ref(), &report)?;
+    let (channel, plain) = plain::start("plain", &addresses, tls.as_ref(), &report)?;
     let mut right = Agent::start("plain", channel, &report);
 
     let tallies = [left.tally().clone(), right.tally().clone()];
     let progress = report_progress(report.clone(), tallies.clone());
     let run = ChaosRun { report: &report, tallies: &tallies, outages: Outages::default() };
-    let outages = run.run(&mut child).await?;
+    let outages = run.run(&mut servers).await?;
 
     // Both agents finish what they began, side by side.
     tokio::join!(left.finish(FINISH), right.finish(FINISH));
@@ -105,7 +120,7 @@ async fn play(json: bool, config: Option<&Path>, file: Option<&Path>) -> Result<
     let now = report.now();
     let counts = [supervised.counts(), plain.counts().await];
     let (states, ()) = tokio::join!(supervised.close(), plain.close());
-    child.stop().await?;
+    servers.stop().await?;
 
     let comparison = Comparison {
         journal: &folder.journal(),
@@ -113,13 +128,23 @@ async fn play(json: bool, config: Option<&Path>, file: Option<&Path>) -> Result<
         start_ms: report.start_ms(),
         now,
     };
-    let summary = Summary::new(&comparison, [left.tally(), right.tally()], counts)?;
+    let tallies = [left.tally(), right.tally()].map(|tally| &**tally);
+    let served = match &addresses[..] {
+        [_] => Vec::new(),
+        several => (several.iter().zip(&states.servers).zip(1..))
+            .map(|((address, states), number)| {
+                Served::new(*address, states, now, tallies.map(|tally| tally.served(number)))
+            })
+            .collect(),
+    };
+    let summary = Summary::new(&comparison, tallies, counts, served.clone())?;
     let drawn = file.map_or(Ok(()), |file| {
         let calls = [left.tally().calls(), right.tally().calls()];
         let svg = Picture {
             outages: outages.all(),
             states: &states,
             calls: [&calls[0], &calls[1]],
+            servers: &served,
             end: now,
         }
         .svg()?;

@@ -44,10 +44,10 @@ impl Outcome {
         let mut fields: Map<_, _> = self.all.to_json();
         let Counts { retries, transparent_retries, dials, reconnects } = self.counts;
         let numbers = [
-            ("calls", self.calls),
-            ("ok", self.ok),
-            ("retries", retries),
-            ("transparent_retries", transparent_retries),
+            ("calls", Some(self.calls)),
+            ("ok", Some(self.ok)),
+            ("retries", Some(retries)),
+            ("transparent_retries", Some(transparent_retries)),
             ("dials", dials),
             ("reconnects", reconnects),
         ];

@@ -7,7 +7,8 @@ use super::{
         with_dark_colours,
     },
     outages::Outage,
-    supervised::StateSince,
+    served::Served,
+    supervised::{StateSince, States},
     tally::Call,
 };
 use crate::CliError;
@@ -30,6 +31,8 @@ const PANEL: u32 = 262;
 const HEADING: u32 = 22;
 const NAMES: u32 = 18;
 const STATES: u32 = 14;
+/// How much higher each server's states make the picture, from the second on.
+const ROW: u32 = 12;
 /// Powers of ten of a millisecond, from bottom to top: 0.1 ms to 10 s.
 const LATENCIES: std::ops::Range<f64> = -1.0..4.0;
 
@@ -42,8 +45,10 @@ type Drawn = Result<(), DrawingAreaErrorKind<io::Error>>;
 /// What there is to draw; times are since the demo's start, `calls` are supervised, plain.
 pub(super) struct Picture<'a> {
     pub(super) outages: &'a [Outage],
-    pub(super) states: &'a [StateSince],
+    pub(super) states: &'a States,
     pub(super) calls: [&'a [Call]; 2],
+    /// Empty if there was only one.
+    pub(super) servers: &'a [Served],
     pub(super) end: Duration,
 }
 
@@ -51,20 +56,26 @@ impl Picture<'_> {
     /// The picture as SVG.
     pub(super) fn svg(&self) -> Result<String, CliError> {
         let mut svg = String::new();
-        self.draw(&SVGBackend::with_string(&mut svg, SIZE).into_drawing_area())
+        let size = (SIZE.0, SIZE.1 + self.more_rows() * ROW);
+        self.draw(&SVGBackend::with_string(&mut svg, size).into_drawing_area())
             .map_err(CliError::failed("cannot draw the picture"))?;
         Ok(with_dark_colours(&svg))
     }
 
     fn draw(&self, page: &Area) -> Drawn {
         page.fill(&PAPER.light)?;
-        let title =
-            "The same agent on two channels, the same outages of the server: every call's latency";
-        write(page, title, (LEFT as i32, 22), 17, TEXT, HPos::Left)?;
-        legend(page, 46)?;
+        let harmed = match self.servers.len() {
+            0 | 1 => "the server".to_owned(),
+            several => format!("{several} servers"),
+        };
+        let title = format!(
+            "The same agent on two channels, the same outages of {harmed}: every call's latency"
+        );
+        write(page, &title, (LEFT as i32, 22), 17, TEXT, HPos::Left)?;
+        legend(page, 46, self.servers.len() > 1)?;
         let [supervised, plain] = self.calls;
         let (_, page) = page.split_vertically(62);
-        let (upper, lower) = page.split_vertically(PANEL);
+        let (upper, lower) = page.split_vertically(PANEL + self.more_rows() * ROW);
         self.panel(&upper, "supervised channel", supervised, true)?;
         self.panel(&lower, "plain tonic channel", plain, false)?;
         page.present()
@@ -73,11 +84,18 @@ impl Picture<'_> {
     /// One channel's calls; the last panel has the axis of time.
     fn panel(&self, area: &Area, name: &str, calls: &[Call], supervised: bool) -> Drawn {
         let failed = calls.iter().filter(|call| !call.ok).count();
-        let heading = format!("{name}: {} calls, {failed} failed", calls.len());
+        let mut heading = format!("{name}: {} calls, {failed} failed", calls.len());
+        let side = usize::from(!supervised);
+        let shares: Vec<_> =
+            self.servers.iter().map(|server| server.calls[side].to_string()).collect();
+        if !shares.is_empty() {
+            heading.push_str(&format!("; answered by each server: {}", shares.join(", ")));
+        }
         write(area, &heading, (LEFT as i32, HEADING as i32 / 2), 14, TEXT, HPos::Left)?;
 
         let end = self.end.as_secs_f64().max(1.0);
-        let above = HEADING + NAMES + if supervised { STATES } else { 0 };
+        let states = if supervised { STATES + self.more_rows() * ROW } else { 0 };
+        let above = HEADING + NAMES + states;
         let mut builder = ChartBuilder::on(area);
         builder
             .margin_top(above)
@@ -94,10 +112,14 @@ impl Picture<'_> {
             write(area, outage.fault, (middle, names), 12, FAINT, HPos::Center)?;
         }
         if supervised {
-            for (state, from, to) in self.spans() {
-                let (top, bottom) = ((HEADING + NAMES) as i32, (above - 4) as i32);
-                let corners = [(x(from), top), (x(to).max(x(from) + 1), bottom)];
-                area.draw(&Rectangle::new(corners, colour_of(state).light.filled()))?;
+            for (row, (name, states)) in self.rows().into_iter().enumerate() {
+                let top = (HEADING + NAMES + row as u32 * ROW) as i32;
+                let bottom = top + (STATES - 4) as i32;
+                write(area, &name, (LEFT as i32 - 6, (top + bottom) / 2), 10, FAINT, HPos::Right)?;
+                for (state, from, to) in self.spans(states) {
+                    let corners = [(x(from), top), (x(to).max(x(from) + 1), bottom)];
+                    area.draw(&Rectangle::new(corners, colour_of(state).light.filled()))?;
+                }
             }
         }
         chart.draw_series(self.outages.iter().map(|outage| {
@@ -144,10 +166,26 @@ impl Picture<'_> {
         Ok(())
     }
 
+    /// The channel's states, or those of each of several servers, with its name.
+    fn rows(&self) -> Vec<(String, &[StateSince])> {
+        if self.servers.is_empty() {
+            return vec![(String::new(), &self.states.channel)];
+        }
+        let servers = self.states.servers.iter().zip(1..);
+        servers.map(|(states, number)| (format!("server {number}"), &states[..])).collect()
+    }
+
+    fn more_rows(&self) -> u32 {
+        self.servers.len().saturating_sub(1) as u32
+    }
+
     /// Each state with its beginning and its end.
-    fn spans(&self) -> impl Iterator<Item = (ConnectivityState, Duration, Duration)> {
-        let ends = self.states.iter().skip(1).map(|(at, _)| *at).chain([self.end]);
-        self.states
+    fn spans(
+        &self,
+        states: &[StateSince],
+    ) -> impl Iterator<Item = (ConnectivityState, Duration, Duration)> {
+        let ends = states.iter().skip(1).map(|(at, _)| *at).chain([self.end]);
+        states
             .iter()
             .zip(ends)
             .filter(|((at, _), _)| *at < self.end)
@@ -156,7 +194,7 @@ impl Picture<'_> {
 }
 
 /// What the marks and the colours mean.
-fn legend(page: &Area, y: i32) -> Drawn {
+fn legend(page: &Area, y: i32, several: bool) -> Drawn {
     let mut x = LEFT as i32;
     let mut entry = |words: &str, mark: &dyn Fn(i32) -> Drawn| -> Drawn {
         mark(x + 6)?;
@@ -174,7 +212,9 @@ fn legend(page: &Area, y: i32) -> Drawn {
     entry("answered", &|x| page.draw(&dot((x, y))))?;
     entry("failed", &|x| page.draw(&cross((x, y))))?;
     entry("outage", &bar(OUTAGE))?;
-    entry("The supervised channel was", &|_| Ok(()))?;
+    let whose =
+        if several { "To the supervised channel each was" } else { "The supervised channel was" };
+    entry(whose, &|_| Ok(()))?;
     for state in [
         ConnectivityState::Ready,
         ConnectivityState::Connecting,
@@ -242,11 +282,35 @@ mod tests {
     fn picture(fault: &'static str) -> String {
         let outages = [Outage { fault, began: s(2), over: s(4) }];
         let states =
-            [(s(0), ConnectivityState::Ready), (s(2), ConnectivityState::TransientFailure)];
+            vec![(s(0), ConnectivityState::Ready), (s(2), ConnectivityState::TransientFailure)];
+        let states = States { channel: states, servers: Vec::new() };
         let answered = Call { began: s(1), ended: Some(s(3)), ok: true };
         let failed = Call { began: s(2), ended: None, ok: false };
         let calls: [&[Call]; 2] = [&[answered, answered], &[answered, failed]];
-        Picture { outages: &outages, states: &states, calls, end: s(5) }.svg().expect("drawn")
+        Picture { outages: &outages, states: &states, calls, servers: &[], end: s(5) }
+            .svg()
+            .expect("drawn")
+    }
+
+    #[test]
+    fn each_of_several_servers_has_its_states_and_its_calls() {
+        let ready = vec![(s(0), ConnectivityState::Ready)];
+        let states = States { channel: Vec::new(), servers: vec![ready.clone(), ready.clone()] };
+        let address = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
+        let servers = [[7, 1], [8, 2]].map(|calls| Served::new(address, &ready, s(5), calls));
+        let picture = Picture {
+            outages: &[],
+            states: &states,
+            calls: [&[]; 2],
+            servers: &servers,
+            end: s(5),
+        };
+        let svg = picture.svg().expect("drawn");
+        for words in ["of 2 servers", "server 1", "server 2", "server: 7, 8", "server: 1, 2"] {
+            assert!(svg.contains(words), "{words}");
+        }
+        let bars = svg.matches("#2DA44E").count() - svg.matches("=\"#2DA44E\"]").count();
+        assert_eq!(bars, 3, "one for each server, one in the legend");
     }
 
     #[test]

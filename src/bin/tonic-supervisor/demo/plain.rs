@@ -1,5 +1,6 @@
 //! The plain side: a bare tonic `Channel`, as most programs use it. It dials through a connector
-//! that counts.
+//! that counts; to several servers, which tonic balances only over connections of its own, it dials
+//! uncounted.
 
 use super::{report::Report, tally::Counts};
 use crate::{CliError, tls::Tls};
@@ -23,33 +24,43 @@ use tower_service::Service;
 
 /// What is left of a side when its channel is given away.
 #[derive(Debug)]
-pub(super) struct Side(Connector);
+pub(super) struct Side(Option<Connector>);
 
-/// A channel to `address`.
+/// A channel to `addresses`; to several it is tonic's `Channel::balance_list`.
 pub(super) fn start(
     agent: &'static str,
-    address: SocketAddr,
+    addresses: &[SocketAddr],
     tls: Option<&Tls>,
     report: &Arc<Report>,
 ) -> Result<(Channel, Side), CliError> {
+    let endpoints = addresses.iter().map(|address| endpoint(*address, tls));
+    let endpoints = endpoints.collect::<Result<Vec<_>, _>>()?;
+    let [only] = &endpoints[..] else {
+        return Ok((Channel::balance_list(endpoints.into_iter()), Side(None)));
+    };
+    let connector =
+        Connector { agent, report: report.clone(), dials: Arc::default(), links: Arc::default() };
+    Ok((only.connect_with_connector_lazy(connector.clone()), Side(Some(connector))))
+}
+
+fn endpoint(address: SocketAddr, tls: Option<&Tls>) -> Result<Endpoint, CliError> {
     let scheme = if tls.is_some() { "https" } else { "http" };
-    let mut endpoint = Endpoint::from_shared(format!("{scheme}://{address}"))
+    let endpoint = Endpoint::from_shared(format!("{scheme}://{address}"))
         .map_err(CliError::failed("cannot name the server"))?
         .connect_timeout(Duration::from_secs(30))
         .timeout(Duration::from_secs(30));
-    if let Some(tls) = tls {
-        endpoint = endpoint.tls_config(tls.client()).map_err(CliError::failed("cannot use TLS"))?;
+    match tls {
+        Some(tls) => endpoint.tls_config(tls.client()).map_err(CliError::failed("cannot use TLS")),
+        None => Ok(endpoint),
     }
-    let connector =
-        Connector { agent, report: report.clone(), dials: Arc::default(), links: Arc::default() };
-    Ok((endpoint.connect_with_connector_lazy(connector.clone()), Side(connector)))
 }
 
 impl Side {
     pub(super) async fn counts(&self) -> Counts {
+        let Some(connector) = &self.0 else { return Counts::default() };
         Counts {
-            dials: self.0.dials.load(Relaxed),
-            reconnects: self.0.links.load(Relaxed).saturating_sub(1),
+            dials: Some(connector.dials.load(Relaxed)),
+            reconnects: Some(connector.links.load(Relaxed).saturating_sub(1)),
             ..Counts::default()
         }
     }

@@ -51,15 +51,14 @@ impl Report {
         self.start_ms
     }
 
-    pub(super) fn started(&self, address: SocketAddr) {
-        let text = format!("an agent queue serves on {address}, for two agents");
-        self.report(
-            "start",
-            Tone::Quiet,
-            "server",
-            &text,
-            json!({ "address": address.to_string() }),
-        );
+    pub(super) fn started(&self, addresses: &[SocketAddr]) {
+        let names: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+        let text = format!("an agent queue serves on {}, for two agents", names.join(", "));
+        let fields = match &names[..] {
+            [only] => json!({ "address": only }),
+            several => json!({ "addresses": several }),
+        };
+        self.report("start", Tone::Quiet, "server", &text, fields);
     }
 
     /// What the script does to the server.

@@ -1,6 +1,7 @@
-//! The chaos script: about fifteen seconds, the same for both agents.
+//! The chaos script: about fifteen seconds, the same for both agents. Of several servers it harms
+//! one after another.
 
-use super::{child::Child, outages::Outages, report::Report, tally::Tally};
+use super::{outages::Outages, report::Report, servers::Servers, tally::Tally};
 use crate::CliError;
 use std::{sync::Arc, time::Duration};
 use tokio::time::sleep;
@@ -20,34 +21,41 @@ pub(super) struct ChaosRun<'a> {
 }
 
 impl ChaosRun<'_> {
-    /// Runs the script on the server, and returns the outages.
-    pub(super) async fn run(mut self, server: &mut Child) -> Result<Outages, CliError> {
+    /// Runs the script on the servers, and returns the outages.
+    pub(super) async fn run(mut self, servers: &mut Servers) -> Result<Outages, CliError> {
         let [kill, freeze, restart, unavailable] = FAULTS;
         calm(1_000).await;
 
-        self.begins(kill, "kill -9: the server is gone, without a goodbye");
+        let (server, it) = servers.next(0);
+        self.begins(kill, &format!("kill -9: {it} is gone, without a goodbye"));
         server.kill().await?;
         sleep(DOWN).await;
         server.start_again().await?;
-        self.is_over(kill, "the server is back, on the same port");
+        self.is_over(kill, &format!("{it} is back, on the same port"));
         calm(2_000).await;
 
-        self.begins(freeze, "freeze: the server stands still, connections stay open");
+        let (server, it) = servers.next(1);
+        self.begins(freeze, &format!("freeze: {it} stands still, connections stay open"));
         server.freeze()?;
         sleep(FROZEN).await;
         server.thaw()?;
-        self.is_over(freeze, "the server goes on");
+        self.is_over(freeze, &format!("{it} goes on"));
         calm(1_500).await;
 
-        self.begins(restart, "restart: the server says GOAWAY, its successor listens");
+        let (server, it) = servers.next(2);
+        self.begins(restart, &format!("restart: {it} says GOAWAY, its successor listens"));
         server.replace().await?;
         self.is_over(restart, "the successor serves");
         calm(1_500).await;
 
-        self.begins(unavailable, "unavailable: for 3 s every call is answered UNAVAILABLE");
+        let several = servers.addresses().len() > 1;
+        let (server, it) = servers.next(3);
+        let whose = if several { format!("call of {it}") } else { "call".into() };
+        let text = format!("unavailable: for 3 s every {whose} is answered UNAVAILABLE");
+        self.begins(unavailable, &text);
         server.refuse_calls(REFUSING).await?;
         sleep(Duration::from_secs(REFUSING.into())).await;
-        self.is_over(unavailable, "the server answers again");
+        self.is_over(unavailable, &format!("{it} answers again"));
         calm(2_000).await;
         Ok(self.outages)
     }

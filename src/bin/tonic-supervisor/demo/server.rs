@@ -1,14 +1,17 @@
 //! `demo-server`: the child process, a real agent queue on loopback that refuses calls on command.
+//! With `--backend` it keeps no queue, and hands calls on to the server that does.
 //!
 //! It prints `listening` and `serving` on standard output, takes `unavailable SECONDS` on standard
 //! input, drains on SIGTERM, and ends when standard input does: with its parent.
 
+use super::forward::Forward;
 use crate::{CliError, address::Address, tls::Tls};
 use parking_lot::Mutex;
 use std::{
     future::Future,
     io::{self, BufRead, Write},
-    path::PathBuf,
+    net::SocketAddr,
+    path::{Path, PathBuf},
     pin::Pin,
     process,
     sync::Arc,
@@ -25,6 +28,7 @@ use tokio::{
 use tonic::{
     Request, Status,
     server::NamedService,
+    service::interceptor::InterceptedService,
     transport::{Server, server::TcpIncoming},
 };
 use tonic_supervisor::agent_queue::{
@@ -44,8 +48,14 @@ const DRAIN: Duration = Duration::from_secs(5);
 #[derive(Debug, clap::Args)]
 pub(crate) struct ServerArguments {
     /// The file that keeps every change.
-    #[arg(long)]
-    journal: PathBuf,
+    #[arg(long, required_unless_present = "backend")]
+    journal: Option<PathBuf>,
+    /// The server to hand all calls on to, in place of a journal.
+    #[arg(long, value_name = "IP:PORT", conflicts_with = "journal", requires = "number")]
+    backend: Option<SocketAddr>,
+    /// The number that answers are signed with.
+    #[arg(long, requires = "backend")]
+    number: Option<u32>,
     /// The address to serve on; others may listen there too.
     #[arg(long, value_name = "HOST:PORT")]
     listen: Address,
@@ -92,34 +102,36 @@ async fn serve_until_terminated(
     let error = format!("cannot listen on {}", arguments.listen);
     let listener = listen(&arguments.listen).await.map_err(CliError::failed(&error))?;
     print_line("listening");
-    // Waits for a predecessor to let go of the journal; connections that come meanwhile wait in the
-    // backlog.
-    let journal = arguments.journal.clone();
-    let settings = Settings::default().with_lease(LEASE);
-    let store = task::spawn_blocking(move || MemoryStore::with_journal(&journal, settings))
-        .await
-        .map_err(CliError::failed("cannot open the journal"))?
-        .map_err(|error| CliError::Failed(error.to_string()))?;
-    let service = Service::new(store);
-    print_line("serving");
-
-    let guarded =
-        AgentQueueServer::with_interceptor(service.clone(), move |request| refusal.check(request));
     let (draining, mut drain) = tokio::sync::oneshot::channel();
-    let terminated = async move {
-        terminate.recv().await;
-        service.drain();
-        let _ = draining.send(());
-    };
     let mut builder = Server::builder();
     if let Some(tls) = tls {
         builder =
             builder.tls_config(tls.server()).map_err(CliError::failed("cannot serve over TLS"))?;
     }
-    let server = builder.add_service(Slow(guarded)).serve_with_incoming_shutdown(
-        TcpIncoming::from(listener).with_nodelay(Some(true)),
-        terminated,
-    );
+    let refuse = move |request| refusal.check(request);
+    let (routes, service) = match (&arguments.journal, arguments.backend.zip(arguments.number)) {
+        (Some(journal), _) => {
+            let service = queue(journal).await?;
+            let guarded = AgentQueueServer::with_interceptor(service.clone(), refuse);
+            (builder.add_service(Slow(guarded)), Some(service))
+        }
+        (None, Some((backend, number))) => {
+            let forward = Forward::to(backend, number)
+                .map_err(CliError::failed("cannot name the queue behind this server"))?;
+            (builder.add_service(InterceptedService::new(forward, refuse)), None)
+        }
+        (None, None) => return Err(CliError::Usage("demo-server needs a --journal".into())),
+    };
+    print_line("serving");
+    let terminated = async move {
+        terminate.recv().await;
+        if let Some(service) = service {
+            service.drain();
+        }
+        let _ = draining.send(());
+    };
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let server = routes.serve_with_incoming_shutdown(incoming, terminated);
     let overdue = async {
         let _ = (&mut drain).await;
         time::sleep(DRAIN).await;
@@ -128,6 +140,18 @@ async fn serve_until_terminated(
         ended = server => ended.map_err(CliError::failed("the server failed")),
         () = overdue => Ok(()),
     }
+}
+
+/// The queue that `journal` keeps. Waits for a predecessor to let go of it; connections that come
+/// meanwhile wait in the backlog.
+async fn queue(journal: &Path) -> Result<Service<MemoryStore>, CliError> {
+    let journal = journal.to_owned();
+    let settings = Settings::default().with_lease(LEASE);
+    let store = task::spawn_blocking(move || MemoryStore::with_journal(&journal, settings))
+        .await
+        .map_err(CliError::failed("cannot open the journal"))?
+        .map_err(|error| CliError::Failed(error.to_string()))?;
+    Ok(Service::new(store))
 }
 
 /// A successor may listen beside its predecessor.

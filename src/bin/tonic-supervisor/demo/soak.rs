@@ -6,8 +6,16 @@
 //! open, the memory and tasks of the process are read: the first reading is the start.
 
 use super::{
-    Child, FINISH, Report, TempFolder, agent::Agent, interrupted, outages::Outages,
-    outcome::Outcome, process_stats::ProcessStats, script::FAULTS, summary::Comparison, supervised,
+    FINISH, Report, TempFolder,
+    agent::Agent,
+    child::{Child, Keeps},
+    interrupted,
+    outages::Outages,
+    outcome::Outcome,
+    process_stats::ProcessStats,
+    script::FAULTS,
+    summary::Comparison,
+    supervised,
     tally::Counts,
 };
 use crate::{CliError, stdout::Stdout};
@@ -88,8 +96,8 @@ async fn soak(
 ) -> Result<Soaked, CliError> {
     let report = Arc::new(Report::of_failures(Stdout::new(), json));
     let folder = TempFolder::new()?;
-    let mut child = Child::start(&folder.journal(), config).await?;
-    let (channel, side) = supervised::start("soak", child.address(), config, &report)?;
+    let mut child = Child::start(Keeps::Journal(folder.journal()), config).await?;
+    let (channel, side) = supervised::start("soak", &[child.address()], config, &report)?;
     let mut rng = StdRng::seed_from_u64(rng_seed);
     let now = ProcessStats::now();
     let mut soaked = Soaked {

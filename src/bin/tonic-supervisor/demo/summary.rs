@@ -4,6 +4,7 @@
 use super::{
     outages::{Outage, Outages},
     outcome::{Harm, Outcome},
+    served::{self, Served},
     table::table,
     tally::{Call, Counts, Tally},
 };
@@ -18,6 +19,8 @@ pub(super) struct Summary {
     outages: Vec<Outage>,
     supervised: Outcome,
     plain: Outcome,
+    /// Empty if there was only one.
+    servers: Vec<Served>,
 }
 
 impl Summary {
@@ -26,6 +29,7 @@ impl Summary {
         comparison: &Comparison,
         tallies: [&Tally; 2],
         counts: [Counts; 2],
+        servers: Vec<Served>,
     ) -> Result<Self, CliError> {
         let [left, right] = tallies;
         let [supervised, plain] = counts;
@@ -33,14 +37,20 @@ impl Summary {
             outages: comparison.outages.all().to_vec(),
             supervised: Outcome { counts: supervised, ..comparison.outcome(left)? },
             plain: Outcome { counts: plain, ..comparison.outcome(right)? },
+            servers,
         })
     }
 
-    /// Fails with a sentence where the supervised agent came to harm.
+    /// Fails with a sentence where the supervised agent came to harm, or its channel has no link to
+    /// a server that is back.
     pub(super) fn check(&self) -> Result<(), String> {
         let Harm { failed, lost, executed_twice, .. } = self.supervised.all;
         if failed + lost + executed_twice == 0 && self.supervised.ok > 0 {
-            return Ok(());
+            let absent = self.servers.iter().find(|server| !server.is_back());
+            return absent.map_or(Ok(()), |server| {
+                let (address, state) = (server.address, server.state.as_str());
+                Err(format!("the supervised channel sees the server at {address} as {state}"))
+            });
         }
         Err(format!(
             "on the supervised channel {failed} calls failed, {lost} tasks were lost and \
@@ -54,11 +64,15 @@ impl Summary {
         if reporter.json() {
             self.to_json().iter().for_each(|line| stdout.line(&line.to_string()));
         } else {
+            if !self.servers.is_empty() {
+                stdout.line(&format!("\n{}", served::table(stdout, &self.servers)));
+            }
             stdout.line(&format!("\n{}", self.table(stdout)));
         }
     }
 
-    /// The last lines of `--json`: one for each outage, then the summary.
+    /// The last lines of `--json`: one for each outage, and for each of several servers; then the
+    /// summary.
     fn to_json(&self) -> Vec<Value> {
         let harms = self.supervised.outages.iter().zip(&self.plain.outages);
         let outages = self.outages.iter().zip(harms).map(|(outage, (supervised, plain))| {
@@ -72,7 +86,8 @@ impl Summary {
             "kind": "summary", "supervised": self.supervised.to_json(),
             "plain": self.plain.to_json(),
         });
-        outages.chain([summary]).collect()
+        let servers = self.servers.iter().zip(1..).map(|(server, number)| server.to_json(number));
+        outages.chain(servers).chain([summary]).collect()
     }
 
     /// The table for people.
@@ -232,7 +247,12 @@ mod tests {
             all: Harm { failed, ..Harm::default() },
             ..Outcome::default()
         };
-        let summary = |supervised, plain| Summary { outages: Vec::new(), supervised, plain };
+        let summary = |supervised, plain| Summary {
+            outages: Vec::new(),
+            supervised,
+            plain,
+            servers: Vec::new(),
+        };
         assert!(summary(outcome(3, 0), outcome(1, 2)).check().is_ok());
         let sentence = summary(outcome(1, 2), outcome(3, 0)).check().expect_err("it failed");
         assert!(sentence.contains("2 calls failed"), "{sentence}");

@@ -8,7 +8,7 @@ use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 use tokio::{task::JoinHandle, time::timeout};
 use tonic_supervisor::{
     Config, ConnectivityState, Event, EventItem, EventStream, Fact, SupervisedChannel, Supervisor,
-    agent_queue::DESCRIPTORS,
+    agent_queue::DESCRIPTORS, config::Balancing,
 };
 
 /// How long the supervisor may take to close, once its agent has finished.
@@ -20,16 +20,24 @@ const STATES: usize = 1_000;
 /// A state, and when it began: since the demo's start.
 pub(super) type StateSince = (Duration, ConnectivityState);
 
+/// The states that were seen, in order.
+#[derive(Clone, Debug, Default)]
+pub(super) struct States {
+    pub(super) channel: Vec<StateSince>,
+    /// Each server's, where there are several.
+    pub(super) servers: Vec<Vec<StateSince>>,
+}
+
 /// What is left of a side when its channel is given away.
 pub(super) struct Side {
     supervisor: Supervisor,
-    events: JoinHandle<Vec<StateSince>>,
+    events: JoinHandle<States>,
 }
 
-/// A channel to `address`; its retries are as in `config`, or the defaults.
+/// A channel to `addresses`, to several in turns; its retries are as in `config`, or the defaults.
 pub(super) fn start(
     agent: &'static str,
-    address: SocketAddr,
+    addresses: &[SocketAddr],
     config: Option<&Path>,
     report: &Arc<Report>,
 ) -> Result<(SupervisedChannel, Side), CliError> {
@@ -37,9 +45,13 @@ pub(super) fn start(
     if let Some(file) = config {
         builder = builder.file(file);
     }
+    builder = match addresses {
+        [only] => builder.host(only.ip().to_string()).port(only.port()),
+        several => builder
+            .endpoints(several.iter().map(ToString::to_string))
+            .balancing_policy(Balancing::RoundRobin),
+    };
     let config = builder
-        .host(address.ip().to_string())
-        .port(address.port())
         .timeout(Duration::from_secs(30))
         // A frozen server is to be noticed within the demo.
         .connect_timeout(Duration::from_secs(1))
@@ -53,7 +65,10 @@ pub(super) fn start(
         .map_err(CliError::failed("cannot read the service's descriptors"))?
         .spawn();
     let channel = supervisor.channel();
-    let events = tokio::spawn(report_events(agent, supervisor.events(), report.clone()));
+    let events = supervisor.events();
+    // A link may be up already: what was announced before is in the snapshot.
+    let states = States::of(&supervisor, addresses.len(), report.now());
+    let events = tokio::spawn(report_events(agent, states, events, report.clone()));
     Ok((channel, Side { supervisor, events }))
 }
 
@@ -66,22 +81,22 @@ impl Side {
     pub(super) fn counts(&self) -> Counts {
         let snapshot = self.supervisor.snapshot();
         Counts {
-            dials: snapshot.dials,
-            reconnects: snapshot.links.saturating_sub(1),
+            dials: Some(snapshot.dials),
+            reconnects: Some(snapshot.links.saturating_sub(snapshot.endpoints.len() as u64)),
             retries: snapshot.retries,
             transparent_retries: snapshot.transparent_retries,
         }
     }
 
     /// Closes the channel; its last events are still reported. Returns the states it was in.
-    pub(super) async fn close(self) -> Vec<StateSince> {
+    pub(super) async fn close(self) -> States {
         self.supervisor.shutdown(GRACE).await;
         let abort = self.events.abort_handle();
         match timeout(GRACE, self.events).await {
             Ok(states) => states.unwrap_or_default(),
             Err(_) => {
                 abort.abort();
-                Vec::new()
+                States::default()
             }
         }
     }
@@ -89,18 +104,14 @@ impl Side {
 
 async fn report_events(
     agent: &'static str,
+    mut states: States,
     mut events: EventStream,
     report: Arc<Report>,
-) -> Vec<StateSince> {
-    let mut states = Vec::new();
+) -> States {
     while let Some(item) = events.next().await {
         match item {
             EventItem::Event(Event { seq, fact, .. }) => {
-                if let Fact::StateChanged { to, .. } = &fact
-                    && states.len() < STATES
-                {
-                    states.push((report.now(), *to));
-                }
+                states.add(&fact, report.now());
                 let mut fields = facts::fields(&fact);
                 fields["seq"] = json!(seq);
                 let quiet = facts::is_quiet(&fact);
@@ -114,4 +125,34 @@ async fn report_events(
         }
     }
     states
+}
+
+impl States {
+    /// Each server's state now.
+    fn of(supervisor: &Supervisor, servers: usize, now: Duration) -> Self {
+        let mut states = Self { channel: Vec::new(), servers: vec![Vec::new(); servers] };
+        let endpoints = supervisor.snapshot().endpoints;
+        for (states, endpoint) in states.servers.iter_mut().zip(endpoints) {
+            states.push((now, endpoint.state));
+        }
+        states
+    }
+
+    /// Adds what the fact says, if it is a change of state.
+    fn add(&mut self, fact: &Fact, now: Duration) {
+        let (states, to) = match fact {
+            Fact::StateChanged { to, .. } => (Some(&mut self.channel), to),
+            // Endpoints are numbered from 1, in the order of the list.
+            Fact::SubchannelChanged { endpoint, to, .. } => {
+                let place = (endpoint.0 as usize).wrapping_sub(1);
+                (self.servers.get_mut(place), to)
+            }
+            _ => return,
+        };
+        if let Some(states) = states
+            && states.len() < STATES
+        {
+            states.push((now, *to));
+        }
+    }
 }

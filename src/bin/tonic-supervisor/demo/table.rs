@@ -57,7 +57,8 @@ fn work(outcome: &Outcome, retries: bool) -> String {
     } else {
         String::new()
     };
-    format!("{} of {} calls ok{again}, {dials} dials", outcome.ok, outcome.calls)
+    let dials = dials.map_or(String::new(), |dials| format!(", {dials} dials"));
+    format!("{} of {} calls ok{again}{dials}", outcome.ok, outcome.calls)
 }
 
 #[cfg(test)]
@@ -74,7 +75,7 @@ mod tests {
             longest: Duration::from_millis(31_234),
         };
         let counts = Counts {
-            dials: 9_999,
+            dials: Some(9_999),
             retries: 9_999,
             transparent_retries: 9_999,
             ..Counts::default()

@@ -1,7 +1,7 @@
 //! What one agent did: each of its calls with its time and outcome, and each task that the server
 //! accepted from it.
 
-use super::report::Report;
+use super::{forward::served_by, report::Report};
 use parking_lot::Mutex;
 use serde_json::{Map, json};
 use std::{
@@ -24,6 +24,8 @@ pub(super) struct Tally {
     calls: Mutex<Vec<Call>>,
     /// Each task that the server took on, and when the server last answered about it.
     tasks: Mutex<HashMap<String, Duration>>,
+    /// How many calls each of several servers answered, by its number.
+    served: Mutex<HashMap<usize, u64>>,
     /// Whether a failure of the present fault was shown already.
     shown: AtomicBool,
     /// When the last fault was over, until the first call works after it.
@@ -47,11 +49,11 @@ struct Numbers {
     failed: u64,
 }
 
-/// What one side did below its calls.
+/// What one side did below its calls; none where nobody counts it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Counts {
-    pub(super) dials: u64,
-    pub(super) reconnects: u64,
+    pub(super) dials: Option<u64>,
+    pub(super) reconnects: Option<u64>,
     pub(super) retries: u64,
     pub(super) transparent_retries: u64,
 }
@@ -63,6 +65,7 @@ impl Tally {
             report: report.clone(),
             calls: Mutex::default(),
             tasks: Mutex::default(),
+            served: Mutex::default(),
             shown: AtomicBool::new(false),
             over: Mutex::default(),
         })
@@ -87,6 +90,9 @@ impl Tally {
             Ok(answer) => {
                 if let Some(over) = self.over.lock().take() {
                     self.report.recovered(self.agent, now.saturating_sub(over));
+                }
+                if let Some(server) = served_by(answer.metadata()) {
+                    *self.served.lock().entry(server).or_default() += 1;
                 }
                 Some(answer.into_inner())
             }
@@ -128,6 +134,11 @@ impl Tally {
 
     pub(super) fn calls(&self) -> Vec<Call> {
         self.calls.lock().clone()
+    }
+
+    /// How many calls the server of this number answered, if it is one of several.
+    pub(super) fn served(&self, number: usize) -> u64 {
+        self.served.lock().get(&number).copied().unwrap_or_default()
     }
 
     /// Each task that the server took on, and when the server last answered about it.
