@@ -150,12 +150,16 @@ impl Channel {
         if matches!(self.stage, Stage::Shutdown { .. }) {
             return step;
         }
-        for id in added {
+        let added: Vec<_> = added.into_iter().collect();
+        // All come before any is dialled: the first of several is one of several.
+        for id in &added {
             let subchannel = Subchannel::new(self.schedules, self.connections);
-            let place = self.insert(id, Record::new(subchannel));
-            if self.stage == Stage::Connects {
-                let _ = self.step(place, Input::Connect, cause, now, &mut random, &mut step);
-            }
+            self.insert(*id, Record::new(subchannel));
+        }
+        let dials = self.stage == Stage::Connects;
+        for id in added.into_iter().filter(|_| dials) {
+            let Ok(place) = self.place(id) else { continue };
+            let _ = self.step(place, Input::Connect, cause, now, &mut random, &mut step);
         }
         // Those that came are dialled first: a channel is never without an endpoint in between.
         for id in removed {
