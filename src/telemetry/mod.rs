@@ -152,6 +152,18 @@ impl Telemetry {
         }
     }
 
+    /// Announces of each of several endpoints that it failed: the actor that knew them has.
+    pub(crate) fn endpoints_failed(&self, cause: &Arc<str>) {
+        let (several, to) =
+            (self.inner.lock().summary.several(), ConnectivityState::TransientFailure);
+        for (endpoint, addresses, from) in several {
+            if from.can_become(to) {
+                let cause = cause.clone();
+                self.announce(Fact::SubchannelChanged { endpoint, addresses, from, to, cause });
+            }
+        }
+    }
+
     /// An actor handled a message in the time since `begun`. No handler waits for anything, so one
     /// that takes long is a bug, or an overloaded machine.
     pub(crate) fn handled(&self, child: &'static str, message: &'static str, begun: Instant) {

@@ -151,6 +151,12 @@ impl Summary {
             .collect()
     }
 
+    /// Each endpoint's addresses and state, where there are several.
+    pub(super) fn several(&self) -> Vec<(EndpointId, Arc<str>, ConnectivityState)> {
+        let all = self.endpoints.iter().filter(|_| self.endpoints.len() > 1);
+        all.map(|one| (one.id, one.addresses.clone(), one.state)).collect()
+    }
+
     /// The endpoints that there are, none of which was announced.
     pub(super) fn list(&mut self, endpoints: &[(EndpointId, Arc<str>)], now: Instant) {
         self.endpoints.clear();
