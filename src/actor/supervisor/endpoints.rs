@@ -46,14 +46,13 @@ impl Drop for GivenWatch {
 impl Session {
     /// The first steps: what is listed is dialled.
     pub(super) fn begin_with_list(&mut self) {
-        // Another list may have come since the supervisor was spawned.
-        self.core.take_given();
+        // Another list may have come since the supervisor was spawned, and its endpoints shown.
+        let change = self.core.take_given();
         let listed = self.core.listed();
         self.core.telemetry.list(&listed);
         let ids: Vec<_> = listed.iter().map(|(id, _)| *id).collect();
-        if ids.len() > 1 {
-            self.announce_list(&ListChange { added: listed, removed: Vec::new() });
-        }
+        let added = if ids.len() > 1 { listed } else { change.added };
+        self.announce_list(&ListChange { added, removed: change.removed });
         let cause = if ids.is_empty() { NO_ENDPOINTS } else { "the supervisor was spawned" };
         self.take_step(cause, |channel, cause, now, random| {
             Some(channel.on_list(ids, [], cause, now, random))
