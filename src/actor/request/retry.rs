@@ -32,6 +32,7 @@ impl RequestState {
             open_calls: self.core.telemetry.counts.open.load(Relaxed),
         };
         let endpoint = state.leave_endpoint(&ended.failure);
+        self.core.mutations.forget_failed_endpoints(&mut state.avoid);
         let (ended, rules) = self.core.mutations.misjudge(ended, rules);
         let unit = self.core.random();
         let decision = {

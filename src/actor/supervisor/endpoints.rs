@@ -71,7 +71,8 @@ impl Session {
         }
         self.announce_list(&change);
         let ids = |of: &[(EndpointId, _)]| of.iter().map(|(id, _)| *id).collect::<Vec<_>>();
-        let (added, removed) = (ids(&change.added), ids(&change.removed));
+        let (mut added, mut removed) = (ids(&change.added), ids(&change.removed));
+        self.core.mutations.misapply(&mut added, &mut removed);
         let empty = self.core.listed().is_empty();
         let cause = if empty { NO_ENDPOINTS } else { "another list of endpoints was given" };
         self.take_step(cause, |channel, cause, now, random| {
