@@ -24,7 +24,9 @@ impl LinkListener for LinkEvents {
     fn on_event(&self, event: LinkEvent) {
         let Some(core) = self.core.upgrade() else { return };
         let incarnation = self.incarnation;
+        let links = || core.watch_links().borrow().iter().collect();
         match event {
+            LinkEvent::HasRoom if core.mutations.forgets_room(incarnation, links) => {}
             LinkEvent::HasRoom => core.requests.tell_all(|| RequestMsg::RoomFreed),
             LinkEvent::Proven => core.tell_supervisor(SupervisorMsg::LinkProven(incarnation)),
             LinkEvent::Retired => core.tell_supervisor(SupervisorMsg::LinkRetired(incarnation)),

@@ -1,11 +1,12 @@
 //! Deliberate bugs, by which the simulation shows that it would find such bugs. Compiled to nothing
 //! without the feature `sim`.
 //!
-//! They enter at two places: where it is decided what follows on a failed attempt, and where a
-//! timer is set.
+//! They enter where it is decided what follows on a failed attempt, where a timer is set, where a
+//! list of endpoints is taken in, where a link is dialled, and where one has room again.
 
 use crate::{
-    model::{Cause, Failure, GoAway, LinkEnd},
+    call::Avoid,
+    model::{Cause, EndpointId, Failure, GoAway, Incarnation, LinkEnd},
     policy::{Decision, Place, Rules},
     transport::AttemptFailure,
 };
@@ -36,6 +37,16 @@ pub enum Mutation {
     ForgetRetryWait,
     /// Links are left open after the grace of a shutdown.
     LeaveLinksOpen,
+    /// An endpoint that is listed no more is kept, with its links, and gets calls.
+    KeepRemovedEndpoints,
+    /// Of a list the last endpoint that is new is announced, and not taken in.
+    ForgetLastAddition,
+    /// Nobody hears of room on the newest of several links.
+    ForgetRoom,
+    /// A call forgets where its attempts failed.
+    ForgetFailedEndpoints,
+    /// A link of several that was lost is waited for, and not dialled.
+    ForgetFurtherLinks,
 }
 
 #[cfg(not(feature = "sim"))]
@@ -80,6 +91,42 @@ impl Mutations {
             }
             Decision::Surface | Decision::Throttled if self.has(Mutation::DropReply) => None,
             decision => Some(decision),
+        }
+    }
+
+    /// The same place: where the call's attempts have failed.
+    pub(super) fn forget_failed_endpoints(&self, avoid: &mut Avoid) {
+        if self.has(Mutation::ForgetFailedEndpoints) {
+            *avoid = Avoid::default();
+        }
+    }
+
+    /// The third place: the endpoints that a list adds and removes.
+    pub(super) fn misapply(&self, added: &mut Vec<EndpointId>, removed: &mut Vec<EndpointId>) {
+        if self.has(Mutation::KeepRemovedEndpoints) {
+            removed.clear();
+        }
+        if self.has(Mutation::ForgetLastAddition) {
+            added.pop();
+        }
+    }
+
+    /// The fourth place: whether this dial is not made, of an endpoint that `has_links` or not.
+    pub(super) fn forgets_dial(&self, cause: &str, has_links: impl FnOnce() -> bool) -> bool {
+        let forgets = self.has(Mutation::ForgetFurtherLinks);
+        // The first dial of a further link follows on the link before it.
+        forgets && cause == "a redial was due" && has_links()
+    }
+
+    /// The fifth place: whether nobody is told that this link of these has room.
+    pub(super) fn forgets_room(
+        &self,
+        link: Incarnation,
+        links: impl FnOnce() -> Vec<Incarnation>,
+    ) -> bool {
+        self.has(Mutation::ForgetRoom) && {
+            let links = links();
+            links.len() > 1 && links.iter().max() == Some(&link)
         }
     }
 

@@ -91,7 +91,7 @@ pub(crate) struct CallState {
     /// How many bytes of the answer's messages came so far.
     pub(crate) received: usize,
     pub(crate) attempt_started: Instant,
-    /// Where its last attempt went.
+    /// Where the attempt under way went; 0 before it has a link.
     pub(crate) endpoint: EndpointId,
     /// Where its next one goes only if nobody else has room.
     pub(crate) avoid: Avoid,
@@ -229,13 +229,16 @@ impl CallState {
     }
 
     /// The attempt under way failed: the next one shall go elsewhere. After a GOAWAY there is
-    /// nothing to avoid: the link is gone, and another server may be behind the next.
-    pub(crate) fn avoid_endpoint_of(&mut self, failure: &Failure) {
+    /// nothing to avoid: the link is gone, and another server may be behind the next. Where it
+    /// failed; 0 if it never got a link.
+    pub(crate) fn leave_endpoint(&mut self, failure: &Failure) -> EndpointId {
+        let endpoint = std::mem::take(&mut self.endpoint);
         let goaway =
             matches!(&failure.cause, Cause::LinkLost(end) if matches!(**end, LinkEnd::GoAway(_)));
-        if !goaway {
-            self.avoid.add(self.endpoint);
+        if !goaway && endpoint != EndpointId::default() {
+            self.avoid.add(endpoint);
         }
+        endpoint
     }
 
     /// Notes how an attempt ended.

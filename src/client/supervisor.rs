@@ -171,17 +171,18 @@ impl Supervisor {
         let mut snapshot = self.core().telemetry.snapshot();
         let picker = self.core().calls.picker();
         snapshot.streams = picker.links().map(|link| link.in_flight()).sum();
-        let shown: BTreeMap<_, _> = picker.links().map(|link| (link.incarnation(), link)).collect();
+        let takes_calls = picker.links().filter(|link| link.is_accepting());
+        let shown: BTreeMap<_, _> = takes_calls.map(|link| (link.incarnation(), link)).collect();
         for endpoint in &mut snapshot.endpoints {
-            // Others only finish their calls.
-            endpoint.links.retain(|link| shown.contains_key(&link.incarnation));
-        }
-        for link in snapshot.endpoints.iter_mut().flat_map(|endpoint| &mut endpoint.links) {
-            let Some(now) = shown.get(&link.incarnation) else { continue };
-            link.peer = Some(now.peer().address().clone());
-            link.streams = now.in_flight();
-            link.max_concurrent_streams = now.peer_limit();
-            link.proven = now.is_proven();
+            // A link that was replaced, or whose end is not announced yet, is still among them.
+            endpoint.links.retain_mut(|link| {
+                let Some(now) = shown.get(&link.incarnation) else { return false };
+                link.peer = Some(now.peer().address().clone());
+                link.streams = now.in_flight();
+                link.max_concurrent_streams = now.peer_limit();
+                link.proven = now.is_proven();
+                true
+            });
         }
         snapshot
     }

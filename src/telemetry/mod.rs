@@ -142,21 +142,24 @@ impl Telemetry {
         self.inner.lock().summary.show_addresses(&cleaned(endpoints));
     }
 
-    /// Announces that every endpoint, of several, has failed.
-    pub(crate) fn endpoints_gone(&self, cause: &str) {
-        let up = self.inner.lock().summary.endpoints_up();
-        for (endpoint, addresses, from) in up {
-            let (cause, to) = (cause.into(), ConnectivityState::TransientFailure);
-            self.announce(Fact::SubchannelChanged { endpoint, addresses, from, to, cause });
-        }
-    }
-
     /// Announces the end of every link that was announced and not ended: their actors have failed.
     pub(crate) fn links_gone(&self, end: &LinkEnd) {
         let open = self.inner.lock().summary.open_links(clock::now());
         for (incarnation, endpoint, lived) in open {
             let (end, current) = (end.clone(), true);
             self.announce(Fact::LinkLost { incarnation, endpoint, end, lived, current });
+        }
+    }
+
+    /// Announces of each of several endpoints that it failed: the actor that knew them has.
+    pub(crate) fn endpoints_failed(&self, cause: &Arc<str>) {
+        let (several, to) =
+            (self.inner.lock().summary.several(), ConnectivityState::TransientFailure);
+        for (endpoint, addresses, from) in several {
+            if from.can_become(to) {
+                let cause = cause.clone();
+                self.announce(Fact::SubchannelChanged { endpoint, addresses, from, to, cause });
+            }
         }
     }
 

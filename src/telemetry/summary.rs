@@ -154,20 +154,18 @@ impl Summary {
             .collect()
     }
 
+    /// Each endpoint's addresses and state, where there are several.
+    pub(super) fn several(&self) -> Vec<(EndpointId, Arc<str>, ConnectivityState)> {
+        let all = self.endpoints.iter().filter(|_| self.endpoints.len() > 1);
+        all.map(|one| (one.id, one.addresses.clone(), one.state)).collect()
+    }
+
     /// The endpoints that there are, none of which was announced.
     pub(super) fn list(&mut self, endpoints: &[(EndpointId, Arc<str>)], now: Instant) {
         self.endpoints.clear();
         for (id, addresses) in endpoints {
             self.add(EndpointSummary::new(*id, addresses.clone(), now));
         }
-    }
-
-    /// Those endpoints, of several, that are Ready or connecting.
-    pub(super) fn endpoints_up(&self) -> Vec<(EndpointId, Arc<str>, ConnectivityState)> {
-        use ConnectivityState::{Connecting, Ready};
-        let several = self.endpoints.iter().filter(|_| self.endpoints.len() > 1);
-        let up = several.filter(|one| matches!(one.state, Ready | Connecting));
-        up.map(|one| (one.id, one.addresses.clone(), one.state)).collect()
     }
 
     pub(super) fn show_addresses(&mut self, endpoints: &[(EndpointId, Arc<str>)]) {

@@ -149,6 +149,8 @@ where
             return None;
         }
         tokio::select! {
+            // Where an address fails just when the next one's turn comes, that one is tried.
+            biased;
             Some(ended) = running.next() => match ended {
                 (_, Ok(won)) => return Some(won),
                 (number, Err(failure)) => {

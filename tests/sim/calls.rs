@@ -2,6 +2,7 @@
 
 use crate::{
     events::{GRAIN, Story},
+    room::Rooms,
     script::{Call, Fate, Fault, Kind, Script, ms},
     shared::{Shared, now, path_of},
 };
@@ -9,14 +10,14 @@ use http::uri::PathAndQuery;
 use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
 use tokio::sync::oneshot;
 use tonic::{
-    Code, Request, Status, Streaming,
+    Request, Status, Streaming,
     client::Grpc,
     metadata::{MetadataMap, MetadataValue},
 };
 use tonic_prost::ProstCodec;
 use tonic_supervisor::{
-    CallKind, CallOptions, CallReport, Cause, Phase, SupervisedChannel, Supervisor, UnaryCall,
-    UnaryResult,
+    CallKind, CallOptions, CallReport, Cause, Child, Phase, SupervisedChannel, Supervisor,
+    UnaryCall, UnaryResult,
 };
 
 /// What a call needs to be made and judged.
@@ -25,6 +26,7 @@ pub(crate) struct Caller {
     pub(crate) script: Arc<Script>,
     pub(crate) shared: Shared,
     pub(crate) story: Rc<RefCell<Story>>,
+    pub(crate) rooms: Rc<RefCell<Rooms>>,
     /// None once all handles are dropped.
     pub(crate) supervisor: Rc<RefCell<Option<Supervisor>>>,
 }
@@ -110,10 +112,16 @@ impl Caller {
     }
 
     /// How much later than its deadline a call may end: not at all, but for the clock's grain, and
-    /// for actors that wait to be replaced.
+    /// for actors that wait to be replaced. Meanwhile somebody looks every 20 ms, unless that
+    /// panics.
     fn lateness(&self) -> Duration {
-        let panics = self.script.faults.iter().any(|(_, fault)| matches!(fault, Fault::Panic(..)));
-        GRAIN + if panics { ms(20) } else { Duration::ZERO }
+        let faults = || self.script.faults.iter().map(|one| one.fault);
+        let missed = faults().map(|fault| match fault {
+            Fault::Panic(Child::Task, "Watch", times) => times,
+            _ => 0,
+        });
+        let panics = faults().any(|fault| matches!(fault, Fault::Panic(..)));
+        GRAIN + if panics { ms(20) * (1 + missed.sum::<u32>()) } else { Duration::ZERO }
     }
 
     fn judge(&self, n: usize, call: &Call, took: Duration, answer: &Answer) {
@@ -152,7 +160,11 @@ impl Caller {
                 shared.require(own, || format!("call {n} got the answer of another: {text:?}"));
             }
             Err(status) => match CallReport::of(status) {
-                Some(report) => self.judge_failure(n, call, took, report),
+                Some(report) => {
+                    self.judge_failure(n, call, took, report);
+                    let begun = now().saturating_sub(GRAIN + took);
+                    self.story.borrow_mut().reports.push((n, begun, report.clone()));
+                }
                 None => shared
                     .require(!call.is_unary() && shared.answer_began(n).is_some(), || {
                         format!("call {n} failed without a report: {status:?}")
@@ -288,52 +300,6 @@ impl Caller {
         self.shared.begin_answer(n);
         whole(answer.into_inner()).await
     }
-
-    /// What the server saw of call `n`, once all is over.
-    pub(crate) fn judge_arrivals(&self, n: usize) {
-        let (call, arrivals, story) =
-            (&self.script.calls[n], self.shared.arrivals(n), self.story.borrow());
-        let retries = story.retries(n);
-        let executed = arrivals.iter().filter(|came| came.executed);
-        let times = executed.clone().count();
-        self.shared.require((call.idempotent && !call.is_known_to_stream()) || times <= 1, || {
-            format!("call {n} was executed {times} times")
-        });
-        // What a call costs the others: each attempt may end a link, and one more that was free.
-        let cut = arrivals.iter().filter(|came| came.cut).count();
-        self.shared.require(cut <= 2 + retries.len(), || {
-            format!("call {n} ended {cut} links with {} retries", retries.len())
-        });
-        let refused = arrivals.iter().filter(|came| !came.executed).count();
-        self.shared.require(refused <= 2 + retries.len(), || {
-            format!("call {n} was refused {refused} times with {} retries", retries.len())
-        });
-        for attempt in 0..=retries.len() as u32 {
-            let times = executed.clone().filter(|came| came.previous == attempt).count();
-            self.shared.require(times <= 1, || {
-                format!("attempt {attempt} of call {n} was executed {times} times")
-            });
-        }
-        for came in &arrivals {
-            let Some(last) = came.previous.checked_sub(1) else { continue };
-            match retries.get(last as usize) {
-                None => self.shared.violated(format_args!(
-                    "call {n} arrived as retry {}, which nobody announced",
-                    came.previous
-                )),
-                Some(retry) => {
-                    let due = retry.at + retry.delay;
-                    let (earliest, at) = (due.saturating_sub(self.script.tick + GRAIN), came.at);
-                    self.shared.require(at >= earliest, || {
-                        format!(
-                            "retry {} of call {n} came at {at:?}, due at {due:?}",
-                            came.previous
-                        )
-                    });
-                }
-            }
-        }
-    }
 }
 
 fn options(call: &Call) -> CallOptions {
@@ -406,19 +372,4 @@ fn words(answer: &Answer) -> String {
         },
         other => format!("{other:?}"),
     }
-}
-
-/// Asks until the server answers, for at most `patience`: whether it did.
-pub(crate) async fn is_served(channel: SupervisedChannel, patience: Duration) -> bool {
-    let until = tokio::time::Instant::now() + patience;
-    while tokio::time::Instant::now() < until {
-        let mut request = Request::new("probe".to_owned());
-        request.extensions_mut().insert(CallOptions::new().timeout(patience).wait_for_ready(true));
-        match channel.unary::<String, String>("/sim.Calls/Probe", request).await {
-            Ok(_) => return true,
-            Err(status) if status.code() == Code::Cancelled => return false,
-            Err(_) => tokio::time::sleep(ms(100)).await,
-        }
-    }
-    false
 }

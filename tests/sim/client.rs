@@ -2,9 +2,11 @@
 //! and at the end.
 
 use crate::{
-    calls::{Caller, is_served},
+    calls::Caller,
     events::{GRAIN, Story},
+    fleet::List,
     network::Network,
+    room::Rooms,
     script::{Credentials, End, Fault, Script, ms, secs},
     shared::{Shared, now},
 };
@@ -18,12 +20,12 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    sync::mpsc::UnboundedReceiver,
+    sync::{mpsc::UnboundedReceiver, watch},
     task::{JoinHandle, spawn_local},
 };
 use tonic::{Status, metadata::MetadataMap};
 use tonic_supervisor::{
-    CallCredentials, ConnectivityState, CredentialsRequest, EventItem, Supervisor,
+    CallCredentials, CredentialsRequest, Endpoint, EventItem, Supervisor,
     testing::PanickingConnector,
 };
 
@@ -37,13 +39,19 @@ pub(crate) type Outside = Option<Rc<RefCell<Option<Supervisor>>>>;
 /// request actors.
 const TASKS: usize = 64;
 
-struct Client {
-    script: Arc<Script>,
-    shared: Shared,
-    story: Rc<RefCell<Story>>,
-    supervisor: Rc<RefCell<Option<Supervisor>>>,
+/// And so many more for each further link.
+const TASKS_OF_A_LINK: usize = 8;
+
+pub(crate) struct Client {
+    pub(crate) script: Arc<Script>,
+    pub(crate) shared: Shared,
+    pub(crate) story: Rc<RefCell<Story>>,
+    rooms: Rc<RefCell<Rooms>>,
+    pub(crate) supervisor: Rc<RefCell<Option<Supervisor>>>,
+    /// Where lists of servers are given.
+    lists: watch::Sender<Arc<[Endpoint]>>,
     network: Network,
-    connector: PanickingConnector,
+    pub(crate) connector: PanickingConnector,
     /// Ends with the supervisor's last event.
     events: JoinHandle<()>,
     /// How many looks in a row the counts of calls did not fit together.
@@ -63,6 +71,8 @@ pub(crate) async fn run(
     let builder = Supervisor::builder(script.config.clone())
         .connector(Arc::new(connector.clone()))
         .rng_seed(script.seed);
+    let (lists, given) = watch::channel(script.list.map_or_else(Arc::default, List::endpoints));
+    let builder = if script.list.is_some() { builder.endpoints(given) } else { builder };
     let supervisor = match script.credentials {
         Some(credentials) => {
             builder.call_credentials(hook(credentials)).allow_plaintext(true).spawn()
@@ -78,11 +88,14 @@ pub(crate) async fn run(
     let story = Rc::new(RefCell::new(Story::new(shared.clone(), script.clone())));
     let events = spawn_local(listen(supervisor.events(), shared.clone(), story.clone()));
     let supervisor = Rc::new(RefCell::new(Some(supervisor)));
+    let rooms = Rc::new(RefCell::new(Rooms::new(shared.clone(), script.clone())));
     let client = Client {
         script,
         shared,
         story,
+        rooms,
         supervisor,
+        lists,
         network,
         connector,
         events,
@@ -119,7 +132,7 @@ async fn listen(
 ) {
     while let Some(item) = events.next().await {
         match item {
-            EventItem::Snapshot(snapshot) => story.borrow_mut().seq = snapshot.seq,
+            EventItem::Snapshot(snapshot) => story.borrow_mut().begin(&snapshot),
             EventItem::Event(event) => story.borrow_mut().hear(&event),
             EventItem::Lagged(missed) => {
                 shared.violated(format_args!("{missed} events were not read in time"))
@@ -135,6 +148,7 @@ impl Client {
             script: self.script.clone(),
             shared: self.shared.clone(),
             story: self.story.clone(),
+            rooms: self.rooms.clone(),
             supervisor: self.supervisor.clone(),
         };
         let calls: Vec<_> =
@@ -162,6 +176,7 @@ impl Client {
             call.await.expect("who calls does not panic");
         }
         if !ended {
+            self.get_whole().await;
             self.end(self.script.end).await;
         }
         self.look_back(&caller).await;
@@ -173,8 +188,12 @@ impl Client {
         match fault {
             Fault::Panic(child, message, times) => supervisor.panics().arm(child, message, times),
             Fault::Unruly(spot, times) => self.connector.arm(spot, times),
+            Fault::List(list) => {
+                self.story.borrow_mut().endpoints.given(list);
+                self.lists.send_replace(list.endpoints());
+            }
             Fault::ReconnectNow => {
-                self.story.borrow_mut().asked_to_reconnect();
+                self.story.borrow_mut().endpoints.asked_to_reconnect();
                 supervisor.reconnect_now();
             }
             Fault::Shutdown { grace } => {
@@ -190,32 +209,6 @@ impl Client {
             other => unreachable!("{other:?} is not the client's business"),
         }
         false
-    }
-
-    /// With all faults over, calls have to succeed again within the time that the configuration
-    /// promises.
-    async fn get_well(&self) {
-        let Some(supervisor) = self.supervisor.borrow().clone() else { return };
-        supervisor.panics().disarm();
-        self.connector.disarm();
-        let (config, worst) =
-            (&self.script.config, |wait: Duration, jitter: f64| wait.mul_f64(1.0 + jitter));
-        let reconnect = config.reconnect();
-        let silence =
-            config.effective_keepalive_time().unwrap_or_default() + config.keepalive().timeout();
-        // A dead link is noticed, a dial that hangs is cut off, a wait that is on ends, and what it
-        // takes to do things once more.
-        let patience = silence
-            + config.connect_timeout()
-            + worst(reconnect.idle().max, reconnect.jitter())
-            + secs(4);
-        // Where there is little room, calls that hang may take it until their deadlines.
-        let tight = config.max_in_flight().min(config.queue().max_calls()) <= 10;
-        let patience = patience + if tight { self.longest() } else { Duration::ZERO };
-        let well = is_served(supervisor.channel(), patience).await;
-        self.shared.require(well, || {
-            format!("no call succeeded within {patience:?} after all faults were over")
-        });
     }
 
     async fn end(&self, end: End) {
@@ -268,11 +261,12 @@ impl Client {
     }
 
     /// The longest that a call may take.
-    fn longest(&self) -> Duration {
+    pub(crate) fn longest(&self) -> Duration {
         self.script.calls.iter().map(|call| self.script.longest_of(call)).max().unwrap_or_default()
     }
 
-    fn silence(&self) -> Duration {
+    /// How long a dead link is not noticed.
+    pub(crate) fn silence(&self) -> Duration {
         let config = &self.script.config;
         config.effective_keepalive_time().unwrap_or_default() + config.keepalive().timeout()
     }
@@ -282,19 +276,21 @@ impl Client {
             .script
             .faults
             .iter()
-            .map(|(_, fault)| if let Fault::Panic(.., times) = fault { *times } else { 0 });
+            .map(|one| if let Fault::Panic(.., times) = one.fault { times } else { 0 });
         self.story.borrow().slow_pace() * panics.sum()
     }
 
     /// The laws of every moment.
-    fn look(&self) {
+    pub(crate) fn look(&self) {
         let (shared, story) = (&self.shared, self.story.borrow());
-        let stuck = !matches!(story.state, ConnectivityState::Ready | ConnectivityState::Shutdown)
-            && now() > story.way_on_by + GRAIN;
-        shared.require(!stuck, || format!("stuck: {} since {:?}", story.state, story.way_on_by));
         let supervisor = self.supervisor.borrow();
         let Some(supervisor) = &*supervisor else { return };
         let (snapshot, config) = (supervisor.snapshot(), &self.script.config);
+        if !story.draining && snapshot.seq == story.seq {
+            let mut rooms = self.rooms.borrow_mut();
+            rooms.look(&snapshot);
+            story.endpoints.look(&snapshot, |endpoint| rooms.few_for_long(endpoint));
+        }
         let same = snapshot.seq != story.seq || snapshot.state == story.state;
         shared.require(same, || {
             format!("the snapshot says {}, the events say {}", snapshot.state, story.state)
@@ -306,12 +302,12 @@ impl Client {
         shared.require(self.unsound.get() < 10, || {
             format!("calls waiting, open and allowed: {calls:?}")
         });
-        let streams = [snapshot.streams, config.max_in_flight()];
+        let links = story.endpoints.listed().max(1) * config.connections();
+        let streams = [snapshot.streams, config.max_in_flight() * (links + 1)];
         shared.require(streams.is_sorted(), || format!("streams open and allowed: {streams:?}"));
-        let tasks = tasks();
-        shared.require(tasks <= TASKS + 2 * snapshot.calls_open, || {
-            format!("{tasks} tasks for {calls:?} calls")
-        });
+        let (tasks, further) = (tasks(), self.script.servers * config.connections() - 1);
+        let most = TASKS + further * TASKS_OF_A_LINK + 2 * snapshot.calls_open;
+        shared.require(tasks <= most, || format!("{tasks} tasks for {calls:?} calls"));
     }
 
     /// The laws of the end.
@@ -330,6 +326,7 @@ impl Client {
         let left = (tasks(), self.network.in_use());
         shared.require(left == (0, 0), || format!("tasks and connections after the end: {left:?}"));
         (0..self.script.calls.len()).for_each(|n| caller.judge_arrivals(n));
+        caller.judge_reports();
     }
 }
 

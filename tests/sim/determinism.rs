@@ -1,4 +1,5 @@
-//! A seed tells one story only: what happens does not depend on the process it happens in.
+//! A seed tells one story only: what happens does not depend on the process it happens in. Most of
+//! the stories are of several servers.
 
 use crate::{draw, panic_hook::hide_injected_panics, run::run, seeds::say};
 use std::{env, process::Command};

@@ -1,17 +1,22 @@
 //! Draws a fault script from a seed.
 
-use crate::script::{
-    Call, Credentials, End, Ending, Fate, Fault, Kind, Script, ServerFault, checked, config, ms,
-    secs,
+use crate::{
+    draw_fleet::Fleet,
+    fleet::Whom,
+    script::{
+        Call, Credentials, End, Ending, Fate, Fault, Happening, Kind, Script, ServerFault, checked,
+        config, ms, secs,
+    },
 };
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use std::time::Duration;
 use tonic::Code;
-use tonic_supervisor::{Child, Config, testing::PanicSpot};
+use tonic_supervisor::{Child, ConfigBuilder, testing::PanicSpot};
 
 /// The script of a seed.
 pub(crate) fn script(seed: u64) -> Script {
     let mut draw = Draw(StdRng::seed_from_u64(seed));
+    let mut fleet = Fleet::of(seed);
     let fastest = draw.one(&[Duration::ZERO, ms(1), ms(5)]);
     let slowest = fastest + draw.one(&[Duration::ZERO, ms(2), ms(20), ms(100)]);
     // Most lives are short, so that there can be many.
@@ -26,10 +31,12 @@ pub(crate) fn script(seed: u64) -> Script {
         seed,
         tick,
         latency: [fastest, slowest],
-        config: draw.config(),
+        config: checked(fleet.config(draw.config())),
+        servers: fleet.servers,
+        list: fleet.list,
         credentials: draw.credentials(),
         calls: (0..calls).map(|_| draw.call(healed)).collect(),
-        faults: (0..episodes).flat_map(|_| draw.episode(healed)).collect(),
+        faults: (0..episodes).flat_map(|_| draw.trouble(healed, fleet.whom())).collect(),
         healed,
         end: draw.end(),
         mutation: None,
@@ -39,37 +46,43 @@ pub(crate) fn script(seed: u64) -> Script {
             End::Shutdown { grace } => Fault::Shutdown { grace },
             End::DropHandles => Fault::DropHandles,
         };
-        script.faults.push((draw.time(Duration::ZERO, healed), fault));
+        let at = draw.time(Duration::ZERO, healed);
+        script.faults.push(Happening { at, whom: Whom::All, fault });
     }
+    // Last, so that nothing else depends on it.
+    let (calls, troubles) = (fleet.more_calls(), fleet.more_troubles());
+    script.calls.extend((0..calls).map(|_| draw.call(healed)));
+    script.faults.extend((0..troubles).flat_map(|_| draw.trouble(healed, fleet.whom())));
+    script.faults.extend(fleet.lists(healed));
     if draw.happens(0.3) {
         draw.clump(&mut script);
     }
-    script.faults.sort_by_key(|(at, _)| *at);
+    script.faults.sort_by_key(|happening| happening.at);
     script
 }
 
-struct Draw(StdRng);
+pub(crate) struct Draw(pub(crate) StdRng);
 
 impl Draw {
-    fn one<T: Copy>(&mut self, of: &[T]) -> T {
+    pub(crate) fn one<T: Copy>(&mut self, of: &[T]) -> T {
         of[self.0.random_range(0..of.len())]
     }
 
-    fn up_to(&mut self, most: usize) -> usize {
+    pub(crate) fn up_to(&mut self, most: usize) -> usize {
         self.0.random_range(0..=most)
     }
 
-    fn happens(&mut self, how_often: f64) -> bool {
+    pub(crate) fn happens(&mut self, how_often: f64) -> bool {
         self.0.random_bool(how_often)
     }
 
     /// Whole milliseconds, as often short as long.
-    fn time(&mut self, least: Duration, most: Duration) -> Duration {
+    pub(crate) fn time(&mut self, least: Duration, most: Duration) -> Duration {
         let most = if self.happens(0.5) { least + (most - least) / 10 } else { most };
         ms(self.0.random_range(least.as_millis() as u64..=most.as_millis() as u64))
     }
 
-    fn config(&mut self) -> Config {
+    fn config(&mut self) -> ConfigBuilder {
         let mut config = config()
             .max_retry_attempts(self.one(&[0, 1, 3, 3, 5]))
             .initial_backoff(self.one(&[Duration::ZERO, ms(50), secs(1)]))
@@ -93,7 +106,7 @@ impl Draw {
         if self.happens(0.2) {
             config = config.max_replay_bytes(100);
         }
-        checked(config)
+        config
     }
 
     fn credentials(&mut self) -> Option<Credentials> {
@@ -198,11 +211,17 @@ impl Draw {
     fn clump(&mut self, script: &mut Script) {
         let moments = [0; 3].map(|_| self.time(Duration::ZERO, script.healed));
         let calls = script.calls.iter_mut().map(|call| &mut call.at);
-        for at in calls.chain(script.faults.iter_mut().map(|(at, _)| at)) {
+        for at in calls.chain(script.faults.iter_mut().map(|happening| &mut happening.at)) {
             if self.happens(0.8) {
                 *at = self.one(&moments);
             }
         }
+    }
+
+    /// A trouble of these servers, and its end.
+    fn trouble(&mut self, before: Duration, whom: Whom) -> Vec<Happening> {
+        let episode = self.episode(before).into_iter();
+        episode.map(|(at, fault)| Happening { at, whom, fault }).collect()
     }
 
     /// A trouble, and its end.

@@ -1,6 +1,7 @@
 //! The laws that a supervisor's events keep, checked as each is announced.
 
 use crate::{
+    endpoints::Endpoints,
     script::{Call, Script, ms},
     shared::{Shared, call_of, now},
 };
@@ -9,7 +10,9 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tonic_supervisor::{ConnectivityState, Event, Fact, Incarnation};
+use tonic_supervisor::{
+    CallReport, ConnectivityState, EndpointId, Event, Fact, Incarnation, Snapshot,
+};
 
 /// Timers know whole milliseconds, and are rounded up to them.
 pub(crate) const GRAIN: Duration = ms(2);
@@ -22,24 +25,15 @@ pub(crate) struct Story {
     pub(crate) state: ConnectivityState,
     pub(crate) closed: bool,
     pub(crate) draining: bool,
-    /// When, at the latest, something must have happened if the state is neither Ready nor
-    /// Shutdown.
-    pub(crate) way_on_by: Duration,
+    pub(crate) endpoints: Endpoints,
     last_at: Duration,
     last_dial: Incarnation,
-    dialled_at: Option<Duration>,
-    /// The dials that run, and when they end at the latest.
-    dialling: BTreeMap<Incarnation, Duration>,
-    links: BTreeSet<Incarnation>,
-    redial_not_before: Option<Duration>,
-    /// How many dials to come may be early, because somebody asked for them.
-    dials_asked_for: u32,
     retries: BTreeMap<usize, Vec<Retry>>,
     pub(crate) throttled: BTreeSet<usize>,
     pub(crate) shed: BTreeSet<usize>,
-    /// The links that have answered, or lived long enough.
-    proven: BTreeSet<Incarnation>,
-    /// How often such a link said GOAWAY with NO_ERROR.
+    /// What calls that failed ended with, and when they began.
+    pub(crate) reports: Vec<(usize, Duration, CallReport)>,
+    /// How often a proven link said GOAWAY with NO_ERROR.
     pub(crate) orderly_goaways: usize,
 }
 
@@ -48,37 +42,35 @@ pub(crate) struct Story {
 pub(crate) struct Retry {
     pub(crate) at: Duration,
     pub(crate) delay: Duration,
+    /// Where the attempt before it failed, unless that says nothing about the endpoint: its link
+    /// had said GOAWAY.
+    pub(crate) avoids: Option<EndpointId>,
 }
 
 impl Story {
     pub(crate) fn new(shared: Shared, script: Arc<Script>) -> Self {
         Self {
+            endpoints: Endpoints::new(shared.clone(), script.clone()),
             shared,
             script,
             seq: 0,
             state: ConnectivityState::Idle,
             closed: false,
             draining: false,
-            way_on_by: now(),
             last_at: Duration::ZERO,
             last_dial: Incarnation::default(),
-            dialled_at: None,
-            dialling: BTreeMap::new(),
-            links: BTreeSet::new(),
-            redial_not_before: None,
-            dials_asked_for: 0,
             retries: BTreeMap::new(),
             throttled: BTreeSet::new(),
             shed: BTreeSet::new(),
-            proven: BTreeSet::new(),
+            reports: Vec::new(),
             orderly_goaways: 0,
         }
     }
 
-    /// Somebody called `reconnect_now`: the dial under way or the next one, and one more, need not
-    /// wait.
-    pub(crate) fn asked_to_reconnect(&mut self) {
-        self.dials_asked_for = 2;
+    /// What there is before the first event.
+    pub(crate) fn begin(&mut self, snapshot: &Snapshot) {
+        self.seq = snapshot.seq;
+        self.endpoints.begin(snapshot);
     }
 
     /// The retries that were announced for call `n`.
@@ -102,69 +94,39 @@ impl Story {
         });
         shared.require(!self.closed, || format!("{} was announced after Closed", fact.name()));
         (self.seq, self.last_at) = (*seq, *at);
+        let before = self.state;
         self.tell(fact);
+        self.endpoints.hear(fact, before, self.state);
     }
 
     fn tell(&mut self, fact: &Fact) {
         let (shared, now) = (self.shared.clone(), now());
-        let reconnect = *self.script.config.reconnect();
         match fact {
-            Fact::StateChanged { from, to, incarnation, .. } => {
+            Fact::StateChanged { from, to, .. } => {
                 shared.require(*from == self.state && from.can_become(*to), || {
                     format!("the state went from {from} to {to}, and was {}", self.state)
                 });
                 self.state = *to;
-                // It may be the dial of a successor that becomes the dial.
-                self.way_on_by = self.dialling.get(incarnation).copied().unwrap_or(now);
             }
-            Fact::DialStarted { incarnation, failures, .. } => {
+            Fact::DialStarted { incarnation, .. } => {
                 shared.require(*incarnation > self.last_dial, || {
                     format!("dial {incarnation} follows {}", self.last_dial)
                 });
-                self.dial_started(*failures, now);
-                (self.last_dial, self.dialled_at) = (*incarnation, Some(now));
-                self.way_on_by = now + self.script.config.connect_timeout();
-                self.dialling.insert(*incarnation, self.way_on_by);
+                self.last_dial = *incarnation;
             }
-            Fact::DialFailed { incarnation, .. } => {
-                shared.require(self.dialling.remove(incarnation).is_some(), || {
-                    format!("{incarnation} failed and was not dialled")
-                });
-                self.way_on_by = now;
-            }
-            Fact::LinkEstablished { incarnation, .. } => {
-                shared.require(self.dialling.remove(incarnation).is_some(), || {
-                    format!("{incarnation} is up and was not dialled")
-                });
-                self.links.insert(*incarnation);
-            }
-            Fact::BackoffReset { incarnation, .. } => drop(self.proven.insert(*incarnation)),
             Fact::GoAwayReceived { incarnation, goaway, .. } => {
-                let orderly = goaway.code == 0 && self.proven.contains(incarnation);
+                let orderly = goaway.code == 0 && self.endpoints.is_proven(*incarnation);
                 self.orderly_goaways += usize::from(orderly);
             }
-            Fact::LinkLost { incarnation, .. } => {
-                shared.require(self.links.remove(incarnation), || {
-                    format!("{incarnation} was lost and was not up")
-                });
-            }
-            Fact::BackoffStarted { delay, .. } => {
-                self.way_on_by = now + *delay;
-                self.redial_not_before = Some(now + *delay);
-            }
-            Fact::ChildFailed { child, error, .. } => {
+            Fact::ChildFailed { error, .. } => {
                 shared.require(!error.starts_with("stuck: "), || {
                     format!("the watchdog found {error}")
                 });
-                self.way_on_by = self.way_on_by.max(now + reconnect.waiting().max);
-                if *child == "supervisor" {
-                    // Its successor knows nothing of waits, and dials at once.
-                    (self.redial_not_before, self.dialled_at) = (None, None);
-                    self.dialling.clear();
-                }
             }
-            Fact::RetryScheduled { method, retry, delay, .. } => {
-                self.retry_scheduled(method, *retry, *delay, now)
+            Fact::RetryScheduled { method, retry, delay, endpoint, cause, .. } => {
+                let tells = *endpoint != EndpointId::default() && !cause.contains("GOAWAY");
+                let avoids = tells.then_some(*endpoint);
+                self.retry_scheduled(method, *retry, Retry { at: now, delay: *delay, avoids });
             }
             Fact::RetryThrottled { method, .. } => self.throttled.extend(call_of(method)),
             Fact::CallShed { method, .. } => self.shed.extend(call_of(method)),
@@ -175,8 +137,9 @@ impl Story {
             Fact::Closed { cause, .. } => {
                 self.closed = true;
                 shared.require(cause.is_none(), || format!("it closed by itself: {cause:?}"));
-                shared.require(self.links.is_empty(), || {
-                    format!("it closed, and {:?} were not told lost", self.links)
+                let open = self.endpoints.open_links();
+                shared.require(open.is_empty(), || {
+                    format!("it closed, and {open:?} were not told lost")
                 });
                 shared.require(self.state == ConnectivityState::Shutdown, || {
                     format!("it closed in {}", self.state)
@@ -186,42 +149,12 @@ impl Story {
         }
     }
 
-    /// A redial keeps to the wait that was announced, and to the schedule.
-    fn dial_started(&mut self, failures: u32, now: Duration) {
-        let reconnect = self.script.config.reconnect();
-        let (not_before, before) = (self.redial_not_before.take(), self.dialled_at);
-        if self.dials_asked_for > 0 {
-            self.dials_asked_for -= 1;
-            return;
-        }
-        if let Some(not_before) = not_before {
-            self.shared.require(now + GRAIN >= not_before, || {
-                format!("a dial came before its wait was over, {not_before:?}")
-            });
-        }
-        if let (Some(before), Some(n)) = (before, failures.checked_sub(1)) {
-            // The quick schedule is the least that may be waited.
-            let least = reconnect
-                .waiting()
-                .delay(n)
-                .min(reconnect.idle().delay(n))
-                .mul_f64(1.0 - reconnect.jitter());
-            self.shared.require(now + GRAIN >= before + least, || {
-                format!(
-                    "the dial after {failures} failures came {:?} after the one before, not \
-                     {least:?}",
-                    now - before
-                )
-            });
-        }
-    }
-
-    fn retry_scheduled(&mut self, method: &str, number: u32, delay: Duration, now: Duration) {
-        let (shared, script) = (self.shared.clone(), self.script.clone());
+    fn retry_scheduled(&mut self, method: &str, number: u32, retry: Retry) {
+        let (delay, shared, script) = (retry.delay, self.shared.clone(), self.script.clone());
         let Some(n) = call_of(method) else { return };
         let call = &script.calls[n];
         let retries = self.retries.entry(n).or_default();
-        retries.push(Retry { at: now, delay });
+        retries.push(retry);
         shared.require(number as usize == retries.len(), || {
             format!("call {n}: retry {number} is announced as number {}", retries.len())
         });

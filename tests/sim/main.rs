@@ -8,19 +8,28 @@
 //! test --features sim --test sim      one seed again, with all that happened
 //! ```
 
+mod arrivals;
 mod calls;
 mod client;
 mod determinism;
 mod draw;
+mod draw_fleet;
+mod endpoints;
 mod events;
+mod fate;
+mod fleet;
+mod listings;
 mod mutations;
 mod network;
 #[path = "../it/support/panic_hook.rs"]
 mod panic_hook;
+mod room;
 mod run;
 mod runtime_ends;
 mod script;
 mod seeds;
 mod server;
 mod shared;
+mod told;
+mod well;
 mod written_scripts;

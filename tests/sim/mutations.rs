@@ -5,7 +5,7 @@ use crate::{
     draw,
     panic_hook::hide_injected_panics,
     run::run,
-    script::{Fault, Script, ms, secs},
+    script::{Call, Fate, Fault, Script, ms, secs},
     seeds::say,
 };
 use std::time::Duration;
@@ -78,6 +78,36 @@ fn a_retry_of_a_stream_is_found() {
 #[test]
 fn a_retry_that_does_not_wait_is_found() {
     is_found(Mutation::ForgetRetryWait, &["came at"]);
+}
+
+#[test]
+fn a_removed_endpoint_that_still_gets_calls_is_found() {
+    is_found(Mutation::KeepRemovedEndpoints, &["which is not listed"]);
+}
+
+#[test]
+fn a_list_that_is_applied_in_part_is_found() {
+    is_found(Mutation::ForgetLastAddition, &["stuck: endpoint"]);
+}
+
+#[test]
+fn room_on_one_of_several_links_that_nobody_hears_of_is_found() {
+    is_found(Mutation::ForgetRoom, &["has room"]);
+}
+
+#[test]
+fn a_retry_where_the_call_had_failed_while_another_endpoint_has_room_is_found() {
+    is_found(Mutation::ForgetFailedEndpoints, &["had room"]);
+}
+
+#[test]
+fn a_further_link_that_is_never_dialled_again_is_found() {
+    is_found(Mutation::ForgetFurtherLinks, &["stuck: ", "not all links are up"]);
+    // Where the other link stays, nothing but the law about links finds it.
+    let lost = Call::unary(secs(1)).answered([Fate::Cut]);
+    let story = Script::quiet(1).with_servers(2, 2).call(lost);
+    assert_eq!(run(story.clone()).broken, None, "without the bug");
+    is_found_by([story].into_iter(), Mutation::ForgetFurtherLinks, &["has too few links"]);
 }
 
 #[test]

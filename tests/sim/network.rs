@@ -1,7 +1,7 @@
 //! The supervisor's way into the simulated network, which counts the streams it holds, and can be
 //! clogged.
 
-use crate::script::{PORT, SERVER};
+use crate::fleet::{SERVERS, server_of};
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use std::{
@@ -20,11 +20,12 @@ use tonic_supervisor::{
 };
 use turmoil::net::TcpStream;
 
-/// Dials the simulated server. Clones count together.
+/// Dials the simulated servers. Clones count together.
 #[derive(Clone, Default)]
 pub(crate) struct Network {
     in_use: Arc<AtomicUsize>,
-    clog: Arc<Mutex<Clog>>,
+    /// For each server.
+    clogs: [Arc<Mutex<Clog>>; SERVERS.len()],
 }
 
 /// Whether bytes are taken, and who waits until they are.
@@ -40,9 +41,9 @@ impl Network {
         self.in_use.load(Relaxed)
     }
 
-    /// `true`: from now on no bytes are taken. `false`: they are again.
-    pub(crate) fn clog(&self, on: bool) {
-        let mut clog = self.clog.lock();
+    /// `true`: from now on no bytes to this server are taken. `false`: they are again.
+    pub(crate) fn clog(&self, server: usize, on: bool) {
+        let mut clog = self.clogs[server].lock();
         clog.on = on;
         clog.waiting.drain(..).for_each(Waker::wake);
     }
@@ -54,10 +55,15 @@ impl Network {
 }
 
 impl Connector for Network {
-    fn connect(&self, _: &ConnectRequest) -> BoxFuture<'static, Result<BoxedIo, DialFailure>> {
-        let (used, clog) = (self.used(), self.clog.clone());
+    fn connect(
+        &self,
+        request: &ConnectRequest,
+    ) -> BoxFuture<'static, Result<BoxedIo, DialFailure>> {
+        let address = request.address().clone();
+        let server = server_of(address.host()).expect("only servers are dialled");
+        let (used, clog) = (self.used(), self.clogs[server].clone());
         Box::pin(async move {
-            match TcpStream::connect((SERVER, PORT)).await {
+            match TcpStream::connect((address.host(), address.port())).await {
                 Ok(stream) => Ok(Box::new(Stream { stream, clog, _used: used }) as BoxedIo),
                 Err(error) => {
                     let reason = format!("cannot connect: {error}");

@@ -1,14 +1,16 @@
-//! Runs a script: two hosts, a network between them, and the script's faults at their times.
+//! Runs a script: the client's host and those of its servers, a network between them, and the
+//! script's faults at their times.
 
 use crate::{
     client,
+    fleet::{List, SERVERS, Whom},
     network::Network,
-    script::{CLIENT, Fault, SERVER, Script, ServerFault, secs},
+    script::{CLIENT, Fault, Happening, Script, ServerFault, secs},
     server,
     shared::Shared,
 };
-use std::{cell::RefCell, net::IpAddr, rc::Rc, sync::Arc, time::Duration};
-use tokio::sync::mpsc;
+use std::{cell::RefCell, net::IpAddr, ops::Range, rc::Rc, sync::Arc, time::Duration};
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tonic_supervisor::Supervisor;
 use turmoil::Sim;
 
@@ -22,19 +24,97 @@ pub(crate) struct Outcome {
     pub(crate) lasted: Duration,
 }
 
-/// The network, and the server's host.
-fn simulate(script: &Script, shared: &Shared, orders: &server::Orders) -> Sim<'static> {
-    let mut sim = turmoil::Builder::new()
-        .rng_seed(script.seed)
-        .tick_duration(script.tick)
-        .min_message_latency(script.latency[0])
-        .max_message_latency(script.latency[1])
-        .tcp_capacity(1_024)
-        .simulation_duration(secs(600))
-        .build();
-    let (shared, orders) = (shared.clone(), orders.clone());
-    sim.host(SERVER, move || server::run(shared.clone(), orders.clone()));
-    sim
+/// Whoever makes things happen: the network, the servers and the client do as they are told here.
+struct World {
+    sim: Sim<'static>,
+    script: Arc<Script>,
+    shared: Shared,
+    network: Network,
+    /// For each server.
+    servers: Vec<server::Orders>,
+    client: UnboundedSender<Option<Fault>>,
+}
+
+impl World {
+    /// The network, and the servers' hosts.
+    fn new(script: Script) -> (Self, UnboundedReceiver<Option<Fault>>) {
+        let script = Arc::new(script);
+        let sim = turmoil::Builder::new()
+            .rng_seed(script.seed)
+            .tick_duration(script.tick)
+            .min_message_latency(script.latency[0])
+            .max_message_latency(script.latency[1])
+            .tcp_capacity(1_024)
+            .simulation_duration(secs(600))
+            .build();
+        let (client, orders) = mpsc::unbounded_channel();
+        let (shared, network) = (Shared::new(script.clone()), Network::default());
+        let mut world = Self { sim, script, shared, network, servers: Vec::new(), client };
+        for (n, host) in SERVERS.into_iter().enumerate().take(world.script.servers) {
+            let (shared, orders) = (world.shared.clone(), server::Orders::default());
+            world.servers.push(orders.clone());
+            world.sim.host(host, move || server::run(n, shared.clone(), orders.clone()));
+        }
+        (world, orders)
+    }
+
+    fn outcome(&self) -> Outcome {
+        let (broken, trace) = (self.shared.broken(), self.shared.trace());
+        Outcome { broken, trace, lasted: self.sim.elapsed() }
+    }
+
+    fn happen(&mut self, Happening { whom, fault, .. }: Happening) {
+        let servers = whom.among(self.script.servers);
+        match fault {
+            Fault::BlackHole => self.each(servers, |sim, here, there| sim.hold(here, there)),
+            Fault::Partition => self.each(servers, |sim, here, there| sim.partition(here, there)),
+            Fault::Deaf => self.each(servers, |sim, here, there| sim.partition_oneway(there, here)),
+            Fault::Dumb => self.each(servers, |sim, here, there| sim.partition_oneway(here, there)),
+            Fault::Clog => servers.for_each(|server| self.network.clog(server, true)),
+            Fault::Mend => self.mend(servers),
+            Fault::Latency(time) => self.latency(servers, time),
+            Fault::Crash => servers.for_each(|server| self.sim.crash(SERVERS[server])),
+            Fault::Boot => servers.for_each(|server| self.sim.bounce(SERVERS[server])),
+            Fault::Server(fault) => servers.for_each(|server| self.servers[server].give(fault)),
+            // A client that is done is not there to hear it.
+            fault => drop(self.client.send(Some(fault))),
+        }
+    }
+
+    /// Does something to the network between the client and each of these servers.
+    fn each(&self, servers: Range<usize>, change: impl Fn(&Sim<'_>, IpAddr, IpAddr)) {
+        let here = self.sim.lookup(CLIENT);
+        servers.for_each(|server| change(&self.sim, here, self.sim.lookup(SERVERS[server])));
+    }
+
+    fn latency(&self, servers: Range<usize>, time: Duration) {
+        self.each(servers, |sim, here, there| sim.set_link_latency(here, there, time));
+    }
+
+    fn mend(&self, servers: Range<usize>) {
+        servers.clone().for_each(|server| self.network.clog(server, false));
+        self.each(servers, |sim, here, there| {
+            sim.release(here, there);
+            sim.repair(here, there);
+        });
+    }
+
+    fn heal(&mut self) {
+        let all = Whom::All.among(self.script.servers);
+        self.mend(all.clone());
+        self.latency(all.clone(), self.script.latency[1]);
+        for server in all {
+            if !self.sim.is_host_running(SERVERS[server]) {
+                self.sim.bounce(SERVERS[server]);
+            }
+            self.servers[server].give(ServerFault::Well);
+        }
+        // A client that is done is not there to hear it.
+        if self.script.list.is_some() {
+            let _ = self.client.send(Some(Fault::List(List::first(self.script.servers))));
+        }
+        let _ = self.client.send(None);
+    }
 }
 
 /// Runs a script until `at`, when the client's runtime ends with all its tasks, and gives `then`
@@ -45,68 +125,58 @@ pub(crate) fn run_until_the_runtime_ends<T>(
     before: impl FnOnce(&Supervisor) -> T,
     then: impl FnOnce(&Shared, Supervisor, T),
 ) -> Outcome {
-    let script = Arc::new(script);
-    let (shared, orders, network) =
-        (Shared::new(script.clone()), server::Orders::default(), Network::default());
-    let mut sim = simulate(&script, &shared, &orders);
-    let (client, client_orders) = mpsc::unbounded_channel();
+    let (mut world, orders) = World::new(script);
     let kept = Rc::new(RefCell::new(None));
-    let first =
-        (script.clone(), shared.clone(), network.clone(), client_orders, Some(kept.clone()));
+    let (script, shared, network) =
+        (world.script.clone(), world.shared.clone(), world.network.clone());
+    let first = (script, shared, network, orders, Some(kept.clone()));
     let first = RefCell::new(Some(first));
-    sim.host(CLIENT, move || {
+    world.sim.host(CLIENT, move || {
         let (script, shared, network, orders, outside) = first.take().expect("it boots once");
         client::run(script, shared, network, orders, outside)
     });
+    let script = world.script.clone();
     let mut faults = script.faults.iter().copied().peekable();
     let mut before = Some(before);
     let mut seen = None;
     while seen.is_none() {
-        while let Some((_, fault)) = faults.next_if(|(due, _)| *due <= sim.elapsed()) {
-            happen(&mut sim, &network, fault, &orders, &client);
+        while let Some(happening) = faults.next_if(|one| one.at <= world.sim.elapsed()) {
+            world.happen(happening);
         }
-        if let Err(error) = sim.step() {
-            shared.violated(format_args!("the simulation failed: {error}"));
+        if let Err(error) = world.sim.step() {
+            world.shared.violated(format_args!("the simulation failed: {error}"));
         }
-        if sim.elapsed() >= at
+        if world.sim.elapsed() >= at
             && let Some(before) = before.take()
         {
-            shared.call_from_outside();
+            world.shared.call_from_outside();
             seen = kept.borrow().as_ref().map(before);
         }
     }
-    let _ = sim.step();
-    sim.crash(CLIENT);
+    let _ = world.sim.step();
+    world.sim.crash(CLIENT);
     if let (Some(supervisor), Some(seen)) = (kept.borrow_mut().take(), seen) {
-        then(&shared, supervisor, seen);
+        then(&world.shared, supervisor, seen);
     }
-    Outcome { broken: shared.broken(), trace: shared.trace(), lasted: sim.elapsed() }
+    world.outcome()
 }
 
 pub(crate) fn run(script: Script) -> Outcome {
-    let script = Arc::new(script);
-    let shared = Shared::new(script.clone());
-    let orders = server::Orders::default();
-    let mut sim = simulate(&script, &shared, &orders);
-    let (client, client_orders) = mpsc::unbounded_channel();
-    let network = Network::default();
-    sim.client(
-        CLIENT,
-        client::run(script.clone(), shared.clone(), network.clone(), client_orders, None),
-    );
-    let mut faults = script.faults.iter().copied().filter(|(at, _)| *at < script.healed).peekable();
+    let (mut world, orders) = World::new(script);
+    let (script, shared) = (world.script.clone(), world.shared.clone());
+    let client = client::run(script.clone(), shared.clone(), world.network.clone(), orders, None);
+    world.sim.client(CLIENT, client);
+    let mut faults = script.faults.iter().copied().filter(|one| one.at < script.healed).peekable();
     let mut healed = false;
     loop {
-        while let Some((_, fault)) = faults.next_if(|(at, _)| *at <= sim.elapsed()) {
-            happen(&mut sim, &network, fault, &orders, &client);
+        while let Some(happening) = faults.next_if(|one| one.at <= world.sim.elapsed()) {
+            world.happen(happening);
         }
-        if !healed && sim.elapsed() >= script.healed {
+        if !healed && world.sim.elapsed() >= script.healed {
             healed = true;
-            heal(&mut sim, &network, &script, &orders);
-            // A client that is done is not there to hear it.
-            let _ = client.send(None);
+            world.heal();
         }
-        match sim.step() {
+        match world.sim.step() {
             Ok(true) => break,
             Ok(false) if shared.broken().is_some() => break,
             Ok(false) => {}
@@ -116,45 +186,5 @@ pub(crate) fn run(script: Script) -> Outcome {
             }
         }
     }
-    Outcome { broken: shared.broken(), trace: shared.trace(), lasted: sim.elapsed() }
-}
-
-fn happen(
-    sim: &mut Sim<'_>,
-    network: &Network,
-    fault: Fault,
-    orders: &server::Orders,
-    client: &mpsc::UnboundedSender<Option<Fault>>,
-) {
-    let (here, there): (IpAddr, IpAddr) = (sim.lookup(CLIENT), sim.lookup(SERVER));
-    match fault {
-        Fault::BlackHole => sim.hold(here, there),
-        Fault::Partition => sim.partition(here, there),
-        Fault::Deaf => sim.partition_oneway(there, here),
-        Fault::Dumb => sim.partition_oneway(here, there),
-        Fault::Clog => network.clog(true),
-        Fault::Mend => mend(sim, network),
-        Fault::Latency(time) => sim.set_link_latency(here, there, time),
-        Fault::Crash => sim.crash(SERVER),
-        Fault::Boot => sim.bounce(SERVER),
-        Fault::Server(fault) => orders.give(fault),
-        // A client that is done is not there to hear it.
-        fault => drop(client.send(Some(fault))),
-    }
-}
-
-fn mend(sim: &mut Sim<'_>, network: &Network) {
-    network.clog(false);
-    let (here, there): (IpAddr, IpAddr) = (sim.lookup(CLIENT), sim.lookup(SERVER));
-    sim.release(here, there);
-    sim.repair(here, there);
-}
-
-fn heal(sim: &mut Sim<'_>, network: &Network, script: &Script, orders: &server::Orders) {
-    mend(sim, network);
-    sim.set_link_latency(sim.lookup(CLIENT), sim.lookup(SERVER), script.latency[1]);
-    if !sim.is_host_running(SERVER) {
-        sim.bounce(SERVER);
-    }
-    orders.give(ServerFault::Well);
+    world.outcome()
 }

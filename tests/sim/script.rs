@@ -8,17 +8,17 @@
 //!     .at(secs(4), Fault::Mend)
 //! ```
 
-use prost::Message as _;
+pub(crate) use crate::fate::{Ending, Fate};
+
+use crate::fleet::{List, SERVERS, Whom};
 use std::time::Duration;
 use tonic::Code;
 use tonic_supervisor::{
-    Child, Config, ConfigBuilder, Mutation,
-    testing::{Answer, PanicSpot},
+    Child, Config, ConfigBuilder, Mutation, config::Balancing, testing::PanicSpot,
 };
 
-/// The host that calls and the host that answers.
+/// The host that calls.
 pub(crate) const CLIENT: &str = "client";
-pub(crate) const SERVER: &str = "server";
 pub(crate) const PORT: u16 = 50_051;
 
 /// More attempts no call of a script has.
@@ -34,16 +34,29 @@ pub(crate) struct Script {
     /// How long bytes take, at least and at most.
     pub(crate) latency: [Duration; 2],
     pub(crate) config: Config,
+    /// How many servers there are.
+    pub(crate) servers: usize,
+    /// The list of them that is given at first. None: none ever is, and the configuration's target
+    /// is the first server.
+    pub(crate) list: Option<List>,
     /// The hook for call credentials, if there is one.
     pub(crate) credentials: Option<Credentials>,
     pub(crate) calls: Vec<Call>,
-    pub(crate) faults: Vec<(Duration, Fault)>,
+    pub(crate) faults: Vec<Happening>,
     /// When all faults are over. From then on the supervisor has to get well, and every call has to
     /// end.
     pub(crate) healed: Duration,
     pub(crate) end: End,
     /// A bug to commit.
     pub(crate) mutation: Option<Mutation>,
+}
+
+/// A fault, or the end of one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Happening {
+    pub(crate) at: Duration,
+    pub(crate) whom: Whom,
+    pub(crate) fault: Fault,
 }
 
 /// How the supervisor ends.
@@ -104,46 +117,6 @@ pub(crate) enum Kind {
     Chat { every: Duration },
 }
 
-/// What the server does with one arrival of a call.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Fate {
-    Echo {
-        after: Duration,
-    },
-    Status {
-        after: Duration,
-        code: Code,
-        pushback: Option<i64>,
-    },
-    /// Each message of the request as it comes.
-    Converse,
-    HeadersThenError(Code),
-    /// OK, with so many bytes.
-    Big(usize),
-    /// RST_STREAM before it is processed, with REFUSED_STREAM.
-    Refuse,
-    /// RST_STREAM after it was processed.
-    Reset(u32),
-    /// Processed, then the connection is cut.
-    Cut,
-    Hang,
-    /// So many messages, then what.
-    Stream {
-        messages: usize,
-        every: Duration,
-        ending: Ending,
-    },
-}
-
-/// How a stream of answers ends.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Ending {
-    Status(Code),
-    Reset(u32),
-    Cut,
-    Hang,
-}
-
 /// Something that happens.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Fault {
@@ -170,6 +143,8 @@ pub(crate) enum Fault {
     Panic(Child, &'static str, u32),
     /// The connector's code panics there the next times.
     Unruly(PanicSpot, u32),
+    /// The supervisor is given another list of servers.
+    List(List),
     ReconnectNow,
     Shutdown {
         grace: Duration,
@@ -216,6 +191,8 @@ impl Script {
             tick: ms(1),
             latency: [ms(1), ms(3)],
             config: checked(config()),
+            servers: 1,
+            list: None,
             credentials: None,
             calls: Vec::new(),
             faults: Vec::new(),
@@ -254,10 +231,27 @@ impl Script {
         self
     }
 
-    /// One more fault.
-    pub(crate) fn at(mut self, at: Duration, fault: Fault) -> Self {
-        self.faults.push((at, fault));
-        self.faults.sort_by_key(|(at, _)| *at);
+    /// One more fault, of every server if it is a server's.
+    pub(crate) fn at(self, at: Duration, fault: Fault) -> Self {
+        self.happens(at, Whom::All, fault)
+    }
+
+    /// One more fault, of one server.
+    pub(crate) fn at_server(self, server: usize, at: Duration, fault: Fault) -> Self {
+        self.happens(at, Whom::One(server), fault)
+    }
+
+    fn happens(mut self, at: Duration, whom: Whom, fault: Fault) -> Self {
+        self.faults.push(Happening { at, whom, fault });
+        self.faults.sort_by_key(|happening| happening.at);
+        self
+    }
+
+    /// The same life with so many servers, which are given as a list, called in turn.
+    pub(crate) fn with_servers(mut self, servers: usize, connections: usize) -> Self {
+        let config = config().balancing_policy(Balancing::RoundRobin).connections(connections);
+        (self.config, self.servers) = (checked(config), servers);
+        self.list = Some(List::first(servers));
         self
     }
 
@@ -268,11 +262,11 @@ impl Script {
     }
 }
 
-/// What scripts change of it: the target is the simulated server, and a dead link is noticed within
+/// What scripts change of it: the target is the first server, and a dead link is noticed within
 /// 4 s.
 pub(crate) fn config() -> ConfigBuilder {
     Config::builder()
-        .host(SERVER)
+        .host(SERVERS[0])
         .port(PORT)
         .keepalive_floor(ms(100))
         .keepalive_time(secs(3))
@@ -326,50 +320,6 @@ impl Call {
 
     pub(crate) fn is_known_to_stream(&self) -> bool {
         matches!(self.kind, Kind::Stream | Kind::Chat { .. })
-    }
-}
-
-impl Fate {
-    pub(crate) fn echo(after: Duration) -> Self {
-        Self::Echo { after }
-    }
-
-    pub(crate) fn status(code: Code) -> Self {
-        Self::Status { after: Duration::ZERO, code, pushback: None }
-    }
-
-    /// Whether the server refuses the call instead of processing it.
-    pub(crate) fn refuses(self) -> bool {
-        matches!(self, Self::Refuse)
-    }
-
-    pub(crate) fn answer(self) -> Answer {
-        match self {
-            Self::Echo { after } => Answer::echo().after(after),
-            Self::Status { after, code, pushback } => {
-                let answer = Answer::status(code).after(after);
-                pushback
-                    .into_iter()
-                    .fold(answer, |answer, millis| answer.pushback(&millis.to_string()))
-            }
-            Self::Converse => Answer::echo_stream(),
-            Self::HeadersThenError(code) => Answer::headers_then_error(code),
-            Self::Big(size) => Answer::message("x".repeat(size).encode_to_vec()),
-            Self::Refuse => Answer::reset(7),
-            Self::Reset(code) => Answer::reset(code),
-            Self::Cut => Answer::cut_after_processing(),
-            Self::Hang => Answer::hang(),
-            Self::Stream { messages, every, ending } => {
-                let answer =
-                    Answer::stream((0..messages).map(|n| n.to_string()), Code::Ok).every(every);
-                match ending {
-                    Ending::Status(code) => answer.then_status(code),
-                    Ending::Reset(code) => answer.then_reset(code),
-                    Ending::Cut => answer.then_cut(),
-                    Ending::Hang => answer.then_hang(),
-                }
-            }
-        }
     }
 }
 

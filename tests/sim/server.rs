@@ -1,4 +1,4 @@
-//! The server's host: one scripted server behind a simulated port, whose doors and moods are at the
+//! A server's host: one scripted server behind a simulated port, whose doors and moods are at the
 //! script's command.
 
 use crate::{
@@ -58,9 +58,10 @@ enum Door {
     Exclude(u32),
 }
 
-/// The software of the server's host, from one boot to the next crash.
-pub(crate) async fn run(shared: Shared, orders: Orders) -> turmoil::Result {
+/// The software of the host of server `n`, from one boot to the next crash.
+pub(crate) async fn run(n: usize, shared: Shared, orders: Orders) -> turmoil::Result {
     orders.forget();
+    let shared = (n, shared);
     let mood = Arc::new(Mutex::new(Mood::default()));
     // The last one takes new connections; those of the others live on.
     let mut wings = vec![Wing::open(&shared, &mood, Kind::Plain).await];
@@ -177,7 +178,7 @@ struct Wing {
 }
 
 impl Wing {
-    async fn open(shared: &Shared, mood: &Arc<Mutex<Mood>>, kind: Kind) -> Self {
+    async fn open(shared: &(usize, Shared), mood: &Arc<Mutex<Mood>>, kind: Kind) -> Self {
         let server = scripted(shared, mood, kind).await;
         Self { server, connections: JoinSet::new(), kind }
     }
@@ -212,18 +213,18 @@ async fn accept(listener: &Option<TcpListener>) -> std::io::Result<TcpStream> {
 }
 
 /// A server that listens nowhere that anybody knows of: it is given its connections.
-async fn scripted(shared: &Shared, mood: &Arc<Mutex<Mood>>, kind: Kind) -> ScriptedServer {
+async fn scripted(shared: &(usize, Shared), mood: &Arc<Mutex<Mood>>, kind: Kind) -> ScriptedServer {
     let mut server = ScriptedServer::builder();
     match kind {
         Kind::Plain => {}
         Kind::Limited(streams) => server = server.max_concurrent_streams(streams),
         Kind::Hasty => server = server.goaway_after_calls(1),
     }
-    let (shared, mood) = (shared.clone(), mood.clone());
+    let ((n, shared), mood) = (shared.clone(), mood.clone());
     let script = move |arrival: &_| {
         let Mood { slow, burst } = *mood.lock();
         let burst = burst.map(|code| Fate::Status { after: slow, code, pushback: None });
-        match shared.arrived(arrival, burst) {
+        match shared.arrived(n, arrival, burst) {
             Fate::Echo { after } => Fate::Echo { after: after + slow },
             fate => fate,
         }

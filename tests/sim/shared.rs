@@ -1,7 +1,10 @@
 //! What the hosts of one simulated life share, beside the network: what happened, what arrived at
-//! the server, and what went wrong.
+//! the servers, and what went wrong.
 
-use crate::script::{Fate, Script};
+use crate::{
+    fleet::SERVERS,
+    script::{Fate, Script},
+};
 use parking_lot::Mutex;
 use std::{fmt::Display, sync::Arc, time::Duration};
 use tonic_supervisor::testing::Arrival;
@@ -15,16 +18,19 @@ struct Inner {
     trace: Vec<String>,
     broken: Option<String>,
     arrivals: Vec<Vec<Came>>,
+    /// How many calls to see who gets them arrived at each server.
+    shares: [usize; SERVERS.len()],
     /// When each call's caller had the head of its answer, as far as that is seen.
     began: Vec<Option<Duration>>,
     /// Whether calls are made from outside the simulation, where its clock is not known.
     called_from_outside: bool,
 }
 
-/// One arrival of a call at the server.
+/// One arrival of a call at a server.
 #[derive(Clone, Debug)]
 pub(crate) struct Came {
     pub(crate) at: Duration,
+    pub(crate) server: usize,
     /// The header `grpc-previous-rpc-attempts`.
     pub(crate) previous: u32,
     /// Whether it was processed, rather than refused.
@@ -42,6 +48,7 @@ impl Shared {
             trace: Vec::new(),
             broken: None,
             arrivals,
+            shares: [0; SERVERS.len()],
             began,
             called_from_outside: false,
         })))
@@ -98,9 +105,14 @@ impl Shared {
         self.0.lock().arrivals[n].clone()
     }
 
-    /// Notes an arrival; the fate that the script has for it, if it is one of the script's calls.
-    /// `burst` is what befalls all calls now.
-    pub(crate) fn arrived(&self, arrival: &Arrival, burst: Option<Fate>) -> Fate {
+    /// How many calls of [`SHARE`] arrived at each server since this was asked last.
+    pub(crate) fn take_shares(&self) -> [usize; SERVERS.len()] {
+        std::mem::take(&mut self.0.lock().shares)
+    }
+
+    /// Notes an arrival at a server; the fate that the script has for it, if it is one of the
+    /// script's calls. `burst` is what befalls all calls there now.
+    pub(crate) fn arrived(&self, server: usize, arrival: &Arrival, burst: Option<Fate>) -> Fate {
         let number = call_of(&arrival.path);
         let previous =
             arrival.previous_attempts.as_deref().map_or(0, |text| text.parse().expect("a number"));
@@ -112,17 +124,22 @@ impl Shared {
             let fate = burst.or(fate).unwrap_or(echo);
             if let Some(n) = number {
                 let (executed, cut) = (!fate.refuses(), matches!(fate, Fate::Cut));
-                inner.arrivals[n].push(Came { at: now(), previous, executed, cut });
+                inner.arrivals[n].push(Came { at: now(), server, previous, executed, cut });
             }
+            inner.shares[server] += usize::from(arrival.path == SHARE);
             fate
         };
         let (path, connection, stream) = (&arrival.path, arrival.connection, arrival.stream);
+        let host = SERVERS[server];
         self.note(format_args!(
-            "server: {path} on {connection}/{stream}, retry {previous}, will {fate:?}"
+            "{host}: {path} on {connection}/{stream}, retry {previous}, will {fate:?}"
         ));
         fate
     }
 }
+
+/// The method of calls that are made to see which servers they go to.
+pub(crate) const SHARE: &str = "/sim.Calls/Share";
 
 /// Every call has a method of its own, so that events tell which call they are about.
 pub(crate) fn path_of(n: usize) -> String {

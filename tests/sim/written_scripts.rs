@@ -1,6 +1,7 @@
 //! Scripts written by hand: how one is made, and that the simulation does what they say.
 
 use crate::{
+    fleet::List,
     panic_hook::hide_injected_panics,
     run::{Outcome, run},
     script::{Call, Fate, Fault, Kind, Script, ServerFault, ms, secs},
@@ -70,4 +71,35 @@ fn a_crash_a_burst_and_a_panic_in_one_life() {
         "to try again might do harm"
     );
     assert_eq!(lines(&outcome, &["ChildFailed", "LinkUp"]), 1);
+}
+
+/// A call every 20 ms, 200 of them, which take 30 ms and may be repeated.
+fn traffic(story: Script) -> Script {
+    let calls = (0..200).map(|n| Call::unary(ms(20 * n)).answered([Fate::echo(ms(30))]));
+    calls.fold(story, Script::call)
+}
+
+#[test]
+fn one_of_three_servers_crashes_and_one_is_cut_off_and_no_call_fails() {
+    let story = traffic(Script::quiet(4).with_servers(3, 2))
+        .at_server(1, secs(1), Fault::Crash)
+        .at_server(2, secs(2), Fault::BlackHole)
+        .at_server(1, secs(5), Fault::Boot)
+        .at_server(2, secs(7), Fault::Mend);
+    let outcome = told(story);
+    assert_eq!(lines(&outcome, &["client: call", "OK"]), 200);
+    assert!(lines(&outcome, &["server-2: /sim.Calls/n"]) > 10, "until it crashed");
+    assert!(lines(&outcome, &["KeepaliveLost", "endpoint: EndpointId(3)"]) >= 1);
+}
+
+#[test]
+fn lists_come_and_go_and_calls_follow_them() {
+    let story = traffic(Script::quiet(5).with_servers(3, 1))
+        .at(secs(1), Fault::List(List::of([1])))
+        .at(ms(1_500), Fault::List(List::EMPTY))
+        .at(secs(2), Fault::List(List::of([0, 2])));
+    let outcome = told(story);
+    assert_eq!(lines(&outcome, &["client: call", "OK"]), 200);
+    assert_eq!(lines(&outcome, &["EndpointAdded"]), 3 + 2 + 1, "the last when all is healed");
+    assert_eq!(lines(&outcome, &["EndpointRemoved"]), 2 + 1);
 }

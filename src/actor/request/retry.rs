@@ -31,7 +31,8 @@ impl RequestState {
             link_answered: ended.link_answered,
             open_calls: self.core.telemetry.counts.open.load(Relaxed),
         };
-        state.avoid_endpoint_of(&ended.failure);
+        let endpoint = state.leave_endpoint(&ended.failure);
+        self.core.mutations.forget_failed_endpoints(&mut state.avoid);
         let (ended, rules) = self.core.mutations.misjudge(ended, rules);
         let unit = self.core.random();
         let decision = {
@@ -52,7 +53,6 @@ impl RequestState {
                 state.place = place_after(&ended.failure);
                 state.waited += delay;
                 let (cause, limit) = (ended.message(), call.waits_until(&state));
-                let endpoint = state.endpoint;
                 state.retried_after = Some(cause.clone());
                 drop(state);
                 self.core.telemetry.announce(Fact::RetryScheduled {

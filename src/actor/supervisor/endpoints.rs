@@ -47,14 +47,14 @@ impl Drop for GivenWatch {
 impl Session {
     /// The first steps: what is listed is dialled.
     pub(super) fn begin_with_list(&mut self) {
-        // Another list may have come since the supervisor was spawned.
-        self.core.take_given();
+        // Another list may have come since the supervisor was spawned, and its endpoints shown.
+        let change = self.core.take_given();
         let listed = self.core.listed();
         self.core.telemetry.list(&listed);
         let ids: Vec<_> = listed.iter().map(|(id, _)| *id).collect();
-        if ids.len() > 1 {
-            self.announce_list(&ListChange { added: listed, ..ListChange::default() }, true);
-        }
+        let added = if ids.len() > 1 { listed } else { change.added };
+        let announced = ListChange { added, removed: change.removed, moved: None };
+        self.announce_list(&announced, true);
         let empty = ids.is_empty() && self.core.has_list();
         let cause = if empty { NO_ENDPOINTS } else { "the supervisor was spawned" };
         if self.core.has_list() {
@@ -86,7 +86,8 @@ impl Session {
         self.core.telemetry.show_addresses(&self.core.listed());
         self.core.warn_of_many();
         let ids = |of: &[(EndpointId, Endpoint)]| of.iter().map(|(id, _)| *id).collect::<Vec<_>>();
-        let (added, removed) = (ids(&change.added), ids(&change.removed));
+        let (mut added, mut removed) = (ids(&change.added), ids(&change.removed));
+        self.core.mutations.misapply(&mut added, &mut removed);
         if !(added.is_empty() && removed.is_empty()) {
             self.take_step(cause, |channel, cause, now, random| {
                 Some(channel.on_list(added, removed, cause, now, random))

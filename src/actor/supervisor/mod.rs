@@ -213,6 +213,7 @@ impl Session {
                     self.drain_link(incarnation);
                     drained.insert(endpoint);
                 }
+                Output::Dial(_) if self.forgets_dial(&cause, endpoint) => {}
                 Output::Dial(incarnation) => self.dial(endpoint, incarnation),
                 Output::WaitUntil(at) => self.announce_wait(endpoint, at, now),
             }
@@ -263,6 +264,12 @@ impl Session {
         let args = ConnectionArgs { core: core.clone(), supervisor, dial };
         self.pending_children
             .push(PendingChild::Connection { args, keepalive_time: keepalive.time() });
+    }
+
+    /// Whether a deliberate bug forgets to dial.
+    fn forgets_dial(&self, cause: &str, endpoint: EndpointId) -> bool {
+        let has_links = || self.channel.links().any(|(id, _)| id == endpoint);
+        self.core.mutations.forgets_dial(cause, has_links)
     }
 
     fn announce_wait(&self, endpoint: EndpointId, at: Instant, now: Instant) {

@@ -169,10 +169,12 @@ impl Restarter {
         let telemetry = &self.core.telemetry;
         telemetry.links_gone(&LinkEnd::ActorFailed("the supervisor actor failed".into()));
         let (from, to) = (telemetry.state(), ConnectivityState::TransientFailure);
-        telemetry.endpoints_gone("the supervisor actor failed");
+        let cause: Arc<str> = "the supervisor actor failed".into();
+        if from != ConnectivityState::Shutdown {
+            telemetry.endpoints_failed(&cause);
+        }
         if from.can_become(to) {
-            let (cause, incarnation) =
-                ("the supervisor actor failed".into(), Incarnation::default());
+            let incarnation = Incarnation::default();
             telemetry.announce(Fact::StateChanged { from, to, cause, incarnation });
         }
     }

@@ -160,6 +160,17 @@ fn endpoints_that_come_are_dialled_and_the_links_of_those_that_go_are_drained() 
 }
 
 #[test]
+fn each_of_several_that_are_listed_where_there_was_none_says_how_its_state_changed() {
+    let (mut channel, now, cause) = (channel_of(0), Instant::now(), "listed".into());
+    channel.on(Input::Connect, &cause, now, || 0.5);
+    let listed = [EndpointId(1), EndpointId(2)];
+    let step = channel.on_list(listed, [], &cause, now, || 0.5);
+    assert_eq!(step.changed, Some((TransientFailure, Connecting)));
+    let dialled = listed.map(|id| (id, ConnectivityState::Idle, Connecting));
+    assert_eq!(step.endpoints, dialled);
+}
+
+#[test]
 fn a_redial_is_that_of_the_endpoint_whose_wait_is_over() {
     let (mut channel, now, cause) = (channel_of(2), Instant::now(), "refused".into());
     let later = now + Duration::from_millis(500);

@@ -113,3 +113,21 @@ async fn asked_to_reconnect_each_link_is_replaced_without_a_gap() {
     assert_eq!(failed(traffic.await.expect("no panic")).await, 0);
     assert_eq!((server.connections(), supervisor.snapshot().retries), (6, 0));
 }
+
+/// What a snapshot shows of an endpoint is where calls go: not the link that only finishes its own.
+#[tokio::test(start_paused = true)]
+async fn a_link_that_was_replaced_is_not_among_those_that_take_calls() {
+    let network = MemoryNetwork::new();
+    let server = ScriptedServer::on_memory(&network, ADDRESS).await;
+    server.script(Script::delay(secs(30)));
+    let supervisor = supervise(&network, config());
+    links_up(&supervisor, 1).await;
+    let long = start_many(&supervisor.channel(), CallOptions::new().timeout(secs(60)), 1);
+    eventually("it runs", || supervisor.snapshot().streams == 1).await;
+    supervisor.reconnect_now();
+    eventually("another link is up", || supervisor.snapshot().links == 2).await;
+    let now = supervisor.snapshot();
+    let shown: Vec<_> = now.endpoints[0].links.iter().map(|link| link.incarnation.0).collect();
+    assert_eq!((shown, server.open_connections()), (vec![2], 2));
+    assert!(join(long).await.iter().all(|(_, answer)| answer.is_ok()));
+}

@@ -140,3 +140,17 @@ async fn under_pick_first_another_list_moves_the_calls() {
     assert!(handled[0] >= 200 && handled[1] >= 200, "{handled:?}");
     assert_eq!(supervisor.snapshot().retries, 0);
 }
+
+/// Who reads events from the start has seen the list that there was then.
+#[tokio::test(start_paused = true)]
+async fn a_list_that_comes_before_the_first_dial_is_told_of() {
+    let network = MemoryNetwork::new();
+    let fleet = Fleet::on_memory(&network, 2).await;
+    let supervisor = supervise_fleet(&fleet, round_robin());
+    let log = EventLog::of(&supervisor);
+    assert_eq!(supervisor.snapshot().endpoints.len(), 2);
+    fleet.list([1]);
+    links_up(&supervisor, 1).await;
+    assert_eq!(log.count(|fact| matches!(fact, Fact::EndpointRemoved { .. })), 1);
+    assert_eq!(supervisor.snapshot().endpoints.len(), 1);
+}

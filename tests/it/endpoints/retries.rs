@@ -1,9 +1,10 @@
 //! Where a call's later attempts go.
 
 use super::*;
-use tonic::Code;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use tonic::{Code, metadata::MetadataMap};
 use tonic_supervisor::{
-    CallReport,
+    CallReport, CredentialsRequest,
     testing::{Answer, Script},
 };
 
@@ -74,4 +75,26 @@ async fn a_call_waits_only_where_every_link_is_full() {
     let quick = ended.iter().filter(|(took, _)| *took <= ms(110)).count();
     assert!(ended.iter().all(|(_, answer)| answer.is_ok()));
     assert_eq!((quick, fleet.handled()[0]), (200, 10));
+}
+
+/// An attempt whose credentials fail never got a link: it names no endpoint, and not the one where
+/// the attempt before it went.
+#[tokio::test(start_paused = true)]
+async fn an_attempt_without_credentials_went_to_no_endpoint() {
+    let network = MemoryNetwork::new();
+    let fleet = Fleet::on_memory(&network, 2).await;
+    fleet.servers().iter().for_each(|server| server.script(Script::always(Code::Unavailable)));
+    let asked = AtomicU32::new(0);
+    let hook = move |_: CredentialsRequest| {
+        let first = asked.fetch_add(1, Relaxed) == 0;
+        async move { if first { Ok(MetadataMap::new()) } else { Err(Status::unavailable("away")) } }
+    };
+    let config = round_robin().max_retry_attempts(1).build().expect("valid");
+    let builder = Supervisor::builder(config).connector(fleet.connector());
+    let builder = builder.endpoints(fleet.endpoints()).call_credentials(hook).allow_plaintext(true);
+    let supervisor = builder.spawn();
+    let status = echo(&supervisor.channel(), "x").await.expect_err("both attempts fail");
+    let report = CallReport::of(&status).expect("a report");
+    let of: Vec<_> = report.attempts.iter().map(|attempt| attempt.endpoint.0).collect();
+    assert!(matches!(of[..], [1 | 2, 0]), "{report}");
 }

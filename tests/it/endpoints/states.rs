@@ -94,5 +94,10 @@ async fn a_crash_of_the_supervisor_actor_dials_every_endpoint_again() {
     links_up(&supervisor, 6).await;
     assert_eq!(failed(traffic.await.expect("no panic")).await, 0);
     assert_eq!(log.count(|fact| matches!(fact, Fact::ChildFailed { .. })), 1);
+    // Of each it is told that it was down.
+    let down = |fact: &Fact| {
+        matches!(fact, Fact::SubchannelChanged { from: Ready, to: TransientFailure, .. })
+    };
+    assert_eq!(log.count(down), 3);
     assert_eq!(supervisor.snapshot().endpoints.len(), 3);
 }

@@ -1,0 +1,371 @@
+//! The laws that hold for each endpoint, checked as events are announced: it is dialled when it was
+//! said, its state is the one that was told, and the channel's state is what they add up to.
+
+use crate::{
+    events::GRAIN,
+    fleet::{List, servers_at},
+    listings::Listings,
+    script::Script,
+    shared::{Shared, now},
+    told::Told,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+use tonic_supervisor::{
+    ConnectivityState::{self, Connecting, Idle, Ready, Shutdown, TransientFailure},
+    EndpointId, Fact, Incarnation, Snapshot,
+};
+
+/// All endpoints that were ever heard of.
+pub(crate) struct Endpoints {
+    shared: Shared,
+    script: Arc<Script>,
+    all: BTreeMap<EndpointId, Told>,
+    dials: BTreeMap<Incarnation, Dial>,
+    /// The links that are up, with their endpoints.
+    links: BTreeMap<Incarnation, EndpointId>,
+    /// The links that have answered, or lived long enough.
+    proven: BTreeSet<Incarnation>,
+    /// The list that was given last, and by when it must have been applied.
+    given: Option<(List, Duration)>,
+    /// When, at the latest, an actor that failed is replaced.
+    replaced_by: Duration,
+    pub(crate) listings: Listings,
+}
+
+#[derive(Clone, Copy)]
+struct Dial {
+    endpoint: EndpointId,
+    at: Duration,
+    /// How far it is. A link that came of it is in `links`.
+    runs: Runs,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Runs {
+    /// Until then at the latest.
+    Until(Duration),
+    /// The same, unless its actor is the one that failed.
+    Perhaps(Duration),
+    /// Its endpoint was removed, or its actor died: it may still be told of, and need not be.
+    Forgotten,
+    Ended,
+}
+
+impl Dial {
+    /// When it ends at the latest, if it runs.
+    fn by(&self) -> Option<Duration> {
+        match self.runs {
+            Runs::Until(by) | Runs::Perhaps(by) => Some(by),
+            Runs::Forgotten | Runs::Ended => None,
+        }
+    }
+}
+
+impl Endpoints {
+    pub(crate) fn new(shared: Shared, script: Arc<Script>) -> Self {
+        Self {
+            given: script.list.map(|list| (list, now())),
+            replaced_by: Duration::ZERO,
+            shared,
+            script,
+            all: BTreeMap::new(),
+            dials: BTreeMap::new(),
+            links: BTreeMap::new(),
+            proven: BTreeSet::new(),
+            listings: Listings::default(),
+        }
+    }
+
+    /// The endpoints that there are from the start.
+    pub(crate) fn begin(&mut self, snapshot: &Snapshot) {
+        for endpoint in &snapshot.endpoints {
+            self.list(endpoint.endpoint, Told::new(&endpoint.addresses, false));
+        }
+    }
+
+    /// Somebody called `reconnect_now`: of each endpoint the dial under way or the next one, one
+    /// for each link, and one more, need not wait.
+    pub(crate) fn asked_to_reconnect(&mut self) {
+        let asked = 1 + self.script.config.connections() as u32;
+        self.all.values_mut().for_each(|told| told.dials_asked_for = asked);
+    }
+
+    /// Another list was given. It is applied at once, unless the supervisor is being replaced.
+    pub(crate) fn given(&mut self, list: List) {
+        self.given = Some((list, self.replaced_by.max(now())));
+    }
+
+    /// How many are listed.
+    pub(crate) fn listed(&self) -> usize {
+        self.all.values().filter(|told| told.listed).count()
+    }
+
+    /// The servers behind an endpoint.
+    pub(crate) fn servers(&self, id: EndpointId) -> Vec<usize> {
+        self.all.get(&id).map(|told| servers_at(&told.addresses)).unwrap_or_default()
+    }
+
+    /// Whether a link has answered, or lived long enough.
+    pub(crate) fn is_proven(&self, link: Incarnation) -> bool {
+        self.proven.contains(&link)
+    }
+
+    /// The links that were told of and not lost.
+    pub(crate) fn open_links(&self) -> Vec<Incarnation> {
+        self.links.keys().copied().collect()
+    }
+
+    /// Takes in a fact, with the channel's state before and after it.
+    pub(crate) fn hear(
+        &mut self,
+        fact: &Fact,
+        before: ConnectivityState,
+        state: ConnectivityState,
+    ) {
+        let told_together = matches!(
+            fact,
+            Fact::EndpointAdded { .. }
+                | Fact::EndpointRemoved { .. }
+                | Fact::SubchannelChanged { .. }
+                | Fact::StateChanged { .. }
+        );
+        if !told_together {
+            self.require_sum(before);
+        }
+        self.take(fact);
+        if matches!(fact, Fact::StateChanged { .. }) {
+            self.require_sum(state);
+        }
+    }
+
+    fn take(&mut self, fact: &Fact) {
+        let now = now();
+        match fact {
+            Fact::EndpointAdded { endpoint, addresses, .. } => self.added(*endpoint, addresses),
+            Fact::EndpointRemoved { endpoint, .. } => self.removed(*endpoint),
+            Fact::StateChanged { to, .. } => {
+                let mut listed = self.all.iter().filter(|(_, told)| told.listed);
+                // Of an only endpoint it is its own.
+                if let (Some((only, told)), None) = (listed.next(), listed.next())
+                    && told.state != *to
+                {
+                    self.state_is(*only, *to);
+                }
+            }
+            Fact::SubchannelChanged { endpoint, from, to, .. } => {
+                let state = self.must_be_listed(*endpoint, fact).map(|told| told.state);
+                self.shared.require(state == Some(*from) && from.can_become(*to), || {
+                    format!("endpoint {endpoint} went from {from} to {to}, and was {state:?}")
+                });
+                self.state_is(*endpoint, *to);
+            }
+            Fact::DialStarted { incarnation, endpoint, failures, .. } => {
+                self.must_be_listed(*endpoint, fact);
+                self.dial_started(*endpoint, *incarnation, *failures, now);
+            }
+            Fact::DialFailed { incarnation, endpoint, .. } => {
+                self.dial_ended(*incarnation, *endpoint, "failed");
+                self.ended(*endpoint, *incarnation);
+                self.way_on(*endpoint, now);
+            }
+            Fact::LinkEstablished { incarnation, endpoint, .. } => {
+                self.must_be_listed(*endpoint, fact);
+                self.dial_ended(*incarnation, *endpoint, "is up");
+                self.links.insert(*incarnation, *endpoint);
+                self.way_on(*endpoint, now);
+            }
+            Fact::BackoffReset { incarnation, .. } => drop(self.proven.insert(*incarnation)),
+            Fact::GoAwayReceived { incarnation, endpoint, .. } => {
+                self.must_be_known(*endpoint, fact);
+                self.ended(*endpoint, *incarnation);
+            }
+            Fact::KeepaliveLost { endpoint, .. } => self.must_be_known(*endpoint, fact),
+            Fact::LinkLost { incarnation, endpoint, .. } => {
+                let up = self.links.remove(incarnation);
+                self.shared.require(up == Some(*endpoint), || {
+                    format!("{incarnation} of endpoint {endpoint} was lost; it was up at {up:?}")
+                });
+                self.ended(*endpoint, *incarnation);
+            }
+            Fact::BackoffStarted { endpoint, delay, .. } => {
+                self.must_be_listed(*endpoint, fact);
+                self.waits(*endpoint, now + *delay);
+            }
+            Fact::ChildFailed { child, .. } => self.child_failed(child, now),
+            Fact::RetryScheduled { endpoint, .. } if *endpoint != EndpointId::default() => {
+                self.must_be_known(*endpoint, fact);
+            }
+            _ => {}
+        }
+    }
+
+    fn added(&mut self, id: EndpointId, addresses: &Arc<str>) {
+        if let Some(told) = self.all.get_mut(&id).filter(|told| told.listed) {
+            let first = !std::mem::replace(&mut told.announced, true);
+            return self.shared.require(first, || format!("endpoint {id} was added twice"));
+        }
+        let former = self.all.get(&id).is_none_or(|told| told.addresses == *addresses);
+        self.shared.require(former, || format!("endpoint {id} is another one than before"));
+        self.list(id, Told::new(addresses, true));
+    }
+
+    fn list(&mut self, id: EndpointId, told: Told) {
+        self.listings.add(servers_at(&told.addresses));
+        self.all.insert(id, told);
+    }
+
+    fn removed(&mut self, id: EndpointId) {
+        let Some(told) = self.all.get_mut(&id).filter(|told| told.listed) else {
+            return self.shared.violated(format_args!("endpoint {id} was removed and not listed"));
+        };
+        told.listed = false;
+        self.listings.remove(servers_at(&told.addresses));
+        self.forget_dials(|dial| dial.endpoint == id);
+    }
+
+    fn forget_dials(&mut self, which: impl Fn(&Dial) -> bool) {
+        let run = |dial: &&mut Dial| dial.by().is_some() && which(dial);
+        self.dials.values_mut().filter(run).for_each(|dial| dial.runs = Runs::Forgotten);
+    }
+
+    fn must_be_known(&self, id: EndpointId, fact: &Fact) {
+        self.shared.require(self.all.contains_key(&id), || {
+            format!("{} is about endpoint {id}, which is unknown", fact.name())
+        });
+    }
+
+    fn must_be_listed(&self, id: EndpointId, fact: &Fact) -> Option<&Told> {
+        let told = self.all.get(&id).filter(|told| told.listed);
+        self.shared.require(told.is_some(), || {
+            format!("{} is about endpoint {id}, which is not listed", fact.name())
+        });
+        told
+    }
+
+    fn state_is(&mut self, id: EndpointId, state: ConnectivityState) {
+        let way_on_by = self.dial_under_way(id).unwrap_or_else(now);
+        let Some(told) = self.all.get_mut(&id) else { return };
+        told.state = state;
+        match state {
+            TransientFailure => told.failing = true,
+            Ready => told.failing = false,
+            _ => {}
+        }
+        // It may be the dial of a successor that becomes the dial.
+        told.way_on_by = way_on_by;
+    }
+
+    /// By when its dial ends, if one runs.
+    fn dial_under_way(&self, id: EndpointId) -> Option<Duration> {
+        let of = self.dials.values().filter(|dial| dial.endpoint == id);
+        of.filter_map(Dial::by).max()
+    }
+
+    fn way_on(&mut self, id: EndpointId, by: Duration) {
+        self.all.get_mut(&id).into_iter().for_each(|told| told.way_on_by = by);
+    }
+
+    fn ended(&mut self, id: EndpointId, link: Incarnation) {
+        self.all.get_mut(&id).into_iter().for_each(|told| told.ended = Some(link));
+    }
+
+    fn waits(&mut self, id: EndpointId, until: Duration) {
+        let Some(told) = self.all.get_mut(&id) else { return };
+        (told.way_on_by, told.redial_not_before) = (until, Some(until));
+        if let Some(ended) = told.ended.take() {
+            // After a proven link the next dial is spread, and follows no schedule.
+            let counts = !self.proven.contains(&ended);
+            let dial = self.dials.get(&ended).filter(|_| counts);
+            told.counts_from = dial.map(|dial| dial.at);
+        }
+    }
+
+    fn dial_ended(&mut self, dial: Incarnation, id: EndpointId, how: &str) {
+        let known = self.dials.get_mut(&dial);
+        let runs = known.as_ref().is_some_and(|it| it.runs != Runs::Ended && it.endpoint == id);
+        self.shared.require(runs, || format!("{dial} {how} and was not dialled"));
+        known.into_iter().for_each(|dial| dial.runs = Runs::Ended);
+    }
+
+    fn dial_started(&mut self, id: EndpointId, dial: Incarnation, failures: u32, now: Duration) {
+        let runs = |dial: &Dial| dial.endpoint == id && matches!(dial.runs, Runs::Until(_));
+        let other = self.dials.values().any(runs);
+        self.shared.require(!other, || format!("endpoint {id} is dialled twice at once"));
+        let by = now + self.script.config.connect_timeout();
+        self.dials.insert(dial, Dial { endpoint: id, at: now, runs: Runs::Until(by) });
+        let Some(told) = self.all.get_mut(&id) else { return };
+        told.way_on_by = by;
+        if let Err(law) = told.may_dial(&self.script, failures, now) {
+            self.shared.violated(format_args!("a dial of endpoint {id} {law}"));
+        }
+    }
+
+    fn child_failed(&mut self, child: &str, now: Duration) {
+        let replaced_by = now + self.script.config.reconnect().waiting().max;
+        self.replaced_by = replaced_by;
+        for told in self.all.values_mut() {
+            told.way_on_by = told.way_on_by.max(replaced_by);
+        }
+        for dial in self.dials.values_mut() {
+            if let Some(by) = dial.by() {
+                dial.runs = Runs::Perhaps(by);
+            }
+        }
+        if child == "supervisor" {
+            // Its successor knows nothing of waits, and dials at once.
+            for told in self.all.values_mut() {
+                (told.redial_not_before, told.counts_from, told.dialled_at) = (None, None, None);
+            }
+            self.forget_dials(|_| true);
+            self.given.iter_mut().for_each(|(_, by)| *by = replaced_by);
+        }
+    }
+
+    /// The channel's state is what its endpoints' states add up to.
+    fn require_sum(&self, state: ConnectivityState) {
+        let listed: Vec<_> = self.all.values().filter(|told| told.listed).collect();
+        let sum = match &listed[..] {
+            _ if matches!(state, Idle | Shutdown) => state,
+            [] => TransientFailure,
+            [only] => only.state,
+            several if several.iter().any(|told| told.state == Ready) => Ready,
+            several if several.iter().any(|told| !told.failing) => Connecting,
+            _ => TransientFailure,
+        };
+        self.shared.require(state == sum, || {
+            let states: Vec<_> = listed.iter().map(|told| (told.state, told.failing)).collect();
+            format!("the channel is {state}, its endpoints add up to {sum}: {states:?}")
+        });
+    }
+
+    /// The laws of every moment while it is not shut down.
+    pub(crate) fn look(&self, snapshot: &Snapshot, few_for_long: impl Fn(EndpointId) -> bool) {
+        let now = now();
+        for (id, told) in self.all.iter().filter(|(_, told)| told.listed) {
+            let stuck = now > told.way_on_by + GRAIN;
+            self.shared.require(!stuck || told.state == Ready, || {
+                format!("stuck: endpoint {id} is {} since {:?}", told.state, told.way_on_by)
+            });
+            self.shared.require(!stuck || !few_for_long(*id), || {
+                format!("stuck: endpoint {id} has too few links since {:?}", told.way_on_by)
+            });
+        }
+        if let Some((list, _)) = self.given.filter(|(_, by)| now > *by + GRAIN * 2) {
+            let listed = self.all.values().filter(|told| told.listed);
+            let listed: BTreeSet<_> = listed.map(|told| told.addresses.to_string()).collect();
+            self.shared.require(listed == list.addresses(self.script.config.balancing()), || {
+                format!("{list:?} was given, and {listed:?} are listed")
+            });
+        }
+        let told = self.all.iter().filter(|(_, told)| told.listed);
+        let told: Vec<_> = told.map(|(id, told)| (*id, told.state)).collect();
+        let shown: Vec<_> = snapshot.endpoints.iter().map(|it| (it.endpoint, it.state)).collect();
+        self.shared.require(told == shown, || {
+            format!("the snapshot shows the endpoints {shown:?}, the events told {told:?}")
+        });
+    }
+}
