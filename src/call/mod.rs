@@ -32,7 +32,10 @@ mod submit;
 mod task;
 mod waiting;
 
+pub(crate) use admission::Gathering;
 pub(crate) use alarm::{Alarm, within};
+#[cfg(feature = "bridge")]
+pub(crate) use body::SupervisedBody;
 pub(crate) use credentials::Credentials;
 pub use credentials::{CallCredentials, CredentialsRequest};
 pub(crate) use fetch::fetch;
