@@ -128,7 +128,10 @@ struct Refusal {
 }
 
 /// The kinds of the service's methods, in the server's words.
-async fn ask(channel: &SupervisedChannel, service: &str) -> Result<Vec<(String, CallKind)>, String> {
+async fn ask(
+    channel: &SupervisedChannel,
+    service: &str,
+) -> Result<Vec<(String, CallKind)>, String> {
     let mut answer = ask_version("v1", channel, service).await;
     if answer.as_ref().is_err_and(|status| status.code() == Code::Unimplemented) {
         answer = ask_version("v1alpha", channel, service).await;

@@ -226,10 +226,7 @@ fn pump_on(calls: &Arc<Calls>, call: &Arc<Call>, pump: Box<Pump>) -> AbortHandle
             Err(words) => (Status::internal(format!("it panicked: {words}")), None),
         };
         let failure = Failure::request_body(status.code(), status.message().into());
-        told.conclude(
-            &call,
-            AttemptFailure { status, ..failure.into() },
-        );
+        told.conclude(&call, AttemptFailure { status, ..failure.into() });
         // Only then: who reads the answer shall hear the reason, not the reset.
         if let Some(pump) = pump {
             pump.reset();

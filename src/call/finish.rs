@@ -81,7 +81,8 @@ impl Calls {
 
     /// Ends a call with a failure and delivers it. Nothing happens if the call is over.
     pub(crate) fn conclude(&self, call: &Arc<Call>, ended: AttemptFailure) {
-        let Some(mut finished) = self.finish(call, ended.status.code(), Some(&ended.failure)) else {
+        let Some(mut finished) = self.finish(call, ended.status.code(), Some(&ended.failure))
+        else {
             return;
         };
         if let Some(report) = &mut finished.report {

@@ -102,7 +102,7 @@ impl Method {
     pub(super) fn hint_not_idempotent(&self) {
         if !self.hinted_harm.swap(true, Relaxed) && self.remembered {
             log_line!(
-                info,
+                warn,
                 method = %self.name,
                 "nobody said whether a call of this method may run twice, so a call that the server \
                  may have acted on is not retried: it fails when its link is lost, or the server \

@@ -190,7 +190,8 @@ impl Calls {
         if whole > room {
             return Some(Failure::request_too_large(whole, room, "queue.max_bytes"));
         }
-        let limit = self.config.max_request_message_bytes.filter(|limit| whole - PREFIX > *limit)?;
+        let limit =
+            self.config.max_request_message_bytes.filter(|limit| whole - PREFIX > *limit)?;
         Some(Failure::request_too_large(whole - PREFIX, limit, "max_request_message_bytes"))
     }
 

@@ -2,6 +2,8 @@
 //! `tonic::transport::Channel`.
 
 use super::{codec, request, supervisor::Handle};
+#[cfg(feature = "bridge")]
+use crate::call::Calls;
 use crate::{
     actor::Core,
     call::{Call, Reply, Submission, refusal, run, run_typed},
@@ -9,8 +11,6 @@ use crate::{
     model::{CallKind, CallOptions},
     transport::OpenBody,
 };
-#[cfg(feature = "bridge")]
-use crate::call::Calls;
 use futures::future::BoxFuture;
 use prost::Message;
 use std::{
