@@ -54,7 +54,7 @@
 //! | `ractor-cluster` | | for builds in which any crate turns on `ractor/cluster` |
 //! | `agent-queue-server` | | its server: the service, and a store in memory; `sqlite` and `postgres` add stores that last |
 //! | `auth-file` | | for that server: who may do what, from a YAML file |
-//! | `bridge` | | [`Bridge`](https://docs.rs/tonic-supervisor/latest/tonic_supervisor/struct.Bridge.html): an HTTP/2 server side over a supervised channel |
+//! | `bridge` | | `Bridge`: an HTTP/2 server side over a supervised channel |
 //! | `tonic-channel` | | `Supervisor::tonic_channel`: a real `tonic::transport::Channel`, for crates that take no other |
 //! | `cli` | | what the command `tonic-supervisor` needs |
 //! | `serve` | | what its commands `serve` and `token` need |
