@@ -119,7 +119,8 @@ async fn serve(
     let tls = tls.map(|tls| tls.acceptor(false)).transpose()?;
     let mut signals = Signals::new()?;
     let target = config.target().to_string();
-    let mut builder = Supervisor::builder(config);
+    // One client that reads nothing shall not stop the others.
+    let mut builder = Supervisor::builder(config).unread_answers(arguments.limits.answer_bytes());
     if let Some((path, set)) = descriptors {
         let said = |error| CliError::Failed(format!("{}: {error}", path.display()));
         builder = builder.descriptor_set(&set).map_err(said)?;

@@ -5,11 +5,14 @@ use super::{
     Client, bridge,
     client::{framed, post},
 };
-use crate::support::{Rig, SAY, config, secs};
+use crate::support::{ADDRESS, Rig, SAY, config, ms, secs, timed};
 use bytes::Bytes;
 use std::future::poll_fn;
 use tonic::Code;
-use tonic_supervisor::testing::Answer;
+use tonic_supervisor::{
+    Bridge, Supervisor,
+    testing::{Answer, MemoryNetwork, ScriptedServer},
+};
 
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_is_not_read_stops_its_server() {
@@ -55,4 +58,27 @@ async fn a_client_that_sends_more_than_the_server_reads_is_stopped() {
         }
     };
     assert!(stopped, "{sent} bytes were taken with nobody to read them");
+}
+
+/// The link is one for all clients.
+#[tokio::test(start_paused = true)]
+async fn streams_that_nobody_reads_do_not_stop_other_calls_where_the_link_holds_enough() {
+    let network = MemoryNetwork::new();
+    let server = ScriptedServer::on_memory(&network, ADDRESS).await;
+    server.on("/test.Echo/Repeat", Answer::stream(vec![vec![7; 100_000]; 100], Code::Ok));
+    let config = config().build().expect("valid");
+    let builder = Supervisor::builder(config).connector(network.connector());
+    let supervisor = builder.unread_answers(64 << 20).spawn();
+    let bridge = Bridge::new(supervisor.channel());
+    let mut deaf = Client::with_window(&bridge, 1 << 16).await;
+    let mut unread = Vec::new();
+    for _ in 0..10 {
+        let (response, mut body) = deaf.begin(post("/test.Echo/Repeat", &[])).await;
+        body.send_data(framed("hello"), true).expect("sent");
+        unread.push(response.await.expect("a head"));
+    }
+    tokio::time::sleep(secs(1)).await;
+    let mut other = Client::of(&bridge).await;
+    let (took, answer) = timed(other.call(SAY, &[])).await;
+    assert_eq!((answer.code(), took < ms(10)), (0, true), "{took:?}");
 }

@@ -5,3 +5,5 @@ mod agent;
 #[cfg(all(target_os = "linux", feature = "test-util"))]
 mod agent_processes;
 mod cli;
+#[cfg(all(unix, feature = "test-util"))]
+mod proxy;

@@ -71,7 +71,7 @@ impl Limits {
             .streams(self.max_streams)
             .handshake(self.handshake())
             .keepalive(time, timeout)
-            .answer_bytes(usize::try_from(self.max_answer_bytes).unwrap_or(usize::MAX))
+            .answer_bytes(self.answer_bytes())
             .answer_timeout(Duration::from_secs_f64(self.answer_timeout))
     }
 
@@ -92,11 +92,14 @@ impl Limits {
         )
     }
 
+    pub(crate) fn answer_bytes(&self) -> usize {
+        usize::try_from(self.max_answer_bytes).unwrap_or(usize::MAX)
+    }
+
     #[cfg(feature = "serve")]
     pub(crate) fn answers(&self) -> AnswerLimits {
-        let bytes = usize::try_from(self.max_answer_bytes).unwrap_or(usize::MAX);
         AnswerLimits::default()
-            .with_bytes(bytes)
+            .with_bytes(self.answer_bytes())
             .with_read_within(Duration::from_secs_f64(self.answer_timeout))
     }
 }
