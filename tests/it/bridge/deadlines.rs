@@ -51,6 +51,6 @@ async fn a_call_without_a_deadline_ends_by_timeout_with_the_reason_while_the_ser
     let (took, answer) = timed(say(&channel, SAY)).await;
     let status = answer.expect_err("late");
     assert_eq!(status.code(), Code::DeadlineExceeded);
-    assert!(status.message().contains("waiting for a link"), "{}", status.message());
+    assert!(status.message().contains("while it waited for a link"), "{}", status.message());
     assert!(took.abs_diff(secs(7)) <= ms(50), "{took:?}");
 }

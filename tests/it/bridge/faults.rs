@@ -1,21 +1,29 @@
 //! Each fault of the table, once directly and once over a bridge: the call ends with the same.
 
+use super::client::{Client, framed, post};
 use crate::{
     faults::rows,
     support::{bounded, ms},
 };
-use http::uri::PathAndQuery;
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering::SeqCst},
+use http_body::Body as _;
+use http_body_util::Full;
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
 };
-use tonic::{Code, Request, Status, client::Grpc};
-use tonic_prost::ProstCodec;
+use tonic::{Code, Status, body::Body};
 use tonic_supervisor::{
-    Config, MethodOptions, Supervisor,
+    Bridge, Config, MethodOptions, SupervisedChannel, Supervisor,
     testing::{MemoryNetwork, Misbehaviour, RawLink, RawPeer},
 };
+use tower::Service as _;
 
+/// The client's deadline, for faults that nothing else ends.
+const TIMEOUT: &str = "5S";
 const PATH: &str = "/table.Fault/Strike";
 
 /// As what the method is known, by `methods:`: the only way over a bridge.
@@ -41,42 +49,45 @@ async fn outcome(fault: Misbehaviour, known: Known, bridged: bool) -> (Code, Str
         .keepalive_time(ms(500))
         .keepalive_timeout(ms(500))
         .max_retry_attempts(1);
-    let rule = MethodOptions::new().timeout(ms(5_000));
+    let rule = MethodOptions::new();
     config = match known {
         Known::Unary => config.method("table.Fault/*", rule.unary()),
         Known::Streaming => config.method("table.Fault/*", rule.streaming()),
-        Known::Nothing => config.method("table.Fault/*", rule),
+        Known::Nothing => config,
     };
     let config = config.build().expect("valid");
     let supervisor = Supervisor::builder(config).connector(connector).rng_seed(1).spawn();
-    let mut request = Request::new("hello".to_owned());
-    request.set_timeout(ms(5_000));
-    let path = PathAndQuery::from_static(PATH);
-    let codec = ProstCodec::<String, String>::default();
-    let ended: Result<(), Status> = if bridged {
-        let mut grpc = Grpc::new(supervisor.tonic_channel());
-        grpc.ready().await.expect("the pipe is there");
-        // tonic's own timer would race ours.
-        let timeout = request.metadata_mut().remove("grpc-timeout").expect("set");
-        request.metadata_mut().insert("x-timeout", timeout);
-        all(grpc.server_streaming(request, path, codec).await).await
+    let outcome = if bridged {
+        let mut client = Client::of(&Bridge::new(supervisor.channel())).await;
+        let answer = client.call(PATH, &[("grpc-timeout", TIMEOUT)]).await;
+        Status::from_header_map(answer.last()).expect("a status")
     } else {
-        request.metadata_mut().remove("grpc-timeout");
-        let mut grpc = Grpc::new(supervisor.channel());
-        all(grpc.server_streaming(request, path, codec).await).await
+        direct(supervisor.channel()).await
     };
-    match ended {
-        Ok(()) => (Code::Ok, String::new()),
-        Err(status) => (status.code(), status.message().to_owned()),
-    }
+    (outcome.code(), outcome.message().to_owned())
 }
 
-async fn all(
-    answer: Result<tonic::Response<tonic::Streaming<String>>, Status>,
-) -> Result<(), Status> {
-    let mut messages = answer?.into_inner();
-    while messages.message().await?.is_some() {}
-    Ok(())
+/// What a client of this process is handed, before it decodes any message.
+async fn direct(mut channel: SupervisedChannel) -> Status {
+    let mut request = post(PATH, &[("grpc-timeout", TIMEOUT)]);
+    *request.uri_mut() = PATH.parse().expect("a path");
+    let body = Body::new(Full::new(framed("hello")));
+    let mut answer = match channel.call(request.map(|()| body)).await {
+        Ok(answer) => answer.into_parts(),
+        Err(status) => return status,
+    };
+    let mut last = answer.0.headers;
+    loop {
+        match poll_fn(|cx| Pin::new(&mut answer.1).poll_frame(cx)).await {
+            None => return Status::from_header_map(&last).expect("a status"),
+            Some(Err(status)) => return status,
+            Some(Ok(frame)) => {
+                if let Ok(trailers) = frame.into_trailers() {
+                    last = trailers;
+                }
+            }
+        }
+    }
 }
 
 /// The first call meets the fault; what comes after it is answered.

@@ -62,8 +62,11 @@ async fn a_head_above_the_limit_ends_only_its_call() {
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_reads_nothing_loses_its_call_and_the_server_hears_of_it() {
-    let rig =
-        Rig::with_script(Answer::stream(vec![vec![7; 40_000]; 100], Code::Ok), config()).await;
+    let rig = Rig::with_script(
+        Answer::stream(vec![vec![7; 40_000]; 100], Code::Ok).then_hang(),
+        config(),
+    )
+    .await;
     let limits = BridgeLimits::default().answer_timeout(secs(5));
     let mut client = Client::with_window(&bridge(&rig).limits(limits), 64_000).await;
     let (response, mut body) = client.begin(post(SAY, &[])).await;
