@@ -36,7 +36,8 @@ impl Room {
 
     /// A share of `bytes`, if there is room.
     pub(super) fn take(&self, bytes: usize) -> Option<Share<'_>> {
-        self.add(bytes).then_some(Share { room: self, bytes })
+        // Not `then_some`: a share that is made is given back.
+        self.add(bytes).then(|| Share { room: self, bytes })
     }
 
     fn add(&self, bytes: usize) -> bool {

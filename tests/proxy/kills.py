@@ -7,6 +7,7 @@
 import multiprocessing
 import sys
 import time
+from concurrent import futures
 
 import grpc
 
@@ -120,10 +121,12 @@ def seed():
                 while time.monotonic() < until:
                     answered += echo(b"%d" % answered, timeout=60) == b"%d" % answered
                 server.kill()
-                # A call that waits out the outage.
-                waiting = echo.future(b"waits", timeout=60)
-                server.start()
-                good = waiting.result() == b"waits" and good
+                # A call that waits out the outage. The interceptor waits for it, so it has a thread.
+                with futures.ThreadPoolExecutor(1) as thread:
+                    waiting = thread.submit(echo, b"waits", timeout=60)
+                    time.sleep(0.3)
+                    server.start()
+                    good = waiting.result() == b"waits" and good
         print("the seed's client, %d retries of its own: %d calls answered in %.1f s, %d retries made"
               % (retries, answered, time.monotonic() - begun, interceptor.made))
         good = answered > 50 and interceptor.made == 0 and good

@@ -64,7 +64,7 @@ def idle_and_slow(server):
     slow = []
     for _ in range(10):
         channel = grpc.insecure_channel(proxy.address, options=options + [("grpc.use_local_subchannel_pool", 1)])
-        call = channel.unary_stream("/test.Kinds/count")(b"2000000")
+        call = channel.unary_stream("/test.Kinds/flood")(b"300")
         next(call)
         slow.append((channel, call))
     time.sleep(2)
@@ -117,4 +117,5 @@ def main():
     sys.exit(1 if failed else 0)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -69,6 +69,11 @@ def count(request, context):
         yield str(number).encode()
 
 
+def flood(request, context):
+    for _ in range(int(request)):
+        yield bytes(100000)
+
+
 def breaks_off(request, context):
     for number in range(3):
         yield str(number).encode()
@@ -103,7 +108,7 @@ UNARY = [echo, metadata, fail, fail_after_head, remaining, slow, compressed, can
 METHODS = {}
 for method in UNARY:
     METHODS["/test.Kinds/" + method.__name__] = grpc.unary_unary_rpc_method_handler(method)
-for method in [count, breaks_off, endless]:
+for method in [count, flood, breaks_off, endless]:
     METHODS["/test.Kinds/" + method.__name__] = grpc.unary_stream_rpc_method_handler(method)
 METHODS["/test.Kinds/join"] = grpc.stream_unary_rpc_method_handler(join)
 METHODS["/test.Kinds/chat"] = grpc.stream_stream_rpc_method_handler(chat)
