@@ -147,7 +147,7 @@ async fn serve(
             format!("passes calls on {place}{tls} on to {target}")
         }
     };
-    let mut connections = std::pin::pin!(acceptor.open(listener));
+    let mut connections = Box::pin(acceptor.open(listener));
     Stdout::new().line(&line);
     listening::ready(&place);
     let watchdog = tokio::spawn(listening::live());
@@ -166,8 +166,8 @@ async fn serve(
     }
     listening::stopping();
     drain.send_replace(true);
-    // Nobody else is accepted: who comes now shall hear that at once.
-    drop(socket);
+    // Who comes now hears at once that nobody listens.
+    drop((connections, socket));
     let ended = async { while clients.join_next().await.is_some() {} };
     let _ = time::timeout(DRAIN, ended).await;
     clients.shutdown().await;
