@@ -1,5 +1,5 @@
 // Calls from grpc-js, each made directly and through the proxy; what the client sees must be the
-// same. Arguments: the server's address, the proxy's. `NODE_PATH` has @grpc/grpc-js.
+// same. Arguments: the server's address, the proxy's, and what that appends to `user-agent`. `NODE_PATH` has @grpc/grpc-js.
 "use strict";
 
 const grpc = require("@grpc/grpc-js");
@@ -43,7 +43,7 @@ const kinds = {
   metadata: async (client) => {
     const outcome = await unary(client, "metadata", "", sent, {});
     const said = JSON.parse(outcome.messages.pop());
-    said["user-agent"][0] = said["user-agent"][0].replace(" tonic-supervisor/0.1.0", "");
+    said["user-agent"][0] = said["user-agent"][0].replace(process.argv[4], "");
     return { ...outcome, said };
   },
   "failure with details": (client) => unary(client, "fail", "", new grpc.Metadata(), {}),

@@ -13,11 +13,12 @@ import time
 
 import grpc
 
-from processes import COMMAND, HERE, Proxy, Server
+from processes import COMMAND, HERE, VERSION, Proxy, Server
 
 
 def node(server, proxy):
-    return subprocess.run(["node", os.path.join(HERE, "kinds.js"), server.address, proxy.address],
+    return subprocess.run(["node", os.path.join(HERE, "kinds.js"), server.address, proxy.address,
+                           VERSION],
                           timeout=60).returncode == 0
 
 

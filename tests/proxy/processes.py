@@ -10,6 +10,9 @@ import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 COMMAND = os.environ["PROXY_COMMAND"]
+# What it appends to `user-agent`.
+VERSION = " tonic-supervisor/" + subprocess.check_output(
+    [COMMAND, "--version"], text=True).split()[-1]
 
 
 class Server:
