@@ -1,6 +1,6 @@
 //! One client's connection, from its first bytes to its end, with all its calls in the same task.
 
-use super::{bridge::Bridge, exchange, limits::BridgeLimits, watched::Heard, watched::Watched};
+use super::{exchange, limits::BridgeLimits, server::Bridge, watched::Heard, watched::Watched};
 use crate::transport::Io;
 use bytes::Bytes;
 use futures::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};

@@ -3,9 +3,9 @@
 
 use super::{
     answer::Delivery,
-    bridge::Bridge,
     failure::Tale,
     request::{RequestBody, attempts_before, refusal, strip},
+    server::Bridge,
     unread::Room,
 };
 use crate::{

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! tonic_channel   a real tonic `Channel`, over a pipe in memory
-//! bridge          what holds for all connections
+//! server          what holds for all connections
 //! connection      one client's connection: handshake, keepalive, drain
 //! first_bytes     what speaks no HTTP/2 is told so
 //! exchange        one call: request in, call, answer out
@@ -20,7 +20,6 @@
 //! is sent in one go, and nothing of them is left when the connection ends.
 
 mod answer;
-mod bridge;
 mod connection;
 mod exchange;
 mod failure;
@@ -28,10 +27,11 @@ mod first_bytes;
 mod limits;
 mod reflection;
 mod request;
+mod server;
 #[cfg(feature = "tonic-channel")]
 mod tonic_channel;
 mod unread;
 mod watched;
 
-pub use bridge::Bridge;
 pub use limits::BridgeLimits;
+pub use server::Bridge;

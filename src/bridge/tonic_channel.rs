@@ -4,7 +4,7 @@
 //! a task of the runtime in which the channel lives. It ends when the channel is dropped: then the
 //! pipe does.
 
-use super::{bridge::Bridge, limits::BridgeLimits};
+use super::{limits::BridgeLimits, server::Bridge};
 use crate::client::Supervisor;
 use bytes::Bytes;
 use hyper_util::rt::TokioIo;

@@ -62,7 +62,7 @@ pub(super) async fn prepare(
     let (whole, rest) =
         taken.map_err(|(failure, status)| refused(&method, failure, status, made))?;
     if let (CallKind::Auto, Some(open)) = (kind, &rest)
-        && open.taken.front().is_some_and(|first| goes_on(first))
+        && open.taken.front().is_some_and(goes_on)
     {
         method.streams(false);
     }
