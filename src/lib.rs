@@ -54,6 +54,8 @@
 //! | `ractor-cluster` | | for builds in which any crate turns on `ractor/cluster` |
 //! | `agent-queue-server` | | its server: the service, and a store in memory; `sqlite` and `postgres` add stores that last |
 //! | `auth-file` | | for that server: who may do what, from a YAML file |
+//! | `bridge` | | `Bridge`: an HTTP/2 server side over a supervised channel |
+//! | `tonic-channel` | | `Supervisor::tonic_channel`: a real `tonic::transport::Channel`, for crates that take no other |
 //! | `cli` | | what the command `tonic-supervisor` needs |
 //! | `serve` | | what its commands `serve` and `token` need |
 //!
@@ -79,6 +81,8 @@ macro_rules! log_line {
 mod actor;
 #[cfg(feature = "agent-queue")]
 pub mod agent_queue;
+#[cfg(feature = "bridge")]
+mod bridge;
 mod call;
 mod client;
 mod clock;
@@ -99,6 +103,8 @@ pub use actor::UnaryCall;
 #[cfg(feature = "sim")]
 #[doc(hidden)]
 pub use actor::{Mutation, Mutations};
+#[cfg(feature = "bridge")]
+pub use bridge::{Bridge, BridgeLimits};
 pub use call::{CallCredentials, CredentialsRequest, UnaryReply, UnaryResult};
 #[cfg(feature = "test-util")]
 pub use call::{Child, Panics};

@@ -29,6 +29,7 @@ const CHAPTERS: &[(&str, &[&str])] = &[
     ("call", &["model", "policy", "config", "telemetry", "transport", "clock", "unwind"]),
     ("actor", &["model", "policy", "config", "telemetry", "transport", "call", "clock", "unwind"]),
     ("client", &["model", "policy", "config", "telemetry", "transport", "call", "actor", "clock"]),
+    ("bridge", &["model", "call", "client", "transport", "clock"]),
     ("proto", &[]),
     ("agent_queue", &["model", "policy", "config", "client", "proto", "clock", "unwind", "crypto"]),
     ("testing", &["model", "transport"]),

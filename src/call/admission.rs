@@ -6,6 +6,38 @@
 use crate::{config::Queue, model::ShedReason, telemetry::Counts};
 use std::sync::{Arc, atomic::Ordering::SeqCst};
 
+/// What is taken of `queue.max_bytes` for a request that is not whole yet: many that come piece by
+/// piece shall not hold more than those that wait. Given back when dropped.
+pub(crate) struct Gathering<'a> {
+    counts: &'a Counts,
+    queue: &'a Queue,
+    size: usize,
+}
+
+impl<'a> Gathering<'a> {
+    pub(crate) fn new(counts: &'a Counts, queue: &'a Queue) -> Self {
+        Self { counts, queue, size: 0 }
+    }
+
+    /// Takes as much as `size` bytes need in all.
+    pub(crate) fn grow(&mut self, size: usize) -> Result<(), ShedReason> {
+        let more = size.saturating_sub(self.size);
+        let below = |n: usize| n.checked_add(more).filter(|n| *n <= self.queue.max_bytes);
+        self.counts
+            .bytes
+            .fetch_update(SeqCst, SeqCst, below)
+            .map_err(|_| ShedReason::TooManyBytes)?;
+        self.size += more;
+        Ok(())
+    }
+}
+
+impl Drop for Gathering<'_> {
+    fn drop(&mut self) {
+        self.counts.bytes.fetch_sub(self.size, SeqCst);
+    }
+}
+
 /// One call's share of the bounds; given back when dropped.
 pub(crate) struct Admission {
     counts: Arc<Counts>,

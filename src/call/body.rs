@@ -75,6 +75,12 @@ impl SupervisedBody {
         Self { body, open: Some(Box::new(open)) }
     }
 
+    /// How many bytes of it lie here, to be read without waiting for the wire.
+    #[cfg(feature = "bridge")]
+    pub(crate) fn at_hand(&self) -> usize {
+        self.body.at_hand()
+    }
+
     /// What ends the call from this side, if anything does.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Status> {
         let Some(open) = &mut self.open else {
@@ -220,10 +226,7 @@ fn pump_on(calls: &Arc<Calls>, call: &Arc<Call>, pump: Box<Pump>) -> AbortHandle
             Err(words) => (Status::internal(format!("it panicked: {words}")), None),
         };
         let failure = Failure::request_body(status.code(), status.message().into());
-        told.conclude(
-            &call,
-            AttemptFailure { failure, status, pushback: None, link_answered: false },
-        );
+        told.conclude(&call, AttemptFailure { status, ..failure.into() });
         // Only then: who reads the answer shall hear the reason, not the reset.
         if let Some(pump) = pump {
             pump.reset();

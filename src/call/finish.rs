@@ -74,15 +74,20 @@ impl Calls {
             elapsed: took,
             maybe_processed: machine.maybe_processed()
                 || (attempts > 0 && outcome.maybe_processed() && phase >= Phase::MaybeProcessed),
+            head: None,
         });
         Some(Finished { report, port })
     }
 
     /// Ends a call with a failure and delivers it. Nothing happens if the call is over.
     pub(crate) fn conclude(&self, call: &Arc<Call>, ended: AttemptFailure) {
-        let Some(finished) = self.finish(call, ended.status.code(), Some(&ended.failure)) else {
+        let Some(mut finished) = self.finish(call, ended.status.code(), Some(&ended.failure))
+        else {
             return;
         };
+        if let Some(report) = &mut finished.report {
+            report.head = ended.head;
+        }
         let status = finished.status(finished.with_waiting(ended.status));
         match finished.port {
             Some(port) => {

@@ -45,6 +45,8 @@ pub(crate) struct Method {
     /// What a call of it is where nobody says anything.
     otherwise: CallKind,
     hinted: AtomicBool,
+    /// Whether it was told what it costs that nobody says whether it may run twice.
+    hinted_harm: AtomicBool,
     /// Whether a call of it was seen to stream.
     streamed: AtomicBool,
     /// Whether it was told that a call of it waited long for its answer, and that nothing ends
@@ -94,6 +96,26 @@ impl Method {
             );
         }
         self.otherwise
+    }
+
+    /// Says once what it costs that nobody said whether a call may run twice.
+    pub(super) fn hint_not_idempotent(&self) {
+        if !self.hinted_harm.swap(true, Relaxed) && self.remembered {
+            log_line!(
+                warn,
+                method = %self.name,
+                "nobody said whether a call of this method may run twice, so a call that the server \
+                 may have acted on is not retried: it fails when its link is lost, or the server \
+                 answers UNAVAILABLE; where running it twice does no harm, say `idempotent: true` \
+                 in `methods:`"
+            );
+        }
+    }
+
+    /// Whether anybody described it: descriptors, or the configuration.
+    #[cfg(feature = "bridge")]
+    pub(crate) fn is_described(&self) -> bool {
+        self.described.is_some() || self.rule.as_ref().is_some_and(|rule| rule.kind.is_some())
     }
 
     /// Whether descriptors say that it is unary.
@@ -215,6 +237,7 @@ impl Methods {
             remembered,
             otherwise: if config.retry_undescribed { CallKind::Auto } else { CallKind::Streaming },
             hinted: AtomicBool::new(false),
+            hinted_harm: AtomicBool::new(false),
             streamed: AtomicBool::new(false),
             awaited: AtomicBool::new(false),
             left_open: AtomicBool::new(false),

@@ -34,8 +34,11 @@ mod submit;
 mod task;
 mod waiting;
 
+pub(crate) use admission::Gathering;
 pub(crate) use alarm::{Alarm, within};
 pub(crate) use avoid::Avoid;
+#[cfg(feature = "bridge")]
+pub(crate) use body::SupervisedBody;
 pub(crate) use credentials::Credentials;
 pub use credentials::{CallCredentials, CredentialsRequest};
 pub(crate) use fetch::fetch;

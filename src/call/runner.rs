@@ -225,7 +225,7 @@ async fn exchange(
         }
         Beside::BodyFailed(status) => {
             let failure = Failure::request_body(status.code(), status.message().into());
-            Err(Box::new(AttemptFailure { failure, status, pushback: None, link_answered: false }))
+            Err(Box::new(AttemptFailure { status, ..failure.into() }))
         }
     }
 }

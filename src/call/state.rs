@@ -64,6 +64,8 @@ pub(crate) struct Call {
     /// Whether the call turned out to stream: a configured deadline holds no more.
     pub(crate) streams: AtomicBool,
     pub(crate) attempt_timeout: Option<Duration>,
+    /// How many attempts were made before by whoever is on the other side of a bridge.
+    pub(crate) attempts_before: u32,
     pub(crate) retry: RetryPolicy,
     pub(crate) submitted: Instant,
     pub(crate) size: usize,
@@ -310,6 +312,18 @@ impl Call {
         Poll::Pending
     }
 
+    /// How many attempts were made so far, and how long the call was not on the wire for the last.
+    #[cfg(feature = "bridge")]
+    pub(crate) fn tale(&self) -> (u32, Duration) {
+        let state = self.state.lock();
+        let until = match state.attempts {
+            0 => crate::clock::now(),
+            _ => state.attempt_started,
+        };
+        let waited = until.saturating_duration_since(self.submitted);
+        (state.attempts, waited.saturating_sub(state.on_wire))
+    }
+
     /// Begins an attempt: its head and, where the request is whole, its body. None if the call does
     /// not wait for one: it is over, or a former request actor, not quite dead yet, was quicker.
     pub(crate) fn begin_attempt(
@@ -328,10 +342,8 @@ impl Call {
         state.endpoint = endpoint;
         let remaining = self.deadline.map(|deadline| deadline.saturating_duration_since(now));
         let headers = state.ready_made.take().unwrap_or_else(|| self.copy_headers());
-        Some((
-            head(&self.method.uri, headers, remaining, state.machine.retries(), last),
-            state.body.clone(),
-        ))
+        let before = self.attempts_before.saturating_add(state.machine.retries());
+        Some((head(&self.method.uri, headers, remaining, before, last), state.body.clone()))
     }
 
     fn copy_headers(&self) -> HeaderMap {

@@ -16,7 +16,7 @@ use crate::{
     model::{CallId, CallKind, CallOptions, CallReport, Cause, Fact, Failure, Phase, printable},
     policy::{RetryLimit, nearest_timeout, parse_timeout},
     telemetry::CallEnd,
-    transport::{PREFIX, is_one_message, payload, status},
+    transport::{PREFIX, is_one_message, message_length, payload, status},
 };
 use bytes::Bytes;
 use http::HeaderMap;
@@ -137,10 +137,7 @@ impl Calls {
             completed: !has_port && !plain,
             plain,
             kind,
-            idempotent: options
-                .idempotent
-                .or(rule.and_then(|rule| rule.idempotent))
-                .unwrap_or(true),
+            idempotent: is_idempotent(&method, &options, kind),
             wait_for_ready,
             wait_is_explicit: wait_for_ready
                 && (said.is_some() || self.config.provenance.wait_for_ready),
@@ -149,6 +146,7 @@ impl Calls {
             patience,
             streams: AtomicBool::new(false),
             attempt_timeout,
+            attempts_before: options.attempts_before,
             retry,
             submitted: made,
             size,
@@ -184,6 +182,19 @@ impl Calls {
         TimeLimits { deadline, is_stated, patience }
     }
 
+    /// A message that is not whole yet, and says that it is larger than may be sent, or than the
+    /// whole queue.
+    pub(crate) fn announces_too_much(&self, begun: &Bytes) -> Option<Failure> {
+        let whole = message_length(begun).filter(|whole| *whole > begun.len())?;
+        let room = self.config.queue.max_bytes;
+        if whole > room {
+            return Some(Failure::request_too_large(whole, room, "queue.max_bytes"));
+        }
+        let limit =
+            self.config.max_request_message_bytes.filter(|limit| whole - PREFIX > *limit)?;
+        Some(Failure::request_too_large(whole - PREFIX, limit, "max_request_message_bytes"))
+    }
+
     /// A request that is larger than the whole queue, or one message and larger than may be
     /// sent.
     fn too_large(&self, body: Option<&Bytes>) -> Option<Failure> {
@@ -196,6 +207,16 @@ impl Calls {
         (message > limit)
             .then(|| Failure::request_too_large(message, limit, "max_request_message_bytes"))
     }
+}
+
+/// Whether running the call twice does no harm, as the call, the configuration, or whoever passes
+/// the call on for somebody else says.
+fn is_idempotent(method: &Method, options: &CallOptions, kind: CallKind) -> bool {
+    let said = options.idempotent.or(method.rule.as_ref().and_then(|rule| rule.idempotent));
+    if said.is_none() && options.unsaid_is_harmful && kind != CallKind::Streaming {
+        method.hint_not_idempotent();
+    }
+    said.unwrap_or(!options.unsaid_is_harmful)
 }
 
 /// A configured timeout of a call: what the server waits of its own accord is not counted.
@@ -239,6 +260,7 @@ fn with_report(method: &str, outcome: Failure, mut status: Status, elapsed: Dura
         waiting,
         elapsed,
         maybe_processed: false,
+        head: None,
     }));
     status
 }

@@ -138,6 +138,18 @@ impl SupervisorBuilder {
         self
     }
 
+    /// How many bytes of answers that nobody has read a link may hold, over all its calls; one call
+    /// holds at most 2 MiB. Default: 5 MiB, which is right where whoever makes calls reads the
+    /// answers. Where calls are made for others, three that read nothing would stop all the rest,
+    /// so give it more, as the command `proxy` does. At most 2 GiB.
+    pub fn unread_answers(mut self, bytes: usize) -> Self {
+        const MOST: u32 = (1 << 31) - 1;
+        let bytes = u32::try_from(bytes).unwrap_or(MOST);
+        // Below what HTTP/2 begins with there is nothing to set.
+        self.config.unread_answers = Some(bytes.clamp(1 << 16, MOST));
+        self
+    }
+
     /// Seeds the random numbers for jitter and spread, for tests that must repeat. By default the
     /// seed is random.
     pub fn rng_seed(mut self, seed: u64) -> Self {

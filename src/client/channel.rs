@@ -2,11 +2,14 @@
 //! `tonic::transport::Channel`.
 
 use super::{codec, request, supervisor::Handle};
+#[cfg(feature = "bridge")]
+use crate::call::Calls;
 use crate::{
     actor::Core,
-    call::{Reply, Submission, refusal, run, run_typed},
+    call::{Call, Reply, Submission, refusal, run, run_typed},
     clock,
     model::{CallKind, CallOptions},
+    transport::OpenBody,
 };
 use futures::future::BoxFuture;
 use prost::Message;
@@ -85,6 +88,24 @@ impl SupervisedChannel {
         .await
     }
 
+    /// Begins a call: prepared, admitted, and to be run. Cancel safe: dropped, there is no call.
+    pub(crate) async fn begin(
+        &self,
+        request: http::Request<tonic::body::Body>,
+        options: CallOptions,
+    ) -> Result<(Arc<Call>, Option<OpenBody>), Status> {
+        let prepared = request::prepare(self.core(), request, options).await?;
+        let refused = |(failure, call): (_, Submission)| refusal(&call.method, failure, call.made);
+        let call = self.core().calls.submit(prepared.call).map_err(refused)?;
+        Ok((call, prepared.rest))
+    }
+
+    /// What all calls share.
+    #[cfg(feature = "bridge")]
+    pub(crate) fn calls(&self) -> &Arc<Calls> {
+        &self.core().calls
+    }
+
     fn core(&self) -> &Arc<Core> {
         self.handle.core()
     }
@@ -105,16 +126,13 @@ impl tower_service::Service<http::Request<tonic::body::Body>> for SupervisedChan
     }
 
     fn call(&mut self, request: http::Request<tonic::body::Body>) -> Self::Future {
-        let core = self.core().clone();
         // A call in flight keeps the supervisor alive, too.
-        let handle = self.handle.clone();
+        let channel = self.clone();
         Box::pin(async move {
-            let prepared = request::prepare(&core, request).await?;
-            let refused =
-                |(failure, call): (_, Submission)| refusal(&call.method, failure, call.made);
-            let call = core.calls.submit(prepared.call).map_err(refused)?;
-            let response = run(core.calls.clone(), call, prepared.rest).await?;
-            drop(handle);
+            let options = request.extensions().get::<CallOptions>().copied().unwrap_or_default();
+            let (call, rest) = channel.begin(request, options).await?;
+            let response = run(channel.core().calls.clone(), call, rest).await?;
+            drop(channel);
             Ok(response.map(tonic::body::Body::new))
         })
     }

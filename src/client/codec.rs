@@ -19,7 +19,7 @@ pub(super) fn decode<M: Message + Default>(message: Bytes) -> Result<M, String> 
 }
 
 /// Frames `message`, uncompressed, in a buffer of its exact size.
-pub(super) fn encode(message: &impl Message) -> Bytes {
+pub(crate) fn encode(message: &impl Message) -> Bytes {
     let length = message.encoded_len();
     let mut frame = BytesMut::with_capacity(PREFIX + length);
     frame.put_u8(0);

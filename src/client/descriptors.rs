@@ -2,6 +2,7 @@
 
 use crate::model::CallKind;
 use prost::Message as _;
+use prost_types::FileDescriptorProto;
 use std::fmt;
 
 /// The bytes that a builder was given as descriptors are not an encoded `FileDescriptorSet`. `{}`
@@ -13,19 +14,28 @@ pub struct DescriptorError(String);
 pub(super) fn kinds(encoded: &[u8]) -> Result<Vec<(String, CallKind)>, DescriptorError> {
     let set = prost_types::FileDescriptorSet::decode(encoded)
         .map_err(|error| DescriptorError(error.to_string()))?;
+    Ok(set.file.iter().flat_map(kinds_of).collect())
+}
+
+/// The same for one encoded `FileDescriptorProto`.
+#[cfg(feature = "bridge")]
+pub(crate) fn kinds_in(file: &[u8]) -> Result<Vec<(String, CallKind)>, DescriptorError> {
+    let file = FileDescriptorProto::decode(file);
+    Ok(kinds_of(&file.map_err(|error| DescriptorError(error.to_string()))?))
+}
+
+fn kinds_of(file: &FileDescriptorProto) -> Vec<(String, CallKind)> {
+    let dot = if file.package().is_empty() { "" } else { "." };
     let mut kinds = Vec::new();
-    for file in &set.file {
-        let dot = if file.package().is_empty() { "" } else { "." };
-        for service in &file.service {
-            for method in &service.method {
-                let streaming = method.client_streaming() || method.server_streaming();
-                let kind = if streaming { CallKind::Streaming } else { CallKind::Unary };
-                let name = format!("{}{dot}{}/{}", file.package(), service.name(), method.name());
-                kinds.push((name, kind));
-            }
+    for service in &file.service {
+        for method in &service.method {
+            let streaming = method.client_streaming() || method.server_streaming();
+            let kind = if streaming { CallKind::Streaming } else { CallKind::Unary };
+            let name = format!("{}{dot}{}/{}", file.package(), service.name(), method.name());
+            kinds.push((name, kind));
         }
     }
-    Ok(kinds)
+    kinds
 }
 
 impl fmt::Display for DescriptorError {

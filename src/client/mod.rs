@@ -14,7 +14,11 @@ mod token_file;
 
 pub use builder::SupervisorBuilder;
 pub use channel::SupervisedChannel;
+#[cfg(feature = "bridge")]
+pub(crate) use codec::encode;
 pub use descriptors::DescriptorError;
+#[cfg(feature = "bridge")]
+pub(crate) use descriptors::kinds_in;
 pub use mailbox::Mailbox;
 pub use not_ready::NotReady;
 pub use supervisor::Supervisor;

@@ -2,9 +2,10 @@
 
 use crate::{
     actor::Core,
-    call::{Alarm, Reply, Submission, no_such_method, refused},
+    call::{Alarm, Gathering, Reply, Submission, no_such_method, refused},
     clock,
     model::{CallKind, CallOptions, ConnectivityState, Failure, Phase},
+    policy::after,
     transport::{OpenBody, begins_with_a_message, is_one_message},
 };
 use bytes::{Bytes, BytesMut};
@@ -15,7 +16,7 @@ use std::{
     pin::{Pin, pin},
     sync::Arc,
     task::Poll,
-    time::Instant,
+    time::{Duration, Instant},
 };
 use tonic::Status;
 
@@ -34,6 +35,7 @@ pub(super) struct Prepared {
 pub(super) async fn prepare(
     core: &Arc<Core>,
     request: http::Request<tonic::body::Body>,
+    options: CallOptions,
 ) -> Result<Prepared, Status> {
     let (head, body) = request.into_parts();
     let Some(path) = head.uri.path_and_query() else {
@@ -41,18 +43,29 @@ pub(super) async fn prepare(
         return Err(no_such_method(&uri, format!("the request's URI {uri:?} has no path")));
     };
     let (made, method) = (clock::now(), core.calls.method(path));
-    let options = head.extensions.get::<CallOptions>().copied().unwrap_or_default();
     let kind = method.kind(options.kind);
     let taken = match kind {
         CallKind::Unary => {
             let deadline =
                 || core.calls.time_limits(&method, &head.headers, &options, kind, made).deadline;
-            in_time(core, deadline, take_message(body, method.is_certainly_unary())).await
+            in_time(core, deadline, take_message(core, body, method.is_certainly_unary())).await
         }
         CallKind::Streaming | CallKind::Auto => take_ready(body, None).map_err(failed_body),
     };
+    let taken = match (taken, options.whole_within) {
+        (Ok((None, Some(open))), Some(within)) if kind == CallKind::Auto => {
+            let most = core.config.max_replay_bytes;
+            Box::pin(take_soon(core, open, within, most)).await.map_err(failed_body)
+        }
+        (taken, _) => taken,
+    };
     let (whole, rest) =
         taken.map_err(|(failure, status)| refused(&method, failure, status, made))?;
+    if let (CallKind::Auto, Some(open)) = (kind, &rest)
+        && open.taken.front().is_some_and(goes_on)
+    {
+        method.streams(false);
+    }
     // Whatever is known of the method: what is not exactly one message is passed through.
     let one = whole.as_ref().is_some_and(is_one_message);
     if kind == CallKind::Auto && !one && whole.as_ref().is_some_and(begins_with_a_message) {
@@ -80,17 +93,23 @@ fn failed_body(status: Status) -> Refused {
     (Failure { phase: Phase::Unsent, ..failure }, status)
 }
 
+/// A failure of this side, in its own words.
+fn said(failure: Failure) -> Refused {
+    let status = Status::new(failure.code, failure.to_string());
+    (failure, status)
+}
+
 /// Waits for the caller's own message no longer than for the call's answer, and not past a
 /// shutdown.
 async fn in_time<T>(
     core: &Core,
     deadline: impl FnOnce() -> Option<Instant>,
-    taking: impl Future<Output = Result<T, Status>>,
+    taking: impl Future<Output = Result<T, Refused>>,
 ) -> Result<T, Refused> {
     let mut taking = pin!(taking);
     // As a rule it is there.
     if let Poll::Ready(taken) = futures::poll!(taking.as_mut()) {
-        return taken.map_err(failed_body);
+        return taken;
     }
     // Boxed: every call's future would have room for it.
     Box::pin(wait_for(core, deadline(), taking)).await
@@ -99,7 +118,7 @@ async fn in_time<T>(
 async fn wait_for<T>(
     core: &Core,
     deadline: Option<Instant>,
-    taking: impl Future<Output = Result<T, Status>>,
+    taking: impl Future<Output = Result<T, Refused>>,
 ) -> Result<T, Refused> {
     let (mut state, mut deadline) = (core.telemetry.watch(), pin!(deadline.map(Alarm::at)));
     let late = poll_fn(|cx| match deadline.as_mut().as_pin_mut() {
@@ -108,7 +127,7 @@ async fn wait_for<T>(
     });
     let failure = tokio::select! {
         biased;
-        taken = taking => return taken.map_err(failed_body),
+        taken = taking => return taken,
         () = late => {
             let what = "for its own request, whose message the caller has not given whole";
             Failure::deadline(Phase::Unsent, Some(what.into()))
@@ -117,18 +136,20 @@ async fn wait_for<T>(
             core.calls.shutdown.too_late(Phase::Unsent)
         }
     };
-    let status = Status::new(failure.code, failure.to_string());
-    Err((failure, status))
+    Err(said(failure))
 }
 
 /// The body of a unary call: waits for its message and, where that is `certain`, for its end.
 ///
 /// One that goes on after its message is passed through, so that a stream under the wrong name
-/// neither hangs here nor is gathered without end.
+/// neither hangs here nor is gathered without end. Nor is one that says of itself that it is larger
+/// than may be, or that comes in pieces while the queue is full.
 async fn take_message(
+    core: &Core,
     mut body: tonic::body::Body,
     certain: bool,
-) -> Result<(Option<Bytes>, Option<OpenBody>), Status> {
+) -> Result<(Option<Bytes>, Option<OpenBody>), Refused> {
+    let mut gathering = Gathering::new(&core.telemetry.counts, &core.config.queue);
     let mut message = Bytes::new();
     let mut taken = 0_usize;
     while !begins_with_a_message(&message) || certain && is_one_message(&message) {
@@ -140,11 +161,54 @@ async fn take_message(
         let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await else {
             return Ok((Some(message), None));
         };
-        if let Ok(data) = frame?.into_data() {
+        if let Ok(data) = frame.map_err(failed_body)?.into_data() {
             message = join(message, data);
+            if let Some(failure) = core.calls.announces_too_much(&message) {
+                return Err(said(failure));
+            }
+            if !begins_with_a_message(&message) {
+                let refused = |reason| said(Failure::shed(reason));
+                gathering.grow(message.len()).map_err(refused)?;
+            }
         }
     }
-    take_ready(body, Some(message))
+    take_ready(body, Some(message)).map_err(failed_body)
+}
+
+/// The rest of a body of which something, or nothing, is there: whoever passes calls on reads heads
+/// and bodies one after the other, and a whole message that comes a moment after its head is a
+/// unary call's as a rule. Not awaited: a second message, and more than `most` bytes.
+async fn take_soon(
+    core: &Core,
+    open: OpenBody,
+    within: Duration,
+    most: usize,
+) -> Result<(Option<Bytes>, Option<OpenBody>), Status> {
+    let OpenBody { taken, rest: mut body, .. } = open;
+    let mut first = taken.into_iter().fold(Bytes::new(), join);
+    let mut late = pin!(Alarm::at(after(clock::now(), within)));
+    while !goes_on(&first) && first.len() <= most {
+        let frame = poll_fn(|cx| match Pin::new(&mut body).poll_frame(cx) {
+            Poll::Ready(frame) => Poll::Ready(Some(frame)),
+            Poll::Pending => late.as_mut().poll_rung(&core.calls.runtime, cx).map(|()| None),
+        });
+        match frame.await {
+            Some(None) => return Ok((Some(first), None)),
+            Some(Some(frame)) => {
+                if let Ok(data) = frame?.into_data() {
+                    first = join(first, data);
+                }
+            }
+            None => break,
+        }
+    }
+    let taken = Some(first).filter(|first| !first.is_empty()).into_iter().collect();
+    Ok((None, Some(OpenBody { taken, rest: body, consumed: false })))
+}
+
+/// More than one message has begun.
+fn goes_on(data: &Bytes) -> bool {
+    begins_with_a_message(data) && !is_one_message(data)
 }
 
 fn join(head: Bytes, tail: Bytes) -> Bytes {

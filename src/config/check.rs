@@ -64,6 +64,7 @@ pub(super) fn config(mut layers: Layers) -> Result<Config, ConfigError> {
         },
         throttle: throttle(&mut scope),
         methods: Vec::new(),
+        unread_answers: None,
         provenance: Provenance::default(),
     };
     config.provenance = Provenance {

@@ -66,6 +66,8 @@ pub struct Config {
     pub(crate) intensity: Intensity,
     pub(crate) throttle: ThrottleRule,
     pub(crate) methods: Vec<MethodRule>,
+    /// What a link may hold of answers that nobody has read, where the builder says so.
+    pub(crate) unread_answers: Option<u32>,
     pub(crate) provenance: Provenance,
 }
 

@@ -34,6 +34,12 @@ pub struct CallOptions {
     pub(crate) attempt_timeout: Option<Duration>,
     pub(crate) long_poll: Duration,
     pub(crate) no_retry: bool,
+    /// Where nobody says whether the call may run twice, it may not.
+    pub(crate) unsaid_is_harmful: bool,
+    /// So many attempts were made by whoever passes the call on.
+    pub(crate) attempts_before: u32,
+    /// How long a request that nobody described may take to show that it is whole.
+    pub(crate) whole_within: Option<Duration>,
 }
 
 impl CallOptions {

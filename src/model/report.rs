@@ -8,6 +8,7 @@ use super::{
     failure::{Failure, Phase},
     text::printable,
 };
+use http::HeaderMap;
 use std::{fmt, sync::Arc, time::Duration};
 use tonic::Code;
 
@@ -72,6 +73,9 @@ pub struct CallReport {
     pub elapsed: Duration,
     /// Whether the server may have acted on the call, in any attempt, although it failed.
     pub maybe_processed: bool,
+    /// The head of the answer whose trailers ended the call: metadata that `tonic::Status`, which
+    /// has one map for all, could not tell from the trailers'.
+    pub(crate) head: Option<Arc<HeaderMap>>,
 }
 
 impl CallReport {

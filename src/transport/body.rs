@@ -100,6 +100,15 @@ impl ResponseBody {
         }
     }
 
+    /// How many bytes lie here, to be read without waiting for the wire.
+    #[cfg(feature = "bridge")]
+    pub(crate) fn at_hand(&self) -> usize {
+        match self {
+            Self::Whole { data, .. } => data.size(),
+            Self::Live(live) => live.data.size(),
+        }
+    }
+
     /// The data and the trailers of a whole answer; none where more may come.
     pub(crate) fn into_whole(self) -> Option<(Bytes, HeaderMap)> {
         match self {

@@ -60,6 +60,7 @@ pub(crate) struct Dial {
     pub(crate) keepalive: Option<Liveness>,
     pub(crate) window: usize,
     pub(crate) max_header_bytes: usize,
+    pub(crate) unread_answers: Option<u32>,
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<Arc<super::tls::TlsClient>>,
 }
@@ -261,7 +262,7 @@ impl Dial {
         let (sender, connection) = h2::client::Builder::new()
             .enable_push(false)
             .initial_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
+            .initial_connection_window_size(self.unread_answers.unwrap_or(CONNECTION_WINDOW))
             .max_header_list_size(TAKEN_BY_H2)
             .max_frame_size(MAX_FRAME)
             // A storm of cancelled calls must not make h2 give the connection up.

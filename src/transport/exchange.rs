@@ -33,12 +33,14 @@ pub(crate) struct AttemptFailure {
     pub(crate) pushback: Option<Pushback>,
     /// Whether the peer had finished an answer on the link of this attempt, where the link failed.
     pub(crate) link_answered: bool,
+    /// The head of the answer whose trailers have the status; none where the head is all there is.
+    pub(crate) head: Option<Arc<HeaderMap>>,
 }
 
 impl From<Failure> for AttemptFailure {
     fn from(failure: Failure) -> Self {
         let status = status::of(&failure);
-        Self { failure, status, pushback: None, link_answered: false }
+        Self { failure, status, pushback: None, link_answered: false, head: None }
     }
 }
 
@@ -57,7 +59,7 @@ impl AttemptFailure {
             true => Failure::too_large_for_peer(status.code(), status.message()),
             false => Failure::status(status.code()),
         };
-        Box::new(Self { failure, status, pushback, link_answered: false })
+        Box::new(Self { failure, status, pushback, link_answered: false, head: None })
     }
 }
 
@@ -156,10 +158,10 @@ pub(crate) async fn read_unary(
     permit.link().take_back(body);
     fits.map_err(|failure| Box::new(failure.into()))?;
     if !fields.say_ok(&trailers) {
-        return Err(match status::from_headers(&trailers) {
-            Some(status) => AttemptFailure::from_peer(status, &trailers),
-            None => no_status(),
-        });
+        let Some(status) = status::from_headers(&trailers) else { return Err(no_status()) };
+        let mut ended = AttemptFailure::from_peer(status, &trailers);
+        ended.head = Some(Arc::new(head.headers));
+        return Err(ended);
     }
     if framing.breaks_off() {
         return Err(Box::new(Failure::breaks_off().into()));

@@ -81,16 +81,16 @@ pub(crate) fn payload(body: &[u8]) -> usize {
 
 /// The body is exactly one message with its gRPC prefix.
 pub(crate) fn is_one_message(body: &Bytes) -> bool {
-    first_message(body).is_some_and(|length| body.len() == length)
+    message_length(body).is_some_and(|length| body.len() == length)
 }
 
 /// The body's first message is there whole, whatever follows it.
 pub(crate) fn begins_with_a_message(body: &Bytes) -> bool {
-    first_message(body).is_some_and(|length| body.len() >= length)
+    message_length(body).is_some_and(|length| body.len() >= length)
 }
 
 /// The length of the first message, its prefix included, once that is known.
-fn first_message(body: &Bytes) -> Option<usize> {
+pub(crate) fn message_length(body: &[u8]) -> Option<usize> {
     let length = <[u8; 4]>::try_from(body.get(1..PREFIX)?).ok()?;
     Some(PREFIX + u32::from_be_bytes(length) as usize)
 }

@@ -47,7 +47,9 @@ pub use connector::{BoxedIo, Candidate, Connector, Io};
 pub(crate) use dial::{Dial, Dialled, FailedDial, dial_panicked};
 pub(crate) use event::{LinkEvent, LinkListener};
 pub(crate) use exchange::{AttemptFailure, Hold, Outcome, read_head, read_unary};
-pub(crate) use framing::{PREFIX, begins_with_a_message, is_one_message, payload, unframe};
+pub(crate) use framing::{
+    PREFIX, begins_with_a_message, is_one_message, message_length, payload, unframe,
+};
 #[cfg(feature = "test-util")]
 pub(crate) use framing::{frame, take_message};
 pub(crate) use guarded::GuardedConnector;

@@ -7,6 +7,8 @@
 mod actors;
 #[cfg(all(feature = "agent-queue", feature = "test-util"))]
 mod agent_queue;
+#[cfg(all(feature = "tonic-channel", feature = "test-util"))]
+mod bridge;
 #[cfg(feature = "test-util")]
 mod calls;
 #[cfg(feature = "cli")]

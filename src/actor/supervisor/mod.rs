@@ -257,6 +257,7 @@ impl Session {
             keepalive: keepalive.time().map(liveness),
             window: core.config.max_in_flight,
             max_header_bytes: core.config.max_response_header_bytes,
+            unread_answers: core.config.unread_answers,
             #[cfg(feature = "tls")]
             tls: core.tls.clone(),
         };

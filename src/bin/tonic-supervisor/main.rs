@@ -23,6 +23,10 @@ mod demo;
 mod facts;
 #[cfg(unix)]
 mod job;
+#[cfg(unix)]
+mod listening;
+#[cfg(unix)]
+mod proxy;
 mod queue;
 #[cfg(unix)]
 mod reporter;
@@ -88,6 +92,10 @@ enum Command {
     #[cfg(all(unix, not(feature = "serve")))]
     #[command(disable_help_flag = true)]
     Serve(NotInThisBuild),
+    /// Pass calls of clients in any language on to a server, through a supervised channel.
+    #[cfg(unix)]
+    #[command(after_help = proxy::HELP)]
+    Proxy(proxy::ProxyArguments),
     /// Make a token for an identity of `serve --auth`, and show it once.
     #[cfg(feature = "serve")]
     #[command(after_help = EXIT_CODES)]
@@ -104,7 +112,7 @@ enum Command {
     CheckConfig(check_config::CheckArguments),
     /// These are not in this build: they need a Unix system.
     #[cfg(not(unix))]
-    #[command(disable_help_flag = true, aliases = ["soak", "serve", "agent"])]
+    #[command(disable_help_flag = true, aliases = ["soak", "serve", "agent", "proxy"])]
     Demo(NotInThisBuild),
 }
 
@@ -129,8 +137,8 @@ enum InternalCommand {
 }
 
 impl Command {
-    /// What is logged to standard error; nothing if none. An agent and a server say their errors
-    /// even where nobody asked for a log.
+    /// What is logged to standard error; nothing if none. An agent and a server say their errors,
+    /// and a proxy its warnings, even where nobody asked for a log.
     fn log(&self) -> Option<EnvFilter> {
         match self {
             _ if env::var_os("RUST_LOG").is_some() => Some(EnvFilter::from_default_env()),
@@ -138,6 +146,9 @@ impl Command {
             Self::Serve(_) => Some(EnvFilter::new("tonic_supervisor=error")),
             #[cfg(unix)]
             Self::Agent(_) => Some(EnvFilter::new("tonic_supervisor=error")),
+            // Nobody sees but here what it costs that nobody said whether a call may run twice.
+            #[cfg(unix)]
+            Self::Proxy(_) => Some(EnvFilter::new("tonic_supervisor=warn")),
             _ => None,
         }
     }
@@ -204,6 +215,8 @@ fn run() -> Result<(), CliError> {
         Command::Serve(_) => Err(CliError::Usage(
             "serve is not in this build: build or install the program with --features serve".into(),
         )),
+        #[cfg(unix)]
+        Command::Proxy(proxy) => proxy::run(&proxy, config.as_deref(), json),
         #[cfg(feature = "serve")]
         Command::Token(token) => token::run(&token, json),
         #[cfg(unix)]
@@ -211,8 +224,8 @@ fn run() -> Result<(), CliError> {
         Command::Queue(action) => queue::run(action, config.as_deref(), json),
         #[cfg(not(unix))]
         Command::Demo(_) => Err(CliError::Usage(
-            "demo, soak, serve and agent start processes and send them signals, so they need a \
-             Unix system"
+            "demo, soak, serve, agent and proxy need a Unix system: they start processes, or wait \
+             for signals"
                 .into(),
         )),
         Command::CheckConfig(check) => check_config::run(check, config, json),

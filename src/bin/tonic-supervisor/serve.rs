@@ -1,19 +1,15 @@
 //! `serve`: the agent queue's server. Drains with a GOAWAY on SIGTERM and Ctrl-C, reads its files
 //! again on SIGHUP, and tells systemd how it is.
 
-mod connections;
-mod limits;
-mod notify;
 mod reload;
 
 use crate::{
     CliError,
     address::Address,
+    listening::{self, Acceptor, Limits, Listener},
     stdout::Stdout,
     store::{StoreArgument, StoreSpec},
 };
-use connections::Acceptor;
-use limits::Limits;
 use reload::ReloadedFiles;
 use serde_json::json;
 use std::{
@@ -161,7 +157,10 @@ async fn serve<S: Store>(
         tls,
         handshake: limits.handshake(),
         connections: limits.connections(),
-        budget: budget.clone(),
+        about: {
+            let budget = budget.clone();
+            Box::new(move |names| budget.new_connection().with_certificate_names(names))
+        },
     };
     // A client that has gone without a word: its watch would never end.
     let (keepalive_time, keepalive_timeout) = limits.keepalive();
@@ -204,21 +203,22 @@ async fn serve<S: Store>(
         ),
     };
     Stdout::new().line(&line);
-    notify::ready(address);
-    tokio::spawn(notify::live());
+    listening::ready(address);
+    tokio::spawn(listening::live());
 
     let terminated = async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        notify::stopping();
+        listening::stopping();
         drain.send_replace(true);
         // Says NOT_SERVING before the GOAWAY goes out.
         let _ = watched.await;
         service.drain();
     };
-    let server = router.serve_with_incoming_shutdown(acceptor.open(listener), terminated);
+    let server =
+        router.serve_with_incoming_shutdown(acceptor.open(Listener::Tcp(listener)), terminated);
     let overdue = async {
         let _ = draining.wait_for(|draining| *draining).await;
         time::sleep(DRAIN).await;

@@ -5,15 +5,11 @@
 //! takes one.
 
 use crate::CliError;
-#[cfg(feature = "serve")]
 use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
     server::WebPkiClientVerifier,
 };
-#[cfg(feature = "serve")]
-use std::sync::Arc;
-use std::{fs, path::Path};
-#[cfg(feature = "serve")]
+use std::{fs, path::Path, sync::Arc};
 use tokio_rustls::TlsAcceptor;
 use tonic::transport::{Certificate, ClientTlsConfig, Identity, ServerTlsConfig};
 use tonic_supervisor::{Config, config};
@@ -63,27 +59,40 @@ impl Tls {
         // tonic chooses for itself, and cannot where more than one is there. A choice made before
         // holds.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let read = |path: &Path| {
-            fs::read(path).map_err(CliError::failed(&format!("cannot read {}", path.display())))
-        };
-        warn_of_readers(tls.key());
+        if let Some(key) = tls.key() {
+            warn_of_readers(key);
+        }
         Ok(Some(Self {
-            ca: tls.ca().map(read).transpose()?,
-            certificate: tls.certificate().map(read).transpose()?.unwrap_or_default(),
-            key: tls.key().map(read).transpose()?.unwrap_or_default(),
+            ca: tls.ca().map(contents).transpose()?,
+            certificate: tls.certificate().map(contents).transpose()?.unwrap_or_default(),
+            key: tls.key().map(contents).transpose()?.unwrap_or_default(),
             server_name: tls.server_name().map(str::to_owned),
         }))
     }
 
+    /// For a server whose files are named one by one. Clients must show a certificate of `ca`.
+    pub(crate) fn of_files(
+        certificate: &Path,
+        key: &Path,
+        ca: Option<&Path>,
+    ) -> Result<Self, CliError> {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        warn_of_readers(key);
+        Ok(Self {
+            ca: ca.map(contents).transpose()?,
+            certificate: contents(certificate)?,
+            key: contents(key)?,
+            server_name: None,
+        })
+    }
+
     /// Whether clients are asked for a certificate.
-    #[cfg(feature = "serve")]
     pub(crate) fn asks_clients(&self) -> bool {
         self.ca.is_some()
     }
 
     /// The server's end for an accept loop of its own. Clients must show a certificate, or `may`
     /// where there is another way to say who they are; what they show is verified.
-    #[cfg(feature = "serve")]
     pub(crate) fn acceptor(&self, may: bool) -> Result<TlsAcceptor, CliError> {
         let error = "cannot serve over TLS";
         let builder = rustls::ServerConfig::builder();
@@ -103,8 +112,9 @@ impl Tls {
             }
         };
         // What is wrong inside is not repeated: it may be part of the key.
-        let key = PrivateKeyDer::from_pem_slice(&self.key)
-            .map_err(|_| CliError::Failed("grpc.tls.key has no whole private key in PEM".into()))?;
+        let key = PrivateKeyDer::from_pem_slice(&self.key).map_err(|_| {
+            CliError::Failed("the server's key is no whole private key in PEM".into())
+        })?;
         let chain = chain("grpc.tls.certificate", &self.certificate)?;
         let mut config = builder.with_single_cert(chain, key).map_err(CliError::failed(error))?;
         config.alpn_protocols = vec![b"h2".to_vec()];
@@ -135,7 +145,10 @@ impl Tls {
     }
 }
 
-#[cfg(feature = "serve")]
+fn contents(path: &Path) -> Result<Vec<u8>, CliError> {
+    fs::read(path).map_err(CliError::failed(&format!("cannot read {}", path.display())))
+}
+
 fn chain(key: &str, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, CliError> {
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     match chain {
@@ -146,16 +159,14 @@ fn chain(key: &str, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, CliError
 
 /// A key that others may read is used all the same: on some systems nothing else is possible. Said
 /// where no log is asked for, too.
-fn warn_of_readers(key: Option<&Path>) {
+fn warn_of_readers(path: &Path) {
     use std::os::unix::fs::PermissionsExt as _;
-    let Some((path, found)) = key.and_then(|path| Some((path, fs::metadata(path).ok()?))) else {
-        return;
-    };
+    let Ok(found) = fs::metadata(path) else { return };
     let mode = found.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {
         let path = path.display();
         eprintln!(
-            "tonic-supervisor: warning: grpc.tls.key {path} can be read by others than its owner \
+            "tonic-supervisor: warning: the key {path} can be read by others than its owner \
              (mode {mode:o}): chmod 600 it"
         );
     }

@@ -7,3 +7,5 @@ mod agent_processes;
 mod cli;
 #[cfg(unix)]
 mod demo;
+#[cfg(all(unix, feature = "test-util"))]
+mod proxy;

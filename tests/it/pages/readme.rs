@@ -60,6 +60,8 @@ fn a_pod_and_a_unit_live_longer_than_the_grace_of_their_program() {
     let pod = read("docs/recipes/kubernetes.md");
     let grace = number(&pod, "const GRACE: Duration = Duration::from_secs(");
     assert!(number(&pod, "terminationGracePeriodSeconds: ") >= grace + AFTER_GRACE);
+    // The proxy's clients have 10 s.
+    assert!(number(&read("docs/proxy.md"), "TimeoutStopSec=") >= 10 + AFTER_GRACE);
     let units = read("docs/recipes/systemd.md");
     let (command, own) = units.split_once("## A program of your own").expect("two units");
     assert!(number(command, "TimeoutStopSec=") >= number(command, "--grace ") + AFTER_GRACE);

@@ -71,7 +71,7 @@ fn every_metric_is_told_to_recorders_with_its_unit() {
         "src/agent_queue/process/meters.rs",
         "src/agent_queue/server/budget.rs",
         "src/agent_queue/server/meters.rs",
-        "src/bin/tonic-supervisor/serve/connections.rs",
+        "src/bin/tonic-supervisor/listening/connections.rs",
         "src/bin/tonic-supervisor/serve/reload.rs",
     ];
     let source: String =

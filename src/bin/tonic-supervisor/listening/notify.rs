@@ -1,25 +1,25 @@
 //! Tells systemd how the server is (`sd_notify`): READY when it serves, STOPPING when it drains,
 //! and watchdog messages where the unit asks for them (`WatchdogSec=`). Elsewhere nothing is sent.
 //!
-//! A watchdog message means that this process carries out its tasks, and no more: a database that
-//! is away comes back by itself, and a restart would not help it. The health service reports that.
+//! A watchdog message means that this process carries out its tasks, and no more: a database or a
+//! server that is away comes back by itself, and a restart would not help it.
 
 use sd_notify::NotifyState;
-use std::{net::SocketAddr, time::Duration};
+use std::{fmt, time::Duration};
 use tokio::time;
 
 /// It serves.
-pub(super) fn ready(address: SocketAddr) {
+pub(crate) fn ready(address: impl fmt::Display) {
     notify_systemd(&[NotifyState::Ready, NotifyState::Status(&format!("serves on {address}"))]);
 }
 
 /// It drains.
-pub(super) fn stopping() {
+pub(crate) fn stopping() {
     notify_systemd(&[NotifyState::Stopping, NotifyState::Status("lets calls in flight finish")]);
 }
 
 /// Gives signs of life, twice as often as they are waited for, until it is dropped.
-pub(super) async fn live() {
+pub(crate) async fn live() {
     let Some(patience) = sd_notify::watchdog_enabled().filter(|patience| !patience.is_zero())
     else {
         return;

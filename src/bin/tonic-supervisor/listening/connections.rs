@@ -6,7 +6,10 @@
 //! after which the slot is free again. A connection that falls silent later is found by HTTP/2's
 //! own pings. Where the system has no more files accepting fails at once, again and again: then
 //! there is a pause.
+//!
+//! No process has two such servers, so both commands count under the same names.
 
+use super::transport::{Listener, Transport};
 use arc_swap::ArcSwap;
 use futures::{Stream, stream};
 use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
@@ -22,13 +25,11 @@ use std::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     time::{self, Instant, Sleep},
 };
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_rustls::TlsAcceptor;
 use tonic::transport::server::Connected;
-use tonic_supervisor::agent_queue::server::{Budget, ConnectionInfo};
 
 /// HTTP/2's first bytes: the preface, and the head of the SETTINGS frame.
 const FIRST_BYTES: usize = 24 + 9;
@@ -36,20 +37,25 @@ const FIRST_BYTES: usize = 24 + 9;
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
 /// What all connections of a server share.
-pub(super) struct Acceptor {
+pub(crate) struct Acceptor<T> {
     /// Which may be replaced: each new connection takes the present one.
-    pub(super) tls: Option<Arc<ArcSwap<TlsAcceptor>>>,
-    pub(super) handshake: Duration,
-    pub(super) connections: usize,
-    pub(super) budget: Budget,
+    pub(crate) tls: Option<Arc<ArcSwap<TlsAcceptor>>>,
+    pub(crate) handshake: Duration,
+    pub(crate) connections: usize,
+    /// What is known of a new connection, by the names in its client's certificate; requests on it
+    /// carry that.
+    pub(crate) about: About<T>,
 }
 
+/// Says what is known of a connection.
+pub(crate) type About<T> = Box<dyn Fn(Vec<String>) -> T + Send + Sync>;
+
 /// One client's connection.
-pub(super) struct Connection {
+pub(crate) struct Connection<T> {
     stream: Transport,
     /// Until its first bytes have come.
     first_bytes: Option<FirstBytes>,
-    info: ConnectionInfo,
+    about: T,
     _slot: Slot,
 }
 
@@ -58,17 +64,12 @@ struct FirstBytes {
     received: usize,
 }
 
-enum Transport {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
-}
-
 /// One of the connections that may be open at once.
 struct Slot(#[allow(dead_code, reason = "it is given back when dropped")] OwnedSemaphorePermit);
 
-impl Acceptor {
+impl<T: Send + 'static> Acceptor<T> {
     /// The connections that come, until the stream is dropped.
-    pub(super) fn open(self, listener: TcpListener) -> impl Stream<Item = io::Result<Connection>> {
+    pub(crate) fn open(self, listener: Listener) -> impl Stream<Item = io::Result<Connection<T>>> {
         describe();
         let (sender, mut receiver) = mpsc::channel(1);
         tokio::spawn(self.accept(listener, sender));
@@ -77,7 +78,7 @@ impl Acceptor {
         })
     }
 
-    async fn accept(self, listener: TcpListener, sender: mpsc::Sender<Connection>) {
+    async fn accept(self, listener: Listener, sender: mpsc::Sender<Connection<T>>) {
         let slots = Arc::new(Semaphore::new(self.connections));
         let full = Arc::new(AtomicBool::new(false));
         let acceptor = Arc::new(self);
@@ -88,7 +89,7 @@ impl Acceptor {
                 () = sender.closed() => return,
             };
             let stream = match accepted {
-                Ok((stream, _)) => stream,
+                Ok(stream) => stream,
                 // The client has gone again.
                 Err(error)
                     if matches!(
@@ -135,24 +136,25 @@ impl Acceptor {
     /// TLS, where it is spoken; then the connection is the server's.
     async fn set_up(
         self: Arc<Self>,
-        stream: TcpStream,
+        stream: Transport,
         slot: Slot,
-        sender: mpsc::Sender<Connection>,
+        sender: mpsc::Sender<Connection<T>>,
     ) {
         let deadline = Instant::now() + self.handshake;
-        let _ = stream.set_nodelay(true);
-        let stream = match &self.tls {
-            None => Transport::Plain(stream),
-            Some(tls) => match time::timeout_at(deadline, tls.load_full().accept(stream)).await {
-                Ok(Ok(stream)) => Transport::Tls(Box::new(stream)),
-                Ok(Err(error)) => return refused("tls", &error),
-                Err(late) => return refused("deadline", &late),
-            },
+        let stream = match (&self.tls, stream) {
+            (Some(tls), Transport::Tcp(stream)) => {
+                match time::timeout_at(deadline, tls.load_full().accept(stream)).await {
+                    Ok(Ok(stream)) => Transport::Tls(Box::new(stream)),
+                    Ok(Err(error)) => return refused("tls", &error),
+                    Err(late) => return refused("deadline", &late),
+                }
+            }
+            (_, stream) => stream,
         };
         let first_bytes =
             Some(FirstBytes { deadline: Box::pin(time::sleep_until(deadline)), received: 0 });
-        let info = self.budget.new_connection().with_certificate_names(stream.certificate_names());
-        let connection = Connection { stream, first_bytes, info, _slot: slot };
+        let about = (self.about)(stream.certificate_names());
+        let connection = Connection { stream, first_bytes, about, _slot: slot };
         // Nobody takes it any more: the server drains.
         let _ = sender.send(connection).await;
     }
@@ -192,23 +194,6 @@ fn refused(reason: &'static str, error: &dyn std::fmt::Display) {
     );
 }
 
-impl Transport {
-    /// The URIs and DNS names of the client's certificate, which TLS has verified. Its CN is no
-    /// name.
-    fn certificate_names(&self) -> Vec<String> {
-        let Self::Tls(stream) = self else { return Vec::new() };
-        let Some(shown) = stream.get_ref().1.peer_certificates().and_then(<[_]>::first) else {
-            return Vec::new();
-        };
-        let Ok(certificate) = webpki::EndEntityCert::try_from(shown) else { return Vec::new() };
-        certificate
-            .valid_uri_names()
-            .chain(certificate.valid_dns_names())
-            .map(str::to_owned)
-            .collect()
-    }
-}
-
 impl Slot {
     fn new(permit: OwnedSemaphorePermit) -> Self {
         gauge!("tonic_supervisor.queue.connections").increment(1.0);
@@ -222,26 +207,23 @@ impl Drop for Slot {
     }
 }
 
-impl Connected for Connection {
+impl<T: Clone + Send + Sync + 'static> Connected for Connection<T> {
     /// Stands in the extensions of its requests.
-    type ConnectInfo = ConnectionInfo;
+    type ConnectInfo = T;
 
-    fn connect_info(&self) -> ConnectionInfo {
-        self.info.clone()
+    fn connect_info(&self) -> T {
+        self.about.clone()
     }
 }
 
-impl AsyncRead for Connection {
+impl<T: Unpin> AsyncRead for Connection<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        let read = match &mut self.stream {
-            Transport::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
-            Transport::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
-        };
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
         let Some(first_bytes) = &mut self.first_bytes else { return read };
         first_bytes.received += buffer.filled().len() - before;
         if first_bytes.received >= FIRST_BYTES {
@@ -256,16 +238,13 @@ impl AsyncRead for Connection {
     }
 }
 
-impl AsyncWrite for Connection {
+impl<T: Unpin> AsyncWrite for Connection<T> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.stream {
-            Transport::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
-            Transport::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
-        }
+        Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
     fn poll_write_vectored(
@@ -273,30 +252,18 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.stream {
-            Transport::Plain(stream) => Pin::new(stream).poll_write_vectored(context, bytes),
-            Transport::Tls(stream) => Pin::new(stream).poll_write_vectored(context, bytes),
-        }
+        Pin::new(&mut self.stream).poll_write_vectored(context, bytes)
     }
 
     fn is_write_vectored(&self) -> bool {
-        match &self.stream {
-            Transport::Plain(stream) => stream.is_write_vectored(),
-            Transport::Tls(stream) => stream.is_write_vectored(),
-        }
+        self.stream.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.stream {
-            Transport::Plain(stream) => Pin::new(stream).poll_flush(context),
-            Transport::Tls(stream) => Pin::new(stream).poll_flush(context),
-        }
+        Pin::new(&mut self.stream).poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.stream {
-            Transport::Plain(stream) => Pin::new(stream).poll_shutdown(context),
-            Transport::Tls(stream) => Pin::new(stream).poll_shutdown(context),
-        }
+        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }

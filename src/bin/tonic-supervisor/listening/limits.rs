@@ -1,15 +1,17 @@
-//! What clients may cost a server at most: the limits of `serve`, and the process's own limit of
-//! open files.
+//! What clients may cost a server at most: the limits of `serve` and `proxy`, and the process's own
+//! limit of open files.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::time::Duration;
+use tonic_supervisor::BridgeLimits;
+#[cfg(feature = "serve")]
 use tonic_supervisor::agent_queue::server::AnswerLimits;
 
 /// Files that a server needs beside its connections: the store's, the runtime's, the terminal's.
 const OTHER_FILES: u64 = 48;
 
 #[derive(Clone, Debug, clap::Args)]
-pub(super) struct Limits {
+pub(crate) struct Limits {
     /// How many connections may be open at once; one more is closed at once.
     #[arg(long, default_value_t = 1024)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
@@ -47,7 +49,7 @@ fn seconds(text: &str) -> Result<f64, String> {
 impl Limits {
     /// As many connections as are allowed, and as the process can have files for; the limit of
     /// files is raised where it may be.
-    pub(super) fn connections(&self) -> usize {
+    pub(crate) fn connections(&self) -> usize {
         let wanted = u64::from(self.max_connections);
         let files = files_for(wanted.saturating_add(OTHER_FILES));
         let possible = files.saturating_sub(OTHER_FILES).max(1);
@@ -62,26 +64,42 @@ impl Limits {
         usize::try_from(wanted.min(possible)).unwrap_or(usize::MAX)
     }
 
-    pub(super) fn streams(&self) -> u32 {
+    /// What they come to for a bridge, all but the number of connections.
+    pub(crate) fn bridge(&self) -> BridgeLimits {
+        let (time, timeout) = self.keepalive();
+        BridgeLimits::default()
+            .streams(self.max_streams)
+            .handshake(self.handshake())
+            .keepalive(time, timeout)
+            .answer_bytes(self.answer_bytes())
+            .answer_timeout(Duration::from_secs_f64(self.answer_timeout))
+    }
+
+    #[cfg(feature = "serve")]
+    pub(crate) fn streams(&self) -> u32 {
         self.max_streams
     }
 
-    pub(super) fn handshake(&self) -> Duration {
+    pub(crate) fn handshake(&self) -> Duration {
         Duration::from_secs_f64(self.handshake_timeout)
     }
 
     /// After how long a silent connection is asked, and how long it has to answer.
-    pub(super) fn keepalive(&self) -> (Duration, Duration) {
+    pub(crate) fn keepalive(&self) -> (Duration, Duration) {
         (
             Duration::from_secs_f64(self.keepalive_time),
             Duration::from_secs_f64(self.keepalive_timeout),
         )
     }
 
-    pub(super) fn answers(&self) -> AnswerLimits {
-        let bytes = usize::try_from(self.max_answer_bytes).unwrap_or(usize::MAX);
+    pub(crate) fn answer_bytes(&self) -> usize {
+        usize::try_from(self.max_answer_bytes).unwrap_or(usize::MAX)
+    }
+
+    #[cfg(feature = "serve")]
+    pub(crate) fn answers(&self) -> AnswerLimits {
         AnswerLimits::default()
-            .with_bytes(bytes)
+            .with_bytes(self.answer_bytes())
             .with_read_within(Duration::from_secs_f64(self.answer_timeout))
     }
 }

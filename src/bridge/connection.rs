@@ -1,0 +1,123 @@
+//! One client's connection, from its first bytes to its end, with all its calls in the same task.
+
+use super::{exchange, limits::BridgeLimits, server::Bridge, watched::Heard, watched::Watched};
+use crate::transport::Io;
+use bytes::Bytes;
+use futures::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
+use h2::{Ping, PingPong, server};
+use std::{
+    future::{Future, poll_fn},
+    io,
+    pin::{Pin, pin},
+    task::Poll,
+};
+use tokio::time::{Instant, Sleep, sleep};
+
+/// What a client may send of one request, and of all, before it is read: requests are read as the
+/// server takes them.
+const STREAM_WINDOW: u32 = 256 << 10;
+const CONNECTION_WINDOW: u32 = 2 << 20;
+/// What h2 keeps of one answer beyond what it has written.
+const SEND_BUFFER: usize = 128 << 10;
+
+/// Serves a connection until it ends; when `drain` does, it is told to begin no more calls, and
+/// ends with the last. Cancel safe: dropped, its calls are cancelled.
+pub(super) async fn serve<I: Io>(
+    bridge: &Bridge,
+    io: Watched<I>,
+    heard: Heard,
+    drain: impl Future<Output = ()>,
+) -> io::Result<()> {
+    let limits = &bridge.limits;
+    let handshake = tokio::time::timeout(limits.handshake, builder(limits).handshake(io));
+    let mut connection: server::Connection<_, Bytes> = handshake.await?.map_err(io_error)?;
+    let mut keepalive = Keepalive::new(limits, heard, connection.ping_pong());
+    let room = bridge.room.of_a_connection();
+    let mut calls = FuturesUnordered::new();
+    let (mut drain, mut draining) = (pin!(drain), false);
+    loop {
+        tokio::select! {
+            biased;
+            () = &mut drain, if !draining => {
+                draining = true;
+                connection.graceful_shutdown();
+            }
+            () = keepalive.silence() => {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "its client is silent"));
+            }
+            accepted = poll_fn(|cx| {
+                // First the calls, so that what they write is sent below.
+                while let Poll::Ready(Some(())) = calls.poll_next_unpin(cx) {}
+                connection.poll_accept(cx)
+            }) => match accepted {
+                Some(Ok((request, respond))) => {
+                    calls.push(exchange::run(bridge, &room, request, respond));
+                }
+                Some(Err(error)) => return Err(io_error(error)),
+                None => return Ok(()),
+            },
+        }
+    }
+}
+
+fn builder(limits: &BridgeLimits) -> server::Builder {
+    let mut builder = server::Builder::new();
+    builder
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_concurrent_streams(limits.streams)
+        .max_header_list_size(limits.header_bytes)
+        .max_send_buffer_size(SEND_BUFFER);
+    builder
+}
+
+fn io_error(error: h2::Error) -> io::Error {
+    match error.is_io() {
+        true => error.into_io().unwrap_or_else(|| io::ErrorKind::Other.into()),
+        false => io::Error::other(error),
+    }
+}
+
+/// Asks a silent client whether it is there. Whatever comes from it is an answer.
+struct Keepalive {
+    limits: BridgeLimits,
+    heard: Heard,
+    pings: Option<PingPong>,
+    timer: Pin<Box<Sleep>>,
+    asked: bool,
+}
+
+impl Keepalive {
+    fn new(limits: &BridgeLimits, heard: Heard, pings: Option<PingPong>) -> Self {
+        let timer = Box::pin(sleep(limits.keepalive_time));
+        Self { limits: *limits, heard, pings, timer, asked: false }
+    }
+
+    /// Returns when the client was asked and has said nothing since. Cancel safe.
+    async fn silence(&mut self) {
+        loop {
+            self.timer.as_mut().await;
+            let heard = self.heard.take();
+            if self.asked && !heard {
+                return;
+            }
+            self.asked = !heard;
+            let wait = match heard {
+                true => self.limits.keepalive_time,
+                false => {
+                    self.ask();
+                    self.limits.keepalive_timeout
+                }
+            };
+            self.timer.as_mut().reset(Instant::now() + wait);
+        }
+    }
+
+    fn ask(&mut self) {
+        if let Some(pings) = &mut self.pings {
+            // The last one's answer, or h2 sends no other.
+            let _ = poll_fn(|cx| pings.poll_pong(cx)).now_or_never();
+            let _ = pings.send_ping(Ping::opaque());
+        }
+    }
+}
