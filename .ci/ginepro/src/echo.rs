@@ -1,4 +1,5 @@
-//! The server: tonic's own, echoing, until its standard input ends. As `benches/common/server.rs` of the package above.
+//! The server: tonic's own, echoing, until its standard input ends. As `benches/common/server.rs` of
+//! the package above.
 
 use std::{
     convert::Infallible,
