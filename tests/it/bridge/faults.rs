@@ -37,7 +37,7 @@ enum Known {
 /// Code and words of a call that meets the fault, and whether it was retried.
 async fn outcome(fault: Misbehaviour, known: Known, bridged: bool) -> (Code, String) {
     let peer = RawPeer::on_memory(&MemoryNetwork::new(), "server:50051").await;
-    let (target, connector) = (peer.endpoint(), peer.connector());
+    let (target, connector) = (peer.dial_address(), peer.connector());
     let struck = Arc::new(AtomicBool::new(false));
     let _peer = peer.play(move |link| serve(link, fault, struck.clone()));
     let mut config = Config::builder()
