@@ -26,8 +26,8 @@ pub(super) fn check(
     }
     Err(CliError::Config(format!(
         "whoever reaches {place} would make calls as this proxy, with {secret}: listen on \
-         unix:PATH or a loopback address, or demand client certificates (--listen-certificate, --listen-key \
-         and --listen-ca)"
+         unix:PATH or a loopback address, or demand client certificates \
+         (--listen-certificate, --listen-key and --listen-ca)"
     )))
 }
 
