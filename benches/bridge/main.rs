@@ -11,10 +11,8 @@ mod sidecar;
 
 use common::{Run, client, client::Echo, row::Row, server};
 use sidecar::Sidecar;
-use std::{
-    process::ExitCode,
-    time::{Duration, Instant},
-};
+use std::{process::ExitCode, time::Duration};
+use tokio::time::Instant;
 
 /// Bytes of a message each way.
 const PAYLOAD: usize = 64;

@@ -70,6 +70,12 @@ fn written(text: &str) -> tempfile::NamedTempFile {
     file
 }
 
+/// The type of what speaks HTTP in Envoy.
+const MANAGER: &str = concat!(
+    "type.googleapis.com/envoy.extensions.filters.network.",
+    "http_connection_manager.v3.HttpConnectionManager"
+);
+
 /// Cleartext HTTP/2 in, cleartext HTTP/2 out, no retries, no log.
 fn envoy_config(listen: SocketAddr, server: SocketAddr) -> String {
     let place = |address: SocketAddr| {
@@ -87,7 +93,7 @@ fn envoy_config(listen: SocketAddr, server: SocketAddr) -> String {
     - filters:
       - name: envoy.filters.network.http_connection_manager
         typed_config:
-          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          "@type": {MANAGER}
           codec_type: HTTP2
           stat_prefix: bench
           route_config:

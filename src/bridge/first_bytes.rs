@@ -36,7 +36,8 @@ pub(super) async fn read<I: AsyncRead + AsyncWrite + Unpin>(
 }
 
 /// What a client is told that does not speak gRPC.
-pub(super) const SENTENCE: &str = "this port speaks gRPC, which is HTTP/2 with content-type application/grpc; gRPC-Web and \
+pub(super) const SENTENCE: &str = "this port speaks gRPC, which is HTTP/2 with content-type \
+     application/grpc; gRPC-Web and \
      HTTP/1 are not translated\n";
 
 async fn refuse<I: AsyncRead + AsyncWrite + Unpin>(io: &mut I) -> io::Result<()> {

@@ -4,6 +4,7 @@
 //! ```text
 //! tonic_channel   a real tonic `Channel`, over a pipe in memory
 //! server          what holds for all connections
+//! serve           one of them, after its first bytes
 //! connection      one client's connection: handshake, keepalive, drain
 //! first_bytes     what speaks no HTTP/2 is told so
 //! exchange        one call: request in, call, answer out
@@ -27,6 +28,7 @@ mod first_bytes;
 mod limits;
 mod reflection;
 mod request;
+mod serve;
 mod server;
 #[cfg(feature = "tonic-channel")]
 mod tonic_channel;

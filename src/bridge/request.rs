@@ -112,8 +112,8 @@ mod tests {
             headers.append(HeaderName::from_static(name), HeaderValue::from_static("2"));
         }
         strip(&mut headers);
-        assert_eq!(headers.keys().collect::<Vec<_>>(), ["x-tonic", "x-other"]);
-        assert_eq!(headers.len(), 4);
+        assert!(headers.contains_key("x-tonic") && headers.contains_key("x-other"), "{headers:?}");
+        assert_eq!((headers.keys_len(), headers.len()), (2, 4));
     }
 
     #[test]

@@ -1,21 +1,9 @@
-//! What holds for all connections of a bridge, and the one function that serves one of them.
+//! What holds for all connections of a bridge.
 
-use super::{
-    connection, first_bytes,
-    limits::BridgeLimits,
-    reflection::Reflection,
-    unread::Room,
-    watched::{Heard, Watched},
-};
-use crate::{client::SupervisedChannel, transport::Io};
-use bytes::Bytes;
+use super::{limits::BridgeLimits, reflection::Reflection, unread::Room};
+use crate::client::SupervisedChannel;
 use http::Uri;
-use std::{
-    fmt,
-    future::{Future, pending},
-    io,
-    sync::Arc,
-};
+use std::{fmt, sync::Arc};
 
 /// An HTTP/2 server side whose service is a supervised channel: whatever calls come on its
 /// connections are made on the channel, with its waits, retries and resends, and answered with what
@@ -74,17 +62,17 @@ impl Bridge {
     }
 
     /// Whether running a call twice does no harm, where `methods:` in the configuration does not
-    /// say. Default: true, as for all calls of this crate. `false` is for clients whose owners never
-    /// said so: a call that the server may have acted on is not sent again, and a log line says once
-    /// per method what that costs.
+    /// say. Default: true, as for all calls of this crate. `false` is for clients whose owners
+    /// never said so: a call that the server may have acted on is not sent again, and a log line
+    /// says once per method what that costs.
     pub fn idempotent(self, idempotent: bool) -> Self {
         Self { idempotent, ..self }
     }
 
     /// Whether answers tell in trailers what became of their calls: `x-tonic-supervisor-origin`,
-    /// `peer` or `local`, who said the status; `x-tonic-supervisor-attempts`, how many attempts were
-    /// made; `x-tonic-supervisor-waited-ms`, how long the call was not on the wire. Calls that were
-    /// never admitted have none. Default: false.
+    /// `peer` or `local`, who said the status; `x-tonic-supervisor-attempts`, how many attempts
+    /// were made; `x-tonic-supervisor-waited-ms`, how long the call was not on the wire. Calls that
+    /// were never admitted have none. Default: false.
     pub fn tell(self, tell: bool) -> Self {
         Self { tell, ..self }
     }
@@ -95,52 +83,6 @@ impl Bridge {
     /// What is not known and not asked again in vain within 30 s. Default: false.
     pub fn reflect(self, reflect: bool) -> Self {
         Self { reflection: reflect.then(Arc::default), ..self }
-    }
-
-    /// Serves one connection until it ends.
-    ///
-    /// # Errors
-    ///
-    /// The connection broke, was silent for too long, or does not speak HTTP/2 after its preface.
-    /// A client that begins with HTTP/1 is answered with 415 and a sentence, which is no error.
-    ///
-    /// # Cancel safety
-    ///
-    /// Cancel safe: dropped, the connection is closed and its calls are cancelled.
-    pub async fn serve<I: Io>(&self, io: I) -> io::Result<()> {
-        self.serve_until(io, pending()).await
-    }
-
-    /// The same, until `drain` ends: then the client is told by GOAWAY to begin no more calls here,
-    /// and the connection ends with the last call. How long that may take is for whoever waits.
-    ///
-    /// # Errors
-    ///
-    /// As [`serve`](Self::serve).
-    ///
-    /// # Cancel safety
-    ///
-    /// As [`serve`](Self::serve).
-    pub async fn serve_until<I: Io>(
-        &self,
-        mut io: I,
-        drain: impl Future<Output = ()> + Send,
-    ) -> io::Result<()> {
-        let preface = tokio::time::timeout(self.limits.handshake, first_bytes::read(&mut io));
-        let Some(first) = preface.await?? else { return Ok(()) };
-        self.serve_http2(io, first, drain).await
-    }
-
-    /// The same for a peer that is known to speak HTTP/2.
-    pub(super) async fn serve_http2<I: Io>(
-        &self,
-        io: I,
-        first: Bytes,
-        drain: impl Future<Output = ()>,
-    ) -> io::Result<()> {
-        let heard = Heard::default();
-        let io = Watched::new(io, first, heard.clone());
-        connection::serve(self, io, heard, drain).await
     }
 
     /// A call of the service in this path begins.

@@ -32,13 +32,13 @@ impl Supervisor {
     ///
     /// Everything that gRPC has crosses it: deadlines, metadata, trailers, status details, all four
     /// kinds of calls, cancellation, flow control. What does not is what only Rust has: extensions
-    /// of requests, so `CallOptions`, and the [`CallReport`](crate::CallReport) in a status. Say per
-    /// method what calls are: by descriptors, or by `methods:` in the configuration. Calls of other
-    /// methods are of kind [`Auto`](crate::CallKind::Auto).
+    /// of requests, so `CallOptions`, and the [`CallReport`](crate::CallReport) in a status. Say
+    /// per method what calls are: by descriptors, or by `methods:` in the configuration. Calls of
+    /// other methods are of kind [`Auto`](crate::CallKind::Auto).
     ///
     /// It connects with its first call, and keeps the supervisor alive as a `SupervisedChannel`
-    /// does. Each one has a pipe of its own; clones share it. No port is opened, and no task is left
-    /// when it and its clones are dropped.
+    /// does. Each one has a pipe of its own; clones share it. No port is opened, and no task is
+    /// left when it and its clones are dropped.
     ///
     /// ```
     /// # async fn example() {

@@ -104,10 +104,10 @@ impl Method {
             log_line!(
                 warn,
                 method = %self.name,
-                "nobody said whether a call of this method may run twice, so a call that the server \
-                 may have acted on is not retried: it fails when its link is lost, or the server \
-                 answers UNAVAILABLE; where running it twice does no harm, say `idempotent: true` \
-                 in `methods:`"
+                "nobody said whether a call of this method may run twice, so a call that the \
+                 server may have acted on is not retried: it fails when its link is lost, or the \
+                 server answers UNAVAILABLE; where running it twice does no harm, say \
+                 `idempotent: true` in `methods:`"
             );
         }
     }

@@ -1,6 +1,6 @@
 //! `proxy`: a supervised channel for clients in any language, which change one address. Everything
-//! on its port is the server's. Drains with a GOAWAY on SIGTERM and Ctrl-C, and tells systemd how it
-//! is.
+//! on its port is the server's. Drains with a GOAWAY on SIGTERM and Ctrl-C, and tells systemd how
+//! it is.
 
 mod guard;
 mod listen;
@@ -139,7 +139,8 @@ async fn serve(
     };
     let line = match json {
         true => {
-            json!({ "kind": "serving", "address": place.to_string(), "tls": over_tls, "target": target })
+            let address = place.to_string();
+            json!({ "kind": "serving", "address": address, "tls": over_tls, "target": target })
                 .to_string()
         }
         false => {

@@ -136,7 +136,7 @@ async fn descriptors_are_read_and_what_is_none_is_refused() {
 /// Whoever reached it would have its rights.
 #[test]
 fn credentials_of_its_own_are_used_for_this_machine_and_for_certificates_only() {
-    let token = "grpc:\n  credentials: {token_file: token}\n  tls: {}\n";
+    let token = "grpc:\n  credentials: {token_file: token}\n";
     let (code, words) = refused(token, &["--listen", "0.0.0.0:0"]);
     assert_eq!(code, Some(3), "{words}");
     assert!(words.contains("would make calls as this proxy, with grpc.credentials.token_file"));

@@ -25,9 +25,9 @@ pub(super) fn check(
         return Ok(());
     }
     Err(CliError::Config(format!(
-        "whoever reaches {place} would make calls as this proxy, with {secret}: listen on unix:PATH \
-         or a loopback address, or demand client certificates (--listen-certificate, --listen-key \
-         and --listen-ca)"
+        "whoever reaches {place} would make calls as this proxy, with {secret}: listen on \
+         unix:PATH or a loopback address, or demand client certificates \
+         (--listen-certificate, --listen-key and --listen-ca)"
     )))
 }
 
