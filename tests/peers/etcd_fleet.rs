@@ -33,15 +33,15 @@ async fn three_etcds_share_reads_and_one_killed_at_a_time_costs_no_read() {
     let tally = Tally::default();
     let counted = tally.clone();
     let load = Load::start(8, move || read(counted.clone()));
-    for place in 0..servers.len() {
+    for (place, port) in ports.iter().enumerate() {
         load.worked(300).await;
         servers[place].kill();
         load.worked(300).await;
-        let before = tally.of(&ports[place]);
+        let before = tally.of(port);
         servers[place] = start(place);
         links_up(&supervisor, 3).await;
         load.worked(300).await;
-        let since = tally.of(&ports[place]) - before;
+        let since = tally.of(port) - before;
         assert!(since >= 80, "{since} of 300 reads went to the etcd that is back");
     }
     assert_none_failed(load, &supervisor).await;

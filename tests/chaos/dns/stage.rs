@@ -85,13 +85,13 @@ impl<'a> Stage<'a> {
         let mut calls = vec![Calls::default(); KINDS.len()];
         while began.elapsed() < time {
             tokio::time::sleep(LOOK).await;
-            for place in 0..KINDS.len() {
+            for (place, calls) in calls.iter_mut().enumerate() {
                 let now = handled(place);
                 if now > counted[place] {
                     counted[place] = now;
                     let at = began.elapsed();
-                    calls[place].first.get_or_insert(at);
-                    calls[place].last = Some(at);
+                    calls.first.get_or_insert(at);
+                    calls.last = Some(at);
                 }
             }
         }
