@@ -9,6 +9,12 @@
 // The time here is real.
 #![allow(clippy::disallowed_methods)]
 
+mod dns;
+#[path = "../peers/fleet.rs"]
+mod fleet;
+#[path = "../peers/foreign.rs"]
+mod foreign;
+mod inside;
 #[path = "../peers/load.rs"]
 mod load;
 mod names;

@@ -1,10 +1,10 @@
-//! A name server that never answers, in a namespace of its own: this program again, with a
-//! resolv.conf that leads to a mute socket.
+//! A name server that never answers, in a namespace of its own: a resolv.conf leads to a mute
+//! socket.
 
+use super::inside;
 use std::{
-    env, fs,
+    fs,
     net::UdpSocket,
-    process::Command,
     time::{Duration, Instant},
 };
 use tokio::runtime::Runtime;
@@ -17,20 +17,7 @@ const AT_ONCE: Duration = Duration::from_secs(1);
 /// Outside of the namespace, for the test inside.
 #[test]
 fn a_name_server_that_never_answers_holds_up_no_end_and_gets_one_lookup() {
-    let resolv = tempfile::NamedTempFile::new().expect("a file");
-    fs::write(resolv.path(), "nameserver 127.0.0.1\noptions timeout:5 attempts:2\n")
-        .expect("written");
-    let script = "ip link set lo up && mount --bind \"$1\" /etc/resolv.conf && exec \"$2\" --exact \
-                  names::inside_where_no_name_is_answered --ignored --nocapture";
-    let mut command = Command::new("unshare");
-    command.args(["-mn", "sh", "-c", script, "sh"]).arg(resolv.path());
-    let output = command
-        .arg(env::current_exe().expect("a test has a file"))
-        .output()
-        .expect("unshare is there");
-    let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let (out, err) = (said(&output.stdout), said(&output.stderr));
-    assert!(output.status.success() && out.contains("1 passed"), "{out}{err}");
+    inside::run("names::inside_where_no_name_is_answered");
 }
 
 /// How many lookups are under way in this process.

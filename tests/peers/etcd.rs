@@ -169,12 +169,12 @@ impl Rig {
     }
 }
 
-async fn put(supervisor: &Supervisor, key: &str, value: Vec<u8>) -> Result<(), Status> {
+pub(crate) async fn put(supervisor: &Supervisor, key: &str, value: Vec<u8>) -> Result<(), Status> {
     let request = PutRequest { key: key.into(), value };
     unary::<_, ()>(supervisor, PUT, Request::new(request)).await.map(drop)
 }
 
-async fn get(supervisor: &Supervisor, key: &str) -> Result<Vec<u8>, Status> {
+pub(crate) async fn get(supervisor: &Supervisor, key: &str) -> Result<Vec<u8>, Status> {
     let request = Request::new(RangeRequest { key: key.into() });
     let mut answer: RangeResponse = unary(supervisor, RANGE, request).await?.into_inner();
     Ok(answer.kvs.pop().map(|found| found.value).unwrap_or_default())

@@ -42,13 +42,18 @@ impl Load {
 
     /// Waits until `more` calls have worked from now on.
     pub(crate) async fn worked(&self, more: u64) {
-        let goal = self.ok.load(Relaxed) + more;
+        let goal = self.ok() + more;
         let waiting = async {
-            while self.ok.load(Relaxed) < goal {
+            while self.ok() < goal {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
         tokio::time::timeout(Duration::from_secs(60), waiting).await.expect("calls work");
+    }
+
+    /// How many calls have worked so far.
+    pub(crate) fn ok(&self) -> u64 {
+        self.ok.load(Relaxed)
     }
 
     /// How many calls worked, and how the others failed.
