@@ -52,6 +52,16 @@ pub(super) enum PendingChild {
     Request(usize),
 }
 
+impl PendingChild {
+    /// The link to be, if it is a connection.
+    pub(super) fn incarnation(&self) -> Option<Incarnation> {
+        match self {
+            Self::Connection { args, .. } => Some(args.dial.incarnation),
+            Self::Request(_) => None,
+        }
+    }
+}
+
 impl Session {
     /// Starting is local. It fails only if this actor is being stopped, and then there is nothing
     /// to start anyone for.
