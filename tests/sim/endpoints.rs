@@ -168,9 +168,11 @@ impl Endpoints {
                 self.dial_started(*endpoint, *incarnation, *failures, now);
             }
             Fact::DialFailed { incarnation, endpoint, .. } => {
-                self.dial_ended(*incarnation, *endpoint, "failed");
-                self.ended(*endpoint, *incarnation);
-                self.way_on(*endpoint, now);
+                // One that was forgotten says nothing about its endpoint, which may be back.
+                if self.dial_ended(*incarnation, *endpoint, "failed") {
+                    self.ended(*endpoint, *incarnation);
+                    self.way_on(*endpoint, now);
+                }
             }
             Fact::LinkEstablished { incarnation, endpoint, .. } => {
                 self.must_be_listed(*endpoint, fact);
@@ -284,11 +286,15 @@ impl Endpoints {
         }
     }
 
-    fn dial_ended(&mut self, dial: Incarnation, id: EndpointId, how: &str) {
+    /// Whether it was under way.
+    fn dial_ended(&mut self, dial: Incarnation, id: EndpointId, how: &str) -> bool {
         let known = self.dials.get_mut(&dial);
         let runs = known.as_ref().is_some_and(|it| it.runs != Runs::Ended && it.endpoint == id);
         self.shared.require(runs, || format!("{dial} {how} and was not dialled"));
-        known.into_iter().for_each(|dial| dial.runs = Runs::Ended);
+        let Some(dial) = known else { return false };
+        let counts = dial.by().is_some();
+        dial.runs = Runs::Ended;
+        counts
     }
 
     fn dial_started(&mut self, id: EndpointId, dial: Incarnation, failures: u32, now: Duration) {
