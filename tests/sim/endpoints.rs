@@ -277,12 +277,15 @@ impl Endpoints {
 
     fn waits(&mut self, id: EndpointId, until: Duration) {
         let Some(told) = self.all.get_mut(&id) else { return };
-        (told.way_on_by, told.redial_not_before) = (until, Some(until));
+        told.way_on_by = until;
+        let waited = told.redial_not_before.replace(until).is_some();
         if let Some(ended) = told.ended.take() {
             // After a proven link the next dial is spread, and follows no schedule.
             let counts = !self.proven.contains(&ended);
             let dial = self.dials.get(&ended).filter(|_| counts);
-            told.counts_from = dial.map(|dial| dial.at);
+            let from = dial.map(|dial| dial.at);
+            // The wait that was on goes on, perhaps shortened: it may count from either.
+            told.counts_from = if waited { told.counts_from.min(from) } else { from };
         }
     }
 
