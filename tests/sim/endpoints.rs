@@ -168,9 +168,11 @@ impl Endpoints {
                 self.dial_started(*endpoint, *incarnation, *failures, now);
             }
             Fact::DialFailed { incarnation, endpoint, .. } => {
-                self.dial_ended(*incarnation, *endpoint, "failed");
-                self.ended(*endpoint, *incarnation);
-                self.way_on(*endpoint, now);
+                // One that was forgotten says nothing about its endpoint, which may be back.
+                if self.dial_ended(*incarnation, *endpoint, "failed") {
+                    self.ended(*endpoint, *incarnation);
+                    self.way_on(*endpoint, now);
+                }
             }
             Fact::LinkEstablished { incarnation, endpoint, .. } => {
                 self.must_be_listed(*endpoint, fact);
@@ -275,20 +277,27 @@ impl Endpoints {
 
     fn waits(&mut self, id: EndpointId, until: Duration) {
         let Some(told) = self.all.get_mut(&id) else { return };
-        (told.way_on_by, told.redial_not_before) = (until, Some(until));
+        told.way_on_by = until;
+        let waited = told.redial_not_before.replace(until).is_some();
         if let Some(ended) = told.ended.take() {
             // After a proven link the next dial is spread, and follows no schedule.
             let counts = !self.proven.contains(&ended);
             let dial = self.dials.get(&ended).filter(|_| counts);
-            told.counts_from = dial.map(|dial| dial.at);
+            let from = dial.map(|dial| dial.at);
+            // The wait that was on goes on, perhaps shortened: it may count from either.
+            told.counts_from = if waited { told.counts_from.min(from) } else { from };
         }
     }
 
-    fn dial_ended(&mut self, dial: Incarnation, id: EndpointId, how: &str) {
+    /// Whether it was under way.
+    fn dial_ended(&mut self, dial: Incarnation, id: EndpointId, how: &str) -> bool {
         let known = self.dials.get_mut(&dial);
         let runs = known.as_ref().is_some_and(|it| it.runs != Runs::Ended && it.endpoint == id);
         self.shared.require(runs, || format!("{dial} {how} and was not dialled"));
-        known.into_iter().for_each(|dial| dial.runs = Runs::Ended);
+        let Some(dial) = known else { return false };
+        let counts = dial.by().is_some();
+        dial.runs = Runs::Ended;
+        counts
     }
 
     fn dial_started(&mut self, id: EndpointId, dial: Incarnation, failures: u32, now: Duration) {

@@ -15,8 +15,9 @@ use tonic_supervisor::{ConnectivityState, EndpointId, Incarnation, LinkSnapshot,
 /// So many looks in a row something may be seen that news, which are under way, will change.
 const LOOKS: u32 = 5;
 
-/// So long a link that takes no more calls may try to write what is left, before it is told lost.
-const LAST_WORDS: Duration = secs(3);
+/// So long a link that takes no more calls, and has none, may try to write what is left, before it
+/// is told lost. With calls, keepalive finds that it is dead.
+const LAST_WORDS: Duration = secs(2);
 
 /// What was seen of the links at each look.
 pub(crate) struct Rooms {
@@ -101,7 +102,10 @@ impl Rooms {
 
     /// Whether an endpoint has had too few links for longer than news take.
     pub(crate) fn few_for_long(&self, endpoint: EndpointId) -> bool {
-        self.few.get(&endpoint).is_some_and(|since| now() > *since + LAST_WORDS)
+        let config = &self.script.config;
+        let silence =
+            config.effective_keepalive_time().unwrap_or_default() + config.keepalive().timeout();
+        self.few.get(&endpoint).is_some_and(|since| now() > *since + silence + LAST_WORDS)
     }
 
     /// An endpoint, none of `but`, that had room all the time.

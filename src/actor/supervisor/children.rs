@@ -53,7 +53,7 @@ pub(super) enum PendingChild {
 }
 
 impl PendingChild {
-    /// The link that it is to dial.
+    /// The link to be, if it is a connection.
     pub(super) fn incarnation(&self) -> Option<Incarnation> {
         match self {
             Self::Connection { args, .. } => Some(args.dial.incarnation),

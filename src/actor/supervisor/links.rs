@@ -115,9 +115,8 @@ impl Session {
     /// The link takes no more calls, or the dial ends. What runs on it goes on.
     pub(super) fn drain_link(&mut self, incarnation: Incarnation) {
         let draining = self.draining;
-        // A dial that has not begun need not.
-        let begins = |child: &PendingChild| child.incarnation() == Some(incarnation);
-        self.pending_children.retain(|child| !begins(child));
+        // A dial whose actor has not been started is not started any more.
+        self.pending_children.retain(|child| child.incarnation() != Some(incarnation));
         let Some(connection) = self.connection(incarnation) else { return };
         match &connection.link {
             // At once: calls go to another link from now on. Where the peer said GOAWAY, the

@@ -154,3 +154,18 @@ async fn a_list_that_comes_before_the_first_dial_is_told_of() {
     assert_eq!(log.count(|fact| matches!(fact, Fact::EndpointRemoved { .. })), 1);
     assert_eq!(supervisor.snapshot().endpoints.len(), 1);
 }
+
+/// The supervisor actor starts over with the dials of what it knew, and then takes in the list.
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_that_went_while_the_supervisor_actor_was_down_is_not_dialled() {
+    hide_injected_panics();
+    let (_network, fleet, supervisor) = fleet_of(2, round_robin()).await;
+    let log = EventLog::of(&supervisor);
+    supervisor.panics().arm(tonic_supervisor::Child::Supervisor, "EndpointsGiven", 1);
+    fleet.list([0]);
+    let failed = |fact: &Fact| matches!(fact, Fact::ChildFailed { .. });
+    eventually("it failed", || log.count(failed) == 1).await;
+    links_up(&supervisor, 1).await;
+    tokio::time::sleep(secs(1)).await;
+    assert_eq!((fleet.server(0).connections(), fleet.server(1).connections()), (2, 1));
+}
