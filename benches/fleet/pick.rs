@@ -14,7 +14,8 @@ macro_rules! log_line {
     };
 }
 
-// The chapters that links are made of, compiled as part of this bench: what they have is not public.
+// The chapters that links are made of, compiled as part of this bench: what they have is not
+// public.
 #[allow(dead_code, unused_imports)]
 #[path = "../../src/call/avoid.rs"]
 mod avoid;

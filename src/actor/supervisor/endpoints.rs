@@ -9,7 +9,7 @@ use crate::{
     call::{NoLink, Picker, RoundRobin},
     clock,
     model::{Address, ConnectivityState, Endpoint, EndpointId, Fact, Incarnation},
-    policy::{Input, ListChange, Moved, NO_ENDPOINTS},
+    policy::{Input, ListChange, Moved, NO_ENDPOINTS, Step},
     transport::Link,
 };
 use std::sync::Arc;
@@ -147,6 +147,19 @@ impl Session {
         for (endpoint, of) in change.removed.iter().cloned() {
             let addresses = of.to_string().into();
             self.core.telemetry.announce(Fact::EndpointRemoved { endpoint, addresses });
+        }
+    }
+
+    /// Tells of the states that a step changed.
+    pub(super) fn announce_changes(&self, step: &Step, cause: &Arc<str>) {
+        for (endpoint, from, to) in step.endpoints.iter().copied() {
+            let (cause, addresses) = (cause.clone(), self.core.addresses_of(endpoint));
+            let fact = Fact::SubchannelChanged { endpoint, addresses, from, to, cause };
+            self.core.telemetry.announce(fact);
+        }
+        if let Some((from, to)) = step.changed {
+            let (cause, incarnation) = (step.cause.as_ref().unwrap_or(cause).clone(), step.about);
+            self.core.telemetry.announce(Fact::StateChanged { from, to, cause, incarnation });
         }
     }
 

@@ -2,11 +2,7 @@
 //! and end. What follows is the machine's to say; here is what has to be announced, and in which
 //! order.
 
-use super::{
-    super::message::ConnectionMsg,
-    Session,
-    children::{Connection, PendingChild},
-};
+use super::{super::message::ConnectionMsg, Session, children::Connection};
 use crate::{
     clock,
     model::{EndpointId, Fact, GoAway, Incarnation, LinkEnd},

@@ -224,18 +224,6 @@ impl Session {
         self.arm_redial(now);
     }
 
-    fn announce_changes(&self, step: &Step, cause: &Arc<str>) {
-        for (endpoint, from, to) in step.endpoints.iter().copied() {
-            let (cause, addresses) = (cause.clone(), self.core.addresses_of(endpoint));
-            let fact = Fact::SubchannelChanged { endpoint, addresses, from, to, cause };
-            self.core.telemetry.announce(fact);
-        }
-        if let Some((from, to)) = step.changed {
-            let (cause, incarnation) = (step.cause.as_ref().unwrap_or(cause).clone(), step.about);
-            self.core.telemetry.announce(Fact::StateChanged { from, to, cause, incarnation });
-        }
-    }
-
     fn dial(&mut self, endpoint: EndpointId, incarnation: Incarnation) {
         let core = &self.core;
         // An endpoint that is listed no more is not dialled: the machine knows only those that are.

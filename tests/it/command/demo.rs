@@ -41,8 +41,8 @@ fn of_three_servers_each_is_harmed_and_back_and_no_supervised_call_fails() {
         assert!(server["plain_calls"].is_u64(), "{server}");
         answered += server["supervised_calls"].as_u64().expect("a number");
     }
-    // One was killed, one stood still for longer than keepalive waits. The one that was replaced may
-    // have been away for less than a millisecond.
+    // One was killed, one stood still for longer than keepalive waits. The one that was replaced
+    // may have been away for less than a millisecond.
     for lost in &servers[..2] {
         assert!(lost["away_ms"].as_u64() >= Some(500), "it was lost for a while: {lost}");
     }

@@ -60,7 +60,8 @@ fn listed(name: &'static str, places: &'static [usize], says: &'static str) -> F
     FleetRow { name, fault: FleetFault::Listed(places), may_fail: None, says }
 }
 
-const FIRST_LINK: &str = "Calls wait, and are answered when servers are back. The first link that is up takes all that \
+const FIRST_LINK: &str = "Calls wait, and are answered when servers are back. The first link \
+    that is up takes all that \
      wait, up to its `max_in_flight`.";
 
 /// The table.
