@@ -89,6 +89,8 @@ async fn run(how: Run) -> Vec<Row> {
 /// A link to the server, which takes it for one to this endpoint.
 async fn link(address: SocketAddr, incarnation: u64, endpoint: u32) -> Arc<Link> {
     let dial = Dial {
+        shuffle: None,
+        unread_answers: None,
         name: "the server".into(),
         endpoint: Endpoint::from(Address::from(address)),
         id: EndpointId(endpoint),

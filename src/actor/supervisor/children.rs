@@ -48,7 +48,7 @@ pub(super) struct RequestActorSlot {
 
 /// A child to be started.
 pub(super) enum PendingChild {
-    Connection { args: ConnectionArgs, keepalive_time: Option<Duration> },
+    Connection { args: Box<ConnectionArgs>, keepalive_time: Option<Duration> },
     Request(usize),
 }
 
@@ -72,7 +72,7 @@ impl Session {
                 PendingChild::Connection { args, keepalive_time } => {
                     let (incarnation, endpoint) = (args.dial.incarnation, args.dial.id);
                     if let Ok((actor, _)) =
-                        Actor::spawn_linked(None, ConnectionActor, args, myself).await
+                        Actor::spawn_linked(None, ConnectionActor, *args, myself).await
                     {
                         let (link, goaway_announced, cut) = (None, false, None);
                         let connection = Connection {

@@ -250,7 +250,7 @@ impl Session {
             tls: core.tls.clone(),
         };
         let supervisor = self.me.clone();
-        let args = ConnectionArgs { core: core.clone(), supervisor, dial };
+        let args = Box::new(ConnectionArgs { core: core.clone(), supervisor, dial });
         self.pending_children
             .push(PendingChild::Connection { args, keepalive_time: keepalive.time() });
     }
