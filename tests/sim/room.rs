@@ -116,7 +116,8 @@ impl Rooms {
         until: Duration,
     ) -> Option<EndpointId> {
         let rooms = self.past.iter().chain(self.open.values());
-        let mut all_the_time = rooms.filter(|room| room.from <= from && until <= room.until);
+        // Much may happen in one moment: it was seen before and after.
+        let mut all_the_time = rooms.filter(|room| room.from < from && until < room.until);
         let found = all_the_time.find(|room| !but.contains(&room.endpoint));
         found.map(|room| room.endpoint)
     }
