@@ -1,5 +1,5 @@
-//! What has to be well again once all faults are over: calls succeed, every link is up, and calls go
-//! to all servers alike.
+//! What has to be well again once all faults are over: calls succeed, every link is up, and calls
+//! go to all servers alike.
 
 use crate::{
     client::Client,
@@ -87,8 +87,8 @@ impl Client {
         (all && !shut).then(|| links.map(|link| link.incarnation).collect())
     }
 
-    /// Calls are shared evenly, wherever no link is lost meanwhile: one that is dead already, and of
-    /// which nobody knows, may be.
+    /// Calls are shared evenly, wherever no link is lost meanwhile: one that is dead already, and
+    /// of which nobody knows, may be.
     async fn share(&self, supervisor: &Supervisor) {
         let until = Instant::now() + self.longest_wait() * 2;
         while Instant::now() < until {
