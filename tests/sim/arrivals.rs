@@ -84,8 +84,8 @@ impl Caller {
             let other = rooms.elsewhere(&avoided, picked, at);
             self.shared.require(other.is_none(), || {
                 format!(
-                    "retry {previous} of call {n} came to {host}, where it had failed, \
-                     and endpoint {other:?} had room"
+                    "retry {previous} of call {n} came to {host}, where it had failed, and \
+                     endpoint {other:?} had room"
                 )
             });
         }
@@ -121,8 +121,8 @@ impl Caller {
                 let other = rooms.elsewhere(&avoided, from, until);
                 self.shared.require(other.is_none(), || {
                     format!(
-                        "attempt {} of call {n} went where it had failed, and endpoint \
-                         {other:?} had room: {report}",
+                        "attempt {} of call {n} went where it had failed, and endpoint {other:?} \
+                         had room: {report}",
                         next.attempt
                     )
                 });

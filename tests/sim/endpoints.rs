@@ -168,8 +168,9 @@ impl Endpoints {
                 self.dial_started(*endpoint, *incarnation, *failures, now);
             }
             Fact::DialFailed { incarnation, endpoint, .. } => {
+                let counts = self.dial_ended(*incarnation, *endpoint, "failed");
                 // One that was forgotten says nothing about its endpoint, which may be back.
-                if self.dial_ended(*incarnation, *endpoint, "failed") {
+                if counts {
                     self.ended(*endpoint, *incarnation);
                     self.way_on(*endpoint, now);
                 }

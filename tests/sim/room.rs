@@ -2,6 +2,7 @@
 //! room, and a call that failed at one endpoint goes to another that has room.
 
 use crate::{
+    events::GRAIN,
     script::{Script, secs},
     shared::{Shared, now},
 };
@@ -26,6 +27,7 @@ pub(crate) struct Rooms {
     /// The links that would have room for every open call.
     open: BTreeMap<Incarnation, Room>,
     past: Vec<Room>,
+    looked_at: Duration,
     /// For how many looks in a row a link had room while calls waited.
     in_vain: BTreeMap<Incarnation, u32>,
     /// Since when an endpoint has had fewer links than it shall have.
@@ -49,6 +51,7 @@ impl Rooms {
             script,
             open: BTreeMap::new(),
             past: Vec::new(),
+            looked_at: Duration::ZERO,
             in_vain: BTreeMap::new(),
             few: BTreeMap::new(),
             resends: BTreeMap::new(),
@@ -58,6 +61,13 @@ impl Rooms {
     /// Looks at the links.
     pub(crate) fn look(&mut self, snapshot: &Snapshot) {
         let now = now();
+        if now > self.looked_at + self.script.tick * 2 + GRAIN {
+            // Nobody looked for a while: what was seen before says nothing of that time.
+            self.past.extend(std::mem::take(&mut self.open).into_values());
+            self.in_vain.clear();
+            self.few.clear();
+        }
+        self.looked_at = now;
         self.resends.entry(snapshot.transparent_retries).or_insert(now);
         let most = self.script.config.max_in_flight();
         let limit = |link: &LinkSnapshot| {
@@ -116,7 +126,8 @@ impl Rooms {
         until: Duration,
     ) -> Option<EndpointId> {
         let rooms = self.past.iter().chain(self.open.values());
-        let mut all_the_time = rooms.filter(|room| room.from <= from && until <= room.until);
+        // Much may happen in one moment: it was seen before and after.
+        let mut all_the_time = rooms.filter(|room| room.from < from && until < room.until);
         let found = all_the_time.find(|room| !but.contains(&room.endpoint));
         found.map(|room| room.endpoint)
     }
