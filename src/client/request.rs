@@ -163,7 +163,9 @@ async fn take_message(
         };
         if let Ok(data) = frame.map_err(failed_body)?.into_data() {
             message = join(message, data);
-            if let Some(failure) = core.calls.announces_too_much(&message) {
+            // Behind a flag that is neither of gRPC's stands no length, either.
+            let framed = message.first().is_some_and(|flag| *flag <= 1);
+            if let Some(failure) = core.calls.announces_too_much(&message).filter(|_| framed) {
                 return Err(said(failure));
             }
             if !begins_with_a_message(&message) {
