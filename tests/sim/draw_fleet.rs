@@ -37,7 +37,7 @@ impl Fleet {
             return config;
         }
         let policy =
-            // Under pick_first the one endpoint moves with each list, which the laws do not know yet.
+            // Under pick_first the one endpoint moves with each list: no law knows that yet.
             if self.draw.happens(1.0) { Balancing::RoundRobin } else { Balancing::PickFirst };
         config.balancing_policy(policy).connections(self.draw.one(&[1, 1, 2, 3]))
     }
