@@ -1,10 +1,13 @@
 //! A channel's endpoints, a subchannel for each: an input goes to the one that it is about, and
-//! each dial has a number of its own. How their states add up stands in `aggregate`.
+//! each dial has a number of its own. How their states add up stands in `aggregate`, what is known
+//! of them besides their links in `overlay`.
 
 mod aggregate;
 mod dials;
+mod overlay;
 
 pub use aggregate::NO_ENDPOINTS;
+pub use overlay::{News, Standing};
 
 use super::{
     backoff::Schedules,
@@ -12,6 +15,7 @@ use super::{
 };
 use crate::model::{ConnectivityState, EndpointId, Incarnation};
 use ConnectivityState::{Connecting, Ready, Shutdown, TransientFailure};
+use overlay::Overlay;
 use std::{sync::Arc, time::Instant};
 
 /// The machine of the supervisor actor.
@@ -62,11 +66,13 @@ struct Record {
     last_error: Option<Arc<str>>,
     /// What ended its last link, other than a failure.
     lost: Option<Arc<str>>,
+    overlay: Overlay,
 }
 
 impl Record {
     fn new(subchannel: Subchannel) -> Self {
-        Self { subchannel, failing: false, last_error: None, lost: None }
+        let overlay = Overlay::default();
+        Self { subchannel, failing: false, last_error: None, lost: None, overlay }
     }
 }
 
@@ -224,36 +230,54 @@ impl Channel {
         random: &mut impl FnMut() -> f64,
         step: &mut Step,
     ) -> Option<()> {
-        let several = self.subchannels.len() > 1;
         let next = Incarnation(self.last.0 + 1);
         let full = self.is_full();
         let (id, record) = &mut self.subchannels[place];
-        let (from, dialled) = (record.subchannel.state(), record.subchannel.dialling().is_some());
+        let id = *id;
+        let (from, was) = (record.state(), record.subchannel.state());
+        let dialled = record.subchannel.dialling().is_some();
         // One dial may follow on another of the same endpoint.
         let may_dial = (!full || dialled).then_some(next);
         let outputs = record.subchannel.on(input, now, random, may_dial)?;
+        record.forget_lost_links();
+        let (is, dials) = (record.subchannel.state(), record.subchannel.dialling().is_some());
         if outputs.contains(&Output::Dial(next)) {
             self.last = next;
         }
         self.dials -= usize::from(dialled);
-        self.dials += usize::from(record.subchannel.dialling().is_some());
-        let to = record.subchannel.state();
+        self.dials += usize::from(dials);
+        self.shows(place, from, was != is && is == TransientFailure, cause, step);
+        step.outputs.extend(outputs.into_iter().map(|output| (id, output)));
+        Some(())
+    }
+
+    /// An endpoint showed `from`, and takes note of what it shows now. `failed`: its dial or its
+    /// link did, whatever it shows.
+    fn shows(
+        &mut self,
+        place: usize,
+        from: ConnectivityState,
+        failed: bool,
+        cause: &Arc<str>,
+        step: &mut Step,
+    ) {
+        let several = self.subchannels.len() > 1;
+        let (id, record) = &mut self.subchannels[place];
+        let to = record.state();
         match (from, to) {
-            _ if from == to => {}
-            (_, TransientFailure) => {
+            (_, TransientFailure) if failed || from != to => {
                 record.failing = true;
                 record.last_error = Some(cause.clone());
                 self.last_failure = Some(cause.clone());
             }
+            _ if from == to => {}
             (Ready, Connecting) => record.lost = Some(cause.clone()),
-            (_, Ready) => *record = Record::new(record.subchannel.clone()),
+            (_, Ready) => (record.failing, record.last_error, record.lost) = (false, None, None),
             _ => {}
         }
         if several && from != to && to != Shutdown {
             step.endpoints.push((*id, from, to));
         }
-        step.outputs.extend(outputs.into_iter().map(|output| (*id, output)));
-        Some(())
     }
 
     fn finish(

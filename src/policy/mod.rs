@@ -44,7 +44,7 @@ pub(crate) use backoff::Schedules;
 #[cfg(feature = "agent-queue")]
 pub(crate) use backoff::jittered;
 pub(crate) use call::{CallMachine, Decision, Place, Pushback, Rules, place_after};
-pub(crate) use channel::{Channel, NO_ENDPOINTS, Step};
+pub(crate) use channel::{Channel, NO_ENDPOINTS, News, Standing, Step};
 pub(crate) use deadline::{
     TimeoutText, after, earliest, format_timeout, nearest_timeout, parse_timeout,
 };

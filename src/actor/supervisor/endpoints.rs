@@ -9,14 +9,14 @@ use crate::{
     call::{NoLink, Picker, RoundRobin},
     clock,
     model::{Address, ConnectivityState, Endpoint, EndpointId, Fact, Incarnation},
-    policy::{Input, ListChange, Moved, NO_ENDPOINTS, Step},
+    policy::{Input, ListChange, Moved, NO_ENDPOINTS, Standing, Step},
     transport::Link,
 };
 use std::sync::Arc;
 use tokio::task::AbortHandle;
 
-/// The links, what fail-fast calls fail with, and what calls are told that wait.
-pub(super) type WhereCallsGo = (Vec<Incarnation>, Option<Arc<str>>, Option<Arc<str>>);
+/// The links that may be picked, what fail-fast calls fail with, and what calls are told that wait.
+pub(super) type WhereCallsGo = (Vec<(Incarnation, Standing)>, Option<Arc<str>>, Option<Arc<str>>);
 
 /// Tells the supervisor when another list is given. Ends when it is dropped, and with whoever gives
 /// lists: the last one holds on.
@@ -165,7 +165,7 @@ impl Session {
 
     /// What the picker is made of.
     pub(super) fn where_calls_go(&self) -> WhereCallsGo {
-        let links: Vec<_> = self.channel.links().map(|(_, link)| link).collect();
+        let links: Vec<_> = self.links_to_pick().collect();
         let why = links.is_empty().then(|| self.channel.why_no_link()).flatten();
         (links, self.channel.last_error(), why)
     }
@@ -177,9 +177,16 @@ impl Session {
         self.core.requests.tell_all(|| RequestMsg::PickerChanged(picker.clone()));
     }
 
+    /// The links that calls may go out on, and how good they are, in the order of the endpoints.
+    fn links_to_pick(&self) -> impl Iterator<Item = (Incarnation, Standing)> {
+        let standing = |(endpoint, link)| (link, self.channel.standing(endpoint, link));
+        self.channel.links().map(standing).filter(|(_, standing)| *standing <= Standing::Ejected)
+    }
+
     pub(super) fn picker(&self) -> Picker {
-        let links = self.channel.links().filter_map(|(_, link)| self.link(link)).cloned();
-        let mut links: Vec<_> = links.collect();
+        let best = self.links_to_pick().map(|(_, standing)| standing).min();
+        let links = self.links_to_pick().filter(|(_, standing)| Some(*standing) == best);
+        let mut links: Vec<_> = links.filter_map(|(link, _)| self.link(link)).cloned().collect();
         match links.len() {
             0 => Picker::None(NoLink {
                 failing: self.channel.last_error(),

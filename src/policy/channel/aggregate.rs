@@ -4,8 +4,8 @@
 //! | its subchannels | the channel (gRPC, "Aggregated Connectivity States") |
 //! |---|---|
 //! | one | that one's state, redials included |
-//! | several, any Ready | Ready |
-//! | several, none Ready, any that has not failed since it was Ready | Connecting |
+//! | several, any with a link that may be picked | Ready |
+//! | several, none such, any that has not failed since it was Ready | Connecting |
 //! | several, all failing | TransientFailure, until one is Ready: redials do not show |
 //! | none: the list is empty, or its first lookup failed | TransientFailure |
 //! | none: the list is being looked up for the first time | Connecting |
@@ -28,13 +28,13 @@ impl Channel {
             (Stage::Idle, _) => Idle,
             (Stage::Connects, []) if self.lookup == Lookup::UnderWay => Connecting,
             (Stage::Connects, []) => TransientFailure,
-            (Stage::Connects, [(_, record)]) => match record.subchannel.state() {
+            (Stage::Connects, [(_, record)]) => match record.state() {
                 // Its dial's turn comes.
                 Idle => Connecting,
                 state => state,
             },
             (Stage::Connects, several) => {
-                if several.iter().any(|(_, record)| record.subchannel.state() == Ready) {
+                if several.iter().any(|(_, record)| record.may_be_picked()) {
                     Ready
                 } else if several.iter().any(|(_, record)| !record.failing) {
                     Connecting
