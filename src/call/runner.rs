@@ -33,7 +33,7 @@ use tonic::{Code, Status, metadata::MetadataMap};
 pub(crate) async fn run(
     calls: Arc<Calls>,
     call: Arc<Call>,
-    body: Option<OpenBody>,
+    body: Option<Box<OpenBody>>,
 ) -> Result<http::Response<SupervisedBody>, Status> {
     let hold = if call.method.is_certainly_unary() { Hold::End } else { Hold::EndUnlessItStreams };
     let mut guard = CancelOnDrop(Some((calls, call)));
@@ -76,7 +76,7 @@ pub(crate) async fn run_typed<T>(
 /// Reads one attempt after the other, until there is an answer to hand on.
 async fn attempts(
     guard: &mut CancelOnDrop,
-    mut body: Option<OpenBody>,
+    mut body: Option<Box<OpenBody>>,
     hold: Hold,
 ) -> Result<(http::Response<ResponseBody>, Option<Box<Pump>>), Status> {
     // Neither has anything to do between an attempt's begin and its answer.
@@ -192,7 +192,7 @@ async fn exchange(
     calls: &Calls,
     call: &Call,
     stream: OpenStream,
-    body: &mut Option<OpenBody>,
+    body: &mut Option<Box<OpenBody>>,
     unsent: &mut Option<Box<Pump>>,
     hold: Hold,
     ends: Option<Instant>,
@@ -213,7 +213,7 @@ async fn exchange(
     let (Some(send), Some(open)) = (send, body.take()) else {
         return read_head(answer, permit).await;
     };
-    let mut pump = Box::new(Pump::new(open, send));
+    let mut pump = Box::new(Pump::new(*open, send));
     match beside(read_head(answer, permit), &mut pump).await {
         Beside::Answered(Ok(response), sent) => {
             *unsent = sent.is_none().then_some(pump);
@@ -262,12 +262,12 @@ impl EndOfAnswerWait<'_> {
 }
 
 /// Keeps the body for another attempt, unless something of it is gone.
-fn give_back(call: &Call, pump: Pump, body: &mut Option<OpenBody>) {
+fn give_back(call: &Call, pump: Pump, body: &mut Option<Box<OpenBody>>) {
     let open = pump.into_body();
     if open.consumed {
         call.state.lock().replayable = false;
     }
-    *body = Some(open);
+    *body = Some(Box::new(open));
 }
 
 fn out_of_time(call: &Call) -> Box<AttemptFailure> {

@@ -44,6 +44,9 @@ pub(crate) struct Submission {
     pub(crate) reply: Reply,
 }
 
+/// Why a call was refused, and the call.
+pub(crate) type Refusal = (Failure, Submission);
+
 /// What bounds a call's time. At most one of both is there.
 pub(crate) struct TimeLimits {
     /// When it must have ended.
@@ -56,15 +59,15 @@ pub(crate) struct TimeLimits {
 
 impl Calls {
     /// Admits a call, enters it in the ledger and sends it to its request actor. A refused call
-    /// comes back with the reason.
-    pub(crate) fn submit(&self, call: Submission) -> Result<Arc<Call>, (Failure, Submission)> {
+    /// comes back with the reason, boxed: the many others would move room for it.
+    pub(crate) fn submit(&self, call: Submission) -> Result<Arc<Call>, Box<Refusal>> {
         if let Some(failure) = self.shutdown.refusal() {
-            return Err((failure, call));
+            return Err(Box::new((failure, call)));
         }
         if let Some(failure) =
             self.too_large(call.body.as_ref()).or_else(|| too_many_fields(&call.headers))
         {
-            return Err((failure, call));
+            return Err(Box::new((failure, call)));
         }
         let size = call.body.as_ref().map_or(0, Bytes::len);
         let admission = match Admission::new(&self.telemetry.counts, &self.config.queue, size) {
@@ -72,7 +75,7 @@ impl Calls {
             Err(reason) => {
                 self.telemetry
                     .announce(Fact::CallShed { method: call.method.name.clone(), reason });
-                return Err((Failure::shed(reason), call));
+                return Err(Box::new((Failure::shed(reason), call)));
             }
         };
         let awaited = matches!(&call.reply, Reply::Port { port: Some(_), .. });
@@ -90,7 +93,7 @@ impl Calls {
                 self.queue.submitted(call.clone());
                 Ok(call)
             }
-            (None, Some(call)) => Err((self.shutdown.too_late(Phase::Unsent), call)),
+            (None, Some(call)) => Err(Box::new((self.shutdown.too_late(Phase::Unsent), call))),
             (None, None) => unreachable!("a call that was not entered was not taken"),
         }
     }
@@ -224,10 +227,11 @@ fn beyond_the_wait(timeout: Duration, options: &CallOptions) -> Duration {
     timeout.saturating_add(options.long_poll)
 }
 
-/// The status of a call that was made then and never entered. It counts as an ended call.
-pub(crate) fn refusal(method: &Method, failure: Failure, made: Instant) -> Status {
+/// The status of a call that was never entered, and who waits for it. It counts as an ended call.
+pub(crate) fn refusal(refusal: Box<Refusal>) -> (Status, Reply) {
+    let (failure, call) = *refusal;
     let status = status::of(&failure);
-    refused(method, failure, status, made)
+    (refused(&call.method, failure, status, call.made), call.reply)
 }
 
 /// The same, where the status says more than the failure.

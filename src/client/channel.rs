@@ -1,7 +1,11 @@
 //! The channel for generated clients: a tower service that any tonic client takes in place of
 //! `tonic::transport::Channel`.
 
-use super::{codec, request, supervisor::Handle};
+use super::{
+    codec,
+    request::{self, Prepared},
+    supervisor::Handle,
+};
 #[cfg(feature = "bridge")]
 use crate::call::Calls;
 use crate::{
@@ -75,11 +79,7 @@ impl SupervisedChannel {
             options: extensions.get::<CallOptions>().copied().unwrap_or_default(),
             reply: Reply::Caller,
         };
-        let call = self
-            .core()
-            .calls
-            .submit(call)
-            .map_err(|(failure, call)| refusal(&call.method, failure, call.made))?;
+        let call = self.core().calls.submit(call).map_err(|refused| refusal(refused).0)?;
         run_typed(self.core().calls.clone(), call, |reply| {
             let mut response = Response::new(codec::decode(reply.message)?);
             *response.metadata_mut() = reply.metadata;
@@ -89,15 +89,18 @@ impl SupervisedChannel {
     }
 
     /// Begins a call: prepared, admitted, and to be run. Cancel safe: dropped, there is no call.
+    #[cfg(feature = "bridge")]
     pub(crate) async fn begin(
         &self,
         request: http::Request<tonic::body::Body>,
-        options: CallOptions,
-    ) -> Result<(Arc<Call>, Option<OpenBody>), Status> {
-        let prepared = request::prepare(self.core(), request, options).await?;
-        let refused = |(failure, call): (_, Submission)| refusal(&call.method, failure, call.made);
-        let call = self.core().calls.submit(prepared.call).map_err(refused)?;
-        Ok((call, prepared.rest))
+    ) -> Result<(Arc<Call>, Option<Box<OpenBody>>), Status> {
+        let prepared = request::prepare(self.core(), request).await?;
+        self.submit(prepared)
+    }
+
+    fn submit(&self, prepared: Prepared) -> Result<(Arc<Call>, Option<Box<OpenBody>>), Status> {
+        let call = self.core().calls.submit(prepared.call);
+        Ok((call.map_err(|refused| refusal(refused).0)?, prepared.rest))
     }
 
     /// What all calls share.
@@ -129,8 +132,9 @@ impl tower_service::Service<http::Request<tonic::body::Body>> for SupervisedChan
         // A call in flight keeps the supervisor alive, too.
         let channel = self.clone();
         Box::pin(async move {
-            let options = request.extensions().get::<CallOptions>().copied().unwrap_or_default();
-            let (call, rest) = channel.begin(request, options).await?;
+            // Not `begin`: a future within this one is moved into its place for every call.
+            let prepared = request::prepare(channel.core(), request).await?;
+            let (call, rest) = channel.submit(prepared)?;
             let response = run(channel.core().calls.clone(), call, rest).await?;
             drop(channel);
             Ok(response.map(tonic::body::Body::new))

@@ -62,9 +62,9 @@ impl Mailbox {
             options,
             reply: Reply::Port { port: reply, runner: None },
         };
-        if let Err((failure, call)) = self.core.calls.submit(call) {
-            let status = refusal(&call.method, failure, call.made);
-            if let Reply::Port { port, .. } = call.reply {
+        if let Err(refused) = self.core.calls.submit(call) {
+            let (status, reply) = refusal(refused);
+            if let Reply::Port { port, .. } = reply {
                 answer(port, Err(status));
             }
         }

@@ -24,10 +24,11 @@ use tonic::Status;
 /// ready with each.
 const TAKEN_AT_ONCE: usize = 64;
 
-/// What a caller hands in: the call, and the rest of its body if that is not whole.
+/// What a caller hands in: the call, and the rest of its body if that is not whole. The rest is
+/// boxed: it is moved with each call, and hardly a unary one has it.
 pub(super) struct Prepared {
     pub(super) call: Submission,
-    pub(super) rest: Option<OpenBody>,
+    pub(super) rest: Option<Box<OpenBody>>,
 }
 
 /// Prepares a call. Waits for the body's message where the call is said to be unary, and for its
@@ -35,7 +36,6 @@ pub(super) struct Prepared {
 pub(super) async fn prepare(
     core: &Arc<Core>,
     request: http::Request<tonic::body::Body>,
-    options: CallOptions,
 ) -> Result<Prepared, Status> {
     let (head, body) = request.into_parts();
     let Some(path) = head.uri.path_and_query() else {
@@ -43,6 +43,7 @@ pub(super) async fn prepare(
         return Err(no_such_method(&uri, format!("the request's URI {uri:?} has no path")));
     };
     let (made, method) = (clock::now(), core.calls.method(path));
+    let options = head.extensions.get::<CallOptions>().copied().unwrap_or_default();
     let kind = method.kind(options.kind);
     let taken = match kind {
         CallKind::Unary => {
@@ -59,8 +60,10 @@ pub(super) async fn prepare(
         }
         (taken, _) => taken,
     };
-    let (whole, rest) =
-        taken.map_err(|(failure, status)| refused(&method, failure, status, made))?;
+    let (whole, rest) = taken.map_err(|end| {
+        let (failure, status) = *end;
+        refused(&method, failure, status, made)
+    })?;
     if let (CallKind::Auto, Some(open)) = (kind, &rest)
         && open.taken.front().is_some_and(goes_on)
     {
@@ -84,19 +87,19 @@ pub(super) async fn prepare(
     Ok(Prepared { call, rest })
 }
 
-/// What a call ends with that was never entered.
-type Refused = (Failure, Status);
+/// What a call ends with that was never entered. Boxed: every call's future would have room for it.
+type Refused = Box<(Failure, Status)>;
 
 /// The request's body failed, with its own status, before anything was sent.
 fn failed_body(status: Status) -> Refused {
     let failure = Failure::request_body(status.code(), status.message().into());
-    (Failure { phase: Phase::Unsent, ..failure }, status)
+    Box::new((Failure { phase: Phase::Unsent, ..failure }, status))
 }
 
 /// A failure of this side, in its own words.
 fn said(failure: Failure) -> Refused {
     let status = Status::new(failure.code, failure.to_string());
-    (failure, status)
+    Box::new((failure, status))
 }
 
 /// Waits for the caller's own message no longer than for the call's answer, and not past a
@@ -148,7 +151,7 @@ async fn take_message(
     core: &Core,
     mut body: tonic::body::Body,
     certain: bool,
-) -> Result<(Option<Bytes>, Option<OpenBody>), Refused> {
+) -> Result<(Option<Bytes>, Option<Box<OpenBody>>), Refused> {
     let mut gathering = Gathering::new(&core.telemetry.counts, &core.config.queue);
     let mut message = Bytes::new();
     let mut taken = 0_usize;
@@ -182,11 +185,11 @@ async fn take_message(
 /// unary call's as a rule. Not awaited: a second message, and more than `most` bytes.
 async fn take_soon(
     core: &Core,
-    open: OpenBody,
+    open: Box<OpenBody>,
     within: Duration,
     most: usize,
-) -> Result<(Option<Bytes>, Option<OpenBody>), Status> {
-    let OpenBody { taken, rest: mut body, .. } = open;
+) -> Result<(Option<Bytes>, Option<Box<OpenBody>>), Status> {
+    let OpenBody { taken, rest: mut body, .. } = *open;
     let mut first = taken.into_iter().fold(Bytes::new(), join);
     let mut late = pin!(Alarm::at(after(clock::now(), within)));
     while !goes_on(&first) && first.len() <= most {
@@ -205,7 +208,7 @@ async fn take_soon(
         }
     }
     let taken = Some(first).filter(|first| !first.is_empty()).into_iter().collect();
-    Ok((None, Some(OpenBody { taken, rest: body, consumed: false })))
+    Ok((None, Some(Box::new(OpenBody { taken, rest: body, consumed: false }))))
 }
 
 /// More than one message has begun.
@@ -230,7 +233,7 @@ fn join(head: Bytes, tail: Bytes) -> Bytes {
 fn take_ready(
     mut body: tonic::body::Body,
     mut first: Option<Bytes>,
-) -> Result<(Option<Bytes>, Option<OpenBody>), Status> {
+) -> Result<(Option<Bytes>, Option<Box<OpenBody>>), Status> {
     let mut more = VecDeque::new();
     // The rest is asked for again when a stream is open, by whoever waits for it then.
     let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
@@ -256,5 +259,5 @@ fn take_ready(
         }
     }
     let taken = first.into_iter().chain(more).collect();
-    Ok((None, Some(OpenBody { taken, rest: body, consumed: false })))
+    Ok((None, Some(Box::new(OpenBody { taken, rest: body, consumed: false }))))
 }

@@ -99,7 +99,8 @@ impl Channel {
             schedules,
             connections,
             stage: Stage::Idle,
-            subchannels: Vec::new(),
+            // As a rule there is one; a vector that grows makes room for four.
+            subchannels: Vec::with_capacity(1),
             last,
             dials: 0,
             calls_waiting: false,
@@ -120,7 +121,7 @@ impl Channel {
         if self.lookup != Lookup::Done {
             self.lookup = Lookup::Failed(cause.clone());
         }
-        self.finish(before, None, Step::default()).unwrap_or_default()
+        self.finish(before, None, Step::default())
     }
 
     /// As after a failure, with a redial of each endpoint due at once: what a restarted supervisor
@@ -177,7 +178,7 @@ impl Channel {
         }
         let redials = was_full || input == Input::RedialDue;
         self.dial_next(redials, cause, now, &mut random, &mut step);
-        self.finish(before, about(input), step)
+        Some(self.finish(before, about(input), step))
     }
 
     /// Takes a change of the list: endpoints that came are dialled, the links of those that went
@@ -208,7 +209,7 @@ impl Channel {
             self.subchannels.remove(place);
         }
         self.dial_next(was_full, cause, now, &mut random, &mut step);
-        let mut step = self.finish(before, None, step).unwrap_or_default();
+        let mut step = self.finish(before, None, step);
         if matches!(step.changed, Some((_, TransientFailure))) {
             // The list is not to blame for what its endpoints are like.
             step.cause = self.why_no_link();
@@ -285,13 +286,13 @@ impl Channel {
         (from, before): (ConnectivityState, Option<Incarnation>),
         about: Option<Incarnation>,
         mut step: Step,
-    ) -> Option<Step> {
+    ) -> Step {
         let to = self.state();
         step.changed = (from != to).then_some((from, to));
         // Of one endpoint the state is about the link or dial that there is then.
         let about = about.filter(|_| self.subchannels.len() > 1);
         step.about = about.or(self.subject()).or(before).unwrap_or_default();
-        Some(step)
+        step
     }
 
     fn insert(&mut self, id: EndpointId, record: Record) {

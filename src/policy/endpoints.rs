@@ -71,6 +71,7 @@ impl EndpointList {
             .map(|(place, (id, endpoint))| (key(&endpoint), (place, id, endpoint)))
             .collect();
         let (mut change, mut seen) = (ListChange::default(), BTreeMap::new());
+        self.listed.reserve_exact(list.len());
         for endpoint in list {
             let key = key(endpoint);
             if seen.insert(key.clone(), ()).is_some() {

@@ -74,8 +74,9 @@ impl Summary {
             links: 0,
             retries: 0,
             keepalive_time,
-            open_links: Vec::new(),
-            endpoints: Vec::new(),
+            // As a rule there is one of each; vectors that grow make room for four.
+            open_links: Vec::with_capacity(1),
+            endpoints: Vec::with_capacity(1),
         }
     }
 

@@ -54,7 +54,7 @@ struct Session {
     /// The timer for the next dial that is due, of whichever endpoint.
     redial: Option<(Instant, Timer)>,
     /// The name that is looked up, if there is one.
-    names: Option<Names>,
+    names: Option<Box<Names>>,
     /// Tells of lists of endpoints that are given, if any are.
     _given: Option<GivenWatch>,
     grace: Option<Timer>,
@@ -97,12 +97,13 @@ impl Session {
             (Restarts::new(core.config.intensity, pace), core.requests.shards());
         let mut session = Self {
             _given: GivenWatch::new(&core),
-            names: Names::new(&core, schedules),
+            names: Names::new(&core, schedules).map(Box::new),
             core,
             me,
             channel,
             restarts,
-            connections: Vec::new(),
+            // As a rule there is one; a vector that grows makes room for four.
+            connections: Vec::with_capacity(1),
             shards: (0..shards).map(|_| RequestActorSlot::default()).collect(),
             pending_children: (0..shards).map(PendingChild::Request).collect(),
             redial: None,

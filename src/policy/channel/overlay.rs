@@ -129,7 +129,7 @@ impl Channel {
         let from = self.subchannels[place].1.state();
         self.subchannels[place].1.overlay.take(news);
         self.shows(place, from, false, cause, &mut step);
-        self.finish(before, about, step)
+        Some(self.finish(before, about, step))
     }
 
     /// How good a link is to send a call on.
