@@ -5,6 +5,7 @@ use crate::{
     CliError, facts,
     job::{self, NotStarted, TaskCommand},
     reporter::Reporter,
+    signals::Signals,
     starts::Starts,
     stdout::{Stdout, Tone},
 };
@@ -15,11 +16,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::{
-    runtime,
-    signal::unix::{Signal, SignalKind, signal},
-    sync::oneshot,
-};
+use tokio::{runtime, sync::oneshot};
 use tonic_supervisor::{
     CallReport, Config, Event, EventItem, EventLines, EventStream, Supervisor,
     agent_queue::{Outcome, PrivateAgentTasksQueue, Processed, Task},
@@ -186,29 +183,6 @@ async fn do_task(
     };
     report.ended(&outcome);
     outcome
-}
-
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn new() -> Result<Self, CliError> {
-        let listen = |kind| signal(kind).map_err(CliError::failed("cannot listen for signals"));
-        Ok(Self {
-            terminate: listen(SignalKind::terminate())?,
-            interrupt: listen(SignalKind::interrupt())?,
-        })
-    }
-
-    /// The next one's name.
-    async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-        }
-    }
 }
 
 /// Reports the events of the connection until it is closed: every event for programs, and those

@@ -33,6 +33,8 @@ mod reporter;
 #[cfg(all(unix, feature = "serve"))]
 mod serve;
 #[cfg(unix)]
+mod signals;
+#[cfg(unix)]
 mod starts;
 mod stdout;
 #[cfg(all(unix, feature = "serve"))]

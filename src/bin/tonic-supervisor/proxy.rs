@@ -8,6 +8,7 @@ mod listen;
 use crate::{
     CliError,
     listening::{self, Acceptor, Limits},
+    signals::Signals,
     stdout::Stdout,
     tls::Tls,
 };
@@ -21,13 +22,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tokio::{
-    runtime,
-    signal::unix::{Signal, SignalKind, signal},
-    sync::watch,
-    task::JoinSet,
-    time,
-};
+use tokio::{runtime, sync::watch, task::JoinSet, time};
 use tonic_supervisor::{Bridge, Config, Supervisor};
 
 pub(crate) const HELP: &str = "\
@@ -162,7 +157,7 @@ async fn serve(
                 clients.spawn(async move { serve_one(bridge, client, draining).await });
             }
             Some(_) = clients.join_next() => {}
-            () = signals.next() => break,
+            _ = signals.next() => break,
         }
     }
     listening::stopping();
@@ -185,28 +180,5 @@ where
     let drain = async { drop(draining.wait_for(|draining| *draining).await) };
     if let Err(error) = bridge.serve_until(client, drain).await {
         tracing::debug!(target: "tonic_supervisor", %error, "a client's connection has ended");
-    }
-}
-
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn new() -> Result<Self, CliError> {
-        let listen = |kind| signal(kind).map_err(CliError::failed("cannot listen for signals"));
-        Ok(Self {
-            terminate: listen(SignalKind::terminate())?,
-            interrupt: listen(SignalKind::interrupt())?,
-        })
-    }
-
-    /// The next one that asks it to end.
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
     }
 }

@@ -7,6 +7,7 @@ use crate::{
     CliError,
     address::Address,
     listening::{self, Acceptor, Limits, Listener},
+    signals::Signals,
     stdout::Stdout,
     store::{StoreArgument, StoreSpec},
 };
@@ -17,13 +18,7 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
-use tokio::{
-    net::TcpListener,
-    runtime,
-    signal::unix::{SignalKind, signal},
-    sync::watch,
-    task, time,
-};
+use tokio::{net::TcpListener, runtime, sync::watch, task, time};
 use tonic::transport::Server;
 use tonic_health::server::HealthReporter;
 use tonic_supervisor::agent_queue::{
@@ -139,9 +134,7 @@ async fn serve<S: Store>(
 ) -> Result<(), CliError> {
     let error = "cannot listen on the address";
     let address = listener.local_addr().map_err(CliError::failed(error))?;
-    let error = "cannot listen for signals";
-    let mut terminate = signal(SignalKind::terminate()).map_err(CliError::failed(error))?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(CliError::failed(error))?;
+    let mut signals = Signals::new()?;
     files.on_hangup()?;
     let limits = &arguments.limits;
     let budget = Budget::new(limits.answers());
@@ -207,10 +200,7 @@ async fn serve<S: Store>(
     tokio::spawn(listening::live());
 
     let terminated = async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
+        signals.next().await;
         listening::stopping();
         drain.send_replace(true);
         // Says NOT_SERVING before the GOAWAY goes out.
