@@ -37,8 +37,7 @@ impl Fleet {
             return config;
         }
         let policy =
-            // Under pick_first the one endpoint moves with each list: no law knows that yet.
-            if self.draw.happens(1.0) { Balancing::RoundRobin } else { Balancing::PickFirst };
+            if self.draw.happens(0.75) { Balancing::RoundRobin } else { Balancing::PickFirst };
         config.balancing_policy(policy).connections(self.draw.one(&[1, 1, 2, 3]))
     }
 

@@ -17,6 +17,7 @@ use std::{
 use tonic_supervisor::{
     ConnectivityState::{self, Connecting, Idle, Ready, Shutdown, TransientFailure},
     EndpointId, Fact, Incarnation, Snapshot,
+    config::Balancing,
 };
 
 /// All endpoints that were ever heard of.
@@ -90,8 +91,13 @@ impl Endpoints {
     /// Somebody called `reconnect_now`: of each endpoint the dial under way or the next one, one
     /// for each link, and one more, need not wait.
     pub(crate) fn asked_to_reconnect(&mut self) {
-        let asked = 1 + self.script.config.connections() as u32;
+        let asked = self.dials_that_may_follow();
         self.all.values_mut().for_each(|told| told.dials_asked_for = asked);
+    }
+
+    /// On a request to reconnect, or on a move: one for each link, and one more.
+    fn dials_that_may_follow(&self) -> u32 {
+        1 + self.script.config.connections() as u32
     }
 
     /// Another list was given. It is applied at once, unless the supervisor is being replaced.
@@ -174,6 +180,7 @@ impl Endpoints {
                     self.ended(*endpoint, *incarnation);
                     self.way_on(*endpoint, now);
                 }
+                self.let_leave(*endpoint);
             }
             Fact::LinkEstablished { incarnation, endpoint, .. } => {
                 self.must_be_listed(*endpoint, fact);
@@ -193,6 +200,7 @@ impl Endpoints {
                     format!("{incarnation} of endpoint {endpoint} was lost; it was up at {up:?}")
                 });
                 self.ended(*endpoint, *incarnation);
+                self.let_leave(*endpoint);
             }
             Fact::BackoffStarted { endpoint, delay, .. } => {
                 self.must_be_listed(*endpoint, fact);
@@ -207,13 +215,52 @@ impl Endpoints {
     }
 
     fn added(&mut self, id: EndpointId, addresses: &Arc<str>) {
+        let moves = self.script.config.balancing() == Balancing::PickFirst;
+        let listed = self.all.get(&id).is_some_and(|told| told.listed);
+        let former = self.all.get(&id).is_none_or(|told| told.addresses == *addresses);
+        if listed && !former && moves {
+            return self.moved(id, addresses);
+        }
         if let Some(told) = self.all.get_mut(&id).filter(|told| told.listed) {
             let first = !std::mem::replace(&mut told.announced, true);
             return self.shared.require(first, || format!("endpoint {id} was added twice"));
         }
-        let former = self.all.get(&id).is_none_or(|told| told.addresses == *addresses);
-        self.shared.require(former, || format!("endpoint {id} is another one than before"));
+        self.shared
+            .require(former || moves, || format!("endpoint {id} is another one than before"));
         self.list(id, Told::new(addresses, true));
+    }
+
+    /// Under pick_first the one endpoint has other addresses. A dial may be cut, another may start
+    /// at once, and links to a server that it has left serve until others are up.
+    fn moved(&mut self, id: EndpointId, addresses: &Arc<str>) {
+        let newest = self.dials.last_key_value().map_or(Incarnation::default(), |(dial, _)| *dial);
+        let asked = self.dials_that_may_follow();
+        for dial in self.dials.values_mut().filter(|dial| dial.endpoint == id) {
+            if let Some(by) = dial.by() {
+                dial.runs = Runs::Perhaps(by);
+            }
+        }
+        let Some(told) = self.all.get_mut(&id) else { return };
+        let now = servers_at(addresses);
+        let mut before = servers_at(&std::mem::replace(&mut told.addresses, addresses.clone()));
+        before.append(&mut told.left.0);
+        let (stay, leave): (Vec<_>, Vec<_>) = before.into_iter().partition(|it| now.contains(it));
+        told.left = (leave, newest);
+        told.dials_asked_for = asked;
+        self.listings.add(now.into_iter().filter(|server| !stay.contains(server)).collect());
+        self.let_leave(id);
+    }
+
+    /// The servers that an endpoint has left get no more calls once nothing leads to them.
+    fn let_leave(&mut self, id: EndpointId) {
+        let Some(told) = self.all.get_mut(&id) else { return };
+        let up = self.links.iter().any(|(link, of)| *of == id && *link <= told.left.1);
+        let dials = |(dial, it): (&Incarnation, &Dial)| {
+            it.endpoint == id && *dial <= told.left.1 && it.by().is_some()
+        };
+        if !up && !self.dials.iter().any(dials) {
+            self.listings.remove(std::mem::take(&mut told.left.0));
+        }
     }
 
     fn list(&mut self, id: EndpointId, told: Told) {
@@ -227,6 +274,7 @@ impl Endpoints {
         };
         told.listed = false;
         self.listings.remove(servers_at(&told.addresses));
+        self.listings.remove(std::mem::take(&mut told.left.0));
         self.forget_dials(|dial| dial.endpoint == id);
     }
 

@@ -19,6 +19,9 @@ pub(crate) struct Told {
     pub(crate) redial_not_before: Option<Duration>,
     /// How many dials to come may be early, because somebody asked for them.
     pub(crate) dials_asked_for: u32,
+    /// The servers that it has left, which get calls until the links it had then are gone: those up
+    /// to this one.
+    pub(crate) left: (Vec<usize>, Incarnation),
     /// What ended last, and may be what a wait counts from.
     pub(crate) ended: Option<Incarnation>,
     /// From when the wait for the next dial counts, where there are several links.
@@ -37,6 +40,7 @@ impl Told {
             dialled_at: None,
             redial_not_before: None,
             dials_asked_for: 0,
+            left: (Vec::new(), Incarnation::default()),
             ended: None,
             counts_from: None,
         }
