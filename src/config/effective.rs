@@ -52,7 +52,7 @@ impl fmt::Display for Effective {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Provenance {
     /// The settings that are not defaults.
-    pub(super) explicit: Vec<Effective>,
+    pub(super) explicit: Box<[Effective]>,
     pub(super) warnings: Vec<String>,
     pub(super) notes: Vec<String>,
     /// Whether `wait_for_ready` is set anywhere.
@@ -101,7 +101,7 @@ impl Provenance {
 }
 
 /// The settings that are not defaults, with their locations: the files themselves are not kept.
-pub(super) fn explicit(layers: &Layers) -> Vec<Effective> {
+pub(super) fn explicit(layers: &Layers) -> Box<[Effective]> {
     let one = |(key, setting): (&KeyPath, &Setting)| Effective {
         key: key.clone(),
         value: yaml(&setting.value),

@@ -21,7 +21,7 @@ use std::{sync::Arc, time::Instant};
 /// The machine of the supervisor actor.
 #[derive(Clone, Debug)]
 pub struct Channel {
-    schedules: Schedules,
+    schedules: Arc<Schedules>,
     /// How many links each endpoint shall have.
     connections: usize,
     stage: Stage,
@@ -94,9 +94,13 @@ pub struct Step {
 
 impl Channel {
     /// Idle, without endpoints. Each endpoint shall have `connections` links.
-    pub fn new(schedules: Schedules, connections: usize, last: Incarnation) -> Self {
+    pub fn new(
+        schedules: impl Into<Arc<Schedules>>,
+        connections: usize,
+        last: Incarnation,
+    ) -> Self {
         Self {
-            schedules,
+            schedules: schedules.into(),
             connections,
             stage: Stage::Idle,
             // As a rule there is one; a vector that grows makes room for four.
@@ -127,7 +131,7 @@ impl Channel {
     /// As after a failure, with a redial of each endpoint due at once: what a restarted supervisor
     /// begins with. `last` was the last link or dial before.
     pub fn after_a_crash(
-        schedules: Schedules,
+        schedules: impl Into<Arc<Schedules>>,
         connections: usize,
         endpoints: impl IntoIterator<Item = EndpointId>,
         now: Instant,
@@ -136,14 +140,14 @@ impl Channel {
         let mut channel = Self::new(schedules, connections, last);
         channel.stage = Stage::Connects;
         for id in endpoints {
-            let subchannel = Subchannel::after_a_crash(schedules, connections, now);
+            let subchannel = Subchannel::after_a_crash(channel.schedules.clone(), connections, now);
             channel.insert(id, Record { failing: true, ..Record::new(subchannel) });
         }
         channel
     }
 
     /// As after a shutdown: what a supervisor begins with that was restarted in the midst of it.
-    pub fn after_shutdown(schedules: Schedules, last: Incarnation) -> Self {
+    pub fn after_shutdown(schedules: impl Into<Arc<Schedules>>, last: Incarnation) -> Self {
         let stage = Stage::Shutdown { link: None };
         Self { stage, ..Self::new(schedules, 1, last) }
     }
@@ -197,7 +201,7 @@ impl Channel {
         }
         self.lookup = Lookup::Done;
         for id in added {
-            let subchannel = Subchannel::new(self.schedules, self.connections);
+            let subchannel = Subchannel::new(self.schedules.clone(), self.connections);
             self.insert(id, Record::new(subchannel.while_calls_wait(self.calls_waiting)));
         }
         let was_full = self.is_full();

@@ -282,7 +282,7 @@ fn asked_to_connect_anew_no_more_links_are_dialled_at_once_than_otherwise() {
 #[test]
 fn an_endpoint_that_comes_while_calls_wait_is_redialled_as_quickly_as_the_others() {
     let (mut channel, now, cause) = (channel_of(1), Instant::now(), "refused".into());
-    channel.schedules.waiting.initial = Duration::from_millis(50);
+    Arc::make_mut(&mut channel.schedules).waiting.initial = Duration::from_millis(50);
     channel.on(Input::Connect, &cause, now, || 0.5);
     channel.on(Input::CallsWaiting(true), &cause, now, || 0.5);
     channel.on_list([EndpointId(2)], [], &cause, now, || 0.5);

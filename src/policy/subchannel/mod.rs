@@ -42,12 +42,12 @@ use crate::model::{
     Incarnation,
 };
 use beside::{Beside, InUse};
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 /// The machine.
 #[derive(Clone, Debug)]
 pub struct Subchannel {
-    schedules: Schedules,
+    schedules: Arc<Schedules>,
     /// How many links there shall be.
     wanted: usize,
     stage: Stage,
@@ -107,9 +107,9 @@ struct Moment {
 
 impl Subchannel {
     /// Idle, with nothing tried yet; it shall have `wanted` links, at least one.
-    pub fn new(schedules: Schedules, wanted: usize) -> Self {
+    pub fn new(schedules: impl Into<Arc<Schedules>>, wanted: usize) -> Self {
         Self {
-            schedules,
+            schedules: schedules.into(),
             wanted: wanted.max(1),
             stage: Stage::Idle,
             failures: 0,
@@ -125,7 +125,11 @@ impl Subchannel {
     }
 
     /// As after a failure, with a redial due at once: what a restarted supervisor begins with.
-    pub fn after_a_crash(schedules: Schedules, wanted: usize, now: Instant) -> Self {
+    pub fn after_a_crash(
+        schedules: impl Into<Arc<Schedules>>,
+        wanted: usize,
+        now: Instant,
+    ) -> Self {
         let wait = Wait { at: now, backoff: None };
         let stage = Stage::Waiting { shows: TransientFailure, wait };
         Self { stage, ..Self::new(schedules, wanted) }
