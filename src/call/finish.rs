@@ -39,7 +39,9 @@ impl Calls {
         }
         let received = state.received;
         let attempt = state.measure(call.payload, received, now);
-        let answered_after = state.answered_after(now);
+        if code == Code::Ok {
+            call.note_answered(&state, now);
+        }
         state.credentials = None;
         state.body = None;
         state.admission = None;
@@ -57,7 +59,6 @@ impl Calls {
         }
         let took = now.saturating_duration_since(call.submitted);
         if code == Code::Ok {
-            call.note_answered(answered_after, now);
             self.throttle.lock().call_succeeded();
         }
         let (retries, transparent) = (machine.retries(), machine.transparent());
@@ -173,16 +174,13 @@ impl Calls {
         let (now, code) = (clock::now(), failure.failure.code);
         state.record(&failure.failure, call.submitted, now);
         let attempt = state.measure(call.payload, 0, now);
-        let ran_out = call.ran_out(&state, code, now);
+        call.note_failed(&state, code, now);
         if matches!(state.stage, Stage::Running) {
             let took = now.saturating_duration_since(state.attempt_started);
             state.on_wire = state.on_wire.saturating_add(took);
         }
         state.stage = Stage::Failed(failure);
         drop(state);
-        if let Some(given) = ran_out {
-            call.note_ran_out(given, now);
-        }
         if let Some(attempt) = attempt {
             call.method.metrics.attempt_ended(code, attempt);
         }

@@ -15,7 +15,7 @@ use crate::{
 };
 use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
-    time::{Duration, Instant},
+    time::Instant,
 };
 use tonic::Code;
 
@@ -38,14 +38,6 @@ impl Calls {
     }
 }
 
-impl CallState {
-    /// How long after its attempt's begin the call was answered that ends well now. Where the
-    /// answer is handed on as it comes, the rest is as slow as who reads it: its head counts.
-    pub(super) fn answered_after(&self, now: Instant) -> Duration {
-        self.head_came.unwrap_or(now).saturating_duration_since(self.attempt_started)
-    }
-}
-
 impl Call {
     /// Whether it takes part: not a stream, of which nobody can say how long it takes.
     fn counts(&self) -> bool {
@@ -59,30 +51,27 @@ impl Call {
         }
     }
 
-    /// It was answered with OK.
-    pub(super) fn note_answered(&self, took: Duration, now: Instant) {
+    /// It was answered with OK. Of an answer that was handed on as it came the head counts: the
+    /// rest is as slow as who reads it.
+    pub(super) fn note_answered(&self, state: &CallState, now: Instant) {
         if self.counts()
             && let Some(mut wire_time) = self.method.wire_time.try_lock()
         {
-            wire_time.answered(took, now);
+            let came = state.head_came.unwrap_or(now);
+            wire_time.answered(came.saturating_duration_since(state.attempt_started), now);
         }
     }
 
-    /// How long its attempt was on the wire, if the call had waited, and what ends the attempt is
-    /// the call's deadline: as this side sees it or, a little earlier, the server.
-    pub(super) fn ran_out(&self, state: &CallState, code: Code, now: Instant) -> Option<Duration> {
+    /// Its attempt failed with this code. What counts is a call that had waited, and that its
+    /// deadline ends: as this side sees it or, a little earlier, the server.
+    pub(super) fn note_failed(&self, state: &CallState, code: Code, now: Instant) {
         let late = matches!(code, Code::DeadlineExceeded | Code::Cancelled);
-        if !late || !state.parked || !matches!(state.stage, Stage::Running) {
-            return None;
+        if !late || !state.parked || !self.counts() || !matches!(state.stage, Stage::Running) {
+            return;
         }
-        let left = self.deadline_now()?.saturating_duration_since(now);
         let given = now.saturating_duration_since(state.attempt_started);
-        (left <= given / 8).then_some(given)
-    }
-
-    /// It waited, and its time ran out on the wire.
-    pub(super) fn note_ran_out(&self, given: Duration, now: Instant) {
-        if self.counts() {
+        let left = self.deadline_now().map(|deadline| deadline.saturating_duration_since(now));
+        if left.is_some_and(|left| left <= given / 8) {
             self.method.wire_time.lock().ran_out(given, now);
         }
     }
