@@ -65,23 +65,20 @@ impl WireTime {
     /// A call was answered with OK after `took` on the wire.
     pub fn answered(&mut self, took: Duration, now: Instant) {
         let took = took.as_secs_f64();
-        match &mut self.0 {
-            Some(figure) => {
-                figure.add(took);
-                figure.late -= figure.late * LATE;
-                figure.heard = now;
-            }
-            none => {
-                let deviation = took / 2.0;
-                *none = Some(Figure { mean: took, deviation, late: 0.0, raised: None, heard: now });
-            }
-        }
+        let Some(figure) = &mut self.0 else {
+            self.0 = Some(Figure::new(took, now));
+            return;
+        };
+        figure.add(took);
+        figure.late -= figure.late * LATE;
+        figure.heard = now;
     }
 
-    /// A call that had waited was not answered, and had `given` on the wire.
+    /// A call that had waited was not answered, and had `given` on the wire. If that is all that is
+    /// known, it is used: in an overload from the start no call may be answered.
     pub fn ran_out(&mut self, given: Duration, now: Instant) {
-        let Some(figure) = &mut self.0 else { return };
         let had = given.as_secs_f64();
+        let figure = self.0.get_or_insert_with(|| Figure::new(had * BEYOND, now));
         if had < figure.least() {
             return;
         }
@@ -115,6 +112,10 @@ impl WireTime {
 }
 
 impl Figure {
+    fn new(took: f64, now: Instant) -> Self {
+        Self { mean: took, deviation: took / 2.0, late: 0.0, raised: None, heard: now }
+    }
+
     fn add(&mut self, took: f64) {
         let error = took - self.mean;
         self.deviation += (error.abs() - self.deviation) * DEVIATION;

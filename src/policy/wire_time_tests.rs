@@ -24,10 +24,8 @@ fn after(answers: &[u64]) -> (WireTime, Instant) {
 }
 
 #[test]
-fn a_method_that_was_never_answered_refuses_nothing() {
+fn a_method_of_which_nothing_is_known_refuses_nothing() {
     let (mut figure, now) = after(&[]);
-    assert_eq!(figure.too_short(ms(1), now), None);
-    figure.ran_out(ms(500), now);
     assert_eq!(figure.too_short(ms(1), now), None);
 }
 
@@ -204,4 +202,12 @@ fn a_server_that_slows_down_or_hangs_and_recovers_is_noticed() {
         _ => even(unit, second),
     };
     assert!(answered(hung, 1, 5.0, 30, true) > 0.9, "no longer hung");
+    let hung_at_first: Server = |unit, second| match second {
+        0..5 => 30_000.0,
+        _ => even(unit, second),
+    };
+    for places in [1, 10] {
+        let share = answered(hung_at_first, places, 5.0, 10, true);
+        assert!(share > 0.9, "never answered before, {places} places: {share}");
+    }
 }

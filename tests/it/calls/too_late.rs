@@ -103,6 +103,21 @@ async fn a_server_that_was_slow_is_found_to_be_fast_again() {
     assert!(each.iter().all(|ok| *ok >= 18), "of 20 a second: {each:?}");
 }
 
+/// The calls that wait for the first link have next to no time left when it comes, and none of them
+/// is answered: nothing is known but that.
+#[tokio::test(start_paused = true)]
+async fn an_overload_that_began_before_the_server_did_is_no_worse() {
+    let network = MemoryNetwork::new();
+    let supervisor = supervise(&network, config());
+    let channel = supervisor.channel();
+    let offered = tokio::spawn(async move { offer(&channel, secs(20)).await });
+    tokio::time::sleep(secs(5)).await;
+    let server = ScriptedServer::builder().max_concurrent_streams(1).script(Script::delay(ms(50)));
+    let _server = server.on_memory(&network, ADDRESS).await;
+    let each = answered(&bounded("all end", offered).await.expect("no panic"), 8..20);
+    assert!(each.iter().all(|ok| *ok >= 18), "of 20 a second: {each:?}");
+}
+
 /// Bursts of what the place can do in half the time that a call has; answers take 30 to 70 ms.
 #[tokio::test(start_paused = true)]
 async fn without_an_overload_nothing_is_refused() {
