@@ -68,9 +68,12 @@ pub(super) fn refuses_the_content(status: &Status) -> bool {
 /// How far the request came that ended so.
 pub(super) fn delivery_of(status: &Status) -> Delivery {
     match cause(status) {
-        Some(Cause::NotConnected(_) | Cause::Deadline(Some(_)) | Cause::Shed(_)) => {
-            Delivery::NotSent
-        }
+        Some(
+            Cause::NotConnected(_)
+            | Cause::Deadline(Some(_))
+            | Cause::WouldNotFinish { .. }
+            | Cause::Shed(_),
+        ) => Delivery::NotSent,
         Some(Cause::LinkLost(_) | Cause::GoAway(_)) => Delivery::Unknown,
         _ => Delivery::Reached,
     }

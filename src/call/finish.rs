@@ -39,6 +39,9 @@ impl Calls {
         }
         let received = state.received;
         let attempt = state.measure(call.payload, received, now);
+        if code == Code::Ok {
+            call.note_answered(&state, now);
+        }
         state.credentials = None;
         state.body = None;
         state.admission = None;
@@ -81,9 +84,14 @@ impl Calls {
 
     /// Ends a call with a failure and delivers it. Nothing happens if the call is over.
     pub(crate) fn conclude(&self, call: &Arc<Call>, ended: AttemptFailure) {
+        self.try_conclude(call, ended);
+    }
+
+    /// The same; whether it ended the call.
+    pub(super) fn try_conclude(&self, call: &Arc<Call>, ended: AttemptFailure) -> bool {
         let Some(mut finished) = self.finish(call, ended.status.code(), Some(&ended.failure))
         else {
-            return;
+            return false;
         };
         if let Some(report) = &mut finished.report {
             report.head = ended.head;
@@ -101,6 +109,7 @@ impl Calls {
         if let Reply::Port { runner: Some(runner), .. } = &call.state.lock().reply {
             runner.abort();
         }
+        true
     }
 
     /// Ends a call whose answer came, but cannot be used. Nothing happens if the call is over.
@@ -165,6 +174,7 @@ impl Calls {
         let (now, code) = (clock::now(), failure.failure.code);
         state.record(&failure.failure, call.submitted, now);
         let attempt = state.measure(call.payload, 0, now);
+        call.note_failed(&state, code, now);
         if matches!(state.stage, Stage::Running) {
             let took = now.saturating_duration_since(state.attempt_started);
             state.on_wire = state.on_wire.saturating_add(took);

@@ -4,6 +4,7 @@
 use crate::{
     config::{Config, MethodRule},
     model::CallKind,
+    policy::WireTime,
     telemetry::MethodMetrics,
     transport::bound_without_metadata,
 };
@@ -40,6 +41,8 @@ pub(crate) struct Method {
     /// What configuration says of it.
     pub(crate) rule: Option<MethodRule>,
     pub(crate) metrics: Arc<MethodMetrics>,
+    /// How long its answers take, wherever they come from.
+    pub(super) wire_time: Mutex<WireTime>,
     /// Whether it is one of those that are remembered.
     remembered: bool,
     /// What a call of it is where nobody says anything.
@@ -234,6 +237,7 @@ impl Methods {
         Method {
             described: described.get(&*name).copied(),
             metrics,
+            wire_time: Mutex::default(),
             remembered,
             otherwise: if config.retry_undescribed { CallKind::Auto } else { CallKind::Streaming },
             hinted: AtomicBool::new(false),

@@ -32,6 +32,7 @@ mod shutdown;
 mod state;
 mod submit;
 mod task;
+mod too_late;
 mod waiting;
 
 pub(crate) use admission::Gathering;

@@ -61,6 +61,8 @@ pub(crate) struct Call {
     pub(crate) deadline_is_said: bool,
     /// Where there is no deadline: until when it may wait, if it never is on the wire.
     pub(crate) patience: Option<Instant>,
+    /// Whether it is refused when it would not finish, and its time on the wire counts.
+    pub(crate) refuse_late: bool,
     /// Whether the call turned out to stream: a configured deadline holds no more.
     pub(crate) streams: AtomicBool,
     pub(crate) attempt_timeout: Option<Duration>,
@@ -93,6 +95,10 @@ pub(crate) struct CallState {
     /// How many bytes of the answer's messages came so far.
     pub(crate) received: usize,
     pub(crate) attempt_started: Instant,
+    /// When the head of an answer came that is handed on before its end.
+    pub(crate) head_came: Option<Instant>,
+    /// Whether it waited for a link, or for room on it.
+    pub(crate) parked: bool,
     /// Where the attempt under way went; 0 before it has a link.
     pub(crate) endpoint: EndpointId,
     /// Where its next one goes only if nobody else has room.
@@ -173,6 +179,8 @@ impl CallState {
             measured: 0,
             received: 0,
             attempt_started: now,
+            head_came: None,
+            parked: false,
             endpoint: EndpointId::default(),
             avoid: Avoid::default(),
             on_wire: Duration::ZERO,

@@ -133,6 +133,7 @@ impl Calls {
         }
         let said = options.wait_for_ready.or(rule.and_then(|rule| rule.wait_for_ready));
         let wait_for_ready = said.unwrap_or(self.config.wait_for_ready);
+        let refuse_late = rule.and_then(|rule| rule.refuse_late).unwrap_or(self.config.refuse_late);
         Call {
             id,
             slot,
@@ -147,6 +148,8 @@ impl Calls {
             deadline,
             deadline_is_said: is_stated,
             patience,
+            // How long those take is for the server to say.
+            refuse_late: refuse_late && kind != CallKind::Streaming && options.long_poll.is_zero(),
             streams: AtomicBool::new(false),
             attempt_timeout,
             attempts_before: options.attempts_before,

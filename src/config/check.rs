@@ -46,6 +46,7 @@ pub(super) fn config(mut layers: Layers) -> Result<Config, ConfigError> {
         credentials_timeout: scope.read("credentials_timeout"),
         wait_for_ready: scope.read("wait_for_ready"),
         retry_undescribed: scope.read("retry_undescribed"),
+        refuse_late: scope.read("refuse_late"),
         max_replay_bytes: scope.read("max_replay_bytes"),
         max_request_message_bytes: scope.read("max_request_message_bytes"),
         max_response_message_bytes: scope.read("max_response_message_bytes"),
@@ -182,6 +183,7 @@ fn rule(scope: &mut Scope<'_>, pattern: &str) -> MethodRule {
         timeout: scope.read_own("timeout"),
         attempt_timeout: scope.read_own("attempt_timeout"),
         wait_for_ready: scope.read_own("wait_for_ready"),
+        refuse_late: scope.read_own("refuse_late"),
         retry: retry(scope),
     }
 }

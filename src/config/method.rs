@@ -23,6 +23,7 @@ pub struct MethodRule {
     pub(crate) timeout: Option<Option<Duration>>,
     pub(crate) attempt_timeout: Option<Option<Duration>>,
     pub(crate) wait_for_ready: Option<bool>,
+    pub(crate) refuse_late: Option<bool>,
     pub(crate) retry: RetryPolicy,
 }
 
@@ -55,6 +56,11 @@ impl MethodRule {
     /// Whether calls wait for a link, if configured for methods.
     pub fn wait_for_ready(&self) -> Option<bool> {
         self.wait_for_ready
+    }
+
+    /// Whether calls that waited are refused that would not finish, if configured for methods.
+    pub fn refuse_late(&self) -> Option<bool> {
+        self.refuse_late
     }
 
     /// When failed attempts are tried again: the policy for all calls, overlaid with the keys for

@@ -53,6 +53,7 @@ pub struct Config {
     pub(crate) retry: RetryPolicy,
     pub(crate) wait_for_ready: bool,
     pub(crate) retry_undescribed: bool,
+    pub(crate) refuse_late: bool,
     pub(crate) max_replay_bytes: usize,
     pub(crate) max_request_message_bytes: Option<usize>,
     pub(crate) max_response_message_bytes: Option<usize>,
@@ -268,6 +269,7 @@ getters! {
         credentials_timeout: Duration = credentials_timeout;
         wait_for_ready: bool = wait_for_ready;
         retry_undescribed: bool = retry_undescribed;
+        refuse_late: bool = refuse_late;
         max_replay_bytes: usize = max_replay_bytes;
         max_request_message_bytes: Option<usize> = max_request_message_bytes;
         max_response_message_bytes: Option<usize> = max_response_message_bytes;

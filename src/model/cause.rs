@@ -5,9 +5,9 @@
 
 use super::{
     link::{GoAway, LinkEnd, code_name},
-    text::printable,
+    text::{printable, readable},
 };
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 /// Why a call was refused or dropped while it waited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -17,6 +17,8 @@ pub enum ShedReason {
     TooManyCalls,
     /// The bodies of the open calls add up to `queue.max_bytes` already.
     TooManyBytes,
+    /// It waited until it had less time left than its method's answers take.
+    WouldNotFinish,
 }
 
 /// Why an attempt, or the call as a whole, failed.
@@ -52,6 +54,14 @@ pub enum Cause {
     /// The call's deadline passed; the text says what the call was waiting for, if it was waiting:
     /// "for a link: " with the last connect error, for room, for its credentials, for a retry.
     Deadline(Option<Arc<str>>),
+    /// The call waited, and when it could have begun it had `left` until its deadline, while the
+    /// answers of its method take at least `takes` of late. It was not sent.
+    WouldNotFinish {
+        /// The time until its deadline.
+        left: Duration,
+        /// What an answer needs.
+        takes: Duration,
+    },
     /// The caller gave up.
     Cancelled,
     /// The supervisor was shut down.
@@ -84,6 +94,11 @@ impl fmt::Display for Cause {
             Self::Deadline(Some(what)) => {
                 write!(f, "the call's deadline passed while it waited {}", printable(what))
             }
+            Self::WouldNotFinish { left, takes } => {
+                // Rounded up, so that it is more than what is left.
+                let takes = readable(takes.saturating_add(Duration::from_nanos(999_999)));
+                write!(f, "would not finish: {} left, answers take {takes}", readable(*left))
+            }
             Self::Cancelled => f.write_str("the caller gave up"),
             Self::Shutdown => f.write_str("the supervisor was shut down"),
             Self::Shed(reason) => reason.fmt(f),
@@ -97,19 +112,22 @@ impl fmt::Display for ShedReason {
         f.write_str(match self {
             Self::TooManyCalls => "the queue is full: queue.max_calls calls are open",
             Self::TooManyBytes => "the queue is full: queue.max_bytes of requests are open",
+            Self::WouldNotFinish => "it would not finish within its deadline",
         })
     }
 }
 
 impl ShedReason {
     /// Each of them.
-    pub(crate) const ALL: [Self; 2] = [Self::TooManyCalls, Self::TooManyBytes];
+    pub(crate) const ALL: [Self; 3] =
+        [Self::TooManyCalls, Self::TooManyBytes, Self::WouldNotFinish];
 
     /// The value of the `reason` label.
     pub fn label(self) -> &'static str {
         match self {
             Self::TooManyCalls => "too_many_calls",
             Self::TooManyBytes => "too_many_bytes",
+            Self::WouldNotFinish => "would_not_finish",
         }
     }
 }

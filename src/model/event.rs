@@ -216,12 +216,13 @@ pub enum Fact {
         /// In which time.
         period: Duration,
     },
-    /// A call was refused at once with RESOURCE_EXHAUSTED, because the queue is full.
+    /// A call was refused: at once with RESOURCE_EXHAUSTED, because the queue is full; or, when it
+    /// had waited, with DEADLINE_EXCEEDED, because it would not finish within its deadline.
     #[non_exhaustive]
     CallShed {
         /// `pkg.Service/Method`.
         method: Arc<str>,
-        /// Which bound: `queue.max_calls` or `queue.max_bytes`.
+        /// Which bound: `queue.max_calls`, `queue.max_bytes`, or the call's deadline.
         reason: ShedReason,
     },
     /// An attempt failed and will be retried by policy.

@@ -12,6 +12,7 @@
 //! | link gone before anything was sent | local | unsent | link | UNAVAILABLE |
 //! | no link, and the call does not wait for one | local | unsent | link | UNAVAILABLE |
 //! | attempt or overall deadline | local | maybe processed | stream | DEADLINE_EXCEEDED |
+//! | a call that would not finish | local | unsent | stream | DEADLINE_EXCEEDED |
 //! | a request that HTTP/2 cannot send | local | unsent | stream | INTERNAL |
 //! | a head above the peer's limit | local | unsent | stream | RESOURCE_EXHAUSTED |
 //! | call credentials | local | unsent | stream | as they say (gRPC A54) |
@@ -24,7 +25,7 @@ use super::{
     code,
     link::{GoAway, LinkEnd},
 };
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 use tonic::Code;
 
 /// Whose fault an attempt's failure is.
@@ -280,6 +281,11 @@ impl Failure {
     /// The call's deadline passed in `phase`, while it waited for `what`, if for anything.
     pub(crate) fn deadline(phase: Phase, what: Option<Arc<str>>) -> Self {
         Self::deadline_like(Cause::Deadline(what), phase)
+    }
+
+    /// The call waited until it had only `left`, and the answers of its method take `takes`.
+    pub(crate) fn would_not_finish(left: Duration, takes: Duration) -> Self {
+        Self::deadline_like(Cause::WouldNotFinish { left, takes }, Phase::Unsent)
     }
 
     fn deadline_like(cause: Cause, phase: Phase) -> Self {

@@ -220,6 +220,7 @@ fn is_final(cause: &Cause) -> bool {
     matches!(
         cause,
         Cause::Deadline(_)
+            | Cause::WouldNotFinish { .. }
             | Cause::Cancelled
             | Cause::Shutdown
             | Cause::Shed(_)

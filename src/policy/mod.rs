@@ -33,6 +33,8 @@ mod resolve;
 mod subchannel;
 #[allow(unreachable_pub)]
 mod subset;
+#[allow(unreachable_pub)]
+mod wire_time;
 
 pub use backoff::Backoff;
 pub use codes::{CodeSet, code_from_name, code_name, code_names};
@@ -58,3 +60,4 @@ pub(crate) use resolve::{Resolve, ResolveRule};
 pub(crate) use subchannel::{Input, Output};
 pub(crate) use subset::subset;
 pub(crate) use throttle::Throttle;
+pub(crate) use wire_time::WireTime;

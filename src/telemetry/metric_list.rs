@@ -162,7 +162,7 @@ fn supervisor() {
     describe_counter!(
         "tonic_supervisor.calls.shed",
         Unit::Count,
-        "Calls refused because the queue was full."
+        "Calls refused: the queue was full, or they would not have finished."
     );
     describe_counter!(
         "tonic_supervisor.retries.throttled",

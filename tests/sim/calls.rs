@@ -209,6 +209,10 @@ impl Caller {
             }
             Cause::Shed(_) => shared
                 .require(story.shed.contains(&n), || format!("{}, and nobody said so", said())),
+            // Each call has a method of its own, of which only its own attempts are known.
+            Cause::WouldNotFinish { .. } => shared.require(made > 0, || {
+                format!("{}, and nothing is known of what answers take", said())
+            }),
             Cause::Cancelled | Cause::Supervision(_) => shared.violated(said()),
             _ => shared.require(!self.was_worth_a_retry(n, took, report, &story), || {
                 format!("{}, and no retry followed", said())

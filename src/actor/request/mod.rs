@@ -167,7 +167,8 @@ impl RequestState {
             return self.core.calls.conclude(&call, Failure::not_connected(failing).into());
         }
         call.shrink();
-        let state = call.state.lock();
+        let mut state = call.state.lock();
+        state.parked = true;
         let (place, limit) = (state.place, call.waits_until(&state));
         drop(state);
         match place {
@@ -176,14 +177,18 @@ impl RequestState {
         }
     }
 
-    /// Starts parked calls, oldest first, while the link has room.
+    /// Starts parked calls, oldest first, while the link has room. One that would not finish any
+    /// more leaves its place to the next.
     fn pump(&mut self) {
         while self.pending.parked() > 0 {
             let oldest = self.pending.oldest();
             let avoid = || oldest.map_or_else(Avoid::default, |call| call.state.lock().avoid);
             let Some(permit) = self.picker.pick(avoid) else { return };
             let Some((_, call)) = self.pending.pop() else { return };
-            self.start(call, permit);
+            match self.core.calls.refuse_late(&call) {
+                true => drop(permit),
+                false => self.start(call, permit),
+            }
         }
     }
 

@@ -240,6 +240,14 @@ keys! {
                 decision](decisions/0053-what-nobody-described-is-retried-until-its-answer-begins.md) \
                 that deviates from the seed's letter, for methods of which nobody knows whether \
                 they stream";
+        /// Whether a call that waited is refused when it could begin, if less time is left until
+        /// its deadline than the answers of its method take of late. It then ends with
+        /// DEADLINE_EXCEEDED, unsent. Calls that never waited, streams, and calls with
+        /// `CallOptions::long_poll` are never refused.
+        refuse_late(bool): "refuse_late", SWITCH, default "true", also for methods,
+            because "in an overload calls begin when their time is nearly over, and none finishes; \
+                without them [the server does work that is \
+                used](decisions/0090-a-call-that-cannot-finish-is-not-started.md)";
         /// A request up to this size is kept until its call ends, so that it can be sent again; a
         /// larger one is sent once.
         max_replay_bytes(usize): "max_replay_bytes", SIZE, default "4MiB",

@@ -14,4 +14,5 @@ mod load;
 mod metadata;
 mod reports;
 mod timeouts;
+mod too_late;
 mod wrongly_declared_unary;

@@ -79,7 +79,11 @@ fn what_can_be_counted_is_there_at_0_when_a_supervisor_is_spawned() {
         ("tonic_supervisor.retries.throttled", "", &[""]),
         ("tonic_supervisor.intensity.reached", "", &[""]),
         ("tonic_supervisor.calls.waiting", "", &[""]),
-        ("tonic_supervisor.calls.shed", "reason=", &["too_many_calls", "too_many_bytes"]),
+        (
+            "tonic_supervisor.calls.shed",
+            "reason=",
+            &["too_many_calls", "too_many_bytes", "would_not_finish"],
+        ),
         ("tonic_supervisor.child.failures", "child=", &["supervisor", "connection", "request"]),
         ("tonic_supervisor.handlers.slow", "child=", &["supervisor", "connection", "request"]),
         (
