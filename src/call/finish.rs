@@ -39,6 +39,7 @@ impl Calls {
         }
         let received = state.received;
         let attempt = state.measure(call.payload, received, now);
+        state.count(call, outcome, now);
         state.credentials = None;
         state.body = None;
         state.admission = None;
@@ -165,6 +166,7 @@ impl Calls {
         let (now, code) = (clock::now(), failure.failure.code);
         state.record(&failure.failure, call.submitted, now);
         let attempt = state.measure(call.payload, 0, now);
+        state.count(call, Some(&failure.failure), now);
         if matches!(state.stage, Stage::Running) {
             let took = now.saturating_duration_since(state.attempt_started);
             state.on_wire = state.on_wire.saturating_add(took);

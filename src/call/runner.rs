@@ -298,6 +298,7 @@ fn hand_over(
     let (head, body) = response.into_parts();
     count(&call, &body);
     let body = if body.is_live() {
+        call.answer_began();
         SupervisedBody::live(calls, call, body, pump)
     } else {
         calls.finish(&call, Code::Ok, None);

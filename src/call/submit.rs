@@ -146,6 +146,7 @@ impl Calls {
             patience,
             streams: AtomicBool::new(false),
             attempt_timeout,
+            is_timed: kind != CallKind::Streaming && options.long_poll.is_zero(),
             attempts_before: options.attempts_before,
             retry,
             submitted: made,

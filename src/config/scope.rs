@@ -83,7 +83,7 @@ impl<'a> Scope<'a> {
                     "has {item}, which is not a gRPC status code{}",
                     did_you_mean(&name, code_names().iter().copied())
                 ),
-                Some(Code::Ok) => format!("has {item}, but a call that succeeded is never retried"),
+                Some(Code::Ok) => format!("has {item}, but a call that succeeded has not failed"),
                 Some(code) if !codes.insert(code) => {
                     format!("has {item}, which is in the list already")
                 }
