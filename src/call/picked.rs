@@ -19,7 +19,10 @@ impl Call {
 
     /// Its answer has begun, and is passed on as it comes for as long as it lasts.
     pub(crate) fn answer_began(&self) {
-        if let Some(sample) = &mut self.state.lock().sample {
+        // With one link nothing is, and there is no lock to be taken.
+        if self.is_counted.load(Relaxed)
+            && let Some(sample) = &mut self.state.lock().sample
+        {
             sample.answer_began(&self.method.name);
         }
     }

@@ -67,6 +67,8 @@ pub(crate) struct Call {
     /// Whether the time to its answer says how quick the server is: it is no stream, and the server
     /// was not asked to wait.
     pub(crate) is_timed: bool,
+    /// Whether an attempt of it was counted at its endpoint.
+    pub(crate) is_counted: AtomicBool,
     /// How many attempts were made before by whoever is on the other side of a bridge.
     pub(crate) attempts_before: u32,
     pub(crate) retry: RetryPolicy,
@@ -346,6 +348,9 @@ impl Call {
         state.attempts += 1;
         state.attempt_started = now;
         (state.endpoint, state.sample) = (permit.link().endpoint(), permit.sample.take());
+        if state.sample.is_some() {
+            self.is_counted.store(true, Relaxed);
+        }
         let remaining = self.deadline.map(|deadline| deadline.saturating_duration_since(now));
         let headers = state.ready_made.take().unwrap_or_else(|| self.copy_headers());
         let before = self.attempts_before.saturating_add(state.machine.retries());
