@@ -1,7 +1,7 @@
 //! Several links in one channel, against tonic's `Channel::balance_list` over as many copies of the
 //! endpoint: calls a second over several links to one server and over one link to each of three,
-//! what a thousand endpoints cost, a call's way around a server that is killed, and around one that is
-//! slow.
+//! what a thousand endpoints cost, a call's way around a server that is killed, and around one that
+//! is slow.
 //!
 //! `cargo bench --bench fleet --features test-util -- [--quick] [--json] [PART]`; the parts are
 //! `calls`, `thousand`, `killed` and `slow`.
