@@ -99,12 +99,12 @@ impl Ejections {
     }
 
     /// An endpoint's run of failures reached the limit. `listed`: how many endpoints there are;
-    /// `others`: how many of the others are READY and in use. `unit` is a random number in
+    /// `others`: whether any of the others is READY and in use. `unit` is a random number in
     /// `0.0..1.0`.
     pub fn failed(
         &mut self,
         id: EndpointId,
-        (listed, others): (usize, usize),
+        (listed, others): (usize, bool),
         now: Instant,
         unit: f64,
     ) -> Verdict {
@@ -118,7 +118,7 @@ impl Ejections {
             }
             _ => 0,
         };
-        if others == 0 || self.out() >= self.allowed(listed) {
+        if !others || self.out() >= self.allowed(listed) {
             return Verdict::Unenforced;
         }
         Verdict::Ejected(self.eject(id, times, now, unit))

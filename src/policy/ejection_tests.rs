@@ -28,7 +28,7 @@ fn now() -> Instant {
 
 /// Ejects A at `now` and lets its time pass; the moment of its probation.
 fn until_probation(ejections: &mut Ejections, now: Instant) -> Instant {
-    assert!(matches!(ejections.failed(A, (5, 4), now, EXACT), Verdict::Ejected(_)));
+    assert!(matches!(ejections.failed(A, (5, true), now, EXACT), Verdict::Ejected(_)));
     let due = ejections.next_due().expect("it is ejected");
     assert_eq!((ejections.due(now), ejections.due(due)), (vec![], vec![A]));
     due
@@ -57,7 +57,7 @@ fn the_times_start_over_after_the_longest_of_them_without_an_ejection() {
         let mut ejections = Ejections::new(rule());
         let back = until_probation(&mut ejections, now());
         ejections.probed(A, true, back, EXACT);
-        let verdict = ejections.failed(A, (5, 4), back + quiet, EXACT);
+        let verdict = ejections.failed(A, (5, true), back + quiet, EXACT);
         assert_eq!(verdict, Verdict::Ejected(expected), "{quiet:?}");
     }
 }
@@ -66,7 +66,7 @@ fn the_times_start_over_after_the_longest_of_them_without_an_ejection() {
 fn times_vary_by_half_and_are_never_above_the_longest() {
     let long = EjectionRule { base: 50 * SECOND, ..rule() };
     for (unit, seconds) in [(0.0, 25), (EXACT, 50), (0.9999, 60)] {
-        let verdict = Ejections::new(long).failed(A, (5, 4), now(), unit);
+        let verdict = Ejections::new(long).failed(A, (5, true), now(), unit);
         assert_eq!(verdict, Verdict::Ejected(seconds * SECOND), "{unit}");
     }
 }
@@ -75,32 +75,32 @@ fn times_vary_by_half_and_are_never_above_the_longest() {
 fn the_only_ready_endpoint_and_those_above_the_share_stay() {
     let mut ejections = Ejections::new(rule());
     let now = now();
-    assert_eq!(ejections.failed(A, (5, 0), now, EXACT), Verdict::Unenforced);
-    assert_eq!(ejections.failed(A, (1, 1), now, EXACT), Verdict::Unenforced);
+    assert_eq!(ejections.failed(A, (5, false), now, EXACT), Verdict::Unenforced);
+    assert_eq!(ejections.failed(A, (1, true), now, EXACT), Verdict::Unenforced);
     for (listed, most) in [(2, 1), (3, 1), (4, 2), (5, 2), (1_000, 500)] {
         let mut ejections = Ejections::new(rule());
         let verdicts = (1..=listed as u32)
-            .map(|id| ejections.failed(EndpointId(id), (listed, listed - 1), now, EXACT));
+            .map(|id| ejections.failed(EndpointId(id), (listed, true), now, EXACT));
         let ejected = verdicts.filter(|verdict| *verdict != Verdict::Unenforced).count();
         assert_eq!(ejected, most, "of {listed}");
     }
     let all = EjectionRule { max_share: 1.0, ..rule() };
     let mut ejections = Ejections::new(all);
-    assert_eq!(ejections.failed(A, (2, 1), now, EXACT), Verdict::Ejected(SECOND));
-    assert_eq!(ejections.failed(B, (2, 1), now, EXACT), Verdict::Unenforced, "never all");
-    assert_eq!(ejections.failed(A, (2, 1), now, EXACT), Verdict::Known);
+    assert_eq!(ejections.failed(A, (2, true), now, EXACT), Verdict::Ejected(SECOND));
+    assert_eq!(ejections.failed(B, (2, true), now, EXACT), Verdict::Unenforced, "never all");
+    assert_eq!(ejections.failed(A, (2, true), now, EXACT), Verdict::Known);
 }
 
 #[test]
 fn a_shorter_list_takes_back_whom_it_may_not_eject_and_forgets_who_is_gone() {
     let (mut ejections, now) = (Ejections::new(rule()), now());
-    ejections.failed(B, (4, 3), now, EXACT);
-    ejections.failed(A, (4, 3), now + SECOND / 2, EXACT);
+    ejections.failed(B, (4, true), now, EXACT);
+    ejections.failed(A, (4, true), now + SECOND / 2, EXACT);
     assert_eq!(ejections.list(4, |_| true, now), []);
     assert_eq!(ejections.list(2, |id| id == A || id == B, now), [B], "its time is over first");
     assert_eq!(ejections.list(1, |id| id == A, now), [A], "the only one is never ejected");
     assert_eq!(ejections.next_due(), None);
-    ejections.failed(A, (4, 3), now, EXACT);
+    ejections.failed(A, (4, true), now, EXACT);
     assert_eq!(ejections.list(3, |id| id == B, now), [], "it is not there any more");
     assert_eq!(ejections.probed(A, true, now, EXACT), None);
 }
@@ -115,7 +115,7 @@ fn whatever_happens_few_are_out_and_each_of_them_returns() {
             now += Duration::from_millis(rng.random_range(0..3_000));
             let id = EndpointId(rng.random_range(1..=5));
             match rng.random_range(0..10) {
-                0..=4 => drop(ejections.failed(id, (listed, 1), now, rng.random())),
+                0..=4 => drop(ejections.failed(id, (listed, true), now, rng.random())),
                 5 => {
                     listed = rng.random_range(0..=5);
                     let last = listed as u32;

@@ -93,7 +93,7 @@ impl Session {
                 None => {}
             }
         } else if stats.is_at_limit() {
-            let others = self.others_in_use(endpoint);
+            let others = self.is_another_in_use(endpoint);
             let listed = self.watched.stats.len();
             match self.watched.ejections.failed(endpoint, (listed, others), now, unit) {
                 Verdict::Ejected(time) => {
@@ -139,11 +139,10 @@ impl Session {
         self.take_step(cause, |channel, cause, _, _| channel.on_news(news, cause));
     }
 
-    /// How many other endpoints calls go to.
-    fn others_in_use(&self, endpoint: EndpointId) -> usize {
-        let links = self.channel.links().filter(|(id, _)| *id != endpoint);
-        let good = links.filter(|(id, link)| self.channel.standing(*id, *link) < Standing::Ejected);
-        good.map(|(id, _)| id).collect::<BTreeSet<_>>().len()
+    /// Whether calls go to another endpoint as well.
+    fn is_another_in_use(&self, endpoint: EndpointId) -> bool {
+        let mut others = self.channel.links().filter(|(id, _)| *id != endpoint);
+        others.any(|(id, link)| self.channel.standing(id, link) < Standing::Ejected)
     }
 
     fn arm_probation(&mut self) {

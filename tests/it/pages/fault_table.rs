@@ -82,8 +82,8 @@ What happens to the calls of one channel to three endpoints under `balancing.pol
 while one of them, all of them, or the list of them comes to harm: {} idempotent unary calls a
 second, {total} in all, each of which a healthy server answers after {} ms; {} s after the first the
 fault begins, {} s later it ends. The configuration is the default, but for `keepalive_time` {} s
-and `ejection.max` {} s. With `testing::Fleet` you can play each row against your own agent. Time is virtual, so the numbers
-are exact.
+and `ejection.max` {} s. With `testing::Fleet` you can play each row against your own agent. Time is
+virtual, so the numbers are exact.
 
 - **Failed**: calls, and with what; **retries**: those that count; **transparent**: calls that were
   sent again without being counted.
