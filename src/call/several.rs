@@ -93,7 +93,7 @@ impl Several {
         if let Some(permit) = self.on_probation.iter().find_map(|member| member.probe(wish)) {
             return Some(permit);
         }
-        let of_tier = |tier: &Box<[Member]>, dice: &mut SmallRng| {
+        let of_tier = |tier: &[Member], dice: &mut SmallRng| {
             let chosen = match (wish.key, self.by) {
                 (Some(key), _) => return by_rank(tier, key, wish),
                 (None, By::Turn) => return self.in_turn(tier, wish),

@@ -186,7 +186,7 @@ impl Sample {
             }
             Heard::Failed => {
                 let run = stats.run.fetch_add(1, Relaxed).wrapping_add(1);
-                limit > 0 && run % limit == 0
+                limit > 0 && run.is_multiple_of(limit)
             }
         };
         // From here on the place of the probation stays taken until the next one begins.

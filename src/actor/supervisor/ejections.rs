@@ -1,5 +1,5 @@
-//! What calls say of the endpoints, and what follows: one where too many in a row failed is ejected,
-//! and let in again when one call there was answered. The decisions are those of
+//! What calls say of the endpoints, and what follows: one where too many in a row failed is
+//! ejected, and let in again when one call there was answered. The decisions are those of
 //! `policy::Ejections`.
 //!
 //! All of this is the session's: after a failure of the supervisor actor every endpoint is in use
