@@ -10,6 +10,7 @@ use std::{
     pin::Pin,
     process::{Command, Stdio},
     task::{Context, Poll},
+    time::Duration,
 };
 use tokio::{io::AsyncReadExt as _, net::TcpListener};
 use tonic::{
@@ -21,8 +22,28 @@ use tonic::{
 };
 use tonic_prost::ProstCodec;
 
+/// In this variable a server finds the median of the times that its answers are to take, in
+/// microseconds; without it they take none.
+const MEDIAN: &str = "BENCH_MEDIAN_US";
+
 #[derive(Clone)]
-struct Echo;
+struct Echo {
+    median: Option<Duration>,
+}
+
+impl Echo {
+    fn new() -> Self {
+        let micros = std::env::var(MEDIAN).ok().and_then(|text| text.parse().ok());
+        Self { median: micros.map(Duration::from_micros) }
+    }
+}
+
+/// A time with this median, lognormal (Box and Muller).
+fn lognormal(median: Duration) -> Duration {
+    let (one, other): (f64, f64) = (1.0 - rand::random::<f64>(), rand::random());
+    let normal = (-2.0 * one.ln()).sqrt() * (std::f64::consts::TAU * other).cos();
+    median.mul_f64((0.4 * normal).exp())
+}
 
 impl NamedService for Echo {
     const NAME: &'static str = "bench.Echo";
@@ -48,8 +69,12 @@ impl Service<http::Request<Body>> for Echo {
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         assert_eq!(request.uri().path(), PATH);
+        let echo = self.clone();
         Box::pin(async {
-            Ok(Grpc::new(ProstCodec::<Vec<u8>, Vec<u8>>::default()).unary(Echo, request).await)
+            if let Some(median) = echo.median {
+                tokio::time::sleep(lognormal(median)).await;
+            }
+            Ok(Grpc::new(ProstCodec::<Vec<u8>, Vec<u8>>::default()).unary(echo, request).await)
         })
     }
 }
@@ -61,7 +86,7 @@ pub(crate) async fn serve(address: &str, certificate: Option<&str>) {
     println!("{}", listener.local_addr().expect("bound"));
     let orphaned = async { drop(tokio::io::stdin().read(&mut [0]).await) };
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    let server = secured(Server::builder(), certificate).add_service(Echo);
+    let server = secured(Server::builder(), certificate).add_service(Echo::new());
     server.serve_with_incoming_shutdown(incoming, orphaned).await.expect("serves");
 }
 
@@ -102,10 +127,20 @@ impl Child {
         Self::start_with(&["--serve", "127.0.0.1:0", certificate])
     }
 
+    /// A server whose answers take times with this median.
+    pub(crate) fn start_slow(median: Duration) -> Self {
+        Self::start_as(&["--serve", "127.0.0.1:0"], Some(median))
+    }
+
     fn start_with(arguments: &[&str]) -> Self {
+        Self::start_as(arguments, None)
+    }
+
+    fn start_as(arguments: &[&str], median: Option<Duration>) -> Self {
         let me = std::env::current_exe().expect("this program");
         let mut process = Command::new(me)
             .args(arguments)
+            .envs(median.map(|median| (MEDIAN, median.as_micros().to_string())))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

@@ -1,15 +1,17 @@
 //! Several links in one channel, against tonic's `Channel::balance_list` over as many copies of the
 //! endpoint: calls a second over several links to one server and over one link to each of three,
-//! what a thousand endpoints cost, and a call's way around a server that is killed.
+//! what a thousand endpoints cost, a call's way around a server that is killed, and around one that
+//! is slow.
 //!
 //! `cargo bench --bench fleet --features test-util -- [--quick] [--json] [PART]`; the parts are
-//! `calls`, `thousand` and `killed`.
+//! `calls`, `thousand`, `killed` and `slow`.
 
 #[path = "../common/mod.rs"]
 mod common;
 
 mod calls;
 mod killed;
+mod slow;
 mod thousand;
 
 use common::{Run, cell, client, row::Row};
@@ -25,7 +27,7 @@ fn main() -> ExitCode {
 }
 
 async fn run(how: Run) -> Vec<Row> {
-    let parts = ["calls", "thousand", "killed"];
+    let parts = ["calls", "thousand", "killed", "slow"];
     let asked = std::env::args().find(|argument| parts.contains(&&**argument));
     let wanted = |part: &str| asked.as_ref().is_none_or(|asked| asked == part);
     let mut rows = Vec::new();
@@ -37,6 +39,9 @@ async fn run(how: Run) -> Vec<Row> {
     }
     if wanted("killed") {
         rows.extend(killed::rows(how).await);
+    }
+    if wanted("slow") {
+        rows.extend(slow::rows(how).await);
     }
     rows
 }

@@ -36,8 +36,8 @@ mod model;
 #[path = "../../src/policy/mod.rs"]
 mod policy;
 #[allow(dead_code, unused_imports)]
-#[path = "../../src/call/round_robin.rs"]
-mod round_robin;
+#[path = "../../src/call/several.rs"]
+mod several;
 #[allow(dead_code, missing_docs, unreachable_pub, unused_imports, clippy::disallowed_methods)]
 #[path = "../../src/transport/mod.rs"]
 mod transport;
@@ -45,10 +45,12 @@ mod transport;
 #[path = "../../src/unwind.rs"]
 mod unwind;
 
-use avoid::Avoid;
+use avoid::Wish;
 use common::{Run, row::Row, server};
+use config::Config;
 use model::{Address, Endpoint, EndpointId, Incarnation};
-use round_robin::RoundRobin;
+use rand::{SeedableRng as _, rngs::SmallRng};
+use several::{By, Member, Several};
 use std::{
     hint::black_box,
     net::SocketAddr,
@@ -56,10 +58,14 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use transport::{Dial, Link, LinkEvent, LinkListener, TcpConnector};
+use transport::{Dial, Link, LinkEvent, LinkListener, Stats, TcpConnector};
 
 /// Endpoints, with the links to each.
-const SIZES: [(usize, usize); 5] = [(3, 1), (100, 1), (1_000, 1), (1, 2), (1, 4)];
+const SIZES: [(usize, usize); 5] = [(5, 1), (100, 1), (1_000, 1), (1, 2), (1, 4)];
+
+/// The policies, as the configuration calls them, with the default number of choices.
+const POLICIES: [(&str, By); 3] =
+    [("round_robin", By::Turn), ("least_request", By::Streams(3)), ("peak_ewma", By::Time(3))];
 
 /// Hears nothing: nothing happens to these links.
 struct Deaf;
@@ -80,8 +86,17 @@ async fn run(how: Run) -> Vec<Row> {
         for number in 0..endpoints * each {
             links.push(link(server.address, number as u64 + 1, (number / each) as u32 + 1).await);
         }
-        let name = format!("pick_of_{endpoints}_endpoints_with_{each}_links");
-        rows.push(row(name, &RoundRobin::new(links, 0), how.quick));
+        // Counted, as wherever the breaker is on.
+        let rule = Config::default().ejection();
+        let about = |link: &Link| {
+            let stats = Stats::new(link.endpoint(), rule, Arc::new(|_| {}));
+            (Some(Arc::new(stats)), 0)
+        };
+        for (policy, by) in POLICIES {
+            let picker = Several::new(by, [Member::group(&links, about)], Vec::new(), 0);
+            let name = format!("{policy}_of_{endpoints}_endpoints_with_{each}_links");
+            rows.push(row(name, &picker, how.quick));
+        }
     }
     rows
 }
@@ -110,11 +125,14 @@ async fn link(address: SocketAddr, incarnation: u64, endpoint: u32) -> Arc<Link>
 }
 
 /// The median of some batches.
-fn row(name: String, picker: &RoundRobin, quick: bool) -> Row {
+fn row(name: String, picker: &Several, quick: bool) -> Row {
     let (batches, size) = if quick { (3, 1_000) } else { (31, 100_000) };
+    let mut dice = SmallRng::seed_from_u64(1);
     let batch = |_| {
         let start = now();
-        (0..size).for_each(|_| drop(black_box(picker.pick(black_box(Avoid::default())))));
+        (0..size).for_each(|_| {
+            drop(black_box(picker.pick(&mut dice, black_box(Wish::default()))));
+        });
         start.elapsed().as_nanos() as f64 / f64::from(size)
     };
     let times: Vec<f64> = (0..batches).map(batch).collect();

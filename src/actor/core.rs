@@ -146,6 +146,14 @@ impl Core {
         self.rng.lock().random()
     }
 
+    /// What a request actor's dice begin with. Where nothing is left to chance, none is used up.
+    pub(super) fn seed_of_dice(&self) -> u64 {
+        match self.config.balancing {
+            Balancing::PickFirst | Balancing::RoundRobin => 0,
+            Balancing::LeastRequest | Balancing::PeakEwma => self.rng.lock().random(),
+        }
+    }
+
     /// The last link or dial there was: it outlives the actor that made it.
     pub(super) fn last_incarnation(&self) -> Incarnation {
         Incarnation(self.last_incarnation.load(Relaxed))

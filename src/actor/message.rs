@@ -6,7 +6,7 @@ use crate::call::Child;
 use crate::{
     call::{Call, Picker, UnaryResult},
     model::{CallId, CallOptions, GoAway, Incarnation, LinkEnd},
-    transport::{Dialled, FailedDial, Link, Resolution},
+    transport::{Dialled, FailedDial, Judged, Link, Resolution},
 };
 use bytes::Bytes;
 use ractor::{ActorId, RpcReplyPort};
@@ -77,6 +77,10 @@ messages! {
         LookupDue,
         /// The wait before the next dial is over.
         RedialDue,
+        /// Too many calls in a row failed at an endpoint, or the one call of its probation ended.
+        EndpointJudged(Judged),
+        /// The time of an ejection is over.
+        ProbationDue,
         /// A request actor may be restarted.
         RestartDue { shard: usize },
         /// Calls began, or ceased, to wait at a request actor.

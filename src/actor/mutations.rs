@@ -47,6 +47,8 @@ pub enum Mutation {
     ForgetFailedEndpoints,
     /// A link of several that was lost is waited for, and not dialled.
     ForgetFurtherLinks,
+    /// An ejected endpoint never gets a call again.
+    EjectForEver,
 }
 
 #[cfg(not(feature = "sim"))]
@@ -136,6 +138,7 @@ impl Mutations {
         match message {
             "RedialDue" => self.has(Mutation::ForgetRedialTimer),
             "TimerDue" => self.has(Mutation::ForgetCallTimer),
+            "ProbationDue" => self.has(Mutation::EjectForEver),
             "HangUp" => self.has(Mutation::LeaveLinksOpen),
             _ => false,
         }

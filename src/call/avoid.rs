@@ -1,9 +1,19 @@
-//! The endpoints where attempts of a call have failed: its next one goes elsewhere, if it can.
+//! Where a call's next attempt is to go: not to the endpoints where its attempts have failed, if it
+//! can go elsewhere; and to the one that its sticky header chooses.
 
 use crate::model::EndpointId;
 
 /// As many are remembered of a call.
 const KEPT: usize = 4;
+
+/// What is known of a call when its endpoint is picked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Wish {
+    /// Where its attempts have failed.
+    pub(crate) avoid: Avoid,
+    /// The key of its sticky header's value, if there is one.
+    pub(crate) key: Option<u64>,
+}
 
 /// The endpoints to avoid; the longest avoided one is forgotten first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -42,6 +42,7 @@ impl Calls {
         if code == Code::Ok {
             call.note_answered(&state, now);
         }
+        state.count(call, outcome, now);
         state.credentials = None;
         state.body = None;
         state.admission = None;
@@ -175,6 +176,7 @@ impl Calls {
         state.record(&failure.failure, call.submitted, now);
         let attempt = state.measure(call.payload, 0, now);
         call.note_failed(&state, code, now);
+        state.count(call, Some(&failure.failure), now);
         if matches!(state.stage, Stage::Running) {
             let took = now.saturating_duration_since(state.attempt_started);
             state.on_wire = state.on_wire.saturating_add(took);

@@ -3,9 +3,17 @@
 //!
 //! Picking touches nothing but atomics of the links, so that request actors need not ask anybody.
 
-use super::{avoid::Avoid, round_robin::RoundRobin};
-use crate::transport::{Link, Permit};
-use std::sync::Arc;
+use super::{avoid::Wish, several::Several};
+use crate::{
+    model::EndpointId,
+    transport::{Link, Permit, Stats},
+};
+use rand::rngs::SmallRng;
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 /// Picks the link for an attempt.
 #[derive(Clone)]
@@ -15,7 +23,7 @@ pub(crate) enum Picker {
     /// There is one.
     One(Arc<Link>),
     /// There are several: to several endpoints, or to one.
-    Many(Arc<RoundRobin>),
+    Many(Arc<Several>),
 }
 
 /// Why there is no link.
@@ -34,14 +42,14 @@ impl Default for Picker {
 }
 
 impl Picker {
-    /// A place for one more stream on a link that takes calls, if there is one; at an endpoint that
-    /// `avoid` does not name, if one has room. Without any, the links report when there is.
-    pub(crate) fn pick(&self, avoid: impl FnOnce() -> Avoid) -> Option<Permit> {
+    /// A place for one more stream on a link that takes calls, if there is one; where the call
+    /// wishes, if there is room. Without any, the links report when there is.
+    pub(crate) fn pick(&self, dice: &mut SmallRng, wish: impl FnOnce() -> Wish) -> Option<Permit> {
         match self {
             Self::None(_) => None,
             Self::One(link) if link.is_accepting() => link.reserve(),
             Self::One(_) => None,
-            Self::Many(many) => many.pick(avoid()),
+            Self::Many(many) => many.pick(dice, wish()),
         }
     }
 
@@ -53,6 +61,15 @@ impl Picker {
             Self::Many(many) => (None, Some(many.links())),
         };
         one.into_iter().chain(many.into_iter().flatten())
+    }
+
+    /// How long the endpoints take to answer, where that is known.
+    pub(crate) fn latencies(&self, now: Instant) -> BTreeMap<EndpointId, Duration> {
+        let Self::Many(many) = self else { return BTreeMap::new() };
+        let of = |stats: &Arc<Stats>| {
+            Some((stats.endpoint(), Duration::try_from_secs_f32(stats.seconds(now)).ok()?))
+        };
+        many.stats().filter_map(of).collect()
     }
 
     /// Why a fail-fast call fails now; none while it may still hope for a link.

@@ -18,7 +18,7 @@ use crate::{
     },
     policy::{CallMachine, Place, RetryPolicy, after},
     telemetry::AttemptEnd,
-    transport::{AttemptFailure, OpenStream, Permit},
+    transport::{AttemptFailure, OpenStream, Permit, Sample},
 };
 use bytes::Bytes;
 use http::HeaderMap;
@@ -66,6 +66,11 @@ pub(crate) struct Call {
     /// Whether the call turned out to stream: a configured deadline holds no more.
     pub(crate) streams: AtomicBool,
     pub(crate) attempt_timeout: Option<Duration>,
+    /// Whether the time to its answer says how quick the server is: it is no stream, and the server
+    /// was not asked to wait.
+    pub(crate) is_timed: bool,
+    /// Whether an attempt of it was counted at its endpoint.
+    pub(crate) is_counted: AtomicBool,
     /// How many attempts were made before by whoever is on the other side of a bridge.
     pub(crate) attempts_before: u32,
     pub(crate) retry: RetryPolicy,
@@ -101,6 +106,8 @@ pub(crate) struct CallState {
     pub(crate) parked: bool,
     /// Where the attempt under way went; 0 before it has a link.
     pub(crate) endpoint: EndpointId,
+    /// Counts the attempt under way at its endpoint, where that is of interest.
+    pub(crate) sample: Option<Sample>,
     /// Where its next one goes only if nobody else has room.
     pub(crate) avoid: Avoid,
     /// How long its failed attempts were on the wire.
@@ -182,6 +189,7 @@ impl CallState {
             head_came: None,
             parked: false,
             endpoint: EndpointId::default(),
+            sample: None,
             avoid: Avoid::default(),
             on_wire: Duration::ZERO,
             waited: Duration::ZERO,
@@ -336,7 +344,7 @@ impl Call {
     /// not wait for one: it is over, or a former request actor, not quite dead yet, was quicker.
     pub(crate) fn begin_attempt(
         &self,
-        endpoint: EndpointId,
+        permit: &mut Permit,
         now: Instant,
         last: &mut LastTimeout,
     ) -> Option<(http::Request<()>, Option<Bytes>)> {
@@ -347,7 +355,10 @@ impl Call {
         state.stage = Stage::Running;
         state.attempts += 1;
         state.attempt_started = now;
-        state.endpoint = endpoint;
+        (state.endpoint, state.sample) = (permit.link().endpoint(), permit.sample.take());
+        if state.sample.is_some() {
+            self.is_counted.store(true, Relaxed);
+        }
         let remaining = self.deadline.map(|deadline| deadline.saturating_duration_since(now));
         let headers = state.ready_made.take().unwrap_or_else(|| self.copy_headers());
         let before = self.attempts_before.saturating_add(state.machine.retries());

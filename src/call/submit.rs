@@ -152,6 +152,8 @@ impl Calls {
             refuse_late: refuse_late && kind != CallKind::Streaming && options.long_poll.is_zero(),
             streams: AtomicBool::new(false),
             attempt_timeout,
+            is_timed: kind != CallKind::Streaming && options.long_poll.is_zero(),
+            is_counted: AtomicBool::new(false),
             attempts_before: options.attempts_before,
             retry,
             submitted: made,

@@ -173,7 +173,9 @@ impl Supervisor {
         snapshot.streams = picker.links().map(|link| link.in_flight()).sum();
         let takes_calls = picker.links().filter(|link| link.is_accepting());
         let shown: BTreeMap<_, _> = takes_calls.map(|link| (link.incarnation(), link)).collect();
+        let latencies = picker.latencies(clock::now());
         for endpoint in &mut snapshot.endpoints {
+            endpoint.latency = latencies.get(&endpoint.endpoint).copied();
             // A link that was replaced, or whose end is not announced yet, is still among them.
             endpoint.links.retain_mut(|link| {
                 let Some(now) = shown.get(&link.incarnation) else { return false };

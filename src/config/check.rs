@@ -3,7 +3,6 @@
 //! All are checked before anything is reported, so that one run shows all that must be changed.
 
 use super::{
-    balancing::Balancing,
     effective::{self, Provenance},
     error::{ConfigError, Problem},
     host,
@@ -12,6 +11,7 @@ use super::{
     placeholders,
     resolve::{Period, Resolve},
     scope::Scope,
+    servers,
     settings::{Config, Keepalive, Queue, Reconnect},
     target::{self, ParsedTarget, Target},
     tls,
@@ -37,7 +37,10 @@ pub(super) fn config(mut layers: Layers) -> Result<Config, ConfigError> {
         tls,
         balancing: scope.read("balancing.policy"),
         shuffle: scope.read("balancing.shuffle"),
-        subset: subset(&mut scope),
+        choices: servers::choices(&mut scope),
+        sticky_header: servers::sticky_header(&mut scope),
+        subset: servers::subset(&mut scope),
+        ejection: servers::ejection(&mut scope),
         connections: scope.read("connections"),
         resolve: resolve(&mut scope),
         timeout: scope.read("timeout"),
@@ -98,15 +101,6 @@ pub(super) fn config(mut layers: Layers) -> Result<Config, ConfigError> {
     config.methods.sort_by_key(width);
     ConfigError::check(problems)?;
     Ok(config)
-}
-
-fn subset(scope: &mut Scope<'_>) -> Option<usize> {
-    let (subset, policy) = ("balancing.subset", "balancing.policy");
-    let size: Option<usize> = scope.read(subset);
-    if size.is_some() && scope.read::<Balancing>(policy) == Balancing::PickFirst {
-        scope.conflict(subset, "does nothing with", policy);
-    }
-    size
 }
 
 fn resolve(scope: &mut Scope<'_>) -> Resolve {

@@ -27,6 +27,7 @@ mod placeholders;
 mod reference;
 mod resolve;
 mod scope;
+mod servers;
 mod settings;
 pub(crate) mod small_file;
 mod suggest;

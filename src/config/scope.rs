@@ -83,6 +83,9 @@ impl<'a> Scope<'a> {
                     "has {item}, which is not a gRPC status code{}",
                     did_you_mean(&name, code_names().iter().copied())
                 ),
+                Some(Code::Ok) if path.starts_with("ejection") => {
+                    format!("has {item}, but a call that succeeded has not failed")
+                }
                 Some(Code::Ok) => format!("has {item}, but a call that succeeded is never retried"),
                 Some(code) if !codes.insert(code) => {
                     format!("has {item}, which is in the list already")

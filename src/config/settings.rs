@@ -15,7 +15,8 @@ use super::{
     tls::TlsConfig,
 };
 use crate::model::Endpoint;
-use crate::policy::{Backoff, Intensity, RetryPolicy, ThrottleRule};
+use crate::policy::{Backoff, EjectionRule, Intensity, RetryPolicy, ThrottleRule};
+use http::HeaderName;
 use std::{
     path::{Path, PathBuf},
     time::Duration,
@@ -41,8 +42,11 @@ pub struct Config {
     pub(crate) target: Target,
     pub(crate) balancing: Balancing,
     pub(crate) shuffle: Shuffle,
+    pub(crate) choices: usize,
+    pub(crate) sticky_header: Option<HeaderName>,
     pub(crate) subset: Option<usize>,
     pub(crate) connections: usize,
+    pub(crate) ejection: EjectionRule,
     pub(crate) resolve: Resolve,
     pub(crate) tls: Option<TlsConfig>,
     pub(crate) token_file: Option<PathBuf>,
@@ -117,7 +121,7 @@ impl Config {
         let addresses = self.target.addresses();
         match self.balancing {
             Balancing::PickFirst => vec![Endpoint::of(addresses)],
-            Balancing::RoundRobin => addresses.into_iter().map(Endpoint::from).collect(),
+            _ => addresses.into_iter().map(Endpoint::from).collect(),
         }
     }
 
@@ -161,6 +165,21 @@ impl Config {
     /// The keepalive time that is used, never below the floor; none: keepalive is off.
     pub fn effective_keepalive_time(&self) -> Option<Duration> {
         self.keepalive.effective_time()
+    }
+
+    /// When an endpoint is ejected: the keys below `ejection`.
+    pub fn ejection(&self) -> EjectionRule {
+        self.ejection
+    }
+
+    /// Whether endpoints are ejected: under `pick_first` there is but one.
+    pub(crate) fn ejects(&self) -> bool {
+        self.ejection.consecutive_failures > 0 && self.balancing != Balancing::PickFirst
+    }
+
+    /// The header whose value chooses the server; none by default.
+    pub fn sticky_header(&self) -> Option<&str> {
+        self.sticky_header.as_ref().map(HeaderName::as_str)
     }
 
     /// When names are looked up.
@@ -276,6 +295,7 @@ getters! {
         max_response_header_bytes: usize = max_response_header_bytes;
         balancing: Balancing = balancing_policy;
         shuffle: Shuffle = balancing_shuffle;
+        choices: usize = balancing_choices;
         subset: Option<usize> = balancing_subset;
         connections: usize = connections;
         max_in_flight: usize = max_in_flight;

@@ -163,14 +163,24 @@ impl Value {
             Self::Text(text) => text.trim().to_ascii_lowercase(),
             _ => String::new(),
         };
-        match word.as_str() {
-            "pick_first" => Ok(Balancing::PickFirst),
-            "round_robin" => Ok(Balancing::RoundRobin),
-            other => {
-                let hint = did_you_mean(other, words.iter().copied());
-                Err(format!("must be `pick_first` or `round_robin`{hint}"))
-            }
+        if let Some(policy) = Balancing::ALL.into_iter().find(|one| one.as_str() == word) {
+            return Ok(policy);
         }
+        let hint = match word.as_str() {
+            // Other programs' names.
+            "p2c"
+            | "least_request_experimental"
+            | "least_requests"
+            | "least_conn"
+            | "least_connections"
+            | "leastconn" => "; did you mean `least_request`?".to_owned(),
+            "ewma" | "peakewma" | "p2c_ewma" | "p2c_peak_ewma" => {
+                "; did you mean `peak_ewma`?".to_owned()
+            }
+            "random" | "rr" => "; did you mean `round_robin`?".to_owned(),
+            other => did_you_mean(other, words.iter().copied()),
+        };
+        Err(format!("must be `{}`{hint}", words.join("`, `")))
     }
 
     /// The items of a list; text is a list with commas.

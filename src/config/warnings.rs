@@ -33,6 +33,11 @@ pub(super) fn warnings(scope: &Scope<'_>, config: &Config) -> Vec<String> {
         let text = "so new servers are noticed only when a link is lost";
         warnings.push(scope.sentence("resolve.period", text));
     }
+    if config.balancing.is_load_aware() && !config.ejects() {
+        let text = "so no server is ejected, and one that fails at once looks like the best of all \
+                    to `balancing.policy`: it draws calls";
+        warnings.push(scope.sentence("ejection.consecutive_failures", text));
+    }
     let keepalive = &config.keepalive;
     if keepalive.floor < KEEPALIVE_FLOOR {
         warnings.push(scope.sentence(

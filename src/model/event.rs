@@ -77,6 +77,28 @@ pub enum Fact {
         /// Its addresses, with commas between.
         addresses: Arc<str>,
     },
+    /// An endpoint of several was ejected, because `ejection.consecutive_failures` attempts in a row
+    /// failed there, or because the call of its probation failed: it gets no calls for a while.
+    #[non_exhaustive]
+    EndpointEjected {
+        /// Its number.
+        endpoint: EndpointId,
+        /// Its addresses, with commas between.
+        addresses: Arc<str>,
+        /// The method of the last call that failed, `pkg.Service/Method`.
+        method: Arc<str>,
+        /// For how long. Then calls go there one at a time, until one is answered.
+        ejected_for: Duration,
+    },
+    /// An ejected endpoint is in use again: a call there was answered, or there are now so few
+    /// endpoints that it may not be ejected, or the actor that knew of it was restarted.
+    #[non_exhaustive]
+    EndpointReturned {
+        /// Its number.
+        endpoint: EndpointId,
+        /// Its addresses, with commas between.
+        addresses: Arc<str>,
+    },
     /// A lookup of the channel's name failed, was empty or had no answer: the list of endpoints
     /// stays as it is. Where the name is dialled until it is known, as under `pick_first`, it is
     /// `DialFailed` that says so before the first answer.
@@ -272,9 +294,10 @@ impl Fact {
     /// The same fact with all text from outside made printable, before anyone reads it.
     pub(crate) fn cleaned(mut self) -> Self {
         match &mut self {
-            Self::EndpointAdded { addresses, .. } | Self::EndpointRemoved { addresses, .. } => {
-                clean_shared(addresses);
-            }
+            Self::EndpointAdded { addresses, .. }
+            | Self::EndpointRemoved { addresses, .. }
+            | Self::EndpointEjected { addresses, .. }
+            | Self::EndpointReturned { addresses, .. } => clean_shared(addresses),
             Self::SubchannelChanged { addresses, cause, .. } => {
                 clean_shared(addresses);
                 clean_shared(cause);

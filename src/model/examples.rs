@@ -34,7 +34,14 @@ pub fn every_fact() -> Vec<Fact> {
             cause: "no answer to a PING".into(),
         },
         Fact::EndpointAdded { endpoint, addresses: addresses.clone() },
-        Fact::EndpointRemoved { endpoint, addresses },
+        Fact::EndpointRemoved { endpoint, addresses: addresses.clone() },
+        Fact::EndpointEjected {
+            endpoint,
+            addresses: addresses.clone(),
+            method: method.clone(),
+            ejected_for: Duration::from_millis(1_300),
+        },
+        Fact::EndpointReturned { endpoint, addresses },
         Fact::ResolveFailed { cause: "cannot resolve queue: timed out".into(), failures: 4 },
         Fact::DialStarted { incarnation, endpoint, failures: 2 },
         Fact::DialFailed {

@@ -84,6 +84,11 @@ facts! {
         Info, "endpoint {endpoint} is listed: {addresses}";
     EndpointRemoved { endpoint, addresses }
         Info, "endpoint {endpoint} is listed no more: {addresses}";
+    EndpointEjected { endpoint, addresses, method, ejected_for }
+        Warn, "endpoint {addresses} is ejected for {}, its calls keep failing: {method}",
+        readable(*ejected_for);
+    EndpointReturned { endpoint, addresses }
+        Info, "endpoint {addresses} is in use again";
     ResolveFailed { cause, failures }
         Warn, "no new addresses, and those known before stay in use: {cause}";
     DialStarted { incarnation, endpoint, failures }

@@ -64,6 +64,10 @@ pub struct EndpointSnapshot {
     pub last_error: Option<Arc<str>>,
     /// Until its next dial, while one is waited for.
     pub next_dial: Option<Duration>,
+    /// Until a call goes there again, while it is ejected; 0 while one call at a time does.
+    pub ejected_for: Option<Duration>,
+    /// How long its answers take, by the moving figure of `peak_ewma`; none where it is not kept.
+    pub latency: Option<Duration>,
     /// Its links that take calls, the oldest first.
     pub links: Vec<LinkSnapshot>,
 }

@@ -18,7 +18,11 @@ mod channel;
 #[allow(unreachable_pub)]
 mod deadline;
 #[allow(unreachable_pub)]
+mod ejection;
+#[allow(unreachable_pub)]
 mod endpoints;
+#[allow(unreachable_pub)]
+mod ewma;
 #[allow(unreachable_pub)]
 mod first_dials;
 #[allow(unreachable_pub)]
@@ -27,6 +31,8 @@ mod keepalive;
 mod liveness;
 #[allow(unreachable_pub)]
 mod pending;
+#[allow(unreachable_pub)]
+mod pick;
 #[allow(unreachable_pub)]
 mod resolve;
 #[allow(unreachable_pub)]
@@ -38,6 +44,7 @@ mod wire_time;
 
 pub use backoff::Backoff;
 pub use codes::{CodeSet, code_from_name, code_name, code_names};
+pub use ejection::EjectionRule;
 pub use intensity::Intensity;
 pub use retry::{RetryLimit, RetryPolicy};
 pub use throttle::ThrottleRule;
@@ -50,12 +57,15 @@ pub(crate) use channel::{Channel, NO_ENDPOINTS, News, Standing, Step};
 pub(crate) use deadline::{
     TimeoutText, after, earliest, format_timeout, nearest_timeout, parse_timeout,
 };
+pub(crate) use ejection::{Ejections, Probation, Verdict};
 pub(crate) use endpoints::{EndpointList, ListChange, Moved};
+pub(crate) use ewma::Ewma;
 pub(crate) use first_dials::FirstDials;
 pub(crate) use intensity::{RestartDecision, Restarts};
 pub(crate) use keepalive::Keepalive;
 pub(crate) use liveness::{Liveness, Next};
 pub(crate) use pending::{Due, Pending};
+pub(crate) use pick::{choose, key_of, rank};
 pub(crate) use resolve::{Resolve, ResolveRule};
 pub(crate) use subchannel::{Input, Output};
 pub(crate) use subset::subset;

@@ -10,7 +10,10 @@
 
 use super::{EventItem, line::Line};
 use crate::model::{ConnectivityState, EndpointId, Fact, Level, Snapshot};
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 /// After this long without a fact of a kind, its lines are counted anew.
 const QUIET: Duration = Duration::from_secs(60);
@@ -44,6 +47,9 @@ pub struct EventLines {
     endpoints: BTreeMap<EndpointId, (Thinned, Duration)>,
     lost_together: Thinned,
     listed: Thinned,
+    /// Those that are ejected: their changes of state are told of by that.
+    ejected: BTreeSet<EndpointId>,
+    ejections: Thinned,
     /// Whether there was a link.
     connected: bool,
     goaways: Thinned,
@@ -98,6 +104,7 @@ impl EventLines {
                 // The end of an outage may be among them. One that goes on is told of anew.
                 self.outage = None;
                 self.endpoints.clear();
+                self.ejected.clear();
                 Some(format!("{missed} events were missed: they came faster than they were read"))
             }
             EventItem::Event(event) => {
@@ -129,8 +136,17 @@ impl EventLines {
             (Fact::EndpointAdded { .. } | Fact::EndpointRemoved { .. }, _) => {
                 if let Fact::EndpointRemoved { endpoint, .. } = fact {
                     self.endpoints.remove(endpoint);
+                    self.ejected.remove(endpoint);
                 }
                 self.listed.repeat(now)
+            }
+            (Fact::EndpointEjected { endpoint, .. }, _) => {
+                self.ejected.insert(*endpoint);
+                self.ejections.repeat(now)
+            }
+            (Fact::EndpointReturned { endpoint, .. }, _) => {
+                self.ejected.remove(endpoint);
+                self.ejections.repeat(now)
             }
             // The 1st, 2nd, 4th and so on in a row.
             (Fact::ResolveFailed { failures, .. }, _) => {
@@ -176,6 +192,7 @@ impl EventLines {
         now: Duration,
     ) -> Option<Line> {
         match to {
+            ConnectivityState::TransientFailure if self.ejected.contains(&endpoint) => None,
             ConnectivityState::TransientFailure if !self.endpoints.contains_key(&endpoint) => {
                 let many = self.endpoints.len() >= LOST_TOGETHER;
                 self.endpoints.insert(endpoint, (Thinned::begin(0, now), now));
@@ -293,6 +310,30 @@ mod tests {
         let last = secs(250);
         assert_eq!(log.choose(&throttled, last), Some(doubled(0)));
         assert_eq!(log.choose(&goaway, last + QUIET), Some(doubled(0)), "it had been quiet");
+    }
+
+    /// What it shows changes as well, and is no line of its own.
+    #[test]
+    fn an_endpoint_that_is_ejected_and_returns_is_a_line_each() {
+        let (endpoint, addresses) = (EndpointId(1), std::sync::Arc::<str>::from("10.0.0.7:50051"));
+        let shows = |from, to| {
+            let (addresses, cause) = (addresses.clone(), "7 calls in a row failed there".into());
+            Fact::SubchannelChanged { endpoint, addresses, from, to, cause }
+        };
+        let (ready, failing) = (ConnectivityState::Ready, ConnectivityState::TransientFailure);
+        let (method, ejected_for) = ("pkg.Svc/Do".into(), secs(1));
+        let ejected =
+            Fact::EndpointEjected { endpoint, addresses: addresses.clone(), method, ejected_for };
+        let returned = Fact::EndpointReturned { endpoint, addresses: addresses.clone() };
+        let facts = [ejected, shows(ready, failing), returned, shows(failing, ready)];
+        let mut log = EventLines { connected: true, ..EventLines::default() };
+        let lines = facts.iter().filter_map(|fact| Some(log.choose(fact, START)?.sentence(fact)));
+        let expected = [
+            "endpoint 10.0.0.7:50051 is ejected for 1.0 s, its calls keep failing: pkg.Svc/Do",
+            "endpoint 10.0.0.7:50051 is in use again (2 times by now)",
+        ];
+        assert_eq!(lines.collect::<Vec<_>>(), expected);
+        assert_eq!(log.choose(&shows(ready, failing), START), Some(Line::EndpointLost));
     }
 
     #[test]

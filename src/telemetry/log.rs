@@ -24,7 +24,8 @@ macro_rules! fact_line {
             addresses, from, to, cause, step, code_name, debug, disconnect_error, child, error,
             method, reason;
             incarnation, endpoint, failures, took_ms, max_concurrent_streams, last_stream_id, code,
-            keepalive_time_ms, lived_ms, delay_ms, attempt, period_ms, retry, of, grace_ms;
+            keepalive_time_ms, lived_ms, delay_ms, attempt, period_ms, retry, of, grace_ms,
+            ejected_for_ms;
             timed_out, while_idle, current, calls_waiting
         )
     };

@@ -3,6 +3,7 @@
 //! All series whose labels are known beforehand begin at 0 there, so that a first failure is a rise
 //! and not a series that was not there.
 
+use super::metrics::{CONSECUTIVE, METHOD, OVERFLOW, REASON};
 use crate::model::{GoAway, LinkEnd, ShedReason};
 use metrics::{
     SharedString, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge,
@@ -52,6 +53,12 @@ pub(super) fn begin(target: &Arc<str>, security: &'static str) {
         zeros("tonic_supervisor.child.failures", "child", child.into());
         zeros("tonic_supervisor.handlers.slow", "child", child.into());
     }
+    let rule = || (METHOD, SharedString::from(CONSECUTIVE));
+    let enforced = "grpc.lb.outlier_detection.ejections_enforced";
+    counter!(enforced, &[target(), rule()]).increment(0);
+    let (unenforced, reason) =
+        ("grpc.lb.outlier_detection.ejections_unenforced", (REASON, SharedString::from(OVERFLOW)));
+    counter!(unenforced, &[target(), rule(), reason]).increment(0);
     for message in LATE {
         zeros("tonic_supervisor.messages.stale", "message", message.into());
     }
@@ -125,6 +132,16 @@ fn links() {
         "grpc.subchannel.disconnections",
         Unit::Count,
         "Links that ended, by reason (gRPC A94)."
+    );
+    describe_counter!(
+        "grpc.lb.outlier_detection.ejections_enforced",
+        Unit::Count,
+        "Endpoints ejected because calls there kept failing (gRPC A91)."
+    );
+    describe_counter!(
+        "grpc.lb.outlier_detection.ejections_unenforced",
+        Unit::Count,
+        "Endpoints that stayed in use because too many were ejected, or none was left (gRPC A91)."
     );
     describe_counter!(
         "tonic_supervisor.goaways",

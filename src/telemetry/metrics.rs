@@ -79,7 +79,15 @@ pub(super) fn record(fact: &Fact, target: &Arc<str>, security: &'static str) {
         Fact::RetryThrottled { .. } => {
             counter!("tonic_supervisor.retries.throttled", "grpc.target" => target()).increment(1);
         }
+        Fact::EndpointEjected { .. } => {
+            counter!(
+                "grpc.lb.outlier_detection.ejections_enforced",
+                "grpc.target" => target(), METHOD => CONSECUTIVE
+            )
+            .increment(1);
+        }
         Fact::SubchannelChanged { .. }
+        | Fact::EndpointReturned { .. }
         | Fact::EndpointAdded { .. }
         | Fact::EndpointRemoved { .. }
         | Fact::ResolveFailed { .. }
@@ -89,6 +97,28 @@ pub(super) fn record(fact: &Fact, target: &Arc<str>, security: &'static str) {
         | Fact::DrainStarted { .. }
         | Fact::Closed { .. } => {}
     }
+}
+
+/// The label of gRPC A91 for the rule that ejects.
+pub(super) const METHOD: &str = "grpc.lb.outlier_detection.detection_method";
+
+/// The only rule that there is; A91 has others.
+pub(super) const CONSECUTIVE: &str = "consecutive_failures";
+
+/// The label of gRPC A91 for what kept an endpoint in use.
+pub(super) const REASON: &str = "grpc.lb.outlier_detection.unenforced_reason";
+
+/// As many are ejected as may be.
+pub(super) const OVERFLOW: &str = "max_ejection_overflow";
+
+/// An endpoint was to be ejected, and was not.
+pub(super) fn ejection_unenforced(target: &Arc<str>) {
+    let target = metrics::SharedString::from(target.clone());
+    counter!(
+        "grpc.lb.outlier_detection.ejections_unenforced",
+        "grpc.target" => target, METHOD => CONSECUTIVE, REASON => OVERFLOW
+    )
+    .increment(1);
 }
 
 /// A handler was slow.
@@ -152,7 +182,14 @@ mod tests {
             current: true,
         };
         let method: Arc<str> = "pkg.Svc/Method".into();
-        let counted: [(Fact, &str); 12] = [
+        let ejected = Fact::EndpointEjected {
+            endpoint,
+            addresses: "10.0.0.7:50051".into(),
+            method: method.clone(),
+            ejected_for: second,
+        };
+        let counted: [(Fact, &str); 13] = [
+            (ejected, "grpc.lb.outlier_detection.ejections_enforced"),
             (Fact::DialStarted { incarnation, endpoint, failures: 0 }, "tonic_supervisor.dials"),
             (
                 Fact::DialFailed { incarnation, endpoint, failure },

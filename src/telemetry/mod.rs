@@ -163,6 +163,19 @@ impl Telemetry {
         }
     }
 
+    /// Announces of each ejected endpoint that it is in use again: the actor that knew them failed.
+    pub(crate) fn ejections_ended(&self) {
+        let ejected = self.inner.lock().summary.ejected();
+        for (endpoint, addresses) in ejected {
+            self.announce(Fact::EndpointReturned { endpoint, addresses });
+        }
+    }
+
+    /// An endpoint was to be ejected, and was not, since too many are already.
+    pub(crate) fn ejection_unenforced(&self) {
+        let _ = caught(|| metrics::ejection_unenforced(&self.canonical));
+    }
+
     /// An actor handled a message in the time since `begun`. No handler waits for anything, so one
     /// that takes long is a bug, or an overloaded machine.
     pub(crate) fn handled(&self, child: &'static str, message: &'static str, begun: Instant) {

@@ -51,6 +51,8 @@ than events: `supervisor.for_each_incarnation(..)`, and `watch_links()` below it
             "SubchannelChanged",
             "EndpointAdded",
             "EndpointRemoved",
+            "EndpointEjected",
+            "EndpointReturned",
             "ResolveFailed",
             "DialStarted",
             "DialFailed",
@@ -83,6 +85,7 @@ const MORE: &[(&str, &str)] = &[
         "DialFailed",
         "See [why a wrong peer ends calls](decisions/0052-a-wrong-peer-before-the-first-link.md).",
     ),
+    ("EndpointEjected", "See [the breaker](decisions/0077-the-breaker-is-on-for-unavailable.md)."),
     (
         "RetryThrottled",
         "See [the retry throttle](decisions/0005-the-retry-throttle-deviates-from-the-seed.md).",

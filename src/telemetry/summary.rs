@@ -45,12 +45,14 @@ struct EndpointSummary {
     since: Instant,
     last_error: Option<Arc<str>>,
     next_dial: Option<Instant>,
+    ejected_until: Option<Instant>,
 }
 
 impl EndpointSummary {
     fn new(id: EndpointId, addresses: Arc<str>, now: Instant) -> Self {
         let (state, last_error) = (ConnectivityState::Idle, None);
-        Self { id, addresses, state, since: now, last_error, next_dial: None }
+        let (next_dial, ejected_until) = (None, None);
+        Self { id, addresses, state, since: now, last_error, next_dial, ejected_until }
     }
 
     fn state_changed(&mut self, to: ConnectivityState, cause: &Arc<str>, now: Instant) {
@@ -109,6 +111,13 @@ impl Summary {
             Fact::EndpointRemoved { endpoint, .. } => {
                 self.endpoints.retain(|one| one.id != *endpoint);
             }
+            Fact::EndpointEjected { endpoint, ejected_for, .. } => {
+                let until = now.checked_add(*ejected_for).unwrap_or(now);
+                self.endpoint(*endpoint).into_iter().for_each(|it| it.ejected_until = Some(until));
+            }
+            Fact::EndpointReturned { endpoint, .. } => {
+                self.endpoint(*endpoint).into_iter().for_each(|it| it.ejected_until = None);
+            }
             Fact::DialStarted { incarnation, endpoint, .. } => {
                 self.dials += 1;
                 self.incarnation = *incarnation;
@@ -161,6 +170,12 @@ impl Summary {
         all.map(|one| (one.id, one.addresses.clone(), one.state)).collect()
     }
 
+    /// The endpoints that are ejected.
+    pub(super) fn ejected(&self) -> Vec<(EndpointId, Arc<str>)> {
+        let ejected = self.endpoints.iter().filter(|one| one.ejected_until.is_some());
+        ejected.map(|one| (one.id, one.addresses.clone())).collect()
+    }
+
     /// The endpoints that there are, none of which was announced.
     pub(super) fn list(&mut self, endpoints: &[(EndpointId, Arc<str>)], now: Instant) {
         self.endpoints.clear();
@@ -202,6 +217,8 @@ impl Summary {
             since: now.saturating_duration_since(endpoint.since),
             last_error: endpoint.last_error.clone(),
             next_dial: endpoint.next_dial.map(|at| at.saturating_duration_since(now)),
+            ejected_for: endpoint.ejected_until.map(|at| at.saturating_duration_since(now)),
+            latency: None,
             links: self.open_links.iter().filter(takes_calls).map(link).collect(),
         }
     }

@@ -60,10 +60,11 @@ pub(crate) struct Permit {
     link: Arc<Link>,
     /// What its answer's head counts for among the link's; given back as well.
     pub(super) head: usize,
+    /// Counts the attempt at its endpoint, where that is of interest.
+    pub(crate) sample: Option<super::stats::Sample>,
 }
 
-/// An open stream: what is needed to read the answer, and to go on sending if the request was not
-/// sent whole.
+/// What is needed to read an answer, and to go on sending a request that was not sent whole.
 pub(crate) struct OpenStream {
     pub(crate) answer: Answer,
     pub(crate) send: Option<SendStream<Bytes>>,
@@ -134,12 +135,13 @@ impl Link {
     pub(crate) fn reserve(self: &Arc<Self>) -> Option<Permit> {
         // Whoever waits for room on a dead link depends on keepalive: the driver may be asleep.
         let reserved = self.window.reserve(|| self.driver.wake());
-        reserved.then(|| Permit { link: self.clone(), head: 0 })
+        reserved.then(|| Permit { link: self.clone(), head: 0, sample: None })
     }
 
     /// The same without a word to the link: nobody hears of it when there is room.
     pub(crate) fn try_reserve(self: &Arc<Self>) -> Option<Permit> {
-        self.window.try_reserve().then(|| Permit { link: self.clone(), head: 0 })
+        let reserved = self.window.try_reserve();
+        reserved.then(|| Permit { link: self.clone(), head: 0, sample: None })
     }
 
     /// Whether there is room for one more stream, for whoever has to say why there was none.

@@ -33,6 +33,7 @@ mod proof;
 mod pump;
 mod pushback;
 mod resolver;
+mod stats;
 pub(crate) mod status;
 mod tap;
 mod tapped;
@@ -60,6 +61,7 @@ pub(crate) use pump::{Beside, OpenBody, Pump, Sent, beside};
 #[cfg(feature = "test-util")]
 pub(crate) use pushback::details_with_retry_info;
 pub use resolver::{Resolution, Resolver};
+pub(crate) use stats::{Judged, Sample, Stats, Tell};
 pub use tcp::TcpConnector;
 #[cfg(feature = "tls")]
 pub(crate) use tls::TlsClient;

@@ -75,7 +75,7 @@ impl Caller {
             format!("call {n} of {picked:?} came to {host} at {at:?}, which is not listed")
         });
         // What was sent again for free may have failed anywhere.
-        if self.script.config.balancing() != Balancing::RoundRobin || rooms.resent(call.at, at) {
+        if self.script.config.balancing() == Balancing::PickFirst || rooms.resent(call.at, at) {
             return;
         }
         let avoided: BTreeSet<_> = before.iter().filter_map(|retry| retry.avoids).collect();
@@ -93,7 +93,7 @@ impl Caller {
 
     /// Where the attempts went, as the reports of failed calls say, once all is over.
     pub(crate) fn judge_reports(&self) {
-        if self.script.config.balancing() == Balancing::RoundRobin {
+        if self.script.config.balancing() != Balancing::PickFirst {
             let reports = std::mem::take(&mut self.story.borrow_mut().reports);
             reports.iter().for_each(|(n, begun, report)| self.judge_places(*n, *begun, report));
         }

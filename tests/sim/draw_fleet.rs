@@ -15,6 +15,8 @@ use tonic_supervisor::{ConfigBuilder, config::Balancing};
 /// What is drawn of the servers.
 pub(crate) struct Fleet {
     draw: Draw,
+    /// Draws policies, and nothing else depends on that.
+    policies: Draw,
     pub(crate) servers: usize,
     /// The first list; none: no list is ever given.
     pub(crate) list: Option<List>,
@@ -23,12 +25,13 @@ pub(crate) struct Fleet {
 impl Fleet {
     pub(crate) fn of(seed: u64) -> Self {
         let mut draw = Draw(StdRng::seed_from_u64(seed ^ 0x00f1_ee70_0000_0000));
+        let policies = Draw(StdRng::seed_from_u64(seed ^ 0x00f1_ee71_0000_0000));
         // Four in ten have one server.
         let servers = draw.one(&[1, 1, 1, 1, 2, 2, 3, 3, 4, 5]);
         let given = servers > 1 || draw.happens(0.4);
         let all = List::first(servers);
         let first = if draw.happens(0.7) { all } else { draw.list(servers) };
-        Self { draw, servers, list: given.then_some(first) }
+        Self { draw, policies, servers, list: given.then_some(first) }
     }
 
     /// How they are called, where lists are given.
@@ -36,9 +39,22 @@ impl Fleet {
         if self.list.is_none() {
             return config;
         }
-        let policy =
-            if self.draw.happens(0.75) { Balancing::RoundRobin } else { Balancing::PickFirst };
-        config.balancing_policy(policy).connections(self.draw.one(&[1, 1, 2, 3]))
+        let policies = [
+            Balancing::RoundRobin,
+            Balancing::LeastRequest,
+            Balancing::PeakEwma,
+            Balancing::PickFirst,
+        ];
+        let config = config.connections(self.draw.one(&[1, 1, 2, 3]));
+        let draw = &mut self.policies;
+        let policy = policies[[0, 0, 1, 2, 3][draw.up_to(4)]];
+        let ejected_for = draw.one(&[ms(100), ms(300), secs(1)]);
+        config
+            .balancing_policy(policy)
+            .ejection_consecutive_failures(draw.one(&[0, 1, 2, 7]))
+            .ejection_base(ejected_for)
+            .ejection_max(ejected_for * draw.one(&[1, 4]))
+            .ejection_max_share(draw.one(&[0.5, 1.0]))
     }
 
     /// How many calls there are on top of those that one server has to answer.

@@ -169,6 +169,18 @@ impl Endpoints {
                 });
                 self.state_is(*endpoint, *to);
             }
+            Fact::EndpointEjected { endpoint, .. } => {
+                self.must_be_listed(*endpoint, fact);
+                self.eject(*endpoint, true);
+                self.require_few_ejected();
+            }
+            Fact::EndpointReturned { endpoint, .. } => {
+                let ejected = self.must_be_listed(*endpoint, fact).is_some_and(|told| told.ejected);
+                self.shared.require(ejected, || {
+                    format!("endpoint {endpoint} returned, and was not ejected")
+                });
+                self.eject(*endpoint, false);
+            }
             Fact::DialStarted { incarnation, endpoint, failures, .. } => {
                 self.must_be_listed(*endpoint, fact);
                 self.dial_started(*endpoint, *incarnation, *failures, now);
@@ -212,6 +224,18 @@ impl Endpoints {
             }
             _ => {}
         }
+    }
+
+    fn eject(&mut self, id: EndpointId, ejected: bool) {
+        self.all.get_mut(&id).into_iter().for_each(|told| told.ejected = ejected);
+    }
+
+    /// No more are ejected than may be.
+    fn require_few_ejected(&self) {
+        let (share, listed) = (self.script.config.ejection().max_share, self.listed());
+        let ejected = self.all.values().filter(|told| told.listed && told.ejected).count();
+        let most = ((listed as f64 * share) as usize).min(listed.saturating_sub(1));
+        self.shared.require(ejected <= most, || format!("{ejected} of {listed} are ejected"));
     }
 
     fn added(&mut self, id: EndpointId, addresses: &Arc<str>) {
@@ -386,6 +410,11 @@ impl Endpoints {
     /// The channel's state is what its endpoints' states add up to.
     fn require_sum(&self, state: ConnectivityState) {
         let listed: Vec<_> = self.all.values().filter(|told| told.listed).collect();
+        // Calls go to an ejected one where it is the only one with a link.
+        let last_way = |told: &&Told| told.ejected && told.state != Ready;
+        if state == Ready && listed.len() > 1 && listed.iter().copied().any(|it| last_way(&it)) {
+            return;
+        }
         let sum = match &listed[..] {
             _ if matches!(state, Idle | Shutdown) => state,
             [] => TransientFailure,
@@ -405,7 +434,7 @@ impl Endpoints {
         let now = now();
         for (id, told) in self.all.iter().filter(|(_, told)| told.listed) {
             let stuck = now > told.way_on_by + GRAIN;
-            self.shared.require(!stuck || told.state == Ready, || {
+            self.shared.require(!stuck || told.state == Ready || told.ejected, || {
                 format!("stuck: endpoint {id} is {} since {:?}", told.state, told.way_on_by)
             });
             self.shared.require(!stuck || !few_for_long(*id), || {

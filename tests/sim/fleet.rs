@@ -38,13 +38,13 @@ impl List {
     /// The addresses of the endpoints that it makes, as events have them.
     pub(crate) fn addresses(self, balancing: Balancing) -> BTreeSet<String> {
         match balancing {
-            Balancing::RoundRobin => self.endpoints().iter().map(Endpoint::to_string).collect(),
-            _ if self == Self::EMPTY => BTreeSet::new(),
-            _ => {
+            Balancing::PickFirst if self == Self::EMPTY => BTreeSet::new(),
+            Balancing::PickFirst => {
                 let all = self.endpoints();
                 let all = all.iter().flat_map(|endpoint| endpoint.addresses().iter().cloned());
                 [Endpoint::of(all).to_string()].into()
             }
+            _ => self.endpoints().iter().map(Endpoint::to_string).collect(),
         }
     }
 }

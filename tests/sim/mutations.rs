@@ -112,6 +112,11 @@ fn a_further_link_that_is_never_dialled_again_is_found() {
 }
 
 #[test]
+fn an_ejection_that_never_ends_is_found() {
+    is_found(Mutation::EjectForEver, &["is not in use again"]);
+}
+
+#[test]
 fn a_link_left_open_by_a_shutdown_is_found() {
     // Such a moment is too rare to wait for: what there is to say cannot be written just when the
     // end is asked for.

@@ -13,6 +13,8 @@ pub(crate) struct Told {
     pub(crate) state: ConnectivityState,
     /// Whether it has failed since it was last Ready.
     pub(crate) failing: bool,
+    /// Whether it is ejected: what it shows says nothing of its links.
+    pub(crate) ejected: bool,
     /// When, at the latest, something must have happened, if it shall have more links.
     pub(crate) way_on_by: Duration,
     pub(crate) dialled_at: Option<Duration>,
@@ -36,6 +38,7 @@ impl Told {
             announced,
             state: ConnectivityState::Idle,
             failing: false,
+            ejected: false,
             way_on_by: now(),
             dialled_at: None,
             redial_not_before: None,

@@ -63,12 +63,34 @@ impl Client {
             let now = supervisor.snapshot();
             format!("not all links are up, {:?} after the last call: {now:#?}", self.longest_wait())
         });
+        self.get_back(&supervisor).await;
         let config = &self.script.config;
         let in_turn = config.balancing() == Balancing::RoundRobin && self.script.servers > 1;
         // Credentials that fail take their turn, and go nowhere.
         if in_turn && self.script.credentials.is_none() {
             self.share(&supervisor).await;
         }
+    }
+
+    /// Whoever is ejected is in use again when calls there are answered: each probation takes the
+    /// next call.
+    async fn get_back(&self, supervisor: &Supervisor) {
+        let ejected = || {
+            let endpoints = supervisor.snapshot().endpoints;
+            endpoints.iter().filter(|endpoint| endpoint.ejected_for.is_some()).count()
+        };
+        // A link that is dead may be found to be so only now.
+        let longest = self.script.config.ejection().max + self.longest_wait();
+        let until = Instant::now() + longest;
+        while ejected() > 0 && Instant::now() < until {
+            let _ = ask(supervisor.channel(), "/sim.Calls/Probe", self.silence() + secs(5)).await;
+            self.rest().await;
+        }
+        let shut = supervisor.snapshot().state == ConnectivityState::Shutdown;
+        self.shared.require(shut || ejected() == 0, || {
+            let now = supervisor.snapshot();
+            format!("an ejected endpoint is not in use again after {longest:?}: {now:#?}")
+        });
     }
 
     async fn rest(&self) {
@@ -80,8 +102,12 @@ impl Client {
     fn links(&self, supervisor: &Supervisor) -> Option<Vec<Incarnation>> {
         let (now, wanted) = (supervisor.snapshot(), self.script.config.connections());
         let whole = |links: usize| links == wanted;
+        // The links of an ejected one are not in use.
         let all = now.endpoints.len() == self.story.borrow().endpoints.listed()
-            && now.endpoints.iter().all(|endpoint| whole(endpoint.links.len()));
+            && now
+                .endpoints
+                .iter()
+                .all(|endpoint| whole(endpoint.links.len()) || endpoint.ejected_for.is_some());
         let links = now.endpoints.iter().flat_map(|endpoint| &endpoint.links);
         let shut = now.state == ConnectivityState::Shutdown;
         (all && !shut).then(|| links.map(|link| link.incarnation).collect())

@@ -14,7 +14,7 @@ use super::{
     timer::Timer,
 };
 use crate::{
-    call::{self, Avoid, Call, Child, LastTimeout, Picker, Reply, Stage, spawn_attempt},
+    call::{self, Call, Child, LastTimeout, Picker, Reply, Stage, Wish, spawn_attempt},
     clock,
     model::{Failure, Phase},
     policy::{Due, Pending, Place},
@@ -22,6 +22,7 @@ use crate::{
 };
 use http::HeaderMap;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
+use rand::{SeedableRng as _, rngs::SmallRng};
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -45,6 +46,8 @@ pub(super) struct RequestState {
     core: Arc<Core>,
     shard: usize,
     picker: Picker,
+    /// For what picking leaves to chance.
+    dice: SmallRng,
     pending: Pending<Arc<Call>>,
     timer: Option<(Instant, Timer)>,
     sweep: Option<Timer>,
@@ -66,10 +69,12 @@ impl Actor for RequestActor {
     ) -> Result<RequestState, ActorProcessingErr> {
         let RequestArgs { core, shard, picker } = args;
         let draining = core.calls.shutdown.drain().is_some();
+        let dice = SmallRng::seed_from_u64(core.seed_of_dice());
         Ok(RequestState {
             core,
             shard,
             picker,
+            dice,
             pending: Pending::default(),
             timer: None,
             sweep: None,
@@ -157,7 +162,9 @@ impl RequestState {
             return self.core.calls.conclude(&call, Failure::shutdown(Phase::Unsent).into());
         }
         if self.pending.parked() == 0
-            && let Some(permit) = self.picker.pick(|| call.state.lock().avoid)
+            && let Some(permit) = self
+                .picker
+                .pick(&mut self.dice, || call.wish(self.core.config.sticky_header.as_ref()))
         {
             return self.start(call, permit);
         }
@@ -182,8 +189,9 @@ impl RequestState {
     fn pump(&mut self) {
         while self.pending.parked() > 0 {
             let oldest = self.pending.oldest();
-            let avoid = || oldest.map_or_else(Avoid::default, |call| call.state.lock().avoid);
-            let Some(permit) = self.picker.pick(avoid) else { return };
+            let sticky = self.core.config.sticky_header.as_ref();
+            let wish = || oldest.map_or_else(Wish::default, |call| call.wish(sticky));
+            let Some(permit) = self.picker.pick(&mut self.dice, wish) else { return };
             let Some((_, call)) = self.pending.pop() else { return };
             match self.core.calls.refuse_late(&call) {
                 true => drop(permit),
@@ -219,12 +227,11 @@ impl RequestState {
     fn send(
         &mut self,
         call: Arc<Call>,
-        permit: Permit,
+        mut permit: Permit,
         credentials: Option<HeaderMap>,
         now: Instant,
     ) {
-        let endpoint = permit.link().endpoint();
-        let begun = call.begin_attempt(endpoint, now, &mut self.last_timeout);
+        let begun = call.begin_attempt(&mut permit, now, &mut self.last_timeout);
         let Some((mut head, body)) = begun else { return };
         let bound = (call.plain && credentials.is_none()).then_some(call.method.plain_head);
         credentials.into_iter().for_each(|more| head.headers_mut().extend(more));

@@ -6,10 +6,11 @@ use super::{
     Session,
 };
 use crate::{
-    call::{NoLink, Picker, RoundRobin},
+    call::{By, Member, NoLink, Picker, Several},
     clock,
+    config::Balancing,
     model::{Address, ConnectivityState, Endpoint, EndpointId, Fact, Incarnation},
-    policy::{Input, ListChange, Moved, NO_ENDPOINTS, Standing, Step},
+    policy::{Input, ListChange, Moved, NO_ENDPOINTS, Standing, Step, key_of},
     transport::Link,
 };
 use std::sync::Arc;
@@ -88,6 +89,8 @@ impl Session {
         let ids = |of: &[(EndpointId, Endpoint)]| of.iter().map(|(id, _)| *id).collect::<Vec<_>>();
         let (mut added, mut removed) = (ids(&change.added), ids(&change.removed));
         self.core.mutations.misapply(&mut added, &mut removed);
+        // Who may not be ejected any more is in use before others are gone.
+        self.watch_listed();
         if !(added.is_empty() && removed.is_empty()) {
             self.take_step(cause, |channel, cause, now, random| {
                 Some(channel.on_list(added, removed, cause, now, random))
@@ -184,21 +187,61 @@ impl Session {
     }
 
     pub(super) fn picker(&self) -> Picker {
-        let best = self.links_to_pick().map(|(_, standing)| standing).min();
-        let links = self.links_to_pick().filter(|(_, standing)| Some(*standing) == best);
-        let mut links: Vec<_> = links.filter_map(|(link, _)| self.link(link)).cloned().collect();
-        match links.len() {
-            0 => Picker::None(NoLink {
+        let links = self.links_to_pick();
+        let links = links.filter_map(|(link, it)| Some((it, self.link(link)?.clone())));
+        let links: Vec<(Standing, Arc<Link>)> = links.collect();
+        let Some(best) = links.iter().map(|(standing, _)| *standing).min() else {
+            return Picker::None(NoLink {
                 failing: self.channel.last_error(),
                 why: self.channel.why_no_link(),
-            }),
-            1 => Picker::One(links.swap_remove(0)),
-            many => {
-                // Channels that were started together do not all begin with the same endpoint.
-                let first = (self.core.random() * many as f64) as usize;
-                Picker::Many(Arc::new(RoundRobin::new(links, first)))
-            }
+            });
+        };
+        // An ejected endpoint is better than none, and only than that.
+        let worst = best.max(Standing::Suspect);
+        let of = |wanted: &dyn Fn(Standing, &Link) -> bool| -> Vec<Arc<Link>> {
+            let links = links.iter().filter(|(standing, link)| wanted(*standing, link));
+            links.map(|(_, link)| link.clone()).collect()
+        };
+        let in_use = of(&|standing, _| standing <= worst);
+        let on_probation = of(&|standing, link| {
+            let on_probation =
+                || self.watched.as_ref().is_some_and(|it| it.is_on_probation(link.endpoint()));
+            standing == Standing::Ejected && on_probation()
+        });
+        if let ([link], []) = (&in_use[..], &on_probation[..]) {
+            return Picker::One(link.clone());
         }
+        let about = |link: &Link| {
+            let endpoint = link.endpoint();
+            let stats = self.watched.as_ref().and_then(|it| it.stats(endpoint));
+            (stats, self.sticky_key(endpoint))
+        };
+        let standings = [Standing::Good, Standing::Suspect, Standing::Ejected];
+        let tiers = standings
+            .into_iter()
+            .filter(|standing| *standing <= worst)
+            .map(|standing| Member::group(&of(&|one, _| one == standing), about));
+        let choices = self.core.config.choices;
+        let by = match self.core.config.balancing {
+            Balancing::PickFirst | Balancing::RoundRobin => By::Turn,
+            Balancing::LeastRequest => By::Streams(choices),
+            Balancing::PeakEwma => By::Time(choices),
+        };
+        // Channels that were started together do not all begin with the same endpoint.
+        let first = (self.core.random() * in_use.len() as f64) as usize;
+        let tiers = tiers.filter(|members| !members.is_empty());
+        let on_probation = Member::group(&on_probation, about);
+        Picker::Many(Arc::new(Several::new(by, tiers, on_probation, first)))
+    }
+
+    /// What the ranks of an endpoint are made of, where some header chooses it.
+    fn sticky_key(&self, endpoint: EndpointId) -> u64 {
+        if self.core.config.sticky_header.is_none() {
+            return 0;
+        }
+        let key = self.core.endpoints.lock().get(endpoint).map(Endpoint::key);
+        let text: Vec<_> = key.iter().flatten().map(Address::to_string).collect();
+        key_of(text.join(",").as_bytes())
     }
 
     /// The link of a connection actor, once it is up.

@@ -4,6 +4,7 @@
 
 mod children;
 mod drain;
+mod ejections;
 mod endpoints;
 mod links;
 mod names;
@@ -27,6 +28,7 @@ use crate::{
     transport::Dial,
 };
 use children::{Connection, PendingChild, RequestActorSlot};
+use ejections::Watched;
 use endpoints::GivenWatch;
 use names::Names;
 use ractor::{ActorRef, SupervisionEvent};
@@ -53,6 +55,8 @@ struct Session {
     pending_children: Vec<PendingChild>,
     /// The timer for the next dial that is due, of whichever endpoint.
     redial: Option<(Instant, Timer)>,
+    /// What calls say of the endpoints.
+    watched: Option<Box<Watched>>,
     /// The name that is looked up, if there is one.
     names: Option<Box<Names>>,
     /// Tells of lists of endpoints that are given, if any are.
@@ -98,6 +102,7 @@ impl Session {
         let mut session = Self {
             _given: GivenWatch::new(&core),
             names: Names::new(&core, schedules).map(Box::new),
+            watched: Watched::new(&core, &me).map(Box::new),
             core,
             me,
             channel,
@@ -122,6 +127,7 @@ impl Session {
                 session.endpoints_given();
             }
         }
+        session.watch_listed();
         session.look_up_now();
         session
     }
@@ -147,6 +153,8 @@ impl Session {
                 self.redial = None;
                 self.step(Input::RedialDue, "a redial was due");
             }
+            SupervisorMsg::EndpointJudged(judged) => self.judged(judged),
+            SupervisorMsg::ProbationDue => self.probation_due(),
             SupervisorMsg::RestartDue { shard } => self.restart_due(shard),
             SupervisorMsg::CallsWaiting { actor, waiting } => self.calls_waiting(actor, waiting),
             SupervisorMsg::ResetBackoff => {

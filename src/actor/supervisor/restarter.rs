@@ -172,6 +172,7 @@ impl Restarter {
         let cause: Arc<str> = "the supervisor actor failed".into();
         if from != ConnectivityState::Shutdown {
             telemetry.endpoints_failed(&cause);
+            telemetry.ejections_ended();
         }
         if from.can_become(to) {
             let incarnation = Incarnation::default();

@@ -5,13 +5,15 @@
 //! they cannot differ.
 
 mod kind;
+mod method_table;
 mod rows;
 mod table;
 
 pub(super) use kind::{Kind, Read, Shape};
+pub(super) use method_table::{METHOD_ONLY, method_key_doc, method_key_setters};
 pub(super) use rows::setter;
 pub(crate) use table::key_doc;
-pub(super) use table::{KEYS, METHOD_ONLY, key_setters, method_key_doc, method_key_setters};
+pub(super) use table::{KEYS, key_setters};
 
 /// One key below `grpc:`, or of a method. What explains it is read by the tests that write the
 /// pages about it.

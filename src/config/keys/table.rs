@@ -24,20 +24,6 @@ use std::time::Duration;
 const MANY: u64 = u32::MAX as u64;
 
 keys! {
-    METHOD_ONLY, documented by method_key_doc, set by method_key_setters:
-    "Methods" {
-        /// `unary`, `streaming` (never retried), or `auto`: what the caller says, or else retried
-        /// until the answer begins. Descriptors stand above it.
-        kind(CallKind): "kind", one_of(&["unary", "streaming", "auto"]), default "none",
-            because "what the caller says, or else as `retry_undescribed` has it";
-        /// Whether running the call twice does no harm; `false`: it is repeated only when the
-        /// server certainly did not process it.
-        idempotent(bool): "idempotent", SWITCH, default "true",
-            because "seed: idempotency is the user's duty";
-    }
-}
-
-keys! {
     KEYS, documented by key_doc, set by key_setters:
     "Retries" {
         /// How often a failed call is tried again: 3 means at most 4 attempts, 0 turns
@@ -119,11 +105,24 @@ keys! {
         endpoints(list of impl Into<String>): "endpoints", ADDRESSES.or_none(), default "none",
             because "most channels have one server";
         /// Which server a call goes to. `pick_first`: all calls to one, the first address that can
-        /// be connected to. `round_robin`: to all that are connected in turn; a retry goes to
-        /// another one, if one has room.
+        /// be connected to. `round_robin`: to all that are connected in turn. `least_request`: of a
+        /// few that are drawn, to that with the fewest streams. `peak_ewma`: of a few that are
+        /// drawn, to that whose answers take the least time, multiplied by its streams. A retry
+        /// goes to another one, if one has room.
         balancing_policy(Balancing): "balancing.policy",
-            one_of(&["pick_first", "round_robin"]), default "pick_first",
+            one_of(&["pick_first", "round_robin", "least_request", "peak_ewma"]),
+            default "pick_first",
             because "gRPC's default: the order of the addresses may mean something";
+        /// How many servers `least_request` and `peak_ewma` draw for each call, each at most once.
+        balancing_choices(usize): "balancing.choices", whole(2, 10, "servers"), default "3",
+            because "[with two, two slow servers of five are often the only \
+                choice](decisions/0076-distinct-samples-and-three-choices.md)";
+        /// A header of calls, in lower case: all calls with the same value go to the same server,
+        /// while it is connected and has room. Calls without it go where the policy says. Not with
+        /// `pick_first`; not `grpc-...`, nor `...-bin`.
+        balancing_sticky_header(impl Into<String> as String): "balancing.sticky_header",
+            TEXT.or_none(), default "none",
+            because "most servers are alike to every caller";
         /// Whether the order of addresses is random, under `pick_first`: `true`, `false`, or
         /// `auto`, which shuffles what a name gave and keeps what a person wrote.
         balancing_shuffle(impl Into<Shuffle> as Shuffle): "balancing.shuffle", SHUFFLE,
@@ -141,6 +140,35 @@ keys! {
         connections(usize): "connections", whole(1, 64, "links"), default "1",
             because "one link carries a thousand calls at once, and every further one costs the \
                 server memory";
+    }
+    "Ejection: a server of several where call after call fails gets no calls for a while" {
+        /// After so many failed attempts in a row a server is ejected; 0: never. An attempt counts
+        /// whose status, sent by the server, is one of `ejection.codes`; so does an HTTP answer
+        /// without one (502 or 503, say), and `attempt_timeout`. Any other answer ends the run.
+        /// Never with `pick_first`, nor the only server that is connected.
+        ejection_consecutive_failures(u32): "ejection.consecutive_failures",
+            whole(0, 1_000, "failures"), default "7",
+            because "[linkerd's: a server that answers nothing else is broken, and one that is \
+                restarted seldom fails so often](decisions/0077-the-breaker-is-on-for-unavailable.md)";
+        /// The status codes that count, by name in any case or by number; never OK or CANCELLED.
+        ejection_codes(impl Into<Vec<Code>> as Vec<Code>): "ejection.codes", CODES,
+            default "UNAVAILABLE",
+            because "it means that another server may do better; other codes may be the call's own \
+                fault";
+        /// How long a server is ejected for the first time, half of that more or less; each time
+        /// in a row twice as long. Then one call at a time goes there, until one is answered.
+        ejection_base(Duration): "ejection.base", times_from(Duration::from_millis(100)),
+            default "1",
+            because "a server that was restarted is back soon";
+        /// How long it is ejected at most; after so long without it starts over with
+        /// `ejection.base`, which must not be above.
+        ejection_max(Duration): "ejection.max", times_from(Duration::from_millis(100)),
+            default "60",
+            because "one call a minute asks whether it is back";
+        /// The share of the servers that may be ejected at once, 0 to 1, rounded down.
+        ejection_max_share(f64): "ejection.max_share", SHARE, default "0.5",
+            because "where most servers fail it is not they that are at fault, and those that are \
+                left would be overrun";
     }
     "Names: looked up at the start, now and then, and when a link is lost" {
         /// The time from one lookup to the next while all is well, a fifth more or less; `auto`: 30

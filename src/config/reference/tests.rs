@@ -46,7 +46,7 @@ fn changed(key: &Key) -> Option<&'static str> {
         ("reconnect.waiting_initial_backoff", _) => "0.5",
         ("max_backoff" | "reconnect.max_backoff", _) => "11",
         (_, Shape::Shuffle) => "false",
-        ("balancing.subset", _) => return None,
+        ("balancing.subset" | "balancing.choices" | "balancing.sticky_header", _) => return None,
         ("resolve.absent", _) => "3",
         (_, Shape::Addresses) => "elsewhere:1, nowhere:2",
         (_, Shape::Codes) => "ABORTED,unavailable",

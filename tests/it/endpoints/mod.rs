@@ -3,7 +3,9 @@
 
 mod balanced;
 mod connections;
+mod ejection;
 mod given;
+mod load_aware;
 mod names;
 mod retries;
 mod states;

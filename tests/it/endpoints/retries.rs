@@ -11,7 +11,9 @@ use tonic_supervisor::{
 /// Each attempt of a call that fails everywhere goes to another endpoint, while there is one.
 #[tokio::test(start_paused = true)]
 async fn the_attempts_of_a_call_go_to_one_endpoint_after_another() {
-    let (_network, fleet, supervisor) = fleet_of(3, round_robin()).await;
+    // Nor is any ejected.
+    let config = round_robin().ejection_consecutive_failures(0);
+    let (_network, fleet, supervisor) = fleet_of(3, config).await;
     fleet.servers().iter().for_each(|server| server.script(Script::always(Code::Unavailable)));
     for _ in 0..20 {
         let before = fleet.handled();

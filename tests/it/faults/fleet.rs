@@ -91,8 +91,8 @@ fn of_one() -> Vec<FleetRow> {
         one(
             "answers UNAVAILABLE at once",
             Errs,
-            "It stays READY and has its turns: each call that it refuses is tried again, at \
-             another.",
+            "After seven calls it is ejected, for longer each time; in between it has one call. \
+             Each call that it refuses is tried again, at another.",
         ),
         FleetRow {
             may_fail: Some(DeadlineExceeded),
@@ -106,7 +106,8 @@ fn of_one() -> Vec<FleetRow> {
         one(
             "answers no call, `attempt_timeout` 1 s",
             HangsLimited,
-            "It has its turns; each attempt there ends after 1 s, and is tried again at another.",
+            "Each attempt there ends after 1 s, and is tried again at another. After seven it is \
+             ejected, for longer each time; in between it has one call.",
         ),
         one(
             "stands still",
@@ -147,7 +148,8 @@ fn of_all() -> Vec<FleetRow> {
             Errs,
             Some(Unavailable),
             "Calls end with the status of the last of 4 attempts, or of an earlier one where \
-             `retry_throttle` holds retries back. Links are kept.",
+             `retry_throttle` holds retries back. Links are kept. At most one of three is \
+             ejected.",
         ),
         all("answer no call", Hangs, Some(DeadlineExceeded), "Calls end at their `timeout`."),
         all(

@@ -27,6 +27,8 @@ pub(crate) const AFTER: Duration = Duration::from_secs(20);
 /// What is counted apart, at the very end.
 pub(crate) const LAST: Duration = Duration::from_secs(5);
 pub(crate) const KEEPALIVE_TIME: Duration = Duration::from_secs(10);
+/// An endpoint that was ejected is back some time before the end.
+pub(crate) const EJECTION_MAX: Duration = Duration::from_secs(8);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longer than anything that shall happen at all.
 const PATIENCE: Duration = Duration::from_secs(1_000);
@@ -204,6 +206,7 @@ async fn play(row: FleetRow) -> Played {
 fn supervise(fleet: &Fleet, harm: Option<Harm>) -> Supervisor {
     let mut config = Config::builder()
         .balancing_policy(Balancing::RoundRobin)
+        .ejection_max(EJECTION_MAX)
         .keepalive_time(KEEPALIVE_TIME)
         .keepalive_timeout(KEEPALIVE_TIMEOUT);
     if harm == Some(Harm::HangsLimited) {

@@ -81,9 +81,9 @@ fn fleet_intro() -> String {
 What happens to the calls of one channel to three endpoints under `balancing.policy: round_robin`
 while one of them, all of them, or the list of them comes to harm: {} idempotent unary calls a
 second, {total} in all, each of which a healthy server answers after {} ms; {} s after the first the
-fault begins, {} s later it ends. The configuration is the default, but for `keepalive_time` {} s.
-With `testing::Fleet` you can play each row against your own agent. Time is virtual, so the numbers
-are exact.
+fault begins, {} s later it ends. The configuration is the default, but for `keepalive_time` {} s
+and `ejection.max` {} s. With `testing::Fleet` you can play each row against your own agent. Time is
+virtual, so the numbers are exact.
 
 - **Failed**: calls, and with what; **retries**: those that count; **transparent**: calls that were
   sent again without being counted.
@@ -97,6 +97,7 @@ are exact.
         s(fleet::BEFORE),
         s(fleet::LASTING),
         s(fleet::KEEPALIVE_TIME),
+        s(fleet::EJECTION_MAX),
         s(fleet::LAST),
     )
 }
