@@ -65,8 +65,8 @@ pub(crate) struct Several {
 }
 
 impl Several {
-    /// Members of equally good links, the best first, and those on probation. The first call goes to
-    /// the endpoint number `first`, if they take turns.
+    /// Members of equally good links, the best first, and those on probation. The first call goes
+    /// to the endpoint number `first`, if they take turns.
     pub(crate) fn new(
         by: By,
         tiers: impl IntoIterator<Item = Vec<Member>>,

@@ -1,5 +1,5 @@
-//! The rules of keys about several servers: what does nothing with which policy, and when a server is
-//! ejected.
+//! The rules of keys about several servers: what does nothing with which policy, and when a server
+//! is ejected.
 
 use super::{balancing::Balancing, scope::Scope};
 use crate::policy::EjectionRule;

@@ -77,8 +77,8 @@ pub enum Fact {
         /// Its addresses, with commas between.
         addresses: Arc<str>,
     },
-    /// An endpoint of several was ejected, because `ejection.consecutive_failures` attempts in a row
-    /// failed there, or because the call of its probation failed: it gets no calls for a while.
+    /// An endpoint of several was ejected, because `ejection.consecutive_failures` attempts in a
+    /// row failed there, or because the call of its probation failed: it gets no calls for a while.
     #[non_exhaustive]
     EndpointEjected {
         /// Its number.

@@ -98,8 +98,10 @@ impl Session {
             let listed = watched.stats.len();
             match watched.ejections.failed(endpoint, (listed, others), now, unit) {
                 Verdict::Ejected(time) => {
-                    let failures = self.core.config.ejection.consecutive_failures;
-                    let cause = format!("{failures} calls in a row failed there");
+                    let cause = match self.core.config.ejection.consecutive_failures {
+                        1 => "a call failed there".to_owned(),
+                        failures => format!("{failures} calls in a row failed there"),
+                    };
                     self.announce_ejection(endpoint, method, time);
                     self.news(News::Ejected(endpoint, true), &cause);
                 }

@@ -148,8 +148,9 @@ keys! {
         /// Never with `pick_first`, nor the only server that is connected.
         ejection_consecutive_failures(u32): "ejection.consecutive_failures",
             whole(0, 1_000, "failures"), default "7",
-            because "[linkerd's: a server that answers nothing else is broken, and one that is \
-                restarted seldom fails so often](decisions/0077-the-breaker-is-on-for-unavailable.md)";
+            because "[linkerd's: a server that answers nothing else is broken, and one that \
+                restarts seldom fails so \
+                often](decisions/0077-the-breaker-is-on-for-unavailable.md)";
         /// The status codes that count, by name in any case or by number; never OK or CANCELLED.
         ejection_codes(impl Into<Vec<Code>> as Vec<Code>): "ejection.codes", CODES,
             default "UNAVAILABLE",

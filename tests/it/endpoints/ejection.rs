@@ -1,4 +1,5 @@
-//! E7: a server that fails at once keeps no calls, and the breaker never takes too many servers out.
+//! E7: a server that fails at once keeps no calls, and the breaker never takes too many servers
+//! out.
 
 use super::*;
 use tonic::Code;
@@ -206,7 +207,10 @@ async fn a_crash_of_the_supervisor_ends_every_ejection() {
     supervisor.reconnect_now();
     settle().await;
     links_up(&supervisor, 3).await;
-    let back = |fact: &Fact| matches!(fact, Fact::EndpointReturned { endpoint, .. } if *endpoint == EndpointId(1));
+    let back = |fact: &Fact| match fact {
+        Fact::EndpointReturned { endpoint, .. } => *endpoint == EndpointId(1),
+        _ => false,
+    };
     assert_eq!(log.count(back), 1);
     for _ in 0..21 {
         let _ = echo(&channel, "x").await;
