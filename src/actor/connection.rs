@@ -5,6 +5,7 @@
 use super::{
     core::Core,
     handling::Handling,
+    health::Questions,
     link_events::LinkEvents,
     message::{ConnectionMsg, SupervisorMsg},
     timer::Timer,
@@ -28,6 +29,8 @@ pub(super) struct ConnectionArgs {
     pub(super) core: Arc<Core>,
     pub(super) supervisor: ActorRef<SupervisorMsg>,
     pub(super) dial: Dial,
+    /// Whether the server has not answered on the last link: it is asked at once.
+    pub(super) in_doubt: bool,
 }
 
 pub(super) struct ConnectionState {
@@ -40,6 +43,10 @@ pub(super) struct ConnectionState {
     link: Option<Arc<Link>>,
     events: Arc<dyn LinkListener>,
     stable: Option<Timer>,
+    in_doubt: bool,
+    /// The questions about the server's health. They end with the link's last call: nobody asks for
+    /// the sake of calls in flight.
+    questions: Option<AbortHandle>,
     end: Option<ConnectionEnd>,
 }
 
@@ -66,7 +73,7 @@ impl Actor for ConnectionActor {
         me: ActorRef<ConnectionMsg>,
         args: ConnectionArgs,
     ) -> Result<ConnectionState, ActorProcessingErr> {
-        let ConnectionArgs { core, supervisor, dial } = args;
+        let ConnectionArgs { core, supervisor, dial, in_doubt } = args;
         let incarnation = dial.incarnation;
         let connector = core.connector.clone();
         let events: Arc<dyn LinkListener> = Arc::new(LinkEvents {
@@ -90,6 +97,8 @@ impl Actor for ConnectionActor {
             link: None,
             events,
             stable: None,
+            in_doubt,
+            questions: None,
             end: None,
         })
     }
@@ -110,6 +119,7 @@ impl Actor for ConnectionActor {
                 let incarnation = state.incarnation;
                 state.tell(SupervisorMsg::GoAwayReceived { incarnation, goaway });
             }
+            ConnectionMsg::Shut => state.stop_asking(),
             ConnectionMsg::StableDue => state.tell(SupervisorMsg::LinkProven(state.incarnation)),
             ConnectionMsg::Ended(end) => state.lost(&me, end),
             ConnectionMsg::Drain => match &state.link {
@@ -144,7 +154,28 @@ impl ConnectionState {
         });
         let stable_after = self.core.config.reconnect.stable_after;
         self.stable = Some(Timer::new(&self.core, me, stable_after, ConnectionMsg::StableDue));
-        self.tell(SupervisorMsg::LinkUp { incarnation: self.incarnation, link, took });
+        let shown = link.clone();
+        self.tell(SupervisorMsg::LinkUp { incarnation: self.incarnation, link: shown, took });
+        self.ask_for_health(&link);
+    }
+
+    /// Where that is configured. What is heard comes to the supervisor after the link itself.
+    fn ask_for_health(&mut self, link: &Arc<Link>) {
+        let questions = Questions::new(&self.core, link, &self.supervisor, self.in_doubt);
+        let Some(questions) = questions.filter(|_| link.is_accepting()) else { return };
+        let events = self.events.clone();
+        self.questions =
+            Some(call::spawn(&self.core.calls, "Health", questions.ask(), move |end| {
+                // Without an answer the link would never be used, or never be doubted.
+                if let Err(words) = end {
+                    let words = format!("the questions about its health panicked: {words}");
+                    events.on_event(LinkEvent::Ended(LinkEnd::ActorFailed(words)));
+                }
+            }));
+    }
+
+    fn stop_asking(&mut self) {
+        self.questions.take().inspect(AbortHandle::abort);
     }
 
     fn tell(&self, message: SupervisorMsg) {
@@ -164,6 +195,7 @@ impl ConnectionState {
             link.hung_up();
         }
         self.task.abort();
+        self.stop_asking();
         me.stop(None);
     }
 }
@@ -175,5 +207,6 @@ impl Drop for ConnectionState {
             link.actor_failed("it ended without a word");
         }
         self.task.abort();
+        self.stop_asking();
     }
 }

@@ -33,6 +33,11 @@ pub(super) fn warnings(scope: &Scope<'_>, config: &Config) -> Vec<String> {
         let text = "so new servers are noticed only when a link is lost";
         warnings.push(scope.sentence("resolve.period", text));
     }
+    if config.health.service.is_some() && !spreads {
+        let text = "and there is one server for all calls: while it says that it does not serve, \
+                    they wait for it (other gRPC clients do not ask under pick_first)";
+        warnings.push(scope.sentence("health.service", text));
+    }
     let keepalive = &config.keepalive;
     if keepalive.floor < KEEPALIVE_FLOOR {
         warnings.push(scope.sentence(

@@ -2,6 +2,7 @@
 
 use super::{
     endpoint::{Address, EndpointId},
+    health::Health,
     ids::Incarnation,
     state::ConnectivityState,
 };
@@ -64,6 +65,9 @@ pub struct EndpointSnapshot {
     pub last_error: Option<Arc<str>>,
     /// Until its next dial, while one is waited for.
     pub next_dial: Option<Duration>,
+    /// What its newest link knows of its server's health; none where that is not asked for, or not
+    /// known yet.
+    pub health: Option<Health>,
     /// Its links that take calls, the oldest first.
     pub links: Vec<LinkSnapshot>,
 }
@@ -84,4 +88,9 @@ pub struct LinkSnapshot {
     pub max_concurrent_streams: Option<u32>,
     /// Whether it has answered a call.
     pub proven: bool,
+    /// What is known of the server's health over it; none where that is not asked for, or not known
+    /// yet.
+    pub health: Option<Health>,
+    /// Whether its peer owes the answer to a keepalive PING for half of `keepalive_timeout`.
+    pub suspect: bool,
 }

@@ -4,6 +4,7 @@
 
 mod aggregate;
 mod dials;
+mod idle;
 mod overlay;
 
 pub use aggregate::NO_ENDPOINTS;

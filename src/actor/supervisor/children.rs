@@ -28,12 +28,22 @@ pub(super) struct Connection {
     pub(super) keepalive_time: Option<Duration>,
     pub(super) goaway_announced: bool,
     pub(super) cut: Option<Timer>,
+    /// The timer for its greatest age.
+    pub(super) age: Option<Timer>,
 }
 
 impl Connection {
     /// Whether its link has answered a call.
     pub(super) fn is_proven(&self) -> bool {
         self.link.as_ref().is_some_and(|link| link.is_proven())
+    }
+
+    /// Whether its link leads to this endpoint, takes no new calls, and still has some.
+    pub(super) fn only_finishes(&self, endpoint: EndpointId) -> bool {
+        self.endpoint == endpoint
+            && self.link.as_ref().is_some_and(|link| {
+                !link.is_accepting() && link.end().is_none() && link.in_flight() > 0
+            })
     }
 }
 
@@ -74,7 +84,7 @@ impl Session {
                     if let Ok((actor, _)) =
                         Actor::spawn_linked(None, ConnectionActor, *args, myself).await
                     {
-                        let (link, goaway_announced, cut) = (None, false, None);
+                        let (link, goaway_announced, cut, age) = (None, false, None, None);
                         let connection = Connection {
                             incarnation,
                             endpoint,
@@ -83,6 +93,7 @@ impl Session {
                             keepalive_time,
                             goaway_announced,
                             cut,
+                            age,
                         };
                         self.connections.push(connection);
                     }
@@ -177,7 +188,9 @@ impl Session {
         if before != now {
             self.step(Input::CallsWaiting(now), "calls wait");
         }
-        if now && !before {
+        if waiting && self.channel.is_idle() {
+            self.leave_idle("a call came");
+        } else if now && !before {
             self.look_up_for_calls();
         }
     }

@@ -5,8 +5,10 @@
 mod children;
 mod drain;
 mod endpoints;
+mod health;
 mod links;
 mod names;
+mod rest;
 mod restarter;
 mod watchdog;
 
@@ -30,6 +32,7 @@ use children::{Connection, PendingChild, RequestActorSlot};
 use endpoints::GivenWatch;
 use names::Names;
 use ractor::{ActorRef, SupervisionEvent};
+use rest::IdleLooks;
 use std::{collections::BTreeSet, sync::Arc, time::Instant};
 
 /// What ractor says of an actor whose task was dropped. Nobody but its runtime does that.
@@ -58,6 +61,10 @@ struct Session {
     /// Tells of lists of endpoints that are given, if any are.
     _given: Option<GivenWatch>,
     grace: Option<Timer>,
+    /// None while the channel is idle, and where it never is.
+    idle_looks: Option<IdleLooks>,
+    /// The endpoints that have not answered probes, and no others since.
+    in_doubt: BTreeSet<EndpointId>,
     /// Since when Ready is shown without a link that takes calls, and the timer to look again.
     ready_without_link: Option<(EndpointId, Instant, Timer)>,
     /// When a change of addresses last made it dial anew.
@@ -107,6 +114,8 @@ impl Session {
             pending_children: (0..shards).map(PendingChild::Request).collect(),
             redial: None,
             grace: None,
+            idle_looks: None,
+            in_doubt: BTreeSet::new(),
             ready_without_link: None,
             moved: None,
             draining: false,
@@ -122,6 +131,7 @@ impl Session {
             }
         }
         session.look_up_now();
+        session.begin_idle_looks();
         session
     }
 
@@ -138,6 +148,15 @@ impl Session {
             SupervisorMsg::LinkProven(incarnation) => self.proven(incarnation),
             SupervisorMsg::LinkRetired(incarnation) => self.retired(incarnation),
             SupervisorMsg::LinkWornOut(incarnation) => self.worn_out(incarnation),
+            SupervisorMsg::HealthHeard { incarnation, health, cause } => {
+                self.health_heard(incarnation, health, &cause)
+            }
+            SupervisorMsg::LinkSuspect { incarnation, suspect } => {
+                self.link_suspect(incarnation, suspect)
+            }
+            SupervisorMsg::LinkAged(incarnation) => self.link_aged(incarnation),
+            SupervisorMsg::IdleDue => self.idle_due(),
+            SupervisorMsg::LeaveIdle => self.leave_idle("somebody waits for a link"),
             SupervisorMsg::EndpointsGiven => self.endpoints_given(),
             SupervisorMsg::Resolved(answer) => self.resolved(*answer),
             SupervisorMsg::LookupDue => self.lookup_due(),
@@ -148,6 +167,9 @@ impl Session {
             }
             SupervisorMsg::RestartDue { shard } => self.restart_due(shard),
             SupervisorMsg::CallsWaiting { actor, waiting } => self.calls_waiting(actor, waiting),
+            SupervisorMsg::ResetBackoff if self.channel.is_idle() => {
+                self.leave_idle("asked to reconnect now")
+            }
             SupervisorMsg::ResetBackoff => {
                 self.look_up_now();
                 self.step(Input::ResetBackoff, "asked to reconnect now");
@@ -250,7 +272,8 @@ impl Session {
             tls: core.tls.clone(),
         };
         let supervisor = self.me.clone();
-        let args = Box::new(ConnectionArgs { core: core.clone(), supervisor, dial });
+        let in_doubt = self.in_doubt.contains(&endpoint);
+        let args = Box::new(ConnectionArgs { core: core.clone(), supervisor, dial, in_doubt });
         self.pending_children
             .push(PendingChild::Connection { args, keepalive_time: keepalive.time() });
     }
