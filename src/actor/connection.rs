@@ -5,7 +5,7 @@
 use super::{
     core::Core,
     handling::Handling,
-    health::Questions,
+    health,
     link_events::LinkEvents,
     message::{ConnectionMsg, SupervisorMsg},
     timer::Timer,
@@ -44,8 +44,7 @@ pub(super) struct ConnectionState {
     events: Arc<dyn LinkListener>,
     stable: Option<Timer>,
     in_doubt: bool,
-    /// The questions about the server's health. They end with the link's last call: nobody asks for
-    /// the sake of calls in flight.
+    /// The questions about the server's health, for as long as the link takes new calls.
     questions: Option<AbortHandle>,
     end: Option<ConnectionEnd>,
 }
@@ -154,24 +153,10 @@ impl ConnectionState {
         });
         let stable_after = self.core.config.reconnect.stable_after;
         self.stable = Some(Timer::new(&self.core, me, stable_after, ConnectionMsg::StableDue));
-        let shown = link.clone();
-        self.tell(SupervisorMsg::LinkUp { incarnation: self.incarnation, link: shown, took });
-        self.ask_for_health(&link);
-    }
-
-    /// Where that is configured. What is heard comes to the supervisor after the link itself.
-    fn ask_for_health(&mut self, link: &Arc<Link>) {
-        let questions = Questions::new(&self.core, link, &self.supervisor, self.in_doubt);
-        let Some(questions) = questions.filter(|_| link.is_accepting()) else { return };
-        let events = self.events.clone();
-        self.questions =
-            Some(call::spawn(&self.core.calls, "Health", questions.ask(), move |end| {
-                // Without an answer the link would never be used, or never be doubted.
-                if let Err(words) = end {
-                    let words = format!("the questions about its health panicked: {words}");
-                    events.on_event(LinkEvent::Ended(LinkEnd::ActorFailed(words)));
-                }
-            }));
+        let (incarnation, events) = (self.incarnation, self.events.clone());
+        self.tell(SupervisorMsg::LinkUp { incarnation, link: link.clone(), took });
+        // What is heard comes to the supervisor after the link itself.
+        self.questions = health::ask(&self.core, &link, &self.supervisor, self.in_doubt, events);
     }
 
     fn stop_asking(&mut self) {

@@ -7,12 +7,12 @@
 
 use super::{core::Core, message::SupervisorMsg};
 use crate::{
-    clock,
-    model::{Cause, Health, Origin, code_name, printable},
+    call, clock,
+    model::{Cause, Health, LinkEnd, Origin, code_name, printable},
     policy::{HealthRule, LinkHealth, Probed, WatchEnd},
     transport::{
-        AttemptFailure, Hold, Link, OpenStream, PREFIX, ResponseBody, frame, message_length,
-        read_head, read_unary, status, take_message,
+        AttemptFailure, Hold, Link, LinkEvent, LinkListener, OpenStream, PREFIX, ResponseBody,
+        frame, message_length, read_head, read_unary, status, take_message,
     },
 };
 use bytes::{Bytes, BytesMut};
@@ -26,6 +26,7 @@ use std::{
     task::Poll,
     time::{Duration, Instant},
 };
+use tokio::task::AbortHandle;
 use tonic::Code;
 
 const WATCH: &str = "/grpc.health.v1.Health/Watch";
@@ -52,8 +53,29 @@ struct HealthCheckResponse {
 const STATES: [&str; 4] = ["UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN"];
 const SERVING: i32 = 1;
 
+/// Asks about the server of a link that is up, where that is configured, in a task of its own.
+/// `at_once`: the first probe does not wait.
+pub(super) fn ask(
+    core: &Arc<Core>,
+    link: &Arc<Link>,
+    supervisor: &ActorRef<SupervisorMsg>,
+    at_once: bool,
+    events: Arc<dyn LinkListener>,
+) -> Option<AbortHandle> {
+    let questions = Questions::new(core, link, supervisor, at_once)?;
+    let on_end = move |end: Result<(), String>| {
+        // Without an answer the link would never be used, or never be doubted.
+        if let Err(words) = end {
+            let words = format!("the questions about its health panicked: {words}");
+            events.on_event(LinkEvent::Ended(LinkEnd::ActorFailed(words)));
+        }
+    };
+    let asks = link.is_accepting();
+    asks.then(|| call::spawn(&core.calls, "Health", questions.ask(), on_end))
+}
+
 /// The questions about one link.
-pub(super) struct Questions {
+struct Questions {
     core: Arc<Core>,
     link: Arc<Link>,
     supervisor: ActorRef<SupervisorMsg>,
@@ -64,7 +86,7 @@ pub(super) struct Questions {
 
 impl Questions {
     /// None: nothing is configured to be asked.
-    pub(super) fn new(
+    fn new(
         core: &Arc<Core>,
         link: &Arc<Link>,
         supervisor: &ActorRef<SupervisorMsg>,
@@ -87,7 +109,7 @@ impl Questions {
     }
 
     /// Asks for as long as the link takes calls, or there is nothing more to be asked.
-    pub(super) async fn ask(self) {
+    async fn ask(self) {
         join(self.watch(), self.probe()).await;
     }
 

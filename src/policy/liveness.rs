@@ -1,6 +1,6 @@
 //! Is the peer still there? Keepalive as gRPC A8 has it: silence is measured from the last byte
-//! read, any byte shows that it lives, and a PING goes out only when silence has lasted `time`. Half
-//! of the time for its answer makes the peer suspect.
+//! read, any byte shows that it lives, and a PING goes out only when silence has lasted `time`.
+//! Half of the time for its answer makes the peer suspect.
 
 use super::deadline::after;
 use std::time::{Duration, Instant};

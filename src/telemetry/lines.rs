@@ -4,9 +4,9 @@
 //! An outage of the channel is one line at its start, thinned repeats, and one line at its end with
 //! its length; until the first link it begins with the first dial that fails, and the first link is
 //! a line of its own. What a peer or a caller can cause at will (GOAWAY, its health, refused calls,
-//! throttled retries) is thinned in the same way, until it has been quiet for a minute. Thinned is: the 1st,
-//! 2nd, 4th, 8th ... time, and at the latest one in five minutes. Of other facts each is a line
-//! whose level is INFO or above: every retry is one, as the seed promises.
+//! throttled retries) is thinned in the same way, until it has been quiet for a minute. Thinned is:
+//! the 1st, 2nd, 4th, 8th ... time, and at the latest one in five minutes. Of other facts each is a
+//! line whose level is INFO or above: every retry is one, as the seed promises.
 
 use super::{EventItem, line::Line};
 use crate::model::{ConnectivityState, EndpointId, Fact, Health, Level, Snapshot};

@@ -68,9 +68,9 @@ impl ScriptedServer {
         self.state.scripts.lock().1.insert(path.to_owned(), script.into());
     }
 
-    /// From now on questions about its health (`grpc.health.v1.Health`) are answered so, by whatever
-    /// name they ask, and are no calls: no script answers them, and nothing counts them as calls.
-    /// Watches that are open hear of the change.
+    /// From now on questions about its health (`grpc.health.v1.Health`) are answered so, by
+    /// whatever name they ask, and are no calls: no script answers them, and nothing counts them as
+    /// calls. Watches that are open hear of the change.
     pub fn health(&self, answer: HealthAnswer) {
         self.state.health.send_replace(Some(answer));
     }

@@ -1,5 +1,5 @@
-//! Requests that do not go out: too large for the peer or for HTTP/2, or on a link that takes no more
-//! streams. Only the last concerns the link.
+//! Requests that do not go out: too large for the peer or for HTTP/2, or on a link that takes no
+//! more streams. Only the last concerns the link.
 
 use super::{event::LinkEvent, limits::size_of_request, link::Link};
 use crate::model::{Failure, LinkEnd, Phase};

@@ -3,7 +3,7 @@
 
 use super::{
     super::{
-        connection::{ConnectionActor, ConnectionArgs, ConnectionEnd},
+        connection::{ConnectionActor, ConnectionArgs, ConnectionEnd, ConnectionState},
         message::{ConnectionMsg, RequestMsg, SupervisorMsg},
         request::{RequestActor, RequestArgs},
         timer::{Timer, Watch},
@@ -16,8 +16,11 @@ use crate::{
     policy::{Input, RestartDecision},
     transport::{FailedDial, Link},
 };
-use ractor::{Actor, ActorId, ActorRef};
+use ractor::{Actor, ActorId, ActorRef, SupervisionEvent};
 use std::{sync::Arc, time::Duration};
+
+/// What ractor says of an actor whose task was dropped. Nobody but its runtime does that.
+const CANCELLED: &str = "actor_task_cancelled";
 
 /// A connection actor.
 pub(super) struct Connection {
@@ -115,7 +118,24 @@ impl Session {
         }
     }
 
-    pub(super) fn child_ended(&mut self, id: ActorId, end: Option<ConnectionEnd>, words: &str) {
+    pub(super) fn on_child_event(&mut self, event: SupervisionEvent) {
+        match event {
+            // The runtime drops its tasks: this actor's, too. That is no failure of a child.
+            SupervisionEvent::ActorTerminated(_, _, Some(reason)) if reason == CANCELLED => {}
+            SupervisionEvent::ActorTerminated(cell, boxed, reason) => {
+                let end =
+                    boxed.and_then(|mut boxed| boxed.take::<ConnectionState>().ok()?.take_end());
+                let reason = reason.unwrap_or_else(|| "stopped".into());
+                self.child_ended(cell.get_id(), end, &reason);
+            }
+            SupervisionEvent::ActorFailed(cell, error) => {
+                self.child_ended(cell.get_id(), None, &error.to_string())
+            }
+            _ => {}
+        }
+    }
+
+    fn child_ended(&mut self, id: ActorId, end: Option<ConnectionEnd>, words: &str) {
         if let Some(shard) = self.shard_of(id) {
             return self.request_actor_failed(shard, words);
         }

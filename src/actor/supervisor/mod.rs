@@ -15,10 +15,7 @@ mod watchdog;
 pub(super) use restarter::SupervisorActor;
 
 use super::{
-    connection::{ConnectionArgs, ConnectionState},
-    core::Core,
-    handling::Handling,
-    message::SupervisorMsg,
+    connection::ConnectionArgs, core::Core, handling::Handling, message::SupervisorMsg,
     timer::Timer,
 };
 use crate::{
@@ -31,12 +28,9 @@ use crate::{
 use children::{Connection, PendingChild, RequestActorSlot};
 use endpoints::GivenWatch;
 use names::Names;
-use ractor::{ActorRef, SupervisionEvent};
+use ractor::ActorRef;
 use rest::IdleLooks;
 use std::{collections::BTreeSet, sync::Arc, time::Instant};
-
-/// What ractor says of an actor whose task was dropped. Nobody but its runtime does that.
-const CANCELLED: &str = "actor_task_cancelled";
 
 /// Gives a number in `0.0..1.0` each time.
 type Random<'a> = &'a mut dyn FnMut() -> f64;
@@ -180,23 +174,6 @@ impl Session {
             SupervisorMsg::LinkShut | SupervisorMsg::LinkCheckDue => {}
         }
         handling.end(&self.core);
-    }
-
-    fn on_child_event(&mut self, event: SupervisionEvent) {
-        match event {
-            // The runtime drops its tasks: this actor's, too. That is no failure of a child.
-            SupervisionEvent::ActorTerminated(_, _, Some(reason)) if reason == CANCELLED => {}
-            SupervisionEvent::ActorTerminated(cell, boxed, reason) => {
-                let end =
-                    boxed.and_then(|mut boxed| boxed.take::<ConnectionState>().ok()?.take_end());
-                let reason = reason.unwrap_or_else(|| "stopped".into());
-                self.child_ended(cell.get_id(), end, &reason);
-            }
-            SupervisionEvent::ActorFailed(cell, error) => {
-                self.child_ended(cell.get_id(), None, &error.to_string())
-            }
-            _ => {}
-        }
     }
 
     // The machine's steps, and their effects.

@@ -4,7 +4,6 @@
 use super::{
     super::{message::SupervisorMsg, timer::Timer},
     Session,
-    children::Connection,
 };
 use crate::{
     clock,
@@ -53,8 +52,8 @@ impl Session {
     /// Whether a call waits, sleeps or runs. A stream that was handed on is on its link only.
     fn has_calls(&self) -> bool {
         let accepted = self.core.telemetry.counts.open.load(SeqCst) > 0;
-        let runs = |one: &Connection| one.link.as_ref().is_some_and(|link| link.in_flight() > 0);
-        accepted || self.connections.iter().any(runs)
+        let mut links = self.connections.iter().filter_map(|one| one.link.as_ref());
+        accepted || links.any(|link| link.in_flight() > 0)
     }
 
     /// Connects, if the channel is idle.

@@ -6,16 +6,6 @@ use crate::policy::subchannel::{Input, Subchannel};
 use std::{sync::Arc, time::Instant};
 
 impl Channel {
-    /// Whether it is Idle: it has not been told to connect, or was told to rest.
-    pub fn is_idle(&self) -> bool {
-        self.stage == Stage::Idle
-    }
-
-    /// Whether all calls go to one endpoint.
-    pub fn has_one_endpoint(&self) -> bool {
-        self.subchannels.len() == 1
-    }
-
     /// All links drain, dials and waits end, and what was known of failures is forgotten: Idle,
     /// until `Connect`. Who was ejected still is.
     pub fn rest(&mut self, cause: &Arc<str>, now: Instant) -> Option<Step> {

@@ -110,7 +110,8 @@ fn whatever_the_news_the_same_is_dialled_at_the_same_time() {
     for seed in 1..=2_000_u64 {
         let mut dice = Dice(seed);
         let connections = 1 + dice.up_to(2) as usize;
-        let (mut told, mut plain) = (channel(connections), channel(connections));
+        let mut told = channel(connections);
+        let mut plain = told.clone();
         let (mut now, cause) = (Instant::now(), Arc::<str>::from("so it is"));
         for _ in 0..60 {
             now += Duration::from_millis(dice.up_to(700));

@@ -132,7 +132,9 @@ async fn e12_until_the_first_answer_a_link_gets_no_call_and_silence_counts_as_a_
     links_up(&supervisor, 1).await;
     tokio::time::sleep(secs(19)).await;
     assert_eq!(supervisor.snapshot().endpoints[1].state, ConnectivityState::Connecting);
-    let broken = |fact: &Fact| matches!(fact, Fact::HealthChanged { health, .. } if *health == Health::WatchBroken);
+    let is_broken = |health: Health| health == Health::WatchBroken;
+    let broken =
+        |fact: &Fact| matches!(fact, Fact::HealthChanged { health, .. } if is_broken(*health));
     assert_time(log.first(broken).await, secs(20));
     assert_eq!(supervisor.snapshot().endpoints[1].state, ConnectivityState::TransientFailure);
     let calls = calls_at(&supervisor.channel(), 10, secs(5)).await;
