@@ -141,7 +141,10 @@ impl Questions {
             let (news, again) = self.machine.lock().watch_ended(end, clock::now(), unit);
             self.tell(news, cause);
             let Some(again) = again else { return };
+            // Its place among the peer's streams waits for it.
+            let room = self.link.aside();
             tokio::time::sleep_until(again.into()).await;
+            drop(room);
         }
     }
 
@@ -196,12 +199,18 @@ impl Questions {
         let asked = &self.core.config.health;
         let Some(period) = asked.probe_period else { return };
         let mut waits = !self.at_once;
+        // A place is kept for probes: one that waits for calls to end would look unanswered.
+        let (limit, watches) = (self.link.peer_limit(), u32::from(asked.service.is_some()));
+        let room = limit.is_none_or(|limit| limit > 1 + watches).then(|| self.link.aside());
         loop {
             if std::mem::replace(&mut waits, true) {
                 tokio::time::sleep(period).await;
             }
             if !self.link.is_accepting() {
                 return;
+            }
+            if room.is_none() && (self.link.in_flight() > 0 || limit == Some(0)) {
+                continue;
             }
             let probe = tokio::time::timeout(asked.probe_timeout, self.one_probe()).await;
             let (probed, words) = probe.unwrap_or_else(|_| {

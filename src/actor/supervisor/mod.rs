@@ -60,7 +60,7 @@ struct Session {
     _given: Option<GivenWatch>,
     grace: Option<Timer>,
     /// None while the channel is idle, and where it never is.
-    idle_looks: Option<IdleLooks>,
+    idle_looks: Option<Box<IdleLooks>>,
     /// The endpoints that have not answered probes, and no others since.
     in_doubt: BTreeSet<EndpointId>,
     /// Since when Ready is shown without a link that takes calls, and the timer to look again.

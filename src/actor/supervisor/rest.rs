@@ -28,7 +28,7 @@ impl Session {
         let last_call = self.core.calls.ledger.last_call();
         let watch = IdleWatch::new(timeout, last_call, clock::now());
         let _due = Timer::new(&self.core, &self.me, timeout / 4, SupervisorMsg::IdleDue);
-        self.idle_looks = Some(IdleLooks { watch, _due });
+        self.idle_looks = Some(Box::new(IdleLooks { watch, _due }));
     }
 
     pub(super) fn idle_due(&mut self) {

@@ -5,7 +5,7 @@ use super::*;
 use tonic::Code;
 use tonic_supervisor::{
     ConnectivityState, Fact, Health,
-    testing::{HealthAnswer, RawPeer, Script},
+    testing::{HealthAnswer, RawPeer, Script, ScriptedServer},
 };
 
 /// The defaults of several servers, whose health is watched.
@@ -169,7 +169,7 @@ async fn e12_where_no_server_serves_calls_wait_and_fail_fast_calls_are_told_why(
 #[tokio::test(start_paused = true)]
 async fn e12_a_watch_is_no_call_and_takes_one_stream_of_the_peers_limit() {
     let network = MemoryNetwork::new();
-    let options = tonic_supervisor::testing::ScriptedServer::builder().max_concurrent_streams(3);
+    let options = ScriptedServer::builder().max_concurrent_streams(3);
     let fleet = Fleet::with_options(&network, 2, options).await;
     fleet.servers().iter().for_each(|server| {
         server.health(HealthAnswer::Serving);
@@ -188,7 +188,7 @@ async fn e12_a_watch_is_no_call_and_takes_one_stream_of_the_peers_limit() {
 #[tokio::test(start_paused = true)]
 async fn e12_a_server_that_allows_one_stream_is_not_asked() {
     let network = MemoryNetwork::new();
-    let options = tonic_supervisor::testing::ScriptedServer::builder().max_concurrent_streams(1);
+    let options = ScriptedServer::builder().max_concurrent_streams(1);
     let fleet = Fleet::with_options(&network, 2, options).await;
     fleet.servers().iter().for_each(|server| server.health(HealthAnswer::Serving));
     let supervisor = supervise_fleet(&fleet, watched());
@@ -238,7 +238,7 @@ async fn pain_26_a_proxy_before_a_dead_server_is_found_out_by_probes_and_dialled
     // The server is back, and the proxy finds it for new links.
     let port = proxy.address();
     proxy.stop().await;
-    let server = tonic_supervisor::testing::ScriptedServer::on_memory(&network, &port).await;
+    let server = ScriptedServer::on_memory(&network, &port).await;
     server.health(HealthAnswer::Unimplemented);
     let (_, answer) = bounded("answered", waits).await.expect("no panic");
     answer.expect("answered");
@@ -279,4 +279,30 @@ async fn pain_26_one_of_several_that_answers_no_probe_is_out_until_it_does() {
     fleet.server(0).health(HealthAnswer::Serving);
     links_up(&supervisor, 3).await;
     assert_eq!((supervisor.snapshot().links, log.links_lost().len()), (3, 0));
+}
+
+/// Calls that take all the places that the server gives them are no reason to doubt it.
+#[tokio::test(start_paused = true)]
+async fn pain_26_a_probe_has_its_place_however_many_calls_there_are() {
+    for (limit, run, probes) in [(3, 2, 8), (1, 1, 0)] {
+        let network = MemoryNetwork::new();
+        let options = ScriptedServer::builder().max_concurrent_streams(limit);
+        let fleet = Fleet::with_options(&network, 1, options).await;
+        fleet.server(0).health(HealthAnswer::Serving);
+        fleet.server(0).script(Script::delay(secs(100)));
+        let config = config_for(&fleet.address(0)).health_probe_period(secs(10));
+        let supervisor = supervise(&network, config.timeout(secs(600)));
+        let log = EventLog::of(&supervisor);
+        supervisor.wait_ready(secs(1)).await.expect("Ready");
+        settle().await;
+        let calls = start_many(&supervisor.channel(), CallOptions::new(), 4);
+        tokio::time::sleep(secs(85)).await;
+        assert_eq!(
+            (fleet.server(0).handled(), supervisor.state()),
+            (run, ConnectivityState::Ready)
+        );
+        assert_eq!(fleet.server(0).health_questions().len(), probes, "of {limit}");
+        assert!(join(calls).await.iter().all(|(_, end)| end.is_ok()), "of {limit}");
+        assert_eq!((supervisor.snapshot().links, log.links_lost().len()), (1, 0), "of {limit}");
+    }
 }
