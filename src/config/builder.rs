@@ -7,7 +7,7 @@ use super::{
     balancing::Balancing,
     check,
     error::{ConfigError, Problem},
-    keys::{PREFIX, key_doc, key_setters, setter},
+    keys::{PREFIX, key_doc, key_setters, link_key_doc, link_key_setters, setter},
     layers::{KeyPath, Layers, Source},
     location::Location,
     method::MethodOptions,
@@ -151,6 +151,8 @@ impl ConfigBuilder {
 /// A method for each key of the table.
 impl ConfigBuilder {
     key_setters! { each key }
+
+    link_key_setters! { each key }
 }
 
 impl Config {

@@ -9,7 +9,7 @@ use super::{
     balancing::Balancing,
     effective::{Effective, Provenance},
     health::HealthChecks,
-    keys::key_doc,
+    keys::{key_doc, link_key_doc},
     method::MethodRule,
     resolve::{Period, Resolve, Shuffle},
     target::Target,
@@ -287,9 +287,9 @@ impl Reconnect {
 
 /// The getters of single keys, with the documentation that the table of keys has.
 macro_rules! getters {
-    ($($of:ident { $($name:ident: $type:ty = $key:ident;)+ })+) => {
+    ($docs:ident: $($of:ident { $($name:ident: $type:ty = $key:ident;)+ })+) => {
         $(impl $of {$(
-            #[doc = key_doc!($key)]
+            #[doc = $docs!($key)]
             pub fn $name(&self) -> $type {
                 self.$name
             }
@@ -298,6 +298,7 @@ macro_rules! getters {
 }
 
 getters! {
+    key_doc:
     Config {
         timeout: Option<Duration> = timeout;
         attempt_timeout: Option<Duration> = attempt_timeout;
@@ -315,16 +316,9 @@ getters! {
         choices: usize = balancing_choices;
         subset: Option<usize> = balancing_subset;
         connections: usize = connections;
-        idle_timeout: Option<Duration> = idle_timeout;
-        max_connection_age: Option<Duration> = max_connection_age;
         max_in_flight: usize = max_in_flight;
         max_draining_links: usize = max_draining_links;
         request_actors: usize = request_actors;
-    }
-    HealthChecks {
-        probe_period: Option<Duration> = health_probe_period;
-        probe_timeout: Duration = health_probe_timeout;
-        probe_failures: u32 = health_probe_failures;
     }
     Resolve {
         period: Period = resolve_period;
@@ -345,5 +339,18 @@ getters! {
     Queue {
         max_calls: usize = queue_max_calls;
         max_bytes: usize = queue_max_bytes;
+    }
+}
+
+getters! {
+    link_key_doc:
+    Config {
+        idle_timeout: Option<Duration> = idle_timeout;
+        max_connection_age: Option<Duration> = max_connection_age;
+    }
+    HealthChecks {
+        probe_period: Option<Duration> = health_probe_period;
+        probe_timeout: Duration = health_probe_timeout;
+        probe_failures: u32 = health_probe_failures;
     }
 }

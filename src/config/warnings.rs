@@ -33,15 +33,15 @@ pub(super) fn warnings(scope: &Scope<'_>, config: &Config) -> Vec<String> {
         let text = "so new servers are noticed only when a link is lost";
         warnings.push(scope.sentence("resolve.period", text));
     }
-    if config.balancing.is_load_aware() && !config.ejects() {
-        let text = "so no server is ejected, and one that fails at once looks like the best of all \
-                    to `balancing.policy`: it draws calls";
-        warnings.push(scope.sentence("ejection.consecutive_failures", text));
-    }
     if config.health.service.is_some() && !spreads {
         let text = "and there is one server for all calls: while it says that it does not serve, \
                     they wait for it (other gRPC clients do not ask under pick_first)";
         warnings.push(scope.sentence("health.service", text));
+    }
+    if config.balancing.is_load_aware() && !config.ejects() {
+        let text = "so no server is ejected, and one that fails at once looks like the best of all \
+                    to `balancing.policy`: it draws calls";
+        warnings.push(scope.sentence("ejection.consecutive_failures", text));
     }
     let keepalive = &config.keepalive;
     if keepalive.floor < KEEPALIVE_FLOOR {

@@ -456,8 +456,8 @@ impl Endpoints {
         let now = now();
         for (id, told) in self.all.iter().filter(|(_, told)| told.listed) {
             let stuck = now > told.way_on_by + GRAIN;
-            let moves = told.state == Ready || told.ejected || self.is_out(*id);
-            self.shared.require(!stuck || moves, || {
+            let out = told.ejected || self.is_out(*id);
+            self.shared.require(!stuck || told.state == Ready || out, || {
                 format!("stuck: endpoint {id} is {} since {:?}", told.state, told.way_on_by)
             });
             self.shared.require(!stuck || !few_for_long(*id), || {

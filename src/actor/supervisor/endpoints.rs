@@ -89,9 +89,9 @@ impl Session {
         let ids = |of: &[(EndpointId, Endpoint)]| of.iter().map(|(id, _)| *id).collect::<Vec<_>>();
         let (mut added, mut removed) = (ids(&change.added), ids(&change.removed));
         self.core.mutations.misapply(&mut added, &mut removed);
+        self.in_doubt.retain(|endpoint| !removed.contains(endpoint));
         // Who may not be ejected any more is in use before others are gone.
         self.watch_listed();
-        self.in_doubt.retain(|endpoint| !removed.contains(endpoint));
         if !(added.is_empty() && removed.is_empty()) {
             self.take_step(cause, |channel, cause, now, random| {
                 Some(channel.on_list(added, removed, cause, now, random))

@@ -41,6 +41,12 @@ impl Session {
         self.connections.get_mut(place)
     }
 
+    /// Whether a deliberate bug forgets to dial.
+    pub(super) fn forgets_dial(&self, cause: &str, endpoint: EndpointId) -> bool {
+        let has_links = || self.channel.links().any(|(id, _)| id == endpoint);
+        self.core.mutations.forgets_dial(cause, has_links)
+    }
+
     /// A link answered a call, or has lived long enough.
     pub(super) fn proven(&mut self, incarnation: Incarnation) {
         let input = Input::Proven(incarnation);

@@ -23,7 +23,7 @@ use crate::{
     call::Child,
     clock,
     model::{ConnectivityState, EndpointId, Fact, Incarnation},
-    policy::{Channel, Input, Liveness, News, Output, Restarts, Schedules, Step},
+    policy::{Channel, Input, Liveness, Output, Restarts, Schedules, Step},
     transport::Dial,
 };
 use children::{Connection, PendingChild, RequestActorSlot};
@@ -232,11 +232,6 @@ impl Session {
         self.arm_redial(now);
     }
 
-    /// What is picked and shown changes, and not what is dialled.
-    fn news(&mut self, news: News, cause: &str) {
-        self.take_step(cause, |channel, cause, _, _| channel.on_news(news, cause));
-    }
-
     fn dial(&mut self, endpoint: EndpointId, incarnation: Incarnation) {
         let core = &self.core;
         // An endpoint that is listed no more is not dialled: the machine knows only those that are.
@@ -267,12 +262,6 @@ impl Session {
         let args = Box::new(ConnectionArgs { core: core.clone(), supervisor, dial, in_doubt });
         self.pending_children
             .push(PendingChild::Connection { args, keepalive_time: keepalive.time() });
-    }
-
-    /// Whether a deliberate bug forgets to dial.
-    fn forgets_dial(&self, cause: &str, endpoint: EndpointId) -> bool {
-        let has_links = || self.channel.links().any(|(id, _)| id == endpoint);
-        self.core.mutations.forgets_dial(cause, has_links)
     }
 
     fn announce_wait(&self, endpoint: EndpointId, at: Instant, now: Instant) {

@@ -5,19 +5,24 @@
 //! they cannot differ.
 
 mod kind;
+mod link_table;
 mod method_table;
 mod rows;
 mod table;
 
 pub(super) use kind::{Kind, Read, Shape};
+use link_table::LINK_KEYS;
+pub(super) use link_table::{link_key_doc, link_key_setters};
 pub(super) use method_table::{METHOD_ONLY, method_key_doc, method_key_setters};
 pub(super) use rows::setter;
+use table::MOST_KEYS;
 pub(crate) use table::key_doc;
-pub(super) use table::{KEYS, key_setters};
+pub(super) use table::key_setters;
 
 /// One key below `grpc:`, or of a method. What explains it is read by the tests that write the
 /// pages about it.
 #[allow(dead_code)]
+#[derive(Clone, Copy)]
 pub(super) struct Key {
     /// Its path below `grpc:`, such as `max_backoff` or `queue.max_calls`.
     pub(super) path: &'static str,
@@ -34,6 +39,18 @@ pub(super) struct Key {
     /// Whether a method may set it for itself.
     pub(super) for_methods: bool,
 }
+
+/// All keys.
+pub(super) const KEYS: &[Key] = &{
+    const MANY: usize = MOST_KEYS.len();
+    let mut all = [MOST_KEYS[0]; MANY + LINK_KEYS.len()];
+    let mut n = 0;
+    while n < all.len() {
+        all[n] = if n < MANY { MOST_KEYS[n] } else { LINK_KEYS[n - MANY] };
+        n += 1;
+    }
+    all
+};
 
 /// The key at `path`.
 pub(super) fn find(path: &str) -> Option<&'static Key> {

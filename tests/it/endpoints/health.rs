@@ -302,7 +302,9 @@ async fn pain_26_a_probe_has_its_place_however_many_calls_there_are() {
             (run, ConnectivityState::Ready)
         );
         assert_eq!(fleet.server(0).health_questions().len(), probes, "of {limit}");
-        assert!(join(calls).await.iter().all(|(_, end)| end.is_ok()), "of {limit}");
+        let failed: Vec<_> =
+            join(calls).await.into_iter().filter(|(_, end)| end.is_err()).collect();
+        assert!(failed.is_empty(), "of {limit}: {failed:?}");
         assert_eq!((supervisor.snapshot().links, log.links_lost().len()), (1, 0), "of {limit}");
     }
 }
