@@ -343,7 +343,8 @@ impl Drop for Permit {
     fn drop(&mut self) {
         self.link.headers.release(self.head);
         let window = &self.link.window;
-        if if self.aside { window.release_aside() } else { window.release() } {
+        let wanted = if self.aside { window.release_aside() } else { window.release() };
+        if wanted {
             self.link.report(LinkEvent::HasRoom);
         }
     }

@@ -88,11 +88,13 @@ impl Window {
     pub(super) fn set_peer_limit(&self, limit: usize) -> bool {
         let aside = self.aside.lock();
         self.said.store(limit, SeqCst);
-        self.leave_for_calls(aside)
+        self.leave_for_calls(aside);
+        self.wanted.swap(false, SeqCst)
     }
 
     /// Takes a place for a stream that is no call: one of the peer's, and none of our own. Never
-    /// waited for: a stream too many waits until the peer allows it.
+    /// waited for: a stream too many waits until the peer allows it. It makes no room, and so leaves
+    /// `wanted` alone.
     pub(super) fn take_aside(&self) {
         let mut aside = self.aside.lock();
         *aside += 1;
@@ -103,15 +105,14 @@ impl Window {
     pub(super) fn release_aside(&self) -> bool {
         let mut aside = self.aside.lock();
         *aside = aside.saturating_sub(1);
-        self.leave_for_calls(aside)
+        self.leave_for_calls(aside);
+        self.wanted.swap(false, SeqCst)
     }
 
     /// The lock keeps the numbers together; whoever takes a place needs only their difference.
-    fn leave_for_calls(&self, aside: MutexGuard<'_, usize>) -> bool {
+    fn leave_for_calls(&self, aside: MutexGuard<'_, usize>) {
         let left = self.said.load(SeqCst).saturating_sub(*aside);
         self.peer_limit.store(left, SeqCst);
-        drop(aside);
-        self.wanted.swap(false, SeqCst)
     }
 
     /// The peer's limit, if it set one.
@@ -174,7 +175,12 @@ mod tests {
         assert_eq!((window.open(), window.peer_limit()), (0, None));
         assert!(!window.set_peer_limit(2) && window.peer_limit() == Some(2));
         assert!(window.reserve(|| {}) && !window.reserve(|| {}), "one is left");
-        assert!(window.release_aside(), "the place is wanted");
+        window.take_aside();
+        assert!(!window.reserve(|| panic!("one is wanted still")), "and nobody was told");
+        for _ in 0..2 {
+            assert!(!window.reserve(|| {}));
+            assert!(window.release_aside(), "a place is wanted");
+        }
         assert!(window.reserve(|| panic!("there is room")));
     }
 
