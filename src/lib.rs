@@ -115,8 +115,8 @@ pub use config::{Config, ConfigBuilder, ConfigError, InvalidAddress, MethodOptio
 pub use model::{
     Address, AttemptReport, CallKind, CallOptions, CallReport, Cause, ConnectivityState,
     DialFailure, DialStep, Endpoint, EndpointId, EndpointSnapshot, Event, Fact, Failure, Field,
-    FieldValue, GoAway, Incarnation, Level, LinkEnd, LinkSnapshot, LinksInUse, NotRetried, Origin,
-    Phase, Scope, ShedReason, Snapshot, printable,
+    FieldValue, GoAway, Health, Incarnation, Level, LinkEnd, LinkSnapshot, LinksInUse, NotRetried,
+    Origin, Phase, Scope, ShedReason, Snapshot, printable,
 };
 pub use telemetry::{EventItem, EventLines, EventStream};
 

@@ -5,6 +5,7 @@
 use super::{
     core::Core,
     handling::Handling,
+    health,
     link_events::LinkEvents,
     message::{ConnectionMsg, SupervisorMsg},
     timer::Timer,
@@ -28,6 +29,8 @@ pub(super) struct ConnectionArgs {
     pub(super) core: Arc<Core>,
     pub(super) supervisor: ActorRef<SupervisorMsg>,
     pub(super) dial: Dial,
+    /// Whether the server has not answered on the last link: it is asked at once.
+    pub(super) in_doubt: bool,
 }
 
 pub(super) struct ConnectionState {
@@ -40,6 +43,9 @@ pub(super) struct ConnectionState {
     link: Option<Arc<Link>>,
     events: Arc<dyn LinkListener>,
     stable: Option<Timer>,
+    in_doubt: bool,
+    /// The questions about the server's health, for as long as the link takes new calls.
+    questions: Option<AbortHandle>,
     end: Option<ConnectionEnd>,
 }
 
@@ -66,7 +72,7 @@ impl Actor for ConnectionActor {
         me: ActorRef<ConnectionMsg>,
         args: ConnectionArgs,
     ) -> Result<ConnectionState, ActorProcessingErr> {
-        let ConnectionArgs { core, supervisor, dial } = args;
+        let ConnectionArgs { core, supervisor, dial, in_doubt } = args;
         let incarnation = dial.incarnation;
         let connector = core.connector.clone();
         let events: Arc<dyn LinkListener> = Arc::new(LinkEvents {
@@ -90,6 +96,8 @@ impl Actor for ConnectionActor {
             link: None,
             events,
             stable: None,
+            in_doubt,
+            questions: None,
             end: None,
         })
     }
@@ -110,6 +118,7 @@ impl Actor for ConnectionActor {
                 let incarnation = state.incarnation;
                 state.tell(SupervisorMsg::GoAwayReceived { incarnation, goaway });
             }
+            ConnectionMsg::Shut => state.stop_asking(),
             ConnectionMsg::StableDue => state.tell(SupervisorMsg::LinkProven(state.incarnation)),
             ConnectionMsg::Ended(end) => state.lost(&me, end),
             ConnectionMsg::Drain => match &state.link {
@@ -144,7 +153,14 @@ impl ConnectionState {
         });
         let stable_after = self.core.config.reconnect.stable_after;
         self.stable = Some(Timer::new(&self.core, me, stable_after, ConnectionMsg::StableDue));
-        self.tell(SupervisorMsg::LinkUp { incarnation: self.incarnation, link, took });
+        let (incarnation, events) = (self.incarnation, self.events.clone());
+        self.tell(SupervisorMsg::LinkUp { incarnation, link: link.clone(), took });
+        // What is heard comes to the supervisor after the link itself.
+        self.questions = health::ask(&self.core, &link, &self.supervisor, self.in_doubt, events);
+    }
+
+    fn stop_asking(&mut self) {
+        self.questions.take().inspect(AbortHandle::abort);
     }
 
     fn tell(&self, message: SupervisorMsg) {
@@ -164,6 +180,7 @@ impl ConnectionState {
             link.hung_up();
         }
         self.task.abort();
+        self.stop_asking();
         me.stop(None);
     }
 }
@@ -175,5 +192,6 @@ impl Drop for ConnectionState {
             link.actor_failed("it ended without a word");
         }
         self.task.abort();
+        self.stop_asking();
     }
 }

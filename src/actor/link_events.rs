@@ -31,7 +31,13 @@ impl LinkListener for LinkEvents {
             LinkEvent::Proven => core.tell_supervisor(SupervisorMsg::LinkProven(incarnation)),
             LinkEvent::Retired => core.tell_supervisor(SupervisorMsg::LinkRetired(incarnation)),
             LinkEvent::WornOut => core.tell_supervisor(SupervisorMsg::LinkWornOut(incarnation)),
-            LinkEvent::Shut => core.tell_supervisor(SupervisorMsg::LinkShut),
+            LinkEvent::Shut => {
+                core.tell_supervisor(SupervisorMsg::LinkShut);
+                let _ = self.connection.cast(ConnectionMsg::Shut);
+            }
+            LinkEvent::Suspect(suspect) => {
+                core.tell_supervisor(SupervisorMsg::LinkSuspect { incarnation, suspect })
+            }
             // An actor that has ended needs no news of its link.
             LinkEvent::Ended(end) => drop(self.connection.cast(ConnectionMsg::Ended(end))),
             LinkEvent::GoAway(goaway) => {

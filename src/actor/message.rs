@@ -5,7 +5,7 @@
 use crate::call::Child;
 use crate::{
     call::{Call, Picker, UnaryResult},
-    model::{CallId, CallOptions, GoAway, Incarnation, LinkEnd},
+    model::{CallId, CallOptions, GoAway, Health, Incarnation, LinkEnd},
     transport::{Dialled, FailedDial, Judged, Link, Resolution},
 };
 use bytes::Bytes;
@@ -69,6 +69,16 @@ messages! {
         LinkCheckDue,
         /// h2 will end the link soon; it still takes calls.
         LinkWornOut(Incarnation),
+        /// What is known of the health of a link's server changed.
+        HealthHeard { incarnation: Incarnation, health: Health, cause: Arc<str> },
+        /// A link's peer owes the answer to a PING, or has been heard again.
+        LinkSuspect { incarnation: Incarnation, suspect: bool },
+        /// A link has reached its greatest age.
+        LinkAged(Incarnation),
+        /// It is time to see whether the channel has been idle for long.
+        IdleDue,
+        /// Somebody wants a link, and may have found the channel idle.
+        LeaveIdle,
         /// Another list of endpoints was given.
         EndpointsGiven,
         /// A lookup of the name ended.
@@ -103,6 +113,8 @@ messages! {
         GoAwayReceived(GoAway),
         /// The link ended.
         Ended(LinkEnd),
+        /// The link takes no more calls.
+        Shut,
         /// The link has lived for `reconnect.stable_after`.
         StableDue,
         /// Let what runs finish, then close.

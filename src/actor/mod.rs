@@ -13,7 +13,7 @@
 mod connection;
 mod core;
 mod handling;
-
+mod health;
 mod inbox;
 mod link_events;
 mod message;

@@ -35,6 +35,11 @@ impl Ledger {
         Some(call)
     }
 
+    /// The number of the last call that was entered.
+    pub(crate) fn last_call(&self) -> u64 {
+        self.inner.lock().last_id
+    }
+
     /// Removes an answered call.
     pub(crate) fn remove(&self, call: &Call) {
         let mut inner = self.inner.lock();

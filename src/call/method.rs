@@ -214,6 +214,16 @@ impl Methods {
         method
     }
 
+    /// Where requests of this path go.
+    pub(super) fn uri(&self, path: &PathAndQuery) -> Uri {
+        Uri::builder()
+            .scheme(self.scheme.clone())
+            .authority(self.authority.clone())
+            .path_and_query(path.clone())
+            .build()
+            .expect("made of checked parts")
+    }
+
     fn learn(
         &self,
         path: &PathAndQuery,
@@ -228,12 +238,7 @@ impl Methods {
             true => made(name.clone()),
             false => self.other.get_or_init(|| self.forget(made)).clone(),
         };
-        let uri = Uri::builder()
-            .scheme(self.scheme.clone())
-            .authority(self.authority.clone())
-            .path_and_query(path.clone())
-            .build()
-            .expect("made of checked parts");
+        let uri = self.uri(path);
         Method {
             described: described.get(&*name).copied(),
             metrics,

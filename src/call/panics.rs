@@ -32,7 +32,8 @@ impl Child {
 
     /// The tasks whose end is always reported (`task`), and the watch over deadlines.
     #[cfg(feature = "test-util")]
-    pub(crate) const TASKS: &[&str] = &["Dial", "Driver", "Runner", "Credentials", "Pump", "Watch"];
+    pub(crate) const TASKS: &[&str] =
+        &["Dial", "Driver", "Health", "Runner", "Credentials", "Pump", "Watch"];
 }
 
 #[cfg(feature = "test-util")]

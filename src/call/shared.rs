@@ -3,6 +3,7 @@
 
 use super::{
     credentials::Credentials,
+    head::{LastTimeout, complete_plain, head},
     ledger::Ledger,
     method::{Method, Methods},
     panics::Panics,
@@ -12,9 +13,15 @@ use super::{
 };
 use crate::{clock, config::Config, model::CallKind, policy::Throttle, telemetry::Telemetry};
 use arc_swap::ArcSwap;
-use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{
+    HeaderMap,
+    uri::{Authority, PathAndQuery, Scheme},
+};
 use parking_lot::Mutex;
-use std::sync::{Arc, atomic::AtomicUsize};
+use std::{
+    sync::{Arc, atomic::AtomicUsize},
+    time::Duration,
+};
 use tokio::runtime::Handle;
 
 /// The calls of one supervisor.
@@ -65,6 +72,18 @@ impl Calls {
 
     pub(crate) fn method(&self, path: &PathAndQuery) -> Arc<Method> {
         self.methods.get(path, &self.config)
+    }
+
+    /// The head of a request of this crate's own, which is no call of anybody's. With a `timeout`
+    /// the peer is told of it.
+    pub(crate) fn question(
+        &self,
+        path: &'static str,
+        timeout: Option<Duration>,
+    ) -> http::Request<()> {
+        let uri = self.methods.uri(&PathAndQuery::from_static(path));
+        let headers = complete_plain(HeaderMap::new());
+        head(&uri, headers, timeout, 0, &mut LastTimeout::default())
     }
 
     /// What descriptors say of methods.

@@ -119,7 +119,7 @@ impl Supervisor {
     }
 
     /// Waits until the channel is Ready, for at most `timeout`. Nothing needs this: calls wait for
-    /// a link by themselves.
+    /// a link by themselves. Where the channel is idle (`idle_timeout`), it connects.
     ///
     /// ```no_run
     /// # async fn example() -> Result<(), tonic_supervisor::NotReady> {
@@ -139,8 +139,13 @@ impl Supervisor {
     pub async fn wait_ready(&self, timeout: Duration) -> Result<(), NotReady> {
         let (mut state, began) = (self.watch_state(), clock::now());
         let settled = async {
-            let settled =
-                |state: &_| matches!(state, ConnectivityState::Ready | ConnectivityState::Shutdown);
+            let settled = |state: &_| {
+                if *state == ConnectivityState::Idle {
+                    // Nobody has called for long: this is as good as a call.
+                    self.core().tell_supervisor(SupervisorMsg::LeaveIdle);
+                }
+                matches!(state, ConnectivityState::Ready | ConnectivityState::Shutdown)
+            };
             // A copy: who keeps the state borrowed holds up whoever announces the next one, and
             // that one holds what a snapshot waits for.
             state.wait_for(settled).await.map(|state| *state)
@@ -195,7 +200,7 @@ impl Supervisor {
     /// While Ready, the link is replaced without a gap: a successor is dialled, with the TLS files
     /// and the addresses as they are now; when it is up, new calls go there, and the old link
     /// closes when its last call has ended. If that dial fails, the old link stays and `DialFailed`
-    /// says why.
+    /// says why. While Idle, it connects.
     pub fn reconnect_now(&self) {
         self.core().tell_supervisor(SupervisorMsg::ResetBackoff);
     }

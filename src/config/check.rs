@@ -5,6 +5,7 @@
 use super::{
     effective::{self, Provenance},
     error::{ConfigError, Problem},
+    health::HealthChecks,
     host,
     layers::Layers,
     method::{self, MethodRule},
@@ -43,6 +44,9 @@ pub(super) fn config(mut layers: Layers) -> Result<Config, ConfigError> {
         ejection: servers::ejection(&mut scope),
         connections: scope.read("connections"),
         resolve: resolve(&mut scope),
+        health: health(&mut scope),
+        idle_timeout: scope.read("idle_timeout"),
+        max_connection_age: scope.read("max_connection_age"),
         timeout: scope.read("timeout"),
         attempt_timeout: scope.read("attempt_timeout"),
         connect_timeout: scope.read("connect_timeout"),
@@ -114,6 +118,20 @@ fn resolve(scope: &mut Scope<'_>) -> Resolve {
         scope.conflict(period, "must not be below", least);
     }
     resolve
+}
+
+fn health(scope: &mut Scope<'_>) -> HealthChecks {
+    let (period, timeout) = ("health.probe_period", "health.probe_timeout");
+    let health = HealthChecks {
+        service: scope.read("health.service"),
+        probe_period: scope.read(period),
+        probe_timeout: scope.read(timeout),
+        probe_failures: scope.read("health.probe_failures"),
+    };
+    if health.probe_period.is_some_and(|every| health.probe_timeout > every) {
+        scope.conflict(timeout, "must not be above", period);
+    }
+    health
 }
 
 /// `endpoints`, `target`, or `host` and `port`: whichever has more precedence.

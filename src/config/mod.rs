@@ -15,6 +15,7 @@ mod effective;
 mod error;
 #[cfg(feature = "yaml")]
 mod file;
+mod health;
 mod host;
 mod keys;
 mod layers;
@@ -45,6 +46,7 @@ pub use balancing::Balancing;
 pub use builder::ConfigBuilder;
 pub use effective::Effective;
 pub use error::{ConfigError, Problem};
+pub use health::HealthChecks;
 #[cfg(feature = "agent-queue")]
 pub(crate) use keys::key_doc;
 pub use method::{MethodOptions, MethodRule};

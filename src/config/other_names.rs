@@ -144,7 +144,12 @@ const WORDS: &[(&str, Meaning)] = &[
         "loadbalancing loadbalancingconfig loadbalancingpolicy lbpolicy lbpolicyname balancer",
         Advice("one target is one connection, and nothing is balanced: leave it out"),
     ),
-    ("healthcheck healthcheckconfig", Advice("the server's health is not asked for: leave it out")),
+    (
+        "healthcheck healthcheckconfig healthcheckservicename",
+        Advice("write `health:` with `service:`, the name of the service"),
+    ),
+    ("idletime clientidletimeout clientidletimeoutms maxidletime", Key("idle_timeout")),
+    ("connectionmaxage maxage maxconnectionlifetime", Key("max_connection_age")),
     (
         "headers metadata token auth authorization credentials bearertoken apikey username \
          password",

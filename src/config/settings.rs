@@ -8,6 +8,7 @@ use super::error::Problem;
 use super::{
     balancing::Balancing,
     effective::{Effective, Provenance},
+    health::HealthChecks,
     keys::key_doc,
     method::MethodRule,
     resolve::{Period, Resolve, Shuffle},
@@ -66,6 +67,9 @@ pub struct Config {
     pub(crate) max_draining_links: usize,
     pub(crate) request_actors: usize,
     pub(crate) keepalive: Keepalive,
+    pub(crate) health: HealthChecks,
+    pub(crate) idle_timeout: Option<Duration>,
+    pub(crate) max_connection_age: Option<Duration>,
     pub(crate) reconnect: Reconnect,
     pub(crate) queue: Queue,
     pub(crate) intensity: Intensity,
@@ -187,6 +191,11 @@ impl Config {
         &self.resolve
     }
 
+    /// How servers are asked whether they serve.
+    pub fn health(&self) -> &HealthChecks {
+        &self.health
+    }
+
     /// When to dial again.
     pub fn reconnect(&self) -> &Reconnect {
         &self.reconnect
@@ -247,6 +256,14 @@ impl Config {
     }
 }
 
+impl HealthChecks {
+    /// The service whose health is watched (`health.service`); an empty text is the server as a
+    /// whole.
+    pub fn service(&self) -> Option<&str> {
+        self.service.as_deref()
+    }
+}
+
 impl Keepalive {
     /// The time that is used, never below [`floor`](Self::floor).
     pub fn effective_time(&self) -> Option<Duration> {
@@ -298,9 +315,16 @@ getters! {
         choices: usize = balancing_choices;
         subset: Option<usize> = balancing_subset;
         connections: usize = connections;
+        idle_timeout: Option<Duration> = idle_timeout;
+        max_connection_age: Option<Duration> = max_connection_age;
         max_in_flight: usize = max_in_flight;
         max_draining_links: usize = max_draining_links;
         request_actors: usize = request_actors;
+    }
+    HealthChecks {
+        probe_period: Option<Duration> = health_probe_period;
+        probe_timeout: Duration = health_probe_timeout;
+        probe_failures: u32 = health_probe_failures;
     }
     Resolve {
         period: Period = resolve_period;

@@ -38,6 +38,11 @@ pub(super) fn warnings(scope: &Scope<'_>, config: &Config) -> Vec<String> {
                     to `balancing.policy`: it draws calls";
         warnings.push(scope.sentence("ejection.consecutive_failures", text));
     }
+    if config.health.service.is_some() && !spreads {
+        let text = "and there is one server for all calls: while it says that it does not serve, \
+                    they wait for it (other gRPC clients do not ask under pick_first)";
+        warnings.push(scope.sentence("health.service", text));
+    }
     let keepalive = &config.keepalive;
     if keepalive.floor < KEEPALIVE_FLOOR {
         warnings.push(scope.sentence(

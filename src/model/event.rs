@@ -6,6 +6,7 @@
 use super::{
     cause::ShedReason,
     endpoint::EndpointId,
+    health::Health,
     ids::Incarnation,
     link::{DialFailure, GoAway, LinkEnd},
     state::ConnectivityState,
@@ -163,6 +164,36 @@ pub enum Fact {
         /// The link.
         incarnation: Incarnation,
     },
+    /// What is known of the health of the server at a link's other end changed. `unknown` is not
+    /// announced: a link begins with it where `health.service` is configured.
+    #[non_exhaustive]
+    HealthChanged {
+        /// The link.
+        incarnation: Incarnation,
+        /// Which endpoint.
+        endpoint: EndpointId,
+        /// What is known now.
+        health: Health,
+        /// Where that comes from, in a sentence.
+        cause: Arc<str>,
+    },
+    /// Half of `keepalive_timeout` has passed since a PING, and no byte came: new calls go to other
+    /// links, if there are any. `LinkCleared` or `KeepaliveLost` follows.
+    #[non_exhaustive]
+    LinkSuspected {
+        /// The link.
+        incarnation: Incarnation,
+        /// Which endpoint.
+        endpoint: EndpointId,
+    },
+    /// A byte came on a link that was suspect.
+    #[non_exhaustive]
+    LinkCleared {
+        /// The link.
+        incarnation: Incarnation,
+        /// Which endpoint.
+        endpoint: EndpointId,
+    },
     /// The peer said GOAWAY: no new calls on this link, those in flight may finish, a successor is
     /// dialled.
     #[non_exhaustive]
@@ -304,6 +335,7 @@ impl Fact {
             }
             Self::StateChanged { cause, .. }
             | Self::ResolveFailed { cause, .. }
+            | Self::HealthChanged { cause, .. }
             | Self::TlsMaterialRejected { cause, .. }
             | Self::RetryScheduled { cause, .. }
             | Self::ChildFailed { error: cause, .. }

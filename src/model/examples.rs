@@ -4,6 +4,7 @@ use super::{
     cause::ShedReason,
     endpoint::EndpointId,
     event::Fact,
+    health::Health,
     ids::Incarnation,
     link::{DialFailure, DialStep, GoAway, LinkEnd},
     state::ConnectivityState,
@@ -64,6 +65,14 @@ pub fn every_fact() -> Vec<Fact> {
             max_concurrent_streams: Some(100),
         },
         Fact::BackoffReset { incarnation },
+        Fact::HealthChanged {
+            incarnation,
+            endpoint,
+            health: Health::NotServing,
+            cause: "its health watch says NOT_SERVING".into(),
+        },
+        Fact::LinkSuspected { incarnation, endpoint },
+        Fact::LinkCleared { incarnation, endpoint },
         Fact::GoAwayReceived {
             incarnation,
             endpoint,

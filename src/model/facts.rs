@@ -9,6 +9,7 @@ use super::{
     code::code_name,
     event::Fact,
     field::{AsFields, Field, Names},
+    health::Health,
     level::Level::{self, Debug, Error, Info, Warn},
     link::GoAway,
     text::readable,
@@ -101,6 +102,12 @@ facts! {
         Debug, "link {incarnation} is up after {}", readable(*took);
     BackoffReset { incarnation }
         Debug, "link {incarnation} is proven: the waits between dials start over";
+    HealthChanged { incarnation, endpoint, health, cause }
+        health_level(*health), "{}: {cause}", health_words(*health);
+    LinkSuspected { incarnation, endpoint }
+        Debug, "link {incarnation} is suspect: a keepalive ping was not answered in half the time";
+    LinkCleared { incarnation, endpoint }
+        Debug, "link {incarnation} is not suspect any more: its peer has been heard";
     GoAwayReceived { incarnation, endpoint, goaway }
         if goaway.code == GoAway::NO_ERROR { Info } else { Warn }, "{goaway}";
     KeepaliveLost { incarnation, endpoint }
@@ -129,6 +136,26 @@ facts! {
         Info, "draining: {}", allowed(*grace);
     Closed { cause }
         closed_level(cause.as_deref()), "closed{}", because(cause);
+}
+
+fn health_level(health: Health) -> Level {
+    match health {
+        Health::Unknown => Debug,
+        Health::Serving => Info,
+        Health::NotServing | Health::WatchBroken | Health::Unanswered => Warn,
+        Health::Unsupported => Error,
+    }
+}
+
+fn health_words(health: Health) -> &'static str {
+    match health {
+        Health::Unknown => "the server's health is asked for",
+        Health::Serving => "the server is healthy",
+        Health::NotServing => "the server does not serve",
+        Health::Unsupported => "the server's health cannot be asked for, and counts as good",
+        Health::WatchBroken => "the watch of the server's health is broken",
+        Health::Unanswered => "the server does not answer",
+    }
 }
 
 /// `1 of 3`; alone where there is no limit.

@@ -7,6 +7,7 @@ use super::{
     cause::ShedReason,
     code::code_name,
     endpoint::EndpointId,
+    health::Health,
     ids::Incarnation,
     link::{DialFailure, GoAway, LinkEnd},
     state::ConnectivityState,
@@ -131,6 +132,12 @@ impl AsFields for Arc<str> {
 }
 
 impl AsFields for ConnectivityState {
+    fn put<'a>(&'a self, names: Names, all: &mut Vec<Field<'a>>) {
+        one(names, text(self.as_str()), all);
+    }
+}
+
+impl AsFields for Health {
     fn put<'a>(&'a self, names: Names, all: &mut Vec<Field<'a>>) {
         one(names, text(self.as_str()), all);
     }

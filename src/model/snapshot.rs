@@ -2,6 +2,7 @@
 
 use super::{
     endpoint::{Address, EndpointId},
+    health::Health,
     ids::Incarnation,
     state::ConnectivityState,
 };
@@ -68,6 +69,9 @@ pub struct EndpointSnapshot {
     pub ejected_for: Option<Duration>,
     /// How long its answers take, by the moving figure of `peak_ewma`; none where it is not kept.
     pub latency: Option<Duration>,
+    /// What its newest link knows of its server's health; none where that is not asked for, or not
+    /// known yet.
+    pub health: Option<Health>,
     /// Its links that take calls, the oldest first.
     pub links: Vec<LinkSnapshot>,
 }
@@ -88,4 +92,9 @@ pub struct LinkSnapshot {
     pub max_concurrent_streams: Option<u32>,
     /// Whether it has answered a call.
     pub proven: bool,
+    /// What is known of the server's health over it; none where that is not asked for, or not known
+    /// yet.
+    pub health: Option<Health>,
+    /// Whether its peer owes the answer to a keepalive PING for half of `keepalive_timeout`.
+    pub suspect: bool,
 }

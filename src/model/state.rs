@@ -6,7 +6,8 @@
 //! | Idle | Connecting; TransientFailure (there is no endpoint) |
 //! | Connecting | Ready, TransientFailure |
 //! | Ready | TransientFailure (link lost), Connecting (GOAWAY, or a successor is being dialled) |
-//! | TransientFailure | Connecting; Ready (of several endpoints, all of which had failed) |
+//! | TransientFailure | Connecting; Ready (of several endpoints, or a server that serves again) |
+//! | Connecting, Ready, TransientFailure | Idle (no call for `idle_timeout`) |
 //! | any but Shutdown | Shutdown |
 
 use std::fmt;
@@ -14,7 +15,7 @@ use std::fmt;
 /// What a channel can do for a call right now. gRPC has these five states; there will be no others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum ConnectivityState {
-    /// Nothing has been dialled yet: only before the first dial.
+    /// Nothing is dialled: before the first dial, and after `idle_timeout` without a call.
     #[default]
     Idle,
     /// A dial is running, or is about to after a GOAWAY.
@@ -37,6 +38,7 @@ impl ConnectivityState {
                 | (Connecting, Ready | TransientFailure)
                 | (Ready, TransientFailure | Connecting)
                 | (TransientFailure, Connecting | Ready)
+                | (Connecting | Ready | TransientFailure, Idle)
         ) || (self != Shutdown && next == Shutdown)
     }
 

@@ -1,9 +1,11 @@
 //! A channel's endpoints, a subchannel for each: an input goes to the one that it is about, and
 //! each dial has a number of its own. How their states add up stands in `aggregate`, what is known
-//! of them besides their links in `overlay`.
+//! of them besides their links in `overlay`, what others may ask in `now`.
 
 mod aggregate;
 mod dials;
+mod idle;
+mod now;
 mod overlay;
 
 pub use aggregate::NO_ENDPOINTS;
@@ -117,15 +119,6 @@ impl Channel {
     #[must_use]
     pub fn unresolved(self, why: Option<Arc<str>>) -> Self {
         Self { lookup: why.map_or(Lookup::UnderWay, Lookup::Failed), ..self }
-    }
-
-    /// The list was not to be had, and none was there before.
-    pub fn on_lookup_failed(&mut self, cause: &Arc<str>) -> Step {
-        let before = self.before();
-        if self.lookup != Lookup::Done {
-            self.lookup = Lookup::Failed(cause.clone());
-        }
-        self.finish(before, None, Step::default())
     }
 
     /// As after a failure, with a redial of each endpoint due at once: what a restarted supervisor
@@ -311,47 +304,6 @@ impl Channel {
 
     fn owner(&self, link: Incarnation) -> Option<usize> {
         self.subchannels.iter().position(|(_, record)| record.subchannel.owns(link))
-    }
-
-    /// The link or dial that the state is about, the newest link of several; after a shutdown, one
-    /// that there was then.
-    pub fn subject(&self) -> Option<Incarnation> {
-        match self.stage {
-            Stage::Shutdown { link } => link,
-            _ => {
-                let dial = || self.subchannels.iter().filter_map(|(_, it)| it.subchannel.subject());
-                self.links().map(|(_, link)| link).max().or_else(|| dial().max())
-            }
-        }
-    }
-
-    /// Whether a link or dial is still this channel's.
-    pub fn owns(&self, link: Incarnation) -> bool {
-        self.owner(link).is_some()
-    }
-
-    /// Whether an input is about a link that is no longer this channel's.
-    pub fn is_late(&self, input: Input) -> bool {
-        about(input).is_some_and(|link| {
-            self.owner(link).is_none_or(|place| self.subchannels[place].1.subchannel.is_late(input))
-        })
-    }
-
-    /// The links to send calls on, with their endpoints, in the order of the endpoints.
-    pub fn links(&self) -> impl Iterator<Item = (EndpointId, Incarnation)> {
-        self.subchannels
-            .iter()
-            .flat_map(|(id, record)| record.subchannel.links().map(move |link| (*id, link)))
-    }
-
-    /// An endpoint's count of failures.
-    pub fn failures(&self, id: EndpointId) -> u32 {
-        self.place(id).map_or(0, |place| self.subchannels[place].1.subchannel.failures())
-    }
-
-    /// Whether this link has answered a call or lived long enough.
-    pub fn is_proven(&self, link: Incarnation) -> bool {
-        self.subchannels.iter().any(|(_, record)| record.subchannel.is_proven(link))
     }
 
     /// Makes the wait of an endpoint last until `at`, whatever calls wait; its end.

@@ -1,5 +1,6 @@
 //! Is the peer still there? Keepalive as gRPC A8 has it: silence is measured from the last byte
 //! read, any byte shows that it lives, and a PING goes out only when silence has lasted `time`.
+//! Half of the time for its answer makes the peer suspect.
 
 use super::deadline::after;
 use std::time::{Duration, Instant};
@@ -14,6 +15,7 @@ pub struct Liveness {
     timeout: Duration,
     without_calls: bool,
     ping_sent: Option<Instant>,
+    suspect: bool,
 }
 
 /// What to do now.
@@ -35,7 +37,7 @@ impl Liveness {
     pub fn new(time: Duration, timeout: Duration, without_calls: bool) -> Self {
         // No sum of times overflows.
         let (time, timeout) = (time.min(LONGEST), timeout.min(LONGEST));
-        Self { time, timeout, without_calls, ping_sent: None }
+        Self { time, timeout, without_calls, ping_sent: None, suspect: false }
     }
 
     /// The PING that was asked for last could not be sent: nobody has to answer it.
@@ -43,18 +45,34 @@ impl Liveness {
         self.ping_sent = None;
     }
 
+    /// Whether the peer has owed the answer to a PING for half of the timeout, as far as is known
+    /// from the last question.
+    pub fn is_suspect(&self) -> bool {
+        self.suspect
+    }
+
+    /// A byte was read: whether it ends a suspicion.
+    pub fn clears(&mut self, last_read: Instant) -> bool {
+        let clears = self.suspect && self.ping_sent.is_none_or(|sent| last_read >= sent);
+        self.suspect &= !clears;
+        clears
+    }
+
     /// Decides, given when the last byte was read and how many calls are open. Asking too often
     /// does no harm.
     pub fn next(&mut self, now: Instant, last_read: Instant, calls: usize) -> Next {
         if let Some(sent) = self.ping_sent {
             if last_read >= sent {
-                self.ping_sent = None;
+                (self.ping_sent, self.suspect) = (None, false);
             } else if now >= after(sent, self.timeout) {
                 return Next::Dead;
             } else {
+                let half = after(sent, self.timeout / 2);
+                self.suspect = now >= half;
                 // An answer from now on is due for the next PING `time` later at the soonest; where
                 // `timeout` is longer, looking only at its end would ask too late.
-                return Next::SleepUntil(after(sent, self.timeout).min(after(now, self.time)));
+                let next = after(sent, self.timeout).min(after(now, self.time));
+                return Next::SleepUntil(if self.suspect { next } else { next.min(half) });
             }
         }
         if calls == 0 && !self.without_calls {
@@ -82,9 +100,25 @@ mod tests {
         let mut link = Liveness::new(TIME, TIMEOUT, true);
         assert_eq!(link.next(start, start, 0), Next::SleepUntil(start + TIME));
         assert_eq!(link.next(start + TIME, start, 0), Next::Ping);
-        let dead_at = start + TIME + TIMEOUT;
-        assert_eq!(link.next(start + TIME, start, 0), Next::SleepUntil(dead_at));
+        let (half, dead_at) = (start + TIME + TIMEOUT / 2, start + TIME + TIMEOUT);
+        assert_eq!(link.next(start + TIME, start, 0), Next::SleepUntil(half));
+        assert_eq!(link.next(half, start, 0), Next::SleepUntil(dead_at));
         assert_eq!(link.next(dead_at, start, 0), Next::Dead);
+    }
+
+    #[test]
+    fn a_peer_is_suspect_after_half_of_the_timeout_until_any_byte_comes() {
+        let (start, milli) = (Instant::now(), Duration::from_millis(1));
+        let mut link = Liveness::new(TIME, TIMEOUT, true);
+        assert_eq!(link.next(start + TIME, start, 0), Next::Ping);
+        let half = start + TIME + TIMEOUT / 2;
+        link.next(half - milli, start, 0);
+        assert!(!link.is_suspect() && !link.clears(start));
+        link.next(half, start, 0);
+        assert!(link.is_suspect() && !link.clears(start), "what came before the PING says nothing");
+        assert!(link.clears(half + milli) && !link.is_suspect());
+        assert!(!link.clears(half + milli), "said once");
+        assert_eq!(link.next(half + milli, half + milli, 0), Next::SleepUntil(half + milli + TIME));
     }
 
     #[test]
@@ -133,7 +167,7 @@ mod tests {
         link.ping_not_sent();
         let late = start + TIME + TIMEOUT;
         assert_eq!(link.next(late, start, 0), Next::Ping);
-        assert_eq!(link.next(late, start, 0), Next::SleepUntil(late + TIMEOUT));
+        assert_eq!(link.next(late, start, 0), Next::SleepUntil(late + TIMEOUT / 2));
         assert_eq!(link.next(late + TIMEOUT, start, 0), Next::Dead);
     }
 

@@ -26,6 +26,10 @@ mod ewma;
 #[allow(unreachable_pub)]
 mod first_dials;
 #[allow(unreachable_pub)]
+mod health;
+#[allow(unreachable_pub)]
+mod idle;
+#[allow(unreachable_pub)]
 mod keepalive;
 #[allow(unreachable_pub)]
 mod liveness;
@@ -50,7 +54,6 @@ pub use retry::{RetryLimit, RetryPolicy};
 pub use throttle::ThrottleRule;
 
 pub(crate) use backoff::Schedules;
-#[cfg(feature = "agent-queue")]
 pub(crate) use backoff::jittered;
 pub(crate) use call::{CallMachine, Decision, Place, Pushback, Rules, place_after};
 pub(crate) use channel::{Channel, NO_ENDPOINTS, News, Standing, Step};
@@ -61,6 +64,8 @@ pub(crate) use ejection::{Ejections, Probation, Verdict};
 pub(crate) use endpoints::{EndpointList, ListChange, Moved};
 pub(crate) use ewma::Ewma;
 pub(crate) use first_dials::FirstDials;
+pub(crate) use health::{HealthRule, LinkHealth, Probed, WatchEnd, standing_of};
+pub(crate) use idle::{IdleWatch, Idleness};
 pub(crate) use intensity::{RestartDecision, Restarts};
 pub(crate) use keepalive::Keepalive;
 pub(crate) use liveness::{Liveness, Next};

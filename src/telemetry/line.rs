@@ -19,6 +19,8 @@ pub(super) enum Line {
     StillNotConnected { failed_dials: u64, outage: Duration },
     /// It ended.
     ConnectedAgain { failed_dials: u64, outage: Duration },
+    /// The links are closed, since there are no calls.
+    Idle,
     /// An endpoint of several is out.
     EndpointLost,
     /// It still is.
@@ -42,9 +44,8 @@ impl Line {
     pub(super) fn level(self, fact: &Fact) -> Level {
         match self {
             Self::Plain | Self::Repeated { .. } => fact.level(),
-            Self::Connected { .. } | Self::ConnectedAgain { .. } | Self::EndpointBack { .. } => {
-                Level::Info
-            }
+            Self::Connected { .. } | Self::ConnectedAgain { .. } => Level::Info,
+            Self::EndpointBack { .. } | Self::Idle => Level::Info,
             Self::NotConnectedYet | Self::ConnectionLost | Self::StillNotConnected { .. } => {
                 Level::Warn
             }
@@ -64,6 +65,9 @@ impl Line {
             }
             (Self::ConnectionLost, Fact::StateChanged { cause, .. }) => {
                 format!("connection lost: {cause}")
+            }
+            (Self::Idle, Fact::StateChanged { cause, .. }) => {
+                format!("idle: {cause}; the next one connects")
             }
             (Self::StillNotConnected { failed_dials, outage }, _) => {
                 format!(
@@ -98,9 +102,8 @@ impl Line {
     pub(super) fn counts(self) -> Counts {
         let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         match self {
-            Self::Plain | Self::NotConnectedYet | Self::ConnectionLost | Self::EndpointLost => {
-                Counts::default()
-            }
+            Self::Plain | Self::NotConnectedYet | Self::ConnectionLost => Counts::default(),
+            Self::EndpointLost | Self::Idle => Counts::default(),
             Self::Connected { failed_dials } => {
                 Counts { failed_dials: Some(failed_dials), ..Counts::default() }
             }

@@ -3,13 +3,13 @@
 //!
 //! An outage of the channel is one line at its start, thinned repeats, and one line at its end with
 //! its length; until the first link it begins with the first dial that fails, and the first link is
-//! a line of its own. What a peer or a caller can cause at will (GOAWAY, refused calls, throttled
-//! retries) is thinned in the same way, until it has been quiet for a minute. Thinned is: the 1st,
-//! 2nd, 4th, 8th ... time, and at the latest one in five minutes. Of other facts each is a line
-//! whose level is INFO or above: every retry is one, as the seed promises.
+//! a line of its own. What a peer or a caller can cause at will (GOAWAY, its health, refused calls,
+//! throttled retries) is thinned in the same way, until it has been quiet for a minute. Thinned is:
+//! the 1st, 2nd, 4th, 8th ... time, and at the latest one in five minutes. Of other facts each is a
+//! line whose level is INFO or above: every retry is one, as the seed promises.
 
 use super::{EventItem, line::Line};
-use crate::model::{ConnectivityState, EndpointId, Fact, Level, Snapshot};
+use crate::model::{ConnectivityState, EndpointId, Fact, Health, Level, Snapshot};
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
@@ -53,6 +53,9 @@ pub struct EventLines {
     /// Whether there was a link.
     connected: bool,
     goaways: Thinned,
+    /// Servers that say how they are, and those that cannot.
+    health: Thinned,
+    no_health: Thinned,
     fewer_pings: Thinned,
     refused: Thinned,
     throttled: Thinned,
@@ -124,6 +127,10 @@ impl EventLines {
     pub(super) fn choose(&mut self, fact: &Fact, now: Duration) -> Option<Line> {
         match (fact, &mut self.outage) {
             (Fact::GoAwayReceived { .. }, _) => self.goaways.repeat(now),
+            (Fact::HealthChanged { health: Health::Unsupported, .. }, _) => {
+                self.no_health.repeat(now)
+            }
+            (Fact::HealthChanged { .. }, _) => self.health.repeat(now),
             (Fact::KeepaliveBackedOff { .. }, _) => self.fewer_pings.repeat(now),
             (Fact::CallShed { .. }, _) => self.refused.repeat(now),
             (Fact::RetryThrottled { .. }, _) => self.throttled.repeat(now),
@@ -132,6 +139,12 @@ impl EventLines {
                 let failed_dials = if self.connected { 0 } else { 1 };
                 *outage = Some((Thinned::begin(failed_dials, now), now));
                 Some(if self.connected { Line::ConnectionLost } else { Line::NotConnectedYet })
+            }
+            // An outage that was under way is over for now: nobody asks for the server.
+            (Fact::StateChanged { to: ConnectivityState::Idle, .. }, outage) => {
+                *outage = None;
+                self.endpoints.clear();
+                Some(Line::Idle)
             }
             (Fact::EndpointAdded { .. } | Fact::EndpointRemoved { .. }, _) => {
                 if let Fact::EndpointRemoved { endpoint, .. } = fact {

@@ -4,29 +4,40 @@
 //! and not a series that was not there.
 
 use super::metrics::{CONSECUTIVE, METHOD, OVERFLOW, REASON};
-use crate::model::{GoAway, LinkEnd, ShedReason};
+use crate::model::{GoAway, Health, LinkEnd, ShedReason};
 use metrics::{
     SharedString, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge,
 };
 use std::sync::Arc;
 
 /// Counters without a label but the target's.
-const PLAIN: [&str; 8] = [
+const PLAIN: [&str; 9] = [
     "tonic_supervisor.dials",
     "grpc.subchannel.connection_attempts_succeeded",
     "grpc.subchannel.connection_attempts_failed",
     "tonic_supervisor.keepalive.lost",
+    "tonic_supervisor.keepalive.suspected",
     "tonic_supervisor.keepalive.backed_off",
     "tonic_supervisor.tls.material_rejected",
     "tonic_supervisor.intensity.reached",
     "tonic_supervisor.retries.throttled",
 ];
 
+/// What a server's health can become.
+const HEALTH: [Health; 5] = [
+    Health::Serving,
+    Health::NotServing,
+    Health::Unsupported,
+    Health::WatchBroken,
+    Health::Unanswered,
+];
+
 /// The actors that can fail or be slow.
 const CHILDREN: [&str; 3] = ["supervisor", "connection", "request"];
 
 /// The messages that can come late.
-const LATE: [&str; 4] = ["CallsWaiting", "LinkUp", "LinkProven", "GoAwayReceived"];
+const LATE: [&str; 6] =
+    ["CallsWaiting", "LinkUp", "LinkProven", "GoAwayReceived", "HealthHeard", "LinkSuspect"];
 
 /// Describes everything, and begins the series of a new supervisor. Others may have the same
 /// target: what they counted stays.
@@ -48,6 +59,9 @@ pub(super) fn begin(target: &Arc<str>, security: &'static str) {
     }
     for reason in ShedReason::ALL {
         zeros("tonic_supervisor.calls.shed", "reason", reason.label().into());
+    }
+    for health in HEALTH {
+        zeros("tonic_supervisor.health.changes", "health", health.as_str().into());
     }
     for child in CHILDREN {
         zeros("tonic_supervisor.child.failures", "child", child.into());
@@ -152,6 +166,16 @@ fn links() {
         "tonic_supervisor.keepalive.lost",
         Unit::Count,
         "Links given up because no answer came to a PING."
+    );
+    describe_counter!(
+        "tonic_supervisor.keepalive.suspected",
+        Unit::Count,
+        "Links whose peer has owed the answer to a PING for half of keepalive_timeout."
+    );
+    describe_counter!(
+        "tonic_supervisor.health.changes",
+        Unit::Count,
+        "Changes of what is known of a server's health, by what it became."
     );
     describe_counter!(
         "tonic_supervisor.keepalive.backed_off",

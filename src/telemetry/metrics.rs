@@ -44,6 +44,17 @@ pub(super) fn record(fact: &Fact, target: &Arc<str>, security: &'static str) {
         Fact::KeepaliveLost { .. } => {
             counter!("tonic_supervisor.keepalive.lost", "grpc.target" => target()).increment(1);
         }
+        Fact::HealthChanged { health, .. } => {
+            counter!(
+                "tonic_supervisor.health.changes",
+                "grpc.target" => target(), "health" => health.as_str()
+            )
+            .increment(1);
+        }
+        Fact::LinkSuspected { .. } => {
+            counter!("tonic_supervisor.keepalive.suspected", "grpc.target" => target())
+                .increment(1);
+        }
         Fact::KeepaliveBackedOff { .. } => {
             counter!("tonic_supervisor.keepalive.backed_off", "grpc.target" => target())
                 .increment(1);
@@ -93,6 +104,7 @@ pub(super) fn record(fact: &Fact, target: &Arc<str>, security: &'static str) {
         | Fact::ResolveFailed { .. }
         | Fact::BackoffStarted { .. }
         | Fact::BackoffReset { .. }
+        | Fact::LinkCleared { .. }
         | Fact::RetryScheduled { .. }
         | Fact::DrainStarted { .. }
         | Fact::Closed { .. } => {}

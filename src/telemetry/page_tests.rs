@@ -60,7 +60,10 @@ than events: `supervisor.for_each_incarnation(..)`, and `watch_links()` below it
             "LinkEstablished",
             "BackoffReset",
             "BackoffStarted",
+            "HealthChanged",
             "GoAwayReceived",
+            "LinkSuspected",
+            "LinkCleared",
             "KeepaliveLost",
             "KeepaliveBackedOff",
             "LinkLost",
@@ -81,6 +84,7 @@ const MORE: &[(&str, &str)] = &[
         "StateChanged",
         "See [the edges](architecture.md#a-link-from-dial-to-end) between the states.",
     ),
+    ("HealthChanged", "See [a server that does not serve](guide.md#servers-that-do-not-serve)."),
     (
         "DialFailed",
         "See [why a wrong peer ends calls](decisions/0052-a-wrong-peer-before-the-first-link.md).",

@@ -3,7 +3,8 @@
 //! It is a pure fold of the facts, so a snapshot never contradicts the events before it.
 
 use crate::model::{
-    ConnectivityState, EndpointId, EndpointSnapshot, Fact, Incarnation, LinkSnapshot, Snapshot,
+    ConnectivityState, EndpointId, EndpointSnapshot, Fact, Health, Incarnation, LinkSnapshot,
+    Snapshot,
 };
 use std::{
     sync::Arc,
@@ -34,6 +35,8 @@ struct OpenLink {
     since: Instant,
     /// Whether it takes no more calls since the peer said GOAWAY.
     draining: bool,
+    health: Option<Health>,
+    suspect: bool,
 }
 
 /// What the facts about one endpoint add up to.
@@ -89,6 +92,10 @@ impl Summary {
                 if let [only] = &mut self.endpoints[..] {
                     only.state_changed(*to, cause, now);
                 }
+                if *to == ConnectivityState::Idle {
+                    // Nothing is waited for but a call.
+                    self.endpoints.iter_mut().for_each(|one| one.next_dial = None);
+                }
                 if *to == ConnectivityState::Shutdown {
                     self.endpoints.iter_mut().for_each(|one| one.state_changed(*to, cause, now));
                 }
@@ -126,13 +133,26 @@ impl Summary {
             Fact::LinkEstablished { incarnation, endpoint, .. } => {
                 self.links += 1;
                 let (incarnation, endpoint) = (*incarnation, *endpoint);
-                let link = OpenLink { incarnation, endpoint, since: now, draining: false };
-                self.open_links.push(link);
+                self.open_links.push(OpenLink {
+                    incarnation,
+                    endpoint,
+                    since: now,
+                    draining: false,
+                    health: None,
+                    suspect: false,
+                });
             }
             Fact::GoAwayReceived { incarnation, .. } => {
-                let mut links = self.open_links.iter_mut();
-                let link = links.find(|link| link.incarnation == *incarnation);
-                link.into_iter().for_each(|link| link.draining = true);
+                self.link(*incarnation).into_iter().for_each(|link| link.draining = true);
+            }
+            Fact::HealthChanged { incarnation, health, .. } => {
+                self.link(*incarnation).into_iter().for_each(|link| link.health = Some(*health));
+            }
+            Fact::LinkSuspected { incarnation, .. } => {
+                self.link(*incarnation).into_iter().for_each(|link| link.suspect = true);
+            }
+            Fact::LinkCleared { incarnation, .. } => {
+                self.link(*incarnation).into_iter().for_each(|link| link.suspect = false);
             }
             Fact::LinkLost { incarnation, .. } => {
                 self.open_links.retain(|open| open.incarnation != *incarnation)
@@ -198,6 +218,10 @@ impl Summary {
         }
     }
 
+    fn link(&mut self, incarnation: Incarnation) -> Option<&mut OpenLink> {
+        self.open_links.iter_mut().find(|link| link.incarnation == incarnation)
+    }
+
     fn endpoint(&mut self, id: EndpointId) -> Option<&mut EndpointSummary> {
         let place = self.endpoints.binary_search_by_key(&id, |one| one.id).ok()?;
         self.endpoints.get_mut(place)
@@ -208,8 +232,11 @@ impl Summary {
         let link = |link: &OpenLink| LinkSnapshot {
             incarnation: link.incarnation,
             age: now.saturating_duration_since(link.since),
+            health: link.health,
+            suspect: link.suspect,
             ..LinkSnapshot::default()
         };
+        let newest = self.open_links.iter().rfind(takes_calls);
         EndpointSnapshot {
             endpoint: endpoint.id,
             addresses: endpoint.addresses.clone(),
@@ -219,6 +246,7 @@ impl Summary {
             next_dial: endpoint.next_dial.map(|at| at.saturating_duration_since(now)),
             ejected_for: endpoint.ejected_until.map(|at| at.saturating_duration_since(now)),
             latency: None,
+            health: newest.and_then(|link| link.health),
             links: self.open_links.iter().filter(takes_calls).map(link).collect(),
         }
     }

@@ -26,9 +26,11 @@ pub use arrival::Arrival;
 mod answer;
 pub use answer::{Answer, Script};
 mod fleet;
+mod health;
 mod serve;
 mod server_state;
 pub use fleet::Fleet;
+pub use health::HealthAnswer;
 mod fleet_names;
 pub use fleet_names::NameAnswer;
 

@@ -2,7 +2,7 @@
 //! GOAWAY, end as a crash does, and come back.
 
 use super::{
-    Arrival, MemoryNetwork, Script,
+    Arrival, HealthAnswer, MemoryNetwork, Script,
     serve::serve,
     server_state::{Counts, Options, ServerState},
     socket::{Acceptor, ListenAddress},
@@ -66,6 +66,18 @@ impl ScriptedServer {
     /// From now on calls of this path (`/package.Service/Method`) are answered by this script.
     pub fn on(&self, path: &str, script: impl Into<Script>) {
         self.state.scripts.lock().1.insert(path.to_owned(), script.into());
+    }
+
+    /// From now on questions about its health (`grpc.health.v1.Health`) are answered so, by
+    /// whatever name they ask, and are no calls: no script answers them, and nothing counts them as
+    /// calls. Watches that are open hear of the change.
+    pub fn health(&self, answer: HealthAnswer) {
+        self.state.health.send_replace(Some(answer));
+    }
+
+    /// When each such question came, counted from the server's start.
+    pub fn health_questions(&self) -> Vec<Duration> {
+        self.state.asked()
     }
 
     /// `host:port`.

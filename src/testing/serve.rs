@@ -3,6 +3,7 @@
 use super::{
     Answer, Arrival,
     answer::{Body, Ending},
+    health::{answer_question, question},
     server_state::{GoAwaySent, Options, ServerState},
 };
 use crate::transport::{Io, frame, take_message};
@@ -89,6 +90,10 @@ async fn answer(
     state: &ServerState,
 ) {
     let (head, body) = request.into_parts();
+    if let Some(method) = question(head.uri.path()).filter(|_| state.is_asked()) {
+        // Whoever has given the question up needs no answer.
+        return answer_question(method, respond, state).await.unwrap_or_default();
+    }
     let mut messages = Messages { body, buffer: BytesMut::new(), broken: false };
     let first = if state.options.answer_at_headers { None } else { messages.next().await };
     if messages.broken {

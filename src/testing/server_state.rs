@@ -2,7 +2,7 @@
 //!
 //! It stands below both, so that a connection knows nothing of the server that accepted it.
 
-use super::{Answer, Arrival, Script};
+use super::{Answer, Arrival, HealthAnswer, Script};
 use parking_lot::Mutex;
 use std::{
     collections::{BTreeMap, HashMap},
@@ -44,6 +44,10 @@ pub(super) struct ServerState {
     /// The script for all calls, and those for single paths.
     pub(super) scripts: Mutex<(Script, HashMap<String, Script>)>,
     pub(super) arrivals: Mutex<Vec<Arrival>>,
+    /// How questions about its health are answered; none: by the script, as calls.
+    pub(super) health: watch::Sender<Option<HealthAnswer>>,
+    /// When they came.
+    pub(super) asked: Mutex<Vec<Duration>>,
     pub(super) counts: watch::Sender<Counts>,
     pub(super) open: Mutex<BTreeMap<usize, mpsc::UnboundedSender<GoAwaySent>>>,
 }
@@ -55,6 +59,8 @@ impl ServerState {
             options,
             scripts: Mutex::new((script, HashMap::new())),
             arrivals: Mutex::default(),
+            health: watch::Sender::default(),
+            asked: Mutex::default(),
             counts: watch::Sender::default(),
             open: Mutex::default(),
         }

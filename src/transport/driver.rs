@@ -64,6 +64,8 @@ struct Keepalive {
     ping_open: bool,
     /// When that was sent; none where h2 was given the acknowledgement that the peer owes.
     ping_sent: Option<Instant>,
+    /// Whether it was reported that the peer owes an answer.
+    suspect: bool,
 }
 
 impl Driver {
@@ -80,6 +82,7 @@ impl Driver {
             dormant: false,
             ping_open: false,
             ping_sent: None,
+            suspect: false,
         });
         Self {
             connection,
@@ -167,12 +170,28 @@ impl Driver {
                 // decides.
                 Next::Ping => {}
                 Next::SleepUntil(at) => {
+                    if self.reports && keepalive.liveness.is_suspect() && !keepalive.suspect {
+                        keepalive.suspect = true;
+                        self.link.report(LinkEvent::Suspect(true));
+                    }
                     keepalive.timer.as_mut().reset(at.into());
                     if keepalive.timer.as_mut().poll(cx).is_pending() {
                         return false;
                     }
                 }
             }
+        }
+    }
+
+    /// A peer that was suspect has been heard.
+    fn on_byte(&mut self) {
+        let Some(keepalive) = self.keepalive.as_mut().filter(|keepalive| keepalive.suspect) else {
+            return;
+        };
+        keepalive.liveness.clears(self.tap.last_read());
+        if !keepalive.liveness.is_suspect() {
+            keepalive.suspect = false;
+            self.link.report(LinkEvent::Suspect(false));
         }
     }
 
@@ -264,6 +283,7 @@ impl Future for Driver {
         // The link takes no more calls before anybody is told: a call that is started because of
         // that news must not come back to this link.
         me.on_goaway(calls);
+        me.on_byte();
         me.on_peer_limit();
         me.on_wear();
         let end = match polled {

@@ -13,6 +13,9 @@ pub(crate) enum LinkEvent {
     GoAway(GoAway),
     /// A PING was answered after this time.
     RoundTrip(Duration),
+    /// The peer has owed the answer to a PING for half of `keepalive_timeout`; or it has been heard
+    /// again.
+    Suspect(bool),
     /// The TLS files cannot be used, for this reason; the dial goes on with what was read before.
     #[cfg(feature = "tls")]
     TlsMaterialRejected(String),

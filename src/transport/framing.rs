@@ -1,8 +1,6 @@
 //! Where gRPC's messages begin and end in a body, however it is cut into frames.
 
-use bytes::{Buf as _, Bytes};
-#[cfg(feature = "test-util")]
-use bytes::{BufMut as _, BytesMut};
+use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 
 /// The bytes before a message: whether it is compressed, and its length.
 pub(crate) const PREFIX: usize = 5;
@@ -108,7 +106,6 @@ pub(crate) fn unframe(mut whole: Bytes) -> Result<Bytes, String> {
 }
 
 /// A message with gRPC's length prefix.
-#[cfg(feature = "test-util")]
 pub(crate) fn frame(message: &[u8]) -> Bytes {
     let mut framed = BytesMut::with_capacity(PREFIX + message.len());
     framed.put_u8(0);
@@ -118,7 +115,6 @@ pub(crate) fn frame(message: &[u8]) -> Bytes {
 }
 
 /// Takes the first whole message off the front of `buffer`, if there is one.
-#[cfg(feature = "test-util")]
 pub(crate) fn take_message(buffer: &mut BytesMut) -> Option<Bytes> {
     let len = buffer.get(1..PREFIX)?.get_u32() as usize;
     if buffer.len() < PREFIX + len {

@@ -5,7 +5,7 @@ use super::{
     answer::Answer,
     ended_streams::EndedStreams,
     event::{LinkEvent, LinkListener},
-    limits::{HeaderLimits, size_of_request},
+    limits::HeaderLimits,
     peer::Peer,
     tap::Tap,
     window::{Room, Window},
@@ -30,9 +30,6 @@ use tokio::sync::SetOnce;
 
 /// Requests below this size are worth gathering before the socket is written to.
 const SMALL: usize = 4 * 1024;
-
-/// The most that HTTP/2 can send of one body at once (RFC 9113, section 6.9.1).
-const MAX_BODY: usize = (1 << 31) - 1;
 
 /// One live HTTP/2 connection.
 pub(crate) struct Link {
@@ -62,6 +59,8 @@ pub(crate) struct Permit {
     pub(super) head: usize,
     /// Counts the attempt at its endpoint, where that is of interest.
     pub(crate) sample: Option<super::stats::Sample>,
+    /// Whether its stream is no call (`aside`).
+    aside: bool,
 }
 
 /// What is needed to read an answer, and to go on sending a request that was not sent whole.
@@ -135,13 +134,20 @@ impl Link {
     pub(crate) fn reserve(self: &Arc<Self>) -> Option<Permit> {
         // Whoever waits for room on a dead link depends on keepalive: the driver may be asleep.
         let reserved = self.window.reserve(|| self.driver.wake());
-        reserved.then(|| Permit { link: self.clone(), head: 0, sample: None })
+        reserved.then(|| Permit::new(self.clone(), false))
     }
 
     /// The same without a word to the link: nobody hears of it when there is room.
     pub(crate) fn try_reserve(self: &Arc<Self>) -> Option<Permit> {
-        let reserved = self.window.try_reserve();
-        reserved.then(|| Permit { link: self.clone(), head: 0, sample: None })
+        self.window.try_reserve().then(|| Permit::new(self.clone(), false))
+    }
+
+    /// The right to open one stream that is no call: a question of this crate's own. It takes a
+    /// place of the peer's limit, and counts nowhere else: not for keepalive, not as a use of the
+    /// link, and not against its closing.
+    pub(crate) fn aside(self: &Arc<Self>) -> Permit {
+        self.window.take_aside();
+        Permit::new(self.clone(), true)
     }
 
     /// Whether there is room for one more stream, for whoever has to say why there was none.
@@ -203,6 +209,11 @@ impl Link {
     /// the call.
     pub(crate) fn goaway(&self) -> Option<Arc<GoAway>> {
         self.tap.goaway()
+    }
+
+    /// The largest head that the peer takes, if it set a limit.
+    pub(super) fn max_head(&self) -> Option<usize> {
+        self.tap.max_head()
     }
 
     /// Whether the peer has finished an answer on this link.
@@ -276,13 +287,17 @@ impl Link {
         self.end().or_else(|| self.goaway().map(said))
     }
 
-    fn gone(&self) -> Failure {
+    pub(super) fn gone(&self) -> Failure {
         let end = self.ending().unwrap_or_else(|| Arc::new(LinkEnd::HungUp));
         Failure::link_lost(end, Phase::Unsent)
     }
 }
 
 impl Permit {
+    fn new(link: Arc<Link>, aside: bool) -> Self {
+        Self { link, head: 0, aside, sample: None }
+    }
+
     pub(crate) fn link(&self) -> &Arc<Link> {
         &self.link
     }
@@ -324,61 +339,11 @@ impl Permit {
     }
 }
 
-impl Link {
-    /// What can be known to be refused, before anything is sent.
-    fn takes(
-        &self,
-        head: &http::Request<()>,
-        body: Option<&Bytes>,
-        bound: Option<usize>,
-    ) -> Result<(), Failure> {
-        if let Some(body) = body.filter(|body| body.len() > MAX_BODY) {
-            return Err(Failure::request_too_large(
-                body.len(),
-                MAX_BODY,
-                "what HTTP/2 can send at once",
-            ));
-        }
-        if let Some(max) = self.tap.max_head().filter(|max| bound.is_none_or(|bound| bound > *max))
-        {
-            let size = size_of_request(head);
-            if size > max {
-                return Err(Failure::head_too_large(size, max));
-            }
-        }
-        Ok(())
-    }
-
-    /// Why a stream was not opened: the link is gone, its stream ids are used up, or the request
-    /// itself is at fault. Only the first two concern the link.
-    fn cannot_open(&self, error: &h2::Error) -> Failure {
-        let gone = error.is_io() || error.is_go_away();
-        if !gone && !has_no_ids(error) {
-            return Failure::bad_request(format!("HTTP/2 cannot send this request: {error}"));
-        }
-        let known = self.end().is_some() || self.goaway().is_some();
-        // It refuses the next stream as well: nobody shall try again on it.
-        self.drain();
-        if gone {
-            return self.gone();
-        }
-        if !known {
-            self.report(LinkEvent::Retired);
-        }
-        Failure::link_lost(Arc::new(LinkEnd::Protocol(error.to_string())), Phase::Unsent)
-    }
-}
-
-/// Whether a link's stream ids are used up. h2 tells its own errors apart by their words only; a
-/// test below holds these.
-fn has_no_ids(error: &h2::Error) -> bool {
-    error.to_string().ends_with("stream ID overflowed")
-}
-
 impl Drop for Permit {
     fn drop(&mut self) {
         self.link.headers.release(self.head);
-        if self.link.window.release() {
+        let window = &self.link.window;
+        if if self.aside { window.release_aside() } else { window.release() } {
             self.link.report(LinkEvent::HasRoom);
         }
     }

@@ -1,6 +1,6 @@
 //! Streams that cannot be opened: what that means for their link.
 
-use super::*;
+use super::{super::limits::size_of_request, *};
 use crate::model::Address;
 use std::sync::atomic::AtomicUsize;
 

@@ -32,6 +32,7 @@ mod peer;
 mod proof;
 mod pump;
 mod pushback;
+mod refused;
 mod resolver;
 mod stats;
 pub(crate) mod status;
@@ -49,10 +50,9 @@ pub(crate) use dial::{Dial, Dialled, FailedDial, dial_panicked};
 pub(crate) use event::{LinkEvent, LinkListener};
 pub(crate) use exchange::{AttemptFailure, Hold, Outcome, read_head, read_unary};
 pub(crate) use framing::{
-    PREFIX, begins_with_a_message, is_one_message, message_length, payload, unframe,
+    PREFIX, begins_with_a_message, frame, is_one_message, message_length, payload, take_message,
+    unframe,
 };
-#[cfg(feature = "test-util")]
-pub(crate) use framing::{frame, take_message};
 pub(crate) use guarded::GuardedConnector;
 pub(crate) use limits::bound_without_metadata;
 pub(crate) use link::{Link, OpenStream, Permit};

@@ -13,6 +13,7 @@
 //! another may have set it meanwhile, and would never hear of the next room. The price is a report
 //! that nobody needs.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::sync::atomic::{
     AtomicBool, AtomicUsize,
     Ordering::{Relaxed, SeqCst},
@@ -22,7 +23,12 @@ use std::sync::atomic::{
 #[derive(Debug)]
 pub(super) struct Window {
     own_limit: usize,
+    /// What the peer's limit leaves for calls.
     peer_limit: AtomicUsize,
+    /// The peer's limit.
+    said: AtomicUsize,
+    /// Streams that are no calls: they count for the peer, and for nobody else.
+    aside: Mutex<usize>,
     open: AtomicUsize,
     wanted: AtomicBool,
 }
@@ -45,6 +51,8 @@ impl Window {
         Self {
             own_limit,
             peer_limit: AtomicUsize::new(usize::MAX),
+            said: AtomicUsize::new(usize::MAX),
+            aside: Mutex::new(0),
             open: AtomicUsize::new(0),
             wanted: AtomicBool::new(false),
         }
@@ -78,13 +86,37 @@ impl Window {
 
     /// Takes note of the peer's limit; true if a place is wanted, which is to be reported.
     pub(super) fn set_peer_limit(&self, limit: usize) -> bool {
-        self.peer_limit.store(limit, SeqCst);
+        let aside = self.aside.lock();
+        self.said.store(limit, SeqCst);
+        self.leave_for_calls(aside)
+    }
+
+    /// Takes a place for a stream that is no call: one of the peer's, and none of our own. Never
+    /// waited for: a stream too many waits until the peer allows it.
+    pub(super) fn take_aside(&self) {
+        let mut aside = self.aside.lock();
+        *aside += 1;
+        self.leave_for_calls(aside);
+    }
+
+    /// Gives it back; true if a place is wanted, which is to be reported.
+    pub(super) fn release_aside(&self) -> bool {
+        let mut aside = self.aside.lock();
+        *aside = aside.saturating_sub(1);
+        self.leave_for_calls(aside)
+    }
+
+    /// The lock keeps the numbers together; whoever takes a place needs only their difference.
+    fn leave_for_calls(&self, aside: MutexGuard<'_, usize>) -> bool {
+        let left = self.said.load(SeqCst).saturating_sub(*aside);
+        self.peer_limit.store(left, SeqCst);
+        drop(aside);
         self.wanted.swap(false, SeqCst)
     }
 
     /// The peer's limit, if it set one.
     pub(super) fn peer_limit(&self) -> Option<u32> {
-        u32::try_from(self.peer_limit.load(Relaxed)).ok()
+        u32::try_from(self.said.load(Relaxed)).ok()
     }
 
     /// How many streams are open. A moment's number: it may be another one already.
@@ -133,6 +165,17 @@ mod tests {
         assert!(!window.reserve(|| {}));
         assert!(window.set_peer_limit(1) && window.reserve(|| {}));
         assert_eq!(window.room(), Room::Taken { open: 1, limit: 1, by_peer: true });
+    }
+
+    #[test]
+    fn a_stream_that_is_no_call_takes_a_place_of_the_peers_and_none_of_our_own() {
+        let window = Window::new(10);
+        window.take_aside();
+        assert_eq!((window.open(), window.peer_limit()), (0, None));
+        assert!(!window.set_peer_limit(2) && window.peer_limit() == Some(2));
+        assert!(window.reserve(|| {}) && !window.reserve(|| {}), "one is left");
+        assert!(window.release_aside(), "the place is wanted");
+        assert!(window.reserve(|| panic!("there is room")));
     }
 
     #[test]

@@ -96,6 +96,12 @@ impl Fleet {
         Self { addresses: addresses.collect(), servers }
     }
 
+    /// Has the server at a place say of its health that it serves, or that it does not.
+    #[allow(dead_code, reason = "one of the suites that share this file has no use for it")]
+    pub(crate) fn serves(&mut self, place: usize, serving: bool) {
+        self.servers[place].tell(if serving { "SERVING" } else { "NOT_SERVING" });
+    }
+
     /// All three share the calls equally, and each goes down and comes back under load: no call
     /// fails. CANCELLED is in the list of codes where servers are stopped, since grpcio ends some
     /// of the calls that come meanwhile with it.
@@ -107,15 +113,7 @@ impl Fleet {
         let supervisor = Supervisor::spawn(config.build().expect("valid"));
         links_up(&supervisor, 3).await;
         let caller = supervisor.clone();
-        let call = move |tally: Tally| {
-            let supervisor = caller.clone();
-            async move {
-                let request = Request::new("hello".to_owned());
-                let answer = supervisor.channel().unary::<String, String>(SAY, request).await?;
-                tally.count(answer.into_inner());
-                Ok(())
-            }
-        };
+        let call = move |tally: Tally| say(caller.clone(), tally);
         assert_even(call.clone()).await;
         let tally = Tally::default();
         let counted = tally.clone();
@@ -136,6 +134,14 @@ impl Fleet {
         }
         assert_none_failed(load, &supervisor).await;
     }
+}
+
+/// A call, which is counted for the server that answers it.
+pub(crate) async fn say(supervisor: Supervisor, tally: Tally) -> Result<(), Status> {
+    let request = Request::new("hello".to_owned());
+    let answer = supervisor.channel().unary::<String, String>(SAY, request).await?;
+    tally.count(answer.into_inner());
+    Ok(())
 }
 
 /// The method that they serve.

@@ -2,7 +2,8 @@
 
     fleet_server.py HOST:PORT     port 0 is a free one
 
-Prints its port. On SIGTERM it drains: GOAWAY, a second for calls in flight. Ends with standard input, too.
+Prints its port. On SIGTERM it drains: GOAWAY, a second for calls in flight. Ends with standard input, too. A line there that is
+a state of `grpc.health.v1.Health`, SERVING or NOT_SERVING, is what the server says of its health from then on.
 """
 
 import signal
@@ -11,6 +12,7 @@ import threading
 from concurrent import futures
 
 import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 
 class Handler(grpc.GenericRpcHandler):
@@ -28,6 +30,9 @@ class Handler(grpc.GenericRpcHandler):
 def main():
     handler, host = Handler(), sys.argv[1].rsplit(":", 1)[0]
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=16), handlers=(handler,))
+    states = health.HealthServicer()
+    states.set("", health_pb2.HealthCheckResponse.SERVING)
+    health_pb2_grpc.add_HealthServicer_to_server(states, server)
     port = server.add_insecure_port(sys.argv[1])
     address = f"{host}:{port}".encode()
     handler.answer = bytes([1 << 3 | 2, len(address)]) + address
@@ -35,7 +40,13 @@ def main():
     print(port, flush=True)
     over = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: over.set())
-    threading.Thread(target=lambda: (sys.stdin.read(), over.set()), daemon=True).start()
+
+    def read():
+        for line in sys.stdin:
+            states.set("", health_pb2.HealthCheckResponse.ServingStatus.Value(line.strip()))
+        over.set()
+
+    threading.Thread(target=read, daemon=True).start()
     over.wait()
     server.stop(1).wait()
 

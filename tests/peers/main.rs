@@ -1,8 +1,8 @@
 //! Against servers that others wrote: OpenSSL for what goes wrong in TLS, grpcio (C-core) and etcd
 //! (grpc-go) for what goes right.
 //!
-//! Needs `openssl`, `etcd`, and a Python with grpcio and grpcio-tools: `python3`, or the one that
-//! `PEERS_PYTHON` names. `.ci/peers` sets all of it up.
+//! Needs `openssl`, `etcd`, and a Python with grpcio, grpcio-tools and grpcio-health-checking:
+//! `python3`, or the one that `PEERS_PYTHON` names. `.ci/peers` sets all of it up.
 
 #[path = "../it/tls/certificates.rs"]
 mod certificates;

@@ -16,7 +16,7 @@ use std::{
 };
 use tonic_supervisor::{
     ConnectivityState::{self, Connecting, Idle, Ready, Shutdown, TransientFailure},
-    EndpointId, Fact, Incarnation, Snapshot,
+    EndpointId, Fact, Health, Incarnation, Snapshot,
     config::Balancing,
 };
 
@@ -30,6 +30,8 @@ pub(crate) struct Endpoints {
     links: BTreeMap<Incarnation, EndpointId>,
     /// The links that have answered, or lived long enough.
     proven: BTreeSet<Incarnation>,
+    /// The links whose servers' health was said to be good, last.
+    healthy: BTreeSet<Incarnation>,
     /// The list that was given last, and by when it must have been applied.
     given: Option<(List, Duration)>,
     /// When, at the latest, an actor that failed is replaced.
@@ -77,6 +79,7 @@ impl Endpoints {
             dials: BTreeMap::new(),
             links: BTreeMap::new(),
             proven: BTreeSet::new(),
+            healthy: BTreeSet::new(),
             listings: Listings::default(),
         }
     }
@@ -199,6 +202,16 @@ impl Endpoints {
                 self.dial_ended(*incarnation, *endpoint, "is up");
                 self.links.insert(*incarnation, *endpoint);
                 self.way_on(*endpoint, now);
+            }
+            Fact::HealthChanged { incarnation, endpoint, health, .. } => {
+                self.must_be_listed(*endpoint, fact);
+                self.shared.require(self.links.contains_key(incarnation), || {
+                    format!("the health of {incarnation} changed, which is not up")
+                });
+                match health {
+                    Health::Serving | Health::Unsupported => self.healthy.insert(*incarnation),
+                    _ => self.healthy.remove(incarnation),
+                };
             }
             Fact::BackoffReset { incarnation, .. } => drop(self.proven.insert(*incarnation)),
             Fact::GoAwayReceived { incarnation, endpoint, .. } => {
@@ -429,12 +442,22 @@ impl Endpoints {
         });
     }
 
+    /// Whether an endpoint has a link, and may not be called all the same: its server's health is
+    /// watched, and is not said to be good. What is known of it dials nothing, and is no stop.
+    fn is_out(&self, id: EndpointId) -> bool {
+        let unhealthy = |(link, endpoint): (&Incarnation, &EndpointId)| {
+            *endpoint == id && !self.healthy.contains(link)
+        };
+        self.script.config.health().service().is_some() && self.links.iter().any(unhealthy)
+    }
+
     /// The laws of every moment while it is not shut down.
     pub(crate) fn look(&self, snapshot: &Snapshot, few_for_long: impl Fn(EndpointId) -> bool) {
         let now = now();
         for (id, told) in self.all.iter().filter(|(_, told)| told.listed) {
             let stuck = now > told.way_on_by + GRAIN;
-            self.shared.require(!stuck || told.state == Ready || told.ejected, || {
+            let moves = told.state == Ready || told.ejected || self.is_out(*id);
+            self.shared.require(!stuck || moves, || {
                 format!("stuck: endpoint {id} is {} since {:?}", told.state, told.way_on_by)
             });
             self.shared.require(!stuck || !few_for_long(*id), || {

@@ -179,6 +179,8 @@ pub(crate) enum ServerFault {
     Slow(Duration),
     /// Every call is answered so.
     Burst(Code),
+    /// It says of its health whether it serves, where it is asked.
+    HealthSays(bool),
     /// Undoes all of the above, for connections to come.
     Well,
 }
@@ -252,6 +254,14 @@ impl Script {
         let config = config().balancing_policy(Balancing::RoundRobin).connections(connections);
         (self.config, self.servers) = (checked(config), servers);
         self.list = Some(List::first(servers));
+        self
+    }
+
+    /// The same with servers whose health is watched.
+    pub(crate) fn watched(mut self, servers: usize) -> Self {
+        self = self.with_servers(servers, 1);
+        let config = config().balancing_policy(Balancing::RoundRobin).health_service("");
+        self.config = checked(config);
         self
     }
 

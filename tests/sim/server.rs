@@ -14,7 +14,7 @@ use tokio::{
     task::JoinSet,
 };
 use tonic::Code;
-use tonic_supervisor::testing::{Frame, MemoryNetwork, ScriptedServer};
+use tonic_supervisor::testing::{Frame, HealthAnswer, MemoryNetwork, ScriptedServer};
 use turmoil::net::{TcpListener, TcpStream};
 
 /// What the server is told to do; outlives its machine.
@@ -46,6 +46,14 @@ impl Orders {
 struct Mood {
     slow: Duration,
     burst: Option<Code>,
+    /// Whether it says that it does not serve.
+    rests: bool,
+}
+
+impl Mood {
+    fn health(self) -> HealthAnswer {
+        if self.rests { HealthAnswer::NotServing } else { HealthAnswer::Serving }
+    }
 }
 
 /// What a new connection meets.
@@ -94,8 +102,13 @@ pub(crate) async fn run(n: usize, shared: Shared, orders: Orders) -> turmoil::Re
                 }
                 ServerFault::Slow(time) => mood.lock().slow = time,
                 ServerFault::Burst(code) => mood.lock().burst = Some(code),
+                ServerFault::HealthSays(serves) => {
+                    mood.lock().rests = !serves;
+                    wings.iter().for_each(|wing| wing.server.health(mood.lock().health()));
+                }
                 ServerFault::Well => {
                     *mood.lock() = Mood::default();
+                    wings.iter().for_each(|wing| wing.server.health(HealthAnswer::Serving));
                     door = Door::Open;
                     // What has few streams will never have more.
                     wings.retain(|wing| wing.kind == Kind::Plain);
@@ -220,9 +233,10 @@ async fn scripted(shared: &(usize, Shared), mood: &Arc<Mutex<Mood>>, kind: Kind)
         Kind::Limited(streams) => server = server.max_concurrent_streams(streams),
         Kind::Hasty => server = server.goaway_after_calls(1),
     }
+    let health = mood.lock().health();
     let ((n, shared), mood) = (shared.clone(), mood.clone());
     let script = move |arrival: &_| {
-        let Mood { slow, burst } = *mood.lock();
+        let Mood { slow, burst, .. } = *mood.lock();
         let burst = burst.map(|code| Fate::Status { after: slow, code, pushback: None });
         match shared.arrived(n, arrival, burst) {
             Fate::Echo { after } => Fate::Echo { after: after + slow },
@@ -230,5 +244,7 @@ async fn scripted(shared: &(usize, Shared), mood: &Arc<Mutex<Mood>>, kind: Kind)
         }
         .answer()
     };
-    server.script(script).on_memory(&MemoryNetwork::new(), "nowhere:1").await
+    let server = server.script(script).on_memory(&MemoryNetwork::new(), "nowhere:1").await;
+    server.health(health);
+    server
 }

@@ -103,3 +103,40 @@ fn lists_come_and_go_and_calls_follow_them() {
     assert_eq!(lines(&outcome, &["EndpointAdded"]), 3 + 2 + 1, "the last when all is healed");
     assert_eq!(lines(&outcome, &["EndpointRemoved"]), 2 + 1);
 }
+
+/// What servers say of their health changes where calls go, and never when is dialled: the laws
+/// look at each dial.
+#[test]
+fn a_server_that_does_not_serve_gets_no_call_and_no_dial_follows() {
+    let rests = |serves| Fault::Server(ServerFault::HealthSays(serves));
+    let story = traffic(Script::quiet(6).watched(3))
+        .at_server(1, secs(1), rests(false))
+        .at_server(1, secs(2), rests(true))
+        .at(ms(2_500), rests(false))
+        .at(ms(3_500), rests(true));
+    let outcome = told(story);
+    assert_eq!(lines(&outcome, &["client: call", "OK"]), 200);
+    assert_eq!(lines(&outcome, &["DialStarted"]), 3, "one for each server");
+    assert_eq!(lines(&outcome, &["HealthChanged", "NotServing"]), 1 + 3);
+    assert_eq!(lines(&outcome, &["LinkLost", "current: true"]), 0);
+}
+
+/// The same while links are lost and servers crash.
+#[test]
+fn health_crashes_and_black_holes_in_one_life_break_no_law() {
+    let rests = |serves| Fault::Server(ServerFault::HealthSays(serves));
+    for seed in 0..30 {
+        let story = traffic(Script::quiet(seed).watched(3))
+            .at_server(0, ms(300 + 17 * seed), rests(false))
+            .at_server(1, ms(500 + 23 * seed), Fault::Crash)
+            .at_server(2, ms(900 + 31 * seed), Fault::Server(ServerFault::GoAway))
+            .at_server(2, ms(1_200), Fault::BlackHole)
+            .at_server(1, ms(1_700 + 13 * seed), Fault::Boot)
+            .at_server(1, ms(2_000), rests(false))
+            .at_server(0, ms(2_500 + 11 * seed), rests(true))
+            .at_server(2, secs(4), Fault::Mend)
+            .at_server(1, ms(4_500), rests(true));
+        let outcome = told(story);
+        assert_eq!(lines(&outcome, &["client: call", "OK"]), 200, "seed {seed}");
+    }
+}

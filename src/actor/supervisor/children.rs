@@ -3,7 +3,7 @@
 
 use super::{
     super::{
-        connection::{ConnectionActor, ConnectionArgs, ConnectionEnd},
+        connection::{ConnectionActor, ConnectionArgs, ConnectionEnd, ConnectionState},
         message::{ConnectionMsg, RequestMsg, SupervisorMsg},
         request::{RequestActor, RequestArgs},
         timer::{Timer, Watch},
@@ -16,8 +16,11 @@ use crate::{
     policy::{Input, RestartDecision},
     transport::{FailedDial, Link},
 };
-use ractor::{Actor, ActorId, ActorRef};
+use ractor::{Actor, ActorId, ActorRef, SupervisionEvent};
 use std::{sync::Arc, time::Duration};
+
+/// What ractor says of an actor whose task was dropped. Nobody but its runtime does that.
+const CANCELLED: &str = "actor_task_cancelled";
 
 /// A connection actor.
 pub(super) struct Connection {
@@ -28,12 +31,22 @@ pub(super) struct Connection {
     pub(super) keepalive_time: Option<Duration>,
     pub(super) goaway_announced: bool,
     pub(super) cut: Option<Timer>,
+    /// The timer for its greatest age.
+    pub(super) age: Option<Timer>,
 }
 
 impl Connection {
     /// Whether its link has answered a call.
     pub(super) fn is_proven(&self) -> bool {
         self.link.as_ref().is_some_and(|link| link.is_proven())
+    }
+
+    /// Whether its link leads to this endpoint, takes no new calls, and still has some.
+    pub(super) fn only_finishes(&self, endpoint: EndpointId) -> bool {
+        self.endpoint == endpoint
+            && self.link.as_ref().is_some_and(|link| {
+                !link.is_accepting() && link.end().is_none() && link.in_flight() > 0
+            })
     }
 }
 
@@ -74,7 +87,7 @@ impl Session {
                     if let Ok((actor, _)) =
                         Actor::spawn_linked(None, ConnectionActor, *args, myself).await
                     {
-                        let (link, goaway_announced, cut) = (None, false, None);
+                        let (link, goaway_announced, cut, age) = (None, false, None, None);
                         let connection = Connection {
                             incarnation,
                             endpoint,
@@ -83,6 +96,7 @@ impl Session {
                             keepalive_time,
                             goaway_announced,
                             cut,
+                            age,
                         };
                         self.connections.push(connection);
                     }
@@ -104,7 +118,24 @@ impl Session {
         }
     }
 
-    pub(super) fn child_ended(&mut self, id: ActorId, end: Option<ConnectionEnd>, words: &str) {
+    pub(super) fn on_child_event(&mut self, event: SupervisionEvent) {
+        match event {
+            // The runtime drops its tasks: this actor's, too. That is no failure of a child.
+            SupervisionEvent::ActorTerminated(_, _, Some(reason)) if reason == CANCELLED => {}
+            SupervisionEvent::ActorTerminated(cell, boxed, reason) => {
+                let end =
+                    boxed.and_then(|mut boxed| boxed.take::<ConnectionState>().ok()?.take_end());
+                let reason = reason.unwrap_or_else(|| "stopped".into());
+                self.child_ended(cell.get_id(), end, &reason);
+            }
+            SupervisionEvent::ActorFailed(cell, error) => {
+                self.child_ended(cell.get_id(), None, &error.to_string())
+            }
+            _ => {}
+        }
+    }
+
+    fn child_ended(&mut self, id: ActorId, end: Option<ConnectionEnd>, words: &str) {
         if let Some(shard) = self.shard_of(id) {
             return self.request_actor_failed(shard, words);
         }
@@ -177,7 +208,9 @@ impl Session {
         if before != now {
             self.step(Input::CallsWaiting(now), "calls wait");
         }
-        if now && !before {
+        if waiting && self.channel.is_idle() {
+            self.leave_idle("a call came");
+        } else if now && !before {
             self.look_up_for_calls();
         }
     }

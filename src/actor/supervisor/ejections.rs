@@ -138,11 +138,6 @@ impl Session {
         self.core.telemetry.announce(fact);
     }
 
-    /// What is picked and shown changes, and not what is dialled.
-    fn news(&mut self, news: News, cause: &str) {
-        self.take_step(cause, |channel, cause, _, _| channel.on_news(news, cause));
-    }
-
     /// Whether calls go to another endpoint as well.
     fn is_another_in_use(&self, endpoint: EndpointId) -> bool {
         let mut others = self.channel.links().filter(|(id, _)| *id != endpoint);

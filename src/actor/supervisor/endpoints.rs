@@ -91,6 +91,7 @@ impl Session {
         self.core.mutations.misapply(&mut added, &mut removed);
         // Who may not be ejected any more is in use before others are gone.
         self.watch_listed();
+        self.in_doubt.retain(|endpoint| !removed.contains(endpoint));
         if !(added.is_empty() && removed.is_empty()) {
             self.take_step(cause, |channel, cause, now, random| {
                 Some(channel.on_list(added, removed, cause, now, random))

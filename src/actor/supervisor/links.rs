@@ -20,6 +20,7 @@ impl Session {
         }
         self.core.first_dials.lock().succeeded();
         let (endpoint, max_concurrent_streams) = (link.endpoint(), link.peer_limit());
+        self.begin_in_doubt(incarnation, endpoint);
         if let Some(connection) = self.connection(incarnation) {
             connection.link = Some(link);
         }
@@ -30,6 +31,7 @@ impl Session {
             max_concurrent_streams,
         });
         self.step(input, "the peer's SETTINGS were read");
+        self.begin_to_age(incarnation);
         // Its endpoint may have moved meanwhile.
         self.replace_if_gone(incarnation);
     }
@@ -132,15 +134,9 @@ impl Session {
     /// would keep them all.
     pub(super) fn bound_draining(&mut self, endpoint: EndpointId) {
         let limit = self.core.config.max_draining_links;
-        let draining = |connection: &&Connection| {
-            let link = connection.link.as_ref();
-            connection.endpoint == endpoint
-                && link.is_some_and(|link| {
-                    !link.is_accepting() && link.end().is_none() && link.in_flight() > 0
-                })
-        };
-        let above = self.connections.iter().filter(draining).count().saturating_sub(limit);
-        for connection in self.connections.iter().filter(draining).take(above) {
+        let above = self.draining_links(endpoint).saturating_sub(limit);
+        let draining = self.connections.iter().filter(|one| one.only_finishes(endpoint));
+        for connection in draining.take(above) {
             connection.link.as_ref().inspect(|link| link.crowded_out(limit));
             // One that has ended already has nothing to end.
             let _ = connection.actor.cast(ConnectionMsg::HangUp);

@@ -6,36 +6,33 @@ mod children;
 mod drain;
 mod ejections;
 mod endpoints;
+mod health;
 mod links;
 mod names;
+mod rest;
 mod restarter;
 mod watchdog;
 
 pub(super) use restarter::SupervisorActor;
 
 use super::{
-    connection::{ConnectionArgs, ConnectionState},
-    core::Core,
-    handling::Handling,
-    message::SupervisorMsg,
+    connection::ConnectionArgs, core::Core, handling::Handling, message::SupervisorMsg,
     timer::Timer,
 };
 use crate::{
     call::Child,
     clock,
     model::{ConnectivityState, EndpointId, Fact, Incarnation},
-    policy::{Channel, Input, Liveness, Output, Restarts, Schedules, Step},
+    policy::{Channel, Input, Liveness, News, Output, Restarts, Schedules, Step},
     transport::Dial,
 };
 use children::{Connection, PendingChild, RequestActorSlot};
 use ejections::Watched;
 use endpoints::GivenWatch;
 use names::Names;
-use ractor::{ActorRef, SupervisionEvent};
+use ractor::ActorRef;
+use rest::IdleLooks;
 use std::{collections::BTreeSet, sync::Arc, time::Instant};
-
-/// What ractor says of an actor whose task was dropped. Nobody but its runtime does that.
-const CANCELLED: &str = "actor_task_cancelled";
 
 /// Gives a number in `0.0..1.0` each time.
 type Random<'a> = &'a mut dyn FnMut() -> f64;
@@ -62,6 +59,10 @@ struct Session {
     /// Tells of lists of endpoints that are given, if any are.
     _given: Option<GivenWatch>,
     grace: Option<Timer>,
+    /// None while the channel is idle, and where it never is.
+    idle_looks: Option<Box<IdleLooks>>,
+    /// The endpoints that have not answered probes, and no others since.
+    in_doubt: BTreeSet<EndpointId>,
     /// Since when Ready is shown without a link that takes calls, and the timer to look again.
     ready_without_link: Option<(EndpointId, Instant, Timer)>,
     /// When a change of addresses last made it dial anew.
@@ -113,6 +114,8 @@ impl Session {
             pending_children: (0..shards).map(PendingChild::Request).collect(),
             redial: None,
             grace: None,
+            idle_looks: None,
+            in_doubt: BTreeSet::new(),
             ready_without_link: None,
             moved: None,
             draining: false,
@@ -129,6 +132,7 @@ impl Session {
         }
         session.watch_listed();
         session.look_up_now();
+        session.begin_idle_looks();
         session
     }
 
@@ -145,6 +149,15 @@ impl Session {
             SupervisorMsg::LinkProven(incarnation) => self.proven(incarnation),
             SupervisorMsg::LinkRetired(incarnation) => self.retired(incarnation),
             SupervisorMsg::LinkWornOut(incarnation) => self.worn_out(incarnation),
+            SupervisorMsg::HealthHeard { incarnation, health, cause } => {
+                self.health_heard(incarnation, health, &cause)
+            }
+            SupervisorMsg::LinkSuspect { incarnation, suspect } => {
+                self.link_suspect(incarnation, suspect)
+            }
+            SupervisorMsg::LinkAged(incarnation) => self.link_aged(incarnation),
+            SupervisorMsg::IdleDue => self.idle_due(),
+            SupervisorMsg::LeaveIdle => self.leave_idle("somebody waits for a link"),
             SupervisorMsg::EndpointsGiven => self.endpoints_given(),
             SupervisorMsg::Resolved(answer) => self.resolved(*answer),
             SupervisorMsg::LookupDue => self.lookup_due(),
@@ -157,6 +170,9 @@ impl Session {
             SupervisorMsg::ProbationDue => self.probation_due(),
             SupervisorMsg::RestartDue { shard } => self.restart_due(shard),
             SupervisorMsg::CallsWaiting { actor, waiting } => self.calls_waiting(actor, waiting),
+            SupervisorMsg::ResetBackoff if self.channel.is_idle() => {
+                self.leave_idle("asked to reconnect now")
+            }
             SupervisorMsg::ResetBackoff => {
                 self.look_up_now();
                 self.step(Input::ResetBackoff, "asked to reconnect now");
@@ -167,23 +183,6 @@ impl Session {
             SupervisorMsg::LinkShut | SupervisorMsg::LinkCheckDue => {}
         }
         handling.end(&self.core);
-    }
-
-    fn on_child_event(&mut self, event: SupervisionEvent) {
-        match event {
-            // The runtime drops its tasks: this actor's, too. That is no failure of a child.
-            SupervisionEvent::ActorTerminated(_, _, Some(reason)) if reason == CANCELLED => {}
-            SupervisionEvent::ActorTerminated(cell, boxed, reason) => {
-                let end =
-                    boxed.and_then(|mut boxed| boxed.take::<ConnectionState>().ok()?.take_end());
-                let reason = reason.unwrap_or_else(|| "stopped".into());
-                self.child_ended(cell.get_id(), end, &reason);
-            }
-            SupervisionEvent::ActorFailed(cell, error) => {
-                self.child_ended(cell.get_id(), None, &error.to_string())
-            }
-            _ => {}
-        }
     }
 
     // The machine's steps, and their effects.
@@ -233,6 +232,11 @@ impl Session {
         self.arm_redial(now);
     }
 
+    /// What is picked and shown changes, and not what is dialled.
+    fn news(&mut self, news: News, cause: &str) {
+        self.take_step(cause, |channel, cause, _, _| channel.on_news(news, cause));
+    }
+
     fn dial(&mut self, endpoint: EndpointId, incarnation: Incarnation) {
         let core = &self.core;
         // An endpoint that is listed no more is not dialled: the machine knows only those that are.
@@ -259,7 +263,8 @@ impl Session {
             tls: core.tls.clone(),
         };
         let supervisor = self.me.clone();
-        let args = Box::new(ConnectionArgs { core: core.clone(), supervisor, dial });
+        let in_doubt = self.in_doubt.contains(&endpoint);
+        let args = Box::new(ConnectionArgs { core: core.clone(), supervisor, dial, in_doubt });
         self.pending_children
             .push(PendingChild::Connection { args, keepalive_time: keepalive.time() });
     }

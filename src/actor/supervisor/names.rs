@@ -86,7 +86,8 @@ impl Session {
 
     fn look_up(&mut self, begins: impl FnOnce(&mut Resolve) -> bool) {
         let (core, me) = (self.core.clone(), self.me.clone());
-        let Some(names) = self.names.as_mut().filter(|_| !self.draining) else { return };
+        let rests = self.draining || self.channel.is_idle();
+        let Some(names) = self.names.as_mut().filter(|_| !rests) else { return };
         if begins(&mut names.machine) {
             let (resolver, timeout) = (names.resolver.clone(), core.config.connect_timeout);
             let asking = async move {
@@ -159,10 +160,15 @@ impl Session {
         links.flat_map(both).collect()
     }
 
+    /// No name is looked up while the channel is idle.
+    pub(super) fn stop_lookups(&mut self) {
+        self.arm_lookup();
+    }
+
     fn arm_lookup(&mut self) {
-        let (core, me) = (&self.core, &self.me);
+        let (core, me, idle) = (&self.core, &self.me, self.channel.is_idle());
         let Some(names) = self.names.as_mut() else { return };
-        let next = names.machine.next();
+        let next = names.machine.next().filter(|_| !idle);
         if names.due.as_ref().map(|(at, _)| *at) == next {
             return;
         }

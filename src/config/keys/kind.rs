@@ -158,6 +158,7 @@ read! {
         time => Ok(time),
     } }
     CallKind: value, { Shape::Word(_) => value.call_kind() }
+    String: value, { Shape::Text => value.text().map(str::to_owned) }
     // A list of what is to be read one by one.
     Vec<Value>: value, {
         Shape::Codes => value.list("gRPC status codes"),

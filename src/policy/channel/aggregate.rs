@@ -10,7 +10,7 @@
 //! | none: the list is empty, or its first lookup failed | TransientFailure |
 //! | none: the list is being looked up for the first time | Connecting |
 
-use super::{Channel, Lookup, Record, Stage};
+use super::{Channel, Lookup, Record, Stage, Step};
 use crate::model::{
     ConnectivityState::{self, Connecting, Idle, Ready, Shutdown, TransientFailure},
     EndpointId, Incarnation,
@@ -43,6 +43,15 @@ impl Channel {
                 }
             }
         }
+    }
+
+    /// The list was not to be had, and none was there before.
+    pub fn on_lookup_failed(&mut self, cause: &Arc<str>) -> Step {
+        let before = self.before();
+        if self.lookup != Lookup::Done {
+            self.lookup = Lookup::Failed(cause.clone());
+        }
+        self.finish(before, None, Step::default())
     }
 
     /// How many endpoints there are, and how many of them have failed since they were last Ready.

@@ -40,6 +40,7 @@ pub enum Standing {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum News {
     /// An endpoint was ejected, or is taken back.
+    #[allow(dead_code, reason = "the breaker sends it")]
     Ejected(EndpointId, bool),
     /// What the peer of a link or dial says of its health: `Good`, `Unknown` or `NotServing`.
     Health(Incarnation, Standing),

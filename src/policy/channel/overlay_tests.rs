@@ -102,3 +102,64 @@ fn what_was_known_of_a_link_goes_with_it_and_news_of_it_come_late() {
     channel.on(Input::Shutdown, &"over".into(), now, || 0.5);
     assert_eq!(on(&mut channel, News::Ejected(FIRST, true)), None);
 }
+
+/// The law of all this: two channels hear the same of their links and dials, and one of them hears
+/// news besides. What is dialled, drained and waited for is the same in both, always.
+#[test]
+fn whatever_the_news_the_same_is_dialled_at_the_same_time() {
+    for seed in 1..=2_000_u64 {
+        let mut dice = Dice(seed);
+        let connections = 1 + dice.up_to(2) as usize;
+        let mut told = channel(connections);
+        let mut plain = told.clone();
+        let (mut now, cause) = (Instant::now(), Arc::<str>::from("so it is"));
+        for _ in 0..60 {
+            now += Duration::from_millis(dice.up_to(700));
+            let link = Incarnation(dice.up_to(plain.last.0));
+            if dice.up_to(1) == 0 {
+                told.on_news(news(&mut dice, link), &cause);
+            }
+            let input = input(&mut dice, link);
+            let unit = dice.up_to(999) as f64 / 1_000.0;
+            let one = told.on(input, &cause, now, || unit);
+            let other = plain.on(input, &cause, now, || unit);
+            let outputs = |step: Option<Step>| step.map(|step| step.outputs);
+            assert_eq!(outputs(one), outputs(other), "seed {seed}: {input:?}");
+            assert_eq!(told.next_dial(), plain.next_dial(), "seed {seed}: {input:?}");
+            assert!(told.links().eq(plain.links()), "seed {seed}: {input:?}");
+        }
+    }
+}
+
+fn news(dice: &mut Dice, link: Incarnation) -> News {
+    let of = [Standing::Good, Standing::Unknown, Standing::NotServing];
+    match dice.up_to(2) {
+        0 => News::Ejected(EndpointId(1 + dice.up_to(1) as u32), dice.up_to(1) == 0),
+        1 => News::Suspect(link, dice.up_to(1) == 0),
+        _ => News::Health(link, of[dice.up_to(2) as usize]),
+    }
+}
+
+fn input(dice: &mut Dice, link: Incarnation) -> Input {
+    match dice.up_to(9) {
+        0 | 1 => Input::Established(link),
+        2 => Input::DialFailed(link),
+        3 => Input::Proven(link),
+        4 => Input::Lost { link, goaway: dice.up_to(1) == 0 },
+        5 => Input::GoAway(link),
+        6 => Input::WornOut(link),
+        7 => Input::CallsWaiting(dice.up_to(1) == 0),
+        8 => Input::ResetBackoff,
+        _ => Input::RedialDue,
+    }
+}
+
+/// Numbers that look random, the same each time.
+struct Dice(u64);
+
+impl Dice {
+    fn up_to(&mut self, most: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (self.0 >> 33) % (most + 1)
+    }
+}

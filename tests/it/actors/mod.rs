@@ -1,6 +1,7 @@
 //! Actors: panics, restarts, mailboxes, and how a supervisor and its runtime end.
 
 mod caller_panics;
+mod configured_news;
 mod crash_loops;
 mod found_by_simulation;
 mod mailbox;

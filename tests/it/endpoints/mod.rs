@@ -1,14 +1,18 @@
 //! Many endpoints: several servers behind one channel, and several links to one server. The numbers
 //! of the tests are those of the pains that they stand for.
 
+mod age;
 mod balanced;
 mod connections;
 mod ejection;
 mod given;
+mod health;
+mod idle;
 mod load_aware;
 mod names;
 mod retries;
 mod states;
+mod suspicion;
 
 use crate::support::*;
 use std::time::Duration;

@@ -43,6 +43,12 @@ pub(crate) enum Harm {
     HangsLimited,
     /// It stands still: connections stay open, and new ones are not accepted.
     Freezes,
+    /// Its health is watched, and it says that it does not serve.
+    NotServing,
+    /// Its health is watched, and the watch breaks, again and again.
+    WatchBreaks,
+    /// Its health is watched, and from the start on it does not know the health service.
+    LacksHealth,
     /// From the start on its endpoint has a first address that accepts and stays silent. Now its
     /// connection is reset.
     MuteAddress,
@@ -112,9 +118,25 @@ fn of_one() -> Vec<FleetRow> {
         one(
             "stands still",
             Freezes,
-            "It has its turns until keepalive gives its link up, after `keepalive_time` + \
-             `keepalive_timeout`. Then its calls are tried again at the others, and it gets no \
-             more.",
+            "It has its turns until it is suspect, `keepalive_time` + half of `keepalive_timeout` \
+             after its last byte. Another half later its link is given up, and its calls are tried \
+             again at the others.",
+        ),
+        one(
+            "says NOT_SERVING, with `health.service`",
+            NotServing,
+            "It gets no new call until it says SERVING; those it has are answered, and no link is \
+             lost.",
+        ),
+        one(
+            "breaks the watch of its health, with `health.service`",
+            WatchBreaks,
+            "The same, until it answers a watch: it is opened again with backoff.",
+        ),
+        one(
+            "lacks the health service, with `health.service`",
+            LacksHealth,
+            "It counts as healthy and has its turns; the log says so once.",
         ),
         one(
             "GOAWAY at every call",
@@ -164,6 +186,19 @@ fn of_all() -> Vec<FleetRow> {
             Freezes,
             None,
             "Keepalive gives the links up; then calls wait, and are answered when servers go on.",
+        ),
+        all(
+            "say NOT_SERVING, with `health.service`",
+            NotServing,
+            None,
+            "The channel is in TRANSIENT_FAILURE with all links up: calls wait, and are answered \
+             when one says SERVING.",
+        ),
+        all(
+            "lack the health service, with `health.service`",
+            LacksHealth,
+            None,
+            "All count as healthy.",
         ),
         all(
             "GOAWAY at every call",

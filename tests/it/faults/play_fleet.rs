@@ -11,7 +11,7 @@ use tonic::{Code, Request};
 use tonic_supervisor::{
     Config, ConnectivityState, Endpoint, SupervisedChannel, Supervisor,
     config::Balancing,
-    testing::{Answer, Fleet, MemoryNetwork, Misbehaviour, PlayingPeer, Script},
+    testing::{Answer, Fleet, HealthAnswer, MemoryNetwork, Misbehaviour, PlayingPeer, Script},
 };
 
 /// Servers that are listed before the fault and after it.
@@ -128,6 +128,9 @@ async fn play(row: FleetRow) -> Played {
         FleetFault::Listed(_) => None,
     };
     let harmed = if matches!(row.fault, FleetFault::One(_)) { 0..1 } else { 0..LISTED };
+    if harm == Some(Harm::LacksHealth) {
+        harmed.clone().for_each(|place| fleet.server(place).health(HealthAnswer::Unimplemented));
+    }
     let mut peers = Vec::new();
     if harm == Some(Harm::MuteAddress) {
         let mut list: Vec<Endpoint> = (0..LISTED).map(|place| fleet.endpoint(place)).collect();
@@ -212,13 +215,17 @@ fn supervise(fleet: &Fleet, harm: Option<Harm>) -> Supervisor {
     if harm == Some(Harm::HangsLimited) {
         config = config.attempt_timeout(Duration::from_secs(1));
     }
+    if matches!(harm, Some(Harm::NotServing | Harm::WatchBreaks | Harm::LacksHealth)) {
+        config = config.health_service("");
+    }
     let config = config.build().expect("a valid configuration");
     let builder = Supervisor::builder(config).connector(fleet.connector());
     builder.endpoints(fleet.endpoints()).rng_seed(1).spawn()
 }
 
-/// The server answers with its own number, after a while.
+/// The server answers with its own number, after a while, and says that it serves.
 fn heal(fleet: &Fleet, place: usize) {
+    fleet.server(place).health(HealthAnswer::Serving);
     let answer = Answer::echo().after(ANSWER).header(SERVER, &place.to_string());
     fleet.server(place).script(answer);
 }
@@ -234,6 +241,12 @@ async fn begin(
     match harm {
         Harm::Peer(fault) => return Some(fleet.misbehave(place, fault).await),
         Harm::Errs => fleet.server(place).script(Script::always(Code::Unavailable)),
+        Harm::NotServing => fleet.server(place).health(HealthAnswer::NotServing),
+        Harm::WatchBreaks => {
+            fleet.server(place).health(HealthAnswer::Fails(Code::Unavailable));
+        }
+        // From the start on.
+        Harm::LacksHealth => {}
         Harm::Hangs | Harm::HangsLimited => fleet.server(place).script(Script::hang()),
         Harm::Freezes => {
             network.freeze_all();

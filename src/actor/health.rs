@@ -1,0 +1,315 @@
+//! Asks the server at a link's other end how it is: a watch of its health (gRPC A17) and probes, on
+//! streams that are no calls. What follows from the answers `policy::LinkHealth` says; here are the
+//! streams, in one task that the connection actor owns.
+//!
+//! The questions carry no credentials: health services ask for none, and those of a call are its
+//! caller's.
+
+use super::{core::Core, message::SupervisorMsg};
+use crate::{
+    call, clock,
+    model::{Cause, Health, LinkEnd, Origin, code_name, printable},
+    policy::{HealthRule, LinkHealth, Probed, WatchEnd},
+    transport::{
+        AttemptFailure, Hold, Link, LinkEvent, LinkListener, OpenStream, PREFIX, ResponseBody,
+        frame, message_length, read_head, read_unary, status, take_message,
+    },
+};
+use bytes::{Bytes, BytesMut};
+use futures::future::join;
+use parking_lot::Mutex;
+use prost::Message;
+use ractor::ActorRef;
+use std::{
+    future::poll_fn,
+    sync::Arc,
+    task::Poll,
+    time::{Duration, Instant},
+};
+use tokio::task::AbortHandle;
+use tonic::Code;
+
+const WATCH: &str = "/grpc.health.v1.Health/Watch";
+const CHECK: &str = "/grpc.health.v1.Health/Check";
+
+/// No answer of the health service is longer.
+const LARGEST: usize = 1_024;
+
+/// `grpc.health.v1.HealthCheckRequest`.
+#[derive(Clone, PartialEq, Message)]
+struct HealthCheckRequest {
+    #[prost(string, tag = "1")]
+    service: String,
+}
+
+/// `grpc.health.v1.HealthCheckResponse`.
+#[derive(Clone, PartialEq, Message)]
+struct HealthCheckResponse {
+    #[prost(int32, tag = "1")]
+    status: i32,
+}
+
+/// The names of the response's states, by their numbers.
+const STATES: [&str; 4] = ["UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN"];
+const SERVING: i32 = 1;
+
+/// Asks about the server of a link that is up, where that is configured, in a task of its own.
+/// `at_once`: the first probe does not wait.
+pub(super) fn ask(
+    core: &Arc<Core>,
+    link: &Arc<Link>,
+    supervisor: &ActorRef<SupervisorMsg>,
+    at_once: bool,
+    events: Arc<dyn LinkListener>,
+) -> Option<AbortHandle> {
+    let questions = Questions::new(core, link, supervisor, at_once)?;
+    let on_end = move |end: Result<(), String>| {
+        // Without an answer the link would never be used, or never be doubted.
+        if let Err(words) = end {
+            let words = format!("the questions about its health panicked: {words}");
+            events.on_event(LinkEvent::Ended(LinkEnd::ActorFailed(words)));
+        }
+    };
+    let asks = link.is_accepting();
+    asks.then(|| call::spawn(&core.calls, "Health", questions.ask(), on_end))
+}
+
+/// The questions about one link.
+struct Questions {
+    core: Arc<Core>,
+    link: Arc<Link>,
+    supervisor: ActorRef<SupervisorMsg>,
+    machine: Mutex<LinkHealth>,
+    /// Whether the first probe does not wait: the last link's were not answered.
+    at_once: bool,
+}
+
+impl Questions {
+    /// None: nothing is configured to be asked.
+    fn new(
+        core: &Arc<Core>,
+        link: &Arc<Link>,
+        supervisor: &ActorRef<SupervisorMsg>,
+        at_once: bool,
+    ) -> Option<Self> {
+        let (asked, reconnect) = (&core.config.health, &core.config.reconnect);
+        let rule = HealthRule {
+            watch: asked.service.is_some(),
+            probe_failures: asked.probe_failures,
+            backoff: reconnect.idle,
+            jitter: reconnect.jitter,
+        };
+        asked.are_on().then(|| Self {
+            core: core.clone(),
+            link: link.clone(),
+            supervisor: supervisor.clone(),
+            machine: Mutex::new(LinkHealth::new(rule)),
+            at_once,
+        })
+    }
+
+    /// Asks for as long as the link takes calls, or there is nothing more to be asked.
+    async fn ask(self) {
+        join(self.watch(), self.probe()).await;
+    }
+
+    fn tell(&self, health: Option<Health>, cause: String) {
+        let Some(health) = health else { return };
+        let incarnation = self.link.incarnation();
+        let cause = cause.into();
+        // A dead supervisor takes this task with it.
+        let _ = self.supervisor.cast(SupervisorMsg::HealthHeard { incarnation, health, cause });
+    }
+
+    fn request(&self) -> Bytes {
+        let service = self.core.config.health.service.clone().unwrap_or_default();
+        frame(&HealthCheckRequest { service }.encode_to_vec())
+    }
+
+    fn open(&self, path: &'static str, timeout: Option<Duration>) -> Result<OpenStream, Ended> {
+        let head = self.core.calls.question(path, timeout);
+        let opened = self.link.aside().open(head, Some(self.request()), None);
+        opened.map_err(|failure| Box::new(AttemptFailure::from(failure)))
+    }
+
+    async fn watch(&self) {
+        while self.core.config.health.service.is_some() && self.link.is_accepting() {
+            let opened = clock::now();
+            self.machine.lock().opens(opened);
+            let (end, cause) = self.one_watch(opened).await;
+            let unit = self.core.random();
+            let (news, again) = self.machine.lock().watch_ended(end, clock::now(), unit);
+            self.tell(news, cause);
+            let Some(again) = again else { return };
+            // Its place among the peer's streams waits for it.
+            let room = self.link.aside();
+            tokio::time::sleep_until(again.into()).await;
+            drop(room);
+        }
+    }
+
+    /// A watch, from its opening to its end.
+    async fn one_watch(&self, opened: Instant) -> (WatchEnd, String) {
+        if self.link.peer_limit() == Some(1) {
+            let why = "the server allows one stream at once, which its health watch would take";
+            return (WatchEnd::Unsupported, why.into());
+        }
+        let stream = match self.open(WATCH, None) {
+            Ok(stream) => stream,
+            Err(ended) => return watch_failed(&ended),
+        };
+        let timeout = self.core.config.connect_timeout;
+        let in_time = |time: Instant| time.checked_add(timeout).unwrap_or(time);
+        let late = || {
+            let time = timeout.as_secs_f64();
+            let why =
+                format!("its health watch has said nothing within connect_timeout ({time} s)");
+            (WatchEnd::Broken, why)
+        };
+        let until = tokio::time::Instant::from(in_time(opened));
+        let head = tokio::time::timeout_at(until, read_head(stream.answer, stream.permit)).await;
+        let mut body = match head {
+            Ok(Ok(response)) => response.into_body(),
+            Ok(Err(ended)) => return watch_failed(&ended),
+            Err(_) => return late(),
+        };
+        let (mut heard, mut buffer) = (false, BytesMut::new());
+        loop {
+            let next = next_state(&mut body, &mut buffer);
+            let next = match heard {
+                true => next.await,
+                false => match tokio::time::timeout_at(until, next).await {
+                    Ok(next) => next,
+                    Err(_) => return late(),
+                },
+            };
+            let state = match next {
+                Ok(state) => state,
+                Err(end) => return end,
+            };
+            heard = true;
+            let name = usize::try_from(state).ok().and_then(|state| STATES.get(state));
+            let name = name.map_or_else(|| state.to_string(), |name| (*name).to_owned());
+            let news = self.machine.lock().said(state == SERVING);
+            self.tell(news, format!("its health watch says {name}"));
+        }
+    }
+
+    async fn probe(&self) {
+        let asked = &self.core.config.health;
+        let Some(period) = asked.probe_period else { return };
+        let mut waits = !self.at_once;
+        // A place is kept for probes: one that waits for calls to end would look unanswered.
+        let (limit, watches) = (self.link.peer_limit(), u32::from(asked.service.is_some()));
+        let room = limit.is_none_or(|limit| limit > 1 + watches).then(|| self.link.aside());
+        loop {
+            if std::mem::replace(&mut waits, true) {
+                tokio::time::sleep(period).await;
+            }
+            if !self.link.is_accepting() {
+                return;
+            }
+            if room.is_none() && (self.link.in_flight() > 0 || limit == Some(0)) {
+                continue;
+            }
+            let probe = tokio::time::timeout(asked.probe_timeout, self.one_probe()).await;
+            let (probed, words) = probe.unwrap_or_else(|_| {
+                let time = asked.probe_timeout.as_secs_f64();
+                (Probed::Silent, format!("within health.probe_timeout ({time} s)"))
+            });
+            let (news, goes_on) = self.machine.lock().probed(probed);
+            let cause = match probed {
+                Probed::Answered => format!("it answers a probe: {words}"),
+                Probed::Unsupported => "it answers a probe with UNIMPLEMENTED".to_owned(),
+                Probed::Silent => {
+                    let times = asked.probe_failures;
+                    format!("{times} probes in a row had no answer, the last not {words}")
+                }
+            };
+            // Where the probes are over, what the watch says is all there is.
+            self.tell(news, cause);
+            if !goes_on {
+                return;
+            }
+        }
+    }
+
+    /// A probe, and what came of it in words.
+    async fn one_probe(&self) -> (Probed, String) {
+        let stream = match self.open(CHECK, Some(self.core.config.health.probe_timeout)) {
+            Ok(stream) => stream,
+            Err(ended) => return (Probed::Silent, format!("since {}", ended.failure)),
+        };
+        match read_unary(stream, Hold::OneMessage(LARGEST), |_| Poll::Pending).await {
+            Ok(_) => (Probed::Answered, code_name(Code::Ok).to_owned()),
+            Err(ended) => {
+                let by_server = ended.failure.origin == Origin::Peer
+                    && matches!(ended.failure.cause, Cause::Status | Cause::TooLarge(_));
+                let code = ended.failure.code;
+                match (by_server, code) {
+                    (true, Code::Unimplemented) => (Probed::Unsupported, String::new()),
+                    (true, code) => (Probed::Answered, code_name(code).to_owned()),
+                    (false, _) => (Probed::Silent, format!("since {}", ended.failure)),
+                }
+            }
+        }
+    }
+}
+
+type Ended = Box<AttemptFailure>;
+
+fn watch_failed(ended: &AttemptFailure) -> (WatchEnd, String) {
+    let (code, words) = (ended.failure.code, ended.message());
+    watch_ended(code, &words)
+}
+
+fn watch_ended(code: Code, words: &str) -> (WatchEnd, String) {
+    let end = match code {
+        Code::Unimplemented => WatchEnd::Unsupported,
+        _ => WatchEnd::Broken,
+    };
+    let name = code_name(code);
+    let cause = match words {
+        "" => format!("its health watch ended with {name}"),
+        words => format!("its health watch ended with {name}: {}", printable(words)),
+    };
+    (end, cause)
+}
+
+/// The next state that the watch says, or how it ended. Cancel safe.
+async fn next_state(
+    body: &mut ResponseBody,
+    buffer: &mut BytesMut,
+) -> Result<i32, (WatchEnd, String)> {
+    loop {
+        let broken = |why: &str| Err((WatchEnd::Broken, format!("its health watch {why}")));
+        if message_length(buffer).is_some_and(|length| length > PREFIX + LARGEST) {
+            return broken("sent a message that is too long");
+        }
+        if buffer.first().is_some_and(|compressed| *compressed != 0) {
+            return broken("sent a compressed message, and no compression was offered");
+        }
+        if let Some(message) = take_message(buffer) {
+            return match HealthCheckResponse::decode(message) {
+                Ok(response) => Ok(response.status),
+                Err(error) => broken(&format!("sent what is no HealthCheckResponse: {error}")),
+            };
+        }
+        match poll_fn(|cx| body.poll_frame(cx)).await {
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(data) => buffer.extend_from_slice(&data),
+                Err(frame) => {
+                    let trailers = frame.into_trailers().unwrap_or_default();
+                    let status = status::from_headers(&trailers);
+                    let ended = status.map(|status| watch_ended(status.code(), status.message()));
+                    return match ended {
+                        Some(ended) => Err(ended),
+                        None => broken("ended without a grpc-status"),
+                    };
+                }
+            },
+            Some(Err(failure)) => return Err(watch_ended(failure.code, &failure.to_string())),
+            None => return broken("ended"),
+        }
+    }
+}
