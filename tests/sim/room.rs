@@ -86,7 +86,9 @@ impl Rooms {
                 self.shared.require(link.streams <= most, || {
                     format!("{} has {} streams, {most} are allowed", link.incarnation, link.streams)
                 });
-                if ready && link.streams + snapshot.calls_open <= limit(link) {
+                // Suspect links come after all others, where the call has failed, too.
+                let good = ready && !link.suspect;
+                if good && link.streams + snapshot.calls_open <= limit(link) {
                     let former = self.open.remove(&link.incarnation);
                     let from = former.map_or(now, |room| room.from);
                     roomy.insert(link.incarnation, Room { endpoint: id, from, until: now });
