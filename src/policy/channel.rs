@@ -262,14 +262,16 @@ impl Channel {
         let several = self.subchannels.len() > 1;
         let (id, record) = &mut self.subchannels[place];
         let to = record.state();
+        // A link that came up is no reason for a failure.
+        let cause = record.why_not().unwrap_or(cause).clone();
         match (from, to) {
             (_, TransientFailure) if failed || from != to => {
                 record.failing = true;
                 record.last_error = Some(cause.clone());
-                self.last_failure = Some(cause.clone());
+                self.last_failure = Some(cause);
             }
             _ if from == to => {}
-            (Ready, Connecting) => record.lost = Some(cause.clone()),
+            (Ready, Connecting) => record.lost = Some(cause),
             (_, Ready) => (record.failing, record.last_error, record.lost) = (false, None, None),
             _ => {}
         }

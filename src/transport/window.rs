@@ -93,8 +93,8 @@ impl Window {
     }
 
     /// Takes a place for a stream that is no call: one of the peer's, and none of our own. Never
-    /// waited for: a stream too many waits until the peer allows it. It makes no room, and so leaves
-    /// `wanted` alone.
+    /// waited for: a stream too many waits until the peer allows it. It makes no room, and so
+    /// leaves `wanted` alone.
     pub(super) fn take_aside(&self) {
         let mut aside = self.aside.lock();
         *aside += 1;

@@ -54,6 +54,8 @@ pub(super) struct Overlay {
     ejected: bool,
     unhealthy: Vec<(Incarnation, Standing)>,
     suspect: Vec<Incarnation>,
+    /// The last news that made anything worse.
+    why: Option<Arc<str>>,
 }
 
 impl Overlay {
@@ -64,7 +66,14 @@ impl Overlay {
         unhealthy.max(suspect).max(ejected).unwrap_or_default()
     }
 
-    fn take(&mut self, news: News) {
+    fn take(&mut self, news: News, cause: &Arc<str>) {
+        let good = match news {
+            News::Ejected(_, out) | News::Suspect(_, out) => !out,
+            News::Health(_, standing) => standing == Standing::Good,
+        };
+        if !good {
+            self.why = Some(cause.clone());
+        }
         match news {
             News::Ejected(_, ejected) => self.ejected = ejected,
             News::Health(link, standing) => {
@@ -98,6 +107,12 @@ impl Record {
         self.subchannel.state() == Ready && self.best_standing() <= Standing::Ejected
     }
 
+    /// Why it shows a failure although it has links.
+    pub(super) fn why_not(&self) -> Option<&Arc<str>> {
+        let by_news = self.subchannel.state() == Ready && self.state() == TransientFailure;
+        self.overlay.why.as_ref().filter(|_| by_news)
+    }
+
     fn best_standing(&self) -> Standing {
         let standings = self.subchannel.links().map(|link| self.overlay.standing(link));
         standings.min().unwrap_or_default()
@@ -128,7 +143,7 @@ impl Channel {
             return None;
         }
         let from = self.subchannels[place].1.state();
-        self.subchannels[place].1.overlay.take(news);
+        self.subchannels[place].1.overlay.take(news, cause);
         self.shows(place, from, false, cause, &mut step);
         Some(self.finish(before, about, step))
     }

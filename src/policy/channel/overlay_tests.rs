@@ -80,6 +80,22 @@ fn an_ejected_endpoint_keeps_the_channel_ready_where_it_is_the_only_one_left() {
 }
 
 #[test]
+fn an_ejected_endpoint_that_has_a_link_again_says_why_it_is_out() {
+    let (mut channel, now) = (channel(1), Instant::now());
+    on(&mut channel, News::Ejected(FIRST, true));
+    let lost = Input::Lost { link: ONE, goaway: false };
+    channel.on(lost, &"lost".into(), now, || 0.5);
+    channel.on(Input::ResetBackoff, &"asked".into(), now, || 0.5);
+    let dial = channel.subchannels[0].1.subchannel.dialling().unwrap();
+    channel.on(Input::Established(dial), &"SETTINGS".into(), now, || 0.5);
+    let record = &channel.subchannels[0].1;
+    assert_eq!(
+        (record.state(), record.last_error.as_deref()),
+        (TransientFailure, Some("the news"))
+    );
+}
+
+#[test]
 fn an_endpoint_is_as_good_as_the_best_of_its_links() {
     let mut channel = channel(2);
     let (up, now) = (Arc::from("up"), Instant::now());

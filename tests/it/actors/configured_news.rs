@@ -11,6 +11,9 @@ use tonic_supervisor::{
 pub(super) const MESSAGES: [&str; 5] =
     ["HealthHeard", "LinkSuspect", "LinkAged", "IdleDue", "LeaveIdle"];
 
+/// Those that come where one of several servers fails (`endpoints::ejection`).
+pub(super) const OF_EJECTIONS: [&str; 2] = ["EndpointJudged", "ProbationDue"];
+
 #[tokio::test(start_paused = true)]
 async fn a_panic_at_news_of_health_suspicion_age_or_idleness_loses_no_call() {
     hide_injected_panics();

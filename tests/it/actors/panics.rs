@@ -220,6 +220,7 @@ async fn scenario_16_a_panic_of_the_request_actor_at_any_message_loses_no_call()
 async fn scenario_16_a_panic_of_the_supervisor_actor_at_any_message_loses_no_call() {
     let mut except = vec!["LinkRetired", "LinkWornOut", "LinkCheckDue"];
     except.extend(super::configured_news::MESSAGES);
+    except.extend(super::configured_news::OF_EJECTIONS);
     survives_each(Child::Supervisor, &except).await;
 }
 

@@ -190,6 +190,30 @@ async fn a_stream_that_begins_ends_a_probation() {
     drop(stream);
 }
 
+/// A panic at what calls say of an endpoint, or at the end of an ejection.
+#[tokio::test(start_paused = true)]
+async fn a_panic_at_an_ejection_or_at_its_end_loses_no_call() {
+    hide_injected_panics();
+    for message in ["EndpointJudged", "ProbationDue"] {
+        let (_network, fleet, supervisor) = fleet_of(3, round_robin()).await;
+        fleet.server(0).script(Script::always(Code::Unavailable));
+        let log = EventLog::of(&supervisor);
+        supervisor.panics().arm(Child::Supervisor, message, 1);
+        let calls = calls_at(&supervisor.channel(), 100, secs(10)).await;
+        assert_eq!(failed(calls).await, 0, "{message}");
+        let expected = format!("injected by a test into Supervisor at {message}");
+        let struck = |fact: &Fact| match fact {
+            Fact::ChildFailed { error, .. } => error.contains(&expected),
+            _ => false,
+        };
+        assert_eq!(log.count(struck), 1, "{message}");
+        assert!(log.count(is_ejection) >= 1, "{message}: it is ejected all the same");
+        fleet.server(0).script(Script::echo());
+        assert_eq!(failed(calls_at(&supervisor.channel(), 20, secs(20)).await).await, 0);
+        links_up(&supervisor, 3).await;
+    }
+}
+
 /// A crash of the supervisor actor takes everybody back: it dials anew, and counts anew.
 #[tokio::test(start_paused = true)]
 async fn a_crash_of_the_supervisor_ends_every_ejection() {
