@@ -162,7 +162,13 @@ impl Channel {
         };
         let (before, was_full) = (self.before(), self.is_full());
         match input {
-            Input::Connect if self.stage == Stage::Idle => self.stage = Stage::Connects,
+            Input::Connect if self.stage == Stage::Idle => {
+                self.stage = Stage::Connects;
+                // Whoever ends a rest looks the list up anew.
+                if matches!(self.lookup, Lookup::Failed(_)) {
+                    self.lookup = Lookup::UnderWay;
+                }
+            }
             Input::CallsWaiting(waiting) => self.calls_waiting = waiting,
             Input::Shutdown if !matches!(self.stage, Stage::Shutdown { .. }) => {
                 self.stage = Stage::Shutdown { link: self.subject() };

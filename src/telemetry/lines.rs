@@ -55,6 +55,11 @@ pub struct EventLines {
     goaways: Thinned,
     /// Servers that say how they are, and those that cannot.
     health: Thinned,
+    /// Endpoints that do not serve: their changes of state are told of by that.
+    sick: BTreeSet<EndpointId>,
+    /// Outages by health alone, and whether the one under way is no line.
+    sick_outages: Thinned,
+    is_unsaid: bool,
     no_health: Thinned,
     fewer_pings: Thinned,
     refused: Thinned,
@@ -108,6 +113,7 @@ impl EventLines {
                 self.outage = None;
                 self.endpoints.clear();
                 self.ejected.clear();
+                self.sick.clear();
                 Some(format!("{missed} events were missed: they came faster than they were read"))
             }
             EventItem::Event(event) => {
@@ -125,12 +131,24 @@ impl EventLines {
 
     /// The line that `fact` is worth, if it is worth one now.
     pub(super) fn choose(&mut self, fact: &Fact, now: Duration) -> Option<Line> {
+        if let Some(line) = self.outage_by_health(fact, now) {
+            return line;
+        }
         match (fact, &mut self.outage) {
             (Fact::GoAwayReceived { .. }, _) => self.goaways.repeat(now),
-            (Fact::HealthChanged { health: Health::Unsupported, .. }, _) => {
-                self.no_health.repeat(now)
+            (Fact::HealthChanged { endpoint, health, .. }, _) => {
+                match health {
+                    Health::NotServing | Health::WatchBroken | Health::Unanswered => {
+                        self.sick.insert(*endpoint);
+                    }
+                    Health::Serving | Health::Unsupported => drop(self.sick.remove(endpoint)),
+                    Health::Unknown => {}
+                }
+                match health {
+                    Health::Unsupported => self.no_health.repeat(now),
+                    _ => self.health.repeat(now),
+                }
             }
-            (Fact::HealthChanged { .. }, _) => self.health.repeat(now),
             (Fact::KeepaliveBackedOff { .. }, _) => self.fewer_pings.repeat(now),
             (Fact::CallShed { .. }, _) => self.refused.repeat(now),
             (Fact::RetryThrottled { .. }, _) => self.throttled.repeat(now),
@@ -150,6 +168,7 @@ impl EventLines {
                 if let Fact::EndpointRemoved { endpoint, .. } = fact {
                     self.endpoints.remove(endpoint);
                     self.ejected.remove(endpoint);
+                    self.sick.remove(endpoint);
                 }
                 self.listed.repeat(now)
             }
@@ -198,6 +217,27 @@ impl EventLines {
 }
 
 impl EventLines {
+    /// A server can change its mind about its health at will, and take the channel with it: of such
+    /// outages only some are told of, with their ends. None: it is about something else.
+    fn outage_by_health(&mut self, fact: &Fact, now: Duration) -> Option<Option<Line>> {
+        let Fact::StateChanged { to, .. } = fact else { return None };
+        match to {
+            ConnectivityState::TransientFailure
+                if self.connected && self.outage.is_none() && !self.sick.is_empty() =>
+            {
+                self.outage = Some((Thinned::begin(0, now), now));
+                let line = self.sick_outages.repeat(now);
+                self.is_unsaid = line.is_none();
+                Some(line.map(|_| Line::Plain))
+            }
+            ConnectivityState::Ready if std::mem::take(&mut self.is_unsaid) => {
+                self.outage = None;
+                Some(None)
+            }
+            _ => None,
+        }
+    }
+
     fn endpoint_changed(
         &mut self,
         endpoint: EndpointId,
@@ -205,7 +245,11 @@ impl EventLines {
         now: Duration,
     ) -> Option<Line> {
         match to {
-            ConnectivityState::TransientFailure if self.ejected.contains(&endpoint) => None,
+            ConnectivityState::TransientFailure
+                if self.ejected.contains(&endpoint) || self.sick.contains(&endpoint) =>
+            {
+                None
+            }
             ConnectivityState::TransientFailure if !self.endpoints.contains_key(&endpoint) => {
                 let many = self.endpoints.len() >= LOST_TOGETHER;
                 self.endpoints.insert(endpoint, (Thinned::begin(0, now), now));
@@ -249,6 +293,26 @@ mod tests {
 
     fn secs(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
+    }
+
+    /// A server that changes its mind all the time writes no line each time.
+    #[test]
+    fn a_health_that_flips_ten_times_a_second_is_a_few_lines_a_minute() {
+        let mut log = EventLines { connected: true, ..EventLines::default() };
+        let mut written = 0;
+        for n in 0..600 {
+            let bad = n % 2 == 0;
+            let health = if bad { Health::NotServing } else { Health::Serving };
+            let (incarnation, endpoint) = (Incarnation(1), EndpointId(1));
+            let cause = "its health watch says so".into();
+            let to =
+                if bad { ConnectivityState::TransientFailure } else { ConnectivityState::Ready };
+            let now = Duration::from_millis(100 * n);
+            let news = Fact::HealthChanged { incarnation, endpoint, health, cause };
+            written += log.choose(&news, now).iter().count();
+            written += log.choose(&state(to), now).iter().count();
+        }
+        assert!((10..=40).contains(&written), "{written}");
     }
 
     /// Scenario 29: ten minutes of outage at a dial every ten seconds.

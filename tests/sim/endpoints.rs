@@ -425,7 +425,7 @@ impl Endpoints {
         let listed: Vec<_> = self.all.values().filter(|told| told.listed).collect();
         // Calls go to an ejected one where it is the only one with a link.
         let last_way = |told: &&Told| told.ejected && told.state != Ready;
-        if state == Ready && listed.iter().copied().any(|it| last_way(&it)) {
+        if state == Ready && listed.len() > 1 && listed.iter().copied().any(|it| last_way(&it)) {
             return;
         }
         let sum = match &listed[..] {

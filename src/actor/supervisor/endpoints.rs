@@ -83,6 +83,8 @@ impl Session {
         if change == ListChange::default() {
             return;
         }
+        // Who may not be ejected any more is in use before others are gone.
+        self.watch_listed();
         self.announce_list(&change, first);
         self.core.telemetry.show_addresses(&self.core.listed());
         self.core.warn_of_many();
@@ -90,8 +92,6 @@ impl Session {
         let (mut added, mut removed) = (ids(&change.added), ids(&change.removed));
         self.core.mutations.misapply(&mut added, &mut removed);
         self.in_doubt.retain(|endpoint| !removed.contains(endpoint));
-        // Who may not be ejected any more is in use before others are gone.
-        self.watch_listed();
         if !(added.is_empty() && removed.is_empty()) {
             self.take_step(cause, |channel, cause, now, random| {
                 Some(channel.on_list(added, removed, cause, now, random))
@@ -100,6 +100,7 @@ impl Session {
         if let Some(moved) = change.moved {
             self.moved(&moved, first, cause);
         }
+        self.replace_unanswered(cause);
     }
 
     /// The one endpoint has other addresses. A dial is cut and a wait ends only if that may help,
@@ -182,7 +183,7 @@ impl Session {
     }
 
     /// The links that calls may go out on, and how good they are, in the order of the endpoints.
-    fn links_to_pick(&self) -> impl Iterator<Item = (Incarnation, Standing)> {
+    pub(super) fn links_to_pick(&self) -> impl Iterator<Item = (Incarnation, Standing)> {
         let standing = |(endpoint, link)| (link, self.channel.standing(endpoint, link));
         self.channel.links().map(standing).filter(|(_, standing)| *standing <= Standing::Ejected)
     }

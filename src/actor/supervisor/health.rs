@@ -11,10 +11,14 @@ use std::sync::Arc;
 
 impl Session {
     /// A link that comes up is not used before its server has said that it serves, where it is
-    /// asked on a watch, or where it has not answered on its last link.
+    /// asked on a watch, or where it has not answered on its last link. Where another link to it is
+    /// in use, it has said so there: one that is replaced goes without a gap.
     pub(super) fn begin_in_doubt(&mut self, incarnation: Incarnation, endpoint: EndpointId) {
-        let asked = &self.core.config.health;
-        if asked.service.is_some() || self.in_doubt.contains(&endpoint) {
+        let asked = self.core.config.health.service.is_some();
+        let serves =
+            |(id, link)| id == endpoint && self.channel.standing(id, link) <= Standing::Ejected;
+        let in_doubt = self.in_doubt.contains(&endpoint);
+        if in_doubt || (asked && !self.channel.links().any(serves)) {
             self.news(News::Health(incarnation, Standing::Unknown), "its health is not known yet");
         }
     }
@@ -34,13 +38,28 @@ impl Session {
         let fact = Fact::HealthChanged { incarnation, endpoint, health, cause: cause.clone() };
         self.core.telemetry.announce(fact);
         match health {
-            Health::Unanswered => self.in_doubt.insert(endpoint),
-            _ => self.in_doubt.remove(&endpoint),
-        };
+            Health::Unanswered => drop(self.in_doubt.insert(endpoint)),
+            Health::Serving | Health::NotServing | Health::Unsupported => {
+                self.in_doubt.remove(&endpoint);
+            }
+            // The server has said nothing.
+            Health::Unknown | Health::WatchBroken => {}
+        }
         self.news(News::Health(incarnation, standing_of(health)), cause);
-        // A proxy may answer for a server that is gone: perhaps it finds it again for a new link.
-        if health == Health::Unanswered && self.channel.has_one_endpoint() {
-            self.step(Input::WornOut(incarnation), cause);
+        self.replace_unanswered(cause);
+    }
+
+    /// Where no link is left that calls could go out on, those are replaced whose servers do not
+    /// answer: a proxy may answer for a server that is gone, and find it again for a new link.
+    pub(super) fn replace_unanswered(&mut self, cause: &str) {
+        if self.in_doubt.is_empty() || self.links_to_pick().next().is_some() {
+            return;
+        }
+        let unanswered = self.channel.links().filter(|(id, link)| {
+            self.in_doubt.contains(id) && self.channel.standing(*id, *link) == Standing::NotServing
+        });
+        for link in unanswered.map(|(_, link)| link).collect::<Vec<_>>() {
+            self.step(Input::WornOut(link), cause);
         }
     }
 

@@ -81,12 +81,14 @@ impl Session {
     }
 
     /// Another takes its place once it is up. Where that would end a stream, since as many links
-    /// drain as may, it waits.
+    /// drain, or will, as may, it waits.
     pub(super) fn link_aged(&mut self, incarnation: Incarnation) {
         let Some(link) = self.link(incarnation) else { return };
         let (endpoint, limit) = (link.endpoint(), self.core.config.max_draining_links);
         match self.core.config.max_connection_age {
-            Some(age) if self.draining_links(endpoint) >= limit => {
+            Some(age)
+                if self.draining_links(endpoint) + self.channel.replacements(endpoint) >= limit =>
+            {
                 self.age_after(incarnation, age.mul_f64(AGE_JITTER));
             }
             _ => self.step(Input::WornOut(incarnation), "it has reached max_connection_age"),

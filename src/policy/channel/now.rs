@@ -43,6 +43,11 @@ impl Channel {
         self.place(id).map_or(0, |place| self.subchannels[place].1.subchannel.failures())
     }
 
+    /// How many links of an endpoint are to be replaced.
+    pub fn replacements(&self, id: EndpointId) -> usize {
+        self.place(id).map_or(0, |place| self.subchannels[place].1.subchannel.replacements())
+    }
+
     /// Whether this link has answered a call or lived long enough.
     pub fn is_proven(&self, link: Incarnation) -> bool {
         self.subchannels.iter().any(|(_, record)| record.subchannel.is_proven(link))

@@ -54,7 +54,7 @@ pub(super) struct Overlay {
     ejected: bool,
     unhealthy: Vec<(Incarnation, Standing)>,
     suspect: Vec<Incarnation>,
-    /// The last news that made anything worse.
+    /// Why it was last ejected, or said not to serve.
     why: Option<Arc<str>>,
 }
 
@@ -67,11 +67,12 @@ impl Overlay {
     }
 
     fn take(&mut self, news: News, cause: &Arc<str>) {
-        let good = match news {
-            News::Ejected(_, out) | News::Suspect(_, out) => !out,
-            News::Health(_, standing) => standing == Standing::Good,
+        let shows_failure = match news {
+            News::Ejected(_, ejected) => ejected,
+            News::Health(_, standing) => standing == Standing::NotServing,
+            News::Suspect(..) => false,
         };
-        if !good {
+        if shows_failure {
             self.why = Some(cause.clone());
         }
         match news {

@@ -96,6 +96,21 @@ fn an_ejected_endpoint_that_has_a_link_again_says_why_it_is_out() {
 }
 
 #[test]
+fn what_only_passes_is_never_told_as_the_reason_of_a_failure() {
+    let mut channel = channel(1);
+    let out = channel.on_news(News::Ejected(FIRST, true), &"seven failed".into()).unwrap();
+    assert_eq!(out.endpoints, [(FIRST, Ready, TransientFailure)]);
+    channel.on_news(News::Health(ONE, Standing::Unknown), &"not known yet".into());
+    channel.on_news(News::Suspect(ONE, true), &"owes an answer".into());
+    channel.on_news(News::Health(ONE, Standing::Good), &"it serves".into());
+    let record = &channel.subchannels[0].1;
+    assert_eq!(
+        (record.state(), record.last_error.as_deref()),
+        (TransientFailure, Some("seven failed"))
+    );
+}
+
+#[test]
 fn an_endpoint_is_as_good_as_the_best_of_its_links() {
     let mut channel = channel(2);
     let (up, now) = (Arc::from("up"), Instant::now());

@@ -3,7 +3,7 @@
 
 use super::{
     Input, Stage, Subchannel,
-    beside::{Beside, InUse},
+    beside::{Beside, InUse, Replace},
 };
 use crate::model::{
     ConnectivityState::{self, Connecting, Ready},
@@ -41,6 +41,14 @@ impl Subchannel {
             }
             _ => None,
         }
+    }
+
+    /// How many links are to be replaced, the one that is being replaced included.
+    pub fn replacements(&self) -> usize {
+        let Stage::Ready(in_use) = &self.stage else { return 0 };
+        let dialled = matches!(in_use.beside, Beside::Dialling { replaces: Some(_), .. });
+        let due = in_use.links.iter().filter(|link| link.replace != Replace::No);
+        due.count() + usize::from(dialled)
     }
 
     /// The link or dial that the state is about, the newest link of several; after a shutdown, one
