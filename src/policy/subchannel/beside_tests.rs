@@ -109,3 +109,18 @@ fn a_worn_link_is_dialled_for_until_another_is_up() {
     let outputs = machine.on(Input::Established(up), now).expect("not late");
     assert_eq!(outputs, [Output::Use(up), Output::Drain(Incarnation(1))]);
 }
+
+#[test]
+fn links_that_wait_for_their_replacement_are_counted_with_the_one_that_has_it() {
+    let (mut machine, now) = (Numbered::wanting(3), Instant::now());
+    machine.on(Input::Connect, now);
+    for link in 1..=3 {
+        machine.on(Input::Established(Incarnation(link)), now);
+    }
+    for (link, replaced) in [(1, 1), (2, 2), (2, 2), (3, 3)] {
+        machine.on(Input::WornOut(Incarnation(link)), now);
+        assert_eq!(machine.machine.replacements(), replaced);
+    }
+    machine.on(Input::Established(Incarnation(4)), now);
+    assert_eq!(machine.machine.replacements(), 2, "one has gone");
+}
