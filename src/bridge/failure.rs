@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use std::sync::Arc;
 use tonic::Status;
 
+const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 const PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
 const ORIGIN: HeaderName = HeaderName::from_static("x-tonic-supervisor-origin");
 const ATTEMPTS: HeaderName = HeaderName::from_static("x-tonic-supervisor-attempts");
@@ -43,12 +44,34 @@ pub(super) fn trailers(status: &Status) -> HeaderMap {
         // Words that cannot stand in a field.
         trailers.insert("grpc-status", HeaderValue::from(status.code() as i32));
     }
+    if let Some(words) = message(status.message()) {
+        trailers.insert(MESSAGE, words);
+    }
     // The peer's, where it was all in one head.
     trailers.remove(header::CONTENT_LENGTH);
     if CallReport::of(status).is_some_and(forbids_retries) {
         trailers.insert(PUSHBACK, HeaderValue::from_static("-1"));
     }
     trailers
+}
+
+/// A status's words as `grpc-message`; none where there are none. What is not printable is encoded,
+/// and `%` (gRPC over HTTP/2, "Responses"), and nothing else: tonic encodes `?` and `#`, too, which
+/// grpc-js does not decode.
+fn message(words: &str) -> Option<HeaderValue> {
+    use std::fmt::Write as _;
+    let mut encoded = String::with_capacity(words.len());
+    for (at, byte) in words.bytes().enumerate() {
+        // A field may not begin or end with a space (RFC 9113, section 8.2.1).
+        let inside = at > 0 && at + 1 < words.len();
+        match byte {
+            b'%' => encoded.push_str("%25"),
+            b'!'..=b'~' => encoded.push(byte.into()),
+            b' ' if inside => encoded.push(' '),
+            _ => drop(write!(encoded, "%{byte:02X}")),
+        }
+    }
+    HeaderValue::try_from(encoded).ok().filter(|words| !words.is_empty())
 }
 
 fn forbids_retries(report: &CallReport) -> bool {
@@ -62,4 +85,25 @@ fn forbids_retries(report: &CallReport) -> bool {
 /// The head of the answer whose trailers ended the call, where it had one.
 pub(super) fn head_before(status: &Status) -> Option<HeaderMap> {
     Some(CallReport::of(status)?.head.as_ref()?.as_ref().clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_encoded_as_grpc_says_and_are_read_as_they_were() {
+        for (words, written) in [
+            ("is it right? #1 {x} `y` \"z\" <a>", "is it right? #1 {x} `y` \"z\" <a>"),
+            ("100 %\n", "100 %25%0A"),
+            (" both ends ", "%20both ends%20"),
+            ("Schl\u{fc}ssel \u{7f}", "Schl%C3%BCssel %7F"),
+        ] {
+            let trailers = trailers(&Status::not_found(words));
+            assert_eq!(trailers["grpc-message"], written);
+            let read = Status::from_header_map(&trailers).expect("a status");
+            assert_eq!(read.message(), words);
+        }
+        assert!(!trailers(&Status::not_found("")).contains_key("grpc-message"));
+    }
 }

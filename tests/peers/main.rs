@@ -1,13 +1,18 @@
 //! Against servers that others wrote: OpenSSL for what goes wrong in TLS, grpcio (C-core) and etcd
-//! (grpc-go) for what goes right.
+//! (grpc-go) for what goes right; and clients that others wrote before a bridge: grpcio, grpc-js.
 //!
-//! Needs `openssl`, `etcd`, and a Python with grpcio, grpcio-tools and grpcio-health-checking:
-//! `python3`, or the one that `PEERS_PYTHON` names. `.ci/peers` sets all of it up.
+//! Needs `openssl`, `etcd`, a Python with grpcio, grpcio-tools and grpcio-health-checking:
+//! `python3`, or the one that `PEERS_PYTHON` names, and `node` with @grpc/grpc-js in `NODE_PATH`.
+//! `.ci/peers` sets all of it up.
 
+mod callers;
 #[path = "../it/tls/certificates.rs"]
 mod certificates;
 mod etcd;
 mod etcd_fleet;
+#[path = "../it/faults/table.rs"]
+#[expect(dead_code, reason = "what the crate's own suite plays of it")]
+mod fault_table;
 mod fleet;
 mod foreign;
 mod grpcio;
@@ -16,6 +21,7 @@ mod interop;
 mod keepalive;
 mod load;
 mod openssl;
+mod proxied_faults;
 mod wire;
 
 use certificates::Authority;

@@ -48,13 +48,15 @@ class Proxy:
         self.file = tempfile.NamedTemporaryFile("w", suffix=".yaml")
         self.file.write("grpc:\n  host: 127.0.0.1\n  port: %d\n%s%s" % (server.port, keys, methods))
         self.file.flush()
+        # No pipe: nobody would read it, and one that is full stops the proxy.
+        self.errors = tempfile.TemporaryFile("w+")
         self.process = subprocess.Popen(
             [COMMAND, "--json", "proxy", "--config", self.file.name, "--listen", listen,
              *arguments],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            stdout=subprocess.PIPE, stderr=self.errors, text=True)
         line = self.process.stdout.readline()
         if not line:
-            raise RuntimeError(self.process.stderr.read())
+            raise RuntimeError(self.said())
         self.address = json.loads(line)["address"]
 
     def memory(self):
@@ -62,11 +64,16 @@ class Proxy:
         with open("/proc/%d/statm" % self.process.pid) as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE") / 2**20
 
+    def said(self):
+        """What it has said on standard error."""
+        self.errors.seek(0)
+        return self.errors.read()
+
     def stop(self):
         """SIGTERM; its exit code, and what it said on standard error."""
         self.process.terminate()
-        _, errors = self.process.communicate(timeout=30)
-        return self.process.returncode, errors
+        self.process.wait(timeout=30)
+        return self.process.returncode, self.said()
 
 
 # What a configuration says of methods that may run twice.

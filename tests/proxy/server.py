@@ -41,7 +41,7 @@ def metadata(request, context):
 
 def fail(request, context):
     context.set_trailing_metadata((("x-late", "1"), ("grpc-status-details-bin", DETAILS)))
-    context.abort(grpc.StatusCode.FAILED_PRECONDITION, "kein Schlüssel: 100 % \n 錠")
+    context.abort(grpc.StatusCode.FAILED_PRECONDITION, "kein Schlüssel? #1: {100} % \n 錠")
 
 
 def fail_after_head(request, context):

@@ -6,6 +6,7 @@ use std::{
     net::TcpListener,
     path::Path,
     process::{Child, Command, Stdio},
+    time::Duration,
 };
 use tonic_supervisor::{Config, Supervisor};
 use tower::{ServiceExt as _, util::BoxCloneSyncService};
@@ -45,11 +46,16 @@ async fn etcds_client_goes_on_over_a_kill_of_etcd() {
     let channel = BoxCloneSyncService::new(supervisor.channel().map_err(Into::into));
     let client = Client::from_channel(Channel::Custom(channel), None).await;
     let mut client = client.expect("a client, although there is no etcd yet");
-    let etcd = Etcd::start(folder.path(), port, peers);
+    let mut etcd = Etcd::start(folder.path(), port, peers);
     client.put("key", "value", None).await.expect("put when etcd is there");
-    drop(etcd);
-    let call = tokio::spawn(async move { client.get("key", None).await });
-    let _etcd = Etcd::start(folder.path(), port, peers);
-    let answer = call.await.expect("no panic").expect("it waits for etcd");
-    assert_eq!(answer.kvs()[0].value(), b"value");
+    for kill in 0..3 {
+        drop(etcd);
+        let mut waiting = client.clone();
+        let call = tokio::spawn(async move { waiting.get("key", None).await });
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert!(!call.is_finished(), "kill {kill}: it waits");
+        etcd = Etcd::start(folder.path(), port, peers);
+        let answer = call.await.expect("no panic").expect("answered when etcd is back");
+        assert_eq!(answer.kvs()[0].value(), b"value", "kill {kill}");
+    }
 }

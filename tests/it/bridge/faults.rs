@@ -39,7 +39,10 @@ async fn outcome(fault: Misbehaviour, known: Known, bridged: bool) -> (Code, Str
     let peer = RawPeer::on_memory(&MemoryNetwork::new(), "server:50051").await;
     let (target, connector) = (peer.dial_address(), peer.connector());
     let struck = Arc::new(AtomicBool::new(false));
-    let _peer = peer.play(move |link| serve(link, fault, struck.clone()));
+    let _peer = match fault {
+        Misbehaviour::Refuse => peer.refuse(),
+        _ => peer.play(move |link| serve(link, fault, struck.clone())),
+    };
     let mut config = Config::builder()
         .host(target.host())
         .port(target.port())
