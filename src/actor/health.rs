@@ -259,13 +259,14 @@ impl Questions {
 type Ended = Box<AttemptFailure>;
 
 fn watch_failed(ended: &AttemptFailure) -> (WatchEnd, String) {
-    let (code, words) = (ended.failure.code, ended.message());
-    watch_ended(code, &words)
+    watch_ended(ended.failure.code, &ended.failure.cause, &ended.message())
 }
 
-fn watch_ended(code: Code, words: &str) -> (WatchEnd, String) {
-    let end = match code {
-        Code::Unimplemented => WatchEnd::Unsupported,
+/// What has no health service says so with a status of its own. A code that was made of something
+/// else, HTTP's 404 for example, says nothing about the server: a proxy may have answered.
+fn watch_ended(code: Code, cause: &Cause, words: &str) -> (WatchEnd, String) {
+    let end = match (code, cause) {
+        (Code::Unimplemented, Cause::Status) => WatchEnd::Unsupported,
         _ => WatchEnd::Broken,
     };
     let name = code_name(code);
@@ -301,14 +302,17 @@ async fn next_state(
                 Err(frame) => {
                     let trailers = frame.into_trailers().unwrap_or_default();
                     let status = status::from_headers(&trailers);
-                    let ended = status.map(|status| watch_ended(status.code(), status.message()));
-                    return match ended {
-                        Some(ended) => Err(ended),
+                    return match status {
+                        Some(status) => {
+                            Err(watch_ended(status.code(), &Cause::Status, status.message()))
+                        }
                         None => broken("ended without a grpc-status"),
                     };
                 }
             },
-            Some(Err(failure)) => return Err(watch_ended(failure.code, &failure.to_string())),
+            Some(Err(failure)) => {
+                return Err(watch_ended(failure.code, &failure.cause, &failure.to_string()));
+            }
             None => return broken("ended"),
         }
     }
