@@ -16,7 +16,7 @@ use crate::{
     },
 };
 use bytes::{Bytes, BytesMut};
-use futures::future::join;
+use futures::{FutureExt as _, future::join};
 use parking_lot::Mutex;
 use prost::Message;
 use ractor::ActorRef;
@@ -34,6 +34,13 @@ const CHECK: &str = "/grpc.health.v1.Health/Check";
 
 /// No answer of the health service is longer.
 const LARGEST: usize = 1_024;
+
+/// A watch is read at this pace: each change of health goes to the supervisor, and how often it
+/// changes is up to the peer. What comes meanwhile waits with h2, whose window holds the peer back.
+const PACE: Duration = Duration::from_millis(100);
+
+/// Of so many states that lie there at once only the last counts.
+const AT_ONCE: usize = 10_000;
 
 /// `grpc.health.v1.HealthCheckRequest`.
 #[derive(Clone, PartialEq, Message)]
@@ -183,15 +190,30 @@ impl Questions {
                     Err(_) => return late(),
                 },
             };
-            let state = match next {
+            let mut state = match next {
                 Ok(state) => state,
                 Err(end) => return end,
             };
             heard = true;
+            let mut end = None;
+            for _ in 0..AT_ONCE {
+                match next_state(&mut body, &mut buffer).now_or_never() {
+                    Some(Ok(later)) => state = later,
+                    Some(Err(why)) => {
+                        end = Some(why);
+                        break;
+                    }
+                    None => break,
+                }
+            }
             let name = usize::try_from(state).ok().and_then(|state| STATES.get(state));
             let name = name.map_or_else(|| state.to_string(), |name| (*name).to_owned());
             let news = self.machine.lock().said(state == SERVING);
             self.tell(news, format!("its health watch says {name}"));
+            if let Some(end) = end {
+                return end;
+            }
+            tokio::time::sleep(PACE).await;
         }
     }
 
