@@ -11,8 +11,8 @@ use crate::{
     model::{Cause, Health, LinkEnd, Origin, code_name, printable},
     policy::{HealthRule, LinkHealth, Probed, WatchEnd},
     transport::{
-        AttemptFailure, Hold, Link, LinkEvent, LinkListener, OpenStream, PREFIX, ResponseBody,
-        frame, message_length, read_head, read_unary, status, take_message,
+        AttemptFailure, Hold, Link, LinkEvent, LinkListener, OpenStream, PREFIX, Permit,
+        ResponseBody, frame, message_length, read_head, read_unary, status, take_message,
     },
 };
 use bytes::{Bytes, BytesMut};
@@ -22,6 +22,7 @@ use prost::Message;
 use ractor::ActorRef;
 use std::{
     future::poll_fn,
+    pin::pin,
     sync::Arc,
     task::Poll,
     time::{Duration, Instant},
@@ -139,8 +140,25 @@ impl Questions {
         opened.map_err(|failure| Box::new(AttemptFailure::from(failure)))
     }
 
+    /// Watches, unless that would leave no stream for calls: now, or later on.
     async fn watch(&self) {
-        while self.core.config.health.service.is_some() && self.link.is_accepting() {
+        if self.core.config.health.service.is_none() {
+            return;
+        }
+        tokio::select! {
+            biased;
+            () = self.link.limit_is(|limit| limit == Some(1)) => {}
+            () = self.watches() => return,
+        }
+        let end = WatchEnd::Unsupported;
+        let (news, _) = self.machine.lock().watch_ended(end, clock::now(), self.core.random());
+        let why = "the server allows one stream at once, which its health watch would take";
+        self.tell(news, why.into());
+    }
+
+    /// One watch after the other.
+    async fn watches(&self) {
+        while self.link.is_accepting() {
             let opened = clock::now();
             self.machine.lock().opens(opened);
             let (end, cause) = self.one_watch(opened).await;
@@ -157,10 +175,6 @@ impl Questions {
 
     /// A watch, from its opening to its end.
     async fn one_watch(&self, opened: Instant) -> (WatchEnd, String) {
-        if self.link.peer_limit() == Some(1) {
-            let why = "the server allows one stream at once, which its health watch would take";
-            return (WatchEnd::Unsupported, why.into());
-        }
         let stream = match self.open(WATCH, None) {
             Ok(stream) => stream,
             Err(ended) => return watch_failed(&ended),
@@ -222,12 +236,24 @@ impl Questions {
         let Some(period) = asked.probe_period else { return };
         let mut waits = !self.at_once;
         // A place is kept for probes: one that waits for calls to end would look unanswered.
-        let (limit, watches) = (self.link.peer_limit(), u32::from(asked.service.is_some()));
-        let room = limit.is_none_or(|limit| limit > 1 + watches).then(|| self.link.aside());
+        // The peer may change its limit at any time, and calls come first.
+        let watches = u32::from(asked.service.is_some());
+        let fits = |limit: Option<u32>| limit.is_none_or(|limit| limit > 1 + watches);
+        let mut room: Option<Permit> = None;
         loop {
-            if std::mem::replace(&mut waits, true) {
-                tokio::time::sleep(period).await;
+            let wait = if std::mem::replace(&mut waits, true) { period } else { Duration::ZERO };
+            let mut due = pin!(tokio::time::sleep(wait));
+            loop {
+                let has_room = room.is_some();
+                tokio::select! {
+                    biased;
+                    () = self.link.limit_is(|limit| fits(limit) != has_room) => {
+                        room = (!has_room).then(|| self.link.aside());
+                    }
+                    () = &mut due => break,
+                }
             }
+            let limit = self.link.peer_limit();
             if !self.link.is_accepting() {
                 return;
             }

@@ -160,6 +160,11 @@ impl Link {
         self.window.peer_limit()
     }
 
+    /// Waits until that is one that is `wanted`. Cancel safe.
+    pub(crate) async fn limit_is(&self, wanted: impl Fn(Option<u32>) -> bool) {
+        self.window.limit_is(wanted).await;
+    }
+
     /// Takes note of the peer's MAX_CONCURRENT_STREAMS.
     pub(super) fn set_peer_limit(&self, limit: usize) {
         if self.window.set_peer_limit(limit) {
