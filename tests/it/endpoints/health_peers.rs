@@ -60,6 +60,27 @@ async fn e12_health_that_flips_without_end_is_told_at_a_pace_and_its_last_state_
     assert_eq!(changes.last(), Some(&Health::NotServing));
 }
 
+/// What answers for the health service may have nothing behind it that answers calls.
+#[tokio::test(start_paused = true)]
+async fn e12_a_server_that_answers_watches_and_drops_every_call_is_dialled_with_growing_waits() {
+    let network = MemoryNetwork::new();
+    let peer = RawPeer::on_memory(&network, ADDRESS).await.play(|mut link| async move {
+        link.send_settings(&[]).await;
+        let Some(watch) = link.next_request().await else { return };
+        says(&mut link, watch.stream, true).await;
+        let Some(_) = link.next_request().await else { return };
+        link.close().await;
+    });
+    let supervisor = supervise(&network, config().health_service(""));
+    let log = EventLog::of(&supervisor);
+    for _ in 0..5 {
+        echo(&supervisor.channel(), "x").await.expect_err("never answered");
+    }
+    assert_eq!(log.count(|fact| matches!(fact, Fact::BackoffReset { .. })), 0);
+    let accepts = peer.accepts();
+    assert!(accepts[4] > secs(5), "{accepts:?}");
+}
+
 /// A peer may change its limit at any time: calls come first, and probes begin when they may.
 #[tokio::test(start_paused = true)]
 async fn e12_a_limit_that_is_lowered_to_what_is_asked_leaves_its_place_to_calls() {
