@@ -18,7 +18,7 @@ use std::{
     sync::{
         Arc, OnceLock,
         atomic::{
-            AtomicBool, AtomicU64,
+            AtomicBool, AtomicU64, AtomicUsize,
             Ordering::{AcqRel, Relaxed, Release},
         },
     },
@@ -74,6 +74,8 @@ pub(crate) struct Core {
     last_incarnation: AtomicU64,
     /// The links that take new calls.
     links: watch::Sender<LinksInUse>,
+    /// How many wait for the channel to be Ready, without a call.
+    awaiting: AtomicUsize,
     supervisor: OnceLock<ActorRef<SupervisorMsg>>,
 }
 
@@ -129,6 +131,7 @@ impl Core {
             rng: Mutex::new(rng),
             last_incarnation: AtomicU64::new(0),
             links: watch::Sender::default(),
+            awaiting: AtomicUsize::new(0),
             supervisor: OnceLock::new(),
             #[cfg(feature = "tls")]
             tls: config.tls().map(|tls| {
@@ -296,6 +299,18 @@ impl Core {
         self.links.subscribe()
     }
 
+    /// Somebody waits for the channel to be Ready, until what is returned is dropped: that is as
+    /// good as a call.
+    pub(crate) fn await_ready(&self) -> impl Drop {
+        self.awaiting.fetch_add(1, Relaxed);
+        Awaiting(&self.awaiting)
+    }
+
+    /// Whether somebody does.
+    pub(super) fn awaits_ready(&self) -> bool {
+        self.awaiting.load(Relaxed) > 0
+    }
+
     /// Asks for a drain; of several, the shortest grace holds.
     pub(crate) fn begin_drain(&self, grace: Option<Duration>) {
         let shutdown = &self.calls.shutdown;
@@ -304,6 +319,15 @@ impl Core {
             self.telemetry.announce(Fact::DrainStarted { grace });
         }
         self.tell_supervisor(SupervisorMsg::Drain);
+    }
+}
+
+/// One that waits for the channel to be Ready.
+struct Awaiting<'a>(&'a AtomicUsize);
+
+impl Drop for Awaiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
     }
 }
 

@@ -11,17 +11,18 @@ use crate::{
     model::{Cause, Health, LinkEnd, Origin, code_name, printable},
     policy::{HealthRule, LinkHealth, Probed, WatchEnd},
     transport::{
-        AttemptFailure, Hold, Link, LinkEvent, LinkListener, OpenStream, PREFIX, ResponseBody,
-        frame, message_length, read_head, read_unary, status, take_message,
+        AttemptFailure, Hold, Link, LinkEvent, LinkListener, OpenStream, PREFIX, Permit,
+        ResponseBody, frame, message_length, read_head, read_unary, status, take_message,
     },
 };
 use bytes::{Bytes, BytesMut};
-use futures::future::join;
+use futures::{FutureExt as _, future::join};
 use parking_lot::Mutex;
 use prost::Message;
 use ractor::ActorRef;
 use std::{
     future::poll_fn,
+    pin::pin,
     sync::Arc,
     task::Poll,
     time::{Duration, Instant},
@@ -34,6 +35,13 @@ const CHECK: &str = "/grpc.health.v1.Health/Check";
 
 /// No answer of the health service is longer.
 const LARGEST: usize = 1_024;
+
+/// A watch is read at this pace: each change of health goes to the supervisor, and how often it
+/// changes is up to the peer. What comes meanwhile waits with h2, whose window holds the peer back.
+const PACE: Duration = Duration::from_millis(100);
+
+/// Of so many states that lie there at once only the last counts.
+const AT_ONCE: usize = 10_000;
 
 /// `grpc.health.v1.HealthCheckRequest`.
 #[derive(Clone, PartialEq, Message)]
@@ -132,8 +140,25 @@ impl Questions {
         opened.map_err(|failure| Box::new(AttemptFailure::from(failure)))
     }
 
+    /// Watches, unless that would leave no stream for calls: now, or later on.
     async fn watch(&self) {
-        while self.core.config.health.service.is_some() && self.link.is_accepting() {
+        if self.core.config.health.service.is_none() {
+            return;
+        }
+        tokio::select! {
+            biased;
+            () = self.link.limit_is(|limit| limit == Some(1)) => {}
+            () = self.watches() => return,
+        }
+        let end = WatchEnd::Unsupported;
+        let (news, _) = self.machine.lock().watch_ended(end, clock::now(), self.core.random());
+        let why = "the server allows one stream at once, which its health watch would take";
+        self.tell(news, why.into());
+    }
+
+    /// One watch after the other.
+    async fn watches(&self) {
+        while self.link.is_accepting() {
             let opened = clock::now();
             self.machine.lock().opens(opened);
             let (end, cause) = self.one_watch(opened).await;
@@ -150,10 +175,6 @@ impl Questions {
 
     /// A watch, from its opening to its end.
     async fn one_watch(&self, opened: Instant) -> (WatchEnd, String) {
-        if self.link.peer_limit() == Some(1) {
-            let why = "the server allows one stream at once, which its health watch would take";
-            return (WatchEnd::Unsupported, why.into());
-        }
         let stream = match self.open(WATCH, None) {
             Ok(stream) => stream,
             Err(ended) => return watch_failed(&ended),
@@ -183,15 +204,30 @@ impl Questions {
                     Err(_) => return late(),
                 },
             };
-            let state = match next {
+            let mut state = match next {
                 Ok(state) => state,
                 Err(end) => return end,
             };
             heard = true;
+            let mut end = None;
+            for _ in 0..AT_ONCE {
+                match next_state(&mut body, &mut buffer).now_or_never() {
+                    Some(Ok(later)) => state = later,
+                    Some(Err(why)) => {
+                        end = Some(why);
+                        break;
+                    }
+                    None => break,
+                }
+            }
             let name = usize::try_from(state).ok().and_then(|state| STATES.get(state));
             let name = name.map_or_else(|| state.to_string(), |name| (*name).to_owned());
             let news = self.machine.lock().said(state == SERVING);
             self.tell(news, format!("its health watch says {name}"));
+            if let Some(end) = end {
+                return end;
+            }
+            tokio::time::sleep(PACE).await;
         }
     }
 
@@ -200,12 +236,24 @@ impl Questions {
         let Some(period) = asked.probe_period else { return };
         let mut waits = !self.at_once;
         // A place is kept for probes: one that waits for calls to end would look unanswered.
-        let (limit, watches) = (self.link.peer_limit(), u32::from(asked.service.is_some()));
-        let room = limit.is_none_or(|limit| limit > 1 + watches).then(|| self.link.aside());
+        // The peer may change its limit at any time, and calls come first.
+        let watches = u32::from(asked.service.is_some());
+        let fits = |limit: Option<u32>| limit.is_none_or(|limit| limit > 1 + watches);
+        let mut room: Option<Permit> = None;
         loop {
-            if std::mem::replace(&mut waits, true) {
-                tokio::time::sleep(period).await;
+            let wait = if std::mem::replace(&mut waits, true) { period } else { Duration::ZERO };
+            let mut due = pin!(tokio::time::sleep(wait));
+            loop {
+                let has_room = room.is_some();
+                tokio::select! {
+                    biased;
+                    () = self.link.limit_is(|limit| fits(limit) != has_room) => {
+                        room = (!has_room).then(|| self.link.aside());
+                    }
+                    () = &mut due => break,
+                }
             }
+            let limit = self.link.peer_limit();
             if !self.link.is_accepting() {
                 return;
             }
@@ -259,13 +307,14 @@ impl Questions {
 type Ended = Box<AttemptFailure>;
 
 fn watch_failed(ended: &AttemptFailure) -> (WatchEnd, String) {
-    let (code, words) = (ended.failure.code, ended.message());
-    watch_ended(code, &words)
+    watch_ended(ended.failure.code, &ended.failure.cause, &ended.message())
 }
 
-fn watch_ended(code: Code, words: &str) -> (WatchEnd, String) {
-    let end = match code {
-        Code::Unimplemented => WatchEnd::Unsupported,
+/// What has no health service says so with a status of its own. A code that was made of something
+/// else, HTTP's 404 for example, says nothing about the server: a proxy may have answered.
+fn watch_ended(code: Code, cause: &Cause, words: &str) -> (WatchEnd, String) {
+    let end = match (code, cause) {
+        (Code::Unimplemented, Cause::Status) => WatchEnd::Unsupported,
         _ => WatchEnd::Broken,
     };
     let name = code_name(code);
@@ -301,14 +350,17 @@ async fn next_state(
                 Err(frame) => {
                     let trailers = frame.into_trailers().unwrap_or_default();
                     let status = status::from_headers(&trailers);
-                    let ended = status.map(|status| watch_ended(status.code(), status.message()));
-                    return match ended {
-                        Some(ended) => Err(ended),
+                    return match status {
+                        Some(status) => {
+                            Err(watch_ended(status.code(), &Cause::Status, status.message()))
+                        }
                         None => broken("ended without a grpc-status"),
                     };
                 }
             },
-            Some(Err(failure)) => return Err(watch_ended(failure.code, &failure.to_string())),
+            Some(Err(failure)) => {
+                return Err(watch_ended(failure.code, &failure.cause, &failure.to_string()));
+            }
             None => return broken("ended"),
         }
     }

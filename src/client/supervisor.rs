@@ -119,7 +119,8 @@ impl Supervisor {
     }
 
     /// Waits until the channel is Ready, for at most `timeout`. Nothing needs this: calls wait for
-    /// a link by themselves. Where the channel is idle (`idle_timeout`), it connects.
+    /// a link by themselves. Where the channel is idle (`idle_timeout`), it connects, and as long as
+    /// this waits it does not become idle.
     ///
     /// ```no_run
     /// # async fn example() -> Result<(), tonic_supervisor::NotReady> {
@@ -138,6 +139,7 @@ impl Supervisor {
     /// Cancel safe: nothing changes by it.
     pub async fn wait_ready(&self, timeout: Duration) -> Result<(), NotReady> {
         let (mut state, began) = (self.watch_state(), clock::now());
+        let _awaiting = self.core().await_ready();
         let settled = async {
             let settled = |state: &_| {
                 if *state == ConnectivityState::Idle {

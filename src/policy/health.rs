@@ -6,7 +6,8 @@
 //! | the link is up, and a watch is opened | Unknown | |
 //! | the watch says SERVING | Serving | the watch goes on |
 //! | the watch says anything else | NotServing | the watch goes on |
-//! | the watch ends with UNIMPLEMENTED | Unsupported | no watch on this link any more |
+//! | the watch ends with a status UNIMPLEMENTED | Unsupported | no watch on this link any more |
+//! | the peer allows one stream only | the same | the same |
 //! | the watch ends otherwise, or says nothing in time | WatchBroken | another one after a wait |
 //! | a probe is answered | what the watch says; Serving where there is none | the next one |
 //! | a probe is answered with UNIMPLEMENTED | the same; Unsupported where there is none | no more |

@@ -59,8 +59,8 @@ pub(crate) struct Permit {
     pub(super) head: usize,
     /// Counts the attempt at its endpoint, where that is of interest.
     pub(crate) sample: Option<super::stats::Sample>,
-    /// Whether its stream is no call (`aside`).
-    aside: bool,
+    /// Where its stream is no call (`aside`): the stream's id, 0 before it is opened.
+    aside: Option<u32>,
 }
 
 /// What is needed to read an answer, and to go on sending a request that was not sent whole.
@@ -134,20 +134,20 @@ impl Link {
     pub(crate) fn reserve(self: &Arc<Self>) -> Option<Permit> {
         // Whoever waits for room on a dead link depends on keepalive: the driver may be asleep.
         let reserved = self.window.reserve(|| self.driver.wake());
-        reserved.then(|| Permit::new(self.clone(), false))
+        reserved.then(|| Permit::new(self.clone(), None))
     }
 
     /// The same without a word to the link: nobody hears of it when there is room.
     pub(crate) fn try_reserve(self: &Arc<Self>) -> Option<Permit> {
-        self.window.try_reserve().then(|| Permit::new(self.clone(), false))
+        self.window.try_reserve().then(|| Permit::new(self.clone(), None))
     }
 
     /// The right to open one stream that is no call: a question of this crate's own. It takes a
     /// place of the peer's limit, and counts nowhere else: not for keepalive, not as a use of the
-    /// link, and not against its closing.
+    /// link, not against its closing, and not as an answer to a call.
     pub(crate) fn aside(self: &Arc<Self>) -> Permit {
         self.window.take_aside();
-        Permit::new(self.clone(), true)
+        Permit::new(self.clone(), Some(0))
     }
 
     /// Whether there is room for one more stream, for whoever has to say why there was none.
@@ -158,6 +158,11 @@ impl Link {
     /// The peer's MAX_CONCURRENT_STREAMS, if it set one.
     pub(crate) fn peer_limit(&self) -> Option<u32> {
         self.window.peer_limit()
+    }
+
+    /// Waits until that is one that is `wanted`. Cancel safe.
+    pub(crate) async fn limit_is(&self, wanted: impl Fn(Option<u32>) -> bool) {
+        self.window.limit_is(wanted).await;
     }
 
     /// Takes note of the peer's MAX_CONCURRENT_STREAMS.
@@ -294,7 +299,7 @@ impl Link {
 }
 
 impl Permit {
-    fn new(link: Arc<Link>, aside: bool) -> Self {
+    fn new(link: Arc<Link>, aside: Option<u32>) -> Self {
         Self { link, head: 0, aside, sample: None }
     }
 
@@ -307,7 +312,7 @@ impl Permit {
     /// The head is measured only where it may be larger than `bound`, or nothing is known of its
     /// size.
     pub(crate) fn open(
-        self,
+        mut self,
         head: http::Request<()>,
         body: Option<Bytes>,
         bound: Option<usize>,
@@ -322,8 +327,14 @@ impl Permit {
         if small {
             link.small_requests.fetch_add(1, Relaxed);
         }
+        let opening = self.aside.map(|_| link.tap.asides.opening());
         let (response, mut send) =
             sender.send_request(head, false).map_err(|error| link.cannot_open(&error))?;
+        if let Some(opening) = opening {
+            let id = send.stream_id().as_u32();
+            opening.note(id);
+            self.aside = Some(id);
+        }
         let send = match body {
             Some(body) => {
                 // The head may have left already, and the peer may have ended the stream: then the
@@ -343,7 +354,13 @@ impl Drop for Permit {
     fn drop(&mut self) {
         self.link.headers.release(self.head);
         let window = &self.link.window;
-        let wanted = if self.aside { window.release_aside() } else { window.release() };
+        let wanted = match self.aside {
+            None => window.release(),
+            Some(stream) => {
+                self.link.tap.asides.close(stream);
+                window.release_aside()
+            }
+        };
         if wanted {
             self.link.report(LinkEvent::HasRoom);
         }

@@ -6,6 +6,7 @@
 //! on a link that is known to be ending.
 
 mod answer;
+mod asides;
 mod body;
 mod chunks;
 mod clean;

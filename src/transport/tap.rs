@@ -4,7 +4,7 @@
 //!
 //! It sees a frame before h2 does, and so before any call that the frame concerns.
 
-use super::proof::Proof;
+use super::{asides::Asides, proof::Proof};
 use crate::{clock, model::GoAway};
 use parking_lot::Mutex;
 use std::{
@@ -58,6 +58,8 @@ pub(super) struct Tap {
     pub(super) headers: AtomicUsize,
     pub(super) closed: AtomicBool,
     error: Mutex<Option<(io::ErrorKind, String)>>,
+    /// The streams that are no calls; others write it.
+    pub(super) asides: Asides,
 }
 
 impl Tap {
@@ -77,6 +79,7 @@ impl Tap {
             headers: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
             error: Mutex::new(None),
+            asides: Asides::default(),
         }
     }
 
@@ -96,12 +99,12 @@ impl Tap {
         (max != u32::MAX).then_some(max as usize)
     }
 
-    /// Whether the peer has ended a stream, or sent one whole message.
+    /// Whether the peer has ended a call's stream, or sent one whole message there.
     pub(super) fn has_proof(&self) -> bool {
         self.proven.load(Relaxed)
     }
 
-    /// Whether the peer has ended a stream: it has finished an answer.
+    /// Whether the peer has ended a call's stream: it has finished an answer.
     pub(super) fn has_answered(&self) -> bool {
         self.answered.load(Relaxed)
     }
@@ -164,6 +167,8 @@ pub(super) struct Scanner {
     /// The last stream that the peer's GOAWAYs do not exclude; none where it said none.
     last_taken: Option<u32>,
     proof: Proof,
+    /// Whether the frame under way may show that the peer answers.
+    may_prove: bool,
 }
 
 impl Scanner {
@@ -178,7 +183,8 @@ impl Scanner {
                     return;
                 }
                 self.payload_left = self.length();
-                if self.may_prove() {
+                self.may_prove = self.begins_to_prove(tap);
+                if self.may_prove {
                     let [.., kind, flags, _, _, _, _] = self.header;
                     self.proof.begin(kind, flags, self.stream(), self.payload_left);
                 }
@@ -202,7 +208,7 @@ impl Scanner {
                 }
                 _ => {}
             }
-            if self.may_prove() {
+            if self.may_prove {
                 self.proof.feed(&bytes[..take]);
             }
             self.payload_left -= take;
@@ -240,11 +246,11 @@ impl Scanner {
         u32::from_be_bytes([a, b, c, d]) & 0x7fff_ffff
     }
 
-    /// Whether the frame may show that the peer answers. On a stream that its GOAWAY excludes it
-    /// does not: nobody hears that answer.
-    fn may_prove(&self) -> bool {
-        let excluded = self.last_taken.is_some_and(|last| self.stream() > last);
-        !self.proof.has_answered() && !excluded
+    /// Whether the frame that begins may show that the peer answers calls. On a stream that its
+    /// GOAWAY excludes it does not: nobody hears that answer. Nor on one that is no call.
+    fn begins_to_prove(&self, tap: &Tap) -> bool {
+        let excluded = || self.last_taken.is_some_and(|last| self.stream() > last);
+        !self.proof.has_answered() && !excluded() && !tap.asides.may_have(self.stream())
     }
 
     pub(super) fn is_between_frames(&self) -> bool {
@@ -263,7 +269,7 @@ impl Scanner {
         self.header_filled = 0;
         let has_headers = matches!(self.header[3], HEADERS | PUSH_PROMISE | CONTINUATION);
         self.headers_open = has_headers && self.header[4] & END_HEADERS == 0;
-        if self.may_prove() {
+        if self.may_prove {
             self.proof.end(self.header[3], self.header[4]);
             tap.proven.store(self.proof.is_there(), Relaxed);
             tap.answered.store(self.proof.has_answered(), Relaxed);

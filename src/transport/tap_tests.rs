@@ -97,6 +97,35 @@ fn an_acknowledgement_is_not_settings_and_a_huge_goaway_is_cut() {
     assert_eq!(tap.goaways(), 1, "a malformed one is h2's to refuse");
 }
 
+/// A server that answers questions about its health may drop every call.
+#[test]
+fn what_the_peer_says_on_a_stream_that_is_no_call_is_no_answer_to_a_call() {
+    let on = |stream: u8, mut bytes: Vec<u8>| {
+        bytes[8] = stream;
+        bytes
+    };
+    let answer = |stream: u8| {
+        let mut bytes = on(stream, frame(HEADERS, END_HEADERS, b"head"));
+        bytes.extend(on(stream, frame(DATA, 0, &[0, 0, 0, 0, 0])));
+        bytes.extend(on(stream, frame(HEADERS, END_HEADERS | END_STREAM, b"trailers")));
+        bytes
+    };
+    for size in [1, 7, 1_000] {
+        let (tap, mut scanner) = (Tap::new(), Scanner::default());
+        let mut hears = |bytes: Vec<u8>| bytes.chunks(size).for_each(|cut| scanner.scan(cut, &tap));
+        tap.asides.opening().note(1);
+        hears(answer(1));
+        tap.asides.close(1);
+        hears(answer(1));
+        let opening = tap.asides.opening();
+        hears(answer(3));
+        opening.note(3);
+        assert!(!tap.has_proof() && !tap.has_answered());
+        hears(answer(5));
+        assert!(tap.has_proof() && tap.has_answered(), "a call's answer is one");
+    }
+}
+
 #[test]
 fn an_answer_is_heard_before_the_goaway_behind_it() {
     let (tap, mut scanner) = (Tap::new(), Scanner::default());

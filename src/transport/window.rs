@@ -18,6 +18,7 @@ use std::sync::atomic::{
     AtomicBool, AtomicUsize,
     Ordering::{Relaxed, SeqCst},
 };
+use tokio::sync::Notify;
 
 /// The places for streams on one link.
 #[derive(Debug)]
@@ -27,6 +28,8 @@ pub(super) struct Window {
     peer_limit: AtomicUsize,
     /// The peer's limit.
     said: AtomicUsize,
+    /// Told when that is another one.
+    said_anew: Notify,
     /// Streams that are no calls: they count for the peer, and for nobody else.
     aside: Mutex<usize>,
     open: AtomicUsize,
@@ -52,6 +55,7 @@ impl Window {
             own_limit,
             peer_limit: AtomicUsize::new(usize::MAX),
             said: AtomicUsize::new(usize::MAX),
+            said_anew: Notify::new(),
             aside: Mutex::new(0),
             open: AtomicUsize::new(0),
             wanted: AtomicBool::new(false),
@@ -89,6 +93,7 @@ impl Window {
         let aside = self.aside.lock();
         self.said.store(limit, SeqCst);
         self.leave_for_calls(aside);
+        self.said_anew.notify_waiters();
         self.wanted.swap(false, SeqCst)
     }
 
@@ -118,6 +123,18 @@ impl Window {
     /// The peer's limit, if it set one.
     pub(super) fn peer_limit(&self) -> Option<u32> {
         u32::try_from(self.said.load(Relaxed)).ok()
+    }
+
+    /// Waits until the peer's limit is one that is `wanted`. Cancel safe.
+    pub(super) async fn limit_is(&self, wanted: impl Fn(Option<u32>) -> bool) {
+        loop {
+            // From here on it hears of changes, before it is polled.
+            let changed = self.said_anew.notified();
+            if wanted(self.peer_limit()) {
+                return;
+            }
+            changed.await;
+        }
     }
 
     /// How many streams are open. A moment's number: it may be another one already.

@@ -49,11 +49,12 @@ impl Session {
         }
     }
 
-    /// Whether a call waits, sleeps or runs. A stream that was handed on is on its link only.
+    /// Whether a call waits, sleeps or runs, or somebody waits for the channel to be Ready. A
+    /// stream that was handed on is on its link only.
     fn has_calls(&self) -> bool {
         let accepted = self.core.telemetry.counts.open.load(SeqCst) > 0;
         let mut links = self.connections.iter().filter_map(|one| one.link.as_ref());
-        accepted || links.any(|link| link.in_flight() > 0)
+        accepted || self.core.awaits_ready() || links.any(|link| link.in_flight() > 0)
     }
 
     /// Connects, if the channel is idle.

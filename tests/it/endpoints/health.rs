@@ -25,7 +25,7 @@ async fn healthy_fleet(servers: usize, config: ConfigBuilder) -> (Fleet, Supervi
 }
 
 /// Every change of health so far.
-fn changes(log: &EventLog) -> Vec<Health> {
+pub(super) fn changes(log: &EventLog) -> Vec<Health> {
     let health = |fact: &Fact| match fact {
         Fact::HealthChanged { health, .. } => Some(*health),
         _ => None,

@@ -144,6 +144,26 @@ async fn e17_whoever_wants_a_link_ends_the_rest() {
     say(&supervisor.channel(), "x", options).await.expect("IDLE is no failure");
 }
 
+/// Who waits for a link is not sent back to the beginning while it is dialled.
+#[tokio::test(start_paused = true)]
+async fn e17_a_wait_for_ready_is_a_use_however_long_the_dial_takes() {
+    let network = MemoryNetwork::new();
+    let fleet = Fleet::on_memory(&network, 1).await;
+    network.dial_takes(secs(15));
+    let config = config_for(&fleet.address(0)).idle_timeout(secs(10));
+    let supervisor = supervise(&network, config);
+    let log = EventLog::of(&supervisor);
+    supervisor.wait_ready(secs(60)).await.expect("Ready");
+    assert_eq!((log.count(went_idle), supervisor.snapshot().dials), (0, 1));
+    // Given up, it is no use any more.
+    network.black_hole(true);
+    network.cut_all();
+    settle().await;
+    supervisor.wait_ready(secs(30)).await.expect_err("nobody is there");
+    assert_eq!(log.count(went_idle), 0);
+    log.until("it is idle", 1, went_idle).await;
+}
+
 /// An outage in which nobody calls ends in IDLE: nothing is dialled.
 #[tokio::test(start_paused = true)]
 async fn e17_an_outage_without_calls_ends_in_idle() {

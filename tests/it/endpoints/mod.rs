@@ -7,6 +7,7 @@ mod connections;
 mod ejection;
 mod given;
 mod health;
+mod health_peers;
 mod idle;
 mod load_aware;
 mod names;
