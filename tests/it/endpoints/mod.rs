@@ -10,6 +10,7 @@ mod health;
 mod idle;
 mod load_aware;
 mod names;
+mod probation;
 mod retries;
 mod states;
 mod suspicion;
