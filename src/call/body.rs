@@ -38,6 +38,8 @@ struct Open {
     call: Arc<Call>,
     deadline: Option<Pin<Box<Alarm>>>,
     pump: Option<AbortHandle>,
+    /// A whole message of the answer has come.
+    has_begun: bool,
     /// No descriptors say what the method is, and the answer may still show that it streams.
     may_stream: bool,
     /// When it has been open for too long after its first message to be a unary call's; made when
@@ -63,15 +65,17 @@ impl SupervisedBody {
         let deadline = call.deadline_now().map(|at| Box::pin(Alarm::at(at)));
         let pump = pump.map(|pump| pump_on(&calls, &call, pump));
         let may_stream = call.may_stream();
-        let open = Open {
+        let mut open = Open {
             calls,
             call,
             deadline,
             pump,
+            has_begun: false,
             may_stream,
             open_too_long: None,
             supervisor_gone: false,
         };
+        body.framing().into_iter().for_each(|framing| open.note_message(framing.whole()));
         Self { body, open: Some(Box::new(open)) }
     }
 
@@ -118,6 +122,7 @@ impl SupervisedBody {
     fn count(&mut self, frame: Frame<Bytes>) -> Frame<Bytes> {
         if let (Some(open), Some(framing)) = (&mut self.open, self.body.framing()) {
             open.call.state.lock().received = framing.payload();
+            open.note_message(framing.whole());
             if open.may_stream && framing.goes_on() {
                 open.found_to_stream();
             }
@@ -235,6 +240,15 @@ fn pump_on(calls: &Arc<Calls>, call: &Arc<Call>, pump: Box<Pump>) -> AbortHandle
 }
 
 impl Open {
+    /// So many messages came whole. The first shows that the endpoint serves; a head alone does
+    /// not, since some servers send theirs before they know.
+    fn note_message(&mut self, whole: usize) {
+        if whole > 0 && !self.has_begun {
+            self.has_begun = true;
+            self.call.answer_began();
+        }
+    }
+
     /// The call is a stream after all: only a deadline of its own still holds.
     fn found_to_stream(&mut self) {
         self.may_stream = false;

@@ -17,7 +17,7 @@ impl Call {
         Wish { avoid: self.state.lock().avoid, key }
     }
 
-    /// Its answer has begun, and is passed on as it comes for as long as it lasts.
+    /// A message of its answer has come, which is passed on as it comes for as long as it lasts.
     pub(crate) fn answer_began(&self) {
         // With one link nothing is, and there is no lock to be taken.
         if self.is_counted.load(Relaxed)
@@ -32,8 +32,10 @@ impl CallState {
     /// The attempt under way ended, if there is one, with this failure or well.
     pub(crate) fn count(&mut self, call: &Call, failure: Option<&Failure>, now: Instant) {
         let Some(sample) = self.sample.take() else { return };
-        let took = now.saturating_duration_since(self.attempt_started);
+        let since = |end: Instant| end.saturating_duration_since(self.attempt_started);
+        // Of an answer that is handed on as it comes the rest is as slow as who reads it.
+        let took = since(self.head_came.unwrap_or(now));
         let took = Some(took).filter(|_| call.is_timed && !call.streams.load(Relaxed));
-        sample.ended(failure, took, now, &call.method.name);
+        sample.ended(failure, since(now), took, now, &call.method.name);
     }
 }

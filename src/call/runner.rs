@@ -299,7 +299,6 @@ fn hand_over(
     count(&call, &body);
     let body = if body.is_live() {
         call.note_head();
-        call.answer_began();
         SupervisedBody::live(calls, call, body, pump)
     } else {
         calls.finish(&call, Code::Ok, None);

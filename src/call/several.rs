@@ -3,10 +3,11 @@
 //!
 //! | order | which |
 //! |---|---|
-//! | 1 | an endpoint on probation, if none of its calls is under way |
+//! | 1 | an endpoint on probation, if none of its calls is under way; of calls with a key, its own |
 //! | 2 | of the best links, what the policy chooses; then the others that it drew; then all in turn |
 //! | 3 | of those, the endpoints that the call avoids |
 //! | 4 | the same of links whose peer owes the answer to a PING |
+//! | 5 | an endpoint on probation, whichever the call is |
 //!
 //! Links of ejected endpoints are here only where there are no others.
 //!
@@ -15,7 +16,8 @@
 //! looked full, each is asked for room once more with `reserve`, which leaves word on the link that
 //! room is wanted before it looks (`transport::window` has the argument for one link). Each link
 //! has the word then, so room that is made on any of them from its look on is reported. The word
-//! costs an atomic write on every link, and is left only where all are full.
+//! costs an atomic write on every link, and is left only where all are full. The place of a
+//! probation is room, too: a call that gives it back reports that (`transport::stats`).
 
 use super::avoid::Wish;
 use crate::{
@@ -90,7 +92,10 @@ impl Several {
 
     /// A place on a link that takes calls. `dice`: what is left to chance is left to them.
     pub(crate) fn pick(&self, dice: &mut SmallRng, wish: Wish) -> Option<Permit> {
-        if let Some(permit) = self.on_probation.iter().find_map(|member| member.probe(wish)) {
+        let mut on_probation = self.on_probation.iter().filter(|member| {
+            !member.is_avoided(wish) && wish.key.is_none_or(|key| self.is_home(member, key))
+        });
+        if let Some(permit) = on_probation.find_map(|member| member.probe(Link::try_reserve)) {
             return Some(permit);
         }
         let of_tier = |tier: &[Member], dice: &mut SmallRng| {
@@ -124,8 +129,16 @@ impl Several {
         found.or_else(|| {
             let all = self.tiers.iter().flatten();
             // Where there is room after all, it is there by chance.
-            all.into_iter().find_map(|member| member.place(Link::reserve))
+            all.into_iter()
+                .find_map(|member| member.place(Link::reserve))
+                .or_else(|| self.on_probation.iter().find_map(|it| it.probe(Link::reserve)))
         })
+    }
+
+    /// Whether calls with this key would go to a member that is on probation, if it were in use.
+    fn is_home(&self, member: &Member, key: u64) -> bool {
+        let of_this = rank(key, member.key);
+        self.tiers.first().into_iter().flatten().all(|other| rank(key, other.key) <= of_this)
     }
 
     /// Endpoints that are passed over, because they are avoided or have no room, have had their
@@ -183,14 +196,12 @@ impl Member {
         }
     }
 
-    /// A place for the one call of a probation.
-    fn probe(&self, wish: Wish) -> Option<Permit> {
-        if self.is_avoided(wish) {
-            return None;
-        }
-        let sample = self.stats.as_ref()?.probe()?;
-        let mut permit = self.find(Link::try_reserve)?;
-        permit.sample = Some(sample);
+    /// A place for the one call of a probation. First the room: whoever else finds the probation's
+    /// place taken shall find it taken by a call, whose end is reported.
+    fn probe(&self, reserve: impl Fn(&Arc<Link>) -> Option<Permit>) -> Option<Permit> {
+        let stats = self.stats.as_ref().filter(|stats| stats.may_be_probed())?;
+        let mut permit = self.find(reserve)?;
+        permit.sample = Some(stats.probe()?.on(permit.link()));
         Some(permit)
     }
 

@@ -46,7 +46,7 @@ impl Call {
 
     /// The head of its answer came, and the rest is handed on as it comes.
     pub(super) fn note_head(&self) {
-        if self.counts() {
+        if self.counts() || self.is_counted.load(Relaxed) {
             self.state.lock().head_came = Some(clock::now());
         }
     }

@@ -91,8 +91,9 @@ pub enum Fact {
         /// For how long. Then calls go there one at a time, until one is answered.
         ejected_for: Duration,
     },
-    /// An ejected endpoint is in use again: a call there was answered, or there are now so few
-    /// endpoints that it may not be ejected, or the actor that knew of it was restarted.
+    /// An ejected endpoint is in use again: a call there was answered, or its last link was lost,
+    /// or there are now so few endpoints that it may not be ejected, or the actor that knew of it
+    /// was restarted.
     #[non_exhaustive]
     EndpointReturned {
         /// Its number.

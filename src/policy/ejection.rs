@@ -7,12 +7,16 @@
 //! | ejected | its time is over | on probation: one call at a time goes there |
 //! | on probation | its call was answered | in use |
 //! | on probation | its call failed | ejected, for twice the time before |
+//! | ejected or on probation | its last link is lost | in use |
 //!
 //! The n-th time in a row it is ejected for `base * 2^n`, half of that more or less, and for `max`
 //! at most; n starts over when it has been in use for `max` without being ejected. At most
 //! `max_share` of the endpoints are ejected or on probation at once: if all fail, it is not they
 //! that are at fault, and calls need somewhere to go (Envoy's panic threshold). Seven failures and
 //! the probation are linkerd's.
+//!
+//! An endpoint without a link gets no calls as it is. If it stayed ejected, one that never comes
+//! back would have its part of `max_share` for ever.
 
 use super::{
     backoff::{Backoff, jittered},
@@ -169,6 +173,18 @@ impl Ejections {
     /// Whether calls go to an endpoint one at a time.
     pub fn is_on_probation(&self, id: EndpointId) -> bool {
         self.records.get(&id).is_some_and(|record| record.stage == Stage::OnProbation)
+    }
+
+    /// An endpoint lost its last link; whether it was out, and is in use again. How often it was
+    /// ejected is not forgotten: it may come back as it was.
+    pub fn lost(&mut self, id: EndpointId, now: Instant) -> bool {
+        match self.records.get_mut(&id) {
+            Some(record) if record.is_out() => {
+                record.stage = Stage::InUse { since: now };
+                true
+            }
+            _ => false,
+        }
     }
 
     /// So many endpoints are listed now, and only these; those that are in use again because fewer

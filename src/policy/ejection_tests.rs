@@ -106,6 +106,23 @@ fn a_shorter_list_takes_back_whom_it_may_not_eject_and_forgets_who_is_gone() {
 }
 
 #[test]
+fn an_endpoint_whose_last_link_is_lost_takes_no_share_and_its_times_go_on() {
+    let (mut ejections, now) = (Ejections::new(rule()), now());
+    assert!(!ejections.lost(A, now), "it was never ejected");
+    ejections.failed(A, (3, true), now, EXACT);
+    assert_eq!(ejections.failed(B, (3, true), now, EXACT), Verdict::Unenforced);
+    assert!(ejections.lost(A, now) && !ejections.lost(A, now), "once");
+    assert_eq!((ejections.next_due(), ejections.is_on_probation(A)), (None, false));
+    assert_eq!(ejections.failed(B, (3, true), now, EXACT), Verdict::Ejected(SECOND));
+    // The same for one on probation.
+    let mut ejections = Ejections::new(rule());
+    let due = until_probation(&mut ejections, now);
+    assert!(ejections.lost(A, due) && !ejections.is_on_probation(A));
+    assert_eq!(ejections.probed(A, true, due, EXACT), None, "late news");
+    assert_eq!(ejections.failed(A, (5, true), due, EXACT), Verdict::Ejected(2 * SECOND));
+}
+
+#[test]
 fn whatever_happens_few_are_out_and_each_of_them_returns() {
     for seed in 0..300 {
         let mut rng = SmallRng::seed_from_u64(seed);
@@ -114,7 +131,7 @@ fn whatever_happens_few_are_out_and_each_of_them_returns() {
         for _ in 0..200 {
             now += Duration::from_millis(rng.random_range(0..3_000));
             let id = EndpointId(rng.random_range(1..=5));
-            match rng.random_range(0..10) {
+            match rng.random_range(0..11) {
                 0..=4 => drop(ejections.failed(id, (listed, true), now, rng.random())),
                 5 => {
                     listed = rng.random_range(0..=5);
@@ -122,6 +139,7 @@ fn whatever_happens_few_are_out_and_each_of_them_returns() {
                     ejections.list(listed, |id| id.0 <= last, now);
                 }
                 6..=7 => drop(ejections.due(now)),
+                8 => drop(ejections.lost(id, now)),
                 _ => drop(ejections.probed(id, rng.random(), now, rng.random())),
             }
             assert!(ejections.out() <= listed / 2, "seed {seed}: {ejections:?}");

@@ -22,6 +22,9 @@ const PENALTY: f32 = 5.0;
 /// The time in which the figure falls by `1/e`, in milliseconds.
 const FALLS_IN: f32 = 10_000.0;
 
+/// What may have been noted so much later than one's own time is no time ago, in milliseconds.
+const A_LITTLE: u32 = 60_000;
+
 /// The moving figure of one endpoint.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Ewma {
@@ -81,7 +84,8 @@ impl Ewma {
 
     /// What another thread noted may be a little later than `at`: that is no time at all.
     fn since(self, at: u32) -> u32 {
-        u32::try_from(at.wrapping_sub(self.at) as i32).unwrap_or(0)
+        let since = at.wrapping_sub(self.at);
+        if since > u32::MAX - A_LITTLE { 0 } else { since }
     }
 
     fn later(self, at: u32) -> u32 {
@@ -136,6 +140,15 @@ mod tests {
         assert_eq!(slow.seconds(late - 10), 0.1);
         assert_eq!(slow.answered(ms(200), late - 10).at, late);
         assert_eq!(Ewma::from_bits(slow.to_bits()), slow);
+    }
+
+    #[test]
+    fn the_figure_comes_down_however_long_nobody_asked() {
+        let (slow, day) = (Ewma::new(0).answered(ms(100), 1), 86_400_000);
+        for days in [1, 24, 25, 30, 49] {
+            assert!(slow.seconds(days * day) < 0.001, "after {days} days");
+            assert!(is_about(slow.answered(ms(5), days * day).seconds(days * day), 0.005));
+        }
     }
 
     #[test]

@@ -81,7 +81,8 @@ const THEIRS: &[Exception] = &[
     ),
     // It waits for what cannot come any more, until its deadline.
     differs("a frame that breaks off, then FIN", &[GRPC_JS], &["code"], "UNAVAILABLE"),
-    differs("an answer in HTTP/1", &[GRPC_JS], &["code"], "UNAVAILABLE"),
+    // grpcio says UNKNOWN for it at times.
+    differs("an answer in HTTP/1", BOTH, &["code"], "UNAVAILABLE"),
     differs("garbage", BOTH, &["code"], "UNAVAILABLE"),
     // It takes a text for a message.
     differs("a content-type that is not gRPC's", &[GRPC_JS], &["code"], "UNKNOWN"),
@@ -143,6 +144,8 @@ struct Case<'a> {
     fault: Misbehaviour,
     known: Known,
     client: &'static str,
+    /// For what ends by its deadline where nothing else ends it.
+    soon: Duration,
 }
 
 /// A bridge that listens; it ends when dropped.
@@ -192,7 +195,7 @@ impl Case<'_> {
         let never = self.row.link == Link::NeverUp
             || matches!(self.fault, Streams(0) | NoWindow | NoAnswer | NoPingAck | TwoMessages);
         let lost = matches!(self.fault, Garbage | Http1 | TruncatedFrame | OversizeFrame);
-        if never || lost && way == Way::Directly { SOON } else { LATE }
+        if never || lost && way == Way::Directly { self.soon } else { LATE }
     }
 
     /// What the client sees.
@@ -221,6 +224,12 @@ impl Case<'_> {
             timeout: self.timeout(way),
         };
         caller.call(wanted).await
+    }
+
+    /// What it sees directly, and over both bridges.
+    async fn seen_each_way(&self, caller: &Caller) -> [Value; 3] {
+        let bridged = |idempotent| self.seen(caller, Way::Bridged { idempotent });
+        [self.seen(caller, Way::Directly).await, bridged(false).await, bridged(true).await]
     }
 
     /// The fields in which the two differ.
@@ -274,7 +283,7 @@ impl Case<'_> {
             wrong.push(format!("{once} becomes {again} where it may run twice"));
         }
         let place = |it| {
-            let Self { row, fault, known, client } = self;
+            let Self { row, fault, known, client, .. } = self;
             format!("{}, {fault:?}, {known:?}, {client}: {it}", row.name)
         };
         wrong.into_iter().map(place).collect()
@@ -291,7 +300,13 @@ async fn foreign_clients_see_of_a_fault_over_a_bridge_what_they_see_directly() {
     let cases = rows.iter().flat_map(|row| {
         row.faults.iter().flat_map(move |fault| {
             Known::ALL.into_iter().flat_map(move |known| {
-                BOTH.iter().map(move |client| Case { row, fault: *fault, known, client })
+                BOTH.iter().map(move |client| Case {
+                    row,
+                    fault: *fault,
+                    known,
+                    client,
+                    soon: SOON,
+                })
             })
         })
     });
@@ -299,24 +314,23 @@ async fn foreign_clients_see_of_a_fault_over_a_bridge_what_they_see_directly() {
     let seen: Vec<_> = stream::iter(&cases)
         .map(|case| {
             let caller = if case.client == GRPCIO { &python } else { &node };
-            async move {
-                let mut seen = Vec::new();
-                for way in [
-                    Way::Directly,
-                    Way::Bridged { idempotent: false },
-                    Way::Bridged { idempotent: true },
-                ] {
-                    seen.push(case.seen(caller, way).await);
-                }
-                <[Value; 3]>::try_from(seen).expect("three")
-            }
+            case.seen_each_way(caller)
         })
         .buffered(32)
         .collect()
         .await;
     let mut shown = BTreeSet::new();
-    let judged = cases.iter().zip(&seen).flat_map(|(case, seen)| case.judge(seen, &mut shown));
-    let wrong: Vec<_> = judged.collect();
+    let mut wrong = Vec::new();
+    for (case, seen) in cases.into_iter().zip(&seen) {
+        if case.judge(seen, &mut shown).is_empty() {
+            continue;
+        }
+        // Many were played at once: on a busy machine some were later than their deadline.
+        let caller = if case.client == GRPCIO { &python } else { &node };
+        let case = Case { soon: SOON * 4, ..case };
+        let seen = case.seen_each_way(caller).await;
+        wrong.extend(case.judge(&seen, &mut shown));
+    }
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
     let idle = OURS.iter().chain(THEIRS).map(|it| it.row).filter(|row| !shown.contains(row));
     let idle: Vec<_> = idle.collect();

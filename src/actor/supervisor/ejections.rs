@@ -126,6 +126,19 @@ impl Session {
         self.arm_probation();
     }
 
+    /// A link to it is lost. Without any it is not ejected.
+    pub(super) fn in_use_without_links(&mut self, endpoint: EndpointId) {
+        let has_links = self.channel.links().any(|(id, _)| id == endpoint);
+        let Some(watched) = self.watched.as_mut().filter(|_| !has_links && !self.draining) else {
+            return;
+        };
+        if watched.ejections.lost(endpoint, clock::now()) {
+            watched.stats.get(&endpoint).inspect(|stats| stats.start_over());
+            self.returned(endpoint, "it has no link any more");
+            self.arm_probation();
+        }
+    }
+
     fn returned(&mut self, endpoint: EndpointId, cause: &str) {
         let addresses = self.core.addresses_of(endpoint);
         self.core.telemetry.announce(Fact::EndpointReturned { endpoint, addresses });

@@ -210,7 +210,9 @@ impl Session {
                 || self.watched.as_ref().is_some_and(|it| it.is_on_probation(link.endpoint()));
             standing == Standing::Ejected && on_probation()
         });
-        if let ([link], []) = (&in_use[..], &on_probation[..]) {
+        // Of several endpoints each call is counted, also while there is a link to only one.
+        let counts = self.watched.is_some() && !self.channel.has_one_endpoint();
+        if let ([link], [], false) = (&in_use[..], &on_probation[..], counts) {
             return Picker::One(link.clone());
         }
         let about = |link: &Link| {
@@ -230,7 +232,10 @@ impl Session {
             Balancing::PeakEwma => By::Time(choices),
         };
         // Channels that were started together do not all begin with the same endpoint.
-        let first = (self.core.random() * in_use.len() as f64) as usize;
+        let first = match in_use.len() {
+            ..2 => 0,
+            links => (self.core.random() * links as f64) as usize,
+        };
         let tiers = tiers.filter(|members| !members.is_empty());
         let on_probation = Member::group(&on_probation, about);
         Picker::Many(Arc::new(Several::new(by, tiers, on_probation, first)))

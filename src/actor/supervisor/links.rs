@@ -172,6 +172,7 @@ impl Session {
             self.core.telemetry.announce(fact);
         }
         self.step(input, &cause);
+        self.in_use_without_links(endpoint);
     }
 
     pub(super) fn connection_failed(&mut self, connection: &Connection, error: &str) {

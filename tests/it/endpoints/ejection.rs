@@ -12,12 +12,17 @@ fn least_request() -> ConfigBuilder {
     Config::builder().balancing_policy(Balancing::LeastRequest)
 }
 
-fn is_ejection(fact: &Fact) -> bool {
+pub(super) fn is_ejection(fact: &Fact) -> bool {
     matches!(fact, Fact::EndpointEjected { .. })
 }
 
-fn is_return(fact: &Fact) -> bool {
+pub(super) fn is_return(fact: &Fact) -> bool {
     matches!(fact, Fact::EndpointReturned { .. })
+}
+
+/// Whether an endpoint is ejected, or on probation.
+pub(super) fn is_out(supervisor: &Supervisor, place: usize) -> bool {
+    supervisor.snapshot().endpoints[place].ejected_for.is_some()
 }
 
 /// One of five answers UNAVAILABLE at once, at 200 calls a second: more of them show nothing
@@ -172,22 +177,54 @@ async fn what_is_not_listed_ejects_nobody_and_an_answer_ends_the_run() {
     assert!(now.endpoints.iter().all(|endpoint| endpoint.ejected_for.is_none()), "{now:?}");
 }
 
-/// A stream's first word ends a probation: the stream itself may last for days.
+/// Servers that are gone do not keep others from being ejected.
 #[tokio::test(start_paused = true)]
-async fn a_stream_that_begins_ends_a_probation() {
-    let config = round_robin().max_retry_attempts(0).ejection_base(SECOND);
-    let (_network, fleet, supervisor) = fleet_of(2, config).await;
-    fleet.server(0).script(Script::always(Code::Unavailable));
-    let channel = supervisor.channel();
-    for _ in 0..14 {
+async fn an_ejected_server_that_is_lost_leaves_its_share_to_others() {
+    let config = round_robin().max_retry_attempts(0).ejection_base(secs(30));
+    let (_network, fleet, supervisor) = fleet_of(4, config).await;
+    let (channel, log) = (supervisor.channel(), EventLog::of(&supervisor));
+    (0..2).for_each(|place| fleet.server(place).script(Script::always(Code::Unavailable)));
+    for _ in 0..40 {
+        let _ = echo(&channel, "x").await;
+    }
+    links_up(&supervisor, 2).await;
+    assert!(is_out(&supervisor, 0) && is_out(&supervisor, 1));
+    for place in 0..2 {
+        fleet.server(place).kill().await;
+    }
+    log.until("they are ejected no more", 2, is_return).await;
+    assert!(!is_out(&supervisor, 0) && !is_out(&supervisor, 1));
+    fleet.server(2).script(Script::always(Code::Unavailable));
+    for _ in 0..20 {
         let _ = echo(&channel, "x").await;
     }
     links_up(&supervisor, 1).await;
-    fleet.server(0).script(Answer::stream(["one"], Code::Ok).then_hang());
-    tokio::time::sleep(secs(2)).await;
-    let stream = generated_stream(&channel, CallOptions::new()).await.expect("it begins");
+    assert!(is_out(&supervisor, 2));
+}
+
+/// Attempts are counted also while only one of several servers is connected.
+#[tokio::test(start_paused = true)]
+async fn the_only_server_that_is_connected_is_counted() {
+    let (_network, fleet, supervisor) = fleet_of(2, round_robin().max_retry_attempts(0)).await;
+    let channel = supervisor.channel();
+    fleet.server(0).script(Script::always(Code::Unavailable));
+    for _ in 0..12 {
+        let _ = echo(&channel, "x").await;
+    }
+    fleet.server(1).kill().await;
+    links_up(&supervisor, 1).await;
+    // It answers: its run is over.
+    fleet.server(0).script(Script::echo());
+    echo(&channel, "x").await.expect("answered");
+    assert!(supervisor.snapshot().endpoints[0].latency.is_some());
+    fleet.server(1).restart().await;
     links_up(&supervisor, 2).await;
-    drop(stream);
+    fleet.server(0).script(Script::always(Code::Unavailable));
+    for _ in 0..12 {
+        let _ = echo(&channel, "x").await;
+    }
+    settle().await;
+    assert!(!is_out(&supervisor, 0), "six failures in a row");
 }
 
 /// A panic at what calls say of an endpoint, or at the end of an ejection.

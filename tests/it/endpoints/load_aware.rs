@@ -130,6 +130,24 @@ async fn e06_a_server_that_is_slow_no_more_has_its_share_again_within_20_seconds
     assert!(calls[4] * 10 >= calls.iter().sum(), "from the 15th to the 20th second: {calls:?}");
 }
 
+/// An answer too large to be held back is handed on as it comes, to whoever reads it when.
+#[tokio::test(start_paused = true)]
+async fn peak_ewma_measures_servers_and_not_those_who_read_slowly() {
+    for config in [peak_ewma(), peak_ewma().refuse_late(false)] {
+        let (_network, fleet, supervisor) = fleet_of(2, config).await;
+        fleet.servers().iter().for_each(|server| server.script(Answer::big(3 << 20)));
+        let options = CallOptions::new();
+        let stream = generated_stream(&supervisor.channel(), options).await;
+        let mut stream = stream.expect("its head");
+        tokio::time::sleep(secs(5)).await;
+        let _ = stream.message().await;
+        drop(stream);
+        settle().await;
+        let latency = |place: usize| supervisor.snapshot().endpoints[place].latency;
+        assert!((0..2).all(|place| latency(place).expect("known") < ms(100)));
+    }
+}
+
 /// Calls with the same value of the header go to the same server, those without it anywhere.
 #[tokio::test(start_paused = true)]
 async fn calls_with_the_same_value_of_the_sticky_header_go_to_the_same_server() {

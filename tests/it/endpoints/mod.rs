@@ -11,6 +11,7 @@ mod health_peers;
 mod idle;
 mod load_aware;
 mod names;
+mod probation;
 mod replaced;
 mod retries;
 mod states;
