@@ -92,7 +92,7 @@ async fn a_call_that_waits_has_the_place_of_a_probation_when_another_gives_it_ba
     links_up(&supervisor, 2).await;
 }
 
-/// A call whose attempt failed at an endpoint goes there again before it waits, and those behind it.
+/// A call whose attempt failed at a server goes there again, before it waits with all behind it.
 #[tokio::test(start_paused = true)]
 async fn where_nobody_else_has_room_a_call_goes_to_a_probation_at_the_server_that_it_avoids() {
     let config = round_robin().ejection_base(SECOND).max_in_flight(1);
