@@ -55,7 +55,7 @@ pub enum Cause {
     /// "for a link: " with the last connect error, for room, for its credentials, for a retry.
     Deadline(Option<Arc<str>>),
     /// The call waited, and when it could have begun it had `left` until its deadline, while the
-    /// answers of its method take at least `takes` of late. It was not sent.
+    /// answers of its method take at least `takes` of late. This attempt was not sent.
     WouldNotFinish {
         /// The time until its deadline.
         left: Duration,

@@ -10,6 +10,9 @@ use tonic_supervisor::{
     testing::{Answer, Script},
 };
 
+/// The text "one", as it is on the wire.
+const ONE: &str = "\n\u{3}one";
+
 /// Ejects the first server of all of them, which answer anything else.
 async fn eject_the_first(fleet: &Fleet, supervisor: &Supervisor) {
     fleet.server(0).script(Script::always(Code::Unavailable));
@@ -30,7 +33,7 @@ async fn a_stream_that_begins_ends_a_probation() {
         let _ = echo(&channel, "x").await;
     }
     links_up(&supervisor, 1).await;
-    fleet.server(0).script(Answer::stream(["one"], Code::Ok).then_hang());
+    fleet.server(0).script(Answer::stream([ONE], Code::Ok).then_hang());
     tokio::time::sleep(secs(2)).await;
     let mut stream = generated_stream(&channel, CallOptions::new()).await.expect("it begins");
     assert_eq!(stream.message().await.expect("its first").as_deref(), Some("one"));
@@ -44,7 +47,7 @@ async fn a_stream_that_has_a_head_and_no_message_shows_nothing_of_its_server() {
     let config = round_robin().max_retry_attempts(0).ejection_base(SECOND);
     let (_network, fleet, supervisor) = fleet_of(2, config).await;
     fleet.server(0).script(Answer::headers_then_error(Code::Unavailable));
-    fleet.server(1).script(Answer::stream(["one"], Code::Ok));
+    fleet.server(1).script(Answer::stream([ONE], Code::Ok));
     let (channel, log) = (supervisor.channel(), EventLog::of(&supervisor));
     let stream = async || {
         let options = CallOptions::new().kind(CallKind::Streaming);
@@ -89,21 +92,24 @@ async fn a_call_that_waits_has_the_place_of_a_probation_when_another_gives_it_ba
     links_up(&supervisor, 2).await;
 }
 
-/// A call whose attempt failed at an endpoint goes there again before it waits, and those behind it.
+/// A call whose attempt failed at a server goes there again, before it waits with all behind it.
 #[tokio::test(start_paused = true)]
 async fn where_nobody_else_has_room_a_call_goes_to_a_probation_at_the_server_that_it_avoids() {
     let config = round_robin().ejection_base(SECOND).max_in_flight(1);
     let (_network, fleet, supervisor) = fleet_of(2, config.max_retry_attempts(1)).await;
     let channel = supervisor.channel();
-    // Six failures, each of which is retried at the other.
+    // Five failures, each of which is retried at the other.
     fleet.server(0).script(Script::always(Code::Unavailable));
-    while fleet.handled()[0] < 6 {
+    while fleet.handled()[0] < 5 {
         echo(&channel, "x").await.expect("answered by the other");
     }
+    // One call takes all the room of the other, at once or with its retry.
     fleet.server(1).script(Script::hang());
-    // One waits at the other server; the next is the seventh failure, and waits for its retry.
+    start(&channel, "x", CallOptions::new());
+    tokio::time::sleep(secs(2)).await;
+    // Each of the next fails, and waits for its retry.
     while fleet.handled()[0] < 7 {
-        let _waits = start(&channel, "hello", CallOptions::new());
+        start(&channel, "x", CallOptions::new());
         settle().await;
     }
     links_up(&supervisor, 1).await;
