@@ -119,8 +119,8 @@ impl Supervisor {
     }
 
     /// Waits until the channel is Ready, for at most `timeout`. Nothing needs this: calls wait for
-    /// a link by themselves. Where the channel is idle (`idle_timeout`), it connects, and as long as
-    /// this waits it does not become idle.
+    /// a link by themselves. Where the channel is idle (`idle_timeout`), it connects, and as long
+    /// as this waits it does not become idle.
     ///
     /// ```no_run
     /// # async fn example() -> Result<(), tonic_supervisor::NotReady> {

@@ -313,12 +313,6 @@ impl Channel {
     fn owner(&self, link: Incarnation) -> Option<usize> {
         self.subchannels.iter().position(|(_, record)| record.subchannel.owns(link))
     }
-
-    /// Makes the wait of an endpoint last until `at`, whatever calls wait; its end.
-    pub fn hold_until(&mut self, id: EndpointId, at: Instant) -> Option<Instant> {
-        let place = self.place(id).ok()?;
-        self.subchannels[place].1.subchannel.hold_until(at)
-    }
 }
 
 /// The link or dial that an input is about.

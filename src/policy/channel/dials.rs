@@ -51,4 +51,10 @@ impl Channel {
         }
         self.subchannels.iter().filter_map(|(_, record)| record.subchannel.next_dial()).min()
     }
+
+    /// Makes the wait of an endpoint last until `at`, whatever calls wait; its end.
+    pub fn hold_until(&mut self, id: EndpointId, at: Instant) -> Option<Instant> {
+        let place = self.place(id).ok()?;
+        self.subchannels[place].1.subchannel.hold_until(at)
+    }
 }
