@@ -111,10 +111,11 @@ impl Caller {
                 if matches!(**end, LinkEnd::GoAway(_)));
             // 0: it never got a link.
             let went = last.endpoint != EndpointId::default();
-            if went && !goaway && !failed.contains(&last.endpoint) {
+            // Those that failed longest ago are forgotten, and may fail once more.
+            let known = failed.iter().rev().take(REMEMBERED).any(|id| *id == last.endpoint);
+            if went && !goaway && !known {
                 failed.push(last.endpoint);
             }
-            // Those that failed longest ago are forgotten.
             let avoided: BTreeSet<_> = failed.iter().rev().take(REMEMBERED).copied().collect();
             if avoided.contains(&next.endpoint) {
                 let (from, until) = (begun + last.elapsed, begun + next.elapsed);

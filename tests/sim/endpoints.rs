@@ -37,6 +37,8 @@ pub(crate) struct Endpoints {
     /// When, at the latest, an actor that failed is replaced.
     replaced_by: Duration,
     pub(crate) listings: Listings,
+    /// How often a link was suspect, or was cleared: it changes where calls go.
+    pub(crate) suspicions: usize,
 }
 
 #[derive(Clone, Copy)]
@@ -73,6 +75,7 @@ impl Endpoints {
         Self {
             given: script.list.map(|list| (list, now())),
             replaced_by: Duration::ZERO,
+            suspicions: 0,
             shared,
             script,
             all: BTreeMap::new(),
@@ -203,6 +206,7 @@ impl Endpoints {
                 self.links.insert(*incarnation, *endpoint);
                 self.way_on(*endpoint, now);
             }
+            Fact::LinkSuspected { .. } | Fact::LinkCleared { .. } => self.suspicions += 1,
             Fact::HealthChanged { incarnation, endpoint, health, .. } => {
                 self.must_be_listed(*endpoint, fact);
                 self.shared.require(self.links.contains_key(incarnation), || {

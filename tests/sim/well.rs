@@ -113,15 +113,24 @@ impl Client {
         (all && !shut).then(|| links.map(|link| link.incarnation).collect())
     }
 
-    /// Calls are shared evenly, wherever no link is lost meanwhile: one that is dead already, and
-    /// of which nobody knows, may be.
+    /// How often a link was suspect so far; none while one is, since calls go around it.
+    fn suspicions(&self, supervisor: &Supervisor) -> Option<usize> {
+        let now = supervisor.snapshot();
+        let mut links = now.endpoints.iter().flat_map(|endpoint| &endpoint.links);
+        (!links.any(|link| link.suspect)).then(|| self.story.borrow().endpoints.suspicions)
+    }
+
+    /// Calls are shared evenly, wherever no link is lost or suspect meanwhile: one that is dead
+    /// already, and of which nobody knows, may be.
     async fn share(&self, supervisor: &Supervisor) {
         let until = Instant::now() + self.longest_wait() * 2;
         while Instant::now() < until {
             let (before, _) = (self.links(supervisor), self.shared.take_shares());
+            let suspicions = self.suspicions(supervisor);
             let answered = self.ask_all(supervisor.channel()).await;
             let shares = &self.shared.take_shares()[..self.script.servers];
-            if answered && before.is_some() && before == self.links(supervisor) {
+            let unshaken = suspicions.is_some() && suspicions == self.suspicions(supervisor);
+            if answered && unshaken && before.is_some() && before == self.links(supervisor) {
                 let even = |share: &usize| share.abs_diff(FOR_EACH) <= FOR_EACH / 10;
                 return self.shared.require(shares.iter().all(even), || {
                     format!("calls are not shared evenly: {shares:?} of {SERVERS:?}")
