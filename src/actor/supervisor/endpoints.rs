@@ -53,9 +53,9 @@ impl Session {
         let listed = self.core.listed();
         self.core.telemetry.list(&listed);
         let ids: Vec<_> = listed.iter().map(|(id, _)| *id).collect();
-        let added = if ids.len() > 1 { listed } else { change.added };
-        let announced = ListChange { added, removed: change.removed, moved: None };
-        self.announce_list(&announced, true);
+        let added = if ids.len() > 1 { listed } else { change.added.clone() };
+        let announced = ListChange { added, ..change };
+        self.announce_list(&announced, false);
         let empty = ids.is_empty() && self.core.has_list();
         let cause = if empty { NO_ENDPOINTS } else { "the supervisor was spawned" };
         if self.core.has_list() {
