@@ -193,8 +193,12 @@ impl Endpoints {
             }
             Fact::DialFailed { incarnation, endpoint, .. } => {
                 let counts = self.dial_ended(*incarnation, *endpoint, "failed");
+                // A move cuts a dial when the next one has begun.
+                let later = self.dials.iter().any(|(dial, it)| {
+                    dial > incarnation && it.endpoint == *endpoint && it.by().is_some()
+                });
                 // One that was forgotten says nothing about its endpoint, which may be back.
-                if counts {
+                if counts && !later {
                     self.ended(*endpoint, *incarnation);
                     self.way_on(*endpoint, now);
                 }
