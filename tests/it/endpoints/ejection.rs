@@ -138,12 +138,8 @@ async fn e07_under_pick_first_nothing_is_ejected() {
 async fn an_ejected_server_is_called_where_it_is_the_only_one_left() {
     let config = round_robin().max_retry_attempts(0).ejection_base(secs(30));
     let (_network, fleet, supervisor) = fleet_of(2, config).await;
-    fleet.server(0).script(Script::always(Code::Unavailable));
     let channel = supervisor.channel();
-    for _ in 0..14 {
-        let _ = echo(&channel, "x").await;
-    }
-    links_up(&supervisor, 1).await;
+    eject_the_first(&fleet, &supervisor).await;
     fleet.server(1).kill().await;
     settle().await;
     assert_eq!(supervisor.state(), ConnectivityState::Ready);
@@ -256,12 +252,8 @@ async fn a_panic_at_an_ejection_or_at_its_end_loses_no_call() {
 async fn a_crash_of_the_supervisor_ends_every_ejection() {
     let config = round_robin().max_retry_attempts(0).ejection_base(secs(50));
     let (_network, fleet, supervisor) = fleet_of(3, config).await;
-    fleet.server(0).script(Script::always(Code::Unavailable));
     let channel = supervisor.channel();
-    for _ in 0..21 {
-        let _ = echo(&channel, "x").await;
-    }
-    links_up(&supervisor, 2).await;
+    eject_the_first(&fleet, &supervisor).await;
     let log = EventLog::of(&supervisor);
     hide_injected_panics();
     supervisor.panics().arm(Child::Supervisor, "ResetBackoff", 1);

@@ -13,17 +13,6 @@ fn watched() -> ConfigBuilder {
     round_robin().health_service("test.Echo")
 }
 
-/// A fleet whose servers say that they serve, with all links up.
-async fn healthy_fleet(servers: usize, config: ConfigBuilder) -> (Fleet, Supervisor, EventLog) {
-    let network = MemoryNetwork::new();
-    let fleet = Fleet::on_memory(&network, servers).await;
-    fleet.servers().iter().for_each(|server| server.health(HealthAnswer::Serving));
-    let supervisor = supervise_fleet(&fleet, config);
-    let log = EventLog::of(&supervisor);
-    links_up(&supervisor, servers).await;
-    (fleet, supervisor, log)
-}
-
 /// Every change of health so far.
 pub(super) fn changes(log: &EventLog) -> Vec<Health> {
     let health = |fact: &Fact| match fact {

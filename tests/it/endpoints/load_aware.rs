@@ -154,14 +154,7 @@ async fn calls_with_the_same_value_of_the_sticky_header_go_to_the_same_server() 
     let config = round_robin().balancing_sticky_header("x-user");
     let (_network, fleet, supervisor) = fleet_of(5, config).await;
     let channel = supervisor.channel();
-    let ask = async |user: usize| {
-        let before = fleet.handled();
-        let mut request = request("x", CallOptions::new());
-        request.metadata_mut().insert("x-user", format!("user-{user}").parse().expect("text"));
-        channel.unary::<String, String>(SAY, request).await.expect("answered");
-        let now = fleet.handled();
-        (0..5).find(|place| now[*place] > before[*place]).expect("some server")
-    };
+    let ask = async |user| server_of(&fleet, &channel, user).await;
     let mut homes = Vec::new();
     for user in 0..40 {
         let home = ask(user).await;

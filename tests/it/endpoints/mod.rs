@@ -20,11 +20,11 @@ mod suspicion;
 use crate::support::*;
 use std::time::Duration;
 use tokio::task::JoinHandle;
-use tonic::Status;
+use tonic::{Code, Status};
 use tonic_supervisor::{
     CallOptions, Config, ConfigBuilder, SupervisedChannel, Supervisor,
     config::Balancing,
-    testing::{Fleet, MemoryNetwork},
+    testing::{Fleet, HealthAnswer, MemoryNetwork, Script},
 };
 
 /// The defaults with calls to all servers in turn.
@@ -84,4 +84,34 @@ async fn calls_at(
 async fn failed(calls: Vec<JoinHandle<Result<String, Status>>>) -> usize {
     let ended = bounded("every call ends", futures::future::join_all(calls)).await;
     ended.into_iter().filter(|end| end.as_ref().expect("no panic").is_err()).count()
+}
+
+/// A fleet whose servers say that they serve, with all links up.
+async fn healthy_fleet(servers: usize, config: ConfigBuilder) -> (Fleet, Supervisor, EventLog) {
+    let network = MemoryNetwork::new();
+    let fleet = Fleet::on_memory(&network, servers).await;
+    fleet.servers().iter().for_each(|server| server.health(HealthAnswer::Serving));
+    let supervisor = supervise_fleet(&fleet, config);
+    let log = EventLog::of(&supervisor);
+    links_up(&supervisor, servers).await;
+    (fleet, supervisor, log)
+}
+
+/// Ejects the first server of all of them, which answer anything else.
+async fn eject_the_first(fleet: &Fleet, supervisor: &Supervisor) {
+    fleet.server(0).script(Script::always(Code::Unavailable));
+    for _ in 0..7 * fleet.servers().len() {
+        let _ = echo(&supervisor.channel(), "x").await;
+    }
+    links_up(supervisor, fleet.servers().len() - 1).await;
+}
+
+/// Calls with this value of the sticky header `x-user`; which server answered.
+async fn server_of(fleet: &Fleet, channel: &SupervisedChannel, user: usize) -> usize {
+    let before = fleet.handled();
+    let mut request = request("x", CallOptions::new());
+    request.metadata_mut().insert("x-user", format!("user-{user}").parse().expect("text"));
+    channel.unary::<String, String>(SAY, request).await.expect("answered");
+    let now = fleet.handled();
+    (0..now.len()).find(|place| now[*place] > before[*place]).expect("some server")
 }

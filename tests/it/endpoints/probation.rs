@@ -13,26 +13,13 @@ use tonic_supervisor::{
 /// The text "one", as it is on the wire.
 const ONE: &str = "\n\u{3}one";
 
-/// Ejects the first server of all of them, which answer anything else.
-async fn eject_the_first(fleet: &Fleet, supervisor: &Supervisor) {
-    fleet.server(0).script(Script::always(Code::Unavailable));
-    for _ in 0..7 * fleet.servers().len() {
-        let _ = echo(&supervisor.channel(), "x").await;
-    }
-    links_up(supervisor, fleet.servers().len() - 1).await;
-}
-
 /// A stream's first word ends a probation: the stream itself may last for days.
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_begins_ends_a_probation() {
     let config = round_robin().max_retry_attempts(0).ejection_base(SECOND);
     let (_network, fleet, supervisor) = fleet_of(2, config).await;
-    fleet.server(0).script(Script::always(Code::Unavailable));
     let channel = supervisor.channel();
-    for _ in 0..14 {
-        let _ = echo(&channel, "x").await;
-    }
-    links_up(&supervisor, 1).await;
+    eject_the_first(&fleet, &supervisor).await;
     fleet.server(0).script(Answer::stream([ONE], Code::Ok).then_hang());
     tokio::time::sleep(secs(2)).await;
     let mut stream = generated_stream(&channel, CallOptions::new()).await.expect("it begins");
@@ -167,14 +154,7 @@ async fn a_sticky_call_goes_to_a_probation_only_where_it_would_go_anyway() {
     let config = round_robin().max_retry_attempts(0).ejection_base(SECOND);
     let (_network, fleet, supervisor) = fleet_of(3, config.balancing_sticky_header("x-user")).await;
     let channel = supervisor.channel();
-    let ask = async |user: usize| {
-        let before = fleet.handled();
-        let mut request = request("x", CallOptions::new());
-        request.metadata_mut().insert("x-user", format!("user-{user}").parse().expect("text"));
-        channel.unary::<String, String>(SAY, request).await.expect("answered");
-        let now = fleet.handled();
-        (0..3).find(|place| now[*place] > before[*place]).expect("some server")
-    };
+    let ask = async |user| server_of(&fleet, &channel, user).await;
     let mut homes = Vec::new();
     for user in 0..20 {
         homes.push(ask(user).await);

@@ -18,18 +18,9 @@ fn changes_of_state(log: &EventLog) -> usize {
     log.count(|fact| matches!(fact, Fact::StateChanged { .. }))
 }
 
-/// A fleet whose servers say that they serve, with all links up.
-async fn healthy_fleet(servers: usize, config: ConfigBuilder) -> (Fleet, Supervisor) {
-    let fleet = Fleet::on_memory(&MemoryNetwork::new(), servers).await;
-    fleet.servers().iter().for_each(|server| server.health(HealthAnswer::Serving));
-    let supervisor = supervise_fleet(&fleet, config);
-    links_up(&supervisor, servers).await;
-    (fleet, supervisor)
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_link_that_is_replaced_while_health_is_watched_leaves_no_gap() {
-    let (fleet, supervisor) = healthy_fleet(1, Config::builder().health_service("")).await;
+    let (fleet, supervisor, _) = healthy_fleet(1, Config::builder().health_service("")).await;
     let log = EventLog::of(&supervisor);
     // The successor's question is not answered at all.
     fleet.server(0).health(HealthAnswer::Hangs);
@@ -43,7 +34,7 @@ async fn a_link_that_is_replaced_while_health_is_watched_leaves_no_gap() {
 #[tokio::test(start_paused = true)]
 async fn where_all_of_several_servers_answer_no_probe_each_is_dialled_anew() {
     let config = round_robin().health_probe_period(secs(1)).health_probe_timeout(ms(500));
-    let (fleet, supervisor) = healthy_fleet(2, config).await;
+    let (fleet, supervisor, _) = healthy_fleet(2, config).await;
     let log = EventLog::of(&supervisor);
     fleet.servers().iter().for_each(|server| server.health(HealthAnswer::Hangs));
     let dialled = |endpoint: u32| {
