@@ -9,7 +9,7 @@ use super::{core::Core, message::SupervisorMsg};
 use crate::{
     call, clock,
     model::{Cause, Health, LinkEnd, Origin, code_name, printable},
-    policy::{HealthRule, LinkHealth, Probed, WatchEnd},
+    policy::{HealthRule, LinkHealth, Probed, WatchEnd, after},
     transport::{
         AttemptFailure, Hold, Link, LinkEvent, LinkListener, OpenStream, PREFIX, Permit,
         ResponseBody, frame, message_length, read_head, read_unary, status, take_message,
@@ -180,14 +180,13 @@ impl Questions {
             Err(ended) => return watch_failed(&ended),
         };
         let timeout = self.core.config.connect_timeout;
-        let in_time = |time: Instant| time.checked_add(timeout).unwrap_or(time);
         let late = || {
             let time = timeout.as_secs_f64();
             let why =
                 format!("its health watch has said nothing within connect_timeout ({time} s)");
             (WatchEnd::Broken, why)
         };
-        let until = tokio::time::Instant::from(in_time(opened));
+        let until = tokio::time::Instant::from(after(opened, timeout));
         let head = tokio::time::timeout_at(until, read_head(stream.answer, stream.permit)).await;
         let mut body = match head {
             Ok(Ok(response)) => response.into_body(),
