@@ -1,6 +1,6 @@
 //! What the supervisor makes of news about its links' servers: how healthy they are, and whether
 //! one owes an answer. It changes which links are picked and what is shown, and nothing else; but
-//! where a server that is the only one does not answer, another link to it is dialled.
+//! where no link is left for calls, another is dialled to each server that does not answer.
 
 use super::Session;
 use crate::{

@@ -30,8 +30,8 @@ keys! {
         /// The time that a probe's answer may take; at most `health.probe_period`.
         health_probe_timeout(Duration): "health.probe_timeout", TIME, default "2",
             because "a server that serves answers within milliseconds";
-        /// After so many probes in a row without an answer the server gets no new calls; where it
-        /// is the only one, its link is replaced.
+        /// After so many probes in a row without an answer the server gets no new calls; where no
+        /// other takes calls, its link is replaced.
         health_probe_failures(u32): "health.probe_failures", whole(1, 100, "probes"), default "3",
             because "one lost answer is no reason";
     }
