@@ -68,7 +68,12 @@ impl Told {
         // Of several links any may be the one that a wait counts from, and after a success the next
         // one is dialled at once.
         let only = script.config.connections() == 1;
-        let from = if only { before } else { counts_from };
+        // Beside an only link a dial may have failed since its own, because somebody asked for it.
+        let from = match (only, counts_from) {
+            (true, Some(counts)) => before.map(|before| before.min(counts)),
+            (true, None) => before,
+            (false, counts) => counts,
+        };
         let (Some(from), Some(n)) = (from, failures.checked_sub(1)) else { return Ok(()) };
         let reconnect = script.config.reconnect();
         // The quick schedule is the least that may be waited.
