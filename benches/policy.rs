@@ -85,6 +85,7 @@ fn decisions() -> Vec<Decision> {
                 let rules = Rules {
                     policy: &policy,
                     by_policy: true,
+                    draining: false,
                     idempotent: true,
                     replayable: true,
                     deadline: Some(start),

@@ -3,6 +3,7 @@
 
 use super::{
     alarm::Alarm,
+    finish::Failed,
     limit::OPEN_AFTER_MESSAGE,
     shared::Calls,
     state::{Call, Offer},
@@ -110,10 +111,13 @@ impl SupervisedBody {
     fn ended(&mut self, failure: Failure, status: Option<Status>) -> Status {
         let status = status.unwrap_or_else(|| status::of(&failure));
         match self.open.take() {
-            Some(open) => match open.calls.finish(&open.call, status.code(), Some(&failure)) {
-                Some(finished) => finished.status(status),
-                None => status,
-            },
+            Some(open) => {
+                let failed = Failed { outcome: &failure, status: &status };
+                match open.calls.finish(&open.call, status.code(), Some(failed)) {
+                    Some(finished) => finished.status(status),
+                    None => status,
+                }
+            }
             None => status,
         }
     }
@@ -167,7 +171,8 @@ impl SupervisedBody {
         };
         if let Some(open) = self.open.take() {
             let failure = (status.code() != Code::Ok).then(|| Failure::status(status.code()));
-            open.calls.finish(&open.call, status.code(), failure.as_ref());
+            let failed = failure.as_ref().map(|outcome| Failed { outcome, status: &status });
+            open.calls.finish(&open.call, status.code(), failed);
         }
         Ok(Frame::trailers(trailers))
     }

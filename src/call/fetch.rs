@@ -42,8 +42,10 @@ pub(crate) fn fetch(calls: &Arc<Calls>, call: Arc<Call>, permit: Permit) {
         }
     };
     let task = task::spawn(calls, "Credentials", asking, told);
+    let now = clock::now();
+    state.unpark(now, || calls.without_link(now));
     state.credentials = None;
-    state.stage = Stage::Fetching { task, since: clock::now() };
+    state.stage = Stage::Fetching { task, since: now };
 }
 
 async fn ask(calls: &Calls, call: &Call, attempt: u32) -> Result<HeaderMap, AttemptFailure> {
@@ -133,9 +135,8 @@ fn panicked(words: &str) -> AttemptFailure {
 
 fn grant(calls: &Calls, call: &Arc<Call>, granted: Granted) {
     let mut state = call.state.lock();
-    if !matches!(state.stage, Stage::Fetching { .. }) {
-        return;
-    }
+    let Stage::Fetching { since, .. } = state.stage else { return };
+    state.fetched(since, clock::now());
     state.stage = Stage::Waiting { until: None };
     state.credentials = Some(Box::new(granted));
     drop(state);
@@ -151,6 +152,9 @@ fn refuse(calls: &Calls, call: &Arc<Call>, failure: AttemptFailure) {
         // No attempt failed: the call's time is over.
         drop(state);
         return calls.conclude(call, failure);
+    }
+    if let Stage::Fetching { since, .. } = state.stage {
+        state.fetched(since, clock::now());
     }
     state.attempts += 1;
     // Nothing was sent: there is nothing to measure.

@@ -7,13 +7,21 @@ use super::{
 };
 use crate::{
     clock,
-    model::{CallReport, Cause, Failure, Phase, printable},
-    telemetry::CallEnd,
+    model::{CallReport, Cause, Failure, Phase, Story, printable, shortened},
+    telemetry::{CallEnd, is_history_kept},
     transport::AttemptFailure,
 };
 use ractor::RpcReplyPort;
-use std::sync::{Arc, atomic::Ordering::SeqCst};
+use std::{
+    sync::{Arc, atomic::Ordering::SeqCst},
+    time::{Duration, SystemTime},
+};
 use tonic::{Code, Status};
+
+/// A call that waited longer is worth a look,
+const LONG_WAIT: Duration = Duration::from_millis(100);
+/// and so is one that took longer.
+const LONG_CALL: Duration = Duration::from_secs(1);
 
 impl Calls {
     /// Ends a call, once: true for the one who did. The answer's delivery is the winner's business.
@@ -21,7 +29,7 @@ impl Calls {
         &self,
         call: &Arc<Call>,
         code: Code,
-        outcome: Option<&Failure>,
+        failed: Option<Failed<'_>>,
     ) -> Option<Finished> {
         let now = clock::now();
         let mut state = call.state.lock();
@@ -29,6 +37,8 @@ impl Calls {
             return None;
         }
         let phase = state.stage.phase();
+        let on_wire = state.end_waits(now, || self.without_link(now));
+        let outcome = failed.map(|failed| failed.outcome);
         let waiting = match outcome.map(|outcome| &outcome.cause) {
             Some(Cause::Deadline(what)) => what.clone(),
             Some(Cause::Shutdown | Cause::Supervision(_)) => self.waits_for(call, &state),
@@ -47,8 +57,8 @@ impl Calls {
         state.body = None;
         state.admission = None;
         let machine = std::mem::take(&mut state.machine);
+        let (attempts, waits, endpoint) = (state.attempts, state.waits, state.last_endpoint());
         let history = std::mem::take(&mut state.history);
-        let (attempts, waited) = (state.attempts, state.waited);
         let port = match &mut state.reply {
             Reply::Caller => None,
             Reply::Port { port, .. } => port.take(),
@@ -63,24 +73,44 @@ impl Calls {
             self.throttle.lock().call_succeeded();
         }
         let (retries, transparent) = (machine.retries(), machine.transparent());
-        call.method
-            .metrics
-            .call_ended(code, CallEnd { took, attempt, retries, transparent, waited });
-        let report = outcome.map(|outcome| CallReport {
-            method: call.method.name.to_string(),
+        let words = failed.map(Failed::words);
+        let end = CallEnd { took, attempt, retries, transparent, waits, words: words.clone() };
+        call.method.metrics.call_ended(code, end);
+        let repeated = retries > 0 || transparent > 0;
+        let kept = is_history_kept()
+            && (outcome.is_some() || repeated || waits.total() > LONG_WAIT || took > LONG_CALL);
+        let mut finished = Finished { report: None, story: None, port };
+        if outcome.is_none() && !kept && !call.tells {
+            return Some(finished);
+        }
+        let maybe_processed = outcome.is_some_and(|outcome| {
+            let now = attempts > 0 && outcome.maybe_processed() && phase >= Phase::MaybeProcessed;
+            machine.maybe_processed() || now
+        });
+        let story = Story {
+            at: SystemTime::now(),
+            method: call.method.name.clone(),
+            code,
+            outcome: outcome.cloned(),
+            words,
             attempts: history,
             attempts_made: attempts,
             retries,
             transparent_retries: transparent,
-            outcome: outcome.clone(),
-            not_retried: machine.not_retried(),
+            endpoint,
+            not_retried: machine.not_retried().map(|reason| call.method.refine(reason)),
             waiting,
+            waits,
+            on_wire,
             elapsed: took,
-            maybe_processed: machine.maybe_processed()
-                || (attempts > 0 && outcome.maybe_processed() && phase >= Phase::MaybeProcessed),
-            head: None,
-        });
-        Some(Finished { report, port })
+            maybe_processed,
+        };
+        if kept {
+            self.telemetry.tell(story.clone());
+        }
+        finished.story = call.tells.then(|| Box::new(story.clone()));
+        finished.report = story.into_report();
+        Some(finished)
     }
 
     /// Ends a call with a failure and delivers it. Nothing happens if the call is over.
@@ -90,8 +120,8 @@ impl Calls {
 
     /// The same; whether it ended the call.
     pub(super) fn try_conclude(&self, call: &Arc<Call>, ended: AttemptFailure) -> bool {
-        let Some(mut finished) = self.finish(call, ended.status.code(), Some(&ended.failure))
-        else {
+        let failed = Failed { outcome: &ended.failure, status: &ended.status };
+        let Some(mut finished) = self.finish(call, ended.status.code(), Some(failed)) else {
             return false;
         };
         if let Some(report) = &mut finished.report {
@@ -115,7 +145,7 @@ impl Calls {
 
     /// Ends a call whose answer came, but cannot be used. Nothing happens if the call is over.
     pub(crate) fn reject(&self, call: &Arc<Call>, failure: Failure) {
-        call.state.lock().record(&failure, call.submitted, clock::now());
+        call.state.lock().record(&failure, None, call.submitted, clock::now());
         self.conclude(call, failure.into());
     }
 
@@ -173,7 +203,7 @@ impl Calls {
             return false;
         }
         let (now, code) = (clock::now(), failure.failure.code);
-        state.record(&failure.failure, call.submitted, now);
+        state.record(&failure.failure, Some(&failure.status), call.submitted, now);
         let attempt = state.measure(call.payload, 0, now);
         call.note_failed(&state, code, now);
         state.count(call, Some(&failure.failure), now);
@@ -212,9 +242,28 @@ impl Calls {
     }
 }
 
+/// How a call failed, and the status that says so.
+#[derive(Clone, Copy)]
+pub(crate) struct Failed<'a> {
+    pub(crate) outcome: &'a Failure,
+    pub(crate) status: &'a Status,
+}
+
+impl Failed<'_> {
+    /// The peer's own words, if it sent some, or else the failure as a sentence; fit to be shown.
+    fn words(self) -> Arc<str> {
+        match self.status.message() {
+            "" => self.outcome.to_string().into(),
+            message => shortened(message),
+        }
+    }
+}
+
 /// What is left of an ended call.
 pub(crate) struct Finished {
     report: Option<CallReport>,
+    /// Its story, where the call asks for it.
+    pub(crate) story: Option<Box<Story>>,
     pub(crate) port: Option<RpcReplyPort<UnaryResult>>,
 }
 

@@ -3,7 +3,7 @@
 
 use crate::{
     config::{Config, MethodRule},
-    model::CallKind,
+    model::{CallKind, MethodCounts, NotRetried},
     policy::WireTime,
     telemetry::MethodMetrics,
     transport::bound_without_metadata,
@@ -119,6 +119,19 @@ impl Method {
     #[cfg(feature = "bridge")]
     pub(crate) fn is_described(&self) -> bool {
         self.described.is_some() || self.rule.as_ref().is_some_and(|rule| rule.kind.is_some())
+    }
+
+    /// Says more of why a call was not retried, where the method knows.
+    pub(super) fn refine(&self, reason: NotRetried) -> NotRetried {
+        let said = self.described.is_some()
+            || self.streamed.load(Relaxed)
+            || self.rule.as_ref().is_some_and(|rule| rule.kind.is_some());
+        match reason {
+            NotRetried::Streaming if !said && self.otherwise == CallKind::Streaming => {
+                NotRetried::Undescribed
+            }
+            reason => reason,
+        }
     }
 
     /// Whether descriptors say that it is unary.
@@ -266,6 +279,16 @@ impl Methods {
              ones are served, and counted as `other`"
         );
         made("other".into())
+    }
+
+    /// The numbers of each method that was called, by name.
+    pub(crate) fn counts(&self) -> Vec<MethodCounts> {
+        let known = self.known.load();
+        let others = self.other.get().map(|other| other.read());
+        let mut counts: Vec<_> = known.values().map(|method| method.metrics.read()).collect();
+        counts.sort_unstable_by(|a, b| a.method.cmp(&b.method));
+        counts.extend(others);
+        counts
     }
 
     /// Learns the kinds of methods, as descriptors say them.

@@ -35,6 +35,7 @@ mod submit;
 mod task;
 mod too_late;
 mod waiting;
+mod waits;
 
 pub(crate) use admission::Gathering;
 pub(crate) use alarm::{Alarm, within};

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     clock,
-    model::{CallKind, Failure, Phase},
+    model::{CallKind, Failure, Phase, Story},
     policy::{after, earliest},
     transport::{
         AttemptFailure, Beside, Hold, OpenBody, OpenStream, Outcome, Pump, ResponseBody, beside,
@@ -43,12 +43,13 @@ pub(crate) async fn run(
 }
 
 /// The same for a call that takes one message: it ends when its answer was judged, and what
-/// `decode` makes of the message is its outcome. Cancel safe, too.
+/// `decode` makes of the message is its outcome, with the call's story where it asks for that.
+/// Cancel safe, too.
 pub(crate) async fn run_typed<T>(
     calls: Arc<Calls>,
     call: Arc<Call>,
     decode: impl FnOnce(UnaryReply) -> Result<T, String>,
-) -> Result<T, Status> {
+) -> Result<(T, Option<Box<Story>>), Status> {
     let hold = one_message(&calls);
     let mut guard = CancelOnDrop(Some((calls, call)));
     let (response, _) = attempts(&mut guard, None, hold).await?;
@@ -57,11 +58,12 @@ pub(crate) async fn run_typed<T>(
         decode(reply).map_err(|problem| Failure::unusable_answer(Code::Internal, problem))
     });
     match judged {
-        Ok(answer) if calls.finish(call, Code::Ok, None).is_some() => {
-            return guard.done(Ok(answer));
+        Ok(answer) => {
+            if let Some(finished) = calls.finish(call, Code::Ok, None) {
+                return guard.done(Ok((answer, finished.story)));
+            }
+            // It ended elsewhere meanwhile.
         }
-        // It ended elsewhere meanwhile.
-        Ok(_) => {}
         Err(failure) => calls.reject(call, failure),
     }
     let status = poll_fn(|cx| match guard.call().poll_offer(cx, false) {
@@ -295,13 +297,16 @@ fn hand_over(
     response: http::Response<ResponseBody>,
     pump: Option<Box<Pump>>,
 ) -> http::Response<SupervisedBody> {
-    let (head, body) = response.into_parts();
+    let (mut head, body) = response.into_parts();
     count(&call, &body);
     let body = if body.is_live() {
         call.note_head();
         SupervisedBody::live(calls, call, body, pump)
     } else {
-        calls.finish(&call, Code::Ok, None);
+        let finished = calls.finish(&call, Code::Ok, None);
+        if let Some(story) = finished.and_then(|finished| finished.story) {
+            head.extensions.insert(*story);
+        }
         SupervisedBody::whole(body)
     };
     http::Response::from_parts(head, body)

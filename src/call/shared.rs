@@ -11,7 +11,7 @@ use super::{
     queue::CallQueue,
     shutdown::Shutdown,
 };
-use crate::{clock, config::Config, model::CallKind, policy::Throttle, telemetry::Telemetry};
+use crate::{clock, config::Config, model::CallKind, policy::{Spells, Throttle}, telemetry::Telemetry};
 use arc_swap::ArcSwap;
 use http::{
     HeaderMap,
@@ -20,7 +20,7 @@ use http::{
 use parking_lot::Mutex;
 use std::{
     sync::{Arc, atomic::AtomicUsize},
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::runtime::Handle;
 
@@ -40,6 +40,8 @@ pub(crate) struct Calls {
     pub(crate) ports_open: AtomicUsize,
     methods: Methods,
     picker: ArcSwap<Picker>,
+    /// For how long no link was shown.
+    without_link: Mutex<Spells>,
 }
 
 impl Calls {
@@ -53,6 +55,8 @@ impl Calls {
         let authority = Authority::try_from(config.target().authority())
             .expect("the configuration takes only hosts that can stand in an authority");
         let scheme = config.tls().map_or(Scheme::HTTP, |_| Scheme::HTTPS);
+        let mut without_link = Spells::default();
+        without_link.set(true, clock::now());
         let methods = Methods::new(authority, scheme, config.target().canonical().into());
         Self {
             throttle: Mutex::new(Throttle::new(config.throttle, clock::now())),
@@ -62,6 +66,7 @@ impl Calls {
             runtime: Handle::current(),
             ports_open: AtomicUsize::new(0),
             picker: ArcSwap::default(),
+            without_link: Mutex::new(without_link),
             config,
             telemetry,
             credentials,
@@ -93,12 +98,18 @@ impl Calls {
 
     /// Shows where calls go out now to whoever wants to look at it, or to explain a wait.
     pub(crate) fn show_picker(&self, picker: Picker) {
+        self.without_link.lock().set(matches!(picker, Picker::None(_)), clock::now());
         self.picker.store(Arc::new(picker));
     }
 
     /// Where calls go out, as it was shown last.
     pub(crate) fn picker(&self) -> Arc<Picker> {
         self.picker.load_full()
+    }
+
+    /// For how long no link was shown, until `now`.
+    pub(crate) fn without_link(&self, now: Instant) -> Duration {
+        self.without_link.lock().total(now)
     }
 
     /// Whether a link is shown.

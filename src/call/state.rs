@@ -15,6 +15,7 @@ use super::{
 use crate::{
     model::{
         AttemptReport, CallId, CallKind, CallReport, Cause, EndpointId, Failure, LinkEnd, Phase,
+        Origin, Waits, shortened,
     },
     policy::{CallMachine, Place, RetryPolicy, after},
     telemetry::AttemptEnd,
@@ -73,6 +74,8 @@ pub(crate) struct Call {
     pub(crate) is_counted: AtomicBool,
     /// How many attempts were made before by whoever is on the other side of a bridge.
     pub(crate) attempts_before: u32,
+    /// Whether its answer is to tell its story.
+    pub(crate) tells: bool,
     pub(crate) retry: RetryPolicy,
     pub(crate) submitted: Instant,
     pub(crate) size: usize,
@@ -112,7 +115,10 @@ pub(crate) struct CallState {
     pub(crate) avoid: Avoid,
     /// How long its failed attempts were on the wire.
     pub(crate) on_wire: Duration,
-    pub(crate) waited: Duration,
+    /// What it waited for so far; the wait for its retry counts from when it is scheduled.
+    pub(crate) waits: Waits,
+    /// Since when it is parked, and how long the channel had been without a link then.
+    pub(super) parked_since: Option<(Instant, Duration)>,
     pub(crate) history: Vec<AttemptReport>,
     /// What was said of the failure that the last retry followed on, in the peer's words if it
     /// spoke.
@@ -192,7 +198,8 @@ impl CallState {
             sample: None,
             avoid: Avoid::default(),
             on_wire: Duration::ZERO,
-            waited: Duration::ZERO,
+            waits: Waits::default(),
+            parked_since: None,
             history: Vec::new(),
             retried_after: None,
             reply,
@@ -259,8 +266,22 @@ impl CallState {
         endpoint
     }
 
+    /// Where the last attempt went; 0 if none got a link.
+    pub(super) fn last_endpoint(&self) -> EndpointId {
+        match self.endpoint {
+            EndpointId(0) => self.history.last().map_or(EndpointId(0), |last| last.endpoint),
+            endpoint => endpoint,
+        }
+    }
+
     /// Notes how an attempt ended.
-    pub(crate) fn record(&mut self, failure: &Failure, submitted: Instant, now: Instant) {
+    pub(crate) fn record(
+        &mut self,
+        failure: &Failure,
+        status: Option<&Status>,
+        submitted: Instant,
+        now: Instant,
+    ) {
         if self.history.len() == CallReport::KEPT {
             self.history.remove(CallReport::KEPT / 2);
         }
@@ -271,6 +292,7 @@ impl CallState {
             attempt: self.attempts.saturating_sub(1),
             endpoint: self.endpoint,
             failure: failure.clone(),
+            said: said_by_peer(failure, status),
             elapsed: now.saturating_duration_since(submitted),
             transparent: false,
         });
@@ -346,12 +368,14 @@ impl Call {
         &self,
         permit: &mut Permit,
         now: Instant,
+        without_link: impl FnOnce() -> Duration,
         last: &mut LastTimeout,
     ) -> Option<(http::Request<()>, Option<Bytes>)> {
         let mut state = self.state.lock();
         if !matches!(state.stage, Stage::Waiting { .. }) {
             return None;
         }
+        state.unpark(now, without_link);
         state.stage = Stage::Running;
         state.attempts += 1;
         state.attempt_started = now;
@@ -384,6 +408,12 @@ impl Call {
             *body = Bytes::copy_from_slice(body);
         }
     }
+}
+
+/// The peer's own words, where it answered with some.
+fn said_by_peer(failure: &Failure, status: Option<&Status>) -> Option<Arc<str>> {
+    let message = status?.message();
+    (failure.origin == Origin::Peer && !message.is_empty()).then(|| shortened(message))
 }
 
 /// Whether an attempt that failed so says more than that its link was gone when it began.

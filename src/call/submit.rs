@@ -13,7 +13,10 @@ use super::{
 };
 use crate::{
     clock,
-    model::{CallId, CallKind, CallOptions, CallReport, Cause, Fact, Failure, Phase, printable},
+    model::{
+        CallId, CallKind, CallOptions, CallReport, Cause, Fact, Failure, Phase, Waits, printable,
+        shortened,
+    },
     policy::{RetryLimit, nearest_timeout, parse_timeout},
     telemetry::CallEnd,
     transport::{PREFIX, is_one_message, message_length, payload, status},
@@ -86,6 +89,7 @@ impl Calls {
         });
         match (entered, call) {
             (Some(call), _) => {
+                call.method.metrics.call_started();
                 self.throttle.lock().call_started();
                 if awaited {
                     self.ports_open.fetch_add(1, SeqCst);
@@ -155,6 +159,7 @@ impl Calls {
             is_timed: kind != CallKind::Streaming && options.long_poll.is_zero(),
             is_counted: AtomicBool::new(false),
             attempts_before: options.attempts_before,
+            tells: options.tells,
             retry,
             submitted: made,
             size,
@@ -242,7 +247,9 @@ pub(crate) fn refusal(refusal: Box<Refusal>) -> (Status, Reply) {
 /// The same, where the status says more than the failure.
 pub(crate) fn refused(method: &Method, failure: Failure, status: Status, made: Instant) -> Status {
     let elapsed = clock::now().saturating_duration_since(made);
-    method.metrics.call_ended(status.code(), CallEnd { took: elapsed, ..CallEnd::default() });
+    let words = Some(shortened(status.message()));
+    method.metrics.call_started();
+    method.metrics.call_ended(status.code(), CallEnd { took: elapsed, words, ..CallEnd::default() });
     with_report(&method.name, failure, status, elapsed)
 }
 
@@ -267,6 +274,8 @@ fn with_report(method: &str, outcome: Failure, mut status: Status, elapsed: Dura
         outcome,
         not_retried: None,
         waiting,
+        waits: Waits::default(),
+        on_wire: Duration::ZERO,
         elapsed,
         maybe_processed: false,
         head: None,

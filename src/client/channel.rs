@@ -80,12 +80,16 @@ impl SupervisedChannel {
             reply: Reply::Caller,
         };
         let call = self.core().calls.submit(call).map_err(|refused| refusal(refused).0)?;
-        run_typed(self.core().calls.clone(), call, |reply| {
+        let answer = run_typed(self.core().calls.clone(), call, |reply| {
             let mut response = Response::new(codec::decode(reply.message)?);
             *response.metadata_mut() = reply.metadata;
             Ok(response)
-        })
-        .await
+        });
+        let (mut response, story) = answer.await?;
+        if let Some(story) = story {
+            response.extensions_mut().insert(*story);
+        }
+        Ok(response)
     }
 
     /// Begins a call: prepared, admitted, and to be run. Cancel safe: dropped, there is no call.

@@ -36,6 +36,8 @@ pub struct CallOptions {
     pub(crate) no_retry: bool,
     /// Where nobody says whether the call may run twice, it may not.
     pub(crate) unsaid_is_harmful: bool,
+    /// Whether the answer tells the call's story.
+    pub(crate) tells: bool,
     /// So many attempts were made by whoever passes the call on.
     pub(crate) attempts_before: u32,
     /// How long a request that nobody described may take to show that it is whole.
@@ -95,6 +97,28 @@ impl CallOptions {
     /// the call itself says does not.
     pub fn long_poll(mut self, wait: Duration) -> Self {
         self.long_poll = wait;
+        self
+    }
+
+    /// Puts the call's [`Story`](crate::Story) into the extensions of its answer: what it waited
+    /// for, and every attempt. A call that fails has a [`CallReport`](crate::CallReport) in any
+    /// case. An answer that is passed on as it comes has none, since its call is not over then; nor
+    /// has the answer to a message ([`Mailbox`](crate::Mailbox)).
+    ///
+    /// ```no_run
+    /// # async fn example(mut client: tonic::client::Grpc<tonic_supervisor::SupervisedChannel>) {
+    /// use tonic_supervisor::{CallOptions, Story};
+    /// let mut request = tonic::Request::new(());
+    /// request.extensions_mut().insert(CallOptions::new().story());
+    /// # let response = tonic::Response::new(());
+    /// // let response = client.say(request).await?;
+    /// if let Some(story) = response.extensions().get::<Story>() {
+    ///     println!("{story}");
+    /// }
+    /// # }
+    /// ```
+    pub fn story(mut self) -> Self {
+        self.tells = true;
         self
     }
 

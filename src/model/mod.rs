@@ -5,6 +5,7 @@
 mod call;
 mod cause;
 mod code;
+mod counts;
 mod endpoint;
 mod event;
 #[cfg(any(test, feature = "test-util"))]
@@ -17,16 +18,20 @@ mod ids;
 mod level;
 mod link;
 mod links;
+mod open_call;
 mod report;
 mod secret;
 mod snapshot;
 mod state;
+mod story;
 mod text;
+mod waits;
 
 pub use call::{CallKind, CallOptions};
 pub(crate) use cause::RUNTIME_ENDED;
 pub use cause::{Cause, ShedReason};
 pub use code::{code_name, code_names};
+pub use counts::{LastFailure, MethodCounts};
 pub use endpoint::{Address, Endpoint, EndpointId};
 pub use event::{Event, Fact};
 #[cfg(any(test, feature = "test-util"))]
@@ -39,10 +44,13 @@ pub use ids::Incarnation;
 pub use level::Level;
 pub use link::{DialFailure, DialStep, GoAway, LinkEnd};
 pub use links::LinksInUse;
+pub use open_call::{CallStage, OpenCall};
 pub use report::{AttemptReport, CallReport, NotRetried};
 pub(crate) use secret::Secret;
 pub use snapshot::{EndpointSnapshot, LinkSnapshot, Snapshot};
 pub use state::ConnectivityState;
+pub use story::Story;
 pub(crate) use text::clean;
 pub use text::printable;
-pub(crate) use text::readable;
+pub(crate) use text::{readable, shortened};
+pub use waits::Waits;

@@ -4,9 +4,11 @@
 
 use super::{
     cause::Cause,
+    code::code_name,
     endpoint::EndpointId,
     failure::{Failure, Phase},
     text::printable,
+    waits::Waits,
 };
 use http::HeaderMap;
 use std::{fmt, sync::Arc, time::Duration};
@@ -22,16 +24,31 @@ pub struct AttemptReport {
     pub endpoint: EndpointId,
     /// The failure it ended with.
     pub failure: Failure,
+    /// What the peer said, where it sent words: printable, and cut at 300 characters.
+    pub said: Option<Arc<str>>,
     /// When it ended, counted from the call's submission.
     pub elapsed: Duration,
     /// Whether it was followed by a retry that cost nothing (the server never saw it).
     pub transparent: bool,
 }
 
-/// Why a retry was not made that the retry policy would have allowed by its codes.
+/// Why no retry followed the last attempt of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NotRetried {
+    /// A repetition would fail the same: a message above a limit, a request that cannot be sent or
+    /// whose shape is refused, an answer that cannot be used, a call that does not wait for a link.
+    Final,
+    /// Part of the request is gone: it is larger than `max_replay_bytes`, or still being sent.
+    NotReplayable,
+    /// The supervisor is shutting down.
+    ShuttingDown,
+    /// The method streams (seed: streams are passed through).
+    Streaming,
+    /// Nobody said that the method is unary, and `retry_undescribed` is false.
+    Undescribed,
+    /// The code is not one of those that are retried (`retryable_status_codes`).
+    CodeNotListed(Code),
     /// The server may have acted on the call, and running it twice could do harm.
     MaybeProcessed,
     /// All the retries were made.
@@ -64,11 +81,16 @@ pub struct CallReport {
     pub transparent_retries: u32,
     /// Why the call ended.
     pub outcome: Failure,
-    /// Why no retry followed the last attempt, although its code is one of those that are retried.
+    /// Why no retry followed the last attempt. None where the call did not end by an attempt that
+    /// failed: its deadline passed, it was cancelled, shut down or refused.
     pub not_retried: Option<NotRetried>,
     /// What the call was waiting for when its deadline, a shutdown or the end of supervision ended
     /// it, if it was waiting: "for a link: ..." and the like.
     pub waiting: Option<Arc<str>>,
+    /// What the call waited for, and how long.
+    pub waits: Waits,
+    /// How long its attempts were on the wire.
+    pub on_wire: Duration,
     /// From submission to the end.
     pub elapsed: Duration,
     /// Whether the server may have acted on the call, in any attempt, although it failed.
@@ -144,6 +166,9 @@ impl fmt::Display for CallReport {
         if let Some(reason) = self.not_retried {
             write!(f, "; no retry followed: {reason}")?;
         }
+        if self.waits != Waits::default() {
+            write!(f, "; it waited: {}", self.waits)?;
+        }
         if let Some(what) = self.waiting_unsaid() {
             write!(f, "; the call was waiting {}", printable(what))?;
         }
@@ -157,6 +182,20 @@ impl fmt::Display for CallReport {
 impl fmt::Display for NotRetried {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Final => "a repetition would fail the same",
+            Self::NotReplayable => {
+                "part of the request is gone (it is larger than max_replay_bytes, or still being \
+                 sent)"
+            }
+            Self::ShuttingDown => "the supervisor is shutting down",
+            Self::Streaming => "the method streams",
+            Self::Undescribed => {
+                "nobody said that the method is unary, and retry_undescribed is false"
+            }
+            Self::CodeNotListed(code) => {
+                let code = code_name(*code);
+                return write!(f, "{code} is not one of retryable_status_codes");
+            }
             Self::MaybeProcessed => {
                 "the server may have processed the call, which is not idempotent: running it twice \
                  could do harm"

@@ -42,6 +42,17 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     Cow::Owned(clean)
 }
 
+/// What a page or a list shows of a text from outside: [`printable`], and no more than 300
+/// characters.
+pub(crate) fn shortened(text: &str) -> Arc<str> {
+    const MOST: usize = 300;
+    let text = printable(text);
+    match text.char_indices().nth(MOST) {
+        Some((at, _)) => format!("{}{CUT}", &text[..at]).into(),
+        None => text.into(),
+    }
+}
+
 /// A time as people say it: `250 ms`, `12.3 s`, `13 min 20 s`, `2 h 13 min`.
 pub(crate) fn readable(time: Duration) -> String {
     let seconds = time.as_secs();
@@ -113,6 +124,13 @@ mod tests {
         for (text, escaped) in cases {
             assert_eq!(printable(text), escaped);
         }
+    }
+
+    #[test]
+    fn a_long_text_is_cut_for_a_list_between_two_characters() {
+        assert_eq!(&*shortened("busy\n"), "busy\\n");
+        let long = shortened(&"é".repeat(400));
+        assert_eq!((long.chars().count(), long.ends_with("é...")), (303, true));
     }
 
     proptest! {

@@ -14,8 +14,7 @@
 //!    afterwards the answer is the caller's;
 //! 4. the limit, pushback, the deadline and the throttle are asked, in that order.
 //!
-//! Where 4, or a call that is not idempotent, is all that kept a retry from being made, the machine
-//! remembers which it was.
+//! Where no retry follows, the machine remembers which of these it was.
 
 use super::{retry::RetryPolicy, throttle::Throttle};
 use crate::model::{Cause, Failure, NotRetried, Phase, Scope};
@@ -45,6 +44,8 @@ pub struct Rules<'a> {
     pub idempotent: bool,
     /// Whether the request can still be sent again whole.
     pub replayable: bool,
+    /// Whether the supervisor is shutting down.
+    pub draining: bool,
     /// Until when it may wait.
     pub deadline: Option<Instant>,
     /// Whether the peer had finished an answer on the link of the attempt that failed.
@@ -122,16 +123,24 @@ impl CallMachine {
     ) -> Decision {
         self.maybe_processed |= failure.maybe_processed();
         self.not_retried = None;
-        if is_final(&failure.cause) || !rules.replayable {
-            return Decision::Surface;
+        if is_final(&failure.cause) {
+            return self.surface(NotRetried::Final);
+        }
+        if rules.draining {
+            return self.surface(NotRetried::ShuttingDown);
+        }
+        if !rules.replayable {
+            return self.surface(NotRetried::NotReplayable);
         }
         if let Some(place) = self.free(failure, rules.link_answered) {
             self.transparent += 1;
             return Decision::Resend { place };
         }
-        let listed = rules.by_policy && rules.policy.codes.contains(failure.code);
-        if !listed {
-            return Decision::Surface;
+        if !rules.by_policy {
+            return self.surface(NotRetried::Streaming);
+        }
+        if !rules.policy.codes.contains(failure.code) {
+            return self.surface(NotRetried::CodeNotListed(failure.code));
         }
         if failure.maybe_processed() && !rules.idempotent {
             return self.surface(NotRetried::MaybeProcessed);
@@ -169,7 +178,7 @@ impl CallMachine {
         Decision::Surface
     }
 
-    /// Why no retry followed the last failure, although its code is one of those that are retried.
+    /// Why no retry followed the last failure.
     pub fn not_retried(&self) -> Option<NotRetried> {
         self.not_retried
     }

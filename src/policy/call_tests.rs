@@ -28,6 +28,8 @@ struct Bench {
     policy: RetryPolicy,
     idempotent: bool,
     by_policy: bool,
+    replayable: bool,
+    draining: bool,
     deadline: Option<Instant>,
     link_answered: bool,
     open_calls: usize,
@@ -43,6 +45,8 @@ impl Bench {
             policy: policy(retries),
             idempotent: true,
             by_policy: true,
+            replayable: true,
+            draining: false,
             deadline: None,
             link_answered: false,
             open_calls: 1,
@@ -53,8 +57,9 @@ impl Bench {
         let rules = Rules {
             policy: &self.policy,
             by_policy: self.by_policy,
+            draining: self.draining,
             idempotent: self.idempotent,
-            replayable: true,
+            replayable: self.replayable,
             deadline: self.deadline,
             link_answered: self.link_answered,
             open_calls: self.open_calls,
@@ -260,8 +265,15 @@ fn what_alone_kept_a_retry_from_being_made_is_remembered() {
     let stream: fn(&mut Bench) = |bench| bench.by_policy = false;
     assert_eq!(reason(3, nothing, &unavailable, None), None, "it is retried");
     let not_found = Failure::status(Code::NotFound);
-    assert_eq!(reason(3, nothing, &not_found, None), None, "not a code for it");
-    assert_eq!(reason(3, stream, &unavailable, None), None, "nor a call for it");
+    let unlisted = Some(NotRetried::CodeNotListed(Code::NotFound));
+    assert_eq!(reason(3, nothing, &not_found, None), unlisted);
+    assert_eq!(reason(3, stream, &unavailable, None), Some(NotRetried::Streaming));
+    let gone: fn(&mut Bench) = |bench| bench.replayable = false;
+    assert_eq!(reason(3, gone, &unavailable, None), Some(NotRetried::NotReplayable));
+    let draining: fn(&mut Bench) = |bench| bench.draining = true;
+    assert_eq!(reason(3, draining, &unavailable, None), Some(NotRetried::ShuttingDown));
+    let too_large = Failure::request_too_large(2, 1, "max_request_message_bytes");
+    assert_eq!(reason(3, nothing, &too_large, None), Some(NotRetried::Final));
     assert_eq!(reason(0, nothing, &unavailable, None), Some(NotRetried::LimitReached(0)));
     let never = Some(Pushback::Never);
     assert_eq!(reason(3, nothing, &unavailable, never), Some(NotRetried::Forbidden));

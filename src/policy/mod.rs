@@ -39,6 +39,7 @@ mod pending;
 mod pick;
 #[allow(unreachable_pub)]
 mod resolve;
+mod spells;
 #[allow(unreachable_pub)]
 mod subchannel;
 #[allow(unreachable_pub)]
@@ -72,6 +73,7 @@ pub(crate) use liveness::{Liveness, Next};
 pub(crate) use pending::{Due, Pending};
 pub(crate) use pick::{choose, key_of, rank};
 pub(crate) use resolve::{Resolve, ResolveRule};
+pub(crate) use spells::Spells;
 pub(crate) use subchannel::{Input, Output};
 pub(crate) use subset::subset;
 pub(crate) use throttle::Throttle;

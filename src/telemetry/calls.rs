@@ -1,15 +1,17 @@
 //! What happens to calls, counted per method with gRPC's names (A66, A96). Handles are looked up
 //! once per method, so a call costs a few atomic additions.
 
-use crate::{model::code_name, unwind::caught};
+use super::method_counts::{CODES, MethodCounters};
+use crate::{
+    model::{MethodCounts, Waits, code_name},
+    unwind::caught,
+};
 use metrics::{Counter, Histogram, SharedString, counter, histogram};
 use std::{
     sync::{Arc, OnceLock},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 use tonic::Code;
-
-const CODES: usize = 17;
 
 /// One method's metrics. Bound to the recorder that is installed when the method is first called.
 pub(crate) struct MethodMetrics {
@@ -20,6 +22,9 @@ pub(crate) struct MethodMetrics {
     transparent_retries: Histogram,
     retry_delay: Histogram,
     by_code: [OnceLock<ByCode>; CODES],
+    /// One for each reason to wait, when a call has waited for it.
+    waits: [OnceLock<Histogram>; 4],
+    counters: MethodCounters,
 }
 
 struct ByCode {
@@ -44,8 +49,9 @@ pub(crate) struct CallEnd {
     pub(crate) attempt: Option<AttemptEnd>,
     pub(crate) retries: u32,
     pub(crate) transparent: u32,
-    /// How long it waited between attempts.
-    pub(crate) waited: Duration,
+    pub(crate) waits: Waits,
+    /// What was said of its failure, if it failed.
+    pub(crate) words: Option<Arc<str>>,
 }
 
 /// A recorder is other people's code; its panic shall not cost a call its answer.
@@ -63,21 +69,35 @@ impl MethodMetrics {
             transparent_retries: histogram!("grpc.client.call.transparent_retries", &labels),
             retry_delay: histogram!("grpc.client.call.retry_delay", &labels),
             by_code: std::array::from_fn(|_| OnceLock::new()),
+            waits: std::array::from_fn(|_| OnceLock::new()),
+            counters: MethodCounters::default(),
             method,
             target,
         }
     }
 
+    /// The numbers now.
+    pub(crate) fn read(&self) -> MethodCounts {
+        self.counters.read(self.method.as_ref().into())
+    }
+
+    pub(crate) fn call_started(&self) {
+        self.counters.call_started();
+    }
+
     pub(crate) fn attempt_started(&self) {
+        self.counters.attempt_started();
         guarded(|| self.attempts_started.increment(1));
     }
 
     pub(crate) fn attempt_ended(&self, code: Code, ended: AttemptEnd) {
+        self.counters.attempt_ended(code);
         guarded(|| self.of(code).attempt_ended(&ended));
     }
 
     /// Zeroes are not recorded (gRPC A96).
     pub(crate) fn call_ended(&self, code: Code, ended: CallEnd) {
+        self.count(code, &ended);
         guarded(|| {
             let metrics = self.of(code);
             if let Some(attempt) = &ended.attempt {
@@ -86,12 +106,48 @@ impl MethodMetrics {
             metrics.call_duration.record(ended.took.as_secs_f64());
             if ended.retries > 0 {
                 self.retries.record(f64::from(ended.retries));
-                self.retry_delay.record(ended.waited.as_secs_f64());
+                self.retry_delay.record(ended.waits.retry.as_secs_f64());
             }
             if ended.transparent > 0 {
                 self.transparent_retries.record(f64::from(ended.transparent));
             }
+            if ended.waits != Waits::default() {
+                self.record_waits(&ended.waits);
+            }
         });
+    }
+
+    fn count(&self, code: Code, ended: &CallEnd) {
+        if ended.attempt.is_some() {
+            self.counters.attempt_ended(code);
+        }
+        self.counters.call_ended(code, ended.took);
+        if ended.retries > 0 || ended.transparent > 0 {
+            self.counters.repeated(ended.retries, ended.transparent);
+        }
+        if ended.waits != Waits::default() {
+            self.counters.waited(&ended.waits);
+        }
+        if let Some(words) = &ended.words {
+            self.counters.failed(code, words.clone(), SystemTime::now());
+        }
+    }
+
+    fn record_waits(&self, waits: &Waits) {
+        for (histogram, (reason, time)) in self.waits.iter().zip(waits.by_reason()) {
+            if time.is_zero() {
+                continue;
+            }
+            let made = || {
+                let labels = [
+                    ("grpc.method", self.method.clone()),
+                    ("grpc.target", self.target.clone()),
+                    ("reason", SharedString::from(reason)),
+                ];
+                histogram!("tonic_supervisor.call.wait", &labels)
+            };
+            histogram.get_or_init(made).record(time.as_secs_f64());
+        }
     }
 
     fn of(&self, code: Code) -> &ByCode {

@@ -123,6 +123,11 @@ fn calls() {
         Unit::Seconds,
         "The waits between a call's attempts, added up; zeroes are not recorded (gRPC A96)."
     );
+    describe_histogram!(
+        "tonic_supervisor.call.wait",
+        Unit::Seconds,
+        "What a call waited for, by reason, added up; zeroes are not recorded."
+    );
 }
 
 fn links() {

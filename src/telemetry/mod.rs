@@ -7,9 +7,11 @@
 mod calls;
 #[cfg(test)]
 mod facts_tests;
+mod history;
 mod line;
 mod lines;
 mod log;
+mod method_counts;
 mod metric_list;
 mod metrics;
 #[cfg(test)]
@@ -18,14 +20,19 @@ mod stream;
 mod summary;
 
 pub(crate) use calls::{AttemptEnd, CallEnd, MethodMetrics};
+pub use history::KeepHistory;
+pub(crate) use history::is_history_kept;
 pub use lines::EventLines;
 pub use stream::{EventItem, EventStream};
 
 use crate::{
     clock,
-    model::{ConnectivityState, Endpoint, EndpointId, Event, Fact, LinkEnd, Snapshot, clean},
+    model::{
+        ConnectivityState, Endpoint, EndpointId, Event, Fact, LinkEnd, Snapshot, Story, clean,
+    },
     unwind::caught,
 };
+use history::History;
 use parking_lot::Mutex;
 use std::{
     sync::{
@@ -68,6 +75,7 @@ pub(crate) struct Telemetry {
     security: &'static str,
     pub(crate) counts: Arc<Counts>,
     state: watch::Sender<ConnectivityState>,
+    history: History,
     inner: Mutex<Inner>,
 }
 
@@ -78,6 +86,8 @@ struct Inner {
     events: Option<broadcast::Sender<Arc<Event>>>,
     summary: Summary,
     lines: EventLines,
+    /// Whether somebody asked for a history when the last fact was announced.
+    kept: bool,
 }
 
 impl Telemetry {
@@ -91,7 +101,7 @@ impl Telemetry {
         // A recorder is other people's code, here and below.
         let _ = caught(|| metric_list::begin(&canonical, security));
         let (summary, lines) = (Summary::new(now, keepalive_time), EventLines::default());
-        let inner = Inner { seq: 0, closed: false, events: None, summary, lines };
+        let inner = Inner { seq: 0, closed: false, events: None, summary, lines, kept: false };
         Self {
             spawned: now,
             target,
@@ -99,6 +109,7 @@ impl Telemetry {
             security,
             counts: Arc::default(),
             state: watch::Sender::new(ConnectivityState::Idle),
+            history: History::default(),
             inner: Mutex::new(inner),
         }
     }
@@ -118,11 +129,23 @@ impl Telemetry {
         let line = inner.lines.choose(&fact, since_spawn);
         let state = inner.summary.state;
         self.state.send_if_modified(|shown| std::mem::replace(shown, state) != state);
-        if let Some(events) = &inner.events {
-            let event =
-                Event { seq: inner.seq, at: SystemTime::now(), since_spawn, fact: fact.clone() };
+        let kept = is_history_kept();
+        if inner.kept != kept {
+            inner.kept = kept;
+            self.history.forget();
+        }
+        if kept || inner.events.is_some() {
+            let event = Arc::new(Event {
+                seq: inner.seq,
+                at: SystemTime::now(),
+                since_spawn,
+                fact: fact.clone(),
+            });
+            if kept {
+                self.history.note(event.clone());
+            }
             // The readers may be gone again.
-            let _ = events.send(Arc::new(event));
+            let _ = inner.events.as_ref().map(|events| events.send(event));
         }
         // Recorders and subscribers are other people's code: they shall not hold up who comes next.
         drop(inner);
@@ -199,6 +222,21 @@ impl Telemetry {
     pub(crate) fn waiting_changed(&self, before: usize, now: usize) {
         self.counts.waiting.fetch_add(now.wrapping_sub(before), Relaxed);
         let _ = caught(|| metrics::waiting_changed(&self.canonical, before, now));
+    }
+
+    /// The events that are kept, oldest first.
+    pub(crate) fn events_kept(&self) -> Vec<Arc<Event>> {
+        self.history.events()
+    }
+
+    /// The stories that are kept, oldest first.
+    pub(crate) fn stories(&self) -> Vec<Arc<Story>> {
+        self.history.stories()
+    }
+
+    /// Keeps the story of a call that is worth a look.
+    pub(crate) fn tell(&self, story: Story) {
+        self.history.tell(story);
     }
 
     /// The state now.

@@ -174,8 +174,9 @@ impl RequestState {
             return self.core.calls.conclude(&call, Failure::not_connected(failing).into());
         }
         call.shrink();
+        let now = clock::now();
         let mut state = call.state.lock();
-        state.parked = true;
+        state.park(now, self.core.calls.without_link(now));
         let (place, limit) = (state.place, call.waits_until(&state));
         drop(state);
         match place {
@@ -231,7 +232,8 @@ impl RequestState {
         credentials: Option<HeaderMap>,
         now: Instant,
     ) {
-        let begun = call.begin_attempt(&mut permit, now, &mut self.last_timeout);
+        let without_link = || self.core.calls.without_link(now);
+        let begun = call.begin_attempt(&mut permit, now, without_link, &mut self.last_timeout);
         let Some((mut head, body)) = begun else { return };
         let bound = (call.plain && credentials.is_none()).then_some(call.method.plain_head);
         credentials.into_iter().for_each(|more| head.headers_mut().extend(more));

@@ -26,7 +26,8 @@ impl RequestState {
             policy: &call.retry,
             by_policy: call.kind != CallKind::Streaming,
             idempotent: call.idempotent,
-            replayable: state.replayable && !self.draining,
+            replayable: state.replayable,
+            draining: self.draining,
             deadline: call.waits_until(&state),
             link_answered: ended.link_answered,
             open_calls: self.core.telemetry.counts.open.load(Relaxed),
@@ -51,7 +52,7 @@ impl RequestState {
             Decision::Retry { at, delay, number } => {
                 state.stage = Stage::Waiting { until: Some(at) };
                 state.place = place_after(&ended.failure);
-                state.waited += delay;
+                state.waits.retry = state.waits.retry.saturating_add(delay);
                 let (cause, limit) = (ended.message(), call.waits_until(&state));
                 state.retried_after = Some(cause.clone());
                 drop(state);

@@ -278,14 +278,15 @@ async fn a_call_says_why_no_retry_followed_and_keeps_its_last_status() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_throttled_retry_is_named_and_a_code_that_is_not_retried_names_nothing() {
+async fn a_throttled_retry_is_named_and_so_is_a_code_that_is_not_retried() {
     let network = MemoryNetwork::new();
     let server = ScriptedServer::on_memory(&network, ADDRESS).await;
     server.script(Script::always(Code::NotFound));
     let config = config().retry_throttle_floor(0.0).retry_throttle_ratio(0.0);
     let supervisor = supervise(&network, config);
     let status = say(&supervisor.channel(), "x", CallOptions::new()).await.expect_err("not found");
-    assert_eq!(report(&status).not_retried, None);
+    let unlisted = Some(NotRetried::CodeNotListed(Code::NotFound));
+    assert_eq!(report(&status).not_retried, unlisted);
     server.script(Script::always(Code::Unavailable));
     let mut reasons = Vec::new();
     for _ in 0..60 {
