@@ -7,6 +7,7 @@
 //! | 1 | it failed |
 //! | 2 | wrong usage |
 //! | 3 | the configuration is not valid |
+//! | 4 | a channel is not READY |
 //! | 130 | interrupted |
 
 // A command runs in real time, so the clock of the tests does not apply to it.
@@ -14,6 +15,8 @@
 
 #[cfg(unix)]
 mod address;
+#[cfg(unix)]
+mod admin;
 #[cfg(unix)]
 mod agent;
 mod check_config;
@@ -36,6 +39,8 @@ mod serve;
 mod signals;
 #[cfg(unix)]
 mod starts;
+#[cfg(unix)]
+mod status;
 mod stdout;
 #[cfg(all(unix, feature = "serve"))]
 mod store;
@@ -106,6 +111,10 @@ enum Command {
     #[cfg(unix)]
     #[command(after_help = agent::HELP)]
     Agent(agent::AgentArguments),
+    /// Say what is the matter with the channels of a program that runs.
+    #[cfg(unix)]
+    #[command(after_help = status::HELP)]
+    Status(status::StatusArguments),
     /// Look at the queues of a server, and act on them.
     #[command(after_help = queue::HELP)]
     Queue(queue::QueueArguments),
@@ -114,7 +123,7 @@ enum Command {
     CheckConfig(check_config::CheckArguments),
     /// These are not in this build: they need a Unix system.
     #[cfg(not(unix))]
-    #[command(disable_help_flag = true, aliases = ["soak", "serve", "agent", "proxy"])]
+    #[command(disable_help_flag = true, aliases = ["soak", "serve", "agent", "proxy", "status"])]
     Demo(NotInThisBuild),
 }
 
@@ -165,6 +174,9 @@ enum CliError {
     Usage(String),
     /// The configuration is not valid; one line per problem.
     Config(String),
+    /// What was asked about is not READY; one sentence.
+    #[cfg(unix)]
+    NotReady(String),
     /// Somebody pressed Ctrl-C.
     Interrupted,
 }
@@ -177,6 +189,8 @@ fn main() -> ExitCode {
                 CliError::Failed(text) => (1, text),
                 CliError::Usage(text) => (2, text),
                 CliError::Config(text) => (3, text),
+                #[cfg(unix)]
+                CliError::NotReady(text) => (4, text),
                 CliError::Interrupted => (130, "interrupted".into()),
             };
             let lines: Vec<_> = text.lines().map(tonic_supervisor::printable).collect();
@@ -223,10 +237,12 @@ fn run() -> Result<(), CliError> {
         Command::Token(token) => token::run(&token, json),
         #[cfg(unix)]
         Command::Agent(agent) => agent::run(agent, config.as_deref(), json),
+        #[cfg(unix)]
+        Command::Status(status) => status::run(&status, json),
         Command::Queue(action) => queue::run(action, config.as_deref(), json),
         #[cfg(not(unix))]
         Command::Demo(_) => Err(CliError::Usage(
-            "demo, soak, serve, agent and proxy need a Unix system: they start processes, or wait \
+            "demo, soak, serve, agent, proxy and status need a Unix system: they start processes, or wait \
              for signals"
                 .into(),
         )),
@@ -251,7 +267,9 @@ impl CliError {
     #[cfg(all(unix, feature = "serve"))]
     fn text(&self) -> &str {
         match self {
-            Self::Failed(text) | Self::Usage(text) | Self::Config(text) => text,
+            Self::Failed(text) | Self::Usage(text) | Self::Config(text) | Self::NotReady(text) => {
+                text
+            }
             Self::Interrupted => "interrupted",
         }
     }
