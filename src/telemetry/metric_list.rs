@@ -187,6 +187,11 @@ fn links() {
         Unit::Count,
         "How often the peer asked for fewer pings."
     );
+    describe_gauge!(
+        "tonic_supervisor.tls.certificate.not_after",
+        Unit::Seconds,
+        "Until when the certificate that a server showed last is valid, since 1970."
+    );
     describe_counter!(
         "tonic_supervisor.tls.material_rejected",
         Unit::Count,

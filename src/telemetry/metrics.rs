@@ -20,7 +20,11 @@ pub(super) fn record(fact: &Fact, target: &Arc<str>, security: &'static str) {
             counter!("grpc.subchannel.connection_attempts_failed", "grpc.target" => target())
                 .increment(1);
         }
-        Fact::LinkEstablished { .. } => {
+        Fact::LinkEstablished { ends, .. } => {
+            if let Some(until) = ends.tls.as_ref().and_then(|tls| tls.certificate_until_unix()) {
+                gauge!("tonic_supervisor.tls.certificate.not_after", "grpc.target" => target())
+                    .set(until as f64);
+            }
             counter!("grpc.subchannel.connection_attempts_succeeded", "grpc.target" => target())
                 .increment(1);
             gauge!(

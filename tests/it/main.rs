@@ -5,6 +5,8 @@
 
 #[cfg(feature = "test-util")]
 mod actors;
+#[cfg(all(feature = "admin", feature = "test-util"))]
+mod admin;
 #[cfg(all(feature = "agent-queue", feature = "test-util"))]
 mod agent_queue;
 #[cfg(all(feature = "tonic-channel", feature = "test-util"))]

@@ -34,6 +34,7 @@ pub(super) fn page(
                 meta name="color-scheme" content="light dark";
                 title { (title) " - " (process.name) }
                 link rel="stylesheet" href="/style.css";
+                link rel="icon" href="data:,";
                 @if is_live { script src="/live.js" defer {} }
             }
             body {
