@@ -78,6 +78,13 @@ impl MethodRule {
     }
 }
 
+/// What sets keys for calls of `method`: its name as a pattern and the wider ones, the narrowest
+/// first; none if it is no method's name.
+pub(super) fn patterns_of(method: &str) -> Option<Vec<String>> {
+    let named = !method.contains('*') && !method.contains(char::is_control);
+    if named { chain(method) } else { None }
+}
+
 /// `pattern` and the wider ones, the narrowest first; none if it is no pattern.
 pub(super) fn chain(pattern: &str) -> Option<Vec<String>> {
     if pattern == "*" {
