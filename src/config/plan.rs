@@ -128,7 +128,7 @@ impl Config {
     /// ```
     pub fn plan(&self, method: &str) -> Result<Plan, InvalidMethod> {
         let Some(patterns) = method::patterns_of(method) else {
-            let advice = method::instead_of(method);
+            let advice = method::method_meant_by(method);
             return Err(InvalidMethod(format!(
                 "{method:?} is not a method: it must be `pkg.Service/Method`{advice}"
             )));

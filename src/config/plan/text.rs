@@ -14,7 +14,10 @@ use std::{
 };
 
 /// So many attempts stand in one line.
-const IN_A_LINE: usize = 4;
+const IN_A_LINE: usize = 3;
+
+/// No line has more columns, if it can be broken.
+const COLUMNS: usize = 100;
 
 /// So many waits between dials are listed.
 const WAITS: usize = 7;
@@ -26,16 +29,17 @@ const ORDINALS: [&str; 12] = [
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&printable(&self.head()))?;
+        f.write_str(&folded(&printable(&self.head())))?;
         let lines = self.attempts().into_iter().chain([
             self.schedule(),
             self.codes(),
             self.unavailable_words(),
             self.silent_words(),
-            self.no_link(),
-            self.load(),
+            self.dead_path_words(),
         ]);
-        lines.chain(self.notes()).try_for_each(|line| write!(f, "\n  {}", printable(&line)))
+        let lines = lines.chain(self.no_link()).chain([self.load()]);
+        let mut lines = lines.chain(self.notes());
+        lines.try_for_each(|line| write!(f, "\n{}", folded(&format!("  {}", printable(&line)))))
     }
 }
 
@@ -222,7 +226,7 @@ impl Plan {
                 CallKind::Streaming => "nothing ends the call but a deadline of its own".into(),
             },
         };
-        format!("a server that answers nothing: {fails}; {}", self.dead_path_words())
+        format!("a server that answers nothing: {fails}")
     }
 
     fn dead_path_words(&self) -> String {
@@ -240,19 +244,19 @@ impl Plan {
         }
     }
 
-    fn no_link(&self) -> String {
+    fn no_link(&self) -> Vec<String> {
         let said = self.said("connect_timeout");
         let dial = format!("connect_timeout {} s, {said}", number(self.connect_timeout));
         if !self.wait_for_ready
             && let (Some(refused), Some(dropped)) = (self.refused.end, self.dropped.end)
         {
-            return format!(
+            return vec![format!(
                 "no link: fails when a dial has failed, after {} s if that is refused, after {} s \
                  if nobody answers (wait_for_ready: false, {}; {dial})",
                 decimal(refused.at),
                 decimal(dropped.at),
                 self.said("wait_for_ready")
-            );
+            )];
         }
         let waits = match self.refused.end {
             Some(end) => format!("waits up to {} s", number(end.at)),
@@ -281,7 +285,10 @@ impl Plan {
         let begins: Vec<_> = self.dropped.dials.iter().map(|at| decimal(*at)).collect();
         let more = if begins.len() > WAITS { " ..." } else { "" };
         let begins = begins[..begins.len().min(WAITS)].join(" ");
-        format!("no link: {waits}; {redials}; where nobody answers, at {begins}{more} s ({dial})")
+        vec![
+            format!("no link: {waits}; {redials}"),
+            format!("where nobody answers, dials at {begins}{more} s ({dial})"),
+        ]
     }
 
     fn load(&self) -> String {
@@ -372,6 +379,20 @@ impl Plan {
 }
 
 const ATTEMPT: &str = "attempt_timeout";
+
+/// Breaks a line at blanks; what follows is indented.
+fn folded(line: &str) -> String {
+    let (mut lines, mut rest) = (String::new(), line.to_owned());
+    while let Some((end, _)) = rest.char_indices().nth(COLUMNS) {
+        let words = rest.len() - rest.trim_start().len();
+        let blank = rest[words..end].rfind(' ').map(|at| words + at);
+        let Some(blank) = blank.or(rest[end..].find(' ').map(|at| end + at)) else { break };
+        lines.push_str(rest[..blank].trim_end());
+        lines.push('\n');
+        rest = format!("    {}", rest[blank..].trim_start());
+    }
+    lines + &rest
+}
 
 /// Seconds, in whole milliseconds.
 fn in_millis(time: Duration) -> f64 {

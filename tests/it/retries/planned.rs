@@ -139,7 +139,7 @@ impl Case {
         let supervisor = supervise_checked(&network, self.config.clone());
         supervisor.wait_ready(LONG).await.expect("Ready");
         let made = Instant::now();
-        match (call(&supervisor, planned.end).await, planned.end) {
+        match (call(&supervisor, planned.end, LONG).await, planned.end) {
             (Some(ended), Some(end)) => self.ended(what, ended, end),
             (None, None) => {}
             (happened, _) => {
@@ -160,7 +160,9 @@ impl Case {
         let network = MemoryNetwork::new();
         network.black_hole(dropped);
         let supervisor = supervise_checked(&network, self.config.clone());
-        match (call(&supervisor, planned.end).await, planned.end) {
+        // Dials may follow each other by milliseconds: no longer than what is listed.
+        let listed = planned.dials.last().copied().unwrap_or_default() + SECOND;
+        match (call(&supervisor, planned.end, listed).await, planned.end) {
             (Some(ended), Some(end)) => self.ended(what, ended, end),
             (None, None) => {}
             (happened, _) => {
@@ -192,11 +194,15 @@ impl Case {
 }
 
 /// How a call ended, after how long; none: it had not long after it was to end, if it was.
-async fn call(supervisor: &Supervisor, end: Option<PlannedEnd>) -> Option<(Duration, Status)> {
+async fn call(
+    supervisor: &Supervisor,
+    end: Option<PlannedEnd>,
+    long: Duration,
+) -> Option<(Duration, Status)> {
     let channel = supervisor.channel();
     let call = timed(generated_unary(&channel, CallOptions::new()));
     let (took, answer) =
-        timeout(LONG + end.map_or(Duration::ZERO, |end| end.at), call).await.ok()?;
+        timeout(long + end.map_or(Duration::ZERO, |end| end.at), call).await.ok()?;
     Some((took, answer.expect_err("nobody answers with OK")))
 }
 
