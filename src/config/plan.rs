@@ -3,11 +3,13 @@
 //!
 //! The times are those of the chapter `policy`, whose machines also run; here its questions are
 //! asked with the values that hold for the method, and each value keeps who said it. The words are
-//! in `text`.
+//! in `text` and `words`.
 
 mod text;
+mod words;
 
 use super::{
+    balancing::Balancing,
     effective::Effective,
     method::{self, MethodRule},
     settings::Config,
@@ -94,6 +96,8 @@ pub struct Plan {
     pub dropped: DialPlan,
     /// Every key that the plan is made of, with its value and who said it.
     pub settings: Vec<Effective>,
+    /// Whether calls go to more than one server.
+    several: bool,
     /// The keepalive time that is used.
     keepalive: Option<Duration>,
     keepalive_timeout: Duration,
@@ -121,8 +125,9 @@ impl Config {
     /// use std::time::Duration;
     /// use tonic_supervisor::Config;
     /// let plan = Config::default().plan("queue.Tasks/Submit")?;
-    /// let attempts: Vec<u64> = plan.unavailable.attempts.iter().map(|it| it.at.as_secs()).collect();
-    /// assert_eq!(attempts, [0, 1, 3, 7]);
+    /// let attempts = &plan.unavailable.attempts;
+    /// let times: Vec<u64> = attempts.iter().map(|attempt| attempt.at.as_secs()).collect();
+    /// assert_eq!(times, [0, 1, 3, 7]);
     /// assert_eq!(plan.refused.end.map(|end| end.at), Some(Duration::from_secs(60)));
     /// # Ok::<(), tonic_supervisor::config::InvalidMethod>(())
     /// ```
@@ -164,6 +169,7 @@ impl Config {
             refused: dials(Way::Refused),
             dropped: dials(Way::Dropped(self.connect_timeout)),
             settings: KEYS.iter().map(|path| self.provenance.holding(&patterns, path)).collect(),
+            several: self.balancing != Balancing::PickFirst,
             keepalive,
             keepalive_timeout: self.keepalive.timeout,
             reconnect_jitter: reconnect.jitter,

@@ -17,8 +17,8 @@ pub fn earliest(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
     }
 }
 
-/// What bounds a call's time, given the limit that holds for it: its deadline, where the limit is for
-/// the call as a `whole`, or else until when it may wait in all, had it never been on the wire.
+/// What bounds a call's time, given the limit that holds for it: its deadline, where the limit is
+/// for the call as a `whole`, or else until when it may wait in all, had it never been on the wire.
 pub fn bounds(limit: Option<Instant>, whole: bool) -> (Option<Instant>, Option<Instant>) {
     if whole { (limit, None) } else { (None, limit) }
 }

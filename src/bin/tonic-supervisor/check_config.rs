@@ -1,6 +1,6 @@
 //! `check-config`: prints what is wrong with a configuration file, or that it is valid; what a file
-//! may have in it (`--template`, `--schema`); the values in force (`--show-effective`); and what they
-//! mean for one method (`--plan`).
+//! may have in it (`--template`, `--schema`); the values in force (`--show-effective`); and what
+//! they mean for one method (`--plan`).
 
 use crate::{CliError, stdout::Stdout};
 use serde_json::{Value, json};

@@ -3,7 +3,10 @@
 //! `SubmitTask: unary (grpc.yaml:9:13), idempotent (default), deadline 60 s (default)`, then the
 //! attempts, what they are made after, three kinds of trouble, the load, and notes.
 
-use super::Plan;
+use super::{
+    Plan,
+    words::{count, decimal, folded, nth, number, percent},
+};
 use crate::{
     model::{CallKind, NotRetried, code_name, printable},
     policy::{CallPlan, RetryLimit, ThrottleRule},
@@ -16,16 +19,8 @@ use std::{
 /// So many attempts stand in one line.
 const IN_A_LINE: usize = 3;
 
-/// No line has more columns, if it can be broken.
-const COLUMNS: usize = 100;
-
 /// So many waits between dials are listed.
 const WAITS: usize = 7;
-
-const ORDINALS: [&str; 12] = [
-    "first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth",
-    "eleventh", "twelfth",
-];
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -230,10 +225,11 @@ impl Plan {
     }
 
     fn dead_path_words(&self) -> String {
-        let said = self.said_of_all(&["keepalive_time", "keepalive_timeout"]);
         let Some(time) = self.keepalive else {
+            let said = self.said("keepalive_time");
             return format!("nothing notices a dead path (keepalive_time: none, {said})");
         };
+        let said = self.said_of_all(&["keepalive_time", "keepalive_timeout"]);
         let sum =
             format!("keepalive {} + {}, {said}", number(time), number(self.keepalive_timeout));
         match self.dead_path {
@@ -335,6 +331,13 @@ impl Plan {
             }
             None => {}
         }
+        if self.several {
+            notes.push(
+                "note: several servers share the calls, and a retry goes to another one: this is \
+                 what happens where all of them behave so"
+                    .into(),
+            );
+        }
         if !self.wait_for_ready {
             notes.push("note: calls that are made while there is no link fail".into());
         }
@@ -379,51 +382,3 @@ impl Plan {
 }
 
 const ATTEMPT: &str = "attempt_timeout";
-
-/// Breaks a line at blanks; what follows is indented.
-fn folded(line: &str) -> String {
-    let (mut lines, mut rest) = (String::new(), line.to_owned());
-    while let Some((end, _)) = rest.char_indices().nth(COLUMNS) {
-        let words = rest.len() - rest.trim_start().len();
-        let blank = rest[words..end].rfind(' ').map(|at| words + at);
-        let Some(blank) = blank.or(rest[end..].find(' ').map(|at| end + at)) else { break };
-        lines.push_str(rest[..blank].trim_end());
-        lines.push('\n');
-        rest = format!("    {}", rest[blank..].trim_start());
-    }
-    lines + &rest
-}
-
-/// Seconds, in whole milliseconds.
-fn in_millis(time: Duration) -> f64 {
-    (time.as_secs_f64() * 1_000.0).round() / 1_000.0
-}
-
-/// `60`, as a person writes a setting.
-fn number(time: Duration) -> String {
-    in_millis(time).to_string()
-}
-
-/// `7.0`, as a time that was computed.
-fn decimal(time: Duration) -> String {
-    format!("{:?}", in_millis(time))
-}
-
-fn percent(share: f64) -> f64 {
-    (share * 1_000.0).round() / 10.0
-}
-
-fn nth(made: u32) -> String {
-    match ORDINALS.get(made as usize - 1) {
-        Some(ordinal) => format!("{ordinal} answer"),
-        None => format!("answer to attempt {made}"),
-    }
-}
-
-/// How many attempts, as far as they were counted.
-fn count(plan: &CallPlan) -> String {
-    match plan.made {
-        CallPlan::FOLLOWED if plan.end.is_none() => format!("{} or more", CallPlan::FOLLOWED),
-        made => made.to_string(),
-    }
-}

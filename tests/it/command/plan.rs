@@ -91,8 +91,8 @@ fn what_is_unusual_is_said_in_words() {
         &plan(&methods("kind: unary, timeout: none, attempt_timeout: 2"), "a.B/C"),
         &[
             "no deadline (grpc.yaml:3:28), 2 s per attempt (grpc.yaml:3:43)",
-            "attempts at 0.0 3.0 7.0 13.0 s; fails after 15.0 s with DEADLINE_EXCEEDED in attempt 4 \
-         (attempt_timeout 2 s, grpc.yaml:3:43)",
+            "attempts at 0.0 3.0 7.0 13.0 s; fails after 15.0 s with DEADLINE_EXCEEDED in attempt \
+             4 (attempt_timeout 2 s, grpc.yaml:3:43)",
             "no link: waits for as long as that lasts (timeout: none, grpc.yaml:3:28)",
         ],
     );
@@ -103,18 +103,21 @@ fn what_is_unusual_is_said_in_words() {
             "does not wait for a link (grpc.yaml:3:15)",
             "after ABORTED: attempt 1 at 0.0 s, wait 1.0;",
             "UNAVAILABLE at once: the call fails after 0.0 s with it: it is not retried",
-            "no link: fails when a dial has failed, after 0.0 s if that is refused, after 20.0 s if \
-         nobody answers",
+            "no link: fails when a dial has failed, after 0.0 s if that is refused, after 20.0 s \
+             if nobody answers",
         ],
     );
     let off = "grpc:\n  keepalive_time: none\n  retry_throttle: {enabled: false}\n";
     says(
         &plan(off, "a.B/C"),
         &[
-            "nothing notices a dead path (keepalive_time: none, keepalive_time: grpc.yaml:2:3",
-            "4 requests per call, of a busy client, too (retry_throttle.enabled: false, grpc.yaml:3:20)",
+            "nothing notices a dead path (keepalive_time: none, grpc.yaml:2:3)",
+            "4 requests per call, of a busy client, too (retry_throttle.enabled: false, \
+             grpc.yaml:3:20)",
         ],
     );
+    let several = "grpc:\n  balancing: {policy: round_robin}\n";
+    says(&plan(several, "a.B/C"), &["note: several servers share the calls"]);
     let tokens = "grpc:\n  retry_throttle: {max_tokens: 10, token_ratio: 0.1}\n";
     says(&plan(tokens, "a.B/C"), &["a busy one 1 per call while less than half of 10 tokens"]);
 }
@@ -154,7 +157,8 @@ fn a_method_that_is_none_is_wrong_usage_and_a_wrong_file_is_a_wrong_file() {
     ] {
         let (code, said, errors) = checked("grpc:\n  port: 0\n", &["--plan", method]);
         let sentence = format!(
-            "tonic-supervisor: {method:?} is not a method: it must be `pkg.Service/Method`{advice}\n"
+            "tonic-supervisor: {method:?} is not a method: it must be \
+             `pkg.Service/Method`{advice}\n"
         );
         assert_eq!((code, said.as_str(), errors), (Some(2), "", sentence));
     }
