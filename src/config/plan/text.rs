@@ -11,10 +11,7 @@ use crate::{
     model::{CallKind, NotRetried, code_name, printable},
     policy::{CallPlan, RetryLimit, ThrottleRule},
 };
-use std::{
-    fmt::{self, Write as _},
-    time::Duration,
-};
+use std::fmt::{self, Write as _};
 
 /// So many attempts stand in one line.
 const IN_A_LINE: usize = 3;
