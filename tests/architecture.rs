@@ -30,6 +30,7 @@ const CHAPTERS: &[(&str, &[&str])] = &[
     ("actor", &["model", "policy", "config", "telemetry", "transport", "call", "clock", "unwind"]),
     ("client", &["model", "policy", "config", "telemetry", "transport", "call", "actor", "clock"]),
     ("bridge", &["model", "call", "client", "transport", "clock"]),
+    ("admin", &["model", "telemetry", "client", "clock", "crypto"]),
     ("proto", &[]),
     ("agent_queue", &["model", "policy", "config", "client", "proto", "clock", "unwind", "crypto"]),
     ("testing", &["model", "transport"]),

@@ -257,7 +257,7 @@ impl Methods {
             metrics,
             wire_time: Mutex::default(),
             remembered,
-            otherwise: if config.retry_undescribed { CallKind::Auto } else { CallKind::Streaming },
+            otherwise: config.undescribed_kind(),
             hinted: AtomicBool::new(false),
             hinted_harm: AtomicBool::new(false),
             streamed: AtomicBool::new(false),

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     clock,
     model::{CallKind, Failure, Phase, Story},
-    policy::{after, earliest},
+    policy::{after, attempt_ends},
     transport::{
         AttemptFailure, Beside, Hold, OpenBody, OpenStream, Outcome, Pump, ResponseBody, beside,
         read_head, read_unary, unframe,
@@ -185,8 +185,7 @@ fn one_message(calls: &Calls) -> Hold {
 
 /// When an attempt that begins now has to end.
 fn attempt_limit(call: &Call) -> Option<Instant> {
-    let own = call.attempt_timeout.and_then(|timeout| clock::now().checked_add(timeout));
-    earliest(call.deadline, own)
+    attempt_ends(call.deadline, call.attempt_timeout, clock::now())
 }
 
 /// One attempt; with it, a request body that is still being sent.

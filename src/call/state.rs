@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     model::{AttemptReport, CallId, CallKind, EndpointId, Phase, Waits},
-    policy::{CallMachine, Place, RetryPolicy, after},
+    policy::{CallMachine, Place, RetryPolicy, waits_until},
     telemetry::AttemptEnd,
     transport::{AttemptFailure, OpenStream, Permit, Sample},
 };
@@ -259,10 +259,7 @@ impl Call {
 
     /// Until when it may wait for an attempt, or before the next one.
     pub(crate) fn waits_until(&self, state: &CallState) -> Option<Instant> {
-        match self.patience {
-            None => self.deadline,
-            Some(patience) => Some(after(patience, state.on_wire)),
-        }
+        waits_until((self.deadline, self.patience), state.on_wire)
     }
 
     /// Until when it may go on as it stands.

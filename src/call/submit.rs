@@ -17,7 +17,7 @@ use crate::{
         CallId, CallKind, CallOptions, CallReport, Cause, Fact, Failure, Phase, Waits, printable,
         shortened,
     },
-    policy::{RetryLimit, nearest_timeout, parse_timeout},
+    policy::{RetryLimit, bounds, nearest_timeout, parse_timeout},
     telemetry::CallEnd,
     transport::{PREFIX, is_one_message, message_length, payload, status},
 };
@@ -123,15 +123,14 @@ impl Calls {
             headers.remove(TIMEOUT);
             headers.remove(PREVIOUS_ATTEMPTS);
         }
-        let configured =
-            rule.and_then(|rule| rule.attempt_timeout).unwrap_or(self.config.attempt_timeout);
+        let configured = self.config.attempt_timeout_for(rule);
         let configured = configured.map(|timeout| beyond_the_wait(timeout, &options));
         let attempt_timeout =
             options.attempt_timeout.or(configured).filter(|_| kind != CallKind::Streaming);
         if !has_port && !plain {
             complete(&mut headers, deadline.is_some());
         }
-        let mut retry = rule.map_or(self.config.retry, |rule| rule.retry);
+        let mut retry = self.config.retry_for(rule);
         if options.no_retry {
             retry.limit = RetryLimit::AtMost(0);
         }
@@ -184,14 +183,12 @@ impl Calls {
         let asked = headers.get(TIMEOUT).and_then(|value| parse_timeout(value.to_str().ok()?));
         let stated = [options.timeout, asked];
         let is_stated = stated.iter().any(Option::is_some);
-        let configured =
-            method.rule.as_ref().and_then(|rule| rule.timeout).unwrap_or(self.config.timeout);
+        let configured = self.config.timeout_for(method.rule.as_ref());
         let configured = configured.map(|timeout| beyond_the_wait(timeout, options));
         // A timeout beyond the clock's end is none.
         let limit =
             nearest_timeout(stated, configured).and_then(|timeout| made.checked_add(timeout));
-        let (deadline, patience) =
-            if is_stated || kind == CallKind::Unary { (limit, None) } else { (None, limit) };
+        let (deadline, patience) = bounds(limit, is_stated || kind == CallKind::Unary);
         TimeLimits { deadline, is_stated, patience }
     }
 

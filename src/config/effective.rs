@@ -28,6 +28,16 @@ impl Effective {
         self.key.steps()
     }
 
+    /// Its path below `grpc:`, or below a method's pattern.
+    pub(super) fn key(&self) -> &'static str {
+        self.key.path
+    }
+
+    /// Whether nobody set it.
+    pub(super) fn is_default(&self) -> bool {
+        self.location == Location::Default
+    }
+
     /// The value, as it would be written in a YAML file.
     pub fn value(&self) -> &str {
         &self.value
@@ -80,6 +90,18 @@ impl Provenance {
             self.explicit.iter().filter(ours).cloned()
         });
         everywhere.chain(for_methods).collect()
+    }
+
+    /// The key at `path` as it holds for the methods of the first of these patterns that sets it.
+    pub(super) fn holding(&self, patterns: &[String], path: &'static str) -> Effective {
+        let scopes = patterns.iter().cloned().map(Some).chain([None]);
+        let mut keys = scopes.map(|method| KeyPath { method, path });
+        let set = |key| self.explicit.iter().find(|setting| setting.key == key).cloned();
+        keys.find_map(set).unwrap_or_else(|| Effective {
+            key: KeyPath { method: None, path },
+            value: keys::find(path).map_or_else(String::new, default),
+            location: Location::Default,
+        })
     }
 
     /// A problem with the value of the key at `path`.

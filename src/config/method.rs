@@ -78,6 +78,13 @@ impl MethodRule {
     }
 }
 
+/// What sets keys for calls of `method`: its name as a pattern and the wider ones, the narrowest
+/// first; none if it is no method's name.
+pub(super) fn patterns_of(method: &str) -> Option<Vec<String>> {
+    let named = !method.contains('*') && !method.contains(char::is_control);
+    if named { chain(method) } else { None }
+}
+
 /// `pattern` and the wider ones, the narrowest first; none if it is no pattern.
 pub(super) fn chain(pattern: &str) -> Option<Vec<String>> {
     if pattern == "*" {
@@ -95,6 +102,16 @@ pub(super) fn chain(pattern: &str) -> Option<Vec<String>> {
         }
         _ => None,
     }
+}
+
+/// What was probably meant by a name that is no method's: the end of the sentence about it.
+pub(super) fn method_meant_by(name: &str) -> String {
+    let bare = name.trim().trim_start_matches(['/', '.']);
+    let dotted = bare.rsplit_once('.').filter(|(service, _)| service.contains('.'));
+    let dotted = dotted.map(|(service, method)| format!("{service}/{method}"));
+    let meant = [Some(bare.to_owned()), dotted].into_iter().flatten();
+    let method = meant.into_iter().find(|name| patterns_of(name).is_some());
+    method.map_or_else(String::new, |method| format!("; write `{method}`"))
 }
 
 /// What was probably meant by a `pattern` that is none: the end of the sentence about it.
@@ -187,6 +204,26 @@ mod tests {
             ("a b", ""),
         ] {
             assert_eq!(instead_of(wrong), advice, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_methods_name_is_no_pattern_and_gets_advice_of_its_own() {
+        assert_eq!(patterns_of("a.B/C"), chain("a.B/C"));
+        for (wrong, advice) in [
+            ("/a.B/C", "; write `a.B/C`"),
+            ("a.B.C", "; write `a.B/C`"),
+            ("a.B/*", ""),
+            ("*", ""),
+            ("a.B", ""),
+            ("a.B/C\n", "; write `a.B/C`"),
+            ("", ""),
+        ] {
+            assert_eq!(
+                (patterns_of(wrong), method_meant_by(wrong)),
+                (None, advice.into()),
+                "{wrong}"
+            );
         }
     }
 

@@ -24,6 +24,7 @@ mod method;
 #[cfg(feature = "yaml")]
 mod other_names;
 mod placeholders;
+mod plan;
 #[cfg(all(test, feature = "yaml"))]
 mod reference;
 mod resolve;
@@ -50,6 +51,7 @@ pub use health::HealthChecks;
 #[cfg(feature = "agent-queue")]
 pub(crate) use keys::key_doc;
 pub use method::{MethodOptions, MethodRule};
+pub use plan::{InvalidMethod, Plan};
 pub use resolve::{Period, Resolve, Shuffle};
 pub use settings::{Config, Keepalive, Queue, Reconnect};
 #[cfg(feature = "auth-file")]

@@ -17,6 +17,32 @@ pub fn earliest(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
     }
 }
 
+/// What bounds a call's time, given the limit that holds for it: its deadline, where the limit is
+/// for the call as a `whole`, or else until when it may wait in all, had it never been on the wire.
+pub fn bounds(limit: Option<Instant>, whole: bool) -> (Option<Instant>, Option<Instant>) {
+    if whole { (limit, None) } else { (None, limit) }
+}
+
+/// Until when a call may wait that has been on the wire for so long.
+pub fn waits_until(
+    (deadline, patience): (Option<Instant>, Option<Instant>),
+    on_wire: Duration,
+) -> Option<Instant> {
+    match patience {
+        None => deadline,
+        Some(patience) => Some(after(patience, on_wire)),
+    }
+}
+
+/// When an attempt has to end that begins `now` and may take `timeout`.
+pub fn attempt_ends(
+    deadline: Option<Instant>,
+    timeout: Option<Duration>,
+    now: Instant,
+) -> Option<Instant> {
+    earliest(deadline, timeout.and_then(|timeout| now.checked_add(timeout)))
+}
+
 /// Nobody waits longer: 100 years, as in the configuration.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 

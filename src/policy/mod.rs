@@ -7,6 +7,7 @@
 mod backoff;
 mod codes;
 mod intensity;
+mod plan;
 mod retry;
 mod throttle;
 
@@ -51,6 +52,7 @@ pub use backoff::Backoff;
 pub use codes::{CodeSet, code_from_name, code_name, code_names};
 pub use ejection::EjectionRule;
 pub use intensity::Intensity;
+pub use plan::{CallPlan, DialPlan, PlannedAttempt, PlannedEnd};
 pub use retry::{RetryLimit, RetryPolicy};
 pub use throttle::ThrottleRule;
 
@@ -59,7 +61,8 @@ pub(crate) use backoff::jittered;
 pub(crate) use call::{CallMachine, Decision, Place, Pushback, Rules, place_after};
 pub(crate) use channel::{Channel, NO_ENDPOINTS, News, Standing, Step};
 pub(crate) use deadline::{
-    TimeoutText, after, earliest, format_timeout, nearest_timeout, parse_timeout,
+    TimeoutText, after, attempt_ends, bounds, earliest, format_timeout, nearest_timeout,
+    parse_timeout, waits_until,
 };
 pub(crate) use ejection::{Ejections, Probation, Verdict};
 pub(crate) use endpoints::{EndpointList, ListChange, Moved};
@@ -72,6 +75,7 @@ pub(crate) use keepalive::Keepalive;
 pub(crate) use liveness::{Liveness, Next};
 pub(crate) use pending::{Due, Pending};
 pub(crate) use pick::{choose, key_of, rank};
+pub(crate) use plan::{Server, Terms, Way, plan_call, plan_dials, silence_noticed};
 pub(crate) use resolve::{Resolve, ResolveRule};
 pub(crate) use spells::Spells;
 pub(crate) use subchannel::{Input, Output};

@@ -7,7 +7,7 @@ use super::{
     },
     layout::page,
 };
-use crate::model::{OpenCall, Story, code_name, readable};
+use crate::model::{CallStage, OpenCall, Story, code_name, readable};
 use axum::response::Html;
 use maud::{Markup, html};
 use std::sync::Arc;
@@ -60,12 +60,22 @@ fn open_call(name: &str, call: &OpenCall) -> Markup {
     html! {
         li {
             strong { (readable(call.age)) } " " (name) " " code { (call.method) } " "
-            (call.stage.to_string())
+            @match (&call.waiting, call.stage) {
+                // What it waits for says more than that it waits.
+                (Some(waiting), CallStage::Link | CallStage::Room) => { "waits " (waiting) }
+                (_, stage) => (stage.to_string()),
+            }
             @if call.endpoint.0 > 0 { ", endpoint #" (call.endpoint) }
             " · attempt " (call.attempts)
             @if call.retries > 0 { ", " (call.retries) " retries" }
             @if let Some(left) = call.left { " · " (readable(left)) " left" }
-            @if let Some(waiting) = &call.waiting { br; span.why { "waits " (waiting) } }
+            @match (&call.waiting, call.stage) {
+                (Some(waiting), CallStage::Retry { .. } | CallStage::Credentials { .. }) => {
+                    br;
+                    span.why { "waits " (waiting) }
+                }
+                _ => {}
+            }
         }
     }
 }

@@ -1,10 +1,20 @@
 //! `check-config`: prints what is wrong with a configuration file, or that it is valid; what a file
-//! may have in it (`--template`, `--schema`); and the values in force (`--show-effective`).
+//! may have in it (`--template`, `--schema`); the values in force (`--show-effective`); and what
+//! they mean for one method (`--plan`).
 
 use crate::{CliError, stdout::Stdout};
-use serde_json::json;
-use std::path::{Path, PathBuf};
-use tonic_supervisor::{Config, ConfigError, printable, transport::check_tls_files};
+use serde_json::{Value, json};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+use tonic_supervisor::{
+    CallKind, Config, ConfigError,
+    config::Plan,
+    policy::{CallPlan, DialPlan, PlannedEnd, code_names},
+    printable,
+    transport::check_tls_files,
+};
 
 /// Both files are written from the table of keys; the library's tests hold them to it.
 const EVERY_KEY: &str = include_str!("../../../config/grpc.yaml");
@@ -17,11 +27,15 @@ pub(crate) struct CheckArguments {
     /// Print every key, its value and who said it: a line of the file, a variable, or default.
     #[arg(long)]
     show_effective: bool,
+    /// Print what becomes of calls of this method, pkg.Service/Method: attempts, waits, dials and
+    /// ends, if the server fails or falls silent, or there is no link.
+    #[arg(long, value_name = "METHOD")]
+    plan: Option<String>,
     /// Print a file with every key, each behind a `#`, and check nothing.
-    #[arg(long, conflicts_with_all = ["file", "show_effective", "schema"])]
+    #[arg(long, conflicts_with_all = ["file", "show_effective", "plan", "schema"])]
     template: bool,
     /// Print the JSON Schema of a file, for editors, and check nothing.
-    #[arg(long, conflicts_with_all = ["file", "show_effective"])]
+    #[arg(long, conflicts_with_all = ["file", "show_effective", "plan"])]
     schema: bool,
 }
 
@@ -39,10 +53,14 @@ pub(crate) fn run(
     }
     let missing = || CliError::Usage("check-config needs a file".into());
     let file = arguments.file.or(config).ok_or_else(missing)?;
-    check(&file, arguments.show_effective, json)
+    if let Some(method) = &arguments.plan {
+        // A wrong name is wrong usage, whatever is in the file.
+        Config::default().plan(method).map_err(|error| CliError::Usage(error.to_string()))?;
+    }
+    check(&file, arguments.show_effective, arguments.plan.as_deref(), json)
 }
 
-fn check(file: &Path, show: bool, json: bool) -> Result<(), CliError> {
+fn check(file: &Path, show: bool, planned: Option<&str>, json: bool) -> Result<(), CliError> {
     let stdout = Stdout::new();
     let name = file.display().to_string();
     let object = |kind: &str, text: &str| {
@@ -74,7 +92,13 @@ fn check(file: &Path, show: bool, json: bool) -> Result<(), CliError> {
         }
     }
     check_tls_files(&config).map_err(refused)?;
-    match (json, show) {
+    if let Some(Ok(plan)) = planned.map(|method| config.plan(method)) {
+        match json {
+            true => stdout.line(&plan_json(&plan, &name).to_string()),
+            false => stdout.line(&plan.to_string()),
+        }
+    }
+    match (json, show || planned.is_some()) {
         (true, _) => {
             stdout.line(&json!({ "kind": "config", "file": name, "valid": true }).to_string())
         }
@@ -110,6 +134,50 @@ fn effective(config: &Config, file: &str, json: bool) {
         stdout.line(&printable(&format!("{setting:<44} # {}", one.location())));
         before = sections.to_vec();
     }
+}
+
+/// A plan with its times in seconds; null where there is none.
+fn plan_json(plan: &Plan, file: &str) -> Value {
+    let optional = |time: Option<Duration>| time.map(|time| time.as_secs_f64());
+    let end = |end: Option<PlannedEnd>| {
+        let code = |end: &PlannedEnd| code_names()[end.code as usize];
+        end.map(|end| {
+            json!({
+                "at": end.at.as_secs_f64(), "code": code(&end),
+                "not_retried": end.not_retried.map(|why| why.to_string()),
+            })
+        })
+    };
+    let call = |call: &CallPlan| {
+        let attempts = call.attempts.iter().map(|attempt| {
+            let (ends, wait) = (optional(attempt.ends), optional(attempt.wait));
+            json!({ "at": attempt.at.as_secs_f64(), "ends": ends, "wait": wait })
+        });
+        json!({ "attempts": attempts.collect::<Vec<_>>(), "made": call.made, "end": end(call.end) })
+    };
+    let dials = |dials: &DialPlan| {
+        let begun: Vec<_> = dials.dials.iter().map(Duration::as_secs_f64).collect();
+        json!({ "dials": begun, "end": end(dials.end) })
+    };
+    let settings = plan.settings.iter().map(
+        |one| json!({ "key": one.path().join("."), "value": one.value(), "from": one.location() }),
+    );
+    let kind = match plan.kind {
+        CallKind::Unary => "unary",
+        CallKind::Streaming => "streaming",
+        _ => "auto",
+    };
+    json!({
+        "kind": "plan", "file": file, "method": plan.method, "call": kind,
+        "idempotent": plan.idempotent, "wait_for_ready": plan.wait_for_ready,
+        "timeout": optional(plan.timeout), "attempt_timeout": optional(plan.attempt_timeout),
+        "retried_codes": plan.retried_codes().collect::<Vec<_>>(),
+        "jitter": plan.retry.jitter,
+        "retried": call(&plan.retried), "unavailable": call(&plan.unavailable),
+        "silent": call(&plan.silent), "dead_path": optional(plan.dead_path),
+        "refused": dials(&plan.refused), "dropped": dials(&plan.dropped),
+        "settings": settings.collect::<Vec<_>>(),
+    })
 }
 
 /// The file with every key, each behind a `#`: what is not touched stays the default, of later

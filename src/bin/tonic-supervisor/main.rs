@@ -28,6 +28,7 @@ mod facts;
 mod job;
 #[cfg(unix)]
 mod listening;
+mod manual;
 #[cfg(unix)]
 mod proxy;
 mod queue;
@@ -121,6 +122,12 @@ enum Command {
     /// Say what is wrong with a configuration, what may stand in it, and what holds.
     #[command(after_help = EXIT_CODES)]
     CheckConfig(check_config::CheckArguments),
+    /// Print what a shell completes commands and options by.
+    #[command(after_help = EXIT_CODES)]
+    Completions(manual::CompletionsArguments),
+    /// Print the manual as a page for man, in roff.
+    #[command(after_help = EXIT_CODES)]
+    Man(manual::ManArguments),
     /// These are not in this build: they need a Unix system.
     #[cfg(not(unix))]
     #[command(disable_help_flag = true, aliases = ["soak", "serve", "agent", "proxy", "status"])]
@@ -247,6 +254,11 @@ fn run() -> Result<(), CliError> {
                 .into(),
         )),
         Command::CheckConfig(check) => check_config::run(check, config, json),
+        Command::Completions(shell) => {
+            manual::completions(&shell);
+            Ok(())
+        }
+        Command::Man(page) => manual::man(&page),
     }
 }
 

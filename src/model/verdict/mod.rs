@@ -246,10 +246,10 @@ fn servers_out(now: &Snapshot) -> Option<Verdict> {
         now.endpoints.iter().map(of_endpoint).filter(|one| !one.kind.is_well()).collect();
     let first = out.first()?;
     let (all, address) = (now.endpoints.len(), address_of(now, first.endpoint));
-    let count = out.len();
+    let (count, take) = (out.len(), if out.len() == 1 { "takes" } else { "take" });
     about_all(
         VerdictKind::ServersOut,
-        format!("{count} of {all} servers take no calls; {address}: {}", first.sentence),
+        format!("{count} of {all} servers {take} no calls; {address}: {}", first.sentence),
     )
 }
 

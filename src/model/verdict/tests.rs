@@ -82,7 +82,7 @@ fn a_server_that_is_out_is_named_while_the_others_serve() {
     now.endpoints.push(out);
     let (kind, sentence) = said(&now);
     assert_eq!(kind, VerdictKind::ServersOut);
-    assert!(sentence.starts_with("1 of 2 servers take no calls; 10.0.3.8:443: cannot connect"));
+    assert!(sentence.starts_with("1 of 2 servers takes no calls; 10.0.3.8:443: cannot connect"));
 }
 
 #[test]

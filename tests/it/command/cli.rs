@@ -6,7 +6,7 @@ use std::{
     process::{Child, Command, Output, Stdio},
 };
 
-fn command(arguments: &[&str]) -> Command {
+pub(super) fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tonic-supervisor"));
     command.args(arguments);
     command
@@ -17,11 +17,11 @@ fn command(arguments: &[&str]) -> Command {
     command
 }
 
-fn run(arguments: &[&str]) -> Output {
+pub(super) fn run(arguments: &[&str]) -> Output {
     command(arguments).output().expect("the command runs")
 }
 
-fn stderr(output: &Output) -> String {
+pub(super) fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
@@ -75,7 +75,7 @@ fn each_problem_of_a_configuration_is_a_line_with_file_line_and_key() {
 }
 
 /// What `check-config` prints about `text`, in a file of its own: exit code, output, errors.
-fn checked(text: &str, more: &[&str]) -> (Option<i32>, String, String) {
+pub(super) fn checked(text: &str, more: &[&str]) -> (Option<i32>, String, String) {
     let folder = tempfile::tempdir().expect("folder");
     std::fs::write(folder.path().join("grpc.yaml"), text).expect("written");
     let mut command = command(&["check-config", "grpc.yaml"]);
@@ -223,9 +223,9 @@ fn the_files_of_tls_are_looked_at() {
 /// Every command that the help names, and the program itself.
 fn helps() -> Vec<Vec<&'static str>> {
     let commands: &[&str] = if cfg!(unix) {
-        &["demo", "soak", "serve", "agent", "check-config"]
+        &["demo", "soak", "serve", "agent", "check-config", "completions", "man"]
     } else {
-        &["demo", "check-config"]
+        &["demo", "check-config", "completions", "man"]
     };
     commands
         .iter()

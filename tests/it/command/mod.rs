@@ -7,5 +7,7 @@ mod agent_processes;
 mod cli;
 #[cfg(unix)]
 mod demo;
+mod manual;
+mod plan;
 #[cfg(all(unix, feature = "test-util"))]
 mod proxy;

@@ -5,6 +5,8 @@ mod counts;
 mod deadlines;
 mod idempotency;
 mod message_sizes;
+#[cfg(feature = "yaml")]
+mod planned;
 mod pushback;
 mod seed;
 mod streams;
