@@ -16,6 +16,7 @@
 mod address;
 #[cfg(unix)]
 mod agent;
+mod call;
 mod check_config;
 #[cfg(unix)]
 mod demo;
@@ -109,6 +110,9 @@ enum Command {
     /// Look at the queues of a server, and act on them.
     #[command(after_help = queue::HELP)]
     Queue(queue::QueueArguments),
+    /// Call a method of a server, list what it has, or only connect to it.
+    #[command(after_help = call::HELP)]
+    Call(call::CallArguments),
     /// Say what is wrong with a configuration, what may stand in it, and what holds.
     #[command(after_help = EXIT_CODES)]
     CheckConfig(check_config::CheckArguments),
@@ -165,6 +169,8 @@ enum CliError {
     Usage(String),
     /// The configuration is not valid; one line per problem.
     Config(String),
+    /// It did not work, in a way that has an exit code of its own; one sentence.
+    Exit(u8, String),
     /// Somebody pressed Ctrl-C.
     Interrupted,
 }
@@ -177,6 +183,7 @@ fn main() -> ExitCode {
                 CliError::Failed(text) => (1, text),
                 CliError::Usage(text) => (2, text),
                 CliError::Config(text) => (3, text),
+                CliError::Exit(code, text) => (code, text),
                 CliError::Interrupted => (130, "interrupted".into()),
             };
             let lines: Vec<_> = text.lines().map(tonic_supervisor::printable).collect();
@@ -224,6 +231,7 @@ fn run() -> Result<(), CliError> {
         #[cfg(unix)]
         Command::Agent(agent) => agent::run(agent, config.as_deref(), json),
         Command::Queue(action) => queue::run(action, config.as_deref(), json),
+        Command::Call(call) => call::run(call, config.as_deref(), json),
         #[cfg(not(unix))]
         Command::Demo(_) => Err(CliError::Usage(
             "demo, soak, serve, agent and proxy need a Unix system: they start processes, or wait \
@@ -252,6 +260,7 @@ impl CliError {
     fn text(&self) -> &str {
         match self {
             Self::Failed(text) | Self::Usage(text) | Self::Config(text) => text,
+            Self::Exit(_, text) => text,
             Self::Interrupted => "interrupted",
         }
     }

@@ -1,0 +1,196 @@
+//! Messages as protobuf's JSON, and examples of them.
+//!
+//! An `Any` holds a message as bytes, which may hold another `Any`: each is read anew, so that
+//! nothing but the message's size limits how deep they go. They are counted before anything is
+//! written, because whoever writes them goes as deep.
+
+use prost_reflect::{
+    DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor, ReflectMessage as _,
+    SerializeOptions, Value,
+};
+use serde_json::Serializer;
+use std::borrow::Cow;
+
+/// How deep messages in an `Any` may go; prost's own limit for messages is 100.
+const DEEPEST: usize = 32;
+/// How deep an example goes.
+const EXAMPLE: usize = 3;
+
+const ANY: &str = "google.protobuf.Any";
+
+/// The message in one line. The error says why it has no such form.
+pub(super) fn line(message: &DynamicMessage) -> Result<String, String> {
+    if depth(message, 0) > DEEPEST {
+        return Err(format!("it has messages in an Any more than {DEEPEST} deep"));
+    }
+    let mut text = Vec::new();
+    message
+        .serialize_with_options(&mut Serializer::new(&mut text), &SerializeOptions::new())
+        .map_err(|error| error.to_string())?;
+    String::from_utf8(text).map_err(|error| error.to_string())
+}
+
+/// An example of such a message, over several lines: every field is there, and one of each `oneof`.
+pub(super) fn example(kind: &MessageDescriptor) -> Result<String, String> {
+    let mut text = Vec::new();
+    let options = SerializeOptions::new().skip_default_fields(false);
+    example_of(kind, EXAMPLE)
+        .serialize_with_options(&mut Serializer::pretty(&mut text), &options)
+        .map_err(|error| error.to_string())?;
+    String::from_utf8(text).map_err(|error| error.to_string())
+}
+
+/// How deep messages in an `Any` go, counted up to a little more than is allowed.
+fn depth(message: &DynamicMessage, above: usize) -> usize {
+    if above > DEEPEST {
+        return above;
+    }
+    if message.descriptor().full_name() == ANY {
+        return inside(message).map_or(above + 1, |inner| depth(&inner, above + 1));
+    }
+    message.fields().map(|(_, value)| depth_of(value, above)).max().unwrap_or(above)
+}
+
+fn depth_of(value: &Value, above: usize) -> usize {
+    let deepest = |values: &mut dyn Iterator<Item = &Value>| {
+        values.map(|value| depth_of(value, above)).max().unwrap_or(above)
+    };
+    match value {
+        Value::Message(message) => depth(message, above),
+        Value::List(values) => deepest(&mut values.iter()),
+        Value::Map(values) => deepest(&mut values.values()),
+        _ => above,
+    }
+}
+
+/// The message in an `Any`, if it is one that is known.
+fn inside(any: &DynamicMessage) -> Option<DynamicMessage> {
+    let field = |name| any.get_field_by_name(name).map(Cow::into_owned);
+    let (Some(Value::String(url)), Some(Value::Bytes(bytes))) = (field("type_url"), field("value"))
+    else {
+        return None;
+    };
+    let (_, name) = url.rsplit_once('/')?;
+    let kind = any.descriptor().parent_pool().get_message_by_name(name)?;
+    DynamicMessage::decode(kind, bytes).ok()
+}
+
+fn example_of(kind: &MessageDescriptor, deeper: usize) -> DynamicMessage {
+    let mut message = DynamicMessage::new(kind.clone());
+    match kind.full_name() {
+        ANY => {
+            let url = "type.googleapis.com/google.protobuf.Empty".to_owned();
+            message.set_field_by_name("type_url", Value::String(url));
+            return message;
+        }
+        // They have a form of their own, which is shortest where they are empty.
+        "google.protobuf.Struct" | "google.protobuf.ListValue" => return message,
+        "google.protobuf.Value" => {
+            message.set_field_by_name("null_value", Value::EnumNumber(0));
+            return message;
+        }
+        _ => {}
+    }
+    for field in kind.fields() {
+        let chosen = field.containing_oneof().is_none_or(|oneof| {
+            oneof.fields().next().is_some_and(|first| first.number() == field.number())
+        });
+        if let Some(value) = chosen.then(|| example_value(&field, deeper)).flatten() {
+            message.set_field(&field, value);
+        }
+    }
+    message
+}
+
+/// None where it would go too deep: the field is left out then.
+fn example_value(field: &FieldDescriptor, deeper: usize) -> Option<Value> {
+    if field.is_map() {
+        let Kind::Message(entry) = field.kind() else { return None };
+        let key = match entry.map_entry_key_field().kind() {
+            Kind::Bool => MapKey::Bool(false),
+            Kind::String => MapKey::String("key".into()),
+            Kind::Int32 | Kind::Sint32 | Kind::Sfixed32 => MapKey::I32(0),
+            Kind::Uint32 | Kind::Fixed32 => MapKey::U32(0),
+            Kind::Uint64 | Kind::Fixed64 => MapKey::U64(0),
+            _ => MapKey::I64(0),
+        };
+        let value = example_one(&entry.map_entry_value_field(), deeper)?;
+        return Some(Value::Map([(key, value)].into()));
+    }
+    let one = example_one(field, deeper)?;
+    Some(if field.is_list() { Value::List(vec![one]) } else { one })
+}
+
+fn example_one(field: &FieldDescriptor, deeper: usize) -> Option<Value> {
+    Some(match field.kind() {
+        Kind::Message(kind) => Value::Message(example_of(&kind, deeper.checked_sub(1)?)),
+        // A list's own default is an empty list, so the default is asked of the kind.
+        kind => kind.default_value(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::call::schema::{Schema, Symbol};
+    use prost::Message as _;
+    use tonic_supervisor::agent_queue::DESCRIPTORS;
+
+    fn kind(name: &str) -> MessageDescriptor {
+        match Schema::of_set(DESCRIPTORS).expect("a set").symbol(name) {
+            Some(Symbol::Message(message)) => message,
+            _ => panic!("{name} is no message"),
+        }
+    }
+
+    #[test]
+    fn every_example_is_read_as_what_it_shows() {
+        let schema = Schema::of_set(DESCRIPTORS).expect("a set");
+        let service = schema.service("agent_queue.v1.AgentQueue").expect("there");
+        let standard = [
+            "Any",
+            "Struct",
+            "Value",
+            "Timestamp",
+            "Duration",
+            "FieldMask",
+            "Empty",
+            "Int64Value",
+            "BytesValue",
+            "ListValue",
+            "FileDescriptorProto",
+            "Api",
+        ];
+        let standard = standard.map(|name| kind(&format!("google.protobuf.{name}")));
+        for kind in service.methods().flat_map(|m| [m.input(), m.output()]).chain(standard) {
+            let text = example(&kind).expect("it has a form");
+            let mut reader = serde_json::Deserializer::from_str(&text);
+            let read = DynamicMessage::deserialize(kind.clone(), &mut reader);
+            assert!(read.is_ok(), "{}: {read:?} {text}", kind.full_name());
+        }
+        let text = example(&kind("agent_queue.v1.SubmitTaskRequest")).expect("it has a form");
+        assert!(text.contains("\"clientRequestId\": \"\"") && text.contains("\"priority\": 0"));
+    }
+
+    #[test]
+    fn messages_in_an_any_go_only_so_deep() {
+        let kind = kind(ANY);
+        let url = "type.googleapis.com/google.protobuf.Any";
+        let nested = |times: usize| {
+            let mut any = DynamicMessage::new(kind.clone());
+            any.set_field_by_name(
+                "type_url",
+                Value::String("type.googleapis.com/google.protobuf.Empty".into()),
+            );
+            for _ in 0..times {
+                let value = Value::Bytes(any.encode_to_vec().into());
+                any = DynamicMessage::new(kind.clone());
+                any.set_field_by_name("type_url", Value::String(url.into()));
+                any.set_field_by_name("value", value);
+            }
+            line(&any)
+        };
+        assert!(nested(3).is_ok_and(|text| text.contains("google.protobuf.Empty")));
+        assert!(nested(2_000).is_err_and(|error| error.contains("deep")));
+    }
+}

@@ -1,0 +1,371 @@
+//! One run of the command: a private supervisor is spawned, connected, asked, and closed in good
+//! order, however it ends.
+
+use super::{
+    Plan, What, describe,
+    explain::{End, seconds},
+    health, invoke,
+    journal::{Journal, Output, Shown},
+    json,
+    reflection::{Reflection, Unknown},
+    schema::{MethodName, Schema, Symbol},
+};
+use crate::CliError;
+use serde_json::json;
+use std::{io, sync::Arc, time::Duration};
+use tokio::time::{Instant, timeout};
+use tonic_supervisor::{Config, ConnectivityState, Supervisor, printable, transport::Connector};
+
+/// How long a server has for its reflection, unless `--timeout` is shorter.
+const REFLECTION: Duration = Duration::from_secs(10);
+/// How long it has to say how it is.
+const HEALTH: Duration = Duration::from_secs(5);
+/// How long a connection is waited for where nothing says so.
+const CONNECT: Duration = Duration::from_secs(60);
+
+/// Why the command ends before its end.
+pub(super) enum Stop {
+    /// Nobody reads standard output any more: enough was seen.
+    NobodyReads,
+    Error(CliError),
+}
+
+impl From<CliError> for Stop {
+    fn from(error: CliError) -> Self {
+        Self::Error(error)
+    }
+}
+
+impl From<io::Error> for Stop {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self::NobodyReads,
+            _ => Self::Error(CliError::Failed(format!("cannot write the answer: {error}"))),
+        }
+    }
+}
+
+pub(super) struct Session<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) supervisor: &'a Supervisor,
+    pub(super) journal: &'a Journal,
+    started: Instant,
+}
+
+/// Runs it. `connector` is for tests; `interrupted` ends it at once.
+pub(super) async fn run(
+    config: Config,
+    plan: &Plan,
+    output: Output,
+    connector: Option<Arc<dyn Connector>>,
+    interrupted: impl Future<Output = ()>,
+) -> Result<(), CliError> {
+    let target = config.target().to_string();
+    let mut builder = Supervisor::builder(config);
+    if let Some(connector) = connector {
+        builder = builder.connector(connector).rng_seed(0);
+    }
+    let supervisor = builder.spawn();
+    let shown = match (&plan.what, plan.explain) {
+        (What::Dial, _) => Shown::Answers,
+        (_, true) => Shown::Beside,
+        (_, false) => Shown::Nowhere,
+    };
+    let journal = Journal::new(target, supervisor.events(), output, shown, plan.json);
+    let started = Instant::now();
+    let session = Session { plan, supervisor: &supervisor, journal: &journal, started };
+    let done = {
+        let work = session.work();
+        tokio::select! {
+            biased;
+            done = work => done,
+            () = interrupted => {
+                journal.end(&End::Interrupted);
+                Err(CliError::Interrupted.into())
+            }
+            never = journal.follow() => match never {},
+        }
+    };
+    journal.catch_up();
+    supervisor.shutdown(Duration::ZERO).await;
+    match done {
+        Ok(()) | Err(Stop::NobodyReads) => Ok(()),
+        Err(Stop::Error(error)) => Err(error),
+    }
+}
+
+impl Session<'_> {
+    async fn work(&self) -> Result<(), Stop> {
+        match &self.plan.what {
+            What::Dial => {
+                self.connect().await?;
+                self.look().await
+            }
+            What::List(None) => {
+                for service in self.services().await? {
+                    match self.plan.json {
+                        true => {
+                            let object = json!({ "kind": "service", "name": service });
+                            self.journal.object(&object).await?;
+                        }
+                        false => self.print(printable(&service).into_owned()).await?,
+                    }
+                }
+                Ok(())
+            }
+            What::List(Some(name)) => {
+                let schema = self.schema(name).await?;
+                let service = schema.service(name.trim_start_matches('.')).ok_or_else(|| {
+                    CliError::Failed(format!("{:?} is no service", printable(name)))
+                })?;
+                for method in service.methods() {
+                    match self.plan.json {
+                        true => self.journal.object(&describe::method_object(&method)).await?,
+                        false => self.print(printable(&describe::path(&method)).into()).await?,
+                    }
+                }
+                Ok(())
+            }
+            What::Describe(name) => {
+                let schema = self.schema(name).await?;
+                let symbol = schema.symbol(name).ok_or_else(|| {
+                    CliError::Failed(format!("there is nothing named {:?}", printable(name)))
+                })?;
+                self.describe(&symbol).await
+            }
+            What::Method(name) => {
+                let schema = self.schema(&name.service).await?;
+                let method = schema.method(name).map_err(CliError::Failed)?;
+                if self.plan.template {
+                    return self.example(&method.input()).await;
+                }
+                if self.plan.descriptors.is_some() {
+                    self.connect().await?;
+                }
+                invoke::invoke(self, &method).await
+            }
+        }
+    }
+
+    async fn describe(&self, symbol: &Symbol) -> Result<(), Stop> {
+        match symbol {
+            Symbol::Message(message) if self.plan.template => return self.example(message).await,
+            Symbol::Method(method) if self.plan.template => {
+                return self.example(&method.input()).await;
+            }
+            _ if self.plan.template => {
+                let words = "--template is for a method or a message".to_owned();
+                return Err(CliError::Usage(words).into());
+            }
+            _ => {}
+        }
+        if self.plan.json {
+            return Ok(self.journal.object(&symbol.object()).await?);
+        }
+        for line in symbol.lines() {
+            self.print(printable(&line).into_owned()).await?;
+        }
+        Ok(())
+    }
+
+    async fn example(&self, message: &prost_reflect::MessageDescriptor) -> Result<(), Stop> {
+        let text = json::example(message).map_err(CliError::Failed)?;
+        for line in text.lines() {
+            self.print(line.to_owned()).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes a line of what was asked for.
+    pub(super) async fn print(&self, line: String) -> Result<(), Stop> {
+        Ok(self.journal.answer(crate::stdout::plain_json(&line).into_owned()).await?)
+    }
+
+    pub(super) fn config(&self) -> &Config {
+        self.supervisor.config()
+    }
+
+    /// How much of `--timeout` is left; none without it.
+    pub(super) fn left(&self) -> Option<Duration> {
+        self.plan.timeout.map(|timeout| timeout.saturating_sub(self.started.elapsed()))
+    }
+
+    fn within(&self, time: Duration) -> Duration {
+        self.left().map_or(time, |left| left.min(time))
+    }
+
+    /// Waits for a link. Without `--wait` the first failure of all dials is the end, so that a
+    /// wrong address is told at once.
+    async fn connect(&self) -> Result<(), CliError> {
+        let limit = self.within(self.config().timeout().unwrap_or(CONNECT));
+        let mut states = self.supervisor.watch_state();
+        let failed = async {
+            if self.plan.wait {
+                return std::future::pending().await;
+            }
+            let failing = |state: &ConnectivityState| *state == ConnectivityState::TransientFailure;
+            // It ends with the supervisor, which this one does not outlive.
+            let _ = states.wait_for(failing).await;
+        };
+        let ready = tokio::select! {
+            biased;
+            ready = self.supervisor.wait_ready(limit) => ready.is_ok(),
+            () = failed => false,
+        };
+        self.journal.catch_up();
+        if ready {
+            return Ok(());
+        }
+        let now = self.supervisor.snapshot();
+        let target = printable(&now.target).into_owned();
+        Err(CliError::Exit(
+            4,
+            match (now.last_error, self.plan.wait) {
+                (Some(why), false) => {
+                    format!("cannot connect to {target}: {}; --wait waits for it", printable(&why))
+                }
+                (why, _) => {
+                    let why =
+                        why.map_or("the first dial is under way".into(), |why| why.to_string());
+                    format!(
+                        "not connected to {target} within {} s: {}",
+                        seconds(limit),
+                        printable(&why)
+                    )
+                }
+            },
+        ))
+    }
+
+    fn reflection(&self) -> Reflection {
+        let time = self.within(REFLECTION);
+        Reflection::new(self.supervisor.channel(), self.plan.metadata.clone(), time)
+    }
+
+    /// The names of the server's services, or of those in the file.
+    async fn services(&self) -> Result<Vec<String>, CliError> {
+        if let Some(schema) = self.file()? {
+            return Ok(schema.services());
+        }
+        self.connect().await?;
+        let listed = timeout(self.within(REFLECTION), self.reflection().services()).await;
+        listed.unwrap_or_else(|_| Err(late())).map_err(|why| self.unknown(why))
+    }
+
+    fn file(&self) -> Result<Option<Schema>, CliError> {
+        let Some((path, set)) = &self.plan.descriptors else { return Ok(None) };
+        let schema = Schema::of_set(set)
+            .map_err(|error| CliError::Failed(format!("{}: {error}", path.display())))?;
+        let files = schema.files();
+        self.journal.step("schema", &format!("{files} files of {}", path.display()));
+        Ok(Some(schema))
+    }
+
+    /// What `symbol` is, and all that it needs.
+    async fn schema(&self, symbol: &str) -> Result<Schema, CliError> {
+        if let Some(schema) = self.file()? {
+            return Ok(schema);
+        }
+        self.connect().await?;
+        let symbol = reflected(symbol);
+        let mut reflection = self.reflection();
+        let asked = timeout(self.within(REFLECTION), reflection.describe(&symbol)).await;
+        let described = match asked.unwrap_or_else(|_| Err(late())) {
+            Ok(described) => described,
+            Err(Unknown::NotFound(said)) => {
+                let listed = timeout(self.within(REFLECTION), reflection.services()).await;
+                let there = match listed {
+                    Ok(Ok(names)) if names.len() <= 20 => {
+                        format!("; its services are {}", names.join(", "))
+                    }
+                    _ => "; `list` shows its services".into(),
+                };
+                return Err(CliError::Failed(format!(
+                    "the server's reflection knows no {:?}: {said}{there}",
+                    printable(&symbol)
+                )));
+            }
+            Err(why) => return Err(self.unknown(why)),
+        };
+        let version = described.version;
+        let schema = Schema::of_reflection(described).map_err(CliError::Failed)?;
+        let s = if schema.files() == 1 { "" } else { "s" };
+        let text = format!("{version}, {} file{s} for {symbol}", schema.files());
+        self.journal.step("reflection", &text);
+        Ok(schema)
+    }
+
+    fn unknown(&self, why: Unknown) -> CliError {
+        if !self.journal.was_connected() {
+            return CliError::Exit(4, "the connection was lost before anything was asked".into());
+        }
+        CliError::Failed(match why {
+            Unknown::NoReflection => format!(
+                "the server at {} has no reflection, so its methods are not known here: give them \
+                 with --descriptors FILE, as `protoc --descriptor_set_out --include_imports` or \
+                 `buf build -o` writes it",
+                self.config().target()
+            ),
+            Unknown::NotFound(said) | Unknown::Failed(said) => said,
+        })
+    }
+
+    /// The services and their health, where they can be learnt: the dial has succeeded already.
+    async fn look(&self) -> Result<(), Stop> {
+        let mut names = match self.services().await {
+            Ok(names) => names,
+            Err(CliError::Failed(why)) => {
+                self.journal.step("services", &why);
+                Vec::new()
+            }
+            Err(other) => return Err(other.into()),
+        };
+        // The server as a whole is asked for under the name of nothing.
+        let whole = "grpc.health.v1.Health";
+        let asked: Vec<_> = [String::new()].into_iter().chain(names.iter().cloned()).collect();
+        let (channel, time) = (self.supervisor.channel(), self.within(HEALTH));
+        let mut known = health::of(&channel, &self.plan.metadata, time, &asked).await;
+        let server = known.remove(0);
+        if names.is_empty() && server.is_some() {
+            names.push(whole.into());
+            known.push(None);
+        }
+        let states = names.iter().zip(known);
+        let states = states.map(|(name, known)| match name == whole {
+            true => (name, server),
+            false => (name, known),
+        });
+        let states: Vec<_> = states.collect();
+        if self.plan.json {
+            for (name, health) in states {
+                let object = json!({ "kind": "service", "name": name, "health": health });
+                self.journal.object(&object).await?;
+            }
+            return Ok(());
+        }
+        let words: Vec<_> = states
+            .into_iter()
+            .map(|(name, health)| match health {
+                Some(health) => format!("{name} ({health})"),
+                None => name.clone(),
+            })
+            .collect();
+        if !words.is_empty() {
+            self.journal.step("services", &words.join(", "));
+        }
+        Ok(())
+    }
+}
+
+/// A symbol as reflection names it: with dots only.
+fn reflected(symbol: &str) -> String {
+    let symbol = symbol.trim_start_matches(['.', '/']);
+    match symbol.contains('/').then(|| symbol.parse::<MethodName>()) {
+        Some(Ok(MethodName { service, method })) => format!("{service}.{method}"),
+        _ => symbol.to_owned(),
+    }
+}
+
+fn late() -> Unknown {
+    Unknown::Failed("the server's reflection did not answer in time".into())
+}
