@@ -8,7 +8,7 @@
 use serde_json::{Value, json};
 use std::{fmt, time::Duration};
 use tonic::Code;
-use tonic_supervisor::{AttemptReport, CallReport, Cause, Fact, NotRetried, printable};
+use tonic_supervisor::{AttemptReport, CallReport, Cause, Fact, printable};
 
 /// One line. What has no time of its own belongs to the line before.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,8 +119,7 @@ impl Explain {
         let line = |text: &str| self.step(at, "ended", text);
         match end {
             End::Ok { answers } => {
-                let s = if *answers == 1 { "" } else { "s" };
-                vec![line(&format!("OK after {took} s, {answers} answer{s}"))]
+                vec![line(&format!("OK after {took} s, {}", counted(*answers, "answer")))]
             }
             End::Interrupted => vec![line(&format!("by Ctrl-C after {took} s"))],
             End::Failed { code, text, report } => {
@@ -140,33 +139,37 @@ impl Explain {
 
 /// What the report of a call that began at `began` adds.
 fn account(began: Duration, report: &CallReport) -> Vec<String> {
-    let mut lines: Vec<_> =
-        report.attempts.iter().map(|attempt| attempt_line(began, attempt)).collect();
+    let attempts = report.attempts.iter();
+    let mut lines: Vec<_> = attempts.map(|attempt| attempt_line(began, attempt)).collect();
     let left_out = (report.attempts_made as usize).saturating_sub(report.attempts.len());
     if left_out > 0 {
-        lines.push(format!("{left_out} more attempts"));
+        lines.push(format!("and {} more", counted(left_out, "attempt")));
     }
-    match report.not_retried {
-        Some(NotRetried::LimitReached(0)) => lines.push("not retried: retries are off".into()),
-        Some(reason) => lines.push(format!("not retried: {reason}")),
-        None => {}
+    lines.extend(report.not_retried.map(|reason| format!("not retried: {reason}")));
+    if report.attempts_made == 0 {
+        lines.push("it was never sent".into());
+    } else if report.outcome.cause != Cause::Status {
+        lines.push(match report.maybe_processed {
+            true => "the server may have acted on it".into(),
+            false => "the server certainly did not act on it".into(),
+        });
     }
-    if let Some(waiting) = &report.waiting {
-        lines.push(format!("it was waiting {waiting}"));
-    }
-    lines.push(
-        match (report.attempts_made, report.maybe_processed) {
-            (0, _) => "it was never sent",
-            (_, true) => "the server may have acted on it",
-            (_, false) => "the server certainly did not act on it",
-        }
-        .into(),
-    );
-    let (made, retries) = (report.attempts_made, report.retries);
-    let s = if made == 1 { "" } else { "s" };
+    let waits = report.waits.by_reason().into_iter().filter(|(_, time)| !time.is_zero());
+    let waits: String =
+        waits.map(|(reason, time)| format!("{reason} {}, ", seconds(time))).collect();
+    let resent = match report.transparent_retries {
+        0 => String::new(),
+        resent => format!(", {resent} resent at once"),
+    };
+    let made = counted(report.attempts_made as usize, "attempt");
     lines.push(format!(
-        "in all {made} attempt{s}: {retries} by policy, {} resent at once",
-        report.transparent_retries
+        "total {} s: {waits}wire {}; {made}, {}{resent}",
+        seconds(report.elapsed),
+        seconds(report.on_wire),
+        match report.retries {
+            1 => "1 retry".into(),
+            retries => format!("{retries} retries"),
+        },
     ));
     lines
 }
@@ -211,6 +214,11 @@ pub(super) fn code_name(code: Code) -> String {
         name.push(letter.to_ascii_uppercase());
     }
     name
+}
+
+/// `1 file`, `2 files`.
+pub(super) fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// Seconds to the millisecond: `1.005`.

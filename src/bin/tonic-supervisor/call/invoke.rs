@@ -4,9 +4,8 @@
 use super::{
     codec::DynamicCodec,
     describe,
-    explain::{End, code_name, seconds},
-    input,
-    json,
+    explain::{End, code_name, counted, seconds},
+    input, json,
     session::{Session, Stop},
 };
 use crate::CliError;
@@ -93,7 +92,7 @@ async fn exchange(
     let mut count = 0;
     while let Some(answer) = answers.message().await? {
         count += 1;
-        session.journal.step("answer", &bytes(answer.bytes));
+        session.journal.step("answer", &counted(answer.bytes, "byte"));
         let line = json::line(&answer.message).map_err(|why| {
             let words = format!("{path}: answer {count} cannot be written as JSON: {why}");
             Ended::Stop(CliError::Failed(words).into())
@@ -146,8 +145,8 @@ async fn requests(session: &Session<'_>, method: &MethodDescriptor) -> Result<Re
     }
     let sum = all.iter().map(DynamicMessage::encoded_len).sum();
     let size = match all.len() {
-        1 => bytes(sum),
-        count => format!("{count} messages of {} together", bytes(sum)),
+        1 => counted(sum, "byte"),
+        count => format!("{count} messages of {} together", counted(sum, "byte")),
     };
     Ok(Requests { messages: stream::iter(all).boxed(), size, mistake })
 }
@@ -181,10 +180,6 @@ fn typed(
         }
     })
     .boxed()
-}
-
-fn bytes(count: usize) -> String {
-    if count == 1 { "1 byte".into() } else { format!("{count} bytes") }
 }
 
 /// Says how the call failed, and makes the command's end of it.

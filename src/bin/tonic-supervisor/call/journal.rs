@@ -10,14 +10,14 @@ use crate::stdout::{Stdout, plain_json};
 use futures::{FutureExt as _, StreamExt as _};
 use serde_json::Value;
 use std::{
-    cell::{Cell, RefCell},
+    cell::RefCell,
     future::poll_fn,
     io::{self, Write as _},
     task::Poll,
     time::Duration,
 };
 use tokio::{task::spawn_blocking, time::Instant};
-use tonic_supervisor::{EventItem, EventStream, Fact};
+use tonic_supervisor::{EventItem, EventStream};
 
 /// Where everything is written to.
 #[derive(Debug)]
@@ -45,8 +45,6 @@ pub(super) struct Journal {
     shown: Shown,
     json: bool,
     started: Instant,
-    /// Whether there ever was a link.
-    connected: Cell<bool>,
 }
 
 impl Journal {
@@ -64,7 +62,6 @@ impl Journal {
             shown,
             json,
             started: Instant::now(),
-            connected: Cell::new(false),
         }
     }
 
@@ -91,9 +88,6 @@ impl Journal {
     fn take(&self, item: EventItem) {
         match item {
             EventItem::Event(event) => {
-                if matches!(event.fact, Fact::LinkEstablished { .. }) {
-                    self.connected.set(true);
-                }
                 let line = self.explain.borrow_mut().fact(event.since_spawn, &event.fact);
                 line.iter().for_each(|line| self.show(line));
             }
@@ -125,12 +119,6 @@ impl Journal {
         self.catch_up();
         let lines = self.explain.borrow().end(self.now(), end);
         lines.iter().for_each(|line| self.show(line));
-    }
-
-    /// Whether there ever was a link.
-    pub(super) fn was_connected(&self) -> bool {
-        self.catch_up();
-        self.connected.get()
     }
 
     fn now(&self) -> Duration {

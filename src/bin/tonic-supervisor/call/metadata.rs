@@ -34,7 +34,8 @@ pub(super) fn read(lines: &[String]) -> Result<MetadataMap, String> {
         let key: http::HeaderName = name.parse().map_err(|_| {
             format!("-H {name}: a name has letters, digits, `-`, `_` and `.`, and nothing else")
         })?;
-        let value = http::HeaderValue::from_str(value).map_err(|_| {
+        let value = Some(value).filter(|value| value.is_ascii()).map(http::HeaderValue::from_str);
+        let value = value.and_then(Result::ok).ok_or_else(|| {
             format!(
                 "-H {name}: a value is ASCII text; other bytes go into a name that ends in -bin, \
                      in base64"

@@ -18,6 +18,8 @@
 mod codec;
 mod describe;
 mod explain;
+#[cfg(all(test, feature = "test-util"))]
+mod explain_tests;
 mod health;
 mod input;
 mod invoke;
@@ -27,6 +29,8 @@ mod metadata;
 mod reflection;
 mod schema;
 mod session;
+#[cfg(all(test, feature = "test-util"))]
+mod session_tests;
 
 use crate::{CliError, stdout::Stdout};
 use input::Input;
@@ -52,7 +56,7 @@ servers say is escaped.
   tonic-supervisor call localhost:50051
   tonic-supervisor call localhost:50051 list
   tonic-supervisor call localhost:50051 describe pkg.Service
-  tonic-supervisor call localhost:50051 pkg.Service/Method -d '{\"id\": 7}' --explain
+  tonic-supervisor call localhost:50051 pkg.Service/Method -d '{\"id\": 7}'
 
 Exit codes: 0 it worked, 1 it failed, 2 wrong usage, 3 the configuration is not valid, 4 not \
 connected within the time, 130 interrupted; with --exit-code grpc 64 + n, where the call ended with \
@@ -160,8 +164,11 @@ pub(crate) fn run(
 ) -> Result<(), CliError> {
     let mut builder = Config::builder();
     // What is wrong with the target alone is wrong usage, and no mistake of a file.
-    let target = Config::builder().target(&*arguments.target).build();
-    target.map_err(|error| CliError::Usage(format!("TARGET: {error}")))?;
+    if let Err(error) = Config::builder().target(&*arguments.target).build() {
+        let words = error.to_string();
+        let rule = words.split_once(", but ").map_or(&*words, |(_, rule)| rule);
+        return Err(CliError::Usage(format!("TARGET {:?} {rule}", arguments.target)));
+    }
     builder = builder.environment().target(&*arguments.target);
     if let Some(file) = config {
         builder = builder.file(file);

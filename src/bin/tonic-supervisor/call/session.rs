@@ -3,7 +3,7 @@
 
 use super::{
     Plan, What, describe,
-    explain::{End, seconds},
+    explain::{End, counted, seconds},
     health, invoke,
     journal::{Journal, Output, Shown},
     json,
@@ -197,7 +197,9 @@ impl Session<'_> {
     /// Waits for a link. Without `--wait` the first failure of all dials is the end, so that a
     /// wrong address is told at once.
     async fn connect(&self) -> Result<(), CliError> {
-        let limit = self.within(self.config().timeout().unwrap_or(CONNECT));
+        let usual = self.config().timeout().unwrap_or(CONNECT);
+        let limit = self.plan.timeout.unwrap_or(usual);
+        let left = self.left().unwrap_or(usual);
         let mut states = self.supervisor.watch_state();
         let failed = async {
             if self.plan.wait {
@@ -209,7 +211,7 @@ impl Session<'_> {
         };
         let ready = tokio::select! {
             biased;
-            ready = self.supervisor.wait_ready(limit) => ready.is_ok(),
+            ready = self.supervisor.wait_ready(left) => ready.is_ok(),
             () = failed => false,
         };
         self.journal.catch_up();
@@ -218,23 +220,12 @@ impl Session<'_> {
         }
         let now = self.supervisor.snapshot();
         let target = printable(&now.target).into_owned();
-        Err(CliError::Exit(
-            4,
-            match (now.last_error, self.plan.wait) {
-                (Some(why), false) => {
-                    format!("cannot connect to {target}: {}; --wait waits for it", printable(&why))
-                }
-                (why, _) => {
-                    let why =
-                        why.map_or("the first dial is under way".into(), |why| why.to_string());
-                    format!(
-                        "not connected to {target} within {} s: {}",
-                        seconds(limit),
-                        printable(&why)
-                    )
-                }
-            },
-        ))
+        let why = now.last_error.unwrap_or_else(|| "the first dial is under way".into());
+        let when = match self.plan.wait {
+            true => format!("not connected to {target} within {} s", seconds(limit)),
+            false => format!("not connected to {target}, and not asked to --wait"),
+        };
+        Err(CliError::Exit(4, format!("{when}: {}", printable(&why))))
     }
 
     fn reflection(&self) -> Reflection {
@@ -256,8 +247,8 @@ impl Session<'_> {
         let Some((path, set)) = &self.plan.descriptors else { return Ok(None) };
         let schema = Schema::of_set(set)
             .map_err(|error| CliError::Failed(format!("{}: {error}", path.display())))?;
-        let files = schema.files();
-        self.journal.step("schema", &format!("{files} files of {}", path.display()));
+        let files = counted(schema.files(), "file");
+        self.journal.step("schema", &format!("{files} of {}", path.display()));
         Ok(Some(schema))
     }
 
@@ -288,17 +279,14 @@ impl Session<'_> {
             Err(why) => return Err(self.unknown(why)),
         };
         let version = described.version;
-        let schema = Schema::of_reflection(described).map_err(CliError::Failed)?;
-        let s = if schema.files() == 1 { "" } else { "s" };
-        let text = format!("{version}, {} file{s} for {symbol}", schema.files());
+        let schema = Schema::of_reflection(described, &symbol).map_err(CliError::Failed)?;
+        let files = counted(schema.files(), "file");
+        let text = format!("{version}, {files} for {symbol}");
         self.journal.step("reflection", &text);
         Ok(schema)
     }
 
     fn unknown(&self, why: Unknown) -> CliError {
-        if !self.journal.was_connected() {
-            return CliError::Exit(4, "the connection was lost before anything was asked".into());
-        }
         CliError::Failed(match why {
             Unknown::NoReflection => format!(
                 "the server at {} has no reflection, so its methods are not known here: give them \

@@ -1,0 +1,212 @@
+//! `--explain` of six faults, word for word: in a network in memory and paused time, so that all
+//! times are exact.
+
+use super::{CallArguments, Plan, journal::Output, session};
+use crate::CliError;
+use clap::Parser;
+use std::{cell::RefCell, rc::Rc, time::Duration};
+use tokio::time::sleep;
+use tonic::Code;
+use tonic_supervisor::{
+    Config,
+    agent_queue::DESCRIPTORS,
+    testing::{Answer, MemoryNetwork, Script, ScriptedServer},
+};
+
+const QUEUE: &str = "queue:50051";
+pub(super) const HEALTH: &str = "agent_queue.v1.AgentQueue/HealthCheck";
+
+/// The arguments of `call`, as a command of their own.
+#[derive(Parser)]
+struct Line {
+    #[command(flatten)]
+    call: CallArguments,
+}
+
+/// What a run said.
+pub(super) struct Said {
+    pub(super) explained: Vec<String>,
+    pub(super) answered: Vec<String>,
+    pub(super) ended: Result<(), CliError>,
+}
+
+impl Said {
+    /// The code and the sentence that the command ends with.
+    pub(super) fn end(&self) -> (u8, &str) {
+        match &self.ended {
+            Ok(()) => (0, ""),
+            Err(CliError::Failed(text)) => (1, text),
+            Err(CliError::Usage(text)) => (2, text),
+            Err(CliError::Config(text)) => (3, text),
+            Err(CliError::Exit(code, text)) => (*code, text),
+            Err(CliError::Interrupted) => (130, ""),
+        }
+    }
+}
+
+/// Runs `call queue:50051 ARGUMENTS` in `network`; waits between dials are not random there.
+pub(super) async fn call(network: &MemoryNetwork, arguments: &[&str], known: bool) -> Said {
+    call_until(network, arguments, known, std::future::pending()).await
+}
+
+/// The same, with somebody who presses Ctrl-C.
+pub(super) async fn call_until(
+    network: &MemoryNetwork,
+    arguments: &[&str],
+    known: bool,
+    interrupted: impl Future<Output = ()>,
+) -> Said {
+    let json = arguments.contains(&"--json");
+    let own = arguments.iter().filter(|argument| **argument != "--json");
+    let line = Line::try_parse_from(["call", QUEUE].iter().chain(own)).expect("arguments");
+    let mut plan = Plan::of(line.call, json).unwrap_or_else(|error| panic!("{error:?}"));
+    if known {
+        plan.descriptors = Some(("queue.bin".into(), DESCRIPTORS.to_vec()));
+    }
+    let config = Config::builder().target(QUEUE).reconnect_jitter(0.0);
+    let config = config.reconnect_spread(Duration::ZERO).build().expect("valid");
+    let kept = Rc::new(RefCell::default());
+    let connector = Some(network.connector());
+    let ended =
+        session::run(config, &plan, Output::Kept(kept.clone()), connector, interrupted).await;
+    let (explained, answered) = kept.take();
+    Said { explained, answered, ended }
+}
+
+/// What is explained of a call of HealthCheck.
+async fn explained(network: &MemoryNetwork, more: &[&str]) -> Said {
+    call(network, &[&[HEALTH, "--explain"], more].concat(), true).await
+}
+
+#[track_caller]
+fn assert_explained(said: &Said, golden: &str) {
+    let golden: Vec<_> = golden.trim_matches('\n').lines().collect();
+    assert_eq!(said.explained, golden, "\n{}\n", said.explained.join("\n"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_comes_up_late_is_waited_for() {
+    let network = MemoryNetwork::new();
+    let later = async {
+        sleep(Duration::from_secs(2)).await;
+        ScriptedServer::builder().max_concurrent_streams(200).on_memory(&network, QUEUE).await
+    };
+    let (said, _server) = tokio::join!(explained(&network, &["--wait"]), later);
+    assert_explained(
+        &said, r#"
+"#,
+    );
+    assert_eq!((said.end(), &*said.answered), ((0, ""), &["{}".to_owned()][..]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_answer_of_unavailable_is_retried() {
+    let network = MemoryNetwork::new();
+    let server = ScriptedServer::on_memory(&network, QUEUE).await;
+    let busy = Answer::status(Code::Unavailable).text("the store is busy");
+    server.script(Script::sequence(vec![busy], Answer::echo()));
+    let said = explained(&network, &[]).await;
+    assert_explained(
+        &said, r#"
+"#,
+    );
+    assert_eq!(said.end(), (0, ""));
+}
+
+#[tokio::test(start_paused = true)]
+async fn retries_come_to_an_end() {
+    let network = MemoryNetwork::new();
+    let server = ScriptedServer::on_memory(&network, QUEUE).await;
+    server.script(Script::always(Code::Unavailable));
+    let said = explained(&network, &["--exit-code", "grpc"]).await;
+    assert_explained(
+        &said, r#"
+"#,
+    );
+    assert_eq!(said.end(), (78, "agent_queue.v1.AgentQueue/HealthCheck: UNAVAILABLE"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_there_is_not_asked_for_again() {
+    let network = MemoryNetwork::new();
+    let server = ScriptedServer::on_memory(&network, QUEUE).await;
+    server.script(Answer::status(Code::NotFound).text("no such queue"));
+    let said = explained(&network, &[]).await;
+    assert_explained(
+        &said, r#"
+"#,
+    );
+    let words = "agent_queue.v1.AgentQueue/HealthCheck: NOT_FOUND: no such queue";
+    assert_eq!(said.end(), (1, words));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_never_answers_is_given_up_in_time() {
+    let network = MemoryNetwork::new();
+    let server = ScriptedServer::on_memory(&network, QUEUE).await;
+    server.script(Answer::hang());
+    let said = explained(&network, &["--timeout", "2.5"]).await;
+    assert_explained(
+        &said, r#"
+"#,
+    );
+    assert_eq!(said.end().0, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_link_that_is_lost_in_the_middle_is_replaced() {
+    let network = MemoryNetwork::new();
+    let server = ScriptedServer::on_memory(&network, QUEUE).await;
+    server.script(Script::sequence(vec![Answer::cut_after_processing()], Answer::echo()));
+    let said = explained(&network, &[]).await;
+    assert_explained(
+        &said, r#"
+"#,
+    );
+    assert_eq!(said.end(), (0, ""));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_must_not_run_twice_is_not_repeated() {
+    let network = MemoryNetwork::new();
+    let server = ScriptedServer::on_memory(&network, QUEUE).await;
+    server.script(Script::sequence(vec![Answer::cut_after_processing()], Answer::echo()));
+    let said = explained(&network, &["--idempotent", "false"]).await;
+    assert_explained(
+        &said, r#"
+"#,
+    );
+    assert_eq!((said.end().0, server.handled()), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_goaway_lets_the_call_finish() {
+    let network = MemoryNetwork::new();
+    let server = ScriptedServer::on_memory(&network, QUEUE).await;
+    server.script(Answer::echo().after(Duration::from_secs(3)));
+    let goaway = async {
+        server.arrived(1).await;
+        sleep(Duration::from_secs(1)).await;
+        server.goaway().await;
+    };
+    let (said, _) = tokio::join!(explained(&network, &[]), goaway);
+    assert_explained(
+        &said, r#"
+"#,
+    );
+    assert_eq!((said.end(), server.handled()), ((0, ""), 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_server_refused_is_sent_again_at_once() {
+    const REFUSED_STREAM: u32 = 7;
+    let network = MemoryNetwork::new();
+    let server = ScriptedServer::on_memory(&network, QUEUE).await;
+    server.script(Answer::reset(REFUSED_STREAM));
+    let said = explained(&network, &["--no-retry"]).await;
+    assert_explained(
+        &said, r#"
+"#,
+    );
+    assert_eq!((said.end().0, server.refused()), (1, 2));
+}
