@@ -67,18 +67,26 @@ service Items {
   rpc Slow(Item) returns (Item);
 }
 """
+# What nothing imports: an `Any` may hold it all the same.
+HIDDEN = """
+syntax = "proto3";
+package call.hidden;
+message Word { string word = 1; Word inner = 2; }
+"""
 ITEMS = "call.test.Items"
 
 
 def generated(folder):
     """The messages and services of PROTO."""
-    with open(os.path.join(folder, "items.proto"), "w") as file:
-        file.write(PROTO)
+    for name, text in [("items.proto", PROTO), ("hidden.proto", HIDDEN)]:
+        with open(os.path.join(folder, name), "w") as file:
+            file.write(text)
     include = os.path.join(os.path.dirname(protoc.__file__), "_proto")
     assert protoc.main(["protoc", "-I", folder, "-I", include, "--include_imports",
                         "--descriptor_set_out", os.path.join(folder, "items.bin"),
                         os.path.join(folder, "items.proto")]) == 0
     sys.path.insert(0, folder)
+    grpc.protos("hidden.proto")
     return grpc.protos_and_services("items.proto")
 
 
@@ -207,7 +215,8 @@ class Grpcio(Compared):
         }
         for request in [whole, {}, {"left": ""}, {"real": "NaN"}, {"real": "-Infinity"}, {"real": 1e300}, {"big": 7},
                         {"snake_case_name": 3}, {"colour": 1}, {"colour": 77}, {"value": None}, {"wrapped": "0"},
-                        {"any": {"@type": f"type.googleapis.com/call.test.Item", "text": "in"}}]:
+                        {"any": {"@type": "type.googleapis.com/call.test.Item", "text": "in"}},
+                        {"any": {"@type": "type.googleapis.com/call.hidden.Word", "word": "w", "inner": {"word": "v"}}}]:
             with self.subTest(request=request):
                 answers = self.same(f"{ITEMS}/Echo", json.dumps(request))
                 self.assertEqual(len(answers), 1)
@@ -231,6 +240,12 @@ class Grpcio(Compared):
                     self.assertIn(f"{error['code'].upper()}: {error['message']}\n", ours.stderr)
                 else:
                     self.assertEqual(self.same(f"{ITEMS}/Fail", data), 64 + code)
+
+    def test_an_any_with_what_is_not_known_anywhere_is_refused(self):
+        request = json.dumps({"any": {"@type": "type.googleapis.com/no.Such", "x": 1}})
+        said = self.call(f"{ITEMS}/Echo", "-d", request)
+        self.assertEqual((said.returncode, said.stdout), (2, ""), said)
+        self.assertIn("no.Such", said.stderr)
 
     def test_metadata_goes_along(self):
         headers = ["x-a: 1", "x-b: two words", "x-c-bin: AAH/"]

@@ -7,6 +7,8 @@
 //! | 1 | it failed |
 //! | 2 | wrong usage |
 //! | 3 | the configuration is not valid |
+//! | 4 | `call`: not connected within the time |
+//! | 64 + n | `call --exit-code grpc`: the call ended with status code n |
 //! | 130 | interrupted |
 
 // A command runs in real time, so the clock of the tests does not apply to it.

@@ -8,7 +8,7 @@
 use serde_json::{Value, json};
 use std::{fmt, time::Duration};
 use tonic::Code;
-use tonic_supervisor::{AttemptReport, CallReport, Cause, Fact, printable};
+use tonic_supervisor::{AttemptReport, CallReport, Cause, Fact, NotRetried, printable};
 
 /// One line. What has no time of its own belongs to the line before.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -145,10 +145,18 @@ fn account(began: Duration, report: &CallReport) -> Vec<String> {
     if left_out > 0 {
         lines.push(format!("and {} more", counted(left_out, "attempt")));
     }
-    lines.extend(report.not_retried.map(|reason| format!("not retried: {reason}")));
+    lines.extend(report.not_retried.map(|reason| match reason {
+        NotRetried::LimitReached(0) => "not retried: retries are off".into(),
+        NotRetried::MaybeProcessed => {
+            "not retried: it is not idempotent, and the server may have acted on it".into()
+        }
+        reason => format!("not retried: {reason}"),
+    }));
     if report.attempts_made == 0 {
         lines.push("it was never sent".into());
-    } else if report.outcome.cause != Cause::Status {
+    } else if report.outcome.cause != Cause::Status
+        && report.not_retried != Some(NotRetried::MaybeProcessed)
+    {
         lines.push(match report.maybe_processed {
             true => "the server may have acted on it".into(),
             false => "the server certainly did not act on it".into(),
@@ -180,7 +188,7 @@ fn attempt_line(began: Duration, attempt: &AttemptReport) -> String {
         Cause::Status => "the server's own answer".to_owned(),
         _ => failure.to_string(),
     };
-    let then = if attempt.transparent { ", so it was sent again at once" } else { "" };
+    let then = if attempt.transparent { "; sent again at once" } else { "" };
     format!(
         "attempt {} ended at {}: {}, {why}{then}",
         attempt.attempt + 1,

@@ -93,7 +93,20 @@ async fn a_server_that_comes_up_late_is_waited_for() {
     };
     let (said, _server) = tokio::join!(explained(&network, &["--wait"]), later);
     assert_explained(
-        &said, r#"
+        &said,
+        r#"
+  0.000  schema     1 file of queue.bin
+  0.000  dial       queue:50051, link #1
+  0.000  connect    cannot connect to queue:50051: connection refused
+  0.000  wait       1.000 s until the next dial
+  1.000  dial       queue:50051, link #2
+  1.000  connect    cannot connect to queue:50051: connection refused
+  1.000  wait       1.600 s until the next dial
+  2.600  dial       queue:50051, link #3
+  2.600  connected  link #3 up after 0.0 ms, SETTINGS read: at most 200 streams at once
+  2.600  call       agent_queue.v1.AgentQueue/HealthCheck is unary: 0 bytes, 60.000 s left
+  2.600  answer     0 bytes
+  2.600  ended      OK after 0.000 s, 1 answer
 "#,
     );
     assert_eq!((said.end(), &*said.answered), ((0, ""), &["{}".to_owned()][..]));
@@ -107,7 +120,15 @@ async fn one_answer_of_unavailable_is_retried() {
     server.script(Script::sequence(vec![busy], Answer::echo()));
     let said = explained(&network, &[]).await;
     assert_explained(
-        &said, r#"
+        &said,
+        r#"
+  0.000  schema     1 file of queue.bin
+  0.000  dial       queue:50051, link #1
+  0.000  connected  link #1 up after 0.0 ms, SETTINGS read: no limit of streams
+  0.000  call       agent_queue.v1.AgentQueue/HealthCheck is unary: 0 bytes, 60.000 s left
+  0.000  retry      1 of 3 in 1.000 s, after UNAVAILABLE: the store is busy
+  1.000  answer     0 bytes
+  1.000  ended      OK after 1.000 s, 1 answer
 "#,
     );
     assert_eq!(said.end(), (0, ""));
@@ -120,7 +141,22 @@ async fn retries_come_to_an_end() {
     server.script(Script::always(Code::Unavailable));
     let said = explained(&network, &["--exit-code", "grpc"]).await;
     assert_explained(
-        &said, r#"
+        &said,
+        r#"
+  0.000  schema     1 file of queue.bin
+  0.000  dial       queue:50051, link #1
+  0.000  connected  link #1 up after 0.0 ms, SETTINGS read: no limit of streams
+  0.000  call       agent_queue.v1.AgentQueue/HealthCheck is unary: 0 bytes, 60.000 s left
+  0.000  retry      1 of 3 in 1.000 s, after UNAVAILABLE: the peer answered with this status
+  1.000  retry      2 of 3 in 2.000 s, after UNAVAILABLE: the peer answered with this status
+  3.000  retry      3 of 3 in 4.000 s, after UNAVAILABLE: the peer answered with this status
+  7.000  ended      UNAVAILABLE after 7.000 s
+                    attempt 1 ended at 0.000: UNAVAILABLE, the server's own answer
+                    attempt 2 ended at 1.000: UNAVAILABLE, the server's own answer
+                    attempt 3 ended at 3.000: UNAVAILABLE, the server's own answer
+                    attempt 4 ended at 7.000: UNAVAILABLE, the server's own answer
+                    not retried: all 3 retries were made (max_retry_attempts)
+                    total 7.000 s: retry 7.000, wire 0.000; 4 attempts, 3 retries
 "#,
     );
     assert_eq!(said.end(), (78, "agent_queue.v1.AgentQueue/HealthCheck: UNAVAILABLE"));
@@ -133,7 +169,16 @@ async fn what_is_not_there_is_not_asked_for_again() {
     server.script(Answer::status(Code::NotFound).text("no such queue"));
     let said = explained(&network, &[]).await;
     assert_explained(
-        &said, r#"
+        &said,
+        r#"
+  0.000  schema     1 file of queue.bin
+  0.000  dial       queue:50051, link #1
+  0.000  connected  link #1 up after 0.0 ms, SETTINGS read: no limit of streams
+  0.000  call       agent_queue.v1.AgentQueue/HealthCheck is unary: 0 bytes, 60.000 s left
+  0.000  ended      NOT_FOUND after 0.000 s: no such queue
+                    attempt 1 ended at 0.000: NOT_FOUND, the server's own answer
+                    not retried: NOT_FOUND is not one of retryable_status_codes
+                    total 0.000 s: wire 0.000; 1 attempt, 0 retries
 "#,
     );
     let words = "agent_queue.v1.AgentQueue/HealthCheck: NOT_FOUND: no such queue";
@@ -147,7 +192,16 @@ async fn a_server_that_never_answers_is_given_up_in_time() {
     server.script(Answer::hang());
     let said = explained(&network, &["--timeout", "2.5"]).await;
     assert_explained(
-        &said, r#"
+        &said,
+        r#"
+  0.000  schema     1 file of queue.bin
+  0.000  dial       queue:50051, link #1
+  0.000  connected  link #1 up after 0.0 ms, SETTINGS read: no limit of streams
+  0.000  call       agent_queue.v1.AgentQueue/HealthCheck is unary: 0 bytes, 2.500 s left
+  2.500  ended      DEADLINE_EXCEEDED after 2.500 s: the call's deadline passed
+                    attempt 1 ended at 2.500: DEADLINE_EXCEEDED, the call's deadline passed
+                    the server may have acted on it
+                    total 2.500 s: wire 2.500; 1 attempt, 0 retries
 "#,
     );
     assert_eq!(said.end().0, 1);
@@ -160,7 +214,19 @@ async fn a_link_that_is_lost_in_the_middle_is_replaced() {
     server.script(Script::sequence(vec![Answer::cut_after_processing()], Answer::echo()));
     let said = explained(&network, &[]).await;
     assert_explained(
-        &said, r#"
+        &said,
+        r#"
+  0.000  schema     1 file of queue.bin
+  0.000  dial       queue:50051, link #1
+  0.000  connected  link #1 up after 0.0 ms, SETTINGS read: no limit of streams
+  0.000  call       agent_queue.v1.AgentQueue/HealthCheck is unary: 0 bytes, 60.000 s left
+  0.000  lost       link #1 ended after 0 ms: the peer closed the connection
+  0.000  wait       1.000 s until the next dial
+  0.000  retry      1 of 3 in 1.000 s, after UNAVAILABLE: the peer closed the connection
+  1.000  dial       queue:50051, link #2
+  1.000  connected  link #2 up after 0.0 ms, SETTINGS read: no limit of streams
+  1.000  answer     0 bytes
+  1.000  ended      OK after 1.000 s, 1 answer
 "#,
     );
     assert_eq!(said.end(), (0, ""));
@@ -173,7 +239,18 @@ async fn what_must_not_run_twice_is_not_repeated() {
     server.script(Script::sequence(vec![Answer::cut_after_processing()], Answer::echo()));
     let said = explained(&network, &["--idempotent", "false"]).await;
     assert_explained(
-        &said, r#"
+        &said,
+        r#"
+  0.000  schema     1 file of queue.bin
+  0.000  dial       queue:50051, link #1
+  0.000  connected  link #1 up after 0.0 ms, SETTINGS read: no limit of streams
+  0.000  call       agent_queue.v1.AgentQueue/HealthCheck is unary: 0 bytes, 60.000 s left
+  0.000  lost       link #1 ended after 0 ms: the peer closed the connection
+  0.000  wait       1.000 s until the next dial
+  0.000  ended      UNAVAILABLE after 0.000 s: the peer closed the connection
+                    attempt 1 ended at 0.000: UNAVAILABLE, the peer closed the connection
+                    not retried: it is not idempotent, and the server may have acted on it
+                    total 0.000 s: wire 0.000; 1 attempt, 0 retries
 "#,
     );
     assert_eq!((said.end().0, server.handled()), (1, 1));
@@ -191,7 +268,20 @@ async fn a_goaway_lets_the_call_finish() {
     };
     let (said, _) = tokio::join!(explained(&network, &[]), goaway);
     assert_explained(
-        &said, r#"
+        &said,
+        r#"
+  0.000  schema     1 file of queue.bin
+  0.000  dial       queue:50051, link #1
+  0.000  connected  link #1 up after 0.0 ms, SETTINGS read: no limit of streams
+  0.000  call       agent_queue.v1.AgentQueue/HealthCheck is unary: 0 bytes, 60.000 s left
+  1.000  goaway     the peer sent GOAWAY NO_ERROR (last stream 2147483647)
+  1.000  wait       0.000 s until the next dial
+  1.000  goaway     the peer sent GOAWAY NO_ERROR (last stream 1)
+  1.000  dial       queue:50051, link #2
+  1.000  connected  link #2 up after 0.0 ms, SETTINGS read: no limit of streams
+  3.000  lost       link #1 ended after 3.0 s: the peer sent GOAWAY NO_ERROR (last stream 1)
+  3.000  answer     0 bytes
+  3.000  ended      OK after 3.000 s, 1 answer
 "#,
     );
     assert_eq!((said.end(), server.handled()), ((0, ""), 1));
@@ -205,7 +295,18 @@ async fn what_the_server_refused_is_sent_again_at_once() {
     server.script(Answer::reset(REFUSED_STREAM));
     let said = explained(&network, &["--no-retry"]).await;
     assert_explained(
-        &said, r#"
+        &said,
+        r#"
+  0.000  schema     1 file of queue.bin
+  0.000  dial       queue:50051, link #1
+  0.000  connected  link #1 up after 0.0 ms, SETTINGS read: no limit of streams
+  0.000  call       agent_queue.v1.AgentQueue/HealthCheck is unary: 0 bytes, 60.000 s left
+  0.000  ended      UNAVAILABLE after 0.000 s: the peer reset the stream: REFUSED_STREAM
+                    attempt 1 ended at 0.000: UNAVAILABLE, the peer reset the stream: REFUSED_STREAM; sent again at once
+                    attempt 2 ended at 0.000: UNAVAILABLE, the peer reset the stream: REFUSED_STREAM
+                    not retried: retries are off
+                    the server certainly did not act on it
+                    total 0.000 s: wire 0.000; 2 attempts, 0 retries, 1 resent at once
 "#,
     );
     assert_eq!((said.end().0, server.refused()), (1, 2));

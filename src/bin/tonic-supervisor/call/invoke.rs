@@ -2,10 +2,13 @@
 //! and says how it ended.
 
 use super::{
+    any::{self, Inside},
     codec::DynamicCodec,
     describe,
     explain::{End, code_name, counted, seconds},
-    input, json,
+    input::{self, Input},
+    json,
+    schema::{MethodName, Schema},
     session::{Session, Stop},
 };
 use crate::CliError;
@@ -28,8 +31,16 @@ struct Requests {
     mistake: oneshot::Receiver<String>,
 }
 
-/// Makes a call of `method`.
-pub(super) async fn invoke(session: &Session<'_>, method: &MethodDescriptor) -> Result<(), Stop> {
+/// Makes a call of the method of this name.
+pub(super) async fn invoke(
+    session: &Session<'_>,
+    mut schema: Schema,
+    name: &MethodName,
+) -> Result<(), Stop> {
+    if let Input::Text(text) = &session.plan.input {
+        schema = session.learn(schema, &any::named_in(text)).await;
+    }
+    let method = &schema.method(name).map_err(CliError::Failed)?;
     let Requests { messages, size, mistake } = requests(session, method).await?;
     let path = describe::path(method);
     let streams = method.is_client_streaming() || method.is_server_streaming();
@@ -50,7 +61,7 @@ pub(super) async fn invoke(session: &Session<'_>, method: &MethodDescriptor) -> 
             Err(_) => pending().await,
         }
     };
-    let exchange = exchange(session, method, &path, request);
+    let exchange = exchange(session, schema.clone(), method, request);
     let done = tokio::select! {
         biased;
         done = exchange => done,
@@ -81,11 +92,12 @@ impl From<Status> for Ended {
 /// How many answers there were.
 async fn exchange(
     session: &Session<'_>,
+    mut schema: Schema,
     method: &MethodDescriptor,
-    path: &str,
     request: Request<BoxStream<'static, DynamicMessage>>,
 ) -> Result<usize, Ended> {
     let mut grpc = Grpc::new(session.supervisor.channel()).max_decoding_message_size(usize::MAX);
+    let path = describe::path(method);
     let uri = format!("/{path}").parse().map_err(|_| Status::internal("the method has no path"))?;
     let codec = DynamicCodec(method.output());
     let mut answers = grpc.streaming(request, uri, codec).await?.into_inner();
@@ -93,7 +105,14 @@ async fn exchange(
     while let Some(answer) = answers.message().await? {
         count += 1;
         session.journal.step("answer", &counted(answer.bytes, "byte"));
-        let line = json::line(&answer.message).map_err(|why| {
+        let mut message = answer.message;
+        let unknown = Inside::of(&message).unknown;
+        if !unknown.is_empty() {
+            schema = session.learn(schema, &unknown).await;
+            message = schema.read_again(&message);
+        }
+        let line = json::line(&message).map_err(|why| {
+            let why = printable(&why);
             let words = format!("{path}: answer {count} cannot be written as JSON: {why}");
             Ended::Stop(CliError::Failed(words).into())
         })?;

@@ -1,26 +1,17 @@
 //! Messages as protobuf's JSON, and examples of them.
-//!
-//! An `Any` holds a message as bytes, which may hold another `Any`: each is read anew, so that
-//! nothing but the message's size limits how deep they go. They are counted before anything is
-//! written, because whoever writes them goes as deep.
 
+use super::any::{ANY, DEEPEST, Inside};
 use prost_reflect::{
-    DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor, ReflectMessage as _,
-    SerializeOptions, Value,
+    DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor, SerializeOptions, Value,
 };
 use serde_json::Serializer;
-use std::borrow::Cow;
 
-/// How deep messages in an `Any` may go; prost's own limit for messages is 100.
-const DEEPEST: usize = 32;
 /// How deep an example goes.
 const EXAMPLE: usize = 3;
 
-const ANY: &str = "google.protobuf.Any";
-
 /// The message in one line. The error says why it has no such form.
 pub(super) fn line(message: &DynamicMessage) -> Result<String, String> {
-    if depth(message, 0) > DEEPEST {
+    if Inside::of(message).depth > DEEPEST {
         return Err(format!("it has messages in an Any more than {DEEPEST} deep"));
     }
     let mut text = Vec::new();
@@ -38,41 +29,6 @@ pub(super) fn example(kind: &MessageDescriptor) -> Result<String, String> {
         .serialize_with_options(&mut Serializer::pretty(&mut text), &options)
         .map_err(|error| error.to_string())?;
     String::from_utf8(text).map_err(|error| error.to_string())
-}
-
-/// How deep messages in an `Any` go, counted up to a little more than is allowed.
-fn depth(message: &DynamicMessage, above: usize) -> usize {
-    if above > DEEPEST {
-        return above;
-    }
-    if message.descriptor().full_name() == ANY {
-        return inside(message).map_or(above + 1, |inner| depth(&inner, above + 1));
-    }
-    message.fields().map(|(_, value)| depth_of(value, above)).max().unwrap_or(above)
-}
-
-fn depth_of(value: &Value, above: usize) -> usize {
-    let deepest = |values: &mut dyn Iterator<Item = &Value>| {
-        values.map(|value| depth_of(value, above)).max().unwrap_or(above)
-    };
-    match value {
-        Value::Message(message) => depth(message, above),
-        Value::List(values) => deepest(&mut values.iter()),
-        Value::Map(values) => deepest(&mut values.values()),
-        _ => above,
-    }
-}
-
-/// The message in an `Any`, if it is one that is known.
-fn inside(any: &DynamicMessage) -> Option<DynamicMessage> {
-    let field = |name| any.get_field_by_name(name).map(Cow::into_owned);
-    let (Some(Value::String(url)), Some(Value::Bytes(bytes))) = (field("type_url"), field("value"))
-    else {
-        return None;
-    };
-    let (_, name) = url.rsplit_once('/')?;
-    let kind = any.descriptor().parent_pool().get_message_by_name(name)?;
-    DynamicMessage::decode(kind, bytes).ok()
 }
 
 fn example_of(kind: &MessageDescriptor, deeper: usize) -> DynamicMessage {
@@ -175,20 +131,15 @@ mod tests {
     #[test]
     fn messages_in_an_any_go_only_so_deep() {
         let kind = kind(ANY);
-        let url = "type.googleapis.com/google.protobuf.Any";
-        let nested = |times: usize| {
+        let any = |name: &str, inner: Vec<u8>| {
             let mut any = DynamicMessage::new(kind.clone());
-            any.set_field_by_name(
-                "type_url",
-                Value::String("type.googleapis.com/google.protobuf.Empty".into()),
-            );
-            for _ in 0..times {
-                let value = Value::Bytes(any.encode_to_vec().into());
-                any = DynamicMessage::new(kind.clone());
-                any.set_field_by_name("type_url", Value::String(url.into()));
-                any.set_field_by_name("value", value);
-            }
-            line(&any)
+            any.set_field_by_name("type_url", Value::String(format!("type.googleapis.com/{name}")));
+            any.set_field_by_name("value", Value::Bytes(inner.into()));
+            any
+        };
+        let nested = |times: usize| {
+            let first = any("google.protobuf.Empty", Vec::new());
+            line(&(0..times).fold(first, |inner, _| any(ANY, inner.encode_to_vec())))
         };
         assert!(nested(3).is_ok_and(|text| text.contains("google.protobuf.Empty")));
         assert!(nested(2_000).is_err_and(|error| error.contains("deep")));

@@ -7,7 +7,7 @@
 //! | `invoke` | the call: what is sent, what is written, how it ends |
 //! | `input`, `metadata` | `-d` and `-H` |
 //! | `reflection`, `schema` | what the server's methods and messages are |
-//! | `codec`, `json` | messages on the wire, and as JSON |
+//! | `codec`, `json`, `any` | messages on the wire, and as JSON |
 //! | `describe` | services and messages in the words of a `.proto` file |
 //! | `health` | how the server says that it is |
 //! | `journal`, `explain` | `--explain`: when lines are written, and what they say |
@@ -15,6 +15,7 @@
 //! It knows nothing that the library does not tell: `--explain` is the events of the supervisor and
 //! the report of the call.
 
+mod any;
 mod codec;
 mod describe;
 mod explain;
@@ -59,8 +60,8 @@ servers say is escaped.
   tonic-supervisor call localhost:50051 pkg.Service/Method -d '{\"id\": 7}'
 
 Exit codes: 0 it worked, 1 it failed, 2 wrong usage, 3 the configuration is not valid, 4 not \
-connected within the time, 130 interrupted; with --exit-code grpc 64 + n, where the call ended with \
-the status code n.";
+connected within the time, 130 interrupted; with --exit-code grpc 64 + n, where the call ended \
+with the status code n.";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct CallArguments {

@@ -7,7 +7,8 @@
 use super::reflection::Described;
 use prost::Message as _;
 use prost_reflect::{
-    DescriptorPool, EnumDescriptor, MessageDescriptor, MethodDescriptor, ServiceDescriptor,
+    DescriptorPool, DynamicMessage, EnumDescriptor, MessageDescriptor, MethodDescriptor,
+    ReflectMessage as _, ServiceDescriptor,
 };
 use prost_types::{FileDescriptorProto, FileDescriptorSet};
 use tonic_supervisor::printable;
@@ -47,6 +48,28 @@ impl Schema {
             return Err(format!("{wrong}: there is no {:?} in it", printable(symbol)));
         }
         Ok(schema)
+    }
+
+    /// The same with what reflection sent besides. Files that are known already stay as they are.
+    pub(super) fn with(&self, described: Described) -> Result<Self, String> {
+        let mut pool = self.pool.clone();
+        let is_new = |file: &FileDescriptorProto| self.pool.get_file_by_name(file.name()).is_none();
+        let files = described.files.into_iter().filter(is_new);
+        let added = pool.add_file_descriptor_protos(files);
+        added.map_err(|error| printable(&error.to_string()).into_owned())?;
+        Ok(Self { pool })
+    }
+
+    /// The same message, with what is known now.
+    pub(super) fn read_again(&self, message: &DynamicMessage) -> DynamicMessage {
+        let kind = self.pool.get_message_by_name(message.descriptor().full_name());
+        let again = kind.map(|kind| DynamicMessage::decode(kind, &*message.encode_to_vec()));
+        again.and_then(Result::ok).unwrap_or_else(|| message.clone())
+    }
+
+    /// Whether there is such a message.
+    pub(super) fn has_message(&self, name: &str) -> bool {
+        self.pool.get_message_by_name(name).is_some()
     }
 
     fn of_files(files: Vec<FileDescriptorProto>) -> Result<Self, String> {

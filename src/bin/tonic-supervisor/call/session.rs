@@ -12,7 +12,7 @@ use super::{
 };
 use crate::CliError;
 use serde_json::json;
-use std::{io, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, io, sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout};
 use tonic_supervisor::{Config, ConnectivityState, Supervisor, printable, transport::Connector};
 
@@ -142,7 +142,7 @@ impl Session<'_> {
                 if self.plan.descriptors.is_some() {
                     self.connect().await?;
                 }
-                invoke::invoke(self, &method).await
+                invoke::invoke(self, schema, name).await
             }
         }
     }
@@ -284,6 +284,28 @@ impl Session<'_> {
         let text = format!("{version}, {files} for {symbol}");
         self.journal.step("reflection", &text);
         Ok(schema)
+    }
+
+    /// What is known with these messages besides, as far as the server's reflection has them.
+    pub(super) async fn learn(&self, mut schema: Schema, messages: &BTreeSet<String>) -> Schema {
+        if self.plan.descriptors.is_some() {
+            return schema;
+        }
+        let mut reflection = self.reflection();
+        let asked = async {
+            for name in messages {
+                // What is not there is told by whoever needs it.
+                if !schema.has_message(name)
+                    && let Ok(described) = reflection.describe(name).await
+                    && let Ok(more) = schema.with(described)
+                {
+                    self.journal.step("reflection", &format!("{name}, which stands in an Any"));
+                    schema = more;
+                }
+            }
+        };
+        let _ = timeout(self.within(REFLECTION), asked).await;
+        schema
     }
 
     fn unknown(&self, why: Unknown) -> CliError {
