@@ -121,6 +121,7 @@ impl Explain {
             End::Ok { answers } => {
                 vec![line(&format!("OK after {took} s, {}", counted(*answers, "answer")))]
             }
+            End::Interrupted if self.call.is_none() => vec![line("by Ctrl-C")],
             End::Interrupted => vec![line(&format!("by Ctrl-C after {took} s"))],
             End::Failed { code, text, report } => {
                 let said = if text.is_empty() { String::new() } else { format!(": {text}") };
@@ -201,7 +202,8 @@ impl Line {
     /// The same for programs.
     pub(super) fn object(&self) -> Value {
         let at = self.at.map(|at| at.as_millis() as u64);
-        json!({ "kind": self.what, "at_ms": at, "text": self.text })
+        let kind = if self.what.is_empty() { "more" } else { self.what };
+        json!({ "kind": kind, "at_ms": at, "text": self.text })
     }
 }
 

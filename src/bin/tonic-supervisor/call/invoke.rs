@@ -2,7 +2,7 @@
 //! and says how it ended.
 
 use super::{
-    any::{self, Inside},
+    any::{self, DEEPEST, Inside},
     codec::DynamicCodec,
     describe,
     explain::{End, code_name, counted, seconds},
@@ -96,7 +96,7 @@ async fn exchange(
     method: &MethodDescriptor,
     request: Request<BoxStream<'static, DynamicMessage>>,
 ) -> Result<usize, Ended> {
-    let mut grpc = Grpc::new(session.supervisor.channel()).max_decoding_message_size(usize::MAX);
+    let mut grpc = Grpc::new(session.channel()).max_decoding_message_size(usize::MAX);
     let path = describe::path(method);
     let uri = format!("/{path}").parse().map_err(|_| Status::internal("the method has no path"))?;
     let codec = DynamicCodec(method.output());
@@ -106,9 +106,16 @@ async fn exchange(
         count += 1;
         session.journal.step("answer", &counted(answer.bytes, "byte"));
         let mut message = answer.message;
-        let unknown = Inside::of(&message).unknown;
-        if !unknown.is_empty() {
+        // What is learnt may hold what is not known either.
+        for _ in 0..DEEPEST {
+            let unknown = Inside::of(&message).unknown;
+            if unknown.is_empty() {
+                break;
+            }
             schema = session.learn(schema, &unknown).await;
+            if !unknown.iter().any(|name| schema.has_message(name)) {
+                break;
+            }
             message = schema.read_again(&message);
         }
         let line = json::line(&message).map_err(|why| {

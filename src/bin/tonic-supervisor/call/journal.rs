@@ -40,7 +40,8 @@ pub(super) enum Shown {
 
 pub(super) struct Journal {
     explain: RefCell<Explain>,
-    events: RefCell<EventStream>,
+    /// The supervisor's events, and when it was spawned.
+    events: RefCell<Option<(EventStream, Duration)>>,
     output: Output,
     shown: Shown,
     json: bool,
@@ -48,16 +49,10 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    pub(super) fn new(
-        target: String,
-        events: EventStream,
-        output: Output,
-        shown: Shown,
-        json: bool,
-    ) -> Self {
+    pub(super) fn new(target: String, output: Output, shown: Shown, json: bool) -> Self {
         Self {
             explain: RefCell::new(Explain::new(target)),
-            events: RefCell::new(events),
+            events: RefCell::new(None),
             output,
             shown,
             json,
@@ -65,12 +60,18 @@ impl Journal {
         }
     }
 
+    /// From now on these events are written; the supervisor was spawned at this moment.
+    pub(super) fn read(&self, events: EventStream) {
+        self.events.replace(Some((events, self.now())));
+    }
+
     /// Writes events as they come, for ever.
     pub(super) async fn follow(&self) -> std::convert::Infallible {
         poll_fn(|cx| {
-            let mut events = self.events.borrow_mut();
-            while let Poll::Ready(Some(item)) = events.poll_next_unpin(cx) {
-                self.take(item);
+            if let Some((events, spawned)) = &mut *self.events.borrow_mut() {
+                while let Poll::Ready(Some(item)) = events.poll_next_unpin(cx) {
+                    self.take(item, *spawned);
+                }
             }
             Poll::Pending
         })
@@ -79,16 +80,18 @@ impl Journal {
 
     /// Writes the events that are there.
     pub(super) fn catch_up(&self) {
-        let mut events = self.events.borrow_mut();
-        while let Some(Some(item)) = events.next().now_or_never() {
-            self.take(item);
+        if let Some((events, spawned)) = &mut *self.events.borrow_mut() {
+            while let Some(Some(item)) = events.next().now_or_never() {
+                self.take(item, *spawned);
+            }
         }
     }
 
-    fn take(&self, item: EventItem) {
+    fn take(&self, item: EventItem, spawned: Duration) {
         match item {
             EventItem::Event(event) => {
-                let line = self.explain.borrow_mut().fact(event.since_spawn, &event.fact);
+                let at = spawned.saturating_add(event.since_spawn);
+                let line = self.explain.borrow_mut().fact(at, &event.fact);
                 line.iter().for_each(|line| self.show(line));
             }
             EventItem::Lagged(missed) => {

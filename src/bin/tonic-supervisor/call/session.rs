@@ -12,7 +12,7 @@ use super::{
 };
 use crate::CliError;
 use serde_json::json;
-use std::{collections::BTreeSet, io, sync::Arc, time::Duration};
+use std::{cell::OnceCell, collections::BTreeSet, io, sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout};
 use tonic_supervisor::{Config, ConnectivityState, Supervisor, printable, transport::Connector};
 
@@ -47,8 +47,11 @@ impl From<io::Error> for Stop {
 
 pub(super) struct Session<'a> {
     pub(super) plan: &'a Plan,
-    pub(super) supervisor: &'a Supervisor,
     pub(super) journal: &'a Journal,
+    config: Config,
+    /// Spawned when it is needed: what a file says needs no connection.
+    supervisor: OnceCell<Supervisor>,
+    connector: Option<Arc<dyn Connector>>,
     started: Instant,
 }
 
@@ -60,20 +63,14 @@ pub(super) async fn run(
     connector: Option<Arc<dyn Connector>>,
     interrupted: impl Future<Output = ()>,
 ) -> Result<(), CliError> {
-    let target = config.target().to_string();
-    let mut builder = Supervisor::builder(config);
-    if let Some(connector) = connector {
-        builder = builder.connector(connector).rng_seed(0);
-    }
-    let supervisor = builder.spawn();
     let shown = match (&plan.what, plan.explain) {
         (What::Dial, _) => Shown::Answers,
         (_, true) => Shown::Beside,
         (_, false) => Shown::Nowhere,
     };
-    let journal = Journal::new(target, supervisor.events(), output, shown, plan.json);
-    let started = Instant::now();
-    let session = Session { plan, supervisor: &supervisor, journal: &journal, started };
+    let journal = Journal::new(config.target().to_string(), output, shown, plan.json);
+    let (supervisor, started) = (OnceCell::new(), Instant::now());
+    let session = Session { plan, journal: &journal, config, supervisor, connector, started };
     let done = {
         let work = session.work();
         tokio::select! {
@@ -87,7 +84,9 @@ pub(super) async fn run(
         }
     };
     journal.catch_up();
-    supervisor.shutdown(Duration::ZERO).await;
+    if let Some(supervisor) = session.supervisor.get() {
+        supervisor.shutdown(Duration::ZERO).await;
+    }
     match done {
         Ok(()) | Err(Stop::NobodyReads) => Ok(()),
         Err(Stop::Error(error)) => Err(error),
@@ -182,7 +181,24 @@ impl Session<'_> {
     }
 
     pub(super) fn config(&self) -> &Config {
-        self.supervisor.config()
+        &self.config
+    }
+
+    /// The private supervisor, which dials from now on.
+    fn supervisor(&self) -> &Supervisor {
+        self.supervisor.get_or_init(|| {
+            let mut builder = Supervisor::builder(self.config.clone());
+            if let Some(connector) = &self.connector {
+                builder = builder.connector(connector.clone()).rng_seed(0);
+            }
+            let supervisor = builder.spawn();
+            self.journal.read(supervisor.events());
+            supervisor
+        })
+    }
+
+    pub(super) fn channel(&self) -> SupervisedChannel {
+        self.supervisor().channel()
     }
 
     /// How much of `--timeout` is left; none without it.
@@ -200,7 +216,8 @@ impl Session<'_> {
         let usual = self.config().timeout().unwrap_or(CONNECT);
         let limit = self.plan.timeout.unwrap_or(usual);
         let left = self.left().unwrap_or(usual);
-        let mut states = self.supervisor.watch_state();
+        let supervisor = self.supervisor();
+        let mut states = supervisor.watch_state();
         let failed = async {
             if self.plan.wait {
                 return std::future::pending().await;
@@ -209,28 +226,28 @@ impl Session<'_> {
             // It ends with the supervisor, which this one does not outlive.
             let _ = states.wait_for(failing).await;
         };
-        let ready = tokio::select! {
+        let in_time = tokio::select! {
             biased;
-            ready = self.supervisor.wait_ready(left) => ready.is_ok(),
-            () = failed => false,
+            ready = supervisor.wait_ready(left) => match ready {
+                Ok(()) => return Ok(()),
+                Err(_) => false,
+            },
+            () = failed => true,
         };
         self.journal.catch_up();
-        if ready {
-            return Ok(());
-        }
-        let now = self.supervisor.snapshot();
+        let now = supervisor.snapshot();
         let target = printable(&now.target).into_owned();
         let why = now.last_error.unwrap_or_else(|| "the first dial is under way".into());
-        let when = match self.plan.wait {
-            true => format!("not connected to {target} within {} s", seconds(limit)),
-            false => format!("not connected to {target}, and not asked to --wait"),
+        let when = match in_time {
+            true => format!("not connected to {target}, and not asked to --wait"),
+            false => format!("not connected to {target} within {} s", seconds(limit)),
         };
         Err(CliError::Exit(4, format!("{when}: {}", printable(&why))))
     }
 
     fn reflection(&self) -> Reflection {
         let time = self.within(REFLECTION);
-        Reflection::new(self.supervisor.channel(), self.plan.metadata.clone(), time)
+        Reflection::new(self.channel(), self.plan.metadata.clone(), time)
     }
 
     /// The names of the server's services, or of those in the file.
@@ -333,7 +350,7 @@ impl Session<'_> {
         // The server as a whole is asked for under the name of nothing.
         let whole = "grpc.health.v1.Health";
         let asked: Vec<_> = [String::new()].into_iter().chain(names.iter().cloned()).collect();
-        let (channel, time) = (self.supervisor.channel(), self.within(HEALTH));
+        let (channel, time) = (self.channel(), self.within(HEALTH));
         let mut known = health::of(&channel, &self.plan.metadata, time, &asked).await;
         let server = known.remove(0);
         if names.is_empty() && server.is_some() {

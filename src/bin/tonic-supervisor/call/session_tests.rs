@@ -177,6 +177,7 @@ async fn a_dial_that_fails_says_where_and_exits_with_4() {
     network.black_hole(true);
     let said = call(&network, &[HEALTH, "--timeout", "3"], true).await;
     assert_eq!((said.end().0, began.elapsed()), (4, Duration::from_secs(10)));
+    assert!(said.end().1.contains("within 3.000 s"), "{:?}", said.end());
 }
 
 #[tokio::test(start_paused = true)]
@@ -226,4 +227,15 @@ async fn a_stream_is_written_as_it_comes_and_its_end_is_told() {
     let said = call(&network, &[watch, "--exit-code", "grpc"], true).await;
     assert_eq!(said.answered, ["{}", "{}"]);
     assert_eq!(said.end().0, 64 + 15);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_file_says_needs_no_connection() {
+    let network = MemoryNetwork::new();
+    for arguments in [&["list"][..], &["describe", HEALTH], &[HEALTH, "--template"]] {
+        let said = call(&network, arguments, true).await;
+        assert_eq!(said.end(), (0, ""));
+        assert!(!said.answered.is_empty());
+    }
+    assert_eq!(network.dials().len(), 0);
 }
