@@ -109,16 +109,19 @@ pub use call::{CallCredentials, CredentialsRequest, UnaryReply, UnaryResult};
 #[cfg(feature = "test-util")]
 pub use call::{Child, Panics};
 pub use client::{
-    DescriptorError, Mailbox, NotReady, SupervisedChannel, Supervisor, SupervisorBuilder,
+    DescriptorError, Mailbox, NotReady, Observer, SupervisedChannel, Supervisor, SupervisorBuilder,
+    supervisors,
 };
 pub use config::{Config, ConfigBuilder, ConfigError, InvalidAddress, MethodOptions};
 pub use model::{
-    Address, AttemptReport, CallKind, CallOptions, CallReport, Cause, ConnectivityState,
-    DialFailure, DialStep, Endpoint, EndpointId, EndpointSnapshot, Event, Fact, Failure, Field,
-    FieldValue, GoAway, Health, Incarnation, Level, LinkEnd, LinkSnapshot, LinksInUse, NotRetried,
-    Origin, Phase, Scope, ShedReason, Snapshot, printable,
+    Address, Allowance, AttemptReport, CallKind, CallOptions, CallReport, CallStage, Cause,
+    ConnectivityState, DialFailure, DialStep, Draining, Endpoint, EndpointId, EndpointSnapshot,
+    Event, Fact, Failure, Field, FieldValue, GoAway, Health, Incarnation, LastFailure, Level,
+    LinkEnd, LinkEnds, LinkSnapshot, LinkTls, LinksInUse, MethodCounts, NotRetried, OpenCall,
+    Origin, Phase, Recent, Scope, ShedReason, Snapshot, Story, Verdict, VerdictKind, Waits,
+    endpoint_verdicts, printable, verdict,
 };
-pub use telemetry::{EventItem, EventLines, EventStream};
+pub use telemetry::{EventItem, EventLines, EventStream, KeepHistory};
 
 // The examples of the pages compile.
 #[cfg(all(doctest, feature = "yaml", feature = "agent-queue"))]

@@ -1,7 +1,9 @@
 //! What the actors and handles of one supervisor share. It outlives every actor; the last handle's
 //! drop begins its end. What is about calls stands in [`Calls`].
 
-use super::{message::SupervisorMsg, mutations::Mutations, requests::RequestActors};
+use super::{
+    message::SupervisorMsg, mutations::Mutations, registry::Registered, requests::RequestActors,
+};
 use crate::{
     call::{Calls, Credentials, Picker},
     clock,
@@ -70,6 +72,7 @@ pub(crate) struct Core {
     /// Whether the resolver has answered.
     is_resolved: AtomicBool,
     pub(crate) mutations: Mutations,
+    pub(crate) registered: Registered,
     rng: Mutex<StdRng>,
     last_incarnation: AtomicU64,
     /// The links that take new calls.
@@ -82,6 +85,7 @@ pub(crate) struct Core {
 impl Core {
     /// Must be called within a tokio runtime.
     pub(crate) fn new(
+        name: Option<String>,
         config: Config,
         connector: Arc<dyn Connector>,
         credentials: Option<Credentials>,
@@ -96,6 +100,7 @@ impl Core {
         let unknown = matches!(resolver, Some((_, false)));
         let is_target = given.is_none() && !unknown && config.balancing == Balancing::PickFirst;
         let target: Arc<str> = config.target().to_string().into();
+        let name = name.unwrap_or_else(|| target.to_string());
         let canonical: Arc<str> = config.target().canonical().into();
         let security = if config.tls().is_some() { "privacy_and_integrity" } else { "none" };
         let time = config.effective_keepalive_time();
@@ -128,6 +133,7 @@ impl Core {
             warned_of_many: AtomicBool::new(false),
             is_resolved: AtomicBool::new(false),
             mutations: Mutations::default(),
+            registered: Registered::new(&name),
             rng: Mutex::new(rng),
             last_incarnation: AtomicU64::new(0),
             links: watch::Sender::default(),
@@ -142,6 +148,11 @@ impl Core {
             config,
             telemetry,
         }
+    }
+
+    /// From now on it is among the supervisors of this process.
+    pub(crate) fn register(self: &Arc<Self>) {
+        self.registered.show(self);
     }
 
     /// A random number in `0.0..1.0`.

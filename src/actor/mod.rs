@@ -18,6 +18,7 @@ mod inbox;
 mod link_events;
 mod message;
 mod mutations;
+mod registry;
 mod request;
 mod requests;
 mod start;
@@ -29,4 +30,5 @@ pub(crate) use message::SupervisorMsg;
 pub use message::UnaryCall;
 #[cfg(feature = "sim")]
 pub use mutations::{Mutation, Mutations};
+pub(crate) use registry::registered;
 pub(crate) use start::{spawn, spawn_linked};

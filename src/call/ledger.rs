@@ -67,6 +67,18 @@ impl Ledger {
         calls
     }
 
+    /// The oldest open calls, at most so many, oldest first.
+    pub(crate) fn oldest(&self, most: usize) -> Vec<Arc<Call>> {
+        let inner = self.inner.lock();
+        let mut oldest: Vec<_> = inner.calls.iter().map(|(_, call)| call).collect();
+        if oldest.len() > most && most > 0 {
+            oldest.select_nth_unstable_by_key(most - 1, |call| call.id);
+        }
+        oldest.truncate(most);
+        oldest.sort_unstable_by_key(|call| call.id);
+        oldest.into_iter().cloned().collect()
+    }
+
     /// Takes no more calls; the ones left, oldest first.
     pub(crate) fn close(&self) -> Vec<Arc<Call>> {
         self.inner.lock().closed = true;

@@ -12,6 +12,7 @@
 
 mod admission;
 mod alarm;
+mod attempts;
 mod avoid;
 mod body;
 mod credentials;
@@ -21,6 +22,7 @@ mod head;
 mod ledger;
 mod limit;
 mod method;
+mod open;
 mod panics;
 mod picked;
 mod picker;

@@ -11,7 +11,13 @@ use super::{
     queue::CallQueue,
     shutdown::Shutdown,
 };
-use crate::{clock, config::Config, model::CallKind, policy::{Spells, Throttle}, telemetry::Telemetry};
+use crate::{
+    clock,
+    config::Config,
+    model::{CallKind, MethodCounts},
+    policy::{Spells, Throttle},
+    telemetry::Telemetry,
+};
 use arc_swap::ArcSwap;
 use http::{
     HeaderMap,
@@ -89,6 +95,11 @@ impl Calls {
         let uri = self.methods.uri(&PathAndQuery::from_static(path));
         let headers = complete_plain(HeaderMap::new());
         head(&uri, headers, timeout, 0, &mut LastTimeout::default())
+    }
+
+    /// The numbers of each method that was called.
+    pub(crate) fn counts(&self) -> Vec<MethodCounts> {
+        self.methods.counts()
     }
 
     /// What descriptors say of methods.

@@ -249,7 +249,9 @@ pub(crate) fn refused(method: &Method, failure: Failure, status: Status, made: I
     let elapsed = clock::now().saturating_duration_since(made);
     let words = Some(shortened(status.message()));
     method.metrics.call_started();
-    method.metrics.call_ended(status.code(), CallEnd { took: elapsed, words, ..CallEnd::default() });
+    method
+        .metrics
+        .call_ended(status.code(), CallEnd { took: elapsed, words, ..CallEnd::default() });
     with_report(&method.name, failure, status, elapsed)
 }
 

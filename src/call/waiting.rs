@@ -3,8 +3,9 @@
 //! they are the same whoever notices the end first, and cost a call that does not wait nothing.
 
 use super::{
+    attempts::came_somewhere,
     shared::Calls,
-    state::{Call, CallState, Stage, came_somewhere},
+    state::{Call, CallState, Stage},
 };
 use crate::{
     clock,

@@ -21,6 +21,7 @@ use tokio::{runtime, sync::watch};
 /// Spawns a [`Supervisor`] with more than its configuration; see [`Supervisor::builder`].
 #[must_use = "a builder does nothing until `spawn`"]
 pub struct SupervisorBuilder {
+    name: Option<String>,
     config: Config,
     connector: Option<Arc<dyn Connector>>,
     credentials: Option<Arc<dyn CallCredentials>>,
@@ -39,6 +40,7 @@ const OUTSIDE: &str = "a supervisor needs a tokio runtime to live on, and there 
 impl SupervisorBuilder {
     pub(super) fn new(config: Config) -> Self {
         Self {
+            name: None,
             config,
             connector: None,
             credentials: None,
@@ -48,6 +50,13 @@ impl SupervisorBuilder {
             resolver: None,
             rng_seed: None,
         }
+    }
+
+    /// What pages and commands call the channel. Default: its target. Where another supervisor of
+    /// this process has the name, a number is put behind it: `orders-2`.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
     }
 
     /// Tells which methods are unary and which stream: give it what `file_descriptor_set_path` of
@@ -217,9 +226,12 @@ impl SupervisorBuilder {
             }
             (None, None) => None,
         };
-        let core = Core::new(self.config, connector, credentials, endpoints, self.rng_seed);
+        let core =
+            Core::new(self.name, self.config, connector, credentials, endpoints, self.rng_seed);
         core.calls.describe(self.described);
-        Arc::new(core)
+        let core = Arc::new(core);
+        core.register();
+        core
     }
 }
 

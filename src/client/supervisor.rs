@@ -6,6 +6,7 @@ mod retired_tests;
 
 use super::{
     builder::SupervisorBuilder, channel::SupervisedChannel, mailbox::Mailbox, not_ready::NotReady,
+    observer::Observer,
 };
 #[cfg(feature = "test-util")]
 use crate::call::Panics;
@@ -18,7 +19,7 @@ use crate::{
     telemetry::EventStream,
 };
 use ractor::{ActorCell, SpawnErr};
-use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 use tokio::sync::watch;
 
 /// A supervised channel's owner.
@@ -175,25 +176,12 @@ impl Supervisor {
 
     /// The supervisor at this moment.
     pub fn snapshot(&self) -> Snapshot {
-        let mut snapshot = self.core().telemetry.snapshot();
-        let picker = self.core().calls.picker();
-        snapshot.streams = picker.links().map(|link| link.in_flight()).sum();
-        let takes_calls = picker.links().filter(|link| link.is_accepting());
-        let shown: BTreeMap<_, _> = takes_calls.map(|link| (link.incarnation(), link)).collect();
-        let latencies = picker.latencies(clock::now());
-        for endpoint in &mut snapshot.endpoints {
-            endpoint.latency = latencies.get(&endpoint.endpoint).copied();
-            // A link that was replaced, or whose end is not announced yet, is still among them.
-            endpoint.links.retain_mut(|link| {
-                let Some(now) = shown.get(&link.incarnation) else { return false };
-                link.peer = Some(now.peer().address().clone());
-                link.streams = now.in_flight();
-                link.max_concurrent_streams = now.peer_limit();
-                link.proven = now.is_proven();
-                true
-            });
-        }
-        snapshot
+        self.observer().snapshot()
+    }
+
+    /// A look at it that does not keep it alive.
+    pub fn observer(&self) -> Observer {
+        Observer::new(self.core().clone())
     }
 
     /// Starts the backoff over: a wait ends now, and a dial that fails is followed by another at

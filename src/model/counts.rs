@@ -58,10 +58,46 @@ impl MethodCounts {
             Duration::from_millis(millis)
         }
         [
-            us(0), us(10), us(50), us(100), us(300), us(600), us(800), ms(1), ms(2), ms(3), ms(4),
-            ms(5), ms(6), ms(8), ms(10), ms(13), ms(16), ms(20), ms(25), ms(30), ms(40), ms(50),
-            ms(65), ms(80), ms(100), ms(130), ms(160), ms(200), ms(250), ms(300), ms(400), ms(500),
-            ms(650), ms(800), ms(1_000), ms(2_000), ms(5_000), ms(10_000), ms(20_000), ms(50_000),
+            us(0),
+            us(10),
+            us(50),
+            us(100),
+            us(300),
+            us(600),
+            us(800),
+            ms(1),
+            ms(2),
+            ms(3),
+            ms(4),
+            ms(5),
+            ms(6),
+            ms(8),
+            ms(10),
+            ms(13),
+            ms(16),
+            ms(20),
+            ms(25),
+            ms(30),
+            ms(40),
+            ms(50),
+            ms(65),
+            ms(80),
+            ms(100),
+            ms(130),
+            ms(160),
+            ms(200),
+            ms(250),
+            ms(300),
+            ms(400),
+            ms(500),
+            ms(650),
+            ms(800),
+            ms(1_000),
+            ms(2_000),
+            ms(5_000),
+            ms(10_000),
+            ms(20_000),
+            ms(50_000),
             ms(100_000),
         ]
     };
@@ -104,9 +140,8 @@ impl MethodCounts {
     /// What happened since `earlier`, of the same method.
     pub fn since(&self, earlier: &Self) -> Self {
         let less = |now: u64, before: u64| now.saturating_sub(before);
-        let waited = |pick: fn(&Waits) -> Duration| {
-            pick(&self.waits).saturating_sub(pick(&earlier.waits))
-        };
+        let waited =
+            |pick: fn(&Waits) -> Duration| pick(&self.waits).saturating_sub(pick(&earlier.waits));
         Self {
             method: self.method.clone(),
             started: less(self.started, earlier.started),
@@ -130,9 +165,8 @@ impl MethodCounts {
 
     /// Both together, under the name of the first.
     pub fn plus(&self, other: &Self) -> Self {
-        let waited = |pick: fn(&Waits) -> Duration| {
-            pick(&self.waits).saturating_add(pick(&other.waits))
-        };
+        let waited =
+            |pick: fn(&Waits) -> Duration| pick(&self.waits).saturating_add(pick(&other.waits));
         let both = [&self.last_failure, &other.last_failure];
         Self {
             method: self.method.clone(),

@@ -6,6 +6,7 @@
 use super::{
     cause::ShedReason,
     endpoint::EndpointId,
+    ends::LinkEnds,
     health::Health,
     ids::Incarnation,
     link::{DialFailure, GoAway, LinkEnd},
@@ -157,6 +158,8 @@ pub enum Fact {
         /// The peer's MAX_CONCURRENT_STREAMS, if it set one; as many calls run on the link as the
         /// smaller of it and `max_in_flight` says.
         max_concurrent_streams: Option<u32>,
+        /// Both addresses, and the TLS between them.
+        ends: LinkEnds,
     },
     /// The link is proven: it answered a call, or lived for `reconnect.stable_after`. The waits
     /// between dials start over.

@@ -2,7 +2,8 @@
 
 use super::{
     cause::ShedReason,
-    endpoint::EndpointId,
+    endpoint::{Address, EndpointId},
+    ends::LinkEnds,
     event::Fact,
     health::Health,
     ids::Incarnation,
@@ -63,6 +64,11 @@ pub fn every_fact() -> Vec<Fact> {
             endpoint,
             took: Duration::from_millis(12),
             max_concurrent_streams: Some(100),
+            ends: LinkEnds::new(
+                Some(Address::new("10.0.0.4", 51022)),
+                Address::new("10.0.0.7", 50051),
+                None,
+            ),
         },
         Fact::BackoffReset { incarnation },
         Fact::HealthChanged {

@@ -98,7 +98,7 @@ facts! {
         Debug, "{failure}";
     TlsMaterialRejected { incarnation, cause }
         Warn, "TLS files rejected, the former ones stay in use: {cause}";
-    LinkEstablished { incarnation, endpoint, took, max_concurrent_streams }
+    LinkEstablished { incarnation, endpoint, took, max_concurrent_streams, ends }
         Debug, "link {incarnation} is up after {}", readable(*took);
     BackoffReset { incarnation }
         Debug, "link {incarnation} is proven: the waits between dials start over";

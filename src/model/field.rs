@@ -7,10 +7,12 @@ use super::{
     cause::ShedReason,
     code::code_name,
     endpoint::EndpointId,
+    ends::LinkEnds,
     health::Health,
     ids::Incarnation,
     link::{DialFailure, GoAway, LinkEnd},
     state::ConnectivityState,
+    text::printable,
 };
 use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 use tonic::Code;
@@ -190,6 +192,22 @@ impl AsFields for GoAway {
             ("code", FieldValue::Number(self.code.into())),
             ("code_name", text(self.code_name())),
             ("debug", text(&self.debug)),
+        ];
+        several(names, values, all);
+    }
+}
+
+impl AsFields for LinkEnds {
+    fn put<'a>(&'a self, names: Names, all: &mut Vec<Field<'a>>) {
+        let words = |text: String| FieldValue::Text(Cow::Owned(text));
+        let local = self.local.as_ref().map(|local| words(printable(&local.to_string()).into()));
+        let tls = self.tls.as_ref();
+        let until = tls.and_then(|tls| tls.certificate_until_unix());
+        let values = [
+            ("local", local.unwrap_or(FieldValue::None)),
+            ("remote", words(printable(&self.remote.to_string()).into())),
+            ("tls", tls.map_or(FieldValue::None, |tls| words(tls.to_string()))),
+            ("certificate_until_unix", until.map_or(FieldValue::None, FieldValue::Number)),
         ];
         several(names, values, all);
     }

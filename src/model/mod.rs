@@ -7,6 +7,7 @@ mod cause;
 mod code;
 mod counts;
 mod endpoint;
+mod ends;
 mod event;
 #[cfg(any(test, feature = "test-util"))]
 mod examples;
@@ -25,6 +26,7 @@ mod snapshot;
 mod state;
 mod story;
 mod text;
+mod verdict;
 mod waits;
 
 pub use call::{CallKind, CallOptions};
@@ -33,6 +35,7 @@ pub use cause::{Cause, ShedReason};
 pub use code::{code_name, code_names};
 pub use counts::{LastFailure, MethodCounts};
 pub use endpoint::{Address, Endpoint, EndpointId};
+pub use ends::{LinkEnds, LinkTls};
 pub use event::{Event, Fact};
 #[cfg(any(test, feature = "test-util"))]
 pub use examples::every_fact;
@@ -47,10 +50,11 @@ pub use links::LinksInUse;
 pub use open_call::{CallStage, OpenCall};
 pub use report::{AttemptReport, CallReport, NotRetried};
 pub(crate) use secret::Secret;
-pub use snapshot::{EndpointSnapshot, LinkSnapshot, Snapshot};
+pub use snapshot::{Allowance, Draining, EndpointSnapshot, LinkSnapshot, Snapshot};
 pub use state::ConnectivityState;
 pub use story::Story;
 pub(crate) use text::clean;
 pub use text::printable;
 pub(crate) use text::{readable, shortened};
+pub use verdict::{Recent, Verdict, VerdictKind, endpoint_verdicts, verdict};
 pub use waits::Waits;

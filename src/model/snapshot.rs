@@ -2,8 +2,10 @@
 
 use super::{
     endpoint::{Address, EndpointId},
+    ends::LinkTls,
     health::Health,
     ids::Incarnation,
+    link::{DialFailure, LinkEnd},
     state::ConnectivityState,
 };
 use std::{sync::Arc, time::Duration};
@@ -12,6 +14,10 @@ use std::{sync::Arc, time::Duration};
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Snapshot {
+    /// The supervisor's number in this process, from 1.
+    pub id: u64,
+    /// Its name ([`SupervisorBuilder::name`](crate::SupervisorBuilder::name)).
+    pub name: Arc<str>,
     /// The connectivity state.
     pub state: ConnectivityState,
     /// How long the channel has been in it.
@@ -19,6 +25,8 @@ pub struct Snapshot {
     /// The target: `host:port`, `ipv4:address:port`, `unix:path`. It is what is dialled, unless
     /// endpoints are given or a resolver is asked.
     pub target: Arc<str>,
+    /// The target as metrics call it, gRPC A66's canonical URI: `dns:///host:port`.
+    pub uri: Arc<str>,
     /// The current link's incarnation, or the last one's; 0 before the first dial.
     pub incarnation: Incarnation,
     /// Why the channel is not Ready, if it is not.
@@ -43,10 +51,54 @@ pub struct Snapshot {
     pub keepalive_time: Option<Duration>,
     /// The last measured round trip of a keepalive PING.
     pub round_trip: Option<Duration>,
+    /// Calls refused since spawn: the queue was full, or they would not have finished.
+    pub calls_shed: u64,
+    /// Retries that the throttle forbade since spawn.
+    pub retries_throttled: u64,
+    /// What the retry throttle allows now; none where it is off.
+    pub allowance: Option<Allowance>,
+    /// While it drains: until when what runs may go on, where there is a limit.
+    pub draining: Option<Draining>,
+    /// Why it is closed, where nobody asked for that.
+    pub closed_by: Option<Arc<str>>,
+    /// Whether a link was ever established.
+    pub was_connected: bool,
+    /// How often an actor failed since spawn: a bug.
+    pub child_failures: u64,
+    /// Which actor failed last, and why.
+    pub last_child_failure: Option<Arc<str>>,
+    /// How long ago that was.
+    pub since_child_failure: Option<Duration>,
+    /// Whether actors ever failed more often than `intensity` allows.
+    pub intensity_reached: bool,
+    /// Why the last lookup of the channel's name failed; none once one has succeeded.
+    pub lookup_failure: Option<Arc<str>>,
+    /// Why the TLS files could not be used at the last dial, which took the former ones.
+    pub tls_rejected: Option<Arc<str>>,
+    /// Whether the peer complained of too many pings, so that they go out more rarely.
+    pub pings_reduced: bool,
     /// The endpoints, in the order of their numbers.
     pub endpoints: Vec<EndpointSnapshot>,
     /// The number of the last event.
     pub seq: u64,
+}
+
+/// What the retry throttle allows at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Allowance {
+    /// Retries that may go now: with gRPC A6's bucket, its tokens.
+    pub left: f64,
+    /// Of at most so many.
+    pub of: f64,
+}
+
+/// A drain that is under way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Draining {
+    /// How long what runs may go on; none: until it ends.
+    pub left: Option<Duration>,
 }
 
 /// One endpoint at one moment.
@@ -72,6 +124,16 @@ pub struct EndpointSnapshot {
     /// What its newest link knows of its server's health; none where that is not asked for, or not
     /// known yet.
     pub health: Option<Health>,
+    /// For how long it has been without a link, since one was lost or a dial failed.
+    pub out_for: Option<Duration>,
+    /// How many of its dials have failed since it last had a link.
+    pub failed_dials: u32,
+    /// How the last of them failed.
+    pub dial_failure: Option<DialFailure>,
+    /// How many of its links in a row ended before they had answered anything.
+    pub short_links: u32,
+    /// How the last of its links ended, until another one is proven.
+    pub last_end: Option<LinkEnd>,
     /// Its links that take calls, the oldest first.
     pub links: Vec<LinkSnapshot>,
 }
@@ -84,6 +146,10 @@ pub struct LinkSnapshot {
     pub incarnation: Incarnation,
     /// The address it was connected to.
     pub peer: Option<Address>,
+    /// This side's address, where the connector tells it.
+    pub local: Option<Address>,
+    /// The TLS that is spoken over it; none in plaintext.
+    pub tls: Option<LinkTls>,
     /// How long it has lived.
     pub age: Duration,
     /// Streams open on it.

@@ -74,6 +74,21 @@ impl Throttle {
         }
     }
 
+    /// What it allows now: how many retries more, of at most how many; none where it is off.
+    pub(crate) fn allowance(&mut self, now: Instant) -> Option<(f64, f64)> {
+        let whole = |milli: i64| milli as f64 / MILLI;
+        match self.rule {
+            ThrottleRule::Off => None,
+            ThrottleRule::Bucket { max_tokens, .. } => Some((whole(self.tokens), max_tokens)),
+            ThrottleRule::Share { ratio, floor } if ratio + floor <= 0.0 => Some((0.0, 0.0)),
+            ThrottleRule::Share { floor, .. } => {
+                self.repay_for_time(now, floor);
+                let most = (floor * OWED_SECONDS).max(1.0);
+                Some(((most - whole(self.owed)).max(0.0), most))
+            }
+        }
+    }
+
     /// A call succeeded.
     pub(crate) fn call_succeeded(&mut self) {
         if let ThrottleRule::Bucket { max_tokens, token_ratio } = self.rule {

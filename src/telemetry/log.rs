@@ -22,10 +22,10 @@ macro_rules! fact_line {
         fact_line!(
             $level, $fields, $target, $fact, $line;
             addresses, from, to, cause, step, code_name, debug, disconnect_error, child, error,
-            method, reason, health;
+            method, reason, health, local, remote, tls;
             incarnation, endpoint, failures, took_ms, max_concurrent_streams, last_stream_id, code,
             keepalive_time_ms, lived_ms, delay_ms, attempt, period_ms, retry, of, grace_ms,
-            ejected_for_ms;
+            ejected_for_ms, certificate_until_unix;
             timed_out, while_idle, current, calls_waiting
         )
     };

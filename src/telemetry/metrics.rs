@@ -173,7 +173,8 @@ fn state_number(state: ConnectivityState) -> f64 {
 mod tests {
     use super::*;
     use crate::model::{
-        DialFailure, DialStep, EndpointId, GoAway, Incarnation, LinkEnd, ShedReason,
+        Address, DialFailure, DialStep, EndpointId, GoAway, Incarnation, LinkEnd, LinkEnds,
+        ShedReason,
     };
     use metrics_util::debugging::{DebugValue, DebuggingRecorder};
     use std::time::Duration;
@@ -213,6 +214,7 @@ mod tests {
                     endpoint,
                     took: second,
                     max_concurrent_streams: None,
+                    ends: LinkEnds::new(None, Address::new("queue", 1), None),
                 },
                 "grpc.subchannel.connection_attempts_succeeded",
             ),

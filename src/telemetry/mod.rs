@@ -18,6 +18,7 @@ mod metrics;
 mod page_tests;
 mod stream;
 mod summary;
+mod troubles;
 
 pub(crate) use calls::{AttemptEnd, CallEnd, MethodMetrics};
 pub use history::KeepHistory;
@@ -160,6 +161,11 @@ impl Telemetry {
         self.inner.lock().summary.list(&cleaned(endpoints), clock::now());
     }
 
+    /// A lookup of the channel's name has succeeded.
+    pub(crate) fn looked_up(&self) {
+        self.inner.lock().summary.looked_up();
+    }
+
     /// Shows these addresses of endpoints that are listed already.
     pub(crate) fn show_addresses(&self, endpoints: &[(EndpointId, Endpoint)]) {
         self.inner.lock().summary.show_addresses(&cleaned(endpoints));
@@ -268,6 +274,7 @@ impl Telemetry {
         let round_trip = self.counts.round_trip.load(Relaxed);
         Snapshot {
             target: self.target.clone(),
+            uri: self.canonical.clone(),
             calls_open: self.counts.open.load(Relaxed),
             calls_waiting: self.counts.waiting.load(Relaxed),
             transparent_retries: self.counts.transparent.load(Relaxed),

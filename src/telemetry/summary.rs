@@ -2,9 +2,10 @@
 //!
 //! It is a pure fold of the facts, so a snapshot never contradicts the events before it.
 
+use super::troubles::Troubles;
 use crate::model::{
-    ConnectivityState, EndpointId, EndpointSnapshot, Fact, Health, Incarnation, LinkSnapshot,
-    Snapshot,
+    ConnectivityState, DialFailure, EndpointId, EndpointSnapshot, Fact, Health, Incarnation,
+    LinkEnd, LinkSnapshot, Snapshot,
 };
 use std::{
     sync::Arc,
@@ -22,6 +23,7 @@ pub(super) struct Summary {
     links: u64,
     retries: u64,
     keepalive_time: Option<Duration>,
+    troubles: Troubles,
     /// Every link that was announced and not ended.
     open_links: Vec<OpenLink>,
     /// In the order of their numbers.
@@ -35,6 +37,7 @@ struct OpenLink {
     since: Instant,
     /// Whether it takes no more calls since the peer said GOAWAY.
     draining: bool,
+    proven: bool,
     health: Option<Health>,
     suspect: bool,
 }
@@ -49,13 +52,48 @@ struct EndpointSummary {
     last_error: Option<Arc<str>>,
     next_dial: Option<Instant>,
     ejected_until: Option<Instant>,
+    out_since: Option<Instant>,
+    failed_dials: u32,
+    dial_failure: Option<DialFailure>,
+    short_links: u32,
+    last_end: Option<LinkEnd>,
 }
 
 impl EndpointSummary {
     fn new(id: EndpointId, addresses: Arc<str>, now: Instant) -> Self {
-        let (state, last_error) = (ConnectivityState::Idle, None);
-        let (next_dial, ejected_until) = (None, None);
-        Self { id, addresses, state, since: now, last_error, next_dial, ejected_until }
+        Self {
+            id,
+            addresses,
+            state: ConnectivityState::Idle,
+            since: now,
+            last_error: None,
+            next_dial: None,
+            ejected_until: None,
+            out_since: None,
+            failed_dials: 0,
+            dial_failure: None,
+            short_links: 0,
+            last_end: None,
+        }
+    }
+
+    /// A link is up.
+    fn connected(&mut self) {
+        (self.failed_dials, self.dial_failure, self.out_since) = (0, None, None);
+    }
+
+    /// A link was lost.
+    fn lost(&mut self, end: &LinkEnd, was_proven: bool) {
+        if matches!(end, LinkEnd::HungUp) {
+            return;
+        }
+        self.short_links = if was_proven { 0 } else { self.short_links.saturating_add(1) };
+        self.last_end = Some(end.clone());
+    }
+
+    /// A link is proven.
+    fn proven(&mut self) {
+        (self.short_links, self.last_end) = (0, None);
     }
 
     fn state_changed(&mut self, to: ConnectivityState, cause: &Arc<str>, now: Instant) {
@@ -79,6 +117,7 @@ impl Summary {
             links: 0,
             retries: 0,
             keepalive_time,
+            troubles: Troubles::default(),
             // As a rule there is one of each; vectors that grow make room for four.
             open_links: Vec::with_capacity(1),
             endpoints: Vec::with_capacity(1),
@@ -86,6 +125,7 @@ impl Summary {
     }
 
     pub(super) fn fold(&mut self, fact: &Fact, now: Instant) {
+        self.troubles.fold(fact, now);
         match fact {
             Fact::StateChanged { to, cause, .. } => {
                 // Of an only endpoint the channel's state is its own.
@@ -133,11 +173,13 @@ impl Summary {
             Fact::LinkEstablished { incarnation, endpoint, .. } => {
                 self.links += 1;
                 let (incarnation, endpoint) = (*incarnation, *endpoint);
+                self.endpoint(endpoint).into_iter().for_each(EndpointSummary::connected);
                 self.open_links.push(OpenLink {
                     incarnation,
                     endpoint,
                     since: now,
                     draining: false,
+                    proven: false,
                     health: None,
                     suspect: false,
                 });
@@ -154,8 +196,30 @@ impl Summary {
             Fact::LinkCleared { incarnation, .. } => {
                 self.link(*incarnation).into_iter().for_each(|link| link.suspect = false);
             }
-            Fact::LinkLost { incarnation, .. } => {
-                self.open_links.retain(|open| open.incarnation != *incarnation)
+            Fact::BackoffReset { incarnation } => {
+                if let Some(link) = self.link(*incarnation) {
+                    link.proven = true;
+                    let endpoint = link.endpoint;
+                    self.endpoint(endpoint).into_iter().for_each(EndpointSummary::proven);
+                }
+            }
+            Fact::DialFailed { endpoint, failure, .. } => {
+                if let Some(one) = self.endpoint(*endpoint) {
+                    one.failed_dials = one.failed_dials.saturating_add(1);
+                    one.dial_failure = Some(failure.clone());
+                    one.out_since.get_or_insert(now);
+                }
+            }
+            Fact::LinkLost { incarnation, endpoint, end, .. } => {
+                let was_proven = self.link(*incarnation).is_some_and(|link| link.proven);
+                self.open_links.retain(|open| open.incarnation != *incarnation);
+                let none_left = self.open_links.iter().all(|open| open.endpoint != *endpoint);
+                if let Some(one) = self.endpoint(*endpoint) {
+                    one.lost(end, was_proven);
+                    if none_left {
+                        one.out_since.get_or_insert(now);
+                    }
+                }
             }
             Fact::BackoffStarted { endpoint, delay, .. } => {
                 self.endpoint(*endpoint)
@@ -188,6 +252,11 @@ impl Summary {
     pub(super) fn several(&self) -> Vec<(EndpointId, Arc<str>, ConnectivityState)> {
         let all = self.endpoints.iter().filter(|_| self.endpoints.len() > 1);
         all.map(|one| (one.id, one.addresses.clone(), one.state)).collect()
+    }
+
+    /// A lookup of the channel's name has succeeded.
+    pub(super) fn looked_up(&mut self) {
+        self.troubles.looked_up();
     }
 
     /// The endpoints that are ejected.
@@ -245,6 +314,11 @@ impl Summary {
             last_error: endpoint.last_error.clone(),
             next_dial: endpoint.next_dial.map(|at| at.saturating_duration_since(now)),
             ejected_for: endpoint.ejected_until.map(|at| at.saturating_duration_since(now)),
+            out_for: endpoint.out_since.map(|since| now.saturating_duration_since(since)),
+            failed_dials: endpoint.failed_dials,
+            dial_failure: endpoint.dial_failure.clone(),
+            short_links: endpoint.short_links,
+            last_end: endpoint.last_end.clone(),
             latency: None,
             health: newest.and_then(|link| link.health),
             links: self.open_links.iter().filter(takes_calls).map(link).collect(),
@@ -265,7 +339,8 @@ impl Summary {
             endpoints,
             retries: self.retries,
             keepalive_time: self.keepalive_time,
-            ..Snapshot::default()
+            was_connected: self.links > 0,
+            ..self.troubles.snapshot(now)
         }
     }
 }

@@ -3,7 +3,7 @@
 //! TLS, where it is configured, is spoken over whatever stream comes out.
 
 use super::connect_request::ConnectRequest;
-use crate::model::{DialFailure, DialStep};
+use crate::model::{Address, DialFailure, DialStep};
 use futures::future::BoxFuture;
 use std::{
     fmt,
@@ -61,11 +61,30 @@ pub trait Connector: Send + Sync + 'static {
     }
 }
 
+/// A stream that a connector opened, with what it knows of it.
+pub struct Connected {
+    pub(super) io: BoxedIo,
+    pub(super) local: Option<Address>,
+}
+
+impl Connected {
+    /// A stream from this side's address `local`, which events and snapshots show.
+    pub fn from_local(io: BoxedIo, local: Address) -> Self {
+        Self { io, local: Some(local) }
+    }
+}
+
+impl From<BoxedIo> for Connected {
+    fn from(io: BoxedIo) -> Self {
+        Self { io, local: None }
+    }
+}
+
 /// One of the places that an address stands for.
 pub struct Candidate {
     /// How failures name it; none where there is only the address itself.
     pub(super) address: Option<String>,
-    pub(super) connect: BoxFuture<'static, Result<BoxedIo, DialFailure>>,
+    pub(super) connect: BoxFuture<'static, Result<Connected, DialFailure>>,
     /// Which of the endpoint's addresses it is of.
     pub(super) server: usize,
 }
@@ -77,6 +96,14 @@ impl Candidate {
         address: impl Into<String>,
         connect: impl Future<Output = Result<BoxedIo, DialFailure>> + Send + 'static,
     ) -> Self {
+        Self { address: Some(address.into()), ..Self::unnamed(connect) }
+    }
+
+    /// The same, where the stream tells this side's address.
+    pub fn telling(
+        address: impl Into<String>,
+        connect: impl Future<Output = Result<Connected, DialFailure>> + Send + 'static,
+    ) -> Self {
         Self { address: Some(address.into()), connect: Box::pin(connect), server: 0 }
     }
 
@@ -84,7 +111,8 @@ impl Candidate {
     pub fn unnamed(
         connect: impl Future<Output = Result<BoxedIo, DialFailure>> + Send + 'static,
     ) -> Self {
-        Self { address: None, connect: Box::pin(connect), server: 0 }
+        let connect = Box::pin(async move { Ok(connect.await?.into()) });
+        Self { address: None, connect, server: 0 }
     }
 }
 

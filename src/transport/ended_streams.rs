@@ -77,7 +77,10 @@ mod tests {
         });
         let link = Link::new(
             Incarnation(1),
-            (EndpointId(1), Peer { listed: Address::new("peer", 1), found: None }),
+            (
+                EndpointId(1),
+                Peer { listed: Address::new("peer", 1), found: None, local: None, tls: None },
+            ),
             sender,
             Arc::new(Tap::new()),
             10,

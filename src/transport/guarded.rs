@@ -6,7 +6,7 @@
 
 use super::{
     connect_request::ConnectRequest,
-    connector::{BoxedIo, Candidate, Connector},
+    connector::{BoxedIo, Candidate, Connected, Connector},
 };
 use crate::{model::DialFailure, unwind::caught};
 use futures::future::BoxFuture;
@@ -37,7 +37,10 @@ impl Connector for GuardedConnector {
         let finding = self.0.candidates(request);
         let guard = |candidate: Candidate| {
             let connect = candidate.connect;
-            let connect = Box::pin(async move { connect.await.map(guarded) });
+            let connect = Box::pin(async move {
+                let connected = connect.await?;
+                Ok(Connected { io: guarded(connected.io), ..connected })
+            });
             Candidate { connect, ..candidate }
         };
         Box::pin(async move { Ok(finding.await?.into_iter().map(guard).collect()) })

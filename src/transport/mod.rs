@@ -46,7 +46,7 @@ mod window;
 
 pub(crate) use body::ResponseBody;
 pub use connect_request::ConnectRequest;
-pub use connector::{BoxedIo, Candidate, Connector, Io};
+pub use connector::{BoxedIo, Candidate, Connected, Connector, Io};
 pub(crate) use dial::{Dial, Dialled, FailedDial, dial_panicked};
 pub(crate) use event::{LinkEvent, LinkListener};
 pub(crate) use exchange::{AttemptFailure, Hold, Outcome, read_head, read_unary};

@@ -2,7 +2,7 @@
 
 use super::{
     connect_request::ConnectRequest,
-    connector::{BoxedIo, Candidate, Connector, failure, tune},
+    connector::{BoxedIo, Candidate, Connected, Connector, failure, tune},
     dial_record::DialRecord,
     eyeballs::{Found, in_turn, race},
     lookup::Lookups,
@@ -84,7 +84,7 @@ pub(super) async fn connect_to_any(
     let record = DialRecord::new(request.address().to_string());
     let found = Found::all(candidates.await?);
     let won = race(found, |_, candidate| candidate.connect, &record).await;
-    won.ok_or_else(|| record.all_failed())
+    won.map(|connected| connected.io).ok_or_else(|| record.all_failed())
 }
 
 /// What a name or an address stands for.
@@ -106,9 +106,14 @@ fn tcp(addresses: Vec<SocketAddr>, request: &ConnectRequest) -> Vec<Candidate> {
         let stream =
             TcpStream::connect(address).await.and_then(|stream| tune(stream, user_timeout));
         let stream = stream.map_err(|error| failure(DialStep::Connect, &address, &error))?;
-        Ok(Box::new(stream) as BoxedIo)
+        let local = stream.local_addr();
+        let io = Box::new(stream) as BoxedIo;
+        Ok(match local {
+            Ok(local) => Connected::from_local(io, local.into()),
+            Err(_) => io.into(),
+        })
     };
-    let candidate = |address: SocketAddr| Candidate::new(address.to_string(), connect(address));
+    let candidate = |address: SocketAddr| Candidate::telling(address.to_string(), connect(address));
     in_turn(addresses).into_iter().map(candidate).collect()
 }
 

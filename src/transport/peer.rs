@@ -1,7 +1,7 @@
 //! Where a link leads: a list of endpoints may have a name, and the link has one of the addresses
 //! that it stood for. Whether a new list still has the server is asked of both.
 
-use crate::model::Address;
+use crate::model::{Address, LinkEnds, LinkTls};
 
 /// Where a link leads.
 #[derive(Clone, Debug)]
@@ -10,9 +10,18 @@ pub(crate) struct Peer {
     pub(crate) listed: Address,
     /// What it was found to be, if it is a name.
     pub(crate) found: Option<Address>,
+    /// This side's address, where the connector tells it.
+    pub(crate) local: Option<Address>,
+    /// The TLS that is spoken with it.
+    pub(crate) tls: Option<LinkTls>,
 }
 
 impl Peer {
+    /// Both ends of the link.
+    pub(crate) fn ends(&self) -> LinkEnds {
+        LinkEnds::new(self.local.clone(), self.address().clone(), self.tls.clone())
+    }
+
     /// The address that was connected to.
     pub(crate) fn address(&self) -> &Address {
         self.found.as_ref().unwrap_or(&self.listed)

@@ -20,6 +20,8 @@ mod endpoints;
 mod faults;
 #[cfg(feature = "test-util")]
 mod links;
+#[cfg(feature = "test-util")]
+mod observe;
 mod pages;
 #[cfg(feature = "test-util")]
 mod retries;

@@ -20,6 +20,7 @@ impl Session {
         }
         self.core.first_dials.lock().succeeded();
         let (endpoint, max_concurrent_streams) = (link.endpoint(), link.peer_limit());
+        let ends = link.peer().ends();
         self.begin_in_doubt(incarnation, endpoint);
         if let Some(connection) = self.connection(incarnation) {
             connection.link = Some(link);
@@ -29,6 +30,7 @@ impl Session {
             endpoint,
             took,
             max_concurrent_streams,
+            ends,
         });
         self.step(input, "the peer's SETTINGS were read");
         self.begin_to_age(incarnation);

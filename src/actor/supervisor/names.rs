@@ -126,6 +126,7 @@ impl Session {
                 self.lookup_failed(cause.into(), failures);
             }
             Ok(Resolution { endpoints, fresh_for }) => {
+                self.core.telemetry.looked_up();
                 let in_use = in_use(self.peers());
                 let Some(names) = self.names.as_mut() else { return };
                 let list = names.machine.answered(&endpoints, fresh_for, in_use, now, unit);

@@ -5,14 +5,17 @@ use super::{
     super::{connector::BoxedIo, greeted::Greeted},
     describe::{About, inside},
 };
+use crate::model::LinkTls;
 use std::{
     io,
     pin::Pin,
     sync::{Arc, OnceLock},
     task::{Context, Poll, ready},
+    time::SystemTime,
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::client::TlsStream;
+use x509_cert::{Certificate, der::Decode as _};
 
 /// What the server said against this side, once it has.
 pub(crate) type ServerRefusal = Arc<OnceLock<String>>;
@@ -32,6 +35,19 @@ impl Checked {
         verdict: ServerRefusal,
     ) -> Self {
         Self { io, about, verdict, heard: false }
+    }
+
+    /// What was agreed on.
+    pub(crate) fn about_tls(&self) -> LinkTls {
+        let (_, session) = self.io.get_ref();
+        let version = match session.protocol_version() {
+            Some(rustls::ProtocolVersion::TLSv1_2) => "TLS 1.2",
+            _ => "TLS 1.3",
+        };
+        let cipher = session.negotiated_cipher_suite();
+        let cipher = cipher.map_or_else(String::new, |cipher| format!("{:?}", cipher.suite()));
+        let leaf = session.peer_certificates().and_then(|chain| chain.first());
+        LinkTls::new(version, cipher.into(), leaf.and_then(|leaf| valid_until(leaf)))
     }
 
     fn explain(&self, error: io::Error) -> io::Error {
@@ -61,6 +77,12 @@ impl Checked {
     fn told<T>(&mut self, cx: &mut Context<'_>, result: io::Result<T>) -> Poll<io::Result<T>> {
         Poll::Ready(result.map_err(|error| self.last_words(cx, error)))
     }
+}
+
+/// Until when a certificate is valid; none where it cannot be read.
+fn valid_until(certificate: &[u8]) -> Option<SystemTime> {
+    let certificate = Certificate::from_der(certificate).ok()?;
+    Some(certificate.tbs_certificate().validity().not_after.to_system_time())
 }
 
 impl AsyncRead for Checked {
