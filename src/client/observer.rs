@@ -62,7 +62,9 @@ impl Observer {
         (snapshot.id, snapshot.name) = (core.registered.id, core.registered.name.clone());
         let allowance = core.calls.throttle.lock().allowance(now);
         snapshot.allowance = allowance.map(|(left, of)| Allowance { left, of });
-        snapshot.draining = core.calls.shutdown.drain().map(|drain| Draining {
+        let shutdown = &core.calls.shutdown;
+        let drain = shutdown.drain().filter(|_| !shutdown.is_closed());
+        snapshot.draining = drain.map(|drain| Draining {
             left: drain.until.map(|until| until.saturating_duration_since(now)),
         });
         let picker = core.calls.picker();

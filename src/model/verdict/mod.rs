@@ -109,7 +109,7 @@ fn about_all(kind: VerdictKind, sentence: String) -> Option<Verdict> {
 }
 
 fn closed(now: &Snapshot) -> Option<Verdict> {
-    if now.state != Shutdown {
+    if now.state != Shutdown || now.draining.is_some() {
         return None;
     }
     let why = now.closed_by.as_ref().map_or_else(
@@ -136,7 +136,7 @@ fn failed_lately(now: &Snapshot) -> Option<&str> {
 
 /// There is no link that takes calls: why, in the words of the endpoint that came furthest.
 fn not_connected(now: &Snapshot) -> Option<Verdict> {
-    if matches!(now.state, Idle | Ready) {
+    if matches!(now.state, Idle | Ready | Shutdown) {
         return None;
     }
     let waiting = waiting(now);
@@ -235,8 +235,12 @@ fn many_retries(recent: &Recent) -> Option<Verdict> {
 }
 
 fn servers_out(now: &Snapshot) -> Option<Verdict> {
-    if now.state != Ready || now.endpoints.len() < 2 {
-        return lone(now);
+    if now.state != Ready {
+        return None;
+    }
+    if let [only] = &now.endpoints[..] {
+        // It may be connected and in trouble: its links end before they are proven.
+        return Some(of_endpoint(only)).filter(|verdict| !verdict.kind.is_well());
     }
     let out: Vec<_> =
         now.endpoints.iter().map(of_endpoint).filter(|one| !one.kind.is_well()).collect();
@@ -247,12 +251,6 @@ fn servers_out(now: &Snapshot) -> Option<Verdict> {
         VerdictKind::ServersOut,
         format!("{count} of {all} servers take no calls; {address}: {}", first.sentence),
     )
-}
-
-/// An only endpoint may be connected and in trouble: its links end before they are proven.
-fn lone(now: &Snapshot) -> Option<Verdict> {
-    let [only] = &now.endpoints[..] else { return None };
-    Some(of_endpoint(only)).filter(|verdict| !verdict.kind.is_well())
 }
 
 fn address_of(now: &Snapshot, id: EndpointId) -> &str {
