@@ -8,7 +8,9 @@
 use serde_json::{Value, json};
 use std::{fmt, time::Duration};
 use tonic::Code;
-use tonic_supervisor::{AttemptReport, CallReport, Cause, Fact, NotRetried, printable};
+use tonic_supervisor::{
+    AttemptReport, CallReport, Cause, Fact, LinkEnds, NotRetried, Story, Waits, printable,
+};
 
 /// One line. What has no time of its own belongs to the line before.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,8 +22,8 @@ pub(super) struct Line {
 
 /// How a call ended.
 pub(super) enum End<'a> {
-    /// With OK, after so many answers.
-    Ok { answers: usize },
+    /// With OK, after so many answers; with its story, unless it streams.
+    Ok { answers: usize, story: Option<&'a Story> },
     /// With this status, and its report where it has one.
     Failed { code: Code, text: &'a str, report: Option<&'a CallReport> },
     /// The user gave up.
@@ -45,32 +47,35 @@ impl Explain {
     }
 
     /// What to say of a fact; nothing, where others say the same.
-    pub(super) fn fact(&mut self, at: Duration, fact: &Fact) -> Option<Line> {
+    pub(super) fn fact(&mut self, at: Duration, fact: &Fact) -> Vec<Line> {
         if self.closing {
-            return None;
+            return Vec::new();
         }
+        let mut tls = None;
         let (what, text) = match fact {
             Fact::DrainStarted { .. } => {
                 self.closing = true;
-                return None;
+                return Vec::new();
             }
             Fact::StateChanged { .. }
             | Fact::SubchannelChanged { .. }
             | Fact::BackoffReset { .. }
             | Fact::CallShed { .. }
             | Fact::RetryThrottled { .. }
-            | Fact::Closed { .. } => return None,
+            | Fact::Closed { .. } => return Vec::new(),
             Fact::DialStarted { incarnation, .. } => {
                 ("dial", format!("{}, link {incarnation}", self.target))
             }
             Fact::DialFailed { failure, .. } => (failure.step.as_str(), failure.to_string()),
-            Fact::LinkEstablished { incarnation, took, max_concurrent_streams, .. } => {
+            Fact::LinkEstablished { incarnation, took, max_concurrent_streams, ends, .. } => {
                 let streams = match max_concurrent_streams {
-                    Some(streams) => format!("at most {streams} streams at once"),
+                    Some(streams) => format!("at most {streams} streams"),
                     None => "no limit of streams".into(),
                 };
-                let took = short(*took);
-                let text = format!("link {incarnation} up after {took}, SETTINGS read: {streams}");
+                tls = tls_text(ends);
+                let (way, took) = (way(ends), short(*took));
+                let text =
+                    format!("link {incarnation}{way}, up after {took}, SETTINGS read: {streams}");
                 ("connected", text)
             }
             Fact::BackoffStarted { delay, .. } => {
@@ -98,7 +103,9 @@ impl Explain {
             }
             other => ("note", other.to_string()),
         };
-        Some(Line { at: Some(at), what, text: printable(&text).into_owned() })
+        let line = self.step(at, what, &text);
+        let tls = tls.map(|text| self.step(at, "tls", &text));
+        [line].into_iter().chain(tls).collect()
     }
 
     /// A step of the command's own.
@@ -118,69 +125,145 @@ impl Explain {
         let took = seconds(at.saturating_sub(began));
         let line = |text: &str| self.step(at, "ended", text);
         match end {
-            End::Ok { answers } => {
-                vec![line(&format!("OK after {took} s, {}", counted(*answers, "answer")))]
+            End::Ok { answers, story } => {
+                let first = line(&format!("OK after {took} s, {}", counted(*answers, "answer")));
+                let account = story.map(Account::of_story);
+                with_account(first, began, account.as_ref())
             }
             End::Interrupted if self.call.is_none() => vec![line("by Ctrl-C")],
             End::Interrupted => vec![line(&format!("by Ctrl-C after {took} s"))],
             End::Failed { code, text, report } => {
                 let said = if text.is_empty() { String::new() } else { format!(": {text}") };
-                let mut lines = vec![line(&format!("{} after {took} s{said}", code_name(*code)))];
-                let more = report.map_or_else(Vec::new, |report| account(began, report));
-                lines.extend(more.into_iter().map(|text| Line {
-                    at: None,
-                    what: "",
-                    text: printable(&text).into_owned(),
-                }));
-                lines
+                let first = line(&format!("{} after {took} s{said}", code_name(*code)));
+                let account = report.map(Account::of_report);
+                with_account(first, began, account.as_ref())
             }
         }
     }
 }
 
-/// What the report of a call that began at `began` adds.
-fn account(began: Duration, report: &CallReport) -> Vec<String> {
-    let attempts = report.attempts.iter();
-    let mut lines: Vec<_> = attempts.map(|attempt| attempt_line(began, attempt)).collect();
-    let left_out = (report.attempts_made as usize).saturating_sub(report.attempts.len());
-    if left_out > 0 {
-        lines.push(format!("and {} more", counted(left_out, "attempt")));
-    }
-    lines.extend(report.not_retried.map(|reason| match reason {
-        NotRetried::LimitReached(0) => "not retried: retries are off".into(),
-        NotRetried::MaybeProcessed => {
-            "not retried: it is not idempotent, and the server may have acted on it".into()
+/// What a story and a report tell alike.
+struct Account<'a> {
+    /// Those that failed.
+    attempts: &'a [AttemptReport],
+    made: u32,
+    retries: u32,
+    resent: u32,
+    /// Why the call failed, if it did.
+    cause: Option<&'a Cause>,
+    not_retried: Option<NotRetried>,
+    maybe_processed: bool,
+    waits: &'a Waits,
+    on_wire: Duration,
+    elapsed: Duration,
+}
+
+impl<'a> Account<'a> {
+    fn of_story(story: &'a Story) -> Self {
+        Self {
+            attempts: &story.attempts,
+            made: story.attempts_made,
+            retries: story.retries,
+            resent: story.transparent_retries,
+            cause: story.outcome.as_ref().map(|outcome| &outcome.cause),
+            not_retried: story.not_retried,
+            maybe_processed: story.maybe_processed,
+            waits: &story.waits,
+            on_wire: story.on_wire,
+            elapsed: story.elapsed,
         }
-        reason => format!("not retried: {reason}"),
-    }));
-    if report.attempts_made == 0 {
-        lines.push("it was never sent".into());
-    } else if report.outcome.cause != Cause::Status
-        && report.not_retried != Some(NotRetried::MaybeProcessed)
-    {
-        lines.push(match report.maybe_processed {
-            true => "the server may have acted on it".into(),
-            false => "the server certainly did not act on it".into(),
-        });
     }
-    let waits = report.waits.by_reason().into_iter().filter(|(_, time)| !time.is_zero());
-    let waits: String =
-        waits.map(|(reason, time)| format!("{reason} {}, ", seconds(time))).collect();
-    let resent = match report.transparent_retries {
-        0 => String::new(),
-        resent => format!(", {resent} resent at once"),
-    };
-    let made = counted(report.attempts_made as usize, "attempt");
-    lines.push(format!(
-        "total {} s: {waits}wire {}; {made}, {}{resent}",
-        seconds(report.elapsed),
-        seconds(report.on_wire),
-        match report.retries {
+
+    fn of_report(report: &'a CallReport) -> Self {
+        Self {
+            attempts: &report.attempts,
+            made: report.attempts_made,
+            retries: report.retries,
+            resent: report.transparent_retries,
+            cause: Some(&report.outcome.cause),
+            not_retried: report.not_retried,
+            maybe_processed: report.maybe_processed,
+            waits: &report.waits,
+            on_wire: report.on_wire,
+            elapsed: report.elapsed,
+        }
+    }
+
+    /// Of a call that began at `began`.
+    fn lines(&self, began: Duration) -> Vec<String> {
+        let attempts = self.attempts.iter();
+        let mut lines: Vec<_> = attempts.map(|attempt| attempt_line(began, attempt)).collect();
+        // The last one of a call that ended well has not failed.
+        let failed = self.made.saturating_sub(u32::from(self.cause.is_none()));
+        let left_out = (failed as usize).saturating_sub(self.attempts.len());
+        if left_out > 0 {
+            lines.push(format!("and {} more that failed", counted(left_out, "attempt")));
+        }
+        lines.extend(self.not_retried.map(|reason| match reason {
+            NotRetried::LimitReached(0) => "not retried: retries are off".into(),
+            NotRetried::MaybeProcessed => {
+                "not retried: it is not idempotent, and the server may have acted on it".into()
+            }
+            reason => format!("not retried: {reason}"),
+        }));
+        if self.made == 0 {
+            lines.push("it was never sent".into());
+        } else if self.cause.is_some_and(|cause| *cause != Cause::Status)
+            && self.not_retried != Some(NotRetried::MaybeProcessed)
+        {
+            lines.push(match self.maybe_processed {
+                true => "the server may have acted on it".into(),
+                false => "the server certainly did not act on it".into(),
+            });
+        }
+        lines.push(self.total());
+        lines
+    }
+
+    /// Where the time went, and how many attempts there were.
+    fn total(&self) -> String {
+        let waits = self.waits.by_reason().into_iter().filter(|(_, time)| !time.is_zero());
+        let waits: String =
+            waits.map(|(reason, time)| format!("{reason} {}, ", seconds(time))).collect();
+        let resent = match self.resent {
+            0 => String::new(),
+            resent => format!(", {resent} resent at once"),
+        };
+        let retries = match self.retries {
             1 => "1 retry".into(),
             retries => format!("{retries} retries"),
-        },
-    ));
-    lines
+        };
+        let (total, wire) = (seconds(self.elapsed), seconds(self.on_wire));
+        let made = counted(self.made as usize, "attempt");
+        format!("total {total} s: {waits}wire {wire}; {made}, {retries}{resent}")
+    }
+}
+
+fn with_account(first: Line, began: Duration, account: Option<&Account<'_>>) -> Vec<Line> {
+    let more = account.map_or_else(Vec::new, |account| account.lines(began));
+    let more = more.into_iter().map(|text| {
+        let text = printable(&text).into_owned();
+        Line { at: None, what: "", text }
+    });
+    [first].into_iter().chain(more).collect()
+}
+
+/// Between which addresses.
+fn way(ends: &LinkEnds) -> String {
+    match &ends.local {
+        Some(local) => format!(", {local} -> {}", ends.remote),
+        None => format!(" to {}", ends.remote),
+    }
+}
+
+fn tls_text(ends: &LinkEnds) -> Option<String> {
+    let tls = ends.tls.as_ref()?;
+    let until = tls.certificate_until_unix().and_then(|seconds| seconds.try_into().ok());
+    let until = until.map_or_else(String::new, |seconds| {
+        let until = prost_types::Timestamp { seconds, nanos: 0 };
+        format!(", the server's certificate is valid until {until}")
+    });
+    Some(format!("{tls}{until}"))
 }
 
 fn attempt_line(began: Duration, attempt: &AttemptReport) -> String {
@@ -273,7 +356,7 @@ mod tests {
     fn every_fact_is_one_line_or_none() {
         let mut explain = Explain::new("queue:1".into());
         for fact in tonic_supervisor::testing::every_fact() {
-            if let Some(line) = explain.fact(Duration::from_millis(1_500), &fact) {
+            for line in explain.fact(Duration::from_millis(1_500), &fact) {
                 let line = line.to_string();
                 assert!(line.starts_with("  1.500  ") && !line.contains('\n'), "{line}");
             }

@@ -15,10 +15,10 @@ use crate::CliError;
 use futures::stream::{self, BoxStream, StreamExt as _};
 use prost::Message as _;
 use prost_reflect::{DynamicMessage, MethodDescriptor};
-use std::future::pending;
+use std::{future::pending, time::Duration};
 use tokio::sync::{mpsc, oneshot};
 use tonic::{Code, Request, Status, client::Grpc};
-use tonic_supervisor::{CallKind, CallOptions, CallReport, Cause, printable};
+use tonic_supervisor::{CallKind, CallOptions, CallReport, Cause, Story, printable};
 
 /// What 64 is added to with `--exit-code grpc` is the status code.
 const GRPC_EXIT: u8 = 64;
@@ -46,7 +46,7 @@ pub(super) async fn invoke(
     let streams = method.is_client_streaming() || method.is_server_streaming();
     let (kind, time) = match streams {
         true => (CallKind::Streaming, session.left()),
-        false => (CallKind::Unary, session.left().or(session.config().timeout())),
+        false => (CallKind::Unary, session.left().or_else(|| configured(session, &path))),
     };
     let mut request = Request::new(messages);
     *request.metadata_mut() = session.plan.metadata.clone();
@@ -68,13 +68,20 @@ pub(super) async fn invoke(
         words = mistaken => return Err(CliError::Usage(words).into()),
     };
     match done {
-        Ok(answers) => {
-            session.journal.end(&End::Ok { answers });
+        Ok((answers, story)) => {
+            session.journal.end(&End::Ok { answers, story: story.as_ref() });
             Ok(())
         }
         Err(Ended::Stop(stop)) => Err(stop),
         Err(Ended::Status(status)) => Err(failed(session, &path, &status).into()),
     }
+}
+
+/// The time that the configuration gives a unary call of this method.
+fn configured(session: &Session<'_>, path: &str) -> Option<Duration> {
+    let config = session.config();
+    let own = config.method(path).and_then(|rule| rule.timeout());
+    own.unwrap_or_else(|| config.timeout())
 }
 
 /// Why the exchange ended.
@@ -89,18 +96,20 @@ impl From<Status> for Ended {
     }
 }
 
-/// How many answers there were.
+/// How many answers there were, and the story of a call that does not stream.
 async fn exchange(
     session: &Session<'_>,
     mut schema: Schema,
     method: &MethodDescriptor,
     request: Request<BoxStream<'static, DynamicMessage>>,
-) -> Result<usize, Ended> {
+) -> Result<(usize, Option<Story>), Ended> {
     let mut grpc = Grpc::new(session.channel()).max_decoding_message_size(usize::MAX);
     let path = describe::path(method);
     let uri = format!("/{path}").parse().map_err(|_| Status::internal("the method has no path"))?;
     let codec = DynamicCodec(method.output());
-    let mut answers = grpc.streaming(request, uri, codec).await?.into_inner();
+    let response = grpc.streaming(request, uri, codec).await?;
+    let story = response.extensions().get::<Story>().cloned();
+    let mut answers = response.into_inner();
     let mut count = 0;
     while let Some(answer) = answers.message().await? {
         count += 1;
@@ -128,12 +137,12 @@ async fn exchange(
     if count == 0 && !method.is_server_streaming() {
         return Err(Status::internal("the server answered OK, and sent no message").into());
     }
-    Ok(count)
+    Ok((count, story))
 }
 
 fn options(session: &Session<'_>, kind: CallKind) -> CallOptions {
     let plan = session.plan;
-    let mut options = CallOptions::new().kind(kind).retry(plan.retry);
+    let mut options = CallOptions::new().kind(kind).retry(plan.retry).story();
     if let Some(idempotent) = plan.idempotent {
         options = options.idempotent(idempotent);
     }

@@ -91,8 +91,8 @@ impl Journal {
         match item {
             EventItem::Event(event) => {
                 let at = spawned.saturating_add(event.since_spawn);
-                let line = self.explain.borrow_mut().fact(at, &event.fact);
-                line.iter().for_each(|line| self.show(line));
+                let lines = self.explain.borrow_mut().fact(at, &event.fact);
+                lines.iter().for_each(|line| self.show(line));
             }
             EventItem::Lagged(missed) => {
                 let text = format!("{missed} events came faster than they could be written");

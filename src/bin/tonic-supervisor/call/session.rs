@@ -14,7 +14,9 @@ use crate::CliError;
 use serde_json::json;
 use std::{cell::OnceCell, collections::BTreeSet, io, sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout};
-use tonic_supervisor::{Config, ConnectivityState, Supervisor, printable, transport::Connector};
+use tonic_supervisor::{
+    Config, ConnectivityState, SupervisedChannel, Supervisor, printable, transport::Connector,
+};
 
 /// How long a server has for its reflection, unless `--timeout` is shorter.
 const REFLECTION: Duration = Duration::from_secs(10);
