@@ -51,7 +51,7 @@ impl Explain {
         if self.closing {
             return Vec::new();
         }
-        let mut tls = None;
+        let (mut tls, mut settings) = (None, None);
         let (what, text) = match fact {
             Fact::DrainStarted { .. } => {
                 self.closing = true;
@@ -68,15 +68,13 @@ impl Explain {
             }
             Fact::DialFailed { failure, .. } => (failure.step.as_str(), failure.to_string()),
             Fact::LinkEstablished { incarnation, took, max_concurrent_streams, ends, .. } => {
-                let streams = match max_concurrent_streams {
-                    Some(streams) => format!("at most {streams} streams"),
-                    None => "no limit of streams".into(),
-                };
                 tls = tls_text(ends);
+                settings = Some(match max_concurrent_streams {
+                    Some(streams) => format!("SETTINGS read: at most {streams} streams at once"),
+                    None => "SETTINGS read: no limit of streams".into(),
+                });
                 let (way, took) = (way(ends), short(*took));
-                let text =
-                    format!("link {incarnation}{way}, up after {took}, SETTINGS read: {streams}");
-                ("connected", text)
+                ("connected", format!("link {incarnation}: {way} in {took}"))
             }
             Fact::BackoffStarted { delay, .. } => {
                 ("wait", format!("{} s until the next dial", seconds(*delay)))
@@ -105,12 +103,22 @@ impl Explain {
         };
         let line = self.step(at, what, &text);
         let tls = tls.map(|text| self.step(at, "tls", &text));
-        [line].into_iter().chain(tls).collect()
+        let settings = settings.map(|text| self.step(at, "http/2", &text));
+        [line].into_iter().chain(tls).chain(settings).collect()
     }
 
     /// A step of the command's own.
     pub(super) fn step(&self, at: Duration, what: &'static str, text: &str) -> Line {
         Line { at: Some(at), what, text: printable(text).into_owned() }
+    }
+
+    /// Some that belong together: the first has the time.
+    pub(super) fn steps(&self, at: Duration, what: &'static str, texts: &[String]) -> Vec<Line> {
+        let mut lines: Vec<_> = texts.iter().map(|text| Line::more(text)).collect();
+        if let Some(first) = lines.first_mut() {
+            (first.at, first.what) = (Some(at), what);
+        }
+        lines
     }
 
     /// The call begins.
@@ -241,18 +249,14 @@ impl<'a> Account<'a> {
 
 fn with_account(first: Line, began: Duration, account: Option<&Account<'_>>) -> Vec<Line> {
     let more = account.map_or_else(Vec::new, |account| account.lines(began));
-    let more = more.into_iter().map(|text| {
-        let text = printable(&text).into_owned();
-        Line { at: None, what: "", text }
-    });
-    [first].into_iter().chain(more).collect()
+    [first].into_iter().chain(more.iter().map(|text| Line::more(text))).collect()
 }
 
 /// Between which addresses.
 fn way(ends: &LinkEnds) -> String {
     match &ends.local {
-        Some(local) => format!(", {local} -> {}", ends.remote),
-        None => format!(" to {}", ends.remote),
+        Some(local) => format!("{local} -> {}", ends.remote),
+        None => ends.remote.to_string(),
     }
 }
 
@@ -261,7 +265,7 @@ fn tls_text(ends: &LinkEnds) -> Option<String> {
     let until = tls.certificate_until_unix().and_then(|seconds| seconds.try_into().ok());
     let until = until.map_or_else(String::new, |seconds| {
         let until = prost_types::Timestamp { seconds, nanos: 0 };
-        format!(", the server's certificate is valid until {until}")
+        format!(", certificate until {until}")
     });
     Some(format!("{tls}{until}"))
 }
@@ -282,6 +286,11 @@ fn attempt_line(began: Duration, attempt: &AttemptReport) -> String {
 }
 
 impl Line {
+    /// One that belongs to the line before.
+    fn more(text: &str) -> Self {
+        Self { at: None, what: "", text: printable(text).into_owned() }
+    }
+
     /// The same for programs.
     pub(super) fn object(&self) -> Value {
         let at = self.at.map(|at| at.as_millis() as u64);

@@ -110,6 +110,13 @@ impl Journal {
         self.show(&line);
     }
 
+    /// Some that belong together.
+    pub(super) fn steps(&self, what: &'static str, texts: &[String]) {
+        self.catch_up();
+        let lines = self.explain.borrow().steps(self.now(), what, texts);
+        lines.iter().for_each(|line| self.show(line));
+    }
+
     /// The call begins.
     pub(super) fn begin(&self, method: &str, text: &str) {
         self.catch_up();

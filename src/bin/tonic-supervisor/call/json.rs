@@ -8,6 +8,8 @@ use serde_json::Serializer;
 
 /// How deep an example goes.
 const EXAMPLE: usize = 3;
+/// How many fields it has: those of the server's messages may be any number.
+const FIELDS: usize = 10_000;
 
 /// The message in one line. The error says why it has no such form.
 pub(super) fn line(message: &DynamicMessage) -> Result<String, String> {
@@ -25,13 +27,14 @@ pub(super) fn line(message: &DynamicMessage) -> Result<String, String> {
 pub(super) fn example(kind: &MessageDescriptor) -> Result<String, String> {
     let mut text = Vec::new();
     let options = SerializeOptions::new().skip_default_fields(false);
-    example_of(kind, EXAMPLE)
+    let mut room = FIELDS;
+    example_of(kind, EXAMPLE, &mut room)
         .serialize_with_options(&mut Serializer::pretty(&mut text), &options)
         .map_err(|error| error.to_string())?;
     String::from_utf8(text).map_err(|error| error.to_string())
 }
 
-fn example_of(kind: &MessageDescriptor, deeper: usize) -> DynamicMessage {
+fn example_of(kind: &MessageDescriptor, deeper: usize, room: &mut usize) -> DynamicMessage {
     let mut message = DynamicMessage::new(kind.clone());
     match kind.full_name() {
         ANY => {
@@ -51,15 +54,16 @@ fn example_of(kind: &MessageDescriptor, deeper: usize) -> DynamicMessage {
         let chosen = field.containing_oneof().is_none_or(|oneof| {
             oneof.fields().next().is_some_and(|first| first.number() == field.number())
         });
-        if let Some(value) = chosen.then(|| example_value(&field, deeper)).flatten() {
+        if let Some(value) = chosen.then(|| example_value(&field, deeper, room)).flatten() {
             message.set_field(&field, value);
         }
     }
     message
 }
 
-/// None where it would go too deep: the field is left out then.
-fn example_value(field: &FieldDescriptor, deeper: usize) -> Option<Value> {
+/// None where it would go too deep, or become too large: the field is left out then.
+fn example_value(field: &FieldDescriptor, deeper: usize, room: &mut usize) -> Option<Value> {
+    *room = room.checked_sub(1)?;
     if field.is_map() {
         let Kind::Message(entry) = field.kind() else { return None };
         let key = match entry.map_entry_key_field().kind() {
@@ -70,16 +74,16 @@ fn example_value(field: &FieldDescriptor, deeper: usize) -> Option<Value> {
             Kind::Uint64 | Kind::Fixed64 => MapKey::U64(0),
             _ => MapKey::I64(0),
         };
-        let value = example_one(&entry.map_entry_value_field(), deeper)?;
+        let value = example_one(&entry.map_entry_value_field(), deeper, room)?;
         return Some(Value::Map([(key, value)].into()));
     }
-    let one = example_one(field, deeper)?;
+    let one = example_one(field, deeper, room)?;
     Some(if field.is_list() { Value::List(vec![one]) } else { one })
 }
 
-fn example_one(field: &FieldDescriptor, deeper: usize) -> Option<Value> {
+fn example_one(field: &FieldDescriptor, deeper: usize, room: &mut usize) -> Option<Value> {
     Some(match field.kind() {
-        Kind::Message(kind) => Value::Message(example_of(&kind, deeper.checked_sub(1)?)),
+        Kind::Message(kind) => Value::Message(example_of(&kind, deeper.checked_sub(1)?, room)),
         // A list's own default is an empty list, so the default is asked of the kind.
         kind => kind.default_value(),
     })
@@ -90,6 +94,10 @@ mod tests {
     use super::*;
     use crate::call::schema::{Schema, Symbol};
     use prost::Message as _;
+    use prost_types::{
+        DescriptorProto, FieldDescriptorProto, FileDescriptorProto, FileDescriptorSet,
+        field_descriptor_proto::{Label, Type},
+    };
     use tonic_supervisor::agent_queue::DESCRIPTORS;
 
     fn kind(name: &str) -> MessageDescriptor {
@@ -126,6 +134,30 @@ mod tests {
         }
         let text = example(&kind("agent_queue.v1.SubmitTaskRequest")).expect("it has a form");
         assert!(text.contains("\"clientRequestId\": \"\"") && text.contains("\"priority\": 0"));
+    }
+
+    #[test]
+    fn an_example_of_a_wide_message_ends() {
+        let field = |number| FieldDescriptorProto {
+            name: Some(format!("field_{number}")),
+            number: Some(number),
+            label: Some(Label::Optional.into()),
+            r#type: Some(Type::Message.into()),
+            type_name: Some(".Wide".into()),
+            ..Default::default()
+        };
+        let name = Some("Wide".to_owned());
+        let wide =
+            DescriptorProto { name, field: (1..=500).map(field).collect(), ..Default::default() };
+        let name = Some("wide.proto".to_owned());
+        let file = FileDescriptorProto { name, message_type: vec![wide], ..Default::default() };
+        let set = FileDescriptorSet { file: vec![file] }.encode_to_vec();
+        let Some(Symbol::Message(wide)) = Schema::of_set(&set).expect("a set").symbol("Wide")
+        else {
+            panic!("Wide is a message");
+        };
+        let text = example(&wide).expect("it has a form");
+        assert!((1..=FIELDS).contains(&text.matches("field").count()));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! has them brings a server along. What a server says is bounded: one answer a question, so many
 //! files and bytes, and an end in time.
 
+use super::explain::code_name;
 use prost::Message;
 use prost_types::FileDescriptorProto;
 use std::{
@@ -14,8 +15,8 @@ use std::{
 use tonic::{Code, Request, Status, client::Grpc, metadata::MetadataMap};
 use tonic_supervisor::{CallOptions, SupervisedChannel, printable};
 
-/// How many files may describe one symbol.
-const FILES: usize = 1_000;
+/// How many files may describe one symbol; and how many may be known.
+pub(super) const FILES: usize = 1_000;
 /// How many bytes they may have together.
 const BYTES: usize = 16 << 20;
 /// How many services a server may list.
@@ -108,7 +109,7 @@ impl Reflection {
                     let said = printable(&message).into_owned();
                     return Err(match Code::from(code) {
                         Code::NotFound => Unknown::NotFound(said),
-                        code => Unknown::Failed(format!("reflection: {code:?}: {said}")),
+                        code => Unknown::Failed(format!("reflection: {}: {said}", code_name(code))),
                     });
                 }
                 Ok(reply) => return Ok(reply),
@@ -125,8 +126,8 @@ impl Reflection {
                 Err(status) => {
                     let said = printable(status.message());
                     return Err(Unknown::Failed(format!(
-                        "the server's reflection did not answer: {:?}: {said}",
-                        status.code()
+                        "the server's reflection did not answer: {}: {said}",
+                        code_name(status.code())
                     )));
                 }
             }

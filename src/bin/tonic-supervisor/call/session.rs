@@ -7,7 +7,7 @@ use super::{
     health, invoke,
     journal::{Journal, Output, Shown},
     json,
-    reflection::{Reflection, Unknown},
+    reflection::{FILES, Reflection, Unknown},
     schema::{MethodName, Schema, Symbol},
 };
 use crate::CliError;
@@ -314,7 +314,8 @@ impl Session<'_> {
         let asked = async {
             for name in messages {
                 // What is not there is told by whoever needs it.
-                if !schema.has_message(name)
+                if schema.files() < FILES
+                    && !schema.has_message(name)
                     && let Ok(described) = reflection.describe(name).await
                     && let Ok(more) = schema.with(described)
                 {
@@ -379,9 +380,7 @@ impl Session<'_> {
                 None => name.clone(),
             })
             .collect();
-        if !words.is_empty() {
-            self.journal.step("services", &words.join(", "));
-        }
+        self.journal.steps("services", &words);
         Ok(())
     }
 }
