@@ -56,6 +56,7 @@
 //! | `auth-file` | | for that server: who may do what, from a YAML file |
 //! | `bridge` | | `Bridge`: an HTTP/2 server side over a supervised channel |
 //! | `tonic-channel` | | `Supervisor::tonic_channel`: a real `tonic::transport::Channel`, for crates that take no other |
+//! | `admin` | | the module `admin`: pages, JSON, metrics and probes of every supervisor, over HTTP |
 //! | `cli` | | what the command `tonic-supervisor` needs |
 //! | `serve` | | what its commands `serve` and `token` need |
 //!
@@ -79,6 +80,8 @@ macro_rules! log_line {
 }
 
 mod actor;
+#[cfg(feature = "admin")]
+pub mod admin;
 #[cfg(feature = "agent-queue")]
 pub mod agent_queue;
 #[cfg(feature = "bridge")]

@@ -100,12 +100,21 @@ class GrpcioServer:
             GrpcioServer.generated = generated(GrpcioServer.kept.name)
         messages, services = GrpcioServer.generated
 
+        def details(code, text):
+            """google.rpc.Status with one detail that reflection knows, and one that nobody does."""
+            any_of = lambda name, value: b"\x0a" + bytes([len(name)]) + name + b"\x12" + bytes([len(value)]) + value
+            field = lambda value: b"\x1a" + bytes([len(value)]) + value
+            known = any_of(b"type.googleapis.com/call.hidden.Word", b"\x0a\x01w")
+            return bytes([8, code]) + b"\x12" + bytes([len(text)]) + text + field(known) + field(any_of(b"x/no.Such", b"abc"))
+
         class Items(services.ItemsServicer):
             def Echo(self, request, context):
                 return request
 
             def Fail(self, request, context):
                 codes = {code.value[0]: code for code in grpc.StatusCode}
+                if request.text == "details":
+                    context.set_trailing_metadata((("grpc-status-details-bin", details(request.code, b"details")),))
                 context.abort(codes[request.code], request.text)
 
             def Count(self, request, context):
@@ -246,6 +255,12 @@ class Grpcio(Compared):
         said = self.call(f"{ITEMS}/Echo", "-d", request)
         self.assertEqual((said.returncode, said.stdout), (2, ""), said)
         self.assertIn("no.Such", said.stderr)
+
+    def test_details_of_an_error_are_shown(self):
+        said = self.call(f"{ITEMS}/Fail", "-d", '{"code": 9, "text": "details"}')
+        lines = [f"tonic-supervisor: {ITEMS}/Fail: FAILED_PRECONDITION: details",
+                 'detail: {"@type":"type.googleapis.com/call.hidden.Word","word":"w"}', "detail: x/no.Such, 3 bytes"]
+        self.assertEqual((said.returncode, said.stderr.splitlines()), (1, lines), said)
 
     def test_metadata_goes_along(self):
         headers = ["x-a: 1", "x-b: two words", "x-c-bin: AAH/"]

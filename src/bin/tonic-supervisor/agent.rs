@@ -2,7 +2,9 @@
 //! outage, and ends cleanly on SIGTERM and Ctrl-C: what runs may finish, the rest is given back.
 
 use crate::{
-    CliError, facts,
+    CliError,
+    admin::AdminArguments,
+    facts,
     job::{self, NotStarted, TaskCommand},
     reporter::Reporter,
     signals::Signals,
@@ -63,6 +65,8 @@ pub(crate) struct AgentArguments {
     /// End, with exit code 1, when no command could be started for so many seconds.
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
     give_up: Option<u32>,
+    #[command(flatten)]
+    admin: AdminArguments,
     /// The command to run for each task, with its arguments.
     #[arg(last = true, required = true)]
     command: Vec<String>,
@@ -101,7 +105,8 @@ async fn work(
     config: Config,
     reporter: Reporter,
 ) -> Result<(), CliError> {
-    let AgentArguments { queue: agent, concurrency, grace, give_up, command } = arguments;
+    let AgentArguments { queue: agent, concurrency, grace, give_up, admin, command } = arguments;
+    let _admin = admin.start().await?;
     let task_command = TaskCommand::new(command)
         .map_err(CliError::failed("cannot find this program's own file"))?;
     let mut signals = Signals::new()?;

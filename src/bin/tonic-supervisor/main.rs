@@ -7,7 +7,7 @@
 //! | 1 | it failed |
 //! | 2 | wrong usage |
 //! | 3 | the configuration is not valid |
-//! | 4 | `call`: not connected within the time |
+//! | 4 | a channel is not READY, or `call` was not connected within the time |
 //! | 64 + n | `call --exit-code grpc`: the call ended with status code n |
 //! | 130 | interrupted |
 
@@ -16,6 +16,8 @@
 
 #[cfg(unix)]
 mod address;
+#[cfg(unix)]
+mod admin;
 #[cfg(unix)]
 mod agent;
 mod call;
@@ -39,6 +41,8 @@ mod serve;
 mod signals;
 #[cfg(unix)]
 mod starts;
+#[cfg(unix)]
+mod status;
 mod stdout;
 #[cfg(all(unix, feature = "serve"))]
 mod store;
@@ -109,6 +113,10 @@ enum Command {
     #[cfg(unix)]
     #[command(after_help = agent::HELP)]
     Agent(agent::AgentArguments),
+    /// Say what is the matter with the channels of a program that runs.
+    #[cfg(unix)]
+    #[command(after_help = status::HELP)]
+    Status(status::StatusArguments),
     /// Look at the queues of a server, and act on them.
     #[command(after_help = queue::HELP)]
     Queue(queue::QueueArguments),
@@ -120,7 +128,7 @@ enum Command {
     CheckConfig(check_config::CheckArguments),
     /// These are not in this build: they need a Unix system.
     #[cfg(not(unix))]
-    #[command(disable_help_flag = true, aliases = ["soak", "serve", "agent", "proxy"])]
+    #[command(disable_help_flag = true, aliases = ["soak", "serve", "agent", "proxy", "status"])]
     Demo(NotInThisBuild),
 }
 
@@ -173,6 +181,9 @@ enum CliError {
     Config(String),
     /// It did not work, in a way that has an exit code of its own; one sentence.
     Exit(u8, String),
+    /// What was asked about is not READY; one sentence.
+    #[cfg(unix)]
+    NotReady(String),
     /// Somebody pressed Ctrl-C.
     Interrupted,
 }
@@ -186,6 +197,8 @@ fn main() -> ExitCode {
                 CliError::Usage(text) => (2, text),
                 CliError::Config(text) => (3, text),
                 CliError::Exit(code, text) => (code, text),
+                #[cfg(unix)]
+                CliError::NotReady(text) => (4, text),
                 CliError::Interrupted => (130, "interrupted".into()),
             };
             let lines: Vec<_> = text.lines().map(tonic_supervisor::printable).collect();
@@ -232,11 +245,13 @@ fn run() -> Result<(), CliError> {
         Command::Token(token) => token::run(&token, json),
         #[cfg(unix)]
         Command::Agent(agent) => agent::run(agent, config.as_deref(), json),
+        #[cfg(unix)]
+        Command::Status(status) => status::run(&status, json),
         Command::Queue(action) => queue::run(action, config.as_deref(), json),
         Command::Call(call) => call::run(call, config.as_deref(), json),
         #[cfg(not(unix))]
         Command::Demo(_) => Err(CliError::Usage(
-            "demo, soak, serve, agent and proxy need a Unix system: they start processes, or wait \
+            "demo, soak, serve, agent, proxy and status need a Unix system: they start processes, or wait \
              for signals"
                 .into(),
         )),
@@ -261,7 +276,9 @@ impl CliError {
     #[cfg(all(unix, feature = "serve"))]
     fn text(&self) -> &str {
         match self {
-            Self::Failed(text) | Self::Usage(text) | Self::Config(text) => text,
+            Self::Failed(text) | Self::Usage(text) | Self::Config(text) | Self::NotReady(text) => {
+                text
+            }
             Self::Exit(_, text) => text,
             Self::Interrupted => "interrupted",
         }

@@ -7,6 +7,7 @@ mod listen;
 
 use crate::{
     CliError,
+    admin::AdminArguments,
     listening::{self, Acceptor, Limits},
     signals::Signals,
     stdout::Stdout,
@@ -68,6 +69,8 @@ pub(crate) struct ProxyArguments {
     listen_ca: Option<PathBuf>,
     #[command(flatten)]
     limits: Limits,
+    #[command(flatten)]
+    admin: AdminArguments,
 }
 
 /// Serves until a signal ends it.
@@ -107,6 +110,7 @@ async fn serve(
     descriptors: Option<(&Path, Vec<u8>)>,
     json: bool,
 ) -> Result<(), CliError> {
+    let _admin = arguments.admin.start().await?;
     let Listening { listener, place, socket } = arguments.listen.listen().await?;
     let demands = tls.as_ref().is_some_and(Tls::asks_clients);
     guard::check(&config, &place, demands)?;

@@ -6,6 +6,7 @@ mod reload;
 use crate::{
     CliError,
     address::Address,
+    admin::AdminArguments,
     listening::{self, Acceptor, Limits, Listener},
     signals::Signals,
     stdout::Stdout,
@@ -64,6 +65,8 @@ pub(crate) struct ServeArguments {
     auth: Option<PathBuf>,
     #[command(flatten)]
     limits: Limits,
+    #[command(flatten)]
+    admin: AdminArguments,
 }
 
 fn lease(text: &str) -> Result<f64, String> {
@@ -92,6 +95,7 @@ async fn open(
     config: Option<&Path>,
     json: bool,
 ) -> Result<(), CliError> {
+    let _admin = arguments.admin.start().await?;
     // Before the signals have handlers: a lookup that takes its time can be ended by them.
     let error = format!("cannot listen on {}", arguments.addr);
     let listener = listen(&arguments.addr).await.map_err(CliError::failed(&error))?;

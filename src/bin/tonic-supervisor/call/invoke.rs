@@ -2,9 +2,9 @@
 //! and says how it ended.
 
 use super::{
-    any::{self, DEEPEST, Inside},
+    any,
     codec::DynamicCodec,
-    describe,
+    describe, details,
     explain::{End, code_name, counted, seconds},
     input::{self, Input},
     json,
@@ -73,7 +73,10 @@ pub(super) async fn invoke(
             Ok(())
         }
         Err(Ended::Stop(stop)) => Err(stop),
-        Err(Ended::Status(status)) => Err(failed(session, &path, &status).into()),
+        Err(Ended::Status(status)) => {
+            let details = details::lines(session, &schema, &status).await;
+            Err(failed(session, &path, &status, &details).into())
+        }
     }
 }
 
@@ -114,19 +117,8 @@ async fn exchange(
     while let Some(answer) = answers.message().await? {
         count += 1;
         session.journal.step("answer", &counted(answer.bytes, "byte"));
-        let mut message = answer.message;
-        // What is learnt may hold what is not known either.
-        for _ in 0..DEEPEST {
-            let unknown = Inside::of(&message).unknown;
-            if unknown.is_empty() {
-                break;
-            }
-            schema = session.learn(schema, &unknown).await;
-            if !unknown.iter().any(|name| schema.has_message(name)) {
-                break;
-            }
-            message = schema.read_again(&message);
-        }
+        let message;
+        (schema, message) = session.known(schema, answer.message).await;
         let line = json::line(&message).map_err(|why| {
             let why = printable(&why);
             let words = format!("{path}: answer {count} cannot be written as JSON: {why}");
@@ -218,14 +210,15 @@ fn typed(
 }
 
 /// Says how the call failed, and makes the command's end of it.
-fn failed(session: &Session<'_>, path: &str, status: &Status) -> CliError {
+fn failed(session: &Session<'_>, path: &str, status: &Status, details: &[String]) -> CliError {
     let (code, report) = (status.code(), CallReport::of(status));
     session.journal.end(&End::Failed { code, text: status.message(), report });
     let said = match status.message() {
         "" => String::new(),
         words => format!(": {}", printable(words)),
     };
-    let words = format!("{}: {}{said}", printable(path), code_name(code));
+    let first = format!("{}: {}{said}", printable(path), code_name(code));
+    let words = [&[first], details].concat().join("\n");
     if session.plan.exit_with_code {
         return CliError::Exit(GRPC_EXIT + code_number(code), words);
     }

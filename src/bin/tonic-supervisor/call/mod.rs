@@ -6,8 +6,9 @@
 //! | `session` | one run: spawn, connect, ask, close |
 //! | `invoke` | the call: what is sent, what is written, how it ends |
 //! | `input`, `metadata` | `-d` and `-H` |
-//! | `reflection`, `schema` | what the server's methods and messages are |
+//! | `ask`, `reflection`, `schema` | what the server's methods and messages are |
 //! | `codec`, `json`, `any` | messages on the wire, and as JSON |
+//! | `details` | the details of a status |
 //! | `describe` | services and messages in the words of a `.proto` file |
 //! | `health` | how the server says that it is |
 //! | `journal`, `explain` | `--explain`: when lines are written, and what they say |
@@ -16,8 +17,10 @@
 //! the report of the call.
 
 mod any;
+mod ask;
 mod codec;
 mod describe;
+mod details;
 mod explain;
 #[cfg(all(test, feature = "test-util"))]
 mod explain_tests;

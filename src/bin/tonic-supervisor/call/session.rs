@@ -3,23 +3,20 @@
 
 use super::{
     Plan, What, describe,
-    explain::{End, counted, seconds},
+    explain::{End, seconds},
     health, invoke,
     journal::{Journal, Output, Shown},
     json,
-    reflection::{FILES, Reflection, Unknown},
     schema::{MethodName, Schema, Symbol},
 };
 use crate::CliError;
 use serde_json::json;
-use std::{cell::OnceCell, collections::BTreeSet, io, sync::Arc, time::Duration};
-use tokio::time::{Instant, timeout};
+use std::{cell::OnceCell, io, sync::Arc, time::Duration};
+use tokio::time::Instant;
 use tonic_supervisor::{
     Config, ConnectivityState, SupervisedChannel, Supervisor, printable, transport::Connector,
 };
 
-/// How long a server has for its reflection, unless `--timeout` is shorter.
-const REFLECTION: Duration = Duration::from_secs(10);
 /// How long it has to say how it is.
 const HEALTH: Duration = Duration::from_secs(5);
 /// How long a connection is waited for where nothing says so.
@@ -208,13 +205,13 @@ impl Session<'_> {
         self.plan.timeout.map(|timeout| timeout.saturating_sub(self.started.elapsed()))
     }
 
-    fn within(&self, time: Duration) -> Duration {
+    pub(super) fn within(&self, time: Duration) -> Duration {
         self.left().map_or(time, |left| left.min(time))
     }
 
     /// Waits for a link. Without `--wait` the first failure of all dials is the end, so that a
     /// wrong address is told at once.
-    async fn connect(&self) -> Result<(), CliError> {
+    pub(super) async fn connect(&self) -> Result<(), CliError> {
         let usual = self.config().timeout().unwrap_or(CONNECT);
         let limit = self.plan.timeout.unwrap_or(usual);
         let left = self.left().unwrap_or(usual);
@@ -245,99 +242,6 @@ impl Session<'_> {
             false => format!("not connected to {target} within {} s", seconds(limit)),
         };
         Err(CliError::Exit(4, format!("{when}: {}", printable(&why))))
-    }
-
-    fn reflection(&self) -> Reflection {
-        let time = self.within(REFLECTION);
-        Reflection::new(self.channel(), self.plan.metadata.clone(), time)
-    }
-
-    /// The names of the server's services, or of those in the file.
-    async fn services(&self) -> Result<Vec<String>, CliError> {
-        if let Some(schema) = self.file()? {
-            return Ok(schema.services());
-        }
-        self.connect().await?;
-        let listed = timeout(self.within(REFLECTION), self.reflection().services()).await;
-        listed.unwrap_or_else(|_| Err(late())).map_err(|why| self.unknown(why))
-    }
-
-    fn file(&self) -> Result<Option<Schema>, CliError> {
-        let Some((path, set)) = &self.plan.descriptors else { return Ok(None) };
-        let schema = Schema::of_set(set)
-            .map_err(|error| CliError::Failed(format!("{}: {error}", path.display())))?;
-        let files = counted(schema.files(), "file");
-        self.journal.step("schema", &format!("{files} of {}", path.display()));
-        Ok(Some(schema))
-    }
-
-    /// What `symbol` is, and all that it needs.
-    async fn schema(&self, symbol: &str) -> Result<Schema, CliError> {
-        if let Some(schema) = self.file()? {
-            return Ok(schema);
-        }
-        self.connect().await?;
-        let symbol = reflected(symbol);
-        let mut reflection = self.reflection();
-        let asked = timeout(self.within(REFLECTION), reflection.describe(&symbol)).await;
-        let described = match asked.unwrap_or_else(|_| Err(late())) {
-            Ok(described) => described,
-            Err(Unknown::NotFound(said)) => {
-                let listed = timeout(self.within(REFLECTION), reflection.services()).await;
-                let there = match listed {
-                    Ok(Ok(names)) if names.len() <= 20 => {
-                        format!("; its services are {}", names.join(", "))
-                    }
-                    _ => "; `list` shows its services".into(),
-                };
-                return Err(CliError::Failed(format!(
-                    "the server's reflection knows no {:?}: {said}{there}",
-                    printable(&symbol)
-                )));
-            }
-            Err(why) => return Err(self.unknown(why)),
-        };
-        let version = described.version;
-        let schema = Schema::of_reflection(described, &symbol).map_err(CliError::Failed)?;
-        let files = counted(schema.files(), "file");
-        let text = format!("{version}, {files} for {symbol}");
-        self.journal.step("reflection", &text);
-        Ok(schema)
-    }
-
-    /// What is known with these messages besides, as far as the server's reflection has them.
-    pub(super) async fn learn(&self, mut schema: Schema, messages: &BTreeSet<String>) -> Schema {
-        if self.plan.descriptors.is_some() {
-            return schema;
-        }
-        let mut reflection = self.reflection();
-        let asked = async {
-            for name in messages {
-                // What is not there is told by whoever needs it.
-                if schema.files() < FILES
-                    && !schema.has_message(name)
-                    && let Ok(described) = reflection.describe(name).await
-                    && let Ok(more) = schema.with(described)
-                {
-                    self.journal.step("reflection", &format!("{name}, which stands in an Any"));
-                    schema = more;
-                }
-            }
-        };
-        let _ = timeout(self.within(REFLECTION), asked).await;
-        schema
-    }
-
-    fn unknown(&self, why: Unknown) -> CliError {
-        CliError::Failed(match why {
-            Unknown::NoReflection => format!(
-                "the server at {} has no reflection, so its methods are not known here: give them \
-                 with --descriptors FILE, as `protoc --descriptor_set_out --include_imports` or \
-                 `buf build -o` writes it",
-                self.config().target()
-            ),
-            Unknown::NotFound(said) | Unknown::Failed(said) => said,
-        })
     }
 
     /// The services and their health, where they can be learnt: the dial has succeeded already.
@@ -383,17 +287,4 @@ impl Session<'_> {
         self.journal.steps("services", &words);
         Ok(())
     }
-}
-
-/// A symbol as reflection names it: with dots only.
-fn reflected(symbol: &str) -> String {
-    let symbol = symbol.trim_start_matches(['.', '/']);
-    match symbol.contains('/').then(|| symbol.parse::<MethodName>()) {
-        Some(Ok(MethodName { service, method })) => format!("{service}.{method}"),
-        _ => symbol.to_owned(),
-    }
-}
-
-fn late() -> Unknown {
-    Unknown::Failed("the server's reflection did not answer in time".into())
 }

@@ -29,7 +29,7 @@ mod temp_folder;
 pub(crate) use server::{ServerArguments, serve};
 pub(crate) use soak::{SoakArguments, run as soak};
 
-use crate::{CliError, stdout::Stdout, tls::Tls};
+use crate::{CliError, admin::AdminArguments, stdout::Stdout, tls::Tls};
 use agent::Agent;
 use outages::Outages;
 use picture::Picture;
@@ -65,6 +65,8 @@ pub(crate) struct DemoArguments {
     #[arg(long, value_name = "N", default_value_t = 1, hide_default_value = true)]
     #[arg(value_parser = clap::value_parser!(u8).range(1..=8))]
     servers: u8,
+    #[command(flatten)]
+    admin: AdminArguments,
 }
 
 /// Runs the demo. It succeeds when the supervised agent lost nothing.
@@ -83,6 +85,7 @@ pub(crate) fn run(
     // On this thread: the child dies with the thread that started it.
     let summary = runtime.block_on(async {
         let interrupted = interrupted()?;
+        let _admin = arguments.admin.start().await?;
         tokio::select! {
             summary = play(usize::from(arguments.servers), json, config, file) => summary,
             () = interrupted => Err(CliError::Interrupted),

@@ -18,7 +18,7 @@ use super::{
     supervised,
     tally::Counts,
 };
-use crate::{CliError, stdout::Stdout};
+use crate::{CliError, admin::AdminArguments, stdout::Stdout};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use serde_json::{Map, Value, json};
 use std::{
@@ -47,6 +47,8 @@ pub(crate) struct SoakArguments {
     /// it, from one that is printed.
     #[arg(long)]
     seed: Option<u64>,
+    #[command(flatten)]
+    admin: AdminArguments,
 }
 
 /// Everything that happened, in numbers.
@@ -78,6 +80,7 @@ pub(crate) fn run(
         .map_err(CliError::failed("cannot start the runtime"))?;
     let soaked = runtime.block_on(async {
         let interrupted = interrupted()?;
+        let _admin = arguments.admin.start().await?;
         tokio::select! {
             soaked = soak(arguments.minutes, rng_seed, json, config) => soaked,
             () = interrupted => Err(CliError::Interrupted),

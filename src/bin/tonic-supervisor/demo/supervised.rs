@@ -61,6 +61,7 @@ pub(super) fn start(
         .build()
         .map_err(|error| CliError::Config(error.to_string()))?;
     let supervisor = Supervisor::builder(config)
+        .name(agent)
         .descriptor_set(DESCRIPTORS)
         .map_err(CliError::failed("cannot read the service's descriptors"))?
         .spawn();

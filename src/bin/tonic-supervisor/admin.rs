@@ -1,0 +1,69 @@
+//! `--admin` and `--probes`: pages, metrics and probes of the command itself.
+
+use crate::CliError;
+use std::path::PathBuf;
+use tonic_supervisor::admin::{Admin, AdminError, AdminHandle, install_recorder};
+
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Pages and probes")]
+pub(crate) struct AdminArguments {
+    /// Serve pages, JSON and metrics here: what is the matter, calls, events, configuration. A
+    /// loopback address, unless there are a token file and a certificate.
+    #[arg(long = "admin", value_name = "HOST:PORT")]
+    listen: Option<String>,
+    /// A file with the token that lets people act on the pages; without it they only look.
+    #[arg(long = "admin-token-file", value_name = "FILE", requires = "listen")]
+    token_file: Option<PathBuf>,
+    /// A name under which the pages may be asked for, beside addresses and localhost.
+    #[arg(long = "admin-host", value_name = "NAME", requires = "listen")]
+    hosts: Vec<String>,
+    /// Serve the pages over TLS with this certificate chain, in PEM.
+    #[arg(long = "admin-certificate", value_name = "FILE", requires_all = ["listen", "key"])]
+    certificate: Option<PathBuf>,
+    /// Its private key, in PEM.
+    #[arg(long = "admin-key", value_name = "FILE", requires = "certificate")]
+    key: Option<PathBuf>,
+    /// Serve /metrics, /live and /ready, and nothing else, here: on any address, in plaintext.
+    #[arg(long, value_name = "HOST:PORT")]
+    probes: Option<String>,
+}
+
+impl AdminArguments {
+    /// Starts what was asked for. Must be called before the first supervisor is spawned: what that
+    /// counts before is in no metric.
+    pub(crate) async fn start(&self) -> Result<Option<AdminHandle>, CliError> {
+        if self.listen.is_none() && self.probes.is_none() {
+            return Ok(None);
+        }
+        let said = |error: AdminError| match error {
+            AdminError::Refused(rule) => CliError::Config(format!("--admin: {rule}")),
+            error => CliError::Failed(error.to_string()),
+        };
+        install_recorder().map_err(said)?;
+        let mut admin = Admin::new();
+        if let Some(address) = &self.listen {
+            admin = admin.listen(address);
+        }
+        if let Some(address) = &self.probes {
+            admin = admin.probes(address);
+        }
+        if let Some(path) = &self.token_file {
+            admin = admin.token_file(path);
+        }
+        for name in &self.hosts {
+            admin = admin.host(name);
+        }
+        if let (Some(certificate), Some(key)) = (&self.certificate, &self.key) {
+            admin = admin.tls(certificate, key);
+        }
+        let handle = admin.spawn().await.map_err(said)?;
+        if self.listen.is_some() {
+            let scheme = if self.certificate.is_some() { "https" } else { "http" };
+            eprintln!("pages: {scheme}://{}/", handle.address());
+        }
+        if let Some(address) = handle.probes() {
+            eprintln!("probes: http://{address}/ready");
+        }
+        Ok(Some(handle))
+    }
+}
