@@ -40,6 +40,7 @@ impl Said {
             Err(CliError::Config(text)) => (3, text),
             Err(CliError::Exit(code, text)) => (*code, text),
             Err(CliError::Interrupted) => (130, ""),
+            Err(other) => panic!("{other:?} is another command's"),
         }
     }
 }

@@ -7,7 +7,7 @@ use super::{
     health, invoke,
     journal::{Journal, Output, Shown},
     json,
-    schema::{MethodName, Schema, Symbol},
+    schema::Symbol,
 };
 use crate::CliError;
 use serde_json::json;
