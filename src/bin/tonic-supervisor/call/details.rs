@@ -6,10 +6,10 @@ use super::{
     explain::counted,
     json,
     schema::{Schema, Symbol},
-    session::Session,
 };
 use prost::Message;
 use prost_reflect::{DynamicMessage, Value};
+use std::borrow::Cow;
 use tonic::Status;
 use tonic_supervisor::printable;
 
@@ -22,35 +22,28 @@ struct RpcStatus {
     details: Vec<prost_types::Any>,
 }
 
-/// A line for each of them.
-pub(super) async fn lines(session: &Session<'_>, schema: &Schema, status: &Status) -> Vec<String> {
+/// Each of them, an `Any`.
+pub(super) fn of(schema: &Schema, status: &Status) -> Vec<DynamicMessage> {
+    let Some(Symbol::Message(kind)) = schema.symbol(ANY) else { return Vec::new() };
     // What is no such message is the server's own affair.
     let details = RpcStatus::decode(status.details()).unwrap_or_default().details;
-    let mut lines = Vec::new();
-    for detail in details.iter().take(DETAILS) {
-        let known = as_json(session, schema, detail).await;
-        let text = known.unwrap_or_else(|| {
-            let bytes = counted(detail.value.len(), "byte");
-            format!("{}, {bytes}", detail.type_url)
-        });
-        lines.push(format!("detail: {}", printable(&text)));
-    }
-    if details.len() > DETAILS {
-        lines.push(format!("and {} more", counted(details.len() - DETAILS, "detail")));
-    }
-    lines
+    let any = |detail: prost_types::Any| {
+        let mut any = DynamicMessage::new(kind.clone());
+        any.set_field_by_name("type_url", Value::String(detail.type_url));
+        any.set_field_by_name("value", Value::Bytes(detail.value.into()));
+        any
+    };
+    details.into_iter().take(DETAILS).map(any).collect()
 }
 
-/// None where nobody knows what it is.
-async fn as_json(
-    session: &Session<'_>,
-    schema: &Schema,
-    detail: &prost_types::Any,
-) -> Option<String> {
-    let Some(Symbol::Message(kind)) = schema.symbol(ANY) else { return None };
-    let mut any = DynamicMessage::new(kind);
-    any.set_field_by_name("type_url", Value::String(detail.type_url.clone()));
-    any.set_field_by_name("value", Value::Bytes(detail.value.clone().into()));
-    let (_, any) = session.known(schema.clone(), any).await;
-    json::line(&any).ok()
+/// What one of them says; where nobody knows what it is, its name and its size.
+pub(super) fn line(any: &DynamicMessage) -> String {
+    let text = json::line(any).unwrap_or_else(|_| {
+        let field = |name| any.get_field_by_name(name).map(Cow::into_owned);
+        let name = field("type_url").and_then(|name| Some(name.as_str()?.to_owned()));
+        let size = field("value").and_then(|value| Some(value.as_bytes()?.len()));
+        let size = counted(size.unwrap_or_default(), "byte");
+        format!("{}, {size}", name.unwrap_or_default())
+    });
+    format!("detail: {}", printable(&text))
 }

@@ -74,7 +74,11 @@ pub(super) async fn invoke(
         }
         Err(Ended::Stop(stop)) => Err(stop),
         Err(Ended::Status(status)) => {
-            let details = details::lines(session, &schema, &status).await;
+            let mut details = Vec::new();
+            for any in details::of(&schema, &status) {
+                let (_, known) = session.known(schema.clone(), any).await;
+                details.push(details::line(&known));
+            }
             Err(failed(session, &path, &status, &details).into())
         }
     }
