@@ -7,7 +7,8 @@
 //! | 1 | it failed |
 //! | 2 | wrong usage |
 //! | 3 | the configuration is not valid |
-//! | 4 | a channel is not READY |
+//! | 4 | a channel is not READY, or `call` was not connected within the time |
+//! | 64 + n | `call --exit-code grpc`: the call ended with status code n |
 //! | 130 | interrupted |
 
 // A command runs in real time, so the clock of the tests does not apply to it.
@@ -19,6 +20,7 @@ mod address;
 mod admin;
 #[cfg(unix)]
 mod agent;
+mod call;
 mod check_config;
 #[cfg(unix)]
 mod demo;
@@ -119,6 +121,9 @@ enum Command {
     /// Look at the queues of a server, and act on them.
     #[command(after_help = queue::HELP)]
     Queue(queue::QueueArguments),
+    /// Call a method of a server, list what it has, or only connect to it.
+    #[command(after_help = call::HELP)]
+    Call(call::CallArguments),
     /// Say what is wrong with a configuration, what may stand in it, and what holds.
     #[command(after_help = EXIT_CODES)]
     CheckConfig(check_config::CheckArguments),
@@ -181,6 +186,8 @@ enum CliError {
     Usage(String),
     /// The configuration is not valid; one line per problem.
     Config(String),
+    /// It did not work, in a way that has an exit code of its own; one sentence.
+    Exit(u8, String),
     /// What was asked about is not READY; one sentence.
     #[cfg(unix)]
     NotReady(String),
@@ -196,6 +203,7 @@ fn main() -> ExitCode {
                 CliError::Failed(text) => (1, text),
                 CliError::Usage(text) => (2, text),
                 CliError::Config(text) => (3, text),
+                CliError::Exit(code, text) => (code, text),
                 #[cfg(unix)]
                 CliError::NotReady(text) => (4, text),
                 CliError::Interrupted => (130, "interrupted".into()),
@@ -247,6 +255,7 @@ fn run() -> Result<(), CliError> {
         #[cfg(unix)]
         Command::Status(status) => status::run(&status, json),
         Command::Queue(action) => queue::run(action, config.as_deref(), json),
+        Command::Call(call) => call::run(call, config.as_deref(), json),
         #[cfg(not(unix))]
         Command::Demo(_) => Err(CliError::Usage(
             "demo, soak, serve, agent, proxy and status need a Unix system: they start processes, or wait \
@@ -282,6 +291,7 @@ impl CliError {
             Self::Failed(text) | Self::Usage(text) | Self::Config(text) | Self::NotReady(text) => {
                 text
             }
+            Self::Exit(_, text) => text,
             Self::Interrupted => "interrupted",
         }
     }

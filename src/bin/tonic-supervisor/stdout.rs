@@ -53,8 +53,13 @@ impl Stdout {
 
     /// Writes one line at once. A reader that closed the pipe has seen enough.
     pub(crate) fn line(self, text: &str) {
+        let _ = self.try_line(text);
+    }
+
+    /// The same for what may go on for ever, and shall end when nobody reads it any more.
+    pub(crate) fn try_line(self, text: &str) -> io::Result<()> {
         let mut out = io::stdout().lock();
-        let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+        writeln!(out, "{text}").and_then(|()| out.flush())
     }
 }
 

@@ -41,6 +41,11 @@ fn wrong_usage_exits_with_2_and_says_what_is_wrong() {
         (&["soak", "--minutes", "1"], "1 is not in 2.."),
         (&["demo", "--report", "/nowhere/demo.svg"], "there is no folder /nowhere"),
         (&["demo", "--report", "/"], "that is a folder"),
+        (&["call", "queue"], "TARGET \"queue\" must name a port"),
+        (&["call", "queue:1", "liste"], "is no method: write pkg.Service/Method"),
+        (&["call", "queue:1", "describe"], "describe needs what to describe"),
+        (&["call", "queue:1", "a.B/C", "-H", "x"], "there is no colon"),
+        (&["call", "queue:1", "list", "-d", "{}"], "-d is for a call"),
         (&["demo-server", "--journal", "j", "--listen", "http://localhost:1"], "must be HOST:PORT"),
         (&[], "Usage"),
     ] {
@@ -48,6 +53,15 @@ fn wrong_usage_exits_with_2_and_says_what_is_wrong() {
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
         assert!(stderr(&output).contains(text), "{arguments:?}: {}", stderr(&output));
     }
+}
+
+#[test]
+fn a_call_that_cannot_connect_exits_with_4_at_once() {
+    let output = run(&["call", "127.0.0.1:1", "list"]);
+    assert_eq!((output.status.code(), output.stdout), (Some(4), Vec::new()));
+    let output = run(&["call", "127.0.0.1:1", "--wait", "--timeout", "0.1"]);
+    assert_eq!(output.status.code(), Some(4));
+    assert!(stderr(&output).contains("within 0.100 s"), "{}", stderr(&output));
 }
 
 #[test]
