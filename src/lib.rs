@@ -151,6 +151,12 @@ struct Errors;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/zh/errors.md")]
 struct ErrorsInChinese;
+#[cfg(all(doctest, feature = "admin"))]
+#[doc = include_str!("../docs/windows.md")]
+struct Windows;
+#[cfg(all(doctest, feature = "admin"))]
+#[doc = include_str!("../docs/zh/windows.md")]
+struct WindowsInChinese;
 // The recipes that need no more than this crate has; `.ci/recipes` builds and runs all.
 #[cfg(all(doctest, feature = "agent-queue"))]
 #[doc = include_str!("../docs/recipes/token.md")]

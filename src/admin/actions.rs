@@ -75,9 +75,16 @@ pub(super) struct Login {
 }
 
 pub(super) async fn login(State(admin): State<Arc<Admin>>, Form(login): Form<Login>) -> Response {
-    if !admin.sessions.is_token(login.token.trim()) {
-        log_line!(warn, "a login on the admin pages failed: the token was wrong");
-        return see("/login?wrong=1");
+    match admin.sessions.log_in(login.token.trim(), clock::now()) {
+        None => {
+            let words = "a wrong token was shown a moment ago: try again in a second\n";
+            return (StatusCode::TOO_MANY_REQUESTS, words).into_response();
+        }
+        Some(false) => {
+            log_line!(warn, "a login on the admin pages failed: the token was wrong");
+            return see("/login?wrong=1");
+        }
+        Some(true) => {}
     }
     log_line!(info, "somebody logged in on the admin pages");
     let cookie = admin.sessions.begin(clock::now(), admin.secure);

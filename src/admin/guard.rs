@@ -88,14 +88,26 @@ fn host_of<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a str> {
 
 /// An address, `localhost`, or a name that was given; the port is whatever was dialled.
 fn is_ours(rules: &Rules, host: Option<&str>) -> bool {
-    let Some(host) = host else { return false };
-    let name = match host.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or_default(),
-        None => host.rsplit_once(':').map_or(host, |(name, _)| name),
-    };
+    let Some(name) = host.map(name_of) else { return false };
     name.parse::<IpAddr>().is_ok()
         || name.eq_ignore_ascii_case("localhost")
         || rules.hosts.iter().any(|known| known.eq_ignore_ascii_case(name))
+}
+
+/// The name or the address in `name:port`, `[address]:port`, `name.`; what is none of these is
+/// nobody's name.
+pub(super) fn name_of(host: &str) -> &str {
+    let is_port =
+        |rest: &str| rest.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok());
+    if let Some((address, rest)) = host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        return if rest.is_empty() || is_port(rest) { address } else { "" };
+    }
+    // An address of IPv6 without brackets has no port.
+    if host.parse::<IpAddr>().is_ok() {
+        return host;
+    }
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    name.strip_suffix('.').unwrap_or(name)
 }
 
 /// Browsers say where a request comes from; another port of the same host is only `same-site`.
@@ -123,7 +135,8 @@ mod tests {
 
     #[test]
     fn only_our_names_are_answered() {
-        let rules = Rules { hosts: vec!["admin.internal".into()], ..Rules::default() };
+        let rules =
+            Rules { hosts: vec![name_of("admin.internal:9911").into()], ..Rules::default() };
         for (host, expected) in [
             ("127.0.0.1:9911", 200),
             ("127.0.0.1", 200),
@@ -134,6 +147,10 @@ mod tests {
             ("evil.example:9911", 421),
             ("localhost.evil.example", 421),
             ("", 421),
+            ("[::1]evil", 421),
+            ("[::1]:evil", 421),
+            ("localhost.:9911", 200),
+            ("admin.internal.", 200),
         ] {
             let headers = asked(host, None);
             assert_eq!(status(&rules, Method::GET, &headers, Shown::Nothing), expected, "{host}");

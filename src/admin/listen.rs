@@ -1,15 +1,30 @@
 //! The connections of the admin server, and what each may cost: no more than 64 at once, ten
-//! seconds for a request's head, HTTP/1 and HTTP/2 on one port.
+//! seconds until the first request, a minute in which nothing moves; HTTP/1 and HTTP/2 on one port.
 
 #[cfg(feature = "tls")]
 use super::settings::AdminError;
-use axum::Router;
+use crate::clock;
+use axum::{
+    Router,
+    body::Body,
+    extract::{Request, State},
+    middleware::{self, Next},
+    response::Response,
+};
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
     service::TowerToHyperService,
 };
-use std::{sync::Arc, time::Duration};
+use parking_lot::Mutex;
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpListener,
@@ -20,6 +35,11 @@ use tokio::{
 const CONNECTIONS: usize = 64;
 /// How long a connection may take for TLS, and a request for its head.
 const HEAD_WITHIN: Duration = Duration::from_secs(10);
+/// A connection on which nothing moves for so long is closed. A stream of events shows every 15 s
+/// that it lives.
+const STILL_FOR: Duration = Duration::from_secs(60);
+/// How many requests may be under way on one connection.
+const STREAMS: u32 = 8;
 /// How large a request's head may be.
 const HEAD_BYTES: usize = 16 << 10;
 /// After a failure to accept, as when there are no more files, so long is waited.
@@ -95,10 +115,14 @@ pub(super) async fn serve(listener: TcpListener, place: Place, routes: Router) {
     }
 }
 
+/// Serves one connection, for as long as something moves on it.
 async fn connection<S>(stream: S, routes: Router)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
+    let movement = Movement::begin();
+    let routes = routes.layer(middleware::from_fn_with_state(movement.clone(), watched));
+    let service = TowerToHyperService::new(routes);
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
@@ -109,9 +133,74 @@ where
         .http2()
         .timer(TokioTimer::new())
         .max_header_list_size(HEAD_BYTES as u32)
-        .max_concurrent_streams(64)
-        .keep_alive_interval(HEAD_WITHIN);
-    let service = TowerToHyperService::new(routes);
-    // Whoever went away does not want to know.
-    let _ = builder.serve_connection(TokioIo::new(stream), service).await;
+        .max_concurrent_streams(STREAMS);
+    tokio::select! {
+        // Whoever went away does not want to know.
+        _ = builder.serve_connection(TokioIo::new(stream), service) => {}
+        () = movement.stopped() => {}
+    }
+}
+
+/// When something moved last on a connection: a request came, or a piece of an answer was asked
+/// for because the one before has gone out. So neither a silent client nor one that reads nothing
+/// keeps its place for ever.
+#[derive(Clone)]
+struct Movement(Arc<Mutex<(Instant, Duration)>>);
+
+impl Movement {
+    /// The first request has as long as its head may take.
+    fn begin() -> Self {
+        Self(Arc::new(Mutex::new((clock::now(), HEAD_WITHIN))))
+    }
+
+    fn note(&self) {
+        *self.0.lock() = (clock::now(), STILL_FOR);
+    }
+
+    /// Returns when nothing has moved for too long. Cancel safe.
+    async fn stopped(&self) {
+        loop {
+            let (last, limit) = *self.0.lock();
+            let left = limit.saturating_sub(clock::now().saturating_duration_since(last));
+            if left.is_zero() {
+                return;
+            }
+            tokio::time::sleep(left).await;
+        }
+    }
+}
+
+/// Notes a request, and each piece of its answer.
+async fn watched(State(movement): State<Movement>, request: Request, next: Next) -> Response {
+    movement.note();
+    next.run(request).await.map(|body| Body::new(Watched { body, movement }))
+}
+
+struct Watched {
+    body: Body,
+    movement: Movement,
+}
+
+impl http_body::Body for Watched {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        if frame.is_ready() {
+            self.movement.note();
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }

@@ -10,7 +10,6 @@ use crate::{
     model::{MethodCounts, Recent, Snapshot, Verdict, VerdictKind, endpoint_verdicts, verdict},
     telemetry::KeepHistory,
 };
-use metrics_exporter_prometheus::PrometheusHandle;
 use std::time::{Instant, SystemTime};
 
 /// What all answers share.
@@ -18,7 +17,6 @@ pub(super) struct Admin {
     pub(super) rules: super::guard::Rules,
     pub(super) sessions: Sessions,
     pub(super) samples: Samples,
-    pub(super) metrics: Option<PrometheusHandle>,
     pub(super) began: Instant,
     /// Whether what answers here is reached over TLS.
     pub(super) secure: bool,

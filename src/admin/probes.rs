@@ -5,16 +5,18 @@
 //! server that has one. Nor does an outage make it unready: calls wait. Whoever wants that asks for
 //! it (`?need=orders`).
 
-use super::look::Admin;
-use crate::model::{ConnectivityState, VerdictKind};
+use super::recorder;
+use crate::{
+    client::{Observer, supervisors},
+    model::{ConnectivityState, Recent, Snapshot, Verdict, VerdictKind, verdict},
+};
 use axum::{
     Router,
-    extract::{Query, State},
+    extract::{Query, RawQuery},
     response::{IntoResponse, Response},
     routing::get,
 };
 use http::{StatusCode, header};
-use std::sync::Arc;
 
 /// What may be asked of `/ready`.
 #[derive(serde::Deserialize)]
@@ -24,72 +26,78 @@ pub(super) struct Need {
 }
 
 /// The poor listener: three paths, and no words.
-pub(super) fn poor(admin: Arc<Admin>) -> Router {
+pub(super) fn poor() -> Router {
     let silent = |(code, _): (StatusCode, String)| code;
     Router::new()
         .route("/metrics", get(metrics))
-        .route(
-            "/live",
-            get(move |State(admin): State<Arc<Admin>>| async move { silent(live(&admin)) }),
-        )
-        .route(
-            "/ready",
-            get(move |State(admin): State<Arc<Admin>>, need: Query<Need>| async move {
-                silent(ready(&admin, need.0.need.as_deref()))
-            }),
-        )
-        .with_state(admin)
+        .route("/live", get(move || async move { silent(live()) }))
+        .route("/ready", get(move |query: RawQuery| async move { silent(ready(need(&query))) }))
 }
 
-pub(super) async fn live_page(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
-    live(&admin)
+pub(super) async fn live_page() -> impl IntoResponse {
+    live()
 }
 
-pub(super) async fn ready_page(
-    State(admin): State<Arc<Admin>>,
-    need: Query<Need>,
-) -> impl IntoResponse {
-    ready(&admin, need.0.need.as_deref())
+pub(super) async fn ready_page(Query(said): Query<Need>) -> impl IntoResponse {
+    ready(said.need.as_deref())
+}
+
+/// What a query asks for, word for word: who asks the poor listener gets no words back.
+fn need(RawQuery(query): &RawQuery) -> Option<&str> {
+    query.as_deref()?.split('&').find_map(|pair| pair.strip_prefix("need="))
+}
+
+/// Every channel as far as probes go: without what happened lately.
+fn channels() -> Vec<(Snapshot, Verdict)> {
+    let look = |one: Observer| {
+        let now = one.snapshot();
+        let verdict = verdict(&now, &Recent::default());
+        (now, verdict)
+    };
+    supervisors().into_iter().map(look).collect()
 }
 
 /// Alive while it answers, and no supervisor's actors keep failing.
-fn live(admin: &Admin) -> (StatusCode, String) {
-    let picture = admin.look();
-    let failing = |kind| kind == VerdictKind::ActorsFailing;
-    match picture.channels.iter().find(|one| failing(one.verdict.kind)) {
-        Some(one) => {
-            let words = format!("{}: {}\n", one.now.name, one.verdict);
-            (StatusCode::SERVICE_UNAVAILABLE, words)
+fn live() -> (StatusCode, String) {
+    let failing = |(_, verdict): &&(_, Verdict)| verdict.kind == VerdictKind::ActorsFailing;
+    match channels().iter().find(failing) {
+        Some((now, verdict)) => {
+            (StatusCode::SERVICE_UNAVAILABLE, format!("{}: {verdict}\n", now.name))
         }
         None => (StatusCode::OK, "alive\n".into()),
     }
 }
 
-/// Ready once each channel has been connected, and while none drains. With a `need` that channel
-/// must take calls now.
-fn ready(admin: &Admin, need: Option<&str>) -> (StatusCode, String) {
-    let picture = admin.look();
+/// Ready once each channel has been connected, and while none drains or has ended by itself; one
+/// that was shut down on purpose does not count any more. With a `need` that channel must take
+/// calls now.
+fn ready(need: Option<&str>) -> (StatusCode, String) {
     let unready = |words: String| (StatusCode::SERVICE_UNAVAILABLE, words);
+    let said = |(now, verdict): &(Snapshot, Verdict)| format!("{}: {verdict}\n", now.name);
+    let channels = channels();
     if let Some(name) = need {
-        return match picture.channels.iter().find(|one| &*one.now.name == name) {
+        return match channels.iter().find(|(now, _)| &*now.name == name) {
             None => unready("there is no channel of that name\n".into()),
-            Some(one) if one.now.state == ConnectivityState::Ready => {
-                (StatusCode::OK, format!("{}\n", one.verdict))
-            }
-            Some(one) => unready(format!("{}: {}\n", one.now.name, one.verdict)),
+            Some(one) if one.0.state == ConnectivityState::Ready => (StatusCode::OK, said(one)),
+            Some(one) => unready(said(one)),
         };
     }
-    let not_yet =
-        |one: &&super::look::Channel| !one.now.was_connected || one.now.draining.is_some();
-    match picture.channels.iter().find(not_yet) {
-        Some(one) => unready(format!("{}: {}\n", one.now.name, one.verdict)),
+    let not_yet = |(now, _): &&(Snapshot, Verdict)| {
+        let ended = now.state == ConnectivityState::Shutdown && now.draining.is_none();
+        match ended {
+            true => now.closed_by.is_some(),
+            false => !now.was_connected || now.draining.is_some(),
+        }
+    };
+    match channels.iter().find(not_yet) {
+        Some(one) => unready(said(one)),
         None => (StatusCode::OK, "ready\n".into()),
     }
 }
 
 /// Prometheus's text, if the recorder is ours.
-pub(super) async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
-    match &admin.metrics {
+pub(super) async fn metrics() -> Response {
+    match recorder::installed() {
         Some(metrics) => {
             let kind = "text/plain; version=0.0.4; charset=utf-8";
             ([(header::CONTENT_TYPE, kind)], metrics.render()).into_response()

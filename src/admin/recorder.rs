@@ -3,6 +3,7 @@
 use super::settings::AdminError;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use parking_lot::Mutex;
+use std::{thread, time::Duration};
 
 /// gRPC A66's bounds for durations, in seconds.
 const SECONDS: &[f64] = &[
@@ -31,11 +32,15 @@ const BYTES: &[f64] = &[
 const RETRIES: &[f64] = &[1.0, 2.0, 3.0, 4.0, 5.0];
 const TRANSPARENT_RETRIES: &[f64] = &[1.0, 2.0, 3.0, 4.0, 5.0, 10.0];
 
+/// How often the recorder is told to tidy up.
+const UPKEEP_EVERY: Duration = Duration::from_secs(5);
+
 /// The handle of the recorder that this process installed here.
 static INSTALLED: Mutex<Option<PrometheusHandle>> = Mutex::new(None);
 
 /// Installs the recorder of `/metrics` for the process. Call it before the first supervisor is
-/// spawned: what was counted before is not in it. Done twice it changes nothing.
+/// spawned: what was counted before is not in it. A thread of its own tidies it up. Done twice it
+/// changes nothing.
 ///
 /// # Errors
 ///
@@ -61,8 +66,21 @@ pub fn install_recorder() -> Result<(), AdminError> {
     let handle = recorder.handle();
     metrics::set_global_recorder(recorder)
         .map_err(|_| AdminError::Recorder("another recorder is installed already".into()))?;
+    tidy_up(handle.clone())?;
     *installed = Some(handle);
     Ok(())
+}
+
+/// Without it histograms grow while nobody scrapes; whether there are pages or not.
+fn tidy_up(handle: PrometheusHandle) -> Result<(), AdminError> {
+    let tidying = move || {
+        loop {
+            thread::park_timeout(UPKEEP_EVERY);
+            handle.run_upkeep();
+        }
+    };
+    let thread = thread::Builder::new().name("metrics-upkeep".into()).spawn(tidying);
+    thread.map(drop).map_err(|error| AdminError::Recorder(error.to_string()))
 }
 
 /// The handle, where the recorder is ours.

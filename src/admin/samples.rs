@@ -7,7 +7,7 @@ use crate::{
 };
 use parking_lot::Mutex;
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, HashSet, VecDeque},
     time::{Duration, Instant},
 };
 
@@ -50,8 +50,9 @@ impl Samples {
     /// Takes a sample of every supervisor that lives, and forgets the others.
     pub(super) fn take(&self, now: Instant) {
         let live = supervisors();
+        let ids: HashSet<u64> = live.iter().map(Observer::id).collect();
         let mut all = self.0.lock();
-        all.retain(|id, _| live.iter().any(|one| one.id() == *id));
+        all.retain(|id, _| ids.contains(id));
         for one in live {
             all.entry(one.id()).or_default().take(&one, now);
         }

@@ -24,19 +24,24 @@ const MOST: usize = 64;
 const SHORTEST: usize = 16;
 /// And at most so long.
 const LONGEST: usize = 4_096;
-/// The cookie's name.
-const COOKIE: &str = "tonic-supervisor-admin";
+/// After a wrong token the next one is looked at so much later.
+const AFTER_A_WRONG_ONE: Duration = Duration::from_secs(1);
 
 /// The token, and who has shown it.
 pub(super) struct Sessions {
     token: Option<Secret<Vec<u8>>>,
     open: Mutex<VecDeque<(String, Instant)>>,
+    /// The cookie's name: cookies know no ports, and others may have pages on this machine, too.
+    cookie: String,
+    last_wrong: Mutex<Option<Instant>>,
 }
 
 impl Sessions {
     /// Without a token nobody can do anything.
     pub(super) fn new(token: Option<Vec<u8>>) -> Self {
-        Self { token: token.map(Secret::new), open: Mutex::default() }
+        let cookie = format!("tonic-supervisor-admin-{:08x}", rand::rng().random::<u32>());
+        let (open, last_wrong) = (Mutex::default(), Mutex::default());
+        Self { token: token.map(Secret::new), open, cookie, last_wrong }
     }
 
     /// Reads a token from a file: one line.
@@ -65,15 +70,29 @@ impl Sessions {
         }) {
             return Shown::Token;
         }
-        match cookie(headers).is_some_and(|shown| self.is_open(shown, now)) {
+        match self.cookies(headers).any(|shown| self.is_open(shown, now)) {
             true => Shown::Session,
             false => Shown::Nothing,
         }
     }
 
     /// Whether this is the token.
-    pub(super) fn is_token(&self, shown: &str) -> bool {
+    fn is_token(&self, shown: &str) -> bool {
         self.token.as_ref().is_some_and(|token| bool::from(token.reveal().ct_eq(shown.as_bytes())))
+    }
+
+    /// What comes of an attempt to log in: whether it was the token; none if the last wrong one was
+    /// a moment ago.
+    pub(super) fn log_in(&self, shown: &str, now: Instant) -> Option<bool> {
+        let mut last = self.last_wrong.lock();
+        if last.is_some_and(|last| now.saturating_duration_since(last) < AFTER_A_WRONG_ONE) {
+            return None;
+        }
+        let right = self.is_token(shown);
+        if !right {
+            *last = Some(now);
+        }
+        Some(right)
     }
 
     /// Begins a session; the cookie that carries it. `secure`: it shall go out over TLS only.
@@ -87,7 +106,8 @@ impl Sessions {
         open.push_back((name.clone(), now));
         let secure = if secure { "; Secure" } else { "" };
         let cookie = format!(
-            "{COOKIE}={name}; HttpOnly; SameSite=Strict; Path=/; Max-Age={}{secure}",
+            "{}={name}; HttpOnly; SameSite=Strict; Path=/; Max-Age={}{secure}",
+            self.cookie,
             LASTS.as_secs()
         );
         HeaderValue::try_from(cookie).expect("made of ASCII")
@@ -98,14 +118,15 @@ impl Sessions {
         open.retain(|(_, began)| now.saturating_duration_since(*began) < LASTS);
         open.iter().any(|(name, _)| bool::from(name.as_bytes().ct_eq(shown.as_bytes())))
     }
-}
 
-fn cookie(headers: &HeaderMap) -> Option<&str> {
-    let all = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-    let pairs = all.flat_map(|value| value.split(';')).filter_map(|pair| pair.split_once('='));
-    pairs
-        .map(|(name, value)| (name.trim(), value.trim()))
-        .find_map(|(name, value)| (name == COOKIE).then_some(value))
+    /// All cookies of our name: another's of the same name may stand before it.
+    fn cookies<'a>(&'a self, headers: &'a HeaderMap) -> impl Iterator<Item = &'a str> {
+        let all = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+        let pairs = all.flat_map(|value| value.split(';')).filter_map(|pair| pair.split_once('='));
+        let ours =
+            |(name, value): (&str, &'a str)| (name.trim() == self.cookie).then_some(value.trim());
+        pairs.filter_map(ours)
+    }
 }
 
 #[cfg(test)]
@@ -131,9 +152,22 @@ mod tests {
         let cookie = with(header::COOKIE, &format!("other=1; {pair}"));
         assert_eq!(sessions.shown(&cookie, now), Shown::Session);
         assert_eq!(sessions.shown(&cookie, now + LASTS), Shown::Nothing, "it is over");
-        let made_up = with(header::COOKIE, &format!("{COOKIE}={}", "0".repeat(32)));
-        assert_eq!(sessions.shown(&made_up, now), Shown::Nothing);
+        let made_up = format!("{}={}", sessions.cookie, "0".repeat(32));
+        assert_eq!(sessions.shown(&with(header::COOKIE, &made_up), now), Shown::Nothing);
+        let both = with(header::COOKIE, &format!("{made_up}; {pair}"));
+        assert_eq!(sessions.shown(&both, now), Shown::Session, "another's stands before it");
+        let elsewhere = Sessions::new(Some(TOKEN.into()));
+        assert_eq!(elsewhere.shown(&cookie, now), Shown::Nothing, "another port's");
         assert_eq!(Sessions::new(None).shown(&bearer(""), now), Shown::Nothing);
+    }
+
+    #[test]
+    fn after_a_wrong_token_the_next_one_has_to_wait() {
+        let (sessions, now) = (Sessions::new(Some(TOKEN.into())), Instant::now());
+        assert_eq!(sessions.log_in("wrong", now), Some(false));
+        assert_eq!(sessions.log_in(TOKEN, now), None);
+        assert_eq!(sessions.log_in(TOKEN, now + AFTER_A_WRONG_ONE), Some(true));
+        assert_eq!(sessions.log_in(TOKEN, now + AFTER_A_WRONG_ONE), Some(true));
     }
 
     #[test]

@@ -1,22 +1,26 @@
 //! What the user says of the admin server, and how it is started.
 
 use super::{
-    guard::Rules,
+    guard::{self, Rules},
     listen::{self, Place},
-    look, probes, recorder, routes,
+    look, probes, routes,
     samples::Samples,
     session::Sessions,
 };
 use crate::{clock, telemetry::KeepHistory};
-use std::{fmt, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fmt, io,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 use tokio::{net::TcpListener, sync::Semaphore, task::JoinHandle};
 
 /// How many readers of events there may be.
 const READERS: usize = 32;
 /// How often samples are taken.
 const SAMPLE_EVERY: Duration = Duration::from_secs(1);
-/// How often the recorder is told to tidy up: without it histograms grow while nobody scrapes.
-const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 
 /// Pages, JSON, metrics and probes of every supervisor of the process, over HTTP.
 ///
@@ -95,7 +99,7 @@ impl Admin {
     /// A name under which pages may be asked for, beside addresses and `localhost`. Any other is
     /// answered with 421, so that no other site's name can be made to point here.
     pub fn host(mut self, name: impl Into<String>) -> Self {
-        self.hosts.push(name.into());
+        self.hosts.push(guard::name_of(&name.into()).to_owned());
         self
     }
 
@@ -143,7 +147,7 @@ impl Admin {
         }
         let place = self.place()?;
         let admin = Arc::new(self.into_admin(token, reads_need_token));
-        handle.tasks.push(tokio::spawn(keep(admin.clone())));
+        handle.tasks.push(tokio::spawn(keep(Arc::downgrade(&admin))));
         if let Some((listener, address)) = listener {
             handle.address = Some(address);
             let routes = routes::all(admin.clone());
@@ -151,7 +155,7 @@ impl Admin {
         }
         if let Some((listener, address)) = probing {
             handle.probes = Some(address);
-            let routes = probes::poor(admin);
+            let routes = probes::poor();
             handle.tasks.push(tokio::spawn(listen::serve(listener, Place::Plain, routes)));
         }
         Ok(handle)
@@ -164,11 +168,16 @@ impl Admin {
     ///
     /// # Errors
     ///
-    /// A token file that cannot be used.
+    /// A token file that cannot be used; neither a token nor `trusted`, so that nobody could look.
     pub fn routes(self) -> Result<tonic::service::Routes, AdminError> {
         let (token, reads_need_token) = (self.token()?, !self.trusted);
+        if token.is_none() && !self.trusted {
+            let rule = "nobody could look at these pages: give a token file, or say that they are \
+                        trusted";
+            return Err(AdminError::Refused(rule.into()));
+        }
         let admin = Arc::new(self.into_admin(token, reads_need_token));
-        tokio::spawn(keep_while_used(Arc::downgrade(&admin)));
+        tokio::spawn(keep(Arc::downgrade(&admin)));
         Ok(routes::all(admin).into())
     }
 
@@ -204,7 +213,6 @@ impl Admin {
             rules,
             sessions: Sessions::new(token),
             samples: Samples::default(),
-            metrics: recorder::installed(),
             began: clock::now(),
             secure: self.has_tls(),
             readers: Semaphore::new(READERS),
@@ -243,36 +251,14 @@ async fn bind(address: Option<&str>) -> Result<Option<(TcpListener, SocketAddr)>
     Ok(Some((listener, found)))
 }
 
-/// Takes samples, and tidies the recorder up.
-async fn keep(admin: Arc<look::Admin>) {
-    let (mut ticks, mut upkept) = (tokio::time::interval(SAMPLE_EVERY), clock::now());
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-    loop {
-        ticks.tick().await;
-        upkept = tick(&admin, upkept);
-    }
-}
-
-async fn keep_while_used(admin: std::sync::Weak<look::Admin>) {
-    let (mut ticks, mut upkept) = (tokio::time::interval(SAMPLE_EVERY), clock::now());
+/// Takes samples for as long as somebody may look.
+async fn keep(admin: Weak<look::Admin>) {
+    let mut ticks = tokio::time::interval(SAMPLE_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     loop {
         ticks.tick().await;
         let Some(admin) = admin.upgrade() else { return };
-        upkept = tick(&admin, upkept);
-    }
-}
-
-/// One second of it; when the recorder was last tidied up.
-fn tick(admin: &look::Admin, upkept: std::time::Instant) -> std::time::Instant {
-    let now = clock::now();
-    admin.samples.take(now);
-    match &admin.metrics {
-        Some(metrics) if now.saturating_duration_since(upkept) >= UPKEEP_EVERY => {
-            metrics.run_upkeep();
-            now
-        }
-        _ => upkept,
+        admin.samples.take(clock::now());
     }
 }
 

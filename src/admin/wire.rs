@@ -68,6 +68,7 @@ pub(super) fn channel(one: &Channel) -> Value {
         "attempts": {
             "started": total.attempts,
             "ok": total.attempts_ok,
+            "failed": total.attempts_failed,
             "retries": now.retries,
             "transparent": now.transparent_retries,
             "throttled": now.retries_throttled,
@@ -147,6 +148,7 @@ fn method(counts: &MethodCounts) -> Value {
         "failed": counts.failed(),
         "attempts": counts.attempts,
         "attempts_ok": counts.attempts_ok,
+        "attempts_failed": counts.attempts_failed,
         "retries": counts.retries,
         "transparent": counts.transparent_retries,
         "p50_ms": maybe_ms(counts.quantile(0.5)),

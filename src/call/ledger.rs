@@ -5,7 +5,7 @@ use super::state::Call;
 use crate::model::CallId;
 use parking_lot::Mutex;
 use slab::Slab;
-use std::sync::Arc;
+use std::{collections::BinaryHeap, sync::Arc};
 
 /// The open calls of one supervisor.
 #[derive(Default)]
@@ -70,13 +70,15 @@ impl Ledger {
     /// The oldest open calls, at most so many, oldest first.
     pub(crate) fn oldest(&self, most: usize) -> Vec<Arc<Call>> {
         let inner = self.inner.lock();
-        let mut oldest: Vec<_> = inner.calls.iter().map(|(_, call)| call).collect();
-        if oldest.len() > most && most > 0 {
-            oldest.select_nth_unstable_by_key(most - 1, |call| call.id);
+        let mut oldest = BinaryHeap::with_capacity(most.saturating_add(1));
+        for (slot, call) in &inner.calls {
+            oldest.push((call.id, slot));
+            if oldest.len() > most {
+                oldest.pop();
+            }
         }
-        oldest.truncate(most);
-        oldest.sort_unstable_by_key(|call| call.id);
-        oldest.into_iter().cloned().collect()
+        let sorted = oldest.into_sorted_vec().into_iter();
+        sorted.filter_map(|(_, slot)| inner.calls.get(slot).cloned()).collect()
     }
 
     /// Takes no more calls; the ones left, oldest first.

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     clock,
-    model::{CallStage, OpenCall},
+    model::{CallStage, OpenCall, shortened},
 };
 use std::time::Instant;
 
@@ -39,7 +39,7 @@ impl Calls {
             number: call.id.0,
             method: call.method.name.clone(),
             stage,
-            waiting: self.waits_for(call, &state),
+            waiting: self.waits_for(call, &state).map(|words| shortened(&words)),
             age: since(call.submitted),
             left: limit.map(|limit| limit.saturating_duration_since(now)),
             attempts: state.attempts,

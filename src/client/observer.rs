@@ -60,6 +60,7 @@ impl Observer {
         let (core, now) = (&self.core, clock::now());
         let mut snapshot = core.telemetry.snapshot();
         (snapshot.id, snapshot.name) = (core.registered.id, core.registered.name.clone());
+        snapshot.max_in_flight = core.config.max_in_flight;
         let allowance = core.calls.throttle.lock().allowance(now);
         snapshot.allowance = allowance.map(|(left, of)| Allowance { left, of });
         let shutdown = &core.calls.shutdown;

@@ -24,6 +24,8 @@ pub struct MethodCounts {
     pub attempts: u64,
     /// Attempts that were answered with OK.
     pub attempts_ok: u64,
+    /// Attempts that ended otherwise.
+    pub attempts_failed: u64,
     /// Policy retries of calls that have ended.
     pub retries: u64,
     /// Transparent retries of calls that have ended.
@@ -117,6 +119,11 @@ impl MethodCounts {
         self.ended.iter().sum::<u64>() - self.ok()
     }
 
+    /// Attempts that ended.
+    pub fn attempts_ended(&self) -> u64 {
+        self.attempts_ok + self.attempts_failed
+    }
+
     /// The code that most calls failed with, and how many did.
     pub fn worst(&self) -> Option<(Code, u64)> {
         let failed = self.ended.iter().enumerate().skip(1).filter(|(_, calls)| **calls > 0);
@@ -148,6 +155,7 @@ impl MethodCounts {
             ended: std::array::from_fn(|code| less(self.ended[code], earlier.ended[code])),
             attempts: less(self.attempts, earlier.attempts),
             attempts_ok: less(self.attempts_ok, earlier.attempts_ok),
+            attempts_failed: less(self.attempts_failed, earlier.attempts_failed),
             retries: less(self.retries, earlier.retries),
             transparent_retries: less(self.transparent_retries, earlier.transparent_retries),
             waits: Waits::of(
@@ -174,6 +182,7 @@ impl MethodCounts {
             ended: std::array::from_fn(|code| self.ended[code] + other.ended[code]),
             attempts: self.attempts + other.attempts,
             attempts_ok: self.attempts_ok + other.attempts_ok,
+            attempts_failed: self.attempts_failed + other.attempts_failed,
             retries: self.retries + other.retries,
             transparent_retries: self.transparent_retries + other.transparent_retries,
             waits: Waits::of(
@@ -196,6 +205,7 @@ impl Default for MethodCounts {
             ended: [0; 17],
             attempts: 0,
             attempts_ok: 0,
+            attempts_failed: 0,
             retries: 0,
             transparent_retries: 0,
             waits: Waits::default(),

@@ -51,6 +51,8 @@ pub struct Snapshot {
     pub keepalive_time: Option<Duration>,
     /// The last measured round trip of a keepalive PING.
     pub round_trip: Option<Duration>,
+    /// How many streams may be open on a link, where the peer allows as many (`max_in_flight`).
+    pub max_in_flight: usize,
     /// Calls refused since spawn: the queue was full, or they would not have finished.
     pub calls_shed: u64,
     /// Retries that the throttle forbade since spawn.
@@ -69,7 +71,8 @@ pub struct Snapshot {
     pub last_child_failure: Option<Arc<str>>,
     /// How long ago that was.
     pub since_child_failure: Option<Duration>,
-    /// Whether actors ever failed more often than `intensity` allows.
+    /// Whether actors failed more often than `intensity` allows, and have not been well for a
+    /// minute since.
     pub intensity_reached: bool,
     /// Why the last lookup of the channel's name failed; none once one has succeeded.
     pub lookup_failure: Option<Arc<str>>,

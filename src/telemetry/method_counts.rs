@@ -21,6 +21,7 @@ pub(super) struct MethodCounters {
     ended: [AtomicU64; CODES],
     attempts: AtomicU64,
     attempts_ok: AtomicU64,
+    attempts_failed: AtomicU64,
     retries: AtomicU64,
     transparent: AtomicU64,
     /// In nanoseconds, in the order of [`Waits::by_reason`].
@@ -36,6 +37,7 @@ impl Default for MethodCounters {
             ended: Default::default(),
             attempts: AtomicU64::default(),
             attempts_ok: AtomicU64::default(),
+            attempts_failed: AtomicU64::default(),
             retries: AtomicU64::default(),
             transparent: AtomicU64::default(),
             waits: Default::default(),
@@ -55,9 +57,8 @@ impl MethodCounters {
     }
 
     pub(super) fn attempt_ended(&self, code: Code) {
-        if code == Code::Ok {
-            self.attempts_ok.fetch_add(1, Relaxed);
-        }
+        let counter = if code == Code::Ok { &self.attempts_ok } else { &self.attempts_failed };
+        counter.fetch_add(1, Relaxed);
     }
 
     /// A call ended after `took`.
@@ -91,11 +92,13 @@ impl MethodCounters {
         let [link, room, credentials, retry] = &self.waits;
         // What has ended is read first: it is never more than what was started.
         let ended = std::array::from_fn(|code| number(&self.ended[code]));
-        let attempts_ok = number(&self.attempts_ok);
+        let (attempts_ok, attempts_failed) =
+            (number(&self.attempts_ok), number(&self.attempts_failed));
         MethodCounts {
             method,
             ended,
             attempts_ok,
+            attempts_failed,
             started: number(&self.started),
             attempts: number(&self.attempts),
             retries: number(&self.retries),

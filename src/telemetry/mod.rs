@@ -131,10 +131,10 @@ impl Telemetry {
         let state = inner.summary.state;
         self.state.send_if_modified(|shown| std::mem::replace(shown, state) != state);
         let kept = is_history_kept();
-        if inner.kept != kept {
-            inner.kept = kept;
+        if inner.kept && !kept {
             self.history.forget();
         }
+        inner.kept = kept;
         if kept || inner.events.is_some() {
             let event = Arc::new(Event {
                 seq: inner.seq,

@@ -2,7 +2,13 @@
 //! until something makes it good.
 
 use crate::model::{Fact, Snapshot};
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// After so long without a failure the actors are well again.
+const WELL_AFTER: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Troubles {
@@ -24,6 +30,10 @@ impl Troubles {
             Fact::RetryThrottled { .. } => self.retries_throttled += 1,
             Fact::ChildFailed { child, error } => {
                 self.child_failures += 1;
+                let since = self.last_child_failure.as_ref();
+                if since.is_some_and(|(_, at)| now.saturating_duration_since(*at) > WELL_AFTER) {
+                    self.intensity_reached = false;
+                }
                 self.last_child_failure = Some((format!("{child}: {error}").into(), now));
             }
             Fact::IntensityReached { .. } => self.intensity_reached = true,

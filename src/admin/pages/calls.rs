@@ -7,7 +7,7 @@ use super::{
     },
     layout::page,
 };
-use crate::model::{CallStage, OpenCall, Story, code_name, readable};
+use crate::model::{CallStage, OpenCall, Story, code_name, readable, shortened};
 use axum::response::Html;
 use maud::{Markup, html};
 use std::sync::Arc;
@@ -98,7 +98,7 @@ fn story_of(name: &str, story: &Story) -> Markup {
                             (code_name(attempt.code())) " "
                             @match &attempt.said {
                                 Some(said) => { "“" (said) "” (the server)" }
-                                None => (attempt.failure.to_string()),
+                                None => (shortened(&attempt.failure.to_string())),
                             }
                             @if attempt.transparent { ", sent again at once" }
                         }

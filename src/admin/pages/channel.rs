@@ -9,7 +9,7 @@ use super::{
     overview::{curves, numbers, said},
     words::{share, time},
 };
-use crate::model::{EndpointSnapshot, LinkSnapshot, MethodCounts, Verdict, readable};
+use crate::model::{EndpointSnapshot, LinkSnapshot, MethodCounts, Verdict, readable, shortened};
 use axum::response::Html;
 use maud::{Markup, html};
 
@@ -131,14 +131,14 @@ fn method_row(method: &MethodCounts) -> Markup {
     let ended = method.ok() + method.failed();
     let per_call = match ended {
         0 => "-".to_owned(),
-        ended => format!("{:.2}", method.attempts as f64 / ended as f64),
+        ended => format!("{:.2}", method.attempts_ended() as f64 / ended as f64),
     };
     html! {
         tr {
             th scope="row" { (method.method) }
             td { (method.started) }
             td { (share(method.ok(), ended)) }
-            td { (share(method.attempts_ok, method.attempts)) }
+            td { (share(method.attempts_ok, method.attempts_ended())) }
             td { (per_call) }
             td { (time(method.quantile(0.5))) } td { (time(method.quantile(0.99))) }
             @for (_, waited) in method.waits.by_reason() { td { (time(Some(waited))) } }
@@ -159,7 +159,7 @@ fn timeline(one: &Channel) -> Markup {
             @for event in &history[first..] {
                 li {
                     time { (timestamp(event.at)[11..23]) } " "
-                    strong { (event.fact.name()) } " " (event.fact.to_string())
+                    strong { (event.fact.name()) } " " (shortened(&event.fact.to_string()))
                 }
             }
         }

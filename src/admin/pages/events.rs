@@ -4,15 +4,12 @@ use super::{
     super::{live::Wanted, look::Admin, wire::timestamp},
     layout::page,
 };
+use crate::model::shortened;
 use axum::response::Html;
 use maud::html;
 
-/// How many are shown.
-const SHOWN: usize = 512;
-
 pub(in super::super) fn events(admin: &Admin, wanted: &Wanted) -> Html<String> {
     let kept = wanted.kept();
-    let first = kept.len().saturating_sub(SHOWN);
     let value = |text: &Option<String>| text.clone().unwrap_or_default();
     let fields = [
         ("channel", "channel, by name or number", value(&wanted.channel)),
@@ -27,12 +24,12 @@ pub(in super::super) fn events(admin: &Admin, wanted: &Wanted) -> Html<String> {
             }
             button type="submit" { "show" }
         }
-        p { (kept.len() - first) " of " (kept.len()) " events that are kept, the newest last" }
+        p { (kept.len()) " events of those that are kept, the newest last" }
         ol.events {
-            @for (channel, event) in &kept[first..] {
+            @for (channel, event) in &kept {
                 li {
                     time { (timestamp(event.at)) } " " (channel) " " (event.seq) " "
-                    strong { (event.fact.name()) } " " (event.fact.to_string())
+                    strong { (event.fact.name()) } " " (shortened(&event.fact.to_string()))
                 }
             }
         }

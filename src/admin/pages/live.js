@@ -26,6 +26,6 @@ function ask() {
   setTimeout(show, Math.max(0, PAUSE - (Date.now() - last)));
 }
 
-const events = new EventSource("/events");
+const events = new EventSource("/events?kept=no");
 for (const kind of ["event", "lagged"]) events.addEventListener(kind, ask);
 setInterval(ask, ANYWAY);

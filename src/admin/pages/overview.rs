@@ -71,8 +71,8 @@ pub(super) fn numbers(one: &Channel) -> Markup {
                 "last " (readable(one.recent.over)) ": "
                 (rate(ended, one.recent.over)) " calls/s · effective OK "
                 (share(lately.ok(), ended)) ", actual OK "
-                (share(lately.attempts_ok, lately.attempts)) ", "
-                (format!("{:.2}", lately.attempts as f64 / ended as f64)) " attempts per call · p50 "
+                (share(lately.attempts_ok, lately.attempts_ended())) ", "
+                (format!("{:.2}", lately.attempts_ended() as f64 / ended as f64)) " attempts per call · p50 "
                 (time(lately.quantile(0.5))) ", p99 " (time(lately.quantile(0.99)))
                 @if let Some(allowed) = now.allowance {
                     " · retry allowance " (format!("{:.0} of {:.0}", allowed.left, allowed.of))

@@ -16,8 +16,10 @@ pub(crate) const HELP: &str = "\
 Asks a program that was started with --admin (or that serves the library's admin pages), and prints \
 a line for each channel: name, state and for how long, calls that wait, and what is the matter.
 
+TLS is not spoken: of pages that others can reach, ask on their own machine, or use curl.
+
 Exit codes: 0 each channel is READY, 1 there are no admin pages at that address, 2 wrong usage, 4 a \
-channel is not READY.";
+channel is not READY, or there is none.";
 
 /// How long the program has to answer.
 const WITHIN: Duration = Duration::from_secs(10);
@@ -90,6 +92,9 @@ async fn ask(arguments: &StatusArguments, token: Option<&str>, json: bool) -> Re
             of
         }
     };
+    if needed.is_empty() {
+        return Err(CliError::NotReady("that program has no channels".into()));
+    }
     match needed.iter().filter(|one| one["state"] != "READY").count() {
         0 => Ok(()),
         1 => Err(CliError::NotReady("1 channel is not READY".into())),
@@ -102,7 +107,12 @@ fn no_channel(name: &str) -> CliError {
 }
 
 fn read(answer: &[u8]) -> Result<Value, CliError> {
-    serde_json::from_slice(answer).map_err(CliError::failed("what answers there is no admin page"))
+    let none = "what answers there are no admin pages of a version that this command knows";
+    let picture: Value = serde_json::from_slice(answer).map_err(CliError::failed(none))?;
+    match picture["schema"] == 1 && picture["channels"].is_array() {
+        true => Ok(picture),
+        false => Err(CliError::Failed(none.into())),
+    }
 }
 
 /// A line for each channel, in columns. What the program says is text, whatever it is.
@@ -149,6 +159,11 @@ async fn fetch(
     let none = format!("there are no admin pages at {admin}");
     let asking = async {
         let addresses = admin.lookup().await.map_err(CliError::failed(&none))?;
+        let local = addresses.iter().all(|address| address.ip().to_canonical().is_loopback());
+        if token.is_some() && !local {
+            let rule = "the token is not sent over a network in plaintext: ask on that machine";
+            return Err(CliError::Usage(rule.into()));
+        }
         let stream = TcpStream::connect(&*addresses).await.map_err(CliError::failed(&none))?;
         let (mut sender, connection) = http1::handshake::<_, String>(TokioIo::new(stream))
             .await

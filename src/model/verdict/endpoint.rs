@@ -37,7 +37,8 @@ fn unhealthy(one: &EndpointSnapshot) -> Option<(VerdictKind, String)> {
         Health::Unanswered => "the server does not answer probes",
         _ => return None,
     };
-    let why = one.last_error.as_ref().map_or_else(String::new, |why| format!(": {why}"));
+    let why = one.last_error.as_ref();
+    let why = why.map_or_else(String::new, |why| format!(": {}", shortened(why)));
     Some((VerdictKind::Unhealthy, format!("{says}{why}")))
 }
 

@@ -15,18 +15,19 @@ use super::{
     code::code_name,
     counts::MethodCounts,
     endpoint::EndpointId,
-    snapshot::{EndpointSnapshot, Snapshot},
+    snapshot::{EndpointSnapshot, LinkSnapshot, Snapshot},
     state::ConnectivityState::{self, Idle, Ready, Shutdown},
-    text::readable,
+    text::{readable, shortened},
 };
 use endpoint::of_endpoint;
-use std::{fmt, time::Duration};
+use std::{collections::HashMap, fmt, time::Duration};
+use tonic::Code;
 
 /// A method's calls fail if this share of them does,
 const FAILING_SHARE: f64 = 0.05;
 /// and at least so many.
 const FAILING_CALLS: u64 = 3;
-/// Attempts above the calls there were, as a share of them, that are many,
+/// Retries, as a share of the calls, that are many,
 const MANY_RETRIES: f64 = 0.2;
 /// of at least so many calls.
 const ENOUGH_CALLS: u64 = 20;
@@ -67,9 +68,11 @@ impl Recent {
         over: Duration,
     ) -> Self {
         let less = |pick: fn(&Snapshot) -> u64| pick(now.0).saturating_sub(pick(earlier.0));
-        let methods = now.1.iter().map(|method| {
-            let before = earlier.1.iter().find(|before| before.method == method.method);
-            before.map_or_else(|| method.clone(), |before| method.since(before))
+        let before: HashMap<&str, &MethodCounts> =
+            earlier.1.iter().map(|method| (&*method.method, method)).collect();
+        let methods = now.1.iter().map(|method| match before.get(&*method.method) {
+            Some(before) => method.since(before),
+            None => method.clone(),
         });
         Self {
             over,
@@ -114,7 +117,7 @@ fn closed(now: &Snapshot) -> Option<Verdict> {
     }
     let why = now.closed_by.as_ref().map_or_else(
         || "it was shut down, or its last handle was dropped".to_owned(),
-        |why| why.to_string(),
+        |why| shortened(why).to_string(),
     );
     about_all(VerdictKind::Closed, format!("closed since {}: {why}", readable(now.since)))
 }
@@ -141,13 +144,14 @@ fn not_connected(now: &Snapshot) -> Option<Verdict> {
     }
     let waiting = waiting(now);
     if now.endpoints.is_empty() {
-        let why = now.lookup_failure.as_ref().map(|why| (VerdictKind::Resolve, why.to_string()));
+        let why = now.lookup_failure.as_ref();
+        let why = why.map(|why| (VerdictKind::Resolve, shortened(why).to_string()));
         let none = || (VerdictKind::NoEndpoints, "there is no endpoint".to_owned());
         let (kind, why) = why.unwrap_or_else(none);
         return about_all(kind, format!("{why}{waiting}"));
     }
     let all: Vec<_> = now.endpoints.iter().map(of_endpoint).collect();
-    let sick = all.iter().filter(|verdict| verdict.kind != VerdictKind::Connecting);
+    let sick = all.iter().filter(|verdict| !verdict.kind.is_well());
     let place = |verdict: &&Verdict| VerdictKind::ALL.iter().position(|kind| *kind == verdict.kind);
     // Whoever came furthest says most: a server that hangs up more than one that is not there.
     let furthest = sick.max_by_key(place)?;
@@ -171,18 +175,29 @@ fn no_room(now: &Snapshot) -> Option<Verdict> {
     if now.state != Ready || now.calls_waiting == 0 {
         return None;
     }
+    let own = now.max_in_flight;
     let links = || now.endpoints.iter().flat_map(|endpoint| &endpoint.links);
-    let limits: Option<usize> =
-        links().map(|link| link.max_concurrent_streams.map(|most| most as usize)).sum();
-    let open: usize = links().map(|link| link.streams).sum();
-    let of = limits.filter(|most| open >= *most).map_or_else(
-        || "max_in_flight".to_owned(),
-        |most| format!("{most}, the peer's MAX_CONCURRENT_STREAMS"),
+    let peers = |link: &LinkSnapshot| link.max_concurrent_streams.map(|most| most as usize);
+    let limit = |link: &LinkSnapshot| peers(link).map_or(own, |peers| peers.min(own));
+    let (open, most) = (
+        links().map(|link| link.streams).sum::<usize>(),
+        links().map(limit).fold(0, usize::saturating_add),
     );
+    // A call that has come this very moment does not wait for room.
+    if open < most {
+        return None;
+    }
+    let whose = match links().any(|link| peers(link).is_some_and(|peers| peers <= own)) {
+        true => "the peer's MAX_CONCURRENT_STREAMS",
+        false => "max_in_flight",
+    };
     let calls = if now.calls_waiting == 1 { "call waits" } else { "calls wait" };
     about_all(
         VerdictKind::NoRoom,
-        format!("{} {calls} for room: {open} streams are open of {of}", now.calls_waiting),
+        format!(
+            "{} {calls} for room: {open} of {most} streams are open ({whose})",
+            now.calls_waiting
+        ),
     )
 }
 
@@ -202,12 +217,14 @@ fn refused(now: &Snapshot, recent: &Recent) -> Option<Verdict> {
 }
 
 fn calls_fail(recent: &Recent) -> Option<Verdict> {
+    // Callers that give up are no failure of a server.
+    let failed = |method: &MethodCounts| method.failed() - method.ended[Code::Cancelled as usize];
     let failing = |method: &&MethodCounts| {
-        let (failed, all) = (method.failed(), method.failed() + method.ok());
+        let (failed, all) = (failed(method), method.failed() + method.ok());
         failed >= FAILING_CALLS && failed as f64 >= all as f64 * FAILING_SHARE
     };
-    let worst = recent.methods.iter().filter(failing).max_by_key(|method| method.failed())?;
-    let (failed, all) = (worst.failed(), worst.failed() + worst.ok());
+    let worst = recent.methods.iter().filter(failing).max_by_key(|method| failed(method))?;
+    let (failed, all) = (failed(worst), worst.failed() + worst.ok());
     let (code, _) = worst.worst()?;
     let words = worst.last_failure.as_ref().filter(|last| last.code == code);
     let words = words.map_or_else(String::new, |last| format!(" \"{}\"", last.words));
@@ -223,11 +240,9 @@ fn calls_fail(recent: &Recent) -> Option<Verdict> {
 fn many_retries(recent: &Recent) -> Option<Verdict> {
     let total = recent.total();
     let calls = total.failed() + total.ok();
-    let many = calls >= ENOUGH_CALLS
-        && total.attempts as f64 > total.started as f64 * (1.0 + MANY_RETRIES)
-        && total.retries as f64 > calls as f64 * MANY_RETRIES;
+    let many = calls >= ENOUGH_CALLS && total.retries as f64 > calls as f64 * MANY_RETRIES;
     many.then_some(())?;
-    let (over, attempts) = (readable(recent.over), total.attempts as f64 / calls as f64);
+    let (over, attempts) = (readable(recent.over), total.attempts_ended() as f64 / calls as f64);
     about_all(
         VerdictKind::ManyRetries,
         format!("{attempts:.2} attempts per call in the last {over}, {} retries", total.retries),
@@ -265,10 +280,11 @@ fn later(now: &Snapshot) -> Option<Verdict> {
         return about_all(VerdictKind::ActorFailed, sentence);
     }
     if let Some(why) = &now.tls_rejected {
-        let sentence = format!("the TLS files cannot be used as they are: {why}");
+        let sentence = format!("the TLS files cannot be used as they are: {}", shortened(why));
         return about_all(VerdictKind::TlsFilesRejected, sentence);
     }
     if let Some(why) = &now.lookup_failure {
+        let why = shortened(why);
         let sentence = format!("the name is not looked up, its last addresses are used: {why}");
         return about_all(VerdictKind::LookupsFail, sentence);
     }

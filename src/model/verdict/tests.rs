@@ -67,11 +67,14 @@ fn of_several_servers_the_one_that_came_furthest_speaks_for_all() {
     let mut other = failing(DialStep::Tls).endpoints.remove(0);
     other.endpoint = EndpointId(2);
     snapshot.endpoints.push(other);
+    // One that was listed a moment ago, or whose dial has no place yet, says nothing for others.
+    let idle = EndpointSnapshot { endpoint: EndpointId(3), ..endpoint(Idle) };
+    snapshot.endpoints.push(idle);
     let verdict = verdict(&snapshot, &Recent::default());
     assert_eq!((verdict.kind, verdict.endpoint), (VerdictKind::Tls, EndpointId(2)));
-    assert!(verdict.sentence.contains("; none of 2 servers takes calls; 41 calls wait"));
+    assert!(verdict.sentence.contains("; none of 3 servers takes calls; 41 calls wait"));
     let each: Vec<_> = endpoint_verdicts(&snapshot).iter().map(|one| one.kind).collect();
-    assert_eq!(each, [VerdictKind::Connect, VerdictKind::Tls]);
+    assert_eq!(each, [VerdictKind::Connect, VerdictKind::Tls, VerdictKind::Idle]);
 }
 
 #[test]
@@ -117,14 +120,16 @@ fn a_connected_server_that_gets_no_calls_says_why() {
 #[test]
 fn calls_that_wait_for_room_are_told_with_the_limit() {
     let mut now = snapshot(Ready);
-    now.calls_waiting = 1;
+    (now.calls_waiting, now.max_in_flight) = (1, 1_000);
     let link = &mut now.endpoints[0].links[0];
     (link.streams, link.max_concurrent_streams) = (100, Some(100));
-    let peer = "1 call waits for room: 100 streams are open of 100, the peer's \
-                MAX_CONCURRENT_STREAMS";
+    let peer = "1 call waits for room: 100 of 100 streams are open (the peer's \
+                MAX_CONCURRENT_STREAMS)";
     assert_eq!(said(&now), (VerdictKind::NoRoom, peer.to_owned()));
     now.endpoints[0].links[0].max_concurrent_streams = Some(1_000);
-    assert!(said(&now).1.ends_with("100 streams are open of max_in_flight"));
+    assert_eq!(said(&now).0, VerdictKind::Healthy, "there is room: its turn comes");
+    now.max_in_flight = 100;
+    assert!(said(&now).1.ends_with("100 of 100 streams are open (max_in_flight)"));
 }
 
 #[test]
@@ -133,12 +138,15 @@ fn what_happened_lately_is_told_while_it_is_recent() {
     let mut recent = Recent { over: 60 * SECOND, ..Recent::default() };
     let kind = |recent: &Recent| verdict(&now, recent).kind;
     assert_eq!(kind(&recent), VerdictKind::Healthy);
-    let mut method = MethodCounts { started: 20, attempts: 40, ..MethodCounts::default() };
+    let mut method = MethodCounts { started: 20, attempts_ok: 20, ..MethodCounts::default() };
     (method.ended[0], method.retries) = (20, 20);
     recent.methods.push(method.clone());
     assert_eq!(kind(&recent), VerdictKind::ManyRetries);
     recent.methods[0].ended[Code::NotFound as usize] = 2;
     assert_eq!(kind(&recent), VerdictKind::ManyRetries, "two failures are not many");
+    recent.methods[0].ended[Code::Cancelled as usize] = 20;
+    assert_eq!(kind(&recent), VerdictKind::ManyRetries, "callers that give up are none");
+    recent.methods[0].ended[Code::Cancelled as usize] = 0;
     recent.methods[0].ended[Code::NotFound as usize] = 3;
     assert_eq!(kind(&recent), VerdictKind::CallsFail);
     recent.retries_throttled = 1;
@@ -175,7 +183,8 @@ fn what_costs_no_call_now_is_told_when_nothing_else_is() {
     assert_eq!(said(&now).0, VerdictKind::ActorFailed);
     now.since_child_failure = Some(60 * SECOND);
     assert_eq!(said(&now).0, VerdictKind::TlsFilesRejected);
-    now.calls_waiting = 1;
+    (now.calls_waiting, now.max_in_flight) = (1, 1);
+    now.endpoints[0].links[0].streams = 1;
     assert_eq!(said(&now).0, VerdictKind::NoRoom);
 }
 

@@ -59,7 +59,7 @@ async fn a_reader_hears_what_is_kept_and_what_comes_and_goes_on_where_it_left_of
         let event_id = reader.next("id: ").await;
         let (seq, name) = numbers(&reader.next("data: ").await);
         assert_eq!(seq, last + 1, "each once, in order");
-        assert_eq!(event_id, format!("{id}:{seq}"));
+        assert!(event_id.ends_with(&format!(";{id}:{seq}")), "{event_id}");
         (had, last) = (event_id, seq);
         if name == "StateChanged" && seq == rig.supervisor.snapshot().seq {
             break;
@@ -71,6 +71,43 @@ async fn a_reader_hears_what_is_kept_and_what_comes_and_goes_on_where_it_left_of
     let mut again = Reader::open(handle.address(), &query, "text/event-stream", Some(&had)).await;
     let (seq, _) = numbers(&again.next("data: ").await);
     assert!(seq == last + 1 && more >= last, "without a gap");
+    // What somebody had of a former process says nothing of this one.
+    let former = format!("ffffffffff;{id}:999999");
+    let mut anew = Reader::open(handle.address(), &query, "text/event-stream", Some(&former)).await;
+    assert_eq!(numbers(&anew.next("data: ").await).0, 1);
+    let only_new = format!("{query}&kept=no");
+    let mut new = Reader::open(handle.address(), &only_new, "text/event-stream", None).await;
+    new.next("HTTP/1.1 200").await;
+    let before = rig.supervisor.snapshot().seq;
+    rig.supervisor.reconnect_now();
+    assert!(numbers(&new.next("data: ").await).0 > last.min(before), "nothing that is kept");
+}
+
+/// A connection that says nothing, and one that reads nothing, do not keep their places.
+#[tokio::test(flavor = "multi_thread")]
+async fn silent_connections_lose_their_places() {
+    let handle = admin(Admin::new()).await;
+    let silent: Vec<TcpStream> = {
+        let mut silent = Vec::new();
+        for _ in 0..64 {
+            silent.push(TcpStream::connect(handle.address()).await.expect("connected"));
+        }
+        silent
+    };
+    let answered = async {
+        loop {
+            let mut stream = TcpStream::connect(handle.address()).await.expect("connected");
+            let request = b"GET /live HTTP/1.1\r\nHost: localhost\r\n\r\n";
+            let _ = stream.write_all(request).await;
+            let line = BufReader::new(stream).lines().next_line().await;
+            if line.ok().flatten().is_some_and(|line| line.starts_with("HTTP/1.1 200")) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), answered).await.expect("within 10 s or so");
+    drop(silent);
 }
 
 #[tokio::test(flavor = "multi_thread")]

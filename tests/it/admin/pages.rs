@@ -140,7 +140,7 @@ async fn the_configuration_is_shown_with_who_said_it() {
     let settings = ours["settings"].as_array().expect("settings");
     let value = |key: &str| settings.iter().find(|one| one["key"] == key).expect("a key").clone();
     assert_eq!(value("grpc.max_retry_attempts")["value"], "7");
-    assert_eq!(value("grpc.max_retry_attempts")["from"], "max_retry_attempts(..)");
+    assert_eq!(value("grpc.max_retry_attempts")["from"], "builder method max_retry_attempts(..)");
     assert_eq!(value("grpc.timeout")["from"], "default");
     let page = get(handle.address(), "/config").await.body;
     let place = |text: &str| page.find(text).unwrap_or_else(|| panic!("no {text}"));

@@ -77,9 +77,6 @@ async fn a_session_begins_with_the_token_and_acts_from_its_own_origin_only() {
     };
     let page = get(to, "/login").await;
     assert!(page.status == 200 && page.body.contains("type=\"password\""));
-    let wrong = ask(to, "POST /login", &[&login("wrong")]).await;
-    assert_eq!((wrong.status, wrong.header("location")), (303, Some("/login?wrong=1")));
-    assert!(wrong.header("set-cookie").is_none());
     let right = ask(to, "POST /login", &[&login(TOKEN)]).await;
     assert_eq!((right.status, right.header("location")), (303, Some("/")));
     let cookie = right.header("set-cookie").expect("a cookie");
@@ -99,7 +96,13 @@ async fn a_session_begins_with_the_token_and_acts_from_its_own_origin_only() {
         let answer = ask(to, &reconnect, &[&cookie, site, "Accept: text/html"]).await;
         assert_eq!(answer.status, expected, "{site}");
     }
-    let made_up = "Cookie: tonic-supervisor-admin=00000000000000000000000000000000";
+    let wrong = ask(to, "POST /login", &[&login("wrong")]).await;
+    assert_eq!((wrong.status, wrong.header("location")), (303, Some("/login?wrong=1")));
+    assert!(wrong.header("set-cookie").is_none());
+    let soon = ask(to, "POST /login", &[&login(TOKEN)]).await;
+    assert_eq!((soon.status, soon.header("set-cookie")), (429, None), "a guess a second");
+    let name = cookie.split('=').next().expect("a name");
+    let made_up = &format!("{name}=00000000000000000000000000000000");
     let same = "Sec-Fetch-Site: same-origin";
     assert_eq!(ask(to, &reconnect, &[made_up, same]).await.status, 403);
 }
@@ -174,6 +177,7 @@ async fn an_address_that_others_reach_needs_a_token_and_tls() {
     let error = Admin::new().listen("127.0.0.1:0").token_file(&short).spawn().await;
     let error = error.expect_err("it can be guessed").to_string();
     assert!(error.contains("at least 16 characters") && !error.contains("secret"), "{error}");
+    assert!(Admin::new().routes().is_err(), "nobody could look");
     let gone = Admin::new().listen("127.0.0.1:0").token_file(folder.path().join("none"));
     assert!(gone.spawn().await.is_err());
 }

@@ -148,7 +148,7 @@ async fn events_are_kept_while_somebody_asks_for_it() {
         tokio::time::sleep(secs(1)).await;
     }
     let history = rig.supervisor.observer().history();
-    assert_eq!(history.len(), 512);
+    assert_eq!(history.len(), 384, "128 places are for events about single calls");
     assert!(history.windows(2).all(|two| two[0].seq + 1 == two[1].seq), "without gaps");
     assert_eq!(history.last().map(|last| last.seq), Some(rig.supervisor.snapshot().seq));
     rig.supervisor.shutdown(Duration::ZERO).await;
@@ -159,6 +159,20 @@ async fn events_are_kept_while_somebody_asks_for_it() {
         }
     }
     assert_eq!(rig.supervisor.observer().history().last().map(|last| last.seq), Some(seen));
+}
+
+/// In an outage of many calls the events of the channel are not crowded out.
+#[tokio::test(start_paused = true)]
+async fn events_about_calls_leave_room_for_those_about_the_channel() {
+    let _keeping = KeepHistory::begin();
+    let rig = Rig::with_script(Script::always(Code::Unavailable), config()).await.ready().await;
+    for _ in 0..400 {
+        rig.call(CallOptions::new().timeout(secs(2))).await.expect_err("unavailable");
+    }
+    let history = rig.supervisor.observer().history();
+    let of_calls = history.iter().filter(|event| event.fact.name() == "RetryScheduled").count();
+    assert_eq!(of_calls, 128);
+    assert!(history.iter().any(|event| event.fact.name() == "LinkEstablished"));
 }
 
 /// 1,000 calls of every fate: each is counted once, as what it is, and what the recorder gets is

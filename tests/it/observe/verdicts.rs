@@ -189,7 +189,11 @@ async fn calls_that_wait_for_room_are_told_with_whose_limit_it_is() {
     let rig = Rig::with_script(Script::hang(), config().max_in_flight(2)).await.ready().await;
     let _calls = start_many(&rig.channel(), CallOptions::new(), 5);
     let said = after(&rig.supervisor, secs(1)).await;
-    check(&said, VerdictKind::NoRoom, "3 calls wait for room: 2 streams are open of max_in_flight");
+    check(
+        &said,
+        VerdictKind::NoRoom,
+        "3 calls wait for room: 2 of 2 streams are open (max_in_flight)",
+    );
 }
 
 #[tokio::test(start_paused = true)]
