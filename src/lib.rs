@@ -105,7 +105,9 @@ pub use actor::UnaryCall;
 pub use actor::{Mutation, Mutations};
 #[cfg(feature = "bridge")]
 pub use bridge::{Bridge, BridgeLimits};
-pub use call::{CallCredentials, CredentialsRequest, UnaryReply, UnaryResult};
+pub use call::{
+    AttemptInfo, CallCredentials, CredentialsRequest, Propagation, UnaryReply, UnaryResult,
+};
 #[cfg(feature = "test-util")]
 pub use call::{Child, Panics};
 pub use client::{
