@@ -38,6 +38,7 @@
 //! | options of one call | [`CallOptions`] |
 //! | why a call failed, attempt by attempt | [`CallReport::of`] |
 //! | what can happen to a channel | [`Fact`] |
+//! | traces that go on in the server | [`Propagation`] |
 //! | the agent queue, and the loop of a long-running agent | `agent_queue::PrivateAgentTasksQueue`, `AgentQueue::process` |
 //! | configuration | [`Config`], [`ConfigBuilder`] |
 //! | byte streams other than TCP | [`transport::Connector`] |

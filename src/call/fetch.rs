@@ -49,7 +49,7 @@ pub(crate) fn fetch(calls: &Arc<Calls>, call: Arc<Call>, permit: Permit) {
     state.credentials = None;
     state.stage = Stage::Fetching { task, since: now };
     drop(state);
-    span.iter().for_each(pick_complete);
+    span.iter().for_each(|span| pick_complete(span));
 }
 
 async fn ask(calls: &Calls, call: &Call, attempt: u32) -> Result<HeaderMap, AttemptFailure> {

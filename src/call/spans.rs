@@ -7,8 +7,9 @@
 //! attempt  one for each, below the call's; whoever answers it can hang theirs below it
 //! ```
 //!
-//! Where nobody wants them a call has none, which costs it one look at tracing's own switch. Those
-//! who get them are programs that are not ours, so nothing is told while a call's lock is held. An
+//! Where nobody wants them a call has none, which costs it one look at tracing's own switch. Whoever
+//! gets them is no code of ours: nothing is told while a call's lock is held, and a panic costs
+//! spans and no call. An
 //! attempt may begin on a thread where another subscriber listens than where its call was made: all
 //! that is told of a call goes to the subscriber that its span went to.
 
@@ -16,8 +17,9 @@ use super::method::Method;
 use crate::{
     model::{Address, NotRetried, Waits, code_name, printable},
     transport::Link,
+    unwind::caught,
 };
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 use tonic::Code;
 use tracing::{
     Span,
@@ -34,10 +36,10 @@ macro_rules! span {
 
 /// The spans of one call.
 pub(crate) struct Spans {
-    call: Span,
+    call: Arc<Span>,
     /// The span that the caller was in, where the call has none of its own, and is asked for one
     /// all the same: headers carry it to the server.
-    caller: Span,
+    caller: Arc<Span>,
     /// Of the attempt under way.
     attempt: Span,
     /// Where the last attempt went.
@@ -46,8 +48,8 @@ pub(crate) struct Spans {
 
 /// What an attempt's span is made of: taken while the call's lock is held, used when it is not.
 pub(crate) struct NextAttempt {
-    call: Span,
-    caller: Span,
+    call: Arc<Span>,
+    caller: Arc<Span>,
     /// Which attempt it is, from 0.
     pub(crate) number: u32,
     /// How many were made before, without transparent ones.
@@ -80,11 +82,15 @@ impl<'a> Ended<'a> {
 impl Spans {
     /// Of a call that is made now, by whoever is on this thread. None where nobody wants to know.
     pub(crate) fn new(method: &Method, is_propagated: bool) -> Option<Box<Self>> {
-        let call = call_span(method);
+        let call = caught(|| call_span(method)).unwrap_or_else(|_| Span::none());
         if call.is_disabled() && !is_propagated {
             return None;
         }
-        let caller = if call.is_disabled() { Span::current() } else { Span::none() };
+        let caller = match call.is_disabled() {
+            true => caught(Span::current).unwrap_or_else(|_| Span::none()),
+            false => Span::none(),
+        };
+        let (call, caller) = (Arc::new(call), Arc::new(caller));
         Some(Box::new(Self { call, caller, attempt: Span::none(), peer: None }))
     }
 
@@ -112,12 +118,17 @@ impl Spans {
     }
 
     /// The call's own, to say something there.
-    pub(super) fn of_call(&self) -> Span {
+    pub(super) fn of_call(&self) -> Arc<Span> {
         self.call.clone()
     }
 
     /// The call ends, and with it whatever attempt is under way.
-    pub(super) fn end(self, ended: &Ended<'_>) {
+    pub(super) fn end(self: Box<Self>, ended: &Ended<'_>) {
+        // Its spans end with it, which may panic, too.
+        let _ = caught(move || self.tell_end(ended));
+    }
+
+    fn tell_end(self, ended: &Ended<'_>) {
         let Self { call, attempt, peer, .. } = self;
         end_attempt(attempt, ended.code, ended.words);
         if call.is_disabled() {
@@ -154,12 +165,18 @@ impl NextAttempt {
             pick_complete(&self.call);
         }
         let outer = if self.call.is_disabled() { &self.caller } else { &self.call };
-        told_to(outer, || {
-            let span = self.span(method, link);
-            let inner = if span.is_disabled() { outer } else { &span };
-            let done = within.map(|within| inner.in_scope(within));
-            (span, done)
-        })
+        let begun = caught(|| {
+            told_to(outer, || {
+                let span = self.span(method, link);
+                let inner: &Span = if span.is_disabled() { outer } else { &span };
+                let done = within.map(|within| match inner.is_disabled() {
+                    true => in_no_span(within),
+                    false => inner.in_scope(within),
+                });
+                (span, done)
+            })
+        });
+        begun.unwrap_or_else(|_| (Span::none(), None))
     }
 
     fn span(&self, method: &Method, link: &Link) -> Span {
@@ -169,7 +186,7 @@ impl NextAttempt {
         let (address, port) = place(link.peer().address());
         let name = printable(&method.name);
         span!(
-            parent: &self.call,
+            parent: &*self.call,
             "attempt",
             "otel.name" = format_args!("Attempt.{name}"),
             "otel.kind" = "client",
@@ -193,12 +210,14 @@ pub(super) fn pick_complete(call: &Span) {
     if call.is_disabled() {
         return;
     }
-    told_to(call, || {
-        tracing::debug!(
-            target: "tonic_supervisor::call",
-            parent: call,
-            "Delayed LB pick complete"
-        );
+    let _ = caught(|| {
+        told_to(call, || {
+            tracing::debug!(
+                target: "tonic_supervisor::call",
+                parent: call,
+                "Delayed LB pick complete"
+            );
+        });
     });
 }
 
@@ -208,11 +227,12 @@ pub(super) fn end_attempt(attempt: Span, code: Code, words: Option<&str>) {
         return;
     }
     let name = code_name(code);
-    match words {
-        Some(words) => record_status(&attempt, code, &format!("{name}, {words}")),
-        None => record_status(&attempt, code, name),
-    }
+    let description = words.map_or_else(|| name.into(), |words| format!("{name}, {words}"));
+    let _ = caught(move || record_status(&attempt, code, &description));
 }
+
+/// Actors are in fewer spans.
+const MOST_LEFT: usize = 16;
 
 const WAITS: [&str; 4] = [
     "tonic_supervisor.waits.link_ms",
@@ -265,6 +285,23 @@ fn told_to<T>(span: &Span, what: impl FnOnce() -> T) -> T {
         Some(subscriber) => with_default(&subscriber, what),
         None => what(),
     }
+}
+
+/// Does `what` where no span is current: those of the actor that happens to run it would be taken
+/// for the call's.
+fn in_no_span<T>(what: impl FnOnce() -> T) -> T {
+    let current = || Some(Span::current()).filter(|span| !span.is_disabled());
+    let mut left = Vec::new();
+    // A subscriber may say that one is current that was left.
+    while let Some(span) = current().filter(|_| left.len() < MOST_LEFT) {
+        span.with_subscriber(|(id, subscriber)| subscriber.exit(id));
+        left.push(span);
+    }
+    let done = what();
+    for span in left.iter().rev() {
+        span.with_subscriber(|(id, subscriber)| subscriber.enter(id));
+    }
+    done
 }
 
 /// An address as OpenTelemetry has it: a socket's is its path or its name, and it has no port.

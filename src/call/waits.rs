@@ -1,5 +1,5 @@
-//! Adds up what a call waits for. Only a call that parks, sleeps or asks for credentials is stamped:
-//! one that goes out at once pays nothing.
+//! Adds up what a call waits for. Only a call that parks, sleeps or asks for credentials is
+//! stamped: one that goes out at once pays nothing.
 
 use super::state::{CallState, Stage};
 use std::time::{Duration, Instant};
