@@ -142,8 +142,9 @@ impl Spans {
         call.record("tonic_supervisor.retries", i64::from(ended.retries));
         call.record("tonic_supervisor.transparent_retries", i64::from(ended.transparent));
         for (name, time) in WAITS.into_iter().zip(ended.waits.by_reason().map(|(_, time)| time)) {
-            if !time.is_zero() {
-                call.record(name, millis(time));
+            let millis = millis(time);
+            if millis > 0 {
+                call.record(name, millis);
             }
         }
         if let Some(reason) = ended.not_retried {

@@ -75,13 +75,13 @@ async fn a_call_is_one_span_its_attempts_are_below_it_and_each_carries_its_own()
         .rng_seed(1)
         .spawn();
     let channel = supervisor.channel();
-    let call = async {
+    let call = async move {
         let mut request = Request::new("x".to_owned());
         let other = "00-11111111111111111111111111111111-2222222222222222-01";
         request.metadata_mut().insert("traceparent", other.parse().expect("text"));
         channel.unary::<String, String>("/test.Echo/Say", request).await.map(drop)
     };
-    let order = async { call.instrument(tracing::info_span!(target: "otel", "order")).await };
+    let order = async move { call.instrument(tracing::info_span!(target: "otel", "order")).await };
     let calling = tokio::spawn(order.with_subscriber(subscriber));
     tokio::time::sleep(Duration::from_millis(500)).await;
     let server = ScriptedServer::builder().script(script).on_memory(&network, ADDRESS).await;
@@ -125,7 +125,10 @@ async fn a_call_is_one_span_its_attempts_are_below_it_and_each_carries_its_own()
             &[
                 ("previous-rpc-attempts", before.into()),
                 ("transparent-retry", transparent.into()),
-                ("tonic_supervisor.incarnation", of(attempts[0], "tonic_supervisor.incarnation").expect("a number")),
+                (
+                    "tonic_supervisor.incarnation",
+                    of(attempts[0], "tonic_supervisor.incarnation").expect("a number"),
+                ),
             ],
         );
         assert!(attempt.end_time <= call.end_time);
