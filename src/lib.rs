@@ -38,6 +38,7 @@
 //! | options of one call | [`CallOptions`] |
 //! | why a call failed, attempt by attempt | [`CallReport::of`] |
 //! | what can happen to a channel | [`Fact`] |
+//! | traces that go on in the server | [`Propagation`] |
 //! | the agent queue, and the loop of a long-running agent | `agent_queue::PrivateAgentTasksQueue`, `AgentQueue::process` |
 //! | configuration | [`Config`], [`ConfigBuilder`] |
 //! | byte streams other than TCP | [`transport::Connector`] |
@@ -108,7 +109,9 @@ pub use actor::UnaryCall;
 pub use actor::{Mutation, Mutations};
 #[cfg(feature = "bridge")]
 pub use bridge::{Bridge, BridgeLimits};
-pub use call::{CallCredentials, CredentialsRequest, UnaryReply, UnaryResult};
+pub use call::{
+    AttemptInfo, CallCredentials, CredentialsRequest, Propagation, UnaryReply, UnaryResult,
+};
 #[cfg(feature = "test-util")]
 pub use call::{Child, Panics};
 pub use client::{

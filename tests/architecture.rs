@@ -107,6 +107,10 @@ fn model_and_policy_are_pure() {
     assert!(faults.is_empty(), "\n{}", faults.join("\n"));
 }
 
+/// The one file that makes spans, with a target below that of log lines.
+const SPANS: &str = "call/spans.rs";
+const SPAN_TARGET: &str = "tonic_supervisor::call";
+
 /// `log_line!` of `lib.rs` says it for the library; the command is a crate of its own.
 #[test]
 fn every_log_line_has_the_one_target_that_users_know() {
@@ -115,15 +119,40 @@ fn every_log_line_has_the_one_target_that_users_know() {
         for level in ["error", "warn", "info", "debug", "trace"] {
             let start = format!("tracing::{level}!(");
             let mut lines = file.code.split(&start).skip(1).map(str::trim_start);
-            if lines.any(|line| !line.starts_with("target: \"tonic_supervisor\"")) {
+            let target = if file.name == SPANS { SPAN_TARGET } else { "tonic_supervisor" };
+            let target = format!("target: {target:?},");
+            if lines.any(|line| !line.starts_with(&target)) {
                 faults.push(format!("{}: tracing::{level}! without the target", file.name));
             }
         }
-        if file.code.contains("use tracing::") {
+        if file.code.contains("use tracing::") && file.name != SPANS {
             faults.push(format!("{}: name tracing's macros in full", file.name));
         }
     }
     assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+}
+
+/// What a filter says of `tonic_supervisor::call` holds for all spans, and whether they cost
+/// nothing is decided in one place.
+#[test]
+fn spans_are_made_in_one_file_with_the_one_target_that_filters_name() {
+    let (mut faults, mut made) = (Vec::new(), 0);
+    for file in code_files() {
+        let code = &file.code;
+        let words = ["_span!(", "tracing::span!", "tracing::Span", "instrument"];
+        if file.name != SPANS && words.iter().any(|word| code.contains(word)) {
+            faults.push(format!("{}: makes spans, which {SPANS} does", file.name));
+        }
+        for (at, _) in code.match_indices("_span!(") {
+            made += 1;
+            let target = format!("target: {SPAN_TARGET:?}, $($rest)+");
+            if !code[at..].starts_with(&format!("_span!({target}")) {
+                faults.push(format!("{}: a span without the target", file.name));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+    assert_eq!(made, 1, "its own macro makes all of them");
 }
 
 #[test]

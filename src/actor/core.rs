@@ -5,7 +5,7 @@ use super::{
     message::SupervisorMsg, mutations::Mutations, registry::Registered, requests::RequestActors,
 };
 use crate::{
-    call::{Calls, Credentials, Picker},
+    call::{Calls, Credentials, Picker, Propagator},
     clock,
     config::{Balancing, Config, Shuffle},
     model::{Endpoint, EndpointId, Fact, Incarnation, LinksInUse},
@@ -89,6 +89,7 @@ impl Core {
         config: Config,
         connector: Arc<dyn Connector>,
         credentials: Option<Credentials>,
+        propagation: Option<Propagator>,
         endpoints: EndpointSource,
         rng_seed: Option<u64>,
     ) -> Self {
@@ -108,7 +109,7 @@ impl Core {
         let telemetry = Arc::new(Telemetry::new(target, canonical, security, time));
         let requests = Arc::new(RequestActors::new(config.request_actors));
         let queue = requests.clone();
-        let calls = Calls::new(config.clone(), telemetry.clone(), credentials, queue);
+        let calls = Calls::new(config.clone(), telemetry.clone(), credentials, propagation, queue);
         let while_idle = config.keepalive.permit_without_calls;
         let list = given.as_ref().map(|given| given.borrow().clone());
         let list = match list {

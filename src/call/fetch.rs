@@ -6,8 +6,9 @@
 
 use super::{
     credentials::{Credentials, CredentialsRequest},
-    head::{leave_out_connection_fields, too_many_fields},
+    head::{belongs_to_grpc, leave_out_connection_fields, too_many_fields},
     shared::Calls,
+    spans::pick_complete,
     state::{Call, Granted, Stage},
     task,
 };
@@ -43,9 +44,12 @@ pub(crate) fn fetch(calls: &Arc<Calls>, call: Arc<Call>, permit: Permit) {
     };
     let task = task::spawn(calls, "Credentials", asking, told);
     let now = clock::now();
-    state.unpark(now, || calls.without_link(now));
+    let delayed = state.unpark(now, || calls.without_link(now));
+    let span = state.spans.as_ref().filter(|_| delayed).map(|spans| spans.of_call());
     state.credentials = None;
     state.stage = Stage::Fetching { task, since: now };
+    drop(state);
+    span.iter().for_each(|span| pick_complete(span));
 }
 
 async fn ask(calls: &Calls, call: &Call, attempt: u32) -> Result<HeaderMap, AttemptFailure> {
@@ -93,10 +97,7 @@ fn accept(metadata: MetadataMap) -> Result<HeaderMap, AttemptFailure> {
     if let Some(failure) = too_many_fields(&headers) {
         return Err(Failure::credentials(Code::Internal, &failure.to_string()).into());
     }
-    let own = |name: &str| {
-        name.starts_with("grpc-") || ["te", "content-type", "user-agent", "host"].contains(&name)
-    };
-    if let Some(name) = headers.keys().find(|name| own(name.as_str())) {
+    if let Some(name) = headers.keys().find(|name| belongs_to_grpc(name.as_str())) {
         let text = format!("the hook may not set {name}, which belongs to gRPC");
         return Err(Failure::credentials(Code::Internal, &text).into());
     }

@@ -3,6 +3,7 @@
 use super::{
     reply::{Reply, UnaryResult},
     shared::Calls,
+    spans::{Ended, end_attempt},
     state::{Call, Stage},
 };
 use crate::{
@@ -59,6 +60,7 @@ impl Calls {
         let machine = std::mem::take(&mut state.machine);
         let (attempts, waits, endpoint) = (state.attempts, state.waits, state.last_endpoint());
         let history = std::mem::take(&mut state.history);
+        let spans = state.spans.take();
         let port = match &mut state.reply {
             Reply::Caller => None,
             Reply::Port { port, .. } => port.take(),
@@ -74,6 +76,11 @@ impl Calls {
         }
         let (retries, transparent) = (machine.retries(), machine.transparent());
         let words = failed.map(Failed::words);
+        let not_retried = machine.not_retried().map(|reason| call.method.refine(reason));
+        if let Some(spans) = spans {
+            let words = words.as_deref();
+            spans.end(&Ended { code, words, retries, transparent, waits, not_retried });
+        }
         let end = CallEnd { took, attempt, retries, transparent, waits, words: words.clone() };
         call.method.metrics.call_ended(code, end);
         let repeated = retries > 0 || transparent > 0;
@@ -98,7 +105,7 @@ impl Calls {
             retries,
             transparent_retries: transparent,
             endpoint,
-            not_retried: machine.not_retried().map(|reason| call.method.refine(reason)),
+            not_retried,
             waiting,
             waits,
             on_wire,
@@ -120,7 +127,7 @@ impl Calls {
 
     /// The same; whether it ended the call.
     pub(super) fn try_conclude(&self, call: &Arc<Call>, ended: AttemptFailure) -> bool {
-        let failed = Failed { outcome: &ended.failure, status: &ended.status };
+        let failed = Failed::of(&ended);
         let Some(mut finished) = self.finish(call, ended.status.code(), Some(failed)) else {
             return false;
         };
@@ -211,8 +218,11 @@ impl Calls {
             let took = now.saturating_duration_since(state.attempt_started);
             state.on_wire = state.on_wire.saturating_add(took);
         }
+        let span = state.spans.as_mut().map(|spans| spans.attempt_ended());
+        let words = span.is_some().then(|| Failed::of(&failure).words());
         state.stage = Stage::Failed(failure);
         drop(state);
+        span.into_iter().for_each(|span| end_attempt(span, code, words.as_deref()));
         if let Some(attempt) = attempt {
             call.method.metrics.attempt_ended(code, attempt);
         }
@@ -249,7 +259,11 @@ pub(crate) struct Failed<'a> {
     pub(crate) status: &'a Status,
 }
 
-impl Failed<'_> {
+impl<'a> Failed<'a> {
+    fn of(ended: &'a AttemptFailure) -> Self {
+        Self { outcome: &ended.failure, status: &ended.status }
+    }
+
     /// The peer's own words, if it sent some, or else the failure as a sentence; fit to be shown.
     fn words(self) -> Arc<str> {
         match self.status.message() {

@@ -73,6 +73,11 @@ pub(crate) fn leave_out_connection_fields(headers: &mut HeaderMap) {
     OF_THE_CONNECTION.iter().for_each(|name| drop(headers.remove(name)));
 }
 
+/// Whether fields of this name are gRPC's own, which no hook may set.
+pub(crate) fn belongs_to_grpc(name: &str) -> bool {
+    name.starts_with("grpc-") || ["te", "content-type", "user-agent", "host"].contains(&name)
+}
+
 /// More fields than this make no head: far above what any server takes, and below what a map of
 /// headers can hold.
 const MAX_FIELDS: usize = 8_192;

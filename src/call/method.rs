@@ -3,7 +3,7 @@
 
 use crate::{
     config::{Config, MethodRule},
-    model::{CallKind, MethodCounts, NotRetried},
+    model::{Address, CallKind, MethodCounts, NotRetried},
     policy::WireTime,
     telemetry::MethodMetrics,
     transport::bound_without_metadata,
@@ -34,6 +34,8 @@ pub(crate) struct Method {
     pub(crate) name: Arc<str>,
     /// Where its requests go.
     pub(crate) uri: Uri,
+    /// What spans call the server: the target's first address.
+    pub(super) server: Address,
     /// What a head without metadata comes to at most.
     pub(crate) plain_head: usize,
     /// What descriptors say it is: a fact, while everything else is somebody's word.
@@ -64,6 +66,7 @@ pub(crate) struct Methods {
     authority: Authority,
     scheme: Scheme,
     target: Arc<str>,
+    server: Address,
     known: ArcSwap<HashMap<PathAndQuery, Arc<Method>>>,
     described: Mutex<HashMap<String, CallKind>>,
     /// Those of all methods that are not remembered.
@@ -198,11 +201,17 @@ impl Method {
 }
 
 impl Methods {
-    pub(crate) fn new(authority: Authority, scheme: Scheme, target: Arc<str>) -> Self {
+    pub(crate) fn new(
+        authority: Authority,
+        scheme: Scheme,
+        target: Arc<str>,
+        server: Address,
+    ) -> Self {
         Self {
             authority,
             scheme,
             target,
+            server,
             known: ArcSwap::default(),
             described: Mutex::default(),
             other: OnceLock::new(),
@@ -266,6 +275,7 @@ impl Methods {
             name,
             plain_head: bound_without_metadata(&uri),
             uri,
+            server: self.server.clone(),
             rule,
         }
     }
@@ -310,8 +320,9 @@ mod tests {
 
     #[test]
     fn a_thousand_methods_are_remembered_and_the_others_are_known_to_each_call_anew() {
-        let methods =
-            Methods::new(Authority::from_static("queue:1"), Scheme::HTTP, "queue:1".into());
+        let authority = Authority::from_static("queue:1");
+        let server = Address::new("queue", 1);
+        let methods = Methods::new(authority, Scheme::HTTP, "queue:1".into(), server);
         let config = Config::default();
         let get =
             |n: usize| methods.get(&format!("/pkg.Service/M{n}").parse().expect("a path"), &config);

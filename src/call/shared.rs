@@ -8,6 +8,7 @@ use super::{
     method::{Method, Methods},
     panics::Panics,
     picker::Picker,
+    propagation::Propagator,
     queue::CallQueue,
     shutdown::Shutdown,
 };
@@ -35,6 +36,8 @@ pub(crate) struct Calls {
     pub(crate) config: Arc<Config>,
     pub(crate) telemetry: Arc<Telemetry>,
     pub(crate) credentials: Option<Credentials>,
+    /// Puts traces into headers.
+    pub(crate) propagation: Option<Propagator>,
     pub(crate) ledger: Ledger,
     pub(crate) throttle: Mutex<Throttle>,
     pub(crate) shutdown: Shutdown,
@@ -56,6 +59,7 @@ impl Calls {
         config: Arc<Config>,
         telemetry: Arc<Telemetry>,
         credentials: Option<Credentials>,
+        propagation: Option<Propagator>,
         queue: Arc<dyn CallQueue>,
     ) -> Self {
         let authority = Authority::try_from(config.target().authority())
@@ -63,7 +67,9 @@ impl Calls {
         let scheme = config.tls().map_or(Scheme::HTTP, |_| Scheme::HTTPS);
         let mut without_link = Spells::default();
         without_link.set(true, clock::now());
-        let methods = Methods::new(authority, scheme, config.target().canonical().into());
+        let target = config.target();
+        let (canonical, server) = (target.canonical().into(), target.to_address());
+        let methods = Methods::new(authority, scheme, canonical, server);
         Self {
             throttle: Mutex::new(Throttle::new(config.throttle, clock::now())),
             ledger: Ledger::default(),
@@ -76,6 +82,7 @@ impl Calls {
             config,
             telemetry,
             credentials,
+            propagation,
             queue,
             methods,
         }

@@ -11,6 +11,7 @@ use super::{
     head::{LastTimeout, complete, head},
     method::Method,
     reply::Reply,
+    spans::{NextAttempt, Spans},
 };
 use crate::{
     model::{AttemptReport, CallId, CallKind, EndpointId, Phase, Waits},
@@ -124,6 +125,8 @@ pub(crate) struct CallState {
     pub(crate) admission: Option<Admission>,
     /// What the next attempt is sent with, once it is there.
     pub(crate) credentials: Option<Box<Granted>>,
+    /// Where somebody wants to trace it.
+    pub(super) spans: Option<Box<Spans>>,
     /// The first attempt's headers, where those of another can be made without a copy of them.
     ready_made: Option<HeaderMap>,
     parked_body: bool,
@@ -145,6 +148,14 @@ pub(crate) enum Stage {
     Failed(Box<AttemptFailure>),
     /// Over.
     Answered,
+}
+
+/// An attempt that began: its head and, where the request is whole, its body.
+pub(crate) struct Begun {
+    pub(crate) head: http::Request<()>,
+    pub(crate) body: Option<Bytes>,
+    /// What its span is made of, where it has one.
+    pub(crate) traced: Option<Box<NextAttempt>>,
 }
 
 /// What a credentials hook gave, with the place on the link that it was asked for.
@@ -202,6 +213,7 @@ impl CallState {
             reply,
             admission: Some(admission),
             credentials: None,
+            spans: None,
             ready_made,
             parked_body: false,
             offer: None,
@@ -311,20 +323,20 @@ impl Call {
         (state.attempts, waited.saturating_sub(state.on_wire))
     }
 
-    /// Begins an attempt: its head and, where the request is whole, its body. None if the call does
-    /// not wait for one: it is over, or a former request actor, not quite dead yet, was quicker.
+    /// Begins an attempt. None if the call does not wait for one: it is over, or a former request
+    /// actor, not quite dead yet, was quicker.
     pub(crate) fn begin_attempt(
         &self,
         permit: &mut Permit,
         now: Instant,
         without_link: impl FnOnce() -> Duration,
         last: &mut LastTimeout,
-    ) -> Option<(http::Request<()>, Option<Bytes>)> {
+    ) -> Option<Begun> {
         let mut state = self.state.lock();
         if !matches!(state.stage, Stage::Waiting { .. }) {
             return None;
         }
-        state.unpark(now, without_link);
+        let delayed = state.unpark(now, without_link);
         state.stage = Stage::Running;
         state.attempts += 1;
         state.attempt_started = now;
@@ -335,7 +347,13 @@ impl Call {
         let remaining = self.deadline.map(|deadline| deadline.saturating_duration_since(now));
         let headers = state.ready_made.take().unwrap_or_else(|| self.copy_headers());
         let before = self.attempts_before.saturating_add(state.machine.retries());
-        Some((head(&self.method.uri, headers, remaining, before, last), state.body.clone()))
+        let transparent = state.history.last().is_some_and(|last| last.transparent);
+        let (number, peer) = (state.attempts - 1, permit.link().peer().address());
+        let next =
+            |spans: &mut Box<Spans>| spans.next(peer, (number, before), transparent, delayed);
+        let traced = state.spans.as_mut().map(next);
+        let head = head(&self.method.uri, headers, remaining, before, last);
+        Some(Begun { head, body: state.body.clone(), traced })
     }
 
     fn copy_headers(&self) -> HeaderMap {

@@ -9,6 +9,7 @@ use super::{
     method::Method,
     reply::Reply,
     shared::Calls,
+    spans::{Ended, Spans},
     state::{Call, CallState},
 };
 use crate::{
@@ -47,8 +48,8 @@ pub(crate) struct Submission {
     pub(crate) reply: Reply,
 }
 
-/// Why a call was refused, and the call.
-pub(crate) type Refusal = (Failure, Submission);
+/// Why a call was refused, the call, and its spans.
+pub(crate) type Refusal = (Failure, Submission, Option<Box<Spans>>);
 
 /// What bounds a call's time. At most one of both is there.
 pub(crate) struct TimeLimits {
@@ -64,13 +65,14 @@ impl Calls {
     /// Admits a call, enters it in the ledger and sends it to its request actor. A refused call
     /// comes back with the reason, boxed: the many others would move room for it.
     pub(crate) fn submit(&self, call: Submission) -> Result<Arc<Call>, Box<Refusal>> {
+        let spans = self.spans_of(&call.method);
         if let Some(failure) = self.shutdown.refusal() {
-            return Err(Box::new((failure, call)));
+            return Err(Box::new((failure, call, spans)));
         }
         if let Some(failure) =
             self.too_large(call.body.as_ref()).or_else(|| too_many_fields(&call.headers))
         {
-            return Err(Box::new((failure, call)));
+            return Err(Box::new((failure, call, spans)));
         }
         let size = call.body.as_ref().map_or(0, Bytes::len);
         let admission = match Admission::new(&self.telemetry.counts, &self.config.queue, size) {
@@ -78,14 +80,16 @@ impl Calls {
             Err(reason) => {
                 self.telemetry
                     .announce(Fact::CallShed { method: call.method.name.clone(), reason });
-                return Err(Box::new((Failure::shed(reason), call)));
+                return Err(Box::new((Failure::shed(reason), call, spans)));
             }
         };
         let awaited = matches!(&call.reply, Reply::Port { port: Some(_), .. });
-        let mut call = Some(call);
+        let mut call = Some((call, spans));
         let entered = self.ledger.enter(|id, slot| {
-            let call = call.take().expect("taken once");
-            self.make(call, admission, size, id, slot)
+            let (call, spans) = call.take().expect("taken once");
+            let mut call = self.make(call, admission, size, id, slot);
+            call.state.get_mut().spans = spans;
+            call
         });
         match (entered, call) {
             (Some(call), _) => {
@@ -97,9 +101,16 @@ impl Calls {
                 self.queue.submitted(call.clone());
                 Ok(call)
             }
-            (None, Some(call)) => Err(Box::new((self.shutdown.too_late(Phase::Unsent), call))),
+            (None, Some((call, spans))) => {
+                Err(Box::new((self.shutdown.too_late(Phase::Unsent), call, spans)))
+            }
             (None, None) => unreachable!("a call that was not entered was not taken"),
         }
+    }
+
+    /// The spans of a call that is made now, where somebody wants to trace it.
+    pub(crate) fn spans_of(&self, method: &Method) -> Option<Box<Spans>> {
+        Spans::new(method, self.propagation.is_some())
     }
 
     fn make(
@@ -236,15 +247,24 @@ fn beyond_the_wait(timeout: Duration, options: &CallOptions) -> Duration {
 
 /// The status of a call that was never entered, and who waits for it. It counts as an ended call.
 pub(crate) fn refusal(refusal: Box<Refusal>) -> (Status, Reply) {
-    let (failure, call) = *refusal;
+    let (failure, call, spans) = *refusal;
     let status = status::of(&failure);
-    (refused(&call.method, failure, status, call.made), call.reply)
+    (refused(&call.method, failure, status, call.made, spans), call.reply)
 }
 
 /// The same, where the status says more than the failure.
-pub(crate) fn refused(method: &Method, failure: Failure, status: Status, made: Instant) -> Status {
+pub(crate) fn refused(
+    method: &Method,
+    failure: Failure,
+    status: Status,
+    made: Instant,
+    spans: Option<Box<Spans>>,
+) -> Status {
     let elapsed = clock::now().saturating_duration_since(made);
     let words = Some(shortened(status.message()));
+    if let Some(spans) = spans {
+        spans.end(&Ended::refused(status.code(), words.as_deref()));
+    }
     method.metrics.call_started();
     method
         .metrics

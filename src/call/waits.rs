@@ -1,5 +1,5 @@
-//! Adds up what a call waits for. Only a call that parks, sleeps or asks for credentials is stamped:
-//! one that goes out at once pays nothing.
+//! Adds up what a call waits for. Only a call that parks, sleeps or asks for credentials is
+//! stamped: one that goes out at once pays nothing.
 
 use super::state::{CallState, Stage};
 use std::time::{Duration, Instant};
@@ -12,12 +12,12 @@ impl CallState {
     }
 
     /// It goes on, or ends. `without_link`: for how long the channel has been without a link in
-    /// all; asked for only if the call was parked.
-    pub(crate) fn unpark(&mut self, now: Instant, without_link: impl FnOnce() -> Duration) {
-        if let Some((since, before)) = self.parked_since.take() {
-            let parked = now.saturating_duration_since(since);
-            self.waits.add_parked(parked, without_link().saturating_sub(before));
-        }
+    /// all; asked for only if the call was parked. Whether it was.
+    pub(crate) fn unpark(&mut self, now: Instant, without_link: impl FnOnce() -> Duration) -> bool {
+        let Some((since, before)) = self.parked_since.take() else { return false };
+        let parked = now.saturating_duration_since(since);
+        self.waits.add_parked(parked, without_link().saturating_sub(before));
+        true
     }
 
     /// Its credentials are there, or will not be: they had been asked for since then.

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     actor::{self, Core, EndpointSource},
-    call::{CallCredentials, Credentials},
+    call::{CallCredentials, Credentials, Propagation, Propagator},
     config::{Balancing, Config, Target},
     model::{CallKind, Endpoint},
     transport::{Connector, GuardedConnector, NetConnector, Resolver},
@@ -26,6 +26,7 @@ pub struct SupervisorBuilder {
     connector: Option<Arc<dyn Connector>>,
     credentials: Option<Arc<dyn CallCredentials>>,
     allow_plaintext: bool,
+    propagation: Option<Arc<dyn Propagation>>,
     described: Vec<(String, CallKind)>,
     endpoints: Option<watch::Receiver<Arc<[Endpoint]>>>,
     resolver: Option<Arc<dyn Resolver>>,
@@ -45,6 +46,7 @@ impl SupervisorBuilder {
             connector: None,
             credentials: None,
             allow_plaintext: false,
+            propagation: None,
             described: Vec::new(),
             endpoints: None,
             resolver: None,
@@ -105,6 +107,32 @@ impl SupervisorBuilder {
     /// itself. On a network anyone can read them. Default: false.
     pub fn allow_plaintext(mut self, allow: bool) -> Self {
         self.allow_plaintext = allow;
+        self
+    }
+
+    /// Puts the current trace into the headers of every attempt of every call, under names such as
+    /// `traceparent`: the server's span then hangs below the attempt that reached it.
+    /// `examples/otel.rs` is such a hook over OpenTelemetry's own propagator. Default: nothing is
+    /// added, and what callers give goes to the server as it is.
+    ///
+    /// ```
+    /// use http::HeaderMap;
+    /// use tonic_supervisor::{AttemptInfo, Config, Supervisor};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let hook = |attempt: &AttemptInfo, headers: &mut HeaderMap| {
+    ///     // The attempt's span is current.
+    ///     let span = tracing::Span::current();
+    ///     headers.insert("x-attempt", attempt.attempt.into());
+    ///     # drop(span);
+    /// };
+    /// let supervisor = Supervisor::builder(Config::default()).propagation(hook).spawn();
+    /// # drop(supervisor);
+    /// # }
+    /// ```
+    pub fn propagation(mut self, propagation: impl Propagation) -> Self {
+        self.propagation = Some(Arc::new(propagation));
         self
     }
 
@@ -226,8 +254,15 @@ impl SupervisorBuilder {
             }
             (None, None) => None,
         };
-        let core =
-            Core::new(self.name, self.config, connector, credentials, endpoints, self.rng_seed);
+        let core = Core::new(
+            self.name,
+            self.config,
+            connector,
+            credentials,
+            self.propagation.map(Propagator::new),
+            endpoints,
+            self.rng_seed,
+        );
         core.calls.describe(self.described);
         let core = Arc::new(core);
         core.register();

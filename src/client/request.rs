@@ -62,7 +62,7 @@ pub(super) async fn prepare(
     };
     let (whole, rest) = taken.map_err(|end| {
         let (failure, status) = *end;
-        refused(&method, failure, status, made)
+        refused(&method, failure, status, made, core.calls.spans_of(&method))
     })?;
     if let (CallKind::Auto, Some(open)) = (kind, &rest)
         && open.taken.front().is_some_and(goes_on)

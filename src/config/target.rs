@@ -241,7 +241,7 @@ impl Target {
     }
 
     /// Its first address, for a target that has one.
-    pub(super) fn to_address(&self) -> Address {
+    pub(crate) fn to_address(&self) -> Address {
         self.addresses().swap_remove(0)
     }
 

@@ -14,7 +14,7 @@ use super::{
     timer::Timer,
 };
 use crate::{
-    call::{self, Call, Child, LastTimeout, Picker, Reply, Stage, Wish, spawn_attempt},
+    call::{self, Begun, Call, Child, LastTimeout, Picker, Reply, Stage, Wish, spawn_attempt},
     clock,
     model::{Failure, Phase},
     policy::{Due, Pending, Place},
@@ -234,8 +234,12 @@ impl RequestState {
     ) {
         let without_link = || self.core.calls.without_link(now);
         let begun = call.begin_attempt(&mut permit, now, without_link, &mut self.last_timeout);
-        let Some((mut head, body)) = begun else { return };
-        let bound = (call.plain && credentials.is_none()).then_some(call.method.plain_head);
+        let Some(Begun { mut head, body, traced }) = begun else { return };
+        let carries_trace = traced.is_some_and(|next| {
+            self.core.calls.trace_attempt(&call, &next, permit.link(), head.headers_mut())
+        });
+        let is_plain = call.plain && credentials.is_none() && !carries_trace;
+        let bound = is_plain.then_some(call.method.plain_head);
         credentials.into_iter().for_each(|more| head.headers_mut().extend(more));
         call.method.metrics.attempt_started();
         match permit.open(head, body, bound) {

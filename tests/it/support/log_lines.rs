@@ -36,6 +36,11 @@ impl LogLine {
 /// nothing.
 static SECOND: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(Listener::default()));
 
+/// From now on tracing knows one listener more than it is told of.
+pub(super) fn know_a_second() {
+    LazyLock::force(&SECOND);
+}
+
 /// All lines since this was made, until it is dropped.
 pub(crate) struct LogLines {
     lines: Arc<Mutex<Vec<LogLine>>>,
@@ -44,7 +49,7 @@ pub(crate) struct LogLines {
 
 impl LogLines {
     pub(crate) fn listen() -> Self {
-        LazyLock::force(&SECOND);
+        know_a_second();
         let lines = Arc::default();
         let listener = Listener { lines: Arc::clone(&lines), ..Listener::default() };
         Self { lines, _listening: tracing::subscriber::set_default(listener) }

@@ -12,6 +12,7 @@
 //! | `recorded` | metrics |
 //! | `rig` | a scripted server in memory, and the supervisor that dials it |
 //! | `scripted_queue` | a scripted server of the agent queue, and its client |
+//! | `spans` | the spans that are made where a test listens |
 //! | `time` | waiting, and how long something took |
 //! | `tonic_server` | a real server, on loopback |
 
@@ -27,6 +28,7 @@ mod recorded;
 mod rig;
 #[cfg(feature = "agent-queue")]
 mod scripted_queue;
+mod spans;
 mod time;
 mod tonic_server;
 
@@ -36,5 +38,5 @@ pub(crate) use queue_service::*;
 pub(crate) use scripted_queue::*;
 pub(crate) use {
     calls::*, events::*, log_lines::*, panic_hook::*, parent::*, raw_peer::*, recorded::*, rig::*,
-    time::*, tonic_server::*,
+    spans::*, time::*, tonic_server::*,
 };

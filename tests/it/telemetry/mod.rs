@@ -1,5 +1,7 @@
-//! Events and metrics: what is announced, when, and that it adds up.
+//! Events, metrics and spans: what is announced, when, and that it adds up.
 
 mod events;
 mod link_events;
 mod metrics;
+mod propagation;
+mod spans;
