@@ -6,6 +6,7 @@
 //! server          what holds for all connections
 //! serve           one of them, after its first bytes
 //! connection      one client's connection: handshake, keepalive, drain
+//! own_wakes       wakes within a task stay there
 //! first_bytes     what speaks no HTTP/2 is told so
 //! exchange        one call: request in, call, answer out
 //! request         what a request must be, and its body
@@ -26,6 +27,7 @@ mod exchange;
 mod failure;
 mod first_bytes;
 mod limits;
+mod own_wakes;
 mod reflection;
 mod request;
 mod serve;
