@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! tonic_channel   a real tonic `Channel`, over a pipe in memory
+//! together        runs all that tonic's channel spawns in one task
 //! server          what holds for all connections
 //! serve           one of them, after its first bytes
 //! connection      one client's connection: handshake, keepalive, drain
@@ -32,6 +33,8 @@ mod reflection;
 mod request;
 mod serve;
 mod server;
+#[cfg(feature = "tonic-channel")]
+mod together;
 #[cfg(feature = "tonic-channel")]
 mod tonic_channel;
 mod unread;
