@@ -159,15 +159,15 @@ impl SupervisedBody {
     /// The peer's last word ends the call, and goes on to the user as it is: tonic reads the status
     /// from it. An error of the body would have a report, but tonic tells such an error twice.
     fn trailers(&mut self, trailers: HeaderMap) -> Result<Frame<Bytes>, Status> {
-        let Some(status) = status::from_headers(&trailers) else {
+        let Some(code) = status::code_from_headers(&trailers) else {
             return Err(self.ended(
                 Failure::no_status("the peer's trailers have no grpc-status".into()),
                 None,
             ));
         };
         if let Some(open) = self.open.take() {
-            let failure = (status.code() != Code::Ok).then(|| Failure::status(status.code()));
-            open.calls.finish(&open.call, status.code(), failure.as_ref());
+            let failure = (code != Code::Ok).then(|| Failure::status(code));
+            open.calls.finish(&open.call, code, failure.as_ref());
         }
         Ok(Frame::trailers(trailers))
     }
