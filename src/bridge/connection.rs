@@ -1,6 +1,9 @@
 //! One client's connection, from its first bytes to its end, with all its calls in the same task.
 
-use super::{exchange, limits::BridgeLimits, server::Bridge, watched::Heard, watched::Watched};
+use super::{
+    exchange, limits::BridgeLimits, own_wakes::Parts, server::Bridge, watched::Heard,
+    watched::Watched,
+};
 use crate::transport::Io;
 use bytes::Bytes;
 use futures::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
@@ -9,7 +12,7 @@ use std::{
     future::{Future, poll_fn},
     io,
     pin::{Pin, pin},
-    task::Poll,
+    task::{Context, Poll},
 };
 use tokio::time::{Instant, Sleep, sleep};
 
@@ -34,6 +37,9 @@ pub(super) async fn serve<I: Io>(
     let mut keepalive = Keepalive::new(limits, heard, connection.ping_pong());
     let room = bridge.room.of_a_connection();
     let mut calls = FuturesUnordered::new();
+    let task = Parts::default();
+    let (of_calls, of_connection) = (task.part(), task.part());
+    let (for_calls, for_connection) = (of_calls.waker(), of_connection.waker());
     let (mut drain, mut draining) = (pin!(drain), false);
     loop {
         tokio::select! {
@@ -41,21 +47,29 @@ pub(super) async fn serve<I: Io>(
             () = &mut drain, if !draining => {
                 draining = true;
                 connection.graceful_shutdown();
+                of_connection.note();
             }
             () = keepalive.silence() => {
                 return Err(io::Error::new(io::ErrorKind::TimedOut, "its client is silent"));
             }
-            accepted = poll_fn(|cx| {
+            end = poll_fn(|cx| task.poll(cx, &[&of_calls, &of_connection], || {
                 // First the calls, so that what they write is sent below.
-                while let Poll::Ready(Some(())) = calls.poll_next_unpin(cx) {}
-                connection.poll_accept(cx)
-            }) => match accepted {
-                Some(Ok((request, respond))) => {
-                    calls.push(exchange::run(bridge, &room, request, respond));
+                if of_calls.take() {
+                    let mut cx = Context::from_waker(&for_calls);
+                    while let Poll::Ready(Some(())) = calls.poll_next_unpin(&mut cx) {}
                 }
-                Some(Err(error)) => return Err(io_error(error)),
-                None => return Ok(()),
-            },
+                if of_connection.take() {
+                    let mut cx = Context::from_waker(&for_connection);
+                    while let Poll::Ready(accepted) = connection.poll_accept(&mut cx) {
+                        let Some(accepted) = accepted else { return Poll::Ready(Ok(())) };
+                        let (request, respond) = accepted.map_err(io_error)?;
+                        // Boxed: it would be moved several times on its way in.
+                        calls.push(Box::pin(exchange::run(bridge, &room, request, respond)));
+                        of_calls.note();
+                    }
+                }
+                Poll::Pending
+            })) => return end,
         }
     }
 }

@@ -44,16 +44,16 @@ pub(super) async fn run(
     }
     let kind = head.headers.get(header::CONTENT_TYPE).cloned();
     strip(&mut head.headers);
-    head.extensions.insert(CallOptions {
+    let options = CallOptions {
         unsaid_is_harmful: !bridge.idempotent,
         attempts_before: attempts_before(&head.headers),
         whole_within: Some(WHOLE_WITHIN),
         ..CallOptions::default()
-    });
+    };
     bridge.note_service(&head.uri);
     let mut tale = Tale(None);
     let request = Request::from_parts(head, Body::new(RequestBody(body)));
-    let answer = unless_reset(&mut respond, call(bridge, request, &mut tale)).await;
+    let answer = unless_reset(&mut respond, call(bridge, request, options, &mut tale)).await;
     if let Some(answer) = answer {
         // An error means that the client has gone, or has given the call up.
         let _ = Delivery { limits: &bridge.limits, room, tale }.send(respond, answer, kind).await;
@@ -63,9 +63,10 @@ pub(super) async fn run(
 async fn call(
     bridge: &Bridge,
     request: Request<Body>,
+    options: CallOptions,
     tale: &mut Tale,
 ) -> Result<Response<SupervisedBody>, Status> {
-    let (call, rest) = bridge.channel.begin(request).await?;
+    let (call, rest) = bridge.channel.begin(request, options).await?;
     if bridge.tell {
         tale.0 = Some(call.clone());
     }

@@ -3,9 +3,11 @@
 //!
 //! ```text
 //! tonic_channel   a real tonic `Channel`, over a pipe in memory
+//! together        runs all that tonic's channel spawns in one task
 //! server          what holds for all connections
 //! serve           one of them, after its first bytes
 //! connection      one client's connection: handshake, keepalive, drain
+//! own_wakes       wakes within a task stay there
 //! first_bytes     what speaks no HTTP/2 is told so
 //! exchange        one call: request in, call, answer out
 //! request         what a request must be, and its body
@@ -26,10 +28,13 @@ mod exchange;
 mod failure;
 mod first_bytes;
 mod limits;
+mod own_wakes;
 mod reflection;
 mod request;
 mod serve;
 mod server;
+#[cfg(feature = "tonic-channel")]
+mod together;
 #[cfg(feature = "tonic-channel")]
 mod tonic_channel;
 mod unread;

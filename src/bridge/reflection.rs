@@ -159,8 +159,7 @@ async fn ask_version(
     let path = format!("/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo");
     *request.uri_mut() = path.parse().expect("a path");
     let options = CallOptions::new().kind(CallKind::Streaming).timeout(TIMEOUT);
-    request.extensions_mut().insert(options);
-    let (call, rest) = channel.begin(request).await?;
+    let (call, rest) = channel.begin(request, options).await?;
     let answer = run(channel.calls().clone(), call, rest).await?;
     let message = first_message(answer.into_body()).await?;
     Response::decode(message).map_err(|error| Status::internal(error.to_string()))

@@ -1,10 +1,10 @@
 //! A real `tonic::transport::Channel` whose only connection is a pipe in memory into a bridge.
 //!
-//! The pipe is made when the first call is, and again when it has ended. The bridge's side runs in
-//! a task of the runtime in which the channel lives. It ends when the channel is dropped: then the
-//! pipe does.
+//! The pipe is made when the first call is, and again when it has ended. Each side
+//! of it is one task of the runtime in which the channel lives. They end when the channel is
+//! dropped: then the pipe does.
 
-use super::{limits::BridgeLimits, server::Bridge};
+use super::{limits::BridgeLimits, server::Bridge, together::Together};
 use crate::client::Supervisor;
 use bytes::Bytes;
 use hyper_util::rt::TokioIo;
@@ -55,7 +55,8 @@ impl Supervisor {
         let endpoint = Endpoint::from_static("http://supervised")
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
-            .http2_max_header_list_size(HEADER_BYTES);
+            .http2_max_header_list_size(HEADER_BYTES)
+            .executor(Together::default());
         endpoint.connect_with_connector_lazy(Pipes(Bridge::new(self.channel()).limits(limits())))
     }
 }

@@ -163,16 +163,19 @@ impl SupervisedBody {
     /// The peer's last word ends the call, and goes on to the user as it is: tonic reads the status
     /// from it. An error of the body would have a report, but tonic tells such an error twice.
     fn trailers(&mut self, trailers: HeaderMap) -> Result<Frame<Bytes>, Status> {
-        let Some(status) = status::from_headers(&trailers) else {
+        let Some(code) = status::code_from_headers(&trailers) else {
             return Err(self.ended(
                 Failure::no_status("the peer's trailers have no grpc-status".into()),
                 None,
             ));
         };
         if let Some(open) = self.open.take() {
-            let failure = (status.code() != Code::Ok).then(|| Failure::status(status.code()));
-            let failed = failure.as_ref().map(|outcome| Failed { outcome, status: &status });
-            open.calls.finish(&open.call, status.code(), failed);
+            let failure = (code != Code::Ok).then(|| Failure::status(code));
+            // The words are read only where somebody is told of them.
+            let status = failure.as_ref().and_then(|_| status::from_headers(&trailers));
+            let failed = failure.as_ref().zip(status.as_ref());
+            let failed = failed.map(|(outcome, status)| Failed { outcome, status });
+            open.calls.finish(&open.call, code, failed);
         }
         Ok(Frame::trailers(trailers))
     }

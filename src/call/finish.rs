@@ -158,7 +158,14 @@ impl Calls {
 
     /// The caller is gone.
     pub(crate) fn cancel(&self, call: &Arc<Call>) {
-        let phase = call.state.lock().stage.phase();
+        let phase = {
+            let state = call.state.lock();
+            // As a rule: answered, and let go of.
+            if state.is_answered() {
+                return;
+            }
+            state.stage.phase()
+        };
         self.conclude(call, Failure::cancelled(phase).into());
         if phase == Phase::Unsent {
             self.queue.cancelled(call);

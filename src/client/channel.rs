@@ -92,13 +92,15 @@ impl SupervisedChannel {
         Ok(response)
     }
 
-    /// Begins a call: prepared, admitted, and to be run. Cancel safe: dropped, there is no call.
+    /// Begins a call with these options: prepared, admitted, and to be run. Cancel safe: dropped,
+    /// there is no call.
     #[cfg(feature = "bridge")]
     pub(crate) async fn begin(
         &self,
         request: http::Request<tonic::body::Body>,
+        options: CallOptions,
     ) -> Result<(Arc<Call>, Option<Box<OpenBody>>), Status> {
-        let prepared = request::prepare(self.core(), request).await?;
+        let prepared = request::prepare(self.core(), request, options).await?;
         self.submit(prepared)
     }
 
@@ -136,8 +138,9 @@ impl tower_service::Service<http::Request<tonic::body::Body>> for SupervisedChan
         // A call in flight keeps the supervisor alive, too.
         let channel = self.clone();
         Box::pin(async move {
+            let options = request.extensions().get::<CallOptions>().copied().unwrap_or_default();
             // Not `begin`: a future within this one is moved into its place for every call.
-            let prepared = request::prepare(channel.core(), request).await?;
+            let prepared = request::prepare(channel.core(), request, options).await?;
             let (call, rest) = channel.submit(prepared)?;
             let response = run(channel.core().calls.clone(), call, rest).await?;
             drop(channel);

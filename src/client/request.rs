@@ -36,6 +36,7 @@ pub(super) struct Prepared {
 pub(super) async fn prepare(
     core: &Arc<Core>,
     request: http::Request<tonic::body::Body>,
+    options: CallOptions,
 ) -> Result<Prepared, Status> {
     let (head, body) = request.into_parts();
     let Some(path) = head.uri.path_and_query() else {
@@ -43,7 +44,6 @@ pub(super) async fn prepare(
         return Err(no_such_method(&uri, format!("the request's URI {uri:?} has no path")));
     };
     let (made, method) = (clock::now(), core.calls.method(path));
-    let options = head.extensions.get::<CallOptions>().copied().unwrap_or_default();
     let kind = method.kind(options.kind);
     let taken = match kind {
         CallKind::Unary => {

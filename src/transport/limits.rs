@@ -73,7 +73,7 @@ impl HeaderLimits {
         if size <= self.each {
             return Ok(());
         }
-        let code = status::from_headers(headers).map(|status| status.code());
+        let code = status::code_from_headers(headers);
         Err(Failure::headers_too_large(what, size, self.each, code))
     }
 }

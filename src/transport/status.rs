@@ -21,6 +21,12 @@ pub(crate) fn from_headers(headers: &HeaderMap) -> Option<Status> {
     Status::from_header_map(&headers)
 }
 
+/// The code of [`from_headers`], without the rest.
+pub(crate) fn code_from_headers(headers: &HeaderMap) -> Option<Code> {
+    headers.get(STATUS)?;
+    Some(code::read(headers).unwrap_or(Code::Unknown))
+}
+
 /// Takes a status out of a head that is not the answer's end: it is not the call's status, and must
 /// not be read as it.
 pub(super) fn leave_out(head: &mut HeaderMap) {
@@ -73,6 +79,32 @@ mod tests {
         let status =
             from_headers(&headers(&[("grpc-status", "5"), (DETAILS, "aGk=")])).expect("a status");
         assert_eq!(status.details(), b"hi");
+    }
+
+    #[test]
+    fn the_code_alone_is_the_whole_statuss() {
+        let (status, message) = ("grpc-status", "grpc-message");
+        for pairs in [
+            &[][..],
+            &[(message, "no code")],
+            &[(status, "0")],
+            &[(status, "14"), (message, "a%20b")],
+            &[(status, "05")],
+            &[(status, "17")],
+            &[(status, "")],
+            &[(status, "+5")],
+            &[(status, "five")],
+            &[(status, "0"), (status, "0")],
+            &[(status, "0"), (status, "5")],
+            &[(status, "5"), (DETAILS, "!!! not base64 !!!")],
+        ] {
+            let mut headers = HeaderMap::new();
+            for (name, value) in pairs {
+                headers.append(*name, value.parse().expect("a value"));
+            }
+            let whole = from_headers(&headers).map(|status| status.code());
+            assert_eq!(code_from_headers(&headers), whole, "{pairs:?}");
+        }
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! A bridge lives as long as somebody uses it, and leaves nothing behind.
 
 use super::{Client, bridge, say};
-use crate::support::{LONG, Rig, SAY, bounded, config, eventually, settle};
+use crate::support::{LONG, Rig, SAY, bounded, codec, config, eventually, settle};
+use http::uri::PathAndQuery;
 use std::time::Duration;
 use tokio::{runtime::Handle, sync::oneshot};
-use tonic::Code;
+use tonic::{Code, Request, client::Grpc};
 use tonic_supervisor::{ConnectivityState, testing::Answer};
 
 fn tasks() -> usize {
@@ -48,6 +49,42 @@ async fn tonics_channel_connects_with_its_first_call_and_hears_of_a_shutdown() {
     rig.supervisor.shutdown(Duration::ZERO).await;
     let status = say(&channel, SAY).await.expect_err("it is closed");
     assert_eq!(status.code(), Code::Cancelled);
+}
+
+/// All that tonic's channel spawns runs in one task, and a panic ends no more than it would if each
+/// of these were a task of its own.
+#[tokio::test(start_paused = true)]
+async fn a_request_stream_that_panics_leaves_the_channel_as_it_was() {
+    let rig = Rig::new(config()).await.ready().await;
+    let before = tasks();
+    let channel = rig.supervisor.tonic_channel();
+    say(&channel, SAY).await.expect("answered");
+    for late in [false, true] {
+        let (panicked, has_panicked) = oneshot::channel::<()>();
+        let panicking = futures::stream::once(async move {
+            let _told_when_dropped = panicked;
+            if late {
+                settle().await;
+            }
+            panic!("a request of a test");
+        });
+        let mut grpc = Grpc::new(channel.clone());
+        grpc.ready().await.expect("ready");
+        let call = tokio::spawn(async move {
+            let path = PathAndQuery::from_static(SAY);
+            let request = Request::new(panicking);
+            grpc.client_streaming::<_, String, String, _>(request, path, codec()).await
+        });
+        bounded("it panics", has_panicked).await.expect_err("its end is dropped");
+        say(&channel, SAY).await.expect("another call is answered");
+        // hyper leaves the call waiting for its answer where it was polling the stream apart.
+        call.abort();
+        if let Ok(answer) = call.await {
+            answer.expect_err("it fails");
+        }
+    }
+    drop(channel);
+    eventually("the pipe's tasks end", || tasks() == before).await;
 }
 
 #[tokio::test(start_paused = true)]
