@@ -56,6 +56,8 @@ pub fn install_recorder() -> Result<(), AdminError> {
         .set_buckets_for_metric(of("duration"), SECONDS)
         .and_then(|builder| builder.set_buckets_for_metric(of("retry_delay"), SECONDS))
         .and_then(|builder| builder.set_buckets_for_metric(of("call.wait"), SECONDS))
+        .and_then(|builder| builder.set_buckets_for_metric(of("queue.wait"), SECONDS))
+        .and_then(|builder| builder.set_buckets_for_metric(of("queue.run"), SECONDS))
         .and_then(|builder| builder.set_buckets_for_metric(of("message_size"), BYTES))
         .and_then(|builder| builder.set_buckets_for_metric(of("call.retries"), RETRIES))
         .and_then(|builder| {

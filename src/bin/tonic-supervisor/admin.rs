@@ -10,19 +10,19 @@ pub(crate) struct AdminArguments {
     /// Serve pages, JSON and metrics here: what is the matter, calls, events, configuration. A
     /// loopback address, unless there are a token file and a certificate.
     #[arg(long = "admin", value_name = "HOST:PORT")]
-    listen: Option<String>,
+    admin_listen: Option<String>,
     /// A file with the token that lets people act on the pages; without it they only look.
-    #[arg(long = "admin-token-file", value_name = "FILE", requires = "listen")]
-    token_file: Option<PathBuf>,
+    #[arg(long, value_name = "FILE", requires = "admin_listen")]
+    admin_token_file: Option<PathBuf>,
     /// A name under which the pages may be asked for, beside addresses and localhost.
-    #[arg(long = "admin-host", value_name = "NAME", requires = "listen")]
-    hosts: Vec<String>,
+    #[arg(long = "admin-host", value_name = "NAME", requires = "admin_listen")]
+    admin_hosts: Vec<String>,
     /// Serve the pages over TLS with this certificate chain, in PEM.
-    #[arg(long = "admin-certificate", value_name = "FILE", requires_all = ["listen", "key"])]
-    certificate: Option<PathBuf>,
+    #[arg(long, value_name = "FILE", requires_all = ["admin_listen", "admin_key"])]
+    admin_certificate: Option<PathBuf>,
     /// Its private key, in PEM.
-    #[arg(long = "admin-key", value_name = "FILE", requires = "certificate")]
-    key: Option<PathBuf>,
+    #[arg(long, value_name = "FILE", requires = "admin_certificate")]
+    admin_key: Option<PathBuf>,
     /// Serve /metrics, /live and /ready, and nothing else, here: on any address, in plaintext.
     #[arg(long, value_name = "HOST:PORT")]
     probes: Option<String>,
@@ -32,7 +32,7 @@ impl AdminArguments {
     /// Starts what was asked for. Must be called before the first supervisor is spawned: what that
     /// counts before is in no metric.
     pub(crate) async fn start(&self) -> Result<Option<AdminHandle>, CliError> {
-        if self.listen.is_none() && self.probes.is_none() {
+        if self.admin_listen.is_none() && self.probes.is_none() {
             return Ok(None);
         }
         let said = |error: AdminError| match error {
@@ -41,24 +41,24 @@ impl AdminArguments {
         };
         install_recorder().map_err(said)?;
         let mut admin = Admin::new();
-        if let Some(address) = &self.listen {
+        if let Some(address) = &self.admin_listen {
             admin = admin.listen(address);
         }
         if let Some(address) = &self.probes {
             admin = admin.probes(address);
         }
-        if let Some(path) = &self.token_file {
+        if let Some(path) = &self.admin_token_file {
             admin = admin.token_file(path);
         }
-        for name in &self.hosts {
+        for name in &self.admin_hosts {
             admin = admin.host(name);
         }
-        if let (Some(certificate), Some(key)) = (&self.certificate, &self.key) {
+        if let (Some(certificate), Some(key)) = (&self.admin_certificate, &self.admin_key) {
             admin = admin.tls(certificate, key);
         }
         let handle = admin.spawn().await.map_err(said)?;
-        if self.listen.is_some() {
-            let scheme = if self.certificate.is_some() { "https" } else { "http" };
+        if self.admin_listen.is_some() {
+            let scheme = if self.admin_certificate.is_some() { "https" } else { "http" };
             eprintln!("pages: {scheme}://{}/", handle.address());
         }
         if let Some(address) = handle.probes() {

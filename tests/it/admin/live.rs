@@ -53,18 +53,17 @@ async fn a_reader_hears_what_is_kept_and_what_comes_and_goes_on_where_it_left_of
     let id = rig.supervisor.observer().id();
     let query = format!("?channel={id}");
     let mut reader = Reader::open(handle.address(), &query, "text/event-stream", None).await;
-    let mut had = String::new();
     let mut last = 0;
-    loop {
+    let had = loop {
         let event_id = reader.next("id: ").await;
         let (seq, name) = numbers(&reader.next("data: ").await);
         assert_eq!(seq, last + 1, "each once, in order");
         assert!(event_id.ends_with(&format!(";{id}:{seq}")), "{event_id}");
-        (had, last) = (event_id, seq);
+        last = seq;
         if name == "StateChanged" && seq == rig.supervisor.snapshot().seq {
-            break;
+            break event_id;
         }
-    }
+    };
     drop(reader);
     rig.supervisor.reconnect_now();
     let more = rig.supervisor.snapshot().seq;

@@ -191,7 +191,8 @@ async fn no_secret_stands_anywhere() {
     request.metadata_mut().insert("authorization", "Bearer of-a-call".parse().expect("a value"));
     rig.server.script(tonic_supervisor::testing::Script::always(tonic::Code::NotFound));
     let handle = admin(Admin::new().token_file(token_file(&folder))).await;
-    let call = rig.channel().unary::<String, String>(crate::support::SAY, request);
+    let channel = rig.channel();
+    let call = channel.unary::<String, String>(crate::support::SAY, request);
     call.await.expect_err("not found");
     let id = rig.supervisor.observer().id();
     for path in ["/", "/calls", "/events", "/config", "/help", "/login", "/snapshot"] {
