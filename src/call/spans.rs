@@ -7,11 +7,10 @@
 //! attempt  one for each, below the call's; whoever answers it can hang theirs below it
 //! ```
 //!
-//! Where nobody wants them a call has none, which costs it one look at tracing's own switch. Whoever
+//! Where nobody wants them a call has none, which costs it a look at tracing's switch. Whoever
 //! gets them is no code of ours: nothing is told while a call's lock is held, and a panic costs
-//! spans and no call. An
-//! attempt may begin on a thread where another subscriber listens than where its call was made: all
-//! that is told of a call goes to the subscriber that its span went to.
+//! spans and no call. An attempt may begin on a thread where another subscriber listens than where
+//! its call was made: all that is told of a call goes to the subscriber that its span went to.
 
 use super::method::Method;
 use crate::{

@@ -350,15 +350,12 @@ fn all_that_is_told_of_a_call_goes_to_the_subscriber_of_the_thread_that_made_it(
     // Made where `there` listens, and run where `here` does.
     let mut call = Box::pin(async move { echo(&channel, "x").await });
     assert!(call.as_mut().now_or_never().is_none(), "it is under way");
-    let heard = there.dispatch();
-    drop(there);
-    let seen = runtime.block_on(async move {
-        let answer = call.await;
-        drop(heard);
-        answer
-    });
-    seen.expect("answered");
+    let back = tracing::dispatcher::set_default(&here.dispatch());
+    runtime.block_on(call).expect("answered");
+    drop(back);
     assert!(here.named("call").is_empty() && here.named("attempt").is_empty());
+    let (_, attempts) = there.one_call();
+    assert_eq!(codes(&attempts), ["UNAVAILABLE", "OK"]);
 }
 
 /// A subscriber that panics when it is told one thing of our spans.
