@@ -2,7 +2,7 @@
 //! seconds until the first request, a minute in which nothing moves; HTTP/1 and HTTP/2 on one port.
 
 #[cfg(feature = "tls")]
-use super::settings::AdminError;
+use super::error::AdminError;
 use crate::clock;
 use axum::{
     Router,

@@ -17,6 +17,7 @@
 //! ```
 
 mod actions;
+mod error;
 mod guard;
 mod listen;
 mod live;
@@ -30,5 +31,6 @@ mod session;
 mod settings;
 mod wire;
 
+pub use error::AdminError;
 pub use recorder::install_recorder;
-pub use settings::{Admin, AdminError, AdminHandle};
+pub use settings::{Admin, AdminHandle};

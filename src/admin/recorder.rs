@@ -1,6 +1,6 @@
 //! The recorder of `/metrics`: gRPC's bounds for histograms, units and `_total` in the names.
 
-use super::settings::AdminError;
+use super::error::AdminError;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use parking_lot::Mutex;
 use std::{thread, time::Duration};

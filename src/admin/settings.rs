@@ -1,6 +1,7 @@
 //! What the user says of the admin server, and how it is started.
 
 use super::{
+    error::AdminError,
     guard::{self, Rules},
     listen::{self, Place},
     look, probes, routes,
@@ -9,7 +10,6 @@ use super::{
 };
 use crate::{clock, telemetry::KeepHistory};
 use std::{
-    fmt, io,
     net::SocketAddr,
     path::PathBuf,
     sync::{Arc, Weak},
@@ -47,18 +47,6 @@ pub struct Admin {
     #[cfg(feature = "tls")]
     tls: Option<(PathBuf, PathBuf)>,
     trusted: bool,
-}
-
-/// Why there is no admin server.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum AdminError {
-    /// Something said of it is not allowed; one sentence that says what to do.
-    Refused(String),
-    /// The recorder could not be installed.
-    Recorder(String),
-    /// It cannot listen, or a file cannot be read; what, and why.
-    Io(String, io::Error),
 }
 
 /// A running admin server. It runs for as long as this lives.
@@ -261,15 +249,3 @@ async fn keep(admin: Weak<look::Admin>) {
         admin.samples.take(clock::now());
     }
 }
-
-impl fmt::Display for AdminError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Refused(rule) => f.write_str(rule),
-            Self::Recorder(why) => write!(f, "the recorder of /metrics cannot be installed: {why}"),
-            Self::Io(what, error) => write!(f, "{what}: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for AdminError {}

@@ -124,7 +124,9 @@ impl CallMachine {
         self.maybe_processed |= failure.maybe_processed();
         self.not_retried = None;
         if is_final(&failure.cause) {
-            return self.surface(NotRetried::Final);
+            // The end of a call's time, or its caller's word, is no failure of an attempt.
+            self.not_retried = (!ends_the_call(&failure.cause)).then_some(NotRetried::Final);
+            return Decision::Surface;
         }
         if rules.draining {
             return self.surface(NotRetried::ShuttingDown);
@@ -225,7 +227,7 @@ pub fn place_after(failure: &Failure) -> Place {
     if failure.scope == Scope::Link && may_have_left { Place::Behind } else { Place::Own }
 }
 
-fn is_final(cause: &Cause) -> bool {
+fn ends_the_call(cause: &Cause) -> bool {
     matches!(
         cause,
         Cause::Deadline(_)
@@ -233,12 +235,16 @@ fn is_final(cause: &Cause) -> bool {
             | Cause::Cancelled
             | Cause::Shutdown
             | Cause::Shed(_)
-            | Cause::NotConnected(_)
-            | Cause::TooLarge(_)
-            | Cause::BadRequest(_)
-            | Cause::RequestBody(_)
             | Cause::Supervision(_)
     )
+}
+
+fn is_final(cause: &Cause) -> bool {
+    let fails_the_same = matches!(
+        cause,
+        Cause::NotConnected(_) | Cause::TooLarge(_) | Cause::BadRequest(_) | Cause::RequestBody(_)
+    );
+    fails_the_same || ends_the_call(cause)
 }
 
 #[cfg(test)]

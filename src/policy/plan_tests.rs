@@ -51,12 +51,14 @@ fn the_seeds_call_is_made_at_0_1_3_and_7_seconds_or_once_for_sixty() {
 #[test]
 fn what_ends_a_call_early_is_said() {
     let unlisted = plan(&seed(), Server::Answers(Code::NotFound));
-    assert_eq!(ends(&unlisted), (0.0, Code::NotFound, None));
+    let reason = Some(NotRetried::CodeNotListed(Code::NotFound));
+    assert_eq!(ends(&unlisted), (0.0, Code::NotFound, reason));
     let once = Terms { idempotent: false, ..seed() };
     let reason = Some(NotRetried::MaybeProcessed);
     assert_eq!(ends(&plan(&once, UNAVAILABLE)), (0.0, Code::Unavailable, reason));
     let stream = Terms { kind: CallKind::Streaming, ..seed() };
-    assert_eq!(ends(&plan(&stream, UNAVAILABLE)), (0.0, Code::Unavailable, None));
+    let reason = Some(NotRetried::Streaming);
+    assert_eq!(ends(&plan(&stream, UNAVAILABLE)), (0.0, Code::Unavailable, reason));
     assert_eq!(plan(&stream, Server::Silent).end, None);
     let short = Terms { timeout: Some(seconds(3.0)), ..seed() };
     let reason = Some(NotRetried::OutlivesDeadline(seconds(2.0)));

@@ -26,11 +26,11 @@ const OTHERS_KEPT: usize = EVENTS_KEPT - CALLS_KEPT;
 /// How many ask for it.
 static KEEPERS: AtomicUsize = AtomicUsize::new(0);
 
-/// While one of these lives, every supervisor of the process keeps its last 512 events, of which
-/// at most 128 are about single calls, and the stories of the last 128 calls that are worth a look: those that failed, were sent more than
-/// once, waited longer than 100 ms or took longer than 1 s. [`Observer`](crate::Observer) shows
-/// them. When the last one is dropped nothing is shown any more; the memory is given back with the
-/// supervisor's next event.
+/// While one of these lives, every supervisor of the process keeps its last 512 events, of which at
+/// most 128 are about single calls, and the stories of the last 128 calls that are worth a look:
+/// those that failed, were sent more than once, waited longer than 100 ms or took longer than 1 s.
+/// [`Observer`](crate::Observer) shows them. When the last one is dropped nothing is shown any
+/// more; the memory is given back with the supervisor's next event.
 ///
 /// ```
 /// use tonic_supervisor::KeepHistory;

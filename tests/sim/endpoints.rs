@@ -351,8 +351,9 @@ impl Endpoints {
             Ready => told.failing = false,
             _ => {}
         }
-        // It may be the dial of a successor that becomes the dial.
-        told.way_on_by = way_on_by;
+        // It may be the dial of a successor that becomes the dial. A wait that was announced goes
+        // on, whatever is shown meanwhile: an ejected endpoint that returns, say.
+        told.way_on_by = way_on_by.max(told.redial_not_before.unwrap_or_default());
     }
 
     /// By when its dial ends, if one runs.

@@ -51,7 +51,9 @@ pub(in super::super) fn calls(
             "than 1 s; the last 128 of each channel, since these pages are there"
         }
         @if stories.is_empty() { p { "There was none." } }
-        ol.stories { @for (name, story) in stories.iter().take(STORIES) { (story_of(name, story)) } }
+        ol.stories {
+            @for (name, story) in stories.iter().take(STORIES) { (story_of(name, story)) }
+        }
     };
     page(admin, "/calls", "Calls", true, &main)
 }
@@ -94,7 +96,8 @@ fn story_of(name: &str, story: &Story) -> Markup {
                 ul {
                     @for attempt in &story.attempts {
                         li {
-                            "attempt " (attempt.attempt + 1) " until " (readable(attempt.elapsed)) ": "
+                            "attempt " (attempt.attempt + 1)
+                            " until " (readable(attempt.elapsed)) ": "
                             (code_name(attempt.code())) " "
                             @match &attempt.said {
                                 Some(said) => { "“" (said) "” (the server)" }
@@ -105,7 +108,9 @@ fn story_of(name: &str, story: &Story) -> Markup {
                     }
                 }
             }
-            @if let Some(reason) = story.not_retried { p.why { "not retried: " (reason.to_string()) } }
+            @if let Some(reason) = story.not_retried {
+                p.why { "not retried: " (reason.to_string()) }
+            }
             @if story.maybe_processed { p.why { "the server may have processed it" } }
         }
     }

@@ -59,7 +59,10 @@ fn endpoints(one: &Channel) -> Markup {
         }
         @if more > 0 { p { "and " (more) " more, all of them in /snapshot" } }
         @if let Some(trip) = one.now.round_trip {
-            p { "last round trip of a keepalive ping: " (format!("{:.1} ms", trip.as_secs_f64() * 1e3)) }
+            p {
+                "last round trip of a keepalive ping: "
+                (format!("{:.1} ms", trip.as_secs_f64() * 1e3))
+            }
         }
     }
 }

@@ -16,10 +16,11 @@ fn of_channel(one: &Channel) -> Markup {
     let settings = one.observer.config().effective();
     let (defaults, said): (Vec<_>, Vec<_>) =
         settings.iter().partition(|setting| setting.location() == "default");
+    let label = format!("settings of {}", one.now.name);
     html! {
         section {
             h2 { (one.now.name) }
-            div.wide tabindex="0" role="region" aria-label=(format!("settings of {}", one.now.name)) {
+            div.wide tabindex="0" role="region" aria-label=(label) {
                 table {
                     thead { tr { th { "key" } th { "value" } th { "who said so" } } }
                     tbody {

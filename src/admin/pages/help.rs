@@ -34,7 +34,10 @@ pub(in super::super) fn help(admin: &Admin) -> Html<String> {
         @if admin.rules.has_token {
             p {
                 "Log in with the token, or send it: "
-                code { "curl -X POST -H 'Authorization: Bearer TOKEN' http://HOST/channel/1/reconnect" }
+                code {
+                    "curl -X POST -H 'Authorization: Bearer TOKEN' "
+                    "http://HOST/channel/1/reconnect"
+                }
                 "; " code { "/channel/1/drain?grace=30" } " shuts a channel down."
             }
         } @else {

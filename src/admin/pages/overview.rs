@@ -59,6 +59,7 @@ pub(super) fn said(one: &Channel) -> Markup {
 pub(super) fn numbers(one: &Channel) -> Markup {
     let (now, lately) = (&one.now, one.recent.total());
     let ended = lately.ok() + lately.failed();
+    let per_call = lately.attempts_ended() as f64 / ended.max(1) as f64;
     html! {
         p.numbers {
             (now.calls_open) " open · " (now.calls_waiting) " waiting"
@@ -72,7 +73,7 @@ pub(super) fn numbers(one: &Channel) -> Markup {
                 (rate(ended, one.recent.over)) " calls/s · effective OK "
                 (share(lately.ok(), ended)) ", actual OK "
                 (share(lately.attempts_ok, lately.attempts_ended())) ", "
-                (format!("{:.2}", lately.attempts_ended() as f64 / ended as f64)) " attempts per call · p50 "
+                (format!("{per_call:.2}")) " attempts per call · p50 "
                 (time(lately.quantile(0.5))) ", p99 " (time(lately.quantile(0.99)))
                 @if let Some(allowed) = now.allowance {
                     " · retry allowance " (format!("{:.0} of {:.0}", allowed.left, allowed.of))

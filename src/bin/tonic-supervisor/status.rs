@@ -13,13 +13,14 @@ use tokio::{net::TcpStream, runtime, time};
 use tonic_supervisor::printable;
 
 pub(crate) const HELP: &str = "\
-Asks a program that was started with --admin (or that serves the library's admin pages), and prints \
-a line for each channel: name, state and for how long, calls that wait, and what is the matter.
+Asks a program that was started with --admin (or that serves the library's admin pages), and \
+prints a line for each channel: name, state and for how long, calls that wait, and what is the \
+matter.
 
 TLS is not spoken: of pages that others can reach, ask on their own machine, or use curl.
 
-Exit codes: 0 each channel is READY, 1 there are no admin pages at that address, 2 wrong usage, 4 a \
-channel is not READY, or there is none.";
+Exit codes: 0 each channel is READY, 1 there are no admin pages at that address, 2 wrong usage, 4 \
+a channel is not READY, or there is none.";
 
 /// How long the program has to answer.
 const WITHIN: Duration = Duration::from_secs(10);

@@ -153,7 +153,8 @@ async fn get_changes_nothing() {
     ] {
         for _ in 0..2 {
             let answer = get(to, path).await;
-            assert!(answer.status == 200 || answer.status == 404, "{path}: {}", answer.status);
+            // Other tests' channels may not be connected yet: `/ready` may be 503.
+            assert!([200, 404, 503].contains(&answer.status), "{path}: {}", answer.status);
         }
     }
     for path in ["", "/reconnect", "/drain", "/drain?grace=0"] {

@@ -42,6 +42,8 @@ fn commands() -> Vec<(Vec<String>, BTreeSet<String>)> {
         let rows = rows.filter(|line| line.starts_with('-'));
         let names = rows.filter_map(|row| row.split("  ").next());
         let words = names.flat_map(|names| names.split([' ', ',', '[']));
+        // A line of prose may begin with an option, and end behind it.
+        let words = words.map(|word| word.trim_end_matches(['.', ';', ':']));
         let long = words.filter(|word| word.len() > 2 && word.starts_with("--"));
         all.push((path.clone(), long.map(String::from).collect()));
     }

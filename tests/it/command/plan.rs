@@ -69,7 +69,7 @@ fn what_is_unusual_is_said_in_words() {
     says(
         &plan(&methods("kind: streaming"), "a.B/C"),
         &[
-            "attempt 1 at 0.0 s, and no other: streams are never retried",
+            "attempt 1 at 0.0 s, and no other: the method streams",
             "no retries by policy: a stream is sent again only if",
             "nothing ends the call but a deadline of its own",
         ],
