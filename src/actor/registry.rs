@@ -3,6 +3,7 @@
 //! The list keeps none of them alive: an entry goes with its core.
 
 use super::core::Core;
+use crate::model::printable;
 use parking_lot::Mutex;
 use std::{
     collections::{BTreeMap, HashSet},
@@ -30,11 +31,13 @@ pub(crate) struct Registered {
 impl Registered {
     /// A new entry. Where the name is taken, a number is put behind it.
     pub(super) fn new(wanted: &str) -> Self {
+        // It stands on pages and in lines.
+        let wanted = printable(wanted);
         let mut list = LIST.lock();
         list.last += 1;
         let id = list.last;
         let numbered = (2..2 + TRIES).chain(id..).map(|n| format!("{wanted}-{n}"));
-        let mut names = std::iter::once(wanted.to_owned()).chain(numbered);
+        let mut names = std::iter::once(wanted.to_string()).chain(numbered);
         let free = names.find(|name| !list.names.contains(name.as_str()));
         let name: Arc<str> = free.expect("there is no end of numbers").into();
         list.names.insert(name.clone());

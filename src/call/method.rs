@@ -129,12 +129,7 @@ impl Method {
         let said = self.described.is_some()
             || self.streamed.load(Relaxed)
             || self.rule.as_ref().is_some_and(|rule| rule.kind.is_some());
-        match reason {
-            NotRetried::Streaming if !said && self.otherwise == CallKind::Streaming => {
-                NotRetried::Undescribed
-            }
-            reason => reason,
-        }
+        reason.of_undescribed(!said && self.otherwise == CallKind::Streaming)
     }
 
     /// Whether descriptors say that it is unary.

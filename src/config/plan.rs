@@ -184,6 +184,7 @@ impl Config {
             policy: self.retry_for(rule),
             throttle: self.throttle,
             kind,
+            is_undescribed: rule.is_none_or(|rule| rule.kind.is_none()),
             idempotent: rule.and_then(|rule| rule.idempotent).unwrap_or(true),
             timeout: self.timeout_for(rule),
             attempt_timeout: self.attempt_timeout_for(rule).filter(|_| kind != CallKind::Streaming),

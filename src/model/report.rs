@@ -100,6 +100,17 @@ pub struct CallReport {
     pub(crate) head: Option<Arc<HeaderMap>>,
 }
 
+impl NotRetried {
+    /// The same, more exactly where the call is taken for a stream only because nobody said what it
+    /// is.
+    pub(crate) fn of_undescribed(self, is_undescribed: bool) -> Self {
+        match self {
+            Self::Streaming if is_undescribed => Self::Undescribed,
+            reason => reason,
+        }
+    }
+}
+
 impl CallReport {
     /// How many attempts a report keeps in full.
     pub const KEPT: usize = 32;

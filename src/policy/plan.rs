@@ -91,6 +91,8 @@ pub(crate) struct Terms {
     pub(crate) policy: RetryPolicy,
     pub(crate) throttle: ThrottleRule,
     pub(crate) kind: CallKind,
+    /// Whether nobody says what kind it is.
+    pub(crate) is_undescribed: bool,
     pub(crate) idempotent: bool,
     pub(crate) timeout: Option<Duration>,
     pub(crate) attempt_timeout: Option<Duration>,
@@ -203,7 +205,9 @@ pub(crate) fn plan_call(terms: &Terms, server: Server, start: Instant) -> CallPl
             Decision::Resend { .. } => plan.add(clock, (began, Some(ended)), Some(Duration::ZERO)),
             Decision::Surface | Decision::Throttled => {
                 plan.add(clock, (began, Some(ended)), None);
-                plan.end = Some(clock.end(ended, failure.code, machine.not_retried()));
+                let reason = machine.not_retried();
+                let reason = reason.map(|reason| reason.of_undescribed(terms.is_undescribed));
+                plan.end = Some(clock.end(ended, failure.code, reason));
                 return plan;
             }
         }

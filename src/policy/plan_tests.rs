@@ -16,6 +16,7 @@ fn seed() -> Terms {
         },
         throttle: ThrottleRule::Share { ratio: 0.2, floor: 10.0 },
         kind: CallKind::Unary,
+        is_undescribed: false,
         idempotent: true,
         timeout: Some(seconds(60.0)),
         attempt_timeout: None,

@@ -258,8 +258,8 @@ fn run() -> Result<(), CliError> {
         Command::Call(call) => call::run(call, config.as_deref(), json),
         #[cfg(not(unix))]
         Command::Demo(_) => Err(CliError::Usage(
-            "demo, soak, serve, agent, proxy and status need a Unix system: they start processes, or \
-             wait for signals"
+            "demo, soak, serve, agent, proxy and status need a Unix system: they start processes, \
+             or wait for signals"
                 .into(),
         )),
         Command::CheckConfig(check) => check_config::run(check, config, json),

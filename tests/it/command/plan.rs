@@ -102,7 +102,7 @@ fn what_is_unusual_is_said_in_words() {
         &[
             "does not wait for a link (grpc.yaml:3:15)",
             "after ABORTED: attempt 1 at 0.0 s, wait 1.0;",
-            "UNAVAILABLE at once: the call fails after 0.0 s with it: it is not retried",
+            "UNAVAILABLE at once: the call fails after 0.0 s with it: UNAVAILABLE is not",
             "no link: fails when a dial has failed, after 0.0 s if that is refused, after 20.0 s \
              if nobody answers",
         ],
