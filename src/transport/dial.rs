@@ -222,11 +222,13 @@ impl Dial {
     ) -> Result<Dialled, DialFailure> {
         let found = candidate.address.as_deref().and_then(|text| text.parse::<SocketAddr>().ok());
         let found = found.map(Address::from).filter(|found| found != address);
-        let peer = Peer { listed: address.clone(), found, local: None, tls: None };
+        let peer = Peer { listed: address.clone(), found, known: None };
         let place = candidate.address.unwrap_or_else(|| address.to_string());
         let mut place = Place { name: &place, peer };
         let Connected { io, local } = candidate.connect.await?;
-        place.peer.local = local;
+        if local.is_some() {
+            place.peer.known.get_or_insert_default().local = local;
+        }
         #[cfg(feature = "tls")]
         if let Some((tls, material)) = secure {
             part.reached(DialStep::Tls);
@@ -236,7 +238,7 @@ impl Dial {
                 failed(&refused.words)
             })?;
             part.reached(DialStep::Handshake);
-            place.peer.tls = Some(io.about_tls());
+            place.peer.known.get_or_insert_default().tls = Some(io.about_tls());
             let (io, expected) = (Box::new(io), Expected::SettingsInTls);
             let greeted = self.handshake(io, expected, listener, place.clone(), part).await;
             // A server judges our certificate after its own part of the handshake is over (TLS

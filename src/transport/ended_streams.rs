@@ -77,10 +77,7 @@ mod tests {
         });
         let link = Link::new(
             Incarnation(1),
-            (
-                EndpointId(1),
-                Peer { listed: Address::new("peer", 1), found: None, local: None, tls: None },
-            ),
+            (EndpointId(1), Peer { listed: Address::new("peer", 1), found: None, known: None }),
             sender,
             Arc::new(Tap::new()),
             10,

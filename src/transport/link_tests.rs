@@ -35,10 +35,7 @@ async fn a_link_whose_stream_ids_are_used_up_retires_and_loses_no_call() {
     let tap = Arc::new(Tap::new());
     let link = Arc::new(Link::new(
         Incarnation(7),
-        (
-            EndpointId(1),
-            Peer { listed: Address::new("peer", 1), found: None, local: None, tls: None },
-        ),
+        (EndpointId(1), Peer { listed: Address::new("peer", 1), found: None, known: None }),
         sender,
         tap,
         10,
@@ -64,10 +61,7 @@ async fn a_request_that_http2_refuses_ends_alone_and_leaves_the_link_alone() {
     let retired = Arc::new(Retirements::default());
     let link = Arc::new(Link::new(
         Incarnation(7),
-        (
-            EndpointId(1),
-            Peer { listed: Address::new("peer", 1), found: None, local: None, tls: None },
-        ),
+        (EndpointId(1), Peer { listed: Address::new("peer", 1), found: None, known: None }),
         sender,
         Arc::new(Tap::new()),
         10,

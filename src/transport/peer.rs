@@ -10,16 +10,25 @@ pub(crate) struct Peer {
     pub(crate) listed: Address,
     /// What it was found to be, if it is a name.
     pub(crate) found: Option<Address>,
+    /// What else is known of the link's ends. Boxed: dials carry it about, and there are many at
+    /// once.
+    pub(crate) known: Option<Box<Known>>,
+}
+
+/// What a dial came to know of a link's ends.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Known {
     /// This side's address, where the connector tells it.
     pub(crate) local: Option<Address>,
-    /// The TLS that is spoken with it.
+    /// The TLS that is spoken.
     pub(crate) tls: Option<LinkTls>,
 }
 
 impl Peer {
     /// Both ends of the link.
     pub(crate) fn ends(&self) -> LinkEnds {
-        LinkEnds::new(self.local.clone(), self.address().clone(), self.tls.clone())
+        let Known { local, tls } = self.known.as_deref().cloned().unwrap_or_default();
+        LinkEnds::new(local, self.address().clone(), tls)
     }
 
     /// The address that was connected to.

@@ -54,6 +54,14 @@ async fn rotating_server_and_client_certificates_under_500_calls_a_second_loses_
     let supervisor = Supervisor::spawn(config.max_retry_attempts(0).build().expect("valid"));
     supervisor.wait_ready(Duration::from_secs(10)).await.expect("Ready");
     let mut events = supervisor.events();
+    // Which machine, by which TLS, and until when: what an operator asks after a rotation.
+    let link = supervisor.snapshot().endpoints[0].links[0].clone();
+    assert_eq!(link.peer.map(|peer| peer.to_string()), Some(terminator.address.to_string()));
+    assert!(link.local.is_some_and(|local| local.host() == "127.0.0.1" && local.port() > 0));
+    let tls = link.tls.expect("TLS");
+    assert_eq!((tls.version, tls.cipher.starts_with("TLS13_")), ("TLS 1.3", true));
+    let until = tls.certificate_until.expect("it can be read");
+    assert!(until > std::time::SystemTime::now(), "{until:?}");
 
     let load = tokio::spawn({
         let channel = supervisor.channel();
