@@ -60,8 +60,8 @@ async fn rotating_server_and_client_certificates_under_500_calls_a_second_loses_
     assert!(link.local.is_some_and(|local| local.host() == "127.0.0.1" && local.port() > 0));
     let tls = link.tls.expect("TLS");
     assert_eq!((tls.version, tls.cipher.starts_with("TLS13_")), ("TLS 1.3", true));
-    let until = tls.certificate_until.expect("it can be read");
-    assert!(until > std::time::SystemTime::now(), "{until:?}");
+    let ends = tls.certificate_until.expect("it can be read");
+    assert!(ends > std::time::SystemTime::now(), "{ends:?}");
 
     let load = tokio::spawn({
         let channel = supervisor.channel();
