@@ -18,6 +18,9 @@ fn exporter() -> Result<PrometheusBuilder, metrics_exporter_prometheus::BuildErr
         .with_recommended_naming(true)
         .set_buckets_for_metric(Matcher::Suffix("duration".into()), SECONDS)?
         .set_buckets_for_metric(Matcher::Suffix("retry_delay".into()), SECONDS)?
+        .set_buckets_for_metric(Matcher::Suffix("call.wait".into()), SECONDS)?
+        .set_buckets_for_metric(Matcher::Suffix("queue.wait".into()), SECONDS)?
+        .set_buckets_for_metric(Matcher::Suffix("queue.run".into()), SECONDS)?
         .set_buckets_for_metric(Matcher::Suffix("message_size".into()), BYTES)?
         .set_buckets_for_metric(Matcher::Full("grpc.client.call.retries".into()), RETRIES)?
         .set_buckets_for_metric(
