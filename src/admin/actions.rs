@@ -1,8 +1,11 @@
 //! What people may do: dial now, drain, log in. Each goes through the supervisor's public handle,
 //! and is logged.
 
-use super::{look::Admin, routes};
-use crate::{client::supervisors, clock};
+use super::{
+    look::{Admin, find},
+    routes,
+};
+use crate::clock;
 use axum::{
     extract::{Form, Path, Query, State},
     response::{IntoResponse, Response},
@@ -21,7 +24,7 @@ pub(super) async fn reconnect(
     Path(id): Path<u64>,
     headers: HeaderMap,
 ) -> Response {
-    let Some(one) = supervisors().into_iter().find(|one| one.id() == id) else {
+    let Some(one) = find(id) else {
         return routes::no_channel();
     };
     log_line!(info, channel = one.name(), "asked on the admin pages to dial now");
@@ -43,7 +46,7 @@ pub(super) async fn drain(
     Query(said): Query<Drain>,
     headers: HeaderMap,
 ) -> Response {
-    let Some(one) = supervisors().into_iter().find(|one| one.id() == id) else {
+    let Some(one) = find(id) else {
         return routes::no_channel();
     };
     let grace = said.grace.unwrap_or(GRACE);

@@ -62,8 +62,7 @@ impl Admin {
 
     /// Looks at one supervisor.
     pub(super) fn look_at(&self, id: u64) -> Option<Channel> {
-        let one = supervisors().into_iter().find(|one| one.id() == id)?;
-        Some(self.channel(one))
+        Some(self.channel(find(id)?))
     }
 
     fn channel(&self, observer: Observer) -> Channel {
@@ -89,6 +88,11 @@ impl Admin {
             up: clock::now().saturating_duration_since(self.began),
         }
     }
+}
+
+/// The supervisor with this number, if it still lives.
+pub(super) fn find(id: u64) -> Option<Observer> {
+    supervisors().into_iter().find(|one| one.id() == id)
 }
 
 impl Channel {

@@ -146,17 +146,13 @@ fn grant(calls: &Calls, call: &Arc<Call>, granted: Granted) {
 
 fn refuse(calls: &Calls, call: &Arc<Call>, failure: AttemptFailure) {
     let mut state = call.state.lock();
-    if !matches!(state.stage, Stage::Fetching { .. }) {
-        return;
-    }
+    let Stage::Fetching { since, .. } = state.stage else { return };
     if matches!(failure.failure.cause, Cause::Deadline(_)) {
         // No attempt failed: the call's time is over.
         drop(state);
         return calls.conclude(call, failure);
     }
-    if let Stage::Fetching { since, .. } = state.stage {
-        state.fetched(since, clock::now());
-    }
+    state.fetched(since, clock::now());
     state.attempts += 1;
     // Nothing was sent: there is nothing to measure.
     state.measured = state.attempts;
