@@ -15,7 +15,11 @@ use crate::{
 };
 use parking_lot::Mutex;
 use ractor::ActorRef;
-use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
+use rand::{
+    RngExt as _, SeedableRng as _,
+    rngs::{SmallRng, StdRng},
+    seq::SliceRandom as _,
+};
 use std::{
     sync::{
         Arc, OnceLock,
@@ -109,7 +113,11 @@ impl Core {
         let telemetry = Arc::new(Telemetry::new(target, canonical, security, time));
         let requests = Arc::new(RequestActors::new(config.request_actors));
         let queue = requests.clone();
-        let calls = Calls::new(config.clone(), telemetry.clone(), credentials, propagation, queue);
+        let mut rng =
+            rng_seed.map_or_else(|| StdRng::from_rng(&mut rand::rng()), StdRng::seed_from_u64);
+        let dice = dice(&config, &mut rng);
+        let calls =
+            Calls::new(config.clone(), telemetry.clone(), credentials, propagation, queue, dice);
         let while_idle = config.keepalive.permit_without_calls;
         let list = given.as_ref().map(|given| given.borrow().clone());
         let list = match list {
@@ -117,8 +125,6 @@ impl Core {
             None if unknown => Vec::new(),
             None => config.target_endpoints(),
         };
-        let mut rng =
-            rng_seed.map_or_else(|| StdRng::from_rng(&mut rand::rng()), StdRng::seed_from_u64);
         let mut endpoints = EndpointList::default();
         take(&mut endpoints, &config, list, false, &mut rng);
         telemetry.list(endpoints.listed());
@@ -161,12 +167,9 @@ impl Core {
         self.rng.lock().random()
     }
 
-    /// What a request actor's dice begin with. Where nothing is left to chance, none is used up.
-    pub(super) fn seed_of_dice(&self) -> u64 {
-        match self.config.balancing {
-            Balancing::PickFirst | Balancing::RoundRobin => 0,
-            Balancing::LeastRequest | Balancing::PeakEwma => self.rng.lock().random(),
-        }
+    /// For what a request actor leaves to chance.
+    pub(super) fn dice(&self) -> SmallRng {
+        dice(&self.config, &mut self.rng.lock())
     }
 
     /// The last link or dial there was: it outlives the actor that made it.
@@ -332,6 +335,14 @@ impl Core {
         }
         self.tell_supervisor(SupervisorMsg::Drain);
     }
+}
+
+/// Dice of their own for whoever picks. Where nothing is left to chance, no chance is used up.
+fn dice(config: &Config, rng: &mut StdRng) -> SmallRng {
+    SmallRng::seed_from_u64(match config.balancing {
+        Balancing::PickFirst | Balancing::RoundRobin => 0,
+        Balancing::LeastRequest | Balancing::PeakEwma => rng.random(),
+    })
 }
 
 /// One that waits for the channel to be Ready.

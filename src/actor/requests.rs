@@ -61,6 +61,10 @@ impl RequestActors {
 }
 
 impl CallQueue for RequestActors {
+    fn is_at_rest(&self, call: &Call) -> bool {
+        self.inboxes[self.shard_of(call.id)].is_at_rest()
+    }
+
     fn submitted(&self, call: Arc<Call>) {
         let shard = self.shard_of(call.id);
         // One message tells of all calls that came since the last.

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! submit     admits a call and enters it in the ledger
+//! begin      takes a place on a link, opens the stream and offers it to the call's runner
 //! queue      what the call has to say to whoever starts and retries it (the request actors)
 //! runner     takes the attempts that the queue starts, and reads their answers
 //! finish     ends it, once
@@ -14,6 +15,7 @@ mod admission;
 mod alarm;
 mod attempts;
 mod avoid;
+mod begin;
 mod body;
 mod credentials;
 mod fetch;
@@ -45,12 +47,12 @@ mod waits;
 pub(crate) use admission::Gathering;
 pub(crate) use alarm::{Alarm, within};
 pub(crate) use avoid::{Avoid, Wish};
+pub(crate) use begin::{Beginner, NotSent};
 #[cfg(feature = "bridge")]
 pub(crate) use body::SupervisedBody;
 pub(crate) use credentials::Credentials;
 pub use credentials::{CallCredentials, CredentialsRequest};
 pub(crate) use fetch::fetch;
-pub(crate) use head::LastTimeout;
 #[cfg(not(feature = "test-util"))]
 pub(crate) use panics::Child;
 #[cfg(feature = "test-util")]
@@ -61,9 +63,9 @@ pub use propagation::{AttemptInfo, Propagation};
 pub(crate) use queue::CallQueue;
 pub(crate) use reply::Reply;
 pub use reply::{UnaryReply, UnaryResult};
-pub(crate) use runner::{run, run_typed, spawn_attempt};
+pub(crate) use runner::{run, run_typed};
 pub(crate) use several::{By, Member, Several};
 pub(crate) use shared::Calls;
-pub(crate) use state::{Begun, Call, Stage};
+pub(crate) use state::{Call, Stage};
 pub(crate) use submit::{Submission, no_such_method, refusal, refused};
 pub(crate) use task::{spawn, spawn_on};

@@ -33,7 +33,7 @@ impl Child {
     /// The tasks whose end is always reported (`task`), and the watch over deadlines.
     #[cfg(feature = "test-util")]
     pub(crate) const TASKS: &[&str] =
-        &["Dial", "Driver", "Health", "Runner", "Credentials", "Pump", "Watch"];
+        &["Begin", "Dial", "Driver", "Health", "Runner", "Credentials", "Pump", "Watch"];
 }
 
 #[cfg(feature = "test-util")]

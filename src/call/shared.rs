@@ -2,6 +2,7 @@
 //! whatever became of them.
 
 use super::{
+    begin::Beginner,
     credentials::Credentials,
     head::{LastTimeout, complete_plain, head},
     ledger::Ledger,
@@ -25,6 +26,7 @@ use http::{
     uri::{Authority, PathAndQuery, Scheme},
 };
 use parking_lot::Mutex;
+use rand::rngs::SmallRng;
 use std::{
     sync::{Arc, atomic::AtomicUsize},
     time::{Duration, Instant},
@@ -47,8 +49,10 @@ pub(crate) struct Calls {
     pub(crate) queue: Arc<dyn CallQueue>,
     /// How many calls have a reply port.
     pub(crate) ports_open: AtomicUsize,
+    /// Of the calls that begin on their callers' threads.
+    pub(super) beginner: Mutex<Beginner>,
     methods: Methods,
-    picker: ArcSwap<Picker>,
+    pub(super) picker: ArcSwap<Picker>,
     /// For how long no link was shown.
     without_link: Mutex<Spells>,
 }
@@ -61,6 +65,7 @@ impl Calls {
         credentials: Option<Credentials>,
         propagation: Option<Propagator>,
         queue: Arc<dyn CallQueue>,
+        dice: SmallRng,
     ) -> Self {
         let authority = Authority::try_from(config.target().authority())
             .expect("the configuration takes only hosts that can stand in an authority");
@@ -77,6 +82,7 @@ impl Calls {
             panics: Panics::default(),
             runtime: Handle::current(),
             ports_open: AtomicUsize::new(0),
+            beginner: Mutex::new(Beginner::new(dice)),
             picker: ArcSwap::default(),
             without_link: Mutex::new(without_link),
             config,

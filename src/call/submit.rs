@@ -62,9 +62,9 @@ pub(crate) struct TimeLimits {
 }
 
 impl Calls {
-    /// Admits a call, enters it in the ledger and sends it to its request actor. A refused call
-    /// comes back with the reason, boxed: the many others would move room for it.
-    pub(crate) fn submit(&self, call: Submission) -> Result<Arc<Call>, Box<Refusal>> {
+    /// Admits a call, enters it in the ledger, and begins it or sends it to its request actor. A
+    /// refused call comes back with the reason, boxed: the many others would move room for it.
+    pub(crate) fn submit(self: &Arc<Self>, call: Submission) -> Result<Arc<Call>, Box<Refusal>> {
         let spans = self.spans_of(&call.method);
         if let Some(failure) = self.shutdown.refusal() {
             return Err(Box::new((failure, call, spans)));
@@ -98,7 +98,9 @@ impl Calls {
                 if awaited {
                     self.ports_open.fetch_add(1, SeqCst);
                 }
-                self.queue.submitted(call.clone());
+                if !self.begin_at_once(&call) {
+                    self.queue.submitted(call.clone());
+                }
                 Ok(call)
             }
             (None, Some((call, spans))) => {

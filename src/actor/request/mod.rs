@@ -10,19 +10,19 @@ mod retry;
 use super::{
     core::Core,
     handling::Handling,
+    inbox::Inbox,
     message::{RequestMsg, SupervisorMsg},
     timer::Timer,
 };
 use crate::{
-    call::{self, Begun, Call, Child, LastTimeout, Picker, Reply, Stage, Wish, spawn_attempt},
+    call::{self, Beginner, Call, Child, NotSent, Picker, Reply, Stage, Wish},
     clock,
     model::{Failure, Phase},
     policy::{Due, Pending, Place},
-    transport::{OpenStream, Permit},
+    transport::Permit,
 };
 use http::HeaderMap;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use rand::{SeedableRng as _, rngs::SmallRng};
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -46,12 +46,10 @@ pub(super) struct RequestState {
     core: Arc<Core>,
     shard: usize,
     picker: Picker,
-    /// For what picking leaves to chance.
-    dice: SmallRng,
+    beginner: Beginner,
     pending: Pending<Arc<Call>>,
     timer: Option<(Instant, Timer)>,
     sweep: Option<Timer>,
-    last_timeout: LastTimeout,
     draining: bool,
     /// How many parked calls the supervisor and the counts know of.
     reported_waiting: usize,
@@ -69,16 +67,15 @@ impl Actor for RequestActor {
     ) -> Result<RequestState, ActorProcessingErr> {
         let RequestArgs { core, shard, picker } = args;
         let draining = core.calls.shutdown.drain().is_some();
-        let dice = SmallRng::seed_from_u64(core.seed_of_dice());
+        let dice = core.dice();
         Ok(RequestState {
             core,
             shard,
             picker,
-            dice,
+            beginner: Beginner::new(dice),
             pending: Pending::default(),
             timer: None,
             sweep: None,
-            last_timeout: LastTimeout::default(),
             draining,
             reported_waiting: 0,
         })
@@ -91,6 +88,7 @@ impl Actor for RequestActor {
         state: &mut RequestState,
     ) -> Result<(), ActorProcessingErr> {
         let handling = Handling::begin(&state.core, Child::Request, &message);
+        state.inbox().begin_work();
         match message {
             RequestMsg::Adopt => state.adopt(),
             RequestMsg::Submit => state.take_in(&me).await,
@@ -107,12 +105,17 @@ impl Actor for RequestActor {
         state.pump();
         state.arm(&me);
         state.report_waiting(&me);
+        state.inbox().end_work(state.draining || state.pending.parked() > 0);
         handling.end(&state.core);
         Ok(())
     }
 }
 
 impl RequestState {
+    fn inbox(&self) -> &Inbox {
+        self.core.requests.inbox(self.shard)
+    }
+
     /// The calls that came since the last time. While others run it lets their callers go first, so
     /// that it takes many at once.
     async fn take_in(&mut self, me: &ActorRef<RequestMsg>) {
@@ -120,7 +123,7 @@ impl RequestState {
             tokio::task::yield_now().await;
         }
         for _ in 0..TAKEN_AT_ONCE {
-            let Some(call) = self.core.requests.inbox(self.shard).pop() else { return };
+            let Some(call) = self.inbox().pop() else { return };
             self.take_on(call);
         }
         let _ = me.cast(RequestMsg::Submit);
@@ -162,9 +165,9 @@ impl RequestState {
             return self.core.calls.conclude(&call, Failure::shutdown(Phase::Unsent).into());
         }
         if self.pending.parked() == 0
-            && let Some(permit) = self
-                .picker
-                .pick(&mut self.dice, || call.wish(self.core.config.sticky_header.as_ref()))
+            && let Some(permit) = self.picker.pick(&mut self.beginner.dice, || {
+                call.wish(self.core.config.sticky_header.as_ref())
+            })
         {
             return self.start(call, permit);
         }
@@ -192,7 +195,7 @@ impl RequestState {
             let oldest = self.pending.oldest();
             let sticky = self.core.config.sticky_header.as_ref();
             let wish = || oldest.map_or_else(Wish::default, |call| call.wish(sticky));
-            let Some(permit) = self.picker.pick(&mut self.dice, wish) else { return };
+            let Some(permit) = self.picker.pick(&mut self.beginner.dice, wish) else { return };
             let Some((_, call)) = self.pending.pop() else { return };
             match self.core.calls.refuse_late(&call) {
                 true => drop(permit),
@@ -228,44 +231,14 @@ impl RequestState {
     fn send(
         &mut self,
         call: Arc<Call>,
-        mut permit: Permit,
+        permit: Permit,
         credentials: Option<HeaderMap>,
         now: Instant,
     ) {
-        let without_link = || self.core.calls.without_link(now);
-        let begun = call.begin_attempt(&mut permit, now, without_link, &mut self.last_timeout);
-        let Some(Begun { mut head, body, traced }) = begun else { return };
-        let carries_trace = traced.is_some_and(|next| {
-            self.core.calls.trace_attempt(&call, &next, permit.link(), head.headers_mut())
-        });
-        let is_plain = call.plain && credentials.is_none() && !carries_trace;
-        let bound = is_plain.then_some(call.method.plain_head);
-        credentials.into_iter().for_each(|more| head.headers_mut().extend(more));
-        call.method.metrics.attempt_started();
-        match permit.open(head, body, bound) {
-            Ok(stream) => self.launch(call, stream),
-            Err(failure) => {
-                self.core.calls.note_failure(&call, Box::new(failure.into()));
-                self.decide(call);
-            }
-        }
-    }
-
-    /// Hands the open stream to the call's runner.
-    fn launch(&self, call: Arc<Call>, stream: OpenStream) {
-        let mut state = call.state.lock();
-        if state.is_answered() {
-            return;
-        }
-        if call.size > self.core.config.max_replay_bytes {
-            state.body = None;
-            state.replayable = false;
-        }
-        match &mut state.reply {
-            Reply::Caller => state.offer_attempt(stream),
-            Reply::Port { runner, .. } => {
-                *runner = Some(spawn_attempt(&self.core.calls, &call, stream));
-            }
+        let last_timeout = &mut self.beginner.last_timeout;
+        let begun = self.core.calls.begin(&call, permit, credentials, now, last_timeout);
+        if let Err(NotSent) = begun {
+            self.decide(call);
         }
     }
 

@@ -1,0 +1,131 @@
+//! Begins attempts: a place on a link becomes an open stream, which is offered to the call's runner.
+//!
+//! A request actor begins the attempts of the calls in its queue. The first attempt of a new call
+//! begins on its caller's own thread where the queue is at rest, which saves two hand-overs between
+//! threads; by then the call is in the ledger, so its request actor has it, and decides what follows
+//! if the attempt fails (decision 96). Whether a queue is at rest is `actor::inbox`'s to say.
+
+use super::{
+    head::LastTimeout,
+    panics::Child,
+    reply::Reply,
+    runner::spawn_attempt,
+    shared::Calls,
+    state::{Begun, Call, Stage},
+};
+use crate::{
+    clock,
+    model::Failure,
+    transport::{OpenStream, Permit},
+    unwind::caught,
+};
+use http::HeaderMap;
+use rand::rngs::SmallRng;
+use std::{sync::Arc, time::Instant};
+use tonic::Code;
+
+/// What whoever begins attempts keeps between them.
+pub(crate) struct Beginner {
+    /// For what picking leaves to chance.
+    pub(crate) dice: SmallRng,
+    pub(crate) last_timeout: LastTimeout,
+}
+
+impl Beginner {
+    pub(crate) fn new(dice: SmallRng) -> Self {
+        Self { dice, last_timeout: LastTimeout::default() }
+    }
+}
+
+impl Calls {
+    /// Begins the first attempt of a new call, if nothing waits before it and a link has room.
+    /// False: it is for the queue.
+    pub(super) fn begin_at_once(self: &Arc<Self>, call: &Arc<Call>) -> bool {
+        if call.has_port || self.credentials.is_some() || !self.queue.is_at_rest(call) {
+            return false;
+        }
+        let begun = caught(|| {
+            self.panics.inject(Child::Task, "Begin");
+            self.pick_and_begin(call)
+        });
+        begun.unwrap_or_else(|words| {
+            // What was not begun can be begun as if nothing had happened.
+            if matches!(call.state.lock().stage, Stage::Waiting { .. }) {
+                return false;
+            }
+            let text = format!("sending the request panicked: {words}");
+            self.attempt_failed(
+                call,
+                Box::new(Failure::unusable_answer(Code::Internal, text).into()),
+            );
+            true
+        })
+    }
+
+    fn pick_and_begin(self: &Arc<Self>, call: &Arc<Call>) -> bool {
+        let now = clock::now();
+        // The queue ends it, with the words for that.
+        if call.deadline.is_some_and(|deadline| deadline <= now) {
+            return false;
+        }
+        let mut own = self.beginner.lock();
+        let wish = || call.wish(self.config.sticky_header.as_ref());
+        let Some(permit) = self.picker.load().pick(&mut own.dice, wish) else { return false };
+        let begun = self.begin(call, permit, None, now, &mut own.last_timeout);
+        drop(own);
+        if let Err(NotSent) = begun {
+            self.queue.attempt_failed(call.clone());
+        }
+        true
+    }
+
+    /// Begins an attempt. Where that fails, the failure is in the call and somebody has to decide
+    /// what follows. Nothing happens if the call does not wait for one.
+    pub(crate) fn begin(
+        self: &Arc<Self>,
+        call: &Arc<Call>,
+        mut permit: Permit,
+        credentials: Option<HeaderMap>,
+        now: Instant,
+        last_timeout: &mut LastTimeout,
+    ) -> Result<(), NotSent> {
+        let without_link = || self.without_link(now);
+        let begun = call.begin_attempt(&mut permit, now, without_link, last_timeout);
+        let Some(Begun { mut head, body, traced }) = begun else { return Ok(()) };
+        let carries_trace = traced
+            .is_some_and(|next| self.trace_attempt(call, &next, permit.link(), head.headers_mut()));
+        let is_plain = call.plain && credentials.is_none() && !carries_trace;
+        let bound = is_plain.then_some(call.method.plain_head);
+        credentials.into_iter().for_each(|more| head.headers_mut().extend(more));
+        call.method.metrics.attempt_started();
+        match permit.open(head, body, bound) {
+            Ok(stream) => {
+                self.offer(call, stream);
+                Ok(())
+            }
+            Err(failure) => {
+                self.note_failure(call, Box::new(failure.into()));
+                Err(NotSent)
+            }
+        }
+    }
+
+    /// Hands the open stream to the call's runner.
+    fn offer(self: &Arc<Self>, call: &Arc<Call>, stream: OpenStream) {
+        let mut state = call.state.lock();
+        if state.is_answered() {
+            return;
+        }
+        if call.size > self.config.max_replay_bytes {
+            state.body = None;
+            state.replayable = false;
+        }
+        match &mut state.reply {
+            Reply::Caller => state.offer_attempt(stream),
+            Reply::Port { runner, .. } => *runner = Some(spawn_attempt(self, call, stream)),
+        }
+    }
+}
+
+/// The request has certainly not left this process; the call keeps why.
+pub(crate) struct NotSent;
