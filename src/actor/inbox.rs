@@ -73,3 +73,20 @@ impl Inbox {
         self.calls.lock().clear();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queue_rests_only_when_its_actor_has_nothing_left() {
+        let inbox = Inbox::default();
+        assert!(!inbox.is_at_rest(), "there is no actor yet");
+        inbox.end_work(false);
+        assert!(inbox.is_at_rest());
+        inbox.begin_work();
+        assert!(!inbox.is_at_rest(), "it is at work, and may fail over it");
+        inbox.end_work(true);
+        assert!(!inbox.is_at_rest(), "calls wait with it");
+    }
+}

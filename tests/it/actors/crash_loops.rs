@@ -55,6 +55,7 @@ async fn scenario_19_a_failing_request_actor_restarts_once_a_second_and_keeps_it
     supervisor.wait_ready(secs(1)).await.expect("Ready");
     supervisor.panics().arm(Child::Request, "Adopt", u32::MAX);
     supervisor.panics().arm(Child::Request, "Submit", 1);
+    let posted = post(&supervisor.mailbox(), "posted", CallOptions::new());
     let call = start(&supervisor.channel(), "x", CallOptions::new());
     let late = start(&supervisor.channel(), "late", CallOptions::new().timeout(secs(60)));
     tokio::time::sleep(secs(300)).await;
@@ -68,6 +69,7 @@ async fn scenario_19_a_failing_request_actor_restarts_once_a_second_and_keeps_it
     supervisor.panics().disarm();
     let recovered = Instant::now();
     assert_eq!(call.await.expect("no panic").1.expect("carried out"), "x");
+    assert_eq!(said(posted.await.expect("answered")).expect("carried out"), "posted");
     assert!(recovered.elapsed() <= ms(1_010));
 }
 

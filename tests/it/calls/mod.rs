@@ -1,5 +1,6 @@
 //! Calls, from the request to the one answer: kinds, deadlines, cancellation, credentials, reports.
 
+mod begins_at_once;
 mod broken_streams;
 mod cancellation;
 mod credentials;

@@ -14,7 +14,12 @@ async fn an_endpoint_that_is_listed_gets_its_share_and_one_that_is_not_finishes_
     let riders = start_many(&channel, CallOptions::new(), 2);
     fleet.server(0).arrived(1).await;
     fleet.list([1, place]);
-    links_up(&supervisor, 2).await;
+    let listed = || -> Vec<_> {
+        let snapshot = supervisor.snapshot();
+        let ready = |state| state == ConnectivityState::Ready;
+        snapshot.endpoints.iter().map(|it| (it.endpoint.0, ready(it.state))).collect()
+    };
+    eventually("the list is in use", || listed() == [(2, true), (3, true)]).await;
     let before = fleet.handled();
     for _ in 0..100 {
         echo(&channel, "x").await.expect("answered");
@@ -32,9 +37,7 @@ async fn an_endpoint_that_is_listed_gets_its_share_and_one_that_is_not_finishes_
         })
         .await;
     assert!(matches!(ends[..], [(LinkEnd::HungUp, false)]), "{ends:?}");
-    let snapshot = supervisor.snapshot();
-    let listed: Vec<_> = snapshot.endpoints.iter().map(|one| one.endpoint.0).collect();
-    assert_eq!(listed, [2, 3]);
+    assert_eq!(listed(), [(2, true), (3, true)]);
 }
 
 /// E14: thousands of lists, one a millisecond, end with exactly the last one's links.

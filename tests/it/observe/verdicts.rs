@@ -1,7 +1,8 @@
 //! What is the matter with a channel: each row of the verdict, by the fault that causes it.
 
 use crate::support::{
-    ADDRESS, LONG, Rig, config, hide_injected_panics, ms, say, secs, start, start_many, supervise,
+    ADDRESS, LONG, Rig, config, hide_injected_panics, ms, post, say, secs, start, start_many,
+    supervise,
 };
 use std::time::Duration;
 use tonic::Code;
@@ -242,7 +243,8 @@ async fn actors_that_fail_are_told_for_a_minute_and_in_a_storm_as_one() {
     hide_injected_panics();
     let rig = Rig::new(config()).await.ready().await;
     rig.supervisor.panics().arm(Child::Request, "Submit", 1);
-    rig.call(CallOptions::new()).await.expect("answered all the same");
+    let posted = post(&rig.supervisor.mailbox(), "x", CallOptions::new());
+    posted.await.expect("answered").expect("answered all the same");
     check(&now(&rig.supervisor), VerdictKind::ActorFailed, "request: ");
     check(&after(&rig.supervisor, secs(60)).await, VerdictKind::Healthy, "healthy");
     rig.supervisor.panics().arm(Child::Connection, "Dialled", u32::MAX);
