@@ -10,7 +10,12 @@ use crate::{
     transport::{Connector, frame},
 };
 use bytes::{Buf, Bytes, BytesMut};
-use std::{collections::HashMap, io, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, VecDeque},
+    io,
+    sync::Arc,
+    time::Duration,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     time::Instant,
@@ -85,6 +90,7 @@ impl RawPeer {
             pings: Vec::new(),
             first_room: 65_535,
             room: HashMap::new(),
+            passed_over: VecDeque::new(),
         }
     }
 }
@@ -107,6 +113,8 @@ pub struct RawLink {
     /// By how much WINDOW_UPDATE and DATA have changed the room of the connection (0) and of
     /// streams.
     room: HashMap<u32, i64>,
+    /// Frames of other streams that came while a body was sent.
+    passed_over: VecDeque<Frame>,
 }
 
 impl RawLink {
@@ -142,6 +150,13 @@ impl RawLink {
     ///
     /// When the connection fails, or the client speaks no HTTP/2.
     pub async fn next_frame(&mut self) -> io::Result<Option<Frame>> {
+        match self.passed_over.pop_front() {
+            Some(frame) => Ok(Some(frame)),
+            None => self.read_frame().await,
+        }
+    }
+
+    async fn read_frame(&mut self) -> io::Result<Option<Frame>> {
         loop {
             if self.preface_due && self.buffer.len() >= PREFACE.len() {
                 if !self.buffer.starts_with(PREFACE) {
@@ -265,7 +280,7 @@ impl RawLink {
     }
 
     /// Sends any number of bytes of a body, as the client gives room for them, unless it resets the
-    /// stream. Other frames that come meanwhile are lost.
+    /// stream. Frames of other streams that come meanwhile are read next.
     pub async fn body(&mut self, stream: u32, mut bytes: Bytes) {
         while !bytes.is_empty() {
             let room = |link: &Self, stream, first| {
@@ -275,15 +290,14 @@ impl RawLink {
                 .min(room(self, stream, self.first_room))
                 .clamp(0, 1 << 14) as usize;
             if room == 0 {
-                match self.next_frame().await {
-                    Ok(Some(frame))
-                        if frame.kind == FrameKind::RstStream && frame.stream == stream =>
-                    {
-                        return;
-                    }
-                    Ok(Some(_)) => continue,
-                    _ => return,
+                let Ok(Some(frame)) = self.read_frame().await else { return };
+                match frame.stream {
+                    0 => {}
+                    same if same == stream && frame.kind == FrameKind::RstStream => return,
+                    same if same == stream => {}
+                    _ => self.passed_over.push_back(frame),
                 }
+                continue;
             }
             let piece = bytes.split_to(room.min(bytes.len()));
             for id in [0, stream] {

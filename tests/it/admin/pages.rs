@@ -134,7 +134,9 @@ async fn hostile_words_are_shown_as_text() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_configuration_is_shown_with_who_said_it() {
     let handle = admin(Admin::new()).await;
-    let supervisor = supervise(&MemoryNetwork::new(), config().max_retry_attempts(7));
+    let config = config().max_retry_attempts(7).build().expect("a valid configuration");
+    let builder = Supervisor::builder(config).connector(MemoryNetwork::new().connector());
+    let supervisor = builder.name("configured").spawn();
     let shown = get_json(handle.address(), "/config").await;
     let channels = shown["channels"].as_array().expect("channels");
     let name = supervisor.observer().name().to_owned();
@@ -145,6 +147,8 @@ async fn the_configuration_is_shown_with_who_said_it() {
     assert_eq!(value("grpc.max_retry_attempts")["from"], "builder method max_retry_attempts(..)");
     assert_eq!(value("grpc.timeout")["from"], "default");
     let page = get(handle.address(), "/config").await.body;
+    // Channels of other tests are on the page, too.
+    let page = page.split(&name).last().expect("ours");
     let place = |text: &str| page.find(text).unwrap_or_else(|| panic!("no {text}"));
     assert!(place("max_retry_attempts(..)") < place(">default<"), "what was said comes first");
 }
