@@ -54,7 +54,7 @@ pub(crate) use secret::Secret;
 pub use snapshot::{Allowance, Draining, EndpointSnapshot, LinkSnapshot, Snapshot};
 pub use state::ConnectivityState;
 pub use step_times::StepTimes;
-pub use story::Story;
+pub use story::{Story, StreamStory};
 pub(crate) use text::clean;
 pub use text::printable;
 pub(crate) use text::{readable, shortened};

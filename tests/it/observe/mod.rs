@@ -4,5 +4,6 @@
 mod open_calls;
 mod registry;
 mod stories;
+mod stream_stories;
 mod verdicts;
 mod waits;
