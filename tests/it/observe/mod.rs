@@ -6,4 +6,6 @@ mod registry;
 mod stories;
 mod stream_stories;
 mod verdicts;
+#[cfg(feature = "tls-ring")]
+mod verdicts_of_tls;
 mod waits;
