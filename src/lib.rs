@@ -124,8 +124,8 @@ pub use model::{
     ConnectivityState, DialFailure, DialStep, Draining, Endpoint, EndpointId, EndpointSnapshot,
     Event, Fact, Failure, Field, FieldValue, GoAway, Health, Incarnation, LastFailure, Level,
     LinkEnd, LinkEnds, LinkSnapshot, LinkTls, LinksInUse, MethodCounts, NotRetried, OpenCall,
-    Origin, Phase, Recent, Scope, ShedReason, Snapshot, Story, Verdict, VerdictKind, Waits,
-    endpoint_verdicts, printable, verdict,
+    Origin, Phase, Recent, Scope, ShedReason, Snapshot, StepTimes, Story, StreamStory, Verdict,
+    VerdictKind, Waits, endpoint_verdicts, printable, verdict,
 };
 pub use telemetry::{EventItem, EventLines, EventStream, KeepHistory};
 

@@ -83,7 +83,7 @@ impl Actor for ConnectionActor {
         let name = dial.name.clone();
         let dialling =
             call::spawn(&core.calls, "Dial", dial.run(connector, events.clone()), move |dialled| {
-                let panicked = |words: String| Err(dial_panicked(&name, &words).into());
+                let panicked = |words: String| Err(dial_panicked(&name, &words));
                 let dialled = dialled.unwrap_or_else(panicked);
                 let _ = me.cast(ConnectionMsg::Dialled(Box::new(dialled)));
             });
@@ -140,7 +140,7 @@ impl Actor for ConnectionActor {
 
 impl ConnectionState {
     fn link_up(&mut self, me: &ActorRef<ConnectionMsg>, dialled: Dialled) {
-        let Dialled { link, driver } = dialled;
+        let Dialled { link, driver, steps } = dialled;
         let took = clock::now().saturating_duration_since(self.started);
         self.started = clock::now();
         self.link = Some(link.clone());
@@ -154,7 +154,7 @@ impl ConnectionState {
         let stable_after = self.core.config.reconnect.stable_after;
         self.stable = Some(Timer::new(&self.core, me, stable_after, ConnectionMsg::StableDue));
         let (incarnation, events) = (self.incarnation, self.events.clone());
-        self.tell(SupervisorMsg::LinkUp { incarnation, link: link.clone(), took });
+        self.tell(SupervisorMsg::LinkUp { incarnation, link: link.clone(), took, steps });
         // What is heard comes to the supervisor after the link itself.
         self.questions = health::ask(&self.core, &link, &self.supervisor, self.in_doubt, events);
     }

@@ -5,7 +5,7 @@
 use crate::call::Child;
 use crate::{
     call::{Call, Picker, UnaryResult},
-    model::{CallId, CallOptions, GoAway, Health, Incarnation, LinkEnd},
+    model::{CallId, CallOptions, GoAway, Health, Incarnation, LinkEnd, StepTimes},
     transport::{Dialled, FailedDial, Judged, Link, Resolution},
 };
 use bytes::Bytes;
@@ -55,7 +55,7 @@ messages! {
         /// Begin: for the first time, or over, after a failure.
         Begin,
         /// A dial gave a link.
-        LinkUp { incarnation: Incarnation, link: Arc<Link>, took: Duration },
+        LinkUp { incarnation: Incarnation, link: Arc<Link>, took: Duration, steps: Box<StepTimes> },
         /// The peer said GOAWAY on a link.
         GoAwayReceived { incarnation: Incarnation, goaway: GoAway },
         /// A link answered a call or has lived long enough.
@@ -81,8 +81,8 @@ messages! {
         LeaveIdle,
         /// Another list of endpoints was given.
         EndpointsGiven,
-        /// A lookup of the name ended.
-        Resolved(Box<Result<Resolution, String>>),
+        /// A lookup of the name ended, after so long.
+        Resolved(Box<(Result<Resolution, String>, Duration)>),
         /// The name is to be looked up again.
         LookupDue,
         /// The wait before the next dial is over.

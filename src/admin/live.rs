@@ -293,7 +293,8 @@ impl Merged {
 fn follow(one: &Observer, since: Option<u64>, only_new: bool) -> OfOne {
     let (id, name) = (one.id(), one.name().to_owned());
     // In this order nothing falls between the two; what is in both is told once.
-    let (coming, kept, now) = (one.events(), one.history(), one.snapshot().seq);
+    let (coming, kept) = (one.events(), one.history());
+    let now = coming.opened_at();
     let wanted = |event: &Arc<Event>| match since {
         Some(since) => event.seq > since,
         None => !only_new,

@@ -201,6 +201,7 @@ pub(super) fn story(channel: &str, story: &Arc<Story>) -> Value {
         "words": story.words.as_deref(),
         "elapsed_ms": ms(story.elapsed),
         "on_wire_ms": ms(story.on_wire),
+        "head_ms": maybe_ms(story.head),
         "waits_ms": waits(&story.waits),
         "attempts_made": story.attempts_made,
         "retries": story.retries,

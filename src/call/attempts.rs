@@ -55,10 +55,12 @@ impl CallState {
     }
 }
 
-/// The peer's own words, where it answered with some.
+/// The peer's own words, where it answered with some. A status that this side made of the failure
+/// has none.
 fn said_by_peer(failure: &Failure, status: Option<&Status>) -> Option<Arc<str>> {
     let message = status?.message();
-    (failure.origin == Origin::Peer && !message.is_empty()).then(|| shortened(message))
+    let spoke = failure.origin == Origin::Peer && !message.is_empty();
+    (spoke && message != failure.to_string()).then(|| shortened(message))
 }
 
 /// Whether an attempt that failed so says more than that its link was gone when it began.

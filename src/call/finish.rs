@@ -21,8 +21,14 @@ use tonic::{Code, Status};
 
 /// A call that waited longer is worth a look,
 const LONG_WAIT: Duration = Duration::from_millis(100);
-/// and so is one that took longer.
+/// and so is one that took longer; of a stream, how long it lives says nothing of its server, and
+/// its answer's head counts.
 const LONG_CALL: Duration = Duration::from_secs(1);
+
+/// Whether it ends a call that has not failed.
+fn gives_up(cause: &Cause) -> bool {
+    matches!(cause, Cause::Cancelled | Cause::Shutdown | Cause::Supervision(_))
+}
 
 impl Calls {
     /// Ends a call, once: true for the one who did. The answer's delivery is the winner's business.
@@ -48,8 +54,19 @@ impl Calls {
         if let Stage::Fetching { task, .. } = std::mem::replace(&mut state.stage, Stage::Answered) {
             task.abort();
         }
+        let head = state.head_came.map(|came| came.saturating_duration_since(call.submitted));
         let received = state.received;
         let attempt = state.measure(call.payload, received, now);
+        // An answer that cannot be used, or that broke off when it was being passed on: nobody is
+        // asked what follows.
+        if let Some(failed) = failed
+            && attempt.is_some()
+            && !gives_up(&failed.outcome.cause)
+        {
+            state.record(failed.outcome, Some(failed.status), call.submitted, now);
+            let passed_on = state.head_came.is_some();
+            state.machine.cut_short(failed.outcome, passed_on, call.kind);
+        }
         if code == Code::Ok {
             call.note_answered(&state, now);
         }
@@ -83,11 +100,18 @@ impl Calls {
         }
         let end = CallEnd { took, attempt, retries, transparent, waits, words: words.clone() };
         call.method.metrics.call_ended(code, end);
-        let repeated = retries > 0 || transparent > 0;
-        let kept = is_history_kept()
-            && (outcome.is_some() || repeated || waits.total() > LONG_WAIT || took > LONG_CALL);
-        let mut finished = Finished { report: None, story: None, port };
-        if outcome.is_none() && !kept && !call.tells {
+        let is_unusual = || {
+            // Who has read enough of a stream lets go of it, which is no failure.
+            let read_enough =
+                head.is_some() && outcome.is_some_and(|outcome| outcome.cause == Cause::Cancelled);
+            (outcome.is_some() && !read_enough)
+                || (retries > 0 || transparent > 0)
+                || waits.total() > LONG_WAIT
+                || head.unwrap_or(took) > LONG_CALL
+        };
+        let kept = is_history_kept() && is_unusual();
+        let mut finished = Finished { report: None, port };
+        if outcome.is_none() && !kept && call.told.is_none() {
             return Some(finished);
         }
         let maybe_processed = outcome.is_some_and(|outcome| {
@@ -109,13 +133,16 @@ impl Calls {
             waiting,
             waits,
             on_wire,
+            head,
             elapsed: took,
             maybe_processed,
         };
         if kept {
             self.telemetry.tell(story.clone());
         }
-        finished.story = call.tells.then(|| Box::new(story.clone()));
+        if let Some(told) = &call.told {
+            told.tell(story.clone());
+        }
         finished.report = story.into_report();
         Some(finished)
     }
@@ -152,7 +179,6 @@ impl Calls {
 
     /// Ends a call whose answer came, but cannot be used. Nothing happens if the call is over.
     pub(crate) fn reject(&self, call: &Arc<Call>, failure: Failure) {
-        call.state.lock().record(&failure, None, call.submitted, clock::now());
         self.conclude(call, failure.into());
     }
 
@@ -283,8 +309,6 @@ impl<'a> Failed<'a> {
 /// What is left of an ended call.
 pub(crate) struct Finished {
     report: Option<CallReport>,
-    /// Its story, where the call asks for it.
-    pub(crate) story: Option<Box<Story>>,
     pub(crate) port: Option<RpcReplyPort<UnaryResult>>,
 }
 

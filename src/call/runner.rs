@@ -59,8 +59,9 @@ pub(crate) async fn run_typed<T>(
     });
     match judged {
         Ok(answer) => {
-            if let Some(finished) = calls.finish(call, Code::Ok, None) {
-                return guard.done(Ok((answer, finished.story)));
+            if calls.finish(call, Code::Ok, None).is_some() {
+                let story = call.story();
+                return guard.done(Ok((answer, story)));
             }
             // It ended elsewhere meanwhile.
         }
@@ -299,11 +300,14 @@ fn hand_over(
     let (mut head, body) = response.into_parts();
     count(&call, &body);
     let body = if body.is_live() {
-        call.note_head();
+        call.state.lock().head_came = Some(clock::now());
+        if let Some(told) = &call.told {
+            head.extensions.insert(told.clone());
+        }
         SupervisedBody::live(calls, call, body, pump)
     } else {
-        let finished = calls.finish(&call, Code::Ok, None);
-        if let Some(story) = finished.and_then(|finished| finished.story) {
+        calls.finish(&call, Code::Ok, None);
+        if let Some(story) = call.story() {
             head.extensions.insert(*story);
         }
         SupervisedBody::whole(body)

@@ -14,7 +14,7 @@ use super::{
     spans::{NextAttempt, Spans},
 };
 use crate::{
-    model::{AttemptReport, CallId, CallKind, EndpointId, Phase, Waits},
+    model::{AttemptReport, CallId, CallKind, EndpointId, Phase, Story, StreamStory, Waits},
     policy::{CallMachine, Place, RetryPolicy, waits_until},
     telemetry::AttemptEnd,
     transport::{AttemptFailure, OpenStream, Permit, Sample},
@@ -72,8 +72,8 @@ pub(crate) struct Call {
     pub(crate) is_counted: AtomicBool,
     /// How many attempts were made before by whoever is on the other side of a bridge.
     pub(crate) attempts_before: u32,
-    /// Whether its answer is to tell its story.
-    pub(crate) tells: bool,
+    /// Where it tells its story when it ends, if it was asked to.
+    pub(crate) told: Option<StreamStory>,
     pub(crate) retry: RetryPolicy,
     pub(crate) submitted: Instant,
     pub(crate) size: usize,
@@ -264,6 +264,11 @@ impl CallState {
 }
 
 impl Call {
+    /// Its story, if it was asked for one and has ended.
+    pub(crate) fn story(&self) -> Option<Box<Story>> {
+        Some(Box::new(self.told.as_ref()?.get()?.clone()))
+    }
+
     /// When the call must have ended, as far as is known now.
     pub(crate) fn deadline_now(&self) -> Option<Instant> {
         self.deadline.filter(|_| self.deadline_is_said || !self.streams.load(Relaxed))

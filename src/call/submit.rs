@@ -15,8 +15,8 @@ use super::{
 use crate::{
     clock,
     model::{
-        CallId, CallKind, CallOptions, CallReport, Cause, Fact, Failure, Phase, Waits, printable,
-        shortened,
+        CallId, CallKind, CallOptions, CallReport, Cause, Fact, Failure, Phase, StreamStory, Waits,
+        printable, shortened,
     },
     policy::{RetryLimit, bounds, nearest_timeout, parse_timeout},
     telemetry::CallEnd,
@@ -171,7 +171,7 @@ impl Calls {
             is_timed: kind != CallKind::Streaming && options.long_poll.is_zero(),
             is_counted: AtomicBool::new(false),
             attempts_before: options.attempts_before,
-            tells: options.tells,
+            told: options.tells.then(StreamStory::default),
             retry,
             submitted: made,
             size,

@@ -44,13 +44,6 @@ impl Call {
         self.refuse_late && !self.streams.load(Relaxed)
     }
 
-    /// The head of its answer came, and the rest is handed on as it comes.
-    pub(super) fn note_head(&self) {
-        if self.counts() || self.is_counted.load(Relaxed) {
-            self.state.lock().head_came = Some(clock::now());
-        }
-    }
-
     /// It was answered with OK. Of an answer that was handed on as it came the head counts: the
     /// rest is as slow as who reads it.
     pub(super) fn note_answered(&self, state: &CallState, now: Instant) {

@@ -102,8 +102,9 @@ impl CallOptions {
 
     /// Puts the call's [`Story`](crate::Story) into the extensions of its answer: what it waited
     /// for, and every attempt. A call that fails has a [`CallReport`](crate::CallReport) in any
-    /// case. An answer that is passed on as it comes has none, since its call is not over then; nor
-    /// has the answer to a message ([`Mailbox`](crate::Mailbox)).
+    /// case. The call of an answer that is passed on as it comes, a stream's say, is not over then:
+    /// there it is a [`StreamStory`](crate::StreamStory), which has the story in the end, also of a
+    /// stream that fails. The answer to a message ([`Mailbox`](crate::Mailbox)) has none.
     ///
     /// ```no_run
     /// # async fn example(mut client: tonic::client::Grpc<tonic_supervisor::SupervisedChannel>) {

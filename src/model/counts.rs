@@ -146,53 +146,39 @@ impl MethodCounts {
 
     /// What happened since `earlier`, of the same method.
     pub fn since(&self, earlier: &Self) -> Self {
-        let less = |now: u64, before: u64| now.saturating_sub(before);
-        let waited =
-            |pick: fn(&Waits) -> Duration| pick(&self.waits).saturating_sub(pick(&earlier.waits));
-        Self {
-            method: self.method.clone(),
-            started: less(self.started, earlier.started),
-            ended: std::array::from_fn(|code| less(self.ended[code], earlier.ended[code])),
-            attempts: less(self.attempts, earlier.attempts),
-            attempts_ok: less(self.attempts_ok, earlier.attempts_ok),
-            attempts_failed: less(self.attempts_failed, earlier.attempts_failed),
-            retries: less(self.retries, earlier.retries),
-            transparent_retries: less(self.transparent_retries, earlier.transparent_retries),
-            waits: Waits::of(
-                waited(|waits| waits.link),
-                waited(|waits| waits.room),
-                waited(|waits| waits.credentials),
-                waited(|waits| waits.retry),
-            ),
-            latency: std::array::from_fn(|bucket| {
-                less(self.latency[bucket], earlier.latency[bucket])
-            }),
-            last_failure: self.last_failure.clone(),
-        }
+        let last_failure = self.last_failure.clone();
+        let numbers = self.with(earlier, u64::saturating_sub, Duration::saturating_sub);
+        Self { last_failure, ..numbers }
     }
 
     /// Both together, under the name of the first.
     pub fn plus(&self, other: &Self) -> Self {
-        let waited =
-            |pick: fn(&Waits) -> Duration| pick(&self.waits).saturating_add(pick(&other.waits));
         let both = [&self.last_failure, &other.last_failure];
+        let last_failure = both.into_iter().flatten().max_by_key(|failure| failure.at).cloned();
+        let numbers = self.with(other, u64::saturating_add, Duration::saturating_add);
+        Self { last_failure, ..numbers }
+    }
+
+    /// Each number and each time of both made one.
+    fn with(
+        &self,
+        other: &Self,
+        number: fn(u64, u64) -> u64,
+        time: fn(Duration, Duration) -> Duration,
+    ) -> Self {
+        let of = |pick: fn(&Self) -> u64| number(pick(self), pick(other));
         Self {
             method: self.method.clone(),
-            started: self.started + other.started,
-            ended: std::array::from_fn(|code| self.ended[code] + other.ended[code]),
-            attempts: self.attempts + other.attempts,
-            attempts_ok: self.attempts_ok + other.attempts_ok,
-            attempts_failed: self.attempts_failed + other.attempts_failed,
-            retries: self.retries + other.retries,
-            transparent_retries: self.transparent_retries + other.transparent_retries,
-            waits: Waits::of(
-                waited(|waits| waits.link),
-                waited(|waits| waits.room),
-                waited(|waits| waits.credentials),
-                waited(|waits| waits.retry),
-            ),
-            latency: std::array::from_fn(|bucket| self.latency[bucket] + other.latency[bucket]),
-            last_failure: both.into_iter().flatten().max_by_key(|failure| failure.at).cloned(),
+            started: of(|counts| counts.started),
+            ended: std::array::from_fn(|code| number(self.ended[code], other.ended[code])),
+            attempts: of(|counts| counts.attempts),
+            attempts_ok: of(|counts| counts.attempts_ok),
+            attempts_failed: of(|counts| counts.attempts_failed),
+            retries: of(|counts| counts.retries),
+            transparent_retries: of(|counts| counts.transparent_retries),
+            waits: self.waits.with(&other.waits, time),
+            latency: std::array::from_fn(|place| number(self.latency[place], other.latency[place])),
+            last_failure: None,
         }
     }
 }

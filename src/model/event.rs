@@ -11,6 +11,7 @@ use super::{
     ids::Incarnation,
     link::{DialFailure, GoAway, LinkEnd},
     state::ConnectivityState,
+    step_times::StepTimes,
     text::{clean, clean_shared},
 };
 use std::{sync::Arc, time::Duration, time::SystemTime};
@@ -102,6 +103,15 @@ pub enum Fact {
         /// Its addresses, with commas between.
         addresses: Arc<str>,
     },
+    /// A lookup of the channel's name gave the first answer, another list than the one before, or
+    /// an answer after failures. One that says what is known already is not announced.
+    #[non_exhaustive]
+    NameResolved {
+        /// How many endpoints there are.
+        endpoints: u32,
+        /// How long the lookup took.
+        took: Duration,
+    },
     /// A lookup of the channel's name failed, was empty or had no answer: the list of endpoints
     /// stays as it is. Where the name is dialled until it is known, as under `pick_first`, it is
     /// `DialFailed` that says so before the first answer.
@@ -111,6 +121,8 @@ pub enum Fact {
         cause: Arc<str>,
         /// How many in a row have failed.
         failures: u32,
+        /// How long the lookup took.
+        took: Duration,
     },
     /// A dial began: name lookup; connection, TLS and HTTP/2 handshake, at each address of the
     /// target until one gives a link.
@@ -135,6 +147,9 @@ pub enum Fact {
         /// The step that failed (the furthest, of several addresses), a sentence with each address,
         /// and whether `connect_timeout` ran out.
         failure: DialFailure,
+        /// How long that step took, and those before it; of several addresses, at the one that came
+        /// furthest.
+        steps: Box<StepTimes>,
     },
     /// The TLS files cannot be used as they are now (half-written, not PEM, certificate and key
     /// that do not belong together): the dial goes on with what was read before, and the next one
@@ -155,6 +170,9 @@ pub enum Fact {
         endpoint: EndpointId,
         /// From the start of the dial.
         took: Duration,
+        /// How long each of its steps took, at the address that gave the link. A name whose
+        /// addresses are known already is not looked up by the dial: `NameResolved` has that time.
+        steps: Box<StepTimes>,
         /// The peer's MAX_CONCURRENT_STREAMS, if it set one; as many calls run on the link as the
         /// smaller of it and `max_in_flight` says.
         max_concurrent_streams: Option<u32>,

@@ -9,6 +9,7 @@ use super::{
     ids::Incarnation,
     link::{DialFailure, DialStep, GoAway, LinkEnd},
     state::ConnectivityState,
+    step_times::StepTimes,
 };
 use std::{sync::Arc, time::Duration};
 use tonic::Code;
@@ -44,7 +45,12 @@ pub fn every_fact() -> Vec<Fact> {
             ejected_for: Duration::from_millis(1_300),
         },
         Fact::EndpointReturned { endpoint, addresses },
-        Fact::ResolveFailed { cause: "cannot resolve queue: timed out".into(), failures: 4 },
+        Fact::NameResolved { endpoints: 3, took: Duration::from_millis(2) },
+        Fact::ResolveFailed {
+            cause: "cannot resolve queue: timed out".into(),
+            failures: 4,
+            took: Duration::from_secs(5),
+        },
         Fact::DialStarted { incarnation, endpoint, failures: 2 },
         Fact::DialFailed {
             incarnation,
@@ -54,6 +60,11 @@ pub fn every_fact() -> Vec<Fact> {
                 reason: refused.into(),
                 timed_out: false,
             },
+            steps: Box::new(StepTimes {
+                resolve: Some(Duration::from_millis(2)),
+                connect: Some(Duration::from_millis(1)),
+                ..StepTimes::default()
+            }),
         },
         Fact::TlsMaterialRejected {
             incarnation,
@@ -63,6 +74,11 @@ pub fn every_fact() -> Vec<Fact> {
             incarnation,
             endpoint,
             took: Duration::from_millis(12),
+            steps: Box::new(StepTimes {
+                connect: Some(Duration::from_millis(9)),
+                handshake: Some(Duration::from_millis(3)),
+                ..StepTimes::default()
+            }),
             max_concurrent_streams: Some(100),
             ends: LinkEnds::new(
                 Some(Address::new("10.0.0.4", 51022)),

@@ -12,6 +12,7 @@ use super::{
     health::Health,
     level::Level::{self, Debug, Error, Info, Warn},
     link::GoAway,
+    step_times::StepTimes,
     text::readable,
 };
 use std::{fmt, sync::Arc, time::Duration};
@@ -90,16 +91,18 @@ facts! {
         readable(*ejected_for);
     EndpointReturned { endpoint, addresses }
         Info, "endpoint {addresses} is in use again";
-    ResolveFailed { cause, failures }
+    NameResolved { endpoints, took }
+        Debug, "the name was looked up in {}: {}", readable(*took), several(*endpoints);
+    ResolveFailed { cause, failures, took }
         Warn, "no new addresses, and those known before stay in use: {cause}";
     DialStarted { incarnation, endpoint, failures }
         Debug, "dials, link {incarnation}";
-    DialFailed { incarnation, endpoint, failure }
-        Debug, "{failure}";
+    DialFailed { incarnation, endpoint, failure, steps }
+        Debug, "{failure}{}", times(steps);
     TlsMaterialRejected { incarnation, cause }
         Warn, "TLS files rejected, the former ones stay in use: {cause}";
-    LinkEstablished { incarnation, endpoint, took, max_concurrent_streams, ends }
-        Debug, "link {incarnation} is up after {}", readable(*took);
+    LinkEstablished { incarnation, endpoint, took, steps, max_concurrent_streams, ends }
+        Debug, "link {incarnation} is up after {}{}", readable(*took), times(steps);
     BackoffReset { incarnation }
         Debug, "link {incarnation} is proven: the waits between dials start over";
     HealthChanged { incarnation, endpoint, health, cause }
@@ -161,6 +164,18 @@ fn health_words(health: Health) -> &'static str {
 /// `1 of 3`; alone where there is no limit.
 fn numbered(retry: u32, of: Option<u32>) -> String {
     of.map_or_else(|| retry.to_string(), |of| format!("{retry} of {of}"))
+}
+
+/// Of each step that was taken.
+fn times(steps: &StepTimes) -> String {
+    match steps.to_string().as_str() {
+        "" => String::new(),
+        steps => format!(" ({steps})"),
+    }
+}
+
+fn several(endpoints: u32) -> String {
+    format!("{endpoints} endpoint{}", if endpoints == 1 { "" } else { "s" })
 }
 
 fn allowed(grace: Option<Duration>) -> String {

@@ -12,6 +12,7 @@ use super::{
     ids::Incarnation,
     link::{DialFailure, GoAway, LinkEnd},
     state::ConnectivityState,
+    step_times::StepTimes,
     text::printable,
 };
 use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
@@ -208,6 +209,20 @@ impl AsFields for LinkEnds {
             ("remote", words(printable(&self.remote.to_string()).into())),
             ("tls", tls.map_or(FieldValue::None, |tls| words(tls.to_string()))),
             ("certificate_until_unix", until.map_or(FieldValue::None, FieldValue::Number)),
+        ];
+        several(names, values, all);
+    }
+}
+
+impl AsFields for Box<StepTimes> {
+    fn put<'a>(&'a self, names: Names, all: &mut Vec<Field<'a>>) {
+        let [resolve, connect, tls, handshake] =
+            self.by_step().map(|(_, time)| time.map_or(FieldValue::None, ms));
+        let values = [
+            ("resolve_ms", resolve),
+            ("connect_ms", connect),
+            ("tls_ms", tls),
+            ("handshake_ms", handshake),
         ];
         several(names, values, all);
     }

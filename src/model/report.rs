@@ -45,6 +45,9 @@ pub enum NotRetried {
     ShuttingDown,
     /// The method streams (seed: streams are passed through).
     Streaming,
+    /// The answer was being passed on already: it is large, or nobody said that the method is
+    /// unary.
+    AnswerBegan,
     /// Nobody said that the method is unary, and `retry_undescribed` is false.
     Undescribed,
     /// The code is not one of those that are retried (`retryable_status_codes`).
@@ -200,6 +203,7 @@ impl fmt::Display for NotRetried {
             }
             Self::ShuttingDown => "the supervisor is shutting down",
             Self::Streaming => "the method streams",
+            Self::AnswerBegan => "its answer was being passed on already",
             Self::Undescribed => {
                 "nobody said that the method is unary, and retry_undescribed is false"
             }

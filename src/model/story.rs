@@ -11,7 +11,7 @@ use super::{
 };
 use std::{
     fmt,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, SystemTime},
 };
 use tonic::Code;
@@ -49,10 +49,30 @@ pub struct Story {
     pub waits: Waits,
     /// How long its attempts were on the wire.
     pub on_wire: Duration,
+    /// When the head of its answer came, counted from submission, if the answer was passed on as it
+    /// came: a stream's, say.
+    pub head: Option<Duration>,
     /// From submission to the end.
     pub elapsed: Duration,
     /// Whether the server may have acted on it although it failed.
     pub maybe_processed: bool,
+}
+
+/// The story of a call whose answer is passed on as it comes: it is there once the call has ended.
+/// [`CallOptions::story`](crate::CallOptions::story) puts it into the extensions of the answer.
+#[derive(Clone, Debug, Default)]
+pub struct StreamStory(Arc<OnceLock<Story>>);
+
+impl StreamStory {
+    /// The story; none while the call goes on.
+    pub fn get(&self) -> Option<&Story> {
+        self.0.get()
+    }
+
+    /// The call has ended, which it does once.
+    pub(crate) fn tell(&self, story: Story) {
+        let _ = self.0.set(story);
+    }
 }
 
 impl Story {
@@ -82,6 +102,9 @@ impl fmt::Display for Story {
         write!(f, "{}: {code} after {elapsed}", printable(&self.method))?;
         if self.attempts_made > 1 {
             write!(f, ", {} attempts", self.attempts_made)?;
+        }
+        if let Some(head) = self.head {
+            write!(f, ", answered after {}", readable(head))?;
         }
         let wire = readable(self.on_wire);
         match self.waits.to_string().as_str() {

@@ -30,6 +30,16 @@ impl Waits {
         Self { link, room, credentials, retry }
     }
 
+    /// Each time of both made one.
+    pub(super) fn with(&self, other: &Self, time: fn(Duration, Duration) -> Duration) -> Self {
+        Self {
+            link: time(self.link, other.link),
+            room: time(self.room, other.room),
+            credentials: time(self.credentials, other.credentials),
+            retry: time(self.retry, other.retry),
+        }
+    }
+
     /// All of it.
     pub fn total(&self) -> Duration {
         let all = self.by_reason();

@@ -17,7 +17,7 @@
 //! Where no retry follows, the machine remembers which of these it was.
 
 use super::{retry::RetryPolicy, throttle::Throttle};
-use crate::model::{Cause, Failure, NotRetried, Phase, Scope};
+use crate::model::{CallKind, Cause, Failure, NotRetried, Phase, Scope};
 use std::time::{Duration, Instant};
 
 /// HTTP/2's code of a GOAWAY that is no complaint (RFC 9113, section 7).
@@ -173,6 +173,18 @@ impl CallMachine {
         self.exponent = exponent;
         self.retries += 1;
         Decision::Retry { at, delay, number: self.retries }
+    }
+
+    /// An attempt failed of which nothing can follow: its answer cannot be used, or was being
+    /// passed on.
+    pub fn cut_short(&mut self, failure: &Failure, passed_on: bool, kind: CallKind) {
+        self.maybe_processed |= failure.maybe_processed();
+        let reason = match kind {
+            _ if is_final(&failure.cause) || !passed_on => NotRetried::Final,
+            CallKind::Streaming => NotRetried::Streaming,
+            _ => NotRetried::AnswerBegan,
+        };
+        self.not_retried = (!ends_the_call(&failure.cause)).then_some(reason);
     }
 
     fn surface(&mut self, reason: NotRetried) -> Decision {

@@ -290,3 +290,26 @@ fn what_alone_kept_a_retry_from_being_made_is_remembered() {
     bench.fail(&unavailable, None);
     assert_eq!(bench.machine.not_retried(), Some(NotRetried::LimitReached(1)));
 }
+
+/// What broke off while it was passed on, and what cannot be used, has no successor either.
+#[test]
+fn an_attempt_that_nobody_decides_about_has_its_reason_too() {
+    let cut_short = |failure: &Failure, passed_on, kind| {
+        let mut machine = CallMachine::default();
+        machine.cut_short(failure, passed_on, kind);
+        (machine.not_retried(), machine.maybe_processed())
+    };
+    let unavailable = Failure::status(Code::Unavailable);
+    for (passed_on, kind, reason) in [
+        (true, CallKind::Streaming, NotRetried::Streaming),
+        (true, CallKind::Auto, NotRetried::AnswerBegan),
+        (true, CallKind::Unary, NotRetried::AnswerBegan),
+        (false, CallKind::Unary, NotRetried::Final),
+    ] {
+        assert_eq!(cut_short(&unavailable, passed_on, kind), (Some(reason), true));
+    }
+    let too_large = Failure::answer_too_large(1);
+    assert_eq!(cut_short(&too_large, true, CallKind::Streaming).0, Some(NotRetried::Final));
+    let late = Failure::deadline(Phase::MaybeProcessed, None);
+    assert_eq!(cut_short(&late, true, CallKind::Streaming), (None, true));
+}

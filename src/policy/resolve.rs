@@ -116,6 +116,11 @@ impl Resolve {
         self.begin(due)
     }
 
+    /// Whether the last lookup that ended has failed.
+    pub fn has_failed(&self) -> bool {
+        self.failures > 0
+    }
+
     /// When it is due next, if ever.
     pub fn next(&self) -> Option<Instant> {
         self.due.filter(|_| !self.under_way)

@@ -18,7 +18,12 @@ fn state(to: ConnectivityState) -> Fact {
 fn dial_failed() -> Fact {
     let failure =
         DialFailure { step: DialStep::Connect, reason: "refused".into(), timed_out: false };
-    Fact::DialFailed { incarnation: Incarnation(1), endpoint: EndpointId(1), failure }
+    Fact::DialFailed {
+        incarnation: Incarnation(1),
+        endpoint: EndpointId(1),
+        failure,
+        steps: Box::default(),
+    }
 }
 
 fn secs(seconds: u64) -> Duration {

@@ -25,7 +25,8 @@ macro_rules! fact_line {
             method, reason, health, local, remote, tls;
             incarnation, endpoint, failures, took_ms, max_concurrent_streams, last_stream_id, code,
             keepalive_time_ms, lived_ms, delay_ms, attempt, period_ms, retry, of, grace_ms,
-            ejected_for_ms, certificate_until_unix;
+            ejected_for_ms, certificate_until_unix, endpoints, resolve_ms, connect_ms, tls_ms,
+            handshake_ms;
             timed_out, while_idle, current, calls_waiting
         )
     };

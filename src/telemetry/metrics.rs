@@ -111,6 +111,7 @@ pub(super) fn record(fact: &Fact, target: &Arc<str>, security: &'static str) {
         | Fact::LinkCleared { .. }
         | Fact::RetryScheduled { .. }
         | Fact::DrainStarted { .. }
+        | Fact::NameResolved { .. }
         | Fact::Closed { .. } => {}
     }
 }
@@ -209,7 +210,7 @@ mod tests {
             (ejected, "grpc.lb.outlier_detection.ejections_enforced"),
             (Fact::DialStarted { incarnation, endpoint, failures: 0 }, "tonic_supervisor.dials"),
             (
-                Fact::DialFailed { incarnation, endpoint, failure },
+                Fact::DialFailed { incarnation, endpoint, failure, steps: Box::default() },
                 "grpc.subchannel.connection_attempts_failed",
             ),
             (
@@ -217,6 +218,7 @@ mod tests {
                     incarnation,
                     endpoint,
                     took: second,
+                    steps: Box::default(),
                     max_concurrent_streams: None,
                     ends: LinkEnds::new(None, Address::new("queue", 1), None),
                 },

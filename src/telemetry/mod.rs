@@ -161,11 +161,6 @@ impl Telemetry {
         self.inner.lock().summary.list(&cleaned(endpoints), clock::now());
     }
 
-    /// A lookup of the channel's name has succeeded.
-    pub(crate) fn looked_up(&self) {
-        self.inner.lock().summary.looked_up();
-    }
-
     /// Shows these addresses of endpoints that are listed already.
     pub(crate) fn show_addresses(&self, endpoints: &[(EndpointId, Endpoint)]) {
         self.inner.lock().summary.show_addresses(&cleaned(endpoints));

@@ -53,6 +53,7 @@ than events: `supervisor.for_each_incarnation(..)`, and `watch_links()` below it
             "EndpointRemoved",
             "EndpointEjected",
             "EndpointReturned",
+            "NameResolved",
             "ResolveFailed",
             "DialStarted",
             "DialFailed",

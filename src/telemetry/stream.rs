@@ -43,6 +43,12 @@ impl EventStream {
         Self { snapshot: Some(Box::new(snapshot)), next }
     }
 
+    /// The number of the last event before it was opened; 0 once its snapshot was read.
+    #[cfg(feature = "admin")]
+    pub(crate) fn opened_at(&self) -> u64 {
+        self.snapshot.as_ref().map_or(0, |snapshot| snapshot.seq)
+    }
+
     /// The next item; none once the supervisor is closed.
     ///
     /// # Cancel safety

@@ -254,11 +254,6 @@ impl Summary {
         all.map(|one| (one.id, one.addresses.clone(), one.state)).collect()
     }
 
-    /// A lookup of the channel's name has succeeded.
-    pub(super) fn looked_up(&mut self) {
-        self.troubles.looked_up();
-    }
-
     /// The endpoints that are ejected.
     pub(super) fn ejected(&self) -> Vec<(EndpointId, Arc<str>)> {
         let ejected = self.endpoints.iter().filter(|one| one.ejected_until.is_some());

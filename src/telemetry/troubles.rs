@@ -37,6 +37,7 @@ impl Troubles {
                 self.last_child_failure = Some((format!("{child}: {error}").into(), now));
             }
             Fact::IntensityReached { .. } => self.intensity_reached = true,
+            Fact::NameResolved { .. } => self.lookup_failure = None,
             Fact::ResolveFailed { cause, .. } => self.lookup_failure = Some(cause.clone()),
             // The files are read anew at each dial.
             Fact::DialStarted { .. } => self.tls_rejected = None,
@@ -45,11 +46,6 @@ impl Troubles {
             Fact::Closed { cause } => self.closed_by = cause.clone(),
             _ => {}
         }
-    }
-
-    /// A lookup of the channel's name has succeeded.
-    pub(super) fn looked_up(&mut self) {
-        self.lookup_failure = None;
     }
 
     pub(super) fn snapshot(&self, now: Instant) -> Snapshot {

@@ -26,7 +26,8 @@ pub type BoxedIo = Box<dyn Io>;
 /// Opens byte streams. A dial is one call; the caller bounds it with `connect_timeout` by dropping
 /// the future.
 ///
-/// What its dials are doing it says through [`ConnectRequest::report_progress`].
+/// What its dials are doing it says through [`ConnectRequest::report_progress`], and which of
+/// several steps begins through [`ConnectRequest::report_step`].
 pub trait Connector: Send + Sync + 'static {
     /// Opens a stream to the request's address.
     ///

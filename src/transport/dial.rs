@@ -17,7 +17,9 @@ use super::{
     tap::Tap,
     tapped::Tapped,
 };
-use crate::model::{Address, DialFailure, DialStep, Endpoint, EndpointId, Incarnation, LinkEnd};
+use crate::model::{
+    Address, DialFailure, DialStep, Endpoint, EndpointId, Incarnation, LinkEnd, StepTimes,
+};
 use crate::policy::Liveness;
 use crate::unwind::caught;
 use bytes::Bytes;
@@ -69,6 +71,7 @@ pub(crate) struct Dial {
 pub(crate) struct Dialled {
     pub(crate) link: Arc<Link>,
     pub(crate) driver: Driver,
+    pub(crate) steps: Box<StepTimes>,
 }
 
 /// A dial that failed.
@@ -79,12 +82,7 @@ pub(crate) struct FailedDial {
     /// certificate of an unknown authority or for another name, without HTTP/2 in its ALPN, or
     /// with another protocol.
     pub(crate) wrong_peer: bool,
-}
-
-impl From<DialFailure> for FailedDial {
-    fn from(failure: DialFailure) -> Self {
-        Self { failure, wrong_peer: false }
-    }
+    pub(crate) steps: Box<StepTimes>,
 }
 
 /// One address's part of the dial.
@@ -97,6 +95,11 @@ struct Part<'a> {
 impl Part<'_> {
     fn reached(self, step: DialStep) {
         self.record.reached(self.number, step);
+    }
+
+    /// There is a link; how long each step took.
+    fn times(self) -> Box<StepTimes> {
+        Box::new(self.record.times_of(self.number))
     }
 
     /// The peer there is `wrong`, or it may be the right one.
@@ -116,10 +119,12 @@ struct Place<'a> {
 }
 
 /// A dial ended in a panic, which is the connector's or of what it gave.
-pub(crate) fn dial_panicked(name: &str, words: &str) -> DialFailure {
+pub(crate) fn dial_panicked(name: &str, words: &str) -> FailedDial {
     let reason = format!("cannot dial {name}: the connector panicked: {words}");
-    DialFailure { step: DialStep::Connect, reason, timed_out: false }
+    let failure = DialFailure { step: DialStep::Connect, reason, timed_out: false };
+    FailedDial { failure, wrong_peer: false, steps: Box::default() }
 }
+
 /// How TLS is spoken, with what its files hold now.
 #[cfg(feature = "tls")]
 type Secure = (Arc<super::tls::TlsClient>, Arc<super::tls::Material>);
@@ -131,51 +136,49 @@ impl Dial {
         connector: Arc<dyn Connector>,
         listener: Arc<dyn LinkListener>,
     ) -> Result<Dialled, FailedDial> {
-        let record = DialRecord::new((*self.name).to_owned());
         let request =
             |address: Address| ConnectRequest::new(address).with_user_timeout(self.user_timeout);
         let addresses = endpoint_in_turn(self.endpoint.addresses());
-        let requests: Vec<_> = addresses.into_iter().map(request).collect();
-        let dialling = self.race(&*connector, &requests, listener, &record);
-        match tokio::time::timeout(self.timeout, dialling).await {
-            Ok(result) => result.map_err(|failure| {
-                let wrong_peer = record.is_wrong_everywhere();
-                FailedDial { failure, wrong_peer }
-            }),
+        let requests = addresses.into_iter().map(request).collect();
+        let record = DialRecord::new((*self.name).to_owned(), requests);
+        let dialling = self.race(&*connector, listener, &record);
+        let (failure, wrong_peer) = match tokio::time::timeout(self.timeout, dialling).await {
+            Ok(Ok(dialled)) => return Ok(dialled),
+            Ok(Err(failure)) => (failure, record.is_wrong_everywhere()),
             Err(_) => {
                 // Of several addresses each is named with what is known of it.
-                let progress = match &requests[..] {
+                let progress = match record.requests() {
                     [one] => caught(|| one.progress()),
                     _ => Ok(None),
                 };
                 let progress = progress
                     .unwrap_or_else(|words| Some(format!("its progress panicked: {words}")));
-                Err(record.cut_off(self.timeout, progress).into())
+                (record.cut_off(self.timeout, progress), false)
             }
-        }
+        };
+        let steps = Box::new(record.times(failure.step));
+        Err(FailedDial { failure, wrong_peer, steps })
     }
 
     async fn race(
         &self,
         connector: &dyn Connector,
-        requests: &[ConnectRequest],
         listener: Arc<dyn LinkListener>,
         record: &DialRecord,
     ) -> Result<Dialled, DialFailure> {
         #[cfg(feature = "tls")]
         let secure = self.secure(&*listener, record).await?;
+        let requests = record.requests();
         let found = match requests {
             [one] => {
                 let candidates = connector.candidates(one).await?;
+                record.looked_up(0);
                 Found::all(match self.shuffle {
                     Some(seed) => shuffled(candidates, seed),
                     None => candidates,
                 })
             }
-            many => {
-                record.looks_up(many.iter().map(|one| one.address().to_string()).collect());
-                Found::of(many.iter().map(|one| connector.candidates(one)))
-            }
+            many => Found::of(many.iter().map(|one| connector.candidates(one))),
         };
         let dial = |number, candidate: Candidate| {
             self.one(
@@ -293,7 +296,7 @@ impl Dial {
             Poll::Pending => Poll::Pending,
         });
         match settled.await {
-            Ok(()) => Ok(Dialled { link, driver }),
+            Ok(()) => Ok(Dialled { link, driver, steps: part.times() }),
             Err(end) => Err(match (wrong.get(), &end) {
                 (Some(greeting), _) => {
                     part.judged(greeting.wrong_peer);

@@ -1,11 +1,14 @@
 //! What came of each address of one dial, and how a dial that failed says so: every address with
-//! the step that it failed at and the reason, in one sentence; and whether a wrong peer answered at
-//! every one.
+//! the step that it failed at and the reason, in one sentence; whether a wrong peer answered at
+//! every one; and how long each step took.
 
-use super::connector::failure;
-use crate::model::{DialFailure, DialStep};
+use super::{connect_request::ConnectRequest, connector::failure, step_clock::StepClock};
+use crate::{
+    clock,
+    model::{DialFailure, DialStep, StepTimes},
+};
 use parking_lot::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// As many addresses are named in a failure; a name may have hundreds.
 const NAMED: usize = 8;
@@ -14,102 +17,138 @@ const NAMED: usize = 8;
 #[derive(Debug)]
 pub(super) struct DialRecord {
     target: String,
+    /// One for each address of the endpoint.
+    requests: Vec<ConnectRequest>,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
-    /// What is done before any address is known.
-    before: DialStep,
+    /// What is done before any address is known, and since when.
+    before: (DialStep, Instant),
     tried: Vec<Tried>,
     /// How many addresses were not tried yet.
     left: usize,
-    /// Of several addresses those that are still looked up, by their places among them.
-    looked_up: Vec<Option<String>>,
+    /// How long the lookup of each of the endpoint's addresses took; none while it goes on.
+    lookups: Vec<Option<Duration>>,
 }
 
 #[derive(Debug)]
 struct Tried {
     address: Option<String>,
-    outcome: Outcome,
+    /// Which of the endpoint's addresses it is of.
+    server: usize,
+    clock: StepClock,
+    /// Nothing but its connector knows what goes on.
+    is_opening: bool,
+    failure: Option<DialFailure>,
     /// Whoever answered cannot be the server that was meant.
     wrong_peer: bool,
 }
 
-#[derive(Debug)]
-enum Outcome {
-    /// It is at this step.
-    Runs(DialStep),
-    Failed(DialFailure),
-}
-
 impl DialRecord {
-    pub(super) fn new(target: String) -> Self {
-        let (tried, looked_up) = (Vec::new(), Vec::new());
-        let state = State { before: DialStep::Resolve, tried, left: 0, looked_up };
-        Self { target, state: Mutex::new(state) }
+    pub(super) fn new(target: String, requests: Vec<ConnectRequest>) -> Self {
+        let before = (DialStep::Resolve, clock::now());
+        let lookups = vec![None; requests.len()];
+        let state = State { before, tried: Vec::new(), left: 0, lookups };
+        Self { target, requests, state: Mutex::new(state) }
     }
 
-    /// These addresses of one endpoint are looked up, all at once.
-    pub(super) fn looks_up(&self, addresses: Vec<String>) {
-        self.state.lock().looked_up = addresses.into_iter().map(Some).collect();
+    /// What the connector is asked, for each address of the endpoint.
+    pub(super) fn requests(&self) -> &[ConnectRequest] {
+        &self.requests
     }
 
     /// The lookup of one of them has ended.
-    pub(super) fn looked_up(&self, place: usize) {
-        if let Some(address) = self.state.lock().looked_up.get_mut(place) {
-            *address = None;
+    pub(super) fn looked_up(&self, server: usize) {
+        let state = &mut *self.state.lock();
+        let took = clock::now().saturating_duration_since(state.before.1);
+        if let Some(lookup) = state.lookups.get_mut(server) {
+            *lookup = Some(took);
         }
     }
 
-    /// An address stands for nothing that could be tried.
-    pub(super) fn not_found(&self, failure: DialFailure) {
-        let outcome = Outcome::Failed(failure);
-        self.state.lock().tried.push(Tried { address: None, outcome, wrong_peer: false });
+    /// One of them stands for nothing that could be tried.
+    pub(super) fn not_found(&self, server: usize, failure: DialFailure) {
+        let mut state = self.state.lock();
+        let mut clock = StepClock::begin(failure.step, StepTimes::default(), state.before.1);
+        clock.failed(failure.step, clock::now());
+        let failure = Some(failure);
+        let tried =
+            Tried { address: None, server, clock, is_opening: false, failure, wrong_peer: false };
+        state.tried.push(tried);
     }
 
     /// What the dial does before it knows its addresses.
     #[cfg(feature = "tls")]
     pub(super) fn before(&self, step: DialStep) {
-        self.state.lock().before = step;
+        self.state.lock().before = (step, clock::now());
     }
 
-    /// The next address is tried, with so many left after it; its number.
-    pub(super) fn begin(&self, address: Option<String>, left: usize) -> usize {
+    /// The next address is tried, one of the endpoint's address `server`, with so many left after
+    /// it; its number.
+    pub(super) fn begin(&self, address: Option<String>, server: usize, left: usize) -> usize {
         let mut state = self.state.lock();
         state.left = left;
-        let outcome = Outcome::Runs(DialStep::Connect);
-        state.tried.push(Tried { address, outcome, wrong_peer: false });
+        let listed = self.requests.get(server).map(|request| request.address().to_string());
+        let was_found = address.is_some() && address != listed;
+        let resolve = state.lookups.get(server).copied().flatten().filter(|_| was_found);
+        let times = StepTimes { resolve, ..StepTimes::default() };
+        let clock = StepClock::begin(DialStep::Connect, times, clock::now());
+        let (is_opening, failure) = (address.is_none(), None);
+        state.tried.push(Tried { address, server, clock, is_opening, failure, wrong_peer: false });
         state.tried.len() - 1
     }
 
+    /// The next step begins there.
     pub(super) fn reached(&self, number: usize, step: DialStep) {
-        self.end(number, Outcome::Runs(step));
+        self.with(number, |tried| {
+            tried.is_opening = false;
+            tried.clock.reached(step, clock::now());
+        });
     }
 
     pub(super) fn failed(&self, number: usize, failure: DialFailure) {
-        self.end(number, Outcome::Failed(failure));
+        self.with(number, |tried| {
+            tried.clock.failed(failure.step, clock::now());
+            tried.failure = Some(failure);
+        });
     }
 
     /// Whoever answered there cannot be the server that was meant, whenever it is asked.
     pub(super) fn is_wrong(&self, number: usize) {
+        self.with(number, |tried| tried.wrong_peer = true);
+    }
+
+    fn with(&self, number: usize, change: impl FnOnce(&mut Tried)) {
         if let Some(tried) = self.state.lock().tried.get_mut(number) {
-            tried.wrong_peer = true;
+            tried.hear(&self.requests);
+            change(tried);
         }
     }
 
     /// Whether every address was tried, and failed, and a wrong peer answered at each.
     pub(super) fn is_wrong_everywhere(&self) -> bool {
         let state = self.state.lock();
-        let wrong = |tried: &Tried| tried.wrong_peer && matches!(tried.outcome, Outcome::Failed(_));
-        let all = state.left == 0 && state.looked_up.iter().all(Option::is_none);
+        let wrong = |tried: &Tried| tried.wrong_peer && tried.failure.is_some();
+        let all = state.left == 0 && state.lookups.iter().all(Option::is_some);
         all && !state.tried.is_empty() && state.tried.iter().all(wrong)
     }
 
-    fn end(&self, number: usize, outcome: Outcome) {
-        if let Some(tried) = self.state.lock().tried.get_mut(number) {
-            tried.outcome = outcome;
-        }
+    /// How long each step took that led to a link there.
+    pub(super) fn times_of(&self, number: usize) -> StepTimes {
+        let state = self.state.lock();
+        let now = clock::now();
+        state.tried.get(number).map(|tried| tried.clock.times(Some(now))).unwrap_or_default()
+    }
+
+    /// How long each step took of a dial that failed at `step`, where it came furthest.
+    pub(super) fn times(&self, step: DialStep) -> StepTimes {
+        let (state, now) = (self.state.lock(), clock::now());
+        let Some(tried) = state.tried.iter().max_by_key(|tried| tried.clock.step()) else {
+            return StepClock::begin(step, StepTimes::default(), state.before.1).times(Some(now));
+        };
+        tried.clock.times(tried.failure.is_none().then_some(now))
     }
 
     /// The failure of a dial all of whose addresses failed.
@@ -124,13 +163,17 @@ impl DialRecord {
     }
 
     fn failure(&self, timeout: Option<Duration>, progress: Option<String>) -> DialFailure {
-        let state = self.state.lock();
+        let mut state = self.state.lock();
+        state.tried.iter_mut().for_each(|tried| tried.hear(&self.requests));
         let within =
             format!("within connect_timeout ({} s)", timeout.unwrap_or_default().as_secs_f64());
         let target = &self.target;
-        let unanswered: Vec<_> = state.looked_up.iter().flatten().collect();
-        if state.tried.is_empty() && unanswered.len() < 2 {
-            let reason = match (timeout, state.before, progress) {
+        let asked = self.requests.iter().zip(&state.lookups);
+        let unanswered = asked.filter(|(_, lookup)| lookup.is_none()).map(|(asked, _)| asked);
+        let unanswered: Vec<_> = unanswered.map(|asked| asked.address().to_string()).collect();
+        let before = state.before.0;
+        if state.tried.is_empty() && (before == DialStep::Tls || unanswered.len() < 2) {
+            let reason = match (timeout, before, progress) {
                 (None, ..) => "the name has no address".into(),
                 (_, DialStep::Tls, _) => format!("the files of TLS were not read {within}"),
                 (.., Some(progress)) => format!("{progress}, and not {within}"),
@@ -138,10 +181,10 @@ impl DialRecord {
             };
             return DialFailure {
                 timed_out: timeout.is_some(),
-                ..failure(state.before, target, &reason)
+                ..failure(before, target, &reason)
             };
         }
-        if let [Tried { address, outcome: Outcome::Failed(failure), .. }] = &state.tried[..]
+        if let [Tried { address, failure: Some(failure), .. }] = &state.tried[..]
             && state.left == 0
             && unanswered.is_empty()
             && address.as_ref().is_none_or(|address| address == target)
@@ -150,18 +193,19 @@ impl DialRecord {
             return failure.clone();
         }
         let progress = progress.map_or(String::new(), |progress| format!(": {progress}"));
-        let sentence = |tried: &Tried| match &tried.outcome {
-            Outcome::Failed(failure) => failure.reason.clone(),
-            Outcome::Runs(step) => {
+        let sentence = |tried: &Tried| match &tried.failure {
+            Some(failure) => failure.reason.clone(),
+            None => {
+                let step = tried.clock.step();
                 let named = tried.address.as_ref().filter(|address| *address != target);
                 let named = named.map_or(String::new(), |address| format!("{address}: "));
-                let progress = if *step == DialStep::Connect { &*progress } else { "" };
-                format!("{named}{} {within}{progress}", missing(*step))
+                let progress = if step <= DialStep::Connect { &*progress } else { "" };
+                format!("{named}{} {within}{progress}", missing(step))
             }
         };
         let mute =
-            |name: &&String| format!("cannot resolve {name}: the lookup has not answered {within}");
-        let mute = unanswered.iter().copied().map(|name| mute(&name));
+            |name: &String| format!("cannot resolve {name}: the lookup has not answered {within}");
+        let mute = unanswered.iter().map(mute);
         let count = state.tried.len() + unanswered.len();
         let mut each: Vec<_> = state.tried.iter().map(sentence).chain(mute).take(NAMED).collect();
         if count > NAMED {
@@ -170,7 +214,7 @@ impl DialRecord {
         if state.left > 0 {
             each.push(format!("{} more were not tried", state.left));
         }
-        let furthest = state.tried.iter().map(Tried::step).max();
+        let furthest = state.tried.iter().map(|tried| tried.clock.step()).max();
         DialFailure {
             step: furthest.unwrap_or(DialStep::Resolve),
             reason: format!("cannot dial {target}: {}", each.join("; ")),
@@ -180,10 +224,11 @@ impl DialRecord {
 }
 
 impl Tried {
-    fn step(&self) -> DialStep {
-        match &self.outcome {
-            Outcome::Runs(step) => *step,
-            Outcome::Failed(failure) => failure.step,
+    /// What its connector has reported by now.
+    fn hear(&mut self, requests: &[ConnectRequest]) {
+        let request = requests.get(self.server).filter(|_| self.is_opening);
+        for (step, at) in request.into_iter().flat_map(ConnectRequest::steps) {
+            self.clock.learnt(step, at);
         }
     }
 }
@@ -199,11 +244,19 @@ fn missing(step: DialStep) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Address;
 
     const TIMEOUT: Duration = Duration::from_secs(20);
 
+    /// Of an endpoint with one address, which was looked up.
     fn record() -> DialRecord {
-        DialRecord::new("queue:7".into())
+        let record = unknown();
+        record.looked_up(0);
+        record
+    }
+
+    fn unknown() -> DialRecord {
+        DialRecord::new("queue:7".into(), vec![ConnectRequest::new(Address::new("queue", 7))])
     }
 
     fn refused(address: &str) -> DialFailure {
@@ -214,7 +267,7 @@ mod tests {
     fn a_lone_address_that_is_the_target_is_not_named_twice() {
         for address in [None, Some("queue:7".into())] {
             let record = record();
-            let number = record.begin(address, 0);
+            let number = record.begin(address, 0, 0);
             assert_eq!(
                 record.cut_off(TIMEOUT, None).reason,
                 "cannot dial queue:7: not connected within connect_timeout (20 s)"
@@ -236,7 +289,7 @@ mod tests {
     fn each_address_is_named_with_its_reason_and_the_step_is_the_furthest() {
         let record = record();
         for address in ["1.1.1.1:7", "2.2.2.2:7", "3.3.3.3:7"] {
-            record.begin(Some(address.into()), 4);
+            record.begin(Some(address.into()), 0, 4);
         }
         record.reached(0, DialStep::Tls);
         record.failed(1, refused("2.2.2.2:7"));
@@ -254,19 +307,19 @@ mod tests {
     fn a_dial_is_wrong_everywhere_if_each_address_was_tried_and_has_a_wrong_peer() {
         let record = record();
         assert!(!record.is_wrong_everywhere(), "nobody answered");
-        let first = record.begin(Some("1.1.1.1:7".into()), 1);
-        let second = record.begin(Some("2.2.2.2:7".into()), 0);
+        let first = record.begin(Some("1.1.1.1:7".into()), 0, 1);
+        let second = record.begin(Some("2.2.2.2:7".into()), 0, 0);
         record.is_wrong(first);
         record.failed(first, refused("1.1.1.1:7"));
         record.is_wrong(second);
         assert!(!record.is_wrong_everywhere(), "the second still runs");
         record.failed(second, refused("2.2.2.2:7"));
         assert!(record.is_wrong_everywhere());
-        let third = record.begin(Some("3.3.3.3:7".into()), 1);
+        let third = record.begin(Some("3.3.3.3:7".into()), 0, 1);
         record.is_wrong(third);
         record.failed(third, refused("3.3.3.3:7"));
         assert!(!record.is_wrong_everywhere(), "one was not tried");
-        let fourth = record.begin(Some("4.4.4.4:7".into()), 0);
+        let fourth = record.begin(Some("4.4.4.4:7".into()), 0, 0);
         record.failed(fourth, refused("4.4.4.4:7"));
         assert!(!record.is_wrong_everywhere(), "the fourth refused");
     }
@@ -276,7 +329,7 @@ mod tests {
         let record = record();
         for n in 0..500 {
             let address = format!("10.0.0.{n}:7");
-            let number = record.begin(Some(address.clone()), 0);
+            let number = record.begin(Some(address.clone()), 0, 0);
             record.failed(number, refused(&address));
         }
         let failure = record.all_failed();
@@ -289,7 +342,7 @@ mod tests {
 
     #[test]
     fn what_comes_before_the_addresses_has_its_own_step_and_words() {
-        let record = record();
+        let record = unknown();
         let cut_off = record.cut_off(TIMEOUT, None);
         assert_eq!((cut_off.step, cut_off.timed_out), (DialStep::Resolve, true));
         let words =

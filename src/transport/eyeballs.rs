@@ -105,7 +105,7 @@ impl Found {
                 let of = |candidate| Candidate { server, ..candidate };
                 self.known.insert(server, candidates.into_iter().map(of).collect());
             }
-            Err(failure) => record.not_found(failure),
+            Err(failure) => record.not_found(server, failure),
         }
     }
 
@@ -140,7 +140,8 @@ where
             && let Some(candidate) = found.next()
         {
             next_at = Instant::now() + HEAD_START;
-            let number = record.begin(candidate.address.clone(), found.left());
+            let (address, server) = (candidate.address.clone(), candidate.server);
+            let number = record.begin(address, server, found.left());
             let dialling = dial(number, candidate);
             running.push(async move { (number, dialling.await) });
         }
@@ -167,7 +168,10 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{model::DialStep, transport::connector::failure};
+    use crate::{
+        model::DialStep,
+        transport::{connect_request::ConnectRequest, connector::failure},
+    };
     use parking_lot::Mutex;
     use tokio::time::sleep;
 
@@ -181,7 +185,14 @@ mod tests {
     }
 
     fn record() -> DialRecord {
-        DialRecord::new("queue:1".into())
+        let record = record_of(&["queue"]);
+        record.looked_up(0);
+        record
+    }
+
+    fn record_of(hosts: &[&str]) -> DialRecord {
+        let requests = hosts.iter().map(|host| ConnectRequest::new(Address::new(*host, 1)));
+        DialRecord::new("queue:1".into(), requests.collect())
     }
 
     #[test]
@@ -253,14 +264,13 @@ mod tests {
     /// which is tried when its turn comes, at 250; the third is an address, which hangs.
     #[tokio::test(start_paused = true)]
     async fn a_name_that_nobody_answers_for_holds_up_no_other_address() {
-        let record = record();
+        let record = record_of(&["a", "b", "3.3.3.3"]);
         let one = |text: &'static str| Ok(vec![Candidate::new(text, std::future::pending())]);
         let lookups = [
             std::future::pending().boxed(),
             sleep(Duration::from_millis(100)).map(move |()| one("2.2.2.2:1")).boxed(),
             std::future::ready(one("3.3.3.3:1")).boxed(),
         ];
-        record.looks_up(["a:1".into(), "b:1".into(), "3.3.3.3:1".into()].into());
         let (start, begun) = (Instant::now(), Mutex::new(Vec::new()));
         let won = race(
             Found::of(lookups.into_iter()),

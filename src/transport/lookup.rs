@@ -107,7 +107,7 @@ impl Lookups {
 }
 
 /// An address that needs no lookup: without a zone, or with the number of one.
-fn literal(host: &str, port: u16) -> Option<SocketAddr> {
+pub(super) fn literal(host: &str, port: u16) -> Option<SocketAddr> {
     let plain = host.parse::<IpAddr>().map(|address| SocketAddr::new(address, port));
     plain.or_else(|_| format!("[{host}]:{port}").parse()).ok()
 }

@@ -37,6 +37,7 @@ mod refused;
 mod resolver;
 mod stats;
 pub(crate) mod status;
+mod step_clock;
 mod tap;
 mod tapped;
 mod tcp;

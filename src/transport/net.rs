@@ -5,7 +5,7 @@ use super::{
     connector::{BoxedIo, Candidate, Connected, Connector, failure, tune},
     dial_record::DialRecord,
     eyeballs::{Found, in_turn, race},
-    lookup::Lookups,
+    lookup::{Lookups, literal},
     resolver::NameResolver,
 };
 use crate::model::{Address, DialFailure, DialStep};
@@ -65,6 +65,11 @@ impl Connector for NetConnector {
     }
 }
 
+/// Whether it has to be looked up.
+fn is_name(address: &Address) -> bool {
+    socket_path(address).is_none() && literal(address.host(), address.port()).is_none()
+}
+
 /// The path of a Unix socket, as the system takes it.
 fn socket_path(address: &Address) -> Option<String> {
     let text = address.host();
@@ -81,8 +86,14 @@ pub(super) async fn connect_to_any(
     request: ConnectRequest,
     candidates: impl Future<Output = Result<Vec<Candidate>, DialFailure>>,
 ) -> Result<BoxedIo, DialFailure> {
-    let record = DialRecord::new(request.address().to_string());
+    let record = DialRecord::new(request.address().to_string(), vec![request.clone()]);
+    let address = request.address();
+    if is_name(address) {
+        request.report_step(DialStep::Resolve);
+    }
     let found = Found::all(candidates.await?);
+    request.report_step(DialStep::Connect);
+    record.looked_up(0);
     let won = race(found, |_, candidate| candidate.connect, &record).await;
     won.map(|connected| connected.io).ok_or_else(|| record.all_failed())
 }
@@ -151,7 +162,8 @@ mod tests {
             let request = ConnectRequest::new(queue.clone());
             let dial = connector.candidates(&request);
             assert!(tokio::time::timeout(timeout, dial).await.is_err());
-            let failure = DialRecord::new(queue.to_string()).cut_off(timeout, request.progress());
+            let record = DialRecord::new(queue.to_string(), vec![request.clone()]);
+            let failure = record.cut_off(timeout, request.progress());
             assert_eq!((failure.step, failure.timed_out), (DialStep::Resolve, true));
             let words =
                 format!("cannot resolve queue:7: the lookup of queue has not answered for {said}");

@@ -146,10 +146,10 @@ impl Session {
         };
         let connection = self.connections.remove(at);
         match end {
-            Some(ConnectionEnd::DialFailed(FailedDial { failure, wrong_peer })) => {
+            Some(ConnectionEnd::DialFailed(FailedDial { failure, wrong_peer, steps })) => {
                 let cause = failure.to_string();
                 let (incarnation, endpoint) = (connection.incarnation, connection.endpoint);
-                let fact = Fact::DialFailed { incarnation, endpoint, failure };
+                let fact = Fact::DialFailed { incarnation, endpoint, failure, steps };
                 self.core.telemetry.announce(fact);
                 self.step(Input::DialFailed(incarnation), &cause);
                 // Only a wrong peer is of interest; the list may be long.

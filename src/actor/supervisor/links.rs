@@ -5,14 +5,19 @@
 use super::{super::message::ConnectionMsg, Session, children::Connection};
 use crate::{
     clock,
-    model::{EndpointId, Fact, GoAway, Incarnation, LinkEnd},
+    model::{EndpointId, Fact, GoAway, Incarnation, LinkEnd, StepTimes},
     policy::{Input, RestartDecision, after},
     transport::Link,
 };
 use std::{sync::Arc, time::Duration};
 
 impl Session {
-    pub(super) fn link_up(&mut self, incarnation: Incarnation, link: Arc<Link>, took: Duration) {
+    pub(super) fn link_up(
+        &mut self,
+        incarnation: Incarnation,
+        link: Arc<Link>,
+        (took, steps): (Duration, Box<StepTimes>),
+    ) {
         let input = Input::Established(incarnation);
         if self.channel.is_late(input) {
             self.core.telemetry.stale("LinkUp");
@@ -29,6 +34,7 @@ impl Session {
             incarnation,
             endpoint,
             took,
+            steps,
             max_concurrent_streams,
             ends,
         });

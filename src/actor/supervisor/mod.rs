@@ -140,8 +140,8 @@ impl Session {
         let handling = Handling::begin(&self.core, Child::Supervisor, &message);
         match message {
             SupervisorMsg::Begin => {}
-            SupervisorMsg::LinkUp { incarnation, link, took } => {
-                self.link_up(incarnation, link, took)
+            SupervisorMsg::LinkUp { incarnation, link, took, steps } => {
+                self.link_up(incarnation, link, (took, steps))
             }
             SupervisorMsg::GoAwayReceived { incarnation, goaway } => {
                 self.goaway(incarnation, goaway)

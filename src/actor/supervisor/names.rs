@@ -98,18 +98,20 @@ impl Session {
                 };
                 answer.unwrap_or_else(silent)
             };
+            let asked = clock::now();
             names.lookup = Some(call::spawn(&core.calls, "Lookup", asking, move |answer| {
                 let panicked = |words: String| Err(format!("the resolver panicked: {words}"));
                 let answer = answer.unwrap_or_else(panicked);
+                let took = clock::now().saturating_duration_since(asked);
                 // A dead supervisor needs no answer.
-                let _ = me.send_message(SupervisorMsg::Resolved(Box::new(answer)));
+                let _ = me.send_message(SupervisorMsg::Resolved(Box::new((answer, took))));
             }));
         }
         self.arm_lookup();
     }
 
     /// A lookup has ended.
-    pub(super) fn resolved(&mut self, answer: Result<Resolution, String>) {
+    pub(super) fn resolved(&mut self, (answer, took): (Result<Resolution, String>, Duration)) {
         let (now, unit, calls_wait) = (clock::now(), self.core.random(), self.calls_wait());
         let Some(names) = self.names.as_mut().filter(|_| !self.draining) else { return };
         names.lookup = None;
@@ -123,14 +125,18 @@ impl Session {
         match answer {
             Err(cause) => {
                 let failures = names.machine.failed(calls_wait, now, unit);
-                self.lookup_failed(cause.into(), failures);
+                self.lookup_failed(cause.into(), failures, took);
             }
             Ok(Resolution { endpoints, fresh_for }) => {
-                self.core.telemetry.looked_up();
                 let in_use = in_use(self.peers());
                 let Some(names) = self.names.as_mut() else { return };
+                let failed_before = names.machine.has_failed();
                 let list = names.machine.answered(&endpoints, fresh_for, in_use, now, unit);
                 let first = !self.core.set_resolved();
+                if first || failed_before || list.is_some() {
+                    let endpoints = u32::try_from(endpoints.len()).unwrap_or(u32::MAX);
+                    self.core.telemetry.announce(Fact::NameResolved { endpoints, took });
+                }
                 if let Some(list) = list {
                     let change = self.core.take_list(list, true);
                     self.apply(change, first, "the name was looked up");
@@ -142,13 +148,13 @@ impl Session {
 
     /// The list stays. Where the target itself is dialled until there is one, the dial says what is
     /// wrong, in its own words.
-    fn lookup_failed(&mut self, cause: Arc<str>, failures: u32) {
+    fn lookup_failed(&mut self, cause: Arc<str>, failures: u32, took: Duration) {
         if !self.core.has_list() {
             self.take_step(&cause, |channel, cause, _, _| Some(channel.on_lookup_failed(cause)));
         } else if !self.core.is_resolved() {
             return;
         }
-        self.core.telemetry.announce(Fact::ResolveFailed { cause, failures });
+        self.core.telemetry.announce(Fact::ResolveFailed { cause, failures, took });
     }
 
     /// The addresses that links lead to, as they are listed and as they were found.

@@ -91,6 +91,7 @@ fn story_of(name: &str, story: &Story) -> Markup {
             " " (story.waits.to_string())
             @if !story.waits.total().is_zero() { ", " }
             "wire " (readable(story.on_wire))
+            @if let Some(head) = story.head { ", its answer began after " (readable(head)) }
             @if let Some(words) = &story.words { br; "“" (words) "”" }
             @if !story.attempts.is_empty() {
                 ul {

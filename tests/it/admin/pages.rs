@@ -1,11 +1,11 @@
 //! The pages: the sick first, the same facts as JSON, and whatever a server says shown as text.
 
 use super::asked::{admin, ask, channel, get, get_json};
-use crate::support::{ADDRESS, LONG, Rig, config, settle, start};
+use crate::support::{ADDRESS, LONG, Rig, config, generated_stream, settle, start, supervise};
 use std::time::Duration;
 use tonic::Code;
 use tonic_supervisor::{
-    CallOptions, Supervisor,
+    CallKind, CallOptions, Supervisor,
     admin::Admin,
     testing::{Answer, Frame, MemoryNetwork, RawPeer, Script, ScriptedServer},
 };
@@ -82,6 +82,38 @@ async fn calls_say_what_they_wait_for_and_what_became_of_them() {
     let stories = calls["stories"].as_array().expect("stories");
     let said = stories.iter().any(|story| story["failed_attempts"][0]["said"] == "not today");
     assert!(said, "{stories:?}");
+}
+
+/// Streams have stories like other calls, and the channel's page says where its dial's time went.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_broke_off_and_the_steps_of_a_dial_are_shown() {
+    let handle = admin(Admin::new()).await;
+    let answer = Answer::stream(["\n\u{1}a"], Code::DataLoss).text("the disk is full");
+    let rig = Rig::with_script(answer, config()).await.ready().await;
+    let streaming = CallOptions::new().kind(CallKind::Streaming);
+    let mut stream = generated_stream(&rig.channel(), streaming).await.expect("it begins");
+    while let Ok(Some(_)) = stream.message().await {}
+    let page = get(handle.address(), "/calls").await.body;
+    for words in ["“the disk is full” (the server)", "not retried: the method streams"] {
+        assert!(page.contains(words), "{words}");
+    }
+    let calls = get_json(handle.address(), "/calls").await;
+    let stories = calls["stories"].as_array().expect("stories");
+    let story = stories.iter().find(|story| story["words"] == "the disk is full");
+    let story = story.unwrap_or_else(|| panic!("{stories:?}"));
+    assert!(story["head_ms"].is_u64(), "{story}");
+    assert_eq!(story["failed_attempts"].as_array().map(Vec::len), Some(1), "{story}");
+
+    let id = rig.supervisor.observer().id();
+    let page = get(handle.address(), &format!("/channel/{id}")).await.body;
+    let up = page.split("is up after ").nth(1).unwrap_or_else(|| panic!("{page}"));
+    let steps = up.split(['(', ')']).nth(1).unwrap_or_default();
+    assert!(steps.starts_with("connect ") && steps.contains(", handshake "), "{steps}");
+    let path = format!("/events?channel={id}&name=LinkEstablished");
+    let events = get_json(handle.address(), &path).await;
+    let event = &events[0];
+    assert!(event["connect_ms"].is_u64() && event["handshake_ms"].is_u64(), "{event}");
+    assert!(event["tls_ms"].is_null() && event["resolve_ms"].is_null(), "{event}");
 }
 
 /// A name, a status, a GOAWAY and a path that would like to be more than text.

@@ -313,6 +313,37 @@ async fn while_a_name_was_never_resolved_calls_are_told_so() {
     echo(&supervisor.channel(), "x").await.expect("answered");
 }
 
+/// A lookup that says what is known is no news; the first, another list and the end of failures
+/// are, each with how long it took.
+#[tokio::test(start_paused = true)]
+async fn a_lookup_is_told_when_it_says_something_new() {
+    let config = round_robin().resolve_period(secs(10)).connect_timeout(secs(3));
+    let (_network, fleet, supervisor) = named_fleet(3, config).await;
+    let log = EventLog::of(&supervisor);
+    let resolved = |fact: &Fact| match fact {
+        Fact::NameResolved { endpoints, took, .. } => Some((*endpoints, *took)),
+        _ => None,
+    };
+    links_up(&supervisor, 3).await;
+    tokio::time::sleep(secs(100)).await;
+    assert!(fleet.lookups().len() > 8);
+    assert_eq!(log.facts(resolved).await, [(3, Duration::ZERO)], "the first");
+    fleet.list([0, 1]);
+    tokio::time::sleep(secs(60)).await;
+    assert_eq!(log.facts(resolved).await[1..], [(2, Duration::ZERO)], "another list");
+    fleet.name_answers(NameAnswer::Hangs);
+    tokio::time::sleep(secs(60)).await;
+    fleet.name_answers(NameAnswer::Listed);
+    tokio::time::sleep(secs(60)).await;
+    assert_eq!(log.facts(resolved).await[2..], [(2, Duration::ZERO)], "the same, after failures");
+    let silent = |fact: &Fact| match fact {
+        Fact::ResolveFailed { took, .. } => Some(*took),
+        _ => None,
+    };
+    let took = log.facts(silent).await;
+    assert!(took.len() > 3 && took.iter().all(|time| *time == secs(3)), "{took:?}");
+}
+
 /// A resolver is other people's code.
 #[tokio::test(start_paused = true)]
 async fn a_resolver_that_panics_is_a_lookup_that_failed() {

@@ -10,6 +10,7 @@ mod ping_pace;
 mod proven;
 mod reconnect_now;
 mod startup_order;
+mod steps;
 mod stream_limits;
 mod targets;
 mod vanished_peer;

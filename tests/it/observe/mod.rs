@@ -4,5 +4,8 @@
 mod open_calls;
 mod registry;
 mod stories;
+mod stream_stories;
 mod verdicts;
+#[cfg(feature = "tls-ring")]
+mod verdicts_of_tls;
 mod waits;

@@ -2,12 +2,12 @@
 //! are not whole.
 
 mod addresses;
-mod certificates;
+pub(crate) mod certificates;
 #[cfg(all(feature = "cli", unix))]
 mod demo;
 mod faults;
 mod rotation;
-mod terminator;
+pub(crate) mod terminator;
 #[cfg(unix)]
 mod unix;
 mod wrong_peer;
@@ -18,7 +18,7 @@ use tonic::Status;
 use tonic_supervisor::{Config, ConfigBuilder, DialFailure, EventItem, Fact, Supervisor};
 
 /// A configuration for the server at `target`, trusting `ca.pem` in `folder`.
-fn trusting(folder: &Path, target: impl Into<String>) -> ConfigBuilder {
+pub(crate) fn trusting(folder: &Path, target: impl Into<String>) -> ConfigBuilder {
     Config::builder()
         .target(target)
         .tls_ca(folder.join("ca.pem").display().to_string())
@@ -26,7 +26,7 @@ fn trusting(folder: &Path, target: impl Into<String>) -> ConfigBuilder {
 }
 
 /// The same, with the certificate `client.pem` to show.
-fn showing(folder: &Path, builder: ConfigBuilder) -> ConfigBuilder {
+pub(crate) fn showing(folder: &Path, builder: ConfigBuilder) -> ConfigBuilder {
     let path = |name: &str| folder.join(name).display().to_string();
     builder.tls_certificate(path("client.pem")).tls_key(path("client.key"))
 }

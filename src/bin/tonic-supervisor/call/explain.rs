@@ -5,12 +5,11 @@
 //! the report knows comes when the call is over: each attempt with the time of its end, why there
 //! was no further one, and whether the server may have acted on it.
 
+use super::account::Account;
 use serde_json::{Value, json};
 use std::{fmt, time::Duration};
 use tonic::Code;
-use tonic_supervisor::{
-    AttemptReport, CallReport, Cause, Fact, LinkEnds, NotRetried, Story, Waits, printable,
-};
+use tonic_supervisor::{CallReport, DialStep, Fact, LinkEnds, Story, printable};
 
 /// One line. What has no time of its own belongs to the line before.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,10 +21,10 @@ pub(super) struct Line {
 
 /// How a call ended.
 pub(super) enum End<'a> {
-    /// With OK, after so many answers; with its story, unless it streams.
+    /// With OK, after so many answers; with its story.
     Ok { answers: usize, story: Option<&'a Story> },
-    /// With this status, and its report where it has one.
-    Failed { code: Code, text: &'a str, report: Option<&'a CallReport> },
+    /// With this status; with its report, or the story of a stream that broke off.
+    Failed { code: Code, text: &'a str, report: Option<&'a CallReport>, story: Option<&'a Story> },
     /// The user gave up.
     Interrupted,
 }
@@ -39,11 +38,13 @@ pub(super) struct Explain {
     call: Option<(String, Duration)>,
     /// Whether this side is closing everything: the end of a link is no news then.
     closing: bool,
+    /// Whether a lookup apart from dials was told since the last dial began.
+    resolved: bool,
 }
 
 impl Explain {
     pub(super) fn new(target: String) -> Self {
-        Self { target, call: None, closing: false }
+        Self { target, call: None, closing: false, resolved: false }
     }
 
     /// What to say of a fact; nothing, where others say the same.
@@ -51,7 +52,6 @@ impl Explain {
         if self.closing {
             return Vec::new();
         }
-        let (mut tls, mut settings) = (None, None);
         let (what, text) = match fact {
             Fact::DrainStarted { .. } => {
                 self.closing = true;
@@ -64,24 +64,59 @@ impl Explain {
             | Fact::RetryThrottled { .. }
             | Fact::Closed { .. } => return Vec::new(),
             Fact::DialStarted { incarnation, .. } => {
+                self.resolved = false;
                 ("dial", format!("{}, link {incarnation}", self.target))
             }
-            Fact::DialFailed { failure, .. } => (failure.step.as_str(), failure.to_string()),
-            Fact::LinkEstablished { incarnation, took, max_concurrent_streams, ends, .. } => {
-                tls = tls_text(ends);
-                settings = Some(match max_concurrent_streams {
-                    Some(streams) => format!("SETTINGS read: at most {streams} streams at once"),
-                    None => "SETTINGS read: no limit of streams".into(),
-                });
-                let (way, took) = (way(ends), short(*took));
-                ("connected", format!("link {incarnation}: {way} in {took}"))
+            Fact::DialFailed { failure, steps, .. } => {
+                let (failed, text) = (failure.step, failure.to_string());
+                let steps = steps.by_step();
+                let took =
+                    steps.into_iter().find_map(|(step, took)| took.filter(|_| step == failed));
+                let text =
+                    took.map_or(text.clone(), |took| format!("{text}, after {}", short(took)));
+                let before = steps.into_iter().filter(|(step, _)| *step != failed);
+                let mut lines = self.dialled(at, before, |_, time| format!("done in {time}"));
+                lines.push(self.step(at, step_name(failed), &text));
+                return lines;
+            }
+            Fact::LinkEstablished {
+                incarnation,
+                took,
+                steps,
+                max_concurrent_streams,
+                ends,
+                ..
+            } => {
+                let told = |step, time| match (step, max_concurrent_streams) {
+                    (DialStep::Connect, _) => format!("{} in {time}", way(ends)),
+                    (DialStep::Tls, _) => format!("{} in {time}", tls_text(ends)),
+                    (DialStep::Handshake, Some(most)) => {
+                        format!("SETTINGS in {time}: at most {most} streams at once")
+                    }
+                    (DialStep::Handshake, None) => {
+                        format!("SETTINGS in {time}: no limit of streams")
+                    }
+                    _ => format!("done in {time}"),
+                };
+                let mut lines = self.dialled(at, steps.by_step(), told);
+                let text = format!("link {incarnation} in {}", short(*took));
+                lines.push(self.step(at, "connected", &text));
+                return lines;
             }
             Fact::BackoffStarted { delay, .. } => {
                 ("wait", format!("{} s until the next dial", seconds(*delay)))
             }
-            Fact::ResolveFailed { .. }
-            | Fact::EndpointAdded { .. }
-            | Fact::EndpointRemoved { .. } => ("resolve", fact.to_string()),
+            Fact::NameResolved { endpoints, took, .. } => {
+                self.resolved = true;
+                let endpoints = counted(*endpoints as usize, "endpoint");
+                ("resolve", format!("{endpoints} in {}", short(*took)))
+            }
+            Fact::ResolveFailed { took, .. } => {
+                ("resolve", format!("{fact}, after {}", short(*took)))
+            }
+            Fact::EndpointAdded { .. } | Fact::EndpointRemoved { .. } => {
+                ("resolve", fact.to_string())
+            }
             Fact::TlsMaterialRejected { .. } => ("tls", fact.to_string()),
             Fact::GoAwayReceived { .. } => ("goaway", fact.to_string()),
             Fact::LinkLost { .. } => ("lost", fact.to_string()),
@@ -101,10 +136,21 @@ impl Explain {
             }
             other => ("note", other.to_string()),
         };
-        let line = self.step(at, what, &text);
-        let tls = tls.map(|text| self.step(at, "tls", &text));
-        let settings = settings.map(|text| self.step(at, "http/2", &text));
-        [line].into_iter().chain(tls).chain(settings).collect()
+        vec![self.step(at, what, &text)]
+    }
+
+    /// The steps of a dial, each with its time. One lookup is told once.
+    fn dialled(
+        &self,
+        at: Duration,
+        steps: impl IntoIterator<Item = (DialStep, Option<Duration>)>,
+        told: impl Fn(DialStep, String) -> String,
+    ) -> Vec<Line> {
+        let taken = steps.into_iter().filter_map(|(step, time)| Some((step, time?)));
+        taken
+            .filter(|(step, _)| !(self.resolved && *step == DialStep::Resolve))
+            .map(|(step, time)| self.step(at, step_name(step), &told(step, short(time))))
+            .collect()
     }
 
     /// A step of the command's own.
@@ -140,110 +186,14 @@ impl Explain {
             }
             End::Interrupted if self.call.is_none() => vec![line("by Ctrl-C")],
             End::Interrupted => vec![line(&format!("by Ctrl-C after {took} s"))],
-            End::Failed { code, text, report } => {
+            End::Failed { code, text, report, story } => {
                 let said = if text.is_empty() { String::new() } else { format!(": {text}") };
                 let first = line(&format!("{} after {took} s{said}", code_name(*code)));
-                let account = report.map(Account::of_report);
+                let account = story.map(Account::of_story);
+                let account = account.or_else(|| report.map(Account::of_report));
                 with_account(first, began, account.as_ref())
             }
         }
-    }
-}
-
-/// What a story and a report tell alike.
-struct Account<'a> {
-    /// Those that failed.
-    attempts: &'a [AttemptReport],
-    made: u32,
-    retries: u32,
-    resent: u32,
-    /// Why the call failed, if it did.
-    cause: Option<&'a Cause>,
-    not_retried: Option<NotRetried>,
-    maybe_processed: bool,
-    waits: &'a Waits,
-    on_wire: Duration,
-    elapsed: Duration,
-}
-
-impl<'a> Account<'a> {
-    fn of_story(story: &'a Story) -> Self {
-        Self {
-            attempts: &story.attempts,
-            made: story.attempts_made,
-            retries: story.retries,
-            resent: story.transparent_retries,
-            cause: story.outcome.as_ref().map(|outcome| &outcome.cause),
-            not_retried: story.not_retried,
-            maybe_processed: story.maybe_processed,
-            waits: &story.waits,
-            on_wire: story.on_wire,
-            elapsed: story.elapsed,
-        }
-    }
-
-    fn of_report(report: &'a CallReport) -> Self {
-        Self {
-            attempts: &report.attempts,
-            made: report.attempts_made,
-            retries: report.retries,
-            resent: report.transparent_retries,
-            cause: Some(&report.outcome.cause),
-            not_retried: report.not_retried,
-            maybe_processed: report.maybe_processed,
-            waits: &report.waits,
-            on_wire: report.on_wire,
-            elapsed: report.elapsed,
-        }
-    }
-
-    /// Of a call that began at `began`.
-    fn lines(&self, began: Duration) -> Vec<String> {
-        let attempts = self.attempts.iter();
-        let mut lines: Vec<_> = attempts.map(|attempt| attempt_line(began, attempt)).collect();
-        // The last one of a call that ended well has not failed.
-        let failed = self.made.saturating_sub(u32::from(self.cause.is_none()));
-        let left_out = (failed as usize).saturating_sub(self.attempts.len());
-        if left_out > 0 {
-            lines.push(format!("and {} more that failed", counted(left_out, "attempt")));
-        }
-        lines.extend(self.not_retried.map(|reason| match reason {
-            NotRetried::LimitReached(0) => "not retried: retries are off".into(),
-            NotRetried::MaybeProcessed => {
-                "not retried: it is not idempotent, and the server may have acted on it".into()
-            }
-            reason => format!("not retried: {reason}"),
-        }));
-        if self.made == 0 {
-            lines.push("it was never sent".into());
-        } else if self.cause.is_some_and(|cause| *cause != Cause::Status)
-            && self.not_retried != Some(NotRetried::MaybeProcessed)
-        {
-            lines.push(match self.maybe_processed {
-                true => "the server may have acted on it".into(),
-                false => "the server certainly did not act on it".into(),
-            });
-        }
-        lines.push(self.total());
-        lines
-    }
-
-    /// Where the time went, and how many attempts there were.
-    fn total(&self) -> String {
-        let waits = self.waits.by_reason().into_iter().filter(|(_, time)| !time.is_zero());
-        let waits: String =
-            waits.map(|(reason, time)| format!("{reason} {}, ", seconds(time))).collect();
-        let resent = match self.resent {
-            0 => String::new(),
-            resent => format!(", {resent} resent at once"),
-        };
-        let retries = match self.retries {
-            1 => "1 retry".into(),
-            retries => format!("{retries} retries"),
-        };
-        let (total, wire) = (seconds(self.elapsed), seconds(self.on_wire));
-        let made = counted(self.made as usize, "attempt");
-        format!("total {total} s: {waits}wire {wire}; {made}, {retries}{resent}")
     }
 }
 
@@ -260,29 +210,22 @@ fn way(ends: &LinkEnds) -> String {
     }
 }
 
-fn tls_text(ends: &LinkEnds) -> Option<String> {
-    let tls = ends.tls.as_ref()?;
+/// The connector may have spoken TLS by itself.
+fn tls_text(ends: &LinkEnds) -> String {
+    let Some(tls) = &ends.tls else { return "done".into() };
     let until = tls.certificate_until_unix().and_then(|seconds| seconds.try_into().ok());
     let until = until.map_or_else(String::new, |seconds| {
         let until = prost_types::Timestamp { seconds, nanos: 0 };
         format!(", certificate until {until}")
     });
-    Some(format!("{tls}{until}"))
+    format!("{tls}{until}")
 }
 
-fn attempt_line(began: Duration, attempt: &AttemptReport) -> String {
-    let failure = &attempt.failure;
-    let why = match failure.cause {
-        Cause::Status => "the server's own answer".to_owned(),
-        _ => failure.to_string(),
-    };
-    let then = if attempt.transparent { "; sent again at once" } else { "" };
-    format!(
-        "attempt {} ended at {}: {}, {why}{then}",
-        attempt.attempt + 1,
-        seconds(began.saturating_add(attempt.elapsed)),
-        code_name(failure.code),
-    )
+fn step_name(step: DialStep) -> &'static str {
+    match step {
+        DialStep::Handshake => "http/2",
+        step => step.as_str(),
+    }
 }
 
 impl Line {
@@ -354,7 +297,7 @@ mod tests {
     fn words_of_others_are_escaped_and_bounded() {
         let explain = Explain::new("queue:1".into());
         let text = format!("\u{1b}[2J{}", "x".repeat(10_000));
-        let end = End::Failed { code: Code::NotFound, text: &text, report: None };
+        let end = End::Failed { code: Code::NotFound, text: &text, report: None, story: None };
         let lines = explain.end(Duration::ZERO, &end);
         let line = lines[0].to_string();
         assert!(line.len() < 3_000 && line.contains("\\u{1b}[2J"), "{line}");

@@ -4,16 +4,17 @@
 use super::{CallArguments, Plan, journal::Output, session};
 use crate::CliError;
 use clap::Parser;
-use std::{cell::RefCell, rc::Rc, time::Duration};
+use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
 use tokio::time::sleep;
 use tonic::Code;
 use tonic_supervisor::{
     Config,
     agent_queue::DESCRIPTORS,
     testing::{Answer, MemoryNetwork, Script, ScriptedServer},
+    transport::Connector,
 };
 
-const QUEUE: &str = "queue:50051";
+pub(super) const QUEUE: &str = "queue:50051";
 pub(super) const HEALTH: &str = "agent_queue.v1.AgentQueue/HealthCheck";
 
 /// The arguments of `call`, as a command of their own.
@@ -57,6 +58,15 @@ pub(super) async fn call_until(
     known: bool,
     interrupted: impl Future<Output = ()>,
 ) -> Said {
+    call_over(network.connector(), arguments, known, interrupted).await
+}
+
+pub(super) async fn call_over(
+    connector: Arc<dyn Connector>,
+    arguments: &[&str],
+    known: bool,
+    interrupted: impl Future<Output = ()>,
+) -> Said {
     let json = arguments.contains(&"--json");
     let own = arguments.iter().filter(|argument| **argument != "--json");
     let line = Line::try_parse_from(["call", QUEUE].iter().chain(own)).expect("arguments");
@@ -67,20 +77,19 @@ pub(super) async fn call_until(
     let config = Config::builder().target(QUEUE).reconnect_jitter(0.0);
     let config = config.reconnect_spread(Duration::ZERO).build().expect("valid");
     let kept = Rc::new(RefCell::default());
-    let connector = Some(network.connector());
-    let ended =
-        session::run(config, &plan, Output::Kept(kept.clone()), connector, interrupted).await;
+    let (output, connector) = (Output::Kept(kept.clone()), Some(connector));
+    let ended = session::run(config, &plan, output, connector, interrupted).await;
     let (explained, answered) = kept.take();
     Said { explained, answered, ended }
 }
 
 /// What is explained of a call of HealthCheck.
-async fn explained(network: &MemoryNetwork, more: &[&str]) -> Said {
+pub(super) async fn explained(network: &MemoryNetwork, more: &[&str]) -> Said {
     call(network, &[&[HEALTH, "--explain"], more].concat(), true).await
 }
 
 #[track_caller]
-fn assert_explained(said: &Said, golden: &str) {
+pub(super) fn assert_explained(said: &Said, golden: &str) {
     // A line that does not fit goes on in the next one, after its first blanks.
     let mut pieces = golden.trim_matches('\n').split("\\\n");
     let first = pieces.next().unwrap_or_default().to_owned();
@@ -102,14 +111,15 @@ async fn a_server_that_comes_up_late_is_waited_for() {
         r#"
   0.000  schema     1 file of queue.bin
   0.000  dial       queue:50051, link #1
-  0.000  connect    cannot connect to queue:50051: connection refused
+  0.000  connect    cannot connect to queue:50051: connection refused, after 0.0 ms
   0.000  wait       1.000 s until the next dial
   1.000  dial       queue:50051, link #2
-  1.000  connect    cannot connect to queue:50051: connection refused
+  1.000  connect    cannot connect to queue:50051: connection refused, after 0.0 ms
   1.000  wait       1.600 s until the next dial
   2.600  dial       queue:50051, link #3
-  2.600  connected  link #3: queue:50051 in 0.0 ms
-  2.600  http/2     SETTINGS read: at most 200 streams at once
+  2.600  connect    queue:50051 in 0.0 ms
+  2.600  http/2     SETTINGS in 0.0 ms: at most 200 streams at once
+  2.600  connected  link #3 in 0.0 ms
   2.600  call       agent_queue.v1.AgentQueue/HealthCheck is unary: 0 bytes, 60.000 s left
   2.600  answer     0 bytes
   2.600  ended      OK after 0.000 s, 1 answer
@@ -131,8 +141,9 @@ async fn one_answer_of_unavailable_is_retried() {
         r#"
   0.000  schema     1 file of queue.bin
   0.000  dial       queue:50051, link #1
-  0.000  connected  link #1: queue:50051 in 0.0 ms
-  0.000  http/2     SETTINGS read: no limit of streams
+  0.000  connect    queue:50051 in 0.0 ms
+  0.000  http/2     SETTINGS in 0.0 ms: no limit of streams
+  0.000  connected  link #1 in 0.0 ms
   0.000  call       agent_queue.v1.AgentQueue/HealthCheck is unary: 0 bytes, 60.000 s left
   0.000  retry      1 of 3 in 1.000 s, after UNAVAILABLE: the store is busy
   1.000  answer     0 bytes
@@ -155,8 +166,9 @@ async fn retries_come_to_an_end() {
         r#"
   0.000  schema     1 file of queue.bin
   0.000  dial       queue:50051, link #1
-  0.000  connected  link #1: queue:50051 in 0.0 ms
-  0.000  http/2     SETTINGS read: no limit of streams
+  0.000  connect    queue:50051 in 0.0 ms
+  0.000  http/2     SETTINGS in 0.0 ms: no limit of streams
+  0.000  connected  link #1 in 0.0 ms
   0.000  call       agent_queue.v1.AgentQueue/HealthCheck is unary: 0 bytes, 60.000 s left
   0.000  retry      1 of 3 in 1.000 s, after UNAVAILABLE: the peer answered with this status
   1.000  retry      2 of 3 in 2.000 s, after UNAVAILABLE: the peer answered with this status
@@ -184,8 +196,9 @@ async fn what_is_not_there_is_not_asked_for_again() {
         r#"
   0.000  schema     1 file of queue.bin
   0.000  dial       queue:50051, link #1
-  0.000  connected  link #1: queue:50051 in 0.0 ms
-  0.000  http/2     SETTINGS read: no limit of streams
+  0.000  connect    queue:50051 in 0.0 ms
+  0.000  http/2     SETTINGS in 0.0 ms: no limit of streams
+  0.000  connected  link #1 in 0.0 ms
   0.000  call       agent_queue.v1.AgentQueue/HealthCheck is unary: 0 bytes, 60.000 s left
   0.000  ended      NOT_FOUND after 0.000 s: no such queue
                     attempt 1 ended at 0.000: NOT_FOUND, the server's own answer
@@ -208,8 +221,9 @@ async fn a_server_that_never_answers_is_given_up_in_time() {
         r#"
   0.000  schema     1 file of queue.bin
   0.000  dial       queue:50051, link #1
-  0.000  connected  link #1: queue:50051 in 0.0 ms
-  0.000  http/2     SETTINGS read: no limit of streams
+  0.000  connect    queue:50051 in 0.0 ms
+  0.000  http/2     SETTINGS in 0.0 ms: no limit of streams
+  0.000  connected  link #1 in 0.0 ms
   0.000  call       agent_queue.v1.AgentQueue/HealthCheck is unary: 0 bytes, 2.500 s left
   2.500  ended      DEADLINE_EXCEEDED after 2.500 s: the call's deadline passed
                     attempt 1 ended at 2.500: DEADLINE_EXCEEDED, the call's deadline passed
@@ -231,15 +245,17 @@ async fn a_link_that_is_lost_in_the_middle_is_replaced() {
         r#"
   0.000  schema     1 file of queue.bin
   0.000  dial       queue:50051, link #1
-  0.000  connected  link #1: queue:50051 in 0.0 ms
-  0.000  http/2     SETTINGS read: no limit of streams
+  0.000  connect    queue:50051 in 0.0 ms
+  0.000  http/2     SETTINGS in 0.0 ms: no limit of streams
+  0.000  connected  link #1 in 0.0 ms
   0.000  call       agent_queue.v1.AgentQueue/HealthCheck is unary: 0 bytes, 60.000 s left
   0.000  lost       link #1 ended after 0 ms: the peer closed the connection
   0.000  wait       1.000 s until the next dial
   0.000  retry      1 of 3 in 1.000 s, after UNAVAILABLE: the peer closed the connection
   1.000  dial       queue:50051, link #2
-  1.000  connected  link #2: queue:50051 in 0.0 ms
-  1.000  http/2     SETTINGS read: no limit of streams
+  1.000  connect    queue:50051 in 0.0 ms
+  1.000  http/2     SETTINGS in 0.0 ms: no limit of streams
+  1.000  connected  link #2 in 0.0 ms
   1.000  answer     0 bytes
   1.000  ended      OK after 1.000 s, 1 answer
                     attempt 1 ended at 0.000: UNAVAILABLE, the peer closed the connection
@@ -260,8 +276,9 @@ async fn what_must_not_run_twice_is_not_repeated() {
         r#"
   0.000  schema     1 file of queue.bin
   0.000  dial       queue:50051, link #1
-  0.000  connected  link #1: queue:50051 in 0.0 ms
-  0.000  http/2     SETTINGS read: no limit of streams
+  0.000  connect    queue:50051 in 0.0 ms
+  0.000  http/2     SETTINGS in 0.0 ms: no limit of streams
+  0.000  connected  link #1 in 0.0 ms
   0.000  call       agent_queue.v1.AgentQueue/HealthCheck is unary: 0 bytes, 60.000 s left
   0.000  lost       link #1 ended after 0 ms: the peer closed the connection
   0.000  wait       1.000 s until the next dial
@@ -290,15 +307,17 @@ async fn a_goaway_lets_the_call_finish() {
         r#"
   0.000  schema     1 file of queue.bin
   0.000  dial       queue:50051, link #1
-  0.000  connected  link #1: queue:50051 in 0.0 ms
-  0.000  http/2     SETTINGS read: no limit of streams
+  0.000  connect    queue:50051 in 0.0 ms
+  0.000  http/2     SETTINGS in 0.0 ms: no limit of streams
+  0.000  connected  link #1 in 0.0 ms
   0.000  call       agent_queue.v1.AgentQueue/HealthCheck is unary: 0 bytes, 60.000 s left
   1.000  goaway     the peer sent GOAWAY NO_ERROR (last stream 2147483647)
   1.000  wait       0.000 s until the next dial
   1.000  goaway     the peer sent GOAWAY NO_ERROR (last stream 1)
   1.000  dial       queue:50051, link #2
-  1.000  connected  link #2: queue:50051 in 0.0 ms
-  1.000  http/2     SETTINGS read: no limit of streams
+  1.000  connect    queue:50051 in 0.0 ms
+  1.000  http/2     SETTINGS in 0.0 ms: no limit of streams
+  1.000  connected  link #2 in 0.0 ms
   3.000  lost       link #1 ended after 3.0 s: the peer sent GOAWAY NO_ERROR (last stream 1)
   3.000  answer     0 bytes
   3.000  ended      OK after 3.000 s, 1 answer
@@ -320,8 +339,9 @@ async fn what_the_server_refused_is_sent_again_at_once() {
         r#"
   0.000  schema     1 file of queue.bin
   0.000  dial       queue:50051, link #1
-  0.000  connected  link #1: queue:50051 in 0.0 ms
-  0.000  http/2     SETTINGS read: no limit of streams
+  0.000  connect    queue:50051 in 0.0 ms
+  0.000  http/2     SETTINGS in 0.0 ms: no limit of streams
+  0.000  connected  link #1 in 0.0 ms
   0.000  call       agent_queue.v1.AgentQueue/HealthCheck is unary: 0 bytes, 60.000 s left
   0.000  ended      UNAVAILABLE after 0.000 s: the peer reset the stream: REFUSED_STREAM
                     attempt 1 ended at 0.000: UNAVAILABLE, the peer reset the stream: \

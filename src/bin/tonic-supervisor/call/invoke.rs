@@ -15,10 +15,10 @@ use crate::CliError;
 use futures::stream::{self, BoxStream, StreamExt as _};
 use prost::Message as _;
 use prost_reflect::{DynamicMessage, MethodDescriptor};
-use std::{future::pending, time::Duration};
+use std::{cell::OnceCell, future::pending, time::Duration};
 use tokio::sync::{mpsc, oneshot};
 use tonic::{Code, Request, Status, client::Grpc};
-use tonic_supervisor::{CallKind, CallOptions, CallReport, Cause, Story, printable};
+use tonic_supervisor::{CallKind, CallOptions, CallReport, Cause, Story, StreamStory, printable};
 
 /// What 64 is added to with `--exit-code grpc` is the status code.
 const GRPC_EXIT: u8 = 64;
@@ -61,15 +61,16 @@ pub(super) async fn invoke(
             Err(_) => pending().await,
         }
     };
-    let exchange = exchange(session, schema.clone(), method, request);
+    let told = Told::default();
+    let exchange = exchange(session, schema.clone(), method, request, &told);
     let done = tokio::select! {
         biased;
         done = exchange => done,
         words = mistaken => return Err(CliError::Usage(words).into()),
     };
     match done {
-        Ok((answers, story)) => {
-            session.journal.end(&End::Ok { answers, story: story.as_ref() });
+        Ok(answers) => {
+            session.journal.end(&End::Ok { answers, story: told.story() });
             Ok(())
         }
         Err(Ended::Stop(stop)) => Err(stop),
@@ -79,7 +80,7 @@ pub(super) async fn invoke(
                 let (_, known) = session.known(schema.clone(), any).await;
                 details.push(details::line(&known));
             }
-            Err(failed(session, &path, &status, &details).into())
+            Err(failed(session, &path, (&status, told.story()), &details).into())
         }
     }
 }
@@ -103,19 +104,40 @@ impl From<Status> for Ended {
     }
 }
 
-/// How many answers there were, and the story of a call that does not stream.
+/// The story of the call, where its answer has begun.
+#[derive(Default)]
+struct Told {
+    whole: OnceCell<Story>,
+    stream: OnceCell<StreamStory>,
+}
+
+impl Told {
+    /// Takes it from an answer's extensions.
+    fn take(&self, extensions: &mut http::Extensions) {
+        extensions.remove().map(|story| self.whole.set(story));
+        extensions.remove().map(|story| self.stream.set(story));
+    }
+
+    /// What there is once the call is over.
+    fn story(&self) -> Option<&Story> {
+        self.whole.get().or_else(|| self.stream.get()?.get())
+    }
+}
+
+/// How many answers there were.
 async fn exchange(
     session: &Session<'_>,
     mut schema: Schema,
     method: &MethodDescriptor,
     request: Request<BoxStream<'static, DynamicMessage>>,
-) -> Result<(usize, Option<Story>), Ended> {
+    told: &Told,
+) -> Result<usize, Ended> {
     let mut grpc = Grpc::new(session.channel()).max_decoding_message_size(usize::MAX);
     let path = describe::path(method);
     let uri = format!("/{path}").parse().map_err(|_| Status::internal("the method has no path"))?;
     let codec = DynamicCodec(method.output());
-    let response = grpc.streaming(request, uri, codec).await?;
-    let story = response.extensions().get::<Story>().cloned();
+    let mut response = grpc.streaming(request, uri, codec).await?;
+    told.take(response.extensions_mut());
     let mut answers = response.into_inner();
     let mut count = 0;
     while let Some(answer) = answers.message().await? {
@@ -133,7 +155,7 @@ async fn exchange(
     if count == 0 && !method.is_server_streaming() {
         return Err(Status::internal("the server answered OK, and sent no message").into());
     }
-    Ok((count, story))
+    Ok(count)
 }
 
 fn options(session: &Session<'_>, kind: CallKind) -> CallOptions {
@@ -214,9 +236,14 @@ fn typed(
 }
 
 /// Says how the call failed, and makes the command's end of it.
-fn failed(session: &Session<'_>, path: &str, status: &Status, details: &[String]) -> CliError {
+fn failed(
+    session: &Session<'_>,
+    path: &str,
+    (status, story): (&Status, Option<&Story>),
+    details: &[String],
+) -> CliError {
     let (code, report) = (status.code(), CallReport::of(status));
-    session.journal.end(&End::Failed { code, text: status.message(), report });
+    session.journal.end(&End::Failed { code, text: status.message(), report, story });
     let said = match status.message() {
         "" => String::new(),
         words => format!(": {}", printable(words)),

@@ -16,12 +16,17 @@
 //! It knows nothing that the library does not tell: `--explain` is the events of the supervisor and
 //! the report of the call.
 
+mod account;
 mod any;
 mod ask;
 mod codec;
 mod describe;
 mod details;
 mod explain;
+#[cfg(all(test, feature = "test-util"))]
+mod explain_dials_tests;
+#[cfg(all(test, feature = "test-util"))]
+mod explain_streams_tests;
 #[cfg(all(test, feature = "test-util"))]
 mod explain_tests;
 mod health;

@@ -152,8 +152,8 @@ async fn a_dial_says_which_services_there_are_and_how_they_are() {
     let (network, server) = server().await;
     let said = call(&network, &[], false).await;
     assert_eq!(said.end(), (0, ""));
-    assert!(said.explained[1].contains("connected"), "{:?}", said.explained);
-    assert!(said.explained[3].contains("has no reflection"), "{:?}", said.explained);
+    assert!(said.explained[3].contains("connected"), "{:?}", said.explained);
+    assert!(said.explained[4].contains("has no reflection"), "{:?}", said.explained);
     reflects(&server, REFLECTION);
     server.health(HealthAnswer::NotServing);
     let said = call(&network, &[], false).await;
