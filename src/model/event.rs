@@ -133,7 +133,7 @@ pub enum Fact {
         /// Which endpoint.
         endpoint: EndpointId,
         /// The step that failed (the furthest, of several addresses), a sentence with each address,
-        /// and whether `connect_timeout` ran out.
+        /// whether `connect_timeout` ran out, and whether every address refused: nobody listens.
         failure: DialFailure,
     },
     /// The TLS files cannot be used as they are now (half-written, not PEM, certificate and key

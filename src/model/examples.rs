@@ -53,6 +53,7 @@ pub fn every_fact() -> Vec<Fact> {
                 step: DialStep::Connect,
                 reason: refused.into(),
                 timed_out: false,
+                refused: true,
             },
         },
         Fact::TlsMaterialRejected {

@@ -16,8 +16,7 @@ fn state(to: ConnectivityState) -> Fact {
 }
 
 fn dial_failed() -> Fact {
-    let failure =
-        DialFailure { step: DialStep::Connect, reason: "refused".into(), timed_out: false };
+    let failure = DialFailure::new(DialStep::Connect, "refused");
     Fact::DialFailed { incarnation: Incarnation(1), endpoint: EndpointId(1), failure }
 }
 

@@ -26,7 +26,7 @@ macro_rules! fact_line {
             incarnation, endpoint, failures, took_ms, max_concurrent_streams, last_stream_id, code,
             keepalive_time_ms, lived_ms, delay_ms, attempt, period_ms, retry, of, grace_ms,
             ejected_for_ms, certificate_until_unix;
-            timed_out, while_idle, current, calls_waiting
+            timed_out, refused, while_idle, current, calls_waiting
         )
     };
     (

@@ -118,8 +118,9 @@ struct Place<'a> {
 /// A dial ended in a panic, which is the connector's or of what it gave.
 pub(crate) fn dial_panicked(name: &str, words: &str) -> DialFailure {
     let reason = format!("cannot dial {name}: the connector panicked: {words}");
-    DialFailure { step: DialStep::Connect, reason, timed_out: false }
+    DialFailure::new(DialStep::Connect, reason)
 }
+
 /// How TLS is spoken, with what its files hold now.
 #[cfg(feature = "tls")]
 type Secure = (Arc<super::tls::TlsClient>, Arc<super::tls::Material>);

@@ -175,7 +175,18 @@ impl DialRecord {
             step: furthest.unwrap_or(DialStep::Resolve),
             reason: format!("cannot dial {target}: {}", each.join("; ")),
             timed_out: timeout.is_some(),
+            refused: state.is_refused_everywhere(),
         }
+    }
+}
+
+impl State {
+    /// Whether every address was tried, and refused.
+    fn is_refused_everywhere(&self) -> bool {
+        let refused =
+            |tried: &Tried| matches!(&tried.outcome, Outcome::Failed(failure) if failure.refused);
+        let all = self.left == 0 && self.looked_up.iter().all(Option::is_none);
+        all && !self.tried.is_empty() && self.tried.iter().all(refused)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     connect_request::ConnectRequest,
-    connector::{BoxedIo, Candidate, Connected, Connector, failure, tune},
+    connector::{BoxedIo, Candidate, Connected, Connector, failure, not_connected, tune},
     dial_record::DialRecord,
     eyeballs::{Found, in_turn, race},
     lookup::Lookups,
@@ -105,7 +105,7 @@ fn tcp(addresses: Vec<SocketAddr>, request: &ConnectRequest) -> Vec<Candidate> {
     let connect = move |address| async move {
         let stream =
             TcpStream::connect(address).await.and_then(|stream| tune(stream, user_timeout));
-        let stream = stream.map_err(|error| failure(DialStep::Connect, &address, &error))?;
+        let stream = stream.map_err(|error| not_connected(&address, &error))?;
         let local = stream.local_addr();
         let io = Box::new(stream) as BoxedIo;
         Ok(match local {
@@ -124,7 +124,7 @@ fn unix(path: String, request: &ConnectRequest) -> Result<Vec<Candidate>, DialFa
         let stream: io::Result<_> = tokio::net::UnixStream::connect(path).await;
         stream
             .map(|stream| Box::new(stream) as BoxedIo)
-            .map_err(|error| failure(DialStep::Connect, &address, &error))
+            .map_err(|error| not_connected(&address, &error))
     };
     Ok(vec![Candidate::unnamed(connect)])
 }

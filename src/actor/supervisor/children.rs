@@ -147,11 +147,12 @@ impl Session {
         let connection = self.connections.remove(at);
         match end {
             Some(ConnectionEnd::DialFailed(FailedDial { failure, wrong_peer })) => {
-                let cause = failure.to_string();
+                let (cause, refused) = (failure.to_string(), failure.refused);
                 let (incarnation, endpoint) = (connection.incarnation, connection.endpoint);
                 let fact = Fact::DialFailed { incarnation, endpoint, failure };
                 self.core.telemetry.announce(fact);
-                self.step(Input::DialFailed(incarnation), &cause);
+                let failed = if refused { Input::DialRefused } else { Input::DialFailed };
+                self.step(failed(incarnation), &cause);
                 // Only a wrong peer is of interest; the list may be long.
                 let listed = if wrong_peer { self.core.listed() } else { Vec::new() };
                 let listed: Vec<_> = listed.into_iter().map(|(id, _)| id).collect();

@@ -23,7 +23,7 @@ use crate::{
     call::Child,
     clock,
     model::{ConnectivityState, EndpointId, Fact, Incarnation},
-    policy::{Channel, Input, Liveness, Output, Restarts, Schedules, Step},
+    policy::{Channel, Input, Liveness, Output, Restarts, Step},
     transport::Dial,
 };
 use children::{Connection, PendingChild, RequestActorSlot};
@@ -76,12 +76,7 @@ impl Session {
     /// Begins: at first with a dial, after a failure with a redial, in a shutdown with the drain.
     fn begin(core: Arc<Core>, me: ActorRef<SupervisorMsg>) -> Self {
         let reconnect = &core.config.reconnect;
-        let schedules = Schedules {
-            idle: reconnect.idle,
-            waiting: reconnect.waiting,
-            jitter: reconnect.jitter,
-            spread: reconnect.spread,
-        };
+        let schedules = reconnect.schedules();
         let (last, connections) = (core.last_incarnation(), core.config.connections);
         let channel = match core.telemetry.state() {
             ConnectivityState::Idle => Channel::new(schedules, connections, last),
@@ -190,7 +185,8 @@ impl Session {
     /// Takes one step and carries out what follows; nothing, if the input comes late.
     fn step(&mut self, input: Input, cause: &str) {
         self.take_step(cause, |channel, cause, now, random| channel.on(input, cause, now, random));
-        if matches!(input, Input::Lost { .. } | Input::GoAway(_) | Input::DialFailed(_)) {
+        let failed = matches!(input, Input::DialFailed(_) | Input::DialRefused(_));
+        if failed || matches!(input, Input::Lost { .. } | Input::GoAway(_)) {
             // Perhaps the server has moved.
             self.look_up_soon();
         }
