@@ -29,6 +29,10 @@ impl Inbox {
         call
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.calls.lock().is_empty()
+    }
+
     /// Forgets them all: an actor that begins finds them in the ledger.
     pub(crate) fn clear(&self) {
         self.calls.lock().clear();

@@ -192,6 +192,13 @@ impl Session {
         self.shards[shard].restart = Some((due, Watch::new(self.core.clone())));
     }
 
+    /// Nobody but the first call asks for a request actor: one that ended has a successor anyway.
+    pub(super) fn first_call_came(&mut self, shard: usize) {
+        if !self.core.requests.is_started(shard) {
+            self.pending_children.push(PendingChild::Request(shard));
+        }
+    }
+
     pub(super) fn restart_due(&mut self, shard: usize) {
         if self.shards[shard].restart.take().is_some() {
             self.pending_children.push(PendingChild::Request(shard));

@@ -99,6 +99,7 @@ impl Session {
             _given: GivenWatch::new(&core),
             names: Names::new(&core, schedules).map(Box::new),
             watched: Watched::new(&core, &me).map(Box::new),
+            pending_children: core.requests.wanted().map(PendingChild::Request).collect(),
             core,
             me,
             channel,
@@ -106,7 +107,6 @@ impl Session {
             // As a rule there is one; a vector that grows makes room for four.
             connections: Vec::with_capacity(1),
             shards: (0..shards).map(|_| RequestActorSlot::default()).collect(),
-            pending_children: (0..shards).map(PendingChild::Request).collect(),
             redial: None,
             grace: None,
             idle_looks: None,
@@ -163,6 +163,7 @@ impl Session {
             }
             SupervisorMsg::EndpointJudged(judged) => self.judged(judged),
             SupervisorMsg::ProbationDue => self.probation_due(),
+            SupervisorMsg::FirstCallCame { shard } => self.first_call_came(shard),
             SupervisorMsg::RestartDue { shard } => self.restart_due(shard),
             SupervisorMsg::CallsWaiting { actor, waiting } => self.calls_waiting(actor, waiting),
             SupervisorMsg::ResetBackoff if self.channel.is_idle() => {
