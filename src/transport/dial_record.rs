@@ -262,6 +262,22 @@ mod tests {
     }
 
     #[test]
+    fn a_dial_is_refused_if_every_address_was_tried_and_refused() {
+        let refused = |address: &str| DialFailure { refused: true, ..refused(address) };
+        let record = record();
+        assert!(!record.all_failed().refused, "nothing was tried");
+        let first = record.begin(Some("1.1.1.1:7".into()), 1);
+        record.failed(first, refused("1.1.1.1:7"));
+        assert!(!record.all_failed().refused, "one more was not tried");
+        let second = record.begin(Some("2.2.2.2:7".into()), 0);
+        assert!(!record.cut_off(TIMEOUT, None).refused, "one has not answered");
+        record.failed(second, failure(DialStep::Connect, &"2.2.2.2:7", &"no route"));
+        assert!(!record.all_failed().refused, "one was not refused");
+        record.failed(second, refused("2.2.2.2:7"));
+        assert!(record.all_failed().refused);
+    }
+
+    #[test]
     fn a_dial_is_wrong_everywhere_if_each_address_was_tried_and_has_a_wrong_peer() {
         let record = record();
         assert!(!record.is_wrong_everywhere(), "nobody answered");

@@ -139,6 +139,23 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
+    #[tokio::test]
+    async fn a_port_where_nobody_listens_refuses_and_so_does_a_socket_that_nobody_made() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = listener.local_addr().expect("bound").port();
+        drop(listener);
+        let connect = |host: &str, port| {
+            NetConnector::default().connect(&ConnectRequest::new(Address::new(host, port)))
+        };
+        let refused = connect("127.0.0.1", port).await.err().expect("nobody listens");
+        assert!(refused.refused && !refused.timed_out, "{refused:?}");
+        #[cfg(unix)]
+        {
+            let missing = connect("unix:/nowhere/at.sock", 0).await.err().expect("no such file");
+            assert!(missing.refused, "{missing:?}");
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_name_server_that_never_answers_is_asked_once_and_named_in_each_failure() {
         let (_never, answer) = std::sync::mpsc::channel::<Vec<SocketAddr>>();
