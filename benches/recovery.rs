@@ -2,6 +2,9 @@
 //! restarted, restarted politely, cut off, or frozen. Failed calls, the first success after the
 //! server is back, and dials; bare tonic lives through the same.
 //!
+//! A proxy cuts and freezes. A server that is killed is dialled without one: what is behind a proxy
+//! does not refuse a dial but hangs up.
+//!
 //! `cargo bench --bench recovery -- [--quick] [--json]`
 
 #[path = "common/mod.rs"]
@@ -41,6 +44,11 @@ impl Fault {
         }
     }
 
+    /// Whether it is done to a server that is behind a proxy.
+    fn is_the_proxys(self) -> bool {
+        matches!(self, Self::Cut(_) | Self::Frozen(_))
+    }
+
     /// Does it; when the server was back.
     async fn inflict(self, server: &mut server::Child, proxy: &FaultProxy) -> Instant {
         match self {
@@ -71,23 +79,27 @@ impl Fault {
 
 async fn run(how: Run) -> Vec<Row> {
     let seconds = Duration::from_secs_f64;
-    let quick = [Fault::Killed(seconds(0.2)), Fault::Restarted];
+    let quick = [(Fault::Killed(seconds(0.2)), None), (Fault::Restarted, None)];
     let all = [
-        Fault::Killed(seconds(0.2)),
-        Fault::Killed(seconds(2.0)),
-        Fault::Killed(seconds(10.0)),
-        Fault::Restarted,
-        Fault::Cut(seconds(2.0)),
-        Fault::Frozen(seconds(4.0)),
+        (Fault::Killed(seconds(0.2)), None),
+        (Fault::Killed(seconds(1.0)), None),
+        (Fault::Killed(seconds(2.0)), None),
+        (Fault::Killed(seconds(2.0)), Some(seconds(0.5))),
+        (Fault::Killed(seconds(10.0)), None),
+        (Fault::Restarted, None),
+        (Fault::Cut(seconds(2.0)), None),
+        (Fault::Frozen(seconds(4.0)), None),
     ];
     let (faults, rounds) = if how.quick { (&quick[..], 1) } else { (&all[..], 3) };
     let mut rows = Vec::new();
-    for fault in faults {
+    for (fault, deadline) in faults {
         let mut lives = Vec::new();
         for _ in 0..rounds {
-            lives.push(live_through(*fault).await);
+            lives.push(live_through(*fault, *deadline).await);
         }
-        rows.extend(report(*fault, &lives));
+        let deadline = deadline
+            .map_or(String::new(), |time| format!("_with_deadlines_of_{}_s", time.as_secs_f64()));
+        rows.extend(report(&format!("{}{deadline}", fault.name()), &lives));
     }
     rows
 }
@@ -103,15 +115,20 @@ struct Life {
 
 type Log = Arc<Mutex<Vec<(Instant, Option<Instant>, bool)>>>;
 
-/// Both sides, side by side, each behind a proxy of its own.
-async fn live_through(fault: Fault) -> [Life; 2] {
+/// Both sides, side by side. Their calls have until `deadline`, if there is one.
+async fn live_through(fault: Fault, deadline: Option<Duration>) -> [Life; 2] {
     let mut server = server::Child::start();
     let proxy = FaultProxy::to(server.address).await;
-    let supervisor = supervise(proxy.addr()).await;
+    let address = if fault.is_the_proxys() { proxy.addr() } else { server.address };
+    let supervisor = supervise(address, deadline).await;
+    let plain = match deadline {
+        Some(deadline) => client::plain_within(address, deadline),
+        None => client::plain_lazy(address),
+    };
     let logs: [Log; 2] = Default::default();
     let callers = [
         tokio::spawn(call_on(client::over(supervisor.channel()), logs[0].clone())),
-        tokio::spawn(call_on(client::plain_lazy(proxy.addr()), logs[1].clone())),
+        tokio::spawn(call_on(plain, logs[1].clone())),
     ];
     sleep(Duration::from_secs(1)).await;
     let before = supervisor.snapshot().dials;
@@ -125,8 +142,13 @@ async fn live_through(fault: Fault) -> [Life; 2] {
 }
 
 /// Keepalive quick enough for the freeze to be noticed; everything else as it comes.
-async fn supervise(address: SocketAddr) -> Supervisor {
-    let config = Config::builder()
+async fn supervise(address: SocketAddr, deadline: Option<Duration>) -> Supervisor {
+    let config = Config::builder();
+    let config = match deadline {
+        Some(deadline) => config.timeout(deadline),
+        None => config,
+    };
+    let config = config
         .host("127.0.0.1")
         .port(address.port())
         .keepalive_floor(Duration::from_millis(500))
@@ -175,7 +197,7 @@ fn account(log: &[(Instant, Option<Instant>, bool)], back: Instant) -> Life {
     }
 }
 
-fn report(fault: Fault, lives: &[[Life; 2]]) -> Vec<Row> {
+fn report(name: &str, lives: &[[Life; 2]]) -> Vec<Row> {
     let read = |side: usize, read: fn(&Life) -> f64| {
         lives.iter().map(|life| read(&life[side])).collect::<Vec<f64>>()
     };
@@ -184,7 +206,6 @@ fn report(fault: Fault, lives: &[[Life; 2]]) -> Vec<Row> {
         ("failed_calls", "calls", |life| life.failed),
         ("first_success_after", "ms", |life| life.first_success_ms),
     ];
-    let name = fault.name();
     let mut rows: Vec<Row> = measures
         .into_iter()
         .flat_map(|(measure, unit, of)| {

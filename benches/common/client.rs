@@ -59,6 +59,14 @@ pub(crate) fn plain_lazy(address: SocketAddr) -> Client<tonic::transport::Channe
     over(endpoint(address).connect_lazy())
 }
 
+/// The same, whose calls have so long.
+pub(crate) fn plain_within(
+    address: SocketAddr,
+    timeout: Duration,
+) -> Client<tonic::transport::Channel> {
+    over(endpoint(address).timeout(timeout).connect_lazy())
+}
+
 /// A supervisor with the defaults, its link up.
 pub(crate) async fn supervise(address: SocketAddr) -> Supervisor {
     ready(Config::builder().host("127.0.0.1").port(address.port())).await

@@ -16,8 +16,9 @@ use crate::{
     model::{Incarnation, LinkEnd},
     transport::{Dial, Dialled, FailedDial, Link, LinkEvent, LinkListener, dial_panicked},
 };
-use ractor::{Actor, ActorProcessingErr, ActorRef};
+use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 use std::{
+    future::{Future, ready},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -102,12 +103,13 @@ impl Actor for ConnectionActor {
         })
     }
 
-    async fn handle(
+    /// Nothing waits here, so the future has no room for a message as long as the actor lives.
+    fn handle(
         &self,
         me: ActorRef<ConnectionMsg>,
         message: ConnectionMsg,
         state: &mut ConnectionState,
-    ) -> Result<(), ActorProcessingErr> {
+    ) -> impl Future<Output = Result<(), ActorProcessingErr>> + Send {
         let handling = Handling::begin(&state.core, Child::Connection, &message);
         match message {
             ConnectionMsg::Dialled(dialled) => match *dialled {
@@ -134,7 +136,17 @@ impl Actor for ConnectionActor {
             }
         }
         handling.end(&state.core);
-        Ok(())
+        ready(Ok(()))
+    }
+
+    /// It has no children.
+    fn handle_supervisor_evt(
+        &self,
+        _: ActorRef<ConnectionMsg>,
+        _: SupervisionEvent,
+        _: &mut ConnectionState,
+    ) -> impl Future<Output = Result<(), ActorProcessingErr>> + Send {
+        ready(Ok(()))
     }
 }
 

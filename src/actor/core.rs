@@ -22,7 +22,7 @@ use rand::{
 };
 use std::{
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{
             AtomicBool, AtomicU64, AtomicUsize,
             Ordering::{AcqRel, Relaxed, Release},
@@ -83,7 +83,6 @@ pub(crate) struct Core {
     links: watch::Sender<LinksInUse>,
     /// How many wait for the channel to be Ready, without a call.
     awaiting: AtomicUsize,
-    supervisor: OnceLock<ActorRef<SupervisorMsg>>,
 }
 
 impl Core {
@@ -145,7 +144,6 @@ impl Core {
             last_incarnation: AtomicU64::new(0),
             links: watch::Sender::default(),
             awaiting: AtomicUsize::new(0),
-            supervisor: OnceLock::new(),
             #[cfg(feature = "tls")]
             tls: config.tls().map(|tls| {
                 Arc::new(crate::transport::TlsClient::new(tls.clone(), config.target()))
@@ -278,14 +276,12 @@ impl Core {
     }
 
     pub(super) fn set_supervisor(&self, actor: ActorRef<SupervisorMsg>) {
-        let _ = self.supervisor.set(actor);
+        self.requests.set_supervisor(actor);
     }
 
     /// Tells the supervisor. A message lost to its failure is made good when it starts over.
     pub(crate) fn tell_supervisor(&self, message: SupervisorMsg) {
-        if let Some(supervisor) = self.supervisor.get() {
-            let _ = supervisor.send_message(message);
-        }
+        self.requests.tell_supervisor(message);
     }
 
     /// Shows where calls go out to whoever wants to look at it.

@@ -23,11 +23,16 @@ use std::{
 };
 
 /// New calls of one shard, in order. What is lost here with an actor is in the ledger still.
-#[derive(Default)]
 pub(crate) struct Inbox {
     calls: Mutex<VecDeque<Arc<Call>>>,
-    /// At first there is no actor, and no rest.
+    /// At first there is nothing, and nobody: an actor comes with the first call that needs one.
     at_rest: AtomicBool,
+}
+
+impl Default for Inbox {
+    fn default() -> Self {
+        Self { calls: Mutex::default(), at_rest: AtomicBool::new(true) }
+    }
 }
 
 impl Inbox {
@@ -68,6 +73,11 @@ impl Inbox {
         self.at_rest.store(!holds && calls.is_empty(), Release);
     }
 
+    /// Whether no call is new.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.calls.lock().is_empty()
+    }
+
     /// Forgets them all: an actor that begins finds them in the ledger.
     pub(crate) fn clear(&self) {
         self.calls.lock().clear();
@@ -81,9 +91,7 @@ mod tests {
     #[test]
     fn a_queue_rests_only_when_its_actor_has_nothing_left() {
         let inbox = Inbox::default();
-        assert!(!inbox.is_at_rest(), "there is no actor yet");
-        inbox.end_work(false);
-        assert!(inbox.is_at_rest());
+        assert!(inbox.is_at_rest(), "there was no call yet");
         inbox.begin_work();
         assert!(!inbox.is_at_rest(), "it is at work, and may fail over it");
         inbox.end_work(true);

@@ -91,6 +91,8 @@ messages! {
         EndpointJudged(Judged),
         /// The time of an ejection is over.
         ProbationDue,
+        /// A call came, and there is no request actor for it yet.
+        FirstCallCame { shard: usize },
         /// A request actor may be restarted.
         RestartDue { shard: usize },
         /// Calls began, or ceased, to wait at a request actor.

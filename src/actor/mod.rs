@@ -7,6 +7,8 @@
 //!  '- RequestActor x n   queue calls, start attempts, retry by message (policy::Pending)
 //! ```
 //!
+//! A request actor is started with the first call that needs it.
+//!
 //! Calls live in the ledger of `call`, outside all of them, so no panic loses one. `message` has
 //! the protocol on one page.
 

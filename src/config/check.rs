@@ -257,6 +257,7 @@ fn reconnect(scope: &mut Scope<'_>) -> Reconnect {
     Reconnect {
         idle: backoff(scope, idle),
         waiting: backoff(scope, waiting),
+        refused_max_backoff: scope.read("reconnect.refused_max_backoff"),
         jitter: scope.read("reconnect.jitter"),
         spread: scope.read("reconnect.spread"),
         stable_after: scope.read("reconnect.stable_after"),

@@ -17,8 +17,8 @@ use super::{
 use crate::{
     model::{CallKind, code_name},
     policy::{
-        CallPlan, CodeSet, DialPlan, RetryPolicy, Schedules, Server, Terms, ThrottleRule, Way,
-        plan_call, plan_dials, silence_noticed,
+        CallPlan, CodeSet, DialPlan, RetryPolicy, Server, Terms, ThrottleRule, Way, plan_call,
+        plan_dials, silence_noticed,
     },
 };
 use std::{
@@ -53,6 +53,7 @@ const KEYS: &[&str] = &[
     "reconnect.waiting_initial_backoff",
     "reconnect.waiting_backoff_multiplier",
     "reconnect.waiting_max_backoff",
+    "reconnect.refused_max_backoff",
     "reconnect.jitter",
 ];
 
@@ -143,12 +144,7 @@ impl Config {
         let start = Instant::now();
         let terms = self.terms(self.method(method));
         let reconnect = &self.reconnect;
-        let schedules = Schedules {
-            idle: reconnect.idle,
-            waiting: reconnect.waiting,
-            jitter: reconnect.jitter,
-            spread: reconnect.spread,
-        };
+        let schedules = reconnect.schedules();
         let answers = |code| plan_call(&terms, Server::Answers(code), start);
         let dials = |way| plan_dials(&terms, way, schedules, start);
         let keepalive = self.effective_keepalive_time();

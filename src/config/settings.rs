@@ -16,7 +16,7 @@ use super::{
     tls::TlsConfig,
 };
 use crate::model::Endpoint;
-use crate::policy::{Backoff, EjectionRule, Intensity, RetryPolicy, ThrottleRule};
+use crate::policy::{Backoff, EjectionRule, Intensity, RetryPolicy, Schedules, ThrottleRule};
 use http::HeaderName;
 use std::{
     path::{Path, PathBuf},
@@ -94,6 +94,7 @@ pub struct Keepalive {
 pub struct Reconnect {
     pub(crate) idle: Backoff,
     pub(crate) waiting: Backoff,
+    pub(crate) refused_max_backoff: Duration,
     pub(crate) jitter: f64,
     pub(crate) spread: Duration,
     pub(crate) stable_after: Duration,
@@ -283,6 +284,23 @@ impl Reconnect {
     pub fn waiting(&self) -> Backoff {
         self.waiting
     }
+
+    /// The wait while calls wait, before its jitter, after the `n`th dial in a row that failed,
+    /// counted from 0, if that one was refused. Nobody listens there, so the server may be about to
+    /// start: for the first 27 dials no wait is much longer than `reconnect.refused_max_backoff`.
+    pub fn refused_delay(&self, n: u32) -> Duration {
+        self.schedules().while_refused(n)
+    }
+
+    pub(crate) fn schedules(&self) -> Schedules {
+        Schedules {
+            idle: self.idle,
+            waiting: self.waiting,
+            refused_max: self.refused_max_backoff,
+            jitter: self.jitter,
+            spread: self.spread,
+        }
+    }
 }
 
 /// The getters of single keys, with the documentation that the table of keys has.
@@ -332,6 +350,7 @@ getters! {
         floor: Duration = keepalive_floor;
     }
     Reconnect {
+        refused_max_backoff: Duration = reconnect_refused_max_backoff;
         jitter: f64 = reconnect_jitter;
         spread: Duration = reconnect_spread;
         stable_after: Duration = reconnect_stable_after;

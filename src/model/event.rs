@@ -145,7 +145,7 @@ pub enum Fact {
         /// Which endpoint.
         endpoint: EndpointId,
         /// The step that failed (the furthest, of several addresses), a sentence with each address,
-        /// and whether `connect_timeout` ran out.
+        /// whether `connect_timeout` ran out, and whether every address refused: nobody listens.
         failure: DialFailure,
         /// How long that step took, and those before it; of several addresses, at the one that came
         /// furthest.

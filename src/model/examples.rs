@@ -59,6 +59,7 @@ pub fn every_fact() -> Vec<Fact> {
                 step: DialStep::Connect,
                 reason: refused.into(),
                 timed_out: false,
+                refused: true,
             },
             steps: Box::new(StepTimes {
                 resolve: Some(Duration::from_millis(2)),

@@ -234,6 +234,7 @@ impl AsFields for DialFailure {
             ("step", text(self.step.as_str())),
             ("cause", text(&self.reason)),
             ("timed_out", FieldValue::Flag(self.timed_out)),
+            ("refused", FieldValue::Flag(self.refused)),
         ];
         several(names, values, all);
     }

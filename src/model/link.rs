@@ -69,6 +69,10 @@ pub struct DialFailure {
     pub reason: String,
     /// Whether `connect_timeout` ran out.
     pub timed_out: bool,
+    /// Whether every address refused at once: nobody listens there. The host is up, and its process
+    /// is not, or not yet; while calls wait it is dialled more often than one that does not answer
+    /// (`reconnect.refused_max_backoff`).
+    pub refused: bool,
 }
 
 impl LinkEnd {
@@ -110,7 +114,7 @@ impl DialFailure {
     /// A failure at `step`. `reason` is one sentence with the address and the reason; it is made
     /// printable wherever it is shown.
     pub fn new(step: DialStep, reason: impl Into<String>) -> Self {
-        Self { step, reason: reason.into(), timed_out: false }
+        Self { step, reason: reason.into(), timed_out: false, refused: false }
     }
 }
 

@@ -320,6 +320,7 @@ fn about(input: Input) -> Option<Incarnation> {
     match input {
         Input::Established(link)
         | Input::DialFailed(link)
+        | Input::DialRefused(link)
         | Input::Proven(link)
         | Input::Lost { link, .. }
         | Input::GoAway(link)

@@ -8,6 +8,7 @@ mod backoff;
 mod codes;
 mod intensity;
 mod plan;
+mod refused;
 mod retry;
 mod throttle;
 

@@ -255,11 +255,10 @@ pub(crate) fn plan_dials(
         let (next, at) = match what_follows(&step) {
             Some(Output::Dial(dial)) => {
                 plan.dials.push(clock.since(now));
-                let wait = match way {
-                    Way::Refused => Duration::ZERO,
-                    Way::Dropped(timeout) => timeout,
-                };
-                (Input::DialFailed(dial), now.checked_add(wait))
+                match way {
+                    Way::Refused => (Input::DialRefused(dial), Some(now)),
+                    Way::Dropped(timeout) => (Input::DialFailed(dial), now.checked_add(timeout)),
+                }
             }
             Some(Output::WaitUntil(at)) => (Input::RedialDue, Some(at)),
             _ => break,

@@ -116,7 +116,7 @@ fn schedules() -> Schedules {
         max: seconds(max),
     };
     let (idle, waiting) = (backoff(1.0, 1.6, 10.0), backoff(0.05, 2.0, 1.0));
-    Schedules { idle, waiting, jitter: 0.2, spread: seconds(0.02) }
+    Schedules { idle, waiting, refused_max: seconds(0.25), jitter: 0.2, spread: seconds(0.02) }
 }
 
 fn dials(terms: &Terms, way: Way) -> (Vec<f64>, Option<(f64, Code)>) {
@@ -127,10 +127,13 @@ fn dials(terms: &Terms, way: Way) -> (Vec<f64>, Option<(f64, Code)>) {
 
 #[test]
 fn without_a_link_dials_follow_the_quick_schedule_until_the_call_ends() {
-    let short = Terms { timeout: Some(seconds(3.0)), ..seed() };
+    let short = Terms { timeout: Some(seconds(2.0)), ..seed() };
     let late = Code::DeadlineExceeded;
-    let quick = vec![0.0, 0.05, 0.15, 0.35, 0.75, 1.55, 2.55];
-    assert_eq!(dials(&short, Way::Refused), (quick, Some((3.0, late))));
+    let quick = vec![0.0, 0.05, 0.15, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75];
+    assert_eq!(dials(&short, Way::Refused), (quick, Some((2.0, late))));
+    let hangs_up = Way::Dropped(Duration::ZERO);
+    let slower = vec![0.0, 0.05, 0.15, 0.35, 0.75, 1.55];
+    assert_eq!(dials(&short, hangs_up), (slower, Some((2.0, late))));
     let dropped = Way::Dropped(seconds(20.0));
     assert_eq!(dials(&seed(), dropped), (vec![0.0, 20.0, 40.0], Some((60.0, late))));
     let patient = Terms { timeout: None, ..seed() };

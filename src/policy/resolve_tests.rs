@@ -8,7 +8,8 @@ const SECOND: Duration = Duration::from_secs(1);
 fn machine(period: Option<Duration>) -> Resolve {
     let idle = Backoff { initial: SECOND, multiplier: 1.6, max: SECOND * 10 };
     let waiting = Backoff { initial: SECOND / 20, multiplier: 2.0, max: SECOND };
-    let schedules = Schedules { idle, waiting, jitter: 0.0, spread: Duration::ZERO };
+    let schedules =
+        Schedules { idle, waiting, refused_max: waiting.max, jitter: 0.0, spread: Duration::ZERO };
     Resolve::new(ResolveRule { period, min_interval: SECOND, absent: 2 }, schedules)
 }
 

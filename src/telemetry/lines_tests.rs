@@ -16,12 +16,10 @@ fn state(to: ConnectivityState) -> Fact {
 }
 
 fn dial_failed() -> Fact {
-    let failure =
-        DialFailure { step: DialStep::Connect, reason: "refused".into(), timed_out: false };
     Fact::DialFailed {
         incarnation: Incarnation(1),
         endpoint: EndpointId(1),
-        failure,
+        failure: DialFailure::new(DialStep::Connect, "refused"),
         steps: Box::default(),
     }
 }

@@ -27,7 +27,7 @@ macro_rules! fact_line {
             keepalive_time_ms, lived_ms, delay_ms, attempt, period_ms, retry, of, grace_ms,
             ejected_for_ms, certificate_until_unix, endpoints, resolve_ms, connect_ms, tls_ms,
             handshake_ms;
-            timed_out, while_idle, current, calls_waiting
+            timed_out, refused, while_idle, current, calls_waiting
         )
     };
     (

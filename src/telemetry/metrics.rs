@@ -189,8 +189,7 @@ mod tests {
     fn scenario_29_every_counter_counts_its_fact() {
         let (incarnation, endpoint) = (Incarnation(1), EndpointId(1));
         let second = Duration::from_secs(1);
-        let failure =
-            DialFailure { step: DialStep::Connect, reason: "refused".into(), timed_out: false };
+        let failure = DialFailure::new(DialStep::Connect, "refused");
         let goaway = GoAway { last_stream_id: 0, code: 0, debug: String::new() };
         let lost = Fact::LinkLost {
             incarnation,

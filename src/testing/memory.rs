@@ -237,6 +237,7 @@ impl MemoryNetwork {
                     step: DialStep::Connect,
                     reason: format!("cannot connect to {address}: connection refused"),
                     timed_out: false,
+                    refused: true,
                 }),
             }
         })

@@ -146,7 +146,16 @@ pub(super) fn failure(
         DialStep::Tls => "speak TLS with",
         DialStep::Handshake => "speak HTTP/2 with",
     };
-    DialFailure { step, reason: format!("cannot {doing} {place}: {error}"), timed_out: false }
+    DialFailure::new(step, format!("cannot {doing} {place}: {error}"))
+}
+
+/// The failure to open a stream to `place`.
+pub(super) fn not_connected(place: &dyn fmt::Display, error: &io::Error) -> DialFailure {
+    use io::ErrorKind::{AddrNotAvailable, ConnectionRefused, NotFound};
+    // A Unix socket that nobody has made is not found; a host without IPv6 says of `::1` that no
+    // such address is available. No packet went out for either.
+    let refused = matches!(error.kind(), ConnectionRefused | NotFound | AddrNotAvailable);
+    DialFailure { refused, ..failure(DialStep::Connect, place, error) }
 }
 
 #[cfg(test)]

@@ -121,7 +121,7 @@ struct Place<'a> {
 /// A dial ended in a panic, which is the connector's or of what it gave.
 pub(crate) fn dial_panicked(name: &str, words: &str) -> FailedDial {
     let reason = format!("cannot dial {name}: the connector panicked: {words}");
-    let failure = DialFailure { step: DialStep::Connect, reason, timed_out: false };
+    let failure = DialFailure::new(DialStep::Connect, reason);
     FailedDial { failure, wrong_peer: false, steps: Box::default() }
 }
 

@@ -129,10 +129,7 @@ impl DialRecord {
 
     /// Whether every address was tried, and failed, and a wrong peer answered at each.
     pub(super) fn is_wrong_everywhere(&self) -> bool {
-        let state = self.state.lock();
-        let wrong = |tried: &Tried| tried.wrong_peer && tried.failure.is_some();
-        let all = state.left == 0 && state.lookups.iter().all(Option::is_some);
-        all && !state.tried.is_empty() && state.tried.iter().all(wrong)
+        self.state.lock().is_each(|tried| tried.wrong_peer && tried.failure.is_some())
     }
 
     /// How long each step took that led to a link there.
@@ -219,7 +216,16 @@ impl DialRecord {
             step: furthest.unwrap_or(DialStep::Resolve),
             reason: format!("cannot dial {target}: {}", each.join("; ")),
             timed_out: timeout.is_some(),
+            refused: state.is_each(|tried| tried.failure.as_ref().is_some_and(|it| it.refused)),
         }
+    }
+}
+
+impl State {
+    /// Whether every address was tried, and each is such.
+    fn is_each(&self, such: impl Fn(&Tried) -> bool) -> bool {
+        let all = self.left == 0 && self.lookups.iter().all(Option::is_some);
+        all && !self.tried.is_empty() && self.tried.iter().all(such)
     }
 }
 
@@ -301,6 +307,22 @@ mod tests {
              within connect_timeout (20 s); cannot connect to 2.2.2.2:7: refused; 3.3.3.3:7: not \
              connected within connect_timeout (20 s); 4 more were not tried"
         );
+    }
+
+    #[test]
+    fn a_dial_is_refused_if_every_address_was_tried_and_refused() {
+        let refused = |address: &str| DialFailure { refused: true, ..refused(address) };
+        let record = record();
+        assert!(!record.all_failed().refused, "nothing was tried");
+        let first = record.begin(Some("1.1.1.1:7".into()), 0, 1);
+        record.failed(first, refused("1.1.1.1:7"));
+        assert!(!record.all_failed().refused, "one more was not tried");
+        let second = record.begin(Some("2.2.2.2:7".into()), 0, 0);
+        assert!(!record.cut_off(TIMEOUT, None).refused, "one has not answered");
+        record.failed(second, failure(DialStep::Connect, &"2.2.2.2:7", &"no route"));
+        assert!(!record.all_failed().refused, "one was not refused");
+        record.failed(second, refused("2.2.2.2:7"));
+        assert!(record.all_failed().refused);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::{
     connect_request::ConnectRequest,
-    connector::{BoxedIo, Candidate, Connected, Connector, failure, tune},
+    connector::{BoxedIo, Candidate, Connected, Connector, failure, not_connected, tune},
     dial_record::DialRecord,
     eyeballs::{Found, in_turn, race},
     lookup::{Lookups, literal},
@@ -116,7 +116,7 @@ fn tcp(addresses: Vec<SocketAddr>, request: &ConnectRequest) -> Vec<Candidate> {
     let connect = move |address| async move {
         let stream =
             TcpStream::connect(address).await.and_then(|stream| tune(stream, user_timeout));
-        let stream = stream.map_err(|error| failure(DialStep::Connect, &address, &error))?;
+        let stream = stream.map_err(|error| not_connected(&address, &error))?;
         let local = stream.local_addr();
         let io = Box::new(stream) as BoxedIo;
         Ok(match local {
@@ -135,7 +135,7 @@ fn unix(path: String, request: &ConnectRequest) -> Result<Vec<Candidate>, DialFa
         let stream: io::Result<_> = tokio::net::UnixStream::connect(path).await;
         stream
             .map(|stream| Box::new(stream) as BoxedIo)
-            .map_err(|error| failure(DialStep::Connect, &address, &error))
+            .map_err(|error| not_connected(&address, &error))
     };
     Ok(vec![Candidate::unnamed(connect)])
 }
@@ -149,6 +149,23 @@ fn unix(_: String, request: &ConnectRequest) -> Result<Vec<Candidate>, DialFailu
 mod tests {
     use super::*;
     use std::time::Duration;
+
+    #[tokio::test]
+    async fn a_port_where_nobody_listens_refuses_and_so_does_a_socket_that_nobody_made() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = listener.local_addr().expect("bound").port();
+        drop(listener);
+        let connect = |host: &str, port| {
+            NetConnector::default().connect(&ConnectRequest::new(Address::new(host, port)))
+        };
+        let refused = connect("127.0.0.1", port).await.err().expect("nobody listens");
+        assert!(refused.refused && !refused.timed_out, "{refused:?}");
+        #[cfg(unix)]
+        {
+            let missing = connect("unix:/nowhere/at.sock", 0).await.err().expect("no such file");
+            assert!(missing.refused, "{missing:?}");
+        }
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_name_server_that_never_answers_is_asked_once_and_named_in_each_failure() {

@@ -98,6 +98,7 @@ impl Draw {
             .reconnect_stable_after(self.one(&[ms(200), secs(2), secs(10)]))
             .reconnect_initial_backoff(self.one(&[ms(100), secs(1)]))
             .reconnect_max_backoff(self.one(&[secs(1), secs(4)]))
+            .reconnect_refused_max_backoff(self.one(&[ms(50), ms(250), secs(1)]))
             .intensity_restarts(self.one(&[0, 1, 5]))
             .retry_throttle_enabled(self.happens(0.5));
         if self.happens(0.2) {

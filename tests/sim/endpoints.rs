@@ -191,7 +191,7 @@ impl Endpoints {
                 self.must_be_listed(*endpoint, fact);
                 self.dial_started(*endpoint, *incarnation, *failures, now);
             }
-            Fact::DialFailed { incarnation, endpoint, .. } => {
+            Fact::DialFailed { incarnation, endpoint, failure, .. } => {
                 let counts = self.dial_ended(*incarnation, *endpoint, "failed");
                 // A move cuts a dial when the next one has begun.
                 let later = self.dials.iter().any(|(dial, it)| {
@@ -199,6 +199,9 @@ impl Endpoints {
                 });
                 // One that was forgotten says nothing about its endpoint, which may be back.
                 if counts && !later {
+                    self.all.get_mut(endpoint).into_iter().for_each(|told| {
+                        told.refused = failure.refused;
+                    });
                     self.ended(*endpoint, *incarnation);
                     self.way_on(*endpoint, now);
                 }

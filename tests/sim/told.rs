@@ -24,6 +24,8 @@ pub(crate) struct Told {
     /// The servers that it has left, which get calls until the links it had then are gone: those up
     /// to this one.
     pub(crate) left: (Vec<usize>, Incarnation),
+    /// Whether the last dial that ended was refused.
+    pub(crate) refused: bool,
     /// What ended last, and may be what a wait counts from.
     pub(crate) ended: Option<Incarnation>,
     /// From when the wait for the next dial counts, where there are several links.
@@ -44,6 +46,7 @@ impl Told {
             redial_not_before: None,
             dials_asked_for: 0,
             left: (Vec::new(), Incarnation::default()),
+            refused: false,
             ended: None,
             counts_from: None,
         }
@@ -77,7 +80,9 @@ impl Told {
         let (Some(from), Some(n)) = (from, failures.checked_sub(1)) else { return Ok(()) };
         let reconnect = script.config.reconnect();
         // The quick schedule is the least that may be waited.
-        let least = reconnect.waiting().delay(n).min(reconnect.idle().delay(n));
+        let waiting =
+            if self.refused { reconnect.refused_delay(n) } else { reconnect.waiting().delay(n) };
+        let least = waiting.min(reconnect.idle().delay(n));
         let least = least.mul_f64(1.0 - reconnect.jitter());
         if now + GRAIN < from + least {
             let after = now - from;

@@ -147,11 +147,12 @@ impl Session {
         let connection = self.connections.remove(at);
         match end {
             Some(ConnectionEnd::DialFailed(FailedDial { failure, wrong_peer, steps })) => {
-                let cause = failure.to_string();
+                let (cause, refused) = (failure.to_string(), failure.refused);
                 let (incarnation, endpoint) = (connection.incarnation, connection.endpoint);
                 let fact = Fact::DialFailed { incarnation, endpoint, failure, steps };
                 self.core.telemetry.announce(fact);
-                self.step(Input::DialFailed(incarnation), &cause);
+                let failed = if refused { Input::DialRefused } else { Input::DialFailed };
+                self.step(failed(incarnation), &cause);
                 // Only a wrong peer is of interest; the list may be long.
                 let listed = if wrong_peer { self.core.listed() } else { Vec::new() };
                 let listed: Vec<_> = listed.into_iter().map(|(id, _)| id).collect();
@@ -189,6 +190,13 @@ impl Session {
         let pace = self.core.config.reconnect.waiting.max;
         let due = Timer::new(&self.core, &self.me, pace, SupervisorMsg::RestartDue { shard });
         self.shards[shard].restart = Some((due, Watch::new(self.core.clone())));
+    }
+
+    /// Nobody but the first call asks for a request actor: one that ended has a successor anyway.
+    pub(super) fn first_call_came(&mut self, shard: usize) {
+        if !self.core.requests.is_started(shard) {
+            self.pending_children.push(PendingChild::Request(shard));
+        }
     }
 
     pub(super) fn restart_due(&mut self, shard: usize) {

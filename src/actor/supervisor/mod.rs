@@ -23,7 +23,7 @@ use crate::{
     call::Child,
     clock,
     model::{ConnectivityState, EndpointId, Fact, Incarnation},
-    policy::{Channel, Input, Liveness, Output, Restarts, Schedules, Step},
+    policy::{Channel, Input, Liveness, Output, Restarts, Step},
     transport::Dial,
 };
 use children::{Connection, PendingChild, RequestActorSlot};
@@ -76,12 +76,7 @@ impl Session {
     /// Begins: at first with a dial, after a failure with a redial, in a shutdown with the drain.
     fn begin(core: Arc<Core>, me: ActorRef<SupervisorMsg>) -> Self {
         let reconnect = &core.config.reconnect;
-        let schedules = Schedules {
-            idle: reconnect.idle,
-            waiting: reconnect.waiting,
-            jitter: reconnect.jitter,
-            spread: reconnect.spread,
-        };
+        let schedules = reconnect.schedules();
         let (last, connections) = (core.last_incarnation(), core.config.connections);
         let channel = match core.telemetry.state() {
             ConnectivityState::Idle => Channel::new(schedules, connections, last),
@@ -104,6 +99,7 @@ impl Session {
             _given: GivenWatch::new(&core),
             names: Names::new(&core, schedules).map(Box::new),
             watched: Watched::new(&core, &me).map(Box::new),
+            pending_children: core.requests.wanted().map(PendingChild::Request).collect(),
             core,
             me,
             channel,
@@ -111,7 +107,6 @@ impl Session {
             // As a rule there is one; a vector that grows makes room for four.
             connections: Vec::with_capacity(1),
             shards: (0..shards).map(|_| RequestActorSlot::default()).collect(),
-            pending_children: (0..shards).map(PendingChild::Request).collect(),
             redial: None,
             grace: None,
             idle_looks: None,
@@ -168,6 +163,7 @@ impl Session {
             }
             SupervisorMsg::EndpointJudged(judged) => self.judged(judged),
             SupervisorMsg::ProbationDue => self.probation_due(),
+            SupervisorMsg::FirstCallCame { shard } => self.first_call_came(shard),
             SupervisorMsg::RestartDue { shard } => self.restart_due(shard),
             SupervisorMsg::CallsWaiting { actor, waiting } => self.calls_waiting(actor, waiting),
             SupervisorMsg::ResetBackoff if self.channel.is_idle() => {
@@ -190,7 +186,8 @@ impl Session {
     /// Takes one step and carries out what follows; nothing, if the input comes late.
     fn step(&mut self, input: Input, cause: &str) {
         self.take_step(cause, |channel, cause, now, random| channel.on(input, cause, now, random));
-        if matches!(input, Input::Lost { .. } | Input::GoAway(_) | Input::DialFailed(_)) {
+        let failed = matches!(input, Input::DialFailed(_) | Input::DialRefused(_));
+        if failed || matches!(input, Input::Lost { .. } | Input::GoAway(_)) {
             // Perhaps the server has moved.
             self.look_up_soon();
         }

@@ -18,7 +18,7 @@ use crate::{
     unwind::caught,
 };
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
-use std::sync::Arc;
+use std::{future::Future, sync::Arc};
 
 pub(in crate::actor) struct SupervisorActor;
 
@@ -63,28 +63,40 @@ impl Actor for SupervisorActor {
         Ok(me.cast(SupervisorMsg::Begin)?)
     }
 
-    async fn handle(
+    fn handle(
         &self,
         me: ActorRef<SupervisorMsg>,
         message: SupervisorMsg,
         restarter: &mut Restarter,
-    ) -> Result<(), ActorProcessingErr> {
-        restarter.handle_event(&me, Event::Message(message))?;
-        restarter.start_children_and_check(&me).await
+    ) -> impl Future<Output = Result<(), ActorProcessingErr>> + Send {
+        restarter.handle(me, Event::Message(message))
     }
 
-    async fn handle_supervisor_evt(
+    fn handle_supervisor_evt(
         &self,
         me: ActorRef<SupervisorMsg>,
         event: SupervisionEvent,
         restarter: &mut Restarter,
-    ) -> Result<(), ActorProcessingErr> {
-        restarter.handle_event(&me, Event::OfChild(event))?;
-        restarter.start_children_and_check(&me).await
+    ) -> impl Future<Output = Result<(), ActorProcessingErr>> + Send {
+        restarter.handle(me, Event::OfChild(event))
     }
 }
 
 impl Restarter {
+    /// Handles the event before there is a future, which would keep room for it as long as the
+    /// actor lives, several times over; only the children's start takes an `await`.
+    fn handle(
+        &mut self,
+        me: ActorRef<SupervisorMsg>,
+        event: Event,
+    ) -> impl Future<Output = Result<(), ActorProcessingErr>> + Send {
+        let handled = self.handle_event(&me, event);
+        async move {
+            handled?;
+            self.start_children_and_check(&me).await
+        }
+    }
+
     fn handle_event(
         &mut self,
         me: &ActorRef<SupervisorMsg>,

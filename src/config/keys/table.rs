@@ -343,8 +343,12 @@ keys! {
             because "calls wait";
         /// No such wait is longer; at least `reconnect.waiting_initial_backoff`.
         reconnect_waiting_max_backoff(Duration): "reconnect.waiting_max_backoff", TIME,
-            default "1.0",
-            because "calls wait: a server that is back is noticed within a second";
+            default "1.0", because "calls wait: a server that is back is noticed within a second";
+        /// While calls wait for a port that refuses, no wait is longer; 0.4 of it at most after the
+        /// first 3 dials, 2.2 times it from the 12th dial on, and after the 27th it ends.
+        reconnect_refused_max_backoff(Duration): "reconnect.refused_max_backoff", TIME,
+            default "0.25", because "[its server may be about to \
+                start](decisions/0094-a-port-that-refuses-is-asked-more-often.md)";
         /// The share by which every wait between dials varies to either side, 0 to 1.
         reconnect_jitter(f64): "reconnect.jitter", SHARE, default "0.2",
             because "gRPC's connection backoff";

@@ -265,6 +265,7 @@ impl Plan {
             "reconnect.waiting_initial_backoff",
             "reconnect.waiting_backoff_multiplier",
             "reconnect.waiting_max_backoff",
+            "reconnect.refused_max_backoff",
             "reconnect.jitter",
         ]);
         let redials = match between.is_empty() {

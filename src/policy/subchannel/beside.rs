@@ -143,7 +143,7 @@ impl Subchannel {
                     outputs.push(Output::Drain(former.record.incarnation));
                 }
             }
-            (Input::DialFailed(_), Beside::Dialling { .. }) => {
+            (Input::DialFailed(_) | Input::DialRefused(_), Beside::Dialling { .. }) => {
                 self.dial_failed(&mut in_use, &mut outputs, moment);
             }
             (Input::Lost { link, .. }, Beside::Dialling { dial, .. })

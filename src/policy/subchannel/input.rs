@@ -15,6 +15,8 @@ pub enum Input {
     Established(Incarnation),
     /// A dial failed.
     DialFailed(Incarnation),
+    /// A dial failed: nobody listens there. The host is up, and its process is not.
+    DialRefused(Incarnation),
     /// A link answered a call, or has lived long enough.
     Proven(Incarnation),
     /// A link is gone, or the dial that was to give it.

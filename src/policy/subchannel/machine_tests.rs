@@ -10,7 +10,8 @@ fn schedules() -> Schedules {
     let second = Duration::from_secs(1);
     let idle = Backoff { initial: second, multiplier: 1.6, max: second * 10 };
     let waiting = Backoff { initial: second / 20, multiplier: 2.0, max: second };
-    Schedules { idle, waiting, jitter: 0.2, spread: Duration::from_millis(20) }
+    let spread = Duration::from_millis(20);
+    Schedules { idle, waiting, refused_max: second / 4, jitter: 0.2, spread }
 }
 
 /// A machine with the number of its last dial, as a channel keeps it.
@@ -76,6 +77,7 @@ fn inputs(last: u64) -> Vec<Input> {
         inputs.extend([
             Input::Established(link),
             Input::DialFailed(link),
+            Input::DialRefused(link),
             Input::Proven(link),
             lost(link),
             Input::Lost { link, goaway: true },
@@ -84,6 +86,23 @@ fn inputs(last: u64) -> Vec<Input> {
         ]);
     }
     inputs
+}
+
+#[test]
+fn a_call_that_begins_to_wait_shortens_the_wait_before_a_port_that_refuses_more() {
+    let (start, ms) = (Instant::now(), Duration::from_millis);
+    let waits = |failed: fn(Incarnation) -> Input| {
+        let (mut machine, mut now) = (Numbered::new(), start);
+        machine.on(Input::Connect, now);
+        for _ in 0..3 {
+            now = machine.waits(failed(machine.newest()), now);
+            machine.on(Input::RedialDue, now);
+        }
+        let idle = machine.waits(failed(machine.newest()), now) - now;
+        (idle, machine.waits(Input::CallsWaiting(true), now) - now)
+    };
+    assert_eq!(waits(Input::DialFailed), (ms(4_096), ms(400)));
+    assert_eq!(waits(Input::DialRefused), (ms(4_096), ms(250)));
 }
 
 /// Walks every sequence of seven inputs, each step 100 ms after the last.
@@ -182,7 +201,11 @@ fn check(before: &Subchannel, input: Input, outputs: &[Output], after: &Subchann
     let dials = outputs.iter().filter(|output| matches!(output, Output::Dial(_))).count();
     let ended = matches!(
         input,
-        Input::Established(_) | Input::DialFailed(_) | Input::Lost { .. } | Input::Moved
+        Input::Established(_)
+            | Input::DialFailed(_)
+            | Input::DialRefused(_)
+            | Input::Lost { .. }
+            | Input::Moved
     );
     let free = before.dialling().is_none() || ended;
     assert!(dials <= 1 && (dials == 0 || free), "{input:?}: {outputs:?}");

@@ -6,7 +6,7 @@
 //! | waiting | RedialDue, ResetBackoff | dialling | Dial |
 //! | waiting | CallsWaiting | waiting | WaitUntil(earlier), if the quick schedule is earlier |
 //! | dialling | Established | ready, with a link on trial | Use |
-//! | dialling | DialFailed, Lost | waiting | WaitUntil(backoff from the dial's start) |
+//! | dialling | DialFailed, DialRefused, Lost | waiting | WaitUntil(backoff from the dial's start) |
 //! | waiting, dialling | Moved | dialling | Dial, and Drain (the dial there was) |
 //! | ready | Proven | ready, the link is proven | - (the counts of failures start over) |
 //! | ready | Lost, GoAway (a link of several) | ready, without it | - |
@@ -94,13 +94,17 @@ struct Step {
     unit: f64,
     /// The wait counts from there (gRPC connection backoff).
     dial_started: Instant,
+    /// Whether that dial was refused.
+    refused: bool,
 }
 
-/// The moment of one step: the time, its random number, and the number of a dial that it starts.
+/// The moment of one step: the time, its random number, whether a dial was refused, and the number
+/// of a dial that it starts.
 #[derive(Clone, Copy)]
 struct Moment {
     now: Instant,
     unit: f64,
+    refused: bool,
     /// None: no dial may start now; who asks comes back.
     next: Option<Incarnation>,
 }
@@ -151,7 +155,8 @@ impl Subchannel {
         if matches!(input, Input::Proven(link) if self.is_proven(link)) {
             return Some(Vec::new());
         }
-        let moment = Moment { now, unit: random(), next };
+        let refused = matches!(input, Input::DialRefused(_));
+        let moment = Moment { now, unit: random(), refused, next };
         let stage = std::mem::replace(&mut self.stage, Stage::Idle);
         let (stage, outputs) = self.step(stage, input, moment);
         self.stage = stage;
@@ -186,9 +191,10 @@ impl Subchannel {
             (Stage::Dialling { dial, .. }, Input::Established(_)) => {
                 self.go_on(InUse::first(dial), vec![Output::Use(dial.incarnation)], moment)
             }
-            (Stage::Dialling { dial, again }, Input::DialFailed(_) | Input::Lost { .. }) => {
-                self.back_off(TransientFailure, dial, again, moment)
-            }
+            (
+                Stage::Dialling { dial, again },
+                Input::DialFailed(_) | Input::DialRefused(_) | Input::Lost { .. },
+            ) => self.back_off(TransientFailure, dial, again, moment),
             // A wait without a backoff is short, or is meant to be kept.
             (Stage::Waiting { shows, wait: Wait { backoff: Some(step), .. } }, Input::Moved) => {
                 let wait = Wait { at: now, backoff: Some(step) };
@@ -237,7 +243,8 @@ impl Subchannel {
 
     /// The wait after a dial, or a link on trial, that failed as the `n`th in a row.
     fn backoff(&self, n: u32, dial: LinkRecord, again: bool, moment: Moment) -> Wait {
-        let step = Step { n, unit: moment.unit, dial_started: dial.dial_started };
+        let Moment { unit, refused, .. } = moment;
+        let step = Step { n, unit, dial_started: dial.dial_started, refused };
         let at = if again { moment.now } else { self.due(step, moment.now) };
         Wait { at, backoff: Some(step) }
     }
@@ -266,9 +273,8 @@ impl Subchannel {
     }
 
     fn due(&self, step: Step, now: Instant) -> Instant {
-        let schedule =
-            if self.calls_waiting { self.schedules.waiting } else { self.schedules.idle };
-        let delay = jittered(schedule.delay(step.n), self.schedules.jitter, step.unit);
+        let delay = self.schedules.delay(step.n, self.calls_waiting, step.refused);
+        let delay = jittered(delay, self.schedules.jitter, step.unit);
         now.max(after(step.dial_started, delay))
     }
 }

@@ -105,7 +105,9 @@ impl Subchannel {
     pub fn is_late(&self, input: Input) -> bool {
         let in_use = |one| self.links().any(|link| link == one);
         match input {
-            Input::Established(one) | Input::DialFailed(one) => self.dialling() != Some(one),
+            Input::Established(one) | Input::DialFailed(one) | Input::DialRefused(one) => {
+                self.dialling() != Some(one)
+            }
             Input::Proven(one) | Input::GoAway(one) | Input::WornOut(one) => !in_use(one),
             Input::Lost { link, .. } => !self.owns(link),
             Input::Connect | Input::RedialDue | Input::ResetBackoff | Input::Moved => false,

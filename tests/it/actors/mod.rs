@@ -3,6 +3,7 @@
 mod caller_panics;
 mod configured_news;
 mod crash_loops;
+mod first_calls;
 mod found_by_simulation;
 mod mailbox;
 mod no_runtime;

@@ -1,7 +1,7 @@
 //! The pages: the sick first, the same facts as JSON, and whatever a server says shown as text.
 
 use super::asked::{admin, ask, channel, get, get_json};
-use crate::support::{ADDRESS, LONG, Rig, config, generated_stream, settle, start, supervise};
+use crate::support::{ADDRESS, LONG, Rig, config, generated_stream, settle, start};
 use std::time::Duration;
 use tonic::Code;
 use tonic_supervisor::{
