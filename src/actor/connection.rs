@@ -16,7 +16,7 @@ use crate::{
     model::{Incarnation, LinkEnd},
     transport::{Dial, Dialled, FailedDial, Link, LinkEvent, LinkListener, dial_panicked},
 };
-use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
+use ractor::{Actor, ActorProcessingErr, ActorRef};
 use std::{
     future::{Future, ready},
     sync::Arc,
@@ -103,7 +103,7 @@ impl Actor for ConnectionActor {
         })
     }
 
-    /// Nothing waits here, so the future has no room for a message as long as the actor lives.
+    /// Nothing waits here: the actor's future has no room for messages.
     fn handle(
         &self,
         me: ActorRef<ConnectionMsg>,
@@ -136,16 +136,6 @@ impl Actor for ConnectionActor {
             }
         }
         handling.end(&state.core);
-        ready(Ok(()))
-    }
-
-    /// It has no children.
-    fn handle_supervisor_evt(
-        &self,
-        _: ActorRef<ConnectionMsg>,
-        _: SupervisionEvent,
-        _: &mut ConnectionState,
-    ) -> impl Future<Output = Result<(), ActorProcessingErr>> + Send {
         ready(Ok(()))
     }
 }

@@ -12,7 +12,7 @@ pub use aggregate::NO_ENDPOINTS;
 pub use overlay::{News, Standing};
 
 use super::{
-    backoff::Schedules,
+    schedules::Schedules,
     subchannel::{Input, Output, Subchannel},
 };
 use crate::model::{ConnectivityState, EndpointId, Incarnation};

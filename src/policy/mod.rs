@@ -10,6 +10,7 @@ mod intensity;
 mod plan;
 mod refused;
 mod retry;
+mod schedules;
 mod throttle;
 
 // What is `pub` in a machine is for the other chapters, as in a crate of its own.
@@ -57,7 +58,6 @@ pub use plan::{CallPlan, DialPlan, PlannedAttempt, PlannedEnd};
 pub use retry::{RetryLimit, RetryPolicy};
 pub use throttle::ThrottleRule;
 
-pub(crate) use backoff::Schedules;
 pub(crate) use backoff::jittered;
 pub(crate) use call::{CallMachine, Decision, Place, Pushback, Rules, place_after};
 pub(crate) use channel::{Channel, NO_ENDPOINTS, News, Standing, Step};
@@ -78,6 +78,7 @@ pub(crate) use pending::{Due, Pending};
 pub(crate) use pick::{choose, key_of, rank};
 pub(crate) use plan::{Server, Terms, Way, plan_call, plan_dials, silence_noticed};
 pub(crate) use resolve::{Resolve, ResolveRule};
+pub(crate) use schedules::Schedules;
 pub(crate) use spells::Spells;
 pub(crate) use subchannel::{Input, Output};
 pub(crate) use subset::subset;

@@ -7,13 +7,13 @@
 //! time here but waits and limits, and those end with whole milliseconds, as tokio's timers do.
 
 use super::{
-    backoff::Schedules,
     call::{CallMachine, Decision, Rules},
     channel::{Channel, Step},
     deadline::{attempt_ends, bounds, waits_until},
     liveness::{Liveness, Next},
     pending::{Due, Pending},
     retry::RetryPolicy,
+    schedules::Schedules,
     subchannel::{Input, Output},
     throttle::{Throttle, ThrottleRule},
 };

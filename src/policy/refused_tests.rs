@@ -1,7 +1,8 @@
 //! What the waits before a port that refuses are, and what a fleet of clients makes of them.
 
 use super::super::{
-    backoff::{Backoff, Schedules},
+    backoff::Backoff,
+    schedules::Schedules,
     subchannel::{Input, Output, Subchannel},
 };
 use crate::model::Incarnation;

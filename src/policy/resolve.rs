@@ -17,8 +17,9 @@
 //! reached and is not listed any more has moved.
 
 use super::{
-    backoff::{Schedules, jittered},
+    backoff::jittered,
     deadline::{after, earliest},
+    schedules::Schedules,
 };
 use crate::model::{Address, Endpoint};
 use std::{

@@ -34,8 +34,9 @@ mod now;
 pub use input::{Input, Output};
 
 use super::{
-    backoff::{Schedules, jittered, scaled},
+    backoff::{jittered, scaled},
     deadline::after,
+    schedules::Schedules,
 };
 use crate::model::{
     ConnectivityState::{self, TransientFailure},
