@@ -16,6 +16,7 @@ mod handling;
 mod health;
 mod inbox;
 mod link_events;
+mod link_task;
 mod message;
 mod mutations;
 mod registry;

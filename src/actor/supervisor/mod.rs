@@ -111,7 +111,7 @@ impl Session {
             // As a rule there is one; a vector that grows makes room for four.
             connections: Vec::with_capacity(1),
             shards: (0..shards).map(|_| RequestActorSlot::default()).collect(),
-            pending_children: (0..shards).map(PendingChild::Request).collect(),
+            pending_children: Vec::with_capacity(shards + 1),
             redial: None,
             grace: None,
             idle_looks: None,
@@ -133,6 +133,9 @@ impl Session {
         session.watch_listed();
         session.look_up_now();
         session.begin_idle_looks();
+        // The first dial goes ahead: it runs while the request actors are started.
+        let dial = session.pending_children.len().min(1);
+        session.pending_children.splice(dial..dial, (0..shards).map(PendingChild::Request));
         session
     }
 
