@@ -19,6 +19,10 @@ use tonic_supervisor::{Config, Supervisor, testing::FaultProxy};
 
 const EVERY: Duration = Duration::from_millis(10);
 
+/// The outage in which calls with a deadline that is shorter are counted.
+const DEADLINES_IN: Fault = Fault::Killed(Duration::from_secs(2));
+const DEADLINE: Duration = Duration::from_millis(500);
+
 fn main() -> ExitCode {
     common::main(run)
 }
@@ -74,6 +78,7 @@ async fn run(how: Run) -> Vec<Row> {
     let quick = [Fault::Killed(seconds(0.2)), Fault::Restarted];
     let all = [
         Fault::Killed(seconds(0.2)),
+        Fault::Killed(seconds(1.0)),
         Fault::Killed(seconds(2.0)),
         Fault::Killed(seconds(10.0)),
         Fault::Restarted,
@@ -85,9 +90,16 @@ async fn run(how: Run) -> Vec<Row> {
     for fault in faults {
         let mut lives = Vec::new();
         for _ in 0..rounds {
-            lives.push(live_through(*fault).await);
+            lives.push(live_through(*fault, None).await);
         }
         rows.extend(report(*fault, &lives));
+    }
+    if !how.quick {
+        let mut lives = Vec::new();
+        for _ in 0..rounds {
+            lives.push(live_through(DEADLINES_IN, Some(DEADLINE)).await);
+        }
+        rows.push(lost(&lives));
     }
     rows
 }
@@ -104,14 +116,14 @@ struct Life {
 type Log = Arc<Mutex<Vec<(Instant, Option<Instant>, bool)>>>;
 
 /// Both sides, side by side, each behind a proxy of its own.
-async fn live_through(fault: Fault) -> [Life; 2] {
+async fn live_through(fault: Fault, deadline: Option<Duration>) -> [Life; 2] {
     let mut server = server::Child::start();
     let proxy = FaultProxy::to(server.address).await;
     let supervisor = supervise(proxy.addr()).await;
     let logs: [Log; 2] = Default::default();
     let callers = [
-        tokio::spawn(call_on(client::over(supervisor.channel()), logs[0].clone())),
-        tokio::spawn(call_on(client::plain_lazy(proxy.addr()), logs[1].clone())),
+        tokio::spawn(call_on(client::over(supervisor.channel()).within(deadline), logs[0].clone())),
+        tokio::spawn(call_on(client::plain_lazy(proxy.addr()).within(deadline), logs[1].clone())),
     ];
     sleep(Duration::from_secs(1)).await;
     let before = supervisor.snapshot().dials;
@@ -199,4 +211,12 @@ fn report(fault: Fault, lives: &[[Life; 2]]) -> Vec<Row> {
     rows.push(Row::new("recovery", format!("{name}.calls"), "calls", &read(0, |life| life.calls)));
     rows.push(Row::new("recovery", format!("{name}.dials"), "dials", &read(0, |life| life.dials)));
     rows
+}
+
+/// Calls with a deadline that failed in an outage that is longer.
+fn lost(lives: &[[Life; 2]]) -> Row {
+    let [ours, theirs] = [0, 1]
+        .map(|side| lives.iter().map(|life: &[Life; 2]| life[side].failed).collect::<Vec<_>>());
+    let measure = format!("{}.lost_with_{}_ms", DEADLINES_IN.name(), DEADLINE.as_millis());
+    Row::new("recovery", measure, "calls", &ours).against("tonic", &ours, &theirs)
 }
