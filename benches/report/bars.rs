@@ -17,7 +17,7 @@ struct Bar<'a> {
     at_most: bool,
     must: f64,
     aim: Option<f64>,
-    unit: &'a str,
+    unit: String,
 }
 
 impl<'a> Bar<'a> {
@@ -34,7 +34,8 @@ impl<'a> Bar<'a> {
             at_most: next() == "<=",
             must: number(next()),
             aim: Some(next()).filter(|aim| *aim != "-").map(number),
-            unit: words.next().unwrap_or_default(),
+            // With its space.
+            unit: words.next().map_or(String::new(), |unit| format!(" {unit}")),
         }
     }
 
@@ -69,14 +70,14 @@ pub(crate) fn table(figures: &Figures) -> String {
             true => format!("{number:.2}"),
             false => format!("{number:.0}"),
         };
-        let (words, unit) = (bar.words(), bar.unit);
+        let (words, unit) = (bar.words(), &bar.unit);
         let sign = if bar.at_most { "<=" } else { ">=" };
         let (must, aim) = (number(bar.must), bar.aim.map_or(String::new(), number));
         let measured = bar.measured(figures);
         let verdict = measured.map_or("", |measured| bar.verdict(measured));
         let measured = measured.map_or("not measured".to_owned(), number);
         let _ =
-            writeln!(table, "| {words} | {sign} {must} {unit} | {aim} | {measured} | {verdict} |");
+            writeln!(table, "| {words} | {sign} {must}{unit} | {aim} | {measured} | {verdict} |");
     }
     table
 }
