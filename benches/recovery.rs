@@ -22,6 +22,10 @@ use tonic_supervisor::{Config, Supervisor, testing::FaultProxy};
 
 const EVERY: Duration = Duration::from_millis(10);
 
+/// The outage in which calls with a deadline that is shorter are counted.
+const DEADLINES_IN: Fault = Fault::Killed(Duration::from_secs(2));
+const DEADLINE: Duration = Duration::from_millis(500);
+
 fn main() -> ExitCode {
     common::main(run)
 }
@@ -79,27 +83,31 @@ impl Fault {
 
 async fn run(how: Run) -> Vec<Row> {
     let seconds = Duration::from_secs_f64;
-    let quick = [(Fault::Killed(seconds(0.2)), None), (Fault::Restarted, None)];
+    let quick = [Fault::Killed(seconds(0.2)), Fault::Restarted];
     let all = [
-        (Fault::Killed(seconds(0.2)), None),
-        (Fault::Killed(seconds(1.0)), None),
-        (Fault::Killed(seconds(2.0)), None),
-        (Fault::Killed(seconds(2.0)), Some(seconds(0.5))),
-        (Fault::Killed(seconds(10.0)), None),
-        (Fault::Restarted, None),
-        (Fault::Cut(seconds(2.0)), None),
-        (Fault::Frozen(seconds(4.0)), None),
+        Fault::Killed(seconds(0.2)),
+        Fault::Killed(seconds(1.0)),
+        Fault::Killed(seconds(2.0)),
+        Fault::Killed(seconds(10.0)),
+        Fault::Restarted,
+        Fault::Cut(seconds(2.0)),
+        Fault::Frozen(seconds(4.0)),
     ];
     let (faults, rounds) = if how.quick { (&quick[..], 1) } else { (&all[..], 3) };
     let mut rows = Vec::new();
-    for (fault, deadline) in faults {
+    for fault in faults {
         let mut lives = Vec::new();
         for _ in 0..rounds {
-            lives.push(live_through(*fault, *deadline).await);
+            lives.push(live_through(*fault, None).await);
         }
-        let deadline = deadline
-            .map_or(String::new(), |time| format!("_with_deadlines_of_{}_s", time.as_secs_f64()));
-        rows.extend(report(&format!("{}{deadline}", fault.name()), &lives));
+        rows.extend(report(*fault, &lives));
+    }
+    if !how.quick {
+        let mut lives = Vec::new();
+        for _ in 0..rounds {
+            lives.push(live_through(DEADLINES_IN, Some(DEADLINE)).await);
+        }
+        rows.push(lost(&lives));
     }
     rows
 }
@@ -115,20 +123,16 @@ struct Life {
 
 type Log = Arc<Mutex<Vec<(Instant, Option<Instant>, bool)>>>;
 
-/// Both sides, side by side. Their calls have until `deadline`, if there is one.
+/// Both sides, side by side.
 async fn live_through(fault: Fault, deadline: Option<Duration>) -> [Life; 2] {
     let mut server = server::Child::start();
     let proxy = FaultProxy::to(server.address).await;
     let address = if fault.is_the_proxys() { proxy.addr() } else { server.address };
-    let supervisor = supervise(address, deadline).await;
-    let plain = match deadline {
-        Some(deadline) => client::plain_within(address, deadline),
-        None => client::plain_lazy(address),
-    };
+    let supervisor = supervise(address).await;
     let logs: [Log; 2] = Default::default();
     let callers = [
-        tokio::spawn(call_on(client::over(supervisor.channel()), logs[0].clone())),
-        tokio::spawn(call_on(plain, logs[1].clone())),
+        tokio::spawn(call_on(client::over(supervisor.channel()).within(deadline), logs[0].clone())),
+        tokio::spawn(call_on(client::plain_lazy(address).within(deadline), logs[1].clone())),
     ];
     sleep(Duration::from_secs(1)).await;
     let before = supervisor.snapshot().dials;
@@ -142,13 +146,8 @@ async fn live_through(fault: Fault, deadline: Option<Duration>) -> [Life; 2] {
 }
 
 /// Keepalive quick enough for the freeze to be noticed; everything else as it comes.
-async fn supervise(address: SocketAddr, deadline: Option<Duration>) -> Supervisor {
-    let config = Config::builder();
-    let config = match deadline {
-        Some(deadline) => config.timeout(deadline),
-        None => config,
-    };
-    let config = config
+async fn supervise(address: SocketAddr) -> Supervisor {
+    let config = Config::builder()
         .host("127.0.0.1")
         .port(address.port())
         .keepalive_floor(Duration::from_millis(500))
@@ -197,7 +196,7 @@ fn account(log: &[(Instant, Option<Instant>, bool)], back: Instant) -> Life {
     }
 }
 
-fn report(name: &str, lives: &[[Life; 2]]) -> Vec<Row> {
+fn report(fault: Fault, lives: &[[Life; 2]]) -> Vec<Row> {
     let read = |side: usize, read: fn(&Life) -> f64| {
         lives.iter().map(|life| read(&life[side])).collect::<Vec<f64>>()
     };
@@ -206,6 +205,7 @@ fn report(name: &str, lives: &[[Life; 2]]) -> Vec<Row> {
         ("failed_calls", "calls", |life| life.failed),
         ("first_success_after", "ms", |life| life.first_success_ms),
     ];
+    let name = fault.name();
     let mut rows: Vec<Row> = measures
         .into_iter()
         .flat_map(|(measure, unit, of)| {
@@ -220,4 +220,12 @@ fn report(name: &str, lives: &[[Life; 2]]) -> Vec<Row> {
     rows.push(Row::new("recovery", format!("{name}.calls"), "calls", &read(0, |life| life.calls)));
     rows.push(Row::new("recovery", format!("{name}.dials"), "dials", &read(0, |life| life.dials)));
     rows
+}
+
+/// Calls with a deadline that failed in an outage that is longer.
+fn lost(lives: &[[Life; 2]]) -> Row {
+    let [ours, theirs] = [0, 1]
+        .map(|side| lives.iter().map(|life: &[Life; 2]| life[side].failed).collect::<Vec<_>>());
+    let measure = format!("{}.lost_with_{}_ms", DEADLINES_IN.name(), DEADLINE.as_millis());
+    Row::new("recovery", measure, "calls", &ours).against("tonic", &ours, &theirs)
 }

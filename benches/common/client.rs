@@ -22,13 +22,23 @@ pub(crate) trait Echo: Clone + Send + 'static {
 
 /// A unary client over a channel.
 #[derive(Clone)]
-pub(crate) struct Client<C>(Grpc<C>);
+pub(crate) struct Client<C> {
+    grpc: Grpc<C>,
+    deadline: Option<Duration>,
+}
 
 pub(crate) fn over<C>(channel: C) -> Client<C>
 where
     C: GrpcService<Body>,
 {
-    Client(Grpc::new(channel))
+    Client { grpc: Grpc::new(channel), deadline: None }
+}
+
+impl<C> Client<C> {
+    /// The same with a deadline on every call, or with none.
+    pub(crate) fn within(self, deadline: Option<Duration>) -> Self {
+        Self { deadline, ..self }
+    }
 }
 
 fn endpoint(address: SocketAddr) -> Endpoint {
@@ -59,14 +69,6 @@ pub(crate) fn plain_lazy(address: SocketAddr) -> Client<tonic::transport::Channe
     over(endpoint(address).connect_lazy())
 }
 
-/// The same, whose calls have so long.
-pub(crate) fn plain_within(
-    address: SocketAddr,
-    timeout: Duration,
-) -> Client<tonic::transport::Channel> {
-    over(endpoint(address).timeout(timeout).connect_lazy())
-}
-
 /// A supervisor with the defaults, its link up.
 pub(crate) async fn supervise(address: SocketAddr) -> Supervisor {
     ready(Config::builder().host("127.0.0.1").port(address.port())).await
@@ -91,11 +93,15 @@ where
     C::Error: Into<StdError>,
 {
     async fn echo(&mut self, payload: Vec<u8>) -> Result<usize, Status> {
-        self.0.ready().await.map_err(|error| Status::from_error(error.into()))?;
+        self.grpc.ready().await.map_err(|error| Status::from_error(error.into()))?;
         let mut request = Request::new(payload);
         request.extensions_mut().insert(CallOptions::new().unary());
+        if let Some(deadline) = self.deadline {
+            request.set_timeout(deadline);
+        }
         let codec = ProstCodec::<Vec<u8>, Vec<u8>>::default();
-        Ok(self.0.unary(request, PathAndQuery::from_static(PATH), codec).await?.into_inner().len())
+        let path = PathAndQuery::from_static(PATH);
+        Ok(self.grpc.unary(request, path, codec).await?.into_inner().len())
     }
 }
 

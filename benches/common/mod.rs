@@ -23,6 +23,9 @@ pub(crate) struct Run {
 pub(crate) fn main<F: Future<Output = Vec<row::Row>>>(bench: impl FnOnce(Run) -> F) -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let has = |name: &str| arguments.iter().any(|argument| argument == name);
+    if has("--serve") {
+        server::stay_on_one_core();
+    }
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     if let Some(at) = arguments.iter().position(|argument| argument == "--serve") {

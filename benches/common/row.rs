@@ -7,6 +7,7 @@ pub(crate) struct Row {
     measure: String,
     payload: usize,
     in_flight: usize,
+    connections: usize,
     peer: &'static str,
     unit: &'static str,
     value: f64,
@@ -27,6 +28,7 @@ impl Row {
             measure: measure.into(),
             payload: 0,
             in_flight: 0,
+            connections: 1,
             peer: "none",
             unit,
             value,
@@ -37,6 +39,12 @@ impl Row {
     /// At this point of a grid.
     pub(crate) fn at(mut self, payload: usize, in_flight: usize) -> Self {
         (self.payload, self.in_flight) = (payload, in_flight);
+        self
+    }
+
+    /// With so many links, where the peer has one.
+    pub(crate) fn with_connections(mut self, connections: usize) -> Self {
+        self.connections = connections;
         self
     }
 
@@ -53,11 +61,12 @@ impl Row {
     pub(crate) fn json(&self) -> String {
         let number = |n: f64| if n.is_finite() { format!("{n:.3}") } else { "null".to_owned() };
         let [ratio, least, most] = self.ratios.map_or([f64::NAN; 3], |ratios| ratios).map(number);
-        let Self { bench, measure, payload, in_flight, peer, unit, value, .. } = self;
+        let Self { bench, measure, payload, in_flight, connections, peer, unit, value, .. } = self;
         format!(
             "{{\"bench\":\"{bench}\",\"measure\":\"{measure}\",\"payload\":{payload},\
-             \"in_flight\":{in_flight},\"connections\":1,\"peer\":\"{peer}\",\"value\":{},\
-             \"unit\":\"{unit}\",\"ratio\":{ratio},\"ratio_min\":{least},\"ratio_max\":{most}}}",
+             \"in_flight\":{in_flight},\"connections\":{connections},\"peer\":\"{peer}\",\
+             \"value\":{},\"unit\":\"{unit}\",\"ratio\":{ratio},\"ratio_min\":{least},\
+             \"ratio_max\":{most}}}",
             number(*value)
         )
     }
@@ -80,12 +89,16 @@ fn sorted(values: &[f64]) -> Vec<f64> {
     values
 }
 
-/// This process's CPU time so far in microseconds, where the system tells (Linux: ticks of 10 ms).
+/// This process's CPU time so far in microseconds, where the system tells.
+#[cfg(unix)]
 pub(crate) fn cpu_us() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let after_name = stat.rsplit(')').next().unwrap_or_default();
-    let fields = after_name.split_whitespace().skip(11).take(2);
-    fields.filter_map(|field| field.parse::<f64>().ok()).sum::<f64>() * 10_000.0
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    time.tv_sec as f64 * 1e6 + time.tv_nsec as f64 / 1e3
+}
+
+#[cfg(not(unix))]
+pub(crate) fn cpu_us() -> f64 {
+    f64::NAN
 }
 
 /// This process's resident memory in bytes, where the system tells.

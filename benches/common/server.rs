@@ -26,6 +26,9 @@ use tonic_prost::ProstCodec;
 /// microseconds; without it they take none.
 const MEDIAN: &str = "BENCH_MEDIAN_US";
 
+/// If this variable is set, the server stays on the last core.
+const PINNED: &str = "BENCH_PINNED";
+
 #[derive(Clone)]
 struct Echo {
     median: Option<Duration>,
@@ -79,6 +82,26 @@ impl Service<http::Request<Body>> for Echo {
     }
 }
 
+/// Keeps the calling thread, and those it starts, on the last core.
+#[cfg(target_os = "linux")]
+pub(crate) fn stay_on_one_core() {
+    if std::env::var_os(PINNED).is_none() {
+        return;
+    }
+    let pinned = rustix::thread::sched_getaffinity(None).and_then(|cores| {
+        let mut last = rustix::thread::CpuSet::new();
+        let core = (0..rustix::thread::CpuSet::MAX_CPU).rev().find(|core| cores.is_set(*core));
+        core.inspect(|core| last.set(*core));
+        rustix::thread::sched_setaffinity(None, &last)
+    });
+    if let Err(error) = pinned {
+        eprintln!("the server is not pinned: {error}");
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn stay_on_one_core() {}
+
 /// Serves on `address` until standard input ends; then says goodbye (GOAWAY) and lets calls finish.
 /// With the path of a certificate, over TLS.
 pub(crate) async fn serve(address: &str, certificate: Option<&str>) {
@@ -100,6 +123,9 @@ fn secured(server: Server, _: Option<&str>) -> Server {
 fn secured(server: Server, certificate: Option<&str>) -> Server {
     use tonic::transport::{Identity, ServerTlsConfig};
     let Some(certificate) = certificate else { return server };
+    // tonic's server chooses for itself, and cannot where more than one is built in
+    // (`--all-features`).
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let read = |path: String| std::fs::read(path).expect("written by the bench");
     let identity =
         Identity::from_pem(read(certificate.to_owned()), read(format!("{certificate}.key")));
@@ -129,18 +155,24 @@ impl Child {
 
     /// A server whose answers take times with this median.
     pub(crate) fn start_slow(median: Duration) -> Self {
+        let median = (MEDIAN, median.as_micros().to_string());
         Self::start_as(&["--serve", "127.0.0.1:0"], Some(median))
+    }
+
+    /// A server that stays on one core, where there are several and the system can be told.
+    pub(crate) fn start_pinned() -> Self {
+        Self::start_as(&["--serve", "127.0.0.1:0"], Some((PINNED, String::new())))
     }
 
     fn start_with(arguments: &[&str]) -> Self {
         Self::start_as(arguments, None)
     }
 
-    fn start_as(arguments: &[&str], median: Option<Duration>) -> Self {
+    fn start_as(arguments: &[&str], variable: Option<(&str, String)>) -> Self {
         let me = std::env::current_exe().expect("this program");
         let mut process = Command::new(me)
             .args(arguments)
-            .envs(median.map(|median| (MEDIAN, median.as_micros().to_string())))
+            .envs(variable)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

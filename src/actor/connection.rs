@@ -1,4 +1,4 @@
-//! The connection actor: one link, from its dial to its end. It dials in a task, owns the task that
+//! The connection actor: one link, from its dial to its end. It owns the task that dials and then
 //! drives the connection, passes on what that notices, and ends when the link does; a redial is
 //! another actor.
 
@@ -7,14 +7,15 @@ use super::{
     handling::Handling,
     health,
     link_events::LinkEvents,
+    link_task::dial_and_drive,
     message::{ConnectionMsg, SupervisorMsg},
     timer::Timer,
 };
 use crate::{
-    call::{self, Child},
+    call::Child,
     clock,
-    model::{Incarnation, LinkEnd},
-    transport::{Dial, Dialled, FailedDial, Link, LinkEvent, LinkListener, dial_panicked},
+    model::{Incarnation, LinkEnd, StepTimes},
+    transport::{Dial, FailedDial, Link, LinkListener},
 };
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use std::{
@@ -39,7 +40,7 @@ pub(super) struct ConnectionState {
     supervisor: ActorRef<SupervisorMsg>,
     incarnation: Incarnation,
     started: Instant,
-    /// The dial, then the driver: whichever runs ends with this actor.
+    /// The dial, then the driver: it ends with this actor.
     task: AbortHandle,
     link: Option<Arc<Link>>,
     events: Arc<dyn LinkListener>,
@@ -75,25 +76,18 @@ impl Actor for ConnectionActor {
     ) -> Result<ConnectionState, ActorProcessingErr> {
         let ConnectionArgs { core, supervisor, dial, in_doubt } = args;
         let incarnation = dial.incarnation;
-        let connector = core.connector.clone();
         let events: Arc<dyn LinkListener> = Arc::new(LinkEvents {
             core: Arc::downgrade(&core),
             incarnation,
             connection: me.clone(),
         });
-        let name = dial.name.clone();
-        let dialling =
-            call::spawn(&core.calls, "Dial", dial.run(connector, events.clone()), move |dialled| {
-                let panicked = |words: String| Err(dial_panicked(&name, &words));
-                let dialled = dialled.unwrap_or_else(panicked);
-                let _ = me.cast(ConnectionMsg::Dialled(Box::new(dialled)));
-            });
+        let task = dial_and_drive(&core, dial, events.clone(), me);
         Ok(ConnectionState {
             core,
             supervisor,
             incarnation,
             started: clock::now(),
-            task: dialling,
+            task,
             link: None,
             events,
             stable: None,
@@ -113,9 +107,10 @@ impl Actor for ConnectionActor {
         let handling = Handling::begin(&state.core, Child::Connection, &message);
         match message {
             ConnectionMsg::Dialled(dialled) => match *dialled {
-                Ok(dialled) => state.link_up(&me, dialled),
+                Ok((link, steps)) => state.link_up(link, steps),
                 Err(failure) => state.finish(&me, ConnectionEnd::DialFailed(failure)),
             },
+            ConnectionMsg::Established => state.established(&me),
             ConnectionMsg::GoAwayReceived(goaway) => {
                 let incarnation = state.incarnation;
                 state.tell(SupervisorMsg::GoAwayReceived { incarnation, goaway });
@@ -141,24 +136,22 @@ impl Actor for ConnectionActor {
 }
 
 impl ConnectionState {
-    fn link_up(&mut self, me: &ActorRef<ConnectionMsg>, dialled: Dialled) {
-        let Dialled { link, driver, steps } = dialled;
+    /// Only the news: whatever else is started here would be run before the supervisor.
+    fn link_up(&mut self, link: Arc<Link>, steps: Box<StepTimes>) {
         let took = clock::now().saturating_duration_since(self.started);
         self.started = clock::now();
         self.link = Some(link.clone());
-        let events = self.events.clone();
-        self.task = call::spawn(&self.core.calls, "Driver", driver, move |end| {
-            let end = end.unwrap_or_else(|words| {
-                LinkEnd::ActorFailed(format!("its driver panicked: {words}"))
-            });
-            events.on_event(LinkEvent::Ended(end));
-        });
+        self.tell(SupervisorMsg::LinkUp { incarnation: self.incarnation, link, took, steps });
+    }
+
+    /// The supervisor has heard of the link; so what is asked of it from now on is news of a link
+    /// that is known.
+    fn established(&mut self, me: &ActorRef<ConnectionMsg>) {
+        let Some(link) = &self.link else { return };
         let stable_after = self.core.config.reconnect.stable_after;
         self.stable = Some(Timer::new(&self.core, me, stable_after, ConnectionMsg::StableDue));
-        let (incarnation, events) = (self.incarnation, self.events.clone());
-        self.tell(SupervisorMsg::LinkUp { incarnation, link: link.clone(), took, steps });
-        // What is heard comes to the supervisor after the link itself.
-        self.questions = health::ask(&self.core, &link, &self.supervisor, self.in_doubt, events);
+        let (in_doubt, events) = (self.in_doubt, self.events.clone());
+        self.questions = health::ask(&self.core, link, &self.supervisor, in_doubt, events);
     }
 
     fn stop_asking(&mut self) {

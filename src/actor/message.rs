@@ -6,7 +6,7 @@ use crate::call::Child;
 use crate::{
     call::{Call, Picker, UnaryResult},
     model::{CallId, CallOptions, GoAway, Health, Incarnation, LinkEnd, StepTimes},
-    transport::{Dialled, FailedDial, Judged, Link, Resolution},
+    transport::{FailedDial, Judged, Link, Resolution},
 };
 use bytes::Bytes;
 use ractor::{ActorId, RpcReplyPort};
@@ -110,7 +110,9 @@ messages! {
     /// To the actor of one life of one link.
     ConnectionMsg {
         /// The dial ended.
-        Dialled(Box<Result<Dialled, FailedDial>>),
+        Dialled(Box<Result<(Arc<Link>, Box<StepTimes>), FailedDial>>),
+        /// The supervisor has heard that the link is up.
+        Established,
         /// The peer said GOAWAY.
         GoAwayReceived(GoAway),
         /// The link ended.

@@ -18,6 +18,7 @@ mod handling;
 mod health;
 mod inbox;
 mod link_events;
+mod link_task;
 mod message;
 mod mutations;
 mod registry;

@@ -117,7 +117,7 @@ mod on {
 }
 
 #[cfg(not(feature = "test-util"))]
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Panics(());
 
 #[cfg(not(feature = "test-util"))]

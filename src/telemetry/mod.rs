@@ -99,8 +99,6 @@ impl Telemetry {
         keepalive_time: Option<Duration>,
     ) -> Self {
         let now = clock::now();
-        // A recorder is other people's code, here and below.
-        let _ = caught(|| metric_list::begin(&canonical, security));
         let (summary, lines) = (Summary::new(now, keepalive_time), EventLines::default());
         let inner = Inner { seq: 0, closed: false, events: None, summary, lines, kept: false };
         Self {
@@ -113,6 +111,12 @@ impl Telemetry {
             history: History::default(),
             inner: Mutex::new(inner),
         }
+    }
+
+    /// Describes the metrics, and begins the channel's series at 0.
+    pub(crate) fn begin_series(&self) {
+        // A recorder is other people's code, here and below.
+        let _ = caught(|| metric_list::begin(&self.canonical, self.security));
     }
 
     /// Says that something happened.

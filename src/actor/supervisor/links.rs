@@ -42,6 +42,9 @@ impl Session {
         self.begin_to_age(incarnation);
         // Its endpoint may have moved meanwhile.
         self.replace_if_gone(incarnation);
+        if let Some(connection) = self.connection(incarnation) {
+            let _ = connection.actor.cast(ConnectionMsg::Established);
+        }
     }
 
     pub(super) fn connection(&mut self, incarnation: Incarnation) -> Option<&mut Connection> {

@@ -99,7 +99,6 @@ impl Session {
             _given: GivenWatch::new(&core),
             names: Names::new(&core, schedules).map(Box::new),
             watched: Watched::new(&core, &me).map(Box::new),
-            pending_children: core.requests.wanted().map(PendingChild::Request).collect(),
             core,
             me,
             channel,
@@ -107,6 +106,7 @@ impl Session {
             // As a rule there is one; a vector that grows makes room for four.
             connections: Vec::with_capacity(1),
             shards: (0..shards).map(|_| RequestActorSlot::default()).collect(),
+            pending_children: Vec::with_capacity(1),
             redial: None,
             grace: None,
             idle_looks: None,
@@ -128,6 +128,10 @@ impl Session {
         session.watch_listed();
         session.look_up_now();
         session.begin_idle_looks();
+        // The first dial goes ahead: it runs while the request actors are started.
+        let dial = session.pending_children.len().min(1);
+        let wanted = session.core.requests.wanted().map(PendingChild::Request);
+        session.pending_children.splice(dial..dial, wanted);
         session
     }
 

@@ -33,6 +33,8 @@ pub(in crate::actor) struct Restarter {
     session: Option<Session>,
     /// The wait for the next session.
     slow_restart: Option<(Timer, Watch)>,
+    /// Whether the channel's series of metrics have begun.
+    counted: bool,
 }
 
 enum Event {
@@ -52,7 +54,8 @@ impl Actor for SupervisorActor {
     ) -> Result<Restarter, ActorProcessingErr> {
         core.set_supervisor(me);
         let restarts = Restarts::new(core.config.intensity, core.config.reconnect.waiting.max);
-        Ok(Restarter { core, linked, restarts, session: None, slow_restart: None })
+        let (session, slow_restart, counted) = (None, None, false);
+        Ok(Restarter { core, linked, restarts, session, slow_restart, counted })
     }
 
     async fn post_start(
@@ -93,7 +96,9 @@ impl Restarter {
         let handled = self.handle_event(&me, event);
         async move {
             handled?;
-            self.start_children_and_check(&me).await
+            self.start_children_and_check(&me).await?;
+            self.begin_series();
+            Ok(())
         }
     }
 
@@ -142,6 +147,13 @@ impl Restarter {
         match session.check_progress() {
             Some(error) => self.failed(me, &error),
             None => Ok(()),
+        }
+    }
+
+    /// There are seventy of them, so the first dial does not wait for them.
+    fn begin_series(&mut self) {
+        if !std::mem::replace(&mut self.counted, true) {
+            self.core.telemetry.begin_series();
         }
     }
 

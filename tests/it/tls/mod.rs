@@ -8,6 +8,8 @@ mod demo;
 mod faults;
 mod rotation;
 pub(crate) mod terminator;
+#[cfg(feature = "tls-aws-lc")]
+mod two_providers;
 #[cfg(unix)]
 mod unix;
 mod wrong_peer;
