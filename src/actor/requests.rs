@@ -1,9 +1,9 @@
 //! The request actors as everybody else sees them: a mailbox for each part of the calls.
 //!
 //! A call belongs to one of them by its number. A message lost to an actor's death is made good by
-//! its successor, which looks into the ledger. The first call of each part that has to wait, or that
-//! somebody has to decide about, has its actor started: a quiet channel does without, which saves a
-//! quarter of its own memory.
+//! its successor, which looks into the ledger. The first call of each part that has to wait, or
+//! that somebody has to decide about, has its actor started: a quiet channel does without, which
+//! saves a quarter of its own memory.
 
 use super::{
     inbox::Inbox,

@@ -1,9 +1,11 @@
-//! Begins attempts: a place on a link becomes an open stream, which is offered to the call's runner.
+//! Begins attempts: a place on a link becomes an open stream, which is offered to the call's
+//! runner.
 //!
 //! A request actor begins the attempts of the calls in its queue. The first attempt of a new call
 //! begins on its caller's own thread where the queue is at rest, which saves two hand-overs between
-//! threads; by then the call is in the ledger, so its request actor has it, and decides what follows
-//! if the attempt fails (decision 96). Whether a queue is at rest is `actor::inbox`'s to say.
+//! threads; by then the call is in the ledger, so its request actor has it, and decides what
+//! follows if the attempt fails (decision 96). Whether a queue is at rest is `actor::inbox`'s to
+//! say.
 
 use super::{
     head::LastTimeout,
@@ -20,22 +22,8 @@ use crate::{
     unwind::caught,
 };
 use http::HeaderMap;
-use rand::rngs::SmallRng;
 use std::{sync::Arc, time::Instant};
 use tonic::Code;
-
-/// What whoever begins attempts keeps between them.
-pub(crate) struct Beginner {
-    /// For what picking leaves to chance.
-    pub(crate) dice: SmallRng,
-    pub(crate) last_timeout: LastTimeout,
-}
-
-impl Beginner {
-    pub(crate) fn new(dice: SmallRng) -> Self {
-        Self { dice, last_timeout: LastTimeout::default() }
-    }
-}
 
 impl Calls {
     /// Begins the first attempt of a new call, if nothing waits before it and a link has room.

@@ -16,6 +16,7 @@ mod alarm;
 mod attempts;
 mod avoid;
 mod begin;
+mod beginner;
 mod body;
 mod credentials;
 mod fetch;
@@ -47,7 +48,8 @@ mod waits;
 pub(crate) use admission::Gathering;
 pub(crate) use alarm::{Alarm, within};
 pub(crate) use avoid::{Avoid, Wish};
-pub(crate) use begin::{Beginner, NotSent};
+pub(crate) use begin::NotSent;
+pub(crate) use beginner::Beginner;
 #[cfg(feature = "bridge")]
 pub(crate) use body::SupervisedBody;
 pub(crate) use credentials::Credentials;

@@ -1,9 +1,9 @@
 //! Who decides about calls: queues them, starts their attempts and retries them.
 //!
-//! A call's life below knows no actor. What it has to say to whoever runs the queue are these four
-//! messages, and a look at
-//! whether there is anything to wait behind. None of them waits, and each may be lost: whoever takes over a queue finds its calls
-//! in the ledger, with what happened to them.
+//! A call's life below knows no actor. What it has to say to whoever runs the queue are four
+//! messages, and it may look whether there is anything to wait behind. None of these waits, and
+//! each message may be lost: whoever takes over a queue finds its calls in the ledger, with what
+//! happened to them.
 
 use super::state::Call;
 use std::sync::Arc;

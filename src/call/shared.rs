@@ -2,7 +2,7 @@
 //! whatever became of them.
 
 use super::{
-    begin::Beginner,
+    beginner::Beginner,
     credentials::Credentials,
     head::{LastTimeout, complete_plain, head},
     ledger::Ledger,

@@ -158,8 +158,17 @@ async fn hostile_words_are_shown_as_text() {
         assert!(!page.contains("<script>alert") && !page.contains("<img"), "{path}: {page}");
         assert!(!page.contains('\u{1b}') && !page.contains('\u{7}'), "{path}");
     }
-    let page = get(handle.address(), "/calls").await.body;
-    assert!(page.contains("&lt;script&gt;alert(1)&lt;/script&gt;"), "it is shown");
+    // Channels of other tests may have so many stories that this one is on the page no more.
+    let mut shown = false;
+    for _ in 0..100 {
+        rig.call(options).await.expect_err("internal");
+        let page = get(handle.address(), "/calls").await.body;
+        shown |= page.contains("&lt;script&gt;alert(1)&lt;/script&gt;");
+        if shown {
+            break;
+        }
+    }
+    assert!(shown, "it is shown");
 }
 
 /// D5: what is in force, and who said so.
