@@ -42,6 +42,8 @@ pub(super) struct ConnectionState {
     /// The dial, then the driver: it ends with this actor.
     task: AbortHandle,
     link: Option<Arc<Link>>,
+    /// How long the dial took.
+    took: Duration,
     events: Arc<dyn LinkListener>,
     stable: Option<Timer>,
     in_doubt: bool,
@@ -53,7 +55,13 @@ pub(super) struct ConnectionState {
 /// How a connection actor's work ended.
 pub(super) enum ConnectionEnd {
     DialFailed(FailedDial),
-    Lost { end: LinkEnd, lived: Duration },
+    /// `up`: the link that was up, and how long its dial took. The supervisor hears of an actor's
+    /// end before it hears what the actor said before.
+    Lost {
+        end: LinkEnd,
+        lived: Duration,
+        up: Option<(Arc<Link>, Duration)>,
+    },
 }
 
 impl ConnectionState {
@@ -88,6 +96,7 @@ impl Actor for ConnectionActor {
             started: clock::now(),
             task,
             link: None,
+            took: Duration::ZERO,
             events,
             stable: None,
             in_doubt,
@@ -136,10 +145,11 @@ impl Actor for ConnectionActor {
 impl ConnectionState {
     /// Only the news: whatever else is started here would be run before the supervisor.
     fn link_up(&mut self, link: Arc<Link>) {
-        let took = clock::now().saturating_duration_since(self.started);
+        self.took = clock::now().saturating_duration_since(self.started);
         self.started = clock::now();
         self.link = Some(link.clone());
-        self.tell(SupervisorMsg::LinkUp { incarnation: self.incarnation, link, took });
+        let (incarnation, took) = (self.incarnation, self.took);
+        self.tell(SupervisorMsg::LinkUp { incarnation, link, took });
     }
 
     /// The supervisor has heard of the link; so what is asked of it from now on is news of a link
@@ -163,7 +173,8 @@ impl ConnectionState {
 
     fn lost(&mut self, me: &ActorRef<ConnectionMsg>, end: LinkEnd) {
         let lived = clock::now().saturating_duration_since(self.started);
-        self.finish(me, ConnectionEnd::Lost { end, lived });
+        let up = self.link.clone().map(|link| (link, self.took));
+        self.finish(me, ConnectionEnd::Lost { end, lived, up });
     }
 
     /// A clean stop: what comes next is the supervisor's backoff, not its restart intensity.

@@ -144,6 +144,12 @@ impl Session {
         else {
             return;
         };
+        if let (None, Some(ConnectionEnd::Lost { up: Some((link, took)), .. })) =
+            (&self.connections[at].link, &end)
+        {
+            // Its end has overtaken the news that it was up.
+            self.link_up(self.connections[at].incarnation, link.clone(), *took);
+        }
         let connection = self.connections.remove(at);
         match end {
             Some(ConnectionEnd::DialFailed(FailedDial { failure, wrong_peer })) => {
@@ -159,7 +165,7 @@ impl Session {
                     self.tell_of_wrong_peer(cause.into());
                 }
             }
-            Some(ConnectionEnd::Lost { end, lived }) => self.link_lost(&connection, end, lived),
+            Some(ConnectionEnd::Lost { end, lived, .. }) => self.link_lost(&connection, end, lived),
             None => self.connection_failed(&connection, words),
         }
         if self.draining && self.connections.is_empty() {
