@@ -43,6 +43,8 @@ pub(super) struct ConnectionState {
     /// The dial, then the driver: it ends with this actor.
     task: AbortHandle,
     link: Option<Arc<Link>>,
+    /// How long the dial and its steps took, until the supervisor has heard of the link.
+    news: Option<(Duration, Box<StepTimes>)>,
     events: Arc<dyn LinkListener>,
     stable: Option<Timer>,
     in_doubt: bool,
@@ -54,7 +56,13 @@ pub(super) struct ConnectionState {
 /// How a connection actor's work ended.
 pub(super) enum ConnectionEnd {
     DialFailed(FailedDial),
-    Lost { end: LinkEnd, lived: Duration },
+    /// `unheard`: the link, and how long the dial and its steps took, if the supervisor has perhaps
+    /// not heard of it. It hears of an actor's end before it hears what the actor said before.
+    Lost {
+        end: LinkEnd,
+        lived: Duration,
+        unheard: Option<(Arc<Link>, Duration, Box<StepTimes>)>,
+    },
 }
 
 impl ConnectionState {
@@ -89,6 +97,7 @@ impl Actor for ConnectionActor {
             started: clock::now(),
             task,
             link: None,
+            news: None,
             events,
             stable: None,
             in_doubt,
@@ -141,12 +150,14 @@ impl ConnectionState {
         let took = clock::now().saturating_duration_since(self.started);
         self.started = clock::now();
         self.link = Some(link.clone());
+        self.news = Some((took, steps.clone()));
         self.tell(SupervisorMsg::LinkUp { incarnation: self.incarnation, link, took, steps });
     }
 
     /// The supervisor has heard of the link; so what is asked of it from now on is news of a link
     /// that is known.
     fn established(&mut self, me: &ActorRef<ConnectionMsg>) {
+        self.news = None;
         let Some(link) = &self.link else { return };
         let stable_after = self.core.config.reconnect.stable_after;
         self.stable = Some(Timer::new(&self.core, me, stable_after, ConnectionMsg::StableDue));
@@ -165,7 +176,9 @@ impl ConnectionState {
 
     fn lost(&mut self, me: &ActorRef<ConnectionMsg>, end: LinkEnd) {
         let lived = clock::now().saturating_duration_since(self.started);
-        self.finish(me, ConnectionEnd::Lost { end, lived });
+        let news = self.link.clone().zip(self.news.take());
+        let unheard = news.map(|(link, (took, steps))| (link, took, steps));
+        self.finish(me, ConnectionEnd::Lost { end, lived, unheard });
     }
 
     /// A clean stop: what comes next is the supervisor's backoff, not its restart intensity.

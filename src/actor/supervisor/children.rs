@@ -135,7 +135,7 @@ impl Session {
         }
     }
 
-    fn child_ended(&mut self, id: ActorId, end: Option<ConnectionEnd>, words: &str) {
+    fn child_ended(&mut self, id: ActorId, mut end: Option<ConnectionEnd>, words: &str) {
         if let Some(shard) = self.shard_of(id) {
             return self.request_actor_failed(shard, words);
         }
@@ -144,6 +144,13 @@ impl Session {
         else {
             return;
         };
+        if let Some(ConnectionEnd::Lost { unheard, .. }) = &mut end
+            && let Some((link, took, steps)) = unheard.take()
+            && self.connections[at].link.is_none()
+        {
+            // Its end has overtaken the news that it was up.
+            self.link_up(self.connections[at].incarnation, link, (took, steps));
+        }
         let connection = self.connections.remove(at);
         match end {
             Some(ConnectionEnd::DialFailed(FailedDial { failure, wrong_peer, steps })) => {
@@ -160,7 +167,7 @@ impl Session {
                     self.tell_of_wrong_peer(cause.into());
                 }
             }
-            Some(ConnectionEnd::Lost { end, lived }) => self.link_lost(&connection, end, lived),
+            Some(ConnectionEnd::Lost { end, lived, .. }) => self.link_lost(&connection, end, lived),
             None => self.connection_failed(&connection, words),
         }
         if self.draining && self.connections.is_empty() {

@@ -38,6 +38,21 @@ async fn a_driver_that_panics_is_a_link_lost_with_its_words_and_a_redial() {
     assert_eq!(log.count(|fact| matches!(fact, Fact::ChildFailed { .. })), 0);
 }
 
+/// Seed 77 of the simulation: the supervisor hears of an actor's end before what it said last.
+#[tokio::test(start_paused = true)]
+async fn a_link_that_ends_in_the_moment_in_which_it_came_up_is_established_and_then_lost() {
+    hide_injected_panics();
+    let network = MemoryNetwork::new();
+    let _server = ScriptedServer::on_memory(&network, ADDRESS).await;
+    let supervisor = supervise(&network, config());
+    let log = EventLog::of(&supervisor);
+    supervisor.panics().arm(Child::Task, "Driver", 1);
+    say(&supervisor.channel(), "x", CallOptions::new()).await.expect("answered");
+    assert_eq!(log.count(|fact| matches!(fact, Fact::DialStarted { .. })), 2);
+    assert_eq!(log.count(|fact| matches!(fact, Fact::LinkEstablished { .. })), 2);
+    assert_eq!(log.links_lost().len(), 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_dial_task_that_panics_again_and_again_fails_dials_and_nothing_else() {
     hide_injected_panics();
