@@ -52,16 +52,10 @@ pub(super) struct ConnectionState {
     end: Option<ConnectionEnd>,
 }
 
-/// How a connection actor's work ended.
+/// How a connection actor's work ended. `up`: the link that was up, and how long its dial took.
 pub(super) enum ConnectionEnd {
     DialFailed(FailedDial),
-    /// `up`: the link that was up, and how long its dial took. The supervisor hears of an actor's
-    /// end before it hears what the actor said before.
-    Lost {
-        end: LinkEnd,
-        lived: Duration,
-        up: Option<(Arc<Link>, Duration)>,
-    },
+    Lost { end: LinkEnd, lived: Duration, up: Option<(Arc<Link>, Duration)> },
 }
 
 impl ConnectionState {
@@ -88,13 +82,12 @@ impl Actor for ConnectionActor {
             incarnation,
             connection: me.clone(),
         });
-        let task = dial_and_drive(&core, dial, events.clone(), me);
         Ok(ConnectionState {
+            task: dial_and_drive(&core, dial, events.clone(), me),
             core,
             supervisor,
             incarnation,
             started: clock::now(),
-            task,
             link: None,
             took: Duration::ZERO,
             events,
@@ -148,18 +141,17 @@ impl ConnectionState {
         self.took = clock::now().saturating_duration_since(self.started);
         self.started = clock::now();
         self.link = Some(link.clone());
-        let (incarnation, took) = (self.incarnation, self.took);
+        let Self { incarnation, took, .. } = *self;
         self.tell(SupervisorMsg::LinkUp { incarnation, link, took });
     }
 
-    /// The supervisor has heard of the link; so what is asked of it from now on is news of a link
-    /// that is known.
+    /// The supervisor knows of the link: now it can be told of its health.
     fn established(&mut self, me: &ActorRef<ConnectionMsg>) {
         let Some(link) = &self.link else { return };
         let stable_after = self.core.config.reconnect.stable_after;
         self.stable = Some(Timer::new(&self.core, me, stable_after, ConnectionMsg::StableDue));
-        let (in_doubt, events) = (self.in_doubt, self.events.clone());
-        self.questions = health::ask(&self.core, link, &self.supervisor, in_doubt, events);
+        let events = self.events.clone();
+        self.questions = health::ask(&self.core, link, &self.supervisor, self.in_doubt, events);
     }
 
     fn stop_asking(&mut self) {
@@ -173,6 +165,7 @@ impl ConnectionState {
 
     fn lost(&mut self, me: &ActorRef<ConnectionMsg>, end: LinkEnd) {
         let lived = clock::now().saturating_duration_since(self.started);
+        // The supervisor hears of an actor's end before it hears what the actor said last.
         let up = self.link.clone().map(|link| (link, self.took));
         self.finish(me, ConnectionEnd::Lost { end, lived, up });
     }

@@ -133,9 +133,7 @@ impl Session {
         session.watch_listed();
         session.look_up_now();
         session.begin_idle_looks();
-        // The first dial goes ahead: it runs while the request actors are started.
-        let dial = session.pending_children.len().min(1);
-        session.pending_children.splice(dial..dial, (0..shards).map(PendingChild::Request));
+        session.add_request_actors(shards);
         session
     }
 
