@@ -89,13 +89,12 @@ impl Actor for ConnectionActor {
             incarnation,
             connection: me.clone(),
         });
-        let task = dial_and_drive(&core, dial, events.clone(), me);
         Ok(ConnectionState {
+            task: dial_and_drive(&core, dial, events.clone(), me),
             core,
             supervisor,
             incarnation,
             started: clock::now(),
-            task,
             link: None,
             news: None,
             events,
@@ -154,15 +153,14 @@ impl ConnectionState {
         self.tell(SupervisorMsg::LinkUp { incarnation: self.incarnation, link, took, steps });
     }
 
-    /// The supervisor has heard of the link; so what is asked of it from now on is news of a link
-    /// that is known.
+    /// The supervisor knows of the link: now it can be told of its health.
     fn established(&mut self, me: &ActorRef<ConnectionMsg>) {
         self.news = None;
         let Some(link) = &self.link else { return };
         let stable_after = self.core.config.reconnect.stable_after;
         self.stable = Some(Timer::new(&self.core, me, stable_after, ConnectionMsg::StableDue));
-        let (in_doubt, events) = (self.in_doubt, self.events.clone());
-        self.questions = health::ask(&self.core, link, &self.supervisor, in_doubt, events);
+        let events = self.events.clone();
+        self.questions = health::ask(&self.core, link, &self.supervisor, self.in_doubt, events);
     }
 
     fn stop_asking(&mut self) {

@@ -76,6 +76,12 @@ impl PendingChild {
 }
 
 impl Session {
+    /// The first dial goes ahead of them: it runs while they are started.
+    pub(super) fn add_request_actors(&mut self, shards: usize) {
+        let dial = self.pending_children.len().min(1);
+        self.pending_children.splice(dial..dial, (0..shards).map(PendingChild::Request));
+    }
+
     /// Starting is local. It fails only if this actor is being stopped, and then there is nothing
     /// to start anyone for.
     pub(super) async fn start_children(&mut self) {
