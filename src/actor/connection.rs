@@ -8,14 +8,14 @@ use super::{
     health,
     link_events::LinkEvents,
     link_task::dial_and_drive,
-    message::{ConnectionMsg, SupervisorMsg},
+    message::{ConnectionEnd, ConnectionMsg, SupervisorMsg},
     timer::Timer,
 };
 use crate::{
     call::Child,
     clock,
     model::{Incarnation, LinkEnd, StepTimes},
-    transport::{Dial, FailedDial, Link, LinkListener},
+    transport::{Dial, Link, LinkListener},
 };
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use std::{
@@ -51,18 +51,6 @@ pub(super) struct ConnectionState {
     /// The questions about the server's health, for as long as the link takes new calls.
     questions: Option<AbortHandle>,
     end: Option<ConnectionEnd>,
-}
-
-/// How a connection actor's work ended.
-pub(super) enum ConnectionEnd {
-    DialFailed(FailedDial),
-    /// `unheard`: the link, and how long the dial and its steps took, if the supervisor has perhaps
-    /// not heard of it. It hears of an actor's end before it hears what the actor said before.
-    Lost {
-        end: LinkEnd,
-        lived: Duration,
-        unheard: Option<(Arc<Link>, Duration, Box<StepTimes>)>,
-    },
 }
 
 impl ConnectionState {

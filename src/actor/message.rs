@@ -203,3 +203,18 @@ mod cluster {
     impl ractor::Message for super::RequestMsg {}
     impl ractor::Message for super::UnaryCall {}
 }
+
+/// A link, and how long its dial and the steps of that took.
+pub(super) type NewLink = (Arc<Link>, Duration, Box<StepTimes>);
+
+/// How a connection actor's work ended.
+pub(super) enum ConnectionEnd {
+    DialFailed(FailedDial),
+    /// `unheard`: the link, if the supervisor has perhaps not heard of it: it hears of an actor's
+    /// end before it hears what the actor said before.
+    Lost {
+        end: LinkEnd,
+        lived: Duration,
+        unheard: Option<NewLink>,
+    },
+}

@@ -3,8 +3,8 @@
 
 use super::{
     super::{
-        connection::{ConnectionActor, ConnectionArgs, ConnectionEnd, ConnectionState},
-        message::{ConnectionMsg, RequestMsg, SupervisorMsg},
+        connection::{ConnectionActor, ConnectionArgs, ConnectionState},
+        message::{ConnectionEnd, ConnectionMsg, RequestMsg, SupervisorMsg},
         request::{RequestActor, RequestArgs},
         timer::{Timer, Watch},
     },
@@ -77,9 +77,10 @@ impl PendingChild {
 
 impl Session {
     /// The first dial goes ahead of them: it runs while they are started.
-    pub(super) fn add_request_actors(&mut self, shards: usize) {
+    pub(super) fn add_request_actors(&mut self) {
         let dial = self.pending_children.len().min(1);
-        self.pending_children.splice(dial..dial, (0..shards).map(PendingChild::Request));
+        let wanted = self.core.requests.wanted().map(PendingChild::Request);
+        self.pending_children.splice(dial..dial, wanted);
     }
 
     /// Starting is local. It fails only if this actor is being stopped, and then there is nothing

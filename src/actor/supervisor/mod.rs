@@ -128,10 +128,7 @@ impl Session {
         session.watch_listed();
         session.look_up_now();
         session.begin_idle_looks();
-        // The first dial goes ahead: it runs while the request actors are started.
-        let dial = session.pending_children.len().min(1);
-        let wanted = session.core.requests.wanted().map(PendingChild::Request);
-        session.pending_children.splice(dial..dial, wanted);
+        session.add_request_actors();
         session
     }
 
