@@ -8,7 +8,6 @@
 //! say.
 
 use super::{
-    head::LastTimeout,
     panics::Child,
     reply::Reply,
     runner::spawn_attempt,
@@ -56,12 +55,11 @@ impl Calls {
         if call.deadline.is_some_and(|deadline| deadline <= now) {
             return false;
         }
-        let mut own = self.beginner.lock();
         let wish = || call.wish(self.config.sticky_header.as_ref());
-        let Some(permit) = self.picker.load().pick(&mut own.dice, wish) else { return false };
-        let begun = self.begin(call, permit, None, now, &mut own.last_timeout);
-        drop(own);
-        if let Err(NotSent) = begun {
+        let picked = self.picker.load().pick(&mut self.dice.lock(), wish);
+        let Some(permit) = picked else { return false };
+        // No lock is held here: a hook of the user's may make a call of its own.
+        if let Err(NotSent) = self.begin(call, permit, None, now) {
             self.queue.attempt_failed(call.clone());
         }
         true
@@ -75,10 +73,9 @@ impl Calls {
         mut permit: Permit,
         credentials: Option<HeaderMap>,
         now: Instant,
-        last_timeout: &mut LastTimeout,
     ) -> Result<(), NotSent> {
         let without_link = || self.without_link(now);
-        let begun = call.begin_attempt(&mut permit, now, without_link, last_timeout);
+        let begun = call.begin_attempt(&mut permit, now, without_link, &self.last_timeout);
         let Some(Begun { mut head, body, traced }) = begun else { return Ok(()) };
         let carries_trace = traced
             .is_some_and(|next| self.trace_attempt(call, &next, permit.link(), head.headers_mut()));

@@ -5,6 +5,7 @@ use crate::{
     policy::{TimeoutText, format_timeout},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method as HttpMethod, Uri, Version, header};
+use parking_lot::Mutex;
 use std::time::Duration;
 
 pub(crate) const TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
@@ -16,16 +17,17 @@ const USER_AGENT: &str = concat!("tonic-supervisor/", env!("CARGO_PKG_VERSION"))
 
 /// The last `grpc-timeout` that was sent: calls made at about the same time share one.
 #[derive(Default)]
-pub(crate) struct LastTimeout(Option<(TimeoutText, HeaderValue)>);
+pub(crate) struct LastTimeout(Mutex<Option<(TimeoutText, HeaderValue)>>);
 
 impl LastTimeout {
-    fn value(&mut self, remaining: Duration) -> HeaderValue {
+    fn value(&self, remaining: Duration) -> HeaderValue {
         let text = format_timeout(remaining);
-        match &self.0 {
+        let mut kept = self.0.lock();
+        match &*kept {
             Some((last, value)) if *last == text => value.clone(),
             _ => {
                 let value = HeaderValue::from_bytes(text.as_bytes()).expect("digits and a letter");
-                self.0 = Some((text, value.clone()));
+                *kept = Some((text, value.clone()));
                 value
             }
         }
@@ -38,7 +40,7 @@ pub(crate) fn head(
     mut headers: HeaderMap,
     remaining: Option<Duration>,
     retries: u32,
-    last: &mut LastTimeout,
+    last: &LastTimeout,
 ) -> http::Request<()> {
     if let Some(remaining) = remaining {
         headers.insert(TIMEOUT, last.value(remaining));
@@ -185,8 +187,8 @@ mod tests {
 
     #[test]
     fn a_timeout_is_made_anew_when_its_text_changes() {
-        let mut last = LastTimeout::default();
-        let mut text = |micros| last.value(Duration::from_micros(micros));
+        let last = LastTimeout::default();
+        let text = |micros| last.value(Duration::from_micros(micros));
         assert_eq!(
             [text(59_999_990), text(59_999_001), text(59_998_999)],
             ["59999m", "59999m", "59998m"]

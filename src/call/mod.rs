@@ -16,7 +16,6 @@ mod alarm;
 mod attempts;
 mod avoid;
 mod begin;
-mod beginner;
 mod body;
 mod credentials;
 mod fetch;
@@ -49,7 +48,6 @@ pub(crate) use admission::Gathering;
 pub(crate) use alarm::{Alarm, within};
 pub(crate) use avoid::{Avoid, Wish};
 pub(crate) use begin::NotSent;
-pub(crate) use beginner::Beginner;
 #[cfg(feature = "bridge")]
 pub(crate) use body::SupervisedBody;
 pub(crate) use credentials::Credentials;

@@ -2,7 +2,6 @@
 //! whatever became of them.
 
 use super::{
-    beginner::Beginner,
     credentials::Credentials,
     head::{LastTimeout, complete_plain, head},
     ledger::Ledger,
@@ -49,8 +48,9 @@ pub(crate) struct Calls {
     pub(crate) queue: Arc<dyn CallQueue>,
     /// How many calls have a reply port.
     pub(crate) ports_open: AtomicUsize,
-    /// Of the calls that begin on their callers' threads.
-    pub(super) beginner: Mutex<Beginner>,
+    /// For what picking leaves to chance where a call begins on its caller's thread.
+    pub(super) dice: Mutex<SmallRng>,
+    pub(super) last_timeout: LastTimeout,
     methods: Methods,
     pub(super) picker: ArcSwap<Picker>,
     /// For how long no link was shown.
@@ -82,7 +82,8 @@ impl Calls {
             panics: Panics::default(),
             runtime: Handle::current(),
             ports_open: AtomicUsize::new(0),
-            beginner: Mutex::new(Beginner::new(dice)),
+            dice: Mutex::new(dice),
+            last_timeout: LastTimeout::default(),
             picker: ArcSwap::default(),
             without_link: Mutex::new(without_link),
             config,
@@ -107,7 +108,7 @@ impl Calls {
     ) -> http::Request<()> {
         let uri = self.methods.uri(&PathAndQuery::from_static(path));
         let headers = complete_plain(HeaderMap::new());
-        head(&uri, headers, timeout, 0, &mut LastTimeout::default())
+        head(&uri, headers, timeout, 0, &self.last_timeout)
     }
 
     /// The numbers of each method that was called.

@@ -335,7 +335,7 @@ impl Call {
         permit: &mut Permit,
         now: Instant,
         without_link: impl FnOnce() -> Duration,
-        last: &mut LastTimeout,
+        last: &LastTimeout,
     ) -> Option<Begun> {
         let mut state = self.state.lock();
         if !matches!(state.stage, Stage::Waiting { .. }) {

@@ -15,7 +15,7 @@ use super::{
     timer::Timer,
 };
 use crate::{
-    call::{self, Beginner, Call, Child, NotSent, Picker, Reply, Stage, Wish},
+    call::{self, Call, Child, NotSent, Picker, Reply, Stage, Wish},
     clock,
     model::{Failure, Phase},
     policy::{Due, Pending, Place},
@@ -23,6 +23,7 @@ use crate::{
 };
 use http::HeaderMap;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
+use rand::rngs::SmallRng;
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -46,7 +47,8 @@ pub(super) struct RequestState {
     core: Arc<Core>,
     shard: usize,
     picker: Picker,
-    beginner: Beginner,
+    /// For what picking leaves to chance.
+    dice: SmallRng,
     pending: Pending<Arc<Call>>,
     timer: Option<(Instant, Timer)>,
     sweep: Option<Timer>,
@@ -72,7 +74,7 @@ impl Actor for RequestActor {
             core,
             shard,
             picker,
-            beginner: Beginner::new(dice),
+            dice,
             pending: Pending::default(),
             timer: None,
             sweep: None,
@@ -165,9 +167,9 @@ impl RequestState {
             return self.core.calls.conclude(&call, Failure::shutdown(Phase::Unsent).into());
         }
         if self.pending.parked() == 0
-            && let Some(permit) = self.picker.pick(&mut self.beginner.dice, || {
-                call.wish(self.core.config.sticky_header.as_ref())
-            })
+            && let Some(permit) = self
+                .picker
+                .pick(&mut self.dice, || call.wish(self.core.config.sticky_header.as_ref()))
         {
             return self.start(call, permit);
         }
@@ -195,7 +197,7 @@ impl RequestState {
             let oldest = self.pending.oldest();
             let sticky = self.core.config.sticky_header.as_ref();
             let wish = || oldest.map_or_else(Wish::default, |call| call.wish(sticky));
-            let Some(permit) = self.picker.pick(&mut self.beginner.dice, wish) else { return };
+            let Some(permit) = self.picker.pick(&mut self.dice, wish) else { return };
             let Some((_, call)) = self.pending.pop() else { return };
             match self.core.calls.refuse_late(&call) {
                 true => drop(permit),
@@ -235,9 +237,7 @@ impl RequestState {
         credentials: Option<HeaderMap>,
         now: Instant,
     ) {
-        let last_timeout = &mut self.beginner.last_timeout;
-        let begun = self.core.calls.begin(&call, permit, credentials, now, last_timeout);
-        if let Err(NotSent) = begun {
+        if let Err(NotSent) = self.core.calls.begin(&call, permit, credentials, now) {
             self.decide(call);
         }
     }
