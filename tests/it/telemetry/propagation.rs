@@ -1,11 +1,15 @@
 //! The hook that carries traces to the server: asked for each attempt, within its span.
 
 use crate::support::*;
+use futures::FutureExt as _;
 use http::{HeaderMap, HeaderValue};
-use std::sync::{Arc, Mutex};
+use std::sync::{
+    Arc, Mutex, OnceLock,
+    atomic::{AtomicBool, Ordering::Relaxed},
+};
 use tonic::{Code, Request};
 use tonic_supervisor::{
-    AttemptInfo, CallOptions, Incarnation, Propagation, Supervisor, UnaryCall,
+    AttemptInfo, CallOptions, Incarnation, Propagation, SupervisedChannel, Supervisor, UnaryCall,
     testing::{Answer, MemoryNetwork, Script, ScriptedServer},
 };
 use tracing::level_filters::LevelFilter;
@@ -134,4 +138,20 @@ async fn headers_that_are_larger_than_the_peer_takes_end_the_call_and_not_the_li
     let ended = echo(&supervisor.channel(), "x").await;
     assert_eq!(server.handled() > 0, ended.is_ok(), "{ended:?}");
     assert_eq!(supervisor.snapshot().incarnation, Incarnation(1));
+}
+
+/// It runs on the thread of whoever makes the call, and holds no lock of this crate.
+#[tokio::test(start_paused = true)]
+async fn a_hook_may_make_a_call_on_its_own_channel() {
+    static OWN: OnceLock<SupervisedChannel> = OnceLock::new();
+    static ASKED: AtomicBool = AtomicBool::new(false);
+    let hook = |_: &AttemptInfo, _: &mut HeaderMap| {
+        let Some(channel) = OWN.get().filter(|_| !ASKED.swap(true, Relaxed)) else { return };
+        // Begun, and let go of.
+        assert!(say(channel, "of the hook", CallOptions::new()).now_or_never().is_none());
+    };
+    let (_server, supervisor) = rig(Answer::echo(), hook).await;
+    OWN.set(supervisor.channel()).expect("set once");
+    let answer = say(&supervisor.channel(), "x", CallOptions::new()).await;
+    assert_eq!((answer.expect("answered"), ASKED.load(Relaxed)), ("x".to_owned(), true));
 }
