@@ -8,7 +8,7 @@ use super::{
     samples::Samples,
     session::Sessions,
 };
-use crate::{clock, telemetry::KeepHistory};
+use crate::{client::record_levels, clock, telemetry::KeepHistory};
 use std::{
     net::SocketAddr,
     path::PathBuf,
@@ -257,5 +257,7 @@ async fn keep(admin: Weak<look::Admin>) {
         ticks.tick().await;
         let Some(admin) = admin.upgrade() else { return };
         admin.samples.take(clock::now());
+        // `/metrics` does so, too; for whoever exports them otherwise.
+        record_levels();
     }
 }
