@@ -116,7 +116,7 @@ pub use call::{
 pub use call::{Child, Panics};
 pub use client::{
     DescriptorError, Mailbox, NotReady, Observer, SupervisedChannel, Supervisor, SupervisorBuilder,
-    supervisors,
+    record_levels, supervisors,
 };
 pub use config::{Config, ConfigBuilder, ConfigError, InvalidAddress, MethodOptions};
 pub use model::{

@@ -7,7 +7,7 @@
 
 use super::recorder;
 use crate::{
-    client::{Observer, supervisors},
+    client::{Observer, record_levels, supervisors},
     model::{ConnectivityState, Recent, Snapshot, Verdict, VerdictKind, verdict},
 };
 use axum::{
@@ -99,6 +99,7 @@ fn ready(need: Option<&str>) -> (StatusCode, String) {
 pub(super) async fn metrics() -> Response {
     match recorder::installed() {
         Some(metrics) => {
+            record_levels();
             let kind = "text/plain; version=0.0.4; charset=utf-8";
             ([(header::CONTENT_TYPE, kind)], metrics.render()).into_response()
         }

@@ -8,7 +8,7 @@ use super::{
     samples::Samples,
     session::Sessions,
 };
-use crate::{clock, telemetry::KeepHistory};
+use crate::{client::record_levels, clock, telemetry::KeepHistory};
 use std::{
     net::SocketAddr,
     path::PathBuf,
@@ -47,6 +47,7 @@ pub struct Admin {
     #[cfg(feature = "tls")]
     tls: Option<(PathBuf, PathBuf)>,
     trusted: bool,
+    behind_tls: bool,
 }
 
 /// A running admin server. It runs for as long as this lives.
@@ -105,6 +106,14 @@ impl Admin {
         self
     }
 
+    /// For [`routes`](Self::routes) in a server of your own that is reached over TLS only: the
+    /// cookie of a session is then `Secure`, so that a browser never sends it in plaintext. Of its
+    /// own TLS ([`tls`](Self::tls)) this knows by itself.
+    pub fn behind_tls(mut self) -> Self {
+        self.behind_tls = true;
+        self
+    }
+
     /// Starts serving.
     ///
     /// # Errors
@@ -150,7 +159,8 @@ impl Admin {
     }
 
     /// The same pages for a server of your own. Looking needs the token, too, and the `Host` must
-    /// be an address or a known name, unless they are [`trusted`](Self::trusted).
+    /// be an address or a known name, unless they are [`trusted`](Self::trusted). Where that server
+    /// speaks TLS, say [`behind_tls`](Self::behind_tls).
     ///
     /// Samples are taken while they live; must be called within a tokio runtime.
     ///
@@ -202,7 +212,7 @@ impl Admin {
             sessions: Sessions::new(token),
             samples: Samples::default(),
             began: clock::now(),
-            secure: self.has_tls(),
+            secure: self.behind_tls || self.has_tls(),
             readers: Semaphore::new(READERS),
             _keeping: KeepHistory::begin(),
         }
@@ -247,5 +257,7 @@ async fn keep(admin: Weak<look::Admin>) {
         ticks.tick().await;
         let Some(admin) = admin.upgrade() else { return };
         admin.samples.take(clock::now());
+        // `/metrics` does so, too; for whoever exports them otherwise.
+        record_levels();
     }
 }

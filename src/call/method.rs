@@ -296,6 +296,14 @@ impl Methods {
         counts
     }
 
+    /// How many calls of all methods ended so far: with OK, and otherwise.
+    #[cfg(feature = "admin")]
+    pub(crate) fn ended(&self) -> (u64, u64) {
+        let known = self.known.load();
+        let all = known.values().map(|method| &method.metrics).chain(self.other.get());
+        all.map(|one| one.ended()).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
+    }
+
     /// Learns the kinds of methods, as descriptors say them.
     pub(crate) fn describe(&self, kinds: Vec<(String, CallKind)>) {
         let mut described = self.described.lock();

@@ -116,6 +116,12 @@ impl Calls {
         self.methods.counts()
     }
 
+    /// How many calls ended so far: with OK, and otherwise.
+    #[cfg(feature = "admin")]
+    pub(crate) fn ended(&self) -> (u64, u64) {
+        self.methods.ended()
+    }
+
     /// What descriptors say of methods.
     pub(crate) fn describe(&self, kinds: Vec<(String, CallKind)>) {
         self.methods.describe(kinds);

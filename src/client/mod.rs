@@ -6,6 +6,7 @@ mod channel;
 mod codec;
 mod descriptors;
 mod incarnations;
+mod levels;
 mod mailbox;
 mod not_ready;
 mod observer;
@@ -20,6 +21,7 @@ pub(crate) use codec::encode;
 pub use descriptors::DescriptorError;
 #[cfg(feature = "bridge")]
 pub(crate) use descriptors::kinds_in;
+pub use levels::record_levels;
 pub use mailbox::Mailbox;
 pub use not_ready::NotReady;
 pub use observer::{Observer, supervisors};

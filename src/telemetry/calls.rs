@@ -81,6 +81,12 @@ impl MethodMetrics {
         self.counters.read(self.method.as_ref().into())
     }
 
+    /// How many calls ended so far: with OK, and otherwise.
+    #[cfg(feature = "admin")]
+    pub(crate) fn ended(&self) -> (u64, u64) {
+        self.counters.ended()
+    }
+
     pub(crate) fn call_started(&self) {
         self.counters.call_started();
     }

@@ -84,6 +84,13 @@ impl MethodCounters {
         *self.last_failure.lock() = Some(LastFailure { code, words, at });
     }
 
+    /// How many calls ended so far: with OK, and otherwise.
+    #[cfg(feature = "admin")]
+    pub(super) fn ended(&self) -> (u64, u64) {
+        let [ok, failed @ ..] = &self.ended;
+        (ok.load(Relaxed), failed.iter().map(|code| code.load(Relaxed)).sum())
+    }
+
     /// The numbers now. They are read one after the other: a call that ends meanwhile may be in
     /// some of them.
     pub(super) fn read(&self, method: Arc<str>) -> MethodCounts {

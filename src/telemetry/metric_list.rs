@@ -80,6 +80,7 @@ pub(super) fn begin(target: &Arc<str>, security: &'static str) {
     gauge!("grpc.subchannel.open_connections", &[target(), level]).increment(0.0);
     gauge!("tonic_supervisor.channel.state", &[target()]).increment(0.0);
     gauge!("tonic_supervisor.calls.waiting", &[target()]).increment(0.0);
+    gauge!("tonic_supervisor.calls.open", &[target()]).increment(0.0);
 }
 
 fn calls() {
@@ -209,6 +210,21 @@ fn supervisor() {
         "tonic_supervisor.calls.waiting",
         Unit::Count,
         "Calls that wait for a link, or for room on it."
+    );
+    describe_gauge!(
+        "tonic_supervisor.calls.open",
+        Unit::Count,
+        "Calls accepted and not answered, those that wait included."
+    );
+    describe_gauge!(
+        "tonic_supervisor.retries.allowance",
+        Unit::Count,
+        "What the throttle has left: retries, or a bucket's tokens (gRPC A6)."
+    );
+    describe_gauge!(
+        "tonic_supervisor.retries.allowance_limit",
+        Unit::Count,
+        "How much the throttle has left at most."
     );
     describe_counter!(
         "tonic_supervisor.calls.shed",

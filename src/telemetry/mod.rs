@@ -8,6 +8,7 @@ mod calls;
 #[cfg(test)]
 mod facts_tests;
 mod history;
+mod levels;
 mod line;
 mod lines;
 mod log;
@@ -23,6 +24,7 @@ mod troubles;
 pub(crate) use calls::{AttemptEnd, CallEnd, MethodMetrics};
 pub use history::KeepHistory;
 pub(crate) use history::is_history_kept;
+pub(crate) use levels::{Levels, record as record_levels};
 pub use lines::EventLines;
 pub use stream::{EventItem, EventStream};
 
@@ -242,6 +244,11 @@ impl Telemetry {
     /// Keeps the story of a call that is worth a look.
     pub(crate) fn tell(&self, story: Story) {
         self.history.tell(story);
+    }
+
+    /// The target as metrics carry it.
+    pub(crate) fn canonical(&self) -> &Arc<str> {
+        &self.canonical
     }
 
     /// The state now.

@@ -3,7 +3,7 @@
 use super::{Changes, Claimed, Millis, Notifier, Store};
 use crate::{clock, proto::agent_queue::*};
 use metrics::histogram;
-use std::future::Future;
+use std::{future::Future, time::Instant};
 use tonic::{Code, Status};
 
 /// A store that records how long each operation of `S` takes, as
@@ -23,17 +23,41 @@ async fn timed<T>(
     operation: &'static str,
     work: impl Future<Output = Result<T, Status>>,
 ) -> Result<T, Status> {
-    let began = clock::now();
-    let answer = work.await;
-    let outcome = match answer.as_ref().map_err(Status::code) {
-        Ok(_) => "ok",
-        Err(Code::Unavailable) => "unavailable",
-        Err(_) => "refused",
-    };
-    let took = clock::now().saturating_duration_since(began).as_secs_f64();
-    let name = "tonic_supervisor.queue.store.duration";
-    histogram!(name, "operation" => operation, "outcome" => outcome).record(took);
-    answer
+    Timer::begin(operation, None).time(work).await
+}
+
+/// An operation under way. Its outcome is recorded when this is dropped.
+struct Timer {
+    operation: &'static str,
+    began: Instant,
+    outcome: Option<&'static str>,
+}
+
+impl Timer {
+    /// `unfinished` is the outcome of an operation whose end nobody waits for; none: it is not
+    /// recorded.
+    fn begin(operation: &'static str, unfinished: Option<&'static str>) -> Self {
+        Self { operation, began: clock::now(), outcome: unfinished }
+    }
+
+    async fn time<T>(mut self, work: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
+        let answer = work.await;
+        self.outcome = Some(match answer.as_ref().map_err(Status::code) {
+            Ok(_) => "ok",
+            Err(Code::Unavailable) => "unavailable",
+            Err(_) => "refused",
+        });
+        answer
+    }
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        let Some(outcome) = self.outcome else { return };
+        let took = clock::now().saturating_duration_since(self.began).as_secs_f64();
+        let name = "tonic_supervisor.queue.store.duration";
+        histogram!(name, "operation" => self.operation, "outcome" => outcome).record(took);
+    }
 }
 
 impl<S: Store> Store for Metered<S> {
@@ -48,7 +72,8 @@ impl<S: Store> Store for Metered<S> {
     }
 
     async fn health(&self) -> Result<String, Status> {
-        timed("health", self.0.health()).await
+        // Who asks waits only so long, and a store that has not said it by then cannot work.
+        Timer::begin("health", Some("unavailable")).time(self.0.health()).await
     }
 
     async fn queue_exists(
@@ -177,5 +202,36 @@ impl<S: Store> Store for Metered<S> {
         now: Millis,
     ) -> Result<GetTaskStatsResponse, Status> {
         timed("stats", self.0.stats(request, now)).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use metrics_util::debugging::{DebugValue, DebuggingRecorder};
+    use std::{future::pending, time::Duration};
+
+    /// What an operation that hangs is recorded as, when nobody waits for it after 5 s.
+    async fn hung(unfinished: Option<&'static str>) -> Vec<(String, f64)> {
+        let recorder = DebuggingRecorder::new();
+        let _installed = metrics::set_default_local_recorder(&recorder);
+        let work = Timer::begin("health", unfinished).time(pending::<Result<(), Status>>());
+        let five = Duration::from_secs(5);
+        tokio::time::timeout(five, work).await.expect_err("it hangs");
+        let recorded = recorder.snapshotter().snapshot().into_vec().into_iter();
+        let recorded = recorded.filter_map(|(key, _, _, value)| match value {
+            DebugValue::Histogram(times) => {
+                let outcome = key.key().labels().find(|label| label.key() == "outcome")?;
+                Some((outcome.value().to_owned(), times.first()?.into_inner()))
+            }
+            _ => None,
+        });
+        recorded.collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_store_that_does_not_say_how_it_is_is_recorded_as_unavailable() {
+        assert_eq!(hung(Some("unavailable")).await, [("unavailable".to_owned(), 5.0)]);
+        assert_eq!(hung(None).await, [], "who went away says nothing of the store");
     }
 }

@@ -26,6 +26,11 @@ impl Address {
         found.sort_by_key(SocketAddr::is_ipv6);
         Ok(found)
     }
+
+    /// The host, as it was named; an IPv6 address without brackets.
+    pub(crate) fn host(&self) -> &str {
+        &self.host
+    }
 }
 
 impl FromStr for Address {

@@ -1,15 +1,14 @@
 //! `status`: what is the matter with the channels of a program that runs, in a line each, from its
 //! admin pages.
 
+mod pages;
+
 use crate::{CliError, address::Address, stdout::Stdout};
-use bytes::{Bytes, BytesMut};
-use http::{Method, Request, StatusCode, header};
-use http_body::Body as _;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
+use http::Method;
+use pages::Pages;
 use serde_json::Value;
-use std::{fs, future::poll_fn, path::PathBuf, pin::Pin, time::Duration};
-use tokio::{net::TcpStream, runtime, time};
+use std::{path::PathBuf, time::Duration};
+use tokio::runtime;
 use tonic_supervisor::printable;
 
 pub(crate) const HELP: &str = "\
@@ -17,15 +16,11 @@ Asks a program that was started with --admin (or that serves the library's admin
 prints a line for each channel: name, state and for how long, calls that wait, and what is the \
 matter.
 
-TLS is not spoken: of pages that others can reach, ask on their own machine, or use curl.
+Pages that others can reach are served over TLS, and need the token also to look: give --ca and \
+--token-file. The token is not sent over a network without TLS.
 
 Exit codes: 0 each channel is READY, 1 there are no admin pages at that address, 2 wrong usage, 4 \
 a channel is not READY, or there is none.";
-
-/// How long the program has to answer.
-const WITHIN: Duration = Duration::from_secs(10);
-/// No answer is larger.
-const LARGEST: usize = 64 << 20;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct StatusArguments {
@@ -43,31 +38,35 @@ pub(crate) struct StatusArguments {
     /// The file with the program's token.
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
+    /// Ask over TLS: the pages' certificate must be of an authority in this file, in PEM.
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// The name that the certificate has, where it is not the address's.
+    #[arg(long, value_name = "NAME", requires = "ca")]
+    server_name: Option<String>,
 }
 
 /// Succeeds if every channel that is asked for is READY.
 pub(crate) fn run(arguments: &StatusArguments, json: bool) -> Result<(), CliError> {
-    let token = arguments.token_file.as_ref().map(|path| {
-        let error = format!("cannot read {}", path.display());
-        fs::read_to_string(path).map_err(CliError::failed(&error))
-    });
-    let token = token.transpose()?;
+    let mut pages = Pages::new(&arguments.admin, arguments.token_file.as_deref())?;
+    if let Some(ca) = &arguments.ca {
+        pages = pages.over_tls(ca, arguments.server_name.as_deref())?;
+    }
     runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(CliError::failed("cannot start the runtime"))?
-        .block_on(ask(arguments, token.as_deref().map(str::trim), json))
+        .block_on(ask(arguments, &pages, json))
 }
 
-async fn ask(arguments: &StatusArguments, token: Option<&str>, json: bool) -> Result<(), CliError> {
-    let admin = &arguments.admin;
-    let mut picture = read(&fetch(admin, Method::GET, "/snapshot", token).await?)?;
+async fn ask(arguments: &StatusArguments, pages: &Pages, json: bool) -> Result<(), CliError> {
+    let mut picture = read(&pages.fetch(Method::GET, "/snapshot").await?)?;
     if let Some(name) = &arguments.reconnect {
         let channels = picture["channels"].as_array().cloned().unwrap_or_default();
         let one = channels.iter().find(|one| one["name"] == **name);
         let id = one.and_then(|one| one["id"].as_u64()).ok_or_else(|| no_channel(name))?;
-        fetch(admin, Method::POST, &format!("/channel/{id}/reconnect"), token).await?;
-        picture = read(&fetch(admin, Method::GET, "/snapshot", token).await?)?;
+        pages.fetch(Method::POST, &format!("/channel/{id}/reconnect")).await?;
+        picture = read(&pages.fetch(Method::GET, "/snapshot").await?)?;
     }
     let channels = picture["channels"].as_array().cloned().unwrap_or_default();
     let shown: Vec<&Value> = match &arguments.name {
@@ -148,58 +147,6 @@ fn lasted(time: Duration) -> String {
         seconds @ 60..3_600 => format!("{} min {} s", seconds / 60, seconds % 60),
         seconds => format!("{} h {} min", seconds / 3_600, seconds % 3_600 / 60),
     }
-}
-
-/// One request to the admin pages, and its whole answer.
-async fn fetch(
-    admin: &Address,
-    method: Method,
-    path: &str,
-    token: Option<&str>,
-) -> Result<Bytes, CliError> {
-    let none = format!("there are no admin pages at {admin}");
-    let asking = async {
-        let addresses = admin.lookup().await.map_err(CliError::failed(&none))?;
-        let local = addresses.iter().all(|address| address.ip().to_canonical().is_loopback());
-        if token.is_some() && !local {
-            let rule = "the token is not sent over a network in plaintext: ask on that machine";
-            return Err(CliError::Usage(rule.into()));
-        }
-        let stream = TcpStream::connect(&*addresses).await.map_err(CliError::failed(&none))?;
-        let (mut sender, connection) = http1::handshake::<_, String>(TokioIo::new(stream))
-            .await
-            .map_err(CliError::failed(&none))?;
-        let connection = tokio::spawn(connection);
-        let mut request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(header::HOST, "localhost")
-            .header(header::ACCEPT, "application/json");
-        if let Some(token) = token {
-            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
-        }
-        let request =
-            request.body(String::new()).map_err(CliError::failed("the token cannot be sent"))?;
-        let answer = sender.send_request(request).await.map_err(CliError::failed(&none))?;
-        let (head, mut body) = answer.into_parts();
-        let mut whole = BytesMut::new();
-        while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
-            let frame = frame.map_err(CliError::failed("the answer broke off"))?;
-            whole.extend_from_slice(&frame.into_data().unwrap_or_default());
-            if whole.len() > LARGEST {
-                return Err(CliError::Failed("the answer is larger than 64 MiB".into()));
-            }
-        }
-        connection.abort();
-        if head.status != StatusCode::OK {
-            let words = String::from_utf8_lossy(&whole);
-            let words = words.trim();
-            return Err(CliError::Failed(format!("{admin} answered {}: {words}", head.status)));
-        }
-        Ok(whole.freeze())
-    };
-    let late = |_| CliError::Failed(format!("{admin} has not answered within 10 s"));
-    time::timeout(WITHIN, asking).await.map_err(late)?
 }
 
 #[cfg(test)]

@@ -3,7 +3,8 @@
 
 use super::asked::{admin, ask, channel, get, get_json};
 use crate::support::{LONG, Rig, config, settle};
-use std::{fs, time::Duration};
+use std::{fs, net::SocketAddr, time::Duration};
+use tokio::task::JoinHandle;
 use tonic_supervisor::{ConnectivityState, Supervisor, admin::Admin, testing::MemoryNetwork};
 
 const TOKEN: &str = "0123456789abcdef-not-a-real-one";
@@ -17,6 +18,13 @@ fn token_file(folder: &tempfile::TempDir) -> std::path::PathBuf {
 fn named(name: &str) -> Supervisor {
     let config = config().build().expect("valid");
     Supervisor::builder(config).connector(MemoryNetwork::new().connector()).name(name).spawn()
+}
+
+/// The head's end and the body of a login.
+fn login(token: &str) -> String {
+    let body = format!("token={token}");
+    let kind = "Content-Type: application/x-www-form-urlencoded";
+    format!("{kind}\r\nContent-Length: {}\r\n\r\n{body}", body.len())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -68,13 +76,6 @@ async fn a_session_begins_with_the_token_and_acts_from_its_own_origin_only() {
     let supervisor = named("with a session");
     let handle = admin(Admin::new().token_file(token_file(&folder))).await;
     let (to, id) = (handle.address(), supervisor.observer().id());
-    let login = |token: &str| {
-        let body = format!("token={token}");
-        format!(
-            "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        )
-    };
     let page = get(to, "/login").await;
     assert!(page.status == 200 && page.body.contains("type=\"password\""));
     let right = ask(to, "POST /login", &[&login(TOKEN)]).await;
@@ -226,6 +227,33 @@ async fn every_answer_has_its_protecting_headers() {
     }
 }
 
+/// Of its own TLS it knows; of that of a server of one's own it must be told.
+#[tokio::test(flavor = "multi_thread")]
+async fn behind_tls_a_session_never_goes_out_in_plaintext() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for behind_tls in [false, true] {
+        let mut pages = Admin::new().token_file(token_file(&folder));
+        if behind_tls {
+            pages = pages.behind_tls();
+        }
+        let (to, server) = own_server(pages).await;
+        let answer = ask(to, "POST /login", &[&login(TOKEN)]).await;
+        let cookie = answer.header("set-cookie").expect("a cookie");
+        assert_eq!(cookie.ends_with("; Secure"), behind_tls, "{cookie}");
+        server.abort();
+    }
+}
+
+/// These pages in a server of one's own.
+async fn own_server(pages: Admin) -> (SocketAddr, JoinHandle<()>) {
+    let routes = pages.routes().expect("routes");
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let to = listener.local_addr().expect("bound");
+    let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
+    let server = tonic::transport::Server::builder().accept_http1(true).add_routes(routes);
+    (to, tokio::spawn(async { server.serve_with_incoming(incoming).await.expect("it serves") }))
+}
+
 /// A server of one's own serves the same pages to whoever has the token, or whom it lets in.
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_in_a_server_of_ones_own_need_the_token_unless_they_are_trusted() {
@@ -235,12 +263,7 @@ async fn pages_in_a_server_of_ones_own_need_the_token_unless_they_are_trusted() 
         if trusted {
             pages = pages.trusted();
         }
-        let routes = pages.routes().expect("routes");
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let to = listener.local_addr().expect("bound");
-        let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
-        let server = tonic::transport::Server::builder().accept_http1(true).add_routes(routes);
-        let server = tokio::spawn(server.serve_with_incoming(incoming));
+        let (to, server) = own_server(pages).await;
         assert_eq!(get(to, "/snapshot").await.status, nothing);
         let bearer = format!("Authorization: Bearer {TOKEN}");
         assert_eq!(ask(to, "GET /snapshot", &[&bearer]).await.status, 200);

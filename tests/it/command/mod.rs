@@ -11,3 +11,5 @@ mod manual;
 mod plan;
 #[cfg(all(unix, feature = "test-util"))]
 mod proxy;
+#[cfg(all(unix, feature = "test-util"))]
+mod status;

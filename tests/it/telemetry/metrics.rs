@@ -3,9 +3,10 @@
 
 use crate::support::*;
 use metrics_util::debugging::DebuggingRecorder;
+use std::sync::Mutex;
 use tonic::Code;
 use tonic_supervisor::{
-    CallOptions, ConnectivityState, Fact,
+    CallOptions, ConnectivityState, Fact, record_levels,
     testing::{Answer, MemoryNetwork, RawPeer, Script, ScriptedServer},
 };
 
@@ -79,6 +80,7 @@ fn what_can_be_counted_is_there_at_0_when_a_supervisor_is_spawned() {
         ("tonic_supervisor.retries.throttled", "", &[""]),
         ("tonic_supervisor.intensity.reached", "", &[""]),
         ("tonic_supervisor.calls.waiting", "", &[""]),
+        ("tonic_supervisor.calls.open", "", &[""]),
         (
             "tonic_supervisor.calls.shed",
             "reason=",
@@ -112,6 +114,36 @@ fn what_can_be_counted_is_there_at_0_when_a_supervisor_is_spawned() {
     }
 }
 
+/// They are read when somebody is about to look, and agree with the snapshot.
+#[test]
+fn open_calls_and_the_retry_allowance_are_gauges_that_agree_with_the_snapshot() {
+    let snapshot = Mutex::new(None);
+    let recorded = record(|| async {
+        // The target is in no other test: theirs would be added.
+        let network = MemoryNetwork::new();
+        let server = ScriptedServer::builder().script(Script::always(Code::Unavailable));
+        let _server = server.on_memory(&network, "levels:50051").await;
+        let supervisor = supervise(&network, config().host("levels"));
+        let channel = supervisor.channel();
+        let call = tokio::spawn(async move { say(&channel, "hello", CallOptions::new()).await });
+        eventually("it is retried", || supervisor.snapshot().retries > 0).await;
+        record_levels();
+        *snapshot.lock().expect("whole") = Some(supervisor.snapshot());
+        call.abort();
+    });
+    let now = snapshot.into_inner().expect("whole").expect("taken");
+    let allowance = now.allowance.expect("the throttle is on");
+    assert!(now.calls_open == 1 && allowance.left < allowance.of, "{allowance:?}");
+    for (name, expected) in [
+        ("calls.open", 1.0),
+        ("retries.allowance", allowance.left),
+        ("retries.allowance_limit", allowance.of),
+    ] {
+        let key = format!("tonic_supervisor.{name}{{grpc.target=dns:///levels:50051}}");
+        assert_eq!(recorded.get(&key).and_then(|values| values.last()), Some(&expected), "{key}");
+    }
+}
+
 /// The unit and the meaning reach whatever recorder is installed.
 #[test]
 fn every_metric_that_is_recorded_has_a_unit_and_a_description() {
@@ -125,6 +157,7 @@ fn every_metric_that_is_recorded_has_a_unit_and_a_description() {
             Answer::echo(),
         ));
         rig.call(CallOptions::new()).await.expect("an echo");
+        record_levels();
     };
     metrics::with_local_recorder(&recorder, || runtime.expect("a runtime").block_on(test));
     let recorded = recorder.snapshotter().snapshot().into_vec();

@@ -4,6 +4,10 @@
 //! It goes in rounds of a minute. One supervisor serves all of them; each has a new journal, so
 //! that neither the server nor the comparison grows with time. Between rounds, when no call is
 //! open, the memory and tasks of the process are read: the first reading is the start.
+//!
+//! A timer is a task, and one that was set for a call's deadline may run until then although the
+//! call has ended. So tasks have as long to end as a call has. The pages have a runtime of their
+//! own: a connection of somebody who looks is none of the tasks that are counted.
 
 use super::{
     FINISH, Report, TempFolder,
@@ -15,25 +19,23 @@ use super::{
     process_stats::ProcessStats,
     script::FAULTS,
     summary::Comparison,
-    supervised,
+    supervised::{self, Side},
     tally::Counts,
 };
 use crate::{CliError, admin::AdminArguments, stdout::Stdout};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use serde_json::{Map, Value, json};
-use std::{
-    fs,
-    path::Path,
-    sync::Arc,
-    time::{Duration, Instant},
+use std::{fs, path::Path, sync::Arc, time::Duration};
+use tokio::{
+    runtime::{self, Runtime},
+    time::{Instant, sleep},
 };
-use tokio::{runtime, time::sleep};
 
 const ROUND: Duration = Duration::from_secs(60);
 /// How soon the channel must be Ready again between two rounds.
 const READY: Duration = Duration::from_secs(10);
-/// Within this time tasks that end have ended.
-const SETTLE: Duration = Duration::from_secs(5);
+/// Within this time tasks that end have ended: the longest is a timer for a call's deadline.
+const SETTLE: Duration = supervised::TIMEOUT.saturating_add(Duration::from_secs(5));
 /// Memory that grew by more since the first round has leaked; the allocator's own to and fro stays
 /// far below.
 const LEAK_KIB: u64 = 16 * 1024;
@@ -73,14 +75,10 @@ pub(crate) fn run(
     config: Option<&Path>,
 ) -> Result<(), CliError> {
     let rng_seed = arguments.seed.unwrap_or_else(rand::random);
-    let runtime = runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(CliError::failed("cannot start the runtime"))?;
-    let soaked = runtime.block_on(async {
+    let (pages, work) = (runtime(1)?, runtime(2)?);
+    let _admin = pages.block_on(arguments.admin.start())?;
+    let soaked = work.block_on(async {
         let interrupted = interrupted()?;
-        let _admin = arguments.admin.start().await?;
         tokio::select! {
             soaked = soak(arguments.minutes, rng_seed, json, config) => soaked,
             () = interrupted => Err(CliError::Interrupted),
@@ -89,6 +87,14 @@ pub(crate) fn run(
     let line = if json { soaked.to_json().to_string() } else { soaked.to_string() };
     Stdout::new().line(&line);
     soaked.check().map_err(CliError::Failed)
+}
+
+fn runtime(threads: usize) -> Result<Runtime, CliError> {
+    runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .enable_all()
+        .build()
+        .map_err(CliError::failed("cannot start the runtime"))
 }
 
 async fn soak(
@@ -136,13 +142,14 @@ async fn soak(
         fs::remove_file(folder.journal())
             .map_err(CliError::failed("cannot remove the journal of a round"))?;
         child.start_again().await?;
-        if !side.ready(READY).await {
-            return Err(CliError::Failed(format!(
-                "after round {round} the channel was not Ready for {READY:?}"
-            )));
-        }
+        is_ready(&side, round).await?;
         match round {
-            1 => soaked.start = settled(0).await,
+            1 => {
+                settled(0).await;
+                // While it has no link it has fewer tasks.
+                is_ready(&side, round).await?;
+                soaked.start = ProcessStats::now();
+            }
             _ => soaked.end = settled(soaked.start.tasks).await,
         }
         eprintln!(
@@ -155,6 +162,11 @@ async fn soak(
     side.close().await;
     child.stop().await?;
     Ok(soaked)
+}
+
+async fn is_ready(side: &Side, round: u32) -> Result<(), CliError> {
+    let late = || format!("after round {round} the channel was not Ready for {READY:?}");
+    side.ready(READY).await.then_some(()).ok_or_else(|| CliError::Failed(late()))
 }
 
 /// The process when at most `tasks` run, or when those that end have had time to.
@@ -290,6 +302,20 @@ mod tests {
         assert!(failure(Soaked { calls: 0, ..well() }).starts_with("of 0 calls"));
         assert!(failure(soaked((20_000, 9), (20_000 + LEAK_KIB + 1, 9))).contains("memory grew"));
         assert!(failure(soaked((20_000, 9), (20_000, 10))).contains("1 tasks were left over"));
+    }
+
+    /// A timer for a call's deadline outlives its call; what leaks does not end.
+    #[tokio::test(start_paused = true)]
+    async fn tasks_have_as_long_to_end_as_a_call_has() {
+        tokio::spawn(sleep(supervised::TIMEOUT));
+        let began = Instant::now();
+        assert_eq!(settled(0).await.tasks, 0);
+        assert!(began.elapsed() < SETTLE);
+        tokio::spawn(std::future::pending::<()>());
+        let began = Instant::now();
+        assert_eq!(settled(0).await.tasks, 1);
+        assert!(began.elapsed() >= SETTLE);
+        assert_eq!(settled(1).await.tasks, 1);
     }
 
     #[test]

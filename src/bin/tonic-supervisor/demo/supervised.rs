@@ -11,6 +11,8 @@ use tonic_supervisor::{
     agent_queue::DESCRIPTORS, config::Balancing,
 };
 
+/// How long a call may take, all its attempts and waits included.
+pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
 /// How long the supervisor may take to close, once its agent has finished.
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -52,7 +54,7 @@ pub(super) fn start(
             .balancing_policy(Balancing::RoundRobin),
     };
     let config = builder
-        .timeout(Duration::from_secs(30))
+        .timeout(TIMEOUT)
         // A frozen server is to be noticed within the demo.
         .connect_timeout(Duration::from_secs(1))
         .keepalive_floor(Duration::from_millis(200))
