@@ -163,8 +163,8 @@ impl ConnectionState {
     fn lost(&mut self, me: &ActorRef<ConnectionMsg>, end: LinkEnd) {
         let lived = clock::now().saturating_duration_since(self.started);
         let news = self.link.clone().zip(self.news.take());
-        let unheard = news.map(|(link, (took, steps))| (link, took, steps));
-        self.finish(me, ConnectionEnd::Lost { end, lived, unheard });
+        let news = news.map(|(link, (took, steps))| (link, took, steps));
+        self.finish(me, ConnectionEnd::Lost { end, lived, news });
     }
 
     /// A clean stop: what comes next is the supervisor's backoff, not its restart intensity.

@@ -1,13 +1,14 @@
 //! Where a request actor finds new calls, and whether a new call has to go there.
 //!
 //! One message tells the actor of all calls that came since the last. Where the queue is at rest, a
-//! new call begins on its caller's thread and never comes here. It must not overtake one that was
-//! there before it. The argument: the queue leaves its rest before a call is put in or the actor
-//! touches one (`push`, `begin_work`), and is at rest again only when the actor has nothing left in
-//! its hands: under the lock that guards the new calls, no call waits for a link and none is new
-//! (`end_work`). So whoever finds it at rest comes after no call that waits. Two that come at the
-//! same moment have no order. An actor that fails leaves the queue as it is, out of its rest, until
-//! its successor has looked into the ledger.
+//! new call begins on its caller's thread and never comes here. It must not overtake one of its
+//! part that was there before it and waits for a link, or whose failed attempt nobody has decided
+//! about; calls that sleep until their retry are passed as ever. The argument: the queue leaves its
+//! rest before a call is put in, before the actor is told of a failed attempt, and before the actor
+//! handles any message. It is at rest again only when, under the lock that guards the new calls,
+//! none is new, none waits and none is undecided (`end_work`). So whoever finds it at rest comes
+//! after no such call. Two that come at the same moment have no order. An actor that fails over a
+//! message leaves the queue out of its rest, until its successor has looked into the ledger.
 
 use crate::call::Call;
 use parking_lot::Mutex;
@@ -16,8 +17,8 @@ use std::{
     sync::{
         Arc,
         atomic::{
-            AtomicBool,
-            Ordering::{Acquire, Release},
+            AtomicBool, AtomicUsize,
+            Ordering::{Acquire, Relaxed, Release},
         },
     },
 };
@@ -25,13 +26,16 @@ use std::{
 /// New calls of one shard, in order. What is lost here with an actor is in the ledger still.
 pub(crate) struct Inbox {
     calls: Mutex<VecDeque<Arc<Call>>>,
+    /// How many failed attempts the actor was told of and has not decided about.
+    undecided: AtomicUsize,
     /// At first there is nothing, and nobody: an actor comes with the first call that needs one.
     at_rest: AtomicBool,
 }
 
 impl Default for Inbox {
     fn default() -> Self {
-        Self { calls: Mutex::default(), at_rest: AtomicBool::new(true) }
+        let (calls, undecided) = (Mutex::default(), AtomicUsize::new(0));
+        Self { calls, undecided, at_rest: AtomicBool::new(true) }
     }
 }
 
@@ -61,16 +65,31 @@ impl Inbox {
         call
     }
 
+    /// The actor will be told of a failed attempt. Its place in the order is kept by the lock.
+    pub(crate) fn attempt_failed(&self) {
+        let _calls = self.calls.lock();
+        self.undecided.fetch_add(1, Relaxed);
+        self.at_rest.store(false, Release);
+    }
+
+    /// The actor was told of it. Where the message is a former actor's, it was counted no more.
+    pub(crate) fn failure_heard(&self) {
+        let _calls = self.calls.lock();
+        let left = self.undecided.load(Relaxed).saturating_sub(1);
+        self.undecided.store(left, Relaxed);
+    }
+
     /// The actor begins to work on its calls.
     pub(crate) fn begin_work(&self) {
         self.at_rest.store(false, Release);
     }
 
-    /// The actor has done what it can do now. `holds`: it has calls that wait for a link, or takes
-    /// none any more.
-    pub(crate) fn end_work(&self, holds: bool) {
+    /// The actor has done what it can do now. `may_rest`: no call waits for a link with it, and it
+    /// takes new ones.
+    pub(crate) fn end_work(&self, may_rest: bool) {
         let calls = self.calls.lock();
-        self.at_rest.store(!holds && calls.is_empty(), Release);
+        let nothing_left = calls.is_empty() && self.undecided.load(Relaxed) == 0;
+        self.at_rest.store(may_rest && nothing_left, Release);
     }
 
     /// Whether no call is new.
@@ -78,9 +97,11 @@ impl Inbox {
         self.calls.lock().is_empty()
     }
 
-    /// Forgets them all: an actor that begins finds them in the ledger.
+    /// Forgets them all, failed ones too: an actor that begins finds them in the ledger.
     pub(crate) fn clear(&self) {
-        self.calls.lock().clear();
+        let mut calls = self.calls.lock();
+        calls.clear();
+        self.undecided.store(0, Relaxed);
     }
 }
 
@@ -94,7 +115,18 @@ mod tests {
         assert!(inbox.is_at_rest(), "there was no call yet");
         inbox.begin_work();
         assert!(!inbox.is_at_rest(), "it is at work, and may fail over it");
-        inbox.end_work(true);
+        inbox.end_work(false);
         assert!(!inbox.is_at_rest(), "calls wait with it");
+        inbox.end_work(true);
+        assert!(inbox.is_at_rest());
+        for _ in 0..2 {
+            inbox.attempt_failed();
+        }
+        for left in [1, 0] {
+            inbox.begin_work();
+            inbox.failure_heard();
+            inbox.end_work(true);
+            assert_eq!(inbox.is_at_rest(), left == 0, "{left} are not decided about");
+        }
     }
 }

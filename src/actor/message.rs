@@ -91,8 +91,8 @@ messages! {
         EndpointJudged(Judged),
         /// The time of an ejection is over.
         ProbationDue,
-        /// A call came, and there is no request actor for it yet.
-        FirstCallCame { shard: usize },
+        /// A call needs a request actor, and there was none for it so far.
+        RequestActorWanted { shard: usize },
         /// A request actor may be restarted.
         RestartDue { shard: usize },
         /// Calls began, or ceased, to wait at a request actor.
@@ -210,11 +210,11 @@ pub(super) type NewLink = (Arc<Link>, Duration, Box<StepTimes>);
 /// How a connection actor's work ended.
 pub(super) enum ConnectionEnd {
     DialFailed(FailedDial),
-    /// `unheard`: the link, if the supervisor has perhaps not heard of it: it hears of an actor's
-    /// end before it hears what the actor said before.
+    /// `news`: the link, if the supervisor has perhaps not heard of it: it hears of an actor's end
+    /// before it hears what the actor said before.
     Lost {
         end: LinkEnd,
         lived: Duration,
-        unheard: Option<NewLink>,
+        news: Option<NewLink>,
     },
 }

@@ -47,7 +47,7 @@ impl RequestActors {
         }
     }
 
-    /// Those that were started or have calls.
+    /// Those that were started, and those for which calls came that nobody has taken in.
     pub(super) fn wanted(&self) -> impl Iterator<Item = usize> {
         let wanted = |shard| self.is_started(shard) || !self.inboxes[shard].is_empty();
         (0..self.shards()).filter(move |shard| wanted(*shard))
@@ -107,7 +107,7 @@ impl CallQueue for RequestActors {
         // is found by it, or is told of.
         match self.is_started(shard) {
             true => self.tell(shard, RequestMsg::Submit),
-            false => self.tell_supervisor(SupervisorMsg::FirstCallCame { shard }),
+            false => self.tell_supervisor(SupervisorMsg::RequestActorWanted { shard }),
         }
     }
 
@@ -116,6 +116,10 @@ impl CallQueue for RequestActors {
     }
 
     fn attempt_failed(&self, call: Arc<Call>) {
+        let shard = self.shard_of(call.id);
+        if self.is_started(shard) {
+            self.inboxes[shard].attempt_failed();
+        }
         self.tell_of(call, RequestMsg::AttemptFailed);
     }
 

@@ -25,44 +25,50 @@ use std::{sync::Arc, time::Instant};
 use tonic::Code;
 
 impl Calls {
-    /// Begins the first attempt of a new call, if nothing waits before it and a link has room.
-    /// False: it is for the queue.
-    pub(super) fn begin_at_once(self: &Arc<Self>, call: &Arc<Call>) -> bool {
-        if call.has_port || self.credentials.is_some() || !self.queue.is_at_rest(call) {
-            return false;
-        }
+    /// Whether whoever makes this call, which is being entered in the ledger, tries to begin it.
+    pub(super) fn begins_at_once(&self, call: &Call) -> bool {
+        !call.has_port && self.credentials.is_none() && self.queue.is_at_rest(call)
+    }
+
+    /// Begins the first attempt of such a call. Where it cannot be begun now, it goes to its queue,
+    /// which has not known of it so far: so nobody else begins, parks or ends it meanwhile as one
+    /// that waits.
+    pub(super) fn begin_at_once(self: &Arc<Self>, call: &Arc<Call>) {
         let begun = caught(|| {
             self.panics.inject(Child::Task, "Begin");
             self.pick_and_begin(call)
         });
-        begun.unwrap_or_else(|words| {
+        let mut state = call.state.lock();
+        match (&state.stage, begun) {
             // What was not begun can be begun as if nothing had happened.
-            if matches!(call.state.lock().stage, Stage::Waiting { .. }) {
-                return false;
+            (Stage::Beginning, _) => {
+                state.stage = Stage::Waiting { until: None };
+                drop(state);
+                self.queue.submitted(call.clone());
             }
-            let text = format!("sending the request panicked: {words}");
-            self.attempt_failed(
-                call,
-                Box::new(Failure::unusable_answer(Code::Internal, text).into()),
-            );
-            true
-        })
+            (_, Ok(())) => {}
+            (_, Err(words)) => {
+                drop(state);
+                let text = format!("sending the request panicked: {words}");
+                let failure = Failure::unusable_answer(Code::Internal, text);
+                self.attempt_failed(call, Box::new(failure.into()));
+            }
+        }
     }
 
-    fn pick_and_begin(self: &Arc<Self>, call: &Arc<Call>) -> bool {
+    fn pick_and_begin(self: &Arc<Self>, call: &Arc<Call>) {
         let now = clock::now();
         // The queue ends it, with the words for that.
         if call.deadline.is_some_and(|deadline| deadline <= now) {
-            return false;
+            return;
         }
         let wish = || call.wish(self.config.sticky_header.as_ref());
         let picked = self.picker.load().pick(&mut self.dice.lock(), wish);
-        let Some(permit) = picked else { return false };
+        let Some(permit) = picked else { return };
         // No lock is held here: a hook of the user's may make a call of its own.
         if let Err(NotSent) = self.begin(call, permit, None, now) {
             self.queue.attempt_failed(call.clone());
         }
-        true
     }
 
     /// Begins an attempt. Where that fails, the failure is in the call and somebody has to decide

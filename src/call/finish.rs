@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     clock,
-    model::{CallReport, Cause, Failure, Phase, Story, printable, shortened},
+    model::{CallReport, Cause, Failure, Origin, Phase, Story, printable, shortened},
     telemetry::{CallEnd, is_history_kept},
     transport::AttemptFailure,
 };
@@ -267,11 +267,21 @@ impl Calls {
         self.ports_open.load(SeqCst) > 0
     }
 
-    /// Ends every open call with `failure`.
+    /// Ends every open call with `failure`; one that the peer has answered with an error, which
+    /// nobody has decided about, with that.
     pub(crate) fn end_all(&self, calls: Vec<Arc<Call>>, failure: impl Fn(Phase) -> Failure) {
         for call in calls {
-            let phase = call.state.lock().stage.phase();
-            self.conclude(&call, failure(phase).into());
+            let mut state = call.state.lock();
+            let phase = state.stage.phase();
+            let ended = match std::mem::replace(&mut state.stage, Stage::Running) {
+                Stage::Failed(ended) if ended.failure.origin == Origin::Peer => *ended,
+                before => {
+                    state.stage = before;
+                    failure(phase).into()
+                }
+            };
+            drop(state);
+            self.conclude(&call, ended);
         }
     }
 

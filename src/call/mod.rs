@@ -4,7 +4,7 @@
 //! submit     admits a call and enters it in the ledger
 //! begin      takes a place on a link, opens the stream and offers it to the call's runner
 //! queue      what the call has to say to whoever starts and retries it (the request actors)
-//! runner     takes the attempts that the queue starts, and reads their answers
+//! runner     takes the attempts that were begun, and reads their answers
 //! finish     ends it, once
 //! ```
 //!

@@ -28,8 +28,8 @@ impl Calls {
             Stage::Waiting { until: Some(at) } if *at > now => {
                 CallStage::Retry { due: at.saturating_duration_since(now) }
             }
-            Stage::Waiting { .. } if self.shows_links() => CallStage::Room,
-            Stage::Waiting { .. } => CallStage::Link,
+            Stage::Beginning | Stage::Waiting { .. } if self.shows_links() => CallStage::Room,
+            Stage::Beginning | Stage::Waiting { .. } => CallStage::Link,
             Stage::Fetching { since: asked, .. } => CallStage::Credentials { asked: since(*asked) },
             Stage::Running => CallStage::OnWire { since: since(state.attempt_started) },
             Stage::Failed(_) => CallStage::Deciding,

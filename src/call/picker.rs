@@ -1,7 +1,7 @@
-//! Which link an attempt goes out on: the value that the supervisor gives the request actors
-//! whenever the answer changes.
+//! Which link an attempt goes out on: the value that the supervisor gives the request actors, and
+//! shows to callers, whenever the answer changes.
 //!
-//! Picking touches nothing but atomics of the links, so that request actors need not ask anybody.
+//! Picking touches nothing but atomics of the links, so that nobody has to be asked.
 
 use super::{avoid::Wish, several::Several};
 use crate::{

@@ -1,8 +1,9 @@
 //! What carries a trace to the server: a hook of the user's puts it into each attempt's headers.
 //!
 //! This crate knows no format of it. The hook is asked while the attempt's span is current, so that
-//! the server's span hangs below the attempt that really reached it. It runs in an actor, between
-//! two messages; what it does wrong costs its headers, and no call.
+//! the server's span hangs below the attempt that really reached it. It runs on the thread of whoever
+//! begins the attempt: the caller's, or its request actor's. What it does wrong costs its headers,
+//! and no call.
 
 use super::head::{belongs_to_grpc, leave_out_connection_fields};
 use crate::{
@@ -25,7 +26,9 @@ use std::{
 /// the server makes of the headers hangs below the attempt that reached it. Where nobody wants that
 /// span, the call's is current, or else the one that the caller was in when it made the call.
 ///
-/// It must return at once: other calls wait meanwhile. It is asked for attempts only, not for the
+/// It must return at once: it runs on the caller's thread, or on an actor's, for which other calls
+/// wait. If it makes calls of its own on the same channel, it is asked for those as well, before it
+/// has returned: it has to know them. It is asked for attempts only, not for the
 /// health checks and probes of this crate. A panic costs the hook's headers, not the call; so do
 /// more than 64 fields. Names that belong to gRPC itself (`grpc-...` but for `grpc-trace-bin` and
 /// `grpc-tags-bin`, `te`, `content-type`, `user-agent`, `host`) and fields about the connection are

@@ -1,4 +1,4 @@
-//! Runs a call: takes the request actor's offers, reads the answer, reports what failed. In the
+//! Runs a call: takes the attempts that are offered, reads the answer, reports what failed. In the
 //! caller's own future, or in a task per attempt where the call came as a message.
 
 use super::{

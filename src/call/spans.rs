@@ -231,7 +231,7 @@ pub(super) fn end_attempt(attempt: Span, code: Code, words: Option<&str>) {
     let _ = caught(move || record_status(&attempt, code, &description));
 }
 
-/// Actors are in fewer spans.
+/// Whoever begins an attempt is in fewer spans, or is left in the rest.
 const MOST_LEFT: usize = 16;
 
 const WAITS: [&str; 4] = [

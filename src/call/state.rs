@@ -2,8 +2,8 @@
 //! goes to.
 //!
 //! A call is run by its *runner*: the caller's own future, or a task where the call came as a
-//! message. The request actor makes the runner offers: an open stream to read the answer from, or
-//! the final status.
+//! message. Whoever begins an attempt or ends the call makes the runner an offer: an open stream to
+//! read the answer from, or the final status.
 
 use super::{
     admission::Admission,
@@ -138,6 +138,8 @@ pub(crate) struct CallState {
 
 /// How far a call is.
 pub(crate) enum Stage {
+    /// Whoever makes it tries to begin it: no queue has it.
+    Beginning,
     /// It waits for a link, or until the time of its retry.
     Waiting { until: Option<Instant> },
     /// Its credentials are being fetched by this task, since then.
@@ -176,7 +178,7 @@ impl Stage {
     /// How far the call can have come if it ended now, as far as the attempt under way goes.
     pub(crate) fn phase(&self) -> Phase {
         match self {
-            Self::Waiting { .. } | Self::Fetching { .. } => Phase::Unsent,
+            Self::Beginning | Self::Waiting { .. } | Self::Fetching { .. } => Phase::Unsent,
             Self::Running | Self::Failed(_) | Self::Answered => Phase::MaybeProcessed,
         }
     }
@@ -338,7 +340,7 @@ impl Call {
         last: &LastTimeout,
     ) -> Option<Begun> {
         let mut state = self.state.lock();
-        if !matches!(state.stage, Stage::Waiting { .. }) {
+        if !matches!(state.stage, Stage::Beginning | Stage::Waiting { .. }) {
             return None;
         }
         let delayed = state.unpark(now, without_link);

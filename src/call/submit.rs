@@ -1,4 +1,4 @@
-//! How a call comes in: admitted, entered in the ledger, sent to its request actor.
+//! How a call comes in: admitted, entered in the ledger, begun or sent to its request actor.
 
 use super::{
     admission::Admission,
@@ -10,7 +10,7 @@ use super::{
     reply::Reply,
     shared::Calls,
     spans::{Ended, Spans},
-    state::{Call, CallState},
+    state::{Call, CallState, Stage},
 };
 use crate::{
     clock,
@@ -89,6 +89,9 @@ impl Calls {
             let (call, spans) = call.take().expect("taken once");
             let mut call = self.make(call, admission, size, id, slot);
             call.state.get_mut().spans = spans;
+            if self.begins_at_once(&call) {
+                call.state.get_mut().stage = Stage::Beginning;
+            }
             call
         });
         match (entered, call) {
@@ -98,8 +101,10 @@ impl Calls {
                 if awaited {
                     self.ports_open.fetch_add(1, SeqCst);
                 }
-                if !self.begin_at_once(&call) {
-                    self.queue.submitted(call.clone());
+                let begins = matches!(call.state.lock().stage, Stage::Beginning);
+                match begins {
+                    true => self.begin_at_once(&call),
+                    false => self.queue.submitted(call.clone()),
                 }
                 Ok(call)
             }

@@ -25,7 +25,7 @@ impl Calls {
             Stage::Waiting { .. } if state.retried_after.is_some() => {
                 format!("{}; it was to be {}", self.no_attempt(), retry(call, state))
             }
-            Stage::Waiting { .. } => self.no_attempt(),
+            Stage::Beginning | Stage::Waiting { .. } => self.no_attempt(),
             Stage::Fetching { since, .. } => {
                 let before = seconds(now.saturating_duration_since(*since));
                 let hook = "the CallCredentials hook (Builder::call_credentials)";

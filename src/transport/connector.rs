@@ -149,12 +149,10 @@ pub(super) fn failure(
     DialFailure::new(step, format!("cannot {doing} {place}: {error}"))
 }
 
-/// The failure to open a stream to `place`.
+/// The failure to open a stream to `place`. A Unix socket that nobody has made is not found.
 pub(super) fn not_connected(place: &dyn fmt::Display, error: &io::Error) -> DialFailure {
-    use io::ErrorKind::{AddrNotAvailable, ConnectionRefused, NotFound};
-    // A Unix socket that nobody has made is not found; a host without IPv6 says of `::1` that no
-    // such address is available. No packet went out for either.
-    let refused = matches!(error.kind(), ConnectionRefused | NotFound | AddrNotAvailable);
+    let refused =
+        matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound);
     DialFailure { refused, ..failure(DialStep::Connect, place, error) }
 }
 

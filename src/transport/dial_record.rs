@@ -110,6 +110,8 @@ impl DialRecord {
 
     pub(super) fn failed(&self, number: usize, failure: DialFailure) {
         self.with(number, |tried| {
+            // What its connector reports from now on comes too late.
+            tried.is_opening = false;
             tried.clock.failed(failure.step, clock::now());
             tried.failure = Some(failure);
         });

@@ -1,5 +1,5 @@
 //! Streams that are over, kept until the driver is awake anyway: h2 wakes it for every stream that
-//! is let go, and a driver woken beside the request actor moves one of the two to another thread.
+//! is let go, and a driver woken beside a task that goes on moves one of the two to another thread.
 
 use h2::RecvStream;
 use parking_lot::Mutex;

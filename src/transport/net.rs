@@ -13,7 +13,7 @@ use futures::future::BoxFuture;
 use std::{
     future::{Future, ready},
     io,
-    net::SocketAddr,
+    net::{IpAddr, Ipv6Addr, SocketAddr},
     sync::Arc,
 };
 use tokio::net::TcpStream;
@@ -113,10 +113,17 @@ pub(super) async fn named(
 
 fn tcp(addresses: Vec<SocketAddr>, request: &ConnectRequest) -> Vec<Candidate> {
     let user_timeout = request.user_timeout();
-    let connect = move |address| async move {
+    let connect = move |address: SocketAddr| async move {
         let stream =
             TcpStream::connect(address).await.and_then(|stream| tune(stream, user_timeout));
-        let stream = stream.map_err(|error| not_connected(&address, &error))?;
+        let stream = stream.map_err(|error| {
+            // A host without IPv6 says so of `localhost`. Of another address it may be that this
+            // host has no port left to dial from, which more dials would not mend.
+            let has_no_ipv6 = error.kind() == io::ErrorKind::AddrNotAvailable
+                && address.ip() == IpAddr::V6(Ipv6Addr::LOCALHOST);
+            let failure = not_connected(&address, &error);
+            DialFailure { refused: failure.refused || has_no_ipv6, ..failure }
+        })?;
         let local = stream.local_addr();
         let io = Box::new(stream) as BoxedIo;
         Ok(match local {

@@ -53,6 +53,8 @@ pub(super) struct RequestState {
     timer: Option<(Instant, Timer)>,
     sweep: Option<Timer>,
     draining: bool,
+    /// Whether it has looked into the ledger.
+    adopted: bool,
     /// How many parked calls the supervisor and the counts know of.
     reported_waiting: usize,
 }
@@ -79,6 +81,7 @@ impl Actor for RequestActor {
             timer: None,
             sweep: None,
             draining,
+            adopted: false,
             reported_waiting: 0,
         })
     }
@@ -95,7 +98,10 @@ impl Actor for RequestActor {
             RequestMsg::Adopt => state.adopt(),
             RequestMsg::Submit => state.take_in(&me).await,
             RequestMsg::Cancel(id) => drop(state.pending.remove(id)),
-            RequestMsg::AttemptFailed(call) => state.decide(call),
+            RequestMsg::AttemptFailed(call) => {
+                state.inbox().failure_heard();
+                state.decide(call);
+            }
             RequestMsg::CredentialsFetched(call) => state.authorized(call),
             RequestMsg::PickerChanged(picker) => state.picker_changed(picker),
             RequestMsg::WrongPeer(why) => state.refuse_parked(&why, |call| !call.wait_is_explicit),
@@ -107,13 +113,19 @@ impl Actor for RequestActor {
         state.pump();
         state.arm(&me);
         state.report_waiting(&me);
-        state.inbox().end_work(state.draining || state.pending.parked() > 0);
+        state.inbox().end_work(state.may_rest());
         handling.end(&state.core);
         Ok(())
     }
 }
 
 impl RequestState {
+    /// Whether new calls need not come here as far as this actor's own calls go. Before it has
+    /// looked into the ledger it does not know of them.
+    fn may_rest(&self) -> bool {
+        self.adopted && !self.draining && self.pending.parked() == 0
+    }
+
     fn inbox(&self) -> &Inbox {
         self.core.requests.inbox(self.shard)
     }
@@ -134,6 +146,7 @@ impl RequestState {
     /// The calls of this shard that a former actor left; those that run go on by themselves.
     fn adopt(&mut self) {
         let (core, shard) = (self.core.clone(), self.shard);
+        self.adopted = true;
         core.requests.inbox(shard).clear();
         for call in core.calls.ledger.open(|call| core.requests.shard_of(call.id) == shard) {
             let failed = matches!(call.state.lock().stage, Stage::Failed(_));

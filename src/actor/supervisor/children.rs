@@ -151,8 +151,8 @@ impl Session {
         else {
             return;
         };
-        if let Some(ConnectionEnd::Lost { unheard, .. }) = &mut end
-            && let Some((link, took, steps)) = unheard.take()
+        if let Some(ConnectionEnd::Lost { news, .. }) = &mut end
+            && let Some((link, took, steps)) = news.take()
             && self.connections[at].link.is_none()
         {
             // Its end has overtaken the news that it was up.
@@ -206,8 +206,9 @@ impl Session {
         self.shards[shard].restart = Some((due, Watch::new(self.core.clone())));
     }
 
-    /// Nobody but the first call asks for a request actor: one that ended has a successor anyway.
-    pub(super) fn first_call_came(&mut self, shard: usize) {
+    /// A call needs a request actor and there was none. Only once: one that ends has a successor
+    /// without being asked for.
+    pub(super) fn request_actor_wanted(&mut self, shard: usize) {
         if !self.core.requests.is_started(shard) {
             self.pending_children.push(PendingChild::Request(shard));
         }

@@ -25,7 +25,7 @@ impl Session {
         }
         self.core.first_dials.lock().succeeded();
         let (endpoint, max_concurrent_streams) = (link.endpoint(), link.peer_limit());
-        let ends = link.peer().ends();
+        let (ends, is_over) = (link.peer().ends(), link.end().is_some());
         self.begin_in_doubt(incarnation, endpoint);
         if let Some(connection) = self.connection(incarnation) {
             connection.link = Some(link);
@@ -38,6 +38,10 @@ impl Session {
             max_concurrent_streams,
             ends,
         });
+        if is_over {
+            // Its end is under way here: it is used for nothing, and takes no other link's place.
+            return;
+        }
         self.step(input, "the peer's SETTINGS were read");
         self.begin_to_age(incarnation);
         // Its endpoint may have moved meanwhile.

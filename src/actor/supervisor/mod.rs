@@ -164,7 +164,7 @@ impl Session {
             }
             SupervisorMsg::EndpointJudged(judged) => self.judged(judged),
             SupervisorMsg::ProbationDue => self.probation_due(),
-            SupervisorMsg::FirstCallCame { shard } => self.first_call_came(shard),
+            SupervisorMsg::RequestActorWanted { shard } => self.request_actor_wanted(shard),
             SupervisorMsg::RestartDue { shard } => self.restart_due(shard),
             SupervisorMsg::CallsWaiting { actor, waiting } => self.calls_waiting(actor, waiting),
             SupervisorMsg::ResetBackoff if self.channel.is_idle() => {

@@ -115,7 +115,7 @@ async fn survives(child: Child, message: &'static str) {
         "Adopt" => supervisor.panics().arm(Child::Request, "Submit", 1),
         "RestartDue" => supervisor.panics().arm(Child::Request, "Submit", 7),
         // What is there before the supervisor actor begins needs no message.
-        "FirstCallCame" => tokio::time::sleep(ms(1)).await,
+        "RequestActorWanted" => tokio::time::sleep(ms(1)).await,
         _ => {}
     }
     let traffic = Traffic::of(&supervisor);

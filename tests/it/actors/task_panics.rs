@@ -53,6 +53,26 @@ async fn a_link_that_ends_in_the_moment_in_which_it_came_up_is_established_and_t
     assert_eq!(log.links_lost().len(), 1);
 }
 
+/// A proxy at its limit greets and hangs up, for example.
+#[tokio::test(start_paused = true)]
+async fn a_link_that_ends_in_the_moment_in_which_it_came_up_takes_no_other_links_place() {
+    hide_injected_panics();
+    let network = MemoryNetwork::new();
+    let server = ScriptedServer::on_memory(&network, ADDRESS).await;
+    let supervisor = supervise(&network, config());
+    supervisor.wait_ready(secs(1)).await.expect("Ready");
+    let log = EventLog::of(&supervisor);
+    supervisor.panics().arm(Child::Task, "Driver", 1);
+    supervisor.reconnect_now();
+    log.first(|fact| matches!(fact, Fact::LinkLost { .. })).await;
+    for _ in 0..10 {
+        say(&supervisor.channel(), "x", CallOptions::new()).await.expect("answered");
+    }
+    let on_the_first = server.arrivals().iter().filter(|arrival| arrival.connection == 1).count();
+    let changes = log.count(|fact| matches!(fact, Fact::StateChanged { .. }));
+    assert_eq!((on_the_first, changes), (10, 0), "the link that works stays");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_dial_task_that_panics_again_and_again_fails_dials_and_nothing_else() {
     hide_injected_panics();
