@@ -1,9 +1,9 @@
 //! What carries a trace to the server: a hook of the user's puts it into each attempt's headers.
 //!
 //! This crate knows no format of it. The hook is asked while the attempt's span is current, so that
-//! the server's span hangs below the attempt that really reached it. It runs on the thread of whoever
-//! begins the attempt: the caller's, or its request actor's. What it does wrong costs its headers,
-//! and no call.
+//! the server's span hangs below the attempt that really reached it. It runs on the thread of
+//! whoever begins the attempt: the caller's, or its request actor's. What it does wrong costs its
+//! headers, and no call.
 
 use super::head::{belongs_to_grpc, leave_out_connection_fields};
 use crate::{
