@@ -8,7 +8,7 @@ use super::{
     health,
     link_events::LinkEvents,
     link_task::dial_and_drive,
-    message::{ConnectionEnd, ConnectionMsg, SupervisorMsg},
+    message::{ConnectionEnd, ConnectionMsg, NewLink, SupervisorMsg},
     timer::Timer,
 };
 use crate::{
@@ -21,7 +21,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use std::{
     future::{Future, ready},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Instant,
 };
 use tokio::task::AbortHandle;
 
@@ -43,8 +43,8 @@ pub(super) struct ConnectionState {
     /// The dial, then the driver: it ends with this actor.
     task: AbortHandle,
     link: Option<Arc<Link>>,
-    /// How long the dial and its steps took, until the supervisor has heard of the link.
-    news: Option<(Duration, Box<StepTimes>)>,
+    /// The link, until the supervisor has heard of it.
+    news: Option<NewLink>,
     events: Arc<dyn LinkListener>,
     stable: Option<Timer>,
     in_doubt: bool,
@@ -137,7 +137,7 @@ impl ConnectionState {
         let took = clock::now().saturating_duration_since(self.started);
         self.started = clock::now();
         self.link = Some(link.clone());
-        self.news = Some((took, steps.clone()));
+        self.news = Some((link.clone(), took, steps.clone()));
         self.tell(SupervisorMsg::LinkUp { incarnation: self.incarnation, link, took, steps });
     }
 
@@ -162,8 +162,7 @@ impl ConnectionState {
 
     fn lost(&mut self, me: &ActorRef<ConnectionMsg>, end: LinkEnd) {
         let lived = clock::now().saturating_duration_since(self.started);
-        let news = self.link.clone().zip(self.news.take());
-        let news = news.map(|(link, (took, steps))| (link, took, steps));
+        let news = self.news.take();
         self.finish(me, ConnectionEnd::Lost { end, lived, news });
     }
 

@@ -17,25 +17,30 @@ use std::{
     sync::{
         Arc,
         atomic::{
-            AtomicBool, AtomicUsize,
-            Ordering::{Acquire, Relaxed, Release},
+            AtomicBool,
+            Ordering::{Acquire, Release},
         },
     },
 };
 
 /// New calls of one shard, in order. What is lost here with an actor is in the ledger still.
 pub(crate) struct Inbox {
-    calls: Mutex<VecDeque<Arc<Call>>>,
-    /// How many failed attempts the actor was told of and has not decided about.
-    undecided: AtomicUsize,
+    new: Mutex<New>,
     /// At first there is nothing, and nobody: an actor comes with the first call that needs one.
     at_rest: AtomicBool,
 }
 
+/// What the actor has not taken in yet.
+#[derive(Default)]
+struct New {
+    calls: VecDeque<Arc<Call>>,
+    /// How many failed attempts it was told of and has not decided about.
+    undecided: usize,
+}
+
 impl Default for Inbox {
     fn default() -> Self {
-        let (calls, undecided) = (Mutex::default(), AtomicUsize::new(0));
-        Self { calls, undecided, at_rest: AtomicBool::new(true) }
+        Self { new: Mutex::default(), at_rest: AtomicBool::new(true) }
     }
 }
 
@@ -48,7 +53,7 @@ impl Inbox {
 
     /// Puts a call in; true if the actor must be told.
     pub(crate) fn push(&self, call: Arc<Call>) -> bool {
-        let mut calls = self.calls.lock();
+        let calls = &mut self.new.lock().calls;
         self.at_rest.store(false, Release);
         calls.push_back(call);
         calls.len() == 1
@@ -56,7 +61,7 @@ impl Inbox {
 
     /// The oldest call.
     pub(crate) fn pop(&self) -> Option<Arc<Call>> {
-        let mut calls = self.calls.lock();
+        let calls = &mut self.new.lock().calls;
         let call = calls.pop_front();
         // After a rush of calls the memory is given back.
         if calls.is_empty() && calls.capacity() > 4_096 {
@@ -67,16 +72,15 @@ impl Inbox {
 
     /// The actor will be told of a failed attempt. Its place in the order is kept by the lock.
     pub(crate) fn attempt_failed(&self) {
-        let _calls = self.calls.lock();
-        self.undecided.fetch_add(1, Relaxed);
+        let mut new = self.new.lock();
+        new.undecided += 1;
         self.at_rest.store(false, Release);
     }
 
     /// The actor was told of it. Where the message is a former actor's, it was counted no more.
     pub(crate) fn failure_heard(&self) {
-        let _calls = self.calls.lock();
-        let left = self.undecided.load(Relaxed).saturating_sub(1);
-        self.undecided.store(left, Relaxed);
+        let mut new = self.new.lock();
+        new.undecided = new.undecided.saturating_sub(1);
     }
 
     /// The actor begins to work on its calls.
@@ -87,21 +91,21 @@ impl Inbox {
     /// The actor has done what it can do now. `may_rest`: no call waits for a link with it, and it
     /// takes new ones.
     pub(crate) fn end_work(&self, may_rest: bool) {
-        let calls = self.calls.lock();
-        let nothing_left = calls.is_empty() && self.undecided.load(Relaxed) == 0;
+        let new = self.new.lock();
+        let nothing_left = new.calls.is_empty() && new.undecided == 0;
         self.at_rest.store(may_rest && nothing_left, Release);
     }
 
     /// Whether no call is new.
     pub(crate) fn is_empty(&self) -> bool {
-        self.calls.lock().is_empty()
+        self.new.lock().calls.is_empty()
     }
 
     /// Forgets them all, failed ones too: an actor that begins finds them in the ledger.
     pub(crate) fn clear(&self) {
-        let mut calls = self.calls.lock();
-        calls.clear();
-        self.undecided.store(0, Relaxed);
+        let mut new = self.new.lock();
+        new.calls.clear();
+        new.undecided = 0;
     }
 }
 

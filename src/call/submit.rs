@@ -85,11 +85,13 @@ impl Calls {
         };
         let awaited = matches!(&call.reply, Reply::Port { port: Some(_), .. });
         let mut call = Some((call, spans));
+        let mut begins = false;
         let entered = self.ledger.enter(|id, slot| {
             let (call, spans) = call.take().expect("taken once");
             let mut call = self.make(call, admission, size, id, slot);
             call.state.get_mut().spans = spans;
-            if self.begins_at_once(&call) {
+            begins = self.begins_at_once(&call);
+            if begins {
                 call.state.get_mut().stage = Stage::Beginning;
             }
             call
@@ -101,7 +103,6 @@ impl Calls {
                 if awaited {
                     self.ports_open.fetch_add(1, SeqCst);
                 }
-                let begins = matches!(call.state.lock().stage, Stage::Beginning);
                 match begins {
                     true => self.begin_at_once(&call),
                     false => self.queue.submitted(call.clone()),
