@@ -20,6 +20,13 @@ pub(crate) struct Schedules {
 }
 
 impl Schedules {
+    /// The same waits whatever happens, and nothing left to chance.
+    #[cfg(test)]
+    pub(crate) fn steady(backoff: Backoff) -> Self {
+        let (refused_max, jitter, spread) = (backoff.max, 0.0, Duration::ZERO);
+        Self { idle: backoff, waiting: backoff, refused_max, jitter, spread }
+    }
+
     /// The wait after failure `n` in a row, counted from 0, before its jitter.
     pub(super) fn delay(&self, n: u32, calls_waiting: bool, refused: bool) -> Duration {
         match (calls_waiting, refused) {

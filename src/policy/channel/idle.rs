@@ -51,13 +51,7 @@ mod tests {
     fn channel(now: Instant) -> Channel {
         let second = Duration::from_secs(1);
         let backoff = Backoff { initial: second, multiplier: 1.0, max: second };
-        let schedules = Schedules {
-            idle: backoff,
-            waiting: backoff,
-            refused_max: backoff.max,
-            jitter: 0.0,
-            spread: Duration::ZERO,
-        };
+        let schedules = Schedules::steady(backoff);
         let mut channel = Channel::new(schedules, 1, Incarnation::default());
         channel.on_list([FIRST, EndpointId(2)], [], &"listed".into(), now, || 0.5);
         assert!(channel.is_idle() && channel.rest(&"quiet".into(), now).is_none());

@@ -7,13 +7,7 @@ use std::time::Duration;
 fn schedules() -> Schedules {
     let second = Duration::from_secs(1);
     let backoff = Backoff { initial: second, multiplier: 1.0, max: second };
-    Schedules {
-        idle: backoff,
-        waiting: backoff,
-        refused_max: backoff.max,
-        jitter: 0.0,
-        spread: Duration::ZERO,
-    }
+    Schedules::steady(backoff)
 }
 
 /// A channel of so many endpoints.

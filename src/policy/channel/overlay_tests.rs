@@ -8,13 +8,7 @@ use std::time::{Duration, Instant};
 fn channel(connections: usize) -> Channel {
     let second = Duration::from_secs(1);
     let backoff = Backoff { initial: second, multiplier: 1.0, max: second };
-    let schedules = Schedules {
-        idle: backoff,
-        waiting: backoff,
-        refused_max: backoff.max,
-        jitter: 0.0,
-        spread: Duration::ZERO,
-    };
+    let schedules = Schedules::steady(backoff);
     let mut channel = Channel::new(schedules, connections, Incarnation::default());
     let (cause, now) = (Arc::from("up"), Instant::now());
     channel.on_list([EndpointId(1), EndpointId(2)], [], &cause, now, || 0.5);
