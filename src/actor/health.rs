@@ -12,7 +12,7 @@ use crate::{
     policy::{HealthRule, LinkHealth, Probed, WatchEnd, after},
     transport::{
         AttemptFailure, Hold, Link, LinkEvent, LinkListener, OpenStream, PREFIX, Permit,
-        ResponseBody, frame, message_length, read_head, read_unary, status, take_message,
+        ResponseBody, UnaryAnswer, frame, message_length, read_head, status, take_message,
     },
 };
 use bytes::{Bytes, BytesMut};
@@ -287,7 +287,8 @@ impl Questions {
             Ok(stream) => stream,
             Err(ended) => return (Probed::Silent, format!("since {}", ended.failure)),
         };
-        match read_unary(stream, Hold::OneMessage(LARGEST), |_| Poll::Pending).await {
+        let mut answer = UnaryAnswer::new(stream, Hold::OneMessage(LARGEST));
+        match answer.read(|_| Poll::Pending).await {
             Ok(_) => (Probed::Answered, code_name(Code::Ok).to_owned()),
             Err(ended) => {
                 let by_server = ended.failure.origin == Origin::Peer

@@ -8,10 +8,7 @@ use super::{
     server::Bridge,
     unread::Room,
 };
-use crate::{
-    call::{SupervisedBody, run as run_call},
-    model::CallOptions,
-};
+use crate::{call::SupervisedBody, model::CallOptions};
 use bytes::Bytes;
 use h2::{RecvStream, server::SendResponse};
 use http::{Request, Response, header};
@@ -66,11 +63,12 @@ async fn call(
     options: CallOptions,
     tale: &mut Tale,
 ) -> Result<Response<SupervisedBody>, Status> {
-    let (call, rest) = bridge.channel.begin(request, options).await?;
+    let channel = &bridge.channel;
+    let submitted = channel.begin(request, options)?.submitted(channel).await?;
     if bridge.tell {
-        tale.0 = Some(call.clone());
+        tale.0 = Some(submitted.call().clone());
     }
-    run_call(bridge.channel.calls().clone(), call, rest).await
+    submitted.answer().await
 }
 
 /// The answer; none where the client gives the call up before it is there.

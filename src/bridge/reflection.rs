@@ -5,7 +5,7 @@
 //! the protocol the messages are the same. What the server says is taken for its own methods only.
 
 use crate::{
-    call::{SupervisedBody, run, spawn},
+    call::{SupervisedBody, spawn},
     client::{SupervisedChannel, encode, kinds_in},
     clock,
     model::{CallKind, CallOptions, printable},
@@ -159,8 +159,8 @@ async fn ask_version(
     let path = format!("/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo");
     *request.uri_mut() = path.parse().expect("a path");
     let options = CallOptions::new().kind(CallKind::Streaming).timeout(TIMEOUT);
-    let (call, rest) = channel.begin(request, options).await?;
-    let answer = run(channel.calls().clone(), call, rest).await?;
+    let submitted = channel.begin(request, options)?.submitted(channel).await?;
+    let answer = submitted.answer().await?;
     let message = first_message(answer.into_body()).await?;
     Response::decode(message).map_err(|error| Status::internal(error.to_string()))
 }

@@ -18,6 +18,7 @@ mod avoid;
 mod begin;
 mod body;
 mod credentials;
+mod exchange;
 mod fetch;
 mod finish;
 mod head;
@@ -53,6 +54,7 @@ pub(crate) use body::SupervisedBody;
 pub(crate) use credentials::Credentials;
 pub use credentials::{CallCredentials, CredentialsRequest};
 pub(crate) use fetch::fetch;
+pub(crate) use method::Method;
 #[cfg(not(feature = "test-util"))]
 pub(crate) use panics::Child;
 #[cfg(feature = "test-util")]
@@ -63,7 +65,7 @@ pub use propagation::{AttemptInfo, Propagation};
 pub(crate) use queue::CallQueue;
 pub(crate) use reply::Reply;
 pub use reply::{UnaryReply, UnaryResult};
-pub(crate) use runner::{run, run_typed};
+pub(crate) use runner::{Submitted, run_typed};
 pub(crate) use several::{By, Member, Several};
 pub(crate) use shared::Calls;
 pub(crate) use state::{Call, Stage};

@@ -2,9 +2,9 @@
 //! caller's own future, or in a task per attempt where the call came as a message.
 
 use super::{
-    alarm::Alarm,
     body::SupervisedBody,
-    limit::{Limit, OPEN_AFTER_MESSAGE},
+    exchange::exchange,
+    limit::Limit,
     reply::UnaryReply,
     shared::Calls,
     state::{Call, Offer},
@@ -12,34 +12,47 @@ use super::{
 };
 use crate::{
     clock,
-    model::{CallKind, Failure, Phase, Story},
-    policy::{after, attempt_ends},
-    transport::{
-        AttemptFailure, Beside, Hold, OpenBody, OpenStream, Outcome, Pump, ResponseBody, beside,
-        read_head, read_unary, unframe,
-    },
+    model::{Failure, Phase, Story},
+    policy::attempt_ends,
+    transport::{AttemptFailure, Hold, OpenBody, OpenStream, Pump, ResponseBody, unframe},
 };
 use std::{
     future::{Future, poll_fn},
-    pin::{Pin, pin},
+    pin::pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::Poll,
     time::Instant,
 };
 use tokio::task::AbortHandle;
 use tonic::{Code, Status, metadata::MetadataMap};
 
-/// Runs a call in its caller's future. Cancel safe: dropped, the call ends everywhere at once.
-pub(crate) async fn run(
-    calls: Arc<Calls>,
-    call: Arc<Call>,
-    body: Option<Box<OpenBody>>,
-) -> Result<http::Response<SupervisedBody>, Status> {
-    let hold = if call.method.is_certainly_unary() { Hold::End } else { Hold::EndUnlessItStreams };
-    let mut guard = CancelOnDrop(Some((calls, call)));
-    let (response, pump) = attempts(&mut guard, body, hold).await?;
-    let (calls, call) = guard.disarm();
-    Ok(hand_over(calls, call, response, pump))
+/// A call that was submitted, for its caller's future to run. Dropped, it ends everywhere at once.
+pub(crate) struct Submitted {
+    guard: CancelOnDrop,
+    /// What is not sent whole yet of its request.
+    rest: Option<Box<OpenBody>>,
+}
+
+impl Submitted {
+    pub(crate) fn new(calls: Arc<Calls>, call: Arc<Call>, rest: Option<Box<OpenBody>>) -> Self {
+        Self { guard: CancelOnDrop(Some((calls, call))), rest }
+    }
+
+    /// How far the call is.
+    #[cfg(feature = "bridge")]
+    pub(crate) fn call(&self) -> &Arc<Call> {
+        self.guard.call()
+    }
+
+    /// Runs the call. Cancel safe: dropped, it ends as above.
+    pub(crate) async fn answer(self) -> Result<http::Response<SupervisedBody>, Status> {
+        let Self { mut guard, rest } = self;
+        let unary = guard.call().method.is_certainly_unary();
+        let hold = if unary { Hold::End } else { Hold::EndUnlessItStreams };
+        let (response, pump) = attempts(&mut guard, rest, hold).await?;
+        let (calls, call) = guard.disarm();
+        Ok(hand_over(calls, call, response, pump))
+    }
 }
 
 /// The same for a call that takes one message: it ends when its answer was judged, and what
@@ -187,89 +200,6 @@ fn one_message(calls: &Calls) -> Hold {
 /// When an attempt that begins now has to end.
 fn attempt_limit(call: &Call) -> Option<Instant> {
     attempt_ends(call.deadline, call.attempt_timeout, clock::now())
-}
-
-/// One attempt; with it, a request body that is still being sent.
-async fn exchange(
-    calls: &Calls,
-    call: &Call,
-    stream: OpenStream,
-    body: &mut Option<Box<OpenBody>>,
-    unsent: &mut Option<Box<Pump>>,
-    hold: Hold,
-    ends: Option<Instant>,
-) -> Outcome {
-    if call.kind == CallKind::Unary {
-        let mut waiting = EndOfAnswerWait { calls, call, hold, ends, alarm: None, is_over: false };
-        let outcome = read_unary(stream, hold, |cx| waiting.poll_over(cx)).await;
-        if hold == Hold::EndUnlessItStreams
-            && let Ok(response) = &outcome
-            && let Some(framing) = response.body().framing()
-            && (waiting.is_over || framing.goes_on())
-        {
-            call.found_to_stream();
-        }
-        return outcome;
-    }
-    let OpenStream { answer, send, permit } = stream;
-    let (Some(send), Some(open)) = (send, body.take()) else {
-        return read_head(answer, permit).await;
-    };
-    let mut pump = Box::new(Pump::new(*open, send));
-    match beside(read_head(answer, permit), &mut pump).await {
-        Beside::Answered(Ok(response), sent) => {
-            *unsent = sent.is_none().then_some(pump);
-            Ok(response)
-        }
-        Beside::Answered(Err(failure), _) => {
-            give_back(call, *pump, body);
-            Err(failure)
-        }
-        Beside::BodyFailed(status) => {
-            let failure = Failure::request_body(status.code(), status.message().into());
-            Err(Box::new(AttemptFailure { status, ..failure.into() }))
-        }
-    }
-}
-
-/// Waits for the end of an answer whose first message is there. Costs nothing until then.
-struct EndOfAnswerWait<'a> {
-    calls: &'a Calls,
-    call: &'a Call,
-    hold: Hold,
-    ends: Option<Instant>,
-    alarm: Option<Pin<Box<Alarm>>>,
-    is_over: bool,
-}
-
-impl EndOfAnswerWait<'_> {
-    /// Whether it has been long enough: 1 s. Where the answer is then passed on, it is not longer
-    /// than the attempt may take.
-    fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.is_over {
-            return Poll::Ready(());
-        }
-        let alarm = self.alarm.get_or_insert_with(|| {
-            let late = after(clock::now(), OPEN_AFTER_MESSAGE);
-            let ends = self.ends.filter(|_| self.hold == Hold::EndUnlessItStreams);
-            Box::pin(Alarm::at(ends.map_or(late, |ends| ends.min(late))))
-        });
-        ready!(alarm.as_mut().poll_rung(&self.calls.runtime, cx));
-        self.is_over = true;
-        if matches!(self.hold, Hold::OneMessage(_)) {
-            self.call.method.warn_left_open();
-        }
-        Poll::Ready(())
-    }
-}
-
-/// Keeps the body for another attempt, unless something of it is gone.
-fn give_back(call: &Call, pump: Pump, body: &mut Option<Box<OpenBody>>) {
-    let open = pump.into_body();
-    if open.consumed {
-        call.state.lock().replayable = false;
-    }
-    *body = Some(Box::new(open));
 }
 
 fn out_of_time(call: &Call) -> Box<AttemptFailure> {

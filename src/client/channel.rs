@@ -3,19 +3,18 @@
 
 use super::{
     codec,
-    request::{self, Prepared},
+    request::{self, Prepared, Preparing},
     supervisor::Handle,
 };
 #[cfg(feature = "bridge")]
 use crate::call::Calls;
 use crate::{
     actor::Core,
-    call::{Call, Reply, Submission, refusal, run, run_typed},
+    call::{Reply, Submission, Submitted, refusal, run_typed},
     clock,
     model::{CallKind, CallOptions},
-    transport::OpenBody,
 };
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, Either};
 use prost::Message;
 use std::{
     fmt,
@@ -92,21 +91,22 @@ impl SupervisedChannel {
         Ok(response)
     }
 
-    /// Begins a call with these options: prepared, admitted, and to be run. Cancel safe: dropped,
-    /// there is no call.
-    #[cfg(feature = "bridge")]
-    pub(crate) async fn begin(
+    /// Begins a call with these options, unless its message is still to come.
+    pub(crate) fn begin(
         &self,
         request: http::Request<tonic::body::Body>,
         options: CallOptions,
-    ) -> Result<(Arc<Call>, Option<Box<OpenBody>>), Status> {
-        let prepared = request::prepare(self.core(), request, options).await?;
-        self.submit(prepared)
+    ) -> Result<Beginning, Status> {
+        Ok(match request::prepare(self.core(), request, options)? {
+            Either::Left(prepared) => Beginning::Submitted(self.submit(prepared)?),
+            Either::Right(preparing) => Beginning::Waits(preparing),
+        })
     }
 
-    fn submit(&self, prepared: Prepared) -> Result<(Arc<Call>, Option<Box<OpenBody>>), Status> {
-        let call = self.core().calls.submit(prepared.call);
-        Ok((call.map_err(|refused| refusal(refused).0)?, prepared.rest))
+    fn submit(&self, Prepared { call, rest }: Prepared) -> Result<Submitted, Status> {
+        let calls = &self.core().calls;
+        let call = calls.submit(call).map_err(|refused| refusal(refused).0)?;
+        Ok(Submitted::new(calls.clone(), call, rest))
     }
 
     /// What all calls share.
@@ -117,6 +117,23 @@ impl SupervisedChannel {
 
     fn core(&self) -> &Arc<Core> {
         self.handle.core()
+    }
+}
+
+/// How far a call is that begins.
+pub(crate) enum Beginning {
+    Submitted(Submitted),
+    /// Its message is waited for; nothing is submitted yet.
+    Waits(Preparing),
+}
+
+impl Beginning {
+    /// The call when it is submitted. Cancel safe: dropped, there is no call.
+    pub(crate) async fn submitted(self, channel: &SupervisedChannel) -> Result<Submitted, Status> {
+        match self {
+            Self::Submitted(submitted) => Ok(submitted),
+            Self::Waits(preparing) => channel.submit(preparing.await?),
+        }
     }
 }
 
@@ -134,15 +151,15 @@ impl tower_service::Service<http::Request<tonic::body::Body>> for SupervisedChan
         Poll::Ready(Ok(()))
     }
 
+    /// The call begins here, and not when its future is polled, unless its message is still to
+    /// come: the future is small then, because it holds nothing of the request.
     fn call(&mut self, request: http::Request<tonic::body::Body>) -> Self::Future {
         // A call in flight keeps the supervisor alive, too.
         let channel = self.clone();
+        let options = request.extensions().get::<CallOptions>().copied().unwrap_or_default();
+        let begun = channel.begin(request, options);
         Box::pin(async move {
-            let options = request.extensions().get::<CallOptions>().copied().unwrap_or_default();
-            // Not `begin`: a future within this one is moved into its place for every call.
-            let prepared = request::prepare(channel.core(), request, options).await?;
-            let (call, rest) = channel.submit(prepared)?;
-            let response = run(channel.core().calls.clone(), call, rest).await?;
+            let response = begun?.submitted(&channel).await?.answer().await?;
             drop(channel);
             Ok(response.map(tonic::body::Body::new))
         })

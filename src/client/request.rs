@@ -1,14 +1,17 @@
 //! Makes a call of an HTTP request: learns its kind, and takes from its body what is there already.
+//! As a rule that is all of it, and nothing has to wait.
 
 use crate::{
     actor::Core,
-    call::{Alarm, Gathering, Reply, Submission, no_such_method, refused},
+    call::{Alarm, Gathering, Method, Reply, Submission, no_such_method, refused},
     clock,
     model::{CallKind, CallOptions, ConnectivityState, Failure, Phase},
     policy::after,
     transport::{OpenBody, begins_with_a_message, is_one_message},
 };
 use bytes::{Bytes, BytesMut};
+use futures::future::{BoxFuture, Either};
+use http::HeaderMap;
 use http_body::Body as _;
 use std::{
     collections::VecDeque,
@@ -26,18 +29,37 @@ const TAKEN_AT_ONCE: usize = 64;
 
 /// What a caller hands in: the call, and the rest of its body if that is not whole. The rest is
 /// boxed: it is moved with each call, and hardly a unary one has it.
-pub(super) struct Prepared {
+pub(crate) struct Prepared {
     pub(super) call: Submission,
     pub(super) rest: Option<Box<OpenBody>>,
 }
 
-/// Prepares a call. Waits for the body's message where the call is said to be unary, and for its
-/// end where descriptors say so. Cancel safe: nothing is submitted yet.
-pub(super) async fn prepare(
+/// A call, or the wait for its body.
+pub(super) type Preparation = Either<Prepared, Preparing>;
+
+/// A call when its body is there, as far as it is waited for.
+pub(crate) type Preparing = BoxFuture<'static, Result<Prepared, Status>>;
+
+/// What is known of a call before its body is taken.
+struct Head {
+    made: Instant,
+    method: Arc<Method>,
+    headers: HeaderMap,
+    kind: CallKind,
+    options: CallOptions,
+}
+
+/// The body as far as it was taken: whole, or what is to be sent and read on.
+type Taken = (Option<Bytes>, Option<Box<OpenBody>>);
+
+/// Prepares a call with what is there of its body. Only where that is not whole it waits: for the
+/// body's message where the call is said to be unary, and for its end where descriptors say so.
+/// Nothing is submitted yet.
+pub(super) fn prepare(
     core: &Arc<Core>,
     request: http::Request<tonic::body::Body>,
     options: CallOptions,
-) -> Result<Prepared, Status> {
+) -> Result<Preparation, Status> {
     let (head, body) = request.into_parts();
     let Some(path) = head.uri.path_and_query() else {
         let uri = head.uri.to_string();
@@ -45,46 +67,58 @@ pub(super) async fn prepare(
     };
     let (made, method) = (clock::now(), core.calls.method(path));
     let kind = method.kind(options.kind);
-    let taken = match kind {
-        CallKind::Unary => {
-            let deadline =
-                || core.calls.time_limits(&method, &head.headers, &options, kind, made).deadline;
-            in_time(core, deadline, take_message(core, body, method.is_certainly_unary())).await
+    let head = Head { made, method, headers: head.headers, kind, options };
+    let taken = take_ready(body, None).map_err(failed_body);
+    match (taken, options.whole_within, kind) {
+        (Ok((None, Some(open))), _, CallKind::Unary) => {
+            let core = core.clone();
+            Ok(Either::Right(Box::pin(async move {
+                let deadline = head.deadline(&core);
+                let taking = take_message(&core, *open, head.method.is_certainly_unary());
+                let taken = in_time(&core, deadline, taking).await;
+                head.with(&core, taken)
+            })))
         }
-        CallKind::Streaming | CallKind::Auto => take_ready(body, None).map_err(failed_body),
-    };
-    let taken = match (taken, options.whole_within) {
-        (Ok((None, Some(open))), Some(within)) if kind == CallKind::Auto => {
-            let most = core.config.max_replay_bytes;
-            Box::pin(take_soon(core, open, within, most)).await.map_err(failed_body)
+        (Ok((None, Some(open))), Some(within), CallKind::Auto) => {
+            let core = core.clone();
+            Ok(Either::Right(Box::pin(async move {
+                let most = core.config.max_replay_bytes;
+                let taken = take_soon(&core, open, within, most).await.map_err(failed_body);
+                head.with(&core, taken)
+            })))
         }
-        (taken, _) => taken,
-    };
-    let (whole, rest) = taken.map_err(|end| {
-        let (failure, status) = *end;
-        refused(&method, failure, status, made, core.calls.spans_of(&method))
-    })?;
-    if let (CallKind::Auto, Some(open)) = (kind, &rest)
-        && open.taken.front().is_some_and(goes_on)
-    {
-        method.streams(false);
+        (taken, ..) => head.with(core, taken).map(Either::Left),
     }
-    // Whatever is known of the method: what is not exactly one message is passed through.
-    let one = whole.as_ref().is_some_and(is_one_message);
-    if kind == CallKind::Auto && !one && whole.as_ref().is_some_and(begins_with_a_message) {
-        method.streams(false);
+}
+
+impl Head {
+    fn deadline(&self, core: &Core) -> Option<Instant> {
+        let (headers, options) = (&self.headers, &self.options);
+        core.calls.time_limits(&self.method, headers, options, self.kind, self.made).deadline
     }
-    let kind = if one { kind } else { CallKind::Streaming };
-    let call = Submission {
-        made,
-        method,
-        headers: head.headers,
-        body: whole,
-        kind,
-        options,
-        reply: Reply::Caller,
-    };
-    Ok(Prepared { call, rest })
+
+    /// The call with this body.
+    fn with(self, core: &Core, taken: Result<Taken, Refused>) -> Result<Prepared, Status> {
+        let Self { made, method, headers, kind, options } = self;
+        let (whole, rest) = taken.map_err(|end| {
+            let (failure, status) = *end;
+            refused(&method, failure, status, made, core.calls.spans_of(&method))
+        })?;
+        if let (CallKind::Auto, Some(open)) = (kind, &rest)
+            && open.taken.front().is_some_and(goes_on)
+        {
+            method.streams(false);
+        }
+        // Whatever is known of the method: what is not exactly one message is passed through.
+        let one = whole.as_ref().is_some_and(is_one_message);
+        if kind == CallKind::Auto && !one && whole.as_ref().is_some_and(begins_with_a_message) {
+            method.streams(false);
+        }
+        let kind = if one { kind } else { CallKind::Streaming };
+        let reply = Reply::Caller;
+        let call = Submission { made, method, headers, body: whole, kind, options, reply };
+        Ok(Prepared { call, rest })
+    }
 }
 
 /// What a call ends with that was never entered. Boxed: every call's future would have room for it.
@@ -105,20 +139,6 @@ fn said(failure: Failure) -> Refused {
 /// Waits for the caller's own message no longer than for the call's answer, and not past a
 /// shutdown.
 async fn in_time<T>(
-    core: &Core,
-    deadline: impl FnOnce() -> Option<Instant>,
-    taking: impl Future<Output = Result<T, Refused>>,
-) -> Result<T, Refused> {
-    let mut taking = pin!(taking);
-    // As a rule it is there.
-    if let Poll::Ready(taken) = futures::poll!(taking.as_mut()) {
-        return taken;
-    }
-    // Boxed: every call's future would have room for it.
-    Box::pin(wait_for(core, deadline(), taking)).await
-}
-
-async fn wait_for<T>(
     core: &Core,
     deadline: Option<Instant>,
     taking: impl Future<Output = Result<T, Refused>>,
@@ -142,22 +162,31 @@ async fn wait_for<T>(
     Err(said(failure))
 }
 
-/// The body of a unary call: waits for its message and, where that is `certain`, for its end.
+/// The rest of a unary call's body: waits for its message and, where that is `certain`, for its
+/// end.
 ///
 /// One that goes on after its message is passed through, so that a stream under the wrong name
 /// neither hangs here nor is gathered without end. Nor is one that says of itself that it is larger
 /// than may be, or that comes in pieces while the queue is full.
-async fn take_message(
-    core: &Core,
-    mut body: tonic::body::Body,
-    certain: bool,
-) -> Result<(Option<Bytes>, Option<Box<OpenBody>>), Refused> {
+async fn take_message(core: &Core, begun: OpenBody, certain: bool) -> Result<Taken, Refused> {
+    let OpenBody { taken, rest: mut body, .. } = begun;
+    let mut message = taken.into_iter().fold(Bytes::new(), join);
     let mut gathering = Gathering::new(&core.telemetry.counts, &core.config.queue);
-    let mut message = Bytes::new();
-    let mut taken = 0_usize;
-    while !begins_with_a_message(&message) || certain && is_one_message(&message) {
-        taken = taken.wrapping_add(1);
-        if taken.is_multiple_of(TAKEN_AT_ONCE) {
+    let mut parts = 0_usize;
+    loop {
+        // Behind a flag that is neither of gRPC's stands no length, either.
+        let framed = message.first().is_some_and(|flag| *flag <= 1);
+        if let Some(failure) = core.calls.announces_too_much(&message).filter(|_| framed) {
+            return Err(said(failure));
+        }
+        if !begins_with_a_message(&message) {
+            let refused = |reason| said(Failure::shed(reason));
+            gathering.grow(message.len()).map_err(refused)?;
+        } else if !certain || !is_one_message(&message) {
+            return take_ready(body, Some(message)).map_err(failed_body);
+        }
+        parts = parts.wrapping_add(1);
+        if parts.is_multiple_of(TAKEN_AT_ONCE) {
             // The call's deadline has its turn.
             tokio::task::yield_now().await;
         }
@@ -166,18 +195,8 @@ async fn take_message(
         };
         if let Ok(data) = frame.map_err(failed_body)?.into_data() {
             message = join(message, data);
-            // Behind a flag that is neither of gRPC's stands no length, either.
-            let framed = message.first().is_some_and(|flag| *flag <= 1);
-            if let Some(failure) = core.calls.announces_too_much(&message).filter(|_| framed) {
-                return Err(said(failure));
-            }
-            if !begins_with_a_message(&message) {
-                let refused = |reason| said(Failure::shed(reason));
-                gathering.grow(message.len()).map_err(refused)?;
-            }
         }
     }
-    take_ready(body, Some(message)).map_err(failed_body)
 }
 
 /// The rest of a body of which something, or nothing, is there: whoever passes calls on reads heads
@@ -188,7 +207,7 @@ async fn take_soon(
     open: Box<OpenBody>,
     within: Duration,
     most: usize,
-) -> Result<(Option<Bytes>, Option<Box<OpenBody>>), Status> {
+) -> Result<Taken, Status> {
     let OpenBody { taken, rest: mut body, .. } = *open;
     let mut first = taken.into_iter().fold(Bytes::new(), join);
     let mut late = pin!(Alarm::at(after(clock::now(), within)));
@@ -230,10 +249,7 @@ fn join(head: Bytes, tail: Bytes) -> Bytes {
 
 /// What can be had of the body without waiting, after what was taken before: all of it, where it
 /// ends there.
-fn take_ready(
-    mut body: tonic::body::Body,
-    mut first: Option<Bytes>,
-) -> Result<(Option<Bytes>, Option<Box<OpenBody>>), Status> {
+fn take_ready(mut body: tonic::body::Body, mut first: Option<Bytes>) -> Result<Taken, Status> {
     let mut more = VecDeque::new();
     // The rest is asked for again when a stream is open, by whoever waits for it then.
     let mut cx = std::task::Context::from_waker(std::task::Waker::noop());

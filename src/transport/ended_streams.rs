@@ -34,9 +34,9 @@ mod tests {
         model::Incarnation,
         transport::{
             Link, LinkEvent, LinkListener, OpenStream,
-            exchange::{Hold, read_unary},
             peer::Peer,
             tap::Tap,
+            unary_answer::{Hold, UnaryAnswer},
         },
     };
     use bytes::Bytes;
@@ -112,7 +112,7 @@ mod tests {
     }
 
     async fn read(stream: OpenStream) {
-        assert!(read_unary(stream, Hold::End, |_| Poll::Pending).await.is_ok());
+        assert!(UnaryAnswer::new(stream, Hold::End).read(|_| Poll::Pending).await.is_ok());
     }
 
     async fn settle() {

@@ -6,22 +6,17 @@ use super::{
     chunks::Chunks,
     clean::clean,
     fields::{Fields, is_grpc},
-    framing::{Framing, PREFIX},
-    link::{Link, OpenStream, Permit},
+    framing::Framing,
+    link::{Link, Permit},
     pushback, status,
 };
 use crate::{
     model::{Failure, GoAway, LinkEnd, Phase, printable},
     policy::Pushback,
 };
-use bytes::Bytes;
 use h2::RecvStream;
 use http::HeaderMap;
-use std::{
-    future::poll_fn,
-    sync::Arc,
-    task::{Context, Poll, ready},
-};
+use std::sync::Arc;
 use tonic::Status;
 
 /// A failed attempt: the classification to decide on, and the status to surface with.
@@ -53,7 +48,7 @@ impl AttemptFailure {
         }
     }
 
-    fn from_peer(status: Status, headers: &HeaderMap) -> Box<Self> {
+    pub(super) fn from_peer(status: Status, headers: &HeaderMap) -> Box<Self> {
         let pushback = pushback::of_status(&status, headers);
         let failure = match status::says_too_large(&status) {
             true => Failure::too_large_for_peer(status.code(), status.message()),
@@ -66,120 +61,7 @@ impl AttemptFailure {
 /// The outcome of an attempt; failures are rare and large, so they are boxed.
 pub(crate) type Outcome = Result<http::Response<ResponseBody>, Box<AttemptFailure>>;
 
-/// What a unary answer is held back for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Hold {
-    /// Its end: the method is known to be unary.
-    End,
-    /// Its end, unless it goes on after its first message: somebody said that the method is unary.
-    EndUnlessItStreams,
-    /// Its end, with one message of at most so many bytes: nothing else can be handed on.
-    OneMessage(usize),
-}
-
-/// A unary answer above this size is passed on before its end is seen.
-const COMMIT_AFTER: usize = 1 << 20;
-
-impl Hold {
-    /// Whether no more is read before the answer is handed on.
-    fn is_over(self, framing: &Framing, size: usize) -> bool {
-        match self {
-            Self::End => size > COMMIT_AFTER,
-            Self::EndUnlessItStreams => size > COMMIT_AFTER || framing.goes_on(),
-            Self::OneMessage(limit) => {
-                framing.longest() > limit || size > limit.saturating_add(PREFIX)
-            }
-        }
-    }
-
-    /// Whether an answer is handed on that stays open after its first message.
-    fn is_over_when_late(self, framing: &Framing) -> bool {
-        match self {
-            Self::End => false,
-            Self::EndUnlessItStreams => true,
-            // Its one message may still become an answer; more cannot.
-            Self::OneMessage(_) => framing.goes_on(),
-        }
-    }
-}
-
-/// Reads a unary answer to its end, so that nothing is shown before the status is known. One that
-/// is not held back so long (see [`Hold`]) is passed on live, and is not retried from then on.
-/// `late` is asked only while an answer is open after its first whole message: whether it has been
-/// so for too long. Cancel safe: dropped, the stream is reset.
-pub(crate) async fn read_unary(
-    stream: OpenStream,
-    hold: Hold,
-    mut late: impl FnMut(&mut Context<'_>) -> Poll<()>,
-) -> Outcome {
-    let OpenStream { answer, mut permit, .. } = stream;
-    let response = match answer.await {
-        Ok(response) => response,
-        Err(error) => return Err(classify(&error, permit.link()).await),
-    };
-    let (mut head, mut body) = response.into_parts();
-    if let Some(end) = head_ends(&mut head, &body, &mut permit)? {
-        return Ok(http::Response::from_parts(head, end));
-    }
-    let (mut data, mut framing, mut size) = (Chunks::default(), Framing::default(), 0);
-    loop {
-        let next = poll_fn(|cx| match body.poll_data(cx) {
-            Poll::Pending if hold != Hold::End && framing.whole() > 0 => {
-                ready!(late(cx));
-                if hold.is_over_when_late(&framing) {
-                    Poll::Ready(Next::Late)
-                } else {
-                    Poll::Pending
-                }
-            }
-            data => data.map(Next::Data),
-        });
-        match next.await {
-            Next::Data(Some(Ok(chunk))) => {
-                let _ = body.flow_control().release_capacity(chunk.len());
-                size += chunk.len();
-                framing.feed(&chunk);
-                data.push(chunk);
-            }
-            Next::Data(Some(Err(error))) => return Err(classify_late(&error, permit.link()).await),
-            Next::Data(None) => break,
-            Next::Late => return Ok(pass_on(head, data, framing, body, permit)),
-        }
-        if hold.is_over(&framing, size) {
-            return Ok(pass_on(head, data, framing, body, permit));
-        }
-    }
-    let mut trailers = match poll_fn(|cx| body.poll_trailers(cx)).await {
-        Ok(trailers) => trailers.unwrap_or_default(),
-        Err(error) => return Err(classify_late(&error, permit.link()).await),
-    };
-    let fields = Fields::of(&trailers);
-    let fits = permit.link().headers.check_trailers(fields, &trailers);
-    permit.link().take_back(body);
-    fits.map_err(|failure| Box::new(failure.into()))?;
-    if !fields.say_ok(&trailers) {
-        let Some(status) = status::from_headers(&trailers) else { return Err(no_status()) };
-        let mut ended = AttemptFailure::from_peer(status, &trailers);
-        ended.head = Some(Arc::new(head.headers));
-        return Err(ended);
-    }
-    if framing.breaks_off() {
-        return Err(Box::new(Failure::breaks_off().into()));
-    }
-    if !fields.are_clean() {
-        clean(&mut trailers);
-    }
-    Ok(http::Response::from_parts(head, ResponseBody::whole(data, trailers)))
-}
-
-/// What comes next of an answer that is read.
-enum Next {
-    Data(Option<Result<Bytes, h2::Error>>),
-    /// Nothing, for too long.
-    Late,
-}
-
-fn pass_on(
+pub(super) fn pass_on(
     head: http::response::Parts,
     data: Chunks,
     framing: Framing,
@@ -193,7 +75,8 @@ fn pass_on(
 pub(crate) async fn read_head(answer: Answer, mut permit: Permit) -> Outcome {
     let response = match answer.await {
         Ok(response) => response,
-        Err(error) => return Err(classify(&error, permit.link()).await),
+        // Boxed: every call's future would have room for it.
+        Err(error) => return Err(Box::pin(classify(&error, permit.link())).await),
     };
     let (mut head, body) = response.into_parts();
     Ok(match head_ends(&mut head, &body, &mut permit)? {
@@ -207,7 +90,7 @@ pub(crate) async fn read_head(answer: Answer, mut permit: Permit) -> Outcome {
 ///
 /// A status counts here only where the head is the answer's end. In any other head it is left out:
 /// the call's status is what its trailers say. One that cannot be read does not hide an HTTP error.
-fn head_ends(
+pub(super) fn head_ends(
     head: &mut http::response::Parts,
     body: &RecvStream,
     permit: &mut Permit,
@@ -258,7 +141,7 @@ pub(super) fn no_status() -> Box<AttemptFailure> {
 
 /// Labels an error of h2 by where it came from, not by its text. Where the link died, waits for the
 /// driver's label of that.
-async fn classify(error: &h2::Error, link: &Link) -> Box<AttemptFailure> {
+pub(super) async fn classify(error: &h2::Error, link: &Link) -> Box<AttemptFailure> {
     let failure = match classify_now(error, link) {
         Some(failure) => failure,
         None => Failure::link_lost(link.ended().await, Phase::MaybeProcessed),
@@ -267,7 +150,7 @@ async fn classify(error: &h2::Error, link: &Link) -> Box<AttemptFailure> {
 }
 
 /// The same, where the answer has begun.
-async fn classify_late(error: &h2::Error, link: &Link) -> Box<AttemptFailure> {
+pub(super) async fn classify_late(error: &h2::Error, link: &Link) -> Box<AttemptFailure> {
     let mut ended = classify(error, link).await;
     ended.failure = ended.failure.after_answer_began();
     ended

@@ -43,6 +43,7 @@ mod tapped;
 mod tcp;
 #[cfg(feature = "tls")]
 mod tls;
+mod unary_answer;
 mod window;
 
 pub(crate) use body::ResponseBody;
@@ -50,7 +51,7 @@ pub use connect_request::ConnectRequest;
 pub use connector::{BoxedIo, Candidate, Connected, Connector, Io};
 pub(crate) use dial::{Dial, Dialled, FailedDial, dial_panicked};
 pub(crate) use event::{LinkEvent, LinkListener};
-pub(crate) use exchange::{AttemptFailure, Hold, Outcome, read_head, read_unary};
+pub(crate) use exchange::{AttemptFailure, Outcome, read_head};
 pub(crate) use framing::{
     PREFIX, begins_with_a_message, frame, is_one_message, message_length, payload, take_message,
     unframe,
@@ -69,4 +70,5 @@ pub use tcp::TcpConnector;
 pub(crate) use tls::TlsClient;
 #[cfg(feature = "tls")]
 pub use tls::check_tls_files;
+pub(crate) use unary_answer::{Hold, UnaryAnswer};
 pub(crate) use window::Room;
