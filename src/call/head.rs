@@ -34,6 +34,43 @@ impl LastTimeout {
     }
 }
 
+/// The fields of a call's requests.
+pub(super) enum Headers {
+    /// The first attempt's, sent as they are: the caller gave no metadata, and those of another
+    /// attempt can be made without a copy of them.
+    Once(HeaderMap),
+    /// The caller's metadata, with everything that a request carries.
+    Complete(HeaderMap),
+    /// The caller's metadata; a message, which may wait in great number, gets the rest for each
+    /// attempt.
+    Bare(HeaderMap),
+}
+
+impl Headers {
+    /// The caller's metadata, with or without the rest.
+    pub(super) fn metadata(&self) -> &HeaderMap {
+        let (Self::Once(headers) | Self::Complete(headers) | Self::Bare(headers)) = self;
+        headers
+    }
+
+    /// Those of the next attempt. `deadline`: whether they shall have a place for a timeout.
+    pub(super) fn of_an_attempt(&mut self, deadline: bool) -> HeaderMap {
+        match self {
+            Self::Once(headers) => {
+                let headers = std::mem::take(headers);
+                *self = Self::Bare(HeaderMap::new());
+                headers
+            }
+            Self::Complete(headers) => headers.clone(),
+            Self::Bare(headers) => {
+                let mut headers = headers.clone();
+                complete(&mut headers, deadline);
+                headers
+            }
+        }
+    }
+}
+
 /// An attempt's head. `headers` are complete.
 pub(crate) fn head(
     uri: &Uri,
@@ -101,15 +138,21 @@ pub(crate) fn is_plain(headers: &HeaderMap) -> bool {
     headers.iter().all(|(name, value)| match *name {
         header::TE => value == TRAILERS,
         header::CONTENT_TYPE => value == CONTENT_TYPE,
-        _ => false,
+        _ => *name == TIMEOUT,
     })
 }
 
-/// A plain head with what [`complete`] would add. It is sent as it is, so that it needs no place
-/// for a timeout, which is put behind the rest.
-pub(crate) fn complete_plain(mut headers: HeaderMap) -> HeaderMap {
+/// A plain head with what [`complete`] would add. It is sent as it is, so that a timeout needs no
+/// place in it: one that is there is overwritten, and another is put behind the rest.
+pub(crate) fn complete_plain(mut headers: HeaderMap, deadline: bool) -> HeaderMap {
+    let has_timeout = headers.contains_key(TIMEOUT);
+    if has_timeout && !deadline {
+        // It could not be read, or is beyond the clock's end.
+        headers.remove(TIMEOUT);
+    }
     // As a rule both fields are there that a plain head may have: tonic's clients put them in.
-    if (headers.len(), headers.keys_len()) == (2, 2) {
+    let usual = 2 + usize::from(has_timeout && deadline);
+    if (headers.len(), headers.keys_len()) == (usual, usual) {
         headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
     } else {
         complete(&mut headers, false);
@@ -150,10 +193,42 @@ mod tests {
             }
             assert!(is_plain(&plain));
             let mut other = plain.clone();
-            let plain = complete_plain(plain);
+            let plain = complete_plain(plain, false);
             complete(&mut other, false);
             assert!(plain.iter().eq(other.iter()), "{plain:?} is not {other:?}");
             assert_eq!(plain.len(), 3);
+        }
+    }
+
+    #[test]
+    fn a_plain_heads_timeout_is_what_is_left_of_it_and_one_that_cannot_be_read_is_left_out() {
+        let value = HeaderValue::from_static;
+        for said in [vec![], vec!["5S"], vec!["5S", "6S"]] {
+            for deadline in [None, Some(Duration::from_secs(3))] {
+                let mut headers = HeaderMap::new();
+                for said in &said {
+                    headers.append(TIMEOUT, value(said));
+                }
+                headers.insert(header::TE, value(TRAILERS));
+                headers.insert(header::CONTENT_TYPE, value(CONTENT_TYPE));
+                assert!(is_plain(&headers));
+                let mut headers = Headers::Once(complete_plain(headers, deadline.is_some()));
+                let uri = Uri::from_static("http://peer/pkg.Svc/Method");
+                // The second is made anew.
+                let [first, second] = [0, 1].map(|retries| {
+                    let headers = headers.of_an_attempt(deadline.is_some());
+                    head(&uri, headers, deadline, retries, &LastTimeout::default())
+                });
+                let timeouts = |head: &http::Request<()>| {
+                    let all = head.headers().get_all(TIMEOUT).iter().cloned();
+                    all.collect::<Vec<_>>()
+                };
+                let expected: Vec<_> = deadline.map(|_| value("3000m")).into_iter().collect();
+                assert_eq!(timeouts(&first), expected, "{said:?}");
+                assert_eq!(timeouts(&second), expected, "{said:?}");
+                assert_eq!(first.headers().len(), 3 + expected.len());
+                assert_eq!(second.headers().len(), 4 + expected.len(), "one more, of the retry");
+            }
         }
     }
 

@@ -12,9 +12,10 @@ use std::{sync::atomic::Ordering::Relaxed, time::Instant};
 impl Call {
     /// Where its next attempt is to go. `sticky`: the header whose value chooses the endpoint.
     pub(crate) fn wish(&self, sticky: Option<&HeaderName>) -> Wish {
-        let value = sticky.and_then(|name| self.headers.get(name));
+        let state = self.state.lock();
+        let value = sticky.and_then(|name| state.headers.metadata().get(name));
         let key = value.map(|value| key_of(value.as_bytes()));
-        Wish { avoid: self.state.lock().avoid, key }
+        Wish { avoid: state.avoid, key }
     }
 
     /// A message of its answer has come, which is passed on as it comes for as long as it lasts.

@@ -107,7 +107,7 @@ impl Calls {
         timeout: Option<Duration>,
     ) -> http::Request<()> {
         let uri = self.methods.uri(&PathAndQuery::from_static(path));
-        let headers = complete_plain(HeaderMap::new());
+        let headers = complete_plain(HeaderMap::new(), timeout.is_some());
         head(&uri, headers, timeout, 0, &self.last_timeout)
     }
 

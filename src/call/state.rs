@@ -8,7 +8,7 @@
 use super::{
     admission::Admission,
     avoid::Avoid,
-    head::{LastTimeout, complete, head},
+    head::{Headers, LastTimeout, head},
     method::Method,
     reply::Reply,
     spans::{NextAttempt, Spans},
@@ -41,11 +41,6 @@ pub(crate) struct Call {
     pub(crate) id: CallId,
     pub(crate) slot: usize,
     pub(crate) method: Arc<Method>,
-    /// The caller's metadata.
-    pub(crate) headers: HeaderMap,
-    /// Whether `headers` have everything that a request carries; a message, which may wait in great
-    /// number, gets the rest for each attempt.
-    pub(crate) completed: bool,
     /// Whether the caller gave no metadata: the head is small.
     pub(crate) plain: bool,
     /// Unary: its answer is read whole. Auto: one whole message was sent, and the answer is passed
@@ -127,8 +122,7 @@ pub(crate) struct CallState {
     pub(crate) credentials: Option<Box<Granted>>,
     /// Where somebody wants to trace it.
     pub(super) spans: Option<Box<Spans>>,
-    /// The first attempt's headers, where those of another can be made without a copy of them.
-    ready_made: Option<HeaderMap>,
+    pub(super) headers: Headers,
     parked_body: bool,
     offer: Option<Offer>,
     waker: Option<Waker>,
@@ -185,9 +179,9 @@ impl Stage {
 }
 
 impl CallState {
-    pub(crate) fn new(
+    pub(super) fn new(
         body: Option<Bytes>,
-        ready_made: Option<HeaderMap>,
+        headers: Headers,
         reply: Reply,
         admission: Admission,
         now: Instant,
@@ -216,7 +210,7 @@ impl CallState {
             admission: Some(admission),
             credentials: None,
             spans: None,
-            ready_made,
+            headers,
             parked_body: false,
             offer: None,
             waker: None,
@@ -352,7 +346,7 @@ impl Call {
             self.is_counted.store(true, Relaxed);
         }
         let remaining = self.deadline.map(|deadline| deadline.saturating_duration_since(now));
-        let headers = state.ready_made.take().unwrap_or_else(|| self.copy_headers());
+        let headers = state.headers.of_an_attempt(self.deadline.is_some());
         let before = self.attempts_before.saturating_add(state.machine.retries());
         let transparent = state.history.last().is_some_and(|last| last.transparent);
         let (number, peer) = (state.attempts - 1, permit.link().peer().address());
@@ -361,14 +355,6 @@ impl Call {
         let traced = state.spans.as_mut().map(next);
         let head = head(&self.method.uri, headers, remaining, before, last);
         Some(Begun { head, body: state.body.clone(), traced })
-    }
-
-    fn copy_headers(&self) -> HeaderMap {
-        let mut headers = self.headers.clone();
-        if !self.completed {
-            complete(&mut headers, self.deadline.is_some());
-        }
-        headers
     }
 
     /// Copies a small body to its exact size: an encoder's buffer may be many times larger.

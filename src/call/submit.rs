@@ -3,7 +3,7 @@
 use super::{
     admission::Admission,
     head::{
-        PREVIOUS_ATTEMPTS, TIMEOUT, complete, complete_plain, is_plain,
+        Headers, PREVIOUS_ATTEMPTS, TIMEOUT, complete, complete_plain, is_plain,
         leave_out_connection_fields, too_many_fields,
     },
     method::Method,
@@ -133,22 +133,26 @@ impl Calls {
         let rule = method.rule.as_ref();
         let plain = is_plain(&headers);
         let has_port = matches!(reply, Reply::Port { .. });
-        // What is sent as it is holds nothing to be read below.
-        let ready_made = (plain && !has_port).then(|| complete_plain(std::mem::take(&mut headers)));
         let limits = self.time_limits(&method, &headers, &options, kind, made);
         let TimeLimits { deadline, is_stated, patience } = limits;
         if !plain {
             leave_out_connection_fields(&mut headers);
-            headers.remove(TIMEOUT);
             headers.remove(PREVIOUS_ATTEMPTS);
         }
+        let headers = if has_port {
+            headers.remove(TIMEOUT);
+            Headers::Bare(headers)
+        } else if plain {
+            Headers::Once(complete_plain(headers, deadline.is_some()))
+        } else {
+            headers.remove(TIMEOUT);
+            complete(&mut headers, deadline.is_some());
+            Headers::Complete(headers)
+        };
         let configured = self.config.attempt_timeout_for(rule);
         let configured = configured.map(|timeout| beyond_the_wait(timeout, &options));
         let attempt_timeout =
             options.attempt_timeout.or(configured).filter(|_| kind != CallKind::Streaming);
-        if !has_port && !plain {
-            complete(&mut headers, deadline.is_some());
-        }
         let mut retry = self.config.retry_for(rule);
         if options.no_retry {
             retry.limit = RetryLimit::AtMost(0);
@@ -159,8 +163,6 @@ impl Calls {
         Call {
             id,
             slot,
-            headers,
-            completed: !has_port && !plain,
             plain,
             kind,
             idempotent: is_idempotent(&method, &options, kind),
@@ -183,7 +185,7 @@ impl Calls {
             size,
             payload: body.as_ref().map_or(0, |body| payload(body)),
             has_port,
-            state: Mutex::new(CallState::new(body, ready_made, reply, admission, made)),
+            state: Mutex::new(CallState::new(body, headers, reply, admission, made)),
             method,
         }
     }
