@@ -42,18 +42,23 @@ fn alone(work: impl Future<Output = ()>) -> ExitCode {
 }
 
 /// One side alone, for a profiler: `--profile tonic|supervised|mailbox PAYLOAD IN_FLIGHT CALLS`.
+/// As apart, but by mailbox, every call has a deadline.
 async fn profile(arguments: &[String]) {
     let [side, numbers @ ..] = arguments else { panic!("a side, and numbers") };
     let [payload, in_flight, calls] = [0, 1, 2].map(|n| numbers[n].parse().expect("a number"));
     let server = server::Child::start();
     let cell = Cell { payload, in_flight };
     if side == "tonic" {
-        return cell.make(&client::plain(server.address).await, calls).await;
+        let plain = client::plain(server.address).await;
+        return cell.make(&plain.within(Some(process::DEADLINE)), calls).await;
     }
     let supervisor = client::supervise(server.address).await;
     match side.as_str() {
         "mailbox" => cell.make(&client::Mailboxed(supervisor.mailbox()), calls).await,
-        _ => cell.make(&client::over(supervisor.channel()), calls).await,
+        _ => {
+            let supervised = client::over(supervisor.channel());
+            cell.make(&supervised.within(Some(process::DEADLINE)), calls).await;
+        }
     }
 }
 

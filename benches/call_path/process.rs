@@ -14,7 +14,7 @@ use std::{
 use tonic_supervisor::{Config, Supervisor};
 
 /// On every call, as a service would have one.
-const DEADLINE: Duration = Duration::from_secs(10);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Which client it is.
 #[derive(Clone, Copy, PartialEq)]
