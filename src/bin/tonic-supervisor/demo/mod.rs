@@ -56,6 +56,10 @@ use tokio::{
 /// by the last fault.
 const FINISH: Duration = Duration::from_secs(15);
 
+/// How long a server may take to come back when the script is over: it may have been ejected for 3 s
+/// just before.
+const BACK: Duration = Duration::from_secs(10);
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct DemoArguments {
     /// Draw every call of both channels over time, and write the picture to this file, as SVG.
@@ -116,6 +120,7 @@ async fn play(
     let progress = report_progress(report.clone(), tallies.clone());
     let run = ChaosRun { report: &report, tallies: &tallies, outages: Outages::default() };
     let outages = run.run(&mut servers).await?;
+    supervised.all_back(BACK).await;
 
     // Both agents finish what they began, side by side.
     tokio::join!(left.finish(FINISH), right.finish(FINISH));

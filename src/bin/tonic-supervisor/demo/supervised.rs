@@ -7,8 +7,8 @@ use serde_json::json;
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 use tokio::{task::JoinHandle, time::timeout};
 use tonic_supervisor::{
-    Config, ConnectivityState, Event, EventItem, EventStream, Fact, SupervisedChannel, Supervisor,
-    agent_queue::DESCRIPTORS, config::Balancing,
+    Config, ConnectivityState, EndpointSnapshot, Event, EventItem, EventStream, Fact,
+    SupervisedChannel, Supervisor, agent_queue::DESCRIPTORS, config::Balancing,
 };
 
 /// How long a call may take, all its attempts and waits included.
@@ -79,6 +79,23 @@ impl Side {
     /// Waits until the channel is Ready, for at most `timeout`; whether it is.
     pub(super) async fn ready(&self, timeout: Duration) -> bool {
         self.supervisor.wait_ready(timeout).await.is_ok()
+    }
+
+    /// Waits until every server is back, for at most `patience`: one that is ejected when its fault
+    /// is over takes calls again some seconds later.
+    pub(super) async fn all_back(&self, patience: Duration) {
+        // From here on no change is missed.
+        let mut events = self.supervisor.events();
+        let is_back = |endpoint: &EndpointSnapshot| endpoint.state == ConnectivityState::Ready;
+        let back = async {
+            while !self.supervisor.snapshot().endpoints.iter().all(is_back) {
+                if events.next().await.is_none() {
+                    return;
+                }
+            }
+        };
+        // Where one is not, the summary says so.
+        let _ = timeout(patience, back).await;
     }
 
     pub(super) fn counts(&self) -> Counts {
