@@ -1,10 +1,14 @@
 //! A new call begins on its caller's thread where nothing waits before it, and nowhere else.
 
 use crate::support::{
-    ADDRESS, bounded, config, hide_injected_panics, ms, post, said, say, secs, start, supervise,
+    ADDRESS, SAY, bounded, config, eventually, framed, hide_injected_panics, ms, post, said, say,
+    secs, start, supervise,
 };
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
 use prost::Message as _;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use tonic::{body::Body, codegen::Service as _};
 use tonic_supervisor::{
     CallOptions, Child,
     testing::{Answer, MemoryNetwork, Script, ScriptedServer},
@@ -24,6 +28,25 @@ async fn on_a_ready_channel_calls_need_no_request_actor() {
         }
     }
     assert_eq!(supervisor.panics().injected(), [], "no actor was asked");
+}
+
+/// A service's `call` begins it, and not the first poll of its future.
+#[tokio::test(start_paused = true)]
+async fn a_call_whose_future_is_never_polled_is_made_and_ends_with_its_future() {
+    let network = MemoryNetwork::new();
+    let server = ScriptedServer::on_memory(&network, ADDRESS).await;
+    server.script(Answer::hang());
+    let supervisor = supervise(&network, config());
+    supervisor.wait_ready(secs(1)).await.expect("Ready");
+    let message = "x".to_owned().encode_to_vec();
+    let body = Full::new(Bytes::from(framed(0, message.len(), &message)));
+    let body = Body::new(body.map_err(|never| match never {}));
+    let made = supervisor.channel().call(http::Request::post(SAY).body(body).expect("a request"));
+    eventually("it is on the wire", || server.handled() == 1).await;
+    assert_eq!(supervisor.snapshot().calls_open, 1);
+    drop(made);
+    let nothing = || (supervisor.snapshot().calls_open, supervisor.snapshot().streams) == (0, 0);
+    eventually("it ends everywhere", nothing).await;
 }
 
 /// Three calls at once may run. Some begin at once, some wait, messages among them.

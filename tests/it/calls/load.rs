@@ -13,6 +13,23 @@ use tonic_supervisor::{
     testing::{Answer, MemoryNetwork, ScriptedServer},
 };
 
+/// 36 MB, where the peer may send 5 MiB before it is given room for more.
+#[tokio::test(start_paused = true)]
+async fn answers_that_are_larger_together_than_flow_control_allows_at_once_all_come() {
+    let network = MemoryNetwork::new();
+    let _server = ScriptedServer::on_memory(&network, ADDRESS).await;
+    let supervisor = supervise(&network, config());
+    supervisor.wait_ready(secs(1)).await.expect("Ready");
+    let text = "x".repeat(900_000);
+    for unary in [CallOptions::new().unary(), CallOptions::new()] {
+        let calls = (0..40).map(|_| start(&supervisor.channel(), &text, unary));
+        for call in calls.collect::<Vec<_>>() {
+            let answer = bounded("an answer", call).await.expect("no panic").1;
+            assert_eq!(answer.expect("answered").len(), text.len());
+        }
+    }
+}
+
 /// Scenario 17: no server, room for 1,000 calls, 200,000 calls of 1 KiB as messages.
 #[tokio::test(start_paused = true)]
 async fn scenario_17_a_full_queue_refuses_at_once_and_queued_calls_end_at_their_deadline() {
