@@ -47,10 +47,12 @@ pub(super) enum Headers {
 }
 
 impl Headers {
-    /// The caller's metadata, with or without the rest.
-    pub(super) fn metadata(&self) -> &HeaderMap {
-        let (Self::Once(headers) | Self::Complete(headers) | Self::Bare(headers)) = self;
-        headers
+    /// The caller's metadata, with or without the rest; none where the caller gave none.
+    pub(super) fn metadata(&self) -> Option<&HeaderMap> {
+        match self {
+            Self::Once(_) => None,
+            Self::Complete(headers) | Self::Bare(headers) => Some(headers),
+        }
     }
 
     /// Those of the next attempt. `deadline`: whether they shall have a place for a timeout.
@@ -213,6 +215,7 @@ mod tests {
                 headers.insert(header::CONTENT_TYPE, value(CONTENT_TYPE));
                 assert!(is_plain(&headers));
                 let mut headers = Headers::Once(complete_plain(headers, deadline.is_some()));
+                assert!(headers.metadata().is_none(), "its fields are ours");
                 let uri = Uri::from_static("http://peer/pkg.Svc/Method");
                 // The second is made anew.
                 let [first, second] = [0, 1].map(|retries| {

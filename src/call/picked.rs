@@ -13,7 +13,7 @@ impl Call {
     /// Where its next attempt is to go. `sticky`: the header whose value chooses the endpoint.
     pub(crate) fn wish(&self, sticky: Option<&HeaderName>) -> Wish {
         let state = self.state.lock();
-        let value = sticky.and_then(|name| state.headers.metadata().get(name));
+        let value = sticky.and_then(|name| state.headers.metadata()?.get(name));
         let key = value.map(|value| key_of(value.as_bytes()));
         Wish { avoid: state.avoid, key }
     }

@@ -18,6 +18,7 @@ use futures::future::{BoxFuture, Either};
 use prost::Message;
 use std::{
     fmt,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::Arc,
     task::{Context, Poll},
 };
@@ -91,7 +92,7 @@ impl SupervisedChannel {
         Ok(response)
     }
 
-    /// Begins a call with these options, unless its message is still to come.
+    /// Begins a call with these options, where its body is at hand.
     pub(crate) fn begin(
         &self,
         request: http::Request<tonic::body::Body>,
@@ -123,12 +124,12 @@ impl SupervisedChannel {
 /// How far a call is that begins.
 pub(crate) enum Beginning {
     Submitted(Submitted),
-    /// Its message is waited for; nothing is submitted yet.
+    /// Its body is waited for; nothing is submitted yet.
     Waits(Preparing),
 }
 
 impl Beginning {
-    /// The call when it is submitted. Cancel safe: dropped, there is no call.
+    /// The call when it is submitted. Cancel safe: dropped, the call ends, if it has begun.
     pub(crate) async fn submitted(self, channel: &SupervisedChannel) -> Result<Submitted, Status> {
         match self {
             Self::Submitted(submitted) => Ok(submitted),
@@ -151,14 +152,21 @@ impl tower_service::Service<http::Request<tonic::body::Body>> for SupervisedChan
         Poll::Ready(Ok(()))
     }
 
-    /// The call begins here, and not when its future is polled, unless its message is still to
-    /// come: the future is small then, because it holds nothing of the request.
+    /// Begins the call: as with tonic's own channel it is made here, and not when its future is
+    /// polled. Only a body that is not at hand whole is waited for in the future.
+    ///
+    /// It is the future, though, that hears the call's deadline and takes its answer. One that is
+    /// kept without being polled keeps its place on the link, and what came of its answer keeps the
+    /// room that flow control has for it: poll it, or drop it, which ends the call.
     fn call(&mut self, request: http::Request<tonic::body::Body>) -> Self::Future {
         // A call in flight keeps the supervisor alive, too.
         let channel = self.clone();
         let options = request.extensions().get::<CallOptions>().copied().unwrap_or_default();
-        let begun = channel.begin(request, options);
+        // The caller's own code, its body, may panic. That is this call's business, and not that of
+        // whoever makes calls for many, like tower's `Buffer`.
+        let begun = catch_unwind(AssertUnwindSafe(|| channel.begin(request, options)));
         Box::pin(async move {
+            let begun = begun.unwrap_or_else(|panic| resume_unwind(panic));
             let response = begun?.submitted(&channel).await?.answer().await?;
             drop(channel);
             Ok(response.map(tonic::body::Body::new))

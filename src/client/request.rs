@@ -87,6 +87,10 @@ pub(super) fn prepare(
                 head.with(&core, taken)
             })))
         }
+        (Ok((Some(whole), None)), _, CallKind::Unary) => {
+            let taken = announced(core, &whole).map(|()| (Some(whole), None));
+            head.with(core, taken).map(Either::Left)
+        }
         (taken, ..) => head.with(core, taken).map(Either::Left),
     }
 }
@@ -162,6 +166,16 @@ async fn in_time<T>(
     Err(said(failure))
 }
 
+/// Refuses what says of itself that it is larger than may be.
+fn announced(core: &Core, message: &Bytes) -> Result<(), Refused> {
+    // Behind a flag that is neither of gRPC's stands no length, either.
+    let framed = message.first().is_some_and(|flag| *flag <= 1);
+    match core.calls.announces_too_much(message).filter(|_| framed) {
+        Some(failure) => Err(said(failure)),
+        None => Ok(()),
+    }
+}
+
 /// The rest of a unary call's body: waits for its message and, where that is `certain`, for its
 /// end.
 ///
@@ -174,11 +188,7 @@ async fn take_message(core: &Core, begun: OpenBody, certain: bool) -> Result<Tak
     let mut gathering = Gathering::new(&core.telemetry.counts, &core.config.queue);
     let mut parts = 0_usize;
     loop {
-        // Behind a flag that is neither of gRPC's stands no length, either.
-        let framed = message.first().is_some_and(|flag| *flag <= 1);
-        if let Some(failure) = core.calls.announces_too_much(&message).filter(|_| framed) {
-            return Err(said(failure));
-        }
+        announced(core, &message)?;
         if !begins_with_a_message(&message) {
             let refused = |reason| said(Failure::shed(reason));
             gathering.grow(message.len()).map_err(refused)?;

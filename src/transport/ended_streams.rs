@@ -4,7 +4,8 @@
 use h2::RecvStream;
 use parking_lot::Mutex;
 
-/// More are let go at once. A kept stream costs some 400 B.
+/// More are let go at once. A kept stream costs some 400 B, and holds at most 1 KiB of flow control
+/// (`unary_answer`).
 const KEPT: usize = 16;
 
 /// The streams of one link that are over.

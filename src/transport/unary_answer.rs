@@ -43,8 +43,9 @@ pub(crate) enum Hold {
 const COMMIT_AFTER: usize = 1 << 20;
 
 /// More of an answer is given back to flow control at once; less when nothing more is there to be
-/// read, or with the stream: as a rule that ends there.
-const HELD: usize = 16 << 10;
+/// read, or with the stream: as a rule that ends there. Ended streams are kept for a while, and all
+/// that they hold together has to be little beside the smallest window of a link, 64 KiB.
+const HELD: usize = 1 << 10;
 
 impl Hold {
     /// Whether no more is read before the answer is handed on.
@@ -72,9 +73,9 @@ impl Hold {
 /// A unary answer that is being read. Dropped before its end, its stream is reset.
 pub(crate) struct UnaryAnswer {
     hold: Hold,
-    /// Until its end.
-    permit: Option<Permit>,
     step: Step,
+    /// Until its end. Behind `step`: the place is free when the stream is let go.
+    permit: Option<Permit>,
 }
 
 enum Step {
@@ -146,6 +147,7 @@ impl UnaryAnswer {
                 Err(ended) => Some(Err(ended)),
             };
             if let Some(end) = end {
+                drop(body);
                 (self.step, self.permit) = (Step::Over, None);
                 return Poll::Ready(end.map(|body| http::Response::from_parts(head, body)));
             }
@@ -194,8 +196,9 @@ impl UnaryAnswer {
 
     /// Its stream breaks off. `late`: after the head had come.
     fn breaks(&mut self, error: h2::Error, late: bool, cx: &mut Context<'_>) -> Poll<Outcome> {
+        // The stream is let go first, then the place on the link, and then the failure is told.
+        self.step = Step::Over;
         let permit = self.permit.take().expect("polled until it ends");
-        // The place on the link is given back before the failure is told.
         let mut why = Box::pin(async move {
             match late {
                 false => classify(&error, permit.link()).await,
@@ -203,7 +206,9 @@ impl UnaryAnswer {
             }
         });
         let why_now = why.poll_unpin(cx);
-        self.step = if why_now.is_ready() { Step::Over } else { Step::Broken(why) };
+        if why_now.is_pending() {
+            self.step = Step::Broken(why);
+        }
         why_now.map(Err)
     }
 }

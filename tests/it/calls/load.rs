@@ -30,6 +30,28 @@ async fn answers_that_are_larger_together_than_flow_control_allows_at_once_all_c
     }
 }
 
+/// The smallest window of a link, 64 KiB: streams that are over hold little of it.
+#[tokio::test(start_paused = true)]
+async fn answers_that_ended_do_not_use_up_the_smallest_window() {
+    let network = MemoryNetwork::new();
+    let _server = ScriptedServer::on_memory(&network, ADDRESS).await;
+    let config = config().timeout(secs(5)).build().expect("valid");
+    let builder = Supervisor::builder(config).connector(network.connector());
+    let supervisor = builder.unread_answers(1 << 16).spawn();
+    supervisor.wait_ready(secs(1)).await.expect("Ready");
+    let began = Instant::now();
+    for size in [900, 1_100, 10_230, 40_000] {
+        let text = "x".repeat(size);
+        let unary = CallOptions::new().unary();
+        let calls = (0..40).map(|_| start(&supervisor.channel(), &text, unary));
+        for call in calls.collect::<Vec<_>>() {
+            let answer = bounded("an answer", call).await.expect("no panic").1;
+            assert_eq!(answer.expect("answered").len(), size);
+        }
+    }
+    assert!(began.elapsed() < secs(1), "nothing waited: {:?}", began.elapsed());
+}
+
 /// Scenario 17: no server, room for 1,000 calls, 200,000 calls of 1 KiB as messages.
 #[tokio::test(start_paused = true)]
 async fn scenario_17_a_full_queue_refuses_at_once_and_queued_calls_end_at_their_deadline() {

@@ -2,7 +2,9 @@
 //! other call and no link.
 
 use super::malformed::{MESSAGE, all_is_well};
-use crate::support::{SAY, bounded, config, ms, secs, with_tonic_server};
+use crate::support::{
+    SAY, bounded, config, hide_injected_panics, ms, secs, with_tonic_server,
+};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, uri::PathAndQuery};
 use http_body::Frame as Part;
@@ -13,7 +15,7 @@ use std::{
     task::{Context, Poll},
 };
 use tonic::{Code, Status, body::Body};
-use tonic_supervisor::{CallOptions, SupervisedChannel};
+use tonic_supervisor::{CallOptions, CallReport, SupervisedChannel};
 use tower::Service as _;
 
 /// A request as no generated client makes it; the code that its call ends with.
@@ -226,4 +228,34 @@ async fn a_body_that_never_ends_and_says_nothing_holds_nobody_up() {
             }
         }
     }
+}
+
+/// In one piece and ended, or more of it still to come: it is said before anything is sent.
+#[tokio::test]
+async fn a_unary_request_that_says_it_is_too_large_is_refused_here_although_it_is_not() {
+    let (_server, supervisor) = with_tonic_server(config().max_retry_attempts(0)).await;
+    for end in [End::Well, End::Never] {
+        let mut odd = request(SAY);
+        odd.extensions_mut().insert(CallOptions::new().unary().timeout(secs(60)));
+        let announced = Bytes::from_static(&[0, 0x7f, 0xff, 0xff, 0xff, 1, 2, 3]);
+        let parts = vec![Some(Part::data(announced))];
+        *odd.body_mut() = Body::new(OddBody(parts.into_iter(), end));
+        let status = supervisor.channel().call(odd).await.expect_err("refused");
+        assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
+        assert_eq!(CallReport::of(&status).expect("a report").attempts_made, 0);
+    }
+}
+
+/// The panic is the caller's own, and shows where the call is awaited: whoever makes calls for many
+/// goes on.
+#[tokio::test]
+async fn a_body_that_panics_when_the_call_is_made_panics_where_it_is_awaited() {
+    hide_injected_panics();
+    let (_server, supervisor) = with_tonic_server(config().max_retry_attempts(0)).await;
+    let mut odd = request(SAY);
+    *odd.body_mut() = Body::new(Endless(None, || panic!("injected by a test")));
+    let made = supervisor.channel().call(odd);
+    let awaited = tokio::spawn(made).await;
+    assert!(awaited.expect_err("a panic").is_panic());
+    all_is_well(&supervisor, "a body that panics").await;
 }
