@@ -6,7 +6,7 @@ use super::{
     terminator::{Offer, TlsTerminator, certificate},
     trusting,
 };
-use crate::support::call_empty;
+use crate::support::{call_empty, eventually};
 use std::{fs, path::Path, time::Duration};
 use tonic_supervisor::{
     CallOptions, EventItem, EventStream, Fact, Supervisor, testing::ScriptedServer,
@@ -55,7 +55,13 @@ async fn rotating_server_and_client_certificates_under_500_calls_a_second_loses_
     supervisor.wait_ready(Duration::from_secs(10)).await.expect("Ready");
     let mut events = supervisor.events();
     // Which machine, by which TLS, and until when: what an operator asks after a rotation.
-    let link = supervisor.snapshot().endpoints[0].links[0].clone();
+    let mut link = None;
+    let shown = || {
+        link = supervisor.snapshot().endpoints[0].links.first().cloned();
+        link.is_some()
+    };
+    eventually("a link is shown", shown).await;
+    let link = link.expect("it is shown");
     assert_eq!(link.peer.map(|peer| peer.to_string()), Some(terminator.address.to_string()));
     assert!(link.local.is_some_and(|local| local.host() == "127.0.0.1" && local.port() > 0));
     let tls = link.tls.expect("TLS");

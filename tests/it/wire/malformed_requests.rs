@@ -2,9 +2,7 @@
 //! other call and no link.
 
 use super::malformed::{MESSAGE, all_is_well};
-use crate::support::{
-    SAY, bounded, config, hide_injected_panics, ms, secs, with_tonic_server,
-};
+use crate::support::{SAY, bounded, config, hide_injected_panics, ms, secs, with_tonic_server};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, uri::PathAndQuery};
 use http_body::Frame as Part;
@@ -241,7 +239,7 @@ async fn a_unary_request_that_says_it_is_too_large_is_refused_here_although_it_i
         let parts = vec![Some(Part::data(announced))];
         *odd.body_mut() = Body::new(OddBody(parts.into_iter(), end));
         let status = supervisor.channel().call(odd).await.expect_err("refused");
-        assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
+        assert_eq!(status.code(), Code::OutOfRange, "{status}");
         assert_eq!(CallReport::of(&status).expect("a report").attempts_made, 0);
     }
 }

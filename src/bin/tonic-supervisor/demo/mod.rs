@@ -56,8 +56,8 @@ use tokio::{
 /// by the last fault.
 const FINISH: Duration = Duration::from_secs(15);
 
-/// How long a server may take to come back when the script is over: it may have been ejected for 3 s
-/// just before.
+/// How long a server may take to come back when the script is over: it may have been ejected for
+/// 3 s just before.
 const BACK: Duration = Duration::from_secs(10);
 
 #[derive(Debug, clap::Args)]
