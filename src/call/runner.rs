@@ -38,7 +38,7 @@ impl Submitted {
         Self { guard: CancelOnDrop(Some((calls, call))), rest }
     }
 
-    /// How far the call is.
+    /// The call itself, for whoever tells how it went.
     #[cfg(feature = "bridge")]
     pub(crate) fn call(&self) -> &Arc<Call> {
         self.guard.call()

@@ -1,4 +1,5 @@
-//! One attempt on one open stream: reads the answer, and labels whatever goes wrong.
+//! One attempt on one open stream: reads the answer's head, and labels whatever goes wrong. A unary
+//! answer is read to its end by `unary_answer`.
 
 use super::{
     answer::Answer,

@@ -141,12 +141,7 @@ impl UnaryAnswer {
             };
             let (mut head, body) = response.into_parts();
             let permit = self.permit.as_mut().expect("polled until it ends");
-            let end = match head_ends(&mut head, &body, permit) {
-                Ok(None) => None,
-                Ok(Some(end)) => Some(Ok(end)),
-                Err(ended) => Some(Err(ended)),
-            };
-            if let Some(end) = end {
+            if let Some(end) = head_ends(&mut head, &body, permit).transpose() {
                 drop(body);
                 (self.step, self.permit) = (Step::Over, None);
                 return Poll::Ready(end.map(|body| http::Response::from_parts(head, body)));
