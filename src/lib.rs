@@ -88,6 +88,8 @@ pub mod agent_queue;
 #[cfg(feature = "bridge")]
 mod bridge;
 mod call;
+#[cfg(feature = "tonic-channel")]
+mod chain;
 mod client;
 mod clock;
 pub mod config;

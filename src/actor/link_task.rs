@@ -30,7 +30,7 @@ pub(super) fn dial_and_drive(
         // A dead actor needs no message.
         let _ = me.cast(ConnectionMsg::Dialled(Box::new(end)));
     };
-    // Only this task reads and writes it.
+    // One thread at a time reads and writes it, and a lock or the runtime hands it on.
     let is_dialled = Arc::new(AtomicBool::new(false));
     // Boxed: the task, which stays, would have room for it.
     let dialling =
@@ -49,6 +49,8 @@ pub(super) fn dial_and_drive(
             }
         }
     });
+    #[cfg(feature = "tonic-channel")]
+    let work = core.calls.chained(work);
     call::spawn_on(&core.calls.runtime, work, move |end: Result<Option<LinkEnd>, String>| {
         let end = match end {
             Ok(None) => return,

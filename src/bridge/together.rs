@@ -3,6 +3,7 @@
 //! queues, another thread that is woken to take it, and locks that both want.
 
 use super::own_wakes::{Part, Parts};
+use crate::call::Calls;
 use futures::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
 use parking_lot::Mutex;
 use std::{
@@ -18,8 +19,10 @@ type Spawned = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Spawns into one task, which ends with the last future that was spawned into it. A panic ends the
 /// future in which it is, as it would a task.
-#[derive(Default)]
-pub(super) struct Together(Arc<Mutex<Shared>>);
+pub(super) struct Together {
+    shared: Arc<Mutex<Shared>>,
+    calls: Arc<Calls>,
+}
 
 #[derive(Default)]
 struct Shared {
@@ -29,12 +32,19 @@ struct Shared {
     task: Option<Arc<Part>>,
 }
 
+impl Together {
+    /// For a channel that makes its calls as these.
+    pub(super) fn new(calls: Arc<Calls>) -> Self {
+        Self { shared: Arc::default(), calls }
+    }
+}
+
 impl hyper::rt::Executor<Spawned> for Together {
     /// # Panics
     ///
     /// Outside a tokio runtime, where there is no task yet.
     fn execute(&self, future: Spawned) {
-        let mut shared = self.0.lock();
+        let mut shared = self.shared.lock();
         shared.spawned.push(future);
         if let Some(task) = shared.task.clone() {
             drop(shared);
@@ -45,8 +55,8 @@ impl hyper::rt::Executor<Spawned> for Together {
         let part = parts.part();
         shared.task = Some(part.clone());
         drop(shared);
-        let shared = Ending { shared: self.0.clone(), task: part };
-        tokio::spawn(run(parts, shared));
+        let shared = Ending { shared: self.shared.clone(), task: part };
+        tokio::spawn(self.calls.chained(run(parts, shared)));
     }
 }
 

@@ -1,7 +1,8 @@
 //! A real `tonic::transport::Channel` whose only connection is a pipe in memory into a bridge.
 //!
 //! The pipe is made when the first call is, and again when it has ended. Each side
-//! of it is one task of the runtime in which the channel lives. They end when the channel is
+//! of it is one task of the runtime in which the channel lives, and with one call open the two and
+//! the link's driver run one behind the other (`chain`). They end when the channel is
 //! dropped: then the pipe does.
 
 use super::{limits::BridgeLimits, server::Bridge, together::Together};
@@ -36,6 +37,9 @@ impl Supervisor {
     /// per method what calls are: by descriptors, or by `methods:` in the configuration. Calls of
     /// other methods are of kind [`Auto`](crate::CallKind::Auto).
     ///
+    /// A request stream must not block its thread, not even by `block_in_place`, and above all not
+    /// for another call of this supervisor: it is polled on a thread on which that may have to run.
+    ///
     /// It connects with its first call, and keeps the supervisor alive as a `SupervisedChannel`
     /// does. Each one has a pipe of its own; clones share it. No port is opened, and no task is
     /// left when it and its clones are dropped.
@@ -52,12 +56,13 @@ impl Supervisor {
     ///
     /// Outside a tokio runtime: tonic's channel spawns a task.
     pub fn tonic_channel(&self) -> Channel {
+        let channel = self.channel();
         let endpoint = Endpoint::from_static("http://supervised")
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .http2_max_header_list_size(HEADER_BYTES)
-            .executor(Together::default());
-        endpoint.connect_with_connector_lazy(Pipes(Bridge::new(self.channel()).limits(limits())))
+            .executor(Together::new(channel.calls().clone()));
+        endpoint.connect_with_connector_lazy(Pipes(Bridge::new(channel).limits(limits())))
     }
 }
 
@@ -87,7 +92,9 @@ impl tower_service::Service<Uri> for Pipes {
         let (near, far) = duplex(PIPE);
         let bridge = self.0.clone();
         // An end of the pipe is no news: tonic's channel is gone, or makes another.
-        tokio::spawn(async move { bridge.serve_http2(far, Bytes::new(), pending()).await });
+        let calls = bridge.channel.calls().clone();
+        let serving = async move { bridge.serve_http2(far, Bytes::new(), pending()).await };
+        tokio::spawn(calls.chained(serving));
         ready(Ok(TokioIo::new(near)))
     }
 }

@@ -6,8 +6,12 @@
 //! ended (`start` answers for that).
 
 use super::shared::Calls;
+#[cfg(feature = "tonic-channel")]
+use crate::chain::Chained;
 use crate::unwind::{catching, panic_message};
 use futures::FutureExt as _;
+#[cfg(feature = "tonic-channel")]
+use std::sync::atomic::Ordering::Relaxed;
 use std::{future::Future, marker::PhantomData};
 use tokio::{runtime::Handle, task::AbortHandle};
 
@@ -34,6 +38,19 @@ where
     let work = catching(work)
         .map(move |end| on_end.run(end.map_err(|panic| panic_message(&*panic).to_owned())));
     runtime.spawn(work).abort_handle()
+}
+
+#[cfg(feature = "tonic-channel")]
+impl Calls {
+    /// The work of a task that calls pass through. Where no more than one call is open, such a task
+    /// that it wakes runs behind it on its thread (decision 98).
+    pub(crate) fn chained<W>(&self, work: W) -> Chained<W, impl Fn() -> bool + use<W>>
+    where
+        W: Future<Output: Send> + Send + 'static,
+    {
+        let counts = self.telemetry.counts.clone();
+        Chained::new(work, move || counts.open.load(Relaxed) <= 1)
+    }
 }
 
 /// What is done at the end, once. Where the work panics while it is dropped, the drop of this does
