@@ -185,7 +185,9 @@ where
         // A swap, for it sees what was done before each of the wakes that it clears.
         self.woken.swap(false, SeqCst);
         let is_over = work.poll();
-        self.is_over.fetch_or(is_over, SeqCst);
+        if is_over {
+            self.is_over.store(true, SeqCst);
+        }
         drop(work);
         fence(SeqCst);
         if is_over || self.missed.load(SeqCst) {

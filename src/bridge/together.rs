@@ -33,7 +33,7 @@ struct Shared {
 }
 
 impl Together {
-    /// For a channel that makes its calls as these.
+    /// For the channel that makes these calls.
     pub(super) fn new(calls: Arc<Calls>) -> Self {
         Self { shared: Arc::default(), calls }
     }

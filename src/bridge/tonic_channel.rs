@@ -1,9 +1,9 @@
 //! A real `tonic::transport::Channel` whose only connection is a pipe in memory into a bridge.
 //!
-//! The pipe is made when the first call is, and again when it has ended. Each side
-//! of it is one task of the runtime in which the channel lives, and with one call open the two and
-//! the link's driver run one behind the other (`chain`). They end when the channel is
-//! dropped: then the pipe does.
+//! The pipe is made when the first call is, and again when it has ended. Each side of it is one
+//! task of the runtime in which the channel lives, and with one call open the two and the link's
+//! driver run one behind the other (`chain`). They end when the channel is dropped: then the pipe
+//! does.
 
 use super::{limits::BridgeLimits, server::Bridge, together::Together};
 use crate::client::Supervisor;
