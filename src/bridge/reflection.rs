@@ -30,8 +30,11 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_secs(30);
 /// How many services are asked about: a client may make up any number of names.
 const SERVICES: usize = 1_000;
-/// How large an answer may be.
+/// How large an answer may be, and how many methods are taken from it.
 const LARGEST: usize = 4 << 20;
+const METHODS: usize = 1_000;
+/// How long, in bytes, the name of a service may be that is asked about.
+const LONGEST_NAME: usize = 256;
 
 /// Which services were asked about.
 #[derive(Default)]
@@ -42,6 +45,16 @@ enum Asked {
     Settled,
     /// It was asked in vain.
     InVain(Instant),
+}
+
+impl Asked {
+    /// Whether it was asked in vain, so long ago that it may be asked anew.
+    fn is_over(&self) -> bool {
+        match self {
+            Self::Settled => false,
+            Self::InVain(at) => clock::now().saturating_duration_since(*at) >= PAUSE,
+        }
+    }
 }
 
 impl Reflection {
@@ -65,7 +78,7 @@ impl Reflection {
         let (told, name, shared) = (calls.clone(), service.clone(), self.clone());
         spawn(calls, "Reflection", async move { ask(&asking, &service).await }, move |asked| {
             match asked.unwrap_or_else(|panic| Err(format!("asking panicked: {panic}"))) {
-                Ok(kinds) => told.describe(kinds),
+                Ok(kinds) => told.describe_as_told(kinds),
                 Err(why) => {
                     log_line!(
                         info,
@@ -84,9 +97,8 @@ impl Reflection {
     fn is_to_be_asked(&self, service: &str) -> bool {
         let mut services = self.0.lock();
         let due = match services.get(service) {
-            Some(Asked::Settled) => false,
-            Some(Asked::InVain(at)) => clock::now().saturating_duration_since(*at) >= PAUSE,
-            None => services.len() < SERVICES,
+            Some(asked) => asked.is_over(),
+            None => service.len() <= LONGEST_NAME && has_room(&mut services),
         };
         if due {
             services.insert(service.to_owned(), Asked::Settled);
@@ -97,6 +109,15 @@ impl Reflection {
     fn settle(&self, service: &str, asked: Asked) {
         self.0.lock().insert(service.to_owned(), asked);
     }
+}
+
+/// Whether one more service may be asked about. Where there are many, those that are asked about in
+/// vain make room when they may be asked about anew: they are names that somebody made up.
+fn has_room(services: &mut HashMap<String, Asked>) -> bool {
+    if services.len() >= SERVICES {
+        services.retain(|_, asked| !asked.is_over());
+    }
+    services.len() < SERVICES
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -143,9 +164,9 @@ async fn ask(
     let files = answer.files.unwrap_or_default().descriptors;
     let mut kinds = Vec::new();
     for file in &files {
-        kinds.extend(kinds_in(file).map_err(|error| error.to_string())?);
+        let room = METHODS - kinds.len();
+        kinds.extend(kinds_in(file, service, room).map_err(|error| error.to_string())?);
     }
-    kinds.retain(|(name, _)| name.split_once('/').is_some_and(|(owner, _)| owner == service));
     if kinds.is_empty() { Err("its answer has no such service".into()) } else { Ok(kinds) }
 }
 

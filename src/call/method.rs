@@ -3,7 +3,7 @@
 
 use crate::{
     config::{Config, MethodRule},
-    model::{Address, CallKind, MethodCounts, NotRetried},
+    model::{Address, CallKind, MethodCounts, NotRetried, printable},
     policy::WireTime,
     telemetry::MethodMetrics,
     transport::bound_without_metadata,
@@ -27,6 +27,11 @@ use std::{
 /// said of them. What comes later is served, counted as `other`, and nothing is kept of it: whoever
 /// chooses the names of methods, a stranger behind a proxy say, cannot make anything grow.
 const REMEMBERED: usize = 1_000;
+/// So long, in bytes, a name may be that is remembered: it stands in each series of each metric.
+const LONGEST_NAME: usize = 256;
+/// So many methods are known by descriptors that a server sent.
+#[cfg(feature = "bridge")]
+const TOLD: usize = 10_000;
 
 /// One method of one target.
 pub(crate) struct Method {
@@ -38,8 +43,9 @@ pub(crate) struct Method {
     pub(super) server: Address,
     /// What a head without metadata comes to at most.
     pub(crate) plain_head: usize,
-    /// What descriptors say it is: a fact, while everything else is somebody's word.
-    described: Option<CallKind>,
+    /// What descriptors say it is: a fact, while everything else is somebody's word. A server may
+    /// say it when the method is in use.
+    described: OnceLock<CallKind>,
     /// What configuration says of it.
     pub(crate) rule: Option<MethodRule>,
     pub(crate) metrics: Arc<MethodMetrics>,
@@ -76,8 +82,8 @@ pub(crate) struct Methods {
 impl Method {
     /// What a call of it is, where the call itself says `said`.
     pub(crate) fn kind(&self, said: Option<CallKind>) -> CallKind {
-        match self.described {
-            Some(kind) => kind,
+        match self.described.get() {
+            Some(kind) => *kind,
             None if self.streamed.load(Relaxed) => CallKind::Streaming,
             None => match self.rule.as_ref().and_then(|rule| rule.kind) {
                 Some(kind) if kind != CallKind::Auto => kind,
@@ -95,7 +101,7 @@ impl Method {
         {
             log_line!(
                 info,
-                method = %self.name,
+                method = %printable(&self.name),
                 "nobody said whether this method is unary, and retry_undescribed is false, so its \
                  calls are not retried by policy: give SupervisorBuilder::descriptor_set(..), \
                  `methods:` in the configuration, or CallOptions::new().unary() on the request"
@@ -109,7 +115,7 @@ impl Method {
         if !self.hinted_harm.swap(true, Relaxed) && self.remembered {
             log_line!(
                 warn,
-                method = %self.name,
+                method = %printable(&self.name),
                 "nobody said whether a call of this method may run twice, so a call that the \
                  server may have acted on is not retried: it fails when its link is lost, or the \
                  server answers UNAVAILABLE; where running it twice does no harm, say \
@@ -121,20 +127,23 @@ impl Method {
     /// Whether anybody described it: descriptors, or the configuration.
     #[cfg(feature = "bridge")]
     pub(crate) fn is_described(&self) -> bool {
-        self.described.is_some() || self.rule.as_ref().is_some_and(|rule| rule.kind.is_some())
+        self.described.get().is_some() || self.is_ruled()
     }
 
     /// Says more of why a call was not retried, where the method knows.
     pub(super) fn refine(&self, reason: NotRetried) -> NotRetried {
-        let said = self.described.is_some()
-            || self.streamed.load(Relaxed)
-            || self.rule.as_ref().is_some_and(|rule| rule.kind.is_some());
+        let said = self.described.get().is_some() || self.streamed.load(Relaxed) || self.is_ruled();
         reason.of_undescribed(!said && self.otherwise == CallKind::Streaming)
+    }
+
+    /// Whether the configuration says what it is.
+    fn is_ruled(&self) -> bool {
+        self.rule.as_ref().is_some_and(|rule| rule.kind.is_some())
     }
 
     /// Whether descriptors say that it is unary.
     pub(crate) fn is_certainly_unary(&self) -> bool {
-        self.described == Some(CallKind::Unary)
+        self.described.get() == Some(&CallKind::Unary)
     }
 
     /// A call of it streams: from now on the method is streaming, unless descriptors know better.
@@ -146,7 +155,7 @@ impl Method {
         match said {
             true => log_line!(
                 warn,
-                method = %self.name,
+                method = %printable(&self.name),
                 "this method is said to be unary, but its answer goes on after its first message: \
                  it is passed on as it comes, without the configured timeout, and later calls are \
                  taken for streams; say `kind: streaming` in `methods:`, or give \
@@ -154,7 +163,7 @@ impl Method {
             ),
             false => log_line!(
                 info,
-                method = %self.name,
+                method = %printable(&self.name),
                 "a call of this method was seen to stream, so its calls are not retried by policy \
                  from now on; where it is unary, give descriptor_set(..)"
             ),
@@ -171,7 +180,7 @@ impl Method {
         if !self.awaited.swap(true, Relaxed) && self.remembered {
             log_line!(
                 warn,
-                method = %self.name,
+                method = %printable(&self.name),
                 "a call of this method has waited {} s for its answer, and nothing ends that: \
                  nobody said whether the method is unary, so `timeout` does not bound it on the \
                  wire; give descriptor_set(..), `kind` in `methods:`, `attempt_timeout`, or a \
@@ -186,7 +195,7 @@ impl Method {
         if !self.left_open.swap(true, Relaxed) && self.remembered {
             log_line!(
                 warn,
-                method = %self.name,
+                method = %printable(&self.name),
                 "the answer to this unary call is still open 1 s after its message: the call waits \
                  for the status, and ends at its deadline; if the method streams, use a generated \
                  client"
@@ -219,7 +228,9 @@ impl Methods {
             return method.clone();
         }
         let described = self.described.lock();
-        let remembered = self.known.load().len() < REMEMBERED;
+        // A query is no part of a method's name: with another one it would be one more method.
+        let may_be = path.path().len() <= LONGEST_NAME && path.query().is_none();
+        let remembered = may_be && self.known.load().len() < REMEMBERED;
         let method = Arc::new(self.learn(path, config, &described, remembered));
         if remembered {
             self.known.rcu(|known| {
@@ -257,7 +268,7 @@ impl Methods {
         };
         let uri = self.uri(path);
         Method {
-            described: described.get(&*name).copied(),
+            described: described.get(&*name).map_or_else(OnceLock::new, |kind| (*kind).into()),
             metrics,
             wire_time: Mutex::default(),
             remembered,
@@ -280,8 +291,9 @@ impl Methods {
         log_line!(
             warn,
             target = %self.target,
-            "{REMEMBERED} methods were called, which is as many as a channel remembers: further \
-             ones are served, and counted as `other`"
+            "{REMEMBERED} methods were called, which is as many as a channel remembers, or one \
+             whose name has a query or more than {LONGEST_NAME} bytes: such are served, and counted \
+             as `other`"
         );
         made("other".into())
     }
@@ -304,16 +316,27 @@ impl Methods {
         all.map(|one| one.ended()).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
     }
 
-    /// Learns the kinds of methods, as descriptors say them.
-    pub(crate) fn describe(&self, kinds: Vec<(String, CallKind)>) {
+    /// Learns the kinds of methods, as descriptors say them. The first word about a method holds.
+    pub(crate) fn describe(&self, kinds: impl IntoIterator<Item = (String, CallKind)>) {
         let mut described = self.described.lock();
-        described.extend(kinds);
-        // What was learned before may have been wrong; where it was not, what else is known stays.
-        self.known.rcu(|known| {
-            let same = |method: &Method| described.get(&*method.name).copied() == method.described;
-            let kept = known.iter().filter(|(_, method)| same(method));
-            kept.map(|(path, method)| (path.clone(), method.clone())).collect::<HashMap<_, _>>()
-        });
+        for (name, kind) in kinds {
+            described.entry(name).or_insert(kind);
+        }
+        for method in self.known.load().values() {
+            if let Some(kind) = described.get(&*method.name)
+                && method.described.set(*kind).is_ok()
+            {
+                // What was learned before may have been wrong.
+                method.streamed.store(false, Relaxed);
+            }
+        }
+    }
+
+    /// The same in a server's words, which are taken as far as there is room.
+    #[cfg(feature = "bridge")]
+    pub(crate) fn describe_as_told(&self, kinds: Vec<(String, CallKind)>) {
+        let room = TOLD.saturating_sub(self.described.lock().len());
+        self.describe(kinds.into_iter().take(room));
     }
 }
 
@@ -321,11 +344,15 @@ impl Methods {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_thousand_methods_are_remembered_and_the_others_are_known_to_each_call_anew() {
+    fn methods() -> Methods {
         let authority = Authority::from_static("queue:1");
         let server = Address::new("queue", 1);
-        let methods = Methods::new(authority, Scheme::HTTP, "queue:1".into(), server);
+        Methods::new(authority, Scheme::HTTP, "queue:1".into(), server)
+    }
+
+    #[test]
+    fn a_thousand_methods_are_remembered_and_the_others_are_known_to_each_call_anew() {
+        let methods = methods();
         let config = Config::default();
         let get =
             |n: usize| methods.get(&format!("/pkg.Service/M{n}").parse().expect("a path"), &config);
@@ -335,5 +362,47 @@ mod tests {
         assert_eq!(methods.known.load().len(), REMEMBERED);
         assert_eq!(get(REMEMBERED - 1).kind(None), CallKind::Streaming);
         assert_eq!(get(REMEMBERED).kind(None), CallKind::Auto);
+    }
+
+    #[test]
+    fn long_names_and_queries_are_not_remembered() {
+        let methods = methods();
+        let get = |path: &str| methods.get(&path.parse().expect("a path"), &Config::default());
+        for n in 0..10 {
+            get(&format!("/pkg.Service/Method?n={n}")).metrics.call_started();
+            get(&format!("/pkg.Service/{n:0300}")).metrics.call_started();
+        }
+        assert_eq!(methods.known.load().len(), 0);
+        let counts = methods.counts();
+        assert_eq!(counts.len(), 1, "{counts:?}");
+        assert_eq!((&*counts[0].method, counts[0].started), ("other", 20));
+        get("/pkg.Service/Method");
+        assert_eq!(methods.known.load().len(), 1);
+    }
+
+    #[test]
+    fn descriptors_that_come_later_say_what_a_method_is_and_keep_what_was_counted() {
+        let methods = methods();
+        let get =
+            || methods.get(&"/pkg.Service/Method".parse().expect("a path"), &Config::default());
+        let method = get();
+        method.metrics.call_started();
+        method.streams(false);
+        assert_eq!(method.kind(None), CallKind::Streaming);
+        methods.describe([("pkg.Service/Method".to_owned(), CallKind::Unary)]);
+        assert_eq!((method.kind(None), get().kind(None)), (CallKind::Unary, CallKind::Unary));
+        assert!(Arc::ptr_eq(&method, &get()), "what was said and counted of it stays");
+        methods.describe([("pkg.Service/Method".to_owned(), CallKind::Streaming)]);
+        assert!(get().is_certainly_unary(), "the first word holds");
+    }
+
+    #[cfg(feature = "bridge")]
+    #[test]
+    fn a_server_may_describe_ten_thousand_methods() {
+        let methods = methods();
+        let told = |n: usize| (format!("pkg.Service/M{n}"), CallKind::Unary);
+        methods.describe_as_told((0..TOLD - 1).map(told).collect());
+        methods.describe_as_told((TOLD..TOLD + 10).map(told).collect());
+        assert_eq!(methods.described.lock().len(), TOLD);
     }
 }

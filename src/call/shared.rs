@@ -127,6 +127,12 @@ impl Calls {
         self.methods.describe(kinds);
     }
 
+    /// What a server says of them.
+    #[cfg(feature = "bridge")]
+    pub(crate) fn describe_as_told(&self, kinds: Vec<(String, CallKind)>) {
+        self.methods.describe_as_told(kinds);
+    }
+
     /// Shows where calls go out now to whoever wants to look at it, or to explain a wait.
     pub(crate) fn show_picker(&self, picker: Picker) {
         self.without_link.lock().set(matches!(picker, Picker::None(_)), clock::now());

@@ -2,7 +2,9 @@
 
 use crate::model::CallKind;
 use prost::Message as _;
+#[cfg(feature = "bridge")]
 use prost_types::FileDescriptorProto;
+use prost_types::ServiceDescriptorProto;
 use std::fmt;
 
 /// The bytes that a builder was given as descriptors are not an encoded `FileDescriptorSet`. `{}`
@@ -14,28 +16,41 @@ pub struct DescriptorError(String);
 pub(super) fn kinds(encoded: &[u8]) -> Result<Vec<(String, CallKind)>, DescriptorError> {
     let set = prost_types::FileDescriptorSet::decode(encoded)
         .map_err(|error| DescriptorError(error.to_string()))?;
-    Ok(set.file.iter().flat_map(kinds_of).collect())
-}
-
-/// The same for one encoded `FileDescriptorProto`.
-#[cfg(feature = "bridge")]
-pub(crate) fn kinds_in(file: &[u8]) -> Result<Vec<(String, CallKind)>, DescriptorError> {
-    let file = FileDescriptorProto::decode(file);
-    Ok(kinds_of(&file.map_err(|error| DescriptorError(error.to_string()))?))
-}
-
-fn kinds_of(file: &FileDescriptorProto) -> Vec<(String, CallKind)> {
-    let dot = if file.package().is_empty() { "" } else { "." };
     let mut kinds = Vec::new();
-    for service in &file.service {
-        for method in &service.method {
-            let streaming = method.client_streaming() || method.server_streaming();
-            let kind = if streaming { CallKind::Streaming } else { CallKind::Unary };
-            let name = format!("{}{dot}{}/{}", file.package(), service.name(), method.name());
-            kinds.push((name, kind));
+    for file in &set.file {
+        let dot = if file.package().is_empty() { "" } else { "." };
+        for service in &file.service {
+            let name = format!("{}{dot}{}", file.package(), service.name());
+            kinds.extend(kinds_of(&name, service));
         }
     }
-    kinds
+    Ok(kinds)
+}
+
+/// The same for the methods of one service, `pkg.Service`, in an encoded `FileDescriptorProto`.
+/// Where it has more than `most`, those are left out.
+#[cfg(feature = "bridge")]
+pub(crate) fn kinds_in(
+    file: &[u8],
+    name: &str,
+    most: usize,
+) -> Result<Vec<(String, CallKind)>, DescriptorError> {
+    let file = FileDescriptorProto::decode(file);
+    let file = file.map_err(|error| DescriptorError(error.to_string()))?;
+    let (package, own) = name.rsplit_once('.').unwrap_or(("", name));
+    let services = file.service.iter().filter(|it| it.name() == own && file.package() == package);
+    Ok(services.flat_map(|service| kinds_of(name, service)).take(most).collect())
+}
+
+fn kinds_of(
+    name: &str,
+    service: &ServiceDescriptorProto,
+) -> impl Iterator<Item = (String, CallKind)> {
+    service.method.iter().map(move |method| {
+        let streaming = method.client_streaming() || method.server_streaming();
+        let kind = if streaming { CallKind::Streaming } else { CallKind::Unary };
+        (format!("{name}/{}", method.name()), kind)
+    })
 }
 
 impl fmt::Display for DescriptorError {
@@ -45,3 +60,31 @@ impl fmt::Display for DescriptorError {
 }
 
 impl std::error::Error for DescriptorError {}
+
+#[cfg(all(test, feature = "bridge"))]
+mod tests {
+    use super::*;
+    use prost_types::MethodDescriptorProto;
+
+    /// A file of one service, whose methods have no names.
+    fn file(package: &str, service: &str, methods: usize) -> Vec<u8> {
+        let method = vec![MethodDescriptorProto::default(); methods];
+        let service =
+            ServiceDescriptorProto { name: Some(service.into()), method, ..Default::default() };
+        let package = Some(package.into());
+        FileDescriptorProto { package, service: vec![service], ..Default::default() }
+            .encode_to_vec()
+    }
+
+    #[test]
+    fn of_a_servers_file_the_service_that_was_asked_for_is_taken_and_no_more_than_there_is_room() {
+        let huge = "p".repeat(1 << 20);
+        assert_eq!(kinds_in(&file(&huge, "S", 1_000_000), "a.S", 10), Ok(Vec::new()));
+        let found = kinds_in(&file("a.b", "S", 1_000_000), "a.b.S", 10).expect("a file");
+        assert_eq!((found.len(), &*found[0].0), (10, "a.b.S/"));
+        let found = kinds_in(&file("", "S", 1), "S", 10).expect("a file");
+        assert_eq!(found, [("S/".to_owned(), CallKind::Unary)]);
+        assert_eq!(kinds_in(&file("a", "b.S", 1), "a.b.S", 10), Ok(Vec::new()), "no such name");
+        assert!(kinds_in(b"\xff", "a.S", 10).is_err());
+    }
+}
