@@ -8,21 +8,21 @@ use std::sync::{Arc, atomic::Ordering::SeqCst};
 
 /// What is taken of `queue.max_bytes` for a request that is not whole yet: many that come piece by
 /// piece shall not hold more than those that wait. Given back when dropped.
-pub(crate) struct Gathering<'a> {
-    counts: &'a Counts,
-    queue: &'a Queue,
+pub(crate) struct Gathering {
+    counts: Arc<Counts>,
+    most: usize,
     size: usize,
 }
 
-impl<'a> Gathering<'a> {
-    pub(crate) fn new(counts: &'a Counts, queue: &'a Queue) -> Self {
-        Self { counts, queue, size: 0 }
+impl Gathering {
+    pub(crate) fn new(counts: &Arc<Counts>, queue: &Queue) -> Self {
+        Self { counts: counts.clone(), most: queue.max_bytes, size: 0 }
     }
 
     /// Takes as much as `size` bytes need in all.
     pub(crate) fn grow(&mut self, size: usize) -> Result<(), ShedReason> {
         let more = size.saturating_sub(self.size);
-        let below = |n: usize| n.checked_add(more).filter(|n| *n <= self.queue.max_bytes);
+        let below = |n: usize| n.checked_add(more).filter(|n| *n <= self.most);
         self.counts
             .bytes
             .fetch_update(SeqCst, SeqCst, below)
@@ -32,7 +32,7 @@ impl<'a> Gathering<'a> {
     }
 }
 
-impl Drop for Gathering<'_> {
+impl Drop for Gathering {
     fn drop(&mut self) {
         self.counts.bytes.fetch_sub(self.size, SeqCst);
     }

@@ -193,7 +193,13 @@ async fn take_message(core: &Core, begun: OpenBody, certain: bool) -> Result<Tak
             let refused = |reason| said(Failure::shed(reason));
             gathering.grow(message.len()).map_err(refused)?;
         } else if !certain || !is_one_message(&message) {
-            return take_ready(body, Some(message)).map_err(failed_body);
+            // What was taken with one piece is not refused for it.
+            let _ = gathering.grow(message.len());
+            let (whole, mut rest) = take_ready(body, Some(message)).map_err(failed_body)?;
+            if let Some(open) = &mut rest {
+                open.counted = Some(Box::new(gathering));
+            }
+            return Ok((whole, rest));
         }
         parts = parts.wrapping_add(1);
         if parts.is_multiple_of(TAKEN_AT_ONCE) {
@@ -220,8 +226,10 @@ async fn take_soon(
 ) -> Result<Taken, Status> {
     let OpenBody { taken, rest: mut body, .. } = *open;
     let mut first = taken.into_iter().fold(Bytes::new(), join);
+    let mut gathering = Gathering::new(&core.telemetry.counts, &core.config.queue);
     let mut late = pin!(Alarm::at(after(clock::now(), within)));
-    while !goes_on(&first) && first.len() <= most {
+    // Where the queue is full, it goes as it comes.
+    while !goes_on(&first) && first.len() <= most && gathering.grow(first.len()).is_ok() {
         let frame = poll_fn(|cx| match Pin::new(&mut body).poll_frame(cx) {
             Poll::Ready(frame) => Poll::Ready(Some(frame)),
             Poll::Pending => late.as_mut().poll_rung(&core.calls.runtime, cx).map(|()| None),
@@ -237,7 +245,8 @@ async fn take_soon(
         }
     }
     let taken = Some(first).filter(|first| !first.is_empty()).into_iter().collect();
-    Ok((None, Some(Box::new(OpenBody { taken, rest: body, consumed: false }))))
+    let counted = Some(Box::new(gathering) as _);
+    Ok((None, Some(Box::new(OpenBody { taken, rest: body, counted, consumed: false }))))
 }
 
 /// More than one message has begun.
@@ -285,5 +294,5 @@ fn take_ready(mut body: tonic::body::Body, mut first: Option<Bytes>) -> Result<T
         }
     }
     let taken = first.into_iter().chain(more).collect();
-    Ok((None, Some(Box::new(OpenBody { taken, rest: body, consumed: false }))))
+    Ok((None, Some(Box::new(OpenBody { taken, rest: body, counted: None, consumed: false }))))
 }

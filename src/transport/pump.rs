@@ -21,8 +21,20 @@ pub(crate) struct OpenBody {
     pub(crate) taken: VecDeque<Bytes>,
     /// The rest.
     pub(crate) rest: tonic::body::Body,
+    /// Gives back, when dropped, what `taken` counts for.
+    pub(crate) counted: Option<Box<dyn Send + Sync>>,
     /// Whether something of the rest was taken: from then on the request cannot be sent again.
     pub(crate) consumed: bool,
+}
+
+impl OpenBody {
+    /// Something of the rest is taken: the request is not sent again, and what was kept for that
+    /// goes.
+    fn consume(&mut self) {
+        self.consumed = true;
+        self.taken = VecDeque::new();
+        self.counted = None;
+    }
 }
 
 /// What became of the body.
@@ -97,7 +109,7 @@ impl Future for Pump {
                 return Poll::Ready(Sent::StreamEnded);
             }
             let frame = ready!(Pin::new(&mut me.body.rest).poll_frame(cx));
-            me.body.consumed = true;
+            me.body.consume();
             match frame {
                 None => {
                     let _ = me.stream.send_data(Bytes::new(), true);
