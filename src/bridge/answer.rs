@@ -6,24 +6,30 @@
 use super::{
     failure::{Tale, head_before, trailers},
     limits::BridgeLimits,
-    unread::{Room, Share},
+    unread::{Held, Room},
+    unwritten::Unwritten,
 };
 use crate::call::SupervisedBody;
 use bytes::Bytes;
 use h2::{SendStream, server::SendResponse};
-use http::{HeaderMap, HeaderValue, Response, Version, header};
+use http::{
+    HeaderMap, HeaderValue, Response, Version,
+    header::{self, Entry},
+};
 use http_body::Body as _;
 use std::{
-    future::poll_fn,
-    pin::Pin,
+    future::{Future as _, poll_fn},
+    pin::{Pin, pin},
     task::{Context, Poll},
 };
+use tokio::time::{Sleep, sleep};
 use tonic::Status;
 
 /// One answer's way to its client.
 pub(super) struct Delivery<'a> {
     pub(super) limits: &'a BridgeLimits,
     pub(super) room: &'a Room,
+    pub(super) unwritten: &'a Unwritten,
     pub(super) tale: Tale,
 }
 
@@ -50,6 +56,9 @@ impl Delivery<'_> {
             Err(status) => return self.refuse(&mut respond, &status, kind),
         };
         let mut headers = parts.headers;
+        // Of what follows it, something may be missing: then its client would take the trailers
+        // for a broken protocol.
+        headers.remove(header::CONTENT_LENGTH);
         if body.is_end_stream() {
             self.tale.tell(&mut headers, None);
             respond.send_response(head(headers), true)?;
@@ -68,14 +77,17 @@ impl Delivery<'_> {
     ) -> Result<(), h2::Error> {
         let mut trailers = trailers(status);
         self.tale.tell(&mut trailers, Some(status));
-        if let Some(before) = head_before(status) {
+        if let Some(mut before) = head_before(status) {
+            // What it announced does not come.
+            before.remove(header::CONTENT_LENGTH);
             return respond.send_response(head(before), false)?.send_trailers(trailers);
         }
-        let mut headers = HeaderMap::with_capacity(trailers.len() + 1);
         let kind = kind.unwrap_or(HeaderValue::from_static("application/grpc"));
-        headers.insert(header::CONTENT_TYPE, kind);
-        headers.extend(trailers);
-        respond.send_response(head(headers), true).map(drop)
+        // Where the peer's fields are as many as a map can have, they have a type among them.
+        if let Ok(Entry::Vacant(place)) = trailers.try_entry(header::CONTENT_TYPE) {
+            let _ = place.try_insert(kind);
+        }
+        respond.send_response(head(trailers), true).map(drop)
     }
 
     async fn send_body(
@@ -83,21 +95,18 @@ impl Delivery<'_> {
         stream: &mut SendStream<Bytes>,
         mut body: SupervisedBody,
     ) -> Result<(), h2::Error> {
-        let mut share = None;
+        let mut held = Held::default();
         loop {
             let frame = poll_fn(|cx| poll_frame(stream, &mut body, cx)).await?;
             let end = match frame {
                 None => return stream.send_data(Bytes::new(), true),
                 Some(Err(status)) => status,
                 Some(Ok(frame)) => match frame.into_data() {
-                    Ok(data) => {
-                        let behind = body.at_hand();
-                        match self.send_data(stream, data, behind, &mut share).await {
-                            Ok(()) => continue,
-                            Err(Unsent::Reset(error)) => return Err(error),
-                            Err(Unsent::Unread(status)) => status,
-                        }
-                    }
+                    Ok(data) => match self.send_data(stream, data, &mut body, &mut held).await {
+                        Ok(()) => continue,
+                        Err(Unsent::Reset(error)) => return Err(error),
+                        Err(Unsent::Unread(status)) => status,
+                    },
                     Err(frame) => {
                         let mut trailers = frame.into_trailers().unwrap_or_default();
                         self.tale.tell(&mut trailers, None);
@@ -111,64 +120,85 @@ impl Delivery<'_> {
         }
     }
 
-    /// `behind` it lie so many bytes more.
+    /// Sends this part of the body, as its client makes room.
     async fn send_data<'a>(
         &'a self,
         stream: &mut SendStream<Bytes>,
         mut data: Bytes,
-        behind: usize,
-        share: &mut Option<Share<'a>>,
+        body: &mut SupervisedBody,
+        held: &mut Held<'a>,
     ) -> Result<(), Unsent> {
         stream.reserve_capacity(data.len());
         while !data.is_empty() {
-            let granted = match stream.capacity() {
-                0 => self.wait(stream, data.len() + behind, share).await?,
-                granted => granted,
-            };
+            let granted = stream.capacity();
+            if granted == 0 || !self.unwritten.has_room() {
+                self.wait(stream, data.len(), body, held).await?;
+                continue;
+            }
             let part = data.split_to(granted.min(data.len()));
+            self.unwritten.add(part.len());
+            held.taken(part.len());
             stream.send_data(part, false).map_err(Unsent::Reset)?;
         }
         Ok(())
     }
 
-    /// Waits until the client has made room; `bytes` of its answer lie here meanwhile.
+    /// Waits until the client has made room. Meanwhile these bytes of its answer lie here, and what
+    /// has come of the rest of its body.
     async fn wait<'a>(
         &'a self,
         stream: &mut SendStream<Bytes>,
         bytes: usize,
-        share: &mut Option<Share<'a>>,
-    ) -> Result<usize, Unsent> {
-        let mut capacity = poll_fn(|cx| stream.poll_capacity(cx));
-        let now = futures::poll!(&mut capacity);
-        let granted = match now {
-            Poll::Ready(granted) => granted,
-            Poll::Pending => {
-                if share.is_none() {
-                    *share = Some(self.room.take(bytes).ok_or_else(|| {
-                        Unsent::Unread(Status::resource_exhausted(format!(
-                            "the rest of this answer, {bytes} bytes, was not read as it came, and \
-                             unread answers take up all that they may (answer bytes, {}, half of \
-                             it for one connection): read answers sooner, or ask for less at once",
-                            self.limits.answer_bytes
-                        )))
-                    })?);
-                }
-                match tokio::time::timeout(self.limits.answer_timeout, capacity).await {
-                    Ok(granted) => granted,
-                    Err(_) => {
-                        return Err(Unsent::Unread(Status::resource_exhausted(format!(
-                            "the client has read nothing of this answer for {} s (answer timeout)",
-                            self.limits.answer_timeout.as_secs_f64()
-                        ))));
-                    }
-                }
+        body: &mut SupervisedBody,
+        held: &mut Held<'a>,
+    ) -> Result<(), Unsent> {
+        let mut granted = pin!(self.granted(stream));
+        let mut late: Option<Pin<Box<Sleep>>> = None;
+        poll_fn(|cx| {
+            if let Poll::Ready(granted) = granted.as_mut().poll(cx) {
+                return Poll::Ready(granted.map_err(Unsent::Reset));
             }
-        };
-        match granted {
-            Some(granted) => granted.map_err(Unsent::Reset),
-            None => Err(Unsent::Reset(h2::Reason::CANCEL.into())),
+            body.take_in(cx);
+            let bytes = bytes + body.at_hand();
+            if held.poll_crowded(self.room, bytes, cx).is_ready() {
+                return Poll::Ready(Err(Unsent::Unread(Status::resource_exhausted(format!(
+                    "the rest of this answer, {bytes} bytes, was not read as it came, and unread \
+                     answers take up all that they may (answer bytes, {}, half of it for one \
+                     connection): read answers sooner, or ask for less at once",
+                    self.limits.answer_bytes
+                )))));
+            }
+            let late = late.get_or_insert_with(|| Box::pin(sleep(self.limits.answer_timeout)));
+            late.as_mut().poll(cx).map(|()| {
+                Err(Unsent::Unread(Status::resource_exhausted(format!(
+                    "the client has read nothing of this answer for {} s (answer timeout)",
+                    self.limits.answer_timeout.as_secs_f64()
+                ))))
+            })
+        })
+        .await
+    }
+
+    /// Returns when something can be sent.
+    async fn granted(&self, stream: &mut SendStream<Bytes>) -> Result<(), h2::Error> {
+        let mut room = pin!(self.unwritten.room());
+        poll_fn(|cx| match room.as_mut().poll(cx) {
+            Poll::Ready(()) => Poll::Ready(Ok(())),
+            Poll::Pending => stream.poll_reset(cx).map(|reset| Err(error_of(reset))),
+        })
+        .await?;
+        if stream.capacity() > 0 {
+            return Ok(());
+        }
+        match poll_fn(|cx| stream.poll_capacity(cx)).await {
+            Some(granted) => granted.map(drop),
+            None => Err(h2::Reason::CANCEL.into()),
         }
     }
+}
+
+fn error_of(reset: Result<h2::Reason, h2::Error>) -> h2::Error {
+    reset.map_or_else(|error| error, Into::into)
 }
 
 /// The body's next frame, unless the client gives the call up.
@@ -180,7 +210,7 @@ fn poll_frame(
     if let Poll::Ready(frame) = Pin::new(body).poll_frame(cx) {
         return Poll::Ready(Ok(frame));
     }
-    stream.poll_reset(cx).map(|reset| Err(reset.map_or_else(|error| error, Into::into)))
+    stream.poll_reset(cx).map(|reset| Err(error_of(reset)))
 }
 
 fn head(headers: HeaderMap) -> Response<()> {

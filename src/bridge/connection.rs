@@ -1,8 +1,12 @@
 //! One client's connection, from its first bytes to its end, with all its calls in the same task.
 
 use super::{
-    exchange, limits::BridgeLimits, own_wakes::Parts, server::Bridge, watched::Heard,
-    watched::Watched,
+    exchange::{self, Shared},
+    limits::BridgeLimits,
+    own_wakes::Parts,
+    server::Bridge,
+    unwritten::Unwritten,
+    watched::{Traffic, Watched},
 };
 use crate::transport::Io;
 use bytes::Bytes;
@@ -19,7 +23,13 @@ use tokio::time::{Instant, Sleep, sleep};
 /// What a client may send of one request, and of all, before it is read: requests are read as the
 /// server takes them.
 const STREAM_WINDOW: u32 = 256 << 10;
-const CONNECTION_WINDOW: u32 = 2 << 20;
+const CONNECTION_WINDOW: u32 = 1 << 20;
+/// What small DATA frames that nobody has read yet may cost h2, counted as it does: 256 bytes a
+/// frame, less its data. A client that sends more of them loses its connection. Frames of 19 bytes,
+/// a message of 14, fill the window before: a call that waits for its server must not end others.
+const UNREAD_SMALL_FRAMES: usize = CONNECTION_WINDOW as usize / 19 * (256 - 19);
+/// What h2 takes in one head at least, and four times as much as a call may have.
+const TAKEN_BY_H2: u32 = 1 << 20;
 /// What h2 keeps of one answer beyond what it has written.
 const SEND_BUFFER: usize = 128 << 10;
 
@@ -28,14 +38,15 @@ const SEND_BUFFER: usize = 128 << 10;
 pub(super) async fn serve<I: Io>(
     bridge: &Bridge,
     io: Watched<I>,
-    heard: Heard,
+    traffic: Traffic,
     drain: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let limits = &bridge.limits;
     let handshake = tokio::time::timeout(limits.handshake, builder(limits).handshake(io));
     let mut connection: server::Connection<_, Bytes> = handshake.await?.map_err(io_error)?;
-    let mut keepalive = Keepalive::new(limits, heard, connection.ping_pong());
-    let room = bridge.room.of_a_connection();
+    let mut keepalive = Keepalive::new(limits, traffic.clone(), connection.ping_pong());
+    let (room, unwritten) = (bridge.room.of_a_connection(), Unwritten::default());
+    let shared = Shared { bridge, room: &room, unwritten: &unwritten };
     let mut calls = FuturesUnordered::new();
     let task = Parts::default();
     let (of_calls, of_connection) = (task.part(), task.part());
@@ -64,8 +75,12 @@ pub(super) async fn serve<I: Io>(
                         let Some(accepted) = accepted else { return Poll::Ready(Ok(())) };
                         let (request, respond) = accepted.map_err(io_error)?;
                         // Boxed: it would be moved several times on its way in.
-                        calls.push(Box::pin(exchange::run(bridge, &room, request, respond)));
+                        calls.push(Box::pin(exchange::run(shared, request, respond)));
                         of_calls.note();
+                    }
+                    // It has written all that it may, then; what it was given, it may send.
+                    if !traffic.is_stuck() {
+                        unwritten.clear();
                     }
                 }
                 Poll::Pending
@@ -80,7 +95,9 @@ fn builder(limits: &BridgeLimits) -> server::Builder {
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_concurrent_streams(limits.streams)
-        .max_header_list_size(limits.header_bytes)
+        // Above this the connection ends, and with it all its calls; ours is checked per call.
+        .max_header_list_size(limits.header_bytes.saturating_mul(4).max(TAKEN_BY_H2))
+        .data_frame_budget(UNREAD_SMALL_FRAMES)
         .max_send_buffer_size(SEND_BUFFER);
     builder
 }
@@ -92,31 +109,32 @@ fn io_error(error: h2::Error) -> io::Error {
     }
 }
 
-/// Asks a silent client whether it is there. Whatever comes from it is an answer.
+/// Asks a client whether it is there that sends nothing, or reads nothing of what it is sent.
+/// Whatever comes from one that reads is an answer.
 struct Keepalive {
     limits: BridgeLimits,
-    heard: Heard,
+    traffic: Traffic,
     pings: Option<PingPong>,
     timer: Pin<Box<Sleep>>,
     asked: bool,
 }
 
 impl Keepalive {
-    fn new(limits: &BridgeLimits, heard: Heard, pings: Option<PingPong>) -> Self {
+    fn new(limits: &BridgeLimits, traffic: Traffic, pings: Option<PingPong>) -> Self {
         let timer = Box::pin(sleep(limits.keepalive_time));
-        Self { limits: *limits, heard, pings, timer, asked: false }
+        Self { limits: *limits, traffic, pings, timer, asked: false }
     }
 
     /// Returns when the client was asked and has said nothing since. Cancel safe.
     async fn silence(&mut self) {
         loop {
             self.timer.as_mut().await;
-            let heard = self.heard.take();
-            if self.asked && !heard {
+            let lives = self.traffic.shows_life();
+            if self.asked && !lives {
                 return;
             }
-            self.asked = !heard;
-            let wait = match heard {
+            self.asked = !lives;
+            let wait = match lives {
                 true => self.limits.keepalive_time,
                 false => {
                     self.ask();

@@ -4,9 +4,10 @@
 use super::{
     answer::Delivery,
     failure::Tale,
-    request::{RequestBody, attempts_before, refusal, strip},
+    request::{RequestBody, attempts_before, refusal, strip, too_large},
     server::Bridge,
     unread::Room,
+    unwritten::Unwritten,
 };
 use crate::{call::SupervisedBody, model::CallOptions};
 use bytes::Bytes;
@@ -25,10 +26,17 @@ use tonic::{Status, body::Body};
 /// once. So long, at most, is held up whatever waits for an answer before it sends its message.
 const WHOLE_WITHIN: Duration = Duration::from_millis(10);
 
+/// What the calls of a connection share.
+#[derive(Clone, Copy)]
+pub(super) struct Shared<'a> {
+    pub(super) bridge: &'a Bridge,
+    pub(super) room: &'a Room,
+    pub(super) unwritten: &'a Unwritten,
+}
+
 /// Carries out one call. Dropped, the call is cancelled; it is also where the client resets it.
 pub(super) async fn run(
-    bridge: &Bridge,
-    room: &Room,
+    Shared { bridge, room, unwritten }: Shared<'_>,
     request: Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
 ) {
@@ -40,6 +48,12 @@ pub(super) async fn run(
         return;
     }
     let kind = head.headers.get(header::CONTENT_TYPE).cloned();
+    let mut tale = Tale(None);
+    if let Some(status) = too_large(&head, bridge.limits.header_bytes) {
+        let delivery = Delivery { limits: &bridge.limits, room, unwritten, tale };
+        let _ = delivery.send(respond, Err(status), kind).await;
+        return;
+    }
     strip(&mut head.headers);
     let options = CallOptions {
         unsaid_is_harmful: !bridge.idempotent,
@@ -48,12 +62,13 @@ pub(super) async fn run(
         ..CallOptions::default()
     };
     bridge.note_service(&head.uri);
-    let mut tale = Tale(None);
     let request = Request::from_parts(head, Body::new(RequestBody(body)));
     let answer = unless_reset(&mut respond, call(bridge, request, options, &mut tale)).await;
     if let Some(answer) = answer {
         // An error means that the client has gone, or has given the call up.
-        let _ = Delivery { limits: &bridge.limits, room, tale }.send(respond, answer, kind).await;
+        let _ = Delivery { limits: &bridge.limits, room, unwritten, tale }
+            .send(respond, answer, kind)
+            .await;
     }
 }
 

@@ -23,8 +23,10 @@ impl BridgeLimits {
         Self { streams, ..self }
     }
 
-    /// How large a request's head may be, in bytes. A larger one is refused with HTTP 431, and only
-    /// that call ends. Default: 16 KiB.
+    /// How large a request's head may be, in bytes, as HTTP/2 counts them: each field's name and
+    /// value, and 32. A larger one is refused with RESOURCE_EXHAUSTED, and only that call ends; one
+    /// of more than four times as many, and of more than 1 MiB, ends its connection. Default: 16
+    /// KiB.
     pub fn header_bytes(self, header_bytes: u32) -> Self {
         Self { header_bytes, ..self }
     }
@@ -35,14 +37,18 @@ impl BridgeLimits {
     }
 
     /// A connection on which nothing came for `time` is asked by a PING whether its client is
-    /// there, and closed where nothing comes for `timeout` after that. Default: 60 s and 20 s.
+    /// there, and closed where nothing comes for `timeout` after that. What comes from a client
+    /// that reads nothing of what it is sent does not count. Default: 60 s and 20 s.
     pub fn keepalive(self, time: Duration, timeout: Duration) -> Self {
         Self { keepalive_time: time, keepalive_timeout: timeout, ..self }
     }
 
     /// How many bytes of answers may wait for clients that do not read them, all together; one
-    /// connection has half of it. An answer that finds no room ends with RESOURCE_EXHAUSTED.
-    /// Default: 128 MiB.
+    /// connection has half of it. An answer that finds no room for 5 s, while its client takes less
+    /// than 64 KiB of it, ends with RESOURCE_EXHAUSTED. Beside that, 1 MiB of a connection's
+    /// answers may be on the way to its socket. What waits lies on the link, which calls of other
+    /// clients use, too: give the supervisor
+    /// [`unread_answers`](crate::SupervisorBuilder::unread_answers) above this. Default: 128 MiB.
     pub fn answer_bytes(self, answer_bytes: usize) -> Self {
         Self { answer_bytes, ..self }
     }

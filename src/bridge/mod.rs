@@ -14,6 +14,8 @@
 //! answer          the answer, as fast as the client reads it
 //! failure         statuses as trailers, and what is told in them
 //! unread          what answers may hold that nobody reads
+//! unwritten       what h2 was given of them and has not written
+//! watched         whether a client sends and reads
 //! reflection      asks the server what its methods are
 //! ```
 //!
@@ -38,6 +40,7 @@ mod together;
 #[cfg(feature = "tonic-channel")]
 mod tonic_channel;
 mod unread;
+mod unwritten;
 mod watched;
 
 pub use limits::BridgeLimits;

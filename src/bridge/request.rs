@@ -1,6 +1,7 @@
 //! A request as it comes from a client: whether it is gRPC, and its body.
 
 use super::first_bytes::SENTENCE;
+use crate::transport::size_of_head;
 use bytes::Bytes;
 use h2::RecvStream;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
@@ -38,11 +39,23 @@ fn is_grpc(kind: &HeaderValue) -> bool {
 }
 
 /// Takes out the fields that are ours to write: a server, or a bridge behind this one, would take a
-/// client's word for ours.
+/// client's word for ours. `host` would speak against the `:authority` of our own.
 pub(super) fn strip(headers: &mut HeaderMap) {
+    headers.remove(header::HOST);
     let ours = |name: &&HeaderName| name.as_str().starts_with(OURS);
     let found: Vec<HeaderName> = headers.keys().filter(ours).cloned().collect();
     found.into_iter().for_each(|name| drop(headers.remove(name)));
+}
+
+/// What a request whose head is larger than `most`, as HTTP/2 counts it, is refused with.
+pub(super) fn too_large(head: &http::request::Parts, most: u32) -> Option<Status> {
+    let size = size_of_head(&head.uri, &head.headers);
+    (size > most as usize).then(|| {
+        Status::resource_exhausted(format!(
+            "the head of this request has {size} bytes, and may have {most} here (header bytes): \
+             send less metadata"
+        ))
+    })
 }
 
 /// How many attempts the client says to have made before; 0 for what is no number.

@@ -3,7 +3,7 @@
 use super::{
     connection, first_bytes,
     server::Bridge,
-    watched::{Heard, Watched},
+    watched::{Traffic, Watched},
 };
 use crate::transport::Io;
 use bytes::Bytes;
@@ -54,8 +54,8 @@ impl Bridge {
         first: Bytes,
         drain: impl Future<Output = ()>,
     ) -> io::Result<()> {
-        let heard = Heard::default();
-        let io = Watched::new(io, first, heard.clone());
-        connection::serve(self, io, heard, drain).await
+        let traffic = Traffic::default();
+        let io = Watched::new(io, first, traffic.clone());
+        connection::serve(self, io, traffic, drain).await
     }
 }

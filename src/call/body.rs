@@ -80,6 +80,12 @@ impl SupervisedBody {
         Self { body, open: Some(Box::new(open)) }
     }
 
+    /// Takes in what the peer has sent of it, for whoever counts what is not read.
+    #[cfg(feature = "bridge")]
+    pub(crate) fn take_in(&mut self, cx: &mut Context<'_>) {
+        self.body.take_in(cx);
+    }
+
     /// How many bytes of it lie here, to be read without waiting for the wire.
     #[cfg(feature = "bridge")]
     pub(crate) fn at_hand(&self) -> usize {

@@ -100,6 +100,15 @@ impl ResponseBody {
         }
     }
 
+    /// Takes in what lies in the link, and gives the peer no room for it: so
+    /// [`at_hand`](Self::at_hand) knows all that nobody has read. `cx` hears when more comes.
+    #[cfg(feature = "bridge")]
+    pub(crate) fn take_in(&mut self, cx: &mut Context<'_>) {
+        if let Self::Live(live) = self {
+            live.take_all(cx);
+        }
+    }
+
     /// How many bytes lie here, to be read without waiting for the wire.
     #[cfg(feature = "bridge")]
     pub(crate) fn at_hand(&self) -> usize {
@@ -190,12 +199,16 @@ impl Live {
         if self.behind <= BEHIND {
             return;
         }
+        self.take_all(cx);
+        self.behind = 0;
+    }
+
+    fn take_all(&mut self, cx: &mut Context<'_>) {
         // An end that is found here is found again after the data.
         while let Poll::Ready(Some(Ok(data))) = self.stream.poll_data(cx) {
             self.framing.feed(&data);
             self.data.push(data);
         }
-        self.behind = 0;
     }
 
     /// What trailers that are too large come to.

@@ -94,17 +94,16 @@ impl Permit {
     }
 }
 
-/// The size of a request's head as the peer counts it against its SETTINGS_MAX_HEADER_LIST_SIZE,
-/// with the fields that HTTP/2 puts in front.
-pub(super) fn size_of_request(head: &http::Request<()>) -> usize {
-    let uri = head.uri();
+/// The size of a request's head as HTTP/2 counts it against SETTINGS_MAX_HEADER_LIST_SIZE, with the
+/// fields that it puts in front.
+pub(crate) fn size_of_head(uri: &http::Uri, headers: &HeaderMap) -> usize {
     let scheme = uri.scheme_str().map_or(0, str::len);
     let authority = uri.authority().map_or(0, |authority| authority.as_str().len());
     let path = uri.path_and_query().map_or(0, |path| path.as_str().len());
     let first =
         [":method".len() + "POST".len(), ":scheme".len(), ":authority".len(), ":path".len()];
     let first = first.iter().sum::<usize>() + scheme + authority + path + first.len() * FIELD;
-    first + Fields::of(head.headers()).size
+    first + Fields::of(headers).size
 }
 
 /// What gRPC's own fields come to at most, beside the URI: method, type, agent, timeout, attempts.

@@ -1,6 +1,6 @@
 //! Streams that cannot be opened: what that means for their link.
 
-use super::{super::limits::size_of_request, *};
+use super::{super::limits::size_of_head, *};
 use crate::model::Address;
 use std::sync::atomic::AtomicUsize;
 
@@ -87,9 +87,9 @@ async fn a_request_that_http2_refuses_ends_alone_and_leaves_the_link_alone() {
 fn a_head_counts_as_the_peer_will_count_it() {
     let mut head = request();
     let bare = (7 + 4 + 32) + (7 + 4 + 32) + (10 + 4 + 32) + (5 + 15 + 32);
-    assert_eq!(size_of_request(&head), bare);
+    assert_eq!(size_of_head(head.uri(), head.headers()), bare);
     head.headers_mut().insert("x-tenant", http::HeaderValue::from_static("abc"));
-    assert_eq!(size_of_request(&head), bare + 8 + 3 + 32);
+    assert_eq!(size_of_head(head.uri(), head.headers()), bare + 8 + 3 + 32);
     let bound = super::super::limits::bound_without_metadata(head.uri());
     assert!((bare + 300..1_024).contains(&bound), "it has room for gRPC's own fields: {bound}");
 }

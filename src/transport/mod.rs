@@ -58,6 +58,8 @@ pub(crate) use framing::{
 };
 pub(crate) use guarded::GuardedConnector;
 pub(crate) use limits::bound_without_metadata;
+#[cfg(feature = "bridge")]
+pub(crate) use limits::size_of_head;
 pub(crate) use link::{Link, OpenStream, Permit};
 pub(crate) use net::NetConnector;
 pub(crate) use pump::{Beside, OpenBody, Pump, Sent, beside};

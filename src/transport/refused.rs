@@ -1,7 +1,7 @@
 //! Requests that do not go out: too large for the peer or for HTTP/2, or on a link that takes no
 //! more streams. Only the last concerns the link.
 
-use super::{event::LinkEvent, limits::size_of_request, link::Link};
+use super::{event::LinkEvent, limits::size_of_head, link::Link};
 use crate::model::{Failure, LinkEnd, Phase};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ impl Link {
             ));
         }
         if let Some(max) = self.max_head().filter(|max| bound.is_none_or(|bound| bound > *max)) {
-            let size = size_of_request(head);
+            let size = size_of_head(head.uri(), head.headers());
             if size > max {
                 return Err(Failure::head_too_large(size, max));
             }

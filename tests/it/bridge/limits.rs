@@ -2,7 +2,7 @@
 
 use super::{
     Client, bridge,
-    client::{framed, post},
+    client::{Answer as Seen, framed, post},
 };
 use crate::support::{
     ADDRESS, LONG, Rig, SAY, bounded, config, described, descriptors, ms, secs, timed,
@@ -54,10 +54,17 @@ async fn a_client_that_answers_no_ping_is_closed_and_one_that_does_stays() {
 async fn a_head_above_the_limit_ends_only_its_call() {
     let rig = Rig::new(config()).await;
     let mut client = Client::of(&bridge(&rig)).await;
-    let (response, _body) = client.begin(post(SAY, &[("x-large", &"y".repeat(20_000))])).await;
-    let refused = response.await.expect("an answer");
-    assert_eq!(refused.status(), 431);
+    let (waiting, mut open) = client.begin(post(SAY, &[])).await;
+    for bytes in [20_000, 70_000, 500_000] {
+        let refused = client.call(SAY, &[("x-large", &"y".repeat(bytes))]).await;
+        assert_eq!((refused.http, refused.code()), (200, Code::ResourceExhausted as i32));
+        assert!(refused.trailers.is_none(), "{bytes}: {refused:?}");
+        assert!(refused.words().contains("may have 16384 here"), "{bytes}: {refused:?}");
+    }
     assert_eq!(client.call(SAY, &[("x-large", &"y".repeat(10_000))]).await.code(), 0);
+    open.send_data(framed("hello"), true).expect("sent");
+    assert_eq!(Seen::read(waiting).await.expect("no reset").code(), 0, "on the same connection");
+    assert_eq!(rig.server.handled(), 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -100,7 +107,8 @@ async fn unread_answers_have_a_budget_and_others_are_served_meanwhile() {
         body.send_data(framed("hello"), true).expect("sent");
         heads.push(bounded("a head", response).await.expect("a head").into_body());
     }
-    // Two fit into half of it; the others end with what they had.
+    // Two fit into half of it; the others end with what they had, when they were not read for 5 s.
+    tokio::time::sleep(ms(5_010)).await;
     let mut ended = 0;
     for body in &mut heads {
         let end = tokio::time::timeout(ms(10), async {

@@ -98,9 +98,27 @@ async fn a_request_cannot_bring_fields_that_are_ours() {
     let rig = Rig::new(config()).await;
     let mut client = Client::of(&bridge(&rig)).await;
     let fields =
-        [("x-tonic-supervisor-origin", "peer"), ("x-tonic-supervisor-x", "1"), ("x-kept", "2")];
+        [("x-tonic-supervisor-origin", "peer"), ("host", "other.example"), ("x-kept", "2")];
     client.call(SAY, &fields).await;
     let sent = &rig.server.arrivals()[0].metadata;
     assert!(sent.keys().all(|name| !name.as_str().starts_with("x-tonic-supervisor")), "{sent:?}");
+    assert!(sent.get("host").is_none(), "the target is who is meant: {sent:?}");
     assert_eq!(values(sent, "x-kept"), ["2"]);
+}
+
+/// A client would take the trailers for a broken protocol.
+#[tokio::test(start_paused = true)]
+async fn a_length_that_a_head_announced_is_not_promised_where_its_data_does_not_come() {
+    let failing = Answer::message("1234").header("content-length", "9").then_status(Code::NotFound);
+    let rig = Rig::with_script(failing.clone(), config()).await;
+    let mut client = Client::of(&bridge(&rig)).await;
+    let network = MemoryNetwork::new();
+    let _server = ScriptedServer::builder().script(failing).on_memory(&network, ADDRESS).await;
+    let supervisor = described(&network, config(), &descriptors("test", false));
+    let mut described = Client::of(&Bridge::new(supervisor.channel())).await;
+    for client in [&mut client, &mut described] {
+        let answer = client.call(SAY, &[]).await;
+        assert_eq!(answer.code(), Code::NotFound as i32, "{answer:?}");
+        assert!(answer.head.get("content-length").is_none(), "{answer:?}");
+    }
 }

@@ -14,6 +14,7 @@ mod metadata;
 mod reflection;
 mod requests;
 mod tales;
+mod unread;
 
 use crate::support::{Rig, codec, request};
 use client::Client;
