@@ -67,6 +67,10 @@ pub(crate) struct ProxyArguments {
     /// Demand client certificates of this authority, in PEM.
     #[arg(long, value_name = "FILE", requires = "listen_certificate")]
     listen_ca: Option<PathBuf>,
+    /// How many bytes the head of a request may have, as HTTP/2 counts them.
+    #[arg(long, default_value_t = 16_384)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1_024..=8_388_608))]
+    max_header_bytes: u32,
     #[command(flatten)]
     limits: Limits,
     #[command(flatten)]
@@ -85,6 +89,13 @@ pub(crate) fn run(
     }
     let config = builder.build().map_err(|error| CliError::Config(error.to_string()))?;
     let (certificate, key) = (arguments.listen_certificate.as_deref(), &arguments.listen_key);
+    if certificate.is_some() && arguments.listen.is_unix() {
+        return Err(CliError::Usage(
+            "a Unix socket (--listen) speaks no TLS: leave out --listen-certificate, --listen-key \
+             and --listen-ca, or listen on HOST:PORT"
+                .into(),
+        ));
+    }
     let tls = match (certificate, key) {
         (Some(certificate), Some(key)) => {
             Some(Tls::of_files(certificate, key, arguments.listen_ca.as_deref())?)
@@ -115,18 +126,19 @@ async fn serve(
     let demands = tls.as_ref().is_some_and(Tls::asks_clients);
     guard::check(&config, &place, demands)?;
     let over_tls = tls.is_some();
-    let tls = tls.map(|tls| tls.acceptor(false)).transpose()?;
+    // HTTP/1, too: who speaks it is told in it what this port is.
+    let tls = tls.map(|tls| tls.acceptor(false, &["h2", "http/1.1"])).transpose()?;
     let mut signals = Signals::new()?;
     let target = config.target().to_string();
-    // One client that reads nothing shall not stop the others.
-    let mut builder = Supervisor::builder(config).unread_answers(arguments.limits.answer_bytes());
+    // Clients that read nothing shall not stop the others: what they may hold is for the bridge.
+    let mut builder = Supervisor::builder(config).unread_answers(usize::MAX);
     if let Some((path, set)) = descriptors {
         let said = |error| CliError::Failed(format!("{}: {error}", path.display()));
         builder = builder.descriptor_set(&set).map_err(said)?;
     }
     let supervisor = builder.spawn();
     let bridge = Bridge::new(supervisor.channel())
-        .limits(arguments.limits.bridge())
+        .limits(arguments.limits.bridge().header_bytes(arguments.max_header_bytes))
         .idempotent(false)
         .reflect(arguments.reflect)
         .tell(arguments.tell);

@@ -91,9 +91,10 @@ impl Tls {
         self.ca.is_some()
     }
 
-    /// The server's end for an accept loop of its own. Clients must show a certificate, or `may`
-    /// where there is another way to say who they are; what they show is verified.
-    pub(crate) fn acceptor(&self, may: bool) -> Result<TlsAcceptor, CliError> {
+    /// The server's end for an accept loop of its own, which speaks these protocols. Clients must
+    /// show a certificate, or `may` where there is another way to say who they are; what they show
+    /// is verified.
+    pub(crate) fn acceptor(&self, may: bool, protocols: &[&str]) -> Result<TlsAcceptor, CliError> {
         let error = "cannot serve over TLS";
         let builder = rustls::ServerConfig::builder();
         let builder = match &self.ca {
@@ -117,7 +118,7 @@ impl Tls {
         })?;
         let chain = chain("grpc.tls.certificate", &self.certificate)?;
         let mut config = builder.with_single_cert(chain, key).map_err(CliError::failed(error))?;
-        config.alpn_protocols = vec![b"h2".to_vec()];
+        config.alpn_protocols = protocols.iter().map(|it| it.as_bytes().to_vec()).collect();
         Ok(Arc::new(config).into())
     }
 

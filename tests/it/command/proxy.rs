@@ -142,6 +142,10 @@ fn credentials_of_its_own_are_used_for_this_machine_and_for_certificates_only() 
     assert!(words.contains("would make calls as this proxy, with grpc.credentials.token_file"));
     assert!(words.contains("unix:PATH") && words.contains("--listen-ca"), "{words}");
     assert!(!words.contains("secret-token"), "{words}");
+    let socket = "grpc:\n  target: unix:/run/server.sock\n";
+    let (code, words) = refused(socket, &["--listen", "0.0.0.0:0"]);
+    assert_eq!(code, Some(3), "{words}");
+    assert!(words.contains("with the rights of its user at unix:/run/server.sock"), "{words}");
 }
 
 #[test]
@@ -151,6 +155,10 @@ fn wrong_usage_exits_with_2_and_says_what_is_wrong() {
         (&["--listen", "nowhere"], "there is no port"),
         (&["--listen", "unix:"], "must be unix:PATH"),
         (&["--listen", "127.0.0.1:0", "--listen-certificate", "a"], "--listen-key"),
+        (
+            &["--listen", "unix:a", "--listen-certificate", "a", "--listen-key", "b"],
+            "a Unix socket (--listen) speaks no TLS",
+        ),
     ] {
         let (code, words) = refused("grpc:\n", arguments);
         assert_eq!(code, Some(2), "{arguments:?}: {words}");

@@ -1,13 +1,14 @@
 //! No confused deputy: what the proxy shows to its server, to prove who it is, is shown for nobody
 //! but those who may use it.
 //!
-//! Whoever reaches the port makes calls with the proxy's certificate and token. On a Unix socket of
-//! this user's, and on loopback, these are this machine's own processes; elsewhere it is anybody,
-//! unless clients must prove who they are.
+//! Whoever reaches the port makes calls with the proxy's certificate and token, and as its user
+//! where the server listens on a Unix socket. On a Unix socket of this user's, and on loopback,
+//! these are this machine's own processes; elsewhere it is anybody, unless clients must prove who
+//! they are.
 
 use super::listen::Place;
 use crate::CliError;
-use tonic_supervisor::Config;
+use tonic_supervisor::{Config, config::Target};
 
 /// Whether what the configuration has may be used for those who reach `place`.
 pub(super) fn check(
@@ -16,10 +17,11 @@ pub(super) fn check(
     demands_certificates: bool,
 ) -> Result<(), CliError> {
     let certificate = config.tls().and_then(|tls| tls.certificate());
-    let secret = match (certificate, config.token_file()) {
-        (Some(path), _) => format!("grpc.tls.certificate, {}", path.display()),
-        (None, Some(path)) => format!("grpc.credentials.token_file, {}", path.display()),
-        (None, None) => return Ok(()),
+    let secret = match (certificate, config.token_file(), unix_socket(config)) {
+        (Some(path), ..) => format!("grpc.tls.certificate, {}", path.display()),
+        (_, Some(path), _) => format!("grpc.credentials.token_file, {}", path.display()),
+        (.., Some(socket)) => format!("the rights of its user at {socket}"),
+        _ => return Ok(()),
     };
     if demands_certificates || place.is_on_this_machine() {
         return Ok(());
@@ -29,6 +31,19 @@ pub(super) fn check(
          unix:PATH or a loopback address, or demand client certificates \
          (--listen-certificate, --listen-key and --listen-ca)"
     )))
+}
+
+/// A Unix socket on which the server listens; who may use that is for its file's mode to say.
+fn unix_socket(config: &Config) -> Option<String> {
+    match config.target() {
+        target @ (Target::Unix(_) | Target::UnixAbstract(_)) => Some(target.to_string()),
+        Target::Endpoints(all) => all
+            .iter()
+            .map(|one| one.host())
+            .find(|host| host.starts_with("unix"))
+            .map(str::to_owned),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -43,6 +58,7 @@ mod tests {
         };
         let plain = Config::default();
         let token = Config::builder().credentials_token_file("token").build().expect("valid");
+        let socket = Config::builder().target("unix:/run/server.sock").build().expect("valid");
         for (listen, demands, may) in [
             ("unix:/run/a.sock", false, true),
             ("127.0.0.1:1", false, true),
@@ -55,7 +71,10 @@ mod tests {
             ("0.0.0.0:1", true, true),
         ] {
             assert!(check(&plain, &place(listen), demands).is_ok(), "{listen}");
-            assert_eq!(check(&token, &place(listen), demands).is_ok(), may, "{listen} {demands}");
+            for config in [&token, &socket] {
+                let checked = check(config, &place(listen), demands);
+                assert_eq!(checked.is_ok(), may, "{listen} {demands} {}", config.target());
+            }
         }
     }
 }

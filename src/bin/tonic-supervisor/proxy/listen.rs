@@ -45,6 +45,10 @@ pub(super) struct SocketFile {
 }
 
 impl ListenAddress {
+    pub(super) fn is_unix(&self) -> bool {
+        matches!(self, Self::Unix(_))
+    }
+
     pub(super) async fn listen(&self) -> Result<Listening, CliError> {
         match self {
             Self::Tcp(address) => {
@@ -100,10 +104,14 @@ impl fmt::Display for Place {
 
 fn bind(path: &Path) -> io::Result<(UnixListener, SocketFile)> {
     refuse_taken(path)?;
-    let name = path.file_name().ok_or_else(|| io::Error::other("the path names no file"))?;
-    let folder = path.with_file_name(format!(".{}", std::process::id()));
+    if path.file_name().is_none() {
+        return Err(io::Error::other("the path names no file"));
+    }
+    // A name that nobody has, other processes of this number included, and a short one: the path of
+    // a socket may have 107 bytes.
+    let folder = path.with_file_name(format!(".{:06x}", rand::random::<u32>() >> 8));
     fs::DirBuilder::new().mode(0o700).create(&folder)?;
-    let made = folder.join(name);
+    let made = folder.join("s");
     let bound = StdListener::bind(&made).and_then(|listener| {
         fs::set_permissions(&made, fs::Permissions::from_mode(0o600))?;
         let found = fs::metadata(&made)?;

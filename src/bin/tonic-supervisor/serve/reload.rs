@@ -52,7 +52,7 @@ impl ReloadedFiles {
         let terms = GrantRequirements { address, encrypted: tls.is_some(), certificates };
         let grants = auth.map(|path| terms.read(path)).transpose()?;
         let acceptor = tls
-            .map(|tls| tls.acceptor(grants.as_ref().is_some_and(Grants::have_tokens)))
+            .map(|tls| tls.acceptor(grants.as_ref().is_some_and(Grants::have_tokens), &["h2"]))
             .transpose()?;
         Ok(Self {
             terms,
@@ -123,7 +123,7 @@ impl ReloadedFiles {
         }
         if let (Some((_, live)), Some(tls)) = (&self.tls, tls) {
             let tokens = self.grants.as_ref().is_some_and(|(_, grants)| grants.now().have_tokens());
-            let made = tls.and_then(|tls| Ok((tls.asks_clients(), tls.acceptor(tokens)?)));
+            let made = tls.and_then(|tls| Ok((tls.asks_clients(), tls.acceptor(tokens, &["h2"])?)));
             let taken = made.map(|(asks, acceptor)| {
                 live.store(Arc::new(acceptor));
                 self.asks.store(asks, Relaxed);
