@@ -7,7 +7,7 @@ use super::{
     failure::{Tale, head_before, trailers},
     limits::BridgeLimits,
     unread::{Held, Room},
-    unwritten::Unwritten,
+    unwritten::{PART, Unwritten},
 };
 use crate::call::SupervisedBody;
 use bytes::Bytes;
@@ -18,9 +18,10 @@ use http::{
 };
 use http_body::Body as _;
 use std::{
-    future::{Future as _, poll_fn},
+    future::{Future, poll_fn},
     pin::{Pin, pin},
     task::{Context, Poll},
+    time::Duration,
 };
 use tokio::time::{Sleep, sleep};
 use tonic::Status;
@@ -83,7 +84,7 @@ impl Delivery<'_> {
             return respond.send_response(head(before), false)?.send_trailers(trailers);
         }
         let kind = kind.unwrap_or(HeaderValue::from_static("application/grpc"));
-        // Where the peer's fields are as many as a map can have, they have a type among them.
+        // A map that is full, with the peer's fields, has no room for it.
         if let Ok(Entry::Vacant(place)) = trailers.try_entry(header::CONTENT_TYPE) {
             let _ = place.try_insert(kind);
         }
@@ -120,7 +121,7 @@ impl Delivery<'_> {
         }
     }
 
-    /// Sends this part of the body, as its client makes room.
+    /// Sends this part of the body, as its client makes room and reads.
     async fn send_data<'a>(
         &'a self,
         stream: &mut SendStream<Bytes>,
@@ -131,36 +132,51 @@ impl Delivery<'_> {
         stream.reserve_capacity(data.len());
         while !data.is_empty() {
             let granted = stream.capacity();
-            if granted == 0 || !self.unwritten.has_room() {
-                self.wait(stream, data.len(), body, held).await?;
+            if granted == 0 {
+                let window = poll_fn(|cx| stream.poll_capacity(cx));
+                let most = Some(self.limits.answer_timeout);
+                match self.unread(data.len(), body, held, most, window).await? {
+                    Some(granted) => drop(granted.map_err(Unsent::Reset)?),
+                    None => return Err(Unsent::Reset(h2::Reason::CANCEL.into())),
+                }
                 continue;
             }
-            let part = data.split_to(granted.min(data.len()));
-            self.unwritten.add(part.len());
-            held.taken(part.len());
-            stream.send_data(part, false).map_err(Unsent::Reset)?;
+            let length = data.len().min(granted).min(PART);
+            if !self.unwritten.take(length) {
+                let mut room = pin!(self.unwritten.wait(length));
+                let room = poll_fn(|cx| match room.as_mut().poll(cx) {
+                    Poll::Ready(()) => Poll::Ready(Ok(())),
+                    Poll::Pending => stream.poll_reset(cx).map(|reset| Err(error_of(reset))),
+                });
+                // Keepalive ends a connection whose socket takes nothing.
+                self.unread(data.len(), body, held, None, room).await?.map_err(Unsent::Reset)?;
+            }
+            held.read(length);
+            stream.send_data(data.split_to(length), false).map_err(Unsent::Reset)?;
         }
         Ok(())
     }
 
-    /// Waits until the client has made room. Meanwhile these bytes of its answer lie here, and what
+    /// Waits for `end`, at most for `most`. Meanwhile these bytes of an answer lie here, and what
     /// has come of the rest of its body.
-    async fn wait<'a>(
+    async fn unread<'a, T>(
         &'a self,
-        stream: &mut SendStream<Bytes>,
         bytes: usize,
         body: &mut SupervisedBody,
         held: &mut Held<'a>,
-    ) -> Result<(), Unsent> {
-        let mut granted = pin!(self.granted(stream));
+        most: Option<Duration>,
+        end: impl Future<Output = T>,
+    ) -> Result<T, Unsent> {
+        let mut end = pin!(end);
         let mut late: Option<Pin<Box<Sleep>>> = None;
         poll_fn(|cx| {
-            if let Poll::Ready(granted) = granted.as_mut().poll(cx) {
-                return Poll::Ready(granted.map_err(Unsent::Reset));
+            if let Poll::Ready(end) = end.as_mut().poll(cx) {
+                held.release();
+                return Poll::Ready(Ok(end));
             }
             body.take_in(cx);
             let bytes = bytes + body.at_hand();
-            if held.poll_crowded(self.room, bytes, cx).is_ready() {
+            if held.poll_hold(self.room, bytes, cx).is_ready() {
                 return Poll::Ready(Err(Unsent::Unread(Status::resource_exhausted(format!(
                     "the rest of this answer, {bytes} bytes, was not read as it came, and unread \
                      answers take up all that they may (answer bytes, {}, half of it for one \
@@ -168,32 +184,15 @@ impl Delivery<'_> {
                     self.limits.answer_bytes
                 )))));
             }
-            let late = late.get_or_insert_with(|| Box::pin(sleep(self.limits.answer_timeout)));
-            late.as_mut().poll(cx).map(|()| {
+            let Some(most) = most else { return Poll::Pending };
+            late.get_or_insert_with(|| Box::pin(sleep(most))).as_mut().poll(cx).map(|()| {
                 Err(Unsent::Unread(Status::resource_exhausted(format!(
                     "the client has read nothing of this answer for {} s (answer timeout)",
-                    self.limits.answer_timeout.as_secs_f64()
+                    most.as_secs_f64()
                 ))))
             })
         })
         .await
-    }
-
-    /// Returns when something can be sent.
-    async fn granted(&self, stream: &mut SendStream<Bytes>) -> Result<(), h2::Error> {
-        let mut room = pin!(self.unwritten.room());
-        poll_fn(|cx| match room.as_mut().poll(cx) {
-            Poll::Ready(()) => Poll::Ready(Ok(())),
-            Poll::Pending => stream.poll_reset(cx).map(|reset| Err(error_of(reset))),
-        })
-        .await?;
-        if stream.capacity() > 0 {
-            return Ok(());
-        }
-        match poll_fn(|cx| stream.poll_capacity(cx)).await {
-            Some(granted) => granted.map(drop),
-            None => Err(h2::Reason::CANCEL.into()),
-        }
     }
 }
 

@@ -8,11 +8,15 @@ use super::{
     unwritten::Unwritten,
     watched::{Traffic, Watched},
 };
-use crate::transport::Io;
+use crate::{
+    transport::Io,
+    unwind::{catching, panic_message},
+};
 use bytes::Bytes;
 use futures::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
 use h2::{Ping, PingPong, server};
 use std::{
+    any::Any,
     future::{Future, poll_fn},
     io,
     pin::{Pin, pin},
@@ -28,7 +32,7 @@ const CONNECTION_WINDOW: u32 = 1 << 20;
 /// frame, less its data. A client that sends more of them loses its connection. Frames of 19 bytes,
 /// a message of 14, fill the window before: a call that waits for its server must not end others.
 const UNREAD_SMALL_FRAMES: usize = CONNECTION_WINDOW as usize / 19 * (256 - 19);
-/// What h2 takes in one head at least, and four times as much as a call may have.
+/// What h2 takes in one head, at least; and four times as much as a call may have.
 const TAKEN_BY_H2: u32 = 1 << 20;
 /// What h2 keeps of one answer beyond what it has written.
 const SEND_BUFFER: usize = 128 << 10;
@@ -67,25 +71,35 @@ pub(super) async fn serve<I: Io>(
                 // First the calls, so that what they write is sent below.
                 if of_calls.take() {
                     let mut cx = Context::from_waker(&for_calls);
-                    while let Poll::Ready(Some(())) = calls.poll_next_unpin(&mut cx) {}
+                    while let Poll::Ready(Some(ended)) = calls.poll_next_unpin(&mut cx) {
+                        note(ended);
+                    }
                 }
                 if of_connection.take() {
                     let mut cx = Context::from_waker(&for_connection);
                     while let Poll::Ready(accepted) = connection.poll_accept(&mut cx) {
                         let Some(accepted) = accepted else { return Poll::Ready(Ok(())) };
                         let (request, respond) = accepted.map_err(io_error)?;
-                        // Boxed: it would be moved several times on its way in.
-                        calls.push(Box::pin(exchange::run(shared, request, respond)));
+                        // Boxed: it would be moved several times on its way in. A panic in it ends
+                        // this call, and no other.
+                        calls.push(Box::pin(catching(exchange::run(shared, request, respond))));
                         of_calls.note();
                     }
                     // It has written all that it may, then; what it was given, it may send.
                     if !traffic.is_stuck() {
-                        unwritten.clear();
+                        unwritten.written();
                     }
                 }
                 Poll::Pending
             })) => return end,
         }
+    }
+}
+
+/// A call has ended. A panic is a mistake of this crate's.
+fn note(ended: Result<(), Box<dyn Any + Send>>) {
+    if let Err(panic) = ended {
+        log_line!(error, "a client's call panicked, and was reset: {}", panic_message(&*panic));
     }
 }
 
@@ -95,7 +109,7 @@ fn builder(limits: &BridgeLimits) -> server::Builder {
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_concurrent_streams(limits.streams)
-        // Above this the connection ends, and with it all its calls; ours is checked per call.
+        // Far above this the connection ends, and with it all its calls; ours is checked per call.
         .max_header_list_size(limits.header_bytes.saturating_mul(4).max(TAKEN_BY_H2))
         .data_frame_budget(UNREAD_SMALL_FRAMES)
         .max_send_buffer_size(SEND_BUFFER);

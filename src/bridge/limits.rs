@@ -24,9 +24,9 @@ impl BridgeLimits {
     }
 
     /// How large a request's head may be, in bytes, as HTTP/2 counts them: each field's name and
-    /// value, and 32. A larger one is refused with RESOURCE_EXHAUSTED, and only that call ends; one
-    /// of more than four times as many, and of more than 1 MiB, ends its connection. Default: 16
-    /// KiB.
+    /// value, and 32. A larger one is refused with RESOURCE_EXHAUSTED, and only that call ends. Far
+    /// above that, from four times as many and from 1 MiB on, HTTP/2 refuses it with HTTP 431, or
+    /// ends the connection. Default: 16 KiB.
     pub fn header_bytes(self, header_bytes: u32) -> Self {
         Self { header_bytes, ..self }
     }
@@ -44,11 +44,12 @@ impl BridgeLimits {
     }
 
     /// How many bytes of answers may wait for clients that do not read them, all together; one
-    /// connection has half of it. An answer that finds no room for 5 s, while its client takes less
-    /// than 64 KiB of it, ends with RESOURCE_EXHAUSTED. Beside that, 1 MiB of a connection's
-    /// answers may be on the way to its socket. What waits lies on the link, which calls of other
-    /// clients use, too: give the supervisor
-    /// [`unread_answers`](crate::SupervisorBuilder::unread_answers) above this. Default: 128 MiB.
+    /// connection has half of it. As much again is there for answers that find no room, each for 5
+    /// s, and for 5 s more whenever its client has read 64 KiB of it; then, and beyond that, an
+    /// answer ends with RESOURCE_EXHAUSTED. Beside that, 1 MiB of a connection's answers may be on
+    /// the way to its socket. What waits takes room on the link, which calls of other clients use,
+    /// too: give the supervisor [`unread_answers`](crate::SupervisorBuilder::unread_answers) above
+    /// twice this. Default: 128 MiB.
     pub fn answer_bytes(self, answer_bytes: usize) -> Self {
         Self { answer_bytes, ..self }
     }

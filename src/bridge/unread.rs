@@ -15,120 +15,135 @@ use std::{
 };
 use tokio::time::{Sleep, sleep};
 
-/// How long an answer may find no room: others may be read meanwhile, and so may this one.
+/// How long an answer may be beyond the limit: others may be read meanwhile, and so may this one.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// An answer of which its client takes so much has that time anew.
+/// An answer of which its client reads so much has that time anew.
 const READ: usize = 64 << 10;
 
-/// The room of a bridge, or of one of its connections.
+/// The room of a bridge, or of one of its connections; and as much again, for answers that find no
+/// room for a short time.
 #[derive(Debug)]
 pub(super) struct Room {
-    used: AtomicUsize,
+    within: AtomicUsize,
+    beyond: AtomicUsize,
     most: usize,
     /// The bridge's, of a connection's.
     above: Option<Arc<Room>>,
 }
 
-/// An answer's share of the room; given back when dropped.
+/// Which half of a room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Half {
+    Within,
+    Beyond,
+}
+
+/// What one answer takes of a room; given back when dropped.
 #[derive(Debug)]
 struct Share<'a> {
     room: &'a Room,
+    half: Half,
     bytes: usize,
 }
 
-/// What one answer holds while its client does not take it.
+/// What one answer holds while it waits for its client.
 #[derive(Debug, Default)]
 pub(super) struct Held<'a> {
     share: Option<Share<'a>>,
-    /// How long it may find no room; since it found none.
-    crowded: Option<Pin<Box<Sleep>>>,
-    /// What its client took of it meanwhile.
-    taken: usize,
+    /// For how long it may be beyond the limit, since it came there.
+    patience: Option<Pin<Box<Sleep>>>,
+    /// What its client read since then.
+    read: usize,
 }
 
 impl Room {
     pub(super) fn new(most: usize) -> Self {
-        Self { used: AtomicUsize::new(0), most, above: None }
+        Self { within: AtomicUsize::new(0), beyond: AtomicUsize::new(0), most, above: None }
     }
 
     /// Half of it, for one connection.
     pub(super) fn of_a_connection(self: &Arc<Self>) -> Self {
-        Self { used: AtomicUsize::new(0), most: self.most / 2, above: Some(self.clone()) }
+        Self { above: Some(self.clone()), ..Self::new(self.most / 2) }
     }
 
     /// A share of `bytes`, if there is room.
-    fn take(&self, bytes: usize) -> Option<Share<'_>> {
+    fn take(&self, half: Half, bytes: usize) -> Option<Share<'_>> {
         // Not `then_some`: a share that is made is given back.
-        self.add(bytes).then(|| Share { room: self, bytes })
+        self.add(half, bytes).then(|| Share { room: self, half, bytes })
     }
 
-    fn add(&self, bytes: usize) -> bool {
+    fn used(&self, half: Half) -> &AtomicUsize {
+        match half {
+            Half::Within => &self.within,
+            Half::Beyond => &self.beyond,
+        }
+    }
+
+    fn add(&self, half: Half, bytes: usize) -> bool {
         let fits = |used: usize| used.checked_add(bytes).filter(|sum| *sum <= self.most);
-        if self.used.fetch_update(Relaxed, Relaxed, fits).is_err() {
+        if self.used(half).fetch_update(Relaxed, Relaxed, fits).is_err() {
             return false;
         }
-        if self.above.as_ref().is_none_or(|above| above.add(bytes)) {
+        if self.above.as_ref().is_none_or(|above| above.add(half, bytes)) {
             return true;
         }
-        self.used.fetch_sub(bytes, Relaxed);
+        self.used(half).fetch_sub(bytes, Relaxed);
         false
     }
 
-    fn give_back(&self, bytes: usize) {
-        self.used.fetch_sub(bytes, Relaxed);
+    fn give_back(&self, half: Half, bytes: usize) {
+        self.used(half).fetch_sub(bytes, Relaxed);
         if let Some(above) = &self.above {
-            above.give_back(bytes);
+            above.give_back(half, bytes);
         }
-    }
-}
-
-impl Share<'_> {
-    /// Makes it a share of `bytes`; whether there is room for that.
-    fn resize(&mut self, bytes: usize) -> bool {
-        if bytes > self.bytes && !self.room.add(bytes - self.bytes) {
-            return false;
-        }
-        self.room.give_back(self.bytes.saturating_sub(bytes));
-        self.bytes = bytes;
-        true
     }
 }
 
 impl<'a> Held<'a> {
-    /// It holds `bytes` now. Ready when there was no room for them for too long.
-    pub(super) fn poll_crowded(
+    /// It holds `bytes` now. Ready when it has been beyond the limit for too long, or there is no
+    /// room for it even there.
+    pub(super) fn poll_hold(
         &mut self,
         room: &'a Room,
         bytes: usize,
         cx: &mut Context<'_>,
     ) -> Poll<()> {
-        let fits = match &mut self.share {
-            Some(share) => share.resize(bytes),
-            none => {
-                *none = room.take(bytes);
-                none.is_some()
+        self.release();
+        let beyond = || room.take(Half::Beyond, bytes);
+        self.share = room.take(Half::Within, bytes).or_else(beyond);
+        match &self.share {
+            None => Poll::Ready(()),
+            Some(Share { half: Half::Within, .. }) => {
+                self.patience = None;
+                Poll::Pending
             }
-        };
-        if fits {
-            self.crowded = None;
-            return Poll::Pending;
+            Some(Share { half: Half::Beyond, .. }) => {
+                let patience = self.patience.get_or_insert_with(|| {
+                    self.read = 0;
+                    Box::pin(sleep(PATIENCE))
+                });
+                patience.as_mut().poll(cx)
+            }
         }
-        self.crowded.get_or_insert_with(|| Box::pin(sleep(PATIENCE))).as_mut().poll(cx)
     }
 
-    /// Its client takes so much of it.
-    pub(super) fn taken(&mut self, bytes: usize) {
-        self.taken += bytes;
-        if self.taken >= READ {
-            self.taken = 0;
-            self.crowded = None;
+    /// It waits no longer.
+    pub(super) fn release(&mut self) {
+        self.share = None;
+    }
+
+    /// Its client reads so much of it.
+    pub(super) fn read(&mut self, bytes: usize) {
+        self.read = self.read.saturating_add(bytes);
+        if self.read >= READ {
+            self.patience = None;
         }
     }
 }
 
 impl Drop for Share<'_> {
     fn drop(&mut self) {
-        self.room.give_back(self.bytes);
+        self.room.give_back(self.half, self.bytes);
     }
 }
 
@@ -140,38 +155,39 @@ mod tests {
 
     #[test]
     fn a_connection_has_half_and_what_is_not_needed_any_more_is_given_back() {
-        let all = Arc::new(Room::new(100));
-        let (first, second, third) =
-            (all.of_a_connection(), all.of_a_connection(), all.of_a_connection());
-        assert!(first.take(51).is_none(), "more than half");
-        let one = first.take(50).expect("half of it");
-        assert!(first.take(1).is_none(), "the connection's half is used");
-        let _other = second.take(50).expect("the other half");
-        assert!(third.take(1).is_none(), "all of it is used");
-        drop(one);
-        assert!(third.take(50).is_some() && first.take(50).is_some());
-        let mut share = first.take(10).expect("room");
-        assert!(share.resize(50) && !share.resize(51), "as much as is left");
-        assert!(first.take(1).is_none() && share.resize(20));
-        assert!(first.take(30).is_some(), "what it gave back");
-        drop(share);
-        assert!(first.take(50).is_some(), "all of it");
+        for half in [Half::Within, Half::Beyond] {
+            let all = Arc::new(Room::new(100));
+            let (first, second, third) =
+                (all.of_a_connection(), all.of_a_connection(), all.of_a_connection());
+            assert!(first.take(half, 51).is_none(), "more than half");
+            let one = first.take(half, 50).expect("half of it");
+            assert!(first.take(half, 1).is_none(), "the connection's half is used");
+            let _other = second.take(half, 50).expect("the other half");
+            assert!(third.take(half, 1).is_none(), "all of it is used");
+            drop(one);
+            assert!(third.take(half, 50).is_some() && first.take(half, 50).is_some());
+        }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_answer_without_room_has_five_seconds_and_again_where_it_is_read() {
+    async fn an_answer_has_five_seconds_beyond_the_limit_and_again_where_it_is_read() {
         let room = Arc::new(Room::new(200)).of_a_connection();
         let mut full = Held::default();
-        assert!(poll!(poll_fn(|cx| full.poll_crowded(&room, 60, cx))).is_pending());
+        assert!(poll!(poll_fn(|cx| full.poll_hold(&room, 60, cx))).is_pending());
         let mut held = Held::default();
         let since = tokio::time::Instant::now();
-        poll_fn(|cx| held.poll_crowded(&room, 50, cx)).await;
+        poll_fn(|cx| held.poll_hold(&room, 50, cx)).await;
         assert_eq!(since.elapsed(), PATIENCE);
-        held.taken(READ - 1);
-        assert!(poll!(poll_fn(|cx| held.poll_crowded(&room, 50, cx))).is_ready());
-        held.taken(1);
-        assert!(poll!(poll_fn(|cx| held.poll_crowded(&room, 50, cx))).is_pending());
-        assert!(poll!(poll_fn(|cx| held.poll_crowded(&room, 40, cx))).is_pending());
-        assert!(held.crowded.is_none(), "there is room for less");
+        held.read(READ - 1);
+        assert!(poll!(poll_fn(|cx| held.poll_hold(&room, 50, cx))).is_ready());
+        held.read(1);
+        assert!(poll!(poll_fn(|cx| held.poll_hold(&room, 50, cx))).is_pending());
+        let mut third = Held::default();
+        assert!(poll!(poll_fn(|cx| third.poll_hold(&room, 51, cx))).is_ready(), "no room at all");
+        assert!(poll!(poll_fn(|cx| held.poll_hold(&room, 40, cx))).is_pending());
+        assert!(held.patience.is_none(), "there is room for less");
+        full.release();
+        held.release();
+        assert!(poll!(poll_fn(|cx| third.poll_hold(&room, 100, cx))).is_pending(), "all of it");
     }
 }

@@ -67,6 +67,7 @@ async fn send_beside(
 ) -> Outcome {
     match beside(head, &mut pump).await {
         Beside::Answered(Ok(response), sent) => {
+            pump.answered();
             *unsent = sent.is_none().then_some(pump);
             Ok(response)
         }

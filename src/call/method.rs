@@ -316,12 +316,11 @@ impl Methods {
         all.map(|one| one.ended()).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
     }
 
-    /// Learns the kinds of methods, as descriptors say them. The first word about a method holds.
+    /// Learns the kinds of methods, as descriptors say them. Of two that name the same method the
+    /// later one holds, until the method is in use.
     pub(crate) fn describe(&self, kinds: impl IntoIterator<Item = (String, CallKind)>) {
         let mut described = self.described.lock();
-        for (name, kind) in kinds {
-            described.entry(name).or_insert(kind);
-        }
+        described.extend(kinds);
         for method in self.known.load().values() {
             if let Some(kind) = described.get(&*method.name)
                 && method.described.set(*kind).is_ok()
@@ -393,7 +392,7 @@ mod tests {
         assert_eq!((method.kind(None), get().kind(None)), (CallKind::Unary, CallKind::Unary));
         assert!(Arc::ptr_eq(&method, &get()), "what was said and counted of it stays");
         methods.describe([("pkg.Service/Method".to_owned(), CallKind::Streaming)]);
-        assert!(get().is_certainly_unary(), "the first word holds");
+        assert!(get().is_certainly_unary(), "what it is does not change while it is in use");
     }
 
     #[cfg(feature = "bridge")]

@@ -1,10 +1,7 @@
 //! Which methods are unary, as descriptors say it: read once, when a supervisor is built.
 
 use crate::model::CallKind;
-use prost::Message as _;
-#[cfg(feature = "bridge")]
-use prost_types::FileDescriptorProto;
-use prost_types::ServiceDescriptorProto;
+use prost::Message;
 use std::fmt;
 
 /// The bytes that a builder was given as descriptors are not an encoded `FileDescriptorSet`. `{}`
@@ -12,16 +9,47 @@ use std::fmt;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DescriptorError(String);
 
+/// What is read of descriptors. The rest is skipped: a server may send any amount of it.
+#[derive(Clone, PartialEq, Message)]
+struct FileSet {
+    #[prost(message, repeated, tag = "1")]
+    files: Vec<File>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct File {
+    #[prost(string, tag = "2")]
+    package: String,
+    #[prost(message, repeated, tag = "6")]
+    services: Vec<Service>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Service {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(message, repeated, tag = "2")]
+    methods: Vec<Method>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Method {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(bool, tag = "5")]
+    client_streaming: bool,
+    #[prost(bool, tag = "6")]
+    server_streaming: bool,
+}
+
 /// The kinds of all methods in an encoded `FileDescriptorSet`, by `pkg.Service/Method`.
 pub(super) fn kinds(encoded: &[u8]) -> Result<Vec<(String, CallKind)>, DescriptorError> {
-    let set = prost_types::FileDescriptorSet::decode(encoded)
-        .map_err(|error| DescriptorError(error.to_string()))?;
+    let set = FileSet::decode(encoded).map_err(|error| DescriptorError(error.to_string()))?;
     let mut kinds = Vec::new();
-    for file in &set.file {
-        let dot = if file.package().is_empty() { "" } else { "." };
-        for service in &file.service {
-            let name = format!("{}{dot}{}", file.package(), service.name());
-            kinds.extend(kinds_of(&name, service));
+    for File { package, services } in &set.files {
+        let dot = if package.is_empty() { "" } else { "." };
+        for service in services {
+            kinds.extend(kinds_of(&format!("{package}{dot}{}", service.name), service));
         }
     }
     Ok(kinds)
@@ -35,21 +63,17 @@ pub(crate) fn kinds_in(
     name: &str,
     most: usize,
 ) -> Result<Vec<(String, CallKind)>, DescriptorError> {
-    let file = FileDescriptorProto::decode(file);
-    let file = file.map_err(|error| DescriptorError(error.to_string()))?;
+    let file = File::decode(file).map_err(|error| DescriptorError(error.to_string()))?;
     let (package, own) = name.rsplit_once('.').unwrap_or(("", name));
-    let services = file.service.iter().filter(|it| it.name() == own && file.package() == package);
+    let services = file.services.iter().filter(|it| it.name == own && file.package == package);
     Ok(services.flat_map(|service| kinds_of(name, service)).take(most).collect())
 }
 
-fn kinds_of(
-    name: &str,
-    service: &ServiceDescriptorProto,
-) -> impl Iterator<Item = (String, CallKind)> {
-    service.method.iter().map(move |method| {
-        let streaming = method.client_streaming() || method.server_streaming();
+fn kinds_of(name: &str, service: &Service) -> impl Iterator<Item = (String, CallKind)> {
+    service.methods.iter().map(move |method| {
+        let streaming = method.client_streaming || method.server_streaming;
         let kind = if streaming { CallKind::Streaming } else { CallKind::Unary };
-        (format!("{name}/{}", method.name()), kind)
+        (format!("{name}/{}", method.name), kind)
     })
 }
 
@@ -64,7 +88,7 @@ impl std::error::Error for DescriptorError {}
 #[cfg(all(test, feature = "bridge"))]
 mod tests {
     use super::*;
-    use prost_types::MethodDescriptorProto;
+    use prost_types::{FileDescriptorProto, MethodDescriptorProto, ServiceDescriptorProto};
 
     /// A file of one service, whose methods have no names.
     fn file(package: &str, service: &str, methods: usize) -> Vec<u8> {

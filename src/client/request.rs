@@ -82,14 +82,18 @@ pub(super) fn prepare(
         (Ok((None, Some(open))), Some(within), CallKind::Auto) => {
             let core = core.clone();
             Ok(Either::Right(Box::pin(async move {
-                let most = core.config.max_replay_bytes;
-                let taken = take_soon(&core, open, within, most).await.map_err(failed_body);
+                let taken = take_soon(&core, *open, within).await;
                 head.with(&core, taken)
             })))
         }
         (Ok((Some(whole), None)), _, CallKind::Unary) => {
             let taken = announced(core, &whole).map(|()| (Some(whole), None));
             head.with(core, taken).map(Either::Left)
+        }
+        // A bridge's: what is kept is not its caller's memory.
+        (Ok((None, Some(mut open))), Some(_), _) => {
+            let counted = count(core, &mut open).map(|()| (None, Some(open)));
+            head.with(core, counted).map(Either::Left)
         }
         (taken, ..) => head.with(core, taken).map(Either::Left),
     }
@@ -217,19 +221,19 @@ async fn take_message(core: &Core, begun: OpenBody, certain: bool) -> Result<Tak
 
 /// The rest of a body of which something, or nothing, is there: whoever passes calls on reads heads
 /// and bodies one after the other, and a whole message that comes a moment after its head is a
-/// unary call's as a rule. Not awaited: a second message, and more than `most` bytes.
-async fn take_soon(
-    core: &Core,
-    open: Box<OpenBody>,
-    within: Duration,
-    most: usize,
-) -> Result<Taken, Status> {
-    let OpenBody { taken, rest: mut body, .. } = *open;
+/// unary call's as a rule. Not awaited: a second message, and more than may be sent
+/// again.
+async fn take_soon(core: &Core, open: OpenBody, within: Duration) -> Result<Taken, Refused> {
+    let most = core.config.max_replay_bytes;
+    let OpenBody { taken, rest: mut body, .. } = open;
     let mut first = taken.into_iter().fold(Bytes::new(), join);
     let mut gathering = Gathering::new(&core.telemetry.counts, &core.config.queue);
     let mut late = pin!(Alarm::at(after(clock::now(), within)));
-    // Where the queue is full, it goes as it comes.
-    while !goes_on(&first) && first.len() <= most && gathering.grow(first.len()).is_ok() {
+    loop {
+        gathering.grow(first.len()).map_err(|reason| said(Failure::shed(reason)))?;
+        if goes_on(&first) || first.len() > most {
+            break;
+        }
         let frame = poll_fn(|cx| match Pin::new(&mut body).poll_frame(cx) {
             Poll::Ready(frame) => Poll::Ready(Some(frame)),
             Poll::Pending => late.as_mut().poll_rung(&core.calls.runtime, cx).map(|()| None),
@@ -237,7 +241,7 @@ async fn take_soon(
         match frame.await {
             Some(None) => return Ok((Some(first), None)),
             Some(Some(frame)) => {
-                if let Ok(data) = frame?.into_data() {
+                if let Ok(data) = frame.map_err(failed_body)?.into_data() {
                     first = join(first, data);
                 }
             }
@@ -247,6 +251,15 @@ async fn take_soon(
     let taken = Some(first).filter(|first| !first.is_empty()).into_iter().collect();
     let counted = Some(Box::new(gathering) as _);
     Ok((None, Some(Box::new(OpenBody { taken, rest: body, counted, consumed: false }))))
+}
+
+/// Counts what was taken of a request that is not whole.
+fn count(core: &Core, open: &mut OpenBody) -> Result<(), Refused> {
+    let mut gathering = Gathering::new(&core.telemetry.counts, &core.config.queue);
+    let size = open.taken.iter().map(Bytes::len).sum();
+    gathering.grow(size).map_err(|reason| said(Failure::shed(reason)))?;
+    open.counted = Some(Box::new(gathering));
+    Ok(())
 }
 
 /// More than one message has begun.

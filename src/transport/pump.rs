@@ -53,17 +53,39 @@ pub(crate) struct Pump {
     body: OpenBody,
     stream: SendStream<Bytes>,
     resent: usize,
+    /// The answer has begun: the request is not sent again, so that nothing is kept for that.
+    is_final: bool,
     chunk: Bytes,
 }
 
 impl Pump {
     pub(crate) fn new(body: OpenBody, stream: SendStream<Bytes>) -> Self {
-        Self { body, stream, resent: 0, chunk: Bytes::new() }
+        Self { body, stream, resent: 0, is_final: false, chunk: Bytes::new() }
     }
 
     /// The body back, for another attempt.
     pub(crate) fn into_body(self) -> OpenBody {
         self.body
+    }
+
+    /// The answer has begun.
+    pub(crate) fn answered(&mut self) {
+        self.body.taken.drain(..self.resent);
+        self.is_final = true;
+    }
+
+    /// What was taken before the stream was open, part by part.
+    fn next_taken(&mut self) -> Option<Bytes> {
+        if self.is_final {
+            let next = self.body.taken.pop_front();
+            if self.body.taken.is_empty() {
+                self.body.counted = None;
+            }
+            return next;
+        }
+        let next = self.body.taken.get(self.resent).cloned();
+        self.resent += usize::from(next.is_some());
+        next
     }
 
     /// Tells the peer that the request will not be whole.
@@ -100,8 +122,7 @@ impl Future for Pump {
             if !ready!(me.poll_send_chunk(cx)) {
                 return Poll::Ready(Sent::StreamEnded);
             }
-            if let Some(chunk) = me.body.taken.get(me.resent).cloned() {
-                me.resent += 1;
+            if let Some(chunk) = me.next_taken() {
                 me.begin(chunk);
                 continue;
             }
@@ -110,6 +131,7 @@ impl Future for Pump {
             }
             let frame = ready!(Pin::new(&mut me.body.rest).poll_frame(cx));
             me.body.consume();
+            me.resent = 0;
             match frame {
                 None => {
                     let _ = me.stream.send_data(Bytes::new(), true);

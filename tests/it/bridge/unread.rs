@@ -143,7 +143,7 @@ async fn a_client_that_reads_gets_more_at_once_than_may_lie_unread() {
     let _server = server.on_memory(&network, ADDRESS).await;
     let supervisor = described(&network, config(), &descriptors("test", false));
     let bridge =
-        Bridge::new(supervisor.channel()).limits(BridgeLimits::default().answer_bytes(4_000_000));
+        Bridge::new(supervisor.channel()).limits(BridgeLimits::default().answer_bytes(20_000_000));
     let mut client = Client::with_window(&bridge, 1 << 16).await;
     let mut calls = Vec::new();
     for _ in 0..50 {
