@@ -37,11 +37,12 @@ pub(super) fn check(
 fn unix_socket(config: &Config) -> Option<String> {
     match config.target() {
         target @ (Target::Unix(_) | Target::UnixAbstract(_)) => Some(target.to_string()),
-        Target::Endpoints(all) => all
-            .iter()
-            .map(|one| one.host())
-            .find(|host| host.starts_with("unix"))
-            .map(str::to_owned),
+        Target::Endpoints(all) => {
+            let mut hosts = all.iter().map(|one| one.host());
+            let is_socket =
+                |host: &&str| ["unix:", "unix-abstract:"].iter().any(|it| host.starts_with(it));
+            hosts.find(is_socket).map(str::to_owned)
+        }
         _ => None,
     }
 }
@@ -59,6 +60,8 @@ mod tests {
         let plain = Config::default();
         let token = Config::builder().credentials_token_file("token").build().expect("valid");
         let socket = Config::builder().target("unix:/run/server.sock").build().expect("valid");
+        let named = Config::builder().target("unix-01:50051").build().expect("valid");
+        assert!(check(&named, &place("0.0.0.0:1"), false).is_ok(), "a host's name");
         for (listen, demands, may) in [
             ("unix:/run/a.sock", false, true),
             ("127.0.0.1:1", false, true),

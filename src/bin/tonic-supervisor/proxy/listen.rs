@@ -107,8 +107,9 @@ fn bind(path: &Path) -> io::Result<(UnixListener, SocketFile)> {
     if path.file_name().is_none() {
         return Err(io::Error::other("the path names no file"));
     }
-    // A name that nobody has, other processes of this number included, and a short one: the path of
-    // a socket may have 107 bytes.
+    // Clients need the whole path, which a system bounds; what is bound below is another one.
+    std::os::unix::net::SocketAddr::from_pathname(path)?;
+    // A name that nobody has, other processes of this number included.
     let folder = path.with_file_name(format!(".{:06x}", rand::random::<u32>() >> 8));
     fs::DirBuilder::new().mode(0o700).create(&folder)?;
     let made = folder.join("s");
@@ -180,6 +181,15 @@ mod tests {
         assert!(bind(&path).is_err());
         drop(old);
         assert_eq!(fs::read(&path).expect("there"), b"mine", "another's is left alone");
+    }
+
+    #[tokio::test]
+    async fn a_path_that_no_client_could_use_is_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let room = 107 - folder.path().as_os_str().len() - 1;
+        assert!(bind(&folder.path().join("s".repeat(room))).is_ok());
+        let refused = bind(&folder.path().join("s".repeat(room + 1))).map(drop);
+        assert_eq!(refused.expect_err("too long").kind(), io::ErrorKind::InvalidInput);
     }
 
     #[test]
