@@ -30,7 +30,7 @@ const CHAPTERS: &[(&str, &[&str])] = &[
     ("call", &["model", "policy", "config", "telemetry", "transport", "clock", "unwind", "chain"]),
     ("actor", &["model", "policy", "config", "telemetry", "transport", "call", "clock", "unwind"]),
     ("client", &["model", "policy", "config", "telemetry", "transport", "call", "actor", "clock"]),
-    ("bridge", &["model", "call", "client", "transport", "clock"]),
+    ("bridge", &["model", "call", "client", "transport", "clock", "unwind"]),
     ("admin", &["model", "telemetry", "client", "clock", "crypto"]),
     ("proto", &[]),
     ("agent_queue", &["model", "policy", "config", "client", "proto", "clock", "unwind", "crypto"]),

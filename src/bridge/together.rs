@@ -3,13 +3,12 @@
 //! queues, another thread that is woken to take it, and locks that both want.
 
 use super::own_wakes::{Part, Parts};
-use crate::call::Calls;
-use futures::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
+use crate::{call::Calls, unwind::catching};
+use futures::{StreamExt as _, stream::FuturesUnordered};
 use parking_lot::Mutex;
 use std::{
     future::{Future, poll_fn},
     mem,
-    panic::AssertUnwindSafe,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Wake as _},
@@ -89,7 +88,7 @@ async fn run(parts: Parts, own: Ending) {
         let mut cx = Context::from_waker(&waker);
         loop {
             let spawned = mem::take(&mut own.shared.lock().spawned);
-            running.extend(spawned.into_iter().map(|it| AssertUnwindSafe(it).catch_unwind()));
+            running.extend(spawned.into_iter().map(catching));
             while let Poll::Ready(Some(_)) = running.poll_next_unpin(&mut cx) {}
             if !running.is_empty() {
                 return Poll::Pending;
