@@ -38,8 +38,8 @@ pub(super) struct Delivery<'a> {
 enum Unsent {
     /// The client has gone, or has given the call up.
     Reset(h2::Error),
-    /// The client does not read it.
-    Unread(Status),
+    /// The client does not read it, or the call has ended on this side.
+    Ended(Status),
 }
 
 type Frame = Option<Result<http_body::Frame<Bytes>, Status>>;
@@ -106,7 +106,7 @@ impl Delivery<'_> {
                     Ok(data) => match self.send_data(stream, data, &mut body, &mut held).await {
                         Ok(()) => continue,
                         Err(Unsent::Reset(error)) => return Err(error),
-                        Err(Unsent::Unread(status)) => status,
+                        Err(Unsent::Ended(status)) => status,
                     },
                     Err(frame) => {
                         let mut trailers = frame.into_trailers().unwrap_or_default();
@@ -154,11 +154,12 @@ impl Delivery<'_> {
             held.read(length);
             stream.send_data(data.split_to(length), false).map_err(Unsent::Reset)?;
         }
+        held.left(body.at_hand());
         Ok(())
     }
 
-    /// Waits for `end`, at most for `most`. Meanwhile these bytes of an answer lie here, and what
-    /// has come of the rest of its body.
+    /// Waits for `end`, at most for `most`, and no longer than the call may take. Meanwhile these
+    /// bytes of an answer lie here, and what has come of the rest of its body.
     async fn unread<'a, T>(
         &'a self,
         bytes: usize,
@@ -171,13 +172,15 @@ impl Delivery<'_> {
         let mut late: Option<Pin<Box<Sleep>>> = None;
         poll_fn(|cx| {
             if let Poll::Ready(end) = end.as_mut().poll(cx) {
-                held.release();
                 return Poll::Ready(Ok(end));
+            }
+            if let Poll::Ready(status) = body.poll_end(cx) {
+                return Poll::Ready(Err(Unsent::Ended(status)));
             }
             body.take_in(cx);
             let bytes = bytes + body.at_hand();
             if held.poll_hold(self.room, bytes, cx).is_ready() {
-                return Poll::Ready(Err(Unsent::Unread(Status::resource_exhausted(format!(
+                return Poll::Ready(Err(Unsent::Ended(Status::resource_exhausted(format!(
                     "the rest of this answer, {bytes} bytes, was not read as it came, and unread \
                      answers take up all that they may (answer bytes, {}, half of it for one \
                      connection): read answers sooner, or ask for less at once",
@@ -186,7 +189,7 @@ impl Delivery<'_> {
             }
             let Some(most) = most else { return Poll::Pending };
             late.get_or_insert_with(|| Box::pin(sleep(most))).as_mut().poll(cx).map(|()| {
-                Err(Unsent::Unread(Status::resource_exhausted(format!(
+                Err(Unsent::Ended(Status::resource_exhausted(format!(
                     "the client has read nothing of this answer for {} s (answer timeout)",
                     most.as_secs_f64()
                 ))))

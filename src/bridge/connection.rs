@@ -80,12 +80,13 @@ pub(super) async fn serve<I: Io>(
                     while let Poll::Ready(accepted) = connection.poll_accept(&mut cx) {
                         let Some(accepted) = accepted else { return Poll::Ready(Ok(())) };
                         let (request, respond) = accepted.map_err(io_error)?;
-                        // Boxed: it would be moved several times on its way in. A panic in it ends
-                        // this call, and no other.
+                        // Boxed: it would be moved several times on its way in. A panic in it,
+                        // outside h2, resets this call, and no other.
                         calls.push(Box::pin(catching(exchange::run(shared, request, respond))));
                         of_calls.note();
                     }
-                    // It has written all that it may, then; what it was given, it may send.
+                    // Where the socket took all that was to be written, h2 has nothing more that
+                    // it may send.
                     if !traffic.is_stuck() {
                         unwritten.written();
                     }

@@ -28,7 +28,7 @@ use tonic::{Code, Status, body::Body};
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a question that was asked in vain is not asked again.
 const PAUSE: Duration = Duration::from_secs(30);
-/// How many services are asked about: a client may make up any number of names.
+/// How many services are remembered: a client may make up any number of names.
 const SERVICES: usize = 1_000;
 /// How large an answer may be, and how many methods are taken from it.
 const LARGEST: usize = 4 << 20;

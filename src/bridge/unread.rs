@@ -52,7 +52,7 @@ pub(super) struct Held<'a> {
     share: Option<Share<'a>>,
     /// For how long it may be beyond the limit, since it came there.
     patience: Option<Pin<Box<Sleep>>>,
-    /// What its client read since then.
+    /// What h2 took of it since then: as a rule its client reads that.
     read: usize,
 }
 
@@ -99,6 +99,18 @@ impl Room {
     }
 }
 
+impl Share<'_> {
+    /// Makes it a share of `bytes`, if there is room.
+    fn resize(&mut self, bytes: usize) -> bool {
+        if bytes > self.bytes && !self.room.add(self.half, bytes - self.bytes) {
+            return false;
+        }
+        self.room.give_back(self.half, self.bytes.saturating_sub(bytes));
+        self.bytes = bytes;
+        true
+    }
+}
+
 impl<'a> Held<'a> {
     /// It holds `bytes` now. Ready when it has been beyond the limit for too long, or there is no
     /// room for it even there.
@@ -108,16 +120,13 @@ impl<'a> Held<'a> {
         bytes: usize,
         cx: &mut Context<'_>,
     ) -> Poll<()> {
-        self.release();
-        let beyond = || room.take(Half::Beyond, bytes);
-        self.share = room.take(Half::Within, bytes).or_else(beyond);
-        match &self.share {
+        match self.hold(room, bytes) {
             None => Poll::Ready(()),
-            Some(Share { half: Half::Within, .. }) => {
+            Some(Half::Within) => {
                 self.patience = None;
                 Poll::Pending
             }
-            Some(Share { half: Half::Beyond, .. }) => {
+            Some(Half::Beyond) => {
                 let patience = self.patience.get_or_insert_with(|| {
                     self.read = 0;
                     Box::pin(sleep(PATIENCE))
@@ -127,12 +136,31 @@ impl<'a> Held<'a> {
         }
     }
 
-    /// It waits no longer.
-    pub(super) fn release(&mut self) {
+    /// In which half there is room for `bytes`. What is held is not let go for it.
+    fn hold(&mut self, room: &'a Room, bytes: usize) -> Option<Half> {
+        for half in [Half::Within, Half::Beyond] {
+            let fits = match &mut self.share {
+                Some(share) if share.half == half => share.resize(bytes),
+                share => room.take(half, bytes).map(|taken| *share = Some(taken)).is_some(),
+            };
+            if fits {
+                return Some(half);
+            }
+        }
         self.share = None;
+        None
     }
 
-    /// Its client reads so much of it.
+    /// What it waited with is sent, and so much of it lies here still.
+    pub(super) fn left(&mut self, bytes: usize) {
+        if bytes == 0 {
+            (self.share, self.patience) = (None, None);
+        } else if let Some(share) = &mut self.share {
+            share.resize(bytes.min(share.bytes));
+        }
+    }
+
+    /// h2 takes so much of it.
     pub(super) fn read(&mut self, bytes: usize) {
         self.read = self.read.saturating_add(bytes);
         if self.read >= READ {
@@ -186,8 +214,16 @@ mod tests {
         assert!(poll!(poll_fn(|cx| third.poll_hold(&room, 51, cx))).is_ready(), "no room at all");
         assert!(poll!(poll_fn(|cx| held.poll_hold(&room, 40, cx))).is_pending());
         assert!(held.patience.is_none(), "there is room for less");
-        full.release();
-        held.release();
+        full.left(10);
+        assert!(poll!(poll_fn(|cx| third.poll_hold(&room, 50, cx))).is_pending());
+        assert!(poll!(poll_fn(|cx| third.poll_hold(&room, 51, cx))).is_pending());
+        assert_eq!(third.share.as_ref().map(|share| share.half), Some(Half::Beyond));
+        tokio::time::sleep(PATIENCE).await;
+        third.left(0);
+        assert!(poll!(poll_fn(|cx| third.poll_hold(&room, 51, cx))).is_pending(), "as new");
+        full.left(0);
+        held.left(0);
         assert!(poll!(poll_fn(|cx| third.poll_hold(&room, 100, cx))).is_pending(), "all of it");
+        assert!(third.patience.is_none());
     }
 }

@@ -92,8 +92,8 @@ impl SupervisedBody {
         self.body.at_hand()
     }
 
-    /// What ends the call from this side, if anything does.
-    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Status> {
+    /// What ends the call from this side, if anything does: its deadline, or a shutdown.
+    pub(crate) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Status> {
         let Some(open) = &mut self.open else {
             return Poll::Pending;
         };

@@ -14,6 +14,8 @@ use http::{
     uri::{Authority, PathAndQuery, Scheme},
 };
 use parking_lot::Mutex;
+#[cfg(feature = "bridge")]
+use std::sync::atomic::AtomicUsize;
 use std::{
     collections::HashMap,
     sync::{
@@ -75,6 +77,9 @@ pub(crate) struct Methods {
     server: Address,
     known: ArcSwap<HashMap<PathAndQuery, Arc<Method>>>,
     described: Mutex<HashMap<String, CallKind>>,
+    /// How many of those a server has told.
+    #[cfg(feature = "bridge")]
+    told: AtomicUsize,
     /// Those of all methods that are not remembered.
     other: OnceLock<Arc<MethodMetrics>>,
 }
@@ -218,6 +223,8 @@ impl Methods {
             server,
             known: ArcSwap::default(),
             described: Mutex::default(),
+            #[cfg(feature = "bridge")]
+            told: AtomicUsize::new(0),
             other: OnceLock::new(),
         }
     }
@@ -228,6 +235,10 @@ impl Methods {
             return method.clone();
         }
         let described = self.described.lock();
+        // Another call of it may have been here first.
+        if let Some(method) = self.known.load().get(path) {
+            return method.clone();
+        }
         // A query is no part of a method's name: with another one it would be one more method.
         let may_be = path.path().len() <= LONGEST_NAME && path.query().is_none();
         let remembered = may_be && self.known.load().len() < REMEMBERED;
@@ -235,7 +246,7 @@ impl Methods {
         if remembered {
             self.known.rcu(|known| {
                 let mut known = HashMap::clone(known);
-                known.entry(path.clone()).or_insert_with(|| method.clone());
+                known.insert(path.clone(), method.clone());
                 known
             });
         }
@@ -334,7 +345,7 @@ impl Methods {
     /// The same in a server's words, which are taken as far as there is room.
     #[cfg(feature = "bridge")]
     pub(crate) fn describe_as_told(&self, kinds: Vec<(String, CallKind)>) {
-        let room = TOLD.saturating_sub(self.described.lock().len());
+        let room = TOLD.saturating_sub(self.told.fetch_add(kinds.len(), Relaxed));
         self.describe(kinds.into_iter().take(room));
     }
 }

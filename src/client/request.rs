@@ -5,7 +5,7 @@ use crate::{
     actor::Core,
     call::{Alarm, Gathering, Method, Reply, Submission, no_such_method, refused},
     clock,
-    model::{CallKind, CallOptions, ConnectivityState, Failure, Phase},
+    model::{CallKind, CallOptions, Cause, ConnectivityState, Fact, Failure, Phase, ShedReason},
     policy::after,
     transport::{OpenBody, begins_with_a_message, is_one_message},
 };
@@ -110,6 +110,9 @@ impl Head {
         let Self { made, method, headers, kind, options } = self;
         let (whole, rest) = taken.map_err(|end| {
             let (failure, status) = *end;
+            if let Cause::Shed(reason) = failure.cause {
+                core.telemetry.announce(Fact::CallShed { method: method.name.clone(), reason });
+            }
             refused(&method, failure, status, made, core.calls.spans_of(&method))
         })?;
         if let (CallKind::Auto, Some(open)) = (kind, &rest)
@@ -142,6 +145,11 @@ fn failed_body(status: Status) -> Refused {
 fn said(failure: Failure) -> Refused {
     let status = Status::new(failure.code, failure.to_string());
     Box::new((failure, status))
+}
+
+/// The queue has no room for what was taken.
+fn shed(reason: ShedReason) -> Refused {
+    said(Failure::shed(reason))
 }
 
 /// Waits for the caller's own message no longer than for the call's answer, and not past a
@@ -193,18 +201,16 @@ async fn take_message(core: &Core, begun: OpenBody, certain: bool) -> Result<Tak
     let mut parts = 0_usize;
     loop {
         announced(core, &message)?;
-        if !begins_with_a_message(&message) {
-            let refused = |reason| said(Failure::shed(reason));
-            gathering.grow(message.len()).map_err(refused)?;
-        } else if !certain || !is_one_message(&message) {
-            // What was taken with one piece is not refused for it.
-            let _ = gathering.grow(message.len());
+        let grown = gathering.grow(message.len());
+        if begins_with_a_message(&message) && (!certain || !is_one_message(&message)) {
+            // What came with the message's last piece is not refused for it.
             let (whole, mut rest) = take_ready(body, Some(message)).map_err(failed_body)?;
             if let Some(open) = &mut rest {
                 open.counted = Some(Box::new(gathering));
             }
             return Ok((whole, rest));
         }
+        grown.map_err(shed)?;
         parts = parts.wrapping_add(1);
         if parts.is_multiple_of(TAKEN_AT_ONCE) {
             // The call's deadline has its turn.
@@ -221,16 +227,16 @@ async fn take_message(core: &Core, begun: OpenBody, certain: bool) -> Result<Tak
 
 /// The rest of a body of which something, or nothing, is there: whoever passes calls on reads heads
 /// and bodies one after the other, and a whole message that comes a moment after its head is a
-/// unary call's as a rule. Not awaited: a second message, and more than may be sent
-/// again.
+/// unary call's as a rule. Not awaited: a second message, and more than may be sent again.
 async fn take_soon(core: &Core, open: OpenBody, within: Duration) -> Result<Taken, Refused> {
-    let most = core.config.max_replay_bytes;
+    let most = core.config.max_replay_bytes.min(core.config.queue.max_bytes);
     let OpenBody { taken, rest: mut body, .. } = open;
     let mut first = taken.into_iter().fold(Bytes::new(), join);
     let mut gathering = Gathering::new(&core.telemetry.counts, &core.config.queue);
     let mut late = pin!(Alarm::at(after(clock::now(), within)));
     loop {
-        gathering.grow(first.len()).map_err(|reason| said(Failure::shed(reason)))?;
+        // The piece with which it is too much is taken in any case.
+        gathering.grow(first.len().min(most)).map_err(shed)?;
         if goes_on(&first) || first.len() > most {
             break;
         }
@@ -256,8 +262,8 @@ async fn take_soon(core: &Core, open: OpenBody, within: Duration) -> Result<Take
 /// Counts what was taken of a request that is not whole.
 fn count(core: &Core, open: &mut OpenBody) -> Result<(), Refused> {
     let mut gathering = Gathering::new(&core.telemetry.counts, &core.config.queue);
-    let size = open.taken.iter().map(Bytes::len).sum();
-    gathering.grow(size).map_err(|reason| said(Failure::shed(reason)))?;
+    let size = open.taken.iter().map(Bytes::len).sum::<usize>();
+    gathering.grow(size.min(core.config.queue.max_bytes)).map_err(shed)?;
     open.counted = Some(Box::new(gathering));
     Ok(())
 }

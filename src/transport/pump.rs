@@ -52,6 +52,7 @@ pub(crate) enum Sent {
 pub(crate) struct Pump {
     body: OpenBody,
     stream: SendStream<Bytes>,
+    /// So many parts of what was taken are on their way on this stream.
     resent: usize,
     /// The answer has begun: the request is not sent again, so that nothing is kept for that.
     is_final: bool,

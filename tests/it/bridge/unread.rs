@@ -3,7 +3,7 @@
 
 use super::{
     Client, bridge,
-    client::{framed, post},
+    client::{Answer as Seen, framed, post},
 };
 use crate::support::{
     ADDRESS, Rig, SAY, bounded, config, described, descriptors, ms, secs, supervise, timed,
@@ -149,7 +149,7 @@ async fn a_client_that_reads_gets_more_at_once_than_may_lie_unread() {
     for _ in 0..50 {
         let (response, mut body) = client.begin(post(SAY, &[])).await;
         body.send_data(framed("hello"), true).expect("sent");
-        calls.push(tokio::spawn(super::client::Answer::read(response)));
+        calls.push(tokio::spawn(Seen::read(response)));
     }
     for call in calls {
         let answer = call.await.expect("no panic").expect("no reset");
@@ -188,14 +188,19 @@ async fn what_is_kept_of_an_open_request_counts_until_it_is_sent() {
     let mut client = Client::of(&bridge(&rig)).await;
     let (open, mut body) = client.begin(post(REPEAT, &[])).await;
     // The beginning of a message of 8 MiB.
-    let begun = [&[0, 0, 0x80, 0, 0][..], &[1; 6_000]].concat();
-    body.send_data(Bytes::from(begun), false).expect("sent");
+    let begun = Bytes::from([&[0, 0, 0x80, 0, 0][..], &[1; 6_000]].concat());
+    body.send_data(begun.clone(), false).expect("sent");
     tokio::time::sleep(ms(20)).await;
+    let (response, mut second) = client.begin(post(REPEAT, &[])).await;
+    second.send_data(begun, false).expect("sent");
+    let shed = Seen::read(response).await.expect("no reset");
+    assert_eq!(shed.code(), Code::ResourceExhausted as i32, "{shed:?}");
     let large = Bytes::from([&[0, 0, 0, 0x13, 0x88][..], &[1; 5_000]].concat());
     let (response, mut whole) = client.begin(post(SAY, &[])).await;
     whole.send_data(large.clone(), true).expect("sent");
-    let shed = super::client::Answer::read(response).await.expect("no reset");
+    let shed = Seen::read(response).await.expect("no reset");
     assert_eq!(shed.code(), Code::ResourceExhausted as i32, "{shed:?}");
+    assert_eq!(rig.supervisor.snapshot().calls_shed, 2, "either is told");
     rig.server.restart().await;
     bounded("the open request is there", rig.server.arrived(1)).await;
     body.send_data(Bytes::from_static(&[1; 100]), false).expect("sent");
@@ -204,7 +209,39 @@ async fn what_is_kept_of_an_open_request_counts_until_it_is_sent() {
     let (response, mut whole) = client.begin(post(SAY, &[])).await;
     whole.send_data(large, true).expect("sent");
     rig.server.restart().await;
-    let answer = super::client::Answer::read(response).await.expect("no reset");
+    let answer = Seen::read(response).await.expect("no reset");
     assert_eq!(answer.code(), Code::Ok as i32, "{answer:?}");
     drop((open, body));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_whole_message_whose_end_does_not_come_counts_too() {
+    let network = MemoryNetwork::new();
+    let _server = ScriptedServer::on_memory(&network, ADDRESS).await;
+    let set = descriptors("test", false);
+    let supervisor = described(&network, config().queue_max_bytes(10_000), &set);
+    let mut client = Client::of(&Bridge::new(supervisor.channel())).await;
+    let message = framed(&"a".repeat(6_000));
+    let (first, mut open) = client.begin(post(SAY, &[])).await;
+    open.send_data(message.clone(), false).expect("sent");
+    tokio::time::sleep(ms(20)).await;
+    let (response, mut second) = client.begin(post(SAY, &[])).await;
+    second.send_data(message, false).expect("sent");
+    let shed = Seen::read(response).await.expect("no reset");
+    assert_eq!(shed.code(), Code::ResourceExhausted as i32, "{shed:?}");
+    open.send_data(Bytes::new(), true).expect("sent");
+    assert_eq!(Seen::read(first).await.expect("no reset").code(), 0);
+}
+
+/// A call's time ends while its client makes no room for the answer.
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_waits_for_its_client_ends_at_the_calls_deadline() {
+    let answer = Answer::stream(vec![vec![7; 100_000]; 3], Code::Ok).then_hang();
+    let rig = Rig::with_script(answer, config()).await.ready().await;
+    let mut client = Client::with_window(&bridge(&rig), 1_000).await;
+    let (response, mut body) = client.begin(post(SAY, &[("grpc-timeout", "3S")])).await;
+    body.send_data(framed("hello"), true).expect("sent");
+    let _unread = response.await.expect("a head");
+    let (took, ()) = timed(rig.server.given_up(1)).await;
+    assert!(took.abs_diff(secs(3)) < ms(100), "{took:?}");
 }
