@@ -57,9 +57,6 @@ impl Delivery<'_> {
             Err(status) => return self.refuse(&mut respond, &status, kind),
         };
         let mut headers = parts.headers;
-        // Of what follows it, something may be missing: then its client would take the trailers
-        // for a broken protocol.
-        headers.remove(header::CONTENT_LENGTH);
         if body.is_end_stream() {
             self.tale.tell(&mut headers, None);
             respond.send_response(head(headers), true)?;
@@ -78,9 +75,7 @@ impl Delivery<'_> {
     ) -> Result<(), h2::Error> {
         let mut trailers = trailers(status);
         self.tale.tell(&mut trailers, Some(status));
-        if let Some(mut before) = head_before(status) {
-            // What it announced does not come.
-            before.remove(header::CONTENT_LENGTH);
+        if let Some(before) = head_before(status) {
             return respond.send_response(head(before), false)?.send_trailers(trailers);
         }
         let kind = kind.unwrap_or(HeaderValue::from_static("application/grpc"));
@@ -215,7 +210,10 @@ fn poll_frame(
     stream.poll_reset(cx).map(|reset| Err(error_of(reset)))
 }
 
-fn head(headers: HeaderMap) -> Response<()> {
+/// A head. Of what it announced, something may not come: then its client would take the trailers
+/// for a broken protocol.
+fn head(mut headers: HeaderMap) -> Response<()> {
+    headers.remove(header::CONTENT_LENGTH);
     let mut response = Response::new(());
     *response.version_mut() = Version::HTTP_2;
     *response.headers_mut() = headers;

@@ -49,26 +49,25 @@ pub(super) async fn run(
     }
     let kind = head.headers.get(header::CONTENT_TYPE).cloned();
     let mut tale = Tale(None);
-    if let Some(status) = too_large(&head, bridge.limits.header_bytes) {
-        let delivery = Delivery { limits: &bridge.limits, room, unwritten, tale };
-        let _ = delivery.send(respond, Err(status), kind).await;
-        return;
-    }
-    strip(&mut head.headers);
-    let options = CallOptions {
-        unsaid_is_harmful: !bridge.idempotent,
-        attempts_before: attempts_before(&head.headers),
-        whole_within: Some(WHOLE_WITHIN),
-        ..CallOptions::default()
+    let answer = match too_large(&head, bridge.limits.header_bytes) {
+        Some(status) => Some(Err(status)),
+        None => {
+            strip(&mut head.headers);
+            let options = CallOptions {
+                unsaid_is_harmful: !bridge.idempotent,
+                attempts_before: attempts_before(&head.headers),
+                whole_within: Some(WHOLE_WITHIN),
+                ..CallOptions::default()
+            };
+            bridge.note_service(&head.uri);
+            let request = Request::from_parts(head, Body::new(RequestBody(body)));
+            unless_reset(&mut respond, call(bridge, request, options, &mut tale)).await
+        }
     };
-    bridge.note_service(&head.uri);
-    let request = Request::from_parts(head, Body::new(RequestBody(body)));
-    let answer = unless_reset(&mut respond, call(bridge, request, options, &mut tale)).await;
     if let Some(answer) = answer {
+        let delivery = Delivery { limits: &bridge.limits, room, unwritten, tale };
         // An error means that the client has gone, or has given the call up.
-        let _ = Delivery { limits: &bridge.limits, room, unwritten, tale }
-            .send(respond, answer, kind)
-            .await;
+        let _ = delivery.send(respond, answer, kind).await;
     }
 }
 

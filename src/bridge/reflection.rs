@@ -5,7 +5,7 @@
 //! the protocol the messages are the same. What the server says is taken for its own methods only.
 
 use crate::{
-    call::{SupervisedBody, spawn},
+    call::{LONGEST_NAME, SupervisedBody, spawn},
     client::{SupervisedChannel, encode, kinds_in},
     clock,
     model::{CallKind, CallOptions, printable},
@@ -33,8 +33,6 @@ const SERVICES: usize = 1_000;
 /// How large an answer may be, and how many methods are taken from it.
 const LARGEST: usize = 4 << 20;
 const METHODS: usize = 1_000;
-/// How long, in bytes, the name of a service may be that is asked about.
-const LONGEST_NAME: usize = 256;
 
 /// Which services were asked about.
 #[derive(Default)]

@@ -30,7 +30,7 @@ use std::{
 /// chooses the names of methods, a stranger behind a proxy say, cannot make anything grow.
 const REMEMBERED: usize = 1_000;
 /// So long, in bytes, a name may be that is remembered: it stands in each series of each metric.
-const LONGEST_NAME: usize = 256;
+pub(crate) const LONGEST_NAME: usize = 256;
 /// So many methods are known by descriptors that a server sent.
 #[cfg(feature = "bridge")]
 const TOLD: usize = 10_000;

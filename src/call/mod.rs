@@ -54,6 +54,8 @@ pub(crate) use body::SupervisedBody;
 pub(crate) use credentials::Credentials;
 pub use credentials::{CallCredentials, CredentialsRequest};
 pub(crate) use fetch::fetch;
+#[cfg(feature = "bridge")]
+pub(crate) use method::LONGEST_NAME;
 pub(crate) use method::Method;
 #[cfg(not(feature = "test-util"))]
 pub(crate) use panics::Child;

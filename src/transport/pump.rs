@@ -27,16 +27,6 @@ pub(crate) struct OpenBody {
     pub(crate) consumed: bool,
 }
 
-impl OpenBody {
-    /// Something of the rest is taken: the request is not sent again, and what was kept for that
-    /// goes.
-    fn consume(&mut self) {
-        self.consumed = true;
-        self.taken = VecDeque::new();
-        self.counted = None;
-    }
-}
-
 /// What became of the body.
 #[derive(Debug)]
 pub(crate) enum Sent {
@@ -73,6 +63,16 @@ impl Pump {
     pub(crate) fn answered(&mut self) {
         self.body.taken.drain(..self.resent);
         self.is_final = true;
+    }
+
+    /// Something of the rest is taken: the request is not sent again, and what was kept for that
+    /// goes.
+    fn consume(&mut self) {
+        if !self.body.consumed {
+            self.body.consumed = true;
+            (self.body.taken, self.body.counted) = (VecDeque::new(), None);
+            self.resent = 0;
+        }
     }
 
     /// What was taken before the stream was open, part by part.
@@ -131,8 +131,7 @@ impl Future for Pump {
                 return Poll::Ready(Sent::StreamEnded);
             }
             let frame = ready!(Pin::new(&mut me.body.rest).poll_frame(cx));
-            me.body.consume();
-            me.resent = 0;
+            me.consume();
             match frame {
                 None => {
                     let _ = me.stream.send_data(Bytes::new(), true);
